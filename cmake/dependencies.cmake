@@ -1,0 +1,16 @@
+# Every library is in Debian 12 and Ubuntu 22.04; docs/decisions.md says why each is here.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(XXHASH  REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(ZSTD    REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(CRYPTO  REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(SQLITE  REQUIRED IMPORTED_TARGET sqlite3>=3.37)
+pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive)
+pkg_check_modules(JPEG    REQUIRED IMPORTED_TARGET libjpeg)
+pkg_check_modules(PNG     REQUIRED IMPORTED_TARGET libpng)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+# Debian's dnnl package config asks for OpenCL, which the CPU engine never calls.
+find_path(DNNL_INCLUDE_DIR dnnl.h REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS C)

@@ -1,0 +1,50 @@
+#include "base/compress.h"
+
+#include <zstd.h>
+
+int compress_frame(struct buffer *out, const void *data, size_t size, int level, struct error *err)
+{
+	size_t bound = ZSTD_compressBound(size), written;
+	ZSTD_CCtx *context;
+
+	if (buffer_reserve(out, bound, err) < 0)
+		return -1;
+	context = ZSTD_createCCtx();
+	if (!context)
+		return error_set(err, ERR_NOMEM, "no memory for a zstd context");
+	ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+	ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1);
+	ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+	written = ZSTD_compress2(context, out->data + out->size, bound, data, size);
+	ZSTD_freeCCtx(context);
+	if (ZSTD_isError(written))
+		return error_set(err, ERR_BUG, "zstd: %s", ZSTD_getErrorName(written));
+	out->size += written;
+	out->data[out->size] = '\0';
+	return 0;
+}
+
+int decompress_frame(struct buffer *out, const void *frame, size_t size, size_t limit,
+		     struct error *err)
+{
+	unsigned long long content = ZSTD_getFrameContentSize(frame, size);
+	size_t frame_size, got;
+
+	if (content == ZSTD_CONTENTSIZE_ERROR || content == ZSTD_CONTENTSIZE_UNKNOWN)
+		return error_data(err, "zstd", "not a zstd frame with its size in the header");
+	if (content > limit)
+		return error_data(err, "zstd", "a frame of %llu bytes is over the limit of %zu",
+				  content, limit);
+	frame_size = ZSTD_findFrameCompressedSize(frame, size);
+	if (ZSTD_isError(frame_size) || frame_size != size)
+		return error_data(err, "zstd", "not exactly one zstd frame");
+	if (buffer_reserve(out, (size_t)content, err) < 0)
+		return -1;
+	got = ZSTD_decompress(out->data + out->size, (size_t)content, frame, size);
+	if (ZSTD_isError(got) || got != content)
+		return error_data(err, "zstd", "damaged zstd frame: %s",
+				  ZSTD_isError(got) ? ZSTD_getErrorName(got) : "wrong size");
+	out->size += got;
+	out->data[out->size] = '\0';
+	return 0;
+}

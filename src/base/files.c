@@ -1,0 +1,174 @@
+#include "base/files.h"
+
+#include "base/checked.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int file_open(const char *path, int flags, mode_t mode, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	int fd;
+
+	do
+		fd = open(path, flags | O_CLOEXEC, mode);
+	while (fd < 0 && errno == EINTR);
+	if (fd < 0)
+		return error_sys(err, "open %s", text_quote(path, quoted));
+	return fd;
+}
+
+int fd_read_all(int fd, size_t limit, struct buffer *out, struct error *err)
+{
+	size_t start = out->size;
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+		if ((size_t)st.st_size > limit)
+			return error_data(err, "too_large", "%zu bytes are over the limit of %zu",
+					  (size_t)st.st_size, limit);
+		if (buffer_reserve(out, (size_t)st.st_size, err) < 0)
+			return -1;
+	}
+	for (;;) {
+		ssize_t n;
+
+		if (out->capacity - out->size < 4096 && buffer_reserve(out, 65536, err) < 0)
+			return -1;
+		n = read(fd, out->data + out->size, out->capacity - out->size - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_sys(err, "read");
+		out->size += (size_t)n;
+		out->data[out->size] = '\0';
+		if (out->size - start > limit)
+			return error_data(err, "too_large", "more than %zu bytes", limit);
+		if (n == 0)
+			return 0;
+	}
+}
+
+int file_read_all(const char *path, size_t limit, struct buffer *out, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_close int fd = file_open(path, O_RDONLY, 0, err);
+
+	if (fd < 0)
+		return -1;
+	if (fd_read_all(fd, limit, out, err) < 0)
+		return error_wrap(err, "%s", text_quote(path, quoted));
+	return 0;
+}
+
+int fd_write_all(int fd, const void *data, size_t size, struct error *err)
+{
+	const uint8_t *at = data;
+
+	while (size > 0) {
+		ssize_t n = write(fd, at, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_sys(err, "write");
+		at += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int fd_pread_all(int fd, void *data, size_t size, off_t offset, struct error *err)
+{
+	uint8_t *at = data;
+
+	while (size > 0) {
+		ssize_t n = pread(fd, at, size, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_sys(err, "read");
+		if (n == 0)
+			return error_data(err, "truncated", "ends %zu bytes early", size);
+		at += n;
+		offset += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int fd_size(int fd, size_t *size, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return error_sys(err, "fstat");
+	*size = (size_t)st.st_size;
+	return 0;
+}
+
+int dir_sync(const char *path, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_close int fd = file_open(path, O_RDONLY | O_DIRECTORY, 0, err);
+
+	if (fd < 0)
+		return -1;
+	if (fsync(fd) < 0)
+		return error_sys(err, "fsync folder %s", text_quote(path, quoted));
+	return 0;
+}
+
+static int dir_make_one(const char *path, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_free char *parent = NULL;
+	struct stat st;
+	char *slash;
+
+	if (mkdir(path, 0777) < 0) {
+		int saved = errno;
+
+		if (saved == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+			return 0;
+		errno = saved;
+		return error_sys(err, "make folder %s", text_quote(path, quoted));
+	}
+	parent = xstrdup(path);
+	slash = strrchr(parent, '/');
+	if (!slash)
+		return dir_sync(".", err);
+	slash[slash == parent] = '\0';
+	return dir_sync(parent, err);
+}
+
+int dir_make(const char *path, struct error *err)
+{
+	cleanup_free char *partial = xstrdup(path);
+	size_t length = strlen(partial);
+
+	while (length > 1 && partial[length - 1] == '/')
+		partial[--length] = '\0';
+	for (char *p = partial + 1; *p; p++) {
+		struct stat st;
+
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (stat(partial, &st) < 0 && dir_make_one(partial, err) < 0)
+			return -1;
+		*p = '/';
+	}
+	return dir_make_one(partial, err);
+}
+
+bool file_exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}

@@ -1,0 +1,32 @@
+/*
+ * Small file operations that loop over EINTR and short counts and report in one line.
+ * Paths are bytes; messages quote them with control bytes made visible (text_quote).
+ */
+#ifndef LATENTD_BASE_FILES_H
+#define LATENTD_BASE_FILES_H
+
+#include "base/buffer.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* open(2) with O_CLOEXEC. The descriptor, or -1 with *err. */
+int file_open(const char *path, int flags, mode_t mode, struct error *err);
+
+/* Appends a whole file. More than @limit bytes: ERR_DATA `too_large`. */
+int file_read_all(const char *path, size_t limit, struct buffer *out, struct error *err);
+/* The same from an open descriptor, from its current position to its end. */
+int fd_read_all(int fd, size_t limit, struct buffer *out, struct error *err);
+
+int fd_write_all(int fd, const void *data, size_t size, struct error *err);
+/* Exactly @size bytes at @offset; fewer there: ERR_DATA `truncated`. */
+int fd_pread_all(int fd, void *data, size_t size, off_t offset, struct error *err);
+int fd_size(int fd, size_t *size, struct error *err);
+
+/* fsync of the folder, which makes names in it durable. */
+int dir_sync(const char *path, struct error *err);
+/* mkdir -p, mode 0777 less umask, and durable: every folder made is fsynced into its parent. */
+int dir_make(const char *path, struct error *err);
+bool file_exists(const char *path);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * Turns batches of pixels into latents. The one interface that does not block: a device or many
+ * requests must be kept busy.
+ *
+ *	encoder_cpu_open(&options, &encoder, err);
+ *	const struct encoder_caps *caps = encoder_caps(encoder);
+ *	encoder_submit(encoder, batch, err)          0 taken, ENCODER_FULL: collect first
+ *	encoder_collect(encoder, timeout_ms, &done, err)   0 a finished batch, ENCODER_NOTHING
+ *	encoder_close(encoder);
+ *
+ * One driver thread per encoder makes all calls except cancel. A batch belongs to the encoder from
+ * submit until collect hands it back, with result or error in each item: an image that fails does not
+ * fail its neighbours. What fails as a whole (lost device, no memory) is the return value of collect, with
+ * the batch handed back all the same and `item.error` set in each.
+ */
+#ifndef LATENTD_ENCODER_ENCODER_H
+#define LATENTD_ENCODER_ENCODER_H
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/ndarray.h"
+#include "vae/posterior.h"
+
+#include <stdbool.h>
+
+#define ENCODER_FULL	1
+#define ENCODER_NOTHING 1
+
+struct encode_item {
+	void *owner;		/* the caller's, not touched */
+	const uint8_t *pixels;	/* [height][width][3] sRGB, the caller's memory */
+	struct hash128 content; /* of the source file: seeds a draw and the fake encoder */
+	struct ndarray
+	    latent; /* result, float32 [channels][h][w]; whoever holds the batch releases it */
+	struct error error; /* or why there is none: ERR_DATA blames the image */
+};
+
+struct encode_batch {
+	size_t width, height; /* of every image in it */
+	enum posterior posterior;
+	uint64_t seed; /* for draws */
+	size_t n;
+	struct encode_item *items;
+};
+
+struct encoder_caps {
+	size_t latent_channels;
+	size_t downscale;     /* pixels per latent along one axis */
+	size_t best_batch;    /* images that fill it well */
+	size_t max_in_flight; /* batches between submit and collect */
+	bool mean, moments, draw;
+	const char *engine; /* for the record: "cpu/onednn-2.6 float32" */
+};
+
+struct encoder;
+
+struct encoder_ops {
+	const char *name; /* "cpu", "fake" */
+	const struct encoder_caps *(*caps)(const struct encoder *e);
+	/* How many more batches submit takes now. */
+	size_t (*capacity)(struct encoder *e);
+	int (*submit)(struct encoder *e, struct encode_batch *batch, struct error *err);
+	/* Waits at most @timeout_ms (-1: as long as it takes) for a batch. */
+	int (*collect)(struct encoder *e, int timeout_ms, struct encode_batch **done,
+		       struct error *err);
+	/* From any thread: batches in flight come back soon, unfinished items with ERR_TRANSIENT. */
+	void (*cancel)(struct encoder *e);
+	/* Readable when collect has something; -1 if it always has what submit took. */
+	int (*pollable)(struct encoder *e);
+	void (*close)(struct encoder *e);
+};
+
+struct encoder {
+	const struct encoder_ops *ops;
+};
+
+const struct encoder_caps *encoder_caps(const struct encoder *e);
+size_t encoder_capacity(struct encoder *e);
+int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *err);
+int encoder_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
+		    struct error *err);
+void encoder_cancel(struct encoder *e);
+int encoder_pollable(struct encoder *e);
+/* NULL is fine. Nothing may be in flight. */
+void encoder_close(struct encoder *e);
+
+/* A batch of @n empty items; free releases the latents, not the pixels. NULL is fine. */
+struct encode_batch *encode_batch_new(size_t n);
+void encode_batch_free(struct encode_batch *batch);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * The `cpu` encoder: an AutoencoderKL on this machine's processor, float32, through the oneDNN engine.
+ * Pixels become x / 127.5 - 1, computed as diffusers does (x / 255, then 2x - 1).
+ */
+#ifndef LATENTD_ENCODER_ENCODER_CPU_H
+#define LATENTD_ENCODER_ENCODER_CPU_H
+
+#include "encoder/encoder.h"
+#include "vae/kl_encoder.h"
+
+struct encoder_cpu_options {
+	const char *model; /* diffusers folder */
+	size_t threads;	   /* 0: all cores */
+};
+
+int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,
+		     struct error *err);
+/* What it encodes with; lives as long as the encoder. */
+const struct kl_encoder *encoder_cpu_vae(const struct encoder *e);
+
+#endif

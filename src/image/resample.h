@@ -1,0 +1,45 @@
+/*
+ * Resampling with the bytes of Pillow (src/libImaging/Resample.c): separable, support scaled when
+ * shrinking, coefficients normalised in double and rounded to 22-bit fixed point, 8-bit intermediate
+ * between the horizontal and the vertical pass.
+ *
+ * The result is a crop of what `image.resize((full_width, full_height), filter, box)` gives: each output
+ * pixel depends only on its own coefficients, so only the wanted ones are computed.
+ */
+#ifndef LATENTD_IMAGE_RESAMPLE_H
+#define LATENTD_IMAGE_RESAMPLE_H
+
+#include "image/image.h"
+
+enum resample_filter {
+	FILTER_NEAREST,
+	FILTER_BOX,
+	FILTER_BILINEAR,
+	FILTER_HAMMING,
+	FILTER_BICUBIC,
+	FILTER_LANCZOS,
+};
+
+struct resample_plan {
+	double box[4];			 /* source box left, top, right, bottom */
+	size_t full_width, full_height;	 /* size the box is resized to */
+	size_t left, top, width, height; /* crop of that which is wanted */
+	enum resample_filter filter;
+};
+
+/* A filter by its name ("lanczos"), -1 if there is none; and the name of a filter. */
+int resample_filter_parse(const char *name);
+const char *resample_filter_name(enum resample_filter filter);
+
+/* The whole of @source to @width x @height, uncropped. */
+struct resample_plan resample_whole(const struct image *source, size_t width, size_t height,
+				    enum resample_filter filter);
+
+/*
+ * @out: [plan->height][plan->width][3], the caller's memory. ERR_NOMEM, or ERR_BUG for a plan whose crop
+ * or box leaves its frame.
+ */
+int resample(const struct image *source, const struct resample_plan *plan, uint8_t *out,
+	     struct error *err);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * The encoder of diffusers' AutoencoderKL: pixels in [-1, 1] to the moments of the posterior.
+ *
+ *	struct kl_encoder *vae = kl_encoder_load("models/sd-vae-ft-mse", &vae_engine_onednn, 0, err);
+ *	kl_encoder_encode(vae, pixels, height, width, moments, NULL, NULL, err);
+ *	kl_encoder_free(vae);
+ *
+ * The model is a diffusers folder: config.json and diffusion_pytorch_model.safetensors (F32, F16 or
+ * BF16; the decoder's tensors are left unread). Everything is computed in float32.
+ *
+ * Errors of load: ERR_CONFIG for a folder that is not a model, a missing or truncated file, tensors
+ * missing or of a shape that the config does not give (the first one is named). Of encode: ERR_NOMEM,
+ * ERR_DATA `non_finite` when a moment is NaN or infinite.
+ */
+#ifndef LATENTD_VAE_KL_ENCODER_H
+#define LATENTD_VAE_KL_ENCODER_H
+
+#include "base/hash.h"
+#include "base/ndarray.h"
+#include "vae/vae_config.h"
+#include "vae/vae_engine.h"
+
+struct kl_encoder;
+
+struct kl_encoder *kl_encoder_load(const char *folder, const struct vae_engine_ops *engine,
+				   size_t threads, struct error *err);
+void kl_encoder_free(struct kl_encoder *vae);
+
+const struct vae_config *kl_encoder_config(const struct kl_encoder *vae);
+/*
+ * SHA-256 over the encoder's tensors in canonical form: sorted by canonical (diffusers) name, each as
+ * "name\0", dimensions as u64, then its values as float32 little-endian. So every naming and every file
+ * layout of the same values is the same VAE.
+ */
+const struct sha256 *kl_encoder_weights_hash(const struct kl_encoder *vae);
+
+/* Latent size for pixels: each axis halved, rounding down, blocks - 1 times. */
+void kl_encoder_latent_size(const struct kl_encoder *vae, size_t height, size_t width,
+			    size_t *latent_height, size_t *latent_width);
+/* Bytes of activations that an encode of this size holds at its peak. */
+size_t kl_encoder_memory(const struct kl_encoder *vae, size_t height, size_t width);
+
+/*
+ * Called after each stage with its output, for tests: @name as in diffusers ("encoder.conv_in",
+ * "encoder.down_blocks.0.resnets.1", "encoder.mid_block.attentions.0", ..., "quant_conv"); @map is NHWC.
+ */
+typedef void (*kl_tap_fn)(void *arg, const char *name, const float *map, size_t height,
+			  size_t width, size_t channels);
+
+/*
+ * Encodes one image. @pixels: [height][width][3] in [-1, 1]. @moments: [2C][h][w] (mean, then logvar
+ * before any clamp), CHW as PyTorch has it. @tap may be NULL.
+ */
+int kl_encoder_encode(struct kl_encoder *vae, const float *pixels, size_t height, size_t width,
+		      float *moments, kl_tap_fn tap, void *tap_arg, struct error *err);
+
+#endif

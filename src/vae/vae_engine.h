@@ -1,0 +1,61 @@
+/*
+ * What computes the layers: the naive definitions, or a fast library. The graph of the encoder
+ * (kl_encoder.c) is written once, over these operations.
+ *
+ * All maps are float NHWC with N = 1. An engine belongs to one thread at a time. Layers are prepared
+ * once from the model's weights, which may be freed afterwards.
+ */
+#ifndef LATENTD_VAE_VAE_ENGINE_H
+#define LATENTD_VAE_VAE_ENGINE_H
+
+#include "base/error.h"
+#include "vae/layers.h"
+
+#include <stdbool.h>
+
+struct vae_engine;
+
+/* A convolution or linear layer (a 1x1 convolution) in the form its engine wants. */
+struct vae_conv;
+
+struct vae_engine_ops {
+	const char *name; /* "naive", "onednn" */
+
+	/* @threads: 0 = all cores. */
+	int (*open)(size_t threads, struct vae_engine **out, struct error *err);
+	void (*close)(struct vae_engine *engine);
+
+	/* Copies or reorders @weight [out][in][k][k] and @bias [out]. */
+	int (*conv_new)(struct vae_engine *engine, const struct conv_shape *shape,
+			const float *weight, const float *bias, struct vae_conv **out,
+			struct error *err);
+	void (*conv_free)(struct vae_engine *engine, struct vae_conv *conv);
+
+	/*
+	 * out = conv(in), or out += conv(in) with @accumulate (the residual sum). @height, @width are of @in.
+	 * @out must not be @in.
+	 */
+	int (*conv)(struct vae_engine *engine, struct vae_conv *conv, float *out, const float *in,
+		    size_t height, size_t width, bool accumulate, struct error *err);
+
+	/* GroupNorm, then SiLU if asked; out may be in. */
+	int (*group_norm)(struct vae_engine *engine, float *out, const float *in, size_t pixels,
+			  size_t channels, size_t groups, float eps, const float *weight,
+			  const float *bias, bool silu, struct error *err);
+
+	/*
+	 * One-head attention over @tokens of width @c, streamed over blocks of queries: memory grows with
+	 * tokens, never with their square. @out must not be q, k or v.
+	 */
+	int (*attention)(struct vae_engine *engine, float *out, const float *q, const float *k,
+			 const float *v, size_t tokens, size_t c, struct error *err);
+};
+
+struct vae_engine {
+	const struct vae_engine_ops *ops;
+};
+
+extern const struct vae_engine_ops vae_engine_naive;
+extern const struct vae_engine_ops vae_engine_onednn;
+
+#endif

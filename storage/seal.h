@@ -1,0 +1,47 @@
+/*
+ * Sealing: records become a shard that is whole, verified and visible, or nothing.
+ *
+ *	write all records into a store writer -> flush (durable) -> read it back and compare every member
+ *	with its record's hash -> publish as FOLDER/%06d.EXT, without replacing
+ *
+ * A name that is taken (a crash left a shard without a row, or another writer) is passed over: the
+ * next number is tried.
+ */
+#ifndef LATENTD_STORAGE_SEAL_H
+#define LATENTD_STORAGE_SEAL_H
+
+#include "storage/shard.h"
+#include "storage/store.h"
+
+struct sealed_shard {
+	char name[160]; /* "train/512x512/000000.tar" */
+	uint64_t bytes;
+	size_t samples;
+	struct sha256 sha256;
+	struct hash128 xxh3;
+	struct shard_span
+	    *spans; /* one a record, in the order given; freed by sealed_shard_release */
+};
+
+void sealed_shard_release(struct sealed_shard *sealed);
+
+/* Loads record @index of the shard being sealed; the caller of load releases it. */
+typedef int (*seal_load_fn)(void *arg, size_t index, struct record *out, struct error *err);
+
+/*
+ * Seals @n records, which @load gives one by one (so that memory stays flat), below @folder
+ * ("train/512x512"), first trying number @first_number. ERR_DATA `verify`: what came back from the
+ * store is not what was written; nothing is visible then.
+ */
+int seal_shard(struct store *store, const struct shard_ops *format, const char *folder,
+	       unsigned first_number, seal_load_fn load, void *arg, size_t n,
+	       struct sealed_shard *out, struct error *err);
+
+/* Hashes of a visible shard's bytes: for verify and adoption. */
+int shard_file_hashes(struct store *store, const char *name, uint64_t *bytes, struct sha256 *sha256,
+		      struct hash128 *xxh3, struct error *err);
+/* Every record of a visible shard. */
+int shard_read_stored(struct store *store, const char *name, shard_record_fn fn, void *arg,
+		      struct error *err);
+
+#endif

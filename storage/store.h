@@ -1,0 +1,85 @@
+/*
+ * Where finished shards go. Names are relative paths with '/', folders come into being as needed. An
+ * object is visible under its name only when it is whole; it never changes afterwards.
+ *
+ *	struct store_writer *w = NULL;
+ *	store_begin(store, &w, err);                        not visible
+ *	sink_write(store_writer_sink(w), ...);
+ *	store_flush(w, err);                                durable, still not visible
+ *	store_writer_read(w, data, size, offset, err);      to verify what was written
+ *	r = store_publish(w, "train/512x512/000000.tar", err);   0, or STORE_EXISTS
+ *	store_discard(w);                                   always; after publish it only frees
+ */
+#ifndef LATENTD_STORAGE_STORE_H
+#define LATENTD_STORAGE_STORE_H
+
+#include "storage/sink.h"
+
+#include <stdbool.h>
+
+#define STORE_EXISTS 1
+
+struct store_writer;
+struct store;
+
+/* @name and @bytes of an object that is visible. Anything but 0 ends the listing. */
+typedef int (*store_object_fn)(void *arg, const char *name, uint64_t bytes);
+
+struct store_ops {
+	const char *name; /* "local", "memory" */
+	int (*begin)(struct store *s, struct store_writer **out, struct error *err);
+	int (*flush)(struct store_writer *w, struct error *err);
+	int (*writer_read)(struct store_writer *w, void *data, size_t size, uint64_t offset,
+			   struct error *err);
+	/* STORE_EXISTS: the name is taken; the writer is kept and may be published under another. */
+	int (*publish)(struct store_writer *w, const char *name, struct error *err);
+	void (*discard)(struct store_writer *w);
+
+	/* Exactly @size bytes at @offset of a visible object. ERR_DATA `missing`, `truncated`. */
+	int (*read)(struct store *s, const char *name, void *data, size_t size, uint64_t offset,
+		    struct error *err);
+	/* ERR_DATA `missing`. */
+	int (*size)(struct store *s, const char *name, uint64_t *bytes, struct error *err);
+	/* Visible objects below folder @prefix, sorted by name. Hidden parts (.x) are left out. */
+	int (*list)(struct store *s, const char *prefix, store_object_fn fn, void *arg,
+		    struct error *err);
+	/* Takes it out of sight, to be looked at by a person: `.latentd/quarantine/`. */
+	int (*quarantine)(struct store *s, const char *name, struct error *err);
+	void (*close)(struct store *s);
+};
+
+struct store {
+	const struct store_ops *ops;
+};
+
+struct store_writer {
+	struct sink sink; /* first: the writer is a sink */
+	struct store *store;
+};
+
+int store_begin(struct store *s, struct store_writer **out, struct error *err);
+struct sink *store_writer_sink(struct store_writer *w);
+int store_flush(struct store_writer *w, struct error *err);
+int store_writer_read(struct store_writer *w, void *data, size_t size, uint64_t offset,
+		      struct error *err);
+int store_publish(struct store_writer *w, const char *name, struct error *err);
+/* NULL is fine. */
+void store_discard(struct store_writer *w);
+int store_read(struct store *s, const char *name, void *data, size_t size, uint64_t offset,
+	       struct error *err);
+int store_size(struct store *s, const char *name, uint64_t *bytes, struct error *err);
+int store_list(struct store *s, const char *prefix, store_object_fn fn, void *arg,
+	       struct error *err);
+int store_quarantine(struct store *s, const char *name, struct error *err);
+/* NULL is fine. */
+void store_close(struct store *s);
+
+/*
+ * A folder on a file system: temporaries in ROOT/.latentd/partial (swept on open: the caller owns ROOT),
+ * quarantine in ROOT/.latentd/quarantine. @readonly: nothing is made or swept; for verify and inspect.
+ */
+int store_local_open(const char *root, bool readonly, struct store **out, struct error *err);
+/* In memory, for tests. */
+int store_memory_open(struct store **out, struct error *err);
+
+#endif
