@@ -9,6 +9,7 @@ pkg_check_modules(SQLITE  REQUIRED IMPORTED_TARGET sqlite3>=3.37)
 pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive)
 pkg_check_modules(JPEG    REQUIRED IMPORTED_TARGET libjpeg)
 pkg_check_modules(PNG     REQUIRED IMPORTED_TARGET libpng)
+pkg_check_modules(LCMS2   REQUIRED IMPORTED_TARGET lcms2)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
 # Debian's dnnl package config asks for OpenCL, which the CPU engine never calls.
 find_path(DNNL_INCLUDE_DIR dnnl.h REQUIRED)

@@ -1,0 +1,279 @@
+#!/usr/bin/env bash
+# Sets up a fresh Debian or Ubuntu machine and runs every test there is. The last line is
+# 'N passed, N failed, N skipped', summed over all runs; the status is 0 only if nothing failed.
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage()
+{
+	cat <<-END
+	usage: scripts/test.sh [--quick | --long]
+	  (nothing)  release build, ASan+UBSan, TSan for the threaded tests, formatting, every fuzz
+	             target for a few seconds, the shards read by Python libraries
+	  --quick    release build and its tests only
+	  --long     as without, with two minutes for each fuzz target and longer crash tests
+	             (LATENTD_TEST_LONG=1 in the tests' environment)
+	Everything is built below build/. LATENTD_NO_INSTALL=1: install no packages.
+	END
+}
+
+BUILDS=$ROOT/build
+passed=0 failed=0 skipped=0
+leaks=1 # whether LeakSanitizer works here
+failures=() skips=()
+
+pass()
+{
+	passed=$((passed + 1))
+}
+
+fail() # WHAT
+{
+	failed=$((failed + 1))
+	failures+=("$1")
+	printf 'FAILED: %s\n' "$1"
+}
+
+skip() # WHAT WHY
+{
+	skipped=$((skipped + 1))
+	skips+=("$1: $2")
+	printf '\n######## SKIPPED: %s: %s ########\n' "$1" "$2"
+}
+
+# -- runs -------------------------------------------------------------------------------------------
+
+# Adds up the closing lines of ctest, and the single test functions that its programs skipped.
+count_ctest() # NAME FOLDER LOG
+{
+	local name=$1 folder=$2 log=$3 bad total left_out line
+	read -r bad total < <(sed -n \
+		's/^.*% tests passed, \([0-9]*\) tests\? failed out of \([0-9]*\)$/\1 \2/p' "$log") || true
+	if [ -z "${total:-}" ]; then
+		fail "$name: ctest did not come to its end"
+		return
+	fi
+	left_out=$(grep -cE '^[[:space:]]+[0-9]+ - .*\((Skipped|Disabled)\)$' "$log" || true)
+	passed=$((passed + total - bad - left_out))
+	failed=$((failed + bad))
+	skipped=$((skipped + left_out))
+	while read -r line; do
+		failures+=("$name: $line")
+	done < <(awk '/^The following tests FAILED/ { on = 1; next } !/^[ \t]+[0-9]/ { on = 0 } on' "$log")
+	while read -r line; do
+		[[ $line != '[  SKIPPED ]'* ]] || skipped=$((skipped + 1))
+		skips+=("$name: $line")
+	done < <(grep -hE '^SKIPPED|^\[  SKIPPED \] [^0-9]|\*\*\*Skipped' "$log" \
+		"$folder/Testing/Temporary/LastTest.log" | sort -u)
+}
+
+run_ctest() # NAME FOLDER CTEST-OPTION...
+{
+	local name=$1 folder=$2 log=$2/ctest.log
+	shift 2
+	step "$name: tests"
+	"${under[@]}" ctest --test-dir "$folder" -j "$JOBS" --output-on-failure --no-tests=error "$@" </dev/null 2>&1 |
+		tee "$log" || true
+	count_ctest "$name" "$folder" "$log"
+}
+
+test_release()
+{
+	step 'release: build'
+	if ! build_tree "$BUILDS/ci-release" '' -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLATENTD_WERROR=ON; then
+		fail 'release: build'
+		return 1
+	fi
+	run_ctest release "$BUILDS/ci-release"
+}
+
+test_asan()
+{
+	if ! program_starts cc -fsanitize=address,undefined; then
+		if ! ASAN_OPTIONS=detect_leaks=0 program_starts cc -fsanitize=address,undefined; then
+			skip 'ASan+UBSan' 'programs built with it do not start here'
+			return
+		fi
+		skip 'leak check' 'LeakSanitizer may not trace here'
+		leaks=0
+	fi
+	step 'ASan+UBSan: build'
+	if ! build_tree "$BUILDS/ci-asan" '' -DLATENTD_WERROR=ON -DLATENTD_SANITIZER=address; then
+		fail 'ASan+UBSan: build'
+		return
+	fi
+	export ASAN_OPTIONS=detect_leaks=$leaks:detect_stack_use_after_return=1:strict_string_checks=1
+	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+	run_ctest ASan+UBSan "$BUILDS/ci-asan"
+	unset ASAN_OPTIONS UBSAN_OPTIONS
+}
+
+# Only tests with the label tsan are built: their programs carry their tests' names.
+test_tsan()
+{
+	local folder=$BUILDS/ci-tsan targets
+	# Where addresses are too random for gcc's TSan, they can often be fixed.
+	if ! program_starts cc -fsanitize=thread; then
+		under=(setarch "$(uname -m)" -R)
+		if ! program_starts cc -fsanitize=thread; then
+			skip 'TSan' 'programs built with it do not start here'
+			return
+		fi
+	fi
+	step 'TSan: build'
+	if ! quietly cmake -S "$ROOT" -B "$folder" -G Ninja -DLATENTD_WERROR=ON \
+		-DLATENTD_SANITIZER=thread; then
+		fail 'TSan: configure'
+		return
+	fi
+	targets=$(ctest --test-dir "$folder" -N -L '^tsan$' | sed -n 's/^ *Test *#[0-9]*: //p')
+	# shellcheck disable=SC2086 # a list
+	if [ -z "$targets" ] || ! quietly ninja -C "$folder" -j "$JOBS" $targets; then
+		fail 'TSan: build (no test with the label tsan?)'
+		return
+	fi
+	TSAN_OPTIONS=halt_on_error=1 run_ctest TSan "$folder" -L '^tsan$'
+}
+
+check_format()
+{
+	local formatter
+	step 'formatting'
+	for formatter in clang-format-14 clang-format ''; do
+		[[ $formatter && $("$formatter" --version 2>/dev/null) != *' version 14.'* ]] || break
+	done
+	if [ -z "$formatter" ]; then
+		skip 'formatting' 'there is no clang-format 14 here'
+		return
+	fi
+	if (cd "$ROOT" && find src queue storage config daemon tests -name '*.[ch]' -print0 |
+		xargs -0 "$formatter" --dry-run -Werror); then
+		pass
+	else
+		fail "formatting: run $formatter -i on the files named above"
+	fi
+}
+
+# -- fuzzing ----------------------------------------------------------------------------------------
+
+fuzz_one() # TARGET SECONDS
+{
+	local target=$1 seconds=$2 found=$BUILDS/ci-fuzz/found/$1
+	local seeds=$ROOT/tests/fuzz/corpus/$1
+	mkdir -p "$found"
+	[ -d "$seeds" ] || seeds=
+	printf '%s: ' "$target"
+	# shellcheck disable=SC2086 # seeds may be none
+	if ASAN_OPTIONS=detect_leaks=$leaks quietly "$BUILDS/ci-fuzz/tests/$target" -max_total_time="$seconds" -timeout=20 \
+		-rss_limit_mb=3072 -artifact_prefix="$BUILDS/ci-fuzz/$target-" "$found" $seeds; then
+		printf 'nothing found in %s s\n' "$seconds"
+		pass
+	else
+		fail "$target: the input is $BUILDS/ci-fuzz/$target-*"
+	fi
+}
+
+test_fuzz() # SECONDS
+{
+	local targets=() source
+	for source in "$ROOT"/tests/fuzz/fuzz_*.c; do
+		[ ! -e "$source" ] || targets+=("$(basename "$source" .c)")
+	done
+	[ ${#targets[@]} -gt 0 ] || return 0
+	if ! ASAN_OPTIONS=detect_leaks=$leaks program_starts clang -fsanitize=address,fuzzer-no-link; then
+		skip 'fuzzing' 'no clang with libFuzzer here; the corpora ran as tests'
+		return
+	fi
+	step "fuzzing: build of ${#targets[@]} targets"
+	if ! build_tree "$BUILDS/ci-fuzz" "${targets[*]}" -DCMAKE_C_COMPILER=clang -DLATENTD_FUZZ=ON \
+		-DLATENTD_SANITIZER=address -DCMAKE_C_FLAGS=-fsanitize=fuzzer-no-link; then
+		fail 'fuzzing: build'
+		return
+	fi
+	step "fuzzing: $1 s each"
+	for source in "${targets[@]}"; do
+		fuzz_one "$source" "$1"
+	done
+}
+
+# -- other people's readers -------------------------------------------------------------------------
+
+# A Python with the packages of tests/interop/requirements.txt; prints its path.
+interop_python()
+{
+	local venv=$BUILDS/ci-venv wanted=$ROOT/tests/interop/requirements.txt
+	if ! cmp -s "$wanted" "$venv/installed.txt"; then
+		python3 -m venv "$venv" >&2 &&
+			"$venv/bin/pip" install --quiet --disable-pip-version-check --retries 2 \
+				--timeout 20 -r "$wanted" >&2 &&
+			cp "$wanted" "$venv/installed.txt" || return 1
+	fi
+	printf '%s\n' "$venv/bin/python"
+}
+
+test_interop()
+{
+	local python log=$BUILDS/ci-interop.log sum
+	step 'interop: Python packages'
+	if [ ! -f "$ROOT/models/demo/config.json" ]; then
+		skip 'interop' 'models/demo is not there'
+		return
+	fi
+	if ! python=$(interop_python); then
+		skip 'interop' 'Python packages could not be installed (index out of reach?)'
+		return
+	fi
+	step 'interop: shards read by other libraries'
+	"$ROOT/tests/interop/run.sh" "$BUILDS/ci-release" "$python" 2>&1 </dev/null | tee "$log" || true
+	sum=$(tail -n 1 "$log" |
+		sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+	if [ -z "$sum" ]; then
+		fail 'interop: did not come to its end'
+		return
+	fi
+	# shellcheck disable=SC2086 # three numbers
+	set -- $sum
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+	[ "$2" -eq 0 ] || failures+=("interop: $2 of $(($1 + $2)), see $log")
+}
+
+# -- the whole --------------------------------------------------------------------------------------
+
+finish()
+{
+	local line
+	step "summary ($((SECONDS / 60)) min $((SECONDS % 60)) s)"
+	for line in ${skips[@]+"${skips[@]}"}; do
+		printf 'SKIPPED  %s\n' "$line"
+	done
+	for line in ${failures[@]+"${failures[@]}"}; do
+		printf 'FAILED   %s\n' "$line"
+	done
+	[ "$failed" -gt 0 ] || printf 'Everything that ran has passed.\n'
+	printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+	[ "$failed" -eq 0 ] || exit 1
+	exit 0
+}
+
+mode=all fuzz_seconds=5 packages=--all
+for argument in "$@"; do
+	case $argument in
+	--quick) mode=quick packages= ;;
+	--long) fuzz_seconds=120; export LATENTD_TEST_LONG=1 ;;
+	-h | --help) usage; exit 0 ;;
+	*) usage >&2; exit 2 ;;
+	esac
+done
+
+mkdir -p "$BUILDS"
+step 'packages'
+"$ROOT/scripts/install-deps.sh" $packages
+test_release || finish
+[ "$mode" = all ] || finish
+check_format
+test_interop
+test_asan
+test_tsan
+under=()
+test_fuzz "$fuzz_seconds"
+finish
