@@ -1,0 +1,54 @@
+#include "image/png_chunks.h"
+
+#include <string.h>
+
+#define SIGNATURE_SIZE	 8
+#define IHDR_SIZE	 13
+#define CHUNK_OVERHEAD	 12 /* length, type, checksum */
+#define COLOR_GREY	 0
+#define COLOR_GREY_ALPHA 4
+
+static uint32_t get_u32be(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* The first EXIF chunk that lies wholly inside the file. */
+static void find_exif(const uint8_t *bytes, size_t size, size_t at, struct png_chunks *out)
+{
+	while (size - at >= CHUNK_OVERHEAD) {
+		size_t length = get_u32be(bytes + at);
+		const uint8_t *type = bytes + at + 4;
+
+		if (length > size - at - CHUNK_OVERHEAD || memcmp(type, "IEND", 4) == 0)
+			return;
+		if (memcmp(type, "eXIf", 4) == 0) {
+			out->exif = type + 4;
+			out->exif_size = length;
+			return;
+		}
+		at += CHUNK_OVERHEAD + length;
+	}
+}
+
+int png_chunks_scan(const uint8_t *bytes, size_t size, struct png_chunks *out, struct error *err)
+{
+	const uint8_t *ihdr = bytes + SIGNATURE_SIZE + 8;
+	size_t end = SIGNATURE_SIZE + CHUNK_OVERHEAD + IHDR_SIZE;
+	struct png_chunks found = {0};
+
+	if (size < end)
+		return error_data(err, "truncated", "PNG ends at byte %zu, in its header", size);
+	if (get_u32be(ihdr - 8) != IHDR_SIZE || memcmp(ihdr - 4, "IHDR", 4) != 0)
+		return error_data(err, "corrupt", "PNG does not start with an IHDR chunk");
+	found.width = get_u32be(ihdr);
+	found.height = get_u32be(ihdr + 4);
+	if (found.width == 0 || found.height == 0)
+		return error_data(err, "corrupt", "PNG of %zu x %zu pixels", found.width,
+				  found.height);
+	found.grey = ihdr[9] == COLOR_GREY || ihdr[9] == COLOR_GREY_ALPHA;
+	found.interlaced = ihdr[12] != 0;
+	find_exif(bytes, size, end, &found);
+	*out = found;
+	return 0;
+}

@@ -1,0 +1,14 @@
+add_executable(image_run tools/image_run.c)
+target_link_libraries(image_run PRIVATE latentd_image)
+
+add_cmocka_test(NAME test_bucket SOURCES unit/test_bucket.c LIBS latentd_image)
+add_cmocka_test(NAME test_resample SOURCES unit/test_resample.c LIBS latentd_image)
+add_cmocka_test(NAME test_image_color SOURCES unit/test_image_color.c LIBS latentd_image)
+add_cmocka_test(NAME test_image_errors SOURCES unit/test_image_errors.c LIBS latentd_image)
+add_cmocka_test(NAME test_image_orientation SOURCES unit/test_image_orientation.c
+	LIBS latentd_image)
+add_cmocka_test(NAME test_image_golden SOURCES unit/test_image_golden.c
+	LIBS latentd_image PkgConfig::JANSSON)
+
+add_fuzz_target(NAME fuzz_image_header SOURCES fuzz/fuzz_image_header.c LIBS latentd_image)
+add_fuzz_target(NAME fuzz_exif SOURCES fuzz/fuzz_exif.c LIBS latentd_image)
