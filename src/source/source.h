@@ -20,7 +20,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SOURCE_END 1
+#define SOURCE_END	   1
+#define SOURCE_NO_CAPTION  1
+#define SOURCE_CAPTION_MAX ((size_t)1 << 20)
 
 struct source_entry {
 	const char *path; /* relative, NUL-terminated bytes */
@@ -35,35 +37,42 @@ struct source_ops {
 	const char *name; /* "folder", "memory" */
 
 	/*
-	 * The next entry, in an order that depends only on the names. SOURCE_END after the last one.
-	 * A folder that cannot be read is reported through options.note and passed over.
+	 * The next entry, in an order that depends only on the names. SOURCE_END after the last one, and
+	 * from then on. A file that is there but cannot be examined (no permission, a dangling link) is
+	 * an entry with size, mtime and inode 0: opening it says what is wrong. After an error (ERR_IO,
+	 * ERR_TRANSIENT, ERR_NOMEM) the next call tries the same place again; nothing was passed over.
 	 */
 	int (*next)(struct source *s, struct source_entry *entry, struct error *err);
 
 	/*
-	 * A descriptor on the sample's bytes, positioned at 0, opened without blocking. ERR_DATA:
-	 * `not_regular` (a FIFO, device or folder), `unreadable` (permission), `gone` (no longer there).
+	 * A descriptor on the sample's bytes, positioned at 0, of a regular file. ERR_DATA:
+	 * `not_regular` (a FIFO, device or folder; nothing of it was opened), `unreadable` (permission, a
+	 * loop of links), `gone` (no longer there). ERR_TRANSIENT: no descriptors left, a stale handle.
 	 */
 	int (*open_sample)(struct source *s, const char *path, struct error *err);
 
 	/*
-	 * Appends the caption that belongs to @path: for a file, the text beside it with the extension
-	 * .txt. Valid UTF-8 without byte order mark and without trailing white space; bytes that are not
-	 * UTF-8 become U+FFFD. 0 with nothing appended if there is none; SOURCE_NO_CAPTION then.
+	 * Appends the bytes of the caption that belongs to @path as they are, at most
+	 * SOURCE_CAPTION_MAX; or SOURCE_NO_CAPTION. source_caption() cleans them.
 	 */
 	int (*caption)(struct source *s, const char *path, struct buffer *out, struct error *err);
 
 	void (*close)(struct source *s);
 };
 
-#define SOURCE_NO_CAPTION 1
-
 struct source {
 	const struct source_ops *ops;
 };
 
 int source_next(struct source *s, struct source_entry *entry, struct error *err);
+/* The descriptor, the caller's. Also ERR_DATA `outside` for a path that could leave the source. */
 int source_open_sample(struct source *s, const char *path, struct error *err);
+/*
+ * Appends the caption: for a file, the text beside it with the extension .txt. Valid UTF-8 without
+ * byte order mark and without trailing white space (ASCII); bytes that are not UTF-8 become U+FFFD.
+ * SOURCE_NO_CAPTION, nothing appended, if there is none: an empty one is 0 with nothing appended.
+ * ERR_DATA as open_sample, and `too_large`.
+ */
 int source_caption(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* NULL is fine. */
 void source_close(struct source *s);
@@ -71,18 +80,27 @@ void source_close(struct source *s);
 /* -- folder --------------------------------------------------------------------------------------- */
 
 /*
- * Files with the extension of an image format (any case; formats this build cannot decode are listed
- * too, so that they are reported and not silently left out), in all folders below @path, in byte order of
- * their paths, hidden names (.x) left out. Symbolic links to files are followed, to folders not.
+ * Files with the extension of an image format (jpg jpeg jpe jfif png webp gif bmp tif tiff avif jxl heic
+ * heif, any case; formats this build cannot decode are listed too, so that they are reported and not
+ * silently left out), in all folders below @path, in byte order of their paths, hidden names (.x) left
+ * out. Whatever has such a name is listed, except folders: opening a FIFO says `not_regular`.
+ * Symbolic links to files are followed, to folders not.
+ *
+ * Passed over and noted: a folder that may not be read or is gone, a link to a folder, folders more than
+ * SOURCE_FOLDER_DEPTH deep. Memory is bounded by the names of one folder on each level; one descriptor is
+ * held per level.
  */
+#define SOURCE_FOLDER_DEPTH 128
+
 struct source_folder_options {
 	bool recursive;
-	/* Called with one line for what is passed over or odd (an unreadable folder, a folder with an
-	 * image's name). May be NULL. */
+	/* Called with one line for what is passed over or odd (a folder with an image's name). May be
+	 * NULL. */
 	void (*note)(void *arg, const char *line);
 	void *note_arg;
 };
 
+/* ERR_CONFIG: @path is not there, not a folder, or may not be read. */
 int source_folder_open(const char *path, const struct source_folder_options *options,
 		       struct source **out, struct error *err);
 
@@ -90,11 +108,12 @@ int source_folder_open(const char *path, const struct source_folder_options *opt
 
 struct source_memory_file {
 	const char *path;
-	const void *data;
+	const void *data; /* NULL: listed, but `gone` when opened */
 	size_t size;
 	const char *caption; /* NULL: none */
 };
 
+/* The files, in any order, outlive the source. ERR_BUG: a path twice, or not inside. */
 int source_memory_open(const struct source_memory_file *files, size_t n, struct source **out,
 		       struct error *err);
 

@@ -1,0 +1,138 @@
+#include "encoder/encoder.h"
+
+#include "base/checked.h"
+
+#include <assert.h>
+#include <math.h>
+
+const struct encoder_caps *encoder_caps(const struct encoder *e)
+{
+	return e->ops->caps(e);
+}
+
+size_t encoder_capacity(struct encoder *e)
+{
+	return e->ops->capacity(e);
+}
+
+static bool can_keep(const struct encoder_caps *caps, enum posterior posterior)
+{
+	switch (posterior) {
+	case POSTERIOR_MEAN:
+		return caps->mean;
+	case POSTERIOR_MOMENTS:
+		return caps->moments;
+	case POSTERIOR_DRAW:
+		return caps->draw;
+	}
+	return false;
+}
+
+int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *err)
+{
+	const struct encoder_caps *caps = encoder_caps(e);
+
+	if (batch->n == 0 || batch->width == 0 || batch->height == 0)
+		return error_set(err, ERR_BUG, "an empty batch");
+	for (size_t i = 0; i < batch->n; i++) {
+		const struct encode_item *item = &batch->items[i];
+
+		if (!item->pixels || item->latent.data || item->error.code != ERR_NONE)
+			return error_set(err, ERR_BUG, "item %zu of a batch is not fresh", i);
+	}
+	if (batch->width % caps->downscale != 0 || batch->height % caps->downscale != 0)
+		return error_set(err, ERR_CONFIG,
+				 "%zux%zu pixels: both sides must be multiples of %zu for this VAE",
+				 batch->width, batch->height, caps->downscale);
+	if (!can_keep(caps, batch->posterior))
+		return error_set(err, ERR_CONFIG, "encoder %s cannot give the posterior '%s'",
+				 e->ops->name, posterior_name(batch->posterior));
+	return e->ops->submit(e, batch, err);
+}
+
+static bool all_finite(const struct ndarray *latent)
+{
+	const float *values = latent->data;
+	size_t n = ndarray_count(latent);
+
+	for (size_t i = 0; i < n; i++) {
+		if (!isfinite(values[i]))
+			return false;
+	}
+	return true;
+}
+
+/* An item comes back with a finite latent of the right shape, or with an error. */
+static void check_item(const struct encoder *e, const struct encode_batch *batch,
+		       struct encode_item *item)
+{
+	const struct encoder_caps *caps = encoder_caps(e);
+	const struct ndarray want = {
+	    .ndim = 3,
+	    .shape = {posterior_channels(batch->posterior, caps->latent_channels),
+		      batch->height / caps->downscale, batch->width / caps->downscale},
+	};
+	const struct ndarray *got = &item->latent;
+
+	if (item->error.code != ERR_NONE) {
+		ndarray_release(&item->latent);
+	} else if (!got->data || got->dtype != DTYPE_F32 || !ndarray_same_shape(got, &want)) {
+		ndarray_release(&item->latent);
+		error_set(&item->error, ERR_BUG, "encoder %s gave a latent of the wrong shape",
+			  e->ops->name);
+	} else if (!all_finite(got)) {
+		ndarray_release(&item->latent);
+		error_data(&item->error, "non_finite", "the latent has values that are not finite");
+	}
+}
+
+int encoder_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
+		    struct error *err)
+{
+	struct encode_batch *batch = NULL;
+	int r = e->ops->collect(e, timeout_ms, &batch, err);
+
+	assert(r != 0 || batch);
+	assert(r <= 0 || !batch);
+	for (size_t i = 0; batch && i < batch->n; i++)
+		check_item(e, batch, &batch->items[i]);
+	*done = batch;
+	return r;
+}
+
+void encoder_cancel(struct encoder *e)
+{
+	e->ops->cancel(e);
+}
+
+int encoder_pollable(struct encoder *e)
+{
+	return e->ops->pollable(e);
+}
+
+void encoder_close(struct encoder *e)
+{
+	if (e)
+		e->ops->close(e);
+}
+
+struct encode_batch *encode_batch_new(size_t n)
+{
+	struct encode_batch *batch = xcalloc(1, sizeof(*batch));
+
+	batch->items = xcalloc(n, sizeof(*batch->items));
+	batch->n = n;
+	for (size_t i = 0; i < n; i++)
+		batch->items[i].latent = (struct ndarray)NDARRAY_INIT;
+	return batch;
+}
+
+void encode_batch_free(struct encode_batch *batch)
+{
+	if (!batch)
+		return;
+	for (size_t i = 0; i < batch->n; i++)
+		ndarray_release(&batch->items[i].latent);
+	free(batch->items);
+	free(batch);
+}

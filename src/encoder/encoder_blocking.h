@@ -1,0 +1,53 @@
+/*
+ * Submit and collect around an engine that computes one image at a time in the calling thread: submit puts the
+ * batch in a line, collect computes the oldest. Base of the backends that are such engines.
+ *
+ *	struct my_encoder { struct encoder_blocking blocking; ... };
+ *	encoder_blocking_init(&e->blocking, &my_ops, &caps, my_encode);
+ *
+ * The ops table takes the functions below as they are; name and close are the backend's.
+ */
+#ifndef LATENTD_ENCODER_ENCODER_BLOCKING_H
+#define LATENTD_ENCODER_ENCODER_BLOCKING_H
+
+#include "encoder/encoder.h"
+
+#include <stdatomic.h>
+
+#define ENCODER_BLOCKING_MAX 16
+
+struct encoder_blocking;
+
+/*
+ * The moments [2C][h][w] of one item of @batch. ERR_DATA blames the image; any other error ends the
+ * batch.
+ */
+typedef int (*encoder_moments_fn)(struct encoder_blocking *e, const struct encode_batch *batch,
+				  const struct encode_item *item, float *moments,
+				  struct error *err);
+
+struct encoder_blocking {
+	struct encoder base;
+	struct encoder_caps caps;
+	encoder_moments_fn moments;
+	struct ndarray scratch; /* of the moments of one item */
+	struct encode_batch *line[ENCODER_BLOCKING_MAX];
+	uint64_t collected; /* batches so far: the oldest in line has this number */
+	/* Numbers of batches: the next one submitted, and the first one that cancel does not concern. */
+	atomic_uint_fast64_t submitted, cancelled;
+};
+
+/* caps->max_in_flight is at most ENCODER_BLOCKING_MAX. */
+void encoder_blocking_init(struct encoder_blocking *e, const struct encoder_ops *ops,
+			   const struct encoder_caps *caps, encoder_moments_fn moments);
+void encoder_blocking_release(struct encoder_blocking *e);
+
+const struct encoder_caps *encoder_blocking_caps(const struct encoder *e);
+size_t encoder_blocking_capacity(struct encoder *e);
+int encoder_blocking_submit(struct encoder *e, struct encode_batch *batch, struct error *err);
+int encoder_blocking_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
+			     struct error *err);
+void encoder_blocking_cancel(struct encoder *e);
+int encoder_blocking_pollable(struct encoder *e);
+
+#endif

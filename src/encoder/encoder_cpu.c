@@ -1,0 +1,84 @@
+#include "encoder/encoder_cpu.h"
+
+#include "base/checked.h"
+#include "encoder/encoder_blocking.h"
+#include "encoder/pixel_range.h"
+
+struct encoder_cpu {
+	struct encoder_blocking blocking;
+	struct kl_encoder *vae;
+	char *engine;
+	struct ndarray pixels; /* the input of the network, kept between images */
+};
+
+static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode_batch *batch,
+			      const struct encode_item *item, float *moments, struct error *err)
+{
+	struct encoder_cpu *e = (struct encoder_cpu *)base;
+	size_t shape[3] = {batch->height, batch->width, 3}, bytes = 0;
+
+	if (!ndarray_bytes(DTYPE_F32, 3, shape, &bytes) || bytes > e->pixels.bytes) {
+		ndarray_release(&e->pixels);
+		if (ndarray_alloc(&e->pixels, DTYPE_F32, 3, shape, err) < 0)
+			return -1;
+	}
+	pixel_range_signed(e->pixels.data, item->pixels, bytes / sizeof(float));
+	return kl_encoder_encode(e->vae, e->pixels.data, batch->height, batch->width, moments, NULL,
+				 NULL, err);
+}
+
+static void encoder_cpu_close(struct encoder *base)
+{
+	struct encoder_cpu *e = (struct encoder_cpu *)base;
+
+	encoder_blocking_release(&e->blocking);
+	ndarray_release(&e->pixels);
+	kl_encoder_free(e->vae);
+	free(e->engine);
+	free(e);
+}
+
+static const struct encoder_ops encoder_cpu_ops = {
+    .name = "cpu",
+    .caps = encoder_blocking_caps,
+    .capacity = encoder_blocking_capacity,
+    .submit = encoder_blocking_submit,
+    .collect = encoder_blocking_collect,
+    .cancel = encoder_blocking_cancel,
+    .pollable = encoder_blocking_pollable,
+    .close = encoder_cpu_close,
+};
+
+int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,
+		     struct error *err)
+{
+	const struct vae_engine_ops *engine = &vae_engine_onednn;
+	struct kl_encoder *vae = kl_encoder_load(options->model, engine, options->threads, err);
+	struct encoder_caps caps;
+	struct encoder_cpu *e;
+
+	if (!vae)
+		return -1;
+	e = xcalloc(1, sizeof(*e));
+	e->vae = vae;
+	e->engine = xasprintf("cpu/%s float32", engine->name);
+	caps = (struct encoder_caps){
+	    .latent_channels = kl_encoder_config(vae)->latent_channels,
+	    .downscale = vae_config_downscale(kl_encoder_config(vae)),
+	    /* Images are computed one after another: a batch only saves round trips. */
+	    .best_batch = 4,
+	    .max_in_flight = 2,
+	    .mean = true,
+	    .moments = true,
+	    .draw = true,
+	    .engine = e->engine,
+	};
+	encoder_blocking_init(&e->blocking, &encoder_cpu_ops, &caps, encoder_cpu_encode);
+	*out = &e->blocking.base;
+	return 0;
+}
+
+const struct kl_encoder *encoder_cpu_vae(const struct encoder *e)
+{
+	return e->ops == &encoder_cpu_ops ? ((const struct encoder_cpu *)e)->vae : NULL;
+}

@@ -1,0 +1,106 @@
+#include "source/sample_key.h"
+
+#include "base/buffer.h"
+#include "base/hash.h"
+#include "base/text.h"
+#include "source/source_path.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	KEY_MAX = SAMPLE_KEY_SIZE - 1,
+	TAIL = 9, /* "-xxxxxxxx" */
+};
+
+/* The code point of the valid sequence of @n bytes at @s. */
+static uint32_t code_point(const uint8_t *s, size_t n)
+{
+	uint32_t code = n == 1 ? s[0] : s[0] & (0x7fu >> n);
+
+	for (size_t i = 1; i < n; i++)
+		code = code << 6 | (s[i] & 0x3fu);
+	return code;
+}
+
+/* Whether shard readers, file systems or shells trip over it. */
+static bool is_awkward(uint32_t code)
+{
+	if (code < 0x80)
+		return code <= ' ' || code == 0x7f || strchr("\"\\*?<>|:%.", (int)code);
+	/* C1 controls; then what is left of Unicode's White_Space */
+	return code < 0xa0 || code == 0xa0 || code == 0x1680 ||
+	       (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 ||
+	       code == 0x202f || code == 0x205f || code == 0x3000;
+}
+
+static void append_part(struct buffer *out, const uint8_t *part, size_t size)
+{
+	size_t start = out->size;
+
+	while (size > 0) {
+		size_t n = utf8_sequence(part, size);
+
+		if (n == 0 || is_awkward(code_point(part, n)))
+			buffer_put_u8(out, '_');
+		else
+			buffer_append(out, part, n);
+		n += n == 0;
+		part += n;
+		size -= n;
+	}
+	if (out->size - start >= 2 && memcmp(out->data + start, "__", 2) == 0)
+		out->data[start + 1] = '-';
+}
+
+static void append_clean(struct buffer *out, const char *stem, size_t size)
+{
+	while (size > 0) {
+		const char *slash = memchr(stem, '/', size);
+		size_t part = slash ? (size_t)(slash - stem) : size;
+
+		if (part > 0) {
+			if (out->size > 0)
+				buffer_put_u8(out, '/');
+			append_part(out, (const uint8_t *)stem, part);
+		}
+		part += slash != NULL;
+		stem += part;
+		size -= part;
+	}
+	if (out->size == 0)
+		buffer_put_u8(out, '_');
+}
+
+/* @clean, cut where no character is split, and the tail made of @size bytes at @name. */
+static void with_tail(const struct buffer *clean, const void *name, size_t size,
+		      char out[SAMPLE_KEY_SIZE])
+{
+	size_t length = clean->size < KEY_MAX - TAIL ? clean->size : KEY_MAX - TAIL;
+
+	while (length < clean->size && (clean->data[length] & 0xc0) == 0x80)
+		length--;
+	snprintf(out, SAMPLE_KEY_SIZE, "%.*s-%08x", (int)length, (const char *)clean->data,
+		 (unsigned)(hash64_of(name, size, 0) >> 32));
+}
+
+void sample_key(const char *path, char out[SAMPLE_KEY_SIZE])
+{
+	cleanup_buffer struct buffer clean = BUFFER_INIT;
+	size_t stem = source_path_stem(path);
+
+	append_clean(&clean, path, stem);
+	if (clean.size > KEY_MAX || clean.size != stem || memcmp(clean.data, path, stem) != 0)
+		with_tail(&clean, path, stem, out);
+	else
+		snprintf(out, SAMPLE_KEY_SIZE, "%s", (const char *)clean.data);
+}
+
+void sample_key_distinct(const char *path, const char *distinction, char out[SAMPLE_KEY_SIZE])
+{
+	cleanup_buffer struct buffer clean = BUFFER_INIT;
+
+	append_clean(&clean, path, source_path_stem(path));
+	with_tail(&clean, distinction, strlen(distinction), out);
+}

@@ -1,0 +1,58 @@
+#include "source/source.h"
+
+#include "base/text.h"
+#include "source/source_path.h"
+
+#include <assert.h>
+#include <string.h>
+
+static int path_check(const char *path, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (!source_path_is_inside(path))
+		return error_data(err, "outside", "%s is not a path inside the source",
+				  text_quote(path, quoted));
+	return 0;
+}
+
+int source_next(struct source *s, struct source_entry *entry, struct error *err)
+{
+	int r = s->ops->next(s, entry, err);
+
+	assert(r != 0 || source_path_is_inside(entry->path));
+	return r;
+}
+
+int source_open_sample(struct source *s, const char *path, struct error *err)
+{
+	if (path_check(path, err) < 0)
+		return -1;
+	return s->ops->open_sample(s, path, err);
+}
+
+int source_caption(struct source *s, const char *path, struct buffer *out, struct error *err)
+{
+	cleanup_buffer struct buffer raw = BUFFER_INIT;
+	size_t start, end;
+	int r;
+
+	if (path_check(path, err) < 0)
+		return -1;
+	r = s->ops->caption(s, path, &raw, err);
+	if (r != 0)
+		return r;
+	end = raw.size;
+	start = end >= 3 && memcmp(raw.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+	while (end > start && memchr(" \t\r\n\v\f", raw.data[end - 1], 6))
+		end--;
+	if (end > start)
+		utf8_append_clean(out, raw.data + start, end - start);
+	return 0;
+}
+
+void source_close(struct source *s)
+{
+	if (s)
+		s->ops->close(s);
+}

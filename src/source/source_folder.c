@@ -1,0 +1,457 @@
+/*
+ * A walk with a stack of levels, one for each folder between the root and where it is. A level is read whole
+ * and sorted when it is entered. Folders are kept as "name/": then the plain order of the names is the
+ * byte order of the full paths ("a.jpg" before "a/b.jpg" before "a0.jpg").
+ *
+ * Samples are opened part by part from the root's descriptor: no link is followed to another folder, and
+ * no path is too long.
+ */
+#include "source/source.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "source/source_path.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct level {
+	int fd;
+	struct buffer arena; /* the names, each with its NUL */
+	const char **names;  /* into it, sorted */
+	size_t n, at;
+	size_t prefix; /* bytes of the walk's path that lead here, with the last '/' */
+};
+
+struct source_folder {
+	struct source base;
+	struct source_folder_options options;
+	int root;
+	bool started;
+	struct level *levels; /* root first */
+	size_t depth;
+	struct buffer path; /* of the current entry */
+};
+
+static struct source_folder *source_folder_of(struct source *s)
+{
+	return (struct source_folder *)s;
+}
+
+static void note(const struct source_folder *f, const char *what)
+{
+	char quoted[TEXT_QUOTE_SIZE], line[TEXT_QUOTE_SIZE + 128];
+
+	if (!f->options.note)
+		return;
+	snprintf(line, sizeof(line), "%s %s", text_quote((const char *)f->path.data, quoted), what);
+	f->options.note(f->options.note_arg, line);
+}
+
+/* The path is the first @prefix bytes that it has now and @name. Returns where @name begins. */
+static const char *path_set(struct source_folder *f, size_t prefix, const char *name)
+{
+	f->path.size = prefix;
+	buffer_append_string(&f->path, name);
+	return (const char *)f->path.data + prefix;
+}
+
+/* What errno says of a path when no more is known than that the system failed. */
+static int system_error(struct error *err, const char *what, const char *path)
+{
+	int saved = errno;
+	char quoted[TEXT_QUOTE_SIZE];
+
+	text_quote(path, quoted);
+	switch (saved) {
+	case EMFILE:
+	case ENFILE:
+	case ESTALE:
+	case EAGAIN:
+	case ETIMEDOUT:
+		return error_set(err, ERR_TRANSIENT, "%s %s: %s", what, quoted, strerror(saved));
+	default:
+		errno = saved;
+		return error_sys(err, "%s %s", what, quoted);
+	}
+}
+
+/* openat that tries again when a signal came in between. */
+static int open_at(int dir, const char *name, int flags)
+{
+	int fd;
+
+	do
+		fd = openat(dir, name, flags | O_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
+	return fd;
+}
+
+/* -- listing -------------------------------------------------------------------------------------- */
+
+static void level_release(struct level *level)
+{
+	if (level->fd >= 0)
+		close(level->fd);
+	buffer_release(&level->arena);
+	free(level->names);
+}
+
+/* d_type, asked of the file where the file system does not tell. */
+static unsigned char entry_type(int dir, const struct dirent *entry)
+{
+	struct stat st;
+
+	if (entry->d_type != DT_UNKNOWN)
+		return entry->d_type;
+	if (fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return DT_UNKNOWN;
+	return (unsigned char)IFTODT(st.st_mode);
+}
+
+/* Puts the name into the level's arena if the walk will come back to it. */
+static int level_add(struct source_folder *f, struct level *level, const struct dirent *entry,
+		     struct error *err)
+{
+	unsigned char type = entry_type(level->fd, entry);
+	bool image = source_path_is_image(entry->d_name);
+	bool folder = type == DT_DIR && f->options.recursive;
+	size_t length = strlen(entry->d_name);
+	struct stat st;
+
+	path_set(f, level->prefix, entry->d_name);
+	if (type == DT_DIR && image)
+		note(f, "is a folder with the name of an image");
+	if (type == DT_LNK && !image && f->options.recursive &&
+	    fstatat(level->fd, entry->d_name, &st, 0) == 0 && S_ISDIR(st.st_mode))
+		note(f, "is a link to a folder: not followed");
+	if (type == DT_DIR ? !folder : !image)
+		return 0;
+	if (buffer_reserve(&level->arena, length + 2, err) < 0)
+		return -1;
+	buffer_append(&level->arena, entry->d_name, length);
+	if (folder)
+		buffer_put_u8(&level->arena, '/');
+	buffer_put_u8(&level->arena, '\0');
+	level->n++;
+	return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int level_sort(struct level *level, struct error *err)
+{
+	const char *at = (const char *)level->arena.data;
+
+	level->names = calloc(level->n + 1, sizeof(*level->names));
+	if (!level->names)
+		return error_set(err, ERR_NOMEM, "no memory for %zu names", level->n);
+	for (size_t i = 0; i < level->n; i++) {
+		level->names[i] = at;
+		at += strlen(at) + 1;
+	}
+	qsort(level->names, level->n, sizeof(*level->names), compare_names);
+	return 0;
+}
+
+/* Reads the folder @dir, whose path is the walk's path. Closes @dir. */
+static int level_fill(struct source_folder *f, struct level *level, DIR *dir, struct error *err)
+{
+	struct dirent *entry;
+	int r = 0;
+
+	for (errno = 0; r == 0 && (entry = readdir(dir)); errno = 0) {
+		if (entry->d_name[0] != '.')
+			r = level_add(f, level, entry, err);
+	}
+	if (r == 0 && errno != 0) {
+		path_set(f, level->prefix, "");
+		r = system_error(err, "read folder", (const char *)f->path.data);
+	}
+	closedir(dir);
+	return r < 0 ? r : level_sort(level, err);
+}
+
+/* Reads the folder @fd, which it takes, and goes on there; the walk's path leads to it. */
+static int level_push(struct source_folder *f, int fd, struct error *err)
+{
+	struct level level = {.fd = fd, .arena = BUFFER_INIT, .prefix = f->path.size};
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+
+	if (!dir) {
+		system_error(err, "read folder", (const char *)f->path.data);
+		if (copy >= 0)
+			close(copy);
+		level_release(&level);
+		return -1;
+	}
+	if (level_fill(f, &level, dir, err) < 0) {
+		level_release(&level);
+		return -1;
+	}
+	path_set(f, level.prefix, "");
+	f->levels[f->depth++] = level;
+	return 0;
+}
+
+static int start(struct source_folder *f, struct error *err)
+{
+	int fd = open_at(f->root, ".", O_RDONLY | O_DIRECTORY);
+
+	path_set(f, 0, "");
+	/* Whatever it is: a source whose root cannot be read must not look empty. */
+	if (fd < 0)
+		return system_error(err, "open folder", ".");
+	if (level_push(f, fd, err) < 0)
+		return -1;
+	f->started = true;
+	return 0;
+}
+
+/* Enters the folder "name/" that @level stands at, or notes why not. */
+static int enter(struct source_folder *f, struct level *level, struct error *err)
+{
+	const char *name = path_set(f, level->prefix, level->names[level->at]);
+	int fd;
+
+	f->path.data[f->path.size - 1] = '\0'; /* with the '/', O_NOFOLLOW would follow */
+	if (f->depth > SOURCE_FOLDER_DEPTH) {
+		note(f, "is too deep: not read");
+		level->at++;
+		return 0;
+	}
+	fd = open_at(level->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+	if (fd < 0) {
+		switch (errno) {
+		case EACCES:
+		case EPERM:
+			note(f, "is a folder that may not be read");
+			break;
+		case ENOENT:
+		case ENOTDIR:
+		case ELOOP:
+			note(f, "is a folder no longer");
+			break;
+		default:
+			return system_error(err, "open folder", (const char *)f->path.data);
+		}
+		level->at++;
+		return 0;
+	}
+	f->path.data[f->path.size - 1] = '/';
+	if (level_push(f, fd, err) < 0)
+		return -1;
+	level->at++;
+	return 0;
+}
+
+/* Fills @entry for the walk's path; false if there is nothing to list. */
+static bool examine(struct source_folder *f, int dir, const char *name, struct source_entry *entry)
+{
+	struct stat st;
+
+	if (fstatat(dir, name, &st, 0) == 0) {
+		if (S_ISDIR(st.st_mode)) {
+			note(f, "is a link to a folder: not followed");
+			return false;
+		}
+		*entry = (struct source_entry){
+		    .path = (const char *)f->path.data,
+		    .size = (uint64_t)st.st_size,
+		    .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+		    .inode = st.st_ino,
+		};
+		return true;
+	}
+	if (errno == ENOENT && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	*entry = (struct source_entry){.path = (const char *)f->path.data};
+	return true;
+}
+
+static int source_folder_next(struct source *s, struct source_entry *entry, struct error *err)
+{
+	struct source_folder *f = source_folder_of(s);
+
+	if (!f->started && start(f, err) < 0)
+		return -1;
+	while (f->depth > 0) {
+		struct level *level = &f->levels[f->depth - 1];
+		const char *name;
+
+		if (level->at == level->n) {
+			level_release(level);
+			f->depth--;
+			continue;
+		}
+		name = level->names[level->at];
+		if (name[strlen(name) - 1] == '/') {
+			if (enter(f, level, err) < 0)
+				return -1;
+			continue;
+		}
+		level->at++;
+		if (examine(f, level->fd, path_set(f, level->prefix, name), entry))
+			return 0;
+	}
+	return SOURCE_END;
+}
+
+/* -- opening -------------------------------------------------------------------------------------- */
+
+static int open_error(struct error *err, const char *path)
+{
+	int saved = errno;
+	char quoted[TEXT_QUOTE_SIZE];
+
+	text_quote(path, quoted);
+	switch (saved) {
+	case ENOENT:
+	case ENOTDIR:
+	case ENAMETOOLONG:
+		return error_data(err, "gone", "%s is not there", quoted);
+	case EACCES:
+	case EPERM:
+	case ELOOP:
+		return error_data(err, "unreadable", "open %s: %s", quoted, strerror(saved));
+	case ENXIO:
+	case ENODEV:
+		return error_data(err, "not_regular", "%s is not a regular file", quoted);
+	default:
+		errno = saved;
+		return system_error(err, "open", path);
+	}
+}
+
+/* The folder of @path, opened as a place only; *base is the name in it. -1 with errno. */
+static int open_parent(int root, char *path, const char **base)
+{
+	cleanup_close int dir = open_at(root, ".", O_PATH | O_DIRECTORY);
+	char *part = path, *slash;
+
+	while (dir >= 0 && (slash = strchr(part, '/'))) {
+		int next;
+
+		*slash = '\0';
+		next = open_at(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+		*slash = '/';
+		close(dir);
+		dir = next;
+		part = slash + 1;
+	}
+	*base = part;
+	return TAKE_FD(dir);
+}
+
+/*
+ * Nothing but a regular file is opened: opening a FIFO wakes its writer, opening a device may do
+ * anything. The second look is for what was put in its place in between.
+ */
+static int open_regular(int root, const char *path, struct error *err)
+{
+	cleanup_free char *copy = xstrdup(path);
+	const char *base = NULL;
+	cleanup_close int dir = open_parent(root, copy, &base), fd = -1;
+	char quoted[TEXT_QUOTE_SIZE];
+	struct stat st;
+	int flags;
+
+	if (dir < 0 || fstatat(dir, base, &st, 0) < 0)
+		return open_error(err, path);
+	if (S_ISREG(st.st_mode)) {
+		fd = open_at(dir, base, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+		if (fd < 0 || fstat(fd, &st) < 0)
+			return open_error(err, path);
+	}
+	if (!S_ISREG(st.st_mode))
+		return error_data(err, "not_regular", "%s is not a regular file",
+				  text_quote(path, quoted));
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+		return system_error(err, "fcntl", path);
+	return TAKE_FD(fd);
+}
+
+static int source_folder_open_sample(struct source *s, const char *path, struct error *err)
+{
+	return open_regular(source_folder_of(s)->root, path, err);
+}
+
+static int source_folder_caption(struct source *s, const char *path, struct buffer *out,
+				 struct error *err)
+{
+	cleanup_free char *caption = source_path_caption(path);
+	struct error failed = ERROR_INIT;
+	cleanup_close int fd = open_regular(source_folder_of(s)->root, caption, &failed);
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (fd < 0) {
+		if (failed.code == ERR_DATA && strcmp(failed.reason, "gone") == 0)
+			return SOURCE_NO_CAPTION;
+		*err = failed;
+		return -1;
+	}
+	if (fd_read_all(fd, SOURCE_CAPTION_MAX, out, err) < 0)
+		return error_wrap(err, "%s", text_quote(caption, quoted));
+	return 0;
+}
+
+/* -- open and close ------------------------------------------------------------------------------- */
+
+static void source_folder_close(struct source *s)
+{
+	struct source_folder *f = source_folder_of(s);
+
+	while (f->depth > 0)
+		level_release(&f->levels[--f->depth]);
+	free(f->levels);
+	buffer_release(&f->path);
+	close(f->root);
+	free(f);
+}
+
+static const struct source_ops source_folder_ops = {
+    .name = "folder",
+    .next = source_folder_next,
+    .open_sample = source_folder_open_sample,
+    .caption = source_folder_caption,
+    .close = source_folder_close,
+};
+
+int source_folder_open(const char *path, const struct source_folder_options *options,
+		       struct source **out, struct error *err)
+{
+	/* "/." asks for what the walk needs: a folder that may be read and searched. */
+	cleanup_free char *inside = xasprintf("%s%s", path, *path ? "/." : "");
+	int root = open_at(AT_FDCWD, inside, O_RDONLY | O_DIRECTORY), saved = errno;
+	char quoted[TEXT_QUOTE_SIZE];
+	struct source_folder *f;
+
+	text_quote(path, quoted);
+	errno = saved;
+	if (root < 0 && errno == ENOENT)
+		return error_set(err, ERR_CONFIG, "source %s: there is no such folder", quoted);
+	if (root < 0 && errno == ENOTDIR)
+		return error_set(err, ERR_CONFIG, "source %s is not a folder", quoted);
+	if (root < 0 && (errno == EACCES || errno == EPERM || errno == ELOOP))
+		return error_set(err, ERR_CONFIG, "source %s may not be read: %s", quoted,
+				 strerror(errno));
+	if (root < 0)
+		return system_error(err, "open source", path);
+	f = xcalloc(1, sizeof(*f));
+	f->base.ops = &source_folder_ops;
+	f->options = *options;
+	f->root = root;
+	f->levels = xcalloc(SOURCE_FOLDER_DEPTH + 1, sizeof(*f->levels));
+	*out = &f->base;
+	return 0;
+}

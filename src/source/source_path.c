@@ -1,0 +1,47 @@
+#include "source/source_path.h"
+
+#include "base/checked.h"
+
+#include <string.h>
+#include <strings.h>
+
+size_t source_path_stem(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	const char *dot = strrchr(base, '.');
+
+	return dot && dot != base ? (size_t)(dot - path) : strlen(path);
+}
+
+bool source_path_is_image(const char *path)
+{
+	static const char *const extensions[] = {".jpg",  ".jpeg", ".jpe",  ".jfif", ".png",
+						 ".webp", ".gif",  ".bmp",  ".tif",  ".tiff",
+						 ".avif", ".jxl",  ".heic", ".heif"};
+	const char *extension = path + source_path_stem(path);
+
+	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
+		if (strcasecmp(extension, extensions[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool source_path_is_inside(const char *path)
+{
+	for (;;) {
+		size_t part = strcspn(path, "/");
+
+		if (part == 0 || (part == 1 && path[0] == '.') ||
+		    (part == 2 && path[0] == '.' && path[1] == '.'))
+			return false;
+		if (path[part] == '\0')
+			return true;
+		path += part + 1;
+	}
+}
+
+char *source_path_caption(const char *path)
+{
+	return xasprintf("%.*s.txt", (int)source_path_stem(path), path);
+}

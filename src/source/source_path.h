@@ -1,0 +1,23 @@
+/*
+ * Paths relative to a source: where their extension begins and whether they stay inside.
+ */
+#ifndef LATENTD_SOURCE_SOURCE_PATH_H
+#define LATENTD_SOURCE_SOURCE_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Length of @path without its extension: the last dot of the base name and what follows it. A dot that
+ * begins the base name begins no extension. */
+size_t source_path_stem(const char *path);
+
+/* Whether the extension is one of an image format, decodable by this build or not, in any case. */
+bool source_path_is_image(const char *path);
+
+/* Not empty, not absolute, and no part that is empty, "." or "..". */
+bool source_path_is_inside(const char *path);
+
+/* The path of the caption beside @path, to be freed. */
+char *source_path_caption(const char *path);
+
+#endif

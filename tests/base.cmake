@@ -1,0 +1,9 @@
+foreach(name error buffer half ndarray hash compress text files bounded_queue thread)
+	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_base)
+endforeach()
+target_link_libraries(test_half PRIVATE m)
+# These ask for absurd sizes and want NULL, as without a sanitizer.
+set_property(TEST test_buffer test_ndarray APPEND PROPERTY
+	ENVIRONMENT "ASAN_OPTIONS=allocator_may_return_null=1"
+	"TSAN_OPTIONS=allocator_may_return_null=1")
+add_fuzz_target(NAME fuzz_npy SOURCES fuzz/fuzz_npy.c LIBS latentd_base)

@@ -1,0 +1,27 @@
+#include "tests/contract/contract_queue.h"
+
+#include <stdio.h>
+
+static int open_memory(const char *path, struct queue **out, struct error *err)
+{
+	(void)path;
+	return queue_memory_open(out, err);
+}
+
+int main(void)
+{
+	static const struct queue_backend backends[] = {
+	    {"memory", open_memory, false},
+	    {"sqlite", queue_sqlite_open, false},
+	    {"sqlite, reopened after every operation", queue_sqlite_open, true},
+	};
+	int failed = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
+		printf("-- %s\n", backends[i].name);
+		failed += contract_queue_enqueue(&backends[i]);
+		failed += contract_queue_claims(&backends[i]);
+		failed += contract_queue_catalog(&backends[i]);
+	}
+	return failed != 0;
+}

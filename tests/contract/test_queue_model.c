@@ -1,0 +1,373 @@
+/*
+ * The same random operations against the queue in memory and the one in SQLite at once: results and
+ * everything they show must be equal after every step. Rounds are independent of each other:
+ *
+ *	LATENTD_MODEL_SEED=7 LATENTD_MODEL_ROUNDS=1 test_queue_model     runs the failing one again
+ *	LATENTD_MODEL_ROUNDS=1000 test_queue_model                       the long run: 600,000 steps
+ */
+#include "tests/contract/contract_queue.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define STEPS  600
+#define FILES  40
+#define HELD   32
+#define MODEL  0
+#define SQLITE 1
+
+struct held {
+	int64_t id;
+	uint64_t fence;
+	uint32_t root;
+	char path[32], key[32];
+};
+
+struct world {
+	uint64_t random;
+	struct queue *q[2];
+	struct error err[2];
+	char *path;
+	int64_t now;
+	struct held held[HELD]; /* claims of long ago, some of them stale */
+	size_t held_count;
+};
+
+/* splitmix64 */
+static uint64_t next_random(struct world *w)
+{
+	uint64_t z = w->random += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static size_t pick(struct world *w, size_t n)
+{
+	return (size_t)(next_random(w) % n);
+}
+
+static const char *pick_owner(struct world *w)
+{
+	static const char *const owners[] = {"host:1", "host:2", "host:3"};
+
+	return owners[pick(w, ARRAY_SIZE(owners))];
+}
+
+static const char *pick_reason(struct world *w)
+{
+	static const char *const reasons[] = {NULL, "truncated", "bomb", "timeout"};
+
+	return reasons[pick(w, ARRAY_SIZE(reasons))];
+}
+
+/* Both returned the same and failed in the same way; true if they did the work. */
+static bool same_result(struct world *w, const int *r)
+{
+	assert_int_equal(r[MODEL], r[SQLITE]);
+	assert_int_equal(w->err[MODEL].code, w->err[SQLITE].code);
+	if (r[MODEL] < 0)
+		assert_string_equal(w->err[MODEL].message, w->err[SQLITE].message);
+	error_clear(&w->err[MODEL]);
+	error_clear(&w->err[SQLITE]);
+	return r[MODEL] == 0;
+}
+
+/* -- operations ----------------------------------------------------------------------------------- */
+
+static void step_dataset(struct world *w)
+{
+	static const char *const names[] = {"one", "two"};
+	static const char *const recipes[] = {"00000000000000000000000000000001",
+					      "00000000000000000000000000000002"};
+	struct queue_dataset_spec spec = {names[pick(w, 2)], "/out", recipes[pick(w, 8) == 0],
+					  "{}"};
+	int64_t id[2] = {0, 0};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_open_dataset(w->q[i], &spec, &id[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(id[MODEL], id[SQLITE]);
+}
+
+/* Few names in two folders with two extensions: paths and keys meet all the time. */
+static void make_file(struct world *w, struct held *file, char distinct[32])
+{
+	static const char *const extensions[] = {".jpg", ".png", ""};
+	size_t number = pick(w, FILES), extension = pick(w, ARRAY_SIZE(extensions));
+
+	file->root = (uint32_t)pick(w, 2);
+	snprintf(file->path, sizeof(file->path), "%s%04zu%s", number % 2 ? "dir.x/" : "", number,
+		 extensions[extension]);
+	snprintf(file->key, sizeof(file->key), "%s%04zu%s", number % 2 ? "dir.x/" : "", number,
+		 number % 5 == 0 ? "-cleaned" : "");
+	snprintf(distinct, 32, "%s-%u%zu", file->key, pick(w, 30) ? file->root : 0, extension);
+}
+
+static void step_enqueue(struct world *w)
+{
+	struct job_spec specs[6];
+	struct held files[6];
+	char distinct[6][32];
+	struct enqueue_counts counts[2] = {{0}, {0}};
+	size_t n = 1 + pick(w, 6);
+	int64_t dataset = 1 + (int64_t)pick(w, pick(w, 20) ? 2 : 3);
+	int r[2];
+
+	for (size_t i = 0; i < n; i++) {
+		make_file(w, &files[i], distinct[i]);
+		specs[i] = (struct job_spec){
+		    .root = files[i].root,
+		    .path = files[i].path,
+		    .key = files[i].key,
+		    .key_distinct = distinct[i],
+		    .size = 100 + pick(w, 2),
+		    .mtime_ns = pick(w, 8) == 0,
+		    .inode = 1,
+		    .rank = pick(w, 4),
+		};
+	}
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_enqueue(w->q[i], dataset, specs, n, &counts[i], &w->err[i]);
+	same_result(w, r);
+	assert_memory_equal(&counts[MODEL], &counts[SQLITE], sizeof(counts[0]));
+}
+
+static void hold(struct world *w, const struct job *job)
+{
+	struct held *held = &w->held[w->held_count < HELD ? w->held_count++ : pick(w, HELD)];
+
+	held->id = job->id;
+	held->fence = job->fence;
+	held->root = job->root;
+	snprintf(held->path, sizeof(held->path), "%s", job->path);
+	snprintf(held->key, sizeof(held->key), "%s", job->key);
+}
+
+static void step_claim(struct world *w)
+{
+	struct queue_claim claim = {
+	    .dataset = (int64_t)pick(w, 3),
+	    .owner = pick_owner(w),
+	    .now = w->now,
+	    .lease_until = w->now + (int64_t)pick(w, 500),
+	    .limit = 1 + pick(w, 5),
+	};
+	struct job jobs[2][5];
+	size_t n[2] = {0, 0};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_claim(w->q[i], &claim, jobs[i], &n[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(n[MODEL], n[SQLITE]);
+	for (size_t i = 0; i < n[MODEL]; i++) {
+		const struct job *a = &jobs[MODEL][i], *b = &jobs[SQLITE][i];
+
+		assert_int_equal(a->id, b->id);
+		assert_int_equal(a->dataset, b->dataset);
+		assert_int_equal(a->fence, b->fence);
+		assert_int_equal(a->attempts, b->attempts);
+		assert_int_equal(a->crashes, b->crashes);
+		assert_int_equal(a->root, b->root);
+		assert_int_equal(a->size, b->size);
+		assert_int_equal(a->rank, b->rank);
+		assert_string_equal(a->key, b->key);
+		assert_string_equal(a->path, b->path);
+		hold(w, a);
+		job_release(&jobs[MODEL][i]);
+		job_release(&jobs[SQLITE][i]);
+	}
+}
+
+static void step_settle(struct world *w)
+{
+	struct job_outcome outcomes[6];
+	size_t lost[2] = {0, 0}, n = 1 + pick(w, 6);
+	int r[2];
+
+	if (w->held_count == 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		const struct held *held = &w->held[pick(w, w->held_count)];
+
+		outcomes[i] = (struct job_outcome){
+		    .job = held->id,
+		    .fence = held->fence + (pick(w, 20) == 0),
+		    .kind = (enum outcome_kind)pick(w, OUTCOME_GONE + 1),
+		    .has_content = pick(w, 2),
+		    .not_before = w->now + (int64_t)pick(w, 500),
+		    .reason = pick_reason(w),
+		    .message = pick(w, 2) ? "a message" : NULL,
+		};
+	}
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_settle(w->q[i], outcomes, n, w->now, &lost[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(lost[MODEL], lost[SQLITE]);
+}
+
+static void step_extend(struct world *w)
+{
+	const char *owner = pick_owner(w);
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_extend(w->q[i], owner, w->now + 300, &w->err[i]);
+	same_result(w, r);
+}
+
+static void step_rescue(struct world *w)
+{
+	const char *owner = pick_owner(w);
+	size_t n[2] = {0, 0};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_rescue(w->q[i], owner, w->now, &n[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(n[MODEL], n[SQLITE]);
+}
+
+static void step_requeue_lost(struct world *w)
+{
+	int64_t ids[512];
+	size_t count = 0, n[2] = {0, 0};
+	int r[2];
+
+	for (int64_t id = 0; id < 512; id++) {
+		if (pick(w, 10) > 0)
+			ids[count++] = id;
+	}
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_requeue_lost(w->q[i], ids, count, w->now, &n[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(n[MODEL], n[SQLITE]);
+}
+
+static void step_retry(struct world *w)
+{
+	const char *reason = pick_reason(w);
+	int64_t dataset = 1 + (int64_t)pick(w, 2);
+	size_t n[2] = {0, 0};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_retry(w->q[i], dataset, reason, w->now, &n[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(n[MODEL], n[SQLITE]);
+}
+
+static void step_complete(struct world *w)
+{
+	struct sample_row samples[4];
+	struct held files[4];
+	char distinct[32], path[32];
+	size_t n = pick(w, 5);
+	struct shard_row shard = {.dataset = 1 + (int64_t)pick(w, pick(w, 20) ? 2 : 3),
+				  .path = path,
+				  .format = "wds",
+				  .group = "512x512",
+				  .bytes = pick(w, 10000),
+				  .samples = n,
+				  .sealed_at = w->now};
+	int64_t id[2] = {0, 0};
+	int r[2];
+
+	snprintf(path, sizeof(path), "%zu.tar", pick(w, 200));
+	for (size_t i = 0; i < n; i++) {
+		if (w->held_count > 0 && pick(w, 4) > 0)
+			files[i] = w->held[pick(w, w->held_count)];
+		else
+			make_file(w, &files[i], distinct);
+		samples[i] = (struct sample_row){.root = files[i].root,
+						 .path = files[i].path,
+						 .key = files[i].key,
+						 .variant = pick(w, 5) == 0,
+						 .offset = 512 * i,
+						 .bytes = pick(w, 512)};
+	}
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_complete(w->q[i], &shard, samples, n, w->now, &id[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(id[MODEL], id[SQLITE]);
+}
+
+static void step_reopen(struct world *w)
+{
+	queue_close(w->q[SQLITE]);
+	w->q[SQLITE] = NULL;
+	assert_ok(queue_sqlite_open(w->path, &w->q[SQLITE], &w->err[SQLITE]), &w->err[SQLITE]);
+}
+
+/* -- rounds --------------------------------------------------------------------------------------- */
+
+static void step(struct world *w)
+{
+	static const struct {
+		size_t weight;
+		void (*run)(struct world *w);
+	} steps[] = {
+	    {1, step_dataset}, {8, step_enqueue}, {12, step_claim},	 {12, step_settle},
+	    {2, step_extend},  {2, step_rescue},  {1, step_requeue_lost}, {2, step_retry},
+	    {6, step_complete}, {1, step_reopen},
+	};
+	size_t at = pick(w, 47), i = 0;
+
+	while (at >= steps[i].weight)
+		at -= steps[i++].weight;
+	steps[i].run(w);
+	w->now += (int64_t)pick(w, 100);
+}
+
+static void round_of(uint64_t seed)
+{
+	char *dir = testing_tempdir();
+	struct world w = {.random = seed, .now = 1000, .path = testing_path(dir, "queue.db")};
+
+	assert_ok(queue_memory_open(&w.q[MODEL], &w.err[MODEL]), &w.err[MODEL]);
+	assert_ok(queue_sqlite_open(w.path, &w.q[SQLITE], &w.err[SQLITE]), &w.err[SQLITE]);
+	for (size_t i = 0; i < STEPS; i++) {
+		cleanup_buffer struct buffer dump = BUFFER_INIT;
+
+		step(&w);
+		queue_dump(w.q[MODEL], &dump);
+		assert_unchanged(w.q[SQLITE], &dump);
+	}
+	queue_close(w.q[MODEL]);
+	queue_close(w.q[SQLITE]);
+	free(w.path);
+	testing_tempdir_remove(dir);
+}
+
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+	const char *value = getenv(name);
+
+	return value ? strtoull(value, NULL, 10) : otherwise;
+}
+
+static void sqlite_does_what_the_model_does(void **state)
+{
+	uint64_t seed = setting("LATENTD_MODEL_SEED", 1);
+	uint64_t rounds = setting("LATENTD_MODEL_ROUNDS", 6);
+
+	(void)state;
+	for (uint64_t i = 0; i < rounds; i++) {
+		/* The last line before a failure tells how to run it again. */
+		printf("LATENTD_MODEL_SEED=%" PRIu64 " LATENTD_MODEL_ROUNDS=1\n", seed + i);
+		fflush(stdout);
+		round_of(seed + i);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(sqlite_does_what_the_model_does),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

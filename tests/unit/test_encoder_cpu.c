@@ -1,0 +1,129 @@
+/*
+ * The cpu encoder from bytes to moments against diffusers: the golden model's expected.safetensors.
+ */
+#include "tests/testing.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "encoder/encoder_cpu.h"
+#include "vae/safetensors.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { WIDTH = 72, HEIGHT = 40, PLANE = WIDTH * HEIGHT };
+
+static char *find_model(void)
+{
+	cleanup_free char *golden = testing_golden("kl_two_blocks"),
+			  *weights = testing_path(golden, "diffusion_pytorch_model.safetensors");
+
+	if (file_exists(weights))
+		return TAKE(golden);
+	return testing_shared("goldens/kl_two_blocks");
+}
+
+static struct ndarray expected(const char *model, const char *name)
+{
+	cleanup_free char *path = testing_path(model, "expected.safetensors");
+	struct error err = ERROR_INIT;
+	struct safetensors *file = safetensors_open(path, &err);
+	struct ndarray out = NDARRAY_INIT;
+	const struct safetensor *t;
+
+	if (!file)
+		fail_msg("%s", err.message);
+	t = safetensors_find(file, name);
+	assert_non_null(t);
+	assert_ok(ndarray_alloc(&out, DTYPE_F32, t->ndim, t->shape, &err), &err);
+	assert_ok(safetensors_read_f32(file, t, out.data, &err), &err);
+	safetensors_close(file);
+	return out;
+}
+
+/* The bytes that the golden input, [1][3][H][W] in [-1, 1], was made of. */
+static void recover_pixels(const struct ndarray *input, uint8_t *pixels)
+{
+	const float *values = input->data;
+
+	assert_int_equal(ndarray_count(input), 3 * PLANE);
+	for (size_t i = 0; i < PLANE; i++) {
+		for (size_t c = 0; c < 3; c++)
+			pixels[3 * i + c] = (uint8_t)lrintf((values[c * PLANE + i] + 1) * 127.5f);
+	}
+}
+
+/* The moments of one image, in a batch that the caller frees. */
+static struct encode_batch *encode(struct encoder *e, const uint8_t *pixels)
+{
+	struct encode_batch *batch = encode_batch_new(1), *done = NULL;
+	struct error err = ERROR_INIT;
+
+	batch->width = WIDTH;
+	batch->height = HEIGHT;
+	batch->posterior = POSTERIOR_MOMENTS;
+	batch->items[0].pixels = pixels;
+	assert_ok(encoder_submit(e, batch, &err), &err);
+	assert_ok(encoder_collect(e, -1, &done, &err), &err);
+	if (batch->items[0].error.code != ERR_NONE)
+		fail_msg("%s", batch->items[0].error.message);
+	return batch;
+}
+
+static void compare_with_diffusers(const char *model)
+{
+	const struct encoder_cpu_options options = {.model = model};
+	cleanup_ndarray struct ndarray input = expected(model, "input.72x40_b1"),
+				       want = expected(model, "moments.72x40_b1");
+	cleanup_free uint8_t *pixels = xmalloc(3 * PLANE);
+	struct error err = ERROR_INIT;
+	struct encoder *e = NULL;
+	struct encode_batch *batch;
+	const float *got, *values = want.data;
+
+	recover_pixels(&input, pixels);
+	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
+	assert_non_null(encoder_cpu_vae(e));
+	batch = encode(e, pixels);
+	assert_int_equal(batch->items[0].latent.bytes, want.bytes);
+	got = batch->items[0].latent.data;
+	for (size_t i = 0; i < ndarray_count(&want); i++) {
+		if (!(fabsf(got[i] - values[i]) <= 1e-4f))
+			fail_msg("moment %zu is %g, not %g", i, (double)got[i], (double)values[i]);
+	}
+	encode_batch_free(batch);
+	encoder_close(e);
+}
+
+static void bytes_become_the_moments_of_diffusers(void **state)
+{
+	cleanup_free char *model = find_model();
+
+	(void)state;
+	if (!model)
+		skip();
+	compare_with_diffusers(model);
+}
+
+static void a_folder_that_is_no_model_is_one_clear_line(void **state)
+{
+	char *dir = testing_tempdir();
+	const struct encoder_cpu_options options = {.model = dir};
+	struct encoder *e = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_error(encoder_cpu_open(&options, &e, &err), &err, ERR_CONFIG);
+	assert_non_null(strstr(err.message, dir));
+	assert_null(e);
+	testing_tempdir_remove(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(bytes_become_the_moments_of_diffusers),
+	    cmocka_unit_test(a_folder_that_is_no_model_is_one_clear_line),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

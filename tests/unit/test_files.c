@@ -1,0 +1,201 @@
+#include "tests/testing.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int setup(void **state)
+{
+	*state = testing_tempdir();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	testing_tempdir_remove(*state);
+	return 0;
+}
+
+static void a_file_is_read_whole_behind_what_is_there(void **state)
+{
+	cleanup_free char *path = testing_path(*state, "f");
+	cleanup_buffer struct buffer data = BUFFER_INIT, out = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	for (uint32_t i = 0; i < 100000; i++)
+		buffer_put_u32(&data, i);
+	testing_write(path, data.data, data.size);
+	buffer_append_string(&out, "x");
+	assert_ok(file_read_all(path, data.size, &out, &err), &err);
+	assert_int_equal(out.size, data.size + 1);
+	assert_memory_equal(out.data + 1, data.data, data.size);
+	assert_int_equal(out.data[out.size], '\0');
+}
+
+static void an_empty_file_is_read_as_an_empty_string(void **state)
+{
+	cleanup_free char *path = testing_path(*state, "f");
+	cleanup_buffer struct buffer out = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	testing_write(path, "", 0);
+	assert_ok(file_read_all(path, 0, &out, &err), &err);
+	assert_int_equal(out.size, 0);
+	assert_string_equal(out.data, "");
+}
+
+static void a_file_over_the_limit_is_too_large_and_out_untouched(void **state)
+{
+	cleanup_free char *path = testing_path(*state, "f");
+	cleanup_buffer struct buffer out = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	testing_write(path, "12345", 5);
+	buffer_append_string(&out, "kept");
+	assert_error(file_read_all(path, 4, &out, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "too_large");
+	assert_string_equal(out.data, "kept");
+}
+
+static void a_pipe_over_the_limit_is_too_large_and_out_untouched(void **state)
+{
+	cleanup_buffer struct buffer out = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], "12345", 5), 5);
+	close(ends[1]);
+	buffer_append_string(&out, "kept");
+	assert_error(fd_read_all(ends[0], 4, &out, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "too_large");
+	assert_int_equal(out.size, 4);
+	assert_string_equal(out.data, "kept");
+	close(ends[0]);
+}
+
+static void a_missing_file_is_one_line_with_its_name(void **state)
+{
+	cleanup_buffer struct buffer out = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_error(file_read_all("/no/such\nfile", 10, &out, &err), &err, ERR_IO);
+	assert_string_equal(err.message, "open \"/no/such\\nfile\": No such file or directory");
+}
+
+static void a_descriptor_is_not_inherited(void **state)
+{
+	cleanup_free char *path = testing_path(*state, "f");
+	struct error err = ERROR_INIT;
+	cleanup_close int fd = file_open(path, O_RDWR | O_CREAT, 0600, &err);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+}
+
+static void pread_gives_exactly_what_was_asked_or_truncated(void **state)
+{
+	cleanup_free char *path = testing_path(*state, "f");
+	struct error err = ERROR_INIT;
+	char bytes[8] = "";
+	size_t size = 0;
+
+	testing_write(path, "0123456789", 10);
+	{
+		cleanup_close int fd = file_open(path, O_RDONLY, 0, &err);
+
+		assert_ok(fd_size(fd, &size, &err), &err);
+		assert_int_equal(size, 10);
+		assert_ok(fd_pread_all(fd, bytes, 4, 6, &err), &err);
+		assert_memory_equal(bytes, "6789", 4);
+		assert_ok(fd_pread_all(fd, bytes, 0, 99, &err), &err);
+		assert_error(fd_pread_all(fd, bytes, 5, 6, &err), &err, ERR_DATA);
+		assert_string_equal(err.reason, "truncated");
+	}
+}
+
+static void a_failed_write_is_reported(void **state)
+{
+	struct error err = ERROR_INIT;
+	cleanup_close int fd = file_open("/dev/full", O_WRONLY, 0, &err);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_error(fd_write_all(fd, "x", 1, &err), &err, ERR_IO);
+	assert_non_null(strstr(err.message, "No space left"));
+}
+
+static void folders_are_made_with_their_parents_and_again_is_fine(void **state)
+{
+	static const char *const names[] = {"a/b/c", "a/b/c", "a/b/d/", "e//f", "g"};
+	struct error err = ERROR_INIT;
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		cleanup_free char *path = testing_path(*state, names[i]);
+
+		assert_ok(dir_make(path, &err), &err);
+		assert_int_equal(stat(path, &st), 0);
+		assert_true(S_ISDIR(st.st_mode));
+		assert_ok(dir_sync(path, &err), &err);
+	}
+}
+
+static void a_relative_folder_is_made_where_we_are(void **state)
+{
+	cleanup_close int before = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct error err = ERROR_INIT;
+
+	assert_int_equal(chdir(*state), 0);
+	assert_ok(dir_make("x/y", &err), &err);
+	assert_true(file_exists("x/y"));
+	assert_int_equal(fchdir(before), 0);
+}
+
+static void a_file_in_the_way_of_a_folder_is_an_error(void **state)
+{
+	cleanup_free char *file = testing_path(*state, "f"), *below = testing_path(*state, "f/g");
+	struct error err = ERROR_INIT;
+
+	testing_write(file, "", 0);
+	assert_error(dir_make(file, &err), &err, ERR_IO);
+	error_clear(&err);
+	assert_error(dir_make(below, &err), &err, ERR_IO);
+	error_clear(&err);
+	assert_error(dir_make("", &err), &err, ERR_IO);
+}
+
+static void a_dangling_link_exists(void **state)
+{
+	cleanup_free char *path = testing_path(*state, "link");
+
+	assert_false(file_exists(path));
+	assert_int_equal(symlink("nowhere", path), 0);
+	assert_true(file_exists(path));
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_file_is_read_whole_behind_what_is_there),
+	    TEST(an_empty_file_is_read_as_an_empty_string),
+	    TEST(a_file_over_the_limit_is_too_large_and_out_untouched),
+	    TEST(a_pipe_over_the_limit_is_too_large_and_out_untouched),
+	    TEST(a_missing_file_is_one_line_with_its_name),
+	    TEST(a_descriptor_is_not_inherited),
+	    TEST(pread_gives_exactly_what_was_asked_or_truncated),
+	    TEST(a_failed_write_is_reported),
+	    TEST(folders_are_made_with_their_parents_and_again_is_fine),
+	    TEST(a_relative_folder_is_made_where_we_are),
+	    TEST(a_file_in_the_way_of_a_folder_is_an_error),
+	    TEST(a_dangling_link_exists),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
