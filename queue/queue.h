@@ -27,7 +27,9 @@
  * One process owns the database, and one thread makes all calls on the queue that was opened for writing;
  * queue_sqlite_open_readonly() may be open any number of times beside it, in any process.
  *
- * Errors: ERR_IO, ERR_CONFIG (a newer schema; not a database), ERR_BUG.
+ * Errors: ERR_IO (the disk; damage), ERR_TRANSIENT (another program holds the database for longer than
+ * 5 s), ERR_CONFIG (a newer schema; not a database; a network file system), ERR_NOMEM, ERR_BUG (an
+ * unknown dataset, a write to a queue that is open for reading only). A failed operation changed nothing.
  */
 #ifndef LATENTD_QUEUE_QUEUE_H
 #define LATENTD_QUEUE_QUEUE_H
@@ -88,12 +90,12 @@ struct job_spec {
 	uint64_t size;
 	int64_t mtime_ns;
 	uint64_t inode;
-	uint64_t rank; /* claims go in rising rank, then in order of enqueueing */
+	uint64_t rank; /* at most INT64_MAX: claims go in rising rank, then in order of enqueueing */
 };
 
 struct enqueue_counts {
 	size_t added;
-	size_t known;	 /* same size, mtime and inode as before */
+	size_t known;	 /* same size, mtime and inode as before; or running, whatever changed */
 	size_t requeued; /* changed while not yet encoded, quarantined or gone: available again */
 	size_t changed_done; /* changed although already encoded: left as it is, counted */
 };
@@ -158,10 +160,9 @@ struct shard_row {
 };
 
 struct sample_row {
-	const char *key; /* with root and path names the job */
-	uint32_t root;
-	const char
-	    *path; /* of the source; used when the job is not known yet (a shard that is adopted) */
+	uint32_t root; /* with path names the job */
+	const char *path;
+	const char *key; /* of that job, or of no job (a shard that is adopted) */
 	uint32_t variant;
 	struct hash128 content;
 	struct hash128 latent; /* XXH3-128 of the uncompressed latent values */
@@ -169,7 +170,10 @@ struct sample_row {
 	uint64_t bytes;	       /* up to the next sample */
 };
 
-/* Outcome of complete: a sample is already in a visible shard; nothing was changed. */
+/*
+ * Outcome of complete: a sample is already in a visible shard, its key and its path name two different
+ * jobs, or the dataset already has a shard of that path. Nothing was changed.
+ */
 #define QUEUE_CONFLICT 1
 
 struct queue_counts {
@@ -208,7 +212,11 @@ struct queue_ops {
 	/* All datasets, by name. */
 	int (*datasets)(struct queue *q, queue_dataset_fn fn, void *arg, struct error *err);
 
-	/* Adds to *counts. Identity is (dataset, root, path). */
+	/*
+	 * Adds to *counts. Identity is (dataset, root, path); a job that exists keeps its key and its rank.
+	 * A requeued job has no attempts, no crashes and no reason. An adopted one (see complete) takes the
+	 * file's size, mtime and inode over and is known. ERR_BUG: key and key_distinct are both taken.
+	 */
 	int (*enqueue)(struct queue *q, int64_t dataset, const struct job_spec *specs, size_t n,
 		       struct enqueue_counts *counts, struct error *err);
 
@@ -224,14 +232,15 @@ struct queue_ops {
 
 	/*
 	 * Ends claims. Outcomes whose job is not running with that fence change nothing and are counted in
-	 * *lost (may be NULL).
+	 * *lost (may be NULL). The job's reason and message become the outcome's (none, where it has none);
+	 * OUTCOME_RELEASE leaves them.
 	 */
 	int (*settle)(struct queue *q, const struct job_outcome *outcomes, size_t n, int64_t now,
 		      size_t *lost, struct error *err);
 
 	/*
 	 * Running jobs whose owner is not @owner, or whose lease ended before @now, become available; those of
-	 * another owner count one crash more. Jobs in state encoded are not touched.
+	 * another owner count one crash more, instead of the attempt. Jobs in state encoded are not touched.
 	 */
 	int (*rescue)(struct queue *q, const char *owner, int64_t now, size_t *rescued,
 		      struct error *err);
@@ -243,13 +252,17 @@ struct queue_ops {
 	int (*requeue_lost)(struct queue *q, const int64_t *spooled, size_t n, int64_t now,
 			    size_t *requeued, struct error *err);
 
-	/* Quarantined jobs of a dataset become available with no attempts; @reason NULL: all of them. */
+	/*
+	 * Quarantined jobs of a dataset become available with no attempts and no reason; @reason NULL: all
+	 * of them. Crashes stay: what was suspected of killing its owner still is.
+	 */
 	int (*retry)(struct queue *q, int64_t dataset, const char *reason, int64_t now,
 		     size_t *retried, struct error *err);
 
 	/*
-	 * A sealed, visible shard: inserts its row and its samples' and completes their jobs, whatever state
-	 * short of completed they are in; a job that is not known (adoption) is inserted as completed, with
+	 * A sealed, visible shard: inserts its row and its @n samples', which come in rising offset, and
+	 * completes their jobs, whatever state short of completed they are in. A job is found by root and path
+	 * and must have the sample's key; one that is not known (adoption) is inserted as completed, with
 	 * size 0, mtime 0 and inode 0, which the next scan fills in. QUEUE_CONFLICT as above.
 	 */
 	int (*complete)(struct queue *q, const struct shard_row *shard,
@@ -309,7 +322,10 @@ void queue_close(struct queue *q);
  * holds the lock that makes this process its only writer. ERR_CONFIG: a newer schema, a network file system.
  */
 int queue_sqlite_open(const char *path, struct queue **out, struct error *err);
-/* For status while an owner works, or when none does: never writes, never checkpoints. */
+/*
+ * For status while an owner works, or when none does: never writes, never checkpoints. ERR_CONFIG also
+ * for an older schema, which only the owner may migrate.
+ */
 int queue_sqlite_open_readonly(const char *path, struct queue **out, struct error *err);
 /* Version of the SQLite library, for `latentctl version`. */
 const char *queue_sqlite_version(void);

@@ -1,0 +1,344 @@
+/*
+ * Jobs of the queue in memory.
+ */
+#include "queue/queue_memory.h"
+
+#include "base/checked.h"
+#include "base/text.h"
+
+#include <string.h>
+
+void memory_replace(char **s, const char *by)
+{
+	free(*s);
+	*s = by ? xstrdup(by) : NULL;
+}
+
+static void job_clear(struct memory_job *j)
+{
+	job_release(&j->job);
+	memory_replace(&j->owner, NULL);
+	memory_replace(&j->reason, NULL);
+	memory_replace(&j->message, NULL);
+}
+
+void memory_set_state(struct memory_job *j, enum job_state state)
+{
+	j->state = state;
+	j->due = 0;
+	memory_replace(&j->owner, NULL);
+}
+
+int memory_dataset_check(struct memory_queue *q, int64_t dataset, struct error *err)
+{
+	if (dataset >= 1 && (size_t)dataset <= q->dataset_count)
+		return 0;
+	return error_set(err, ERR_BUG, "no dataset has the id %lld", (long long)dataset);
+}
+
+/* -- enqueue -------------------------------------------------------------------------------------- */
+
+struct memory_job *memory_find_path(struct memory_queue *q, int64_t dataset, uint32_t root,
+				    const char *path)
+{
+	for (size_t i = 0; i < q->job_count; i++) {
+		struct memory_job *j = &q->jobs[i];
+
+		if (j->job.dataset == dataset && j->job.root == root &&
+		    strcmp(j->job.path, path) == 0)
+			return j;
+	}
+	return NULL;
+}
+
+struct memory_job *memory_find_key(struct memory_queue *q, int64_t dataset, const char *key)
+{
+	for (size_t i = 0; i < q->job_count; i++) {
+		if (q->jobs[i].job.dataset == dataset && strcmp(q->jobs[i].job.key, key) == 0)
+			return &q->jobs[i];
+	}
+	return NULL;
+}
+
+struct memory_job *memory_insert_job(struct memory_queue *q, int64_t dataset,
+				     const struct job_spec *spec, const char *key)
+{
+	ARRAY_GROW(q->jobs, q->job_count, q->job_capacity);
+	q->jobs[q->job_count] = (struct memory_job){
+	    .job =
+		{
+		    .id = (int64_t)q->job_count + 1,
+		    .dataset = dataset,
+		    .root = spec->root,
+		    .size = spec->size,
+		    .rank = spec->rank,
+		    .key = xstrdup(key),
+		    .path = xstrdup(spec->path),
+		},
+	    .state = JOB_AVAILABLE,
+	    .mtime_ns = spec->mtime_ns,
+	    .inode = spec->inode,
+	};
+	return &q->jobs[q->job_count++];
+}
+
+void memory_remove_jobs(struct memory_queue *q, size_t count)
+{
+	while (q->job_count > count)
+		job_clear(&q->jobs[--q->job_count]);
+}
+
+static int enqueue_new(struct memory_queue *q, int64_t dataset, const struct job_spec *spec,
+		       struct error *err)
+{
+	char quoted[2][TEXT_QUOTE_SIZE];
+
+	if (!memory_find_key(q, dataset, spec->key)) {
+		memory_insert_job(q, dataset, spec, spec->key);
+		return 0;
+	}
+	if (!memory_find_key(q, dataset, spec->key_distinct)) {
+		memory_insert_job(q, dataset, spec, spec->key_distinct);
+		return 0;
+	}
+	return error_set(err, ERR_BUG, "keys %s and %s are both taken",
+			 text_quote(spec->key, quoted[0]),
+			 text_quote(spec->key_distinct, quoted[1]));
+}
+
+static void remember_file(struct memory_job *j, const struct job_spec *spec)
+{
+	j->job.size = spec->size;
+	j->mtime_ns = spec->mtime_ns;
+	j->inode = spec->inode;
+}
+
+static void enqueue_known(struct memory_job *j, const struct job_spec *spec,
+			  struct enqueue_counts *counts)
+{
+	bool adopted = j->state == JOB_COMPLETED && j->job.size == 0 && j->mtime_ns == 0 &&
+		       j->inode == 0;
+	bool same = j->job.size == spec->size && j->mtime_ns == spec->mtime_ns &&
+		    j->inode == spec->inode;
+
+	if (same && j->state != JOB_GONE) {
+		counts->known++;
+	} else if (adopted || j->state == JOB_RUNNING) {
+		counts->known++;
+		remember_file(j, spec);
+	} else if (j->state == JOB_ENCODED || j->state == JOB_COMPLETED) {
+		counts->changed_done++;
+	} else {
+		counts->requeued++;
+		remember_file(j, spec);
+		memory_set_state(j, JOB_AVAILABLE);
+		j->job.attempts = 0;
+		j->job.crashes = 0;
+		memory_replace(&j->reason, NULL);
+		memory_replace(&j->message, NULL);
+	}
+}
+
+/* First what is new, which may fail and is then removed; then what is known, which cannot. */
+int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *specs,
+			  size_t n, struct enqueue_counts *counts, struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+	cleanup_free bool *is_new = xcalloc(n + 1, sizeof(*is_new));
+	size_t before = q->job_count;
+
+	if (memory_dataset_check(q, dataset, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (memory_find_path(q, dataset, specs[i].root, specs[i].path))
+			continue;
+		if (enqueue_new(q, dataset, &specs[i], err) < 0) {
+			memory_remove_jobs(q, before);
+			return -1;
+		}
+		is_new[i] = true;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (is_new[i])
+			counts->added++;
+		else
+			enqueue_known(memory_find_path(q, dataset, specs[i].root, specs[i].path),
+				      &specs[i], counts);
+	}
+	return 0;
+}
+
+/* -- claims --------------------------------------------------------------------------------------- */
+
+static bool claimable(const struct memory_job *j, const struct queue_claim *claim)
+{
+	if (claim->dataset != 0 && j->job.dataset != claim->dataset)
+		return false;
+	return j->state == JOB_AVAILABLE || (j->state == JOB_RETRYABLE && j->due <= claim->now);
+}
+
+int memory_claim(struct queue *base, const struct queue_claim *claim, struct job *jobs,
+			size_t *n, struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+	size_t count;
+
+	(void)err;
+	for (count = 0; count < claim->limit; count++) {
+		struct memory_job *first = NULL;
+
+		for (size_t i = 0; i < q->job_count; i++) {
+			if (claimable(&q->jobs[i], claim) &&
+			    (!first || q->jobs[i].job.rank < first->job.rank))
+				first = &q->jobs[i];
+		}
+		if (!first)
+			break;
+		first->state = JOB_RUNNING;
+		first->due = claim->lease_until;
+		first->updated_at = claim->now;
+		first->job.attempts++;
+		first->job.fence++;
+		memory_replace(&first->owner, claim->owner);
+		jobs[count] = first->job;
+		jobs[count].key = xstrdup(first->job.key);
+		jobs[count].path = xstrdup(first->job.path);
+	}
+	if (count == 0)
+		return QUEUE_EMPTY;
+	*n = count;
+	return 0;
+}
+
+int memory_extend(struct queue *base, const char *owner, int64_t lease_until,
+			 struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+
+	(void)err;
+	for (size_t i = 0; i < q->job_count; i++) {
+		struct memory_job *j = &q->jobs[i];
+
+		if (j->state == JOB_RUNNING && strcmp(j->owner, owner) == 0)
+			j->due = lease_until;
+	}
+	return 0;
+}
+
+static void settle_one(struct memory_job *j, const struct job_outcome *o)
+{
+	static const enum job_state after[] = {
+	    [OUTCOME_ENCODED] = JOB_ENCODED,	    [OUTCOME_RETRY] = JOB_RETRYABLE,
+	    [OUTCOME_RELEASE] = JOB_AVAILABLE,	    [OUTCOME_QUARANTINE] = JOB_QUARANTINED,
+	    [OUTCOME_SKIP] = JOB_SKIPPED,	    [OUTCOME_GONE] = JOB_GONE,
+	};
+
+	memory_set_state(j, after[o->kind]);
+	if (o->kind == OUTCOME_RELEASE) {
+		j->job.attempts--;
+		return;
+	}
+	if (o->kind == OUTCOME_RETRY)
+		j->due = o->not_before;
+	memory_replace(&j->reason, o->reason);
+	memory_replace(&j->message, o->message);
+}
+
+int memory_settle(struct queue *base, const struct job_outcome *outcomes, size_t n,
+			 int64_t now, size_t *lost, struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+
+	(void)err;
+	*lost = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct job_outcome *o = &outcomes[i];
+		struct memory_job *j;
+
+		if (o->job < 1 || (size_t)o->job > q->job_count) {
+			++*lost;
+			continue;
+		}
+		j = &q->jobs[o->job - 1];
+		if (j->state != JOB_RUNNING || j->job.fence != o->fence) {
+			++*lost;
+			continue;
+		}
+		settle_one(j, o);
+		j->updated_at = now;
+	}
+	return 0;
+}
+
+int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *rescued,
+			 struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+
+	(void)err;
+	*rescued = 0;
+	for (size_t i = 0; i < q->job_count; i++) {
+		struct memory_job *j = &q->jobs[i];
+		bool mine;
+
+		if (j->state != JOB_RUNNING)
+			continue;
+		mine = strcmp(j->owner, owner) == 0;
+		if (mine && j->due >= now)
+			continue;
+		if (!mine) {
+			j->job.crashes++;
+			j->job.attempts--;
+		}
+		memory_set_state(j, JOB_AVAILABLE);
+		j->updated_at = now;
+		++*rescued;
+	}
+	return 0;
+}
+
+int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, int64_t now,
+			       size_t *requeued, struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+
+	(void)err;
+	*requeued = 0;
+	for (size_t i = 0; i < q->job_count; i++) {
+		struct memory_job *j = &q->jobs[i];
+		size_t at = 0;
+
+		while (at < n && spooled[at] != j->job.id)
+			at++;
+		if (j->state != JOB_ENCODED || at < n)
+			continue;
+		memory_set_state(j, JOB_AVAILABLE);
+		j->updated_at = now;
+		++*requeued;
+	}
+	return 0;
+}
+
+int memory_retry(struct queue *base, int64_t dataset, const char *reason, int64_t now,
+			size_t *retried, struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+
+	(void)err;
+	*retried = 0;
+	for (size_t i = 0; i < q->job_count; i++) {
+		struct memory_job *j = &q->jobs[i];
+
+		if (j->state != JOB_QUARANTINED || j->job.dataset != dataset)
+			continue;
+		if (reason && (!j->reason || strcmp(j->reason, reason) != 0))
+			continue;
+		memory_set_state(j, JOB_AVAILABLE);
+		j->job.attempts = 0;
+		j->updated_at = now;
+		memory_replace(&j->reason, NULL);
+		memory_replace(&j->message, NULL);
+		++*retried;
+	}
+	return 0;
+}

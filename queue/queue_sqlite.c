@@ -1,0 +1,196 @@
+/*
+ * Opening and closing. The rules that keep the file whole (reliability-ops.md 1.5):
+ *
+ * - One connection writes and checkpoints; readers never checkpoint. SQLite 3.7.0 to 3.51.2, which every
+ *   stable distribution has, can corrupt a WAL database when one connection checkpoints beside another that
+ *   commits ("WAL-reset bug"); with a single connection that does both it cannot happen.
+ * - The -wal and -shm files stay when the writer closes, so that a reader never has to create them.
+ * - Nothing but SQLite opens the file: closing any descriptor of it would drop SQLite's locks.
+ * - Memory mapping is off: with it a disk error is a SIGBUS.
+ */
+#include "queue/queue_sqlite.h"
+
+#include "base/buffer.h"
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+#define BUSY_TIMEOUT_MS 5000
+
+static const char settings_of_all[] = "PRAGMA cache_size = -65536;"
+				      "PRAGMA temp_store = MEMORY;"
+				      "PRAGMA mmap_size = 0;"
+				      "PRAGMA trusted_schema = OFF;";
+/* A commit is on the disk when it returns; checkpoints at 4 MiB; a WAL that grew is cut back. */
+static const char settings_of_writer[] = "PRAGMA synchronous = FULL;"
+					 "PRAGMA wal_autocheckpoint = 1000;"
+					 "PRAGMA journal_size_limit = 67108864;";
+static const char settings_of_reader[] = "PRAGMA wal_autocheckpoint = 0;";
+
+/* -- where the file lies -------------------------------------------------------------------------- */
+
+/* Numbers: linux/magic.h and, for those that are not in the kernel, coreutils' stat. */
+const char *network_file_system(uint32_t f_type)
+{
+	static const struct {
+		uint32_t magic;
+		const char *name;
+	} systems[] = {
+	    {0x6969, "NFS"},	      {0x517b, "SMB"},
+	    {0xff534d42, "CIFS"},     {0xfe534d42, "SMB2"},
+	    {0x65735546, "FUSE"},     {0x00c36400, "Ceph"},
+	    {0x0bd00bd0, "Lustre"},   {0x01021997, "9p"},
+	    {0x5346414f, "AFS"},      {0x6b414653, "AFS"},
+	    {0x73757245, "Coda"},     {0x47504653, "GPFS"},
+	    {0x19830326, "BeeGFS"},   {0xaad7aaea, "PanFS"},
+	    {0x01161970, "GFS2"},     {0x7461636f, "OCFS2"},
+	    {0x564c, "NCP"},	      {0x61636673, "ACFS"},
+	    {0xbeefdead, "SNFS"},     {0x786f4256, "VirtualBox shared folder"},
+	    {0xbacbacbc, "VMware shared folder"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(systems); i++) {
+		if (systems[i].magic == f_type)
+			return systems[i].name;
+	}
+	return NULL;
+}
+
+static int check_file_system(const char *path, struct error *err)
+{
+	const char *slash = strrchr(path, '/');
+	cleanup_free char *dir = slash ? xasprintf("%.*s", (int)(slash - path) + 1, path)
+				       : xstrdup(".");
+	char quoted[TEXT_QUOTE_SIZE];
+	struct statfs st;
+	const char *network;
+
+	text_quote(path, quoted);
+	if (statfs(dir, &st) < 0)
+		return error_sys(err, "folder of queue %s", quoted);
+	network = network_file_system((uint32_t)st.f_type);
+	if (!network)
+		return 0;
+	return error_set(err, ERR_CONFIG,
+			 "queue %s is on a network file system (%s), where SQLite loses data:"
+			 " put the state folder on a local disk (the output may stay where it is)",
+			 quoted, network);
+}
+
+/*
+ * A read-only connection creates a missing -wal. Where there is none, no writer lives either (it keeps
+ * them), and SQLite may take the file for immutable, which touches nothing but the file.
+ */
+static char *reader_uri(const char *path)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	cleanup_free char *wal = xasprintf("%s-wal", path);
+	cleanup_buffer struct buffer uri = BUFFER_INIT;
+
+	buffer_append_string(&uri, "file:");
+	for (const char *p = path; *p; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if (c == '%' || c == '?' || c == '#' || c < ' ') {
+			char escape[4] = {'%', hex[c >> 4], hex[c & 15], '\0'};
+
+			buffer_append_string(&uri, escape);
+		} else {
+			buffer_append(&uri, p, 1);
+		}
+	}
+	if (!file_exists(wal))
+		buffer_append_string(&uri, "?immutable=1");
+	return (char *)TAKE(uri.data);
+}
+
+/* -- opening -------------------------------------------------------------------------------------- */
+
+static void sqlite_close(struct queue *base)
+{
+	struct sqlite_queue *q = sqlite_queue(base);
+
+	for (size_t i = 0; i < STMT_SLOTS; i++)
+		sqlite3_finalize(q->stmts[i]);
+	sqlite3_close(q->db);
+	free(q->tallies);
+	free(q->path);
+	free(q);
+}
+
+static const struct queue_ops sqlite_ops = {
+    .name = "sqlite",
+    .open_dataset = queue_sqlite_open_dataset,
+    .datasets = queue_sqlite_datasets,
+    .enqueue = queue_sqlite_enqueue,
+    .claim = queue_sqlite_claim,
+    .extend = queue_sqlite_extend,
+    .settle = queue_sqlite_settle,
+    .rescue = queue_sqlite_rescue,
+    .requeue_lost = queue_sqlite_requeue_lost,
+    .retry = queue_sqlite_retry,
+    .complete = queue_sqlite_complete,
+    .counts = queue_sqlite_counts,
+    .jobs = queue_sqlite_jobs,
+    .shards = queue_sqlite_shards,
+    .samples = queue_sqlite_samples,
+    .close = sqlite_close,
+};
+
+static int open_database(struct sqlite_queue *q, struct error *err)
+{
+	cleanup_free char *uri = q->readonly ? reader_uri(q->path) : NULL;
+	int flags = SQLITE_OPEN_NOMUTEX;
+
+	flags |= q->readonly ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
+			     : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+	if (sqlite3_open_v2(uri ? uri : q->path, &q->db, flags, NULL) != SQLITE_OK)
+		return db_fail(q, err);
+	sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
+	sqlite3_db_config(q->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, q->readonly ? 1 : 0, NULL);
+	if (!q->readonly) {
+		int keep = 1;
+
+		sqlite3_file_control(q->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+	}
+	if (db_exec(q, settings_of_all, err) < 0 ||
+	    db_exec(q, q->readonly ? settings_of_reader : settings_of_writer, err) < 0)
+		return -1;
+	return schema_open(q, err);
+}
+
+static int open_queue(const char *path, bool readonly, struct queue **out, struct error *err)
+{
+	struct sqlite_queue *q = xcalloc(1, sizeof(*q));
+
+	q->base.ops = &sqlite_ops;
+	q->path = xstrdup(path);
+	q->readonly = readonly;
+	if (open_database(q, err) < 0) {
+		sqlite_close(&q->base);
+		return -1;
+	}
+	*out = &q->base;
+	return 0;
+}
+
+int queue_sqlite_open(const char *path, struct queue **out, struct error *err)
+{
+	if (check_file_system(path, err) < 0)
+		return -1;
+	return open_queue(path, false, out, err);
+}
+
+int queue_sqlite_open_readonly(const char *path, struct queue **out, struct error *err)
+{
+	return open_queue(path, true, out, err);
+}
+
+const char *queue_sqlite_version(void)
+{
+	return sqlite3_libversion();
+}
