@@ -40,11 +40,16 @@ struct record {
 		.n_members = 0                                                                     \
 	}
 
-/* @key and @group must fit; ERR_BUG otherwise. */
+/* @key must fit and not be empty, @group must fit; ERR_BUG otherwise. */
 int record_init(struct record *r, const char *key, const char *group, struct error *err);
-/* Copies @data and hashes it. */
+/*
+ * Copies @data and hashes it. ERR_BUG: @suffix is empty, too long, has a '/' or is there already, or the
+ * record is full.
+ */
 int record_add(struct record *r, const char *suffix, const void *data, size_t size,
 	       struct error *err);
+/* The same without a copy: @data's memory becomes the record's, and @data is empty afterwards. */
+int record_add_buffer(struct record *r, const char *suffix, struct buffer *data, struct error *err);
 void record_release(struct record *r);
 /* Sum of the members' sizes. */
 size_t record_bytes(const struct record *r);

@@ -15,7 +15,12 @@
  * length is still plausible, else leaves the rest of that segment.
  *
  * After a failed append or sync the spool refuses further ones (ERR_IO): nothing is known about what is
- * on disk; open it again. One thread at a time.
+ * on disk; close it and open it again. Closing then gives up what was appended since the last sync that
+ * worked, so that a record which may exist in the page cache only is not taken for a durable one.
+ * What spool_open hands out is durable.
+ *
+ * A place is good until it is dropped or the spool is closed (ERR_BUG afterwards); drops are not written
+ * down: after a crash on_record says again what is no longer needed. One thread at a time.
  */
 #ifndef LATENTD_STORAGE_SPOOL_H
 #define LATENTD_STORAGE_SPOOL_H
@@ -25,12 +30,12 @@
 struct spool_place {
 	uint64_t segment;
 	uint64_t offset;
-	uint64_t size; /* of the stored record */
+	uint64_t size; /* of the stored record, frame included */
 };
 
 struct spool_options {
-	size_t segment_bytes; /* 0: 64 MiB; a new segment is begun beyond it */
-	/* One line about what was found damaged on open. May be NULL. */
+	size_t segment_bytes; /* 0: 64 MiB; a larger record has a segment to itself */
+	/* One line about what was found damaged, or cut off, on open. May be NULL. */
 	void (*on_damage)(void *arg, const char *line);
 	void *damage_arg;
 };
@@ -41,14 +46,17 @@ typedef int (*spool_record_fn)(void *arg, const struct spool_place *place,
 
 struct spool;
 
+/* @options may be NULL. ERR_CONFIG: a segment of a newer version is there; nothing was touched. */
 int spool_open(const char *dir, const struct spool_options *options, spool_record_fn on_record,
 	       void *arg, struct spool **out, struct error *err);
+/* ERR_DATA `too_large`: a record of 4 GiB or more; the spool stays usable. */
 int spool_append(struct spool *s, const struct record *record, struct spool_place *place,
 		 struct error *err);
 /* fdatasync of what was appended since the last one; nothing to do is 0. */
 int spool_sync(struct spool *s, struct error *err);
 int spool_read(struct spool *s, const struct spool_place *place, struct record *out,
 	       struct error *err);
+/* An error is a segment that could not be removed: the record is dropped, later drops try again. */
 int spool_drop(struct spool *s, const struct spool_place *place, struct error *err);
 /* Bytes on disk, and live records. */
 uint64_t spool_bytes(const struct spool *s);

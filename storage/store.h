@@ -1,6 +1,7 @@
 /*
- * Where finished shards go. Names are relative paths with '/', folders come into being as needed. An
- * object is visible under its name only when it is whole; it never changes afterwards.
+ * Where finished shards go. Names are relative paths with '/', folders come into being as needed; a name
+ * with an empty part or one that begins with a dot is ERR_CONFIG. An object is visible under its name
+ * only when it is whole; it never changes afterwards.
  *
  *	struct store_writer *w = NULL;
  *	store_begin(store, &w, err);                        not visible
@@ -9,6 +10,8 @@
  *	store_writer_read(w, data, size, offset, err);      to verify what was written
  *	r = store_publish(w, "train/512x512/000000.tar", err);   0, or STORE_EXISTS
  *	store_discard(w);                                   always; after publish it only frees
+ *
+ * After a write or flush that failed, a writer can only be discarded.
  */
 #ifndef LATENTD_STORAGE_STORE_H
 #define LATENTD_STORAGE_STORE_H
@@ -40,7 +43,10 @@ struct store_ops {
 		    struct error *err);
 	/* ERR_DATA `missing`. */
 	int (*size)(struct store *s, const char *name, uint64_t *bytes, struct error *err);
-	/* Visible objects below folder @prefix, sorted by name. Hidden parts (.x) are left out. */
+	/*
+	 * Visible objects below folder @prefix ("": all), sorted by name. Hidden parts (.x) are left out,
+	 * and so is everything that is not a regular file. A folder that is not there is empty.
+	 */
 	int (*list)(struct store *s, const char *prefix, store_object_fn fn, void *arg,
 		    struct error *err);
 	/* Takes it out of sight, to be looked at by a person: `.latentd/quarantine/`. */
@@ -76,7 +82,8 @@ void store_close(struct store *s);
 
 /*
  * A folder on a file system: temporaries in ROOT/.latentd/partial (swept on open: the caller owns ROOT),
- * quarantine in ROOT/.latentd/quarantine. @readonly: nothing is made or swept; for verify and inspect.
+ * quarantine in ROOT/.latentd/quarantine. @readonly: nothing is made or swept, ROOT must be there, begin
+ * and quarantine are ERR_BUG; for verify and inspect.
  */
 int store_local_open(const char *root, bool readonly, struct store **out, struct error *err);
 /* In memory, for tests. */

@@ -1,0 +1,97 @@
+#include "storage/store.h"
+
+#include "base/text.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Names become paths and object keys: nothing may lead out of the store, or into its hidden folder. */
+static int check_name(const char *name, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	const char *part = name;
+
+	for (;;) {
+		size_t length = strcspn(part, "/");
+
+		if (length == 0 || part[0] == '.')
+			return error_set(err, ERR_CONFIG, "%s is no name for a stored object",
+					 text_quote(name, quoted));
+		if (part[length] == '\0')
+			return 0;
+		part += length + 1;
+	}
+}
+
+int store_begin(struct store *s, struct store_writer **out, struct error *err)
+{
+	return s->ops->begin(s, out, err);
+}
+
+struct sink *store_writer_sink(struct store_writer *w)
+{
+	return &w->sink;
+}
+
+int store_flush(struct store_writer *w, struct error *err)
+{
+	return w->store->ops->flush(w, err);
+}
+
+int store_writer_read(struct store_writer *w, void *data, size_t size, uint64_t offset,
+		      struct error *err)
+{
+	return w->store->ops->writer_read(w, data, size, offset, err);
+}
+
+int store_publish(struct store_writer *w, const char *name, struct error *err)
+{
+	int r = check_name(name, err);
+
+	if (r == 0)
+		r = w->store->ops->publish(w, name, err);
+	assert(r <= 0 || r == STORE_EXISTS);
+	return r;
+}
+
+void store_discard(struct store_writer *w)
+{
+	if (w)
+		w->store->ops->discard(w);
+}
+
+int store_read(struct store *s, const char *name, void *data, size_t size, uint64_t offset,
+	       struct error *err)
+{
+	if (check_name(name, err) < 0)
+		return -1;
+	return s->ops->read(s, name, data, size, offset, err);
+}
+
+int store_size(struct store *s, const char *name, uint64_t *bytes, struct error *err)
+{
+	if (check_name(name, err) < 0)
+		return -1;
+	return s->ops->size(s, name, bytes, err);
+}
+
+int store_list(struct store *s, const char *prefix, store_object_fn fn, void *arg,
+	       struct error *err)
+{
+	if (prefix[0] != '\0' && check_name(prefix, err) < 0)
+		return -1;
+	return s->ops->list(s, prefix, fn, arg, err);
+}
+
+int store_quarantine(struct store *s, const char *name, struct error *err)
+{
+	if (check_name(name, err) < 0)
+		return -1;
+	return s->ops->quarantine(s, name, err);
+}
+
+void store_close(struct store *s)
+{
+	if (s)
+		s->ops->close(s);
+}

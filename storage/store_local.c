@@ -1,0 +1,316 @@
+/*
+ * A folder on a file system. Everything that becomes visible does so through atomic_file; what is being
+ * written and what was put aside lives in ROOT/.latentd, on the same file system.
+ */
+#include "storage/store.h"
+
+#include "base/atomic_file.h"
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct local_store {
+	struct store base;
+	char *root;
+	bool readonly;
+};
+
+struct local_writer {
+	struct store_writer base;
+	struct atomic_file file;
+	bool failed; /* a write or fsync did: nothing is known about the file */
+};
+
+static const struct store_ops local_ops;
+
+static struct local_store *local_store(struct store *s)
+{
+	assert(s->ops == &local_ops);
+	return (struct local_store *)s;
+}
+
+static int refuse_readonly(const struct local_store *s, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	return error_set(err, ERR_BUG, "store %s was opened for reading only",
+			 text_quote(s->root, quoted));
+}
+
+/* -- writing ------------------------------------------------------------------------------------ */
+
+static int local_write(struct sink *sink, const void *data, size_t size, struct error *err)
+{
+	struct local_writer *w = (struct local_writer *)sink;
+
+	w->file.synced = false;
+	if (fd_write_all(w->file.fd, data, size, err) < 0) {
+		w->failed = true;
+		return -1;
+	}
+	return 0;
+}
+
+static int local_begin(struct store *base, struct store_writer **out, struct error *err)
+{
+	struct local_store *s = local_store(base);
+	struct local_writer *w;
+	struct atomic_file file = ATOMIC_FILE_INIT;
+	cleanup_free char *partial = xasprintf("%s/.latentd/partial", s->root);
+
+	if (s->readonly)
+		return refuse_readonly(s, err);
+	if (dir_make(partial, err) < 0 || atomic_file_begin(&file, partial, err) < 0)
+		return -1;
+	w = xcalloc(1, sizeof(*w));
+	w->base = (struct store_writer){.sink = {.write = local_write}, .store = base};
+	w->file = file;
+	*out = &w->base;
+	return 0;
+}
+
+static int local_flush(struct store_writer *base, struct error *err)
+{
+	struct local_writer *w = (struct local_writer *)base;
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (w->failed)
+		return error_set(err, ERR_IO, "%s failed before", text_quote(w->file.path, quoted));
+	if (w->file.synced)
+		return 0;
+	if (atomic_file_sync(&w->file, err) < 0) {
+		w->failed = true;
+		return -1;
+	}
+	return 0;
+}
+
+static int local_writer_read(struct store_writer *base, void *data, size_t size, uint64_t offset,
+			     struct error *err)
+{
+	struct local_writer *w = (struct local_writer *)base;
+
+	return fd_pread_all(w->file.fd, data, size, (off_t)offset, err);
+}
+
+static int local_publish(struct store_writer *base, const char *name, struct error *err)
+{
+	struct local_writer *w = (struct local_writer *)base;
+	struct local_store *s = local_store(base->store);
+	cleanup_free char *target = xasprintf("%s/%s", s->root, name), *folder = xstrdup(target);
+	int r;
+
+	*strrchr(folder, '/') = '\0';
+	if (local_flush(base, err) < 0 || dir_make(folder, err) < 0)
+		return -1;
+	r = atomic_file_commit(&w->file, target, ATOMIC_NO_REPLACE, err);
+	return r == ATOMIC_EXISTS ? STORE_EXISTS : r;
+}
+
+static void local_discard(struct store_writer *base)
+{
+	struct local_writer *w = (struct local_writer *)base;
+
+	atomic_file_abort(&w->file);
+	free(w);
+}
+
+/* -- reading ------------------------------------------------------------------------------------ */
+
+/* The descriptor of a visible object, or -1. */
+static int local_open(const struct local_store *s, const char *name, uint64_t *bytes,
+		      struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_free char *path = xasprintf("%s/%s", s->root, name);
+	/* O_NONBLOCK: a FIFO of that name must not hold us up. */
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return error_data(err, "missing", "%s is not there", text_quote(path, quoted));
+	if (fd < 0)
+		return error_sys(err, "open %s", text_quote(path, quoted));
+	if (fstat(fd, &st) < 0)
+		return error_sys(err, "stat %s", text_quote(path, quoted));
+	if (!S_ISREG(st.st_mode))
+		return error_data(err, "missing", "%s is not a file", text_quote(path, quoted));
+	*bytes = (uint64_t)st.st_size;
+	return TAKE_FD(fd);
+}
+
+static int local_read(struct store *base, const char *name, void *data, size_t size,
+		      uint64_t offset, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	uint64_t bytes = 0;
+	cleanup_close int fd = local_open(local_store(base), name, &bytes, err);
+
+	if (fd < 0)
+		return -1;
+	if (offset > bytes || size > bytes - offset)
+		return error_data(err, "truncated", "%s has only %llu bytes",
+				  text_quote(name, quoted), (unsigned long long)bytes);
+	if (fd_pread_all(fd, data, size, (off_t)offset, err) < 0)
+		return error_wrap(err, "%s", text_quote(name, quoted));
+	return 0;
+}
+
+static int local_size(struct store *base, const char *name, uint64_t *bytes, struct error *err)
+{
+	cleanup_close int fd = local_open(local_store(base), name, bytes, err);
+
+	return fd < 0 ? -1 : 0;
+}
+
+/* -- listing ------------------------------------------------------------------------------------ */
+
+struct local_object {
+	char *name;
+	uint64_t bytes;
+};
+
+struct local_listing {
+	struct local_object *objects;
+	size_t n, capacity;
+};
+
+static void local_listing_release(struct local_listing *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->objects[i].name);
+	free(l->objects);
+}
+
+static int compare_objects(const void *a, const void *b)
+{
+	const struct local_object *x = a, *y = b;
+
+	return strcmp(x->name, y->name);
+}
+
+/* @skip: length of "ROOT/". */
+static int collect(FTS *tree, size_t skip, struct local_listing *l, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	FTSENT *entry;
+
+	for (errno = 0; (entry = fts_read(tree)); errno = 0) {
+		if (entry->fts_level > FTS_ROOTLEVEL && entry->fts_name[0] == '.') {
+			fts_set(tree, entry, FTS_SKIP);
+			continue;
+		}
+		if (entry->fts_level == FTS_ROOTLEVEL && entry->fts_info == FTS_NS &&
+		    (entry->fts_errno == ENOENT || entry->fts_errno == ENOTDIR))
+			return 0;
+		if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
+		    entry->fts_info == FTS_NS) {
+			errno = entry->fts_errno;
+			return error_sys(err, "list %s", text_quote(entry->fts_path, quoted));
+		}
+		if (entry->fts_info != FTS_F || entry->fts_level == FTS_ROOTLEVEL)
+			continue;
+		ARRAY_GROW(l->objects, l->n, l->capacity);
+		l->objects[l->n++] = (struct local_object){
+		    .name = xstrdup(entry->fts_path + skip),
+		    .bytes = (uint64_t)entry->fts_statp->st_size,
+		};
+	}
+	return errno == 0 ? 0 : error_sys(err, "list");
+}
+
+static int local_list(struct store *base, const char *prefix, store_object_fn fn, void *arg,
+		      struct error *err)
+{
+	struct local_store *s = local_store(base);
+	cleanup_free char *top = xasprintf("%s/%s", s->root, prefix);
+	char *paths[] = {top, NULL};
+	struct local_listing l = {NULL, 0, 0};
+	/* Links are not followed: they may lead out of the store, or round in a ring. */
+	FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	int r;
+
+	if (!tree)
+		return error_sys(err, "list");
+	r = collect(tree, strlen(s->root) + 1, &l, err);
+	fts_close(tree);
+	if (r == 0 && l.n > 0)
+		qsort(l.objects, l.n, sizeof(l.objects[0]), compare_objects);
+	for (size_t i = 0; r == 0 && i < l.n; i++)
+		r = fn(arg, l.objects[i].name, l.objects[i].bytes);
+	local_listing_release(&l);
+	return r;
+}
+
+/* -- the rest ----------------------------------------------------------------------------------- */
+
+static int local_quarantine(struct store *base, const char *name, struct error *err)
+{
+	struct local_store *s = local_store(base);
+	cleanup_free char *from = xasprintf("%s/%s", s->root, name), *flat = xstrdup(name);
+	cleanup_free char *folder = xasprintf("%s/.latentd/quarantine", s->root);
+	uint64_t bytes;
+
+	if (s->readonly)
+		return refuse_readonly(s, err);
+	if (local_size(base, name, &bytes, err) < 0 || dir_make(folder, err) < 0)
+		return -1;
+	for (char *p = flat; *p; p++)
+		*p = *p == '/' ? '_' : *p;
+	for (unsigned n = 0;; n++) {
+		cleanup_free char *to = n == 0 ? xasprintf("%s/%s", folder, flat)
+					       : xasprintf("%s/%s.%u", folder, flat, n);
+		int r = atomic_file_move(from, to, err);
+
+		if (r != ATOMIC_EXISTS)
+			return r;
+	}
+}
+
+static void local_close(struct store *base)
+{
+	struct local_store *s = local_store(base);
+
+	free(s->root);
+	free(s);
+}
+
+int store_local_open(const char *root, bool readonly, struct store **out, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_free char *partial = xasprintf("%s/.latentd/partial", root);
+	struct local_store *s;
+	struct stat st;
+
+	if (readonly && stat(root, &st) < 0)
+		return error_sys(err, "open folder %s", text_quote(root, quoted));
+	if (!readonly && atomic_file_sweep(partial, err) < 0)
+		return -1;
+	s = xcalloc(1, sizeof(*s));
+	s->base.ops = &local_ops;
+	s->root = xstrdup(root);
+	s->readonly = readonly;
+	*out = &s->base;
+	return 0;
+}
+
+static const struct store_ops local_ops = {
+    .name = "local",
+    .begin = local_begin,
+    .flush = local_flush,
+    .writer_read = local_writer_read,
+    .publish = local_publish,
+    .discard = local_discard,
+    .read = local_read,
+    .size = local_size,
+    .list = local_list,
+    .quarantine = local_quarantine,
+    .close = local_close,
+};

@@ -1,0 +1,23 @@
+# Tests of storage/, and of src/base/atomic_file, which it stands on.
+add_library(storage_testing STATIC storage_samples.c)
+target_link_libraries(storage_testing PUBLIC latentd_testing latentd_storage)
+
+# A program whose system calls can be made to fail: storage_faults.h
+function(add_storage_fault_test name source)
+	add_cmocka_test(NAME ${name} SOURCES ${source} storage_faults.c LIBS storage_testing)
+	foreach(call write fsync fdatasync renameat2 rename link unlink mkdir ftruncate)
+		target_link_options(${name} PRIVATE -Wl,--wrap=${call})
+	endforeach()
+endfunction()
+
+add_cmocka_test(NAME test_record SOURCES unit/test_record.c LIBS storage_testing)
+add_cmocka_test(NAME test_shard_wds SOURCES unit/test_shard_wds.c LIBS storage_testing)
+add_cmocka_test(NAME test_shard_contract SOURCES contract/test_shard_contract.c LIBS storage_testing)
+add_cmocka_test(NAME test_store_contract SOURCES contract/test_store_contract.c LIBS storage_testing)
+add_storage_fault_test(test_atomic_file unit/test_atomic_file.c)
+add_storage_fault_test(test_spool unit/test_spool.c)
+add_storage_fault_test(test_seal unit/test_seal.c)
+
+add_fuzz_target(NAME fuzz_record SOURCES fuzz/fuzz_record.c LIBS latentd_storage)
+add_fuzz_target(NAME fuzz_shard_wds SOURCES fuzz/fuzz_shard_wds.c LIBS latentd_storage)
+add_fuzz_target(NAME fuzz_spool SOURCES fuzz/fuzz_spool.c LIBS latentd_storage)
