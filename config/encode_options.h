@@ -1,0 +1,32 @@
+/*
+ * What `latentctl encode` is asked to do, from its command line.
+ */
+#ifndef LATENTD_CONFIG_ENCODE_OPTIONS_H
+#define LATENTD_CONFIG_ENCODE_OPTIONS_H
+
+#include "config/settings.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct encode_options {
+	const char *vae; /* diffusers folder, or "fake" */
+	const char *out;
+	const char *name;  /* NULL: made from model, resolution and recipe */
+	const char *state; /* NULL: below XDG_STATE_HOME */
+	size_t resolution;
+	const char *bucketing, *filter, *exif, *color, *alpha;
+	const char *posterior, *dtype, *order;
+	bool no_captions;
+	uint64_t seed;
+	size_t jobs, threads; /* 0: all cores */
+	size_t memory;	      /* bytes of pixels and latents in flight */
+	size_t shard_samples, shard_size;
+	bool quiet;
+	bool help;
+};
+
+extern const struct setting encode_settings[];
+extern const size_t n_encode_settings;
+
+#endif

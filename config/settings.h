@@ -1,0 +1,52 @@
+/*
+ * Settings as one table: name, type, default, help. Parsing, defaults and `--help` come from it, so
+ * there is one place to add a setting.
+ *
+ *	struct my_options { const char *out; size_t jobs; };
+ *	static const struct setting table[] = {
+ *		{"out", SETTING_STRING, offsetof(struct my_options, out), NULL, NULL, "DIR", "where ..."},
+ *		...
+ *	};
+ *	settings_parse(table, ARRAY_SIZE(table), argc, argv, &options, words, &n_words, err)
+ *
+ * Accepts `--name value` and `--name=value`; `--` ends the options. Strings point into argv or the table.
+ * Every error is ERR_CONFIG and says what was given and what is expected.
+ */
+#ifndef LATENTD_CONFIG_SETTINGS_H
+#define LATENTD_CONFIG_SETTINGS_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+enum setting_type {
+	SETTING_STRING, /* const char * */
+	SETTING_COUNT,	/* size_t, digits */
+	SETTING_BYTES,	/* size_t, digits with KiB, MiB or GiB */
+	SETTING_U64,	/* uint64_t, digits */
+	SETTING_CHOICE, /* const char *, one of choices */
+	SETTING_FLAG,	/* bool, no value */
+};
+
+struct setting {
+	const char *name; /* without the dashes */
+	enum setting_type type;
+	size_t offset;		    /* of the field in the options struct */
+	const char *fallback;	    /* as text; NULL: stays zero */
+	const char *const *choices; /* NULL-terminated, for SETTING_CHOICE */
+	const char *value_name;	    /* in --help; NULL for flags and choices */
+	const char *help;	    /* one line; NULL: not shown */
+};
+
+/* Sets every default. */
+void settings_defaults(const struct setting *table, size_t n, void *options);
+/*
+ * Parses argv[1..argc-1] over what @options holds. Words that are no options go to @words, which has room
+ * for argc pointers; *n_words says how many.
+ */
+int settings_parse(const struct setting *table, size_t n, int argc, char **argv, void *options,
+		   const char **words, size_t *n_words, struct error *err);
+void settings_help(FILE *out, const struct setting *table, size_t n);
+
+#endif

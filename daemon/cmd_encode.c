@@ -1,0 +1,47 @@
+#include "daemon/commands.h"
+#include "daemon/encode_run.h"
+
+#include "base/checked.h"
+
+#include <stdio.h>
+
+static void print_help(void)
+{
+	printf(
+	    "usage: latentctl encode SRC... --vae PATH --out DIR [options]\n\n"
+	    "Encodes every image below the folders SRC to VAE latents and leaves them in shards\n"
+	    "below DIR. The same command goes on where an earlier one stopped.\n\n");
+	settings_help(stdout, encode_settings, n_encode_settings);
+}
+
+static int usage(const char *what)
+{
+	fprintf(stderr, "latentctl encode: %s (latentctl encode --help)\n", what);
+	return EXIT_USAGE;
+}
+
+int cmd_encode(int argc, char **argv, struct error *err)
+{
+	struct encode_options options = {.vae = NULL};
+	const char **sources = xcalloc((size_t)argc, sizeof(*sources));
+	struct error wrong = ERROR_INIT;
+	size_t n = 0;
+	int r;
+
+	settings_defaults(encode_settings, n_encode_settings, &options);
+	if (settings_parse(encode_settings, n_encode_settings, argc, argv, &options, sources, &n,
+			   &wrong) < 0)
+		r = usage(wrong.message);
+	else if (options.help)
+		r = (print_help(), EXIT_OK);
+	else if (n == 0)
+		r = usage("which folder? SRC is missing");
+	else if (!options.vae)
+		r = usage("--vae is missing");
+	else if (!options.out)
+		r = usage("--out is missing");
+	else
+		r = encode_run(&options, sources, n, err);
+	free(sources);
+	return r;
+}

@@ -1,0 +1,82 @@
+#include "config/read_options.h"
+#include "daemon/commands.h"
+
+#include "base/checked.h"
+#include "base/text.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+struct failed {
+	struct queue *queue;
+	const struct read_options *options;
+	struct error *err;
+	size_t n;
+};
+
+static void print_json(const struct job_row *row)
+{
+	cleanup_buffer struct buffer path = BUFFER_INIT, message = BUFFER_INIT;
+	json_t *root = json_object();
+	char *text;
+
+	percent_encode(&path, row->path, strlen(row->path));
+	utf8_append_clean(&message, row->message, strlen(row->message));
+	json_object_set_new(root, "key", json_string(row->key));
+	json_object_set_new(root, "source", json_stringn((const char *)path.data, path.size));
+	json_object_set_new(root, "reason", json_string(row->reason));
+	json_object_set_new(root, "message",
+			    json_stringn((const char *)message.data, message.size));
+	json_object_set_new(root, "attempts", json_integer(row->attempts));
+	text = json_dumps(root, JSON_COMPACT);
+	json_decref(root);
+	if (text)
+		puts(text);
+	free(text);
+}
+
+static int on_job(void *arg, const struct job_row *row)
+{
+	struct failed *f = arg;
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (f->options->reason && strcmp(f->options->reason, row->reason) != 0)
+		return 0;
+	f->n++;
+	if (f->options->json)
+		print_json(row);
+	else
+		printf("%-14s %s: %s\n", row->reason, text_quote(row->path, quoted), row->message);
+	return 0;
+}
+
+static int on_dataset(void *arg, const struct queue_dataset *d)
+{
+	struct failed *f = arg;
+
+	return queue_jobs(f->queue, d->id, JOB_QUARANTINED, on_job, f, f->err);
+}
+
+int cmd_failed(int argc, char **argv, struct error *err)
+{
+	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
+	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
+	struct read_options options = {.out = NULL};
+	struct failed failed = {.options = &options, .err = err};
+	size_t n = 0;
+	int code;
+
+	if (read_options_parse(argc, argv, "out name reason json",
+			       "failed --out DIR [--name NAME] [--reason R] [--json]", &options,
+			       words, &n, &code))
+		return code;
+	if (opened_output_open(options.out, &opened, err) < 0)
+		return -1;
+	failed.queue = opened.queue;
+	if (each_dataset(opened.queue, options.name, on_dataset, &failed, err) < 0)
+		return -1;
+	if (failed.n == 0 && !options.json)
+		printf("no images have failed\n");
+	return EXIT_OK;
+}

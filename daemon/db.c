@@ -1,0 +1,213 @@
+#include "daemon/db.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+struct db {
+	struct executor *executor;
+	struct queue *queue;
+	const char *owner;
+};
+
+int db_open(struct inbox *inbox, struct queue *queue, const char *owner, struct db **out,
+	    struct error *err)
+{
+	struct db *db = xcalloc(1, sizeof(*db));
+
+	db->queue = queue;
+	db->owner = owner;
+	if (executor_open(inbox, "database", 4096, &db->executor, err) < 0) {
+		free(db);
+		return -1;
+	}
+	*out = db;
+	return 0;
+}
+
+void db_close(struct db *db)
+{
+	if (!db)
+		return;
+	executor_close(db->executor);
+	free(db);
+}
+
+/* -- claim ---------------------------------------------------------------------------------------- */
+
+struct claim_task {
+	struct task base;
+	struct db *db;
+	int64_t dataset, lease_ms;
+	size_t limit, n;
+	struct job *jobs;
+	uint64_t later;
+	struct error err;
+	db_claimed_fn fn;
+	void *arg;
+};
+
+static void claim_run(struct task *task)
+{
+	struct claim_task *t = (struct claim_task *)task;
+	int64_t now = clock_wall_ms();
+	struct queue_claim claim = {t->dataset, t->db->owner, now, now + t->lease_ms, t->limit};
+	struct queue_counts counts;
+	int r = queue_claim(t->db->queue, &claim, t->jobs, &t->n, &t->err);
+
+	if (r == QUEUE_EMPTY) {
+		t->n = 0;
+		if (queue_counts(t->db->queue, t->dataset, &counts, &t->err) == 0)
+			t->later = counts.jobs[JOB_RETRYABLE];
+	}
+}
+
+static void claim_done(struct task *task)
+{
+	struct claim_task *t = (struct claim_task *)task;
+
+	t->fn(t->arg, t->jobs, t->n, t->later, &t->err);
+	free(t->jobs);
+	free(t);
+}
+
+void db_claim(struct db *db, int64_t dataset, size_t limit, int64_t lease_ms, db_claimed_fn fn,
+	      void *arg)
+{
+	struct claim_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = claim_run;
+	t->base.done = claim_done;
+	t->db = db;
+	t->dataset = dataset;
+	t->lease_ms = lease_ms;
+	t->limit = limit;
+	t->jobs = xcalloc(limit, sizeof(*t->jobs));
+	t->fn = fn;
+	t->arg = arg;
+	executor_post(db->executor, &t->base);
+}
+
+/* -- settle --------------------------------------------------------------------------------------- */
+
+struct settle_task {
+	struct task base;
+	struct db *db;
+	struct job_outcome *outcomes;
+	size_t n, lost;
+	struct error err;
+	db_settled_fn fn;
+	void *arg;
+};
+
+static void settle_run(struct task *task)
+{
+	struct settle_task *t = (struct settle_task *)task;
+
+	queue_settle(t->db->queue, t->outcomes, t->n, clock_wall_ms(), &t->lost, &t->err);
+}
+
+static void settle_done(struct task *task)
+{
+	struct settle_task *t = (struct settle_task *)task;
+
+	t->fn(t->arg, t->lost, &t->err);
+	for (size_t i = 0; i < t->n; i++) {
+		free((char *)t->outcomes[i].reason);
+		free((char *)t->outcomes[i].message);
+	}
+	free(t->outcomes);
+	free(t);
+}
+
+void db_settle(struct db *db, struct job_outcome *outcomes, size_t n, db_settled_fn fn, void *arg)
+{
+	struct settle_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = settle_run;
+	t->base.done = settle_done;
+	t->db = db;
+	t->outcomes = outcomes;
+	t->n = n;
+	t->fn = fn;
+	t->arg = arg;
+	executor_post(db->executor, &t->base);
+}
+
+/* -- complete ------------------------------------------------------------------------------------- */
+
+struct complete_task {
+	struct task base;
+	struct db *db;
+	const struct shard_row *shard;
+	const struct sample_row *samples;
+	size_t n;
+	int result;
+	struct error err;
+	db_completed_fn fn;
+	void *arg;
+};
+
+static void complete_run(struct task *task)
+{
+	struct complete_task *t = (struct complete_task *)task;
+	int64_t id;
+
+	t->result =
+	    queue_complete(t->db->queue, t->shard, t->samples, t->n, clock_wall_ms(), &id, &t->err);
+}
+
+static void complete_done(struct task *task)
+{
+	struct complete_task *t = (struct complete_task *)task;
+
+	t->fn(t->arg, t->result == QUEUE_CONFLICT, &t->err);
+	free(t);
+}
+
+void db_complete(struct db *db, const struct shard_row *shard, const struct sample_row *samples,
+		 size_t n, db_completed_fn fn, void *arg)
+{
+	struct complete_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = complete_run;
+	t->base.done = complete_done;
+	t->db = db;
+	t->shard = shard;
+	t->samples = samples;
+	t->n = n;
+	t->fn = fn;
+	t->arg = arg;
+	executor_post(db->executor, &t->base);
+}
+
+/* -- extend --------------------------------------------------------------------------------------- */
+
+struct extend_task {
+	struct task base;
+	struct db *db;
+	int64_t lease_ms;
+};
+
+static void extend_run(struct task *task)
+{
+	struct extend_task *t = (struct extend_task *)task;
+	struct error err = ERROR_INIT;
+
+	queue_extend(t->db->queue, t->db->owner, clock_wall_ms() + t->lease_ms, &err);
+}
+
+static void extend_done(struct task *task)
+{
+	free(task);
+}
+
+void db_extend(struct db *db, int64_t lease_ms)
+{
+	struct extend_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = extend_run;
+	t->base.done = extend_done;
+	t->db = db;
+	t->lease_ms = lease_ms;
+	executor_post(db->executor, &t->base);
+}

@@ -1,0 +1,37 @@
+/*
+ * The database thread: the only one that calls the queue once a run has begun. Each command is a task; its
+ * answer comes back on the loop's thread.
+ */
+#ifndef LATENTD_DAEMON_DB_H
+#define LATENTD_DAEMON_DB_H
+
+#include "daemon/executor.h"
+#include "queue/queue.h"
+
+struct db;
+
+/* @queue stays the caller's and is used by the thread alone until close. */
+int db_open(struct inbox *inbox, struct queue *queue, const char *owner, struct db **out,
+	    struct error *err);
+/* Runs what was posted, then ends the thread. NULL is fine. */
+void db_close(struct db *db);
+
+/* Up to @limit jobs; the callback owns them. n is 0 where there were none: @later jobs become due later. */
+typedef void (*db_claimed_fn)(void *arg, struct job *jobs, size_t n, uint64_t later,
+			      const struct error *err);
+void db_claim(struct db *db, int64_t dataset, size_t limit, int64_t lease_ms, db_claimed_fn fn,
+	      void *arg);
+
+/* @outcomes (malloc'ed, with malloc'ed reason and message) belong to the call. */
+typedef void (*db_settled_fn)(void *arg, size_t lost, const struct error *err);
+void db_settle(struct db *db, struct job_outcome *outcomes, size_t n, db_settled_fn fn, void *arg);
+
+/* The rows stay the caller's and must live until the answer. @conflict: see QUEUE_CONFLICT. */
+typedef void (*db_completed_fn)(void *arg, bool conflict, const struct error *err);
+void db_complete(struct db *db, const struct shard_row *shard, const struct sample_row *samples,
+		 size_t n, db_completed_fn fn, void *arg);
+
+/* Renews every lease of this owner; a failure shows in the next command. */
+void db_extend(struct db *db, int64_t lease_ms);
+
+#endif

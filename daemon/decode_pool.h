@@ -1,0 +1,62 @@
+/*
+ * The decode workers: processes that turn descriptors into pixels, and what may be believed of them.
+ *
+ *	decode_pool_open(event, &options, &pool, err)           spawns the workers
+ *	decode_pool_start(pool, fd, image)                      while decode_pool_idle(pool) > 0
+ *	   ... handlers are called from the event loop:
+ *	   on_hashed(image, content, bytes)     -> answer now:  true to decode, false to skip
+ *	   on_header(image, header)             -> answer now or later: decode_pool_place(image's ticket)
+ *	   on_done(image, pixels)               pixels are valid during the call
+ *	   on_failed(image, error)              ERR_DATA with a reason, also `worker_died`, `timeout`
+ *	decode_pool_close(pool)
+ *
+ * A worker that dies, lies, or exceeds the time limit is replaced at once and costs the image it had. Every
+ * image that was started ends in exactly one of: skipped, on_done, on_failed.
+ */
+#ifndef LATENTD_DAEMON_DECODE_POOL_H
+#define LATENTD_DAEMON_DECODE_POOL_H
+
+#include "daemon/decode_protocol.h"
+#include "image/bucket.h"
+
+#include <systemd/sd-event.h>
+
+struct decode_pool;
+struct decode_ticket; /* an image that waits for its geometry */
+
+struct decode_handlers {
+	bool (*on_hashed)(void *image, const struct hash128 *content, uint64_t bytes);
+	/* The ticket is valid until decode_pool_place() is called with it, or on_failed. */
+	void (*on_header)(void *image, const struct image_header *header,
+			  struct decode_ticket *ticket);
+	/* @pixels: [target_height][target_width][3] of the placement. */
+	void (*on_done)(void *image, const uint8_t *pixels);
+	void (*on_failed)(void *image, const struct error *why);
+};
+
+struct decode_pool_options {
+	size_t workers;
+	const char *program; /* NULL: latentd-decode beside this executable */
+	struct image_policy policy;
+	struct image_limits limits;
+	enum resample_filter filter;
+	size_t slot_bytes;	/* of the largest target */
+	uint64_t time_limit_ms; /* for one image, from descriptor to pixels */
+	struct decode_handlers handlers;
+};
+
+int decode_pool_open(sd_event *event, const struct decode_pool_options *options,
+		     struct decode_pool **out, struct error *err);
+/* Ends the workers; images that were started are forgotten without a call. NULL is fine. */
+void decode_pool_close(struct decode_pool *pool);
+
+size_t decode_pool_idle(const struct decode_pool *pool);
+size_t decode_pool_busy(const struct decode_pool *pool);
+/* No worker is left and none can be started: nothing will ever come back. */
+bool decode_pool_dead(const struct decode_pool *pool);
+/* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */
+void decode_pool_start(struct decode_pool *pool, int fd, void *image);
+/* Tells the worker what to make of the image whose header it sent. */
+void decode_pool_place(struct decode_ticket *ticket, const struct bucket_placement *placement);
+
+#endif

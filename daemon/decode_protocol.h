@@ -1,0 +1,83 @@
+/*
+ * What the daemon and a `latentd-decode` process say to each other, one image at a time:
+ *
+ *	daemon                                    worker
+ *	START policy, limits, slot (+ memfd)  ->
+ *	                                      <-  READY
+ *	OPEN (+ descriptor of the file)       ->
+ *	                                      <-  HASHED content, bytes
+ *	DECODE or SKIP                        ->                        SKIP: the worker is idle again
+ *	                                      <-  HEADER format, size, orientation, memory needed
+ *	GEOMETRY resize and crop              ->
+ *	                                      <-  DONE                  the pixels lie in the slot
+ *
+ * Instead of any answer the worker may say FAILED with an error; it is idle then. HASHED comes before any
+ * decoding, so that duplicates cost none; HEADER before any pixel, so that memory is reserved first.
+ *
+ * Messages are single packets of a SOCK_SEQPACKET pair, explicit little-endian. The daemon believes
+ * nothing: decode_message_parse() checks lengths, ranges and enums once, at the door; what belongs
+ * together (a DONE without GEOMETRY) is checked by decode_pool.
+ */
+#ifndef LATENTD_DAEMON_DECODE_PROTOCOL_H
+#define LATENTD_DAEMON_DECODE_PROTOCOL_H
+
+#include "base/buffer.h"
+#include "base/hash.h"
+#include "image/decode.h"
+#include "image/resample.h"
+
+#define DECODE_PROTOCOL_VERSION 1
+#define DECODE_MESSAGE_MAX	1024
+
+enum decode_message_type {
+	DECODE_START = 1,
+	DECODE_OPEN,
+	DECODE_DECODE,
+	DECODE_SKIP,
+	DECODE_GEOMETRY,
+	DECODE_READY = 64,
+	DECODE_HASHED,
+	DECODE_HEADER,
+	DECODE_DONE,
+	DECODE_FAILED,
+};
+
+struct decode_message {
+	enum decode_message_type type;
+	union {
+		struct {
+			struct image_policy policy;
+			struct image_limits limits;
+			uint64_t slot_bytes;
+		} start;
+		struct {
+			uint64_t full_width, full_height; /* resized size of the oriented image */
+			uint64_t left, top, width, height;
+			enum resample_filter filter;
+		} geometry;
+		struct {
+			struct hash128 content;
+			uint64_t bytes;
+		} hashed;
+		struct image_header header;
+		struct error failed;
+	};
+};
+
+void decode_message_format(const struct decode_message *m, struct buffer *out);
+/* ERR_DATA `protocol`: not a message of this version, wrong length, a value out of its range. */
+int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_message *m,
+			 struct error *err);
+
+/* Sends @m, with @fd (-1: none) as a copy. ERR_IO. */
+int decode_message_send(int socket, const struct decode_message *m, int fd, struct error *err);
+
+#define DECODE_CLOSED 1
+
+/*
+ * Receives one message and the descriptor that came with it (-1: none). DECODE_CLOSED: the other side is gone.
+ * Does not wait on a non-blocking socket: ERR_TRANSIENT then.
+ */
+int decode_message_receive(int socket, struct decode_message *m, int *fd, struct error *err);
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * The thread that drives one encoder: batches in, batches back through the inbox, the encoder kept as
+ * full as it takes.
+ *
+ *	encode_driver_open(inbox, encoder, on_batch, arg, &driver, err)
+ *	if (encode_driver_room(driver) > 0)
+ *		encode_driver_submit(driver, batch)
+ *	on_batch(arg, batch, failure)        on the loop's thread; failure->code is ERR_NONE or why the encoder
+ *	                                     as a whole failed, every item then has an error too
+ *	encode_driver_close(driver)          cancels; every batch comes back before it returns
+ */
+#ifndef LATENTD_DAEMON_ENCODE_DRIVER_H
+#define LATENTD_DAEMON_ENCODE_DRIVER_H
+
+#include "daemon/executor.h"
+#include "encoder/encoder.h"
+
+typedef void (*encode_driver_fn)(void *arg, struct encode_batch *batch,
+				 const struct error *failure);
+
+struct encode_driver;
+
+/* The encoder stays the caller's and is used by the driver's thread alone until close. */
+int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driver_fn on_batch,
+		       void *arg, struct encode_driver **out, struct error *err);
+/* Batches that submit takes now: enough that one waits while others are encoded. */
+size_t encode_driver_room(const struct encode_driver *d);
+/* Batches submitted and not yet back. */
+size_t encode_driver_in_flight(const struct encode_driver *d);
+void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch);
+/* What is in flight is cancelled; its `on_batch` comes through the inbox. NULL is fine. */
+void encode_driver_cancel(struct encode_driver *d);
+/* Joins the thread. Call after the last on_batch, or never look at the inbox again. */
+void encode_driver_close(struct encode_driver *d);
+
+#endif

@@ -1,0 +1,362 @@
+#include "daemon/output.h"
+
+#include "base/atomic_file.h"
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* What the text of a lock says; empty strings where it says nothing. */
+struct owner {
+	char host[256];
+	char state[PATH_MAX];
+	long pid;
+};
+
+static char *lock_path(const char *root)
+{
+	return xasprintf("%s/.latentd/lock", root);
+}
+
+static void copy_string(json_t *value, char *out, size_t size)
+{
+	const char *s = json_string_value(value);
+
+	snprintf(out, size, "%s", s ? s : "");
+}
+
+static void owner_read(int fd, struct owner *owner)
+{
+	struct error err = ERROR_INIT;
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *root;
+
+	memset(owner, 0, sizeof(*owner));
+	if (lseek(fd, 0, SEEK_SET) < 0 || fd_read_all(fd, 65536, &text, &err) < 0)
+		return;
+	root = json_loadb((const char *)text.data, text.size, 0, NULL);
+	copy_string(json_object_get(root, "host"), owner->host, sizeof(owner->host));
+	copy_string(json_object_get(root, "state"), owner->state, sizeof(owner->state));
+	owner->pid = (long)json_integer_value(json_object_get(root, "pid"));
+	json_decref(root);
+}
+
+static int owner_write(int fd, const char *state, struct error *err)
+{
+	char host[256] = "";
+	json_t *root = json_object();
+	char *text;
+	int r;
+
+	gethostname(host, sizeof(host) - 1);
+	json_object_set_new(root, "host", json_string(host));
+	json_object_set_new(root, "pid", json_integer(getpid()));
+	json_object_set_new(root, "state", json_string(state));
+	json_object_set_new(root, "since_ms", json_integer(clock_wall_ms()));
+	text = json_dumps(root, JSON_INDENT(1));
+	json_decref(root);
+	if (!text)
+		return error_set(err, ERR_CONFIG, "the state folder's name is not UTF-8");
+	if (lseek(fd, 0, SEEK_SET) < 0 || ftruncate(fd, 0) < 0)
+		r = error_sys(err, "write the lock");
+	else
+		r = fd_write_all(fd, text, strlen(text), err);
+	free(text);
+	if (r == 0 && fsync(fd) < 0)
+		r = error_sys(err, "fsync the lock");
+	return r;
+}
+
+static bool this_host(const struct owner *owner)
+{
+	char host[256] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	return strcmp(host, owner->host) == 0;
+}
+
+/* Where the state of @root goes when nobody says: its name and a hash of its path. To be freed. */
+static char *default_state(const char *root, struct error *err)
+{
+	const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	const char *base = strrchr(root, '/');
+	uint64_t hash = hash64_of(root, strlen(root), 0);
+
+	base = base && base[1] ? base + 1 : "root";
+	if (xdg && xdg[0] == '/')
+		return xasprintf("%s/latentd/%s-%08x", xdg, base, (unsigned)(hash >> 32));
+	if (home && home[0] == '/')
+		return xasprintf("%s/.local/state/latentd/%s-%08x", home, base,
+				 (unsigned)(hash >> 32));
+	error_set(err, ERR_CONFIG,
+		  "no place for the state folder: set XDG_STATE_HOME or HOME, or give --state DIR");
+	return NULL;
+}
+
+static char *absolute(const char *path, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	char *full = realpath(path, NULL);
+
+	if (!full)
+		error_sys(err, "%s", text_quote(path, quoted));
+	return full;
+}
+
+/*
+ * 0, OUTPUT_BUSY, or -1. An open-file-description lock: it ends with the process, and it can be asked
+ * about (output_peek) without being taken for a moment.
+ */
+static int take_lock(const char *path, int *fd, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	cleanup_close int opened = file_open(path, O_RDWR | O_CREAT, 0666, err);
+
+	if (opened < 0)
+		return -1;
+	if (fcntl(opened, F_OFD_SETLK, &whole) < 0) {
+		if (errno != EAGAIN && errno != EACCES)
+			return error_sys(err, "lock %s", text_quote(path, quoted));
+		*fd = TAKE_FD(opened);
+		return OUTPUT_BUSY;
+	}
+	*fd = TAKE_FD(opened);
+	return 0;
+}
+
+static char *owner_line(const char *what, const struct owner *owner)
+{
+	if (owner->pid == 0)
+		return xasprintf("%s is in use by another process", what);
+	return xasprintf("%s is in use by process %ld on %s (state in %s)", what, owner->pid,
+			 owner->host, owner->state);
+}
+
+static int lock_root(struct output *o, struct owner *owner, struct error *err)
+{
+	cleanup_free char *folder = xasprintf("%s/.latentd", o->root);
+	cleanup_free char *path = lock_path(o->root);
+	int r;
+
+	if (dir_make(folder, err) < 0)
+		return -1;
+	r = take_lock(path, &o->lock_fd, err);
+	if (r < 0)
+		return -1;
+	owner_read(o->lock_fd, owner);
+	if (r == OUTPUT_BUSY)
+		o->owner = owner_line(o->root, owner);
+	return r;
+}
+
+/* The state folder to use: asked for, or the one OUT already has here, or the default. */
+static int choose_state(struct output *o, const char *asked, const struct owner *owner,
+			struct error *err)
+{
+	bool known = owner->state[0] && this_host(owner) && file_exists(owner->state);
+	cleanup_free char *path = NULL;
+
+	if (asked) {
+		if (dir_make(asked, err) < 0)
+			return -1;
+		path = absolute(asked, err);
+		if (!path)
+			return -1;
+		if (known && strcmp(path, owner->state) != 0)
+			return error_set(err, ERR_CONFIG,
+					 "%s keeps its state in %s: use --state with that folder, "
+					 "or leave --state out",
+					 o->root, owner->state);
+	} else if (known) {
+		path = xstrdup(owner->state);
+	} else {
+		path = default_state(o->root, err);
+		if (!path)
+			return -1;
+	}
+	if (dir_make(path, err) < 0)
+		return -1;
+	o->state = TAKE(path);
+	return 0;
+}
+
+static int lock_state(struct output *o, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/lock", o->state);
+	struct owner owner;
+	int r = take_lock(path, &o->state_lock_fd, err);
+
+	if (r == OUTPUT_BUSY) {
+		owner_read(o->state_lock_fd, &owner);
+		o->owner = owner_line(o->state, &owner);
+	}
+	if (r == 0)
+		r = owner_write(o->state_lock_fd, o->state, err);
+	return r;
+}
+
+int output_open(const char *out, const char *state, struct output *output, struct error *err)
+{
+	struct output o = OUTPUT_INIT;
+	struct owner owner;
+	int r;
+
+	if (dir_make(out, err) < 0)
+		return -1;
+	o.root = absolute(out, err);
+	if (!o.root)
+		return -1;
+	r = lock_root(&o, &owner, err);
+	if (r == 0)
+		r = choose_state(&o, state, &owner, err);
+	if (r == 0)
+		r = lock_state(&o, err);
+	if (r == 0)
+		r = owner_write(o.lock_fd, o.state, err);
+	if (r < 0)
+		output_close(&o);
+	else
+		*output = o;
+	return r;
+}
+
+void output_close(struct output *o)
+{
+	if (o->lock_fd >= 0)
+		close(o->lock_fd);
+	if (o->state_lock_fd >= 0)
+		close(o->state_lock_fd);
+	free(o->root);
+	free(o->state);
+	free(o->owner);
+	*o = (struct output)OUTPUT_INIT;
+}
+
+int output_peek(const char *out, struct output *output, bool *running, struct error *err)
+{
+	cleanup_free char *root = absolute(out, err);
+	cleanup_free char *path = root ? lock_path(root) : NULL;
+	struct flock held = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	cleanup_close int fd = -1;
+	struct owner owner;
+
+	if (!root)
+		return -1;
+	if (!file_exists(path))
+		return error_set(err, ERR_CONFIG, "%s is not an output of latentctl", root);
+	fd = file_open(path, O_RDONLY, 0, err);
+	if (fd < 0)
+		return -1;
+	owner_read(fd, &owner);
+	if (!owner.state[0])
+		return error_set(err, ERR_CONFIG, "%s does not name its state folder", path);
+	*running = fcntl(fd, F_OFD_GETLK, &held) == 0 && held.l_type != F_UNLCK;
+	output->owner = owner_line(root, &owner);
+	output->state = xstrdup(owner.state);
+	output->root = TAKE(root);
+	return 0;
+}
+
+/* -- the dataset's folder ------------------------------------------------------------------------- */
+
+static bool good_name(const char *name)
+{
+	if (!*name || *name == '.' || strlen(name) > 100 || !utf8_valid(name, strlen(name)))
+		return false;
+	for (const char *p = name; *p; p++) {
+		if (*p == '/' || (unsigned char)*p < 0x20 || *p == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+static int write_dataset(const char *path, const char *name, const struct recipe *recipe,
+			 struct error *err)
+{
+	json_t *root = json_object();
+	char *text;
+	int r;
+
+	json_object_set_new(root, "v", json_integer(1));
+	json_object_set_new(root, "name", json_string(name));
+	json_object_set_new(root, "format", json_string("wds"));
+	json_object_set_new(root, "recipe_id", json_string(recipe->id));
+	json_object_set_new(root, "recipe", json_loads(recipe->json, 0, NULL));
+	text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
+	json_decref(root);
+	r = atomic_file_write(path, text, strlen(text), err);
+	free(text);
+	return r;
+}
+
+static int check_dataset(const char *path, const char *root, const char *name,
+			 const struct recipe *recipe, struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	cleanup_free char *stored = NULL, *difference = NULL;
+	const char *id;
+	json_t *json;
+	bool same;
+
+	if (file_read_all(path, 1 << 20, &text, err) < 0)
+		return -1;
+	json = json_loadb((const char *)text.data, text.size, 0, NULL);
+	id = json_string_value(json_object_get(json, "recipe_id"));
+	same = id && strcmp(id, recipe->id) == 0;
+	stored = json_dumps(json_object_get(json, "recipe"), JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(json);
+	if (same)
+		return 0;
+	if (!stored)
+		return error_set(err, ERR_CONFIG, "%s is damaged: it names no recipe", path);
+	difference = recipe_difference(stored, recipe->json);
+	return error_set(err, ERR_CONFIG,
+			 "%s/%s has another recipe (%s). Two latent spaces never share a folder: "
+			 "give another --name, or leave --name out",
+			 root, name, difference);
+}
+
+int output_claim_dataset(const struct output *o, const char *name, const struct recipe *recipe,
+			 struct error *err)
+{
+	cleanup_free char *folder = xasprintf("%s/%s/.latentd", o->root, name);
+	cleanup_free char *path = xasprintf("%s/dataset.json", folder);
+
+	if (!good_name(name))
+		return error_set(err, ERR_CONFIG,
+				 "--name %s: a folder name of at most 100 bytes, without '/', not "
+				 "beginning with a dot",
+				 name);
+	if (file_exists(path))
+		return check_dataset(path, o->root, name, recipe, err);
+	if (dir_make(folder, err) < 0)
+		return -1;
+	return write_dataset(path, name, recipe, err);
+}
+
+char *output_default_name(const char *model, const struct recipe *recipe)
+{
+	cleanup_free char *path = realpath(model, NULL);
+	const char *from = path ? path : model, *slash;
+	cleanup_buffer struct buffer base = BUFFER_INIT;
+
+	slash = strrchr(from, '/');
+	from = slash && slash[1] ? slash + 1 : from;
+	for (const char *p = from; *p && base.size < 60; p++) {
+		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+			     (*p >= '0' && *p <= '9') || *p == '-' || *p == '_';
+
+		buffer_put_u8(&base, plain ? (uint8_t)*p : '_');
+	}
+	return xasprintf("%s-%zu-%.8s", base.data ? (const char *)base.data : "vae",
+			 recipe->buckets.resolution, recipe->id);
+}

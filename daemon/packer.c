@@ -1,0 +1,495 @@
+/*
+ * One thread ("pack") does all that touches spool and store; one the database. A record walks:
+ *
+ *	append task -> unsynced list -> sync task -> settle (database) -> spool_index
+ *	    -> seal task -> complete (database) -> drop task
+ *
+ * Only the loop's thread touches the lists between the tasks. Any failure is final for the run: nothing
+ * is lost, because the spool and the database say where to go on.
+ */
+#include "daemon/packer.h"
+
+#include "daemon/spool_index.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SYNC_EVERY_MS = 1000 };
+
+/* A record in the spool whose job is not yet marked. */
+struct unsynced {
+	struct spooled entry;
+	uint64_t fence;
+	struct hash128 content;
+};
+
+struct packer {
+	sd_event *event;
+	sd_event_source *timer;
+	struct executor *executor;
+	struct packer_options options;
+	struct spool_index index;
+	struct unsynced *unsynced; /* appended, no sync asked for yet */
+	size_t n_unsynced, unsynced_capacity;
+	size_t pending;	  /* images appended and not yet encoded or rejected */
+	size_t under_way; /* tasks and database commands that will come back */
+	bool syncing, sealing, draining, drain_seals, failed;
+};
+
+static void packer_pump(struct packer *p);
+
+void finished_release(struct finished *f)
+{
+	free(f->key);
+	free(f->path);
+	free(f->caption);
+	ndarray_release(&f->latent);
+}
+
+static void packer_fail(struct packer *p, const struct error *why)
+{
+	if (p->failed)
+		return;
+	p->failed = true;
+	p->options.handlers.on_fatal(p->options.arg, why);
+}
+
+static void packer_post(struct packer *p, struct task *t)
+{
+	p->under_way++;
+	executor_post(p->executor, t);
+}
+
+/* -- append --------------------------------------------------------------------------------------- */
+
+struct append_item {
+	struct finished finished;
+	struct spooled entry;
+	struct error rejected; /* this record cannot be made */
+	bool stored;
+};
+
+struct append_task {
+	struct task base;
+	struct packer *packer;
+	size_t n;
+	struct append_item *items;
+	struct error failure; /* the spool failed */
+};
+
+static void append_one(struct append_task *t, struct append_item *item)
+{
+	const struct packer_options *options = &t->packer->options;
+	cleanup_record struct record record = RECORD_INIT;
+	struct finished *f = &item->finished;
+
+	f->facts.key = f->key;
+	f->facts.path = f->path;
+	f->facts.caption = f->caption;
+	if (record_build(options->recipe, &f->facts, &f->latent, f->rank, &record,
+			 &item->rejected) < 0)
+		return;
+	record.dataset = options->dataset;
+	record.job = f->job;
+	record.fence = f->fence;
+	if (spool_append(options->spool, &record, &item->entry.place, &t->failure) < 0)
+		return;
+	item->entry.job = f->job;
+	item->entry.rank = f->rank;
+	item->entry.bytes = record_bytes(&record);
+	memcpy(item->entry.group, record.group, sizeof(item->entry.group));
+	item->stored = true;
+}
+
+static void append_run(struct task *task)
+{
+	struct append_task *t = (struct append_task *)task;
+
+	for (size_t i = 0; i < t->n && t->failure.code == ERR_NONE; i++)
+		append_one(t, &t->items[i]);
+}
+
+static void append_done(struct task *task)
+{
+	struct append_task *t = (struct append_task *)task;
+	struct packer *p = t->packer;
+
+	p->under_way--;
+	for (size_t i = 0; i < t->n; i++) {
+		struct append_item *item = &t->items[i];
+		struct finished *f = &item->finished;
+
+		if (item->stored) {
+			ARRAY_GROW(p->unsynced, p->n_unsynced, p->unsynced_capacity);
+			p->unsynced[p->n_unsynced++] =
+			    (struct unsynced){item->entry, f->fence, f->facts.content};
+		} else {
+			p->pending--;
+		}
+		if (item->rejected.code == ERR_DATA)
+			p->options.handlers.on_rejected(p->options.arg, f->job, f->fence, f->path,
+							&item->rejected);
+		else if (item->rejected.code != ERR_NONE)
+			packer_fail(p, &item->rejected);
+		finished_release(f);
+	}
+	if (t->failure.code != ERR_NONE)
+		packer_fail(p, &t->failure);
+	free(t->items);
+	free(t);
+	packer_pump(p);
+}
+
+void packer_append(struct packer *p, struct finished *items, size_t n)
+{
+	struct append_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = append_run;
+	t->base.done = append_done;
+	t->packer = p;
+	t->n = n;
+	t->items = xcalloc(n, sizeof(*t->items));
+	for (size_t i = 0; i < n; i++)
+		t->items[i].finished = items[i];
+	free(items);
+	p->pending += n;
+	packer_post(p, &t->base);
+}
+
+/* -- sync, then mark the jobs encoded --------------------------------------------------------------- */
+
+struct sync_task {
+	struct task base;
+	struct packer *packer;
+	struct unsynced *items;
+	size_t n;
+	struct error err;
+};
+
+static void sync_run(struct task *task)
+{
+	struct sync_task *t = (struct sync_task *)task;
+
+	spool_sync(t->packer->options.spool, &t->err);
+}
+
+static void sync_end(struct sync_task *t)
+{
+	struct packer *p = t->packer;
+
+	p->syncing = false;
+	free(t->items);
+	free(t);
+	packer_pump(p);
+}
+
+static void sync_settled(void *arg, size_t lost, const struct error *err)
+{
+	struct sync_task *t = arg;
+	struct packer *p = t->packer;
+	struct error stolen = ERROR_INIT;
+
+	p->under_way--;
+	if (err->code != ERR_NONE) {
+		packer_fail(p, err);
+	} else if (lost > 0) {
+		/* The lock makes this process the only owner, and its leases are renewed. */
+		error_set(&stolen, ERR_BUG, "%zu results belong to jobs that another owner has",
+			  lost);
+		packer_fail(p, &stolen);
+	} else {
+		for (size_t i = 0; i < t->n; i++) {
+			spool_index_add(&p->index, &t->items[i].entry);
+			p->options.handlers.on_encoded(p->options.arg, t->items[i].entry.job);
+		}
+	}
+	p->pending -= t->n;
+	sync_end(t);
+}
+
+static void sync_done(struct task *task)
+{
+	struct sync_task *t = (struct sync_task *)task;
+	struct packer *p = t->packer;
+	struct job_outcome *outcomes;
+
+	p->under_way--;
+	if (t->err.code != ERR_NONE) {
+		packer_fail(p, &t->err);
+		p->pending -= t->n;
+		sync_end(t);
+		return;
+	}
+	outcomes = xcalloc(t->n, sizeof(*outcomes));
+	for (size_t i = 0; i < t->n; i++)
+		outcomes[i] = (struct job_outcome){.job = t->items[i].entry.job,
+						   .fence = t->items[i].fence,
+						   .kind = OUTCOME_ENCODED,
+						   .has_content = true,
+						   .content = t->items[i].content};
+	p->under_way++;
+	db_settle(p->options.db, outcomes, t->n, sync_settled, t);
+}
+
+static void packer_sync(struct packer *p)
+{
+	struct sync_task *t;
+
+	if (p->syncing || p->n_unsynced == 0 || p->failed)
+		return;
+	t = xcalloc(1, sizeof(*t));
+	t->base.run = sync_run;
+	t->base.done = sync_done;
+	t->packer = p;
+	t->items = TAKE(p->unsynced);
+	t->n = p->n_unsynced;
+	p->n_unsynced = p->unsynced_capacity = 0;
+	p->syncing = true;
+	packer_post(p, &t->base);
+}
+
+static int on_sync_timer(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct packer *p = arg;
+
+	packer_sync(p);
+	sd_event_source_set_time(source, usec + SYNC_EVERY_MS * 1000);
+	return 0;
+}
+
+/* -- seal, enter into the catalog, drop ------------------------------------------------------------- */
+
+struct seal_task {
+	struct task base;
+	struct packer *packer;
+	struct spooled *entries;
+	size_t n;
+	struct record_facts *facts; /* of each record */
+	struct sample_row *samples;
+	struct sealed_shard sealed;
+	struct shard_row row;
+	struct error err;
+};
+
+static int seal_load(void *arg, size_t index, struct record *out, struct error *err)
+{
+	struct seal_task *t = arg;
+
+	if (spool_read(t->packer->options.spool, &t->entries[index].place, out, err) < 0)
+		return -1;
+	if (record_facts_read(out, &t->facts[index], err) < 0) {
+		record_release(out);
+		return -1;
+	}
+	return 0;
+}
+
+static void seal_rows(struct seal_task *t)
+{
+	const struct packer_options *options = &t->packer->options;
+
+	t->samples = xcalloc(t->n, sizeof(*t->samples));
+	for (size_t i = 0; i < t->n; i++) {
+		const struct record_facts *f = &t->facts[i];
+
+		t->samples[i] = (struct sample_row){.key = f->key,
+						    .path = f->path,
+						    .variant = f->variant,
+						    .content = f->content,
+						    .latent = f->latent,
+						    .offset = t->sealed.spans[i].offset,
+						    .bytes = t->sealed.spans[i].bytes};
+	}
+	t->row = (struct shard_row){.dataset = options->dataset,
+				    .path = t->sealed.name,
+				    .format = options->format->name,
+				    .group = t->entries[0].group,
+				    .bytes = t->sealed.bytes,
+				    .samples = t->n,
+				    .sha256 = t->sealed.sha256,
+				    .xxh3 = t->sealed.xxh3,
+				    .sealed_at = clock_wall_ms()};
+}
+
+static void seal_run(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+	const struct packer_options *options = &t->packer->options;
+	char folder[64];
+
+	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
+	t->facts = xcalloc(t->n, sizeof(*t->facts));
+	if (seal_shard(options->store, options->format, folder, 0, seal_load, t, t->n, &t->sealed,
+		       &t->err) == 0)
+		seal_rows(t);
+}
+
+static void seal_free(struct seal_task *t)
+{
+	sealed_shard_release(&t->sealed);
+	free(t->samples);
+	free(t->facts);
+	free(t->entries);
+	free(t);
+}
+
+static void seal_end(struct seal_task *t)
+{
+	struct packer *p = t->packer;
+
+	p->sealing = false;
+	seal_free(t);
+	packer_pump(p);
+}
+
+static void drop_run(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+
+	for (size_t i = 0; i < t->n && t->err.code == ERR_NONE; i++)
+		spool_drop(t->packer->options.spool, &t->entries[i].place, &t->err);
+}
+
+static void drop_done(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+
+	t->packer->under_way--;
+	if (t->err.code != ERR_NONE)
+		packer_fail(t->packer, &t->err);
+	seal_end(t);
+}
+
+static void seal_completed(void *arg, bool conflict, const struct error *err)
+{
+	struct seal_task *t = arg;
+	struct packer *p = t->packer;
+	struct error twice = ERROR_INIT;
+
+	p->under_way--;
+	if (conflict) {
+		error_set(&twice, ERR_BUG, "%s holds a sample that another shard has",
+			  t->sealed.name);
+		err = &twice;
+	}
+	if (err->code != ERR_NONE) {
+		packer_fail(p, err);
+		seal_end(t);
+		return;
+	}
+	p->options.handlers.on_shard(p->options.arg, t->sealed.name, t->n, t->sealed.bytes);
+	t->base.run = drop_run;
+	t->base.done = drop_done;
+	packer_post(p, &t->base);
+}
+
+static void seal_done(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+	struct packer *p = t->packer;
+
+	p->under_way--;
+	if (t->err.code != ERR_NONE) {
+		packer_fail(p, &t->err);
+		seal_end(t);
+		return;
+	}
+	p->under_way++;
+	db_complete(p->options.db, &t->row, t->samples, t->n, seal_completed, t);
+}
+
+/* Seals a group that is full; when draining, any group, once nothing more comes. */
+static void packer_seal(struct packer *p)
+{
+	bool any = p->draining && p->drain_seals && p->pending == 0;
+	struct seal_task *t;
+	struct spooled *entries;
+	size_t n = 0;
+
+	if (p->sealing || p->failed || (p->draining && !p->drain_seals))
+		return;
+	entries =
+	    spool_index_take(&p->index, p->options.shard_samples, p->options.shard_bytes, any, &n);
+	if (!entries)
+		return;
+	t = xcalloc(1, sizeof(*t));
+	t->base.run = seal_run;
+	t->base.done = seal_done;
+	t->packer = p;
+	t->entries = entries;
+	t->n = n;
+	p->sealing = true;
+	packer_post(p, &t->base);
+}
+
+/* -- the packer ----------------------------------------------------------------------------------- */
+
+static void packer_pump(struct packer *p)
+{
+	if (p->draining)
+		packer_sync(p);
+	packer_seal(p);
+}
+
+int packer_open(sd_event *event, struct inbox *inbox, const struct packer_options *options,
+		struct packer **out, struct error *err)
+{
+	struct packer *p = xcalloc(1, sizeof(*p));
+
+	p->event = event;
+	p->options = *options;
+	if (executor_open(inbox, "pack", 4096, &p->executor, err) < 0) {
+		packer_close(p);
+		return -1;
+	}
+	if (sd_event_add_time_relative(event, &p->timer, CLOCK_MONOTONIC, SYNC_EVERY_MS * 1000, 0,
+				       on_sync_timer, p) < 0 ||
+	    sd_event_source_set_enabled(p->timer, SD_EVENT_ON) < 0) {
+		packer_close(p);
+		return error_set(err, ERR_IO, "cannot set the sync timer");
+	}
+	*out = p;
+	return 0;
+}
+
+void packer_restore(struct packer *p, const struct spooled *entry)
+{
+	spool_index_add(&p->index, entry);
+}
+
+size_t packer_pending(const struct packer *p)
+{
+	return p->pending;
+}
+
+void packer_drain(struct packer *p, bool seal)
+{
+	p->draining = true;
+	p->drain_seals = seal;
+	packer_pump(p);
+}
+
+bool packer_idle(const struct packer *p)
+{
+	if (p->under_way > 0)
+		return false;
+	if (p->failed)
+		return true;
+	return p->n_unsynced == 0 &&
+	       (!p->draining || !p->drain_seals || spool_index_count(&p->index) == 0);
+}
+
+void packer_close(struct packer *p)
+{
+	if (!p)
+		return;
+	sd_event_source_disable_unref(p->timer);
+	executor_close(p->executor);
+	spool_index_release(&p->index);
+	free(p->unsynced);
+	free(p);
+}

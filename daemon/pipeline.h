@@ -1,0 +1,65 @@
+/*
+ * The volatile half of a run: claims jobs, has them decoded, gathers batches by bucket, has those encoded, and
+ * hands the latents to the packer. What does not become a latent is settled with its reason.
+ *
+ *	pipeline_open(event, &options, &pipeline, err)
+ *	loop: sd_event_run(event, ...); pipeline_pump(pipeline);
+ *	pipeline_finished(pipeline)     nothing is left to claim and nothing is under way
+ *	pipeline_stop(pipeline)         no more claims; what is under way is finished or released
+ *	pipeline_close(pipeline)
+ *
+ * Memory stays under options.memory: what a decode will need is reserved from the header before it
+ * starts; an image that needs more than the whole budget runs alone.
+ */
+#ifndef LATENTD_DAEMON_PIPELINE_H
+#define LATENTD_DAEMON_PIPELINE_H
+
+#include "daemon/db.h"
+#include "daemon/decode_pool.h"
+#include "daemon/encode_driver.h"
+#include "daemon/packer.h"
+#include "source/source.h"
+
+struct pipeline;
+
+/* Where a job's file is: job.root says which. */
+struct pipeline_root {
+	uint32_t root;
+	struct source *source;
+};
+
+struct pipeline_options {
+	struct db *db;
+	struct packer *packer;
+	struct encode_driver *driver;
+	const struct encoder_caps *caps;
+	const struct recipe *recipe;
+	const struct bucket_table *buckets;
+	const struct pipeline_root *roots;
+	size_t n_roots;
+	int64_t dataset;
+	size_t workers;
+	size_t memory;
+	bool captions;
+	/* A job that ended otherwise than encoded, in one line; @kind as settled. */
+	void (*on_outcome)(void *arg, const char *path, enum outcome_kind kind, const char *reason,
+			   const char *message);
+	void (*on_fatal)(void *arg, const struct error *why);
+	void *arg;
+};
+
+int pipeline_open(sd_event *event, const struct pipeline_options *options, struct pipeline **out,
+		  struct error *err);
+/* Does whatever can be done now; call after each turn of the loop. */
+void pipeline_pump(struct pipeline *p);
+bool pipeline_finished(const struct pipeline *p);
+void pipeline_stop(struct pipeline *p);
+/* The encode driver's answer. */
+void pipeline_on_batch(struct pipeline *p, struct encode_batch *batch, const struct error *failure);
+/* The packer could not make a record of it. */
+void pipeline_on_rejected(struct pipeline *p, int64_t job, uint64_t fence, const char *path,
+			  const struct error *why);
+/* NULL is fine. */
+void pipeline_close(struct pipeline *p);
+
+#endif

@@ -1,0 +1,147 @@
+#include "daemon/recipe.h"
+
+#include "base/buffer.h"
+#include "base/checked.h"
+
+#include <jansson.h>
+#include <string.h>
+
+enum { JSON_STYLE = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15) };
+
+static json_t *json_size(size_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static json_t *vae_json(const struct recipe *r)
+{
+	const struct vae_config *c = &r->vae;
+	char hex[SHA256_HEX_SIZE];
+	json_t *vae = json_object(), *blocks = json_array();
+
+	sha256_hex(&r->weights, hex);
+	for (size_t i = 0; i < c->blocks; i++)
+		json_array_append_new(blocks, json_size(c->block_out_channels[i]));
+	json_object_set_new(vae, "class", json_string(r->fake ? "fake" : "AutoencoderKL"));
+	json_object_set_new(vae, "weights_sha256", json_string(hex));
+	json_object_set_new(vae, "block_out_channels", blocks);
+	json_object_set_new(vae, "layers_per_block", json_size(c->layers_per_block));
+	json_object_set_new(vae, "norm_num_groups", json_size(c->norm_num_groups));
+	json_object_set_new(vae, "latent_channels", json_size(c->latent_channels));
+	json_object_set_new(vae, "use_quant_conv", json_boolean(c->use_quant_conv));
+	json_object_set_new(vae, "mid_block_add_attention",
+			    json_boolean(c->mid_block_add_attention));
+	json_object_set_new(vae, "scaling_factor", json_real(c->scaling_factor));
+	json_object_set_new(vae, "shift_factor",
+			    c->has_shift_factor ? json_real(c->shift_factor) : json_null());
+	return vae;
+}
+
+static json_t *buckets_json(const struct bucket_options *b)
+{
+	json_t *buckets = json_object();
+
+	json_object_set_new(buckets, "rule", json_string(bucket_rule_name(b->rule)));
+	json_object_set_new(buckets, "resolution", json_size(b->resolution));
+	if (b->rule == BUCKET_KOHYA) {
+		json_object_set_new(buckets, "min_bucket", json_size(b->min_bucket));
+		json_object_set_new(buckets, "max_bucket", json_size(b->max_bucket));
+		json_object_set_new(buckets, "step", json_size(b->step));
+	}
+	return buckets;
+}
+
+static json_t *pixels_json(const struct recipe *r)
+{
+	const uint8_t *b = r->policy.background;
+	char background[8];
+	json_t *pixels = json_object();
+
+	snprintf(background, sizeof(background), "#%02x%02x%02x", b[0], b[1], b[2]);
+	json_object_set_new(pixels, "filter", json_string(resample_filter_name(r->filter)));
+	json_object_set_new(pixels, "crop", json_string("center"));
+	json_object_set_new(pixels, "exif", json_string(r->policy.apply_exif ? "apply" : "ignore"));
+	json_object_set_new(pixels, "color",
+			    json_string(r->policy.color == COLOR_SRGB ? "srgb" : "ignore"));
+	json_object_set_new(pixels, "alpha", json_string(background));
+	return pixels;
+}
+
+void recipe_finish(struct recipe *r)
+{
+	json_t *root = json_object(), *latent = json_object();
+	struct sha256 hash;
+	char hex[SHA256_HEX_SIZE];
+
+	json_object_set_new(latent, "posterior", json_string(posterior_name(r->posterior)));
+	if (r->posterior == POSTERIOR_DRAW)
+		json_object_set_new(latent, "seed", json_integer((json_int_t)r->seed));
+	json_object_set_new(latent, "precision", json_string("float32"));
+	json_object_set_new(latent, "dtype", json_string(dtype_name(r->dtype)));
+	json_object_set_new(latent, "scaled", json_false());
+	json_object_set_new(root, "v", json_integer(1));
+	json_object_set_new(root, "vae", vae_json(r));
+	json_object_set_new(root, "buckets", buckets_json(&r->buckets));
+	json_object_set_new(root, "pixels", pixels_json(r));
+	json_object_set_new(root, "latent", latent);
+	json_object_set_new(root, "variants", json_pack("[s]", "plain"));
+	free(r->json);
+	r->json = json_dumps(root, JSON_STYLE);
+	json_decref(root);
+	if (!r->json)
+		abort();
+	hash = sha256_of(r->json, strlen(r->json));
+	sha256_hex(&hash, hex);
+	memcpy(r->id, hex, RECIPE_ID_SIZE - 1);
+	r->id[RECIPE_ID_SIZE - 1] = '\0';
+}
+
+void recipe_release(struct recipe *r)
+{
+	free(r->json);
+	r->json = NULL;
+}
+
+/* "old, now new" for every leaf that differs, with its path. */
+static void append_difference(struct buffer *out, const char *path, json_t *old, json_t *new)
+{
+	const char *key;
+	json_t *value;
+
+	if (old && new &&json_equal(old, new))
+		return;
+	if (json_is_object(old) && json_is_object(new)) {
+		json_object_foreach(new, key, value)
+		{
+			cleanup_free char *below = xasprintf("%s%s%s", path, *path ? "." : "", key);
+
+			append_difference(out, below, json_object_get(old, key), value);
+		}
+		json_object_foreach(old, key, value)
+		{
+			cleanup_free char *below = xasprintf("%s%s%s", path, *path ? "." : "", key);
+
+			if (!json_object_get(new, key))
+				append_difference(out, below, value, NULL);
+		}
+		return;
+	}
+	cleanup_free char *a =
+	    old ? json_dumps(old, JSON_STYLE | JSON_ENCODE_ANY) : xstrdup("none");
+	cleanup_free char *b =
+	    new ? json_dumps(new, JSON_STYLE | JSON_ENCODE_ANY) : xstrdup("none");
+	buffer_appendf(out, "%s%s %s, now %s", out->size ? "; " : "", path, a, b);
+}
+
+char *recipe_difference(const char *stored, const char *asked)
+{
+	json_t *old = json_loads(stored, 0, NULL), *new = json_loads(asked, 0, NULL);
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	char *line;
+
+	append_difference(&text, "", old, new);
+	json_decref(old);
+	json_decref(new);
+	line = xstrdup(text.data ? (const char *)text.data : "nothing");
+	return line;
+}

@@ -1,0 +1,47 @@
+/*
+ * A recipe: everything that decides a latent's value. Its id names it in every record, shard and
+ * queue: change any part and it is another recipe.
+ *
+ * The canonical text is compact JSON with sorted keys; `id` is the first 128 bits of its SHA-256, in hex.
+ */
+#ifndef LATENTD_DAEMON_RECIPE_H
+#define LATENTD_DAEMON_RECIPE_H
+
+#include "base/hash.h"
+#include "base/ndarray.h"
+#include "image/bucket.h"
+#include "image/decode.h"
+#include "image/resample.h"
+#include "vae/posterior.h"
+#include "vae/vae_config.h"
+
+#define RECIPE_ID_SIZE 33
+
+struct recipe {
+	/* the network */
+	bool fake; /* the fake encoder: never mistaken for a real one */
+	struct vae_config vae;
+	struct sha256 weights;
+	/* pixels */
+	struct bucket_options buckets; /* with every default filled in */
+	enum resample_filter filter;
+	struct image_policy policy;
+	/* what is kept */
+	enum posterior posterior;
+	uint64_t seed; /* of draws; not part of the id otherwise */
+	enum dtype dtype;
+	/* made from the above by recipe_finish() */
+	char id[RECIPE_ID_SIZE];
+	char *json;
+};
+
+void recipe_finish(struct recipe *r);
+void recipe_release(struct recipe *r);
+
+/*
+ * One line that says in what two canonical texts differ: "buckets.resolution 512, now 256; dtype ...".
+ * To be freed.
+ */
+char *recipe_difference(const char *stored, const char *asked);
+
+#endif

@@ -1,0 +1,330 @@
+#include "daemon/record_build.h"
+
+#include "base/checked.h"
+#include "base/compress.h"
+#include "base/half.h"
+#include "base/text.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Decompressed latents: 64 channels of a 4096 x 4096 latent map and less are fine. */
+#define LATENT_BYTES_MAX ((size_t)4 << 30)
+
+static json_t *json_size(size_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static json_t *json_pair(size_t a, size_t b)
+{
+	json_t *pair = json_array();
+
+	json_array_append_new(pair, json_size(a));
+	json_array_append_new(pair, json_size(b));
+	return pair;
+}
+
+void record_group(const struct bucket_placement *p, char out[RECORD_GROUP_SIZE])
+{
+	snprintf(out, RECORD_GROUP_SIZE, "%zux%zu", p->target_width, p->target_height);
+}
+
+static const char *latent_suffix(bool moments)
+{
+	return moments ? "moments.npy.zst" : "latent.npy.zst";
+}
+
+/* @latent in the container's dtype. */
+static int latent_convert(const struct ndarray *latent, enum dtype dtype, struct ndarray *out,
+			  struct error *err)
+{
+	const float *values = latent->data;
+	size_t n = ndarray_count(latent), bad = 0;
+
+	if (ndarray_alloc(out, dtype, latent->ndim, latent->shape, err) < 0)
+		return -1;
+	if (dtype == DTYPE_F16) {
+		bad = half_from_floats(out->data, values, n);
+	} else {
+		memcpy(out->data, values, latent->bytes);
+		for (size_t i = 0; i < n; i++)
+			bad += !isfinite(values[i]);
+	}
+	if (bad > 0)
+		return error_data(err, "out_of_range", "%zu of %zu values do not fit %s", bad, n,
+				  dtype_name(dtype));
+	return 0;
+}
+
+/* -- KEY.json ------------------------------------------------------------------------------------- */
+
+static json_t *latent_json(const struct recipe *recipe, const struct ndarray *stored,
+			   const struct hash128 *hash)
+{
+	char hex[HASH128_HEX_SIZE];
+	json_t *latent = json_object(), *shape = json_array();
+
+	hash128_hex(hash, hex);
+	for (size_t i = 0; i < stored->ndim; i++)
+		json_array_append_new(shape, json_size(stored->shape[i]));
+	json_object_set_new(latent, "shape", shape);
+	json_object_set_new(latent, "dtype", json_string(dtype_name(stored->dtype)));
+	json_object_set_new(latent, "precision", json_string("float32"));
+	json_object_set_new(latent, "posterior", json_string(posterior_name(recipe->posterior)));
+	json_object_set_new(latent, "seed",
+			    recipe->posterior == POSTERIOR_DRAW
+				? json_integer((json_int_t)recipe->seed)
+				: json_null());
+	json_object_set_new(latent, "scaled", json_false());
+	json_object_set_new(latent, "scaling_factor", json_real(recipe->vae.scaling_factor));
+	json_object_set_new(latent, "shift_factor",
+			    recipe->vae.has_shift_factor ? json_real(recipe->vae.shift_factor)
+							 : json_null());
+	json_object_set_new(latent, "xxh3_128", json_string(hex));
+	return latent;
+}
+
+static json_t *time_ids_json(size_t width, size_t height, const struct bucket_placement *p)
+{
+	const size_t values[] = {height,	   width,	   p->crop_top, p->crop_left,
+				 p->target_height, p->target_width};
+	json_t *ids = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		json_array_append_new(ids, json_size(values[i]));
+	return ids;
+}
+
+static void set_geometry(json_t *root, const struct recipe *recipe,
+			 const struct sample_facts *facts)
+{
+	const struct bucket_placement *p = &facts->placement;
+	size_t width = facts->header.width, height = facts->header.height;
+	json_t *ltrb = json_array();
+
+	for (size_t i = 0; i < 4; i++)
+		json_array_append_new(ltrb, json_real(p->kohya_crop_ltrb[i]));
+	json_object_set_new(root, "stored_size", json_pair(width, height));
+	json_object_set_new(root, "orientation", json_size(facts->header.orientation));
+	if (recipe->policy.apply_exif)
+		image_oriented_size(&facts->header, &width, &height);
+	json_object_set_new(root, "original_size", json_pair(width, height));
+	json_object_set_new(root, "resized_size", json_pair(p->resized_width, p->resized_height));
+	json_object_set_new(root, "crop_top_left", json_pair(p->crop_top, p->crop_left));
+	json_object_set_new(root, "target_size", json_pair(p->target_width, p->target_height));
+	json_object_set_new(root, "time_ids", time_ids_json(width, height, p));
+	json_object_set_new(root, "kohya_crop_ltrb", ltrb);
+}
+
+static char *build_json(const struct recipe *recipe, const struct sample_facts *facts,
+			const struct ndarray *stored, const struct hash128 *latent_hash)
+{
+	cleanup_buffer struct buffer source = BUFFER_INIT;
+	char content[HASH128_HEX_SIZE], weights[SHA256_HEX_SIZE];
+	json_t *root = json_object();
+	char *text;
+
+	percent_encode(&source, facts->path, strlen(facts->path));
+	hash128_hex(&facts->content, content);
+	sha256_hex(&recipe->weights, weights);
+	json_object_set_new(root, "v", json_integer(1));
+	json_object_set_new(root, "key", json_string(facts->key));
+	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
+	json_object_set_new(root, "content_xxh3_128", json_string(content));
+	json_object_set_new(root, "recipe_id", json_string(recipe->id));
+	json_object_set_new(root, "vae_sha256", json_string(weights));
+	set_geometry(root, recipe, facts);
+	json_object_set_new(root, "variant", json_integer(0));
+	json_object_set_new(root, "flip", json_false());
+	json_object_set_new(root, "latent", latent_json(recipe, stored, latent_hash));
+	json_object_set_new(root, "engine", json_string(facts->engine));
+	json_object_set_new(root, "caption",
+			    facts->caption ? json_string(facts->caption) : json_null());
+	json_object_set_new(root, "meta", json_object());
+	text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
+	json_decref(root);
+	if (!text)
+		abort();
+	return text;
+}
+
+int record_build(const struct recipe *recipe, const struct sample_facts *facts,
+		 const struct ndarray *latent, uint64_t rank, struct record *out, struct error *err)
+{
+	cleanup_ndarray struct ndarray stored = NDARRAY_INIT;
+	cleanup_buffer struct buffer npy = BUFFER_INIT, frame = BUFFER_INIT;
+	cleanup_record struct record record = RECORD_INIT;
+	cleanup_free char *json = NULL;
+	char group[RECORD_GROUP_SIZE];
+	struct hash128 hash;
+
+	if (latent_convert(latent, recipe->dtype, &stored, err) < 0)
+		return -1;
+	hash = hash128_of(stored.data, stored.bytes);
+	npy_write(&npy, &stored);
+	if (compress_frame(&frame, npy.data, npy.size, COMPRESS_LEVEL_FLOATS, err) < 0)
+		return -1;
+	json = build_json(recipe, facts, &stored, &hash);
+	record_group(&facts->placement, group);
+	if (record_init(&record, facts->key, group, err) < 0 ||
+	    record_add(&record, "json", json, strlen(json), err) < 0 ||
+	    record_add(&record, latent_suffix(recipe->posterior == POSTERIOR_MOMENTS), frame.data,
+		       frame.size, err) < 0)
+		return -1;
+	if (facts->captions) {
+		const char *caption = facts->caption ? facts->caption : "";
+
+		if (record_add(&record, "txt", caption, strlen(caption), err) < 0)
+			return -1;
+	}
+	record.rank = rank;
+	*out = record;
+	record = (struct record)RECORD_INIT;
+	return 0;
+}
+
+/* -- and back ------------------------------------------------------------------------------------- */
+
+static int bad(struct error *err, const struct record *record, const char *what)
+{
+	return error_data(err, "record", "%s: %s", record->key, what);
+}
+
+static bool read_shape(json_t *shape, struct record_facts *f)
+{
+	size_t sizes[3];
+
+	if (json_array_size(shape) != 3)
+		return false;
+	for (size_t i = 0; i < 3; i++) {
+		json_int_t n = json_integer_value(json_array_get(shape, i));
+
+		if (n < 1 || n > 1 << 20)
+			return false;
+		sizes[i] = (size_t)n;
+	}
+	f->channels = sizes[0];
+	f->height = sizes[1];
+	f->width = sizes[2];
+	return true;
+}
+
+static bool read_latent_part(json_t *latent, struct record_facts *f)
+{
+	const char *dtype = json_string_value(json_object_get(latent, "dtype"));
+	const char *posterior = json_string_value(json_object_get(latent, "posterior"));
+	const char *hash = json_string_value(json_object_get(latent, "xxh3_128"));
+	bool half = dtype && strcmp(dtype, "float16") == 0;
+
+	if (!dtype || !posterior || !hash || (!half && strcmp(dtype, "float32") != 0))
+		return false;
+	f->dtype = half ? DTYPE_F16 : DTYPE_F32;
+	f->moments = strcmp(posterior, "moments") == 0;
+	return hash128_parse(hash, &f->latent) && read_shape(json_object_get(latent, "shape"), f);
+}
+
+static bool read_names(json_t *root, struct record_facts *f)
+{
+	cleanup_buffer struct buffer path = BUFFER_INIT;
+	const char *key = json_string_value(json_object_get(root, "key"));
+	const char *source = json_string_value(json_object_get(root, "source"));
+	const char *recipe = json_string_value(json_object_get(root, "recipe_id"));
+	const char *content = json_string_value(json_object_get(root, "content_xxh3_128"));
+	const char *caption = json_string_value(json_object_get(root, "caption"));
+
+	if (!key || strlen(key) >= sizeof(f->key) || !source || !percent_decode(&path, source) ||
+	    path.size == 0 || path.size >= sizeof(f->path) ||
+	    strlen((const char *)path.data) != path.size)
+		return false;
+	if (!recipe || strlen(recipe) != RECIPE_ID_SIZE - 1 || !content ||
+	    !hash128_parse(content, &f->content))
+		return false;
+	snprintf(f->key, sizeof(f->key), "%s", key);
+	snprintf(f->path, sizeof(f->path), "%s", (const char *)path.data);
+	snprintf(f->recipe_id, sizeof(f->recipe_id), "%s", recipe);
+	snprintf(f->caption, sizeof(f->caption), "%s", caption ? caption : "");
+	return true;
+}
+
+static bool read_fields(json_t *root, struct record_facts *f)
+{
+	json_t *target = json_object_get(root, "target_size");
+	json_int_t variant = json_integer_value(json_object_get(root, "variant"));
+	json_int_t width = json_integer_value(json_array_get(target, 0));
+	json_int_t height = json_integer_value(json_array_get(target, 1));
+
+	if (json_integer_value(json_object_get(root, "v")) != 1 || variant < 0 ||
+	    variant > UINT32_MAX || width < 1 || height < 1)
+		return false;
+	f->variant = (uint32_t)variant;
+	f->target_width = (size_t)width;
+	f->target_height = (size_t)height;
+	return read_names(root, f) && read_latent_part(json_object_get(root, "latent"), f);
+}
+
+int record_facts_read(const struct record *record, struct record_facts *out, struct error *err)
+{
+	const struct record_member *json = record_member(record, "json");
+	struct record_facts f = {.variant = 0};
+	json_t *root;
+	bool ok;
+
+	if (!json)
+		return bad(err, record, "has no .json");
+	root = json_loadb((const char *)json->data.data, json->data.size, JSON_REJECT_DUPLICATES,
+			  NULL);
+	ok = json_is_object(root) && read_fields(root, &f);
+	json_decref(root);
+	if (!ok)
+		return bad(err, record, "its .json is not a record of version 1");
+	if (strcmp(f.key, record->key) != 0)
+		return bad(err, record, "its .json belongs to another key");
+	*out = f;
+	return 0;
+}
+
+static bool all_finite(const struct ndarray *a)
+{
+	size_t n = ndarray_count(a);
+
+	for (size_t i = 0; i < n; i++) {
+		float v = a->dtype == DTYPE_F16 ? half_to_float(((const uint16_t *)a->data)[i])
+						: ((const float *)a->data)[i];
+		if (!isfinite(v))
+			return false;
+	}
+	return true;
+}
+
+int record_latent_read(const struct record *record, const struct record_facts *facts,
+		       struct ndarray *out, struct error *err)
+{
+	const struct record_member *member = record_member(record, latent_suffix(facts->moments));
+	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
+	cleanup_buffer struct buffer npy = BUFFER_INIT;
+	struct hash128 hash;
+
+	if (!member)
+		return bad(err, record, "has no latent");
+	if (decompress_frame(&npy, member->data.data, member->data.size, LATENT_BYTES_MAX, err) <
+		0 ||
+	    npy_read(npy.data, npy.size, &latent, err) < 0)
+		return error_wrap(err, "%s", record->key);
+	if (latent.dtype != facts->dtype || latent.ndim != 3 ||
+	    latent.shape[0] != facts->channels || latent.shape[1] != facts->height ||
+	    latent.shape[2] != facts->width)
+		return bad(err, record, "the latent's shape is not what its .json says");
+	hash = hash128_of(latent.data, latent.bytes);
+	if (!hash128_equal(&hash, &facts->latent))
+		return bad(err, record, "the latent's hash is not what its .json says");
+	if (!all_finite(&latent))
+		return bad(err, record, "the latent has values that are not finite");
+	if (out) {
+		*out = latent;
+		latent = (struct ndarray)NDARRAY_INIT;
+	}
+	return 0;
+}

@@ -1,0 +1,58 @@
+/*
+ * From an encoded image to its record: KEY.json, the latent as .npy.zst, the caption as .txt. docs/FORMAT.md
+ * says what each field means.
+ */
+#ifndef LATENTD_DAEMON_RECORD_BUILD_H
+#define LATENTD_DAEMON_RECORD_BUILD_H
+
+#include "daemon/recipe.h"
+#include "storage/record.h"
+
+/* What is known of one sample beside its latent. */
+struct sample_facts {
+	const char *key;
+	const char *path; /* of the source, relative, any bytes */
+	struct hash128 content;
+	struct image_header header;
+	struct bucket_placement placement;
+	const char *caption; /* valid UTF-8; NULL: none */
+	bool captions;	     /* false: no KEY.txt at all */
+	const char *engine;
+};
+
+/*
+ * @latent: float32 [channels][h][w]. Fills key, group, rank and members of @out. ERR_DATA
+ * `out_of_range`: a value that the container dtype cannot hold.
+ */
+int record_build(const struct recipe *recipe, const struct sample_facts *facts,
+		 const struct ndarray *latent, uint64_t rank, struct record *out,
+		 struct error *err);
+
+/* "512x768" of a placement: the group that a record belongs to. */
+void record_group(const struct bucket_placement *p, char out[RECORD_GROUP_SIZE]);
+
+/* What KEY.json says, as far as verify, adoption and the catalog need it. */
+struct record_facts {
+	char key[RECORD_KEY_SIZE];
+	char path[4096]; /* decoded from `source` */
+	char recipe_id[RECIPE_ID_SIZE];
+	uint32_t variant;
+	struct hash128 content, latent;
+	size_t channels, height, width;
+	enum dtype dtype;
+	size_t target_width, target_height;
+	bool moments;
+	char caption[80]; /* its beginning, for a table */
+};
+
+/* Checks the whole of KEY.json of @record. ERR_DATA `record`. */
+int record_facts_read(const struct record *record, struct record_facts *out, struct error *err);
+
+/*
+ * Opens the latent of @record and compares shape, dtype, hash and finiteness with what @facts say. ERR_DATA
+ * `record`. @out may be NULL.
+ */
+int record_latent_read(const struct record *record, const struct record_facts *facts,
+		       struct ndarray *out, struct error *err);
+
+#endif

@@ -1,0 +1,352 @@
+#include "daemon/recovery.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A record found in the spool. */
+struct found {
+	struct spooled entry;
+	int64_t dataset;
+	uint64_t fence;
+	struct hash128 content;
+	bool live; /* its job is `encoded` and this is its newest record */
+};
+
+struct recoverer {
+	const struct recovery_options *options;
+	struct spool *spool;
+	struct found *found;
+	size_t n, capacity;
+	/* names of the shards in the catalog, sorted */
+	char **known;
+	size_t n_known, known_capacity;
+	/* visible shards without a row */
+	char **orphans;
+	size_t n_orphans, orphans_capacity;
+	size_t adopted;
+	/* every dataset of the queue: the spool is theirs together */
+	int64_t *datasets;
+	size_t n_datasets, datasets_capacity;
+};
+
+static void note(struct recoverer *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void note(struct recoverer *r, const char *fmt, ...)
+{
+	char line[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	r->options->note(r->options->arg, line);
+}
+
+/* -- 1: the spool --------------------------------------------------------------------------------- */
+
+static void on_damage(void *arg, const char *line)
+{
+	note(arg, "spool: %s; its images are encoded again", line);
+}
+
+static int on_record(void *arg, const struct spool_place *place, const struct record *record)
+{
+	struct recoverer *r = arg;
+	struct error ignored = ERROR_INIT;
+	struct record_facts facts;
+	struct found f = {.entry = {.job = record->job,
+				    .rank = record->rank,
+				    .bytes = record_bytes(record),
+				    .place = *place},
+			  .dataset = record->dataset,
+			  .fence = record->fence};
+
+	if (record_facts_read(record, &facts, &ignored) < 0)
+		return 1;
+	f.content = facts.content;
+	memcpy(f.entry.group, record->group, sizeof(f.entry.group));
+	ARRAY_GROW(r->found, r->n, r->capacity);
+	r->found[r->n++] = f;
+	return 0;
+}
+
+/* Jobs that were still running when their record became durable. */
+static int settle_found(struct recoverer *r, struct error *err)
+{
+	struct job_outcome *outcomes = xcalloc(r->n, sizeof(*outcomes));
+	size_t lost;
+	int result = 0;
+
+	for (size_t i = 0; i < r->n; i++)
+		outcomes[i] = (struct job_outcome){.job = r->found[i].entry.job,
+						   .fence = r->found[i].fence,
+						   .kind = OUTCOME_ENCODED,
+						   .has_content = true,
+						   .content = r->found[i].content};
+	if (r->n > 0)
+		result =
+		    queue_settle(r->options->queue, outcomes, r->n, clock_wall_ms(), &lost, err);
+	free(outcomes);
+	return result;
+}
+
+/* -- 2: orphaned shards --------------------------------------------------------------------------- */
+
+static int on_known(void *arg, const struct shard_row *row)
+{
+	struct recoverer *r = arg;
+
+	ARRAY_GROW(r->known, r->n_known, r->known_capacity);
+	r->known[r->n_known++] = xstrdup(row->path);
+	return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int on_object(void *arg, const char *name, uint64_t bytes)
+{
+	struct recoverer *r = arg;
+
+	(void)bytes;
+	if (shard_format_of_file(name) != r->options->format ||
+	    (r->n_known > 0 && bsearch(&name, r->known, r->n_known, sizeof(*r->known), by_name)))
+		return 0;
+	ARRAY_GROW(r->orphans, r->n_orphans, r->orphans_capacity);
+	r->orphans[r->n_orphans++] = xstrdup(name);
+	return 0;
+}
+
+/* An orphan's contents, as the catalog wants them. */
+struct adoption {
+	struct recoverer *r;
+	struct record_facts *facts;
+	struct shard_span *spans;
+	size_t n, capacity;
+	size_t n_spans, spans_capacity;
+};
+
+static int on_orphan_record(void *arg, const struct record *record, const struct shard_span *span,
+			    struct error *err)
+{
+	struct adoption *a = arg;
+	struct record_facts facts;
+
+	if (record_facts_read(record, &facts, err) < 0 ||
+	    record_latent_read(record, &facts, NULL, err) < 0)
+		return -1;
+	if (strcmp(facts.recipe_id, a->r->options->recipe->id) != 0)
+		return error_data(err, "shard", "%s is of another recipe", record->key);
+	ARRAY_GROW(a->facts, a->n, a->capacity);
+	a->facts[a->n++] = facts;
+	ARRAY_GROW(a->spans, a->n_spans, a->spans_capacity);
+	a->spans[a->n_spans++] = *span;
+	return 0;
+}
+
+/* 0, QUEUE_CONFLICT, or -1: ERR_DATA where the shard is bad. */
+static int enter_orphan(struct adoption *a, const char *name, struct error *err)
+{
+	const struct recovery_options *options = a->r->options;
+	struct sample_row *samples;
+	struct shard_row row = {.dataset = options->dataset,
+				.path = name,
+				.format = options->format->name,
+				.samples = a->n,
+				.sealed_at = clock_wall_ms()};
+	char group[RECORD_GROUP_SIZE];
+	int64_t id;
+	int result;
+
+	if (a->n == 0)
+		return error_data(err, "shard", "it holds no sample");
+	if (shard_file_hashes(options->store, name, &row.bytes, &row.sha256, &row.xxh3, err) < 0)
+		return -1;
+	snprintf(group, sizeof(group), "%zux%zu", a->facts[0].target_width,
+		 a->facts[0].target_height);
+	row.group = group;
+	samples = xcalloc(a->n, sizeof(*samples));
+	for (size_t i = 0; i < a->n; i++)
+		samples[i] = (struct sample_row){.key = a->facts[i].key,
+						 .path = a->facts[i].path,
+						 .variant = a->facts[i].variant,
+						 .content = a->facts[i].content,
+						 .latent = a->facts[i].latent,
+						 .offset = a->spans[i].offset,
+						 .bytes = a->spans[i].bytes};
+	result = queue_complete(options->queue, &row, samples, a->n, clock_wall_ms(), &id, err);
+	free(samples);
+	return result;
+}
+
+static int adopt(struct recoverer *r, const char *name, struct error *err)
+{
+	struct adoption a = {.r = r};
+	struct error why = ERROR_INIT;
+	int result = shard_read_stored(r->options->store, name, on_orphan_record, &a, &why);
+
+	if (result == 0)
+		result = enter_orphan(&a, name, &why);
+	if (result == 0) {
+		r->adopted += a.n;
+		note(r, "%s was finished but not in the catalog: adopted (%zu samples)", name, a.n);
+	} else if (result == QUEUE_CONFLICT || why.code == ERR_DATA) {
+		note(r, "%s is not in the catalog and cannot be adopted (%s): moved to %s", name,
+		     result == QUEUE_CONFLICT ? "its samples are in other shards" : why.message,
+		     ".latentd/quarantine");
+		result = store_quarantine(r->options->store, name, err);
+	} else {
+		*err = why;
+	}
+	free(a.facts);
+	free(a.spans);
+	return result;
+}
+
+static int adopt_orphans(struct recoverer *r, struct error *err)
+{
+	if (queue_shards(r->options->queue, r->options->dataset, on_known, r, err) < 0)
+		return -1;
+	if (r->n_known > 0)
+		qsort(r->known, r->n_known, sizeof(*r->known), by_name);
+	if (store_list(r->options->store, "train", on_object, r, err) < 0)
+		return -1;
+	for (size_t i = 0; i < r->n_orphans; i++) {
+		if (adopt(r, r->orphans[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* -- 3: which records are live ---------------------------------------------------------------------- */
+
+/* By job, the newest record first. */
+static int by_job(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	if (x->entry.job != y->entry.job)
+		return x->entry.job < y->entry.job ? -1 : 1;
+	return (x->fence < y->fence) - (x->fence > y->fence);
+}
+
+static int on_encoded_job(void *arg, const struct job_row *row)
+{
+	struct recoverer *r = arg;
+	size_t low = 0, high = r->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (r->found[middle].entry.job < row->id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < r->n && r->found[low].entry.job == row->id)
+		r->found[low].live = true;
+	return 0;
+}
+
+static int on_dataset(void *arg, const struct queue_dataset *dataset)
+{
+	struct recoverer *r = arg;
+
+	ARRAY_GROW(r->datasets, r->n_datasets, r->datasets_capacity);
+	r->datasets[r->n_datasets++] = dataset->id;
+	return 0;
+}
+
+static int mark_live(struct recoverer *r, struct error *err)
+{
+	if (r->n > 0)
+		qsort(r->found, r->n, sizeof(*r->found), by_job);
+	if (queue_datasets(r->options->queue, on_dataset, r, err) < 0)
+		return -1;
+	for (size_t i = 0; i < r->n_datasets; i++) {
+		if (queue_jobs(r->options->queue, r->datasets[i], JOB_ENCODED, on_encoded_job, r,
+			       err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int drop_dead_records(struct recoverer *r, struct error *err)
+{
+	int64_t *spooled = xcalloc(r->n, sizeof(*spooled));
+	size_t live = 0, requeued = 0;
+	int result = 0;
+
+	for (size_t i = 0; i < r->n && result == 0; i++) {
+		if (r->found[i].live)
+			spooled[live++] = r->found[i].entry.job;
+		else
+			result = spool_drop(r->spool, &r->found[i].entry.place, err);
+	}
+	if (result == 0)
+		result = queue_requeue_lost(r->options->queue, spooled, live, clock_wall_ms(),
+					    &requeued, err);
+	if (result == 0 && requeued > 0)
+		note(r, "%zu encoded images are no longer in the spool: encoded again", requeued);
+	free(spooled);
+	return result;
+}
+
+/* -- all of it ------------------------------------------------------------------------------------ */
+
+static void collect(struct recoverer *r, struct recovery *out)
+{
+	out->entries = xcalloc(r->n, sizeof(*out->entries));
+	for (size_t i = 0; i < r->n; i++) {
+		if (r->found[i].live && r->found[i].dataset == r->options->dataset)
+			out->entries[out->n++] = r->found[i].entry;
+	}
+	out->spool = TAKE(r->spool);
+	out->adopted = r->adopted;
+}
+
+static void recoverer_release(struct recoverer *r)
+{
+	for (size_t i = 0; i < r->n_known; i++)
+		free(r->known[i]);
+	for (size_t i = 0; i < r->n_orphans; i++)
+		free(r->orphans[i]);
+	free(r->known);
+	free(r->datasets);
+	free(r->orphans);
+	free(r->found);
+	spool_close(r->spool);
+}
+
+int recover(const struct recovery_options *options, struct recovery *out, struct error *err)
+{
+	struct recoverer r = {.options = options};
+	struct spool_options spool = {.on_damage = on_damage, .damage_arg = &r};
+	struct recovery done = {.n = 0};
+	int result = spool_open(options->spool_dir, &spool, on_record, &r, &r.spool, err);
+
+	if (result == 0)
+		result = settle_found(&r, err);
+	if (result == 0)
+		result = adopt_orphans(&r, err);
+	if (result == 0)
+		result = mark_live(&r, err);
+	if (result == 0)
+		result = drop_dead_records(&r, err);
+	if (result == 0)
+		result = queue_rescue(options->queue, options->owner, clock_wall_ms(),
+				      &done.rescued, err);
+	if (result == 0) {
+		collect(&r, &done);
+		*out = done;
+	}
+	recoverer_release(&r);
+	return result;
+}

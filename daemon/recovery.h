@@ -1,0 +1,40 @@
+/*
+ * What an earlier run left, brought in order before anything new is claimed:
+ *
+ *	1. spooled records whose job still waits for them are marked `encoded`
+ *	2. shards that are visible but not in the catalog (a crash between publishing and the transaction) are
+ *	   verified and adopted, or else moved to the quarantine folder
+ *	3. records of jobs that are completed meanwhile, and older copies of a record, are dropped; jobs that are
+ *	   `encoded` without a record become available again
+ *	4. leases of dead owners are released
+ */
+#ifndef LATENTD_DAEMON_RECOVERY_H
+#define LATENTD_DAEMON_RECOVERY_H
+
+#include "daemon/packer.h"
+
+struct recovery_options {
+	struct queue *queue;
+	struct store *store; /* of the dataset */
+	const struct shard_ops *format;
+	const struct recipe *recipe;
+	int64_t dataset;
+	const char *spool_dir;
+	const char *owner;
+	/* One line for a person about what was found and done. */
+	void (*note)(void *arg, const char *line);
+	void *arg;
+};
+
+struct recovery {
+	struct spool *spool;
+	struct spooled *entries; /* live records of the dataset, for packer_restore */
+	size_t n;
+	size_t adopted; /* samples of adopted shards */
+	size_t rescued; /* jobs that dead owners had */
+};
+
+/* After success the spool and the entries are the caller's. Every source must have been scanned before. */
+int recover(const struct recovery_options *options, struct recovery *out, struct error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * Brings what a source has into the queue.
+ */
+#ifndef LATENTD_DAEMON_SCAN_H
+#define LATENTD_DAEMON_SCAN_H
+
+#include "queue/queue.h"
+#include "source/source.h"
+
+struct scan_options {
+	int64_t dataset;
+	uint32_t root;	   /* the source's number in the queue */
+	const char *label; /* tells equal paths of two sources apart: the source's absolute path */
+	bool shuffled;	   /* rank by a seeded hash of the key; else in order of the scan */
+	uint64_t seed;
+	uint64_t first_rank; /* for the order of the scan: ranks of this source begin here */
+};
+
+/* Lists @source to its end and enqueues everything; adds to *counts. */
+int scan_source(struct queue *queue, struct source *source, const struct scan_options *options,
+		struct enqueue_counts *counts, struct error *err);
+
+/* The number of a source folder in the queue: the same for the same absolute path. */
+uint32_t scan_root_number(const char *absolute_path);
+
+#endif

@@ -1,0 +1,91 @@
+#include "daemon/spool_index.h"
+
+#include "base/checked.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void spool_index_release(struct spool_index *index)
+{
+	for (size_t i = 0; i < index->n; i++)
+		free(index->groups[i].entries);
+	free(index->groups);
+	*index = (struct spool_index)SPOOL_INDEX_INIT;
+}
+
+static struct spool_group *find_group(struct spool_index *index, const char *name)
+{
+	for (size_t i = 0; i < index->n; i++) {
+		if (strcmp(index->groups[i].name, name) == 0)
+			return &index->groups[i];
+	}
+	ARRAY_GROW(index->groups, index->n, index->capacity);
+	index->groups[index->n] = (struct spool_group){.entries = NULL};
+	snprintf(index->groups[index->n].name, RECORD_GROUP_SIZE, "%s", name);
+	return &index->groups[index->n++];
+}
+
+void spool_index_add(struct spool_index *index, const struct spooled *entry)
+{
+	struct spool_group *g = find_group(index, entry->group);
+
+	ARRAY_GROW(g->entries, g->n, g->capacity);
+	g->entries[g->n++] = *entry;
+	g->bytes += entry->bytes;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+	const struct spooled *x = a, *y = b;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	return (x->job > y->job) - (x->job < y->job);
+}
+
+/* How many of the group's first entries make one shard: up to @samples, and not past @bytes but for one. */
+static size_t shard_length(const struct spool_group *g, size_t samples, uint64_t bytes)
+{
+	uint64_t sum = 0;
+	size_t n = 0;
+
+	while (n < g->n && n < samples && sum < bytes)
+		sum += g->entries[n++].bytes;
+	return n;
+}
+
+static struct spooled *take_from(struct spool_group *g, size_t samples, uint64_t bytes, size_t *n)
+{
+	struct spooled *taken;
+
+	qsort(g->entries, g->n, sizeof(*g->entries), by_rank);
+	*n = shard_length(g, samples, bytes);
+	taken = xcalloc(*n, sizeof(*taken));
+	memcpy(taken, g->entries, *n * sizeof(*taken));
+	memmove(g->entries, g->entries + *n, (g->n - *n) * sizeof(*taken));
+	g->n -= *n;
+	for (size_t i = 0; i < *n; i++)
+		g->bytes -= taken[i].bytes;
+	return taken;
+}
+
+struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint64_t bytes,
+				 bool any, size_t *n)
+{
+	for (size_t i = 0; i < index->n; i++) {
+		struct spool_group *g = &index->groups[i];
+
+		if (g->n >= samples || g->bytes >= bytes || (any && g->n > 0))
+			return take_from(g, samples, bytes, n);
+	}
+	return NULL;
+}
+
+size_t spool_index_count(const struct spool_index *index)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < index->n; i++)
+		n += index->groups[i].n;
+	return n;
+}

@@ -1,0 +1,34 @@
+/*
+ * Which records wait in the spool for a shard, by group.
+ */
+#ifndef LATENTD_DAEMON_SPOOL_INDEX_H
+#define LATENTD_DAEMON_SPOOL_INDEX_H
+
+#include "daemon/packer.h"
+
+struct spool_index {
+	struct spool_group {
+		char name[RECORD_GROUP_SIZE];
+		struct spooled *entries;
+		size_t n, capacity;
+		uint64_t bytes;
+	} * groups;
+	size_t n, capacity;
+};
+
+#define SPOOL_INDEX_INIT                                                                           \
+	{                                                                                          \
+		NULL, 0, 0                                                                         \
+	}
+
+void spool_index_release(struct spool_index *index);
+void spool_index_add(struct spool_index *index, const struct spooled *entry);
+/*
+ * Takes the entries of a group that has @samples records or @bytes, at most @samples of them, in rising rank;
+ * the caller frees them. With @any, of any group that has one. NULL: none.
+ */
+struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint64_t bytes,
+				 bool any, size_t *n);
+size_t spool_index_count(const struct spool_index *index);
+
+#endif
