@@ -30,6 +30,9 @@ int decompress_frame(struct buffer *out, const void *frame, size_t size, size_t 
 	unsigned long long content = ZSTD_getFrameContentSize(frame, size);
 	size_t frame_size, got;
 
+	/* by its number: libzstd also takes skippable frames (as empty) and formats before 0.8 */
+	if (size < 4 || get_u32le(frame) != ZSTD_MAGICNUMBER)
+		return error_data(err, "zstd", "not a zstd frame");
 	if (content == ZSTD_CONTENTSIZE_ERROR || content == ZSTD_CONTENTSIZE_UNKNOWN)
 		return error_data(err, "zstd", "not a zstd frame with its size in the header");
 	if (content > limit)

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void error_format(struct error *err, enum error_code code, const char *fmt, va_list args)
+static __attribute__((format(printf, 3, 0))) void
+error_format(struct error *err, enum error_code code, const char *fmt, va_list args)
 {
 	assert(err->code == ERR_NONE);
 	assert(code != ERR_NONE);

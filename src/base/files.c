@@ -21,18 +21,10 @@ int file_open(const char *path, int flags, mode_t mode, struct error *err)
 	return fd;
 }
 
-int fd_read_all(int fd, size_t limit, struct buffer *out, struct error *err)
+static int read_to_end(int fd, size_t limit, struct buffer *out, struct error *err)
 {
 	size_t start = out->size;
-	struct stat st;
 
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
-		if ((size_t)st.st_size > limit)
-			return error_data(err, "too_large", "%zu bytes are over the limit of %zu",
-					  (size_t)st.st_size, limit);
-		if (buffer_reserve(out, (size_t)st.st_size, err) < 0)
-			return -1;
-	}
 	for (;;) {
 		ssize_t n;
 
@@ -50,6 +42,27 @@ int fd_read_all(int fd, size_t limit, struct buffer *out, struct error *err)
 		if (n == 0)
 			return 0;
 	}
+}
+
+int fd_read_all(int fd, size_t limit, struct buffer *out, struct error *err)
+{
+	size_t start = out->size;
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+		if ((size_t)st.st_size > limit)
+			return error_data(err, "too_large", "%zu bytes are over the limit of %zu",
+					  (size_t)st.st_size, limit);
+		if (buffer_reserve(out, (size_t)st.st_size, err) < 0)
+			return -1;
+	}
+	if (read_to_end(fd, limit, out, err) < 0) {
+		out->size = start;
+		if (out->data)
+			out->data[start] = '\0';
+		return -1;
+	}
+	return 0;
 }
 
 int file_read_all(const char *path, size_t limit, struct buffer *out, struct error *err)
@@ -153,10 +166,10 @@ int dir_make(const char *path, struct error *err)
 
 	while (length > 1 && partial[length - 1] == '/')
 		partial[--length] = '\0';
-	for (char *p = partial + 1; *p; p++) {
+	for (char *p = partial; *p; p++) {
 		struct stat st;
 
-		if (*p != '/')
+		if (*p != '/' || p == partial)
 			continue;
 		*p = '\0';
 		if (stat(partial, &st) < 0 && dir_make_one(partial, err) < 0)

@@ -28,7 +28,7 @@ struct sha256 {
 struct hash128 hash128_of(const void *data, size_t size);
 bool hash128_equal(const struct hash128 *a, const struct hash128 *b);
 void hash128_hex(const struct hash128 *h, char out[HASH128_HEX_SIZE]);
-/* False if @hex is not exactly 32 hex digits. */
+/* False if @hex is not exactly 32 lower-case hex digits. */
 bool hash128_parse(const char *hex, struct hash128 *out);
 /* XXH3-64 with a seed, for orders and tails. */
 uint64_t hash64_of(const void *data, size_t size, uint64_t seed);

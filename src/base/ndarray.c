@@ -199,6 +199,9 @@ int npy_read(const uint8_t *bytes, size_t size, struct ndarray *out, struct erro
 		return npy_bad(err, "not in C order");
 	if (!skip_word(&p, ",") || !skip_word(&p, "'shape':") || !npy_parse_shape(&p, &ndim, shape))
 		return npy_bad(err, "unreadable shape");
+	if (!skip_word(&p, ",") || !skip_word(&p, "}") || strcmp(p, "\n") != 0 ||
+	    p + 1 != header + length)
+		return npy_bad(err, "more than the three keys");
 	if (!ndarray_bytes(dtype, ndim, shape, &want) || want != size - NPY_PREFIX - length)
 		return npy_bad(err, "shape and size do not agree");
 	if (ndarray_alloc(&a, dtype, ndim, shape, err) < 0)

@@ -15,13 +15,18 @@
 
 struct vae_engine;
 
-/* A convolution or linear layer (a 1x1 convolution) in the form its engine wants. */
-struct vae_conv;
+/* A convolution or linear layer (a 1x1 convolution); what the engine wants of it follows. */
+struct vae_conv {
+	struct conv_shape shape;
+};
 
 struct vae_engine_ops {
 	const char *name; /* "naive", "onednn" */
 
-	/* @threads: 0 = all cores. */
+	/*
+	 * @threads: 0 = all cores. Engines on OpenMP set the number of threads of whichever thread calls
+	 * them (omp_set_num_threads).
+	 */
 	int (*open)(size_t threads, struct vae_engine **out, struct error *err);
 	void (*close)(struct vae_engine *engine);
 
@@ -49,6 +54,11 @@ struct vae_engine_ops {
 	 */
 	int (*attention)(struct vae_engine *engine, float *out, const float *q, const float *k,
 			 const float *v, size_t tokens, size_t c, struct error *err);
+	/*
+	 * Bytes, beside the maps it is given, that the engine holds at most while it works on maps of
+	 * @pixels * @channels and attends over @tokens of width @c (0: no attention).
+	 */
+	size_t (*scratch_bytes)(size_t pixels, size_t channels, size_t tokens, size_t c);
 };
 
 struct vae_engine {

@@ -1,0 +1,30 @@
+/*
+ * The layers that are bound by memory and not by arithmetic, on OpenMP and plain loops that the
+ * compiler turns into vector instructions. Same definitions as in layers.h. Results do not depend on
+ * the number of threads.
+ */
+#ifndef LATENTD_VAE_FAST_LAYERS_H
+#define LATENTD_VAE_FAST_LAYERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Doubles of scratch that fast_group_norm wants. */
+size_t fast_group_norm_scratch(size_t pixels, size_t channels);
+
+/* group_norm_naive. @channels: at most 65536. */
+void fast_group_norm(float *out, const float *in, size_t pixels, size_t channels, size_t groups,
+		     float eps, const float *weight, const float *bias, bool silu, double *scratch,
+		     size_t threads);
+
+/*
+ * scores[row][i] becomes exp(scores[row][i] - max of the row); sums[row] their sum. So softmax is
+ * scores / sums, and the division can wait until the rows are short.
+ */
+void fast_softmax_numerators(float *scores, float *sums, size_t rows, size_t columns,
+			     size_t threads);
+
+/* x[row][i] /= sums[row] */
+void fast_divide_rows(float *x, const float *sums, size_t rows, size_t columns);
+
+#endif

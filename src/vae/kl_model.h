@@ -1,0 +1,51 @@
+/*
+ * The layers of an AutoencoderKL encoder, named as diffusers names its modules. Built from a config
+ * and weights; kl_encoder.c runs them.
+ */
+#ifndef LATENTD_VAE_KL_MODEL_H
+#define LATENTD_VAE_KL_MODEL_H
+
+#include "vae/kl_weights.h"
+#include "vae/vae_config.h"
+#include "vae/vae_engine.h"
+
+struct kl_norm {
+	size_t channels;
+	float *weight, *bias; /* [channels] */
+};
+
+struct kl_resnet {
+	struct kl_norm norm1, norm2;
+	struct vae_conv *conv1, *conv2; /* 3x3 */
+	struct vae_conv *shortcut;	/* 1x1; NULL where in = out */
+};
+
+struct kl_attention {
+	struct kl_norm norm;
+	struct vae_conv *q, *k, *v, *out; /* linear */
+};
+
+struct kl_block {
+	struct kl_resnet *resnets; /* [layers_per_block] */
+	struct vae_conv *down;	   /* 3x3, stride 2; NULL in the last block */
+};
+
+struct kl_model {
+	struct vae_config config;
+	struct vae_engine *engine; /* owned */
+	struct vae_conv *conv_in;
+	struct kl_block blocks[VAE_MAX_BLOCKS];
+	struct kl_resnet mid[2];
+	struct kl_attention attention; /* if config.mid_block_add_attention */
+	struct kl_norm norm_out;
+	struct vae_conv *conv_out;
+	struct vae_conv *quant_conv; /* if config.use_quant_conv */
+};
+
+/* Opens an engine and loads every layer; @model must be zeroed. On failure it may be released. */
+int kl_model_load(struct kl_model *model, const struct vae_config *config,
+		  const struct vae_engine_ops *ops, size_t threads, struct kl_weights *weights,
+		  struct error *err);
+void kl_model_release(struct kl_model *model);
+
+#endif

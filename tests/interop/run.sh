@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# run.sh BUILD PYTHON: encodes drawn pictures in every way a record can differ, then lets the readers of
+# training jobs read them. PYTHON has what requirements.txt names. Ends with the sum
+# 'N passed, N failed, N skipped'.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+build=$1 python=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+passed=0 failed=0 skipped=0
+
+# encode_and_read NAME OPTION...
+encode_and_read()
+{
+	local name=$1 output count status=0
+	shift
+	printf '%s: %s\n' "$name" "$*"
+	if ! output=$("$build/daemon/latentctl" encode "$folder/pictures" --vae "$here/../../models/demo" \
+		--out "$folder/out" --name "$name" --state "$folder/state" "$@" 2>&1 </dev/null); then
+		printf 'FAILED latentctl encode:\n%s\n' "$output"
+		failed=$((failed + 1))
+		return
+	fi
+	output=$("$python" "$here/read_shards.py" "$folder/out/$name" 2>&1) || status=$?
+	count=$(tail -n 1 <<<"$output" | grep -oE '[0-9]+ (passed|failed|skipped)' | cut -d ' ' -f 1 || true)
+	if [ "$(wc -w <<<"$count")" -ne 3 ]; then
+		printf 'FAILED, status %d:\n%s\n' "$status" "$output"
+		failed=$((failed + 1))
+		return
+	fi
+	sed '$d' <<<"$output"
+	# shellcheck disable=SC2086 # three numbers
+	set -- $count
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+"$build/tests/make_pictures" "$folder/pictures" 9 >/dev/null
+# Names that need cleaning, one without a caption.
+mv "$folder"/pictures/scenes/sunset-00.jpg "$folder/pictures/scenes/a b.c%20.jpg"
+cp "$folder"/pictures/scenes/night-02.png "$folder"/pictures/$'new\nline \xff.png'
+
+encode_and_read mean --resolution 128
+encode_and_read moments --resolution 128 --posterior moments --dtype float32
+encode_and_read draw --resolution 192 --bucketing square --posterior draw --seed 7
+encode_and_read bare --resolution 128 --no-captions
+
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ]
