@@ -10,6 +10,7 @@
 #include "daemon/progress.h"
 #include "daemon/recovery.h"
 #include "daemon/scan.h"
+#include "daemon/sources.h"
 
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_fake.h"
@@ -37,6 +38,7 @@ struct encode_run {
 	struct queue *queue;
 	int64_t dataset;
 	struct pipeline_root *roots;
+	char **paths; /* of the sources, absolute */
 	size_t n_roots;
 	struct store *store;
 	struct spool *spool;
@@ -229,21 +231,31 @@ static int open_sources(struct encode_run *run, const char *const *sources, size
 	struct source_folder_options options = {true, on_note, run};
 
 	run->roots = xcalloc(n, sizeof(*run->roots));
+	run->paths = xcalloc(n, sizeof(*run->paths));
 	for (size_t i = 0; i < n; i++) {
-		struct source *source = NULL;
-		cleanup_free char *absolute = NULL;
-		uint32_t number;
-
-		if (source_folder_open(sources[i], &options, &source, err) < 0)
+		if (source_folder_open(sources[i], &options, &run->roots[i].source, err) < 0)
 			return -1;
-		absolute = realpath(sources[i], NULL);
-		number = scan_root_number(absolute ? absolute : sources[i]);
-		run->roots[run->n_roots++] = (struct pipeline_root){number, source};
-		for (size_t k = 0; k + 1 < run->n_roots; k++) {
-			if (run->roots[k].root == number)
+		run->n_roots++;
+		run->paths[i] = realpath(sources[i], NULL);
+		if (!run->paths[i])
+			return error_sys(err, "%s", sources[i]);
+		for (size_t k = 0; k < i; k++) {
+			if (strcmp(run->paths[k], run->paths[i]) == 0)
 				return error_set(err, ERR_CONFIG, "%s is given twice", sources[i]);
 		}
 	}
+	return 0;
+}
+
+static int number_sources(struct encode_run *run, struct error *err)
+{
+	cleanup_free uint32_t *numbers = xcalloc(run->n_roots, sizeof(*numbers));
+
+	if (sources_number(run->output.state, run->name, run->paths, run->n_roots, numbers, err) <
+	    0)
+		return -1;
+	for (size_t i = 0; i < run->n_roots; i++)
+		run->roots[i].root = numbers[i];
 	return 0;
 }
 
@@ -262,10 +274,8 @@ static int scan_all(struct encode_run *run, const char *const *sources, struct e
 	struct enqueue_counts counts = {0};
 
 	for (size_t i = 0; i < run->n_roots; i++) {
-		cleanup_free char *label = realpath(sources[i], NULL);
 		struct scan_options options = {.dataset = run->dataset,
 					       .root = run->roots[i].root,
-					       .label = label ? label : sources[i],
 					       .shuffled =
 						   strcmp(run->options->order, "shuffled") == 0,
 					       .seed = run->options->seed,
@@ -453,9 +463,12 @@ static void close_all(struct encode_run *run)
 	close_loop(run);
 	spool_close(run->spool);
 	store_close(run->store);
-	for (size_t i = 0; i < run->n_roots; i++)
+	for (size_t i = 0; i < run->n_roots; i++) {
 		source_close(run->roots[i].source);
+		free(run->paths[i]);
+	}
 	free(run->roots);
+	free(run->paths);
 	queue_close(run->queue);
 	encoder_close(run->encoder);
 	bucket_table_free(run->buckets);
@@ -508,8 +521,8 @@ static int run_all(struct encode_run *run, const char *const *sources, size_t n,
 		fprintf(stderr, "latentctl: %s\n", run->output.owner);
 		return EXIT_BUSY;
 	}
-	if (r < 0 || open_queue(run, err) < 0 || scan_all(run, sources, err) < 0 ||
-	    recover_state(run, &recovered, err) < 0)
+	if (r < 0 || open_queue(run, err) < 0 || number_sources(run, err) < 0 ||
+	    scan_all(run, sources, err) < 0 || recover_state(run, &recovered, err) < 0)
 		return -1;
 	r = run_jobs(run, &recovered, err);
 	free(recovered.entries);

@@ -37,7 +37,7 @@ static uint64_t rank_of(const struct scan_options *options, const char *key, uin
 static void add(struct scan_batch *b, const struct scan_options *options,
 		const struct source_entry *entry, uint64_t position)
 {
-	cleanup_free char *distinction = xasprintf("%s/%s", options->label, entry->path);
+	cleanup_free char *distinction = xasprintf("%u/%s", options->root, entry->path);
 	size_t i = b->n++;
 
 	sample_key(entry->path, b->keys[i][0]);
@@ -76,9 +76,4 @@ int scan_source(struct queue *queue, struct source *source, const struct scan_op
 		r = flush(queue, options->dataset, b, counts, err);
 	batch_free(b);
 	return r;
-}
-
-uint32_t scan_root_number(const char *absolute_path)
-{
-	return (uint32_t)(hash64_of(absolute_path, strlen(absolute_path), 0) >> 33);
 }

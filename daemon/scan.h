@@ -9,9 +9,9 @@
 
 struct scan_options {
 	int64_t dataset;
-	uint32_t root;	   /* the source's number in the queue */
-	const char *label; /* tells equal paths of two sources apart: the source's absolute path */
-	bool shuffled;	   /* rank by a seeded hash of the key; else in order of the scan */
+	uint32_t
+	    root; /* the source's number in the dataset; tells equal paths of two sources apart */
+	bool shuffled; /* rank by a seeded hash of the key; else in order of the scan */
 	uint64_t seed;
 	uint64_t first_rank; /* for the order of the scan: ranks of this source begin here */
 };
@@ -19,8 +19,5 @@ struct scan_options {
 /* Lists @source to its end and enqueues everything; adds to *counts. */
 int scan_source(struct queue *queue, struct source *source, const struct scan_options *options,
 		struct enqueue_counts *counts, struct error *err);
-
-/* The number of a source folder in the queue: the same for the same absolute path. */
-uint32_t scan_root_number(const char *absolute_path);
 
 #endif

@@ -90,7 +90,8 @@ struct job_spec {
 	uint64_t size;
 	int64_t mtime_ns;
 	uint64_t inode;
-	uint64_t rank; /* at most INT64_MAX: claims go in rising rank, then in order of enqueueing */
+	uint64_t
+	    rank; /* at most INT64_MAX: claims go in rising rank, then in order of enqueueing */
 };
 
 struct enqueue_counts {
@@ -160,9 +161,9 @@ struct shard_row {
 };
 
 struct sample_row {
-	uint32_t root; /* with path names the job */
-	const char *path;
-	const char *key; /* of that job, or of no job (a shard that is adopted) */
+	const char *key;  /* names the job */
+	const char *path; /* of its source: must be the job's */
+	uint32_t root;	  /* used only where the job is not known (a shard that is adopted) */
 	uint32_t variant;
 	struct hash128 content;
 	struct hash128 latent; /* XXH3-128 of the uncompressed latent values */
@@ -171,7 +172,7 @@ struct sample_row {
 };
 
 /*
- * Outcome of complete: a sample is already in a visible shard, its key and its path name two different
+ * Outcome of complete: a sample is already in a visible shard, its key and its path belong to two different
  * jobs, or the dataset already has a shard of that path. Nothing was changed.
  */
 #define QUEUE_CONFLICT 1
@@ -261,8 +262,8 @@ struct queue_ops {
 
 	/*
 	 * A sealed, visible shard: inserts its row and its @n samples', which come in rising offset, and
-	 * completes their jobs, whatever state short of completed they are in. A job is found by root and path
-	 * and must have the sample's key; one that is not known (adoption) is inserted as completed, with
+	 * completes their jobs, whatever state short of completed they are in. A job is found by its key and
+	 * must have the sample's path; one that is not known (adoption) is inserted as completed, with
 	 * size 0, mtime 0 and inode 0, which the next scan fills in. QUEUE_CONFLICT as above.
 	 */
 	int (*complete)(struct queue *q, const struct shard_row *shard,

@@ -81,9 +81,10 @@ static bool shard_is_known(const struct memory_queue *q, const struct shard_row 
 
 static int insert_sample(struct memory_queue *q, int64_t dataset, const struct sample_row *sample)
 {
-	struct memory_job *j = memory_find_path(q, dataset, sample->root, sample->path);
+	struct memory_job *j = memory_find_key(q, dataset, sample->key);
 
-	if (j != memory_find_key(q, dataset, sample->key))
+	if (j ? strcmp(j->job.path, sample->path) != 0
+	      : memory_find_path(q, dataset, sample->root, sample->path) != NULL)
 		return QUEUE_CONFLICT;
 	if (!j) {
 		struct job_spec spec = {.root = sample->root, .path = sample->path};
@@ -98,6 +99,8 @@ static int insert_sample(struct memory_queue *q, int64_t dataset, const struct s
 	    .job = j->job.id,
 	    .row = *sample,
 	};
+	q->samples[q->sample_count].row.root = j->job.root;
+	q->samples[q->sample_count].row.root = j->job.root;
 	q->samples[q->sample_count].row.key = j->job.key;
 	q->samples[q->sample_count++].row.path = j->job.path;
 	return 0;

@@ -116,10 +116,10 @@ static void remember_file(struct memory_job *j, const struct job_spec *spec)
 static void enqueue_known(struct memory_job *j, const struct job_spec *spec,
 			  struct enqueue_counts *counts)
 {
-	bool adopted = j->state == JOB_COMPLETED && j->job.size == 0 && j->mtime_ns == 0 &&
-		       j->inode == 0;
-	bool same = j->job.size == spec->size && j->mtime_ns == spec->mtime_ns &&
-		    j->inode == spec->inode;
+	bool adopted =
+	    j->state == JOB_COMPLETED && j->job.size == 0 && j->mtime_ns == 0 && j->inode == 0;
+	bool same =
+	    j->job.size == spec->size && j->mtime_ns == spec->mtime_ns && j->inode == spec->inode;
 
 	if (same && j->state != JOB_GONE) {
 		counts->known++;
@@ -140,8 +140,8 @@ static void enqueue_known(struct memory_job *j, const struct job_spec *spec,
 }
 
 /* First what is new, which may fail and is then removed; then what is known, which cannot. */
-int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *specs,
-			  size_t n, struct enqueue_counts *counts, struct error *err)
+int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *specs, size_t n,
+		   struct enqueue_counts *counts, struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 	cleanup_free bool *is_new = xcalloc(n + 1, sizeof(*is_new));
@@ -177,8 +177,8 @@ static bool claimable(const struct memory_job *j, const struct queue_claim *clai
 	return j->state == JOB_AVAILABLE || (j->state == JOB_RETRYABLE && j->due <= claim->now);
 }
 
-int memory_claim(struct queue *base, const struct queue_claim *claim, struct job *jobs,
-			size_t *n, struct error *err)
+int memory_claim(struct queue *base, const struct queue_claim *claim, struct job *jobs, size_t *n,
+		 struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 	size_t count;
@@ -210,8 +210,7 @@ int memory_claim(struct queue *base, const struct queue_claim *claim, struct job
 	return 0;
 }
 
-int memory_extend(struct queue *base, const char *owner, int64_t lease_until,
-			 struct error *err)
+int memory_extend(struct queue *base, const char *owner, int64_t lease_until, struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 
@@ -228,9 +227,9 @@ int memory_extend(struct queue *base, const char *owner, int64_t lease_until,
 static void settle_one(struct memory_job *j, const struct job_outcome *o)
 {
 	static const enum job_state after[] = {
-	    [OUTCOME_ENCODED] = JOB_ENCODED,	    [OUTCOME_RETRY] = JOB_RETRYABLE,
-	    [OUTCOME_RELEASE] = JOB_AVAILABLE,	    [OUTCOME_QUARANTINE] = JOB_QUARANTINED,
-	    [OUTCOME_SKIP] = JOB_SKIPPED,	    [OUTCOME_GONE] = JOB_GONE,
+	    [OUTCOME_ENCODED] = JOB_ENCODED,   [OUTCOME_RETRY] = JOB_RETRYABLE,
+	    [OUTCOME_RELEASE] = JOB_AVAILABLE, [OUTCOME_QUARANTINE] = JOB_QUARANTINED,
+	    [OUTCOME_SKIP] = JOB_SKIPPED,      [OUTCOME_GONE] = JOB_GONE,
 	};
 
 	memory_set_state(j, after[o->kind]);
@@ -244,8 +243,8 @@ static void settle_one(struct memory_job *j, const struct job_outcome *o)
 	memory_replace(&j->message, o->message);
 }
 
-int memory_settle(struct queue *base, const struct job_outcome *outcomes, size_t n,
-			 int64_t now, size_t *lost, struct error *err)
+int memory_settle(struct queue *base, const struct job_outcome *outcomes, size_t n, int64_t now,
+		  size_t *lost, struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 
@@ -271,7 +270,7 @@ int memory_settle(struct queue *base, const struct job_outcome *outcomes, size_t
 }
 
 int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *rescued,
-			 struct error *err)
+		  struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 
@@ -298,7 +297,7 @@ int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *re
 }
 
 int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, int64_t now,
-			       size_t *requeued, struct error *err)
+			size_t *requeued, struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 
@@ -320,7 +319,7 @@ int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, in
 }
 
 int memory_retry(struct queue *base, int64_t dataset, const char *reason, int64_t now,
-			size_t *retried, struct error *err)
+		 size_t *retried, struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 

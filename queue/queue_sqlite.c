@@ -40,16 +40,26 @@ const char *network_file_system(uint32_t f_type)
 		uint32_t magic;
 		const char *name;
 	} systems[] = {
-	    {0x6969, "NFS"},	      {0x517b, "SMB"},
-	    {0xff534d42, "CIFS"},     {0xfe534d42, "SMB2"},
-	    {0x65735546, "FUSE"},     {0x00c36400, "Ceph"},
-	    {0x0bd00bd0, "Lustre"},   {0x01021997, "9p"},
-	    {0x5346414f, "AFS"},      {0x6b414653, "AFS"},
-	    {0x73757245, "Coda"},     {0x47504653, "GPFS"},
-	    {0x19830326, "BeeGFS"},   {0xaad7aaea, "PanFS"},
-	    {0x01161970, "GFS2"},     {0x7461636f, "OCFS2"},
-	    {0x564c, "NCP"},	      {0x61636673, "ACFS"},
-	    {0xbeefdead, "SNFS"},     {0x786f4256, "VirtualBox shared folder"},
+	    {0x6969, "NFS"},
+	    {0x517b, "SMB"},
+	    {0xff534d42, "CIFS"},
+	    {0xfe534d42, "SMB2"},
+	    {0x65735546, "FUSE"},
+	    {0x00c36400, "Ceph"},
+	    {0x0bd00bd0, "Lustre"},
+	    {0x01021997, "9p"},
+	    {0x5346414f, "AFS"},
+	    {0x6b414653, "AFS"},
+	    {0x73757245, "Coda"},
+	    {0x47504653, "GPFS"},
+	    {0x19830326, "BeeGFS"},
+	    {0xaad7aaea, "PanFS"},
+	    {0x01161970, "GFS2"},
+	    {0x7461636f, "OCFS2"},
+	    {0x564c, "NCP"},
+	    {0x61636673, "ACFS"},
+	    {0xbeefdead, "SNFS"},
+	    {0x786f4256, "VirtualBox shared folder"},
 	    {0xbacbacbc, "VMware shared folder"},
 	};
 
@@ -63,8 +73,8 @@ const char *network_file_system(uint32_t f_type)
 static int check_file_system(const char *path, struct error *err)
 {
 	const char *slash = strrchr(path, '/');
-	cleanup_free char *dir = slash ? xasprintf("%.*s", (int)(slash - path) + 1, path)
-				       : xstrdup(".");
+	cleanup_free char *dir =
+	    slash ? xasprintf("%.*s", (int)(slash - path) + 1, path) : xstrdup(".");
 	char quoted[TEXT_QUOTE_SIZE];
 	struct statfs st;
 	const char *network;

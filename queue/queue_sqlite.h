@@ -134,6 +134,8 @@ struct job_match {
 	uint64_t size, inode;
 	int64_t mtime_ns;
 	int64_t key_holder; /* the job that has the key; 0: none */
+	enum job_state holder_state;
+	bool holder_has_path; /* its path is the one asked for, in whichever root */
 };
 
 int job_find(struct sqlite_queue *q, int64_t dataset, uint32_t root, const char *path,

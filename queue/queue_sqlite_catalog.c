@@ -172,25 +172,29 @@ static int complete_job(struct sqlite_queue *q, int64_t job, const struct sample
 static int complete_sample(struct sqlite_queue *q, int64_t dataset, int64_t shard,
 			   const struct sample_row *sample, int64_t now, struct error *err)
 {
+	enum job_state state = JOB_AVAILABLE;
 	struct job_match match;
+	int64_t job;
 	int r;
 
 	if (job_find(q, dataset, sample->root, sample->path, sample->key, &match, err) < 0)
 		return -1;
-	if (match.id != match.key_holder)
+	job = match.key_holder;
+	if (job != 0 ? !match.holder_has_path : match.id != 0)
 		return QUEUE_CONFLICT;
-	if (match.id == 0) {
+	if (job != 0) {
+		state = match.holder_state;
+	} else {
 		struct job_spec spec = {.root = sample->root, .path = sample->path};
 
-		if (job_insert(q, dataset, &spec, sample->key, &match.id, err) < 0)
+		if (job_insert(q, dataset, &spec, sample->key, &job, err) < 0)
 			return -1;
-		match.state = JOB_AVAILABLE;
 	}
-	r = insert_sample(q, shard, match.id, sample, err);
-	if (r != 0 || match.state == JOB_COMPLETED)
+	r = insert_sample(q, shard, job, sample, err);
+	if (r != 0 || state == JOB_COMPLETED)
 		return r;
-	db_tally_move(q, dataset, match.state, JOB_COMPLETED);
-	return complete_job(q, match.id, sample, now, err);
+	db_tally_move(q, dataset, state, JOB_COMPLETED);
+	return complete_job(q, job, sample, now, err);
 }
 
 static int complete_shard(struct sqlite_queue *q, const struct shard_row *shard,

@@ -60,19 +60,23 @@ static int match_row(struct sqlite3_stmt *stmt, uint32_t root, const char *path,
 	size_t row_path_size, row_key_size;
 	const char *row_path = db_column(stmt, 1, &row_path_size);
 	const char *row_key = db_column(stmt, 2, &row_key_size);
+	bool same_path;
 
 	if (!row_key) {
 		row_key = row_path;
 		row_key_size = stem_size(row_path, row_path_size);
 	}
-	if (bytes_equal(row_key, row_key_size, key, strlen(key)))
-		out->key_holder = id;
-	if (sqlite3_column_int64(stmt, 3) != (int64_t)root ||
-	    !bytes_equal(row_path, row_path_size, path, strlen(path)))
-		return 0;
 	if (state < 0 || state >= JOB_STATES)
 		return error_set(err, ERR_IO, "queue is damaged: job %lld is in state %lld",
 				 (long long)id, (long long)state);
+	same_path = bytes_equal(row_path, row_path_size, path, strlen(path));
+	if (bytes_equal(row_key, row_key_size, key, strlen(key))) {
+		out->key_holder = id;
+		out->holder_state = (enum job_state)state;
+		out->holder_has_path = same_path;
+	}
+	if (!same_path || sqlite3_column_int64(stmt, 3) != (int64_t)root)
+		return 0;
 	out->id = id;
 	out->state = (enum job_state)state;
 	out->size = (uint64_t)sqlite3_column_int64(stmt, 5);
@@ -197,8 +201,8 @@ static int enqueue_known(struct sqlite_queue *q, int64_t dataset, const struct j
 			 const struct job_match *match, struct enqueue_counts *counts,
 			 struct error *err)
 {
-	bool adopted = match->state == JOB_COMPLETED && match->size == 0 &&
-		       match->mtime_ns == 0 && match->inode == 0;
+	bool adopted = match->state == JOB_COMPLETED && match->size == 0 && match->mtime_ns == 0 &&
+		       match->inode == 0;
 	bool same = match->size == spec->size && match->mtime_ns == spec->mtime_ns &&
 		    match->inode == spec->inode;
 

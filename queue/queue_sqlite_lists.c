@@ -99,11 +99,11 @@ int queue_sqlite_jobs(struct queue *base, int64_t dataset, enum job_state state,
 		      void *arg, struct error *err)
 {
 	/* In the order of the table: another index would mean sorting millions of rows. */
-	static const char scan[] = JOB_COLUMNS
-	    "FROM job NOT INDEXED WHERE state = ?1 AND dataset = ?2 ORDER BY id";
-	static const char indexed[] = JOB_COLUMNS
-	    "FROM job INDEXED BY job_side"
-	    " WHERE state = ?1 AND state NOT IN (1, 4) AND dataset = ?2 ORDER BY id";
+	static const char scan[] =
+	    JOB_COLUMNS "FROM job NOT INDEXED WHERE state = ?1 AND dataset = ?2 ORDER BY id";
+	static const char indexed[] =
+	    JOB_COLUMNS "FROM job INDEXED BY job_side"
+			" WHERE state = ?1 AND state NOT IN (1, 4) AND dataset = ?2 ORDER BY id";
 	struct sqlite_queue *q = sqlite_queue(base);
 	struct sqlite3_stmt *stmt;
 	int r, stop = 0;

@@ -11,9 +11,8 @@
 static int extend_leases(struct sqlite_queue *q, const char *owner, int64_t lease_until,
 			 struct error *err)
 {
-	static const char sql[] =
-	    "UPDATE job INDEXED BY job_side SET due = ?2"
-	    " WHERE state = 2 AND state NOT IN (1, 4) AND owner = ?1";
+	static const char sql[] = "UPDATE job INDEXED BY job_side SET due = ?2"
+				  " WHERE state = 2 AND state NOT IN (1, 4) AND owner = ?1";
 	struct sqlite3_stmt *stmt;
 	int64_t me;
 

@@ -12,3 +12,8 @@ add_cmocka_test(NAME test_image_golden SOURCES unit/test_image_golden.c
 
 add_fuzz_target(NAME fuzz_image_header SOURCES fuzz/fuzz_image_header.c LIBS latentd_image)
 add_fuzz_target(NAME fuzz_exif SOURCES fuzz/fuzz_exif.c LIBS latentd_image)
+
+add_test(NAME image_run_names_what_is_wrong
+	COMMAND image_run ${CMAKE_CURRENT_LIST_FILE} ${CMAKE_BINARY_DIR}/image_run.ppm)
+set_tests_properties(image_run_names_what_is_wrong PROPERTIES
+	PASS_REGULAR_EXPRESSION "image_run: .*not an image file .*\\[unsupported\\]")

@@ -9,12 +9,13 @@
  *	encoder_close(encoder);
  *
  * One driver thread per encoder makes all calls except cancel. A batch belongs to the encoder from
- * submit until collect hands it back, with result or error in each item: an image that fails does not
- * fail its neighbours. What fails as a whole (lost device, no memory) is the return value of collect, with
- * the batch handed back all the same and that error in each item that was not finished.
+ * submit until collect hands it back, with result or error in each item: an image that fails does
+ * not fail its neighbours. What fails as a whole (lost device, no memory) is the return value of
+ * collect, with the batch handed back all the same and that error in each item that was not
+ * finished.
  *
- * The functions below check both ways: what a backend gets is a batch it can compute, what the caller
- * gets is in each item a finite latent of the right shape or an error.
+ * The functions below check both ways: what a backend gets is a batch it can compute, what the
+ * caller gets is in each item a finite latent of the right shape or an error.
  */
 #ifndef LATENTD_ENCODER_ENCODER_H
 #define LATENTD_ENCODER_ENCODER_H
@@ -64,13 +65,15 @@ struct encoder_ops {
 	size_t (*capacity)(struct encoder *e);
 	int (*submit)(struct encoder *e, struct encode_batch *batch, struct error *err);
 	/*
-	 * Waits at most @timeout_ms (-1: as long as it takes) for a batch. A backend whose pollable is
-	 * -1 computes here, however long that takes.
+	 * Waits at most @timeout_ms (-1: as long as it takes) for a batch. A backend whose pollable
+	 * is -1 computes here, however long that takes.
 	 */
 	int (*collect)(struct encoder *e, int timeout_ms, struct encode_batch **done,
 		       struct error *err);
-	/* From any thread: batches in flight come back soon, unfinished items with ERR_TRANSIENT. What is
-	 * submitted afterwards is computed. */
+	/*
+	 * From any thread: batches in flight come back soon, unfinished items with ERR_TRANSIENT.
+	 * What is submitted afterwards is computed.
+	 */
 	void (*cancel)(struct encoder *e);
 	/* Readable when collect has something; -1 if it always has what submit took. */
 	int (*pollable)(struct encoder *e);
@@ -84,9 +87,9 @@ struct encoder {
 const struct encoder_caps *encoder_caps(const struct encoder *e);
 size_t encoder_capacity(struct encoder *e);
 /*
- * ERR_CONFIG: a size that is not a multiple of downscale, a posterior this encoder cannot give. ERR_BUG: an
- * empty batch, an item without pixels or with a latent or error from before. The batch stays the
- * caller's then.
+ * ERR_CONFIG: a size that is not a multiple of downscale, a posterior this encoder cannot give.
+ * ERR_BUG: an empty batch, an item without pixels or with a latent or error from before. The batch
+ * stays the caller's then.
  */
 int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *err);
 /* *done is the batch that is finished or failed, or NULL. */

@@ -1,6 +1,6 @@
 /*
- * Batches are numbered as they are submitted, and cancel only moves a mark: what has a smaller number is
- * cancelled. So cancel needs no lock, and what is submitted after it is computed.
+ * Batches are numbered as they are submitted, and cancel only moves a mark: what has a smaller
+ * number is cancelled. So cancel needs no lock, and what is submitted after it is computed.
  */
 #include "encoder/encoder_blocking.h"
 

@@ -1,6 +1,7 @@
 /*
- * Submit and collect around an engine that computes one image at a time in the calling thread: submit puts the
- * batch in a line, collect computes the oldest. Base of the backends that are such engines.
+ * Submit and collect around an engine that computes one image at a time in the calling thread:
+ * submit puts the batch in a line, collect computes the oldest. Base of the backends that are such
+ * engines.
  *
  *	struct my_encoder { struct encoder_blocking blocking; ... };
  *	encoder_blocking_init(&e->blocking, &my_ops, &caps, my_encode);
@@ -33,7 +34,7 @@ struct encoder_blocking {
 	struct ndarray scratch; /* of the moments of one item */
 	struct encode_batch *line[ENCODER_BLOCKING_MAX];
 	uint64_t collected; /* batches so far: the oldest in line has this number */
-	/* Numbers of batches: the next one submitted, and the first one that cancel does not concern. */
+	/* Numbers of batches: the next one to be submitted, the first one that is not cancelled. */
 	atomic_uint_fast64_t submitted, cancelled;
 };
 

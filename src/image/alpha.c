@@ -1,8 +1,8 @@
 #include "image/alpha.h"
 
 /*
- * Pillow (AlphaComposite.c) weighs with 7 extra bits and divides by 255 with rounding as
- * (t + t / 256) / 256. Over an opaque background its weights are alpha * 128 and its rest to 255 * 128.
+ * Pillow (AlphaComposite.c) weighs with 7 extra bits and divides by 255 with rounding as (t + t /
+ * 256) / 256. Over an opaque background its weights are alpha * 128 and its rest to 255 * 128.
  */
 #define WEIGHT_BITS 7
 

@@ -1,7 +1,7 @@
 /*
- * sd-scripts' own arithmetic, operation by operation, because a size that rounds differently is another
- * bucket: model_util.make_bucket_resolutions and BucketManager.select_bucket, get_crop_ltrb in
- * train_util. Python floats are doubles and int() truncates.
+ * sd-scripts' own arithmetic, operation by operation, because a size that rounds differently is
+ * another bucket: model_util.make_bucket_resolutions and BucketManager.select_bucket, get_crop_ltrb
+ * in train_util. Python floats are doubles and int() truncates.
  */
 #include "image/bucket.h"
 

@@ -32,7 +32,7 @@ struct bucket_placement {
 	size_t target_width, target_height;   /* the bucket */
 	size_t resized_width, resized_height; /* the whole image, scaled to cover it */
 	size_t crop_left, crop_top;	      /* of the target in the resized image */
-	double kohya_crop_ltrb[4]; /* sd-scripts get_crop_ltrb: not the crop, see bucketing.md */
+	double kohya_crop_ltrb[4];	      /* sd-scripts get_crop_ltrb, which is not the crop */
 };
 
 struct bucket_table;

@@ -20,8 +20,8 @@ size_t color_space_samples(enum color_space space)
 }
 
 /*
- * The profile describes how samples look: it is no device link, no abstract or named-colour profile. One
- * for other samples (grey in an RGB file) is refused by cmsCreateTransform.
+ * The profile describes how samples look: it is no device link, no abstract or named-colour
+ * profile. One for other samples (grey in an RGB file) is refused by cmsCreateTransform.
  */
 static bool describes_samples(cmsHPROFILE profile)
 {

@@ -1,6 +1,7 @@
 /*
- * Samples of a file's colour space to 8-bit sRGB, a row at a time: through the embedded ICC profile (lcms2,
- * relative colorimetric, black point compensation), or without one as Pillow's convert("RGB") does.
+ * Samples of a file's colour space to 8-bit sRGB, a row at a time: through the embedded ICC profile
+ * (lcms2, relative colorimetric, black point compensation), or without one as Pillow's
+ * convert("RGB") does.
  */
 #ifndef LATENTD_IMAGE_COLOR_H
 #define LATENTD_IMAGE_COLOR_H
@@ -22,8 +23,8 @@ struct color_converter;
 size_t color_space_samples(enum color_space space);
 
 /*
- * @profile may be NULL. A profile that is damaged, that is not for @space or that lcms cannot use is
- * ignored, as if there were none. Never NULL; free with color_converter_free (NULL is fine).
+ * @profile may be NULL. A profile that is damaged, that is not for @space or that lcms cannot use
+ * is ignored, as if there were none. Never NULL; free with color_converter_free (NULL is fine).
  */
 struct color_converter *color_converter_new(enum color_space space, const uint8_t *profile,
 					    size_t size);

@@ -1,6 +1,6 @@
 /*
- * The door: what comes in is checked here (kind, file size, picture size) before a decoder sees more than
- * the header.
+ * The door: what comes in is checked here (kind, file size, picture size) before a decoder sees
+ * more than the header.
  */
 #include "image/decode.h"
 
@@ -41,18 +41,22 @@ static int too_large(const struct image_header *h, size_t limit, const char *wha
 			  image_format_name(h->format), h->width, h->height, limit, what);
 }
 
-/* Adds the pixels, twice when they must be turned, to what the decoder said it needs. */
+/*
+ * Holds the limits, and turns what the decoder needs into the peak: the decoder beside the pixels,
+ * or later, when it is gone, the pixels beside their turned copy.
+ */
 static int check_size(struct image_header *h, const struct image_limits *limits, struct error *err)
 {
-	size_t pixels, bytes;
+	size_t pixels, bytes, decoding, turning;
 
 	if (h->width > limits->max_side || h->height > limits->max_side)
 		return too_large(h, limits->max_side, "a side", err);
 	if (!size_mul(h->width, h->height, &pixels) || pixels > limits->max_pixels)
 		return too_large(h, limits->max_pixels, "pixels", err);
-	if (!size_mul3(pixels, 3, h->orientation == 1 ? 1 : 2, &bytes) ||
-	    !size_add(h->decode_bytes, bytes, &h->decode_bytes))
+	if (!size_mul(pixels, 3, &bytes) || !size_add(bytes, h->decode_bytes, &decoding) ||
+	    !size_mul(bytes, h->orientation == 1 ? 1 : 2, &turning))
 		return too_large(h, SIZE_MAX, "bytes", err);
+	h->decode_bytes = decoding > turning ? decoding : turning;
 	return 0;
 }
 

@@ -7,19 +7,20 @@
  *	... reserve header.decode_bytes ...
  *	image_decode(bytes, size, &limits, &policy, &image, err)
  *
- * The format is found from the content, never from the name. Limits hold before memory is asked for.
- * All errors are ERR_DATA (or ERR_NOMEM) with one of the reasons:
+ * The format is found from the content, never from the name. Limits hold before memory is asked
+ * for. All errors are ERR_DATA (or ERR_NOMEM) with one of the reasons:
  *	empty          no bytes at all
  *	unsupported    an image of a kind this build does not read, or no image ("not an image file")
  *	truncated      the file ends before its last row
- *	corrupt        the decoder refuses the contents
+ *	corrupt        the decoder refuses the contents, or would fill damaged parts with grey
  *	too_large      over a limit of image_limits
+ *	bomb           a progressive JPEG of more than 100 scans
  *
  * What is decoded: JPEG by libjpeg-turbo with its defaults (accurate integer DCT, fancy
  * upsampling), PNG by libpng; grey becomes RGB, palettes are expanded, alpha is composited over the
  * background as Pillow's Image.alpha_composite does. EXIF orientation comes from JPEG APP1 and PNG
- * eXIf (`ImageOps.exif_transpose`). With COLOR_SRGB an embedded ICC profile is converted to sRGB by lcms2,
- * relative colorimetric with black point compensation; COLOR_IGNORE gives what Pillow gives.
+ * eXIf (`ImageOps.exif_transpose`). With COLOR_SRGB an embedded ICC profile is converted to sRGB by
+ * lcms2, relative colorimetric with black point compensation; COLOR_IGNORE gives what Pillow gives.
  */
 #ifndef LATENTD_IMAGE_DECODE_H
 #define LATENTD_IMAGE_DECODE_H

@@ -1,10 +1,10 @@
 /*
- * libjpeg reports errors by not returning. Everything that may call it runs as a `step` under guarded(),
- * owns nothing on its stack, and keeps what must be freed in struct jpeg_reader: the one jump target is
- * the one setjmp there.
+ * libjpeg reports errors by not returning. Everything that may call it runs as a `step` under
+ * guarded(), owns nothing on its stack, and keeps what must be freed in struct jpeg_reader: the one
+ * jump target is the one setjmp there.
  *
- * Warnings that mean damaged picture data are errors here: libjpeg would fill the rest with grey, and a grey
- * latent is worse than a quarantined file.
+ * Warnings that mean damaged picture data are errors here: libjpeg would fill the rest with grey,
+ * and a grey latent is worse than a quarantined file.
  */
 #include "image/decode_jpeg.h"
 
@@ -134,8 +134,8 @@ static int guarded(struct jpeg_reader *r, void (*step)(struct jpeg_reader *r))
 }
 
 /*
- * The contents of the marker that libjpeg has just met, without a copy: its source is the whole file
- * in memory.
+ * The contents of the marker that libjpeg has just met, without a copy: its source is the whole
+ * file in memory.
  */
 static struct span take_marker(j_decompress_ptr cinfo)
 {
@@ -224,7 +224,7 @@ static int reader_open(struct jpeg_reader *r, const uint8_t *bytes, size_t size,
 	}
 }
 
-/* One component's part of the picture in samples, rounded up to whole blocks and sampling factors. */
+/* One component's samples, rounded up to whole blocks and sampling factors. */
 static bool component_samples(const jpeg_component_info *c, size_t *samples)
 {
 	size_t across = (size_t)c->width_in_blocks + (size_t)c->h_samp_factor;

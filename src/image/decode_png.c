@@ -1,10 +1,11 @@
 /*
- * libpng reports errors by not returning. Everything that may call it runs as a `step` under guarded(),
- * owns nothing on its stack, and keeps what must be freed in struct png_reader.
+ * libpng reports errors by not returning. Everything that may call it runs as a `step` under
+ * guarded(), owns nothing on its stack, and keeps what must be freed in struct png_reader.
  *
  * libpng expands every kind of PNG to 8-bit grey or RGB, with or without alpha; colour is converted
  * first and composited then, so the background is always sRGB. 16 bits are cut to the high byte, as
- * Pillow does for RGB. (For 16-bit grey Pillow clips instead, which leaves white pictures; we do not.)
+ * Pillow does for RGB. (For 16-bit grey Pillow clips instead, which leaves white pictures; we do
+ * not.)
  */
 #include "image/decode_png.h"
 
@@ -218,7 +219,7 @@ static void step_rows(struct png_reader *r)
 	}
 }
 
-/* Rows beside the pixels: some for libpng, and the whole picture once more when it is interlaced. */
+/* Beside the pixels: some rows for libpng, the whole picture once more when it is interlaced. */
 int decode_png_header(const uint8_t *bytes, size_t size, struct image_header *header,
 		      struct error *err)
 {

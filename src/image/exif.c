@@ -1,7 +1,7 @@
 /*
- * A TIFF header (byte order, 42, offset of the first directory), then a directory: a count and entries of
- * 12 bytes (tag, type, count, value). Offsets count from the header. Only the first directory is read, and
- * only entries that lie wholly inside the block.
+ * A TIFF header (byte order, 42, offset of the first directory), then a directory: a count and
+ * entries of 12 bytes (tag, type, count, value). Offsets count from the header. Only the first
+ * directory is read, and only entries that lie wholly inside the block.
  */
 #include "image/exif.h"
 

@@ -9,7 +9,8 @@
 
 /*
  * The orientation tag of an EXIF block (a TIFF header and its first directory, with or without
- * "Exif\0\0" in front): 1 to 8; 1 when there is none, when it is nonsense, when the block is damaged.
+ * "Exif\0\0" in front): 1 to 8; 1 when there is none, when it is nonsense, when the block is
+ * damaged.
  */
 unsigned exif_orientation(const uint8_t *block, size_t size);
 

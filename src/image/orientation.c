@@ -1,6 +1,6 @@
 /*
- * Every orientation is a walk through the source with two constant steps: one per output column, one per
- * output row. The walk is done in square tiles, so that a transpose stays in the cache.
+ * Every orientation is a walk through the source with two constant steps: one per output column,
+ * one per output row. The walk is done in square tiles, so that a transpose stays in the cache.
  */
 #include "image/orientation.h"
 

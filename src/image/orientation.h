@@ -12,8 +12,8 @@
 bool orientation_swaps(unsigned orientation);
 
 /*
- * @orientation: the EXIF value, 1 to 8. Replaces the pixels (1: leaves them); needs room for a second
- * copy meanwhile. ERR_NOMEM leaves the image as it was.
+ * @orientation: the EXIF value, 1 to 8. Replaces the pixels (1: leaves them); needs room for a
+ * second copy meanwhile. ERR_NOMEM leaves the image as it was.
  */
 int orientation_apply(struct image *image, unsigned orientation, struct error *err);
 

@@ -1,6 +1,6 @@
 /*
- * What must be known of a PNG before libpng sees it: its size (so that limits hold first) and its EXIF
- * chunk, which may come after the pixels.
+ * What must be known of a PNG before libpng sees it: its size (so that limits hold first) and its
+ * EXIF chunk, which may come after the pixels.
  */
 #ifndef LATENTD_IMAGE_PNG_CHUNKS_H
 #define LATENTD_IMAGE_PNG_CHUNKS_H

@@ -1,8 +1,8 @@
 /*
- * Two passes over 8-bit samples. An axis holds, for every wanted output, which inputs it takes and their
- * weights; both come from Pillow's rules (Resample.c precompute_coeffs, normalize_coeffs_8bpc). The
- * horizontal pass runs only over the rows that the vertical pass reads. A pass that would change nothing
- * is left out, as Pillow does.
+ * Two passes over 8-bit samples. An axis holds, for every wanted output, which inputs it takes and
+ * their weights; both come from Pillow's rules (Resample.c precompute_coeffs,
+ * normalize_coeffs_8bpc). The horizontal pass runs only over the rows that the vertical pass reads.
+ * A pass that would change nothing is left out, as Pillow does.
  */
 #include "image/resample.h"
 

@@ -1,10 +1,10 @@
 /*
  * Resampling with the bytes of Pillow (src/libImaging/Resample.c): separable, support scaled when
- * shrinking, coefficients normalised in double and rounded to 22-bit fixed point, 8-bit intermediate
- * between the horizontal and the vertical pass.
+ * shrinking, coefficients normalised in double and rounded to 22-bit fixed point, 8-bit
+ * intermediate between the horizontal and the vertical pass.
  *
- * The result is a crop of what `image.resize((full_width, full_height), filter, box)` gives: each output
- * pixel depends only on its own coefficients, so only the wanted ones are computed.
+ * The result is a crop of what `image.resize((full_width, full_height), filter, box)` gives: each
+ * output pixel depends only on its own coefficients, so only the wanted ones are computed.
  */
 #ifndef LATENTD_IMAGE_RESAMPLE_H
 #define LATENTD_IMAGE_RESAMPLE_H
@@ -21,7 +21,7 @@ enum resample_filter {
 };
 
 struct resample_plan {
-	double box[4];			 /* source box left, top, right, bottom */
+	double box[4]; /* source box left, top, right, bottom; used in single precision */
 	size_t full_width, full_height;	 /* size the box is resized to */
 	size_t left, top, width, height; /* crop of that which is wanted */
 	enum resample_filter filter;
@@ -36,8 +36,8 @@ struct resample_plan resample_whole(const struct image *source, size_t width, si
 				    enum resample_filter filter);
 
 /*
- * @out: [plan->height][plan->width][3], the caller's memory. ERR_NOMEM, or ERR_BUG for a plan whose crop
- * or box leaves its frame.
+ * @out: [plan->height][plan->width][3], the caller's memory. ERR_NOMEM, or ERR_BUG for a plan
+ * whose crop or box leaves its frame.
  */
 int resample(const struct image *source, const struct resample_plan *plan, uint8_t *out,
 	     struct error *err);

@@ -6,7 +6,7 @@
 
 #include "image/decode.h"
 
-/* Finds the format. ERR_DATA `empty`, or `unsupported` with the name of the format or the first bytes. */
+/* ERR_DATA `empty`, or `unsupported` with the name of the format or the first bytes. */
 int sniff_format(const uint8_t *bytes, size_t size, enum image_format *format, struct error *err);
 
 #endif

@@ -37,17 +37,19 @@ struct source_ops {
 	const char *name; /* "folder", "memory" */
 
 	/*
-	 * The next entry, in an order that depends only on the names. SOURCE_END after the last one, and
-	 * from then on. A file that is there but cannot be examined (no permission, a dangling link) is
-	 * an entry with size, mtime and inode 0: opening it says what is wrong. After an error (ERR_IO,
-	 * ERR_TRANSIENT, ERR_NOMEM) the next call tries the same place again; nothing was passed over.
+	 * The next entry, in an order that depends only on the names. SOURCE_END after the last
+	 * one, and from then on. A file that is there but cannot be examined (no permission, a
+	 * dangling link) is an entry with size, mtime and inode 0: opening it says what is wrong.
+	 * After an error (ERR_IO, ERR_TRANSIENT, ERR_NOMEM) the next call tries the same place
+	 * again; nothing was passed over.
 	 */
 	int (*next)(struct source *s, struct source_entry *entry, struct error *err);
 
 	/*
 	 * A descriptor on the sample's bytes, positioned at 0, of a regular file. ERR_DATA:
-	 * `not_regular` (a FIFO, device or folder; nothing of it was opened), `unreadable` (permission, a
-	 * loop of links), `gone` (no longer there). ERR_TRANSIENT: no descriptors left, a stale handle.
+	 * `not_regular` (a FIFO, device or folder; nothing of it was opened), `unreadable`
+	 * (permission, a loop of links), `gone` (no longer there). ERR_TRANSIENT: no descriptors
+	 * left, a stale handle.
 	 */
 	int (*open_sample)(struct source *s, const char *path, struct error *err);
 
@@ -77,25 +79,27 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 /* NULL is fine. */
 void source_close(struct source *s);
 
-/* -- folder --------------------------------------------------------------------------------------- */
+/* -- folder ------------------------------------------------------------------------------------ */
 
 /*
- * Files with the extension of an image format (jpg jpeg jpe jfif png webp gif bmp tif tiff avif jxl heic
- * heif, any case; formats this build cannot decode are listed too, so that they are reported and not
- * silently left out), in all folders below @path, in byte order of their paths, hidden names (.x) left
- * out. Whatever has such a name is listed, except folders: opening a FIFO says `not_regular`.
- * Symbolic links to files are followed, to folders not.
+ * Files with the extension of an image format (jpg jpeg jpe jfif png webp gif bmp tif tiff avif jxl
+ * heic heif, any case; formats this build cannot decode are listed too, so that they are reported
+ * and not silently left out), in all folders below @path, in byte order of their paths, hidden
+ * names (.x) left out. Whatever has such a name is listed, except folders: opening a FIFO says
+ * `not_regular`. Symbolic links to files are followed, to folders not.
  *
- * Passed over and noted: a folder that may not be read or is gone, a link to a folder, folders more than
- * SOURCE_FOLDER_DEPTH deep. Memory is bounded by the names of one folder on each level; one descriptor is
- * held per level.
+ * Passed over and noted: a folder that may not be read or is gone, a link to a folder, folders more
+ * than SOURCE_FOLDER_DEPTH deep. Memory is bounded by the names of one folder on each level; one
+ * descriptor is held per level.
  */
 #define SOURCE_FOLDER_DEPTH 128
 
 struct source_folder_options {
 	bool recursive;
-	/* Called with one line for what is passed over or odd (a folder with an image's name). May be
-	 * NULL. */
+	/*
+	 * Called with one line for what is passed over or odd (a folder with an image's name). May
+	 * be NULL.
+	 */
 	void (*note)(void *arg, const char *line);
 	void *note_arg;
 };
@@ -104,7 +108,7 @@ struct source_folder_options {
 int source_folder_open(const char *path, const struct source_folder_options *options,
 		       struct source **out, struct error *err);
 
-/* -- memory: for tests ---------------------------------------------------------------------------- */
+/* -- memory: for tests ------------------------------------------------------------------------- */
 
 struct source_memory_file {
 	const char *path;

@@ -1,10 +1,10 @@
 /*
- * A walk with a stack of levels, one for each folder between the root and where it is. A level is read whole
- * and sorted when it is entered. Folders are kept as "name/": then the plain order of the names is the
- * byte order of the full paths ("a.jpg" before "a/b.jpg" before "a0.jpg").
+ * A walk with a stack of levels, one for each folder between the root and where it is. A level is
+ * read whole and sorted when it is entered. Folders are kept as "name/": then the plain order of
+ * the names is the byte order of the full paths ("a.jpg" before "a/b.jpg" before "a0.jpg").
  *
- * Samples are opened part by part from the root's descriptor: no link is followed to another folder, and
- * no path is too long.
+ * Samples are opened part by part from the root's descriptor: no link is followed to another
+ * folder, and no path is too long.
  */
 #include "source/source.h"
 
@@ -92,7 +92,7 @@ static int open_at(int dir, const char *name, int flags)
 	return fd;
 }
 
-/* -- listing -------------------------------------------------------------------------------------- */
+/* -- listing ----------------------------------------------------------------------------------- */
 
 static void level_release(struct level *level)
 {
@@ -306,7 +306,7 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 	return SOURCE_END;
 }
 
-/* -- opening -------------------------------------------------------------------------------------- */
+/* -- opening ----------------------------------------------------------------------------------- */
 
 static int open_error(struct error *err, const char *path)
 {
@@ -405,7 +405,7 @@ static int source_folder_caption(struct source *s, const char *path, struct buff
 	return 0;
 }
 
-/* -- open and close ------------------------------------------------------------------------------- */
+/* -- open and close ---------------------------------------------------------------------------- */
 
 static void source_folder_close(struct source *s)
 {

@@ -7,8 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Length of @path without its extension: the last dot of the base name and what follows it. A dot that
- * begins the base name begins no extension. */
+/*
+ * Length of @path without its extension: the last dot of the base name and what follows it. A dot
+ * that begins the base name begins no extension.
+ */
 size_t source_path_stem(const char *path);
 
 /* Whether the extension is one of an image format, decodable by this build or not, in any case. */

@@ -130,8 +130,7 @@ static bool grow_map(size_t *size, size_t height, size_t width, size_t channels)
 	size_t floats, bytes;
 
 	if (!size_mul3(height, width, channels, &floats) ||
-	    !size_mul(floats, ARENA_MAPS * sizeof(float), &bytes) ||
-	    !size_add(bytes, 4096, &bytes))
+	    !size_mul(floats, ARENA_MAPS * sizeof(float), &bytes) || !size_add(bytes, 4096, &bytes))
 		return false;
 	floats = align_floats(floats);
 	if (floats > *size)

@@ -41,10 +41,10 @@ void conv2d_naive(float *out, const float *in, size_t height, size_t width,
 	for (size_t y = 0; y < out_height; y++) {
 		for (size_t x = 0; x < out_width; x++) {
 			for (size_t o = 0; o < s->out; o++)
-				*out++ = (float)((double)bias[o] +
-						 conv_window(in, height, width, s,
-							     weight + o * filter, y * s->stride,
-							     x * s->stride));
+				*out++ =
+				    (float)((double)bias[o] +
+					    conv_window(in, height, width, s, weight + o * filter,
+							y * s->stride, x * s->stride));
 		}
 	}
 }

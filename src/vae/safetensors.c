@@ -18,9 +18,9 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensor data is read as it lies");
 
-enum { ST_PREFIX = 8 };			      /* u64 length of the header */
-#define ST_HEADER_LIMIT ((size_t)100 << 20)   /* the limit of the reference implementation */
-#define ST_CHUNK	((size_t)32768)	      /* values converted at a time */
+enum { ST_PREFIX = 8 };			    /* u64 length of the header */
+#define ST_HEADER_LIMIT ((size_t)100 << 20) /* the limit of the reference implementation */
+#define ST_CHUNK	((size_t)32768)	    /* values converted at a time */
 
 struct safetensors {
 	int fd;		      /* -1: in memory */
@@ -37,11 +37,11 @@ static const struct {
 	enum safetensors_dtype dtype;
 	size_t size;
 } st_dtypes[] = {
-    {"F32", ST_F32, 4},	       {"F16", ST_F16, 2},	  {"BF16", ST_BF16, 2},
-    {"F64", ST_OTHER, 8},      {"I64", ST_OTHER, 8},	  {"U64", ST_OTHER, 8},
-    {"I32", ST_OTHER, 4},      {"U32", ST_OTHER, 4},	  {"I16", ST_OTHER, 2},
-    {"U16", ST_OTHER, 2},      {"I8", ST_OTHER, 1},	  {"U8", ST_OTHER, 1},
-    {"BOOL", ST_OTHER, 1},     {"F8_E4M3", ST_OTHER, 1},  {"F8_E5M2", ST_OTHER, 1},
+    {"F32", ST_F32, 4},	      {"F16", ST_F16, 2},	{"BF16", ST_BF16, 2},
+    {"F64", ST_OTHER, 8},     {"I64", ST_OTHER, 8},	{"U64", ST_OTHER, 8},
+    {"I32", ST_OTHER, 4},     {"U32", ST_OTHER, 4},	{"I16", ST_OTHER, 2},
+    {"U16", ST_OTHER, 2},     {"I8", ST_OTHER, 1},	{"U8", ST_OTHER, 1},
+    {"BOOL", ST_OTHER, 1},    {"F8_E4M3", ST_OTHER, 1}, {"F8_E5M2", ST_OTHER, 1},
     {"F8_E8M0", ST_OTHER, 1},
 };
 
@@ -109,7 +109,8 @@ static int st_parse_offsets(const struct safetensors *file, struct safetensor *t
 
 	if (json_array_size(offsets) != 2 || !json_size(json_array_get(offsets, 0), &begin) ||
 	    !json_size(json_array_get(offsets, 1), &end))
-		return st_bad_tensor(file, t->name, err, "data_offsets are no two numbers from 0 on");
+		return st_bad_tensor(file, t->name, err,
+				     "data_offsets are no two numbers from 0 on");
 	if (begin > end)
 		return st_bad_tensor(file, t->name, err, "data_offsets run backwards");
 	if (end > file->size - data_start)
@@ -120,8 +121,8 @@ static int st_parse_offsets(const struct safetensors *file, struct safetensor *t
 	return 0;
 }
 
-static int st_parse_tensor(const struct safetensors *file, struct safetensor *t, const json_t *entry,
-			   size_t data_start, struct error *err)
+static int st_parse_tensor(const struct safetensors *file, struct safetensor *t,
+			   const json_t *entry, size_t data_start, struct error *err)
 {
 	const char *dtype = json_string_value(json_object_get(entry, "dtype"));
 	size_t want, element = 0;
@@ -219,7 +220,8 @@ static int st_read_header(struct safetensors *file, struct error *err)
 		return error_wrap(err, "%s", file->name);
 	length = get_u64le(prefix);
 	if (length > ST_HEADER_LIMIT)
-		return st_bad(file, err, "not a .safetensors file (header length beyond any limit)");
+		return st_bad(file, err,
+			      "not a .safetensors file (header length beyond any limit)");
 	if (length > file->size - ST_PREFIX)
 		return st_bad(file, err, "the header lies beyond the end of the file (truncated?)");
 	if (buffer_reserve(&text, length, err) < 0)

@@ -85,7 +85,8 @@ static int read_number(const struct config_reader *r, const char *key, bool *has
 }
 
 /* A key that may only have one value; @required: it must be there. */
-static int read_word(const struct config_reader *r, const char *key, const char *word, bool required)
+static int read_word(const struct config_reader *r, const char *key, const char *word,
+		     bool required)
 {
 	const json_t *value = json_object_get(r->root, key);
 	const char *text = json_string_value(value);

@@ -2,10 +2,10 @@
  * The layers on oneDNN's C API, versions 2 and 3; the only file that includes its header.
  *
  * Maps are plain NHWC, so that nothing is reordered between layers. A convolution's primitive (the
- * compiled kernel) depends on the layer's shape and on the size of the map, not on its weights: layers
- * of one shape share it, and a bounded number is kept, the least recently used one leaving first. Each layer holds its
- * weights in the layout that its primitives ask for: one copy, or one for each layout where sizes
- * differ in it.
+ * compiled kernel) depends on the layer's shape and on the map's size, not on its weights: layers of
+ * one shape share it. A few sizes' worth of primitives is kept, the least recently used leaving first:
+ * each size costs megabytes of code, and compiling it again milliseconds. Each layer holds its weights
+ * in the layout that its primitives ask for, which hardly ever depends on the map's size.
  */
 #include "vae/vae_engine.h"
 
@@ -17,15 +17,25 @@
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <oneapi/dnnl/dnnl_debug.h>
+#include <stdint.h>
 #include <string.h>
 
 enum {
-	MAX_PRIMITIVES = 256, /* a standard encoder has 20 for each size of image */
-	MAX_LAYOUTS = 4,
-	MAX_QUERIES = 256,		/* of attention at once */
-	MAX_SCORES = 2 * 1024 * 1024,	/* 8 MiB: queries at once * tokens */
+	MAX_PRIMITIVES = 64, /* a standard encoder has 20 for each size of image */
+	MAX_LAYOUTS = 3,
+	NOMINAL_SIZE = 64,	      /* of the map that decides the first layout of weights */
+	MAX_QUERIES = 256,	      /* of attention at once */
+	MAX_SCORES = 2 * 1024 * 1024, /* queries at once * tokens: 8 MiB */
 	ALIGNMENT = 64,
 };
+
+/* For functions that return a status: on with it, or back. */
+#define TRY(call)                                                                                  \
+	do {                                                                                       \
+		dnnl_status_t try_status_ = (call);                                                \
+		if (try_status_ != dnnl_success)                                                   \
+			return try_status_;                                                        \
+	} while (0)
 
 /* -- what differs between oneDNN 2 and 3 ---------------------------------------------------------- */
 
@@ -35,7 +45,7 @@ typedef const_dnnl_memory_desc_t md_ref;
 typedef const dnnl_memory_desc_t *md_ref;
 #endif
 
-/* A memory descriptor that is owned. */
+/* A memory descriptor that is owned: opaque since version 3, a plain struct before. */
 struct md {
 	dnnl_memory_desc_t desc;
 };
@@ -91,40 +101,74 @@ static dnnl_status_t conv_desc_create(dnnl_primitive_desc_t *out, dnnl_engine_t 
 	    strides, no_dilation, before, after, attr);
 #else
 	dnnl_convolution_desc_t desc;
-	dnnl_status_t status = dnnl_convolution_forward_desc_init(
-	    &desc, dnnl_forward_inference, dnnl_convolution_direct, src, weights, bias, dst,
-	    strides, before, after);
 
-	if (status != dnnl_success)
-		return status;
+	TRY(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_inference,
+					       dnnl_convolution_direct, src, weights, bias, dst,
+					       strides, before, after));
 	return dnnl_primitive_desc_create(out, &desc, attr, engine, NULL);
 #endif
 }
 
 /* -- types --------------------------------------------------------------------------------------- */
 
-/* What a primitive was compiled for. */
+static void desc_release(dnnl_primitive_desc_t *desc)
+{
+	if (*desc)
+		dnnl_primitive_desc_destroy(*desc);
+}
+
+static void attr_release(dnnl_primitive_attr_t *attr)
+{
+	if (*attr)
+		dnnl_primitive_attr_destroy(*attr);
+}
+
+static void post_ops_release(dnnl_post_ops_t *ops)
+{
+	if (*ops)
+		dnnl_post_ops_destroy(*ops);
+}
+
+static void primitive_release(dnnl_primitive_t *primitive)
+{
+	if (*primitive)
+		dnnl_primitive_destroy(*primitive);
+}
+
+static void memory_release(dnnl_memory_t *memory)
+{
+	if (*memory)
+		dnnl_memory_destroy(*memory);
+}
+
+#define cleanup_md	  cleanup_with(md_release)
+#define cleanup_desc	  cleanup_with(desc_release)
+#define cleanup_attr	  cleanup_with(attr_release)
+#define cleanup_post_ops  cleanup_with(post_ops_release)
+#define cleanup_primitive cleanup_with(primitive_release)
+#define cleanup_memory	  cleanup_with(memory_release)
+
+/* What a convolution is compiled for. */
 struct conv_key {
 	struct conv_shape shape;
 	size_t height, width;
 	bool accumulate;
 };
 
-struct conv_primitive {
+/* A compiled convolution; the data handles of its memories are set for each run. */
+struct conv_kernel {
 	struct conv_key key;
 	size_t last_used;
-	dnnl_primitive_t primitive;
 	dnnl_primitive_desc_t desc;
-	dnnl_memory_t src, dst, scratch; /* handles are set for each run */
+	dnnl_primitive_t primitive;
+	dnnl_memory_t src, dst, scratch;
 	size_t scratch_size;
 };
 
 struct onednn_conv {
 	struct vae_conv base;
-	float *bias;
-	dnnl_memory_t bias_memory;
-	dnnl_memory_t plain;		      /* as PyTorch has it, until a layout is known */
-	dnnl_memory_t layouts[MAX_LAYOUTS];
+	dnnl_memory_t bias;
+	dnnl_memory_t layouts[MAX_LAYOUTS]; /* of the weights; at least one */
 	size_t n_layouts;
 };
 
@@ -133,8 +177,8 @@ struct onednn_engine {
 	size_t threads;
 	dnnl_engine_t engine;
 	dnnl_stream_t stream;
-	struct conv_primitive primitives[MAX_PRIMITIVES];
-	size_t n_primitives, clock;
+	struct conv_kernel kernels[MAX_PRIMITIVES];
+	size_t n_kernels, clock;
 	void *scratch; /* of convolutions, norms and attention, one after the other */
 	size_t scratch_size;
 };
@@ -171,101 +215,78 @@ static int want_scratch(struct onednn_engine *e, size_t bytes, struct error *err
 	return 0;
 }
 
-/* -- primitives ---------------------------------------------------------------------------------- */
+/* -- kernels ------------------------------------------------------------------------------------- */
 
-static void primitive_release(struct conv_primitive *p)
-{
-	if (p->src)
-		dnnl_memory_destroy(p->src);
-	if (p->dst)
-		dnnl_memory_destroy(p->dst);
-	if (p->scratch)
-		dnnl_memory_destroy(p->scratch);
-	if (p->primitive)
-		dnnl_primitive_destroy(p->primitive);
-	if (p->desc)
-		dnnl_primitive_desc_destroy(p->desc);
-	memset(p, 0, sizeof(*p));
-}
-
-/* Scratch memory is ours (@attr says so); the residual sum is a post-op. */
+/* The scratchpad is ours; the residual sum is a post-op. */
 static dnnl_status_t attr_create(bool accumulate, dnnl_primitive_attr_t *out)
 {
-	dnnl_post_ops_t ops = NULL;
-	dnnl_status_t s = dnnl_primitive_attr_create(out);
+	cleanup_attr dnnl_primitive_attr_t attr = NULL;
+	cleanup_post_ops dnnl_post_ops_t ops = NULL;
 
-	if (s == dnnl_success)
-		s = dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
-	if (s != dnnl_success || !accumulate)
-		return s;
-	s = dnnl_post_ops_create(&ops);
-	if (s == dnnl_success)
-		s = append_sum(ops);
-	if (s == dnnl_success)
-		s = dnnl_primitive_attr_set_post_ops(*out, ops);
-	if (ops)
-		dnnl_post_ops_destroy(ops);
-	return s;
+	TRY(dnnl_primitive_attr_create(&attr));
+	TRY(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+	if (accumulate) {
+		TRY(dnnl_post_ops_create(&ops));
+		TRY(append_sum(ops));
+		TRY(dnnl_primitive_attr_set_post_ops(attr, ops));
+	}
+	*out = TAKE(attr);
+	return dnnl_success;
 }
 
-static dnnl_status_t primitive_desc_create(const struct onednn_engine *e,
-					   const struct conv_key *key, dnnl_primitive_desc_t *out)
+static dnnl_status_t kernel_desc(const struct onednn_engine *e, const struct conv_key *key,
+				 dnnl_primitive_desc_t *out)
 {
 	const struct conv_shape *c = &key->shape;
-	dnnl_dim_t k = (dnnl_dim_t)c->kernel, in = (dnnl_dim_t)c->in, channels = (dnnl_dim_t)c->out;
-	dnnl_dims_t src_dims = {1, in, (dnnl_dim_t)key->height, (dnnl_dim_t)key->width};
+	dnnl_dim_t k = (dnnl_dim_t)c->kernel, channels = (dnnl_dim_t)c->out;
+	dnnl_dims_t src_dims = {1, (dnnl_dim_t)c->in, (dnnl_dim_t)key->height,
+				(dnnl_dim_t)key->width};
 	dnnl_dims_t dst_dims = {1, channels, (dnnl_dim_t)conv_out_size(c, key->height),
 				(dnnl_dim_t)conv_out_size(c, key->width)};
-	dnnl_dims_t weight_dims = {channels, in, k, k}, bias_dims = {channels};
+	dnnl_dims_t weight_dims = {channels, (dnnl_dim_t)c->in, k, k}, bias_dims = {channels};
 	dnnl_dims_t strides = {(dnnl_dim_t)c->stride, (dnnl_dim_t)c->stride};
 	dnnl_dims_t before = {(dnnl_dim_t)c->pad_before, (dnnl_dim_t)c->pad_before};
 	dnnl_dims_t after = {(dnnl_dim_t)c->pad_after, (dnnl_dim_t)c->pad_after};
-	struct md src = {0}, dst = {0}, weights = {0}, bias = {0};
-	dnnl_primitive_attr_t attr = NULL;
-	dnnl_status_t s = attr_create(key->accumulate, &attr);
+	cleanup_md struct md src = {0}, dst = {0}, weights = {0}, bias = {0};
+	cleanup_attr dnnl_primitive_attr_t attr = NULL;
 
-	if (s == dnnl_success)
-		s = md_init(&src, 4, src_dims, dnnl_nhwc);
-	if (s == dnnl_success)
-		s = md_init(&dst, 4, dst_dims, dnnl_nhwc);
-	if (s == dnnl_success)
-		s = md_init(&weights, 4, weight_dims, dnnl_format_tag_any);
-	if (s == dnnl_success)
-		s = md_init(&bias, 1, bias_dims, dnnl_x);
-	if (s == dnnl_success)
-		s = conv_desc_create(out, e->engine, md_get(&src), md_get(&weights), md_get(&bias),
-				     md_get(&dst), strides, before, after, attr);
-	md_release(&src);
-	md_release(&dst);
-	md_release(&weights);
-	md_release(&bias);
-	if (attr)
-		dnnl_primitive_attr_destroy(attr);
-	return s;
+	TRY(attr_create(key->accumulate, &attr));
+	TRY(md_init(&src, 4, src_dims, dnnl_nhwc));
+	TRY(md_init(&dst, 4, dst_dims, dnnl_nhwc));
+	TRY(md_init(&weights, 4, weight_dims, dnnl_format_tag_any));
+	TRY(md_init(&bias, 1, bias_dims, dnnl_x));
+	return conv_desc_create(out, e->engine, md_get(&src), md_get(&weights), md_get(&bias),
+				md_get(&dst), strides, before, after, attr);
 }
 
-static dnnl_status_t primitive_init(const struct onednn_engine *e, const struct conv_key *key,
-				    struct conv_primitive *p)
+static dnnl_status_t kernel_memory(const struct onednn_engine *e, const struct conv_kernel *k,
+				   dnnl_query_t which, dnnl_memory_t *out)
 {
-	md_ref scratch;
-	dnnl_status_t s = primitive_desc_create(e, key, &p->desc);
+	return dnnl_memory_create(out, dnnl_primitive_desc_query_md(k->desc, which, 0), e->engine,
+				  DNNL_MEMORY_NONE);
+}
 
-	p->key = *key;
-	if (s == dnnl_success)
-		s = dnnl_primitive_create(&p->primitive, p->desc);
-	if (s == dnnl_success)
-		s = dnnl_memory_create(&p->src,
-				       dnnl_primitive_desc_query_md(p->desc, dnnl_query_src_md, 0),
-				       e->engine, DNNL_MEMORY_NONE);
-	if (s == dnnl_success)
-		s = dnnl_memory_create(&p->dst,
-				       dnnl_primitive_desc_query_md(p->desc, dnnl_query_dst_md, 0),
-				       e->engine, DNNL_MEMORY_NONE);
-	if (s != dnnl_success)
-		return s;
-	scratch = dnnl_primitive_desc_query_md(p->desc, dnnl_query_scratchpad_md, 0);
-	p->scratch_size = dnnl_memory_desc_get_size(scratch);
-	return dnnl_memory_create(&p->scratch, scratch, e->engine, DNNL_MEMORY_NONE);
+static dnnl_status_t kernel_init(const struct onednn_engine *e, const struct conv_key *key,
+				 struct conv_kernel *k)
+{
+	k->key = *key;
+	TRY(kernel_desc(e, key, &k->desc));
+	TRY(dnnl_primitive_create(&k->primitive, k->desc));
+	TRY(kernel_memory(e, k, dnnl_query_src_md, &k->src));
+	TRY(kernel_memory(e, k, dnnl_query_dst_md, &k->dst));
+	TRY(kernel_memory(e, k, dnnl_query_scratchpad_md, &k->scratch));
+	k->scratch_size = dnnl_memory_desc_get_size(
+	    dnnl_primitive_desc_query_md(k->desc, dnnl_query_scratchpad_md, 0));
+	return dnnl_success;
+}
+
+static void kernel_release(struct conv_kernel *k)
+{
+	memory_release(&k->src);
+	memory_release(&k->dst);
+	memory_release(&k->scratch);
+	primitive_release(&k->primitive);
+	desc_release(&k->desc);
 }
 
 static bool same_key(const struct conv_key *a, const struct conv_key *b)
@@ -277,163 +298,109 @@ static bool same_key(const struct conv_key *a, const struct conv_key *b)
 	       a->width == b->width && a->accumulate == b->accumulate;
 }
 
-/* The kept primitive for @key, or a new one; NULL with *err. It is the engine's. */
-static struct conv_primitive *primitive_get(struct onednn_engine *e, const struct conv_key *key,
-					    struct error *err)
+/* The kept kernel for @key, or a new one; NULL with *err. It is the engine's. */
+static struct conv_kernel *kernel_get(struct onednn_engine *e, const struct conv_key *key,
+				      struct error *err)
 {
-	struct conv_primitive fresh = {0}, *oldest = e->primitives;
+	struct conv_kernel fresh = {0}, *place = e->kernels;
 	dnnl_status_t s;
 
-	for (size_t i = 0; i < e->n_primitives; i++) {
-		struct conv_primitive *p = &e->primitives[i];
+	for (size_t i = 0; i < e->n_kernels; i++) {
+		struct conv_kernel *k = &e->kernels[i];
 
-		if (same_key(&p->key, key)) {
-			p->last_used = ++e->clock;
-			return p;
+		if (same_key(&k->key, key)) {
+			k->last_used = ++e->clock;
+			return k;
 		}
-		if (p->last_used < oldest->last_used)
-			oldest = p;
+		if (k->last_used < place->last_used)
+			place = k;
 	}
-	s = primitive_init(e, key, &fresh);
+	s = kernel_init(e, key, &fresh);
 	if (s != dnnl_success) {
-		primitive_release(&fresh);
+		kernel_release(&fresh);
 		failed(s, "compile a convolution", err);
 		return NULL;
 	}
-	if (e->n_primitives < MAX_PRIMITIVES)
-		oldest = &e->primitives[e->n_primitives++];
+	if (e->n_kernels < MAX_PRIMITIVES)
+		place = &e->kernels[e->n_kernels++];
 	else
-		primitive_release(oldest);
-	*oldest = fresh;
-	oldest->last_used = ++e->clock;
-	return oldest;
+		kernel_release(place);
+	*place = fresh;
+	place->last_used = ++e->clock;
+	return place;
 }
 
 /* -- weights ------------------------------------------------------------------------------------- */
 
-static void onednn_conv_free(struct vae_engine *engine, struct vae_conv *base)
+/* A copy of @from in the layout @want. */
+static dnnl_status_t reorder(const struct onednn_engine *e, dnnl_memory_t from, md_ref want,
+			     dnnl_memory_t *out)
 {
-	struct onednn_conv *conv = (struct onednn_conv *)base;
+	cleanup_memory dnnl_memory_t to = NULL;
+	cleanup_desc dnnl_primitive_desc_t desc = NULL;
+	cleanup_primitive dnnl_primitive_t primitive = NULL;
+	dnnl_exec_arg_t args[2];
+	md_ref have;
 
-	(void)engine;
-	if (!conv)
-		return;
-	for (size_t i = 0; i < conv->n_layouts; i++)
-		dnnl_memory_destroy(conv->layouts[i]);
-	if (conv->plain)
-		dnnl_memory_destroy(conv->plain);
-	if (conv->bias_memory)
-		dnnl_memory_destroy(conv->bias_memory);
-	free(conv->bias);
-	free(conv);
-}
-
-/* Weights and bias as they come, in memory of oneDNN's own. */
-static dnnl_status_t weights_copy(const struct onednn_engine *e, struct onednn_conv *conv,
-				  const float *weight, const float *bias)
-{
-	const struct conv_shape *c = &conv->base.shape;
-	dnnl_dim_t k = (dnnl_dim_t)c->kernel;
-	dnnl_dims_t weight_dims = {(dnnl_dim_t)c->out, (dnnl_dim_t)c->in, k, k};
-	dnnl_dims_t bias_dims = {(dnnl_dim_t)c->out};
-	struct md weight_md = {0}, bias_md = {0};
-	void *data = NULL;
-	dnnl_status_t s = md_init(&weight_md, 4, weight_dims, dnnl_oihw);
-
-	if (s == dnnl_success)
-		s = md_init(&bias_md, 1, bias_dims, dnnl_x);
-	if (s == dnnl_success)
-		s = dnnl_memory_create(&conv->plain, md_get(&weight_md), e->engine,
-				       DNNL_MEMORY_ALLOCATE);
-	if (s == dnnl_success)
-		s = dnnl_memory_get_data_handle(conv->plain, &data);
-	if (s == dnnl_success) {
-		memcpy(data, weight, c->out * c->in * c->kernel * c->kernel * sizeof(float));
-		memcpy(conv->bias, bias, c->out * sizeof(float));
-		s = dnnl_memory_create(&conv->bias_memory, md_get(&bias_md), e->engine, conv->bias);
-	}
-	md_release(&weight_md);
-	md_release(&bias_md);
-	return s;
-}
-
-static int onednn_conv_new(struct vae_engine *engine, const struct conv_shape *shape,
-			   const float *weight, const float *bias, struct vae_conv **out,
-			   struct error *err)
-{
-	struct onednn_conv *conv = xcalloc(1, sizeof(*conv));
-	dnnl_status_t s;
-
-	conv->base.shape = *shape;
-	conv->bias = xcalloc(shape->out, sizeof(float));
-	s = weights_copy(onednn(engine), conv, weight, bias);
-	if (s != dnnl_success) {
-		onednn_conv_free(engine, &conv->base);
-		return failed(s, "copy weights", err);
-	}
-	*out = &conv->base;
-	return 0;
-}
-
-static dnnl_status_t reorder(const struct onednn_engine *e, dnnl_memory_t from, dnnl_memory_t to)
-{
-	dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-	dnnl_primitive_desc_t desc = NULL;
-	dnnl_primitive_t primitive = NULL;
-	md_ref from_md, to_md;
-	dnnl_status_t s = dnnl_memory_get_memory_desc(from, &from_md);
-
-	if (s == dnnl_success)
-		s = dnnl_memory_get_memory_desc(to, &to_md);
-	if (s == dnnl_success)
-		s = dnnl_reorder_primitive_desc_create(&desc, from_md, e->engine, to_md, e->engine,
-						       NULL);
-	if (s == dnnl_success)
-		s = dnnl_primitive_create(&primitive, desc);
-	if (s == dnnl_success)
-		s = dnnl_primitive_execute(primitive, e->stream, 2, args);
-	if (s == dnnl_success)
-		s = dnnl_stream_wait(e->stream);
-	if (primitive)
-		dnnl_primitive_destroy(primitive);
-	if (desc)
-		dnnl_primitive_desc_destroy(desc);
-	return s;
+	TRY(dnnl_memory_create(&to, want, e->engine, DNNL_MEMORY_ALLOCATE));
+	TRY(dnnl_memory_get_memory_desc(from, &have));
+	TRY(dnnl_reorder_primitive_desc_create(&desc, have, e->engine, want, e->engine, NULL));
+	TRY(dnnl_primitive_create(&primitive, desc));
+	args[0] = (dnnl_exec_arg_t){DNNL_ARG_FROM, from};
+	args[1] = (dnnl_exec_arg_t){DNNL_ARG_TO, to};
+	TRY(dnnl_primitive_execute(primitive, e->stream, 2, args));
+	TRY(dnnl_stream_wait(e->stream));
+	*out = TAKE(to);
+	return dnnl_success;
 }
 
 /* The layer's weights in the layout @want, made now if it is the first to ask. */
 static dnnl_status_t weights_get(const struct onednn_engine *e, struct onednn_conv *conv,
 				 md_ref want, dnnl_memory_t *out)
 {
-	dnnl_memory_t fresh = NULL;
-	dnnl_status_t s;
+	dnnl_memory_t fresh;
 
 	for (size_t i = 0; i < conv->n_layouts; i++) {
 		md_ref have;
 
-		s = dnnl_memory_get_memory_desc(conv->layouts[i], &have);
-		if (s != dnnl_success)
-			return s;
+		TRY(dnnl_memory_get_memory_desc(conv->layouts[i], &have));
 		if (dnnl_memory_desc_equal(have, want)) {
 			*out = conv->layouts[i];
 			return dnnl_success;
 		}
 	}
-	if (conv->n_layouts == MAX_LAYOUTS) /* the last one's place is good enough */
+	TRY(reorder(e, conv->layouts[0], want, &fresh));
+	if (conv->n_layouts == MAX_LAYOUTS)
 		dnnl_memory_destroy(conv->layouts[--conv->n_layouts]);
-	s = dnnl_memory_create(&fresh, want, e->engine, DNNL_MEMORY_ALLOCATE);
-	if (s != dnnl_success)
-		return s;
-	s = reorder(e, conv->plain ? conv->plain : conv->layouts[0], fresh);
-	if (s != dnnl_success) {
-		dnnl_memory_destroy(fresh);
-		return s;
-	}
-	if (conv->plain)
-		dnnl_memory_destroy(conv->plain);
-	conv->plain = NULL;
 	conv->layouts[conv->n_layouts++] = fresh;
 	*out = fresh;
+	return dnnl_success;
+}
+
+/* Weights and bias from what PyTorch has, the weights as a map of nominal size wants them. */
+static dnnl_status_t weights_init(const struct onednn_engine *e, struct onednn_conv *conv,
+				  const float *weight, const float *bias)
+{
+	const struct conv_shape *c = &conv->base.shape;
+	struct conv_key nominal = {*c, NOMINAL_SIZE, NOMINAL_SIZE, false};
+	dnnl_dim_t k = (dnnl_dim_t)c->kernel;
+	dnnl_dims_t weight_dims = {(dnnl_dim_t)c->out, (dnnl_dim_t)c->in, k, k};
+	dnnl_dims_t bias_dims = {(dnnl_dim_t)c->out};
+	cleanup_md struct md weight_md = {0}, bias_md = {0};
+	cleanup_memory dnnl_memory_t plain_weight = NULL, plain_bias = NULL;
+	cleanup_desc dnnl_primitive_desc_t desc = NULL;
+
+	TRY(md_init(&weight_md, 4, weight_dims, dnnl_oihw));
+	TRY(md_init(&bias_md, 1, bias_dims, dnnl_x));
+	/* the API has no const; a reorder does not write its source */
+	TRY(dnnl_memory_create(&plain_weight, md_get(&weight_md), e->engine,
+			       (void *)(uintptr_t)weight));
+	TRY(dnnl_memory_create(&plain_bias, md_get(&bias_md), e->engine, (void *)(uintptr_t)bias));
+	TRY(kernel_desc(e, &nominal, &desc));
+	TRY(reorder(e, plain_bias, md_get(&bias_md), &conv->bias));
+	TRY(reorder(e, plain_weight, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
+		    &conv->layouts[0]));
+	conv->n_layouts = 1;
 	return dnnl_success;
 }
 
@@ -445,8 +412,8 @@ static void onednn_close(struct vae_engine *engine)
 
 	if (!e)
 		return;
-	for (size_t i = 0; i < e->n_primitives; i++)
-		primitive_release(&e->primitives[i]);
+	for (size_t i = 0; i < e->n_kernels; i++)
+		kernel_release(&e->kernels[i]);
 	if (e->stream)
 		dnnl_stream_destroy(e->stream);
 	if (e->engine)
@@ -458,10 +425,13 @@ static void onednn_close(struct vae_engine *engine)
 static int onednn_open(size_t threads, struct vae_engine **out, struct error *err)
 {
 	struct onednn_engine *e = xcalloc(1, sizeof(*e));
-	dnnl_status_t s = dnnl_engine_create(&e->engine, dnnl_cpu, 0);
+	/* oneDNN's own cache would keep every kernel ever compiled, up to 1024 */
+	dnnl_status_t s = dnnl_set_primitive_cache_capacity(0);
 
 	e->base.ops = &vae_engine_onednn;
 	e->threads = threads ? threads : (size_t)omp_get_num_procs();
+	if (s == dnnl_success)
+		s = dnnl_engine_create(&e->engine, dnnl_cpu, 0);
 	if (s == dnnl_success)
 		s = dnnl_stream_create(&e->stream, e->engine, dnnl_stream_default_flags);
 	if (s != dnnl_success) {
@@ -472,48 +442,75 @@ static int onednn_open(size_t threads, struct vae_engine **out, struct error *er
 	return 0;
 }
 
-static dnnl_status_t conv_execute(struct onednn_engine *e, const struct onednn_conv *conv,
-				  struct conv_primitive *p, dnnl_memory_t weights, float *out,
-				  const float *in)
+static void onednn_conv_free(struct vae_engine *engine, struct vae_conv *base)
 {
-	dnnl_exec_arg_t args[] = {
-	    {DNNL_ARG_SRC, p->src},   {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_BIAS, conv->bias_memory},
-	    {DNNL_ARG_DST, p->dst},   {DNNL_ARG_SCRATCHPAD, p->scratch},
-	};
-	/* the API has no const; a convolution does not write its source */
-	dnnl_status_t s = dnnl_memory_set_data_handle(p->src, (void *)(uintptr_t)in);
+	struct onednn_conv *conv = (struct onednn_conv *)base;
 
-	if (s == dnnl_success)
-		s = dnnl_memory_set_data_handle(p->dst, out);
-	if (s == dnnl_success)
-		s = dnnl_memory_set_data_handle(p->scratch, e->scratch);
-	if (s == dnnl_success)
-		s = dnnl_primitive_execute(p->primitive, e->stream, ARRAY_SIZE(args), args);
-	if (s == dnnl_success)
-		s = dnnl_stream_wait(e->stream);
-	return s;
+	(void)engine;
+	if (!conv)
+		return;
+	for (size_t i = 0; i < conv->n_layouts; i++)
+		dnnl_memory_destroy(conv->layouts[i]);
+	memory_release(&conv->bias);
+	free(conv);
 }
 
-static int onednn_conv(struct vae_engine *engine, struct vae_conv *base, float *out,
+static int onednn_conv_new(struct vae_engine *engine, const struct conv_shape *shape,
+			   const float *weight, const float *bias, struct vae_conv **out,
+			   struct error *err)
+{
+	struct onednn_conv *conv = xcalloc(1, sizeof(*conv));
+	dnnl_status_t s;
+
+	enter(onednn(engine));
+	conv->base.shape = *shape;
+	s = weights_init(onednn(engine), conv, weight, bias);
+	if (s != dnnl_success) {
+		onednn_conv_free(engine, &conv->base);
+		return failed(s, "lay out weights", err);
+	}
+	*out = &conv->base;
+	return 0;
+}
+
+static dnnl_status_t conv_execute(const struct onednn_engine *e, struct onednn_conv *conv,
+				  const struct conv_kernel *k, float *out, const float *in)
+{
+	md_ref want = dnnl_primitive_desc_query_md(k->desc, dnnl_query_weights_md, 0);
+	dnnl_memory_t weights = NULL;
+
+	TRY(weights_get(e, conv, want, &weights));
+	TRY(dnnl_memory_set_data_handle(k->src, (void *)(uintptr_t)in));
+	TRY(dnnl_memory_set_data_handle(k->dst, out));
+	TRY(dnnl_memory_set_data_handle(k->scratch, e->scratch));
+	{
+		dnnl_exec_arg_t args[] = {
+		    {DNNL_ARG_SRC, k->src},
+		    {DNNL_ARG_WEIGHTS, weights},
+		    {DNNL_ARG_BIAS, conv->bias},
+		    {DNNL_ARG_DST, k->dst},
+		    {DNNL_ARG_SCRATCHPAD, k->scratch},
+		};
+
+		TRY(dnnl_primitive_execute(k->primitive, e->stream, ARRAY_SIZE(args), args));
+	}
+	return dnnl_stream_wait(e->stream);
+}
+
+static int onednn_conv(struct vae_engine *engine, struct vae_conv *conv, float *out,
 		       const float *in, size_t height, size_t width, bool accumulate,
 		       struct error *err)
 {
 	struct onednn_engine *e = onednn(engine);
-	struct onednn_conv *conv = (struct onednn_conv *)base;
-	struct conv_key key = {base->shape, height, width, accumulate};
-	struct conv_primitive *p;
-	dnnl_memory_t weights = NULL;
+	struct conv_key key = {conv->shape, height, width, accumulate};
+	struct conv_kernel *k;
 	dnnl_status_t s;
 
 	enter(e);
-	p = primitive_get(e, &key, err);
-	if (!p || want_scratch(e, p->scratch_size, err) < 0)
+	k = kernel_get(e, &key, err);
+	if (!k || want_scratch(e, k->scratch_size, err) < 0)
 		return -1;
-	s = weights_get(e, conv, dnnl_primitive_desc_query_md(p->desc, dnnl_query_weights_md, 0),
-			&weights);
-	if (s != dnnl_success)
-		return failed(s, "lay out weights", err);
-	s = conv_execute(e, conv, p, weights, out, in);
+	s = conv_execute(e, (struct onednn_conv *)conv, k, out, in);
 	if (s != dnnl_success)
 		return failed(s, "convolution", err);
 	return 0;
@@ -548,16 +545,12 @@ static dnnl_status_t attend(const struct onednn_engine *e, float *out, const flo
 	dnnl_dim_t rows = (dnnl_dim_t)n, t = (dnnl_dim_t)tokens, width = (dnnl_dim_t)c;
 	float *scores = e->scratch, *sums = scores + n * tokens;
 	float scale = (float)(1 / sqrt((double)c));
-	dnnl_status_t s;
 
-	s = dnnl_sgemm('N', 'T', rows, t, width, scale, q, width, k, width, 0, scores, t);
-	if (s != dnnl_success)
-		return s;
+	TRY(dnnl_sgemm('N', 'T', rows, t, width, scale, q, width, k, width, 0, scores, t));
 	fast_softmax_numerators(scores, sums, n, tokens, e->threads);
-	s = dnnl_sgemm('N', 'N', rows, width, t, 1, scores, t, v, width, 0, out, width);
-	if (s == dnnl_success)
-		fast_divide_rows(out, sums, n, c);
-	return s;
+	TRY(dnnl_sgemm('N', 'N', rows, width, t, 1, scores, t, v, width, 0, out, width));
+	fast_divide_rows(out, sums, n, c);
+	return dnnl_success;
 }
 
 static int onednn_attention(struct vae_engine *engine, float *out, const float *q, const float *k,
@@ -571,8 +564,7 @@ static int onednn_attention(struct vae_engine *engine, float *out, const float *
 		return -1;
 	for (size_t first = 0; first < tokens; first += step) {
 		size_t n = tokens - first < step ? tokens - first : step;
-		dnnl_status_t s =
-		    attend(e, out + first * c, q + first * c, k, v, n, tokens, c);
+		dnnl_status_t s = attend(e, out + first * c, q + first * c, k, v, n, tokens, c);
 
 		if (s != dnnl_success)
 			return failed(s, "attention", err);

@@ -44,8 +44,8 @@ static void enqueue(struct queue *q, int64_t dataset, uint64_t first, size_t n, 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t number = first + i;
 
-		snprintf(names[i][0], sizeof(names[i][0]), "part-%06" PRIu64 "/photograph-%017" PRIu64,
-			 number / 1000, number);
+		snprintf(names[i][0], sizeof(names[i][0]),
+			 "part-%06" PRIu64 "/photograph-%017" PRIu64, number / 1000, number);
 		snprintf(names[i][1], sizeof(names[i][1]), "%.40s.jpg", names[i][0]);
 		snprintf(names[i][2], sizeof(names[i][2]), "%.40s-0a1b2c3d", names[i][0]);
 		specs[i] = (struct job_spec){
@@ -111,7 +111,8 @@ int main(int argc, char **argv)
 	uint64_t jobs = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
 	cleanup_free char *path = xasprintf("%s/bench_queue.db", argc > 2 ? argv[2] : ".");
 	bool shuffled = argc > 3 && strcmp(argv[3], "shuffled") == 0;
-	struct queue_dataset_spec spec = {"bench", "/out", "00000000000000000000000000000000", "{}"};
+	struct queue_dataset_spec spec = {"bench", "/out", "00000000000000000000000000000000",
+					  "{}"};
 	struct error err = ERROR_INIT;
 	cleanup_queue struct queue *q = NULL;
 	int64_t dataset, started;
@@ -121,11 +122,13 @@ int main(int argc, char **argv)
 	must(queue_open_dataset(q, &spec, &dataset, &err), &err);
 	started = clock_mono_ms();
 	for (uint64_t i = 0; i < jobs; i += ENQUEUE_BATCH)
-		enqueue(q, dataset, i, jobs - i < ENQUEUE_BATCH ? jobs - i : ENQUEUE_BATCH, shuffled);
+		enqueue(q, dataset, i, jobs - i < ENQUEUE_BATCH ? jobs - i : ENQUEUE_BATCH,
+			shuffled);
 	report("enqueue", jobs, started, path);
 	started = clock_mono_ms();
 	for (uint64_t i = 0; i < jobs; i += ENQUEUE_BATCH)
-		enqueue(q, dataset, i, jobs - i < ENQUEUE_BATCH ? jobs - i : ENQUEUE_BATCH, shuffled);
+		enqueue(q, dataset, i, jobs - i < ENQUEUE_BATCH ? jobs - i : ENQUEUE_BATCH,
+			shuffled);
 	report("scan again", jobs, started, path);
 	started = clock_mono_ms();
 	while (work(q, dataset, batch))

@@ -163,6 +163,7 @@ void queue_dump(struct queue *q, struct buffer *out)
 	struct error err = ERROR_INIT;
 	struct dump datasets = {.out = out};
 
+	buffer_append_string(out, "queue\n");
 	assert_ok(queue_datasets(q, dump_dataset, &datasets, &err), &err);
 	free(datasets.last_name);
 	for (size_t i = 0; i < datasets.id_count; i++)
@@ -349,8 +350,10 @@ bool settle_one(struct fixture *f, struct job_outcome outcome)
 int64_t job_in_state(struct fixture *f, const char *name, enum job_state state)
 {
 	static const enum outcome_kind outcomes[JOB_STATES] = {
-	    [JOB_ENCODED] = OUTCOME_ENCODED,	     [JOB_RETRYABLE] = OUTCOME_RETRY,
-	    [JOB_QUARANTINED] = OUTCOME_QUARANTINE, [JOB_SKIPPED] = OUTCOME_SKIP,
+	    [JOB_ENCODED] = OUTCOME_ENCODED,
+	    [JOB_RETRYABLE] = OUTCOME_RETRY,
+	    [JOB_QUARANTINED] = OUTCOME_QUARANTINE,
+	    [JOB_SKIPPED] = OUTCOME_SKIP,
 	    [JOB_GONE] = OUTCOME_GONE,
 	};
 	cleanup_free char *path = xasprintf("%s.jpg", name);

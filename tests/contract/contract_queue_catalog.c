@@ -167,7 +167,7 @@ static void complete_makes_the_rows_and_completes_the_jobs(void **state)
 
 static void complete_takes_jobs_from_every_state(void **state)
 {
-	static const enum job_state states[] = {JOB_RUNNING,   JOB_RETRYABLE, JOB_QUARANTINED,
+	static const enum job_state states[] = {JOB_RUNNING, JOB_RETRYABLE, JOB_QUARANTINED,
 						JOB_SKIPPED, JOB_GONE,	    JOB_AVAILABLE};
 	struct fixture *f = *state;
 
@@ -221,11 +221,12 @@ static void a_sample_that_is_visible_already_is_a_conflict_that_changes_nothing(
 	job_in_state(f, "b", JOB_ENCODED);
 	assert_conflict(f, "second.tar", samples, 3);
 	/* The same without it is fine, so nothing of it was left behind. */
-	assert_int_equal(complete(f, &(struct shard_row){.dataset = f->dataset,
-							 .path = "second.tar",
-							 .format = "wds",
-							 .group = "",
-							 .samples = 2},
+	assert_int_equal(complete(f,
+				  &(struct shard_row){.dataset = f->dataset,
+						      .path = "second.tar",
+						      .format = "wds",
+						      .group = "",
+						      .samples = 2},
 				  samples, 2),
 			 0);
 }
@@ -291,6 +292,41 @@ static void a_shard_of_an_unknown_dataset_is_a_bug(void **state)
 	fixture_after(f);
 }
 
+static int check_sample(void *arg, const struct sample_row *row)
+{
+	const struct sample_row **expected = arg;
+	const struct sample_row *e = (*expected)++;
+
+	assert_string_equal(row->key, e->key);
+	assert_string_equal(row->path, e->path);
+	assert_int_equal(row->root, e->root);
+	assert_int_equal(row->variant, e->variant);
+	assert_memory_equal(&row->content, &e->content, sizeof(e->content));
+	assert_memory_equal(&row->latent, &e->latent, sizeof(e->latent));
+	assert_int_equal(row->offset, e->offset);
+	assert_int_equal(row->bytes, e->bytes);
+	return 0;
+}
+
+static void a_sample_is_found_by_its_key_in_whichever_root_its_job_is(void **state)
+{
+	struct fixture *f = *state;
+	struct sample_row sample = sample_of("dir/a.jpg", "dir/a", 0);
+	struct shard_row shard = shard_of(f->dataset, "1.tar", 1);
+	struct job_spec spec = file_spec("dir/a.jpg", "dir/a", 5);
+	cleanup_shown struct shown shown = {0};
+	const struct sample_row *expected = &sample;
+
+	spec.root = 9;
+	assert_int_equal(enqueue_one(f, f->dataset, spec).added, 1);
+	assert_int_equal(complete(f, &shard, &sample, 1), 0);
+	sample.root = 9;
+	assert_ok(queue_samples(f->q, 1, check_sample, &expected, &f->err), &f->err);
+	shown = show_job(f, 1);
+	assert_int_equal(shown.state, JOB_COMPLETED);
+	assert_int_equal(shown.root, 9);
+}
+
 static void an_unknown_sample_is_adopted_and_filled_in_by_the_next_scan(void **state)
 {
 	struct fixture *f = *state;
@@ -352,28 +388,12 @@ static void shards_are_listed_by_path(void **state)
 	assert_int_equal(n, 3);
 }
 
-static int check_sample(void *arg, const struct sample_row *row)
-{
-	const struct sample_row **expected = arg;
-	const struct sample_row *e = (*expected)++;
-
-	assert_string_equal(row->key, e->key);
-	assert_string_equal(row->path, e->path);
-	assert_int_equal(row->root, e->root);
-	assert_int_equal(row->variant, e->variant);
-	assert_memory_equal(&row->content, &e->content, sizeof(e->content));
-	assert_memory_equal(&row->latent, &e->latent, sizeof(e->latent));
-	assert_int_equal(row->offset, e->offset);
-	assert_int_equal(row->bytes, e->bytes);
-	return 0;
-}
-
 static void samples_are_listed_by_offset_with_all_they_have(void **state)
 {
 	struct fixture *f = *state;
-	struct sample_row samples[] = {
-	    sample_of("z\n\xff.jpg", "z", 0), sample_of("a.jpg", "a", 512),
-	    sample_of("a.jpg", "a", 1024), sample_of("m", "m", INT64_MAX)};
+	struct sample_row samples[] = {sample_of("z\n\xff.jpg", "z", 0),
+				       sample_of("a.jpg", "a", 512), sample_of("a.jpg", "a", 1024),
+				       sample_of("m", "m", INT64_MAX)};
 	struct shard_row shard = shard_of(f->dataset, "1.tar", ARRAY_SIZE(samples));
 	struct shard_row empty = shard_of(f->dataset, "2.tar", 0);
 	const struct sample_row *expected = samples;
@@ -405,6 +425,7 @@ int contract_queue_catalog(const struct queue_backend *backend)
 	    contract_test(a_key_that_is_another_jobs_is_a_conflict),
 	    contract_test(a_shard_path_is_taken_once_in_a_dataset),
 	    contract_test(a_shard_of_an_unknown_dataset_is_a_bug),
+	    contract_test(a_sample_is_found_by_its_key_in_whichever_root_its_job_is),
 	    contract_test(an_unknown_sample_is_adopted_and_filled_in_by_the_next_scan),
 	    contract_test(shards_are_listed_by_path),
 	    contract_test(samples_are_listed_by_offset_with_all_they_have),

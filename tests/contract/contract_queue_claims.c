@@ -252,9 +252,9 @@ static void a_lost_outcome_does_not_stop_the_others(void **state)
 {
 	struct fixture *f = *state;
 	cleanup_job struct job a = add_claimed(f, "a"), b = add_claimed(f, "b");
-	struct job_outcome outcomes[] = {
-	    outcome_of(&a, OUTCOME_SKIP), outcome_of(&a, OUTCOME_ENCODED),
-	    outcome_of(&b, OUTCOME_ENCODED)};
+	struct job_outcome outcomes[] = {outcome_of(&a, OUTCOME_SKIP),
+					 outcome_of(&a, OUTCOME_ENCODED),
+					 outcome_of(&b, OUTCOME_ENCODED)};
 	size_t lost = 0;
 
 	assert_ok(queue_settle(f->q, outcomes, 3, NOW, &lost, &f->err), &f->err);
@@ -309,8 +309,8 @@ static void another_owners_job_counts_a_crash_instead_of_the_attempt(void **stat
 
 static void rescue_touches_running_jobs_only(void **state)
 {
-	static const enum job_state states[] = {JOB_ENCODED, JOB_COMPLETED,   JOB_RETRYABLE,
-						JOB_SKIPPED, JOB_QUARANTINED, JOB_GONE,
+	static const enum job_state states[] = {JOB_ENCODED,  JOB_COMPLETED,   JOB_RETRYABLE,
+						JOB_SKIPPED,  JOB_QUARANTINED, JOB_GONE,
 						JOB_AVAILABLE};
 	struct fixture *f = *state;
 	cleanup_buffer struct buffer before = BUFFER_INIT;

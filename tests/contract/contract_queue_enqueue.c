@@ -140,10 +140,17 @@ static void a_known_job_keeps_its_key_and_its_rank(void **state)
 static void paths_of_any_bytes_are_recognised_and_come_back(void **state)
 {
 	static const char *const names[][2] = {
-	    {"new\nline.jpg", "k1"}, {"\xff\xfe\x80.png", "k2"}, {"dir.x/name", "dir.x/name"},
-	    {"dir.x/.hidden", "k3"}, {"dir.x/.hidden.jpg", "dir.x/.hidden"},
-	    {".jpg", ".jpg"},	     {"a.", "a"},		 {"a/b/c.tar.gz", "a/b/c.tar"},
-	    {"it's \"%\".jpg", "k4"}, {"\xe2\x98\x83.jpg", "\xe2\x98\x83"}, {"x", "k\xff"},
+	    {"new\nline.jpg", "k1"},
+	    {"\xff\xfe\x80.png", "k2"},
+	    {"dir.x/name", "dir.x/name"},
+	    {"dir.x/.hidden", "k3"},
+	    {"dir.x/.hidden.jpg", "dir.x/.hidden"},
+	    {".jpg", ".jpg"},
+	    {"a.", "a"},
+	    {"a/b/c.tar.gz", "a/b/c.tar"},
+	    {"it's \"%\".jpg", "k4"},
+	    {"\xe2\x98\x83.jpg", "\xe2\x98\x83"},
+	    {"x", "k\xff"},
 	};
 	struct fixture *f = *state;
 
@@ -274,7 +281,7 @@ static void a_file_that_came_back_unchanged_is_available_again(void **state)
 
 static void an_unchanged_file_leaves_every_other_state(void **state)
 {
-	static const enum job_state states[] = {JOB_RUNNING,	 JOB_ENCODED, JOB_COMPLETED,
+	static const enum job_state states[] = {JOB_RUNNING,   JOB_ENCODED, JOB_COMPLETED,
 						JOB_RETRYABLE, JOB_SKIPPED, JOB_QUARANTINED};
 	struct fixture *f = *state;
 

@@ -93,7 +93,7 @@ static void step_dataset(struct world *w)
 }
 
 /* Few names in two folders with two extensions: paths and keys meet all the time. */
-static void make_file(struct world *w, struct held *file, char distinct[32])
+static void make_file(struct world *w, struct held *file, char distinct[64])
 {
 	static const char *const extensions[] = {".jpg", ".png", ""};
 	size_t number = pick(w, FILES), extension = pick(w, ARRAY_SIZE(extensions));
@@ -103,14 +103,14 @@ static void make_file(struct world *w, struct held *file, char distinct[32])
 		 extensions[extension]);
 	snprintf(file->key, sizeof(file->key), "%s%04zu%s", number % 2 ? "dir.x/" : "", number,
 		 number % 5 == 0 ? "-cleaned" : "");
-	snprintf(distinct, 32, "%s-%u%zu", file->key, pick(w, 30) ? file->root : 0, extension);
+	snprintf(distinct, 64, "%s-%u%zu", file->key, pick(w, 30) ? file->root : 0, extension);
 }
 
 static void step_enqueue(struct world *w)
 {
 	struct job_spec specs[6];
 	struct held files[6];
-	char distinct[6][32];
+	char distinct[6][64];
 	struct enqueue_counts counts[2] = {{0}, {0}};
 	size_t n = 1 + pick(w, 6);
 	int64_t dataset = 1 + (int64_t)pick(w, pick(w, 20) ? 2 : 3);
@@ -264,7 +264,7 @@ static void step_complete(struct world *w)
 {
 	struct sample_row samples[4];
 	struct held files[4];
-	char distinct[32], path[32];
+	char distinct[64], path[32];
 	size_t n = pick(w, 5);
 	struct shard_row shard = {.dataset = 1 + (int64_t)pick(w, pick(w, 20) ? 2 : 3),
 				  .path = path,
@@ -310,8 +310,8 @@ static void step(struct world *w)
 		size_t weight;
 		void (*run)(struct world *w);
 	} steps[] = {
-	    {1, step_dataset}, {8, step_enqueue}, {12, step_claim},	 {12, step_settle},
-	    {2, step_extend},  {2, step_rescue},  {1, step_requeue_lost}, {2, step_retry},
+	    {1, step_dataset},	{8, step_enqueue}, {12, step_claim},	   {12, step_settle},
+	    {2, step_extend},	{2, step_rescue},  {1, step_requeue_lost}, {2, step_retry},
 	    {6, step_complete}, {1, step_reopen},
 	};
 	size_t at = pick(w, 47), i = 0;

@@ -174,6 +174,30 @@ static void the_listing_is_sorted_and_stays_in_its_folder(void **state)
 	assert_listed(s, "val", "");
 }
 
+static int check_rising(void *arg, const char *name, uint64_t bytes)
+{
+	char *last = arg;
+
+	assert_int_equal(bytes, 1);
+	assert_true(strcmp(last, name) < 0);
+	snprintf(last, 64, "%s", name);
+	return 0;
+}
+
+static void the_listing_is_sorted_whatever_the_order_of_publishing(void **state)
+{
+	struct store *s = ((struct fixture *)*state)->store;
+	struct error err = ERROR_INIT;
+	char last[64] = "", name[32];
+
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "%u/%06u.tar", i % 3, i * 17 % 40);
+		put(s, name, "x");
+	}
+	assert_ok(store_list(s, "", check_rising, last, &err), &err);
+	assert_string_equal(last, "2/000039.tar");
+}
+
 static int stop(void *arg, const char *name, uint64_t bytes)
 {
 	(void)name;
@@ -350,6 +374,7 @@ int main(void)
 		    STORE_TEST(a_discarded_object_never_was),
 		    STORE_TEST(a_taken_name_is_left_alone_and_another_can_be_tried),
 		    STORE_TEST(the_listing_is_sorted_and_stays_in_its_folder),
+		    STORE_TEST(the_listing_is_sorted_whatever_the_order_of_publishing),
 		    STORE_TEST(a_listing_ends_with_what_its_caller_returns),
 		    STORE_TEST(reading_behind_the_end_is_truncated),
 		    STORE_TEST(names_that_lead_elsewhere_are_refused),

@@ -4,8 +4,8 @@
  *	image_run FILE OUT.ppm [--size WxH] [--filter F] [--box l,t,r,b] [--color ignore|srgb]
  *	          [--alpha white] [--exif apply|ignore]
  *
- * Writes a binary PPM. Without --size the size as decoded, also
- * with --box, as in Pillow. Exit status: 0 done, 1 the image or the disk failed, 2 wrong arguments.
+ * Writes a binary PPM. Without --size the size as decoded, also with --box, as in Pillow.
+ * Exit status: 0 done, 1 the image or the disk failed, 2 wrong arguments.
  */
 #include "base/checked.h"
 #include "base/files.h"

@@ -68,7 +68,8 @@ static int read_input(const char *path, struct ndarray *out, struct error *err)
 		return -1;
 	t = safetensors_find(file, "input");
 	if (!t || t->ndim != 4 || t->shape[1] != 3)
-		r = error_set(err, ERR_CONFIG, "%s: no tensor \"input\" of shape [N, 3, H, W]", path);
+		r = error_set(err, ERR_CONFIG, "%s: no tensor \"input\" of shape [N, 3, H, W]",
+			      path);
 	else
 		r = ndarray_alloc(out, DTYPE_F32, 4, t->shape, err);
 	if (r == 0)
@@ -102,7 +103,8 @@ static int encode_all(struct kl_encoder *vae, const struct ndarray *input, struc
 	for (size_t i = 0; i < n; i++) {
 		int64_t start = clock_mono_ms();
 
-		to_nhwc(pixels, (const float *)input->data + i * 3 * height * width, height * width);
+		to_nhwc(pixels, (const float *)input->data + i * 3 * height * width,
+			height * width);
 		if (kl_encoder_encode(vae, pixels, height, width,
 				      (float *)moments->data + i * floats, NULL, NULL, err) < 0)
 			return -1;

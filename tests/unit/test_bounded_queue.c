@@ -1,6 +1,6 @@
 /*
- * What waits is tested with threads that end by themselves: a test that hangs is stopped by ctest. Run
- * also under ThreadSanitizer.
+ * What waits is tested with threads that end by themselves: a test that hangs is stopped by ctest.
+ * Run also under ThreadSanitizer.
  */
 #include "tests/testing.h"
 

@@ -1,5 +1,6 @@
 /*
- * Buckets against sd-scripts' own BucketManager (buckets_kohya.tsv), and what must hold for any size.
+ * Buckets against sd-scripts' own BucketManager (buckets_kohya.tsv), and what must hold for any
+ * size.
  */
 #include "tests/testing.h"
 
@@ -177,7 +178,7 @@ static void square_is_the_centre_of_the_covered_square(void **state)
 	assert_int_equal(p.crop_top, 0);
 }
 
-/* 256x256 and, though over max_bucket, 512x512 are in this list: sd-scripts adds the square unasked. */
+/* Both squares are in this list: sd-scripts adds 512x512, though it is over max_bucket. */
 static void an_exact_size_wins_and_of_equal_shapes_the_first(void **state)
 {
 	cleanup_bucket_table struct bucket_table *table = table_of((struct bucket_options){

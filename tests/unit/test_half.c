@@ -68,7 +68,7 @@ static void every_half_comes_back_from_its_float(void **state)
 	}
 }
 
-/* Between each half and the next larger: the middle goes to the even one, its neighbours to theirs. */
+/* Between a half and the next: the middle goes to the even one, its neighbours to theirs. */
 static void rounding_is_to_nearest_with_ties_to_even(void **state)
 {
 	(void)state;

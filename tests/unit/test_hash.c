@@ -1,6 +1,6 @@
 /*
- * XXH3: python3-xxhash 4.1.0 (libxxhash 0.8.4). SHA-256: FIPS 180-2 appendix B, and Python's hashlib for
- * the pattern.
+ * XXH3: python3-xxhash 4.1.0 (libxxhash 0.8.4). SHA-256: FIPS 180-2 appendix B, and Python's
+ * hashlib for the pattern.
  */
 #include "tests/testing.h"
 

@@ -1,6 +1,6 @@
 /*
- * Profiles that cannot be used are ignored, a background is under transparent pixels. (That profiles are
- * used rightly, test_image_golden says.)
+ * Profiles that cannot be used are ignored, a background is under transparent pixels. (That
+ * profiles are used rightly, test_image_golden says.)
  */
 #include "tests/testing.h"
 

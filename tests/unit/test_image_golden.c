@@ -1,6 +1,6 @@
 /*
- * Decoding, colour and resampling against what Pillow and LittleCMS gave (tests/golden/images/README.md,
- * shared/goldens/README.md): every byte must be the same.
+ * Decoding, colour and resampling against what Pillow and LittleCMS gave
+ * (tests/golden/images/README.md, shared/goldens/README.md): every byte must be the same.
  */
 #include "tests/testing.h"
 

@@ -16,7 +16,7 @@
 
 static const struct image_limits limits = IMAGE_LIMITS_DEFAULT;
 
-/* The stored pixel that belongs at (x, y) of the upright picture, from the EXIF standard's table. */
+/* The stored pixel that belongs at (x, y) of the upright picture: the EXIF standard's table. */
 static void stored_position(unsigned orientation, size_t x, size_t y, size_t *sx, size_t *sy)
 {
 	const size_t right = WIDTH - 1, bottom = HEIGHT - 1;

@@ -1,5 +1,6 @@
 /*
- * What the golden hashes do not say: a crop is a crop of the whole, names, plans that leave their frame.
+ * What the golden hashes do not say: a crop is a crop of the whole, names, plans that leave their
+ * frame.
  */
 #include "tests/testing.h"
 

@@ -1,6 +1,6 @@
 /*
- * The cleaned part of each expectation is written by hand from the rule in sample_key.h; the tails are
- * xxhash.xxh3_64_hexdigest(stem)[:8] of python3-xxhash 4.1.0.
+ * The cleaned part of each expectation is written by hand from the rule in sample_key.h; the tails
+ * are xxhash.xxh3_64_hexdigest(stem)[:8] of python3-xxhash 4.1.0.
  */
 #include "tests/testing.h"
 

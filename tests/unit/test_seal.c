@@ -220,6 +220,61 @@ static void sealing_is_write_fsync_rename_fsync_of_the_folder(void **state)
 	store_close(s);
 }
 
+static struct store_writer *begin_object(struct store *s)
+{
+	struct error err = ERROR_INIT;
+	struct store_writer *w = NULL;
+
+	assert_ok(store_begin(s, &w, &err), &err);
+	assert_ok(sink_write(store_writer_sink(w), "hello", 5, &err), &err);
+	return w;
+}
+
+static void what_is_written_after_a_flush_is_synced_again(void **state)
+{
+	struct store *s = open_store(*state);
+	struct store_writer *w = begin_object(s);
+	struct error err = ERROR_INIT;
+
+	faults_begin();
+	assert_ok(store_flush(w, &err), &err);
+	assert_ok(store_flush(w, &err), &err);
+	assert_int_equal(faults_count("fsync"), 1);
+	assert_ok(sink_write(store_writer_sink(w), "world", 5, &err), &err);
+	assert_ok(store_publish(w, "a.tar", &err), &err);
+	assert_int_equal(faults_count("fsync"), 2);
+	assert_string_equal(faults_log(), "fsync write fsync mkdir renameat2 fsync-dir");
+	faults_end();
+	store_discard(w);
+	store_close(s);
+}
+
+static void after_a_failed_write_or_flush_a_writer_publishes_nothing(void **state)
+{
+	struct store *s = open_store(*state);
+
+	for (int flush = 0; flush < 2; flush++) {
+		struct store_writer *w = begin_object(s);
+		struct error err = ERROR_INIT;
+
+		faults_begin();
+		faults_fail_all(flush ? "fsync" : "write", EIO);
+		if (flush)
+			assert_error(store_flush(w, &err), &err, ERR_IO);
+		else
+			assert_error(sink_write(store_writer_sink(w), "world", 5, &err), &err,
+				     ERR_IO);
+		faults_end();
+		error_clear(&err);
+		assert_error(store_flush(w, &err), &err, ERR_IO);
+		error_clear(&err);
+		assert_error(store_publish(w, "a.tar", &err), &err, ERR_IO);
+		store_discard(w);
+	}
+	assert_int_equal(count_objects(s), 0);
+	store_close(s);
+}
+
 /* After a fault at @root: whole shards only, and sealing works again. */
 static void assert_recovers(const char *root, bool claimed)
 {
@@ -317,6 +372,7 @@ struct lying_writer {
 	struct store_writer base;
 	struct store_writer *honest;
 	uint64_t written;
+	bool flushed; /* since the last write */
 };
 
 static void lie(void *data, size_t size, uint64_t offset, uint64_t bad)
@@ -334,6 +390,7 @@ static int lying_write(struct sink *sink, const void *data, size_t size, struct 
 	buffer_append(&copy, data, size);
 	lie(copy.data, size, w->written, s->bad_write);
 	w->written += size;
+	w->flushed = false;
 	return sink_write(store_writer_sink(w->honest), copy.data, size, err);
 }
 
@@ -348,7 +405,10 @@ static int lying_begin(struct store *base, struct store_writer **out, struct err
 
 static int lying_flush(struct store_writer *base, struct error *err)
 {
-	return store_flush(((struct lying_writer *)base)->honest, err);
+	struct lying_writer *w = (struct lying_writer *)base;
+
+	w->flushed = true;
+	return store_flush(w->honest, err);
 }
 
 static int lying_writer_read(struct store_writer *base, void *data, size_t size, uint64_t offset,
@@ -356,6 +416,7 @@ static int lying_writer_read(struct store_writer *base, void *data, size_t size,
 {
 	struct lying_writer *w = (struct lying_writer *)base;
 
+	assert_true(w->flushed);
 	if (store_writer_read(w->honest, data, size, offset, err) < 0)
 		return -1;
 	lie(data, size, offset, ((struct lying_store *)base->store)->bad_read);
@@ -364,7 +425,10 @@ static int lying_writer_read(struct store_writer *base, void *data, size_t size,
 
 static int lying_publish(struct store_writer *base, const char *name, struct error *err)
 {
-	return store_publish(((struct lying_writer *)base)->honest, name, err);
+	struct lying_writer *w = (struct lying_writer *)base;
+
+	assert_true(w->flushed);
+	return store_publish(w->honest, name, err);
 }
 
 static void lying_discard(struct store_writer *base)
@@ -446,6 +510,8 @@ int main(void)
 	    SEAL_TEST(a_record_that_does_not_load_or_fit_leaves_nothing),
 	    SEAL_TEST(a_file_of_another_kind_is_no_shard),
 	    SEAL_TEST(sealing_is_write_fsync_rename_fsync_of_the_folder),
+	    SEAL_TEST(what_is_written_after_a_flush_is_synced_again),
+	    SEAL_TEST(after_a_failed_write_or_flush_a_writer_publishes_nothing),
 	    SEAL_TEST(a_call_that_fails_leaves_nothing_or_the_whole_shard),
 	    SEAL_TEST(a_process_that_dies_at_any_call_leaves_nothing_or_the_whole_shard),
 	    SEAL_TEST(a_bit_that_changes_on_its_way_is_noticed_wherever_it_is),

@@ -216,7 +216,7 @@ static void everything_but_plain_files_is_refused(void **state)
 		char type;
 		const char *data;
 	} cases[] = {
-	    {"folder/", '5', ""},	 {"a.link", '1', ""},	    {"a.link", '2', ""},
+	    {"folder/", '5', ""},	 {"a.link", '1', ""}, {"a.link", '1', "x"},	    {"a.link", '2', ""},
 	    {"a.fifo", '6', ""},	 {"a.x", 'x', "14 path=b.txt\n"}, {"a.g", 'g', "14 path=b.txt\n"},
 	    {"././@LongLink", 'L', "b.txt"}, {"nodot", '0', "x"},	    {".hidden", '0', "x"},
 	    {"dir/.hidden", '0', "x"},	 {"dot.", '0', "x"},	    {"__manifest__", '0', "x"},
@@ -235,6 +235,23 @@ static void everything_but_plain_files_is_refused(void **state)
 		buffer_append_zeros(&second, 1024);
 		assert_foreign(&second);
 	}
+}
+
+/* Its span would be wrong, so no record behind it may be given out. */
+static void a_record_with_an_extended_header_is_not_given_out(void **state)
+{
+	cleanup_buffer struct buffer b = BUFFER_INIT;
+	struct reading r = {.seen = 0};
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	put_entry(&b, "a.x", 'x', "14 path=b.txt\n");
+	put_entry(&b, "a.txt", '0', "x");
+	put_entry(&b, "c.txt", '0', "x");
+	put_entry(&b, "d.txt", '0', "x");
+	buffer_append_zeros(&b, 1024);
+	assert_error(read_bytes(&b, &r, &err), &err, ERR_DATA);
+	assert_int_equal(r.seen, 0);
 }
 
 static void too_many_members_of_a_record_are_refused(void **state)
@@ -312,6 +329,7 @@ int main(void)
 	    cmocka_unit_test(a_folder_of_a_key_may_have_a_dot),
 	    cmocka_unit_test(one_key_twice_in_a_row_and_no_members_are_refused),
 	    cmocka_unit_test(everything_but_plain_files_is_refused),
+	    cmocka_unit_test(a_record_with_an_extended_header_is_not_given_out),
 	    cmocka_unit_test(too_many_members_of_a_record_are_refused),
 	    cmocka_unit_test(names_longer_than_a_record_has_room_for_are_refused),
 	    cmocka_unit_test(bytes_behind_the_end_are_refused),

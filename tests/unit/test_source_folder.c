@@ -128,7 +128,7 @@ static void assert_opens(struct fixture *f, const char *path)
 	close(fd);
 }
 
-/* -- names ---------------------------------------------------------------------------------------- */
+/* -- names ------------------------------------------------------------------------------------- */
 
 static void only_names_of_images_are_listed_in_any_case(void **state)
 {
@@ -203,9 +203,9 @@ static void the_order_is_the_same_on_every_run(void **state)
 	assert_string_equal(list(f), first);
 }
 
-/* -- trees ---------------------------------------------------------------------------------------- */
+/* -- trees ------------------------------------------------------------------------------------- */
 
-/* Folders @name/@name/... @depth deep below f->fd, a.jpg in the last; their path with a final '/'. */
+/* Folders @name/@name/... @depth deep, a.jpg in the last; @path is theirs, with a final '/'. */
 static void make_deep(struct fixture *f, const char *name, size_t depth, struct buffer *path)
 {
 	int fd = dup(f->fd), file;
@@ -273,7 +273,7 @@ static void a_folder_with_an_images_name_is_entered_and_noted(void **state)
 	assert_reason(f, "x.jpg", "not_regular");
 }
 
-/* -- links ---------------------------------------------------------------------------------------- */
+/* -- links ------------------------------------------------------------------------------------- */
 
 static void links_to_files_are_followed_and_to_folders_not(void **state)
 {
@@ -324,7 +324,7 @@ static void a_link_to_itself_is_listed_and_unreadable(void **state)
 	assert_reason(f, "a.jpg", "unreadable");
 }
 
-/* -- odd files ------------------------------------------------------------------------------------ */
+/* -- odd files --------------------------------------------------------------------------------- */
 
 static void a_fifo_is_listed_and_not_regular_and_never_opened(void **state)
 {
@@ -375,7 +375,7 @@ static void a_caption_that_is_no_regular_file_is_an_error(void **state)
 	assert_string_equal(err.reason, "not_regular");
 }
 
-/* -- things that change --------------------------------------------------------------------------- */
+/* -- things that change ------------------------------------------------------------------------ */
 
 static void a_file_that_vanishes_after_its_listing_is_gone(void **state)
 {
@@ -445,11 +445,11 @@ static void without_descriptors_nothing_is_passed_over(void **state)
 	assert_string_equal(list(f), "c/x.jpg|");
 }
 
-/* -- permissions ---------------------------------------------------------------------------------- */
+/* -- permissions ------------------------------------------------------------------------------- */
 
 /*
- * Runs @check in a child in the fixture's folder, as nobody where we are root: root may read everything.
- * The child's failures are its exit status, for cmocka's jump must not leave it.
+ * Runs @check in a child in the fixture's folder, as nobody where we are root: root may read
+ * everything. The child's failures are its exit status, for cmocka's jump must not leave it.
  */
 static void as_nobody(struct fixture *f, bool (*check)(struct fixture *f))
 {
@@ -531,7 +531,7 @@ static void an_unreadable_root_is_one_clear_line(void **state)
 	assert_int_equal(fchmodat(f->fd, "inner", 0755, 0), 0);
 }
 
-/* -- roots ---------------------------------------------------------------------------------------- */
+/* -- roots ------------------------------------------------------------------------------------- */
 
 static void assert_root_refused(const char *path, const char *why)
 {

@@ -491,6 +491,29 @@ static void a_sync_is_one_fdatasync_and_only_when_something_is_new(void **state)
 	spool_close(s);
 }
 
+/* A process that died may have left records in the page cache only. */
+static void what_an_open_hands_out_is_made_durable_first(void **state)
+{
+	struct found found = {.n = 0};
+	struct spool *s = open_spool(*state, 0, &found);
+	struct error err = ERROR_INIT;
+
+	append(s, 0);
+	spool_close(s);
+	faults_begin();
+	s = open_spool(*state, 0, &found);
+	assert_string_equal(faults_log(), "mkdir fsync");
+	faults_end();
+	assert_found(&found, 0, 1);
+	spool_close(s);
+	s = NULL;
+	faults_begin();
+	faults_fail_all("fsync", EIO);
+	assert_error(try_open(*state, 0, &found, &s, &err), &err, ERR_IO);
+	faults_end();
+	assert_null(s);
+}
+
 static void a_full_segment_is_synced_before_the_next_is_begun(void **state)
 {
 	struct found found = {.n = 0};
@@ -689,6 +712,7 @@ int main(void)
 	    SPOOL_TEST(what_the_caller_no_longer_needs_is_dropped_on_open),
 	    SPOOL_TEST(the_disk_stays_bounded_while_records_come_and_go),
 	    SPOOL_TEST(a_sync_is_one_fdatasync_and_only_when_something_is_new),
+	    SPOOL_TEST(what_an_open_hands_out_is_made_durable_first),
 	    SPOOL_TEST(a_full_segment_is_synced_before_the_next_is_begun),
 	    SPOOL_TEST(after_a_failed_sync_nothing_goes_on_and_nothing_unsynced_comes_back),
 	    SPOOL_TEST(a_call_that_fails_loses_nothing_that_was_synced),

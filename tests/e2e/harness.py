@@ -1,0 +1,318 @@
+"""What the end-to-end tests share: the built programs, a workspace for each test, and the runner.
+
+    from harness import test, run_tests
+
+    @test
+    def a_sentence_that_says_what_holds(ws):
+        ws.pictures(6)
+        ws.encode(code=0)
+
+    run_tests()
+
+Prints a line for each test and ends with 'N passed, N failed, N skipped'. LATENTD_BUILD_DIR names the build
+folder. LATENTD_E2E_KEEP=1 leaves the workspaces where they are.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+SOURCE_DIR = os.environ.get("LATENTD_SOURCE_DIR") or os.path.realpath(
+    os.path.join(os.path.dirname(__file__), "..", "..")
+)
+BUILD_DIR = os.environ.get("LATENTD_BUILD_DIR") or os.path.join(SOURCE_DIR, "build")
+SHARED_DIR = os.path.join(os.path.dirname(SOURCE_DIR), "shared")
+GOLDEN_IMAGES = os.path.join(SOURCE_DIR, "tests", "golden", "images")
+# A command that takes longer hangs: the slowest needs seconds, also under a sanitizer.
+HANGS_AFTER_S = 240
+
+OK, FAILED, USAGE, QUARANTINED, DAMAGED, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+
+class Skip(Exception):
+    """What a test needs is not here."""
+
+
+class Result:
+    """How a command ended. Text may hold bytes that are not UTF-8, as surrogates."""
+
+    def __init__(self, words, code, out, err):
+        self.words, self.code, self.out, self.err = words, code, out, err
+
+    def __str__(self):
+        return f"{' '.join(self.words)}\n  exit status {self.code}\n{self.out}{self.err}"
+
+    @property
+    def errors(self):
+        return self.err.splitlines()
+
+    @property
+    def json(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def equal(got, wanted, what="it"):
+    assert got == wanted, f"{what} is {got!r}, not {wanted!r}"
+
+
+def same_members(got, wanted, what):
+    """Two collections without repeats; says which members differ."""
+    got, wanted = list(got), list(wanted)
+    assert len(set(got)) == len(got), f"{what}: twice: {sorted(g for g in got if got.count(g) > 1)}"
+    missing, extra = sorted(set(wanted) - set(got)), sorted(set(got) - set(wanted))
+    assert not missing and not extra, f"{what}: missing {missing}, too many {extra}"
+
+
+def wait_until(condition, what, limit_s=60):
+    """Polls: files and processes of others send no events."""
+    end = time.monotonic() + limit_s
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {limit_s} s for {what}"
+        time.sleep(0.002)
+    return value
+
+
+def shared(*parts):
+    path = os.path.join(SHARED_DIR, *parts)
+    if not os.path.exists(path):
+        raise Skip(f"{path} is not here")
+    return path
+
+
+def demo_model():
+    shipped = os.path.join(SOURCE_DIR, "models", "demo")
+    return shipped if os.path.exists(shipped) else shared("models", "demo_vae")
+
+
+class Workspace:
+    """A folder for one test, with programs, pictures, output and state in it."""
+
+    def __init__(self):
+        self.root = os.path.realpath(tempfile.mkdtemp(prefix="latentd-e2e-"))
+        os.chmod(self.root, 0o755)
+        self.src, self.out = self.path("pictures"), self.path("out")
+        self.programs = os.path.join(BUILD_DIR, "daemon")
+        self.environment = dict(os.environ, XDG_STATE_HOME=self.path("state"), HOME=self.root)
+        self.history = []
+
+    def remove(self):
+        for folder, _, _ in os.walk(self.root):
+            with contextlib.suppress(OSError):
+                os.chmod(folder, 0o700)
+        shutil.rmtree(self.root)
+
+    def path(self, *parts):
+        return os.path.join(self.root, *parts)
+
+    # -- files
+
+    def write(self, path, data=b"", folder=None):
+        full = os.path.join(folder or self.src, path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "wb") as file:
+            file.write(data)
+        return full
+
+    def golden(self, name, to, folder=None):
+        """A picture of tests/golden/images under another name, as a file of its own."""
+        with open(os.path.join(GOLDEN_IMAGES, name), "rb") as file:
+            return self.write(to, file.read(), folder)
+
+    def pictures(self, n, folder=None):
+        """@n pictures with captions, all different; their paths, relative and sorted."""
+        folder = folder or self.src
+        program = os.path.join(BUILD_DIR, "tests", "make_pictures")
+        subprocess.run([program, folder, str(n)], check=True, stdout=subprocess.DEVNULL)
+        return image_paths(folder)
+
+    def small_pictures(self, n, folder=None, first=0):
+        """@n small pictures that differ in their last byte alone: fast to decode and to make."""
+        names = ("rocket.jpg", "odd_420.jpg", "orientation_6.jpg", "grey_alpha.png", "grey.jpg")
+        paths = []
+        for i in range(first, first + n):
+            name = names[i % len(names)]
+            paths.append(f"{i % 3}/{i:04d}{os.path.splitext(name)[1]}")
+            with open(self.golden(name, paths[-1], folder), "ab") as file:
+                file.write(b"%d" % i)
+        return paths
+
+    # -- programs
+
+    def start(self, *words, **options):
+        """latentctl in the background, as subprocess.Popen."""
+        command = [os.path.join(self.programs, "latentctl"), *words]
+        settings = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "env": self.environment,
+            "cwd": self.root,
+        }
+        return subprocess.Popen(command, **{**settings, **options})
+
+    def finish(self, process):
+        """Waits for what start() gave."""
+        try:
+            out, err = process.communicate(timeout=HANGS_AFTER_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise AssertionError(f"{process.args} hangs") from None
+        words = ["latentctl", *map(str, process.args[1:])]
+        texts = [(t or b"").decode("utf-8", "surrogateescape") for t in (out, err)]
+        self.history.append(Result(words, process.returncode, *texts))
+        return self.history[-1]
+
+    def latentctl(self, *words, code=OK, **options):
+        result = self.finish(self.start(*words, **options))
+        if code is not None:
+            assert result.code == code, f"exit status {result.code}, not {code}"
+        return result
+
+    def encode_words(self, *options, src=None, out=None, vae="fake"):
+        words = ["encode", *([self.src] if src is None else src), "--vae", vae]
+        return [*words, "--out", out or self.out, "--resolution", "128", "--name", "set", *options]
+
+    def encode(self, *options, code=OK, src=None, out=None, vae="fake", **settings):
+        """Into the dataset "set" of the workspace's output."""
+        words = self.encode_words(*options, src=src, out=out, vae=vae)
+        return self.latentctl(*words, code=code, **settings)
+
+    def verify(self, code=OK):
+        return self.latentctl("verify", "--out", self.out, code=code)
+
+    def failed(self):
+        """{path as bytes: reason} of the images that could not be encoded."""
+        from reference import percent_decode
+
+        rows = self.latentctl("failed", "--out", self.out, "--json").json
+        assert all(row["message"] for row in rows), rows
+        reasons = {percent_decode(row["source"]): row["reason"] for row in rows}
+        equal(len(reasons), len(rows), "number of paths that failed")
+        return reasons
+
+    def status(self):
+        (row,) = self.latentctl("status", "--out", self.out, "--json").json
+        return row
+
+    @property
+    def dataset(self):
+        return os.path.join(self.out, "set")
+
+    def workers(self):
+        """Processes latentd-decode that runs of this workspace have started."""
+        found, mark = [], f"XDG_STATE_HOME={self.path('state')}".encode()
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{pid}/comm", "rb") as file:
+                    is_worker = file.read().strip() == b"latentd-decode"
+                if is_worker and mark in open(f"/proc/{pid}/environ", "rb").read().split(b"\0"):
+                    found.append(int(pid))
+        return found
+
+    def no_worker_is_left(self):
+        wait_until(lambda: not self.workers(), "workers to end", 20)
+
+    # -- other users and file systems
+
+    def unprivileged(self):
+        """Options of latentctl() for a user who is not root; nothing may be taken for readable."""
+        if os.geteuid() != 0:
+            return {}
+        if self.programs != self.path("programs"):
+            shutil.copytree(self.programs, self.path("programs"), ignore=only_programs)
+            self.programs = self.path("programs")
+        os.makedirs(self.path("state"), exist_ok=True)
+        os.chown(self.path("state"), 65534, 65534)
+        options = {"user": 65534, "group": 65534, "extra_groups": []}
+        try:
+            self.latentctl("version", **options)
+        except OSError as error:
+            raise Skip(f"no other user can run programs in {self.root}: {error}") from None
+        return options
+
+    def in_own_mounts(self, script, *words):
+        """Runs a shell script in a mount namespace, so that nothing stays mounted; $ctl is latentctl."""
+        own = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+        probe = [*own, "mount", "-t", "tmpfs", "tmpfs", self.root]
+        try:
+            subprocess.run(probe, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            why = getattr(error, "stderr", b"") or str(error).encode()
+            raise Skip(f"mounts do not work here: {why.decode().strip()}") from None
+        env = dict(self.environment, ctl=os.path.join(self.programs, "latentctl"))
+        return self.finish(
+            subprocess.Popen(
+                [*own, "sh", "-c", script, "sh", *words],
+                env=env,
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+
+
+def only_programs(folder, names):
+    return [name for name in names if name not in ("latentctl", "latentd-decode")]
+
+
+def image_paths(folder):
+    """What a source lists, by the rule in source.h: hidden names are left out."""
+    found = []
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(at, name) for name in names if name.endswith((".jpg", ".png"))]
+    return sorted(os.path.relpath(path, folder) for path in found)
+
+
+# -- the runner
+
+_tests = []
+
+
+def test(function):
+    _tests.append(function)
+    return function
+
+
+def _run(function):
+    ws = Workspace()
+    try:
+        function(ws)
+    except Exception:
+        # The surrogates of odd names do not print.
+        text = traceback.format_exc() + "".join(f"\n$ {r}" for r in ws.history[-3:])
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        raise
+    finally:
+        if not os.environ.get("LATENTD_E2E_KEEP"):
+            ws.remove()
+
+
+def run_tests():
+    """Runs the tests of the calling script; names on the command line choose among them."""
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    chosen = [t for t in _tests if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
+    for function in chosen:
+        name, began = function.__name__, time.monotonic()
+        try:
+            _run(function)
+        except Skip as why:
+            counts["skipped"] += 1
+            print(f"SKIPPED {name}: {why}", flush=True)
+        except Exception:
+            counts["failed"] += 1
+            print(f"FAILED {name}", flush=True)
+        else:
+            counts["passed"] += 1
+            print(f"ok {name} ({time.monotonic() - began:.1f} s)", flush=True)
+    print(", ".join(f"{n} {what}" for what, n in counts.items()))
+    nothing_ran = counts["passed"] + counts["failed"] == 0
+    sys.exit(1 if counts["failed"] else 77 if nothing_ran else 0)
