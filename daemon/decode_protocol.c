@@ -92,9 +92,10 @@ struct cursor {
 	bool ok;
 };
 
+/* The next @n bytes; where there are fewer, sixteen zeros, which is enough for every number. */
 static const uint8_t *take(struct cursor *c, size_t n)
 {
-	static const uint8_t nothing[64];
+	static const uint8_t nothing[16];
 	const uint8_t *at = c->at;
 
 	if (!c->ok || c->left < n) {
@@ -109,6 +110,16 @@ static const uint8_t *take(struct cursor *c, size_t n)
 static uint64_t take_u64(struct cursor *c)
 {
 	return get_u64le(take(c, 8));
+}
+
+/* A size or a count of which nothing can be made when it is zero. */
+static uint64_t take_positive(struct cursor *c)
+{
+	uint64_t value = take_u64(c);
+
+	if (value == 0)
+		c->ok = false;
+	return value;
 }
 
 /* A byte below @limit. */
@@ -132,13 +143,9 @@ static void take_string(struct cursor *c, char *out, size_t size)
 		c->ok = false;
 		return;
 	}
-	if (n > c->left) {
-		c->ok = false;
+	at = take(c, n);
+	if (!c->ok)
 		return;
-	}
-	at = c->at;
-	c->at += n;
-	c->left -= n;
 	for (size_t i = 0; i < n; i++)
 		out[i] = at[i] < 0x20 || at[i] == 0x7f ? '?' : (char)at[i];
 	out[n] = '\0';
@@ -154,28 +161,28 @@ static void parse_start(struct cursor *c, struct decode_message *m)
 	m->start.limits.max_file_bytes = take_u64(c);
 	m->start.limits.max_pixels = take_u64(c);
 	m->start.limits.max_side = take_u64(c);
-	m->start.slot_bytes = take_u64(c);
+	m->start.slot_bytes = take_positive(c);
 }
 
 static void parse_geometry(struct cursor *c, struct decode_message *m)
 {
-	m->geometry.full_width = take_u64(c);
-	m->geometry.full_height = take_u64(c);
+	m->geometry.full_width = take_positive(c);
+	m->geometry.full_height = take_positive(c);
 	m->geometry.left = take_u64(c);
 	m->geometry.top = take_u64(c);
-	m->geometry.width = take_u64(c);
-	m->geometry.height = take_u64(c);
+	m->geometry.width = take_positive(c);
+	m->geometry.height = take_positive(c);
 	m->geometry.filter = (enum resample_filter)take_below(c, FILTER_LANCZOS + 1);
 }
 
 static void parse_header(struct cursor *c, struct decode_message *m)
 {
 	m->header.format = (enum image_format)take_below(c, IMAGE_PNG + 1);
-	m->header.width = take_u64(c);
-	m->header.height = take_u64(c);
+	m->header.width = take_positive(c);
+	m->header.height = take_positive(c);
 	m->header.orientation = take_below(c, 9);
 	m->header.decode_bytes = take_u64(c);
-	if (m->header.width == 0 || m->header.height == 0 || m->header.orientation == 0)
+	if (m->header.orientation == 0)
 		c->ok = false;
 }
 

@@ -9,6 +9,8 @@
  */
 #include "daemon/pipeline.h"
 
+#include "daemon/outcome_log.h"
+
 #include "base/checked.h"
 #include "base/clock.h"
 
@@ -23,8 +25,6 @@ enum {
 	EXTEND_EVERY_MS = LEASE_MS / 3,
 	RETRY_POLL_MS = 500,
 	DECODE_LIMIT_MS = 60 * 1000,
-	MAX_ATTEMPTS_IMAGE = 2,	   /* a decoder that died or hung on it */
-	MAX_ATTEMPTS_PASSING = 10, /* no descriptors, stale handle, short of memory */
 };
 
 struct work {
@@ -63,11 +63,10 @@ struct pipeline {
 	struct work_list waiting; /* header seen, no memory yet */
 	struct pending *pending;
 	size_t n_pending, pending_capacity;
-	struct job_outcome *outcomes;
-	size_t n_outcomes, outcomes_capacity;
+	struct outcome_log *outcomes;
 	size_t memory_used;
 	size_t images; /* works between claim and end */
-	bool claiming, claims_over, settling, stopping, failed;
+	bool claiming, claims_over, stopping, failed;
 };
 
 /* -- small things --------------------------------------------------------------------------------- */
@@ -133,80 +132,31 @@ static void fail(struct pipeline *p, const struct error *why)
 	p->options.on_fatal(p->options.arg, why);
 }
 
-/* -- outcomes ------------------------------------------------------------------------------------- */
-
-static void on_settled(void *arg, size_t lost, const struct error *err)
-{
-	struct pipeline *p = arg;
-
-	(void)lost; /* a job that another owner has by now is that owner's business */
-	p->settling = false;
-	if (err->code != ERR_NONE)
-		fail(p, err);
-}
-
-static void flush_outcomes(struct pipeline *p)
-{
-	if (p->settling || p->n_outcomes == 0)
-		return;
-	p->settling = true;
-	db_settle(p->options.db, TAKE(p->outcomes), p->n_outcomes, on_settled, p);
-	p->n_outcomes = p->outcomes_capacity = 0;
-}
-
-static void add_outcome(struct pipeline *p, int64_t job, uint64_t fence, enum outcome_kind kind,
-			const char *reason, const char *message)
-{
-	struct job_outcome o = {.job = job, .fence = fence, .kind = kind};
-
-	if (reason && *reason)
-		o.reason = xstrdup(reason);
-	if (message && *message)
-		o.message = xstrdup(message);
-	o.not_before = clock_wall_ms() + RETRY_POLL_MS;
-	ARRAY_GROW(p->outcomes, p->n_outcomes, p->outcomes_capacity);
-	p->outcomes[p->n_outcomes++] = o;
-}
-
-/* What an error means for its job: whose fault it is, and whether another try can help. */
-static enum outcome_kind judge(const struct error *why, uint32_t attempts, const char **reason)
-{
-	*reason = why->reason;
-	if (why->code == ERR_DATA && strcmp(why->reason, "gone") == 0)
-		return OUTCOME_GONE;
-	if (why->code == ERR_DATA && strcmp(why->reason, "worker_died") != 0 &&
-	    strcmp(why->reason, "timeout") != 0)
-		return OUTCOME_QUARANTINE;
-	if (why->code == ERR_DATA)
-		return attempts < MAX_ATTEMPTS_IMAGE ? OUTCOME_RETRY : OUTCOME_QUARANTINE;
-	if (why->code == ERR_BUG) {
-		*reason = "internal";
-		return OUTCOME_QUARANTINE;
-	}
-	*reason = why->code == ERR_NOMEM ? "too_large" : "unreadable";
-	return attempts < MAX_ATTEMPTS_PASSING ? OUTCOME_RETRY : OUTCOME_QUARANTINE;
-}
+/* -- how a work ends ------------------------------------------------------------------------------ */
 
 /* Ends @w with an error about it. */
 static void work_failed(struct work *w, const struct error *why)
 {
 	struct pipeline *p = w->pipeline;
-	const char *reason = "";
-	enum outcome_kind kind = judge(why, w->job.attempts, &reason);
+	struct job_outcome o = {.job = w->job.id,
+				.fence = w->job.fence,
+				.has_content = w->has_content,
+				.content = w->content,
+				.not_before = clock_wall_ms() + RETRY_POLL_MS,
+				.message = why->message};
 
-	add_outcome(p, w->job.id, w->job.fence, kind, reason, why->message);
-	if (w->has_content) {
-		p->outcomes[p->n_outcomes - 1].has_content = true;
-		p->outcomes[p->n_outcomes - 1].content = w->content;
-	}
-	p->options.on_outcome(p->options.arg, w->job.path, kind, reason, why->message);
+	o.kind = outcome_judge(why, w->job.attempts, &o.reason);
+	outcome_log_add(p->outcomes, &o);
+	p->options.on_outcome(p->options.arg, w->job.path, o.kind, o.reason, o.message);
 	work_free(w);
 }
 
 /* Gives @w back to the queue, uncharged. */
 static void work_released(struct work *w)
 {
-	add_outcome(w->pipeline, w->job.id, w->job.fence, OUTCOME_RELEASE, NULL, NULL);
+	struct job_outcome o = {.job = w->job.id, .fence = w->job.fence, .kind = OUTCOME_RELEASE};
+
+	outcome_log_add(w->pipeline->outcomes, &o);
 	work_free(w);
 }
 
@@ -493,8 +443,14 @@ void pipeline_on_batch(struct pipeline *p, struct encode_batch *batch, const str
 void pipeline_on_rejected(struct pipeline *p, int64_t job, uint64_t fence, const char *path,
 			  const struct error *why)
 {
-	add_outcome(p, job, fence, OUTCOME_QUARANTINE, why->reason, why->message);
-	p->options.on_outcome(p->options.arg, path, OUTCOME_QUARANTINE, why->reason, why->message);
+	struct job_outcome o = {.job = job,
+				.fence = fence,
+				.kind = OUTCOME_QUARANTINE,
+				.reason = why->reason,
+				.message = why->message};
+
+	outcome_log_add(p->outcomes, &o);
+	p->options.on_outcome(p->options.arg, path, o.kind, o.reason, o.message);
 }
 
 /* -- the pipeline --------------------------------------------------------------------------------- */
@@ -522,6 +478,11 @@ static int open_timers(struct pipeline *p)
 	return r;
 }
 
+static void on_queue_failed(void *arg, const struct error *why)
+{
+	fail(arg, why);
+}
+
 int pipeline_open(sd_event *event, const struct pipeline_options *options, struct pipeline **out,
 		  struct error *err)
 {
@@ -538,6 +499,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 
 	p->event = event;
 	p->options = *options;
+	p->outcomes = outcome_log_new(options->db, on_queue_failed, p);
 	if (open_timers(p) < 0) {
 		pipeline_close(p);
 		return error_set(err, ERR_IO, "cannot set timers");
@@ -578,7 +540,7 @@ void pipeline_pump(struct pipeline *p)
 	claim_more(p);
 	start_decodes(p);
 	submit_batches(p);
-	flush_outcomes(p);
+	outcome_log_flush(p->outcomes);
 }
 
 bool pipeline_finished(const struct pipeline *p)
@@ -587,8 +549,8 @@ bool pipeline_finished(const struct pipeline *p)
 	    p->stopping || p->failed ||
 	    (p->claims_over && sd_event_source_get_enabled(p->retry_timer, NULL) <= 0);
 
-	return claims_done && !p->claiming && p->images == 0 && p->n_outcomes == 0 &&
-	       !p->settling && encode_driver_in_flight(p->options.driver) == 0;
+	return claims_done && !p->claiming && p->images == 0 && outcome_log_idle(p->outcomes) &&
+	       encode_driver_in_flight(p->options.driver) == 0;
 }
 
 void pipeline_stop(struct pipeline *p)
@@ -603,11 +565,7 @@ void pipeline_close(struct pipeline *p)
 	decode_pool_close(p->pool);
 	sd_event_source_disable_unref(p->extend_timer);
 	sd_event_source_disable_unref(p->retry_timer);
-	for (size_t i = 0; i < p->n_outcomes; i++) {
-		free((char *)p->outcomes[i].reason);
-		free((char *)p->outcomes[i].message);
-	}
-	free(p->outcomes);
+	outcome_log_free(p->outcomes);
 	free(p->pending);
 	free(p);
 }

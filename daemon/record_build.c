@@ -219,10 +219,11 @@ static bool read_latent_part(json_t *latent, struct record_facts *f)
 	const char *hash = json_string_value(json_object_get(latent, "xxh3_128"));
 	bool half = dtype && strcmp(dtype, "float16") == 0;
 
-	if (!dtype || !posterior || !hash || (!half && strcmp(dtype, "float32") != 0))
+	if (!dtype || !posterior || !hash || (!half && strcmp(dtype, "float32") != 0) ||
+	    posterior_parse(posterior) < 0)
 		return false;
 	f->dtype = half ? DTYPE_F16 : DTYPE_F32;
-	f->moments = strcmp(posterior, "moments") == 0;
+	f->moments = posterior_parse(posterior) == POSTERIOR_MOMENTS;
 	return hash128_parse(hash, &f->latent) && read_shape(json_object_get(latent, "shape"), f);
 }
 

@@ -2,7 +2,7 @@
 # scripts/demo.sh [FOLDER]: sets up a fresh Debian or Ubuntu machine, encodes the images below FOLDER (by
 # default pictures that it draws itself) with the small demo VAE, and shows what came out. No network is
 # needed once the packages are there. Everything is written to demo-out/ in the source tree, or to a
-# temporary folder where that cannot be written.
+# temporary folder where that cannot be written. Status 3: all done, but some images could not be encoded.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -15,11 +15,14 @@ esac
 [ $# -le 1 ] || die 'usage: scripts/demo.sh [FOLDER]'
 [ $# -eq 0 ] || [ -d "$1" ] || die "$1 is not a folder"
 
-# An own folder that an earlier demo made is emptied; anything else of that name is left alone.
-choose_folder()
+# What an earlier demo made is emptied, unless the images are there; anything else of that name is left
+# alone.
+choose_folder() # IMAGES
 {
 	local folder=$ROOT/demo-out
-	if [ -e "$folder/.made-by-demo" ]; then
+	if [[ $1/ == "$folder"/* ]]; then
+		folder=$(mktemp -d)
+	elif [ -e "$folder/.made-by-demo" ]; then
 		rm -rf "$folder"
 	elif [ -e "$folder" ]; then
 		folder=$(mktemp -d)
@@ -45,7 +48,7 @@ build_tree "$build" 'latentctl latentd-decode make_pictures' -DCMAKE_BUILD_TYPE=
 	die 'the build failed'
 PATH=$build/daemon:$PATH
 
-out=$(choose_folder)
+out=$(choose_folder "$(realpath "${1:-/}")")
 images=${1:-$out/pictures}
 if [ $# -eq 0 ]; then
 	step 'pictures'
@@ -73,31 +76,30 @@ step 'verify: everything is read again and compared with its hashes'
 show latentctl verify --out "$out/latents"
 
 step 'one record, read with three lines of Python'
-cat >"$out/read_one.py" <<-'END'
+cat >"$out/read_record.py" <<-'END'
 	import json, sys, tarfile
 	tar = tarfile.open(sys.argv[1])
 	record = json.load(tar.extractfile(next(name for name in tar.getnames() if name.endswith(".json"))))
-	print(json.dumps({field: record[field] for field in ("key", "caption", "time_ids", "latent")}, indent=1))
+	print(*(f"{field}: {record[field]}" for field in ("key", "caption", "time_ids", "latent")), sep="\n")
 END
-cat "$out/read_one.py"
-show python3 "$out/read_one.py" "${shards[0]}"
+cat "$out/read_record.py"
+show python3 "$out/read_record.py" "${shards[0]}"
 
 step 'and its latent'
-key=$(python3 "$out/read_one.py" "${shards[0]}" |
-	python3 -c 'import json, sys; print(json.load(sys.stdin)["key"])')
 cat >"$out/read_latent.py" <<-'END'
 	import io, numpy, sys, tarfile, zstandard
 	frame = tarfile.open(sys.argv[1]).extractfile(sys.argv[2] + ".latent.npy.zst").read()
 	latent = numpy.load(io.BytesIO(zstandard.ZstdDecompressor().decompress(frame)))
-	print(latent.shape, latent.dtype, "mean %.4f, std %.4f" % (latent.mean(dtype=float), latent.std(dtype=float)))
+	print(latent.shape, latent.dtype, f"mean {latent.mean(dtype=float):.4f}, std {latent.std(dtype=float):.4f}")
 END
 cat "$out/read_latent.py"
+key=$(python3 "$out/read_record.py" "${shards[0]}" | sed -n 's/^key: //p')
 if python3 -c 'import numpy, zstandard' 2>/dev/null; then
 	show python3 "$out/read_latent.py" "${shards[0]}" "$key"
 else
-	printf '(needs: pip install numpy zstandard; not here, so latentctl opens it)\n'
+	printf '(pip install numpy zstandard; they are not here, so latentctl opens it)\n'
 	show latentctl extract "${shards[0]}" "$key" --to "$out/extracted"
-	find "$out/extracted" -type f -printf '%P  %s bytes\n'
 fi
 
 step "done: $out/latents/demo holds the dataset; docs/FORMAT.md describes it"
+exit "$status"

@@ -61,7 +61,7 @@ count_ctest() # NAME FOLDER LOG
 		failures+=("$name: $line")
 	done < <(awk '/^The following tests FAILED/ { on = 1; next } !/^[ \t]+[0-9]/ { on = 0 } on' "$log")
 	while read -r line; do
-		[[ $line != '[  SKIPPED ]'* ]] || skipped=$((skipped + 1))
+		[[ $line == 'SKIPPED:'* || $line == *'***Skipped'* ]] || skipped=$((skipped + 1))
 		skips+=("$name: $line")
 	done < <(grep -hE '^SKIPPED|^\[  SKIPPED \] [^0-9]|\*\*\*Skipped' "$log" \
 		"$folder/Testing/Temporary/LastTest.log" | sort -u)
@@ -87,6 +87,7 @@ test_release()
 	run_ctest release "$BUILDS/ci-release"
 }
 
+# Warnings are errors in the release build only: sanitizers make gcc warn where nothing is wrong.
 test_asan()
 {
 	if ! program_starts cc -fsanitize=address,undefined; then
@@ -98,7 +99,7 @@ test_asan()
 		leaks=0
 	fi
 	step 'ASan+UBSan: build'
-	if ! build_tree "$BUILDS/ci-asan" '' -DLATENTD_WERROR=ON -DLATENTD_SANITIZER=address; then
+	if ! build_tree "$BUILDS/ci-asan" '' -DLATENTD_SANITIZER=address; then
 		fail 'ASan+UBSan: build'
 		return
 	fi
@@ -121,8 +122,7 @@ test_tsan()
 		fi
 	fi
 	step 'TSan: build'
-	if ! quietly cmake -S "$ROOT" -B "$folder" -G Ninja -DLATENTD_WERROR=ON \
-		-DLATENTD_SANITIZER=thread; then
+	if ! quietly cmake -S "$ROOT" -B "$folder" -G Ninja -DLATENTD_SANITIZER=thread; then
 		fail 'TSan: configure'
 		return
 	fi
@@ -137,7 +137,7 @@ test_tsan()
 
 check_format()
 {
-	local formatter
+	local formatter wrong
 	step 'formatting'
 	for formatter in clang-format-14 clang-format ''; do
 		[[ $formatter && $("$formatter" --version 2>/dev/null) != *' version 14.'* ]] || break
@@ -146,10 +146,12 @@ check_format()
 		skip 'formatting' 'there is no clang-format 14 here'
 		return
 	fi
-	if (cd "$ROOT" && find src queue storage config daemon tests -name '*.[ch]' -print0 |
-		xargs -0 "$formatter" --dry-run -Werror); then
+	wrong=$(cd "$ROOT" && find src queue storage config daemon tests -name '*.[ch]' -print0 |
+		xargs -0 "$formatter" --dry-run 2>&1 | grep -E '^[^ ]+:[0-9]+:[0-9]+:' | cut -d : -f 1 | sort -u) || true
+	if [ -z "$wrong" ]; then
 		pass
 	else
+		printf '%s\n' "$wrong"
 		fail "formatting: run $formatter -i on the files named above"
 	fi
 }

@@ -55,8 +55,7 @@ int record_add_buffer(struct record *r, const char *suffix, struct buffer *data,
 	if (!suffix_valid(suffix) || record_member(r, suffix))
 		return error_set(err, ERR_BUG, "record member %s: no suffix, or there already",
 				 text_quote(suffix, quoted));
-	*member = (struct record_member){.data = *data,
-					 .hash = hash128_of(data->data, data->size)};
+	*member = (struct record_member){.data = *data, .hash = hash128_of(data->data, data->size)};
 	memcpy(member->suffix, suffix, strlen(suffix) + 1);
 	*data = (struct buffer)BUFFER_INIT;
 	r->n_members++;

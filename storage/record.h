@@ -1,6 +1,6 @@
 /*
- * A finished record: everything that goes into a shard for one sample, as named members. Storage has
- * never heard of latents: a member is bytes with a suffix ("json", "latent.npy.zst", "txt").
+ * A finished record: everything that goes into a shard for one sample, as named members. Storage
+ * has never heard of latents: a member is bytes with a suffix ("json", "latent.npy.zst", "txt").
  *
  *	cleanup_record struct record r = RECORD_INIT;
  *	record_init(&r, key, "512x512");
@@ -43,8 +43,8 @@ struct record {
 /* @key must fit and not be empty, @group must fit; ERR_BUG otherwise. */
 int record_init(struct record *r, const char *key, const char *group, struct error *err);
 /*
- * Copies @data and hashes it. ERR_BUG: @suffix is empty, too long, has a '/' or is there already, or the
- * record is full.
+ * Copies @data and hashes it. ERR_BUG: @suffix is empty, too long, has a '/' or is there already,
+ * or the record is full.
  */
 int record_add(struct record *r, const char *suffix, const void *data, size_t size,
 	       struct error *err);

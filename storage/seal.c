@@ -1,7 +1,8 @@
 /*
- * Of each record only one digest stays in memory: key, suffixes and member hashes in order. Reading back
- * goes through the format's reader, so a shard that is published has been parsed once by the code that
- * others will parse it with, and all its bytes have been compared by hash with what was written.
+ * Of each record only one digest stays in memory: key, suffixes and member hashes in order. Reading
+ * back goes through the format's reader, so a shard that is published has been parsed once by the
+ * code that others will parse it with, and all its bytes have been compared by hash with what was
+ * written.
  */
 #include "storage/seal.h"
 
@@ -73,7 +74,7 @@ static struct hash128 record_digest(const struct record *r)
 	return hash128_stream_value(h);
 }
 
-/* -- writing ------------------------------------------------------------------------------------ */
+/* -- writing ------------------------------------------------------------------------------ */
 
 static int write_records(struct sealing *s, struct shard_writer *out, seal_load_fn load, void *arg,
 			 struct error *err)
@@ -108,7 +109,7 @@ static int write_shard(struct sealing *s, seal_load_fn load, void *arg, struct e
 	return r;
 }
 
-/* -- verifying ---------------------------------------------------------------------------------- */
+/* -- verifying ---------------------------------------------------------------------------- */
 
 static int verify_read_at(void *arg, void *data, size_t size, uint64_t offset, struct error *err)
 {
@@ -178,7 +179,7 @@ static int verify_shard(const struct sealing *s, struct error *err)
 	return 0;
 }
 
-/* -- sealing ------------------------------------------------------------------------------------ */
+/* -- sealing ------------------------------------------------------------------------------ */
 
 /* The first free name from @number on. */
 static int publish(const struct sealing *s, const char *folder, unsigned number,
@@ -233,7 +234,7 @@ int seal_shard(struct store *store, const struct shard_ops *format, const char *
 	return r;
 }
 
-/* -- visible shards ----------------------------------------------------------------------------- */
+/* -- visible shards ----------------------------------------------------------------------- */
 
 int shard_file_hashes(struct store *store, const char *name, uint64_t *bytes, struct sha256 *sha256,
 		      struct hash128 *xxh3, struct error *err)

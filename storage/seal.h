@@ -1,8 +1,8 @@
 /*
  * Sealing: records become a shard that is whole, verified and visible, or nothing.
  *
- *	write all records into a store writer -> flush (durable) -> read it back and compare every member
- *	with its record's hash -> publish as FOLDER/%06d.EXT, without replacing
+ *	write all records into a store writer -> flush (durable) -> read it back and compare every
+ *	member with its record's hash -> publish as FOLDER/%06d.EXT, without replacing
  *
  * A name that is taken (a crash left a shard without a row, or another writer) is passed over: the
  * next number is tried.
@@ -27,15 +27,18 @@ struct sealed_shard {
 
 void sealed_shard_release(struct sealed_shard *sealed);
 
-/* Loads record @index of the shard being sealed, each once, in order; the caller of load releases it. */
+/*
+ * Loads record @index of the shard being sealed, each once, in order; the caller of load releases
+ * it.
+ */
 typedef int (*seal_load_fn)(void *arg, size_t index, struct record *out, struct error *err);
 
 /*
  * Seals @n records, which @load gives one by one (so that memory stays flat), below @folder
  * ("train/512x512"), first trying number @first_number. On failure nothing is visible, except when
- * publishing itself failed: then the shard may be there, whole. ERR_DATA `verify`: what came back from
- * the store is not what was written. Other ERR_DATA are the format's (shard.h): a record that it cannot
- * hold.
+ * publishing itself failed: then the shard may be there, whole. ERR_DATA `verify`: what came back
+ * from the store is not what was written. Other ERR_DATA are the format's (shard.h): a record that
+ * it cannot hold.
  */
 int seal_shard(struct store *store, const struct shard_ops *format, const char *folder,
 	       unsigned first_number, seal_load_fn load, void *arg, size_t n,
@@ -44,7 +47,10 @@ int seal_shard(struct store *store, const struct shard_ops *format, const char *
 /* Size and hashes of a visible shard: for verify and adoption. */
 int shard_file_hashes(struct store *store, const char *name, uint64_t *bytes, struct sha256 *sha256,
 		      struct hash128 *xxh3, struct error *err);
-/* Every record of a visible shard, whose format its extension tells: ERR_DATA `shard` if it does not. */
+/*
+ * Every record of a visible shard, whose format its extension tells: ERR_DATA `shard` if it does
+ * not.
+ */
 int shard_read_stored(struct store *store, const char *name, shard_record_fn fn, void *arg,
 		      struct error *err);
 

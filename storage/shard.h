@@ -24,7 +24,9 @@ struct shard_span {
 /* Exactly @size bytes at @offset of the shard. */
 typedef int (*shard_read_at_fn)(void *arg, void *data, size_t size, uint64_t offset,
 				struct error *err);
-/* A record as read: key and members; other fields are zero. Not 0 ends the reading with that value. */
+/*
+ * A record as read: key and members; other fields are zero. Not 0 ends the reading with that value.
+ */
 typedef int (*shard_record_fn)(void *arg, const struct record *record,
 			       const struct shard_span *span, struct error *err);
 

@@ -1,9 +1,9 @@
 /*
- * The writer makes its own headers (ustar.h), because a shard's bytes must depend on nothing but its
- * records. The reader is libarchive: it parses what strangers may have damaged, and as a second
+ * The writer makes its own headers (ustar.h), because a shard's bytes must depend on nothing but
+ * its records. The reader is libarchive: it parses what strangers may have damaged, and as a second
  * implementation it checks the writer each time a shard is sealed. On top of it the reader does the
- * arithmetic of a plain tar (512 + size, rounded up) and compares it with where libarchive finds the next
- * header, so that every byte of the file is accounted for.
+ * arithmetic of a plain tar (512 + size, rounded up) and compares it with where libarchive finds
+ * the next header, so that every byte of the file is accounted for.
  */
 #include "storage/shard_wds.h"
 
@@ -20,7 +20,7 @@
 #define READ_BLOCK ((size_t)256 << 10)
 #define TAR_END	   ((size_t)2 * USTAR_BLOCK)
 
-/* -- writing ------------------------------------------------------------------------------------ */
+/* -- writing ------------------------------------------------------------------------------ */
 
 struct shard_writer {
 	struct sink *sink;
@@ -130,7 +130,7 @@ static int wds_finish(struct shard_writer *w, struct error *err)
 	return write_bytes(w, end, sizeof(end), err);
 }
 
-/* -- reading ------------------------------------------------------------------------------------ */
+/* -- reading ------------------------------------------------------------------------------ */
 
 struct wds_reader {
 	shard_read_at_fn read_at;
@@ -177,7 +177,9 @@ static int archive_failed(struct wds_reader *r, struct archive *a)
 	return damaged(r, text ? text : "unreadable");
 }
 
-/* Splits a member's name as webdataset does; false where that gives no key, no suffix or too much. */
+/*
+ * Splits a member's name as webdataset does; false where that gives no key, no suffix or too much.
+ */
 static bool split_name(const char *name, char key[RECORD_KEY_SIZE], char suffix[RECORD_SUFFIX_SIZE])
 {
 	const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
@@ -215,7 +217,8 @@ static int take_member(struct wds_reader *r, struct archive *a, struct archive_e
 	uint64_t left = r->size - r->next - USTAR_BLOCK;
 	la_ssize_t got;
 
-	if (size < 0 || (uint64_t)size > left || ustar_padding((uint64_t)size) > left - (uint64_t)size)
+	if (size < 0 || (uint64_t)size > left ||
+	    ustar_padding((uint64_t)size) > left - (uint64_t)size)
 		return damaged(r, "a member larger than the file");
 	if (r->record.n_members == RECORD_MAX_MEMBERS || record_member(&r->record, suffix))
 		return damaged(r, "too many members of one record, or one twice");

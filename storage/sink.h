@@ -1,6 +1,6 @@
 /*
- * Where bytes of a shard flow to. Format writers know only this, so files, hashes and memory compose and
- * tests need no disk.
+ * Where bytes of a shard flow to. Format writers know only this, so files, hashes and memory
+ * compose and tests need no disk.
  */
 #ifndef LATENTD_STORAGE_SINK_H
 #define LATENTD_STORAGE_SINK_H

@@ -1,9 +1,10 @@
 /*
- * Segments in the order of their numbers; only the last one grows. A segment is synced before the next
- * one is begun, so whatever is not durable is in the last one. Layout and scan: spool_segment.c.
+ * Segments in the order of their numbers; only the last one grows. A segment is synced before the
+ * next one is begun, so whatever is not durable is in the last one. Layout and scan:
+ * spool_segment.c.
  *
- * Which records are live is known in memory only. A segment goes when none is: dropping costs no write,
- * and a crash merely hands out again what had been dropped.
+ * Which records are live is known in memory only. A segment goes when none is: dropping costs no
+ * write, and a crash merely hands out again what had been dropped.
  */
 #include "storage/spool.h"
 
@@ -47,7 +48,7 @@ static struct spool_segment *find_segment(const struct spool *s, uint64_t number
 	return NULL;
 }
 
-/* -- removing ----------------------------------------------------------------------------------- */
+/* -- removing ----------------------------------------------------------------------------- */
 
 static bool removable(const struct spool *s, const struct spool_segment *seg)
 {
@@ -83,7 +84,7 @@ static int remove_dead(struct spool *s, struct error *err)
 	return 0;
 }
 
-/* -- opening ------------------------------------------------------------------------------------ */
+/* -- opening ------------------------------------------------------------------------------ */
 
 static int compare_segments(const void *a, const void *b)
 {
@@ -200,7 +201,7 @@ void spool_close(struct spool *s)
 	free(s);
 }
 
-/* -- using -------------------------------------------------------------------------------------- */
+/* -- using -------------------------------------------------------------------------------- */
 
 static int refuse_failed(const struct spool *s, struct error *err)
 {
@@ -244,7 +245,7 @@ static int make_room(struct spool *s, size_t size, struct error *err)
 		return -1;
 	ARRAY_GROW(s->segments, s->n, s->capacity);
 	s->segments[s->n++] =
-		(struct spool_segment){.number = s->next_number++, .size = SPOOL_HEADER_SIZE};
+	    (struct spool_segment){.number = s->next_number++, .size = SPOOL_HEADER_SIZE};
 	s->synced = SPOOL_HEADER_SIZE;
 	return 0;
 }

@@ -1,26 +1,26 @@
 /*
  * The spool: a durable log of finished records that are not yet in a shard.
  *
- *	spool_open("STATE/spool", &options, on_record, arg, &spool, err)    replays what a crash left
- *	spool_append(spool, &record, &where, err)                           not yet durable
- *	spool_sync(spool, err)                                              now it is: fdatasync
- *	spool_read(spool, &where, &record, err)                             checked
- *	spool_drop(spool, &where, err)                                      it is in a shard
+ *	spool_open("STATE/spool", &options, on_record, arg, &spool, err)   replays what a crash left
+ *	spool_append(spool, &record, &where, err)                          not yet durable
+ *	spool_sync(spool, err)                                             now it is: fdatasync
+ *	spool_read(spool, &where, &record, err)                            checked
+ *	spool_drop(spool, &where, err)                                     it is in a shard
  *	spool_close(spool);
  *
- * Segments `%016x.spool` of a bounded size hold records with length and XXH3-64 each. On open, the last
- * segment is cut back to its last whole record, and every record left is handed to @on_record with its
- * place. A segment none of whose records is live any more is removed. A damaged record that is not at the
- * end of the log is ERR_DATA `spool`: the open reports it through @on_damage and goes on behind it where the
- * length is still plausible, else leaves the rest of that segment.
+ * Segments `%016x.spool` of a bounded size hold records with length and XXH3-64 each. On open, the
+ * last segment is cut back to its last whole record, and every record left is handed to @on_record
+ * with its place. A segment none of whose records is live any more is removed. Damage that is not
+ * at the end of the log is reported through @on_damage: the open goes on behind the record where
+ * its length is still plausible, else leaves the rest of that segment.
  *
- * After a failed append or sync the spool refuses further ones (ERR_IO): nothing is known about what is
- * on disk; close it and open it again. Closing then gives up what was appended since the last sync that
- * worked, so that a record which may exist in the page cache only is not taken for a durable one.
- * What spool_open hands out is durable.
+ * After a failed append or sync the spool refuses further ones (ERR_IO): nothing is known about
+ * what is on disk; close it and open it again. Closing then gives up what was appended since the
+ * last sync that worked, so that a record which may exist in the page cache only is not taken for a
+ * durable one. What spool_open hands out is durable.
  *
- * A place is good until it is dropped or the spool is closed (ERR_BUG afterwards); drops are not written
- * down: after a crash on_record says again what is no longer needed. One thread at a time.
+ * A place is good until it is dropped or the spool is closed (ERR_BUG afterwards); drops are not
+ * written down: after a crash on_record says again what is no longer needed. One thread at a time.
  */
 #ifndef LATENTD_STORAGE_SPOOL_H
 #define LATENTD_STORAGE_SPOOL_H

@@ -7,9 +7,9 @@
  *	record    u32 magic "LREC", u32 length, u64 XXH3-64 of the payload (seed 0)
  *	          payload: a record as record.c encodes it
  *
- * A record is whole when its frame fits the file, its payload has the frame's hash, and record_decode
- * takes it. A frame that fits but whose payload is damaged is stepped over if another frame that fits
- * follows where its length says.
+ * A record is whole when its frame fits the file, its payload has the frame's hash, and
+ * record_decode takes it. A frame that fits but whose payload is damaged is stepped over if another
+ * frame that fits follows where its length says.
  */
 #include "storage/spool_segment.h"
 
@@ -47,7 +47,7 @@ bool spool_segment_number(const char *name, uint64_t *number)
 	return true;
 }
 
-/* -- writing ------------------------------------------------------------------------------------ */
+/* -- writing ------------------------------------------------------------------------------ */
 
 int spool_segment_create(const char *dir, uint64_t number, struct error *err)
 {
@@ -92,13 +92,13 @@ int spool_frame_append(const struct record *record, struct buffer *out, struct e
 	return 0;
 }
 
-/* -- entries ------------------------------------------------------------------------------------ */
+/* -- entries ------------------------------------------------------------------------------ */
 
 void spool_segment_add(struct spool_segment *seg, uint64_t offset, uint64_t size)
 {
 	ARRAY_GROW(seg->entries, seg->n_entries, seg->capacity);
 	seg->entries[seg->n_entries++] =
-		(struct spool_entry){.offset = offset, .size = size, .live = true};
+	    (struct spool_entry){.offset = offset, .size = size, .live = true};
 	seg->n_live++;
 }
 
@@ -119,7 +119,7 @@ struct spool_entry *spool_segment_find(struct spool_segment *seg, const struct s
 	return entry && entry->live && entry->size == place->size ? entry : NULL;
 }
 
-/* -- reading ------------------------------------------------------------------------------------ */
+/* -- reading ------------------------------------------------------------------------------ */
 
 enum frame_state {
 	FRAME_NONE,    /* no frame, or one that does not fit */
@@ -193,7 +193,7 @@ int spool_segment_read(int fd, const struct spool_place *place, struct record *o
 	return 0;
 }
 
-/* -- scanning ----------------------------------------------------------------------------------- */
+/* -- scanning ----------------------------------------------------------------------------- */
 
 struct scan {
 	struct spool_segment *seg;
@@ -215,8 +215,8 @@ static void report(const struct scan *s, const char *what, uint64_t offset, uint
 }
 
 /*
- * A header that does not have its own hash is damage, and the records behind it speak for themselves;
- * one that is whole and says another version is for another program.
+ * A header that does not have its own hash is damage, and the records behind it speak for
+ * themselves; one that is whole and says another version is for another program.
  */
 static int check_header(const struct scan *s, struct error *err)
 {
@@ -232,14 +232,15 @@ static int check_header(const struct scan *s, struct error *err)
 	}
 	if (get_u32le(header + 8) != SEGMENT_VERSION)
 		return error_set(err, ERR_CONFIG,
-				 "spool segment %016" PRIx64 " has version %u, this program knows %d",
+				 "spool segment %016" PRIx64
+				 " has version %u, this program knows %d",
 				 s->seg->number, get_u32le(header + 8), SEGMENT_VERSION);
 	return 0;
 }
 
 /*
- * The record at *offset, which moves behind it. *more becomes false where the log cannot be followed any
- * further; what is then behind *whole is lost.
+ * The record at *offset, which moves behind it. *more becomes false where the log cannot be
+ * followed any further; what is then behind *whole is lost.
  */
 static int scan_record(struct scan *s, uint64_t *offset, uint64_t *whole, bool *more,
 		       spool_record_fn on_record, void *arg, struct error *err)

@@ -1,6 +1,6 @@
 /*
- * One file of the spool: its layout, what is alive in it, and the scan that finds that out again. Only
- * spool.c uses it.
+ * One file of the spool: its layout, what is alive in it, and the scan that finds that out again.
+ * Only spool.c uses it.
  */
 #ifndef LATENTD_STORAGE_SPOOL_SEGMENT_H
 #define LATENTD_STORAGE_SPOOL_SEGMENT_H
@@ -43,8 +43,8 @@ int spool_segment_read(int fd, const struct spool_place *place, struct record *o
 
 /*
  * Reads @seg's file of seg->size bytes, at least SPOOL_HEADER_SIZE, and fills its entries with what
- * @on_record keeps. *whole becomes the end of the last whole record: with @last, what is behind it was
- * being written when somebody died; otherwise it is reported.
+ * @on_record keeps. *whole becomes the end of the last whole record: with @last, what is behind it
+ * was being written when somebody died; otherwise it is reported.
  */
 int spool_segment_scan(struct spool_segment *seg, int fd, bool last,
 		       const struct spool_options *options, spool_record_fn on_record, void *arg,

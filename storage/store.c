@@ -5,7 +5,9 @@
 #include <assert.h>
 #include <string.h>
 
-/* Names become paths and object keys: nothing may lead out of the store, or into its hidden folder. */
+/*
+ * Names become paths and object keys: nothing may lead out of the store, or into its hidden folder.
+ */
 static int check_name(const char *name, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];

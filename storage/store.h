@@ -1,7 +1,7 @@
 /*
- * Where finished shards go. Names are relative paths with '/', folders come into being as needed; a name
- * with an empty part or one that begins with a dot is ERR_CONFIG. An object is visible under its name
- * only when it is whole; it never changes afterwards.
+ * Where finished shards go. Names are relative paths with '/', folders come into being as needed; a
+ * name with an empty part or one that begins with a dot is ERR_CONFIG. An object is visible under
+ * its name only when it is whole; it never changes afterwards.
  *
  *	struct store_writer *w = NULL;
  *	store_begin(store, &w, err);                        not visible
@@ -34,7 +34,9 @@ struct store_ops {
 	int (*flush)(struct store_writer *w, struct error *err);
 	int (*writer_read)(struct store_writer *w, void *data, size_t size, uint64_t offset,
 			   struct error *err);
-	/* STORE_EXISTS: the name is taken; the writer is kept and may be published under another. */
+	/*
+	 * STORE_EXISTS: the name is taken; the writer is kept and may be published under another.
+	 */
 	int (*publish)(struct store_writer *w, const char *name, struct error *err);
 	void (*discard)(struct store_writer *w);
 
@@ -44,8 +46,9 @@ struct store_ops {
 	/* ERR_DATA `missing`. */
 	int (*size)(struct store *s, const char *name, uint64_t *bytes, struct error *err);
 	/*
-	 * Visible objects below folder @prefix ("": all), sorted by name. Hidden parts (.x) are left out,
-	 * and so is everything that is not a regular file. A folder that is not there is empty.
+	 * Visible objects below folder @prefix ("": all), sorted by name. Hidden parts (.x) are
+	 * left out, and so is everything that is not a regular file. A folder that is not there is
+	 * empty.
 	 */
 	int (*list)(struct store *s, const char *prefix, store_object_fn fn, void *arg,
 		    struct error *err);
@@ -81,9 +84,9 @@ int store_quarantine(struct store *s, const char *name, struct error *err);
 void store_close(struct store *s);
 
 /*
- * A folder on a file system: temporaries in ROOT/.latentd/partial (swept on open: the caller owns ROOT),
- * quarantine in ROOT/.latentd/quarantine. @readonly: nothing is made or swept, ROOT must be there, begin
- * and quarantine are ERR_BUG; for verify and inspect.
+ * A folder on a file system: temporaries in ROOT/.latentd/partial (swept on open: the caller owns
+ * ROOT), quarantine in ROOT/.latentd/quarantine. @readonly: nothing is made or swept, ROOT must be
+ * there, begin and quarantine are ERR_BUG; for verify and inspect.
  */
 int store_local_open(const char *root, bool readonly, struct store **out, struct error *err);
 /* In memory, for tests. */

@@ -1,6 +1,6 @@
 /*
- * A folder on a file system. Everything that becomes visible does so through atomic_file; what is being
- * written and what was put aside lives in ROOT/.latentd, on the same file system.
+ * A folder on a file system. Everything that becomes visible does so through atomic_file; what is
+ * being written and what was put aside lives in ROOT/.latentd, on the same file system.
  */
 #include "storage/store.h"
 
@@ -44,7 +44,7 @@ static int refuse_readonly(const struct local_store *s, struct error *err)
 			 text_quote(s->root, quoted));
 }
 
-/* -- writing ------------------------------------------------------------------------------------ */
+/* -- writing ------------------------------------------------------------------------------ */
 
 static int local_write(struct sink *sink, const void *data, size_t size, struct error *err)
 {
@@ -122,7 +122,7 @@ static void local_discard(struct store_writer *base)
 	free(w);
 }
 
-/* -- reading ------------------------------------------------------------------------------------ */
+/* -- reading ------------------------------------------------------------------------------ */
 
 /* The descriptor of a visible object, or -1. */
 static int local_open(const struct local_store *s, const char *name, uint64_t *bytes,
@@ -170,7 +170,7 @@ static int local_size(struct store *base, const char *name, uint64_t *bytes, str
 	return fd < 0 ? -1 : 0;
 }
 
-/* -- listing ------------------------------------------------------------------------------------ */
+/* -- listing ------------------------------------------------------------------------------ */
 
 struct local_object {
 	char *name;
@@ -249,7 +249,7 @@ static int local_list(struct store *base, const char *prefix, store_object_fn fn
 	return r;
 }
 
-/* -- the rest ----------------------------------------------------------------------------------- */
+/* -- the rest ----------------------------------------------------------------------------- */
 
 static int local_quarantine(struct store *base, const char *name, struct error *err)
 {

@@ -1,7 +1,8 @@
 /*
- * The POSIX ustar header, written so that the same name and size always give the same 512 bytes, and so
- * that readers which parse tar by hand (wids, webshart) find what they expect: mode 0644, everything
- * about owner and time zero, sizes as 11 octal digits and NUL, name in the name field alone.
+ * The POSIX ustar header, written so that the same name and size always give the same 512 bytes,
+ * and so that readers which parse tar by hand (wids, webshart) find what they expect: mode 0644,
+ * everything about owner and time zero, sizes as 11 octal digits and NUL, name in the name field
+ * alone.
  */
 #ifndef LATENTD_STORAGE_USTAR_H
 #define LATENTD_STORAGE_USTAR_H

@@ -1,7 +1,7 @@
 /*
- * Faults at the system calls that durability hangs on: write, fsync, fdatasync, rename, link, unlink,
- * mkdir, ftruncate. A program linked with --wrap for them (storage.cmake) can count and name them, let
- * the n-th fail, or die at it.
+ * Faults at the system calls that durability hangs on: write, fsync, fdatasync, rename, link,
+ * unlink, mkdir, ftruncate. A program linked with --wrap for them (storage.cmake) can count and
+ * name them, let the n-th fail, or die at it.
  *
  *	faults_begin();
  *	faults_fail_nth(3, EIO);
@@ -27,13 +27,15 @@ void faults_fail_nth(size_t n, int error);
 void faults_die_nth(size_t n);
 /* Every call of that name ("fsync", "rename", ...) fails. */
 void faults_fail_all(const char *name, int error);
-/* fsync and fdatasync do nothing, for tests that open a thousand files. Lasts until called again. */
+/*
+ * fsync and fdatasync do nothing, for tests that open a thousand files. Lasts until called again.
+ */
 void faults_skip_syncs(bool skip);
 /* Calls since begin. */
 size_t faults_calls(void);
 /*
- * Their names in order, with a space between; the same name many times in a row is there once. fsync of a
- * folder is "fsync-dir".
+ * Their names in order, with a space between; the same name many times in a row is there once.
+ * fsync of a folder is "fsync-dir".
  */
 const char *faults_log(void);
 size_t faults_count(const char *name);

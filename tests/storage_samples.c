@@ -25,7 +25,8 @@ void sample_golden(size_t index, struct record *out)
 {
 	static const char *const keys[GOLDEN_RECORDS] = {
 	    "plain", "folder/ключ-日本",
-	    "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"};
+	    "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+	    "k"};
 	struct error err = ERROR_INIT;
 	uint8_t bytes[1024];
 

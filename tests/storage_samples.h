@@ -1,6 +1,6 @@
 /*
- * Records for the tests of storage/: the three of tests/golden/storage_make.py, and as many small ones as
- * a test wants.
+ * Records for the tests of storage/: the three of tests/golden/storage_make.py, and as many small
+ * ones as a test wants.
  */
 #ifndef LATENTD_TESTS_STORAGE_SAMPLES_H
 #define LATENTD_TESTS_STORAGE_SAMPLES_H

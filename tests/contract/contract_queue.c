@@ -50,6 +50,12 @@ void fixture_after(struct fixture *f)
 	queue_dump(f->q, &text);
 }
 
+void fixture_close(struct fixture *f)
+{
+	queue_close(f->q);
+	f->q = NULL;
+}
+
 /* -- everything as text --------------------------------------------------------------------------- */
 
 struct dump {
@@ -177,6 +183,24 @@ void assert_unchanged(struct queue *q, const struct buffer *before)
 
 	queue_dump(q, &now);
 	assert_string_equal((const char *)now.data, (const char *)before->data);
+}
+
+void read_whole_queue(const char *path)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	cleanup_queue struct queue *reader = NULL;
+	struct error err = ERROR_INIT;
+
+	assert_ok(queue_sqlite_open_readonly(path, &reader, &err), &err);
+	queue_dump(reader, &text);
+}
+
+void assert_file_is(const char *path, const struct buffer *bytes)
+{
+	cleanup_buffer struct buffer now = testing_read(path);
+
+	assert_int_equal(now.size, bytes->size);
+	assert_memory_equal(now.data, bytes->data, bytes->size);
 }
 
 /* -- short forms ---------------------------------------------------------------------------------- */

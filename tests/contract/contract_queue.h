@@ -42,11 +42,15 @@ int fixture_teardown(void **state);
 #define contract_test(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 void fixture_after(struct fixture *f);
+void fixture_close(struct fixture *f);
 
 /* All that the queue shows, as text: equal text is an equal queue. Checks counters and orders on the way. */
 void queue_dump(struct queue *q, struct buffer *out);
 /* Fails unless @q still shows what @before says. */
 void assert_unchanged(struct queue *q, const struct buffer *before);
+/* Opens the SQLite queue at @path for reading, dumps and closes it. */
+void read_whole_queue(const char *path);
+void assert_file_is(const char *path, const struct buffer *bytes);
 
 /* -- short forms; each fails the test where the queue does not return 0 ------------------------------ */
 

@@ -109,8 +109,8 @@ static void the_reader_ends_with_what_its_caller_returns(void **state)
 	    .bytes = &bytes, .sample = sample_small, .spans = spans, .stop_at = 3};
 
 	write_shard(format, sample_small, MANY, &bytes, spans);
-	assert_int_equal(
-	    format->read(read_at, &reading, bytes.size, check_record, &reading, &err), 5);
+	assert_int_equal(format->read(read_at, &reading, bytes.size, check_record, &reading, &err),
+			 5);
 	assert_int_equal(reading.seen, 3);
 }
 
@@ -135,10 +135,8 @@ static void a_shard_cut_off_anywhere_is_damaged(void **state)
 	whole = bytes.size;
 	for (bytes.size = 0; bytes.size < whole; bytes.size++) {
 		struct error err = ERROR_INIT;
-		struct reading reading = {.bytes = &bytes,
-					  .sample = sample_golden,
-					  .spans = spans,
-					  .stop_at = SIZE_MAX};
+		struct reading reading = {
+		    .bytes = &bytes, .sample = sample_golden, .spans = spans, .stop_at = SIZE_MAX};
 
 		assert_error(
 		    format->read(read_at, &reading, bytes.size, check_record, &reading, &err), &err,

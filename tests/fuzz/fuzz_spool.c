@@ -1,6 +1,7 @@
 /*
- * Any bytes as a spool's segment, once as the last one and once before another: it opens, or refuses a
- * newer version; what it hands out can be read; and a second open of what the first left finds the same.
+ * Any bytes as a spool's segment, once as the last one and once before another: it opens, or
+ * refuses a newer version; what it hands out can be read; and a second open of what the first left
+ * finds the same.
  */
 #include "base/files.h"
 #include "storage/spool.h"

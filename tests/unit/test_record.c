@@ -103,7 +103,7 @@ static void encode_names(struct buffer *out, const char *key, uint8_t key_length
 static void names_that_no_record_can_have_are_refused(void **state)
 {
 	static const char *const plain[] = {"json"}, *const twice[] = {"a", "a"},
-						   *const slash[] = {"a/b"}, *const empty[] = {""};
+				 *const slash[] = {"a/b"}, *const empty[] = {""};
 	static const char *const nine[] = {"1", "2", "3", "4", "5", "6", "7", "8", "9"};
 	static const char *const long_suffix[] = {"0123456789012345678901234567890x"};
 	static const struct {
@@ -112,8 +112,8 @@ static void names_that_no_record_can_have_are_refused(void **state)
 		const char *const *suffixes;
 		uint8_t n;
 	} cases[] = {
-	    {"", 0, plain, 1},	   {"a\0b", 3, plain, 1}, {"key", 3, twice, 2},
-	    {"key", 3, slash, 1},  {"key", 3, empty, 1},  {"key", 3, nine, 9},
+	    {"", 0, plain, 1},		{"a\0b", 3, plain, 1}, {"key", 3, twice, 2},
+	    {"key", 3, slash, 1},	{"key", 3, empty, 1},  {"key", 3, nine, 9},
 	    {"key", 3, long_suffix, 1},
 	};
 	struct error err = ERROR_INIT;

@@ -193,7 +193,7 @@ static void a_file_of_another_kind_is_no_shard(void **state)
 	store_close(s);
 }
 
-/* -- order and faults --------------------------------------------------------------------------- */
+/* -- order and faults --------------------------------------------------------------------- */
 
 static void sealing_is_write_fsync_rename_fsync_of_the_folder(void **state)
 {
@@ -211,11 +211,11 @@ static void sealing_is_write_fsync_rename_fsync_of_the_folder(void **state)
 		assert_int_equal(faults_count("fsync"), 1);
 		/* The first one also makes four folders, and each is durable in its parent. */
 		assert_int_equal(faults_count("fsync-dir"), i == 0 ? 5 : 1);
-		assert_string_equal(
-		    faults_log(), i == 0 ? "mkdir fsync-dir mkdir fsync-dir write fsync mkdir "
-					   "fsync-dir mkdir fsync-dir renameat2 fsync-dir"
-					 : "mkdir write fsync mkdir renameat2 mkdir renameat2 "
-					   "fsync-dir");
+		assert_string_equal(faults_log(),
+				    i == 0 ? "mkdir fsync-dir mkdir fsync-dir write fsync mkdir "
+					     "fsync-dir mkdir fsync-dir renameat2 fsync-dir"
+					   : "mkdir write fsync mkdir renameat2 mkdir renameat2 "
+					     "fsync-dir");
 	}
 	store_close(s);
 }
@@ -293,8 +293,7 @@ static void assert_recovers(const char *root, bool claimed)
 		assert_int_equal(reading.seen, 3);
 	}
 	assert_ok(seal_shard(s, wds(), FOLDER, 0, load_small, NULL, 3, &sealed, &err), &err);
-	assert_string_equal(sealed.name,
-			    visible ? FOLDER "/000001.tar" : FOLDER "/000000.tar");
+	assert_string_equal(sealed.name, visible ? FOLDER "/000001.tar" : FOLDER "/000000.tar");
 	sealed_shard_release(&sealed);
 	store_close(s);
 }
@@ -359,7 +358,7 @@ static void a_process_that_dies_at_any_call_leaves_nothing_or_the_whole_shard(vo
 	}
 }
 
-/* -- a store that lies -------------------------------------------------------------------------- */
+/* -- a store that lies -------------------------------------------------------------------- */
 
 /* Passes all on to a store in memory, with one bit of what is read back, or written, changed. */
 struct lying_store {
@@ -470,9 +469,9 @@ static void a_bit_that_changes_on_its_way_is_noticed_wherever_it_is(void **state
 	assert_int_equal(count_objects(s.honest), 0);
 	s.bad_read = s.bad_write = UINT64_MAX;
 	error_clear(&err);
-	assert_ok(seal_shard(&s.base, wds(), FOLDER, 0, load_golden, NULL, GOLDEN_RECORDS, &sealed,
-			     &err),
-		  &err);
+	assert_ok(
+	    seal_shard(&s.base, wds(), FOLDER, 0, load_golden, NULL, GOLDEN_RECORDS, &sealed, &err),
+	    &err);
 	assert_int_equal(count_objects(s.honest), 1);
 	sealed_shard_release(&sealed);
 	store_close(s.honest);

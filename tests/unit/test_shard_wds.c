@@ -129,8 +129,8 @@ static void a_name_of_101_bytes_is_too_long_and_nothing_is_written(void **state)
 
 static void keys_that_would_not_come_out_again_are_refused(void **state)
 {
-	static const char *const keys[] = {"a.b",   ".a",  "dir/a.b", "dir/.a", "/a",
-					   "dir//a", "dir/", "../a",	   "./a",    ".hidden/a"};
+	static const char *const keys[] = {"a.b",    ".a",   "dir/a.b", "dir/.a", "/a",
+					   "dir//a", "dir/", "../a",	"./a",	  ".hidden/a"};
 	cleanup_buffer struct buffer out = BUFFER_INIT;
 
 	(void)state;
@@ -177,7 +177,7 @@ static void one_key_twice_in_a_row_and_no_members_are_refused(void **state)
 	shard_wds_ops.writer_free(w);
 }
 
-/* -- foreign and damaged tars ------------------------------------------------------------------- */
+/* -- foreign and damaged tars ------------------------------------------------------------- */
 
 static void put_entry(struct buffer *out, const char *name, char type, const char *data)
 {
@@ -216,10 +216,19 @@ static void everything_but_plain_files_is_refused(void **state)
 		char type;
 		const char *data;
 	} cases[] = {
-	    {"folder/", '5', ""},	 {"a.link", '1', ""}, {"a.link", '1', "x"},	    {"a.link", '2', ""},
-	    {"a.fifo", '6', ""},	 {"a.x", 'x', "14 path=b.txt\n"}, {"a.g", 'g', "14 path=b.txt\n"},
-	    {"././@LongLink", 'L', "b.txt"}, {"nodot", '0', "x"},	    {".hidden", '0', "x"},
-	    {"dir/.hidden", '0', "x"},	 {"dot.", '0', "x"},	    {"__manifest__", '0', "x"},
+	    {"folder/", '5', ""},
+	    {"a.link", '1', ""},
+	    {"a.link", '1', "x"},
+	    {"a.link", '2', ""},
+	    {"a.fifo", '6', ""},
+	    {"a.x", 'x', "14 path=b.txt\n"},
+	    {"a.g", 'g', "14 path=b.txt\n"},
+	    {"././@LongLink", 'L', "b.txt"},
+	    {"nodot", '0', "x"},
+	    {".hidden", '0', "x"},
+	    {"dir/.hidden", '0', "x"},
+	    {"dot.", '0', "x"},
+	    {"__manifest__", '0', "x"},
 	};
 
 	(void)state;
@@ -312,7 +321,9 @@ static void a_flipped_bit_in_a_header_is_refused_or_harmless(void **state)
 
 		b.data[i] ^= 4;
 		result = read_bytes(&b, &r, &err);
-		/* Bytes 155 and 156 are what ends the checksum, and its field does not sum itself. */
+		/*
+		 * Bytes 155 and 156 are what ends the checksum, and its field does not sum itself.
+		 */
 		if (i < 148 || i > 155)
 			assert_error(result, &err, ERR_DATA);
 		b.data[i] ^= 4;

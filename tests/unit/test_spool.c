@@ -117,7 +117,10 @@ static void assert_found(const struct found *f, size_t first, size_t n)
 		assert_int_equal(f->index[i], first + i);
 }
 
-/* A spool of @n samples in one segment, closed; the path of the segment, and where each record ends. */
+/*
+ * A spool of @n samples in one segment, closed; the path of the segment, and where each record
+ * ends.
+ */
 static char *make_log(const char *dir, size_t n, uint64_t *ends)
 {
 	struct found found = {.n = 0};
@@ -223,7 +226,7 @@ static void rewrite(const char *path, const struct buffer *bytes, size_t size)
 	testing_write(path, bytes->data, size);
 }
 
-/* -- damage ------------------------------------------------------------------------------------- */
+/* -- damage ------------------------------------------------------------------------------- */
 
 static void a_tail_torn_at_any_byte_is_cut_back_and_the_log_goes_on(void **state)
 {
@@ -377,7 +380,7 @@ static void a_record_damaged_while_open_is_not_returned(void **state)
 	spool_close(s);
 }
 
-/* -- dropping ----------------------------------------------------------------------------------- */
+/* -- dropping ----------------------------------------------------------------------------- */
 
 static void a_segment_goes_when_its_last_record_is_dropped(void **state)
 {
@@ -472,7 +475,7 @@ static void the_disk_stays_bounded_while_records_come_and_go(void **state)
 	spool_close(s);
 }
 
-/* -- faults ------------------------------------------------------------------------------------- */
+/* -- faults ------------------------------------------------------------------------------- */
 
 static void a_sync_is_one_fdatasync_and_only_when_something_is_new(void **state)
 {
@@ -643,8 +646,8 @@ static void a_call_that_fails_loses_nothing_that_was_synced(void **state)
 
 static void a_process_that_dies_at_any_call_loses_nothing_that_was_synced(void **state)
 {
-	struct progress *p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE,
-				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct progress *p =
+	    mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = 0;
 
 	assert_ptr_not_equal(p, MAP_FAILED);

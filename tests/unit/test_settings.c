@@ -1,0 +1,345 @@
+#include "config/settings.h"
+
+#include "base/checked.h"
+#include "config/encode_options.h"
+#include "config/read_options.h"
+#include "tests/testing.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+struct sample_options {
+	const char *text;
+	size_t count, size;
+	uint64_t seed;
+	const char *color;
+	bool flag;
+	const char *hidden;
+};
+
+#define FIELD(f) offsetof(struct sample_options, f)
+
+static const char *const colors[] = {"red", "green", "blue", NULL};
+
+static const struct setting table[] = {
+    {"text", SETTING_STRING, FIELD(text), NULL, NULL, "TEXT", "any words"},
+    {"count", SETTING_COUNT, FIELD(count), "7", NULL, "N", "how many"},
+    {"size", SETTING_BYTES, FIELD(size), "2MiB", NULL, "SIZE", "how large"},
+    {"seed", SETTING_U64, FIELD(seed), NULL, NULL, "N", "where chance begins"},
+    {"color", SETTING_CHOICE, FIELD(color), "red", colors, NULL, "which one"},
+    {"flag", SETTING_FLAG, FIELD(flag), NULL, NULL, NULL, "yes"},
+    {"hidden", SETTING_STRING, FIELD(hidden), NULL, NULL, "X", NULL},
+};
+
+#define WORDS_MAX 16
+
+struct parsed {
+	struct sample_options options;
+	const char *words[WORDS_MAX];
+	size_t n_words;
+	struct error err;
+};
+
+/* Parses the arguments behind a program's name, over the defaults. */
+static int parse(struct parsed *p, const char *const *args)
+{
+	char *argv[WORDS_MAX] = {(char *)"program"};
+	int argc = 1;
+
+	while (args[argc - 1]) {
+		argv[argc] = (char *)args[argc - 1];
+		argc++;
+	}
+	*p = (struct parsed){.n_words = 99, .err = ERROR_INIT};
+	settings_defaults(table, ARRAY_SIZE(table), &p->options);
+	return settings_parse(table, ARRAY_SIZE(table), argc, argv, &p->options, p->words,
+			      &p->n_words, &p->err);
+}
+
+#define PARSE(p, ...) parse((p), (const char *[]){__VA_ARGS__, NULL})
+
+/* The one option is refused with ERR_CONFIG and a message that has all of @words. */
+static void assert_refused(const char *option, const char *value, const char *const *words)
+{
+	struct parsed p;
+
+	assert_error(PARSE(&p, option, value), &p.err, ERR_CONFIG);
+	for (; *words; words++) {
+		if (!strstr(p.err.message, *words))
+			fail_msg("\"%s\" does not say \"%s\"", p.err.message, *words);
+	}
+}
+
+#define REFUSED(option, value, ...)                                                                \
+	assert_refused((option), (value), (const char *[]){__VA_ARGS__, NULL})
+
+static void every_type_is_read_from_a_word_of_its_own(void **state)
+{
+	struct parsed p;
+
+	(void)state;
+	assert_ok(PARSE(&p, "--text", "a b", "--count", "12", "--size", "3KiB", "--seed",
+			"18446744073709551615", "--color", "blue", "--flag"),
+		  &p.err);
+	assert_string_equal(p.options.text, "a b");
+	assert_int_equal(p.options.count, 12);
+	assert_int_equal(p.options.size, 3072);
+	assert_true(p.options.seed == UINT64_MAX);
+	assert_string_equal(p.options.color, "blue");
+	assert_true(p.options.flag);
+	assert_int_equal(p.n_words, 0);
+}
+
+static void a_value_may_stand_behind_an_equals_sign(void **state)
+{
+	struct parsed p;
+
+	(void)state;
+	assert_ok(PARSE(&p, "--count=12", "--text=a=b", "--color=green"), &p.err);
+	assert_int_equal(p.options.count, 12);
+	assert_string_equal(p.options.text, "a=b");
+	assert_string_equal(p.options.color, "green");
+	assert_ok(PARSE(&p, "--text="), &p.err);
+	assert_string_equal(p.options.text, "");
+}
+
+static void what_is_not_given_has_the_tables_default_or_is_zero(void **state)
+{
+	struct parsed p;
+
+	(void)state;
+	assert_ok(PARSE(&p, "--seed", "3"), &p.err);
+	assert_null(p.options.text);
+	assert_int_equal(p.options.count, 7);
+	assert_int_equal(p.options.size, 2 << 20);
+	assert_string_equal(p.options.color, "red");
+	assert_false(p.options.flag);
+}
+
+static void words_stand_anywhere_and_a_lone_dash_is_one(void **state)
+{
+	struct parsed p;
+
+	(void)state;
+	assert_ok(PARSE(&p, "one", "--count", "2", "-", "--flag", "two"), &p.err);
+	assert_int_equal(p.n_words, 3);
+	assert_string_equal(p.words[0], "one");
+	assert_string_equal(p.words[1], "-");
+	assert_string_equal(p.words[2], "two");
+}
+
+static void behind_two_dashes_everything_is_a_word(void **state)
+{
+	struct parsed p;
+
+	(void)state;
+	assert_ok(PARSE(&p, "--count", "2", "--", "--flag", "--", "-x"), &p.err);
+	assert_false(p.options.flag);
+	assert_int_equal(p.n_words, 3);
+	assert_string_equal(p.words[0], "--flag");
+	assert_string_equal(p.words[1], "--");
+	assert_string_equal(p.words[2], "-x");
+}
+
+static void an_option_takes_the_next_word_whatever_it_looks_like(void **state)
+{
+	struct parsed p;
+
+	(void)state;
+	assert_ok(PARSE(&p, "--text", "--flag"), &p.err);
+	assert_string_equal(p.options.text, "--flag");
+	assert_false(p.options.flag);
+}
+
+static void an_unknown_option_is_named(void **state)
+{
+	(void)state;
+	REFUSED("--colour", "red", "unknown", "--colour");
+	REFUSED("--colo", "red", "--colo");
+	REFUSED("--colors", "red", "--colors");
+	REFUSED("--colour=red", NULL, "--colour");
+	REFUSED("-count", "1", "-count");
+	REFUSED("-c", NULL, "-c");
+	REFUSED("--=3", NULL, "--=3");
+}
+
+static void a_missing_value_and_a_value_too_many_are_refused(void **state)
+{
+	(void)state;
+	REFUSED("--count", NULL, "--count", "needs a value");
+	REFUSED("--flag=yes", NULL, "--flag", "no value");
+}
+
+static void a_number_is_digits_and_fits(void **state)
+{
+	static const char *const bad[] = {"",
+					  "-1",
+					  "+1",
+					  " 1",
+					  "1 ",
+					  "12x",
+					  "x",
+					  "1.5",
+					  "0x10",
+					  "18446744073709551616",
+					  "99999999999999999999999"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		REFUSED("--count", bad[i], "--count", "whole number");
+		REFUSED("--seed", bad[i], "--seed", "whole number");
+	}
+}
+
+static void a_size_is_digits_and_a_binary_unit(void **state)
+{
+	static const char *const bad[] = {"",
+					  "MiB",
+					  "-1MiB",
+					  "1kb",
+					  "1MB",
+					  "1 MiB",
+					  "1mib",
+					  "1.5GiB",
+					  "1MiBx",
+					  "18446744073709551616",
+					  "17179869184GiB"};
+	static const struct {
+		const char *text;
+		size_t bytes;
+	} good[] = {{"0", 0},
+		    {"17", 17},
+		    {"1KiB", 1024},
+		    {"3MiB", (size_t)3 << 20},
+		    {"17179869183GiB", (size_t)17179869183u << 30}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		REFUSED("--size", bad[i], "--size", "512MiB");
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct parsed p;
+
+		assert_ok(PARSE(&p, "--size", good[i].text), &p.err);
+		assert_true(p.options.size == good[i].bytes);
+	}
+}
+
+static void a_value_that_is_no_choice_shows_them_all(void **state)
+{
+	(void)state;
+	REFUSED("--color", "yellow", "yellow", "red or green or blue");
+	REFUSED("--color", "", "red or green or blue");
+	REFUSED("--color", "re", "red or green or blue");
+}
+
+/* What settings_help prints; to be freed. */
+static char *help_of(const struct setting *settings, size_t n)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	settings_help(out, settings, n);
+	fclose(out);
+	return text;
+}
+
+static void help_is_one_line_an_option_with_its_values_and_default(void **state)
+{
+	cleanup_free char *help = help_of(table, ARRAY_SIZE(table));
+
+	(void)state;
+	assert_string_equal(help, "  --text TEXT                    any words\n"
+				  "  --count N                      how many (7)\n"
+				  "  --size SIZE                    how large (2MiB)\n"
+				  "  --seed N                       where chance begins\n"
+				  "  --color red|green|blue         which one (red)\n"
+				  "  --flag                         yes\n");
+}
+
+static void the_help_of_encode_lists_every_option(void **state)
+{
+	cleanup_free char *help = help_of(encode_settings, n_encode_settings);
+
+	(void)state;
+	for (size_t i = 0; i < n_encode_settings; i++) {
+		cleanup_free char *wanted = xasprintf("  --%s ", encode_settings[i].name);
+
+		if (!strstr(help, wanted))
+			fail_msg("the help has no line for --%s", encode_settings[i].name);
+	}
+}
+
+static void the_defaults_of_encode_are_what_the_manual_says(void **state)
+{
+	struct encode_options o = {.vae = NULL};
+
+	(void)state;
+	settings_defaults(encode_settings, n_encode_settings, &o);
+	assert_int_equal(o.resolution, 512);
+	assert_string_equal(o.bucketing, "kohya");
+	assert_string_equal(o.filter, "lanczos");
+	assert_string_equal(o.posterior, "mean");
+	assert_string_equal(o.dtype, "float16");
+	assert_string_equal(o.order, "shuffled");
+	assert_int_equal(o.memory, (size_t)1 << 30);
+	assert_int_equal(o.shard_samples, 1000);
+	assert_int_equal(o.shard_size, (size_t)256 << 20);
+	assert_false(o.no_captions || o.quiet || o.help);
+}
+
+/* read_options_parse of `status`, which takes --out and --json. */
+static int parse_status(int argc, const char **argv, struct read_options *options, int *code)
+{
+	const char *words[WORDS_MAX];
+	size_t n_words = 0;
+
+	*options = (struct read_options){.out = NULL};
+	*code = -1;
+	return read_options_parse(argc, (char **)argv, "out json", "status --out DIR [--json]",
+				  options, words, &n_words, code);
+}
+
+static void a_reading_command_takes_only_its_own_options_and_wants_out(void **state)
+{
+	const char *good[] = {"status", "--out", "DIR", "--json"};
+	const char *foreign[] = {"status", "--out", "DIR", "--reason", "x"};
+	const char *without[] = {"status", "--json"};
+	const char *help[] = {"status", "--help"};
+	struct read_options options;
+	int code;
+
+	(void)state;
+	assert_int_equal(parse_status(4, good, &options, &code), 0);
+	assert_string_equal(options.out, "DIR");
+	assert_true(options.json);
+	assert_int_equal(parse_status(5, foreign, &options, &code), 1);
+	assert_int_equal(code, 2);
+	assert_int_equal(parse_status(2, without, &options, &code), 1);
+	assert_int_equal(code, 2);
+	assert_int_equal(parse_status(2, help, &options, &code), 1);
+	assert_int_equal(code, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_type_is_read_from_a_word_of_its_own),
+	    cmocka_unit_test(a_value_may_stand_behind_an_equals_sign),
+	    cmocka_unit_test(what_is_not_given_has_the_tables_default_or_is_zero),
+	    cmocka_unit_test(words_stand_anywhere_and_a_lone_dash_is_one),
+	    cmocka_unit_test(behind_two_dashes_everything_is_a_word),
+	    cmocka_unit_test(an_option_takes_the_next_word_whatever_it_looks_like),
+	    cmocka_unit_test(an_unknown_option_is_named),
+	    cmocka_unit_test(a_missing_value_and_a_value_too_many_are_refused),
+	    cmocka_unit_test(a_number_is_digits_and_fits),
+	    cmocka_unit_test(a_size_is_digits_and_a_binary_unit),
+	    cmocka_unit_test(a_value_that_is_no_choice_shows_them_all),
+	    cmocka_unit_test(help_is_one_line_an_option_with_its_values_and_default),
+	    cmocka_unit_test(the_help_of_encode_lists_every_option),
+	    cmocka_unit_test(the_defaults_of_encode_are_what_the_manual_says),
+	    cmocka_unit_test(a_reading_command_takes_only_its_own_options_and_wants_out),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
