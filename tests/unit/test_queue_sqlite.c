@@ -1,5 +1,5 @@
 /*
- * What only a queue in a file can do wrong: other files in its place, readers, killed writers, full disks.
+ * What only a queue in a file can do wrong: other files in its place, file systems, readers.
  *
  * No test opens the database file itself while a queue is open in this process: closing it would drop
  * SQLite's locks.
@@ -9,12 +9,9 @@
 #include "tests/contract/contract_queue.h"
 
 #include <dirent.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* Where the SQLite file format keeps these, big-endian: https://www.sqlite.org/fileformat.html */
@@ -37,12 +34,6 @@ int __wrap_statfs(const char *path, struct statfs *st)
 	return r;
 }
 
-static void close_queue(struct fixture *f)
-{
-	queue_close(f->q);
-	f->q = NULL;
-}
-
 static uint32_t file_u32(const char *path, size_t at)
 {
 	cleanup_buffer struct buffer b = testing_read(path);
@@ -59,14 +50,6 @@ static void patch_u32(const char *path, size_t at, uint32_t value)
 	for (size_t i = 0; i < 4; i++)
 		b.data[at + i] = (uint8_t)(value >> (24 - 8 * i));
 	testing_write(path, b.data, b.size);
-}
-
-static void assert_file_is(const char *path, const struct buffer *bytes)
-{
-	cleanup_buffer struct buffer now = testing_read(path);
-
-	assert_int_equal(now.size, bytes->size);
-	assert_memory_equal(now.data, bytes->data, bytes->size);
 }
 
 /* Both ways of opening @path fail with @code and @word in the message, and leave the file as it is. */
@@ -95,7 +78,7 @@ static void the_file_says_what_it_is(void **state)
 	struct fixture *f = *state;
 	cleanup_buffer struct buffer b = BUFFER_INIT;
 
-	close_queue(f);
+	fixture_close(f);
 	assert_int_equal(file_u32(f->path, USER_VERSION_AT), 1);
 	assert_int_equal(file_u32(f->path, APPLICATION_ID_AT), 0x6c617464);
 	b = testing_read(f->path);
@@ -106,7 +89,7 @@ static void a_newer_schema_is_refused_with_both_numbers(void **state)
 {
 	struct fixture *f = *state;
 
-	close_queue(f);
+	fixture_close(f);
 	patch_u32(f->path, USER_VERSION_AT, 12);
 	assert_refused(f->path, ERR_CONFIG, "12");
 	assert_refused(f->path, ERR_CONFIG, "up to 1:");
@@ -116,7 +99,7 @@ static void a_database_of_another_program_is_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	close_queue(f);
+	fixture_close(f);
 	patch_u32(f->path, APPLICATION_ID_AT, 4711);
 	assert_refused(f->path, ERR_CONFIG, "4711");
 	patch_u32(f->path, APPLICATION_ID_AT, 0);
@@ -139,7 +122,7 @@ static void an_older_schema_is_not_read_before_it_is_migrated(void **state)
 	struct fixture *f = *state;
 	cleanup_queue struct queue *q = NULL;
 
-	close_queue(f);
+	fixture_close(f);
 	patch_u32(f->path, USER_VERSION_AT, 0);
 	assert_error(queue_sqlite_open_readonly(f->path, &q, &f->err), &f->err, ERR_CONFIG);
 	assert_non_null(strstr(f->err.message, "older"));
@@ -172,43 +155,6 @@ static void a_missing_folder_or_file_is_an_io_error(void **state)
 	assert_error(queue_sqlite_open_readonly(file, &q, &f->err), &f->err, ERR_IO);
 	error_clear(&f->err);
 	assert_false(file_exists(file));
-}
-
-/* A test fails by crashing or by a sanitizer's report here; what a damaged file says is up to SQLite. */
-static void damage_anywhere_in_the_file_ends_in_an_error_or_in_rows(void **state)
-{
-	struct fixture *f = *state;
-	cleanup_buffer struct buffer whole = BUFFER_INIT;
-
-	job_in_state(f, "quarantined", JOB_QUARANTINED);
-	job_in_state(f, "retryable", JOB_RETRYABLE);
-	job_in_state(f, "completed", JOB_COMPLETED);
-	add_job(f, "available");
-	close_queue(f);
-	whole = testing_read(f->path);
-	for (size_t at = 100; at < whole.size; at += 97) {
-		struct queue_claim claim = {
-		    .owner = ME, .now = NOW, .lease_until = NOW, .limit = 9};
-		struct job_spec spec = file_spec("available.jpg", "available", 2);
-		struct enqueue_counts counts = {0};
-		struct queue_counts total;
-		struct error err = ERROR_INIT;
-		cleanup_queue struct queue *q = NULL;
-		struct job jobs[9];
-		size_t n = 0;
-
-		whole.data[at] ^= 0x55;
-		testing_write(f->path, whole.data, whole.size);
-		whole.data[at] ^= 0x55;
-		if (queue_sqlite_open(f->path, &q, &err) < 0)
-			continue;
-		if (queue_counts(q, 1, &total, &err) < 0 ||
-		    queue_enqueue(q, 1, &spec, 1, &counts, &err) < 0 ||
-		    queue_claim(q, &claim, jobs, &n, &err) < 0)
-			error_clear(&err);
-		for (size_t i = 0; i < n; i++)
-			job_release(&jobs[i]);
-	}
 }
 
 static void a_network_file_system_is_refused(void **state)
@@ -247,6 +193,64 @@ static void a_reader_sees_what_the_writer_committed(void **state)
 	add_job(f, "c");
 	queue_dump(f->q, &read_again);
 	assert_unchanged(reader, &read_again);
+}
+
+static int stop_at_dataset(void *arg, const struct queue_dataset *row)
+{
+	(void)arg;
+	return row->id > 0;
+}
+
+static int stop_at_job(void *arg, const struct job_row *row)
+{
+	(void)arg;
+	return row->id > 0;
+}
+
+static int stop_at_shard(void *arg, const struct shard_row *row)
+{
+	(void)arg;
+	return row->id > 0;
+}
+
+static int stop_at_sample(void *arg, const struct sample_row *row)
+{
+	(void)arg;
+	return row->key != NULL;
+}
+
+/* A read transaction that stays open shows an old moment, and no checkpoint gets past it. */
+static void a_listing_that_was_ended_early_holds_no_transaction(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_queue struct queue *reader = NULL;
+	struct sample_row samples[] = {sample_of("a.jpg", "a", 0), sample_of("b.jpg", "b", 512)};
+	struct shard_row shards[] = {shard_of(f->dataset, "1.tar", 2),
+				     shard_of(f->dataset, "2.tar", 0)};
+
+	make_dataset(f, "other");
+	assert_int_equal(complete(f, &shards[0], samples, 2), 0);
+	assert_int_equal(complete(f, &shards[1], NULL, 0), 0);
+	assert_ok(queue_sqlite_open_readonly(f->path, &reader, &f->err), &f->err);
+	for (int i = 0; i < 4; i++) {
+		const char *const names[] = {"n0", "n1", "n2", "n3"};
+		struct queue_counts counts;
+
+		if (i == 0)
+			assert_ok(queue_datasets(reader, stop_at_dataset, NULL, &f->err), &f->err);
+		else if (i == 1)
+			assert_ok(queue_jobs(reader, f->dataset, JOB_COMPLETED, stop_at_job, NULL,
+					     &f->err),
+				  &f->err);
+		else if (i == 2)
+			assert_ok(queue_shards(reader, f->dataset, stop_at_shard, NULL, &f->err),
+				  &f->err);
+		else
+			assert_ok(queue_samples(reader, 1, stop_at_sample, NULL, &f->err), &f->err);
+		add_job(f, names[i]);
+		assert_ok(queue_counts(reader, f->dataset, &counts, &f->err), &f->err);
+		assert_int_equal(counts.jobs[JOB_AVAILABLE], i + 1);
+	}
 }
 
 static void a_reader_cannot_write(void **state)
@@ -302,21 +306,11 @@ static char *folder_text(const char *dir)
 	return (char *)text.data;
 }
 
-static void read_all(const char *path)
-{
-	cleanup_buffer struct buffer text = BUFFER_INIT;
-	cleanup_queue struct queue *reader = NULL;
-	struct error err = ERROR_INIT;
-
-	assert_ok(queue_sqlite_open_readonly(path, &reader, &err), &err);
-	queue_dump(reader, &text);
-}
-
 static void assert_reading_leaves_the_folder(struct fixture *f)
 {
 	cleanup_free char *before = folder_text(f->dir), *after = NULL;
 
-	read_all(f->path);
+	read_whole_queue(f->path);
 	after = folder_text(f->dir);
 	assert_string_equal(before, after);
 }
@@ -329,7 +323,7 @@ static void a_reader_leaves_the_folder_as_it_is(void **state)
 
 	add_job(f, "a");
 	assert_reading_leaves_the_folder(f);
-	close_queue(f);
+	fixture_close(f);
 	assert_reading_leaves_the_folder(f);
 	/* A copy of the file alone. */
 	assert_int_equal(unlink(wal), 0);
@@ -347,160 +341,9 @@ static void a_path_with_characters_of_uris_is_a_path(void **state)
 	assert_ok(queue_sqlite_open(path, &q, &f->err), &f->err);
 	queue_close(q);
 	assert_true(file_exists(path));
-	read_all(path);
+	read_whole_queue(path);
 	assert_int_equal(unlink(wal), 0);
-	read_all(path);
-}
-
-/* -- a writer that is killed ---------------------------------------------------------------------- */
-
-/*
- * Adds a file, encodes and completes it, again and again, and says so byte by byte: 'a' once it is added,
- * 'c' once it is completed.
- */
-static void write_until_killed(const char *path, int fd)
-{
-	struct error err = ERROR_INIT;
-	struct queue *q = NULL;
-	struct queue_counts counts;
-
-	if (queue_sqlite_open(path, &q, &err) < 0 || queue_counts(q, 1, &counts, &err) < 0)
-		return;
-	for (uint64_t i = 0;; i++) {
-		struct queue_claim claim = {
-		    .owner = ME, .now = NOW, .lease_until = NOW + LEASE, .limit = 1};
-		cleanup_free char *key = xasprintf("%d-%llu", getpid(), (unsigned long long)i);
-		cleanup_free char *name = xasprintf("%s.jpg", key);
-		struct job_spec spec = file_spec(name, key, 1);
-		struct enqueue_counts added = {0};
-		struct job job = {0};
-		struct job_outcome outcome;
-		struct sample_row sample;
-		struct shard_row shard;
-		int64_t shard_id;
-		size_t n;
-
-		if (queue_enqueue(q, 1, &spec, 1, &added, &err) < 0 || write(fd, "a", 1) != 1 ||
-		    queue_claim(q, &claim, &job, &n, &err) != 0)
-			return;
-		outcome = outcome_of(&job, OUTCOME_ENCODED);
-		sample = sample_of(job.path, job.key, 0);
-		shard = shard_of(1, job.path, 1);
-		if (queue_settle(q, &outcome, 1, NOW, NULL, &err) < 0 ||
-		    queue_complete(q, &shard, &sample, 1, NOW, &shard_id, &err) != 0 ||
-		    write(fd, "c", 1) != 1)
-			return;
-		job_release(&job);
-	}
-}
-
-/* Runs the writer in a child and kills it after @acknowledged bytes; adds up what it said. */
-static void kill_a_writer(const char *path, size_t acknowledged, uint64_t *added,
-			  uint64_t *completed)
-{
-	int fds[2], status;
-	char byte;
-	pid_t pid;
-
-	assert_int_equal(pipe(fds), 0);
-	fflush(stdout);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		close(fds[0]);
-		write_until_killed(path, fds[1]);
-		_exit(1);
-	}
-	close(fds[1]);
-	for (size_t i = 0; read(fds[0], &byte, 1) == 1; i++) {
-		*added += byte == 'a';
-		*completed += byte == 'c';
-		if (i == acknowledged)
-			kill(pid, SIGKILL);
-	}
-	close(fds[0]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
-}
-
-static void a_killed_writer_leaves_what_it_acknowledged_and_nothing_half_done(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t added = 0, completed = 0;
-
-	close_queue(f);
-	for (size_t i = 0; i < 20; i++) {
-		cleanup_buffer struct buffer text = BUFFER_INIT;
-		struct queue_counts counts;
-		uint64_t jobs = 0;
-		size_t rescued;
-
-		kill_a_writer(f->path, 3 * i % 31, &added, &completed);
-		assert_ok(queue_sqlite_open(f->path, &f->q, &f->err), &f->err);
-		queue_dump(f->q, &text);
-		assert_ok(queue_rescue(f->q, OTHER, NOW, &rescued, &f->err), &f->err);
-		assert_ok(queue_counts(f->q, f->dataset, &counts, &f->err), &f->err);
-		for (int s = 0; s < JOB_STATES; s++)
-			jobs += counts.jobs[s];
-		/* Of each writer one operation may be done that it could not say any more. */
-		assert_in_range(jobs, added, added + i + 1);
-		assert_in_range(counts.samples, completed, completed + i + 1);
-		assert_true(rescued <= 1);
-		close_queue(f);
-	}
-}
-
-static void a_reader_does_not_checkpoint_what_a_dead_writer_left(void **state)
-{
-	struct fixture *f = *state;
-	cleanup_free char *wal = testing_path(f->dir, "queue.db-wal");
-	cleanup_buffer struct buffer file = BUFFER_INIT, log = BUFFER_INIT;
-	uint64_t added = 0, completed = 0;
-
-	close_queue(f);
-	kill_a_writer(f->path, 20, &added, &completed);
-	file = testing_read(f->path);
-	log = testing_read(wal);
-	assert_true(log.size > 0);
-	read_all(f->path);
-	assert_file_is(f->path, &file);
-	assert_file_is(wal, &log);
-}
-
-/* -- a disk that is full -------------------------------------------------------------------------- */
-
-static void a_full_disk_is_an_io_error_that_changes_nothing_and_passes(void **state)
-{
-	struct fixture *f = *state;
-	cleanup_free char *wal = testing_path(f->dir, "queue.db-wal");
-	cleanup_buffer struct buffer before = BUFFER_INIT;
-	struct job_spec specs[200];
-	char names[200][2][16];
-	struct enqueue_counts counts = {0};
-	struct rlimit limit, unlimited;
-	struct stat st;
-
-	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
-		snprintf(names[i][0], sizeof(names[i][0]), "%zu", i);
-		snprintf(names[i][1], sizeof(names[i][1]), "%zu.jpg", i);
-		specs[i] = file_spec(names[i][1], names[i][0], 1);
-	}
-	add_job(f, "a");
-	queue_dump(f->q, &before);
-	assert_int_equal(stat(wal, &st), 0);
-	signal(SIGXFSZ, SIG_IGN);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
-	limit = unlimited;
-	limit.rlim_cur = (rlim_t)st.st_size + 5000;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	assert_error(queue_enqueue(f->q, f->dataset, specs, 200, &counts, &f->err), &f->err,
-		     ERR_IO);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
-	assert_non_null(strstr(f->err.message, f->path));
-	error_clear(&f->err);
-	assert_unchanged(f->q, &before);
-	assert_ok(queue_enqueue(f->q, f->dataset, specs, 200, &counts, &f->err), &f->err);
-	assert_int_equal(counts.added, 200);
+	read_whole_queue(path);
 }
 
 int main(void)
@@ -514,15 +357,12 @@ int main(void)
 	    contract_test(an_older_schema_is_not_read_before_it_is_migrated),
 	    contract_test(an_empty_file_is_made_a_queue_by_the_writer_only),
 	    contract_test(a_missing_folder_or_file_is_an_io_error),
-	    contract_test(damage_anywhere_in_the_file_ends_in_an_error_or_in_rows),
 	    contract_test(a_network_file_system_is_refused),
 	    contract_test(a_reader_sees_what_the_writer_committed),
+	    contract_test(a_listing_that_was_ended_early_holds_no_transaction),
 	    contract_test(a_reader_cannot_write),
 	    contract_test(a_reader_leaves_the_folder_as_it_is),
 	    contract_test(a_path_with_characters_of_uris_is_a_path),
-	    contract_test(a_killed_writer_leaves_what_it_acknowledged_and_nothing_half_done),
-	    contract_test(a_reader_does_not_checkpoint_what_a_dead_writer_left),
-	    contract_test(a_full_disk_is_an_io_error_that_changes_nothing_and_passes),
 	};
 
 	fixture_use(&sqlite);
