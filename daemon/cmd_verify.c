@@ -9,6 +9,7 @@
 #include "storage/seal.h"
 
 #include "base/checked.h"
+#include "base/files.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -169,6 +170,11 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	char size[24];
 	int r;
 
+	if (!file_exists(d->output)) {
+		printf("%s: %s is not there\n", d->name, d->output);
+		total->damaged++;
+		return 0;
+	}
 	if (store_local_open(d->output, true, &v.store, v.err) < 0)
 		return -1;
 	r = check_dataset(&v);

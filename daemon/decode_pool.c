@@ -37,6 +37,7 @@ enum worker_state {
 struct decode_ticket {
 	struct decode_pool *pool;
 	enum worker_state state;
+	bool used; /* this process was given an image */
 	pid_t pid;
 	int socket;
 	int slot_fd;
@@ -106,12 +107,14 @@ static int spawn_program(const char *program, int socket, pid_t *pid, struct err
 }
 
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg);
+static void clock_start(struct decode_ticket *w);
 
 static int worker_spawn(struct decode_ticket *w, struct error *err)
 {
 	const struct decode_pool_options *options = &w->pool->options;
 	struct decode_message m = {
 	    .type = DECODE_START, .start = {options->policy, options->limits, options->slot_bytes}};
+	struct error ended = ERROR_INIT;
 	int pair[2], r;
 
 	assert(w->state == WORKER_DOWN);
@@ -120,6 +123,7 @@ static int worker_spawn(struct decode_ticket *w, struct error *err)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_sys(err, "create a socket pair");
 	w->socket = pair[0];
+	w->used = false;
 	r = spawn_program(w->pool->program, pair[1], &w->pid, err);
 	close(pair[1]);
 	if (r < 0)
@@ -131,7 +135,10 @@ static int worker_spawn(struct decode_ticket *w, struct error *err)
 		errno = -r;
 		return error_sys(err, "watch a worker");
 	}
-	return decode_message_send(w->socket, &m, w->slot_fd, err);
+	clock_start(w);
+	/* One that has ended already says so by its socket. */
+	decode_message_send(w->socket, &m, w->slot_fd, &ended);
+	return 0;
 }
 
 /* Ends the process and says how it ended. The image, if any, is the caller's business. */
@@ -175,7 +182,7 @@ static void worker_stop(struct decode_ticket *w, char *how, size_t size)
  */
 static void worker_lost(struct decode_ticket *w, const struct error *why)
 {
-	bool had_image = has_image(w), never_ready = w->state == WORKER_STARTING;
+	bool had_image = has_image(w), hopeless = !w->used;
 	struct error died = ERROR_INIT, failed = ERROR_INIT;
 	void *image = w->image;
 	char how[96];
@@ -189,8 +196,8 @@ static void worker_lost(struct decode_ticket *w, const struct error *why)
 		}
 		w->pool->options.handlers.on_failed(image, why);
 	}
-	/* One that never got ready would not the next time either. */
-	if (never_ready || worker_spawn(w, &failed) < 0)
+	/* One that ended before its first image would do so again, for ever. */
+	if (hopeless || worker_spawn(w, &failed) < 0)
 		worker_stop(w, how, sizeof(how));
 }
 
@@ -209,7 +216,7 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
-/* (Re)starts the clock of an image. The wait for memory does not count. */
+/* (Re)starts the clock of a worker: of its start, or of its image. The wait for memory does not count. */
 static void clock_start(struct decode_ticket *w)
 {
 	uint64_t usec = w->pool->options.time_limit_ms * 1000;
@@ -296,7 +303,7 @@ static bool handle_message(struct decode_ticket *w, const struct decode_message 
 	case DECODE_READY:
 		if (w->state != WORKER_STARTING)
 			return false;
-		w->state = WORKER_IDLE;
+		worker_idle(w);
 		return true;
 	case DECODE_HASHED:
 		return handle_hashed(w, m);
@@ -428,6 +435,7 @@ void decode_pool_start(struct decode_pool *pool, int fd, void *image)
 	}
 	assert(w);
 	w->state = WORKER_HASHING;
+	w->used = true;
 	w->image = image;
 	clock_start(w);
 	/* If it died just now, its socket says so in the next turn of the loop. */

@@ -10,8 +10,9 @@
  *	   on_failed(image, error)              ERR_DATA with a reason, also `worker_died`, `timeout`
  *	decode_pool_close(pool)
  *
- * A worker that dies, lies, or exceeds the time limit is replaced at once and costs the image it had. Every
- * image that was started ends in exactly one of: skipped, on_done, on_failed.
+ * A worker that dies, lies, or exceeds the time limit is replaced at once and costs the image it had; one that
+ * ends before its first image is not replaced. Every image that was started ends in exactly one of: skipped,
+ * on_done, on_failed.
  */
 #ifndef LATENTD_DAEMON_DECODE_POOL_H
 #define LATENTD_DAEMON_DECODE_POOL_H

@@ -1,3 +1,7 @@
+/*
+ * Batches are numbered as they are submitted, and cancel moves a mark: what has a smaller number comes back
+ * without having been computed, whether the encoder has it or it still waits for the encoder.
+ */
 #include "daemon/encode_driver.h"
 
 #include "base/bounded_queue.h"
@@ -5,6 +9,7 @@
 #include "base/thread.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 
 struct encode_driver {
 	struct inbox *inbox;
@@ -12,8 +17,17 @@ struct encode_driver {
 	encode_driver_fn on_batch;
 	void *arg;
 	size_t limit, in_flight; /* of the loop's thread */
+	uint64_t submitted;	 /* of the loop's thread */
+	atomic_uint_fast64_t cancelled;
 	struct bounded_queue *batches;
 	struct thread thread;
+};
+
+/* What the driver's thread has taken from the queue. */
+struct driving {
+	struct encode_batch *held; /* the encoder has no room for it yet */
+	uint64_t taken;		   /* batches so far, @held included */
+	size_t inside;		   /* batches that the encoder has */
 };
 
 /* A batch on its way back. */
@@ -46,49 +60,80 @@ static void give_back(struct encode_driver *d, struct encode_batch *batch,
 	inbox_post(d->inbox, &r->base);
 }
 
-/* Gives the encoder what it takes; *held is a batch that it refused for now. */
-static void fill_encoder(struct encode_driver *d, struct encode_batch **held, size_t *inside)
+/* Gives back a batch that the encoder never had. */
+static void give_back_unencoded(struct encode_driver *d, struct encode_batch *batch,
+				const struct error *why, const struct error *failure)
 {
-	for (;;) {
-		struct error err = ERROR_INIT;
-		int r;
+	for (size_t i = 0; i < batch->n; i++)
+		batch->items[i].error = *why;
+	give_back(d, batch, failure);
+}
 
-		if (!*held)
-			*held = *inside > 0 ? bounded_queue_try_pop(d->batches)
-					    : bounded_queue_pop(d->batches);
-		if (!*held)
-			return;
-		r = encoder_submit(d->encoder, *held, &err);
-		if (r == ENCODER_FULL)
-			return;
-		if (r < 0)
-			give_back(d, *held, &err);
-		else
-			++*inside;
-		*held = NULL;
-		if (*inside > 0 && encoder_capacity(d->encoder) == 0)
-			return;
+static bool is_cancelled(struct encode_driver *d, const struct driving *now)
+{
+	return now->taken <= atomic_load(&d->cancelled);
+}
+
+/* The batch in now->held goes into the encoder, or back. False: it stays, the encoder is full. */
+static bool submit_held(struct encode_driver *d, struct driving *now)
+{
+	const struct error none = ERROR_INIT;
+	struct error err = ERROR_INIT;
+	int r;
+
+	if (is_cancelled(d, now)) {
+		error_set(&err, ERR_TRANSIENT, "the encode was cancelled");
+		give_back_unencoded(d, TAKE(now->held), &err, &none);
+		return true;
 	}
+	r = encoder_submit(d->encoder, now->held, &err);
+	if (r == ENCODER_FULL)
+		return false;
+	if (r < 0) {
+		give_back_unencoded(d, TAKE(now->held), &err, &err);
+		return true;
+	}
+	now->held = NULL;
+	now->inside++;
+	/* Cancelled between the question and the submit. */
+	if (is_cancelled(d, now))
+		encoder_cancel(d->encoder);
+	return true;
+}
+
+/* Gives the encoder what it takes; waits for a batch only while the encoder has none. */
+static void fill_encoder(struct encode_driver *d, struct driving *now)
+{
+	do {
+		if (!now->held) {
+			now->held = now->inside > 0 ? bounded_queue_try_pop(d->batches)
+						    : bounded_queue_pop(d->batches);
+			if (!now->held)
+				return;
+			now->taken++;
+		}
+	} while (submit_held(d, now) && (now->inside == 0 || encoder_capacity(d->encoder) > 0));
 }
 
 static void *driver_run(void *arg)
 {
 	struct encode_driver *d = arg;
-	struct encode_batch *held = NULL;
-	size_t inside = 0;
+	struct driving now = {.held = NULL};
 
 	for (;;) {
 		struct encode_batch *batch = NULL;
 		struct error err = ERROR_INIT;
 		int r;
 
-		fill_encoder(d, &held, &inside);
-		if (inside == 0)
-			return NULL; /* the queue is closed and empty */
+		fill_encoder(d, &now);
+		if (now.inside == 0) {
+			assert(!now.held); /* an encoder that has nothing takes something */
+			return NULL;	   /* the queue is closed and empty */
+		}
 		r = encoder_collect(d->encoder, 100, &batch, &err);
 		if (r == ENCODER_NOTHING)
 			continue;
-		inside--;
+		now.inside--;
 		give_back(d, batch, &err);
 	}
 }
@@ -102,6 +147,7 @@ int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driv
 	d->encoder = encoder;
 	d->on_batch = on_batch;
 	d->arg = arg;
+	atomic_init(&d->cancelled, 0);
 	d->limit = encoder_caps(encoder)->max_in_flight + 1;
 	d->batches = bounded_queue_new(d->limit, SIZE_MAX);
 	if (thread_start(&d->thread, "encode", driver_run, d, err) < 0) {
@@ -124,8 +170,10 @@ size_t encode_driver_in_flight(const struct encode_driver *d)
 
 void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch)
 {
-	bool taken = bounded_queue_try_push(d->batches, batch, 0);
+	bool taken;
 
+	d->submitted++;
+	taken = bounded_queue_try_push(d->batches, batch, 0);
 	assert(taken);
 	(void)taken;
 	d->in_flight++;
@@ -133,14 +181,17 @@ void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch)
 
 void encode_driver_cancel(struct encode_driver *d)
 {
-	if (d)
-		encoder_cancel(d->encoder);
+	if (!d)
+		return;
+	atomic_store(&d->cancelled, d->submitted);
+	encoder_cancel(d->encoder);
 }
 
 void encode_driver_close(struct encode_driver *d)
 {
 	if (!d)
 		return;
+	encode_driver_cancel(d);
 	bounded_queue_close(d->batches);
 	thread_join(&d->thread);
 	bounded_queue_free(d->batches);

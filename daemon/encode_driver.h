@@ -7,7 +7,7 @@
  *		encode_driver_submit(driver, batch)
  *	on_batch(arg, batch, failure)        on the loop's thread; failure->code is ERR_NONE or why the encoder
  *	                                     as a whole failed, every item then has an error too
- *	encode_driver_close(driver)          cancels; every batch comes back before it returns
+ *	encode_driver_close(driver)          cancels; every batch is in the inbox when it returns
  */
 #ifndef LATENTD_DAEMON_ENCODE_DRIVER_H
 #define LATENTD_DAEMON_ENCODE_DRIVER_H
@@ -28,9 +28,12 @@ size_t encode_driver_room(const struct encode_driver *d);
 /* Batches submitted and not yet back. */
 size_t encode_driver_in_flight(const struct encode_driver *d);
 void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch);
-/* What is in flight is cancelled; its `on_batch` comes through the inbox. NULL is fine. */
+/*
+ * What is in flight is cancelled, whether the encoder has it yet or not: items that are not finished have
+ * ERR_TRANSIENT. Its `on_batch` comes through the inbox. From the loop's thread. NULL is fine.
+ */
 void encode_driver_cancel(struct encode_driver *d);
-/* Joins the thread. Call after the last on_batch, or never look at the inbox again. */
+/* Joins the thread. Call after the last on_batch, or never look at the inbox again. NULL is fine. */
 void encode_driver_close(struct encode_driver *d);
 
 #endif

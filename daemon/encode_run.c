@@ -25,7 +25,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MESSAGES_MAX = 20 };
+enum {
+	MESSAGES_MAX = 20,
+	SPOOL_SHARDS =
+	    4, /* full shards' worth of disk that the spool may take before small ones are made */
+};
 
 struct encode_run {
 	const struct encode_options *options;
@@ -173,6 +177,8 @@ static int make_recipe(struct encode_run *run, struct error *err)
 		return error_set(err, ERR_CONFIG,
 				 "--resolution %zu: expected a multiple of %zu from 64 to 8192",
 				 o->resolution, multiple);
+	if (o->seed > INT64_MAX)
+		return error_set(err, ERR_CONFIG, "--seed: expected a number below 2^63");
 	run->buckets = bucket_table_new(&buckets, err);
 	if (!run->buckets)
 		return -1;
@@ -344,6 +350,8 @@ static int open_packer(struct encode_run *run, const struct recovery *recovered,
 					 .dataset = run->dataset,
 					 .shard_samples = run->options->shard_samples,
 					 .shard_bytes = run->options->shard_size,
+					 .spool_limit =
+					     (uint64_t)run->options->shard_size * SPOOL_SHARDS,
 					 .handlers = {on_encoded, on_rejected, on_shard, on_fatal},
 					 .arg = run};
 

@@ -35,8 +35,9 @@ struct packer {
 	struct spool_index index;
 	struct unsynced *unsynced; /* appended, no sync asked for yet */
 	size_t n_unsynced, unsynced_capacity;
-	size_t pending;	  /* images appended and not yet encoded or rejected */
-	size_t under_way; /* tasks and database commands that will come back */
+	size_t pending;	      /* images appended and not yet encoded or rejected */
+	uint64_t spool_bytes; /* on disk, when it was last asked */
+	size_t under_way;     /* tasks and database commands that will come back */
 	bool syncing, sealing, draining, drain_seals, failed;
 };
 
@@ -78,6 +79,7 @@ struct append_task {
 	struct packer *packer;
 	size_t n;
 	struct append_item *items;
+	uint64_t spool_bytes; /* on disk afterwards */
 	struct error failure; /* the spool failed */
 };
 
@@ -111,6 +113,7 @@ static void append_run(struct task *task)
 
 	for (size_t i = 0; i < t->n && t->failure.code == ERR_NONE; i++)
 		append_one(t, &t->items[i]);
+	t->spool_bytes = spool_bytes(t->packer->options.spool);
 }
 
 static void append_done(struct task *task)
@@ -119,6 +122,7 @@ static void append_done(struct task *task)
 	struct packer *p = t->packer;
 
 	p->under_way--;
+	p->spool_bytes = t->spool_bytes;
 	for (size_t i = 0; i < t->n; i++) {
 		struct append_item *item = &t->items[i];
 		struct finished *f = &item->finished;
@@ -272,6 +276,7 @@ struct seal_task {
 	struct sample_row *samples;
 	struct sealed_shard sealed;
 	struct shard_row row;
+	uint64_t spool_bytes; /* on disk after the drop */
 	struct error err;
 };
 
@@ -352,6 +357,7 @@ static void drop_run(struct task *task)
 
 	for (size_t i = 0; i < t->n && t->err.code == ERR_NONE; i++)
 		spool_drop(t->packer->options.spool, &t->entries[i].place, &t->err);
+	t->spool_bytes = spool_bytes(t->packer->options.spool);
 }
 
 static void drop_done(struct task *task)
@@ -359,6 +365,7 @@ static void drop_done(struct task *task)
 	struct seal_task *t = (struct seal_task *)task;
 
 	t->packer->under_way--;
+	t->packer->spool_bytes = t->spool_bytes;
 	if (t->err.code != ERR_NONE)
 		packer_fail(t->packer, &t->err);
 	seal_end(t);
@@ -414,6 +421,9 @@ static void packer_seal(struct packer *p)
 		return;
 	entries =
 	    spool_index_take(&p->index, p->options.shard_samples, p->options.shard_bytes, any, &n);
+	if (!entries && p->spool_bytes > p->options.spool_limit)
+		entries = spool_index_take_oldest(&p->index, p->options.shard_samples,
+						  p->options.shard_bytes, &n);
 	if (!entries)
 		return;
 	t = xcalloc(1, sizeof(*t));

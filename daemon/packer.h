@@ -43,6 +43,8 @@ struct packer_options {
 	const struct recipe *recipe;
 	int64_t dataset;
 	size_t shard_samples, shard_bytes; /* a group with so much is sealed */
+	uint64_t
+	    spool_limit; /* bytes on disk beyond which the oldest group is sealed, however small */
 	struct packer_handlers handlers;
 	void *arg;
 };

@@ -132,6 +132,13 @@ static void fail(struct pipeline *p, const struct error *why)
 	p->options.on_fatal(p->options.arg, why);
 }
 
+/* Jobs went back to the queue, or are due later: asks for some again in a while. */
+static void claim_later(struct pipeline *p)
+{
+	sd_event_source_set_time_relative(p->retry_timer, RETRY_POLL_MS * 1000);
+	sd_event_source_set_enabled(p->retry_timer, SD_EVENT_ONESHOT);
+}
+
 /* -- how a work ends ------------------------------------------------------------------------------ */
 
 /* Ends @w with an error about it. */
@@ -147,6 +154,8 @@ static void work_failed(struct work *w, const struct error *why)
 
 	o.kind = outcome_judge(why, w->job.attempts, &o.reason);
 	outcome_log_add(p->outcomes, &o);
+	if (o.kind == OUTCOME_RETRY)
+		claim_later(p);
 	p->options.on_outcome(p->options.arg, w->job.path, o.kind, o.reason, o.message);
 	work_free(w);
 }
@@ -157,6 +166,7 @@ static void work_released(struct work *w)
 	struct job_outcome o = {.job = w->job.id, .fence = w->job.fence, .kind = OUTCOME_RELEASE};
 
 	outcome_log_add(w->pipeline->outcomes, &o);
+	claim_later(w->pipeline);
 	work_free(w);
 }
 
@@ -189,10 +199,9 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, uint64_t later,
 	if (err->code != ERR_NONE)
 		fail(p, err);
 	p->claims_over = n == 0;
-	if (n == 0 && later > 0) {
-		sd_event_source_set_time_relative(p->retry_timer, RETRY_POLL_MS * 1000);
-		sd_event_source_set_enabled(p->retry_timer, SD_EVENT_ONESHOT);
-	}
+	/* What is not settled yet may be claimable then. */
+	if (n == 0 && (later > 0 || !outcome_log_idle(p->outcomes)))
+		claim_later(p);
 }
 
 static void claim_more(struct pipeline *p)
@@ -489,6 +498,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	struct pipeline *p = xcalloc(1, sizeof(*p));
 	struct decode_pool_options pool = {
 	    .workers = options->workers,
+	    .program = options->decoder,
 	    .policy = options->recipe->policy,
 	    .limits = IMAGE_LIMITS_DEFAULT,
 	    .filter = options->recipe->filter,

@@ -39,6 +39,7 @@ struct pipeline_options {
 	size_t n_roots;
 	int64_t dataset;
 	size_t workers;
+	const char *decoder; /* NULL: latentd-decode beside this executable */
 	size_t memory;
 	bool captions;
 	/* A job that ended otherwise than encoded, in one line; @kind as settled. */

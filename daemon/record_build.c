@@ -12,6 +12,8 @@
 
 /* Decompressed latents: 64 channels of a 4096 x 4096 latent map and less are fine. */
 #define LATENT_BYTES_MAX ((size_t)4 << 30)
+/* More than any header of an .npy 1.0 that npy_read takes: its length is 16 bits. */
+#define NPY_HEADER_MAX ((size_t)66 << 10)
 
 static json_t *json_size(size_t n)
 {
@@ -227,6 +229,20 @@ static bool read_latent_part(json_t *latent, struct record_facts *f)
 	return hash128_parse(hash, &f->latent) && read_shape(json_object_get(latent, "shape"), f);
 }
 
+/* As many whole characters of @text, which is UTF-8, as fit. */
+static void copy_beginning(char *out, size_t size, const char *text)
+{
+	size_t n = strlen(text);
+
+	if (n >= size) {
+		n = size - 1;
+		while (n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80)
+			n--;
+	}
+	memcpy(out, text, n);
+	out[n] = '\0';
+}
+
 static bool read_names(json_t *root, struct record_facts *f)
 {
 	cleanup_buffer struct buffer path = BUFFER_INIT;
@@ -235,18 +251,19 @@ static bool read_names(json_t *root, struct record_facts *f)
 	const char *recipe = json_string_value(json_object_get(root, "recipe_id"));
 	const char *content = json_string_value(json_object_get(root, "content_xxh3_128"));
 	const char *caption = json_string_value(json_object_get(root, "caption"));
+	struct hash128 recipe_id;
 
 	if (!key || strlen(key) >= sizeof(f->key) || !source || !percent_decode(&path, source) ||
 	    path.size == 0 || path.size >= sizeof(f->path) ||
 	    strlen((const char *)path.data) != path.size)
 		return false;
-	if (!recipe || strlen(recipe) != RECIPE_ID_SIZE - 1 || !content ||
+	if (!recipe || !hash128_parse(recipe, &recipe_id) || !content ||
 	    !hash128_parse(content, &f->content))
 		return false;
 	snprintf(f->key, sizeof(f->key), "%s", key);
 	snprintf(f->path, sizeof(f->path), "%s", (const char *)path.data);
 	snprintf(f->recipe_id, sizeof(f->recipe_id), "%s", recipe);
-	snprintf(f->caption, sizeof(f->caption), "%s", caption ? caption : "");
+	copy_beginning(f->caption, sizeof(f->caption), caption ? caption : "");
 	return true;
 }
 
@@ -257,8 +274,9 @@ static bool read_fields(json_t *root, struct record_facts *f)
 	json_int_t width = json_integer_value(json_array_get(target, 0));
 	json_int_t height = json_integer_value(json_array_get(target, 1));
 
-	if (json_integer_value(json_object_get(root, "v")) != 1 || variant < 0 ||
-	    variant > UINT32_MAX || width < 1 || height < 1)
+	if (json_integer_value(json_object_get(root, "v")) != 1 ||
+	    !json_is_integer(json_object_get(root, "variant")) || variant < 0 ||
+	    variant > UINT32_MAX || json_array_size(target) != 2 || width < 1 || height < 1)
 		return false;
 	f->variant = (uint32_t)variant;
 	f->target_width = (size_t)width;
@@ -306,12 +324,15 @@ int record_latent_read(const struct record *record, const struct record_facts *f
 	const struct record_member *member = record_member(record, latent_suffix(facts->moments));
 	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
 	cleanup_buffer struct buffer npy = BUFFER_INIT;
+	size_t shape[3] = {facts->channels, facts->height, facts->width}, bytes = 0;
 	struct hash128 hash;
 
 	if (!member)
 		return bad(err, record, "has no latent");
-	if (decompress_frame(&npy, member->data.data, member->data.size, LATENT_BYTES_MAX, err) <
-		0 ||
+	if (!ndarray_bytes(facts->dtype, 3, shape, &bytes) || bytes > LATENT_BYTES_MAX)
+		return bad(err, record, "the latent's shape is too large");
+	if (decompress_frame(&npy, member->data.data, member->data.size, bytes + NPY_HEADER_MAX,
+			     err) < 0 ||
 	    npy_read(npy.data, npy.size, &latent, err) < 0)
 		return error_wrap(err, "%s", record->key);
 	if (latent.dtype != facts->dtype || latent.ndim != 3 ||

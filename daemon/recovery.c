@@ -22,8 +22,12 @@ struct recoverer {
 	struct spool *spool;
 	struct found *found;
 	size_t n, capacity;
-	/* names of the shards in the catalog, sorted */
-	char **known;
+	/* the shards in the catalog, by name */
+	struct known_shard {
+		char *name;
+		int64_t id;
+		uint64_t bytes;
+	} * known;
 	size_t n_known, known_capacity;
 	/* visible shards without a row */
 	char **orphans;
@@ -95,29 +99,55 @@ static int settle_found(struct recoverer *r, struct error *err)
 	return result;
 }
 
-/* -- 2: orphaned shards --------------------------------------------------------------------------- */
+/* -- 2: catalog and store --------------------------------------------------------------------------- */
 
 static int on_known(void *arg, const struct shard_row *row)
 {
 	struct recoverer *r = arg;
 
 	ARRAY_GROW(r->known, r->n_known, r->known_capacity);
-	r->known[r->n_known++] = xstrdup(row->path);
+	r->known[r->n_known++] = (struct known_shard){xstrdup(row->path), row->id, row->bytes};
+	return 0;
+}
+
+/* The images of a shard that is gone, or not whole any more, are encoded again. */
+static int drop_missing(struct recoverer *r, const struct known_shard *shard, struct error *err)
+{
+	struct error why = ERROR_INIT;
+	uint64_t bytes = 0;
+	size_t requeued = 0;
+	bool there = store_size(r->options->store, shard->name, &bytes, &why) == 0;
+
+	if (there && bytes == shard->bytes)
+		return 0;
+	if (!there && why.code != ERR_DATA) {
+		*err = why;
+		return -1;
+	}
+	if (there && store_quarantine(r->options->store, shard->name, err) < 0)
+		return -1;
+	if (queue_drop_shard(r->options->queue, shard->id, clock_wall_ms(), &requeued, err) < 0)
+		return -1;
+	note(r, "%s %s: its %zu images are encoded again", shard->name,
+	     there ? "has another size than when it was sealed (moved to .latentd/quarantine)"
+		   : "is no longer there",
+	     requeued);
 	return 0;
 }
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	return strcmp(((const struct known_shard *)a)->name, ((const struct known_shard *)b)->name);
 }
 
 static int on_object(void *arg, const char *name, uint64_t bytes)
 {
 	struct recoverer *r = arg;
+	const struct known_shard wanted = {.name = (char *)name};
 
 	(void)bytes;
 	if (shard_format_of_file(name) != r->options->format ||
-	    (r->n_known > 0 && bsearch(&name, r->known, r->n_known, sizeof(*r->known), by_name)))
+	    (r->n_known > 0 && bsearch(&wanted, r->known, r->n_known, sizeof(*r->known), by_name)))
 		return 0;
 	ARRAY_GROW(r->orphans, r->n_orphans, r->orphans_capacity);
 	r->orphans[r->n_orphans++] = xstrdup(name);
@@ -210,12 +240,16 @@ static int adopt(struct recoverer *r, const char *name, struct error *err)
 	return result;
 }
 
-static int adopt_orphans(struct recoverer *r, struct error *err)
+static int compare_with_store(struct recoverer *r, struct error *err)
 {
 	if (queue_shards(r->options->queue, r->options->dataset, on_known, r, err) < 0)
 		return -1;
 	if (r->n_known > 0)
 		qsort(r->known, r->n_known, sizeof(*r->known), by_name);
+	for (size_t i = 0; i < r->n_known; i++) {
+		if (drop_missing(r, &r->known[i], err) < 0)
+			return -1;
+	}
 	if (store_list(r->options->store, "train", on_object, r, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->n_orphans; i++) {
@@ -315,7 +349,7 @@ static void collect(struct recoverer *r, struct recovery *out)
 static void recoverer_release(struct recoverer *r)
 {
 	for (size_t i = 0; i < r->n_known; i++)
-		free(r->known[i]);
+		free(r->known[i].name);
 	for (size_t i = 0; i < r->n_orphans; i++)
 		free(r->orphans[i]);
 	free(r->known);
@@ -335,7 +369,7 @@ int recover(const struct recovery_options *options, struct recovery *out, struct
 	if (result == 0)
 		result = settle_found(&r, err);
 	if (result == 0)
-		result = adopt_orphans(&r, err);
+		result = compare_with_store(&r, err);
 	if (result == 0)
 		result = mark_live(&r, err);
 	if (result == 0)

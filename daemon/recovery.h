@@ -2,7 +2,8 @@
  * What an earlier run left, brought in order before anything new is claimed:
  *
  *	1. spooled records whose job still waits for them are marked `encoded`
- *	2. shards that are visible but not in the catalog (a crash between publishing and the transaction) are
+ *	2. shards of the catalog that are gone or have another size are dropped from it, and their jobs are available
+ *	   again; shards that are visible but not in the catalog (a crash between publishing and the transaction) are
  *	   verified and adopted, or else moved to the quarantine folder
  *	3. records of jobs that are completed meanwhile, and older copies of a record, are dropped; jobs that are
  *	   `encoded` without a record become available again

@@ -81,6 +81,30 @@ struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint
 	return NULL;
 }
 
+static bool is_older(const struct spool_place *a, const struct spool_place *b)
+{
+	return a->segment != b->segment ? a->segment < b->segment : a->offset < b->offset;
+}
+
+struct spooled *spool_index_take_oldest(struct spool_index *index, size_t samples, uint64_t bytes,
+					size_t *n)
+{
+	const struct spool_place *oldest = NULL;
+	struct spool_group *from = NULL;
+
+	for (size_t i = 0; i < index->n; i++) {
+		for (size_t k = 0; k < index->groups[i].n; k++) {
+			const struct spool_place *place = &index->groups[i].entries[k].place;
+
+			if (!oldest || is_older(place, oldest)) {
+				oldest = place;
+				from = &index->groups[i];
+			}
+		}
+	}
+	return from ? take_from(from, samples, bytes, n) : NULL;
+}
+
 size_t spool_index_count(const struct spool_index *index)
 {
 	size_t n = 0;

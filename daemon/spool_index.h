@@ -29,6 +29,12 @@ void spool_index_add(struct spool_index *index, const struct spooled *entry);
  */
 struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint64_t bytes,
 				 bool any, size_t *n);
+/*
+ * The same from the group that has the oldest record: it keeps a segment, and perhaps much else in it, on
+ * disk. NULL: the index is empty.
+ */
+struct spooled *spool_index_take_oldest(struct spool_index *index, size_t samples, uint64_t bytes,
+					size_t *n);
 size_t spool_index_count(const struct spool_index *index);
 
 #endif

@@ -149,6 +149,12 @@ int queue_complete(struct queue *q, const struct shard_row *shard, const struct 
 			      QUEUE_CONFLICT, err);
 }
 
+int queue_drop_shard(struct queue *q, int64_t shard, int64_t now, size_t *requeued,
+		     struct error *err)
+{
+	return checked_result(q->ops->drop_shard(q, shard, now, requeued, err), 0, err);
+}
+
 int queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err)
 {
 	return checked_result(q->ops->counts(q, dataset, out, err), 0, err);

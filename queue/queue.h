@@ -270,6 +270,13 @@ struct queue_ops {
 			const struct sample_row *samples, size_t n, int64_t now, int64_t *shard_id,
 			struct error *err);
 
+	/*
+	 * A shard that is no longer there: its row and its samples' go, and their jobs become available with no
+	 * attempts; *requeued of them. Its id is never used again. ERR_BUG: no such shard.
+	 */
+	int (*drop_shard)(struct queue *q, int64_t shard, int64_t now, size_t *requeued,
+			  struct error *err);
+
 	int (*counts)(struct queue *q, int64_t dataset, struct queue_counts *out,
 		      struct error *err);
 	/* Jobs of a dataset in one state, by id. */
@@ -308,6 +315,8 @@ int queue_retry(struct queue *q, int64_t dataset, const char *reason, int64_t no
 		struct error *err);
 int queue_complete(struct queue *q, const struct shard_row *shard, const struct sample_row *samples,
 		   size_t n, int64_t now, int64_t *shard_id, struct error *err);
+int queue_drop_shard(struct queue *q, int64_t shard, int64_t now, size_t *requeued,
+		     struct error *err);
 int queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err);
 int queue_jobs(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn, void *arg,
 	       struct error *err);

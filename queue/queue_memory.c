@@ -154,6 +154,35 @@ static int memory_complete(struct queue *base, const struct shard_row *shard,
 	return 0;
 }
 
+/* Its place stays, so that ids do; no dataset has the id 0. */
+static int memory_drop_shard(struct queue *base, int64_t shard, int64_t now, size_t *requeued,
+			     struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+	size_t count = 0;
+
+	if (shard < 1 || (size_t)shard > q->shard_count || q->shards[shard - 1].row.dataset == 0)
+		return error_set(err, ERR_BUG, "no shard has the id %lld", (long long)shard);
+	for (size_t i = 0; i < q->sample_count; i++) {
+		struct memory_sample *s = &q->samples[i];
+		struct memory_job *j;
+
+		if (s->shard != shard)
+			continue;
+		j = &q->jobs[s->job - 1];
+		if (j->state == JOB_COMPLETED) {
+			memory_set_state(j, JOB_AVAILABLE);
+			j->job.attempts = 0;
+			j->updated_at = now;
+			count++;
+		}
+		s->shard = s->job = 0;
+	}
+	q->shards[shard - 1].row.dataset = 0;
+	*requeued = count;
+	return 0;
+}
+
 /* -- reading -------------------------------------------------------------------------------------- */
 
 static int memory_counts(struct queue *base, int64_t dataset, struct queue_counts *out,
@@ -276,6 +305,7 @@ static const struct queue_ops memory_ops = {
     .requeue_lost = memory_requeue_lost,
     .retry = memory_retry,
     .complete = memory_complete,
+    .drop_shard = memory_drop_shard,
     .counts = memory_counts,
     .jobs = memory_jobs,
     .shards = memory_shards,

@@ -144,6 +144,7 @@ static const struct queue_ops sqlite_ops = {
     .requeue_lost = queue_sqlite_requeue_lost,
     .retry = queue_sqlite_retry,
     .complete = queue_sqlite_complete,
+    .drop_shard = queue_sqlite_drop_shard,
     .counts = queue_sqlite_counts,
     .jobs = queue_sqlite_jobs,
     .shards = queue_sqlite_shards,

@@ -50,6 +50,10 @@ enum stmt_slot {
 	STMT_SHARD_INSERT,
 	STMT_SAMPLE_INSERT,
 	STMT_JOB_COMPLETE,
+	STMT_SHARD_DROPPED,
+	STMT_DROP_JOBS,
+	STMT_DROP_SAMPLES,
+	STMT_DROP_SHARD,
 	STMT_COUNTS,
 	STMT_JOBS_SCAN,
 	STMT_JOBS_INDEXED,
@@ -177,6 +181,9 @@ int queue_sqlite_open_dataset(struct queue *base, const struct queue_dataset_spe
 int queue_sqlite_complete(struct queue *base, const struct shard_row *shard,
 			  const struct sample_row *samples, size_t n, int64_t now,
 			  int64_t *shard_id, struct error *err);
+
+int queue_sqlite_drop_shard(struct queue *base, int64_t shard, int64_t now, size_t *requeued,
+			    struct error *err);
 
 /* -- queue_sqlite_lists.c ------------------------------------------------------------------------- */
 

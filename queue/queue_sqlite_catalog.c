@@ -228,3 +228,74 @@ int queue_sqlite_complete(struct queue *base, const struct shard_row *shard,
 		*shard_id = id;
 	return r;
 }
+
+/* -- shards that are gone ------------------------------------------------------------------------- */
+
+/* One statement about shard ?1, and the time ?2 where it has one. */
+static int run_about_shard(struct sqlite_queue *q, int slot, const char *sql, int64_t shard,
+			   const int64_t *now, struct error *err)
+{
+	struct sqlite3_stmt *stmt = db_stmt(q, slot, sql, err);
+
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, shard);
+	if (now)
+		db_bind_int(stmt, 2, *now);
+	return db_run(q, stmt, err);
+}
+
+static int tally_dropped(struct sqlite_queue *q, int64_t shard, int64_t *dataset, struct error *err)
+{
+	static const char sql[] = "SELECT dataset, samples, bytes FROM shard WHERE id = ?1";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_SHARD_DROPPED, sql, err);
+	int r;
+
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, shard);
+	r = db_step(q, stmt, err);
+	if (r < 0)
+		return -1;
+	if (r == 0)
+		return error_set(err, ERR_BUG, "no shard has the id %lld", (long long)shard);
+	*dataset = sqlite3_column_int64(stmt, 0);
+	db_tally(q, *dataset, TALLY_SHARDS, -1);
+	db_tally(q, *dataset, TALLY_SAMPLES, -sqlite3_column_int64(stmt, 1));
+	db_tally(q, *dataset, TALLY_SHARD_BYTES, -sqlite3_column_int64(stmt, 2));
+	db_done(stmt);
+	return 0;
+}
+
+static int drop_shard(struct sqlite_queue *q, int64_t shard, int64_t now, size_t *requeued,
+		      struct error *err)
+{
+	static const char jobs[] = "UPDATE job SET state = 1, attempts = 0, updated_at = ?2"
+				   " WHERE state = 4"
+				   " AND id IN (SELECT job FROM sample WHERE shard = ?1)";
+	int64_t dataset = 0;
+
+	if (tally_dropped(q, shard, &dataset, err) < 0 ||
+	    run_about_shard(q, STMT_DROP_JOBS, jobs, shard, &now, err) < 0)
+		return -1;
+	*requeued = (size_t)sqlite3_changes(q->db);
+	db_tally(q, dataset, JOB_COMPLETED, -(int64_t)*requeued);
+	db_tally(q, dataset, JOB_AVAILABLE, (int64_t)*requeued);
+	if (run_about_shard(q, STMT_DROP_SAMPLES, "DELETE FROM sample WHERE shard = ?1", shard,
+			    NULL, err) < 0)
+		return -1;
+	return run_about_shard(q, STMT_DROP_SHARD, "DELETE FROM shard WHERE id = ?1", shard, NULL,
+			       err);
+}
+
+int queue_sqlite_drop_shard(struct queue *base, int64_t shard, int64_t now, size_t *requeued,
+			    struct error *err)
+{
+	struct sqlite_queue *q = sqlite_queue(base);
+	size_t count = 0;
+
+	if (db_begin(q, err) < 0 || db_end(q, drop_shard(q, shard, now, &count, err), err) < 0)
+		return -1;
+	*requeued = count;
+	return 0;
+}

@@ -69,7 +69,7 @@ static const char version_1[] =
     " PRIMARY KEY (print, job)) STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE shard ("
-    " id INTEGER PRIMARY KEY,"
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
     " dataset INTEGER NOT NULL,"
     " path TEXT NOT NULL,"
     " format TEXT NOT NULL,"

@@ -78,7 +78,9 @@ static const char *reason_of(int code)
 	case JERR_BAD_PRECISION:
 	case JERR_SOF_UNSUPPORTED:
 	case JERR_CONVERSION_NOTIMPL:
+#if JPEG_LIB_VERSION < 70 /* later ABIs (Ubuntu's) have no such code */
 	case JERR_ARITH_NOTIMPL:
+#endif
 		return "unsupported";
 	case JERR_INPUT_EOF:
 	case JWRN_JPEG_EOF:

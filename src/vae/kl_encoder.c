@@ -265,7 +265,7 @@ static int down_block(struct kl_run *run, size_t index)
 {
 	const struct kl_block *block = &run->model->blocks[index];
 	size_t channels = run->model->config.block_out_channels[index];
-	char name[64];
+	char name[96];
 
 	for (size_t j = 0; j < run->model->config.layers_per_block; j++) {
 		snprintf(name, sizeof(name), "encoder.down_blocks.%zu.resnets.%zu", index, j);

@@ -200,17 +200,20 @@ static void enter(const struct onednn_engine *e)
 	omp_set_num_threads((int)e->threads);
 }
 
+static size_t align_bytes(size_t bytes)
+{
+	return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
 static int want_scratch(struct onednn_engine *e, size_t bytes, struct error *err)
 {
-	void *fresh;
-
 	if (bytes <= e->scratch_size)
 		return 0;
-	fresh = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-	if (!fresh)
-		return error_set(err, ERR_NOMEM, "no memory for %zu bytes of scratch", bytes);
 	free(e->scratch);
-	e->scratch = fresh;
+	e->scratch_size = 0;
+	e->scratch = aligned_alloc(ALIGNMENT, align_bytes(bytes));
+	if (!e->scratch)
+		return error_set(err, ERR_NOMEM, "no memory for %zu bytes of scratch", bytes);
 	e->scratch_size = bytes;
 	return 0;
 }
@@ -577,7 +580,7 @@ static size_t onednn_scratch_bytes(size_t pixels, size_t channels, size_t tokens
 	size_t norm = fast_group_norm_scratch(pixels, channels) * sizeof(double);
 	size_t scores = c ? queries_at_once(tokens) * (tokens + 1) * sizeof(float) : 0;
 
-	return norm > scores ? norm : scores;
+	return align_bytes(norm > scores ? norm : scores);
 }
 
 const struct vae_engine_ops vae_engine_onednn = {

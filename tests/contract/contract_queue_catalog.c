@@ -350,6 +350,36 @@ static void an_unknown_sample_is_adopted_and_filled_in_by_the_next_scan(void **s
 	assert_int_equal(enqueue_one(f, f->dataset, spec).changed_done, 1);
 }
 
+static void a_dropped_shard_gives_its_jobs_back_and_its_id_is_not_used_again(void **state)
+{
+	struct fixture *f = *state;
+	struct sample_row samples[] = {sample_of("a.jpg", "a", 0), sample_of("b.jpg", "b", 512)};
+	struct shard_row shard = shard_of(f->dataset, "1.tar", 2);
+	struct queue_counts counts;
+	size_t requeued = 0;
+	struct job job;
+	int64_t id = 0;
+
+	job_in_state(f, "a", JOB_ENCODED);
+	job_in_state(f, "b", JOB_ENCODED);
+	assert_ok(queue_complete(f->q, &shard, samples, 2, NOW, &id, &f->err), &f->err);
+	fixture_after(f);
+	assert_ok(queue_drop_shard(f->q, id, NOW, &requeued, &f->err), &f->err);
+	fixture_after(f);
+	assert_int_equal(requeued, 2);
+	assert_ok(queue_counts(f->q, f->dataset, &counts, &f->err), &f->err);
+	assert_int_equal(counts.shards + counts.samples + counts.shard_bytes, 0);
+	assert_int_equal(counts.jobs[JOB_AVAILABLE], 2);
+	assert_error(queue_drop_shard(f->q, id, NOW, &requeued, &f->err), &f->err, ERR_BUG);
+	error_clear(&f->err);
+	fixture_after(f);
+	/* Under the same path, and with the same samples. */
+	assert_ok(queue_complete(f->q, &shard, samples, 2, NOW, &id, &f->err), &f->err);
+	fixture_after(f);
+	assert_int_equal(id, 2);
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 0);
+}
+
 /* -- listings ------------------------------------------------------------------------------------- */
 
 static const char *const shard_paths[] = {"train/1024x512/000000.tar", "train/512x512/000000.tar",
@@ -425,6 +455,7 @@ int contract_queue_catalog(const struct queue_backend *backend)
 	    contract_test(a_key_that_is_another_jobs_is_a_conflict),
 	    contract_test(a_shard_path_is_taken_once_in_a_dataset),
 	    contract_test(a_shard_of_an_unknown_dataset_is_a_bug),
+	    contract_test(a_dropped_shard_gives_its_jobs_back_and_its_id_is_not_used_again),
 	    contract_test(a_sample_is_found_by_its_key_in_whichever_root_its_job_is),
 	    contract_test(an_unknown_sample_is_adopted_and_filled_in_by_the_next_scan),
 	    contract_test(shards_are_listed_by_path),

@@ -295,6 +295,18 @@ static void step_complete(struct world *w)
 	assert_int_equal(id[MODEL], id[SQLITE]);
 }
 
+static void step_drop_shard(struct world *w)
+{
+	int64_t shard = 1 + (int64_t)pick(w, 60);
+	size_t n[2] = {0, 0};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_drop_shard(w->q[i], shard, w->now, &n[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(n[MODEL], n[SQLITE]);
+}
+
 static void step_reopen(struct world *w)
 {
 	queue_close(w->q[SQLITE]);
@@ -312,9 +324,9 @@ static void step(struct world *w)
 	} steps[] = {
 	    {1, step_dataset},	{8, step_enqueue}, {12, step_claim},	   {12, step_settle},
 	    {2, step_extend},	{2, step_rescue},  {1, step_requeue_lost}, {2, step_retry},
-	    {6, step_complete}, {1, step_reopen},
+	    {6, step_complete}, {1, step_reopen},  {1, step_drop_shard},
 	};
-	size_t at = pick(w, 47), i = 0;
+	size_t at = pick(w, 48), i = 0;
 
 	while (at >= steps[i].weight)
 		at -= steps[i++].weight;

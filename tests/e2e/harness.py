@@ -5,7 +5,7 @@
     @test
     def a_sentence_that_says_what_holds(ws):
         ws.pictures(6)
-        ws.encode(code=0)
+        ws.encode()
 
     run_tests()
 
@@ -96,7 +96,7 @@ class Workspace:
     def __init__(self):
         self.root = os.path.realpath(tempfile.mkdtemp(prefix="latentd-e2e-"))
         os.chmod(self.root, 0o755)
-        self.src, self.out = self.path("pictures"), self.path("out")
+        self.src, self.out, self.name = self.path("pictures"), self.path("out"), "set"
         self.programs = os.path.join(BUILD_DIR, "daemon")
         self.environment = dict(os.environ, XDG_STATE_HOME=self.path("state"), HOME=self.root)
         self.history = []
@@ -124,12 +124,14 @@ class Workspace:
         with open(os.path.join(GOLDEN_IMAGES, name), "rb") as file:
             return self.write(to, file.read(), folder)
 
-    def pictures(self, n, folder=None):
-        """@n pictures with captions, all different; their paths, relative and sorted."""
-        folder = folder or self.src
+    def pictures(self, n):
+        """@n painted pictures with captions, all different; their paths, relative and sorted."""
         program = os.path.join(BUILD_DIR, "tests", "make_pictures")
-        subprocess.run([program, folder, str(n)], check=True, stdout=subprocess.DEVNULL)
-        return image_paths(folder)
+        subprocess.run([program, self.src, str(n)], check=True, stdout=subprocess.DEVNULL)
+        found = []
+        for at, _, names in os.walk(self.src):
+            found += [os.path.join(at, name) for name in names if not name.endswith(".txt")]
+        return sorted(os.path.relpath(path, self.src) for path in found)
 
     def small_pictures(self, n, folder=None, first=0):
         """@n small pictures that differ in their last byte alone: fast to decode and to make."""
@@ -176,11 +178,12 @@ class Workspace:
         return result
 
     def encode_words(self, *options, src=None, out=None, vae="fake"):
-        words = ["encode", *([self.src] if src is None else src), "--vae", vae]
-        return [*words, "--out", out or self.out, "--resolution", "128", "--name", "set", *options]
+        words = ["encode", *(src or [self.src]), "--vae", vae]
+        words += ["--out", out or self.out, "--resolution", "128", "--name", self.name]
+        return [*words, *options]
 
     def encode(self, *options, code=OK, src=None, out=None, vae="fake", **settings):
-        """Into the dataset "set" of the workspace's output."""
+        """Into the dataset self.name of the workspace's output."""
         words = self.encode_words(*options, src=src, out=out, vae=vae)
         return self.latentctl(*words, code=code, **settings)
 
@@ -191,29 +194,30 @@ class Workspace:
         """{path as bytes: reason} of the images that could not be encoded."""
         from reference import percent_decode
 
-        rows = self.latentctl("failed", "--out", self.out, "--json").json
+        rows = self.latentctl("failed", "--out", self.out, "--name", self.name, "--json").json
         assert all(row["message"] for row in rows), rows
         reasons = {percent_decode(row["source"]): row["reason"] for row in rows}
         equal(len(reasons), len(rows), "number of paths that failed")
         return reasons
 
     def status(self):
-        (row,) = self.latentctl("status", "--out", self.out, "--json").json
+        (row,) = self.latentctl("status", "--out", self.out, "--name", self.name, "--json").json
         return row
 
     @property
     def dataset(self):
-        return os.path.join(self.out, "set")
+        return os.path.join(self.out, self.name)
 
     def workers(self):
         """Processes latentd-decode that runs of this workspace have started."""
         found, mark = [], f"XDG_STATE_HOME={self.path('state')}".encode()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
-                with open(f"/proc/{pid}/comm", "rb") as file:
-                    is_worker = file.read().strip() == b"latentd-decode"
-                if is_worker and mark in open(f"/proc/{pid}/environ", "rb").read().split(b"\0"):
-                    found.append(int(pid))
+                with open(f"/proc/{pid}/comm", "rb") as comm:
+                    is_worker = comm.read().strip() == b"latentd-decode"
+                with open(f"/proc/{pid}/environ", "rb") as environ:
+                    if is_worker and mark in environ.read().split(b"\0"):
+                        found.append(int(pid))
         return found
 
     def no_worker_is_left(self):
@@ -263,15 +267,6 @@ def only_programs(folder, names):
     return [name for name in names if name not in ("latentctl", "latentd-decode")]
 
 
-def image_paths(folder):
-    """What a source lists, by the rule in source.h: hidden names are left out."""
-    found = []
-    for at, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [os.path.join(at, name) for name in names if name.endswith((".jpg", ".png"))]
-    return sorted(os.path.relpath(path, folder) for path in found)
-
-
 # -- the runner
 
 _tests = []
@@ -282,11 +277,25 @@ def test(function):
     return function
 
 
+def gap(why):
+    """Below @test: what is not so yet. The test must fail, and says so as a skip, until it is."""
+
+    def mark(function):
+        function.gap = why
+        return function
+
+    return mark
+
+
 def _run(function):
-    ws = Workspace()
+    ws, why = Workspace(), getattr(function, "gap", None)
     try:
         function(ws)
+    except Skip:
+        raise
     except Exception:
+        if why:
+            raise Skip(f"known gap: {why}") from None
         # The surrogates of odd names do not print.
         text = traceback.format_exc() + "".join(f"\n$ {r}" for r in ws.history[-3:])
         sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
@@ -304,6 +313,9 @@ def run_tests():
         name, began = function.__name__, time.monotonic()
         try:
             _run(function)
+            if hasattr(function, "gap"):
+                print(f"{name} holds now: take @gap away")
+                raise AssertionError(name)
         except Skip as why:
             counts["skipped"] += 1
             print(f"SKIPPED {name}: {why}", flush=True)

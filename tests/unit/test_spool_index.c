@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "tests/testing.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MANY 1000000

@@ -1,0 +1,159 @@
+#include "decode_rig.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+static size_t open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static bool on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
+{
+	struct shot *shot = image;
+
+	shot->content = *content;
+	shot->bytes = bytes;
+	if (shot->skip) {
+		shot->end = SHOT_SKIPPED;
+		shot->ends++;
+	}
+	return !shot->skip;
+}
+
+static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)
+{
+	struct shot *shot = image;
+	size_t width = header->width, height = header->height;
+
+	shot->header = *header;
+	shot->ticket = ticket;
+	if (shot->rig->policy.apply_exif)
+		image_oriented_size(header, &width, &height);
+	bucket_place(shot->rig->buckets, width, height, &shot->placement);
+	if (!shot->hold)
+		rig_place(shot);
+}
+
+static void on_done(void *image, const uint8_t *pixels)
+{
+	struct shot *shot = image;
+	size_t bytes = shot->placement.target_width * shot->placement.target_height * 3;
+
+	shot->pixels = xmalloc(bytes);
+	memcpy(shot->pixels, pixels, bytes);
+	shot->end = SHOT_DONE;
+	shot->ends++;
+}
+
+static void on_failed(void *image, const struct error *why)
+{
+	struct shot *shot = image;
+
+	shot->why = *why;
+	shot->end = SHOT_FAILED;
+	shot->ends++;
+}
+
+char *rig_program(const char *name)
+{
+	const char *build = getenv("LATENTD_BUILD_DIR");
+
+	return xasprintf("%s/%s", build ? build : ".", name);
+}
+
+int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
+{
+	struct bucket_options buckets = {.rule = o->rule,
+					 .resolution = o->resolution ? o->resolution : 64};
+	struct decode_pool_options options = {
+	    .workers = o->workers,
+	    .program = o->program,
+	    .policy = IMAGE_POLICY_DEFAULT,
+	    .limits = IMAGE_LIMITS_DEFAULT,
+	    .filter = FILTER_LANCZOS,
+	    .time_limit_ms = o->time_limit_ms ? o->time_limit_ms : 60 * 1000,
+	    .handlers = {on_hashed, on_header, on_done, on_failed},
+	};
+
+	memset(rig, 0, sizeof(*rig));
+	rig->descriptors = open_descriptors();
+	rig->policy = options.policy;
+	rig->buckets = bucket_table_new(&buckets, err);
+	assert_non_null(rig->buckets);
+	options.slot_bytes = bucket_table_max_pixels(rig->buckets) * 3;
+	if (o->max_file > 0)
+		options.limits.max_file_bytes = o->max_file;
+	assert_true(sd_event_new(&rig->event) >= 0);
+	return decode_pool_open(rig->event, &options, &rig->pool, err);
+}
+
+void rig_close(struct rig *rig)
+{
+	decode_pool_close(rig->pool);
+	sd_event_unref(rig->event);
+	bucket_table_free(rig->buckets);
+	assert_int_equal(open_descriptors(), rig->descriptors);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
+void rig_turn(struct rig *rig)
+{
+	int r = sd_event_run(rig->event, 30 * 1000 * 1000);
+
+	if (r <= 0)
+		fail_msg("the loop waited for nothing (%d)", r);
+}
+
+void rig_start(struct rig *rig, struct shot *shot, const void *data, size_t size)
+{
+	struct error err = ERROR_INIT;
+	cleanup_close int fd = memfd_create("a file", MFD_CLOEXEC);
+
+	if (fd_write_all(fd, data, size, &err) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		fail_msg("cannot write a file in memory");
+	while (decode_pool_idle(rig->pool) == 0) {
+		assert_false(decode_pool_dead(rig->pool));
+		rig_turn(rig);
+	}
+	shot->rig = rig;
+	decode_pool_start(rig->pool, fd, shot);
+}
+
+void rig_wait(struct rig *rig, struct shot *shot)
+{
+	while (shot->end == SHOT_RUNNING)
+		rig_turn(rig);
+	assert_int_equal(shot->ends, 1);
+}
+
+void rig_shoot(struct rig *rig, struct shot *shot, const void *data, size_t size)
+{
+	rig_start(rig, shot, data, size);
+	rig_wait(rig, shot);
+}
+
+void rig_place(struct shot *shot)
+{
+	decode_pool_place(TAKE(shot->ticket), &shot->placement);
+}
+
+void shot_release(struct shot *shot)
+{
+	free(shot->pixels);
+	shot->pixels = NULL;
+}

@@ -1,0 +1,358 @@
+/*
+ * A decode worker that does what a file tells it: "NAME" names a lie from the table below; any other
+ * contents are an image of 64 x 64 pixels, whose bytes are all the file's first one. It shows what
+ * decode_pool does when a decoder was taken over. LYING_WORKER in the environment tells what goes wrong
+ * before the first image.
+ */
+#include "daemon/decode_protocol.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+enum { SOCKET_FD = 3, SIDE = 64 };
+
+static struct buffer file = BUFFER_INIT;
+static uint8_t *slot;
+static size_t slot_bytes;
+
+static void say(struct decode_message m)
+{
+	struct error err = ERROR_INIT;
+
+	if (decode_message_send(SOCKET_FD, &m, -1, &err) < 0)
+		_exit(1);
+}
+
+static void say_type(enum decode_message_type type)
+{
+	struct decode_message m;
+
+	memset(&m, 0, sizeof(m));
+	m.type = type;
+	say(m);
+}
+
+static struct decode_message hear(int *fd)
+{
+	struct decode_message m;
+	struct error err = ERROR_INIT;
+
+	*fd = -1;
+	if (decode_message_receive(SOCKET_FD, &m, fd, &err) != 0)
+		_exit(0);
+	return m;
+}
+
+static void say_hashed(uint64_t bytes)
+{
+	say((struct decode_message){.type = DECODE_HASHED,
+				    .hashed = {hash128_of(file.data, file.size), bytes}});
+}
+
+static void say_header(size_t width, size_t height, size_t memory)
+{
+	say((struct decode_message){.type = DECODE_HEADER,
+				    .header = {IMAGE_PNG, width, height, 1, memory}});
+}
+
+static void say_raw(const void *bytes, size_t size)
+{
+	if (send(SOCKET_FD, bytes, size, MSG_NOSIGNAL) < 0)
+		_exit(1);
+}
+
+static void hang(void)
+{
+	for (;;)
+		pause();
+}
+
+/* -- the lies ------------------------------------------------------------------------------------- */
+
+static void lie_done_first(void)
+{
+	say_type(DECODE_DONE);
+}
+
+static void lie_header_first(void)
+{
+	say_header(SIDE, SIDE, 1);
+}
+
+static void lie_ready_again(void)
+{
+	say_type(DECODE_READY);
+}
+
+static void lie_order(void)
+{
+	say_type(DECODE_DECODE);
+}
+
+static void lie_hashed_huge(void)
+{
+	say_hashed(UINT64_MAX);
+}
+
+static void lie_garbage(void)
+{
+	say_raw("\xde\xad\xbe\xef garbage", 12);
+}
+
+static void lie_empty(void)
+{
+	say_raw("", 0);
+}
+
+static void lie_long(void)
+{
+	static const uint8_t bytes[4 * DECODE_MESSAGE_MAX] = {DECODE_PROTOCOL_VERSION, DECODE_DONE};
+
+	say_raw(bytes, sizeof(bytes));
+}
+
+static void lie_failed_nothing(void)
+{
+	say_type(DECODE_FAILED);
+}
+
+static void lie_exit(void)
+{
+	_exit(3);
+}
+
+static void lie_segv(void)
+{
+	static const struct rlimit none = {0, 0};
+
+	setrlimit(RLIMIT_CORE, &none);
+	signal(SIGSEGV, SIG_DFL);
+	raise(SIGSEGV);
+}
+
+static void lie_close(void)
+{
+	close(SOCKET_FD);
+	hang();
+}
+
+static void lie_hashed_twice(void)
+{
+	say_hashed(1);
+	say_hashed(1);
+}
+
+static void lie_done_for_header(void)
+{
+	int fd;
+
+	say_hashed(1);
+	hear(&fd);
+	say_type(DECODE_DONE);
+}
+
+/* After the daemon's DECODE. */
+static void header_after_hash(size_t width, size_t height, size_t memory)
+{
+	int fd;
+
+	say_hashed(1);
+	hear(&fd);
+	say_header(width, height, memory);
+}
+
+static void lie_header_side(void)
+{
+	header_after_hash(65501, 1, 1);
+}
+
+static void lie_header_overflow(void)
+{
+	header_after_hash((size_t)1 << 63, (size_t)1 << 63, 1);
+}
+
+static void lie_header_pixels(void)
+{
+	header_after_hash(65500, 65500, 1);
+}
+
+static void lie_header_memory(void)
+{
+	header_after_hash(SIDE, SIDE, SIZE_MAX);
+}
+
+static void lie_header_zero(void)
+{
+	header_after_hash(0, SIDE, 1);
+}
+
+static void lie_header_twice(void)
+{
+	header_after_hash(SIDE, SIDE, 1);
+	say_header(SIDE, SIDE, 1);
+}
+
+static void lie_done_without_geometry(void)
+{
+	header_after_hash(SIDE, SIDE, 1);
+	say_type(DECODE_DONE);
+}
+
+static void lie_exit_after_header(void)
+{
+	header_after_hash(SIDE, SIDE, 1);
+	_exit(4);
+}
+
+static void until_geometry(void)
+{
+	int fd;
+
+	header_after_hash(SIDE, SIDE, 1);
+	hear(&fd);
+}
+
+static void lie_exit_drawing(void)
+{
+	until_geometry();
+	_exit(5);
+}
+
+static void lie_hang_drawing(void)
+{
+	until_geometry();
+	hang();
+}
+
+static void lie_hashed_drawing(void)
+{
+	until_geometry();
+	say_hashed(1);
+}
+
+/* The image is there; what comes behind it belongs to none. */
+static void lie_done_twice(void)
+{
+	until_geometry();
+	memset(slot, 'd', slot_bytes);
+	say_type(DECODE_DONE);
+	say_type(DECODE_DONE);
+}
+
+static const struct {
+	const char *name;
+	void (*tell)(void);
+} lies[] = {
+    {"done_first", lie_done_first},
+    {"header_first", lie_header_first},
+    {"ready_again", lie_ready_again},
+    {"order", lie_order},
+    {"hashed_huge", lie_hashed_huge},
+    {"garbage", lie_garbage},
+    {"empty", lie_empty},
+    {"long", lie_long},
+    {"failed_nothing", lie_failed_nothing},
+    {"exit", lie_exit},
+    {"segv", lie_segv},
+    {"close", lie_close},
+    {"hang", hang},
+    {"hashed_twice", lie_hashed_twice},
+    {"done_for_header", lie_done_for_header},
+    {"header_side", lie_header_side},
+    {"header_overflow", lie_header_overflow},
+    {"header_pixels", lie_header_pixels},
+    {"header_memory", lie_header_memory},
+    {"header_zero", lie_header_zero},
+    {"header_twice", lie_header_twice},
+    {"done_without_geometry", lie_done_without_geometry},
+    {"exit_after_header", lie_exit_after_header},
+    {"exit_drawing", lie_exit_drawing},
+    {"hang_drawing", lie_hang_drawing},
+    {"hashed_drawing", lie_hashed_drawing},
+    {"done_twice", lie_done_twice},
+};
+
+/* -- an honest image ------------------------------------------------------------------------------ */
+
+/* HASHED with descriptors that nobody asked for. */
+static void say_hashed_with_descriptors(void)
+{
+	struct decode_message m = {.type = DECODE_HASHED,
+				   .hashed = {hash128_of(file.data, file.size), file.size}};
+	struct error err = ERROR_INIT;
+
+	decode_message_send(SOCKET_FD, &m, SOCKET_FD, &err);
+}
+
+static void draw_honestly(void)
+{
+	struct decode_message m;
+	int fd;
+
+	if (file.data[0] == '+')
+		say_hashed_with_descriptors();
+	else
+		say_hashed(file.size);
+	m = hear(&fd);
+	if (m.type == DECODE_SKIP)
+		return;
+	say_header(SIDE, SIDE, SIDE * SIDE * 3);
+	hear(&fd);
+	memset(slot, file.data[0], slot_bytes);
+	say_type(DECODE_DONE);
+}
+
+static void one_image(void)
+{
+	struct error err = ERROR_INIT;
+	int fd;
+
+	hear(&fd);
+	buffer_reset(&file);
+	if (fd_read_all(fd, 4096, &file, &err) < 0)
+		_exit(1);
+	close(fd);
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		if (strcmp((const char *)file.data, lies[i].name) == 0) {
+			lies[i].tell();
+			return;
+		}
+	}
+	draw_honestly();
+}
+
+static void start(const char *how)
+{
+	struct decode_message m;
+	int fd;
+
+	if (strcmp(how, "exit before ready") == 0)
+		_exit(0);
+	m = hear(&fd);
+	slot_bytes = m.start.slot_bytes;
+	slot = mmap(NULL, slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	/* The slot is sealed: it cannot be made smaller under the daemon. */
+	if (slot == MAP_FAILED || ftruncate(fd, 0) == 0)
+		_exit(1);
+	close(fd);
+	if (strcmp(how, "garbage before ready") == 0)
+		lie_garbage();
+	say_type(DECODE_READY);
+	if (strcmp(how, "exit when ready") == 0)
+		_exit(0);
+}
+
+int main(void)
+{
+	const char *how = getenv("LYING_WORKER");
+
+	start(how ? how : "");
+	for (;;)
+		one_image();
+}

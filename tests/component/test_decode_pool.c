@@ -1,0 +1,253 @@
+/*
+ * The pool with the real latentd-decode: what comes through it is what image_decode and resample give in this
+ * process, and what they refuse arrives with its reason.
+ */
+#include "decode_rig.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+static void open_real(struct rig *rig, size_t workers, enum bucket_rule rule, size_t resolution)
+{
+	cleanup_free char *program = rig_program("daemon/latentd-decode");
+	struct rig_options options = {
+	    .program = program, .workers = workers, .rule = rule, .resolution = resolution};
+	struct error err = ERROR_INIT;
+
+	assert_ok(rig_open(rig, &options, &err), &err);
+}
+
+static struct buffer golden_image(const char *name)
+{
+	cleanup_free char *relative = xasprintf("images/%s", name);
+	cleanup_free char *path = testing_golden(relative);
+
+	return testing_read(path);
+}
+
+/* Fails unless @shot has the pixels, hash and header that @file has in this process. */
+static void assert_same_as_here(const struct rig *rig, const struct shot *shot,
+				const struct buffer *file, const char *name)
+{
+	const struct image_limits limits = IMAGE_LIMITS_DEFAULT;
+	const struct bucket_placement *p = &shot->placement;
+	cleanup_image struct image image = IMAGE_INIT;
+	cleanup_free uint8_t *want = xmalloc(p->target_width * p->target_height * 3);
+	struct hash128 content = hash128_of(file->data, file->size);
+	struct image_header header;
+	struct resample_plan plan;
+	struct error err = ERROR_INIT;
+
+	if (shot->end != SHOT_DONE)
+		fail_msg("%s: %s", name, shot->why.message);
+	assert_ok(image_read_header(file->data, file->size, &limits, &header, &err), &err);
+	assert_int_equal(shot->header.width, header.width);
+	assert_int_equal(shot->header.height, header.height);
+	assert_int_equal(shot->header.orientation, header.orientation);
+	assert_int_equal(shot->header.format, header.format);
+	assert_int_equal(shot->bytes, file->size);
+	assert_true(hash128_equal(&shot->content, &content));
+	assert_ok(image_decode(file->data, file->size, &limits, &rig->policy, &image, &err), &err);
+	plan = resample_whole(&image, p->resized_width, p->resized_height, FILTER_LANCZOS);
+	plan.left = p->crop_left;
+	plan.top = p->crop_top;
+	plan.width = p->target_width;
+	plan.height = p->target_height;
+	assert_ok(resample(&image, &plan, want, &err), &err);
+	if (memcmp(want, shot->pixels, p->target_width * p->target_height * 3) != 0)
+		fail_msg("%s: other pixels than in this process", name);
+}
+
+static const char *const images[] = {"q16.jpg",		 "orientation_6.jpg", "progressive.jpg",
+				     "ycck_adobe.jpg",	 "palette.png",	      "rgba_adobergb.png",
+				     "grey16_alpha.png", "rgb_interlaced.png"};
+
+static void pixels_are_those_of_decoding_in_this_process(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 1, BUCKET_KOHYA, 128);
+	for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
+		cleanup_buffer struct buffer file = golden_image(images[i]);
+		cleanup_shot struct shot shot = {.skip = false};
+
+		rig_shoot(&rig, &shot, file.data, file.size);
+		assert_same_as_here(&rig, &shot, &file, images[i]);
+	}
+	rig_close(&rig);
+}
+
+static void many_images_in_several_workers_do_not_mix(void **state)
+{
+	struct buffer files[ARRAY_SIZE(images)];
+	struct shot shots[3 * ARRAY_SIZE(images)] = {{.skip = false}};
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 3, BUCKET_SQUARE, 64);
+	for (size_t i = 0; i < ARRAY_SIZE(images); i++)
+		files[i] = golden_image(images[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(shots); i++) {
+		const struct buffer *file = &files[i % ARRAY_SIZE(images)];
+
+		rig_start(&rig, &shots[i], file->data, file->size);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(shots); i++) {
+		size_t k = i % ARRAY_SIZE(images);
+
+		rig_wait(&rig, &shots[i]);
+		assert_same_as_here(&rig, &shots[i], &files[k], images[k]);
+		shot_release(&shots[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(images); i++)
+		buffer_release(&files[i]);
+	rig_close(&rig);
+}
+
+static void a_skipped_image_is_hashed_and_never_decoded(void **state)
+{
+	cleanup_buffer struct buffer broken = golden_image("broken_truncated.jpg");
+	cleanup_buffer struct buffer good = golden_image("q16.jpg");
+	cleanup_shot struct shot skipped = {.skip = true}, next = {.skip = false};
+	struct hash128 content = hash128_of(broken.data, broken.size);
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 1, BUCKET_SQUARE, 64);
+	rig_shoot(&rig, &skipped, broken.data, broken.size);
+	assert_int_equal(skipped.end, SHOT_SKIPPED);
+	assert_true(hash128_equal(&skipped.content, &content));
+	assert_int_equal(decode_pool_idle(rig.pool), 1);
+	rig_shoot(&rig, &next, good.data, good.size);
+	assert_same_as_here(&rig, &next, &good, "q16.jpg");
+	assert_int_equal(skipped.ends, 1);
+	rig_close(&rig);
+}
+
+static void what_the_decoder_refuses_arrives_with_its_reason(void **state)
+{
+	cleanup_buffer struct buffer truncated = golden_image("broken_truncated.jpg");
+	cleanup_buffer struct buffer good = golden_image("q16.jpg");
+	const struct {
+		const void *data;
+		size_t size;
+		const char *reason;
+	} table[] = {{truncated.data, truncated.size, "truncated"},
+		     {"no image at all", 15, "unsupported"},
+		     {"", 0, "empty"},
+		     {good.data, good.size / 2, "truncated"}};
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 1, BUCKET_SQUARE, 64);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		cleanup_shot struct shot shot = {.skip = false}, next = {.skip = false};
+
+		rig_shoot(&rig, &shot, table[i].data, table[i].size);
+		assert_int_equal(shot.end, SHOT_FAILED);
+		assert_int_equal(shot.why.code, ERR_DATA);
+		assert_string_equal(shot.why.reason, table[i].reason);
+		assert_true(shot.why.message[0] != '\0');
+		/* The same worker goes on: nobody died. */
+		assert_int_equal(decode_pool_idle(rig.pool), 1);
+		rig_shoot(&rig, &next, good.data, good.size);
+		assert_int_equal(next.end, SHOT_DONE);
+	}
+	rig_close(&rig);
+}
+
+static void a_file_over_the_limit_is_too_large(void **state)
+{
+	cleanup_free char *program = rig_program("daemon/latentd-decode");
+	cleanup_buffer struct buffer good = golden_image("q16.jpg");
+	struct rig_options options = {
+	    .program = program, .workers = 1, .max_file = good.size - 1, .rule = BUCKET_SQUARE};
+	cleanup_shot struct shot shot = {.skip = false};
+	struct error err = ERROR_INIT;
+	struct rig rig;
+
+	(void)state;
+	assert_ok(rig_open(&rig, &options, &err), &err);
+	rig_shoot(&rig, &shot, good.data, good.size);
+	assert_int_equal(shot.end, SHOT_FAILED);
+	assert_string_equal(shot.why.reason, "too_large");
+	rig_close(&rig);
+}
+
+static void a_descriptor_that_cannot_be_read_is_no_fault_of_the_image(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct shot shot = {.skip = false};
+	struct rig rig;
+	int folder = file_open("/", O_RDONLY | O_DIRECTORY, 0, &err);
+
+	(void)state;
+	assert_true(folder >= 0);
+	open_real(&rig, 1, BUCKET_SQUARE, 64);
+	while (decode_pool_idle(rig.pool) == 0)
+		rig_turn(&rig);
+	shot.rig = &rig;
+	decode_pool_start(rig.pool, folder, &shot);
+	close(folder);
+	rig.descriptors--;
+	rig_wait(&rig, &shot);
+	assert_int_equal(shot.end, SHOT_FAILED);
+	assert_int_equal(shot.why.code, ERR_IO);
+	rig_close(&rig);
+}
+
+static void an_image_waits_for_its_place_as_long_as_it_takes(void **state)
+{
+	cleanup_buffer struct buffer a = golden_image("q16.jpg"), b = golden_image("palette.png");
+	cleanup_shot struct shot held = {.hold = true}, other = {.skip = false};
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 2, BUCKET_SQUARE, 64);
+	rig_start(&rig, &held, a.data, a.size);
+	while (!held.ticket)
+		rig_turn(&rig);
+	assert_int_equal(decode_pool_busy(rig.pool), 1);
+	rig_shoot(&rig, &other, b.data, b.size);
+	assert_int_equal(held.end, SHOT_RUNNING);
+	rig_place(&held);
+	rig_wait(&rig, &held);
+	assert_same_as_here(&rig, &held, &a, "q16.jpg");
+	assert_same_as_here(&rig, &other, &b, "palette.png");
+	rig_close(&rig);
+}
+
+static void closing_with_images_in_work_leaves_nothing(void **state)
+{
+	cleanup_buffer struct buffer file = golden_image("rocket.jpg");
+	struct shot shots[2] = {{.skip = false}};
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 2, BUCKET_SQUARE, 64);
+	rig_start(&rig, &shots[0], file.data, file.size);
+	rig_start(&rig, &shots[1], file.data, file.size);
+	/* The second start may have waited for its worker while the first shot ended. */
+	rig_close(&rig);
+	shot_release(&shots[0]);
+	shot_release(&shots[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(pixels_are_those_of_decoding_in_this_process),
+	    cmocka_unit_test(many_images_in_several_workers_do_not_mix),
+	    cmocka_unit_test(a_skipped_image_is_hashed_and_never_decoded),
+	    cmocka_unit_test(what_the_decoder_refuses_arrives_with_its_reason),
+	    cmocka_unit_test(a_file_over_the_limit_is_too_large),
+	    cmocka_unit_test(a_descriptor_that_cannot_be_read_is_no_fault_of_the_image),
+	    cmocka_unit_test(an_image_waits_for_its_place_as_long_as_it_takes),
+	    cmocka_unit_test(closing_with_images_in_work_leaves_nothing),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

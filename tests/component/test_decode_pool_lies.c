@@ -1,0 +1,266 @@
+/*
+ * What a decode worker may do wrong, by lying_worker.c: each lie costs the one image it was told with, and the
+ * next image is decoded by a new process.
+ */
+#include "decode_rig.h"
+
+#include "base/checked.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void open_liar(struct rig *rig, size_t workers, uint64_t time_limit_ms)
+{
+	cleanup_free char *program = rig_program("tests/lying_worker");
+	struct rig_options options = {.program = program,
+				      .workers = workers,
+				      .time_limit_ms = time_limit_ms,
+				      .rule = BUCKET_SQUARE};
+	struct error err = ERROR_INIT;
+
+	assert_ok(rig_open(rig, &options, &err), &err);
+}
+
+/* An image of bytes @byte, which must be decoded. */
+static void assert_works(struct rig *rig, char byte)
+{
+	cleanup_shot struct shot shot = {.skip = false};
+	const char text[] = {byte, '!', '\0'};
+
+	rig_shoot(rig, &shot, text, 2);
+	if (shot.end != SHOT_DONE)
+		fail_msg("an honest image: %s", shot.why.message);
+	for (size_t i = 0; i < (size_t)64 * 64 * 3; i++)
+		assert_int_equal(shot.pixels[i], byte);
+}
+
+static void assert_costs_one(struct rig *rig, const char *lie, const char *reason,
+			     const char *words)
+{
+	cleanup_shot struct shot shot = {.hold = strcmp(lie, "done_without_geometry") == 0 ||
+						 strcmp(lie, "header_twice") == 0 ||
+						 strcmp(lie, "exit_after_header") == 0};
+
+	rig_shoot(rig, &shot, lie, strlen(lie));
+	if (shot.end != SHOT_FAILED || strcmp(shot.why.reason, reason) != 0 ||
+	    !strstr(shot.why.message, words))
+		fail_msg("%s ended with %d %s: %s", lie, shot.end, shot.why.reason,
+			 shot.why.message);
+	assert_int_equal(shot.why.code, ERR_DATA);
+	assert_works(rig, lie[0]);
+	assert_int_equal(decode_pool_busy(rig->pool), 0);
+}
+
+static void a_worker_that_lies_costs_one_image_and_is_replaced(void **state)
+{
+	static const struct {
+		const char *lie, *words;
+	} table[] = {
+	    {"done_first", "broke the protocol"},
+	    {"header_first", "broke the protocol"},
+	    {"ready_again", "broke the protocol"},
+	    {"order", "broke the protocol"},
+	    {"hashed_huge", "broke the protocol"},
+	    {"hashed_twice", "broke the protocol"},
+	    {"hashed_drawing", "broke the protocol"},
+	    {"done_for_header", "broke the protocol"},
+	    {"done_without_geometry", "broke the protocol"},
+	    {"header_side", "broke the protocol"},
+	    {"header_overflow", "broke the protocol"},
+	    {"header_pixels", "broke the protocol"},
+	    {"header_memory", "broke the protocol"},
+	    {"header_zero", "broke the protocol"},
+	    {"header_twice", "broke the protocol"},
+	    {"garbage", "broke the protocol"},
+	    {"long", "broke the protocol"},
+	    {"failed_nothing", "broke the protocol"},
+	    {"empty", "killed by signal 9"},
+	    {"close", "killed by signal 9"},
+	    {"exit", "exit status 3"},
+	    {"exit_after_header", "exit status 4"},
+	    {"exit_drawing", "exit status 5"},
+	    {"segv", "killed by signal 11"},
+	};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 1, 0);
+	assert_works(&rig, 'a');
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		assert_costs_one(&rig, table[i].lie, "worker_died", table[i].words);
+	rig_close(&rig);
+}
+
+static void a_worker_that_hangs_costs_one_image_after_its_time(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 1, 1000);
+	assert_costs_one(&rig, "hang", "timeout", "not decoded after");
+	assert_costs_one(&rig, "hang_drawing", "timeout", "not decoded after");
+	rig_close(&rig);
+}
+
+static void the_wait_for_a_place_does_not_count_as_time(void **state)
+{
+	cleanup_shot struct shot held = {.hold = true}, hang = {.hold = false};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 2, 1000);
+	rig_start(&rig, &held, "held", 4);
+	while (!held.ticket)
+		rig_turn(&rig);
+	/* A whole time limit goes by for the other one. */
+	rig_shoot(&rig, &hang, "hang", 4);
+	assert_string_equal(hang.why.reason, "timeout");
+	assert_int_equal(held.end, SHOT_RUNNING);
+	rig_place(&held);
+	rig_wait(&rig, &held);
+	assert_int_equal(held.end, SHOT_DONE);
+	rig_close(&rig);
+}
+
+static void the_neighbours_of_a_liar_are_not_disturbed(void **state)
+{
+	struct shot liars[6] = {{.skip = false}}, honest[6] = {{.skip = false}};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 3, 0);
+	for (size_t i = 0; i < 6; i++) {
+		const char text[] = {(char)('A' + i), '\0'};
+
+		rig_start(&rig, &liars[i], i % 2 ? "exit_drawing" : "garbage", i % 2 ? 12 : 7);
+		rig_start(&rig, &honest[i], text, 1);
+	}
+	for (size_t i = 0; i < 6; i++) {
+		rig_wait(&rig, &liars[i]);
+		rig_wait(&rig, &honest[i]);
+		assert_int_equal(liars[i].end, SHOT_FAILED);
+		assert_int_equal(honest[i].end, SHOT_DONE);
+		assert_int_equal(honest[i].pixels[0], 'A' + i);
+		shot_release(&honest[i]);
+	}
+	rig_close(&rig);
+}
+
+static void a_message_behind_the_last_one_costs_no_image(void **state)
+{
+	cleanup_shot struct shot shot = {.skip = false};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 1, 0);
+	rig_shoot(&rig, &shot, "done_twice", 10);
+	assert_int_equal(shot.end, SHOT_DONE);
+	/* Until the lie is heard: from then on the worker is a new one, which is not ready yet. */
+	while (decode_pool_idle(rig.pool) > 0)
+		rig_turn(&rig);
+	assert_works(&rig, 'b');
+	assert_int_equal(shot.ends, 1);
+	rig_close(&rig);
+}
+
+static void descriptors_from_a_worker_are_closed(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 1, 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_works(&rig, '+'); /* and rig_close counts */
+	rig_close(&rig);
+}
+
+static void closing_in_the_middle_forgets_images_without_a_call(void **state)
+{
+	struct shot hanging = {.skip = false}, held = {.hold = true};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 2, 0);
+	rig_start(&rig, &hanging, "hang_drawing", 12);
+	rig_start(&rig, &held, "held", 4);
+	while (!held.ticket)
+		rig_turn(&rig);
+	rig_close(&rig);
+	assert_int_equal(hanging.ends + held.ends, 0);
+}
+
+/* -- programs that do not even start ---------------------------------------------------------------- */
+
+static void a_missing_program_is_an_error_that_names_it(void **state)
+{
+	struct rig_options options = {
+	    .program = "/nonexistent/latentd-decode", .workers = 2, .rule = BUCKET_SQUARE};
+	struct error err = ERROR_INIT;
+	struct rig rig;
+
+	(void)state;
+	assert_error(rig_open(&rig, &options, &err), &err, ERR_IO);
+	assert_non_null(strstr(err.message, "/nonexistent/latentd-decode"));
+	assert_null(rig.pool);
+	rig_close(&rig);
+}
+
+static void a_program_that_ends_before_its_first_image_is_not_tried_for_ever(void **state)
+{
+	static const char *const ways[] = {"exit before ready", "garbage before ready",
+					   "exit when ready"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct rig rig;
+
+		setenv("LYING_WORKER", ways[i], 1);
+		open_liar(&rig, 3, 0);
+		while (!decode_pool_dead(rig.pool))
+			rig_turn(&rig);
+		assert_int_equal(decode_pool_idle(rig.pool) + decode_pool_busy(rig.pool), 0);
+		rig_close(&rig);
+		unsetenv("LYING_WORKER");
+	}
+}
+
+static void a_program_that_goes_away_leaves_a_dead_pool(void **state)
+{
+	char *dir = testing_tempdir();
+	cleanup_free char *link = testing_path(dir, "worker");
+	cleanup_free char *program = rig_program("tests/lying_worker");
+	cleanup_free char *real = realpath(program, NULL);
+	struct rig_options options = {.program = link, .workers = 1, .rule = BUCKET_SQUARE};
+	cleanup_shot struct shot shot = {.skip = false};
+	struct error err = ERROR_INIT;
+	struct rig rig;
+
+	(void)state;
+	assert_non_null(real);
+	assert_int_equal(symlink(real, link), 0);
+	assert_ok(rig_open(&rig, &options, &err), &err);
+	assert_works(&rig, 'a');
+	assert_int_equal(unlink(link), 0);
+	rig_shoot(&rig, &shot, "exit", 4);
+	assert_string_equal(shot.why.reason, "worker_died");
+	assert_true(decode_pool_dead(rig.pool));
+	rig_close(&rig);
+	testing_tempdir_remove(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_worker_that_lies_costs_one_image_and_is_replaced),
+	    cmocka_unit_test(a_worker_that_hangs_costs_one_image_after_its_time),
+	    cmocka_unit_test(the_wait_for_a_place_does_not_count_as_time),
+	    cmocka_unit_test(the_neighbours_of_a_liar_are_not_disturbed),
+	    cmocka_unit_test(a_message_behind_the_last_one_costs_no_image),
+	    cmocka_unit_test(descriptors_from_a_worker_are_closed),
+	    cmocka_unit_test(closing_in_the_middle_forgets_images_without_a_call),
+	    cmocka_unit_test(a_missing_program_is_an_error_that_names_it),
+	    cmocka_unit_test(a_program_that_ends_before_its_first_image_is_not_tried_for_ever),
+	    cmocka_unit_test(a_program_that_goes_away_leaves_a_dead_pool),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""The other commands as a person or a script meets them: help, output, JSON and exit status."""
+
+import os
+import signal
+
+from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, gap, run_tests, test
+
+COMMANDS = ("encode", "status", "failed", "retry", "verify", "inspect", "extract")
+
+
+@test
+def help_names_every_command_and_exit_status(ws):
+    for words in (["--help"], ["help"]):
+        result = ws.latentctl(*words)
+        equal(result.err, "", "stderr")
+        for word in (*COMMANDS, "version", "exit status", "130"):
+            assert word in result.out, f"{word} is not in the help"
+        assert all(len(line) <= 100 for line in result.out.splitlines()), "too wide for a terminal"
+
+
+@test
+def each_command_explains_itself(ws):
+    for command in COMMANDS:
+        result = ws.latentctl(command, "--help")
+        equal(result.err, "", "stderr")
+        assert result.out.startswith(f"usage: latentctl {command} "), result.out
+        assert "--help" in result.out, result.out
+    for option in ("vae", "out", "resolution", "bucketing", "posterior", "dtype", "jobs", "seed"):
+        assert f"--{option} " in ws.latentctl("encode", "--help").out, option
+
+
+@test
+def help_and_version_make_nothing(ws):
+    for words in (["--help"], ["version"], ["--version"], *([c, "--help"] for c in COMMANDS)):
+        ws.latentctl(*words)
+    equal(os.listdir(ws.root), [], "files")
+
+
+@test
+def version_is_one_line(ws):
+    for word in ("version", "--version"):
+        out = ws.latentctl(word).out
+        assert out.startswith("latentctl ") and out.count("\n") == 1, out
+
+
+@test
+def a_wrong_command_line_is_said_and_explained(ws):
+    equal(ws.latentctl(code=USAGE).out, "", "stdout without a command")
+    assert "frob" in ws.latentctl("frob", code=USAGE).errors[0]
+    for command in ("status", "failed", "retry", "verify"):
+        result = ws.latentctl(command, code=USAGE)
+        assert "--out is missing" in result.errors[0], result
+        equal(len(result.errors), 2, "number of error lines")
+        ws.latentctl(command, "--frob", code=USAGE)
+        ws.latentctl(command, "--out", code=USAGE)
+    ws.latentctl("inspect", code=USAGE)
+    ws.latentctl("extract", "a.tar", code=USAGE)
+    ws.latentctl("extract", "a.tar", "key", "more", code=USAGE)
+
+
+@test
+@gap("status, failed, retry and verify pass over words that belong to nothing")
+def words_too_many_are_usage_errors(ws):
+    ws.small_pictures(1)
+    ws.encode()
+    for command in ("status", "failed", "retry", "verify"):
+        ws.latentctl(command, "--out", ws.out, "extra", code=USAGE)
+
+
+@test
+def an_output_that_is_none_is_named(ws):
+    os.makedirs(ws.path("empty"))
+    for command in ("status", "failed", "retry", "verify"):
+        for out in (ws.path("nowhere"), ws.path("empty")):
+            result = ws.latentctl(command, "--out", out, code=FAILED)
+            equal(len(result.errors), 1, "number of error lines")
+            assert out in result.err, result
+    equal(os.listdir(ws.path("empty")), [], "what was made in the empty folder")
+
+
+def mixed(ws):
+    """Two datasets; the first with failures."""
+    ws.small_pictures(6)
+    ws.write("empty.jpg")
+    ws.write("text.jpg", b"text")
+    ws.encode(code=QUARANTINED)
+    ws.encode("--name", "other", "--bucketing", "square", code=QUARANTINED)
+
+
+@test
+def status_tells_what_is_there(ws):
+    mixed(ws)
+    rows = {row["dataset"]: row for row in ws.latentctl("status", "--out", ws.out, "--json").json}
+    equal(sorted(rows), ["other", "set"], "datasets")
+    row = rows["set"]
+    equal((row["samples"], row["running"]), (6, False), "samples and running")
+    equal(row["output"], ws.dataset, "output")
+    equal({k: n for k, n in row["jobs"].items() if n}, {"completed": 6, "quarantined": 2}, "jobs")
+    folder = os.path.join(ws.dataset, "train")
+    files = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
+    equal(row["shards"], len(files), "shards")
+    equal(row["shard_bytes"], sum(map(os.path.getsize, files)), "bytes")
+    text = ws.latentctl("status", "--out", ws.out, "--name", "set").out
+    assert "other" not in text and "quarantined" in text and row["recipe_id"] in text, text
+
+
+@test
+def a_dataset_that_is_not_there_is_named(ws):
+    mixed(ws)
+    for command in ("status", "failed", "retry", "verify"):
+        result = ws.latentctl(command, "--out", ws.out, "--name", "nobody", code=FAILED)
+        equal(len(result.errors), 1, "number of error lines")
+        assert "nobody" in result.err, result
+
+
+@test
+def failed_lists_each_image_with_its_reason(ws):
+    mixed(ws)
+    words = ("failed", "--out", ws.out, "--name", "set")
+    rows = ws.latentctl(*words, "--json").json
+    equal({row["source"]: row["reason"] for row in rows}, {"empty.jpg": "empty", "text.jpg": "unsupported"})
+    for row in rows:
+        equal(sorted(row), ["attempts", "key", "message", "reason", "source"], "fields")
+        equal(row["attempts"], 1, "attempts")
+    text = ws.latentctl(*words).out
+    for row in rows:
+        assert any(row["source"] in line and row["reason"] in line for line in text.splitlines()), text
+    equal(ws.latentctl(*words, "--reason", "empty", "--json").json, rows[:1], "--reason empty")
+
+
+@test
+def without_failures_failed_says_so(ws):
+    ws.small_pictures(2)
+    ws.encode()
+    equal(len(ws.latentctl("failed", "--out", ws.out).out.splitlines()), 1, "number of lines")
+    equal(ws.latentctl("failed", "--out", ws.out, "--json").out, "", "JSON")
+
+
+@test
+def retry_says_how_many(ws):
+    mixed(ws)
+    words = ("retry", "--out", ws.out, "--name", "set")
+    assert "2 images" in ws.latentctl(*words).out
+    assert "0 images" in ws.latentctl(*words).out
+    equal(len(ws.latentctl("failed", "--out", ws.out, "--json").json), 2, "failed in the other dataset")
+    ws.encode(code=QUARANTINED)
+    equal(len(ws.latentctl("failed", "--out", ws.out, "--json").json), 4, "failed after the next run")
+
+
+@test
+def verify_reads_everything(ws):
+    mixed(ws)
+    lines = ws.verify().out.splitlines()
+    equal(len(lines), 2, "number of lines")
+    for line in lines:
+        assert "6 samples" in line and "0 shards damaged" in line, line
+    equal(len(ws.latentctl("verify", "--out", ws.out, "--name", "other").out.splitlines()), 1, "lines")
+
+
+@test
+def reading_commands_write_nothing_to_the_output(ws):
+    mixed(ws)
+
+    def snapshot():
+        found = {}
+        for at, _, names in os.walk(ws.out):
+            found.update({os.path.join(at, name): os.stat(os.path.join(at, name)) for name in names})
+        return {path: (st.st_ino, st.st_mtime_ns, st.st_size) for path, st in found.items()}
+
+    before = snapshot()
+    for command in ("status", "failed", "verify"):
+        ws.latentctl(command, "--out", ws.out)
+    equal(snapshot(), before, "the output's files")
+
+
+@test
+def reading_commands_work_while_a_run_is_at_work(ws):
+    ws.small_pictures(60)
+    ws.encode("--name", "first")
+    process = ws.start(*ws.encode_words("--jobs", "1", vae=demo_model()))
+    try:
+        while process.poll() is None:
+            for command in ("status", "failed", "verify"):
+                ws.latentctl(command, "--out", ws.out)
+    finally:
+        ws.finish(process)
+    equal(process.returncode, OK, "exit status")
+
+
+@test
+def quiet_prints_the_result_only(ws):
+    ws.small_pictures(3)
+    result = ws.encode("--quiet")
+    equal((len(result.out.splitlines()), result.err), (1, ""), "what it prints")
+
+
+@test
+def options_may_stand_anywhere_and_with_an_equals_sign(ws):
+    ws.small_pictures(2)
+    ws.latentctl(
+        "encode", f"--out={ws.out}", "--vae=fake", ws.src, "--resolution=128", "--name=set", "--", ws.src + "/0"
+    )
+    row = ws.status()
+    equal(row["dataset"], "set", "dataset")
+
+
+@test
+def a_closed_pipe_is_no_crash(ws):
+    ws.small_pictures(40)
+    ws.encode()
+    shard = next(os.path.join(at, n) for at, _, names in os.walk(ws.dataset) for n in names if n.endswith(".tar"))
+    process = ws.start("inspect", shard, "--json")
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait() in (-signal.SIGPIPE, OK, FAILED), process.returncode
+
+
+run_tests()

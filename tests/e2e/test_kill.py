@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Runs that are ended in the middle, by kill -9 at random moments or by a signal in order, and run again.
+
+LATENTD_TEST_SEED repeats a series of moments as far as timing allows; LATENTD_TEST_LONG=1 kills ten times
+as often.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+from harness import INTERRUPTED, OK, demo_model, equal, run_tests, same_members, test, wait_until
+from reference import read_dataset, shard_files
+
+SEED = int(os.environ.get("LATENTD_TEST_SEED") or random.randrange(1 << 32))
+KILLS = 150 if os.environ.get("LATENTD_TEST_LONG") else 15
+PICTURES = 63
+SHARD_SAMPLES = ("--shard-samples", "7")
+
+
+def watch(folder, seen, stop):
+    """Ends when a shard appears below @folder that is not in @seen, or with @stop."""
+    while not stop.is_set() and set(shard_files(folder)) <= seen:
+        time.sleep(0.0005)
+
+
+def kill_at_a_random_moment(ws, process, chance, longest_s):
+    """After a random time; or as soon as a shard is visible, before its transaction. True: it was alive."""
+    if chance.random() < 0.4:
+        seen, stop = set(shard_files(ws.dataset)), threading.Event()
+        watcher = threading.Thread(target=watch, args=(ws.dataset, seen, stop))
+        watcher.start()
+        while watcher.is_alive() and process.poll() is None:
+            watcher.join(0.001)
+        time.sleep(chance.choice((0, 0, 0.001, 0.003)))
+        stop.set()
+        watcher.join()
+    else:
+        try:
+            process.wait(chance.uniform(0, longest_s))
+        except subprocess.TimeoutExpired:
+            pass
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def everything_is_there_once(ws, paths):
+    samples = read_dataset(ws.dataset)
+    same_members([s.path for s in samples], paths, "samples")
+    same_members([s.key for s in samples], {s.key for s in samples}, "keys")
+    assert all(len(s.members) == 3 for s in samples), "a sample without all its members"
+    partial = os.path.join(ws.dataset, ".latentd", "partial")
+    assert not os.path.isdir(partial) or not os.listdir(partial), os.listdir(partial)
+    assert not os.path.isdir(os.path.join(ws.dataset, ".latentd", "quarantine"))
+    equal(ws.status()["jobs"]["completed"], len(paths), "completed")
+    equal(ws.failed(), {}, "failed")
+    equal(ws.verify().out.count("not in the catalog"), 0, "shards without a row")
+    ws.no_worker_is_left()
+
+
+def shards_never_change(ws, known):
+    """What was visible once stays as it was; returns what is visible now."""
+    now = {f: (os.stat(f).st_ino, os.stat(f).st_mtime_ns, os.stat(f).st_size) for f in shard_files(ws.dataset)}
+    for file, was in known.items():
+        equal(now.get(file), was, f"a shard that was visible before: {file}")
+    return now
+
+
+def survives_kills(ws, vae):
+    chance = random.Random(SEED)
+    print(f"LATENTD_TEST_SEED={SEED}")
+    paths, kills, rounds, known = ws.small_pictures(PICTURES), 0, 0, {}
+    began = time.monotonic()
+    ws.encode(*SHARD_SAMPLES, "--name", "timing", vae=vae)
+    longest_s = time.monotonic() - began
+    while kills < KILLS:
+        ws.name = f"round{rounds}"
+        words = ws.encode_words(*SHARD_SAMPLES, "--seed", str(rounds), vae=vae)
+        process = ws.start(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if kill_at_a_random_moment(ws, process, chance, longest_s):
+            kills += 1
+            known = shards_never_change(ws, known)
+        else:
+            equal(process.returncode, OK, "exit status of a run that came to its end")
+            everything_is_there_once(ws, paths)
+            rounds, known = rounds + 1, {}
+    ws.encode(*SHARD_SAMPLES, "--seed", str(rounds), vae=vae)
+    shards_never_change(ws, known)
+    everything_is_there_once(ws, paths)
+    print(f"{kills} kills in {rounds + 1} outputs")
+
+
+@test
+def every_sample_is_there_once_after_kills_of_the_fake_encoder(ws):
+    survives_kills(ws, "fake")
+
+
+@test
+def every_sample_is_there_once_after_kills_of_the_demo_model(ws):
+    survives_kills(ws, demo_model())
+
+
+def stopped_by(ws, number):
+    """A run that a signal ends in its middle, in order."""
+    process = ws.start(*ws.encode_words(*SHARD_SAMPLES, vae=demo_model()))
+    wait_until(lambda: process.poll() is not None or shard_files(ws.dataset), "a shard")
+    process.send_signal(number)
+    result = ws.finish(process)
+    equal(result.code, INTERRUPTED, "exit status")
+    equal(len(result.errors), 1, "number of error lines")
+    ws.no_worker_is_left()
+    return result
+
+
+def goes_on_after(ws, number):
+    paths = ws.small_pictures(200)
+    result = stopped_by(ws, number)
+    assert "run the same command again" in result.out, result.out
+    jobs = ws.status()["jobs"]
+    equal(jobs["running"], 0, "jobs still running")
+    done = jobs["encoded"] + jobs["completed"]
+    assert 7 <= done < len(paths), jobs
+    equal(done + jobs["available"], len(paths), "jobs in all")
+    ws.verify()
+    known = shards_never_change(ws, {})
+    ws.encode(*SHARD_SAMPLES, vae=demo_model())
+    shards_never_change(ws, known)
+    everything_is_there_once(ws, paths)
+
+
+@test
+def interrupt_keeps_what_is_finished(ws):
+    goes_on_after(ws, signal.SIGINT)
+
+
+@test
+def terminate_keeps_what_is_finished(ws):
+    goes_on_after(ws, signal.SIGTERM)
+
+
+@test
+def a_second_interrupt_ends_at_once_and_loses_nothing(ws):
+    paths = ws.small_pictures(200)
+    process = ws.start(*ws.encode_words(*SHARD_SAMPLES, vae=demo_model()))
+    wait_until(lambda: process.poll() is not None or shard_files(ws.dataset), "a shard")
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.001)
+    equal(ws.finish(process).code, INTERRUPTED, "exit status")
+    ws.encode(*SHARD_SAMPLES, vae=demo_model())
+    everything_is_there_once(ws, paths)
+
+
+@test
+def a_killed_run_leaves_the_output_free(ws):
+    ws.small_pictures(30)
+    process = ws.start(*ws.encode_words(vae=demo_model()))
+    wait_until(lambda: process.poll() is not None or ws.workers(), "workers")
+    process.kill()
+    process.communicate()
+    ws.no_worker_is_left()
+    ws.encode(vae=demo_model())
+    equal(len(read_dataset(ws.dataset)), 30, "number of samples")
+
+
+run_tests()

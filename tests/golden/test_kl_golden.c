@@ -1,0 +1,260 @@
+/*
+ * The encoder against what diffusers' AutoencoderKL gives for the same weights: moments of every input,
+ * and for one of them the output of every stage. A failure names the first wrong stage in graph order.
+ */
+#include "tests/golden/kl_testing.h"
+
+#include "base/checked.h"
+#include "tests/testing.h"
+#include "vae/kl_encoder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LIMIT 1e-4 /* max-abs, float32 */
+
+enum model_kind {
+	MODEL_HERE,    /* tests/golden/NAME */
+	MODEL_DEMO,    /* models/demo, expectation in tests/golden/demo_vae */
+	MODEL_SHARED,  /* shared/goldens/NAME */
+	MODEL_FORMULA, /* config and expectation in tests/golden/NAME, weights made now */
+};
+
+struct golden {
+	const char *name;
+	enum model_kind kind;
+	const struct vae_engine_ops *engine;
+};
+
+/* What the tap compares with, and what it found. */
+struct stages {
+	struct safetensors *expected;
+	const char *input; /* "72x40_b1" */
+	size_t seen;
+	char first_wrong[96];
+	double max_abs;
+};
+
+/* diffusers' conv_norm_out is before SiLU, which is fused into ours: conv_act is both */
+static void apply_silu(float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float)((double)x[i] / (1 + exp(-(double)x[i])));
+}
+
+static void compare_stage(void *arg, const char *name, const float *map, size_t height,
+			  size_t width, size_t channels)
+{
+	struct stages *s = arg;
+	bool is_act = strcmp(name, "encoder.conv_act") == 0;
+	const char *module = is_act ? "conv_norm_out" : name + strlen("encoder.");
+	struct ndarray expected;
+	double worst = INFINITY;
+	char full[128];
+	float *want;
+
+	if (strncmp(name, "encoder.", 8) != 0)
+		return;
+	snprintf(full, sizeof(full), "stage.%s.%s", s->input, module);
+	if (!safetensors_find(s->expected, full))
+		return;
+	s->seen++;
+	expected = kl_testing_tensor(s->expected, full);
+	want = kl_testing_nhwc(&expected, 0);
+	if (is_act)
+		apply_silu(want, ndarray_count(&expected));
+	if (expected.shape[1] == channels && expected.shape[2] == height &&
+	    expected.shape[3] == width)
+		worst = kl_testing_max_abs(map, want, ndarray_count(&expected));
+	if (worst > LIMIT && !s->first_wrong[0]) {
+		snprintf(s->first_wrong, sizeof(s->first_wrong), "%s", module);
+		s->max_abs = worst;
+	}
+	free(want);
+	ndarray_release(&expected);
+}
+
+static size_t stages_of(struct safetensors *expected, const char *input)
+{
+	char prefix[64];
+	size_t n = 0;
+
+	snprintf(prefix, sizeof(prefix), "stage.%s.", input);
+	for (size_t i = 0; i < safetensors_count(expected); i++)
+		n += strncmp(safetensors_at(expected, i)->name, prefix, strlen(prefix)) == 0;
+	return n;
+}
+
+/* Image @n of @input against moments @n; fails the test. */
+static void check_image(const struct golden *g, struct kl_encoder *vae, struct stages *stages,
+			const struct ndarray *input, const struct ndarray *moments, size_t n)
+{
+	size_t count = ndarray_count(moments) / moments->shape[0];
+	float *pixels = kl_testing_nhwc(input, n), *got = xcalloc(count, sizeof(*got));
+	struct error err = ERROR_INIT;
+	double worst;
+
+	assert_ok(kl_encoder_encode(vae, pixels, input->shape[2], input->shape[3], got,
+				    compare_stage, stages, &err),
+		  &err);
+	worst = kl_testing_max_abs(got, (const float *)moments->data + n * count, count);
+	print_message("%s %s %s: moments max-abs %.2g\n", g->name, g->engine->name, stages->input,
+		      worst);
+	if (stages->first_wrong[0])
+		fail_msg("%s %s %s: the first wrong stage is %s, max-abs %g", g->name,
+			 g->engine->name, stages->input, stages->first_wrong, stages->max_abs);
+	if (worst > LIMIT)
+		fail_msg("%s %s %s: moments of image %zu, max-abs %g", g->name, g->engine->name,
+			 stages->input, n, worst);
+	assert_int_equal(stages->seen, stages_of(stages->expected, stages->input));
+	stages->seen = 0;
+	free(pixels);
+	free(got);
+}
+
+static void check_input(const struct golden *g, struct kl_encoder *vae,
+			struct safetensors *expected, const char *input_name)
+{
+	struct stages stages = {.expected = expected, .input = input_name};
+	char name[96];
+	struct ndarray input, moments;
+
+	snprintf(name, sizeof(name), "input.%s", input_name);
+	input = kl_testing_tensor(expected, name);
+	snprintf(name, sizeof(name), "moments.%s", input_name);
+	moments = kl_testing_tensor(expected, name);
+	for (size_t n = 0; n < input.shape[0]; n++)
+		check_image(g, vae, &stages, &input, &moments, n);
+	ndarray_release(&input);
+	ndarray_release(&moments);
+}
+
+/* The folders of model and expectation; false (after a loud line) where they are not to be had. */
+static bool find_model(const struct golden *g, char **model, char **expected)
+{
+	char *golden = xasprintf("goldens/%s", g->name), *copy = NULL;
+
+	if (g->kind == MODEL_SHARED) {
+		*model = testing_shared(golden);
+		*expected = *model ? xstrdup(*model) : NULL;
+	} else if (g->kind == MODEL_DEMO) {
+		*model = testing_golden("../../models/demo");
+		*expected = testing_golden(g->name);
+	} else {
+		*model = testing_golden(g->name);
+		*expected = xstrdup(*model);
+	}
+	if (g->kind == MODEL_FORMULA) {
+		struct buffer config;
+
+		copy = testing_path(*model, "config.json");
+		config = testing_read(copy);
+		free(copy);
+		free(*model);
+		*model = testing_tempdir();
+		copy = testing_path(*model, "config.json");
+		testing_write(copy, config.data, config.size);
+		buffer_release(&config);
+		kl_testing_formula_weights(*model);
+	}
+	free(copy);
+	free(golden);
+	return *model != NULL;
+}
+
+static void moments_and_stages_are_those_of_diffusers(void **state)
+{
+	const struct golden *g = *state;
+	struct error err = ERROR_INIT;
+	char *model, *folder;
+	struct safetensors *expected;
+	struct kl_encoder *vae;
+
+	if (!find_model(g, &model, &folder))
+		skip();
+	expected = kl_testing_open(folder, "expected.safetensors");
+	vae = kl_encoder_load(model, g->engine, 0, &err);
+	if (!vae)
+		fail_msg("%s", err.message);
+	for (size_t i = 0; i < safetensors_count(expected); i++) {
+		const char *name = safetensors_at(expected, i)->name;
+
+		if (strncmp(name, "input.", 6) == 0)
+			check_input(g, vae, expected, name + 6);
+	}
+	kl_encoder_free(vae);
+	safetensors_close(expected);
+	if (g->kind == MODEL_FORMULA)
+		testing_tempdir_remove(model);
+	else
+		free(model);
+	free(folder);
+}
+
+/* One bias is changed on purpose: the report must blame that stage, not an earlier or later one. */
+static void the_first_wrong_stage_is_the_one_that_is_named(void **state)
+{
+	struct golden g = {"kl_sd", MODEL_HERE, &vae_engine_onednn};
+	char *golden = testing_golden("kl_sd"), *model = kl_testing_copy_model("kl_sd");
+	char *path = testing_path(model, "diffusion_pytorch_model.safetensors");
+	struct safetensors *expected = kl_testing_open(golden, "expected.safetensors");
+	struct safetensors *weights = kl_testing_open(model, "diffusion_pytorch_model.safetensors");
+	struct buffer bytes = testing_read(path);
+	struct stages stages = {.expected = expected, .input = "72x40_b1"};
+	struct ndarray input = kl_testing_tensor(expected, "input.72x40_b1");
+	float *pixels = kl_testing_nhwc(&input, 0), moments[8 * 5 * 9], half = 0.5f;
+	struct error err = ERROR_INIT;
+	struct kl_encoder *vae;
+
+	(void)state;
+	memcpy(
+	    bytes.data +
+		safetensors_find(weights, "encoder.down_blocks.1.downsamplers.0.conv.bias")->offset,
+	    &half, sizeof(half));
+	testing_write(path, bytes.data, bytes.size);
+	vae = kl_encoder_load(model, g.engine, 0, &err);
+	assert_non_null(vae);
+	assert_ok(kl_encoder_encode(vae, pixels, 40, 72, moments, compare_stage, &stages, &err),
+		  &err);
+	assert_string_equal(stages.first_wrong, "down_blocks.1");
+	assert_true(stages.max_abs > 0.01);
+	kl_encoder_free(vae);
+	safetensors_close(expected);
+	safetensors_close(weights);
+	buffer_release(&bytes);
+	ndarray_release(&input);
+	testing_tempdir_remove(model);
+	free(pixels);
+	free(path);
+	free(golden);
+}
+
+#define GOLDEN(model, kind, engine)                                                                \
+	{                                                                                          \
+#model "_is_as_diffusers_has_it_with_" #engine,                                    \
+		    moments_and_stages_are_those_of_diffusers, NULL, NULL, &(struct golden)        \
+		{                                                                                  \
+#model, kind, &vae_engine_##engine                                         \
+		}                                                                                  \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    GOLDEN(kl_sd, MODEL_HERE, naive),
+	    GOLDEN(kl_sd, MODEL_HERE, onednn),
+	    GOLDEN(kl_two_blocks, MODEL_HERE, naive),
+	    GOLDEN(kl_two_blocks, MODEL_HERE, onednn),
+	    GOLDEN(kl_flux, MODEL_SHARED, naive),
+	    GOLDEN(kl_flux, MODEL_SHARED, onednn),
+	    GOLDEN(kl_no_attention, MODEL_SHARED, naive),
+	    GOLDEN(kl_no_attention, MODEL_SHARED, onednn),
+	    GOLDEN(kl_sd_fp16, MODEL_SHARED, onednn),
+	    GOLDEN(demo_vae, MODEL_DEMO, onednn),
+	    GOLDEN(kl_sdsize, MODEL_FORMULA, onednn),
+	    cmocka_unit_test(the_first_wrong_stage_is_the_one_that_is_named),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

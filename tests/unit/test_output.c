@@ -1,0 +1,415 @@
+#include "daemon/output.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "tests/testing.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+struct fixture {
+	char *dir, *out, *state;
+	struct output output;
+	struct error err;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+
+	f.dir = testing_tempdir();
+	f.out = testing_path(f.dir, "out");
+	f.state = testing_path(f.dir, "state");
+	f.output = (struct output)OUTPUT_INIT;
+	f.err = (struct error)ERROR_INIT;
+	setenv("XDG_STATE_HOME", f.dir, 1);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	output_close(&f->output);
+	free(f->out);
+	free(f->state);
+	testing_tempdir_remove(f->dir);
+	return 0;
+}
+
+static void open_output(struct fixture *f, const char *state)
+{
+	assert_ok(output_open(f->out, state, &f->output, &f->err), &f->err);
+}
+
+static char *real(const char *path)
+{
+	char *full = realpath(path, NULL);
+
+	assert_non_null(full);
+	return full;
+}
+
+/* The words of @line, all of which must be there. */
+static void assert_says(const char *line, const char *const *words)
+{
+	assert_non_null(line);
+	for (; *words; words++) {
+		if (!strstr(line, *words))
+			fail_msg("\"%s\" does not say \"%s\"", line, *words);
+	}
+}
+
+#define SAYS(line, ...) assert_says((line), (const char *[]){__VA_ARGS__, NULL})
+
+/* -- locks ------------------------------------------------------------------------------------------ */
+
+static void opening_makes_both_folders_with_their_locks(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *lock = testing_path(f->out, ".latentd/lock");
+	cleanup_free char *state_lock = testing_path(f->state, "lock");
+	cleanup_free char *root = NULL, *path = NULL;
+
+	open_output(f, f->state);
+	root = real(f->out);
+	path = real(f->state);
+	assert_string_equal(f->output.root, root);
+	assert_string_equal(f->output.state, path);
+	assert_true(file_exists(lock));
+	assert_true(file_exists(state_lock));
+}
+
+/* A process that has @out open until it is killed; its id. */
+static pid_t hold(const char *out, const char *state)
+{
+	int ready[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct output o = OUTPUT_INIT;
+		struct error err = ERROR_INIT;
+
+		if (output_open(out, state, &o, &err) != 0 || write(ready[1], "r", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+static void an_output_in_use_is_busy_and_names_process_and_state(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pid = hold(f->out, f->state);
+	cleanup_free char *who = xasprintf("process %d on ", pid);
+	cleanup_free char *path = real(f->state);
+
+	assert_int_equal(output_open(f->out, f->state, &f->output, &f->err), OUTPUT_BUSY);
+	assert_int_equal(f->err.code, ERR_NONE);
+	SAYS(f->output.owner, who, path);
+	output_close(&f->output);
+	end(pid);
+	/* The lock ends with its process. */
+	open_output(f, f->state);
+}
+
+static void a_state_folder_in_use_by_another_output_is_busy_too(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *other = testing_path(f->dir, "other");
+	pid_t pid = hold(other, f->state);
+	cleanup_free char *who = xasprintf("process %d on ", pid);
+
+	assert_int_equal(output_open(f->out, f->state, &f->output, &f->err), OUTPUT_BUSY);
+	SAYS(f->output.owner, who, f->state);
+	output_close(&f->output);
+	end(pid);
+	open_output(f, f->state);
+}
+
+static void a_second_open_in_the_same_process_is_busy(void **state)
+{
+	struct fixture *f = *state;
+	struct output second = OUTPUT_INIT;
+
+	open_output(f, f->state);
+	assert_int_equal(output_open(f->out, f->state, &second, &f->err), OUTPUT_BUSY);
+	output_close(&second);
+}
+
+static void the_owners_text_outlives_it_and_leads_back_to_its_state(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *path = NULL;
+
+	open_output(f, f->state);
+	path = xstrdup(f->output.state);
+	output_close(&f->output);
+	open_output(f, NULL);
+	assert_string_equal(f->output.state, path);
+}
+
+static void another_state_folder_than_the_outputs_is_refused_by_name(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *other = testing_path(f->dir, "other");
+
+	open_output(f, f->state);
+	output_close(&f->output);
+	assert_error(output_open(f->out, other, &f->output, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, f->state, "--state");
+	/* And the right one still works: nothing is left locked. */
+	error_clear(&f->err);
+	open_output(f, f->state);
+}
+
+static void an_output_whose_state_is_lost_takes_a_new_one(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *moved = testing_path(f->dir, "moved");
+
+	open_output(f, f->state);
+	output_close(&f->output);
+	assert_int_equal(rename(f->state, moved), 0);
+	open_output(f, moved);
+}
+
+static void without_a_state_folder_it_lies_below_xdg_state_home(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *prefix = xasprintf("%s/latentd/out-", f->dir);
+
+	open_output(f, NULL);
+	assert_int_equal(strncmp(f->output.state, prefix, strlen(prefix)), 0);
+	assert_int_equal(strlen(f->output.state), strlen(prefix) + 8);
+	assert_true(file_exists(f->output.state));
+}
+
+static void without_any_place_for_state_it_says_what_to_set(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *home = getenv("HOME") ? xstrdup(getenv("HOME")) : NULL;
+
+	unsetenv("XDG_STATE_HOME");
+	unsetenv("HOME");
+	assert_error(output_open(f->out, NULL, &f->output, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, "XDG_STATE_HOME", "--state");
+	if (home)
+		setenv("HOME", home, 1);
+}
+
+static void a_file_in_the_outputs_place_is_an_error_with_its_name(void **state)
+{
+	struct fixture *f = *state;
+
+	testing_write(f->out, "x", 1);
+	assert_error(output_open(f->out, f->state, &f->output, &f->err), &f->err, ERR_IO);
+	SAYS(f->err.message, "out");
+}
+
+/* -- peek ------------------------------------------------------------------------------------------- */
+
+static void peek_tells_whether_the_owner_is_at_work(void **state)
+{
+	struct fixture *f = *state;
+	struct output seen = OUTPUT_INIT;
+	bool running = true;
+	pid_t pid = hold(f->out, f->state);
+	cleanup_free char *who = xasprintf("process %d ", pid);
+
+	assert_ok(output_peek(f->out, &seen, &running, &f->err), &f->err);
+	assert_true(running);
+	SAYS(seen.owner, who);
+	output_close(&seen);
+	end(pid);
+	assert_ok(output_peek(f->out, &seen, &running, &f->err), &f->err);
+	assert_false(running);
+	SAYS(seen.state, f->state);
+	output_close(&seen);
+}
+
+static void peek_takes_no_lock(void **state)
+{
+	struct fixture *f = *state;
+	struct output seen = OUTPUT_INIT;
+	bool running;
+
+	open_output(f, f->state);
+	output_close(&f->output);
+	assert_ok(output_peek(f->out, &seen, &running, &f->err), &f->err);
+	open_output(f, f->state);
+	output_close(&seen);
+}
+
+static void peek_refuses_a_folder_that_is_no_output(void **state)
+{
+	struct fixture *f = *state;
+	struct output seen = OUTPUT_INIT;
+	struct error missing = ERROR_INIT;
+	bool running;
+
+	assert_error(output_peek(f->dir, &seen, &running, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, "not an output");
+	assert_true(output_peek(f->out, &seen, &running, &missing) < 0);
+	assert_null(seen.root);
+}
+
+static void peek_refuses_a_lock_that_says_nothing(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *folder = testing_path(f->out, ".latentd");
+	cleanup_free char *lock = testing_path(folder, "lock");
+	static const char *const texts[] = {"", "{", "[]", "{\"state\":7}"};
+	struct output seen = OUTPUT_INIT;
+	bool running;
+
+	assert_ok(dir_make(folder, &f->err), &f->err);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct error err = ERROR_INIT;
+
+		testing_write(lock, texts[i], strlen(texts[i]));
+		assert_error(output_peek(f->out, &seen, &running, &err), &err, ERR_CONFIG);
+	}
+	/* For a new owner such a lock is as good as none. */
+	open_output(f, f->state);
+}
+
+/* -- datasets --------------------------------------------------------------------------------------- */
+
+static struct recipe recipe_of(size_t resolution)
+{
+	struct recipe r = {.fake = true,
+			   .vae = {.latent_channels = 4, .scaling_factor = 0.13025},
+			   .buckets = {BUCKET_SQUARE, resolution, 256, 1024, 64},
+			   .dtype = DTYPE_F16};
+
+	recipe_finish(&r);
+	return r;
+}
+
+static void a_dataset_belongs_to_its_recipe(void **state)
+{
+	struct fixture *f = *state;
+	struct recipe a = recipe_of(512), b = recipe_of(256);
+	cleanup_free char *path = testing_path(f->out, "photos/.latentd/dataset.json");
+	cleanup_buffer struct buffer before = BUFFER_INIT, after = BUFFER_INIT;
+
+	open_output(f, f->state);
+	assert_ok(output_claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	before = testing_read(path);
+	assert_non_null(strstr((const char *)before.data, a.id));
+	assert_ok(output_claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	assert_error(output_claim_dataset(&f->output, "photos", &b, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, "photos", "buckets.resolution 512, now 256", "--name");
+	after = testing_read(path);
+	assert_int_equal(before.size, after.size);
+	assert_memory_equal(before.data, after.data, before.size);
+	/* The remedy it names. */
+	error_clear(&f->err);
+	assert_ok(output_claim_dataset(&f->output, "photos-256", &b, &f->err), &f->err);
+	recipe_release(&a);
+	recipe_release(&b);
+}
+
+static void a_dataset_json_that_is_damaged_is_not_taken_over(void **state)
+{
+	struct fixture *f = *state;
+	struct recipe a = recipe_of(512);
+	cleanup_free char *path = testing_path(f->out, "photos/.latentd/dataset.json");
+
+	open_output(f, f->state);
+	assert_ok(output_claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	testing_write(path, "{", 1);
+	assert_error(output_claim_dataset(&f->output, "photos", &a, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, "dataset.json", "damaged");
+	recipe_release(&a);
+}
+
+static void a_bad_name_is_refused_and_makes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct recipe r = recipe_of(512);
+	char over[102];
+	const char *const bad[] = {"",	      ".",    "..",   ".latentd", "a/b", "/etc",
+				   "../out2", "a\nb", "\x7f", "\xff",	  over};
+
+	memset(over, 'a', 101);
+	over[101] = '\0';
+	open_output(f, f->state);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct error err = ERROR_INIT;
+
+		assert_error(output_claim_dataset(&f->output, bad[i], &r, &err), &err, ERR_CONFIG);
+		SAYS(err.message, "--name");
+	}
+	over[100] = '\0';
+	assert_ok(output_claim_dataset(&f->output, over, &r, &f->err), &f->err);
+	assert_ok(output_claim_dataset(&f->output, "katze \xe7\x8c\xab 2", &r, &f->err), &f->err);
+	recipe_release(&r);
+}
+
+static void the_default_name_is_model_resolution_and_recipe(void **state)
+{
+	struct fixture *f = *state;
+	struct recipe r = recipe_of(512);
+	cleanup_free char *model = testing_path(f->dir, "sd vae.ft"), *link = NULL;
+	cleanup_free char *want = xasprintf("sd_vae_ft-512-%.8s", r.id);
+	cleanup_free char *fake = xasprintf("fake-512-%.8s", r.id);
+	cleanup_free char *a = NULL, *b = NULL, *c = NULL;
+
+	assert_ok(dir_make(model, &f->err), &f->err);
+	link = testing_path(model, "../sd vae.ft/");
+	a = output_default_name(model, &r);
+	b = output_default_name(link, &r);
+	c = output_default_name("fake", &r);
+	assert_string_equal(a, want);
+	assert_string_equal(b, want);
+	assert_string_equal(c, fake);
+	recipe_release(&r);
+}
+
+#define output_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    output_test(opening_makes_both_folders_with_their_locks),
+	    output_test(an_output_in_use_is_busy_and_names_process_and_state),
+	    output_test(a_state_folder_in_use_by_another_output_is_busy_too),
+	    output_test(a_second_open_in_the_same_process_is_busy),
+	    output_test(the_owners_text_outlives_it_and_leads_back_to_its_state),
+	    output_test(another_state_folder_than_the_outputs_is_refused_by_name),
+	    output_test(an_output_whose_state_is_lost_takes_a_new_one),
+	    output_test(without_a_state_folder_it_lies_below_xdg_state_home),
+	    output_test(without_any_place_for_state_it_says_what_to_set),
+	    output_test(a_file_in_the_outputs_place_is_an_error_with_its_name),
+	    output_test(peek_tells_whether_the_owner_is_at_work),
+	    output_test(peek_takes_no_lock),
+	    output_test(peek_refuses_a_folder_that_is_no_output),
+	    output_test(peek_refuses_a_lock_that_says_nothing),
+	    output_test(a_dataset_belongs_to_its_recipe),
+	    output_test(a_dataset_json_that_is_damaged_is_not_taken_over),
+	    output_test(a_bad_name_is_refused_and_makes_nothing),
+	    output_test(the_default_name_is_model_resolution_and_recipe),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
