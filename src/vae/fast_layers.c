@@ -21,27 +21,27 @@
 #endif
 
 enum {
-	CHUNK_PIXELS = 2048, /* one task of a thread */
-	FLOAT_PIXELS = 32,   /* summed in float before they go to a double */
+	CHUNK_VALUES = 65536, /* one task of a thread: 256 KiB */
+	FLOAT_PIXELS = 32,    /* summed in float before they go to a double */
 };
 
-static size_t chunk_count(size_t pixels)
+static size_t chunk_pixels(size_t channels)
 {
-	return (pixels + CHUNK_PIXELS - 1) / CHUNK_PIXELS;
+	size_t pixels = CHUNK_VALUES / channels;
+
+	return pixels > FLOAT_PIXELS ? pixels : FLOAT_PIXELS;
 }
 
-static size_t chunk_length(size_t pixels, size_t chunk)
+static size_t chunk_count(size_t pixels, size_t channels)
 {
-	size_t left = pixels - chunk * CHUNK_PIXELS;
-
-	return left < CHUNK_PIXELS ? left : CHUNK_PIXELS;
+	return (pixels + chunk_pixels(channels) - 1) / chunk_pixels(channels);
 }
 
 /*
  * exp to about 1e-7 relative, for x in [-87, 88] (clamped there); NaN stays NaN. x = n ln 2 + r with
- * |r| <= ln 2 / 2; e^r by its Taylor series to r^7 / 7! (the rest is below 6e-9); ln 2 in two parts, the first
- * with so few bits that its products with n are exact (Cody and Waite). Adding 1.5 * 2^23 rounds to a
- * whole number, which then lies in the low bits.
+ * |r| <= ln 2 / 2; e^r by its Taylor series to r^7 / 7! (the rest is below 6e-9); ln 2 in two parts,
+ * the first with so few bits that its products with n are exact (Cody and Waite). Adding 1.5 * 2^23
+ * rounds to a whole number, which then lies in the low bits.
  */
 static inline float fast_exp(float x)
 {
@@ -153,22 +153,23 @@ VECTOR_CLONES static void scale_silu_pixels(float *out, const float *in, size_t 
 size_t fast_group_norm_scratch(size_t pixels, size_t channels)
 {
 	/* per chunk: two doubles a channel, and two floats to sum in; scale and shift in the end */
-	return (chunk_count(pixels) * 3 + 1) * channels;
+	return (chunk_count(pixels, channels) * 3 + 1) * channels;
 }
 
 void fast_group_norm(float *out, const float *in, size_t pixels, size_t channels, size_t groups,
 		     float eps, const float *weight, const float *bias, bool silu, double *scratch,
 		     size_t threads)
 {
-	size_t chunks = chunk_count(pixels), per_group = channels / groups;
+	size_t chunks = chunk_count(pixels, channels), step = chunk_pixels(channels);
+	size_t last = pixels - (chunks - 1) * step, per_group = channels / groups;
 	double *totals = scratch;
 	float *work = (float *)(scratch + chunks * 2 * channels);
 	float *scale = work + chunks * 2 * channels, *shift = scale + channels;
 
 #pragma omp parallel for num_threads((int)threads) schedule(static)
 	for (size_t i = 0; i < chunks; i++)
-		chunk_sums(totals + i * 2 * channels, in + i * CHUNK_PIXELS * channels,
-			   chunk_length(pixels, i), channels, in, work + i * 2 * channels);
+		chunk_sums(totals + i * 2 * channels, in + i * step * channels,
+			   i == chunks - 1 ? last : step, channels, in, work + i * 2 * channels);
 	for (size_t i = 1; i < chunks; i++)
 		for (size_t c = 0; c < 2 * channels; c++)
 			totals[c] += totals[i * 2 * channels + c];
@@ -177,14 +178,12 @@ void fast_group_norm(float *out, const float *in, size_t pixels, size_t channels
 			     weight, bias, channels);
 #pragma omp parallel for num_threads((int)threads) schedule(static)
 	for (size_t i = 0; i < chunks; i++) {
-		size_t at = i * CHUNK_PIXELS * channels;
+		size_t at = i * step * channels, n = i == chunks - 1 ? last : step;
 
 		if (silu)
-			scale_silu_pixels(out + at, in + at, chunk_length(pixels, i), channels,
-					  scale, shift);
+			scale_silu_pixels(out + at, in + at, n, channels, scale, shift);
 		else
-			scale_pixels(out + at, in + at, chunk_length(pixels, i), channels, scale,
-				     shift);
+			scale_pixels(out + at, in + at, n, channels, scale, shift);
 	}
 }
 

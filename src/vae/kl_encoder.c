@@ -3,8 +3,8 @@
  *
  * Three maps of the largest size live in one arena: x, which holds a stage's input and then its
  * output, and two that a residual block needs beside it. A residual sum is added into x by the last
- * convolution, so no fourth is needed. The attention runs at the lowest resolution, where its five maps fit
- * into the three.
+ * convolution, so no fourth is needed. The attention runs at the lowest resolution, where its five maps
+ * fit into the three.
  */
 #include "vae/kl_encoder.h"
 
@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "vae/kl_model.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,6 +38,7 @@ struct kl_run {
 	const struct kl_model *model;
 	struct vae_engine *engine;
 	float *x, *y, *z; /* maps: x is the current one */
+	size_t map;	  /* floats of each */
 	size_t height, width;
 	kl_tap_fn tap; /* may be NULL */
 	void *tap_arg;
@@ -155,7 +157,7 @@ static bool plan_map(const struct vae_config *c, size_t height, size_t width, si
 			width /= 2;
 		}
 	}
-	/* attention: q and k share one map, v and its input another */
+	/* attention: q and k share one map, its input and v another */
 	if (c->mid_block_add_attention && !grow_map(&size, height, width, 2 * align_floats(last)))
 		return false;
 	if (!grow_map(&size, height, width, 2 * c->latent_channels))
@@ -210,16 +212,25 @@ static void swap(float **a, float **b)
 	*b = was;
 }
 
+/* out = layer(in), or out += layer(in) */
+static int conv_into(const struct kl_run *run, struct vae_conv *layer, float *out, const float *in,
+		     bool accumulate)
+{
+	const struct conv_shape *s = &layer->shape;
+
+	assert(conv_out_size(s, run->height) * conv_out_size(s, run->width) * s->out <= run->map);
+	return run->engine->ops->conv(run->engine, layer, out, in, run->height, run->width,
+				      accumulate, run->err);
+}
+
 static int conv(const struct kl_run *run, struct vae_conv *layer, float *out, const float *in)
 {
-	return run->engine->ops->conv(run->engine, layer, out, in, run->height, run->width, false,
-				      run->err);
+	return conv_into(run, layer, out, in, false);
 }
 
 static int conv_add(const struct kl_run *run, struct vae_conv *layer, float *out, const float *in)
 {
-	return run->engine->ops->conv(run->engine, layer, out, in, run->height, run->width, true,
-				      run->err);
+	return conv_into(run, layer, out, in, true);
 }
 
 static int norm(const struct kl_run *run, const struct kl_norm *n, float *out, const float *in,
@@ -288,9 +299,10 @@ static int down_block(struct kl_run *run, size_t index)
 static int attention(struct kl_run *run, const struct kl_attention *a)
 {
 	size_t c = a->norm.channels, tokens = run->height * run->width;
-	float *t = run->y, *v = run->y + align_floats(tokens * c);
-	float *q = run->z, *k = run->z + align_floats(tokens * c);
+	size_t half = align_floats(tokens * c);
+	float *t = run->y, *v = run->y + half, *q = run->z, *k = run->z + half;
 
+	assert(2 * half <= run->map);
 	if (norm(run, &a->norm, t, run->x, false) < 0 || conv(run, a->q, q, t) < 0 ||
 	    conv(run, a->k, k, t) < 0 || conv(run, a->v, v, t) < 0)
 		return -1;
@@ -386,6 +398,7 @@ int kl_encoder_encode(struct kl_encoder *vae, const float *pixels, size_t height
 		return error_set(err, ERR_NOMEM, "%zux%zu pixels are too many", width, height);
 	if (want_arena(vae, ARENA_MAPS * map, err) < 0)
 		return -1;
+	run.map = map;
 	run.x = vae->arena;
 	run.y = run.x + map;
 	run.z = run.y + map;

@@ -5,12 +5,14 @@
  *	kl_encoder_encode(vae, pixels, height, width, moments, NULL, NULL, err);
  *	kl_encoder_free(vae);
  *
- * The model is a diffusers folder: config.json and diffusion_pytorch_model.safetensors (F32, F16 or
- * BF16; the decoder's tensors are left unread). Everything is computed in float32.
+ * The model is a diffusers folder: config.json and diffusion_pytorch_model.safetensors, or
+ * diffusion_pytorch_model.fp16.safetensors where the plain one is absent (F32, F16 or BF16; the
+ * decoder's tensors are left unread). Everything is computed in float32.
  *
  * Errors of load: ERR_CONFIG for a folder that is not a model, a missing or truncated file, tensors
  * missing or of a shape that the config does not give (the first one is named). Of encode: ERR_NOMEM,
- * ERR_DATA `non_finite` when a moment is NaN or infinite.
+ * ERR_DATA `too_small` for an image that has no latent, ERR_DATA `non_finite` when a moment is NaN or
+ * infinite.
  */
 #ifndef LATENTD_VAE_KL_ENCODER_H
 #define LATENTD_VAE_KL_ENCODER_H
@@ -37,12 +39,17 @@ const struct sha256 *kl_encoder_weights_hash(const struct kl_encoder *vae);
 /* Latent size for pixels: each axis halved, rounding down, blocks - 1 times. */
 void kl_encoder_latent_size(const struct kl_encoder *vae, size_t height, size_t width,
 			    size_t *latent_height, size_t *latent_width);
-/* Bytes of activations that an encode of this size holds at its peak. */
+/*
+ * Bytes of activations that an encode of this size holds at its peak, beside weights, pixels and
+ * moments: three maps of the largest size and the engine's scratch. SIZE_MAX where that overflows. What
+ * one encode took is kept for the next.
+ */
 size_t kl_encoder_memory(const struct kl_encoder *vae, size_t height, size_t width);
 
 /*
  * Called after each stage with its output, for tests: @name as in diffusers ("encoder.conv_in",
  * "encoder.down_blocks.0.resnets.1", "encoder.mid_block.attentions.0", ..., "quant_conv"); @map is NHWC.
+ * SiLU is fused into the norm before it: the last norm is seen behind its SiLU, "encoder.conv_act".
  */
 typedef void (*kl_tap_fn)(void *arg, const char *name, const float *map, size_t height,
 			  size_t width, size_t channels);

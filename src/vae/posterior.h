@@ -11,8 +11,8 @@
  *	for pair p = 0, 1, ...: b = Philox4x32-10(counter {p low, p high, stream[0], stream[1]}, key)
  *		u = ((b1 * 2^32 + b0) >> 11) + 1,  v = (b3 * 2^32 + b2) >> 11
  *		r = sqrt(-2 ln(u / 2^53)),  noise[2p] = r cos(2 pi v / 2^53),  noise[2p+1] = r sin(...)
- * in double; element i of the latent [C][h][w] takes noise[i]; the sum is rounded to float once. Libraries
- * differ in the last bit of ln and cos, so equal means equal to within a rounding.
+ * in double; element i of the latent [C][h][w] takes noise[i]; the sum is rounded to float once.
+ * Libraries differ in the last bit of ln and cos, so equal means equal to within a rounding.
  */
 #ifndef LATENTD_VAE_POSTERIOR_H
 #define LATENTD_VAE_POSTERIOR_H

@@ -31,7 +31,7 @@ struct safetensors {
 	size_t count;
 };
 
-/* Element types of the format; `size` 0 never occurs. */
+/* Element types of the format. */
 static const struct {
 	const char *name;
 	enum safetensors_dtype dtype;
@@ -313,20 +313,23 @@ const struct safetensor *safetensors_find(const struct safetensors *file, const 
 int safetensors_read_f32(struct safetensors *file, const struct safetensor *t, float *out,
 			 struct error *err)
 {
+	char quoted[TEXT_QUOTE_SIZE];
 	uint16_t halves[ST_CHUNK];
 
 	if (t->dtype == ST_OTHER)
 		return st_bad_tensor(file, t->name, err, "its dtype is not F32, F16 or BF16");
 	if (t->dtype == ST_F32) {
 		if (st_read(file, out, t->bytes, t->offset, err) < 0)
-			return error_wrap(err, "%s: tensor %s", file->name, t->name);
+			return error_wrap(err, "%s: tensor %s", file->name,
+					  text_quote(t->name, quoted));
 		return 0;
 	}
 	for (size_t done = 0; done < t->count;) {
 		size_t n = t->count - done < ST_CHUNK ? t->count - done : ST_CHUNK;
 
 		if (st_read(file, halves, n * 2, t->offset + done * 2, err) < 0)
-			return error_wrap(err, "%s: tensor %s", file->name, t->name);
+			return error_wrap(err, "%s: tensor %s", file->name,
+					  text_quote(t->name, quoted));
 		if (t->dtype == ST_F16)
 			half_to_floats(out + done, halves, n);
 		else

@@ -8,7 +8,8 @@
  *	safetensors_close(file);
  *
  * dtypes that can be read as float: F32, F16, BF16. Others (I64 counters and the like) are listed and
- * can be skipped. Errors are ERR_DATA `safetensors` with the file and the tensor's name in the message.
+ * can be skipped. Errors are ERR_DATA `safetensors` with the file and the tensor's name in the message;
+ * ERR_DATA `truncated` where a file became shorter after it was opened; ERR_IO where the system failed.
  */
 #ifndef LATENTD_VAE_SAFETENSORS_H
 #define LATENTD_VAE_SAFETENSORS_H

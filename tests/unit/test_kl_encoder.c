@@ -348,6 +348,33 @@ static void both_engines_agree_at_odd_and_tiny_sizes(void **state)
 	free(folder);
 }
 
+/* The attention is at full size there, and its maps are the largest: the plan must know (assert). */
+static void an_encoder_of_one_block_has_room_for_its_attention(void **state)
+{
+	static const char config[] = "{\"_class_name\": \"AutoencoderKL\", "
+				     "\"block_out_channels\": [24], \"norm_num_groups\": 8}";
+	char *dir = testing_tempdir(), *path = testing_path(dir, "config.json");
+	struct kl_encoder *fast, *slow;
+	float *a, *b;
+	size_t count;
+
+	(void)state;
+	testing_write(path, config, strlen(config));
+	kl_testing_formula_weights(dir);
+	fast = load(dir, &vae_engine_onednn);
+	slow = load(dir, &vae_engine_naive);
+	a = encode(fast, 13, 11, &count);
+	b = encode(slow, 13, 11, &count);
+	assert_int_equal(count, 8 * 13 * 11);
+	assert_true(kl_testing_max_abs(a, b, count) < 1e-4);
+	free(a);
+	free(b);
+	free(path);
+	kl_encoder_free(fast);
+	kl_encoder_free(slow);
+	testing_tempdir_remove(dir);
+}
+
 static void *encode_elsewhere(void *arg)
 {
 	size_t count;
@@ -414,6 +441,7 @@ int main(void)
 	    cmocka_unit_test(a_size_that_overflows_cannot_be_planned),
 	    cmocka_unit_test(moments_do_not_depend_on_what_was_encoded_before),
 	    cmocka_unit_test(both_engines_agree_at_odd_and_tiny_sizes),
+	    cmocka_unit_test(an_encoder_of_one_block_has_room_for_its_attention),
 	    cmocka_unit_test(another_thread_than_the_loader_may_encode),
 	    cmocka_unit_test(an_image_smaller_than_a_latent_is_too_small),
 	    cmocka_unit_test(moments_that_are_not_finite_are_refused),
