@@ -433,6 +433,9 @@ static int onednn_open(size_t threads, struct vae_engine **out, struct error *er
 
 	e->base.ops = &vae_engine_onednn;
 	e->threads = threads ? threads : (size_t)omp_get_num_procs();
+	/* a recipe says float32: DNNL_DEFAULT_FPMATH_MODE may not make it less */
+	if (s == dnnl_success)
+		s = dnnl_set_default_fpmath_mode(dnnl_fpmath_mode_strict);
 	if (s == dnnl_success)
 		s = dnnl_engine_create(&e->engine, dnnl_cpu, 0);
 	if (s == dnnl_success)
