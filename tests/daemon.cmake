@@ -16,3 +16,12 @@ foreach(name decode_pool decode_pool_lies)
 endforeach()
 add_cmocka_test(NAME test_encode_driver SOURCES component/test_encode_driver.c LIBS latentd_daemon
 	LABELS tsan)
+add_library(run_rig STATIC component/run_rig.c)
+target_link_libraries(run_rig PUBLIC latentd_testing latentd_daemon)
+add_cmocka_test(NAME test_packer SOURCES component/test_packer.c LIBS run_rig LABELS tsan)
+add_cmocka_test(NAME test_recovery SOURCES component/test_recovery.c LIBS run_rig)
+add_cmocka_test(NAME test_pipeline SOURCES component/test_pipeline.c LIBS run_rig LABELS tsan)
+add_dependencies(test_pipeline latentd-decode lying_worker)
+
+add_fuzz_target(NAME fuzz_decode_protocol SOURCES fuzz/fuzz_decode_protocol.c LIBS latentd_daemon)
+add_fuzz_target(NAME fuzz_record_facts SOURCES fuzz/fuzz_record_facts.c LIBS latentd_daemon)

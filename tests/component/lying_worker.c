@@ -245,6 +245,17 @@ static void lie_done_twice(void)
 	say_type(DECODE_DONE);
 }
 
+static void lie_done_failed(void)
+{
+	struct decode_message m = {.type = DECODE_FAILED};
+
+	until_geometry();
+	memset(slot, 'd', slot_bytes);
+	say_type(DECODE_DONE);
+	error_data(&m.failed, "truncated", "an image that nobody asked for");
+	say(m);
+}
+
 static const struct {
 	const char *name;
 	void (*tell)(void);
@@ -276,6 +287,7 @@ static const struct {
     {"hang_drawing", lie_hang_drawing},
     {"hashed_drawing", lie_hashed_drawing},
     {"done_twice", lie_done_twice},
+    {"done_failed", lie_done_failed},
 };
 
 /* -- an honest image ------------------------------------------------------------------------------ */

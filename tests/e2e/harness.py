@@ -16,6 +16,7 @@ folder. LATENTD_E2E_KEEP=1 leaves the workspaces where they are.
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,8 @@ class Result:
 
     @property
     def errors(self):
-        return self.err.splitlines()
+        """Lines on stderr, without the progress that a slow run prints every ten seconds."""
+        return [line for line in self.err.splitlines() if not re.match(r"\d+/\d+ images", line)]
 
     @property
     def json(self):
@@ -67,6 +69,13 @@ def same_members(got, wanted, what):
     assert len(set(got)) == len(got), f"{what}: twice: {sorted(g for g in got if got.count(g) > 1)}"
     missing, extra = sorted(set(wanted) - set(got)), sorted(set(got) - set(wanted))
     assert not missing and not extra, f"{what}: missing {missing}, too many {extra}"
+
+
+def one_line(result, *words):
+    """The only line on stderr, which must have every one of @words in it."""
+    equal(len(result.errors), 1, "number of error lines")
+    for word in words:
+        assert word in result.err, f"{word!r} is not in: {result.err}"
 
 
 def wait_until(condition, what, limit_s=60):
@@ -102,9 +111,10 @@ class Workspace:
         self.history = []
 
     def remove(self):
-        for folder, _, _ in os.walk(self.root):
-            with contextlib.suppress(OSError):
-                os.chmod(folder, 0o700)
+        for at, folders, _ in os.walk(self.root):
+            for name in folders:  # before the walk opens them
+                with contextlib.suppress(OSError):
+                    os.chmod(os.path.join(at, name), 0o700)
         shutil.rmtree(self.root)
 
     def path(self, *parts):

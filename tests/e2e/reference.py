@@ -104,6 +104,10 @@ def read_dataset(dataset):
     return [sample for file in shard_files(dataset) for sample in read_shard(file)]
 
 
+def paths_in(dataset):
+    return [s.path for s in read_dataset(dataset)]
+
+
 # -- geometry: sd-scripts' rules (BucketManager), and a plain square
 
 

@@ -119,13 +119,18 @@ def failed_lists_each_image_with_its_reason(ws):
     mixed(ws)
     words = ("failed", "--out", ws.out, "--name", "set")
     rows = ws.latentctl(*words, "--json").json
-    equal({row["source"]: row["reason"] for row in rows}, {"empty.jpg": "empty", "text.jpg": "unsupported"})
+    equal(
+        {row["source"]: row["reason"] for row in rows},
+        {"empty.jpg": "empty", "text.jpg": "unsupported"},
+    )
     for row in rows:
         equal(sorted(row), ["attempts", "key", "message", "reason", "source"], "fields")
         equal(row["attempts"], 1, "attempts")
     text = ws.latentctl(*words).out
     for row in rows:
-        assert any(row["source"] in line and row["reason"] in line for line in text.splitlines()), text
+        assert any(
+            row["source"] in line and row["reason"] in line for line in text.splitlines()
+        ), text
     equal(ws.latentctl(*words, "--reason", "empty", "--json").json, rows[:1], "--reason empty")
 
 
@@ -143,9 +148,15 @@ def retry_says_how_many(ws):
     words = ("retry", "--out", ws.out, "--name", "set")
     assert "2 images" in ws.latentctl(*words).out
     assert "0 images" in ws.latentctl(*words).out
-    equal(len(ws.latentctl("failed", "--out", ws.out, "--json").json), 2, "failed in the other dataset")
+    equal(
+        len(ws.latentctl("failed", "--out", ws.out, "--json").json),
+        2,
+        "failed in the other dataset",
+    )
     ws.encode(code=QUARANTINED)
-    equal(len(ws.latentctl("failed", "--out", ws.out, "--json").json), 4, "failed after the next run")
+    equal(
+        len(ws.latentctl("failed", "--out", ws.out, "--json").json), 4, "failed after the next run"
+    )
 
 
 @test
@@ -155,7 +166,9 @@ def verify_reads_everything(ws):
     equal(len(lines), 2, "number of lines")
     for line in lines:
         assert "6 samples" in line and "0 shards damaged" in line, line
-    equal(len(ws.latentctl("verify", "--out", ws.out, "--name", "other").out.splitlines()), 1, "lines")
+    equal(
+        len(ws.latentctl("verify", "--out", ws.out, "--name", "other").out.splitlines()), 1, "lines"
+    )
 
 
 @test
@@ -165,7 +178,9 @@ def reading_commands_write_nothing_to_the_output(ws):
     def snapshot():
         found = {}
         for at, _, names in os.walk(ws.out):
-            found.update({os.path.join(at, name): os.stat(os.path.join(at, name)) for name in names})
+            found.update(
+                {os.path.join(at, name): os.stat(os.path.join(at, name)) for name in names}
+            )
         return {path: (st.st_ino, st.st_mtime_ns, st.st_size) for path, st in found.items()}
 
     before = snapshot()
@@ -199,7 +214,14 @@ def quiet_prints_the_result_only(ws):
 def options_may_stand_anywhere_and_with_an_equals_sign(ws):
     ws.small_pictures(2)
     ws.latentctl(
-        "encode", f"--out={ws.out}", "--vae=fake", ws.src, "--resolution=128", "--name=set", "--", ws.src + "/0"
+        "encode",
+        f"--out={ws.out}",
+        "--vae=fake",
+        ws.src,
+        "--resolution=128",
+        "--name=set",
+        "--",
+        ws.src + "/0",
     )
     row = ws.status()
     equal(row["dataset"], "set", "dataset")
@@ -209,7 +231,12 @@ def options_may_stand_anywhere_and_with_an_equals_sign(ws):
 def a_closed_pipe_is_no_crash(ws):
     ws.small_pictures(40)
     ws.encode()
-    shard = next(os.path.join(at, n) for at, _, names in os.walk(ws.dataset) for n in names if n.endswith(".tar"))
+    shard = next(
+        os.path.join(at, n)
+        for at, _, names in os.walk(ws.dataset)
+        for n in names
+        if n.endswith(".tar")
+    )
     process = ws.start("inspect", shard, "--json")
     process.stdout.close()
     process.stderr.close()

@@ -31,7 +31,7 @@ def flip(file, at):
 def verify_names(ws, *files):
     """verify finds exactly @files damaged, a line for each."""
     result = ws.verify(code=DAMAGED)
-    equal(result.err, "", "stderr")
+    equal(result.errors, [], "stderr")
     *lines, summary = result.out.splitlines()
     names = [os.path.relpath(file, ws.out) for file in files]
     equal(len(lines), len(names), "number of lines")
@@ -154,7 +154,9 @@ def extract_writes_the_members_of_one_sample(ws):
     ws.write("a/b c.txt", b"a caption")
     ws.encode()
     (sample,) = read_dataset(ws.dataset)
-    printed = ws.latentctl("extract", sample.shard, sample.key, "--to", ws.path("x")).out.splitlines()
+    printed = ws.latentctl(
+        "extract", sample.shard, sample.key, "--to", ws.path("x")
+    ).out.splitlines()
     wanted = [ws.path("x", f"{sample.key}.{suffix}") for suffix in ("json", "latent.npy", "txt")]
     same_members(printed, wanted, "files printed")
     with open(wanted[0], "rb") as file:

@@ -63,7 +63,10 @@ def everything_is_there_once(ws, paths):
 
 def shards_never_change(ws, known):
     """What was visible once stays as it was; returns what is visible now."""
-    now = {f: (os.stat(f).st_ino, os.stat(f).st_mtime_ns, os.stat(f).st_size) for f in shard_files(ws.dataset)}
+    now = {
+        f: (os.stat(f).st_ino, os.stat(f).st_mtime_ns, os.stat(f).st_size)
+        for f in shard_files(ws.dataset)
+    }
     for file, was in known.items():
         equal(now.get(file), was, f"a shard that was visible before: {file}")
     return now

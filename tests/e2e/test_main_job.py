@@ -57,7 +57,7 @@ def each_sample_is_whole(samples, folder, captions=True, dtype="<f2", channels=4
 def every_picture_becomes_one_sample(ws):
     paths = ws.pictures(12)
     result = ws.encode("--jobs", "2")
-    equal(result.err, "", "stderr")
+    equal(result.errors, [], "stderr")
     equal(len(result.out.splitlines()), 1, "number of lines printed")
     samples = read_dataset(ws.dataset)
     same_members([s.path for s in samples], paths, "samples")
@@ -128,7 +128,9 @@ def square_buckets_and_ignored_orientation(ws):
         ws.golden(name, name)
     ws.encode("--bucketing", "square", "--exif", "ignore")
     the_geometry_is("square", ws, sizes, exif=False)
-    equal({tuple(s.record["target_size"]) for s in read_dataset(ws.dataset)}, {(128, 128)}, "targets")
+    equal(
+        {tuple(s.record["target_size"]) for s in read_dataset(ws.dataset)}, {(128, 128)}, "targets"
+    )
 
 
 @test
@@ -150,7 +152,9 @@ def two_runs_give_the_same_bytes(ws):
 def small_shards_hold_the_same_samples(ws):
     ws.small_pictures(30)
     found = []
-    for n, options in enumerate((("--shard-samples", "3", "--jobs", "2"), ("--shard-size", "16KiB"))):
+    for n, options in enumerate(
+        (("--shard-samples", "3", "--jobs", "2"), ("--shard-size", "16KiB"))
+    ):
         ws.encode(*options, "--name", f"n{n}")
         samples = read_dataset(ws.path("out", f"n{n}"))
         found.append({s.key: (s.members["json"], s.npy) for s in samples})
@@ -187,7 +191,7 @@ def a_second_run_encodes_nothing(ws):
     before = snapshot(ws.dataset)
     second = ws.encode()
     equal(snapshot(ws.dataset), before, "shards")
-    equal((second.out, second.err), (first.out, ""), "what it prints")
+    equal((second.out, second.errors), (first.out, []), "what it prints")
     equal(ws.status()["jobs"]["completed"], 9, "completed")
 
 
@@ -279,7 +283,9 @@ def captions_are_cleaned(ws):
     ws.write("odd.txt", b"caf\xe9 \xc3\xa9")
     ws.write("empty.txt", b"\n")
     ws.encode()
-    captions = {s.key: (s.record["caption"], s.members["txt"].decode()) for s in read_dataset(ws.dataset)}
+    captions = {
+        s.key: (s.record["caption"], s.members["txt"].decode()) for s in read_dataset(ws.dataset)
+    }
     equal(captions["bom"], ("a dog", "a dog"), "with a byte order mark")
     equal(captions["odd"], ("caf\ufffd \u00e9",) * 2, "not UTF-8")
     equal(captions["empty"], ("", ""), "an empty caption")
@@ -376,8 +382,19 @@ def a_source_may_be_named_in_any_way(ws):
 
 @test
 def names_are_recorded_as_they_are(ws):
-    odd = ["a b.jpg", "new\nline.jpg", "\udcff\udcfe.jpg", "100%.jpg", "ü.jpg", "dots.in.name.jpg",
-           "d.d/__x__/q\"\\*.jpg", "-n.jpg", "x" * 120 + ".jpg", "UPPER.JPG", "a  b.jpg"]
+    odd = [
+        "a b.jpg",
+        "new\nline.jpg",
+        "\udcff\udcfe.jpg",
+        "100%.jpg",
+        "ü.jpg",
+        "dots.in.name.jpg",
+        'd.d/__x__/q"\\*.jpg',
+        "-n.jpg",
+        "x" * 120 + ".jpg",
+        "UPPER.JPG",
+        "a  b.jpg",
+    ]
     for name in odd:
         ws.golden("odd_420.jpg", name)
     ws.encode()
@@ -385,7 +402,7 @@ def names_are_recorded_as_they_are(ws):
     same_members([s.path for s in samples], odd, "samples")
     same_members([s.key for s in samples], {s.key for s in samples}, "keys")
     for s in samples:
-        assert not set(s.key) & set("\"\\*?<>|:%. \n") and len(s.key.encode()) <= 80, s.key
+        assert not set(s.key) & set('"\\*?<>|:%. \n') and len(s.key.encode()) <= 80, s.key
     ws.verify()
 
 
@@ -437,8 +454,12 @@ def photographs_are_encoded_once_each(ws):
     result = ws.encode(code=None)
     failed = ws.failed()
     samples = read_dataset(ws.dataset)
-    listed = [n for n in os.listdir(ws.src) if n.lower().endswith((".jpg", ".jpeg", ".png", ".webp"))]
-    same_members([s.path for s in samples] + [os.fsdecode(p) for p in failed], listed, "photographs")
+    listed = [
+        n for n in os.listdir(ws.src) if n.lower().endswith((".jpg", ".jpeg", ".png", ".webp"))
+    ]
+    same_members(
+        [s.path for s in samples] + [os.fsdecode(p) for p in failed], listed, "photographs"
+    )
     decodable = [n for n in listed if not n.endswith(".webp") and n != "broken_truncated.jpg"]
     same_members([s.path for s in samples], decodable, "samples")
     equal(failed.get(b"broken_truncated.jpg"), "truncated", "the reason of the broken one")

@@ -36,7 +36,9 @@ def upright_rgb(file):
     """As training scripts see it: orientation applied, transparency over white."""
     image = ImageOps.exif_transpose(Image.open(file))
     if image.mode.startswith("I"):  # 16-bit grey: the high byte, where Pillow's convert clips
-        image = Image.fromarray((numpy.asarray(image).astype(numpy.uint32) >> 8).astype(numpy.uint8))
+        image = Image.fromarray(
+            (numpy.asarray(image).astype(numpy.uint32) >> 8).astype(numpy.uint8)
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -92,10 +94,12 @@ def means(build, folder, pixels):
     for path, array in pixels.items():
         by_size.setdefault(array.shape, []).append(path)
     for paths in by_size.values():
-        given, made = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
+        given, made = os.path.join(folder, "in.safetensors"), os.path.join(
+            folder, "out.safetensors"
+        )
         write_safetensors(given, "input", numpy.stack([pixels[path] for path in paths]))
         program = os.path.join(build, "tests", "vae_run")
-        subprocess.run([program, MODEL, given, made], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([program, MODEL, given, made], check=True, capture_output=True)
         moments = read_safetensors(made, "moments")
         found.update(zip(paths, moments[:, : moments.shape[1] // 2]))
     return found
@@ -104,7 +108,15 @@ def means(build, folder, pixels):
 def encode(build, source, folder, dtype):
     """The samples that latentctl makes of @source, by path."""
     out = os.path.join(folder, "out")
-    command = [os.path.join(build, "daemon", "latentctl"), "encode", source, "--vae", MODEL, "--out", out]
+    command = [
+        os.path.join(build, "daemon", "latentctl"),
+        "encode",
+        source,
+        "--vae",
+        MODEL,
+        "--out",
+        out,
+    ]
     command += ["--state", os.path.join(folder, "state"), "--name", dtype, "--dtype", dtype]
     command += ["--resolution", str(RESOLUTION), "--color", "ignore", "--quiet"]
     result = subprocess.run(command, capture_output=True, check=False)
@@ -130,7 +142,9 @@ def check_image(path, says, mean, wide, half):
     half_ulp = numpy.spacing(numpy.abs(mean).astype(numpy.float16)).astype(numpy.float32) / 2
     off = (numpy.abs(rounded.astype(numpy.float32) - mean) - half_ulp).max()
     assert off <= SAME, f"float16 is off by {off} more than its rounding"
-    assert (exact.astype(numpy.float16) == rounded).all(), "float16 is not float32 rounded to nearest"
+    assert (
+        exact.astype(numpy.float16) == rounded
+    ).all(), "float16 is not float32 rounded to nearest"
 
 
 def check_folder(build, source):

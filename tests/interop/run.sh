@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh BUILD PYTHON: encodes drawn pictures in every way a record can differ, then lets the readers of
-# training jobs read them. PYTHON has what requirements.txt names. Ends with the sum
-# 'N passed, N failed, N skipped'.
+# training jobs read them; and compares latents with pixels that Pillow prepared. PYTHON has what
+# requirements.txt names. Ends with the sum 'N passed, N failed, N skipped'.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,19 +10,11 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 passed=0 failed=0 skipped=0
 
-# encode_and_read NAME OPTION...
-encode_and_read()
+# counted SCRIPT ARGUMENT...: adds up the closing line of a script of this folder, and shows the others.
+counted()
 {
-	local name=$1 output count status=0
-	shift
-	printf '%s: %s\n' "$name" "$*"
-	if ! output=$("$build/daemon/latentctl" encode "$folder/pictures" --vae "$here/../../models/demo" \
-		--out "$folder/out" --name "$name" --state "$folder/state" "$@" 2>&1 </dev/null); then
-		printf 'FAILED latentctl encode:\n%s\n' "$output"
-		failed=$((failed + 1))
-		return
-	fi
-	output=$("$python" "$here/read_shards.py" "$folder/out/$name" 2>&1) || status=$?
+	local output count status=0
+	output=$("$python" "$@" 2>&1) || status=$?
 	count=$(tail -n 1 <<<"$output" | grep -oE '[0-9]+ (passed|failed|skipped)' | cut -d ' ' -f 1 || true)
 	if [ "$(wc -w <<<"$count")" -ne 3 ]; then
 		printf 'FAILED, status %d:\n%s\n' "$status" "$output"
@@ -35,6 +27,21 @@ encode_and_read()
 	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
+# encode_and_read NAME OPTION...
+encode_and_read()
+{
+	local name=$1 output
+	shift
+	printf '%s: %s\n' "$name" "$*"
+	if ! output=$("$build/daemon/latentctl" encode "$folder/pictures" --vae "$here/../../models/demo" \
+		--out "$folder/out" --name "$name" --state "$folder/state" "$@" 2>&1 </dev/null); then
+		printf 'FAILED latentctl encode:\n%s\n' "$output"
+		failed=$((failed + 1))
+		return
+	fi
+	counted "$here/read_shards.py" "$folder/out/$name"
+}
+
 "$build/tests/make_pictures" "$folder/pictures" 9 >/dev/null
 # Names that need cleaning, one without a caption.
 mv "$folder"/pictures/scenes/sunset-00.jpg "$folder/pictures/scenes/a b.c%20.jpg"
@@ -44,6 +51,8 @@ encode_and_read mean --resolution 128
 encode_and_read moments --resolution 128 --posterior moments --dtype float32
 encode_and_read draw --resolution 192 --bucketing square --posterior draw --seed 7
 encode_and_read bare --resolution 128 --no-captions
+printf 'pixels\n'
+counted "$here/check_pixels.py" "$build"
 
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]

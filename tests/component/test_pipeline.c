@@ -1,0 +1,565 @@
+/*
+ * From files to sealed shards in this process: source, queue and store in memory, the real latentd-decode (or
+ * the lying one), the fake encoder.
+ */
+#include "daemon/pipeline.h"
+
+#include "daemon/scan.h"
+
+#include "base/checked.h"
+#include "encoder/encoder_fake.h"
+#include "run_rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { FILES_MAX = 64, ROOT = 3 };
+
+struct fixture {
+	struct run run;
+	struct source *source;
+	struct source_memory_file files[FILES_MAX];
+	size_t n;
+	char *decoder;
+	struct encoder *encoder;
+	struct encode_driver *driver;
+	struct pipeline *pipeline;
+	struct pipeline_root root;
+	struct error fatal;
+	/* outcomes as the pipeline told them, a line each: "PATH KIND REASON" */
+	char outcomes[4096];
+	struct error err;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	const char *build = getenv("LATENTD_BUILD_DIR");
+
+	memset(&f, 0, sizeof(f));
+	run_open(&f.run);
+	f.decoder = xasprintf("%s/daemon/latentd-decode", build ? build : ".");
+	*state = &f;
+	return 0;
+}
+
+static void close_pipeline(struct fixture *f)
+{
+	encode_driver_close(f->driver);
+	pipeline_close(f->pipeline);
+	f->driver = NULL;
+	f->pipeline = NULL;
+	run_close_packer(&f->run);
+	encoder_close(f->encoder);
+	f->encoder = NULL;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	close_pipeline(f);
+	source_close(f->source);
+	for (size_t i = 0; i < f->n; i++) {
+		free((char *)f->files[i].path);
+		free((void *)f->files[i].data);
+	}
+	free(f->decoder);
+	run_close(&f->run);
+	return 0;
+}
+
+/* -- files -------------------------------------------------------------------------------------------- */
+
+static void add_file(struct fixture *f, const char *path, const void *data, size_t size)
+{
+	struct source_memory_file *file = &f->files[f->n++];
+
+	assert_true(f->n <= FILES_MAX);
+	file->path = xstrdup(path);
+	file->size = size;
+	if (data) {
+		void *copy = xmalloc(size);
+
+		memcpy(copy, data, size);
+		file->data = copy;
+	}
+}
+
+/* @n files "PREFIX00.jpg" .. with the picture @golden; a byte behind its end makes each its own. */
+static void add_pictures(struct fixture *f, const char *prefix, const char *golden, uint8_t n)
+{
+	cleanup_free char *relative = xasprintf("images/%s", golden);
+	cleanup_free char *path = testing_golden(relative);
+	cleanup_buffer struct buffer bytes = testing_read(path);
+
+	buffer_put_u8(&bytes, 0);
+	for (uint8_t i = 0; i < n; i++) {
+		cleanup_free char *name = xasprintf("%s%02u.jpg", prefix, i);
+
+		bytes.data[bytes.size - 1] = i;
+		add_file(f, name, bytes.data, bytes.size);
+	}
+}
+
+/* A file for lying_worker: a lie by its name, or an image of the text's first byte. */
+static void add_text(struct fixture *f, const char *path, const char *text)
+{
+	add_file(f, path, text, strlen(text));
+}
+
+/* -- a run -------------------------------------------------------------------------------------------- */
+
+static void on_outcome(void *arg, const char *path, enum outcome_kind kind, const char *reason,
+		       const char *message)
+{
+	struct fixture *f = arg;
+	size_t n = strlen(f->outcomes);
+
+	assert_non_null(message);
+	snprintf(f->outcomes + n, sizeof(f->outcomes) - n, "%s %d %s\n", path, kind, reason);
+}
+
+static void on_fatal(void *arg, const struct error *why)
+{
+	struct fixture *f = arg;
+
+	assert_int_equal(f->fatal.code, ERR_NONE);
+	f->fatal = *why;
+}
+
+static void on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
+{
+	pipeline_on_batch(((struct fixture *)arg)->pipeline, batch, failure);
+}
+
+static void scan(struct fixture *f)
+{
+	struct scan_options options = {.dataset = f->run.dataset, .root = ROOT, .shuffled = true};
+	struct enqueue_counts counts = {0};
+
+	assert_ok(source_memory_open(f->files, f->n, &f->source, &f->err), &f->err);
+	assert_ok(scan_source(f->run.queue, f->source, &options, &counts, &f->err), &f->err);
+	assert_int_equal(counts.added, f->n);
+}
+
+struct how {
+	size_t workers, memory;
+	bool (*poison)(const struct hash128 *content);
+};
+
+static void open_pipeline(struct fixture *f, const struct how *how)
+{
+	struct encoder_fake_options fake = {.poison = how->poison};
+	struct run_limits limits = {.samples = 10};
+	struct pipeline_options options = {.recipe = &f->run.recipe,
+					   .buckets = f->run.buckets,
+					   .roots = &f->root,
+					   .n_roots = 1,
+					   .dataset = f->run.dataset,
+					   .workers = how->workers ? how->workers : 2,
+					   .decoder = f->decoder,
+					   .memory = how->memory ? how->memory : (size_t)64 << 20,
+					   .captions = true,
+					   .on_outcome = on_outcome,
+					   .on_fatal = on_fatal,
+					   .arg = f};
+
+	run_open_loop(&f->run);
+	run_open_packer(&f->run, &limits);
+	f->root = (struct pipeline_root){ROOT, f->source};
+	if (!f->encoder)
+		assert_ok(encoder_fake_open(&fake, &f->encoder, &f->err), &f->err);
+	assert_ok(encode_driver_open(f->run.inbox, f->encoder, on_batch, f, &f->driver, &f->err),
+		  &f->err);
+	options.db = f->run.db;
+	options.packer = f->run.packer;
+	options.driver = f->driver;
+	options.caps = encoder_caps(f->encoder);
+	assert_ok(pipeline_open(f->run.event, &options, &f->pipeline, &f->err), &f->err);
+}
+
+/* As latentctl turns it, until nothing is left to do. */
+static void turn_to_the_end(struct fixture *f, bool seal)
+{
+	bool draining = false;
+
+	for (;;) {
+		pipeline_pump(f->pipeline);
+		if (!draining && pipeline_finished(f->pipeline)) {
+			draining = true;
+			packer_drain(f->run.packer, seal);
+		}
+		if (draining && packer_idle(f->run.packer) && pipeline_finished(f->pipeline))
+			return;
+		run_turn(&f->run);
+	}
+}
+
+static void run_all(struct fixture *f, const struct how *how)
+{
+	scan(f);
+	open_pipeline(f, how);
+	turn_to_the_end(f, true);
+	close_pipeline(f);
+	assert_int_equal(f->run.fatal.code, ERR_NONE);
+}
+
+static uint64_t count(struct fixture *f, enum job_state state)
+{
+	return run_count(&f->run, state);
+}
+
+/* How often @word stands in @text, as a word. */
+static size_t times(const char *text, const char *word)
+{
+	size_t n = 0, length = strlen(word);
+
+	for (const char *p = text; (p = strstr(p, word)); p += length)
+		n += p > text && p[-1] == ' ' && (p[length] == ' ' || p[length] == '\n');
+	return n;
+}
+
+/* Every file is in exactly one shard, with its latent. */
+static void assert_all_sealed_once(struct fixture *f)
+{
+	cleanup_free char *catalog = run_catalog(&f->run);
+
+	assert_int_equal(count(f, JOB_COMPLETED), f->n);
+	for (size_t i = 0; i < f->n; i++) {
+		cleanup_free char *key = xstrdup(f->files[i].path);
+
+		*strrchr(key, '.') = '\0';
+		if (times(catalog, key) != 1)
+			fail_msg("%s is in %zu shards", key, times(catalog, key));
+	}
+}
+
+static int on_uncharged(void *arg, const struct job_row *row)
+{
+	(void)arg;
+	assert_int_equal(row->attempts, 0);
+	assert_int_equal(row->crashes, 0);
+	return 0;
+}
+
+/* @n jobs are available, and nothing is held against them. */
+static void assert_uncharged(struct fixture *f, uint64_t n)
+{
+	assert_int_equal(count(f, JOB_AVAILABLE), n);
+	assert_ok(
+	    queue_jobs(f->run.queue, f->run.dataset, JOB_AVAILABLE, on_uncharged, NULL, &f->err),
+	    &f->err);
+}
+
+/* -- tests -------------------------------------------------------------------------------------------- */
+
+static void every_image_ends_in_exactly_one_shard(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 3};
+
+	run_use_buckets(&f->run, BUCKET_KOHYA, 128);
+	add_pictures(f, "a", "q16.jpg", 17);
+	add_pictures(f, "sub/b", "orientation_6.jpg", 11);
+	add_pictures(f, "c", "rocket.jpg", 12);
+	run_all(f, &how);
+	assert_string_equal(f->outcomes, "");
+	assert_int_equal(f->fatal.code, ERR_NONE);
+	assert_int_equal(f->run.encoded, 40);
+	assert_true(f->run.shards > 3);
+	assert_int_equal(f->run.shard_samples, 40);
+	assert_int_equal(spool_records(f->run.spool), 0);
+	assert_all_sealed_once(f);
+}
+
+static void no_jobs_at_all_is_the_end(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {0};
+
+	run_all(f, &how);
+	assert_int_equal(f->run.shards, 0);
+}
+
+static void with_hardly_any_memory_images_run_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 3, .memory = 1};
+
+	run_use_buckets(&f->run, BUCKET_KOHYA, 128);
+	add_pictures(f, "a", "q16.jpg", 5);
+	add_pictures(f, "b", "orientation_6.jpg", 5);
+	run_all(f, &how);
+	assert_string_equal(f->outcomes, "");
+	assert_all_sealed_once(f);
+}
+
+static struct hash128 poisoned;
+
+static bool is_poisoned(const struct hash128 *content)
+{
+	return hash128_equal(content, &poisoned);
+}
+
+static void a_bad_image_ends_with_its_reason_and_the_rest_is_done(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.poison = is_poisoned};
+	cleanup_free char *path = testing_golden("images/broken_truncated.jpg");
+	cleanup_buffer struct buffer truncated = testing_read(path);
+
+	add_pictures(f, "good", "q16.jpg", 9);
+	poisoned = hash128_of(f->files[4].data, f->files[4].size);
+	add_file(f, "truncated.jpg", truncated.data, truncated.size);
+	add_file(f, "text.jpg", "hello", 5);
+	add_file(f, "empty.jpg", "", 0);
+	add_file(f, "gone.jpg", NULL, 10);
+	run_all(f, &how);
+	assert_non_null(strstr(f->outcomes, "good04.jpg 3 non_finite\n"));
+	assert_non_null(strstr(f->outcomes, "truncated.jpg 3 truncated\n"));
+	assert_non_null(strstr(f->outcomes, "text.jpg 3 unsupported\n"));
+	assert_non_null(strstr(f->outcomes, "empty.jpg 3 empty\n"));
+	assert_non_null(strstr(f->outcomes, "gone.jpg 5 gone\n"));
+	assert_int_equal(count(f, JOB_QUARANTINED), 4);
+	assert_int_equal(count(f, JOB_GONE), 1);
+	assert_int_equal(count(f, JOB_COMPLETED), 8);
+	assert_int_equal(count(f, JOB_RUNNING), 0);
+}
+
+static int on_quarantined(void *arg, const struct job_row *row)
+{
+	struct job_row *out = arg;
+
+	*out = *row;
+	assert_string_equal(row->path, "killer.jpg");
+	assert_string_equal(row->reason, "worker_died");
+	return 0;
+}
+
+static void an_image_that_kills_its_decoder_is_tried_twice_in_one_run(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+	struct job_row row = {.id = 0};
+
+	free(f->decoder);
+	f->decoder = xasprintf("%s/tests/lying_worker", getenv("LATENTD_BUILD_DIR"));
+	add_text(f, "killer.jpg", "segv");
+	add_text(f, "a.jpg", "A");
+	add_text(f, "b.jpg", "B");
+	run_all(f, &how);
+	assert_non_null(strstr(f->outcomes, "killer.jpg 1 worker_died\n"));
+	assert_non_null(strstr(f->outcomes, "killer.jpg 3 worker_died\n"));
+	assert_int_equal(count(f, JOB_QUARANTINED), 1);
+	assert_int_equal(count(f, JOB_COMPLETED), 2);
+	assert_ok(queue_jobs(f->run.queue, f->run.dataset, JOB_QUARANTINED, on_quarantined, &row,
+			     &f->err),
+		  &f->err);
+	assert_int_equal(row.attempts, 2);
+}
+
+static void a_job_whose_source_is_not_given_is_not_guessed_at(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {0};
+	struct job_spec stranger = {
+	    .root = ROOT + 1, .path = "a00.jpg", .key = "stranger", .key_distinct = "stranger-1"};
+	struct enqueue_counts counts = {0};
+
+	add_pictures(f, "a", "q16.jpg", 1);
+	assert_ok(queue_enqueue(f->run.queue, f->run.dataset, &stranger, 1, &counts, &f->err),
+		  &f->err);
+	run_all(f, &how);
+	assert_string_equal(f->outcomes, "a00.jpg 3 no_source\n");
+	assert_int_equal(count(f, JOB_COMPLETED), 1);
+}
+
+static int on_record(void *arg, const struct record *record, const struct shard_span *span,
+		     struct error *err)
+{
+	char *texts = arg;
+	const struct record_member *text = record_member(record, "txt");
+	struct record_facts facts;
+
+	(void)span;
+	assert_ok(record_facts_read(record, &facts, err), err);
+	assert_non_null(text);
+	assert_string_equal(facts.caption,
+			    (const char *)(text->data.size ? text->data.data : (uint8_t *)""));
+	strcat(texts, record->key);
+	strcat(texts, "=");
+	strcat(texts, facts.caption);
+	strcat(texts, ";");
+	return 0;
+}
+
+static void captions_travel_with_their_images(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {0};
+	char texts[256] = "";
+
+	add_pictures(f, "a", "q16.jpg", 3);
+	f->files[0].caption = "the first\n";
+	f->files[2].caption = "";
+	run_all(f, &how);
+	assert_ok(
+	    shard_read_stored(f->run.store, "train/64x64/000000.tar", on_record, texts, &f->err),
+	    &f->err);
+	assert_non_null(strstr(texts, "a00=the first;"));
+	assert_non_null(strstr(texts, "a01=;"));
+	assert_non_null(strstr(texts, "a02=;"));
+}
+
+static void stopping_releases_what_is_not_done_and_the_next_run_does_it(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+	uint64_t done;
+
+	add_pictures(f, "a", "q16.jpg", 60);
+	scan(f);
+	open_pipeline(f, &how);
+	while (f->run.encoded == 0 && packer_pending(f->run.packer) == 0) {
+		pipeline_pump(f->pipeline);
+		run_turn(&f->run);
+	}
+	encode_driver_cancel(f->driver);
+	pipeline_stop(f->pipeline);
+	turn_to_the_end(f, false);
+	close_pipeline(f);
+	done = count(f, JOB_ENCODED) + count(f, JOB_COMPLETED);
+	assert_true(done > 0);
+	assert_int_equal(count(f, JOB_RUNNING), 0);
+	assert_uncharged(f, 60 - done);
+	assert_string_equal(f->outcomes, "");
+	/* Whoever goes on finds the rest; the packer's records would come from recovery. */
+	open_pipeline(f, &how);
+	turn_to_the_end(f, true);
+	close_pipeline(f);
+	assert_int_equal(count(f, JOB_ENCODED) + count(f, JOB_COMPLETED), 60);
+	assert_int_equal(f->run.encoded, 60); /* nothing twice */
+}
+
+static void stopping_before_the_first_turn_leaves_everything_available(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {0};
+
+	add_pictures(f, "a", "q16.jpg", 3);
+	scan(f);
+	open_pipeline(f, &how);
+	pipeline_stop(f->pipeline);
+	turn_to_the_end(f, false);
+	close_pipeline(f);
+	assert_uncharged(f, 3);
+}
+
+static void without_any_decoder_the_run_ends_and_charges_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	setenv("LYING_WORKER", "exit before ready", 1);
+	free(f->decoder);
+	f->decoder = xasprintf("%s/tests/lying_worker", getenv("LATENTD_BUILD_DIR"));
+	add_text(f, "a.jpg", "A");
+	run_all(f, &how);
+	unsetenv("LYING_WORKER");
+	assert_int_equal(f->fatal.code, ERR_IO);
+	assert_non_null(strstr(f->fatal.message, "latentd-decode"));
+	assert_uncharged(f, 1);
+	assert_string_equal(f->outcomes, "");
+}
+
+/* -- an encoder that is lost ---------------------------------------------------------------------------- */
+
+static struct encode_batch *lost_batch;
+
+static const struct encoder_caps *lost_caps(const struct encoder *e)
+{
+	static const struct encoder_caps caps = {.latent_channels = 4,
+						 .downscale = 8,
+						 .best_batch = 2,
+						 .max_in_flight = 1,
+						 .mean = true,
+						 .engine = "lost"};
+
+	(void)e;
+	return &caps;
+}
+
+static size_t lost_capacity(struct encoder *e)
+{
+	(void)e;
+	return lost_batch ? 0 : 1;
+}
+
+static int lost_submit(struct encoder *e, struct encode_batch *batch, struct error *err)
+{
+	(void)e;
+	(void)err;
+	if (lost_batch)
+		return ENCODER_FULL;
+	lost_batch = batch;
+	return 0;
+}
+
+static int lost_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
+			struct error *err)
+{
+	(void)e;
+	(void)timeout_ms;
+	for (size_t i = 0; i < lost_batch->n; i++)
+		error_set(&lost_batch->items[i].error, ERR_IO, "the device is lost");
+	*done = TAKE(lost_batch);
+	return error_set(err, ERR_IO, "the device is lost");
+}
+
+static void lost_nothing(struct encoder *e)
+{
+	(void)e;
+}
+
+static void an_encoder_that_is_lost_ends_the_run_and_charges_nobody(void **state)
+{
+	static const struct encoder_ops ops = {.name = "lost",
+					       .caps = lost_caps,
+					       .capacity = lost_capacity,
+					       .submit = lost_submit,
+					       .collect = lost_collect,
+					       .cancel = lost_nothing,
+					       .close = lost_nothing};
+	struct encoder lost = {&ops};
+	struct fixture *f = *state;
+	struct how how = {0};
+
+	add_pictures(f, "a", "q16.jpg", 12);
+	f->encoder = &lost;
+	run_all(f, &how);
+	assert_int_equal(f->fatal.code, ERR_IO);
+	assert_string_equal(f->fatal.message, "the device is lost");
+	assert_uncharged(f, 12);
+	assert_string_equal(f->outcomes, "");
+}
+
+#define pipeline_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    pipeline_test(every_image_ends_in_exactly_one_shard),
+	    pipeline_test(no_jobs_at_all_is_the_end),
+	    pipeline_test(with_hardly_any_memory_images_run_alone),
+	    pipeline_test(a_bad_image_ends_with_its_reason_and_the_rest_is_done),
+	    pipeline_test(an_image_that_kills_its_decoder_is_tried_twice_in_one_run),
+	    pipeline_test(a_job_whose_source_is_not_given_is_not_guessed_at),
+	    pipeline_test(captions_travel_with_their_images),
+	    pipeline_test(stopping_releases_what_is_not_done_and_the_next_run_does_it),
+	    pipeline_test(stopping_before_the_first_turn_leaves_everything_available),
+	    pipeline_test(without_any_decoder_the_run_ends_and_charges_nobody),
+	    pipeline_test(an_encoder_that_is_lost_ends_the_run_and_charges_nobody),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
