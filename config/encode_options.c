@@ -1,6 +1,9 @@
 #include "config/encode_options.h"
 
 #include "base/checked.h"
+#include "base/text.h"
+
+#include <string.h>
 
 static const char *const bucketings[] = {"kohya", "square", NULL};
 static const char *const filters[] = {"lanczos", "bicubic", "bilinear", "box",
@@ -15,39 +18,77 @@ static const char *const orders[] = {"shuffled", "scan", NULL};
 #define FIELD(f) offsetof(struct encode_options, f)
 
 const struct setting encode_settings[] = {
-    {"vae", SETTING_STRING, FIELD(vae), NULL, NULL, "PATH", "diffusers folder of an AutoencoderKL"},
-    {"out", SETTING_STRING, FIELD(out), NULL, NULL, "DIR",
-     "output folder; shards go to DIR/NAME/train/WxH"},
-    {"name", SETTING_STRING, FIELD(name), NULL, NULL, "NAME",
-     "name of the dataset in DIR (model-resolution-recipe)"},
-    {"resolution", SETTING_COUNT, FIELD(resolution), "512", NULL, "N",
-     "side of the square whose area every bucket has"},
-    {"bucketing", SETTING_CHOICE, FIELD(bucketing), "kohya", bucketings, NULL,
-     "how the target size is chosen"},
-    {"filter", SETTING_CHOICE, FIELD(filter), "lanczos", filters, NULL,
-     "resampling filter, with Pillow's bytes"},
-    {"exif", SETTING_CHOICE, FIELD(exif), "apply", exifs, NULL, "EXIF orientation"},
-    {"color", SETTING_CHOICE, FIELD(color), "srgb", colors, NULL, "embedded ICC profiles"},
-    {"alpha", SETTING_CHOICE, FIELD(alpha), "white", alphas, NULL,
-     "background of transparent pixels"},
-    {"posterior", SETTING_CHOICE, FIELD(posterior), "mean", posteriors, NULL,
-     "what is kept of the distribution"},
-    {"dtype", SETTING_CHOICE, FIELD(dtype), "float16", dtypes, NULL, "of the stored latents"},
-    {"seed", SETTING_U64, FIELD(seed), "0", NULL, "N", "of draws and of the order in shards"},
-    {"order", SETTING_CHOICE, FIELD(order), "shuffled", orders, NULL, "of samples in shards"},
-    {"no-captions", SETTING_FLAG, FIELD(no_captions), NULL, NULL, NULL,
-     "leave captions (.txt beside the image) out"},
-    {"jobs", SETTING_COUNT, FIELD(jobs), "0", NULL, "N", "decode processes; 0: one a core"},
-    {"threads", SETTING_COUNT, FIELD(threads), "0", NULL, "N", "encoder threads; 0: all cores"},
-    {"memory", SETTING_BYTES, FIELD(memory), "1GiB", NULL, "SIZE", "pixels and latents in flight"},
-    {"shard-samples", SETTING_COUNT, FIELD(shard_samples), "1000", NULL, "N",
-     "samples in a full shard"},
-    {"shard-size", SETTING_BYTES, FIELD(shard_size), "256MiB", NULL, "SIZE",
-     "bytes in a full shard"},
-    {"state", SETTING_STRING, FIELD(state), NULL, NULL, "DIR",
-     "queue and spool, on a local disk (below XDG_STATE_HOME)"},
-    {"quiet", SETTING_FLAG, FIELD(quiet), NULL, NULL, NULL, "no progress, only the result"},
-    {"help", SETTING_FLAG, FIELD(help), NULL, NULL, NULL, "this text"},
+    {"vae", SETTING_STRING, FIELD(vae), .not_empty = true, .value_name = "PATH",
+     .help = "diffusers folder of an AutoencoderKL"},
+    {"out", SETTING_STRING, FIELD(out), .not_empty = true, .value_name = "DIR",
+     .help = "output folder; shards go to DIR/NAME/train/WxH"},
+    {"name", SETTING_STRING, FIELD(name), .value_name = "NAME",
+     .help = "name of the dataset in DIR (model-resolution-recipe)"},
+    {"resolution", SETTING_COUNT, FIELD(resolution), .fallback = "512", .min = 64, .max = 8192,
+     .multiple = 8, .value_name = "N", .help = "side of the square whose area every bucket has"},
+    {"bucketing", SETTING_CHOICE, FIELD(bucketing), .fallback = "kohya", .choices = bucketings,
+     .help = "how the target size is chosen"},
+    {"filter", SETTING_CHOICE, FIELD(filter), .fallback = "lanczos", .choices = filters,
+     .help = "resampling filter, with Pillow's bytes"},
+    {"exif", SETTING_CHOICE, FIELD(exif), .fallback = "apply", .choices = exifs,
+     .help = "EXIF orientation"},
+    {"color", SETTING_CHOICE, FIELD(color), .fallback = "srgb", .choices = colors,
+     .help = "embedded ICC profiles"},
+    {"alpha", SETTING_CHOICE, FIELD(alpha), .fallback = "white", .choices = alphas,
+     .help = "background of transparent pixels"},
+    {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,
+     .help = "what is kept of the distribution"},
+    {"dtype", SETTING_CHOICE, FIELD(dtype), .fallback = "float16", .choices = dtypes,
+     .help = "of the stored latents"},
+    {"seed", SETTING_U64, FIELD(seed), .fallback = "0", .max = INT64_MAX, .value_name = "N",
+     .help = "of draws and of the order in shards"},
+    {"order", SETTING_CHOICE, FIELD(order), .fallback = "shuffled", .choices = orders,
+     .help = "of samples in shards"},
+    {"no-captions", SETTING_FLAG, FIELD(no_captions),
+     .help = "leave captions (.txt beside the image) out"},
+    {"jobs", SETTING_COUNT, FIELD(jobs), .fallback = "0", .max = 256, .value_name = "N",
+     .help = "decode processes; 0: one a core"},
+    {"threads", SETTING_COUNT, FIELD(threads), .fallback = "0", .max = 1024, .value_name = "N",
+     .help = "encoder threads; 0: all cores"},
+    {"memory", SETTING_BYTES, FIELD(memory), .fallback = "1GiB", .min = (uint64_t)16 << 20,
+     .max = (uint64_t)16 << 40, .value_name = "SIZE", .help = "pixels and latents in flight"},
+    {"shard-samples", SETTING_COUNT, FIELD(shard_samples), .fallback = "1000", .min = 1,
+     .max = 100000, .value_name = "N", .help = "samples in a full shard"},
+    {"shard-size", SETTING_BYTES, FIELD(shard_size), .fallback = "256MiB", .min = 1024,
+     .max = (uint64_t)64 << 30, .value_name = "SIZE", .help = "bytes in a full shard"},
+    {"state", SETTING_STRING, FIELD(state), .not_empty = true, .value_name = "DIR",
+     .help = "queue and spool, on a local disk (below XDG_STATE_HOME)"},
+    {"quiet", SETTING_FLAG, FIELD(quiet), .help = "no progress, only the result"},
+    {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 
 const size_t n_encode_settings = ARRAY_SIZE(encode_settings);
+
+bool dataset_name_valid(const char *name)
+{
+	if (!*name || *name == '.' || strlen(name) > 100 || !utf8_valid(name, strlen(name)))
+		return false;
+	for (const char *p = name; *p; p++) {
+		if (*p == '/' || (unsigned char)*p < 0x20 || *p == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+int encode_options_check(const struct encode_options *o, size_t n_sources, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (n_sources == 0)
+		return error_set(err, ERR_CONFIG, "which folder? SRC is missing");
+	if (!o->vae)
+		return error_set(err, ERR_CONFIG, "--vae is missing");
+	if (!o->out)
+		return error_set(err, ERR_CONFIG, "--out is missing");
+	if (o->name && !dataset_name_valid(o->name))
+		return error_set(err, ERR_CONFIG,
+				 "--name %s: expected a folder name of at most 100 bytes, without "
+				 "'/', not beginning with a dot",
+				 text_quote(o->name, quoted));
+	return 0;
+}

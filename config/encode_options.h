@@ -29,4 +29,9 @@ struct encode_options {
 extern const struct setting encode_settings[];
 extern const size_t n_encode_settings;
 
+/* A folder's name that can be shown and typed: one path component of UTF-8, at most 100 bytes, not hidden. */
+bool dataset_name_valid(const char *name);
+/* What no single option can tell: what is missing, and whether the name is one. ERR_CONFIG. */
+int encode_options_check(const struct encode_options *options, size_t n_sources, struct error *err);
+
 #endif

@@ -1,19 +1,24 @@
 #include "config/read_options.h"
 
 #include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/text.h"
 
 #include <string.h>
 
 #define FIELD(f) offsetof(struct read_options, f)
 
 static const struct setting all[] = {
-    {"out", SETTING_STRING, FIELD(out), NULL, NULL, "DIR", "output folder of latentctl encode"},
-    {"name", SETTING_STRING, FIELD(name), NULL, NULL, "NAME", "only this dataset of the output"},
-    {"reason", SETTING_STRING, FIELD(reason), NULL, NULL, "R",
-     "only this reason (truncated, unsupported, ...)"},
-    {"to", SETTING_STRING, FIELD(to), ".", NULL, "DIR", "folder to write to"},
-    {"json", SETTING_FLAG, FIELD(json), NULL, NULL, NULL, "one JSON object a line"},
-    {"help", SETTING_FLAG, FIELD(help), NULL, NULL, NULL, "this text"},
+    {"out", SETTING_STRING, FIELD(out), .not_empty = true, .value_name = "DIR",
+     .help = "output folder of latentctl encode"},
+    {"name", SETTING_STRING, FIELD(name), .not_empty = true, .value_name = "NAME",
+     .help = "only this dataset of the output"},
+    {"reason", SETTING_STRING, FIELD(reason), .not_empty = true, .value_name = "R",
+     .help = "only this reason (truncated, unsupported, ...)"},
+    {"to", SETTING_STRING, FIELD(to), .fallback = ".", .not_empty = true, .value_name = "DIR",
+     .help = "folder to write to"},
+    {"json", SETTING_FLAG, FIELD(json), .help = "one JSON object a line"},
+    {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 
 /* True if @name stands in the space-separated list @accepted. */
@@ -28,34 +33,48 @@ static bool listed(const char *accepted, const char *name)
 	return false;
 }
 
-int read_options_parse(int argc, char **argv, const char *accepted, const char *usage,
-		       struct read_options *options, const char **words, size_t *n_words,
-		       int *exit_code)
+/* What the table cannot tell: words too few or too many, and no --out. */
+static int check_words(const struct read_command *command, struct read_options *options,
+		       const char *const *words, size_t n, struct error *err)
 {
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (options->help)
+		return 0;
+	if (n > command->n_words)
+		return error_set(err, ERR_CONFIG, "%s is one word too many",
+				 text_quote(words[command->n_words], quoted));
+	if (n < command->n_words)
+		return error_set(err, ERR_CONFIG, "something is missing");
+	if (listed(command->options, "out") && !options->out)
+		return error_set(err, ERR_CONFIG, "--out is missing");
+	memcpy(options->words, words, n * sizeof(*words));
+	return 0;
+}
+
+int read_options_parse(int argc, char **argv, const struct read_command *command,
+		       struct read_options *options)
+{
+	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct setting table[ARRAY_SIZE(all)];
 	struct error err = ERROR_INIT;
-	size_t n = 0;
+	size_t n = 0, n_words = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		if (listed(accepted, all[i].name) || strcmp(all[i].name, "help") == 0)
+		if (listed(command->options, all[i].name) || strcmp(all[i].name, "help") == 0)
 			table[n++] = all[i];
 	}
 	settings_defaults(table, n, options);
-	if (settings_parse(table, n, argc, argv, options, words, n_words, &err) == 0) {
-		if (listed(accepted, "out") && !options->out && !options->help)
-			error_set(&err, ERR_CONFIG, "--out is missing");
-	}
-	if (err.code != ERR_NONE) {
+	if (settings_parse(table, n, argc, argv, options, words, &n_words, &err) < 0 ||
+	    check_words(command, options, words, n_words, &err) < 0) {
 		fprintf(stderr, "latentctl %s: %s\nusage: latentctl %s\n", argv[0], err.message,
-			usage);
-		*exit_code = 2;
-		return 1;
+			command->usage);
+		return READ_OPTIONS_WRONG;
 	}
 	if (options->help) {
-		printf("usage: latentctl %s\n\n", usage);
+		printf("usage: latentctl %s\n\n", command->usage);
 		settings_help(stdout, table, n);
-		*exit_code = 0;
-		return 1;
+		return READ_OPTIONS_HELP;
 	}
 	return 0;
 }

@@ -8,6 +8,8 @@
 
 #include <stdbool.h>
 
+#define READ_WORDS_MAX 2
+
 struct read_options {
 	const char *out;
 	const char *name;   /* of one dataset; NULL: all */
@@ -15,14 +17,21 @@ struct read_options {
 	const char *to;	    /* extract */
 	bool json;
 	bool help;
+	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };
 
-/*
- * Parses the options that @accepted lists by name ("out name json"), which must be in read_options. Prints
- * help or the mistake by itself: 0 to go on, else 1 and *exit_code.
- */
-int read_options_parse(int argc, char **argv, const char *accepted, const char *usage,
-		       struct read_options *options, const char **words, size_t *n_words,
-		       int *exit_code);
+struct read_command {
+	const char *options; /* that it takes, by name: "out name json" */
+	size_t n_words;	     /* that it takes, at most READ_WORDS_MAX */
+	const char *usage;   /* "status --out DIR [--json]" */
+};
+
+/* Outcomes, both printed already: the help that was asked for, or the mistake and the usage. */
+#define READ_OPTIONS_HELP  1
+#define READ_OPTIONS_WRONG 2
+
+/* 0 to go on, or one of the outcomes. --out must be given where it is taken. */
+int read_options_parse(int argc, char **argv, const struct read_command *command,
+		       struct read_options *options);
 
 #endif

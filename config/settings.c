@@ -10,7 +10,11 @@
 static const struct {
 	const char *suffix;
 	size_t factor;
-} byte_units[] = {{"", 1}, {"KiB", 1u << 10}, {"MiB", 1u << 20}, {"GiB", 1u << 30}};
+} byte_units[] = {{"", 1},
+		  {"KiB", (size_t)1 << 10},
+		  {"MiB", (size_t)1 << 20},
+		  {"GiB", (size_t)1 << 30},
+		  {"TiB", (size_t)1 << 40}};
 
 /* Digits only; *end is behind them. False: none, or too large. */
 static bool parse_digits(const char *text, uint64_t *out, const char **end)
@@ -29,7 +33,7 @@ static bool parse_digits(const char *text, uint64_t *out, const char **end)
 	return true;
 }
 
-static bool parse_bytes(const char *text, size_t *out)
+static bool parse_bytes(const char *text, uint64_t *out)
 {
 	const char *end = NULL;
 	uint64_t value = 0;
@@ -38,7 +42,7 @@ static bool parse_bytes(const char *text, size_t *out)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(byte_units); i++) {
 		if (strcmp(end, byte_units[i].suffix) == 0)
-			return size_mul((size_t)value, byte_units[i].factor, out);
+			return !__builtin_mul_overflow(value, (uint64_t)byte_units[i].factor, out);
 	}
 	return false;
 }
@@ -71,15 +75,72 @@ static int bad_value(const struct setting *s, const char *text, const char *expe
 	return error_set(err, ERR_CONFIG, "--%s %s: expected %s", s->name, text, expected);
 }
 
+/* "65536" as "64KiB": in the largest unit that leaves a whole number. */
+static char *bytes_text(uint64_t bytes)
+{
+	size_t i = ARRAY_SIZE(byte_units) - 1;
+
+	while (bytes % byte_units[i].factor != 0 || bytes < byte_units[i].factor) {
+		if (i-- == 0)
+			return xstrdup("0");
+	}
+	return xasprintf("%llu%s", (unsigned long long)(bytes / byte_units[i].factor),
+			 byte_units[i].suffix);
+}
+
+/* "a whole number from 1 to 100", "a multiple of 8 from 64 to 8192", "a size from 1KiB to 64GiB ..." */
+static char *expected_number(const struct setting *s)
+{
+	cleanup_free char *multiple = NULL, *min = NULL, *max = NULL;
+
+	if (s->type == SETTING_BYTES) {
+		min = bytes_text(s->min);
+		max = bytes_text(s->max);
+		return s->max == 0 ? xstrdup("a size like 512MiB or 2GiB")
+				   : xasprintf("a size like 512MiB, from %s to %s", min, max);
+	}
+	multiple = s->multiple == 0
+		       ? xstrdup("a whole number")
+		       : xasprintf("a multiple of %llu", (unsigned long long)s->multiple);
+	return s->max == 0 ? TAKE(multiple)
+			   : xasprintf("%s from %llu to %llu", multiple, (unsigned long long)s->min,
+				       (unsigned long long)s->max);
+}
+
+static bool in_range(const struct setting *s, uint64_t value)
+{
+	return value >= s->min && (s->max == 0 || value <= s->max) &&
+	       (s->multiple == 0 || value % s->multiple == 0);
+}
+
+static int store_number(const struct setting *s, const char *text, void *field, struct error *err)
+{
+	const char *end = NULL;
+	uint64_t number = 0;
+	bool parsed = s->type == SETTING_BYTES ? parse_bytes(text, &number)
+					       : parse_digits(text, &number, &end) && !*end;
+
+	if (!parsed || !in_range(s, number)) {
+		cleanup_free char *expected = expected_number(s);
+
+		return bad_value(s, text, expected, err);
+	}
+	if (s->type == SETTING_U64)
+		*(uint64_t *)field = number;
+	else
+		*(size_t *)field = (size_t)number;
+	return 0;
+}
+
 static int setting_store(const struct setting *s, const char *text, void *options,
 			 struct error *err)
 {
 	void *field = (char *)options + s->offset;
-	const char *end = NULL;
-	uint64_t number = 0;
 
 	switch (s->type) {
 	case SETTING_STRING:
+		if (s->not_empty && !*text)
+			return error_set(err, ERR_CONFIG, "--%s is empty", s->name);
 		*(const char **)field = text;
 		return 0;
 	case SETTING_CHOICE:
@@ -91,18 +152,9 @@ static int setting_store(const struct setting *s, const char *text, void *option
 		*(const char **)field = text;
 		return 0;
 	case SETTING_BYTES:
-		if (!parse_bytes(text, (size_t *)field))
-			return bad_value(s, text, "a size like 512MiB or 2GiB", err);
-		return 0;
 	case SETTING_COUNT:
 	case SETTING_U64:
-		if (!parse_digits(text, &number, &end) || *end)
-			return bad_value(s, text, "a whole number", err);
-		if (s->type == SETTING_COUNT)
-			*(size_t *)field = (size_t)number;
-		else
-			*(uint64_t *)field = number;
-		return 0;
+		return store_number(s, text, field, err);
 	case SETTING_FLAG:
 		*(bool *)field = true;
 		return 0;
@@ -135,12 +187,13 @@ static const struct setting *setting_find(const struct setting *table, size_t n,
 static int parse_option(const struct setting *table, size_t n, int argc, char **argv, int *i,
 			void *options, struct error *err)
 {
-	const char *name = argv[*i] + 2, *equals = strchr(name, '=');
+	const char *word = strcmp(argv[*i], "-h") == 0 ? "--help" : argv[*i];
+	const char *name = word + 2, *equals = strchr(name, '=');
 	size_t length = equals ? (size_t)(equals - name) : strlen(name);
 	const struct setting *s = setting_find(table, n, name, length);
 	const char *value = equals ? equals + 1 : NULL;
 
-	if (argv[*i][1] != '-' || !s)
+	if (word[1] != '-' || !s)
 		return error_set(err, ERR_CONFIG, "unknown option %s", argv[*i]);
 	if (s->type == SETTING_FLAG && value)
 		return error_set(err, ERR_CONFIG, "--%s takes no value", s->name);

@@ -4,26 +4,28 @@
  *
  *	struct my_options { const char *out; size_t jobs; };
  *	static const struct setting table[] = {
- *		{"out", SETTING_STRING, offsetof(struct my_options, out), NULL, NULL, "DIR", "where ..."},
+ *		{"out", SETTING_STRING, offsetof(struct my_options, out), .value_name = "DIR", .help = "..."},
  *		...
  *	};
  *	settings_parse(table, ARRAY_SIZE(table), argc, argv, &options, words, &n_words, err)
  *
- * Accepts `--name value` and `--name=value`; `--` ends the options. Strings point into argv or the table.
- * Every error is ERR_CONFIG and says what was given and what is expected.
+ * Accepts `--name value` and `--name=value`, and -h for --help; `--` ends the options. Strings point into argv
+ * or the table. Every error is ERR_CONFIG and says what was given and what is expected.
  */
 #ifndef LATENTD_CONFIG_SETTINGS_H
 #define LATENTD_CONFIG_SETTINGS_H
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 enum setting_type {
 	SETTING_STRING, /* const char * */
 	SETTING_COUNT,	/* size_t, digits */
-	SETTING_BYTES,	/* size_t, digits with KiB, MiB or GiB */
+	SETTING_BYTES,	/* size_t, digits with KiB, MiB, GiB or TiB */
 	SETTING_U64,	/* uint64_t, digits */
 	SETTING_CHOICE, /* const char *, one of choices */
 	SETTING_FLAG,	/* bool, no value */
@@ -37,6 +39,9 @@ struct setting {
 	const char *const *choices; /* NULL-terminated, for SETTING_CHOICE */
 	const char *value_name;	    /* in --help; NULL for flags and choices */
 	const char *help;	    /* one line; NULL: not shown */
+	uint64_t min, max;	    /* of a number; max 0: no bound */
+	uint64_t multiple;	    /* a number must be one of this; 0: any */
+	bool not_empty;		    /* of a string */
 };
 
 /* Sets every default. */

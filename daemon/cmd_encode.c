@@ -34,12 +34,8 @@ int cmd_encode(int argc, char **argv, struct error *err)
 		r = usage(wrong.message);
 	else if (options.help)
 		r = (print_help(), EXIT_OK);
-	else if (n == 0)
-		r = usage("which folder? SRC is missing");
-	else if (!options.vae)
-		r = usage("--vae is missing");
-	else if (!options.out)
-		r = usage("--out is missing");
+	else if (encode_options_check(&options, n, &wrong) < 0)
+		r = usage(wrong.message);
 	else
 		r = encode_run(&options, sources, n, err);
 	free(sources);

@@ -1,4 +1,3 @@
-#include "config/read_options.h"
 #include "daemon/commands.h"
 
 #include "base/checked.h"
@@ -60,23 +59,21 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 
 int cmd_failed(int argc, char **argv, struct error *err)
 {
+	static const struct read_command command = {
+	    "out name reason json", 0, "failed --out DIR [--name NAME] [--reason R] [--json]"};
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
-	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct read_options options = {.out = NULL};
 	struct failed failed = {.options = &options, .err = err};
-	size_t n = 0;
-	int code;
+	int r = read_options_parse(argc, argv, &command, &options);
 
-	if (read_options_parse(argc, argv, "out name reason json",
-			       "failed --out DIR [--name NAME] [--reason R] [--json]", &options,
-			       words, &n, &code))
-		return code;
+	if (r != 0)
+		return read_options_exit(r);
 	if (opened_output_open(options.out, &opened, err) < 0)
 		return -1;
 	failed.queue = opened.queue;
 	if (each_dataset(opened.queue, options.name, on_dataset, &failed, err) < 0)
 		return -1;
 	if (failed.n == 0 && !options.json)
-		printf("no images have failed\n");
+		printf("no images have failed%s\n", options.reason ? " for this reason" : "");
 	return EXIT_OK;
 }

@@ -1,4 +1,3 @@
-#include "config/read_options.h"
 #include "daemon/commands.h"
 #include "daemon/record_build.h"
 #include "daemon/shard_path.h"
@@ -12,6 +11,7 @@
 #include <string.h>
 
 struct inspect {
+	const char *path;
 	bool json;
 	size_t n, damaged;
 };
@@ -36,11 +36,14 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 	struct error why = ERROR_INIT;
 
 	(void)span;
-	(void)err;
 	inspect->n++;
 	if (record_facts_read(record, &facts, &why) < 0) {
+		if (why.code != ERR_DATA) {
+			*err = why;
+			return -1;
+		}
+		shard_failed("inspect", inspect->path, &why);
 		inspect->damaged++;
-		fprintf(stderr, "latentctl inspect: %s\n", why.message);
 	} else if (inspect->json) {
 		printf("%.*s\n", (int)json->data.size, (const char *)json->data.data);
 	} else {
@@ -51,25 +54,21 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 
 int cmd_inspect(int argc, char **argv, struct error *err)
 {
-	static const char usage[] = "inspect SHARD [--json]";
+	static const struct read_command command = {"json", 1, "inspect SHARD [--json]"};
 	cleanup_shard_path struct shard_path shard = SHARD_PATH_INIT;
-	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct read_options options = {.out = NULL};
 	struct inspect inspect = {.n = 0};
-	size_t n = 0;
-	int code;
+	int r = read_options_parse(argc, argv, &command, &options);
 
-	if (read_options_parse(argc, argv, "json", usage, &options, words, &n, &code))
-		return code;
-	if (n != 1) {
-		fprintf(stderr, "usage: latentctl %s\n", usage);
-		return EXIT_USAGE;
-	}
+	if (r != 0)
+		return read_options_exit(r);
+	inspect.path = options.words[0];
 	inspect.json = options.json;
-	if (shard_path_open(words[0], &shard, err) < 0 ||
-	    shard_read_stored(shard.store, shard.name, on_record, &inspect, err) < 0)
+	if (shard_path_open(inspect.path, &shard, err) < 0)
 		return -1;
+	if (shard_read_stored(shard.store, shard.name, on_record, &inspect, err) < 0)
+		return shard_failed("inspect", inspect.path, err);
 	if (!options.json)
-		printf("%zu samples\n", inspect.n);
+		printf("%zu sample%s\n", inspect.n, plural(inspect.n));
 	return inspect.damaged > 0 ? EXIT_DAMAGED : EXIT_OK;
 }

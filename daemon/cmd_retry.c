@@ -1,4 +1,3 @@
-#include "config/read_options.h"
 #include "daemon/commands.h"
 
 #include "base/checked.h"
@@ -19,46 +18,48 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 
 	if (queue_retry(retry->queue, d->id, retry->reason, clock_wall_ms(), &n, retry->err) < 0)
 		return -1;
-	printf("%s: %zu images will be tried again by the next encode\n", d->name, n);
+	printf("%s: %zu image%s will be tried again by the next encode\n", d->name, n, plural(n));
 	return 0;
+}
+
+/* Takes the locks of exactly the output and state that were found; makes neither. */
+static int open_found(const char *out, struct output *output, char **path, struct error *err)
+{
+	struct output found = OUTPUT_INIT;
+	bool running = false;
+	int r;
+
+	if (output_find_queue(out, &found, &running, path, err) < 0)
+		return -1;
+	r = output_open(out, found.state, output, err);
+	output_close(&found);
+	return r;
 }
 
 int cmd_retry(int argc, char **argv, struct error *err)
 {
-	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
-	struct queue *queue = NULL;
+	static const struct read_command command = {"out name reason", 0,
+						    "retry --out DIR [--name NAME] [--reason R]"};
 	cleanup_free char *path = NULL;
-	struct output output = OUTPUT_INIT, peeked = OUTPUT_INIT;
+	struct output output = OUTPUT_INIT;
 	struct read_options options = {.out = NULL};
 	struct retry retry = {.err = err};
-	bool running = false;
-	size_t n = 0;
-	int code, r;
+	int r = read_options_parse(argc, argv, &command, &options);
 
-	if (read_options_parse(argc, argv, "out name reason",
-			       "retry --out DIR [--name NAME] [--reason R]", &options, words, &n,
-			       &code))
-		return code;
-	/* Looked at first: output_open would make an output where there is none. */
-	if (output_peek(options.out, &peeked, &running, err) < 0)
-		return -1;
-	output_close(&peeked);
-	r = output_open(options.out, NULL, &output, err);
+	if (r != 0)
+		return read_options_exit(r);
+	r = open_found(options.out, &output, &path, err);
 	if (r == OUTPUT_BUSY) {
 		fprintf(stderr, "latentctl retry: %s\n", output.owner);
-		output_close(&output);
-		return EXIT_BUSY;
+		r = EXIT_BUSY;
+	} else if (r == 0) {
+		r = queue_sqlite_open(path, &retry.queue, err);
+		if (r == 0) {
+			retry.reason = options.reason;
+			r = each_dataset(retry.queue, options.name, on_dataset, &retry, err);
+		}
+		queue_close(retry.queue);
 	}
-	if (r == 0) {
-		path = xasprintf("%s/queue.db", output.state);
-		r = queue_sqlite_open(path, &queue, err);
-	}
-	if (r == 0) {
-		retry.queue = queue;
-		retry.reason = options.reason;
-		r = each_dataset(queue, options.name, on_dataset, &retry, err);
-	}
-	queue_close(queue);
 	output_close(&output);
 	return r;
 }

@@ -2,7 +2,6 @@
  * Reads every shard of an output again: the file's hashes against the catalog, each record against its own
  * JSON, each latent's frame, shape, hash and finiteness, and the samples against the catalog's rows.
  */
-#include "config/read_options.h"
 #include "daemon/commands.h"
 #include "daemon/record_build.h"
 
@@ -28,10 +27,12 @@ struct sample_item {
 };
 
 struct verify {
-	struct queue *queue;
+	const struct opened_output *opened;
 	struct store *store;
 	const struct queue_dataset *dataset;
-	struct shard_item *shards;
+	char **objects; /* visible shard files, by name */
+	size_t n_objects, objects_capacity;
+	struct shard_item *shards; /* by path */
 	size_t n_shards, shards_capacity;
 	/* of the shard being read */
 	struct sample_item *rows;
@@ -42,6 +43,18 @@ struct verify {
 	uint64_t bytes;
 	struct error *err;
 };
+
+static int on_object(void *arg, const char *name, uint64_t bytes)
+{
+	struct verify *v = arg;
+
+	(void)bytes;
+	if (!shard_format_of_file(name))
+		return 0;
+	ARRAY_GROW(v->objects, v->n_objects, v->objects_capacity);
+	v->objects[v->n_objects++] = xstrdup(name);
+	return 0;
+}
 
 static int on_shard(void *arg, const struct shard_row *row)
 {
@@ -111,102 +124,127 @@ static int check_file(struct verify *v, const struct shard_item *item, struct er
 	return 0;
 }
 
-static int check_shard(struct verify *v, const struct shard_item *item, struct error *err)
+static int check_contents(struct verify *v, const struct shard_item *item, struct error *err)
 {
-	if (queue_samples(v->queue, item->row.id, on_sample, v, err) < 0 ||
-	    check_file(v, item, err) < 0 ||
+	if (check_file(v, item, err) < 0 ||
 	    shard_read_stored(v->store, item->path, on_record, v, err) < 0)
 		return -1;
 	if (v->seen != item->row.samples || v->n_rows != item->row.samples)
-		return error_data(err, "verify", "holds %zu samples, the catalog says %llu",
-				  v->seen, (unsigned long long)item->row.samples);
+		return error_data(err, "verify", "holds %zu sample%s, the catalog says %llu",
+				  v->seen, plural(v->seen), (unsigned long long)item->row.samples);
 	return 0;
 }
 
-/* Visible shards that the catalog does not know: the next encode adopts them. */
-static int on_object(void *arg, const char *name, uint64_t bytes)
+/* A shard whose bytes the disk does not give is damaged too; the others are still read. */
+static int check_shard(struct verify *v, const struct shard_item *item)
 {
-	struct verify *v = arg;
+	struct error why = ERROR_INIT;
 
-	(void)bytes;
-	if (!shard_format_of_file(name))
-		return 0;
-	for (size_t i = 0; i < v->n_shards; i++) {
-		if (strcmp(v->shards[i].path, name) == 0)
-			return 0;
-	}
-	printf("%s/%s: not in the catalog; the next encode adopts it\n", v->dataset->name, name);
-	return 0;
-}
-
-static int check_dataset(struct verify *v)
-{
-	if (queue_shards(v->queue, v->dataset->id, on_shard, v, v->err) < 0 ||
-	    store_list(v->store, "train", on_object, v, v->err) < 0)
+	if (queue_samples(v->opened->queue, item->row.id, on_sample, v, v->err) < 0)
 		return -1;
-	for (size_t i = 0; i < v->n_shards; i++) {
-		struct error why = ERROR_INIT;
-		int r = check_shard(v, &v->shards[i], &why);
-
-		v->samples += v->seen;
-		v->bytes += v->shards[i].row.bytes;
-		forget_rows(v);
-		if (r == 0)
-			continue;
-		if (why.code != ERR_DATA) {
+	if (check_contents(v, item, &why) < 0) {
+		if (why.code != ERR_DATA && why.code != ERR_IO) {
 			*v->err = why;
 			return -1;
 		}
 		v->damaged++;
-		printf("%s/%s: %s\n", v->dataset->name, v->shards[i].path, why.message);
+		printf("%s/%s: %s\n", v->dataset->name, item->path, why.message);
+	}
+	v->samples += v->seen;
+	v->bytes += item->row.bytes;
+	forget_rows(v);
+	return 0;
+}
+
+static int compare_path(const void *path, const void *item)
+{
+	return strcmp(path, ((const struct shard_item *)item)->path);
+}
+
+/* While a run is at work, a shard is visible for a moment before it has its row. */
+static void report_unknown(const struct verify *v)
+{
+	if (v->opened->running)
+		return;
+	for (size_t i = 0; i < v->n_objects; i++) {
+		if (v->n_shards == 0 || !bsearch(v->objects[i], v->shards, v->n_shards,
+						 sizeof(*v->shards), compare_path))
+			printf("%s/%s: not in the catalog; the next encode adopts it\n",
+			       v->dataset->name, v->objects[i]);
+	}
+}
+
+/* Lists the files first: what is published after that has its row by the time that rows are read. */
+static int check_dataset(struct verify *v)
+{
+	if (store_list(v->store, "train", on_object, v, v->err) < 0 ||
+	    queue_shards(v->opened->queue, v->dataset->id, on_shard, v, v->err) < 0)
+		return -1;
+	report_unknown(v);
+	for (size_t i = 0; i < v->n_shards; i++) {
+		if (check_shard(v, &v->shards[i]) < 0)
+			return -1;
 	}
 	return 0;
+}
+
+static void verify_release(struct verify *v)
+{
+	forget_rows(v);
+	free(v->rows);
+	for (size_t i = 0; i < v->n_shards; i++)
+		free(v->shards[i].path);
+	free(v->shards);
+	for (size_t i = 0; i < v->n_objects; i++)
+		free(v->objects[i]);
+	free(v->objects);
+	store_close(v->store);
 }
 
 static int on_dataset(void *arg, const struct queue_dataset *d)
 {
 	struct verify *total = arg;
-	struct verify v = {.queue = total->queue, .dataset = d, .err = total->err};
+	struct verify v = {.opened = total->opened, .dataset = d, .err = total->err};
+	cleanup_free char *folder = xasprintf("%s/%s", v.opened->output.root, d->name);
 	char size[24];
 	int r;
 
-	if (!file_exists(d->output)) {
-		printf("%s: %s is not there\n", d->name, d->output);
+	if (!file_exists(folder)) {
+		printf("%s: %s is not there\n", d->name, folder);
 		total->damaged++;
 		return 0;
 	}
-	if (store_local_open(d->output, true, &v.store, v.err) < 0)
+	if (store_local_open(folder, true, &v.store, v.err) < 0)
 		return -1;
 	r = check_dataset(&v);
 	if (r == 0)
-		printf("%s: %zu samples in %zu shards (%s) read and compared, %zu shards damaged\n",
-		       d->name, v.samples, v.n_shards, text_bytes(v.bytes, size), v.damaged);
+		printf("%s: %zu sample%s in %zu shard%s (%s) read and compared, %zu shard%s "
+		       "damaged\n",
+		       d->name, v.samples, plural(v.samples), v.n_shards, plural(v.n_shards),
+		       text_bytes(v.bytes, size), v.damaged, plural(v.damaged));
 	total->damaged += v.damaged;
-	forget_rows(&v);
-	free(v.rows);
-	for (size_t i = 0; i < v.n_shards; i++)
-		free(v.shards[i].path);
-	free(v.shards);
-	store_close(v.store);
+	verify_release(&v);
 	return r;
 }
 
 int cmd_verify(int argc, char **argv, struct error *err)
 {
+	static const struct read_command command = {"out name", 0,
+						    "verify --out DIR [--name NAME]"};
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
-	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct read_options options = {.out = NULL};
-	struct verify total = {.err = err};
-	size_t n = 0;
-	int code;
+	struct verify total = {.opened = &opened, .err = err};
+	int r = read_options_parse(argc, argv, &command, &options);
 
-	if (read_options_parse(argc, argv, "out name", "verify --out DIR [--name NAME]", &options,
-			       words, &n, &code))
-		return code;
-	if (opened_output_open(options.out, &opened, err) < 0)
+	if (r != 0)
+		return read_options_exit(r);
+	if (opened_output_open(options.out, &opened, err) < 0 ||
+	    each_dataset(opened.queue, options.name, on_dataset, &total, err) < 0)
 		return -1;
-	total.queue = opened.queue;
-	if (each_dataset(opened.queue, options.name, on_dataset, &total, err) < 0)
-		return -1;
-	return total.damaged > 0 ? EXIT_DAMAGED : EXIT_OK;
+	if (total.damaged == 0)
+		return EXIT_OK;
+	printf(
+	    "delete or move away the shards named above and run the same encode again: it encodes "
+	    "their images anew\n");
+	return EXIT_DAMAGED;
 }

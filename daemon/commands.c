@@ -2,24 +2,44 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/text.h"
 
+#include <stdio.h>
 #include <string.h>
+
+int read_options_exit(int outcome)
+{
+	return outcome == READ_OPTIONS_HELP ? EXIT_OK : EXIT_USAGE;
+}
+
+int output_find_queue(const char *out, struct output *output, bool *running, char **path,
+		      struct error *err)
+{
+	struct output peeked = OUTPUT_INIT;
+	cleanup_free char *queue = NULL;
+
+	if (output_peek(out, &peeked, running, err) < 0)
+		return -1;
+	queue = xasprintf("%s/queue.db", peeked.state);
+	if (!file_exists(queue)) {
+		error_set(err, ERR_CONFIG,
+			  "%s names %s as its state folder, which has no queue (another host?)",
+			  peeked.root, peeked.state);
+		output_close(&peeked);
+		return -1;
+	}
+	*output = peeked;
+	*path = TAKE(queue);
+	return 0;
+}
 
 int opened_output_open(const char *out, struct opened_output *o, struct error *err)
 {
 	cleanup_free char *path = NULL;
 	struct opened_output opened = OPENED_OUTPUT_INIT;
 
-	if (output_peek(out, &opened.output, &opened.running, err) < 0)
+	if (output_find_queue(out, &opened.output, &opened.running, &path, err) < 0)
 		return -1;
-	path = xasprintf("%s/queue.db", opened.output.state);
-	if (!file_exists(path)) {
-		error_set(err, ERR_CONFIG,
-			  "%s names %s as its state folder, which has no queue (another host?)",
-			  opened.output.root, opened.output.state);
-		opened_output_close(&opened);
-		return -1;
-	}
 	if (queue_sqlite_open_readonly(path, &opened.queue, err) < 0) {
 		opened_output_close(&opened);
 		return -1;
@@ -71,4 +91,20 @@ int each_dataset(struct queue *queue, const char *name, queue_dataset_fn fn, voi
 	}
 	free(list.items);
 	return r;
+}
+
+int shard_failed(const char *command, const char *path, const struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	/* These are the store's own errors, which name the file. */
+	if (err->code != ERR_DATA || strcmp(err->reason, "missing") == 0)
+		return -1;
+	fprintf(stderr, "latentctl %s: %s: %s\n", command, text_quote(path, quoted), err->message);
+	return EXIT_DAMAGED;
+}
+
+const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
 }

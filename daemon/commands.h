@@ -5,6 +5,7 @@
 #ifndef LATENTD_DAEMON_COMMANDS_H
 #define LATENTD_DAEMON_COMMANDS_H
 
+#include "config/read_options.h"
 #include "daemon/exit_codes.h"
 #include "daemon/output.h"
 #include "queue/queue.h"
@@ -16,6 +17,16 @@ int cmd_retry(int argc, char **argv, struct error *err);
 int cmd_verify(int argc, char **argv, struct error *err);
 int cmd_inspect(int argc, char **argv, struct error *err);
 int cmd_extract(int argc, char **argv, struct error *err);
+
+/* The exit code for an outcome of read_options_parse. */
+int read_options_exit(int outcome);
+
+/*
+ * Finds the queue of an output that exists: *output as output_peek fills it, *path of its database. ERR_CONFIG
+ * where the state folder that @out names has none, which is then named.
+ */
+int output_find_queue(const char *out, struct output *output, bool *running, char **path,
+		      struct error *err);
 
 /* What the reading commands share: an output that exists, its queue open for reading. */
 struct opened_output {
@@ -32,10 +43,21 @@ struct opened_output {
 int opened_output_open(const char *out, struct opened_output *o, struct error *err);
 void opened_output_close(struct opened_output *o);
 
-/* The dataset @name, or the only one where @name is NULL; all others are passed over. ERR_CONFIG: none, or
- * several and no name. */
+/*
+ * Visits every dataset of @queue, or only the one called @name. @fn may use the queue. ERR_CONFIG: there is none,
+ * or none of that name; nothing was visited then.
+ */
 int each_dataset(struct queue *queue, const char *name, queue_dataset_fn fn, void *arg,
 		 struct error *err);
+
+/*
+ * How @command ends when the shard at @path cannot be read as asked: damage is printed, with the shard's name, and
+ * ends with EXIT_DAMAGED; any other error goes on to the caller (-1).
+ */
+int shard_failed(const char *command, const char *path, const struct error *err);
+
+/* The ending of "image", "sample", "shard" behind that number. */
+const char *plural(uint64_t n);
 
 #define cleanup_opened_output cleanup_with(opened_output_close)
 

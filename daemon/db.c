@@ -37,8 +37,9 @@ void db_close(struct db *db)
 struct claim_task {
 	struct task base;
 	struct db *db;
-	int64_t dataset, lease_ms;
-	size_t limit, n;
+	struct queue_claim claim;
+	int64_t lease_ms;
+	size_t n;
 	struct job *jobs;
 	uint64_t later;
 	struct error err;
@@ -50,13 +51,16 @@ static void claim_run(struct task *task)
 {
 	struct claim_task *t = (struct claim_task *)task;
 	int64_t now = clock_wall_ms();
-	struct queue_claim claim = {t->dataset, t->db->owner, now, now + t->lease_ms, t->limit};
 	struct queue_counts counts;
-	int r = queue_claim(t->db->queue, &claim, t->jobs, &t->n, &t->err);
+	int r;
 
+	t->claim.owner = t->db->owner;
+	t->claim.now = now;
+	t->claim.lease_until = now + t->lease_ms;
+	r = queue_claim(t->db->queue, &t->claim, t->jobs, &t->n, &t->err);
 	if (r == QUEUE_EMPTY) {
 		t->n = 0;
-		if (queue_counts(t->db->queue, t->dataset, &counts, &t->err) == 0)
+		if (queue_counts(t->db->queue, t->claim.dataset, &counts, &t->err) == 0)
 			t->later = counts.jobs[JOB_RETRYABLE];
 	}
 }
@@ -70,7 +74,7 @@ static void claim_done(struct task *task)
 	free(t);
 }
 
-void db_claim(struct db *db, int64_t dataset, size_t limit, int64_t lease_ms, db_claimed_fn fn,
+void db_claim(struct db *db, const struct queue_claim *what, int64_t lease_ms, db_claimed_fn fn,
 	      void *arg)
 {
 	struct claim_task *t = xcalloc(1, sizeof(*t));
@@ -78,10 +82,9 @@ void db_claim(struct db *db, int64_t dataset, size_t limit, int64_t lease_ms, db
 	t->base.run = claim_run;
 	t->base.done = claim_done;
 	t->db = db;
-	t->dataset = dataset;
+	t->claim = *what;
 	t->lease_ms = lease_ms;
-	t->limit = limit;
-	t->jobs = xcalloc(limit, sizeof(*t->jobs));
+	t->jobs = xcalloc(what->limit, sizeof(*t->jobs));
 	t->fn = fn;
 	t->arg = arg;
 	executor_post(db->executor, &t->base);
@@ -186,22 +189,27 @@ struct extend_task {
 	struct task base;
 	struct db *db;
 	int64_t lease_ms;
+	struct error err;
+	db_extended_fn fn;
+	void *arg;
 };
 
 static void extend_run(struct task *task)
 {
 	struct extend_task *t = (struct extend_task *)task;
-	struct error err = ERROR_INIT;
 
-	queue_extend(t->db->queue, t->db->owner, clock_wall_ms() + t->lease_ms, &err);
+	queue_extend(t->db->queue, t->db->owner, clock_wall_ms() + t->lease_ms, &t->err);
 }
 
 static void extend_done(struct task *task)
 {
-	free(task);
+	struct extend_task *t = (struct extend_task *)task;
+
+	t->fn(t->arg, &t->err);
+	free(t);
 }
 
-void db_extend(struct db *db, int64_t lease_ms)
+void db_extend(struct db *db, int64_t lease_ms, db_extended_fn fn, void *arg)
 {
 	struct extend_task *t = xcalloc(1, sizeof(*t));
 
@@ -209,5 +217,7 @@ void db_extend(struct db *db, int64_t lease_ms)
 	t->base.done = extend_done;
 	t->db = db;
 	t->lease_ms = lease_ms;
+	t->fn = fn;
+	t->arg = arg;
 	executor_post(db->executor, &t->base);
 }

@@ -16,10 +16,13 @@ int db_open(struct inbox *inbox, struct queue *queue, const char *owner, struct 
 /* Runs what was posted, then ends the thread. NULL is fine. */
 void db_close(struct db *db);
 
-/* Up to @limit jobs; the callback owns them. n is 0 where there were none: @later jobs become due later. */
+/*
+ * Jobs as @what says (dataset, limit, roots, which lives until the answer); the callback owns them. n is 0 where there were none: @later jobs become due
+ * later.
+ */
 typedef void (*db_claimed_fn)(void *arg, struct job *jobs, size_t n, uint64_t later,
 			      const struct error *err);
-void db_claim(struct db *db, int64_t dataset, size_t limit, int64_t lease_ms, db_claimed_fn fn,
+void db_claim(struct db *db, const struct queue_claim *what, int64_t lease_ms, db_claimed_fn fn,
 	      void *arg);
 
 /* @outcomes (malloc'ed, with malloc'ed reason and message) belong to the call. */
@@ -31,7 +34,8 @@ typedef void (*db_completed_fn)(void *arg, bool conflict, const struct error *er
 void db_complete(struct db *db, const struct shard_row *shard, const struct sample_row *samples,
 		 size_t n, db_completed_fn fn, void *arg);
 
-/* Renews every lease of this owner; a failure shows in the next command. */
-void db_extend(struct db *db, int64_t lease_ms);
+/* Renews every lease of this owner. */
+typedef void (*db_extended_fn)(void *arg, const struct error *err);
+void db_extend(struct db *db, int64_t lease_ms, db_extended_fn fn, void *arg);
 
 #endif

@@ -23,6 +23,8 @@
 
 extern char **environ;
 
+enum { EARLY_DEATHS_MAX = 8 };
+
 enum worker_state {
 	WORKER_DOWN,
 	WORKER_STARTING, /* START sent, READY expected */
@@ -52,6 +54,9 @@ struct decode_pool {
 	char *program;
 	size_t n;
 	struct decode_ticket *workers;
+	unsigned early_deaths; /* in a row, of processes that had no image yet */
+	char last_end[512];    /* how the last process ended */
+	bool cancelled;
 };
 
 static bool has_image(const struct decode_ticket *w)
@@ -178,27 +183,33 @@ static void worker_stop(struct decode_ticket *w, char *how, size_t size)
 
 /*
  * The worker is of no more use: its image fails with @why, or because it died when @why is NULL. A new
- * process takes its place.
+ * process takes its place, unless process after process ends before it had an image.
  */
 static void worker_lost(struct decode_ticket *w, const struct error *why)
 {
-	bool had_image = has_image(w), hopeless = !w->used;
+	struct decode_pool *pool = w->pool;
+	bool had_image = has_image(w), early = !w->used;
 	struct error died = ERROR_INIT, failed = ERROR_INIT;
 	void *image = w->image;
 	char how[96];
 
 	worker_stop(w, how, sizeof(how));
 	w->image = NULL;
+	pool->early_deaths = early ? pool->early_deaths + 1 : 0;
+	snprintf(pool->last_end, sizeof(pool->last_end), "%s", how);
 	if (had_image) {
 		if (!why) {
 			error_data(&died, "worker_died", "the decoder died on this file: %s", how);
 			why = &died;
 		}
-		w->pool->options.handlers.on_failed(image, why);
+		pool->options.handlers.on_failed(image, why);
 	}
-	/* One that ended before its first image would do so again, for ever. */
-	if (hopeless || worker_spawn(w, &failed) < 0)
+	if (pool->cancelled || pool->early_deaths >= EARLY_DEATHS_MAX)
+		return;
+	if (worker_spawn(w, &failed) < 0) {
 		worker_stop(w, how, sizeof(how));
+		snprintf(pool->last_end, sizeof(pool->last_end), "%s", failed.message);
+	}
 }
 
 /* -- the conversation ----------------------------------------------------------------------------- */
@@ -418,9 +429,26 @@ size_t decode_pool_busy(const struct decode_pool *pool)
 	return count_states(pool, WORKER_HASHING, WORKER_DRAWING);
 }
 
+void decode_pool_cancel(struct decode_pool *pool)
+{
+	struct error stopped = ERROR_INIT;
+
+	pool->cancelled = true;
+	error_set(&stopped, ERR_TRANSIENT, "stopped");
+	for (size_t i = 0; i < pool->n; i++) {
+		if (has_image(&pool->workers[i]))
+			worker_lost(&pool->workers[i], &stopped);
+	}
+}
+
+const char *decode_pool_last_end(const struct decode_pool *pool)
+{
+	return pool->last_end;
+}
+
 bool decode_pool_dead(const struct decode_pool *pool)
 {
-	return count_states(pool, WORKER_DOWN, WORKER_DOWN) == pool->n;
+	return !pool->cancelled && count_states(pool, WORKER_DOWN, WORKER_DOWN) == pool->n;
 }
 
 void decode_pool_start(struct decode_pool *pool, int fd, void *image)

@@ -55,6 +55,10 @@ size_t decode_pool_idle(const struct decode_pool *pool);
 size_t decode_pool_busy(const struct decode_pool *pool);
 /* No worker is left and none can be started: nothing will ever come back. */
 bool decode_pool_dead(const struct decode_pool *pool);
+/* How the last process that was lost ended, or why none could be started. */
+const char *decode_pool_last_end(const struct decode_pool *pool);
+/* Ends every worker that has an image, which comes back as on_failed with ERR_TRANSIENT. Nothing more may start. */
+void decode_pool_cancel(struct decode_pool *pool);
 /* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */
 void decode_pool_start(struct decode_pool *pool, int fd, void *image);
 /* Tells the worker what to make of the image whose header it sent. */

@@ -1,6 +1,6 @@
 /*
- * Batches are numbered as they are submitted, and cancel moves a mark: what has a smaller number comes back
- * without having been computed, whether the encoder has it or it still waits for the encoder.
+ * Batches are numbered as they are submitted, and cancel moves a mark: what was submitted before is cancelled in the
+ * encoder, also what gets there only later.
  */
 #include "daemon/encode_driver.h"
 
@@ -60,43 +60,24 @@ static void give_back(struct encode_driver *d, struct encode_batch *batch,
 	inbox_post(d->inbox, &r->base);
 }
 
-/* Gives back a batch that the encoder never had. */
-static void give_back_unencoded(struct encode_driver *d, struct encode_batch *batch,
-				const struct error *why, const struct error *failure)
-{
-	for (size_t i = 0; i < batch->n; i++)
-		batch->items[i].error = *why;
-	give_back(d, batch, failure);
-}
-
-static bool is_cancelled(struct encode_driver *d, const struct driving *now)
-{
-	return now->taken <= atomic_load(&d->cancelled);
-}
-
 /* The batch in now->held goes into the encoder, or back. False: it stays, the encoder is full. */
 static bool submit_held(struct encode_driver *d, struct driving *now)
 {
-	const struct error none = ERROR_INIT;
 	struct error err = ERROR_INIT;
-	int r;
+	int r = encoder_submit(d->encoder, now->held, &err);
 
-	if (is_cancelled(d, now)) {
-		error_set(&err, ERR_TRANSIENT, "the encode was cancelled");
-		give_back_unencoded(d, TAKE(now->held), &err, &none);
-		return true;
-	}
-	r = encoder_submit(d->encoder, now->held, &err);
 	if (r == ENCODER_FULL)
 		return false;
 	if (r < 0) {
-		give_back_unencoded(d, TAKE(now->held), &err, &err);
+		for (size_t i = 0; i < now->held->n; i++)
+			now->held->items[i].error = err;
+		give_back(d, TAKE(now->held), &err);
 		return true;
 	}
 	now->held = NULL;
 	now->inside++;
-	/* Cancelled between the question and the submit. */
-	if (is_cancelled(d, now))
+	/* Cancelled while it waited for the encoder. */
+	if (now->taken <= atomic_load(&d->cancelled))
 		encoder_cancel(d->encoder);
 	return true;
 }

@@ -5,6 +5,8 @@
  */
 #include "daemon/encode_run.h"
 
+#include "daemon/commands.h"
+
 #include "daemon/output.h"
 #include "daemon/pipeline.h"
 #include "daemon/progress.h"
@@ -21,15 +23,15 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-enum {
-	MESSAGES_MAX = 20,
-	SPOOL_SHARDS =
-	    4, /* full shards' worth of disk that the spool may take before small ones are made */
-};
+enum { MESSAGES_MAX = 20 };
+
+#define SPOOL_SEGMENT ((size_t)64 << 20)
+#define SPOOL_WASTE   ((uint64_t)512 << 20)
 
 struct encode_run {
 	const struct encode_options *options;
@@ -56,7 +58,9 @@ struct encode_run {
 	struct pipeline *pipeline;
 	struct progress *progress;
 
-	size_t messages, shards;
+	size_t messages;
+	size_t new_shards;    /* of this run */
+	size_t other_sources; /* known to the dataset, not given to this run */
 	bool interrupted;
 	struct error fatal;
 };
@@ -81,12 +85,15 @@ static void on_outcome(void *arg, const char *path, enum outcome_kind kind, cons
 
 	if (kind == OUTCOME_RETRY)
 		return;
-	progress_failed(run->progress);
+	if (kind == OUTCOME_GONE)
+		progress_gone(run->progress);
+	else
+		progress_failed(run->progress);
 	run->messages++;
 	if (run->messages <= MESSAGES_MAX)
 		progress_message(run->progress, "latentctl: %s: %s: %s", text_quote(path, quoted),
 				 reason, message);
-	if (run->messages == MESSAGES_MAX)
+	if (run->messages == MESSAGES_MAX + 1)
 		progress_message(run->progress,
 				 "latentctl: further failures are listed by `latentctl failed`");
 }
@@ -119,7 +126,7 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 	(void)name;
 	(void)samples;
 	(void)bytes;
-	((struct encode_run *)arg)->shards++;
+	((struct encode_run *)arg)->new_shards++;
 }
 
 static void on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
@@ -173,16 +180,19 @@ static int make_recipe(struct encode_run *run, struct error *err)
 					 .resolution = o->resolution};
 	struct recipe *r = &run->recipe;
 
-	if (o->resolution < 64 || o->resolution > 8192 || o->resolution % multiple != 0)
+	if (o->resolution % multiple != 0)
 		return error_set(err, ERR_CONFIG,
-				 "--resolution %zu: expected a multiple of %zu from 64 to 8192",
+				 "--resolution %zu: this VAE works on multiples of %zu",
 				 o->resolution, multiple);
-	if (o->seed > INT64_MAX)
-		return error_set(err, ERR_CONFIG, "--seed: expected a number below 2^63");
 	run->buckets = bucket_table_new(&buckets, err);
 	if (!run->buckets)
 		return -1;
 	r->buckets = *bucket_table_options(run->buckets);
+	if (r->buckets.rule == BUCKET_KOHYA && r->buckets.step % multiple != 0)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "buckets in steps of %zu do not fit a VAE that works on multiples of %zu",
+		    r->buckets.step, multiple);
 	r->filter = (enum resample_filter)resample_filter_parse(o->filter);
 	r->policy = (struct image_policy){.apply_exif = strcmp(o->exif, "apply") == 0,
 					  .color = strcmp(o->color, "srgb") == 0 ? COLOR_SRGB
@@ -209,26 +219,46 @@ static void make_owner(struct encode_run *run)
 		 boot.data ? (const char *)boot.data : "-", getpid(), (long long)clock_mono_ms());
 }
 
+/* In the queue and on disk, each checked before the other is written. */
+static int claim_dataset(struct encode_run *run, const char *folder, struct error *err)
+{
+	struct queue_dataset_spec spec = {run->name, folder, run->recipe.id, run->recipe.json};
+	struct queue_counts counts;
+	bool there = false;
+	int r;
+
+	if (output_check_dataset(&run->output, run->name, &run->recipe, &there, err) < 0)
+		return -1;
+	r = queue_open_dataset(run->queue, &spec, &run->dataset, err);
+	if (r == QUEUE_OTHER_RECIPE)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "%s is not there, but the queue in %s knows it with another recipe: "
+		    "give another --name",
+		    folder, run->output.state);
+	if (r < 0 || queue_counts(run->queue, run->dataset, &counts, err) < 0 ||
+	    output_claim(&run->output, !there && counts.shards > 0, err) < 0)
+		return -1;
+	return there ? 0 : output_make_dataset(&run->output, run->name, &run->recipe, err);
+}
+
 static int open_queue(struct encode_run *run, struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/queue.db", run->output.state);
 	cleanup_free char *folder = xasprintf("%s/%s", run->output.root, run->name);
-	struct queue_dataset_spec spec = {run->name, folder, run->recipe.id, run->recipe.json};
-	int r;
 
 	make_owner(run);
-	if (queue_sqlite_open(path, &run->queue, err) < 0 ||
-	    output_claim_dataset(&run->output, run->name, &run->recipe, err) < 0)
-		return -1;
-	r = queue_open_dataset(run->queue, &spec, &run->dataset, err);
-	if (r == QUEUE_OTHER_RECIPE)
-		return error_set(err, ERR_CONFIG,
-				 "the queue in %s knows %s with another recipe, but %s is new: "
-				 "give another --name",
-				 run->output.state, run->name, folder);
-	if (r < 0)
+	if (queue_sqlite_open(path, &run->queue, err) < 0 || claim_dataset(run, folder, err) < 0)
 		return -1;
 	return store_local_open(folder, false, &run->store, err);
+}
+
+/* @inner is @outer or below it. */
+static bool lies_in(const char *inner, const char *outer)
+{
+	size_t n = strlen(outer);
+
+	return strncmp(inner, outer, n) == 0 && (inner[n] == '/' || inner[n] == '\0' || n == 1);
 }
 
 static int open_sources(struct encode_run *run, const char *const *sources, size_t n,
@@ -246,8 +276,11 @@ static int open_sources(struct encode_run *run, const char *const *sources, size
 		if (!run->paths[i])
 			return error_sys(err, "%s", sources[i]);
 		for (size_t k = 0; k < i; k++) {
-			if (strcmp(run->paths[k], run->paths[i]) == 0)
-				return error_set(err, ERR_CONFIG, "%s is given twice", sources[i]);
+			if (lies_in(run->paths[k], run->paths[i]) ||
+			    lies_in(run->paths[i], run->paths[k]))
+				return error_set(err, ERR_CONFIG,
+						 "%s and %s overlap: give the outer one only",
+						 sources[k], sources[i]);
 		}
 	}
 	return 0;
@@ -255,24 +288,26 @@ static int open_sources(struct encode_run *run, const char *const *sources, size
 
 static int number_sources(struct encode_run *run, struct error *err)
 {
-	cleanup_free uint32_t *numbers = xcalloc(run->n_roots, sizeof(*numbers));
+	struct sources_numbers sources = {xcalloc(run->n_roots, sizeof(uint32_t)), 0};
+	int r =
+	    sources_number(run->output.state, run->name, run->paths, run->n_roots, &sources, err);
 
-	if (sources_number(run->output.state, run->name, run->paths, run->n_roots, numbers, err) <
-	    0)
-		return -1;
-	for (size_t i = 0; i < run->n_roots; i++)
-		run->roots[i].root = numbers[i];
-	return 0;
+	for (size_t i = 0; i < run->n_roots && r == 0; i++)
+		run->roots[i].root = sources.numbers[i];
+	free(sources.numbers);
+	run->other_sources = sources.others;
+	return r;
 }
 
 /* One clear line where a changed file is not encoded again. */
 static void report_changed(const struct encode_run *run, const struct enqueue_counts *counts)
 {
 	if (counts->changed_done > 0)
-		fprintf(stderr,
-			"latentctl: %zu files changed after they were encoded into %s; their old "
-			"latents are kept: encode into another --name to renew them\n",
-			counts->changed_done, run->name);
+		fprintf(
+		    stderr,
+		    "latentctl: %zu file%s another time or size than when encoded into %s; the old "
+		    "latents are kept: encode into another --name to renew them\n",
+		    counts->changed_done, counts->changed_done == 1 ? " has" : "s have", run->name);
 }
 
 static int scan_all(struct encode_run *run, const char *const *sources, struct error *err)
@@ -297,7 +332,12 @@ static int scan_all(struct encode_run *run, const char *const *sources, struct e
 	return 0;
 }
 
-static int recover_state(struct encode_run *run, struct recovery *recovered, struct error *err)
+/*
+ * In this order: what the last run finished counts for the files as they were then, the scan sees what
+ * changed since, and then catalog, store and spool are brought together.
+ */
+static int scan_and_recover(struct encode_run *run, const char *const *sources,
+			    struct recovery *recovered, struct error *err)
 {
 	cleanup_free char *spool = xasprintf("%s/spool", run->output.state);
 	struct recovery_options options = {.queue = run->queue,
@@ -306,26 +346,27 @@ static int recover_state(struct encode_run *run, struct recovery *recovered, str
 					   .recipe = &run->recipe,
 					   .dataset = run->dataset,
 					   .spool_dir = spool,
+					   .segment_bytes = SPOOL_SEGMENT,
 					   .owner = run->owner,
 					   .note = on_note,
 					   .arg = run};
+	struct recoverer *recoverer = NULL;
+	int r = recovery_begin(&options, &recoverer, err);
 
-	if (recover(&options, recovered, err) < 0)
-		return -1;
-	run->spool = recovered->spool;
-	return 0;
+	if (r == 0)
+		r = scan_all(run, sources, err);
+	if (r == 0)
+		r = recovery_finish(recoverer, recovered, err);
+	if (r == 0)
+		run->spool = recovered->spool;
+	recovery_free(recoverer);
+	return r;
 }
 
 static int open_loop(struct encode_run *run, struct error *err)
 {
-	sigset_t signals;
 	int r;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN);
 	r = sd_event_new(&run->event);
 	if (r >= 0)
 		r = sd_event_add_signal(run->event, &run->on_int, SIGINT, on_signal, run);
@@ -350,24 +391,30 @@ static int open_packer(struct encode_run *run, const struct recovery *recovered,
 					 .dataset = run->dataset,
 					 .shard_samples = run->options->shard_samples,
 					 .shard_bytes = run->options->shard_size,
-					 .spool_limit =
-					     (uint64_t)run->options->shard_size * SPOOL_SHARDS,
+					 .spool_waste = SPOOL_WASTE,
+					 .backlog = run->options->memory / 4,
 					 .handlers = {on_encoded, on_rejected, on_shard, on_fatal},
 					 .arg = run};
 
-	if (options.shard_samples == 0 || options.shard_bytes == 0)
-		return error_set(err, ERR_CONFIG,
-				 "--shard-samples and --shard-size must be at least 1");
 	if (packer_open(run->event, run->inbox, &options, &run->packer, err) < 0)
 		return -1;
 	for (size_t i = 0; i < recovered->n; i++)
 		packer_restore(run->packer, &recovered->entries[i]);
+	for (size_t i = 0; i < recovered->n_shards; i++)
+		packer_note_shard(run->packer, recovered->shards[i]);
 	return 0;
+}
+
+/* Those that this process may run on, which a container or taskset limits. */
+static size_t usable_cores(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
 }
 
 static int open_pipeline(struct encode_run *run, struct error *err)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	struct pipeline_options options = {.db = run->db,
 					   .packer = run->packer,
 					   .caps = encoder_caps(run->encoder),
@@ -376,9 +423,8 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 					   .roots = run->roots,
 					   .n_roots = run->n_roots,
 					   .dataset = run->dataset,
-					   .workers = run->options->jobs > 0
-							  ? run->options->jobs
-							  : (size_t)(cores > 0 ? cores : 1),
+					   .workers = run->options->jobs > 0 ? run->options->jobs
+									     : usable_cores(),
 					   .memory = run->options->memory,
 					   .captions = !run->options->no_captions,
 					   .on_outcome = on_outcome,
@@ -399,6 +445,37 @@ static size_t images_to_do(const struct queue_counts *counts)
 	       counts->jobs[JOB_RUNNING];
 }
 
+/* Jobs of source folders that this run was not given: they wait for a run that is. */
+struct left_out {
+	const struct encode_run *run;
+	size_t n;
+};
+
+static int on_open_job(void *arg, const struct job_row *row)
+{
+	struct left_out *l = arg;
+
+	for (size_t i = 0; i < l->run->n_roots; i++) {
+		if (l->run->roots[i].root == row->root)
+			return 0;
+	}
+	l->n++;
+	return 0;
+}
+
+static int count_left_out(const struct encode_run *run, size_t *n, struct error *err)
+{
+	static const enum job_state open[] = {JOB_AVAILABLE, JOB_RETRYABLE};
+	struct left_out l = {run, 0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(open) && run->other_sources > 0; i++) {
+		if (queue_jobs(run->queue, run->dataset, open[i], on_open_job, &l, err) < 0)
+			return -1;
+	}
+	*n = l.n;
+	return 0;
+}
+
 static int turn_loop(struct encode_run *run, struct error *err)
 {
 	bool draining = false;
@@ -412,6 +489,8 @@ static int turn_loop(struct encode_run *run, struct error *err)
 			progress_phase(run->progress, "sealing");
 			packer_drain(run->packer, !run->interrupted && run->fatal.code == ERR_NONE);
 		}
+		if (draining && run->interrupted)
+			packer_drain(run->packer, false);
 		if (draining && packer_idle(run->packer) && pipeline_finished(run->pipeline))
 			return 0;
 		progress_tick(run->progress);
@@ -423,25 +502,27 @@ static int turn_loop(struct encode_run *run, struct error *err)
 	}
 }
 
-static void print_summary(struct encode_run *run, const struct queue_counts *c)
+static void print_count(uint64_t n, const char *what)
 {
-	uint64_t bad = c->jobs[JOB_QUARANTINED];
+	if (n > 0)
+		printf("%llu image%s %s\n", (unsigned long long)n, plural(n), what);
+}
+
+/* What is left to do by the same command: images to encode, and records without a shard. */
+static size_t print_summary(struct encode_run *run, const struct queue_counts *c, size_t left_out)
+{
+	size_t left = images_to_do(c) - left_out;
 	char size[24];
 
-	printf("%s/%s: %llu samples in %llu shards, %s\n", run->output.root, run->name,
-	       (unsigned long long)c->samples, (unsigned long long)c->shards,
-	       text_bytes(c->shard_bytes, size));
-	if (c->jobs[JOB_ENCODED] > 0)
-		printf("%llu encoded images wait in the spool for their shard\n",
-		       (unsigned long long)c->jobs[JOB_ENCODED]);
-	if (images_to_do(c) > 0)
-		printf("%llu images are left: run the same command again\n",
-		       (unsigned long long)images_to_do(c));
-	if (bad > 0)
-		printf("%llu images could not be encoded: latentctl failed --out %s\n",
-		       (unsigned long long)bad, run->options->out);
-	if (c->jobs[JOB_GONE] > 0)
-		printf("%llu images are no longer there\n", (unsigned long long)c->jobs[JOB_GONE]);
+	printf("%s/%s: %llu sample%s in %llu shard%s (%zu new), %s\n", run->output.root, run->name,
+	       (unsigned long long)c->samples, plural(c->samples), (unsigned long long)c->shards,
+	       plural(c->shards), run->new_shards, text_bytes(c->shard_bytes, size));
+	print_count(c->jobs[JOB_ENCODED], "encoded, without a shard yet: kept in the spool");
+	print_count(left, "left: run the same command again");
+	print_count(left_out, "of other source folders left for a run that names them");
+	print_count(c->jobs[JOB_GONE], "no longer there");
+	print_count(c->jobs[JOB_QUARANTINED], "could not be encoded: see latentctl failed --out");
+	return left + c->jobs[JOB_ENCODED];
 }
 
 /* Ends the threads, so that the queue is ours again. */
@@ -488,11 +569,13 @@ static void close_all(struct encode_run *run)
 static int run_jobs(struct encode_run *run, const struct recovery *recovered, struct error *err)
 {
 	struct queue_counts counts;
+	size_t left_out = 0;
 	int r;
 
-	if (queue_counts(run->queue, run->dataset, &counts, err) < 0)
+	if (queue_counts(run->queue, run->dataset, &counts, err) < 0 ||
+	    count_left_out(run, &left_out, err) < 0)
 		return -1;
-	run->progress = progress_new(images_to_do(&counts), run->options->quiet);
+	run->progress = progress_new(images_to_do(&counts) - left_out, run->options->quiet);
 	r = open_loop(run, err);
 	if (r == 0)
 		r = open_packer(run, recovered, err);
@@ -509,31 +592,62 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 	}
 	if (queue_counts(run->queue, run->dataset, &counts, err) < 0)
 		return -1;
-	print_summary(run, &counts);
-	if (run->interrupted)
+	if (print_summary(run, &counts, left_out) > 0 && run->interrupted)
 		return EXIT_INTERRUPTED;
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
+}
+
+/*
+ * Before any library starts a thread: one that did not block them would take the signals and die of them. They
+ * wait until the loop reads them, or until interrupted_early() is asked.
+ */
+static void block_signals(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static bool interrupted_early(void)
+{
+	sigset_t pending;
+
+	sigpending(&pending);
+	return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
+}
+
+/* What can be refused is refused before anything is made. */
+static int prepare(struct encode_run *run, const char *const *sources, size_t n, struct error *err)
+{
+	if (open_sources(run, sources, n, err) < 0 || open_encoder(run, err) < 0)
+		return -1;
+	return make_recipe(run, err);
 }
 
 static int run_all(struct encode_run *run, const char *const *sources, size_t n, struct error *err)
 {
 	struct recovery recovered = {.n = 0};
-	int r;
+	int r = prepare(run, sources, n, err);
 
-	/* What can be refused is refused before anything is made. */
-	if (open_sources(run, sources, n, err) < 0 || open_encoder(run, err) < 0 ||
-	    make_recipe(run, err) < 0)
-		return -1;
-	r = output_open(run->options->out, run->options->state, &run->output, err);
+	if (r == 0)
+		r = output_open(run->options->out, run->options->state, &run->output, err);
 	if (r == OUTPUT_BUSY) {
 		fprintf(stderr, "latentctl: %s\n", run->output.owner);
 		return EXIT_BUSY;
 	}
-	if (r < 0 || open_queue(run, err) < 0 || number_sources(run, err) < 0 ||
-	    scan_all(run, sources, err) < 0 || recover_state(run, &recovered, err) < 0)
-		return -1;
-	r = run_jobs(run, &recovered, err);
-	free(recovered.entries);
+	if (r == 0)
+		r = open_queue(run, err);
+	if (r == 0)
+		r = number_sources(run, err);
+	if (r == 0)
+		r = scan_and_recover(run, sources, &recovered, err);
+	if (r == 0)
+		r = interrupted_early() ? EXIT_INTERRUPTED : run_jobs(run, &recovered, err);
+	recovery_release(&recovered);
 	return r;
 }
 
@@ -541,7 +655,10 @@ int encode_run(const struct encode_options *options, const char *const *sources,
 	       struct error *err)
 {
 	struct encode_run run = {.options = options, .output = OUTPUT_INIT};
-	int r = run_all(&run, sources, n_sources, err);
+	int r;
+
+	block_signals();
+	r = run_all(&run, sources, n_sources, err);
 
 	close_all(&run);
 	return r;

@@ -10,7 +10,7 @@ enum exit_code {
 	EXIT_USAGE = 2,	 /* the command line is wrong */
 	EXIT_QUARANTINED =
 	    3,		  /* done, but some images could not be encoded: see `latentctl failed` */
-	EXIT_DAMAGED = 4, /* verify found damage */
+	EXIT_DAMAGED = 4, /* a shard is damaged: found by verify, inspect or extract */
 	EXIT_BUSY = 5,	  /* another process works on this output */
 	EXIT_INTERRUPTED = 130 /* stopped by a signal; the same command goes on */
 };

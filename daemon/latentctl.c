@@ -5,8 +5,10 @@
 
 #include "base/checked.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct command {
 	const char *name;
@@ -16,9 +18,9 @@ static const struct command {
 } commands[] = {
     {"encode", cmd_encode, "SRC... --vae PATH --out DIR", "encode folders of images into shards"},
     {"status", cmd_status, "--out DIR", "how far the datasets of an output are"},
-    {"failed", cmd_failed, "--out DIR", "images that could not be encoded, with the reason"},
-    {"retry", cmd_retry, "--out DIR [--reason R]", "give them another chance in the next encode"},
-    {"verify", cmd_verify, "--out DIR", "read every shard again and check every hash"},
+    {"failed", cmd_failed, "--out DIR", "images that failed, with the reason"},
+    {"retry", cmd_retry, "--out DIR [--reason R]", "try them again in the next encode"},
+    {"verify", cmd_verify, "--out DIR", "read every shard and check every hash"},
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
     {"extract", cmd_extract, "SHARD KEY", "write one sample's members as files"},
 };
@@ -30,9 +32,11 @@ static void print_help(FILE *out)
 		fprintf(out, "  %-8s %-30s %s\n", commands[i].name, commands[i].arguments,
 			commands[i].help);
 	fprintf(out, "  %-8s %-30s %s\n", "version", "", "of latentctl and what it stands on");
-	fprintf(out, "\nexit status: 0 done, 1 could not go on, 2 wrong usage, 3 done but some "
-		     "images failed,\n  4 damage found by verify, 5 output in use, 130 "
-		     "interrupted\n");
+	fprintf(out, "\nexit status:\n"
+		     "  0 done                                3 done, but some images failed\n"
+		     "  1 could not go on                     4 a shard is damaged\n"
+		     "  2 wrong usage                         5 another process uses the output\n"
+		     "  130 interrupted; the same command goes on\n");
 }
 
 static int print_version(void)
@@ -41,11 +45,23 @@ static int print_version(void)
 	return EXIT_OK;
 }
 
-int main(int argc, char **argv)
+/* Else a file of ours would get the number of a standard stream, and messages would be written into it. */
+static void open_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int run_command(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
 
-	if (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_help(stdout);
 		return EXIT_OK;
 	}
@@ -67,4 +83,18 @@ int main(int argc, char **argv)
 		fprintf(stderr, "latentctl: unknown command %s\n\n", name);
 	print_help(stderr);
 	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	int code;
+
+	open_standard_streams();
+	code = run_command(argc, argv);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr,
+			"latentctl: what should go to the standard output could not be written\n");
+		return EXIT_FAILED;
+	}
+	return code;
 }

@@ -1,5 +1,7 @@
 #include "daemon/output.h"
 
+#include "config/encode_options.h"
+
 #include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/clock.h"
@@ -14,17 +16,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* What the text of a lock says; empty strings where it says nothing. */
+/* What an owner.json says; empty strings where it says nothing. */
 struct owner {
 	char host[256];
 	char state[PATH_MAX];
+	char output[PATH_MAX];
 	long pid;
+	uint64_t device; /* of the output's folder */
 };
-
-static char *lock_path(const char *root)
-{
-	return xasprintf("%s/.latentd/lock", root);
-}
 
 static void copy_string(json_t *value, char *out, size_t size)
 {
@@ -33,24 +32,36 @@ static void copy_string(json_t *value, char *out, size_t size)
 	snprintf(out, size, "%s", s ? s : "");
 }
 
-static void owner_read(int fd, struct owner *owner)
+/* A missing or damaged file says nothing. */
+static void owner_read(const char *folder, struct owner *owner)
 {
-	struct error err = ERROR_INIT;
+	cleanup_free char *path = xasprintf("%s/owner.json", folder);
 	cleanup_buffer struct buffer text = BUFFER_INIT;
+	struct error err = ERROR_INIT;
 	json_t *root;
 
 	memset(owner, 0, sizeof(*owner));
-	if (lseek(fd, 0, SEEK_SET) < 0 || fd_read_all(fd, 65536, &text, &err) < 0)
+	if (file_read_all(path, 65536, &text, &err) < 0)
 		return;
 	root = json_loadb((const char *)text.data, text.size, 0, NULL);
 	copy_string(json_object_get(root, "host"), owner->host, sizeof(owner->host));
 	copy_string(json_object_get(root, "state"), owner->state, sizeof(owner->state));
+	copy_string(json_object_get(root, "output"), owner->output, sizeof(owner->output));
 	owner->pid = (long)json_integer_value(json_object_get(root, "pid"));
+	owner->device = (uint64_t)json_integer_value(json_object_get(root, "device"));
 	json_decref(root);
 }
 
-static int owner_write(int fd, const char *state, struct error *err)
+static uint64_t device_of(const char *path)
 {
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (uint64_t)st.st_dev : 0;
+}
+
+static int owner_write(const char *folder, const struct output *o, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/owner.json", folder);
 	char host[256] = "";
 	json_t *root = json_object();
 	char *text;
@@ -59,19 +70,17 @@ static int owner_write(int fd, const char *state, struct error *err)
 	gethostname(host, sizeof(host) - 1);
 	json_object_set_new(root, "host", json_string(host));
 	json_object_set_new(root, "pid", json_integer(getpid()));
-	json_object_set_new(root, "state", json_string(state));
+	json_object_set_new(root, "output", json_string(o->root));
+	json_object_set_new(root, "state", json_string(o->state));
+	json_object_set_new(root, "device", json_integer((json_int_t)device_of(o->root)));
 	json_object_set_new(root, "since_ms", json_integer(clock_wall_ms()));
 	text = json_dumps(root, JSON_INDENT(1));
 	json_decref(root);
 	if (!text)
-		return error_set(err, ERR_CONFIG, "the state folder's name is not UTF-8");
-	if (lseek(fd, 0, SEEK_SET) < 0 || ftruncate(fd, 0) < 0)
-		r = error_sys(err, "write the lock");
-	else
-		r = fd_write_all(fd, text, strlen(text), err);
+		return error_set(err, ERR_CONFIG,
+				 "the names of output and state folder must be UTF-8");
+	r = atomic_file_write(path, text, strlen(text), err);
 	free(text);
-	if (r == 0 && fsync(fd) < 0)
-		r = error_sys(err, "fsync the lock");
 	return r;
 }
 
@@ -144,46 +153,76 @@ static char *owner_line(const char *what, const struct owner *owner)
 static int lock_root(struct output *o, struct owner *owner, struct error *err)
 {
 	cleanup_free char *folder = xasprintf("%s/.latentd", o->root);
-	cleanup_free char *path = lock_path(o->root);
+	cleanup_free char *path = xasprintf("%s/lock", folder);
 	int r;
 
 	if (dir_make(folder, err) < 0)
 		return -1;
 	r = take_lock(path, &o->lock_fd, err);
-	if (r < 0)
-		return -1;
-	owner_read(o->lock_fd, owner);
+	owner_read(folder, owner);
 	if (r == OUTPUT_BUSY)
 		o->owner = owner_line(o->root, owner);
 	return r;
+}
+
+/*
+ * True if the state folder belongs to another output that still claims it: this one is a copy of that. An output
+ * that was moved takes its state along.
+ */
+static bool belongs_elsewhere(const struct output *o, const char *state)
+{
+	cleanup_free char *folder = NULL;
+	struct owner owner;
+
+	owner_read(state, &owner);
+	if (!owner.output[0] || strcmp(owner.output, o->root) == 0)
+		return false;
+	folder = xasprintf("%s/.latentd", owner.output);
+	owner_read(folder, &owner);
+	return strcmp(owner.state, state) == 0;
+}
+
+/* The state folder that was asked for, absolute; refused where it cannot be this output's. */
+static char *asked_state(const struct output *o, const char *asked, const char *known,
+			 struct error *err)
+{
+	cleanup_free char *path = NULL;
+	size_t n = strlen(o->root);
+
+	if (dir_make(asked, err) < 0)
+		return NULL;
+	path = absolute(asked, err);
+	if (!path)
+		return NULL;
+	if (strncmp(path, o->root, n) == 0 && (path[n] == '/' || path[n] == '\0'))
+		error_set(err, ERR_CONFIG,
+			  "--state %s lies in the output %s: give a folder outside", path, o->root);
+	else if (*known && strcmp(path, known) != 0)
+		error_set(err, ERR_CONFIG,
+			  "%s keeps its state in %s: use --state with that folder, or leave "
+			  "--state out",
+			  o->root, known);
+	else if (belongs_elsewhere(o, path))
+		error_set(err, ERR_CONFIG, "--state %s belongs to another output: give another",
+			  path);
+	return err->code == ERR_NONE ? TAKE(path) : NULL;
 }
 
 /* The state folder to use: asked for, or the one OUT already has here, or the default. */
 static int choose_state(struct output *o, const char *asked, const struct owner *owner,
 			struct error *err)
 {
-	bool known = owner->state[0] && this_host(owner) && file_exists(owner->state);
+	bool known = owner->state[0] && this_host(owner) && file_exists(owner->state) &&
+		     !belongs_elsewhere(o, owner->state);
 	cleanup_free char *path = NULL;
 
-	if (asked) {
-		if (dir_make(asked, err) < 0)
-			return -1;
-		path = absolute(asked, err);
-		if (!path)
-			return -1;
-		if (known && strcmp(path, owner->state) != 0)
-			return error_set(err, ERR_CONFIG,
-					 "%s keeps its state in %s: use --state with that folder, "
-					 "or leave --state out",
-					 o->root, owner->state);
-	} else if (known) {
+	if (asked)
+		path = asked_state(o, asked, known ? owner->state : "", err);
+	else if (known)
 		path = xstrdup(owner->state);
-	} else {
+	else
 		path = default_state(o->root, err);
-		if (!path)
-			return -1;
-	}
-	if (dir_make(path, err) < 0)
+	if (!path || dir_make(path, err) < 0)
 		return -1;
 	o->state = TAKE(path);
 	return 0;
@@ -195,13 +234,18 @@ static int lock_state(struct output *o, struct error *err)
 	struct owner owner;
 	int r = take_lock(path, &o->state_lock_fd, err);
 
-	if (r == OUTPUT_BUSY) {
-		owner_read(o->state_lock_fd, &owner);
+	owner_read(o->state, &owner);
+	if (r == OUTPUT_BUSY)
 		o->owner = owner_line(o->state, &owner);
-	}
-	if (r == 0)
-		r = owner_write(o->state_lock_fd, o->state, err);
+	o->last_device = owner.device;
 	return r;
+}
+
+static int write_root_owner(const struct output *o, struct error *err)
+{
+	cleanup_free char *folder = xasprintf("%s/.latentd", o->root);
+
+	return owner_write(folder, o, err);
 }
 
 int output_open(const char *out, const char *state, struct output *output, struct error *err)
@@ -221,12 +265,23 @@ int output_open(const char *out, const char *state, struct output *output, struc
 	if (r == 0)
 		r = lock_state(&o, err);
 	if (r == 0)
-		r = owner_write(o.lock_fd, o.state, err);
+		r = write_root_owner(&o, err);
 	if (r < 0)
 		output_close(&o);
 	else
 		*output = o;
 	return r;
+}
+
+int output_claim(struct output *o, bool has_shards, struct error *err)
+{
+	if (has_shards && o->last_device != 0 && o->last_device != device_of(o->root))
+		return error_set(
+		    err, ERR_CONFIG,
+		    "%s is on another disk than when it was encoded, and its shards "
+		    "are not there: is it mounted? If they are gone for good, remove %s",
+		    o->root, o->state);
+	return owner_write(o->state, o, err);
 }
 
 void output_close(struct output *o)
@@ -244,7 +299,8 @@ void output_close(struct output *o)
 int output_peek(const char *out, struct output *output, bool *running, struct error *err)
 {
 	cleanup_free char *root = absolute(out, err);
-	cleanup_free char *path = root ? lock_path(root) : NULL;
+	cleanup_free char *folder = root ? xasprintf("%s/.latentd", root) : NULL;
+	cleanup_free char *path = root ? xasprintf("%s/lock", folder) : NULL;
 	struct flock held = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	cleanup_close int fd = -1;
 	struct owner owner;
@@ -256,9 +312,10 @@ int output_peek(const char *out, struct output *output, bool *running, struct er
 	fd = file_open(path, O_RDONLY, 0, err);
 	if (fd < 0)
 		return -1;
-	owner_read(fd, &owner);
+	owner_read(folder, &owner);
 	if (!owner.state[0])
-		return error_set(err, ERR_CONFIG, "%s does not name its state folder", path);
+		return error_set(err, ERR_CONFIG, "%s/owner.json does not name its state folder",
+				 folder);
 	*running = fcntl(fd, F_OFD_GETLK, &held) == 0 && held.l_type != F_UNLCK;
 	output->owner = owner_line(root, &owner);
 	output->state = xstrdup(owner.state);
@@ -267,17 +324,6 @@ int output_peek(const char *out, struct output *output, bool *running, struct er
 }
 
 /* -- the dataset's folder ------------------------------------------------------------------------- */
-
-static bool good_name(const char *name)
-{
-	if (!*name || *name == '.' || strlen(name) > 100 || !utf8_valid(name, strlen(name)))
-		return false;
-	for (const char *p = name; *p; p++) {
-		if (*p == '/' || (unsigned char)*p < 0x20 || *p == 0x7f)
-			return false;
-	}
-	return true;
-}
 
 static int write_dataset(const char *path, const char *name, const struct recipe *recipe,
 			 struct error *err)
@@ -319,25 +365,33 @@ static int check_dataset(const char *path, const char *root, const char *name,
 	if (!stored)
 		return error_set(err, ERR_CONFIG, "%s is damaged: it names no recipe", path);
 	difference = recipe_difference(stored, recipe->json);
-	return error_set(err, ERR_CONFIG,
-			 "%s/%s has another recipe (%s). Two latent spaces never share a folder: "
-			 "give another --name, or leave --name out",
-			 root, name, difference);
+	return error_set(
+	    err, ERR_CONFIG,
+	    "%s/%s has another recipe: give another --name, or leave --name out, because "
+	    "two latent spaces never share a folder (%s)",
+	    root, name, difference);
 }
 
-int output_claim_dataset(const struct output *o, const char *name, const struct recipe *recipe,
-			 struct error *err)
+int output_check_dataset(const struct output *o, const char *name, const struct recipe *recipe,
+			 bool *there, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/%s/.latentd/dataset.json", o->root, name);
+
+	if (!dataset_name_valid(name))
+		return error_set(err, ERR_CONFIG,
+				 "--name %s: expected a folder name of at most 100 bytes, without "
+				 "'/', not beginning with a dot",
+				 name);
+	*there = file_exists(path);
+	return *there ? check_dataset(path, o->root, name, recipe, err) : 0;
+}
+
+int output_make_dataset(const struct output *o, const char *name, const struct recipe *recipe,
+			struct error *err)
 {
 	cleanup_free char *folder = xasprintf("%s/%s/.latentd", o->root, name);
 	cleanup_free char *path = xasprintf("%s/dataset.json", folder);
 
-	if (!good_name(name))
-		return error_set(err, ERR_CONFIG,
-				 "--name %s: a folder name of at most 100 bytes, without '/', not "
-				 "beginning with a dot",
-				 name);
-	if (file_exists(path))
-		return check_dataset(path, o->root, name, recipe, err);
 	if (dir_make(folder, err) < 0)
 		return -1;
 	return write_dataset(path, name, recipe, err);

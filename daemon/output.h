@@ -1,14 +1,18 @@
 /*
  * An output folder and who owns it.
  *
- *	OUT/.latentd/lock             locked by the process that works here; its text names host, process and
- *	                              state folder, also after that process has ended
+ *	OUT/.latentd/lock, owner.json    locked by the process that works here; names host, process and state
+ *	                                 folder, also after that process has ended
  *	OUT/NAME/.latentd/dataset.json   recipe of the dataset: written once, never changed
- *	STATE/lock, queue.db, spool/  on a local disk, never in OUT
+ *	STATE/lock, owner.json, queue.db, spool/   on a local disk, never in OUT; names its output
  *
  *	r = output_open("OUT", NULL, &output, err);      0, or OUTPUT_BUSY: output.owner says by whom
- *	output_claim_dataset(&output, name, &recipe, err)
- *	output_close(&output);                           the text of the lock stays
+ *	output_claim(&output, has_shards, err)           from now on the state is this output's
+ *	output_check_dataset(&output, name, &recipe, &there, err), output_make_dataset(...)
+ *	output_close(&output);
+ *
+ * An output that was moved keeps its state; one that was copied gets a state of its own, into which its shards
+ * are adopted.
  */
 #ifndef LATENTD_DAEMON_OUTPUT_H
 #define LATENTD_DAEMON_OUTPUT_H
@@ -24,11 +28,12 @@ struct output {
 	char *state; /* state folder, absolute */
 	char *owner; /* one line about who has the lock, when it is not us */
 	int lock_fd, state_lock_fd;
+	uint64_t last_device; /* that OUT was on when this state was last used; 0: never */
 };
 
 #define OUTPUT_INIT                                                                                \
 	{                                                                                          \
-		NULL, NULL, NULL, -1, -1                                                           \
+		NULL, NULL, NULL, -1, -1, 0                                                        \
 	}
 
 /*
@@ -37,6 +42,11 @@ struct output {
  * than the one asked for.
  */
 int output_open(const char *out, const char *state, struct output *output, struct error *err);
+/*
+ * The state names this output from now on. @has_shards: the queue knows shards of the dataset, but its folder is not
+ * there. ERR_CONFIG then, if OUT is on another device than the last time: it is probably not mounted.
+ */
+int output_claim(struct output *output, bool has_shards, struct error *err);
 void output_close(struct output *output);
 
 /*
@@ -46,11 +56,14 @@ void output_close(struct output *output);
 int output_peek(const char *out, struct output *output, bool *running, struct error *err);
 
 /*
- * Makes OUT/NAME with its dataset.json, or checks that it has this recipe. ERR_CONFIG shows the difference and
- * names the remedy.
+ * Whether OUT/NAME is there, and that it has this recipe if it is. ERR_CONFIG names the remedy and shows the
+ * difference.
  */
-int output_claim_dataset(const struct output *output, const char *name, const struct recipe *recipe,
-			 struct error *err);
+int output_check_dataset(const struct output *output, const char *name, const struct recipe *recipe,
+			 bool *there, struct error *err);
+/* Makes OUT/NAME with its dataset.json. */
+int output_make_dataset(const struct output *output, const char *name, const struct recipe *recipe,
+			struct error *err);
 
 /* "MODEL-512-1a2b3c4d" from the model's folder, resolution and recipe. To be freed. */
 char *output_default_name(const char *model, const struct recipe *recipe);

@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SYNC_EVERY_MS = 1000 };
+enum { SYNC_EVERY_MS = 1000, BACKLOG_TASKS = 1024 };
 
 /* A record in the spool whose job is not yet marked. */
 struct unsynced {
@@ -28,16 +28,18 @@ struct unsynced {
 };
 
 struct packer {
-	sd_event *event;
 	sd_event_source *timer;
 	struct executor *executor;
 	struct packer_options options;
 	struct spool_index index;
 	struct unsynced *unsynced; /* appended, no sync asked for yet */
 	size_t n_unsynced, unsynced_capacity;
-	size_t pending;	      /* images appended and not yet encoded or rejected */
-	uint64_t spool_bytes; /* on disk, when it was last asked */
-	size_t under_way;     /* tasks and database commands that will come back */
+	size_t pending;			     /* images appended and not yet encoded or rejected */
+	size_t backlog_tasks, backlog_bytes; /* append tasks that have not come back */
+	uint64_t spool_bytes;		     /* on disk, when it was last asked */
+	uint64_t
+	    spool_foreign; /* of that, what was there before this run and is not ours to seal */
+	size_t under_way;  /* tasks and database commands that will come back */
 	bool syncing, sealing, draining, drain_seals, failed;
 };
 
@@ -78,6 +80,7 @@ struct append_task {
 	struct task base;
 	struct packer *packer;
 	size_t n;
+	size_t bytes; /* of the latents */
 	struct append_item *items;
 	uint64_t spool_bytes; /* on disk afterwards */
 	struct error failure; /* the spool failed */
@@ -88,12 +91,16 @@ static void append_one(struct append_task *t, struct append_item *item)
 	const struct packer_options *options = &t->packer->options;
 	cleanup_record struct record record = RECORD_INIT;
 	struct finished *f = &item->finished;
+	struct record_facts facts;
 
 	f->facts.key = f->key;
 	f->facts.path = f->path;
 	f->facts.caption = f->caption;
 	if (record_build(options->recipe, &f->facts, &f->latent, f->rank, &record,
 			 &item->rejected) < 0)
+		return;
+	/* What does not read back would stop its whole shard later. */
+	if (record_facts_read(&record, &facts, &item->rejected) < 0)
 		return;
 	record.dataset = options->dataset;
 	record.job = f->job;
@@ -122,6 +129,8 @@ static void append_done(struct task *task)
 	struct packer *p = t->packer;
 
 	p->under_way--;
+	p->backlog_tasks--;
+	p->backlog_bytes -= t->bytes;
 	p->spool_bytes = t->spool_bytes;
 	for (size_t i = 0; i < t->n; i++) {
 		struct append_item *item = &t->items[i];
@@ -157,10 +166,14 @@ void packer_append(struct packer *p, struct finished *items, size_t n)
 	t->packer = p;
 	t->n = n;
 	t->items = xcalloc(n, sizeof(*t->items));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		t->items[i].finished = items[i];
+		t->bytes += items[i].latent.bytes;
+	}
 	free(items);
 	p->pending += n;
+	p->backlog_tasks++;
+	p->backlog_bytes += t->bytes;
 	packer_post(p, &t->base);
 }
 
@@ -272,8 +285,8 @@ struct seal_task {
 	struct packer *packer;
 	struct spooled *entries;
 	size_t n;
-	struct record_facts *facts; /* of each record */
-	struct sample_row *samples;
+	unsigned first_number;
+	struct sample_row *samples; /* with strings of their own */
 	struct sealed_shard sealed;
 	struct shard_row row;
 	uint64_t spool_bytes; /* on disk after the drop */
@@ -283,31 +296,30 @@ struct seal_task {
 static int seal_load(void *arg, size_t index, struct record *out, struct error *err)
 {
 	struct seal_task *t = arg;
+	struct sample_row *row = &t->samples[index];
+	struct record_facts facts;
 
 	if (spool_read(t->packer->options.spool, &t->entries[index].place, out, err) < 0)
 		return -1;
-	if (record_facts_read(out, &t->facts[index], err) < 0) {
+	if (record_facts_read(out, &facts, err) < 0) {
 		record_release(out);
 		return -1;
 	}
+	*row = (struct sample_row){.key = xstrdup(facts.key),
+				   .path = xstrdup(facts.path),
+				   .variant = facts.variant,
+				   .content = facts.content,
+				   .latent = facts.latent};
 	return 0;
 }
 
-static void seal_rows(struct seal_task *t)
+static void seal_row(struct seal_task *t)
 {
 	const struct packer_options *options = &t->packer->options;
 
-	t->samples = xcalloc(t->n, sizeof(*t->samples));
 	for (size_t i = 0; i < t->n; i++) {
-		const struct record_facts *f = &t->facts[i];
-
-		t->samples[i] = (struct sample_row){.key = f->key,
-						    .path = f->path,
-						    .variant = f->variant,
-						    .content = f->content,
-						    .latent = f->latent,
-						    .offset = t->sealed.spans[i].offset,
-						    .bytes = t->sealed.spans[i].bytes};
+		t->samples[i].offset = t->sealed.spans[i].offset;
+		t->samples[i].bytes = t->sealed.spans[i].bytes;
 	}
 	t->row = (struct shard_row){.dataset = options->dataset,
 				    .path = t->sealed.name,
@@ -327,17 +339,20 @@ static void seal_run(struct task *task)
 	char folder[64];
 
 	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
-	t->facts = xcalloc(t->n, sizeof(*t->facts));
-	if (seal_shard(options->store, options->format, folder, 0, seal_load, t, t->n, &t->sealed,
-		       &t->err) == 0)
-		seal_rows(t);
+	t->samples = xcalloc(t->n, sizeof(*t->samples));
+	if (seal_shard(options->store, options->format, folder, t->first_number, seal_load, t, t->n,
+		       &t->sealed, &t->err) == 0)
+		seal_row(t);
 }
 
 static void seal_free(struct seal_task *t)
 {
 	sealed_shard_release(&t->sealed);
+	for (size_t i = 0; t->samples && i < t->n; i++) {
+		free((char *)t->samples[i].key);
+		free((char *)t->samples[i].path);
+	}
 	free(t->samples);
-	free(t->facts);
 	free(t->entries);
 	free(t);
 }
@@ -405,8 +420,17 @@ static void seal_done(struct task *task)
 		seal_end(t);
 		return;
 	}
+	spool_index_note_shard(&p->index, t->sealed.name);
 	p->under_way++;
 	db_complete(p->options.db, &t->row, t->samples, t->n, seal_completed, t);
+}
+
+/* Bytes on disk that nobody needs, but for which some record in the same segment is still live. */
+static uint64_t wasted(const struct packer *p)
+{
+	uint64_t needed = p->spool_foreign + spool_index_bytes(&p->index);
+
+	return p->spool_bytes > needed ? p->spool_bytes - needed : 0;
 }
 
 /* Seals a group that is full; when draining, any group, once nothing more comes. */
@@ -421,7 +445,7 @@ static void packer_seal(struct packer *p)
 		return;
 	entries =
 	    spool_index_take(&p->index, p->options.shard_samples, p->options.shard_bytes, any, &n);
-	if (!entries && p->spool_bytes > p->options.spool_limit)
+	if (!entries && wasted(p) > p->options.spool_waste)
 		entries = spool_index_take_oldest(&p->index, p->options.shard_samples,
 						  p->options.shard_bytes, &n);
 	if (!entries)
@@ -432,6 +456,7 @@ static void packer_seal(struct packer *p)
 	t->packer = p;
 	t->entries = entries;
 	t->n = n;
+	t->first_number = spool_index_next_shard(&p->index, entries[0].group);
 	p->sealing = true;
 	packer_post(p, &t->base);
 }
@@ -450,8 +475,8 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 {
 	struct packer *p = xcalloc(1, sizeof(*p));
 
-	p->event = event;
 	p->options = *options;
+	p->spool_bytes = p->spool_foreign = spool_bytes(options->spool);
 	if (executor_open(inbox, "pack", 4096, &p->executor, err) < 0) {
 		packer_close(p);
 		return -1;
@@ -469,11 +494,23 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 void packer_restore(struct packer *p, const struct spooled *entry)
 {
 	spool_index_add(&p->index, entry);
+	p->spool_foreign -=
+	    entry->place.size < p->spool_foreign ? entry->place.size : p->spool_foreign;
 }
 
 size_t packer_pending(const struct packer *p)
 {
 	return p->pending;
+}
+
+void packer_note_shard(struct packer *p, const char *name)
+{
+	spool_index_note_shard(&p->index, name);
+}
+
+bool packer_is_behind(const struct packer *p)
+{
+	return p->backlog_bytes > p->options.backlog || p->backlog_tasks >= BACKLOG_TASKS;
 }
 
 void packer_drain(struct packer *p, bool seal)

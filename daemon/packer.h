@@ -43,8 +43,9 @@ struct packer_options {
 	const struct recipe *recipe;
 	int64_t dataset;
 	size_t shard_samples, shard_bytes; /* a group with so much is sealed */
-	uint64_t
-	    spool_limit; /* bytes on disk beyond which the oldest group is sealed, however small */
+	/* bytes of sealed records that a few unsealed ones may keep on disk: beyond, those are sealed too */
+	uint64_t spool_waste;
+	size_t backlog; /* bytes of latents that may wait to be appended */
 	struct packer_handlers handlers;
 	void *arg;
 };
@@ -71,8 +72,12 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 		struct packer **out, struct error *err);
 void packer_restore(struct packer *p, const struct spooled *entry);
 void packer_append(struct packer *p, struct finished *items, size_t n);
-/* Images appended and not yet encoded (durable). */
+/* Images appended and not yet encoded (durable) or rejected. */
 size_t packer_pending(const struct packer *p);
+/* Shards that exist or existed, by name: their numbers are taken. */
+void packer_note_shard(struct packer *p, const char *name);
+/* So much waits to be appended that nothing more should be encoded. */
+bool packer_is_behind(const struct packer *p);
 void packer_drain(struct packer *p, bool seal);
 bool packer_idle(const struct packer *p);
 /* NULL is fine. */

@@ -58,6 +58,7 @@ struct pipeline {
 	sd_event *event;
 	sd_event_source *extend_timer, *retry_timer;
 	struct pipeline_options options;
+	uint32_t *root_numbers; /* of options.roots: what may be claimed */
 	struct decode_pool *pool;
 	struct work_list ready;	  /* claimed */
 	struct work_list waiting; /* header seen, no memory yet */
@@ -206,22 +207,27 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, uint64_t later,
 
 static void claim_more(struct pipeline *p)
 {
+	struct queue_claim what = {.dataset = p->options.dataset,
+				   .limit = CLAIM_LIMIT,
+				   .roots = p->root_numbers,
+				   .n_roots = p->options.n_roots};
+
 	if (p->claiming || p->claims_over || p->stopping || p->failed ||
 	    p->ready.n > CLAIM_LIMIT / 2)
 		return;
 	p->claiming = true;
-	db_claim(p->options.db, p->options.dataset, CLAIM_LIMIT, LEASE_MS, on_claimed, p);
+	db_claim(p->options.db, &what, LEASE_MS, on_claimed, p);
 }
 
 /* -- decoding ------------------------------------------------------------------------------------- */
 
 static struct source *source_of(const struct pipeline *p, const struct job *job)
 {
-	for (size_t i = 0; i < p->options.n_roots; i++) {
+	for (size_t i = 0;; i++) {
+		assert(i < p->options.n_roots); /* only jobs of these roots are claimed */
 		if (p->options.roots[i].root == job->root)
 			return p->options.roots[i].source;
 	}
-	return NULL;
 }
 
 static int read_caption(struct work *w, struct source *source, struct error *err)
@@ -245,9 +251,7 @@ static void start_one(struct pipeline *p, struct work *w)
 	struct error err = ERROR_INIT;
 	cleanup_close int fd = -1;
 
-	if (!source)
-		error_data(&err, "no_source", "its source folder is not among those given");
-	else if (read_caption(w, source, &err) == 0)
+	if (read_caption(w, source, &err) == 0)
 		fd = source_open_sample(source, w->job.path, &err);
 	if (fd < 0)
 		work_failed(w, &err);
@@ -330,7 +334,10 @@ static void on_failed(void *image, const struct error *why)
 
 	if (w->ticket)
 		list_remove(&w->pipeline->waiting, w);
-	work_failed(w, why);
+	if (why->code == ERR_TRANSIENT && (w->pipeline->stopping || w->pipeline->failed))
+		work_released(w);
+	else
+		work_failed(w, why);
 }
 
 /* Lets decodes begin whose memory is there; one that needs more than all of it runs alone. */
@@ -388,13 +395,13 @@ static bool nothing_more_comes(const struct pipeline *p)
 
 	if (decoding > 0)
 		return false;
-	return p->waiting.n > 0 || p->stopping ||
-	       (p->ready.n == 0 && !p->claiming && p->claims_over);
+	return p->waiting.n > 0 || (p->ready.n == 0 && !p->claiming && p->claims_over);
 }
 
 static void submit_batches(struct pipeline *p)
 {
-	while (!p->failed && encode_driver_room(p->options.driver) > 0) {
+	while (!p->failed && !packer_is_behind(p->options.packer) &&
+	       encode_driver_room(p->options.driver) > 0) {
 		struct pending *bucket = fullest(p);
 
 		if (!bucket)
@@ -464,11 +471,17 @@ void pipeline_on_rejected(struct pipeline *p, int64_t job, uint64_t fence, const
 
 /* -- the pipeline --------------------------------------------------------------------------------- */
 
+static void on_extended(void *arg, const struct error *err)
+{
+	if (err->code != ERR_NONE)
+		fail(arg, err);
+}
+
 static int on_extend_timer(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct pipeline *p = arg;
 
-	db_extend(p->options.db, LEASE_MS);
+	db_extend(p->options.db, LEASE_MS, on_extended, p);
 	sd_event_source_set_time(source, usec + (uint64_t)EXTEND_EVERY_MS * 1000);
 	return 0;
 }
@@ -509,6 +522,9 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 
 	p->event = event;
 	p->options = *options;
+	p->root_numbers = xcalloc(options->n_roots, sizeof(*p->root_numbers));
+	for (size_t i = 0; i < options->n_roots; i++)
+		p->root_numbers[i] = options->roots[i].root;
 	p->outcomes = outcome_log_new(options->db, on_queue_failed, p);
 	if (open_timers(p) < 0) {
 		pipeline_close(p);
@@ -540,11 +556,14 @@ void pipeline_pump(struct pipeline *p)
 	struct error dead = ERROR_INIT;
 
 	if (decode_pool_dead(p->pool) && !p->failed) {
-		error_set(&dead, ERR_IO, "no decode worker (latentd-decode) can be started");
+		error_set(&dead, ERR_IO, "no decode worker (latentd-decode) can be started: %s",
+			  decode_pool_last_end(p->pool));
 		fail(p, &dead);
 	}
-	if (p->stopping || p->failed)
+	if (p->stopping || p->failed) {
+		decode_pool_cancel(p->pool);
 		release_held(p);
+	}
 	place_waiting(p);
 	submit_batches(p);
 	claim_more(p);
@@ -576,6 +595,7 @@ void pipeline_close(struct pipeline *p)
 	sd_event_source_disable_unref(p->extend_timer);
 	sd_event_source_disable_unref(p->retry_timer);
 	outcome_log_free(p->outcomes);
+	free(p->root_numbers);
 	free(p->pending);
 	free(p);
 }

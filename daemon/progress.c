@@ -54,19 +54,15 @@ void progress_failed(struct progress *p)
 	p->failed++;
 }
 
+void progress_gone(struct progress *p)
+{
+	if (p->total > 0)
+		p->total--;
+}
+
 void progress_phase(struct progress *p, const char *phase)
 {
 	p->phase = phase;
-}
-
-size_t progress_count_done(const struct progress *p)
-{
-	return p->done;
-}
-
-size_t progress_count_failed(const struct progress *p)
-{
-	return p->failed;
 }
 
 static void format_duration(double seconds, char *out, size_t size)

@@ -17,6 +17,7 @@ void progress_free(struct progress *p);
 
 void progress_done(struct progress *p);	  /* one image is encoded */
 void progress_failed(struct progress *p); /* one image will not be */
+void progress_gone(struct progress *p);	  /* one file is no longer there: that is no failure */
 void progress_phase(struct progress *p,
 		    const char *phase); /* shown instead of the ETA, e.g. "sealing" */
 /* Draws if it is time to. */
@@ -24,8 +25,5 @@ void progress_tick(struct progress *p);
 /* A line of its own, with the progress line out of the way. */
 void progress_message(struct progress *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-
-size_t progress_count_done(const struct progress *p);
-size_t progress_count_failed(const struct progress *p);
 
 #endif

@@ -163,6 +163,9 @@ int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 	char group[RECORD_GROUP_SIZE];
 	struct hash128 hash;
 
+	if (strlen(facts->path) >= sizeof(((struct record_facts *)NULL)->path))
+		return error_data(err, "path_too_long", "its path has %zu bytes",
+				  strlen(facts->path));
 	if (latent_convert(latent, recipe->dtype, &stored, err) < 0)
 		return -1;
 	hash = hash128_of(stored.data, stored.bytes);

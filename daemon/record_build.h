@@ -22,7 +22,7 @@ struct sample_facts {
 
 /*
  * @latent: float32 [channels][h][w]. Fills key, group, rank and members of @out. ERR_DATA
- * `out_of_range`: a value that the container dtype cannot hold.
+ * `out_of_range`: a value that the container dtype cannot hold; `path_too_long`: 4096 bytes or more.
  */
 int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 		 const struct ndarray *latent, uint64_t rank, struct record *out,

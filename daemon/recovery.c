@@ -342,12 +342,59 @@ static void collect(struct recoverer *r, struct recovery *out)
 		if (r->found[i].live && r->found[i].dataset == r->options->dataset)
 			out->entries[out->n++] = r->found[i].entry;
 	}
+	out->shards = xcalloc(r->n_known + r->n_orphans, sizeof(*out->shards));
+	for (size_t i = 0; i < r->n_known; i++)
+		out->shards[out->n_shards++] = TAKE(r->known[i].name);
+	for (size_t i = 0; i < r->n_orphans; i++)
+		out->shards[out->n_shards++] = TAKE(r->orphans[i]);
 	out->spool = TAKE(r->spool);
 	out->adopted = r->adopted;
 }
 
-static void recoverer_release(struct recoverer *r)
+void recovery_release(struct recovery *recovered)
 {
+	for (size_t i = 0; i < recovered->n_shards; i++)
+		free(recovered->shards[i]);
+	free(recovered->shards);
+	free(recovered->entries);
+	*recovered = (struct recovery){.n = 0};
+}
+
+int recovery_begin(const struct recovery_options *options, struct recoverer **out,
+		   struct error *err)
+{
+	struct recoverer *r = xcalloc(1, sizeof(*r));
+	struct spool_options spool = {
+	    .segment_bytes = options->segment_bytes, .on_damage = on_damage, .damage_arg = r};
+
+	r->options = options;
+	if (spool_open(options->spool_dir, &spool, on_record, r, &r->spool, err) < 0 ||
+	    settle_found(r, err) < 0) {
+		recovery_free(r);
+		return -1;
+	}
+	*out = r;
+	return 0;
+}
+
+int recovery_finish(struct recoverer *r, struct recovery *out, struct error *err)
+{
+	struct recovery done = {.n = 0};
+
+	if (compare_with_store(r, err) < 0 || mark_live(r, err) < 0 ||
+	    drop_dead_records(r, err) < 0 ||
+	    queue_rescue(r->options->queue, r->options->owner, clock_wall_ms(), &done.rescued,
+			 err) < 0)
+		return -1;
+	collect(r, &done);
+	*out = done;
+	return 0;
+}
+
+void recovery_free(struct recoverer *r)
+{
+	if (!r)
+		return;
 	for (size_t i = 0; i < r->n_known; i++)
 		free(r->known[i].name);
 	for (size_t i = 0; i < r->n_orphans; i++)
@@ -357,30 +404,5 @@ static void recoverer_release(struct recoverer *r)
 	free(r->orphans);
 	free(r->found);
 	spool_close(r->spool);
-}
-
-int recover(const struct recovery_options *options, struct recovery *out, struct error *err)
-{
-	struct recoverer r = {.options = options};
-	struct spool_options spool = {.on_damage = on_damage, .damage_arg = &r};
-	struct recovery done = {.n = 0};
-	int result = spool_open(options->spool_dir, &spool, on_record, &r, &r.spool, err);
-
-	if (result == 0)
-		result = settle_found(&r, err);
-	if (result == 0)
-		result = compare_with_store(&r, err);
-	if (result == 0)
-		result = mark_live(&r, err);
-	if (result == 0)
-		result = drop_dead_records(&r, err);
-	if (result == 0)
-		result = queue_rescue(options->queue, options->owner, clock_wall_ms(),
-				      &done.rescued, err);
-	if (result == 0) {
-		collect(&r, &done);
-		*out = done;
-	}
-	recoverer_release(&r);
-	return result;
+	free(r);
 }

@@ -21,6 +21,7 @@ struct recovery_options {
 	const struct recipe *recipe;
 	int64_t dataset;
 	const char *spool_dir;
+	size_t segment_bytes; /* of the spool; 0: its default */
 	const char *owner;
 	/* One line for a person about what was found and done. */
 	void (*note)(void *arg, const char *line);
@@ -33,9 +34,25 @@ struct recovery {
 	size_t n;
 	size_t adopted; /* samples of adopted shards */
 	size_t rescued; /* jobs that dead owners had */
+	char **shards;	/* names of every shard seen, visible or not: their numbers are taken */
+	size_t n_shards;
 };
 
-/* After success the spool and the entries are the caller's. Every source must have been scanned before. */
-int recover(const struct recovery_options *options, struct recovery *out, struct error *err);
+void recovery_release(struct recovery *recovered);
+
+struct recoverer;
+
+/*
+ * Step 1, before the sources are scanned: a record that was finished counts for the file as it was then, and the
+ * scan notices what changed since. @options must outlive the recoverer.
+ */
+int recovery_begin(const struct recovery_options *options, struct recoverer **out,
+		   struct error *err);
+/*
+ * Steps 2 to 4, after every source has been scanned. On success the spool and the entries are the caller's.
+ */
+int recovery_finish(struct recoverer *r, struct recovery *out, struct error *err);
+/* Closes the spool too, unless finish gave it away. NULL is fine. */
+void recovery_free(struct recoverer *r);
 
 #endif

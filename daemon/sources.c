@@ -6,84 +6,71 @@
 #include "base/files.h"
 #include "base/text.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
-/* A path as a JSON string: bytes that are not UTF-8 are percent-encoded. */
-static json_t *path_json(const char *path)
+/* {"path", "inode", "born_ns", "device"} of a folder; born_ns is 0 where the file system does not say. */
+static json_t *folder_json(const char *path)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *folder = json_object();
+	struct statx st;
 
+	memset(&st, 0, sizeof(st));
+	statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st);
 	percent_encode(&text, path, strlen(path));
-	return json_stringn((const char *)text.data, text.size);
+	json_object_set_new(folder, "path", json_stringn((const char *)text.data, text.size));
+	json_object_set_new(folder, "inode", json_integer((json_int_t)st.stx_ino));
+	json_object_set_new(
+	    folder, "born_ns",
+	    json_integer(st.stx_mask & STATX_BTIME
+			     ? (json_int_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec
+			     : 0));
+	json_object_set_new(folder, "device",
+			    json_integer((json_int_t)makedev(st.stx_dev_major, st.stx_dev_minor)));
+	return folder;
 }
 
-static const char *base_name(const char *path)
+static bool same_field(json_t *a, json_t *b, const char *field)
 {
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
+	return json_equal(json_object_get(a, field), json_object_get(b, field)) == 1;
 }
 
-static json_t *read_known(const char *file)
+static bool path_is_there(json_t *folder)
 {
-	struct error ignored = ERROR_INIT;
-	cleanup_buffer struct buffer text = BUFFER_INIT;
-	json_t *known;
+	cleanup_buffer struct buffer path = BUFFER_INIT;
+	const char *text = json_string_value(json_object_get(folder, "path"));
 
-	if (file_read_all(file, 1 << 20, &text, &ignored) < 0)
-		return json_object();
-	known = json_loadb((const char *)text.data, text.size, 0, NULL);
-	if (json_is_object(known))
-		return known;
-	json_decref(known);
-	return json_object();
+	return !text || !percent_decode(&path, text) || file_exists((const char *)path.data);
 }
 
-/* The number of the known folder @path, NULL if it is not known. */
-static const char *find_number(json_t *known, json_t *path)
+/* Device numbers may change with a reboot; a birth time does not. */
+static bool is_moved(json_t *known, json_t *asked)
+{
+	bool born = json_integer_value(json_object_get(asked, "born_ns")) != 0;
+
+	return same_field(known, asked, "inode") && same_field(known, asked, "born_ns") &&
+	       (born || same_field(known, asked, "device")) && !path_is_there(known);
+}
+
+/* The number of @asked among the known folders, NULL if it is new. */
+static const char *find_number(json_t *known, json_t *asked)
 {
 	const char *number;
 	json_t *value;
 
 	json_object_foreach(known, number, value)
 	{
-		if (json_equal(value, path))
+		if (same_field(value, asked, "path"))
 			return number;
 	}
-	return NULL;
-}
-
-static bool asked_for(json_t *path, char *const *paths, size_t n)
-{
-	bool found = false;
-
-	for (size_t i = 0; i < n && !found; i++) {
-		json_t *asked = path_json(paths[i]);
-
-		found = json_equal(path, asked);
-		json_decref(asked);
-	}
-	return found;
-}
-
-/* The number of a known folder that @path is the new place of; NULL if there is none. */
-static const char *find_moved(json_t *known, const char *path, char *const *paths, size_t n)
-{
-	const char *number;
-	json_t *value;
-
 	json_object_foreach(known, number, value)
 	{
-		cleanup_buffer struct buffer old = BUFFER_INIT;
-		const char *text = json_string_value(value);
-		bool only = json_object_size(known) == 1 && n == 1;
-
-		if (!text || !percent_decode(&old, text) || asked_for(value, paths, n))
-			continue;
-		if (only || (!file_exists((const char *)old.data) &&
-			     strcmp(base_name((const char *)old.data), base_name(path)) == 0))
+		if (is_moved(value, asked))
 			return number;
 	}
 	return NULL;
@@ -105,32 +92,55 @@ static uint32_t next_number(json_t *known)
 	return next;
 }
 
-static uint32_t number_of(json_t *known, const char *path, char *const *paths, size_t n)
+static uint32_t number_of(json_t *known, const char *path)
 {
-	json_t *text = path_json(path);
-	const char *found = find_number(known, text);
+	json_t *asked = folder_json(path);
+	const char *found = find_number(known, asked);
 	char number[16];
 
-	if (!found)
-		found = find_moved(known, path, paths, n);
 	if (found)
 		snprintf(number, sizeof(number), "%s", found);
 	else
 		snprintf(number, sizeof(number), "%u", next_number(known));
-	json_object_set_new(known, number, text);
+	json_object_set_new(known, number, asked);
 	return (uint32_t)strtoul(number, NULL, 10);
 }
 
+static int read_known(const char *file, json_t **out, struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *known;
+
+	if (!file_exists(file)) {
+		*out = json_object();
+		return 0;
+	}
+	if (file_read_all(file, 1 << 20, &text, err) < 0)
+		return -1;
+	known = json_loadb((const char *)text.data, text.size, 0, NULL);
+	if (!json_is_object(known)) {
+		json_decref(known);
+		return error_set(err, ERR_CONFIG,
+				 "%s is damaged: it says which number each source folder has",
+				 file);
+	}
+	*out = known;
+	return 0;
+}
+
 int sources_number(const char *state, const char *dataset, char *const *paths, size_t n,
-		   uint32_t *numbers, struct error *err)
+		   struct sources_numbers *out, struct error *err)
 {
 	cleanup_free char *file = xasprintf("%s/%s.sources.json", state, dataset);
-	json_t *known = read_known(file);
+	json_t *known = NULL;
 	char *text;
 	int r;
 
+	if (read_known(file, &known, err) < 0)
+		return -1;
 	for (size_t i = 0; i < n; i++)
-		numbers[i] = number_of(known, paths[i], paths, n);
+		out->numbers[i] = number_of(known, paths[i]);
+	out->others = json_object_size(known) - n;
 	text = json_dumps(known, JSON_INDENT(1) | JSON_SORT_KEYS);
 	json_decref(known);
 	if (!text)

@@ -1,22 +1,30 @@
 /*
  * The numbers of a dataset's source folders: a job names its source by number, so that a tree may move.
  *
- *	STATE/NAME.sources.json    {"0": "/data/photos", "1": "/data/more"}
+ *	STATE/NAME.sources.json    {"0": {"path": "/data/photos", "inode": ..., "born_ns": ..., "device": ...}}
  *
- * A folder that is known keeps its number. One that is not takes over the number of a known folder that is
- * neither asked for nor there any more and has the same base name, or of the only one where one is known and one
- * is asked for; else it gets the next free number.
+ * A folder that is known keeps its number. One that is not, but is the same folder as a known one whose path is no
+ * longer there (renamed: same inode and birth time), takes its number over. Every other gets the next free number.
  */
 #ifndef LATENTD_DAEMON_SOURCES_H
 #define LATENTD_DAEMON_SOURCES_H
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Fills @numbers for the @n absolute paths and remembers them. A damaged file counts as an empty one. */
+struct sources_numbers {
+	uint32_t *numbers; /* of the folders asked for; the caller's memory */
+	size_t others;	   /* known folders that were not asked for */
+};
+
+/*
+ * Fills @out for the @n absolute paths and remembers them. ERR_CONFIG: the file is damaged; numbers are
+ * never guessed, because jobs would point into the wrong folder.
+ */
 int sources_number(const char *state, const char *dataset, char *const *paths, size_t n,
-		   uint32_t *numbers, struct error *err);
+		   struct sources_numbers *out, struct error *err);
 
 #endif

@@ -105,6 +105,33 @@ struct spooled *spool_index_take_oldest(struct spool_index *index, size_t sample
 	return from ? take_from(from, samples, bytes, n) : NULL;
 }
 
+void spool_index_note_shard(struct spool_index *index, const char *name)
+{
+	char group[RECORD_GROUP_SIZE];
+	unsigned number = 0;
+
+	if (sscanf(name, "train/%31[^/]/%u", group, &number) == 2) {
+		struct spool_group *g = find_group(index, group);
+
+		if (number >= g->next_shard)
+			g->next_shard = number + 1;
+	}
+}
+
+unsigned spool_index_next_shard(struct spool_index *index, const char *group)
+{
+	return find_group(index, group)->next_shard;
+}
+
+uint64_t spool_index_bytes(const struct spool_index *index)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < index->n; i++)
+		bytes += index->groups[i].bytes;
+	return bytes;
+}
+
 size_t spool_index_count(const struct spool_index *index)
 {
 	size_t n = 0;

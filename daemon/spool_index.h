@@ -12,6 +12,7 @@ struct spool_index {
 		struct spooled *entries;
 		size_t n, capacity;
 		uint64_t bytes;
+		unsigned next_shard; /* above the number of every shard seen */
 	} * groups;
 	size_t n, capacity;
 };
@@ -35,6 +36,14 @@ struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint
  */
 struct spooled *spool_index_take_oldest(struct spool_index *index, size_t samples, uint64_t bytes,
 					size_t *n);
+/*
+ * Shard "train/GROUP/NUMBER.EXT" exists or existed: its number is not given again, because a shard's name never
+ * stands for other contents. Other names are ignored.
+ */
+void spool_index_note_shard(struct spool_index *index, const char *name);
+unsigned spool_index_next_shard(struct spool_index *index, const char *group);
+/* Bytes of all entries. */
+uint64_t spool_index_bytes(const struct spool_index *index);
 size_t spool_index_count(const struct spool_index *index);
 
 #endif

@@ -120,6 +120,8 @@ struct queue_claim {
 	int64_t now;
 	int64_t lease_until;
 	size_t limit;
+	const uint32_t *roots; /* only jobs of these sources; NULL: of all */
+	size_t n_roots;
 };
 
 /* Outcome of claim: nothing can be claimed now. */

@@ -172,7 +172,11 @@ int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *s
 
 static bool claimable(const struct memory_job *j, const struct queue_claim *claim)
 {
-	if (claim->dataset != 0 && j->job.dataset != claim->dataset)
+	bool wanted = !claim->roots;
+
+	for (size_t i = 0; i < claim->n_roots; i++)
+		wanted = wanted || claim->roots[i] == j->job.root;
+	if (!wanted || (claim->dataset != 0 && j->job.dataset != claim->dataset))
 		return false;
 	return j->state == JOB_AVAILABLE || (j->state == JOB_RETRYABLE && j->due <= claim->now);
 }

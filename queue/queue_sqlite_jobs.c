@@ -3,6 +3,7 @@
  */
 #include "queue/queue_sqlite.h"
 
+#include "base/buffer.h"
 #include "base/checked.h"
 #include "base/text.h"
 
@@ -307,16 +308,30 @@ static int by_rank(const void *left, const void *right)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
+/* [1,4] for json_each: the sources that a claim is limited to. */
+static void append_roots(struct buffer *out, const struct queue_claim *claim)
+{
+	buffer_append_string(out, "[");
+	for (size_t i = 0; i < claim->n_roots; i++)
+		buffer_appendf(out, "%s%u", i ? "," : "", claim->roots[i]);
+	buffer_append_string(out, "]");
+}
+
 /* The first of a dataset, by rank, in either claimable state. */
 static int add_candidates(struct sqlite_queue *q, const struct queue_claim *claim, int64_t dataset,
 			  struct candidates *out, struct error *err)
 {
 	static const char sql[] =
 	    "SELECT * FROM (SELECT id, rank, 1 FROM job INDEXED BY job_claim"
-	    " WHERE state = 1 AND dataset = ?1 ORDER BY rank, id LIMIT ?3)"
+	    " WHERE state = 1 AND dataset = ?1"
+	    " AND (?4 IS NULL OR root IN (SELECT value FROM json_each(?4)))"
+	    " ORDER BY rank, id LIMIT ?3)"
 	    " UNION ALL "
 	    "SELECT * FROM (SELECT id, rank, 5 FROM job INDEXED BY job_due"
-	    " WHERE state = 5 AND dataset = ?1 AND due <= ?2 ORDER BY rank, id LIMIT ?3)";
+	    " WHERE state = 5 AND dataset = ?1 AND due <= ?2"
+	    " AND (?4 IS NULL OR root IN (SELECT value FROM json_each(?4)))"
+	    " ORDER BY rank, id LIMIT ?3)";
+	cleanup_buffer struct buffer roots = BUFFER_INIT;
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_CLAIM_FIND, sql, err);
 	int r;
 
@@ -325,6 +340,9 @@ static int add_candidates(struct sqlite_queue *q, const struct queue_claim *clai
 	db_bind_int(stmt, 1, dataset);
 	db_bind_int(stmt, 2, claim->now);
 	db_bind_int(stmt, 3, claim->limit < INT64_MAX ? (int64_t)claim->limit : INT64_MAX);
+	if (claim->roots)
+		append_roots(&roots, claim);
+	db_bind_text(stmt, 4, (const char *)roots.data);
 	while ((r = db_step(q, stmt, err)) > 0) {
 		ARRAY_GROW(out->items, out->count, out->capacity);
 		out->items[out->count++] = (struct candidate){

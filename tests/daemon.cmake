@@ -1,6 +1,6 @@
 # Tests of daemon/ and config/.
 add_cmocka_test(NAME test_settings SOURCES unit/test_settings.c LIBS latentd_config)
-foreach(name decode_protocol spool_index recipe record_build output)
+foreach(name decode_protocol spool_index recipe record_build output sources)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_daemon)
 endforeach()
 add_cmocka_test(NAME test_executor SOURCES unit/test_executor.c LIBS latentd_daemon LABELS tsan)
@@ -19,6 +19,7 @@ add_cmocka_test(NAME test_encode_driver SOURCES component/test_encode_driver.c L
 add_library(run_rig STATIC component/run_rig.c)
 target_link_libraries(run_rig PUBLIC latentd_testing latentd_daemon)
 add_cmocka_test(NAME test_packer SOURCES component/test_packer.c LIBS run_rig LABELS tsan)
+target_link_options(test_packer PRIVATE -Wl,--wrap=fdatasync)
 add_cmocka_test(NAME test_recovery SOURCES component/test_recovery.c LIBS run_rig)
 add_cmocka_test(NAME test_pipeline SOURCES component/test_pipeline.c LIBS run_rig LABELS tsan)
 add_dependencies(test_pipeline latentd-decode lying_worker)

@@ -53,7 +53,7 @@ struct encoder_caps {
 	size_t best_batch;    /* images that fill it well */
 	size_t max_in_flight; /* batches between submit and collect */
 	bool mean, moments, draw;
-	const char *engine; /* for the record: "cpu/onednn float32"; lives as long as the encoder */
+	const char *engine; /* for the record: "cpu/onednn-2.6.3 float32"; the encoder owns it */
 };
 
 struct encoder;

@@ -1,6 +1,7 @@
 #include "encoder/encoder_cpu.h"
 
 #include "base/checked.h"
+#include "base/cleanup.h"
 #include "encoder/encoder_blocking.h"
 #include "encoder/pixel_range.h"
 
@@ -55,13 +56,15 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 	const struct vae_engine_ops *engine = &vae_engine_onednn;
 	struct kl_encoder *vae = kl_encoder_load(options->model, engine, options->threads, err);
 	struct encoder_caps caps;
+	cleanup_free char *version = NULL;
 	struct encoder_cpu *e;
 
 	if (!vae)
 		return -1;
 	e = xcalloc(1, sizeof(*e));
 	e->vae = vae;
-	e->engine = xasprintf("cpu/%s float32", engine->name);
+	version = engine->version();
+	e->engine = xasprintf("cpu/%s-%s float32", engine->name, version);
 	caps = (struct encoder_caps){
 	    .latent_channels = kl_encoder_config(vae)->latent_channels,
 	    .downscale = vae_config_downscale(kl_encoder_config(vae)),

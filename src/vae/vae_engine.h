@@ -22,6 +22,8 @@ struct vae_conv {
 
 struct vae_engine_ops {
 	const char *name; /* "naive", "onednn" */
+	/* Of the library that computes, as it was loaded: "2.6.3"; to be freed. */
+	char *(*version)(void);
 
 	/*
 	 * @threads: 0 = all cores. Engines on OpenMP set the number of threads of whichever thread calls

@@ -12,6 +12,11 @@ struct naive_conv {
 	float *weight, *bias;
 };
 
+static char *naive_version(void)
+{
+	return xstrdup(LATENTD_VERSION);
+}
+
 static int naive_open(size_t threads, struct vae_engine **out, struct error *err)
 {
 	struct vae_engine *engine = xcalloc(1, sizeof(*engine));
@@ -114,6 +119,7 @@ static size_t naive_scratch_bytes(size_t pixels, size_t channels, size_t tokens,
 
 const struct vae_engine_ops vae_engine_naive = {
     .name = "naive",
+    .version = naive_version,
     .open = naive_open,
     .close = naive_close,
     .conv_new = naive_conv_new,

@@ -425,6 +425,13 @@ static void onednn_close(struct vae_engine *engine)
 	free(e);
 }
 
+static char *onednn_version(void)
+{
+	const dnnl_version_t *v = dnnl_version();
+
+	return xasprintf("%d.%d.%d", v->major, v->minor, v->patch);
+}
+
 static int onednn_open(size_t threads, struct vae_engine **out, struct error *err)
 {
 	struct onednn_engine *e = xcalloc(1, sizeof(*e));
@@ -588,6 +595,7 @@ static size_t onednn_scratch_bytes(size_t pixels, size_t channels, size_t tokens
 
 const struct vae_engine_ops vae_engine_onednn = {
     .name = "onednn",
+    .version = onednn_version,
     .open = onednn_open,
     .close = onednn_close,
     .conv_new = onednn_conv_new,

@@ -83,7 +83,11 @@ void run_enqueue(struct run *run, const char *path, uint64_t rank)
 
 void run_claim(struct run *run, const char *owner, struct job *jobs, size_t n)
 {
-	struct queue_claim claim = {run->dataset, owner, 1000, INT64_MAX, n};
+	struct queue_claim claim = {.dataset = run->dataset,
+				    .owner = owner,
+				    .now = 1000,
+				    .lease_until = INT64_MAX,
+				    .limit = n};
 	size_t got = 0;
 
 	assert_ok(queue_claim(run->queue, &claim, jobs, &got, &err), &err);
@@ -249,7 +253,8 @@ void run_open_packer(struct run *run, const struct run_limits *limits)
 	    .dataset = run->dataset,
 	    .shard_samples = limits->samples ? limits->samples : RUN_MANY,
 	    .shard_bytes = limits->bytes ? limits->bytes : RUN_MANY,
-	    .spool_limit = limits->spool ? limits->spool : UINT64_MAX,
+	    .spool_waste = limits->waste ? limits->waste : UINT64_MAX,
+	    .backlog = limits->backlog ? limits->backlog : SIZE_MAX,
 	    .handlers = {on_encoded, on_rejected, on_shard, on_fatal},
 	    .arg = run,
 	};

@@ -3,14 +3,36 @@
 #include "base/checked.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+
+/* -- fdatasync, which the spool calls: counted, and failing where a test wants it -------------------- */
+
+static atomic_size_t syncs;
+static atomic_bool syncs_fail;
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+int __wrap_fdatasync(int fd)
+{
+	if (atomic_load(&syncs_fail)) {
+		errno = EIO;
+		return -1;
+	}
+	atomic_fetch_add(&syncs, 1);
+	return __real_fdatasync(fd);
+}
 
 static int setup(void **state)
 {
 	static struct run run;
 
+	atomic_store(&syncs_fail, false);
 	run_open(&run);
 	*state = &run;
 	return 0;
@@ -51,7 +73,7 @@ static void append(struct run *run, const struct job *jobs, size_t n, size_t wid
 
 static void start(struct run *run, size_t samples, size_t bytes)
 {
-	struct run_limits limits = {samples, bytes, 0};
+	struct run_limits limits = {.samples = samples, .bytes = bytes};
 
 	run_open_loop(run);
 	run_open_packer(run, &limits);
@@ -73,10 +95,12 @@ static void what_is_appended_becomes_durable_within_the_next_seconds(void **stat
 	start(run, 0, 0);
 	append(run, jobs, 2, 64, 64);
 	append(run, &jobs[2], 1, 64, 64);
-	assert_int_equal(packer_pending(run->packer), 3);
 	assert_false(packer_idle(run->packer));
-	run_until_idle(run); /* nobody drains: the packer's own clock does it */
-	assert_int_equal(packer_pending(run->packer), 0);
+	atomic_store(&syncs, 0);
+	while (run->encoded == 0) /* nobody drains: the packer's own clock does it */
+		run_turn(run);
+	assert_true(atomic_load(&syncs) > 0);
+	run_until_idle(run);
 	assert_int_equal(run->encoded, 3);
 	assert_int_equal(run->shards, 0);
 	run_close_packer(run);
@@ -215,28 +239,72 @@ static void a_latent_that_cannot_be_stored_is_rejected_alone(void **state)
 	assert_int_equal(run->rejected_why.code, ERR_DATA);
 	assert_string_equal(run->rejected_why.reason, "out_of_range");
 	assert_int_equal(run->fatal.code, ERR_NONE);
-	assert_int_equal(packer_pending(run->packer), 0);
 	run_close_packer(run);
 	assert_int_equal(run_count(run, JOB_RUNNING), 1); /* the caller settles it */
 	assert_catalog(run, "train/64x64/000000.tar: a0 a2\n");
 	release_many(jobs, 3);
 }
 
-static void a_spool_over_its_limit_is_relieved_of_its_oldest_group(void **state)
+/*
+ * A few small groups must not keep a segment full of sealed records on disk: what is sealed here of the large
+ * group is waste as long as the small one's record, in the same segment, waits.
+ */
+static void records_that_keep_much_waste_on_disk_are_sealed_early(void **state)
 {
 	struct run *run = *state;
-	struct run_limits limits = {.spool = 1};
+	struct run_limits limits = {.samples = 4, .waste = 6000};
+	struct job small, large[4];
+
+	small = run_claimed(run, "small.png", 0);
+	claim_many(run, "a", large, 4, 1);
+	run_open_loop(run);
+	run_open_packer(run, &limits);
+	append(run, &small, 1, 128, 64);
+	append(run, large, 4, 64, 64);
+	while (run->shards < 2)
+		run_turn(run);
+	run_until_idle(run);
+	run_close_packer(run);
+	assert_catalog(run,
+		       "train/128x64/000000.tar: small\ntrain/64x64/000000.tar: a0 a1 a2 a3\n");
+	assert_int_equal(spool_records(run->spool), 0);
+	job_release(&small);
+	release_many(large, 4);
+}
+
+static void it_says_when_too_much_waits_to_be_appended(void **state)
+{
+	struct run *run = *state;
+	struct run_limits limits = {.backlog = 1500}; /* one latent has 1024 bytes */
 	struct job jobs[2];
 
 	claim_many(run, "a", jobs, 2, 0);
 	run_open_loop(run);
 	run_open_packer(run, &limits);
+	assert_false(packer_is_behind(run->packer));
+	append(run, jobs, 1, 64, 64);
+	assert_false(packer_is_behind(run->packer));
+	append(run, &jobs[1], 1, 64, 64);
+	assert_true(packer_is_behind(run->packer)); /* until the loop turns */
+	packer_drain(run->packer, false);
+	run_until_idle(run);
+	assert_false(packer_is_behind(run->packer));
+	release_many(jobs, 2);
+}
+
+static void the_number_of_a_shard_that_was_there_is_not_given_again(void **state)
+{
+	struct run *run = *state;
+	struct job jobs[2];
+
+	claim_many(run, "a", jobs, 2, 0);
+	start(run, 1, 0);
+	packer_note_shard(run->packer, "train/64x64/000004.tar"); /* known and gone */
 	append(run, jobs, 2, 64, 64);
-	while (run->shards == 0)
-		run_turn(run);
+	packer_drain(run->packer, true);
 	run_until_idle(run);
 	run_close_packer(run);
-	assert_catalog(run, "train/64x64/000000.tar: a0 a1\n");
+	assert_catalog(run, "train/64x64/000005.tar: a0\ntrain/64x64/000006.tar: a1\n");
 	release_many(jobs, 2);
 }
 
@@ -324,6 +392,53 @@ static void a_store_that_fails_leaves_the_records_in_the_spool(void **state)
 	release_many(jobs, 2);
 }
 
+static void a_spool_that_fails_is_told_once_and_charges_nobody(void **state)
+{
+	struct spool_options tiny = {.segment_bytes = 1}; /* each record begins a new file */
+	struct run *run = *state;
+	struct job jobs[3];
+	struct error err = ERROR_INIT;
+	cleanup_free char *moved = testing_path(run->dir, "moved");
+
+	claim_many(run, "a", jobs, 3, 0);
+	spool_close(run->spool);
+	run->spool = NULL;
+	assert_ok(spool_open(run->spool_dir, &tiny, NULL, NULL, &run->spool, &err), &err);
+	start(run, 0, 0);
+	append(run, jobs, 1, 64, 64);
+	while (run->encoded == 0)
+		run_turn(run);
+	assert_int_equal(rename(run->spool_dir, moved), 0);
+	append(run, &jobs[1], 1, 64, 64);
+	append(run, &jobs[2], 1, 64, 64);
+	packer_drain(run->packer, true);
+	run_until_idle(run);
+	assert_int_equal(run->fatal.code, ERR_IO);
+	assert_int_equal(run->encoded, 1);
+	assert_int_equal(run->rejected, 0);
+	run_close_packer(run);
+	assert_int_equal(run_count(run, JOB_RUNNING), 2); /* recovery frees them */
+	release_many(jobs, 3);
+}
+
+static void a_job_is_not_encoded_when_its_record_may_not_be_durable(void **state)
+{
+	struct run *run = *state;
+	struct job jobs[2];
+
+	claim_many(run, "a", jobs, 2, 0);
+	start(run, 0, 0);
+	atomic_store(&syncs_fail, true);
+	append(run, jobs, 2, 64, 64);
+	packer_drain(run->packer, true);
+	run_until_idle(run);
+	assert_int_equal(run->fatal.code, ERR_IO);
+	assert_int_equal(run->encoded + run->shards, 0);
+	run_close_packer(run);
+	assert_int_equal(run_count(run, JOB_RUNNING), 2);
+	release_many(jobs, 2);
+}
+
 /* Flips a bit in the middle of the only segment. */
 static void damage_spool(const struct run *run)
 {
@@ -386,10 +501,14 @@ int main(void)
 	    packer_test(draining_without_seal_only_makes_durable),
 	    packer_test(what_an_earlier_run_left_is_sealed_with_the_rest),
 	    packer_test(a_latent_that_cannot_be_stored_is_rejected_alone),
-	    packer_test(a_spool_over_its_limit_is_relieved_of_its_oldest_group),
+	    packer_test(records_that_keep_much_waste_on_disk_are_sealed_early),
+	    packer_test(it_says_when_too_much_waits_to_be_appended),
+	    packer_test(the_number_of_a_shard_that_was_there_is_not_given_again),
 	    packer_test(a_result_whose_job_another_owner_has_stops_the_run),
 	    packer_test(a_sample_that_another_shard_has_stops_the_run),
 	    packer_test(a_store_that_fails_leaves_the_records_in_the_spool),
+	    packer_test(a_spool_that_fails_is_told_once_and_charges_nobody),
+	    packer_test(a_job_is_not_encoded_when_its_record_may_not_be_durable),
 	    packer_test(a_record_that_rotted_in_the_spool_is_never_sealed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

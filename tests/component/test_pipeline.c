@@ -26,6 +26,7 @@ struct fixture {
 	struct pipeline *pipeline;
 	struct pipeline_root root;
 	struct error fatal;
+	size_t batches; /* that came back */
 	/* outcomes as the pipeline told them, a line each: "PATH KIND REASON" */
 	char outcomes[4096];
 	struct error err;
@@ -130,7 +131,10 @@ static void on_fatal(void *arg, const struct error *why)
 
 static void on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
 {
-	pipeline_on_batch(((struct fixture *)arg)->pipeline, batch, failure);
+	struct fixture *f = arg;
+
+	f->batches++;
+	pipeline_on_batch(f->pipeline, batch, failure);
 }
 
 static void scan(struct fixture *f)
@@ -359,7 +363,7 @@ static void an_image_that_kills_its_decoder_is_tried_twice_in_one_run(void **sta
 	assert_int_equal(row.attempts, 2);
 }
 
-static void a_job_whose_source_is_not_given_is_not_guessed_at(void **state)
+static void jobs_of_a_source_that_is_not_given_are_left_alone(void **state)
 {
 	struct fixture *f = *state;
 	struct how how = {0};
@@ -371,8 +375,9 @@ static void a_job_whose_source_is_not_given_is_not_guessed_at(void **state)
 	assert_ok(queue_enqueue(f->run.queue, f->run.dataset, &stranger, 1, &counts, &f->err),
 		  &f->err);
 	run_all(f, &how);
-	assert_string_equal(f->outcomes, "a00.jpg 3 no_source\n");
+	assert_string_equal(f->outcomes, "");
 	assert_int_equal(count(f, JOB_COMPLETED), 1);
+	assert_uncharged(f, 1);
 }
 
 static int on_record(void *arg, const struct record *record, const struct shard_span *span,
@@ -421,7 +426,7 @@ static void stopping_releases_what_is_not_done_and_the_next_run_does_it(void **s
 	add_pictures(f, "a", "q16.jpg", 60);
 	scan(f);
 	open_pipeline(f, &how);
-	while (f->run.encoded == 0 && packer_pending(f->run.packer) == 0) {
+	while (f->batches == 0) {
 		pipeline_pump(f->pipeline);
 		run_turn(&f->run);
 	}
@@ -433,6 +438,7 @@ static void stopping_releases_what_is_not_done_and_the_next_run_does_it(void **s
 	assert_true(done > 0);
 	assert_int_equal(count(f, JOB_RUNNING), 0);
 	assert_uncharged(f, 60 - done);
+	assert_int_equal(f->fatal.code, ERR_NONE);
 	assert_string_equal(f->outcomes, "");
 	/* Whoever goes on finds the rest; the packer's records would come from recovery. */
 	open_pipeline(f, &how);
@@ -454,6 +460,7 @@ static void stopping_before_the_first_turn_leaves_everything_available(void **st
 	turn_to_the_end(f, false);
 	close_pipeline(f);
 	assert_uncharged(f, 3);
+	assert_int_equal(f->fatal.code, ERR_NONE);
 }
 
 static void without_any_decoder_the_run_ends_and_charges_nobody(void **state)
@@ -473,73 +480,101 @@ static void without_any_decoder_the_run_ends_and_charges_nobody(void **state)
 	assert_string_equal(f->outcomes, "");
 }
 
-/* -- an encoder that is lost ---------------------------------------------------------------------------- */
+/* -- an encoder that gives nothing ---------------------------------------------------------------------- */
 
-static struct encode_batch *lost_batch;
+/* Hands each batch back with @code in every item, and as its own failure too if it is @lost. */
+struct barren {
+	struct encoder base;
+	struct encode_batch *batch;
+	enum error_code code;
+	bool lost;
+};
 
-static const struct encoder_caps *lost_caps(const struct encoder *e)
+static const struct encoder_caps *barren_caps(const struct encoder *e)
 {
 	static const struct encoder_caps caps = {.latent_channels = 4,
 						 .downscale = 8,
 						 .best_batch = 2,
 						 .max_in_flight = 1,
 						 .mean = true,
-						 .engine = "lost"};
+						 .engine = "barren"};
 
 	(void)e;
 	return &caps;
 }
 
-static size_t lost_capacity(struct encoder *e)
+static size_t barren_capacity(struct encoder *e)
 {
-	(void)e;
-	return lost_batch ? 0 : 1;
+	return ((struct barren *)e)->batch ? 0 : 1;
 }
 
-static int lost_submit(struct encoder *e, struct encode_batch *batch, struct error *err)
+static int barren_submit(struct encoder *e, struct encode_batch *batch, struct error *err)
 {
-	(void)e;
 	(void)err;
-	if (lost_batch)
+	if (((struct barren *)e)->batch)
 		return ENCODER_FULL;
-	lost_batch = batch;
+	((struct barren *)e)->batch = batch;
 	return 0;
 }
 
-static int lost_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
-			struct error *err)
+static int barren_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
+			  struct error *err)
 {
-	(void)e;
+	struct barren *b = (struct barren *)e;
+
 	(void)timeout_ms;
-	for (size_t i = 0; i < lost_batch->n; i++)
-		error_set(&lost_batch->items[i].error, ERR_IO, "the device is lost");
-	*done = TAKE(lost_batch);
-	return error_set(err, ERR_IO, "the device is lost");
+	for (size_t i = 0; i < b->batch->n; i++)
+		error_set(&b->batch->items[i].error, b->code, "not today");
+	*done = TAKE(b->batch);
+	return b->lost ? error_set(err, b->code, "the device is lost") : 0;
 }
 
-static void lost_nothing(struct encoder *e)
+static void barren_nothing(struct encoder *e)
 {
 	(void)e;
 }
+
+static const struct encoder_ops barren_ops = {.name = "barren",
+					      .caps = barren_caps,
+					      .capacity = barren_capacity,
+					      .submit = barren_submit,
+					      .collect = barren_collect,
+					      .cancel = barren_nothing,
+					      .close = barren_nothing};
 
 static void an_encoder_that_is_lost_ends_the_run_and_charges_nobody(void **state)
 {
-	static const struct encoder_ops ops = {.name = "lost",
-					       .caps = lost_caps,
-					       .capacity = lost_capacity,
-					       .submit = lost_submit,
-					       .collect = lost_collect,
-					       .cancel = lost_nothing,
-					       .close = lost_nothing};
-	struct encoder lost = {&ops};
+	struct barren lost = {{&barren_ops}, NULL, ERR_IO, true};
 	struct fixture *f = *state;
 	struct how how = {0};
 
 	add_pictures(f, "a", "q16.jpg", 12);
-	f->encoder = &lost;
+	f->encoder = &lost.base;
 	run_all(f, &how);
 	assert_int_equal(f->fatal.code, ERR_IO);
 	assert_string_equal(f->fatal.message, "the device is lost");
+	assert_uncharged(f, 12);
+	assert_string_equal(f->outcomes, "");
+}
+
+static void an_image_that_was_cancelled_in_the_encoder_is_not_charged(void **state)
+{
+	struct barren busy = {{&barren_ops}, NULL, ERR_TRANSIENT, false};
+	struct fixture *f = *state;
+	struct how how = {0};
+
+	add_pictures(f, "a", "q16.jpg", 12);
+	f->encoder = &busy.base;
+	scan(f);
+	open_pipeline(f, &how);
+	while (f->batches < 3) {
+		pipeline_pump(f->pipeline);
+		run_turn(&f->run);
+	}
+	pipeline_stop(f->pipeline);
+	turn_to_the_end(f, true);
+	close_pipeline(f);
+	assert_int_equal(f->fatal.code, ERR_NONE);
 	assert_uncharged(f, 12);
 	assert_string_equal(f->outcomes, "");
 }
@@ -554,12 +589,13 @@ int main(void)
 	    pipeline_test(with_hardly_any_memory_images_run_alone),
 	    pipeline_test(a_bad_image_ends_with_its_reason_and_the_rest_is_done),
 	    pipeline_test(an_image_that_kills_its_decoder_is_tried_twice_in_one_run),
-	    pipeline_test(a_job_whose_source_is_not_given_is_not_guessed_at),
+	    pipeline_test(jobs_of_a_source_that_is_not_given_are_left_alone),
 	    pipeline_test(captions_travel_with_their_images),
 	    pipeline_test(stopping_releases_what_is_not_done_and_the_next_run_does_it),
 	    pipeline_test(stopping_before_the_first_turn_leaves_everything_available),
 	    pipeline_test(without_any_decoder_the_run_ends_and_charges_nobody),
 	    pipeline_test(an_encoder_that_is_lost_ends_the_run_and_charges_nobody),
+	    pipeline_test(an_image_that_was_cancelled_in_the_encoder_is_not_charged),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,20 +3,21 @@
 
 import os
 import signal
+import subprocess
 
-from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, gap, run_tests, test
+from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, one_line, run_tests, test
 
 COMMANDS = ("encode", "status", "failed", "retry", "verify", "inspect", "extract")
 
 
 @test
 def help_names_every_command_and_exit_status(ws):
-    for words in (["--help"], ["help"]):
+    for words in (["--help"], ["-h"], ["help"]):
         result = ws.latentctl(*words)
         equal(result.err, "", "stderr")
         for word in (*COMMANDS, "version", "exit status", "130"):
             assert word in result.out, f"{word} is not in the help"
-        assert all(len(line) <= 100 for line in result.out.splitlines()), "too wide for a terminal"
+        assert all(len(line) <= 80 for line in result.out.splitlines()), "too wide"
 
 
 @test
@@ -26,6 +27,7 @@ def each_command_explains_itself(ws):
         equal(result.err, "", "stderr")
         assert result.out.startswith(f"usage: latentctl {command} "), result.out
         assert "--help" in result.out, result.out
+        equal(ws.latentctl(command, "-h").out, result.out, "-h")
     for option in ("vae", "out", "resolution", "bucketing", "posterior", "dtype", "jobs", "seed"):
         assert f"--{option} " in ws.latentctl("encode", "--help").out, option
 
@@ -60,12 +62,18 @@ def a_wrong_command_line_is_said_and_explained(ws):
 
 
 @test
-@gap("status, failed, retry and verify pass over words that belong to nothing")
 def words_too_many_are_usage_errors(ws):
     ws.small_pictures(1)
     ws.encode()
     for command in ("status", "failed", "retry", "verify"):
-        ws.latentctl(command, "--out", ws.out, "extra", code=USAGE)
+        result = ws.latentctl(command, "--out", ws.out, "extra", code=USAGE)
+        assert "extra" in result.errors[0], result
+
+
+@test
+def an_empty_output_name_is_a_usage_error(ws):
+    for command in ("status", "failed", "retry", "verify"):
+        assert "--out" in ws.latentctl(command, "--out", "", code=USAGE).errors[0]
 
 
 @test
@@ -77,6 +85,16 @@ def an_output_that_is_none_is_named(ws):
             equal(len(result.errors), 1, "number of error lines")
             assert out in result.err, result
     equal(os.listdir(ws.path("empty")), [], "what was made in the empty folder")
+
+
+def contents(folder):
+    """{path: bytes} of the files in a folder."""
+    found = {}
+    for at, _, names in os.walk(folder):
+        for path in (os.path.join(at, name) for name in names):
+            with open(path, "rb") as file:
+                found[path] = file.read()
+    return found
 
 
 def mixed(ws):
@@ -112,6 +130,7 @@ def a_dataset_that_is_not_there_is_named(ws):
         result = ws.latentctl(command, "--out", ws.out, "--name", "nobody", code=FAILED)
         equal(len(result.errors), 1, "number of error lines")
         assert "nobody" in result.err, result
+        equal(result.out, "", f"stdout of {command}")
 
 
 @test
@@ -140,6 +159,8 @@ def without_failures_failed_says_so(ws):
     ws.encode()
     equal(len(ws.latentctl("failed", "--out", ws.out).out.splitlines()), 1, "number of lines")
     equal(ws.latentctl("failed", "--out", ws.out, "--json").out, "", "JSON")
+    out = ws.latentctl("failed", "--out", ws.out, "--reason", "empty").out
+    equal(out, "no images have failed for this reason\n", "with a reason")
 
 
 @test
@@ -157,6 +178,34 @@ def retry_says_how_many(ws):
     equal(
         len(ws.latentctl("failed", "--out", ws.out, "--json").json), 4, "failed after the next run"
     )
+
+
+@test
+def retry_makes_no_state_where_it_is_lost(ws):
+    mixed(ws)
+    os.rename(ws.path("state"), ws.path("lost"))
+    before = contents(os.path.join(ws.out, ".latentd"))
+    one_line(ws.latentctl("retry", "--out", ws.out, code=FAILED), ws.path("state"))
+    assert not os.path.exists(ws.path("state")), "a state folder was made"
+    equal(contents(os.path.join(ws.out, ".latentd")), before, "what the output says of itself")
+
+
+@test
+def a_full_disk_behind_stdout_is_a_failure(ws):
+    ws.small_pictures(1)
+    ws.encode()
+    for words in (["--help"], ["version"], ["status", "--out", ws.out]):
+        with open("/dev/full", "wb") as full:
+            one_line(ws.latentctl(*words, stdout=full, code=FAILED), "standard output")
+
+
+@test
+def closed_standard_streams_harm_nothing(ws):
+    ws.small_pictures(3)
+    script = '"$0" "$@" <&- >&- 2>&-'
+    command = [os.path.join(ws.programs, "latentctl"), *ws.encode_words()]
+    subprocess.run(["sh", "-c", script, *command], env=ws.environment, check=True)
+    ws.verify()
 
 
 @test
@@ -213,6 +262,7 @@ def quiet_prints_the_result_only(ws):
 @test
 def options_may_stand_anywhere_and_with_an_equals_sign(ws):
     ws.small_pictures(2)
+    ws.small_pictures(1, folder=ws.path("more"), first=2)
     ws.latentctl(
         "encode",
         f"--out={ws.out}",
@@ -221,10 +271,10 @@ def options_may_stand_anywhere_and_with_an_equals_sign(ws):
         "--resolution=128",
         "--name=set",
         "--",
-        ws.src + "/0",
+        ws.path("more"),
     )
     row = ws.status()
-    equal(row["dataset"], "set", "dataset")
+    equal((row["dataset"], row["samples"]), ("set", 3), "dataset and samples")
 
 
 @test

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WEIGHTS "diffusion_pytorch_model.safetensors"
+
 struct ndarray kl_testing_tensor(struct safetensors *file, const char *name)
 {
 	const struct safetensor *t = safetensors_find(file, name);
@@ -76,7 +78,40 @@ char *kl_testing_copy_model(const char *name)
 	char *from = testing_golden(name), *to = testing_tempdir();
 
 	copy_file(from, to, "config.json");
-	copy_file(from, to, "diffusion_pytorch_model.safetensors");
+	copy_file(from, to, WEIGHTS);
+	free(from);
+	return to;
+}
+
+char *kl_testing_copy_without(const char *name, const char *part, const char *config_of)
+{
+	char *from = testing_golden(name), *config = testing_golden(config_of);
+	char *to = testing_tempdir(), *path = testing_path(to, WEIGHTS);
+	struct safetensors *file = kl_testing_open(from, WEIGHTS);
+	size_t n = 0, count = safetensors_count(file);
+	struct safetensors_entry *entries = xcalloc(count, sizeof(*entries));
+	struct ndarray *arrays = xcalloc(count, sizeof(*arrays));
+	struct error err = ERROR_INIT;
+
+	for (size_t i = 0; i < count; i++) {
+		const char *tensor = safetensors_at(file, i)->name;
+
+		if (strstr(tensor, part))
+			continue;
+		arrays[n] = kl_testing_tensor(file, tensor);
+		entries[n] = (struct safetensors_entry){tensor, &arrays[n]};
+		n++;
+	}
+	assert_true(n < count);
+	assert_ok(safetensors_write(path, entries, n, &err), &err);
+	copy_file(config, to, "config.json");
+	for (size_t i = 0; i < n; i++)
+		ndarray_release(&arrays[i]);
+	free(arrays);
+	free(entries);
+	safetensors_close(file);
+	free(path);
+	free(config);
 	free(from);
 	return to;
 }
@@ -203,7 +238,7 @@ static void add_encoder(struct formula *f, const struct vae_config *c)
 void kl_testing_formula_weights(const char *folder)
 {
 	char *config_path = testing_path(folder, "config.json");
-	char *path = testing_path(folder, "diffusion_pytorch_model.safetensors");
+	char *path = testing_path(folder, WEIGHTS);
 	struct formula *f = xcalloc(1, sizeof(*f));
 	struct error err = ERROR_INIT;
 	struct vae_config config;

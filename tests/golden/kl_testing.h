@@ -21,6 +21,8 @@ double kl_testing_max_abs(const float *a, const float *b, size_t n);
 
 /* A copy of the golden model @name (config and weights) in a new temporary folder. */
 char *kl_testing_copy_model(const char *name);
+/* The same without the tensors that have @part in their name, and with the config of @config_of. */
+char *kl_testing_copy_without(const char *name, const char *part, const char *config_of);
 /* Replaces the first @from in FOLDER/FILE by @to, of the same length unless FILE is the config. */
 void kl_testing_edit(const char *folder, const char *file, const char *from, const char *to);
 

@@ -15,10 +15,11 @@
 #define LIMIT 1e-4 /* max-abs, float32 */
 
 enum model_kind {
-	MODEL_HERE,    /* tests/golden/NAME */
-	MODEL_DEMO,    /* models/demo, expectation in tests/golden/demo_vae */
-	MODEL_SHARED,  /* shared/goldens/NAME */
-	MODEL_FORMULA, /* config and expectation in tests/golden/NAME, weights made now */
+	MODEL_HERE,	      /* tests/golden/NAME */
+	MODEL_DEMO,	      /* models/demo, expectation in tests/golden/demo_vae */
+	MODEL_SHARED,	      /* shared/goldens/NAME */
+	MODEL_FORMULA,	      /* config and expectation in tests/golden/NAME, weights made now */
+	MODEL_LESS_ATTENTION, /* the same, weights of kl_sd without those of its attention */
 };
 
 struct golden {
@@ -143,44 +144,51 @@ static void check_inputs(const struct golden *g, struct kl_encoder *vae,
 	}
 }
 
+/* A temporary folder with the config of @golden and the weights that the formula gives for it. */
+static char *formula_model(const char *golden)
+{
+	char *model = testing_tempdir(), *from = testing_path(golden, "config.json");
+	char *to = testing_path(model, "config.json");
+	struct buffer config = testing_read(from);
+
+	testing_write(to, config.data, config.size);
+	kl_testing_formula_weights(model);
+	buffer_release(&config);
+	free(from);
+	free(to);
+	return model;
+}
+
 /* The folders of model and expectation; false (after a loud line) where they are not to be had. */
 static bool find_model(const struct golden *g, char **model, char **expected)
 {
-	char *golden = xasprintf("goldens/%s", g->name), *copy = NULL;
+	char *shared = xasprintf("goldens/%s", g->name);
 
-	if (g->kind == MODEL_SHARED) {
-		*model = testing_shared(golden);
-		*expected = *model ? xstrdup(*model) : NULL;
-	} else if (g->kind == MODEL_DEMO) {
+	*expected = g->kind == MODEL_SHARED ? testing_shared(shared) : testing_golden(g->name);
+	free(shared);
+	if (!*expected)
+		return false;
+	if (g->kind == MODEL_DEMO)
 		*model = testing_golden("../../models/demo");
-		*expected = testing_golden(g->name);
-	} else {
-		*model = testing_golden(g->name);
-		*expected = xstrdup(*model);
-	}
-	if (g->kind == MODEL_FORMULA) {
-		struct buffer config;
+	else if (g->kind == MODEL_FORMULA)
+		*model = formula_model(*expected);
+	else if (g->kind == MODEL_LESS_ATTENTION)
+		*model = kl_testing_copy_without("kl_sd", ".attentions.", g->name);
+	else
+		*model = xstrdup(*expected);
+	return true;
+}
 
-		copy = testing_path(*model, "config.json");
-		config = testing_read(copy);
-		free(copy);
-		free(*model);
-		*model = testing_tempdir();
-		copy = testing_path(*model, "config.json");
-		testing_write(copy, config.data, config.size);
-		buffer_release(&config);
-		kl_testing_formula_weights(*model);
-	}
-	free(copy);
-	free(golden);
-	return *model != NULL;
+static bool is_temporary(const struct golden *g)
+{
+	return g->kind == MODEL_FORMULA || g->kind == MODEL_LESS_ATTENTION;
 }
 
 static void moments_and_stages_are_those_of_diffusers(void **state)
 {
 	const struct golden *g = *state;
 	struct error err = ERROR_INIT;
-	char *model, *folder;
+	char *model = NULL, *folder = NULL;
 	struct safetensors *expected;
 	struct kl_encoder *vae;
 
@@ -194,7 +202,7 @@ static void moments_and_stages_are_those_of_diffusers(void **state)
 	check_inputs(g, vae, expected, false);
 	kl_encoder_free(vae);
 	safetensors_close(expected);
-	if (g->kind == MODEL_FORMULA)
+	if (is_temporary(g))
 		testing_tempdir_remove(model);
 	else
 		free(model);
@@ -255,10 +263,10 @@ int main(void)
 	    GOLDEN(kl_sd, MODEL_HERE, onednn),
 	    GOLDEN(kl_two_blocks, MODEL_HERE, naive),
 	    GOLDEN(kl_two_blocks, MODEL_HERE, onednn),
-	    GOLDEN(kl_flux, MODEL_SHARED, naive),
-	    GOLDEN(kl_flux, MODEL_SHARED, onednn),
-	    GOLDEN(kl_no_attention, MODEL_SHARED, naive),
-	    GOLDEN(kl_no_attention, MODEL_SHARED, onednn),
+	    GOLDEN(kl_flux, MODEL_HERE, naive),
+	    GOLDEN(kl_flux, MODEL_HERE, onednn),
+	    GOLDEN(kl_no_attention, MODEL_LESS_ATTENTION, naive),
+	    GOLDEN(kl_no_attention, MODEL_LESS_ATTENTION, onednn),
 	    GOLDEN(kl_sd_fp16, MODEL_SHARED, onednn),
 	    GOLDEN(demo_vae, MODEL_DEMO, onednn),
 	    GOLDEN(kl_sdsize, MODEL_FORMULA, onednn),

@@ -9,6 +9,7 @@
 #include "vae/safetensors.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { WIDTH = 72, HEIGHT = 40, PLANE = WIDTH * HEIGHT };
@@ -105,6 +106,27 @@ static void bytes_become_the_moments_of_diffusers(void **state)
 	compare_with_diffusers(model);
 }
 
+/* Rounding differs between versions of the library: a record must tell which one it was. */
+static void the_engine_is_named_with_its_version(void **state)
+{
+	cleanup_free char *model = find_model();
+	const struct encoder_cpu_options options = {.model = model};
+	struct encoder *e = NULL;
+	struct error err = ERROR_INIT;
+	int major = 0, minor = 0, patch = 0, end = 0;
+	const char *engine;
+
+	(void)state;
+	if (!model)
+		skip();
+	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
+	engine = encoder_caps(e)->engine;
+	sscanf(engine, "cpu/onednn-%d.%d.%d float32%n", &major, &minor, &patch, &end);
+	if (major < 2 || end == 0 || engine[end] != '\0')
+		fail_msg("the engine is \"%s\"", engine);
+	encoder_close(e);
+}
+
 static void a_folder_that_is_no_model_is_one_clear_line(void **state)
 {
 	char *dir = testing_tempdir();
@@ -123,6 +145,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(bytes_become_the_moments_of_diffusers),
+	    cmocka_unit_test(the_engine_is_named_with_its_version),
 	    cmocka_unit_test(a_folder_that_is_no_model_is_one_clear_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

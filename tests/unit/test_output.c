@@ -65,6 +65,17 @@ static void assert_says(const char *line, const char *const *words)
 
 #define SAYS(line, ...) assert_says((line), (const char *[]){__VA_ARGS__, NULL})
 
+/* Checks and, where nothing is there, makes, as a run does. */
+static int claim_dataset(const struct output *o, const char *name, const struct recipe *recipe,
+			 struct error *err)
+{
+	bool there = false;
+
+	if (output_check_dataset(o, name, recipe, &there, err) < 0)
+		return -1;
+	return there ? 0 : output_make_dataset(o, name, recipe, err);
+}
+
 /* -- locks ------------------------------------------------------------------------------------------ */
 
 static void opening_makes_both_folders_with_their_locks(void **state)
@@ -137,10 +148,9 @@ static void a_state_folder_in_use_by_another_output_is_busy_too(void **state)
 	struct fixture *f = *state;
 	cleanup_free char *other = testing_path(f->dir, "other");
 	pid_t pid = hold(other, f->state);
-	cleanup_free char *who = xasprintf("process %d on ", pid);
 
 	assert_int_equal(output_open(f->out, f->state, &f->output, &f->err), OUTPUT_BUSY);
-	SAYS(f->output.owner, who, f->state);
+	SAYS(f->output.owner, f->state, "in use");
 	output_close(&f->output);
 	end(pid);
 	open_output(f, f->state);
@@ -314,18 +324,18 @@ static void a_dataset_belongs_to_its_recipe(void **state)
 	cleanup_buffer struct buffer before = BUFFER_INIT, after = BUFFER_INIT;
 
 	open_output(f, f->state);
-	assert_ok(output_claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	assert_ok(claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
 	before = testing_read(path);
 	assert_non_null(strstr((const char *)before.data, a.id));
-	assert_ok(output_claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
-	assert_error(output_claim_dataset(&f->output, "photos", &b, &f->err), &f->err, ERR_CONFIG);
+	assert_ok(claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	assert_error(claim_dataset(&f->output, "photos", &b, &f->err), &f->err, ERR_CONFIG);
 	SAYS(f->err.message, "photos", "buckets.resolution 512, now 256", "--name");
 	after = testing_read(path);
 	assert_int_equal(before.size, after.size);
 	assert_memory_equal(before.data, after.data, before.size);
 	/* The remedy it names. */
 	error_clear(&f->err);
-	assert_ok(output_claim_dataset(&f->output, "photos-256", &b, &f->err), &f->err);
+	assert_ok(claim_dataset(&f->output, "photos-256", &b, &f->err), &f->err);
 	recipe_release(&a);
 	recipe_release(&b);
 }
@@ -337,9 +347,9 @@ static void a_dataset_json_that_is_damaged_is_not_taken_over(void **state)
 	cleanup_free char *path = testing_path(f->out, "photos/.latentd/dataset.json");
 
 	open_output(f, f->state);
-	assert_ok(output_claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	assert_ok(claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
 	testing_write(path, "{", 1);
-	assert_error(output_claim_dataset(&f->output, "photos", &a, &f->err), &f->err, ERR_CONFIG);
+	assert_error(claim_dataset(&f->output, "photos", &a, &f->err), &f->err, ERR_CONFIG);
 	SAYS(f->err.message, "dataset.json", "damaged");
 	recipe_release(&a);
 }
@@ -358,12 +368,12 @@ static void a_bad_name_is_refused_and_makes_nothing(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct error err = ERROR_INIT;
 
-		assert_error(output_claim_dataset(&f->output, bad[i], &r, &err), &err, ERR_CONFIG);
+		assert_error(claim_dataset(&f->output, bad[i], &r, &err), &err, ERR_CONFIG);
 		SAYS(err.message, "--name");
 	}
 	over[100] = '\0';
-	assert_ok(output_claim_dataset(&f->output, over, &r, &f->err), &f->err);
-	assert_ok(output_claim_dataset(&f->output, "katze \xe7\x8c\xab 2", &r, &f->err), &f->err);
+	assert_ok(claim_dataset(&f->output, over, &r, &f->err), &f->err);
+	assert_ok(claim_dataset(&f->output, "katze \xe7\x8c\xab 2", &r, &f->err), &f->err);
 	recipe_release(&r);
 }
 

@@ -23,13 +23,15 @@ struct sample_options {
 static const char *const colors[] = {"red", "green", "blue", NULL};
 
 static const struct setting table[] = {
-    {"text", SETTING_STRING, FIELD(text), NULL, NULL, "TEXT", "any words"},
-    {"count", SETTING_COUNT, FIELD(count), "7", NULL, "N", "how many"},
-    {"size", SETTING_BYTES, FIELD(size), "2MiB", NULL, "SIZE", "how large"},
-    {"seed", SETTING_U64, FIELD(seed), NULL, NULL, "N", "where chance begins"},
-    {"color", SETTING_CHOICE, FIELD(color), "red", colors, NULL, "which one"},
-    {"flag", SETTING_FLAG, FIELD(flag), NULL, NULL, NULL, "yes"},
-    {"hidden", SETTING_STRING, FIELD(hidden), NULL, NULL, "X", NULL},
+    {"text", SETTING_STRING, FIELD(text), .value_name = "TEXT", .help = "any words"},
+    {"count", SETTING_COUNT, FIELD(count), .fallback = "7", .value_name = "N", .help = "how many"},
+    {"size", SETTING_BYTES, FIELD(size), .fallback = "2MiB", .value_name = "SIZE",
+     .help = "how large"},
+    {"seed", SETTING_U64, FIELD(seed), .value_name = "N", .help = "where chance begins"},
+    {"color", SETTING_CHOICE, FIELD(color), .fallback = "red", .choices = colors,
+     .help = "which one"},
+    {"flag", SETTING_FLAG, FIELD(flag), .help = "yes"},
+    {"hidden", SETTING_STRING, FIELD(hidden), .value_name = "X"},
 };
 
 #define WORDS_MAX 16
@@ -161,6 +163,7 @@ static void an_unknown_option_is_named(void **state)
 	REFUSED("--colour=red", NULL, "--colour");
 	REFUSED("-count", "1", "-count");
 	REFUSED("-c", NULL, "-c");
+	REFUSED("-h", NULL, "unknown option -h"); /* this table has no help */
 	REFUSED("--=3", NULL, "--=3");
 }
 
@@ -289,16 +292,129 @@ static void the_defaults_of_encode_are_what_the_manual_says(void **state)
 	assert_false(o.no_captions || o.quiet || o.help);
 }
 
-/* read_options_parse of `status`, which takes --out and --json. */
-static int parse_status(int argc, const char **argv, struct read_options *options, int *code)
+/* settings_parse of encode's own table: the option alone, over the defaults. */
+static int parse_encode(const char *option, const char *value, struct encode_options *options,
+			struct error *err)
 {
+	char *argv[] = {(char *)"encode", (char *)option, (char *)value, NULL};
 	const char *words[WORDS_MAX];
 	size_t n_words = 0;
 
+	*options = (struct encode_options){.vae = NULL};
+	*err = (struct error)ERROR_INIT;
+	settings_defaults(encode_settings, n_encode_settings, options);
+	return settings_parse(encode_settings, n_encode_settings, value ? 3 : 2, argv, options,
+			      words, &n_words, err);
+}
+
+static void the_limits_of_encode_are_named_when_they_are_passed(void **state)
+{
+	static const struct {
+		const char *option, *lowest, *highest, *low, *high, *said;
+	} limits[] = {
+	    {"--jobs", "0", "256", NULL, "257", "from 0 to 256"},
+	    {"--threads", "0", "1024", NULL, "1025", "from 0 to 1024"},
+	    {"--resolution", "64", "8192", "56", "8200", "a multiple of 8 from 64 to 8192"},
+	    {"--resolution", "72", "520", "68", "513", "a multiple of 8 from 64 to 8192"},
+	    {"--shard-samples", "1", "100000", "0", "100001", "from 1 to 100000"},
+	    {"--shard-size", "1KiB", "64GiB", "1023", "65GiB", "from 1KiB to 64GiB"},
+	    {"--memory", "16MiB", "16TiB", "15MiB", "17TiB", "from 16MiB to 16TiB"},
+	    {"--seed", "0", "9223372036854775807", NULL, "9223372036854775808",
+	     "from 0 to 9223372036854775807"},
+	};
+	struct encode_options o;
+	struct error err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+		const char *outside[] = {limits[i].low, limits[i].high};
+
+		assert_ok(parse_encode(limits[i].option, limits[i].lowest, &o, &err), &err);
+		assert_ok(parse_encode(limits[i].option, limits[i].highest, &o, &err), &err);
+		for (size_t k = 0; k < ARRAY_SIZE(outside); k++) {
+			if (!outside[k])
+				continue;
+			assert_error(parse_encode(limits[i].option, outside[k], &o, &err), &err,
+				     ERR_CONFIG);
+			if (!strstr(err.message, limits[i].said) ||
+			    !strstr(err.message, outside[k]))
+				fail_msg("\"%s\" does not say \"%s\"", err.message, limits[i].said);
+		}
+	}
+}
+
+static void an_empty_path_is_refused_where_one_is_needed(void **state)
+{
+	static const char *const options[] = {"--out", "--vae", "--state"};
+	struct encode_options o;
+	struct error err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		assert_error(parse_encode(options[i], "", &o, &err), &err, ERR_CONFIG);
+		assert_non_null(strstr(err.message, options[i]));
+	}
+}
+
+static void a_short_h_asks_for_help(void **state)
+{
+	struct encode_options o;
+	struct error err;
+
+	(void)state;
+	assert_ok(parse_encode("-h", NULL, &o, &err), &err);
+	assert_true(o.help);
+}
+
+static void a_dataset_has_a_name_that_a_folder_can_have(void **state)
+{
+	char longest[102];
+	static const char *const good[] = {"a", "set-512", "a b", "b\xc3\xa4r", "a.b"};
+	static const char *const bad[] = {"",	".",	"..",	 ".hidden", "a/b",  "/",
+					  "a/", "a\nb", "a\x7f", "\xff",    "a\x1b"};
+
+	(void)state;
+	memset(longest, 'x', 101);
+	longest[101] = '\0';
+	assert_false(dataset_name_valid(longest));
+	assert_true(dataset_name_valid(longest + 1));
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_true(dataset_name_valid(good[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(dataset_name_valid(bad[i]));
+}
+
+static void encode_wants_a_source_a_model_and_an_output(void **state)
+{
+	static const struct {
+		struct encode_options options;
+		size_t n_sources;
+		const char *said;
+	} wrong[] = {
+	    {{.vae = "v", .out = "o"}, 0, "SRC is missing"},
+	    {{.out = "o"}, 1, "--vae is missing"},
+	    {{.vae = "v"}, 1, "--out is missing"},
+	    {{.vae = "v", .out = "o", .name = "a/b"}, 1, "--name"},
+	};
+	const struct encode_options right = {.vae = "v", .out = "o", .name = "n"};
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(encode_options_check(&right, 1, &err), &err);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		error_clear(&err);
+		assert_error(encode_options_check(&wrong[i].options, wrong[i].n_sources, &err),
+			     &err, ERR_CONFIG);
+		assert_non_null(strstr(err.message, wrong[i].said));
+	}
+}
+
+static int parse_status(int argc, const char **argv, struct read_options *options)
+{
+	static const struct read_command command = {"out json", 0, "status --out DIR [--json]"};
+
 	*options = (struct read_options){.out = NULL};
-	*code = -1;
-	return read_options_parse(argc, (char **)argv, "out json", "status --out DIR [--json]",
-				  options, words, &n_words, code);
+	return read_options_parse(argc, (char **)argv, &command, options);
 }
 
 static void a_reading_command_takes_only_its_own_options_and_wants_out(void **state)
@@ -306,20 +422,37 @@ static void a_reading_command_takes_only_its_own_options_and_wants_out(void **st
 	const char *good[] = {"status", "--out", "DIR", "--json"};
 	const char *foreign[] = {"status", "--out", "DIR", "--reason", "x"};
 	const char *without[] = {"status", "--json"};
+	const char *empty[] = {"status", "--out", ""};
 	const char *help[] = {"status", "--help"};
 	struct read_options options;
-	int code;
 
 	(void)state;
-	assert_int_equal(parse_status(4, good, &options, &code), 0);
+	assert_int_equal(parse_status(4, good, &options), 0);
 	assert_string_equal(options.out, "DIR");
 	assert_true(options.json);
-	assert_int_equal(parse_status(5, foreign, &options, &code), 1);
-	assert_int_equal(code, 2);
-	assert_int_equal(parse_status(2, without, &options, &code), 1);
-	assert_int_equal(code, 2);
-	assert_int_equal(parse_status(2, help, &options, &code), 1);
-	assert_int_equal(code, 0);
+	assert_int_equal(parse_status(5, foreign, &options), READ_OPTIONS_WRONG);
+	assert_int_equal(parse_status(2, without, &options), READ_OPTIONS_WRONG);
+	assert_int_equal(parse_status(3, empty, &options), READ_OPTIONS_WRONG);
+	assert_int_equal(parse_status(2, help, &options), READ_OPTIONS_HELP);
+}
+
+static void a_reading_command_takes_exactly_its_words(void **state)
+{
+	static const struct read_command command = {"to", 2, "extract SHARD KEY [--to DIR]"};
+	const char *words[] = {"extract", "a.tar", "key", "more"};
+
+	(void)state;
+	for (int argc = 1; argc <= 4; argc++) {
+		struct read_options options = {.out = NULL};
+		int r = read_options_parse(argc, (char **)words, &command, &options);
+
+		assert_int_equal(r, argc == 3 ? 0 : READ_OPTIONS_WRONG);
+		if (r == 0) {
+			assert_string_equal(options.words[0], "a.tar");
+			assert_string_equal(options.words[1], "key");
+			assert_string_equal(options.to, ".");
+		}
+	}
 }
 
 int main(void)
@@ -339,7 +472,13 @@ int main(void)
 	    cmocka_unit_test(help_is_one_line_an_option_with_its_values_and_default),
 	    cmocka_unit_test(the_help_of_encode_lists_every_option),
 	    cmocka_unit_test(the_defaults_of_encode_are_what_the_manual_says),
+	    cmocka_unit_test(the_limits_of_encode_are_named_when_they_are_passed),
+	    cmocka_unit_test(an_empty_path_is_refused_where_one_is_needed),
+	    cmocka_unit_test(a_short_h_asks_for_help),
+	    cmocka_unit_test(a_dataset_has_a_name_that_a_folder_can_have),
+	    cmocka_unit_test(encode_wants_a_source_a_model_and_an_output),
 	    cmocka_unit_test(a_reading_command_takes_only_its_own_options_and_wants_out),
+	    cmocka_unit_test(a_reading_command_takes_exactly_its_words),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,6 +149,64 @@ static void any_takes_what_there_is_of_a_group_and_no_more_than_a_shard(void **s
 	assert_nothing(*state, 2, MANY, true);
 }
 
+static void the_oldest_record_decides_by_segment_and_then_by_offset(void **state)
+{
+	static const struct {
+		const char *group;
+		uint64_t segment, offset;
+	} places[] = {{"a", 5, 900}, {"b", 4, 950}, {"b", 9, 0}, {"c", 4, 960}};
+	size_t n = 0;
+	struct spooled *taken;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		struct spooled e = entry(places[i].group, (int64_t)i + 1, i, 10);
+
+		e.place = (struct spool_place){places[i].segment, places[i].offset, 10};
+		spool_index_add(*state, &e);
+	}
+	taken = spool_index_take_oldest(*state, 5, MANY, &n);
+	assert_int_equal(n, 2); /* what else is in its group goes along */
+	assert_string_equal(taken[0].group, "b");
+	free(taken);
+	taken = spool_index_take_oldest(*state, 5, MANY, &n);
+	assert_int_equal(n, 1);
+	assert_string_equal(taken[0].group, "c");
+	free(taken);
+	taken = spool_index_take_oldest(*state, 5, MANY, &n);
+	assert_string_equal(taken[0].group, "a");
+	free(taken);
+	assert_null(spool_index_take_oldest(*state, 5, MANY, &n));
+}
+
+static void the_number_of_a_shard_is_never_given_twice(void **state)
+{
+	static const char *const ignored[] = {"train/64x64", "val/64x64/000009.tar",
+					      "train/64x64/x.tar", "train//000009.tar", ""};
+
+	assert_int_equal(spool_index_next_shard(*state, "64x64"), 0);
+	spool_index_note_shard(*state, "train/64x64/000000.tar");
+	spool_index_note_shard(*state, "train/64x64/000007.tar");
+	spool_index_note_shard(*state, "train/64x64/000003.tar");
+	spool_index_note_shard(*state, "train/128x64/000001.tar");
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		spool_index_note_shard(*state, ignored[i]);
+	assert_int_equal(spool_index_next_shard(*state, "64x64"), 8);
+	assert_int_equal(spool_index_next_shard(*state, "128x64"), 2);
+	/* A group that only has a number has nothing to take. */
+	assert_nothing(*state, 1, 1, true);
+	assert_int_equal(spool_index_count(*state), 0);
+}
+
+static void bytes_are_those_of_what_is_there(void **state)
+{
+	assert_int_equal(spool_index_bytes(*state), 0);
+	add(*state, "a", 1, 1, 60);
+	add(*state, "b", 2, 2, 40);
+	assert_int_equal(spool_index_bytes(*state), 100);
+	assert_taken(*state, 1, MANY, true, "a", JOBS(1));
+	assert_int_equal(spool_index_bytes(*state), 40);
+}
+
 static void an_entry_keeps_its_place_in_the_spool(void **state)
 {
 	size_t n = 0;
@@ -198,6 +256,9 @@ int main(void)
 	    index_test(records_come_in_rising_rank_and_of_equal_rank_by_job),
 	    index_test(what_is_left_keeps_its_place_for_the_next_shard),
 	    index_test(any_takes_what_there_is_of_a_group_and_no_more_than_a_shard),
+	    index_test(the_oldest_record_decides_by_segment_and_then_by_offset),
+	    index_test(the_number_of_a_shard_is_never_given_twice),
+	    index_test(bytes_are_those_of_what_is_there),
 	    index_test(an_entry_keeps_its_place_in_the_spool),
 	    index_test(hundreds_of_groups_and_records_are_all_found_again),
 	};
