@@ -166,27 +166,27 @@ static int lock_root(struct output *o, struct owner *owner, struct error *err)
 }
 
 /*
- * True if the state folder belongs to another output that still claims it: this one is a copy of that. An output
- * that was moved takes its state along.
+ * The other output that the state folder belongs to, as far as that one still claims it: this one is a copy then,
+ * while an output that was moved takes its state along. NULL: none. To be freed.
  */
-static bool belongs_elsewhere(const struct output *o, const char *state)
+static char *other_output(const struct output *o, const char *state)
 {
 	cleanup_free char *folder = NULL;
-	struct owner owner;
+	struct owner of_state, of_output;
 
-	owner_read(state, &owner);
-	if (!owner.output[0] || strcmp(owner.output, o->root) == 0)
-		return false;
-	folder = xasprintf("%s/.latentd", owner.output);
-	owner_read(folder, &owner);
-	return strcmp(owner.state, state) == 0;
+	owner_read(state, &of_state);
+	if (!of_state.output[0] || strcmp(of_state.output, o->root) == 0)
+		return NULL;
+	folder = xasprintf("%s/.latentd", of_state.output);
+	owner_read(folder, &of_output);
+	return strcmp(of_output.state, state) == 0 ? xstrdup(of_state.output) : NULL;
 }
 
 /* The state folder that was asked for, absolute; refused where it cannot be this output's. */
 static char *asked_state(const struct output *o, const char *asked, const char *known,
 			 struct error *err)
 {
-	cleanup_free char *path = NULL;
+	cleanup_free char *path = NULL, *other = NULL;
 	size_t n = strlen(o->root);
 
 	if (dir_make(asked, err) < 0)
@@ -202,9 +202,9 @@ static char *asked_state(const struct output *o, const char *asked, const char *
 			  "%s keeps its state in %s: use --state with that folder, or leave "
 			  "--state out",
 			  o->root, known);
-	else if (belongs_elsewhere(o, path))
-		error_set(err, ERR_CONFIG, "--state %s belongs to another output: give another",
-			  path);
+	else if ((other = other_output(o, path)))
+		error_set(err, ERR_CONFIG, "--state %s belongs to the output %s: give another",
+			  path, other);
 	return err->code == ERR_NONE ? TAKE(path) : NULL;
 }
 
@@ -212,9 +212,8 @@ static char *asked_state(const struct output *o, const char *asked, const char *
 static int choose_state(struct output *o, const char *asked, const struct owner *owner,
 			struct error *err)
 {
-	bool known = owner->state[0] && this_host(owner) && file_exists(owner->state) &&
-		     !belongs_elsewhere(o, owner->state);
-	cleanup_free char *path = NULL;
+	cleanup_free char *path = NULL, *other = other_output(o, owner->state);
+	bool known = owner->state[0] && this_host(owner) && file_exists(owner->state) && !other;
 
 	if (asked)
 		path = asked_state(o, asked, known ? owner->state : "", err);

@@ -555,7 +555,7 @@ void pipeline_pump(struct pipeline *p)
 {
 	struct error dead = ERROR_INIT;
 
-	if (decode_pool_dead(p->pool) && !p->failed) {
+	if (decode_pool_dead(p->pool) && !p->failed && !p->stopping) {
 		error_set(&dead, ERR_IO, "no decode worker (latentd-decode) can be started: %s",
 			  decode_pool_last_end(p->pool));
 		fail(p, &dead);

@@ -193,6 +193,28 @@ static void closing_in_the_middle_forgets_images_without_a_call(void **state)
 	assert_int_equal(hanging.ends + held.ends, 0);
 }
 
+static void cancel_gives_every_image_back_and_starts_no_process(void **state)
+{
+	struct shot hanging = {.skip = false}, held = {.hold = true};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 2, 0);
+	rig_start(&rig, &hanging, "hang", 4);
+	rig_start(&rig, &held, "held", 4);
+	while (!held.ticket)
+		rig_turn(&rig);
+	decode_pool_cancel(rig.pool);
+	assert_int_equal(hanging.ends, 1);
+	assert_int_equal(held.ends, 1);
+	assert_int_equal(hanging.why.code, ERR_TRANSIENT); /* no image is to blame */
+	assert_int_equal(held.why.code, ERR_TRANSIENT);
+	assert_true(decode_pool_dead(rig.pool));
+	decode_pool_cancel(rig.pool);
+	assert_int_equal(hanging.ends + held.ends, 2);
+	rig_close(&rig);
+}
+
 /* -- programs that do not even start ---------------------------------------------------------------- */
 
 static void a_missing_program_is_an_error_that_names_it(void **state)
@@ -248,6 +270,7 @@ static void a_program_that_goes_away_leaves_a_dead_pool(void **state)
 	rig_shoot(&rig, &shot, "exit", 4);
 	assert_string_equal(shot.why.reason, "worker_died");
 	assert_true(decode_pool_dead(rig.pool));
+	assert_non_null(strstr(decode_pool_last_end(rig.pool), link));
 	rig_close(&rig);
 	testing_tempdir_remove(dir);
 }
@@ -262,6 +285,7 @@ int main(void)
 	    cmocka_unit_test(a_message_behind_the_last_one_costs_no_image),
 	    cmocka_unit_test(descriptors_from_a_worker_are_closed),
 	    cmocka_unit_test(closing_in_the_middle_forgets_images_without_a_call),
+	    cmocka_unit_test(cancel_gives_every_image_back_and_starts_no_process),
 	    cmocka_unit_test(a_missing_program_is_an_error_that_names_it),
 	    cmocka_unit_test(a_program_that_ends_before_its_first_image_is_not_tried_for_ever),
 	    cmocka_unit_test(a_program_that_goes_away_leaves_a_dead_pool),

@@ -463,6 +463,30 @@ static void stopping_before_the_first_turn_leaves_everything_available(void **st
 	assert_int_equal(f->fatal.code, ERR_NONE);
 }
 
+static void stopping_ends_decoders_that_hang(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	free(f->decoder);
+	f->decoder = xasprintf("%s/tests/lying_worker", getenv("LATENTD_BUILD_DIR"));
+	add_text(f, "a.jpg", "hang");
+	add_text(f, "b.jpg", "hang_drawing");
+	add_text(f, "c.jpg", "hang");
+	scan(f);
+	open_pipeline(f, &how);
+	/* Two of three are with their workers when nothing happens any more for a while. */
+	do
+		pipeline_pump(f->pipeline);
+	while (sd_event_run(f->run.event, 700 * 1000) > 0);
+	pipeline_stop(f->pipeline);
+	turn_to_the_end(f, false);
+	close_pipeline(f);
+	assert_int_equal(f->fatal.code, ERR_NONE);
+	assert_string_equal(f->outcomes, "");
+	assert_uncharged(f, 3);
+}
+
 static void without_any_decoder_the_run_ends_and_charges_nobody(void **state)
 {
 	struct fixture *f = *state;
@@ -593,6 +617,7 @@ int main(void)
 	    pipeline_test(captions_travel_with_their_images),
 	    pipeline_test(stopping_releases_what_is_not_done_and_the_next_run_does_it),
 	    pipeline_test(stopping_before_the_first_turn_leaves_everything_available),
+	    pipeline_test(stopping_ends_decoders_that_hang),
 	    pipeline_test(without_any_decoder_the_run_ends_and_charges_nobody),
 	    pipeline_test(an_encoder_that_is_lost_ends_the_run_and_charges_nobody),
 	    pipeline_test(an_image_that_was_cancelled_in_the_encoder_is_not_charged),

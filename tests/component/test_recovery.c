@@ -171,6 +171,8 @@ static void an_orphan_of_running_jobs_is_adopted(void **state)
 	run_recover(f);
 	assert_int_equal(run_count(&f->run, JOB_COMPLETED), 2);
 	assert_noted(f, "train/64x64/000000.tar was finished but not in the catalog: adopted");
+	assert_int_equal(f->recovered.n_shards, 1);
+	assert_string_equal(f->recovered.shards[0], name);
 	assert_int_equal(run_count(&f->run, JOB_COMPLETED), 2);
 	/* Their records are of no more use. */
 	assert_int_equal(f->recovered.n, 0);
@@ -270,6 +272,9 @@ static void a_shard_that_is_gone_is_encoded_again(void **state)
 	bytes = take_object(f, name);
 	run_recover(f);
 	assert_noted(f, "train/64x64/000000.tar is no longer there: its 2 images");
+	/* Its number is not given again: a reader may still know what it stood for. */
+	assert_int_equal(f->recovered.n_shards, 1);
+	assert_string_equal(f->recovered.shards[0], name);
 	assert_int_equal(run_count(&f->run, JOB_AVAILABLE), 2);
 	catalog = run_catalog(&f->run);
 	assert_string_equal(catalog, "");

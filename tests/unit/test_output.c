@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 struct fixture {
@@ -94,8 +95,8 @@ static void opening_makes_both_folders_with_their_locks(void **state)
 	assert_true(file_exists(state_lock));
 }
 
-/* A process that has @out open until it is killed; its id. */
-static pid_t hold(const char *out, const char *state)
+/* A process that has @out open, and claimed where @claim, until it is killed; its id. */
+static pid_t hold(const char *out, const char *state, bool claim)
 {
 	int ready[2];
 	pid_t pid;
@@ -108,7 +109,9 @@ static pid_t hold(const char *out, const char *state)
 		struct output o = OUTPUT_INIT;
 		struct error err = ERROR_INIT;
 
-		if (output_open(out, state, &o, &err) != 0 || write(ready[1], "r", 1) != 1)
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
+		if (output_open(out, state, &o, &err) != 0 ||
+		    (claim && output_claim(&o, false, &err) < 0) || write(ready[1], "r", 1) != 1)
 			_exit(1);
 		for (;;)
 			pause();
@@ -130,7 +133,7 @@ static void end(pid_t pid)
 static void an_output_in_use_is_busy_and_names_process_and_state(void **state)
 {
 	struct fixture *f = *state;
-	pid_t pid = hold(f->out, f->state);
+	pid_t pid = hold(f->out, f->state, true);
 	cleanup_free char *who = xasprintf("process %d on ", pid);
 	cleanup_free char *path = real(f->state);
 
@@ -143,11 +146,11 @@ static void an_output_in_use_is_busy_and_names_process_and_state(void **state)
 	open_output(f, f->state);
 }
 
-static void a_state_folder_in_use_by_another_output_is_busy_too(void **state)
+static void a_state_folder_that_another_run_has_just_opened_is_busy_too(void **state)
 {
 	struct fixture *f = *state;
 	cleanup_free char *other = testing_path(f->dir, "other");
-	pid_t pid = hold(other, f->state);
+	pid_t pid = hold(other, f->state, false);
 
 	assert_int_equal(output_open(f->out, f->state, &f->output, &f->err), OUTPUT_BUSY);
 	SAYS(f->output.owner, f->state, "in use");
@@ -203,6 +206,112 @@ static void an_output_whose_state_is_lost_takes_a_new_one(void **state)
 	open_output(f, moved);
 }
 
+/* Opens, claims and closes, as a whole run does. */
+static void one_run(struct fixture *f, const char *out, const char *state)
+{
+	struct output o = OUTPUT_INIT;
+
+	assert_ok(output_open(out, state, &o, &f->err), &f->err);
+	assert_ok(output_claim(&o, false, &f->err), &f->err);
+	output_close(&o);
+}
+
+static void an_output_that_was_moved_takes_its_state_along(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *moved = testing_path(f->dir, "moved"), *want = NULL;
+
+	one_run(f, f->out, f->state);
+	want = real(f->state);
+	assert_int_equal(rename(f->out, moved), 0);
+	assert_ok(output_open(moved, NULL, &f->output, &f->err), &f->err);
+	assert_string_equal(f->output.state, want);
+}
+
+/* As `cp -r` does it with what says whose it is. */
+static void copy_owner(struct fixture *f, const char *copy)
+{
+	cleanup_free char *folder = testing_path(copy, ".latentd");
+	cleanup_free char *from = testing_path(f->out, ".latentd/owner.json");
+	cleanup_free char *to = testing_path(folder, "owner.json");
+	cleanup_buffer struct buffer text = testing_read(from);
+
+	assert_ok(dir_make(folder, &f->err), &f->err);
+	testing_write(to, text.data, text.size);
+}
+
+static void a_copy_of_an_output_gets_a_state_of_its_own(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *copy = testing_path(f->dir, "copy"), *first = NULL;
+
+	one_run(f, f->out, f->state);
+	first = real(f->state);
+	copy_owner(f, copy);
+	assert_ok(output_open(copy, NULL, &f->output, &f->err), &f->err);
+	assert_string_not_equal(f->output.state, first);
+	output_close(&f->output);
+	/* And the original keeps its own. */
+	assert_ok(output_open(f->out, NULL, &f->output, &f->err), &f->err);
+	assert_string_equal(f->output.state, first);
+}
+
+static void a_state_folder_of_another_output_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *other = testing_path(f->dir, "other");
+
+	one_run(f, f->out, f->state);
+	assert_error(output_open(other, f->state, &f->output, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, f->state, "another output");
+}
+
+static void a_state_folder_inside_the_output_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *inside = testing_path(f->out, "state");
+
+	assert_error(output_open(f->out, inside, &f->output, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, "--state", "outside");
+}
+
+/* The state's owner.json then tells of a device that OUT is not on. */
+static void change_device(const struct fixture *f)
+{
+	cleanup_free char *path = testing_path(f->state, "owner.json");
+	cleanup_buffer struct buffer text = testing_read(path);
+	const char *field = strstr((const char *)text.data, "\"device\": ");
+	cleanup_free char *changed = NULL;
+
+	assert_non_null(field);
+	field += strlen("\"device\": ");
+	changed = xasprintf("%.*s9%s", (int)(field - (const char *)text.data),
+			    (const char *)text.data, field);
+	testing_write(path, changed, strlen(changed));
+}
+
+static void shards_that_are_gone_with_their_disk_are_not_encoded_again(void **state)
+{
+	struct fixture *f = *state;
+
+	one_run(f, f->out, f->state);
+	open_output(f, f->state);
+	/* Gone, but on the same disk: somebody removed them. */
+	assert_ok(output_claim(&f->output, true, &f->err), &f->err);
+	output_close(&f->output);
+	change_device(f);
+	open_output(f, f->state);
+	assert_error(output_claim(&f->output, true, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, f->out, "mounted");
+	error_clear(&f->err);
+	/* Refused means that nothing was noted: it is refused again. */
+	output_close(&f->output);
+	open_output(f, f->state);
+	assert_error(output_claim(&f->output, true, &f->err), &f->err, ERR_CONFIG);
+	error_clear(&f->err);
+	assert_ok(output_claim(&f->output, false, &f->err), &f->err);
+}
+
 static void without_a_state_folder_it_lies_below_xdg_state_home(void **state)
 {
 	struct fixture *f = *state;
@@ -243,7 +352,7 @@ static void peek_tells_whether_the_owner_is_at_work(void **state)
 	struct fixture *f = *state;
 	struct output seen = OUTPUT_INIT;
 	bool running = true;
-	pid_t pid = hold(f->out, f->state);
+	pid_t pid = hold(f->out, f->state, true);
 	cleanup_free char *who = xasprintf("process %d ", pid);
 
 	assert_ok(output_peek(f->out, &seen, &running, &f->err), &f->err);
@@ -288,6 +397,7 @@ static void peek_refuses_a_lock_that_says_nothing(void **state)
 	struct fixture *f = *state;
 	cleanup_free char *folder = testing_path(f->out, ".latentd");
 	cleanup_free char *lock = testing_path(folder, "lock");
+	cleanup_free char *owner = testing_path(folder, "owner.json");
 	static const char *const texts[] = {"", "{", "[]", "{\"state\":7}"};
 	struct output seen = OUTPUT_INIT;
 	bool running;
@@ -296,7 +406,8 @@ static void peek_refuses_a_lock_that_says_nothing(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct error err = ERROR_INIT;
 
-		testing_write(lock, texts[i], strlen(texts[i]));
+		testing_write(lock, "", 0);
+		testing_write(owner, texts[i], strlen(texts[i]));
 		assert_error(output_peek(f->out, &seen, &running, &err), &err, ERR_CONFIG);
 	}
 	/* For a new owner such a lock is as good as none. */
@@ -404,11 +515,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    output_test(opening_makes_both_folders_with_their_locks),
 	    output_test(an_output_in_use_is_busy_and_names_process_and_state),
-	    output_test(a_state_folder_in_use_by_another_output_is_busy_too),
+	    output_test(a_state_folder_that_another_run_has_just_opened_is_busy_too),
 	    output_test(a_second_open_in_the_same_process_is_busy),
 	    output_test(the_owners_text_outlives_it_and_leads_back_to_its_state),
 	    output_test(another_state_folder_than_the_outputs_is_refused_by_name),
 	    output_test(an_output_whose_state_is_lost_takes_a_new_one),
+	    output_test(an_output_that_was_moved_takes_its_state_along),
+	    output_test(a_copy_of_an_output_gets_a_state_of_its_own),
+	    output_test(a_state_folder_of_another_output_is_refused),
+	    output_test(a_state_folder_inside_the_output_is_refused),
+	    output_test(shards_that_are_gone_with_their_disk_are_not_encoded_again),
 	    output_test(without_a_state_folder_it_lies_below_xdg_state_home),
 	    output_test(without_any_place_for_state_it_says_what_to_set),
 	    output_test(a_file_in_the_outputs_place_is_an_error_with_its_name),
