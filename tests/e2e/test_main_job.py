@@ -8,7 +8,17 @@ import re
 import select
 import shutil
 
-from harness import GOLDEN_IMAGES, demo_model, equal, run_tests, same_members, shared, test
+from harness import (
+    GOLDEN_IMAGES,
+    QUARANTINED,
+    demo_model,
+    equal,
+    run_tests,
+    same_members,
+    shared,
+    test,
+    wait_until,
+)
 from pixels import beyond_float16, images_json, means, prepared, these_are_pillows_pixels
 from reference import npy_values, placement, read_dataset, read_npy, shard_files, xxh3_128
 
@@ -361,6 +371,76 @@ def sources_one_after_the_other_are_all_encoded(ws):
     ws.encode(src=[os.path.join(ws.src, name) for name in ("monday", "tuesday")])
     found = [s.record["content_xxh3_128"] for s in read_dataset(ws.dataset)]
     same_members(found, contents_wanted, "contents")
+
+
+@test
+def a_source_that_is_left_out_waits_and_is_not_blamed(ws):
+    folders = [ws.path(name) for name in ("a", "b")]
+    for folder in folders:
+        ws.small_pictures(4, folder=folder)
+    ws.write("0/late.jpg", b"", folders[1])
+    ws.encode(src=folders, code=QUARANTINED)
+    ws.golden("odd_420.jpg", "1/new.jpg", folders[1])
+    ws.golden("odd_420.jpg", "0/late.jpg", folders[1])  # repaired: available again with the next scan
+    ws.golden("rocket.jpg", "1/new.jpg", folders[0])
+    ws.encode(src=folders[:1], code=QUARANTINED)
+    equal(len(read_dataset(ws.dataset)), 9, "samples without the second folder's new ones")
+    ws.encode(src=folders)
+    equal(len(read_dataset(ws.dataset)), 11, "samples of both folders")
+    equal(ws.failed(), {}, "failed")
+
+
+@test
+def a_file_that_changed_after_a_crash_is_never_given_the_old_latent_in_silence(ws):
+    paths = ws.pictures(60)
+    words = ws.encode_words("--jobs", "1")
+    run = ws.start(*words)
+    spool = os.path.join(ws.path("state"), "latentd")
+
+    def spooled():
+        files = [os.path.join(at, n) for at, _, names in os.walk(spool) for n in names]
+        return any(f.endswith(".spool") and os.path.getsize(f) > 20000 for f in files)
+
+    wait_until(lambda: run.poll() is not None or spooled(), "records in the spool")
+    run.kill()
+    run.wait()
+    for path in paths:
+        with open(os.path.join(ws.src, path), "ab") as file:
+            file.write(b"changed")
+    result = ws.encode()
+    told = [int(n) for n in re.findall(r"(\d+) files? ha(?:s|ve) another time or size", result.err)]
+    old = 0
+    for sample in read_dataset(ws.dataset):
+        with open(os.path.join(ws.src, os.fsdecode(sample.path)), "rb") as file:
+            old += sample.record["content_xxh3_128"] != xxh3_128(file.read())
+    equal(old, sum(told), "samples of the old contents, and how many were told")
+
+
+@test
+def a_path_that_is_too_long_costs_that_image_alone(ws):
+    paths = ws.small_pictures(3)
+    at, deep = os.open(ws.src, os.O_RDONLY), "d" * 240
+    for _ in range(18):
+        os.mkdir(deep, dir_fd=at)
+        at = os.open(deep, os.O_RDONLY, dir_fd=at)
+    with open(os.path.join(ws.src, paths[0]), "rb") as picture:
+        with open("deep.jpg", "wb", opener=lambda p, f: os.open(p, f, 0o600, dir_fd=at)) as file:
+            file.write(picture.read())
+    ws.encode(code=QUARANTINED)
+    same_members([s.path for s in read_dataset(ws.dataset)], paths, "samples")
+    equal(list(ws.failed().values()), ["path_too_long"], "failed")
+
+
+@test
+def a_shards_name_never_stands_for_other_contents(ws):
+    ws.small_pictures(9)
+    ws.encode("--shard-samples", "3", "--bucketing", "square")
+    before = shard_files(ws.dataset)
+    os.remove(before[1])
+    ws.encode("--shard-samples", "3", "--bucketing", "square")
+    after = shard_files(ws.dataset)
+    equal(len(after), len(before), "number of shards")
+    assert before[1] not in after, after
 
 
 @test
