@@ -321,16 +321,15 @@ static void append_roots(struct buffer *out, const struct queue_claim *claim)
 static int add_candidates(struct sqlite_queue *q, const struct queue_claim *claim, int64_t dataset,
 			  struct candidates *out, struct error *err)
 {
-	static const char sql[] =
-	    "SELECT * FROM (SELECT id, rank, 1 FROM job INDEXED BY job_claim"
-	    " WHERE state = 1 AND dataset = ?1"
-	    " AND (?4 IS NULL OR root IN (SELECT value FROM json_each(?4)))"
-	    " ORDER BY rank, id LIMIT ?3)"
-	    " UNION ALL "
-	    "SELECT * FROM (SELECT id, rank, 5 FROM job INDEXED BY job_due"
-	    " WHERE state = 5 AND dataset = ?1 AND due <= ?2"
-	    " AND (?4 IS NULL OR root IN (SELECT value FROM json_each(?4)))"
-	    " ORDER BY rank, id LIMIT ?3)";
+	static const char sql[] = "SELECT * FROM (SELECT id, rank, 1 FROM job INDEXED BY job_claim"
+				  " WHERE state = 1 AND dataset = ?1"
+				  " AND (?4 IS NULL OR root IN (SELECT value FROM json_each(?4)))"
+				  " ORDER BY rank, id LIMIT ?3)"
+				  " UNION ALL "
+				  "SELECT * FROM (SELECT id, rank, 5 FROM job INDEXED BY job_due"
+				  " WHERE state = 5 AND dataset = ?1 AND due <= ?2"
+				  " AND (?4 IS NULL OR root IN (SELECT value FROM json_each(?4)))"
+				  " ORDER BY rank, id LIMIT ?3)";
 	cleanup_buffer struct buffer roots = BUFFER_INIT;
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_CLAIM_FIND, sql, err);
 	int r;

@@ -4,7 +4,8 @@
 #ifndef LATENTD_TESTS_TESTING_H
 #define LATENTD_TESTS_TESTING_H
 
-/* clang-format off: cmocka wants these first, in this order */
+/* cmocka wants these first, in this order */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 
 static void open_liar(struct rig *rig, size_t workers, uint64_t time_limit_ms)
 {
@@ -210,7 +211,8 @@ static void cancel_gives_every_image_back_and_starts_no_process(void **state)
 	assert_int_equal(hanging.why.code, ERR_TRANSIENT); /* no image is to blame */
 	assert_int_equal(held.why.code, ERR_TRANSIENT);
 	assert_int_equal(decode_pool_idle(rig.pool) + decode_pool_busy(rig.pool), 0);
-	assert_false(decode_pool_dead(rig.pool)); /* stopped, not broken */
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no process at all */
+	assert_false(decode_pool_dead(rig.pool));	  /* stopped, not broken */
 	decode_pool_cancel(rig.pool);
 	assert_int_equal(hanging.ends + held.ends, 2);
 	rig_close(&rig);

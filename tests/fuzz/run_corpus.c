@@ -24,7 +24,7 @@ static int run_folder(const char *folder)
 		struct error err = ERROR_INIT;
 		cleanup_buffer struct buffer bytes = BUFFER_INIT;
 		cleanup_close int fd =
-			openat(dirfd(dir), entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		    openat(dirfd(dir), entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
 		if (entry->d_name[0] == '.' || fd < 0)
 			continue;

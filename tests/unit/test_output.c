@@ -263,7 +263,7 @@ static void a_state_folder_of_another_output_is_refused(void **state)
 
 	one_run(f, f->out, f->state);
 	assert_error(output_open(other, f->state, &f->output, &f->err), &f->err, ERR_CONFIG);
-	SAYS(f->err.message, f->state, "another output");
+	SAYS(f->err.message, f->state, f->out);
 }
 
 static void a_state_folder_inside_the_output_is_refused(void **state)

@@ -120,6 +120,17 @@ static void a_folder_that_was_renamed_keeps_its_number(void **state)
 	assert_numbers(f, "renamed", 0, NULL, 0);
 }
 
+static void a_number_stays_with_a_path_that_is_taken_again(void **state)
+{
+	struct fixture *f = *state;
+
+	make(f, "a");
+	assert_numbers(f, "a", 0, NULL, 0);
+	move(f, "a", "renamed");
+	make(f, "a");
+	assert_numbers(f, "renamed", 1, "a", 0);
+}
+
 static void another_folder_never_gets_the_number_of_one_that_is_gone(void **state)
 {
 	struct fixture *f = *state;
@@ -214,6 +225,7 @@ int main(void)
 	    sources_test(a_further_folder_gets_the_next_number),
 	    sources_test(a_tree_that_moved_keeps_its_number),
 	    sources_test(a_folder_that_was_renamed_keeps_its_number),
+	    sources_test(a_number_stays_with_a_path_that_is_taken_again),
 	    sources_test(another_folder_never_gets_the_number_of_one_that_is_gone),
 	    sources_test(a_folder_of_the_same_name_is_another_while_the_old_one_is_there),
 	    sources_test(known_folders_that_are_not_asked_for_are_counted),
