@@ -27,9 +27,14 @@ static int open_found(const char *out, struct output *output, char **path, struc
 {
 	struct output found = OUTPUT_INIT;
 	bool running = false;
-	int r;
+	int r = output_peek(out, &found, &running, err);
 
-	if (output_find_queue(out, &found, &running, path, err) < 0)
+	if (r == 0 && running) { /* its queue may not even be there yet */
+		*output = found;
+		return OUTPUT_BUSY;
+	}
+	output_close(&found);
+	if (r < 0 || output_find_queue(out, &found, &running, path, err) < 0)
 		return -1;
 	r = output_open(out, found.state, output, err);
 	output_close(&found);

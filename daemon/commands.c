@@ -22,9 +22,13 @@ int output_find_queue(const char *out, struct output *output, bool *running, cha
 		return -1;
 	queue = xasprintf("%s/queue.db", peeked.state);
 	if (!file_exists(queue)) {
-		error_set(err, ERR_CONFIG,
-			  "%s names %s as its state folder, which has no queue (another host?)",
-			  peeked.root, peeked.state);
+		if (*running) /* it has only just begun */
+			error_set(err, ERR_CONFIG, "%s, which has no queue yet", peeked.owner);
+		else
+			error_set(
+			    err, ERR_CONFIG,
+			    "%s names %s as its state folder, which has no queue (another host?)",
+			    peeked.root, peeked.state);
 		output_close(&peeked);
 		return -1;
 	}
