@@ -208,6 +208,23 @@ static char *asked_state(const struct output *o, const char *asked, const char *
 	return err->code == ERR_NONE ? TAKE(path) : NULL;
 }
 
+/* The default, or beside it, where an output that was here before and moved away has taken that along. */
+static char *free_default_state(const struct output *o, struct error *err)
+{
+	char *base = default_state(o->root, err), *path = base ? xstrdup(base) : NULL;
+
+	for (unsigned i = 2; path; i++) {
+		cleanup_free char *other = other_output(o, path);
+
+		if (!other)
+			break;
+		free(path);
+		path = xasprintf("%s-%u", base, i);
+	}
+	free(base);
+	return path;
+}
+
 /* The state folder to use: asked for, or the one OUT already has here, or the default. */
 static int choose_state(struct output *o, const char *asked, const struct owner *owner,
 			struct error *err)
@@ -220,7 +237,7 @@ static int choose_state(struct output *o, const char *asked, const struct owner 
 	else if (known)
 		path = xstrdup(owner->state);
 	else
-		path = default_state(o->root, err);
+		path = free_default_state(o, err);
 	if (!path || dir_make(path, err) < 0)
 		return -1;
 	o->state = TAKE(path);

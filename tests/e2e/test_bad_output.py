@@ -245,6 +245,19 @@ def a_moved_output_is_still_whole(ws):
 
 
 @test
+def a_new_output_at_the_place_of_a_moved_one_has_a_state_of_its_own(ws):
+    paths = ws.small_pictures(4)
+    ws.encode()
+    moved = ws.path("moved")
+    os.rename(ws.out, moved)
+    ws.encode(out=moved)
+    before = {f: os.stat(f).st_ino for f in shard_files(os.path.join(moved, "set"))}
+    recovers(ws, paths)
+    ws.encode(out=moved)
+    equal({f: os.stat(f).st_ino for f in shard_files(os.path.join(moved, "set"))}, before, "shards")
+
+
+@test
 def a_copied_output_is_an_output_of_its_own(ws):
     paths = ws.small_pictures(4)
     ws.encode()
