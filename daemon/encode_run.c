@@ -521,7 +521,7 @@ static size_t print_summary(struct encode_run *run, const struct queue_counts *c
 	print_count(left, "left: run the same command again");
 	print_count(left_out, "of other source folders left for a run that names them");
 	print_count(c->jobs[JOB_GONE], "no longer there");
-	print_count(c->jobs[JOB_QUARANTINED], "could not be encoded: see latentctl failed --out");
+	print_count(c->jobs[JOB_QUARANTINED], "could not be encoded (latentctl failed lists them)");
 	return left + c->jobs[JOB_ENCODED];
 }
 
