@@ -7,15 +7,12 @@
 
 #include "daemon/commands.h"
 
+#include "daemon/encode_setup.h"
 #include "daemon/output.h"
 #include "daemon/pipeline.h"
 #include "daemon/progress.h"
 #include "daemon/recovery.h"
-#include "daemon/scan.h"
-#include "daemon/sources.h"
-
-#include "encoder/encoder_cpu.h"
-#include "encoder/encoder_fake.h"
+#include "daemon/run_sources.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -36,16 +33,12 @@ enum { MESSAGES_MAX = 20 };
 struct encode_run {
 	const struct encode_options *options;
 	struct output output;
-	struct encoder *encoder;
-	struct bucket_table *buckets;
-	struct recipe recipe;
+	struct encode_setup setup;
 	char *name; /* of the dataset */
 	char owner[QUEUE_OWNER_SIZE];
 	struct queue *queue;
 	int64_t dataset;
-	struct pipeline_root *roots;
-	char **paths; /* of the sources, absolute */
-	size_t n_roots;
+	struct run_sources sources;
 	struct store *store;
 	struct spool *spool;
 
@@ -59,8 +52,7 @@ struct encode_run {
 	struct progress *progress;
 
 	size_t messages;
-	size_t new_shards;    /* of this run */
-	size_t other_sources; /* known to the dataset, not given to this run */
+	size_t new_shards; /* of this run */
 	bool interrupted;
 	struct error fatal;
 };
@@ -152,60 +144,6 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 
 /* -- opening -------------------------------------------------------------------------------------- */
 
-static int open_encoder(struct encode_run *run, struct error *err)
-{
-	struct encoder_cpu_options cpu = {run->options->vae, run->options->threads};
-	struct encoder_fake_options fake = {0};
-	const struct kl_encoder *vae;
-
-	run->recipe.fake = strcmp(run->options->vae, "fake") == 0;
-	if (run->recipe.fake) {
-		run->recipe.vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
-		return encoder_fake_open(&fake, &run->encoder, err);
-	}
-	if (encoder_cpu_open(&cpu, &run->encoder, err) < 0)
-		return -1;
-	vae = encoder_cpu_vae(run->encoder);
-	run->recipe.vae = *kl_encoder_config(vae);
-	run->recipe.weights = *kl_encoder_weights_hash(vae);
-	return 0;
-}
-
-static int make_recipe(struct encode_run *run, struct error *err)
-{
-	const struct encode_options *o = run->options;
-	size_t multiple = encoder_caps(run->encoder)->downscale;
-	uint8_t background = strcmp(o->alpha, "white") == 0 ? 255 : 0;
-	struct bucket_options buckets = {.rule = (enum bucket_rule)bucket_rule_parse(o->bucketing),
-					 .resolution = o->resolution};
-	struct recipe *r = &run->recipe;
-
-	if (o->resolution % multiple != 0)
-		return error_set(err, ERR_CONFIG,
-				 "--resolution %zu: this VAE works on multiples of %zu",
-				 o->resolution, multiple);
-	run->buckets = bucket_table_new(&buckets, err);
-	if (!run->buckets)
-		return -1;
-	r->buckets = *bucket_table_options(run->buckets);
-	if (r->buckets.rule == BUCKET_KOHYA && r->buckets.step % multiple != 0)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "buckets in steps of %zu do not fit a VAE that works on multiples of %zu",
-		    r->buckets.step, multiple);
-	r->filter = (enum resample_filter)resample_filter_parse(o->filter);
-	r->policy = (struct image_policy){.apply_exif = strcmp(o->exif, "apply") == 0,
-					  .color = strcmp(o->color, "srgb") == 0 ? COLOR_SRGB
-										 : COLOR_IGNORE,
-					  .background = {background, background, background}};
-	r->posterior = (enum posterior)posterior_parse(o->posterior);
-	r->seed = o->seed;
-	r->dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
-	recipe_finish(r);
-	run->name = o->name ? xstrdup(o->name) : output_default_name(o->vae, r);
-	return 0;
-}
-
 /* host:boot id:pid:start, so that no later process is taken for this one. */
 static void make_owner(struct encode_run *run)
 {
@@ -222,12 +160,13 @@ static void make_owner(struct encode_run *run)
 /* In the queue and on disk, each checked before the other is written. */
 static int claim_dataset(struct encode_run *run, const char *folder, struct error *err)
 {
-	struct queue_dataset_spec spec = {run->name, folder, run->recipe.id, run->recipe.json};
+	struct queue_dataset_spec spec = {run->name, folder, run->setup.recipe.id,
+					  run->setup.recipe.json};
 	struct queue_counts counts;
 	bool there = false;
 	int r;
 
-	if (output_check_dataset(&run->output, run->name, &run->recipe, &there, err) < 0)
+	if (output_check_dataset(&run->output, run->name, &run->setup.recipe, &there, err) < 0)
 		return -1;
 	r = queue_open_dataset(run->queue, &spec, &run->dataset, err);
 	if (r == QUEUE_OTHER_RECIPE)
@@ -239,7 +178,7 @@ static int claim_dataset(struct encode_run *run, const char *folder, struct erro
 	if (r < 0 || queue_counts(run->queue, run->dataset, &counts, err) < 0 ||
 	    output_claim(&run->output, !there && counts.shards > 0, err) < 0)
 		return -1;
-	return there ? 0 : output_make_dataset(&run->output, run->name, &run->recipe, err);
+	return there ? 0 : output_make_dataset(&run->output, run->name, &run->setup.recipe, err);
 }
 
 static int open_queue(struct encode_run *run, struct error *err)
@@ -253,52 +192,6 @@ static int open_queue(struct encode_run *run, struct error *err)
 	return store_local_open(folder, false, &run->store, err);
 }
 
-/* @inner is @outer or below it. */
-static bool lies_in(const char *inner, const char *outer)
-{
-	size_t n = strlen(outer);
-
-	return strncmp(inner, outer, n) == 0 && (inner[n] == '/' || inner[n] == '\0' || n == 1);
-}
-
-static int open_sources(struct encode_run *run, const char *const *sources, size_t n,
-			struct error *err)
-{
-	struct source_folder_options options = {true, on_note, run};
-
-	run->roots = xcalloc(n, sizeof(*run->roots));
-	run->paths = xcalloc(n, sizeof(*run->paths));
-	for (size_t i = 0; i < n; i++) {
-		if (source_folder_open(sources[i], &options, &run->roots[i].source, err) < 0)
-			return -1;
-		run->n_roots++;
-		run->paths[i] = realpath(sources[i], NULL);
-		if (!run->paths[i])
-			return error_sys(err, "%s", sources[i]);
-		for (size_t k = 0; k < i; k++) {
-			if (lies_in(run->paths[k], run->paths[i]) ||
-			    lies_in(run->paths[i], run->paths[k]))
-				return error_set(err, ERR_CONFIG,
-						 "%s and %s overlap: give the outer one only",
-						 sources[k], sources[i]);
-		}
-	}
-	return 0;
-}
-
-static int number_sources(struct encode_run *run, struct error *err)
-{
-	struct sources_numbers sources = {xcalloc(run->n_roots, sizeof(uint32_t)), 0};
-	int r =
-	    sources_number(run->output.state, run->name, run->paths, run->n_roots, &sources, err);
-
-	for (size_t i = 0; i < run->n_roots && r == 0; i++)
-		run->roots[i].root = sources.numbers[i];
-	free(sources.numbers);
-	run->other_sources = sources.others;
-	return r;
-}
-
 /* One clear line where a changed file is not encoded again. */
 static void report_changed(const struct encode_run *run, const struct enqueue_counts *counts)
 {
@@ -310,25 +203,16 @@ static void report_changed(const struct encode_run *run, const struct enqueue_co
 		    counts->changed_done, counts->changed_done == 1 ? " has" : "s have", run->name);
 }
 
-static int scan_all(struct encode_run *run, const char *const *sources, struct error *err)
+static int scan_all(struct encode_run *run, struct error *err)
 {
+	struct scan_options options = {.dataset = run->dataset,
+				       .shuffled = strcmp(run->options->order, "shuffled") == 0,
+				       .seed = run->options->seed};
 	struct enqueue_counts counts = {0};
 
-	for (size_t i = 0; i < run->n_roots; i++) {
-		struct scan_options options = {.dataset = run->dataset,
-					       .root = run->roots[i].root,
-					       .shuffled =
-						   strcmp(run->options->order, "shuffled") == 0,
-					       .seed = run->options->seed,
-					       .first_rank = (uint64_t)i << 40};
-
-		if (scan_source(run->queue, run->roots[i].source, &options, &counts, err) < 0)
-			return error_wrap(err, "%s", sources[i]);
-	}
+	if (run_sources_scan(&run->sources, run->queue, &options, &counts, err) < 0)
+		return -1;
 	report_changed(run, &counts);
-	if (counts.added + counts.known + counts.requeued + counts.changed_done == 0)
-		return error_set(err, ERR_CONFIG, "no images below %s%s", sources[0],
-				 run->n_roots > 1 ? " and the other folders" : "");
 	return 0;
 }
 
@@ -336,14 +220,13 @@ static int scan_all(struct encode_run *run, const char *const *sources, struct e
  * In this order: what the last run finished counts for the files as they were then, the scan sees what
  * changed since, and then catalog, store and spool are brought together.
  */
-static int scan_and_recover(struct encode_run *run, const char *const *sources,
-			    struct recovery *recovered, struct error *err)
+static int scan_and_recover(struct encode_run *run, struct recovery *recovered, struct error *err)
 {
 	cleanup_free char *spool = xasprintf("%s/spool", run->output.state);
 	struct recovery_options options = {.queue = run->queue,
 					   .store = run->store,
 					   .format = shard_format("wds"),
-					   .recipe = &run->recipe,
+					   .recipe = &run->setup.recipe,
 					   .dataset = run->dataset,
 					   .spool_dir = spool,
 					   .segment_bytes = SPOOL_SEGMENT,
@@ -354,7 +237,7 @@ static int scan_and_recover(struct encode_run *run, const char *const *sources,
 	int r = recovery_begin(&options, &recoverer, err);
 
 	if (r == 0)
-		r = scan_all(run, sources, err);
+		r = scan_all(run, err);
 	if (r == 0)
 		r = recovery_finish(recoverer, recovered, err);
 	if (r == 0)
@@ -387,7 +270,7 @@ static int open_packer(struct encode_run *run, const struct recovery *recovered,
 					 .spool = run->spool,
 					 .store = run->store,
 					 .format = shard_format("wds"),
-					 .recipe = &run->recipe,
+					 .recipe = &run->setup.recipe,
 					 .dataset = run->dataset,
 					 .shard_samples = run->options->shard_samples,
 					 .shard_bytes = run->options->shard_size,
@@ -417,11 +300,11 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 {
 	struct pipeline_options options = {.db = run->db,
 					   .packer = run->packer,
-					   .caps = encoder_caps(run->encoder),
-					   .recipe = &run->recipe,
-					   .buckets = run->buckets,
-					   .roots = run->roots,
-					   .n_roots = run->n_roots,
+					   .caps = encoder_caps(run->setup.encoder),
+					   .recipe = &run->setup.recipe,
+					   .buckets = run->setup.buckets,
+					   .roots = run->sources.roots,
+					   .n_roots = run->sources.n,
 					   .dataset = run->dataset,
 					   .workers = run->options->jobs > 0 ? run->options->jobs
 									     : usable_cores(),
@@ -431,7 +314,8 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 					   .on_fatal = on_fatal,
 					   .arg = run};
 
-	if (encode_driver_open(run->inbox, run->encoder, on_batch, run, &run->driver, err) < 0)
+	if (encode_driver_open(run->inbox, run->setup.encoder, on_batch, run, &run->driver, err) <
+	    0)
 		return -1;
 	options.driver = run->driver;
 	return pipeline_open(run->event, &options, &run->pipeline, err);
@@ -443,37 +327,6 @@ static size_t images_to_do(const struct queue_counts *counts)
 {
 	return counts->jobs[JOB_AVAILABLE] + counts->jobs[JOB_RETRYABLE] +
 	       counts->jobs[JOB_RUNNING];
-}
-
-/* Jobs of source folders that this run was not given: they wait for a run that is. */
-struct left_out {
-	const struct encode_run *run;
-	size_t n;
-};
-
-static int on_open_job(void *arg, const struct job_row *row)
-{
-	struct left_out *l = arg;
-
-	for (size_t i = 0; i < l->run->n_roots; i++) {
-		if (l->run->roots[i].root == row->root)
-			return 0;
-	}
-	l->n++;
-	return 0;
-}
-
-static int count_left_out(const struct encode_run *run, size_t *n, struct error *err)
-{
-	static const enum job_state open[] = {JOB_AVAILABLE, JOB_RETRYABLE};
-	struct left_out l = {run, 0};
-
-	for (size_t i = 0; i < ARRAY_SIZE(open) && run->other_sources > 0; i++) {
-		if (queue_jobs(run->queue, run->dataset, open[i], on_open_job, &l, err) < 0)
-			return -1;
-	}
-	*n = l.n;
-	return 0;
 }
 
 static int turn_loop(struct encode_run *run, struct error *err)
@@ -552,16 +405,9 @@ static void close_all(struct encode_run *run)
 	close_loop(run);
 	spool_close(run->spool);
 	store_close(run->store);
-	for (size_t i = 0; i < run->n_roots; i++) {
-		source_close(run->roots[i].source);
-		free(run->paths[i]);
-	}
-	free(run->roots);
-	free(run->paths);
+	run_sources_close(&run->sources);
 	queue_close(run->queue);
-	encoder_close(run->encoder);
-	bucket_table_free(run->buckets);
-	recipe_release(&run->recipe);
+	encode_setup_close(&run->setup);
 	free(run->name);
 	output_close(&run->output);
 }
@@ -573,7 +419,7 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 	int r;
 
 	if (queue_counts(run->queue, run->dataset, &counts, err) < 0 ||
-	    count_left_out(run, &left_out, err) < 0)
+	    run_sources_left_out(&run->sources, run->queue, run->dataset, &left_out, err) < 0)
 		return -1;
 	run->progress = progress_new(images_to_do(&counts) - left_out, run->options->quiet);
 	r = open_loop(run, err);
@@ -623,9 +469,13 @@ static bool interrupted_early(void)
 /* What can be refused is refused before anything is made. */
 static int prepare(struct encode_run *run, const char *const *sources, size_t n, struct error *err)
 {
-	if (open_sources(run, sources, n, err) < 0 || open_encoder(run, err) < 0)
+	const struct encode_options *o = run->options;
+
+	if (run_sources_open(&run->sources, sources, n, on_note, run, err) < 0 ||
+	    encode_setup_open(o, &run->setup, err) < 0)
 		return -1;
-	return make_recipe(run, err);
+	run->name = o->name ? xstrdup(o->name) : output_default_name(o->vae, &run->setup.recipe);
+	return 0;
 }
 
 static int run_all(struct encode_run *run, const char *const *sources, size_t n, struct error *err)
@@ -642,9 +492,9 @@ static int run_all(struct encode_run *run, const char *const *sources, size_t n,
 	if (r == 0)
 		r = open_queue(run, err);
 	if (r == 0)
-		r = number_sources(run, err);
+		r = run_sources_number(&run->sources, run->output.state, run->name, err);
 	if (r == 0)
-		r = scan_and_recover(run, sources, &recovered, err);
+		r = scan_and_recover(run, &recovered, err);
 	if (r == 0)
 		r = interrupted_early() ? EXIT_INTERRUPTED : run_jobs(run, &recovered, err);
 	recovery_release(&recovered);

@@ -1,0 +1,75 @@
+#include "daemon/encode_setup.h"
+
+#include "encoder/encoder_cpu.h"
+#include "encoder/encoder_fake.h"
+
+#include <string.h>
+
+static int open_encoder(const struct encode_options *o, struct encode_setup *setup,
+			struct error *err)
+{
+	struct encoder_cpu_options cpu = {o->vae, o->threads};
+	struct encoder_fake_options fake = {0};
+	const struct kl_encoder *vae;
+
+	setup->recipe.fake = strcmp(o->vae, "fake") == 0;
+	if (setup->recipe.fake) {
+		setup->recipe.vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
+		return encoder_fake_open(&fake, &setup->encoder, err);
+	}
+	if (encoder_cpu_open(&cpu, &setup->encoder, err) < 0)
+		return -1;
+	vae = encoder_cpu_vae(setup->encoder);
+	setup->recipe.vae = *kl_encoder_config(vae);
+	setup->recipe.weights = *kl_encoder_weights_hash(vae);
+	return 0;
+}
+
+static int make_recipe(const struct encode_options *o, struct encode_setup *setup,
+		       struct error *err)
+{
+	size_t multiple = encoder_caps(setup->encoder)->downscale;
+	uint8_t background = strcmp(o->alpha, "white") == 0 ? 255 : 0;
+	struct bucket_options buckets = {.rule = (enum bucket_rule)bucket_rule_parse(o->bucketing),
+					 .resolution = o->resolution};
+	struct recipe *r = &setup->recipe;
+
+	if (o->resolution % multiple != 0)
+		return error_set(err, ERR_CONFIG,
+				 "--resolution %zu: this VAE works on multiples of %zu",
+				 o->resolution, multiple);
+	setup->buckets = bucket_table_new(&buckets, err);
+	if (!setup->buckets)
+		return -1;
+	r->buckets = *bucket_table_options(setup->buckets);
+	if (r->buckets.rule == BUCKET_KOHYA && r->buckets.step % multiple != 0)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "buckets in steps of %zu do not fit a VAE that works on multiples of %zu",
+		    r->buckets.step, multiple);
+	r->filter = (enum resample_filter)resample_filter_parse(o->filter);
+	r->policy = (struct image_policy){.apply_exif = strcmp(o->exif, "apply") == 0,
+					  .color = strcmp(o->color, "srgb") == 0 ? COLOR_SRGB
+										 : COLOR_IGNORE,
+					  .background = {background, background, background}};
+	r->posterior = (enum posterior)posterior_parse(o->posterior);
+	r->seed = o->seed;
+	r->dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
+	recipe_finish(r);
+	return 0;
+}
+
+int encode_setup_open(const struct encode_options *options, struct encode_setup *setup,
+		      struct error *err)
+{
+	if (open_encoder(options, setup, err) < 0)
+		return -1;
+	return make_recipe(options, setup, err);
+}
+
+void encode_setup_close(struct encode_setup *setup)
+{
+	encoder_close(setup->encoder);
+	bucket_table_free(setup->buckets);
+	recipe_release(&setup->recipe);
+}

@@ -1,0 +1,112 @@
+#include "daemon/run_sources.h"
+
+#include "daemon/sources.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+
+#include <string.h>
+
+/* @inner is @outer or below it. */
+static bool lies_in(const char *inner, const char *outer)
+{
+	size_t n = strlen(outer);
+
+	return strncmp(inner, outer, n) == 0 && (inner[n] == '/' || inner[n] == '\0' || n == 1);
+}
+
+int run_sources_open(struct run_sources *s, const char *const *paths, size_t n,
+		     void (*note)(void *arg, const char *line), void *arg, struct error *err)
+{
+	struct source_folder_options options = {true, note, arg};
+
+	s->roots = xcalloc(n, sizeof(*s->roots));
+	s->paths = xcalloc(n, sizeof(*s->paths));
+	for (size_t i = 0; i < n; i++) {
+		if (source_folder_open(paths[i], &options, &s->roots[i].source, err) < 0)
+			return -1;
+		s->n++;
+		s->paths[i] = realpath(paths[i], NULL);
+		if (!s->paths[i])
+			return error_sys(err, "%s", paths[i]);
+		for (size_t k = 0; k < i; k++) {
+			if (lies_in(s->paths[k], s->paths[i]) || lies_in(s->paths[i], s->paths[k]))
+				return error_set(err, ERR_CONFIG,
+						 "%s and %s overlap: give the outer one only",
+						 paths[k], paths[i]);
+		}
+	}
+	return 0;
+}
+
+int run_sources_number(struct run_sources *s, const char *state, const char *dataset,
+		       struct error *err)
+{
+	cleanup_free uint32_t *numbers = xcalloc(s->n, sizeof(*numbers));
+	struct sources_numbers sources = {numbers, 0};
+
+	if (sources_number(state, dataset, s->paths, s->n, &sources, err) < 0)
+		return -1;
+	for (size_t i = 0; i < s->n; i++)
+		s->roots[i].root = numbers[i];
+	s->others = sources.others;
+	return 0;
+}
+
+int run_sources_scan(struct run_sources *s, struct queue *queue, const struct scan_options *options,
+		     struct enqueue_counts *counts, struct error *err)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct scan_options one = *options;
+
+		one.root = s->roots[i].root;
+		one.first_rank = (uint64_t)i << 40;
+		if (scan_source(queue, s->roots[i].source, &one, counts, err) < 0)
+			return error_wrap(err, "%s", s->paths[i]);
+	}
+	if (counts->added + counts->known + counts->requeued + counts->changed_done == 0)
+		return error_set(err, ERR_CONFIG, "no images below %s%s", s->paths[0],
+				 s->n > 1 ? " and the other folders" : "");
+	return 0;
+}
+
+struct left_out {
+	const struct run_sources *sources;
+	size_t n;
+};
+
+static int on_open_job(void *arg, const struct job_row *row)
+{
+	struct left_out *l = arg;
+
+	for (size_t i = 0; i < l->sources->n; i++) {
+		if (l->sources->roots[i].root == row->root)
+			return 0;
+	}
+	l->n++;
+	return 0;
+}
+
+int run_sources_left_out(const struct run_sources *s, struct queue *queue, int64_t dataset,
+			 size_t *n, struct error *err)
+{
+	static const enum job_state open[] = {JOB_AVAILABLE, JOB_RETRYABLE};
+	struct left_out l = {s, 0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(open) && s->others > 0; i++) {
+		if (queue_jobs(queue, dataset, open[i], on_open_job, &l, err) < 0)
+			return -1;
+	}
+	*n = l.n;
+	return 0;
+}
+
+void run_sources_close(struct run_sources *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		source_close(s->roots[i].source);
+		free(s->paths[i]);
+	}
+	free(s->roots);
+	free(s->paths);
+}
