@@ -118,7 +118,8 @@ static int worker_spawn(struct decode_ticket *w, struct error *err)
 {
 	const struct decode_pool_options *options = &w->pool->options;
 	struct decode_message m = {
-	    .type = DECODE_START, .start = {options->policy, options->limits, options->slot_bytes}};
+	    .type = DECODE_START,
+	    .start = {options->mode, options->policy, options->limits, options->slot_bytes}};
 	struct error ended = ERROR_INIT;
 	int pair[2], r;
 
@@ -470,12 +471,9 @@ void decode_pool_start(struct decode_pool *pool, int fd, void *image)
 	decode_message_send(w->socket, &m, fd, &err);
 }
 
-void decode_pool_place(struct decode_ticket *w, const struct bucket_placement *p)
+void decode_pool_place(struct decode_ticket *w, const struct render_geometry *geometry)
 {
-	struct decode_message m = {.type = DECODE_GEOMETRY,
-				   .geometry = {p->resized_width, p->resized_height, p->crop_left,
-						p->crop_top, p->target_width, p->target_height,
-						w->pool->options.filter}};
+	struct decode_message m = {.type = DECODE_GEOMETRY, .geometry = *geometry};
 
 	assert(w->state == WORKER_WAITING);
 	w->state = WORKER_DRAWING;

@@ -12,13 +12,12 @@
  *
  * A worker that dies, lies, or exceeds the time limit is replaced at once and costs the image it had; one that
  * ends before its first image is not replaced. Every image that was started ends in exactly one of: skipped,
- * on_done, on_failed.
+ * on_done, on_failed; or on_header, where only headers are asked for.
  */
 #ifndef LATENTD_DAEMON_DECODE_POOL_H
 #define LATENTD_DAEMON_DECODE_POOL_H
 
 #include "daemon/decode_protocol.h"
-#include "image/bucket.h"
 
 #include <systemd/sd-event.h>
 
@@ -26,22 +25,26 @@ struct decode_pool;
 struct decode_ticket; /* an image that waits for its geometry */
 
 struct decode_handlers {
+	/* The answer counts in DECODE_MODE_PIXELS only. */
 	bool (*on_hashed)(void *image, const struct hash128 *content, uint64_t bytes);
-	/* The ticket is valid until decode_pool_place() is called with it, or on_failed. */
+	/*
+	 * The ticket is valid until decode_pool_place() is called with it, or on_failed. Where only
+	 * headers are asked for it is NULL, and this is the image's end.
+	 */
 	void (*on_header)(void *image, const struct image_header *header,
 			  struct decode_ticket *ticket);
-	/* @pixels: [target_height][target_width][3] of the placement. */
+	/* @pixels: [height][width][3] of the geometry. */
 	void (*on_done)(void *image, const uint8_t *pixels);
 	void (*on_failed)(void *image, const struct error *why);
 };
 
 struct decode_pool_options {
+	enum decode_mode mode;
 	size_t workers;
 	const char *program; /* NULL: latentd-decode beside this executable */
 	struct image_policy policy;
 	struct image_limits limits;
-	enum resample_filter filter;
-	size_t slot_bytes;	/* of the largest target */
+	size_t slot_bytes;	/* of the largest target; 0 where only headers are asked for */
 	uint64_t time_limit_ms; /* for one image, from descriptor to pixels */
 	struct decode_handlers handlers;
 };
@@ -62,6 +65,6 @@ void decode_pool_cancel(struct decode_pool *pool);
 /* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */
 void decode_pool_start(struct decode_pool *pool, int fd, void *image);
 /* Tells the worker what to make of the image whose header it sent. */
-void decode_pool_place(struct decode_ticket *ticket, const struct bucket_placement *placement);
+void decode_pool_place(struct decode_ticket *ticket, const struct render_geometry *geometry);
 
 #endif

@@ -23,9 +23,12 @@ static void put_string(struct buffer *out, const char *s)
 
 static void format_start(const struct decode_message *m, struct buffer *out)
 {
+	buffer_put_u8(out, (uint8_t)m->start.mode);
 	buffer_put_u8(out, m->start.policy.apply_exif);
 	buffer_put_u8(out, (uint8_t)m->start.policy.color);
+	buffer_put_u8(out, (uint8_t)m->start.policy.alpha);
 	buffer_append(out, m->start.policy.background, 3);
+	buffer_put_u8(out, m->start.policy.jpeg_scaling);
 	buffer_put_u64(out, m->start.limits.max_file_bytes);
 	buffer_put_u64(out, m->start.limits.max_pixels);
 	buffer_put_u64(out, m->start.limits.max_side);
@@ -155,13 +158,18 @@ static void take_string(struct cursor *c, char *out, size_t size)
 
 static void parse_start(struct cursor *c, struct decode_message *m)
 {
+	m->start.mode = (enum decode_mode)take_below(c, DECODE_MODE_HASHES + 1);
 	m->start.policy.apply_exif = take_below(c, 2) != 0;
 	m->start.policy.color = (enum image_color)take_below(c, COLOR_IGNORE + 1);
+	m->start.policy.alpha = (enum image_alpha)take_below(c, ALPHA_DROP + 1);
 	memcpy(m->start.policy.background, take(c, 3), 3);
+	m->start.policy.jpeg_scaling = take_below(c, 2) != 0;
 	m->start.limits.max_file_bytes = take_u64(c);
 	m->start.limits.max_pixels = take_u64(c);
 	m->start.limits.max_side = take_u64(c);
-	m->start.slot_bytes = take_positive(c);
+	m->start.slot_bytes = take_u64(c);
+	if ((m->start.slot_bytes > 0) != (m->start.mode == DECODE_MODE_PIXELS))
+		c->ok = false;
 }
 
 static void parse_geometry(struct cursor *c, struct decode_message *m)
@@ -172,12 +180,12 @@ static void parse_geometry(struct cursor *c, struct decode_message *m)
 	m->geometry.top = take_u64(c);
 	m->geometry.width = take_positive(c);
 	m->geometry.height = take_positive(c);
-	m->geometry.filter = (enum resample_filter)take_below(c, FILTER_LANCZOS + 1);
+	m->geometry.filter = (enum resample_filter)take_below(c, FILTER_KOHYA + 1);
 }
 
 static void parse_header(struct cursor *c, struct decode_message *m)
 {
-	m->header.format = (enum image_format)take_below(c, IMAGE_PNG + 1);
+	m->header.format = (enum image_format)take_below(c, IMAGE_FORMATS);
 	m->header.width = take_positive(c);
 	m->header.height = take_positive(c);
 	m->header.orientation = take_below(c, 9);

@@ -2,7 +2,7 @@
  * What the daemon and a `latentd-decode` process say to each other, one image at a time:
  *
  *	daemon                                    worker
- *	START policy, limits, slot (+ memfd)  ->
+ *	START mode, policy, limits, slot (+ memfd)  ->
  *	                                      <-  READY
  *	OPEN (+ descriptor of the file)       ->
  *	                                      <-  HASHED content, bytes
@@ -10,6 +10,10 @@
  *	                                      <-  HEADER format, size, orientation, memory needed
  *	GEOMETRY resize and crop              ->
  *	                                      <-  DONE                  the pixels lie in the slot
+ *
+ * In the modes that only look at images, OPEN is answered by HEADER alone (DECODE_MODE_HEADERS: no more of the
+ * file is read than its header takes) or by HASHED and HEADER (DECODE_MODE_HASHES), and the worker is idle again.
+ * There is no slot then.
  *
  * Instead of any answer the worker may say FAILED with an error; it is idle then. HASHED comes before any
  * decoding, so that duplicates cost none; HEADER before any pixel, so that memory is reserved first.
@@ -24,9 +28,9 @@
 #include "base/buffer.h"
 #include "base/hash.h"
 #include "image/decode.h"
-#include "image/resample.h"
+#include "image/render.h"
 
-#define DECODE_PROTOCOL_VERSION 1
+#define DECODE_PROTOCOL_VERSION 2
 #define DECODE_MESSAGE_MAX	1024
 
 enum decode_message_type {
@@ -42,19 +46,18 @@ enum decode_message_type {
 	DECODE_FAILED,
 };
 
+enum decode_mode { DECODE_MODE_PIXELS, DECODE_MODE_HEADERS, DECODE_MODE_HASHES };
+
 struct decode_message {
 	enum decode_message_type type;
 	union {
 		struct {
+			enum decode_mode mode;
 			struct image_policy policy;
 			struct image_limits limits;
 			uint64_t slot_bytes;
 		} start;
-		struct {
-			uint64_t full_width, full_height; /* resized size of the oriented image */
-			uint64_t left, top, width, height;
-			enum resample_filter filter;
-		} geometry;
+		struct render_geometry geometry;
 		struct {
 			struct hash128 content;
 			uint64_t bytes;

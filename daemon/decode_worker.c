@@ -55,24 +55,13 @@ static int worker_start(struct worker *w, struct error *err)
 
 /* Writes the pixels that @geometry asks for into the slot. */
 static int worker_render(struct worker *w, const struct buffer *file,
-			 const struct decode_message *geometry, struct error *err)
+			 const struct render_geometry *geometry, struct error *err)
 {
-	cleanup_image struct image image = IMAGE_INIT;
-	struct resample_plan plan;
 	size_t bytes;
 
-	if (!size_mul3(geometry->geometry.width, geometry->geometry.height, 3, &bytes) ||
-	    bytes > w->slot_bytes)
+	if (!size_mul3(geometry->width, geometry->height, 3, &bytes) || bytes > w->slot_bytes)
 		return error_set(err, ERR_BUG, "the target does not fit the slot");
-	if (image_decode(file->data, file->size, &w->limits, &w->policy, &image, err) < 0)
-		return -1;
-	plan = resample_whole(&image, geometry->geometry.full_width, geometry->geometry.full_height,
-			      geometry->geometry.filter);
-	plan.left = geometry->geometry.left;
-	plan.top = geometry->geometry.top;
-	plan.width = geometry->geometry.width;
-	plan.height = geometry->geometry.height;
-	return resample(&image, &plan, w->slot, err);
+	return image_render(file->data, file->size, &w->limits, &w->policy, geometry, w->slot, err);
 }
 
 /*
@@ -108,7 +97,7 @@ static int worker_image(struct worker *w, int fd, struct error *err)
 	r = expect(DECODE_GEOMETRY, &m, &none, err);
 	if (r != 0)
 		return r;
-	if (worker_render(w, &file, &m, err) < 0)
+	if (worker_render(w, &file, &m.geometry, err) < 0)
 		return -1;
 	m.type = DECODE_DONE;
 	return decode_message_send(SOCKET_FD, &m, -1, err) < 0 ? DECODE_CLOSED : 0;

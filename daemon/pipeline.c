@@ -340,18 +340,45 @@ static void on_failed(void *image, const struct error *why)
 		work_failed(w, why);
 }
 
+static struct render_geometry geometry_of(const struct pipeline *p, const struct work *w)
+{
+	const struct bucket_placement *at = &w->placement;
+
+	return (struct render_geometry){at->resized_width,
+					at->resized_height,
+					at->crop_left,
+					at->crop_top,
+					at->target_width,
+					at->target_height,
+					p->options.recipe->filter};
+}
+
+/* Memory that decoding takes, the file and the result included. */
+static size_t decode_need(const struct pipeline *p, const struct work *w)
+{
+	struct render_geometry geometry = geometry_of(p, w);
+	size_t need = image_render_bytes(&w->header, &p->options.recipe->policy, &geometry);
+
+	if (!size_add(need, w->file_bytes, &need) || !size_add(need, pixel_bytes(w), &need))
+		return SIZE_MAX;
+	return need;
+}
+
 /* Lets decodes begin whose memory is there; one that needs more than all of it runs alone. */
 static void place_waiting(struct pipeline *p)
 {
 	while (p->waiting.first) {
 		struct work *w = p->waiting.first;
-		size_t need = w->header.decode_bytes + w->file_bytes + pixel_bytes(w);
+		size_t need = decode_need(p, w), total;
+		struct render_geometry geometry;
 
-		if (p->memory_used > 0 && p->memory_used + need > p->options.memory)
+		if (p->memory_used > 0 &&
+		    (!size_add(p->memory_used, need, &total) || total > p->options.memory))
 			return;
 		list_pop(&p->waiting);
 		reserve(w, need);
-		decode_pool_place(TAKE(w->ticket), &w->placement);
+		geometry = geometry_of(p, w);
+		decode_pool_place(TAKE(w->ticket), &geometry);
 	}
 }
 
@@ -514,7 +541,6 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	    .program = options->decoder,
 	    .policy = options->recipe->policy,
 	    .limits = IMAGE_LIMITS_DEFAULT,
-	    .filter = options->recipe->filter,
 	    .slot_bytes = bucket_table_max_pixels(options->buckets) * 3,
 	    .time_limit_ms = DECODE_LIMIT_MS,
 	    .handlers = {on_hashed, on_header, on_done, on_failed},

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Sides beyond it are no bucket that a model encodes; it also keeps every product exact. */
@@ -32,7 +33,7 @@ static const char *const rule_names[] = {
 int bucket_rule_parse(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rule_names); i++)
-		if (strcmp(name, rule_names[i]) == 0)
+		if (rule_names[i] && strcmp(name, rule_names[i]) == 0)
 			return (int)i;
 	return -1;
 }
@@ -40,6 +41,26 @@ int bucket_rule_parse(const char *name)
 const char *bucket_rule_name(enum bucket_rule rule)
 {
 	return rule_names[rule];
+}
+
+const char *const *bucket_rule_names(void)
+{
+	static const char *const names[] = {"kohya", "square", NULL};
+
+	return names;
+}
+
+size_t bucket_table_multiple(const struct bucket_table *table)
+{
+	return table->options.rule == BUCKET_SQUARE ? table->options.resolution
+						    : table->options.step;
+}
+
+void bucket_skip_message(const struct bucket_table *table, size_t width, size_t height,
+			 const struct bucket_placement *placement, char *text, size_t size)
+{
+	(void)table;
+	snprintf(text, size, "%s: %zu x %zu", placement->skip, width, height);
 }
 
 const struct bucket_options *bucket_table_options(const struct bucket_table *table)

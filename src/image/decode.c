@@ -8,17 +8,18 @@
 #include "image/decode_jpeg.h"
 #include "image/decode_png.h"
 #include "image/orientation.h"
+#include "image/pixel_sink.h"
 #include "image/sniff.h"
 
 static const struct decoder {
 	const char *name;
 	int (*header)(const uint8_t *bytes, size_t size, struct image_header *header,
 		      struct error *err);
-	int (*pixels)(const uint8_t *bytes, size_t size, const struct image_policy *policy,
-		      struct image *out, struct error *err);
+	int (*rows)(const uint8_t *bytes, size_t size, const struct image_policy *policy,
+		    struct pixel_sink *sink, struct error *err);
 } decoders[] = {
-    [IMAGE_JPEG] = {"JPEG", decode_jpeg_header, decode_jpeg_pixels},
-    [IMAGE_PNG] = {"PNG", decode_png_header, decode_png_pixels},
+    [IMAGE_JPEG] = {"JPEG", decode_jpeg_header, decode_jpeg_rows},
+    [IMAGE_PNG] = {"PNG", decode_png_header, decode_png_rows},
 };
 
 const char *image_format_name(enum image_format format)
@@ -41,22 +42,15 @@ static int too_large(const struct image_header *h, size_t limit, const char *wha
 			  image_format_name(h->format), h->width, h->height, limit, what);
 }
 
-/*
- * Holds the limits, and turns what the decoder needs into the peak: the decoder beside the pixels,
- * or later, when it is gone, the pixels beside their turned copy.
- */
-static int check_size(struct image_header *h, const struct image_limits *limits, struct error *err)
+static int check_size(const struct image_header *h, const struct image_limits *limits,
+		      struct error *err)
 {
-	size_t pixels, bytes, decoding, turning;
+	size_t pixels;
 
 	if (h->width > limits->max_side || h->height > limits->max_side)
 		return too_large(h, limits->max_side, "a side", err);
 	if (!size_mul(h->width, h->height, &pixels) || pixels > limits->max_pixels)
 		return too_large(h, limits->max_pixels, "pixels", err);
-	if (!size_mul(pixels, 3, &bytes) || !size_add(bytes, h->decode_bytes, &decoding) ||
-	    !size_mul(bytes, h->orientation == 1 ? 1 : 2, &turning))
-		return too_large(h, SIZE_MAX, "bytes", err);
-	h->decode_bytes = decoding > turning ? decoding : turning;
 	return 0;
 }
 
@@ -77,14 +71,48 @@ int image_read_header(const uint8_t *bytes, size_t size, const struct image_limi
 	return 0;
 }
 
+int image_decode_rows(const uint8_t *bytes, size_t size, const struct image_limits *limits,
+		      const struct image_policy *policy, struct pixel_sink *sink, struct error *err)
+{
+	struct image_header header;
+
+	if (image_read_header(bytes, size, limits, &header, err) < 0)
+		return -1;
+	return decoders[header.format].rows(bytes, size, policy, sink, err);
+}
+
+/* All rows side by side in an image. */
+struct image_sink {
+	struct pixel_sink base;
+	struct image *image;
+};
+
+static uint8_t *image_row(struct pixel_sink *sink, size_t y)
+{
+	const struct image *image = ((struct image_sink *)sink)->image;
+
+	return image->pixels + y * image->width * 3;
+}
+
+static void image_row_done(struct pixel_sink *sink, size_t y)
+{
+	(void)sink;
+	(void)y;
+}
+
 int image_decode(const uint8_t *bytes, size_t size, const struct image_limits *limits,
 		 const struct image_policy *policy, struct image *out, struct error *err)
 {
 	cleanup_image struct image image = IMAGE_INIT;
 	struct image_header header;
+	struct image_sink sink = {.base = {0, 0, image_row, image_row_done}, .image = &image};
 
 	if (image_read_header(bytes, size, limits, &header, err) < 0 ||
-	    decoders[header.format].pixels(bytes, size, policy, &image, err) < 0)
+	    image_alloc(&image, header.width, header.height, err) < 0)
+		return -1;
+	sink.base.width = header.width;
+	sink.base.height = header.height;
+	if (decoders[header.format].rows(bytes, size, policy, &sink.base, err) < 0)
 		return -1;
 	if (policy->apply_exif && orientation_apply(&image, header.orientation, err) < 0)
 		return -1;

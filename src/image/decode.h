@@ -4,8 +4,9 @@
  *	struct image_header header;
  *	if (image_read_header(bytes, size, &limits, &header, err) < 0)       cheap: no pixels touched
  *		return -1;
- *	... reserve header.decode_bytes ...
  *	image_decode(bytes, size, &limits, &policy, &image, err)
+ *
+ * (From there to a bucket's pixels, and how much memory that takes: render.h.)
  *
  * The format is found from the content, never from the name. Limits hold before memory is asked
  * for. All errors are ERR_DATA (or ERR_NOMEM) with one of the reasons:
@@ -29,7 +30,18 @@
 
 #include <stdbool.h>
 
-enum image_format { IMAGE_JPEG, IMAGE_PNG };
+enum image_format {
+	IMAGE_JPEG,
+	IMAGE_PNG,
+	IMAGE_WEBP,
+	IMAGE_GIF,
+	IMAGE_BMP,
+	IMAGE_AVIF, /* where the build has libavif */
+	IMAGE_JXL,  /* where the build has libjxl */
+};
+#define IMAGE_FORMATS 7
+
+struct pixel_sink;
 
 struct image_limits {
 	size_t max_file_bytes; /* of the compressed file */
@@ -44,34 +56,46 @@ struct image_limits {
 
 enum image_color { COLOR_SRGB, COLOR_IGNORE };
 
+enum image_alpha {
+	ALPHA_OVER, /* the background */
+	ALPHA_DROP, /* as if every pixel were opaque: Pillow's convert("RGB") */
+};
+
 struct image_policy {
 	bool apply_exif;
 	enum image_color color;
+	enum image_alpha alpha;
 	uint8_t background[3]; /* under transparent pixels; white by default */
+	bool jpeg_scaling;     /* render.h: shrink in the JPEG decoder first */
 };
 
 #define IMAGE_POLICY_DEFAULT                                                                       \
 	{                                                                                          \
-		true, COLOR_SRGB,                                                                  \
-		{                                                                                  \
-			255, 255, 255                                                              \
-		}                                                                                  \
+		true, COLOR_SRGB, ALPHA_OVER, {255, 255, 255}, false                               \
 	}
 
 struct image_header {
 	enum image_format format;
 	size_t width, height; /* as stored, before orientation */
 	unsigned orientation; /* EXIF, 1 to 8; 1 when absent or nonsense */
-	size_t decode_bytes;  /* memory that image_decode() needs at its peak, without the file */
+	size_t decode_bytes;  /* memory that the decoder needs beside the pixels it hands out */
 };
 
-/* "JPEG", "PNG" */
+/* "JPEG", "JPEG XL" */
 const char *image_format_name(enum image_format format);
 
 int image_read_header(const uint8_t *bytes, size_t size, const struct image_limits *limits,
 		      struct image_header *header, struct error *err);
 int image_decode(const uint8_t *bytes, size_t size, const struct image_limits *limits,
 		 const struct image_policy *policy, struct image *out, struct error *err);
+
+/*
+ * The pixels as stored, not turned, into @sink, which has a size that pixel_sink.h allows. After an
+ * error some rows may have been handed out.
+ */
+int image_decode_rows(const uint8_t *bytes, size_t size, const struct image_limits *limits,
+		      const struct image_policy *policy, struct pixel_sink *sink,
+		      struct error *err);
 
 /* Width and height after orientation: swapped for 5 to 8. */
 void image_oriented_size(const struct image_header *header, size_t *width, size_t *height);

@@ -53,7 +53,7 @@ struct jpeg_reader {
 	enum color_space space;
 	struct color_converter *converter;
 	uint8_t *row; /* [width][samples]; NULL for RGB, which is decoded in place */
-	struct image image;
+	struct pixel_sink *sink;
 };
 
 static void jpeg_reader_release(struct jpeg_reader *r)
@@ -61,7 +61,6 @@ static void jpeg_reader_release(struct jpeg_reader *r)
 	jpeg_destroy_decompress(&r->cinfo);
 	color_converter_free(r->converter);
 	free(r->row);
-	image_release(&r->image);
 }
 
 static struct jpeg_reader *reader_of(j_common_ptr cinfo)
@@ -295,10 +294,8 @@ static void profile_join(const struct jpeg_reader *r, struct buffer *out)
 	}
 }
 
-static int reader_prepare(struct jpeg_reader *r, const struct image_policy *policy,
-			  struct error *err)
+static void reader_prepare(struct jpeg_reader *r, const struct image_policy *policy)
 {
-	size_t width = r->cinfo.image_width;
 	cleanup_buffer struct buffer profile = BUFFER_INIT;
 
 	if (policy->color == COLOR_SRGB)
@@ -306,8 +303,7 @@ static int reader_prepare(struct jpeg_reader *r, const struct image_policy *poli
 	r->converter =
 	    color_converter_new(r->space, profile.size > 0 ? profile.data : NULL, profile.size);
 	if (r->space != COLOR_SPACE_RGB)
-		r->row = xmalloc(width * color_space_samples(r->space));
-	return image_alloc(&r->image, width, r->cinfo.image_height, err);
+		r->row = xmalloc(r->sink->width * color_space_samples(r->space));
 }
 
 /* Adobe stores ink inverted and Pillow takes every CMYK JPEG for Adobe's. */
@@ -319,32 +315,32 @@ static void invert(uint8_t *samples, size_t n)
 
 static void step_rows(struct jpeg_reader *r)
 {
-	size_t width = r->image.width;
+	size_t width = r->sink->width;
 
 	jpeg_start_decompress(&r->cinfo);
-	assert(r->cinfo.output_width == width && r->cinfo.output_height == r->image.height);
-	while (r->cinfo.output_scanline < r->cinfo.output_height) {
-		uint8_t *out = r->image.pixels + (size_t)r->cinfo.output_scanline * width * 3;
+	assert(r->cinfo.output_width == width && r->cinfo.output_height == r->sink->height);
+	for (size_t y = 0; y < r->sink->height; y++) {
+		uint8_t *out = r->sink->row(r->sink, y);
 		JSAMPROW row = r->row ? r->row : out;
 
 		jpeg_read_scanlines(&r->cinfo, &row, 1);
 		if (r->space == COLOR_SPACE_CMYK)
 			invert(row, width * 4);
 		color_convert(r->converter, row, out, width);
+		r->sink->done(r->sink, y);
 	}
 }
 
-int decode_jpeg_pixels(const uint8_t *bytes, size_t size, const struct image_policy *policy,
-		       struct image *out, struct error *err)
+int decode_jpeg_rows(const uint8_t *bytes, size_t size, const struct image_policy *policy,
+		     struct pixel_sink *sink, struct error *err)
 {
 	struct jpeg_reader *r = xcalloc(1, sizeof(*r));
 	int result = -1;
 
-	if (reader_open(r, bytes, size, err) == 0 && reader_prepare(r, policy, err) == 0 &&
-	    guarded(r, step_rows) == 0) {
-		*out = r->image;
-		r->image = (struct image)IMAGE_INIT;
-		result = 0;
+	r->sink = sink;
+	if (reader_open(r, bytes, size, err) == 0) {
+		reader_prepare(r, policy);
+		result = guarded(r, step_rows);
 	}
 	jpeg_reader_release(r);
 	free(r);

@@ -15,6 +15,7 @@
 #include "image/exif.h"
 #include "image/png_chunks.h"
 
+#include <assert.h>
 #include <setjmp.h>
 #include <string.h>
 
@@ -38,7 +39,7 @@ struct png_reader {
 	uint8_t *samples; /* [width][1 or 3]: a row without its alpha */
 	uint8_t *opacity; /* [width] */
 	const struct image_policy *policy;
-	struct image image;
+	struct pixel_sink *sink;
 };
 
 static void png_reader_release(struct png_reader *r)
@@ -48,7 +49,6 @@ static void png_reader_release(struct png_reader *r)
 	free(r->rows);
 	free(r->samples);
 	free(r->opacity);
-	image_release(&r->image);
 }
 
 static void on_error(png_structp png, png_const_charp message)
@@ -165,9 +165,10 @@ static void set_converter(struct png_reader *r)
 
 static int reader_prepare(struct png_reader *r, struct error *err)
 {
-	size_t width = png_get_image_width(r->png, r->info);
-	size_t height = png_get_image_height(r->png, r->info);
-	size_t bytes;
+	size_t width = r->sink->width, height = r->sink->height, bytes;
+
+	assert(png_get_image_width(r->png, r->info) == width &&
+	       png_get_image_height(r->png, r->info) == height);
 
 	if (!size_mul(r->row_bytes, r->passes > 1 ? height : 1, &bytes))
 		return error_data(err, "too_large", "PNG of %zu x %zu pixels", width, height);
@@ -179,7 +180,7 @@ static int reader_prepare(struct png_reader *r, struct error *err)
 	r->rows = malloc(bytes);
 	if (!r->rows || (r->alpha && (!r->samples || !r->opacity)))
 		return error_set(err, ERR_NOMEM, "no memory for %zu x %zu pixels", width, height);
-	return image_alloc(&r->image, width, height, err);
+	return 0;
 }
 
 static void split_alpha(struct png_reader *r, const uint8_t *row)
@@ -187,7 +188,7 @@ static void split_alpha(struct png_reader *r, const uint8_t *row)
 	size_t samples = color_space_samples(r->space);
 	uint8_t *out = r->samples;
 
-	for (size_t x = 0; x < r->image.width; x++) {
+	for (size_t x = 0; x < r->sink->width; x++) {
 		for (size_t c = 0; c < samples; c++)
 			*out++ = *row++;
 		r->opacity[x] = *row++;
@@ -196,14 +197,15 @@ static void split_alpha(struct png_reader *r, const uint8_t *row)
 
 static void finish_row(struct png_reader *r, const uint8_t *row, size_t y)
 {
-	size_t width = r->image.width;
-	uint8_t *out = r->image.pixels + y * width * 3;
+	size_t width = r->sink->width;
+	uint8_t *out = r->sink->row(r->sink, y);
 
 	if (r->alpha)
 		split_alpha(r, row);
 	color_convert(r->converter, r->alpha ? r->samples : row, out, width);
-	if (r->alpha)
+	if (r->alpha && r->policy->alpha == ALPHA_OVER)
 		alpha_over(out, r->opacity, width, r->policy->background);
+	r->sink->done(r->sink, y);
 }
 
 static void step_rows(struct png_reader *r)
@@ -211,7 +213,7 @@ static void step_rows(struct png_reader *r)
 	size_t step = r->passes > 1 ? r->row_bytes : 0;
 
 	for (size_t pass = 0; pass < r->passes; pass++) {
-		for (size_t y = 0; y < r->image.height; y++) {
+		for (size_t y = 0; y < r->sink->height; y++) {
 			png_read_row(r->png, r->rows + y * step, NULL);
 			if (pass == r->passes - 1)
 				finish_row(r, r->rows + y * step, y);
@@ -244,8 +246,8 @@ int decode_png_header(const uint8_t *bytes, size_t size, struct image_header *he
 	return 0;
 }
 
-int decode_png_pixels(const uint8_t *bytes, size_t size, const struct image_policy *policy,
-		      struct image *out, struct error *err)
+int decode_png_rows(const uint8_t *bytes, size_t size, const struct image_policy *policy,
+		    struct pixel_sink *sink, struct error *err)
 {
 	struct png_reader *r = xcalloc(1, sizeof(*r));
 	int result = -1;
@@ -254,12 +256,9 @@ int decode_png_pixels(const uint8_t *bytes, size_t size, const struct image_poli
 	r->bytes = bytes;
 	r->size = size;
 	r->policy = policy;
-	if (guarded(r, step_open) == 0 && reader_prepare(r, err) == 0 &&
-	    guarded(r, step_rows) == 0) {
-		*out = r->image;
-		r->image = (struct image)IMAGE_INIT;
-		result = 0;
-	}
+	r->sink = sink;
+	if (guarded(r, step_open) == 0 && reader_prepare(r, err) == 0)
+		result = guarded(r, step_rows);
 	png_reader_release(r);
 	free(r);
 	return result;

@@ -6,12 +6,13 @@
 #define LATENTD_IMAGE_DECODE_PNG_H
 
 #include "image/decode.h"
+#include "image/pixel_sink.h"
 
-/* Size and orientation; decode_bytes is what the decoder needs beside the pixels. */
+/* Size, orientation, and what the decoder needs beside the pixels. */
 int decode_png_header(const uint8_t *bytes, size_t size, struct image_header *header,
 		      struct error *err);
-/* The pixels as stored, not yet turned. */
-int decode_png_pixels(const uint8_t *bytes, size_t size, const struct image_policy *policy,
-		      struct image *out, struct error *err);
+/* The pixels as stored. */
+int decode_png_rows(const uint8_t *bytes, size_t size, const struct image_policy *policy,
+		    struct pixel_sink *sink, struct error *err);
 
 #endif

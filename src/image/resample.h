@@ -18,6 +18,8 @@ enum resample_filter {
 	FILTER_HAMMING,
 	FILTER_BICUBIC,
 	FILTER_LANCZOS,
+	/* sd-scripts: OpenCV's INTER_AREA where both sides shrink or stay, Pillow's Lanczos otherwise */
+	FILTER_KOHYA,
 };
 
 struct resample_plan {
@@ -41,5 +43,27 @@ struct resample_plan resample_whole(const struct image *source, size_t width, si
  */
 int resample(const struct image *source, const struct resample_plan *plan, uint8_t *out,
 	     struct error *err);
+
+/*
+ * The same, a source row at a time, so that a decoder need not keep the picture: only the rows that
+ * still matter are held.
+ *
+ *	resampler_new(&plan, source width, source height, out, &r, err)      as resample()
+ *	resampler_row(r, row)      height times, from the top; after the last one @out is complete
+ *	resampler_free(r)
+ */
+struct resampler;
+
+int resampler_new(const struct resample_plan *plan, size_t width, size_t height, uint8_t *out,
+		  struct resampler **r, struct error *err);
+void resampler_row(struct resampler *r, const uint8_t *row);
+/* NULL is fine. */
+void resampler_free(struct resampler *r);
+
+/* An upper bound of the memory a resampler takes, without rows and @out; SIZE_MAX if it overflows. */
+size_t resampler_bytes(const struct resample_plan *plan, size_t width, size_t height);
+
+/* The instructions it runs on: "portable", "avx2", "avx512". All give the same bytes. */
+const char *resample_isa(void);
 
 #endif

@@ -84,7 +84,6 @@ int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
 	    .program = o->program,
 	    .policy = IMAGE_POLICY_DEFAULT,
 	    .limits = IMAGE_LIMITS_DEFAULT,
-	    .filter = FILTER_LANCZOS,
 	    .time_limit_ms = o->time_limit_ms ? o->time_limit_ms : 60 * 1000,
 	    .handlers = {on_hashed, on_header, on_done, on_failed},
 	};
@@ -149,7 +148,12 @@ void rig_shoot(struct rig *rig, struct shot *shot, const void *data, size_t size
 
 void rig_place(struct shot *shot)
 {
-	decode_pool_place(TAKE(shot->ticket), &shot->placement);
+	const struct bucket_placement *p = &shot->placement;
+	const struct render_geometry geometry = {
+	    p->resized_width, p->resized_height, p->crop_left,	p->crop_top,
+	    p->target_width,  p->target_height,	 FILTER_LANCZOS};
+
+	decode_pool_place(TAKE(shot->ticket), &geometry);
 }
 
 void shot_release(struct shot *shot)

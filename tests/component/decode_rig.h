@@ -5,6 +5,7 @@
 #define LATENTD_TESTS_COMPONENT_DECODE_RIG_H
 
 #include "daemon/decode_pool.h"
+#include "image/bucket.h"
 #include "tests/testing.h"
 
 enum shot_end { SHOT_RUNNING, SHOT_SKIPPED, SHOT_DONE, SHOT_FAILED };

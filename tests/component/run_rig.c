@@ -133,8 +133,12 @@ struct finished run_finished(const struct job *job, size_t width, size_t height)
 	f.path = xstrdup(job->path);
 	f.facts.content = hash128_of(job->key, strlen(job->key));
 	f.facts.header = (struct image_header){IMAGE_PNG, width, height, 1, 1};
-	f.facts.placement = (struct bucket_placement){
-	    width, height, width, height, 0, 0, {0, 0, (double)width, (double)height}};
+	f.facts.placement =
+	    (struct bucket_placement){.target_width = width,
+				      .target_height = height,
+				      .resized_width = width,
+				      .resized_height = height,
+				      .kohya_crop_ltrb = {0, 0, (double)width, (double)height}};
 	f.facts.captions = true;
 	f.facts.engine = "fake";
 	assert_ok(ndarray_alloc(&f.latent, DTYPE_F32, 3, shape, &err), &err);

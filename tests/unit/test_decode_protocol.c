@@ -24,7 +24,8 @@ static struct decode_message example(enum decode_message_type type)
 	m.type = type;
 	switch (type) {
 	case DECODE_START:
-		m.start.policy = (struct image_policy){true, COLOR_IGNORE, {1, 128, 255}};
+		m.start.policy =
+		    (struct image_policy){true, COLOR_IGNORE, ALPHA_DROP, {1, 128, 255}, true};
 		m.start.limits =
 		    (struct image_limits){0x0102030405060708, 0xa1a2a3a4a5a6a7a8, 65500};
 		m.start.slot_bytes = 0xf1f2f3f4f5f6f7f8;
@@ -117,6 +118,8 @@ static void every_field_comes_back_in_its_place(void **state)
 	(void)state;
 	assert_true(m.start.policy.apply_exif);
 	assert_int_equal(m.start.policy.color, COLOR_IGNORE);
+	assert_int_equal(m.start.policy.alpha, ALPHA_DROP);
+	assert_true(m.start.policy.jpeg_scaling);
 	assert_memory_equal(m.start.policy.background, ((uint8_t[]){1, 128, 255}), 3);
 	assert_true(m.start.limits.max_file_bytes == 0x0102030405060708);
 	assert_true(m.start.limits.max_pixels == 0xa1a2a3a4a5a6a7a8);
@@ -141,7 +144,7 @@ static void every_field_comes_back_in_its_place(void **state)
 
 static void the_bytes_of_a_header_are_those_of_the_layout(void **state)
 {
-	static const uint8_t want[] = {1,    66,   1, /* version, type, PNG */
+	static const uint8_t want[] = {2,    66,   1, /* version, type, PNG */
 				       0x80, 2,	   0,	 0,    0,    0,	   0,	 0, /* 640 */
 				       0xe1, 1,	   0,	 0,    0,    0,	   0,	 0, /* 481 */
 				       6,    0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};
@@ -211,10 +214,13 @@ static void a_value_outside_its_enumeration_is_refused(void **state)
 		size_t offset; /* of a byte that is @low to @high */
 		unsigned low, high;
 	} ranges[] = {
-	    {DECODE_START, 2, 0, 1},
-	    {DECODE_START, 3, 0, COLOR_IGNORE},
-	    {DECODE_GEOMETRY, 2 + 6 * 8, 0, FILTER_LANCZOS},
-	    {DECODE_HEADER, 2, 0, IMAGE_PNG},
+	    {DECODE_START, 2, DECODE_MODE_PIXELS, DECODE_MODE_PIXELS}, /* the others have no slot */
+	    {DECODE_START, 3, 0, 1},
+	    {DECODE_START, 4, 0, COLOR_IGNORE},
+	    {DECODE_START, 5, 0, ALPHA_DROP},
+	    {DECODE_START, 9, 0, 1},
+	    {DECODE_GEOMETRY, 2 + 6 * 8, 0, FILTER_KOHYA},
+	    {DECODE_HEADER, 2, 0, IMAGE_FORMATS - 1},
 	    {DECODE_HEADER, 3 + 2 * 8, 1, 8},
 	    {DECODE_FAILED, 2, ERR_TRANSIENT, ERR_BUG},
 	};
@@ -241,7 +247,7 @@ static void a_size_of_zero_is_refused(void **state)
 	} sizes[] = {{DECODE_HEADER, 3},	   {DECODE_HEADER, 11},
 		     {DECODE_GEOMETRY, 2},	   {DECODE_GEOMETRY, 10},
 		     {DECODE_GEOMETRY, 2 + 4 * 8}, {DECODE_GEOMETRY, 2 + 5 * 8},
-		     {DECODE_START, 7 + 3 * 8}};
+		     {DECODE_START, 10 + 3 * 8}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {

@@ -1,0 +1,33 @@
+/*
+ * From the bytes of an image file to the pixels of its bucket: decode, turn upright, scale, crop.
+ *
+ *	image_read_header(bytes, size, &limits, &header, err)
+ *	... a placement for the oriented size; reserve image_render_bytes(...) ...
+ *	image_render(bytes, size, &limits, &policy, &geometry, out, err)
+ *
+ * With policy.jpeg_scaling a JPEG is first shrunk by its decoder: by the largest of 8, 4, 2 that
+ * leaves at least twice the resized size in both directions, as Pillow's
+ * Image.thumbnail(reducing_gap=2.0) does; the rest is resampled from the exact box.
+ */
+#ifndef LATENTD_IMAGE_RENDER_H
+#define LATENTD_IMAGE_RENDER_H
+
+#include "image/decode.h"
+#include "image/resample.h"
+
+struct render_geometry {
+	size_t full_width, full_height;	 /* the whole oriented image, resized */
+	size_t left, top, width, height; /* crop of that */
+	enum resample_filter filter;
+};
+
+/* @out: [height][width][3], the caller's. Errors of image_decode(); ERR_BUG: the crop leaves its frame. */
+int image_render(const uint8_t *bytes, size_t size, const struct image_limits *limits,
+		 const struct image_policy *policy, const struct render_geometry *geometry,
+		 uint8_t *out, struct error *err);
+
+/* An upper bound of the memory image_render() takes, without the file and @out; SIZE_MAX if it overflows. */
+size_t image_render_bytes(const struct image_header *header, const struct image_policy *policy,
+			  const struct render_geometry *geometry);
+
+#endif
