@@ -18,6 +18,8 @@ static const struct setting all[] = {
     {"to", SETTING_STRING, FIELD(to), .fallback = ".", .not_empty = true, .value_name = "DIR",
      .help = "folder to write to"},
     {"json", SETTING_FLAG, FIELD(json), .help = "one JSON object a line"},
+    {"skipped", SETTING_FLAG, FIELD(skipped),
+     .help = "images left out on purpose (too small, ...) instead"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 

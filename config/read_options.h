@@ -16,6 +16,7 @@ struct read_options {
 	const char *reason; /* failed, retry */
 	const char *to;	    /* extract */
 	bool json;
+	bool skipped; /* failed: what was left out by policy instead */
 	bool help;
 	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };

@@ -54,13 +54,15 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 {
 	struct failed *f = arg;
 
-	return queue_jobs(f->queue, d->id, JOB_QUARANTINED, on_job, f, f->err);
+	return queue_jobs(f->queue, d->id, f->options->skipped ? JOB_SKIPPED : JOB_QUARANTINED,
+			  on_job, f, f->err);
 }
 
 int cmd_failed(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "out name reason json", 0, "failed --out DIR [--name NAME] [--reason R] [--json]"};
+	    "out name reason skipped json", 0,
+	    "failed --out DIR [--name NAME] [--reason R] [--skipped] [--json]"};
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
 	struct read_options options = {.out = NULL};
 	struct failed failed = {.options = &options, .err = err};
@@ -74,6 +76,7 @@ int cmd_failed(int argc, char **argv, struct error *err)
 	if (each_dataset(opened.queue, options.name, on_dataset, &failed, err) < 0)
 		return -1;
 	if (failed.n == 0 && !options.json)
-		printf("no images have failed%s\n", options.reason ? " for this reason" : "");
+		printf("no images %s%s\n", options.skipped ? "were skipped" : "have failed",
+		       options.reason ? " for this reason" : "");
 	return EXIT_OK;
 }

@@ -128,10 +128,11 @@ int queue_requeue_lost(struct queue *q, const int64_t *spooled, size_t n, int64_
 	return checked_result(q->ops->requeue_lost(q, spooled, n, now, requeued, err), 0, err);
 }
 
-int queue_retry(struct queue *q, int64_t dataset, const char *reason, int64_t now, size_t *retried,
-		struct error *err)
+int queue_retry(struct queue *q, int64_t dataset, enum job_state from, const char *reason,
+		int64_t now, size_t *retried, struct error *err)
 {
-	return checked_result(q->ops->retry(q, dataset, reason, now, retried, err), 0, err);
+	assert(from == JOB_QUARANTINED || from == JOB_SKIPPED);
+	return checked_result(q->ops->retry(q, dataset, from, reason, now, retried, err), 0, err);
 }
 
 int queue_complete(struct queue *q, const struct shard_row *shard, const struct sample_row *samples,

@@ -256,11 +256,12 @@ struct queue_ops {
 			    size_t *requeued, struct error *err);
 
 	/*
-	 * Quarantined jobs of a dataset become available with no attempts and no reason; @reason NULL: all
-	 * of them. Crashes stay: what was suspected of killing its owner still is.
+	 * Jobs of a dataset that are in state @from, quarantined or skipped, become available with no attempts
+	 * and no reason; @reason NULL: all of them. Crashes stay: what was suspected of killing its owner still
+	 * is.
 	 */
-	int (*retry)(struct queue *q, int64_t dataset, const char *reason, int64_t now,
-		     size_t *retried, struct error *err);
+	int (*retry)(struct queue *q, int64_t dataset, enum job_state from, const char *reason,
+		     int64_t now, size_t *retried, struct error *err);
 
 	/*
 	 * A sealed, visible shard: inserts its row and its @n samples', which come in rising offset, and
@@ -313,8 +314,8 @@ int queue_rescue(struct queue *q, const char *owner, int64_t now, size_t *rescue
 		 struct error *err);
 int queue_requeue_lost(struct queue *q, const int64_t *spooled, size_t n, int64_t now,
 		       size_t *requeued, struct error *err);
-int queue_retry(struct queue *q, int64_t dataset, const char *reason, int64_t now, size_t *retried,
-		struct error *err);
+int queue_retry(struct queue *q, int64_t dataset, enum job_state from, const char *reason,
+		int64_t now, size_t *retried, struct error *err);
 int queue_complete(struct queue *q, const struct shard_row *shard, const struct sample_row *samples,
 		   size_t n, int64_t now, int64_t *shard_id, struct error *err);
 int queue_drop_shard(struct queue *q, int64_t shard, int64_t now, size_t *requeued,

@@ -322,8 +322,8 @@ int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, in
 	return 0;
 }
 
-int memory_retry(struct queue *base, int64_t dataset, const char *reason, int64_t now,
-		 size_t *retried, struct error *err)
+int memory_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
+		 int64_t now, size_t *retried, struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 
@@ -332,7 +332,7 @@ int memory_retry(struct queue *base, int64_t dataset, const char *reason, int64_
 	for (size_t i = 0; i < q->job_count; i++) {
 		struct memory_job *j = &q->jobs[i];
 
-		if (j->state != JOB_QUARANTINED || j->job.dataset != dataset)
+		if (j->state != from || j->job.dataset != dataset)
 			continue;
 		if (reason && (!j->reason || strcmp(j->reason, reason) != 0))
 			continue;

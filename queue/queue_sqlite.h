@@ -168,8 +168,8 @@ int queue_sqlite_rescue(struct queue *base, const char *owner, int64_t now, size
 			struct error *err);
 int queue_sqlite_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, int64_t now,
 			      size_t *requeued, struct error *err);
-int queue_sqlite_retry(struct queue *base, int64_t dataset, const char *reason, int64_t now,
-		       size_t *retried, struct error *err);
+int queue_sqlite_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
+		       int64_t now, size_t *retried, struct error *err);
 
 /* -- queue_sqlite_catalog.c ----------------------------------------------------------------------- */
 

@@ -247,13 +247,13 @@ int queue_sqlite_requeue_lost(struct queue *base, const int64_t *spooled, size_t
 	return 0;
 }
 
-static int retry_jobs(struct sqlite_queue *q, int64_t dataset, const char *reason, int64_t now,
-		      size_t *count, struct error *err)
+static int retry_jobs(struct sqlite_queue *q, int64_t dataset, enum job_state from,
+		      const char *reason, int64_t now, size_t *count, struct error *err)
 {
 	static const char sql[] =
 	    "UPDATE job INDEXED BY job_side SET state = 1, attempts = 0, reason = NULL,"
 	    " message = NULL, updated_at = ?3"
-	    " WHERE state = 6 AND state NOT IN (1, 4) AND dataset = ?1"
+	    " WHERE state = ?4 AND state NOT IN (1, 4) AND dataset = ?1"
 	    " AND (?2 IS NULL OR reason = ?2) RETURNING dataset";
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_RETRY, sql, err);
 
@@ -262,17 +262,18 @@ static int retry_jobs(struct sqlite_queue *q, int64_t dataset, const char *reaso
 	db_bind_int(stmt, 1, dataset);
 	db_bind_text(stmt, 2, reason);
 	db_bind_int(stmt, 3, now);
-	return count_available(q, stmt, JOB_QUARANTINED, count, err);
+	db_bind_int(stmt, 4, from);
+	return count_available(q, stmt, from, count, err);
 }
 
-int queue_sqlite_retry(struct queue *base, int64_t dataset, const char *reason, int64_t now,
-		       size_t *retried, struct error *err)
+int queue_sqlite_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
+		       int64_t now, size_t *retried, struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
 	size_t count = 0;
 
 	if (db_begin(q, err) < 0 ||
-	    db_end(q, retry_jobs(q, dataset, reason, now, &count, err), err) < 0)
+	    db_end(q, retry_jobs(q, dataset, from, reason, now, &count, err), err) < 0)
 		return -1;
 	*retried = count;
 	return 0;

@@ -386,11 +386,14 @@ static void retry_frees_quarantined_jobs_of_a_reason_or_all(void **state)
 	quarantined(f, "b", "bomb");
 	quarantined(f, "c", NULL);
 	job_in_state(f, "skipped", JOB_SKIPPED);
-	assert_ok(queue_retry(f->q, f->dataset, "no such", NOW + 30, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, "no such", NOW + 30, &n, &f->err),
+		  &f->err);
 	assert_int_equal(n, 0);
-	assert_ok(queue_retry(f->q, f->dataset + 1, NULL, NOW + 30, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q, f->dataset + 1, JOB_QUARANTINED, NULL, NOW + 30, &n, &f->err),
+		  &f->err);
 	assert_int_equal(n, 0);
-	assert_ok(queue_retry(f->q, f->dataset, "bomb", NOW + 30, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, "bomb", NOW + 30, &n, &f->err),
+		  &f->err);
 	assert_int_equal(n, 1);
 	fixture_after(f);
 	shown = show_job(f, 2);
@@ -399,9 +402,26 @@ static void retry_frees_quarantined_jobs_of_a_reason_or_all(void **state)
 	assert_string_equal(shown.reason, "");
 	assert_string_equal(shown.message, "");
 	assert_int_equal(state_of(f, 1), JOB_QUARANTINED);
-	assert_ok(queue_retry(f->q, f->dataset, NULL, NOW + 30, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, NULL, NOW + 30, &n, &f->err),
+		  &f->err);
 	assert_int_equal(n, 2);
 	fixture_after(f);
+}
+
+static void retry_frees_skipped_jobs_when_they_are_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	size_t n = 99;
+
+	quarantined(f, "a", "truncated");
+	job_in_state(f, "small", JOB_SKIPPED);
+	assert_ok(queue_retry(f->q, f->dataset, JOB_SKIPPED, "no such", NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 0);
+	assert_ok(queue_retry(f->q, f->dataset, JOB_SKIPPED, NULL, NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 1);
+	fixture_after(f);
+	assert_int_equal(state_of(f, 1), JOB_QUARANTINED);
+	assert_int_equal(state_of(f, 2), JOB_AVAILABLE);
 }
 
 static void a_job_that_is_retried_stays_suspected(void **state)
@@ -413,7 +433,7 @@ static void a_job_that_is_retried_stays_suspected(void **state)
 	assert_int_equal(rescue(f, OTHER, NOW), 1);
 	assert_int_equal(claim_at(f, 0, NOW, &again), 0);
 	assert_true(settle_one(f, outcome_of(&again, OUTCOME_QUARANTINE)));
-	assert_ok(queue_retry(f->q, f->dataset, NULL, NOW, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, NULL, NOW, &n, &f->err), &f->err);
 	fixture_after(f);
 	assert_int_equal(claim_at(f, 0, NOW, &last), 0);
 	assert_int_equal(last.crashes, 1);
@@ -443,6 +463,7 @@ int contract_queue_claims(const struct queue_backend *backend)
 	    contract_test(extend_lengthens_the_leases_of_its_owner_only),
 	    contract_test(encoded_jobs_that_the_spool_lacks_are_available_again),
 	    contract_test(retry_frees_quarantined_jobs_of_a_reason_or_all),
+	    contract_test(retry_frees_skipped_jobs_when_they_are_asked_for),
 	    contract_test(a_job_that_is_retried_stays_suspected),
 	};
 

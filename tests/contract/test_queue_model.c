@@ -251,11 +251,12 @@ static void step_retry(struct world *w)
 {
 	const char *reason = pick_reason(w);
 	int64_t dataset = 1 + (int64_t)pick(w, 2);
+	enum job_state from = pick(w, 3) ? JOB_QUARANTINED : JOB_SKIPPED;
 	size_t n[2] = {0, 0};
 	int r[2];
 
 	for (int i = 0; i < 2; i++)
-		r[i] = queue_retry(w->q[i], dataset, reason, w->now, &n[i], &w->err[i]);
+		r[i] = queue_retry(w->q[i], dataset, from, reason, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
 	assert_int_equal(n[MODEL], n[SQLITE]);
 }

@@ -278,7 +278,7 @@ static void a_reader_cannot_write(void **state)
 	queue_settle(reader, &outcome, 1, NOW, NULL, &errs[4]);
 	queue_rescue(reader, ME, NOW, &n, &errs[5]);
 	queue_requeue_lost(reader, NULL, 0, NOW, &n, &errs[6]);
-	queue_retry(reader, f->dataset, NULL, NOW, &n, &errs[7]);
+	queue_retry(reader, f->dataset, JOB_QUARANTINED, NULL, NOW, &n, &errs[7]);
 	queue_complete(reader, &shard, NULL, 0, NOW, &id, &errs[8]);
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++)
 		assert_int_equal(errs[i].code, ERR_BUG);
