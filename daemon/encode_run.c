@@ -13,6 +13,7 @@
 #include "daemon/progress.h"
 #include "daemon/recovery.h"
 #include "daemon/run_sources.h"
+#include "daemon/skip_policy.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -77,6 +78,10 @@ static void on_outcome(void *arg, const char *path, enum outcome_kind kind, cons
 
 	if (kind == OUTCOME_RETRY)
 		return;
+	if (kind == OUTCOME_SKIP) {
+		progress_skipped(run->progress);
+		return;
+	}
 	if (kind == OUTCOME_GONE)
 		progress_gone(run->progress);
 	else
@@ -201,6 +206,23 @@ static void report_changed(const struct encode_run *run, const struct enqueue_co
 		    "latentctl: %zu file%s another time or size than when encoded into %s; the old "
 		    "latents are kept: encode into another --name to renew them\n",
 		    counts->changed_done, counts->changed_done == 1 ? " has" : "s have", run->name);
+}
+
+/* What was left out under other limits is looked at again. */
+static int look_again(struct encode_run *run, struct error *err)
+{
+	size_t again = 0;
+
+	if (skip_policy_apply(run->output.state, run->name,
+			      bucket_table_options(run->setup.buckets), run->queue, run->dataset,
+			      &again, err) < 0)
+		return -1;
+	if (again > 0)
+		fprintf(stderr,
+			"latentctl: the limits are others than before: %zu skipped image%s looked "
+			"at again\n",
+			again, again == 1 ? " is" : "s are");
+	return 0;
 }
 
 static int scan_all(struct encode_run *run, struct error *err)
@@ -374,6 +396,8 @@ static size_t print_summary(struct encode_run *run, const struct queue_counts *c
 	print_count(left, "left: run the same command again");
 	print_count(left_out, "of other source folders left for a run that names them");
 	print_count(c->jobs[JOB_GONE], "no longer there");
+	print_count(c->jobs[JOB_SKIPPED],
+		    "skipped on purpose (latentctl failed --skipped lists them)");
 	print_count(c->jobs[JOB_QUARANTINED], "could not be encoded (latentctl failed lists them)");
 	return left + c->jobs[JOB_ENCODED];
 }
@@ -495,6 +519,8 @@ static int run_all(struct encode_run *run, const char *const *sources, size_t n,
 		r = run_sources_number(&run->sources, run->output.state, run->name, err);
 	if (r == 0)
 		r = scan_and_recover(run, &recovered, err);
+	if (r == 0)
+		r = look_again(run, err);
 	if (r == 0)
 		r = interrupted_early() ? EXIT_INTERRUPTED : run_jobs(run, &recovered, err);
 	recovery_release(&recovered);

@@ -12,7 +12,7 @@
 enum { DRAW_EVERY_MS = 200, LINE_EVERY_MS = 10000, RATE_AFTER_MS = 1000 };
 
 struct progress {
-	size_t total, done, failed;
+	size_t total, done, failed, skipped;
 	bool quiet, terminal, drawn;
 	int64_t began, last;
 	const char *phase;
@@ -54,6 +54,11 @@ void progress_failed(struct progress *p)
 	p->failed++;
 }
 
+void progress_skipped(struct progress *p)
+{
+	p->skipped++;
+}
+
 void progress_gone(struct progress *p)
 {
 	if (p->total > 0)
@@ -82,7 +87,7 @@ static void format_line(const struct progress *p, char *out, size_t size)
 {
 	double seconds = (double)(clock_mono_ms() - p->began) / 1000;
 	double rate = seconds > 0 ? (double)p->done / seconds : 0;
-	size_t ended = p->done + p->failed;
+	size_t ended = p->done + p->failed + p->skipped;
 	char eta[32] = "-";
 	int n;
 
@@ -95,6 +100,8 @@ static void format_line(const struct progress *p, char *out, size_t size)
 		n += snprintf(out + n, size - (size_t)n, ", %s", p->phase);
 	else
 		n += snprintf(out + n, size - (size_t)n, ", ETA %s", eta);
+	if (p->skipped > 0)
+		n += snprintf(out + n, size - (size_t)n, ", %zu skipped", p->skipped);
 	if (p->failed > 0)
 		snprintf(out + n, size - (size_t)n, ", %zu failed", p->failed);
 }
@@ -117,7 +124,7 @@ static void draw(struct progress *p)
 	cells = width > length + 8 ? width - length - 5 : 0;
 	if (cells > 40)
 		cells = 40;
-	full = p->total > 0 ? cells * (p->done + p->failed) / p->total : cells;
+	full = p->total > 0 ? cells * (p->done + p->failed + p->skipped) / p->total : cells;
 	if (full > cells)
 		full = cells;
 	memset(bar, '#', full);

@@ -15,9 +15,10 @@ struct progress *progress_new(size_t total, bool quiet);
 /* Removes the line. NULL is fine. */
 void progress_free(struct progress *p);
 
-void progress_done(struct progress *p);	  /* one image is encoded */
-void progress_failed(struct progress *p); /* one image will not be */
-void progress_gone(struct progress *p);	  /* one file is no longer there: that is no failure */
+void progress_done(struct progress *p);	   /* one image is encoded */
+void progress_failed(struct progress *p);  /* one image will not be */
+void progress_skipped(struct progress *p); /* one image is left out on purpose */
+void progress_gone(struct progress *p);	   /* one file is no longer there: that is no failure */
 void progress_phase(struct progress *p,
 		    const char *phase); /* shown instead of the ETA, e.g. "sealing" */
 /* Draws if it is time to. */

@@ -1,0 +1,51 @@
+#include "daemon/skip_policy.h"
+
+#include "base/atomic_file.h"
+#include "base/buffer.h"
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/files.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#define LIMITS_FILE_MAX 4096
+
+static char *limits_text(const struct bucket_options *limits)
+{
+	json_t *root = json_object();
+	char *text;
+
+	json_object_set_new(root, "min_side", json_integer((json_int_t)limits->min_side));
+	json_object_set_new(root, "max_upscale", json_real(limits->max_upscale));
+	json_object_set_new(root, "max_crop_loss", json_real(limits->max_crop_loss));
+	text = json_dumps(root, JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
+	json_decref(root);
+	if (!text)
+		abort();
+	return text;
+}
+
+/* A note that cannot be read is another one: images are looked at once more, no more than that. */
+static bool is_noted(const char *file, const char *text)
+{
+	cleanup_buffer struct buffer noted = BUFFER_INIT;
+	struct error ignored = ERROR_INIT;
+
+	return file_read_all(file, LIMITS_FILE_MAX, &noted, &ignored) == 0 &&
+	       noted.size == strlen(text) && memcmp(noted.data, text, noted.size) == 0;
+}
+
+int skip_policy_apply(const char *state, const char *name, const struct bucket_options *limits,
+		      struct queue *queue, int64_t dataset, size_t *again, struct error *err)
+{
+	cleanup_free char *file = xasprintf("%s/%s.limits.json", state, name);
+	cleanup_free char *text = limits_text(limits);
+
+	*again = 0;
+	if (is_noted(file, text))
+		return 0;
+	if (queue_retry(queue, dataset, JOB_SKIPPED, NULL, clock_wall_ms(), again, err) < 0)
+		return -1;
+	return atomic_file_write(file, text, strlen(text), err);
+}
