@@ -47,6 +47,32 @@ static bool parse_bytes(const char *text, uint64_t *out)
 	return false;
 }
 
+/* "512" is a square, "768x512" width by height. */
+static bool parse_sides(const char *text, uint64_t *width, uint64_t *height)
+{
+	const char *end = NULL;
+
+	if (!parse_digits(text, width, &end))
+		return false;
+	*height = *width;
+	return !*end || (*end == 'x' && parse_digits(end + 1, height, &end) && !*end);
+}
+
+/* Digits around at most one point: what strtod would also take (1e3, inf, 0x10, blanks) is refused. */
+static bool parse_number(const char *text, double *out)
+{
+	static const char digits[] = "0123456789";
+	size_t before = strspn(text, digits);
+	const char *point = text + before;
+	size_t behind = *point == '.' ? strspn(point + 1, digits) : 0;
+
+	if (before == 0 || (*point == '.' && behind == 0) ||
+	    point[behind > 0 ? behind + 1 : 0] != '\0')
+		return false;
+	*out = strtod(text, NULL);
+	return true;
+}
+
 static bool is_choice(const struct setting *s, const char *text)
 {
 	for (size_t i = 0; s->choices[i]; i++) {
@@ -88,10 +114,15 @@ static char *bytes_text(uint64_t bytes)
 			 byte_units[i].suffix);
 }
 
-/* "a whole number from 1 to 100", "a multiple of 8 from 64 to 8192", "a size from 1KiB to 64GiB ..." */
+/*
+ * "a whole number from 1 to 100", "a multiple of 8 from 64 to 8192", "a size from 1KiB to 64GiB ...",
+ * "a number from 0 to 1"
+ */
 static char *expected_number(const struct setting *s)
 {
 	cleanup_free char *multiple = NULL, *min = NULL, *max = NULL;
+	const char *kind = s->type == SETTING_NUMBER ? "a number" : "a whole number";
+	const char *two = s->type == SETTING_SIDES ? ", or two like 768x512" : "";
 
 	if (s->type == SETTING_BYTES) {
 		min = bytes_text(s->min);
@@ -100,11 +131,11 @@ static char *expected_number(const struct setting *s)
 				   : xasprintf("a size like 512MiB, from %s to %s", min, max);
 	}
 	multiple = s->multiple == 0
-		       ? xstrdup("a whole number")
+		       ? xstrdup(kind)
 		       : xasprintf("a multiple of %llu", (unsigned long long)s->multiple);
-	return s->max == 0 ? TAKE(multiple)
-			   : xasprintf("%s from %llu to %llu", multiple, (unsigned long long)s->min,
-				       (unsigned long long)s->max);
+	return s->max == 0 ? xasprintf("%s%s", multiple, two)
+			   : xasprintf("%s from %llu to %llu%s", multiple,
+				       (unsigned long long)s->min, (unsigned long long)s->max, two);
 }
 
 static bool in_range(const struct setting *s, uint64_t value)
@@ -113,22 +144,48 @@ static bool in_range(const struct setting *s, uint64_t value)
 	       (s->multiple == 0 || value % s->multiple == 0);
 }
 
-static int store_number(const struct setting *s, const char *text, void *field, struct error *err)
+static int bad_number(const struct setting *s, const char *text, struct error *err)
+{
+	cleanup_free char *expected = expected_number(s);
+
+	return bad_value(s, text, expected, err);
+}
+
+static int store_whole(const struct setting *s, const char *text, void *field, struct error *err)
 {
 	const char *end = NULL;
 	uint64_t number = 0;
 	bool parsed = s->type == SETTING_BYTES ? parse_bytes(text, &number)
 					       : parse_digits(text, &number, &end) && !*end;
 
-	if (!parsed || !in_range(s, number)) {
-		cleanup_free char *expected = expected_number(s);
-
-		return bad_value(s, text, expected, err);
-	}
+	if (!parsed || !in_range(s, number))
+		return bad_number(s, text, err);
 	if (s->type == SETTING_U64)
 		*(uint64_t *)field = number;
 	else
 		*(size_t *)field = (size_t)number;
+	return 0;
+}
+
+static int store_number(const struct setting *s, const char *text, double *field, struct error *err)
+{
+	double number = 0;
+
+	if (!parse_number(text, &number) || number < (double)s->min ||
+	    (s->max != 0 && number > (double)s->max))
+		return bad_number(s, text, err);
+	*field = number;
+	return 0;
+}
+
+static int store_sides(const struct setting *s, const char *text, struct setting_sides *field,
+		       struct error *err)
+{
+	uint64_t width = 0, height = 0;
+
+	if (!parse_sides(text, &width, &height) || !in_range(s, width) || !in_range(s, height))
+		return bad_number(s, text, err);
+	*field = (struct setting_sides){(size_t)width, (size_t)height};
 	return 0;
 }
 
@@ -154,10 +211,16 @@ static int setting_store(const struct setting *s, const char *text, void *option
 	case SETTING_BYTES:
 	case SETTING_COUNT:
 	case SETTING_U64:
+		return store_whole(s, text, field, err);
+	case SETTING_NUMBER:
 		return store_number(s, text, field, err);
+	case SETTING_SIDES:
+		return store_sides(s, text, field, err);
 	case SETTING_FLAG:
 		*(bool *)field = true;
 		return 0;
+	case SETTING_GROUP:
+		break;
 	}
 	return error_set(err, ERR_BUG, "--%s has no type", s->name);
 }
@@ -167,18 +230,33 @@ void settings_defaults(const struct setting *table, size_t n, void *options)
 	struct error err = ERROR_INIT;
 
 	for (size_t i = 0; i < n; i++) {
-		if (table[i].fallback &&
-		    setting_store(&table[i], table[i].fallback, options, &err) < 0)
+		if (table[i].type == SETTING_GROUP)
+			settings_defaults(table[i].group->rows, table[i].group->n,
+					  (char *)options + table[i].offset);
+		else if (table[i].fallback &&
+			 setting_store(&table[i], table[i].fallback, options, &err) < 0)
 			abort(); /* the table itself is wrong */
 	}
 }
 
+/* The row of that name; *options moves to the struct that its offset is into. */
 static const struct setting *setting_find(const struct setting *table, size_t n, const char *name,
-					  size_t length)
+					  size_t length, void **options)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (strlen(table[i].name) == length && strncmp(table[i].name, name, length) == 0)
-			return &table[i];
+		const struct setting *s = &table[i];
+
+		if (s->type == SETTING_GROUP) {
+			void *inner = (char *)*options + s->offset;
+
+			s = setting_find(s->group->rows, s->group->n, name, length, &inner);
+			if (!s)
+				continue;
+			*options = inner;
+			return s;
+		}
+		if (strlen(s->name) == length && strncmp(s->name, name, length) == 0)
+			return s;
 	}
 	return NULL;
 }
@@ -190,7 +268,7 @@ static int parse_option(const struct setting *table, size_t n, int argc, char **
 	const char *word = strcmp(argv[*i], "-h") == 0 ? "--help" : argv[*i];
 	const char *name = word + 2, *equals = strchr(name, '=');
 	size_t length = equals ? (size_t)(equals - name) : strlen(name);
-	const struct setting *s = setting_find(table, n, name, length);
+	const struct setting *s = setting_find(table, n, name, length, &options);
 	const char *value = equals ? equals + 1 : NULL;
 
 	if (word[1] != '-' || !s)
@@ -222,20 +300,43 @@ int settings_parse(const struct setting *table, size_t n, int argc, char **argv,
 	return 0;
 }
 
+enum { HELP_LEFT = 30, HELP_INDENT = HELP_LEFT + 3, HELP_COLUMNS = 100 };
+
+static void help_choices(FILE *out, const char *const *choices)
+{
+	size_t column = HELP_COLUMNS;
+
+	for (; *choices; choices++) {
+		const char *comma = choices[1] ? "," : "";
+		size_t length = strlen(*choices) + strlen(comma);
+
+		if (column + 1 + length > HELP_COLUMNS)
+			column = (size_t)fprintf(out, "\n%*s", HELP_INDENT, "") - 1;
+		else
+			column += (size_t)fprintf(out, " ");
+		fprintf(out, "%s%s", *choices, comma);
+		column += length;
+	}
+}
+
 void settings_help(FILE *out, const struct setting *table, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct setting *s = &table[i];
 		cleanup_free char *value = NULL, *left = NULL;
 
+		if (s->type == SETTING_GROUP)
+			settings_help(out, s->group->rows, s->group->n);
 		if (!s->help)
 			continue;
-		value = s->type == SETTING_CHOICE ? choices_text(s, "|")
-						  : xstrdup(s->value_name ? s->value_name : "");
+		value = s->choices && !s->value_name ? choices_text(s, "|")
+						     : xstrdup(s->value_name ? s->value_name : "");
 		left = xasprintf("--%s %s", s->name, value);
-		fprintf(out, "  %-30s %s", left, s->help);
+		fprintf(out, "  %-*s %s", HELP_LEFT, left, s->help);
 		if (s->fallback)
 			fprintf(out, " (%s)", s->fallback);
+		if (s->choices && s->value_name)
+			help_choices(out, s->choices);
 		fputc('\n', out);
 	}
 }

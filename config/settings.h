@@ -9,6 +9,10 @@
  *	};
  *	settings_parse(table, ARRAY_SIZE(table), argc, argv, &options, words, &n_words, err)
  *
+ * Options that several commands share are a group: a table of its own over a struct that their options embed.
+ *
+ *		{.type = SETTING_GROUP, .offset = offsetof(struct my_options, pixels), .group = &placement_settings},
+ *
  * Accepts `--name value` and `--name=value`, and -h for --help; `--` ends the options. Strings point into argv
  * or the table. Every error is ERR_CONFIG and says what was given and what is expected.
  */
@@ -27,21 +31,36 @@ enum setting_type {
 	SETTING_COUNT,	/* size_t, digits */
 	SETTING_BYTES,	/* size_t, digits with KiB, MiB, GiB or TiB */
 	SETTING_U64,	/* uint64_t, digits */
+	SETTING_NUMBER, /* double, digits with or without a point: 2, 0.25 */
+	SETTING_SIDES,	/* struct setting_sides, N or WxH */
 	SETTING_CHOICE, /* const char *, one of choices */
 	SETTING_FLAG,	/* bool, no value */
+	SETTING_GROUP,	/* the struct that the rows of `group` are about */
 };
 
+struct setting_sides {
+	size_t width, height;
+};
+
+struct settings_group;
+
 struct setting {
-	const char *name; /* without the dashes */
+	const char *name; /* without the dashes; NULL for a group */
 	enum setting_type type;
 	size_t offset;		    /* of the field in the options struct */
 	const char *fallback;	    /* as text; NULL: stays zero */
 	const char *const *choices; /* NULL-terminated, for SETTING_CHOICE */
-	const char *value_name;	    /* in --help; NULL for flags and choices */
+	const char *value_name;	    /* in --help; for choices: they stand on lines of their own */
 	const char *help;	    /* one line; NULL: not shown */
-	uint64_t min, max;	    /* of a number; max 0: no bound */
-	uint64_t multiple;	    /* a number must be one of this; 0: any */
+	uint64_t min, max;	    /* of a number or a side; max 0: no bound */
+	uint64_t multiple;	    /* a whole number must be one of this; 0: any */
 	bool not_empty;		    /* of a string */
+	const struct settings_group *group;
+};
+
+struct settings_group {
+	const struct setting *rows;
+	size_t n;
 };
 
 /* Sets every default. */
