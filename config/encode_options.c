@@ -5,12 +5,6 @@
 
 #include <string.h>
 
-static const char *const bucketings[] = {"kohya", "square", NULL};
-static const char *const filters[] = {"lanczos", "bicubic", "bilinear", "box",
-				      "hamming", "nearest", NULL};
-static const char *const exifs[] = {"apply", "ignore", NULL};
-static const char *const colors[] = {"srgb", "ignore", NULL};
-static const char *const alphas[] = {"white", "black", NULL};
 static const char *const posteriors[] = {"mean", "moments", "draw", NULL};
 static const char *const dtypes[] = {"float16", "float32", NULL};
 static const char *const orders[] = {"shuffled", "scan", NULL};
@@ -24,18 +18,8 @@ const struct setting encode_settings[] = {
      .help = "output folder; shards go to DIR/NAME/train/WxH"},
     {"name", SETTING_STRING, FIELD(name), .value_name = "NAME",
      .help = "name of the dataset in DIR (model-resolution-recipe)"},
-    {"resolution", SETTING_COUNT, FIELD(resolution), .fallback = "512", .min = 64, .max = 8192,
-     .multiple = 8, .value_name = "N", .help = "side of the square whose area every bucket has"},
-    {"bucketing", SETTING_CHOICE, FIELD(bucketing), .fallback = "kohya", .choices = bucketings,
-     .help = "how the target size is chosen"},
-    {"filter", SETTING_CHOICE, FIELD(filter), .fallback = "lanczos", .choices = filters,
-     .help = "resampling filter, with Pillow's bytes"},
-    {"exif", SETTING_CHOICE, FIELD(exif), .fallback = "apply", .choices = exifs,
-     .help = "EXIF orientation"},
-    {"color", SETTING_CHOICE, FIELD(color), .fallback = "srgb", .choices = colors,
-     .help = "embedded ICC profiles"},
-    {"alpha", SETTING_CHOICE, FIELD(alpha), .fallback = "white", .choices = alphas,
-     .help = "background of transparent pixels"},
+    {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
+    {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
     {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,
      .help = "what is kept of the distribution"},
     {"dtype", SETTING_CHOICE, FIELD(dtype), .fallback = "float16", .choices = dtypes,
@@ -90,5 +74,5 @@ int encode_options_check(const struct encode_options *o, size_t n_sources, struc
 				 "--name %s: expected a folder name of at most 100 bytes, without "
 				 "'/', not beginning with a dot",
 				 text_quote(o->name, quoted));
-	return 0;
+	return pixel_options_check(&o->pixels, err);
 }

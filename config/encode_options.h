@@ -4,7 +4,7 @@
 #ifndef LATENTD_CONFIG_ENCODE_OPTIONS_H
 #define LATENTD_CONFIG_ENCODE_OPTIONS_H
 
-#include "config/settings.h"
+#include "config/pixel_options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,8 +14,7 @@ struct encode_options {
 	const char *out;
 	const char *name;  /* NULL: made from model, resolution and recipe */
 	const char *state; /* NULL: below XDG_STATE_HOME */
-	size_t resolution;
-	const char *bucketing, *filter, *exif, *color, *alpha;
+	struct pixel_options pixels;
 	const char *posterior, *dtype, *order;
 	bool no_captions;
 	uint64_t seed;

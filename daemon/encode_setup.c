@@ -1,5 +1,7 @@
 #include "daemon/encode_setup.h"
 
+#include "daemon/pixel_setup.h"
+
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_fake.h"
 
@@ -29,29 +31,19 @@ static int make_recipe(const struct encode_options *o, struct encode_setup *setu
 		       struct error *err)
 {
 	size_t multiple = encoder_caps(setup->encoder)->downscale;
-	uint8_t background = strcmp(o->alpha, "white") == 0 ? 255 : 0;
-	struct bucket_options buckets = {.rule = (enum bucket_rule)bucket_rule_parse(o->bucketing),
-					 .resolution = o->resolution};
 	struct recipe *r = &setup->recipe;
 
-	if (o->resolution % multiple != 0)
-		return error_set(err, ERR_CONFIG,
-				 "--resolution %zu: this VAE works on multiples of %zu",
-				 o->resolution, multiple);
-	setup->buckets = bucket_table_new(&buckets, err);
+	setup->buckets = pixel_setup_buckets(&o->pixels, err);
 	if (!setup->buckets)
 		return -1;
+	if (bucket_table_multiple(setup->buckets) % multiple != 0)
+		return error_set(err, ERR_CONFIG,
+				 "sides in multiples of %zu do not fit a VAE that works on "
+				 "multiples of %zu: --bucket-step or --resolution",
+				 bucket_table_multiple(setup->buckets), multiple);
 	r->buckets = *bucket_table_options(setup->buckets);
-	if (r->buckets.rule == BUCKET_KOHYA && r->buckets.step % multiple != 0)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "buckets in steps of %zu do not fit a VAE that works on multiples of %zu",
-		    r->buckets.step, multiple);
-	r->filter = (enum resample_filter)resample_filter_parse(o->filter);
-	r->policy = (struct image_policy){.apply_exif = strcmp(o->exif, "apply") == 0,
-					  .color = strcmp(o->color, "srgb") == 0 ? COLOR_SRGB
-										 : COLOR_IGNORE,
-					  .background = {background, background, background}};
+	r->filter = pixel_setup_filter(&o->pixels);
+	r->policy = pixel_setup_policy(&o->pixels);
 	r->posterior = (enum posterior)posterior_parse(o->posterior);
 	r->seed = o->seed;
 	r->dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;

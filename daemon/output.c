@@ -417,6 +417,10 @@ char *output_default_name(const char *model, const struct recipe *recipe)
 {
 	cleanup_free char *path = realpath(model, NULL);
 	const char *from = path ? path : model, *slash;
+	const struct bucket_options *buckets = &recipe->buckets;
+	cleanup_free char *size = buckets->rule == BUCKET_FIXED
+				      ? xasprintf("%zux%zu", buckets->width, buckets->height)
+				      : xasprintf("%zu", buckets->resolution);
 	cleanup_buffer struct buffer base = BUFFER_INIT;
 
 	slash = strrchr(from, '/');
@@ -427,6 +431,6 @@ char *output_default_name(const char *model, const struct recipe *recipe)
 
 		buffer_put_u8(&base, plain ? (uint8_t)*p : '_');
 	}
-	return xasprintf("%s-%zu-%.8s", base.data ? (const char *)base.data : "vae",
-			 recipe->buckets.resolution, recipe->id);
+	return xasprintf("%s-%s-%.8s", base.data ? (const char *)base.data : "vae", size,
+			 recipe->id);
 }

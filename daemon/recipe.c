@@ -37,33 +37,51 @@ static json_t *vae_json(const struct recipe *r)
 	return vae;
 }
 
+/* What a rule has no use for is 0, and is left out. */
+static void set_used(json_t *object, const char *name, size_t value)
+{
+	if (value != 0)
+		json_object_set_new(object, name, json_size(value));
+}
+
+/* Without the limits beyond which an image is skipped: they decide no latent's value. */
 static json_t *buckets_json(const struct bucket_options *b)
 {
 	json_t *buckets = json_object();
 
 	json_object_set_new(buckets, "rule", json_string(bucket_rule_name(b->rule)));
-	json_object_set_new(buckets, "resolution", json_size(b->resolution));
-	if (b->rule == BUCKET_KOHYA) {
-		json_object_set_new(buckets, "min_bucket", json_size(b->min_bucket));
-		json_object_set_new(buckets, "max_bucket", json_size(b->max_bucket));
-		json_object_set_new(buckets, "step", json_size(b->step));
-	}
+	set_used(buckets, "resolution", b->resolution);
+	set_used(buckets, "width", b->width);
+	set_used(buckets, "height", b->height);
+	set_used(buckets, "min_bucket", b->min_bucket);
+	set_used(buckets, "max_bucket", b->max_bucket);
+	set_used(buckets, "step", b->step);
 	return buckets;
+}
+
+static json_t *alpha_json(const struct image_policy *policy)
+{
+	const uint8_t *b = policy->background;
+	char background[8];
+
+	if (policy->alpha == ALPHA_DROP)
+		return json_string("drop");
+	snprintf(background, sizeof(background), "#%02x%02x%02x", b[0], b[1], b[2]);
+	return json_string(background);
 }
 
 static json_t *pixels_json(const struct recipe *r)
 {
-	const uint8_t *b = r->policy.background;
-	char background[8];
 	json_t *pixels = json_object();
 
-	snprintf(background, sizeof(background), "#%02x%02x%02x", b[0], b[1], b[2]);
 	json_object_set_new(pixels, "filter", json_string(resample_filter_name(r->filter)));
 	json_object_set_new(pixels, "crop", json_string("center"));
 	json_object_set_new(pixels, "exif", json_string(r->policy.apply_exif ? "apply" : "ignore"));
 	json_object_set_new(pixels, "color",
 			    json_string(r->policy.color == COLOR_SRGB ? "srgb" : "ignore"));
-	json_object_set_new(pixels, "alpha", json_string(background));
+	json_object_set_new(pixels, "alpha", alpha_json(&r->policy));
+	if (r->policy.jpeg_scaling)
+		json_object_set_new(pixels, "jpeg_scaling", json_true());
 	return pixels;
 }
 

@@ -34,6 +34,17 @@ static const char drawn_text[] =
     "\"use_quant_conv\":false,\"weights_sha256\":\"" WEIGHTS "\"},\"variants\":[\"plain\"]}";
 #define DRAWN_ID "b1b1c764cb88ae2f064296264b55bfeb"
 
+static const char scaled_text[] =
+    "{\"buckets\":{\"height\":512,\"rule\":\"square\",\"width\":768},\"latent\":{\"dtype"
+    "\":\"float16\",\"posterior\":\"mean\",\"precision\":\"float32\",\"scaled\":false},\""
+    "pixels\":{\"alpha\":\"drop\",\"color\":\"srgb\",\"crop\":\"center\",\"exif\":\"apply"
+    "\",\"filter\":\"lanczos\",\"jpeg_scaling\":true},\"v\":1,\"vae\":{\"block_out_channe"
+    "ls\":[128,256,512,512],\"class\":\"AutoencoderKL\",\"latent_channels\":4,\"layers_pe"
+    "r_block\":2,\"mid_block_add_attention\":true,\"norm_num_groups\":32,\"scaling_factor"
+    "\":0.13025,\"shift_factor\":null,\"use_quant_conv\":true,\"weights_sha256\":\"" WEIGHTS
+    "\"},\"variants\":[\"plain\"]}";
+#define SCALED_ID "b7daaafd3491f7aed0635c33fb1cb91d"
+
 /* What SDXL's VAE and the defaults of latentctl give; not finished. */
 static struct recipe sdxl(void)
 {
@@ -77,11 +88,7 @@ static struct recipe drawn(void)
 		    .has_shift_factor = true,
 		    .shift_factor = 0.1159},
 	    .weights = sha256_of("weights", 7),
-	    .buckets = {.rule = BUCKET_SQUARE,
-			.resolution = 512,
-			.min_bucket = 256,
-			.max_bucket = 1024,
-			.step = 64},
+	    .buckets = {.rule = BUCKET_SQUARE, .resolution = 512},
 	    .filter = FILTER_BOX,
 	    .policy = {false, COLOR_IGNORE, ALPHA_OVER, {0, 128, 255}, false},
 	    .posterior = POSTERIOR_DRAW,
@@ -103,6 +110,21 @@ static void the_canonical_text_and_id_are_pythons(void **state)
 	assert_string_equal(b.id, DRAWN_ID);
 	recipe_release(&a);
 	recipe_release(&b);
+}
+
+/* The same, with what only some recipes have. */
+static void what_only_some_recipes_have_is_written_as_pythons_too(void **state)
+{
+	struct recipe r = sdxl();
+
+	(void)state;
+	r.buckets = (struct bucket_options){.rule = BUCKET_SQUARE, .width = 768, .height = 512};
+	r.policy.alpha = ALPHA_DROP;
+	r.policy.jpeg_scaling = true;
+	recipe_finish(&r);
+	assert_string_equal(r.json, scaled_text);
+	assert_string_equal(r.id, SCALED_ID);
+	recipe_release(&r);
 }
 
 static void finishing_twice_changes_nothing(void **state)
@@ -200,6 +222,22 @@ static void change_background(struct recipe *r)
 {
 	r->policy.background[1] = 254;
 }
+static void change_alpha(struct recipe *r)
+{
+	r->policy.alpha = ALPHA_DROP;
+}
+static void change_jpeg_scaling(struct recipe *r)
+{
+	r->policy.jpeg_scaling = true;
+}
+static void change_width(struct recipe *r)
+{
+	r->buckets.width = 768;
+}
+static void change_height(struct recipe *r)
+{
+	r->buckets.height = 768;
+}
 static void change_posterior(struct recipe *r)
 {
 	r->posterior = POSTERIOR_MOMENTS;
@@ -219,7 +257,8 @@ static void every_part_of_a_recipe_makes_another_id(void **state)
 	    change_resolution, change_min,	  change_max,
 	    change_step,       change_filter,	  change_exif,
 	    change_color,      change_background, change_posterior,
-	    change_dtype};
+	    change_dtype,      change_alpha,	  change_jpeg_scaling,
+	    change_width,      change_height};
 	char ids[ARRAY_SIZE(changes) + 1][RECIPE_ID_SIZE] = {SDXL_ID};
 
 	(void)state;
@@ -260,6 +299,9 @@ static void what_decides_no_value_is_not_part_of_it(void **state)
 	r.vae.sample_size = 512;
 	r.vae.force_upcast = false;
 	r.vae.block_out_channels[VAE_MAX_BLOCKS - 1] = 99; /* behind the last block */
+	r.buckets.min_side = 256;
+	r.buckets.max_upscale = 2.0;
+	r.buckets.max_crop_loss = 0.25;
 	recipe_finish(&r);
 	assert_string_equal(r.id, SDXL_ID);
 	recipe_release(&r);
@@ -312,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_canonical_text_and_id_are_pythons),
+	    cmocka_unit_test(what_only_some_recipes_have_is_written_as_pythons_too),
 	    cmocka_unit_test(finishing_twice_changes_nothing),
 	    cmocka_unit_test(every_part_of_a_recipe_makes_another_id),
 	    cmocka_unit_test(the_seed_counts_for_draws_only),

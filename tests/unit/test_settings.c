@@ -16,11 +16,29 @@ struct sample_options {
 	const char *color;
 	bool flag;
 	const char *hidden;
+	double number;
+	struct setting_sides sides;
+	struct {
+		size_t before; /* so that an offset from the wrong struct is noticed */
+		size_t depth;
+		const char *shape;
+	} inner;
 };
 
 #define FIELD(f) offsetof(struct sample_options, f)
+#define INNER(f) (FIELD(inner.f) - FIELD(inner))
 
 static const char *const colors[] = {"red", "green", "blue", NULL};
+
+static const char *const shapes[] = {
+    "round", "long", "a-rather-longer-name", "an-even-longer-name", "one-more-name", NULL};
+
+static const struct setting inner_rows[] = {
+    {"depth", SETTING_COUNT, INNER(depth), .fallback = "3", .value_name = "N", .help = "how deep"},
+    {"shape", SETTING_CHOICE, INNER(shape), .choices = shapes, .value_name = "NAME",
+     .help = "which shape"},
+};
+static const struct settings_group inner_group = {inner_rows, ARRAY_SIZE(inner_rows)};
 
 static const struct setting table[] = {
     {"text", SETTING_STRING, FIELD(text), .value_name = "TEXT", .help = "any words"},
@@ -32,9 +50,14 @@ static const struct setting table[] = {
      .help = "which one"},
     {"flag", SETTING_FLAG, FIELD(flag), .help = "yes"},
     {"hidden", SETTING_STRING, FIELD(hidden), .value_name = "X"},
+    {.type = SETTING_GROUP, .offset = FIELD(inner), .group = &inner_group},
+    {"number", SETTING_NUMBER, FIELD(number), .fallback = "0.5", .min = 0, .max = 3,
+     .value_name = "X", .help = "how much"},
+    {"sides", SETTING_SIDES, FIELD(sides), .min = 8, .max = 64, .multiple = 8, .value_name = "WxH",
+     .help = "how wide and high"},
 };
 
-#define WORDS_MAX 16
+#define WORDS_MAX 20
 
 struct parsed {
 	struct sample_options options;
@@ -82,7 +105,8 @@ static void every_type_is_read_from_a_word_of_its_own(void **state)
 
 	(void)state;
 	assert_ok(PARSE(&p, "--text", "a b", "--count", "12", "--size", "3KiB", "--seed",
-			"18446744073709551615", "--color", "blue", "--flag"),
+			"18446744073709551615", "--color", "blue", "--flag", "--number", "1.25",
+			"--sides", "16x24", "--depth", "9"),
 		  &p.err);
 	assert_string_equal(p.options.text, "a b");
 	assert_int_equal(p.options.count, 12);
@@ -90,6 +114,10 @@ static void every_type_is_read_from_a_word_of_its_own(void **state)
 	assert_true(p.options.seed == UINT64_MAX);
 	assert_string_equal(p.options.color, "blue");
 	assert_true(p.options.flag);
+	assert_true(p.options.number == 1.25);
+	assert_int_equal(p.options.sides.width, 16);
+	assert_int_equal(p.options.sides.height, 24);
+	assert_int_equal(p.options.inner.depth, 9);
 	assert_int_equal(p.n_words, 0);
 }
 
@@ -228,6 +256,58 @@ static void a_size_is_digits_and_a_binary_unit(void **state)
 	}
 }
 
+static void a_number_is_digits_with_at_most_one_point(void **state)
+{
+	static const char *const bad[] = {"",	  "-1",	 "+1",	 ".5",	"1.",  "1.5.",
+					  "1..5", "1e0", "inf",	 "nan", "0x1", " 1.5",
+					  "1.5x", "1,5", "3.01", "4"};
+	static const struct {
+		const char *text;
+		double value;
+	} good[] = {{"0", 0}, {"3", 3}, {"2.0", 2}, {"0.1", 0.1}, {"00.25", 0.25}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		REFUSED("--number", bad[i], "--number", "a number from 0 to 3");
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct parsed p;
+
+		assert_ok(PARSE(&p, "--number", good[i].text), &p.err);
+		assert_true(p.options.number == good[i].value);
+	}
+}
+
+static void sides_are_one_number_or_two_and_each_is_checked(void **state)
+{
+	static const char *const bad[] = {"",	"x",	 "16x",	  "x16", "16x16x16", "16X16",
+					  "12", "16x12", "72x16", "0",	 "16 x 16",  "16x-8"};
+	struct parsed p;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		REFUSED("--sides", bad[i], "--sides", "a multiple of 8 from 8 to 64", "768x512");
+	assert_ok(PARSE(&p, "--sides", "32"), &p.err);
+	assert_int_equal(p.options.sides.width, 32);
+	assert_int_equal(p.options.sides.height, 32);
+	assert_ok(PARSE(&p, "--sides", "64x8"), &p.err);
+	assert_int_equal(p.options.sides.width, 64);
+	assert_int_equal(p.options.sides.height, 8);
+}
+
+static void a_group_is_read_as_if_its_rows_stood_in_the_table(void **state)
+{
+	struct parsed p;
+
+	(void)state;
+	assert_ok(PARSE(&p, "--shape=long", "--count", "2"), &p.err);
+	assert_string_equal(p.options.inner.shape, "long");
+	assert_int_equal(p.options.inner.depth, 3);
+	assert_int_equal(p.options.inner.before, 0);
+	assert_int_equal(p.options.count, 2);
+	REFUSED("--shape", "flat", "--shape", "round or long or a-");
+	REFUSED("--shap", "long", "unknown");
+}
+
 static void a_value_that_is_no_choice_shows_them_all(void **state)
 {
 	(void)state;
@@ -253,12 +333,35 @@ static void help_is_one_line_an_option_with_its_values_and_default(void **state)
 	cleanup_free char *help = help_of(table, ARRAY_SIZE(table));
 
 	(void)state;
-	assert_string_equal(help, "  --text TEXT                    any words\n"
-				  "  --count N                      how many (7)\n"
-				  "  --size SIZE                    how large (2MiB)\n"
-				  "  --seed N                       where chance begins\n"
-				  "  --color red|green|blue         which one (red)\n"
-				  "  --flag                         yes\n");
+	assert_string_equal(help,
+			    "  --text TEXT                    any words\n"
+			    "  --count N                      how many (7)\n"
+			    "  --size SIZE                    how large (2MiB)\n"
+			    "  --seed N                       where chance begins\n"
+			    "  --color red|green|blue         which one (red)\n"
+			    "  --flag                         yes\n"
+			    "  --depth N                      how deep (3)\n"
+			    "  --shape NAME                   which shape\n"
+			    "                                 round, long, a-rather-longer-name, "
+			    "an-even-longer-name,\n"
+			    "                                 one-more-name\n"
+			    "  --number X                     how much (0.5)\n"
+			    "  --sides WxH                    how wide and high\n");
+}
+
+static void assert_listed(const char *help, const struct setting *settings, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		cleanup_free char *wanted = NULL;
+
+		if (settings[i].type == SETTING_GROUP) {
+			assert_listed(help, settings[i].group->rows, settings[i].group->n);
+			continue;
+		}
+		wanted = xasprintf("  --%s ", settings[i].name);
+		if (!strstr(help, wanted))
+			fail_msg("the help has no line for --%s", settings[i].name);
+	}
 }
 
 static void the_help_of_encode_lists_every_option(void **state)
@@ -266,12 +369,7 @@ static void the_help_of_encode_lists_every_option(void **state)
 	cleanup_free char *help = help_of(encode_settings, n_encode_settings);
 
 	(void)state;
-	for (size_t i = 0; i < n_encode_settings; i++) {
-		cleanup_free char *wanted = xasprintf("  --%s ", encode_settings[i].name);
-
-		if (!strstr(help, wanted))
-			fail_msg("the help has no line for --%s", encode_settings[i].name);
-	}
+	assert_listed(help, encode_settings, n_encode_settings);
 }
 
 static void the_defaults_of_encode_are_what_the_manual_says(void **state)
@@ -280,9 +378,12 @@ static void the_defaults_of_encode_are_what_the_manual_says(void **state)
 
 	(void)state;
 	settings_defaults(encode_settings, n_encode_settings, &o);
-	assert_int_equal(o.resolution, 512);
-	assert_string_equal(o.bucketing, "kohya");
-	assert_string_equal(o.filter, "lanczos");
+	assert_string_equal(o.pixels.bucketing, "kohya");
+	assert_string_equal(o.pixels.filter, "lanczos");
+	assert_string_equal(o.pixels.alpha, "white");
+	assert_true(o.pixels.max_upscale == 2.0 && o.pixels.max_crop_loss == 0);
+	assert_int_equal(o.pixels.min_side, 0);
+	assert_false(o.pixels.jpeg_scaling);
 	assert_string_equal(o.posterior, "mean");
 	assert_string_equal(o.dtype, "float16");
 	assert_string_equal(o.order, "shuffled");
@@ -316,6 +417,8 @@ static void the_limits_of_encode_are_named_when_they_are_passed(void **state)
 	    {"--threads", "0", "1024", NULL, "1025", "from 0 to 1024"},
 	    {"--resolution", "64", "8192", "56", "8200", "a multiple of 8 from 64 to 8192"},
 	    {"--resolution", "72", "520", "68", "513", "a multiple of 8 from 64 to 8192"},
+	    {"--max-upscale", "0", "65536", NULL, "65536.5", "a number from 0 to 65536"},
+	    {"--max-crop-loss", "0", "1", NULL, "1.01", "a number from 0 to 1"},
 	    {"--shard-samples", "1", "100000", "0", "100001", "from 1 to 100000"},
 	    {"--shard-size", "1KiB", "64GiB", "1023", "65GiB", "from 1KiB to 64GiB"},
 	    {"--memory", "16MiB", "16TiB", "15MiB", "17TiB", "from 16MiB to 16TiB"},
@@ -395,8 +498,18 @@ static void encode_wants_a_source_a_model_and_an_output(void **state)
 	    {{.out = "o"}, 1, "--vae is missing"},
 	    {{.vae = "v"}, 1, "--out is missing"},
 	    {{.vae = "v", .out = "o", .name = "a/b"}, 1, "--name"},
+	    {{.vae = "v", .out = "o", .pixels = {.bucketing = "kohya", .resolution = {768, 512}}},
+	     1,
+	     "--resolution 768x512"},
+	    {{.vae = "v", .out = "o", .pixels = {.min_bucket = 768, .max_bucket = 512}},
+	     1,
+	     "--min-bucket 768"},
 	};
-	const struct encode_options right = {.vae = "v", .out = "o", .name = "n"};
+	const struct encode_options right = {
+	    .vae = "v",
+	    .out = "o",
+	    .name = "n",
+	    .pixels = {.bucketing = "fixed", .resolution = {768, 512}, .min_bucket = 64}};
 	struct error err = ERROR_INIT;
 
 	(void)state;
@@ -468,6 +581,9 @@ int main(void)
 	    cmocka_unit_test(a_missing_value_and_a_value_too_many_are_refused),
 	    cmocka_unit_test(a_number_is_digits_and_fits),
 	    cmocka_unit_test(a_size_is_digits_and_a_binary_unit),
+	    cmocka_unit_test(a_number_is_digits_with_at_most_one_point),
+	    cmocka_unit_test(sides_are_one_number_or_two_and_each_is_checked),
+	    cmocka_unit_test(a_group_is_read_as_if_its_rows_stood_in_the_table),
 	    cmocka_unit_test(a_value_that_is_no_choice_shows_them_all),
 	    cmocka_unit_test(help_is_one_line_an_option_with_its_values_and_default),
 	    cmocka_unit_test(the_help_of_encode_lists_every_option),

@@ -1,0 +1,63 @@
+#include "config/pixel_options.h"
+
+#include "base/checked.h"
+
+#include <string.h>
+
+static const char *const bucketings[] = {"kohya",      "kohya_no_upscale", "sdxl",   "square",
+					 "fixed",      "novelai",	   "musubi", "onetrainer",
+					 "ai_toolkit", "diffusion_pipe",   NULL};
+static const char *const exifs[] = {"apply", "ignore", NULL};
+static const char *const filters[] = {"lanczos", "bicubic", "bilinear", "box",
+				      "hamming", "nearest", "kohya",	NULL};
+static const char *const colors[] = {"srgb", "ignore", NULL};
+static const char *const alphas[] = {"white", "black", "drop", NULL};
+
+#define FIELD(f) offsetof(struct pixel_options, f)
+
+static const struct setting placement_rows[] = {
+    {"bucketing", SETTING_CHOICE, FIELD(bucketing), .fallback = "kohya", .choices = bucketings,
+     .value_name = "RULE", .help = "how the target size is chosen"},
+    {"resolution", SETTING_SIDES, FIELD(resolution), .min = 64, .max = 8192, .multiple = 8,
+     .value_name = "N", .help = "a bucket has the area of N x N; fixed: WxH (512; sdxl: 1024)"},
+    {"min-bucket", SETTING_COUNT, FIELD(min_bucket), .max = 16384, .value_name = "N",
+     .help = "shortest side of a bucket (the rule's)"},
+    {"max-bucket", SETTING_COUNT, FIELD(max_bucket), .max = 16384, .value_name = "N",
+     .help = "longest side of a bucket (the rule's)"},
+    {"bucket-step", SETTING_COUNT, FIELD(bucket_step), .max = 1024, .value_name = "N",
+     .help = "sides are multiples of it (the rule's)"},
+    {"min-side", SETTING_COUNT, FIELD(min_side), .max = 65536, .value_name = "N",
+     .help = "skip images with a shorter side"},
+    {"max-upscale", SETTING_NUMBER, FIELD(max_upscale), .fallback = "2.0", .max = 65536,
+     .value_name = "X", .help = "skip images that would be enlarged more; 0: none"},
+    {"max-crop-loss", SETTING_NUMBER, FIELD(max_crop_loss), .max = 1, .value_name = "X",
+     .help = "skip images that would lose more of their area; 0.3 is 30 %"},
+    {"exif", SETTING_CHOICE, FIELD(exif), .fallback = "apply", .choices = exifs,
+     .help = "EXIF orientation"},
+};
+
+static const struct setting drawing_rows[] = {
+    {"filter", SETTING_CHOICE, FIELD(filter), .fallback = "lanczos", .choices = filters,
+     .value_name = "NAME", .help = "resampling filter, with Pillow's bytes"},
+    {"color", SETTING_CHOICE, FIELD(color), .fallback = "srgb", .choices = colors,
+     .help = "embedded ICC profiles"},
+    {"alpha", SETTING_CHOICE, FIELD(alpha), .fallback = "white", .choices = alphas,
+     .help = "background of transparent pixels; drop: none"},
+    {"jpeg-scaling", SETTING_FLAG, FIELD(jpeg_scaling),
+     .help = "let the decoder shrink JPEGs first, to twice the size or more"},
+};
+
+const struct settings_group placement_settings = {placement_rows, ARRAY_SIZE(placement_rows)};
+const struct settings_group drawing_settings = {drawing_rows, ARRAY_SIZE(drawing_rows)};
+
+int pixel_options_check(const struct pixel_options *o, struct error *err)
+{
+	if (o->resolution.width != o->resolution.height && strcmp(o->bucketing, "fixed") != 0)
+		return error_set(err, ERR_CONFIG,
+				 "--resolution %zux%zu: only --bucketing fixed takes two sides",
+				 o->resolution.width, o->resolution.height);
+	if (o->max_bucket != 0 && o->min_bucket > o->max_bucket)
+		return error_set(err, ERR_CONFIG, "--min-bucket %zu is over --max-bucket %zu",
+				 o->min_bucket, o->max_bucket);
+	return 0;
+}

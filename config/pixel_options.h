@@ -1,0 +1,34 @@
+/*
+ * What is asked for of buckets and pixels: shared by every command that places or draws images. A command's
+ * options embed the struct, its table embeds one or both groups:
+ *
+ *	struct my_options { struct pixel_options pixels; ... };
+ *	static const struct setting my_settings[] = {
+ *		{.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
+ *		{.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
+ */
+#ifndef LATENTD_CONFIG_PIXEL_OPTIONS_H
+#define LATENTD_CONFIG_PIXEL_OPTIONS_H
+
+#include "config/settings.h"
+
+struct pixel_options {
+	/* placement_settings: which size an image becomes, if any */
+	const char *bucketing;
+	struct setting_sides
+	    resolution; /* 0: the rule's; unequal sides only where they are a size */
+	size_t min_bucket, max_bucket, bucket_step; /* 0: the rule's */
+	size_t min_side;			    /* 0: no limit, as in the next two */
+	double max_upscale, max_crop_loss;
+	const char *exif;
+	/* drawing_settings: which pixels it has then */
+	const char *filter, *color, *alpha;
+	bool jpeg_scaling;
+};
+
+extern const struct settings_group placement_settings, drawing_settings;
+
+/* What no single option can tell. ERR_CONFIG. */
+int pixel_options_check(const struct pixel_options *options, struct error *err);
+
+#endif

@@ -1,0 +1,51 @@
+#include "daemon/pixel_setup.h"
+
+#include <string.h>
+
+enum { RESOLUTION = 512, SDXL_RESOLUTION = 1024 };
+
+struct bucket_table *pixel_setup_buckets(const struct pixel_options *o, struct error *err)
+{
+	struct setting_sides sides = o->resolution;
+	struct bucket_options buckets = {.min_bucket = o->min_bucket,
+					 .max_bucket = o->max_bucket,
+					 .step = o->bucket_step,
+					 .min_side = o->min_side,
+					 .max_upscale = o->max_upscale,
+					 .max_crop_loss = o->max_crop_loss};
+	int rule = bucket_rule_parse(o->bucketing);
+
+	if (rule < 0) {
+		error_set(err, ERR_CONFIG, "there is no bucketing %s", o->bucketing);
+		return NULL;
+	}
+	buckets.rule = (enum bucket_rule)rule;
+	if (sides.width == 0)
+		sides.width = sides.height =
+		    buckets.rule == BUCKET_SDXL ? SDXL_RESOLUTION : RESOLUTION;
+	if (buckets.rule == BUCKET_FIXED) {
+		buckets.width = sides.width;
+		buckets.height = sides.height;
+	} else {
+		buckets.resolution = sides.width;
+	}
+	return bucket_table_new(&buckets, err);
+}
+
+struct image_policy pixel_setup_policy(const struct pixel_options *o)
+{
+	struct image_policy policy = IMAGE_POLICY_DEFAULT;
+
+	policy.apply_exif = strcmp(o->exif, "apply") == 0;
+	policy.color = strcmp(o->color, "srgb") == 0 ? COLOR_SRGB : COLOR_IGNORE;
+	policy.alpha = strcmp(o->alpha, "drop") == 0 ? ALPHA_DROP : ALPHA_OVER;
+	if (strcmp(o->alpha, "black") == 0)
+		memset(policy.background, 0, sizeof(policy.background));
+	policy.jpeg_scaling = o->jpeg_scaling;
+	return policy;
+}
+
+enum resample_filter pixel_setup_filter(const struct pixel_options *o)
+{
+	return (enum resample_filter)resample_filter_parse(o->filter);
+}

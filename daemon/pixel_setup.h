@@ -1,0 +1,17 @@
+/*
+ * From the names on a command line to what src/image takes.
+ */
+#ifndef LATENTD_DAEMON_PIXEL_SETUP_H
+#define LATENTD_DAEMON_PIXEL_SETUP_H
+
+#include "config/pixel_options.h"
+#include "image/bucket.h"
+#include "image/decode.h"
+#include "image/resample.h"
+
+/* The table that @options ask for, NULL on failure: ERR_CONFIG. */
+struct bucket_table *pixel_setup_buckets(const struct pixel_options *options, struct error *err);
+struct image_policy pixel_setup_policy(const struct pixel_options *options);
+enum resample_filter pixel_setup_filter(const struct pixel_options *options);
+
+#endif
