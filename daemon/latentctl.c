@@ -18,7 +18,7 @@ static const struct command {
 } commands[] = {
     {"encode", cmd_encode, "SRC... --vae PATH --out DIR", "encode folders of images into shards"},
     {"status", cmd_status, "--out DIR", "how far the datasets of an output are"},
-    {"failed", cmd_failed, "--out DIR", "images that failed or were skipped, with the reason"},
+    {"failed", cmd_failed, "--out DIR", "images that failed, with the reason"},
     {"retry", cmd_retry, "--out DIR [--reason R]", "try them again in the next encode"},
     {"verify", cmd_verify, "--out DIR", "read every shard and check every hash"},
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
