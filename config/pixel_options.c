@@ -1,7 +1,9 @@
 #include "config/pixel_options.h"
 
 #include "base/checked.h"
+#include "base/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const bucketings[] = {"kohya",      "kohya_no_upscale", "sdxl",   "square",
@@ -11,7 +13,6 @@ static const char *const exifs[] = {"apply", "ignore", NULL};
 static const char *const filters[] = {"lanczos", "bicubic", "bilinear", "box",
 				      "hamming", "nearest", "kohya",	NULL};
 static const char *const colors[] = {"srgb", "ignore", NULL};
-static const char *const alphas[] = {"white", "black", "drop", NULL};
 
 #define FIELD(f) offsetof(struct pixel_options, f)
 
@@ -41,8 +42,8 @@ static const struct setting drawing_rows[] = {
      .value_name = "NAME", .help = "resampling filter, with Pillow's bytes"},
     {"color", SETTING_CHOICE, FIELD(color), .fallback = "srgb", .choices = colors,
      .help = "embedded ICC profiles"},
-    {"alpha", SETTING_CHOICE, FIELD(alpha), .fallback = "white", .choices = alphas,
-     .help = "background of transparent pixels; drop: none"},
+    {"alpha", SETTING_STRING, FIELD(alpha), .fallback = "white", .value_name = "COLOR",
+     .help = "under transparent pixels: white, black, #rrggbb; drop: as if opaque"},
     {"jpeg-scaling", SETTING_FLAG, FIELD(jpeg_scaling),
      .help = "let the decoder shrink JPEGs first, to twice the size or more"},
 };
@@ -50,12 +51,39 @@ static const struct setting drawing_rows[] = {
 const struct settings_group placement_settings = {placement_rows, ARRAY_SIZE(placement_rows)};
 const struct settings_group drawing_settings = {drawing_rows, ARRAY_SIZE(drawing_rows)};
 
+bool background_parse(const char *text, uint8_t rgb[3])
+{
+	static const struct {
+		const char *name, *hex;
+	} named[] = {{"white", "ffffff"}, {"black", "000000"}};
+	const char *hex = *text == '#' ? text + 1 : "";
+
+	for (size_t i = 0; i < ARRAY_SIZE(named); i++)
+		if (strcmp(text, named[i].name) == 0)
+			hex = named[i].hex;
+	if (strlen(hex) != 6 || strspn(hex, "0123456789abcdefABCDEF") != 6)
+		return false;
+	for (size_t i = 0; i < 3; i++) {
+		const char byte[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+
+		rgb[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+	return true;
+}
+
 int pixel_options_check(const struct pixel_options *o, struct error *err)
 {
+	char quoted[TEXT_QUOTE_SIZE];
+	uint8_t rgb[3];
+
 	if (o->resolution.width != o->resolution.height && strcmp(o->bucketing, "fixed") != 0)
 		return error_set(err, ERR_CONFIG,
 				 "--resolution %zux%zu: only --bucketing fixed takes two sides",
 				 o->resolution.width, o->resolution.height);
+	if (o->alpha && strcmp(o->alpha, "drop") != 0 && !background_parse(o->alpha, rgb))
+		return error_set(err, ERR_CONFIG,
+				 "--alpha %s: expected white, black, drop or a colour as #rrggbb",
+				 text_quote(o->alpha, quoted));
 	if (o->max_bucket != 0 && o->min_bucket > o->max_bucket)
 		return error_set(err, ERR_CONFIG, "--min-bucket %zu is over --max-bucket %zu",
 				 o->min_bucket, o->max_bucket);

@@ -28,7 +28,10 @@ struct pixel_options {
 
 extern const struct settings_group placement_settings, drawing_settings;
 
-/* What no single option can tell. ERR_CONFIG. */
+/* "white", "black" or "#rrggbb"; false for anything else. */
+bool background_parse(const char *text, uint8_t rgb[3]);
+
+/* What no single option can tell, and colours. ERR_CONFIG. */
 int pixel_options_check(const struct pixel_options *options, struct error *err);
 
 #endif

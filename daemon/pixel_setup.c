@@ -38,9 +38,8 @@ struct image_policy pixel_setup_policy(const struct pixel_options *o)
 
 	policy.apply_exif = strcmp(o->exif, "apply") == 0;
 	policy.color = strcmp(o->color, "srgb") == 0 ? COLOR_SRGB : COLOR_IGNORE;
-	policy.alpha = strcmp(o->alpha, "drop") == 0 ? ALPHA_DROP : ALPHA_OVER;
-	if (strcmp(o->alpha, "black") == 0)
-		memset(policy.background, 0, sizeof(policy.background));
+	if (!background_parse(o->alpha, policy.background))
+		policy.alpha = ALPHA_DROP;
 	policy.jpeg_scaling = o->jpeg_scaling;
 	return policy;
 }

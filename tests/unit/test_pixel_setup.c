@@ -161,9 +161,30 @@ static void the_policy_is_what_the_words_say(void **state)
 	assert_true(p.background[0] == 0 && p.background[1] == 0 && p.background[2] == 0);
 	assert_true(p.jpeg_scaling);
 
+	o.alpha = "#0a80Ff";
+	p = pixel_setup_policy(&o);
+	assert_int_equal(p.alpha, ALPHA_OVER);
+	assert_memory_equal(p.background, "\x0a\x80\xff", 3);
+
 	o.alpha = "drop";
 	p = pixel_setup_policy(&o);
 	assert_int_equal(p.alpha, ALPHA_DROP);
+}
+
+static void a_background_that_is_no_colour_is_refused(void **state)
+{
+	static const char *const wrong[] = {"",	      "grey",	  "#fff",   "#12345g",
+					    "ffffff", "#1234567", "drop it"};
+	struct pixel_options o = defaults();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct error err = ERROR_INIT;
+
+		o.alpha = wrong[i];
+		assert_error(pixel_options_check(&o, &err), &err, ERR_CONFIG);
+		assert_non_null(strstr(err.message, "#rrggbb"));
+	}
 }
 
 int main(void)
@@ -176,6 +197,7 @@ int main(void)
 	    cmocka_unit_test(a_fixed_size_is_width_by_height),
 	    cmocka_unit_test(what_no_table_can_be_made_of_is_refused),
 	    cmocka_unit_test(the_policy_is_what_the_words_say),
+	    cmocka_unit_test(a_background_that_is_no_colour_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
