@@ -337,11 +337,14 @@ static void seal_run(struct task *task)
 	struct seal_task *t = (struct seal_task *)task;
 	const struct packer_options *options = &t->packer->options;
 	char folder[64];
+	const struct seal_target target = {.store = options->store,
+					   .format = options->format,
+					   .folder = folder,
+					   .first_number = t->first_number};
 
 	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
 	t->samples = xcalloc(t->n, sizeof(*t->samples));
-	if (seal_shard(options->store, options->format, folder, t->first_number, seal_load, t, t->n,
-		       &t->sealed, &t->err) == 0)
+	if (seal_shard(&target, seal_load, t, t->n, &t->sealed, &t->err) == 0)
 		seal_row(t);
 }
 

@@ -181,30 +181,32 @@ static int verify_shard(const struct sealing *s, struct error *err)
 
 /* -- sealing ------------------------------------------------------------------------------ */
 
-/* The first free name from @number on. */
-static int publish(const struct sealing *s, const char *folder, unsigned number,
+/* The first free name. */
+static int publish(const struct sealing *s, const struct seal_target *target,
 		   char name[SEALED_NAME_SIZE], struct error *err)
 {
-	for (;; number++) {
-		int n = snprintf(name, SEALED_NAME_SIZE, "%s/%06u%s", folder, number,
+	for (unsigned number = target->first_number;; number++) {
+		int n = snprintf(name, SEALED_NAME_SIZE, "%s/%06u%s", target->folder, number,
 				 s->format->extension);
 		int r;
 
 		if (n < 0 || n >= SEALED_NAME_SIZE)
-			return error_set(err, ERR_CONFIG, "shard folder '%s' is too long", folder);
-		r = store_publish(s->writer, name, err);
+			return error_set(err, ERR_CONFIG, "shard folder '%s' is too long",
+					 target->folder);
+		r = target->area == STORE_STAGED ? store_stage(s->writer, name, err)
+						 : store_publish(s->writer, name, err);
 		if (r != STORE_EXISTS)
 			return r;
 	}
 }
 
-static int seal_steps(struct sealing *s, const char *folder, unsigned first_number,
-		      seal_load_fn load, void *arg, struct sealed_shard *out, struct error *err)
+static int seal_steps(struct sealing *s, const struct seal_target *target, seal_load_fn load,
+		      void *arg, struct sealed_shard *out, struct error *err)
 {
 	struct sealed_shard sealed = {.samples = s->n};
 
 	if (write_shard(s, load, arg, err) < 0 || store_flush(s->writer, err) < 0 ||
-	    verify_shard(s, err) < 0 || publish(s, folder, first_number, sealed.name, err) < 0)
+	    verify_shard(s, err) < 0 || publish(s, target, sealed.name, err) < 0)
 		return -1;
 	sealed.bytes = s->bytes;
 	sealed.sha256 = s->sha256;
@@ -214,20 +216,19 @@ static int seal_steps(struct sealing *s, const char *folder, unsigned first_numb
 	return 0;
 }
 
-int seal_shard(struct store *store, const struct shard_ops *format, const char *folder,
-	       unsigned first_number, seal_load_fn load, void *arg, size_t n,
+int seal_shard(const struct seal_target *target, seal_load_fn load, void *arg, size_t n,
 	       struct sealed_shard *out, struct error *err)
 {
-	struct sealing s = {.format = format, .n = n};
+	struct sealing s = {.format = target->format, .n = n};
 	int r;
 
 	if (n == 0)
 		return error_set(err, ERR_BUG, "a shard of no records");
-	if (store_begin(store, &s.writer, err) < 0)
+	if (store_begin(target->store, &s.writer, err) < 0)
 		return -1;
 	s.digests = xcalloc(n, sizeof(s.digests[0]));
 	s.spans = xcalloc(n, sizeof(s.spans[0]));
-	r = seal_steps(&s, folder, first_number, load, arg, out, err);
+	r = seal_steps(&s, target, load, arg, out, err);
 	store_discard(s.writer);
 	free(s.digests);
 	free(s.spans);

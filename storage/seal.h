@@ -33,15 +33,21 @@ void sealed_shard_release(struct sealed_shard *sealed);
  */
 typedef int (*seal_load_fn)(void *arg, size_t index, struct record *out, struct error *err);
 
+struct seal_target {
+	struct store *store;
+	const struct shard_ops *format;
+	const char *folder;    /* "train/512x512" */
+	unsigned first_number; /* the first one to try */
+	enum store_area area;  /* STORE_STAGED: out of sight, until it takes the place of others */
+};
+
 /*
- * Seals @n records, which @load gives one by one (so that memory stays flat), below @folder
- * ("train/512x512"), first trying number @first_number. On failure nothing is visible, except when
+ * Seals @n records, which @load gives one by one (so that memory stays flat). On failure nothing is visible, except when
  * publishing itself failed: then the shard may be there, whole. ERR_DATA `verify`: what came back
  * from the store is not what was written. Other ERR_DATA are the format's (shard.h): a record that
  * it cannot hold.
  */
-int seal_shard(struct store *store, const struct shard_ops *format, const char *folder,
-	       unsigned first_number, seal_load_fn load, void *arg, size_t n,
+int seal_shard(const struct seal_target *target, seal_load_fn load, void *arg, size_t n,
 	       struct sealed_shard *out, struct error *err);
 
 /* Size and hashes of a visible shard: for verify and adoption. */

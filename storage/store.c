@@ -46,14 +46,25 @@ int store_writer_read(struct store_writer *w, void *data, size_t size, uint64_t 
 	return w->store->ops->writer_read(w, data, size, offset, err);
 }
 
-int store_publish(struct store_writer *w, const char *name, struct error *err)
+static int publish_into(struct store_writer *w, enum store_area area, const char *name,
+			struct error *err)
 {
 	int r = check_name(name, err);
 
 	if (r == 0)
-		r = w->store->ops->publish(w, name, err);
+		r = w->store->ops->publish(w, area, name, err);
 	assert(r <= 0 || r == STORE_EXISTS);
 	return r;
+}
+
+int store_publish(struct store_writer *w, const char *name, struct error *err)
+{
+	return publish_into(w, STORE_VISIBLE, name, err);
+}
+
+int store_stage(struct store_writer *w, const char *name, struct error *err)
+{
+	return publish_into(w, STORE_STAGED, name, err);
 }
 
 void store_discard(struct store_writer *w)
@@ -82,7 +93,34 @@ int store_list(struct store *s, const char *prefix, store_object_fn fn, void *ar
 {
 	if (prefix[0] != '\0' && check_name(prefix, err) < 0)
 		return -1;
-	return s->ops->list(s, prefix, fn, arg, err);
+	return s->ops->list(s, STORE_VISIBLE, prefix, fn, arg, err);
+}
+
+int store_list_area(struct store *s, enum store_area area, store_object_fn fn, void *arg,
+		    struct error *err)
+{
+	return s->ops->list(s, area, "", fn, arg, err);
+}
+
+int store_move(struct store *s, const char *name, enum store_area from, enum store_area to,
+	       struct error *err)
+{
+	int r;
+
+	assert(from != to);
+	if (check_name(name, err) < 0)
+		return -1;
+	r = s->ops->move(s, name, from, to, err);
+	assert(r <= 0 || r == STORE_EXISTS);
+	return r;
+}
+
+int store_remove(struct store *s, enum store_area area, const char *name, struct error *err)
+{
+	assert(area != STORE_VISIBLE);
+	if (check_name(name, err) < 0)
+		return -1;
+	return s->ops->remove(s, area, name, err);
 }
 
 int store_quarantine(struct store *s, const char *name, struct error *err)

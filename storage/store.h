@@ -12,6 +12,15 @@
  *	store_discard(w);                                   always; after publish it only frees
  *
  * After a write or flush that failed, a writer can only be discarded.
+ *
+ * Beside what is visible there are two areas out of sight, for shards that replace others: a new one is
+ * staged, the old one is retired, the new one is revealed; so no reader ever sees both, and a crash
+ * leaves every object in one area under its name.
+ *
+ *	store_stage(w, name, err);                          like publish, into STORE_STAGED
+ *	store_move(store, name, STORE_VISIBLE, STORE_RETIRED, err);
+ *	store_move(store, name, STORE_STAGED, STORE_VISIBLE, err);
+ *	store_remove(store, STORE_RETIRED, name, err);      when nobody reads it any more
  */
 #ifndef LATENTD_STORAGE_STORE_H
 #define LATENTD_STORAGE_STORE_H
@@ -21,6 +30,9 @@
 #include <stdbool.h>
 
 #define STORE_EXISTS 1
+
+enum store_area { STORE_VISIBLE, STORE_STAGED, STORE_RETIRED };
+#define STORE_AREAS 3
 
 struct store_writer;
 struct store;
@@ -35,9 +47,11 @@ struct store_ops {
 	int (*writer_read)(struct store_writer *w, void *data, size_t size, uint64_t offset,
 			   struct error *err);
 	/*
-	 * STORE_EXISTS: the name is taken; the writer is kept and may be published under another.
+	 * Into STORE_VISIBLE or STORE_STAGED. STORE_EXISTS: the name is taken there; the writer is kept
+	 * and may be published under another.
 	 */
-	int (*publish)(struct store_writer *w, const char *name, struct error *err);
+	int (*publish)(struct store_writer *w, enum store_area area, const char *name,
+		       struct error *err);
 	void (*discard)(struct store_writer *w);
 
 	/* Exactly @size bytes at @offset of a visible object. ERR_DATA `missing`, `truncated`. */
@@ -46,12 +60,17 @@ struct store_ops {
 	/* ERR_DATA `missing`. */
 	int (*size)(struct store *s, const char *name, uint64_t *bytes, struct error *err);
 	/*
-	 * Visible objects below folder @prefix ("": all), sorted by name. Hidden parts (.x) are
+	 * Objects of an area below folder @prefix ("": all), sorted by name. Hidden parts (.x) are
 	 * left out, and so is everything that is not a regular file. A folder that is not there is
 	 * empty.
 	 */
-	int (*list)(struct store *s, const char *prefix, store_object_fn fn, void *arg,
+	int (*list)(struct store *s, enum store_area area, const char *prefix, store_object_fn fn,
+		    void *arg, struct error *err);
+	/* Durable when it returns. ERR_DATA `missing`; STORE_EXISTS: the name is taken in @to. */
+	int (*move)(struct store *s, const char *name, enum store_area from, enum store_area to,
 		    struct error *err);
+	/* Of an area out of sight; a name that is not there is fine. */
+	int (*remove)(struct store *s, enum store_area area, const char *name, struct error *err);
 	/* Takes it out of sight, to be looked at by a person: `.latentd/quarantine/`. */
 	int (*quarantine)(struct store *s, const char *name, struct error *err);
 	void (*close)(struct store *s);
@@ -72,21 +91,28 @@ int store_flush(struct store_writer *w, struct error *err);
 int store_writer_read(struct store_writer *w, void *data, size_t size, uint64_t offset,
 		      struct error *err);
 int store_publish(struct store_writer *w, const char *name, struct error *err);
+int store_stage(struct store_writer *w, const char *name, struct error *err);
 /* NULL is fine. */
 void store_discard(struct store_writer *w);
 int store_read(struct store *s, const char *name, void *data, size_t size, uint64_t offset,
 	       struct error *err);
 int store_size(struct store *s, const char *name, uint64_t *bytes, struct error *err);
+/* What is visible. */
 int store_list(struct store *s, const char *prefix, store_object_fn fn, void *arg,
 	       struct error *err);
+int store_list_area(struct store *s, enum store_area area, store_object_fn fn, void *arg,
+		    struct error *err);
+int store_move(struct store *s, const char *name, enum store_area from, enum store_area to,
+	       struct error *err);
+int store_remove(struct store *s, enum store_area area, const char *name, struct error *err);
 int store_quarantine(struct store *s, const char *name, struct error *err);
 /* NULL is fine. */
 void store_close(struct store *s);
 
 /*
  * A folder on a file system: temporaries in ROOT/.latentd/partial (swept on open: the caller owns
- * ROOT), quarantine in ROOT/.latentd/quarantine. @readonly: nothing is made or swept, ROOT must be
- * there, begin and quarantine are ERR_BUG; for verify and inspect.
+ * ROOT), the areas in ROOT/.latentd/staged and retired, quarantine in ROOT/.latentd/quarantine. @readonly: nothing is made or swept, ROOT must be
+ * there, whatever changes something is ERR_BUG; for verify and inspect.
  */
 int store_local_open(const char *root, bool readonly, struct store **out, struct error *err);
 /* In memory, for tests. */

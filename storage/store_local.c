@@ -15,6 +15,7 @@
 #include <fts.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct local_store {
 	struct store base;
@@ -100,15 +101,31 @@ static int local_writer_read(struct store_writer *base, void *data, size_t size,
 	return fd_pread_all(w->file.fd, data, size, (off_t)offset, err);
 }
 
-static int local_publish(struct store_writer *base, const char *name, struct error *err)
+/* "ROOT/train" or "ROOT/.latentd/staged/train"; to be freed. */
+static char *area_path(const struct local_store *s, enum store_area area, const char *name)
 {
-	struct local_writer *w = (struct local_writer *)base;
-	struct local_store *s = local_store(base->store);
-	cleanup_free char *target = xasprintf("%s/%s", s->root, name), *folder = xstrdup(target);
-	int r;
+	static const char *const folders[STORE_AREAS] = {"", "/.latentd/staged",
+							 "/.latentd/retired"};
+
+	return xasprintf("%s%s/%s", s->root, folders[area], name);
+}
+
+static int make_folder_of(const char *path, struct error *err)
+{
+	cleanup_free char *folder = xstrdup(path);
 
 	*strrchr(folder, '/') = '\0';
-	if (local_flush(base, err) < 0 || dir_make(folder, err) < 0)
+	return dir_make(folder, err);
+}
+
+static int local_publish(struct store_writer *base, enum store_area area, const char *name,
+			 struct error *err)
+{
+	struct local_writer *w = (struct local_writer *)base;
+	cleanup_free char *target = area_path(local_store(base->store), area, name);
+	int r;
+
+	if (local_flush(base, err) < 0 || make_folder_of(target, err) < 0)
 		return -1;
 	r = atomic_file_commit(&w->file, target, ATOMIC_NO_REPLACE, err);
 	return r == ATOMIC_EXISTS ? STORE_EXISTS : r;
@@ -196,7 +213,7 @@ static int compare_objects(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-/* @skip: length of "ROOT/". */
+/* @skip: length of the area's path with its '/'. */
 static int collect(FTS *tree, size_t skip, struct local_listing *l, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
@@ -226,11 +243,11 @@ static int collect(FTS *tree, size_t skip, struct local_listing *l, struct error
 	return errno == 0 ? 0 : error_sys(err, "list");
 }
 
-static int local_list(struct store *base, const char *prefix, store_object_fn fn, void *arg,
-		      struct error *err)
+static int local_list(struct store *base, enum store_area area, const char *prefix,
+		      store_object_fn fn, void *arg, struct error *err)
 {
 	struct local_store *s = local_store(base);
-	cleanup_free char *top = xasprintf("%s/%s", s->root, prefix);
+	cleanup_free char *top = area_path(s, area, prefix), *whole = area_path(s, area, "");
 	char *paths[] = {top, NULL};
 	struct local_listing l = {NULL, 0, 0};
 	/* Links are not followed: they may lead out of the store, or round in a ring. */
@@ -239,7 +256,7 @@ static int local_list(struct store *base, const char *prefix, store_object_fn fn
 
 	if (!tree)
 		return error_sys(err, "list");
-	r = collect(tree, strlen(s->root) + 1, &l, err);
+	r = collect(tree, strlen(whole), &l, err);
 	fts_close(tree);
 	if (r == 0 && l.n > 0)
 		qsort(l.objects, l.n, sizeof(l.objects[0]), compare_objects);
@@ -250,6 +267,38 @@ static int local_list(struct store *base, const char *prefix, store_object_fn fn
 }
 
 /* -- the rest ----------------------------------------------------------------------------- */
+
+static int local_move(struct store *base, const char *name, enum store_area from,
+		      enum store_area to, struct error *err)
+{
+	struct local_store *s = local_store(base);
+	cleanup_free char *source = area_path(s, from, name), *target = area_path(s, to, name);
+	char quoted[TEXT_QUOTE_SIZE];
+	int r;
+
+	if (s->readonly)
+		return refuse_readonly(s, err);
+	if (!file_exists(source))
+		return error_data(err, "missing", "%s is not there", text_quote(source, quoted));
+	if (make_folder_of(target, err) < 0)
+		return -1;
+	r = atomic_file_move(source, target, err);
+	return r == ATOMIC_EXISTS ? STORE_EXISTS : r;
+}
+
+static int local_remove(struct store *base, enum store_area area, const char *name,
+			struct error *err)
+{
+	struct local_store *s = local_store(base);
+	cleanup_free char *path = area_path(s, area, name);
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (s->readonly)
+		return refuse_readonly(s, err);
+	if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return error_sys(err, "remove %s", text_quote(path, quoted));
+	return 0;
+}
 
 static int local_quarantine(struct store *base, const char *name, struct error *err)
 {
@@ -311,6 +360,8 @@ static const struct store_ops local_ops = {
     .read = local_read,
     .size = local_size,
     .list = local_list,
+    .move = local_move,
+    .remove = local_remove,
     .quarantine = local_quarantine,
     .close = local_close,
 };

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct memory_object {
-	char *name; /* in quarantine: ".latentd/quarantine/..." */
+	char *name; /* out of sight: ".latentd/quarantine/...", ".latentd/staged/..." */
 	struct buffer data;
 };
 
@@ -101,18 +101,27 @@ static int compare_objects(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static int memory_publish(struct store_writer *base, const char *name, struct error *err)
+static const char *const area_prefixes[STORE_AREAS] = {"", ".latentd/staged/", ".latentd/retired/"};
+
+static void sort_objects(struct memory_store *s)
+{
+	qsort(s->objects, s->n, sizeof(s->objects[0]), compare_objects);
+}
+
+static int memory_publish(struct store_writer *base, enum store_area area, const char *name,
+			  struct error *err)
 {
 	struct memory_writer *w = (struct memory_writer *)base;
 	struct memory_store *s = memory_store(base->store);
+	cleanup_free char *full = xasprintf("%s%s", area_prefixes[area], name);
 
 	(void)err;
-	if (find_object(s, name))
+	if (find_object(s, full))
 		return STORE_EXISTS;
 	ARRAY_GROW(s->objects, s->n, s->capacity);
-	s->objects[s->n++] = (struct memory_object){.name = xstrdup(name), .data = w->data};
+	s->objects[s->n++] = (struct memory_object){.name = TAKE(full), .data = w->data};
 	w->data = (struct buffer)BUFFER_INIT;
-	qsort(s->objects, s->n, sizeof(s->objects[0]), compare_objects);
+	sort_objects(s);
 	return 0;
 }
 
@@ -144,18 +153,20 @@ static int memory_size(struct store *base, const char *name, uint64_t *bytes, st
 	return 0;
 }
 
-static int memory_list(struct store *base, const char *prefix, store_object_fn fn, void *arg,
-		       struct error *err)
+static int memory_list(struct store *base, enum store_area area, const char *prefix,
+		       store_object_fn fn, void *arg, struct error *err)
 {
 	struct memory_store *s = memory_store(base);
-	size_t length = strlen(prefix);
+	size_t length = strlen(prefix), hidden = strlen(area_prefixes[area]);
 
 	(void)err;
 	for (size_t i = 0; i < s->n; i++) {
-		const char *name = s->objects[i].name;
+		const char *name = s->objects[i].name + hidden;
 		int r;
 
-		/* Names in sight never begin with a dot (store.c); those in quarantine do. */
+		if (strncmp(s->objects[i].name, area_prefixes[area], hidden) != 0)
+			continue;
+		/* Names in sight never begin with a dot (store.c); those out of sight do. */
 		if (name[0] == '.' || strncmp(name, prefix, length) != 0 ||
 		    (length > 0 && name[length] != '/'))
 			continue;
@@ -176,6 +187,41 @@ static int memory_quarantine(struct store *base, const char *name, struct error 
 	hidden = xasprintf(".latentd/quarantine/%s", name);
 	free(object->name);
 	object->name = hidden;
+	return 0;
+}
+
+static int memory_move(struct store *base, const char *name, enum store_area from,
+		       enum store_area to, struct error *err)
+{
+	struct memory_store *s = memory_store(base);
+	cleanup_free char *source = xasprintf("%s%s", area_prefixes[from], name);
+	cleanup_free char *target = xasprintf("%s%s", area_prefixes[to], name);
+	struct memory_object *object = NULL;
+
+	if (get_object(base, source, &object, err) < 0)
+		return -1;
+	if (find_object(s, target))
+		return STORE_EXISTS;
+	free(object->name);
+	object->name = TAKE(target);
+	sort_objects(s);
+	return 0;
+}
+
+static int memory_remove(struct store *base, enum store_area area, const char *name,
+			 struct error *err)
+{
+	struct memory_store *s = memory_store(base);
+	cleanup_free char *full = xasprintf("%s%s", area_prefixes[area], name);
+	struct memory_object *object = find_object(s, full);
+
+	(void)err;
+	if (!object)
+		return 0;
+	free(object->name);
+	buffer_release(&object->data);
+	*object = s->objects[--s->n];
+	sort_objects(s);
 	return 0;
 }
 
@@ -211,6 +257,8 @@ static const struct store_ops memory_ops = {
     .read = memory_read,
     .size = memory_size,
     .list = memory_list,
+    .move = memory_move,
+    .remove = memory_remove,
     .quarantine = memory_quarantine,
     .close = memory_close,
 };

@@ -29,6 +29,7 @@ int main(int argc, char **argv)
 	struct sealed_shard sealed;
 	struct error err = ERROR_INIT;
 	struct store *store = NULL;
+	struct seal_target target = {.format = shard_format("wds"), .folder = "train/512x512"};
 	double began, took;
 
 	if (argc < 2) {
@@ -39,10 +40,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < data.size; i++)
 		data.data[i] = (uint8_t)(i * 2654435761u >> 13);
 	bench_must(store_local_open(argv[1], false, &store, &err), &err);
+	target.store = store;
 	began = bench_seconds();
-	bench_must(seal_shard(store, shard_format("wds"), "train/512x512", 0, load, &data, n,
-			      &sealed, &err),
-		   &err);
+	bench_must(seal_shard(&target, load, &data, n, &sealed, &err), &err);
 	took = bench_seconds() - began;
 	printf("%s: %zu samples, %.1f MB in %.3f s, %.0f MB/s\n", sealed.name, n,
 	       (double)sealed.bytes / 1e6, took, (double)sealed.bytes / 1e6 / took);

@@ -189,12 +189,13 @@ static int load_one(void *arg, size_t index, struct record *out, struct error *w
 
 char *run_seal(struct run *run, const struct recipe *recipe, const struct job *jobs, size_t n)
 {
+	const struct seal_target target = {
+	    .store = run->store, .format = wds(), .folder = "train/64x64"};
 	struct sealing s = {recipe, jobs};
 	struct sealed_shard sealed;
 	char *name;
 
-	assert_ok(seal_shard(run->store, wds(), "train/64x64", 0, load_one, &s, n, &sealed, &err),
-		  &err);
+	assert_ok(seal_shard(&target, load_one, &s, n, &sealed, &err), &err);
 	name = xstrdup(sealed.name);
 	sealed_shard_release(&sealed);
 	return name;

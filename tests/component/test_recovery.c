@@ -545,10 +545,11 @@ static void what_a_dead_owner_had_is_free_again_and_counts_a_crash(void **state)
 
 /* -- what cannot be recovered ------------------------------------------------------------------------- */
 
-static int lost_list(struct store *s, const char *prefix, store_object_fn fn, void *arg,
-		     struct error *err)
+static int lost_list(struct store *s, enum store_area area, const char *prefix, store_object_fn fn,
+		     void *arg, struct error *err)
 {
 	(void)s;
+	(void)area;
 	(void)prefix;
 	(void)fn;
 	(void)arg;

@@ -277,6 +277,75 @@ static void what_is_quarantined_is_out_of_sight_and_its_name_is_free(void **stat
 	assert_string_equal(err.reason, "missing");
 }
 
+static void assert_area(struct store *s, enum store_area area, const char *want)
+{
+	struct error err = ERROR_INIT;
+	cleanup_buffer struct buffer names = BUFFER_INIT;
+
+	buffer_append_string(&names, "");
+	assert_ok(store_list_area(s, area, append_name, &names, &err), &err);
+	assert_string_equal((char *)names.data, want);
+}
+
+static void stage(struct store *s, const char *name, const char *text)
+{
+	struct error err = ERROR_INIT;
+	struct store_writer *w = begin(s, text);
+
+	assert_ok(store_stage(w, name, &err), &err);
+	store_discard(w);
+}
+
+static void an_object_takes_the_place_of_another_without_both_in_sight(void **state)
+{
+	struct store *s = ((struct fixture *)*state)->store;
+	const char *name = "train/512x512/000000.tar";
+	struct error err = ERROR_INIT;
+	char text[4] = "";
+
+	put(s, name, "old");
+	stage(s, name, "newer");
+	assert_listed(s, "", "train/512x512/000000.tar:3 ");
+	assert_area(s, STORE_STAGED, "train/512x512/000000.tar:5 ");
+	assert_int_equal(store_move(s, name, STORE_STAGED, STORE_VISIBLE, &err), STORE_EXISTS);
+	assert_ok(store_move(s, name, STORE_VISIBLE, STORE_RETIRED, &err), &err);
+	assert_listed(s, "", "");
+	assert_missing(s, name);
+	assert_ok(store_move(s, name, STORE_STAGED, STORE_VISIBLE, &err), &err);
+	assert_area(s, STORE_STAGED, "");
+	assert_area(s, STORE_RETIRED, "train/512x512/000000.tar:3 ");
+	assert_ok(store_read(s, name, text, 3, 0, &err), &err);
+	assert_string_equal(text, "new");
+	assert_ok(store_remove(s, STORE_RETIRED, name, &err), &err);
+	assert_ok(store_remove(s, STORE_RETIRED, name, &err), &err);
+	assert_area(s, STORE_RETIRED, "");
+	assert_listed(s, "", "train/512x512/000000.tar:5 ");
+}
+
+static void what_is_not_in_an_area_cannot_leave_it(void **state)
+{
+	struct store *s = ((struct fixture *)*state)->store;
+	struct error err = ERROR_INIT;
+
+	put(s, "a.tar", "seen");
+	assert_error(store_move(s, "a.tar", STORE_STAGED, STORE_VISIBLE, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "missing");
+	assert_listed(s, "", "a.tar:4 ");
+}
+
+static void a_staged_name_that_is_taken_is_left_alone(void **state)
+{
+	struct store *s = ((struct fixture *)*state)->store;
+	struct store_writer *w = begin(s, "second");
+	struct error err = ERROR_INIT;
+
+	stage(s, "a.tar", "first");
+	assert_int_equal(store_stage(w, "a.tar", &err), STORE_EXISTS);
+	assert_ok(store_stage(w, "b.tar", &err), &err);
+	store_discard(w);
+	assert_area(s, STORE_STAGED, "a.tar:5 b.tar:6 ");
+}
+
 /* -- local only --------------------------------------------------------------------------- */
 
 static void the_local_store_sweeps_what_a_dead_writer_left(void **state)
@@ -380,6 +449,9 @@ int main(void)
 		    STORE_TEST(reading_behind_the_end_is_truncated),
 		    STORE_TEST(names_that_lead_elsewhere_are_refused),
 		    STORE_TEST(what_is_quarantined_is_out_of_sight_and_its_name_is_free),
+		    STORE_TEST(an_object_takes_the_place_of_another_without_both_in_sight),
+		    STORE_TEST(what_is_not_in_an_area_cannot_leave_it),
+		    STORE_TEST(a_staged_name_that_is_taken_is_left_alone),
 		};
 
 		fixture.kind = kinds[i];

@@ -18,6 +18,15 @@ static const struct shard_ops *wds(void)
 	return shard_format("wds");
 }
 
+static int seal_in(struct store *s, const char *folder, unsigned first_number, seal_load_fn load,
+		   void *arg, size_t n, struct sealed_shard *out, struct error *err)
+{
+	const struct seal_target target = {
+	    .store = s, .format = wds(), .folder = folder, .first_number = first_number};
+
+	return seal_shard(&target, load, arg, n, out, err);
+}
+
 static int setup(void **state)
 {
 	*state = testing_tempdir();
@@ -118,8 +127,7 @@ static void a_sealed_shard_is_the_golden_file_and_says_its_hashes(void **state)
 	struct hash128 xxh3;
 	uint64_t bytes = 0;
 
-	assert_ok(seal_shard(s, wds(), FOLDER, 0, load_golden, NULL, GOLDEN_RECORDS, &sealed, &err),
-		  &err);
+	assert_ok(seal_in(s, FOLDER, 0, load_golden, NULL, GOLDEN_RECORDS, &sealed, &err), &err);
 	assert_string_equal(sealed.name, FOLDER "/000000.tar");
 	assert_int_equal(sealed.samples, GOLDEN_RECORDS);
 	assert_int_equal(sealed.bytes, 7680);
@@ -140,6 +148,22 @@ static void a_sealed_shard_is_the_golden_file_and_says_its_hashes(void **state)
 	store_close(s);
 }
 
+static void a_staged_shard_is_out_of_sight_until_it_is_revealed(void **state)
+{
+	struct store *s = open_store(*state);
+	const struct seal_target target = {
+	    .store = s, .format = wds(), .folder = FOLDER, .area = STORE_STAGED};
+	struct error err = ERROR_INIT;
+	struct sealed_shard sealed;
+
+	assert_ok(seal_shard(&target, load_small, NULL, 2, &sealed, &err), &err);
+	assert_int_equal(count_objects(s), 0);
+	assert_ok(store_move(s, sealed.name, STORE_STAGED, STORE_VISIBLE, &err), &err);
+	assert_int_equal(count_objects(s), 1);
+	sealed_shard_release(&sealed);
+	store_close(s);
+}
+
 static void a_taken_number_is_passed_over(void **state)
 {
 	struct store *s = open_store(*state);
@@ -149,8 +173,7 @@ static void a_taken_number_is_passed_over(void **state)
 		struct sealed_shard sealed;
 		char want[64];
 
-		assert_ok(seal_shard(s, wds(), FOLDER, i == 2 ? 0 : 7, load_small, NULL, 2, &sealed,
-				     &err),
+		assert_ok(seal_in(s, FOLDER, i == 2 ? 0 : 7, load_small, NULL, 2, &sealed, &err),
 			  &err);
 		snprintf(want, sizeof(want), FOLDER "/%06u.tar", i == 2 ? 0 : 7 + i);
 		assert_string_equal(sealed.name, want);
@@ -167,14 +190,12 @@ static void a_record_that_does_not_load_or_fit_leaves_nothing(void **state)
 	struct sealed_shard sealed = {.samples = 42};
 	struct error err = ERROR_INIT;
 
-	assert_error(seal_shard(s, wds(), FOLDER, 0, load_fails, NULL, 4, &sealed, &err), &err,
+	assert_error(seal_in(s, FOLDER, 0, load_fails, NULL, 4, &sealed, &err), &err,
 		     ERR_TRANSIENT);
 	error_clear(&err);
-	assert_error(seal_shard(s, wds(), FOLDER, 0, load_small, NULL, 0, &sealed, &err), &err,
-		     ERR_BUG);
+	assert_error(seal_in(s, FOLDER, 0, load_small, NULL, 0, &sealed, &err), &err, ERR_BUG);
 	error_clear(&err);
-	assert_error(seal_shard(s, wds(), "../out", 0, load_small, NULL, 1, &sealed, &err), &err,
-		     ERR_CONFIG);
+	assert_error(seal_in(s, "../out", 0, load_small, NULL, 1, &sealed, &err), &err, ERR_CONFIG);
 	assert_int_equal(sealed.samples, 42);
 	assert_int_equal(count_objects(s), 0);
 	assert_int_equal(sample_count_files(partial), 0);
@@ -204,8 +225,7 @@ static void sealing_is_write_fsync_rename_fsync_of_the_folder(void **state)
 		struct error err = ERROR_INIT;
 
 		faults_begin();
-		assert_ok(seal_shard(s, wds(), FOLDER, 0, load_small, NULL, 3, &sealed, &err),
-			  &err);
+		assert_ok(seal_in(s, FOLDER, 0, load_small, NULL, 3, &sealed, &err), &err);
 		faults_end();
 		sealed_shard_release(&sealed);
 		assert_int_equal(faults_count("fsync"), 1);
@@ -292,7 +312,7 @@ static void assert_recovers(const char *root, bool claimed)
 			  &err);
 		assert_int_equal(reading.seen, 3);
 	}
-	assert_ok(seal_shard(s, wds(), FOLDER, 0, load_small, NULL, 3, &sealed, &err), &err);
+	assert_ok(seal_in(s, FOLDER, 0, load_small, NULL, 3, &sealed, &err), &err);
 	assert_string_equal(sealed.name, visible ? FOLDER "/000001.tar" : FOLDER "/000000.tar");
 	sealed_shard_release(&sealed);
 	store_close(s);
@@ -307,7 +327,7 @@ static bool seal_once(const char *root)
 	int r = store_local_open(root, false, &s, &err);
 
 	if (r == 0)
-		r = seal_shard(s, wds(), FOLDER, 0, load_small, NULL, 3, &sealed, &err);
+		r = seal_in(s, FOLDER, 0, load_small, NULL, 3, &sealed, &err);
 	if (r == 0)
 		sealed_shard_release(&sealed);
 	store_close(s);
@@ -422,10 +442,12 @@ static int lying_writer_read(struct store_writer *base, void *data, size_t size,
 	return 0;
 }
 
-static int lying_publish(struct store_writer *base, const char *name, struct error *err)
+static int lying_publish(struct store_writer *base, enum store_area area, const char *name,
+			 struct error *err)
 {
 	struct lying_writer *w = (struct lying_writer *)base;
 
+	assert_int_equal(area, STORE_VISIBLE);
 	assert_true(w->flushed);
 	return store_publish(w->honest, name, err);
 }
@@ -460,8 +482,8 @@ static void a_bit_that_changes_on_its_way_is_noticed_wherever_it_is(void **state
 			s.bad_write = write ? at : UINT64_MAX;
 			s.bad_read = write ? UINT64_MAX : at;
 			error_clear(&err);
-			assert_error(seal_shard(&s.base, wds(), FOLDER, 0, load_golden, NULL,
-						GOLDEN_RECORDS, &sealed, &err),
+			assert_error(seal_in(&s.base, FOLDER, 0, load_golden, NULL, GOLDEN_RECORDS,
+					     &sealed, &err),
 				     &err, ERR_DATA);
 			assert_string_equal(err.reason, "verify");
 		}
@@ -469,9 +491,8 @@ static void a_bit_that_changes_on_its_way_is_noticed_wherever_it_is(void **state
 	assert_int_equal(count_objects(s.honest), 0);
 	s.bad_read = s.bad_write = UINT64_MAX;
 	error_clear(&err);
-	assert_ok(
-	    seal_shard(&s.base, wds(), FOLDER, 0, load_golden, NULL, GOLDEN_RECORDS, &sealed, &err),
-	    &err);
+	assert_ok(seal_in(&s.base, FOLDER, 0, load_golden, NULL, GOLDEN_RECORDS, &sealed, &err),
+		  &err);
 	assert_int_equal(count_objects(s.honest), 1);
 	sealed_shard_release(&sealed);
 	store_close(s.honest);
@@ -492,8 +513,7 @@ static void a_record_spoiled_in_memory_is_noticed(void **state)
 	struct sealed_shard sealed;
 	struct error err = ERROR_INIT;
 
-	assert_error(seal_shard(s, wds(), FOLDER, 0, load_spoiled, NULL, 3, &sealed, &err), &err,
-		     ERR_DATA);
+	assert_error(seal_in(s, FOLDER, 0, load_spoiled, NULL, 3, &sealed, &err), &err, ERR_DATA);
 	assert_string_equal(err.reason, "verify");
 	assert_int_equal(count_objects(s), 0);
 	store_close(s);
@@ -506,6 +526,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    SEAL_TEST(a_sealed_shard_is_the_golden_file_and_says_its_hashes),
 	    SEAL_TEST(a_taken_number_is_passed_over),
+	    SEAL_TEST(a_staged_shard_is_out_of_sight_until_it_is_revealed),
 	    SEAL_TEST(a_record_that_does_not_load_or_fit_leaves_nothing),
 	    SEAL_TEST(a_file_of_another_kind_is_no_shard),
 	    SEAL_TEST(sealing_is_write_fsync_rename_fsync_of_the_folder),
