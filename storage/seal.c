@@ -274,18 +274,33 @@ static int stored_read_at(void *arg, void *data, size_t size, uint64_t offset, s
 	return store_read(shard->store, shard->name, data, size, offset, err);
 }
 
+static const struct shard_ops *format_of(const char *name, struct error *err)
+{
+	const struct shard_ops *format = shard_format_of_file(name);
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (!format)
+		error_data(err, "shard", "%s: not a shard's extension", text_quote(name, quoted));
+	return format;
+}
+
 int shard_read_stored(struct store *store, const char *name, shard_record_fn fn, void *arg,
 		      struct error *err)
 {
-	char quoted[TEXT_QUOTE_SIZE];
-	const struct shard_ops *format = shard_format_of_file(name);
+	const struct shard_ops *format = format_of(name, err);
 	struct stored_shard shard = {store, name};
 	uint64_t bytes;
 
-	if (!format)
-		return error_data(err, "shard", "%s: not a shard's extension",
-				  text_quote(name, quoted));
-	if (store_size(store, name, &bytes, err) < 0)
+	if (!format || store_size(store, name, &bytes, err) < 0)
 		return -1;
 	return format->read(stored_read_at, &shard, bytes, fn, arg, err);
+}
+
+int shard_read_record(struct store *store, const char *name, const struct shard_span *span,
+		      struct record *out, struct error *err)
+{
+	const struct shard_ops *format = format_of(name, err);
+	struct stored_shard shard = {store, name};
+
+	return format ? format->read_record(stored_read_at, &shard, span, out, err) : -1;
 }

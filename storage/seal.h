@@ -60,4 +60,8 @@ int shard_file_hashes(struct store *store, const char *name, uint64_t *bytes, st
 int shard_read_stored(struct store *store, const char *name, shard_record_fn fn, void *arg,
 		      struct error *err);
 
+/* The record at @span of a visible shard. ERR_DATA `shard`, `missing`, `truncated`. */
+int shard_read_record(struct store *store, const char *name, const struct shard_span *span,
+		      struct record *out, struct error *err);
+
 #endif

@@ -44,6 +44,12 @@ struct shard_ops {
 	/* ERR_DATA `shard`: damaged or foreign. Untrusted bytes are fine. */
 	int (*read)(shard_read_at_fn read_at, void *read_arg, uint64_t size, shard_record_fn fn,
 		    void *arg, struct error *err);
+	/*
+	 * The one record that lies at @span, which add() once gave. ERR_DATA `shard`: it is not
+	 * exactly one record.
+	 */
+	int (*read_record)(shard_read_at_fn read_at, void *read_arg, const struct shard_span *span,
+			   struct record *out, struct error *err);
 };
 
 /* A format by its name; NULL if there is none. */

@@ -323,6 +323,65 @@ static int wds_read(shard_read_at_fn read_at, void *read_arg, uint64_t size, sha
 	return result;
 }
 
+/* A span as a tar of its own: an end mark stands behind it. */
+struct lone_record {
+	shard_read_at_fn read_at;
+	void *read_arg;
+	const struct shard_span *span;
+	struct record *out;
+	bool taken;
+};
+
+static int lone_read_at(void *arg, void *data, size_t size, uint64_t offset, struct error *err)
+{
+	struct lone_record *lone = arg;
+	uint64_t left = offset < lone->span->bytes ? lone->span->bytes - offset : 0;
+	size_t stored = size < left ? size : (size_t)left;
+
+	memset((uint8_t *)data + stored, 0, size - stored);
+	if (stored == 0)
+		return 0;
+	return lone->read_at(lone->read_arg, data, stored, lone->span->offset + offset, err);
+}
+
+static int take_lone(void *arg, const struct record *record, const struct shard_span *span,
+		     struct error *err)
+{
+	struct lone_record *lone = arg;
+	cleanup_record struct record copy = RECORD_INIT;
+
+	if (span->offset != 0 || span->bytes != lone->span->bytes)
+		return error_data(err, "shard", "more than one record where one was expected");
+	if (record_init(&copy, record->key, record->group, err) < 0)
+		return -1;
+	for (size_t i = 0; i < record->n_members; i++) {
+		const struct record_member *m = &record->members[i];
+
+		if (record_add(&copy, m->suffix, m->data.data, m->data.size, err) < 0)
+			return -1;
+	}
+	*lone->out = copy;
+	copy = (struct record)RECORD_INIT;
+	lone->taken = true;
+	return 0;
+}
+
+static int wds_read_record(shard_read_at_fn read_at, void *read_arg, const struct shard_span *span,
+			   struct record *out, struct error *err)
+{
+	struct lone_record lone = {
+	    .read_at = read_at, .read_arg = read_arg, .span = span, .out = out};
+
+	if (span->bytes > UINT64_MAX - TAR_END || span->offset > UINT64_MAX - span->bytes)
+		return error_data(err, "shard", "a record's place is beyond any file");
+	if (wds_read(lone_read_at, &lone, span->bytes + TAR_END, take_lone, &lone, err) < 0) {
+		if (lone.taken)
+			record_release(out);
+		return -1;
+	}
+	return lone.taken ? 0 : error_data(err, "shard", "no record where one was expected");
+}
+
 const struct shard_ops shard_wds_ops = {
     .name = "wds",
     .extension = ".tar",
@@ -331,4 +390,5 @@ const struct shard_ops shard_wds_ops = {
     .finish = wds_finish,
     .writer_free = wds_writer_free,
     .read = wds_read,
+    .read_record = wds_read_record,
 };

@@ -99,6 +99,48 @@ static void records_come_back_in_order_and_bytes_are_the_same_each_time(void **s
 	round_trip(*state, sample_small, MANY);
 }
 
+static void a_record_is_read_alone_at_its_place(void **state)
+{
+	const struct shard_ops *format = *state;
+	struct error err = ERROR_INIT;
+	cleanup_buffer struct buffer bytes = BUFFER_INIT;
+	struct shard_span spans[MANY];
+	struct reading reading = {.bytes = &bytes};
+
+	write_shard(format, sample_small, MANY, &bytes, spans);
+	for (size_t i = 0; i < MANY; i++) {
+		cleanup_record struct record want = RECORD_INIT, got = RECORD_INIT;
+
+		sample_small(i, &want);
+		assert_ok(format->read_record(read_at, &reading, &spans[i], &got, &err), &err);
+		assert_true(sample_equal(&got, &want, false));
+	}
+}
+
+static void a_place_that_is_not_exactly_one_record_is_refused(void **state)
+{
+	const struct shard_ops *format = *state;
+	cleanup_buffer struct buffer bytes = BUFFER_INIT;
+	struct shard_span spans[MANY];
+	struct reading reading = {.bytes = &bytes};
+	struct shard_span wrong[5];
+
+	write_shard(format, sample_small, MANY, &bytes, spans);
+	wrong[0] = (struct shard_span){spans[3].offset, spans[3].bytes + spans[4].bytes};
+	wrong[1] = (struct shard_span){spans[3].offset, spans[3].bytes - 1};
+	wrong[2] = (struct shard_span){spans[3].offset + 1, spans[3].bytes - 1};
+	wrong[3] = (struct shard_span){spans[3].offset, 0};
+	wrong[4] = (struct shard_span){UINT64_MAX - 10, 512};
+	for (size_t i = 0; i < 5; i++) {
+		cleanup_record struct record got = RECORD_INIT;
+		struct error err = ERROR_INIT;
+
+		assert_error(format->read_record(read_at, &reading, &wrong[i], &got, &err), &err,
+			     ERR_DATA);
+		assert_int_equal(got.n_members, 0);
+	}
+}
+
 static void the_reader_ends_with_what_its_caller_returns(void **state)
 {
 	const struct shard_ops *format = *state;
@@ -193,6 +235,9 @@ int main(void)
 		const struct CMUnitTest tests[] = {
 		    cmocka_unit_test_prestate(
 			records_come_back_in_order_and_bytes_are_the_same_each_time, format),
+		    cmocka_unit_test_prestate(a_record_is_read_alone_at_its_place, format),
+		    cmocka_unit_test_prestate(a_place_that_is_not_exactly_one_record_is_refused,
+					      format),
 		    cmocka_unit_test_prestate(the_reader_ends_with_what_its_caller_returns, format),
 		    cmocka_unit_test_prestate(an_error_of_the_source_comes_out_as_it_is, format),
 		    cmocka_unit_test_prestate(a_shard_cut_off_anywhere_is_damaged, format),
