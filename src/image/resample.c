@@ -1,96 +1,36 @@
 /*
- * Two passes over 8-bit samples. An axis holds, for every wanted output, which inputs it takes and
- * their weights; both come from Pillow's rules (Resample.c precompute_coeffs,
- * normalize_coeffs_8bpc). The horizontal pass runs only over the rows that the vertical pass reads.
- * A pass that would change nothing is left out, as Pillow does.
+ * The horizontal pass runs over each source row that the vertical one reads, into a ring that holds
+ * the rows between the passes for as long as they matter; an output row is made as soon as its last
+ * input is there. Kernels in fixed point take rows a batch at a time: each weight is then loaded
+ * once for all of them. A pass that would change nothing is a copy, as Pillow leaves it out.
+ *
+ * Rows between the passes are 8-bit samples with Pillow's filters, as there, and floats with
+ * INTER_AREA: OpenCV's order of additions, which runs down the columns, is that of the ring.
  */
 #include "image/resample.h"
 
 #include "base/checked.h"
+#include "image/resample_axis.h"
 
-#include <math.h>
 #include <string.h>
 
-/* 32 bits hold 8 of the sample, 2 for sums beyond 1 and the sign, and this fraction. */
-#define WEIGHT_BITS 22
-#define ROUND_HALF  (1 << (WEIGHT_BITS - 1))
-
-/* Sums of a piece of a row stay in the first-level cache while all its input rows go by. */
-#define BLOCK 1024
-
-static double filter_box(double x)
-{
-	return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
-}
-
-static double filter_bilinear(double x)
-{
-	x = fabs(x);
-	return x < 1.0 ? 1.0 - x : 0.0;
-}
-
-/* The two factors are single precision in Pillow. */
-static double filter_hamming(double x)
-{
-	x = fabs(x);
-	if (x == 0.0)
-		return 1.0;
-	if (x >= 1.0)
-		return 0.0;
-	x *= M_PI;
-	return sin(x) / x * ((double)0.54f + (double)0.46f * cos(x));
-}
-
-/* Keys' cubic, a = -0.5. */
-static double filter_bicubic(double x)
-{
-	const double a = -0.5;
-
-	x = fabs(x);
-	if (x < 1.0)
-		return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
-	if (x < 2.0)
-		return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
-	return 0.0;
-}
-
-static double sinc(double x)
-{
-	if (x == 0.0)
-		return 1.0;
-	x *= M_PI;
-	return sin(x) / x;
-}
-
-static double filter_lanczos(double x)
-{
-	return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3.0) : 0.0;
-}
-
-static const struct filter {
-	const char *name;
-	double (*value)(double x);
-	double support; /* the value is 0 farther out than this */
-} filters[] = {
-    [FILTER_NEAREST] = {"nearest", NULL, 0.0},
-    [FILTER_BOX] = {"box", filter_box, 0.5},
-    [FILTER_BILINEAR] = {"bilinear", filter_bilinear, 1.0},
-    [FILTER_HAMMING] = {"hamming", filter_hamming, 1.0},
-    [FILTER_BICUBIC] = {"bicubic", filter_bicubic, 2.0},
-    [FILTER_LANCZOS] = {"lanczos", filter_lanczos, 3.0},
+static const char *const names[] = {
+    [FILTER_NEAREST] = "nearest", [FILTER_BOX] = "box",		[FILTER_BILINEAR] = "bilinear",
+    [FILTER_HAMMING] = "hamming", [FILTER_BICUBIC] = "bicubic", [FILTER_LANCZOS] = "lanczos",
+    [FILTER_KOHYA] = "kohya",
 };
 
 int resample_filter_parse(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(filters); i++)
-		if (strcmp(name, filters[i].name) == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(name, names[i]) == 0)
 			return (int)i;
 	return -1;
 }
 
 const char *resample_filter_name(enum resample_filter filter)
 {
-	return filters[filter].name;
+	return names[filter];
 }
 
 struct resample_plan resample_whole(const struct image *source, size_t width, size_t height,
@@ -106,260 +46,221 @@ struct resample_plan resample_whole(const struct image *source, size_t width, si
 	};
 }
 
-/* One direction of a plan. Pillow's box is single precision. */
-struct span {
-	float from, to; /* of the box */
-	size_t inputs;	/* of the source */
-	size_t full, first, count;
+static size_t round_up(size_t n, size_t multiple)
+{
+	return (n + multiple - 1) / multiple * multiple;
+}
+
+struct resampler {
+	const struct resample_kernels *kernels;
+	struct direction x, y;
+	struct axis across, down;
+	size_t width;	  /* of a source row */
+	size_t row_bytes; /* of an output row */
+	size_t lanes;	  /* rows of a batch */
+	size_t ring_rows, ring_stride;
+	size_t batch_bytes; /* 0: rows are taken as they come */
+	size_t bytes;	    /* all memory */
+	size_t row;	    /* the source row to come */
+	size_t done;	    /* source rows that are in the ring, or were */
+	size_t queued;	    /* rows behind these that are in the batch */
+	size_t next;	    /* the output row to come */
+	uint8_t *batch, *ring, *out;
+	const void **inputs; /* [y.bound + MAX_GROUP], rows of the ring */
 };
 
-static bool span_valid(const struct span *s)
+/* Everything but the memory. */
+static int measure(struct resampler *r, const struct resample_plan *plan, size_t width,
+		   size_t height, struct error *err)
 {
-	return s->from >= 0.0f && s->to <= (float)s->inputs && s->to > s->from && s->count > 0 &&
-	       s->first <= s->full && s->count <= s->full - s->first;
-}
+	size_t sample, rows, ring, pointers;
 
-static double span_scale(const struct span *s)
-{
-	return (double)(s->to - s->from) / (double)s->full;
-}
-
-/* Nothing but a crop in this direction. */
-static bool span_is_identity(const struct span *s)
-{
-	return s->full == s->inputs && s->from == 0.0f && s->to == (float)s->inputs;
-}
-
-struct tap {
-	size_t first, count; /* inputs */
-};
-
-struct axis {
-	size_t count;	  /* outputs */
-	size_t stride;	  /* weights kept for each */
-	struct tap *taps; /* [count] */
-	int32_t *weights; /* [count][stride] */
-};
-
-static void axis_release(struct axis *a)
-{
-	free(a->taps);
-	free(a->weights);
-}
-
-#define AXIS_INIT                                                                                  \
-	{                                                                                          \
-		0, 0, NULL, NULL                                                                   \
-	}
-#define cleanup_axis cleanup_with(axis_release)
-
-static int32_t to_fixed(double weight)
-{
-	double scaled = weight * (1 << WEIGHT_BITS);
-
-	return (int32_t)(scaled < 0.0 ? scaled - 0.5 : scaled + 0.5);
-}
-
-/* Inputs and weights of output @index; @values: scratch of the axis' stride. */
-static void axis_fill(struct axis *a, const struct span *s, const struct filter *filter,
-		      size_t index, double *values)
-{
-	double scale = span_scale(s), stretch = scale < 1.0 ? 1.0 : scale;
-	double support = filter->support * stretch, sum = 0.0;
-	double center = (double)s->from + ((double)(s->first + index) + 0.5) * scale;
-	double low = center - support + 0.5, high = center + support + 0.5;
-	size_t first = low < 0.0 ? 0 : (size_t)low;
-	size_t end = high > (double)s->inputs ? s->inputs : (size_t)high;
-	struct tap tap = {first, end > first ? end - first : 0};
-
-	for (size_t i = 0; i < tap.count; i++) {
-		values[i] = filter->value(((double)(first + i) - center + 0.5) * (1.0 / stretch));
-		sum += values[i];
-	}
-	for (size_t i = 0; i < tap.count; i++)
-		a->weights[index * a->stride + i] =
-		    to_fixed(sum != 0.0 ? values[i] / sum : values[i]);
-	a->taps[index] = tap;
-}
-
-static int axis_init(struct axis *a, const struct span *s, const struct filter *filter,
-		     struct error *err)
-{
-	double scale = span_scale(s);
-	double reach = ceil(filter->support * (scale < 1.0 ? 1.0 : scale)) * 2.0 + 1.0;
-	cleanup_free double *values = NULL;
-	size_t bytes;
-
-	a->count = s->count;
-	a->stride = (size_t)reach;
-	if (!size_mul3(a->count, a->stride, sizeof(*a->weights), &bytes))
-		return error_set(err, ERR_NOMEM, "no memory for %zu x %zu weights", a->count,
-				 a->stride);
-	values = calloc(a->stride, sizeof(*values));
-	a->taps = calloc(a->count, sizeof(*a->taps));
-	a->weights = malloc(bytes);
-	if (!values || !a->taps || !a->weights)
-		return error_set(err, ERR_NOMEM, "no memory for %zu x %zu weights", a->count,
-				 a->stride);
-	for (size_t i = 0; i < a->count; i++)
-		axis_fill(a, s, filter, i, values);
+	r->kernels = resample_kernels();
+	r->x.across = true;
+	r->x.span = (struct span){(float)plan->box[0], (float)plan->box[2], width,
+				  plan->full_width,    plan->left,	    plan->width};
+	r->y.span = (struct span){(float)plan->box[1], (float)plan->box[3], height,
+				  plan->full_height,   plan->top,	    plan->height};
+	if (!span_valid(&r->x.span) || !span_valid(&r->y.span))
+		return error_set(err, ERR_BUG, "resample: the plan leaves its frame");
+	directions_choose(&r->x, &r->y, plan->filter);
+	r->width = width;
+	r->lanes = r->x.method == METHOD_FIXED ? r->kernels->lanes : 1;
+	sample = r->x.method == METHOD_AREA || r->x.method == METHOD_MEAN ? sizeof(float) : 1;
+	if (!direction_measure(&r->x, r->kernels) || !direction_measure(&r->y, r->kernels) ||
+	    width > SIZE_MAX / 256 || r->x.outputs > SIZE_MAX / 256)
+		return error_set(err, ERR_NOMEM, "resample: %zu x %zu does not fit", width, height);
+	if (r->x.method == METHOD_FIXED)
+		r->batch_bytes = round_up(
+		    round_up(width, MAX_GROUP) * r->kernels->pixel_bytes * r->lanes, ROW_ALIGN);
+	r->row_bytes = plan->width * 3;
+	r->ring_stride = round_up((r->x.outputs * 3 + ROW_SLACK) * sample, ROW_ALIGN);
+	/* A batch begins with a row that the next output takes. */
+	rows = r->ring_rows = r->y.bound + r->lanes - 1;
+	pointers = (rows + MAX_GROUP) * sizeof(*r->inputs);
+	if (!size_mul(rows, r->ring_stride, &ring) || !size_add(ring, pointers, &r->bytes) ||
+	    !size_add(r->bytes, r->batch_bytes + sizeof(*r), &r->bytes) ||
+	    !size_add(r->bytes, r->x.bytes, &r->bytes) ||
+	    !size_add(r->bytes, r->y.bytes, &r->bytes))
+		return error_set(err, ERR_NOMEM, "resample: %zu x %zu does not fit", width, height);
 	return 0;
 }
 
-static uint8_t to_sample(int32_t sum)
+static int allocate(struct resampler *r, struct error *err)
 {
-	sum >>= WEIGHT_BITS;
-	return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
-}
-
-/* @in: rows of pixels, @in_stride bytes apart; @out: [rows][axis->count][3]. */
-static void pass_horizontal(const struct axis *a, const uint8_t *in, size_t in_stride, size_t rows,
-			    uint8_t *out)
-{
-	for (size_t y = 0; y < rows; y++, in += in_stride) {
-		for (size_t x = 0; x < a->count; x++, out += 3) {
-			const uint8_t *p = in + a->taps[x].first * 3;
-			const int32_t *w = a->weights + x * a->stride;
-			int32_t r = ROUND_HALF, g = ROUND_HALF, b = ROUND_HALF;
-
-			for (size_t k = 0; k < a->taps[x].count; k++, p += 3) {
-				r += p[0] * w[k];
-				g += p[1] * w[k];
-				b += p[2] * w[k];
-			}
-			out[0] = to_sample(r);
-			out[1] = to_sample(g);
-			out[2] = to_sample(b);
-		}
-	}
-}
-
-/* @n <= BLOCK samples of one output row from @taps input rows. */
-static void mix_rows(const uint8_t *in, size_t in_stride, const int32_t *weights, size_t taps,
-		     size_t n, uint8_t *out)
-{
-	int32_t sums[BLOCK];
-
-	for (size_t i = 0; i < n; i++)
-		sums[i] = ROUND_HALF;
-	for (size_t k = 0; k < taps; k++, in += in_stride) {
-		int32_t weight = weights[k];
-
-		for (size_t i = 0; i < n; i++)
-			sums[i] += in[i] * weight;
-	}
-	for (size_t i = 0; i < n; i++)
-		out[i] = to_sample(sums[i]);
-}
-
-/* @in: its row 0 is source row @base; @out: [axis->count][row_bytes]. */
-static void pass_vertical(const struct axis *a, const uint8_t *in, size_t in_stride, size_t base,
-			  size_t row_bytes, uint8_t *out)
-{
-	for (size_t y = 0; y < a->count; y++, out += row_bytes) {
-		const uint8_t *rows = in + (a->taps[y].first - base) * in_stride;
-
-		for (size_t x = 0; x < row_bytes; x += BLOCK)
-			mix_rows(rows + x, in_stride, a->weights + y * a->stride, a->taps[y].count,
-				 row_bytes - x < BLOCK ? row_bytes - x : BLOCK, out + x);
-	}
-}
-
-/*
- * Where each output of nearest comes from. The position is a running sum, as in Pillow's
- * ImagingScaleAffine: a product would round differently.
- */
-static size_t *nearest_positions(const struct span *s, struct error *err)
-{
-	size_t *positions = calloc(s->count, sizeof(*positions));
-	double scale = span_scale(s), at = (double)s->from + scale * 0.5;
-
-	if (!positions) {
-		error_set(err, ERR_NOMEM, "no memory for %zu positions", s->count);
-		return NULL;
-	}
-	for (size_t i = 0; i < s->first + s->count; i++, at += scale) {
-		size_t position = (size_t)at;
-
-		if (i >= s->first)
-			positions[i - s->first] = position < s->inputs ? position : s->inputs - 1;
-	}
-	return positions;
-}
-
-static int resample_nearest(const struct image *source, const struct span *across,
-			    const struct span *down, uint8_t *out, struct error *err)
-{
-	cleanup_free size_t *columns = nearest_positions(across, err);
-	cleanup_free size_t *rows = columns ? nearest_positions(down, err) : NULL;
-
-	if (!columns || !rows)
+	if (axis_init(&r->across, &r->x, r->kernels, err) < 0 ||
+	    axis_init(&r->down, &r->y, r->kernels, err) < 0)
 		return -1;
-	for (size_t y = 0; y < down->count; y++) {
-		const uint8_t *row = source->pixels + rows[y] * source->width * 3;
-
-		for (size_t x = 0; x < across->count; x++, out += 3)
-			memcpy(out, row + columns[x] * 3, 3);
-	}
+	r->inputs = calloc(r->ring_rows + MAX_GROUP, sizeof(*r->inputs));
+	r->ring = aligned_alloc(ROW_ALIGN, r->ring_rows * r->ring_stride);
+	if (r->batch_bytes)
+		r->batch = aligned_alloc(ROW_ALIGN, r->batch_bytes);
+	if (!r->inputs || !r->ring || (r->batch_bytes && !r->batch))
+		return error_set(err, ERR_NOMEM, "no memory for %zu rows of %zu", r->ring_rows,
+				 r->ring_stride);
+	/* Lanes that no row came into, and what lies behind a row, are read but do not count. */
+	memset(r->ring, 0, r->ring_rows * r->ring_stride);
+	if (r->batch)
+		memset(r->batch, 0, r->batch_bytes);
 	return 0;
 }
 
-static int resample_filtered(const struct image *source, const struct span *across,
-			     const struct span *down, const struct filter *filter, uint8_t *out,
-			     struct error *err)
+int resampler_new(const struct resample_plan *plan, size_t width, size_t height, uint8_t *out,
+		  struct resampler **made, struct error *err)
 {
-	cleanup_axis struct axis horizontal = AXIS_INIT, vertical = AXIS_INIT;
-	cleanup_free uint8_t *between = NULL;
-	bool turn_x = !span_is_identity(across), turn_y = !span_is_identity(down);
-	size_t stride = source->width * 3, row_bytes = across->count * 3;
-	size_t first = down->first, rows = down->count, bytes;
-	const uint8_t *in = source->pixels;
+	struct resampler *r = calloc(1, sizeof(*r));
 
-	if (turn_x && axis_init(&horizontal, across, filter, err) < 0)
+	if (!r)
+		return error_set(err, ERR_NOMEM, "no memory for a resampler");
+	if (measure(r, plan, width, height, err) < 0 || allocate(r, err) < 0) {
+		resampler_free(r);
 		return -1;
-	if (turn_y) {
-		const struct tap *last;
+	}
+	r->out = out;
+	*made = r;
+	return 0;
+}
 
-		if (axis_init(&vertical, down, filter, err) < 0)
-			return -1;
-		last = &vertical.taps[vertical.count - 1];
-		first = vertical.taps[0].first;
-		rows = last->first + last->count - first;
+void resampler_free(struct resampler *r)
+{
+	if (!r)
+		return;
+	axis_release(&r->across);
+	axis_release(&r->down);
+	free(r->inputs);
+	free(r->ring);
+	free(r->batch);
+	free(r);
+}
+
+size_t resampler_bytes(const struct resample_plan *plan, size_t width, size_t height)
+{
+	struct resampler r = {0};
+	struct error err = ERROR_INIT;
+
+	return measure(&r, plan, width, height, &err) < 0 ? SIZE_MAX : r.bytes;
+}
+
+static uint8_t *ring_row(const struct resampler *r, size_t row)
+{
+	return r->ring + row % r->ring_rows * r->ring_stride;
+}
+
+/* Rows of the batch to the ring; lanes that are not filled come out as garbage nobody takes. */
+static void flush(struct resampler *r)
+{
+	uint8_t *rows[MAX_LANES];
+
+	for (size_t i = 0; i < r->lanes; i++)
+		rows[i] = ring_row(r, r->done + i);
+	r->kernels->across(&r->across, r->batch, rows);
+	r->done += r->queued;
+	r->queued = 0;
+}
+
+static void take_nearest(const struct axis *a, const uint8_t *row, uint8_t *out)
+{
+	for (size_t x = 0; x < a->count; x++)
+		memcpy(out + x * 3, row + a->taps[x].first * 3, 3);
+}
+
+static void take_row(struct resampler *r, const uint8_t *row)
+{
+	const struct axis *a = &r->across;
+	const uint8_t *from = row + a->first * 3;
+	uint8_t *to = ring_row(r, r->row);
+
+	if (r->x.method == METHOD_FIXED) {
+		r->kernels->gather(from, a->end - a->first, (r->width - a->first) * 3, r->queued++,
+				   r->batch);
+		if (r->queued == r->lanes || r->row + 1 == r->down.end)
+			flush(r);
+		return;
 	}
-	in += first * stride;
-	if (!turn_x)
-		in += across->first * 3;
-	if (turn_x && !turn_y) {
-		pass_horizontal(&horizontal, in, stride, rows, out);
-		return 0;
-	}
-	if (turn_x) {
-		if (!size_mul(rows, row_bytes, &bytes) || !(between = malloc(bytes)))
-			return error_set(err, ERR_NOMEM, "no memory for %zu rows of %zu", rows,
-					 row_bytes);
-		pass_horizontal(&horizontal, in, stride, rows, between);
-		in = between;
-		stride = row_bytes;
-	}
-	if (turn_y)
-		pass_vertical(&vertical, in, stride, first, row_bytes, out);
+	if (r->x.method == METHOD_COPY)
+		memcpy(to, from, r->row_bytes);
+	else if (r->x.method == METHOD_NEAREST)
+		take_nearest(a, row, to);
 	else
-		for (size_t y = 0; y < rows; y++)
-			memcpy(out + y * row_bytes, in + y * stride, row_bytes);
-	return 0;
+		r->kernels->area->across(a, row, r->width, (float *)(void *)to);
+	r->done = r->row + 1;
+}
+
+/* The output row that is next; all its inputs are in the ring. */
+static void put_row(struct resampler *r, uint8_t *out)
+{
+	const struct resample_kernels *kernels = r->kernels;
+	const struct tap *tap = &r->down.taps[r->next];
+	size_t n = r->row_bytes, from = r->next * r->down.stride;
+
+	if (r->y.method == METHOD_COPY || r->y.method == METHOD_NEAREST) {
+		memcpy(out, ring_row(r, tap->first), n);
+		return;
+	}
+	/* Behind the last one rows of no weight, to fill up a group. */
+	for (size_t i = 0; i < tap->count + MAX_GROUP; i++)
+		r->inputs[i] = ring_row(r, tap->first + (i < tap->count ? i : 0));
+	if (r->y.method == METHOD_FIXED)
+		kernels->down((const uint8_t *const *)r->inputs, r->down.words + from,
+			      round_up(tap->count, kernels->group) / kernels->group, n, out);
+	else if (r->y.method == METHOD_AREA)
+		kernels->area->down((const float *const *)r->inputs, r->down.weights + from,
+				    tap->count, n, out);
+	else
+		kernels->area->mean((const float *const *)r->inputs, tap->count,
+				    r->x.bound * r->y.bound, n, out);
+}
+
+void resampler_row(struct resampler *r, const uint8_t *row)
+{
+	const struct axis *down = &r->down;
+
+	if (r->next == down->count)
+		return;
+	if (r->queued == 0 && r->row < down->taps[r->next].first) {
+		r->done = ++r->row;
+		return;
+	}
+	take_row(r, row);
+	r->row++;
+	for (; r->next < down->count; r->next++) {
+		const struct tap *tap = &down->taps[r->next];
+
+		if (tap->first + tap->count > r->done)
+			return;
+		put_row(r, r->out + r->next * r->row_bytes);
+	}
 }
 
 int resample(const struct image *source, const struct resample_plan *plan, uint8_t *out,
 	     struct error *err)
 {
-	struct span across = {(float)plan->box[0], (float)plan->box[2], source->width,
-			      plan->full_width,	   plan->left,		plan->width};
-	struct span down = {(float)plan->box[1], (float)plan->box[3], source->height,
-			    plan->full_height,	 plan->top,	      plan->height};
+	struct resampler *r;
 
-	if (!span_valid(&across) || !span_valid(&down))
-		return error_set(err, ERR_BUG, "resample: the plan leaves its frame");
-	if (plan->filter == FILTER_NEAREST)
-		return resample_nearest(source, &across, &down, out, err);
-	return resample_filtered(source, &across, &down, &filters[plan->filter], out, err);
+	if (resampler_new(plan, source->width, source->height, out, &r, err) < 0)
+		return -1;
+	for (size_t y = 0; y < source->height; y++)
+		resampler_row(r, source->pixels + y * source->width * 3);
+	resampler_free(r);
+	return 0;
 }
