@@ -2,6 +2,9 @@ add_executable(image_run tools/image_run.c)
 target_link_libraries(image_run PRIVATE latentd_image)
 
 add_cmocka_test(NAME test_bucket SOURCES unit/test_bucket.c LIBS latentd_image)
+add_cmocka_test(NAME test_bucket_rules SOURCES unit/test_bucket_rules.c LIBS latentd_image m)
+add_cmocka_test(NAME test_bucket_properties SOURCES unit/test_bucket_properties.c
+	LIBS latentd_image)
 add_cmocka_test(NAME test_resample SOURCES unit/test_resample.c LIBS latentd_image)
 add_cmocka_test(NAME test_image_color SOURCES unit/test_image_color.c LIBS latentd_image)
 add_cmocka_test(NAME test_image_errors SOURCES unit/test_image_errors.c LIBS latentd_image)

@@ -1,16 +1,18 @@
 /*
  * Which target size an image gets, and how it is brought there: scaled to cover the bucket, then
  * cropped at its centre. Rules by name, each with the arithmetic of the tool it comes from:
- *	kohya             sd-scripts BucketManager (make_bucket_resolutions, select_bucket)
- *	kohya_no_upscale  the same with bucket_no_upscale
- *	sdxl              the 40 sizes SDXL was trained with
- *	square            resolution x resolution
- *	fixed             one given size
- *	novelai           NovelAI bucketmanager.py
- *	musubi            musubi-tuner dataset/bucket.py
- *	onetrainer        OneTrainer mgds AspectBucketing
- *	ai_toolkit        ai-toolkit toolkit/buckets.py
- *	diffusion_pipe    diffusion-pipe utils/dataset.py
+ *
+ *	rule              step  buckets (N: resolution)
+ *	kohya               64  sd-scripts BucketManager: area N x N, sides min_bucket to max_bucket
+ *	kohya_no_upscale    64  the same with bucket_no_upscale: no list, an image only shrinks
+ *	sdxl                    the 40 sizes SDXL was trained with (N is 1024), chosen as in sd-scripts
+ *	square                  N x N
+ *	fixed                   width x height
+ *	novelai             64  bucketmanager.py: area 3/2 N x N; N = 512 is the original
+ *	musubi              16  musubi-tuner BucketSelector (enable_bucket, upscaling)
+ *	onetrainer          64  mgds AspectBucketing: nine shapes from 1:1 to 1:4, and turned
+ *	ai_toolkit          64  toolkit/buckets.py: no list, area N x N at most; step is bucket_tolerance
+ *	diffusion_pipe      32  seven shapes from 1:2 to 2:1, as its example; with most models it has 16
  *
  *	struct bucket_options options = {.rule = BUCKET_KOHYA, .resolution = 512};
  *	struct bucket_table *table = bucket_table_new(&options, err);
@@ -18,7 +20,15 @@
  *	if (placement.skip) ... bucket_skip_message(table, width, height, &placement, text, size) ...
  *
  * Sizes are of the oriented image. Arithmetic is in double, operation by operation as the tools do it
- * in Python, because a size that rounds differently is another bucket.
+ * in Python, because a size that rounds differently is another bucket. Ties fall as in the tool.
+ *
+ * Where we differ from the tools, on purpose:
+ *	novelai         crops at random and publishes no image code: here the centre, scaled as kohya
+ *	onetrainer      as without crop jitter
+ *	diffusion_pipe  ImageOps.fit cuts a fractional box out of the source and scales that. Here the whole
+ *	                image is scaled to the nearest whole size, so that edges lie within one pixel
+ *	ai_toolkit      gives slivers (65500 x 1) a bucket far over the area: here `no_bucket`; and where it
+ *	                takes x ** 0.5, whose last bit differs between C libraries, the exact root
  */
 #ifndef LATENTD_IMAGE_BUCKET_H
 #define LATENTD_IMAGE_BUCKET_H
@@ -44,12 +54,12 @@ enum bucket_rule {
 
 struct bucket_options {
 	enum bucket_rule rule;
-	size_t resolution;    /* side of the square whose area every bucket has at most, or about */
+	size_t resolution;    /* side of the square whose area buckets have; not for `fixed` */
 	size_t width, height; /* `fixed` only: the size */
-	/* 0 in the next three: what the rule's tool has as its default */
-	size_t min_bucket; /* kohya: resolution / 2; rounded down to a multiple of step */
-	size_t max_bucket; /* kohya: resolution * 2; rounded up to a multiple of step */
-	size_t step;	   /* sides are multiples of it */
+	/* `kohya` and `novelai`; kohya_no_upscale takes and ignores them, as sd-scripts does */
+	size_t min_bucket; /* 0: resolution / 2; rounded down to a multiple of step */
+	size_t max_bucket; /* 0: resolution * 2; rounded up to a multiple of step */
+	size_t step;	   /* sides are multiples of it; 0: the rule's own, see above */
 	/* What is not worth encoding; 0: no such limit. */
 	size_t min_side;      /* of the oriented image's shorter side */
 	double max_upscale;   /* of either side: resized / original */
@@ -64,9 +74,9 @@ struct bucket_placement {
 	double upscale;	  /* the larger of resized / original; over 1 enlarges */
 	double crop_loss; /* 1 - target area / resized area */
 	/*
-	 * NULL, or why the image is skipped: `too_small` (min_side), `upscale`, `crop_loss`, `aspect`
-	 * (the rule has no bucket near enough), `no_bucket` (the rule makes none of this size: all
-	 * numbers above are 0).
+	 * NULL, or why the image is skipped, the first of: `no_bucket` (the rule makes none of this
+	 * size: all numbers above are 0), `too_small` (min_side), `aspect` (novelai: 4 or more away
+	 * from every bucket's width / height), `upscale`, `crop_loss`.
 	 */
 	const char *skip;
 };
@@ -80,23 +90,27 @@ const char *const *bucket_rule_names(void);
 
 /*
  * ERR_CONFIG: no bucket fits the options; an option that the rule has no use for (min_bucket with
- * `square`; `sdxl` with a resolution other than 1024). Free with bucket_table_free (NULL is fine).
+ * `square`, resolution with `fixed`); `sdxl` with a resolution other than 1024. Free with
+ * bucket_table_free (NULL is fine).
  */
 struct bucket_table *bucket_table_new(const struct bucket_options *options, struct error *err);
 void bucket_table_free(struct bucket_table *table);
 
 /* The options with every default filled in; what the rule has no use for is 0. */
 const struct bucket_options *bucket_table_options(const struct bucket_table *table);
-/* Pixels that a bucket has at most. */
+/* Pixels that a bucket has at most; a bound, not always reached, where the rule has no list. */
 size_t bucket_table_max_pixels(const struct bucket_table *table);
 /* Every side of every bucket is a multiple of it. */
 size_t bucket_table_multiple(const struct bucket_table *table);
 
-/* Deterministic, for any width and height >= 1. */
+/* Deterministic. A side of 0 or of more than 2^26 has `no_bucket`. */
 void bucket_place(const struct bucket_table *table, size_t width, size_t height,
 		  struct bucket_placement *out);
 
-/* One line for people: "enlarged 3.20 times, over the limit of 2.00 (160 x 160 to 512 x 512)". */
+/*
+ * One line for people: "enlarged 3.20 times, over the limit of 2.00 (160 x 160 to 512 x 512)"; empty
+ * where nothing is skipped.
+ */
 void bucket_skip_message(const struct bucket_table *table, size_t width, size_t height,
 			 const struct bucket_placement *placement, char *text, size_t size);
 
