@@ -206,6 +206,9 @@ static int reader_open(struct jpeg_reader *r, const uint8_t *bytes, size_t size,
 	r->progress.progress_monitor = on_progress;
 	if (guarded(r, step_header) < 0)
 		return -1;
+	if (r->cinfo.data_precision != BITS_IN_JSAMPLE)
+		return error_data(err, "unsupported", "JPEG of %d bits a sample",
+				  r->cinfo.data_precision);
 	switch (r->cinfo.num_components) {
 	case 1:
 		r->space = COLOR_SPACE_GREY;
@@ -313,10 +316,23 @@ static void invert(uint8_t *samples, size_t n)
 		samples[i] = (uint8_t)(255 - samples[i]);
 }
 
+/* The reduction that gives the sink's size: 1, 2, 4 or 8. */
+static unsigned scale_of(const struct jpeg_reader *r)
+{
+	unsigned scale = 1;
+
+	while (scale < 8 && (r->sink->width != (r->cinfo.image_width + scale - 1) / scale ||
+			     r->sink->height != (r->cinfo.image_height + scale - 1) / scale))
+		scale *= 2;
+	return scale;
+}
+
 static void step_rows(struct jpeg_reader *r)
 {
 	size_t width = r->sink->width;
 
+	r->cinfo.scale_num = 1;
+	r->cinfo.scale_denom = scale_of(r);
 	jpeg_start_decompress(&r->cinfo);
 	assert(r->cinfo.output_width == width && r->cinfo.output_height == r->sink->height);
 	for (size_t y = 0; y < r->sink->height; y++) {

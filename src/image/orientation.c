@@ -1,75 +1,117 @@
 /*
- * Every orientation is a walk through the source with two constant steps: one per output column,
- * one per output row. The walk is done in square tiles, so that a transpose stays in the cache.
+ * Every orientation is a walk through the upright picture with two constant steps: one per stored
+ * column, one per stored row. The walk is done in tiles, so that a transpose stays in the cache.
  */
 #include "image/orientation.h"
 
 #include <assert.h>
 
+/* Stored columns; a tile's rows are a band. */
 #define TILE 32
 
-struct walk {
-	const uint8_t *start;  /* source of the output's top left pixel */
-	ptrdiff_t column, row; /* bytes to the source of the next output column, row */
+/* EXIF names where row 0 and column 0 of the stored picture belong: 6 is "right, top". */
+struct turn {
+	bool swaps;   /* stored columns become rows */
+	bool flips_x; /* stored columns run from the far end of their axis */
+	bool flips_y; /* stored rows do */
 };
+
+static struct turn turn_of(unsigned orientation)
+{
+	static const struct turn turns[8] = {
+	    {false, false, false}, {false, true, false}, {false, true, true}, {false, false, true},
+	    {true, false, false},  {true, false, true},	 {true, true, true},  {true, true, false},
+	};
+
+	assert(orientation >= 1 && orientation <= 8);
+	return turns[orientation - 1];
+}
 
 bool orientation_swaps(unsigned orientation)
 {
-	return orientation >= 5;
+	return turn_of(orientation).swaps;
 }
 
-/* EXIF names where row 0 and column 0 of the stored picture belong: 6 is "right, top". */
-static struct walk walk_for(const struct image *image, unsigned orientation)
+void orientation_turn_box(double box[4], unsigned orientation, size_t width, size_t height)
 {
-	/* indexed by orientation - 1: does the walk start at the right edge, at the bottom edge */
-	static const bool from_right[8] = {false, true, true, false, false, false, true, true};
-	static const bool from_bottom[8] = {false, false, true, true, false, true, true, false};
-	bool right = from_right[orientation - 1], bottom = from_bottom[orientation - 1];
-	ptrdiff_t pixel = 3, line = (ptrdiff_t)image->width * 3;
-	ptrdiff_t x = right ? (ptrdiff_t)image->width - 1 : 0;
-	ptrdiff_t y = bottom ? (ptrdiff_t)image->height - 1 : 0;
-	ptrdiff_t along_x = right ? -pixel : pixel, along_y = bottom ? -line : line;
+	struct turn turn = turn_of(orientation);
+	double w = (double)width, h = (double)height;
+	double left = turn.flips_x ? w - box[2] : box[0],
+	       right = turn.flips_x ? w - box[0] : box[2];
+	double top = turn.flips_y ? h - box[3] : box[1],
+	       bottom = turn.flips_y ? h - box[1] : box[3];
+
+	box[0] = turn.swaps ? top : left;
+	box[1] = turn.swaps ? left : top;
+	box[2] = turn.swaps ? bottom : right;
+	box[3] = turn.swaps ? right : bottom;
+}
+
+struct walk {
+	uint8_t *start;	       /* where the first stored pixel belongs */
+	ptrdiff_t column, row; /* bytes from there for the next stored column, row */
+};
+
+static struct walk walk_through(const struct image *upright, struct turn turn)
+{
+	ptrdiff_t pixel = 3, line = (ptrdiff_t)upright->width * 3;
+	bool from_right = turn.swaps ? turn.flips_y : turn.flips_x;
+	bool from_bottom = turn.swaps ? turn.flips_x : turn.flips_y;
+	ptrdiff_t x = from_right ? (ptrdiff_t)upright->width - 1 : 0;
+	ptrdiff_t y = from_bottom ? (ptrdiff_t)upright->height - 1 : 0;
+	ptrdiff_t along_x = from_right ? -pixel : pixel, along_y = from_bottom ? -line : line;
 
 	return (struct walk){
-	    .start = image->pixels + y * line + x * pixel,
-	    .column = orientation_swaps(orientation) ? along_y : along_x,
-	    .row = orientation_swaps(orientation) ? along_x : along_y,
+	    .start = upright->pixels + y * line + x * pixel,
+	    .column = turn.swaps ? along_y : along_x,
+	    .row = turn.swaps ? along_x : along_y,
 	};
 }
 
-static void copy_tile(const struct walk *walk, struct image *out, size_t left, size_t top)
+/* Stored columns @left to @right of @count rows. */
+static void place_tile(struct walk walk, const uint8_t *rows, size_t stride, size_t count,
+		       size_t left, size_t right)
 {
-	size_t right = left + TILE < out->width ? left + TILE : out->width;
-	size_t bottom = top + TILE < out->height ? top + TILE : out->height;
+	for (size_t x = left; x < right; x++) {
+		const uint8_t *from = rows + x * 3;
+		uint8_t *to = walk.start + (ptrdiff_t)x * walk.column;
 
-	for (size_t y = top; y < bottom; y++) {
-		uint8_t *to = out->pixels + (y * out->width + left) * 3;
-		ptrdiff_t from = (ptrdiff_t)y * walk->row + (ptrdiff_t)left * walk->column;
-
-		for (size_t x = left; x < right; x++, to += 3, from += walk->column) {
-			to[0] = walk->start[from];
-			to[1] = walk->start[from + 1];
-			to[2] = walk->start[from + 2];
+		for (size_t y = 0; y < count; y++, from += stride, to += walk.row) {
+			to[0] = from[0];
+			to[1] = from[1];
+			to[2] = from[2];
 		}
 	}
+}
+
+void orientation_place(struct image *upright, unsigned orientation, const uint8_t *rows,
+		       size_t first, size_t count)
+{
+	struct turn turn = turn_of(orientation);
+	struct walk walk = walk_through(upright, turn);
+	size_t width = turn.swaps ? upright->height : upright->width;
+
+	walk.start += (ptrdiff_t)first * walk.row;
+	for (size_t x = 0; x < width; x += TILE)
+		place_tile(walk, rows, width * 3, count, x, x + TILE < width ? x + TILE : width);
 }
 
 int orientation_apply(struct image *image, unsigned orientation, struct error *err)
 {
 	bool swaps = orientation_swaps(orientation);
 	struct image out = IMAGE_INIT;
-	struct walk walk;
 
-	assert(orientation >= 1 && orientation <= 8);
 	if (orientation == 1)
 		return 0;
 	if (image_alloc(&out, swaps ? image->height : image->width,
 			swaps ? image->width : image->height, err) < 0)
 		return -1;
-	walk = walk_for(image, orientation);
-	for (size_t y = 0; y < out.height; y += TILE)
-		for (size_t x = 0; x < out.width; x += TILE)
-			copy_tile(&walk, &out, x, y);
+	for (size_t y = 0; y < image->height; y += ORIENTATION_BAND) {
+		size_t rows = image->height - y;
+
+		orientation_place(&out, orientation, image->pixels + y * image->width * 3, y,
+				  rows < ORIENTATION_BAND ? rows : ORIENTATION_BAND);
+	}
 	image_release(image);
 	*image = out;
 	return 0;

@@ -1,37 +1,240 @@
+/*
+ * The decoder's rows go straight into the resampler where they come in the upright picture's order
+ * (orientations 1 and 2, the second with each row reversed). For the others the picture is kept and
+ * turned first.
+ *
+ * What a JPEG decoder shrank by s has ceil(side / s) columns and rows, of which side / s are
+ * picture. The rest is padding at the stored right and bottom, which turning takes to other edges:
+ * the source box is turned with it.
+ */
 #include "image/render.h"
 
 #include "base/checked.h"
 #include "image/orientation.h"
+#include "image/pixel_sink.h"
+
+struct render_input {
+	const uint8_t *bytes;
+	size_t size;
+	const struct image_limits *limits;
+	const struct image_policy *policy;
+};
+
+/* What the decoder hands out, and what becomes of it. */
+struct shape {
+	size_t width, height; /* of the decoder's picture, as stored */
+	unsigned orientation;
+	size_t upright_width, upright_height;
+	struct resample_plan plan; /* from the upright picture */
+};
+
+/* Reduction factor of the JPEG decoder; @full_width x @full_height: resized, as stored. */
+static size_t jpeg_scale(const struct image_header *header, const struct image_policy *policy,
+			 enum resample_filter filter, size_t full_width, size_t full_height)
+{
+	size_t scale = 8;
+
+	if (header->format != IMAGE_JPEG || !policy->jpeg_scaling || filter == FILTER_NEAREST ||
+	    filter == FILTER_KOHYA)
+		return 1;
+	while (scale > 1 &&
+	       (header->width / scale / 2 < full_width || header->height / scale / 2 < full_height))
+		scale /= 2;
+	return scale;
+}
+
+static struct shape shape_of(const struct image_header *header, const struct image_policy *policy,
+			     const struct render_geometry *g)
+{
+	unsigned orientation = policy->apply_exif ? header->orientation : 1;
+	bool swaps = orientation_swaps(orientation);
+	size_t scale = jpeg_scale(header, policy, g->filter, swaps ? g->full_height : g->full_width,
+				  swaps ? g->full_width : g->full_height);
+	struct shape s = {
+	    .width = (header->width + scale - 1) / scale,
+	    .height = (header->height + scale - 1) / scale,
+	    .orientation = orientation,
+	    .plan = {.box = {0.0, 0.0, (double)header->width / (double)scale,
+			     (double)header->height / (double)scale},
+		     .full_width = g->full_width,
+		     .full_height = g->full_height,
+		     .left = g->left,
+		     .top = g->top,
+		     .width = g->width,
+		     .height = g->height,
+		     .filter = g->filter},
+	};
+
+	orientation_turn_box(s.plan.box, orientation, s.width, s.height);
+	s.upright_width = swaps ? s.height : s.width;
+	s.upright_height = swaps ? s.width : s.height;
+	return s;
+}
+
+static bool rows_come_in_order(const struct shape *s)
+{
+	return s->orientation <= 2;
+}
+
+/* One row, handed on as it comes. */
+struct resampler_sink {
+	struct pixel_sink base;
+	struct resampler *resampler;
+	uint8_t *row; /* [width][3] */
+	bool mirrored;
+};
+
+static uint8_t *resampler_sink_row(struct pixel_sink *sink, size_t y)
+{
+	(void)y;
+	return ((struct resampler_sink *)sink)->row;
+}
+
+static void mirror(uint8_t *row, size_t width)
+{
+	for (uint8_t *a = row, *b = row + width * 3 - 3; a < b; a += 3, b -= 3) {
+		for (size_t c = 0; c < 3; c++) {
+			uint8_t sample = a[c];
+
+			a[c] = b[c];
+			b[c] = sample;
+		}
+	}
+}
+
+static void resampler_sink_done(struct pixel_sink *sink, size_t y)
+{
+	struct resampler_sink *s = (struct resampler_sink *)sink;
+
+	(void)y;
+	if (s->mirrored)
+		mirror(s->row, sink->width);
+	resampler_row(s->resampler, s->row);
+}
+
+static void resampler_free_p(struct resampler **r)
+{
+	resampler_free(*r);
+}
+
+#define cleanup_resampler cleanup_with(resampler_free_p)
+
+/* Memory for @rows rows of @s, which a decoder fills. */
+static uint8_t *rows_alloc(const struct shape *s, size_t rows, struct error *err)
+{
+	size_t bytes;
+	uint8_t *p = size_mul3(s->width, 3, rows, &bytes) ? malloc(bytes) : NULL;
+
+	if (!p)
+		error_set(err, ERR_NOMEM, "no memory for %zu rows of %zu pixels", rows, s->width);
+	return p;
+}
+
+static int render_rows(const struct render_input *in, const struct shape *s, uint8_t *out,
+		       struct error *err)
+{
+	cleanup_resampler struct resampler *resampler = NULL;
+	cleanup_free uint8_t *row = NULL;
+	struct resampler_sink sink;
+
+	if (resampler_new(&s->plan, s->width, s->height, out, &resampler, err) < 0)
+		return -1;
+	row = rows_alloc(s, 1, err);
+	if (!row)
+		return -1;
+	sink = (struct resampler_sink){
+	    .base = {s->width, s->height, resampler_sink_row, resampler_sink_done},
+	    .resampler = resampler,
+	    .row = row,
+	    .mirrored = s->orientation == 2,
+	};
+	return image_decode_rows(in->bytes, in->size, in->limits, in->policy, &sink.base, err);
+}
+
+/* Some rows, put into the upright picture together. */
+struct turning_sink {
+	struct pixel_sink base;
+	uint8_t *band; /* [ORIENTATION_BAND][width][3] */
+	unsigned orientation;
+	struct image *upright;
+};
+
+static uint8_t *turning_sink_row(struct pixel_sink *sink, size_t y)
+{
+	return ((struct turning_sink *)sink)->band + y % ORIENTATION_BAND * sink->width * 3;
+}
+
+static void turning_sink_done(struct pixel_sink *sink, size_t y)
+{
+	struct turning_sink *s = (struct turning_sink *)sink;
+	size_t rows = y % ORIENTATION_BAND + 1;
+
+	if (rows == ORIENTATION_BAND || y + 1 == sink->height)
+		orientation_place(s->upright, s->orientation, s->band, y + 1 - rows, rows);
+}
+
+static int decode_upright(const struct render_input *in, const struct shape *s,
+			  struct image *upright, struct error *err)
+{
+	cleanup_free uint8_t *band = rows_alloc(s, ORIENTATION_BAND, err);
+	struct turning_sink sink = {
+	    .base = {s->width, s->height, turning_sink_row, turning_sink_done},
+	    .band = band,
+	    .orientation = s->orientation,
+	    .upright = upright,
+	};
+
+	if (!band)
+		return -1;
+	return image_decode_rows(in->bytes, in->size, in->limits, in->policy, &sink.base, err);
+}
+
+static int render_turned(const struct render_input *in, const struct shape *s, uint8_t *out,
+			 struct error *err)
+{
+	cleanup_resampler struct resampler *resampler = NULL;
+	cleanup_image struct image upright = IMAGE_INIT;
+
+	if (image_alloc(&upright, s->upright_width, s->upright_height, err) < 0 ||
+	    decode_upright(in, s, &upright, err) < 0 ||
+	    resampler_new(&s->plan, upright.width, upright.height, out, &resampler, err) < 0)
+		return -1;
+	for (size_t y = 0; y < upright.height; y++)
+		resampler_row(resampler, upright.pixels + y * upright.width * 3);
+	return 0;
+}
 
 int image_render(const uint8_t *bytes, size_t size, const struct image_limits *limits,
 		 const struct image_policy *policy, const struct render_geometry *geometry,
 		 uint8_t *out, struct error *err)
 {
-	cleanup_image struct image image = IMAGE_INIT;
-	struct resample_plan plan;
+	const struct render_input in = {bytes, size, limits, policy};
+	struct image_header header;
+	struct shape s;
 
-	if (image_decode(bytes, size, limits, policy, &image, err) < 0)
+	if (image_read_header(bytes, size, limits, &header, err) < 0)
 		return -1;
-	plan =
-	    resample_whole(&image, geometry->full_width, geometry->full_height, geometry->filter);
-	plan.left = geometry->left;
-	plan.top = geometry->top;
-	plan.width = geometry->width;
-	plan.height = geometry->height;
-	return resample(&image, &plan, out, err);
+	s = shape_of(&header, policy, geometry);
+	return rows_come_in_order(&s) ? render_rows(&in, &s, out, err)
+				      : render_turned(&in, &s, out, err);
 }
 
-/* The decoder beside the pixels; then, when it is gone, the pixels beside their turned copy. */
+/* Decoder, resampler and a row together; or the upright picture, first beside the decoder and a band
+ * of rows, then beside the resampler. */
 size_t image_render_bytes(const struct image_header *header, const struct image_policy *policy,
 			  const struct render_geometry *geometry)
 {
-	bool turns = policy->apply_exif && header->orientation != 1;
-	size_t image, decoding, turning;
+	struct shape s = shape_of(header, policy, geometry);
+	size_t resampling = resampler_bytes(&s.plan, s.upright_width, s.upright_height);
+	size_t rows, decoding, image, peak;
 
-	(void)geometry;
-	if (!size_mul3(header->width, header->height, 3, &image) ||
-	    !size_add(image, header->decode_bytes, &decoding) ||
-	    !size_mul(image, turns ? 2 : 1, &turning))
+	if (!size_mul3(s.width, 3, rows_come_in_order(&s) ? 1 : ORIENTATION_BAND, &rows) ||
+	    !size_add(header->decode_bytes, rows, &decoding))
 		return SIZE_MAX;
-	return decoding > turning ? decoding : turning;
+	if (rows_come_in_order(&s))
+		return size_add(decoding, resampling, &peak) ? peak : SIZE_MAX;
+	if (!size_mul3(s.width, s.height, 3, &image) ||
+	    !size_add(image, decoding > resampling ? decoding : resampling, &peak))
+		return SIZE_MAX;
+	return peak;
 }

@@ -5,9 +5,13 @@
  *	... a placement for the oriented size; reserve image_render_bytes(...) ...
  *	image_render(bytes, size, &limits, &policy, &geometry, out, err)
  *
+ * The rows of a picture that is not turned are resampled as they come, the picture is never whole in
+ * memory; nor is a mirrored one.
+ *
  * With policy.jpeg_scaling a JPEG is first shrunk by its decoder: by the largest of 8, 4, 2 that
  * leaves at least twice the resized size in both directions, as Pillow's
- * Image.thumbnail(reducing_gap=2.0) does; the rest is resampled from the exact box.
+ * Image.thumbnail(reducing_gap=2.0) does; the rest is resampled from the exact box. It is for filters
+ * that take such a box: with `nearest` and `kohya`, and for other formats, it changes nothing.
  */
 #ifndef LATENTD_IMAGE_RENDER_H
 #define LATENTD_IMAGE_RENDER_H
