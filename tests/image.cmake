@@ -12,6 +12,7 @@ add_cmocka_test(NAME test_image_orientation SOURCES unit/test_image_orientation.
 	LIBS latentd_image)
 add_cmocka_test(NAME test_render SOURCES unit/test_render.c LIBS latentd_image PkgConfig::JANSSON)
 add_cmocka_test(NAME test_render_memory SOURCES unit/test_render_memory.c LIBS latentd_image)
+add_cmocka_test(NAME test_image_jpeg SOURCES unit/test_image_jpeg.c LIBS latentd_image)
 add_cmocka_test(NAME test_image_golden SOURCES unit/test_image_golden.c
 	LIBS latentd_image PkgConfig::JANSSON)
 

@@ -68,15 +68,22 @@ static struct jpeg_reader *reader_of(j_common_ptr cinfo)
 	return cinfo->client_data;
 }
 
-static const char *reason_of(int code)
+/* DHP and EXP of hierarchical files, JPEG-LS and other extensions. */
+static bool marker_of_another_kind(int marker)
 {
-	switch (code) {
+	return marker == 0xde || marker == 0xdf || (marker >= 0xf0 && marker <= 0xfd);
+}
+
+static const char *reason_of(const struct jpeg_error_mgr *error)
+{
+	switch (error->msg_code) {
 	case JERR_IMAGE_TOO_BIG:
 	case JERR_WIDTH_OVERFLOW:
 		return "too_large";
 	case JERR_BAD_PRECISION:
 	case JERR_SOF_UNSUPPORTED:
 	case JERR_CONVERSION_NOTIMPL:
+	case JERR_FRACT_SAMPLE_NOTIMPL:
 #if JPEG_LIB_VERSION < 70 /* later ABIs (Ubuntu's) have no such code */
 	case JERR_ARITH_NOTIMPL:
 #endif
@@ -84,6 +91,8 @@ static const char *reason_of(int code)
 	case JERR_INPUT_EOF:
 	case JWRN_JPEG_EOF:
 		return "truncated";
+	case JERR_UNKNOWN_MARKER:
+		return marker_of_another_kind(error->msg_parm.i[0]) ? "unsupported" : "corrupt";
 	default:
 		return "corrupt";
 	}
@@ -98,7 +107,7 @@ static void on_error(j_common_ptr cinfo)
 	if (cinfo->err->msg_code == JERR_OUT_OF_MEMORY)
 		error_set(r->err, ERR_NOMEM, "JPEG: %s", text);
 	else
-		error_data(r->err, reason_of(cinfo->err->msg_code), "JPEG: %s", text);
+		error_data(r->err, reason_of(cinfo->err), "JPEG: %s", text);
 	longjmp(r->escape, 1);
 }
 
