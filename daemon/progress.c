@@ -93,12 +93,13 @@ static void format_line(const struct progress *p, char *out, size_t size)
 
 	if (rate > 0 && ended <= p->total)
 		format_duration((double)(p->total - ended) / rate, eta, sizeof(eta));
-	n = snprintf(out, size, "%zu/%zu images", p->done, p->total);
+	n = p->total > 0 ? snprintf(out, size, "%zu/%zu images", p->done, p->total)
+			 : snprintf(out, size, "%zu images", p->done);
 	if (p->done > 0 && seconds * 1000 >= RATE_AFTER_MS)
 		n += snprintf(out + n, size - (size_t)n, ", %.1f/s", rate);
 	if (p->phase)
 		n += snprintf(out + n, size - (size_t)n, ", %s", p->phase);
-	else
+	else if (p->total > 0)
 		n += snprintf(out + n, size - (size_t)n, ", ETA %s", eta);
 	if (p->skipped > 0)
 		n += snprintf(out + n, size - (size_t)n, ", %zu skipped", p->skipped);
@@ -121,10 +122,10 @@ static void draw(struct progress *p)
 
 	format_line(p, text, sizeof(text));
 	length = strlen(text);
-	cells = width > length + 8 ? width - length - 5 : 0;
+	cells = p->total > 0 && width > length + 8 ? width - length - 5 : 0;
 	if (cells > 40)
 		cells = 40;
-	full = p->total > 0 ? cells * (p->done + p->failed + p->skipped) / p->total : cells;
+	full = cells > 0 ? cells * (p->done + p->failed + p->skipped) / p->total : 0;
 	if (full > cells)
 		full = cells;
 	memset(bar, '#', full);

@@ -10,7 +10,7 @@
 
 struct progress;
 
-/* @total: images to do in this run. @quiet: nothing but messages. */
+/* @total: images to do in this run; 0: not known. @quiet: nothing but messages. */
 struct progress *progress_new(size_t total, bool quiet);
 /* Removes the line. NULL is fine. */
 void progress_free(struct progress *p);

@@ -159,3 +159,18 @@ const char *text_bytes(uint64_t bytes, char out[24])
 	snprintf(out, 24, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
 	return out;
 }
+
+const char *text_count(uint64_t n, char out[28])
+{
+	char digits[24];
+	size_t length = (size_t)snprintf(digits, sizeof(digits), "%llu", (unsigned long long)n);
+	char *to = out;
+
+	for (size_t i = 0; i < length; i++) {
+		if (i > 0 && (length - i) % 3 == 0)
+			*to++ = ',';
+		*to++ = digits[i];
+	}
+	*to = '\0';
+	return out;
+}

@@ -33,4 +33,7 @@ bool percent_decode(struct buffer *out, const char *s);
 /* "1.5 MiB", "823 B"; returns @out. */
 const char *text_bytes(uint64_t bytes, char out[24]);
 
+/* "1,234,567"; returns @out. */
+const char *text_count(uint64_t n, char out[28]);
+
 #endif

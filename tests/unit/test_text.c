@@ -181,6 +181,18 @@ static void sizes_read_well(void **state)
 		assert_string_equal(text_bytes(examples[i].bytes, text), examples[i].text);
 }
 
+static void a_count_has_a_comma_every_three_digits(void **state)
+{
+	char out[28];
+
+	(void)state;
+	assert_string_equal(text_count(0, out), "0");
+	assert_string_equal(text_count(999, out), "999");
+	assert_string_equal(text_count(1000, out), "1,000");
+	assert_string_equal(text_count(123456, out), "123,456");
+	assert_string_equal(text_count(UINT64_MAX, out), "18,446,744,073,709,551,615");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +204,7 @@ int main(void)
 	    cmocka_unit_test(every_byte_comes_back_from_percent_encoding),
 	    cmocka_unit_test(a_broken_escape_is_refused_and_either_case_read),
 	    cmocka_unit_test(sizes_read_well),
+	    cmocka_unit_test(a_count_has_a_comma_every_three_digits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

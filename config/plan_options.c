@@ -1,0 +1,44 @@
+#include "config/plan_options.h"
+
+#include "base/checked.h"
+
+#define FIELD(f) offsetof(struct plan_options, f)
+
+const struct setting plan_settings[] = {
+    {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
+    {"batch", SETTING_COUNT, FIELD(batch), .min = 1, .max = 1u << 30, .value_name = "N",
+     .help = "what is lost when only full batches of N are used"},
+    {"hash", SETTING_FLAG, FIELD(hash), .help = "find equal files: reads every byte"},
+    {"vae", SETTING_STRING, FIELD(vae), .not_empty = true, .value_name = "PATH",
+     .help = "diffusers folder, for the size of latents (4 channels, 1/8)"},
+    {"rate", SETTING_NUMBER, FIELD(rate), .max = 1u << 30, .value_name = "X",
+     .help = "images a second that an encode showed you: gives the time"},
+    {"no-captions", SETTING_FLAG, FIELD(no_captions),
+     .help = "do not look for captions (.txt beside the image)"},
+    {"list", SETTING_FLAG, FIELD(list), .help = "every unreadable and every equal file"},
+    {"json", SETTING_FLAG, FIELD(json), .help = "one JSON object, with everything --list has"},
+    {"svg", SETTING_STRING, FIELD(svg), .not_empty = true, .value_name = "FILE",
+     .help = "a picture of the buckets"},
+    {"sizes", SETTING_STRING, FIELD(sizes), .not_empty = true, .value_name = "FILE",
+     .help = "place the sizes in FILE (- is stdin) instead of folders"},
+    {"jobs", SETTING_COUNT, FIELD(jobs), .fallback = "0", .max = 256, .value_name = "N",
+     .help = "decode processes; 0: as many as keep the cores busy"},
+    {"quiet", SETTING_FLAG, FIELD(quiet), .help = "no progress, only the result"},
+    {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
+};
+
+const size_t n_plan_settings = ARRAY_SIZE(plan_settings);
+
+int plan_options_check(const struct plan_options *o, size_t n_sources, struct error *err)
+{
+	if (o->sizes && n_sources > 0)
+		return error_set(err, ERR_CONFIG, "SRC or --sizes, not both");
+	if (!o->sizes && n_sources == 0)
+		return error_set(err, ERR_CONFIG, "which folder? SRC is missing");
+	if (o->sizes &&
+	    (o->svg || o->vae || o->batch > 0 || o->rate > 0 || o->hash || o->list || o->json))
+		return error_set(err, ERR_CONFIG,
+				 "--sizes only places: --batch, --hash, --vae, --rate, --list, "
+				 "--json and --svg are for folders");
+	return pixel_options_check(&o->pixels, err);
+}

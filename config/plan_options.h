@@ -1,0 +1,27 @@
+/*
+ * What `latentctl plan` is asked to do, from its command line.
+ */
+#ifndef LATENTD_CONFIG_PLAN_OPTIONS_H
+#define LATENTD_CONFIG_PLAN_OPTIONS_H
+
+#include "config/pixel_options.h"
+
+struct plan_options {
+	struct pixel_options pixels; /* placement_settings only */
+	const char *vae;	     /* diffusers folder; NULL: the usual latent is assumed */
+	const char *sizes; /* file of lines "W H", "-": stdin; NULL: folders are looked at */
+	const char *svg;   /* NULL: no picture */
+	size_t batch;	   /* 0: not asked for */
+	double rate;	   /* images a second, 0: not known */
+	size_t jobs;	   /* 0: all cores */
+	bool hash, list, json;
+	bool no_captions, quiet, help;
+};
+
+extern const struct setting plan_settings[];
+extern const size_t n_plan_settings;
+
+/* What no single option can tell. ERR_CONFIG. */
+int plan_options_check(const struct plan_options *options, size_t n_sources, struct error *err);
+
+#endif

@@ -1,0 +1,249 @@
+#include "daemon/commands.h"
+
+#include "daemon/pixel_setup.h"
+#include "daemon/plan_json.h"
+#include "daemon/plan_sizes.h"
+#include "daemon/plan_svg.h"
+#include "daemon/plan_table.h"
+#include "daemon/progress.h"
+#include "daemon/run_sources.h"
+
+#include "base/atomic_file.h"
+#include "base/checked.h"
+#include "base/text.h"
+#include "config/plan_options.h"
+#include "vae/vae_config.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+enum { FAILURES_SHOWN = 10, COLUMNS = 80, LATENT_CHANNELS = 4, LATENT_DOWNSCALE = 8 };
+
+/* -- help and usage ------------------------------------------------------------------------------- */
+
+static void print_help(void)
+{
+	printf("usage: latentctl plan SRC... [options]\n"
+	       "       latentctl plan --sizes FILE [--bucketing RULE ...]\n\n"
+	       "Says what an encode of the folders SRC would be: which buckets the images fall "
+	       "into, what\n"
+	       "is skipped, what cannot be read. Reads headers only (with --hash every byte) and "
+	       "writes\n"
+	       "nothing but the picture that --svg names. Files that break off in their middle are "
+	       "found\n"
+	       "by an encode only.\n\n"
+	       "Bytes of latents follow from the sizes; the shards are smaller, by how much "
+	       "depends on the\n"
+	       "pictures. How long an encode takes depends on machine, model and size: give the "
+	       "--rate that\n"
+	       "an encode of a part has shown.\n\n"
+	       "In the table: crop%%, mean part of the resized picture that is cut away; scale, "
+	       "mean of\n"
+	       "resized / original, over 1 enlarges; most, the largest; left over, images that "
+	       "fill no batch.\n"
+	       "--sizes reads lines `W H` and prints `W H bucket_w bucket_h resized_w resized_h "
+	       "crop_x crop_y`,\n"
+	       "or `W H skipped REASON`.\n\n");
+	settings_help(stdout, plan_settings, n_plan_settings);
+	printf("\nexit status: 0 done, 3 done but some files cannot be read, 1 could not, 2 wrong "
+	       "usage\n");
+}
+
+static int usage(const char *what)
+{
+	fprintf(stderr, "latentctl plan: %s (latentctl plan --help)\n", what);
+	return EXIT_USAGE;
+}
+
+/* -- sizes ---------------------------------------------------------------------------------------- */
+
+static int run_sizes(const struct plan_options *o, const struct bucket_table *table,
+		     struct error *err)
+{
+	bool is_stdin = strcmp(o->sizes, "-") == 0;
+	FILE *in = is_stdin ? stdin : fopen(o->sizes, "re");
+	char quoted[TEXT_QUOTE_SIZE];
+	int r;
+
+	if (!in)
+		return error_sys(err, "open %s", text_quote(o->sizes, quoted));
+	r = plan_sizes(in, stdout, table, err);
+	if (!is_stdin)
+		fclose(in);
+	if (r < 0 && err->code == ERR_DATA)
+		return usage(err->message);
+	return r < 0 ? -1 : EXIT_OK;
+}
+
+/* -- folders -------------------------------------------------------------------------------------- */
+
+struct planning {
+	struct plan plan;
+	struct run_sources sources;
+	struct progress *progress;
+};
+
+static void on_note(void *arg, const char *line)
+{
+	progress_message(((struct planning *)arg)->progress, "latentctl: %s", line);
+}
+
+static void on_file(void *arg, const struct survey_file *file)
+{
+	struct planning *p = arg;
+
+	plan_add(&p->plan, file);
+	if (file->header)
+		progress_done(p->progress);
+	else
+		progress_failed(p->progress);
+	progress_tick(p->progress);
+}
+
+/* What a latent is: of the model, or what most models have. */
+static int describe_latent(const struct plan_options *o, struct plan *plan, struct error *err)
+{
+	cleanup_free char *path = NULL;
+	struct vae_config config;
+	size_t multiple = bucket_table_multiple(plan->table);
+
+	plan->channels = LATENT_CHANNELS;
+	plan->downscale = LATENT_DOWNSCALE;
+	plan->latent_known = o->vae;
+	if (o->vae && strcmp(o->vae, "fake") != 0) {
+		path = xasprintf("%s/config.json", o->vae);
+		if (vae_config_read(path, &config, err) < 0)
+			return -1;
+		plan->channels = config.latent_channels;
+		plan->downscale = vae_config_downscale(&config);
+	}
+	if (multiple % plan->downscale == 0)
+		return 0;
+	if (o->vae)
+		return error_set(err, ERR_CONFIG,
+				 "sides in multiples of %zu do not fit a VAE that works on "
+				 "multiples of %zu",
+				 multiple, plan->downscale);
+	plan->downscale = 0;
+	return 0;
+}
+
+/* Before all the work: the folder of the picture must take a file. */
+static int check_svg(const char *path, struct error *err)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	cleanup_free char *folder =
+	    slash ? strndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (path && access(folder, W_OK | X_OK) < 0)
+		return error_sys(err, "--svg %s", text_quote(path, quoted));
+	return 0;
+}
+
+static int look_at_files(struct planning *p, const struct plan_options *o, struct error *err)
+{
+	struct survey_options survey = {.hash = o->hash,
+					.captions = !o->no_captions,
+					.jobs = o->jobs,
+					.on_file = on_file,
+					.arg = p};
+	cleanup_free struct source **sources = xcalloc(p->sources.n, sizeof(*sources));
+
+	for (size_t i = 0; i < p->sources.n; i++)
+		sources[i] = p->sources.roots[i].source;
+	if (survey_run(sources, p->sources.n, &survey, err) < 0)
+		return -1;
+	if (p->plan.files == 0)
+		return error_set(err, ERR_CONFIG, "no images below %s%s", p->sources.paths[0],
+				 p->sources.n > 1 ? " and the other folders" : "");
+	plan_finish(&p->plan);
+	return 0;
+}
+
+static size_t terminal_columns(void)
+{
+	struct winsize w;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : COLUMNS;
+}
+
+static int show(const struct plan *plan, const struct plan_options *o, struct error *err)
+{
+	cleanup_buffer struct buffer picture = BUFFER_INIT;
+
+	if (o->json) {
+		cleanup_free char *text = plan_json(plan);
+
+		puts(text);
+	} else {
+		plan_table(stdout, plan, terminal_columns(), o->list);
+	}
+	if (!o->svg)
+		return 0;
+	plan_svg(plan, &picture);
+	return atomic_file_write(o->svg, picture.data, picture.size, err);
+}
+
+static int run_folders(const struct plan_options *o, const struct bucket_table *table,
+		       const char *const *paths, size_t n, struct error *err)
+{
+	struct planning p = {
+	    .plan = {.table = table,
+		     .apply_exif = strcmp(o->pixels.exif, "apply") == 0,
+		     .captions = !o->no_captions,
+		     .hash = o->hash,
+		     .batch = o->batch,
+		     .rate = o->rate,
+		     .max_failures = o->list || o->json ? SIZE_MAX : FAILURES_SHOWN,
+		     .sources = paths,
+		     .n_sources = n}};
+	int r = check_svg(o->svg, err);
+
+	p.progress = progress_new(0, o->quiet);
+	if (r == 0)
+		r = describe_latent(o, &p.plan, err);
+	if (r == 0)
+		r = run_sources_open(&p.sources, paths, n, on_note, &p, err);
+	if (r == 0)
+		r = look_at_files(&p, o, err);
+	progress_free(p.progress);
+	if (r == 0)
+		r = show(&p.plan, o, err);
+	if (r == 0)
+		r = p.plan.unreadable.files > 0 ? EXIT_QUARANTINED : EXIT_OK;
+	run_sources_close(&p.sources);
+	plan_release(&p.plan);
+	return r;
+}
+
+static int run(const struct plan_options *o, const char *const *paths, size_t n, struct error *err)
+{
+	struct error wrong = ERROR_INIT;
+	cleanup_bucket_table struct bucket_table *table = pixel_setup_buckets(&o->pixels, &wrong);
+
+	if (!table)
+		return usage(wrong.message);
+	return o->sizes ? run_sizes(o, table, err) : run_folders(o, table, paths, n, err);
+}
+
+int cmd_plan(int argc, char **argv, struct error *err)
+{
+	struct plan_options options = {.vae = NULL};
+	cleanup_free const char **sources = xcalloc((size_t)argc, sizeof(*sources));
+	struct error wrong = ERROR_INIT;
+	size_t n = 0;
+
+	settings_defaults(plan_settings, n_plan_settings, &options);
+	if (settings_parse(plan_settings, n_plan_settings, argc, argv, &options, sources, &n,
+			   &wrong) < 0)
+		return usage(wrong.message);
+	if (options.help) {
+		print_help();
+		return EXIT_OK;
+	}
+	if (plan_options_check(&options, n, &wrong) < 0)
+		return usage(wrong.message);
+	return run(&options, sources, n, err);
+}

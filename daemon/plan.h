@@ -1,0 +1,87 @@
+/*
+ * What an encode of a collection would be: counted while its files are looked at, then worked out.
+ *
+ *	struct plan plan = {.buckets = table, .apply_exif = true, .batch = 2048, ...};
+ *	plan_add(&plan, &file) ...                 as survey's on_file, in any order
+ *	plan_finish(&plan);
+ *	... the numbers below; plan_table, plan_json and plan_svg show them ...
+ *	plan_release(&plan);
+ *
+ * The same files give the same plan, in whichever order they come. Names are kept of unreadable files only (the
+ * first in the listing, unless all are wanted), and of every file where equal ones are to be found.
+ */
+#ifndef LATENTD_DAEMON_PLAN_H
+#define LATENTD_DAEMON_PLAN_H
+
+#include "daemon/plan_duplicates.h"
+#include "daemon/survey.h"
+#include "image/bucket.h"
+
+#define PLAN_REASONS 32 /* different words; further ones are counted as the last */
+
+struct plan_bucket {
+	size_t width, height;
+	uint64_t images;
+	uint64_t enlarged;	   /* images that are smaller than the bucket */
+	uint64_t loss_sum, up_sum; /* in millionths: whole numbers, so that no order matters */
+	double crop_loss, upscale; /* mean of crop_loss and of resized / original */
+	double max_upscale;
+	uint64_t batches, dropped; /* full batches, and images that fill none */
+};
+
+/* Files by reason, most frequent first. */
+struct plan_reasons {
+	struct plan_reason {
+		char word[24];
+		uint64_t files;
+	} list[PLAN_REASONS];
+	size_t n;
+	uint64_t files;
+};
+
+struct plan_failure {
+	uint64_t position; /* in the listing */
+	size_t source;
+	char *path; /* relative to the source */
+	char reason[24];
+	char *message;
+};
+
+struct plan {
+	/* Given. */
+	const struct bucket_table *table;
+	bool apply_exif, captions, hash;
+	size_t batch;		    /* 0: not asked for */
+	double rate;		    /* images a second; 0: not known */
+	size_t channels, downscale; /* of a latent */
+	bool latent_known;	    /* false: that is an assumption */
+	size_t max_failures;	    /* to keep; SIZE_MAX: all */
+	const char *const *sources; /* names */
+	size_t n_sources;
+
+	/* Counted. */
+	uint64_t files, bytes;	       /* everything that was looked at */
+	uint64_t images;	       /* that become latents */
+	uint64_t no_caption, enlarged; /* of these */
+	struct plan_reasons skipped, unreadable;
+	struct plan_bucket *buckets; /* by aspect ratio, upright first */
+	size_t n_buckets, buckets_capacity;
+	struct plan_failure *failures; /* in the order of the listing */
+	size_t n_failures, failures_capacity;
+	struct plan_duplicates duplicates;
+
+	/* Worked out by plan_finish. */
+	double crop_loss;	   /* mean over all images */
+	uint64_t batches, dropped; /* sums of the buckets' */
+	uint64_t latent_bytes;	   /* float16 means, before compression; moments are twice that */
+	uint64_t seconds;	   /* at that rate; 0: not known */
+};
+
+/* "SRC/path" of a file, to be freed. */
+char *plan_name(const struct plan *plan, size_t source, const char *path);
+
+void plan_add(struct plan *plan, const struct survey_file *file);
+void plan_finish(struct plan *plan);
+void plan_release(struct plan *plan);
+
+#endif
