@@ -38,7 +38,7 @@ static void print_help(void)
 	       "pictures. How long an encode takes depends on machine, model and size: give the "
 	       "--rate that\n"
 	       "an encode of a part has shown.\n\n"
-	       "In the table: crop%%, mean part of the resized picture that is cut away; scale, "
+	       "In the table: crop %%, mean part of the resized picture that is cut away; scale, "
 	       "mean of\n"
 	       "resized / original, over 1 enlarges; most, the largest; left over, images that "
 	       "fill no batch.\n"

@@ -12,6 +12,7 @@ enum {
 	MARGIN = 24,
 	ROWS_AT = 104,
 	ROW = 26,
+	GAP = 6,
 	SHAPE = 20,
 	LABEL_X = 58,
 	BAR_X = 150,
@@ -35,7 +36,7 @@ struct picture {
 	struct buffer *out;
 	const struct plan *plan;
 	uint64_t most; /* images of the longest bar */
-	size_t row;
+	size_t y;      /* of the middle of the row that comes next */
 };
 
 static double share(uint64_t part, uint64_t whole)
@@ -60,15 +61,10 @@ static void append_escaped(struct buffer *out, const char *s)
 
 /* -- parts of a row ------------------------------------------------------------------------------- */
 
-static size_t row_y(const struct picture *p)
-{
-	return ROWS_AT + p->row * ROW;
-}
-
 static void text_right(struct picture *p, size_t x, const char *text)
 {
 	buffer_appendf(p->out, "<text x=\"%zu\" y=\"%zu\" text-anchor=\"end\">%s</text>\n", x,
-		       row_y(p) + 5, text);
+		       p->y + 5, text);
 }
 
 static void numbers(struct picture *p, uint64_t files, uint64_t whole)
@@ -90,7 +86,7 @@ static void bar(struct picture *p, uint64_t from, uint64_t to, const char *color
 	buffer_appendf(p->out,
 		       "<rect x=\"%.2f\" y=\"%zu\" width=\"%.2f\" height=\"%d\" fill=\"%s\" "
 		       "fill-opacity=\"%.2f\"/>\n",
-		       BAR_X + x, row_y(p) - BAR_HEIGHT / 2, end - x < 1 ? 1 : end - x, BAR_HEIGHT,
+		       BAR_X + x, p->y - BAR_HEIGHT / 2, end - x < 1 ? 1 : end - x, BAR_HEIGHT,
 		       color, opacity);
 }
 
@@ -103,12 +99,12 @@ static void shape(struct picture *p, const struct plan_bucket *b)
 		       "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" rx=\"1\" "
 		       "fill=\"" COLOR_BUCKET "\" fill-opacity=\"0.25\" stroke=\"" COLOR_BUCKET
 		       "\"/>\n",
-		       MARGIN + (SHAPE - w) / 2, (double)row_y(p) - h / 2, w, h);
+		       MARGIN + (SHAPE - w) / 2, (double)p->y - h / 2, w, h);
 }
 
 static void row_label(struct picture *p, size_t x, const char *text)
 {
-	buffer_appendf(p->out, "<text x=\"%zu\" y=\"%zu\">", x, row_y(p) + 5);
+	buffer_appendf(p->out, "<text x=\"%zu\" y=\"%zu\">", x, p->y + 5);
 	append_escaped(p->out, text);
 	buffer_append_string(p->out, "</text>\n");
 }
@@ -129,7 +125,7 @@ static void bucket_row(struct picture *p, const struct plan_bucket *b)
 	numbers(p, b->images, p->plan->images);
 	snprintf(text, sizeof(text), "%.1f %%", 100 * b->crop_loss);
 	text_right(p, CROP_X, text);
-	p->row++;
+	p->y += ROW;
 }
 
 static void plain_row(struct picture *p, const char *label, uint64_t files, uint64_t whole,
@@ -138,7 +134,7 @@ static void plain_row(struct picture *p, const char *label, uint64_t files, uint
 	row_label(p, MARGIN, label);
 	bar(p, 0, files, color, 1);
 	numbers(p, files, whole);
-	p->row++;
+	p->y += ROW;
 }
 
 static int by_images(const void *a, const void *b)
@@ -198,8 +194,8 @@ static void heading(struct picture *p, const char *text)
 		       "<text x=\"%d\" y=\"%zu\" font-weight=\"600\">%s</text>\n"
 		       "<path d=\"M%d %zuH%d\" stroke=\"" COLOR_TEXT
 		       "\" stroke-opacity=\"0.4\"/>\n",
-		       MARGIN, row_y(p) + 5, text, MARGIN, row_y(p) + 13, WIDTH - MARGIN);
-	p->row++;
+		       MARGIN, p->y + 5, text, MARGIN, p->y + 13, WIDTH - MARGIN);
+	p->y += ROW + GAP;
 }
 
 static void column_titles(struct picture *p)
@@ -241,10 +237,12 @@ static void rows(struct picture *p)
 	column_titles(p);
 	bucket_rows(p);
 	if (p->plan->skipped.files > 0) {
+		p->y += GAP;
 		heading(p, "skipped");
 		reason_rows(p, &p->plan->skipped, COLOR_SKIPPED);
 	}
 	if (p->plan->unreadable.files > 0) {
+		p->y += GAP;
 		heading(p, "unreadable");
 		reason_rows(p, &p->plan->unreadable, COLOR_BAD);
 	}
@@ -267,12 +265,12 @@ static uint64_t most_of(const struct plan *plan)
 void plan_svg(const struct plan *plan, struct buffer *out)
 {
 	cleanup_buffer struct buffer body = BUFFER_INIT;
-	struct picture p = {.out = &body, .plan = plan, .most = most_of(plan)};
+	struct picture p = {.out = &body, .plan = plan, .most = most_of(plan), .y = ROWS_AT};
 	size_t height;
 
 	top(&p);
 	rows(&p);
-	height = row_y(&p);
+	height = p.y;
 	buffer_appendf(out,
 		       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 		       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%zu\" "

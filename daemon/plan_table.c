@@ -14,43 +14,55 @@ static double percent(uint64_t part, uint64_t whole)
 
 /* -- the summary ---------------------------------------------------------------------------------- */
 
-static void line(FILE *out, uint64_t n, uint64_t whole, const char *what)
+/* As wide as the number of all files, the largest there is. */
+static void line(FILE *out, const struct plan *p, uint64_t n, uint64_t whole, const char *what)
 {
-	char count[28];
+	char count[28], files[28];
 
-	fprintf(out, "  %14s  %5.1f %%  %s\n", text_count(n, count), percent(n, whole), what);
+	fprintf(out, "  %*s %5.1f %%  %s\n", (int)strlen(text_count(p->files, files)),
+		text_count(n, count), percent(n, whole), what);
+}
+
+/* A reason is a word of ours, or of a decode process: which may say anything. */
+static void append_word(struct buffer *out, const char *word)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	size_t n = strlen(text_quote(word, quoted));
+
+	buffer_append(out, quoted + 1, n - 2);
 }
 
 /* "skipped: too_small 3, upscale 1" */
-static void reasons(FILE *out, const struct plan_reasons *r, uint64_t whole, const char *what)
+static void reasons(FILE *out, const struct plan *p, const struct plan_reasons *r, const char *what)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
-	char count[28], quoted[TEXT_QUOTE_SIZE];
+	char count[28];
 
 	if (r->files == 0)
 		return;
-	buffer_appendf(&text, "%s:", what);
+	buffer_appendf(&text, "%s: ", what);
 	for (size_t i = 0; i < r->n; i++) {
-		const char *word = text_quote(r->list[i].word, quoted);
-
-		buffer_appendf(&text, "%s %.*s %s", i > 0 ? "," : "", (int)strlen(word) - 2,
-			       word + 1, text_count(r->list[i].files, count));
+		if (i > 0)
+			buffer_append_string(&text, ", ");
+		append_word(&text, r->list[i].word);
+		buffer_appendf(&text, " %s", text_count(r->list[i].files, count));
 	}
-	line(out, r->files, whole, (const char *)text.data);
+	line(out, p, r->files, p->files, (const char *)text.data);
 }
 
 static void summary(FILE *out, const struct plan *p)
 {
 	char count[28], size[24];
 
-	fprintf(out, "%s files, %s\n\n", text_count(p->files, count), text_bytes(p->bytes, size));
-	line(out, p->images, p->files, "images to encode");
+	fprintf(out, "%s file%s, %s\n", text_count(p->files, count), p->files == 1 ? "" : "s",
+		text_bytes(p->bytes, size));
+	line(out, p, p->images, p->files, "images to encode");
 	if (p->enlarged > 0)
-		line(out, p->enlarged, p->files, "of them are enlarged");
+		line(out, p, p->enlarged, p->images, "  of them are enlarged");
 	if (p->no_caption > 0)
-		line(out, p->no_caption, p->files, "of them have no caption");
-	reasons(out, &p->skipped, p->files, "skipped");
-	reasons(out, &p->unreadable, p->files, "unreadable");
+		line(out, p, p->no_caption, p->images, "  of them have no caption");
+	reasons(out, p, &p->skipped, "skipped");
+	reasons(out, p, &p->unreadable, "unreadable");
 }
 
 /* -- the buckets ---------------------------------------------------------------------------------- */
@@ -78,12 +90,12 @@ static void bucket_row(FILE *out, const struct plan *p, const struct plan_bucket
 		       size_t columns)
 {
 	char images[28], batches[28], dropped[28];
-	int n = fprintf(out, "  %5zux%-5zu %11s %6.1f %5.1f %6.2f %6.2f", b->width, b->height,
+	int n = fprintf(out, "  %5zu x %-5zu %9s %6.1f %6.1f %6.2f %6.2f", b->width, b->height,
 			text_count(b->images, images), percent(b->images, p->images),
 			100 * b->crop_loss, b->upscale, b->max_upscale);
 
 	if (p->batch > 0)
-		n += fprintf(out, " %8s %9s", text_count(b->batches, batches),
+		n += fprintf(out, " %7s %9s", text_count(b->batches, batches),
 			     text_count(b->dropped, dropped));
 	bar(out, b->images, most, bar_cells(columns, (size_t)n));
 	fputc('\n', out);
@@ -97,10 +109,10 @@ static void buckets(FILE *out, const struct plan *p, size_t columns)
 		if (p->buckets[i].images > most)
 			most = p->buckets[i].images;
 	}
-	fprintf(out, "\n  %-11s %11s %6s %5s %6s %6s", "bucket", "images", "%", "crop%", "scale",
-		"most");
+	fprintf(out, "\n  %-13s %9s %6s %6s %6s %6s", "     bucket", "images", "%", "crop %",
+		"scale", "most");
 	if (p->batch > 0)
-		fprintf(out, " %8s %9s", "batches", "left over");
+		fprintf(out, " %7s %9s", "batches", "left over");
 	fputc('\n', out);
 	for (size_t i = 0; i < p->n_buckets; i++)
 		bucket_row(out, p, &p->buckets[i], most, columns);
@@ -129,7 +141,7 @@ static void estimates(FILE *out, const struct plan *p)
 
 	fputc('\n', out);
 	if (p->batch > 0)
-		fprintf(out, "batches   %s of %zu; %s images (%.1f %%) are left over\n",
+		fprintf(out, "batches   %s full ones of %zu; %s images (%.1f %%) are left over\n",
 			text_count(p->batches, count), p->batch, text_count(p->dropped, count2),
 			percent(p->dropped, p->images));
 	if (p->downscale > 0)
@@ -161,8 +173,9 @@ static void duplicates(FILE *out, const struct plan *p, bool list)
 
 	if (!p->hash)
 		return;
-	fprintf(out, "equal     %s files repeat %s others: %s\n", text_count(d->extra_files, count),
-		text_count(d->n_groups, count2), text_bytes(d->extra_bytes, size));
+	fprintf(out, "equal     %s files are copies of %s others: %s\n",
+		text_count(d->extra_files, count), text_count(d->n_groups, count2),
+		text_bytes(d->extra_bytes, size));
 	for (size_t g = 0; g < groups; g++) {
 		const struct plan_duplicate *files = &d->files[d->groups[g].first];
 		size_t n = d->groups[g].n, shown = list || n < NAMES_SHOWN ? n : NAMES_SHOWN;
@@ -186,12 +199,14 @@ static void failures(FILE *out, const struct plan *p)
 	fprintf(out, "\nunreadable\n");
 	for (size_t i = 0; i < p->n_failures; i++) {
 		const struct plan_failure *f = &p->failures[i];
-		char message[TEXT_QUOTE_SIZE];
-		size_t n = strlen(text_quote(f->message, message));
+		cleanup_buffer struct buffer why = BUFFER_INIT;
 
+		append_word(&why, f->reason);
+		buffer_append_string(&why, ": ");
+		append_word(&why, f->message);
 		fputs("  ", out);
 		print_name(out, p, f->source, f->path);
-		fprintf(out, ": %.*s\n", (int)n - 2, message + 1);
+		fprintf(out, ": %s\n", (const char *)why.data);
 	}
 	if (p->n_failures < p->unreadable.files)
 		fprintf(out, "  ... (--list names all)\n");

@@ -1,7 +1,7 @@
 # Tests of daemon/ and config/.
 add_cmocka_test(NAME test_settings SOURCES unit/test_settings.c LIBS latentd_config)
-foreach(name decode_protocol spool_index recipe record_build output pixel_setup skip_policy
-	sources)
+foreach(name decode_protocol spool_index recipe record_build output pixel_setup plan
+	plan_output skip_policy sources)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_daemon)
 endforeach()
 add_cmocka_test(NAME test_executor SOURCES unit/test_executor.c LIBS latentd_daemon LABELS tsan)
