@@ -6,6 +6,8 @@ add_cmocka_test(NAME test_bucket_rules SOURCES unit/test_bucket_rules.c LIBS lat
 add_cmocka_test(NAME test_bucket_properties SOURCES unit/test_bucket_properties.c
 	LIBS latentd_image)
 add_cmocka_test(NAME test_resample SOURCES unit/test_resample.c LIBS latentd_image)
+add_cmocka_test(NAME test_resample_kohya SOURCES unit/test_resample_kohya.c LIBS latentd_image)
+add_cmocka_test(NAME test_resample_isa SOURCES unit/test_resample_isa.c LIBS latentd_image m)
 add_cmocka_test(NAME test_image_color SOURCES unit/test_image_color.c LIBS latentd_image)
 add_cmocka_test(NAME test_image_errors SOURCES unit/test_image_errors.c LIBS latentd_image)
 add_cmocka_test(NAME test_image_orientation SOURCES unit/test_image_orientation.c

@@ -49,7 +49,7 @@ static void a_crop_is_a_crop_of_the_whole_result(void **state)
 	static const size_t sizes[][2] = {{20, 15}, {200, 131}, {83, 15}, {20, 57}, {83, 57}};
 
 	(void)state;
-	for (size_t f = FILTER_NEAREST; f <= FILTER_LANCZOS; f++) {
+	for (size_t f = FILTER_NEAREST; f <= FILTER_KOHYA; f++) {
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 			struct resample_plan plan = resample_whole(
 			    &source, sizes[i][0], sizes[i][1], (enum resample_filter)f);
@@ -69,7 +69,7 @@ static void one_colour_stays_that_colour(void **state)
 
 	(void)state;
 	memset(source.pixels, 201, image_bytes(&source));
-	for (size_t f = FILTER_NEAREST; f <= FILTER_LANCZOS; f++) {
+	for (size_t f = FILTER_NEAREST; f <= FILTER_KOHYA; f++) {
 		struct resample_plan plan = resample_whole(&source, 61, 7, (enum resample_filter)f);
 		struct error err = ERROR_INIT;
 		uint8_t out[61 * 7 * 3];
@@ -82,8 +82,8 @@ static void one_colour_stays_that_colour(void **state)
 
 static void filters_have_names(void **state)
 {
-	static const char *const names[] = {"nearest", "box",	  "bilinear",
-					    "hamming", "bicubic", "lanczos"};
+	static const char *const names[] = {"nearest", "box",	  "bilinear", "hamming",
+					    "bicubic", "lanczos", "kohya"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
