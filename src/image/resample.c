@@ -1,7 +1,7 @@
 /*
  * The horizontal pass runs over each source row that the vertical one reads, into a ring that holds
  * the rows between the passes for as long as they matter; an output row is made as soon as its last
- * input is there. Kernels in fixed point take rows a batch at a time: each weight is then loaded
+ * input is there. Kernels in fixed point take some rows at a time: each weight is then loaded
  * once for all of them. A pass that would change nothing is a copy, as Pillow leaves it out.
  *
  * Rows between the passes are 8-bit samples with Pillow's filters, as there, and floats with
@@ -57,15 +57,16 @@ struct resampler {
 	struct axis across, down;
 	size_t width;	  /* of a source row */
 	size_t row_bytes; /* of an output row */
-	size_t lanes;	  /* rows of a batch */
+	size_t lanes;	  /* rows that go through the horizontal pass together */
+	size_t queue_stride;
 	size_t ring_rows, ring_stride;
-	size_t batch_bytes; /* 0: rows are taken as they come */
-	size_t bytes;	    /* all memory */
-	size_t row;	    /* the source row to come */
-	size_t done;	    /* source rows that are in the ring, or were */
-	size_t queued;	    /* rows behind these that are in the batch */
-	size_t next;	    /* the output row to come */
-	uint8_t *batch, *ring, *out;
+	size_t batch_bytes;
+	size_t bytes;  /* all memory */
+	size_t row;    /* the source row to come */
+	size_t done;   /* source rows that are in the ring, or were */
+	size_t queued; /* rows behind these that are in the queue */
+	size_t next;   /* the output row to come */
+	uint8_t *queue, *batch, *ring, *out;
 	const void **inputs; /* [y.bound + MAX_GROUP], rows of the ring */
 };
 
@@ -73,7 +74,7 @@ struct resampler {
 static int measure(struct resampler *r, const struct resample_plan *plan, size_t width,
 		   size_t height, struct error *err)
 {
-	size_t sample, rows, ring, pointers;
+	size_t sample, rows, queue, ring, pointers;
 
 	r->kernels = resample_kernels();
 	r->x.across = true;
@@ -90,20 +91,32 @@ static int measure(struct resampler *r, const struct resample_plan *plan, size_t
 	if (!direction_measure(&r->x, r->kernels) || !direction_measure(&r->y, r->kernels) ||
 	    width > SIZE_MAX / 256 || r->x.outputs > SIZE_MAX / 256)
 		return error_set(err, ERR_NOMEM, "resample: %zu x %zu does not fit", width, height);
-	if (r->x.method == METHOD_FIXED)
-		r->batch_bytes = round_up(
-		    round_up(width, MAX_GROUP) * r->kernels->pixel_bytes * r->lanes, ROW_ALIGN);
+	if (r->x.method == METHOD_FIXED) {
+		size_t room = round_up(width, MAX_GROUP) * r->kernels->pixel_bytes;
+
+		r->queue_stride = round_up(width * 3 + ROW_SLACK, ROW_ALIGN);
+		r->batch_bytes = round_up(room * r->lanes, ROW_ALIGN);
+	}
 	r->row_bytes = plan->width * 3;
 	r->ring_stride = round_up((r->x.outputs * 3 + ROW_SLACK) * sample, ROW_ALIGN);
-	/* A batch begins with a row that the next output takes. */
+	/* The queue begins with a row that the next output takes. */
 	rows = r->ring_rows = r->y.bound + r->lanes - 1;
+	queue = r->lanes * r->queue_stride;
 	pointers = (rows + MAX_GROUP) * sizeof(*r->inputs);
 	if (!size_mul(rows, r->ring_stride, &ring) || !size_add(ring, pointers, &r->bytes) ||
-	    !size_add(r->bytes, r->batch_bytes + sizeof(*r), &r->bytes) ||
+	    !size_add(r->bytes, queue + r->batch_bytes + sizeof(*r), &r->bytes) ||
 	    !size_add(r->bytes, r->x.bytes, &r->bytes) ||
 	    !size_add(r->bytes, r->y.bytes, &r->bytes))
 		return error_set(err, ERR_NOMEM, "resample: %zu x %zu does not fit", width, height);
 	return 0;
+}
+
+/* What lies behind a row, and lanes that no row came into, are read but do not count. */
+static void *aligned_zeros(size_t size)
+{
+	void *p = aligned_alloc(ROW_ALIGN, size ? size : ROW_ALIGN);
+
+	return p ? memset(p, 0, size) : NULL;
 }
 
 static int allocate(struct resampler *r, struct error *err)
@@ -112,16 +125,12 @@ static int allocate(struct resampler *r, struct error *err)
 	    axis_init(&r->down, &r->y, r->kernels, err) < 0)
 		return -1;
 	r->inputs = calloc(r->ring_rows + MAX_GROUP, sizeof(*r->inputs));
-	r->ring = aligned_alloc(ROW_ALIGN, r->ring_rows * r->ring_stride);
-	if (r->batch_bytes)
-		r->batch = aligned_alloc(ROW_ALIGN, r->batch_bytes);
-	if (!r->inputs || !r->ring || (r->batch_bytes && !r->batch))
+	r->ring = aligned_zeros(r->ring_rows * r->ring_stride);
+	r->queue = aligned_zeros(r->lanes * r->queue_stride);
+	r->batch = aligned_zeros(r->batch_bytes);
+	if (!r->inputs || !r->ring || !r->queue || !r->batch)
 		return error_set(err, ERR_NOMEM, "no memory for %zu rows of %zu", r->ring_rows,
 				 r->ring_stride);
-	/* Lanes that no row came into, and what lies behind a row, are read but do not count. */
-	memset(r->ring, 0, r->ring_rows * r->ring_stride);
-	if (r->batch)
-		memset(r->batch, 0, r->batch_bytes);
 	return 0;
 }
 
@@ -149,6 +158,7 @@ void resampler_free(struct resampler *r)
 	axis_release(&r->down);
 	free(r->inputs);
 	free(r->ring);
+	free(r->queue);
 	free(r->batch);
 	free(r);
 }
@@ -166,14 +176,17 @@ static uint8_t *ring_row(const struct resampler *r, size_t row)
 	return r->ring + row % r->ring_rows * r->ring_stride;
 }
 
-/* Rows of the batch to the ring; lanes that are not filled come out as garbage nobody takes. */
+/* Rows of the queue to the ring; lanes that are not filled come out as garbage nobody takes. */
 static void flush(struct resampler *r)
 {
-	uint8_t *rows[MAX_LANES];
+	const uint8_t *rows[MAX_LANES];
+	uint8_t *out[MAX_LANES];
 
-	for (size_t i = 0; i < r->lanes; i++)
-		rows[i] = ring_row(r, r->done + i);
-	r->kernels->across(&r->across, r->batch, rows);
+	for (size_t i = 0; i < r->lanes; i++) {
+		rows[i] = r->queue + i * r->queue_stride;
+		out[i] = ring_row(r, r->done + i);
+	}
+	r->kernels->across(&r->across, rows, r->batch, out);
 	r->done += r->queued;
 	r->queued = 0;
 }
@@ -191,8 +204,7 @@ static void take_row(struct resampler *r, const uint8_t *row)
 	uint8_t *to = ring_row(r, r->row);
 
 	if (r->x.method == METHOD_FIXED) {
-		r->kernels->gather(from, a->end - a->first, (r->width - a->first) * 3, r->queued++,
-				   r->batch);
+		memcpy(r->queue + r->queued++ * r->queue_stride, from, (a->end - a->first) * 3);
 		if (r->queued == r->lanes || r->row + 1 == r->down.end)
 			flush(r);
 		return;

@@ -30,32 +30,30 @@ static void pack(const int32_t *weights, uint32_t *words)
 	words[1] = two(weights[0] & low, weights[1] & low);
 }
 
-/* Four pixels, 12 bytes of 16, to two pairs. */
-AVX2 static void gather_four(__m128i pixels, uint8_t *out)
+AVX2 static inline __m256i load_two(const uint8_t *first, const uint8_t *second)
 {
-	const __m256i spread =
-	    _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1,
-			     7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
-	__m256i pairs = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(pixels), spread);
+	__m128i low = _mm_loadu_si128((const __m128i *)first);
 
-	_mm_store_si128((__m128i *)out, _mm256_castsi256_si128(pairs));
-	_mm_store_si128((__m128i *)(out + PAIR_STEP), _mm256_extracti128_si256(pairs, 1));
+	return _mm256_inserti128_si256(_mm256_castsi128_si256(low),
+				       _mm_loadu_si128((const __m128i *)second), 1);
 }
 
-AVX2 static void gather(const uint8_t *pixels, size_t count, size_t readable, size_t lane,
-			uint8_t *batch)
+/* Four pixels of each row, 12 bytes of 16, to two pairs. */
+AVX2 static inline void gather_four(const uint8_t *const *rows, size_t offset, uint8_t *out)
 {
-	uint8_t *out = batch + lane * 16;
-	size_t x = 0;
+	const __m256i first =
+	    _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 0, -1, 3, -1,
+			     1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
+	const __m256i second =
+	    _mm256_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1, 6, -1, 9,
+			     -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
+	__m256i front = load_two(rows[0] + offset, rows[1] + offset);
+	__m256i back = load_two(rows[2] + offset, rows[3] + offset);
 
-	for (; x < count && x * 3 + 16 <= readable; x += 4, out += 2 * PAIR_STEP)
-		gather_four(_mm_loadu_si128((const __m128i *)(pixels + x * 3)), out);
-	for (; x < count; x += 4, out += 2 * PAIR_STEP) {
-		uint8_t rest[16] = {0};
-
-		memcpy(rest, pixels + x * 3, (count - x < 4 ? count - x : 4) * 3);
-		gather_four(_mm_loadu_si128((const __m128i *)rest), out);
-	}
+	_mm256_store_si256((__m256i *)out, _mm256_shuffle_epi8(front, first));
+	_mm256_store_si256((__m256i *)(out + 32), _mm256_shuffle_epi8(back, first));
+	_mm256_store_si256((__m256i *)(out + 64), _mm256_shuffle_epi8(front, second));
+	_mm256_store_si256((__m256i *)(out + 96), _mm256_shuffle_epi8(back, second));
 }
 
 /* One output in four rows: rows 0 and 1, rows 2 and 3. Before the shift. */
@@ -112,21 +110,26 @@ AVX2 static inline void put_pixels(__m256i samples, uint8_t *first, uint8_t *sec
 	_mm_storeu_si128((__m128i *)second, _mm256_extracti128_si256(samples, 1));
 }
 
-AVX2 static void across(const struct axis *a, const uint8_t *batch, uint8_t *const *rows)
+AVX2 static void across(const struct axis *a, const uint8_t *const *rows, uint8_t *batch,
+			uint8_t *const *out)
 {
+	size_t gathered = 0;
+
 	for (size_t x = 0; x < a->count; x += OUTPUT_GROUP) {
 		struct four_rows sum[OUTPUT_GROUP];
 
 		for (size_t i = 0; i < OUTPUT_GROUP; i++) {
 			const struct tap *tap = &a->taps[x + i];
 
+			for (; gathered < tap->first + tap->count; gathered += 2)
+				gather_four(rows, gathered * 6, batch + gathered * PAIR_STEP);
 			sum[i] = across_one(batch + tap->first * PAIR_STEP,
 					    a->words + (x + i) * a->stride, tap->count);
 		}
 		put_pixels(to_samples(sum[0].front, sum[1].front, sum[2].front, sum[3].front),
-			   rows[0] + x * 3, rows[1] + x * 3);
+			   out[0] + x * 3, out[1] + x * 3);
 		put_pixels(to_samples(sum[0].back, sum[1].back, sum[2].back, sum[3].back),
-			   rows[2] + x * 3, rows[3] + x * 3);
+			   out[2] + x * 3, out[3] + x * 3);
 	}
 }
 
@@ -296,7 +299,6 @@ const struct resample_kernels resample_avx2 = {
     .words = 2,
     .pixel_bytes = 8,
     .pack = pack,
-    .gather = gather,
     .across = across,
     .down = down,
     .area = &resample_area_avx2,

@@ -12,7 +12,6 @@
 #ifdef __x86_64__
 
 #include <immintrin.h>
-#include <string.h>
 
 #define AVX512	  __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 #define FOUR_STEP 64 /* bytes of four pixels in all lanes */
@@ -30,28 +29,24 @@ static void pack(const int32_t *weights, uint32_t *words)
 	}
 }
 
-/* Four pixels, 12 bytes of 16. */
-AVX512 static inline void gather_four(__m128i pixels, uint8_t *out)
+AVX512 static inline __m256i load_two(const uint8_t *first, const uint8_t *second)
 {
-	const __m128i order = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
+	__m128i low = _mm_loadu_si128((const __m128i *)first);
 
-	_mm_store_si128((__m128i *)out, _mm_shuffle_epi8(pixels, order));
+	return _mm256_inserti128_si256(_mm256_castsi128_si256(low),
+				       _mm_loadu_si128((const __m128i *)second), 1);
 }
 
-AVX512 static void gather(const uint8_t *pixels, size_t count, size_t readable, size_t lane,
-			  uint8_t *batch)
+/* Four pixels of each row, 12 bytes of 16. */
+AVX512 static inline void gather_four(const uint8_t *const *rows, size_t offset, uint8_t *out)
 {
-	uint8_t *out = batch + lane * 16;
-	size_t x = 0;
+	const __m512i order = _mm512_broadcast_i32x4(
+	    _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1));
+	__m256i front = load_two(rows[0] + offset, rows[1] + offset);
+	__m256i back = load_two(rows[2] + offset, rows[3] + offset);
+	__m512i pixels = _mm512_inserti64x4(_mm512_castsi256_si512(front), back, 1);
 
-	for (; x < count && x * 3 + 16 <= readable; x += 4, out += FOUR_STEP)
-		gather_four(_mm_loadu_si128((const __m128i *)(pixels + x * 3)), out);
-	for (; x < count; x += 4, out += FOUR_STEP) {
-		uint8_t rest[16] = {0};
-
-		memcpy(rest, pixels + x * 3, (count - x < 4 ? count - x : 4) * 3);
-		gather_four(_mm_loadu_si128((const __m128i *)rest), out);
-	}
+	_mm512_store_si512(out, _mm512_shuffle_epi8(pixels, order));
 }
 
 AVX512 static inline __m512i join(__m512i low, __m512i middle, __m512i high)
@@ -99,18 +94,23 @@ AVX512 static inline void put_pixels(__m512i samples, uint8_t *const *rows, size
 	_mm_storeu_si128((__m128i *)(rows[3] + offset), _mm512_extracti32x4_epi32(samples, 3));
 }
 
-AVX512 static void across(const struct axis *a, const uint8_t *batch, uint8_t *const *rows)
+AVX512 static void across(const struct axis *a, const uint8_t *const *rows, uint8_t *batch,
+			  uint8_t *const *out)
 {
+	size_t gathered = 0;
+
 	for (size_t x = 0; x < a->count; x += OUTPUT_GROUP) {
 		__m512i sum[OUTPUT_GROUP];
 
 		for (size_t i = 0; i < OUTPUT_GROUP; i++) {
 			const struct tap *tap = &a->taps[x + i];
 
+			for (; gathered < tap->first + tap->count; gathered++)
+				gather_four(rows, gathered * 12, batch + gathered * FOUR_STEP);
 			sum[i] = across_one(batch + tap->first * FOUR_STEP,
 					    a->words + (x + i) * a->stride, tap->count);
 		}
-		put_pixels(to_samples(sum[0], sum[1], sum[2], sum[3]), rows, x * 3);
+		put_pixels(to_samples(sum[0], sum[1], sum[2], sum[3]), out, x * 3);
 	}
 }
 
@@ -170,7 +170,6 @@ const struct resample_kernels resample_avx512 = {
     .words = 3,
     .pixel_bytes = 4,
     .pack = pack,
-    .gather = gather,
     .across = across,
     .down = down,
     .area = &resample_area_avx2,

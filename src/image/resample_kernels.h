@@ -10,7 +10,7 @@
 
 /* Outputs of a row are written in such groups; what is behind the last one is garbage. */
 #define OUTPUT_GROUP 4
-/* Rows between the passes have room for so many more samples, to be read and written. */
+/* Rows before and between the passes have room for so many more samples, to be read and written. */
 #define ROW_SLACK 64
 /* Of the batch, and of rows between the passes; bytes. */
 #define ROW_ALIGN 64
@@ -50,18 +50,16 @@ struct resample_kernels {
 	size_t lanes;	    /* rows of a batch */
 	size_t group;	    /* neighbours whose weights are packed together */
 	size_t words;	    /* of a packed group */
-	size_t pixel_bytes; /* that a pixel takes in its lane of the batch */
+	size_t pixel_bytes; /* of the batch for a pixel of one lane */
 
 	/* @weights: [group]. */
 	void (*pack)(const int32_t *weights, uint32_t *words);
 	/*
-	 * Puts @count pixels into a lane: groups of pixels in whatever order `across` likes, the
-	 * lanes' parts of one group side by side. Nothing behind pixels + @readable may be touched.
+	 * Each output of all lanes, to @out: [lanes]. @rows: [lanes], pixels from a->first on, with
+	 * ROW_SLACK. @batch is for the pixels in whatever order suits, a group of all lanes together.
 	 */
-	void (*gather)(const uint8_t *pixels, size_t count, size_t readable, size_t lane,
-		       uint8_t *batch);
-	/* Each output of all lanes; @rows: [lanes]. */
-	void (*across)(const struct axis *a, const uint8_t *batch, uint8_t *const *rows);
+	void (*across)(const struct axis *a, const uint8_t *const *rows, uint8_t *batch,
+		       uint8_t *const *out);
 	/* One output row; @rows: [groups * group]; @out: @n samples, no more. */
 	void (*down)(const uint8_t *const *rows, const uint32_t *words, size_t groups, size_t n,
 		     uint8_t *out);

@@ -4,22 +4,12 @@
  */
 #include "image/resample_kernels.h"
 
-#include <string.h>
-
 /* Sums of a piece of a row stay in the first-level cache while all its input rows go by. */
 #define BLOCK 1024
 
 static void pack(const int32_t *weights, uint32_t *words)
 {
 	words[0] = (uint32_t)weights[0];
-}
-
-static void gather(const uint8_t *pixels, size_t count, size_t readable, size_t lane,
-		   uint8_t *batch)
-{
-	(void)readable;
-	(void)lane;
-	memcpy(batch, pixels, count * 3);
 }
 
 static uint8_t to_sample(uint32_t sum)
@@ -29,12 +19,14 @@ static uint8_t to_sample(uint32_t sum)
 	return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-static void across(const struct axis *a, const uint8_t *batch, uint8_t *const *rows)
+static void across(const struct axis *a, const uint8_t *const *rows, uint8_t *batch,
+		   uint8_t *const *outs)
 {
-	uint8_t *out = rows[0];
+	uint8_t *out = outs[0];
 
+	(void)batch;
 	for (size_t x = 0; x < a->count; x++, out += 3) {
-		const uint8_t *p = batch + a->taps[x].first * 3;
+		const uint8_t *p = rows[0] + a->taps[x].first * 3;
 		const uint32_t *w = a->words + x * a->stride;
 		uint32_t r = WEIGHT_HALF, g = WEIGHT_HALF, b = WEIGHT_HALF;
 
@@ -165,9 +157,8 @@ const struct resample_kernels resample_portable = {
     .lanes = 1,
     .group = 1,
     .words = 1,
-    .pixel_bytes = 3,
+    .pixel_bytes = 0,
     .pack = pack,
-    .gather = gather,
     .across = across,
     .down = down,
     .area = &area,
