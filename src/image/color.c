@@ -1,7 +1,15 @@
+/*
+ * Making a transform costs milliseconds (of CMYK tens) and pictures of one folder carry the same
+ * profile: the last converter is kept, and shared by those who ask for the same one again. It does
+ * not change once it is made.
+ */
 #include "image/color.h"
 
 #include "base/checked.h"
+#include "base/hash.h"
+#include "image/color_channels.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -10,7 +18,19 @@
 struct color_converter {
 	enum color_space space;
 	cmsHTRANSFORM transform; /* NULL: no usable profile */
+	bool by_channel;
+	struct color_channels channels;
+
+	struct hash128 profile;
+	size_t profile_size; /* 0: none */
+	size_t users;
 };
+
+/* The converter made last is one of its users' own; this is one more user. */
+static struct {
+	pthread_mutex_t lock;
+	struct color_converter *converter;
+} last = {PTHREAD_MUTEX_INITIALIZER, NULL};
 
 size_t color_space_samples(enum color_space space)
 {
@@ -46,31 +66,113 @@ static cmsHTRANSFORM transform_new(cmsHPROFILE from, enum color_space space)
 	return transform;
 }
 
+/* cmsDoTransform() changes nothing of the transform: its cache is a copy for each call. */
+static void transform_run(void *transform, const uint8_t *in, uint8_t *out, size_t pixels)
+{
+	cmsDoTransform(transform, in, out, (cmsUInt32Number)pixels);
+}
+
+/* Curves that rise or fall, a matrix, and no table that lcms would take instead. */
+static bool is_monotonic(cmsHPROFILE profile)
+{
+	static const cmsTagSignature curves[] = {cmsSigRedTRCTag, cmsSigGreenTRCTag,
+						 cmsSigBlueTRCTag};
+	static const cmsTagSignature tables[] = {cmsSigAToB0Tag, cmsSigAToB1Tag, cmsSigAToB2Tag,
+						 cmsSigDToB0Tag, cmsSigDToB1Tag, cmsSigDToB2Tag,
+						 cmsSigDToB3Tag};
+
+	if (!cmsIsMatrixShaper(profile))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		if (cmsIsTag(profile, tables[i]))
+			return false;
+	for (size_t i = 0; i < ARRAY_SIZE(curves); i++) {
+		const cmsToneCurve *curve = cmsReadTag(profile, curves[i]);
+
+		if (!curve || !cmsIsToneCurveMonotonic(curve))
+			return false;
+	}
+	return true;
+}
+
+static void read_profile(struct color_converter *c, const uint8_t *profile, size_t size)
+{
+	cmsHPROFILE from = cmsOpenProfileFromMem(profile, (cmsUInt32Number)size);
+
+	if (!from)
+		return;
+	if (describes_samples(from))
+		c->transform = transform_new(from, c->space);
+	c->by_channel = c->transform && c->space == COLOR_SPACE_RGB && is_monotonic(from) &&
+			color_channels_probe(&c->channels, transform_run, c->transform);
+	cmsCloseProfile(from);
+}
+
+/* Under the lock. */
+static void drop(struct color_converter *c)
+{
+	if (!c || --c->users > 0)
+		return;
+	if (c->transform)
+		cmsDeleteTransform(c->transform);
+	free(c);
+}
+
+static struct color_converter *take_last(enum color_space space, const struct hash128 *profile,
+					 size_t size)
+{
+	struct color_converter *found = NULL;
+
+	pthread_mutex_lock(&last.lock);
+	if (last.converter && last.converter->space == space &&
+	    last.converter->profile_size == size &&
+	    hash128_equal(&last.converter->profile, profile)) {
+		found = last.converter;
+		found->users++;
+	}
+	pthread_mutex_unlock(&last.lock);
+	return found;
+}
+
+static void keep_as_last(struct color_converter *c)
+{
+	pthread_mutex_lock(&last.lock);
+	drop(last.converter);
+	last.converter = c;
+	c->users++;
+	pthread_mutex_unlock(&last.lock);
+}
+
 struct color_converter *color_converter_new(enum color_space space, const uint8_t *profile,
 					    size_t size)
 {
-	struct color_converter *c = xcalloc(1, sizeof(*c));
-	cmsHPROFILE from;
+	bool usable = profile && size > 0 && size <= COLOR_PROFILE_MAX;
+	struct hash128 hash = {{0}};
+	struct color_converter *c;
 
+	if (usable) {
+		hash = hash128_of(profile, size);
+		c = take_last(space, &hash, size);
+		if (c)
+			return c;
+	}
+	c = xcalloc(1, sizeof(*c));
 	c->space = space;
-	if (!profile || size > COLOR_PROFILE_MAX)
-		return c;
-	from = cmsOpenProfileFromMem(profile, (cmsUInt32Number)size);
-	if (!from)
-		return c;
-	if (describes_samples(from))
-		c->transform = transform_new(from, space);
-	cmsCloseProfile(from);
+	c->users = 1;
+	if (usable) {
+		c->profile = hash;
+		c->profile_size = size;
+		read_profile(c, profile, size);
+		keep_as_last(c);
+	}
 	return c;
 }
 
 void color_converter_free(struct color_converter *c)
 {
-	if (!c)
-		return;
-	if (c->transform)
-		cmsDeleteTransform(c->transform);
-	free(c);
+	pthread_mutex_lock(&last.lock);
+	drop(c);
+	pthread_mutex_unlock(&last.lock);
 }
 
 static void grey_to_rgb(const uint8_t *in, uint8_t *out, size_t pixels)
@@ -95,8 +197,10 @@ static void cmyk_to_rgb(const uint8_t *in, uint8_t *out, size_t pixels)
 
 void color_convert(const struct color_converter *c, const uint8_t *in, uint8_t *out, size_t pixels)
 {
-	if (c->transform)
-		cmsDoTransform(c->transform, in, out, (cmsUInt32Number)pixels);
+	if (c->by_channel)
+		color_channels_convert(&c->channels, transform_run, c->transform, in, out, pixels);
+	else if (c->transform)
+		transform_run(c->transform, in, out, pixels);
 	else if (c->space == COLOR_SPACE_GREY)
 		grey_to_rgb(in, out, pixels);
 	else if (c->space == COLOR_SPACE_CMYK)

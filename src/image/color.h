@@ -17,6 +17,7 @@ enum color_space { COLOR_SPACE_GREY, COLOR_SPACE_RGB, COLOR_SPACE_CMYK };
 /* Profiles over this size are not looked at: the largest in use, for print, have 4 MiB. */
 #define COLOR_PROFILE_MAX (16u << 20)
 
+/* Does not change once it is made; any number of threads may use it. */
 struct color_converter;
 
 /* Samples a pixel: 1, 3, 4. */
@@ -24,7 +25,8 @@ size_t color_space_samples(enum color_space space);
 
 /*
  * @profile may be NULL. A profile that is damaged, that is not for @space or that lcms cannot use
- * is ignored, as if there were none. Never NULL; free with color_converter_free (NULL is fine).
+ * is ignored, as if there were none. Never NULL; free with color_converter_free (NULL is fine). The
+ * one made last stays in memory (some hundred KiB, of CMYK a few MiB) for the next who asks for it.
  */
 struct color_converter *color_converter_new(enum color_space space, const uint8_t *profile,
 					    size_t size);

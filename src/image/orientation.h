@@ -15,7 +15,7 @@ bool orientation_swaps(unsigned orientation);
 void orientation_turn_box(double box[4], unsigned orientation, size_t width, size_t height);
 
 /* Rows that are worth collecting before they are placed: a turned row is a column. */
-#define ORIENTATION_BAND 32
+#define ORIENTATION_BAND 64
 
 /* Puts stored rows @first to @first + @count, as @rows [count][stored width][3], where they belong. */
 void orientation_place(struct image *upright, unsigned orientation, const uint8_t *rows,
