@@ -1,36 +1,37 @@
 /*
  * Each worker is a small state machine; a message that does not belong to its state is a lie, and a
- * worker that lies is killed. The slot is a sealed memfd per worker, mapped read-only here, so one worker
- * cannot reach another's pixels and cannot pull memory away under us.
+ * worker that lies is killed. Every worker that owes a message has a deadline; one timer for all of them is set
+ * to the earliest, and looks at all when it goes off, so that an image costs no timer of its own.
  */
 #include "daemon/decode_pool.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "daemon/decode_process.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
-extern char **environ;
+enum {
+	EARLY_DEATHS_MAX = 8,
+	IMAGES_PER_PROCESS = 10000,
+	TIME_LIMIT_MS = 5000,
+	MEGAPIXEL_MS = 100,
+};
 
-enum { EARLY_DEATHS_MAX = 8 };
+/* Of workers that owe nothing. */
+#define NO_DEADLINE INT64_MAX
 
 enum worker_state {
 	WORKER_DOWN,
+	WORKER_SPENT,	 /* idle, but had its number of images */
 	WORKER_STARTING, /* START sent, READY expected */
 	WORKER_IDLE,
 	WORKER_HASHING, /* OPEN sent, HASHED expected */
-	WORKER_READING, /* DECODE sent, HEADER expected */
+	WORKER_READING, /* DECODE sent (or OPEN, where that is all), HEADER expected */
 	WORKER_WAITING, /* HEADER came, geometry not sent yet */
 	WORKER_DRAWING, /* GEOMETRY sent, DONE expected */
 };
@@ -39,13 +40,13 @@ enum worker_state {
 struct decode_ticket {
 	struct decode_pool *pool;
 	enum worker_state state;
-	bool used; /* this process was given an image */
-	pid_t pid;
-	int socket;
-	int slot_fd;
-	uint8_t *slot;
-	sd_event_source *io, *timer;
+	struct decode_process process;
+	sd_event_source *io;
+	size_t images; /* that this process was given */
 	void *image;
+	size_t pixels; /* of the image, as its header says */
+	uint64_t limit_ms;
+	int64_t deadline; /* monotonic, ms */
 };
 
 struct decode_pool {
@@ -54,8 +55,11 @@ struct decode_pool {
 	char *program;
 	size_t n;
 	struct decode_ticket *workers;
+	sd_event_source *timer;
+	int64_t timer_at;      /* NO_DEADLINE: off */
 	unsigned early_deaths; /* in a row, of processes that had no image yet */
 	char last_end[512];    /* how the last process ended */
+	char confinement[64];
 	bool cancelled;
 };
 
@@ -64,55 +68,31 @@ static bool has_image(const struct decode_ticket *w)
 	return w->state >= WORKER_HASHING;
 }
 
+/* -- time ----------------------------------------------------------------------------------------- */
+
+static void timer_set(struct decode_pool *pool, int64_t at)
+{
+	pool->timer_at = at;
+	if (at == NO_DEADLINE) {
+		sd_event_source_set_enabled(pool->timer, SD_EVENT_OFF);
+		return;
+	}
+	sd_event_source_set_time(pool->timer, (uint64_t)at * 1000);
+	sd_event_source_set_enabled(pool->timer, SD_EVENT_ONESHOT);
+}
+
+/* The worker owes its next message in @ms. A timer that goes off too early only looks again. */
+static void deadline_set(struct decode_ticket *w, uint64_t ms)
+{
+	w->limit_ms = ms;
+	w->deadline = clock_mono_ms() + (int64_t)ms;
+	if (w->deadline < w->pool->timer_at)
+		timer_set(w->pool, w->deadline);
+}
+
 /* -- one worker's life ---------------------------------------------------------------------------- */
 
-static int slot_open(struct decode_ticket *w, size_t bytes, struct error *err)
-{
-	w->slot_fd = memfd_create("latentd-slot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (w->slot_fd < 0)
-		return error_sys(err, "create shared memory");
-	if (ftruncate(w->slot_fd, (off_t)bytes) < 0)
-		return error_sys(err, "size shared memory");
-	if (fcntl(w->slot_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return error_sys(err, "seal shared memory");
-	w->slot = mmap(NULL, bytes, PROT_READ, MAP_SHARED, w->slot_fd, 0);
-	if (w->slot == MAP_FAILED) {
-		w->slot = NULL;
-		return error_sys(err, "map shared memory");
-	}
-	return 0;
-}
-
-/* The program gets the socket as descriptor 3 and none beyond the standard ones. */
-static int spawn_program(const char *program, int socket, pid_t *pid, struct error *err)
-{
-	char *const argv[] = {(char *)"latentd-decode", NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none;
-	int r;
-
-	sigemptyset(&none);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, socket, 3);
-	posix_spawn_file_actions_addclosefrom_np(&actions, 4);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-	posix_spawnattr_setsigmask(&attributes, &none);
-	r = posix_spawn(pid, program, &actions, &attributes, argv, environ);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	if (r != 0) {
-		errno = r;
-		return error_sys(err, "start %s", program);
-	}
-	return 0;
-}
-
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg);
-static void clock_start(struct decode_ticket *w);
 
 static int worker_spawn(struct decode_ticket *w, struct error *err)
 {
@@ -121,65 +101,42 @@ static int worker_spawn(struct decode_ticket *w, struct error *err)
 	    .type = DECODE_START,
 	    .start = {options->mode, options->policy, options->limits, options->slot_bytes}};
 	struct error ended = ERROR_INIT;
-	int pair[2], r;
+	int r;
 
 	assert(w->state == WORKER_DOWN);
-	if (slot_open(w, options->slot_bytes, err) < 0)
+	w->images = 0;
+	if (decode_process_start(&w->process, w->pool->program, options->slot_bytes, err) < 0)
 		return -1;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return error_sys(err, "create a socket pair");
-	w->socket = pair[0];
-	w->used = false;
-	r = spawn_program(w->pool->program, pair[1], &w->pid, err);
-	close(pair[1]);
-	if (r < 0)
-		return -1;
-	fcntl(w->socket, F_SETFL, O_NONBLOCK);
 	w->state = WORKER_STARTING;
-	r = sd_event_add_io(w->pool->event, &w->io, w->socket, EPOLLIN, on_socket, w);
+	r = sd_event_add_io(w->pool->event, &w->io, w->process.socket, EPOLLIN, on_socket, w);
 	if (r < 0) {
 		errno = -r;
 		return error_sys(err, "watch a worker");
 	}
-	clock_start(w);
+	deadline_set(w, options->time_limit_ms);
 	/* One that has ended already says so by its socket. */
-	decode_message_send(w->socket, &m, w->slot_fd, &ended);
+	decode_message_send(w->process.socket, &m, w->process.slot_fd, &ended);
 	return 0;
 }
 
-/* Ends the process and says how it ended. The image, if any, is the caller's business. */
-static void worker_stop(struct decode_ticket *w, char *how, size_t size)
+/* The image, if any, is the caller's business. */
+static void worker_stop(struct decode_ticket *w, char how[DECODE_PROCESS_END_SIZE])
 {
-	int status = 0;
-
 	w->io = sd_event_source_disable_unref(w->io);
-	w->timer = sd_event_source_disable_unref(w->timer);
-	if (w->pid > 0) {
-		siginfo_t info;
-
-		memset(&info, 0, sizeof(info));
-		/* Dead already, or to be killed: only the first tells how it died. */
-		if (waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOWAIT | WNOHANG) != 0 ||
-		    info.si_pid != w->pid)
-			kill(w->pid, SIGKILL);
-		while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
-			;
-	}
-	if (WIFSIGNALED(status))
-		snprintf(how, size, "killed by signal %d (%s)", WTERMSIG(status),
-			 strsignal(WTERMSIG(status)));
-	else
-		snprintf(how, size, "exit status %d", WEXITSTATUS(status));
-	if (w->slot)
-		munmap(w->slot, w->pool->options.slot_bytes);
-	if (w->slot_fd >= 0)
-		close(w->slot_fd);
-	if (w->socket >= 0)
-		close(w->socket);
-	w->slot = NULL;
-	w->slot_fd = w->socket = -1;
-	w->pid = 0;
+	decode_process_end(&w->process, how);
 	w->state = WORKER_DOWN;
+	w->deadline = NO_DEADLINE;
+}
+
+static void worker_start_again(struct decode_ticket *w)
+{
+	struct error failed = ERROR_INIT;
+	char how[DECODE_PROCESS_END_SIZE];
+
+	if (worker_spawn(w, &failed) == 0)
+		return;
+	worker_stop(w, how);
+	snprintf(w->pool->last_end, sizeof(w->pool->last_end), "%s", failed.message);
 }
 
 /*
@@ -189,15 +146,15 @@ static void worker_stop(struct decode_ticket *w, char *how, size_t size)
 static void worker_lost(struct decode_ticket *w, const struct error *why)
 {
 	struct decode_pool *pool = w->pool;
-	bool had_image = has_image(w), early = !w->used;
-	struct error died = ERROR_INIT, failed = ERROR_INIT;
+	bool had_image = has_image(w), early = w->images == 0;
+	struct error died = ERROR_INIT;
 	void *image = w->image;
-	char how[96];
+	char how[DECODE_PROCESS_END_SIZE];
 
-	worker_stop(w, how, sizeof(how));
+	worker_stop(w, how);
 	w->image = NULL;
 	pool->early_deaths = early ? pool->early_deaths + 1 : 0;
-	snprintf(pool->last_end, sizeof(pool->last_end), "%s", how);
+	snprintf(pool->last_end, sizeof(pool->last_end), "%s", why && early ? why->message : how);
 	if (had_image) {
 		if (!why) {
 			error_data(&died, "worker_died", "the decoder died on this file: %s", how);
@@ -205,84 +162,102 @@ static void worker_lost(struct decode_ticket *w, const struct error *why)
 		}
 		pool->options.handlers.on_failed(image, why);
 	}
-	if (pool->cancelled || pool->early_deaths >= EARLY_DEATHS_MAX)
-		return;
-	if (worker_spawn(w, &failed) < 0) {
-		worker_stop(w, how, sizeof(how));
-		snprintf(pool->last_end, sizeof(pool->last_end), "%s", failed.message);
-	}
+	if (!pool->cancelled && pool->early_deaths < EARLY_DEATHS_MAX)
+		worker_start_again(w);
+}
+
+/* What a process that has decoded much has leaked or lost goes with it. */
+static void worker_renew(struct decode_ticket *w)
+{
+	char how[DECODE_PROCESS_END_SIZE];
+
+	worker_stop(w, how);
+	worker_start_again(w);
 }
 
 /* -- the conversation ----------------------------------------------------------------------------- */
 
-static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
-{
-	struct decode_ticket *w = arg;
-	struct error why = ERROR_INIT;
-
-	(void)source;
-	(void)usec;
-	error_data(&why, "timeout", "not decoded after %llu s",
-		   (unsigned long long)w->pool->options.time_limit_ms / 1000);
-	worker_lost(w, &why);
-	return 0;
-}
-
-/* (Re)starts the clock of a worker: of its start, or of its image. The wait for memory does not count. */
-static void clock_start(struct decode_ticket *w)
-{
-	uint64_t usec = w->pool->options.time_limit_ms * 1000;
-
-	w->timer = sd_event_source_disable_unref(w->timer);
-	sd_event_add_time_relative(w->pool->event, &w->timer, CLOCK_MONOTONIC, usec, 0, on_timeout,
-				   w);
-}
-
-static void worker_say(struct decode_ticket *w, const struct decode_message *m)
+static void worker_say(struct decode_ticket *w, const struct decode_message *m, int fd)
 {
 	struct error err = ERROR_INIT;
 
 	/* A worker that died is noticed by its socket; nothing is lost by not sending to it. */
-	decode_message_send(w->socket, m, -1, &err);
+	decode_message_send(w->process.socket, m, fd, &err);
 }
 
 static void worker_idle(struct decode_ticket *w)
 {
-	w->timer = sd_event_source_disable_unref(w->timer);
-	w->state = WORKER_IDLE;
+	w->deadline = NO_DEADLINE;
+	w->state = w->images < w->pool->options.images_per_process ? WORKER_IDLE : WORKER_SPENT;
 	w->image = NULL;
+}
+
+static bool handle_ready(struct decode_ticket *w, const struct confinement *c)
+{
+	struct decode_pool *pool = w->pool;
+	struct error why = ERROR_INIT;
+	char landlock[24] = "no landlock";
+
+	if (w->state != WORKER_STARTING)
+		return false;
+	if (c->landlock > 0)
+		snprintf(landlock, sizeof(landlock), "landlock %u", c->landlock);
+	snprintf(pool->confinement, sizeof(pool->confinement), "%s, %s, %s",
+		 c->seccomp ? "seccomp" : "no seccomp", landlock,
+		 c->rlimits ? "rlimits" : "no rlimits");
+	if (pool->options.require_confinement && !(c->seccomp && c->rlimits)) {
+		error_set(&why, ERR_CONFIG, "the decoder cannot be confined here: %s",
+			  pool->confinement);
+		worker_lost(w, &why);
+	} else {
+		worker_idle(w);
+	}
+	return true;
 }
 
 static bool handle_hashed(struct decode_ticket *w, const struct decode_message *m)
 {
+	const struct decode_pool_options *options = &w->pool->options;
 	struct decode_message answer = {.type = DECODE_DECODE};
-	void *image = w->image;
+	bool wanted;
 
-	if (w->state != WORKER_HASHING || m->hashed.bytes > w->pool->options.limits.max_file_bytes)
+	if (w->state != WORKER_HASHING || m->hashed.bytes > options->limits.max_file_bytes)
 		return false;
-	if (w->pool->options.handlers.on_hashed(image, &m->hashed.content, m->hashed.bytes)) {
-		w->state = WORKER_READING;
-	} else {
-		answer.type = DECODE_SKIP;
-		worker_idle(w);
+	wanted = options->handlers.on_hashed(w->image, &m->hashed.content, m->hashed.bytes);
+	if (options->mode == DECODE_MODE_PIXELS) {
+		if (!wanted) {
+			answer.type = DECODE_SKIP;
+			worker_idle(w);
+		}
+		worker_say(w, &answer, -1);
 	}
-	worker_say(w, &answer);
+	if (w->state == WORKER_HASHING) {
+		w->state = WORKER_READING;
+		deadline_set(w, options->time_limit_ms);
+	}
 	return true;
 }
 
-static bool handle_header(struct decode_ticket *w, const struct decode_message *m)
+static bool handle_header(struct decode_ticket *w, const struct image_header *header)
 {
-	const struct image_limits *limits = &w->pool->options.limits;
+	const struct decode_pool_options *options = &w->pool->options;
+	void *image = w->image;
 	size_t pixels;
 
-	if (w->state != WORKER_READING || m->header.width > limits->max_side ||
-	    m->header.height > limits->max_side ||
-	    !size_mul(m->header.width, m->header.height, &pixels) || pixels > limits->max_pixels ||
-	    m->header.decode_bytes / 64 > pixels + 65536)
+	if (w->state != WORKER_READING || header->width > options->limits.max_side ||
+	    header->height > options->limits.max_side ||
+	    !size_mul(header->width, header->height, &pixels) ||
+	    pixels > options->limits.max_pixels || header->decode_bytes / 64 > pixels + 65536)
 		return false;
-	w->timer = sd_event_source_disable_unref(w->timer);
-	w->state = WORKER_WAITING;
-	w->pool->options.handlers.on_header(w->image, &m->header, w);
+	if (options->mode == DECODE_MODE_PIXELS) {
+		w->deadline = NO_DEADLINE; /* the wait for memory does not count */
+		w->state = WORKER_WAITING;
+		w->pixels = pixels;
+		options->handlers.on_header(image, header, w);
+	} else {
+		worker_idle(w);
+		options->handlers.on_header(image, header, NULL);
+	}
 	return true;
 }
 
@@ -293,7 +268,7 @@ static bool handle_done(struct decode_ticket *w)
 	if (w->state != WORKER_DRAWING)
 		return false;
 	worker_idle(w);
-	w->pool->options.handlers.on_done(image, w->slot);
+	w->pool->options.handlers.on_done(image, w->process.slot);
 	return true;
 }
 
@@ -313,14 +288,11 @@ static bool handle_message(struct decode_ticket *w, const struct decode_message 
 {
 	switch (m->type) {
 	case DECODE_READY:
-		if (w->state != WORKER_STARTING)
-			return false;
-		worker_idle(w);
-		return true;
+		return handle_ready(w, &m->ready);
 	case DECODE_HASHED:
 		return handle_hashed(w, m);
 	case DECODE_HEADER:
-		return handle_header(w, m);
+		return handle_header(w, &m->header);
 	case DECODE_DONE:
 		return handle_done(w);
 	case DECODE_FAILED:
@@ -330,63 +302,112 @@ static bool handle_message(struct decode_ticket *w, const struct decode_message 
 	}
 }
 
-static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg)
+/* Takes one message, if one is there, or notices that the worker is gone. */
+static void worker_hear(struct decode_ticket *w)
 {
-	struct decode_ticket *w = arg;
 	struct decode_message m;
 	struct error err = ERROR_INIT, lied = ERROR_INIT;
-	int passed = -1, r;
+	int passed = -1;
+	int r = decode_message_receive(w->process.socket, &m, &passed, &err);
 
-	(void)source;
-	(void)events;
-	r = decode_message_receive(fd, &m, &passed, &err);
 	if (passed >= 0)
 		close(passed); /* workers have no descriptors to give */
 	if (r == DECODE_CLOSED) {
 		worker_lost(w, NULL);
-		return 0;
+		return;
 	}
 	if (r < 0 && err.code == ERR_TRANSIENT)
-		return 0;
+		return;
 	if (r < 0 || !handle_message(w, &m)) {
 		error_data(&lied, "worker_died", "the decoder broke the protocol on this file");
 		worker_lost(w, &lied);
 	}
+	if (w->state == WORKER_SPENT)
+		worker_renew(w);
+}
+
+static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct decode_ticket *w = arg;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	worker_hear(w);
+	return 0;
+}
+
+/* What arrived in time is heard first: it may be this process that was late to its loop. */
+static void worker_check_time(struct decode_ticket *w, int64_t now)
+{
+	struct error why = ERROR_INIT;
+
+	if (w->deadline > now)
+		return;
+	worker_hear(w);
+	if (w->deadline > now)
+		return;
+	error_data(&why, "timeout", "not decoded after %llu ms", (unsigned long long)w->limit_ms);
+	worker_lost(w, &why);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct decode_pool *pool = arg;
+	int64_t now = clock_mono_ms(), next = NO_DEADLINE;
+
+	(void)source;
+	(void)usec;
+	for (size_t i = 0; i < pool->n; i++)
+		worker_check_time(&pool->workers[i], now);
+	for (size_t i = 0; i < pool->n; i++) {
+		if (pool->workers[i].deadline < next)
+			next = pool->workers[i].deadline;
+	}
+	timer_set(pool, next);
 	return 0;
 }
 
 /* -- the pool ------------------------------------------------------------------------------------- */
 
-/* latentd-decode in the folder of this executable. */
-static char *program_beside_us(void)
+static struct decode_pool *pool_new(sd_event *event, const struct decode_pool_options *options)
 {
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
+	struct decode_pool *pool = xcalloc(1, sizeof(*pool));
 
-	if (n < 0)
-		return xstrdup("latentd-decode");
-	self[n] = '\0';
-	slash = strrchr(self, '/');
-	if (slash)
-		*slash = '\0';
-	return xasprintf("%s/latentd-decode", self);
+	pool->event = event;
+	pool->options = *options;
+	if (options->time_limit_ms == 0)
+		pool->options.time_limit_ms = TIME_LIMIT_MS;
+	if (options->megapixel_ms == 0)
+		pool->options.megapixel_ms = MEGAPIXEL_MS;
+	if (options->images_per_process == 0)
+		pool->options.images_per_process = IMAGES_PER_PROCESS;
+	pool->program = options->program ? xstrdup(options->program) : NULL;
+	pool->timer_at = NO_DEADLINE;
+	pool->n = options->workers;
+	pool->workers = xcalloc(pool->n, sizeof(*pool->workers));
+	for (size_t i = 0; i < pool->n; i++)
+		pool->workers[i] = (struct decode_ticket){
+		    .pool = pool, .process = DECODE_PROCESS_NONE, .deadline = NO_DEADLINE};
+	return pool;
 }
 
 int decode_pool_open(sd_event *event, const struct decode_pool_options *options,
 		     struct decode_pool **out, struct error *err)
 {
-	struct decode_pool *pool = xcalloc(1, sizeof(*pool));
+	struct decode_pool *pool;
+	int r;
 
-	assert(options->workers > 0 && options->slot_bytes > 0);
-	pool->event = event;
-	pool->options = *options;
-	pool->program = options->program ? xstrdup(options->program) : program_beside_us();
-	pool->n = options->workers;
-	pool->workers = xcalloc(pool->n, sizeof(*pool->workers));
-	for (size_t i = 0; i < pool->n; i++)
-		pool->workers[i] =
-		    (struct decode_ticket){.pool = pool, .socket = -1, .slot_fd = -1};
+	assert(options->workers > 0 &&
+	       (options->slot_bytes > 0) == (options->mode == DECODE_MODE_PIXELS));
+	pool = pool_new(event, options);
+	r = sd_event_add_time(event, &pool->timer, CLOCK_MONOTONIC, 0, 1, on_timer, pool);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(pool->timer, SD_EVENT_OFF);
+	if (r < 0) {
+		decode_pool_close(pool);
+		return error_set(err, ERR_IO, "cannot set a timer: %s", strerror(-r));
+	}
 	for (size_t i = 0; i < pool->n; i++) {
 		if (worker_spawn(&pool->workers[i], err) < 0) {
 			decode_pool_close(pool);
@@ -399,12 +420,13 @@ int decode_pool_open(sd_event *event, const struct decode_pool_options *options,
 
 void decode_pool_close(struct decode_pool *pool)
 {
-	char how[96];
+	char how[DECODE_PROCESS_END_SIZE];
 
 	if (!pool)
 		return;
 	for (size_t i = 0; i < pool->n; i++)
-		worker_stop(&pool->workers[i], how, sizeof(how));
+		worker_stop(&pool->workers[i], how);
+	sd_event_source_disable_unref(pool->timer);
 	free(pool->workers);
 	free(pool->program);
 	free(pool);
@@ -447,6 +469,11 @@ const char *decode_pool_last_end(const struct decode_pool *pool)
 	return pool->last_end;
 }
 
+const char *decode_pool_confinement(const struct decode_pool *pool)
+{
+	return pool->confinement;
+}
+
 bool decode_pool_dead(const struct decode_pool *pool)
 {
 	return !pool->cancelled && count_states(pool, WORKER_DOWN, WORKER_DOWN) == pool->n;
@@ -456,27 +483,29 @@ void decode_pool_start(struct decode_pool *pool, int fd, void *image)
 {
 	struct decode_message m = {.type = DECODE_OPEN};
 	struct decode_ticket *w = NULL;
-	struct error err = ERROR_INIT;
 
 	for (size_t i = 0; i < pool->n && !w; i++) {
 		if (pool->workers[i].state == WORKER_IDLE)
 			w = &pool->workers[i];
 	}
 	assert(w);
-	w->state = WORKER_HASHING;
-	w->used = true;
+	w->state = pool->options.mode == DECODE_MODE_HEADERS ? WORKER_READING : WORKER_HASHING;
+	w->images++;
 	w->image = image;
-	clock_start(w);
-	/* If it died just now, its socket says so in the next turn of the loop. */
-	decode_message_send(w->socket, &m, fd, &err);
+	deadline_set(w, pool->options.time_limit_ms);
+	worker_say(w, &m, fd);
 }
 
 void decode_pool_place(struct decode_ticket *w, const struct render_geometry *geometry)
 {
+	const struct decode_pool_options *options = &w->pool->options;
 	struct decode_message m = {.type = DECODE_GEOMETRY, .geometry = *geometry};
+	size_t bytes;
 
 	assert(w->state == WORKER_WAITING);
+	assert(size_mul3(geometry->width, geometry->height, 3, &bytes) &&
+	       bytes <= options->slot_bytes);
 	w->state = WORKER_DRAWING;
-	clock_start(w);
-	worker_say(w, &m);
+	deadline_set(w, options->time_limit_ms + w->pixels / 1000000 * options->megapixel_ms);
+	worker_say(w, &m, -1);
 }

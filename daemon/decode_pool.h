@@ -10,8 +10,8 @@
  *	   on_failed(image, error)              ERR_DATA with a reason, also `worker_died`, `timeout`
  *	decode_pool_close(pool)
  *
- * A worker that dies, lies, or exceeds the time limit is replaced at once and costs the image it had; one that
- * ends before its first image is not replaced. Every image that was started ends in exactly one of: skipped,
+ * The workers are confined (confine.h). One that dies, lies, or exceeds the time limit is replaced at once and
+ * costs the image it had; when process after process ends before its first image, no more are started. Every image that was started ends in exactly one of: skipped,
  * on_done, on_failed; or on_header, where only headers are asked for.
  */
 #ifndef LATENTD_DAEMON_DECODE_POOL_H
@@ -44,8 +44,16 @@ struct decode_pool_options {
 	const char *program; /* NULL: latentd-decode beside this executable */
 	struct image_policy policy;
 	struct image_limits limits;
-	size_t slot_bytes;	/* of the largest target; 0 where only headers are asked for */
-	uint64_t time_limit_ms; /* for one image, from descriptor to pixels */
+	size_t slot_bytes; /* of the largest target; 0 where only headers are asked for */
+	/*
+	 * Wall clock for each step: from descriptor to hash, from there to the header, from geometry
+	 * to pixels; the last has @megapixel_ms more for each megapixel of the header. 0: 5 s and
+	 * 100 ms.
+	 */
+	uint64_t time_limit_ms, megapixel_ms;
+	size_t images_per_process; /* then it is replaced; 0: 10,000 */
+	/* A worker that cannot have seccomp and rlimits is not used: the pool dies of it. */
+	bool require_confinement;
 	struct decode_handlers handlers;
 };
 
@@ -60,6 +68,8 @@ size_t decode_pool_busy(const struct decode_pool *pool);
 bool decode_pool_dead(const struct decode_pool *pool);
 /* How the last process that was lost ended, or why none could be started. */
 const char *decode_pool_last_end(const struct decode_pool *pool);
+/* How the workers are confined: "seccomp, landlock 7, rlimits"; empty before the first is ready. */
+const char *decode_pool_confinement(const struct decode_pool *pool);
 /* Ends every worker that has an image, which comes back as on_failed with ERR_TRANSIENT. Nothing more may start. */
 void decode_pool_cancel(struct decode_pool *pool);
 /* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */

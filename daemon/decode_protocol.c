@@ -35,6 +35,13 @@ static void format_start(const struct decode_message *m, struct buffer *out)
 	buffer_put_u64(out, m->start.slot_bytes);
 }
 
+static void format_ready(const struct decode_message *m, struct buffer *out)
+{
+	buffer_put_u8(out, m->ready.seccomp);
+	buffer_put_u8(out, m->ready.rlimits);
+	buffer_put_u8(out, (uint8_t)m->ready.landlock);
+}
+
 static void format_geometry(const struct decode_message *m, struct buffer *out)
 {
 	buffer_put_u64(out, m->geometry.full_width);
@@ -63,6 +70,9 @@ void decode_message_format(const struct decode_message *m, struct buffer *out)
 	case DECODE_START:
 		format_start(m, out);
 		break;
+	case DECODE_READY:
+		format_ready(m, out);
+		break;
 	case DECODE_GEOMETRY:
 		format_geometry(m, out);
 		break;
@@ -81,7 +91,6 @@ void decode_message_format(const struct decode_message *m, struct buffer *out)
 	case DECODE_OPEN:
 	case DECODE_DECODE:
 	case DECODE_SKIP:
-	case DECODE_READY:
 	case DECODE_DONE:
 		break;
 	}
@@ -172,6 +181,13 @@ static void parse_start(struct cursor *c, struct decode_message *m)
 		c->ok = false;
 }
 
+static void parse_ready(struct cursor *c, struct decode_message *m)
+{
+	m->ready.seccomp = take_below(c, 2) != 0;
+	m->ready.rlimits = take_below(c, 2) != 0;
+	m->ready.landlock = take_below(c, 256);
+}
+
 static void parse_geometry(struct cursor *c, struct decode_message *m)
 {
 	m->geometry.full_width = take_positive(c);
@@ -218,6 +234,9 @@ int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_messag
 	case DECODE_START:
 		parse_start(&c, &parsed);
 		break;
+	case DECODE_READY:
+		parse_ready(&c, &parsed);
+		break;
 	case DECODE_GEOMETRY:
 		parse_geometry(&c, &parsed);
 		break;
@@ -234,7 +253,6 @@ int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_messag
 	case DECODE_OPEN:
 	case DECODE_DECODE:
 	case DECODE_SKIP:
-	case DECODE_READY:
 	case DECODE_DONE:
 		break;
 	default:

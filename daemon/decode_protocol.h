@@ -3,7 +3,7 @@
  *
  *	daemon                                    worker
  *	START mode, policy, limits, slot (+ memfd)  ->
- *	                                      <-  READY
+ *	                                      <-  READY how it is confined
  *	OPEN (+ descriptor of the file)       ->
  *	                                      <-  HASHED content, bytes
  *	DECODE or SKIP                        ->                        SKIP: the worker is idle again
@@ -27,6 +27,7 @@
 
 #include "base/buffer.h"
 #include "base/hash.h"
+#include "daemon/confine.h"
 #include "image/decode.h"
 #include "image/render.h"
 
@@ -57,6 +58,7 @@ struct decode_message {
 			struct image_limits limits;
 			uint64_t slot_bytes;
 		} start;
+		struct confinement ready;
 		struct render_geometry geometry;
 		struct {
 			struct hash128 content;

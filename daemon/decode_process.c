@@ -1,0 +1,134 @@
+/*
+ * The slot is a sealed memfd, mapped read-only here: the process cannot pull memory away under us, and holds
+ * no other process's pixels.
+ */
+#include "daemon/decode_process.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+/* latentd-decode in the folder of this executable. */
+static char *program_beside_us(void)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	if (n < 0)
+		return xstrdup("latentd-decode");
+	self[n] = '\0';
+	slash = strrchr(self, '/');
+	if (slash)
+		*slash = '\0';
+	return xasprintf("%s/latentd-decode", self);
+}
+
+static int slot_open(struct decode_process *p, size_t bytes, struct error *err)
+{
+	void *slot;
+
+	p->slot_fd = memfd_create("latentd-slot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (p->slot_fd < 0)
+		return error_sys(err, "create shared memory");
+	if (ftruncate(p->slot_fd, (off_t)bytes) < 0)
+		return error_sys(err, "size shared memory");
+	if (fcntl(p->slot_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return error_sys(err, "seal shared memory");
+	slot = mmap(NULL, bytes, PROT_READ, MAP_SHARED, p->slot_fd, 0);
+	if (slot == MAP_FAILED)
+		return error_sys(err, "map shared memory");
+	p->slot = slot;
+	p->slot_bytes = bytes;
+	return 0;
+}
+
+/* The program gets the socket as descriptor 3 and none beyond the standard ones. */
+static int spawn_program(const char *program, int socket, pid_t *pid, struct error *err)
+{
+	char *const argv[] = {(char *)"latentd-decode", NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none;
+	int r;
+
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, socket, 3);
+	posix_spawn_file_actions_addclosefrom_np(&actions, 4);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	r = posix_spawn(pid, program, &actions, &attributes, argv, environ);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	if (r != 0) {
+		errno = r;
+		return error_sys(err, "start %s", program);
+	}
+	return 0;
+}
+
+int decode_process_start(struct decode_process *p, const char *program, size_t slot_bytes,
+			 struct error *err)
+{
+	cleanup_free char *beside_us = program ? NULL : program_beside_us();
+	cleanup_close int theirs = -1;
+	int pair[2];
+
+	if (slot_bytes > 0 && slot_open(p, slot_bytes, err) < 0)
+		return -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_sys(err, "create a socket pair");
+	p->socket = pair[0];
+	theirs = pair[1];
+	if (fcntl(p->socket, F_SETFL, O_NONBLOCK) < 0)
+		return error_sys(err, "prepare a socket");
+	return spawn_program(program ? program : beside_us, theirs, &p->pid, err);
+}
+
+/* Dead already, or to be killed: only the first tells how it died. */
+static int end_process(pid_t pid)
+{
+	siginfo_t info;
+	int status = 0;
+
+	memset(&info, 0, sizeof(info));
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) != 0 || info.si_pid != pid)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+void decode_process_end(struct decode_process *p, char how[DECODE_PROCESS_END_SIZE])
+{
+	int status = p->pid > 0 ? end_process(p->pid) : 0;
+
+	if (WIFSIGNALED(status))
+		snprintf(how, DECODE_PROCESS_END_SIZE, "killed by signal %d (%s)", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)));
+	else
+		snprintf(how, DECODE_PROCESS_END_SIZE, "exit status %d", WEXITSTATUS(status));
+	if (p->slot)
+		munmap((void *)p->slot, p->slot_bytes);
+	if (p->slot_fd >= 0)
+		close(p->slot_fd);
+	if (p->socket >= 0)
+		close(p->socket);
+	*p = (struct decode_process)DECODE_PROCESS_NONE;
+}
