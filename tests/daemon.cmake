@@ -7,14 +7,17 @@ endforeach()
 add_cmocka_test(NAME test_executor SOURCES unit/test_executor.c LIBS latentd_daemon LABELS tsan)
 
 # Components: several modules of daemon/ together, with real and with lying decode workers.
+add_library(hostile_calls STATIC component/hostile_calls.c)
+target_link_libraries(hostile_calls PUBLIC latentd_base)
 add_executable(lying_worker component/lying_worker.c)
-target_link_libraries(lying_worker PRIVATE latentd_daemon)
+target_link_libraries(lying_worker PRIVATE latentd_daemon latentd_confine hostile_calls)
 add_library(decode_rig STATIC component/decode_rig.c)
 target_link_libraries(decode_rig PUBLIC latentd_testing latentd_daemon)
 foreach(name decode_pool decode_pool_lies)
 	add_cmocka_test(NAME test_${name} SOURCES component/test_${name}.c LIBS decode_rig)
 	add_dependencies(test_${name} latentd-decode lying_worker)
 endforeach()
+target_link_libraries(test_decode_pool_lies PRIVATE hostile_calls)
 add_cmocka_test(NAME test_encode_driver SOURCES component/test_encode_driver.c LIBS latentd_daemon
 	LABELS tsan)
 add_library(run_rig STATIC component/run_rig.c)

@@ -40,6 +40,11 @@ static void on_header(void *image, const struct image_header *header, struct dec
 	size_t width = header->width, height = header->height;
 
 	shot->header = *header;
+	if (!ticket) {
+		shot->end = SHOT_SEEN;
+		shot->ends++;
+		return;
+	}
 	shot->ticket = ticket;
 	if (shot->rig->policy.apply_exif)
 		image_oriented_size(header, &width, &height);
@@ -80,7 +85,10 @@ int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
 	struct bucket_options buckets = {.rule = o->rule,
 					 .resolution = o->resolution ? o->resolution : 64};
 	struct decode_pool_options options = {
+	    .mode = o->mode,
 	    .workers = o->workers,
+	    .images_per_process = o->images_per_process,
+	    .require_confinement = o->require_confinement,
 	    .program = o->program,
 	    .policy = IMAGE_POLICY_DEFAULT,
 	    .limits = IMAGE_LIMITS_DEFAULT,
@@ -93,7 +101,8 @@ int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
 	rig->policy = options.policy;
 	rig->buckets = bucket_table_new(&buckets, err);
 	assert_non_null(rig->buckets);
-	options.slot_bytes = bucket_table_max_pixels(rig->buckets) * 3;
+	if (o->mode == DECODE_MODE_PIXELS)
+		options.slot_bytes = bucket_table_max_pixels(rig->buckets) * 3;
 	if (o->max_file > 0)
 		options.limits.max_file_bytes = o->max_file;
 	assert_true(sd_event_new(&rig->event) >= 0);

@@ -8,7 +8,8 @@
 #include "image/bucket.h"
 #include "tests/testing.h"
 
-enum shot_end { SHOT_RUNNING, SHOT_SKIPPED, SHOT_DONE, SHOT_FAILED };
+/* SHOT_SEEN: the header is the end, where only headers are asked for. */
+enum shot_end { SHOT_RUNNING, SHOT_SKIPPED, SHOT_SEEN, SHOT_DONE, SHOT_FAILED };
 
 /* One image on its way through the pool. */
 struct shot {
@@ -39,7 +40,10 @@ struct rig {
 /* @program: in the build folder. 64 x 64 targets; the limits are IMAGE_LIMITS_DEFAULT but for @max_file. */
 struct rig_options {
 	const char *program;
+	enum decode_mode mode;
 	size_t workers;
+	size_t images_per_process;
+	bool require_confinement;
 	uint64_t time_limit_ms; /* 0: a minute */
 	size_t max_file;	/* 0: default */
 	enum bucket_rule rule;

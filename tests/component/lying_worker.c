@@ -1,10 +1,12 @@
 /*
  * A decode worker that does what a file tells it: "NAME" names a lie from the table below; any other
  * contents are an image of 64 x 64 pixels, whose bytes are all the file's first one. It shows what
- * decode_pool does when a decoder was taken over. LYING_WORKER in the environment tells what goes wrong
- * before the first image.
+ * decode_pool does when a decoder was taken over. "call NAME" tries a system call of hostile_calls.h; the
+ * process is confined as the real one is. LYING_WORKER in the environment tells what goes wrong before the
+ * first image. Where only headers are asked for, an honest one is as wide as the process had images.
  */
 #include "daemon/decode_protocol.h"
+#include "hostile_calls.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -12,14 +14,16 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
-enum { SOCKET_FD = 3, SIDE = 64 };
+enum { SOCKET_FD = 3, SIDE = 64, HOSTILE_LIVED = 99 };
+
+#define ADDRESS_SPACE ((size_t)1 << 30)
 
 static struct buffer file = BUFFER_INIT;
 static uint8_t *slot;
-static size_t slot_bytes;
+static size_t slot_bytes, images;
+static enum decode_mode mode;
 
 static void say(struct decode_message m)
 {
@@ -63,14 +67,17 @@ static void say_header(size_t width, size_t height, size_t memory)
 
 static void say_raw(const void *bytes, size_t size)
 {
-	if (send(SOCKET_FD, bytes, size, MSG_NOSIGNAL) < 0)
+	struct iovec iov = {(void *)bytes, size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (sendmsg(SOCKET_FD, &msg, MSG_NOSIGNAL) < 0)
 		_exit(1);
 }
 
 static void hang(void)
 {
 	for (;;)
-		pause();
+		__asm__ volatile("");
 }
 
 /* -- the lies ------------------------------------------------------------------------------------- */
@@ -129,9 +136,6 @@ static void lie_exit(void)
 
 static void lie_segv(void)
 {
-	static const struct rlimit none = {0, 0};
-
-	setrlimit(RLIMIT_CORE, &none);
 	signal(SIGSEGV, SIG_DFL);
 	raise(SIGSEGV);
 }
@@ -245,6 +249,21 @@ static void lie_done_twice(void)
 	say_type(DECODE_DONE);
 }
 
+/* As much memory as there is, which the limit ends; then as an honest decoder says it. */
+static void lie_hog(void)
+{
+	struct decode_message m = {.type = DECODE_FAILED};
+	volatile uint8_t *block;
+
+	do {
+		block = malloc((size_t)16 << 20);
+		if (block)
+			*block = 1;
+	} while (block);
+	error_set(&m.failed, ERR_NOMEM, "no memory");
+	say(m);
+}
+
 static void lie_done_failed(void)
 {
 	struct decode_message m = {.type = DECODE_FAILED};
@@ -288,6 +307,7 @@ static const struct {
     {"hashed_drawing", lie_hashed_drawing},
     {"done_twice", lie_done_twice},
     {"done_failed", lie_done_failed},
+    {"hog", lie_hog},
 };
 
 /* -- an honest image ------------------------------------------------------------------------------ */
@@ -307,10 +327,18 @@ static void draw_honestly(void)
 	struct decode_message m;
 	int fd;
 
+	if (mode == DECODE_MODE_HEADERS) {
+		say_header(images, SIDE, 0);
+		return;
+	}
 	if (file.data[0] == '+')
 		say_hashed_with_descriptors();
 	else
 		say_hashed(file.size);
+	if (mode == DECODE_MODE_HASHES) {
+		say_header(images, SIDE, 0);
+		return;
+	}
 	m = hear(&fd);
 	if (m.type == DECODE_SKIP)
 		return;
@@ -318,6 +346,15 @@ static void draw_honestly(void)
 	hear(&fd);
 	memset(slot, file.data[0], slot_bytes);
 	say_type(DECODE_DONE);
+}
+
+static void try_call(const char *name)
+{
+	for (size_t i = 0; i < hostile_calls_count; i++) {
+		if (strcmp(hostile_calls[i].name, name) == 0)
+			hostile_call_try(&hostile_calls[i]);
+	}
+	_exit(HOSTILE_LIVED);
 }
 
 static void one_image(void)
@@ -330,6 +367,9 @@ static void one_image(void)
 	if (fd_read_all(fd, 4096, &file, &err) < 0)
 		_exit(1);
 	close(fd);
+	images++;
+	if (strncmp((const char *)file.data, "call ", 5) == 0)
+		try_call((const char *)file.data + 5);
 	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
 		if (strcmp((const char *)file.data, lies[i].name) == 0) {
 			lies[i].tell();
@@ -347,15 +387,22 @@ static void start(const char *how)
 	if (strcmp(how, "exit before ready") == 0)
 		_exit(0);
 	m = hear(&fd);
+	mode = m.start.mode;
 	slot_bytes = m.start.slot_bytes;
-	slot = mmap(NULL, slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	/* The slot is sealed: it cannot be made smaller under the daemon. */
-	if (slot == MAP_FAILED || ftruncate(fd, 0) == 0)
-		_exit(1);
-	close(fd);
+	if (slot_bytes > 0) {
+		slot = mmap(NULL, slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		/* The slot is sealed: it cannot be made smaller under the daemon. */
+		if (slot == MAP_FAILED || ftruncate(fd, 0) == 0)
+			_exit(1);
+		close(fd);
+	}
 	if (strcmp(how, "garbage before ready") == 0)
 		lie_garbage();
-	say_type(DECODE_READY);
+	memset(&m, 0, sizeof(m));
+	m.type = DECODE_READY;
+	if (strcmp(how, "unconfined") != 0)
+		confine(&(struct confine_options){SOCKET_FD, ADDRESS_SPACE}, &m.ready);
+	say(m);
 	if (strcmp(how, "exit when ready") == 0)
 		_exit(0);
 }

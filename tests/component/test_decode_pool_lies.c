@@ -5,6 +5,8 @@
 #include "decode_rig.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
+#include "hostile_calls.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -89,6 +91,54 @@ static void a_worker_that_lies_costs_one_image_and_is_replaced(void **state)
 	assert_works(&rig, 'a');
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
 		assert_costs_one(&rig, table[i].lie, "worker_died", table[i].words);
+	rig_close(&rig);
+}
+
+/* Where the real confinement ends a process: by SIGSYS. A sanitizer's build lets it see EPERM. */
+static void a_hostile_system_call_costs_one_image(void **state)
+{
+	const char *words = CONFINE_SANITIZED ? "exit status 99" : "killed by signal 31";
+	int64_t slowest = 0;
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 1, 0);
+	assert_works(&rig, 'a');
+	if (strncmp(decode_pool_confinement(rig.pool), "seccomp", 7) != 0) {
+		print_message("SKIPPED: seccomp filters are forbidden here\n");
+		rig_close(&rig);
+		skip();
+	}
+	for (size_t i = 0; i < hostile_calls_count; i++) {
+		cleanup_free char *lie = xasprintf("call %s", hostile_calls[i].name);
+		int64_t began = clock_mono_ms(), took;
+
+		if (CONFINE_SANITIZED && hostile_calls[i].sanitizers_need)
+			continue;
+		assert_costs_one(&rig, lie, "worker_died", words);
+		took = clock_mono_ms() - began;
+		slowest = took > slowest ? took : slowest;
+	}
+	print_message("%zu hostile calls; the next image was there after %lld ms at most\n",
+		      hostile_calls_count, (long long)slowest);
+	rig_close(&rig);
+}
+
+static void memory_without_end_costs_one_image_and_no_process(void **state)
+{
+	cleanup_shot struct shot shot = {.skip = false};
+	struct rig rig;
+
+	(void)state;
+	if (CONFINE_SANITIZED) {
+		print_message("SKIPPED: memory is not limited under sanitizers\n");
+		skip();
+	}
+	open_liar(&rig, 1, 0);
+	rig_shoot(&rig, &shot, "hog", 3);
+	assert_int_equal(shot.end, SHOT_FAILED);
+	assert_int_equal(shot.why.code, ERR_NOMEM);
+	assert_int_equal(decode_pool_idle(rig.pool), 1);
 	rig_close(&rig);
 }
 
@@ -218,6 +268,102 @@ static void cancel_gives_every_image_back_and_starts_no_process(void **state)
 	rig_close(&rig);
 }
 
+/* -- modes, renewal, confinement -------------------------------------------------------------------- */
+
+static void open_liar_in_mode(struct rig *rig, enum decode_mode mode, size_t images_per_process)
+{
+	cleanup_free char *program = rig_program("tests/lying_worker");
+	struct rig_options options = {.program = program,
+				      .workers = 1,
+				      .mode = mode,
+				      .images_per_process = images_per_process,
+				      .rule = BUCKET_SQUARE};
+	struct error err = ERROR_INIT;
+
+	assert_ok(rig_open(rig, &options, &err), &err);
+}
+
+/* An honest header, by a process that had @images images then. */
+static void assert_seen_by(struct rig *rig, size_t images)
+{
+	struct shot shot = {.skip = false};
+
+	rig_shoot(rig, &shot, "honest", 6);
+	assert_int_equal(shot.end, SHOT_SEEN);
+	assert_int_equal(shot.header.width, images);
+}
+
+static void where_headers_are_asked_for_other_messages_are_lies(void **state)
+{
+	static const char *const lies[] = {"done_first", "hashed_twice", "hashed_huge",
+					   "ready_again"};
+	struct rig rig;
+
+	(void)state;
+	open_liar_in_mode(&rig, DECODE_MODE_HEADERS, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct shot shot = {.skip = false};
+
+		rig_shoot(&rig, &shot, lies[i], strlen(lies[i]));
+		assert_int_equal(shot.end, SHOT_FAILED);
+		assert_string_equal(shot.why.reason, "worker_died");
+		assert_seen_by(&rig, 1);
+	}
+	rig_close(&rig);
+}
+
+static void where_hashes_are_asked_for_the_header_comes_behind_the_hash(void **state)
+{
+	static const char *const lies[] = {"done_first", "header_first", "hashed_twice"};
+	struct rig rig;
+
+	(void)state;
+	open_liar_in_mode(&rig, DECODE_MODE_HASHES, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		struct shot shot = {.skip = false};
+
+		rig_shoot(&rig, &shot, lies[i], strlen(lies[i]));
+		assert_int_equal(shot.end, SHOT_FAILED);
+		assert_string_equal(shot.why.reason, "worker_died");
+		assert_seen_by(&rig, 1);
+	}
+	rig_close(&rig);
+}
+
+static void a_process_is_replaced_after_its_number_of_images(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_liar_in_mode(&rig, DECODE_MODE_HEADERS, 3);
+	for (size_t i = 0; i < 10; i++)
+		assert_seen_by(&rig, i % 3 + 1);
+	rig_close(&rig);
+}
+
+static void a_worker_that_is_not_confined_is_used_unless_that_is_required(void **state)
+{
+	cleanup_free char *program = rig_program("tests/lying_worker");
+	struct rig_options options = {
+	    .program = program, .workers = 1, .require_confinement = true, .rule = BUCKET_SQUARE};
+	struct error err = ERROR_INIT;
+	struct rig rig;
+
+	(void)state;
+	setenv("LYING_WORKER", "unconfined", 1);
+	open_liar(&rig, 1, 0);
+	assert_works(&rig, 'a');
+	assert_string_equal(decode_pool_confinement(rig.pool),
+			    "no seccomp, no landlock, no rlimits");
+	rig_close(&rig);
+	assert_ok(rig_open(&rig, &options, &err), &err);
+	while (!decode_pool_dead(rig.pool))
+		rig_turn(&rig);
+	assert_non_null(strstr(decode_pool_last_end(rig.pool), "cannot be confined"));
+	rig_close(&rig);
+	unsetenv("LYING_WORKER");
+}
+
 /* -- programs that do not even start ---------------------------------------------------------------- */
 
 static void a_missing_program_is_an_error_that_names_it(void **state)
@@ -282,6 +428,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_worker_that_lies_costs_one_image_and_is_replaced),
+	    cmocka_unit_test(a_hostile_system_call_costs_one_image),
+	    cmocka_unit_test(memory_without_end_costs_one_image_and_no_process),
 	    cmocka_unit_test(a_worker_that_hangs_costs_one_image_after_its_time),
 	    cmocka_unit_test(the_wait_for_a_place_does_not_count_as_time),
 	    cmocka_unit_test(the_neighbours_of_a_liar_are_not_disturbed),
@@ -289,6 +437,10 @@ int main(void)
 	    cmocka_unit_test(descriptors_from_a_worker_are_closed),
 	    cmocka_unit_test(closing_in_the_middle_forgets_images_without_a_call),
 	    cmocka_unit_test(cancel_gives_every_image_back_and_starts_no_process),
+	    cmocka_unit_test(where_headers_are_asked_for_other_messages_are_lies),
+	    cmocka_unit_test(where_hashes_are_asked_for_the_header_comes_behind_the_hash),
+	    cmocka_unit_test(a_process_is_replaced_after_its_number_of_images),
+	    cmocka_unit_test(a_worker_that_is_not_confined_is_used_unless_that_is_required),
 	    cmocka_unit_test(a_missing_program_is_an_error_that_names_it),
 	    cmocka_unit_test(a_program_that_ends_before_its_first_image_is_not_tried_for_ever),
 	    cmocka_unit_test(a_program_that_goes_away_leaves_a_dead_pool),
