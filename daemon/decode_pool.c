@@ -238,6 +238,16 @@ static bool handle_hashed(struct decode_ticket *w, const struct decode_message *
 	return true;
 }
 
+/*
+ * No decoder takes more beside its pixels: all planes of the picture several times over, some rows and columns
+ * in flight, and tables. (A strip of 65,500 x 1 pixels costs libjpeg 32 MiB.)
+ */
+static bool memory_is_plausible(const struct image_header *header, size_t pixels)
+{
+	return header->decode_bytes / 64 <=
+	       pixels + (header->width + header->height) * 32 + ((size_t)1 << 20);
+}
+
 static bool handle_header(struct decode_ticket *w, const struct image_header *header)
 {
 	const struct decode_pool_options *options = &w->pool->options;
@@ -247,7 +257,7 @@ static bool handle_header(struct decode_ticket *w, const struct image_header *he
 	if (w->state != WORKER_READING || header->width > options->limits.max_side ||
 	    header->height > options->limits.max_side ||
 	    !size_mul(header->width, header->height, &pixels) ||
-	    pixels > options->limits.max_pixels || header->decode_bytes / 64 > pixels + 65536)
+	    pixels > options->limits.max_pixels || !memory_is_plausible(header, pixels))
 		return false;
 	if (options->mode == DECODE_MODE_PIXELS) {
 		w->deadline = NO_DEADLINE; /* the wait for memory does not count */

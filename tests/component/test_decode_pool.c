@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/files.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -221,6 +222,94 @@ static void an_image_waits_for_its_place_as_long_as_it_takes(void **state)
 	rig_close(&rig);
 }
 
+/* -- only headers, only hashes ---------------------------------------------------------------------- */
+
+static void open_real_in_mode(struct rig *rig, enum decode_mode mode)
+{
+	cleanup_free char *program = rig_program("daemon/latentd-decode");
+	struct rig_options options = {
+	    .program = program, .mode = mode, .workers = 1, .rule = BUCKET_SQUARE};
+	struct error err = ERROR_INIT;
+
+	assert_ok(rig_open(rig, &options, &err), &err);
+}
+
+static void assert_header_same_as_here(const struct shot *shot, const struct buffer *file,
+				       const char *name)
+{
+	const struct image_limits limits = IMAGE_LIMITS_DEFAULT;
+	struct image_header header;
+	struct error err = ERROR_INIT;
+
+	if (image_read_header(file->data, file->size, &limits, &header, &err) < 0) {
+		if (shot->end != SHOT_FAILED || strcmp(shot->why.reason, err.reason) != 0 ||
+		    strcmp(shot->why.message, err.message) != 0)
+			fail_msg("%s: '%s' instead of '%s'", name, shot->why.message, err.message);
+		return;
+	}
+	if (shot->end != SHOT_SEEN)
+		fail_msg("%s: %s", name, shot->why.message);
+	assert_int_equal(shot->header.format, header.format);
+	assert_int_equal(shot->header.width, header.width);
+	assert_int_equal(shot->header.height, header.height);
+	assert_int_equal(shot->header.orientation, header.orientation);
+	assert_int_equal(shot->header.decode_bytes, header.decode_bytes);
+}
+
+static void headers_and_hashes_are_those_of_the_whole_file(void **state)
+{
+	static const enum decode_mode modes[] = {DECODE_MODE_HEADERS, DECODE_MODE_HASHES};
+	cleanup_free char *folder = testing_golden("images");
+	size_t seen = 0;
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(modes); k++) {
+		struct dirent *entry;
+		struct rig rig;
+		DIR *dir;
+
+		open_real_in_mode(&rig, modes[k]);
+		dir = opendir(folder);
+		assert_non_null(dir);
+		while ((entry = readdir(dir))) {
+			cleanup_buffer struct buffer file = BUFFER_INIT;
+			struct shot shot = {.skip = false};
+			struct hash128 content;
+
+			if (entry->d_name[0] == '.')
+				continue;
+			file = golden_image(entry->d_name);
+			content = hash128_of(file.data, file.size);
+			rig_shoot(&rig, &shot, file.data, file.size);
+			assert_header_same_as_here(&shot, &file, entry->d_name);
+			if (modes[k] == DECODE_MODE_HASHES)
+				assert_true(hash128_equal(&shot.content, &content));
+			seen += shot.end == SHOT_SEEN;
+		}
+		closedir(dir);
+		rig_close(&rig);
+	}
+	assert_true(seen > 80);
+}
+
+/* A strip of pixels takes libjpeg 512 bytes a column. */
+static void a_strip_of_pixels_is_no_lie_about_memory(void **state)
+{
+	cleanup_buffer struct buffer file = golden_image("rgb_adobe.jpg");
+	struct shot shot = {.skip = false};
+	struct rig rig;
+	uint8_t *sof = memmem(file.data, file.size, "\xff\xc0\x00\x11\x08", 5);
+
+	(void)state;
+	assert_non_null(sof);
+	memcpy(sof + 5, "\x00\x01\xff\xdc", 4);
+	open_real_in_mode(&rig, DECODE_MODE_HEADERS);
+	rig_shoot(&rig, &shot, file.data, file.size);
+	assert_header_same_as_here(&shot, &file, "a strip");
+	assert_int_equal(shot.header.width, 65500);
+	rig_close(&rig);
+}
+
 static void closing_with_images_in_work_leaves_nothing(void **state)
 {
 	cleanup_buffer struct buffer file = golden_image("rocket.jpg");
@@ -247,6 +336,8 @@ int main(void)
 	    cmocka_unit_test(a_file_over_the_limit_is_too_large),
 	    cmocka_unit_test(a_descriptor_that_cannot_be_read_is_no_fault_of_the_image),
 	    cmocka_unit_test(an_image_waits_for_its_place_as_long_as_it_takes),
+	    cmocka_unit_test(headers_and_hashes_are_those_of_the_whole_file),
+	    cmocka_unit_test(a_strip_of_pixels_is_no_lie_about_memory),
 	    cmocka_unit_test(closing_with_images_in_work_leaves_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

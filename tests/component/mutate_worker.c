@@ -1,0 +1,349 @@
+/*
+ * mutate_worker [--files N] [--seed S] [--workers W] [--keep DIR] DECODER FILE-OR-FOLDER...: image files, damaged in ways that
+ * follow from the seed alone, through real confined decoders. What an image does must cost only itself: fails if
+ * one ends otherwise than decoded or with a known reason, if a control image (every 50th, untouched) has other
+ * pixels than at first, or if the pool dies. Prints how the images ended, by reason; those that cost a worker
+ * are written to DIR.
+ */
+#include "mutate_bytes.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/files.h"
+#include "daemon/decode_pool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+enum {
+	WIDTH = 32,
+	HEIGHT = 24,
+	CONTROL_EVERY = 50,
+	WORKERS_MAX = 64,
+	FILE_MAX = 8 << 20,
+	TIME_LIMIT_MS = 20 * 1000,
+};
+
+/* How an image may end: done, or one of these. */
+static const char *const reasons[] = {"empty",	 "unsupported", "truncated",
+				      "corrupt", "too_large",	"bomb",
+				      "timeout", "worker_died", "no_memory"};
+
+struct original {
+	char *name;
+	struct buffer bytes;
+	uint8_t want[WIDTH * HEIGHT * 3]; /* what it decodes to, unless @fails */
+	bool seen, fails;
+};
+
+/* One image on its way. */
+struct shot {
+	bool running;
+	uint64_t number;
+	struct original *original;
+	bool control;
+};
+
+static struct {
+	struct decode_pool *pool;
+	struct original *originals;
+	size_t n, capacity;
+	struct shot shots[WORKERS_MAX];
+	size_t workers;
+	uint64_t seed, files, next, ended, done, bad;
+	uint64_t by_reason[ARRAY_SIZE(reasons)];
+	struct buffer scratch;
+	const char *keep; /* NULL: nowhere */
+} run;
+
+static void complain(const struct shot *shot, const char *what)
+{
+	printf("FAILED: number %llu (%s%s): %s\n", (unsigned long long)shot->number,
+	       shot->original->name, shot->control ? ", untouched" : "", what);
+	run.bad++;
+}
+
+static void ended(struct shot *shot)
+{
+	shot->running = false;
+	run.ended++;
+}
+
+static void must(int r, const struct error *err)
+{
+	if (r >= 0)
+		return;
+	fprintf(stderr, "mutate_worker: %s\n", err->message);
+	exit(2);
+}
+
+/* The bytes of an image, into run.scratch. */
+static void image_make(const struct shot *shot)
+{
+	struct mutation m = {.seed = run.seed, .number = shot->number};
+	const struct original *o = shot->original, *other;
+
+	buffer_reset(&run.scratch);
+	buffer_append(&run.scratch, o->bytes.data, o->bytes.size);
+	if (shot->control)
+		return;
+	other = &run.originals[mutation_random(&m) % run.n];
+	mutate_bytes(&m, &run.scratch, other->bytes.data, other->bytes.size);
+}
+
+static void tell_death(const struct shot *shot, const struct error *why)
+{
+	cleanup_free char *path = NULL;
+	cleanup_close int fd = -1;
+	struct error err = ERROR_INIT;
+
+	printf("number %llu (%s): %s\n", (unsigned long long)shot->number, shot->original->name,
+	       why->message);
+	if (!run.keep)
+		return;
+	path = xasprintf("%s/%llu-%llu", run.keep, (unsigned long long)run.seed,
+			 (unsigned long long)shot->number);
+	image_make(shot);
+	fd = file_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666, &err);
+	must(fd, &err);
+	must(fd_write_all(fd, run.scratch.data, run.scratch.size, &err), &err);
+}
+
+/* -- how an image ends ----------------------------------------------------------------------------- */
+
+static bool on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
+{
+	(void)image;
+	(void)content;
+	(void)bytes;
+	return true;
+}
+
+static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)
+{
+	const struct render_geometry geometry = {WIDTH,	 HEIGHT,	0, 0, WIDTH,
+						 HEIGHT, FILTER_LANCZOS};
+
+	(void)image;
+	(void)header;
+	decode_pool_place(ticket, &geometry);
+}
+
+static void on_done(void *image, const uint8_t *pixels)
+{
+	struct shot *shot = image;
+	struct original *o = shot->original;
+
+	run.done++;
+	if (shot->control && !o->seen) {
+		memcpy(o->want, pixels, sizeof(o->want));
+		o->seen = true;
+	} else if (shot->control && (o->fails || memcmp(o->want, pixels, sizeof(o->want)) != 0)) {
+		complain(shot, "decoded to other pixels than at first");
+	}
+	ended(shot);
+}
+
+static void on_failed(void *image, const struct error *why)
+{
+	struct shot *shot = image;
+	struct original *o = shot->original;
+	const char *reason = why->code == ERR_NOMEM ? "no_memory" : why->reason;
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(reasons) && strcmp(reasons[i], reason) != 0)
+		i++;
+	if (i == ARRAY_SIZE(reasons) || (why->code != ERR_DATA && why->code != ERR_NOMEM))
+		complain(shot, why->message);
+	else
+		run.by_reason[i]++;
+	if (strcmp(reason, "worker_died") == 0 || strcmp(reason, "timeout") == 0)
+		tell_death(shot, why);
+	if (shot->control && !o->seen)
+		o->seen = o->fails = true;
+	else if (shot->control && !o->fails)
+		complain(shot, why->message);
+	ended(shot);
+}
+
+/* -- images ------------------------------------------------------------------------------------------ */
+
+/* Files larger than FILE_MAX are left out: a million of them would take days. */
+static void add_file(const char *path)
+{
+	struct original o = {.name = xstrdup(path), .bytes = BUFFER_INIT};
+	struct error err = ERROR_INIT;
+
+	if (file_read_all(path, FILE_MAX, &o.bytes, &err) < 0) {
+		printf("left out: %s\n", err.message);
+		free(o.name);
+		return;
+	}
+	ARRAY_GROW(run.originals, run.n, run.capacity);
+	run.originals[run.n++] = o;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* In the order of names, so that the seed decides everything. */
+static void add_path(const char *path)
+{
+	struct dirent **entries = NULL;
+	int n = scandir(path, &entries, NULL, by_name);
+
+	if (n < 0 && errno == ENOTDIR)
+		add_file(path);
+	for (int i = 0; i < n; i++) {
+		cleanup_free char *file = xasprintf("%s/%s", path, entries[i]->d_name);
+		struct stat st;
+
+		if (stat(file, &st) == 0 && S_ISREG(st.st_mode))
+			add_file(file);
+		free(entries[i]);
+	}
+	free(entries);
+}
+
+static int image_fd(const struct shot *shot)
+{
+	int fd = memfd_create("image", MFD_CLOEXEC);
+	struct error err = ERROR_INIT;
+
+	if (fd < 0)
+		must(error_sys(&err, "create an image"), &err);
+	image_make(shot);
+	must(fd_write_all(fd, run.scratch.data, run.scratch.size, &err), &err);
+	return fd;
+}
+
+static void start_one(struct shot *shot)
+{
+	cleanup_close int fd = -1;
+
+	shot->number = run.next++;
+	/* First all originals as they are; from then on every 50th. */
+	shot->control = shot->number < run.n || shot->number % CONTROL_EVERY == 0;
+	shot->original =
+	    &run.originals[shot->number < run.n
+			       ? shot->number
+			       : hash64_of(&shot->number, sizeof(shot->number), run.seed) % run.n];
+	/* Until it is known what an original decodes to, it cannot be a control of itself. */
+	if (shot->number >= run.n && !shot->original->seen)
+		shot->control = false;
+	shot->running = true;
+	fd = image_fd(shot);
+	decode_pool_start(run.pool, fd, shot);
+}
+
+static void start_more(void)
+{
+	for (size_t i = 0; i < run.workers && run.next < run.files; i++) {
+		if (!run.shots[i].running && decode_pool_idle(run.pool) > 0)
+			start_one(&run.shots[i]);
+	}
+}
+
+/* -- the run ----------------------------------------------------------------------------------------- */
+
+static void report(double seconds)
+{
+	printf("%llu images in %.1f s (%.0f/s), seed %llu, %s: %llu decoded",
+	       (unsigned long long)run.ended, seconds, (double)run.ended / seconds,
+	       (unsigned long long)run.seed, decode_pool_confinement(run.pool),
+	       (unsigned long long)run.done);
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+		if (run.by_reason[i] > 0)
+			printf(", %llu %s", (unsigned long long)run.by_reason[i], reasons[i]);
+	}
+	printf(", %llu wrong\n", (unsigned long long)run.bad);
+	fflush(stdout);
+}
+
+static void run_all(sd_event *event)
+{
+	int64_t began = clock_mono_ms(), told = began;
+
+	while (run.ended < run.files) {
+		int64_t now = clock_mono_ms();
+
+		if (decode_pool_dead(run.pool)) {
+			printf("FAILED: the pool is dead: %s\n", decode_pool_last_end(run.pool));
+			run.bad++;
+			return;
+		}
+		if (now - told > 60 * 1000) {
+			report((double)(now - began) * 1e-3);
+			told = now;
+		}
+		start_more();
+		if (sd_event_run(event, UINT64_MAX) < 0) {
+			run.bad++;
+			return;
+		}
+	}
+	report((double)(clock_mono_ms() - began) * 1e-3);
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: mutate_worker [--files N] [--seed S] [--workers W] [--keep DIR] "
+			"DECODER FILE-OR-FOLDER...\n");
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct decode_pool_options options = {
+	    .policy = IMAGE_POLICY_DEFAULT,
+	    .limits = {FILE_MAX + 65536, 20 * 1000 * 1000, 65500},
+	    .slot_bytes = (size_t)WIDTH * HEIGHT * 3,
+	    .time_limit_ms = TIME_LIMIT_MS,
+	    .handlers = {on_hashed, on_header, on_done, on_failed}};
+	struct error err = ERROR_INIT;
+	sd_event *event = NULL;
+	int i = 1;
+
+	run.workers = 2;
+	run.files = 2000;
+	for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
+		unsigned long long value = strtoull(argv[i + 1], NULL, 10);
+
+		if (strcmp(argv[i], "--files") == 0)
+			run.files = value;
+		else if (strcmp(argv[i], "--seed") == 0)
+			run.seed = value;
+		else if (strcmp(argv[i], "--keep") == 0)
+			run.keep = argv[i + 1];
+		else if (strcmp(argv[i], "--workers") == 0 && value <= WORKERS_MAX)
+			run.workers = value;
+		else
+			return usage();
+	}
+	if (argc - i < 2 || run.workers == 0)
+		return usage();
+	options.program = argv[i];
+	options.workers = run.workers;
+	while (++i < argc)
+		add_path(argv[i]);
+	if (run.n == 0 || sd_event_new(&event) < 0)
+		return usage();
+	must(decode_pool_open(event, &options, &run.pool, &err), &err);
+	run_all(event);
+	decode_pool_close(run.pool);
+	sd_event_unref(event);
+	for (size_t k = 0; k < run.n; k++) {
+		free(run.originals[k].name);
+		buffer_release(&run.originals[k].bytes);
+	}
+	free(run.originals);
+	buffer_release(&run.scratch);
+	return run.bad > 0;
+}
