@@ -30,10 +30,13 @@ def sizes(count):
     for w, h in [(640, 480), (800, 600), (1024, 768), (1920, 1080), (3840, 2160), (4032, 3024), (6000, 4000),
                  (1000, 1000), (512, 512), (1024, 1024), (512, 768), (832, 1216), (2048, 512), (1280, 720)]:
         out += [(w, h), (h, w)]
-    # ties, between two buckets of OneTrainer's at 512 to 1024 and of others
+    # ties between two buckets, of OneTrainer's at 512 to 1376 and of others
     for w, h in [(13, 8), (9, 4), (19, 14), (4, 15), (65, 72), (17, 38), (15, 8), (17, 32), (35, 48), (43, 38),
-                 (31, 8), (64, 17), (29, 9), (131, 40), (87, 280), (34, 15), (97, 26), (7, 6), (9, 8), (3, 2)]:
+                 (31, 8), (64, 17), (29, 9), (131, 40), (87, 280), (34, 15), (97, 26), (7, 6), (9, 8), (3, 2),
+                 (31, 80), (19, 22), (18, 5)]:
         out += [(w * 40, h * 40), (h * 40, w * 40)]
+    # between the thresholds of diffusion-pipe's rounded aspect ratios and of exact ones
+    out += [(1768, 2500), (2500, 1768)]
     rng = random.Random(20260822)
     while len(out) < count:
         if len(out) % 3:
@@ -88,7 +91,7 @@ def musubi(tools):
     media_utils.np = types.SimpleNamespace(array=lambda image: image, ndarray=np.ndarray)
     media_utils.Image = types.SimpleNamespace(Image=Image.Image, fromarray=lambda image: image, LANCZOS=0)
     steps = {16: architectures.ARCHITECTURE_QWEN_IMAGE, 32: architectures.ARCHITECTURE_HIDREAM_O1}
-    for resolution, step, count in [(1024, 16, 300), (1000, 32, 100), (512, 16, 100)]:
+    for resolution, step, count in [(1024, 16, 300), (1000, 32, 100), (268, 32, 100)]:
         selector = bucket.BucketSelector((resolution, resolution), architecture=steps[step])
         for w, h in sizes(count):
             bw, bh = (int(x) for x in selector.get_bucket_resolution((w, h)))
@@ -113,7 +116,7 @@ def onetrainer(tools):
     with mock.patch.dict(sys.modules, bases):
         from mgds.pipelineModules import AspectBucketing, ScaleCropImage
     for resolution, step, count in [(1024, 64, 300), (512, 16, 100), (512, 8, 100), (768, 64, 100), (768, 32, 100),
-                                    (960, 64, 100)]:
+                                    (960, 64, 100), (1376, 16, 100)]:
         values = {"target": str(resolution), "frames": "1"}
         module = AspectBucketing.AspectBucketing(step, "size", "target", None, None, "frames", False, "scale",
                                                  "crop", "possible")
