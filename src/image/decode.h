@@ -84,6 +84,10 @@ struct image_header {
 /* "JPEG", "JPEG XL" */
 const char *image_format_name(enum image_format format);
 
+/*
+ * @bytes may be the beginning of a file: `truncated` then says that more of it is needed. (64 KiB are
+ * enough for most files, what comes before the size of a JPEG may be megabytes.)
+ */
 int image_read_header(const uint8_t *bytes, size_t size, const struct image_limits *limits,
 		      struct image_header *header, struct error *err);
 int image_decode(const uint8_t *bytes, size_t size, const struct image_limits *limits,

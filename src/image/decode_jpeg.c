@@ -248,11 +248,12 @@ static bool component_samples(const jpeg_component_info *c, size_t *samples)
 
 /*
  * What libjpeg allocates: the coefficients of the whole picture if it comes in several scans, and
- * some hundred bytes a column for the rows in flight.
+ * some hundred bytes a column for the rows in flight. And what a profile takes while lcms reads it:
+ * measured, four times its size, beside the joined parts.
  */
 static bool decoder_bytes(struct jpeg_reader *r, size_t *bytes)
 {
-	size_t total, samples, coefficients;
+	size_t total, samples, coefficients, profile = 0;
 
 	if (!size_mul(r->cinfo.image_width, 512, &total) || !size_add(total, 4u << 20, &total))
 		return false;
@@ -261,8 +262,9 @@ static bool decoder_bytes(struct jpeg_reader *r, size_t *bytes)
 		    !size_mul(samples, sizeof(JCOEF), &coefficients) ||
 		    !size_add(total, coefficients, &total))
 			return false;
-	*bytes = total;
-	return true;
+	for (size_t i = 1; i <= r->icc_parts; i++)
+		profile += r->icc[i].size;
+	return size_add(total, profile * 8, bytes);
 }
 
 static int header_fill(struct jpeg_reader *r, struct image_header *header, struct error *err)
