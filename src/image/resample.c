@@ -249,7 +249,7 @@ void resampler_row(struct resampler *r, const uint8_t *row)
 
 	if (r->next == down->count)
 		return;
-	if (r->queued == 0 && r->row < down->taps[r->next].first) {
+	if (r->row < down->taps[r->next].first) {
 		r->done = ++r->row;
 		return;
 	}

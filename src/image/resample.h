@@ -1,7 +1,8 @@
 /*
- * Resampling with the bytes of Pillow (src/libImaging/Resample.c): separable, support scaled when
- * shrinking, coefficients normalised in double and rounded to 22-bit fixed point, 8-bit
- * intermediate between the horizontal and the vertical pass.
+ * Resampling with the bytes of Pillow before 13 (src/libImaging/Resample.c): separable, support
+ * scaled when shrinking, coefficients normalised in double and rounded to 22-bit fixed point, 8-bit
+ * intermediate between the horizontal pass, which is first, and the vertical one. And with those of
+ * OpenCV's INTER_AREA; there a box, which OpenCV has not, moves and scales the cells.
  *
  * The result is a crop of what `image.resize((full_width, full_height), filter, box)` gives: each
  * output pixel depends only on its own coefficients, so only the wanted ones are computed.
@@ -63,7 +64,10 @@ void resampler_free(struct resampler *r);
 /* An upper bound of the memory a resampler takes, without rows and @out; SIZE_MAX if it overflows. */
 size_t resampler_bytes(const struct resample_plan *plan, size_t width, size_t height);
 
-/* The instructions it runs on: "portable", "avx2", "avx512". All give the same bytes. */
+/*
+ * The instructions it runs on: "portable", "avx2", "avx512" (which here includes VNNI). All give the
+ * same bytes. $LATENTD_ISA chooses a lesser one than the machine has.
+ */
 const char *resample_isa(void);
 
 #endif

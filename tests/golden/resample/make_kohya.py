@@ -51,6 +51,14 @@ def sizes(rng):
         yield 3 * factor, 2 * factor, 3, 2
         yield factor, 2 * factor, 1, 2
         yield 3 * factor, 5 * 2, 3, 5
+    # where rounding tells these from whole factors: means of an even number of samples
+    for width, height, w, h in [(98 * 300, 1, 300, 1), (1, 98 * 300, 1, 300), (196 * 150, 2, 150, 1),
+                                (6 * 300, 1, 300, 1), (98 * 150, 4, 150, 2)]:
+        yield width, height, w, h
+    # cells that reach into a pixel by less than a thousandth, and by little more
+    for width, height, w, h in [(4001, 1, 2000, 1), (1, 4001, 1, 2000), (2999, 3, 1500, 3), (1999, 1, 999, 1),
+                                (901, 1, 450, 1)]:
+        yield width, height, w, h
     # one side equal, the other not; both equal
     for width, height, w, h in [(64, 48, 64, 31), (64, 48, 33, 48), (7, 5, 7, 3), (7, 5, 5, 5), (50, 40, 50, 40),
                                 (1, 1, 1, 1), (64, 48, 63, 47), (64, 48, 64, 47), (640, 480, 639, 479)]:
@@ -61,9 +69,9 @@ def sizes(rng):
                                 (3, 2, 2, 1), (1999, 1501, 2, 3), (4096, 8, 1, 1), (4096, 4096, 1, 1)]:
         yield width, height, w, h
     # what buckets make of photographs
-    for width, height, w, h in [(1024, 1024, 512, 512), (1280, 853, 768, 512), (640, 427, 575, 384), (500, 375, 512, 384),
-                                (375, 500, 384, 512), (1200, 1600, 448, 597), (400, 300, 683, 512), (600, 512, 600, 700),
-                                (600, 512, 700, 500), (512, 512, 512, 512)]:
+    for width, height, w, h in [(1024, 1024, 512, 512), (1280, 853, 768, 512), (640, 427, 575, 384),
+                                (500, 375, 512, 384), (375, 500, 384, 512), (1200, 1600, 448, 597),
+                                (400, 300, 683, 512), (600, 512, 600, 700), (600, 512, 700, 500), (512, 512, 512, 512)]:
         yield width, height, w, h
     for _ in range(160):
         width, height = rng.randint(1, 400), rng.randint(1, 300)
