@@ -32,7 +32,8 @@ struct survey {
 	struct buffer caption;
 	sd_event *event;
 	struct decode_pool *pool;
-	struct survey_image *images, *free;
+	struct survey_image *images, *free; /* @workers of them */
+	size_t workers;
 };
 
 static void hand_on(struct survey_image *image, const struct image_header *header,
@@ -172,7 +173,7 @@ static int survey_open(struct survey *s, struct error *err)
 {
 	struct decode_pool_options pool = {.mode = s->options->hash ? DECODE_MODE_HASHES
 								    : DECODE_MODE_HEADERS,
-					   .workers = worker_count(s->options->jobs),
+					   .workers = s->workers,
 					   .policy = IMAGE_POLICY_DEFAULT,
 					   .limits = IMAGE_LIMITS_DEFAULT,
 					   .time_limit_ms = TIME_LIMIT_MS,
@@ -183,8 +184,8 @@ static int survey_open(struct survey *s, struct error *err)
 		errno = -r;
 		return error_sys(err, "start the event loop");
 	}
-	s->images = xcalloc(pool.workers, sizeof(*s->images));
-	for (size_t i = 0; i < pool.workers; i++) {
+	s->images = xcalloc(s->workers, sizeof(*s->images));
+	for (size_t i = 0; i < s->workers; i++) {
 		s->images[i].survey = s;
 		s->images[i].next_free = s->free;
 		s->free = &s->images[i];
@@ -192,11 +193,11 @@ static int survey_open(struct survey *s, struct error *err)
 	return decode_pool_open(s->event, &pool, &s->pool, err);
 }
 
-static void survey_close(struct survey *s, size_t workers)
+static void survey_close(struct survey *s)
 {
 	decode_pool_close(s->pool);
 	sd_event_unref(s->event);
-	for (size_t i = 0; s->images && i < workers; i++)
+	for (size_t i = 0; s->images && i < s->workers; i++)
 		buffer_release(&s->images[i].path);
 	free(s->images);
 	buffer_release(&s->caption);
@@ -205,11 +206,12 @@ static void survey_close(struct survey *s, size_t workers)
 int survey_run(struct source *const *sources, size_t n, const struct survey_options *options,
 	       struct error *err)
 {
-	struct survey s = {.sources = sources, .n = n, .options = options};
+	struct survey s = {
+	    .sources = sources, .n = n, .options = options, .workers = worker_count(options->jobs)};
 	int r = survey_open(&s, err);
 
 	if (r == 0)
 		r = turn_loop(&s, err);
-	survey_close(&s, worker_count(options->jobs));
+	survey_close(&s);
 	return r;
 }

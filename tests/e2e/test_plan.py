@@ -1,0 +1,379 @@
+#!/usr/bin/env python3
+"""latentctl plan: what an encode would be, without one."""
+
+import os
+import signal
+import struct
+import subprocess
+import xml.etree.ElementTree as xml
+import zlib
+
+from harness import (
+    FAILED,
+    OK,
+    QUARANTINED,
+    SOURCE_DIR,
+    USAGE,
+    demo_model,
+    equal,
+    one_line,
+    run_tests,
+    same_members,
+    shared,
+    test,
+    wait_until,
+)
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def png(width, height, tail=b""):
+    """A PNG that says it has that size, and has no row of it: enough for a look at its header."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts) + tail
+
+
+def plan(ws, *options, src=None, code=OK, **settings):
+    """What --json says."""
+    result = ws.latentctl("plan", *(src or [ws.src]), "--json", *options, code=code, **settings)
+    (found,) = result.json
+    return found
+
+
+def histogram(found):
+    return {(b["width"], b["height"]): b["images"] for b in found["buckets"]}
+
+
+def everything_below(folder):
+    return sorted(
+        (at, name, os.lstat(os.path.join(at, name)).st_mtime_ns)
+        for at, folders, files in os.walk(folder)
+        for name in [*folders, *files]
+    )
+
+
+@test
+def images_are_counted_by_bucket_from_headers_alone(ws):
+    ws.write("a/one.png", png(1024, 1024))
+    ws.write("a/two.png", png(4000, 3000))
+    ws.write("three.png", png(768, 512))
+    ws.write("four.png", png(512, 768))
+    ws.write("a/one.txt", b"a caption")
+    found = plan(ws, "--batch", "2")
+    equal(found["files"], 4, "files")
+    equal(found["images"], 4, "images")
+    equal(found["no_caption"], 3, "images without caption")
+    want = {(512, 512): 1, (576, 448): 1, (640, 384): 1, (384, 640): 1}
+    equal(histogram(found), want, "buckets")
+    equal([b["left_over"] for b in found["buckets"]], [1, 1, 1, 1], "left over")
+    equal(found["batch"], {"size": 2, "batches": 0, "left_over": 4}, "batch")
+    ratios = [b["width"] / b["height"] for b in found["buckets"]]
+    equal(ratios, sorted(ratios), "order")
+
+
+@test
+def what_an_encode_makes_is_what_was_planned(ws):
+    ws.pictures(30)
+    ws.write("broken.jpg", b"\xff\xd8\xff\xe0")
+    options = ["--resolution", "128"]
+    found = plan(ws, *options, code=QUARANTINED)
+    ws.encode(code=QUARANTINED)
+    equal(found["images"], ws.status()["samples"], "images")
+    equal(found["no_caption"], 0, "images without caption")
+    folders = os.listdir(os.path.join(ws.dataset, "train"))
+    same_members([f"{w}x{h}" for w, h in histogram(found)], folders, "buckets")
+    equal(found["unreadable"], {"truncated": 1}, "unreadable")
+
+
+@test
+def nothing_is_written(ws):
+    ws.small_pictures(12)
+    before = everything_below(ws.root)
+    plan(ws, "--hash")
+    ws.latentctl("plan", ws.src)
+    equal(everything_below(ws.root), before, "what is there")
+
+
+@test
+def equal_files_are_found_by_their_bytes(ws):
+    ws.write("b.png", png(600, 600))
+    ws.write("c/a.png", png(600, 600))
+    ws.write("c/z.jpg", png(600, 600))
+    ws.write("d.png", png(600, 600, b"not the same"))
+    size = len(png(600, 600))
+    found = plan(ws, "--hash")["equal"]
+    equal((found["groups"], found["files"], found["bytes"]), (1, 2, 2 * size), "equal files")
+    names = [[file["path"] for file in group] for group in found["names"]]
+    equal(names, [["b.png", "c/a.png", "c/z.jpg"]], "names")
+    equal(plan(ws)["equal"], None, "equal files when not asked for")
+    table = ws.latentctl("plan", ws.src, "--hash").out
+    assert "2 files are copies of 1 others" in table, table
+
+
+@test
+def every_unreadable_file_is_named_with_its_reason(ws):
+    ws.write("good.png", png(512, 512))
+    ws.write("empty.jpg")
+    ws.write("text.jpg", b"this is no image at all")
+    ws.write("cut.png", png(512, 512)[:20])
+    os.mkfifo(os.path.join(ws.src, "fifo.jpg"))
+    found = plan(ws, code=QUARANTINED)
+    reasons = {f["path"]: f["reason"] for f in found["failures"]}
+    want = {
+        "cut.png": "truncated",
+        "empty.jpg": "empty",
+        "fifo.jpg": "not_regular",
+        "text.jpg": "unsupported",
+    }
+    equal(reasons, want, "reasons")
+    equal(list(reasons), sorted(reasons), "order")
+    equal(found["unreadable"], {reason: 1 for reason in want.values()}, "counts")
+    equal(found["images"], 1, "images")
+
+
+@test
+def the_table_names_ten_unreadable_files_and_all_on_request(ws):
+    for i in range(14):
+        ws.write(f"bad{i:02d}.jpg")
+    few = ws.latentctl("plan", ws.src, code=QUARANTINED).out
+    every = ws.latentctl("plan", ws.src, "--list", code=QUARANTINED).out
+    equal((few.count("bad"), every.count("bad")), (10, 14), "names")
+    assert "bad09.jpg" in few and "--list" in few and "--list" not in every, few
+
+
+@test
+def names_that_are_no_text_are_told_and_do_not_reach_the_terminal(ws):
+    folder = os.fsencode(ws.src)
+    os.makedirs(folder)
+    for name in (b"\xff\x1b[31m\n.jpg", b"50%.jpg"):
+        with open(os.path.join(folder, name), "wb"):
+            pass
+    found = plan(ws, code=QUARANTINED)
+    equal([f["path"] for f in found["failures"]], ["50%25.jpg", "%FF\x1b[31m\n.jpg"], "paths")
+    result = ws.latentctl("plan", ws.src, code=QUARANTINED)
+    assert "\x1b" not in result.out, result.out
+
+
+@test
+def skipped_images_have_a_reason_and_are_no_failure(ws):
+    ws.write("tiny.png", png(100, 100))
+    ws.write("small.png", png(300, 300))
+    ws.write("good.png", png(600, 600))
+    equal(plan(ws)["skipped"], {"upscale": 1}, "skipped")
+    equal(plan(ws, "--max-upscale", "0")["skipped"], {}, "skipped without a limit")
+    found = plan(ws, "--min-side", "512")
+    equal(sum(found["skipped"].values()), 2, "skipped")
+    equal(found["images"], 1, "images")
+
+
+@test
+def orientation_swaps_the_sides_unless_it_is_ignored(ws):
+    ws.golden("orientation_6.jpg", "a.jpg")
+    upright = plan(ws, "--max-upscale", "0")["buckets"][0]
+    stored = plan(ws, "--max-upscale", "0", "--exif", "ignore")["buckets"][0]
+    equal((upright["width"], upright["height"]), (stored["height"], stored["width"]), "sides")
+    assert upright["width"] != upright["height"], upright
+
+
+@test
+def as_many_processes_as_one_likes_give_the_same_plan(ws):
+    ws.small_pictures(60)
+    ws.write("bad.jpg", b"x")
+    words = ["plan", ws.src, "--json", "--hash", "--max-upscale", "0", "--jobs"]
+    one, seven = (ws.latentctl(*words, n, code=QUARANTINED).out for n in ("1", "7"))
+    equal(seven, one, "plan")
+
+
+@test
+def several_folders_are_one_collection(ws):
+    first, second = ws.path("first"), ws.path("second")
+    ws.write("a.png", png(512, 512), first)
+    ws.write("a.png", png(512, 512), second)
+    found = plan(ws, "--hash", src=[first, second])
+    equal(found["sources"], [first, second], "sources")
+    equal(histogram(found), {(512, 512): 2}, "buckets")
+    equal([f["source"] for f in found["equal"]["names"][0]], [0, 1], "sources of equal files")
+    ws.latentctl("plan", first, first, code=FAILED)
+
+
+@test
+def the_size_of_latents_is_the_models(ws):
+    ws.write("a.png", png(512, 512))
+    assumed = plan(ws)["latents"]
+    equal(assumed["assumed"], True, "assumed")
+    equal(assumed["mean_bytes"], 4 * 64 * 64 * 2, "bytes")
+    equal(assumed["moments_bytes"], 2 * 4 * 64 * 64 * 2, "bytes of moments")
+    known = plan(ws, "--vae", demo_model())["latents"]
+    equal(known["assumed"], False, "assumed")
+    side = 512 // known["downscale"]
+    equal(known["mean_bytes"], known["channels"] * side * side * 2, "bytes")
+    one_line(ws.latentctl("plan", ws.src, "--vae", ws.path("none"), code=FAILED), "config.json")
+
+
+@test
+def time_is_told_only_at_a_rate_that_is_given(ws):
+    for i in range(30):
+        ws.write(f"{i}.png", png(512, 512))
+    equal(plan(ws)["seconds"], None, "seconds")
+    equal(plan(ws, "--rate", "0.25")["seconds"], 120, "seconds")
+    assert "about 2 min" in ws.latentctl("plan", ws.src, "--rate", "0.25").out
+
+
+# -- the picture
+
+
+@test
+def the_picture_has_every_bucket_and_needs_nothing_else(ws):
+    ws.write("a.png", png(512, 512))
+    ws.write("b.png", png(4000, 3000))
+    ws.write("tiny.png", png(10, 10))
+    ws.write("bad.jpg", b"x")
+    path = ws.path("plan.svg")
+    ws.latentctl("plan", ws.src, "--svg", path, "--batch", "64", code=QUARANTINED)
+    root = xml.parse(path).getroot()
+    equal(root.tag, SVG + "svg", "root")
+    texts = [text.text for text in root.iter(SVG + "text")]
+    for wanted in ("512\u00d7512", "576\u00d7448", "upscale", "unsupported"):
+        assert wanted in texts, (wanted, texts)
+    with open(path, encoding="utf-8") as file:
+        text = file.read().replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in text and "@import" not in text and "url(" not in text, text
+    height = float(root.get("height"))
+    for rect in root.iter(SVG + "rect"):
+        box = [float(rect.get(name)) for name in ("x", "y", "width", "height")]
+        assert min(box) >= 0 and box[0] + box[2] <= 860 and box[1] + box[3] <= height, box
+
+
+@test
+def a_picture_that_cannot_be_written_is_said_before_the_work(ws):
+    ws.write("a.png", png(512, 512))
+    result = ws.latentctl("plan", ws.src, "--svg", ws.path("none", "p.svg"), code=FAILED)
+    one_line(result, "--svg", "p.svg")
+    equal(result.out, "", "output")
+
+
+# -- wrong usage
+
+
+@test
+def a_wrong_command_line_ends_with_2_and_says_what_is_wrong(ws):
+    ws.write("a.png", png(512, 512))
+    wrong = [
+        ([], ["SRC is missing"]),
+        ([ws.src, "--sizes", "-"], ["not both"]),
+        (["--sizes", "-", "--json"], ["--sizes", "--json"]),
+        ([ws.src, "--bucketing", "kohyo"], ["kohyo", "kohya or"]),
+        ([ws.src, "--min-bucket", "768", "--max-bucket", "512"], ["768", "512"]),
+        ([ws.src, "--min-bucket", "4096"], ["4096"]),
+        ([ws.src, "--resolution", "768x512"], ["768x512", "fixed"]),
+        ([ws.src, "--resolution", "100"], ["multiple of 8"]),
+        ([ws.src, "--batch", "0"], ["--batch"]),
+        ([ws.src, "--max-upscale", "two"], ["--max-upscale", "number"]),
+        ([ws.src, "--out", "x"], ["--out"]),
+    ]
+    for words, said in wrong:
+        result = ws.latentctl("plan", *words, code=USAGE)
+        one_line(result, "plan", *said)
+        equal(result.out, "", "output")
+
+
+@test
+def help_names_every_option_and_what_the_columns_mean(ws):
+    text = ws.latentctl("plan", "--help").out
+    for word in ("--sizes", "--hash", "--svg", "--batch", "diffusion_pipe", "crop %", "left over"):
+        assert word in text, word
+    assert all(len(line) <= 100 for line in text.splitlines()), text
+
+
+@test
+def a_folder_without_images_or_that_is_not_there_is_an_error(ws):
+    os.makedirs(ws.src)
+    ws.write("readme.txt", b"text")
+    one_line(ws.latentctl("plan", ws.src, code=FAILED), "no images below", ws.src)
+    one_line(ws.latentctl("plan", ws.path("none"), code=FAILED), "no such folder")
+    one_line(ws.latentctl("plan", ws.path("pictures", "readme.txt"), code=FAILED), "not a folder")
+
+
+@test
+def a_folder_or_file_that_may_not_be_read_is_said(ws):
+    user = ws.unprivileged()
+    ws.write("a.png", png(512, 512))
+    os.chmod(ws.write("closed.png", png(512, 512)), 0)
+    os.chmod(ws.write("caption.png", png(512, 512)), 0o644)
+    os.chmod(ws.write("caption.txt", b"text"), 0)
+    found = plan(ws, code=QUARANTINED, **user)
+    equal(found["unreadable"], {"unreadable": 2}, "unreadable")
+    equal(found["images"], 1, "images")
+    equal(plan(ws, "--no-captions", code=QUARANTINED, **user)["images"], 2, "images")
+    os.chmod(ws.src, 0)
+    one_line(ws.latentctl("plan", ws.src, code=FAILED, **user), "may not be read")
+
+
+# -- sizes
+
+
+def sizes(ws, text, *options, code=OK):
+    """The lines that --sizes gives for those of @text."""
+    process = ws.start("plan", "--sizes", "-", *options, stdin=subprocess.PIPE)
+    process.stdin.write(text.encode())
+    process.stdin.close()
+    process.stdin = None
+    result = ws.finish(process)
+    equal(result.code, code, "exit status")
+    return result
+
+
+@test
+def sizes_are_placed_from_stdin_and_from_a_file(ws):
+    text, want = "4000 3000\n100 100\n", "4000 3000 576 448 597 448 10 0\n100 100 skipped upscale\n"
+    equal(sizes(ws, text).out, want, "placed")
+    path = ws.write("sizes.txt", text.encode())
+    equal(ws.latentctl("plan", "--sizes", path).out, want, "placed")
+    equal(sizes(ws, "").out, "", "placed")
+    one_line(ws.latentctl("plan", "--sizes", ws.path("none"), code=FAILED), "none")
+
+
+@test
+def a_line_that_is_no_size_ends_with_2_and_its_number(ws):
+    result = sizes(ws, "512 512\n512\n512 512\n", code=USAGE)
+    one_line(result, "line 2", '"512"')
+    equal(result.out, "512 512 512 512 512 512 0 0\n", "placed")
+
+
+@test
+def sizes_are_placed_as_sd_scripts_does(ws):
+    with open(shared("goldens", "buckets_kohya.tsv"), encoding="utf-8") as file:
+        names, *rows = (line.rstrip("\n").split("\t") for line in file)
+    columns = [names.index(n) for n in "w h bucket_w bucket_h resized_w resized_h crop_x crop_y".split()]
+    for settings in sorted({tuple(row[:5]) for row in rows}):
+        chosen = [row for row in rows if tuple(row[:5]) == settings]
+        options = ["--bucketing", "--resolution", "--min-bucket", "--max-bucket", "--bucket-step"]
+        words = [word for pair in zip(options, settings) for word in pair]
+        text = "".join(f"{row[5]} {row[6]}\n" for row in chosen)
+        placed = sizes(ws, text, *words, "--max-upscale", "0").out.splitlines()
+        equal(placed, [" ".join(row[c] for c in columns) for row in chosen], str(settings))
+
+
+# -- stopping
+
+
+@test
+def an_interrupt_ends_it_at_once(ws):
+    picture = os.path.join(SOURCE_DIR, "tests", "golden", "images", "rocket.jpg")
+    os.makedirs(ws.src)
+    for i in range(20000):
+        os.symlink(picture, os.path.join(ws.src, f"{i}.jpg"))
+    process = ws.start("plan", ws.src, "--jobs", "1", "--hash")
+    (worker,) = wait_until(ws.workers, "a worker")
+    os.kill(worker, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    equal(ws.finish(process).code, -signal.SIGINT, "how it ended")
+    ws.no_worker_is_left()
+
+
+run_tests()
