@@ -17,7 +17,7 @@ static const struct command {
 	const char *help;
 } commands[] = {
     {"encode", cmd_encode, "SRC... --vae PATH --out DIR", "encode folders of images into shards"},
-    {"plan", cmd_plan, "SRC...", "what an encode of these folders would be"},
+    {"plan", cmd_plan, "SRC...", "what an encode of them would be"},
     {"status", cmd_status, "--out DIR", "how far the datasets of an output are"},
     {"failed", cmd_failed, "--out DIR", "images that failed, with the reason"},
     {"retry", cmd_retry, "--out DIR [--reason R]", "try them again in the next encode"},
