@@ -20,6 +20,11 @@ add_cmocka_test(NAME test_image_jpeg SOURCES unit/test_image_jpeg.c LIBS latentd
 add_cmocka_test(NAME test_image_golden SOURCES unit/test_image_golden.c
 	LIBS latentd_image PkgConfig::JANSSON)
 
+add_cmocka_test(NAME test_image_formats SOURCES unit/test_image_formats.c
+	LIBS latentd_image PkgConfig::JANSSON)
+add_cmocka_test(NAME test_image_format_errors SOURCES unit/test_image_format_errors.c
+	LIBS latentd_image z)
+
 add_fuzz_target(NAME fuzz_image_header SOURCES fuzz/fuzz_image_header.c LIBS latentd_image)
 add_fuzz_target(NAME fuzz_exif SOURCES fuzz/fuzz_exif.c LIBS latentd_image)
 

@@ -5,12 +5,18 @@
 #include "image/decode.h"
 
 #include "base/checked.h"
+#include "image/decode_avif.h"
+#include "image/decode_bmp.h"
+#include "image/decode_gif.h"
 #include "image/decode_jpeg.h"
+#include "image/decode_jxl.h"
 #include "image/decode_png.h"
+#include "image/decode_webp.h"
 #include "image/orientation.h"
 #include "image/pixel_sink.h"
 #include "image/sniff.h"
 
+/* One that is not built has a name only. */
 static const struct decoder {
 	const char *name;
 	int (*header)(const uint8_t *bytes, size_t size, struct image_header *header,
@@ -20,11 +26,29 @@ static const struct decoder {
 } decoders[] = {
     [IMAGE_JPEG] = {"JPEG", decode_jpeg_header, decode_jpeg_rows},
     [IMAGE_PNG] = {"PNG", decode_png_header, decode_png_rows},
+    [IMAGE_WEBP] = {"WebP", decode_webp_header, decode_webp_rows},
+    [IMAGE_GIF] = {"GIF", decode_gif_header, decode_gif_rows},
+    [IMAGE_BMP] = {"BMP", decode_bmp_header, decode_bmp_rows},
+#ifdef LATENTD_AVIF
+    [IMAGE_AVIF] = {"AVIF", decode_avif_header, decode_avif_rows},
+#else
+    [IMAGE_AVIF] = {"AVIF", NULL, NULL},
+#endif
+#ifdef LATENTD_JXL
+    [IMAGE_JXL] = {"JPEG XL", decode_jxl_header, decode_jxl_rows},
+#else
+    [IMAGE_JXL] = {"JPEG XL", NULL, NULL},
+#endif
 };
 
 const char *image_format_name(enum image_format format)
 {
 	return decoders[format].name;
+}
+
+bool image_format_built(enum image_format format)
+{
+	return decoders[format].header != NULL;
 }
 
 void image_oriented_size(const struct image_header *header, size_t *width, size_t *height)
@@ -63,8 +87,12 @@ int image_read_header(const uint8_t *bytes, size_t size, const struct image_limi
 	if (size > limits->max_file_bytes)
 		return error_data(err, "too_large", "%zu bytes are over the limit of %zu", size,
 				  limits->max_file_bytes);
-	if (sniff_format(bytes, size, &format, err) < 0 ||
-	    decoders[format].header(bytes, size, &found, err) < 0 ||
+	if (sniff_format(bytes, size, &format, err) < 0)
+		return -1;
+	if (!image_format_built(format))
+		return error_data(err, "unsupported", "%s is not read by this build",
+				  image_format_name(format));
+	if (decoders[format].header(bytes, size, &found, err) < 0 ||
 	    check_size(&found, limits, err) < 0)
 		return -1;
 	*header = found;

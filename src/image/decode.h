@@ -18,10 +18,13 @@
  *	bomb           a progressive JPEG of more than 100 scans
  *
  * What is decoded: JPEG by libjpeg-turbo with its defaults (accurate integer DCT, fancy
- * upsampling), PNG by libpng; grey becomes RGB, palettes are expanded, alpha is composited over the
- * background as Pillow's Image.alpha_composite does. EXIF orientation comes from JPEG APP1 and PNG
- * eXIf (`ImageOps.exif_transpose`). With COLOR_SRGB an embedded ICC profile is converted to sRGB by
- * lcms2, relative colorimetric with black point compensation; COLOR_IGNORE gives what Pillow gives.
+ * upsampling), PNG by libpng, WebP by libwebp, GIF by giflib, BMP here, AVIF by libavif and JPEG XL
+ * by libjxl where the build has them; of a file of several pictures the first, on its canvas. Grey
+ * becomes RGB, palettes are expanded, alpha is composited over the background as Pillow's
+ * Image.alpha_composite does. The orientation (`ImageOps.exif_transpose`) comes from EXIF in JPEG
+ * APP1, PNG eXIf and WebP, from irot and imir in AVIF, from the codestream in JPEG XL. With
+ * COLOR_SRGB an embedded ICC profile is converted to sRGB by lcms2, relative colorimetric with black
+ * point compensation; COLOR_IGNORE gives what Pillow gives.
  */
 #ifndef LATENTD_IMAGE_DECODE_H
 #define LATENTD_IMAGE_DECODE_H
@@ -77,12 +80,14 @@ struct image_policy {
 struct image_header {
 	enum image_format format;
 	size_t width, height; /* as stored, before orientation */
-	unsigned orientation; /* EXIF, 1 to 8; 1 when absent or nonsense */
+	unsigned orientation; /* as in EXIF, 1 to 8; 1 when absent or nonsense */
 	size_t decode_bytes;  /* memory that the decoder needs beside the pixels it hands out */
 };
 
 /* "JPEG", "JPEG XL" */
 const char *image_format_name(enum image_format format);
+/* Whether this build reads it. */
+bool image_format_built(enum image_format format);
 
 /*
  * @bytes may be the beginning of a file: `truncated` then says that more of it is needed. (64 KiB are

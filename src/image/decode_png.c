@@ -5,15 +5,14 @@
  * libpng expands every kind of PNG to 8-bit grey or RGB, with or without alpha; colour is converted
  * first and composited then, so the background is always sRGB. 16 bits are cut to the high byte, as
  * Pillow does for RGB. (For 16-bit grey Pillow clips instead, which leaves white pictures; we do
- * not.)
+ * not.) An APNG is its default image: chunks of other frames mean nothing to libpng.
  */
 #include "image/decode_png.h"
 
 #include "base/checked.h"
-#include "image/alpha.h"
-#include "image/color.h"
 #include "image/exif.h"
 #include "image/png_chunks.h"
+#include "image/row_finish.h"
 
 #include <assert.h>
 #include <setjmp.h>
@@ -34,10 +33,8 @@ struct png_reader {
 	enum color_space space;
 	bool alpha;
 	size_t passes, row_bytes;
-	struct color_converter *converter;
-	uint8_t *rows;	  /* as libpng gives them; all of them when interlaced, else one */
-	uint8_t *samples; /* [width][1 or 3]: a row without its alpha */
-	uint8_t *opacity; /* [width] */
+	struct row_finish finish;
+	uint8_t *rows; /* as libpng gives them; all of them when interlaced, else one */
 	const struct image_policy *policy;
 	struct pixel_sink *sink;
 };
@@ -45,10 +42,8 @@ struct png_reader {
 static void png_reader_release(struct png_reader *r)
 {
 	png_destroy_read_struct(&r->png, &r->info, NULL);
-	color_converter_free(r->converter);
+	row_finish_release(&r->finish);
 	free(r->rows);
-	free(r->samples);
-	free(r->opacity);
 }
 
 static void on_error(png_structp png, png_const_charp message)
@@ -151,61 +146,26 @@ static void step_open(struct png_reader *r)
 									      : COLOR_SPACE_GREY;
 }
 
-static void set_converter(struct png_reader *r)
-{
-	png_charp name = NULL;
-	png_bytep profile = NULL;
-	png_uint_32 size = 0;
-	int method = 0;
-
-	if (!png_get_iCCP(r->png, r->info, &name, &method, &profile, &size))
-		profile = NULL;
-	r->converter = color_converter_new(r->space, profile, size);
-}
-
 static int reader_prepare(struct png_reader *r, struct error *err)
 {
 	size_t width = r->sink->width, height = r->sink->height, bytes;
+	png_charp name = NULL;
+	png_bytep profile = NULL;
+	png_uint_32 profile_size = 0;
+	int method = 0;
 
 	assert(png_get_image_width(r->png, r->info) == width &&
 	       png_get_image_height(r->png, r->info) == height);
 
 	if (!size_mul(r->row_bytes, r->passes > 1 ? height : 1, &bytes))
 		return error_data(err, "too_large", "PNG of %zu x %zu pixels", width, height);
-	set_converter(r);
-	if (r->alpha) {
-		r->samples = malloc(width * color_space_samples(r->space));
-		r->opacity = malloc(width);
-	}
+	if (!png_get_iCCP(r->png, r->info, &name, &method, &profile, &profile_size))
+		profile = NULL;
 	r->rows = malloc(bytes);
-	if (!r->rows || (r->alpha && (!r->samples || !r->opacity)))
+	if (!r->rows)
 		return error_set(err, ERR_NOMEM, "no memory for %zu x %zu pixels", width, height);
-	return 0;
-}
-
-static void split_alpha(struct png_reader *r, const uint8_t *row)
-{
-	size_t samples = color_space_samples(r->space);
-	uint8_t *out = r->samples;
-
-	for (size_t x = 0; x < r->sink->width; x++) {
-		for (size_t c = 0; c < samples; c++)
-			*out++ = *row++;
-		r->opacity[x] = *row++;
-	}
-}
-
-static void finish_row(struct png_reader *r, const uint8_t *row, size_t y)
-{
-	size_t width = r->sink->width;
-	uint8_t *out = r->sink->row(r->sink, y);
-
-	if (r->alpha)
-		split_alpha(r, row);
-	color_convert(r->converter, r->alpha ? r->samples : row, out, width);
-	if (r->alpha && r->policy->alpha == ALPHA_OVER)
-		alpha_over(out, r->opacity, width, r->policy->background);
-	r->sink->done(r->sink, y);
+	return row_finish_init(&r->finish, r->sink, r->policy, r->space, r->alpha, profile,
+			       profile_size, err);
 }
 
 static void step_rows(struct png_reader *r)
@@ -216,9 +176,19 @@ static void step_rows(struct png_reader *r)
 		for (size_t y = 0; y < r->sink->height; y++) {
 			png_read_row(r->png, r->rows + y * step, NULL);
 			if (pass == r->passes - 1)
-				finish_row(r, r->rows + y * step, y);
+				row_finish_put(&r->finish, y, r->rows + y * step);
 		}
 	}
+}
+
+/* A profile is inflated (at most 1032 times), copied by lcms and made into tables. */
+static size_t profile_bytes(size_t compressed)
+{
+	size_t inflated = COLOR_PROFILE_MAX;
+
+	if (compressed < COLOR_PROFILE_MAX / 1032)
+		inflated = compressed * 1032;
+	return 3 * inflated;
 }
 
 /* Beside the pixels: some rows for libpng, the whole picture once more when it is interlaced. */
@@ -233,7 +203,7 @@ int decode_png_header(const uint8_t *bytes, size_t size, struct image_header *he
 	samples = chunks.grey ? 2 : 4;
 	if (!size_mul3(chunks.width, samples, chunks.interlaced ? chunks.height : 1, &decoder) ||
 	    !size_add(decoder, chunks.width * 32, &decoder) ||
-	    !size_add(decoder, 4u << 20, &decoder))
+	    !size_add(decoder, (4u << 20) + profile_bytes(chunks.profile_size), &decoder))
 		return error_data(err, "too_large", "PNG of %zu x %zu pixels", chunks.width,
 				  chunks.height);
 	*header = (struct image_header){

@@ -67,7 +67,7 @@ unsigned exif_orientation(const uint8_t *block, size_t size)
 		block += PREFIX_SIZE;
 		size -= PREFIX_SIZE;
 	}
-	if (!tiff_open(&t, block, size))
+	if (size > EXIF_BLOCK_MAX || !tiff_open(&t, block, size))
 		return 1;
 	at = tiff_u32(&t, 4);
 	if (at > size || size - at < 2)

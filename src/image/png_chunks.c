@@ -13,8 +13,8 @@ static uint32_t get_u32be(const uint8_t *p)
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* The first EXIF chunk that lies wholly inside the file. */
-static void find_exif(const uint8_t *bytes, size_t size, size_t at, struct png_chunks *out)
+/* The first of each kind that lies wholly inside the file. */
+static void find_metadata(const uint8_t *bytes, size_t size, size_t at, struct png_chunks *out)
 {
 	while (size - at >= CHUNK_OVERHEAD) {
 		size_t length = get_u32be(bytes + at);
@@ -22,10 +22,11 @@ static void find_exif(const uint8_t *bytes, size_t size, size_t at, struct png_c
 
 		if (length > size - at - CHUNK_OVERHEAD || memcmp(type, "IEND", 4) == 0)
 			return;
-		if (memcmp(type, "eXIf", 4) == 0) {
+		if (memcmp(type, "eXIf", 4) == 0 && !out->exif) {
 			out->exif = type + 4;
 			out->exif_size = length;
-			return;
+		} else if (memcmp(type, "iCCP", 4) == 0 && out->profile_size == 0) {
+			out->profile_size = length;
 		}
 		at += CHUNK_OVERHEAD + length;
 	}
@@ -48,7 +49,7 @@ int png_chunks_scan(const uint8_t *bytes, size_t size, struct png_chunks *out, s
 				  found.height);
 	found.grey = ihdr[9] == COLOR_GREY || ihdr[9] == COLOR_GREY_ALPHA;
 	found.interlaced = ihdr[12] != 0;
-	find_exif(bytes, size, end, &found);
+	find_metadata(bytes, size, end, &found);
 	*out = found;
 	return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * What must be known of a PNG before libpng sees it: its size (so that limits hold first) and its
- * EXIF chunk, which may come after the pixels.
+ * What must be known of a PNG before libpng sees it: its size (so that limits hold first), what its
+ * profile may grow to, and its EXIF chunk, which may come after the pixels.
  */
 #ifndef LATENTD_IMAGE_PNG_CHUNKS_H
 #define LATENTD_IMAGE_PNG_CHUNKS_H
@@ -16,6 +16,7 @@ struct png_chunks {
 	bool grey, interlaced;
 	const uint8_t *exif; /* into the file; NULL if there is none */
 	size_t exif_size;
+	size_t profile_size; /* of the first ICC chunk, compressed; 0 if there is none */
 };
 
 /*

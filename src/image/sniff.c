@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* What is read has a format; what is only known by name has -1. */
+/* What latentd knows how to read has a format; what is only known by name has -1. */
 static const struct signature {
 	const char *name;
 	int format;
@@ -15,25 +15,29 @@ static const struct signature {
 } signatures[] = {
     {"JPEG", IMAGE_JPEG, 0, 3, "\xff\xd8\xff"},
     {"PNG", IMAGE_PNG, 0, 8, "\x89PNG\r\n\x1a\n"},
-    {"WebP", -1, 8, 7, "WEBPVP8"},
-    {"GIF", -1, 0, 6, "GIF87a"},
-    {"GIF", -1, 0, 6, "GIF89a"},
+    {"GIF", IMAGE_GIF, 0, 6, "GIF87a"},
+    {"GIF", IMAGE_GIF, 0, 6, "GIF89a"},
+    {"AVIF", IMAGE_AVIF, 4, 8, "ftypavif"},
+    {"AVIF", IMAGE_AVIF, 4, 8, "ftypavis"},
+    {"JPEG XL", IMAGE_JXL, 0, 2, "\xff\x0a"},
+    {"JPEG XL", IMAGE_JXL, 0, 12, "\0\0\0\x0cJXL \r\n\x87\n"},
     {"TIFF", -1, 0, 4, "II*\0"},
     {"TIFF", -1, 0, 4, "MM\0*"},
     {"TIFF", -1, 0, 4, "II+\0"},
     {"TIFF", -1, 0, 4, "MM\0+"},
-    {"AVIF", -1, 4, 8, "ftypavif"},
-    {"AVIF", -1, 4, 8, "ftypavis"},
     {"HEIC", -1, 4, 7, "ftyphei"},
     {"HEIC", -1, 4, 7, "ftyphev"},
     {"HEIF", -1, 4, 8, "ftypmif1"},
     {"HEIF", -1, 4, 8, "ftypmsf1"},
-    {"JPEG XL", -1, 0, 2, "\xff\x0a"},
-    {"JPEG XL", -1, 0, 12, "\0\0\0\x0cJXL \r\n\x87\n"},
     {"JPEG 2000", -1, 0, 12, "\0\0\0\x0cjP  \r\n\x87\n"},
     {"JPEG 2000", -1, 0, 4, "\xff\x4f\xff\x51"},
     {"Photoshop", -1, 0, 4, "8BPS"},
 };
+
+static bool is_webp(const uint8_t *bytes, size_t size)
+{
+	return size >= 15 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBPVP8", 7) == 0;
+}
 
 /* "BM" starts many texts; what follows the file header must be the size of a known info header. */
 static bool is_bmp(const uint8_t *bytes, size_t size)
@@ -48,9 +52,20 @@ static bool is_bmp(const uint8_t *bytes, size_t size)
 	return false;
 }
 
-static int refuse(const char *name, struct error *err)
+/* A file of the general brands mif1 or msf1 is AVIF if it says so further on in the same box. */
+static bool is_general_avif(const uint8_t *bytes, size_t size)
 {
-	return error_data(err, "unsupported", "%s is not read by this build", name);
+	size_t end = size < 256 ? size : 256;
+
+	if (size < 16 ||
+	    (memcmp(bytes + 4, "ftypmif1", 8) != 0 && memcmp(bytes + 4, "ftypmsf1", 8) != 0))
+		return false;
+	if (bytes[0] == 0 && bytes[1] == 0 && bytes[2] == 0 && bytes[3] < end)
+		end = bytes[3];
+	for (size_t at = 16; at + 4 <= end; at += 4)
+		if (memcmp(bytes + at, "avif", 4) == 0 || memcmp(bytes + at, "avis", 4) == 0)
+			return true;
+	return false;
 }
 
 static int refuse_unknown(const uint8_t *bytes, size_t size, struct error *err)
@@ -65,21 +80,35 @@ static int refuse_unknown(const uint8_t *bytes, size_t size, struct error *err)
 			  text_quote(start, quoted));
 }
 
-int sniff_format(const uint8_t *bytes, size_t size, enum image_format *format, struct error *err)
+static const struct signature *find_signature(const uint8_t *bytes, size_t size)
 {
-	if (size == 0)
-		return error_data(err, "empty", "the file is empty");
 	for (size_t i = 0; i < ARRAY_SIZE(signatures); i++) {
 		const struct signature *s = &signatures[i];
 
-		if (size < s->offset + s->size || memcmp(bytes + s->offset, s->bytes, s->size) != 0)
-			continue;
-		if (s->format < 0)
-			return refuse(s->name, err);
-		*format = (enum image_format)s->format;
-		return 0;
+		if (size >= s->offset + s->size &&
+		    memcmp(bytes + s->offset, s->bytes, s->size) == 0)
+			return s;
 	}
-	if (is_bmp(bytes, size))
-		return refuse("BMP", err);
-	return refuse_unknown(bytes, size, err);
+	return NULL;
+}
+
+int sniff_format(const uint8_t *bytes, size_t size, enum image_format *format, struct error *err)
+{
+	const struct signature *s = find_signature(bytes, size);
+
+	if (size == 0)
+		return error_data(err, "empty", "the file is empty");
+	if (is_webp(bytes, size))
+		*format = IMAGE_WEBP;
+	else if (is_bmp(bytes, size))
+		*format = IMAGE_BMP;
+	else if (is_general_avif(bytes, size))
+		*format = IMAGE_AVIF;
+	else if (s && s->format >= 0)
+		*format = (enum image_format)s->format;
+	else if (s)
+		return error_data(err, "unsupported", "%s is not read by this build", s->name);
+	else
+		return refuse_unknown(bytes, size, err);
+	return 0;
 }

@@ -6,7 +6,10 @@
 
 #include "image/decode.h"
 
-/* ERR_DATA `empty`, or `unsupported` with the name of the format or the first bytes. */
+/*
+ * One of the formats of decode.h, whether or not this build reads it. ERR_DATA `empty`, or
+ * `unsupported` with the name of another format or the first bytes.
+ */
 int sniff_format(const uint8_t *bytes, size_t size, enum image_format *format, struct error *err);
 
 #endif

@@ -56,21 +56,16 @@ static void other_image_formats_are_named(void **state)
 		const char *name, *bytes;
 		size_t size;
 	} files[] = {
-	    {"WebP", "RIFF\x24\0\0\0WEBPVP8 ....", 20},
-	    {"GIF", "GIF89a\1\0\1\0", 10},
-	    {"BMP", "BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", 18},
 	    {"TIFF", "II*\0\x08\0\0\0", 8},
 	    {"TIFF", "MM\0*\0\0\0\x08", 8},
-	    {"AVIF",
+	    {"HEIF",
 	     "\0\0\0\x1c"
-	     "ftypavif\0\0\0\0",
-	     16},
+	     "ftypmif1\0\0\0\0heicmif1",
+	     28},
 	    {"HEIC",
 	     "\0\0\0\x18"
 	     "ftypheic\0\0\0\0",
 	     16},
-	    {"JPEG XL", "\xff\x0a\x00\x10", 4},
-	    {"JPEG XL", "\0\0\0\x0cJXL \r\n\x87\n", 12},
 	    {"JPEG 2000", "\0\0\0\x0cjP  \r\n\x87\n", 12},
 	};
 

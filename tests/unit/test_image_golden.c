@@ -120,7 +120,8 @@ static bool readable(const json_t *row)
 {
 	const char *format = json_string_value(json_object_get(row, "format"));
 
-	return format && (strcmp(format, "JPEG") == 0 || strcmp(format, "PNG") == 0);
+	return format && (strcmp(format, "JPEG") == 0 || strcmp(format, "PNG") == 0 ||
+			  strcmp(format, "WEBP") == 0);
 }
 
 static void check_all(const char *list, const char *folder, size_t at_least)
