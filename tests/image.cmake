@@ -21,7 +21,7 @@ add_cmocka_test(NAME test_image_golden SOURCES unit/test_image_golden.c
 	LIBS latentd_image PkgConfig::JANSSON)
 
 add_cmocka_test(NAME test_image_formats SOURCES unit/test_image_formats.c
-	LIBS latentd_image PkgConfig::JANSSON)
+	LIBS latentd_image PkgConfig::JANSSON PkgConfig::SECCOMP)
 add_cmocka_test(NAME test_image_format_errors SOURCES unit/test_image_format_errors.c
 	LIBS latentd_image z)
 

@@ -27,6 +27,8 @@ size_t color_space_samples(enum color_space space);
  * @profile may be NULL. A profile that is damaged, that is not for @space or that lcms cannot use
  * is ignored, as if there were none. Never NULL; free with color_converter_free (NULL is fine). The
  * one made last stays in memory (some hundred KiB, of CMYK a few MiB) for the next who asks for it.
+ * The first profile of a process makes the C library read the time zone: a process that may not open
+ * files calls tzset() before.
  */
 struct color_converter *color_converter_new(enum color_space space, const uint8_t *profile,
 					    size_t size);

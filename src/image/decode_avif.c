@@ -94,8 +94,8 @@ static unsigned orientation_of(const avifImage *image)
 }
 
 /*
- * The pixels as RGB; planes, of which the AV1 decoder keeps several pictures (measured with dav1d and
- * libaom: less than four); what they need for themselves.
+ * The pixels as RGB; planes, of which the AV1 decoder may keep some pictures (measured with dav1d: less
+ * than two); what it needs for itself.
  */
 static bool decoder_bytes(const struct avif_picture *p, size_t *bytes)
 {
@@ -103,7 +103,7 @@ static bool decoder_bytes(const struct avif_picture *p, size_t *bytes)
 	size_t planes = p->samples * (image->depth > 8 ? 2 : 1), pixels;
 
 	return size_mul(p->width, p->height, &pixels) &&
-	       size_mul(pixels, p->samples + 4 * planes, bytes) &&
+	       size_mul(pixels, p->samples + 3 * planes, bytes) &&
 	       size_add(*bytes, p->width * 1024 + 2 * image->icc.size, bytes) &&
 	       size_add(*bytes, 16u << 20, bytes);
 }

@@ -10,8 +10,12 @@
 #include "image/decode.h"
 
 #include <jansson.h>
+#include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 static const struct image_limits limits = IMAGE_LIMITS_DEFAULT;
 
@@ -145,9 +149,78 @@ static void every_odd_file_has_the_bytes_that_pillow_gives(void **state)
 	assert_true(tally.checked >= 100);
 }
 
+/* -- alone ----------------------------------------------------------------------------------------- */
+
+/* From here on the process may ask for memory, and end. */
+static void confine(void)
+{
+	static const int allowed[] = {SCMP_SYS(brk),	SCMP_SYS(mmap),	     SCMP_SYS(munmap),
+				      SCMP_SYS(mremap), SCMP_SYS(madvise),   SCMP_SYS(futex),
+				      SCMP_SYS(write),	SCMP_SYS(exit_group)};
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+
+	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
+		if (!filter || seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0) < 0)
+			_exit(2);
+	if (seccomp_load(filter) < 0)
+		_exit(2);
+}
+
+/* 0 in a child that decoded @bytes to pixels with nothing but memory. */
+static int decode_confined(const struct buffer *bytes)
+{
+	int status = 0;
+	pid_t pid;
+
+	(void)fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct image_policy policy = IMAGE_POLICY_DEFAULT;
+		struct image image = IMAGE_INIT;
+		struct error err = ERROR_INIT;
+
+		tzset();
+		confine();
+		_exit(image_decode(bytes->data, bytes->size, &limits, &policy, &image, &err) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void no_format_needs_files_or_threads(void **state)
+{
+	static const char *const names[] = {
+	    "progressive.jpg", "rgba_adobergb.png", "icc_alpha_exif8.webp", "lossless.webp",
+	    "animated.gif",    "v5_icc.bmp",	    "lossy_420.avif",	    "icc.avif",
+	    "lossy.jxl",       "icc_alpha.jxl"};
+	cleanup_free char *folder = testing_golden("images");
+
+	(void)state;
+#ifdef __SANITIZE_ADDRESS__
+	print_message("SKIPPED: a sanitizer needs more than memory\n");
+	skip();
+#endif
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		cleanup_free char *path = testing_path(folder, names[i]);
+		cleanup_buffer struct buffer bytes = testing_read(path);
+		int status = 0;
+
+		if (is_built(strstr(names[i], ".avif")	? "AVIF"
+			     : strstr(names[i], ".jxl") ? "JXL"
+							: "PNG"))
+			status = decode_confined(&bytes);
+		if (status != 0)
+			fail_msg("%s: %s %d", names[i], WIFSIGNALED(status) ? "signal" : "exit",
+				 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    /* first, while this process has decoded nothing */
+	    cmocka_unit_test(no_format_needs_files_or_threads),
 	    cmocka_unit_test(every_odd_file_has_the_bytes_that_pillow_gives),
 	};
 
