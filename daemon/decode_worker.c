@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 enum { SOCKET_FD = 3 };
 
@@ -78,6 +79,7 @@ static int worker_start(struct worker *w, struct error *err)
 	}
 	memset(&m, 0, sizeof(m));
 	m.type = DECODE_READY;
+	tzset(); /* lcms asks for the time, and the C library would open the time zone then */
 	confine(&(struct confine_options){SOCKET_FD, address_space(w)}, &m.ready);
 	return decode_message_send(SOCKET_FD, &m, -1, err);
 }

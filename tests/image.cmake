@@ -8,7 +8,6 @@ add_cmocka_test(NAME test_bucket_properties SOURCES unit/test_bucket_properties.
 add_cmocka_test(NAME test_resample SOURCES unit/test_resample.c LIBS latentd_image)
 add_cmocka_test(NAME test_resample_kohya SOURCES unit/test_resample_kohya.c LIBS latentd_image)
 add_cmocka_test(NAME test_resample_isa SOURCES unit/test_resample_isa.c LIBS latentd_image m)
-add_cmocka_test(NAME test_image_color SOURCES unit/test_image_color.c LIBS latentd_image)
 add_cmocka_test(NAME test_image_color SOURCES unit/test_image_color.c
 	LIBS latentd_image PkgConfig::LCMS2)
 add_cmocka_test(NAME test_image_errors SOURCES unit/test_image_errors.c LIBS latentd_image)
