@@ -519,3 +519,12 @@ void decode_pool_place(struct decode_ticket *w, const struct render_geometry *ge
 	deadline_set(w, options->time_limit_ms + w->pixels / 1000000 * options->megapixel_ms);
 	worker_say(w, &m, -1);
 }
+
+void decode_pool_skip(struct decode_ticket *w)
+{
+	const struct decode_message m = {.type = DECODE_SKIP};
+
+	assert(w->state == WORKER_WAITING);
+	worker_say(w, &m, -1);
+	worker_idle(w);
+}

@@ -5,14 +5,16 @@
  *	decode_pool_start(pool, fd, image)                      while decode_pool_idle(pool) > 0
  *	   ... handlers are called from the event loop:
  *	   on_hashed(image, content, bytes)     -> answer now:  true to decode, false to skip
- *	   on_header(image, header)             -> answer now or later: decode_pool_place(image's ticket)
+ *	   on_header(image, header)             -> answer now or later: decode_pool_place(image's ticket),
+ *	                                           or decode_pool_skip()
  *	   on_done(image, pixels)               pixels are valid during the call
  *	   on_failed(image, error)              ERR_DATA with a reason, also `worker_died`, `timeout`
  *	decode_pool_close(pool)
  *
  * The workers are confined (confine.h). One that dies, lies, or exceeds the time limit is replaced at once and
- * costs the image it had; when process after process ends before its first image, no more are started. Every image that was started ends in exactly one of: skipped,
- * on_done, on_failed; or on_header, where only headers are asked for.
+ * costs the image it had; when process after process ends before its first image, no more are started. Every
+ * image that was started ends in exactly one of: skipped, on_done, on_failed; or on_header, where only headers
+ * are asked for.
  */
 #ifndef LATENTD_DAEMON_DECODE_POOL_H
 #define LATENTD_DAEMON_DECODE_POOL_H
@@ -28,8 +30,8 @@ struct decode_handlers {
 	/* The answer counts in DECODE_MODE_PIXELS only. */
 	bool (*on_hashed)(void *image, const struct hash128 *content, uint64_t bytes);
 	/*
-	 * The ticket is valid until decode_pool_place() is called with it, or on_failed. Where only
-	 * headers are asked for it is NULL, and this is the image's end.
+	 * The ticket is valid until decode_pool_place() or decode_pool_skip() is called with it, or
+	 * on_failed. Where only headers are asked for it is NULL, and this is the image's end.
 	 */
 	void (*on_header)(void *image, const struct image_header *header,
 			  struct decode_ticket *ticket);
@@ -76,5 +78,7 @@ void decode_pool_cancel(struct decode_pool *pool);
 void decode_pool_start(struct decode_pool *pool, int fd, void *image);
 /* Tells the worker what to make of the image whose header it sent. */
 void decode_pool_place(struct decode_ticket *ticket, const struct render_geometry *geometry);
+/* Its pixels are not wanted: the image is forgotten without another call. */
+void decode_pool_skip(struct decode_ticket *ticket);
 
 #endif

@@ -8,7 +8,7 @@
  *	                                      <-  HASHED content, bytes
  *	DECODE or SKIP                        ->                        SKIP: the worker is idle again
  *	                                      <-  HEADER format, size, orientation, memory needed
- *	GEOMETRY resize and crop              ->
+ *	GEOMETRY resize and crop, or SKIP     ->                        SKIP: the worker is idle again
  *	                                      <-  DONE                  the pixels lie in the slot
  *
  * In the modes that only look at images, OPEN is answered by HEADER alone (DECODE_MODE_HEADERS: no more of the

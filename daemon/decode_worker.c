@@ -164,9 +164,13 @@ static int draw(struct worker *w, int fd, struct error *err)
 		return -1;
 	r = send_header(&header);
 	if (r == 0)
-		r = expect(DECODE_GEOMETRY, &m, &none, err);
+		r = decode_message_receive(SOCKET_FD, &m, &none, err);
 	if (r != 0)
 		return r;
+	if (m.type == DECODE_SKIP)
+		return 0;
+	if (m.type != DECODE_GEOMETRY)
+		return error_set(err, ERR_BUG, "message %d where GEOMETRY or SKIP belongs", m.type);
 	if (worker_render(w, &m.geometry, err) < 0)
 		return -1;
 	m.type = DECODE_DONE;

@@ -24,7 +24,9 @@ enum {
 	LEASE_MS = 10 * 60 * 1000,
 	EXTEND_EVERY_MS = LEASE_MS / 3,
 	RETRY_POLL_MS = 500,
-	DECODE_LIMIT_MS = 60 * 1000,
+	/* Reading is part of it, perhaps from a slow network. */
+	DECODE_LIMIT_MS = 30 * 1000,
+	DECODE_MEGAPIXEL_MS = 100,
 };
 
 struct work {
@@ -157,6 +159,26 @@ static void work_failed(struct work *w, const struct error *why)
 	outcome_log_add(p->outcomes, &o);
 	if (o.kind == OUTCOME_RETRY)
 		claim_later(p);
+	p->options.on_outcome(p->options.arg, w->job.path, o.kind, o.reason, o.message);
+	work_free(w);
+}
+
+/* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out. */
+static void work_skipped(struct work *w, size_t width, size_t height)
+{
+	struct pipeline *p = w->pipeline;
+	char message[160];
+	struct job_outcome o = {.job = w->job.id,
+				.fence = w->job.fence,
+				.kind = OUTCOME_SKIP,
+				.has_content = w->has_content,
+				.content = w->content,
+				.reason = w->placement.skip,
+				.message = message};
+
+	bucket_skip_message(p->options.buckets, width, height, &w->placement, message,
+			    sizeof(message));
+	outcome_log_add(p->outcomes, &o);
 	p->options.on_outcome(p->options.arg, w->job.path, o.kind, o.reason, o.message);
 	work_free(w);
 }
@@ -296,6 +318,11 @@ static void on_header(void *image, const struct image_header *header, struct dec
 	if (p->options.recipe->policy.apply_exif)
 		image_oriented_size(header, &width, &height);
 	bucket_place(p->options.buckets, width, height, &w->placement);
+	if (w->placement.skip) {
+		decode_pool_skip(ticket);
+		work_skipped(w, width, height);
+		return;
+	}
 	w->ticket = ticket;
 	list_push(&p->waiting, w);
 }
@@ -543,6 +570,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	    .limits = IMAGE_LIMITS_DEFAULT,
 	    .slot_bytes = bucket_table_max_pixels(options->buckets) * 3,
 	    .time_limit_ms = DECODE_LIMIT_MS,
+	    .megapixel_ms = DECODE_MEGAPIXEL_MS,
 	    .handlers = {on_hashed, on_header, on_done, on_failed},
 	};
 

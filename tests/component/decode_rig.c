@@ -49,8 +49,13 @@ static void on_header(void *image, const struct image_header *header, struct dec
 	if (shot->rig->policy.apply_exif)
 		image_oriented_size(header, &width, &height);
 	bucket_place(shot->rig->buckets, width, height, &shot->placement);
-	if (!shot->hold)
+	if (shot->skip_header) {
+		decode_pool_skip(TAKE(shot->ticket));
+		shot->end = SHOT_SKIPPED;
+		shot->ends++;
+	} else if (!shot->hold) {
 		rig_place(shot);
+	}
 }
 
 static void on_done(void *image, const uint8_t *pixels)

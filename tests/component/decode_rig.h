@@ -14,8 +14,9 @@ enum shot_end { SHOT_RUNNING, SHOT_SKIPPED, SHOT_SEEN, SHOT_DONE, SHOT_FAILED };
 /* One image on its way through the pool. */
 struct shot {
 	/* what the test wants */
-	bool skip;
-	bool hold; /* no placement until rig_place */
+	bool skip;	  /* when its hash is known */
+	bool skip_header; /* when its size is known */
+	bool hold;	  /* no placement until rig_place */
 	/* what came */
 	enum shot_end end;
 	size_t ends; /* must be 1 */

@@ -16,11 +16,15 @@ static const struct shard_ops *wds(void)
 
 void run_use_buckets(struct run *run, enum bucket_rule rule, size_t resolution)
 {
-	struct bucket_options options = {.rule = rule, .resolution = resolution};
+	run_use_bucket_options(run,
+			       &(struct bucket_options){.rule = rule, .resolution = resolution});
+}
 
+void run_use_bucket_options(struct run *run, const struct bucket_options *options)
+{
 	bucket_table_free(run->buckets);
 	recipe_release(&run->recipe);
-	run->buckets = bucket_table_new(&options, &err);
+	run->buckets = bucket_table_new(options, &err);
 	assert_non_null(run->buckets);
 	run->recipe = (struct recipe){.fake = true,
 				      .vae = {.latent_channels = 4, .scaling_factor = 1},

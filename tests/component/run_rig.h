@@ -39,6 +39,7 @@ void run_open(struct run *run);
 void run_close(struct run *run);
 /* Another recipe with these buckets, before there are any records. */
 void run_use_buckets(struct run *run, enum bucket_rule rule, size_t resolution);
+void run_use_bucket_options(struct run *run, const struct bucket_options *options);
 
 /* -- jobs ------------------------------------------------------------------------------------------- */
 

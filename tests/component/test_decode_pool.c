@@ -129,6 +129,24 @@ static void a_skipped_image_is_hashed_and_never_decoded(void **state)
 	rig_close(&rig);
 }
 
+static void an_image_that_is_skipped_for_its_size_frees_its_worker(void **state)
+{
+	cleanup_buffer struct buffer good = golden_image("q16.jpg");
+	cleanup_shot struct shot skipped = {.skip_header = true}, next = {.skip = false};
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 1, BUCKET_SQUARE, 64);
+	rig_shoot(&rig, &skipped, good.data, good.size);
+	assert_int_equal(skipped.end, SHOT_SKIPPED);
+	assert_true(skipped.header.width > 0);
+	assert_int_equal(decode_pool_idle(rig.pool), 1);
+	rig_shoot(&rig, &next, good.data, good.size);
+	assert_same_as_here(&rig, &next, &good, "q16.jpg");
+	assert_int_equal(skipped.ends, 1);
+	rig_close(&rig);
+}
+
 static void what_the_decoder_refuses_arrives_with_its_reason(void **state)
 {
 	cleanup_buffer struct buffer truncated = golden_image("broken_truncated.jpg");
@@ -332,6 +350,7 @@ int main(void)
 	    cmocka_unit_test(pixels_are_those_of_decoding_in_this_process),
 	    cmocka_unit_test(many_images_in_several_workers_do_not_mix),
 	    cmocka_unit_test(a_skipped_image_is_hashed_and_never_decoded),
+	    cmocka_unit_test(an_image_that_is_skipped_for_its_size_frees_its_worker),
 	    cmocka_unit_test(what_the_decoder_refuses_arrives_with_its_reason),
 	    cmocka_unit_test(a_file_over_the_limit_is_too_large),
 	    cmocka_unit_test(a_descriptor_that_cannot_be_read_is_no_fault_of_the_image),

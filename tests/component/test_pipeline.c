@@ -286,6 +286,23 @@ static void no_jobs_at_all_is_the_end(void **state)
 	assert_int_equal(f->run.shards, 0);
 }
 
+static void an_image_beyond_the_limits_is_skipped_with_its_reason(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	run_use_bucket_options(
+	    &f->run,
+	    &(struct bucket_options){.rule = BUCKET_SQUARE, .resolution = 512, .max_upscale = 1.5});
+	add_pictures(f, "large", "rocket.jpg", 3);
+	add_pictures(f, "small", "orientation_6.jpg", 4);
+	run_all(f, &how);
+	assert_non_null(strstr(f->outcomes, "small00.jpg 4 upscale\n"));
+	assert_null(strstr(f->outcomes, "large"));
+	assert_int_equal(count(f, JOB_SKIPPED), 4);
+	assert_int_equal(count(f, JOB_COMPLETED), 3);
+}
+
 static void with_hardly_any_memory_images_run_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -610,6 +627,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    pipeline_test(every_image_ends_in_exactly_one_shard),
 	    pipeline_test(no_jobs_at_all_is_the_end),
+	    pipeline_test(an_image_beyond_the_limits_is_skipped_with_its_reason),
 	    pipeline_test(with_hardly_any_memory_images_run_alone),
 	    pipeline_test(a_bad_image_ends_with_its_reason_and_the_rest_is_done),
 	    pipeline_test(an_image_that_kills_its_decoder_is_tried_twice_in_one_run),
