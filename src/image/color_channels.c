@@ -14,7 +14,7 @@
 
 #define CORNERS	    4
 #define SURE_ENOUGH 192 /* values a channel */
-#define GATHER	    256
+#define PIECE	    512 /* pixels */
 
 /* Is output @channel for its value @v the same wherever the others are within 0 to @limit? */
 static bool is_sure(color_convert_fn *convert, void *arg, size_t channel, size_t v, uint8_t limit,
@@ -38,6 +38,7 @@ static bool is_sure(color_convert_fn *convert, void *arg, size_t channel, size_t
 
 bool color_channels_probe(struct color_channels *c, color_convert_fn *convert, void *arg)
 {
+	c->identity = true;
 	for (size_t channel = 0; channel < 3; channel++) {
 		size_t sure = 0;
 
@@ -48,6 +49,7 @@ bool color_channels_probe(struct color_channels *c, color_convert_fn *convert, v
 				doubt = is_sure(convert, arg, channel, v, DIM, value) ? ONLY_DIM
 										      : ALWAYS;
 			sure += doubt != ALWAYS;
+			c->identity &= *value == v || doubt == ALWAYS;
 			c->doubt[channel][v] = v > DIM ? doubt | BRIGHT : doubt;
 		}
 		if (sure < SURE_ENOUGH)
@@ -56,39 +58,46 @@ bool color_channels_probe(struct color_channels *c, color_convert_fn *convert, v
 	return true;
 }
 
-/* Pixels in doubt, and where they belong. */
-struct gathered {
-	uint8_t pixels[GATHER][3];
-	uint8_t *places[GATHER];
-	size_t count;
-};
-
-static void settle(struct gathered *g, color_convert_fn *convert, void *arg)
+static bool is_doubtful(const struct color_channels *c, const uint8_t *pixel)
 {
-	convert(arg, g->pixels[0], g->pixels[0], g->count);
-	for (size_t i = 0; i < g->count; i++)
-		memcpy(g->places[i], g->pixels[i], 3);
-	g->count = 0;
+	return (c->doubt[0][pixel[0]] | c->doubt[1][pixel[1]] | c->doubt[2][pixel[2]]) >= 3;
 }
 
+static void map_sure(const struct color_channels *c, const uint8_t *in, uint8_t *out, size_t pixels)
+{
+	for (size_t i = 0; i < pixels; i++, in += 3, out += 3) {
+		uint8_t r = in[0], g = in[1], b = in[2];
+
+		out[0] = c->value[0][r];
+		out[1] = c->value[1][g];
+		out[2] = c->value[2][b];
+	}
+}
+
+/* A piece at a time: those in doubt are put aside, all are mapped, those in doubt put back. */
 void color_channels_convert(const struct color_channels *c, color_convert_fn *convert, void *arg,
 			    const uint8_t *in, uint8_t *out, size_t pixels)
 {
-	struct gathered g;
+	uint8_t doubtful[PIECE][3];
+	uint16_t places[PIECE];
 
-	g.count = 0;
-	for (size_t i = 0; i < pixels; i++, in += 3, out += 3) {
-		if ((c->doubt[0][in[0]] | c->doubt[1][in[1]] | c->doubt[2][in[2]]) < 3) {
-			out[0] = c->value[0][in[0]];
-			out[1] = c->value[1][in[1]];
-			out[2] = c->value[2][in[2]];
-			continue;
+	for (size_t n; pixels > 0; pixels -= n, in += n * 3, out += n * 3) {
+		size_t count = 0;
+
+		n = pixels < PIECE ? pixels : PIECE;
+		for (size_t i = 0; i < n; i++) {
+			if (!is_doubtful(c, in + i * 3))
+				continue;
+			memcpy(doubtful[count], in + i * 3, 3);
+			places[count++] = (uint16_t)i;
 		}
-		memcpy(g.pixels[g.count], in, 3);
-		g.places[g.count++] = out;
-		if (g.count == GATHER)
-			settle(&g, convert, arg);
+		if (!c->identity)
+			map_sure(c, in, out, n);
+		else if (in != out)
+			memcpy(out, in, n * 3);
+		if (count > 0)
+			convert(arg, doubtful[0], doubtful[0], count);
+		for (size_t i = 0; i < count; i++)
+			memcpy(out + places[i] * 3, doubtful[i], 3);
 	}
-	if (g.count > 0)
-		settle(&g, convert, arg);
 }

@@ -19,6 +19,7 @@
 struct color_channels {
 	uint8_t value[3][256];
 	uint8_t doubt[3][256];
+	bool identity; /* what is sure stays as it is */
 };
 
 /* @in and @out: [pixels][3]; may be the same memory. */

@@ -1,13 +1,12 @@
 /*
  * Every orientation is a walk through the upright picture with two constant steps: one per stored
- * column, one per stored row. The walk is done in tiles, so that a transpose stays in the cache.
+ * column, one per stored row. Columns are walked a band of rows at a time, which the first cache
+ * holds.
  */
 #include "image/orientation.h"
 
 #include <assert.h>
-
-/* Stored columns; a tile's rows are a band. */
-#define TILE 32
+#include <string.h>
 
 /* EXIF names where row 0 and column 0 of the stored picture belong: 6 is "right, top". */
 struct turn {
@@ -68,22 +67,6 @@ static struct walk walk_through(const struct image *upright, struct turn turn)
 	};
 }
 
-/* Stored columns @left to @right of @count rows. */
-static void place_tile(struct walk walk, const uint8_t *rows, size_t stride, size_t count,
-		       size_t left, size_t right)
-{
-	for (size_t x = left; x < right; x++) {
-		const uint8_t *from = rows + x * 3;
-		uint8_t *to = walk.start + (ptrdiff_t)x * walk.column;
-
-		for (size_t y = 0; y < count; y++, from += stride, to += walk.row) {
-			to[0] = from[0];
-			to[1] = from[1];
-			to[2] = from[2];
-		}
-	}
-}
-
 void orientation_place(struct image *upright, unsigned orientation, const uint8_t *rows,
 		       size_t first, size_t count)
 {
@@ -91,9 +74,13 @@ void orientation_place(struct image *upright, unsigned orientation, const uint8_
 	struct walk walk = walk_through(upright, turn);
 	size_t width = turn.swaps ? upright->height : upright->width;
 
-	walk.start += (ptrdiff_t)first * walk.row;
-	for (size_t x = 0; x < width; x += TILE)
-		place_tile(walk, rows, width * 3, count, x, x + TILE < width ? x + TILE : width);
+	for (size_t x = 0; x < width; x++) {
+		const uint8_t *from = rows + x * 3;
+		uint8_t *to = walk.start + (ptrdiff_t)x * walk.column + (ptrdiff_t)first * walk.row;
+
+		for (size_t y = 0; y < count; y++, from += width * 3, to += walk.row)
+			memcpy(to, from, 3);
+	}
 }
 
 int orientation_apply(struct image *image, unsigned orientation, struct error *err)
