@@ -216,6 +216,7 @@ static int reader_open(struct jpeg_reader *r, const uint8_t *bytes, size_t size,
 	r->progress.progress_monitor = on_progress;
 	if (guarded(r, step_header) < 0)
 		return -1;
+	/* libjpeg-turbo 3 opens 12 and 16 bits, which have functions of their own */
 	if (r->cinfo.data_precision != BITS_IN_JSAMPLE)
 		return error_data(err, "unsupported", "JPEG of %d bits a sample",
 				  r->cinfo.data_precision);
