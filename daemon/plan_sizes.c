@@ -29,7 +29,7 @@ static size_t take_side(const char **p)
 			return 0;
 	}
 	*p = skip_blanks(at);
-	return at == *p && *at != '\0' ? 0 : side;
+	return side;
 }
 
 static bool parse_line(const char *line, size_t *width, size_t *height)
