@@ -5,14 +5,14 @@
  *	confine(&options, &got)        single-threaded, before the first hostile byte; cannot be undone
  *
  * The layers do not rely on each other, and each is used where the kernel has it:
- *	rlimits     address space, descriptors, no core dump, no file growth, no processes
+ *	rlimits     address space, descriptors, no core dump, no processes; without seccomp no file grows
  *	Landlock    no path, no TCP port, no abstract socket, no signal to others (as far as its version goes)
  *	seccomp     the system calls of an allow-list (confine.c); any other ends the process with SIGSYS.
  *	            Looking for a file to read is answered with EACCES instead, because libraries look at
  *	            /proc/cpuinfo and the like and go on without
  *
- * In builds with a sanitizer the other calls fail with EPERM instead, and memory is not limited: reports must
- * get out, and shadow memory is huge.
+ * In builds with a sanitizer the other calls fail with EPERM instead, some more are allowed, there is no Landlock,
+ * and memory is not limited: reports must get out, leaks are searched for in /proc, and shadow memory is huge.
  */
 #ifndef LATENTD_DAEMON_CONFINE_H
 #define LATENTD_DAEMON_CONFINE_H

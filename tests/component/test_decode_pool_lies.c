@@ -99,6 +99,7 @@ static void a_hostile_system_call_costs_one_image(void **state)
 {
 	const char *words = CONFINE_SANITIZED ? "exit status 99" : "killed by signal 31";
 	int64_t slowest = 0;
+	size_t tried = 0;
 	struct rig rig;
 
 	(void)state;
@@ -118,9 +119,10 @@ static void a_hostile_system_call_costs_one_image(void **state)
 		assert_costs_one(&rig, lie, "worker_died", words);
 		took = clock_mono_ms() - began;
 		slowest = took > slowest ? took : slowest;
+		tried++;
 	}
-	print_message("%zu hostile calls; the next image was there after %lld ms at most\n",
-		      hostile_calls_count, (long long)slowest);
+	print_message("%zu hostile calls; the next image was there after %lld ms at most\n", tried,
+		      (long long)slowest);
 	rig_close(&rig);
 }
 

@@ -30,6 +30,9 @@ static struct decode_message example(enum decode_message_type type)
 		    (struct image_limits){0x0102030405060708, 0xa1a2a3a4a5a6a7a8, 65500};
 		m.start.slot_bytes = 0xf1f2f3f4f5f6f7f8;
 		break;
+	case DECODE_READY:
+		m.ready = (struct confinement){.seccomp = true, .rlimits = false, .landlock = 7};
+		break;
 	case DECODE_GEOMETRY:
 		m.geometry.full_width = 1000;
 		m.geometry.full_height = 0x1122334455667788;
@@ -109,6 +112,7 @@ static void every_message_comes_back_as_it_went(void **state)
 static void every_field_comes_back_in_its_place(void **state)
 {
 	cleanup_buffer struct buffer start = example_bytes(DECODE_START);
+	cleanup_buffer struct buffer ready = example_bytes(DECODE_READY);
 	cleanup_buffer struct buffer geometry = example_bytes(DECODE_GEOMETRY);
 	cleanup_buffer struct buffer hashed = example_bytes(DECODE_HASHED);
 	cleanup_buffer struct buffer failed = example_bytes(DECODE_FAILED);
@@ -125,6 +129,9 @@ static void every_field_comes_back_in_its_place(void **state)
 	assert_true(m.start.limits.max_pixels == 0xa1a2a3a4a5a6a7a8);
 	assert_int_equal(m.start.limits.max_side, 65500);
 	assert_true(m.start.slot_bytes == 0xf1f2f3f4f5f6f7f8);
+	m = parsed(&ready);
+	assert_true(m.ready.seccomp && !m.ready.rlimits);
+	assert_int_equal(m.ready.landlock, 7);
 	m = parsed(&geometry);
 	assert_int_equal(m.geometry.full_width, 1000);
 	assert_true(m.geometry.full_height == 0x1122334455667788);
@@ -219,6 +226,8 @@ static void a_value_outside_its_enumeration_is_refused(void **state)
 	    {DECODE_START, 4, 0, COLOR_IGNORE},
 	    {DECODE_START, 5, 0, ALPHA_DROP},
 	    {DECODE_START, 9, 0, 1},
+	    {DECODE_READY, 2, 0, 1},
+	    {DECODE_READY, 3, 0, 1},
 	    {DECODE_GEOMETRY, 2 + 6 * 8, 0, FILTER_KOHYA},
 	    {DECODE_HEADER, 2, 0, IMAGE_FORMATS - 1},
 	    {DECODE_HEADER, 3 + 2 * 8, 1, 8},
@@ -236,6 +245,22 @@ static void a_value_outside_its_enumeration_is_refused(void **state)
 			else
 				parsed(&bytes);
 		}
+	}
+}
+
+static void only_the_mode_for_pixels_has_a_slot(void **state)
+{
+	(void)state;
+	for (uint8_t mode = DECODE_MODE_HEADERS; mode <= DECODE_MODE_HASHES; mode++) {
+		cleanup_buffer struct buffer bytes = example_bytes(DECODE_START);
+		struct decode_message m;
+
+		bytes.data[2] = mode;
+		assert_refused(bytes.data, bytes.size);
+		memset(bytes.data + 10 + 3 * 8, 0, 8);
+		m = parsed(&bytes);
+		assert_int_equal(m.start.mode, mode);
+		assert_int_equal(m.start.slot_bytes, 0);
 	}
 }
 
@@ -507,6 +532,7 @@ int main(void)
 	    cmocka_unit_test(a_byte_too_many_is_refused),
 	    cmocka_unit_test(another_version_and_unknown_types_are_refused),
 	    cmocka_unit_test(a_value_outside_its_enumeration_is_refused),
+	    cmocka_unit_test(only_the_mode_for_pixels_has_a_slot),
 	    cmocka_unit_test(a_size_of_zero_is_refused),
 	    cmocka_unit_test(strings_longer_than_their_room_are_refused),
 	    cmocka_unit_test(a_string_length_beyond_the_message_is_refused),
