@@ -22,8 +22,7 @@ enum {
 	MEGAPIXEL_MS = 100,
 };
 
-/* Of workers that owe nothing. */
-#define NO_DEADLINE INT64_MAX
+#define NO_DEADLINE INT64_MAX /* of workers that owe nothing */
 
 enum worker_state {
 	WORKER_DOWN,
@@ -59,7 +58,7 @@ struct decode_pool {
 	int64_t timer_at;      /* NO_DEADLINE: off */
 	unsigned early_deaths; /* in a row, of processes that had no image yet */
 	char last_end[512];    /* how the last process ended */
-	char confinement[64];
+	char confinement[CONFINEMENT_TEXT_SIZE];
 	bool cancelled;
 };
 
@@ -166,15 +165,6 @@ static void worker_lost(struct decode_ticket *w, const struct error *why)
 		worker_start_again(w);
 }
 
-/* What a process that has decoded much has leaked or lost goes with it. */
-static void worker_renew(struct decode_ticket *w)
-{
-	char how[DECODE_PROCESS_END_SIZE];
-
-	worker_stop(w, how);
-	worker_start_again(w);
-}
-
 /* -- the conversation ----------------------------------------------------------------------------- */
 
 static void worker_say(struct decode_ticket *w, const struct decode_message *m, int fd)
@@ -196,15 +186,10 @@ static bool handle_ready(struct decode_ticket *w, const struct confinement *c)
 {
 	struct decode_pool *pool = w->pool;
 	struct error why = ERROR_INIT;
-	char landlock[24] = "no landlock";
 
 	if (w->state != WORKER_STARTING)
 		return false;
-	if (c->landlock > 0)
-		snprintf(landlock, sizeof(landlock), "landlock %u", c->landlock);
-	snprintf(pool->confinement, sizeof(pool->confinement), "%s, %s, %s",
-		 c->seccomp ? "seccomp" : "no seccomp", landlock,
-		 c->rlimits ? "rlimits" : "no rlimits");
+	confinement_text(c, pool->confinement);
 	if (pool->options.require_confinement && !(c->seccomp && c->rlimits)) {
 		error_set(&why, ERR_CONFIG, "the decoder cannot be confined here: %s",
 			  pool->confinement);
@@ -317,23 +302,25 @@ static void worker_hear(struct decode_ticket *w)
 {
 	struct decode_message m;
 	struct error err = ERROR_INIT, lied = ERROR_INIT;
+	char how[DECODE_PROCESS_END_SIZE];
 	int passed = -1;
 	int r = decode_message_receive(w->process.socket, &m, &passed, &err);
 
 	if (passed >= 0)
 		close(passed); /* workers have no descriptors to give */
-	if (r == DECODE_CLOSED) {
-		worker_lost(w, NULL);
-		return;
-	}
 	if (r < 0 && err.code == ERR_TRANSIENT)
 		return;
-	if (r < 0 || !handle_message(w, &m)) {
+	if (r == DECODE_CLOSED) {
+		worker_lost(w, NULL);
+	} else if (r < 0 || !handle_message(w, &m)) {
 		error_data(&lied, "worker_died", "the decoder broke the protocol on this file");
 		worker_lost(w, &lied);
 	}
-	if (w->state == WORKER_SPENT)
-		worker_renew(w);
+	/* What a process that has decoded much has leaked or lost goes with it. */
+	if (w->state == WORKER_SPENT) {
+		worker_stop(w, how);
+		worker_start_again(w);
+	}
 }
 
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg)
@@ -386,12 +373,9 @@ static struct decode_pool *pool_new(sd_event *event, const struct decode_pool_op
 
 	pool->event = event;
 	pool->options = *options;
-	if (options->time_limit_ms == 0)
-		pool->options.time_limit_ms = TIME_LIMIT_MS;
-	if (options->megapixel_ms == 0)
-		pool->options.megapixel_ms = MEGAPIXEL_MS;
-	if (options->images_per_process == 0)
-		pool->options.images_per_process = IMAGES_PER_PROCESS;
+	pool->options.time_limit_ms = options->time_limit_ms ?: TIME_LIMIT_MS;
+	pool->options.megapixel_ms = options->megapixel_ms ?: MEGAPIXEL_MS;
+	pool->options.images_per_process = options->images_per_process ?: IMAGES_PER_PROCESS;
 	pool->program = options->program ? xstrdup(options->program) : NULL;
 	pool->timer_at = NO_DEADLINE;
 	pool->n = options->workers;
@@ -411,9 +395,7 @@ int decode_pool_open(sd_event *event, const struct decode_pool_options *options,
 	assert(options->workers > 0 &&
 	       (options->slot_bytes > 0) == (options->mode == DECODE_MODE_PIXELS));
 	pool = pool_new(event, options);
-	r = sd_event_add_time(event, &pool->timer, CLOCK_MONOTONIC, 0, 1, on_timer, pool);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(pool->timer, SD_EVENT_OFF);
+	r = sd_event_add_time(event, &pool->timer, CLOCK_MONOTONIC, UINT64_MAX, 1, on_timer, pool);
 	if (r < 0) {
 		decode_pool_close(pool);
 		return error_set(err, ERR_IO, "cannot set a timer: %s", strerror(-r));
@@ -492,13 +474,11 @@ bool decode_pool_dead(const struct decode_pool *pool)
 void decode_pool_start(struct decode_pool *pool, int fd, void *image)
 {
 	struct decode_message m = {.type = DECODE_OPEN};
-	struct decode_ticket *w = NULL;
+	struct decode_ticket *w = pool->workers;
 
-	for (size_t i = 0; i < pool->n && !w; i++) {
-		if (pool->workers[i].state == WORKER_IDLE)
-			w = &pool->workers[i];
-	}
-	assert(w);
+	assert(decode_pool_idle(pool) > 0);
+	while (w->state != WORKER_IDLE)
+		w++;
 	w->state = pool->options.mode == DECODE_MODE_HEADERS ? WORKER_READING : WORKER_HASHING;
 	w->images++;
 	w->image = image;

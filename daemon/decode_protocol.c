@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -262,6 +263,16 @@ int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_messag
 		return error_data(err, "protocol", "a malformed message of type %d", parsed.type);
 	*m = parsed;
 	return 0;
+}
+
+void confinement_text(const struct confinement *c, char out[CONFINEMENT_TEXT_SIZE])
+{
+	char landlock[24] = "no landlock";
+
+	if (c->landlock > 0)
+		snprintf(landlock, sizeof(landlock), "landlock %u", c->landlock);
+	snprintf(out, CONFINEMENT_TEXT_SIZE, "%s, %s, %s", c->seccomp ? "seccomp" : "no seccomp",
+		 landlock, c->rlimits ? "rlimits" : "no rlimits");
 }
 
 /* -- the socket ----------------------------------------------------------------------------------- */

@@ -74,6 +74,10 @@ void decode_message_format(const struct decode_message *m, struct buffer *out);
 int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_message *m,
 			 struct error *err);
 
+#define CONFINEMENT_TEXT_SIZE 64
+/* "seccomp, landlock 7, rlimits"; "no" in front of what was not achieved. */
+void confinement_text(const struct confinement *c, char out[CONFINEMENT_TEXT_SIZE]);
+
 /* Sends @m, with @fd (-1: none) as a copy. ERR_IO. */
 int decode_message_send(int socket, const struct decode_message *m, int fd, struct error *err);
 
