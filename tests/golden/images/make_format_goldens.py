@@ -126,6 +126,8 @@ def make_webp(rgb, rgba, icc):
     lossy, alpha = save(small, "WEBP", quality=60), save(small_alpha, "WEBP", lossless=True, exact=True)
     golden("animated_offset.webp", animated_webp([(4, 6, lossy, 20, 13), (0, 0, alpha, 20, 13)], (W, H), 0x02))
     golden("animated_offset_alpha.webp", animated_webp([(16, 2, alpha, 20, 13), (0, 0, lossy, 20, 13)], (W, H), 0x12))
+    golden("animated_alpha_not_announced.webp", animated_webp([(16, 2, alpha, 20, 13)], (W, H), 0x02))
+    golden("animated_opaque_frame.webp", animated_webp([(4, 6, lossy, 20, 13)], (W, H), 0x12))
     golden("animated.webp", save(rgb, "WEBP", save_all=True, append_images=[ImageOps.invert(rgb)], quality=50))
 
 
@@ -277,6 +279,8 @@ def make_bmp(rgb, rgba, icc):
     golden("bits8_top_down.bmp", bmp(W, -H, 8, packed(grey, 8, False), palette=palette(256)))
     golden("bits16.bmp", bmp(W, H, 16, words(rgb, [(5, 10), (5, 5), (5, 0)], 2)))
     golden("bits16_565.bmp", bmp(W, H, 16, words(rgb, [(5, 11), (6, 5), (5, 0)], 2), 3, masks=masks(0xf800, 0x7e0, 0x1f)))
+    golden("bits16_565_at_masks.bmp", bmp(W, H, 16, words(rgb, [(5, 11), (6, 5), (5, 0)], 2) + b"\0" * 12, 3, offset=54,
+                                          masks=masks(0xf800, 0x7e0, 0x1f)))
     golden("bits24.bmp", bmp(W, H, 24, words(rgb, [(8, 16), (8, 8), (8, 0)], 3)))
     golden("bits24_top_down.bmp", bmp(W, -H, 24, words(rgb, [(8, 16), (8, 8), (8, 0)], 3, False)))
     bgra = words(rgb, [(8, 16), (8, 8), (8, 0), (8, 24)], 4, alpha=alpha)
@@ -296,6 +300,11 @@ def make_bmp(rgb, rgba, icc):
     golden("os2_v2.bmp", bmp(W, H, 4, packed(grey >> 4, 4), palette=palette(16), size=64, extra=b"\0" * 24))
     stripes = grey >> 5 << 5
     golden("rle8.bmp", bmp(W, H, 8, rle8(stripes), 1, palette=palette(256)))
+    # runs beyond the row, literals that go on into the next, a delta to the end of a row
+    odd = bytes([30, 7, 30, 9]) + b"\0\0" + bytes([20, 3, 0, 21, *range(40, 61), 0]) + b"\0\0"
+    odd += bytes([5, 100, 0, 2, W - 9, 0]) + b"\0\0" + bytes([3, 60, 0, 2, W - 3, 0]) + b"\0\0" + bytes([W, 33]) + b"\0\0"
+    odd += b"".join(bytes([W, y]) + b"\0\0" for y in range(5, H))
+    golden("rle8_odd.bmp", bmp(W, H, 8, odd + b"\0\1", 1, palette=palette(256)))
     golden("rle4.bmp", bmp(W, H, 4, rle4(grey >> 4), 2, palette=palette(16)))
     # Not read by Pillow: what is expected are the pixels they were made of.
     five = lambda a, m: ((a.astype(int) >> (8 - m)) * 255 // ((1 << m) - 1)).astype(np.uint8)
