@@ -6,6 +6,7 @@
 #include "base/checked.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,6 +92,8 @@ int main(int argc, char **argv)
 	int code;
 
 	open_standard_streams();
+	/* jansson takes memory that is not there for damaged text, and an innocent image would pay for it. */
+	json_set_alloc_funcs(xmalloc, free);
 	code = run_command(argc, argv);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr,

@@ -257,10 +257,13 @@ static int lock_state(struct output *o, struct error *err)
 	return r;
 }
 
-static int write_root_owner(const struct output *o, struct error *err)
+/* With both locks held: half-written files of a run that died, and who works here now. */
+static int take_over(const struct output *o, struct error *err)
 {
 	cleanup_free char *folder = xasprintf("%s/.latentd", o->root);
 
+	if (atomic_file_sweep(folder, err) < 0 || atomic_file_sweep(o->state, err) < 0)
+		return -1;
 	return owner_write(folder, o, err);
 }
 
@@ -281,7 +284,7 @@ int output_open(const char *out, const char *state, struct output *output, struc
 	if (r == 0)
 		r = lock_state(&o, err);
 	if (r == 0)
-		r = write_root_owner(&o, err);
+		r = take_over(&o, err);
 	if (r < 0)
 		output_close(&o);
 	else
@@ -408,7 +411,7 @@ int output_make_dataset(const struct output *o, const char *name, const struct r
 	cleanup_free char *folder = xasprintf("%s/%s/.latentd", o->root, name);
 	cleanup_free char *path = xasprintf("%s/dataset.json", folder);
 
-	if (dir_make(folder, err) < 0)
+	if (dir_make(folder, err) < 0 || atomic_file_sweep(folder, err) < 0)
 		return -1;
 	return write_dataset(path, name, recipe, err);
 }

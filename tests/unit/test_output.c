@@ -95,6 +95,21 @@ static void opening_makes_both_folders_with_their_locks(void **state)
 	assert_true(file_exists(state_lock));
 }
 
+static void opening_removes_what_a_run_that_died_had_half_written(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *in_root = testing_path(f->out, ".latentd/abcdef.tmp");
+	cleanup_free char *in_state = testing_path(f->state, "abcdef.tmp");
+
+	open_output(f, f->state);
+	output_close(&f->output);
+	testing_write(in_root, "{", 1);
+	testing_write(in_state, "{", 1);
+	open_output(f, f->state);
+	assert_false(file_exists(in_root));
+	assert_false(file_exists(in_state));
+}
+
 /* A process that has @out open, and claimed where @claim, until it is killed; its id. */
 static pid_t hold(const char *out, const char *state, bool claim)
 {
@@ -514,6 +529,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    output_test(opening_makes_both_folders_with_their_locks),
+	    output_test(opening_removes_what_a_run_that_died_had_half_written),
 	    output_test(an_output_in_use_is_busy_and_names_process_and_state),
 	    output_test(a_state_folder_that_another_run_has_just_opened_is_busy_too),
 	    output_test(a_second_open_in_the_same_process_is_busy),

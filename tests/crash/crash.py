@@ -1,0 +1,154 @@
+"""What the tests below tests/crash share: the small run that everything is done to, and what must hold after it.
+
+LATENTD_TEST_LONG=1 does all cases instead of as many as fit the time; LATENTD_CRASH_SECONDS sets the time.
+"""
+
+import glob
+import os
+import shutil
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "e2e"))
+
+from harness import BUILD_DIR, OK, Skip, Workspace, equal, same_members  # noqa: E402
+from reference import read_dataset, shard_files  # noqa: E402
+
+LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
+SHIM = os.path.join(BUILD_DIR, "tests", "shim.so")
+DIED, PICTURES = 77, 12
+OPTIONS = ("--shard-samples", "3", "--jobs", "1", "--quiet")
+
+
+def time_for(seconds):
+    """When a test that may take @seconds in CI has to end; never, in the long run."""
+    if LONG and not os.environ.get("LATENTD_CRASH_SECONDS"):
+        return float("inf")
+    return time.monotonic() + float(os.environ.get("LATENTD_CRASH_SECONDS") or seconds)
+
+
+def evenly(items):
+    """All of @items, in an order whose every beginning is spread evenly over them."""
+    items, step = list(items), 0.6180339887498949
+    return [items[i] for i in sorted(range(len(items)), key=lambda i: i * step % 1)]
+
+
+def sanitizer_runtime(program):
+    """A sanitizer's library wants to be the first one."""
+    with open(f"{program}", "rb") as file:
+        text = file.read()
+    for name in (b"libasan.so.8", b"libasan.so.6", b"libasan.so.5"):
+        if name in text:
+            return name.decode() + " "
+    return ""
+
+
+class Rig:
+    """A workspace whose output and state lie in one folder, ROOT/fs, that can be put aside and back."""
+
+    def __init__(self, ws, pictures=PICTURES):
+        if not os.path.exists(SHIM):
+            raise Skip(f"{SHIM} is not built")
+        self.ws, self.fs = ws, ws.path("fs")
+        ws.out = ws.path("fs", "out")
+        ws.environment["XDG_STATE_HOME"] = ws.path("fs", "state")
+        # Dying is not leaking.
+        ws.environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+        self.report = ws.path("report")
+        self.preload = sanitizer_runtime(os.path.join(ws.programs, "latentctl")) + SHIM
+        self.paths = ws.small_pictures(pictures)
+        self.bases = {}
+        os.makedirs(self.fs)
+
+    # -- states of the folder
+
+    def keep(self, name):
+        """What is in the folder now comes back with restore(@name)."""
+        self.bases[name] = self.ws.path(f"base-{name}")
+        shutil.copytree(self.fs, self.bases[name], symlinks=True)
+
+    def restore(self, name=None):
+        shutil.rmtree(self.fs)
+        if name is None:
+            os.makedirs(self.fs)
+        else:
+            shutil.copytree(self.bases[name], self.fs, symlinks=True)
+
+    # -- runs
+
+    def shim(self, **settings):
+        """The environment of a run under the shim: fault=, journal=, clock=."""
+        more = {f"SHIM_{k.upper()}": v for k, v in settings.items()}
+        return dict(
+            self.ws.environment,
+            LD_PRELOAD=self.preload,
+            SHIM_PROGRAM="latentctl",
+            SHIM_ROOTS=self.fs,
+            SHIM_REPORT=self.report,
+            **more,
+        )
+
+    def encode(self, code=OK, **settings):
+        """The small run; with settings of the shim, under it."""
+        env = self.shim(**settings) if settings else self.ws.environment
+        with_suppressed = os.path.exists(self.report)
+        if with_suppressed:
+            os.remove(self.report)
+        return self.ws.encode(*OPTIONS, code=code, env=env)
+
+    def repeat_with(self, fault):
+        """What one types to see a fault happen again, after the folder was restored by the test."""
+        words = " ".join(self.ws.encode_words(*OPTIONS))
+        return (
+            f"LD_PRELOAD={self.preload} SHIM_PROGRAM=latentctl SHIM_ROOTS={self.fs} "
+            f"SHIM_FAULT={fault} latentctl {words}"
+        )
+
+    def reported(self):
+        """(whether the fault happened, {kind: number of calls})"""
+        fired, counts = None, {}
+        with open(self.report, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                words = line.rstrip("\n").split(" ", 3)
+                if words[0] == "fired":
+                    fired = words[3]
+                else:
+                    counts[words[1]] = int(words[2])
+        return fired, counts
+
+    # -- what must hold
+
+    def samples_are_there(self, paths=None):
+        """Each sample once, with all members."""
+        samples = read_dataset(self.ws.dataset)
+        same_members([s.path for s in samples], self.paths if paths is None else paths, "samples")
+        same_members([s.key for s in samples], {s.key for s in samples}, "keys")
+        assert all(len(s.members) == 3 for s in samples), "a sample without all its members"
+        return samples
+
+    def is_whole(self, paths=None, quarantine=0):
+        """After a run without faults: all is there once, verified, and nothing lies about."""
+        wanted = self.paths if paths is None else paths
+        self.samples_are_there(wanted)
+        hidden = os.path.join(self.ws.dataset, ".latentd")
+        equal(glob.glob(os.path.join(hidden, "partial", "*")), [], "left in partial")
+        if quarantine is not None:
+            equal(len(glob.glob(os.path.join(hidden, "quarantine", "*"))), quarantine, "quarantine")
+        equal(glob.glob(os.path.join(self.fs, "**", "*.tmp"), recursive=True), [], "*.tmp")
+        result = self.ws.verify()
+        assert "not in the catalog" not in result.out, result.out
+        jobs = self.ws.status()["jobs"]
+        equal(jobs["completed"], len(wanted), "completed")
+        equal(sum(jobs.values()), len(wanted), f"all jobs {jobs}")
+
+    def shards(self):
+        """{name below the output: bytes}"""
+        found = {}
+        for path in shard_files(self.ws.dataset):
+            with open(path, "rb") as file:
+                found[os.path.relpath(path, self.ws.out)] = file.read()
+        return found
+
+
+def new_rig(pictures=PICTURES):
+    return Rig(Workspace(), pictures)

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""One call of a run fails, is cut short or is the last one: then a run without faults must end with everything.
+
+For every kind of call, every n and every effect in the long run; as many as fit in CI, spread evenly. A case
+has a name, such as fresh/write:31:ENOSPC; LATENTD_CRASH_CASE=NAME runs only that one.
+"""
+
+import os
+import signal
+import time
+
+from crash import DIED, LONG, Rig, evenly, time_for
+from harness import BUSY, FAILED, OK, equal, run_tests, test
+from reference import shard_files
+
+EFFECTS = {
+    "open": ["EIO", "EMFILE", "ENOSPC", "EINTR", "die-after"],
+    "read": ["EIO", "EINTR", "short"],
+    "write": ["ENOSPC", "die-half", "EIO", "short", "die-after", "EINTR", "EDQUOT"],
+    "sync": ["EIO", "die", "die-after", "ENOSPC", "EDQUOT"],
+    "rename": ["EIO", "die", "die-after", "ENOSPC"],
+    "link": ["EIO", "die", "die-after"],
+    "unlink": ["EIO", "die", "die-after", "EROFS"],
+    "truncate": ["EIO", "die", "die-after", "EINTR"],
+    "mkdir": ["ENOSPC", "die", "die-after", "EIO"],
+    "mmap": ["ENOMEM", "EIO"],
+    "stat": ["EIO", "EACCES"],
+}
+if LONG:  # SQLite tries again for half a minute before it says so
+    EFFECTS["lock"] = ["ENOLCK"]
+# From the n-th call on, as a disk does that is full or gone.
+FOR_GOOD = {
+    "open": ["EIO"],
+    "write": ["ENOSPC", "EIO"],
+    "sync": ["EIO"],
+    "rename": ["EROFS"],
+    "unlink": ["EIO"],
+    "stat": ["EIO"],
+}
+SLOW_S = 3
+MALLOC_STEP = 16 if LONG else 401
+
+
+def cases_of(counts):
+    """Kind by kind in turn; within a kind all of (n, effect), evenly."""
+    rows = []
+    for kind, effects in EFFECTS.items():
+        calls = range(1, counts.get(kind, 0) + 1)
+        rows.append(evenly([f"{kind}:{n}:{e}" for e in effects for n in calls]))
+        rows.append(evenly([f"{kind}:{n}+:{e}" for e in FOR_GOOD.get(kind, []) for n in calls]))
+    rows.append(evenly([f"malloc:{n}:ENOMEM" for n in range(1, counts["malloc"], MALLOC_STEP)]))
+    longest = max(map(len, rows))
+    return [row[i] for i in range(longest) for row in rows if i < len(row)]
+
+
+class Tally:
+    def __init__(self):
+        self.cases = self.missed = self.died = self.errors = self.unharmed = self.aborted = 0
+        self.failed = []
+
+
+def under_fault(rig, fault, tally, kept):
+    """The run with the fault in it: a clean error, or success, or the end that was asked for."""
+    result = rig.encode(code=None, fault=fault)
+    fired, _ = rig.reported()
+    tally.missed += fired is None
+    if result.code == OK:
+        tally.unharmed += 1
+        rig.samples_are_there()
+    elif result.code == DIED and ":die" in fault:
+        tally.died += 1
+    elif result.code == -signal.SIGABRT and fault.startswith("malloc"):
+        assert result.err.endswith("out of memory\n"), result
+        tally.aborted += 1
+    else:
+        tally.errors += 1
+        assert result.code in (FAILED, BUSY), f"exit status {result.code}"
+        assert result.errors and fired, result
+    for file, was in kept.items():
+        assert os.path.exists(file), f"{file} has vanished"
+        equal(os.stat(file).st_size, was, f"the size of {file}")
+    return result
+
+
+def one_case(rig, base, fault, tally, quarantine):
+    rig.restore(base)
+    kept = {f: os.stat(f).st_size for f in shard_files(rig.ws.dataset)} if not quarantine else {}
+    broken = under_fault(rig, fault, tally, kept)
+    rig.ws.no_worker_is_left()
+    again = rig.encode()
+    rig.is_whole(quarantine=quarantine)
+    return broken, again
+
+
+def all_cases(rig, name, base, quarantine=0, seconds=25):
+    rig.restore(base)
+    rig.encode(fault="link:1000000:EIO")
+    _, counts = rig.reported()
+    rig.is_whole(quarantine=quarantine)
+    wanted, end, tally = cases_of(counts), time_for(seconds), Tally()
+    chosen = os.environ.get("LATENTD_CRASH_CASE")
+    if chosen:
+        wanted = [chosen.split("/")[1]] if chosen.startswith(f"{name}/") else []
+    for fault in wanted:
+        if time.monotonic() > end:
+            break
+        tally.cases, began = tally.cases + 1, time.monotonic()
+        rig.ws.history.clear()
+        try:
+            one_case(rig, base, fault, tally, quarantine)
+        except Exception as why:  # each is named, and the others still run
+            tally.failed.append(fault)
+            print(f"FAILED case {name}/{fault}: {why}\n  {rig.repeat_with(fault)}")
+            print("".join(f"  $ {r}\n" for r in rig.ws.history), flush=True)
+            if len(tally.failed) > 20 and not LONG:
+                break
+        if time.monotonic() - began > SLOW_S:
+            print(f"slow: {name}/{fault}: {time.monotonic() - began:.1f} s")
+    print(
+        f"{name}: {sum(counts.values())} calls counted, {tally.cases} of {len(wanted)} cases: "
+        f"{tally.errors} ended with an error, {tally.died} died, {tally.aborted} out of memory, "
+        f"{tally.unharmed} unharmed ({tally.missed} not reached); "
+        f"{tally.cases - len(tally.failed)} recovered, {len(tally.failed)} failed"
+    )
+    assert not tally.failed, tally.failed
+
+
+@test
+def a_fault_in_a_fresh_run_loses_nothing(ws):
+    all_cases(Rig(ws), "fresh", None)
+
+
+def interrupted_with_leftovers(rig):
+    """A run that died between a shard's rename and its row, with records in the spool and a partial file."""
+    rig.encode(code=DIED, fault="rename:6:die-after")
+    rig.ws.write("set/.latentd/partial/abcdef.tmp", b"half", rig.ws.out)
+    rig.keep("restart")
+
+
+@test
+def a_fault_in_a_restart_loses_nothing(ws):
+    rig = Rig(ws)
+    interrupted_with_leftovers(rig)
+    all_cases(rig, "restart", "restart")
+
+
+@test
+def a_fault_while_shards_are_put_aside_loses_nothing(ws):
+    rig = Rig(ws)
+    rig.encode()
+    files = shard_files(ws.dataset)
+    os.remove(files[0])
+    os.truncate(files[1], 700)
+    ws.write(os.path.join(os.path.dirname(files[2]), "000099.tar"), b"foreign" * 500, "")
+    rig.keep("repair")
+    all_cases(rig, "repair", "repair", quarantine=2, seconds=15)
+
+
+run_tests()
