@@ -91,8 +91,7 @@ class Rig:
     def encode(self, code=OK, **settings):
         """The small run; with settings of the shim, under it."""
         env = self.shim(**settings) if settings else self.ws.environment
-        with_suppressed = os.path.exists(self.report)
-        if with_suppressed:
+        if os.path.exists(self.report):
             os.remove(self.report)
         return self.ws.encode(*OPTIONS, code=code, env=env)
 
@@ -150,5 +149,21 @@ class Rig:
         return found
 
 
-def new_rig(pictures=PICTURES):
-    return Rig(Workspace(), pictures)
+# -- where a run may have to go on
+
+
+def interrupted_with_leftovers(rig):
+    """A run died between a shard's rename and its row: records in the spool, a shard without a row, a part."""
+    rig.encode(code=DIED, fault="rename:6:die-after")
+    rig.ws.write("set/.latentd/partial/abcdef.tmp", b"half", rig.ws.out)
+
+
+def needs_repair(rig):
+    """A whole output of which one shard was deleted, one damaged, and to which a foreign tar came; those two."""
+    rig.encode()
+    files = shard_files(rig.ws.dataset)
+    os.remove(files[0])
+    os.truncate(files[1], 700)
+    foreign = os.path.join(os.path.dirname(files[2]), "000099.tar")
+    rig.ws.write(foreign, b"foreign" * 500, "")
+    return [os.path.relpath(file, rig.ws.dataset) for file in files[:2]]

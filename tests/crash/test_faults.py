@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from crash import DIED, LONG, Rig, evenly, time_for
+from crash import DIED, LONG, Rig, evenly, interrupted_with_leftovers, needs_repair, time_for
 from harness import BUSY, FAILED, OK, equal, run_tests, test
 from reference import shard_files
 
@@ -130,28 +130,18 @@ def a_fault_in_a_fresh_run_loses_nothing(ws):
     all_cases(Rig(ws), "fresh", None)
 
 
-def interrupted_with_leftovers(rig):
-    """A run that died between a shard's rename and its row, with records in the spool and a partial file."""
-    rig.encode(code=DIED, fault="rename:6:die-after")
-    rig.ws.write("set/.latentd/partial/abcdef.tmp", b"half", rig.ws.out)
-    rig.keep("restart")
-
-
 @test
 def a_fault_in_a_restart_loses_nothing(ws):
     rig = Rig(ws)
     interrupted_with_leftovers(rig)
+    rig.keep("restart")
     all_cases(rig, "restart", "restart")
 
 
 @test
 def a_fault_while_shards_are_put_aside_loses_nothing(ws):
     rig = Rig(ws)
-    rig.encode()
-    files = shard_files(ws.dataset)
-    os.remove(files[0])
-    os.truncate(files[1], 700)
-    ws.write(os.path.join(os.path.dirname(files[2]), "000099.tar"), b"foreign" * 500, "")
+    needs_repair(rig)
     rig.keep("repair")
     all_cases(rig, "repair", "repair", quarantine=2, seconds=15)
 
