@@ -15,3 +15,7 @@ foreach(name faults power_loss)
 	set_tests_properties(crash_${name} PROPERTIES LABELS crash TIMEOUT 600 SKIP_RETURN_CODE 77
 		ENVIRONMENT "LATENTD_SOURCE_DIR=${CMAKE_SOURCE_DIR};LATENTD_BUILD_DIR=${CMAKE_BINARY_DIR}")
 endforeach()
+
+add_cmocka_test(NAME test_vfs_faults SOURCES crash/test_vfs_faults.c crash/vfs_shim.c LIBS contract_queue
+	LABELS crash)
+target_link_libraries(test_vfs_faults PRIVATE PkgConfig::SQLITE)

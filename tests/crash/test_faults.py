@@ -26,8 +26,6 @@ EFFECTS = {
     "mmap": ["ENOMEM", "EIO"],
     "stat": ["EIO", "EACCES"],
 }
-if LONG:  # SQLite tries again for half a minute before it says so
-    EFFECTS["lock"] = ["ENOLCK"]
 # From the n-th call on, as a disk does that is full or gone.
 FOR_GOOD = {
     "open": ["EIO"],
