@@ -197,15 +197,15 @@ static int open_queue(struct encode_run *run, struct error *err)
 	return store_local_open(folder, false, &run->store, err);
 }
 
-/* One clear line where a changed file is not encoded again. */
+/* One clear line where files are encoded again. */
 static void report_changed(const struct encode_run *run, const struct enqueue_counts *counts)
 {
-	if (counts->changed_done > 0)
-		fprintf(
-		    stderr,
-		    "latentctl: %zu file%s another time or size than when encoded into %s; the old "
-		    "latents are kept: encode into another --name to renew them\n",
-		    counts->changed_done, counts->changed_done == 1 ? " has" : "s have", run->name);
+	if (counts->superseding > 0)
+		fprintf(stderr,
+			"latentctl: %zu file%s changed since encoded into %s: the new latents"
+			" supersede the old ones\n",
+			counts->superseding, counts->superseding == 1 ? " has" : "s have",
+			run->name);
 }
 
 /* What was left out under other limits is looked at again. */

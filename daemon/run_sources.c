@@ -64,7 +64,7 @@ int run_sources_scan(struct run_sources *s, struct queue *queue, const struct sc
 		if (scan_source(queue, s->roots[i].source, &one, counts, err) < 0)
 			return error_wrap(err, "%s", s->paths[i]);
 	}
-	if (counts->added + counts->known + counts->requeued + counts->changed_done == 0)
+	if (counts->added + counts->known + counts->requeued + counts->superseding == 0)
 		return error_set(err, ERR_CONFIG, "no images below %s%s", s->paths[0],
 				 s->n > 1 ? " and the other folders" : "");
 	return 0;

@@ -80,6 +80,18 @@ int queue_enqueue(struct queue *q, int64_t dataset, const struct job_spec *specs
 	return checked_result(q->ops->enqueue(q, dataset, specs, n, counts, err), 0, err);
 }
 
+int queue_scan_begin(struct queue *q, int64_t dataset, const uint32_t *roots, size_t n,
+		     struct error *err)
+{
+	return checked_result(q->ops->scan_begin(q, dataset, roots, n, err), 0, err);
+}
+
+int queue_scan_end(struct queue *q, enum scan_end how, int64_t now, struct scan_counts *counts,
+		   struct error *err)
+{
+	return checked_result(q->ops->scan_end(q, how, now, counts, err), 0, err);
+}
+
 int queue_claim(struct queue *q, const struct queue_claim *claim, struct job *jobs, size_t *n,
 		struct error *err)
 {
@@ -107,7 +119,8 @@ int queue_settle(struct queue *q, const struct job_outcome *outcomes, size_t n, 
 		const char *reason = outcomes[i].reason;
 
 		assert(!reason || strlen(reason) < QUEUE_REASON_SIZE);
-		assert((unsigned)outcomes[i].kind <= OUTCOME_GONE);
+		assert((unsigned)outcomes[i].kind <= OUTCOME_KEPT);
+		assert(outcomes[i].kind != OUTCOME_KEPT || outcomes[i].has_content);
 	}
 	return checked_result(q->ops->settle(q, outcomes, n, now, lost ? lost : &ignored, err), 0,
 			      err);
@@ -135,25 +148,77 @@ int queue_retry(struct queue *q, int64_t dataset, enum job_state from, const cha
 	return checked_result(q->ops->retry(q, dataset, from, reason, now, retried, err), 0, err);
 }
 
+void content_found_release(struct content_found *found)
+{
+	free(found->key);
+	free(found->shard_path);
+	memset(found, 0, sizeof(*found));
+}
+
+int queue_find_content(struct queue *q, const char *recipe_id, const struct hash128 *content,
+		       struct content_found *found, struct error *err)
+{
+	memset(found, 0, sizeof(*found));
+	return checked_result(q->ops->find_content(q, recipe_id, content, found, err), 0, err);
+}
+
+static void check_new_shard(const struct new_shard *shard)
+{
+	assert(is_name(shard->row.path) && is_name(shard->row.format) && shard->row.group);
+	assert(shard->row.bytes <= INT64_MAX);
+	assert(shard->row.dead == 0);
+	for (size_t i = 0; i < shard->row.samples; i++) {
+		const struct sample_row *sample = &shard->samples[i];
+
+		assert(is_name(sample->key) && is_name(sample->path));
+		assert(sample->offset <= INT64_MAX);
+		assert(!sample->dead);
+		assert(i == 0 || shard->samples[i - 1].offset < sample->offset);
+		(void)sample;
+	}
+}
+
+int queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
+	       struct error *err)
+{
+	for (size_t i = 0; i < swap->n_shards; i++)
+		check_new_shard(&swap->shards[i]);
+	return checked_result(q->ops->swap(q, swap, now, shard_ids, err), QUEUE_CONFLICT, err);
+}
+
 int queue_complete(struct queue *q, const struct shard_row *shard, const struct sample_row *samples,
 		   size_t n, int64_t now, int64_t *shard_id, struct error *err)
 {
-	assert(is_name(shard->path) && is_name(shard->format) && shard->group);
+	struct new_shard fresh = {*shard, samples};
+	struct queue_swap swap = {.shards = &fresh, .n_shards = 1};
+
 	assert(shard->samples == n);
-	assert(shard->bytes <= INT64_MAX);
-	for (size_t i = 0; i < n; i++) {
-		assert(is_name(samples[i].key) && is_name(samples[i].path));
-		assert(samples[i].offset <= INT64_MAX);
-		assert(i == 0 || samples[i - 1].offset < samples[i].offset);
-	}
-	return checked_result(q->ops->complete(q, shard, samples, n, now, shard_id, err),
-			      QUEUE_CONFLICT, err);
+	(void)n;
+	return queue_swap(q, &swap, now, shard_id, err);
 }
 
 int queue_drop_shard(struct queue *q, int64_t shard, int64_t now, size_t *requeued,
 		     struct error *err)
 {
 	return checked_result(q->ops->drop_shard(q, shard, now, requeued, err), 0, err);
+}
+
+int queue_drop_samples(struct queue *q, int64_t shard, const uint64_t *offsets, size_t n,
+		       int64_t now, size_t *requeued, struct error *err)
+{
+	return checked_result(q->ops->drop_samples(q, shard, offsets, n, now, requeued, err), 0,
+			      err);
+}
+
+int queue_retired(struct queue *q, int64_t dataset, queue_retired_fn fn, void *arg,
+		  struct error *err)
+{
+	return checked_result(q->ops->retired(q, dataset, fn, arg, err), 0, err);
+}
+
+int queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, struct error *err)
+{
+	return checked_result(q->ops->forget_retired(q, shards, n, err), 0, err);
 }
 
 int queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err)

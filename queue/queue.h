@@ -9,6 +9,7 @@
  *	while ((r = queue_claim(q, &claim, jobs, &n, err)) == 0)
  *		... queue_settle(q, outcomes, n, now, &lost, err) ...
  *		... queue_complete(q, &shard, samples, n, now, &shard_id, err) ...
+ *	queue_swap(q, &swap, now, ids, err)                    shards are rewritten
  *	queue_close(q);
  *
  * One job is one source image in one dataset. Its life:
@@ -20,9 +21,23 @@
  *	           quarantined <-----+-----> skipped, gone
  *
  * A claim is a lease: until `lease_until` the job belongs to its owner; the fence rises with every
- * claim, and an outcome that carries an older fence is void. Every operation is one transaction: it
- * happens whole or not at all, and is durable when it returns (enqueue too: a scan is not repeated for
- * nothing). Times are wall-clock milliseconds and come from the caller, so that tests own the clock.
+ * claim of any job, and an outcome that carries an older fence is void.
+ *
+ * Files that change. A job that is encoded or completed becomes available again when its file changed.
+ * What it had stays: its sample stays visible, and its record in the spool may still come into a shard,
+ * without completing the job. Then either the new content is encoded and completed, which makes the old
+ * sample's row dead in the same transaction, or the content proves to be the old one (OUTCOME_KEPT). Of one
+ * (job, variant) there is at most one live sample at any time. A dead sample still lies in its shard's file
+ * until the shard is rewritten (queue_swap).
+ *
+ * Blame. Of the jobs that were in flight when their owner died, any may have killed it: each counts a
+ * crash and is tried again. From QUEUE_SUSPECT_CRASHES on a job is suspected: a claim hands it out only
+ * when it asks for suspects, and then one; the caller runs it alone. If its owner dies again, it is
+ * quarantined with the reason `crash`. Innocents survive that run, whatever crashes they share.
+ *
+ * Every operation is one transaction: it happens whole or not at all, and is durable when it returns
+ * (enqueue too: a scan is not repeated for nothing). Times are wall-clock milliseconds and come from the
+ * caller, so that tests own the clock.
  *
  * One process owns the database, and one thread makes all calls on the queue that was opened for writing;
  * queue_sqlite_open_readonly() may be open any number of times beside it, in any process.
@@ -61,6 +76,9 @@ const char *job_state_name(enum job_state state);
 #define QUEUE_OWNER_SIZE  96
 #define QUEUE_REASON_SIZE 24
 
+/* Owners that must have died with a job before it runs alone. */
+#define QUEUE_SUSPECT_CRASHES 3
+
 /* -- datasets ------------------------------------------------------------------------------------- */
 
 struct queue_dataset_spec {
@@ -96,9 +114,10 @@ struct job_spec {
 
 struct enqueue_counts {
 	size_t added;
-	size_t known;	 /* same size, mtime and inode as before; or running, whatever changed */
+	size_t
+	    known; /* same size, mtime and inode as before; or running: the next scan will tell */
 	size_t requeued; /* changed while not yet encoded, quarantined or gone: available again */
-	size_t changed_done; /* changed although already encoded: left as it is, counted */
+	size_t superseding; /* changed although already encoded: available again, see above */
 };
 
 struct job {
@@ -109,6 +128,8 @@ struct job {
 	uint32_t root;
 	uint64_t size;
 	uint64_t rank;
+	bool has_content; /* a changed file: what its record or its sample has */
+	struct hash128 content;
 	char *key, *path;
 };
 
@@ -122,6 +143,7 @@ struct queue_claim {
 	size_t limit;
 	const uint32_t *roots; /* only jobs of these sources; NULL: of all */
 	size_t n_roots;
+	bool suspects; /* one suspected job, and no other */
 };
 
 /* Outcome of claim: nothing can be claimed now. */
@@ -134,6 +156,7 @@ enum outcome_kind {
 	OUTCOME_QUARANTINE, /* reason, message */
 	OUTCOME_SKIP,	    /* reason, message */
 	OUTCOME_GONE,
+	OUTCOME_KEPT, /* the content is the one that the job's record or sample has */
 };
 
 struct job_outcome {
@@ -141,7 +164,8 @@ struct job_outcome {
 	uint64_t fence;
 	enum outcome_kind kind;
 	bool has_content;
-	struct hash128 content; /* XXH3-128 of the file's bytes, when it was read */
+	struct hash128
+	    content; /* XXH3-128 of the file's bytes; KEPT must have it, ENCODED should */
 	int64_t not_before;
 	const char *reason;  /* one word, NULL where none belongs */
 	const char *message; /* one line */
@@ -150,13 +174,14 @@ struct job_outcome {
 /* -- catalog -------------------------------------------------------------------------------------- */
 
 struct shard_row {
-	int64_t id; /* set by complete */
+	int64_t id; /* of rows that are read */
 	int64_t dataset;
 	const char *path;   /* relative to the dataset's output: "train/512x512/000000.tar" */
 	const char *format; /* "wds" */
 	const char *group;  /* what its samples share: "512x512" */
 	uint64_t bytes;
-	uint64_t samples;
+	uint64_t samples; /* in the file */
+	uint64_t dead;	  /* of them superseded, removed or damaged; 0 when it is new */
 	struct sha256 sha256;
 	struct hash128 xxh3;
 	int64_t sealed_at;
@@ -166,22 +191,79 @@ struct sample_row {
 	const char *key;  /* names the job */
 	const char *path; /* of its source: must be the job's */
 	uint32_t root;	  /* used only where the job is not known (a shard that is adopted) */
+	int64_t job;	  /* its id, where the caller knows it: saves the search; 0: by key */
 	uint32_t variant;
+	bool dead; /* of rows that are read */
 	struct hash128 content;
 	struct hash128 latent; /* XXH3-128 of the uncompressed latent values */
 	uint64_t offset;       /* of its first member's header in the shard */
 	uint64_t bytes;	       /* up to the next sample */
 };
 
-/*
- * Outcome of complete: a sample is already in a visible shard, its key and its path belong to two different
- * jobs, or the dataset already has a shard of that path. Nothing was changed.
- */
+struct new_shard {
+	struct shard_row row;
+	const struct sample_row *samples; /* row.samples of them, in rising offset */
+};
+
+struct sample_place {
+	int64_t shard;
+	uint64_t offset;
+};
+
+/* Shards that take the place of others. */
+struct queue_swap {
+	const int64_t *retired; /* shard ids */
+	size_t n_retired;
+	const struct sample_place *dropped; /* live samples of theirs that no new shard has */
+	size_t n_dropped;
+	const struct new_shard *shards;
+	size_t n_shards;
+};
+
+/* Outcome of complete and swap: what is said there. Nothing was changed. */
 #define QUEUE_CONFLICT 1
+
+/* A shard that is no longer in the catalog, though its file may still be there. */
+struct retired_row {
+	int64_t id, dataset;
+	const char *path;
+	int64_t retired_at;
+};
+
+enum content_where {
+	CONTENT_NONE,
+	CONTENT_SPOOLED, /* job, dataset, key */
+	CONTENT_VISIBLE, /* all */
+};
+
+struct content_found {
+	enum content_where where;
+	int64_t job, dataset, shard;
+	uint32_t variant;
+	uint64_t offset, bytes;
+	char *key, *shard_path;
+};
+
+void content_found_release(struct content_found *found);
+
+/* -- scans ---------------------------------------------------------------------------------------- */
+
+enum scan_end {
+	SCAN_ABANDON, /* it was not finished: nothing is concluded from it */
+	SCAN_COUNT,   /* only counts; the scan goes on */
+	SCAN_KEEP,    /* jobs with a sample stay as they are */
+	SCAN_REMOVE,  /* their samples die, the jobs are gone */
+};
+
+struct scan_counts {
+	size_t met;	    /* jobs that were there when the scan began and were enqueued since */
+	size_t missed;	    /* not met, without a visible sample: these become gone */
+	size_t missed_done; /* not met, with a visible sample */
+};
 
 struct queue_counts {
 	uint64_t jobs[JOB_STATES];
-	uint64_t shards, samples, shard_bytes;
+	uint64_t shards, samples, shard_bytes; /* samples: live ones */
 };
 
 /* A job for a person: list's rows. Strings live during the call. */
@@ -197,12 +279,16 @@ struct job_row {
 
 /* -- the interface -------------------------------------------------------------------------------- */
 
-/* Row callbacks: return 0 to go on, anything else ends the listing, which then returns 0. They must not
- * call the queue. */
+/*
+ * Row callbacks: return 0 to go on, anything else ends the listing, which then returns 0. They must not
+ * call the queue. Rows are copied out in batches before the callbacks run, so a slow one holds nothing; a
+ * batch shows one moment, a listing of many batches does not.
+ */
 typedef int (*queue_dataset_fn)(void *arg, const struct queue_dataset *dataset);
 typedef int (*queue_job_fn)(void *arg, const struct job_row *row);
 typedef int (*queue_shard_fn)(void *arg, const struct shard_row *row);
 typedef int (*queue_sample_fn)(void *arg, const struct sample_row *row);
+typedef int (*queue_retired_fn)(void *arg, const struct retired_row *row);
 
 struct queue;
 
@@ -217,15 +303,31 @@ struct queue_ops {
 
 	/*
 	 * Adds to *counts. Identity is (dataset, root, path); a job that exists keeps its key and its rank.
-	 * A requeued job has no attempts, no crashes and no reason. An adopted one (see complete) takes the
-	 * file's size, mtime and inode over and is known. ERR_BUG: key and key_distinct are both taken.
+	 * A requeued or superseding job has no attempts, no crashes and no reason. An adopted one (see
+	 * complete) takes the file's size, mtime and inode over and is known. ERR_BUG: key and key_distinct
+	 * are both taken.
 	 */
 	int (*enqueue)(struct queue *q, int64_t dataset, const struct job_spec *specs, size_t n,
 		       struct enqueue_counts *counts, struct error *err);
 
 	/*
-	 * Up to claim->limit jobs that are available, or retryable and due, in order of rank: *n of them in
-	 * @jobs, which the caller releases. QUEUE_EMPTY: none.
+	 * From now on enqueue notes which jobs of @dataset it met, for scan_end: one bit a job. Of the sources
+	 * @roots; NULL: all. ERR_BUG: a scan is open already.
+	 */
+	int (*scan_begin)(struct queue *q, int64_t dataset, const uint32_t *roots, size_t n,
+			  struct error *err);
+	/*
+	 * Jobs of these sources that were there when the scan began and were not met. Those that are running,
+	 * encoded or gone already are left alone and not counted; the others as @how says. Ends the scan,
+	 * unless it is SCAN_COUNT or fails. ERR_BUG: no scan is open.
+	 */
+	int (*scan_end)(struct queue *q, enum scan_end how, int64_t now, struct scan_counts *counts,
+			struct error *err);
+
+	/*
+	 * Up to claim->limit jobs that are available, or retryable and due, and not suspected, in order of rank:
+	 * *n of them in @jobs, which the caller releases. With claim->suspects one that is suspected.
+	 * QUEUE_EMPTY: none.
 	 */
 	int (*claim)(struct queue *q, const struct queue_claim *claim, struct job *jobs, size_t *n,
 		     struct error *err);
@@ -236,21 +338,24 @@ struct queue_ops {
 	/*
 	 * Ends claims. Outcomes whose job is not running with that fence change nothing and are counted in
 	 * *lost (may be NULL). The job's reason and message become the outcome's (none, where it has none);
-	 * OUTCOME_RELEASE leaves them.
+	 * OUTCOME_RELEASE leaves them. OUTCOME_KEPT makes the job encoded again if its record with that
+	 * content is in the spool, completed if its visible sample (of the lowest variant) has it, and otherwise (both may be lost
+	 * meanwhile) is an OUTCOME_RELEASE.
 	 */
 	int (*settle)(struct queue *q, const struct job_outcome *outcomes, size_t n, int64_t now,
 		      size_t *lost, struct error *err);
 
 	/*
-	 * Running jobs whose owner is not @owner, or whose lease ended before @now, become available; those of
-	 * another owner count one crash more, instead of the attempt. Jobs in state encoded are not touched.
+	 * Running jobs whose owner is not @owner, or whose lease ended before @now, become available: *rescued
+	 * of them. Those of another owner count one crash more, instead of the attempt; one that was suspected
+	 * already is quarantined, with the reason `crash`. Jobs in state encoded are not touched.
 	 */
 	int (*rescue)(struct queue *q, const char *owner, int64_t now, size_t *rescued,
 		      struct error *err);
 
 	/*
 	 * Jobs in state encoded whose id is not among the @n sorted ids of @spooled become available: their
-	 * records are not in the spool after all.
+	 * records are not in the spool after all. A changed job's is forgotten.
 	 */
 	int (*requeue_lost)(struct queue *q, const int64_t *spooled, size_t n, int64_t now,
 			    size_t *requeued, struct error *err);
@@ -264,21 +369,52 @@ struct queue_ops {
 		     int64_t now, size_t *retried, struct error *err);
 
 	/*
-	 * A sealed, visible shard: inserts its row and its @n samples', which come in rising offset, and
-	 * completes their jobs, whatever state short of completed they are in. A job is found by its key and
-	 * must have the sample's path; one that is not known (adoption) is inserted as completed, with
-	 * size 0, mtime 0 and inode 0, which the next scan fills in. QUEUE_CONFLICT as above.
+	 * A sample of this content in any dataset of that recipe: visible, or else of an encoded job.
+	 * CONTENT_NONE is a result like the others; the caller releases *found.
 	 */
-	int (*complete)(struct queue *q, const struct shard_row *shard,
-			const struct sample_row *samples, size_t n, int64_t now, int64_t *shard_id,
-			struct error *err);
+	int (*find_content)(struct queue *q, const char *recipe_id, const struct hash128 *content,
+			    struct content_found *found, struct error *err);
 
 	/*
-	 * A shard that is no longer there: its row and its samples' go, and their jobs become available with no
-	 * attempts; *requeued of them. Its id is never used again. ERR_BUG: no such shard.
+	 * Brings @swap's new shards into the catalog and takes the retired ones out of it, whose rows are then
+	 * among the retired. All shards are of one dataset. @shard_ids: one for each new shard.
+	 *
+	 * Every live sample of the retired shards is either in exactly one new shard, with the same job, variant
+	 * and latent, which changes nothing about its job; or it is named as dropped: a completed job that has no
+	 * live sample left is then skipped, with the reason `deleted`, until its file changes or it is retried.
+	 *
+	 * Every other sample completes its job, whatever state short of completed that is in, and makes an older
+	 * sample of this (job, variant) dead. It completes nothing, and is only made visible, where it is not of
+	 * the file as it is now: the job has been encoded with another content, or its file changed and it is
+	 * not encoded since. A job is found by its key (or id) and must have the sample's path; one that
+	 * is not known (adoption) is inserted as completed, with size 0, mtime 0 and inode 0, which the next
+	 * scan fills in. A completed job has no attempts and no crashes; its updated_at is when its youngest shard
+	 * became visible.
+	 *
+	 * QUEUE_CONFLICT: a live sample of a retired shard is missing, changed, or in two new shards; what is
+	 * dropped is not a live sample of a retired shard; a completed job has another live sample of that
+	 * variant, or a sample is there twice; a key and a path belong to two different jobs; a shard of the
+	 * dataset, retired or not, has the path. ERR_BUG: no such shard; shards of several datasets.
+	 */
+	int (*swap)(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
+		    struct error *err);
+
+	/*
+	 * A shard that is no longer there: its row and its samples' go, and their jobs, where they are completed,
+	 * become available with no attempts; *requeued of them. Its id is never used again. ERR_BUG: no such
+	 * shard.
 	 */
 	int (*drop_shard)(struct queue *q, int64_t shard, int64_t now, size_t *requeued,
 			  struct error *err);
+	/* The same for samples of a shard that are damaged, by offset: their rows are dead. Others are ignored. */
+	int (*drop_samples)(struct queue *q, int64_t shard, const uint64_t *offsets, size_t n,
+			    int64_t now, size_t *requeued, struct error *err);
+
+	/* Shards of a dataset that were swapped for others, by id. */
+	int (*retired)(struct queue *q, int64_t dataset, queue_retired_fn fn, void *arg,
+		       struct error *err);
+	/* Their files are unlinked. Unknown ids are ignored. */
+	int (*forget_retired)(struct queue *q, const int64_t *shards, size_t n, struct error *err);
 
 	int (*counts)(struct queue *q, int64_t dataset, struct queue_counts *out,
 		      struct error *err);
@@ -288,7 +424,7 @@ struct queue_ops {
 	/* Shards of a dataset, by path. */
 	int (*shards)(struct queue *q, int64_t dataset, queue_shard_fn fn, void *arg,
 		      struct error *err);
-	/* Samples of a shard, by offset. */
+	/* Samples of a shard, by offset, dead ones too. */
 	int (*samples)(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg,
 		       struct error *err);
 
@@ -305,6 +441,10 @@ int queue_open_dataset(struct queue *q, const struct queue_dataset_spec *spec, i
 int queue_datasets(struct queue *q, queue_dataset_fn fn, void *arg, struct error *err);
 int queue_enqueue(struct queue *q, int64_t dataset, const struct job_spec *specs, size_t n,
 		  struct enqueue_counts *counts, struct error *err);
+int queue_scan_begin(struct queue *q, int64_t dataset, const uint32_t *roots, size_t n,
+		     struct error *err);
+int queue_scan_end(struct queue *q, enum scan_end how, int64_t now, struct scan_counts *counts,
+		   struct error *err);
 int queue_claim(struct queue *q, const struct queue_claim *claim, struct job *jobs, size_t *n,
 		struct error *err);
 int queue_extend(struct queue *q, const char *owner, int64_t lease_until, struct error *err);
@@ -316,10 +456,20 @@ int queue_requeue_lost(struct queue *q, const int64_t *spooled, size_t n, int64_
 		       size_t *requeued, struct error *err);
 int queue_retry(struct queue *q, int64_t dataset, enum job_state from, const char *reason,
 		int64_t now, size_t *retried, struct error *err);
+int queue_find_content(struct queue *q, const char *recipe_id, const struct hash128 *content,
+		       struct content_found *found, struct error *err);
+int queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
+	       struct error *err);
+/* The swap of nothing for one shard: what sealing ends with. */
 int queue_complete(struct queue *q, const struct shard_row *shard, const struct sample_row *samples,
 		   size_t n, int64_t now, int64_t *shard_id, struct error *err);
 int queue_drop_shard(struct queue *q, int64_t shard, int64_t now, size_t *requeued,
 		     struct error *err);
+int queue_drop_samples(struct queue *q, int64_t shard, const uint64_t *offsets, size_t n,
+		       int64_t now, size_t *requeued, struct error *err);
+int queue_retired(struct queue *q, int64_t dataset, queue_retired_fn fn, void *arg,
+		  struct error *err);
+int queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, struct error *err);
 int queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err);
 int queue_jobs(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn, void *arg,
 	       struct error *err);

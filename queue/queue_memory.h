@@ -16,16 +16,26 @@ struct memory_job {
 	int64_t due; /* running: end of the lease; retryable: not before */
 	char *reason, *message;
 	int64_t updated_at;
+	bool changed; /* since job.content was encoded */
+	bool spooled; /* a record of job.content */
+	bool met;     /* by the scan that is open */
 };
 
 struct memory_shard {
-	struct shard_row row;
+	struct shard_row row; /* dataset 0: no longer there; its place stays, so that ids do */
 	char *path, *format, *group;
+	int64_t visible_at;
 };
 
 struct memory_sample {
-	int64_t shard, job;
+	int64_t shard, job;    /* 0: no longer there */
 	struct sample_row row; /* its strings are the job's */
+};
+
+struct memory_retired {
+	int64_t id, dataset; /* dataset 0: forgotten */
+	char *path;
+	int64_t retired_at;
 };
 
 struct memory_queue {
@@ -38,6 +48,14 @@ struct memory_queue {
 	size_t shard_count, shard_capacity;
 	struct memory_sample *samples;
 	size_t sample_count, sample_capacity;
+	struct memory_retired *retired;
+	size_t retired_count, retired_capacity;
+	uint64_t fence;	      /* of the last claim */
+	int64_t scan_dataset; /* 0: no scan is open */
+	uint32_t *scan_roots;
+	size_t scan_root_count;
+	bool scan_all;
+	size_t scan_jobs; /* that there were when it began */
 };
 
 static inline struct memory_queue *memory_queue(struct queue *q)
@@ -62,6 +80,14 @@ void memory_set_state(struct memory_job *j, enum job_state state);
 /* *s becomes a copy of @by, or NULL. */
 void memory_replace(char **s, const char *by);
 
+/* The live sample of a job, of one variant; NULL: none. */
+struct memory_sample *memory_live(struct memory_queue *q, int64_t job, uint32_t variant);
+/* That of its first variant. */
+struct memory_sample *memory_first_live(struct memory_queue *q, int64_t job);
+/* Without a trace of what went before. */
+void memory_complete_job(struct memory_job *j);
+void memory_kill(struct memory_queue *q, struct memory_sample *sample);
+
 int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *specs, size_t n,
 		   struct enqueue_counts *counts, struct error *err);
 int memory_claim(struct queue *base, const struct queue_claim *claim, struct job *jobs, size_t *n,
@@ -75,5 +101,26 @@ int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, in
 			size_t *requeued, struct error *err);
 int memory_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
 		 int64_t now, size_t *retried, struct error *err);
+
+/* -- queue_memory_scan.c -------------------------------------------------------------------------- */
+
+int memory_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots, size_t n,
+		      struct error *err);
+int memory_scan_end(struct queue *base, enum scan_end how, int64_t now, struct scan_counts *counts,
+		    struct error *err);
+
+/* -- queue_memory_catalog.c ----------------------------------------------------------------------- */
+
+int memory_find_content(struct queue *base, const char *recipe_id, const struct hash128 *content,
+			struct content_found *found, struct error *err);
+int memory_swap(struct queue *base, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
+		struct error *err);
+int memory_drop_shard(struct queue *base, int64_t shard, int64_t now, size_t *requeued,
+		      struct error *err);
+int memory_drop_samples(struct queue *base, int64_t shard, const uint64_t *offsets, size_t n,
+			int64_t now, size_t *requeued, struct error *err);
+int memory_retired(struct queue *base, int64_t dataset, queue_retired_fn fn, void *arg,
+		   struct error *err);
+int memory_forget_retired(struct queue *base, const int64_t *shards, size_t n, struct error *err);
 
 #endif

@@ -113,7 +113,23 @@ static void remember_file(struct memory_job *j, const struct job_spec *spec)
 	j->inode = spec->inode;
 }
 
-static void enqueue_known(struct memory_job *j, const struct job_spec *spec,
+static void requeue(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec)
+{
+	remember_file(j, spec);
+	if (j->state == JOB_COMPLETED) {
+		j->job.has_content = true;
+		j->job.content = memory_first_live(q, j->job.id)->row.content;
+	}
+	j->changed = j->changed || j->state == JOB_COMPLETED || j->state == JOB_ENCODED;
+	memory_set_state(j, JOB_AVAILABLE);
+	j->job.attempts = 0;
+	j->job.crashes = 0;
+	j->updated_at = 0;
+	memory_replace(&j->reason, NULL);
+	memory_replace(&j->message, NULL);
+}
+
+static void enqueue_known(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec,
 			  struct enqueue_counts *counts)
 {
 	bool adopted =
@@ -123,19 +139,17 @@ static void enqueue_known(struct memory_job *j, const struct job_spec *spec,
 
 	if (same && j->state != JOB_GONE) {
 		counts->known++;
-	} else if (adopted || j->state == JOB_RUNNING) {
+	} else if (j->state == JOB_RUNNING) {
+		counts->known++;
+	} else if (adopted) {
 		counts->known++;
 		remember_file(j, spec);
-	} else if (j->state == JOB_ENCODED || j->state == JOB_COMPLETED) {
-		counts->changed_done++;
 	} else {
-		counts->requeued++;
-		remember_file(j, spec);
-		memory_set_state(j, JOB_AVAILABLE);
-		j->job.attempts = 0;
-		j->job.crashes = 0;
-		memory_replace(&j->reason, NULL);
-		memory_replace(&j->message, NULL);
+		bool done = j->state == JOB_ENCODED || j->state == JOB_COMPLETED;
+
+		counts->superseding += done;
+		counts->requeued += !done;
+		requeue(q, j, spec);
 	}
 }
 
@@ -162,8 +176,9 @@ int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *s
 		if (is_new[i])
 			counts->added++;
 		else
-			enqueue_known(memory_find_path(q, dataset, specs[i].root, specs[i].path),
+			enqueue_known(q, memory_find_path(q, dataset, specs[i].root, specs[i].path),
 				      &specs[i], counts);
+		memory_find_path(q, dataset, specs[i].root, specs[i].path)->met = true;
 	}
 	return 0;
 }
@@ -178,6 +193,8 @@ static bool claimable(const struct memory_job *j, const struct queue_claim *clai
 		wanted = wanted || claim->roots[i] == j->job.root;
 	if (!wanted || (claim->dataset != 0 && j->job.dataset != claim->dataset))
 		return false;
+	if ((j->job.crashes >= QUEUE_SUSPECT_CRASHES) != claim->suspects)
+		return false;
 	return j->state == JOB_AVAILABLE || (j->state == JOB_RETRYABLE && j->due <= claim->now);
 }
 
@@ -188,7 +205,7 @@ int memory_claim(struct queue *base, const struct queue_claim *claim, struct job
 	size_t count;
 
 	(void)err;
-	for (count = 0; count < claim->limit; count++) {
+	for (count = 0; count < (claim->suspects ? 1 : claim->limit); count++) {
 		struct memory_job *first = NULL;
 
 		for (size_t i = 0; i < q->job_count; i++) {
@@ -202,7 +219,7 @@ int memory_claim(struct queue *base, const struct queue_claim *claim, struct job
 		first->due = claim->lease_until;
 		first->updated_at = claim->now;
 		first->job.attempts++;
-		first->job.fence++;
+		first->job.fence = ++q->fence;
 		memory_replace(&first->owner, claim->owner);
 		jobs[count] = first->job;
 		jobs[count].key = xstrdup(first->job.key);
@@ -228,21 +245,45 @@ int memory_extend(struct queue *base, const char *owner, int64_t lease_until, st
 	return 0;
 }
 
-static void settle_one(struct memory_job *j, const struct job_outcome *o)
+/* The kind of outcome that KEPT comes to. */
+static enum outcome_kind kept(struct memory_queue *q, const struct memory_job *j,
+			      const struct hash128 *content)
 {
+	const struct memory_sample *live = memory_first_live(q, j->job.id);
+
+	if (j->spooled && j->job.has_content && hash128_equal(&j->job.content, content))
+		return OUTCOME_ENCODED;
+	return live && hash128_equal(&live->row.content, content) ? OUTCOME_KEPT : OUTCOME_RELEASE;
+}
+
+static void settle_one(struct memory_queue *q, struct memory_job *j, const struct job_outcome *o,
+		       int64_t now)
+{
+	enum outcome_kind kind = o->kind == OUTCOME_KEPT ? kept(q, j, &o->content) : o->kind;
 	static const enum job_state after[] = {
 	    [OUTCOME_ENCODED] = JOB_ENCODED,   [OUTCOME_RETRY] = JOB_RETRYABLE,
 	    [OUTCOME_RELEASE] = JOB_AVAILABLE, [OUTCOME_QUARANTINE] = JOB_QUARANTINED,
 	    [OUTCOME_SKIP] = JOB_SKIPPED,      [OUTCOME_GONE] = JOB_GONE,
 	};
 
-	memory_set_state(j, after[o->kind]);
-	if (o->kind == OUTCOME_RELEASE) {
+	if (kind == OUTCOME_KEPT) {
+		memory_complete_job(j);
+		return;
+	}
+	memory_set_state(j, after[kind]);
+	j->updated_at = now;
+	if (kind == OUTCOME_RELEASE) {
 		j->job.attempts--;
 		return;
 	}
-	if (o->kind == OUTCOME_RETRY)
+	if (kind == OUTCOME_RETRY)
 		j->due = o->not_before;
+	if (kind == OUTCOME_ENCODED) {
+		j->changed = false;
+		j->spooled = true;
+		j->job.has_content = o->has_content;
+		j->job.content = o->content;
+	}
 	memory_replace(&j->reason, o->reason);
 	memory_replace(&j->message, o->message);
 }
@@ -267,10 +308,19 @@ int memory_settle(struct queue *base, const struct job_outcome *outcomes, size_t
 			++*lost;
 			continue;
 		}
-		settle_one(j, o);
-		j->updated_at = now;
+		settle_one(q, j, o, now);
 	}
 	return 0;
+}
+
+static void blame(struct memory_job *j)
+{
+	cleanup_free char *message =
+	    xasprintf("its owner died %u times, at last while it ran alone", j->job.crashes);
+
+	memory_set_state(j, JOB_QUARANTINED);
+	memory_replace(&j->reason, "crash");
+	memory_replace(&j->message, message);
 }
 
 int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *rescued,
@@ -289,12 +339,15 @@ int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *re
 		mine = strcmp(j->owner, owner) == 0;
 		if (mine && j->due >= now)
 			continue;
-		if (!mine) {
-			j->job.crashes++;
-			j->job.attempts--;
-		}
 		memory_set_state(j, JOB_AVAILABLE);
 		j->updated_at = now;
+		if (!mine) {
+			j->job.attempts--;
+			if (j->job.crashes++ >= QUEUE_SUSPECT_CRASHES) {
+				blame(j);
+				continue;
+			}
+		}
 		++*rescued;
 	}
 	return 0;
@@ -313,7 +366,10 @@ int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, in
 
 		while (at < n && spooled[at] != j->job.id)
 			at++;
-		if (j->state != JOB_ENCODED || at < n)
+		if (!j->spooled || at < n)
+			continue;
+		j->spooled = false;
+		if (j->state != JOB_ENCODED)
 			continue;
 		memory_set_state(j, JOB_AVAILABLE);
 		j->updated_at = now;

@@ -19,8 +19,6 @@
 #include <string.h>
 #include <sys/vfs.h>
 
-#define BUSY_TIMEOUT_MS 5000
-
 static const char settings_of_all[] = "PRAGMA cache_size = -65536;"
 				      "PRAGMA temp_store = MEMORY;"
 				      "PRAGMA mmap_size = 0;"
@@ -127,6 +125,7 @@ static void sqlite_close(struct queue *base)
 	for (size_t i = 0; i < STMT_SLOTS; i++)
 		sqlite3_finalize(q->stmts[i]);
 	sqlite3_close(q->db);
+	scan_free(q->scan);
 	free(q->tallies);
 	free(q->path);
 	free(q);
@@ -137,14 +136,20 @@ static const struct queue_ops sqlite_ops = {
     .open_dataset = queue_sqlite_open_dataset,
     .datasets = queue_sqlite_datasets,
     .enqueue = queue_sqlite_enqueue,
+    .scan_begin = queue_sqlite_scan_begin,
+    .scan_end = queue_sqlite_scan_end,
     .claim = queue_sqlite_claim,
     .extend = queue_sqlite_extend,
     .settle = queue_sqlite_settle,
     .rescue = queue_sqlite_rescue,
     .requeue_lost = queue_sqlite_requeue_lost,
     .retry = queue_sqlite_retry,
-    .complete = queue_sqlite_complete,
+    .find_content = queue_sqlite_find_content,
+    .swap = queue_sqlite_swap,
     .drop_shard = queue_sqlite_drop_shard,
+    .drop_samples = queue_sqlite_drop_samples,
+    .retired = queue_sqlite_retired,
+    .forget_retired = queue_sqlite_forget_retired,
     .counts = queue_sqlite_counts,
     .jobs = queue_sqlite_jobs,
     .shards = queue_sqlite_shards,

@@ -21,39 +21,62 @@
 struct sqlite3;
 struct sqlite3_stmt;
 
+#define BUSY_TIMEOUT_MS 5000
+#define WAL_LIMIT	(64 << 20)
+#define TODO_BACKLOG	(1 << 20) /* jobs that are sorted in memory at once */
+
 enum stmt_slot {
 	STMT_BEGIN,
 	STMT_COMMIT,
 	STMT_TALLY,
+	STMT_TALLY_READ,
 	STMT_DATASET_FIND,
 	STMT_DATASET_INSERT,
 	STMT_DATASET_KNOWN,
 	STMT_DATASET_LIST,
 	STMT_JOB_NAMED,
 	STMT_JOB_INSERT,
-	STMT_NAME_INSERT,
 	STMT_JOB_REMEMBER,
-	STMT_JOB_REQUEUE,
+	STMT_JOB_READ,
+	STMT_NAME_INSERT,
+	STMT_WORK_PUT,
+	STMT_WORK_DELETE,
+	STMT_TODO_INSERT,
+	STMT_TODO_DELETE,
+	STMT_TODO_FILL,
+	STMT_TODO_LAST,
 	STMT_OWNER_INSERT,
 	STMT_OWNER_FIND,
 	STMT_OWNER_DELETE,
 	STMT_CLAIM_DATASETS,
-	STMT_CLAIM_FIND,
+	STMT_CLAIM_TODO,
+	STMT_CLAIM_DUE,
+	STMT_CLAIM_SUSPECT,
 	STMT_CLAIM_TAKE,
 	STMT_EXTEND,
 	STMT_SETTLE,
-	STMT_RESCUE,
-	STMT_ENCODED_IDS,
-	STMT_ENCODED_LOST,
-	STMT_RETRY,
+	STMT_JOBS_RUNNING,
+	STMT_JOBS_SPOOLED,
+	STMT_JOBS_RETRIED,
+	STMT_SCAN_IDS,
+	STMT_SHARD_READ,
 	STMT_SHARD_KNOWN,
 	STMT_SHARD_INSERT,
+	STMT_SHARD_DEAD,
+	STMT_SHARD_DELETE,
+	STMT_RETIRE,
+	STMT_RETIRED_DELETE,
+	STMT_RETIRED,
+	STMT_SAMPLE_NEXT,
 	STMT_SAMPLE_INSERT,
-	STMT_JOB_COMPLETE,
-	STMT_SHARD_DROPPED,
-	STMT_DROP_JOBS,
-	STMT_DROP_SAMPLES,
-	STMT_DROP_SHARD,
+	STMT_SAMPLE_LIVE,
+	STMT_SAMPLE_KILL,
+	STMT_SAMPLE_AT,
+	STMT_SAMPLE_OF_SHARD,
+	STMT_SAMPLE_LEFT,
+	STMT_SAMPLES_DELETE,
+	STMT_CONTENT_VISIBLE,
+	STMT_CONTENT_SPOOLED,
 	STMT_COUNTS,
 	STMT_JOBS_SCAN,
 	STMT_JOBS_INDEXED,
@@ -63,7 +86,14 @@ enum stmt_slot {
 };
 
 /* What is counted of a dataset: jobs by enum job_state, then these. Stored as these numbers. */
-enum tally_kind { TALLY_SHARDS = JOB_STATES, TALLY_SAMPLES, TALLY_SHARD_BYTES, TALLY_KINDS };
+enum tally_kind {
+	TALLY_SHARDS = JOB_STATES,
+	TALLY_SAMPLES, /* live ones */
+	TALLY_SHARD_BYTES,
+	TALLY_FENCE, /* of dataset 0: the last fence of any claim */
+	TALLY_TODO,  /* of dataset 0: the last job that todo_fill() saw */
+	TALLY_KINDS
+};
 
 struct tally {
 	int64_t dataset;
@@ -78,6 +108,7 @@ struct sqlite_queue {
 	struct sqlite3_stmt *stmts[STMT_SLOTS];
 	struct tally *tallies; /* of the transaction that is open */
 	size_t tally_count, tally_capacity;
+	struct open_scan *scan; /* NULL: none */
 };
 
 static inline struct sqlite_queue *sqlite_queue(struct queue *q)
@@ -118,6 +149,11 @@ const char *db_column(struct sqlite3_stmt *stmt, int column, size_t *size);
 char *db_column_copy(struct sqlite3_stmt *stmt, int column);
 
 void db_tally(struct sqlite_queue *q, int64_t dataset, int kind, int64_t change);
+/* As it stood when the transaction began. */
+int db_tally_read(struct sqlite_queue *q, int64_t dataset, int kind, int64_t *out,
+		  struct error *err);
+/* Cuts back a log that readers made grow: to be called where nobody waits. */
+void db_idle(struct sqlite_queue *q);
 /* A job that goes from one state to the other. */
 void db_tally_move(struct sqlite_queue *q, int64_t dataset, enum job_state from, enum job_state to);
 
@@ -134,27 +170,70 @@ int schema_open(struct sqlite_queue *q, struct error *err);
 /* What the tables know of a path and of a key. */
 struct job_match {
 	int64_t id; /* of the job of (root, path); 0: none */
-	enum job_state state;
 	uint64_t size, inode;
 	int64_t mtime_ns;
-	int64_t key_holder; /* the job that has the key; 0: none */
-	enum job_state holder_state;
+	bool gone;
+	int64_t key_holder;   /* the job that has the key; 0: none */
 	bool holder_has_path; /* its path is the one asked for, in whichever root */
 };
 
 int job_find(struct sqlite_queue *q, int64_t dataset, uint32_t root, const char *path,
 	     const char *key, struct job_match *out, struct error *err);
-/* A new job in state available. */
+/* A new job as it is enqueued: available, and counted so. */
 int job_insert(struct sqlite_queue *q, int64_t dataset, const struct job_spec *spec,
 	       const char *key, int64_t *id, struct error *err);
 /* The key of a row from its columns: its own, or the path's stem. To be freed. */
 char *job_column_key(struct sqlite3_stmt *stmt, int key_column, int path_column);
+/* Whether they are @key and @path. */
+bool job_column_is(struct sqlite3_stmt *stmt, int key_column, int path_column, const char *key,
+		   const char *path);
+
+int queue_sqlite_enqueue(struct queue *base, int64_t dataset, const struct job_spec *specs,
+			 size_t n, struct enqueue_counts *counts, struct error *err);
+
+/* -- queue_sqlite_work.c -------------------------------------------------------------------------- */
+
+/*
+ * A job as it is now. To change its state: job_read(), change what is said below, job_write(), which keeps
+ * the tables work, todo and tally in step. Strings are not read.
+ */
+struct work {
+	int64_t job, dataset, rank;
+	uint32_t root;
+	bool has_row;		   /* in table work */
+	enum job_state state, was; /* was: as it was read */
+	int64_t attempts, crashes, fence;
+	int64_t crashes_were;
+	int64_t due; /* of running and retryable jobs */
+	int64_t updated_at;
+	bool changed, spooled;
+	bool has_content;
+	struct hash128 content;
+	bool says; /* reason and message are written; otherwise they stay */
+	const char *reason, *message;
+};
+
+/* QUEUE_CONFLICT if there is none, or if it has another key or path (NULL: whatever they are). */
+int job_try(struct sqlite_queue *q, int64_t job, const char *key, const char *path,
+	    struct work *out, struct error *err);
+/* One that some row names: ERR_IO if there is none. */
+int job_read(struct sqlite_queue *q, int64_t job, struct work *out, struct error *err);
+/* Of running jobs the lease stays as it is; only claims make them. */
+int job_write(struct sqlite_queue *q, struct work *w, struct error *err);
+/*
+ * New jobs come into todo later than into the other tables, where more than @backlog of them are not in it:
+ * sorted by rank, so that a page of it takes many of them at once.
+ */
+int todo_fill(struct sqlite_queue *q, int64_t backlog, struct error *err);
+int todo_insert(struct sqlite_queue *q, int64_t job, struct error *err);
+int todo_delete(struct sqlite_queue *q, int64_t dataset, int64_t rank, int64_t job,
+		struct error *err);
+
+/* -- queue_sqlite_claim.c ------------------------------------------------------------------------- */
 
 /* The number that stands for an owner in job rows; 0 if no job can have it. */
 int owner_find(struct sqlite_queue *q, const char *owner, int64_t *out, struct error *err);
 
-int queue_sqlite_enqueue(struct queue *base, int64_t dataset, const struct job_spec *specs,
-			 size_t n, struct enqueue_counts *counts, struct error *err);
 int queue_sqlite_claim(struct queue *base, const struct queue_claim *claim, struct job *jobs,
 		       size_t *n, struct error *err);
 
@@ -171,19 +250,67 @@ int queue_sqlite_requeue_lost(struct queue *base, const int64_t *spooled, size_t
 int queue_sqlite_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
 		       int64_t now, size_t *retried, struct error *err);
 
+/* -- queue_sqlite_scan.c -------------------------------------------------------------------------- */
+
+/* Tells the scan that is open, if one is, that a job of @dataset was met. */
+void scan_met(struct sqlite_queue *q, int64_t dataset, int64_t job);
+void scan_free(struct open_scan *scan);
+
+int queue_sqlite_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots, size_t n,
+			    struct error *err);
+int queue_sqlite_scan_end(struct queue *base, enum scan_end how, int64_t now,
+			  struct scan_counts *counts, struct error *err);
+
 /* -- queue_sqlite_catalog.c ----------------------------------------------------------------------- */
 
 /* ERR_BUG if there is none with this id. */
 int dataset_check(struct sqlite_queue *q, int64_t dataset, struct error *err);
 
+struct shard_place {
+	int64_t id, dataset, first, samples;
+	int64_t bytes, dead;
+};
+
+/* ERR_BUG if there is none with this id. */
+int shard_find(struct sqlite_queue *q, int64_t shard, struct shard_place *out, struct error *err);
+/* A sample that is live; id 0: none. */
+struct live_sample {
+	int64_t id, shard;
+	struct hash128 content, latent;
+};
+/* A live sample of a job, of @variant; UINT32_MAX + 1: of its first variant. */
+#define ANY_VARIANT ((int64_t)UINT32_MAX + 1)
+int sample_find(struct sqlite_queue *q, int64_t rank, int64_t job, int64_t variant,
+		struct live_sample *out, struct error *err);
+/* Its row is dead; counted. */
+int sample_kill(struct sqlite_queue *q, int64_t dataset, const struct live_sample *sample,
+		struct error *err);
+
 int queue_sqlite_open_dataset(struct queue *base, const struct queue_dataset_spec *spec,
 			      int64_t *id, struct error *err);
-int queue_sqlite_complete(struct queue *base, const struct shard_row *shard,
-			  const struct sample_row *samples, size_t n, int64_t now,
-			  int64_t *shard_id, struct error *err);
+int queue_sqlite_find_content(struct queue *base, const char *recipe_id,
+			      const struct hash128 *content, struct content_found *found,
+			      struct error *err);
+
+/* -- queue_sqlite_swap.c -------------------------------------------------------------------------- */
+
+int queue_sqlite_swap(struct queue *base, const struct queue_swap *swap, int64_t now,
+		      int64_t *shard_ids, struct error *err);
+
+/* -- queue_sqlite_drop.c -------------------------------------------------------------------------- */
+
+/* The sample of a shard that is live at @offset; id 0: none. *job: whose it is. */
+int sample_at(struct sqlite_queue *q, const struct shard_place *shard, uint64_t offset,
+	      struct live_sample *out, int64_t *job, struct error *err);
+/* The rows of a shard and its samples; tallied. Live samples' jobs are the caller's business. */
+int shard_delete(struct sqlite_queue *q, const struct shard_place *shard, struct error *err);
 
 int queue_sqlite_drop_shard(struct queue *base, int64_t shard, int64_t now, size_t *requeued,
 			    struct error *err);
+int queue_sqlite_drop_samples(struct queue *base, int64_t shard, const uint64_t *offsets, size_t n,
+			      int64_t now, size_t *requeued, struct error *err);
+int queue_sqlite_forget_retired(struct queue *base, const int64_t *shards, size_t n,
+				struct error *err);
 
 /* -- queue_sqlite_lists.c ------------------------------------------------------------------------- */
 
@@ -195,6 +322,8 @@ int queue_sqlite_jobs(struct queue *base, int64_t dataset, enum job_state state,
 int queue_sqlite_shards(struct queue *base, int64_t dataset, queue_shard_fn fn, void *arg,
 			struct error *err);
 int queue_sqlite_samples(struct queue *base, int64_t shard, queue_sample_fn fn, void *arg,
+			 struct error *err);
+int queue_sqlite_retired(struct queue *base, int64_t dataset, queue_retired_fn fn, void *arg,
 			 struct error *err);
 
 /* -- queue_sqlite.c ------------------------------------------------------------------------------- */

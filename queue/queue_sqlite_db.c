@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static enum error_code code_of(int sqlite_code)
 {
@@ -170,6 +171,25 @@ void db_tally_move(struct sqlite_queue *q, int64_t dataset, enum job_state from,
 	db_tally(q, dataset, (int)to, 1);
 }
 
+int db_tally_read(struct sqlite_queue *q, int64_t dataset, int kind, int64_t *out,
+		  struct error *err)
+{
+	static const char sql[] = "SELECT n FROM tally WHERE dataset = ?1 AND kind = ?2";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_TALLY_READ, sql, err);
+	int r;
+
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, dataset);
+	db_bind_int(stmt, 2, kind);
+	r = db_step(q, stmt, err);
+	if (r < 0)
+		return -1;
+	*out = r > 0 ? sqlite3_column_int64(stmt, 0) : 0;
+	db_done(stmt);
+	return 0;
+}
+
 static int tallies_write(struct sqlite_queue *q, struct error *err)
 {
 	static const char sql[] = "INSERT INTO tally (dataset, kind, n) VALUES (?1, ?2, ?3)"
@@ -232,4 +252,17 @@ int db_end(struct sqlite_queue *q, int r, struct error *err)
 	if (r != 0)
 		rollback(q);
 	return r;
+}
+
+/* journal_size_limit cuts the log only when it starts anew, which may be long after its readers left. */
+void db_idle(struct sqlite_queue *q)
+{
+	cleanup_free char *wal = xasprintf("%s-wal", q->path);
+	struct stat st;
+
+	if (stat(wal, &st) < 0 || st.st_size <= WAL_LIMIT)
+		return;
+	sqlite3_busy_timeout(q->db, 0);
+	sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
 }

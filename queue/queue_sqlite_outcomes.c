@@ -7,12 +7,13 @@
 
 #include <assert.h>
 #include <sqlite3.h>
+#include <stdio.h>
 
 static int extend_leases(struct sqlite_queue *q, const char *owner, int64_t lease_until,
 			 struct error *err)
 {
-	static const char sql[] = "UPDATE job INDEXED BY job_side SET due = ?2"
-				  " WHERE state = 2 AND state NOT IN (1, 4) AND owner = ?1";
+	static const char sql[] = "UPDATE work INDEXED BY work_state SET due = ?2"
+				  " WHERE state = 2 AND owner = ?1";
 	struct sqlite3_stmt *stmt;
 	int64_t me;
 
@@ -42,6 +43,7 @@ static enum job_state state_after(enum outcome_kind kind)
 {
 	switch (kind) {
 	case OUTCOME_ENCODED:
+	case OUTCOME_KEPT:
 		return JOB_ENCODED;
 	case OUTCOME_RETRY:
 		return JOB_RETRYABLE;
@@ -57,24 +59,27 @@ static enum job_state state_after(enum outcome_kind kind)
 	return JOB_GONE;
 }
 
-static int settle_one(struct sqlite_queue *q, const struct job_outcome *o, int64_t now,
-		      size_t *lost, struct error *err)
+/* Everything but KEPT, in one statement: it is done for every job. */
+static int settle_plain(struct sqlite_queue *q, const struct job_outcome *o, enum outcome_kind kind,
+			int64_t now, size_t *lost, struct error *err)
 {
 	static const char sql[] =
-	    "UPDATE job SET state = ?3, attempts = attempts - ?4, owner = NULL, due = ?5,"
-	    " content = ifnull(?6, content), reason = iif(?4, reason, ?7),"
+	    "UPDATE work SET state = ?3, attempts = attempts - ?4, owner = NULL, due = ?5,"
+	    " changed = iif(?10, 0, changed), spooled = iif(?10, 1, spooled),"
+	    " content = iif(?10, ?6, content), reason = iif(?4, reason, ?7),"
 	    " message = iif(?4, message, ?8), updated_at = ?9"
-	    " WHERE id = ?1 AND fence = ?2 AND state = 2 RETURNING dataset";
+	    " WHERE job = ?1 AND fence = ?2 AND state = 2 RETURNING dataset, crashes";
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_SETTLE, sql, err);
+	int64_t crashes;
 	int r;
 
 	if (!stmt)
 		return -1;
 	db_bind_int(stmt, 1, o->job);
 	db_bind_int(stmt, 2, (int64_t)o->fence);
-	db_bind_int(stmt, 3, state_after(o->kind));
-	db_bind_int(stmt, 4, o->kind == OUTCOME_RELEASE);
-	if (o->kind == OUTCOME_RETRY)
+	db_bind_int(stmt, 3, state_after(kind));
+	db_bind_int(stmt, 4, kind == OUTCOME_RELEASE);
+	if (kind == OUTCOME_RETRY)
 		db_bind_int(stmt, 5, o->not_before);
 	else
 		db_bind_null(stmt, 5);
@@ -82,6 +87,7 @@ static int settle_one(struct sqlite_queue *q, const struct job_outcome *o, int64
 	db_bind_text(stmt, 7, o->reason);
 	db_bind_text(stmt, 8, o->message);
 	db_bind_int(stmt, 9, now);
+	db_bind_int(stmt, 10, kind == OUTCOME_ENCODED);
 	r = db_step(q, stmt, err);
 	if (r < 0)
 		return -1;
@@ -89,9 +95,55 @@ static int settle_one(struct sqlite_queue *q, const struct job_outcome *o, int64
 		++*lost;
 		return 0;
 	}
-	db_tally_move(q, sqlite3_column_int64(stmt, 0), JOB_RUNNING, state_after(o->kind));
+	db_tally_move(q, sqlite3_column_int64(stmt, 0), JOB_RUNNING, state_after(kind));
+	crashes = sqlite3_column_int64(stmt, 1);
 	db_done(stmt);
+	if (kind == OUTCOME_RELEASE && crashes < QUEUE_SUSPECT_CRASHES)
+		return todo_insert(q, o->job, err);
 	return 0;
+}
+
+/* Whether a live sample of the job has this content: of any variant, which all have the same. */
+static int has_sample(struct sqlite_queue *q, const struct work *w, const struct hash128 *content,
+		      bool *out, struct error *err)
+{
+	struct live_sample live;
+
+	if (sample_find(q, w->rank, w->job, ANY_VARIANT, &live, err) < 0)
+		return -1;
+	*out = live.id != 0 && hash128_equal(&live.content, content);
+	return 0;
+}
+
+static int settle_kept(struct sqlite_queue *q, const struct job_outcome *o, int64_t now,
+		       size_t *lost, struct error *err)
+{
+	bool visible = false;
+	struct work w;
+	int r = job_try(q, o->job, NULL, NULL, &w, err);
+
+	if (r < 0)
+		return -1;
+	if (r != 0 || w.state != JOB_RUNNING || (uint64_t)w.fence != o->fence) {
+		++*lost;
+		return 0;
+	}
+	if (w.spooled && w.has_content && hash128_equal(&w.content, &o->content))
+		return settle_plain(q, o, OUTCOME_ENCODED, now, lost, err);
+	if (has_sample(q, &w, &o->content, &visible, err) < 0)
+		return -1;
+	if (!visible)
+		return settle_plain(q, o, OUTCOME_RELEASE, now, lost, err);
+	w.state = JOB_COMPLETED;
+	return job_write(q, &w, err);
+}
+
+static int settle_one(struct sqlite_queue *q, const struct job_outcome *o, int64_t now,
+		      size_t *lost, struct error *err)
+{
+	if (o->kind == OUTCOME_KEPT)
+		return settle_kept(q, o, now, lost, err);
+	return settle_plain(q, o, o->kind, now, lost, err);
 }
 
 static int settle_all(struct sqlite_queue *q, const struct job_outcome *outcomes, size_t n,
@@ -119,39 +171,88 @@ int queue_sqlite_settle(struct queue *base, const struct job_outcome *outcomes, 
 
 /* -- back to available ---------------------------------------------------------------------------- */
 
-/* Runs an UPDATE that made jobs available and returns the dataset of each. */
-static int count_available(struct sqlite_queue *q, struct sqlite3_stmt *stmt, enum job_state from,
-			   size_t *count, struct error *err)
+struct ids {
+	int64_t *items;
+	size_t count, capacity;
+};
+
+static void ids_release(struct ids *ids)
+{
+	free(ids->items);
+}
+
+/* The first column of all rows: collected first, for the index that finds them changes with every job. */
+static int collect(struct sqlite_queue *q, struct sqlite3_stmt *stmt, struct ids *out,
+		   struct error *err)
 {
 	int r;
 
 	while ((r = db_step(q, stmt, err)) > 0) {
-		db_tally_move(q, sqlite3_column_int64(stmt, 0), from, JOB_AVAILABLE);
-		++*count;
+		ARRAY_GROW(out->items, out->count, out->capacity);
+		out->items[out->count++] = sqlite3_column_int64(stmt, 0);
 	}
 	return r;
+}
+
+#define CRASH_MESSAGE "its owner died %lld times, at last while it ran alone"
+
+static int rescue_one(struct sqlite_queue *q, int64_t job, bool crashed, int64_t now, size_t *count,
+		      struct error *err)
+{
+	char message[96];
+	struct work w;
+
+	if (job_read(q, job, &w, err) < 0)
+		return -1;
+	w.updated_at = now;
+	w.state = JOB_AVAILABLE;
+	if (crashed) {
+		w.crashes++;
+		w.attempts--;
+	}
+	if (crashed && w.crashes_were >= QUEUE_SUSPECT_CRASHES) {
+		snprintf(message, sizeof(message), CRASH_MESSAGE, (long long)w.crashes);
+		w.state = JOB_QUARANTINED;
+		w.says = true;
+		w.reason = "crash";
+		w.message = message;
+	} else {
+		++*count;
+	}
+	return job_write(q, &w, err);
+}
+
+/* Running jobs of others (@crashed), or of @me whose lease ended. */
+static int rescue_from(struct sqlite_queue *q, int64_t me, bool crashed, int64_t now, size_t *count,
+		       struct error *err)
+{
+	static const char sql[] = "SELECT job FROM work INDEXED BY work_state WHERE state = 2"
+				  " AND iif(?3, owner <> ?1, owner = ?1 AND due < ?2)";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOBS_RUNNING, sql, err);
+	cleanup_with(ids_release) struct ids ids = {NULL, 0, 0};
+
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, me);
+	db_bind_int(stmt, 2, now);
+	db_bind_int(stmt, 3, crashed);
+	if (collect(q, stmt, &ids, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ids.count; i++) {
+		if (rescue_one(q, ids.items[i], crashed, now, count, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static int rescue_jobs(struct sqlite_queue *q, const char *owner, int64_t now, size_t *count,
 		       struct error *err)
 {
-	static const char sql[] =
-	    "UPDATE job INDEXED BY job_side SET state = 1, owner = NULL, due = NULL,"
-	    " updated_at = ?2, crashes = crashes + (owner <> ?1),"
-	    " attempts = attempts - (owner <> ?1)"
-	    " WHERE state = 2 AND state NOT IN (1, 4) AND (owner <> ?1 OR due < ?2)"
-	    " RETURNING dataset";
 	struct sqlite3_stmt *stmt;
 	int64_t me;
 
-	if (owner_find(q, owner, &me, err) < 0)
-		return -1;
-	stmt = db_stmt(q, STMT_RESCUE, sql, err);
-	if (!stmt)
-		return -1;
-	db_bind_int(stmt, 1, me);
-	db_bind_int(stmt, 2, now);
-	if (count_available(q, stmt, JOB_RUNNING, count, err) < 0)
+	if (owner_find(q, owner, &me, err) < 0 || rescue_from(q, me, true, now, count, err) < 0 ||
+	    rescue_from(q, me, false, now, count, err) < 0)
 		return -1;
 	/* No job has another owner any more. */
 	stmt = db_stmt(q, STMT_OWNER_DELETE, "DELETE FROM owner WHERE id <> ?1", err);
@@ -173,16 +274,6 @@ int queue_sqlite_rescue(struct queue *base, const char *owner, int64_t now, size
 	return 0;
 }
 
-struct ids {
-	int64_t *items;
-	size_t count, capacity;
-};
-
-static void ids_release(struct ids *ids)
-{
-	free(ids->items);
-}
-
 static int compare_ids(const void *left, const void *right)
 {
 	int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
@@ -190,45 +281,29 @@ static int compare_ids(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
-/* Collected first: the index that finds them changes with every job that is requeued. */
-static int find_lost(struct sqlite_queue *q, const int64_t *spooled, size_t n, struct ids *lost,
-		     struct error *err)
-{
-	static const char sql[] = "SELECT id FROM job INDEXED BY job_side"
-				  " WHERE state = 3 AND state NOT IN (1, 4)";
-	struct sqlite3_stmt *stmt = db_stmt(q, STMT_ENCODED_IDS, sql, err);
-	int r;
-
-	if (!stmt)
-		return -1;
-	while ((r = db_step(q, stmt, err)) > 0) {
-		int64_t id = sqlite3_column_int64(stmt, 0);
-
-		if (n > 0 && bsearch(&id, spooled, n, sizeof(id), compare_ids))
-			continue;
-		ARRAY_GROW(lost->items, lost->count, lost->capacity);
-		lost->items[lost->count++] = id;
-	}
-	return r;
-}
-
 static int requeue_lost(struct sqlite_queue *q, const int64_t *spooled, size_t n, int64_t now,
 			size_t *count, struct error *err)
 {
-	static const char sql[] =
-	    "UPDATE job SET state = 1, updated_at = ?2 WHERE id = ?1 RETURNING dataset";
-	cleanup_with(ids_release) struct ids lost = {NULL, 0, 0};
+	struct sqlite3_stmt *stmt =
+	    db_stmt(q, STMT_JOBS_SPOOLED, "SELECT job FROM work WHERE spooled = 1", err);
+	cleanup_with(ids_release) struct ids ids = {NULL, 0, 0};
 
-	if (find_lost(q, spooled, n, &lost, err) < 0)
+	if (!stmt || collect(q, stmt, &ids, err) < 0)
 		return -1;
-	for (size_t i = 0; i < lost.count; i++) {
-		struct sqlite3_stmt *stmt = db_stmt(q, STMT_ENCODED_LOST, sql, err);
+	for (size_t i = 0; i < ids.count; i++) {
+		struct work w;
 
-		if (!stmt)
+		if (n > 0 && bsearch(&ids.items[i], spooled, n, sizeof(*spooled), compare_ids))
+			continue;
+		if (job_read(q, ids.items[i], &w, err) < 0)
 			return -1;
-		db_bind_int(stmt, 1, lost.items[i]);
-		db_bind_int(stmt, 2, now);
-		if (count_available(q, stmt, JOB_ENCODED, count, err) < 0)
+		w.spooled = false;
+		if (w.state == JOB_ENCODED) {
+			w.state = JOB_AVAILABLE;
+			w.updated_at = now;
+			++*count;
+		}
+		if (job_write(q, &w, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -250,20 +325,33 @@ int queue_sqlite_requeue_lost(struct queue *base, const int64_t *spooled, size_t
 static int retry_jobs(struct sqlite_queue *q, int64_t dataset, enum job_state from,
 		      const char *reason, int64_t now, size_t *count, struct error *err)
 {
-	static const char sql[] =
-	    "UPDATE job INDEXED BY job_side SET state = 1, attempts = 0, reason = NULL,"
-	    " message = NULL, updated_at = ?3"
-	    " WHERE state = ?4 AND state NOT IN (1, 4) AND dataset = ?1"
-	    " AND (?2 IS NULL OR reason = ?2) RETURNING dataset";
-	struct sqlite3_stmt *stmt = db_stmt(q, STMT_RETRY, sql, err);
+	static const char sql[] = "SELECT job FROM work INDEXED BY work_state"
+				  " WHERE state = ?3 AND dataset = ?1"
+				  " AND (?2 IS NULL OR reason = ?2)";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOBS_RETRIED, sql, err);
+	cleanup_with(ids_release) struct ids ids = {NULL, 0, 0};
 
 	if (!stmt)
 		return -1;
 	db_bind_int(stmt, 1, dataset);
 	db_bind_text(stmt, 2, reason);
-	db_bind_int(stmt, 3, now);
-	db_bind_int(stmt, 4, from);
-	return count_available(q, stmt, from, count, err);
+	db_bind_int(stmt, 3, from);
+	if (collect(q, stmt, &ids, err) < 0)
+		return -1;
+	for (size_t i = 0; i < ids.count; i++) {
+		struct work w;
+
+		if (job_read(q, ids.items[i], &w, err) < 0)
+			return -1;
+		w.state = JOB_AVAILABLE;
+		w.attempts = 0;
+		w.updated_at = now;
+		w.says = true;
+		if (job_write(q, &w, err) < 0)
+			return -1;
+	}
+	*count = ids.count;
+	return 0;
 }
 
 int queue_sqlite_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,

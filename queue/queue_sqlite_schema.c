@@ -2,17 +2,25 @@
  * The schema and its history. PRAGMA application_id says whose file it is, PRAGMA user_version how many of
  * the migrations below it has seen. A migration that was released is never changed: another is added.
  *
- * Sizes decide the form of the tables (ten million samples must stay handy):
+ * Sizes and the number of pages that a job touches decide the form of the tables. Ranks are random, so
+ * whatever is ordered by job or by content lies on a page of its own for each of a batch: such a page is
+ * written once a job at most, and what changes often lies in tables that are small or ordered by rank.
  *
- * job	A row is one job. `key` is NULL where it is the path without its extension, which it mostly is.
- *	`due` is the end of the lease of a running job and the not_before of a retryable one.
+ * job	What identifies the file, and what it was when it was last seen. Written when it is enqueued.
+ *	`key` is NULL where it is the path without its extension, which it mostly is.
  * name	Finds jobs by path and by key: the print of the path's stem and, where it differs, of the key
  *	(name_print() in queue_sqlite_jobs.c). A print only narrows the search; the job row decides.
  *	Half the size of an index on either, and one instead of two.
- * job_claim, job_due, job_side
- *	Partial indexes: jobs that are available, retryable, and in any state but the two that nearly all
- *	jobs are in. A million completed jobs cost a claim nothing.
- * sample  In the order of the shards, so that a shard's rows lie together.
+ * work	Jobs that are neither completed nor as they were enqueued. A job without a row here is completed
+ *	if it has a live sample, otherwise available. `due` is the end of the lease of a running job and
+ *	the not_before of a retryable one; `changed`: its file changed since `content` was encoded;
+ *	`spooled`: a record of `content` is in the spool.
+ * todo	Jobs that a claim may take: available and not suspected, in order of rank. Jobs that are as they were
+ *	enqueued and whose id is above TALLY_TODO are not in it yet: see todo_fill().
+ * sample  In the order of the shards: a shard's lie together, from its `first` on, by offset. sample_live
+ *	begins with the rank, so that those that are completed together lie together. A dead one is in no
+ *	index.
+ * retired Shards that were swapped for others, until their files are unlinked.
  * tally   Counters by dataset and enum tally_kind.
  */
 #include "queue/queue_sqlite.h"
@@ -98,8 +106,94 @@ static const char version_1[] =
     " n INTEGER NOT NULL,"
     " PRIMARY KEY (dataset, kind)) STRICT, WITHOUT ROWID;";
 
+static const char version_2[] =
+    "CREATE TABLE work ("
+    " job INTEGER PRIMARY KEY,"
+    " dataset INTEGER NOT NULL,"
+    " state INTEGER NOT NULL,"
+    " attempts INTEGER NOT NULL,"
+    " crashes INTEGER NOT NULL,"
+    " fence INTEGER NOT NULL,"
+    " owner INTEGER,"
+    " due INTEGER,"
+    " updated_at INTEGER NOT NULL,"
+    " changed INTEGER NOT NULL,"
+    " spooled INTEGER NOT NULL,"
+    " content BLOB,"
+    " reason TEXT,"
+    " message TEXT) STRICT;"
+    "INSERT INTO work SELECT id, dataset, state, attempts, crashes, fence, owner, due, updated_at,"
+    " 0, state = 3, content, reason, message"
+    " FROM job WHERE state NOT IN (1, 4) OR fence > 0 AND state = 1 ORDER BY id;"
+    "CREATE INDEX work_state ON work (state, dataset);"
+    "CREATE INDEX work_due ON work (dataset, due) WHERE state = 5;"
+    "CREATE INDEX work_suspect ON work (dataset) WHERE crashes >= 3;"
+    "CREATE INDEX work_content ON work (content) WHERE state = 3;"
+
+    "CREATE TABLE todo ("
+    " dataset INTEGER NOT NULL,"
+    " rank INTEGER NOT NULL,"
+    " job INTEGER NOT NULL,"
+    " root INTEGER NOT NULL,"
+    " PRIMARY KEY (dataset, rank, job)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO todo SELECT dataset, rank, id, root FROM job INDEXED BY job_claim"
+    " WHERE state = 1 AND crashes < 3 ORDER BY dataset, rank, id;"
+
+    "INSERT INTO tally SELECT 0, 13, ifnull(max(fence), 0) FROM job;"
+    "INSERT INTO tally SELECT 0, 14, ifnull(max(id), 0) FROM job;"
+
+    "CREATE TABLE job_2 ("
+    " id INTEGER PRIMARY KEY,"
+    " dataset INTEGER NOT NULL,"
+    " rank INTEGER NOT NULL,"
+    " root INTEGER NOT NULL,"
+    " size INTEGER NOT NULL,"
+    " mtime_ns INTEGER NOT NULL,"
+    " inode INTEGER NOT NULL,"
+    " key TEXT,"
+    " path BLOB NOT NULL) STRICT;"
+    "INSERT INTO job_2 SELECT id, dataset, rank, root, size, mtime_ns, inode, key, path FROM job"
+    " ORDER BY id;"
+    "DROP TABLE job;"
+    "ALTER TABLE job_2 RENAME TO job;"
+
+    "CREATE TABLE sample_2 ("
+    " id INTEGER PRIMARY KEY,"
+    " shard INTEGER NOT NULL,"
+    " offset INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL,"
+    " job INTEGER NOT NULL,"
+    " rank INTEGER NOT NULL,"
+    " variant INTEGER NOT NULL,"
+    " dead INTEGER NOT NULL,"
+    " content BLOB NOT NULL,"
+    " latent BLOB NOT NULL) STRICT;"
+    "INSERT INTO sample_2 (shard, offset, bytes, job, rank, variant, dead, content, latent)"
+    " SELECT shard, offset, bytes, job, rank, variant, 0, content, latent"
+    " FROM sample CROSS JOIN job ON job.id = sample.job ORDER BY shard, offset;"
+    "DROP TABLE sample;"
+    "ALTER TABLE sample_2 RENAME TO sample;"
+
+    "ALTER TABLE shard ADD COLUMN visible_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE shard ADD COLUMN dead INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE shard ADD COLUMN first INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE shard SET visible_at = sealed_at, first = place.first FROM"
+    " (SELECT id, 1 + sum(samples) OVER (ORDER BY id) - samples AS first FROM shard) AS place"
+    " WHERE place.id = shard.id;"
+
+    /* Last: they are made by sorting, which a table that is filled row by row cannot. */
+    "CREATE UNIQUE INDEX sample_live ON sample (rank, job, variant) WHERE dead = 0;"
+    "CREATE INDEX sample_content ON sample (content) WHERE dead = 0;"
+
+    "CREATE TABLE retired ("
+    " id INTEGER PRIMARY KEY,"
+    " dataset INTEGER NOT NULL,"
+    " path TEXT NOT NULL,"
+    " retired_at INTEGER NOT NULL,"
+    " UNIQUE (dataset, path)) STRICT;";
+
 /* migrations[v] leads from version v to v + 1. */
-static const char *const migrations[] = {version_1};
+static const char *const migrations[] = {version_1, version_2};
 
 #define LATEST ((int64_t)ARRAY_SIZE(migrations))
 

@@ -89,7 +89,8 @@ static bool work(struct queue *q, int64_t dataset, uint64_t batch)
 						   .kind = OUTCOME_ENCODED,
 						   .has_content = true,
 						   .content = content};
-		samples[i] = (struct sample_row){.path = jobs[i].path,
+		samples[i] = (struct sample_row){.job = jobs[i].id,
+						 .path = jobs[i].path,
 						 .key = jobs[i].key,
 						 .content = content,
 						 .latent = hash128_of(&content, sizeof(content)),

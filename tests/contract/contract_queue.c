@@ -63,7 +63,7 @@ struct dump {
 	int64_t last_id;
 	uint64_t last_offset;
 	char *last_name;
-	uint64_t rows, sums[2];
+	uint64_t rows, sums[2], dead;
 	int64_t *ids;
 	size_t id_count, id_capacity;
 };
@@ -91,9 +91,10 @@ static int dump_sample(void *arg, const struct sample_row *row)
 	d->rows++;
 	hash128_hex(&row->content, content);
 	hash128_hex(&row->latent, latent);
-	buffer_appendf(d->out, "sample %s|%u %s|%u|%s %s|%" PRIu64 " %" PRIu64 "\n", row->key,
-		       row->root, row->path, row->variant, content, latent, row->offset,
-		       row->bytes);
+	d->sums[0] += row->dead;
+	buffer_appendf(d->out, "%s %s|%" PRId64 " %u %s|%u|%s %s|%" PRIu64 " %" PRIu64 "\n",
+		       row->dead ? "dead" : "sample", row->key, row->job, row->root, row->path,
+		       row->variant, content, latent, row->offset, row->bytes);
 	return 0;
 }
 
@@ -106,17 +107,29 @@ static int dump_shard(void *arg, const struct shard_row *row)
 	free(d->last_name);
 	d->last_name = xstrdup(row->path);
 	d->rows++;
-	d->sums[0] += row->samples;
+	d->sums[0] += row->samples - row->dead;
 	d->sums[1] += row->bytes;
+	d->dead += row->dead;
 	ARRAY_GROW(d->ids, d->id_count, d->id_capacity);
 	d->ids[d->id_count++] = row->id;
 	sha256_hex(&row->sha256, sha);
 	hash128_hex(&row->xxh3, xxh3);
 	buffer_appendf(d->out,
-		       "shard %" PRId64 " of %" PRId64 " %s %s %s %" PRIu64 " %" PRIu64
-		       " %s %s %" PRId64 "\n",
+		       "shard %" PRId64 " of %" PRId64 " %s %s %s %" PRIu64 " %" PRIu64 " (%" PRIu64
+		       " dead) %s %s %" PRId64 "\n",
 		       row->id, row->dataset, row->path, row->format, row->group, row->bytes,
-		       row->samples, sha, xxh3, row->sealed_at);
+		       row->samples, row->dead, sha, xxh3, row->sealed_at);
+	return 0;
+}
+
+static int dump_retired(void *arg, const struct retired_row *row)
+{
+	struct dump *d = arg;
+
+	assert_true(row->id > d->last_id);
+	d->last_id = row->id;
+	buffer_appendf(d->out, "retired %" PRId64 " of %" PRId64 " %s %" PRId64 "\n", row->id,
+		       row->dataset, row->path, row->retired_at);
 	return 0;
 }
 
@@ -138,7 +151,7 @@ static void dump_contents(struct queue *q, int64_t dataset, struct buffer *out)
 {
 	struct queue_counts counts;
 	struct error err = ERROR_INIT;
-	struct dump shards = {.out = out};
+	struct dump shards = {.out = out}, retired = {.out = out};
 
 	buffer_appendf(out, "contents of %" PRId64 "\n", dataset);
 	assert_ok(queue_counts(q, dataset, &counts, &err), &err);
@@ -158,10 +171,13 @@ static void dump_contents(struct queue *q, int64_t dataset, struct buffer *out)
 		struct dump samples = {.out = out};
 
 		assert_ok(queue_samples(q, shards.ids[i], dump_sample, &samples, &err), &err);
-		shards.sums[0] -= samples.rows;
+		shards.sums[0] -= samples.rows - samples.sums[0];
+		shards.dead -= samples.sums[0];
 	}
 	assert_int_equal(shards.sums[0], 0);
+	assert_int_equal(shards.dead, 0);
 	free(shards.ids);
+	assert_ok(queue_retired(q, dataset, dump_retired, &retired, &err), &err);
 }
 
 void queue_dump(struct queue *q, struct buffer *out)

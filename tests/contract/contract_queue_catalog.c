@@ -347,7 +347,7 @@ static void an_unknown_sample_is_adopted_and_filled_in_by_the_next_scan(void **s
 	assert_int_equal(claim_jobs(f, ME, &job, 1), 0);
 	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
 	spec.mtime_ns++;
-	assert_int_equal(enqueue_one(f, f->dataset, spec).changed_done, 1);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).superseding, 1);
 }
 
 static void a_dropped_shard_gives_its_jobs_back_and_its_id_is_not_used_again(void **state)

@@ -240,19 +240,18 @@ static void a_changed_file_is_no_longer_suspected(void **state)
 	assert_int_equal(shown.crashes, 0);
 }
 
-static void a_file_that_changes_while_running_is_remembered(void **state)
+static void a_file_that_changes_while_running_is_noticed_by_the_next_scan(void **state)
 {
 	struct fixture *f = *state;
 	cleanup_job struct job job = add_claimed(f, "a");
 
 	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).known, 1);
 	assert_int_equal(state_of(f, job.id), JOB_RUNNING);
-	assert_true(settle_one(f, outcome_of(&job, OUTCOME_RELEASE)));
-	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).known, 1);
-	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 1)).requeued, 1);
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
+	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).superseding, 1);
 }
 
-static void a_file_that_changes_after_encoding_is_left_and_counted(void **state)
+static void a_file_that_changes_after_encoding_is_available_again(void **state)
 {
 	static const enum job_state states[] = {JOB_ENCODED, JOB_COMPLETED};
 	struct fixture *f = *state;
@@ -262,11 +261,18 @@ static void a_file_that_changes_after_encoding_is_left_and_counted(void **state)
 		cleanup_free char *path = xasprintf("%s.jpg", name);
 		struct job_spec changed = file_spec(path, name, 2);
 		int64_t id = job_in_state(f, name, states[i]);
+		struct hash128 content = hash128_of(path, strlen(path));
+		struct queue_counts counts;
+		cleanup_job struct job job = {0};
 
-		assert_int_equal(enqueue_one(f, f->dataset, changed).changed_done, 1);
-		assert_int_equal(enqueue_one(f, f->dataset, changed).changed_done, 1);
-		assert_int_equal(state_of(f, id), states[i]);
-		assert_int_equal(enqueue_one(f, f->dataset, file_spec(path, name, 1)).known, 1);
+		assert_int_equal(enqueue_one(f, f->dataset, changed).superseding, 1);
+		assert_int_equal(enqueue_one(f, f->dataset, changed).known, 1);
+		assert_ok(queue_counts(f->q, f->dataset, &counts, &f->err), &f->err);
+		assert_int_equal(counts.samples, i);
+		assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+		assert_int_equal(job.id, id);
+		assert_int_equal(job.attempts, 1);
+		assert_true(job.has_content && hash128_equal(&job.content, &content));
 	}
 }
 
@@ -313,8 +319,8 @@ int contract_queue_enqueue(const struct queue_backend *backend)
 	    contract_test(any_change_of_a_file_is_noticed),
 	    contract_test(a_changed_file_that_is_not_yet_encoded_is_available_again),
 	    contract_test(a_changed_file_is_no_longer_suspected),
-	    contract_test(a_file_that_changes_while_running_is_remembered),
-	    contract_test(a_file_that_changes_after_encoding_is_left_and_counted),
+	    contract_test(a_file_that_changes_while_running_is_noticed_by_the_next_scan),
+	    contract_test(a_file_that_changes_after_encoding_is_available_again),
 	    contract_test(a_file_that_came_back_unchanged_is_available_again),
 	    contract_test(an_unchanged_file_leaves_every_other_state),
 	};

@@ -2,15 +2,15 @@
  * The same random operations against the queue in memory and the one in SQLite at once: results and
  * everything they show must be equal after every step. Rounds are independent of each other:
  *
- *	LATENTD_MODEL_SEED=7 LATENTD_MODEL_ROUNDS=1 test_queue_model     runs the failing one again
- *	LATENTD_MODEL_ROUNDS=1000 test_queue_model                       the long run: 600,000 steps
+ *	LATENTD_MODEL_SEED=7 LATENTD_MODEL_STEPS=600 test_queue_model      runs the failing one again
+ *	LATENTD_MODEL_STEPS=1000000 test_queue_model                       the long run
  */
 #include "tests/contract/contract_queue.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-#define STEPS  600
+#define STEPS  600 /* of a round: queues stay small, and a failure is found again soon */
 #define FILES  40
 #define HELD   32
 #define MODEL  0
@@ -31,6 +31,7 @@ struct world {
 	int64_t now;
 	struct held held[HELD]; /* claims of long ago, some of them stale */
 	size_t held_count;
+	size_t swapped;
 };
 
 /* splitmix64 */
@@ -46,6 +47,12 @@ static uint64_t next_random(struct world *w)
 static size_t pick(struct world *w, size_t n)
 {
 	return (size_t)(next_random(w) % n);
+}
+
+/* Few contents: the same image comes in several files, and comes back. */
+static struct hash128 pick_content(struct world *w)
+{
+	return (struct hash128){{(uint8_t)pick(w, 6)}};
 }
 
 static const char *pick_owner(struct world *w)
@@ -154,6 +161,7 @@ static void step_claim(struct world *w)
 	    .now = w->now,
 	    .lease_until = w->now + (int64_t)pick(w, 500),
 	    .limit = 1 + pick(w, 5),
+	    .suspects = pick(w, 6) == 0,
 	};
 	struct job jobs[2][5];
 	size_t n[2] = {0, 0};
@@ -174,6 +182,8 @@ static void step_claim(struct world *w)
 		assert_int_equal(a->root, b->root);
 		assert_int_equal(a->size, b->size);
 		assert_int_equal(a->rank, b->rank);
+		assert_int_equal(a->has_content, b->has_content);
+		assert_true(!a->has_content || hash128_equal(&a->content, &b->content));
 		assert_string_equal(a->key, b->key);
 		assert_string_equal(a->path, b->path);
 		hold(w, a);
@@ -196,12 +206,13 @@ static void step_settle(struct world *w)
 		outcomes[i] = (struct job_outcome){
 		    .job = held->id,
 		    .fence = held->fence + (pick(w, 20) == 0),
-		    .kind = (enum outcome_kind)pick(w, OUTCOME_GONE + 1),
-		    .has_content = pick(w, 2),
+		    .kind = (enum outcome_kind)pick(w, OUTCOME_KEPT + 1),
+		    .content = pick_content(w),
 		    .not_before = w->now + (int64_t)pick(w, 500),
 		    .reason = pick_reason(w),
 		    .message = pick(w, 2) ? "a message" : NULL,
 		};
+		outcomes[i].has_content = outcomes[i].kind == OUTCOME_KEPT || pick(w, 4);
 	}
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_settle(w->q[i], outcomes, n, w->now, &lost[i], &w->err[i]);
@@ -261,11 +272,31 @@ static void step_retry(struct world *w)
 	assert_int_equal(n[MODEL], n[SQLITE]);
 }
 
+/* A sample of a file that is known, or not; @offset makes it distinct in its shard. */
+static struct sample_row make_sample(struct world *w, struct held *file, uint64_t offset)
+{
+	char distinct[64];
+	bool held = w->held_count > 0 && pick(w, 4) > 0;
+
+	if (held)
+		*file = w->held[pick(w, w->held_count)];
+	else
+		make_file(w, file, distinct);
+	return (struct sample_row){.root = file->root,
+				   .path = file->path,
+				   .key = file->key,
+				   .job = held && pick(w, 2) ? file->id : 0,
+				   .variant = pick(w, 5) == 0,
+				   .content = pick_content(w),
+				   .offset = offset,
+				   .bytes = pick(w, 512)};
+}
+
 static void step_complete(struct world *w)
 {
 	struct sample_row samples[4];
 	struct held files[4];
-	char distinct[64], path[32];
+	char path[32];
 	size_t n = pick(w, 5);
 	struct shard_row shard = {.dataset = 1 + (int64_t)pick(w, pick(w, 20) ? 2 : 3),
 				  .path = path,
@@ -278,22 +309,132 @@ static void step_complete(struct world *w)
 	int r[2];
 
 	snprintf(path, sizeof(path), "%zu.tar", pick(w, 200));
-	for (size_t i = 0; i < n; i++) {
-		if (w->held_count > 0 && pick(w, 4) > 0)
-			files[i] = w->held[pick(w, w->held_count)];
-		else
-			make_file(w, &files[i], distinct);
-		samples[i] = (struct sample_row){.root = files[i].root,
-						 .path = files[i].path,
-						 .key = files[i].key,
-						 .variant = pick(w, 5) == 0,
-						 .offset = 512 * i,
-						 .bytes = pick(w, 512)};
-	}
+	for (size_t i = 0; i < n; i++)
+		samples[i] = make_sample(w, &files[i], 512 * i);
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_complete(w->q[i], &shard, samples, n, w->now, &id[i], &w->err[i]);
 	same_result(w, r);
 	assert_int_equal(id[MODEL], id[SQLITE]);
+}
+
+/* -- what a swap is made of ----------------------------------------------------------------------- */
+
+#define SWAP_SAMPLES 24
+
+struct swap_plan {
+	struct world *w;
+	int64_t shards[3];
+	size_t n_shards, n_seen;
+	int64_t shard; /* that is being read */
+	struct held files[SWAP_SAMPLES + 1];
+	struct sample_row samples[SWAP_SAMPLES + 1];
+	size_t n_samples;
+	struct sample_place dropped[SWAP_SAMPLES];
+	size_t n_dropped;
+};
+
+static int plan_shard(void *arg, const struct shard_row *row)
+{
+	struct swap_plan *plan = arg;
+	size_t at = plan->n_seen++ < ARRAY_SIZE(plan->shards) ? plan->n_shards++
+							      : pick(plan->w, plan->n_seen);
+
+	if (at < ARRAY_SIZE(plan->shards))
+		plan->shards[at] = row->id;
+	return 0;
+}
+
+/* Nearly always what a right swap carries over or drops, and now and then not. */
+static int plan_sample(void *arg, const struct sample_row *row)
+{
+	struct swap_plan *plan = arg;
+	struct held *file = &plan->files[plan->n_samples];
+	bool skip = pick(plan->w, 40) == 0;
+
+	if (plan->n_samples == SWAP_SAMPLES || (row->dead ? pick(plan->w, 60) > 0 : skip))
+		return 0;
+	if (pick(plan->w, 6) == 0) {
+		plan->dropped[plan->n_dropped++] = (struct sample_place){plan->shard, row->offset};
+		if (plan->n_dropped == SWAP_SAMPLES)
+			return 1;
+		return 0;
+	}
+	snprintf(file->path, sizeof(file->path), "%s", row->path);
+	snprintf(file->key, sizeof(file->key), "%s", row->key);
+	plan->samples[plan->n_samples] = *row;
+	plan->samples[plan->n_samples].path = file->path;
+	plan->samples[plan->n_samples].key = file->key;
+	plan->samples[plan->n_samples].dead = false;
+	plan->samples[plan->n_samples].job = pick(plan->w, 2) ? row->job : 0;
+	plan->samples[plan->n_samples].offset = 512 * plan->n_samples;
+	if (pick(plan->w, 60) == 0)
+		plan->samples[plan->n_samples].latent.bytes[3] = 1;
+	plan->n_samples++;
+	return 0;
+}
+
+static void plan_swap(struct world *w, int64_t dataset, struct swap_plan *plan)
+{
+	assert_ok(queue_shards(w->q[MODEL], dataset, plan_shard, plan, &w->err[MODEL]),
+		  &w->err[MODEL]);
+	if (plan->n_shards > 1)
+		plan->n_shards -= pick(w, plan->n_shards);
+	for (size_t i = 0; i < plan->n_shards; i++) {
+		plan->shard = plan->shards[i];
+		assert_ok(
+		    queue_samples(w->q[MODEL], plan->shard, plan_sample, plan, &w->err[MODEL]),
+		    &w->err[MODEL]);
+	}
+	if (pick(w, 4) == 0) {
+		plan->samples[plan->n_samples] =
+		    make_sample(w, &plan->files[plan->n_samples], 512 * plan->n_samples);
+		plan->n_samples++;
+	}
+}
+
+static void step_swap(struct world *w)
+{
+	struct swap_plan plan = {.w = w};
+	int64_t dataset = 1 + (int64_t)pick(w, 2), ids[2][2] = {{0}};
+	struct new_shard shards[2];
+	struct queue_swap swap;
+	char paths[2][32];
+	size_t first;
+	int r[2];
+
+	plan_swap(w, dataset, &plan);
+	first = pick(w, plan.n_samples + 1);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(paths[i], sizeof(paths[i]), "swapped-%zu.tar", pick(w, 300));
+		shards[i].samples = plan.samples + (i ? first : 0);
+		shards[i].row = (struct shard_row){.dataset = pick(w, 40) ? dataset : 3 - dataset,
+						   .path = paths[i],
+						   .format = "wds",
+						   .group = "",
+						   .bytes = pick(w, 10000),
+						   .samples = i ? plan.n_samples - first : first,
+						   .sealed_at = w->now};
+	}
+	swap = (struct queue_swap){.retired = plan.shards,
+				   .n_retired = plan.n_shards,
+				   .dropped = plan.dropped,
+				   .n_dropped = plan.n_dropped,
+				   .shards = shards,
+				   .n_shards = 2};
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_swap(w->q[i], &swap, w->now, ids[i], &w->err[i]);
+	w->swapped += same_result(w, r);
+	assert_memory_equal(ids[MODEL], ids[SQLITE], sizeof(ids[0]));
+}
+
+static void step_forget(struct world *w)
+{
+	int64_t ids[3] = {1 + (int64_t)pick(w, 100), 1 + (int64_t)pick(w, 100), 7};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_forget_retired(w->q[i], ids, pick(w, 1) + 3, &w->err[i]);
+	same_result(w, r);
 }
 
 static void step_drop_shard(struct world *w)
@@ -308,8 +449,78 @@ static void step_drop_shard(struct world *w)
 	assert_int_equal(n[MODEL], n[SQLITE]);
 }
 
+static void step_drop_samples(struct world *w)
+{
+	int64_t shard = 1 + (int64_t)pick(w, 60);
+	uint64_t offsets[] = {512 * pick(w, 4), 512 * pick(w, 4), 77};
+	size_t n[2] = {0, 0};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_drop_samples(w->q[i], shard, offsets, 3, w->now, &n[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(n[MODEL], n[SQLITE]);
+}
+
+static void step_scan_begin(struct world *w)
+{
+	uint32_t roots[] = {(uint32_t)pick(w, 2), 9};
+	int64_t dataset = 1 + (int64_t)pick(w, 2);
+	bool all = pick(w, 2);
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] =
+		    queue_scan_begin(w->q[i], dataset, all ? NULL : roots, all ? 0 : 2, &w->err[i]);
+	same_result(w, r);
+}
+
+static void step_scan_end(struct world *w)
+{
+	enum scan_end how = (enum scan_end)pick(w, SCAN_REMOVE + 1);
+	struct scan_counts counts[2] = {{0}, {0}};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_scan_end(w->q[i], how, w->now, &counts[i], &w->err[i]);
+	same_result(w, r);
+	assert_memory_equal(&counts[MODEL], &counts[SQLITE], sizeof(counts[0]));
+}
+
+static void step_find_content(struct world *w)
+{
+	static const char *const recipes[] = {"00000000000000000000000000000001",
+					      "00000000000000000000000000000002"};
+	struct hash128 content = pick_content(w);
+	const char *recipe = recipes[pick(w, 2)];
+	struct content_found found[2];
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_find_content(w->q[i], recipe, &content, &found[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(found[MODEL].where, found[SQLITE].where);
+	assert_int_equal(found[MODEL].job, found[SQLITE].job);
+	assert_int_equal(found[MODEL].dataset, found[SQLITE].dataset);
+	assert_int_equal(found[MODEL].shard, found[SQLITE].shard);
+	assert_int_equal(found[MODEL].variant, found[SQLITE].variant);
+	assert_int_equal(found[MODEL].offset, found[SQLITE].offset);
+	assert_int_equal(found[MODEL].bytes, found[SQLITE].bytes);
+	if (found[MODEL].where != CONTENT_NONE)
+		assert_string_equal(found[MODEL].key, found[SQLITE].key);
+	if (found[MODEL].where == CONTENT_VISIBLE)
+		assert_string_equal(found[MODEL].shard_path, found[SQLITE].shard_path);
+	content_found_release(&found[MODEL]);
+	content_found_release(&found[SQLITE]);
+}
+
+/* A scan ends with the queue that was open. */
 static void step_reopen(struct world *w)
 {
+	struct scan_counts counts;
+
+	queue_scan_end(w->q[MODEL], SCAN_ABANDON, w->now, &counts, &w->err[MODEL]);
+	error_clear(&w->err[MODEL]);
 	queue_close(w->q[SQLITE]);
 	w->q[SQLITE] = NULL;
 	assert_ok(queue_sqlite_open(w->path, &w->q[SQLITE], &w->err[SQLITE]), &w->err[SQLITE]);
@@ -323,26 +534,33 @@ static void step(struct world *w)
 		size_t weight;
 		void (*run)(struct world *w);
 	} steps[] = {
-	    {1, step_dataset},	{8, step_enqueue}, {12, step_claim},	   {12, step_settle},
-	    {2, step_extend},	{2, step_rescue},  {1, step_requeue_lost}, {2, step_retry},
-	    {6, step_complete}, {1, step_reopen},  {1, step_drop_shard},
+	    {1, step_dataset},	    {8, step_enqueue},	    {12, step_claim},
+	    {14, step_settle},	    {2, step_extend},	    {3, step_rescue},
+	    {1, step_requeue_lost}, {2, step_retry},	    {8, step_complete},
+	    {1, step_reopen},	    {1, step_drop_shard},   {1, step_drop_samples},
+	    {4, step_swap},	    {1, step_forget},	    {1, step_scan_begin},
+	    {1, step_scan_end},	    {3, step_find_content},
 	};
-	size_t at = pick(w, 48), i = 0;
+	size_t total = 0, at, i = 0;
 
+	for (size_t k = 0; k < ARRAY_SIZE(steps); k++)
+		total += steps[k].weight;
+	at = pick(w, total);
 	while (at >= steps[i].weight)
 		at -= steps[i++].weight;
 	steps[i].run(w);
 	w->now += (int64_t)pick(w, 100);
 }
 
-static void round_of(uint64_t seed)
+/* How many swaps were made: they must not all be conflicts. */
+static size_t round_of(uint64_t seed, uint64_t steps)
 {
 	char *dir = testing_tempdir();
 	struct world w = {.random = seed, .now = 1000, .path = testing_path(dir, "queue.db")};
 
 	assert_ok(queue_memory_open(&w.q[MODEL], &w.err[MODEL]), &w.err[MODEL]);
 	assert_ok(queue_sqlite_open(w.path, &w.q[SQLITE], &w.err[SQLITE]), &w.err[SQLITE]);
-	for (size_t i = 0; i < STEPS; i++) {
+	for (uint64_t i = 0; i < steps; i++) {
 		cleanup_buffer struct buffer dump = BUFFER_INIT;
 
 		step(&w);
@@ -353,6 +571,7 @@ static void round_of(uint64_t seed)
 	queue_close(w.q[SQLITE]);
 	free(w.path);
 	testing_tempdir_remove(dir);
+	return w.swapped;
 }
 
 static uint64_t setting(const char *name, uint64_t otherwise)
@@ -365,15 +584,20 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 static void sqlite_does_what_the_model_does(void **state)
 {
 	uint64_t seed = setting("LATENTD_MODEL_SEED", 1);
-	uint64_t rounds = setting("LATENTD_MODEL_ROUNDS", 6);
+	uint64_t steps = setting("LATENTD_MODEL_STEPS", 6 * STEPS);
+	size_t swapped = 0;
 
 	(void)state;
-	for (uint64_t i = 0; i < rounds; i++) {
+	for (uint64_t done = 0; done < steps; done += STEPS, seed++) {
+		uint64_t n = steps - done < STEPS ? steps - done : STEPS;
+
 		/* The last line before a failure tells how to run it again. */
-		printf("LATENTD_MODEL_SEED=%" PRIu64 " LATENTD_MODEL_ROUNDS=1\n", seed + i);
+		printf("LATENTD_MODEL_SEED=%" PRIu64 " LATENTD_MODEL_STEPS=%" PRIu64 "\n", seed, n);
 		fflush(stdout);
-		round_of(seed + i);
+		swapped += round_of(seed, n);
 	}
+	printf("%zu swaps\n", swapped);
+	assert_true(swapped > 0 || steps < 6 * STEPS);
 }
 
 int main(void)

@@ -79,7 +79,7 @@ static void the_file_says_what_it_is(void **state)
 	cleanup_buffer struct buffer b = BUFFER_INIT;
 
 	fixture_close(f);
-	assert_int_equal(file_u32(f->path, USER_VERSION_AT), 1);
+	assert_int_equal(file_u32(f->path, USER_VERSION_AT), 2);
 	assert_int_equal(file_u32(f->path, APPLICATION_ID_AT), 0x6c617464);
 	b = testing_read(f->path);
 	assert_int_equal(b.data[WRITE_VERSION_AT], 2); /* WAL */
@@ -92,7 +92,7 @@ static void a_newer_schema_is_refused_with_both_numbers(void **state)
 	fixture_close(f);
 	patch_u32(f->path, USER_VERSION_AT, 12);
 	assert_refused(f->path, ERR_CONFIG, "12");
-	assert_refused(f->path, ERR_CONFIG, "up to 1:");
+	assert_refused(f->path, ERR_CONFIG, "up to 2:");
 }
 
 static void a_database_of_another_program_is_refused(void **state)
@@ -140,7 +140,7 @@ static void an_empty_file_is_made_a_queue_by_the_writer_only(void **state)
 	error_clear(&f->err);
 	assert_ok(queue_sqlite_open(path, &q, &f->err), &f->err);
 	queue_close(q);
-	assert_int_equal(file_u32(path, USER_VERSION_AT), 1);
+	assert_int_equal(file_u32(path, USER_VERSION_AT), 2);
 }
 
 static void a_missing_folder_or_file_is_an_io_error(void **state)

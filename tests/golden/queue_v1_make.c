@@ -1,0 +1,138 @@
+/*
+ * Made tests/golden/queue_v1.db: a state folder's database of schema version 1, as the code of commit a51a940
+ * wrote it. It compiles against the queue of that commit only; kept to show what is in the file.
+ *
+ *	queue_v1_make queue_v1.db
+ *
+ * Dataset 1 "photos": jobs 1-6 in a shard of two (dir/0001 and, adopted, "found"), encoded, retryable,
+ * quarantined after a crash, skipped, gone, running, available; dataset 2 "other": one completed job of the
+ * same content as job 1, with two variants.
+ */
+#include "base/checked.h"
+#include "queue/queue.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct error err = ERROR_INIT;
+
+static void must(int r)
+{
+	if (r != 0) {
+		fprintf(stderr, "%d: %s\n", r, err.message);
+		exit(1);
+	}
+}
+
+static void enqueue(struct queue *q, int64_t dataset, const char *path, const char *key,
+		    uint64_t rank)
+{
+	struct job_spec spec = {.root = rank == 7,
+				.path = path,
+				.key = key,
+				.key_distinct = "distinct",
+				.size = 1000 + rank,
+				.mtime_ns = 1700000000000000000,
+				.inode = 40 + rank,
+				.rank = rank};
+	struct enqueue_counts counts = {0};
+
+	must(queue_enqueue(q, dataset, &spec, 1, &counts, &err));
+}
+
+static struct job claim(struct queue *q, const char *owner)
+{
+	struct queue_claim what = {
+	    .dataset = 1, .owner = owner, .now = 5000, .lease_until = 9000, .limit = 1};
+	struct job job;
+	size_t n;
+
+	must(queue_claim(q, &what, &job, &n, &err));
+	return job;
+}
+
+static void settle(struct queue *q, struct job job, enum outcome_kind kind, const char *reason)
+{
+	struct job_outcome outcome = {.job = job.id,
+				      .fence = job.fence,
+				      .kind = kind,
+				      .has_content = kind == OUTCOME_ENCODED,
+				      .content = hash128_of(job.path, strlen(job.path)),
+				      .not_before = 6000,
+				      .reason = reason,
+				      .message = reason ? "as it was" : NULL};
+
+	must(queue_settle(q, &outcome, 1, 5500, NULL, &err));
+	job_release(&job);
+}
+
+static void complete(struct queue *q, int64_t dataset, const char *path,
+		     const struct sample_row *samples, size_t n)
+{
+	struct shard_row shard = {.dataset = dataset,
+				  .path = path,
+				  .format = "wds",
+				  .group = "512x512",
+				  .bytes = 10240,
+				  .samples = n,
+				  .sha256 = sha256_of(path, strlen(path)),
+				  .xxh3 = hash128_of(path, strlen(path)),
+				  .sealed_at = 5600};
+	int64_t id;
+
+	must(queue_complete(q, &shard, samples, n, 5700, &id, &err));
+}
+
+static struct sample_row sample(const char *path, const char *key, uint64_t offset)
+{
+	return (struct sample_row){.path = path,
+				   .key = key,
+				   .content = hash128_of("dir/0001.jpg", 12),
+				   .latent = hash128_of(key, strlen(key)),
+				   .offset = offset,
+				   .bytes = 512};
+}
+
+int main(int argc, char **argv)
+{
+	struct queue_dataset_spec photos = {"photos", "/out/photos",
+					    "0123456789abcdef0123456789abcdef", "{\"vae\":1}"};
+	struct queue_dataset_spec other = {"other", "/out/other",
+					   "0123456789abcdef0123456789abcdef", "{\"vae\":1}"};
+	struct sample_row first[] = {sample("dir/0001.jpg", "dir/0001", 0),
+				     sample("found.png", "found", 512)};
+	struct sample_row second[] = {sample("copy.jpg", "copy", 0),
+				      sample("copy.jpg", "copy", 512)};
+	struct queue *q = NULL;
+	int64_t dataset;
+	size_t n;
+
+	if (argc != 2)
+		return 2;
+	must(queue_sqlite_open(argv[1], &q, &err));
+	must(queue_open_dataset(q, &photos, &dataset, &err));
+	must(queue_open_dataset(q, &other, &dataset, &err));
+	enqueue(q, 1, "dir/0001.jpg", "dir/0001", 1);
+	enqueue(q, 1, "dir/0002.jpg", "dir/0002", 2);
+	enqueue(q, 1, "dir/0003.jpg", "dir/0003", 3);
+	enqueue(q, 1, "crash.jpg", "crash", 4);
+	enqueue(q, 1, "small \xff.jpg", "small", 5);
+	enqueue(q, 1, "gone.jpg", "gone", 6);
+	enqueue(q, 1, "left.jpg", "left", 9);
+	enqueue(q, 1, "run.jpg", "run", 7);
+	enqueue(q, 2, "copy.jpg", "copy", 1);
+	settle(q, claim(q, "host:1"), OUTCOME_ENCODED, NULL);
+	settle(q, claim(q, "host:1"), OUTCOME_ENCODED, NULL);
+	settle(q, claim(q, "host:1"), OUTCOME_RETRY, "timeout");
+	job_release(&(struct job[]){claim(q, "host:1")}[0]);
+	must(queue_rescue(q, "host:2", 5200, &n, &err));
+	settle(q, claim(q, "host:2"), OUTCOME_QUARANTINE, "truncated");
+	settle(q, claim(q, "host:2"), OUTCOME_SKIP, "min_side");
+	settle(q, claim(q, "host:2"), OUTCOME_GONE, NULL);
+	job_release(&(struct job[]){claim(q, "host:2")}[0]);
+	second[1].variant = 1;
+	complete(q, 1, "train/512x512/000000.tar", first, 2);
+	complete(q, 2, "train/512x512/000000.tar", second, 2);
+	queue_close(q);
+	return 0;
+}
