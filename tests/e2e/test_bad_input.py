@@ -128,6 +128,7 @@ def bad_images(ws):
     ws.write("headless.jpg", jpeg[:20])
     ws.write("text.jpg", b"this is not a picture\n")
     ws.write("gif.gif", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;")
+    ws.write("tiff.tif", b"II*\x00\x08\x00\x00\x00" + bytes(64))
     with open(ws.golden("rgb16.png", "cut.png"), "r+b") as file:
         file.truncate(400)
     os.mkfifo(os.path.join(ws.src, "fifo.jpg"))
@@ -139,7 +140,8 @@ def bad_images(ws):
         "truncated.jpg": "truncated",
         "headless.jpg": "truncated",
         "text.jpg": "unsupported",
-        "gif.gif": "unsupported",
+        "gif.gif": "corrupt",
+        "tiff.tif": "unsupported",
         "cut.png": "truncated",
         "fifo.jpg": "not_regular",
         "socket.png": "not_regular",

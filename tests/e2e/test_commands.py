@@ -270,6 +270,7 @@ def options_may_stand_anywhere_and_with_an_equals_sign(ws):
         ws.src,
         "--resolution=128",
         "--name=set",
+        "--max-upscale=0",
         "--",
         ws.path("more"),
     )

@@ -119,6 +119,7 @@ def encode(build, source, folder, dtype):
     ]
     command += ["--state", os.path.join(folder, "state"), "--name", dtype, "--dtype", dtype]
     command += ["--resolution", str(RESOLUTION), "--color", "ignore", "--quiet"]
+    command += ["--max-upscale", "0"]
     result = subprocess.run(command, capture_output=True, check=False)
     assert result.returncode in (0, 3), result.stderr.decode("utf-8", "replace")
     return {sample.path: sample for sample in read_dataset(os.path.join(out, dtype))}
