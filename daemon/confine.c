@@ -164,12 +164,15 @@ static int add_plain(scmp_filter_ctx filter)
 	return r;
 }
 
+/* The kernel looks at 32 bits of these arguments, and what callers leave above them may be anything. */
+#define FIRST_IS(value) SCMP_A0_32(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint32_t)(value))
+
 /* Calls of which the numbers among their arguments decide. */
 static int add_conditional(scmp_filter_ctx filter, int socket)
 {
-	const struct scmp_arg_cmp on_socket = SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)socket);
-	const struct scmp_arg_cmp on_stderr = SCMP_A0_32(SCMP_CMP_EQ, STDERR_FILENO);
-	const struct scmp_arg_cmp to_self = SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid());
+	const struct scmp_arg_cmp on_socket = FIRST_IS(socket);
+	const struct scmp_arg_cmp on_stderr = FIRST_IS(STDERR_FILENO);
+	const struct scmp_arg_cmp to_self = FIRST_IS(getpid());
 	const struct scmp_arg_cmp no_code = SCMP_A2_32(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
 	const uint32_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
 	const struct {

@@ -15,12 +15,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-enum {
-	EARLY_DEATHS_MAX = 8,
-	IMAGES_PER_PROCESS = 10000,
-	TIME_LIMIT_MS = 5000,
-	MEGAPIXEL_MS = 100,
-};
+enum { EARLY_DEATHS_MAX = 8, IMAGES_PER_PROCESS = 10000 };
+enum { TIME_LIMIT_MS = 5000, MEGAPIXEL_MS = 100 };
 
 #define NO_DEADLINE INT64_MAX /* of workers that owe nothing */
 
@@ -147,8 +143,8 @@ static void worker_lost(struct decode_ticket *w, const struct error *why)
 	struct decode_pool *pool = w->pool;
 	bool had_image = has_image(w), early = w->images == 0;
 	struct error died = ERROR_INIT;
-	void *image = w->image;
 	char how[DECODE_PROCESS_END_SIZE];
+	void *image = w->image;
 
 	worker_stop(w, how);
 	w->image = NULL;
@@ -224,8 +220,8 @@ static bool handle_hashed(struct decode_ticket *w, const struct decode_message *
 }
 
 /*
- * No decoder takes more beside its pixels: all planes of the picture several times over, some rows and columns
- * in flight, and tables. (A strip of 65,500 x 1 pixels costs libjpeg 32 MiB.)
+ * No decoder takes more: all planes several times over, some rows and columns in flight, and tables. (A strip
+ * of 65,500 x 1 pixels costs libjpeg 32 MiB.)
  */
 static bool memory_is_plausible(const struct image_header *header, size_t pixels)
 {

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 enum { SOCKET_FD = 3, SIDE = 64, HOSTILE_LIVED = 99 };
@@ -411,6 +412,8 @@ int main(void)
 {
 	const char *how = getenv("LYING_WORKER");
 
+	/* "hang" would outlive a test that fails. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	start(how ? how : "");
 	for (;;)
 		one_image();
