@@ -50,7 +50,7 @@ struct claim_task {
 static void claim_run(struct task *task)
 {
 	struct claim_task *t = (struct claim_task *)task;
-	int64_t now = clock_wall_ms();
+	int64_t now = clock_steady_wall_ms();
 	struct queue_counts counts;
 	int r;
 
@@ -106,7 +106,7 @@ static void settle_run(struct task *task)
 {
 	struct settle_task *t = (struct settle_task *)task;
 
-	queue_settle(t->db->queue, t->outcomes, t->n, clock_wall_ms(), &t->lost, &t->err);
+	queue_settle(t->db->queue, t->outcomes, t->n, clock_steady_wall_ms(), &t->lost, &t->err);
 }
 
 static void settle_done(struct task *task)
@@ -156,7 +156,7 @@ static void complete_run(struct task *task)
 	int64_t id;
 
 	t->result =
-	    queue_complete(t->db->queue, t->shard, t->samples, t->n, clock_wall_ms(), &id, &t->err);
+	    queue_complete(t->db->queue, t->shard, t->samples, t->n, clock_steady_wall_ms(), &id, &t->err);
 }
 
 static void complete_done(struct task *task)
@@ -198,7 +198,7 @@ static void extend_run(struct task *task)
 {
 	struct extend_task *t = (struct extend_task *)task;
 
-	queue_extend(t->db->queue, t->db->owner, clock_wall_ms() + t->lease_ms, &t->err);
+	queue_extend(t->db->queue, t->db->owner, clock_steady_wall_ms() + t->lease_ms, &t->err);
 }
 
 static void extend_done(struct task *task)

@@ -152,7 +152,7 @@ static void work_failed(struct work *w, const struct error *why)
 				.fence = w->job.fence,
 				.has_content = w->has_content,
 				.content = w->content,
-				.not_before = clock_wall_ms() + RETRY_POLL_MS,
+				.not_before = clock_steady_wall_ms() + RETRY_POLL_MS,
 				.message = why->message};
 
 	o.kind = outcome_judge(why, w->job.attempts, &o.reason);

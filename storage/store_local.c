@@ -21,6 +21,9 @@ struct local_store {
 	struct store base;
 	char *root;
 	bool readonly;
+	/* Of the root, when it was first written to. */
+	dev_t device;
+	ino_t inode; /* 0: not yet */
 };
 
 struct local_writer {
@@ -47,6 +50,33 @@ static int refuse_readonly(const struct local_store *s, struct error *err)
 
 /* -- writing ------------------------------------------------------------------------------ */
 
+/*
+ * A root that was moved away or unmounted in the middle of a run must not be made anew in its old place: what
+ * went there would be hidden below the mount, or lie in a second output.
+ */
+static int check_root(struct local_store *s, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	struct stat st;
+
+	if (s->inode == 0) {
+		if (dir_make(s->root, err) < 0)
+			return -1;
+	}
+	if (stat(s->root, &st) < 0)
+		return error_sys(err, "folder %s", text_quote(s->root, quoted));
+	if (s->inode == 0) {
+		s->device = st.st_dev;
+		s->inode = st.st_ino;
+	}
+	if (st.st_dev != s->device || st.st_ino != s->inode)
+		return error_set(err, ERR_IO,
+				 "%s is not the folder any more that it was: was it moved, or "
+				 "unmounted?",
+				 text_quote(s->root, quoted));
+	return 0;
+}
+
 static int local_write(struct sink *sink, const void *data, size_t size, struct error *err)
 {
 	struct local_writer *w = (struct local_writer *)sink;
@@ -68,7 +98,8 @@ static int local_begin(struct store *base, struct store_writer **out, struct err
 
 	if (s->readonly)
 		return refuse_readonly(s, err);
-	if (dir_make(partial, err) < 0 || atomic_file_begin(&file, partial, err) < 0)
+	if (check_root(s, err) < 0 || dir_make(partial, err) < 0 ||
+	    atomic_file_begin(&file, partial, err) < 0)
 		return -1;
 	w = xcalloc(1, sizeof(*w));
 	w->base = (struct store_writer){.sink = {.write = local_write}, .store = base};
@@ -125,7 +156,8 @@ static int local_publish(struct store_writer *base, enum store_area area, const 
 	cleanup_free char *target = area_path(local_store(base->store), area, name);
 	int r;
 
-	if (local_flush(base, err) < 0 || make_folder_of(target, err) < 0)
+	if (local_flush(base, err) < 0 || check_root(local_store(base->store), err) < 0 ||
+	    make_folder_of(target, err) < 0)
 		return -1;
 	r = atomic_file_commit(&w->file, target, ATOMIC_NO_REPLACE, err);
 	return r == ATOMIC_EXISTS ? STORE_EXISTS : r;
@@ -280,7 +312,7 @@ static int local_move(struct store *base, const char *name, enum store_area from
 		return refuse_readonly(s, err);
 	if (!file_exists(source))
 		return error_data(err, "missing", "%s is not there", text_quote(source, quoted));
-	if (make_folder_of(target, err) < 0)
+	if (check_root(s, err) < 0 || make_folder_of(target, err) < 0)
 		return -1;
 	r = atomic_file_move(source, target, err);
 	return r == ATOMIC_EXISTS ? STORE_EXISTS : r;

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <stdatomic.h>
 #include <time.h>
 
 static int64_t clock_ms(clockid_t id)
@@ -18,4 +19,14 @@ int64_t clock_wall_ms(void)
 int64_t clock_mono_ms(void)
 {
 	return clock_ms(CLOCK_MONOTONIC);
+}
+
+int64_t clock_steady_wall_ms(void)
+{
+	static _Atomic int64_t ahead = INT64_MIN; /* of the monotonic clock, at most so far */
+	int64_t mono = clock_mono_ms(), now = clock_wall_ms() - mono, most = atomic_load(&ahead);
+
+	while (now > most && !atomic_compare_exchange_weak(&ahead, &most, now))
+		;
+	return mono + (now > most ? now : most);
 }

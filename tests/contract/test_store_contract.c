@@ -383,6 +383,26 @@ static void quarantine_keeps_every_file(void **state)
 	assert_string_equal((char *)bytes.data, "second");
 }
 
+static void a_root_that_was_moved_away_is_not_made_anew(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *root = testing_path(f->dir, ".out");
+	cleanup_free char *away = testing_path(f->dir, "away");
+	struct store_writer *w = begin(f->store, "half"), *next = NULL;
+	struct error err = ERROR_INIT;
+
+	assert_int_equal(rename(root, away), 0);
+	assert_error(store_publish(w, "train/000000.tar", &err), &err, ERR_IO);
+	error_clear(&err);
+	assert_error(store_begin(f->store, &next, &err), &err, ERR_IO);
+	assert_false(file_exists(root));
+	error_clear(&err);
+	assert_ok(dir_make(root, &err), &err); /* another folder in its place */
+	assert_error(store_begin(f->store, &next, &err), &err, ERR_IO);
+	assert_int_equal(sample_count_files(root), 0);
+	store_discard(w);
+}
+
 static void a_readonly_store_makes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -432,6 +452,7 @@ int main(void)
 	const struct CMUnitTest local_tests[] = {
 	    STORE_TEST(the_local_store_sweeps_what_a_dead_writer_left),
 	    STORE_TEST(quarantine_keeps_every_file),
+	    STORE_TEST(a_root_that_was_moved_away_is_not_made_anew),
 	    STORE_TEST(a_readonly_store_makes_nothing),
 	    STORE_TEST(links_folders_and_fifos_are_no_objects),
 	};

@@ -77,13 +77,12 @@ class Rig:
     # -- runs
 
     def shim(self, **settings):
-        """The environment of a run under the shim: fault=, journal=, clock=."""
-        more = {f"SHIM_{k.upper()}": v for k, v in settings.items()}
+        """The environment of a run under the shim: fault=, journal=, clock=, roots=."""
+        more = {"SHIM_ROOTS": self.fs, **{f"SHIM_{k.upper()}": v for k, v in settings.items()}}
         return dict(
             self.ws.environment,
             LD_PRELOAD=self.preload,
             SHIM_PROGRAM="latentctl",
-            SHIM_ROOTS=self.fs,
             SHIM_REPORT=self.report,
             **more,
         )

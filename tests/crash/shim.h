@@ -8,7 +8,8 @@
  *	SHIM_REPORT=FILE	gets "fired KIND N PATH", and "count KIND N" for each kind at the end
  *	SHIM_FAULT=KIND:N:WHAT	the N-th call (from 1) of that kind; with a '+' behind N, all from there on
  *	SHIM_JOURNAL=FILE	gets what shim_journal.c writes
- *	SHIM_CLOCK=N:S,N:S	from the N-th question for the time of day on it is S seconds later (or earlier)
+ *	SHIM_CLOCK=N:S,N:S	from the N-th question for the time of day on it is S seconds later (or earlier);
+ *				with SHIM_FAULT too, questions are counted from the fault on
  *
  * KIND: a name in shim_plan.c. WHAT: EIO, ENOSPC, ... or "short" (half of a read or write), "die" (the process
  * ends instead), "die-half" (after half of a write), "die-after".
@@ -38,6 +39,8 @@ enum call {
 	CALL_LOCK,
 	CALL_STAT,
 	CALL_MALLOC,
+	CALL_CHANGE, /* any of the above that changes a disk */
+	CALL_ANY,    /* any that touches one */
 	CALLS
 };
 
@@ -55,6 +58,8 @@ enum action {
 enum action shim_decide(enum call call, const char *path);
 /* After a call: ends the process where the action says so. */
 void shim_after(enum action action);
+/* Whether a fault was asked for and has not happened yet. */
+bool shim_fault_to_come(void);
 /* Whether this process is one to be touched. */
 bool shim_active(void);
 /* > 0 while the shim itself allocates: that is not counted. Of each thread. */

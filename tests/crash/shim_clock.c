@@ -35,7 +35,7 @@ static long jumped(void)
 	unsigned long n;
 	long seconds = 0;
 
-	if (n_jumps == 0)
+	if (n_jumps == 0 || shim_fault_to_come())
 		return 0;
 	n = atomic_fetch_add(&asked, 1) + 1;
 	for (size_t i = 0; i < n_jumps && jumps[i].from <= n; i++)

@@ -14,7 +14,7 @@ static const char *const call_names[CALLS] = {
     [CALL_SYNC] = "sync",     [CALL_RENAME] = "rename",	    [CALL_LINK] = "link",
     [CALL_UNLINK] = "unlink", [CALL_TRUNCATE] = "truncate", [CALL_MKDIR] = "mkdir",
     [CALL_MMAP] = "mmap",     [CALL_LOCK] = "lock",	    [CALL_STAT] = "stat",
-    [CALL_MALLOC] = "malloc",
+    [CALL_MALLOC] = "malloc", [CALL_CHANGE] = "change",	    [CALL_ANY] = "any",
 };
 
 static const struct {
@@ -44,6 +44,7 @@ __thread int shim_inside __attribute__((tls_model("initial-exec")));
 static bool active;
 static int report_fd = -1;
 static atomic_ulong counts[CALLS];
+static atomic_bool fired;
 
 static struct {
 	int call; /* -1: none */
@@ -65,10 +66,9 @@ static void report(const char *line, int size)
 
 static void report_fired(const char *path)
 {
-	static atomic_flag said = ATOMIC_FLAG_INIT;
 	char line[4200];
 
-	if (atomic_flag_test_and_set(&said))
+	if (atomic_exchange(&fired, true))
 		return;
 	report(line, snprintf(line, sizeof(line), "fired %s %lu %s\n", call_names[plan.call],
 			      plan.n, path));
@@ -80,11 +80,34 @@ void shim_after(enum action action)
 		_exit(DIED);
 }
 
-enum action shim_decide(enum call call, const char *path)
+bool shim_fault_to_come(void)
+{
+	return plan.call >= 0 && !atomic_load(&fired);
+}
+
+static bool changes(enum call call)
+{
+	return call == CALL_WRITE || call == CALL_SYNC || call == CALL_RENAME ||
+	       call == CALL_LINK || call == CALL_UNLINK || call == CALL_TRUNCATE ||
+	       call == CALL_MKDIR;
+}
+
+static bool is_planned(enum call call)
 {
 	unsigned long n = atomic_fetch_add(&counts[call], 1) + 1;
 
-	if ((int)call != plan.call || n < plan.n || (n > plan.n && !plan.from_there_on))
+	return (int)call == plan.call && (n == plan.n || (n > plan.n && plan.from_there_on));
+}
+
+enum action shim_decide(enum call call, const char *path)
+{
+	bool planned = is_planned(call);
+
+	if (call != CALL_MALLOC)
+		planned = is_planned(CALL_ANY) || planned;
+	if (changes(call))
+		planned = is_planned(CALL_CHANGE) || planned;
+	if (!planned)
 		return ACTION_NONE;
 	shim_inside++;
 	report_fired(path);

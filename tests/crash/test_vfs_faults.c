@@ -135,9 +135,8 @@ static int open_again(struct side *s, struct error *err)
 }
 
 static int (*const script[])(struct side *, struct error *) = {
-    open_set, enqueue_new,  claim, settle,	    complete_shard, open_again,
-    claim,    rescue,	    retry, enqueue_changed, drop_shard,	    claim,
-    settle,   requeue_lost, claim, open_again,
+    open_set, enqueue_new,     claim,	   settle, complete_shard, open_again,	 claim, rescue,
+    retry,    enqueue_changed, drop_shard, claim,  settle,	   requeue_lost, claim, open_again,
 };
 
 /* -- a case ---------------------------------------------------------------------------------------- */

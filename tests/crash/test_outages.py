@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Disks that become read-only, full or silent in the middle of a run, outputs that vanish, clocks that jump.
+
+Single outages of one call are in test_faults.py; here a whole disk fails from some moment on, and comes back.
+"""
+
+import os
+import shutil
+import time
+
+from crash import LONG, OPTIONS, Rig, evenly, time_for
+from harness import FAILED, OK, Skip, demo_model, equal, one_line, run_tests, same_members, test
+from harness import wait_until
+from reference import paths_in, shard_files
+
+SHARD_SAMPLES = ("--shard-samples", "7")
+
+
+def counts_of(rig, roots):
+    rig.restore()
+    rig.encode(roots=roots, fault="link:1000000:EIO")
+    return rig.reported()[1]
+
+
+def a_disk_fails(ws, effects, which, seconds):
+    """From every moment on, all that touches the disk fails; then it is well again."""
+    rig = Rig(ws)
+    disks = {"output": ws.out, "state": ws.environment["XDG_STATE_HOME"], "both": rig.fs}
+    failed, cases, end = [], 0, time_for(seconds)
+    rows = []
+    for name in which:
+        counts = counts_of(rig, disks[name])
+        for kind, error in effects:
+            rows += [(name, f"{kind}:{n}+:{error}") for n in range(1, counts[kind] + 1)]
+    for name, fault in evenly(rows):
+        if time.monotonic() > end:
+            break
+        cases += 1
+        rig.restore()
+        try:
+            broken = rig.encode(code=None, roots=disks[name], fault=fault)
+            assert broken.code in (OK, FAILED), f"exit status {broken.code}"
+            if broken.code == OK:
+                rig.samples_are_there()
+            else:
+                assert broken.errors, "no line says why"
+            rig.encode()
+            rig.is_whole()
+        except Exception as why:  # each is named, and the others still run
+            failed.append(f"{name} {fault}")
+            print(f"FAILED case {name} {fault}: {why}")
+            print("".join(f"  $ {r}\n" for r in ws.history[-2:]), flush=True)
+    print(f"{cases} of {len(rows)} moments, {len(failed)} failed")
+    equal(failed, [], "failed cases")
+
+
+@test
+def a_disk_that_becomes_read_only_in_a_run_loses_nothing(ws):
+    a_disk_fails(ws, [("change", "EROFS")], ("output", "state", "both"), 8)
+
+
+@test
+def a_disk_that_becomes_full_in_a_run_loses_nothing(ws):
+    a_disk_fails(ws, [("change", "ENOSPC")], ("output", "state"), 8)
+
+
+@test
+def a_disk_that_falls_silent_in_a_run_loses_nothing(ws):
+    a_disk_fails(ws, [("any", "EIO")], ("output", "state", "both"), 8)
+
+
+# -- an output that vanishes
+
+
+def in_its_middle(ws, first=()):
+    """A run of the demo model that has written a shard and has more to do."""
+    paths = ws.small_pictures(200)
+    process = ws.start(*first, *ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model()))
+    wait_until(lambda: process.poll() is not None or shard_files(ws.dataset), "a shard")
+    assert process.poll() is None, "the run was over too soon"
+    return paths, process
+
+
+def comes_back(ws, paths, kept):
+    for file in kept:
+        assert os.path.exists(file), f"{file} is gone"
+    ws.encode(*SHARD_SAMPLES, vae=demo_model())
+    for file in kept:
+        assert os.path.exists(file), f"{file} was encoded again"
+    same_members(paths_in(ws.dataset), paths, "samples")
+    ws.verify()
+
+
+@test
+def an_output_that_is_moved_away_in_a_run_ends_it_and_comes_back(ws):
+    paths, process = in_its_middle(ws)
+    kept = shard_files(ws.dataset)
+    os.rename(ws.out, ws.path("away"))
+    result = ws.finish(process)
+    equal(result.code, FAILED, "exit status")
+    one_line(result, ws.out)
+    assert not os.path.exists(ws.out), f"a new {ws.out} was made: {os.listdir(ws.out)}"
+    os.rename(ws.path("away"), ws.out)
+    comes_back(ws, paths, kept)
+
+
+@test
+def an_output_that_another_takes_the_place_of_is_not_written_to(ws):
+    paths, process = in_its_middle(ws)
+    kept = shard_files(ws.dataset)
+    os.rename(ws.out, ws.path("away"))
+    os.makedirs(os.path.join(ws.dataset, ".latentd"))
+    equal(ws.finish(process).code, FAILED, "exit status")
+    equal(shard_files(ws.dataset), [], "shards in the other folder")
+    shutil.rmtree(ws.out)
+    os.rename(ws.path("away"), ws.out)
+    comes_back(ws, paths, kept)
+
+
+@test
+def an_output_that_is_unmounted_in_a_run_gets_nothing_below_its_mount(ws):
+    ws.small_pictures(200)
+    os.makedirs(ws.out)
+    script = """out=$1; shift
+        mount -t tmpfs tmpfs "$out" || exit 99
+        "$ctl" "$@" >/dev/null & run=$!
+        until [ -e "$out/set/train/128x128/000000.tar" ]; do kill -0 $run || exit 98; sleep 0.01; done
+        mkdir "$out.kept" # another name for the same disk: it comes back by it
+        mount --bind "$out" "$out.kept" && umount -l "$out" || exit 97
+        wait $run; code=$?
+        [ -z "$(ls -A "$out")" ] || exit 96
+        mount --bind "$out.kept" "$out" || exit 95
+        "$ctl" "$@" >/dev/null || exit 94
+        "$ctl" verify --out "$out" >/dev/null || exit 93
+        cp -a "$out" "$out.copy"; exit $code"""
+    words = ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model())
+    result = ws.in_own_mounts(script, ws.out, *words)
+    if result.code == 99:
+        raise Skip("a tmpfs cannot be mounted here")
+    equal(result.code, FAILED, "exit status of the run whose output vanished")
+    equal(len(paths_in(f"{ws.out}.copy/set")), 200, "number of samples")
+
+
+# -- clocks
+
+DAY = 86400
+
+
+@test
+def a_clock_that_jumps_in_a_run_changes_nothing(ws):
+    rig, end, n = Rig(ws), time_for(10), 0
+    for at in evenly(range(1, 160, 1 if LONG else 8)):
+        for jumps in (f"{at}:{DAY}", f"{at}:-{DAY}", f"{at}:{DAY},{at + 7}:-{DAY},{at + 20}:0"):
+            if time.monotonic() > end:
+                break
+            n += 1
+            rig.restore()
+            began = time.monotonic()
+            result = rig.encode(clock=jumps)
+            equal(result.errors, [], "stderr")
+            rig.is_whole()
+            assert time.monotonic() - began < 20, f"{jumps}: waited for a clock"
+    print(f"{n} jumps")
+
+
+@test
+def a_clock_that_is_set_back_does_not_hold_up_an_image_that_is_tried_again(ws):
+    """The second attempt is due half a second after the first, not a day and half a second."""
+    rig, end = Rig(ws), time_for(15)
+    for at in range(1, 40, 1 if LONG else 6):
+        if time.monotonic() > end:
+            break
+        rig.restore()
+        picture = os.path.join(ws.src, rig.paths[3])
+        began = time.monotonic()
+        rig.encode(roots=picture, fault="any:1:EIO", clock=f"{at}:-{DAY}")
+        fired, _ = rig.reported()
+        equal(fired, picture, "what failed once")
+        assert time.monotonic() - began < 20, f"{at}: waited for the clock"
+        rig.is_whole()
+
+
+@test
+def a_clock_that_is_set_back_between_runs_costs_nothing(ws):
+    rig = Rig(ws)
+    for fault in ("rename:6:die-after", "write:200:die", "sync:30:die"):
+        rig.restore()
+        ws.encode(*OPTIONS, code=77, env=rig.shim(fault=fault))
+        for seconds in (-DAY, DAY):
+            rig.encode(clock=f"1:{seconds}")
+        rig.is_whole()
+
+
+run_tests()
