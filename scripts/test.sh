@@ -11,7 +11,8 @@ usage()
 	  (nothing)  release build, ASan+UBSan, TSan for the threaded tests, formatting, every fuzz
 	             target for a few seconds, the shards read by Python libraries
 	  --quick    release build and its tests only
-	  --long     as without, with two minutes for each fuzz target
+	  --long     as without, with two minutes for each fuzz target, and everything that
+	             docs/reliability.md tells of in full: hours
 	Everything is built below build/. LATENTD_NO_INSTALL=1: install no packages.
 	END
 }
@@ -105,8 +106,10 @@ test_asan()
 	fi
 	export ASAN_OPTIONS=detect_leaks=$leaks:detect_stack_use_after_return=1:strict_string_checks=1
 	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+	# Less of what the release build has just done for minutes.
+	export LATENTD_CRASH_SECONDS=5 LATENTD_TEST_KILLS=40
 	run_ctest ASan+UBSan "$BUILDS/ci-asan"
-	unset ASAN_OPTIONS UBSAN_OPTIONS
+	unset ASAN_OPTIONS UBSAN_OPTIONS LATENTD_CRASH_SECONDS LATENTD_TEST_KILLS
 }
 
 # Only tests with the label tsan are built: their programs carry their tests' names.
@@ -199,6 +202,22 @@ test_fuzz() # SECONDS
 	done
 }
 
+# add_closing_line NAME LOG: sums up a run whose last line is 'N passed, N failed, N skipped'.
+add_closing_line()
+{
+	local name=$1 log=$2 sum
+	sum=$(tail -n 1 "$log" |
+		sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+	if [ -z "$sum" ]; then
+		fail "$name: did not come to its end"
+		return
+	fi
+	# shellcheck disable=SC2086 # three numbers
+	set -- $sum
+	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+	[ "$2" -eq 0 ] || failures+=("$name: $2 of $(($1 + $2)), see $log")
+}
+
 # -- other people's readers -------------------------------------------------------------------------
 
 # A Python with the packages of tests/interop/requirements.txt; prints its path.
@@ -216,7 +235,7 @@ interop_python()
 
 test_interop()
 {
-	local python log=$BUILDS/ci-interop.log sum
+	local python log=$BUILDS/ci-interop.log
 	step 'interop: Python packages'
 	if [ ! -f "$ROOT/models/demo/config.json" ]; then
 		skip 'interop' 'models/demo is not there'
@@ -228,16 +247,30 @@ test_interop()
 	fi
 	step 'interop: shards read by other libraries'
 	"$ROOT/tests/interop/run.sh" "$BUILDS/ci-release" "$python" 2>&1 </dev/null | tee "$log" || true
-	sum=$(tail -n 1 "$log" |
-		sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
-	if [ -z "$sum" ]; then
-		fail 'interop: did not come to its end'
-		return
+	add_closing_line interop "$log"
+}
+
+# -- faults, power cuts and kills in full -------------------------------------------------------------
+
+# On a file system in memory where there is one: nothing here asks more of a disk than its order.
+test_reliability()
+{
+	local name log settings=(LATENTD_TEST_LONG=1 "LATENTD_BUILD_DIR=$BUILDS/ci-release")
+	[ ! -w /dev/shm ] || settings+=(TMPDIR=/dev/shm)
+	step 'reliability: the queue above a VFS that fails'
+	if env "${settings[@]}" "$BUILDS/ci-release/tests/test_vfs_faults" \
+		>"$BUILDS/ci-vfs_faults.log" 2>&1 </dev/null; then
+		pass
+	else
+		fail "test_vfs_faults: see $BUILDS/ci-vfs_faults.log"
 	fi
-	# shellcheck disable=SC2086 # three numbers
-	set -- $sum
-	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
-	[ "$2" -eq 0 ] || failures+=("interop: $2 of $(($1 + $2)), see $log")
+	for name in crash/test_faults crash/test_power_loss crash/test_outages crash/test_corruption \
+		e2e/test_kill; do
+		step "reliability: $name"
+		log=$BUILDS/ci-$(basename "$name").log
+		env "${settings[@]}" python3 -B "$ROOT/tests/$name.py" 2>&1 </dev/null | tee "$log" || true
+		add_closing_line "$name" "$log"
+	done
 }
 
 # -- the whole --------------------------------------------------------------------------------------
@@ -258,11 +291,11 @@ finish()
 	exit 0
 }
 
-mode=all fuzz_seconds=5 packages=--all
+mode=all fuzz_seconds=5 packages=--all reliability=
 for argument in "$@"; do
 	case $argument in
 	--quick) mode=quick packages= ;;
-	--long) fuzz_seconds=120 ;;
+	--long) fuzz_seconds=120 reliability=1 ;;
 	-h | --help) usage; exit 0 ;;
 	*) usage >&2; exit 2 ;;
 	esac
@@ -274,6 +307,7 @@ step 'packages'
 test_release || finish
 [ "$mode" = all ] || finish
 check_format
+[ -z "$reliability" ] || test_reliability
 test_interop
 test_asan
 test_tsan

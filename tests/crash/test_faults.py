@@ -90,7 +90,7 @@ def one_case(rig, base, fault, tally, quarantine):
     return broken, again
 
 
-def all_cases(rig, name, base, quarantine=0, seconds=25):
+def all_cases(rig, name, base, quarantine=0, seconds=20):
     rig.restore(base)
     rig.encode(fault="link:1000000:EIO")
     _, counts = rig.reported()
@@ -141,7 +141,7 @@ def a_fault_while_shards_are_put_aside_loses_nothing(ws):
     rig = Rig(ws)
     needs_repair(rig)
     rig.keep("repair")
-    all_cases(rig, "repair", "repair", quarantine=2, seconds=15)
+    all_cases(rig, "repair", "repair", quarantine=2, seconds=12)
 
 
 run_tests()

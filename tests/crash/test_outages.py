@@ -56,17 +56,17 @@ def a_disk_fails(ws, effects, which, seconds):
 
 @test
 def a_disk_that_becomes_read_only_in_a_run_loses_nothing(ws):
-    a_disk_fails(ws, [("change", "EROFS")], ("output", "state", "both"), 8)
+    a_disk_fails(ws, [("change", "EROFS")], ("output", "state", "both"), 6)
 
 
 @test
 def a_disk_that_becomes_full_in_a_run_loses_nothing(ws):
-    a_disk_fails(ws, [("change", "ENOSPC")], ("output", "state"), 8)
+    a_disk_fails(ws, [("change", "ENOSPC")], ("output", "state"), 6)
 
 
 @test
 def a_disk_that_falls_silent_in_a_run_loses_nothing(ws):
-    a_disk_fails(ws, [("any", "EIO")], ("output", "state", "both"), 8)
+    a_disk_fails(ws, [("any", "EIO")], ("output", "state", "both"), 6)
 
 
 # -- an output that vanishes
@@ -148,7 +148,7 @@ DAY = 86400
 
 @test
 def a_clock_that_jumps_in_a_run_changes_nothing(ws):
-    rig, end, n = Rig(ws), time_for(10), 0
+    rig, end, n = Rig(ws), time_for(8), 0
     for at in evenly(range(1, 160, 1 if LONG else 8)):
         for jumps in (f"{at}:{DAY}", f"{at}:-{DAY}", f"{at}:{DAY},{at + 7}:-{DAY},{at + 20}:0"):
             if time.monotonic() > end:
@@ -166,7 +166,7 @@ def a_clock_that_jumps_in_a_run_changes_nothing(ws):
 @test
 def a_clock_that_is_set_back_does_not_hold_up_an_image_that_is_tried_again(ws):
     """The second attempt is due half a second after the first, not a day and half a second."""
-    rig, end = Rig(ws), time_for(15)
+    rig, end = Rig(ws), time_for(10)
     for at in range(1, 40, 1 if LONG else 6):
         if time.monotonic() > end:
             break

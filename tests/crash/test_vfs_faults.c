@@ -4,7 +4,7 @@
  * does the same beside it.
  *
  * For every kind of call, every fault, and as many n as there are in the long run (LATENTD_TEST_LONG=1); every
- * seventh otherwise. LATENTD_VFS_CASE="CALL N FAULT", three numbers, runs one.
+ * eleventh otherwise. LATENTD_VFS_CASE="CALL N FAULT", three numbers, runs one.
  */
 #include "tests/contract/contract_queue.h"
 #include "tests/crash/vfs_shim.h"
@@ -262,7 +262,7 @@ static bool applies(enum vfs_call call, enum vfs_fault fault)
 
 static void every_operation_happens_whole_or_not_at_all(void **state)
 {
-	unsigned step = getenv("LATENTD_TEST_LONG") ? 1 : 7, cases = 0;
+	unsigned step = getenv("LATENTD_TEST_LONG") ? 1 : 11, cases = 0;
 	const char *chosen = getenv("LATENTD_VFS_CASE");
 	unsigned call = 0, n = 0, fault = 0;
 
