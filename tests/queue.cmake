@@ -4,7 +4,8 @@ target_link_libraries(contract_queue PUBLIC latentd_testing latentd_queue)
 
 add_cmocka_test(NAME test_queue_contract SOURCES contract/test_queue_contract.c LIBS contract_queue)
 add_cmocka_test(NAME test_queue_model SOURCES contract/test_queue_model.c LIBS contract_queue)
-add_cmocka_test(NAME test_queue_sqlite SOURCES unit/test_queue_sqlite.c LIBS contract_queue)
+add_cmocka_test(NAME test_queue_sqlite SOURCES unit/test_queue_sqlite.c
+	LIBS contract_queue PkgConfig::SQLITE)
 add_cmocka_test(NAME test_queue_faults SOURCES unit/test_queue_faults.c LIBS contract_queue)
 target_link_options(test_queue_sqlite PRIVATE -Wl,--wrap=statfs)
 

@@ -9,6 +9,7 @@
 #include "tests/contract/contract_queue.h"
 
 #include <dirent.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -177,6 +178,102 @@ static void a_network_file_system_is_refused(void **state)
 	pretended_f_type = 0;
 }
 
+/* -- migration ------------------------------------------------------------------------------------ */
+
+static void assert_job(struct fixture *f, int64_t id, enum job_state state, uint32_t attempts,
+		       uint32_t crashes, const char *key, const char *reason)
+{
+	cleanup_shown struct shown shown = show_job(f, id);
+
+	assert_int_equal(shown.state, state);
+	assert_int_equal(shown.attempts, attempts);
+	assert_int_equal(shown.crashes, crashes);
+	assert_string_equal(shown.key, key);
+	assert_string_equal(shown.reason, reason);
+}
+
+static void open_version_1(struct fixture *f)
+{
+	cleanup_free char *golden = testing_golden("queue_v1.db");
+	cleanup_buffer struct buffer bytes = testing_read(golden);
+
+	queue_close(f->q);
+	f->q = NULL;
+	free(f->path);
+	f->path = testing_path(f->dir, "version-1.db");
+	testing_write(f->path, bytes.data, bytes.size);
+	assert_error(queue_sqlite_open_readonly(f->path, &f->q, &f->err), &f->err, ERR_CONFIG);
+	error_clear(&f->err);
+	assert_ok(queue_sqlite_open(f->path, &f->q, &f->err), &f->err);
+}
+
+/* What is in it: tests/golden/queue_v1_make.c. */
+static void a_database_of_version_1_is_migrated_with_all_it_has(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	struct queue_counts counts;
+
+	open_version_1(f);
+	queue_dump(f->q, &text);
+	assert_job(f, 1, JOB_COMPLETED, 0, 0, "dir/0001", "");
+	assert_job(f, 2, JOB_ENCODED, 1, 0, "dir/0002", "");
+	assert_job(f, 3, JOB_RETRYABLE, 1, 0, "dir/0003", "timeout");
+	assert_job(f, 4, JOB_QUARANTINED, 1, 1, "crash", "truncated");
+	assert_job(f, 5, JOB_SKIPPED, 1, 0, "small", "min_side");
+	assert_job(f, 6, JOB_GONE, 1, 0, "gone", "");
+	assert_job(f, 7, JOB_AVAILABLE, 0, 0, "left", "");
+	assert_job(f, 8, JOB_RUNNING, 1, 0, "run", "");
+	assert_job(f, 9, JOB_COMPLETED, 0, 0, "copy", "");
+	assert_job(f, 10, JOB_COMPLETED, 0, 0, "found", "");
+	assert_ok(queue_counts(f->q, 1, &counts, &f->err), &f->err);
+	assert_int_equal(counts.samples, 2);
+	assert_int_equal(counts.shard_bytes, 10240);
+	read_whole_queue(f->path);
+}
+
+static void work_goes_on_in_a_migrated_database(void **state)
+{
+	struct fixture *f = *state;
+	struct hash128 content = hash128_of("dir/0001.jpg", 12);
+	struct content_found found;
+	struct sample_row sample = sample_of("dir/0002.jpg", "dir/0002", 0);
+	struct shard_row shard = shard_of(1, "train/512x512/000001.tar", 1);
+	struct job_spec spec = {.path = "dir/0003.jpg",
+				.key = "dir/0003",
+				.key_distinct = "distinct",
+				.size = 1003,
+				.mtime_ns = 1700000000000000000,
+				.inode = 43};
+	struct job jobs[9];
+	size_t n = 0;
+
+	open_version_1(f);
+	assert_int_equal(enqueue_one(f, 1, spec).known, 1);
+	assert_int_equal(complete(f, &shard, &sample, 1), 0);
+	assert_int_equal(state_of(f, 2), JOB_COMPLETED);
+	/* The retryable one and the available one; fences go on where the highest was. */
+	n = claim_jobs(f, "host:2", jobs, 9);
+	assert_int_equal(n, 2);
+	assert_int_equal(jobs[0].id, 3);
+	assert_int_equal(jobs[0].fence, 3);
+	assert_int_equal(jobs[1].id, 7);
+	for (size_t i = 0; i < n; i++)
+		job_release(&jobs[i]);
+	/* The owner of the one that runs is remembered. */
+	assert_ok(queue_rescue(f->q, "host:2", 1, &n, &f->err), &f->err);
+	assert_int_equal(n, 0);
+	assert_ok(
+	    queue_find_content(f->q, "0123456789abcdef0123456789abcdef", &content, &found, &f->err),
+	    &f->err);
+	assert_int_equal(found.where, CONTENT_VISIBLE);
+	assert_string_equal(found.key, "dir/0001");
+	content_found_release(&found);
+	assert_ok(queue_drop_shard(f->q, 2, NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 1);
+	assert_int_equal(state_of(f, 9), JOB_AVAILABLE);
+}
+
 /* -- readers -------------------------------------------------------------------------------------- */
 
 static void a_reader_sees_what_the_writer_committed(void **state)
@@ -253,6 +350,113 @@ static void a_listing_that_was_ended_early_holds_no_transaction(void **state)
 	}
 }
 
+#define WAL_BOUND (16 << 20)
+
+struct slow_reader {
+	struct fixture *f;
+	uint64_t rows;
+};
+
+static void write_100000_rows(struct fixture *f)
+{
+	static struct job_spec specs[1000];
+	static char names[1000][2][24];
+	struct enqueue_counts counts = {0};
+
+	for (size_t round = 0; round < 100; round++) {
+		for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+			snprintf(names[i][0], sizeof(names[i][0]), "new-%05zu", round * 1000 + i);
+			snprintf(names[i][1], sizeof(names[i][1]), "new-%05zu.jpg",
+				 round * 1000 + i);
+			specs[i] = file_spec(names[i][1], names[i][0], 1);
+		}
+		assert_ok(queue_enqueue(f->q, f->dataset, specs, 1000, &counts, &f->err), &f->err);
+	}
+	assert_int_equal(counts.added, 100000);
+}
+
+/* In the middle of a batch: it has seen one row, and others are to come. */
+static int stop_for_a_while(void *arg, const struct job_row *row)
+{
+	struct slow_reader *slow = arg;
+	cleanup_free char *wal = xasprintf("%s-wal", slow->f->path);
+	struct stat st;
+
+	assert_non_null(row->path);
+	if (slow->rows++ > 0)
+		return 0;
+	write_100000_rows(slow->f);
+	assert_int_equal(stat(wal, &st), 0);
+	assert_true(st.st_size < WAL_BOUND);
+	return 0;
+}
+
+static void a_reader_that_stops_in_its_callback_does_not_grow_the_log(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_reader slow = {.f = f};
+	cleanup_queue struct queue *reader = NULL;
+
+	add_job(f, "a");
+	add_job(f, "b");
+	assert_ok(queue_sqlite_open_readonly(f->path, &reader, &f->err), &f->err);
+	assert_ok(queue_jobs(reader, f->dataset, JOB_AVAILABLE, stop_for_a_while, &slow, &f->err),
+		  &f->err);
+	assert_int_equal(slow.rows, 2);
+}
+
+static int count_job(void *arg, const struct job_row *row)
+{
+	uint64_t *n = arg;
+
+	assert_int_equal(row->id, ++*n);
+	return 0;
+}
+
+static void a_listing_of_many_batches_has_every_row_once(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t n = 0;
+
+	write_100000_rows(f);
+	assert_ok(queue_jobs(f->q, f->dataset, JOB_AVAILABLE, count_job, &n, &f->err), &f->err);
+	assert_int_equal(n, 100000);
+}
+
+/* A backup or a shell that reads for long makes the log grow; it shrinks when nothing is to be done. */
+static void a_log_that_grew_is_cut_back_when_the_queue_is_idle(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *wal = xasprintf("%s-wal", f->path);
+	struct queue_claim claim = {.dataset = 77, .owner = ME, .now = NOW, .limit = 1};
+	struct sqlite3 *shell = NULL;
+	struct stat st;
+	struct job job;
+	size_t n;
+
+	assert_int_equal(sqlite3_open_v2(f->path, &shell, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(shell, "BEGIN; SELECT count(*) FROM job", 0, 0, 0),
+			 SQLITE_OK);
+	for (int i = 0; i < 100; i++) {
+		/* Each writes the same row anew, of a megabyte. */
+		cleanup_free char *name = xasprintf("%0*d", 1 << 20, i);
+		struct queue_dataset_spec spec = {name, "/out", "00000000000000000000000000000000",
+						  "{}"};
+		int64_t id;
+
+		assert_ok(queue_open_dataset(f->q, &spec, &id, &f->err), &f->err);
+	}
+	assert_int_equal(stat(wal, &st), 0);
+	assert_true(st.st_size > WAL_LIMIT);
+	/* The reader still stands in the way: not waited for. */
+	assert_int_equal(queue_claim(f->q, &claim, &job, &n, &f->err), QUEUE_EMPTY);
+	assert_int_equal(sqlite3_exec(shell, "COMMIT", 0, 0, 0), SQLITE_OK);
+	assert_int_equal(queue_claim(f->q, &claim, &job, &n, &f->err), QUEUE_EMPTY);
+	assert_int_equal(stat(wal, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	sqlite3_close(shell);
+}
+
 static void a_reader_cannot_write(void **state)
 {
 	struct fixture *f = *state;
@@ -264,7 +468,9 @@ static void a_reader_cannot_write(void **state)
 	struct job_outcome outcome = {.job = 1, .fence = 1};
 	struct enqueue_counts counts = {0};
 	cleanup_queue struct queue *reader = NULL;
-	struct error errs[9] = {ERROR_INIT};
+	struct queue_swap swap = {0};
+	struct scan_counts scanned;
+	struct error errs[14] = {ERROR_INIT};
 	int64_t id = 0;
 	struct job job;
 	size_t n = 0;
@@ -280,6 +486,12 @@ static void a_reader_cannot_write(void **state)
 	queue_requeue_lost(reader, NULL, 0, NOW, &n, &errs[6]);
 	queue_retry(reader, f->dataset, JOB_QUARANTINED, NULL, NOW, &n, &errs[7]);
 	queue_complete(reader, &shard, NULL, 0, NOW, &id, &errs[8]);
+	queue_swap(reader, &swap, NOW, &id, &errs[9]);
+	queue_drop_shard(reader, 1, NOW, &n, &errs[10]);
+	queue_drop_samples(reader, 1, NULL, 0, NOW, &n, &errs[11]);
+	queue_forget_retired(reader, &id, 1, &errs[12]);
+	assert_ok(queue_scan_begin(reader, f->dataset, NULL, 0, &f->err), &f->err);
+	queue_scan_end(reader, SCAN_KEEP, NOW, &scanned, &errs[13]);
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++)
 		assert_int_equal(errs[i].code, ERR_BUG);
 }
@@ -358,8 +570,13 @@ int main(void)
 	    contract_test(an_empty_file_is_made_a_queue_by_the_writer_only),
 	    contract_test(a_missing_folder_or_file_is_an_io_error),
 	    contract_test(a_network_file_system_is_refused),
+	    contract_test(a_database_of_version_1_is_migrated_with_all_it_has),
+	    contract_test(work_goes_on_in_a_migrated_database),
 	    contract_test(a_reader_sees_what_the_writer_committed),
 	    contract_test(a_listing_that_was_ended_early_holds_no_transaction),
+	    contract_test(a_reader_that_stops_in_its_callback_does_not_grow_the_log),
+	    contract_test(a_listing_of_many_batches_has_every_row_once),
+	    contract_test(a_log_that_grew_is_cut_back_when_the_queue_is_idle),
 	    contract_test(a_reader_cannot_write),
 	    contract_test(a_reader_leaves_the_folder_as_it_is),
 	    contract_test(a_path_with_characters_of_uris_is_a_path),
