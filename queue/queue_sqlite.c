@@ -25,7 +25,7 @@ static const char settings_of_all[] = "PRAGMA cache_size = -65536;"
 				      "PRAGMA trusted_schema = OFF;";
 /* A commit is on the disk when it returns; checkpoints at 4 MiB; a WAL that grew is cut back. */
 static const char settings_of_writer[] = "PRAGMA synchronous = FULL;"
-					 "PRAGMA wal_autocheckpoint = 1000;"
+					 "PRAGMA wal_autocheckpoint = 4000;"
 					 "PRAGMA journal_size_limit = 67108864;";
 static const char settings_of_reader[] = "PRAGMA wal_autocheckpoint = 0;";
 

@@ -22,6 +22,8 @@ int main(void)
 		failed += contract_queue_enqueue(&backends[i]);
 		failed += contract_queue_claims(&backends[i]);
 		failed += contract_queue_catalog(&backends[i]);
+		failed += contract_queue_changes(&backends[i]);
+		failed += contract_queue_swap(&backends[i]);
 	}
 	return failed != 0;
 }
