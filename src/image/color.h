@@ -17,6 +17,12 @@ enum color_space { COLOR_SPACE_GREY, COLOR_SPACE_RGB, COLOR_SPACE_CMYK };
 /* Profiles over this size are not looked at: the largest in use, for print, have 4 MiB. */
 #define COLOR_PROFILE_MAX (16u << 20)
 
+/* What a profile of @size bytes in a file takes beside the file: lcms copies it and makes tables. */
+static inline size_t color_profile_memory(size_t size)
+{
+	return size <= COLOR_PROFILE_MAX ? 2 * size : 0;
+}
+
 /* Does not change once it is made; any number of threads may use it. */
 struct color_converter;
 

@@ -7,10 +7,13 @@
 #include "base/checked.h"
 #include "image/row_finish.h"
 
+#include <string.h>
+
 #include <avif/avif.h>
 
 struct avif_picture {
 	avifDecoder *decoder;
+	bool cut; /* the file ends early */
 	size_t width, height;
 	size_t samples; /* a pixel: 3, with alpha 4 */
 };
@@ -23,11 +26,47 @@ static void avif_picture_release(struct avif_picture *p)
 
 #define cleanup_avif_picture cleanup_with(avif_picture_release)
 
-static int avif_failed(const avifDecoder *decoder, avifResult result, struct error *err)
+static uint64_t get_be(const uint8_t *p, size_t bytes)
 {
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		value = value << 8 | p[i];
+	return value;
+}
+
+/*
+ * libavif calls most cut files invalid; that they are cut shows in the lengths of their outer boxes,
+ * of which that of the pixels comes last.
+ */
+static bool is_cut(const uint8_t *bytes, size_t size)
+{
+	size_t at = 0;
+	bool pixels = false;
+
+	while (size - at >= 8) {
+		uint64_t length = get_be(bytes + at, 4);
+
+		if (length == 0) /* up to the end */
+			return false;
+		if (length == 1 && size - at >= 16)
+			length = get_be(bytes + at + 8, 8);
+		if (length > size - at)
+			return true;
+		if (length < 8)
+			return false;
+		pixels = pixels || memcmp(bytes + at + 4, "mdat", 4) == 0;
+		at += length;
+	}
+	return at < size || !pixels;
+}
+
+static int avif_failed(const struct avif_picture *p, avifResult result, struct error *err)
+{
+	const avifDecoder *decoder = p->decoder;
 	const char *text =
 	    decoder->diag.error[0] ? decoder->diag.error : avifResultToString(result);
-	const char *reason = "corrupt";
+	const char *reason = p->cut ? "truncated" : "corrupt";
 
 	switch (result) {
 	case AVIF_RESULT_OUT_OF_MEMORY:
@@ -58,6 +97,7 @@ static int avif_picture_open(struct avif_picture *p, const uint8_t *bytes, size_
 	if (!d)
 		return error_set(err, ERR_NOMEM, "AVIF: no memory for the decoder");
 	p->decoder = d;
+	p->cut = is_cut(bytes, size);
 	d->maxThreads = 1;
 	d->ignoreExif = AVIF_TRUE;
 	d->ignoreXMP = AVIF_TRUE;
@@ -68,7 +108,7 @@ static int avif_picture_open(struct avif_picture *p, const uint8_t *bytes, size_
 	if (result == AVIF_RESULT_OK)
 		result = avifDecoderParse(d);
 	if (result != AVIF_RESULT_OK)
-		return avif_failed(d, result, err);
+		return avif_failed(p, result, err);
 	p->width = d->image->width;
 	p->height = d->image->height;
 	p->samples = d->alphaPresent ? 4 : 3;
@@ -104,14 +144,14 @@ static bool decoder_bytes(const struct avif_picture *p, size_t *bytes)
 
 	return size_mul(p->width, p->height, &pixels) &&
 	       size_mul(pixels, p->samples + 3 * planes, bytes) &&
-	       size_add(*bytes, p->width * 1024 + 2 * image->icc.size, bytes) &&
+	       size_add(*bytes, p->width * 1024 + color_profile_memory(image->icc.size), bytes) &&
 	       size_add(*bytes, 16u << 20, bytes);
 }
 
 int decode_avif_header(const uint8_t *bytes, size_t size, struct image_header *header,
 		       struct error *err)
 {
-	cleanup_avif_picture struct avif_picture p = {NULL, 0, 0, 0};
+	cleanup_avif_picture struct avif_picture p = {.decoder = NULL};
 	size_t decoder;
 
 	if (avif_picture_open(&p, bytes, size, err) < 0)
@@ -138,7 +178,7 @@ static int decode_first(const struct avif_picture *p, uint8_t *out, struct error
 	d->imageSizeLimit = (uint32_t)(p->width * p->height);
 	result = avifDecoderNextImage(d);
 	if (result != AVIF_RESULT_OK)
-		return avif_failed(d, result, err);
+		return avif_failed(p, result, err);
 	if (d->image->width != p->width || d->image->height != p->height)
 		return error_data(err, "corrupt",
 				  "AVIF: the picture is %u x %u, its header says "
@@ -150,13 +190,13 @@ static int decode_first(const struct avif_picture *p, uint8_t *out, struct error
 	rgb.pixels = out;
 	rgb.rowBytes = (uint32_t)(p->width * p->samples);
 	result = avifImageYUVToRGB(d->image, &rgb);
-	return result == AVIF_RESULT_OK ? 0 : avif_failed(d, result, err);
+	return result == AVIF_RESULT_OK ? 0 : avif_failed(p, result, err);
 }
 
 int decode_avif_rows(const uint8_t *bytes, size_t size, const struct image_policy *policy,
 		     struct pixel_sink *sink, struct error *err)
 {
-	cleanup_avif_picture struct avif_picture p = {NULL, 0, 0, 0};
+	cleanup_avif_picture struct avif_picture p = {.decoder = NULL};
 	cleanup_row_finish struct row_finish finish = ROW_FINISH_INIT;
 	cleanup_free uint8_t *pixels = NULL;
 	size_t total;

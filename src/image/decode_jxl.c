@@ -162,14 +162,15 @@ static int jxl_run(struct jxl_picture *p, JxlDecoderStatus last, struct error *e
 
 /*
  * The pixels; libjxl's own, floats or 32-bit integers of every channel at several stages (measured
- * with 0.7: 5 bytes a pixel for most, 50 for 4 channels in an animation); what it needs for itself.
+ * with 0.7: 5 bytes a pixel for most, 50 for an animation with alpha); what it needs for itself.
+ * Channels beyond alpha (depth, spot colours) do not count, their number is the file's to say.
  */
 static bool decoder_bytes(const struct jxl_picture *p, size_t *bytes)
 {
-	size_t channels = 4 + (size_t)p->info.num_extra_channels, per_pixel, pixels;
+	size_t per_pixel = p->info.alpha_bits > 0 ? 64 : 48;
 
-	return size_mul(channels, 16, &per_pixel) && size_mul(p->width, p->height, &pixels) &&
-	       size_mul(pixels, per_pixel, bytes) && size_add(*bytes, 32u << 20, bytes);
+	return size_mul3(p->width, p->height, per_pixel, bytes) &&
+	       size_add(*bytes, 32u << 20, bytes);
 }
 
 int decode_jxl_header(const uint8_t *bytes, size_t size, struct image_header *header,

@@ -181,14 +181,14 @@ static void step_rows(struct png_reader *r)
 	}
 }
 
-/* A profile is inflated (at most 1032 times), copied by lcms and made into tables. */
+/* A profile is inflated first, to at most 1032 times its size. */
 static size_t profile_bytes(size_t compressed)
 {
 	size_t inflated = COLOR_PROFILE_MAX;
 
 	if (compressed < COLOR_PROFILE_MAX / 1032)
 		inflated = compressed * 1032;
-	return 3 * inflated;
+	return inflated + color_profile_memory(inflated);
 }
 
 /* Beside the pixels: some rows for libpng, the whole picture once more when it is interlaced. */

@@ -83,7 +83,8 @@ static bool decoder_bytes(const struct webp_picture *p, size_t *bytes)
 		per_pixel += 2;
 	return size_mul(p->frame_width, p->frame_height, &pixels) &&
 	       size_mul(pixels, per_pixel, bytes) &&
-	       size_add(*bytes, p->width * 128 + 2 * p->chunks.profile.size, bytes) &&
+	       size_add(*bytes, p->width * 128 + color_profile_memory(p->chunks.profile.size),
+			bytes) &&
 	       size_add(*bytes, 4u << 20, bytes);
 }
 
@@ -154,6 +155,9 @@ int decode_webp_rows(const uint8_t *bytes, size_t size, const struct image_polic
 
 	if (webp_picture_open(&p, bytes, size, err) < 0)
 		return -1;
+	if (p.chunks.cut)
+		return error_data(err, "truncated", "WebP ends at byte %zu, before its last chunk",
+				  size);
 	if (size_mul3(p.frame_width, p.frame_height, p.samples, &frame_bytes))
 		frame = malloc(frame_bytes);
 	row = malloc(p.width * p.samples);

@@ -35,20 +35,28 @@ static bool is(const struct chunk *c, const char *name)
 	return memcmp(c->start, name, 4) == 0;
 }
 
-/* The chunk at *at, which moves behind it. 0; -1; 1: no more. */
-static int next_chunk(const uint8_t *bytes, size_t end, size_t *at, struct chunk *out,
-		      struct error *err)
+/* The chunks of a file of which the first @end bytes are here. */
+struct walk {
+	const uint8_t *bytes;
+	size_t at, end;
+	bool cut; /* there are more that are not */
+};
+
+/* 0; -1; 1: no more. Of a cut file the last chunk may be shorter than it says; w->at is then at the end. */
+static int next_chunk(struct walk *w, struct chunk *out, struct error *err)
 {
-	size_t left = end - *at, size;
+	size_t left = w->end - w->at, size;
 
 	if (left < CHUNK_HEADER_SIZE)
 		return 1;
 	left -= CHUNK_HEADER_SIZE;
-	size = get_u32le(bytes + *at + 4);
+	size = get_u32le(w->bytes + w->at + 4);
+	if (size > left && !w->cut)
+		return error_data(err, "corrupt", "WebP: the chunk at byte %zu is too long", w->at);
 	if (size > left)
-		return error_data(err, "corrupt", "WebP: the chunk at byte %zu is too long", *at);
-	*out = (struct chunk){bytes + *at, bytes + *at + CHUNK_HEADER_SIZE, size};
-	*at += CHUNK_HEADER_SIZE + size + (size < left ? size % 2 : 0);
+		size = left;
+	*out = (struct chunk){w->bytes + w->at, w->bytes + w->at + CHUNK_HEADER_SIZE, size};
+	w->at += CHUNK_HEADER_SIZE + size + (size < left ? size % 2 : 0);
 	return 0;
 }
 
@@ -96,15 +104,17 @@ static void take_metadata(struct webp_chunks *out, const struct chunk *c, unsign
 		out->profile = span;
 }
 
-static int scan_extended(const uint8_t *bytes, size_t end, size_t at, unsigned flags,
-			 struct webp_chunks *out, struct error *err)
+static int scan_extended(struct walk *w, unsigned flags, struct webp_chunks *out, struct error *err)
 {
 	struct chunk c = {NULL, NULL, 0}, alpha = {NULL, NULL, 0};
 	int more = 0;
 
-	while ((more = next_chunk(bytes, end, &at, &c, err)) == 0) {
+	while ((more = next_chunk(w, &c, err)) == 0) {
 		bool first = !out->frame.data;
+		bool whole = !w->cut || w->at < w->end;
 
+		if (!whole && is(&c, "ANMF") && c.size < ANMF_HEADER_SIZE)
+			return 0;
 		if (out->animated && first && is(&c, "ANMF")) {
 			if (take_animation_frame(out, &c, err) < 0)
 				return -1;
@@ -112,39 +122,51 @@ static int scan_extended(const uint8_t *bytes, size_t end, size_t at, unsigned f
 			alpha = c;
 		} else if (!out->animated && first && (is(&c, "VP8 ") || is(&c, "VP8L"))) {
 			take_picture(out, &alpha, &c);
-		} else {
+		} else if (whole) {
 			take_metadata(out, &c, flags);
 		}
 	}
 	return more < 0 ? -1 : 0;
 }
 
+static int ends_early(size_t size, struct error *err)
+{
+	return error_data(err, "truncated", "WebP ends at byte %zu, in its header", size);
+}
+
 int webp_chunks_scan(const uint8_t *bytes, size_t size, struct webp_chunks *out, struct error *err)
 {
-	struct webp_chunks found = {0};
-	size_t at = RIFF_HEADER_SIZE, end;
+	struct webp_chunks found = {.cut = false};
 	struct chunk c = {NULL, NULL, 0}, no_alpha = {NULL, NULL, 0};
-	int more;
+	struct walk w = {bytes, RIFF_HEADER_SIZE, size, true};
+	unsigned flags = 0;
 
-	if (size < RIFF_HEADER_SIZE + CHUNK_HEADER_SIZE ||
-	    get_u32le(bytes + 4) > size - CHUNK_HEADER_SIZE)
-		return error_data(err, "truncated", "WebP ends at byte %zu, before its last chunk",
-				  size);
-	end = get_u32le(bytes + 4) + (size_t)CHUNK_HEADER_SIZE;
-	if (end < RIFF_HEADER_SIZE)
-		return error_data(err, "corrupt", "WebP of %zu bytes", end);
-	more = next_chunk(bytes, end, &at, &c, err);
-	if (more < 0)
+	if (size < RIFF_HEADER_SIZE + CHUNK_HEADER_SIZE)
+		return ends_early(size, err);
+	if (get_u32le(bytes + 4) <= size - CHUNK_HEADER_SIZE) {
+		w.end = get_u32le(bytes + 4) + (size_t)CHUNK_HEADER_SIZE;
+		w.cut = false;
+	}
+	if (w.end < RIFF_HEADER_SIZE + CHUNK_HEADER_SIZE)
+		return error_data(err, "corrupt", "WebP of %zu bytes", w.end);
+	if (next_chunk(&w, &c, err) < 0)
 		return -1;
-	if (more == 0 && is(&c, "VP8X")) {
-		if (take_canvas(&found, &c, err) < 0 ||
-		    scan_extended(bytes, end, at, c.data[0], &found, err) < 0)
+	if (is(&c, "VP8X")) {
+		if (w.cut && c.size < VP8X_SIZE)
+			return ends_early(size, err);
+		if (take_canvas(&found, &c, err) < 0)
 			return -1;
-	} else if (more == 0) {
+		flags = c.data[0];
+		if (scan_extended(&w, flags, &found, err) < 0)
+			return -1;
+	} else {
 		take_picture(&found, &no_alpha, &c);
 	}
+	if (w.cut && (!found.frame.data || (flags & FLAG_EXIF && !found.exif.data)))
+		return ends_early(size, err);
 	if (!found.frame.data)
 		return error_data(err, "corrupt", "WebP: there is no picture in it");
+	found.cut = w.cut;
 	*out = found;
 	return 0;
 }

@@ -18,6 +18,7 @@ struct webp_span {
 };
 
 struct webp_chunks {
+	bool cut;	      /* there is less of the file than its first bytes say */
 	bool extended;	      /* the canvas is known: the fields down to `alpha` count */
 	size_t width, height; /* of the canvas */
 	bool animated, alpha;
@@ -28,8 +29,9 @@ struct webp_chunks {
 };
 
 /*
- * @bytes starts as a WebP does. ERR_DATA `truncated` or `corrupt`. What is inside the frame's chunks
- * is left to libwebp.
+ * @bytes starts as a WebP does; they may be the beginning of one, if that has the frame's beginning
+ * and the EXIF chunk that is announced. ERR_DATA `truncated` or `corrupt`. What is inside the frame's
+ * chunks is left to libwebp.
  */
 int webp_chunks_scan(const uint8_t *bytes, size_t size, struct webp_chunks *out, struct error *err);
 
