@@ -194,13 +194,14 @@ static void no_format_needs_files_or_threads(void **state)
 	    "progressive.jpg", "rgba_adobergb.png", "icc_alpha_exif8.webp", "lossless.webp",
 	    "animated.gif",    "v5_icc.bmp",	    "lossy_420.avif",	    "icc.avif",
 	    "lossy.jxl",       "icc_alpha.jxl"};
-	cleanup_free char *folder = testing_golden("images");
+	cleanup_free char *folder = NULL;
 
 	(void)state;
 #ifdef __SANITIZE_ADDRESS__
 	print_message("SKIPPED: a sanitizer needs more than memory\n");
 	skip();
 #endif
+	folder = testing_golden("images");
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		cleanup_free char *path = testing_path(folder, names[i]);
 		cleanup_buffer struct buffer bytes = testing_read(path);
