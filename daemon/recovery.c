@@ -240,9 +240,29 @@ static int adopt(struct recoverer *r, const char *name, struct error *err)
 	return result;
 }
 
+/*
+ * SQLite does not notice when a page of it lost its rows. Before shards are taken for strangers, and moved away, for
+ * want of their rows: there must be as many rows as were counted.
+ */
+static int check_catalog(struct recoverer *r, struct error *err)
+{
+	struct queue_counts counts;
+
+	if (queue_counts(r->options->queue, r->options->dataset, &counts, err) < 0)
+		return -1;
+	if (counts.shards == r->n_known)
+		return 0;
+	return error_set(err, ERR_CONFIG,
+			 "the database beside %s is damaged: %llu shards were counted, %zu are in "
+			 "it; remove the folder that it is in and run the same encode again, which "
+			 "reads the shards themselves",
+			 r->options->spool_dir, (unsigned long long)counts.shards, r->n_known);
+}
+
 static int compare_with_store(struct recoverer *r, struct error *err)
 {
-	if (queue_shards(r->options->queue, r->options->dataset, on_known, r, err) < 0)
+	if (queue_shards(r->options->queue, r->options->dataset, on_known, r, err) < 0 ||
+	    check_catalog(r, err) < 0)
 		return -1;
 	if (r->n_known > 0)
 		qsort(r->known, r->n_known, sizeof(*r->known), by_name);

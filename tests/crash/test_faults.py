@@ -115,7 +115,7 @@ def all_cases(rig, name, base, quarantine=0, seconds=20):
         if time.monotonic() - began > SLOW_S:
             print(f"slow: {name}/{fault}: {time.monotonic() - began:.1f} s")
     print(
-        f"{name}: {sum(counts.values())} calls counted, {tally.cases} of {len(wanted)} cases: "
+        f"{name}: {counts['any']} calls and {counts['malloc']} mallocs counted, {tally.cases} of {len(wanted)} cases: "
         f"{tally.errors} ended with an error, {tally.died} died, {tally.aborted} out of memory, "
         f"{tally.unharmed} unharmed ({tally.missed} not reached); "
         f"{tally.cases - len(tally.failed)} recovered, {len(tally.failed)} failed"

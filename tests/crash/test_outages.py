@@ -74,7 +74,7 @@ def a_disk_that_falls_silent_in_a_run_loses_nothing(ws):
 
 def in_its_middle(ws, first=()):
     """A run of the demo model that has written a shard and has more to do."""
-    paths = ws.small_pictures(200)
+    paths = ws.small_pictures(80)
     process = ws.start(*first, *ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model()))
     wait_until(lambda: process.poll() is not None or shard_files(ws.dataset), "a shard")
     assert process.poll() is None, "the run was over too soon"
@@ -119,7 +119,7 @@ def an_output_that_another_takes_the_place_of_is_not_written_to(ws):
 
 @test
 def an_output_that_is_unmounted_in_a_run_gets_nothing_below_its_mount(ws):
-    ws.small_pictures(200)
+    ws.small_pictures(80)
     os.makedirs(ws.out)
     script = """out=$1; shift
         mount -t tmpfs tmpfs "$out" || exit 99
@@ -138,7 +138,7 @@ def an_output_that_is_unmounted_in_a_run_gets_nothing_below_its_mount(ws):
     if result.code == 99:
         raise Skip("a tmpfs cannot be mounted here")
     equal(result.code, FAILED, "exit status of the run whose output vanished")
-    equal(len(paths_in(f"{ws.out}.copy/set")), 200, "number of samples")
+    equal(len(paths_in(f"{ws.out}.copy/set")), 80, "number of samples")
 
 
 # -- clocks
