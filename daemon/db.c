@@ -155,8 +155,8 @@ static void complete_run(struct task *task)
 	struct complete_task *t = (struct complete_task *)task;
 	int64_t id;
 
-	t->result =
-	    queue_complete(t->db->queue, t->shard, t->samples, t->n, clock_steady_wall_ms(), &id, &t->err);
+	t->result = queue_complete(t->db->queue, t->shard, t->samples, t->n, clock_steady_wall_ms(),
+				   &id, &t->err);
 }
 
 static void complete_done(struct task *task)
