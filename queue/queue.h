@@ -339,8 +339,8 @@ struct queue_ops {
 	 * Ends claims. Outcomes whose job is not running with that fence change nothing and are counted in
 	 * *lost (may be NULL). The job's reason and message become the outcome's (none, where it has none);
 	 * OUTCOME_RELEASE leaves them. OUTCOME_KEPT makes the job encoded again if its record with that
-	 * content is in the spool, completed if its visible sample (of the lowest variant) has it, and otherwise (both may be lost
-	 * meanwhile) is an OUTCOME_RELEASE.
+	 * content is in the spool, completed if its visible sample (of the lowest variant) has it, and
+	 * otherwise, since both may be lost meanwhile, is an OUTCOME_RELEASE.
 	 */
 	int (*settle)(struct queue *q, const struct job_outcome *outcomes, size_t n, int64_t now,
 		      size_t *lost, struct error *err);

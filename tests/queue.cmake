@@ -1,11 +1,13 @@
 add_library(contract_queue STATIC contract/contract_queue.c contract/contract_queue_enqueue.c
 	contract/contract_queue_claims.c contract/contract_queue_catalog.c
-	contract/contract_queue_changes.c contract/contract_queue_swap.c)
+	contract/contract_queue_changes.c contract/contract_queue_scans.c contract/contract_queue_swap.c)
 target_link_libraries(contract_queue PUBLIC latentd_testing latentd_queue)
 
 add_cmocka_test(NAME test_queue_contract SOURCES contract/test_queue_contract.c LIBS contract_queue)
-add_cmocka_test(NAME test_queue_model SOURCES contract/test_queue_model.c LIBS contract_queue)
-add_cmocka_test(NAME test_queue_sqlite SOURCES unit/test_queue_sqlite.c
+add_cmocka_test(NAME test_queue_model SOURCES contract/test_queue_model.c
+	contract/queue_model_catalog.c LIBS contract_queue)
+add_cmocka_test(NAME test_queue_sqlite SOURCES unit/test_queue_sqlite.c LIBS contract_queue)
+add_cmocka_test(NAME test_queue_readers SOURCES unit/test_queue_readers.c
 	LIBS contract_queue PkgConfig::SQLITE)
 add_cmocka_test(NAME test_queue_faults SOURCES unit/test_queue_faults.c LIBS contract_queue)
 target_link_options(test_queue_sqlite PRIVATE -Wl,--wrap=statfs)

@@ -34,6 +34,7 @@ int contract_queue_enqueue(const struct queue_backend *backend);
 int contract_queue_claims(const struct queue_backend *backend);
 int contract_queue_catalog(const struct queue_backend *backend);
 int contract_queue_changes(const struct queue_backend *backend);
+int contract_queue_scans(const struct queue_backend *backend);
 int contract_queue_swap(const struct queue_backend *backend);
 
 /* For cmocka_unit_test_setup_teardown; the backend is the one that runs. */

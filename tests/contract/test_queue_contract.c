@@ -23,6 +23,7 @@ int main(void)
 		failed += contract_queue_claims(&backends[i]);
 		failed += contract_queue_catalog(&backends[i]);
 		failed += contract_queue_changes(&backends[i]);
+		failed += contract_queue_scans(&backends[i]);
 		failed += contract_queue_swap(&backends[i]);
 	}
 	return failed != 0;
