@@ -76,8 +76,7 @@ const char *job_state_name(enum job_state state);
 #define QUEUE_OWNER_SIZE  96
 #define QUEUE_REASON_SIZE 24
 
-/* Owners that must have died with a job before it runs alone. */
-#define QUEUE_SUSPECT_CRASHES 3
+#define QUEUE_SUSPECT_CRASHES 3 /* owners that died with a job before it runs alone */
 
 /* -- datasets ------------------------------------------------------------------------------------- */
 
@@ -95,8 +94,7 @@ struct queue_dataset { /* as stored; all strings are freed by queue_dataset_rele
 
 void queue_dataset_release(struct queue_dataset *d);
 
-/* Outcome of open_dataset: the name exists with another recipe; nothing was changed. */
-#define QUEUE_OTHER_RECIPE 1
+#define QUEUE_OTHER_RECIPE 1 /* of open_dataset: the name has another recipe; nothing was changed */
 
 /* -- jobs ----------------------------------------------------------------------------------------- */
 
@@ -146,8 +144,7 @@ struct queue_claim {
 	bool suspects; /* one suspected job, and no other */
 };
 
-/* Outcome of claim: nothing can be claimed now. */
-#define QUEUE_EMPTY 1
+#define QUEUE_EMPTY 1 /* of claim: nothing can be claimed now */
 
 enum outcome_kind {
 	OUTCOME_ENCODED,    /* in the spool, durable */
@@ -220,8 +217,7 @@ struct queue_swap {
 	size_t n_shards;
 };
 
-/* Outcome of complete and swap: what is said there. Nothing was changed. */
-#define QUEUE_CONFLICT 1
+#define QUEUE_CONFLICT 1 /* of complete and swap: see there; nothing was changed */
 
 /* A shard that is no longer in the catalog, though its file may still be there. */
 struct retired_row {
@@ -266,8 +262,7 @@ struct queue_counts {
 	uint64_t shards, samples, shard_bytes; /* samples: live ones */
 };
 
-/* A job for a person: list's rows. Strings live during the call. */
-struct job_row {
+struct job_row { /* for a person; strings live during the call */
 	int64_t id;
 	enum job_state state;
 	uint32_t root;
@@ -413,7 +408,7 @@ struct queue_ops {
 	/* Shards of a dataset that were swapped for others, by id. */
 	int (*retired)(struct queue *q, int64_t dataset, queue_retired_fn fn, void *arg,
 		       struct error *err);
-	/* Their files are unlinked. Unknown ids are ignored. */
+	/* Their files are unlinked; unknown ids are ignored. */
 	int (*forget_retired)(struct queue *q, const int64_t *shards, size_t n, struct error *err);
 
 	int (*counts)(struct queue *q, int64_t dataset, struct queue_counts *out,

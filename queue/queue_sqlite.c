@@ -23,7 +23,10 @@ static const char settings_of_all[] = "PRAGMA cache_size = -65536;"
 				      "PRAGMA temp_store = MEMORY;"
 				      "PRAGMA mmap_size = 0;"
 				      "PRAGMA trusted_schema = OFF;";
-/* A commit is on the disk when it returns; checkpoints at 4 MiB; a WAL that grew is cut back. */
+/*
+ * A commit is on the disk when it returns; checkpoints at 16 MB, so that a page is copied once for many jobs; a
+ * WAL that grew is cut back.
+ */
 static const char settings_of_writer[] = "PRAGMA synchronous = FULL;"
 					 "PRAGMA wal_autocheckpoint = 4000;"
 					 "PRAGMA journal_size_limit = 67108864;";

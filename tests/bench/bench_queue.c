@@ -1,8 +1,8 @@
 /*
- * bench_queue [JOBS [FOLDER [shuffled]]]: rates and file size of the SQLite queue, as issue "nothing lost,
- * nothing twice" asks for them: JOBS (1,000,000) samples with 40-byte keys enqueued in batches of 4,096,
- * then claimed, settled and completed (catalog rows included) in batches of 64, each call a transaction
- * with synchronous=FULL. `shuffled` gives them ranks in random order, as a shuffled dataset has.
+ * bench_queue [JOBS [FOLDER [ordered]]]: rates and file size of the SQLite queue, as issue "nothing lost, nothing
+ * twice" asks for them: JOBS (1,000,000) samples with 40-byte keys enqueued in batches of 4,096, then claimed,
+ * settled and completed (catalog rows included) in batches of 64, each call a transaction with
+ * synchronous=FULL. Ranks are random, as the program's are by default; `ordered`: those of the scan.
  */
 #include "base/checked.h"
 #include "base/clock.h"
@@ -111,7 +111,7 @@ int main(int argc, char **argv)
 {
 	uint64_t jobs = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
 	cleanup_free char *path = xasprintf("%s/bench_queue.db", argc > 2 ? argv[2] : ".");
-	bool shuffled = argc > 3 && strcmp(argv[3], "shuffled") == 0;
+	bool shuffled = argc < 4 || strcmp(argv[3], "ordered") != 0;
 	struct queue_dataset_spec spec = {"bench", "/out", "00000000000000000000000000000000",
 					  "{}"};
 	struct error err = ERROR_INIT;
