@@ -3,7 +3,10 @@
 #include "base/checked.h"
 
 #include <assert.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -151,10 +154,45 @@ static void crypto_must(int ok)
 		abort();
 }
 
+/*
+ * libcrypto 3.0 follows a null pointer where memory runs out while it sets itself up. Refused, and without effect,
+ * where another library has already used it.
+ */
+static void *crypto_malloc(size_t size, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	return xmalloc(size);
+}
+
+static void *crypto_realloc(void *p, size_t size, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	if (size > 0)
+		return xrealloc(p, 1, size);
+	free(p);
+	return NULL;
+}
+
+static void crypto_free(void *p, const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	free(p);
+}
+
+static void crypto_begin(void)
+{
+	CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free);
+}
+
 struct sha256_stream *sha256_stream_new(void)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct sha256_stream *s = xmalloc(sizeof(*s));
 
+	pthread_once(&once, crypto_begin);
 	s->context = EVP_MD_CTX_new();
 	crypto_must(s->context != NULL);
 	crypto_must(EVP_DigestInit_ex(s->context, EVP_sha256(), NULL));
