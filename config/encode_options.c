@@ -7,6 +7,8 @@
 
 static const char *const posteriors[] = {"mean", "moments", "draw", NULL};
 static const char *const dtypes[] = {"float16", "float32", NULL};
+static const char *const duplicates[] = {"keep", "drop", NULL};
+static const char *const deletions[] = {"keep", "remove", NULL};
 static const char *const orders[] = {"shuffled", "scan", NULL};
 
 #define FIELD(f) offsetof(struct encode_options, f)
@@ -28,6 +30,12 @@ const struct setting encode_settings[] = {
      .help = "of draws and of the order in shards"},
     {"order", SETTING_CHOICE, FIELD(order), .fallback = "shuffled", .choices = orders,
      .help = "of samples in shards"},
+    {"duplicates", SETTING_CHOICE, FIELD(duplicates), .fallback = "keep", .choices = duplicates,
+     .help = "further files of the same content: a sample each, encoded once, or none"},
+    {"on-delete", SETTING_CHOICE, FIELD(on_delete), .fallback = "keep", .choices = deletions,
+     .help = "samples of files that are no longer there"},
+    {"on-delete-all", SETTING_FLAG, FIELD(on_delete_all),
+     .help = "believe it when more than a tenth of the files are gone"},
     {"no-captions", SETTING_FLAG, FIELD(no_captions),
      .help = "leave captions (.txt beside the image) out"},
     {"jobs", SETTING_COUNT, FIELD(jobs), .fallback = "0", .max = 256, .value_name = "N",

@@ -16,6 +16,8 @@ struct encode_options {
 	const char *state; /* NULL: below XDG_STATE_HOME */
 	struct pixel_options pixels;
 	const char *posterior, *dtype, *order;
+	const char *duplicates, *on_delete; /* "keep"; "drop", "remove" */
+	bool on_delete_all;
 	bool no_captions;
 	uint64_t seed;
 	size_t jobs, threads; /* 0: all cores */

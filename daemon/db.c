@@ -183,6 +183,59 @@ void db_complete(struct db *db, const struct shard_row *shard, const struct samp
 	executor_post(db->executor, &t->base);
 }
 
+/* -- find ----------------------------------------------------------------------------------------- */
+
+struct find_task {
+	struct task base;
+	struct db *db;
+	const char *recipe_id;
+	const struct hash128 *contents;
+	struct content_found *found;
+	size_t n;
+	struct error err;
+	db_found_fn fn;
+	void *arg;
+};
+
+static void find_run(struct task *task)
+{
+	struct find_task *t = (struct find_task *)task;
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (queue_find_content(t->db->queue, t->recipe_id, &t->contents[i], &t->found[i],
+				       &t->err) < 0)
+			return;
+	}
+}
+
+static void find_done(struct task *task)
+{
+	struct find_task *t = (struct find_task *)task;
+
+	t->fn(t->arg, t->found, t->n, &t->err);
+	for (size_t i = 0; i < t->n; i++)
+		content_found_release(&t->found[i]);
+	free(t->found);
+	free(t);
+}
+
+void db_find(struct db *db, const char *recipe_id, const struct hash128 *contents, size_t n,
+	     db_found_fn fn, void *arg)
+{
+	struct find_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = find_run;
+	t->base.done = find_done;
+	t->db = db;
+	t->recipe_id = recipe_id;
+	t->contents = contents;
+	t->found = xcalloc(n, sizeof(*t->found));
+	t->n = n;
+	t->fn = fn;
+	t->arg = arg;
+	executor_post(db->executor, &t->base);
+}
+
 /* -- extend --------------------------------------------------------------------------------------- */
 
 struct extend_task {

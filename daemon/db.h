@@ -34,6 +34,15 @@ typedef void (*db_completed_fn)(void *arg, bool conflict, const struct error *er
 void db_complete(struct db *db, const struct shard_row *shard, const struct sample_row *samples,
 		 size_t n, db_completed_fn fn, void *arg);
 
+/*
+ * What is stored of each of @n contents under @recipe_id. Both must live until the answer; what was found is
+ * released after it, unless the callback takes it (where = CONTENT_NONE then).
+ */
+typedef void (*db_found_fn)(void *arg, struct content_found *found, size_t n,
+			    const struct error *err);
+void db_find(struct db *db, const char *recipe_id, const struct hash128 *contents, size_t n,
+	     db_found_fn fn, void *arg);
+
 /* Renews every lease of this owner. */
 typedef void (*db_extended_fn)(void *arg, const struct error *err);
 void db_extend(struct db *db, int64_t lease_ms, db_extended_fn fn, void *arg);

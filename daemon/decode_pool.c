@@ -26,6 +26,7 @@ enum worker_state {
 	WORKER_STARTING, /* START sent, READY expected */
 	WORKER_IDLE,
 	WORKER_HASHING, /* OPEN sent, HASHED expected */
+	WORKER_HASHED,	/* HASHED came, not answered yet */
 	WORKER_READING, /* DECODE sent (or OPEN, where that is all), HEADER expected */
 	WORKER_WAITING, /* HEADER came, geometry not sent yet */
 	WORKER_DRAWING, /* GEOMETRY sent, DONE expected */
@@ -134,6 +135,17 @@ static void worker_start_again(struct decode_ticket *w)
 	snprintf(w->pool->last_end, sizeof(w->pool->last_end), "%s", failed.message);
 }
 
+/* What a process that has decoded much has leaked or lost goes with it. */
+static void worker_replace_spent(struct decode_ticket *w)
+{
+	char how[DECODE_PROCESS_END_SIZE];
+
+	if (w->state != WORKER_SPENT)
+		return;
+	worker_stop(w, how);
+	worker_start_again(w);
+}
+
 /*
  * The worker is of no more use: its image fails with @why, or because it died when @why is NULL. A new
  * process takes its place, unless process after process ends before it had an image.
@@ -199,23 +211,19 @@ static bool handle_ready(struct decode_ticket *w, const struct confinement *c)
 static bool handle_hashed(struct decode_ticket *w, const struct decode_message *m)
 {
 	const struct decode_pool_options *options = &w->pool->options;
-	struct decode_message answer = {.type = DECODE_DECODE};
-	bool wanted;
+	bool pixels = options->mode == DECODE_MODE_PIXELS;
 
 	if (w->state != WORKER_HASHING || m->hashed.bytes > options->limits.max_file_bytes)
 		return false;
-	wanted = options->handlers.on_hashed(w->image, &m->hashed.content, m->hashed.bytes);
-	if (options->mode == DECODE_MODE_PIXELS) {
-		if (!wanted) {
-			answer.type = DECODE_SKIP;
-			worker_idle(w);
-		}
-		worker_say(w, &answer, -1);
-	}
-	if (w->state == WORKER_HASHING) {
+	if (pixels) {
+		w->deadline = NO_DEADLINE; /* the wait for an answer does not count */
+		w->state = WORKER_HASHED;
+	} else {
 		w->state = WORKER_READING;
 		deadline_set(w, options->time_limit_ms);
 	}
+	options->handlers.on_hashed(w->image, &m->hashed.content, m->hashed.bytes,
+				    pixels ? w : NULL);
 	return true;
 }
 
@@ -298,7 +306,6 @@ static void worker_hear(struct decode_ticket *w)
 {
 	struct decode_message m;
 	struct error err = ERROR_INIT, lied = ERROR_INIT;
-	char how[DECODE_PROCESS_END_SIZE];
 	int passed = -1;
 	int r = decode_message_receive(w->process.socket, &m, &passed, &err);
 
@@ -312,11 +319,7 @@ static void worker_hear(struct decode_ticket *w)
 		error_data(&lied, "worker_died", "the decoder broke the protocol on this file");
 		worker_lost(w, &lied);
 	}
-	/* What a process that has decoded much has leaked or lost goes with it. */
-	if (w->state == WORKER_SPENT) {
-		worker_stop(w, how);
-		worker_start_again(w);
-	}
+	worker_replace_spent(w);
 }
 
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg)
@@ -482,6 +485,16 @@ void decode_pool_start(struct decode_pool *pool, int fd, void *image)
 	worker_say(w, &m, fd);
 }
 
+void decode_pool_decode(struct decode_ticket *w)
+{
+	const struct decode_message m = {.type = DECODE_DECODE};
+
+	assert(w->state == WORKER_HASHED);
+	w->state = WORKER_READING;
+	deadline_set(w, w->pool->options.time_limit_ms);
+	worker_say(w, &m, -1);
+}
+
 void decode_pool_place(struct decode_ticket *w, const struct render_geometry *geometry)
 {
 	const struct decode_pool_options *options = &w->pool->options;
@@ -500,7 +513,8 @@ void decode_pool_skip(struct decode_ticket *w)
 {
 	const struct decode_message m = {.type = DECODE_SKIP};
 
-	assert(w->state == WORKER_WAITING);
+	assert(w->state == WORKER_HASHED || w->state == WORKER_WAITING);
 	worker_say(w, &m, -1);
 	worker_idle(w);
+	worker_replace_spent(w);
 }

@@ -4,9 +4,9 @@
  *	decode_pool_open(event, &options, &pool, err)           spawns the workers
  *	decode_pool_start(pool, fd, image)                      while decode_pool_idle(pool) > 0
  *	   ... handlers are called from the event loop:
- *	   on_hashed(image, content, bytes)     -> answer now:  true to decode, false to skip
- *	   on_header(image, header)             -> answer now or later: decode_pool_place(image's ticket),
+ *	   on_hashed(image, content, bytes)     -> answer now or later: decode_pool_decode(image's ticket),
  *	                                           or decode_pool_skip()
+ *	   on_header(image, header)             -> the same: decode_pool_place(), or decode_pool_skip()
  *	   on_done(image, pixels)               pixels are valid during the call
  *	   on_failed(image, error)              ERR_DATA with a reason, also `worker_died`, `timeout`
  *	decode_pool_close(pool)
@@ -24,15 +24,15 @@
 #include <systemd/sd-event.h>
 
 struct decode_pool;
-struct decode_ticket; /* an image that waits for its geometry */
+struct decode_ticket; /* an image that waits for an answer */
 
 struct decode_handlers {
-	/* The answer counts in DECODE_MODE_PIXELS only. */
-	bool (*on_hashed)(void *image, const struct hash128 *content, uint64_t bytes);
 	/*
-	 * The ticket is valid until decode_pool_place() or decode_pool_skip() is called with it, or
-	 * on_failed. Where only headers are asked for it is NULL, and this is the image's end.
+	 * A ticket is valid until one of the answers is called with it, or on_failed. Where only headers
+	 * are asked for it is NULL: nothing is to be answered, and on_header is the image's end.
 	 */
+	void (*on_hashed)(void *image, const struct hash128 *content, uint64_t bytes,
+			  struct decode_ticket *ticket);
 	void (*on_header)(void *image, const struct image_header *header,
 			  struct decode_ticket *ticket);
 	/* @pixels: [height][width][3] of the geometry. */
@@ -76,9 +76,11 @@ const char *decode_pool_confinement(const struct decode_pool *pool);
 void decode_pool_cancel(struct decode_pool *pool);
 /* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */
 void decode_pool_start(struct decode_pool *pool, int fd, void *image);
+/* The image whose hash came is wanted: its header comes next. */
+void decode_pool_decode(struct decode_ticket *ticket);
 /* Tells the worker what to make of the image whose header it sent. */
 void decode_pool_place(struct decode_ticket *ticket, const struct render_geometry *geometry);
-/* Its pixels are not wanted: the image is forgotten without another call. */
+/* It is not wanted, after its hash or its header: the image is forgotten without another call. */
 void decode_pool_skip(struct decode_ticket *ticket);
 
 #endif

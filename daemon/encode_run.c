@@ -40,6 +40,9 @@ struct encode_run {
 	struct queue *queue;
 	int64_t dataset;
 	struct run_sources sources;
+	struct sources_scanned scanned;
+	struct packer_sibling *siblings;
+	size_t n_siblings, siblings_capacity;
 	struct store *store;
 	struct spool *spool;
 
@@ -54,6 +57,7 @@ struct encode_run {
 
 	size_t messages;
 	size_t new_shards; /* of this run */
+	struct pipeline_counts counts;
 	bool interrupted;
 	struct error fatal;
 };
@@ -106,16 +110,18 @@ static void on_fatal(void *arg, const struct error *why)
 		pipeline_stop(run->pipeline);
 }
 
-static void on_encoded(void *arg, int64_t job)
+static void on_encoded(void *arg, const struct packed *what)
 {
-	(void)job;
-	progress_done(((struct encode_run *)arg)->progress);
+	struct encode_run *run = arg;
+
+	progress_done(run->progress);
+	pipeline_on_encoded(run->pipeline, what);
 }
 
-static void on_rejected(void *arg, int64_t job, uint64_t fence, const char *path,
+static void on_rejected(void *arg, const struct packed *what, const char *path,
 			const struct error *why)
 {
-	pipeline_on_rejected(((struct encode_run *)arg)->pipeline, job, fence, path, why);
+	pipeline_on_rejected(((struct encode_run *)arg)->pipeline, what, path, why);
 }
 
 static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes)
@@ -186,26 +192,32 @@ static int claim_dataset(struct encode_run *run, const char *folder, struct erro
 	return there ? 0 : output_make_dataset(&run->output, run->name, &run->setup.recipe, err);
 }
 
+/* Another dataset of this output, from which latents may be copied. */
+static int on_dataset(void *arg, const struct queue_dataset *d)
+{
+	struct encode_run *run = arg;
+	cleanup_free char *folder = xasprintf("%s/%s", run->output.root, d->name);
+	struct error ignored = ERROR_INIT; /* then nothing is copied from it */
+	struct store *store = NULL;
+
+	if (d->id == run->dataset || strcmp(d->recipe_id, run->setup.recipe.id) != 0 ||
+	    !file_exists(folder) || store_local_open(folder, true, &store, &ignored) < 0)
+		return 0;
+	ARRAY_GROW(run->siblings, run->n_siblings, run->siblings_capacity);
+	run->siblings[run->n_siblings++] = (struct packer_sibling){d->id, store};
+	return 0;
+}
+
 static int open_queue(struct encode_run *run, struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/queue.db", run->output.state);
 	cleanup_free char *folder = xasprintf("%s/%s", run->output.root, run->name);
 
 	make_owner(run);
-	if (queue_sqlite_open(path, &run->queue, err) < 0 || claim_dataset(run, folder, err) < 0)
+	if (queue_sqlite_open(path, &run->queue, err) < 0 || claim_dataset(run, folder, err) < 0 ||
+	    queue_datasets(run->queue, on_dataset, run, err) < 0)
 		return -1;
 	return store_local_open(folder, false, &run->store, err);
-}
-
-/* One clear line where files are encoded again. */
-static void report_changed(const struct encode_run *run, const struct enqueue_counts *counts)
-{
-	if (counts->superseding > 0)
-		fprintf(stderr,
-			"latentctl: %zu file%s changed since encoded into %s: the new latents"
-			" supersede the old ones\n",
-			counts->superseding, counts->superseding == 1 ? " has" : "s have",
-			run->name);
 }
 
 /* What was left out under other limits is looked at again. */
@@ -214,8 +226,9 @@ static int look_again(struct encode_run *run, struct error *err)
 	size_t again = 0;
 
 	if (skip_policy_apply(run->output.state, run->name,
-			      bucket_table_options(run->setup.buckets), run->queue, run->dataset,
-			      &again, err) < 0)
+			      bucket_table_options(run->setup.buckets),
+			      strcmp(run->options->duplicates, "drop") == 0, run->queue,
+			      run->dataset, &again, err) < 0)
 		return -1;
 	if (again > 0)
 		fprintf(stderr,
@@ -230,11 +243,20 @@ static int scan_all(struct encode_run *run, struct error *err)
 	struct scan_options options = {.dataset = run->dataset,
 				       .shuffled = strcmp(run->options->order, "shuffled") == 0,
 				       .seed = run->options->seed};
-	struct enqueue_counts counts = {0};
+	const struct deletion_policy policy = {.remove =
+						   strcmp(run->options->on_delete, "remove") == 0,
+					       .all = run->options->on_delete_all};
+	const struct scan_counts *vanished = &run->scanned.vanished;
+	size_t n;
 
-	if (run_sources_scan(&run->sources, run->queue, &options, &counts, err) < 0)
+	if (run_sources_scan(&run->sources, run->queue, &options, &policy, &run->scanned, err) < 0)
 		return -1;
-	report_changed(run, &counts);
+	n = vanished->missed + (policy.remove ? vanished->missed_done : 0);
+	if (run->scanned.not_believed)
+		fprintf(stderr,
+			"latentctl: %zu file%s no longer there, and %s: nothing is done about "
+			"that; --on-delete-all if it is meant\n",
+			n, n == 1 ? " is" : "s are", run->scanned.not_believed);
 	return 0;
 }
 
@@ -294,6 +316,8 @@ static int open_packer(struct encode_run *run, const struct recovery *recovered,
 					 .format = shard_format("wds"),
 					 .recipe = &run->setup.recipe,
 					 .dataset = run->dataset,
+					 .siblings = run->siblings,
+					 .n_siblings = run->n_siblings,
 					 .shard_samples = run->options->shard_samples,
 					 .shard_bytes = run->options->shard_size,
 					 .spool_waste = SPOOL_WASTE,
@@ -320,21 +344,22 @@ static size_t usable_cores(void)
 
 static int open_pipeline(struct encode_run *run, struct error *err)
 {
-	struct pipeline_options options = {.db = run->db,
-					   .packer = run->packer,
-					   .caps = encoder_caps(run->setup.encoder),
-					   .recipe = &run->setup.recipe,
-					   .buckets = run->setup.buckets,
-					   .roots = run->sources.roots,
-					   .n_roots = run->sources.n,
-					   .dataset = run->dataset,
-					   .workers = run->options->jobs > 0 ? run->options->jobs
-									     : usable_cores(),
-					   .memory = run->options->memory,
-					   .captions = !run->options->no_captions,
-					   .on_outcome = on_outcome,
-					   .on_fatal = on_fatal,
-					   .arg = run};
+	struct pipeline_options options = {
+	    .db = run->db,
+	    .packer = run->packer,
+	    .caps = encoder_caps(run->setup.encoder),
+	    .recipe = &run->setup.recipe,
+	    .buckets = run->setup.buckets,
+	    .roots = run->sources.roots,
+	    .n_roots = run->sources.n,
+	    .dataset = run->dataset,
+	    .workers = run->options->jobs > 0 ? run->options->jobs : usable_cores(),
+	    .memory = run->options->memory,
+	    .captions = !run->options->no_captions,
+	    .drop_duplicates = strcmp(run->options->duplicates, "drop") == 0,
+	    .on_outcome = on_outcome,
+	    .on_fatal = on_fatal,
+	    .arg = run};
 
 	if (encode_driver_open(run->inbox, run->setup.encoder, on_batch, run, &run->driver, err) <
 	    0)
@@ -392,6 +417,13 @@ static size_t print_summary(struct encode_run *run, const struct queue_counts *c
 	printf("%s/%s: %llu sample%s in %llu shard%s (%zu new), %s\n", run->output.root, run->name,
 	       (unsigned long long)c->samples, plural(c->samples), (unsigned long long)c->shards,
 	       plural(c->shards), run->new_shards, text_bytes(c->shard_bytes, size));
+	print_count(run->counts.copied, "copied: the same content was encoded before");
+	print_count(run->counts.again, "encoded again: the files had changed");
+	print_count(run->counts.kept, "kept: the files are others, their content is the same");
+	if (strcmp(run->options->on_delete, "keep") == 0)
+		print_count(run->scanned.vanished.missed_done,
+			    "no longer there whose samples stay (--on-delete remove takes them "
+			    "out)");
 	print_count(c->jobs[JOB_ENCODED], "encoded, without a shard yet: kept in the spool");
 	print_count(left, "left: run the same command again");
 	print_count(left_out, "of other source folders left for a run that names them");
@@ -405,6 +437,8 @@ static size_t print_summary(struct encode_run *run, const struct queue_counts *c
 /* Ends the threads, so that the queue is ours again. */
 static void close_loop(struct encode_run *run)
 {
+	if (run->pipeline)
+		run->counts = *pipeline_counts(run->pipeline);
 	encode_driver_close(run->driver);
 	pipeline_close(run->pipeline);
 	packer_close(run->packer);
@@ -429,6 +463,9 @@ static void close_all(struct encode_run *run)
 	close_loop(run);
 	spool_close(run->spool);
 	store_close(run->store);
+	for (size_t i = 0; i < run->n_siblings; i++)
+		store_close(run->siblings[i].store);
+	free(run->siblings);
 	run_sources_close(&run->sources);
 	queue_close(run->queue);
 	encode_setup_close(&run->setup);

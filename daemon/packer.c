@@ -9,6 +9,8 @@
  */
 #include "daemon/packer.h"
 
+#include "daemon/id_table.h"
+#include "daemon/record_copy.h"
 #include "daemon/spool_index.h"
 
 #include "base/checked.h"
@@ -23,8 +25,7 @@ enum { SYNC_EVERY_MS = 1000, BACKLOG_TASKS = 1024 };
 /* A record in the spool whose job is not yet marked. */
 struct unsynced {
 	struct spooled entry;
-	uint64_t fence;
-	struct hash128 content;
+	struct packed what;
 };
 
 struct packer {
@@ -32,6 +33,7 @@ struct packer {
 	struct executor *executor;
 	struct packer_options options;
 	struct spool_index index;
+	struct id_table places;	   /* by job: struct spool_place of all that is in the spool */
 	struct unsynced *unsynced; /* appended, no sync asked for yet */
 	size_t n_unsynced, unsynced_capacity;
 	size_t pending;			     /* images appended and not yet encoded or rejected */
@@ -51,6 +53,16 @@ void finished_release(struct finished *f)
 	free(f->path);
 	free(f->caption);
 	ndarray_release(&f->latent);
+	free(f->stored.shard);
+}
+
+static struct packed packed_of(const struct finished *f)
+{
+	return (struct packed){.job = f->job,
+			       .fence = f->fence,
+			       .content = f->facts.content,
+			       .copied = f->stored.where != CONTENT_NONE,
+			       .again = f->again};
 }
 
 static void packer_fail(struct packer *p, const struct error *why)
@@ -65,6 +77,66 @@ static void packer_post(struct packer *p, struct task *t)
 {
 	p->under_way++;
 	executor_post(p->executor, t);
+}
+
+/* -- where records lie ---------------------------------------------------------------------------- */
+
+/* The last record of a job counts: of a changed one there may be an older one. */
+static void place_add(struct packer *p, int64_t job, const struct spool_place *place)
+{
+	struct spool_place *known = id_table_get(&p->places, (uint64_t)job);
+
+	if (!known) {
+		known = xcalloc(1, sizeof(*known));
+		id_table_add(&p->places, (uint64_t)job, known);
+	}
+	*known = *place;
+}
+
+static void place_remove(struct packer *p, int64_t job, const struct spool_place *place)
+{
+	struct spool_place *known = id_table_get(&p->places, (uint64_t)job);
+
+	if (known && known->segment == place->segment && known->offset == place->offset)
+		free(id_table_remove(&p->places, (uint64_t)job));
+}
+
+static void place_free(void *arg, void *value)
+{
+	(void)arg;
+	free(value);
+}
+
+static struct store *store_of(const struct packer *p, int64_t dataset)
+{
+	const struct packer_options *o = &p->options;
+
+	if (dataset == o->dataset)
+		return o->store;
+	for (size_t i = 0; i < o->n_siblings; i++) {
+		if (o->siblings[i].dataset == dataset)
+			return o->siblings[i].store;
+	}
+	return NULL;
+}
+
+bool packer_locate(const struct packer *p, const struct content_found *found,
+		   struct packer_stored *stored)
+{
+	const struct spool_place *place = NULL;
+
+	*stored = (struct packer_stored){.where = found->where, .dataset = found->dataset};
+	if (found->where == CONTENT_SPOOLED) {
+		place = id_table_get(&p->places, (uint64_t)found->job);
+		if (place)
+			stored->place = *place;
+		return place != NULL;
+	}
+	if (found->where != CONTENT_VISIBLE || !store_of(p, found->dataset))
+		return false;
+	stored->shard = xstrdup(found->shard_path);
+	stored->span = (struct shard_span){found->offset, found->bytes};
+	return true;
 }
 
 /* -- append --------------------------------------------------------------------------------------- */
@@ -86,6 +158,35 @@ struct append_task {
 	struct error failure; /* the spool failed */
 };
 
+/* The same record from the stored one. Whatever is wrong with that one is ERR_DATA: it is encoded then. */
+static int copy_stored(const struct packer *p, const struct finished *f, struct record *out,
+		       struct error *err)
+{
+	const struct packer_options *options = &p->options;
+	const struct record_names names = {f->key, f->path, f->caption, f->facts.captions, f->rank};
+	cleanup_record struct record stored = RECORD_INIT;
+	struct error why = ERROR_INIT;
+	int r = f->stored.where == CONTENT_SPOOLED
+		    ? spool_read(options->spool, &f->stored.place, &stored, &why)
+		    : shard_read_record(store_of(p, f->stored.dataset), f->stored.shard,
+					&f->stored.span, &stored, &why);
+
+	if (r < 0)
+		return error_data(err, "record", "%s", why.message);
+	return record_copy(&stored, options->recipe, &f->facts.content, &names, out, err);
+}
+
+static int make_record(const struct packer *p, struct finished *f, struct record *out,
+		       struct error *err)
+{
+	if (f->stored.where != CONTENT_NONE)
+		return copy_stored(p, f, out, err);
+	f->facts.key = f->key;
+	f->facts.path = f->path;
+	f->facts.caption = f->caption;
+	return record_build(p->options.recipe, &f->facts, &f->latent, f->rank, out, err);
+}
+
 static void append_one(struct append_task *t, struct append_item *item)
 {
 	const struct packer_options *options = &t->packer->options;
@@ -93,11 +194,7 @@ static void append_one(struct append_task *t, struct append_item *item)
 	struct finished *f = &item->finished;
 	struct record_facts facts;
 
-	f->facts.key = f->key;
-	f->facts.path = f->path;
-	f->facts.caption = f->caption;
-	if (record_build(options->recipe, &f->facts, &f->latent, f->rank, &record,
-			 &item->rejected) < 0)
+	if (make_record(t->packer, f, &record, &item->rejected) < 0)
 		return;
 	/* What does not read back would stop its whole shard later. */
 	if (record_facts_read(&record, &facts, &item->rejected) < 0)
@@ -135,16 +232,16 @@ static void append_done(struct task *task)
 	for (size_t i = 0; i < t->n; i++) {
 		struct append_item *item = &t->items[i];
 		struct finished *f = &item->finished;
+		struct packed what = packed_of(f);
 
 		if (item->stored) {
 			ARRAY_GROW(p->unsynced, p->n_unsynced, p->unsynced_capacity);
-			p->unsynced[p->n_unsynced++] =
-			    (struct unsynced){item->entry, f->fence, f->facts.content};
+			p->unsynced[p->n_unsynced++] = (struct unsynced){item->entry, what};
 		} else {
 			p->pending--;
 		}
 		if (item->rejected.code == ERR_DATA)
-			p->options.handlers.on_rejected(p->options.arg, f->job, f->fence, f->path,
+			p->options.handlers.on_rejected(p->options.arg, &what, f->path,
 							&item->rejected);
 		else if (item->rejected.code != ERR_NONE)
 			packer_fail(p, &item->rejected);
@@ -220,8 +317,11 @@ static void sync_settled(void *arg, size_t lost, const struct error *err)
 		packer_fail(p, &stolen);
 	} else {
 		for (size_t i = 0; i < t->n; i++) {
-			spool_index_add(&p->index, &t->items[i].entry);
-			p->options.handlers.on_encoded(p->options.arg, t->items[i].entry.job);
+			const struct spooled *entry = &t->items[i].entry;
+
+			spool_index_add(&p->index, entry);
+			place_add(p, entry->job, &entry->place);
+			p->options.handlers.on_encoded(p->options.arg, &t->items[i].what);
 		}
 	}
 	p->pending -= t->n;
@@ -244,15 +344,15 @@ static void sync_done(struct task *task)
 	outcomes = xcalloc(t->n, sizeof(*outcomes));
 	for (size_t i = 0; i < t->n; i++)
 		outcomes[i] = (struct job_outcome){.job = t->items[i].entry.job,
-						   .fence = t->items[i].fence,
+						   .fence = t->items[i].what.fence,
 						   .kind = OUTCOME_ENCODED,
 						   .has_content = true,
-						   .content = t->items[i].content};
+						   .content = t->items[i].what.content};
 	p->under_way++;
 	db_settle(p->options.db, outcomes, t->n, sync_settled, t);
 }
 
-static void packer_sync(struct packer *p)
+void packer_sync(struct packer *p)
 {
 	struct sync_task *t;
 
@@ -407,6 +507,8 @@ static void seal_completed(void *arg, bool conflict, const struct error *err)
 		return;
 	}
 	p->options.handlers.on_shard(p->options.arg, t->sealed.name, t->n, t->sealed.bytes);
+	for (size_t i = 0; i < t->n; i++)
+		place_remove(p, t->entries[i].job, &t->entries[i].place);
 	t->base.run = drop_run;
 	t->base.done = drop_done;
 	packer_post(p, &t->base);
@@ -497,6 +599,7 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 void packer_restore(struct packer *p, const struct spooled *entry)
 {
 	spool_index_add(&p->index, entry);
+	place_add(p, entry->job, &entry->place);
 	p->spool_foreign -=
 	    entry->place.size < p->spool_foreign ? entry->place.size : p->spool_foreign;
 }
@@ -540,6 +643,8 @@ void packer_close(struct packer *p)
 	sd_event_source_disable_unref(p->timer);
 	executor_close(p->executor);
 	spool_index_release(&p->index);
+	id_table_each(&p->places, place_free, NULL);
+	id_table_release(&p->places);
 	free(p->unsynced);
 	free(p);
 }

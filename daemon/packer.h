@@ -23,16 +23,31 @@
 
 struct packer;
 
+/* An image that the packer was given. */
+struct packed {
+	int64_t job;
+	uint64_t fence;
+	struct hash128 content;
+	bool copied; /* from a stored record */
+	bool again;  /* its job had a record of another content */
+};
+
 struct packer_handlers {
 	/* The job is durable in the spool and marked so. */
-	void (*on_encoded)(void *arg, int64_t job);
+	void (*on_encoded)(void *arg, const struct packed *what);
 	/* A record that cannot be made (ERR_DATA): the job is still running, the caller settles it. */
-	void (*on_rejected)(void *arg, int64_t job, uint64_t fence, const char *path,
+	void (*on_rejected)(void *arg, const struct packed *what, const char *path,
 			    const struct error *why);
 	/* A shard is visible and in the catalog. */
 	void (*on_shard)(void *arg, const char *name, size_t samples, uint64_t bytes);
 	/* Nothing more can be stored; the run must stop. */
 	void (*on_fatal)(void *arg, const struct error *why);
+};
+
+/* Another dataset of the output under the same recipe: its records can be copied. */
+struct packer_sibling {
+	int64_t dataset;
+	struct store *store;
 };
 
 struct packer_options {
@@ -42,6 +57,8 @@ struct packer_options {
 	const struct shard_ops *format;
 	const struct recipe *recipe;
 	int64_t dataset;
+	const struct packer_sibling *siblings; /* must live until close */
+	size_t n_siblings;
 	size_t shard_samples, shard_bytes; /* a group with so much is sealed */
 	/* bytes of sealed records that a few unsealed ones may keep on disk: beyond, those are sealed too */
 	uint64_t spool_waste;
@@ -50,13 +67,25 @@ struct packer_options {
 	void *arg;
 };
 
-/* An encoded image, all of it owned. */
+/* A stored record. */
+struct packer_stored {
+	enum content_where where; /* CONTENT_NONE: none */
+	struct spool_place place;
+	int64_t dataset;
+	char *shard;
+	struct shard_span span;
+};
+
+/* An encoded image, all of it owned; or one whose record is to be copied. */
 struct finished {
 	int64_t job;
 	uint64_t fence, rank;
 	char *key, *path, *caption;
 	struct sample_facts facts; /* its strings are set by the packer */
 	struct ndarray latent;
+	struct packer_stored
+	    stored; /* the latent is this one's; of facts only content and captions count */
+	bool again; /* see struct packed */
 };
 
 /* A record that is in the spool and belongs into a shard of this dataset. */
@@ -72,6 +101,15 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 		struct packer **out, struct error *err);
 void packer_restore(struct packer *p, const struct spooled *entry);
 void packer_append(struct packer *p, struct finished *items, size_t n);
+/*
+ * Where what the queue found lies, in *@stored (to be released with the finished image). False: it cannot be
+ * copied from there: it is in another dataset's spool or store that is not at hand, or has just left the spool
+ * (ask the queue again then).
+ */
+bool packer_locate(const struct packer *p, const struct content_found *found,
+		   struct packer_stored *stored);
+/* What is appended becomes durable now, and not within a second. */
+void packer_sync(struct packer *p);
 /* Images appended and not yet encoded (durable) or rejected. */
 size_t packer_pending(const struct packer *p);
 /* Shards that exist or existed, by name: their numbers are taken. */

@@ -2,13 +2,17 @@
  * Everything here runs on the loop's thread. An image is a `struct work` from its claim until it is
  * handed to the packer or settled:
  *
- *	ready list -> decode_pool -> (waits for memory) -> bucket of pending images -> encode_driver
+ *	ready list -> decode_pool -> hash: (the queue is asked) -> (waits for memory) -> bucket of pending images
+ *	    -> encode_driver
+ *
+ * An image whose content is under way leaves its worker and is parked (duplicates.h).
  *
  * pipeline_pump() is the whole policy: it is called after every turn of the loop, looks at what could move,
  * and moves it. Nothing else decides.
  */
 #include "daemon/pipeline.h"
 
+#include "daemon/duplicates.h"
 #include "daemon/outcome_log.h"
 
 #include "base/checked.h"
@@ -27,27 +31,7 @@ enum {
 	/* Reading is part of it, perhaps from a slow network. */
 	DECODE_LIMIT_MS = 30 * 1000,
 	DECODE_MEGAPIXEL_MS = 100,
-};
-
-struct work {
-	struct pipeline *pipeline;
-	struct job job;
-	struct hash128 content;
-	bool has_content;
-	uint64_t file_bytes;
-	struct image_header header;
-	struct bucket_placement placement;
-	char *caption;
-	uint8_t *pixels;
-	size_t reserved;	      /* bytes of the budget */
-	struct decode_ticket *ticket; /* waits for memory */
-	struct work *next;
-};
-
-/* First in, first out. */
-struct work_list {
-	struct work *first, *last;
-	size_t n;
+	PARKED_MAX = 4096,
 };
 
 /* Decoded images of one target size that wait for a batch. */
@@ -66,50 +50,19 @@ struct pipeline {
 	struct work_list waiting; /* header seen, no memory yet */
 	struct pending *pending;
 	size_t n_pending, pending_capacity;
+	struct work_list to_ask; /* hashed, the queue is not asked yet */
+	struct duplicates *duplicates;
+	struct pipeline_counts counts;
 	struct outcome_log *outcomes;
 	size_t memory_used;
 	size_t images; /* works between claim and end */
 	bool claiming, claims_over, stopping, failed;
+	bool asked_suspects; /* by the last claim */
+	bool suspects_over;  /* none was there when claims were over */
+	bool alone;	     /* a suspect is in flight, and must be the only one */
 };
 
 /* -- small things --------------------------------------------------------------------------------- */
-
-static void list_push(struct work_list *l, struct work *w)
-{
-	w->next = NULL;
-	if (l->last)
-		l->last->next = w;
-	else
-		l->first = w;
-	l->last = w;
-	l->n++;
-}
-
-static struct work *list_pop(struct work_list *l)
-{
-	struct work *w = l->first;
-
-	if (!w)
-		return NULL;
-	l->first = w->next;
-	if (!l->first)
-		l->last = NULL;
-	l->n--;
-	w->next = NULL;
-	return w;
-}
-
-static void list_remove(struct work_list *l, struct work *w)
-{
-	struct work_list rest = {NULL, NULL, 0};
-	struct work *at;
-
-	while ((at = list_pop(l))) {
-		if (at != w)
-			list_push(&rest, at);
-	}
-	*l = rest;
-}
 
 static void reserve(struct work *w, size_t bytes)
 {
@@ -121,9 +74,7 @@ static void work_free(struct work *w)
 {
 	reserve(w, 0);
 	w->pipeline->images--;
-	job_release(&w->job);
-	free(w->caption);
-	free(w->pixels);
+	work_release(w);
 	free(w);
 }
 
@@ -144,52 +95,108 @@ static void claim_later(struct pipeline *p)
 
 /* -- how a work ends ------------------------------------------------------------------------------ */
 
-/* Ends @w with an error about it. */
-static void work_failed(struct work *w, const struct error *why)
+/* Those parked behind @w, which does not lead any more. */
+static struct work_list stop_leading(struct work *w)
+{
+	w->leads = false;
+	return duplicates_leave(w->pipeline->duplicates, &w->content, w->job.id);
+}
+
+/* They are tried for themselves. */
+static void ready_again(struct pipeline *p, struct work_list *parked)
+{
+	work_list_append(&p->ready, parked);
+}
+
+static void settle(struct work *w, enum outcome_kind kind, const char *reason, const char *message)
 {
 	struct pipeline *p = w->pipeline;
 	struct job_outcome o = {.job = w->job.id,
 				.fence = w->job.fence,
-				.has_content = w->has_content,
+				.kind = kind,
+				.has_content = w->has_content && kind != OUTCOME_RELEASE,
 				.content = w->content,
 				.not_before = clock_steady_wall_ms() + RETRY_POLL_MS,
-				.message = why->message};
+				.reason = reason,
+				.message = message};
 
-	o.kind = outcome_judge(why, w->job.attempts, &o.reason);
 	outcome_log_add(p->outcomes, &o);
-	if (o.kind == OUTCOME_RETRY)
+	if (kind == OUTCOME_RETRY)
 		claim_later(p);
-	p->options.on_outcome(p->options.arg, w->job.path, o.kind, o.reason, o.message);
+	if (kind != OUTCOME_KEPT && kind != OUTCOME_RELEASE)
+		p->options.on_outcome(p->options.arg, w->job.path, kind, reason, message);
+}
+
+/* Ends @w with an error about it. */
+static void work_failed(struct work *w, const struct error *why)
+{
+	struct pipeline *p = w->pipeline;
+	struct work_list parked = WORK_LIST_INIT;
+	const char *reason;
+	enum outcome_kind kind = outcome_judge(why, w->job.attempts, &reason);
+	struct work *other;
+
+	if (w->leads)
+		parked = stop_leading(w);
+	settle(w, kind, reason, why->message);
+	/* What is wrong with the bytes is wrong with every file of them; a decoder's death may be chance. */
+	if (kind == OUTCOME_QUARANTINE && why->code == ERR_DATA &&
+	    strcmp(why->reason, "worker_died") != 0 && strcmp(why->reason, "timeout") != 0) {
+		while ((other = work_list_pop(&parked))) {
+			settle(other, kind, reason, why->message);
+			work_free(other);
+		}
+	}
+	ready_again(p, &parked);
 	work_free(w);
 }
 
 /* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out. */
 static void work_skipped(struct work *w, size_t width, size_t height)
 {
-	struct pipeline *p = w->pipeline;
+	struct work_list same = WORK_LIST_INIT;
 	char message[160];
-	struct job_outcome o = {.job = w->job.id,
-				.fence = w->job.fence,
-				.kind = OUTCOME_SKIP,
-				.has_content = w->has_content,
-				.content = w->content,
-				.reason = w->placement.skip,
-				.message = message};
+	struct work *each;
 
-	bucket_skip_message(p->options.buckets, width, height, &w->placement, message,
+	bucket_skip_message(w->pipeline->options.buckets, width, height, &w->placement, message,
 			    sizeof(message));
-	outcome_log_add(p->outcomes, &o);
-	p->options.on_outcome(p->options.arg, w->job.path, o.kind, o.reason, o.message);
+	if (w->leads)
+		same = stop_leading(w);
+	settle(w, OUTCOME_SKIP, w->placement.skip, message);
+	while ((each = work_list_pop(&same))) {
+		settle(each, OUTCOME_SKIP, w->placement.skip, message);
+		work_free(each);
+	}
 	work_free(w);
 }
 
 /* Gives @w back to the queue, uncharged. */
 static void work_released(struct work *w)
 {
-	struct job_outcome o = {.job = w->job.id, .fence = w->job.fence, .kind = OUTCOME_RELEASE};
+	struct work_list parked = WORK_LIST_INIT;
 
-	outcome_log_add(w->pipeline->outcomes, &o);
+	if (w->leads)
+		parked = stop_leading(w);
+	ready_again(w->pipeline, &parked);
+	settle(w, OUTCOME_RELEASE, NULL, NULL);
 	claim_later(w->pipeline);
+	work_free(w);
+}
+
+/* The file is another, its content is what its record or sample has. */
+static void work_kept(struct work *w)
+{
+	w->pipeline->counts.kept++;
+	settle(w, OUTCOME_KEPT, NULL, NULL);
+	work_free(w);
+}
+
+static void work_dropped(struct work *w, const char *first_key)
+{
+	char message[160];
+
+	snprintf(message, sizeof(message), "the same image as %s", first_key);
+	settle(w, OUTCOME_SKIP, "duplicate", message);
 	work_free(w);
 }
 
@@ -201,7 +208,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *arg)
 
 	(void)usec;
 	sd_event_source_set_enabled(source, SD_EVENT_OFF);
-	p->claims_over = false;
+	p->claims_over = p->suspects_over = false;
 	return 0;
 }
 
@@ -217,28 +224,58 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, uint64_t later,
 		w->pipeline = p;
 		w->job = jobs[i];
 		p->images++;
-		list_push(&p->ready, w);
+		work_list_push(&p->ready, w);
 	}
 	if (err->code != ERR_NONE)
 		fail(p, err);
-	p->claims_over = n == 0;
+	if (n > 0) {
+		p->alone = p->asked_suspects;
+		return;
+	}
+	if (p->asked_suspects)
+		p->suspects_over = true;
+	else
+		p->claims_over = true;
 	/* What is not settled yet may be claimable then. */
-	if (n == 0 && (later > 0 || !outcome_log_idle(p->outcomes)))
+	if (later > 0 || !outcome_log_idle(p->outcomes))
 		claim_later(p);
+}
+
+static void claim(struct pipeline *p, bool suspects)
+{
+	struct queue_claim what = {.dataset = p->options.dataset,
+				   .limit = suspects ? 1 : CLAIM_LIMIT,
+				   .roots = p->root_numbers,
+				   .n_roots = p->options.n_roots,
+				   .suspects = suspects};
+
+	p->claiming = true;
+	p->asked_suspects = suspects;
+	db_claim(p->options.db, &what, LEASE_MS, on_claimed, p);
+}
+
+/* No job is running: if this process died now, none would be blamed. */
+static bool all_is_quiet(struct pipeline *p)
+{
+	if (p->images > 0)
+		return false;
+	packer_sync(p->options.packer);
+	return packer_pending(p->options.packer) == 0 && outcome_log_idle(p->outcomes);
 }
 
 static void claim_more(struct pipeline *p)
 {
-	struct queue_claim what = {.dataset = p->options.dataset,
-				   .limit = CLAIM_LIMIT,
-				   .roots = p->root_numbers,
-				   .n_roots = p->options.n_roots};
-
-	if (p->claiming || p->claims_over || p->stopping || p->failed ||
-	    p->ready.n > CLAIM_LIMIT / 2)
+	if (p->claiming || p->stopping || p->failed)
 		return;
-	p->claiming = true;
-	db_claim(p->options.db, &what, LEASE_MS, on_claimed, p);
+	if (p->alone && !all_is_quiet(p))
+		return;
+	p->alone = false;
+	if (!p->claims_over) {
+		if (p->ready.n <= CLAIM_LIMIT / 2)
+			claim(p, false);
+	} else if (!p->suspects_over && all_is_quiet(p)) {
+		claim(p, true);
+	}
 }
 
 /* -- decoding ------------------------------------------------------------------------------------- */
@@ -257,7 +294,7 @@ static int read_caption(struct work *w, struct source *source, struct error *err
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	int r;
 
-	if (!w->pipeline->options.captions)
+	if (!w->pipeline->options.captions || w->caption)
 		return 0;
 	r = source_caption(source, w->job.path, &text, err);
 	if (r < 0)
@@ -273,6 +310,7 @@ static void start_one(struct pipeline *p, struct work *w)
 	struct error err = ERROR_INIT;
 	cleanup_close int fd = -1;
 
+	w->has_content = false;
 	if (read_caption(w, source, &err) == 0)
 		fd = source_open_sample(source, w->job.path, &err);
 	if (fd < 0)
@@ -291,22 +329,184 @@ static size_t batches_ahead(const struct pipeline *p)
 	return n;
 }
 
+static bool parking_is_full(const struct pipeline *p)
+{
+	return duplicates_parked(p->duplicates) >= PARKED_MAX;
+}
+
 static void start_decodes(struct pipeline *p)
 {
 	while (!p->stopping && !p->failed && p->waiting.n == 0 && p->ready.n > 0 &&
+	       !parking_is_full(p) && !packer_is_behind(p->options.packer) &&
 	       batches_ahead(p) < BATCHES_AHEAD && decode_pool_idle(p->pool) > 0)
-		start_one(p, list_pop(&p->ready));
+		start_one(p, work_list_pop(&p->ready));
 }
 
-static bool on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
+/* -- what is stored already ----------------------------------------------------------------------- */
+
+/* @w, which is without a worker, becomes a copy of what was found, or is dropped. Consumes *@stored. */
+static struct finished finish_copy(struct work *w, struct packer_stored *stored)
+{
+	struct finished f = {.job = w->job.id, .fence = w->job.fence, .rank = w->job.rank};
+
+	f.key = TAKE(w->job.key);
+	f.path = TAKE(w->job.path);
+	f.caption = TAKE(w->caption);
+	f.again = w->job.has_content;
+	f.facts.content = w->content;
+	f.facts.captions = w->pipeline->options.captions;
+	f.stored = *stored;
+	return f;
+}
+
+/*
+ * Ends all of @works with what was found of their content. A changed file is not dropped: the latent that it had
+ * would stay in its place.
+ */
+static void use_stored(struct pipeline *p, struct work_list *works,
+		       const struct content_found *found)
+{
+	struct finished *copies = xcalloc(works->n, sizeof(*copies));
+	bool drop = p->options.drop_duplicates && found->dataset == p->options.dataset;
+	struct packer_stored stored;
+	size_t n = 0;
+	struct work *w;
+
+	while ((w = work_list_pop(works))) {
+		if (drop && found->job != w->job.id && !w->job.has_content) {
+			work_dropped(w, found->key);
+		} else if (!packer_locate(p->options.packer, found, &stored)) {
+			work_released(w);
+		} else {
+			copies[n++] = finish_copy(w, &stored);
+			work_free(w);
+		}
+	}
+	if (n > 0)
+		packer_append(p->options.packer, copies, n);
+	else
+		free(copies);
+}
+
+/* Whether it can be copied or dropped; no: it is decoded. */
+static bool is_usable(const struct pipeline *p, const struct work *w,
+		      const struct content_found *found)
+{
+	struct packer_stored stored = {.where = CONTENT_NONE};
+	bool usable = !duplicates_distrusted(p->duplicates, &w->content) &&
+		      packer_locate(p->options.packer, found, &stored);
+
+	free(stored.shard);
+	return usable;
+}
+
+static void on_failed(void *image, const struct error *why);
+
+static void ask(struct work *w)
+{
+	w->asking = true;
+	work_list_push(&w->pipeline->to_ask, w);
+}
+
+static void answered(struct work *w, const struct content_found *found)
+{
+	struct pipeline *p = w->pipeline;
+	struct work_list same = WORK_LIST_INIT, parked;
+
+	w->asking = false;
+	if (w->failure) {
+		on_failed(w, w->failure);
+	} else if (is_usable(p, w, found)) {
+		decode_pool_skip(TAKE(w->ticket));
+		parked = w->leads ? stop_leading(w) : same;
+		work_list_push(&same, w);
+		work_list_append(&same, &parked);
+		use_stored(p, &same, found);
+	} else if (found->where == CONTENT_SPOOLED && found->dataset == p->options.dataset &&
+		   !w->asked_again) {
+		w->asked_again = true; /* it came into a shard meanwhile */
+		ask(w);
+	} else {
+		decode_pool_decode(TAKE(w->ticket));
+	}
+}
+
+/* The works that one command to the database thread is about. */
+struct question {
+	struct pipeline *pipeline;
+	size_t n;
+	struct work **works;
+	struct hash128 *contents;
+};
+
+static void on_found(void *arg, struct content_found *found, size_t n, const struct error *err)
+{
+	struct question *q = arg;
+
+	if (err->code != ERR_NONE)
+		fail(q->pipeline, err);
+	for (size_t i = 0; i < n; i++)
+		answered(q->works[i], &found[i]);
+	free(q->works);
+	free(q->contents);
+	free(q);
+}
+
+static void ask_queue(struct pipeline *p)
+{
+	struct question *q;
+	struct work *w;
+
+	if (p->to_ask.n == 0)
+		return;
+	q = xcalloc(1, sizeof(*q));
+	q->pipeline = p;
+	q->works = xcalloc(p->to_ask.n, sizeof(*q->works));
+	q->contents = xcalloc(p->to_ask.n, sizeof(*q->contents));
+	while ((w = work_list_pop(&p->to_ask))) {
+		q->works[q->n] = w;
+		q->contents[q->n++] = w->content;
+	}
+	db_find(p->options.db, p->options.recipe->id, q->contents, q->n, on_found, q);
+}
+
+static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
+		      struct decode_ticket *ticket)
 {
 	struct work *w = image;
+	struct pipeline *p = w->pipeline;
 
 	w->content = *content;
 	w->has_content = true;
 	w->file_bytes = bytes;
-	return true;
+	if (w->job.has_content && hash128_equal(&w->job.content, content)) {
+		decode_pool_skip(ticket);
+		work_kept(w);
+	} else if (!duplicates_enter(p->duplicates, w)) {
+		decode_pool_skip(ticket);
+	} else {
+		w->ticket = ticket;
+		ask(w);
+	}
 }
+
+void pipeline_on_encoded(struct pipeline *p, const struct packed *what)
+{
+	struct work_list parked = duplicates_leave(p->duplicates, &what->content, what->job);
+	struct content_found found = {
+	    .where = CONTENT_SPOOLED, .job = what->job, .dataset = p->options.dataset};
+
+	p->counts.copied += what->copied;
+	p->counts.again += what->again;
+	if (parked.n == 0)
+		return;
+	found.key = parked.first->first_key;
+	found.key = xstrdup(found.key);
+	use_stored(p, &parked, &found);
+	free(found.key);
+}
+
+/* -- decoding, again ------------------------------------------------------------------------------ */
 
 static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)
 {
@@ -324,7 +524,7 @@ static void on_header(void *image, const struct image_header *header, struct dec
 		return;
 	}
 	w->ticket = ticket;
-	list_push(&p->waiting, w);
+	work_list_push(&p->waiting, w);
 }
 
 static size_t pixel_bytes(const struct work *w)
@@ -352,15 +552,21 @@ static void on_done(void *image, const uint8_t *pixels)
 		*bucket = (struct pending){.width = w->placement.target_width,
 					   .height = w->placement.target_height};
 	}
-	list_push(&bucket->works, w);
+	work_list_push(&bucket->works, w);
 }
 
 static void on_failed(void *image, const struct error *why)
 {
 	struct work *w = image;
 
+	if (w->asking) {
+		w->failure = xmalloc(sizeof(*why));
+		*w->failure = *why;
+		w->ticket = NULL;
+		return;
+	}
 	if (w->ticket)
-		list_remove(&w->pipeline->waiting, w);
+		work_list_remove(&w->pipeline->waiting, w);
 	if (why->code == ERR_TRANSIENT && (w->pipeline->stopping || w->pipeline->failed))
 		work_released(w);
 	else
@@ -402,7 +608,7 @@ static void place_waiting(struct pipeline *p)
 		if (p->memory_used > 0 &&
 		    (!size_add(p->memory_used, need, &total) || total > p->options.memory))
 			return;
-		list_pop(&p->waiting);
+		work_list_pop(&p->waiting);
 		reserve(w, need);
 		geometry = geometry_of(p, w);
 		decode_pool_place(TAKE(w->ticket), &geometry);
@@ -422,7 +628,7 @@ static void submit(struct pipeline *p, struct pending *bucket)
 	batch->posterior = p->options.recipe->posterior;
 	batch->seed = p->options.recipe->seed;
 	for (size_t i = 0; i < n; i++) {
-		struct work *w = list_pop(&bucket->works);
+		struct work *w = work_list_pop(&bucket->works);
 
 		batch->items[i].owner = w;
 		batch->items[i].pixels = w->pixels;
@@ -449,7 +655,8 @@ static bool nothing_more_comes(const struct pipeline *p)
 
 	if (decoding > 0)
 		return false;
-	return p->waiting.n > 0 || (p->ready.n == 0 && !p->claiming && p->claims_over);
+	return p->waiting.n > 0 || parking_is_full(p) ||
+	       (p->ready.n == 0 && !p->claiming && (p->claims_over || p->alone));
 }
 
 static void submit_batches(struct pipeline *p)
@@ -473,6 +680,7 @@ static struct finished finish(struct work *w, struct encode_item *item, const ch
 	f.key = TAKE(w->job.key);
 	f.path = TAKE(w->job.path);
 	f.caption = TAKE(w->caption);
+	f.again = w->job.has_content;
 	f.facts.content = w->content;
 	f.facts.header = w->header;
 	f.facts.placement = w->placement;
@@ -510,17 +718,33 @@ void pipeline_on_batch(struct pipeline *p, struct encode_batch *batch, const str
 		fail(p, failure);
 }
 
-void pipeline_on_rejected(struct pipeline *p, int64_t job, uint64_t fence, const char *path,
+void pipeline_on_rejected(struct pipeline *p, const struct packed *what, const char *path,
 			  const struct error *why)
 {
-	struct job_outcome o = {.job = job,
-				.fence = fence,
+	struct work_list parked = duplicates_leave(p->duplicates, &what->content, what->job);
+	struct job_outcome o = {.job = what->job,
+				.fence = what->fence,
 				.kind = OUTCOME_QUARANTINE,
+				.has_content = true,
+				.content = what->content,
 				.reason = why->reason,
 				.message = why->message};
 
+	ready_again(p, &parked);
+	if (what->copied && strcmp(why->reason, "record") == 0) {
+		duplicates_distrust(p->duplicates, &what->content);
+		o = (struct job_outcome){
+		    .job = what->job, .fence = what->fence, .kind = OUTCOME_RELEASE};
+		claim_later(p);
+	} else {
+		p->options.on_outcome(p->options.arg, path, o.kind, o.reason, o.message);
+	}
 	outcome_log_add(p->outcomes, &o);
-	p->options.on_outcome(p->options.arg, path, o.kind, o.reason, o.message);
+}
+
+const struct pipeline_counts *pipeline_counts(const struct pipeline *p)
+{
+	return &p->counts;
 }
 
 /* -- the pipeline --------------------------------------------------------------------------------- */
@@ -579,6 +803,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	p->root_numbers = xcalloc(options->n_roots, sizeof(*p->root_numbers));
 	for (size_t i = 0; i < options->n_roots; i++)
 		p->root_numbers[i] = options->roots[i].root;
+	p->duplicates = duplicates_new();
 	p->outcomes = outcome_log_new(options->db, on_queue_failed, p);
 	if (open_timers(p) < 0) {
 		pipeline_close(p);
@@ -595,12 +820,14 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 /* What was claimed and is not with a worker or the encoder goes back to the queue. */
 static void release_held(struct pipeline *p)
 {
+	struct work_list parked = duplicates_unpark(p->duplicates);
 	struct work *w;
 
-	while ((w = list_pop(&p->ready)))
+	ready_again(p, &parked);
+	while ((w = work_list_pop(&p->ready)))
 		work_released(w);
 	for (size_t i = 0; i < p->n_pending; i++) {
-		while ((w = list_pop(&p->pending[i].works)))
+		while ((w = work_list_pop(&p->pending[i].works)))
 			work_released(w);
 	}
 }
@@ -618,6 +845,7 @@ void pipeline_pump(struct pipeline *p)
 		decode_pool_cancel(p->pool);
 		release_held(p);
 	}
+	ask_queue(p);
 	place_waiting(p);
 	submit_batches(p);
 	claim_more(p);
@@ -628,9 +856,9 @@ void pipeline_pump(struct pipeline *p)
 
 bool pipeline_finished(const struct pipeline *p)
 {
-	bool claims_done =
-	    p->stopping || p->failed ||
-	    (p->claims_over && sd_event_source_get_enabled(p->retry_timer, NULL) <= 0);
+	bool claims_done = p->stopping || p->failed ||
+			   (p->claims_over && p->suspects_over &&
+			    sd_event_source_get_enabled(p->retry_timer, NULL) <= 0);
 
 	return claims_done && !p->claiming && p->images == 0 && outcome_log_idle(p->outcomes) &&
 	       encode_driver_in_flight(p->options.driver) == 0;
@@ -649,6 +877,7 @@ void pipeline_close(struct pipeline *p)
 	sd_event_source_disable_unref(p->extend_timer);
 	sd_event_source_disable_unref(p->retry_timer);
 	outcome_log_free(p->outcomes);
+	duplicates_free(p->duplicates);
 	free(p->root_numbers);
 	free(p->pending);
 	free(p);

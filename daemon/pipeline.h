@@ -2,6 +2,12 @@
  * The volatile half of a run: claims jobs, has them decoded, gathers batches by bucket, has those encoded, and
  * hands the latents to the packer. What does not become a latent is settled with its reason.
  *
+ * When an image's hash is known, before anything is decoded: a changed file whose content is the one that it had
+ * is kept; content that is stored in any dataset of this output under the same recipe is copied; content that is
+ * under way waits for that one.
+ *
+ * A job that several owners died with (QUEUE_SUSPECT_CRASHES) runs alone, after all others.
+ *
  *	pipeline_open(event, &options, &pipeline, err)
  *	loop: sd_event_run(event, ...); pipeline_pump(pipeline);
  *	pipeline_finished(pipeline)     nothing is left to claim and nothing is under way
@@ -42,11 +48,18 @@ struct pipeline_options {
 	const char *decoder; /* NULL: latentd-decode beside this executable */
 	size_t memory;
 	bool captions;
+	bool drop_duplicates; /* skip them, instead of giving each a record of its own */
 	/* A job that ended otherwise than encoded, in one line; @kind as settled. */
 	void (*on_outcome)(void *arg, const char *path, enum outcome_kind kind, const char *reason,
 			   const char *message);
 	void (*on_fatal)(void *arg, const struct error *why);
 	void *arg;
+};
+
+/* What did not need the encoder. */
+struct pipeline_counts {
+	size_t copied, kept;
+	size_t again; /* encoded or copied, after a change of the file */
 };
 
 int pipeline_open(sd_event *event, const struct pipeline_options *options, struct pipeline **out,
@@ -57,9 +70,12 @@ bool pipeline_finished(const struct pipeline *p);
 void pipeline_stop(struct pipeline *p);
 /* The encode driver's answer. */
 void pipeline_on_batch(struct pipeline *p, struct encode_batch *batch, const struct error *failure);
+/* The packer has it durable. */
+void pipeline_on_encoded(struct pipeline *p, const struct packed *what);
 /* The packer could not make a record of it. */
-void pipeline_on_rejected(struct pipeline *p, int64_t job, uint64_t fence, const char *path,
+void pipeline_on_rejected(struct pipeline *p, const struct packed *what, const char *path,
 			  const struct error *why);
+const struct pipeline_counts *pipeline_counts(const struct pipeline *p);
 /* NULL is fine. */
 void pipeline_close(struct pipeline *p);
 

@@ -4,8 +4,11 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #include <string.h>
+
+enum { DELETED_FEW = 10 }; /* so many may vanish from any dataset */
 
 /* @inner is @outer or below it. */
 static bool lies_in(const char *inner, const char *outer)
@@ -18,7 +21,8 @@ static bool lies_in(const char *inner, const char *outer)
 int run_sources_open(struct run_sources *s, const char *const *paths, size_t n,
 		     void (*note)(void *arg, const char *line), void *arg, struct error *err)
 {
-	struct source_folder_options options = {true, note, arg};
+	struct source_folder_options options = {
+	    .recursive = true, .note = note, .note_arg = arg, .unread = &s->unread};
 
 	s->roots = xcalloc(n, sizeof(*s->roots));
 	s->paths = xcalloc(n, sizeof(*s->paths));
@@ -43,17 +47,18 @@ int run_sources_number(struct run_sources *s, const char *state, const char *dat
 		       struct error *err)
 {
 	cleanup_free uint32_t *numbers = xcalloc(s->n, sizeof(*numbers));
-	struct sources_numbers sources = {numbers, 0};
+	struct sources_numbers sources = {.numbers = numbers};
 
 	if (sources_number(state, dataset, s->paths, s->n, &sources, err) < 0)
 		return -1;
 	for (size_t i = 0; i < s->n; i++)
 		s->roots[i].root = numbers[i];
 	s->others = sources.others;
+	s->moved_device = sources.moved_device;
 	return 0;
 }
 
-int run_sources_scan(struct run_sources *s, struct queue *queue, const struct scan_options *options,
+static int scan_each(struct run_sources *s, struct queue *queue, const struct scan_options *options,
 		     struct enqueue_counts *counts, struct error *err)
 {
 	for (size_t i = 0; i < s->n; i++) {
@@ -68,6 +73,57 @@ int run_sources_scan(struct run_sources *s, struct queue *queue, const struct sc
 		return error_set(err, ERR_CONFIG, "no images below %s%s", s->paths[0],
 				 s->n > 1 ? " and the other folders" : "");
 	return 0;
+}
+
+/* NULL: they are gone. */
+static const char *not_believed(const struct run_sources *s, const struct deletion_policy *policy,
+				const struct scan_counts *c)
+{
+	size_t vanished = c->missed + (policy->remove ? c->missed_done : 0);
+	size_t all = c->met + c->missed + c->missed_done;
+
+	if (vanished == 0 || policy->all)
+		return NULL;
+	if (s->unread > 0)
+		return "a folder cannot be read";
+	if (s->moved_device)
+		return "a source folder is on another device than before";
+	if (vanished > DELETED_FEW && vanished > all / 10)
+		return "that is more than a tenth";
+	return NULL;
+}
+
+static int end_scan(struct run_sources *s, struct queue *queue,
+		    const struct deletion_policy *policy, struct sources_scanned *out,
+		    struct error *err)
+{
+	enum scan_end how = policy->remove ? SCAN_REMOVE : SCAN_KEEP;
+	struct scan_counts ignored;
+
+	if (queue_scan_end(queue, SCAN_COUNT, clock_wall_ms(), &out->vanished, err) < 0)
+		return -1;
+	out->not_believed = not_believed(s, policy, &out->vanished);
+	return queue_scan_end(queue, out->not_believed ? SCAN_ABANDON : how, clock_wall_ms(),
+			      &ignored, err);
+}
+
+int run_sources_scan(struct run_sources *s, struct queue *queue, const struct scan_options *options,
+		     const struct deletion_policy *policy, struct sources_scanned *out,
+		     struct error *err)
+{
+	cleanup_free uint32_t *roots = xcalloc(s->n, sizeof(*roots));
+	struct error ignored = ERROR_INIT;
+	struct scan_counts none;
+
+	for (size_t i = 0; i < s->n; i++)
+		roots[i] = s->roots[i].root;
+	if (queue_scan_begin(queue, options->dataset, roots, s->n, err) < 0)
+		return -1;
+	if (scan_each(s, queue, options, &out->found, err) < 0) {
+		queue_scan_end(queue, SCAN_ABANDON, clock_wall_ms(), &none, &ignored);
+		return -1;
+	}
+	return end_scan(s, queue, policy, out, err);
 }
 
 struct left_out {

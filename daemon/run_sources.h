@@ -17,6 +17,21 @@ struct run_sources {
 	char **paths; /* absolute */
 	size_t n;
 	size_t others; /* folders that the dataset knows and this run was not given */
+	size_t unread; /* folders in them that could not be read */
+	bool moved_device;
+};
+
+/* What is made of files that are no longer there. */
+struct deletion_policy {
+	bool remove; /* their samples die too */
+	bool all;    /* however many they are */
+};
+
+struct sources_scanned {
+	struct enqueue_counts found;
+	struct scan_counts vanished;
+	/* NULL, or why nothing was done about the files that are no longer there. */
+	const char *not_believed;
 };
 
 /* ERR_CONFIG: a folder is not there, or lies in another of them. @note: one line about what is odd. */
@@ -24,9 +39,14 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n,
 		     void (*note)(void *arg, const char *line), void *arg, struct error *err);
 int run_sources_number(struct run_sources *s, const char *state, const char *dataset,
 		       struct error *err);
-/* @options: root and first_rank are set for each source. ERR_CONFIG: there is no image at all. */
+/*
+ * @options: root and first_rank are set for each source. Files that are no longer there are gone, unless that looks
+ * like a disk that is not there: a folder cannot be read, is on another device than the last time, or more than a
+ * tenth of the files (and more than 10) vanished at once. ERR_CONFIG: there is no image at all.
+ */
 int run_sources_scan(struct run_sources *s, struct queue *queue, const struct scan_options *options,
-		     struct enqueue_counts *counts, struct error *err);
+		     const struct deletion_policy *policy, struct sources_scanned *out,
+		     struct error *err);
 /* Jobs of the other folders that wait for a run that is given them. */
 int run_sources_left_out(const struct run_sources *s, struct queue *queue, int64_t dataset,
 			 size_t *n, struct error *err);

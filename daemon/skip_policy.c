@@ -11,7 +11,7 @@
 
 #define LIMITS_FILE_MAX 4096
 
-static char *limits_text(const struct bucket_options *limits)
+static char *limits_text(const struct bucket_options *limits, bool drop_duplicates)
 {
 	json_t *root = json_object();
 	char *text;
@@ -19,6 +19,8 @@ static char *limits_text(const struct bucket_options *limits)
 	json_object_set_new(root, "min_side", json_integer((json_int_t)limits->min_side));
 	json_object_set_new(root, "max_upscale", json_real(limits->max_upscale));
 	json_object_set_new(root, "max_crop_loss", json_real(limits->max_crop_loss));
+	if (drop_duplicates)
+		json_object_set_new(root, "duplicates", json_string("drop"));
 	text = json_dumps(root, JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
 	json_decref(root);
 	if (!text)
@@ -37,10 +39,11 @@ static bool is_noted(const char *file, const char *text)
 }
 
 int skip_policy_apply(const char *state, const char *name, const struct bucket_options *limits,
-		      struct queue *queue, int64_t dataset, size_t *again, struct error *err)
+		      bool drop_duplicates, struct queue *queue, int64_t dataset, size_t *again,
+		      struct error *err)
 {
 	cleanup_free char *file = xasprintf("%s/%s.limits.json", state, name);
-	cleanup_free char *text = limits_text(limits);
+	cleanup_free char *text = limits_text(limits, drop_duplicates);
 
 	*again = 0;
 	if (is_noted(file, text))

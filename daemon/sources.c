@@ -92,15 +92,18 @@ static uint32_t next_number(json_t *known)
 	return next;
 }
 
-static uint32_t number_of(json_t *known, const char *path)
+static uint32_t number_of(json_t *known, const char *path, bool *moved_device)
 {
 	json_t *asked = folder_json(path);
 	const char *found = find_number(known, asked);
 	char number[16];
 
-	if (found)
+	if (found) {
 		snprintf(number, sizeof(number), "%s", found);
-	else
+		if (!same_field(json_object_get(known, found), asked, "device"))
+			*moved_device = true;
+	}
+	if (!found)
 		snprintf(number, sizeof(number), "%u", next_number(known));
 	json_object_set_new(known, number, asked);
 	return (uint32_t)strtoul(number, NULL, 10);
@@ -139,7 +142,7 @@ int sources_number(const char *state, const char *dataset, char *const *paths, s
 	if (read_known(file, &known, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		out->numbers[i] = number_of(known, paths[i]);
+		out->numbers[i] = number_of(known, paths[i], &out->moved_device);
 	out->others = json_object_size(known) - n;
 	text = json_dumps(known, JSON_INDENT(1) | JSON_SORT_KEYS);
 	json_decref(known);

@@ -18,6 +18,7 @@
 struct sources_numbers {
 	uint32_t *numbers; /* of the folders asked for; the caller's memory */
 	size_t others;	   /* known folders that were not asked for */
+	bool moved_device; /* one of them is on another device than the last time */
 };
 
 /*

@@ -50,14 +50,15 @@ static void hand_on(struct survey_image *image, const struct image_header *heade
 
 /* -- what the workers say ------------------------------------------------------------------------- */
 
-static bool on_hashed(void *arg, const struct hash128 *content, uint64_t bytes)
+static void on_hashed(void *arg, const struct hash128 *content, uint64_t bytes,
+		      struct decode_ticket *ticket)
 {
 	struct survey_image *image = arg;
 
+	(void)ticket;
 	image->content = *content;
 	image->file.content = &image->content;
 	image->file.bytes = bytes;
-	return true;
 }
 
 static void on_header(void *arg, const struct image_header *header, struct decode_ticket *ticket)

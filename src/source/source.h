@@ -102,6 +102,7 @@ struct source_folder_options {
 	 */
 	void (*note)(void *arg, const char *line);
 	void *note_arg;
+	size_t *unread; /* one more for each folder that could not be read; may be NULL */
 };
 
 /* ERR_CONFIG: @path is not there, not a folder, or may not be read. */

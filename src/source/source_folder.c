@@ -53,6 +53,13 @@ static void note(const struct source_folder *f, const char *what)
 	f->options.note(f->options.note_arg, line);
 }
 
+static void note_unread(struct source_folder *f, const char *what)
+{
+	note(f, what);
+	if (f->options.unread)
+		++*f->options.unread;
+}
+
 /* The path is the first @prefix bytes that it has now and @name. Returns where @name begins. */
 static const char *path_set(struct source_folder *f, size_t prefix, const char *name)
 {
@@ -225,7 +232,7 @@ static int enter(struct source_folder *f, struct level *level, struct error *err
 
 	f->path.data[f->path.size - 1] = '\0'; /* with the '/', O_NOFOLLOW would follow */
 	if (f->depth > SOURCE_FOLDER_DEPTH) {
-		note(f, "is too deep: not read");
+		note_unread(f, "is too deep: not read");
 		level->at++;
 		return 0;
 	}
@@ -234,7 +241,7 @@ static int enter(struct source_folder *f, struct level *level, struct error *err
 		switch (errno) {
 		case EACCES:
 		case EPERM:
-			note(f, "is a folder that may not be read");
+			note_unread(f, "is a folder that may not be read");
 			break;
 		case ENOENT:
 		case ENOTDIR:

@@ -46,12 +46,14 @@ static void on_end(void)
 	start_more();
 }
 
-static bool on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
+static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
+		      struct decode_ticket *ticket)
 {
 	(void)image;
 	(void)content;
 	(void)bytes;
-	return true;
+	if (ticket)
+		decode_pool_decode(ticket);
 }
 
 static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)

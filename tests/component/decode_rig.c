@@ -21,7 +21,8 @@ static size_t open_descriptors(void)
 	return n;
 }
 
-static bool on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
+static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
+		      struct decode_ticket *ticket)
 {
 	struct shot *shot = image;
 
@@ -30,8 +31,10 @@ static bool on_hashed(void *image, const struct hash128 *content, uint64_t bytes
 	if (shot->skip) {
 		shot->end = SHOT_SKIPPED;
 		shot->ends++;
+		decode_pool_skip(ticket);
+	} else if (ticket) {
+		decode_pool_decode(ticket);
 	}
-	return !shot->skip;
 }
 
 static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)

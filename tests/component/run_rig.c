@@ -207,19 +207,22 @@ char *run_seal(struct run *run, const struct recipe *recipe, const struct job *j
 
 /* -- the packer's threads --------------------------------------------------------------------------- */
 
-static void on_encoded(void *arg, int64_t job)
+static void on_encoded(void *arg, const struct packed *what)
 {
-	(void)job;
-	((struct run *)arg)->encoded++;
+	struct run *run = arg;
+
+	run->encoded++;
+	if (run->pipeline)
+		pipeline_on_encoded(run->pipeline, what);
 }
 
-static void on_rejected(void *arg, int64_t job, uint64_t fence, const char *path,
+static void on_rejected(void *arg, const struct packed *what, const char *path,
 			const struct error *why)
 {
 	struct run *run = arg;
 
-	(void)job;
-	(void)fence;
+	if (run->pipeline)
+		pipeline_on_rejected(run->pipeline, what, path, why);
 	free(run->rejected_path);
 	run->rejected_path = xstrdup(path);
 	run->rejected_why = *why;

@@ -12,6 +12,7 @@
 #define LATENTD_TESTS_COMPONENT_RUN_RIG_H
 
 #include "daemon/packer.h"
+#include "daemon/pipeline.h"
 #include "tests/testing.h"
 
 #define RUN_OWNER "host:boot:1:1"
@@ -29,6 +30,7 @@ struct run {
 	struct inbox *inbox;
 	struct db *db;
 	struct packer *packer;
+	struct pipeline *pipeline; /* the test's; NULL, or told what the packer reports */
 	/* what the packer reported */
 	size_t encoded, rejected, shards, shard_samples;
 	char *rejected_path;

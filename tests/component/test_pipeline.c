@@ -49,7 +49,7 @@ static void close_pipeline(struct fixture *f)
 	encode_driver_close(f->driver);
 	pipeline_close(f->pipeline);
 	f->driver = NULL;
-	f->pipeline = NULL;
+	f->pipeline = f->run.pipeline = NULL;
 	run_close_packer(&f->run);
 	encoder_close(f->encoder);
 	f->encoder = NULL;
@@ -181,6 +181,7 @@ static void open_pipeline(struct fixture *f, const struct how *how)
 	options.driver = f->driver;
 	options.caps = encoder_caps(f->encoder);
 	assert_ok(pipeline_open(f->run.event, &options, &f->pipeline, &f->err), &f->err);
+	f->run.pipeline = f->pipeline;
 }
 
 /* As latentctl turns it, until nothing is left to do. */

@@ -61,7 +61,8 @@ static size_t apply(const struct fixture *f, const struct bucket_options *limits
 	struct error err = ERROR_INIT;
 	size_t again = 99;
 
-	assert_ok(skip_policy_apply(f->state, "photos", limits, f->queue, f->dataset, &again, &err),
+	assert_ok(skip_policy_apply(f->state, "photos", limits, false, f->queue, f->dataset, &again,
+				    &err),
 		  &err);
 	return again;
 }
@@ -74,7 +75,8 @@ static void note_limits(const struct fixture *f, const struct bucket_options *li
 	size_t again;
 
 	assert_ok(queue_memory_open(&empty, &err), &err);
-	assert_ok(skip_policy_apply(f->state, "photos", limits, empty, 1, &again, &err), &err);
+	assert_ok(skip_policy_apply(f->state, "photos", limits, false, empty, 1, &again, &err),
+		  &err);
 	queue_close(empty);
 }
 

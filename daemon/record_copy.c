@@ -1,0 +1,75 @@
+#include "daemon/record_copy.h"
+
+#include "base/checked.h"
+#include "base/text.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+/* KEY.json of @stored with other names, in the order and the notation of record_build(). To be freed. */
+static char *renamed_json(const struct record *stored, const struct record_names *names)
+{
+	const struct record_member *json = record_member(stored, "json");
+	json_t *root = json_loadb((const char *)json->data.data, json->data.size, 0, NULL);
+	cleanup_buffer struct buffer source = BUFFER_INIT;
+	char *text;
+
+	percent_encode(&source, names->path, strlen(names->path));
+	json_object_set_new(root, "key", json_string(names->key));
+	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
+	json_object_set_new(root, "caption",
+			    names->caption ? json_string(names->caption) : json_null());
+	text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
+	json_decref(root);
+	if (!text)
+		abort();
+	return text;
+}
+
+static int check(const struct record *stored, const struct recipe *recipe,
+		 const struct hash128 *content, struct record_facts *facts, struct error *err)
+{
+	if (record_facts_read(stored, facts, err) < 0 ||
+	    record_latent_read(stored, facts, NULL, err) < 0)
+		return -1;
+	if (strcmp(facts->recipe_id, recipe->id) != 0 || !hash128_equal(&facts->content, content) ||
+	    facts->variant != 0)
+		return error_data(err, "record", "%s: is not of the content that was looked for",
+				  stored->key);
+	return 0;
+}
+
+int record_copy(const struct record *stored, const struct recipe *recipe,
+		const struct hash128 *content, const struct record_names *names, struct record *out,
+		struct error *err)
+{
+	cleanup_record struct record record = RECORD_INIT;
+	cleanup_free char *json = NULL;
+	struct record_facts facts;
+	const struct record_member *latent;
+	const char *suffix, *caption = names->caption ? names->caption : "";
+	char group[RECORD_GROUP_SIZE];
+
+	if (strlen(names->path) >= sizeof(facts.path))
+		return error_data(err, "path_too_long", "its path has %zu bytes",
+				  strlen(names->path));
+	if (check(stored, recipe, content, &facts, err) < 0)
+		return -1;
+	suffix = facts.moments ? "moments.npy.zst" : "latent.npy.zst";
+	latent = record_member(stored, suffix);
+	json = renamed_json(stored, names);
+	record_group(&(struct bucket_placement){.target_width = facts.target_width,
+						.target_height = facts.target_height},
+		     group);
+	if (record_init(&record, names->key, group, err) < 0 ||
+	    record_add(&record, "json", json, strlen(json), err) < 0 ||
+	    record_add(&record, suffix, latent->data.data, latent->data.size, err) < 0)
+		return -1;
+	if (names->captions && record_add(&record, "txt", caption, strlen(caption), err) < 0)
+		return -1;
+	record.rank = names->rank;
+	*out = record;
+	record = (struct record)RECORD_INIT;
+	return 0;
+}

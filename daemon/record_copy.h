@@ -1,0 +1,27 @@
+/*
+ * A record for another file with the same content: the latent is not encoded again.
+ */
+#ifndef LATENTD_DAEMON_RECORD_COPY_H
+#define LATENTD_DAEMON_RECORD_COPY_H
+
+#include "daemon/record_build.h"
+
+/* Of the file that the copy is for. */
+struct record_names {
+	const char *key, *path;
+	const char *caption; /* valid UTF-8; NULL: none */
+	bool captions;	     /* false: no KEY.txt at all */
+	uint64_t rank;
+};
+
+/*
+ * Makes of @stored, a record of @content under @recipe, what record_build() makes of the same latent under other
+ * names: KEY.json with key, source and caption replaced, the latent's bytes as they are, the caption. Everything in
+ * @stored is checked, the latent against its hash too. ERR_DATA `record`: it is not such a record, or damaged;
+ * `path_too_long`: the same as in record_build().
+ */
+int record_copy(const struct record *stored, const struct recipe *recipe,
+		const struct hash128 *content, const struct record_names *names, struct record *out,
+		struct error *err);
+
+#endif

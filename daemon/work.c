@@ -1,0 +1,57 @@
+#include "daemon/work.h"
+
+#include "base/checked.h"
+
+void work_release(struct work *w)
+{
+	job_release(&w->job);
+	free(w->caption);
+	free(w->first_key);
+	free(w->pixels);
+	free(w->failure);
+}
+
+void work_list_push(struct work_list *l, struct work *w)
+{
+	w->next = NULL;
+	if (l->last)
+		l->last->next = w;
+	else
+		l->first = w;
+	l->last = w;
+	l->n++;
+}
+
+struct work *work_list_pop(struct work_list *l)
+{
+	struct work *w = l->first;
+
+	if (!w)
+		return NULL;
+	l->first = w->next;
+	if (!l->first)
+		l->last = NULL;
+	l->n--;
+	w->next = NULL;
+	return w;
+}
+
+void work_list_remove(struct work_list *l, struct work *w)
+{
+	struct work_list rest = WORK_LIST_INIT;
+	struct work *at;
+
+	while ((at = work_list_pop(l))) {
+		if (at != w)
+			work_list_push(&rest, at);
+	}
+	*l = rest;
+}
+
+void work_list_append(struct work_list *l, struct work_list *from)
+{
+	struct work *w;
+
+	while ((w = work_list_pop(from)))
+		work_list_push(l, w);
+}

@@ -1,0 +1,54 @@
+/*
+ * One image on its way through the pipeline, from its claim until it is handed to the packer or settled.
+ */
+#ifndef LATENTD_DAEMON_WORK_H
+#define LATENTD_DAEMON_WORK_H
+
+#include "daemon/decode_pool.h"
+#include "image/bucket.h"
+#include "queue/queue.h"
+
+struct pipeline;
+
+struct work {
+	struct pipeline *pipeline;
+	struct job job;
+	struct hash128 content;
+	bool has_content;
+	bool leads;	  /* others of its content are parked behind it */
+	bool asking;	  /* the queue is asked for its content */
+	bool asked_again; /* the first answer was out of date */
+	uint64_t file_bytes;
+	struct image_header header;
+	struct bucket_placement placement;
+	char *caption;
+	char *first_key; /* of the image that it is parked behind */
+	uint8_t *pixels;
+	size_t reserved;	      /* bytes of the budget */
+	struct decode_ticket *ticket; /* its worker waits for an answer: of the queue, or memory */
+	struct error *failure;	      /* why its worker was lost while the queue was asked */
+	struct work *next;
+};
+
+/* What it owns; not its place in lists. */
+void work_release(struct work *w);
+
+/* First in, first out. */
+struct work_list {
+	struct work *first, *last;
+	size_t n;
+};
+
+#define WORK_LIST_INIT                                                                             \
+	{                                                                                          \
+		NULL, NULL, 0                                                                      \
+	}
+
+void work_list_push(struct work_list *l, struct work *w);
+/* NULL: empty. */
+struct work *work_list_pop(struct work_list *l);
+void work_list_remove(struct work_list *l, struct work *w);
+/* @from is empty afterwards. */
+void work_list_append(struct work_list *l, struct work_list *from);
+
+#endif
