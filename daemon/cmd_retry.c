@@ -1,6 +1,5 @@
 #include "daemon/commands.h"
 
-#include "base/checked.h"
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -23,49 +22,21 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	return 0;
 }
 
-/* Takes the locks of exactly the output and state that were found; makes neither. */
-static int open_found(const char *out, struct output *output, char **path, struct error *err)
-{
-	struct output found = OUTPUT_INIT;
-	bool running = false;
-	int r = output_peek(out, &found, &running, err);
-
-	if (r == 0 && running) { /* its queue may not even be there yet */
-		*output = found;
-		return OUTPUT_BUSY;
-	}
-	output_close(&found);
-	if (r < 0 || output_find_queue(out, &found, &running, path, err) < 0)
-		return -1;
-	r = output_open(out, found.state, output, err);
-	output_close(&found);
-	return r;
-}
-
 int cmd_retry(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {"out name reason", 0,
 						    "retry --out DIR [--name NAME] [--reason R]"};
-	cleanup_free char *path = NULL;
-	struct output output = OUTPUT_INIT;
+	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
 	struct read_options options = {.out = NULL};
 	struct retry retry = {.err = err};
 	int r = read_options_parse(argc, argv, &command, &options);
 
 	if (r != 0)
 		return read_options_exit(r);
-	r = open_found(options.out, &output, &path, err);
-	if (r == OUTPUT_BUSY) {
-		fprintf(stderr, "latentctl retry: %s\n", output.owner);
-		r = EXIT_BUSY;
-	} else if (r == 0) {
-		r = queue_sqlite_open(path, &retry.queue, err);
-		if (r == 0) {
-			retry.reason = options.reason;
-			r = each_dataset(retry.queue, options.name, on_dataset, &retry, err);
-		}
-		queue_close(retry.queue);
-	}
-	output_close(&output);
-	return r;
+	r = opened_output_own("retry", options.out, &opened, err);
+	if (r != 0)
+		return r;
+	retry.queue = opened.queue;
+	retry.reason = options.reason;
+	return each_dataset(opened.queue, options.name, on_dataset, &retry, err);
 }

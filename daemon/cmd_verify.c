@@ -1,9 +1,10 @@
 /*
  * Reads every shard of an output again: the file's hashes against the catalog, each record against its own
- * JSON, each latent's frame, shape, hash and finiteness, and the samples against the catalog's rows.
+ * JSON, each latent's frame, shape, hash and finiteness, and the samples against the catalog's rows. With --deep
+ * what is damaged is put aside and queued again.
  */
 #include "daemon/commands.h"
-#include "daemon/record_build.h"
+#include "daemon/repair.h"
 
 #include "storage/seal.h"
 
@@ -14,76 +15,54 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A row of the catalog with its own memory: the queue must not be called from its callbacks. */
-struct shard_item {
-	struct shard_row row;
-	char *path;
-};
-
-struct sample_item {
-	char *key;
-	struct hash128 latent;
-	uint64_t offset, bytes;
+struct names {
+	char **items;
+	size_t n, capacity;
 };
 
 struct verify {
 	const struct opened_output *opened;
+	bool deep;
 	struct store *store;
 	const struct queue_dataset *dataset;
-	char **objects; /* visible shard files, by name */
-	size_t n_objects, objects_capacity;
-	struct shard_item *shards; /* by path */
-	size_t n_shards, shards_capacity;
+	struct names objects, staged; /* shard files by name: visible, and about to be */
+	struct shard_list shards;
+	struct retired_list retired;
 	/* of the shard being read */
-	struct sample_item *rows;
-	size_t n_rows, rows_capacity;
+	struct sample_list rows;
 	size_t seen;
 	/* totals */
-	size_t samples, damaged;
+	size_t samples, damaged, left, requeued;
 	uint64_t bytes;
 	struct error *err;
 };
 
 static int on_object(void *arg, const char *name, uint64_t bytes)
 {
-	struct verify *v = arg;
+	struct names *names = arg;
 
 	(void)bytes;
 	if (!shard_format_of_file(name))
 		return 0;
-	ARRAY_GROW(v->objects, v->n_objects, v->objects_capacity);
-	v->objects[v->n_objects++] = xstrdup(name);
+	ARRAY_GROW(names->items, names->n, names->capacity);
+	names->items[names->n++] = xstrdup(name);
 	return 0;
 }
 
-static int on_shard(void *arg, const struct shard_row *row)
+static bool names_have(const struct names *names, const char *name)
 {
-	struct verify *v = arg;
-	struct shard_item *item;
-
-	ARRAY_GROW(v->shards, v->n_shards, v->shards_capacity);
-	item = &v->shards[v->n_shards++];
-	item->row = *row;
-	item->path = xstrdup(row->path);
-	return 0;
+	for (size_t i = 0; i < names->n; i++) {
+		if (strcmp(names->items[i], name) == 0)
+			return true;
+	}
+	return false;
 }
 
-static int on_sample(void *arg, const struct sample_row *row)
+static void names_release(struct names *names)
 {
-	struct verify *v = arg;
-
-	ARRAY_GROW(v->rows, v->n_rows, v->rows_capacity);
-	v->rows[v->n_rows++] =
-	    (struct sample_item){xstrdup(row->key), row->latent, row->offset, row->bytes};
-	return 0;
-}
-
-static void forget_rows(struct verify *v)
-{
-	for (size_t i = 0; i < v->n_rows; i++)
-		free(v->rows[i].key);
-	v->n_rows = 0;
-	v->seen = 0;
+	for (size_t i = 0; i < names->n; i++)
+		free(names->items[i]);
+	free(names->items);
 }
 
 /* The record against the catalog's row for that place, and against itself. */
@@ -91,74 +70,103 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 		     struct error *err)
 {
 	struct verify *v = arg;
-	const struct sample_item *row = v->seen < v->n_rows ? &v->rows[v->seen] : NULL;
-	struct record_facts facts;
+	const struct sample_row *row = v->seen < v->rows.n ? &v->rows.rows[v->seen] : NULL;
 
 	v->seen++;
-	if (record_facts_read(record, &facts, err) < 0 ||
-	    record_latent_read(record, &facts, NULL, err) < 0)
-		return -1;
-	if (strcmp(facts.recipe_id, v->dataset->recipe_id) != 0)
-		return error_data(err, "verify", "%s is of another recipe", record->key);
-	if (!row || strcmp(row->key, record->key) != 0 ||
-	    !hash128_equal(&row->latent, &facts.latent) || row->offset != span->offset ||
-	    row->bytes != span->bytes)
-		return error_data(err, "verify", "%s is not what the catalog says", record->key);
-	return 0;
+	if (!row || row->offset != span->offset || row->bytes != span->bytes)
+		return error_data(err, "verify", "%s is not where the catalog says", record->key);
+	return sample_check(record, row, v->dataset->recipe_id, err);
 }
 
-static int check_file(struct verify *v, const struct shard_item *item, struct error *err)
+static int check_contents(struct verify *v, const struct shard_row *row, struct error *err)
 {
-	struct sha256 sha256;
-	struct hash128 xxh3;
-	uint64_t bytes;
-
-	if (shard_file_hashes(v->store, item->path, &bytes, &sha256, &xxh3, err) < 0)
+	if (shard_check_file(v->store, row, err) < 0 ||
+	    shard_read_stored(v->store, row->path, on_record, v, err) < 0)
 		return -1;
-	if (bytes != item->row.bytes)
-		return error_data(err, "verify", "has %llu bytes, the catalog says %llu",
-				  (unsigned long long)bytes, (unsigned long long)item->row.bytes);
-	if (memcmp(&sha256, &item->row.sha256, sizeof(sha256)) != 0 ||
-	    !hash128_equal(&xxh3, &item->row.xxh3))
-		return error_data(err, "verify", "its bytes are not those that were sealed");
-	return 0;
-}
-
-static int check_contents(struct verify *v, const struct shard_item *item, struct error *err)
-{
-	if (check_file(v, item, err) < 0 ||
-	    shard_read_stored(v->store, item->path, on_record, v, err) < 0)
-		return -1;
-	if (v->seen != item->row.samples || v->n_rows != item->row.samples)
+	if (v->seen != row->samples || v->rows.n != row->samples)
 		return error_data(err, "verify", "holds %zu sample%s, the catalog says %llu",
-				  v->seen, plural(v->seen), (unsigned long long)item->row.samples);
+				  v->seen, plural(v->seen), (unsigned long long)row->samples);
 	return 0;
+}
+
+static void on_note(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "latentctl verify: %s\n", line);
+}
+
+static struct replaced_options replaced_options_of(struct verify *v)
+{
+	return (struct replaced_options){.queue = v->opened->queue,
+					 .store = v->store,
+					 .dataset = v->dataset->id,
+					 .note = on_note,
+					 .arg = v};
+}
+
+/* 0, 1: nobody replaced it meanwhile, or -1. */
+static int still_there(struct verify *v, const struct shard_row *row)
+{
+	cleanup_shard_list struct shard_list now = CATALOG_LIST_INIT;
+
+	if (!v->opened->running)
+		return 1;
+	if (shard_list_read(v->opened->queue, v->dataset->id, &now, v->err) < 0)
+		return -1;
+	return shard_list_find(&now, row->path) != NULL;
+}
+
+/* A file that is gone is the next encode's: it finds that by itself. */
+static int repair(struct verify *v, const struct shard_row *row, const struct error *why)
+{
+	const struct replaced_options options = replaced_options_of(v);
+	int r;
+
+	if (strcmp(why->reason, "missing") == 0) {
+		v->requeued += row->samples - row->dead;
+		return 0;
+	}
+	r = why->code == ERR_IO ? REPAIR_LEFT
+				: repair_shard(&options, v->dataset->recipe_id, row, &v->requeued,
+					       v->err);
+	if (r == REPAIR_LEFT)
+		v->left++;
+	return r < 0 ? -1 : 0;
 }
 
 /* A shard whose bytes the disk does not give is damaged too; the others are still read. */
-static int check_shard(struct verify *v, const struct shard_item *item)
+static int on_damage(struct verify *v, const struct shard_row *row, const struct error *why)
 {
-	struct error why = ERROR_INIT;
+	int there = still_there(v, row);
 
-	if (queue_samples(v->opened->queue, item->row.id, on_sample, v, v->err) < 0)
+	if (why->code != ERR_DATA && why->code != ERR_IO) {
+		*v->err = *why;
 		return -1;
-	if (check_contents(v, item, &why) < 0) {
-		if (why.code != ERR_DATA && why.code != ERR_IO) {
-			*v->err = why;
-			return -1;
-		}
-		v->damaged++;
-		printf("%s/%s: %s\n", v->dataset->name, item->path, why.message);
 	}
-	v->samples += v->seen;
-	v->bytes += item->row.bytes;
-	forget_rows(v);
-	return 0;
+	if (there <= 0)
+		return there;
+	if (strcmp(why->reason, "missing") == 0 && names_have(&v->staged, row->path)) {
+		printf("%s/%s: its rewriting was cut off; the next encode completes it\n",
+		       v->dataset->name, row->path);
+		return 0;
+	}
+	v->damaged++;
+	printf("%s/%s: %s\n", v->dataset->name, row->path, why->message);
+	return v->deep ? repair(v, row, why) : 0;
 }
 
-static int compare_path(const void *path, const void *item)
+static int check_shard(struct verify *v, const struct shard_row *row)
 {
-	return strcmp(path, ((const struct shard_item *)item)->path);
+	struct error why = ERROR_INIT;
+	int r = sample_list_read(v->opened->queue, row->id, &v->rows, v->err);
+
+	v->seen = 0;
+	if (r == 0 && check_contents(v, row, &why) < 0)
+		r = on_damage(v, row, &why);
+	v->samples += v->seen;
+	v->bytes += row->bytes;
+	sample_list_release(&v->rows);
+	return r;
 }
 
 /* While a run is at work, a shard is visible for a moment before it has its row. */
@@ -166,45 +174,58 @@ static void report_unknown(const struct verify *v)
 {
 	if (v->opened->running)
 		return;
-	for (size_t i = 0; i < v->n_objects; i++) {
-		if (v->n_shards == 0 || !bsearch(v->objects[i], v->shards, v->n_shards,
-						 sizeof(*v->shards), compare_path))
+	for (size_t i = 0; i < v->objects.n; i++) {
+		const char *name = v->objects.items[i];
+
+		if (retired_list_find(&v->retired, name))
+			printf("%s/%s: replaced; the next encode takes it out of sight\n",
+			       v->dataset->name, name);
+		else if (!shard_list_find(&v->shards, name))
 			printf("%s/%s: not in the catalog; the next encode adopts it\n",
-			       v->dataset->name, v->objects[i]);
+			       v->dataset->name, name);
 	}
 }
 
-/* Lists the files first: what is published after that has its row by the time that rows are read. */
-static int check_dataset(struct verify *v)
+static int settle(struct verify *v)
 {
-	if (store_list(v->store, "train", on_object, v, v->err) < 0 ||
-	    queue_shards(v->opened->queue, v->dataset->id, on_shard, v, v->err) < 0)
+	const struct replaced_options options = replaced_options_of(v);
+
+	return v->deep ? replaced_settle(&options, v->err) : 0;
+}
+
+/* Lists the files first: what is published after that has its row by the time that rows are read. */
+static int check_dataset(struct verify *v, const char *folder)
+{
+	struct queue *queue = v->opened->queue;
+
+	if (settle(v) < 0 || store_list(v->store, "train", on_object, &v->objects, v->err) < 0 ||
+	    store_list_area(v->store, STORE_STAGED, on_object, &v->staged, v->err) < 0 ||
+	    shard_list_read(queue, v->dataset->id, &v->shards, v->err) < 0 ||
+	    retired_list_read(queue, v->dataset->id, &v->retired, v->err) < 0)
 		return -1;
 	report_unknown(v);
-	for (size_t i = 0; i < v->n_shards; i++) {
-		if (check_shard(v, &v->shards[i]) < 0)
+	for (size_t i = 0; i < v->shards.n; i++) {
+		if (check_shard(v, &v->shards.rows[i]) < 0)
 			return -1;
 	}
-	return 0;
+	return v->deep ? removed_list_write(queue, v->dataset->id, folder, v->err) : 0;
 }
 
 static void verify_release(struct verify *v)
 {
-	forget_rows(v);
-	free(v->rows);
-	for (size_t i = 0; i < v->n_shards; i++)
-		free(v->shards[i].path);
-	free(v->shards);
-	for (size_t i = 0; i < v->n_objects; i++)
-		free(v->objects[i]);
-	free(v->objects);
+	sample_list_release(&v->rows);
+	shard_list_release(&v->shards);
+	retired_list_release(&v->retired);
+	names_release(&v->objects);
+	names_release(&v->staged);
 	store_close(v->store);
 }
 
 static int on_dataset(void *arg, const struct queue_dataset *d)
 {
 	struct verify *total = arg;
-	struct verify v = {.opened = total->opened, .dataset = d, .err = total->err};
+	struct verify v = {
+	    .opened = total->opened, .deep = total->deep, .dataset = d, .err = total->err};
 	cleanup_free char *folder = xasprintf("%s/%s", v.opened->output.root, d->name);
 	char size[24];
 	int r;
@@ -212,25 +233,41 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	if (!file_exists(folder)) {
 		printf("%s: %s is not there\n", d->name, folder);
 		total->damaged++;
+		total->left++;
 		return 0;
 	}
-	if (store_local_open(folder, true, &v.store, v.err) < 0)
+	if (store_local_open(folder, !v.deep, &v.store, v.err) < 0)
 		return -1;
-	r = check_dataset(&v);
+	r = check_dataset(&v, folder);
 	if (r == 0)
 		printf("%s: %zu sample%s in %zu shard%s (%s) read and compared, %zu shard%s "
 		       "damaged\n",
-		       d->name, v.samples, plural(v.samples), v.n_shards, plural(v.n_shards),
+		       d->name, v.samples, plural(v.samples), v.shards.n, plural(v.shards.n),
 		       text_bytes(v.bytes, size), v.damaged, plural(v.damaged));
 	total->damaged += v.damaged;
+	total->left += v.left;
+	total->requeued += v.requeued;
 	verify_release(&v);
 	return r;
 }
 
+static void print_remedy(const struct verify *total)
+{
+	if (!total->deep)
+		printf("delete or move away the shards named above, or let `latentctl verify "
+		       "--deep` put them aside, and run the same encode again: it encodes their "
+		       "images anew\n");
+	else
+		printf("%zu image%s will be encoded again by the next encode\n", total->requeued,
+		       plural(total->requeued));
+	if (total->left > 0 && total->deep)
+		printf("%zu of these could not be read and were left as they are\n", total->left);
+}
+
 int cmd_verify(int argc, char **argv, struct error *err)
 {
-	static const struct read_command command = {"out name", 0,
-						    "verify --out DIR [--name NAME]"};
+	static const struct read_command command = {"out name deep", 0,
+						    "verify --out DIR [--name NAME] [--deep]"};
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
 	struct read_options options = {.out = NULL};
 	struct verify total = {.opened = &opened, .err = err};
@@ -238,13 +275,15 @@ int cmd_verify(int argc, char **argv, struct error *err)
 
 	if (r != 0)
 		return read_options_exit(r);
-	if (opened_output_open(options.out, &opened, err) < 0 ||
-	    each_dataset(opened.queue, options.name, on_dataset, &total, err) < 0)
+	total.deep = options.deep;
+	r = options.deep ? opened_output_own("verify", options.out, &opened, err)
+			 : opened_output_open(options.out, &opened, err);
+	if (r != 0)
+		return r;
+	if (each_dataset(opened.queue, options.name, on_dataset, &total, err) < 0)
 		return -1;
 	if (total.damaged == 0)
 		return EXIT_OK;
-	printf(
-	    "delete or move away the shards named above and run the same encode again: it encodes "
-	    "their images anew\n");
+	print_remedy(&total);
 	return EXIT_DAMAGED;
 }

@@ -52,6 +52,45 @@ int opened_output_open(const char *out, struct opened_output *o, struct error *e
 	return 0;
 }
 
+/* Makes neither output nor state. 0, OUTPUT_BUSY or -1. */
+static int lock_found(const char *out, struct output *output, char **path, struct error *err)
+{
+	struct output found = OUTPUT_INIT;
+	bool running = false;
+	int r = output_peek(out, &found, &running, err);
+
+	if (r == 0 && running) { /* its queue may not even be there yet */
+		*output = found;
+		return OUTPUT_BUSY;
+	}
+	output_close(&found);
+	if (r < 0 || output_find_queue(out, &found, &running, path, err) < 0)
+		return -1;
+	r = output_open(out, found.state, output, err);
+	output_close(&found);
+	return r;
+}
+
+int opened_output_own(const char *command, const char *out, struct opened_output *o,
+		      struct error *err)
+{
+	cleanup_free char *path = NULL;
+	struct opened_output opened = OPENED_OUTPUT_INIT;
+	int r = lock_found(out, &opened.output, &path, err);
+
+	if (r == OUTPUT_BUSY) {
+		fprintf(stderr, "latentctl %s: %s\n", command, opened.output.owner);
+		r = EXIT_BUSY;
+	} else if (r == 0) {
+		r = queue_sqlite_open(path, &opened.queue, err);
+	}
+	if (r != 0)
+		opened_output_close(&opened);
+	else
+		*o = opened;
+	return r;
+}
+
 void opened_output_close(struct opened_output *o)
 {
 	queue_close(o->queue);

@@ -16,6 +16,8 @@ int cmd_status(int argc, char **argv, struct error *err);
 int cmd_failed(int argc, char **argv, struct error *err);
 int cmd_retry(int argc, char **argv, struct error *err);
 int cmd_verify(int argc, char **argv, struct error *err);
+int cmd_gc(int argc, char **argv, struct error *err);
+int cmd_compact(int argc, char **argv, struct error *err);
 int cmd_inspect(int argc, char **argv, struct error *err);
 int cmd_extract(int argc, char **argv, struct error *err);
 
@@ -43,6 +45,12 @@ struct opened_output {
 
 int opened_output_open(const char *out, struct opened_output *o, struct error *err);
 void opened_output_close(struct opened_output *o);
+/*
+ * The same for @command, which changes things: with the locks of exactly the output and state that are there, and
+ * the queue open for writing. EXIT_BUSY: another process has them, and that has been said.
+ */
+int opened_output_own(const char *command, const char *out, struct opened_output *o,
+		      struct error *err);
 
 /*
  * Visits every dataset of @queue, or only the one called @name. @fn may use the queue. ERR_CONFIG: there is none,

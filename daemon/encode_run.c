@@ -12,6 +12,7 @@
 #include "daemon/pipeline.h"
 #include "daemon/progress.h"
 #include "daemon/recovery.h"
+#include "daemon/replaced.h"
 #include "daemon/run_sources.h"
 #include "daemon/skip_policy.h"
 
@@ -473,6 +474,29 @@ static void close_all(struct encode_run *run)
 	output_close(&run->output);
 }
 
+static bool interrupted_early(void);
+
+static bool tidy_stops(void *arg)
+{
+	return ((struct encode_run *)arg)->interrupted || interrupted_early();
+}
+
+/* Shards that hold samples of files as they were before are rewritten without them. */
+static int tidy(struct encode_run *run, struct error *err)
+{
+	cleanup_free char *folder = xasprintf("%s/%s", run->output.root, run->name);
+	const struct rewrite_options options = {.queue = run->queue,
+						.store = run->store,
+						.dataset = run->dataset,
+						.recipe_id = run->setup.recipe.id,
+						.format = shard_format("wds"),
+						.stop = tidy_stops,
+						.note = on_note,
+						.arg = run};
+
+	return replaced_tidy(&options, folder, err);
+}
+
 static int run_jobs(struct encode_run *run, const struct recovery *recovered, struct error *err)
 {
 	struct queue_counts counts;
@@ -497,7 +521,7 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 		*err = run->fatal;
 		return -1;
 	}
-	if (queue_counts(run->queue, run->dataset, &counts, err) < 0)
+	if (tidy(run, err) < 0 || queue_counts(run->queue, run->dataset, &counts, err) < 0)
 		return -1;
 	if (print_summary(run, &counts, left_out) > 0 && run->interrupted)
 		return EXIT_INTERRUPTED;

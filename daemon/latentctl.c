@@ -22,7 +22,9 @@ static const struct command {
     {"status", cmd_status, "--out DIR", "how far the datasets of an output are"},
     {"failed", cmd_failed, "--out DIR", "images that failed, with the reason"},
     {"retry", cmd_retry, "--out DIR [--reason R]", "try them again in the next encode"},
-    {"verify", cmd_verify, "--out DIR", "read every shard and check every hash"},
+    {"verify", cmd_verify, "--out DIR [--deep]", "read every shard and check every hash"},
+    {"gc", cmd_gc, "--out DIR [--dry-run]", "remove samples and shards that were replaced"},
+    {"compact", cmd_compact, "--out DIR [--dry-run]", "merge small shards"},
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
     {"extract", cmd_extract, "SHARD KEY", "write one sample's members as files"},
 };

@@ -1,5 +1,7 @@
 #include "daemon/recovery.h"
 
+#include "daemon/replaced.h"
+
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/text.h"
@@ -29,6 +31,7 @@ struct recoverer {
 		uint64_t bytes;
 	} * known;
 	size_t n_known, known_capacity;
+	struct retired_list retired;
 	/* visible shards without a row */
 	char **orphans;
 	size_t n_orphans, orphans_capacity;
@@ -259,10 +262,24 @@ static int check_catalog(struct recoverer *r, struct error *err)
 			 r->options->spool_dir, (unsigned long long)counts.shards, r->n_known);
 }
 
+/* A shard that was replaced may still be visible: not an orphan, so it goes out of sight first. */
+static int settle_rewrites(struct recoverer *r, struct error *err)
+{
+	const struct replaced_options options = {.queue = r->options->queue,
+						 .store = r->options->store,
+						 .dataset = r->options->dataset,
+						 .note = r->options->note,
+						 .arg = r->options->arg};
+
+	if (replaced_settle(&options, err) < 0)
+		return -1;
+	return retired_list_read(r->options->queue, r->options->dataset, &r->retired, err);
+}
+
 static int compare_with_store(struct recoverer *r, struct error *err)
 {
 	if (queue_shards(r->options->queue, r->options->dataset, on_known, r, err) < 0 ||
-	    check_catalog(r, err) < 0)
+	    check_catalog(r, err) < 0 || settle_rewrites(r, err) < 0)
 		return -1;
 	if (r->n_known > 0)
 		qsort(r->known, r->n_known, sizeof(*r->known), by_name);
@@ -362,11 +379,13 @@ static void collect(struct recoverer *r, struct recovery *out)
 		if (r->found[i].live && r->found[i].dataset == r->options->dataset)
 			out->entries[out->n++] = r->found[i].entry;
 	}
-	out->shards = xcalloc(r->n_known + r->n_orphans, sizeof(*out->shards));
+	out->shards = xcalloc(r->n_known + r->n_orphans + r->retired.n, sizeof(*out->shards));
 	for (size_t i = 0; i < r->n_known; i++)
 		out->shards[out->n_shards++] = TAKE(r->known[i].name);
 	for (size_t i = 0; i < r->n_orphans; i++)
 		out->shards[out->n_shards++] = TAKE(r->orphans[i]);
+	for (size_t i = 0; i < r->retired.n; i++)
+		out->shards[out->n_shards++] = xstrdup(r->retired.rows[i].path);
 	out->spool = TAKE(r->spool);
 	out->adopted = r->adopted;
 }
@@ -419,6 +438,7 @@ void recovery_free(struct recoverer *r)
 		free(r->known[i].name);
 	for (size_t i = 0; i < r->n_orphans; i++)
 		free(r->orphans[i]);
+	retired_list_release(&r->retired);
 	free(r->known);
 	free(r->datasets);
 	free(r->orphans);

@@ -2,7 +2,7 @@
  * What an earlier run left, brought in order before anything new is claimed:
  *
  *	1. spooled records whose job still waits for them are marked `encoded`
- *	2. shards of the catalog that are gone or have another size are dropped from it, and their jobs are available
+ *	2. rewrites that were cut off are completed or undone (replaced.h). Then: shards of the catalog that are gone or have another size are dropped from it, and their jobs are available
  *	   again; shards that are visible but not in the catalog (a crash between publishing and the transaction) are
  *	   verified and adopted, or else moved to the quarantine folder
  *	3. records of jobs that are completed meanwhile, and older copies of a record, are dropped; jobs that are
@@ -34,7 +34,7 @@ struct recovery {
 	size_t n;
 	size_t adopted; /* samples of adopted shards */
 	size_t rescued; /* jobs that dead owners had */
-	char **shards;	/* names of every shard seen, visible or not: their numbers are taken */
+	char **shards; /* names of every shard seen, visible, retired or gone: their numbers are taken */
 	size_t n_shards;
 };
 
