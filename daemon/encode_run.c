@@ -521,6 +521,8 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 		*err = run->fatal;
 		return -1;
 	}
+	if (!run->interrupted && run_sources_remove(run->queue, &run->scanned, err) < 0)
+		return -1;
 	if (tidy(run, err) < 0 || queue_counts(run->queue, run->dataset, &counts, err) < 0)
 		return -1;
 	if (print_summary(run, &counts, left_out) > 0 && run->interrupted)

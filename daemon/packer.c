@@ -171,9 +171,9 @@ static int copy_stored(const struct packer *p, const struct finished *f, struct 
 		    : shard_read_record(store_of(p, f->stored.dataset), f->stored.shard,
 					&f->stored.span, &stored, &why);
 
-	if (r < 0)
-		return error_data(err, "record", "%s", why.message);
-	return record_copy(&stored, options->recipe, &f->facts.content, &names, out, err);
+	if (r == 0)
+		r = record_copy(&stored, options->recipe, &f->facts.content, &names, out, &why);
+	return r == 0 ? 0 : error_data(err, "record", "%s", why.message);
 }
 
 static int make_record(const struct packer *p, struct finished *f, struct record *out,

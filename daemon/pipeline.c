@@ -731,7 +731,7 @@ void pipeline_on_rejected(struct pipeline *p, const struct packed *what, const c
 				.message = why->message};
 
 	ready_again(p, &parked);
-	if (what->copied && strcmp(why->reason, "record") == 0) {
+	if (what->copied) { /* it is the stored record that is bad, whatever that is */
 		duplicates_distrust(p->duplicates, &what->content);
 		o = (struct job_outcome){
 		    .job = what->job, .fence = what->fence, .kind = OUTCOME_RELEASE};

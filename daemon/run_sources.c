@@ -97,14 +97,24 @@ static int end_scan(struct run_sources *s, struct queue *queue,
 		    const struct deletion_policy *policy, struct sources_scanned *out,
 		    struct error *err)
 {
-	enum scan_end how = policy->remove ? SCAN_REMOVE : SCAN_KEEP;
-	struct scan_counts ignored;
+	struct scan_counts same;
 
 	if (queue_scan_end(queue, SCAN_COUNT, clock_wall_ms(), &out->vanished, err) < 0)
 		return -1;
 	out->not_believed = not_believed(s, policy, &out->vanished);
-	return queue_scan_end(queue, out->not_believed ? SCAN_ABANDON : how, clock_wall_ms(),
-			      &ignored, err);
+	out->open = policy->remove && !out->not_believed;
+	if (out->open)
+		return 0;
+	return queue_scan_end(queue, out->not_believed ? SCAN_ABANDON : SCAN_KEEP, clock_wall_ms(),
+			      &same, err);
+}
+
+int run_sources_remove(struct queue *queue, struct sources_scanned *scanned, struct error *err)
+{
+	if (!scanned->open)
+		return 0;
+	scanned->open = false;
+	return queue_scan_end(queue, SCAN_REMOVE, clock_wall_ms(), &scanned->vanished, err);
 }
 
 int run_sources_scan(struct run_sources *s, struct queue *queue, const struct scan_options *options,

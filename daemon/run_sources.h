@@ -32,6 +32,7 @@ struct sources_scanned {
 	struct scan_counts vanished;
 	/* NULL, or why nothing was done about the files that are no longer there. */
 	const char *not_believed;
+	bool open; /* samples are to be removed, by run_sources_remove() */
 };
 
 /* ERR_CONFIG: a folder is not there, or lies in another of them. @note: one line about what is odd. */
@@ -47,6 +48,11 @@ int run_sources_number(struct run_sources *s, const char *state, const char *dat
 int run_sources_scan(struct run_sources *s, struct queue *queue, const struct scan_options *options,
 		     const struct deletion_policy *policy, struct sources_scanned *out,
 		     struct error *err);
+/*
+ * Removes the samples of files that are no longer there, after the run: a file that was only moved has been copied from
+ * its old sample by then. Does nothing where the scan did not leave that to do.
+ */
+int run_sources_remove(struct queue *queue, struct sources_scanned *scanned, struct error *err);
 /* Jobs of the other folders that wait for a run that is given them. */
 int run_sources_left_out(const struct run_sources *s, struct queue *queue, int64_t dataset,
 			 size_t *n, struct error *err);

@@ -27,6 +27,8 @@ struct fixture {
 	struct pipeline_root root;
 	struct error fatal;
 	size_t batches; /* that came back */
+	size_t singles; /* of them with one image */
+	struct pipeline_counts counts;
 	/* outcomes as the pipeline told them, a line each: "PATH KIND REASON" */
 	char outcomes[4096];
 	struct error err;
@@ -47,6 +49,8 @@ static int setup(void **state)
 static void close_pipeline(struct fixture *f)
 {
 	encode_driver_close(f->driver);
+	if (f->pipeline)
+		f->counts = *pipeline_counts(f->pipeline);
 	pipeline_close(f->pipeline);
 	f->driver = NULL;
 	f->pipeline = f->run.pipeline = NULL;
@@ -134,6 +138,7 @@ static void on_batch(void *arg, struct encode_batch *batch, const struct error *
 	struct fixture *f = arg;
 
 	f->batches++;
+	f->singles += batch->n == 1;
 	pipeline_on_batch(f->pipeline, batch, failure);
 }
 
@@ -142,14 +147,16 @@ static void scan(struct fixture *f)
 	struct scan_options options = {.dataset = f->run.dataset, .root = ROOT, .shuffled = true};
 	struct enqueue_counts counts = {0};
 
+	source_close(f->source);
 	assert_ok(source_memory_open(f->files, f->n, &f->source, &f->err), &f->err);
 	assert_ok(scan_source(f->run.queue, f->source, &options, &counts, &f->err), &f->err);
-	assert_int_equal(counts.added, f->n);
+	assert_int_equal(counts.added + counts.known, f->n);
 }
 
 struct how {
 	size_t workers, memory;
 	bool (*poison)(const struct hash128 *content);
+	bool drop;
 };
 
 static void open_pipeline(struct fixture *f, const struct how *how)
@@ -165,6 +172,7 @@ static void open_pipeline(struct fixture *f, const struct how *how)
 					   .decoder = f->decoder,
 					   .memory = how->memory ? how->memory : (size_t)64 << 20,
 					   .captions = true,
+					   .drop_duplicates = how->drop,
 					   .on_outcome = on_outcome,
 					   .on_fatal = on_fatal,
 					   .arg = f};
@@ -621,6 +629,177 @@ static void an_image_that_was_cancelled_in_the_encoder_is_not_charged(void **sta
 	assert_string_equal(f->outcomes, "");
 }
 
+/* -- the same content --------------------------------------------------------------------------------- */
+
+/* @n files "PREFIX00.jpg" .. of the same bytes. */
+static void add_same(struct fixture *f, const char *prefix, const char *golden, uint8_t n)
+{
+	size_t first = f->n;
+
+	add_pictures(f, prefix, golden, n);
+	for (size_t i = first + 1; i < f->n; i++)
+		memcpy((void *)f->files[i].data, f->files[first].data, f->files[first].size);
+}
+
+static void files_of_one_content_are_encoded_once(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 3};
+
+	add_same(f, "same", "q16.jpg", 40);
+	add_pictures(f, "other", "rocket.jpg", 5);
+	run_all(f, &how);
+	assert_string_equal(f->outcomes, "");
+	assert_int_equal(f->counts.copied, 39);
+	assert_all_sealed_once(f);
+	/* What is in a shard by now is copied from there. */
+	add_same(f, "same_late", "q16.jpg", 1);
+	memcpy((void *)f->files[f->n - 1].data, f->files[0].data, f->files[0].size);
+	run_all(f, &how);
+	assert_int_equal(f->counts.copied, 1);
+	assert_all_sealed_once(f);
+}
+
+static void duplicates_of_a_bad_image_fail_with_it(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.poison = is_poisoned};
+
+	add_same(f, "bad", "q16.jpg", 12);
+	poisoned = hash128_of(f->files[0].data, f->files[0].size);
+	add_pictures(f, "good", "rocket.jpg", 2);
+	run_all(f, &how);
+	assert_int_equal(count(f, JOB_QUARANTINED), 12);
+	assert_int_equal(count(f, JOB_COMPLETED), 2);
+	assert_true(f->batches <= 3);
+}
+
+static void duplicates_of_an_image_that_is_left_out_are_left_out(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	run_use_bucket_options(
+	    &f->run,
+	    &(struct bucket_options){.rule = BUCKET_SQUARE, .resolution = 512, .max_upscale = 1.5});
+	add_same(f, "small", "orientation_6.jpg", 9);
+	run_all(f, &how);
+	assert_int_equal(count(f, JOB_SKIPPED), 9);
+}
+
+static void duplicates_of_what_kills_the_decoder_are_tried_for_themselves(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	free(f->decoder);
+	f->decoder = xasprintf("%s/tests/lying_worker", getenv("LATENTD_BUILD_DIR"));
+	add_text(f, "a.jpg", "segv_drawing");
+	add_text(f, "b.jpg", "segv_drawing");
+	add_text(f, "c.jpg", "C");
+	run_all(f, &how);
+	assert_int_equal(count(f, JOB_QUARANTINED), 2);
+	assert_int_equal(count(f, JOB_COMPLETED), 1);
+}
+
+static void with_drop_one_key_of_each_content_is_encoded(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2, .drop = true};
+
+	add_same(f, "same", "q16.jpg", 10);
+	add_pictures(f, "other", "rocket.jpg", 2);
+	run_all(f, &how);
+	assert_int_equal(count(f, JOB_COMPLETED), 3);
+	assert_int_equal(count(f, JOB_SKIPPED), 9);
+	assert_non_null(strstr(f->outcomes, " 4 duplicate\n"));
+}
+
+static void stopping_releases_what_is_parked(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	add_same(f, "a", "q16.jpg", 30);
+	scan(f);
+	open_pipeline(f, &how);
+	for (size_t turns = 0; turns < 30; turns++) {
+		pipeline_pump(f->pipeline);
+		run_turn(&f->run);
+	}
+	encode_driver_cancel(f->driver);
+	pipeline_stop(f->pipeline);
+	turn_to_the_end(f, false);
+	close_pipeline(f);
+	assert_int_equal(count(f, JOB_RUNNING), 0);
+	assert_int_equal(f->fatal.code, ERR_NONE);
+}
+
+/* -- blame -------------------------------------------------------------------------------------------- */
+
+/* The owner claims what it can, and dies with it. */
+static size_t die_with(struct fixture *f, unsigned time, bool suspects)
+{
+	cleanup_free char *dead = xasprintf("host:boot:%u:1", time);
+	struct queue_claim claim = {.dataset = f->run.dataset,
+				    .owner = dead,
+				    .now = 1000,
+				    .lease_until = INT64_MAX,
+				    .limit = FILES_MAX,
+				    .suspects = suspects};
+	struct job jobs[FILES_MAX];
+	size_t n = 0, rescued;
+
+	queue_claim(f->run.queue, &claim, jobs, &n, &f->err);
+	for (size_t i = 0; i < n; i++)
+		job_release(&jobs[i]);
+	assert_ok(queue_rescue(f->run.queue, RUN_OWNER, 2000, &rescued, &f->err), &f->err);
+	assert_int_equal(rescued, n);
+	return n;
+}
+
+static void what_was_in_flight_at_every_death_runs_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 3};
+
+	add_pictures(f, "a", "q16.jpg", 8);
+	scan(f);
+	for (unsigned i = 0; i < QUEUE_SUSPECT_CRASHES; i++)
+		assert_int_equal(die_with(f, 100 + i, false), 8);
+	assert_int_equal(die_with(f, 200, false), 0);
+	add_pictures(f, "b", "rocket.jpg", 4);
+	run_all(f, &how);
+	assert_string_equal(f->outcomes, "");
+	assert_all_sealed_once(f);
+	assert_true(f->singles >= 8);
+}
+
+static int on_crashed(void *arg, const struct job_row *row)
+{
+	(void)arg;
+	assert_string_equal(row->reason, "crash");
+	return 0;
+}
+
+static void only_what_kills_its_owner_alone_is_blamed(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	add_pictures(f, "a", "q16.jpg", 6);
+	scan(f);
+	for (unsigned i = 0; i < QUEUE_SUSPECT_CRASHES; i++)
+		die_with(f, 100 + i, false);
+	assert_int_equal(die_with(f, 200, true), 1);
+	run_all(f, &how);
+	assert_int_equal(count(f, JOB_COMPLETED), 5);
+	assert_int_equal(count(f, JOB_QUARANTINED), 1);
+	assert_ok(
+	    queue_jobs(f->run.queue, f->run.dataset, JOB_QUARANTINED, on_crashed, NULL, &f->err),
+	    &f->err);
+}
+
 #define pipeline_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -638,6 +817,14 @@ int main(void)
 	    pipeline_test(stopping_before_the_first_turn_leaves_everything_available),
 	    pipeline_test(stopping_ends_decoders_that_hang),
 	    pipeline_test(without_any_decoder_the_run_ends_and_charges_nobody),
+	    pipeline_test(files_of_one_content_are_encoded_once),
+	    pipeline_test(duplicates_of_a_bad_image_fail_with_it),
+	    pipeline_test(duplicates_of_an_image_that_is_left_out_are_left_out),
+	    pipeline_test(duplicates_of_what_kills_the_decoder_are_tried_for_themselves),
+	    pipeline_test(with_drop_one_key_of_each_content_is_encoded),
+	    pipeline_test(stopping_releases_what_is_parked),
+	    pipeline_test(what_was_in_flight_at_every_death_runs_alone),
+	    pipeline_test(only_what_kills_its_owner_alone_is_blamed),
 	    pipeline_test(an_encoder_that_is_lost_ends_the_run_and_charges_nobody),
 	    pipeline_test(an_image_that_was_cancelled_in_the_encoder_is_not_charged),
 	};

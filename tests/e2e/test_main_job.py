@@ -230,18 +230,6 @@ def new_files_get_new_shards(ws):
 
 
 @test
-def a_changed_file_is_reported_and_keeps_its_latent(ws):
-    paths = ws.small_pictures(3)
-    ws.encode()
-    before = snapshot(ws.dataset)
-    with open(os.path.join(ws.src, paths[0]), "ab") as file:
-        file.write(b"more")
-    (line,) = ws.encode().errors
-    assert "1 file" in line and "--name" in line, line
-    equal(snapshot(ws.dataset), before, "shards")
-
-
-@test
 def moments_are_mean_and_log_variance(ws):
     ws.small_pictures(4)
     options = ("--dtype", "float32", "--posterior")

@@ -46,7 +46,7 @@ static size_t number(const struct fixture *f, const char *a, const char *b, uint
 	cleanup_free char *first = testing_path(f->dir, a),
 			  *second = b ? testing_path(f->dir, b) : NULL;
 	char *paths[] = {first, second};
-	struct sources_numbers out = {numbers, 0};
+	struct sources_numbers out = {.numbers = numbers};
 	struct error err = ERROR_INIT;
 
 	assert_ok(sources_number(f->state, "photos", paths, b ? 2 : 1, &out, &err), &err);
@@ -172,7 +172,7 @@ static void datasets_number_their_folders_by_themselves(void **state)
 	cleanup_free char *b = folder(f, "b");
 	char *paths[] = {b};
 	uint32_t one[1] = {99};
-	struct sources_numbers out = {one, 99};
+	struct sources_numbers out = {.numbers = one, .others = 99};
 	struct error err = ERROR_INIT;
 
 	make(f, "a");
@@ -202,7 +202,7 @@ static void a_file_that_is_damaged_is_refused_and_left_alone(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		uint32_t numbers[1] = {99};
-		struct sources_numbers out = {numbers, 99};
+		struct sources_numbers out = {.numbers = numbers, .others = 99};
 		struct error err = ERROR_INIT;
 		cleanup_buffer struct buffer after = BUFFER_INIT;
 
