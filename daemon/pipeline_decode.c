@@ -1,0 +1,171 @@
+/*
+ * A claimed job is opened, hashed, measured and drawn by a decode worker.
+ */
+#include "daemon/pipeline_parts.h"
+
+#include "base/checked.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { BATCHES_AHEAD = 4 };
+
+static struct source *source_of(const struct pipeline *p, const struct job *job)
+{
+	for (size_t i = 0;; i++) {
+		assert(i < p->options.n_roots); /* only jobs of these roots are claimed */
+		if (p->options.roots[i].root == job->root)
+			return p->options.roots[i].source;
+	}
+}
+
+static int read_caption(struct work *w, struct source *source, struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	int r;
+
+	if (!w->pipeline->options.captions || w->caption)
+		return 0;
+	r = source_caption(source, w->job.path, &text, err);
+	if (r < 0)
+		return error_wrap(err, "its caption");
+	if (r == 0)
+		w->caption = xstrdup(text.data ? (const char *)text.data : "");
+	return 0;
+}
+
+static void start_one(struct pipeline *p, struct work *w)
+{
+	struct source *source = source_of(p, &w->job);
+	struct error err = ERROR_INIT;
+	cleanup_close int fd = -1;
+
+	w->has_content = false;
+	if (read_caption(w, source, &err) == 0)
+		fd = source_open_sample(source, w->job.path, &err);
+	if (fd < 0)
+		work_failed(w, &err);
+	else
+		decode_pool_start(p->pool, fd, w);
+}
+
+/* Whole batches that the encoder has no room for yet. */
+static size_t batches_ahead(const struct pipeline *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_pending; i++)
+		n += p->pending[i].works.n / p->options.caps->best_batch;
+	return n;
+}
+
+void pipeline_start_decodes(struct pipeline *p)
+{
+	while (!p->stopping && !p->failed && p->waiting.n == 0 && p->ready.n > 0 &&
+	       !pipeline_parking_is_full(p) && !packer_is_behind(p->options.packer) &&
+	       batches_ahead(p) < BATCHES_AHEAD && decode_pool_idle(p->pool) > 0)
+		start_one(p, work_list_pop(&p->ready));
+}
+
+void pipeline_on_header(void *image, const struct image_header *header,
+			struct decode_ticket *ticket)
+{
+	struct work *w = image;
+	struct pipeline *p = w->pipeline;
+	size_t width = header->width, height = header->height;
+
+	w->header = *header;
+	if (p->options.recipe->policy.apply_exif)
+		image_oriented_size(header, &width, &height);
+	bucket_place(p->options.buckets, width, height, &w->placement);
+	if (w->placement.skip) {
+		decode_pool_skip(ticket);
+		work_skipped(w, width, height);
+		return;
+	}
+	w->ticket = ticket;
+	work_list_push(&p->waiting, w);
+}
+
+void pipeline_on_done(void *image, const uint8_t *pixels)
+{
+	struct work *w = image;
+	struct pipeline *p = w->pipeline;
+	struct pending *bucket = NULL;
+
+	w->pixels = xmalloc(work_pixel_bytes(w));
+	memcpy(w->pixels, pixels, work_pixel_bytes(w));
+	work_reserve(w, work_pixel_bytes(w));
+	for (size_t i = 0; i < p->n_pending && !bucket; i++) {
+		if (p->pending[i].width == w->placement.target_width &&
+		    p->pending[i].height == w->placement.target_height)
+			bucket = &p->pending[i];
+	}
+	if (!bucket) {
+		ARRAY_GROW(p->pending, p->n_pending, p->pending_capacity);
+		bucket = &p->pending[p->n_pending++];
+		*bucket = (struct pending){.width = w->placement.target_width,
+					   .height = w->placement.target_height};
+	}
+	work_list_push(&bucket->works, w);
+}
+
+void pipeline_on_failed(void *image, const struct error *why)
+{
+	struct work *w = image;
+
+	if (w->asking) {
+		w->failure = xmalloc(sizeof(*why));
+		*w->failure = *why;
+		w->ticket = NULL;
+		return;
+	}
+	if (w->ticket)
+		work_list_remove(&w->pipeline->waiting, w);
+	if (why->code == ERR_TRANSIENT && (w->pipeline->stopping || w->pipeline->failed))
+		work_released(w);
+	else
+		work_failed(w, why);
+}
+
+static struct render_geometry geometry_of(const struct pipeline *p, const struct work *w)
+{
+	const struct bucket_placement *at = &w->placement;
+
+	return (struct render_geometry){at->resized_width,
+					at->resized_height,
+					at->crop_left,
+					at->crop_top,
+					at->target_width,
+					at->target_height,
+					p->options.recipe->filter};
+}
+
+/* Memory that decoding takes, the file and the result included. */
+static size_t decode_need(const struct pipeline *p, const struct work *w)
+{
+	struct render_geometry geometry = geometry_of(p, w);
+	size_t need = image_render_bytes(&w->header, &p->options.recipe->policy, &geometry);
+
+	if (!size_add(need, w->file_bytes, &need) || !size_add(need, work_pixel_bytes(w), &need))
+		return SIZE_MAX;
+	return need;
+}
+
+/* Lets decodes begin whose memory is there; one that needs more than all of it runs alone. */
+void pipeline_place_waiting(struct pipeline *p)
+{
+	while (p->waiting.first) {
+		struct work *w = p->waiting.first;
+		size_t need = decode_need(p, w), total;
+		struct render_geometry geometry;
+
+		if (p->memory_used > 0 &&
+		    (!size_add(p->memory_used, need, &total) || total > p->options.memory))
+			return;
+		work_list_pop(&p->waiting);
+		work_reserve(w, need);
+		geometry = geometry_of(p, w);
+		decode_pool_place(TAKE(w->ticket), &geometry);
+	}
+}

@@ -1,0 +1,107 @@
+/*
+ * Batches of one size, and what comes back of them.
+ */
+#include "daemon/pipeline_parts.h"
+
+#include "base/checked.h"
+
+static void submit(struct pipeline *p, struct pending *bucket)
+{
+	size_t n = bucket->works.n < p->options.caps->best_batch ? bucket->works.n
+								 : p->options.caps->best_batch;
+	struct encode_batch *batch = encode_batch_new(n);
+
+	batch->width = bucket->width;
+	batch->height = bucket->height;
+	batch->posterior = p->options.recipe->posterior;
+	batch->seed = p->options.recipe->seed;
+	for (size_t i = 0; i < n; i++) {
+		struct work *w = work_list_pop(&bucket->works);
+
+		batch->items[i].owner = w;
+		batch->items[i].pixels = w->pixels;
+		batch->items[i].content = w->content;
+	}
+	encode_driver_submit(p->options.driver, batch);
+}
+
+static struct pending *fullest(struct pipeline *p)
+{
+	struct pending *best = NULL;
+
+	for (size_t i = 0; i < p->n_pending; i++) {
+		if (p->pending[i].works.n > 0 && (!best || p->pending[i].works.n > best->works.n))
+			best = &p->pending[i];
+	}
+	return best;
+}
+
+/* No image can join a batch before one is encoded: nothing is being decoded, and nothing could start. */
+static bool nothing_more_comes(const struct pipeline *p)
+{
+	size_t decoding = decode_pool_busy(p->pool) - p->waiting.n;
+
+	if (decoding > 0)
+		return false;
+	return p->waiting.n > 0 || pipeline_parking_is_full(p) ||
+	       (p->ready.n == 0 && !p->claiming && (p->claims_over || p->alone));
+}
+
+void pipeline_submit_batches(struct pipeline *p)
+{
+	while (!p->failed && !packer_is_behind(p->options.packer) &&
+	       encode_driver_room(p->options.driver) > 0) {
+		struct pending *bucket = fullest(p);
+
+		if (!bucket)
+			return;
+		if (bucket->works.n < p->options.caps->best_batch && !nothing_more_comes(p))
+			return;
+		submit(p, bucket);
+	}
+}
+
+static struct finished finish(struct work *w, struct encode_item *item, const char *engine)
+{
+	struct finished f = {.job = w->job.id, .fence = w->job.fence, .rank = w->job.rank};
+
+	f.key = TAKE(w->job.key);
+	f.path = TAKE(w->job.path);
+	f.caption = TAKE(w->caption);
+	f.again = w->job.has_content;
+	f.facts.content = w->content;
+	f.facts.header = w->header;
+	f.facts.placement = w->placement;
+	f.facts.captions = w->pipeline->options.captions;
+	f.facts.engine = engine;
+	f.latent = item->latent;
+	item->latent = (struct ndarray)NDARRAY_INIT;
+	return f;
+}
+
+void pipeline_on_batch(struct pipeline *p, struct encode_batch *batch, const struct error *failure)
+{
+	struct finished *finished = xcalloc(batch->n, sizeof(*finished));
+	size_t n = 0;
+
+	for (size_t i = 0; i < batch->n; i++) {
+		struct encode_item *item = &batch->items[i];
+		struct work *w = item->owner;
+
+		if (failure->code != ERR_NONE || item->error.code == ERR_TRANSIENT) {
+			work_released(w);
+		} else if (item->error.code != ERR_NONE) {
+			work_failed(w, &item->error);
+		} else {
+			finished[n++] = finish(w, item, p->options.caps->engine);
+			work_free(w);
+		}
+	}
+	if (n > 0)
+		packer_append(p->options.packer, finished, n);
+	else
+		free(finished);
+	encode_batch_free(batch);
+	if (failure->code != ERR_NONE)
+		pipeline_fail(p, failure);
+}

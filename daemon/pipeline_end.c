@@ -1,0 +1,131 @@
+#include "daemon/pipeline_parts.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void work_reserve(struct work *w, size_t bytes)
+{
+	w->pipeline->memory_used += bytes - w->reserved;
+	w->reserved = bytes;
+}
+
+size_t work_pixel_bytes(const struct work *w)
+{
+	return w->placement.target_width * w->placement.target_height * 3;
+}
+
+void work_free(struct work *w)
+{
+	work_reserve(w, 0);
+	w->pipeline->images--;
+	work_release(w);
+	free(w);
+}
+
+/* Those parked behind @w, which does not lead any more. */
+struct work_list work_stop_leading(struct work *w)
+{
+	w->leads = false;
+	return duplicates_leave(w->pipeline->duplicates, &w->content, w->job.id);
+}
+
+/* They are tried for themselves. */
+void pipeline_ready_again(struct pipeline *p, struct work_list *parked)
+{
+	work_list_append(&p->ready, parked);
+}
+
+static void settle(struct work *w, enum outcome_kind kind, const char *reason, const char *message)
+{
+	struct pipeline *p = w->pipeline;
+	struct job_outcome o = {.job = w->job.id,
+				.fence = w->job.fence,
+				.kind = kind,
+				.has_content = w->has_content && kind != OUTCOME_RELEASE,
+				.content = w->content,
+				.not_before = clock_steady_wall_ms() + PIPELINE_RETRY_MS,
+				.reason = reason,
+				.message = message};
+
+	outcome_log_add(p->outcomes, &o);
+	if (kind == OUTCOME_RETRY)
+		pipeline_claim_later(p);
+	if (kind != OUTCOME_KEPT && kind != OUTCOME_RELEASE)
+		p->options.on_outcome(p->options.arg, w->job.path, kind, reason, message);
+}
+
+/* Ends @w with an error about it. */
+void work_failed(struct work *w, const struct error *why)
+{
+	struct pipeline *p = w->pipeline;
+	struct work_list parked = WORK_LIST_INIT;
+	const char *reason;
+	enum outcome_kind kind = outcome_judge(why, w->job.attempts, &reason);
+	struct work *other;
+
+	if (w->leads)
+		parked = work_stop_leading(w);
+	settle(w, kind, reason, why->message);
+	/* What is wrong with the bytes is wrong with every file of them; a decoder's death may be chance. */
+	if (kind == OUTCOME_QUARANTINE && why->code == ERR_DATA &&
+	    strcmp(why->reason, "worker_died") != 0 && strcmp(why->reason, "timeout") != 0) {
+		while ((other = work_list_pop(&parked))) {
+			settle(other, kind, reason, why->message);
+			work_free(other);
+		}
+	}
+	pipeline_ready_again(p, &parked);
+	work_free(w);
+}
+
+/* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out. */
+void work_skipped(struct work *w, size_t width, size_t height)
+{
+	struct work_list same = WORK_LIST_INIT;
+	char message[160];
+	struct work *each;
+
+	bucket_skip_message(w->pipeline->options.buckets, width, height, &w->placement, message,
+			    sizeof(message));
+	if (w->leads)
+		same = work_stop_leading(w);
+	settle(w, OUTCOME_SKIP, w->placement.skip, message);
+	while ((each = work_list_pop(&same))) {
+		settle(each, OUTCOME_SKIP, w->placement.skip, message);
+		work_free(each);
+	}
+	work_free(w);
+}
+
+/* Gives @w back to the queue, uncharged. */
+void work_released(struct work *w)
+{
+	struct work_list parked = WORK_LIST_INIT;
+
+	if (w->leads)
+		parked = work_stop_leading(w);
+	pipeline_ready_again(w->pipeline, &parked);
+	settle(w, OUTCOME_RELEASE, NULL, NULL);
+	pipeline_claim_later(w->pipeline);
+	work_free(w);
+}
+
+/* The file is another, its content is what its record or sample has. */
+void work_kept(struct work *w)
+{
+	w->pipeline->counts.kept++;
+	settle(w, OUTCOME_KEPT, NULL, NULL);
+	work_free(w);
+}
+
+void work_dropped(struct work *w, const char *first_key)
+{
+	char message[160];
+
+	snprintf(message, sizeof(message), "the same image as %s", first_key);
+	settle(w, OUTCOME_SKIP, "duplicate", message);
+	work_free(w);
+}

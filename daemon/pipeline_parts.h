@@ -1,0 +1,97 @@
+/*
+ * What the pipeline's parts share; nobody else includes it.
+ *
+ *	pipeline.c           claims, the policy, opening and closing
+ *	pipeline_decode.c    from a claimed job to pixels
+ *	pipeline_content.c   what is stored or under way already
+ *	pipeline_encode.c    from pixels to the packer
+ *	pipeline_end.c       how a work ends otherwise
+ */
+#ifndef LATENTD_DAEMON_PIPELINE_PARTS_H
+#define LATENTD_DAEMON_PIPELINE_PARTS_H
+
+#include "daemon/duplicates.h"
+#include "daemon/outcome_log.h"
+#include "daemon/pipeline.h"
+
+/* When what failed for a passing reason is tried again. */
+#define PIPELINE_RETRY_MS 500
+
+/* Decoded images of one target size that wait for a batch. */
+struct pending {
+	size_t width, height;
+	struct work_list works;
+};
+
+struct pipeline {
+	sd_event *event;
+	sd_event_source *extend_timer, *retry_timer;
+	struct pipeline_options options;
+	uint32_t *root_numbers; /* of options.roots: what may be claimed */
+	struct decode_pool *pool;
+	struct work_list ready;	  /* claimed */
+	struct work_list waiting; /* header seen, no memory yet */
+	struct pending *pending;
+	size_t n_pending, pending_capacity;
+	struct work_list to_ask; /* hashed, the queue is not asked yet */
+	struct duplicates *duplicates;
+	struct pipeline_counts counts;
+	struct outcome_log *outcomes;
+	size_t memory_used;
+	size_t images; /* works between claim and end */
+	bool claiming, claims_over, stopping, failed;
+	bool asked_suspects; /* by the last claim */
+	bool suspects_over;  /* none was there when claims were over */
+	bool alone;	     /* a suspect is in flight, and must be the only one */
+};
+
+/* -- pipeline.c ------------------------------------------------------------------------------------- */
+
+void pipeline_fail(struct pipeline *p, const struct error *why);
+/* Jobs went back to the queue, or are due later: asks for some again in a while. */
+void pipeline_claim_later(struct pipeline *p);
+
+/* -- pipeline_decode.c ------------------------------------------------------------------------------ */
+
+void pipeline_start_decodes(struct pipeline *p);
+/* Lets decodes begin whose memory is there; one that needs more than all of it runs alone. */
+void pipeline_place_waiting(struct pipeline *p);
+void pipeline_on_header(void *image, const struct image_header *header,
+			struct decode_ticket *ticket);
+void pipeline_on_done(void *image, const uint8_t *pixels);
+void pipeline_on_failed(void *image, const struct error *why);
+
+/* -- pipeline_content.c ----------------------------------------------------------------------------- */
+
+void pipeline_on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
+			struct decode_ticket *ticket);
+/* Asks the queue about the contents that were hashed since. */
+void pipeline_ask(struct pipeline *p);
+/* So much is parked that nothing more should be hashed. */
+bool pipeline_parking_is_full(const struct pipeline *p);
+
+/* -- pipeline_encode.c ------------------------------------------------------------------------------ */
+
+void pipeline_submit_batches(struct pipeline *p);
+
+/* -- pipeline_end.c --------------------------------------------------------------------------------- */
+
+void work_reserve(struct work *w, size_t bytes);
+size_t work_pixel_bytes(const struct work *w);
+void work_free(struct work *w);
+/* Those parked behind @w, which does not lead any more. */
+struct work_list work_stop_leading(struct work *w);
+/* They are tried for themselves. */
+void pipeline_ready_again(struct pipeline *p, struct work_list *parked);
+/* Ends @w with an error about it. */
+void work_failed(struct work *w, const struct error *why);
+/* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out. */
+void work_skipped(struct work *w, size_t width, size_t height);
+/* Gives @w back to the queue, uncharged. */
+void work_released(struct work *w);
+/* The file is another, its content is what its record or sample has. */
+void work_kept(struct work *w);
+/* Its dataset has the same image as @first_key. */
+void work_dropped(struct work *w, const char *first_key);
+
+#endif
