@@ -23,7 +23,7 @@ static const struct command {
     {"failed", cmd_failed, "--out DIR", "images that failed, with the reason"},
     {"retry", cmd_retry, "--out DIR [--reason R]", "try them again in the next encode"},
     {"verify", cmd_verify, "--out DIR [--deep]", "read every shard and check every hash"},
-    {"gc", cmd_gc, "--out DIR [--dry-run]", "remove samples and shards that were replaced"},
+    {"gc", cmd_gc, "--out DIR [--dry-run]", "remove what was replaced"},
     {"compact", cmd_compact, "--out DIR [--dry-run]", "merge small shards"},
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
     {"extract", cmd_extract, "SHARD KEY", "write one sample's members as files"},
