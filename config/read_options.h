@@ -16,11 +16,11 @@ struct read_options {
 	const char *reason; /* failed, retry */
 	const char *to;	    /* extract */
 	bool json;
-	bool dry_run;	    /* gc, compact */
-	bool deep;	    /* verify */
-	size_t grace_hours; /* gc */
+	bool dry_run;			  /* gc, compact */
+	bool deep;			  /* verify */
+	size_t grace_hours;		  /* gc */
 	size_t shard_samples, shard_size; /* compact: a full shard */
-	bool skipped; /* failed: what was left out by policy instead */
+	bool skipped;			  /* failed: what was left out by policy instead */
 	bool help;
 	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };

@@ -104,9 +104,8 @@ static int compare_path(const void *path, const void *row)
 
 const struct shard_row *shard_list_find(const struct shard_list *list, const char *path)
 {
-	return list->n == 0
-		   ? NULL
-		   : bsearch(path, list->rows, list->n, sizeof(*list->rows), compare_path);
+	return list->n == 0 ? NULL
+			    : bsearch(path, list->rows, list->n, sizeof(*list->rows), compare_path);
 }
 
 const struct retired_row *retired_list_find(const struct retired_list *list, const char *path)

@@ -126,9 +126,9 @@ static int repair(struct verify *v, const struct shard_row *row, const struct er
 		v->requeued += row->samples - row->dead;
 		return 0;
 	}
-	r = why->code == ERR_IO ? REPAIR_LEFT
-				: repair_shard(&options, v->dataset->recipe_id, row, &v->requeued,
-					       v->err);
+	r = why->code == ERR_IO
+		? REPAIR_LEFT
+		: repair_shard(&options, v->dataset->recipe_id, row, &v->requeued, v->err);
 	if (r == REPAIR_LEFT)
 		v->left++;
 	return r < 0 ? -1 : 0;

@@ -45,12 +45,10 @@ static int with_rewriter(struct visit *v, struct maintenance *m, struct error *e
 static int on_dataset(void *arg, const struct queue_dataset *d)
 {
 	struct visit *v = arg;
-	struct maintenance m = {.options = v->options,
-				.dataset = d,
-				.replaced = {.queue = v->opened->queue,
-					     .dataset = d->id,
-					     .note = on_note,
-					     .arg = v}};
+	struct maintenance m = {
+	    .options = v->options,
+	    .dataset = d,
+	    .replaced = {.queue = v->opened->queue, .dataset = d->id, .note = on_note, .arg = v}};
 	cleanup_free char *folder = xasprintf("%s/%s", v->opened->output.root, d->name);
 	int r;
 
@@ -84,11 +82,8 @@ int maintenance_run(int argc, char **argv, const struct read_command *command, m
 {
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
 	struct read_options options = {.out = NULL};
-	struct visit visit = {.command = argv[0],
-			      .options = &options,
-			      .opened = &opened,
-			      .fn = fn,
-			      .err = err};
+	struct visit visit = {
+	    .command = argv[0], .options = &options, .opened = &opened, .fn = fn, .err = err};
 	int r = read_options_parse(argc, argv, command, &options);
 
 	if (r != 0)

@@ -34,7 +34,8 @@ struct recovery {
 	size_t n;
 	size_t adopted; /* samples of adopted shards */
 	size_t rescued; /* jobs that dead owners had */
-	char **shards; /* names of every shard seen, visible, retired or gone: their numbers are taken */
+	char **
+	    shards; /* names of every shard seen, visible, retired or gone: their numbers are taken */
 	size_t n_shards;
 };
 

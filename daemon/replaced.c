@@ -172,8 +172,7 @@ static int sweep_files(const struct replaced_options *o, const struct retired_li
 			out->kept_bytes += files.items[i].bytes;
 			continue;
 		}
-		if (!dry_run &&
-		    store_remove(o->store, STORE_RETIRED, files.items[i].name, err) < 0)
+		if (!dry_run && store_remove(o->store, STORE_RETIRED, files.items[i].name, err) < 0)
 			return -1;
 		out->removed++;
 		out->removed_bytes += files.items[i].bytes;

@@ -42,8 +42,7 @@ int replaced_sweep(const struct replaced_options *options, int64_t before, bool 
  * FOLDER/.latentd/removed.txt: for readers, the dead samples that still lie in visible shards, one on a line:
  * "train/512x512/000000.tar" TAB key. There is no such file where there is no such sample.
  */
-int removed_list_write(struct queue *queue, int64_t dataset, const char *folder,
-		       struct error *err);
+int removed_list_write(struct queue *queue, int64_t dataset, const char *folder, struct error *err);
 
 /*
  * At the end of a run: shards with dead samples are rewritten (unless options->stop says so), retired files past

@@ -211,12 +211,12 @@ static int seal_chunk(struct rewriting *r, struct chunk *c, struct error *err)
 	const struct carried *carried = &r->carried[c->first];
 	const char *group = carried[0].from->group;
 	cleanup_free char *folder = xasprintf("train/%s", group);
-	const struct seal_target target = {
-	    .store = o->store,
-	    .format = o->format,
-	    .folder = folder,
-	    .first_number = spool_index_next_shard(&r->writer->numbers, group),
-	    .area = STORE_STAGED};
+	const struct seal_target target = {.store = o->store,
+					   .format = o->format,
+					   .folder = folder,
+					   .first_number =
+					       spool_index_next_shard(&r->writer->numbers, group),
+					   .area = STORE_STAGED};
 
 	r->sealing = c;
 	if (seal_shard(&target, load, r, c->n, &c->sealed, err) < 0)
@@ -303,8 +303,7 @@ static int exchange(struct rewriting *r, struct error *err)
 
 	for (size_t i = 0; i < r->n_old; i++) {
 		struct error why = ERROR_INIT;
-		int moved =
-		    store_move(store, r->old[i].path, STORE_VISIBLE, STORE_RETIRED, &why);
+		int moved = store_move(store, r->old[i].path, STORE_VISIBLE, STORE_RETIRED, &why);
 
 		/* One without a live sample may have been gone before. */
 		if (moved < 0 && why.code != ERR_DATA) {
@@ -316,8 +315,8 @@ static int exchange(struct rewriting *r, struct error *err)
 					 r->old[i].path);
 	}
 	for (size_t i = 0; i < r->n_chunks; i++) {
-		int moved = store_move(store, r->chunks[i].sealed.name, STORE_STAGED, STORE_VISIBLE,
-				       err);
+		int moved =
+		    store_move(store, r->chunks[i].sealed.name, STORE_STAGED, STORE_VISIBLE, err);
 
 		if (moved == STORE_EXISTS)
 			return error_set(err, ERR_IO, "%s is there already",

@@ -23,7 +23,7 @@ struct fixture {
 	char drop; /* the sample whose key begins so; '\0': none */
 	const char *caption;
 	size_t settled; /* crashes whose rewrite recovery completed */
-	size_t full; /* samples of a full shard; 0: no limit */
+	size_t full;	/* samples of a full shard; 0: no limit */
 };
 
 static struct error err = ERROR_INIT;
@@ -124,8 +124,8 @@ static void kill_sample(struct fixture *f, size_t shard, size_t index)
 	size_t requeued = 0;
 
 	assert_ok(sample_list_read(f->run.queue, list.rows[shard].id, &samples, &err), &err);
-	assert_ok(queue_drop_samples(f->run.queue, list.rows[shard].id,
-				     &samples.rows[index].offset, 1, 3000, &requeued, &err),
+	assert_ok(queue_drop_samples(f->run.queue, list.rows[shard].id, &samples.rows[index].offset,
+				     1, 3000, &requeued, &err),
 		  &err);
 	assert_int_equal(requeued, 1);
 }
@@ -277,8 +277,7 @@ static void small_shards_are_merged_up_to_a_full_one(void **state)
 	shards(f, 5, 2);
 	kill_sample(f, 1, 0);
 	rewrite_with(f, &options, rewrite_small);
-	assert_catalog(f,
-		       "train/64x64/000005.tar: a b d e f\ntrain/64x64/000006.tar: g h i j\n");
+	assert_catalog(f, "train/64x64/000005.tar: a b d e f\ntrain/64x64/000006.tar: g h i j\n");
 	assert_int_equal(f->done.retired, 5);
 	assert_int_equal(f->done.shards, 2);
 	/* What is at least half full stays, so that this comes to an end. */
@@ -333,9 +332,9 @@ static void a_record_can_be_changed(void **state)
 	shards(f, 1, 3);
 	f->caption = "new words";
 	assert_ok(try_rewrite_all(f), &err);
-	assert_ok(shard_read_stored(f->run.store, "train/64x64/000001.tar", find_caption, &text,
-				    &err),
-		  &err);
+	assert_ok(
+	    shard_read_stored(f->run.store, "train/64x64/000001.tar", find_caption, &text, &err),
+	    &err);
 	assert_string_equal((char *)text.data, "a= b=new words c= ");
 	assert_int_equal(run_count(&f->run, JOB_COMPLETED), 3);
 }
@@ -386,7 +385,8 @@ static void a_damaged_shard_is_not_sealed_anew_as_if_it_were_good(void **state)
 
 	shards(f, 1, 3);
 	kill_sample(f, 0, 0);
-	flip(f, "train/64x64/000000.tar", "\"time_ids\":[", 12); /* no record's own hash covers it */
+	flip(f, "train/64x64/000000.tar", "\"time_ids\":[",
+	     12); /* no record's own hash covers it */
 	rewrite_with(f, &options, rewrite_dead);
 	assert_noted(f, "its bytes are not those that were sealed: not rewritten");
 	assert_int_equal(f->done.retired, 0);
@@ -584,9 +584,9 @@ static void a_staged_shard_with_other_bytes_is_not_brought_into_sight(void **sta
 	open_on_disk(f, true);
 	shards(f, 2, 2);
 	assert_ok(try_rewrite_all(f), &err);
-	assert_ok(store_move(f->run.store, "train/64x64/000002.tar", STORE_VISIBLE, STORE_STAGED,
-			     &err),
-		  &err);
+	assert_ok(
+	    store_move(f->run.store, "train/64x64/000002.tar", STORE_VISIBLE, STORE_STAGED, &err),
+	    &err);
 	path = testing_path(f->out, ".latentd/staged/train/64x64/000002.tar");
 	testing_write(path, "short", 5);
 	recover(f);
