@@ -38,6 +38,8 @@ const struct setting encode_settings[] = {
      .help = "believe it when more than a tenth of the files are gone"},
     {"no-captions", SETTING_FLAG, FIELD(no_captions),
      .help = "leave captions (.txt beside the image) out"},
+    {"part", SETTING_STRING, FIELD(part), .not_empty = true, .value_name = "I/N",
+     .help = "only part I of N, into an output of its own (latentctl merge)"},
     {"jobs", SETTING_COUNT, FIELD(jobs), .fallback = "0", .max = 256, .value_name = "N",
      .help = "decode processes; 0: one a core"},
     {"threads", SETTING_COUNT, FIELD(threads), .fallback = "0", .max = 1024, .value_name = "N",
@@ -67,6 +69,24 @@ bool dataset_name_valid(const char *name)
 	return true;
 }
 
+bool encode_part_parse(const char *text, uint32_t *part, uint32_t *parts)
+{
+	unsigned long i, n;
+	char *end;
+
+	if (*text < '1' || *text > '9')
+		return false;
+	i = strtoul(text, &end, 10);
+	if (*end != '/' || end[1] < '1' || end[1] > '9')
+		return false;
+	n = strtoul(end + 1, &end, 10);
+	if (*end != '\0' || n > 65536 || i > n)
+		return false;
+	*part = (uint32_t)i - 1;
+	*parts = (uint32_t)n;
+	return true;
+}
+
 int encode_options_check(const struct encode_options *o, size_t n_sources, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
@@ -82,5 +102,8 @@ int encode_options_check(const struct encode_options *o, size_t n_sources, struc
 				 "--name %s: expected a folder name of at most 100 bytes, without "
 				 "'/', not beginning with a dot",
 				 text_quote(o->name, quoted));
+	if (o->part && !encode_part_parse(o->part, &(uint32_t){0}, &(uint32_t){0}))
+		return error_set(err, ERR_CONFIG, "--part %s: expected I/N, as in 2/3",
+				 text_quote(o->part, quoted));
 	return pixel_options_check(&o->pixels, err);
 }

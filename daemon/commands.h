@@ -18,6 +18,9 @@ int cmd_retry(int argc, char **argv, struct error *err);
 int cmd_verify(int argc, char **argv, struct error *err);
 int cmd_gc(int argc, char **argv, struct error *err);
 int cmd_compact(int argc, char **argv, struct error *err);
+int cmd_reindex(int argc, char **argv, struct error *err);
+int cmd_rebuild(int argc, char **argv, struct error *err);
+int cmd_merge(int argc, char **argv, struct error *err);
 int cmd_inspect(int argc, char **argv, struct error *err);
 int cmd_extract(int argc, char **argv, struct error *err);
 

@@ -8,6 +8,7 @@
 #include "daemon/commands.h"
 
 #include "daemon/encode_setup.h"
+#include "daemon/index.h"
 #include "daemon/output.h"
 #include "daemon/pipeline.h"
 #include "daemon/progress.h"
@@ -250,6 +251,8 @@ static int scan_all(struct encode_run *run, struct error *err)
 	const struct scan_counts *vanished = &run->scanned.vanished;
 	size_t n;
 
+	if (run->options->part)
+		encode_part_parse(run->options->part, &options.part, &options.parts);
 	if (run_sources_scan(&run->sources, run->queue, &options, &policy, &run->scanned, err) < 0)
 		return -1;
 	n = vanished->missed + (policy.remove ? vanished->missed_done : 0);
@@ -523,7 +526,9 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 	}
 	if (!run->interrupted && run_sources_remove(run->queue, &run->scanned, err) < 0)
 		return -1;
-	if (tidy(run, err) < 0 || queue_counts(run->queue, run->dataset, &counts, err) < 0)
+	if (tidy(run, err) < 0 ||
+	    index_write_all(run->queue, run->dataset, run->output.root, false, err) < 0 ||
+	    queue_counts(run->queue, run->dataset, &counts, err) < 0)
 		return -1;
 	if (print_summary(run, &counts, left_out) > 0 && run->interrupted)
 		return EXIT_INTERRUPTED;

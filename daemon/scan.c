@@ -34,6 +34,17 @@ static uint64_t rank_of(const struct scan_options *options, const char *key, uin
 	return hash64_of(key, strlen(key), options->seed) >> 1;
 }
 
+/* By the plain key, so that all files that compete for one key are of one part. */
+static bool is_ours(const struct scan_options *options, const struct source_entry *entry)
+{
+	char key[SAMPLE_KEY_SIZE];
+
+	if (options->parts < 2)
+		return true;
+	sample_key(entry->path, key);
+	return hash64_of(key, strlen(key), 0) % options->parts == options->part;
+}
+
 static void add(struct scan_batch *b, const struct scan_options *options,
 		const struct source_entry *entry, uint64_t position)
 {
@@ -68,7 +79,9 @@ int scan_source(struct queue *queue, struct source *source, const struct scan_op
 	int r;
 
 	while ((r = source_next(source, &entry, err)) == 0) {
-		add(b, options, &entry, position++);
+		if (is_ours(options, &entry))
+			add(b, options, &entry, position);
+		position++;
 		if (b->n == SCAN_BATCH && (r = flush(queue, options->dataset, b, counts, err)) < 0)
 			break;
 	}

@@ -13,6 +13,8 @@ struct scan_options {
 	    root; /* the source's number in the dataset; tells equal paths of two sources apart */
 	bool shuffled; /* rank by a seeded hash of the key; else in order of the scan */
 	uint64_t seed;
+	/* only images whose key falls into part (0 .. parts - 1); parts 0 or 1: all */
+	uint32_t part, parts;
 	uint64_t first_rank; /* for the order of the scan: ranks of this source begin here */
 };
 

@@ -1,0 +1,81 @@
+#include "daemon/dataset_folders.h"
+
+#include "daemon/index.h"
+
+#include "config/encode_options.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+
+#include <dirent.h>
+#include <string.h>
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct dataset_folder *)a)->name,
+		      ((const struct dataset_folder *)b)->name);
+}
+
+static int read_recipe(struct dataset_folder *d, struct error *err)
+{
+	cleanup_free char *catalog = NULL;
+	char hex[SHA256_HEX_SIZE];
+	struct sha256 hash;
+
+	if (index_dataset_read(d->folder, &d->recipe_json, &catalog, err) < 0)
+		return -1;
+	if (!d->recipe_json) {
+		d->recipe_json = xstrdup("{}");
+		return 0;
+	}
+	hash = sha256_of(d->recipe_json, strlen(d->recipe_json));
+	sha256_hex(&hash, hex);
+	memcpy(d->id, hex, RECIPE_ID_SIZE - 1);
+	return 0;
+}
+
+static int add(struct dataset_folders *f, const char *root, const char *name, struct error *err)
+{
+	cleanup_free char *train = xasprintf("%s/%s/train", root, name);
+	struct dataset_folder *d;
+
+	if (!dataset_name_valid(name) || !file_exists(train))
+		return 0;
+	ARRAY_GROW(f->items, f->n, f->capacity);
+	d = &f->items[f->n++];
+	*d = (struct dataset_folder){.name = xstrdup(name),
+				     .folder = xasprintf("%s/%s", root, name)};
+	return read_recipe(d, err);
+}
+
+int dataset_folders_find(const char *root, struct dataset_folders *out, struct error *err)
+{
+	cleanup_dataset_folders struct dataset_folders found = {.n = 0};
+	struct dirent *entry;
+	DIR *dir = opendir(root);
+	int r = 0;
+
+	if (!dir)
+		return error_sys(err, "open folder %s", root);
+	while (r == 0 && (entry = readdir(dir)))
+		r = add(&found, root, entry->d_name, err);
+	closedir(dir);
+	if (r < 0)
+		return -1;
+	if (found.n > 0)
+		qsort(found.items, found.n, sizeof(*found.items), by_name);
+	*out = found;
+	found = (struct dataset_folders){.n = 0};
+	return 0;
+}
+
+void dataset_folders_release(struct dataset_folders *folders)
+{
+	for (size_t i = 0; i < folders->n; i++) {
+		free(folders->items[i].name);
+		free(folders->items[i].folder);
+		free(folders->items[i].recipe_json);
+	}
+	free(folders->items);
+	*folders = (struct dataset_folders){.n = 0};
+}

@@ -1,0 +1,297 @@
+#include "daemon/index.h"
+
+#include "base/atomic_file.h"
+#include "base/checked.h"
+#include "base/files.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* dataset.json comes last: its hash says that all others are there. */
+static const struct index_writer writers[] = {
+    {".latentd/shards.jsonl", index_shards_write},
+    {".latentd/shards.txt", index_paths_write},
+    {".latentd/wids.json", index_wids_write},
+    {".latentd/webshart", index_webshart_write},
+    {".latentd/energon/.nv-meta/.info.json", index_energon_write},
+    {"README.md", index_readme_write},
+    {".latentd/dataset.json", index_dataset_write},
+};
+
+/* -- what writers use ----------------------------------------------------------------------------- */
+
+static int on_sample(void *arg, const struct sample_row *row)
+{
+	struct index_samples *s = arg;
+
+	ARRAY_GROW(s->items, s->n, s->capacity);
+	s->items[s->n++] =
+	    (struct index_sample){xstrdup(row->key), row->offset, row->bytes, row->dead};
+	return 0;
+}
+
+int index_samples(const struct index_pass *pass, const struct index_shard *shard,
+		  struct index_samples *out, struct error *err)
+{
+	return queue_samples(pass->queue, shard->row.id, on_sample, out, err);
+}
+
+void index_samples_release(struct index_samples *samples)
+{
+	for (size_t i = 0; i < samples->n; i++)
+		free(samples->items[i].key);
+	free(samples->items);
+	*samples = (struct index_samples){.n = 0};
+}
+
+void index_put_string(struct buffer *out, const char *text)
+{
+	json_t *string = json_string(text);
+	char *quoted = json_dumps(string, JSON_ENCODE_ANY);
+
+	json_decref(string);
+	buffer_append_string(out, quoted ? quoted : "null");
+	free(quoted);
+}
+
+static bool has_contents(const char *path, const struct buffer *contents)
+{
+	cleanup_buffer struct buffer now = BUFFER_INIT;
+	struct error ignored = ERROR_INIT;
+
+	return file_exists(path) && file_read_all(path, contents->size, &now, &ignored) == 0 &&
+	       now.size == contents->size && memcmp(now.data, contents->data, now.size) == 0;
+}
+
+int index_put(const struct index_pass *pass, const char *name, const struct buffer *contents,
+	      struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/%s", pass->folder, name);
+	cleanup_free char *folder = xstrdup(path);
+
+	*strrchr(folder, '/') = '\0';
+	if (contents->size > 0 && has_contents(path, contents))
+		return 0;
+	if (dir_make(folder, err) < 0)
+		return -1;
+	return atomic_file_write(path, contents->data, contents->size, err);
+}
+
+struct sweep {
+	const struct index_pass *pass;
+	const char *folder, *suffix;
+	struct error *err;
+};
+
+static int compare_path(const void *path, const void *shard)
+{
+	return strcmp(path, ((const struct index_shard *)shard)->path);
+}
+
+static int on_index(void *arg, const char *name, uint64_t bytes)
+{
+	const struct sweep *s = arg;
+	const struct index_pass *pass = s->pass;
+	size_t n = strlen(name), tail = strlen(s->suffix);
+	cleanup_free char *shard = n > tail ? xasprintf("%.*s.tar", (int)(n - tail), name) : NULL;
+	cleanup_free char *path = xasprintf("%s/%s/%s", pass->folder, s->folder, name);
+	cleanup_free char *link =
+	    shard ? xasprintf("%s/%s/%s", pass->folder, s->folder, shard) : NULL;
+
+	(void)bytes;
+	if (!shard || strcmp(name + n - tail, s->suffix) != 0 ||
+	    (pass->n_shards > 0 &&
+	     bsearch(shard, pass->shards, pass->n_shards, sizeof(*pass->shards), compare_path)))
+		return 0;
+	if ((unlink(link) < 0 && errno != ENOENT) || unlink(path) < 0)
+		return error_sys(s->err, "remove %s", path);
+	return 0;
+}
+
+int index_sweep(const struct index_pass *pass, const char *folder, const char *suffix,
+		struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/%s", pass->folder, folder);
+	struct sweep s = {pass, folder, suffix, err};
+	struct store *store = NULL;
+	int r;
+
+	if (!file_exists(path))
+		return dir_make(path, err);
+	if (store_local_open(path, true, &store, err) < 0)
+		return -1;
+	r = store_list(store, "train", on_index, &s, err);
+	store_close(store);
+	return r;
+}
+
+/* -- the pass ------------------------------------------------------------------------------------- */
+
+struct found_dataset {
+	int64_t id;
+	char *name, *recipe_id, *recipe_json;
+};
+
+static int on_dataset(void *arg, const struct queue_dataset *d)
+{
+	struct found_dataset *found = arg;
+
+	if (d->id != found->id)
+		return 0;
+	found->name = xstrdup(d->name);
+	found->recipe_id = xstrdup(d->recipe_id);
+	found->recipe_json = xstrdup(d->recipe_json);
+	return 1;
+}
+
+struct shard_list {
+	struct index_shard *items;
+	size_t n, capacity;
+};
+
+static int on_shard(void *arg, const struct shard_row *row)
+{
+	struct shard_list *list = arg;
+	struct index_shard *shard;
+
+	ARRAY_GROW(list->items, list->n, list->capacity);
+	shard = &list->items[list->n++];
+	*shard = (struct index_shard){.row = *row,
+				      .path = xstrdup(row->path),
+				      .format = xstrdup(row->format),
+				      .group = xstrdup(row->group)};
+	shard->row.path = shard->path;
+	shard->row.format = shard->format;
+	shard->row.group = shard->group;
+	return 0;
+}
+
+static void make_catalog_hash(struct index_pass *pass)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	struct hash128 hash;
+
+	buffer_appendf(&text, "1 %s\n", pass->recipe_id);
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		const struct shard_row *row = &pass->shards[i].row;
+		char xxh3[HASH128_HEX_SIZE];
+
+		hash128_hex(&row->xxh3, xxh3);
+		buffer_appendf(&text, "%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", row->path,
+			       row->bytes, row->samples, row->dead, xxh3);
+	}
+	hash = hash128_of(text.data, text.size);
+	hash128_hex(&hash, pass->catalog);
+}
+
+static int load_keys(const struct index_pass *pass, struct index_shard *shard, struct error *err)
+{
+	cleanup_index_samples struct index_samples samples = {.n = 0};
+	const struct index_sample *first = NULL, *last = NULL;
+
+	if (index_samples(pass, shard, &samples, err) < 0)
+		return -1;
+	for (size_t i = 0; i < samples.n; i++) {
+		if (samples.items[i].dead)
+			continue;
+		first = first ? first : &samples.items[i];
+		last = &samples.items[i];
+	}
+	if (!first)
+		return 0;
+	shard->first_key = xstrdup(first->key);
+	shard->last_key = xstrdup(last->key);
+	shard->first_offset = first->offset;
+	shard->first_bytes = first->bytes;
+	return 0;
+}
+
+static bool all_there(const struct index_pass *pass)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
+		cleanup_free char *path = xasprintf("%s/%s", pass->folder, writers[i].file);
+
+		if (!file_exists(path))
+			return false;
+	}
+	return true;
+}
+
+/* A run that died may have left half-written files; nobody else works here. */
+static int write_each(struct index_pass *pass, struct error *err)
+{
+	cleanup_free char *folder = xasprintf("%s/.latentd", pass->folder);
+
+	if (dir_make(folder, err) < 0 || atomic_file_sweep(folder, err) < 0 ||
+	    atomic_file_sweep(pass->folder, err) < 0)
+		return -1;
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		if (load_keys(pass, &pass->shards[i], err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
+		if (writers[i].write(pass, err) < 0)
+			return error_wrap(err, "%s", writers[i].file);
+	}
+	return 0;
+}
+
+static int write_pass(struct index_pass *pass, bool always, struct error *err)
+{
+	cleanup_free char *catalog = NULL, *recipe = NULL;
+	struct shard_list list = {.n = 0};
+	int r = index_dataset_read(pass->folder, &recipe, &catalog, err);
+
+	if (r == 0)
+		r = queue_shards(pass->queue, pass->dataset, on_shard, &list, err);
+	pass->shards = list.items;
+	pass->n_shards = list.n;
+	if (r == 0) {
+		make_catalog_hash(pass);
+		if (!pass->recipe_json[0] || strcmp(pass->recipe_json, "{}") == 0)
+			pass->recipe_json = recipe;
+		if (always || !catalog || strcmp(catalog, pass->catalog) != 0 || !all_there(pass))
+			r = write_each(pass, err);
+	}
+	for (size_t i = 0; i < list.n; i++) {
+		free(list.items[i].path);
+		free(list.items[i].format);
+		free(list.items[i].group);
+		free(list.items[i].first_key);
+		free(list.items[i].last_key);
+	}
+	free(list.items);
+	return r;
+}
+
+int index_write_all(struct queue *queue, int64_t dataset, const char *output, bool always,
+		    struct error *err)
+{
+	struct found_dataset found = {.id = dataset};
+	struct index_pass pass = {.queue = queue, .dataset = dataset};
+	cleanup_free char *folder = NULL;
+	int r;
+
+	if (queue_datasets(queue, on_dataset, &found, err) < 0)
+		return -1;
+	if (!found.name)
+		return error_set(err, ERR_BUG, "no dataset %lld", (long long)dataset);
+	folder = xasprintf("%s/%s", output, found.name);
+	r = store_local_open(folder, true, &pass.store, err);
+	if (r == 0) {
+		pass.folder = folder;
+		pass.name = found.name;
+		pass.recipe_id = found.recipe_id;
+		pass.recipe_json = found.recipe_json;
+		r = write_pass(&pass, always, err);
+	}
+	store_close(pass.store);
+	free(found.name);
+	free(found.recipe_id);
+	free(found.recipe_json);
+	return r;
+}

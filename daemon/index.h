@@ -1,0 +1,98 @@
+/*
+ * Derived indexes: what other programs read to find shards and samples. All of it comes from the catalog and from
+ * the shards that it names, so it may be deleted at any time and made again, with the same bytes.
+ *
+ *	index_write_all(queue, dataset, "OUT", false, err)     at the end of a run
+ *
+ *	OUT/NAME/README.md                     how to read this dataset
+ *	OUT/NAME/.latentd/dataset.json         recipe and counts; written last
+ *	OUT/NAME/.latentd/shards.jsonl         a line a shard
+ *	OUT/NAME/.latentd/shards.txt           a path a line
+ *	OUT/NAME/.latentd/wids.json            wids
+ *	OUT/NAME/.latentd/webshart/            webshart, hfutils: a file a shard, with the place of every member
+ *	OUT/NAME/.latentd/energon/             Megatron-Energon: a dataset folder whose shards are links
+ *
+ * A file appears whole or not at all, and one that would not change is left alone. Memory is that of the rows of
+ * all shards and of the samples of one.
+ *
+ * Below this line is what the writers share: each is one file and a line in the table in index.c.
+ */
+#ifndef LATENTD_DAEMON_INDEX_H
+#define LATENTD_DAEMON_INDEX_H
+
+#include "queue/queue.h"
+#include "storage/store.h"
+
+#include "base/buffer.h"
+
+/*
+ * Of the dataset in @output, which the caller owns. Without @always nothing is done where neither the catalog changed since
+ * the last time nor one of the files is missing.
+ */
+int index_write_all(struct queue *queue, int64_t dataset, const char *output, bool always,
+		    struct error *err);
+
+struct index_shard {
+	struct shard_row row;
+	char *path, *format, *group;	    /* row's own memory */
+	char *first_key, *last_key;	    /* of live samples; NULL: all are dead */
+	uint64_t first_offset, first_bytes; /* of the first live sample */
+};
+
+struct index_sample {
+	char *key;
+	uint64_t offset, bytes;
+	bool dead;
+};
+
+struct index_samples {
+	struct index_sample *items;
+	size_t n, capacity;
+};
+
+struct index_pass {
+	struct queue *queue;
+	const char *folder;
+	struct store *store; /* of the folder, for reading */
+	int64_t dataset;
+	const char *name; /* of the dataset */
+	const char *recipe_id;
+	const char *recipe_json;    /* NULL where nobody knows it */
+	struct index_shard *shards; /* by path */
+	size_t n_shards;
+	char catalog[HASH128_HEX_SIZE]; /* what the indexes stand for: recipe and shards */
+};
+
+/* Samples of a shard, by offset, dead ones too. */
+int index_samples(const struct index_pass *pass, const struct index_shard *shard,
+		  struct index_samples *out, struct error *err);
+void index_samples_release(struct index_samples *samples);
+
+/* Gives file @name of the folder these contents, unless it has them. */
+int index_put(const struct index_pass *pass, const char *name, const struct buffer *contents,
+	      struct error *err);
+/* Removes the files FOLDER/train/...SUFFIX whose shard train/... is no longer in the catalog. */
+int index_sweep(const struct index_pass *pass, const char *folder, const char *suffix,
+		struct error *err);
+/* As a JSON string, with its quotes. */
+void index_put_string(struct buffer *out, const char *text);
+
+struct index_writer {
+	const char *file; /* below OUT/NAME: where it is missing, all is written again */
+	int (*write)(const struct index_pass *pass, struct error *err);
+};
+
+int index_dataset_write(const struct index_pass *pass, struct error *err);
+int index_shards_write(const struct index_pass *pass, struct error *err);
+int index_paths_write(const struct index_pass *pass, struct error *err);
+int index_wids_write(const struct index_pass *pass, struct error *err);
+int index_webshart_write(const struct index_pass *pass, struct error *err);
+int index_energon_write(const struct index_pass *pass, struct error *err);
+int index_readme_write(const struct index_pass *pass, struct error *err);
+
+/* The recipe and the catalog's hash that a dataset.json names; NULL where it does not. To be freed. */
+int index_dataset_read(const char *folder, char **recipe_json, char **catalog, struct error *err);
+
+#define cleanup_index_samples cleanup_with(index_samples_release)
+
+#endif

@@ -1,0 +1,120 @@
+/*
+ * dataset.json: what the dataset is (output.c reads name, recipe_id and recipe again) and what it holds.
+ */
+#include "daemon/index.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+
+#include <jansson.h>
+#include <string.h>
+
+static json_t *count(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static void add_count(json_t *object, const char *name, uint64_t n)
+{
+	json_int_t old = json_integer_value(json_object_get(object, name));
+
+	json_object_set_new(object, name, json_integer(old + (json_int_t)n));
+}
+
+static void add_shard(json_t *object, const struct shard_row *row)
+{
+	add_count(object, "samples", row->samples - row->dead);
+	add_count(object, "shards", 1);
+	add_count(object, "bytes", row->bytes);
+}
+
+/* "train" of "train/512x512/000000.tar"; by path, so that the parts come in order. */
+static json_t *part(json_t *parts, const char *name, size_t size)
+{
+	cleanup_free char *word = xasprintf("%.*s", (int)size, name);
+	json_t *found = json_object_get(parts, word);
+
+	if (!found) {
+		found = json_object();
+		json_object_set_new(parts, word, found);
+	}
+	return found;
+}
+
+static void set_counts(json_t *root, const struct index_pass *pass)
+{
+	json_t *splits = json_object(), *buckets = json_object();
+
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		const struct shard_row *row = &pass->shards[i].row;
+
+		add_shard(part(splits, row->path, strcspn(row->path, "/")), row);
+		add_shard(part(buckets, row->group, strlen(row->group)), row);
+	}
+	json_object_set_new(root, "splits", splits);
+	json_object_set_new(root, "buckets", buckets);
+}
+
+static void set_recipe(json_t *root, const char *recipe_json)
+{
+	static const char *const of_vae[] = {"class", "weights_sha256", "latent_channels",
+					     "scaling_factor", "shift_factor"};
+	json_t *recipe = json_loads(recipe_json, 0, NULL), *vae = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(of_vae); i++)
+		json_object_set(vae, of_vae[i],
+				json_object_get(json_object_get(recipe, "vae"), of_vae[i]));
+	json_object_set(root, "recipe", recipe);
+	json_object_set_new(root, "vae", vae);
+	json_object_set(root, "latent", json_object_get(recipe, "latent"));
+	json_decref(recipe);
+}
+
+/* Without its recipe it would hide from the next encode, which knows it, that there is none. */
+int index_dataset_write(const struct index_pass *pass, struct error *err)
+{
+	cleanup_buffer struct buffer contents = BUFFER_INIT;
+	json_t *root;
+	char *text;
+
+	if (!pass->recipe_json)
+		return 0;
+	root = json_object();
+	json_object_set_new(root, "v", count(1));
+	json_object_set_new(root, "name", json_string(pass->name));
+	json_object_set_new(root, "format", json_string("wds"));
+	json_object_set_new(root, "recipe_id", json_string(pass->recipe_id));
+	set_recipe(root, pass->recipe_json);
+	set_counts(root, pass);
+	json_object_set_new(root, "catalog_xxh3_128", json_string(pass->catalog));
+	text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
+	json_decref(root);
+	if (!text)
+		return error_set(err, ERR_BUG, "dataset.json cannot be written as JSON");
+	buffer_append_string(&contents, text);
+	buffer_append_string(&contents, "\n");
+	free(text);
+	return index_put(pass, ".latentd/dataset.json", &contents, err);
+}
+
+int index_dataset_read(const char *folder, char **recipe_json, char **catalog, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/.latentd/dataset.json", folder);
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	const char *hash;
+	json_t *root;
+
+	*recipe_json = *catalog = NULL;
+	if (!file_exists(path))
+		return 0;
+	if (file_read_all(path, 16 << 20, &text, err) < 0)
+		return -1;
+	root = json_loadb((const char *)text.data, text.size, 0, NULL);
+	hash = json_string_value(json_object_get(root, "catalog_xxh3_128"));
+	*catalog = hash ? xstrdup(hash) : NULL;
+	if (json_is_object(json_object_get(root, "recipe")))
+		*recipe_json = json_dumps(json_object_get(root, "recipe"),
+					  JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
+	json_decref(root);
+	return 0;
+}

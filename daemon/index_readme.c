@@ -1,0 +1,162 @@
+/*
+ * README.md: how to read this dataset, with its own shape and numbers. One that a person wrote is left alone.
+ */
+#include "daemon/index.h"
+
+#include "daemon/record_build.h"
+
+#include "storage/seal.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+#define MARK "<!-- made by latentd from its catalog; remove this line to keep your own text -->\n"
+
+static bool is_ours(const char *path)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	struct error ignored = ERROR_INIT;
+
+	if (!file_exists(path))
+		return true;
+	return file_read_all(path, 1 << 20, &text, &ignored) == 0 && text.size >= strlen(MARK) &&
+	       memcmp(text.data, MARK, strlen(MARK)) == 0;
+}
+
+/* The first live sample, as an example of all. 1: there is none. */
+static int read_example(const struct index_pass *pass, const struct index_shard **shard,
+			struct record_facts *facts, struct error *err)
+{
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		const struct index_shard *s = &pass->shards[i];
+		const struct shard_span span = {s->first_offset, s->first_bytes};
+		cleanup_record struct record record = RECORD_INIT;
+
+		if (!s->first_key)
+			continue;
+		*shard = s;
+		if (shard_read_record(pass->store, s->path, &span, &record, err) < 0)
+			return error_wrap(err, "%s", s->path);
+		return record_facts_read(&record, facts, err);
+	}
+	return 1;
+}
+
+static void put_number(struct buffer *out, json_t *value)
+{
+	if (json_is_number(value))
+		buffer_appendf(out, "%.15g", json_number_value(value));
+	else
+		buffer_append_string(out, "none");
+}
+
+static void put_scaling(struct buffer *out, const struct index_pass *pass)
+{
+	json_t *recipe = pass->recipe_json ? json_loads(pass->recipe_json, 0, NULL) : NULL;
+	json_t *vae = json_object_get(recipe, "vae");
+
+	if (vae) {
+		buffer_append_string(out, "Latents are stored unscaled: scaling factor ");
+		put_number(out, json_object_get(vae, "scaling_factor"));
+		buffer_append_string(out, ", shift ");
+		put_number(out, json_object_get(vae, "shift_factor"));
+		buffer_append_string(out, ".\n");
+	}
+	buffer_append_string(out, "Apply `(latent - shift) * scaling_factor`; every record has the "
+				  "two (`shift_factor` null: 0).\n\n");
+	json_decref(recipe);
+}
+
+static void put_totals(struct buffer *out, const struct index_pass *pass)
+{
+	uint64_t samples = 0, bytes = 0;
+	char size[24];
+
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		samples += pass->shards[i].row.samples - pass->shards[i].row.dead;
+		bytes += pass->shards[i].row.bytes;
+	}
+	buffer_appendf(out, "%" PRIu64 " samples in %zu shards, %s. Recipe `%s`.\n\n", samples,
+		       pass->n_shards, text_bytes(bytes, size), pass->recipe_id);
+}
+
+static void put_readers(struct buffer *out, const char *shard, const char *field)
+{
+	buffer_appendf(
+	    out,
+	    "With webdataset (and `pip install zstandard`):\n\n```python\n"
+	    "import webdataset as wds, zstandard\nfrom webdataset.autodecode import Continue\n\n"
+	    "unzst = lambda key, data: (Continue(key[:-4], "
+	    "zstandard.ZstdDecompressor().decompress(data))\n"
+	    "                           if key.endswith(\".zst\") else None)\n"
+	    "dataset = wds.WebDataset(\"%s\", shardshuffle=False).decode(unzst)\n"
+	    "for sample in dataset:\n    latent, record = sample[\"%s\"], sample[\"json\"]\n"
+	    "```\n\n",
+	    shard, field);
+	buffer_appendf(
+	    out,
+	    "With Hugging Face datasets (and `pip install zstandard`):\n\n```python\n"
+	    "from datasets import load_dataset\n"
+	    "dataset = load_dataset(\"webdataset\", data_dir=\".\", split=\"train\", "
+	    "streaming=True)\n"
+	    "for sample in dataset.with_format(\"numpy\"):\n    latent = sample[\"%s\"]\n```\n\n",
+	    field);
+	buffer_appendf(out,
+		       "With nothing but zstandard and numpy:\n\n```python\n"
+		       "import io, json, tarfile, numpy, zstandard\n\n"
+		       "with tarfile.open(\"%s\") as tar:\n    for member in tar:\n"
+		       "        if member.name.endswith(\".json\"):\n"
+		       "            record = json.load(tar.extractfile(member))\n"
+		       "            frame = tar.extractfile(record[\"key\"] + \".%s\").read()\n"
+		       "            npy = zstandard.ZstdDecompressor().decompress(frame)\n"
+		       "            latent = numpy.load(io.BytesIO(npy))\n```\n\n",
+		       shard, field);
+}
+
+static void put_indexes(struct buffer *out)
+{
+	buffer_append_string(
+	    out,
+	    "| index | for |\n|---|---|\n"
+	    "| `.latentd/dataset.json`, `shards.jsonl`, `shards.txt` | recipe, counts, hashes of "
+	    "every shard |\n"
+	    "| `.latentd/wids.json` | wids |\n"
+	    "| `.latentd/webshart/` | webshart and hfutils: give it as the metadata folder |\n"
+	    "| `.latentd/energon/` | Megatron-Energon: give this folder as the dataset |\n\n"
+	    "`latentctl reindex` makes all of them again.\n");
+}
+
+int index_readme_write(const struct index_pass *pass, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/README.md", pass->folder);
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	const struct index_shard *shard = NULL;
+	struct record_facts facts;
+	int r;
+
+	if (!is_ours(path))
+		return 0;
+	r = read_example(pass, &shard, &facts, err);
+	if (r < 0)
+		return -1;
+	buffer_appendf(&text, MARK "# %s\n\nVAE latents in WebDataset shards. ", pass->name);
+	put_totals(&text, pass);
+	if (r == 0) {
+		buffer_appendf(&text,
+			       "All samples of a shard have one size, which names its folder. In "
+			       "`train/%s`: latents of\nshape [%zu, %zu, %zu] (channels, height, "
+			       "width), %s.\n",
+			       shard->group, facts.channels, facts.height, facts.width,
+			       dtype_name(facts.dtype));
+		put_scaling(&text, pass);
+		put_readers(&text, shard->path,
+			    facts.moments ? "moments.npy.zst" : "latent.npy.zst");
+	}
+	put_indexes(&text);
+	return index_put(pass, "README.md", &text, err);
+}

@@ -1,0 +1,36 @@
+/*
+ * The queue database of an output from its shards alone, when the state folder is lost or on another machine.
+ *
+ * Every shard is read and verified. A damaged one goes to the quarantine; the next encode encodes its images again.
+ * Shards come in by age (shards.jsonl says it, or the file's time), so that of two samples of one image the younger is
+ * the live one. The next scan takes the files of the sources as they are: a job's size and time are those that it
+ * finds, and the content is not compared.
+ *
+ * The database is made beside its place and moved there when it is whole: a rebuild that was killed is begun again.
+ */
+#ifndef LATENTD_DAEMON_REBUILD_H
+#define LATENTD_DAEMON_REBUILD_H
+
+#include "daemon/output.h"
+#include "daemon/shard_rows.h"
+
+struct rebuild_options {
+	const struct output *output; /* owned by the caller */
+	bool force;		     /* an old state is moved aside */
+	const struct shard_rows_root *roots;
+	size_t n_roots;
+};
+
+struct rebuild_result {
+	size_t datasets, shards, samples;
+	size_t damaged; /* shards, in the quarantine now */
+};
+
+/*
+ * Prints a line for each shard that is damaged. ERR_CONFIG: there is a state with jobs, or one that cannot be read;
+ * there is no dataset; a shard is of another recipe than its dataset.
+ */
+int rebuild_output(const struct rebuild_options *options, struct rebuild_result *result,
+		   struct error *err);
+
+#endif
