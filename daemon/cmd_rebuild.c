@@ -60,7 +60,7 @@ static int remember_sources(const char *state, char *const *paths, size_t n, str
 		return 0;
 	if (queue_sqlite_open_readonly(path, &queue, err) < 0)
 		return -1;
-	return queue_datasets(queue, number_sources, &x, err) < 0 || err->code != ERR_NONE ? -1 : 0;
+	return each_dataset(queue, NULL, number_sources, &x, err);
 }
 
 static int rebuild(const struct rebuild_words *words, const struct output *output,
@@ -74,7 +74,7 @@ static int rebuild(const struct rebuild_words *words, const struct output *outpu
 	for (size_t i = 0; i < n; i++)
 		roots[i] = (struct shard_rows_root){paths[i], (uint32_t)i};
 	if (rebuild_output(&options, &result, err) < 0 ||
-	    remember_sources(output->state, paths, n, err) < 0)
+	    remember_sources(output->state, paths, result.datasets > 0 ? n : 0, err) < 0)
 		return -1;
 	printf("%s: %zu sample%s in %zu shard%s of %zu dataset%s entered, %zu damaged\n",
 	       output->root, result.samples, plural(result.samples), result.shards,

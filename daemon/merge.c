@@ -38,7 +38,8 @@ struct merging {
 		const struct merge_shard *shard;
 	} * keys;
 	size_t n_keys;
-	const char *at; /* the output's shard being compared */
+	const char *at;	    /* the output's shard being compared */
+	struct error clash; /* of a key: a listing's own error is the queue's */
 	struct error *err;
 };
 
@@ -159,8 +160,8 @@ static int on_sample(void *arg, const struct sample_row *row)
 	found = bsearch(&wanted, m->keys, m->n_keys, sizeof(*m->keys), by_key);
 	if (!found)
 		return 0;
-	error_set(m->err, ERR_CONFIG, "%s is both in %s/%s and in %s", row->key, m->folder, m->at,
-		  found->shard->source);
+	error_set(&m->clash, ERR_CONFIG, "%s is both in %s/%s and in %s", row->key, m->folder,
+		  m->at, found->shard->source);
 	return 1;
 }
 
@@ -181,9 +182,12 @@ static int check_keys(struct merging *m, struct error *err)
 	qsort(m->keys, m->n_keys, sizeof(*m->keys), by_key);
 	for (size_t i = 0; i < m->n_known; i++) {
 		m->at = m->known[i].path;
-		if (queue_samples(m->queue, m->known[i].id, on_sample, m, err) < 0 ||
-		    err->code != ERR_NONE)
+		if (queue_samples(m->queue, m->known[i].id, on_sample, m, err) < 0)
 			return -1;
+		if (m->clash.code != ERR_NONE) {
+			*err = m->clash;
+			return -1;
+		}
 	}
 	return 0;
 }
@@ -364,5 +368,5 @@ int merge_into(const struct output *output, struct queue *queue, struct merge_da
 	if (r == 0)
 		r = index_write_all(queue, m.id, output->root, false, err);
 	release(&m);
-	return r < 0 || err->code != ERR_NONE ? -1 : 0;
+	return r;
 }
