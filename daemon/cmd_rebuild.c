@@ -45,7 +45,7 @@ static int number_sources(void *arg, const struct queue_dataset *d)
 {
 	const struct numbering *x = arg;
 	cleanup_free uint32_t *numbers = xcalloc(x->n, sizeof(*numbers));
-	struct sources_numbers out = {numbers, 0};
+	struct sources_numbers out = {.numbers = numbers};
 
 	return sources_number(x->state, d->name, x->paths, x->n, &out, x->err);
 }
