@@ -126,7 +126,7 @@ static void put_indexes(struct buffer *out)
 	    "| `.latentd/dataset.json`, `shards.jsonl`, `shards.txt` | recipe, counts, hashes of "
 	    "every shard |\n"
 	    "| `.latentd/wids.json` | wids |\n"
-	    "| `.latentd/webshart/` | webshart and hfutils: give it as the metadata folder |\n"
+	    "| `.latentd/webshart/train/WxH/` | webshart, hfutils: metadata of `train/WxH/` |\n"
 	    "| `.latentd/energon/` | Megatron-Energon: give this folder as the dataset |\n\n"
 	    "`latentctl reindex` makes all of them again.\n");
 }

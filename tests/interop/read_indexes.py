@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""read_indexes.py DATASET: the indexes in OUT/NAME/.latentd, read by the programs that they are for.
+
+Each must see exactly the samples that tarfile sees. What is not installed is skipped, with a line that says so:
+    pip install datasets webshart                 in requirements.txt
+    pip install 'webdataset<=0.2.107'             has wids
+    pip install megatron-energon                  brings PyTorch
+Prints one line for each failure and ends with 'N passed, N failed, N skipped'.
+"""
+
+import glob
+import importlib.util
+import os
+import re
+import sys
+import tarfile
+import tempfile
+
+NEEDS = {}
+
+
+def needs(*packages):
+    def mark(function):
+        NEEDS[function] = packages
+        return function
+
+    return mark
+
+
+def tar_keys(shards):
+    keys = set()
+    for shard in shards:
+        with tarfile.open(shard) as tar:
+            keys |= {name[: -len(".json")] for name in tar.getnames() if name.endswith(".json")}
+    return keys
+
+
+@needs("datasets", "zstandard")
+def huggingface_finds_the_shards_and_nothing_else(dataset, keys):
+    from datasets import load_dataset
+
+    for words in (("webdataset",), ()):
+        given = {"data_dir": dataset} if words else {"path": dataset}
+        rows = load_dataset(*words, **given, split="train", streaming=True).with_format("numpy")
+        seen = [row["__key__"] for row in rows]
+        assert len(seen) == len(keys) and set(seen) == keys, f"{words}: {len(seen)} samples"
+
+
+@needs("datasets", "zstandard")
+def the_readme_says_how_to_read_the_first_shard(dataset, keys):
+    with open(os.path.join(dataset, "README.md"), encoding="utf-8") as file:
+        text = file.read()
+    shape = [int(n) for n in re.search(r"shape \[([\d, ]+)\]", text).group(1).split(",")]
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(blocks) == 3, f"{len(blocks)} examples"
+    back = os.getcwd()
+    os.chdir(dataset)
+    try:
+        for block in blocks:
+            names = {}
+            exec(compile(block, "README.md", "exec"), names)  # what a reader would type
+            assert names["latent"].ndim == 3, block
+        assert list(names["latent"].shape) == shape, f"{names['latent'].shape}, not {shape}"
+    finally:
+        os.chdir(back)
+
+
+@needs("wids")
+def wids_reads_every_sample(dataset, keys):
+    import wids
+
+    index = os.path.join(dataset, ".latentd", "wids.json")
+    with tempfile.TemporaryDirectory() as cache:
+        samples = wids.ShardListDataset(index, transformations=[], cache_dir=cache, keep=True)
+        seen = [samples[i]["__key__"] for i in range(len(samples))]
+    assert len(seen) == len(keys) and set(seen) == keys, f"{len(seen)} samples"
+
+
+@needs("webshart")
+def webshart_reads_every_member(dataset, keys):
+    import webshart
+
+    seen = set()
+    for bucket in os.listdir(os.path.join(dataset, "train")):
+        shards = os.path.join(dataset, "train", bucket)
+        index = os.path.join(dataset, ".latentd", "webshart", "train", bucket)
+        found = webshart.discover_dataset(shards, metadata=index)
+        wanted = {}
+        for shard in glob.glob(os.path.join(shards, "*.tar")):
+            with tarfile.open(shard) as tar:
+                wanted.update({m.name: tar.extractfile(m).read() for m in tar})
+        for entry in webshart.TarDataLoader(found, load_file_data=True):
+            assert bytes(entry.data) == wanted.pop(entry.path), entry.path
+            seen.add(entry.path)
+        assert not wanted, f"not seen: {sorted(wanted)[:3]}"
+    assert keys == {name[: -len(".json")] for name in seen if name.endswith(".json")}
+
+
+@needs("megatron.energon")
+def energon_reads_every_sample(dataset, keys):
+    from megatron.energon import (
+        Cooker,
+        DefaultTaskEncoder,
+        TextSample,
+        WorkerConfig,
+        basic_sample_keys,
+        get_loader,
+        get_train_dataset,
+        stateless,
+    )
+
+    @stateless
+    def cook(sample):
+        return TextSample(**basic_sample_keys(sample), text=sample["__key__"])
+
+    class Encoder(DefaultTaskEncoder):
+        cookers = [Cooker(cook)]
+
+        @stateless
+        def encode_sample(self, sample):
+            return sample
+
+    train = get_train_dataset(
+        os.path.join(dataset, ".latentd", "energon"),
+        worker_config=WorkerConfig(rank=0, world_size=1, num_workers=0),
+        batch_size=None,
+        shuffle_buffer_size=None,
+        max_samples_per_sequence=None,
+        repeat=False,
+        task_encoder=Encoder(),
+    )
+    seen = [sample.text.split(".tar/")[-1] for sample in get_loader(train)]
+    assert len(seen) == len(keys), f"{len(seen)} samples"
+    assert all(any(name.endswith(key) for name in seen) for key in keys), seen[:3]
+
+
+TESTS = [
+    huggingface_finds_the_shards_and_nothing_else,
+    the_readme_says_how_to_read_the_first_shard,
+    wids_reads_every_sample,
+    webshart_reads_every_member,
+    energon_reads_every_sample,
+]
+
+
+def missing(package):
+    try:
+        return importlib.util.find_spec(package) is None
+    except ModuleNotFoundError:
+        return True
+
+
+def main():
+    dataset = os.path.abspath(sys.argv[1])
+    shards = sorted(glob.glob(os.path.join(dataset, "train", "*", "*.tar")))
+    keys = tar_keys(shards)
+    passed = failed = skipped = 0
+    for test in TESTS:
+        absent = [package for package in NEEDS[test] if missing(package)]
+        if absent:
+            skipped += 1
+            print(f"SKIPPED {test.__name__}: {', '.join(absent)} is not installed")
+            continue
+        try:
+            test(dataset, keys)
+            passed += 1
+        except Exception as error:  # a reader may fail in any way; the others still run
+            failed += 1
+            print(f"FAILED {test.__name__}: {type(error).__name__}: {error}")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
