@@ -1,5 +1,6 @@
 """A queue from the shards alone, and parts that become one."""
 
+import json
 import os
 import random
 import shutil
@@ -258,6 +259,21 @@ def a_merge_that_was_killed_is_begun_again(ws):
     equal(contents(ws.dataset), wanted)
     ws.verify()
     equal(ws.status()["samples"], 40)
+
+
+@test
+def shards_that_a_killed_merge_left_without_rows_are_taken_as_they_are(ws):
+    ws.small_pictures(24)
+    parts = encode_parts(ws, 2)
+    ws.latentctl("merge", ws.out, *parts)
+    before, shards = catalog(ws), shard_times(ws)
+    owner = os.path.join(ws.out, ".latentd", "owner.json")
+    with open(owner, encoding="utf-8") as file:
+        shutil.rmtree(json.load(file)["state"])
+    ws.latentctl("merge", ws.out, *parts)
+    equal(shard_times(ws), shards)
+    equal(catalog(ws), before)
+    ws.verify()
 
 
 @test

@@ -70,8 +70,10 @@ def wids_reads_every_sample(dataset, keys):
     import wids
 
     index = os.path.join(dataset, ".latentd", "wids.json")
+    # Its cache_dir=... names files by their last part alone, which folders of sizes share; this one does not.
     with tempfile.TemporaryDirectory() as cache:
-        samples = wids.ShardListDataset(index, transformations=[], cache_dir=cache, keep=True)
+        os.environ["WIDS_CACHE"] = cache
+        samples = wids.ShardListDataset(index, transformations=[], keep=True)
         seen = [samples[i]["__key__"] for i in range(len(samples))]
     assert len(seen) == len(keys) and set(seen) == keys, f"{len(seen)} samples"
 
