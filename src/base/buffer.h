@@ -61,6 +61,12 @@ static inline uint64_t get_u64le(const uint8_t *p)
 	return (uint64_t)get_u32le(p) | (uint64_t)get_u32le(p + 4) << 32;
 }
 
+/* As the image formats of other people have it. */
+static inline uint32_t get_u32be(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 #define cleanup_buffer cleanup_with(buffer_release)
 
 #endif

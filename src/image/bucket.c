@@ -43,16 +43,6 @@ const char *bucket_rule_name(enum bucket_rule rule)
 	return rules[rule]->name;
 }
 
-const char *const *bucket_rule_names(void)
-{
-	static const char *const names[ARRAY_SIZE(rules) + 1] = {
-	    "kohya",   "kohya_no_upscale", "sdxl",	 "square",     "fixed",
-	    "novelai", "musubi",	   "onetrainer", "ai_toolkit", "diffusion_pipe",
-	};
-
-	return names;
-}
-
 static int check_takes(const struct bucket_rule_ops *ops, const struct bucket_options *o,
 		       struct error *err)
 {

@@ -83,10 +83,9 @@ struct bucket_placement {
 
 struct bucket_table;
 
-/* A rule by its name, -1 if there is none; the name of a rule; all names, NULL-terminated. */
+/* A rule by its name, -1 if there is none; and the name of a rule. */
 int bucket_rule_parse(const char *name);
 const char *bucket_rule_name(enum bucket_rule rule);
-const char *const *bucket_rule_names(void);
 
 /*
  * ERR_CONFIG: no bucket fits the options; an option that the rule has no use for (min_bucket with

@@ -6,7 +6,8 @@
  *		return -1;
  *	image_decode(bytes, size, &limits, &policy, &image, err)
  *
- * (From there to a bucket's pixels, and how much memory that takes: render.h.)
+ * (The daemon goes from the bytes to a bucket's pixels at once, and asks how much memory that takes:
+ * render.h. image_decode(), which makes the whole picture, is what tests hold that against.)
  *
  * The format is found from the content, never from the name. Limits hold before memory is asked
  * for. All errors are ERR_DATA (or ERR_NOMEM) with one of the reasons:
@@ -21,7 +22,8 @@
  * upsampling), PNG by libpng, WebP by libwebp, GIF by giflib, BMP here, AVIF by libavif and JPEG XL
  * by libjxl where the build has them; of a file of several pictures the first, on its canvas. Grey
  * becomes RGB, palettes are expanded, alpha is composited over the background as Pillow's
- * Image.alpha_composite does. The orientation (`ImageOps.exif_transpose`) comes from EXIF in JPEG
+ * Image.alpha_composite does. Of 16 bits a PNG keeps the high byte, as in Pillow; a JPEG XL is
+ * rounded to 8 bits by libjxl. The orientation (`ImageOps.exif_transpose`) comes from EXIF in JPEG
  * APP1, PNG eXIf and WebP, from irot and imir in AVIF, from the codestream in JPEG XL. With
  * COLOR_SRGB an embedded ICC profile is converted to sRGB by lcms2, relative colorimetric with black
  * point compensation; COLOR_IGNORE gives what Pillow gives.

@@ -56,7 +56,8 @@ static void gif_reader_free_p(struct gif_reader **r)
 
 /*
  * Behind the last byte comes a zero, once more for each time it is asked for: the empty block that
- * ends a picture. A file that lacks only this has all its pixels.
+ * ends a picture. A file that lacks only this has all its pixels; one that ends before them is found
+ * out by @past_end.
  */
 static int on_read(GifFileType *gif, GifByteType *out, int wanted)
 {
@@ -119,7 +120,7 @@ static int read_image_record(struct gif_reader *r)
 {
 	const GifImageDesc *image = &r->gif->Image;
 
-	if (DGifGetImageDesc(r->gif) == GIF_ERROR)
+	if (DGifGetImageDesc(r->gif) == GIF_ERROR || r->past_end)
 		return gif_failed(r, r->gif->Error);
 	if (image->Width <= 0 || image->Height <= 0 || image->Left < 0 || image->Top < 0)
 		return error_data(r->err, "corrupt", "GIF: the first frame is empty");

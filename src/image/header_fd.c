@@ -86,11 +86,6 @@ int image_read_file_fd(int fd, const struct image_limits *limits, struct buffer 
 	return 0;
 }
 
-static uint32_t get_u32be(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 /* Exactly @size bytes; false where there are fewer. */
 static bool read_at(int fd, void *out, size_t size, size_t offset)
 {

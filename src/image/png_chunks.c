@@ -1,5 +1,7 @@
 #include "image/png_chunks.h"
 
+#include "base/buffer.h"
+
 #include <string.h>
 
 #define SIGNATURE_SIZE	 8
@@ -7,11 +9,6 @@
 #define CHUNK_OVERHEAD	 12 /* length, type, checksum */
 #define COLOR_GREY	 0
 #define COLOR_GREY_ALPHA 4
-
-static uint32_t get_u32be(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
 
 /* The first of each kind that lies wholly inside the file. */
 static void find_metadata(const uint8_t *bytes, size_t size, size_t at, struct png_chunks *out)

@@ -46,11 +46,6 @@ struct resample_plan resample_whole(const struct image *source, size_t width, si
 	};
 }
 
-static size_t round_up(size_t n, size_t multiple)
-{
-	return (n + multiple - 1) / multiple * multiple;
-}
-
 struct resampler {
 	const struct resample_kernels *kernels;
 	struct direction x, y;

@@ -39,6 +39,7 @@ struct resample_plan resample_whole(const struct image *source, size_t width, si
 				    enum resample_filter filter);
 
 /*
+ * For a picture that is whole in memory, as tests and tools have it; image_render() takes rows, below.
  * @out: [plan->height][plan->width][3], the caller's memory. ERR_NOMEM, or ERR_BUG for a plan
  * whose crop or box leaves its frame.
  */

@@ -24,11 +24,6 @@ void directions_choose(struct direction *across, struct direction *down,
 	}
 }
 
-static size_t round_up(size_t n, size_t multiple)
-{
-	return (n + multiple - 1) / multiple * multiple;
-}
-
 static size_t bound_of(const struct direction *d)
 {
 	switch (d->method) {

@@ -31,6 +31,11 @@ struct direction {
 	size_t bytes;	/* of its table, and of what making it takes */
 };
 
+static inline size_t round_up(size_t n, size_t multiple)
+{
+	return (n + multiple - 1) / multiple * multiple;
+}
+
 /* What @filter comes to with these spans, in both directions. */
 void directions_choose(struct direction *across, struct direction *down,
 		       enum resample_filter filter);

@@ -107,7 +107,7 @@ int sniff_format(const uint8_t *bytes, size_t size, enum image_format *format, s
 	else if (s && s->format >= 0)
 		*format = (enum image_format)s->format;
 	else if (s)
-		return error_data(err, "unsupported", "%s is not read by this build", s->name);
+		return error_data(err, "unsupported", "%s is not read", s->name);
 	else
 		return refuse_unknown(bytes, size, err);
 	return 0;

@@ -126,11 +126,6 @@ static void edit_jpeg(struct mutation *m, struct buffer *file)
 		file->data[at++] = below(m, 3) ? odd_byte(m) : (uint8_t)mutation_random(m);
 }
 
-static uint32_t get_u32be(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 /* PNG, annex D, bit by bit. */
 static uint32_t png_crc(const uint8_t *bytes, size_t size)
 {

@@ -289,15 +289,9 @@ static void a_size_without_a_bucket_is_skipped_with_nothing_filled(void **state)
 
 static void every_rule_has_its_name(void **state)
 {
-	const char *const *names = bucket_rule_names();
-	size_t n = 0;
-
 	(void)state;
-	for (; names[n]; n++) {
-		assert_int_equal(bucket_rule_parse(names[n]), n);
-		assert_string_equal(bucket_rule_name((enum bucket_rule)n), names[n]);
-	}
-	assert_int_equal(n, BUCKET_DIFFUSION_PIPE + 1);
+	for (int i = 0; i <= BUCKET_DIFFUSION_PIPE; i++)
+		assert_int_equal(bucket_rule_parse(bucket_rule_name((enum bucket_rule)i)), i);
 	assert_int_equal(bucket_rule_parse("kohya_no_upscale"), BUCKET_KOHYA_NO_UPSCALE);
 	assert_int_equal(bucket_rule_parse(""), -1);
 	assert_int_equal(bucket_rule_parse("kohy"), -1);

@@ -406,6 +406,23 @@ static void the_beginning_of_a_file_has_its_header(void **state)
 		expect_header_within("lossy.jxl", 64);
 }
 
+/* The last byte of a header that giflib asks for may be a zero of our own. */
+static void a_gif_cut_before_the_last_byte_of_its_header_is_truncated(void **state)
+{
+	cleanup_buffer struct buffer gif = golden_image("plain.gif");
+	const uint8_t *frame = memmem(gif.data, gif.size, ",\0\0\0\0", 5);
+	struct image_header header;
+	struct error err = ERROR_INIT;
+	size_t size;
+
+	(void)state;
+	assert_non_null(frame);
+	size = (size_t)(frame - gif.data) + 10;
+	assert_ok(image_read_header(gif.data, size + 1, &limits, &header, &err), &err);
+	assert_error(image_read_header(gif.data, size, &limits, &header, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "truncated");
+}
+
 static void an_exif_block_over_its_limit_is_not_looked_at(void **state)
 {
 	cleanup_buffer struct buffer block = BUFFER_INIT;
@@ -439,6 +456,7 @@ int main(void)
 	    cmocka_unit_test(a_long_animation_costs_as_much_as_its_first_frame),
 	    cmocka_unit_test(the_header_has_the_size_before_orientation),
 	    cmocka_unit_test(the_beginning_of_a_file_has_its_header),
+	    cmocka_unit_test(a_gif_cut_before_the_last_byte_of_its_header_is_truncated),
 	    cmocka_unit_test(an_exif_block_over_its_limit_is_not_looked_at),
 	};
 
