@@ -63,11 +63,13 @@ unsigned exif_orientation(const uint8_t *block, size_t size)
 	struct tiff t;
 	size_t at, entries;
 
+	if (size > EXIF_BLOCK_MAX)
+		return 1;
 	if (size >= PREFIX_SIZE && memcmp(block, PREFIX, PREFIX_SIZE) == 0) {
 		block += PREFIX_SIZE;
 		size -= PREFIX_SIZE;
 	}
-	if (size > EXIF_BLOCK_MAX || !tiff_open(&t, block, size))
+	if (!tiff_open(&t, block, size))
 		return 1;
 	at = tiff_u32(&t, 4);
 	if (at > size || size - at < 2)

@@ -1,6 +1,6 @@
 /*
  * The header of an image file that is open, from as little of the file as it takes: its first 64 KiB for nearly
- * all, and what lies behind the pixels for the formats that keep the orientation there.
+ * all, and the EXIF chunk that lies behind the pixels of some PNG and WebP files.
  */
 #ifndef LATENTD_IMAGE_HEADER_FD_H
 #define LATENTD_IMAGE_HEADER_FD_H

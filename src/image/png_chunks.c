@@ -10,20 +10,21 @@
 #define COLOR_GREY	 0
 #define COLOR_GREY_ALPHA 4
 
-/* The first of each kind that lies wholly inside the file. */
+/* The first of each kind; EXIF that lies wholly inside the file. */
 static void find_metadata(const uint8_t *bytes, size_t size, size_t at, struct png_chunks *out)
 {
 	while (size - at >= CHUNK_OVERHEAD) {
 		size_t length = get_u32be(bytes + at);
 		const uint8_t *type = bytes + at + 4;
 
+		/* of the beginning of a file too: it tells the memory that the whole takes */
+		if (memcmp(type, "iCCP", 4) == 0 && out->profile_size == 0)
+			out->profile_size = length;
 		if (length > size - at - CHUNK_OVERHEAD || memcmp(type, "IEND", 4) == 0)
 			return;
 		if (memcmp(type, "eXIf", 4) == 0 && !out->exif) {
 			out->exif = type + 4;
 			out->exif_size = length;
-		} else if (memcmp(type, "iCCP", 4) == 0 && out->profile_size == 0) {
-			out->profile_size = length;
 		}
 		at += CHUNK_OVERHEAD + length;
 	}
