@@ -20,7 +20,8 @@ static const struct setting placement_rows[] = {
     {"bucketing", SETTING_CHOICE, FIELD(bucketing), .fallback = "kohya", .choices = bucketings,
      .value_name = "RULE", .help = "how the target size is chosen"},
     {"resolution", SETTING_SIDES, FIELD(resolution), .min = 64, .max = 8192, .multiple = 8,
-     .value_name = "N", .help = "a bucket has the area of N x N; fixed: WxH (512; sdxl: 1024)"},
+     .value_name = "N",
+     .help = "a bucket has the area of N x N; fixed needs WxH (512; sdxl: 1024)"},
     {"min-bucket", SETTING_COUNT, FIELD(min_bucket), .max = 16384, .value_name = "N",
      .help = "shortest side of a bucket (the rule's)"},
     {"max-bucket", SETTING_COUNT, FIELD(max_bucket), .max = 16384, .value_name = "N",
@@ -39,7 +40,7 @@ static const struct setting placement_rows[] = {
 
 static const struct setting drawing_rows[] = {
     {"filter", SETTING_CHOICE, FIELD(filter), .fallback = "lanczos", .choices = filters,
-     .value_name = "NAME", .help = "resampling filter, with Pillow's bytes"},
+     .value_name = "NAME", .help = "resampling filter: Pillow's by name; kohya: as sd-scripts"},
     {"color", SETTING_CHOICE, FIELD(color), .fallback = "srgb", .choices = colors,
      .help = "embedded ICC profiles"},
     {"alpha", SETTING_STRING, FIELD(alpha), .fallback = "white", .value_name = "COLOR",
@@ -80,6 +81,9 @@ int pixel_options_check(const struct pixel_options *o, struct error *err)
 		return error_set(err, ERR_CONFIG,
 				 "--resolution %zux%zu: only --bucketing fixed takes two sides",
 				 o->resolution.width, o->resolution.height);
+	if (o->resolution.width == 0 && o->bucketing && strcmp(o->bucketing, "fixed") == 0)
+		return error_set(err, ERR_CONFIG,
+				 "--bucketing fixed: --resolution is missing, the size as WxH");
 	if (o->alpha && strcmp(o->alpha, "drop") != 0 && !background_parse(o->alpha, rgb))
 		return error_set(err, ERR_CONFIG,
 				 "--alpha %s: expected white, black, drop or a colour as #rrggbb",

@@ -16,7 +16,7 @@ struct pixel_options {
 	/* placement_settings: which size an image becomes, if any */
 	const char *bucketing;
 	struct setting_sides
-	    resolution; /* 0: the rule's; unequal sides only where they are a size */
+	    resolution; /* 0: the rule's, `fixed` has none; unequal sides only where they are a size */
 	size_t min_bucket, max_bucket, bucket_step; /* 0: the rule's */
 	size_t min_side;			    /* 0: no limit, as in the next two */
 	double max_upscale, max_crop_loss;

@@ -22,7 +22,7 @@ const struct setting plan_settings[] = {
     {"sizes", SETTING_STRING, FIELD(sizes), .not_empty = true, .value_name = "FILE",
      .help = "place the sizes in FILE (- is stdin) instead of folders"},
     {"jobs", SETTING_COUNT, FIELD(jobs), .fallback = "0", .max = 256, .value_name = "N",
-     .help = "decode processes; 0: as many as keep the cores busy"},
+     .help = "decode processes; 0: two for each core"},
     {"quiet", SETTING_FLAG, FIELD(quiet), .help = "no progress, only the result"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };

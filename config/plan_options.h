@@ -13,7 +13,7 @@ struct plan_options {
 	const char *svg;   /* NULL: no picture */
 	size_t batch;	   /* 0: not asked for */
 	double rate;	   /* images a second, 0: not known */
-	size_t jobs;	   /* 0: all cores */
+	size_t jobs;	   /* decode processes; 0: two for each core */
 	bool hash, list, json;
 	bool no_captions, quiet, help;
 };

@@ -44,7 +44,7 @@ static void print_help(void)
 	       "fill no batch.\n"
 	       "--sizes reads lines `W H` and prints `W H bucket_w bucket_h resized_w resized_h "
 	       "crop_x crop_y`,\n"
-	       "or `W H skipped REASON`.\n\n");
+	       "or `W H skipped REASON`: for its size only where a limit is given.\n\n");
 	settings_help(stdout, plan_settings, n_plan_settings);
 	printf("\nexit status: 0 done, 3 done but some files cannot be read, 1 could not, 2 wrong "
 	       "usage\n");
@@ -228,6 +228,23 @@ static int run(const struct plan_options *o, const char *const *paths, size_t n,
 	return o->sizes ? run_sizes(o, table, err) : run_folders(o, table, paths, n, err);
 }
 
+/* --sizes compares rules: it has the limits that are asked for, and no other. */
+static int parse(int argc, char **argv, struct plan_options *o, const char **sources, size_t *n,
+		 struct error *err)
+{
+	const double not_given = -1;
+	double usual;
+
+	settings_defaults(plan_settings, n_plan_settings, o);
+	usual = o->pixels.max_upscale;
+	o->pixels.max_upscale = not_given;
+	if (settings_parse(plan_settings, n_plan_settings, argc, argv, o, sources, n, err) < 0)
+		return -1;
+	if (o->pixels.max_upscale == not_given)
+		o->pixels.max_upscale = o->sizes ? 0 : usual;
+	return o->help ? 0 : plan_options_check(o, *n, err);
+}
+
 int cmd_plan(int argc, char **argv, struct error *err)
 {
 	struct plan_options options = {.vae = NULL};
@@ -235,15 +252,11 @@ int cmd_plan(int argc, char **argv, struct error *err)
 	struct error wrong = ERROR_INIT;
 	size_t n = 0;
 
-	settings_defaults(plan_settings, n_plan_settings, &options);
-	if (settings_parse(plan_settings, n_plan_settings, argc, argv, &options, sources, &n,
-			   &wrong) < 0)
+	if (parse(argc, argv, &options, sources, &n, &wrong) < 0)
 		return usage(wrong.message);
 	if (options.help) {
 		print_help();
 		return EXIT_OK;
 	}
-	if (plan_options_check(&options, n, &wrong) < 0)
-		return usage(wrong.message);
 	return run(&options, sources, n, err);
 }

@@ -4,6 +4,8 @@
 #include "daemon/commands.h"
 
 #include "base/checked.h"
+#include "image/decode.h"
+#include "image/resample.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -48,7 +50,13 @@ static void print_help(FILE *out)
 
 static int print_version(void)
 {
-	printf("latentctl %s (SQLite %s)\n", LATENTD_VERSION, queue_sqlite_version());
+	printf("latentctl %s (SQLite %s; reads", LATENTD_VERSION, queue_sqlite_version());
+	for (int format = 0; format < IMAGE_FORMATS; format++) {
+		if (image_format_built((enum image_format)format))
+			printf("%s %s", format > 0 ? "," : "",
+			       image_format_name((enum image_format)format));
+	}
+	printf("; resamples with %s)\n", resample_isa());
 	return EXIT_OK;
 }
 

@@ -20,7 +20,7 @@ struct bucket_table *pixel_setup_buckets(const struct pixel_options *o, struct e
 		return NULL;
 	}
 	buckets.rule = (enum bucket_rule)rule;
-	if (sides.width == 0)
+	if (sides.width == 0 && buckets.rule != BUCKET_FIXED)
 		sides.width = sides.height =
 		    buckets.rule == BUCKET_SDXL ? SDXL_RESOLUTION : RESOLUTION;
 	if (buckets.rule == BUCKET_FIXED) {

@@ -150,6 +150,8 @@ static int by_files(const void *a, const void *b)
 
 static uint64_t latent_bytes(const struct plan *p, const struct plan_bucket *b)
 {
+	if (p->downscale == 0)
+		return 0;
 	return (uint64_t)(b->width / p->downscale) * (b->height / p->downscale) * p->channels * 2;
 }
 

@@ -1,7 +1,7 @@
 /*
  * What an encode of a collection would be: counted while its files are looked at, then worked out.
  *
- *	struct plan plan = {.buckets = table, .apply_exif = true, .batch = 2048, ...};
+ *	struct plan plan = {.table = table, .apply_exif = true, .batch = 2048, ...};
  *	plan_add(&plan, &file) ...                 as survey's on_file, in any order
  *	plan_finish(&plan);
  *	... the numbers below; plan_table, plan_json and plan_svg show them ...
@@ -53,7 +53,7 @@ struct plan {
 	bool apply_exif, captions, hash;
 	size_t batch;		    /* 0: not asked for */
 	double rate;		    /* images a second; 0: not known */
-	size_t channels, downscale; /* of a latent */
+	size_t channels, downscale; /* of a latent; downscale 0: not known */
 	bool latent_known;	    /* false: that is an assumption */
 	size_t max_failures;	    /* to keep; SIZE_MAX: all */
 	const char *const *sources; /* names */
@@ -73,8 +73,9 @@ struct plan {
 	/* Worked out by plan_finish. */
 	double crop_loss;	   /* mean over all images */
 	uint64_t batches, dropped; /* sums of the buckets' */
-	uint64_t latent_bytes;	   /* float16 means, before compression; moments are twice that */
-	uint64_t seconds;	   /* at that rate; 0: not known */
+	/* Of float16 means, before compression; moments are twice that. 0: not known. */
+	uint64_t latent_bytes;
+	uint64_t seconds; /* at that rate; 0: not known */
 };
 
 /* "SRC/path" of a file, to be freed. */

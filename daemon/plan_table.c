@@ -148,6 +148,10 @@ static void estimates(FILE *out, const struct plan *p)
 		fprintf(out, "latents   %s as float16 means, %s as moments, before compression%s\n",
 			text_bytes(p->latent_bytes, size), text_bytes(2 * p->latent_bytes, size2),
 			p->latent_known ? "" : "\n          (without --vae: 4 channels, 1/8)");
+	else
+		fprintf(out,
+			"latents   unknown: the usual VAE takes no sides in multiples of %zu\n",
+			bucket_table_multiple(p->table));
 	if (p->seconds > 0) {
 		fputs("time      about ", out);
 		duration(out, p->seconds);

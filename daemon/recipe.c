@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/checked.h"
+#include "image/render.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -80,7 +81,7 @@ static json_t *pixels_json(const struct recipe *r)
 	json_object_set_new(pixels, "color",
 			    json_string(r->policy.color == COLOR_SRGB ? "srgb" : "ignore"));
 	json_object_set_new(pixels, "alpha", alpha_json(&r->policy));
-	if (r->policy.jpeg_scaling)
+	if (r->policy.jpeg_scaling && render_may_scale(r->filter))
 		json_object_set_new(pixels, "jpeg_scaling", json_true());
 	return pixels;
 }

@@ -34,8 +34,7 @@ static size_t jpeg_scale(const struct image_header *header, const struct image_p
 {
 	size_t scale = 8;
 
-	if (header->format != IMAGE_JPEG || !policy->jpeg_scaling || filter == FILTER_NEAREST ||
-	    filter == FILTER_KOHYA)
+	if (header->format != IMAGE_JPEG || !policy->jpeg_scaling || !render_may_scale(filter))
 		return 1;
 	while (scale > 1 &&
 	       (header->width / scale / 2 < full_width || header->height / scale / 2 < full_height))

@@ -25,6 +25,12 @@ struct render_geometry {
 	enum resample_filter filter;
 };
 
+/* Whether policy.jpeg_scaling changes anything with this filter. */
+static inline bool render_may_scale(enum resample_filter filter)
+{
+	return filter != FILTER_NEAREST && filter != FILTER_KOHYA;
+}
+
 /* @out: [height][width][3], the caller's. Errors of image_decode(); ERR_BUG: the crop leaves its frame. */
 int image_render(const uint8_t *bytes, size_t size, const struct image_limits *limits,
 		 const struct image_policy *policy, const struct render_geometry *geometry,

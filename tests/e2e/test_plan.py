@@ -215,6 +215,17 @@ def the_size_of_latents_is_the_models(ws):
 
 
 @test
+def the_size_of_latents_is_unknown_where_the_usual_vae_does_not_fit(ws):
+    ws.write("a.png", png(500, 500))
+    words, path = ["--bucket-step", "20", "--max-upscale", "0"], ws.path("plan.svg")
+    found = plan(ws, *words, "--svg", path)
+    equal(found["latents"], None, "latents")
+    equal(found["images"], 1, "images")
+    xml.parse(path)
+    assert "latents   unknown" in ws.latentctl("plan", ws.src, *words).out
+
+
+@test
 def time_is_told_only_at_a_rate_that_is_given(ws):
     for i in range(30):
         ws.write(f"{i}.png", png(512, 512))
@@ -270,6 +281,7 @@ def a_wrong_command_line_ends_with_2_and_says_what_is_wrong(ws):
         ([ws.src, "--min-bucket", "768", "--max-bucket", "512"], ["768", "512"]),
         ([ws.src, "--min-bucket", "4096"], ["4096"]),
         ([ws.src, "--resolution", "768x512"], ["768x512", "fixed"]),
+        ([ws.src, "--bucketing", "fixed"], ["fixed", "--resolution"]),
         ([ws.src, "--resolution", "100"], ["multiple of 8"]),
         ([ws.src, "--batch", "0"], ["--batch"]),
         ([ws.src, "--max-upscale", "two"], ["--max-upscale", "number"]),
@@ -329,12 +341,23 @@ def sizes(ws, text, *options, code=OK):
 
 @test
 def sizes_are_placed_from_stdin_and_from_a_file(ws):
-    text, want = "4000 3000\n100 100\n", "4000 3000 576 448 597 448 10 0\n100 100 skipped upscale\n"
+    text = "4000 3000\n100 100\n"
+    want = "4000 3000 576 448 597 448 10 0\n100 100 512 512 512 512 0 0\n"
     equal(sizes(ws, text).out, want, "placed")
     path = ws.write("sizes.txt", text.encode())
     equal(ws.latentctl("plan", "--sizes", path).out, want, "placed")
     equal(sizes(ws, "").out, "", "placed")
     one_line(ws.latentctl("plan", "--sizes", ws.path("none"), code=FAILED), "none")
+
+
+@test
+def sizes_are_skipped_only_where_there_is_no_bucket_or_for_a_limit_that_is_given(ws):
+    placed = "100 100 512 512 512 512 0 0\n"
+    equal(sizes(ws, "100 100\n", "--max-upscale", "6").out, placed, "placed")
+    equal(sizes(ws, "100 100\n", "--max-upscale", "2").out, "100 100 skipped upscale\n", "placed")
+    equal(sizes(ws, "100 100\n", "--min-side", "200").out, "100 100 skipped too_small\n", "placed")
+    none = sizes(ws, "65500 1\n", "--bucketing", "ai_toolkit").out
+    equal(none, "65500 1 skipped no_bucket\n", "placed")
 
 
 @test
@@ -354,7 +377,7 @@ def sizes_are_placed_as_sd_scripts_does(ws):
         options = ["--bucketing", "--resolution", "--min-bucket", "--max-bucket", "--bucket-step"]
         words = [word for pair in zip(options, settings) for word in pair]
         text = "".join(f"{row[5]} {row[6]}\n" for row in chosen)
-        placed = sizes(ws, text, *words, "--max-upscale", "0").out.splitlines()
+        placed = sizes(ws, text, *words).out.splitlines()
         equal(placed, [" ".join(row[c] for c in columns) for row in chosen], str(settings))
 
 

@@ -37,6 +37,8 @@ static void every_rule_that_can_be_asked_for_is_there_and_none_is_left_out(void 
 		cleanup_bucket_table struct bucket_table *table = NULL;
 
 		o.bucketing = asked[n];
+		if (strcmp(asked[n], "fixed") == 0)
+			o.resolution = (struct setting_sides){512, 512};
 		table = pixel_setup_buckets(&o, &err);
 		if (!table)
 			fail_msg("%s: %s", asked[n], err.message);
@@ -87,7 +89,7 @@ static void without_a_resolution_the_rule_has_its_own(void **state)
 	static const struct {
 		const char *rule;
 		size_t side;
-	} rules[] = {{"kohya", 512}, {"square", 512}, {"fixed", 512}, {"sdxl", 1024}};
+	} rules[] = {{"kohya", 512}, {"square", 512}, {"sdxl", 1024}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
@@ -104,6 +106,20 @@ static void without_a_resolution_the_rule_has_its_own(void **state)
 		assert_int_equal(p.target_width, rules[i].side);
 		assert_int_equal(p.target_height, rules[i].side);
 	}
+}
+
+static void a_fixed_size_without_sides_is_wrong_usage(void **state)
+{
+	struct pixel_options o = defaults();
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	o.bucketing = "fixed";
+	assert_error(pixel_options_check(&o, &err), &err, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "--resolution"));
+	error_clear(&err);
+	assert_null(pixel_setup_buckets(&o, &err));
+	assert_int_equal(err.code, ERR_CONFIG);
 }
 
 static void a_fixed_size_is_width_by_height(void **state)
@@ -192,6 +208,7 @@ int main(void)
 	    cmocka_unit_test(every_filter_that_can_be_asked_for_is_there),
 	    cmocka_unit_test(the_numbers_reach_the_table),
 	    cmocka_unit_test(without_a_resolution_the_rule_has_its_own),
+	    cmocka_unit_test(a_fixed_size_without_sides_is_wrong_usage),
 	    cmocka_unit_test(a_fixed_size_is_width_by_height),
 	    cmocka_unit_test(what_no_table_can_be_made_of_is_refused),
 	    cmocka_unit_test(the_policy_is_what_the_words_say),

@@ -127,6 +127,25 @@ static void what_only_some_recipes_have_is_written_as_pythons_too(void **state)
 	recipe_release(&r);
 }
 
+/* With these filters it changes no pixel: two recipes for the same latents would be encoded twice. */
+static void jpeg_scaling_is_no_part_of_a_recipe_that_it_does_not_change(void **state)
+{
+	static const enum resample_filter filters[] = {FILTER_NEAREST, FILTER_KOHYA};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
+		struct recipe a = sdxl(), b = sdxl();
+
+		a.filter = b.filter = filters[i];
+		b.policy.jpeg_scaling = true;
+		recipe_finish(&a);
+		recipe_finish(&b);
+		assert_string_equal(a.json, b.json);
+		recipe_release(&a);
+		recipe_release(&b);
+	}
+}
+
 static void finishing_twice_changes_nothing(void **state)
 {
 	struct recipe r = sdxl();
@@ -355,6 +374,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_canonical_text_and_id_are_pythons),
 	    cmocka_unit_test(what_only_some_recipes_have_is_written_as_pythons_too),
+	    cmocka_unit_test(jpeg_scaling_is_no_part_of_a_recipe_that_it_does_not_change),
 	    cmocka_unit_test(finishing_twice_changes_nothing),
 	    cmocka_unit_test(every_part_of_a_recipe_makes_another_id),
 	    cmocka_unit_test(the_seed_counts_for_draws_only),
