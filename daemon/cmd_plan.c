@@ -148,6 +148,7 @@ static int look_at_files(struct planning *p, const struct plan_options *o, struc
 					.captions = !o->no_captions,
 					.jobs = o->jobs,
 					.on_file = on_file,
+					.on_note = on_note,
 					.arg = p};
 	cleanup_free struct source **sources = xcalloc(p->sources.n, sizeof(*sources));
 

@@ -182,8 +182,8 @@ static int add_conditional(scmp_filter_ctx filter, int socket)
 	} rules[] = {
 	    {SCMP_ACT_ALLOW, SCMP_SYS(recvmsg), on_socket},
 	    {SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), on_socket},
-	    {SCMP_ACT_ALLOW, SCMP_SYS(write), on_stderr}, /* last words of abort() */
-	    {SCMP_ACT_ALLOW, SCMP_SYS(tgkill), to_self},  /* abort() itself */
+	    {SCMP_ACT_ERRNO(EBADF), SCMP_SYS(write), on_stderr}, /* warnings of libraries */
+	    {SCMP_ACT_ALLOW, SCMP_SYS(tgkill), to_self},	 /* abort() itself */
 	    {SCMP_ACT_ALLOW, SCMP_SYS(mmap), no_code},
 	    {SCMP_ACT_ALLOW, SCMP_SYS(mprotect), no_code},
 	    {SCMP_ACT_ERRNO(EACCES), SCMP_SYS(open), SCMP_A1_32(SCMP_CMP_MASKED_EQ, writing, 0)},
@@ -228,7 +228,7 @@ void confine(const struct confine_options *options, struct confinement *got)
 	got->landlock = landlock_everything();
 	got->rlimits = limit_everything(options);
 	got->seccomp = forbid_calls(options->socket);
-	/* Last words on stderr, which may be a file, are harmless where nothing else can be written. */
+	/* Instead of the filter, which lets nothing be written. */
 	if (!got->seccomp && !CONFINE_SANITIZED)
 		got->rlimits = limit(RLIMIT_FSIZE, 0) && got->rlimits;
 }

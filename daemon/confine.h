@@ -8,7 +8,8 @@
  *	rlimits     address space, descriptors, no core dump, no processes; without seccomp no file grows
  *	Landlock    no path, no TCP port, no abstract socket, no signal to others (as far as its version goes)
  *	seccomp     the system calls of an allow-list (confine.c); any other ends the process with SIGSYS.
- *	            Looking for a file to read is answered with EACCES instead, because libraries look at
+ *	            Messages to stderr go nowhere. Looking for a file to read is answered with EACCES, because
+ *	            libraries look at
  *	            /proc/cpuinfo and the like and go on without
  *
  * In builds with a sanitizer the other calls fail with EPERM instead, some more are allowed, there is no Landlock,

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "daemon/decode_memory.h"
 #include "daemon/decode_process.h"
 
 #include <assert.h>
@@ -16,13 +17,13 @@
 #include <sys/epoll.h>
 
 enum { EARLY_DEATHS_MAX = 8, IMAGES_PER_PROCESS = 10000 };
-enum { TIME_LIMIT_MS = 5000, MEGAPIXEL_MS = 100 };
+enum { TIME_LIMIT_MS = 5000, MEGAPIXEL_MS = 100, START_AGAIN_MS = 200 };
 
-#define NO_DEADLINE INT64_MAX /* of workers that owe nothing */
+#define NO_DEADLINE INT64_MAX /* of workers that owe nothing and need nothing */
 
 enum worker_state {
-	WORKER_DOWN,
-	WORKER_SPENT,	 /* idle, but had its number of images */
+	WORKER_DOWN,	 /* with a deadline: to be started then */
+	WORKER_SPENT,	 /* idle, but to be replaced: its deadline is now */
 	WORKER_STARTING, /* START sent, READY expected */
 	WORKER_IDLE,
 	WORKER_HASHING, /* OPEN sent, HASHED expected */
@@ -40,7 +41,8 @@ struct decode_ticket {
 	sd_event_source *io;
 	size_t images; /* that this process was given */
 	void *image;
-	size_t pixels; /* of the image, as its header says */
+	size_t file_bytes;	    /* of the image */
+	struct image_header header; /* of the image, once it came */
 	uint64_t limit_ms;
 	int64_t deadline; /* monotonic, ms */
 };
@@ -52,10 +54,12 @@ struct decode_pool {
 	size_t n;
 	struct decode_ticket *workers;
 	sd_event_source *timer;
-	int64_t timer_at;      /* NO_DEADLINE: off */
-	unsigned early_deaths; /* in a row, of processes that had no image yet */
-	char last_end[512];    /* how the last process ended */
+	int64_t timer_at; /* NO_DEADLINE: off */
+	unsigned
+	    early_deaths;   /* in a row: processes that had no image yet, or could not be started */
+	char last_end[512]; /* how the last process ended */
 	char confinement[CONFINEMENT_TEXT_SIZE];
+	char warning[CONFINEMENT_TEXT_SIZE + 96];
 	bool cancelled;
 };
 
@@ -124,26 +128,21 @@ static void worker_stop(struct decode_ticket *w, char how[DECODE_PROCESS_END_SIZ
 	w->deadline = NO_DEADLINE;
 }
 
+/* Where a process cannot be had (no memory, too many of them), it may be had a little later. */
 static void worker_start_again(struct decode_ticket *w)
 {
+	struct decode_pool *pool = w->pool;
 	struct error failed = ERROR_INIT;
 	char how[DECODE_PROCESS_END_SIZE];
 
-	if (worker_spawn(w, &failed) == 0)
+	worker_stop(w, how);
+	if (pool->cancelled || pool->early_deaths >= EARLY_DEATHS_MAX ||
+	    worker_spawn(w, &failed) == 0)
 		return;
 	worker_stop(w, how);
-	snprintf(w->pool->last_end, sizeof(w->pool->last_end), "%s", failed.message);
-}
-
-/* What a process that has decoded much has leaked or lost goes with it. */
-static void worker_replace_spent(struct decode_ticket *w)
-{
-	char how[DECODE_PROCESS_END_SIZE];
-
-	if (w->state != WORKER_SPENT)
-		return;
-	worker_stop(w, how);
-	worker_start_again(w);
+	snprintf(pool->last_end, sizeof(pool->last_end), "%s", failed.message);
+	if (++pool->early_deaths < EARLY_DEATHS_MAX)
+		deadline_set(w, START_AGAIN_MS);
 }
 
 /*
@@ -169,8 +168,7 @@ static void worker_lost(struct decode_ticket *w, const struct error *why)
 		}
 		pool->options.handlers.on_failed(image, why);
 	}
-	if (!pool->cancelled && pool->early_deaths < EARLY_DEATHS_MAX)
-		worker_start_again(w);
+	worker_start_again(w);
 }
 
 /* -- the conversation ----------------------------------------------------------------------------- */
@@ -185,9 +183,20 @@ static void worker_say(struct decode_ticket *w, const struct decode_message *m, 
 
 static void worker_idle(struct decode_ticket *w)
 {
-	w->deadline = NO_DEADLINE;
-	w->state = w->images < w->pool->options.images_per_process ? WORKER_IDLE : WORKER_SPENT;
+	const struct decode_pool_options *options = &w->pool->options;
+
 	w->image = NULL;
+	w->deadline = NO_DEADLINE;
+	if (w->images > 0)
+		w->pool->early_deaths = 0;
+	if (w->images < options->images_per_process) {
+		w->state = WORKER_IDLE;
+		decode_process_limit(&w->process,
+				     decode_memory_reading(&options->limits, options->slot_bytes));
+	} else {
+		w->state = WORKER_SPENT; /* by the timer: the caller may still hold its pixels */
+		deadline_set(w, 0);
+	}
 }
 
 static bool handle_ready(struct decode_ticket *w, const struct confinement *c)
@@ -198,6 +207,11 @@ static bool handle_ready(struct decode_ticket *w, const struct confinement *c)
 	if (w->state != WORKER_STARTING)
 		return false;
 	confinement_text(c, pool->confinement);
+	if (!(c->seccomp && c->rlimits))
+		snprintf(pool->warning, sizeof(pool->warning),
+			 "warning: decoders are not confined here (%s): a hostile image may take "
+			 "over more than its decoder",
+			 pool->confinement);
 	if (pool->options.require_confinement && !(c->seccomp && c->rlimits)) {
 		error_set(&why, ERR_CONFIG, "the decoder cannot be confined here: %s",
 			  pool->confinement);
@@ -215,6 +229,7 @@ static bool handle_hashed(struct decode_ticket *w, const struct decode_message *
 
 	if (w->state != WORKER_HASHING || m->hashed.bytes > options->limits.max_file_bytes)
 		return false;
+	w->file_bytes = m->hashed.bytes;
 	if (pixels) {
 		w->deadline = NO_DEADLINE; /* the wait for an answer does not count */
 		w->state = WORKER_HASHED;
@@ -227,16 +242,6 @@ static bool handle_hashed(struct decode_ticket *w, const struct decode_message *
 	return true;
 }
 
-/*
- * No decoder takes more: all planes several times over, some rows and columns in flight, and tables. (A strip
- * of 65,500 x 1 pixels costs libjpeg 32 MiB.)
- */
-static bool memory_is_plausible(const struct image_header *header, size_t pixels)
-{
-	return header->decode_bytes / 64 <=
-	       pixels + (header->width + header->height) * 32 + ((size_t)1 << 20);
-}
-
 static bool handle_header(struct decode_ticket *w, const struct image_header *header)
 {
 	const struct decode_pool_options *options = &w->pool->options;
@@ -246,12 +251,12 @@ static bool handle_header(struct decode_ticket *w, const struct image_header *he
 	if (w->state != WORKER_READING || header->width > options->limits.max_side ||
 	    header->height > options->limits.max_side ||
 	    !size_mul(header->width, header->height, &pixels) ||
-	    pixels > options->limits.max_pixels || !memory_is_plausible(header, pixels))
+	    pixels > options->limits.max_pixels || !decode_memory_plausible(header))
 		return false;
 	if (options->mode == DECODE_MODE_PIXELS) {
 		w->deadline = NO_DEADLINE; /* the wait for memory does not count */
 		w->state = WORKER_WAITING;
-		w->pixels = pixels;
+		w->header = *header;
 		options->handlers.on_header(image, header, w);
 	} else {
 		worker_idle(w);
@@ -277,6 +282,9 @@ static bool handle_failed(struct decode_ticket *w, const struct decode_message *
 
 	if (!has_image(w))
 		return false;
+	/* What took the memory may still have it. */
+	if (m->failed.code == ERR_NOMEM)
+		w->images = w->pool->options.images_per_process;
 	worker_idle(w);
 	w->pool->options.handlers.on_failed(image, &m->failed);
 	return true;
@@ -319,7 +327,7 @@ static void worker_hear(struct decode_ticket *w)
 		error_data(&lied, "worker_died", "the decoder broke the protocol on this file");
 		worker_lost(w, &lied);
 	}
-	worker_replace_spent(w);
+	w->file_bytes = m->hashed.bytes;
 }
 
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg)
@@ -333,13 +341,17 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg
 	return 0;
 }
 
-/* What arrived in time is heard first: it may be this process that was late to its loop. */
+/* Starts what is to be started. What arrived in time is heard first: it may be this process that was late to its loop. */
 static void worker_check_time(struct decode_ticket *w, int64_t now)
 {
 	struct error why = ERROR_INIT;
 
 	if (w->deadline > now)
 		return;
+	if (w->state == WORKER_SPENT || w->state == WORKER_DOWN) {
+		worker_start_again(w);
+		return;
+	}
 	worker_hear(w);
 	if (w->deadline > now)
 		return;
@@ -465,9 +477,19 @@ const char *decode_pool_confinement(const struct decode_pool *pool)
 	return pool->confinement;
 }
 
+const char *decode_pool_warning(const struct decode_pool *pool)
+{
+	return pool->warning[0] ? pool->warning : NULL;
+}
+
 bool decode_pool_dead(const struct decode_pool *pool)
 {
-	return !pool->cancelled && count_states(pool, WORKER_DOWN, WORKER_DOWN) == pool->n;
+	size_t lost = 0;
+
+	for (size_t i = 0; i < pool->n; i++)
+		lost += pool->workers[i].state == WORKER_DOWN &&
+			pool->workers[i].deadline == NO_DEADLINE;
+	return !pool->cancelled && lost == pool->n;
 }
 
 void decode_pool_start(struct decode_pool *pool, int fd, void *image)
@@ -499,13 +521,17 @@ void decode_pool_place(struct decode_ticket *w, const struct render_geometry *ge
 {
 	const struct decode_pool_options *options = &w->pool->options;
 	struct decode_message m = {.type = DECODE_GEOMETRY, .geometry = *geometry};
-	size_t bytes;
+	size_t bytes, megapixels = w->header.width * w->header.height / 1000000;
 
 	assert(w->state == WORKER_WAITING);
 	assert(size_mul3(geometry->width, geometry->height, 3, &bytes) &&
 	       bytes <= options->slot_bytes);
 	w->state = WORKER_DRAWING;
-	deadline_set(w, options->time_limit_ms + w->pixels / 1000000 * options->megapixel_ms);
+	decode_process_limit(
+	    &w->process,
+	    decode_memory_drawing(options->slot_bytes, w->file_bytes,
+				  image_render_bytes(&w->header, &options->policy, geometry)));
+	deadline_set(w, options->time_limit_ms + megapixels * options->megapixel_ms);
 	worker_say(w, &m, -1);
 }
 
@@ -516,5 +542,4 @@ void decode_pool_skip(struct decode_ticket *w)
 	assert(w->state == WORKER_HASHED || w->state == WORKER_WAITING);
 	worker_say(w, &m, -1);
 	worker_idle(w);
-	worker_replace_spent(w);
 }

@@ -11,8 +11,13 @@
  *	   on_failed(image, error)              ERR_DATA with a reason, also `worker_died`, `timeout`
  *	decode_pool_close(pool)
  *
- * The workers are confined (confine.h). One that dies, lies, or exceeds the time limit is replaced at once and
- * costs the image it had; when process after process ends before its first image, no more are started. Every
+ * The workers are confined (confine.h), and hold no more memory than what they are at needs (decode_memory.h). One
+ * that dies, lies, or exceeds the time limit is replaced at once and costs the image it had; one that cannot be
+ * started is tried again a little later; when process after process ends before its first image, no more are
+ * started. One that had no memory for an image is replaced too: what took it may still have it.
+ *
+ * A worker that a file took over, and that goes on as if nothing had happened, can give wrong pixels, headers and
+ * hashes for the images it gets later, until it is replaced: for @images_per_process at most. Every
  * image that was started ends in exactly one of: skipped, on_done, on_failed; or on_header, where only headers
  * are asked for.
  */
@@ -72,6 +77,8 @@ bool decode_pool_dead(const struct decode_pool *pool);
 const char *decode_pool_last_end(const struct decode_pool *pool);
 /* How the workers are confined: "seccomp, landlock 7, rlimits"; empty before the first is ready. */
 const char *decode_pool_confinement(const struct decode_pool *pool);
+/* One line for people where they lack seccomp or limits; NULL where they do not, or before the first is ready. */
+const char *decode_pool_warning(const struct decode_pool *pool);
 /* Ends every worker that has an image, which comes back as on_failed with ERR_TRANSIENT. Nothing more may start. */
 void decode_pool_cancel(struct decode_pool *pool);
 /* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "daemon/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -55,9 +57,41 @@ static int slot_open(struct decode_process *p, size_t bytes, struct error *err)
 	return 0;
 }
 
+/* Of the environment, which may hold secrets: what the loader, the C library, our code and sanitizers ask for. */
+static bool worker_may_see(const char *entry)
+{
+	static const char *const names[] = {"LATENTD_ISA", "TZ", "LANG", "LC_ALL",
+					    "LD_LIBRARY_PATH"};
+	static const char sanitizer[] = "SAN_OPTIONS";
+	size_t n = strcspn(entry, "="), tail = strlen(sanitizer);
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strlen(names[i]) == n && strncmp(entry, names[i], n) == 0)
+			return true;
+	}
+	return n > tail && strncmp(entry + n - tail, sanitizer, tail) == 0;
+}
+
+/* To be freed; the strings are the environment's. */
+static char **worker_environment(void)
+{
+	size_t n = 0, kept = 0;
+	char **list;
+
+	while (environ[n])
+		n++;
+	list = xcalloc(n + 1, sizeof(*list));
+	for (size_t i = 0; i < n; i++) {
+		if (worker_may_see(environ[i]))
+			list[kept++] = environ[i];
+	}
+	return list;
+}
+
 /* The program gets the socket as descriptor 3 and none beyond the standard ones. */
 static int spawn_program(const char *program, int socket, pid_t *pid, struct error *err)
 {
+	cleanup_free char **environment = worker_environment();
 	char *const argv[] = {(char *)"latentd-decode", NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -68,12 +102,15 @@ static int spawn_program(const char *program, int socket, pid_t *pid, struct err
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+	/* Reports of sanitizers must get out; else a log or a terminal is nothing for a decoder to write to. */
+	if (!CONFINE_SANITIZED)
+		posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, socket, 3);
 	posix_spawn_file_actions_addclosefrom_np(&actions, 4);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setsigmask(&attributes, &none);
-	r = posix_spawn(pid, program, &actions, &attributes, argv, environ);
+	r = posix_spawn(pid, program, &actions, &attributes, argv, environment);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	if (r != 0) {
@@ -99,6 +136,18 @@ int decode_process_start(struct decode_process *p, const char *program, size_t s
 	if (fcntl(p->socket, F_SETFL, O_NONBLOCK) < 0)
 		return error_sys(err, "prepare a socket");
 	return spawn_program(program ? program : beside_us, theirs, &p->pid, err);
+}
+
+void decode_process_limit(struct decode_process *p, size_t bytes)
+{
+	struct rlimit limit;
+
+	if (CONFINE_SANITIZED || p->pid <= 0 || bytes == p->address_space ||
+	    prlimit(p->pid, RLIMIT_AS, NULL, &limit) < 0)
+		return;
+	p->address_space = bytes;
+	limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+	prlimit(p->pid, RLIMIT_AS, &limit, NULL);
 }
 
 /* Dead already, or to be killed: only the first tells how it died. */

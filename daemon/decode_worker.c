@@ -4,6 +4,7 @@
  * socket to the daemon, the slot, and the file it is at. decode_protocol.h has the conversation; before READY
  * the process confines itself.
  */
+#include "daemon/decode_memory.h"
 #include "daemon/decode_protocol.h"
 
 #include "base/checked.h"
@@ -42,26 +43,11 @@ static int expect(enum decode_message_type type, struct decode_message *m, int *
 	return 0;
 }
 
-/*
- * Enough for the largest picture that is allowed: program and libraries, the file twice (its buffer doubles),
- * the slot, and for each pixel 6 bytes (the picture, and a turned copy) and 26 for the decoder, of which the most
- * hungry (JPEG XL) holds four planes of floats and parts of a second set.
- */
-static size_t address_space(const struct worker *w)
-{
-	size_t pixels, files, sum = (size_t)512 << 20;
-
-	if (!size_mul(w->limits.max_pixels, 32, &pixels) ||
-	    !size_mul(w->limits.max_file_bytes, 2, &files) || !size_add(sum, pixels, &sum) ||
-	    !size_add(sum, files, &sum) || !size_add(sum, w->slot_bytes, &sum))
-		return SIZE_MAX;
-	return sum;
-}
-
 static int worker_start(struct worker *w, struct error *err)
 {
 	struct decode_message m = {.type = DECODE_READY};
 	cleanup_close int fd = -1;
+	size_t most;
 	int r = expect(DECODE_START, &m, &fd, err);
 
 	if (r != 0)
@@ -79,8 +65,9 @@ static int worker_start(struct worker *w, struct error *err)
 	}
 	memset(&m, 0, sizeof(m));
 	m.type = DECODE_READY;
+	most = decode_memory_most(&w->limits, w->slot_bytes);
 	tzset(); /* lcms asks for the time, and the C library would open the time zone then */
-	confine(&(struct confine_options){SOCKET_FD, address_space(w)}, &m.ready);
+	confine(&(struct confine_options){SOCKET_FD, most}, &m.ready);
 	return decode_message_send(SOCKET_FD, &m, -1, err);
 }
 

@@ -227,6 +227,11 @@ void pipeline_pump(struct pipeline *p)
 	outcome_log_flush(p->outcomes);
 }
 
+const char *pipeline_warning(const struct pipeline *p)
+{
+	return decode_pool_warning(p->pool);
+}
+
 bool pipeline_finished(const struct pipeline *p)
 {
 	bool claims_done = p->stopping || p->failed ||

@@ -66,6 +66,8 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 		  struct error *err);
 /* Does whatever can be done now; call after each turn of the loop. */
 void pipeline_pump(struct pipeline *p);
+/* decode_pool_warning() of its decoders. */
+const char *pipeline_warning(const struct pipeline *p);
 bool pipeline_finished(const struct pipeline *p);
 void pipeline_stop(struct pipeline *p);
 /* The encode driver's answer. */

@@ -34,6 +34,7 @@ struct survey {
 	struct decode_pool *pool;
 	struct survey_image *images, *free; /* @workers of them */
 	size_t workers;
+	bool warned;
 };
 
 static void hand_on(struct survey_image *image, const struct image_header *header,
@@ -138,6 +139,16 @@ static int start_some(struct survey *s, struct error *err)
 	return 0;
 }
 
+static void warn_once(struct survey *s)
+{
+	const char *warning = decode_pool_warning(s->pool);
+
+	if (!warning || s->warned || !s->options->on_note)
+		return;
+	s->warned = true;
+	s->options->on_note(s->options->arg, warning);
+}
+
 static int turn_loop(struct survey *s, struct error *err)
 {
 	for (;;) {
@@ -155,6 +166,7 @@ static int turn_loop(struct survey *s, struct error *err)
 			errno = -r;
 			return error_sys(err, "wait for events");
 		}
+		warn_once(s);
 	}
 }
 

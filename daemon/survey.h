@@ -25,7 +25,9 @@ struct survey_file {
 struct survey_options {
 	bool hash;     /* reads every byte, not only headers */
 	bool captions; /* one that cannot be read makes the file a bad one, as in encode */
-	size_t jobs;   /* decode processes; 0: two for each core */
+	/* Once, with a line that warns of how images are looked at here; NULL: not told. */
+	void (*on_note)(void *arg, const char *line);
+	size_t jobs; /* decode processes; 0: two for each core */
 	void (*on_file)(void *arg, const struct survey_file *file);
 	void *arg;
 };

@@ -20,6 +20,7 @@ foreach(name decode_pool decode_pool_lies)
 	add_dependencies(test_${name} latentd-decode lying_worker)
 endforeach()
 target_link_libraries(test_decode_pool_lies PRIVATE hostile_calls)
+target_link_options(test_decode_pool_lies PRIVATE -Wl,--wrap=posix_spawn)
 add_cmocka_test(NAME test_encode_driver SOURCES component/test_encode_driver.c LIBS latentd_daemon
 	LABELS tsan)
 add_library(run_rig STATIC component/run_rig.c)

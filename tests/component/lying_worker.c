@@ -19,7 +19,8 @@
 
 enum { SOCKET_FD = 3, SIDE = 64, HOSTILE_LIVED = 99 };
 
-#define ADDRESS_SPACE ((size_t)1 << 30)
+/* Far more than any test lets it have: the daemon's limits are what counts. */
+#define ADDRESS_SPACE ((size_t)8 << 30)
 
 static struct buffer file = BUFFER_INIT;
 static uint8_t *slot;
@@ -255,14 +256,20 @@ static void lie_hog(void)
 {
 	struct decode_message m = {.type = DECODE_FAILED};
 	volatile uint8_t *block;
+	size_t mib = 0;
 
-	do {
-		block = malloc((size_t)16 << 20);
-		if (block)
-			*block = 1;
-	} while (block);
-	error_set(&m.failed, ERR_NOMEM, "no memory");
+	while ((block = malloc((size_t)16 << 20))) {
+		*block = 1;
+		mib += 16;
+	}
+	error_set(&m.failed, ERR_NOMEM, "no memory after %zu MiB", mib);
 	say(m);
+}
+
+static void lie_hog_drawing(void)
+{
+	until_geometry();
+	lie_hog();
 }
 
 static void lie_done_failed(void)
@@ -309,6 +316,7 @@ static const struct {
     {"done_twice", lie_done_twice},
     {"done_failed", lie_done_failed},
     {"hog", lie_hog},
+    {"hog_drawing", lie_hog_drawing},
 };
 
 /* -- an honest image ------------------------------------------------------------------------------ */

@@ -1,8 +1,9 @@
 /*
  * mutate_worker [--files N] [--seed S] [--workers W] [--keep DIR] DECODER FILE-OR-FOLDER...: image files, damaged in ways that
- * follow from the seed alone, through real confined decoders. What an image does must cost only itself: fails if
+ * follow from the seed alone, through real confined decoders. Each batch of BATCH images has its own mode, policy,
+ * filter and geometry, which follow from the seed too. What an image does must cost only itself: fails if
  * one ends otherwise than decoded or with a known reason, if a control image (every 50th, untouched) has other
- * pixels than at first, or if the pool dies. Prints how the images ended, by reason; those that cost a worker
+ * pixels or another header than at first in its batch, or if the pool dies. Prints how the images ended, by reason; those that cost a worker
  * are written to DIR.
  */
 #include "mutate_bytes.h"
@@ -21,8 +22,9 @@
 #include <sys/stat.h>
 
 enum {
-	WIDTH = 32,
-	HEIGHT = 24,
+	SIDE_MIN = 8,
+	SIDE_MAX = 160,
+	BATCH = 5000,
 	CONTROL_EVERY = 50,
 	WORKERS_MAX = 64,
 	FILE_MAX = 8 << 20,
@@ -37,8 +39,17 @@ static const char *const reasons[] = {"empty",	 "unsupported", "truncated",
 struct original {
 	char *name;
 	struct buffer bytes;
-	uint8_t want[WIDTH * HEIGHT * 3]; /* what it decodes to, unless @fails */
+	/* What came of it in this batch, once @seen: nothing if it @fails. */
 	bool seen, fails;
+	struct image_header header;
+	uint8_t *want; /* pixels, where there are some */
+};
+
+/* What is asked of all images of a batch. */
+struct task {
+	enum decode_mode mode;
+	struct image_policy policy;
+	struct render_geometry geometry;
 };
 
 /* One image on its way. */
@@ -47,6 +58,7 @@ struct shot {
 	uint64_t number;
 	struct original *original;
 	bool control;
+	struct image_header header;
 };
 
 static struct {
@@ -55,10 +67,13 @@ static struct {
 	size_t n, capacity;
 	struct shot shots[WORKERS_MAX];
 	size_t workers;
-	uint64_t seed, files, next, ended, done, bad;
+	struct task task;
+	uint64_t first, last; /* of the batch */
+	uint64_t seed, files, next, ended, done, seen, bad;
 	uint64_t by_reason[ARRAY_SIZE(reasons)];
 	struct buffer scratch;
 	const char *keep; /* NULL: nowhere */
+	char confinement[CONFINEMENT_TEXT_SIZE];
 } run;
 
 static void complain(const struct shot *shot, const char *what)
@@ -114,6 +129,65 @@ static void tell_death(const struct shot *shot, const struct error *why)
 	must(fd_write_all(fd, run.scratch.data, run.scratch.size, &err), &err);
 }
 
+/* -- what is asked for ------------------------------------------------------------------------------ */
+
+static size_t task_number(struct mutation *m, size_t least, size_t most)
+{
+	return least + (size_t)(mutation_random(m) % (most - least + 1));
+}
+
+static struct render_geometry task_geometry(struct mutation *m)
+{
+	struct render_geometry g = {.full_width = task_number(m, SIDE_MIN, SIDE_MAX),
+				    .full_height = task_number(m, SIDE_MIN, SIDE_MAX)};
+
+	g.width = task_number(m, 1, g.full_width);
+	g.height = task_number(m, 1, g.full_height);
+	g.left = task_number(m, 0, g.full_width - g.width);
+	g.top = task_number(m, 0, g.full_height - g.height);
+	g.filter = (enum resample_filter)task_number(m, 0, FILTER_KOHYA);
+	return g;
+}
+
+/* Half of the batches draw: there is more to go wrong. */
+static struct task task_make(uint64_t batch)
+{
+	static const enum decode_mode modes[] = {DECODE_MODE_PIXELS, DECODE_MODE_PIXELS,
+						 DECODE_MODE_HEADERS, DECODE_MODE_HASHES};
+	struct mutation m = {.seed = run.seed, .number = UINT64_MAX - batch};
+	struct task t = {.mode = modes[mutation_random(&m) % ARRAY_SIZE(modes)],
+			 .policy = {.apply_exif = mutation_random(&m) % 4 > 0,
+				    .color = mutation_random(&m) % 2 ? COLOR_SRGB : COLOR_IGNORE,
+				    .alpha = mutation_random(&m) % 2 ? ALPHA_OVER : ALPHA_DROP,
+				    .jpeg_scaling = mutation_random(&m) % 2}};
+
+	for (size_t c = 0; c < 3; c++)
+		t.policy.background[c] = (uint8_t)mutation_random(&m);
+	t.geometry = task_geometry(&m);
+	return t;
+}
+
+static size_t task_bytes(const struct task *t)
+{
+	return t->mode == DECODE_MODE_PIXELS ? t->geometry.width * t->geometry.height * 3 : 0;
+}
+
+static void task_tell(const struct task *t)
+{
+	static const char *const modes[] = {"pixels", "headers", "hashes"};
+
+	printf("from %llu: %s", (unsigned long long)run.first, modes[t->mode]);
+	if (t->mode == DECODE_MODE_PIXELS)
+		printf(", %s, %zu x %zu of %zu x %zu%s%s%s%s",
+		       resample_filter_name(t->geometry.filter), t->geometry.width,
+		       t->geometry.height, t->geometry.full_width, t->geometry.full_height,
+		       t->policy.apply_exif ? "" : ", no exif",
+		       t->policy.color == COLOR_SRGB ? ", srgb" : "",
+		       t->policy.alpha == ALPHA_DROP ? ", alpha dropped" : "",
+		       t->policy.jpeg_scaling ? ", jpeg scaling" : "");
+	printf("\n");
+}
+
 /* -- how an image ends ----------------------------------------------------------------------------- */
 
 static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
@@ -126,29 +200,53 @@ static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes
 		decode_pool_decode(ticket);
 }
 
+static bool same_as_at_first(const struct original *o, const struct shot *shot,
+			     const uint8_t *pixels)
+{
+	const struct image_header *a = &o->header, *b = &shot->header;
+
+	return !o->fails && a->format == b->format && a->width == b->width &&
+	       a->height == b->height && a->orientation == b->orientation &&
+	       a->decode_bytes == b->decode_bytes &&
+	       (!pixels || memcmp(o->want, pixels, task_bytes(&run.task)) == 0);
+}
+
+/* @pixels: NULL where the header is the end. */
+static void ended_well(struct shot *shot, const uint8_t *pixels)
+{
+	struct original *o = shot->original;
+
+	if (pixels)
+		run.done++;
+	else
+		run.seen++;
+	if (shot->control && !o->seen) {
+		o->seen = true;
+		o->header = shot->header;
+		if (pixels) {
+			o->want = xmalloc(task_bytes(&run.task));
+			memcpy(o->want, pixels, task_bytes(&run.task));
+		}
+	} else if (shot->control && !same_as_at_first(o, shot, pixels)) {
+		complain(shot, "came out otherwise than at first");
+	}
+	ended(shot);
+}
+
 static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)
 {
-	const struct render_geometry geometry = {WIDTH,	 HEIGHT,	0, 0, WIDTH,
-						 HEIGHT, FILTER_LANCZOS};
+	struct shot *shot = image;
 
-	(void)image;
-	(void)header;
-	decode_pool_place(ticket, &geometry);
+	shot->header = *header;
+	if (ticket)
+		decode_pool_place(ticket, &run.task.geometry);
+	else
+		ended_well(shot, NULL);
 }
 
 static void on_done(void *image, const uint8_t *pixels)
 {
-	struct shot *shot = image;
-	struct original *o = shot->original;
-
-	run.done++;
-	if (shot->control && !o->seen) {
-		memcpy(o->want, pixels, sizeof(o->want));
-		o->seen = true;
-	} else if (shot->control && (o->fails || memcmp(o->want, pixels, sizeof(o->want)) != 0)) {
-		complain(shot, "decoded to other pixels than at first");
-	}
-	ended(shot);
+	ended_well(image, pixels);
 }
 
 static void on_failed(void *image, const struct error *why)
@@ -230,15 +328,17 @@ static void start_one(struct shot *shot)
 {
 	cleanup_close int fd = -1;
 
+	uint64_t position = run.next - run.first;
+
 	shot->number = run.next++;
 	/* First all originals as they are; from then on every 50th. */
-	shot->control = shot->number < run.n || shot->number % CONTROL_EVERY == 0;
+	shot->control = position < run.n || position % CONTROL_EVERY == 0;
 	shot->original =
-	    &run.originals[shot->number < run.n
-			       ? shot->number
+	    &run.originals[position < run.n
+			       ? position
 			       : hash64_of(&shot->number, sizeof(shot->number), run.seed) % run.n];
 	/* Until it is known what an original decodes to, it cannot be a control of itself. */
-	if (shot->number >= run.n && !shot->original->seen)
+	if (position >= run.n && !shot->original->seen)
 		shot->control = false;
 	shot->running = true;
 	fd = image_fd(shot);
@@ -247,7 +347,7 @@ static void start_one(struct shot *shot)
 
 static void start_more(void)
 {
-	for (size_t i = 0; i < run.workers && run.next < run.files; i++) {
+	for (size_t i = 0; i < run.workers && run.next < run.last; i++) {
 		if (!run.shots[i].running && decode_pool_idle(run.pool) > 0)
 			start_one(&run.shots[i]);
 	}
@@ -257,10 +357,10 @@ static void start_more(void)
 
 static void report(double seconds)
 {
-	printf("%llu images in %.1f s (%.0f/s), seed %llu, %s: %llu decoded",
+	printf("%llu images in %.1f s (%.0f/s), seed %llu, %s: %llu decoded, %llu headers",
 	       (unsigned long long)run.ended, seconds, (double)run.ended / seconds,
-	       (unsigned long long)run.seed, decode_pool_confinement(run.pool),
-	       (unsigned long long)run.done);
+	       (unsigned long long)run.seed, run.confinement, (unsigned long long)run.done,
+	       (unsigned long long)run.seen);
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
 		if (run.by_reason[i] > 0)
 			printf(", %llu %s", (unsigned long long)run.by_reason[i], reasons[i]);
@@ -269,26 +369,56 @@ static void report(double seconds)
 	fflush(stdout);
 }
 
-static void run_all(sd_event *event)
+/* False: it cannot go on. */
+static bool run_batch(sd_event *event)
 {
-	int64_t began = clock_mono_ms(), told = began;
-
-	while (run.ended < run.files) {
-		int64_t now = clock_mono_ms();
-
+	while (run.ended < run.last) {
 		if (decode_pool_dead(run.pool)) {
 			printf("FAILED: the pool is dead: %s\n", decode_pool_last_end(run.pool));
 			run.bad++;
-			return;
-		}
-		if (now - told > 60 * 1000) {
-			report((double)(now - began) * 1e-3);
-			told = now;
+			return false;
 		}
 		start_more();
 		if (sd_event_run(event, UINT64_MAX) < 0) {
 			run.bad++;
-			return;
+			return false;
+		}
+	}
+	return true;
+}
+
+static void forget_originals(void)
+{
+	for (size_t i = 0; i < run.n; i++) {
+		free(run.originals[i].want);
+		run.originals[i].want = NULL;
+		run.originals[i].seen = run.originals[i].fails = false;
+	}
+}
+
+static void run_all(sd_event *event, struct decode_pool_options *options)
+{
+	int64_t began = clock_mono_ms(), told = began;
+	struct error err = ERROR_INIT;
+	bool goes_on = true;
+
+	while (run.next < run.files && goes_on) {
+		run.first = run.next;
+		run.last = run.files - run.first > BATCH ? run.first + BATCH : run.files;
+		run.task = task_make(run.first / BATCH);
+		task_tell(&run.task);
+		options->mode = run.task.mode;
+		options->policy = run.task.policy;
+		options->slot_bytes = task_bytes(&run.task);
+		must(decode_pool_open(event, options, &run.pool, &err), &err);
+		goes_on = run_batch(event);
+		snprintf(run.confinement, sizeof(run.confinement), "%s",
+			 decode_pool_confinement(run.pool));
+		decode_pool_close(run.pool);
+		forget_originals();
+		if (clock_mono_ms() - told > 60 * 1000) {
+			told = clock_mono_ms();
+			report((double)(told - began) * 1e-3);
 		}
 	}
 	report((double)(clock_mono_ms() - began) * 1e-3);
@@ -304,12 +434,9 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	struct decode_pool_options options = {
-	    .policy = IMAGE_POLICY_DEFAULT,
 	    .limits = {FILE_MAX + 65536, 20 * 1000 * 1000, 65500},
-	    .slot_bytes = (size_t)WIDTH * HEIGHT * 3,
 	    .time_limit_ms = TIME_LIMIT_MS,
 	    .handlers = {on_hashed, on_header, on_done, on_failed}};
-	struct error err = ERROR_INIT;
 	sd_event *event = NULL;
 	int i = 1;
 
@@ -337,9 +464,7 @@ int main(int argc, char **argv)
 		add_path(argv[i]);
 	if (run.n == 0 || sd_event_new(&event) < 0)
 		return usage();
-	must(decode_pool_open(event, &options, &run.pool, &err), &err);
-	run_all(event);
-	decode_pool_close(run.pool);
+	run_all(event, &options);
 	sd_event_unref(event);
 	for (size_t k = 0; k < run.n; k++) {
 		free(run.originals[k].name);

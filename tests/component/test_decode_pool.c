@@ -331,6 +331,61 @@ static void a_strip_of_pixels_is_no_lie_about_memory(void **state)
 	rig_close(&rig);
 }
 
+/* Everything of @name in the folder of the process in /proc. */
+static struct buffer proc_file(pid_t pid, const char *name)
+{
+	cleanup_free char *path = xasprintf("/proc/%d/%s", (int)pid, name);
+	struct buffer text = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+	cleanup_close int fd = file_open(path, O_RDONLY, 0, &err);
+
+	assert_true(fd >= 0);
+	assert_ok(fd_read_all(fd, 1 << 20, &text, &err), &err);
+	return text;
+}
+
+static bool has_entry(const struct buffer *environment, const char *entry)
+{
+	return memmem(environment->data, environment->size, entry, strlen(entry) + 1) != NULL;
+}
+
+/* A decoder that was taken over finds no secret, and nobody who reads what it writes. */
+static void a_worker_has_neither_our_environment_nor_our_terminal(void **state)
+{
+	cleanup_free char *program = rig_program("daemon/latentd-decode");
+	struct decode_process p = DECODE_PROCESS_NONE;
+	cleanup_buffer struct buffer environment = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+	char how[DECODE_PROCESS_END_SIZE];
+
+	(void)state;
+	setenv("SOME_TOKEN", "secret", 1);
+	setenv("NOT_LATENTD_ISA", "secret", 1);
+	setenv("LATENTD_ISA", "portable", 1);
+	setenv("TESTSAN_OPTIONS", "seen", 1);
+	assert_ok(decode_process_start(&p, program, 0, &err), &err);
+	/* It is empty at first: posix_spawn() returns in the middle of execve(). */
+	do {
+		buffer_release(&environment);
+		environment = proc_file(p.pid, "environ");
+	} while (environment.size == 0);
+	assert_null(memmem(environment.data, environment.size, "secret", 6));
+	assert_true(has_entry(&environment, "LATENTD_ISA=portable"));
+	assert_true(has_entry(&environment, "TESTSAN_OPTIONS=seen"));
+	for (int fd = 0; fd < (CONFINE_SANITIZED ? 2 : 3); fd++) {
+		cleanup_free char *link = xasprintf("/proc/%d/fd/%d", (int)p.pid, fd);
+		char target[32] = "";
+
+		assert_true(readlink(link, target, sizeof(target) - 1) > 0);
+		assert_string_equal(target, "/dev/null");
+	}
+	decode_process_end(&p, how);
+	unsetenv("SOME_TOKEN");
+	unsetenv("NOT_LATENTD_ISA");
+	unsetenv("LATENTD_ISA");
+	unsetenv("TESTSAN_OPTIONS");
+}
+
 /* Under AddressSanitizer also: and has leaked nothing until then. */
 static void a_worker_whose_daemon_is_gone_ends_in_order(void **state)
 {
@@ -392,6 +447,7 @@ int main(void)
 	    cmocka_unit_test(an_image_waits_for_its_place_as_long_as_it_takes),
 	    cmocka_unit_test(headers_and_hashes_are_those_of_the_whole_file),
 	    cmocka_unit_test(a_strip_of_pixels_is_no_lie_about_memory),
+	    cmocka_unit_test(a_worker_has_neither_our_environment_nor_our_terminal),
 	    cmocka_unit_test(a_worker_whose_daemon_is_gone_ends_in_order),
 	    cmocka_unit_test(closing_with_images_in_work_leaves_nothing),
 	};

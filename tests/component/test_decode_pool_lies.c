@@ -6,9 +6,14 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/files.h"
 #include "hostile_calls.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -22,6 +27,42 @@ static void open_liar(struct rig *rig, size_t workers, uint64_t time_limit_ms)
 	struct error err = ERROR_INIT;
 
 	assert_ok(rig_open(rig, &options, &err), &err);
+}
+
+/*
+ * A program in @dir that is the liar going wrong by @how before its first image: what our environment says does
+ * not reach it. To be freed.
+ */
+static char *liar_that(const char *dir, const char *how)
+{
+	cleanup_free char *program = rig_program("tests/lying_worker");
+	cleanup_free char *real = realpath(program, NULL);
+	cleanup_free char *text =
+	    xasprintf("#!/bin/sh\nLYING_WORKER='%s' exec '%s'\n", how, real ? real : "");
+	char *path = testing_path(dir, "liar");
+	struct error err = ERROR_INIT;
+	cleanup_close int fd = file_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0777, &err);
+
+	assert_true(fd >= 0);
+	assert_ok(fd_write_all(fd, text, strlen(text), &err), &err);
+	return path;
+}
+
+static unsigned starts_to_refuse;
+
+int __real_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attributes, char *const argv[], char *const env[]);
+int __wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attributes, char *const argv[], char *const env[]);
+
+int __wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attributes, char *const argv[], char *const env[])
+{
+	if (starts_to_refuse > 0) {
+		starts_to_refuse--;
+		return EAGAIN;
+	}
+	return __real_posix_spawn(pid, path, actions, attributes, argv, env);
 }
 
 /* An image of bytes @byte, which must be decoded. */
@@ -126,9 +167,13 @@ static void a_hostile_system_call_costs_one_image(void **state)
 	rig_close(&rig);
 }
 
-static void memory_without_end_costs_one_image_and_no_process(void **state)
+/* The limit follows what the worker is at: a file of any size may be read, but a small picture takes little. */
+static void memory_without_end_costs_one_image_long_before_the_machines(void **state)
 {
-	cleanup_shot struct shot shot = {.skip = false};
+	static const struct {
+		const char *lie;
+		size_t most; /* MiB */
+	} table[] = {{"hog", 512 + 2 * 256 + 16}, {"hog_drawing", 512 + 16}};
 	struct rig rig;
 
 	(void)state;
@@ -137,10 +182,21 @@ static void memory_without_end_costs_one_image_and_no_process(void **state)
 		skip();
 	}
 	open_liar(&rig, 1, 0);
-	rig_shoot(&rig, &shot, "hog", 3);
-	assert_int_equal(shot.end, SHOT_FAILED);
-	assert_int_equal(shot.why.code, ERR_NOMEM);
-	assert_int_equal(decode_pool_idle(rig.pool), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		cleanup_shot struct shot shot = {.skip = false};
+		size_t got = 0;
+
+		rig_shoot(&rig, &shot, table[i].lie, strlen(table[i].lie));
+		assert_int_equal(shot.end, SHOT_FAILED);
+		assert_int_equal(shot.why.code, ERR_NOMEM);
+		assert_int_equal(sscanf(shot.why.message, "no memory after %zu MiB", &got), 1);
+		if (got == 0 || got > table[i].most)
+			fail_msg("%s: %zu MiB", table[i].lie, got);
+		/* It keeps what it has, and is of no more use. */
+		assert_int_equal(decode_pool_idle(rig.pool), 0);
+		assert_works(&rig, 'a');
+		assert_works(&rig, 'b');
+	}
 	rig_close(&rig);
 }
 
@@ -343,27 +399,45 @@ static void a_process_is_replaced_after_its_number_of_images(void **state)
 	rig_close(&rig);
 }
 
+static void a_process_is_replaced_when_its_last_image_is_skipped_late(void **state)
+{
+	struct shot held = {.hold = true};
+	struct rig rig;
+
+	(void)state;
+	open_liar_in_mode(&rig, DECODE_MODE_PIXELS, 1);
+	rig_start(&rig, &held, "held", 4);
+	while (!held.ticket)
+		rig_turn(&rig);
+	decode_pool_skip(TAKE(held.ticket));
+	assert_int_equal(held.ends, 0);
+	assert_works(&rig, 'a');
+	rig_close(&rig);
+}
+
 static void a_worker_that_is_not_confined_is_used_unless_that_is_required(void **state)
 {
-	cleanup_free char *program = rig_program("tests/lying_worker");
-	struct rig_options options = {
-	    .program = program, .workers = 1, .require_confinement = true, .rule = BUCKET_SQUARE};
+	char *dir = testing_tempdir();
+	cleanup_free char *program = liar_that(dir, "unconfined");
+	struct rig_options options = {.program = program, .workers = 1, .rule = BUCKET_SQUARE};
 	struct error err = ERROR_INIT;
 	struct rig rig;
 
 	(void)state;
-	setenv("LYING_WORKER", "unconfined", 1);
-	open_liar(&rig, 1, 0);
+	assert_ok(rig_open(&rig, &options, &err), &err);
+	assert_null(decode_pool_warning(rig.pool));
 	assert_works(&rig, 'a');
+	assert_non_null(strstr(decode_pool_warning(rig.pool), "not confined here (no seccomp"));
 	assert_string_equal(decode_pool_confinement(rig.pool),
 			    "no seccomp, no landlock, no rlimits");
 	rig_close(&rig);
+	options.require_confinement = true;
 	assert_ok(rig_open(&rig, &options, &err), &err);
 	while (!decode_pool_dead(rig.pool))
 		rig_turn(&rig);
 	assert_non_null(strstr(decode_pool_last_end(rig.pool), "cannot be confined"));
 	rig_close(&rig);
-	unsetenv("LYING_WORKER");
+	testing_tempdir_remove(dir);
 }
 
 /* -- programs that do not even start ---------------------------------------------------------------- */
@@ -389,15 +463,19 @@ static void a_program_that_ends_before_its_first_image_is_not_tried_for_ever(voi
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		char *dir = testing_tempdir();
+		cleanup_free char *program = liar_that(dir, ways[i]);
+		struct rig_options options = {
+		    .program = program, .workers = 3, .rule = BUCKET_SQUARE};
+		struct error err = ERROR_INIT;
 		struct rig rig;
 
-		setenv("LYING_WORKER", ways[i], 1);
-		open_liar(&rig, 3, 0);
+		assert_ok(rig_open(&rig, &options, &err), &err);
 		while (!decode_pool_dead(rig.pool))
 			rig_turn(&rig);
 		assert_int_equal(decode_pool_idle(rig.pool) + decode_pool_busy(rig.pool), 0);
 		rig_close(&rig);
-		unsetenv("LYING_WORKER");
+		testing_tempdir_remove(dir);
 	}
 }
 
@@ -420,10 +498,48 @@ static void a_program_that_goes_away_leaves_a_dead_pool(void **state)
 	assert_int_equal(unlink(link), 0);
 	rig_shoot(&rig, &shot, "exit", 4);
 	assert_string_equal(shot.why.reason, "worker_died");
-	assert_true(decode_pool_dead(rig.pool));
+	while (!decode_pool_dead(rig.pool))
+		rig_turn(&rig);
 	assert_non_null(strstr(decode_pool_last_end(rig.pool), link));
 	rig_close(&rig);
 	testing_tempdir_remove(dir);
+}
+
+static void what_cannot_be_started_now_is_tried_again_later(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 1, 0);
+	for (size_t i = 0; i < 3; i++) {
+		cleanup_shot struct shot shot = {.skip = false};
+
+		assert_works(&rig, 'a');
+		starts_to_refuse = 4;
+		rig_shoot(&rig, &shot, "exit", 4);
+		assert_string_equal(shot.why.reason, "worker_died");
+		assert_false(decode_pool_dead(rig.pool));
+		assert_works(&rig, 'b');
+		assert_int_equal(starts_to_refuse, 0);
+	}
+	rig_close(&rig);
+}
+
+static void what_can_never_be_started_is_not_tried_for_ever(void **state)
+{
+	cleanup_shot struct shot shot = {.skip = false};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 1, 0);
+	assert_works(&rig, 'a');
+	starts_to_refuse = 1000;
+	rig_shoot(&rig, &shot, "exit", 4);
+	while (!decode_pool_dead(rig.pool))
+		rig_turn(&rig);
+	assert_in_range(starts_to_refuse, 980, 999);
+	starts_to_refuse = 0;
+	rig_close(&rig);
 }
 
 int main(void)
@@ -431,7 +547,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_worker_that_lies_costs_one_image_and_is_replaced),
 	    cmocka_unit_test(a_hostile_system_call_costs_one_image),
-	    cmocka_unit_test(memory_without_end_costs_one_image_and_no_process),
+	    cmocka_unit_test(memory_without_end_costs_one_image_long_before_the_machines),
 	    cmocka_unit_test(a_worker_that_hangs_costs_one_image_after_its_time),
 	    cmocka_unit_test(the_wait_for_a_place_does_not_count_as_time),
 	    cmocka_unit_test(the_neighbours_of_a_liar_are_not_disturbed),
@@ -442,6 +558,9 @@ int main(void)
 	    cmocka_unit_test(where_headers_are_asked_for_other_messages_are_lies),
 	    cmocka_unit_test(where_hashes_are_asked_for_the_header_comes_behind_the_hash),
 	    cmocka_unit_test(a_process_is_replaced_after_its_number_of_images),
+	    cmocka_unit_test(a_process_is_replaced_when_its_last_image_is_skipped_late),
+	    cmocka_unit_test(what_cannot_be_started_now_is_tried_again_later),
+	    cmocka_unit_test(what_can_never_be_started_is_not_tried_for_ever),
 	    cmocka_unit_test(a_worker_that_is_not_confined_is_used_unless_that_is_required),
 	    cmocka_unit_test(a_missing_program_is_an_error_that_names_it),
 	    cmocka_unit_test(a_program_that_ends_before_its_first_image_is_not_tried_for_ever),

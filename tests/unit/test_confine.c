@@ -110,6 +110,23 @@ static void looking_for_a_file_is_refused_and_survived(void **state)
 	assert_fine(looks_for_files);
 }
 
+static bool writes_to_stderr(void)
+{
+	return write(STDERR_FILENO, "x", 1) < 0 && errno == EBADF && fputs("y", stderr) == EOF;
+}
+
+/* Libraries warn there, and do not ask whether it worked. */
+static void messages_go_nowhere_and_harm_nothing(void **state)
+{
+	(void)state;
+	if (CONFINE_SANITIZED || !seccomp_works()) {
+		print_message(
+		    "SKIPPED: a sanitizer's reports must get out, or there is no seccomp\n");
+		skip();
+	}
+	assert_fine(writes_to_stderr);
+}
+
 static bool takes_more_than_it_may(void)
 {
 	void *p = malloc(ADDRESS_SPACE);
@@ -200,6 +217,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(memory_and_clocks_are_there),
 	    cmocka_unit_test(looking_for_a_file_is_refused_and_survived),
+	    cmocka_unit_test(messages_go_nowhere_and_harm_nothing),
 	    cmocka_unit_test(memory_beyond_the_limit_is_not_there),
 	    cmocka_unit_test(what_was_achieved_is_said),
 	    cmocka_unit_test(abort_ends_with_sigabrt),

@@ -1,0 +1,54 @@
+#include "daemon/decode_memory.h"
+
+#include "base/checked.h"
+
+enum {
+	DECODER_PIXEL_BYTES = 80, /* of the most hungry decoder, JPEG XL: decode_jxl.c */
+	PICTURE_PIXEL_BYTES = 6,  /* the picture, and a turned copy */
+};
+
+/* Program and libraries (some 40 MiB), the heap of earlier images, profiles and tables. */
+#define BASE ((size_t)512 << 20)
+
+/* A file's buffer doubles while it grows. */
+static bool add_file(size_t bytes, size_t *sum)
+{
+	size_t twice;
+
+	return size_mul(bytes, 2, &twice) && size_add(*sum, twice, sum);
+}
+
+size_t decode_memory_reading(const struct image_limits *limits, size_t slot_bytes)
+{
+	return decode_memory_drawing(slot_bytes, limits->max_file_bytes, 0);
+}
+
+size_t decode_memory_drawing(size_t slot_bytes, size_t file_bytes, size_t render_bytes)
+{
+	size_t sum = BASE;
+
+	if (!size_add(sum, slot_bytes, &sum) || !add_file(file_bytes, &sum) ||
+	    !size_add(sum, render_bytes, &sum))
+		return SIZE_MAX;
+	return sum;
+}
+
+size_t decode_memory_most(const struct image_limits *limits, size_t slot_bytes)
+{
+	size_t pixels;
+
+	if (!size_mul(limits->max_pixels, DECODER_PIXEL_BYTES + PICTURE_PIXEL_BYTES, &pixels))
+		return SIZE_MAX;
+	return decode_memory_drawing(slot_bytes, limits->max_file_bytes, pixels);
+}
+
+/* Some rows and columns in flight, and tables. (A strip of 65,500 x 1 pixels costs libjpeg 32 MiB.) */
+bool decode_memory_plausible(const struct image_header *header)
+{
+	size_t pixels;
+
+	if (!size_mul(header->width, header->height, &pixels))
+		return false;
+	return header->decode_bytes / DECODER_PIXEL_BYTES <=
+	       pixels + (header->width + header->height) * 32 + ((size_t)1 << 20);
+}
