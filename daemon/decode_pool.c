@@ -327,7 +327,6 @@ static void worker_hear(struct decode_ticket *w)
 		error_data(&lied, "worker_died", "the decoder broke the protocol on this file");
 		worker_lost(w, &lied);
 	}
-	w->file_bytes = m->hashed.bytes;
 }
 
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg)
