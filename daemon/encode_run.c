@@ -11,9 +11,9 @@
 #include "daemon/index.h"
 #include "daemon/output.h"
 #include "daemon/pipeline.h"
-#include "daemon/progress.h"
 #include "daemon/recovery.h"
 #include "daemon/replaced.h"
+#include "daemon/run_report.h"
 #include "daemon/run_sources.h"
 #include "daemon/skip_policy.h"
 
@@ -27,8 +27,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { MESSAGES_MAX = 20 };
 
 #define SPOOL_SEGMENT ((size_t)64 << 20)
 #define SPOOL_WASTE   ((uint64_t)512 << 20)
@@ -55,9 +53,8 @@ struct encode_run {
 	struct packer *packer;
 	struct encode_driver *driver;
 	struct pipeline *pipeline;
-	struct progress *progress;
+	struct run_report report;
 
-	size_t messages;
 	size_t new_shards; /* of this run */
 	struct pipeline_counts counts;
 	bool interrupted;
@@ -68,37 +65,13 @@ struct encode_run {
 
 static void on_note(void *arg, const char *line)
 {
-	struct encode_run *run = arg;
-
-	if (run->progress)
-		progress_message(run->progress, "latentctl: %s", line);
-	else
-		fprintf(stderr, "latentctl: %s\n", line);
+	run_report_note(&((struct encode_run *)arg)->report, line);
 }
 
 static void on_outcome(void *arg, const char *path, enum outcome_kind kind, const char *reason,
 		       const char *message)
 {
-	struct encode_run *run = arg;
-	char quoted[TEXT_QUOTE_SIZE];
-
-	if (kind == OUTCOME_RETRY)
-		return;
-	if (kind == OUTCOME_SKIP) {
-		progress_skipped(run->progress);
-		return;
-	}
-	if (kind == OUTCOME_GONE)
-		progress_gone(run->progress);
-	else
-		progress_failed(run->progress);
-	run->messages++;
-	if (run->messages <= MESSAGES_MAX)
-		progress_message(run->progress, "latentctl: %s: %s: %s", text_quote(path, quoted),
-				 reason, message);
-	if (run->messages == MESSAGES_MAX + 1)
-		progress_message(run->progress,
-				 "latentctl: further failures are listed by `latentctl failed`");
+	run_report_outcome(&((struct encode_run *)arg)->report, path, kind, reason, message);
 }
 
 static void on_fatal(void *arg, const struct error *why)
@@ -116,7 +89,7 @@ static void on_encoded(void *arg, const struct packed *what)
 {
 	struct encode_run *run = arg;
 
-	progress_done(run->progress);
+	progress_done(run->report.progress);
 	pipeline_on_encoded(run->pipeline, what);
 }
 
@@ -148,7 +121,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	if (run->interrupted)
 		_exit(128 + (int)info->ssi_signo);
 	run->interrupted = true;
-	progress_message(run->progress,
+	progress_message(run->report.progress,
 			 "latentctl: stopping; what is finished is kept (again: stop at once)");
 	encode_driver_cancel(run->driver);
 	pipeline_stop(run->pipeline);
@@ -382,22 +355,26 @@ static size_t images_to_do(const struct queue_counts *counts)
 
 static int turn_loop(struct encode_run *run, struct error *err)
 {
-	bool draining = false;
+	bool draining = false, warned = false;
 
 	for (;;) {
 		int r;
 
 		pipeline_pump(run->pipeline);
+		if (!warned && pipeline_warning(run->pipeline)) {
+			warned = true;
+			on_note(run, pipeline_warning(run->pipeline));
+		}
 		if (!draining && pipeline_finished(run->pipeline)) {
 			draining = true;
-			progress_phase(run->progress, "sealing");
+			progress_phase(run->report.progress, "sealing");
 			packer_drain(run->packer, !run->interrupted && run->fatal.code == ERR_NONE);
 		}
 		if (draining && run->interrupted)
 			packer_drain(run->packer, false);
 		if (draining && packer_idle(run->packer) && pipeline_finished(run->pipeline))
 			return 0;
-		progress_tick(run->progress);
+		progress_tick(run->report.progress);
 		r = sd_event_run(run->event, 200 * 1000);
 		if (r < 0) {
 			errno = -r;
@@ -406,36 +383,22 @@ static int turn_loop(struct encode_run *run, struct error *err)
 	}
 }
 
-static void print_count(uint64_t n, const char *what)
-{
-	if (n > 0)
-		printf("%llu image%s %s\n", (unsigned long long)n, plural(n), what);
-}
-
 /* What is left to do by the same command: images to encode, and records without a shard. */
-static size_t print_summary(struct encode_run *run, const struct queue_counts *c, size_t left_out)
+static size_t report_result(const struct encode_run *run, const struct queue_counts *counts,
+			    size_t left_out)
 {
-	size_t left = images_to_do(c) - left_out;
-	char size[24];
+	bool kept = strcmp(run->options->on_delete, "keep") == 0;
+	const struct run_result result = {.output = run->output.root,
+					  .name = run->name,
+					  .queue = counts,
+					  .pipeline = &run->counts,
+					  .new_shards = run->new_shards,
+					  .left = images_to_do(counts) - left_out,
+					  .left_out = left_out,
+					  .vanished = kept ? run->scanned.vanished.missed_done : 0};
 
-	printf("%s/%s: %llu sample%s in %llu shard%s (%zu new), %s\n", run->output.root, run->name,
-	       (unsigned long long)c->samples, plural(c->samples), (unsigned long long)c->shards,
-	       plural(c->shards), run->new_shards, text_bytes(c->shard_bytes, size));
-	print_count(run->counts.copied, "copied: the same content was encoded before");
-	print_count(run->counts.again, "encoded again: the files had changed");
-	print_count(run->counts.kept, "kept: the files are others, their content is the same");
-	if (strcmp(run->options->on_delete, "keep") == 0)
-		print_count(run->scanned.vanished.missed_done,
-			    "no longer there whose samples stay (--on-delete remove takes them "
-			    "out)");
-	print_count(c->jobs[JOB_ENCODED], "encoded, without a shard yet: kept in the spool");
-	print_count(left, "left: run the same command again");
-	print_count(left_out, "of other source folders left for a run that names them");
-	print_count(c->jobs[JOB_GONE], "no longer there");
-	print_count(c->jobs[JOB_SKIPPED],
-		    "skipped on purpose (latentctl failed --skipped lists them)");
-	print_count(c->jobs[JOB_QUARANTINED], "could not be encoded (latentctl failed lists them)");
-	return left + c->jobs[JOB_ENCODED];
+	run_report_result(&result);
+	return result.left + counts->jobs[JOB_ENCODED];
 }
 
 /* Ends the threads, so that the queue is ours again. */
@@ -451,13 +414,13 @@ static void close_loop(struct encode_run *run)
 	sd_event_source_disable_unref(run->on_int);
 	sd_event_source_disable_unref(run->on_term);
 	sd_event_unref(run->event);
-	progress_free(run->progress);
+	progress_free(run->report.progress);
 	run->driver = NULL;
 	run->pipeline = NULL;
 	run->packer = NULL;
 	run->db = NULL;
 	run->inbox = NULL;
-	run->progress = NULL;
+	run->report.progress = NULL;
 	run->on_int = run->on_term = NULL;
 	run->event = NULL;
 }
@@ -509,7 +472,7 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 	if (queue_counts(run->queue, run->dataset, &counts, err) < 0 ||
 	    run_sources_left_out(&run->sources, run->queue, run->dataset, &left_out, err) < 0)
 		return -1;
-	run->progress = progress_new(images_to_do(&counts) - left_out, run->options->quiet);
+	run->report.progress = progress_new(images_to_do(&counts) - left_out, run->options->quiet);
 	r = open_loop(run, err);
 	if (r == 0)
 		r = open_packer(run, recovered, err);
@@ -530,7 +493,7 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 	    index_write_all(run->queue, run->dataset, run->output.root, false, err) < 0 ||
 	    queue_counts(run->queue, run->dataset, &counts, err) < 0)
 		return -1;
-	if (print_summary(run, &counts, left_out) > 0 && run->interrupted)
+	if (report_result(run, &counts, left_out) > 0 && run->interrupted)
 		return EXIT_INTERRUPTED;
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
 }
