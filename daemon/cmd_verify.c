@@ -4,6 +4,7 @@
  * what is damaged is put aside and queued again.
  */
 #include "daemon/commands.h"
+#include "daemon/index.h"
 #include "daemon/repair.h"
 
 #include "storage/seal.h"
@@ -208,7 +209,11 @@ static int check_dataset(struct verify *v, const char *folder)
 		if (check_shard(v, &v->shards.rows[i]) < 0)
 			return -1;
 	}
-	return v->deep ? removed_list_write(queue, v->dataset->id, folder, v->err) : 0;
+	if (!v->deep)
+		return 0;
+	if (removed_list_write(queue, v->dataset->id, folder, v->err) < 0)
+		return -1;
+	return index_write_all(queue, v->dataset->id, v->opened->output.root, false, v->err);
 }
 
 static void verify_release(struct verify *v)

@@ -1,5 +1,7 @@
 #include "daemon/maintenance.h"
 
+#include "daemon/index.h"
+
 #include "base/checked.h"
 #include "base/files.h"
 
@@ -59,6 +61,8 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	r = with_rewriter(v, &m, v->err);
 	if (r == 0 && !v->options->dry_run)
 		r = removed_list_write(v->opened->queue, d->id, folder, v->err);
+	if (r == 0 && !v->options->dry_run)
+		r = index_write_all(v->opened->queue, d->id, v->opened->output.root, false, v->err);
 	store_close(m.replaced.store);
 	return r;
 }

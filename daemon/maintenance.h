@@ -1,6 +1,6 @@
 /*
  * What the commands that replace shards (gc, compact) share: their options, the locks, and for each dataset its
- * store, with what earlier rewrites left settled before and the list of removed samples written after.
+ * store, with what earlier rewrites left settled before, and indexes and the list of removed samples written after.
  */
 #ifndef LATENTD_DAEMON_MAINTENANCE_H
 #define LATENTD_DAEMON_MAINTENANCE_H

@@ -51,7 +51,14 @@ def snapshot(ws):
     return found
 
 
+def listed(ws):
+    """The shards that other programs are told of."""
+    with open(hidden(ws, "shards.txt")) as file:
+        return sorted(os.path.join(ws.dataset, line) for line in file.read().splitlines())
+
+
 def everything_is_there_once(ws, paths):
+    equal(listed(ws), shard_files(ws.dataset), "shards.txt")
     samples = read_dataset(ws.dataset)
     same_members([s.path for s in samples], paths, "samples")
     same_members([s.key for s in samples], {s.key for s in samples}, "keys")
@@ -83,6 +90,7 @@ def small_shards_are_merged_byte_for_byte(ws):
     result = run(ws, "compact")
     equal(result.errors, [], "stderr")
     assert f"{len(were)} small shards merged into {len(groups)}" in result.out, result.out
+    equal(listed(ws), shard_files(ws.dataset), "shards.txt")
     equal(len(shard_files(ws.dataset)), len(groups), "number of shards")
     equal(latents(ws), before, "samples")
     everything_is_there_once(ws, paths)
@@ -236,6 +244,7 @@ def damaged(ws, file, at, lost, paths):
     plural = "" if lost == 1 else "s"
     wanted = f"{lost} image{plural} will be encoded again by the next encode"
     equal(result.out.splitlines()[-1], wanted, "the last line")
+    equal(listed(ws), shard_files(ws.dataset), "shards.txt")
     run(ws, "verify", "--deep")
     equal(len(read_dataset(ws.dataset)), len(paths) - lost, "number of samples kept")
     ws.encode()
