@@ -10,6 +10,7 @@
 #include "storage/seal.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/text.h"
 
@@ -117,21 +118,19 @@ static int still_there(struct verify *v, const struct shard_row *row)
 	return shard_list_find(&now, row->path) != NULL;
 }
 
-/* A file that is gone is the next encode's: it finds that by itself. */
+/* What is gone, or not whole: its images are encoded again. What the disk does not give now, it may give later. */
 static int repair(struct verify *v, const struct shard_row *row, const struct error *why)
 {
 	const struct replaced_options options = replaced_options_of(v);
-	int r;
+	size_t n = 0;
+	int r = REPAIR_LEFT;
 
-	if (strcmp(why->reason, "missing") == 0) {
-		v->requeued += row->samples - row->dead;
-		return 0;
-	}
-	r = why->code == ERR_IO
-		? REPAIR_LEFT
-		: repair_shard(&options, v->dataset->recipe_id, row, &v->requeued, v->err);
-	if (r == REPAIR_LEFT)
-		v->left++;
+	if (strcmp(why->reason, "missing") == 0)
+		r = queue_drop_shard(options.queue, row->id, clock_wall_ms(), &n, v->err);
+	else if (why->code != ERR_IO)
+		r = repair_shard(&options, v->dataset->recipe_id, row, &n, v->err);
+	v->requeued += n;
+	v->left += r == REPAIR_LEFT;
 	return r < 0 ? -1 : 0;
 }
 
@@ -213,6 +212,8 @@ static int check_dataset(struct verify *v, const char *folder)
 		return 0;
 	if (removed_list_write(queue, v->dataset->id, folder, v->err) < 0)
 		return -1;
+	if (v->left > 0) /* the indexes are made from every shard */
+		return 0;
 	return index_write_all(queue, v->dataset->id, v->opened->output.root, false, v->err);
 }
 
