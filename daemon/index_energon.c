@@ -59,7 +59,8 @@ static int link_shard(const struct index_pass *pass, const struct index_shard *s
 
 	if (n >= 0 && (size_t)n == strlen(target) && memcmp(now, target, (size_t)n) == 0)
 		return 0;
-	if ((n >= 0 && unlink(path) < 0) || symlink(target, path) < 0)
+	/* a copy of the output may have made a file of it */
+	if ((unlink(path) < 0 && errno != ENOENT) || symlink(target, path) < 0)
 		return error_sys(err, "link %s", path);
 	return 0;
 }
