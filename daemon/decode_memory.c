@@ -2,8 +2,10 @@
 
 #include "base/checked.h"
 
+#include <stdbool.h>
+
 enum {
-	DECODER_PIXEL_BYTES = 80, /* of the most hungry decoder, JPEG XL: decode_jxl.c */
+	DECODER_PIXEL_BYTES = 80, /* above image_decode_bytes_max() for large pictures */
 	PICTURE_PIXEL_BYTES = 6,  /* the picture, and a turned copy */
 };
 
@@ -40,15 +42,4 @@ size_t decode_memory_most(const struct image_limits *limits, size_t slot_bytes)
 	if (!size_mul(limits->max_pixels, DECODER_PIXEL_BYTES + PICTURE_PIXEL_BYTES, &pixels))
 		return SIZE_MAX;
 	return decode_memory_drawing(slot_bytes, limits->max_file_bytes, pixels);
-}
-
-/* Some rows and columns in flight, and tables. (A strip of 65,500 x 1 pixels costs libjpeg 32 MiB.) */
-bool decode_memory_plausible(const struct image_header *header)
-{
-	size_t pixels;
-
-	if (!size_mul(header->width, header->height, &pixels))
-		return false;
-	return header->decode_bytes / DECODER_PIXEL_BYTES <=
-	       pixels + (header->width + header->height) * 32 + ((size_t)1 << 20);
 }

@@ -8,15 +8,10 @@
 
 #include "image/decode.h"
 
-#include <stdbool.h>
-
 /* For the process's life. SIZE_MAX where it overflows, as in the next ones: no limit. */
 size_t decode_memory_most(const struct image_limits *limits, size_t slot_bytes);
 size_t decode_memory_reading(const struct image_limits *limits, size_t slot_bytes);
 /* @render_bytes: image_render_bytes(). */
 size_t decode_memory_drawing(size_t slot_bytes, size_t file_bytes, size_t render_bytes);
-
-/* False: no decoder takes the memory that this header asks for. */
-bool decode_memory_plausible(const struct image_header *header);
 
 #endif

@@ -251,7 +251,8 @@ static bool handle_header(struct decode_ticket *w, const struct image_header *he
 	if (w->state != WORKER_READING || header->width > options->limits.max_side ||
 	    header->height > options->limits.max_side ||
 	    !size_mul(header->width, header->height, &pixels) ||
-	    pixels > options->limits.max_pixels || !decode_memory_plausible(header))
+	    pixels > options->limits.max_pixels ||
+	    header->decode_bytes > image_decode_bytes_max(header->width, header->height))
 		return false;
 	if (options->mode == DECODE_MODE_PIXELS) {
 		w->deadline = NO_DEADLINE; /* the wait for memory does not count */

@@ -40,6 +40,15 @@ size_t color_space_samples(enum color_space space)
 }
 
 /*
+ * Measured with lcms 2.14, tables of 8 bits in RGB and CMYK up to 16 MiB: a copy of the profile, and three
+ * of its table, which has 16 bits in memory; for CMYK 1.8 MiB beside that. (test_render_memory)
+ */
+size_t color_profile_bytes(size_t size)
+{
+	return size > 0 && size <= COLOR_PROFILE_MAX ? 7 * size + (2u << 20) : 0;
+}
+
+/*
  * The profile describes how samples look: it is no device link, no abstract or named-colour
  * profile. One for other samples (grey in an RGB file) is refused by cmsCreateTransform.
  */

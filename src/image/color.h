@@ -17,11 +17,11 @@ enum color_space { COLOR_SPACE_GREY, COLOR_SPACE_RGB, COLOR_SPACE_CMYK };
 /* Profiles over this size are not looked at: the largest in use, for print, have 4 MiB. */
 #define COLOR_PROFILE_MAX (16u << 20)
 
-/* What a profile of @size bytes in a file takes beside the file: lcms copies it and makes tables. */
-static inline size_t color_profile_memory(size_t size)
-{
-	return size <= COLOR_PROFILE_MAX ? 2 * size : 0;
-}
+/*
+ * What lcms takes to make a converter of a profile of @size bytes, which is not counted itself, and what
+ * the converter keeps; 0 for none and for one that is not looked at.
+ */
+size_t color_profile_bytes(size_t size);
 
 /* Does not change once it is made; any number of threads may use it. */
 struct color_converter;

@@ -59,6 +59,17 @@ void image_oriented_size(const struct image_header *header, size_t *width, size_
 	*height = swaps ? header->width : header->height;
 }
 
+size_t image_decode_bytes_max(size_t width, size_t height)
+{
+	size_t planes, edges;
+
+	if (!size_mul3(width, height, 64, &planes) || !size_add(width, height, &edges) ||
+	    !size_mul(edges, 2048, &edges) || !size_add(planes, edges, &planes) ||
+	    !size_add(planes, (size_t)192 << 20, &planes))
+		return SIZE_MAX;
+	return planes;
+}
+
 static int too_large(const struct image_header *h, size_t limit, const char *what,
 		     struct error *err)
 {
@@ -75,6 +86,9 @@ static int check_size(const struct image_header *h, const struct image_limits *l
 		return too_large(h, limits->max_side, "a side", err);
 	if (!size_mul(h->width, h->height, &pixels) || pixels > limits->max_pixels)
 		return too_large(h, limits->max_pixels, "pixels", err);
+	if (h->decode_bytes > image_decode_bytes_max(h->width, h->height))
+		return error_data(err, "too_large", "%s that takes %zu bytes to decode",
+				  image_format_name(h->format), h->decode_bytes);
 	return 0;
 }
 

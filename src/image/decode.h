@@ -86,6 +86,13 @@ struct image_header {
 	size_t decode_bytes;  /* memory that the decoder needs beside the pixels it hands out */
 };
 
+/*
+ * No header announces more decode_bytes than this; SIZE_MAX if it overflows. All planes several times over
+ * (JPEG XL with alpha: 64 bytes a pixel); rows and columns in flight (a strip of 65,500 x 1 pixels costs
+ * libjpeg 32 MiB); tables, and a profile of COLOR_PROFILE_MAX with what lcms makes of it.
+ */
+size_t image_decode_bytes_max(size_t width, size_t height);
+
 /* "JPEG", "JPEG XL" */
 const char *image_format_name(enum image_format format);
 /* Whether this build reads it. */

@@ -144,7 +144,7 @@ static bool decoder_bytes(const struct avif_picture *p, size_t *bytes)
 
 	return size_mul(p->width, p->height, &pixels) &&
 	       size_mul(pixels, p->samples + 3 * planes, bytes) &&
-	       size_add(*bytes, p->width * 1024 + color_profile_memory(image->icc.size), bytes) &&
+	       size_add(*bytes, p->width * 1024 + color_profile_bytes(image->icc.size), bytes) &&
 	       size_add(*bytes, 16u << 20, bytes);
 }
 

@@ -47,7 +47,7 @@ int decode_bmp_header(const uint8_t *bytes, size_t size, struct image_header *he
 	if (bmp_header_read(bytes, size, &h, err) < 0)
 		return -1;
 	if ((h.coding != BMP_RAW && !size_mul(h.width, h.height, &decoder)) ||
-	    !size_add(decoder, h.width * 16 + color_profile_memory(h.profile_size), &decoder) ||
+	    !size_add(decoder, h.width * 16 + color_profile_bytes(h.profile_size), &decoder) ||
 	    !size_add(decoder, 1u << 20, &decoder))
 		return error_data(err, "too_large", "BMP of %zu x %zu pixels", h.width, h.height);
 	*header = (struct image_header){

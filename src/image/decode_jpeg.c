@@ -248,14 +248,26 @@ static bool component_samples(const jpeg_component_info *c, size_t *samples)
 	return size_mul3(across, down, DCTSIZE2, samples);
 }
 
+/* Of all parts together; 0 if there is none, a part is missing, or they are too large to be looked at. */
+static size_t profile_size(const struct jpeg_reader *r)
+{
+	size_t size = 0;
+
+	for (size_t i = 1; i <= r->icc_parts; i++) {
+		if (!r->icc[i].data)
+			return 0;
+		size += r->icc[i].size;
+	}
+	return size <= COLOR_PROFILE_MAX ? size : 0;
+}
+
 /*
  * What libjpeg allocates: the coefficients of the whole picture if it comes in several scans, and
- * some hundred bytes a column for the rows in flight. And what a profile takes while lcms reads it:
- * measured, four times its size, beside the joined parts.
+ * some hundred bytes a column for the rows in flight. And the profile, with what lcms makes of it.
  */
 static bool decoder_bytes(struct jpeg_reader *r, size_t *bytes)
 {
-	size_t total, samples, coefficients, profile = 0;
+	size_t total, samples, coefficients, profile = profile_size(r);
 
 	if (!size_mul(r->cinfo.image_width, 512, &total) || !size_add(total, 4u << 20, &total))
 		return false;
@@ -264,9 +276,7 @@ static bool decoder_bytes(struct jpeg_reader *r, size_t *bytes)
 		    !size_mul(samples, sizeof(JCOEF), &coefficients) ||
 		    !size_add(total, coefficients, &total))
 			return false;
-	for (size_t i = 1; i <= r->icc_parts; i++)
-		profile += r->icc[i].size;
-	return size_add(total, profile * 8, bytes);
+	return size_add(total, profile + color_profile_bytes(profile), bytes);
 }
 
 static int header_fill(struct jpeg_reader *r, struct image_header *header, struct error *err)
@@ -298,32 +308,33 @@ int decode_jpeg_header(const uint8_t *bytes, size_t size, struct image_header *h
 	return result;
 }
 
-/* The profile put together from its parts; empty if there is none or a part is missing. */
-static void profile_join(const struct jpeg_reader *r, struct buffer *out)
+/* The profile put together from its parts. */
+static int profile_join(const struct jpeg_reader *r, struct buffer *out, struct error *err)
 {
-	for (size_t i = 1; i <= r->icc_parts; i++) {
-		if (!r->icc[i].data || out->size + r->icc[i].size > COLOR_PROFILE_MAX) {
-			buffer_reset(out);
-			return;
-		}
+	size_t size = profile_size(r);
+
+	if (buffer_reserve(out, size, err) < 0)
+		return -1;
+	for (size_t i = 1; size > 0 && i <= r->icc_parts; i++)
 		buffer_append(out, r->icc[i].data, r->icc[i].size);
-	}
+	return 0;
 }
 
 /*
  * libjpeg-turbo's vector code writes rows at aligned addresses past the cache, and reading them again
  * at once then costs 3 ns a pixel. Hence a row of our own, at an odd address.
  */
-static void reader_prepare(struct jpeg_reader *r, const struct image_policy *policy)
+static int reader_prepare(struct jpeg_reader *r, const struct image_policy *policy)
 {
 	cleanup_buffer struct buffer profile = BUFFER_INIT;
 
-	if (policy->color == COLOR_SRGB)
-		profile_join(r, &profile);
+	if (policy->color == COLOR_SRGB && profile_join(r, &profile, r->err) < 0)
+		return -1;
 	r->converter =
 	    color_converter_new(r->space, profile.size > 0 ? profile.data : NULL, profile.size);
 	r->rows = xmalloc(1 + r->sink->width * color_space_samples(r->space));
 	r->row = r->rows + 1;
+	return 0;
 }
 
 /* Adobe stores ink inverted and Pillow takes every CMYK JPEG for Adobe's. */
@@ -368,10 +379,8 @@ int decode_jpeg_rows(const uint8_t *bytes, size_t size, const struct image_polic
 	int result = -1;
 
 	r->sink = sink;
-	if (reader_open(r, bytes, size, err) == 0) {
-		reader_prepare(r, policy);
+	if (reader_open(r, bytes, size, err) == 0 && reader_prepare(r, policy) == 0)
 		result = guarded(r, step_rows);
-	}
 	jpeg_reader_release(r);
 	free(r);
 	return result;

@@ -18,6 +18,9 @@
 #define PROFILE_ARGUMENTS(dec) (dec), NULL, JXL_COLOR_PROFILE_TARGET_DATA
 #endif
 
+/* Its size is not in the header, where the memory is announced: room for this much is always counted. */
+#define JXL_PROFILE_MAX (4u << 20)
+
 struct jxl_picture {
 	JxlDecoder *decoder;
 	JxlBasicInfo info;
@@ -104,7 +107,7 @@ static int take_profile(struct jxl_picture *p, struct error *err)
 
 	if (!p->want_profile || is_srgb(p->decoder) ||
 	    JxlDecoderGetICCProfileSize(PROFILE_ARGUMENTS(p->decoder), &size) != JXL_DEC_SUCCESS ||
-	    size == 0 || size > COLOR_PROFILE_MAX)
+	    size == 0 || size > JXL_PROFILE_MAX)
 		return 0;
 	p->profile = malloc(size);
 	if (!p->profile)
@@ -162,7 +165,7 @@ static int jxl_run(struct jxl_picture *p, JxlDecoderStatus last, struct error *e
 
 /*
  * The pixels; libjxl's own, floats or 32-bit integers of every channel at several stages (measured
- * with 0.7: 5 bytes a pixel for most, 50 for an animation with alpha); what it needs for itself.
+ * with 0.7: 5 bytes a pixel for most, 50 for an animation with alpha); what it needs for itself; a profile.
  * Channels beyond alpha (depth, spot colours) do not count, their number is the file's to say.
  */
 static bool decoder_bytes(const struct jxl_picture *p, size_t *bytes)
@@ -170,7 +173,9 @@ static bool decoder_bytes(const struct jxl_picture *p, size_t *bytes)
 	size_t per_pixel = p->info.alpha_bits > 0 ? 64 : 48;
 
 	return size_mul3(p->width, p->height, per_pixel, bytes) &&
-	       size_add(*bytes, 32u << 20, bytes);
+	       size_add(*bytes,
+			(32u << 20) + JXL_PROFILE_MAX + color_profile_bytes(JXL_PROFILE_MAX),
+			bytes);
 }
 
 int decode_jxl_header(const uint8_t *bytes, size_t size, struct image_header *header,

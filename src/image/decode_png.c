@@ -188,7 +188,7 @@ static size_t profile_bytes(size_t compressed)
 
 	if (compressed < COLOR_PROFILE_MAX / 1032)
 		inflated = compressed * 1032;
-	return inflated + color_profile_memory(inflated);
+	return inflated + color_profile_bytes(inflated);
 }
 
 /* Beside the pixels: some rows for libpng, the whole picture once more when it is interlaced. */

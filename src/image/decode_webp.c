@@ -83,7 +83,7 @@ static bool decoder_bytes(const struct webp_picture *p, size_t *bytes)
 		per_pixel += 2;
 	return size_mul(p->frame_width, p->frame_height, &pixels) &&
 	       size_mul(pixels, per_pixel, bytes) &&
-	       size_add(*bytes, p->width * 128 + color_profile_memory(p->chunks.profile.size),
+	       size_add(*bytes, p->width * 128 + color_profile_bytes(p->chunks.profile.size),
 			bytes) &&
 	       size_add(*bytes, 4u << 20, bytes);
 }

@@ -1,32 +1,114 @@
 /*
- * Any bytes as an image file: the header, and the pixels when there are few enough for a fast run.
+ * Any bytes as an image file: the header, from memory and from a descriptor, and the pixels when there are few
+ * enough for a fast run, whole and rendered. The first bytes choose how: they are those of the file, so that
+ * the corpus holds plain image files, and their sum differs where their mutations do.
  */
 #include "base/error.h"
 #include "image/decode.h"
+#include "image/header_fd.h"
+#include "image/render.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const struct image_limits limits = {1u << 20, 1u << 16, 4096};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* FNV-1a of the beginning. */
+static uint32_t choice_of(const uint8_t *data, size_t size)
+{
+	uint32_t h = 2166136261u;
+
+	for (size_t i = 0; i < size && i < 64; i++)
+		h = (h ^ data[i]) * 16777619u;
+	return h;
+}
+
+static struct image_policy policy_of(uint32_t choice)
+{
+	struct image_policy policy = IMAGE_POLICY_DEFAULT;
+
+	policy.apply_exif = choice & 1;
+	policy.color = choice & 2 ? COLOR_IGNORE : COLOR_SRGB;
+	policy.alpha = choice & 4 ? ALPHA_DROP : ALPHA_OVER;
+	policy.jpeg_scaling = choice & 8;
+	return policy;
+}
+
+static void check_descriptor(const uint8_t *data, size_t size, const struct image_header *want,
+			     bool found)
+{
+	struct buffer scratch = BUFFER_INIT;
+	struct image_header header;
+	struct error err = ERROR_INIT;
+	int fd = memfd_create("fuzz", MFD_CLOEXEC);
+
+	if (fd < 0 || write(fd, data, size) != (ssize_t)size)
+		abort();
+	if (image_read_header_fd(fd, &limits, &scratch, &header, &err) == 0) {
+		/* damage behind the beginning is not met */
+		if (found && (header.format != want->format || header.width != want->width ||
+			      header.height != want->height))
+			abort();
+	} else if (found) {
+		abort();
+	}
+	close(fd);
+	buffer_release(&scratch);
+}
+
+static void check_whole(const uint8_t *data, size_t size, const struct image_header *header,
+			const struct image_policy *policy)
+{
+	cleanup_image struct image image = IMAGE_INIT;
+	struct error err = ERROR_INIT;
+	size_t width = header->width, height = header->height;
+
+	if (policy->apply_exif)
+		image_oriented_size(header, &width, &height);
+	if (image_decode(data, size, &limits, policy, &image, &err) == 0 &&
+	    (image.width != width || image.height != height))
+		abort();
+}
+
+static void check_rendered(const uint8_t *data, size_t size, const struct image_header *header,
+			   const struct image_policy *policy, uint32_t choice)
+{
+	static uint8_t out[256 * 256 * 3];
+	struct render_geometry g = {
+	    .full_width = 1 + (choice >> 8 & 127),
+	    .full_height = 1 + (choice >> 15 & 127),
+	    .filter = (enum resample_filter)((choice >> 22) % (FILTER_KOHYA + 1)),
+	};
+	struct error err = ERROR_INIT;
+
+	g.left = choice & 16 ? g.full_width / 3 : 0;
+	g.top = choice & 32 ? g.full_height / 4 : 0;
+	g.width = g.full_width - g.left;
+	g.height = g.full_height - g.top;
+	if (image_render_bytes(header, policy, &g) == SIZE_MAX)
+		abort();
+	if (image_render(data, size, &limits, policy, &g, out, &err) < 0 && err.code == ERR_BUG)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct image_limits limits = {1u << 20, 1u << 16, 4096};
-	struct image_policy policy = IMAGE_POLICY_DEFAULT;
+	uint32_t choice = choice_of(data, size);
+	struct image_policy policy = policy_of(choice);
 	struct image_header header;
-	size_t width, height;
+	struct error err = ERROR_INIT;
+	bool found = image_read_header(data, size, &limits, &header, &err) == 0;
 
-	for (int color = COLOR_SRGB; color <= COLOR_IGNORE; color++) {
-		cleanup_image struct image image = IMAGE_INIT;
-		struct error err = ERROR_INIT;
-
-		if (image_read_header(data, size, &limits, &header, &err) < 0)
-			return 0;
-		policy.color = (enum image_color)color;
-		image_oriented_size(&header, &width, &height);
-		if (image_decode(data, size, &limits, &policy, &image, &err) < 0)
-			continue;
-		if (image.width != width || image.height != height)
-			abort();
-	}
+	check_descriptor(data, size, &header, found);
+	if (!found)
+		return 0;
+	if (header.decode_bytes > image_decode_bytes_max(header.width, header.height))
+		abort();
+	check_whole(data, size, &header, &policy);
+	check_rendered(data, size, &header, &policy, choice);
 	return 0;
 }

@@ -359,6 +359,25 @@ static void the_header_has_the_size_before_orientation(void **state)
 		expect_stored("orientation_6.jxl", 37, 29, 6);
 }
 
+static void no_header_announces_more_than_the_bound(void **state)
+{
+	/* a codestream's header: 4000 x 4000, 8 bits, one extra channel (alpha), the rest by default */
+	static const uint8_t jxl[] = {0xff, 0x0a, 0xfa, 0x7c, 0x01, 0x3b, 0x01};
+	struct image_header header;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_int_equal(image_decode_bytes_max(SIZE_MAX / 2, 3), SIZE_MAX);
+	assert_int_equal(image_decode_bytes_max(1, SIZE_MAX - 1), SIZE_MAX);
+	if (!image_format_built(IMAGE_JXL))
+		skip();
+	assert_ok(image_read_header(jxl, sizeof(jxl), &limits, &header, &err), &err);
+	assert_int_equal(header.width, 4000);
+	assert_int_equal(header.height, 4000);
+	assert_true(header.decode_bytes > (size_t)64 * 4000 * 4000);
+	assert_true(header.decode_bytes <= image_decode_bytes_max(4000, 4000));
+}
+
 /* How much of a file its header takes; less is `truncated`, more says the same. */
 static void expect_header_within(const char *name, size_t at_most)
 {
@@ -455,6 +474,7 @@ int main(void)
 	    cmocka_unit_test(a_header_of_65535_by_65535_costs_nothing),
 	    cmocka_unit_test(a_long_animation_costs_as_much_as_its_first_frame),
 	    cmocka_unit_test(the_header_has_the_size_before_orientation),
+	    cmocka_unit_test(no_header_announces_more_than_the_bound),
 	    cmocka_unit_test(the_beginning_of_a_file_has_its_header),
 	    cmocka_unit_test(a_gif_cut_before_the_last_byte_of_its_header_is_truncated),
 	    cmocka_unit_test(an_exif_block_over_its_limit_is_not_looked_at),

@@ -5,12 +5,14 @@
 #include "tests/testing.h"
 
 #include "base/checked.h"
+#include "image/color.h"
 #include "image/render.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
 
 static const struct image_limits limits = IMAGE_LIMITS_DEFAULT;
 
@@ -206,6 +208,245 @@ static void the_bound_holds_for_photographs(void **state)
 	}
 }
 
+/* -- profiles -------------------------------------------------------------------------------------- */
+
+static void put_u32be(struct buffer *b, size_t v)
+{
+	const uint8_t bytes[4] = {(uint8_t)(v >> 24), (uint8_t)(v >> 16), (uint8_t)(v >> 8),
+				  (uint8_t)v};
+
+	buffer_append(b, bytes, 4);
+}
+
+static void set_u32(uint8_t *p, size_t v, bool big_endian)
+{
+	for (size_t i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> (8 * (big_endian ? 3 - i : i)));
+}
+
+/*
+ * A printer's profile with one table of 8 bits, of @grid steps for each of the @inputs: what costs lcms
+ * most for its size, because it makes 16 bits of them and copies that.
+ */
+static struct buffer large_profile(size_t inputs, size_t grid)
+{
+	struct buffer b = BUFFER_INIT;
+	size_t table = 3, start;
+
+	for (size_t i = 0; i < inputs; i++)
+		table *= grid;
+	buffer_append_zeros(&b, 128);
+	memcpy(b.data + 8, "\x02\x40\0\0prtr", 8);
+	memcpy(b.data + 16, inputs == 4 ? "CMYKLab " : "RGB Lab ", 8);
+	memcpy(b.data + 36, "acsp", 4);
+	put_u32be(&b, 1);
+	buffer_append_string(&b, "A2B0");
+	put_u32be(&b, 144);
+	put_u32be(&b, 48 + 256 * (inputs + 3) + table);
+	start = b.size;
+	buffer_append(&b, "mft1\0\0\0", 8);
+	buffer_put_u8(&b, (uint8_t)inputs);
+	buffer_put_u8(&b, 3);
+	buffer_put_u8(&b, (uint8_t)grid);
+	buffer_put_u8(&b, 0);
+	for (size_t i = 0; i < 9; i++)
+		put_u32be(&b, i % 4 == 0 ? 0x10000 : 0);
+	for (size_t i = 0; i < 256 * inputs; i++)
+		buffer_put_u8(&b, (uint8_t)i);
+	for (size_t i = 0; i < table; i++)
+		buffer_put_u8(&b, (uint8_t)(i * 37));
+	for (size_t i = 0; i < 256 * 3; i++)
+		buffer_put_u8(&b, (uint8_t)i);
+	assert_int_equal(b.size - start, 48 + 256 * (inputs + 3) + table);
+	buffer_append_zeros(&b, (4 - b.size % 4) % 4);
+	set_u32(b.data, b.size, true);
+	return b;
+}
+
+static struct buffer golden(const char *name)
+{
+	cleanup_free char *path = testing_golden(name);
+
+	return testing_read(path);
+}
+
+/* @file with @piece put in at @at. */
+static void put_in(struct buffer *file, size_t at, const struct buffer *piece)
+{
+	struct buffer whole = BUFFER_INIT;
+
+	buffer_append(&whole, file->data, at);
+	buffer_append(&whole, piece->data, piece->size);
+	buffer_append(&whole, file->data + at, file->size - at);
+	buffer_release(file);
+	*file = whole;
+}
+
+static struct buffer jpeg_with(const char *name, const struct buffer *profile)
+{
+	enum { PART = 65000 };
+	cleanup_buffer struct buffer parts = BUFFER_INIT;
+	size_t n = (profile->size + PART - 1) / PART;
+	struct buffer file = golden(name);
+
+	assert_in_range(n, 1, 255);
+	for (size_t i = 0; i < n; i++) {
+		size_t left = profile->size - i * PART, size = left < PART ? left : PART;
+
+		buffer_append(&parts, "\xff\xe2", 2);
+		buffer_put_u8(&parts, (uint8_t)((size + 16) >> 8));
+		buffer_put_u8(&parts, (uint8_t)(size + 16));
+		buffer_append(&parts, "ICC_PROFILE", 12);
+		buffer_put_u8(&parts, (uint8_t)(i + 1));
+		buffer_put_u8(&parts, (uint8_t)n);
+		buffer_append(&parts, profile->data + i * PART, size);
+	}
+	put_in(&file, 2, &parts);
+	return file;
+}
+
+static struct buffer s420_with(const struct buffer *profile)
+{
+	return jpeg_with("render/s420.jpg", profile);
+}
+
+static struct buffer png_with(const struct buffer *profile)
+{
+	cleanup_buffer struct buffer chunk = BUFFER_INIT;
+	uLongf room = compressBound(profile->size);
+	cleanup_free uint8_t *packed = xmalloc(room);
+	struct buffer file = golden("images/rgb_interlaced.png");
+
+	assert_int_equal(compress2(packed, &room, profile->data, profile->size, 1), Z_OK);
+	put_u32be(&chunk, room + 6);
+	buffer_append(&chunk, "iCCPname\0", 10);
+	buffer_append(&chunk, packed, room);
+	put_u32be(&chunk, crc32(0, chunk.data + 4, (uInt)(chunk.size - 4)));
+	put_in(&file, 33, &chunk);
+	return file;
+}
+
+/* The plain picture made an extended one. */
+static struct buffer webp_with(const struct buffer *profile)
+{
+	cleanup_buffer struct buffer chunks = BUFFER_INIT;
+	struct buffer file = golden("images/lossy.webp");
+
+	buffer_append(&chunks, "VP8X\x0a\0\0\0\x20\0\0\0", 12);
+	/* width and height, less one */
+	buffer_put_u16(&chunks, (uint16_t)((get_u16le(file.data + 26) & 0x3fff) - 1));
+	buffer_put_u8(&chunks, 0);
+	buffer_put_u16(&chunks, (uint16_t)((get_u16le(file.data + 28) & 0x3fff) - 1));
+	buffer_put_u8(&chunks, 0);
+	buffer_append(&chunks, "ICCP", 4);
+	buffer_put_u32(&chunks, (uint32_t)profile->size);
+	buffer_append(&chunks, profile->data, profile->size);
+	put_in(&file, 12, &chunks);
+	set_u32(file.data + 4, file.size - 8, false);
+	return file;
+}
+
+static struct buffer bmp_with(const struct buffer *profile)
+{
+	struct buffer file = golden("images/v5_icc.bmp");
+
+	set_u32(file.data + 14 + 112, file.size - 14, false);
+	set_u32(file.data + 14 + 116, profile->size, false);
+	buffer_append(&file, profile->data, profile->size);
+	return file;
+}
+
+static void expect_profile_within_bound(const char *name, struct buffer file)
+{
+	const struct render_geometry g = {8, 8, 0, 0, 8, 8, FILTER_BOX};
+	struct image_policy policy = IMAGE_POLICY_DEFAULT;
+
+	expect_within_bound(name, &file, &policy, &g);
+	buffer_release(&file);
+}
+
+static void the_bound_holds_for_profiles_of_every_size_in_every_format(void **state)
+{
+	static const size_t grids[][2] = {{3, 17}, {3, 60}, {3, 130}, {3, 176},
+					  {4, 9},  {4, 30}, {4, 47}};
+
+	(void)state;
+	if (!COUNTED)
+		skip();
+	for (size_t i = 0; i < ARRAY_SIZE(grids); i++) {
+		cleanup_buffer struct buffer profile = large_profile(grids[i][0], grids[i][1]);
+
+		assert_true(profile.size <= COLOR_PROFILE_MAX);
+		if (grids[i][0] == 4) {
+			expect_profile_within_bound(
+			    "JPEG in CMYK", jpeg_with("render/cmyk_unmarked.jpg", &profile));
+			continue;
+		}
+		expect_profile_within_bound("JPEG", s420_with(&profile));
+		profile.data[100] = 1;
+		expect_profile_within_bound("PNG", png_with(&profile));
+		profile.data[100] = 2;
+		expect_profile_within_bound("WebP", webp_with(&profile));
+		profile.data[100] = 3;
+		expect_profile_within_bound("BMP", bmp_with(&profile));
+	}
+}
+
+static void the_bound_holds_for_every_format(void **state)
+{
+	static const char *const names[] = {"lossy.webp",
+					    "lossless_alpha.webp",
+					    "animated_offset_alpha.webp",
+					    "plain.gif",
+					    "interlaced_local.gif",
+					    "beyond_screen.gif",
+					    "bits24.bmp",
+					    "rle8.bmp",
+					    "v5_icc.bmp",
+					    "lossy_420.avif",
+					    "lossless_alpha.avif",
+					    "icc.avif",
+					    "orientation_7.avif",
+					    "lossy.jxl",
+					    "icc_alpha.jxl",
+					    "animated.jxl",
+					    "orientation_6.jxl",
+					    "rgba_interlaced.png"};
+	const size_t avif = 9, jxl = 13, png = 17;
+
+	(void)state;
+	if (!COUNTED)
+		skip();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		cleanup_free char *name = xasprintf("images/%s", names[i]);
+		cleanup_buffer struct buffer file = golden(name);
+
+		if ((i < avif || image_format_built(IMAGE_AVIF) || i >= jxl) &&
+		    (i < jxl || image_format_built(IMAGE_JXL) || i >= png))
+			expect_every_way_within_bound(names[i], &file);
+	}
+}
+
+/* More than is ever read costs what none does. (The parts of a JPEG cannot hold as much.) */
+static void a_profile_over_the_limit_costs_nothing(void **state)
+{
+	struct buffer (*const with[])(const struct buffer *profile) = {webp_with, bmp_with};
+	const struct render_geometry g = {8, 8, 0, 0, 8, 8, FILTER_BOX};
+	const struct image_policy policy = IMAGE_POLICY_DEFAULT;
+	cleanup_buffer struct buffer profile = large_profile(3, 180);
+
+	(void)state;
+	assert_true(profile.size > COLOR_PROFILE_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(with); i++) {
+		cleanup_buffer struct buffer file = with[i](&profile);
+		struct error err = ERROR_INIT;
+		struct image_header header;
+
+		assert_ok(image_read_header(file.data, file.size, &limits, &header, &err), &err);
+		assert_true(image_render_bytes(&header, &policy, &g) < 8u << 20);
+	}
+}
+
 static void a_picture_that_is_not_turned_is_never_whole_in_memory(void **state)
 {
 	const struct render_geometry g = {384, 256, 0, 0, 384, 256, FILTER_LANCZOS};
@@ -242,6 +483,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_bound_holds_for_jpegs_of_every_kind_and_size),
 	    cmocka_unit_test(the_bound_holds_for_photographs),
+	    cmocka_unit_test(the_bound_holds_for_profiles_of_every_size_in_every_format),
+	    cmocka_unit_test(the_bound_holds_for_every_format),
+	    cmocka_unit_test(a_profile_over_the_limit_costs_nothing),
 	    cmocka_unit_test(a_picture_that_is_not_turned_is_never_whole_in_memory),
 	    cmocka_unit_test(a_size_beyond_memory_is_bounded_by_all_of_it),
 	};
