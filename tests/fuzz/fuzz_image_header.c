@@ -1,9 +1,10 @@
 /*
  * Any bytes as an image file: the header, from memory and from a descriptor, and the pixels when there are few
- * enough for a fast run, whole and rendered. The first bytes choose how: they are those of the file, so that
- * the corpus holds plain image files, and their sum differs where their mutations do.
+ * enough for a fast run, whole and rendered. How is decided by a hash of the first bytes, so that the corpus
+ * holds plain image files.
  */
-#include "base/error.h"
+#include "base/cleanup.h"
+#include "base/files.h"
 #include "image/decode.h"
 #include "image/header_fd.h"
 #include "image/render.h"
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 static const struct image_limits limits = {1u << 20, 1u << 16, 4096};
 
@@ -38,26 +38,62 @@ static struct image_policy policy_of(uint32_t choice)
 	return policy;
 }
 
+/*
+ * The file in @out, that of a PNG or WebP with a long chunk behind the first, so that what follows lies beyond
+ * what is read at once.
+ */
+static void lengthen(struct buffer *out, const uint8_t *data, size_t size, size_t at, bool png)
+{
+	enum { FILLER = 70000 };
+	const uint8_t length[4] = {0, FILLER >> 16, FILLER >> 8 & 255, FILLER & 255};
+
+	buffer_append(out, data, at);
+	if (png)
+		buffer_append(out, length, 4);
+	buffer_append(out, "prIv", 4);
+	if (!png)
+		buffer_put_u32(out, FILLER);
+	buffer_append_zeros(out, FILLER + (png ? 4 : 0));
+	buffer_append(out, data + at, size - at);
+	if (!png) {
+		uint32_t riff = get_u32le(data + 4) + FILLER + 8;
+
+		for (size_t i = 0; i < 4; i++)
+			out->data[4 + i] = (uint8_t)(riff >> (8 * i));
+	}
+}
+
 static void check_descriptor(const uint8_t *data, size_t size, const struct image_header *want,
 			     bool found)
 {
-	struct buffer scratch = BUFFER_INIT;
-	struct image_header header;
+	cleanup_buffer struct buffer scratch = BUFFER_INIT;
+	cleanup_close int fd = memfd_create("fuzz", MFD_CLOEXEC);
+	struct image_header got;
 	struct error err = ERROR_INIT;
-	int fd = memfd_create("fuzz", MFD_CLOEXEC);
 
-	if (fd < 0 || write(fd, data, size) != (ssize_t)size)
+	if (fd < 0 || fd_write_all(fd, data, size, &err) < 0)
 		abort();
-	if (image_read_header_fd(fd, &limits, &scratch, &header, &err) == 0) {
-		/* damage behind the beginning is not met */
-		if (found && (header.format != want->format || header.width != want->width ||
-			      header.height != want->height))
+	if (image_read_header_fd(fd, &limits, &scratch, &got, &err) < 0) {
+		if (found && want->format != IMAGE_WEBP)
 			abort();
-	} else if (found) {
+	} else if (found && (got.width != want->width || got.height != want->height ||
+			     got.orientation != want->orientation)) {
 		abort();
 	}
-	close(fd);
-	buffer_release(&scratch);
+}
+
+static void check_descriptors(const uint8_t *data, size_t size, const struct image_header *want,
+			      bool found)
+{
+	cleanup_buffer struct buffer longer = BUFFER_INIT;
+
+	check_descriptor(data, size, want, found);
+	if (!found || size < 33 || (want->format != IMAGE_PNG && want->format != IMAGE_WEBP) ||
+	    (want->format == IMAGE_WEBP && memcmp(data + 12, "VP8X\x0a\0\0\0", 8) != 0))
+		return;
+	lengthen(&longer, data, size, want->format == IMAGE_PNG ? 33 : 30,
+		 want->format == IMAGE_PNG);
+	check_descriptor(longer.data, longer.size, want, true);
 }
 
 static void check_whole(const uint8_t *data, size_t size, const struct image_header *header,
@@ -103,7 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct error err = ERROR_INIT;
 	bool found = image_read_header(data, size, &limits, &header, &err) == 0;
 
-	check_descriptor(data, size, &header, found);
+	check_descriptors(data, size, &header, found);
 	if (!found)
 		return 0;
 	if (header.decode_bytes > image_decode_bytes_max(header.width, header.height))
