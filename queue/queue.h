@@ -32,8 +32,8 @@
  *
  * Blame. Of the jobs that were in flight when their owner died, any may have killed it: each counts a
  * crash and is tried again. From QUEUE_SUSPECT_CRASHES on a job is suspected: a claim hands it out only
- * when it asks for suspects, and then one; the caller runs it alone. If its owner dies again, it is
- * quarantined with the reason `crash`. Innocents survive that run, whatever crashes they share.
+ * when it asks for suspects, and then one; the caller runs it alone. At QUEUE_BLAMED_CRASHES it is
+ * quarantined with the reason `crash`. Innocents survive their run alone, whatever crashes they share.
  *
  * Every operation is one transaction: it happens whole or not at all, and is durable when it returns
  * (enqueue too: a scan is not repeated for nothing). Times are wall-clock milliseconds and come from the
@@ -77,6 +77,11 @@ const char *job_state_name(enum job_state state);
 #define QUEUE_REASON_SIZE 24
 
 #define QUEUE_SUSPECT_CRASHES 3 /* owners that died with a job before it runs alone */
+/*
+ * Owners that died with it, in all, when it is blamed. A process is also killed from outside, while an innocent image
+ * runs alone: that this happens five times to the same one is no chance.
+ */
+#define QUEUE_BLAMED_CRASHES 8
 
 /* -- datasets ------------------------------------------------------------------------------------- */
 
@@ -342,8 +347,8 @@ struct queue_ops {
 
 	/*
 	 * Running jobs whose owner is not @owner, or whose lease ended before @now, become available: *rescued
-	 * of them. Those of another owner count one crash more, instead of the attempt; one that was suspected
-	 * already is quarantined, with the reason `crash`. Jobs in state encoded are not touched.
+	 * of them. Those of another owner count one crash more, instead of the attempt; at QUEUE_BLAMED_CRASHES
+	 * one is quarantined, with the reason `crash`. Jobs in state encoded are not touched.
 	 */
 	int (*rescue)(struct queue *q, const char *owner, int64_t now, size_t *rescued,
 		      struct error *err);

@@ -343,7 +343,7 @@ int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *re
 		j->updated_at = now;
 		if (!mine) {
 			j->job.attempts--;
-			if (j->job.crashes++ >= QUEUE_SUSPECT_CRASHES) {
+			if (++j->job.crashes >= QUEUE_BLAMED_CRASHES) {
 				blame(j);
 				continue;
 			}

@@ -236,7 +236,7 @@ static int rescue_one(struct sqlite_queue *q, int64_t job, bool crashed, int64_t
 		w.crashes++;
 		w.attempts--;
 	}
-	if (crashed && w.crashes_were >= QUEUE_SUSPECT_CRASHES) {
+	if (crashed && w.crashes >= QUEUE_BLAMED_CRASHES) {
 		snprintf(message, sizeof(message), CRASH_MESSAGE, (long long)w.crashes);
 		w.state = JOB_QUARANTINED;
 		w.says = true;
