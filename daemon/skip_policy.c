@@ -38,6 +38,23 @@ static bool is_noted(const char *file, const char *text)
 	       noted.size == strlen(text) && memcmp(noted.data, text, noted.size) == 0;
 }
 
+/* What the limits decide. Other images are skipped because somebody said so (`deleted`): that stays. */
+static const char *const reasons[] = {"no_bucket", "too_small", "aspect",
+				      "upscale",   "crop_loss", "duplicate"};
+
+static int look_again(struct queue *queue, int64_t dataset, size_t *again, struct error *err)
+{
+	size_t n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
+		if (queue_retry(queue, dataset, JOB_SKIPPED, reasons[i], clock_wall_ms(), &n, err) <
+		    0)
+			return -1;
+		*again += n;
+	}
+	return 0;
+}
+
 int skip_policy_apply(const char *state, const char *name, const struct bucket_options *limits,
 		      bool drop_duplicates, struct queue *queue, int64_t dataset, size_t *again,
 		      struct error *err)
@@ -48,7 +65,7 @@ int skip_policy_apply(const char *state, const char *name, const struct bucket_o
 	*again = 0;
 	if (is_noted(file, text))
 		return 0;
-	if (queue_retry(queue, dataset, JOB_SKIPPED, NULL, clock_wall_ms(), again, err) < 0)
+	if (look_again(queue, dataset, again, err) < 0)
 		return -1;
 	return atomic_file_write(file, text, strlen(text), err);
 }

@@ -1,9 +1,10 @@
 /*
- * Which images a dataset leaves out on purpose (too small, enlarged too much, cropped too much, a duplicate) is no part of the
- * recipe: it decides no latent's value. So it may change from run to run, and what was skipped under other limits
- * is looked at again.
+ * Which images a dataset leaves out on purpose (too small, enlarged too much, cropped too much, a duplicate) is
+ * no part of the recipe: it decides no latent's value. So it may change from run to run, and what was skipped
+ * under other limits is looked at again.
  *
- *	STATE/NAME.limits.json    {"max_crop_loss": 0, "max_upscale": 2, "min_side": 0}, and "duplicates": "drop" where they are
+ *	STATE/NAME.limits.json    {"max_crop_loss": 0, "max_upscale": 2, "min_side": 0},
+ *	                          and "duplicates": "drop" where they are dropped
  */
 #ifndef LATENTD_DAEMON_SKIP_POLICY_H
 #define LATENTD_DAEMON_SKIP_POLICY_H

@@ -47,6 +47,24 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* The job is skipped for another reason. */
+static void skip_again(const struct fixture *f, const char *reason)
+{
+	struct queue_claim claim = {
+	    .owner = "me", .dataset = f->dataset, .lease_until = 10, .limit = 1};
+	struct job_outcome outcome = {.kind = OUTCOME_SKIP, .reason = reason};
+	struct error err = ERROR_INIT;
+	struct job claimed;
+	size_t n = 0;
+
+	assert_ok(queue_retry(f->queue, f->dataset, JOB_SKIPPED, NULL, 5, &n, &err), &err);
+	assert_ok(queue_claim(f->queue, &claim, &claimed, &n, &err), &err);
+	outcome.job = claimed.id;
+	outcome.fence = claimed.fence;
+	job_release(&claimed);
+	assert_ok(queue_settle(f->queue, &outcome, 1, 5, NULL, &err), &err);
+}
+
 static uint64_t skipped(const struct fixture *f)
 {
 	struct queue_counts counts;
@@ -116,6 +134,31 @@ static void a_damaged_note_counts_as_other_limits(void **state)
 	assert_int_equal(apply(f, &limits), 1);
 }
 
+static void what_is_done_with_duplicates_is_one_of_the_limits(void **state)
+{
+	const struct bucket_options limits = {.max_upscale = 2.0};
+	struct fixture *f = *state;
+	struct error err = ERROR_INIT;
+	size_t again = 99;
+
+	note_limits(f, &limits);
+	assert_ok(skip_policy_apply(f->state, "photos", &limits, true, f->queue, f->dataset, &again,
+				    &err),
+		  &err);
+	assert_int_equal(again, 1);
+}
+
+static void what_was_deleted_on_purpose_stays_so_under_other_limits(void **state)
+{
+	const struct bucket_options before = {.max_upscale = 2.0}, after = {.max_upscale = 3.0};
+	struct fixture *f = *state;
+
+	skip_again(f, "deleted");
+	note_limits(f, &before);
+	assert_int_equal(apply(f, &after), 0);
+	assert_int_equal(skipped(f), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +166,10 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(other_limits_make_skipped_images_available_once, setup,
 					    teardown),
+	    cmocka_unit_test_setup_teardown(what_is_done_with_duplicates_is_one_of_the_limits,
+					    setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_was_deleted_on_purpose_stays_so_under_other_limits,
+					    setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_damaged_note_counts_as_other_limits, setup, teardown),
 	};
 
