@@ -273,6 +273,22 @@ test_reliability()
 	done
 }
 
+# A million damaged images through confined decoders.
+test_mutations()
+{
+	local log=$BUILDS/ci-mutations.log images=("$ROOT/tests/golden/images") photos=$ROOT/../shared/photos
+	[ ! -d "$photos" ] || images+=("$photos")
+	step 'reliability: a million damaged images'
+	if "$BUILDS/ci-release/tests/mutate_worker" --files 1000000 --seed "$RANDOM" \
+		--workers "$((JOBS < 64 ? JOBS : 64))" "$BUILDS/ci-release/daemon/latentd-decode" "${images[@]}" \
+		>"$log" 2>&1 </dev/null; then
+		pass
+	else
+		fail "mutate_worker: see $log"
+	fi
+	tail -n 1 "$log"
+}
+
 # -- the whole --------------------------------------------------------------------------------------
 
 finish()
@@ -308,6 +324,7 @@ test_release || finish
 [ "$mode" = all ] || finish
 check_format
 [ -z "$reliability" ] || test_reliability
+[ -z "$reliability" ] || test_mutations
 test_interop
 test_asan
 test_tsan

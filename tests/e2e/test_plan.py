@@ -2,6 +2,7 @@
 """latentctl plan: what an encode would be, without one."""
 
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -186,6 +187,22 @@ def as_many_processes_as_one_likes_give_the_same_plan(ws):
     words = ["plan", ws.src, "--json", "--hash", "--max-upscale", "0", "--jobs"]
     one, seven = (ws.latentctl(*words, n, code=QUARANTINED).out for n in ("1", "7"))
     equal(seven, one, "plan")
+
+
+@test
+def decoders_that_are_not_confined_are_told_once(ws):
+    ws.small_pictures(5)
+    build = os.environ["LATENTD_BUILD_DIR"]
+    program, decoder = ws.path("bin", "latentctl"), ws.path("bin", "latentd-decode")
+    os.makedirs(ws.path("bin"))
+    shutil.copy(os.path.join(build, "daemon", "latentctl"), program)
+    liar = os.path.join(build, "tests", "lying_worker")
+    with open(decoder, "w", encoding="utf-8") as file:
+        file.write(f"#!/bin/sh\nLYING_WORKER=unconfined exec '{liar}'\n")
+    os.chmod(decoder, 0o755)
+    words = [program, "plan", ws.src, "--max-upscale", "0", "--jobs", "2"]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    equal(result.stderr.count("warning: decoders are not confined here (no seccomp"), 1, "warnings")
 
 
 @test
