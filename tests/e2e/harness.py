@@ -108,6 +108,8 @@ class Workspace:
         self.src, self.out, self.name = self.path("pictures"), self.path("out"), "set"
         self.programs = os.path.join(BUILD_DIR, "daemon")
         self.environment = dict(os.environ, XDG_STATE_HOME=self.path("state"), HOME=self.root)
+        # Workers see none of that; options of sanitizers are passed to them.
+        self.environment["E2E_SAN_OPTIONS"] = self.root
         self.history = []
 
     def remove(self):
@@ -221,7 +223,7 @@ class Workspace:
 
     def workers(self):
         """Processes latentd-decode that runs of this workspace have started."""
-        found, mark = [], f"XDG_STATE_HOME={self.path('state')}".encode()
+        found, mark = [], f"E2E_SAN_OPTIONS={self.root}".encode()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 with open(f"/proc/{pid}/comm", "rb") as comm:

@@ -191,7 +191,8 @@ def as_many_processes_as_one_likes_give_the_same_plan(ws):
 
 @test
 def decoders_that_are_not_confined_are_told_once(ws):
-    ws.small_pictures(5)
+    ws.write("a.png", png(64, 64))
+    ws.write("b.png", png(64, 64))
     build = os.environ["LATENTD_BUILD_DIR"]
     program, decoder = ws.path("bin", "latentctl"), ws.path("bin", "latentd-decode")
     os.makedirs(ws.path("bin"))
