@@ -138,6 +138,16 @@ def encode_goes_on_after_compact(ws):
     everything_is_there_once(ws, paths)
 
 
+@test
+def an_output_that_was_copied_with_its_links_followed_goes_on(ws):
+    paths = many_small_shards(ws, runs=2)
+    shutil.copytree(ws.out, ws.path("copy"))
+    shutil.rmtree(ws.out)
+    os.rename(ws.path("copy"), ws.out)
+    run(ws, "compact")
+    everything_is_there_once(ws, paths)
+
+
 def kill_soon(ws, process, chance, longest_s):
     try:
         process.wait(chance.uniform(0, longest_s))
@@ -152,7 +162,7 @@ def every_sample_is_there_once_after_kills_of_compact(ws):
     chance, kills, rounds = random.Random(SEED), 0, 0
     print(f"LATENTD_TEST_SEED={SEED}")
     paths = many_small_shards(ws, runs=6, each=10)
-    shutil.copytree(ws.out, ws.path("out.before"))
+    shutil.copytree(ws.out, ws.path("out.before"), symlinks=True)
     shutil.copytree(ws.path("state"), ws.path("state.before"))
     began = time.monotonic()
     run(ws, "compact", "--shard-samples", "30")
@@ -160,7 +170,7 @@ def every_sample_is_there_once_after_kills_of_compact(ws):
     while kills < KILLS:
         for name in ("out", "state"):
             shutil.rmtree(ws.path(name))
-            shutil.copytree(ws.path(f"{name}.before"), ws.path(name))
+            shutil.copytree(ws.path(f"{name}.before"), ws.path(name), symlinks=True)
         for _ in range(3):  # what one kill leaves, the next command finds
             words = ("compact", "--out", ws.out, "--shard-samples", "30")
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
