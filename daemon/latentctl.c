@@ -28,7 +28,7 @@ static const struct command {
     {"gc", cmd_gc, "--out DIR [--dry-run]", "remove what was replaced"},
     {"compact", cmd_compact, "--out DIR [--dry-run]", "merge small shards"},
     {"reindex", cmd_reindex, "--out DIR", "write the indexes of the shards again"},
-    {"rebuild", cmd_rebuild, "OUT [SRC...]", "make a lost queue again from the shards"},
+    {"rebuild", cmd_rebuild, "OUT [SRC...]", "make a lost queue from the shards"},
     {"merge", cmd_merge, "OUT PART...", "join the outputs of encode --part"},
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
     {"extract", cmd_extract, "SHARD KEY", "write one sample's members as files"},
