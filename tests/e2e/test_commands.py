@@ -7,7 +7,8 @@ import subprocess
 
 from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, one_line, run_tests, test
 
-COMMANDS = ("encode", "plan", "status", "failed", "retry", "verify", "gc", "compact", "inspect", "extract")
+COMMANDS = ("encode", "plan", "status", "failed", "retry", "verify", "gc", "compact", "reindex")
+COMMANDS += ("rebuild", "merge", "inspect", "extract")
 
 
 @test
