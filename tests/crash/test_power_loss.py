@@ -78,7 +78,7 @@ class Run:
         self.rig, self.name = rig, name
         self.losses, self.quarantine = (LOSSES[:1], None) if bad else (LOSSES, 0)
         self.before = rig.ws.path(f"before-{name}")
-        shutil.copytree(rig.fs, self.before)
+        shutil.copytree(rig.fs, self.before, symlinks=True)
         journal = rig.ws.path("journal")
         rig.encode(journal=journal)
         self.journal = read_journal(journal, {rig.fs: self.before})
