@@ -112,7 +112,8 @@ class Disk:
                 return File(file.read())
         folder = Folder()
         for name in os.listdir(path):
-            folder.names[name] = self.load(os.path.join(path, name))
+            if not os.path.islink(os.path.join(path, name)):  # of an index: made again by the next run
+                folder.names[name] = self.load(os.path.join(path, name))
         folder.durable = dict(folder.names)
         return folder
 
