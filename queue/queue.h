@@ -355,7 +355,7 @@ struct queue_ops {
 
 	/*
 	 * Jobs in state encoded whose id is not among the @n sorted ids of @spooled become available: their
-	 * records are not in the spool after all. A changed job's is forgotten.
+	 * records are not in the spool after all. What these had is forgotten, a changed job's too.
 	 */
 	int (*requeue_lost)(struct queue *q, const int64_t *spooled, size_t n, int64_t now,
 			    size_t *requeued, struct error *err);

@@ -368,7 +368,7 @@ int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, in
 			at++;
 		if (!j->spooled || at < n)
 			continue;
-		j->spooled = false;
+		j->spooled = j->job.has_content = false;
 		if (j->state != JOB_ENCODED)
 			continue;
 		memory_set_state(j, JOB_AVAILABLE);

@@ -323,7 +323,7 @@ static int requeue_lost(struct sqlite_queue *q, const int64_t *spooled, size_t n
 			continue;
 		if (job_read(q, ids.items[i], &w, err) < 0)
 			return -1;
-		w.spooled = false;
+		w.spooled = w.has_content = false;
 		if (w.state == JOB_ENCODED) {
 			w.state = JOB_AVAILABLE;
 			w.updated_at = now;

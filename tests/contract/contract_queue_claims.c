@@ -365,6 +365,12 @@ static void encoded_jobs_that_the_spool_lacks_are_available_again(void **state)
 	assert_ok(queue_requeue_lost(f->q, NULL, 0, NOW + 30, &n, &f->err), &f->err);
 	fixture_after(f);
 	assert_int_equal(n, 2);
+	for (size_t i = 0; i < 4; i++) {
+		cleanup_job struct job job = {0};
+
+		assert_int_equal(claim_at(f, 0, NOW + 40, &job), 0);
+		assert_false(job.has_content); /* else it would be taken for kept */
+	}
 }
 
 static void quarantined(struct fixture *f, const char *name, const char *reason)
