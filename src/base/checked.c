@@ -4,12 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
+void memory_is_out(void)
+{
+	fputs("latentd: out of memory\n", stderr);
+	abort();
+}
+
 static void *or_abort(void *p)
 {
-	if (!p) {
-		fputs("latentd: out of memory\n", stderr);
-		abort();
-	}
+	if (!p)
+		memory_is_out();
 	return p;
 }
 

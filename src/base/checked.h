@@ -38,6 +38,8 @@ static inline bool size_add(size_t a, size_t b, size_t *out)
 }
 
 /* For small allocations whose size no input decides: they succeed or the process ends. */
+/* Says so and ends the process: for libraries that return NULL. */
+_Noreturn void memory_is_out(void);
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *p, size_t count, size_t size);

@@ -98,7 +98,7 @@ struct hash128_stream *hash128_stream_new(void)
 
 	s->state = XXH3_createState();
 	if (!s->state)
-		abort();
+		memory_is_out();
 	XXH3_128bits_reset(s->state);
 	return s;
 }
@@ -147,11 +147,11 @@ bool sha256_parse(const char *hex, struct sha256 *out)
 	return true;
 }
 
-/* SHA-256 is always there in libcrypto: a failure here is a broken installation. */
+/* SHA-256 is always there in libcrypto, which has no other reason to fail. */
 static void crypto_must(int ok)
 {
 	if (ok != 1)
-		abort();
+		memory_is_out();
 }
 
 /*

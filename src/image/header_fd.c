@@ -66,7 +66,7 @@ static int checked_size(int fd, const struct image_limits *limits, size_t *size,
 int image_read_file_fd(int fd, const struct image_limits *limits, struct buffer *out,
 		       struct error *err)
 {
-	size_t size;
+	size_t size = 0;
 	bool end;
 
 	buffer_reset(out);

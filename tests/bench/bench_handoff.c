@@ -1,13 +1,15 @@
 /*
- * bench_handoff [--mode headers|hashes|pixels] [--workers N] [--rounds N] DECODER FOLDER: what an image costs
- * beside its decoding: opened here, looked at by latentd-decode, told about in messages. Every file of FOLDER is
- * opened anew each time; wall clock, and CPU time of this process and of the workers.
+ * bench_handoff [--mode headers|hashes|pixels] [--resolution N] [--workers N] [--rounds N] DECODER FOLDER: what an
+ * image costs beside its decoding: opened here, looked at by latentd-decode, told about in messages. Every file of
+ * FOLDER is opened anew each time; wall clock, and CPU time of this process and of the workers. With a resolution
+ * pixels are those of a kohya bucket, by Lanczos: the decode stage of a run alone.
  */
 #include "bench/bench.h"
 
 #include "base/checked.h"
 #include "base/files.h"
 #include "daemon/decode_pool.h"
+#include "image/bucket.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,6 +20,7 @@ enum { SIDE = 16 };
 
 static struct {
 	struct decode_pool *pool;
+	struct bucket_table *buckets; /* NULL: all pictures become SIDE x SIDE */
 	char **names;
 	size_t n, capacity;
 	size_t next, total, ended, failed;
@@ -56,12 +59,25 @@ static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes
 		decode_pool_decode(ticket);
 }
 
+static struct render_geometry geometry_of(const struct image_header *header)
+{
+	struct bucket_placement p;
+	size_t width, height;
+
+	if (!bench.buckets)
+		return (struct render_geometry){SIDE, SIDE, 0, 0, SIDE, SIDE, FILTER_NEAREST};
+	image_oriented_size(header, &width, &height);
+	bucket_place(bench.buckets, width, height, &p);
+	return (struct render_geometry){p.resized_width, p.resized_height, p.crop_left,
+					p.crop_top,	 p.target_width,   p.target_height,
+					FILTER_LANCZOS};
+}
+
 static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)
 {
-	const struct render_geometry geometry = {SIDE, SIDE, 0, 0, SIDE, SIDE, FILTER_NEAREST};
+	const struct render_geometry geometry = geometry_of(header);
 
 	(void)image;
-	(void)header;
 	if (ticket)
 		decode_pool_place(ticket, &geometry);
 	else
@@ -148,6 +164,8 @@ int main(int argc, char **argv)
 	    .limits = IMAGE_LIMITS_DEFAULT,
 	    .mode = DECODE_MODE_HEADERS,
 	    .handlers = {on_hashed, on_header, on_done, on_failed}};
+	struct bucket_options buckets = {.rule = BUCKET_KOHYA};
+	struct error err = ERROR_INIT;
 	size_t rounds = 1;
 	sd_event *event = NULL;
 	int i = 1;
@@ -157,6 +175,8 @@ int main(int argc, char **argv)
 			options.workers = strtoul(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--rounds") == 0)
 			rounds = strtoul(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--resolution") == 0)
+			buckets.resolution = strtoul(argv[i + 1], NULL, 10);
 		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
 			if (strcmp(argv[i + 1], modes[m]) == 0)
 				options.mode = (enum decode_mode)m;
@@ -164,11 +184,16 @@ int main(int argc, char **argv)
 	}
 	if (i + 2 != argc) {
 		fprintf(stderr, "usage: bench_handoff [--mode headers|hashes|pixels] "
-				"[--workers N] [--rounds N] DECODER FOLDER\n");
+				"[--resolution N] [--workers N] [--rounds N] DECODER FOLDER\n");
 		return 2;
 	}
 	options.program = argv[i];
 	options.slot_bytes = options.mode == DECODE_MODE_PIXELS ? (size_t)SIDE * SIDE * 3 : 0;
+	if (options.mode == DECODE_MODE_PIXELS && buckets.resolution > 0) {
+		bench.buckets = bucket_table_new(&buckets, &err);
+		bench_must(bench.buckets ? 0 : -1, &err);
+		options.slot_bytes = bucket_table_max_pixels(bench.buckets) * 3;
+	}
 	read_names(argv[i + 1]);
 	if (bench.n == 0 || sd_event_new(&event) < 0)
 		return 1;
@@ -177,6 +202,7 @@ int main(int argc, char **argv)
 	for (size_t k = 0; k < bench.n; k++)
 		free(bench.names[k]);
 	free(bench.names);
+	bucket_table_free(bench.buckets);
 	close(folder);
 	return 0;
 }

@@ -146,7 +146,9 @@ class Disk:
         elif op == MKDIR:
             self.change((*self.find(name), Folder()))
         elif op == UNLINK:
-            self.change((*self.find(name), None))
+            folder, base = self.find(name)
+            if base in folder.names:  # else it was a link
+                self.change((folder, base, None))
         else:
             (folder, base), to = self.find(name), self.find(data)
             what = folder.names[base]
