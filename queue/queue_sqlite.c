@@ -129,6 +129,7 @@ static void sqlite_close(struct queue *base)
 		sqlite3_finalize(q->stmts[i]);
 	sqlite3_close(q->db);
 	scan_free(q->scan);
+	recent_contents_free(q->recent);
 	free(q->tallies);
 	free(q->path);
 	free(q);
@@ -189,6 +190,7 @@ static int open_queue(const char *path, bool readonly, struct queue **out, struc
 	q->base.ops = &sqlite_ops;
 	q->path = xstrdup(path);
 	q->readonly = readonly;
+	q->content_backlog = CONTENT_BACKLOG;
 	if (open_database(q, err) < 0) {
 		sqlite_close(&q->base);
 		return -1;

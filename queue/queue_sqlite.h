@@ -24,6 +24,7 @@ struct sqlite3_stmt;
 #define BUSY_TIMEOUT_MS 5000
 #define WAL_LIMIT	(64 << 20)
 #define TODO_BACKLOG	(1 << 20) /* jobs that are sorted in memory at once */
+#define CONTENT_BACKLOG (1 << 18) /* samples that are sorted in memory at once */
 
 enum stmt_slot {
 	STMT_BEGIN,
@@ -76,7 +77,12 @@ enum stmt_slot {
 	STMT_SAMPLE_OF_SHARD,
 	STMT_SAMPLE_LEFT,
 	STMT_SAMPLES_DELETE,
+	STMT_CONTENT_FILL,
+	STMT_CONTENT_LAST,
+	STMT_CONTENT_FORGET,
+	STMT_CONTENT_TAIL,
 	STMT_CONTENT_VISIBLE,
+	STMT_CONTENT_RECENT,
 	STMT_CONTENT_SPOOLED,
 	STMT_COUNTS,
 	STMT_JOBS_SCAN,
@@ -91,8 +97,9 @@ enum tally_kind {
 	TALLY_SHARDS = JOB_STATES,
 	TALLY_SAMPLES, /* live ones */
 	TALLY_SHARD_BYTES,
-	TALLY_FENCE, /* of dataset 0: the last fence of any claim */
-	TALLY_TODO,  /* of dataset 0: the last job that todo_fill() saw */
+	TALLY_FENCE,   /* of dataset 0: the last fence of any claim */
+	TALLY_TODO,    /* of dataset 0: the last job that todo_fill() saw */
+	TALLY_CONTENT, /* of dataset 0: the last sample that content_fill() saw */
 	TALLY_KINDS
 };
 
@@ -109,7 +116,9 @@ struct sqlite_queue {
 	struct sqlite3_stmt *stmts[STMT_SLOTS];
 	struct tally *tallies; /* of the transaction that is open */
 	size_t tally_count, tally_capacity;
-	struct open_scan *scan; /* NULL: none */
+	struct open_scan *scan;		/* NULL: none */
+	struct recent_contents *recent; /* see queue_sqlite_content.c; NULL: not asked for yet */
+	int64_t content_backlog;	/* CONTENT_BACKLOG, but for tests */
 };
 
 static inline struct sqlite_queue *sqlite_queue(struct queue *q)
@@ -289,6 +298,20 @@ int sample_kill(struct sqlite_queue *q, int64_t dataset, const struct live_sampl
 
 int queue_sqlite_open_dataset(struct queue *base, const struct queue_dataset_spec *spec,
 			      int64_t *id, struct error *err);
+
+/* -- queue_sqlite_content.c ----------------------------------------------------------------------- */
+
+/*
+ * New samples come into table content later than into the other tables, where more than content_backlog of
+ * them are not in it: sorted, so that a page of it takes many of them at once.
+ */
+int content_fill(struct sqlite_queue *q, struct error *err);
+/* Samples from @first up to @end are dead, or will be deleted. */
+int content_forget(struct sqlite_queue *q, int64_t first, int64_t end, struct error *err);
+/* Rows of samples are deleted. */
+void recent_contents_reset(struct sqlite_queue *q);
+void recent_contents_free(struct recent_contents *recent);
+
 int queue_sqlite_find_content(struct queue *base, const char *recipe_id,
 			      const struct hash128 *content, struct content_found *found,
 			      struct error *err);

@@ -161,7 +161,7 @@ int sample_kill(struct sqlite_queue *q, int64_t dataset, const struct live_sampl
 	if (!stmt)
 		return -1;
 	db_bind_int(stmt, 1, sample->id);
-	if (db_run(q, stmt, err) < 0)
+	if (db_run(q, stmt, err) < 0 || content_forget(q, sample->id, sample->id + 1, err) < 0)
 		return -1;
 	stmt = db_stmt(q, STMT_SHARD_DEAD, "UPDATE shard SET dead = dead + 1 WHERE id = ?1", err);
 	if (!stmt)
@@ -169,96 +169,4 @@ int sample_kill(struct sqlite_queue *q, int64_t dataset, const struct live_sampl
 	db_bind_int(stmt, 1, sample->shard);
 	db_tally(q, dataset, TALLY_SAMPLES, -1);
 	return db_run(q, stmt, err);
-}
-
-/* -- content -------------------------------------------------------------------------------------- */
-
-static struct sqlite3_stmt *content_stmt(struct sqlite_queue *q, enum stmt_slot slot,
-					 const char *sql, const char *recipe_id,
-					 const struct hash128 *content, struct error *err)
-{
-	struct sqlite3_stmt *stmt = db_stmt(q, slot, sql, err);
-
-	if (!stmt)
-		return NULL;
-	db_bind_text(stmt, 1, recipe_id);
-	db_bind_blob(stmt, 2, content->bytes, sizeof(content->bytes));
-	return stmt;
-}
-
-static int find_visible(struct sqlite_queue *q, const char *recipe_id,
-			const struct hash128 *content, struct content_found *found,
-			struct error *err)
-{
-	static const char sql[] =
-	    "SELECT sample.job, shard.dataset, job.key, job.path, sample.shard, sample.variant,"
-	    " sample.offset, sample.bytes, shard.path"
-	    " FROM sample INDEXED BY sample_content CROSS JOIN shard ON shard.id = sample.shard"
-	    " CROSS JOIN dataset ON dataset.id = shard.dataset CROSS JOIN job ON job.id = "
-	    "sample.job"
-	    " WHERE sample.dead = 0 AND sample.content = ?2 AND dataset.recipe_id = ?1"
-	    " ORDER BY sample.id LIMIT 1";
-	struct sqlite3_stmt *stmt =
-	    content_stmt(q, STMT_CONTENT_VISIBLE, sql, recipe_id, content, err);
-	int r;
-
-	if (!stmt)
-		return -1;
-	r = db_step(q, stmt, err);
-	if (r <= 0)
-		return r;
-	*found = (struct content_found){
-	    .where = CONTENT_VISIBLE,
-	    .job = sqlite3_column_int64(stmt, 0),
-	    .dataset = sqlite3_column_int64(stmt, 1),
-	    .key = job_column_key(stmt, 2, 3),
-	    .shard = sqlite3_column_int64(stmt, 4),
-	    .variant = (uint32_t)sqlite3_column_int64(stmt, 5),
-	    .offset = (uint64_t)sqlite3_column_int64(stmt, 6),
-	    .bytes = (uint64_t)sqlite3_column_int64(stmt, 7),
-	    .shard_path = db_column_copy(stmt, 8),
-	};
-	db_done(stmt);
-	return 0;
-}
-
-static int find_spooled(struct sqlite_queue *q, const char *recipe_id,
-			const struct hash128 *content, struct content_found *found,
-			struct error *err)
-{
-	static const char sql[] =
-	    "SELECT work.job, work.dataset, job.key, job.path"
-	    " FROM work INDEXED BY work_content CROSS JOIN dataset ON dataset.id = work.dataset"
-	    " CROSS JOIN job ON job.id = work.job"
-	    " WHERE state = 3 AND content = ?2 AND dataset.recipe_id = ?1"
-	    " ORDER BY work.job LIMIT 1";
-	struct sqlite3_stmt *stmt =
-	    content_stmt(q, STMT_CONTENT_SPOOLED, sql, recipe_id, content, err);
-	int r;
-
-	if (!stmt)
-		return -1;
-	r = db_step(q, stmt, err);
-	if (r <= 0)
-		return r;
-	*found = (struct content_found){
-	    .where = CONTENT_SPOOLED,
-	    .job = sqlite3_column_int64(stmt, 0),
-	    .dataset = sqlite3_column_int64(stmt, 1),
-	    .key = job_column_key(stmt, 2, 3),
-	};
-	db_done(stmt);
-	return 0;
-}
-
-int queue_sqlite_find_content(struct queue *base, const char *recipe_id,
-			      const struct hash128 *content, struct content_found *found,
-			      struct error *err)
-{
-	struct sqlite_queue *q = sqlite_queue(base);
-
-	if (find_visible(q, recipe_id, content, found, err) < 0)
-		return -1;
-	return found->where == CONTENT_VISIBLE ? 0
-					       : find_spooled(q, recipe_id, content, found, err);
 }

@@ -49,6 +49,9 @@ int shard_delete(struct sqlite_queue *q, const struct shard_place *shard, struct
 	db_tally(q, shard->dataset, TALLY_SHARDS, -1);
 	db_tally(q, shard->dataset, TALLY_SAMPLES, shard->dead - shard->samples);
 	db_tally(q, shard->dataset, TALLY_SHARD_BYTES, -shard->bytes);
+	recent_contents_reset(q);
+	if (content_forget(q, shard->first, shard->first + shard->samples, err) < 0)
+		return -1;
 	if (run_on_ids(q, STMT_SAMPLES_DELETE, "DELETE FROM sample WHERE id >= ?1 AND id < ?2",
 		       shard->first, shard->first + shard->samples, err) < 0)
 		return -1;

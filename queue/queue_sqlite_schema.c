@@ -20,6 +20,9 @@
  * sample  In the order of the shards: a shard's lie together, from its `first` on, by offset. sample_live
  *	begins with the rank, so that those that are completed together lie together. A dead one is in no
  *	index.
+ * content Finds live samples by content: the first 8 bytes of it only narrow the search. In no order that samples
+ *	are made in, so each of a batch would write a page of its own: those whose id is above TALLY_CONTENT
+ *	are not in it yet, see content_fill().
  * retired Shards that were swapped for others, until their files are unlinked.
  * tally   Counters by dataset and enum tally_kind.
  */
@@ -192,8 +195,18 @@ static const char version_2[] =
     " retired_at INTEGER NOT NULL,"
     " UNIQUE (dataset, path)) STRICT;";
 
+static const char version_3[] =
+    "CREATE TABLE content ("
+    " print BLOB NOT NULL,"
+    " sample INTEGER NOT NULL,"
+    " PRIMARY KEY (print, sample)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO content SELECT substr(content, 1, 8), id FROM sample WHERE dead = 0"
+    " ORDER BY 1, 2;"
+    "INSERT INTO tally SELECT 0, 15, ifnull(max(id), 0) FROM sample;"
+    "DROP INDEX sample_content;";
+
 /* migrations[v] leads from version v to v + 1. */
-static const char *const migrations[] = {version_1, version_2};
+static const char *const migrations[] = {version_1, version_2, version_3};
 
 #define LATEST ((int64_t)ARRAY_SIZE(migrations))
 

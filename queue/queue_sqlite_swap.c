@@ -46,15 +46,21 @@ static int check_path(struct swapping *s, const char *path, struct error *err)
 	return r > 0 ? QUEUE_CONFLICT : r;
 }
 
+/* Above the samples that table content has: an id that a dropped shard had may come again above them only. */
 static int next_sample(struct sqlite_queue *q, int64_t *id, struct error *err)
 {
 	struct sqlite3_stmt *stmt =
 	    db_stmt(q, STMT_SAMPLE_NEXT, "SELECT ifnull(max(id), 0) + 1 FROM sample", err);
+	int64_t filled;
 
 	if (!stmt || db_step(q, stmt, err) < 0)
 		return -1;
 	*id = sqlite3_column_int64(stmt, 0);
 	db_done(stmt);
+	if (db_tally_read(q, 0, TALLY_CONTENT, &filled, err) < 0)
+		return -1;
+	if (*id <= filled)
+		*id = filled + 1;
 	return 0;
 }
 
@@ -301,7 +307,7 @@ static int make_swap(struct swapping *s, int64_t *ids, struct error *err)
 		r = add_shard(s, &swap->shards[i], &ids[i], err);
 	for (size_t i = 0; i < swap->n_retired && r == 0; i++)
 		r = retire(s, &s->retired[i], err);
-	return r;
+	return r == 0 ? content_fill(s->q, err) : r;
 }
 
 int queue_sqlite_swap(struct queue *base, const struct queue_swap *swap, int64_t now,

@@ -24,6 +24,7 @@ struct world {
 	struct error err[2];
 	char *path;
 	int64_t now;
+	int64_t content_backlog;
 	struct held held[HELD]; /* claims of long ago, some of them stale */
 	size_t held_count;
 	size_t swapped;

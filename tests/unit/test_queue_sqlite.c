@@ -75,7 +75,7 @@ static void the_file_says_what_it_is(void **state)
 	cleanup_buffer struct buffer b = BUFFER_INIT;
 
 	fixture_close(f);
-	assert_int_equal(file_u32(f->path, USER_VERSION_AT), 2);
+	assert_int_equal(file_u32(f->path, USER_VERSION_AT), 3);
 	assert_int_equal(file_u32(f->path, APPLICATION_ID_AT), 0x6c617464);
 	b = testing_read(f->path);
 	assert_int_equal(b.data[WRITE_VERSION_AT], 2); /* WAL */
@@ -88,7 +88,7 @@ static void a_newer_schema_is_refused_with_both_numbers(void **state)
 	fixture_close(f);
 	patch_u32(f->path, USER_VERSION_AT, 12);
 	assert_refused(f->path, ERR_CONFIG, "12");
-	assert_refused(f->path, ERR_CONFIG, "up to 2:");
+	assert_refused(f->path, ERR_CONFIG, "up to 3:");
 }
 
 static void a_database_of_another_program_is_refused(void **state)
@@ -136,7 +136,7 @@ static void an_empty_file_is_made_a_queue_by_the_writer_only(void **state)
 	error_clear(&f->err);
 	assert_ok(queue_sqlite_open(path, &q, &f->err), &f->err);
 	queue_close(q);
-	assert_int_equal(file_u32(path, USER_VERSION_AT), 2);
+	assert_int_equal(file_u32(path, USER_VERSION_AT), 3);
 }
 
 static void a_missing_folder_or_file_is_an_io_error(void **state)
@@ -187,15 +187,15 @@ static void assert_job(struct fixture *f, int64_t id, enum job_state state, uint
 	assert_string_equal(shown.reason, reason);
 }
 
-static void open_version_1(struct fixture *f)
+static void open_golden(struct fixture *f, const char *name)
 {
-	cleanup_free char *golden = testing_golden("queue_v1.db");
+	cleanup_free char *golden = testing_golden(name);
 	cleanup_buffer struct buffer bytes = testing_read(golden);
 
 	queue_close(f->q);
 	f->q = NULL;
 	free(f->path);
-	f->path = testing_path(f->dir, "version-1.db");
+	f->path = testing_path(f->dir, name);
 	testing_write(f->path, bytes.data, bytes.size);
 	assert_error(queue_sqlite_open_readonly(f->path, &f->q, &f->err), &f->err, ERR_CONFIG);
 	error_clear(&f->err);
@@ -203,13 +203,12 @@ static void open_version_1(struct fixture *f)
 }
 
 /* What is in it: tests/golden/queue_v1_make.c. */
-static void a_database_of_version_1_is_migrated_with_all_it_has(void **state)
+static void check_migrated(struct fixture *f, const char *name)
 {
-	struct fixture *f = *state;
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	struct queue_counts counts;
 
-	open_version_1(f);
+	open_golden(f, name);
 	queue_dump(f->q, &text);
 	assert_job(f, 1, JOB_COMPLETED, 0, 0, "dir/0001", "");
 	assert_job(f, 2, JOB_ENCODED, 1, 0, "dir/0002", "");
@@ -227,9 +226,18 @@ static void a_database_of_version_1_is_migrated_with_all_it_has(void **state)
 	read_whole_queue(f->path);
 }
 
-static void work_goes_on_in_a_migrated_database(void **state)
+static void a_database_of_version_1_is_migrated_with_all_it_has(void **state)
 {
-	struct fixture *f = *state;
+	check_migrated(*state, "queue_v1.db");
+}
+
+static void a_database_of_version_2_is_migrated_with_all_it_has(void **state)
+{
+	check_migrated(*state, "queue_v2.db");
+}
+
+static void check_work_goes_on(struct fixture *f, const char *name, uint64_t fence)
+{
 	struct hash128 content = hash128_of("dir/0001.jpg", 12);
 	struct content_found found;
 	struct sample_row sample = sample_of("dir/0002.jpg", "dir/0002", 0);
@@ -243,15 +251,15 @@ static void work_goes_on_in_a_migrated_database(void **state)
 	struct job jobs[9];
 	size_t n = 0;
 
-	open_version_1(f);
+	open_golden(f, name);
 	assert_int_equal(enqueue_one(f, 1, spec).known, 1);
 	assert_int_equal(complete(f, &shard, &sample, 1), 0);
 	assert_int_equal(state_of(f, 2), JOB_COMPLETED);
-	/* The retryable one and the available one; fences go on where the highest was. */
+	/* The retryable one and the available one; fences go on where the highest was, of those that are known. */
 	n = claim_jobs(f, "host:2", jobs, 9);
 	assert_int_equal(n, 2);
 	assert_int_equal(jobs[0].id, 3);
-	assert_int_equal(jobs[0].fence, 3);
+	assert_int_equal(jobs[0].fence, fence);
 	assert_int_equal(jobs[1].id, 7);
 	for (size_t i = 0; i < n; i++)
 		job_release(&jobs[i]);
@@ -269,6 +277,16 @@ static void work_goes_on_in_a_migrated_database(void **state)
 	assert_int_equal(state_of(f, 9), JOB_AVAILABLE);
 }
 
+static void work_goes_on_in_a_database_migrated_from_version_1(void **state)
+{
+	check_work_goes_on(*state, "queue_v1.db", 3);
+}
+
+static void work_goes_on_in_a_database_migrated_from_version_2(void **state)
+{
+	check_work_goes_on(*state, "queue_v2.db", 9);
+}
+
 int main(void)
 {
 	static const struct queue_backend sqlite = {"sqlite", queue_sqlite_open, false};
@@ -282,7 +300,9 @@ int main(void)
 	    contract_test(a_missing_folder_or_file_is_an_io_error),
 	    contract_test(a_network_file_system_is_refused),
 	    contract_test(a_database_of_version_1_is_migrated_with_all_it_has),
-	    contract_test(work_goes_on_in_a_migrated_database),
+	    contract_test(a_database_of_version_2_is_migrated_with_all_it_has),
+	    contract_test(work_goes_on_in_a_database_migrated_from_version_1),
+	    contract_test(work_goes_on_in_a_database_migrated_from_version_2),
 	};
 
 	fixture_use(&sqlite);
