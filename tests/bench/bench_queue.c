@@ -1,8 +1,9 @@
 /*
- * bench_queue [JOBS [FOLDER [ordered]]]: rates and file size of the SQLite queue, as issue "nothing lost, nothing
- * twice" asks for them: JOBS (1,000,000) samples with 40-byte keys enqueued in batches of 4,096, then claimed,
- * settled and completed (catalog rows included) in batches of 64, each call a transaction with
- * synchronous=FULL. Ranks are random, as the program's are by default; `ordered`: those of the scan.
+ * bench_queue [JOBS [FOLDER [random|ordered [WORKED]]]]: rates and file size of the SQLite queue, as issue
+ * "nothing lost, nothing twice" asks for them: JOBS (1,000,000) samples with 40-byte keys enqueued in batches of
+ * 4,096, then WORKED of them (all) claimed, settled and completed (catalog rows included) in batches of 64, each
+ * call a transaction with synchronous=FULL. Ranks are random, as the program's are by default; `ordered`: those
+ * of the scan. Bytes a job are those of the file divided by JOBS.
  */
 #include "base/checked.h"
 #include "base/clock.h"
@@ -24,14 +25,14 @@ static void must(int r, const struct error *err)
 	}
 }
 
-static void report(const char *what, uint64_t jobs, int64_t started, const char *path)
+static void report(const char *what, uint64_t jobs, uint64_t all, int64_t started, const char *path)
 {
 	double seconds = (double)(clock_mono_ms() - started) / 1000;
 	struct stat st = {0};
 
 	stat(path, &st);
 	printf("%-10s %9" PRIu64 " jobs %8.2f s %9.0f jobs/s %8.1f bytes a job in the file\n", what,
-	       jobs, seconds, (double)jobs / seconds, (double)st.st_size / (double)jobs);
+	       jobs, seconds, (double)jobs / seconds, (double)st.st_size / (double)all);
 }
 
 static void enqueue(struct queue *q, int64_t dataset, uint64_t first, size_t n, bool shuffled)
@@ -111,6 +112,7 @@ int main(int argc, char **argv)
 {
 	uint64_t jobs = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000;
 	cleanup_free char *path = xasprintf("%s/bench_queue.db", argc > 2 ? argv[2] : ".");
+	uint64_t worked = argc > 4 ? strtoull(argv[4], NULL, 10) : jobs;
 	bool shuffled = argc < 4 || strcmp(argv[3], "ordered") != 0;
 	struct queue_dataset_spec spec = {"bench", "/out", "00000000000000000000000000000000",
 					  "{}"};
@@ -125,15 +127,15 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < jobs; i += ENQUEUE_BATCH)
 		enqueue(q, dataset, i, jobs - i < ENQUEUE_BATCH ? jobs - i : ENQUEUE_BATCH,
 			shuffled);
-	report("enqueue", jobs, started, path);
+	report("enqueue", jobs, jobs, started, path);
 	started = clock_mono_ms();
 	for (uint64_t i = 0; i < jobs; i += ENQUEUE_BATCH)
 		enqueue(q, dataset, i, jobs - i < ENQUEUE_BATCH ? jobs - i : ENQUEUE_BATCH,
 			shuffled);
-	report("scan again", jobs, started, path);
+	report("scan again", jobs, jobs, started, path);
 	started = clock_mono_ms();
-	while (work(q, dataset, batch))
+	while (batch * CLAIM_BATCH < worked && work(q, dataset, batch))
 		batch++;
-	report("work", jobs, started, path);
+	report("work", worked, jobs, started, path);
 	return 0;
 }

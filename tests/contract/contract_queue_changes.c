@@ -205,6 +205,30 @@ static struct content_found find(struct fixture *f, const char *recipe, const ch
 	return found;
 }
 
+/* A backend may give a sample that was deleted's number to a new one. */
+static void a_content_is_found_where_another_was_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct sample_row first = sample_of("a.jpg", "a", 0), second = sample_of("b.jpg", "b", 0);
+	struct shard_row shard = shard_of(f->dataset, "train/1.tar", 1);
+	struct content_found found;
+	size_t n;
+
+	assert_int_equal(complete(f, &shard, &first, 1), 0);
+	found = find(f, RECIPE, "a.jpg");
+	assert_int_equal(found.where, CONTENT_VISIBLE);
+	assert_ok(queue_drop_shard(f->q, found.shard, NOW, &n, &f->err), &f->err);
+	content_found_release(&found);
+	shard.path = "train/2.tar";
+	assert_int_equal(complete(f, &shard, &second, 1), 0);
+	found = find(f, RECIPE, "a.jpg");
+	assert_int_equal(found.where, CONTENT_NONE);
+	found = find(f, RECIPE, "b.jpg");
+	assert_int_equal(found.where, CONTENT_VISIBLE);
+	assert_string_equal(found.shard_path, "train/2.tar");
+	content_found_release(&found);
+}
+
 static void a_content_is_found_in_the_spool_and_then_in_its_shard(void **state)
 {
 	struct fixture *f = *state;
@@ -280,6 +304,7 @@ int contract_queue_changes(const struct queue_backend *backend)
 	    contract_test(a_record_that_came_into_a_shard_meanwhile_is_kept_too),
 	    contract_test(what_is_not_there_to_be_kept_is_a_release),
 	    contract_test(a_content_is_found_in_the_spool_and_then_in_its_shard),
+	    contract_test(a_content_is_found_where_another_was_dropped),
 	    contract_test(a_content_is_found_in_every_dataset_of_its_recipe_only),
 	    contract_test(a_dead_sample_and_a_lost_record_are_not_found),
 	};
