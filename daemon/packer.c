@@ -407,6 +407,7 @@ static int seal_load(void *arg, size_t index, struct record *out, struct error *
 	}
 	*row = (struct sample_row){.key = xstrdup(facts.key),
 				   .path = xstrdup(facts.path),
+				   .job = t->entries[index].job,
 				   .variant = facts.variant,
 				   .content = facts.content,
 				   .latent = facts.latent};
