@@ -29,6 +29,7 @@
 #include <string.h>
 
 #define SPOOL_SEGMENT ((size_t)64 << 20)
+#define SEAL_AGE_MS   ((int64_t)24 * 60 * 60 * 1000)
 #define SPOOL_WASTE   ((uint64_t)512 << 20)
 
 struct encode_run {
@@ -298,6 +299,7 @@ static int open_packer(struct encode_run *run, const struct recovery *recovered,
 					 .shard_samples = run->options->shard_samples,
 					 .shard_bytes = run->options->shard_size,
 					 .spool_waste = SPOOL_WASTE,
+					 .seal_age_ms = SEAL_AGE_MS,
 					 .backlog = run->options->memory / 4,
 					 .handlers = {on_encoded, on_rejected, on_shard, on_fatal},
 					 .arg = run};

@@ -204,6 +204,7 @@ static void append_one(struct append_task *t, struct append_item *item)
 	record.fence = f->fence;
 	if (spool_append(options->spool, &record, &item->entry.place, &t->failure) < 0)
 		return;
+	item->entry.since = clock_mono_ms();
 	item->entry.job = f->job;
 	item->entry.rank = f->rank;
 	item->entry.bytes = record_bytes(&record);
@@ -374,6 +375,7 @@ static int on_sync_timer(sd_event_source *source, uint64_t usec, void *arg)
 	struct packer *p = arg;
 
 	packer_sync(p);
+	packer_pump(p); /* some records may have waited long enough */
 	sd_event_source_set_time(source, usec + SYNC_EVERY_MS * 1000);
 	return 0;
 }
@@ -551,6 +553,10 @@ static void packer_seal(struct packer *p)
 		return;
 	entries =
 	    spool_index_take(&p->index, p->options.shard_samples, p->options.shard_bytes, any, &n);
+	if (!entries && p->options.seal_age_ms > 0)
+		entries =
+		    spool_index_take_aged(&p->index, clock_mono_ms() - p->options.seal_age_ms,
+					  p->options.shard_samples, p->options.shard_bytes, &n);
 	if (!entries && wasted(p) > p->options.spool_waste)
 		entries = spool_index_take_oldest(&p->index, p->options.shard_samples,
 						  p->options.shard_bytes, &n);
@@ -599,7 +605,10 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 
 void packer_restore(struct packer *p, const struct spooled *entry)
 {
-	spool_index_add(&p->index, entry);
+	struct spooled restored = *entry;
+
+	restored.since = clock_mono_ms();
+	spool_index_add(&p->index, &restored);
 	place_add(p, entry->job, &entry->place);
 	p->spool_foreign -=
 	    entry->place.size < p->spool_foreign ? entry->place.size : p->spool_foreign;

@@ -62,7 +62,9 @@ struct packer_options {
 	size_t shard_samples, shard_bytes; /* a group with so much is sealed */
 	/* bytes of sealed records that a few unsealed ones may keep on disk: beyond, those are sealed too */
 	uint64_t spool_waste;
-	size_t backlog; /* bytes of latents that may wait to be appended */
+	int64_t
+	    seal_age_ms; /* a record that has waited so long is sealed with its group; 0: never */
+	size_t backlog;	 /* bytes of latents that may wait to be appended */
 	struct packer_handlers handlers;
 	void *arg;
 };
@@ -95,6 +97,7 @@ struct spooled {
 	uint64_t bytes;
 	char group[RECORD_GROUP_SIZE];
 	struct spool_place place;
+	int64_t since; /* monotonic ms: when this process came to know of it */
 };
 
 int packer_open(sd_event *event, struct inbox *inbox, const struct packer_options *options,

@@ -29,6 +29,8 @@ void spool_index_add(struct spool_index *index, const struct spooled *entry)
 {
 	struct spool_group *g = find_group(index, entry->group);
 
+	if (g->n == 0 || entry->since < g->since)
+		g->since = entry->since;
 	ARRAY_GROW(g->entries, g->n, g->capacity);
 	g->entries[g->n++] = *entry;
 	g->bytes += entry->bytes;
@@ -103,6 +105,18 @@ struct spooled *spool_index_take_oldest(struct spool_index *index, size_t sample
 		}
 	}
 	return from ? take_from(from, samples, bytes, n) : NULL;
+}
+
+struct spooled *spool_index_take_aged(struct spool_index *index, int64_t since, size_t samples,
+				      uint64_t bytes, size_t *n)
+{
+	for (size_t i = 0; i < index->n; i++) {
+		struct spool_group *g = &index->groups[i];
+
+		if (g->n > 0 && g->since < since)
+			return take_from(g, samples, bytes, n);
+	}
+	return NULL;
 }
 
 void spool_index_note_shard(struct spool_index *index, const char *name)

@@ -12,6 +12,7 @@ struct spool_index {
 		struct spooled *entries;
 		size_t n, capacity;
 		uint64_t bytes;
+		int64_t since;	     /* no entry has waited longer than since then */
 		unsigned next_shard; /* above the number of every shard seen */
 	} * groups;
 	size_t n, capacity;
@@ -36,6 +37,9 @@ struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint
  */
 struct spooled *spool_index_take_oldest(struct spool_index *index, size_t samples, uint64_t bytes,
 					size_t *n);
+/* The same from a group that may have an entry from before @since. NULL: there is none. */
+struct spooled *spool_index_take_aged(struct spool_index *index, int64_t since, size_t samples,
+				      uint64_t bytes, size_t *n);
 /*
  * Shard "train/GROUP/NUMBER.EXT" exists or existed: its number is not given again, because a shard's name never
  * stands for other contents. Other names are ignored.

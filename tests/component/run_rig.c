@@ -266,6 +266,7 @@ void run_open_packer(struct run *run, const struct run_limits *limits)
 	    .shard_samples = limits->samples ? limits->samples : RUN_MANY,
 	    .shard_bytes = limits->bytes ? limits->bytes : RUN_MANY,
 	    .spool_waste = limits->waste ? limits->waste : UINT64_MAX,
+	    .seal_age_ms = limits->age_ms,
 	    .backlog = limits->backlog ? limits->backlog : SIZE_MAX,
 	    .handlers = {on_encoded, on_rejected, on_shard, on_fatal},
 	    .arg = run,

@@ -71,6 +71,7 @@ char *run_seal(struct run *run, const struct recipe *recipe, const struct job *j
 struct run_limits {
 	size_t samples, bytes; /* of a shard; 0: RUN_MANY */
 	uint64_t waste;	       /* bytes of sealed records in the spool; 0: no limit */
+	int64_t age_ms;	       /* of a record that is sealed with its group; 0: no limit */
 	size_t backlog;	       /* bytes of latents to append; 0: no limit */
 };
 

@@ -272,6 +272,24 @@ static void records_that_keep_much_waste_on_disk_are_sealed_early(void **state)
 	release_many(large, 4);
 }
 
+static void a_record_that_has_waited_long_is_sealed_with_its_group(void **state)
+{
+	struct run *run = *state;
+	struct run_limits limits = {.age_ms = 1};
+	struct job jobs[3];
+
+	claim_many(run, "a", jobs, 3, 0);
+	run_open_loop(run);
+	run_open_packer(run, &limits);
+	append(run, jobs, 3, 64, 64);
+	while (run->shards < 1)
+		run_turn(run);
+	run_until_idle(run);
+	run_close_packer(run);
+	assert_catalog(run, "train/64x64/000000.tar: a0 a1 a2\n");
+	release_many(jobs, 3);
+}
+
 static void it_says_when_too_much_waits_to_be_appended(void **state)
 {
 	struct run *run = *state;
@@ -502,6 +520,7 @@ int main(void)
 	    packer_test(what_an_earlier_run_left_is_sealed_with_the_rest),
 	    packer_test(a_latent_that_cannot_be_stored_is_rejected_alone),
 	    packer_test(records_that_keep_much_waste_on_disk_are_sealed_early),
+	    packer_test(a_record_that_has_waited_long_is_sealed_with_its_group),
 	    packer_test(it_says_when_too_much_waits_to_be_appended),
 	    packer_test(the_number_of_a_shard_that_was_there_is_not_given_again),
 	    packer_test(a_result_whose_job_another_owner_has_stops_the_run),

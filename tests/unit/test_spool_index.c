@@ -245,6 +245,26 @@ static void hundreds_of_groups_and_records_are_all_found_again(void **state)
 
 #define index_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void only_a_group_with_an_old_entry_is_taken_by_age(void **state)
+{
+	struct spool_index *index = *state;
+	struct spooled late = entry("late", 1, 1, 10), early = entry("early", 2, 2, 10);
+	struct spooled *taken;
+	size_t n = 77;
+
+	late.since = 500;
+	early.since = 400;
+	spool_index_add(index, &late);
+	spool_index_add(index, &early);
+	assert_null(spool_index_take_aged(index, 400, MANY, MANY, &n));
+	assert_int_equal(n, 77);
+	taken = spool_index_take_aged(index, 401, MANY, MANY, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(taken[0].job, 2);
+	free(taken);
+	assert_null(spool_index_take_aged(index, 401, MANY, MANY, &n));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +277,7 @@ int main(void)
 	    index_test(what_is_left_keeps_its_place_for_the_next_shard),
 	    index_test(any_takes_what_there_is_of_a_group_and_no_more_than_a_shard),
 	    index_test(the_oldest_record_decides_by_segment_and_then_by_offset),
+	    index_test(only_a_group_with_an_old_entry_is_taken_by_age),
 	    index_test(the_number_of_a_shard_is_never_given_twice),
 	    index_test(bytes_are_those_of_what_is_there),
 	    index_test(an_entry_keeps_its_place_in_the_spool),
