@@ -265,6 +265,7 @@ test_reliability()
 		fail "test_vfs_faults: see $BUILDS/ci-vfs_faults.log"
 	fi
 	for name in crash/test_faults crash/test_power_loss crash/test_outages crash/test_corruption \
+		crash/test_model \
 		e2e/test_kill; do
 		step "reliability: $name"
 		log=$BUILDS/ci-$(basename "$name").log
