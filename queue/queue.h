@@ -252,7 +252,7 @@ void content_found_release(struct content_found *found);
 enum scan_end {
 	SCAN_ABANDON, /* it was not finished: nothing is concluded from it */
 	SCAN_COUNT,   /* only counts; the scan goes on */
-	SCAN_KEEP,    /* jobs with a sample stay as they are */
+	SCAN_KEEP,    /* samples stay; jobs that are completed do, all others are gone */
 	SCAN_REMOVE,  /* their samples die, the jobs are gone */
 };
 

@@ -28,24 +28,28 @@ int memory_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots
 	return 0;
 }
 
-static bool is_missed(const struct memory_queue *q, const struct memory_job *j)
+static bool is_missed(struct memory_queue *q, const struct memory_job *j)
 {
 	bool wanted = q->scan_all;
 
 	for (size_t i = 0; i < q->scan_root_count; i++)
 		wanted = wanted || q->scan_roots[i] == j->job.root;
 	return wanted && j->job.dataset == q->scan_dataset && !j->met && j->state != JOB_RUNNING &&
-	       j->state != JOB_ENCODED && j->state != JOB_GONE;
+	       j->state != JOB_ENCODED && (j->state != JOB_GONE || memory_first_live(q, j->job.id));
 }
 
-static void make_gone(struct memory_queue *q, struct memory_job *j, int64_t now)
+static void kill_samples(struct memory_queue *q, const struct memory_job *j)
 {
 	struct memory_sample *live;
 
-	if (j->state == JOB_COMPLETED)
-		j->job.attempts = 0;
 	while ((live = memory_first_live(q, j->job.id)))
 		memory_kill(q, live);
+}
+
+static void make_gone(struct memory_job *j, int64_t now)
+{
+	if (j->state == JOB_COMPLETED)
+		j->job.attempts = 0;
 	memory_set_state(j, JOB_GONE);
 	j->updated_at = now;
 	memory_replace(&j->reason, NULL);
@@ -69,8 +73,11 @@ int memory_scan_end(struct queue *base, enum scan_end how, int64_t now, struct s
 			continue;
 		counts->missed += !done;
 		counts->missed_done += done;
-		if (how == SCAN_REMOVE || (how == SCAN_KEEP && !done))
-			make_gone(q, j, now);
+		if (how == SCAN_REMOVE)
+			kill_samples(q, j);
+		if (how == SCAN_REMOVE ||
+		    (how == SCAN_KEEP && (!done || j->state != JOB_COMPLETED)))
+			make_gone(j, now);
 	}
 	if (how == SCAN_COUNT)
 		return 0;

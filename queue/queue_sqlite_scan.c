@@ -117,7 +117,7 @@ static bool of_scan(const struct open_scan *scan, const struct work *w)
 
 	for (size_t i = 0; i < scan->n_roots; i++)
 		wanted = wanted || scan->roots[i] == w->root;
-	return wanted && w->state != JOB_RUNNING && w->state != JOB_ENCODED && w->state != JOB_GONE;
+	return wanted && w->state != JOB_RUNNING && w->state != JOB_ENCODED;
 }
 
 static int kill_samples(struct sqlite_queue *q, const struct work *w, struct error *err)
@@ -141,13 +141,15 @@ static int miss(struct sqlite_queue *q, struct work *w, enum scan_end how, int64
 
 	if (sample_find(q, w->rank, w->job, ANY_VARIANT, &live, err) < 0)
 		return -1;
+	if (live.id == 0 && w->state == JOB_GONE)
+		return 0;
 	if (live.id != 0)
 		counts->missed_done++;
 	else
 		counts->missed++;
-	if (how == SCAN_COUNT || (how == SCAN_KEEP && live.id != 0))
+	if (how == SCAN_COUNT || (how == SCAN_KEEP && live.id != 0 && w->state == JOB_COMPLETED))
 		return 0;
-	if (kill_samples(q, w, err) < 0)
+	if (how == SCAN_REMOVE && kill_samples(q, w, err) < 0)
 		return -1;
 	w->state = JOB_GONE;
 	w->updated_at = now;

@@ -194,6 +194,27 @@ static void what_is_not_there_to_be_kept_is_a_release(void **state)
 	assert_int_equal(state_of(f, lost.id), JOB_AVAILABLE);
 }
 
+/* Of a file that was damaged after it had been encoded, and then deleted. */
+static void a_failure_that_a_scan_misses_is_gone_and_its_sample_stays_unless_removed(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_job struct job job = changed_and_claimed(f, "a", JOB_COMPLETED);
+	static const enum scan_end ends[] = {SCAN_KEEP, SCAN_REMOVE};
+	struct queue_counts counts;
+	struct scan_counts missed;
+
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_QUARANTINE)));
+	for (size_t i = 0; i < 2; i++) {
+		assert_ok(queue_scan_begin(f->q, f->dataset, NULL, 0, &f->err), &f->err);
+		assert_ok(queue_scan_end(f->q, ends[i], NOW, &missed, &f->err), &f->err);
+		fixture_after(f);
+		assert_int_equal(missed.missed_done, 1);
+		assert_int_equal(state_of(f, job.id), JOB_GONE);
+		assert_ok(queue_counts(f->q, f->dataset, &counts, &f->err), &f->err);
+		assert_int_equal(counts.samples, 1 - i);
+	}
+}
+
 /* -- content -------------------------------------------------------------------------------------- */
 
 static struct content_found find(struct fixture *f, const char *recipe, const char *content)
@@ -303,6 +324,7 @@ int contract_queue_changes(const struct queue_backend *backend)
 	    contract_test(content_that_is_kept_brings_the_job_back_where_it_was),
 	    contract_test(a_record_that_came_into_a_shard_meanwhile_is_kept_too),
 	    contract_test(what_is_not_there_to_be_kept_is_a_release),
+	    contract_test(a_failure_that_a_scan_misses_is_gone_and_its_sample_stays_unless_removed),
 	    contract_test(a_content_is_found_in_the_spool_and_then_in_its_shard),
 	    contract_test(a_content_is_found_where_another_was_dropped),
 	    contract_test(a_content_is_found_in_every_dataset_of_its_recipe_only),

@@ -60,7 +60,7 @@ class Dataset:
     """What one dataset may hold: {path: hashes of contents, one of which its live sample is of}."""
 
     def __init__(self):
-        self.may, self.exists = {}, False
+        self.may, self.exists, self.begun = {}, False, False
         # Paths whose files changed unseen: rebuild takes what it finds for what was encoded. {path: file version}
         self.stale = {}
 
@@ -222,7 +222,7 @@ class Episode:
 
     def ended(self, data, removes, result):
         """A run came to its end: all is as the model says."""
-        data.exists = True
+        data.exists = data.begun = True
         failed = self.after_a_run(data, removes)
         listed = {os.fsdecode(path) for path in self.ws.failed()}
         equal(sorted(listed), sorted(failed), "failed images")
@@ -267,6 +267,7 @@ class Episode:
 
     def part_of_a_run(self, data, removes, result):
         self.deaths += 1
+        data.begun = True
         self.after_a_part_of_a_run(data, removes)
 
     def died(self, chance):
@@ -362,7 +363,7 @@ class Episode:
         if not self.has_output() or not self.files:
             return None
         for name, data in self.datasets.items():
-            if data.exists:
+            if data.begun:
                 self.ws.name = name
                 self.ended(data, False, self.ws.encode("--quiet", code=None))
         shutil.rmtree(self.ws.environment["XDG_STATE_HOME"])
@@ -376,7 +377,7 @@ class Episode:
             fault = ""
             self.ws.latentctl(*words)
         for name, data in self.datasets.items():
-            if data.exists:
+            if data.begun:
                 self.ws.name = name
                 for path, content in self.files.items():
                     if data.of(path) not in ({content.hash}, {ABSENT}):
