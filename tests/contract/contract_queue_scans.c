@@ -96,6 +96,25 @@ static void samples_of_missed_jobs_are_kept_or_removed(void **state)
 	assert_ok(queue_samples(f->q, 1, see_dead, NULL, &f->err), &f->err);
 }
 
+/* A file that changed after it had been encoded, and was deleted before its new content was. */
+static void
+a_missed_job_that_is_not_completed_is_gone_and_its_sample_dies_when_removed(void **state)
+{
+	struct fixture *f = *state;
+	int64_t id = job_in_state(f, "a", JOB_COMPLETED);
+	struct job_spec changed = file_spec("a.jpg", "a", 2);
+	struct enqueue_counts enqueued = {0};
+
+	assert_ok(queue_enqueue(f->q, f->dataset, &changed, 1, &enqueued, &f->err), &f->err);
+	assert_int_equal(state_of(f, id), JOB_AVAILABLE);
+	assert_int_equal(scan(f, "b", NULL, 0, SCAN_KEEP).missed_done, 1);
+	assert_int_equal(state_of(f, id), JOB_GONE);
+	assert_int_equal(counts_of(f).samples, 1);
+	assert_int_equal(scan(f, "b", NULL, 0, SCAN_REMOVE).missed_done, 1);
+	assert_int_equal(counts_of(f).samples, 0);
+	assert_int_equal(scan(f, "b", NULL, 0, SCAN_REMOVE).missed, 0);
+}
+
 static void counting_and_abandoning_a_scan_change_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -259,6 +278,8 @@ int contract_queue_scans(const struct queue_backend *backend)
 	    contract_test(jobs_that_a_scan_misses_are_gone),
 	    contract_test(what_runs_or_lies_in_the_spool_is_left_to_the_next_scan),
 	    contract_test(samples_of_missed_jobs_are_kept_or_removed),
+	    contract_test(
+		a_missed_job_that_is_not_completed_is_gone_and_its_sample_dies_when_removed),
 	    contract_test(counting_and_abandoning_a_scan_change_nothing),
 	    contract_test(a_scan_is_of_its_dataset_and_its_sources_only),
 	    contract_test(one_scan_is_open_at_a_time),

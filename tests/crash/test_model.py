@@ -382,7 +382,9 @@ class Episode:
                 for path, content in self.files.items():
                     if data.of(path) not in ({content.hash}, {ABSENT}):
                         data.stale[path] = self.versions[path]
-                self.ended(data, False, self.ws.encode("--quiet", code=None))
+                # Known gap: a sample without a file would be taken for that of a later file of its name.
+                options = ("--on-delete", "remove", "--on-delete-all", "--quiet")
+                self.ended(data, True, self.ws.encode(*options, code=None))
         return fault
 
     # -- the steps

@@ -236,6 +236,20 @@ def a_failed_image_that_was_deleted_is_no_failure(ws):
 
 
 @test
+def an_encoded_image_that_was_damaged_and_deleted_is_no_failure(ws):
+    ws.golden(SAME, "a.jpg")
+    ws.small_pictures(3)
+    ws.encode()
+    os.truncate(os.path.join(ws.src, "a.jpg"), 3000)
+    ws.encode(code=3)
+    os.unlink(os.path.join(ws.src, "a.jpg"))
+    ws.encode()
+    equal((ws.failed(), ws.status()["samples"]), ({}, 4), "failed images and samples kept")
+    ws.encode("--on-delete", "remove", "--on-delete-all")
+    equal(ws.status()["samples"], 3, "samples")
+
+
+@test
 def a_mass_deletion_is_not_believed(ws):
     paths = ws.small_pictures(30)
     ws.encode()
