@@ -7,6 +7,8 @@ endforeach()
 add_cmocka_test(NAME test_header_fd SOURCES unit/test_header_fd.c LIBS latentd_image)
 add_cmocka_test(NAME test_confine SOURCES unit/test_confine.c LIBS latentd_confine)
 add_cmocka_test(NAME test_executor SOURCES unit/test_executor.c LIBS latentd_daemon LABELS tsan)
+add_cmocka_test(NAME test_service_status SOURCES unit/test_service_status.c LIBS latentd_daemon
+	LABELS tsan)
 
 # Components: several modules of daemon/ together, with real and with lying decode workers.
 add_library(hostile_calls STATIC component/hostile_calls.c)

@@ -1,0 +1,150 @@
+/*
+ * What people may ask about the running daemon, as one picture of one moment.
+ *
+ *	the loop:       s = service_status_new(n_datasets, n_encoders);
+ *	                s->version = xstrdup(LATENTD_VERSION); ...       fills it in
+ *	                status_board_publish(board, s);                  which takes it over
+ *	any thread:     const struct service_status *now = status_board_get(board);    NULL: none yet
+ *	                ...
+ *	                service_status_unref(now);
+ *
+ * A picture does not change once it is published, so readers look at it without a lock for as long as they
+ * hold it, and publishing never waits for them. The loop publishes when something has changed, and at least once
+ * a second. Getting one costs the same with ten datasets and with ten million samples.
+ *
+ * Strings belong to the picture (malloc) and may be NULL wherever there is nothing to say; they are bytes, as
+ * paths are. Times are wall-clock milliseconds, 0: never. What is not known is -1.
+ */
+#ifndef LATENTD_DAEMON_SERVICE_STATUS_H
+#define LATENTD_DAEMON_SERVICE_STATUS_H
+
+#include "queue/queue.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The names that people see stand in service_status.c, in this order. */
+enum service_state {
+	SERVICE_STARTING, /* models, recovery */
+	SERVICE_RUNNING,
+	SERVICE_DRAINING, /* takes no new files; ends when everything is encoded and sealed */
+	SERVICE_STOPPING,
+};
+
+enum dataset_state {
+	DATASET_STARTING, /* its model is loaded, its spool recovered */
+	DATASET_SCANNING, /* the first look at its folders; images that were found are worked on already */
+	DATASET_RUNNING,
+	DATASET_IDLE,	 /* nothing to do: everything that was found is done */
+	DATASET_PAUSED,	 /* by a command */
+	DATASET_BLOCKED, /* it cannot go on by itself before something changes: `why` says what */
+};
+
+enum watch_mode {
+	WATCH_OFF,
+	WATCH_INOTIFY,
+	WATCH_POLLING, /* rescans every now and then: a network file system, or too many folders */
+};
+
+enum encoder_state {
+	ENCODER_STARTING,
+	ENCODER_IDLE,
+	ENCODER_BUSY,
+	ENCODER_PAUSED,
+	ENCODER_FAILED, /* `why` says how */
+};
+
+const char *service_state_name(enum service_state state);
+const char *dataset_state_name(enum dataset_state state);
+const char *watch_mode_name(enum watch_mode mode);
+const char *encoder_state_name(enum encoder_state state);
+
+struct service_scan {
+	int64_t began_at; /* the last one that ended */
+	int64_t duration_ms;
+	uint64_t files;
+	bool running;		/* another one is under way */
+	uint64_t running_files; /* that it has met until now */
+};
+
+struct service_watch {
+	enum watch_mode mode;
+	uint64_t folders; /* watched */
+	char *note;	  /* what people should know: the limit that was met, with its sysctl */
+};
+
+struct service_dataset {
+	char *name;
+	char *output;	  /* its folder: OUT/NAME */
+	char *database;	  /* path of the queue that has its jobs */
+	int64_t queue_id; /* its number there; 0: not opened yet */
+	char *recipe_id;
+	char *vae; /* as configured */
+	enum dataset_state state;
+	char *why;
+	int priority; /* larger goes first */
+	struct queue_counts counts;
+	double images_per_second;	   /* over the last minute */
+	int64_t eta_s;			   /* until nothing is left to do; -1: not known */
+	uint64_t encoded, failed, skipped; /* since the daemon began */
+	struct service_scan scan;
+	struct service_watch watch;
+	char *last_shard; /* path below the dataset's folder */
+	int64_t last_shard_at;
+	uint64_t deletions; /* samples of vanished files that wait for accept-deletions */
+};
+
+struct service_encoder {
+	char *name, *type; /* "cpu" */
+	char *engine;	   /* as in the records: "cpu/onednn-2.6.3 float32" */
+	enum encoder_state state;
+	char *why;
+	uint64_t in_flight;	  /* images */
+	uint64_t images_done;	  /* since the daemon began */
+	double images_per_second; /* over the last minute */
+};
+
+struct service_status {
+	int64_t taken_at;
+	char *version;
+	int64_t pid;
+	int64_t started_at;
+	enum service_state state;
+	char *state_dir, *config, *socket; /* paths */
+	char *intake_paused; /* why nothing new is begun in any dataset: a full disk */
+	uint64_t memory_used, memory_limit; /* bytes of pixels and latents in flight */
+	uint64_t decode_busy, decode_workers;
+	char *decode_warning; /* decode_pool_warning() */
+	int64_t reloaded_at;  /* the last reload, good or bad */
+	char *reload_error;   /* why it left the old settings in force; NULL: it did not */
+	struct service_dataset *datasets; /* in the order of the config file */
+	size_t n_datasets;
+	struct service_encoder *encoders;
+	size_t n_encoders;
+	unsigned refs; /* private to service_status.c */
+};
+
+/* All zero, but for what is not known. */
+struct service_status *service_status_new(size_t n_datasets, size_t n_encoders);
+/* NULL is fine. */
+void service_status_unref(const struct service_status *s);
+/* The dataset of that name; NULL: there is none. */
+const struct service_dataset *service_status_dataset(const struct service_status *s,
+						     const char *name);
+
+struct status_board;
+
+struct status_board *status_board_new(void);
+/* What readers still hold stays valid. NULL is fine. */
+void status_board_free(struct status_board *board);
+void status_board_publish(struct status_board *board, struct service_status *status);
+const struct service_status *status_board_get(struct status_board *board);
+
+static inline void service_status_unref_p(const struct service_status **s)
+{
+	service_status_unref(*s);
+}
+
+#define cleanup_status cleanup_with(service_status_unref_p)
+
+#endif
