@@ -16,20 +16,49 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* An output that a state folder is of. */
+struct owned_output {
+	char path[PATH_MAX];
+	uint64_t device; /* of its folder, when it was last used */
+};
+
 /* What an owner.json says; empty strings where it says nothing. */
 struct owner {
 	char host[256];
 	char state[PATH_MAX];
-	char output[PATH_MAX];
 	long pid;
-	uint64_t device; /* of the output's folder */
+	struct owned_output *outputs; /* of a state folder */
+	size_t n_outputs;
 };
+
+static void owner_release(struct owner *owner)
+{
+	free(owner->outputs);
+	*owner = (struct owner){.pid = 0};
+}
+
+#define cleanup_owner cleanup_with(owner_release)
 
 static void copy_string(json_t *value, char *out, size_t size)
 {
 	const char *s = json_string_value(value);
 
 	snprintf(out, size, "%s", s ? s : "");
+}
+
+static void read_outputs(json_t *list, struct owner *owner)
+{
+	size_t i;
+	json_t *item;
+
+	owner->outputs = xcalloc(json_array_size(list) + 1, sizeof(*owner->outputs));
+	json_array_foreach(list, i, item)
+	{
+		struct owned_output *o = &owner->outputs[owner->n_outputs++];
+
+		copy_string(json_object_get(item, "path"), o->path, sizeof(o->path));
+		o->device = (uint64_t)json_integer_value(json_object_get(item, "device"));
+	}
 }
 
 /* A missing or damaged file says nothing. */
@@ -41,15 +70,23 @@ static void owner_read(const char *folder, struct owner *owner)
 	json_t *root;
 
 	memset(owner, 0, sizeof(*owner));
-	if (file_read_all(path, 65536, &text, &err) < 0)
+	if (file_read_all(path, 1 << 20, &text, &err) < 0)
 		return;
 	root = json_loadb((const char *)text.data, text.size, 0, NULL);
 	copy_string(json_object_get(root, "host"), owner->host, sizeof(owner->host));
 	copy_string(json_object_get(root, "state"), owner->state, sizeof(owner->state));
-	copy_string(json_object_get(root, "output"), owner->output, sizeof(owner->output));
 	owner->pid = (long)json_integer_value(json_object_get(root, "pid"));
-	owner->device = (uint64_t)json_integer_value(json_object_get(root, "device"));
+	read_outputs(json_object_get(root, "outputs"), owner);
 	json_decref(root);
+}
+
+static const struct owned_output *owner_find(const struct owner *owner, const char *output)
+{
+	for (size_t i = 0; i < owner->n_outputs; i++) {
+		if (strcmp(owner->outputs[i].path, output) == 0)
+			return &owner->outputs[i];
+	}
+	return NULL;
 }
 
 static uint64_t device_of(const char *path)
@@ -59,7 +96,45 @@ static uint64_t device_of(const char *path)
 	return stat(path, &st) == 0 ? (uint64_t)st.st_dev : 0;
 }
 
-static int owner_write(const char *folder, const struct output *o, struct error *err)
+/* Whether the output at @path says that its state is in @state. */
+static bool still_claims(const char *path, const char *state)
+{
+	cleanup_free char *folder = xasprintf("%s/.latentd", path);
+	cleanup_owner struct owner owner;
+
+	owner_read(folder, &owner);
+	return strcmp(owner.state, state) == 0;
+}
+
+static void list_output(json_t *list, const char *path, uint64_t device)
+{
+	json_t *item = json_object();
+
+	json_object_set_new(item, "path", json_string(path));
+	json_object_set_new(item, "device", json_integer((json_int_t)device));
+	json_array_append_new(list, item);
+}
+
+/* This output, and those others whose state this still is. */
+static json_t *outputs_of_state(const struct output *o)
+{
+	json_t *list = json_array();
+	cleanup_owner struct owner known;
+
+	owner_read(o->state, &known);
+	for (size_t i = 0; i < known.n_outputs; i++) {
+		const struct owned_output *other = &known.outputs[i];
+
+		if (strcmp(other->path, o->root) != 0 && still_claims(other->path, o->state))
+			list_output(list, other->path, other->device);
+	}
+	list_output(list, o->root, device_of(o->root));
+	return list;
+}
+
+/* Writes FOLDER/owner.json. @outputs (taken): NULL for that of an output. */
+static int owner_write(const char *folder, const struct output *o, json_t *outputs,
+		       struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/owner.json", folder);
 	char host[256] = "";
@@ -70,9 +145,11 @@ static int owner_write(const char *folder, const struct output *o, struct error 
 	gethostname(host, sizeof(host) - 1);
 	json_object_set_new(root, "host", json_string(host));
 	json_object_set_new(root, "pid", json_integer(getpid()));
-	json_object_set_new(root, "output", json_string(o->root));
 	json_object_set_new(root, "state", json_string(o->state));
-	json_object_set_new(root, "device", json_integer((json_int_t)device_of(o->root)));
+	if (o->socket)
+		json_object_set_new(root, "socket", json_string(o->socket));
+	if (outputs)
+		json_object_set_new(root, "outputs", outputs);
 	json_object_set_new(root, "since_ms", json_integer(clock_wall_ms()));
 	text = json_dumps(root, JSON_INDENT(1));
 	json_decref(root);
@@ -166,20 +243,28 @@ static int lock_root(struct output *o, struct owner *owner, struct error *err)
 }
 
 /*
- * The other output that the state folder belongs to, as far as that one still claims it: this one is a copy then,
- * while an output that was moved takes its state along. NULL: none. To be freed.
+ * An output that the state folder belongs to, as far as it still claims it, if @o is not one of them: @o is a copy
+ * then, while an output that was moved takes its state along. NULL: none. To be freed.
  */
 static char *other_output(const struct output *o, const char *state)
 {
-	cleanup_free char *folder = NULL;
-	struct owner of_state, of_output;
+	cleanup_owner struct owner of_state;
 
 	owner_read(state, &of_state);
-	if (!of_state.output[0] || strcmp(of_state.output, o->root) == 0)
+	if (owner_find(&of_state, o->root))
 		return NULL;
-	folder = xasprintf("%s/.latentd", of_state.output);
-	owner_read(folder, &of_output);
-	return strcmp(of_output.state, state) == 0 ? xstrdup(of_state.output) : NULL;
+	for (size_t i = 0; i < of_state.n_outputs; i++) {
+		if (still_claims(of_state.outputs[i].path, state))
+			return xstrdup(of_state.outputs[i].path);
+	}
+	return NULL;
+}
+
+static bool lies_in(const char *path, const char *folder)
+{
+	size_t n = strlen(folder);
+
+	return strncmp(path, folder, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
 /* The state folder that was asked for, absolute; refused where it cannot be this output's. */
@@ -187,14 +272,13 @@ static char *asked_state(const struct output *o, const char *asked, const char *
 			 struct error *err)
 {
 	cleanup_free char *path = NULL, *other = NULL;
-	size_t n = strlen(o->root);
 
 	if (dir_make(asked, err) < 0)
 		return NULL;
 	path = absolute(asked, err);
 	if (!path)
 		return NULL;
-	if (strncmp(path, o->root, n) == 0 && (path[n] == '/' || path[n] == '\0'))
+	if (lies_in(path, o->root))
 		error_set(err, ERR_CONFIG,
 			  "--state %s lies in the output %s: give a folder outside", path, o->root);
 	else if (*known && strcmp(path, known) != 0)
@@ -225,12 +309,20 @@ static char *free_default_state(const struct output *o, struct error *err)
 	return path;
 }
 
+/* Whether OUT has a state on this host that is its own. */
+static bool state_is_known(const struct output *o, const struct owner *owner)
+{
+	cleanup_free char *other = other_output(o, owner->state);
+
+	return owner->state[0] && this_host(owner) && file_exists(owner->state) && !other;
+}
+
 /* The state folder to use: asked for, or the one OUT already has here, or the default. */
 static int choose_state(struct output *o, const char *asked, const struct owner *owner,
 			struct error *err)
 {
-	cleanup_free char *path = NULL, *other = other_output(o, owner->state);
-	bool known = owner->state[0] && this_host(owner) && file_exists(owner->state) && !other;
+	bool known = state_is_known(o, owner);
+	cleanup_free char *path = NULL;
 
 	if (asked)
 		path = asked_state(o, asked, known ? owner->state : "", err);
@@ -244,17 +336,27 @@ static int choose_state(struct output *o, const char *asked, const struct owner 
 	return 0;
 }
 
-static int lock_state(struct output *o, struct error *err)
+/* 0, OUTPUT_BUSY with *@line about the owner, or -1. */
+static int lock_state(const char *state, int *fd, char **line, struct error *err)
 {
-	cleanup_free char *path = xasprintf("%s/lock", o->state);
-	struct owner owner;
-	int r = take_lock(path, &o->state_lock_fd, err);
+	cleanup_free char *path = xasprintf("%s/lock", state);
+	cleanup_owner struct owner owner;
+	int r = take_lock(path, fd, err);
 
-	owner_read(o->state, &owner);
+	owner_read(state, &owner);
 	if (r == OUTPUT_BUSY)
-		o->owner = owner_line(o->state, &owner);
-	o->last_device = owner.device;
+		*line = owner_line(state, &owner);
 	return r;
+}
+
+static void remember_device(struct output *o)
+{
+	cleanup_owner struct owner of_state;
+	const struct owned_output *known;
+
+	owner_read(o->state, &of_state);
+	known = owner_find(&of_state, o->root);
+	o->last_device = known ? known->device : 0;
 }
 
 /* With both locks held: half-written files of a run that died, and who works here now. */
@@ -262,34 +364,107 @@ static int take_over(const struct output *o, struct error *err)
 {
 	cleanup_free char *folder = xasprintf("%s/.latentd", o->root);
 
-	if (atomic_file_sweep(folder, err) < 0 || atomic_file_sweep(o->state, err) < 0)
+	if (atomic_file_sweep(folder, err) < 0)
 		return -1;
-	return owner_write(folder, o, err);
+	return owner_write(folder, o, NULL, err);
+}
+
+/* Makes OUT and locks it; *@owner is who had it before. */
+static int open_root(const char *out, struct output *o, struct owner *owner, struct error *err)
+{
+	if (dir_make(out, err) < 0)
+		return -1;
+	o->root = absolute(out, err);
+	return o->root ? lock_root(o, owner, err) : -1;
 }
 
 int output_open(const char *out, const char *state, struct output *output, struct error *err)
 {
 	struct output o = OUTPUT_INIT;
-	struct owner owner;
-	int r;
+	cleanup_owner struct owner owner = {.pid = 0};
+	int r = open_root(out, &o, &owner, err);
 
-	if (dir_make(out, err) < 0)
-		return -1;
-	o.root = absolute(out, err);
-	if (!o.root)
-		return -1;
-	r = lock_root(&o, &owner, err);
 	if (r == 0)
 		r = choose_state(&o, state, &owner, err);
 	if (r == 0)
-		r = lock_state(&o, err);
+		r = lock_state(o.state, &o.state_lock_fd, &o.owner, err);
 	if (r == 0)
+		r = atomic_file_sweep(o.state, err);
+	if (r == 0) {
+		remember_device(&o);
 		r = take_over(&o, err);
+	}
 	if (r < 0)
 		output_close(&o);
 	else
 		*output = o;
 	return r;
+}
+
+/* ERR_CONFIG where OUT cannot be used with the state folder o->state. */
+static int check_attached(const struct output *o, const struct owner *owner, struct error *err)
+{
+	if (lies_in(o->state, o->root) || lies_in(o->root, o->state))
+		return error_set(err, ERR_CONFIG,
+				 "the state folder %s and the output %s lie one in the other",
+				 o->state, o->root);
+	if (strcmp(owner->state, o->state) != 0 && state_is_known(o, owner))
+		return error_set(err, ERR_CONFIG,
+				 "%s keeps its state in %s: use that as the state folder, or "
+				 "remove it to have the shards read into this one",
+				 o->root, owner->state);
+	return 0;
+}
+
+int output_attach(const char *out, const struct state_folder *state, struct output *output,
+		  struct error *err)
+{
+	struct output o = OUTPUT_INIT;
+	cleanup_owner struct owner owner = {.pid = 0};
+	int r = open_root(out, &o, &owner, err);
+
+	o.state = xstrdup(state->path);
+	o.socket = state->socket;
+	if (r == 0)
+		r = check_attached(&o, &owner, err);
+	if (r == 0) {
+		remember_device(&o);
+		r = take_over(&o, err);
+	}
+	if (r < 0)
+		output_close(&o);
+	else
+		*output = o;
+	return r;
+}
+
+int state_folder_open(const char *path, struct state_folder *state, struct error *err)
+{
+	struct state_folder s = STATE_FOLDER_INIT;
+	int r;
+
+	if (dir_make(path, err) < 0)
+		return -1;
+	s.path = absolute(path, err);
+	if (!s.path)
+		return -1;
+	r = lock_state(s.path, &s.lock_fd, &s.owner, err);
+	if (r == 0)
+		r = atomic_file_sweep(s.path, err);
+	if (r < 0)
+		state_folder_close(&s);
+	else
+		*state = s;
+	return r;
+}
+
+void state_folder_close(struct state_folder *s)
+{
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	free(s->path);
+	free(s->owner);
+	*s = (struct state_folder)STATE_FOLDER_INIT;
 }
 
 int output_claim(struct output *o, bool has_shards, struct error *err)
@@ -300,7 +475,7 @@ int output_claim(struct output *o, bool has_shards, struct error *err)
 		    "%s is on another disk than when it was encoded, and its shards "
 		    "are not there: is it mounted? If they are gone for good, remove %s",
 		    o->root, o->state);
-	return owner_write(o->state, o, err);
+	return owner_write(o->state, o, outputs_of_state(o), err);
 }
 
 void output_close(struct output *o)
@@ -322,7 +497,7 @@ int output_peek(const char *out, struct output *output, bool *running, struct er
 	cleanup_free char *path = root ? xasprintf("%s/lock", folder) : NULL;
 	struct flock held = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	cleanup_close int fd = -1;
-	struct owner owner;
+	cleanup_owner struct owner owner = {.pid = 0};
 
 	if (!root)
 		return -1;

@@ -4,12 +4,20 @@
  *	OUT/.latentd/lock, owner.json    locked by the process that works here; names host, process and state
  *	                                 folder, also after that process has ended
  *	OUT/NAME/.latentd/dataset.json   recipe of the dataset: written once, never changed
- *	STATE/lock, owner.json, queue.db, spool/   on a local disk, never in OUT; names its output
+ *	STATE/lock, owner.json, queue.db, spool/   on a local disk, never in OUT; names its outputs
+ *
+ * A command works on one output with the state that this has:
  *
  *	r = output_open("OUT", NULL, &output, err);      0, or OUTPUT_BUSY: output.owner says by whom
  *	output_claim(&output, has_shards, err)           from now on the state is this output's
  *	output_check_dataset(&output, name, &recipe, &there, err), output_make_dataset(...)
  *	output_close(&output);
+ *
+ * The daemon has one state for all its outputs:
+ *
+ *	r = state_folder_open("STATE", &state, err);     0, or OUTPUT_BUSY: state.owner says by whom
+ *	r = output_attach("OUT", &state, &output, err);  likewise, for each; then as above
+ *	output_close(&output); state_folder_close(&state);
  *
  * An output that was moved keeps its state; one that was copied gets a state of its own, into which its shards
  * are adopted.
@@ -24,17 +32,42 @@
 #define OUTPUT_BUSY 1
 
 struct output {
-	char *root;  /* OUT, absolute */
-	char *state; /* state folder, absolute */
-	char *owner; /* one line about who has the lock, when it is not us */
+	char *root;	    /* OUT, absolute */
+	char *state;	    /* state folder, absolute */
+	char *owner;	    /* one line about who has the lock, when it is not us */
+	const char *socket; /* of the daemon that has the state; NULL: there is none */
 	int lock_fd, state_lock_fd;
 	uint64_t last_device; /* that OUT was on when this state was last used; 0: never */
 };
 
 #define OUTPUT_INIT                                                                                \
 	{                                                                                          \
-		NULL, NULL, NULL, -1, -1, 0                                                        \
+		NULL, NULL, NULL, NULL, -1, -1, 0                                                  \
 	}
+
+/* A state folder whose lock is ours. */
+struct state_folder {
+	char *path;	    /* absolute */
+	char *owner;	    /* one line about who has the lock, when it is not us */
+	const char *socket; /* of the daemon that works here, the caller's; NULL: there is none */
+	int lock_fd;
+};
+
+#define STATE_FOLDER_INIT                                                                          \
+	{                                                                                          \
+		NULL, NULL, NULL, -1                                                               \
+	}
+
+/* Makes the folder where needed and takes its lock. */
+int state_folder_open(const char *path, struct state_folder *state, struct error *err);
+void state_folder_close(struct state_folder *state);
+
+/*
+ * Makes OUT where needed and takes its lock, to be used with @state, which stays the caller's. ERR_CONFIG: OUT has
+ * a state elsewhere on this host, or one lies in the other.
+ */
+int output_attach(const char *out, const struct state_folder *state, struct output *output,
+		  struct error *err);
 
 /*
  * Makes OUT and the state folder where needed and takes both locks. @state NULL: the one that OUT already

@@ -290,6 +290,74 @@ static void a_state_folder_inside_the_output_is_refused(void **state)
 	SAYS(f->err.message, "--state", "outside");
 }
 
+/* Attaches, claims and closes, as the daemon does with each of its outputs. */
+static void one_attached(struct fixture *f, const char *out, const struct state_folder *state)
+{
+	struct output o = OUTPUT_INIT;
+
+	assert_ok(output_attach(out, state, &o, &f->err), &f->err);
+	assert_string_equal(o.state, state->path);
+	assert_ok(output_claim(&o, false, &f->err), &f->err);
+	output_close(&o);
+}
+
+static void one_state_serves_several_outputs(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *second = testing_path(f->dir, "second"), *want = NULL;
+	struct state_folder folder = STATE_FOLDER_INIT;
+
+	assert_ok(state_folder_open(f->state, &folder, &f->err), &f->err);
+	want = real(f->state);
+	one_attached(f, f->out, &folder);
+	one_attached(f, second, &folder);
+	one_attached(f, f->out, &folder);
+	state_folder_close(&folder);
+	/* A command finds it from either. */
+	open_output(f, NULL);
+	assert_string_equal(f->output.state, want);
+	output_close(&f->output);
+	assert_ok(output_open(second, NULL, &f->output, &f->err), &f->err);
+	assert_string_equal(f->output.state, want);
+}
+
+static void a_state_folder_in_use_is_busy_for_a_second_daemon(void **state)
+{
+	struct fixture *f = *state;
+	struct state_folder folder = STATE_FOLDER_INIT;
+
+	open_output(f, f->state);
+	assert_ok(output_claim(&f->output, false, &f->err), &f->err);
+	assert_int_equal(state_folder_open(f->state, &folder, &f->err), OUTPUT_BUSY);
+	SAYS(folder.owner, f->state, "in use by");
+	state_folder_close(&folder);
+}
+
+static void an_output_with_a_state_elsewhere_is_not_attached(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *other = testing_path(f->dir, "other");
+	struct state_folder folder = STATE_FOLDER_INIT;
+
+	one_run(f, f->out, f->state);
+	assert_ok(state_folder_open(other, &folder, &f->err), &f->err);
+	assert_error(output_attach(f->out, &folder, &f->output, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, f->out, f->state);
+	state_folder_close(&folder);
+}
+
+static void a_state_folder_inside_an_output_is_not_attached(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *inside = testing_path(f->out, "state");
+	struct state_folder folder = STATE_FOLDER_INIT;
+
+	assert_ok(state_folder_open(inside, &folder, &f->err), &f->err);
+	assert_error(output_attach(f->out, &folder, &f->output, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, inside, "one in the other");
+	state_folder_close(&folder);
+}
+
 /* The state's owner.json then tells of a device that OUT is not on. */
 static void change_device(const struct fixture *f)
 {
@@ -540,6 +608,10 @@ int main(void)
 	    output_test(a_copy_of_an_output_gets_a_state_of_its_own),
 	    output_test(a_state_folder_of_another_output_is_refused),
 	    output_test(a_state_folder_inside_the_output_is_refused),
+	    output_test(one_state_serves_several_outputs),
+	    output_test(a_state_folder_in_use_is_busy_for_a_second_daemon),
+	    output_test(an_output_with_a_state_elsewhere_is_not_attached),
+	    output_test(a_state_folder_inside_an_output_is_not_attached),
 	    output_test(shards_that_are_gone_with_their_disk_are_not_encoded_again),
 	    output_test(without_a_state_folder_it_lies_below_xdg_state_home),
 	    output_test(without_any_place_for_state_it_says_what_to_set),
