@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -73,11 +74,14 @@ static bool parse_number(const char *text, double *out)
 	return true;
 }
 
-static bool is_choice(const struct setting *s, const char *text)
+/* Its place among the choices; false: it is none. */
+static bool find_choice(const struct setting *s, const char *text, unsigned *place)
 {
-	for (size_t i = 0; s->choices[i]; i++) {
-		if (strcmp(s->choices[i], text) == 0)
+	for (unsigned i = 0; s->choices[i]; i++) {
+		if (strcmp(s->choices[i], text) == 0) {
+			*place = i;
 			return true;
+		}
 	}
 	return false;
 }
@@ -189,6 +193,35 @@ static int store_sides(const struct setting *s, const char *text, struct setting
 	return 0;
 }
 
+static int store_string(const struct setting *s, const char *text, const char **field,
+			struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (s->not_empty && !*text)
+		return error_set(err, ERR_CONFIG, "--%s is empty", s->name);
+	if (s->valid && !s->valid(text))
+		return bad_value(s, text_quote(text, quoted), s->expected, err);
+	*field = text;
+	return 0;
+}
+
+static int store_choice(const struct setting *s, const char *text, void *field, struct error *err)
+{
+	cleanup_free char *choices = NULL;
+	unsigned place = 0;
+
+	if (!find_choice(s, text, &place)) {
+		choices = choices_text(s, " or ");
+		return bad_value(s, text, choices, err);
+	}
+	if (s->type == SETTING_ENUM)
+		*(unsigned *)field = place;
+	else
+		*(const char **)field = s->choices[place];
+	return 0;
+}
+
 static int setting_store(const struct setting *s, const char *text, void *options,
 			 struct error *err)
 {
@@ -196,18 +229,10 @@ static int setting_store(const struct setting *s, const char *text, void *option
 
 	switch (s->type) {
 	case SETTING_STRING:
-		if (s->not_empty && !*text)
-			return error_set(err, ERR_CONFIG, "--%s is empty", s->name);
-		*(const char **)field = text;
-		return 0;
+		return store_string(s, text, field, err);
 	case SETTING_CHOICE:
-		if (!is_choice(s, text)) {
-			cleanup_free char *choices = choices_text(s, " or ");
-
-			return bad_value(s, text, choices, err);
-		}
-		*(const char **)field = text;
-		return 0;
+	case SETTING_ENUM:
+		return store_choice(s, text, field, err);
 	case SETTING_BYTES:
 	case SETTING_COUNT:
 	case SETTING_U64:

@@ -34,6 +34,7 @@ enum setting_type {
 	SETTING_NUMBER, /* double, digits with or without a point: 2, 0.25 */
 	SETTING_SIDES,	/* struct setting_sides, N or WxH */
 	SETTING_CHOICE, /* const char *, one of choices */
+	SETTING_ENUM,	/* an enum: the place in choices, from 0 */
 	SETTING_FLAG,	/* bool, no value */
 	SETTING_GROUP,	/* the struct that the rows of `group` are about */
 };
@@ -49,12 +50,14 @@ struct setting {
 	enum setting_type type;
 	size_t offset;		    /* of the field in the options struct */
 	const char *fallback;	    /* as text; NULL: stays zero */
-	const char *const *choices; /* NULL-terminated, for SETTING_CHOICE */
+	const char *const *choices; /* NULL-terminated, for SETTING_CHOICE and _ENUM */
 	const char *value_name;	    /* in --help; for choices: they stand on lines of their own */
 	const char *help;	    /* one line; NULL: not shown */
 	uint64_t min, max;	    /* of a number or a side; max 0: no bound */
 	uint64_t multiple;	    /* a whole number must be one of this; 0: any */
 	bool not_empty;		    /* of a string */
+	bool (*valid)(const char *text); /* of a string; NULL: whatever it is */
+	const char *expected;		 /* what `valid` accepts, for its error */
 	const struct settings_group *group;
 };
 

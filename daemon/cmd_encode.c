@@ -22,7 +22,7 @@ static int usage(const char *what)
 
 int cmd_encode(int argc, char **argv, struct error *err)
 {
-	struct encode_options options = {.vae = NULL};
+	struct encode_options options = {.out = NULL};
 	const char **sources = xcalloc((size_t)argc, sizeof(*sources));
 	struct error wrong = ERROR_INIT;
 	size_t n = 0;

@@ -2,7 +2,7 @@
 
 #include "daemon/index.h"
 
-#include "config/encode_options.h"
+#include "config/dataset_options.h"
 
 #include "base/checked.h"
 #include "base/files.h"

@@ -203,7 +203,7 @@ static int look_again(struct encode_run *run, struct error *err)
 
 	if (skip_policy_apply(run->output.state, run->name,
 			      bucket_table_options(run->setup.buckets),
-			      strcmp(run->options->duplicates, "drop") == 0, run->queue,
+			      run->options->duplicates == ON_DUPLICATE_DROP, run->queue,
 			      run->dataset, &again, err) < 0)
 		return -1;
 	if (again > 0)
@@ -217,16 +217,16 @@ static int look_again(struct encode_run *run, struct error *err)
 static int scan_all(struct encode_run *run, struct error *err)
 {
 	struct scan_options options = {.dataset = run->dataset,
-				       .shuffled = strcmp(run->options->order, "shuffled") == 0,
-				       .seed = run->options->seed};
-	const struct deletion_policy policy = {.remove =
-						   strcmp(run->options->on_delete, "remove") == 0,
+				       .shuffled =
+					   run->options->output.order == OUTPUT_ORDER_SHUFFLED,
+				       .seed = run->options->recipe.seed};
+	const struct deletion_policy policy = {.remove = run->options->on_delete == ON_DELETE_DROP,
 					       .all = run->options->on_delete_all};
 	const struct scan_counts *vanished = &run->scanned.vanished;
 	size_t n;
 
 	if (run->options->part)
-		encode_part_parse(run->options->part, &options.part, &options.parts);
+		dataset_part_parse(run->options->part, &options.part, &options.parts);
 	if (run_sources_scan(&run->sources, run->queue, &options, &policy, &run->scanned, err) < 0)
 		return -1;
 	n = vanished->missed + (policy.remove ? vanished->missed_done : 0);
@@ -247,7 +247,7 @@ static int scan_and_recover(struct encode_run *run, struct recovery *recovered, 
 	cleanup_free char *spool = xasprintf("%s/spool", run->output.state);
 	struct recovery_options options = {.queue = run->queue,
 					   .store = run->store,
-					   .format = shard_format("wds"),
+					   .format = shard_format(run->options->output.format),
 					   .recipe = &run->setup.recipe,
 					   .dataset = run->dataset,
 					   .spool_dir = spool,
@@ -291,13 +291,13 @@ static int open_packer(struct encode_run *run, const struct recovery *recovered,
 	struct packer_options options = {.db = run->db,
 					 .spool = run->spool,
 					 .store = run->store,
-					 .format = shard_format("wds"),
+					 .format = shard_format(run->options->output.format),
 					 .recipe = &run->setup.recipe,
 					 .dataset = run->dataset,
 					 .siblings = run->siblings,
 					 .n_siblings = run->n_siblings,
-					 .shard_samples = run->options->shard_samples,
-					 .shard_bytes = run->options->shard_size,
+					 .shard_samples = run->options->output.shard_samples,
+					 .shard_bytes = run->options->output.shard_size,
 					 .spool_waste = SPOOL_WASTE,
 					 .seal_age_ms = SEAL_AGE_MS,
 					 .backlog = run->options->memory / 4,
@@ -335,7 +335,7 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 	    .workers = run->options->jobs > 0 ? run->options->jobs : usable_cores(),
 	    .memory = run->options->memory,
 	    .captions = !run->options->no_captions,
-	    .drop_duplicates = strcmp(run->options->duplicates, "drop") == 0,
+	    .drop_duplicates = run->options->duplicates == ON_DUPLICATE_DROP,
 	    .on_outcome = on_outcome,
 	    .on_fatal = on_fatal,
 	    .arg = run};
@@ -389,7 +389,7 @@ static int turn_loop(struct encode_run *run, struct error *err)
 static size_t report_result(const struct encode_run *run, const struct queue_counts *counts,
 			    size_t left_out)
 {
-	bool kept = strcmp(run->options->on_delete, "keep") == 0;
+	bool kept = run->options->on_delete == ON_DELETE_KEEP;
 	const struct run_result result = {.output = run->output.root,
 					  .name = run->name,
 					  .queue = counts,
@@ -457,7 +457,7 @@ static int tidy(struct encode_run *run, struct error *err)
 						.store = run->store,
 						.dataset = run->dataset,
 						.recipe_id = run->setup.recipe.id,
-						.format = shard_format("wds"),
+						.format = shard_format(run->options->output.format),
 						.stop = tidy_stops,
 						.note = on_note,
 						.arg = run};
@@ -529,9 +529,10 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 	const struct encode_options *o = run->options;
 
 	if (run_sources_open(&run->sources, sources, n, on_note, run, err) < 0 ||
-	    encode_setup_open(o, &run->setup, err) < 0)
+	    encode_setup_open(&o->recipe, o->threads, &run->setup, err) < 0)
 		return -1;
-	run->name = o->name ? xstrdup(o->name) : output_default_name(o->vae, &run->setup.recipe);
+	run->name =
+	    o->name ? xstrdup(o->name) : output_default_name(o->recipe.vae, &run->setup.recipe);
 	return 0;
 }
 

@@ -7,14 +7,14 @@
 
 #include <string.h>
 
-static int open_encoder(const struct encode_options *o, struct encode_setup *setup,
+static int open_encoder(const struct recipe_options *o, size_t threads, struct encode_setup *setup,
 			struct error *err)
 {
-	struct encoder_cpu_options cpu = {o->vae, o->threads};
+	struct encoder_cpu_options cpu = {o->vae, threads};
 	struct encoder_fake_options fake = {0};
 	const struct kl_encoder *vae;
 
-	setup->recipe.fake = strcmp(o->vae, "fake") == 0;
+	setup->recipe.fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
 	if (setup->recipe.fake) {
 		setup->recipe.vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
 		return encoder_fake_open(&fake, &setup->encoder, err);
@@ -27,7 +27,7 @@ static int open_encoder(const struct encode_options *o, struct encode_setup *set
 	return 0;
 }
 
-static int make_recipe(const struct encode_options *o, struct encode_setup *setup,
+static int make_recipe(const struct recipe_options *o, struct encode_setup *setup,
 		       struct error *err)
 {
 	size_t multiple = encoder_caps(setup->encoder)->downscale;
@@ -51,10 +51,10 @@ static int make_recipe(const struct encode_options *o, struct encode_setup *setu
 	return 0;
 }
 
-int encode_setup_open(const struct encode_options *options, struct encode_setup *setup,
-		      struct error *err)
+int encode_setup_open(const struct recipe_options *options, size_t threads,
+		      struct encode_setup *setup, struct error *err)
 {
-	if (open_encoder(options, setup, err) < 0)
+	if (open_encoder(options, threads, setup, err) < 0)
 		return -1;
 	return make_recipe(options, setup, err);
 }

@@ -5,7 +5,7 @@
 #ifndef LATENTD_DAEMON_ENCODE_SETUP_H
 #define LATENTD_DAEMON_ENCODE_SETUP_H
 
-#include "config/encode_options.h"
+#include "config/recipe_options.h"
 #include "daemon/recipe.h"
 #include "encoder/encoder.h"
 
@@ -15,9 +15,9 @@ struct encode_setup {
 	struct recipe recipe;
 };
 
-/* @setup all zero before; close it in any case. */
-int encode_setup_open(const struct encode_options *options, struct encode_setup *setup,
-		      struct error *err);
+/* @threads of the encoder, 0: all cores. @setup all zero before; close it in any case. */
+int encode_setup_open(const struct recipe_options *options, size_t threads,
+		      struct encode_setup *setup, struct error *err);
 void encode_setup_close(struct encode_setup *setup);
 
 #endif

@@ -1,6 +1,6 @@
 #include "daemon/output.h"
 
-#include "config/encode_options.h"
+#include "config/dataset_options.h"
 
 #include "base/atomic_file.h"
 #include "base/checked.h"

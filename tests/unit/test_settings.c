@@ -374,22 +374,22 @@ static void the_help_of_encode_lists_every_option(void **state)
 
 static void the_defaults_of_encode_are_what_the_manual_says(void **state)
 {
-	struct encode_options o = {.vae = NULL};
+	struct encode_options o = {.out = NULL};
 
 	(void)state;
 	settings_defaults(encode_settings, n_encode_settings, &o);
-	assert_string_equal(o.pixels.bucketing, "kohya");
-	assert_string_equal(o.pixels.filter, "lanczos");
-	assert_string_equal(o.pixels.alpha, "white");
-	assert_true(o.pixels.max_upscale == 2.0 && o.pixels.max_crop_loss == 0);
-	assert_int_equal(o.pixels.min_side, 0);
-	assert_false(o.pixels.jpeg_scaling);
-	assert_string_equal(o.posterior, "mean");
-	assert_string_equal(o.dtype, "float16");
-	assert_string_equal(o.order, "shuffled");
+	assert_string_equal(o.recipe.pixels.bucketing, "kohya");
+	assert_string_equal(o.recipe.pixels.filter, "lanczos");
+	assert_string_equal(o.recipe.pixels.alpha, "white");
+	assert_true(o.recipe.pixels.max_upscale == 2.0 && o.recipe.pixels.max_crop_loss == 0);
+	assert_int_equal(o.recipe.pixels.min_side, 0);
+	assert_false(o.recipe.pixels.jpeg_scaling);
+	assert_string_equal(o.recipe.posterior, "mean");
+	assert_string_equal(o.recipe.dtype, "float16");
+	assert_int_equal(o.output.order, OUTPUT_ORDER_SHUFFLED);
 	assert_int_equal(o.memory, (size_t)1 << 30);
-	assert_int_equal(o.shard_samples, 1000);
-	assert_int_equal(o.shard_size, (size_t)256 << 20);
+	assert_int_equal(o.output.shard_samples, 1000);
+	assert_int_equal(o.output.shard_size, (size_t)256 << 20);
 	assert_false(o.no_captions || o.quiet || o.help);
 }
 
@@ -401,7 +401,7 @@ static int parse_encode(const char *option, const char *value, struct encode_opt
 	const char *words[WORDS_MAX];
 	size_t n_words = 0;
 
-	*options = (struct encode_options){.vae = NULL};
+	*options = (struct encode_options){.out = NULL};
 	*err = (struct error)ERROR_INIT;
 	settings_defaults(encode_settings, n_encode_settings, options);
 	return settings_parse(encode_settings, n_encode_settings, value ? 3 : 2, argv, options,
@@ -487,6 +487,51 @@ static void a_dataset_has_a_name_that_a_folder_can_have(void **state)
 		assert_false(dataset_name_valid(bad[i]));
 }
 
+static void a_part_is_one_of_some(void **state)
+{
+	static const char *const good[] = {"1/1", "2/3", "65536/65536"};
+	static const char *const bad[] = {"",	  "1",	  "0/1",     "3/2",   "1/",
+					  "1/0",  "/2",	  "1/65537", "1/2/3", "+1/2",
+					  " 1/2", "1/2 ", "1/ 2",    "01/2"};
+	uint32_t part = 0, parts = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_true(dataset_part_valid(good[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(dataset_part_valid(bad[i]));
+	assert_true(dataset_part_parse("2/3", &part, &parts));
+	assert_int_equal(part, 1);
+	assert_int_equal(parts, 3);
+}
+
+static void a_name_or_part_that_is_none_is_refused_where_it_is_given(void **state)
+{
+	struct encode_options o;
+	struct error err;
+
+	(void)state;
+	assert_error(parse_encode("--name", "a/b", &o, &err), &err, ERR_CONFIG);
+	assert_string_equal(err.message, "--name \"a/b\": expected " DATASET_NAME_EXPECTED);
+	assert_error(parse_encode("--part", "3/2", &o, &err), &err, ERR_CONFIG);
+	assert_string_equal(err.message, "--part \"3/2\": expected I/N, as in 2/3");
+}
+
+static void a_choice_that_is_an_enum_is_its_place(void **state)
+{
+	struct encode_options o;
+	struct error err;
+
+	(void)state;
+	assert_ok(parse_encode("--on-delete", "remove", &o, &err), &err);
+	assert_int_equal(o.on_delete, ON_DELETE_DROP);
+	assert_int_equal(o.duplicates, ON_DUPLICATE_KEEP);
+	assert_ok(parse_encode("--order", "scan", &o, &err), &err);
+	assert_int_equal(o.output.order, OUTPUT_ORDER_SCAN);
+	assert_error(parse_encode("--on-delete", "drop", &o, &err), &err, ERR_CONFIG);
+	assert_string_equal(err.message, "--on-delete drop: expected keep or remove");
+}
+
 static void encode_wants_a_source_a_model_and_an_output(void **state)
 {
 	static const struct {
@@ -494,25 +539,28 @@ static void encode_wants_a_source_a_model_and_an_output(void **state)
 		size_t n_sources;
 		const char *said;
 	} wrong[] = {
-	    {{.vae = "v", .out = "o"}, 0, "SRC is missing"},
+	    {{.recipe.vae = "v", .out = "o"}, 0, "SRC is missing"},
 	    {{.out = "o"}, 1, "--vae is missing"},
-	    {{.vae = "v"}, 1, "--out is missing"},
-	    {{.vae = "v", .out = "o", .name = "a/b"}, 1, "--name"},
-	    {{.vae = "v", .out = "o", .pixels = {.bucketing = "kohya", .resolution = {768, 512}}},
+	    {{.recipe.vae = "v"}, 1, "--out is missing"},
+	    {{.recipe.vae = "v",
+	      .out = "o",
+	      .recipe.pixels = {.bucketing = "kohya", .resolution = {768, 512}}},
 	     1,
 	     "--resolution 768x512"},
-	    {{.vae = "v", .out = "o", .pixels = {.bucketing = "fixed"}},
+	    {{.recipe.vae = "v", .out = "o", .recipe.pixels = {.bucketing = "fixed"}},
 	     1,
 	     "--resolution is missing"},
-	    {{.vae = "v", .out = "o", .pixels = {.min_bucket = 768, .max_bucket = 512}},
+	    {{.recipe.vae = "v",
+	      .out = "o",
+	      .recipe.pixels = {.min_bucket = 768, .max_bucket = 512}},
 	     1,
 	     "--min-bucket 768"},
 	};
 	const struct encode_options right = {
-	    .vae = "v",
+	    .recipe.vae = "v",
 	    .out = "o",
 	    .name = "n",
-	    .pixels = {.bucketing = "fixed", .resolution = {768, 512}, .min_bucket = 64}};
+	    .recipe.pixels = {.bucketing = "fixed", .resolution = {768, 512}, .min_bucket = 64}};
 	struct error err = ERROR_INIT;
 
 	(void)state;
@@ -595,6 +643,9 @@ int main(void)
 	    cmocka_unit_test(an_empty_path_is_refused_where_one_is_needed),
 	    cmocka_unit_test(a_short_h_asks_for_help),
 	    cmocka_unit_test(a_dataset_has_a_name_that_a_folder_can_have),
+	    cmocka_unit_test(a_part_is_one_of_some),
+	    cmocka_unit_test(a_name_or_part_that_is_none_is_refused_where_it_is_given),
+	    cmocka_unit_test(a_choice_that_is_an_enum_is_its_place),
 	    cmocka_unit_test(encode_wants_a_source_a_model_and_an_output),
 	    cmocka_unit_test(a_reading_command_takes_only_its_own_options_and_wants_out),
 	    cmocka_unit_test(a_reading_command_takes_exactly_its_words),

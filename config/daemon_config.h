@@ -1,0 +1,155 @@
+/*
+ * The configuration of latentd: a YAML file as plain structs. docs/CONFIG.md and config/latentd.example.yaml, both
+ * made from the tables in daemon_config.c, say what each setting means; this header says what a program can rely on.
+ *
+ *	struct daemon_config *config = NULL;
+ *	daemon_config_load(path, &config, err)              the file, and everything it refers to, is good
+ *	for (i < config->n_datasets) ... config->datasets[i]
+ *	daemon_config_free(config);
+ *
+ * On reload (the old configuration stays in force until the new one is known to be good):
+ *
+ *	daemon_config_load(path, &wanted, err)
+ *	daemon_config_merge(wanted, config, &changes)       -> what changed, setting by setting
+ *	for (i < changes.n) if (!changes.items[i].reloadable) ... name it, it waits for a restart ...
+ *	... apply what `wanted` says now; daemon_config_free(config); config = wanted; ...
+ *
+ * All strings belong to the struct daemon_config and live as long as it. Every path is absolute: a relative one in
+ * the file is relative to the folder of the file. Durations are milliseconds.
+ */
+#ifndef LATENTD_CONFIG_DAEMON_CONFIG_H
+#define LATENTD_CONFIG_DAEMON_CONFIG_H
+
+#include "config/dataset_options.h"
+#include "config/output_options.h"
+#include "config/recipe_options.h"
+
+/* Where in the file something stands, from 1; line 0: it does not. */
+struct config_place {
+	size_t line, column;
+};
+
+enum source_watch {
+	SOURCE_WATCH_AUTO, /* inotify where the file system tells of changes, polling elsewhere */
+	SOURCE_WATCH_INOTIFY,
+	SOURCE_WATCH_POLL, /* a rescan every `rescan` */
+	SOURCE_WATCH_OFF,  /* scanned at the start and when asked for */
+};
+
+struct source_config {
+	const char *path;
+	bool recursive;
+	enum source_watch watch;
+	uint64_t rescan; /* ms between two scans of everything, 0: SOURCE_RESCAN_* */
+	struct config_place place;
+};
+
+enum { SOURCE_RESCAN_POLL = 5 * 60 * 1000, SOURCE_RESCAN_INOTIFY = 24 * 60 * 60 * 1000 };
+
+struct dataset_config {
+	const char *name; /* unique; also of its folder in the output */
+	struct source_config *sources;
+	size_t n_sources; /* at least one; none lies in another or in an output */
+	struct {
+		const char *path; /* shards go to PATH/NAME/train/WxH; datasets may share it */
+		struct output_options options;
+	} output;
+	bool captions;	      /* the .txt beside an image becomes part of its sample */
+	bool require_caption; /* an image waits until it has one */
+	enum on_duplicate duplicates;
+	enum on_delete on_delete;
+	int priority;	   /* higher first; equal: in turn */
+	bool paused;	   /* from the start, until `latentctl resume` */
+	const char *part;  /* "2/3" (dataset_part_parse); NULL: all */
+	uint64_t seal_age; /* ms after which what has been encoded is sealed, full shard or not */
+	struct recipe_options recipe;
+	struct config_place place; /* of its item in the list */
+};
+
+enum encoder_type { ENCODER_TYPE_CPU, ENCODER_TYPE_FAKE };
+
+/* Of the parts below `type`, only that of its own type is set. */
+struct encoder_config {
+	enum encoder_type type;
+	const char *name; /* unique; made from the type where the file gives none: "cpu", "cpu-2" */
+	struct {
+		size_t threads; /* 0: all cores */
+	} cpu;
+	struct config_place place;
+};
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+struct daemon_config {
+	const char *file; /* its absolute path */
+	const char *state_dir;
+	size_t memory_limit; /* bytes of pixels and latents in flight */
+	uint64_t model_idle; /* ms that an unused model stays in memory */
+	enum log_level log_level;
+	struct {
+		size_t workers; /* 0: all cores less what the encoders use */
+	} decode;
+	struct {
+		const char *socket;
+		unsigned mode;	   /* of the socket: who may write to it may steer */
+		const char *group; /* NULL: the daemon's */
+	} api;
+	struct dataset_config *datasets;
+	size_t n_datasets; /* may be 0 */
+	struct encoder_config *encoders;
+	size_t n_encoders;	      /* at least one */
+	struct config_memory *memory; /* what the strings and lists lie in */
+};
+
+/*
+ * Reads and checks a file completely, without changing anything: its syntax, every setting, whether the settings go
+ * together, and whether the folders and models that it names are there (their contents are not read).
+ *
+ * ERR_CONFIG: "FILE:LINE:COLUMN: what was found, what was expected"; also where the file cannot be read as text. ERR_IO:
+ * the file cannot be read at all. *config is untouched then.
+ */
+int daemon_config_load(const char *path, struct daemon_config **config, struct error *err);
+/* NULL is accepted. */
+void daemon_config_free(struct daemon_config *config);
+
+/*
+ * The same checks except for those of the file system: @text as if it stood in a file of that name.
+ */
+int daemon_config_parse(const char *file, const void *text, size_t size,
+			struct daemon_config **config, struct error *err);
+
+/* One setting that differs; as text, as the file would say it. */
+struct config_change {
+	char
+	    *setting; /* "memory_limit", "datasets.photos.priority"; "datasets.photos": all of it */
+	char *dataset;	 /* that it belongs to; NULL: none */
+	char *was, *now; /* NULL: not there; of a whole item: its name */
+	bool reloadable; /* it can change while the daemon runs */
+};
+
+struct config_changes {
+	struct config_change *items;
+	size_t n, capacity;
+};
+
+#define CONFIG_CHANGES_INIT                                                                        \
+	{                                                                                          \
+		NULL, 0, 0                                                                         \
+	}
+
+/*
+ * What @wanted says otherwise than @in_force: datasets and encoders by name, sources by path, in whatever order.
+ * Places in the file do not count. @changes is empty before.
+ */
+void daemon_config_diff(const struct daemon_config *in_force, const struct daemon_config *wanted,
+			struct config_changes *changes);
+/*
+ * The same; and whatever is not reloadable is put back in @wanted, which then is what can be in force without a
+ * restart, and refers to nothing in @in_force. What is put back may not go with what is new (an output that collides):
+ * ERR_CONFIG then, and @wanted is only good to be freed.
+ */
+int daemon_config_merge(struct daemon_config *wanted, const struct daemon_config *in_force,
+			struct config_changes *changes, struct error *err);
+void config_changes_release(struct config_changes *changes);
+
+#endif

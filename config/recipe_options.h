@@ -1,0 +1,30 @@
+/*
+ * What is asked for of the latents themselves: the model, the pixels it sees and what is kept of its answer.
+ * Shared by `latentctl encode` and the datasets of a daemon; the recipe is made from it.
+ *
+ *	struct my_options { struct recipe_options recipe; ... };
+ *	{.type = SETTING_GROUP, .offset = FIELD(recipe), .group = &recipe_settings},
+ */
+#ifndef LATENTD_CONFIG_RECIPE_OPTIONS_H
+#define LATENTD_CONFIG_RECIPE_OPTIONS_H
+
+#include "config/pixel_options.h"
+
+struct recipe_options {
+	const char *vae; /* diffusers folder, or RECIPE_VAE_FAKE; NULL: not given */
+	struct pixel_options pixels;
+	const char *posterior; /* "mean", "moments", "draw" */
+	const char *dtype;     /* "float16", "float32" */
+	bool scaled;	       /* stored as (z - shift_factor) * scaling_factor */
+	uint64_t seed;	       /* of draws and of the order in shards */
+};
+
+/* Instead of a model: latents that are a function of the file's hash, for tests. */
+#define RECIPE_VAE_FAKE "fake"
+
+extern const struct settings_group recipe_settings;
+
+/* What no single option can tell, that of the pixels included. ERR_CONFIG. */
+int recipe_options_check(const struct recipe_options *options, struct error *err);
+
+#endif
