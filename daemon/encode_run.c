@@ -489,7 +489,8 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 		*err = run->fatal;
 		return -1;
 	}
-	if (!run->interrupted && run_sources_remove(run->queue, &run->scanned, err) < 0)
+	if (!run->interrupted &&
+	    run_sources_remove(run->queue, run->dataset, &run->scanned, err) < 0)
 		return -1;
 	if (tidy(run, err) < 0 ||
 	    index_write_all(run->queue, run->dataset, run->output.root, false, err) < 0 ||

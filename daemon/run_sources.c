@@ -93,28 +93,30 @@ static const char *not_believed(const struct run_sources *s, const struct deleti
 	return NULL;
 }
 
-static int end_scan(struct run_sources *s, struct queue *queue,
+static int end_scan(struct run_sources *s, struct queue *queue, int64_t dataset,
 		    const struct deletion_policy *policy, struct sources_scanned *out,
 		    struct error *err)
 {
 	struct scan_counts same;
 
-	if (queue_scan_end(queue, SCAN_COUNT, clock_wall_ms(), &out->vanished, err) < 0)
+	if (queue_scan_end(queue, dataset, SCAN_COUNT, clock_wall_ms(), &out->vanished, err) < 0)
 		return -1;
 	out->not_believed = not_believed(s, policy, &out->vanished);
 	out->open = policy->remove && !out->not_believed;
 	if (out->open)
 		return 0;
-	return queue_scan_end(queue, out->not_believed ? SCAN_ABANDON : SCAN_KEEP, clock_wall_ms(),
-			      &same, err);
+	return queue_scan_end(queue, dataset, out->not_believed ? SCAN_ABANDON : SCAN_KEEP,
+			      clock_wall_ms(), &same, err);
 }
 
-int run_sources_remove(struct queue *queue, struct sources_scanned *scanned, struct error *err)
+int run_sources_remove(struct queue *queue, int64_t dataset, struct sources_scanned *scanned,
+		       struct error *err)
 {
 	if (!scanned->open)
 		return 0;
 	scanned->open = false;
-	return queue_scan_end(queue, SCAN_REMOVE, clock_wall_ms(), &scanned->vanished, err);
+	return queue_scan_end(queue, dataset, SCAN_REMOVE, clock_wall_ms(), &scanned->vanished,
+			      err);
 }
 
 int run_sources_scan(struct run_sources *s, struct queue *queue, const struct scan_options *options,
@@ -130,10 +132,11 @@ int run_sources_scan(struct run_sources *s, struct queue *queue, const struct sc
 	if (queue_scan_begin(queue, options->dataset, roots, s->n, err) < 0)
 		return -1;
 	if (scan_each(s, queue, options, &out->found, err) < 0) {
-		queue_scan_end(queue, SCAN_ABANDON, clock_wall_ms(), &none, &ignored);
+		queue_scan_end(queue, options->dataset, SCAN_ABANDON, clock_wall_ms(), &none,
+			       &ignored);
 		return -1;
 	}
-	return end_scan(s, queue, policy, out, err);
+	return end_scan(s, queue, options->dataset, policy, out, err);
 }
 
 struct left_out {

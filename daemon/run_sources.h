@@ -52,7 +52,8 @@ int run_sources_scan(struct run_sources *s, struct queue *queue, const struct sc
  * Removes the samples of files that are no longer there, after the run: a file that was only moved has been copied from
  * its old sample by then. Does nothing where the scan did not leave that to do.
  */
-int run_sources_remove(struct queue *queue, struct sources_scanned *scanned, struct error *err);
+int run_sources_remove(struct queue *queue, int64_t dataset, struct sources_scanned *scanned,
+		       struct error *err);
 /* Jobs of the other folders that wait for a run that is given them. */
 int run_sources_left_out(const struct run_sources *s, struct queue *queue, int64_t dataset,
 			 size_t *n, struct error *err);

@@ -86,10 +86,10 @@ int queue_scan_begin(struct queue *q, int64_t dataset, const uint32_t *roots, si
 	return checked_result(q->ops->scan_begin(q, dataset, roots, n, err), 0, err);
 }
 
-int queue_scan_end(struct queue *q, enum scan_end how, int64_t now, struct scan_counts *counts,
-		   struct error *err)
+int queue_scan_end(struct queue *q, int64_t dataset, enum scan_end how, int64_t now,
+		   struct scan_counts *counts, struct error *err)
 {
-	return checked_result(q->ops->scan_end(q, how, now, counts, err), 0, err);
+	return checked_result(q->ops->scan_end(q, dataset, how, now, counts, err), 0, err);
 }
 
 int queue_claim(struct queue *q, const struct queue_claim *claim, struct job *jobs, size_t *n,

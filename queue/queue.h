@@ -312,17 +312,17 @@ struct queue_ops {
 
 	/*
 	 * From now on enqueue notes which jobs of @dataset it met, for scan_end: one bit a job. Of the sources
-	 * @roots; NULL: all. ERR_BUG: a scan is open already.
+	 * @roots; NULL: all. ERR_BUG: a scan of that dataset is open already.
 	 */
 	int (*scan_begin)(struct queue *q, int64_t dataset, const uint32_t *roots, size_t n,
 			  struct error *err);
 	/*
 	 * Jobs of these sources that were there when the scan began and were not met. Those that are running,
 	 * encoded or gone already are left alone and not counted; the others as @how says. Ends the scan,
-	 * unless it is SCAN_COUNT or fails. ERR_BUG: no scan is open.
+	 * unless it is SCAN_COUNT or fails. ERR_BUG: no scan of that dataset is open.
 	 */
-	int (*scan_end)(struct queue *q, enum scan_end how, int64_t now, struct scan_counts *counts,
-			struct error *err);
+	int (*scan_end)(struct queue *q, int64_t dataset, enum scan_end how, int64_t now,
+			struct scan_counts *counts, struct error *err);
 
 	/*
 	 * Up to claim->limit jobs that are available, or retryable and due, and not suspected, in order of rank:
@@ -443,8 +443,8 @@ int queue_enqueue(struct queue *q, int64_t dataset, const struct job_spec *specs
 		  struct enqueue_counts *counts, struct error *err);
 int queue_scan_begin(struct queue *q, int64_t dataset, const uint32_t *roots, size_t n,
 		     struct error *err);
-int queue_scan_end(struct queue *q, enum scan_end how, int64_t now, struct scan_counts *counts,
-		   struct error *err);
+int queue_scan_end(struct queue *q, int64_t dataset, enum scan_end how, int64_t now,
+		   struct scan_counts *counts, struct error *err);
 int queue_claim(struct queue *q, const struct queue_claim *claim, struct job *jobs, size_t *n,
 		struct error *err);
 int queue_extend(struct queue *q, const char *owner, int64_t lease_until, struct error *err);

@@ -180,7 +180,9 @@ static void memory_close(struct queue *base)
 	for (size_t i = 0; i < q->retired_count; i++)
 		free(q->retired[i].path);
 	free(q->retired);
-	free(q->scan_roots);
+	for (size_t i = 0; i < q->scan_count; i++)
+		free(q->scans[i].roots);
+	free(q->scans);
 	free(q->datasets);
 	free(q->jobs);
 	free(q->shards);

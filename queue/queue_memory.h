@@ -18,7 +18,7 @@ struct memory_job {
 	int64_t updated_at;
 	bool changed; /* since job.content was encoded */
 	bool spooled; /* a record of job.content */
-	bool met;     /* by the scan that is open */
+	bool met;     /* by the scan of its dataset that is open */
 };
 
 struct memory_shard {
@@ -38,6 +38,14 @@ struct memory_retired {
 	int64_t retired_at;
 };
 
+struct memory_scan { /* one that is open */
+	int64_t dataset;
+	uint32_t *roots;
+	size_t root_count;
+	bool all_roots;
+	size_t jobs; /* that there were when it began */
+};
+
 struct memory_queue {
 	struct queue base;
 	struct queue_dataset *datasets;
@@ -50,12 +58,9 @@ struct memory_queue {
 	size_t sample_count, sample_capacity;
 	struct memory_retired *retired;
 	size_t retired_count, retired_capacity;
-	uint64_t fence;	      /* of the last claim */
-	int64_t scan_dataset; /* 0: no scan is open */
-	uint32_t *scan_roots;
-	size_t scan_root_count;
-	bool scan_all;
-	size_t scan_jobs; /* that there were when it began */
+	uint64_t fence; /* of the last claim */
+	struct memory_scan *scans;
+	size_t scan_count, scan_capacity;
 };
 
 static inline struct memory_queue *memory_queue(struct queue *q)
@@ -106,8 +111,8 @@ int memory_retry(struct queue *base, int64_t dataset, enum job_state from, const
 
 int memory_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots, size_t n,
 		      struct error *err);
-int memory_scan_end(struct queue *base, enum scan_end how, int64_t now, struct scan_counts *counts,
-		    struct error *err);
+int memory_scan_end(struct queue *base, int64_t dataset, enum scan_end how, int64_t now,
+		    struct scan_counts *counts, struct error *err);
 
 /* -- queue_memory_catalog.c ----------------------------------------------------------------------- */
 

@@ -128,7 +128,7 @@ static void sqlite_close(struct queue *base)
 	for (size_t i = 0; i < STMT_SLOTS; i++)
 		sqlite3_finalize(q->stmts[i]);
 	sqlite3_close(q->db);
-	scan_free(q->scan);
+	scans_free(q);
 	recent_contents_free(q->recent);
 	free(q->tallies);
 	free(q->path);

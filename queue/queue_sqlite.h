@@ -116,7 +116,7 @@ struct sqlite_queue {
 	struct sqlite3_stmt *stmts[STMT_SLOTS];
 	struct tally *tallies; /* of the transaction that is open */
 	size_t tally_count, tally_capacity;
-	struct open_scan *scan;		/* NULL: none */
+	struct open_scan *scans;	/* a list */
 	struct recent_contents *recent; /* see queue_sqlite_content.c; NULL: not asked for yet */
 	int64_t content_backlog;	/* CONTENT_BACKLOG, but for tests */
 };
@@ -264,11 +264,11 @@ int queue_sqlite_retry(struct queue *base, int64_t dataset, enum job_state from,
 
 /* Tells the scan that is open, if one is, that a job of @dataset was met. */
 void scan_met(struct sqlite_queue *q, int64_t dataset, int64_t job);
-void scan_free(struct open_scan *scan);
+void scans_free(struct sqlite_queue *q);
 
 int queue_sqlite_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots, size_t n,
 			    struct error *err);
-int queue_sqlite_scan_end(struct queue *base, enum scan_end how, int64_t now,
+int queue_sqlite_scan_end(struct queue *base, int64_t dataset, enum scan_end how, int64_t now,
 			  struct scan_counts *counts, struct error *err);
 
 /* -- queue_sqlite_catalog.c ----------------------------------------------------------------------- */

@@ -8,7 +8,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-struct open_scan {
+struct open_scan { /* at most one for each dataset */
+	struct open_scan *next;
 	int64_t dataset;
 	uint32_t *roots;
 	size_t n_roots;
@@ -18,22 +19,38 @@ struct open_scan {
 	size_t met;
 };
 
-void scan_free(struct open_scan *scan)
+/* The link to the dataset's; to NULL: there is none. */
+static struct open_scan **scan_of(struct sqlite_queue *q, int64_t dataset)
 {
-	if (!scan)
-		return;
+	struct open_scan **at = &q->scans;
+
+	while (*at && (*at)->dataset != dataset)
+		at = &(*at)->next;
+	return at;
+}
+
+static void scan_close(struct open_scan **at)
+{
+	struct open_scan *scan = *at;
+
+	*at = scan->next;
 	free(scan->roots);
 	free(scan->bits);
 	free(scan);
 }
 
+void scans_free(struct sqlite_queue *q)
+{
+	while (q->scans)
+		scan_close(&q->scans);
+}
+
 void scan_met(struct sqlite_queue *q, int64_t dataset, int64_t job)
 {
-	struct open_scan *scan = q->scan;
+	struct open_scan *scan = *scan_of(q, dataset);
 	uint8_t bit = (uint8_t)(1 << (job & 7));
 
-	if (!scan || scan->dataset != dataset || job < 1 || job > scan->last ||
-	    scan->bits[job >> 3] & bit)
+	if (!scan || job < 1 || job > scan->last || scan->bits[job >> 3] & bit)
 		return;
 	scan->bits[job >> 3] |= bit;
 	scan->met++;
@@ -51,7 +68,7 @@ int queue_sqlite_scan_begin(struct queue *base, int64_t dataset, const uint32_t 
 	struct open_scan *scan;
 	int64_t last = 0;
 
-	if (q->scan)
+	if (*scan_of(q, dataset))
 		return error_set(err, ERR_BUG, "a scan is open already");
 	if (dataset_check(q, dataset, err) < 0 ||
 	    db_value(q, "SELECT max(id) FROM job", &last, err) < 0)
@@ -68,18 +85,19 @@ int queue_sqlite_scan_begin(struct queue *base, int64_t dataset, const uint32_t 
 	scan->n_roots = n;
 	scan->last = last;
 	scan->bits = xcalloc((size_t)last / 8 + 1, 1);
-	q->scan = scan;
+	scan->next = q->scans;
+	q->scans = scan;
 	return 0;
 }
 
 /* -- the end -------------------------------------------------------------------------------------- */
 
 /* The next job at or after *id that was not met and is of the scan's dataset; 0: none. */
-static int next_missed(struct sqlite_queue *q, int64_t *id, struct error *err)
+static int next_missed(struct sqlite_queue *q, const struct open_scan *scan, int64_t *id,
+		       struct error *err)
 {
 	static const char sql[] =
 	    "SELECT id FROM job WHERE id BETWEEN ?1 AND ?2 AND +dataset = ?3 LIMIT 1";
-	const struct open_scan *scan = q->scan;
 	int64_t from = *id, to;
 
 	for (;;) {
@@ -157,39 +175,39 @@ static int miss(struct sqlite_queue *q, struct work *w, enum scan_end how, int64
 	return job_write(q, w, err);
 }
 
-static int miss_all(struct sqlite_queue *q, enum scan_end how, int64_t now,
-		    struct scan_counts *counts, struct error *err)
+static int miss_all(struct sqlite_queue *q, const struct open_scan *scan, enum scan_end how,
+		    int64_t now, struct scan_counts *counts, struct error *err)
 {
 	for (int64_t id = 1;; id++) {
 		struct work w;
 
-		if (next_missed(q, &id, err) < 0)
+		if (next_missed(q, scan, &id, err) < 0)
 			return -1;
 		if (id == 0)
 			return 0;
 		if (job_read(q, id, &w, err) < 0)
 			return -1;
-		if (of_scan(q->scan, &w) && miss(q, &w, how, now, counts, err) < 0)
+		if (of_scan(scan, &w) && miss(q, &w, how, now, counts, err) < 0)
 			return -1;
 	}
 }
 
-int queue_sqlite_scan_end(struct queue *base, enum scan_end how, int64_t now,
+int queue_sqlite_scan_end(struct queue *base, int64_t dataset, enum scan_end how, int64_t now,
 			  struct scan_counts *counts, struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
+	struct open_scan **scan = scan_of(q, dataset);
 	struct scan_counts counted = {0};
 
-	if (!q->scan)
+	if (!*scan)
 		return error_set(err, ERR_BUG, "no scan is open");
-	counted.met = q->scan->met;
+	counted.met = (*scan)->met;
 	if (how != SCAN_ABANDON &&
-	    (db_begin(q, err) < 0 || db_end(q, miss_all(q, how, now, &counted, err), err) < 0))
+	    (db_begin(q, err) < 0 ||
+	     db_end(q, miss_all(q, *scan, how, now, &counted, err), err) < 0))
 		return -1;
-	if (how != SCAN_COUNT) {
-		scan_free(q->scan);
-		q->scan = NULL;
-	}
+	if (how != SCAN_COUNT)
+		scan_close(scan);
 	*counts = counted;
 	return 0;
 }

@@ -206,7 +206,8 @@ static void a_failure_that_a_scan_misses_is_gone_and_its_sample_stays_unless_rem
 	assert_true(settle_one(f, outcome_of(&job, OUTCOME_QUARANTINE)));
 	for (size_t i = 0; i < 2; i++) {
 		assert_ok(queue_scan_begin(f->q, f->dataset, NULL, 0, &f->err), &f->err);
-		assert_ok(queue_scan_end(f->q, ends[i], NOW, &missed, &f->err), &f->err);
+		assert_ok(queue_scan_end(f->q, f->dataset, ends[i], NOW, &missed, &f->err),
+			  &f->err);
 		fixture_after(f);
 		assert_int_equal(missed.missed_done, 1);
 		assert_int_equal(state_of(f, job.id), JOB_GONE);

@@ -32,11 +32,11 @@ static struct scan_counts scan(struct fixture *f, const char *met, const uint32_
 	assert_ok(queue_scan_begin(f->q, f->dataset, roots, n, &f->err), &f->err);
 	assert_ok(queue_enqueue(f->q, f->dataset, &spec, 1, &enqueued, &f->err), &f->err);
 	assert_ok(queue_enqueue(f->q, f->dataset, &spec, 1, &enqueued, &f->err), &f->err);
-	assert_ok(queue_scan_end(f->q, how, NOW + 30, &counts, &f->err), &f->err);
+	assert_ok(queue_scan_end(f->q, f->dataset, how, NOW + 30, &counts, &f->err), &f->err);
 	if (how == SCAN_COUNT)
-		assert_ok(
-		    queue_scan_end(f->q, SCAN_ABANDON, NOW, &(struct scan_counts){0}, &f->err),
-		    &f->err);
+		assert_ok(queue_scan_end(f->q, f->dataset, SCAN_ABANDON, NOW,
+					 &(struct scan_counts){0}, &f->err),
+			  &f->err);
 	fixture_after(f);
 	return counts;
 }
@@ -151,19 +151,53 @@ static void a_scan_is_of_its_dataset_and_its_sources_only(void **state)
 	assert_int_equal(scan(f, "c", roots, 0, SCAN_KEEP).missed, 0);
 }
 
-static void one_scan_is_open_at_a_time(void **state)
+static void one_scan_of_a_dataset_is_open_at_a_time(void **state)
 {
 	struct fixture *f = *state;
 	struct scan_counts counts;
 
-	assert_error(queue_scan_end(f->q, SCAN_KEEP, NOW, &counts, &f->err), &f->err, ERR_BUG);
+	assert_error(queue_scan_end(f->q, f->dataset, SCAN_KEEP, NOW, &counts, &f->err), &f->err,
+		     ERR_BUG);
 	error_clear(&f->err);
 	assert_error(queue_scan_begin(f->q, 77, NULL, 0, &f->err), &f->err, ERR_BUG);
 	error_clear(&f->err);
 	assert_ok(queue_scan_begin(f->q, f->dataset, NULL, 0, &f->err), &f->err);
 	assert_error(queue_scan_begin(f->q, f->dataset, NULL, 0, &f->err), &f->err, ERR_BUG);
 	error_clear(&f->err);
-	assert_ok(queue_scan_end(f->q, SCAN_ABANDON, NOW, &counts, &f->err), &f->err);
+	assert_ok(queue_scan_end(f->q, f->dataset, SCAN_ABANDON, NOW, &counts, &f->err), &f->err);
+}
+
+/* Enqueues without reopening, which would end the scan. */
+static void meet(struct fixture *f, int64_t dataset, struct job_spec spec)
+{
+	struct enqueue_counts counts = {0};
+
+	assert_ok(queue_enqueue(f->q, dataset, &spec, 1, &counts, &f->err), &f->err);
+}
+
+static void scans_of_several_datasets_know_nothing_of_each_other(void **state)
+{
+	struct fixture *f = *state;
+	int64_t other = make_dataset(f, "other");
+	struct job_spec a = file_spec("a.jpg", "a", 1), b = file_spec("b.jpg", "b", 1);
+	struct scan_counts counts;
+
+	for (size_t i = 0; i < 2; i++) {
+		enqueue_one(f, i == 0 ? f->dataset : other, a);
+		enqueue_one(f, i == 0 ? f->dataset : other, b);
+	}
+	assert_ok(queue_scan_begin(f->q, f->dataset, NULL, 0, &f->err), &f->err);
+	meet(f, f->dataset, a);
+	assert_ok(queue_scan_begin(f->q, other, NULL, 0, &f->err), &f->err);
+	meet(f, other, b);
+	meet(f, f->dataset, b);
+	assert_ok(queue_scan_end(f->q, f->dataset, SCAN_KEEP, NOW, &counts, &f->err), &f->err);
+	assert_int_equal(counts.met, 2);
+	assert_int_equal(counts.missed, 0);
+	assert_ok(queue_scan_end(f->q, other, SCAN_KEEP, NOW, &counts, &f->err), &f->err);
+	assert_int_equal(counts.met, 1);
+	assert_int_equal(counts.missed, 1);
+	assert_int_equal(state_of(f, 3), JOB_GONE);
 }
 
 /* -- blame ---------------------------------------------------------------------------------------- */
@@ -282,7 +316,8 @@ int contract_queue_scans(const struct queue_backend *backend)
 		a_missed_job_that_is_not_completed_is_gone_and_its_sample_dies_when_removed),
 	    contract_test(counting_and_abandoning_a_scan_change_nothing),
 	    contract_test(a_scan_is_of_its_dataset_and_its_sources_only),
-	    contract_test(one_scan_is_open_at_a_time),
+	    contract_test(one_scan_of_a_dataset_is_open_at_a_time),
+	    contract_test(scans_of_several_datasets_know_nothing_of_each_other),
 	    contract_test(suspects_are_handed_out_one_by_one_and_on_request),
 	    contract_test(a_suspect_whose_owners_die_again_and_again_is_quarantined),
 	    contract_test(a_suspect_of_a_living_owner_is_not_blamed),

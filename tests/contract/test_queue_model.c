@@ -267,11 +267,12 @@ static void step_scan_begin(struct world *w)
 static void step_scan_end(struct world *w)
 {
 	enum scan_end how = (enum scan_end)pick(w, SCAN_REMOVE + 1);
+	int64_t dataset = 1 + (int64_t)pick(w, 2);
 	struct scan_counts counts[2] = {{0}, {0}};
 	int r[2];
 
 	for (int i = 0; i < 2; i++)
-		r[i] = queue_scan_end(w->q[i], how, w->now, &counts[i], &w->err[i]);
+		r[i] = queue_scan_end(w->q[i], dataset, how, w->now, &counts[i], &w->err[i]);
 	same_result(w, r);
 	assert_memory_equal(&counts[MODEL], &counts[SQLITE], sizeof(counts[0]));
 }
@@ -315,8 +316,10 @@ static void step_reopen(struct world *w)
 {
 	struct scan_counts counts;
 
-	queue_scan_end(w->q[MODEL], SCAN_ABANDON, w->now, &counts, &w->err[MODEL]);
-	error_clear(&w->err[MODEL]);
+	for (int64_t dataset = 1; dataset <= 2; dataset++) {
+		queue_scan_end(w->q[MODEL], dataset, SCAN_ABANDON, w->now, &counts, &w->err[MODEL]);
+		error_clear(&w->err[MODEL]);
+	}
 	queue_close(w->q[SQLITE]);
 	w->q[SQLITE] = NULL;
 	open_sqlite(w);

@@ -230,7 +230,7 @@ static void a_reader_cannot_write(void **state)
 	queue_drop_samples(reader, 1, NULL, 0, NOW, &n, &errs[11]);
 	queue_forget_retired(reader, &id, 1, &errs[12]);
 	assert_ok(queue_scan_begin(reader, f->dataset, NULL, 0, &f->err), &f->err);
-	queue_scan_end(reader, SCAN_KEEP, NOW, &scanned, &errs[13]);
+	queue_scan_end(reader, f->dataset, SCAN_KEEP, NOW, &scanned, &errs[13]);
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++)
 		assert_int_equal(errs[i].code, ERR_BUG);
 }
