@@ -16,7 +16,7 @@ int db_open(struct inbox *inbox, struct queue *queue, const char *owner, struct 
 
 	db->queue = queue;
 	db->owner = owner;
-	if (executor_open(inbox, "database", 4096, &db->executor, err) < 0) {
+	if (executor_open(inbox, "database", &db->executor, err) < 0) {
 		free(db);
 		return -1;
 	}
@@ -30,6 +30,26 @@ void db_close(struct db *db)
 		return;
 	executor_close(db->executor);
 	free(db);
+}
+
+struct db_caller {
+	struct db *db;
+	void (*run)(struct queue *queue, void *arg);
+	void *arg;
+};
+
+static void on_call(void *arg)
+{
+	const struct db_caller *c = arg;
+
+	c->run(c->db->queue, c->arg);
+}
+
+void db_call(struct db *db, void (*run)(struct queue *queue, void *arg), void *arg)
+{
+	struct db_caller caller = {db, run, arg};
+
+	executor_call(db->executor, on_call, &caller);
 }
 
 /* -- claim ---------------------------------------------------------------------------------------- */

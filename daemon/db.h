@@ -1,6 +1,6 @@
 /*
  * The database thread: the only one that calls the queue once a run has begun. Each command is a task; its
- * answer comes back on the loop's thread.
+ * answer comes back on the loop's thread. Threads that may wait use the queue through a db_queue (db_queue.h).
  */
 #ifndef LATENTD_DAEMON_DB_H
 #define LATENTD_DAEMON_DB_H
@@ -15,6 +15,12 @@ int db_open(struct inbox *inbox, struct queue *queue, const char *owner, struct 
 	    struct error *err);
 /* Runs what was posted, then ends the thread. NULL is fine. */
 void db_close(struct db *db);
+
+/*
+ * Runs @run(queue, @arg) on the database thread and waits until it has returned, behind what the loop has asked
+ * for. For any thread but that one; the loop itself only where nothing else matters.
+ */
+void db_call(struct db *db, void (*run)(struct queue *queue, void *arg), void *arg);
 
 /*
  * Jobs as @what says (dataset, limit, roots, which lives until the answer); the callback owns them. n is 0 where there were none: @later jobs become due

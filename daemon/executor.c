@@ -1,28 +1,62 @@
 #include "daemon/executor.h"
 
-#include "base/bounded_queue.h"
 #include "base/checked.h"
 #include "base/thread.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <semaphore.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* First in, first out. */
+struct task_list {
+	struct task *first, **last;
+};
+
 struct inbox {
 	pthread_mutex_t lock;
-	struct task *first, **last;
+	struct task_list tasks;
 	int fd; /* eventfd: readable while something is there */
 	sd_event_source *source;
 };
 
 struct executor {
 	struct inbox *inbox;
-	struct bounded_queue *tasks;
+	pthread_mutex_t lock;
+	pthread_cond_t not_empty;
+	struct task_list posted, called;
+	unsigned in_a_row; /* of the posted, while a call waits */
+	bool closed;
 	struct thread thread;
 };
+
+static void list_init(struct task_list *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static void list_add(struct task_list *list, struct task *t)
+{
+	t->next = NULL;
+	*list->last = t;
+	list->last = &t->next;
+}
+
+static struct task *list_take(struct task_list *list)
+{
+	struct task *t = list->first;
+
+	list->first = t->next;
+	if (!list->first)
+		list_init(list);
+	return t;
+}
+
+/* -- inbox ---------------------------------------------------------------------------------------- */
 
 static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
@@ -35,9 +69,8 @@ static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *arg)
 	if (read(fd, &count, sizeof(count)) < 0)
 		return 0;
 	pthread_mutex_lock(&inbox->lock);
-	t = inbox->first;
-	inbox->first = NULL;
-	inbox->last = &inbox->first;
+	t = inbox->tasks.first;
+	list_init(&inbox->tasks);
 	pthread_mutex_unlock(&inbox->lock);
 	for (; t; t = next) {
 		next = t->next;
@@ -52,7 +85,7 @@ int inbox_open(sd_event *event, struct inbox **out, struct error *err)
 	int r;
 
 	pthread_mutex_init(&inbox->lock, NULL);
-	inbox->last = &inbox->first;
+	list_init(&inbox->tasks);
 	inbox->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = inbox->fd < 0
 		? -errno
@@ -70,10 +103,8 @@ void inbox_post(struct inbox *inbox, struct task *t)
 {
 	const uint64_t one = 1;
 
-	t->next = NULL;
 	pthread_mutex_lock(&inbox->lock);
-	*inbox->last = t;
-	inbox->last = &t->next;
+	list_add(&inbox->tasks, t);
 	pthread_mutex_unlock(&inbox->lock);
 	/* An eventfd takes this write unless its 64-bit counter is full. */
 	while (write(inbox->fd, &one, sizeof(one)) < 0 && errno == EINTR)
@@ -91,25 +122,57 @@ void inbox_close(struct inbox *inbox)
 	free(inbox);
 }
 
+/* -- executor ------------------------------------------------------------------------------------- */
+
+/* What comes next, under the lock; NULL: nothing is there. */
+static struct task *next_task(struct executor *e)
+{
+	if (e->called.first && (!e->posted.first || e->in_a_row == EXECUTOR_PATIENCE)) {
+		e->in_a_row = 0;
+		return list_take(&e->called);
+	}
+	if (!e->posted.first)
+		return NULL;
+	e->in_a_row = e->called.first ? e->in_a_row + 1 : 0;
+	return list_take(&e->posted);
+}
+
+/* Waits for a task. NULL: closed, and none is left. */
+static struct task *wait_for_task(struct executor *e)
+{
+	struct task *t;
+
+	pthread_mutex_lock(&e->lock);
+	while (!(t = next_task(e)) && !e->closed)
+		pthread_cond_wait(&e->not_empty, &e->lock);
+	pthread_mutex_unlock(&e->lock);
+	return t;
+}
+
 static void *executor_run(void *arg)
 {
 	struct executor *e = arg;
 	struct task *t;
 
-	while ((t = bounded_queue_pop(e->tasks))) {
+	while ((t = wait_for_task(e))) {
+		bool called = !t->done; /* and its memory is gone when it has run */
+
 		t->run(t);
-		inbox_post(e->inbox, t);
+		if (!called)
+			inbox_post(e->inbox, t);
 	}
 	return NULL;
 }
 
-int executor_open(struct inbox *inbox, const char *name, size_t max_tasks, struct executor **out,
-		  struct error *err)
+int executor_open(struct inbox *inbox, const char *name, struct executor **out, struct error *err)
 {
 	struct executor *e = xcalloc(1, sizeof(*e));
 
 	e->inbox = inbox;
-	e->tasks = bounded_queue_new(max_tasks, SIZE_MAX);
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->not_empty, NULL);
+	list_init(&e->posted);
+	list_init(&e->called);
 	if (thread_start(&e->thread, name, executor_run, e, err) < 0) {
 		executor_close(e);
 		return -1;
@@ -118,20 +181,57 @@ int executor_open(struct inbox *inbox, const char *name, size_t max_tasks, struc
 	return 0;
 }
 
+static void add(struct executor *e, struct task_list *list, struct task *t)
+{
+	pthread_mutex_lock(&e->lock);
+	assert(!e->closed);
+	list_add(list, t);
+	pthread_cond_signal(&e->not_empty);
+	pthread_mutex_unlock(&e->lock);
+}
+
 void executor_post(struct executor *e, struct task *t)
 {
-	bool taken = bounded_queue_try_push(e->tasks, t, 0);
+	assert(t->done);
+	add(e, &e->posted, t);
+}
 
-	assert(taken);
-	(void)taken;
+struct call {
+	struct task base;
+	void (*run)(void *arg);
+	void *arg;
+	sem_t over;
+};
+
+static void call_run(struct task *t)
+{
+	struct call *call = (struct call *)t;
+
+	call->run(call->arg);
+	sem_post(&call->over);
+}
+
+void executor_call(struct executor *e, void (*run)(void *arg), void *arg)
+{
+	struct call call = {.base = {.run = call_run}, .run = run, .arg = arg};
+
+	sem_init(&call.over, 0, 0);
+	add(e, &e->called, &call.base);
+	while (sem_wait(&call.over) < 0)
+		;
+	sem_destroy(&call.over);
 }
 
 void executor_close(struct executor *e)
 {
 	if (!e)
 		return;
-	bounded_queue_close(e->tasks);
+	pthread_mutex_lock(&e->lock);
+	e->closed = true;
+	pthread_cond_signal(&e->not_empty);
+	pthread_mutex_unlock(&e->lock);
 	thread_join(&e->thread);
-	bounded_queue_free(e->tasks);
+	pthread_cond_destroy(&e->not_empty);
+	pthread_mutex_destroy(&e->lock);
 	free(e);
 }

@@ -6,13 +6,15 @@
  *	t->base.run = ...    on the executor's thread
  *	t->base.done = ...   on the loop's thread, afterwards; frees the task
  *	executor_post(executor, &t->base);
+ *
+ * A thread that may wait can have something run there too: executor_call(). What is posted goes first, because
+ * the loop's work depends on it; but of EXECUTOR_PATIENCE tasks in a row the next is a call, so that both go on.
  */
 #ifndef LATENTD_DAEMON_EXECUTOR_H
 #define LATENTD_DAEMON_EXECUTOR_H
 
 #include "base/error.h"
 
-#include <stddef.h>
 #include <systemd/sd-event.h>
 
 struct task {
@@ -32,11 +34,17 @@ void inbox_close(struct inbox *inbox);
 
 struct executor;
 
-/* @name: of the thread, at most 15 bytes. @max_tasks: more than ever wait at once. */
-int executor_open(struct inbox *inbox, const char *name, size_t max_tasks, struct executor **out,
-		  struct error *err);
+#define EXECUTOR_PATIENCE 8
+
+/* @name: of the thread, at most 15 bytes. */
+int executor_open(struct inbox *inbox, const char *name, struct executor **out, struct error *err);
 void executor_post(struct executor *e, struct task *t);
-/* Waits until every task has run; their `done` still comes through the inbox. NULL is fine. */
+/* Any thread but the executor's: runs @run(@arg) there and waits until it has returned. */
+void executor_call(struct executor *e, void (*run)(void *arg), void *arg);
+/*
+ * Waits until every task has run; their `done` still comes through the inbox. Nothing may be posted or called
+ * any more. NULL is fine.
+ */
 void executor_close(struct executor *e);
 
 #endif

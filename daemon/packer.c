@@ -589,7 +589,7 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 
 	p->options = *options;
 	p->spool_bytes = p->spool_foreign = spool_bytes(options->spool);
-	if (executor_open(inbox, "pack", 4096, &p->executor, err) < 0) {
+	if (executor_open(inbox, "pack", &p->executor, err) < 0) {
 		packer_close(p);
 		return -1;
 	}

@@ -9,6 +9,8 @@ add_cmocka_test(NAME test_confine SOURCES unit/test_confine.c LIBS latentd_confi
 add_cmocka_test(NAME test_executor SOURCES unit/test_executor.c LIBS latentd_daemon LABELS tsan)
 add_cmocka_test(NAME test_service_status SOURCES unit/test_service_status.c LIBS latentd_daemon
 	LABELS tsan)
+add_cmocka_test(NAME test_db_queue SOURCES contract/test_db_queue.c
+	LIBS latentd_daemon contract_queue LABELS tsan)
 
 # Components: several modules of daemon/ together, with real and with lying decode workers.
 add_library(hostile_calls STATIC component/hostile_calls.c)

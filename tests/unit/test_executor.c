@@ -4,6 +4,8 @@
 #include "base/thread.h"
 #include "tests/testing.h"
 
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -22,7 +24,7 @@ static int setup(void **state)
 
 	assert_true(sd_event_new(&f.event) >= 0);
 	assert_ok(inbox_open(f.event, &f.inbox, &err), &err);
-	assert_ok(executor_open(f.inbox, "test", 1000, &f.executor, &err), &err);
+	assert_ok(executor_open(f.inbox, "test", &f.executor, &err), &err);
 	*state = &f;
 	return 0;
 }
@@ -165,6 +167,150 @@ static void a_task_may_be_posted_again_when_it_is_done(void **state)
 	assert_int_equal(c.ran, 50);
 }
 
+/* -- calls ------------------------------------------------------------------------------------------ */
+
+/* Holds the executor's thread until everything is in its lists. */
+struct gate {
+	struct task base;
+	sem_t open;
+};
+
+static void gate_run(struct task *task)
+{
+	while (sem_wait(&((struct gate *)task)->open) < 0)
+		;
+}
+
+static void gate_done(struct task *task)
+{
+	(void)task;
+}
+
+struct caller {
+	struct fixture *fixture;
+	struct journal *journal;
+};
+
+static void note_call(void *arg)
+{
+	struct journal *j = arg;
+
+	j->ran[j->n_ran++] = 999;
+	j->ran_on = pthread_self();
+}
+
+static void *call_three_times(void *arg)
+{
+	struct caller *c = arg;
+
+	for (size_t i = 0; i < 3; i++)
+		executor_call(c->fixture->executor, note_call, c->journal);
+	return NULL;
+}
+
+/* Whenever a call comes, it waits for what is posted, but not for all of it. */
+static void what_is_posted_goes_first_and_calls_go_on_all_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct journal j = {.n_ran = 0};
+	struct caller c = {f, &j};
+	struct thread thread = THREAD_INIT;
+	struct error err = ERROR_INIT;
+	struct gate gate = {.base = {gate_run, gate_done, NULL}};
+	size_t calls = 0, posted = 0, since = 0;
+
+	sem_init(&gate.open, 0, 0);
+	executor_post(f->executor, &gate.base);
+	for (size_t i = 0; i < 500; i++)
+		executor_post(f->executor, numbered(&j, i));
+	assert_ok(thread_start(&thread, "caller", call_three_times, &c, &err), &err);
+	sem_post(&gate.open);
+	thread_join(&thread);
+	while (j.n_done < 500)
+		turn(f);
+	for (size_t i = 0; i < j.n_ran; i++) {
+		if (j.ran[i] != 999) {
+			assert_int_equal(j.ran[i], posted++);
+			since++;
+			continue;
+		}
+		assert_true(since >= EXECUTOR_PATIENCE || posted == 500);
+		since = 0;
+		calls++;
+	}
+	assert_int_equal(calls, 3);
+	sem_destroy(&gate.open);
+}
+
+/* Posts itself again and again, until the call has come through. */
+struct stream {
+	struct task base;
+	struct executor *executor;
+	atomic_bool *called;
+};
+
+static void stream_run(struct task *task)
+{
+	(void)task;
+}
+
+static void stream_done(struct task *task)
+{
+	struct stream *s = (struct stream *)task;
+
+	if (!atomic_load(s->called))
+		executor_post(s->executor, task);
+}
+
+static void note_called(void *arg)
+{
+	atomic_store((atomic_bool *)arg, true);
+}
+
+struct one_call {
+	struct executor *executor;
+	atomic_bool called;
+};
+
+static void *call_once(void *arg)
+{
+	struct one_call *c = arg;
+
+	executor_call(c->executor, note_called, &c->called);
+	return NULL;
+}
+
+static void a_stream_of_tasks_does_not_starve_a_call(void **state)
+{
+	struct fixture *f = *state;
+	struct one_call call = {.executor = f->executor};
+	struct stream streams[3 * EXECUTOR_PATIENCE];
+	struct thread thread = THREAD_INIT;
+	struct error err = ERROR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
+		streams[i] =
+		    (struct stream){{stream_run, stream_done, NULL}, f->executor, &call.called};
+		executor_post(f->executor, &streams[i].base);
+	}
+	assert_ok(thread_start(&thread, "caller", call_once, &call, &err), &err);
+	while (!atomic_load(&call.called))
+		turn(f);
+	thread_join(&thread);
+	executor_close(f->executor); /* before the streams leave the stack */
+	f->executor = NULL;
+}
+
+static void a_call_has_been_made_when_it_returns(void **state)
+{
+	struct fixture *f = *state;
+	struct journal j = {.n_ran = 0};
+
+	executor_call(f->executor, note_call, &j);
+	assert_int_equal(j.n_ran, 1);
+	assert_false(pthread_equal(j.ran_on, pthread_self()));
+}
+
 /* -- several threads post to one inbox -------------------------------------------------------------- */
 
 struct poster {
@@ -223,6 +369,9 @@ int main(void)
 	    loop_test(close_runs_everything_and_the_inbox_still_brings_it),
 	    loop_test(nothing_is_brought_before_the_loop_turns),
 	    loop_test(a_task_may_be_posted_again_when_it_is_done),
+	    loop_test(a_call_has_been_made_when_it_returns),
+	    loop_test(a_stream_of_tasks_does_not_starve_a_call),
+	    loop_test(what_is_posted_goes_first_and_calls_go_on_all_the_same),
 	    loop_test(any_thread_may_post_and_each_keeps_its_order),
 	    cmocka_unit_test(closing_what_never_opened_is_fine),
 	};

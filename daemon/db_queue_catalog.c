@@ -1,0 +1,226 @@
+/*
+ * What is in which shard, and what is there.
+ */
+#include "daemon/db_queue_parts.h"
+
+struct find_content_args {
+	struct operation op;
+	const char *recipe_id;
+	const struct hash128 *content;
+	struct content_found *found;
+};
+
+static int run_find_content(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct find_content_args *a = (const struct find_content_args *)op;
+
+	return queue_find_content(queue, a->recipe_id, a->content, a->found, err);
+}
+
+int db_queue_find_content(struct queue *q, const char *recipe_id, const struct hash128 *content,
+			  struct content_found *found, struct error *err)
+{
+	struct find_content_args a = {{run_find_content, NULL, 0}, recipe_id, content, found};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+struct swap_args {
+	struct operation op;
+	const struct queue_swap *swap;
+	int64_t now;
+	int64_t *shard_ids;
+};
+
+static int run_swap(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct swap_args *a = (const struct swap_args *)op;
+
+	return queue_swap(queue, a->swap, a->now, a->shard_ids, err);
+}
+
+int db_queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
+		  struct error *err)
+{
+	struct swap_args a = {{run_swap, NULL, 0}, swap, now, shard_ids};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+struct drop_shard_args {
+	struct operation op;
+	int64_t shard;
+	int64_t now;
+	size_t *requeued;
+};
+
+static int run_drop_shard(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct drop_shard_args *a = (const struct drop_shard_args *)op;
+
+	return queue_drop_shard(queue, a->shard, a->now, a->requeued, err);
+}
+
+int db_queue_drop_shard(struct queue *q, int64_t shard, int64_t now, size_t *requeued,
+			struct error *err)
+{
+	struct drop_shard_args a = {{run_drop_shard, NULL, 0}, shard, now, requeued};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+struct drop_samples_args {
+	struct operation op;
+	int64_t shard;
+	const uint64_t *offsets;
+	size_t n;
+	int64_t now;
+	size_t *requeued;
+};
+
+static int run_drop_samples(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct drop_samples_args *a = (const struct drop_samples_args *)op;
+
+	return queue_drop_samples(queue, a->shard, a->offsets, a->n, a->now, a->requeued, err);
+}
+
+int db_queue_drop_samples(struct queue *q, int64_t shard, const uint64_t *offsets, size_t n,
+			  int64_t now, size_t *requeued, struct error *err)
+{
+	struct drop_samples_args a = {
+	    {run_drop_samples, NULL, 0}, shard, offsets, n, now, requeued};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+struct retired_args {
+	struct operation op;
+	int64_t dataset;
+	queue_retired_fn fn;
+	void *arg;
+};
+
+static int run_retired(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct retired_args *a = (const struct retired_args *)op;
+
+	return queue_retired(queue, a->dataset, a->fn, a->arg, err);
+}
+
+int db_queue_retired(struct queue *q, int64_t dataset, queue_retired_fn fn, void *arg,
+		     struct error *err)
+{
+	struct retired_args a = {{run_retired, NULL, 0}, dataset, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}
+
+struct forget_retired_args {
+	struct operation op;
+	const int64_t *shards;
+	size_t n;
+};
+
+static int run_forget_retired(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct forget_retired_args *a = (const struct forget_retired_args *)op;
+
+	return queue_forget_retired(queue, a->shards, a->n, err);
+}
+
+int db_queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, struct error *err)
+{
+	struct forget_retired_args a = {{run_forget_retired, NULL, 0}, shards, n};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+/* -- what is there ----------------------------------------------------------------------------- */
+
+struct counts_args {
+	struct operation op;
+	int64_t dataset;
+	struct queue_counts *out;
+};
+
+static int run_counts(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct counts_args *a = (const struct counts_args *)op;
+
+	return queue_counts(queue, a->dataset, a->out, err);
+}
+
+int db_queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err)
+{
+	struct counts_args a = {{run_counts, NULL, 0}, dataset, out};
+
+	return db_queue_read(q, &a.op, err);
+}
+
+struct jobs_args {
+	struct operation op;
+	int64_t dataset;
+	enum job_state state;
+	queue_job_fn fn;
+	void *arg;
+};
+
+static int run_jobs(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct jobs_args *a = (const struct jobs_args *)op;
+
+	return queue_jobs(queue, a->dataset, a->state, a->fn, a->arg, err);
+}
+
+int db_queue_jobs(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn,
+		  void *arg, struct error *err)
+{
+	struct jobs_args a = {{run_jobs, NULL, 0}, dataset, state, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}
+
+struct shards_args {
+	struct operation op;
+	int64_t dataset;
+	queue_shard_fn fn;
+	void *arg;
+};
+
+static int run_shards(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct shards_args *a = (const struct shards_args *)op;
+
+	return queue_shards(queue, a->dataset, a->fn, a->arg, err);
+}
+
+int db_queue_shards(struct queue *q, int64_t dataset, queue_shard_fn fn, void *arg,
+		    struct error *err)
+{
+	struct shards_args a = {{run_shards, NULL, 0}, dataset, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}
+
+struct samples_args {
+	struct operation op;
+	int64_t shard;
+	queue_sample_fn fn;
+	void *arg;
+};
+
+static int run_samples(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct samples_args *a = (const struct samples_args *)op;
+
+	return queue_samples(queue, a->shard, a->fn, a->arg, err);
+}
+
+int db_queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg,
+		     struct error *err)
+{
+	struct samples_args a = {{run_samples, NULL, 0}, shard, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}

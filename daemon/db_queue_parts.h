@@ -1,0 +1,43 @@
+/*
+ * Private to db_queue*.c: an operation on its way to the database thread.
+ *
+ * Each is its arguments in a struct, a function that calls the same operation with them, and one that fills the
+ * struct and waits.
+ */
+#ifndef LATENTD_DAEMON_DB_QUEUE_PARTS_H
+#define LATENTD_DAEMON_DB_QUEUE_PARTS_H
+
+#include "daemon/db_queue.h"
+
+/* The first member of its arguments. */
+struct operation {
+	int (*run)(struct queue *queue, const struct operation *op, struct error *err);
+	struct error *err;
+	int result;
+};
+
+/* Runs it on the database thread; its result. */
+int db_queue_forward(struct queue *q, struct operation *op, struct error *err);
+/* The same for what only reads: by the reader, where there is one. */
+int db_queue_read(struct queue *q, struct operation *op, struct error *err);
+
+int db_queue_find_content(struct queue *q, const char *recipe_id, const struct hash128 *content,
+			  struct content_found *found, struct error *err);
+int db_queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
+		  struct error *err);
+int db_queue_drop_shard(struct queue *q, int64_t shard, int64_t now, size_t *requeued,
+			struct error *err);
+int db_queue_drop_samples(struct queue *q, int64_t shard, const uint64_t *offsets, size_t n,
+			  int64_t now, size_t *requeued, struct error *err);
+int db_queue_retired(struct queue *q, int64_t dataset, queue_retired_fn fn, void *arg,
+		     struct error *err);
+int db_queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, struct error *err);
+int db_queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err);
+int db_queue_jobs(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn,
+		  void *arg, struct error *err);
+int db_queue_shards(struct queue *q, int64_t dataset, queue_shard_fn fn, void *arg,
+		    struct error *err);
+int db_queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg,
+		     struct error *err);
+
+#endif
