@@ -105,6 +105,11 @@ void encoder_cancel(struct encoder *e)
 	e->ops->cancel(e);
 }
 
+uint64_t encoder_ticks(const struct encoder *e)
+{
+	return e->ops->ticks(e);
+}
+
 int encoder_pollable(struct encoder *e)
 {
 	return e->ops->pollable(e);

@@ -8,7 +8,7 @@
  *	encoder_collect(encoder, timeout_ms, &done, err)   0 a finished batch, ENCODER_NOTHING
  *	encoder_close(encoder);
  *
- * One driver thread per encoder makes all calls except cancel. A batch belongs to the encoder from
+ * One driver thread per encoder makes all calls except cancel and ticks. A batch belongs to the encoder from
  * submit until collect hands it back, with result or error in each item: an image that fails does
  * not fail its neighbours. What fails as a whole (lost device, no memory) is the return value of
  * collect, with the batch handed back all the same and that error in each item that was not
@@ -71,10 +71,12 @@ struct encoder_ops {
 	int (*collect)(struct encoder *e, int timeout_ms, struct encode_batch **done,
 		       struct error *err);
 	/*
-	 * From any thread: batches in flight come back soon, unfinished items with ERR_TRANSIENT.
-	 * What is submitted afterwards is computed.
+	 * From any thread: batches in flight come back soon, in the middle of an image too, unfinished
+	 * items with ERR_TRANSIENT. What is submitted afterwards is computed.
 	 */
 	void (*cancel)(struct encoder *e);
+	/* From any thread: grows with every piece of work that is done. */
+	uint64_t (*ticks)(const struct encoder *e);
 	/* Readable when collect has something; -1 if it always has what submit took. */
 	int (*pollable)(struct encoder *e);
 	void (*close)(struct encoder *e);
@@ -96,6 +98,11 @@ int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *
 int encoder_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
 		    struct error *err);
 void encoder_cancel(struct encoder *e);
+/*
+ * For a watchdog: while a batch is in flight and this stands still for seconds, the encoder hangs. A
+ * piece of work takes some 50 ms on a free machine; vae_engine_*.c name exceptions.
+ */
+uint64_t encoder_ticks(const struct encoder *e);
 int encoder_pollable(struct encoder *e);
 /* NULL is fine. Nothing may be in flight. */
 void encoder_close(struct encoder *e);

@@ -18,12 +18,27 @@ void encoder_blocking_init(struct encoder_blocking *e, const struct encoder_ops 
 	};
 	atomic_init(&e->submitted, 0);
 	atomic_init(&e->cancelled, 0);
+	atomic_init(&e->ticks, 0);
 }
 
 void encoder_blocking_release(struct encoder_blocking *e)
 {
 	assert(e->collected == atomic_load(&e->submitted));
 	ndarray_release(&e->scratch);
+}
+
+/* Whether the oldest batch in line, which is the one that collect computes, is cancelled. */
+static bool is_cancelled(const struct encoder_blocking *e)
+{
+	return e->collected < atomic_load(&e->cancelled);
+}
+
+bool encoder_blocking_step(void *arg)
+{
+	struct encoder_blocking *e = arg;
+
+	atomic_fetch_add(&e->ticks, 1);
+	return !is_cancelled(e);
 }
 
 const struct encoder_caps *encoder_blocking_caps(const struct encoder *e)
@@ -104,11 +119,13 @@ int encoder_blocking_collect(struct encoder *base, int timeout_ms, struct encode
 
 		if (whole.code != ERR_NONE)
 			item->error = whole;
-		else if (number < atomic_load(&e->cancelled))
+		else if (is_cancelled(e))
 			error_set(&item->error, ERR_TRANSIENT, "the encode was cancelled");
 		else if (encode_item(e, batch, item, &item->error) < 0 &&
-			 item->error.code != ERR_DATA)
+			 item->error.code != ERR_DATA &&
+			 !(item->error.code == ERR_TRANSIENT && is_cancelled(e)))
 			whole = item->error;
+		atomic_fetch_add(&e->ticks, 1);
 	}
 	e->collected++;
 	*done = batch;
@@ -125,6 +142,11 @@ void encoder_blocking_cancel(struct encoder *base)
 
 	while (old < mark && !atomic_compare_exchange_weak(&e->cancelled, &old, mark))
 		continue;
+}
+
+uint64_t encoder_blocking_ticks(const struct encoder *e)
+{
+	return atomic_load(&((const struct encoder_blocking *)e)->ticks);
 }
 
 int encoder_blocking_pollable(struct encoder *e)

@@ -21,7 +21,7 @@ struct encoder_blocking;
 
 /*
  * The moments [2C][h][w] of one item of @batch. ERR_DATA blames the image; any other error ends the
- * batch.
+ * batch. It asks encoder_blocking_step() as often as it can.
  */
 typedef int (*encoder_moments_fn)(struct encoder_blocking *e, const struct encode_batch *batch,
 				  const struct encode_item *item, float *moments,
@@ -36,6 +36,7 @@ struct encoder_blocking {
 	uint64_t collected; /* batches so far: the oldest in line has this number */
 	/* Numbers of batches: the next one to be submitted, the first one that is not cancelled. */
 	atomic_uint_fast64_t submitted, cancelled;
+	atomic_uint_fast64_t ticks;
 };
 
 /* caps->max_in_flight is at most ENCODER_BLOCKING_MAX. */
@@ -43,12 +44,19 @@ void encoder_blocking_init(struct encoder_blocking *e, const struct encoder_ops 
 			   const struct encoder_caps *caps, encoder_moments_fn moments);
 void encoder_blocking_release(struct encoder_blocking *e);
 
+/*
+ * For the engine, from any of its threads, after each piece of work: counts a tick; false if the batch
+ * that is computed was cancelled: the engine returns ERR_TRANSIENT. @e: struct encoder_blocking.
+ */
+bool encoder_blocking_step(void *e);
+
 const struct encoder_caps *encoder_blocking_caps(const struct encoder *e);
 size_t encoder_blocking_capacity(struct encoder *e);
 int encoder_blocking_submit(struct encoder *e, struct encode_batch *batch, struct error *err);
 int encoder_blocking_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
 			     struct error *err);
 void encoder_blocking_cancel(struct encoder *e);
+uint64_t encoder_blocking_ticks(const struct encoder *e);
 int encoder_blocking_pollable(struct encoder *e);
 
 #endif

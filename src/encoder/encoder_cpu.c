@@ -16,6 +16,7 @@ static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode
 			      const struct encode_item *item, float *moments, struct error *err)
 {
 	struct encoder_cpu *e = (struct encoder_cpu *)base;
+	const struct kl_hooks hooks = {.step = {encoder_blocking_step, base}};
 	size_t shape[3] = {batch->height, batch->width, 3}, bytes = 0;
 
 	if (!ndarray_bytes(DTYPE_F32, 3, shape, &bytes) || bytes > e->pixels.bytes) {
@@ -24,8 +25,8 @@ static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode
 			return -1;
 	}
 	pixel_range_signed(e->pixels.data, item->pixels, bytes / sizeof(float));
-	return kl_encoder_encode(e->vae, e->pixels.data, batch->height, batch->width, moments, NULL,
-				 NULL, err);
+	return kl_encoder_encode(e->vae, e->pixels.data, batch->height, batch->width, moments,
+				 &hooks, err);
 }
 
 static void encoder_cpu_close(struct encoder *base)
@@ -46,6 +47,7 @@ static const struct encoder_ops encoder_cpu_ops = {
     .submit = encoder_blocking_submit,
     .collect = encoder_blocking_collect,
     .cancel = encoder_blocking_cancel,
+    .ticks = encoder_blocking_ticks,
     .pollable = encoder_blocking_pollable,
     .close = encoder_cpu_close,
 };

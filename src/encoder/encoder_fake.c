@@ -72,6 +72,7 @@ static const struct encoder_ops encoder_fake_ops = {
     .submit = encoder_blocking_submit,
     .collect = encoder_blocking_collect,
     .cancel = encoder_blocking_cancel,
+    .ticks = encoder_blocking_ticks,
     .pollable = encoder_blocking_pollable,
     .close = encoder_fake_close,
 };

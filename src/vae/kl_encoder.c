@@ -40,8 +40,7 @@ struct kl_run {
 	float *x, *y, *z; /* maps: x is the current one */
 	size_t map;	  /* floats of each */
 	size_t height, width;
-	kl_tap_fn tap; /* may be NULL */
-	void *tap_arg;
+	const struct kl_hooks *hooks;
 	struct error *err;
 };
 
@@ -248,8 +247,9 @@ static int norm_silu(const struct kl_run *run, const struct kl_norm *n, float *o
 
 static void tap(const struct kl_run *run, size_t channels, const char *name)
 {
-	if (run->tap)
-		run->tap(run->tap_arg, name, run->x, run->height, run->width, channels);
+	if (run->hooks->tap)
+		run->hooks->tap(run->hooks->tap_arg, name, run->x, run->height, run->width,
+				channels);
 }
 
 /* -- stages -------------------------------------------------------------------------------------- */
@@ -378,16 +378,16 @@ static int check_finite(const float *x, size_t n, struct error *err)
 }
 
 int kl_encoder_encode(struct kl_encoder *vae, const float *pixels, size_t height, size_t width,
-		      float *moments, kl_tap_fn tap_fn, void *tap_arg, struct error *err)
+		      float *moments, const struct kl_hooks *hooks, struct error *err)
 {
+	static const struct kl_hooks no_hooks;
 	const struct vae_config *c = &vae->model.config;
 	size_t channels = 2 * c->latent_channels, latent_height, latent_width, tokens, map;
 	struct kl_run run = {.model = &vae->model,
 			     .engine = vae->model.engine,
 			     .height = height,
 			     .width = width,
-			     .tap = tap_fn,
-			     .tap_arg = tap_arg,
+			     .hooks = hooks ? hooks : &no_hooks,
 			     .err = err};
 
 	kl_encoder_latent_size(vae, height, width, &latent_height, &latent_width);
@@ -398,6 +398,7 @@ int kl_encoder_encode(struct kl_encoder *vae, const float *pixels, size_t height
 		return error_set(err, ERR_NOMEM, "%zux%zu pixels are too many", width, height);
 	if (want_arena(vae, ARENA_MAPS * map, err) < 0)
 		return -1;
+	run.engine->step = run.hooks->step;
 	run.map = map;
 	run.x = vae->arena;
 	run.y = run.x + map;

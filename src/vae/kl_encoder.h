@@ -2,7 +2,7 @@
  * The encoder of diffusers' AutoencoderKL: pixels in [-1, 1] to the moments of the posterior.
  *
  *	struct kl_encoder *vae = kl_encoder_load("models/sd-vae-ft-mse", &vae_engine_onednn, 0, err);
- *	kl_encoder_encode(vae, pixels, height, width, moments, NULL, NULL, err);
+ *	kl_encoder_encode(vae, pixels, height, width, moments, NULL, err);
  *	kl_encoder_free(vae);
  *
  * The model is a diffusers folder: config.json and diffusion_pytorch_model.safetensors, or
@@ -12,7 +12,7 @@
  * Errors of load: ERR_CONFIG for a folder that is not a model, a missing or truncated file, tensors
  * missing or of a shape that the config does not give (the first one is named). Of encode: ERR_NOMEM,
  * ERR_DATA `too_small` for an image that has no latent, ERR_DATA `non_finite` when a moment is NaN or
- * infinite.
+ * infinite, ERR_TRANSIENT when a hook ended it.
  */
 #ifndef LATENTD_VAE_KL_ENCODER_H
 #define LATENTD_VAE_KL_ENCODER_H
@@ -54,11 +54,17 @@ size_t kl_encoder_memory(const struct kl_encoder *vae, size_t height, size_t wid
 typedef void (*kl_tap_fn)(void *arg, const char *name, const float *map, size_t height,
 			  size_t width, size_t channels);
 
+struct kl_hooks {
+	kl_tap_fn tap; /* NULL: none */
+	void *tap_arg;
+	struct vae_step step;
+};
+
 /*
  * Encodes one image. @pixels: [height][width][3] in [-1, 1]. @moments: [2C][h][w] (mean, then logvar
- * before any clamp), CHW as PyTorch has it. @tap may be NULL.
+ * before any clamp), CHW as PyTorch has it. @hooks may be NULL.
  */
 int kl_encoder_encode(struct kl_encoder *vae, const float *pixels, size_t height, size_t width,
-		      float *moments, kl_tap_fn tap, void *tap_arg, struct error *err);
+		      float *moments, const struct kl_hooks *hooks, struct error *err);
 
 #endif

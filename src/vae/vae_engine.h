@@ -20,6 +20,16 @@ struct vae_conv {
 	struct conv_shape shape;
 };
 
+/* How a running operation is watched and ended. */
+struct vae_step {
+	/*
+	 * Asked between pieces of work, each some 50 ms long at most, by any of the engine's threads;
+	 * false: the operation ends soon with ERR_TRANSIENT. NULL: it is not asked.
+	 */
+	bool (*go_on)(void *arg);
+	void *arg;
+};
+
 struct vae_engine_ops {
 	const char *name; /* "naive", "onednn" */
 	/* Of the library that computes, as it was loaded: "2.6.3"; to be freed. */
@@ -65,7 +75,16 @@ struct vae_engine_ops {
 
 struct vae_engine {
 	const struct vae_engine_ops *ops;
+	struct vae_step step; /* of the operations that follow; the owner's to set */
 };
+
+/* For engines, after a piece of work: 0, or -1 with ERR_TRANSIENT. */
+static inline int vae_engine_step(const struct vae_engine *engine, struct error *err)
+{
+	if (!engine->step.go_on || engine->step.go_on(engine->step.arg))
+		return 0;
+	return error_set(err, ERR_TRANSIENT, "the encode was cancelled");
+}
 
 extern const struct vae_engine_ops vae_engine_naive;
 extern const struct vae_engine_ops vae_engine_onednn;

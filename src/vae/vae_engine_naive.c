@@ -1,4 +1,7 @@
-/* The definitions of layers.h behind the engine's operations: slow, one thread, the reference. */
+/*
+ * The definitions of layers.h behind the engine's operations: slow, one thread, the reference. A
+ * layer is one piece of work, however long it takes.
+ */
 #include "vae/vae_engine.h"
 
 #include "base/checked.h"
@@ -74,10 +77,9 @@ static int naive_conv_run(struct vae_engine *engine, struct vae_conv *base, floa
 	size_t count = conv_out_size(s, height) * conv_out_size(s, width) * s->out;
 	cleanup_free float *sum = NULL;
 
-	(void)engine;
 	if (!accumulate) {
 		conv2d_naive(out, in, height, width, s, conv->weight, conv->bias);
-		return 0;
+		return vae_engine_step(engine, err);
 	}
 	sum = malloc(count * sizeof(float));
 	if (!sum)
@@ -85,17 +87,15 @@ static int naive_conv_run(struct vae_engine *engine, struct vae_conv *base, floa
 	conv2d_naive(sum, in, height, width, s, conv->weight, conv->bias);
 	for (size_t i = 0; i < count; i++)
 		out[i] += sum[i];
-	return 0;
+	return vae_engine_step(engine, err);
 }
 
 static int naive_group_norm(struct vae_engine *engine, float *out, const float *in, size_t pixels,
 			    size_t channels, size_t groups, float eps, const float *weight,
 			    const float *bias, bool silu, struct error *err)
 {
-	(void)engine;
-	(void)err;
 	group_norm_naive(out, in, pixels, channels, groups, eps, weight, bias, silu);
-	return 0;
+	return vae_engine_step(engine, err);
 }
 
 static int naive_attention(struct vae_engine *engine, float *out, const float *q, const float *k,
@@ -103,11 +103,10 @@ static int naive_attention(struct vae_engine *engine, float *out, const float *q
 {
 	cleanup_free float *scores = malloc(tokens * sizeof(float));
 
-	(void)engine;
 	if (!scores)
 		return error_set(err, ERR_NOMEM, "no memory for %zu floats", tokens);
 	attention_naive(out, q, k, v, tokens, c, scores);
-	return 0;
+	return vae_engine_step(engine, err);
 }
 
 /* A residual sum is made in a map of its own. */

@@ -6,6 +6,9 @@
  * one shape share it. A few sizes' worth of primitives is kept, the least recently used leaving first:
  * each size costs megabytes of code, and compiling it again milliseconds. Each layer holds its weights
  * in the layout that its primitives ask for, which hardly ever depends on the map's size.
+ *
+ * A convolution runs in bands of rows, between which it can be ended: a primitive that runs cannot. The
+ * pieces that may take longer than vae_step says are GroupNorms of maps above some 100 MB.
  */
 #include "vae/vae_engine.h"
 
@@ -28,6 +31,8 @@ enum {
 	MAX_SCORES = 2 * 1024 * 1024, /* queries at once * tokens: 8 MiB */
 	ALIGNMENT = 64,
 };
+
+#define BAND_FLOP 8e9 /* 40 ms on two cores with AVX-512 */
 
 /* For functions that return a status: on with it, or back. */
 #define TRY(call)                                                                                  \
@@ -148,10 +153,10 @@ static void memory_release(dnnl_memory_t *memory)
 #define cleanup_primitive cleanup_with(primitive_release)
 #define cleanup_memory	  cleanup_with(memory_release)
 
-/* What a convolution is compiled for. */
+/* What a convolution is compiled for: a band of @rows input rows, and zero rows above and below it. */
 struct conv_key {
 	struct conv_shape shape;
-	size_t height, width;
+	size_t rows, width, above, below;
 	bool accumulate;
 };
 
@@ -242,14 +247,15 @@ static dnnl_status_t kernel_desc(const struct onednn_engine *e, const struct con
 {
 	const struct conv_shape *c = &key->shape;
 	dnnl_dim_t k = (dnnl_dim_t)c->kernel, channels = (dnnl_dim_t)c->out;
-	dnnl_dims_t src_dims = {1, (dnnl_dim_t)c->in, (dnnl_dim_t)key->height,
+	dnnl_dims_t src_dims = {1, (dnnl_dim_t)c->in, (dnnl_dim_t)key->rows,
 				(dnnl_dim_t)key->width};
-	dnnl_dims_t dst_dims = {1, channels, (dnnl_dim_t)conv_out_size(c, key->height),
+	size_t out_rows = (key->above + key->rows + key->below - c->kernel) / c->stride + 1;
+	dnnl_dims_t dst_dims = {1, channels, (dnnl_dim_t)out_rows,
 				(dnnl_dim_t)conv_out_size(c, key->width)};
 	dnnl_dims_t weight_dims = {channels, (dnnl_dim_t)c->in, k, k}, bias_dims = {channels};
 	dnnl_dims_t strides = {(dnnl_dim_t)c->stride, (dnnl_dim_t)c->stride};
-	dnnl_dims_t before = {(dnnl_dim_t)c->pad_before, (dnnl_dim_t)c->pad_before};
-	dnnl_dims_t after = {(dnnl_dim_t)c->pad_after, (dnnl_dim_t)c->pad_after};
+	dnnl_dims_t before = {(dnnl_dim_t)key->above, (dnnl_dim_t)c->pad_before};
+	dnnl_dims_t after = {(dnnl_dim_t)key->below, (dnnl_dim_t)c->pad_after};
 	cleanup_md struct md src = {0}, dst = {0}, weights = {0}, bias = {0};
 	cleanup_attr dnnl_primitive_attr_t attr = NULL;
 
@@ -297,8 +303,9 @@ static bool same_key(const struct conv_key *a, const struct conv_key *b)
 	return a->shape.in == b->shape.in && a->shape.out == b->shape.out &&
 	       a->shape.kernel == b->shape.kernel && a->shape.stride == b->shape.stride &&
 	       a->shape.pad_before == b->shape.pad_before &&
-	       a->shape.pad_after == b->shape.pad_after && a->height == b->height &&
-	       a->width == b->width && a->accumulate == b->accumulate;
+	       a->shape.pad_after == b->shape.pad_after && a->rows == b->rows &&
+	       a->width == b->width && a->above == b->above && a->below == b->below &&
+	       a->accumulate == b->accumulate;
 }
 
 /* The kept kernel for @key, or a new one; NULL with *err. It is the engine's. */
@@ -385,7 +392,8 @@ static dnnl_status_t weights_init(const struct onednn_engine *e, struct onednn_c
 				  const float *weight, const float *bias)
 {
 	const struct conv_shape *c = &conv->base.shape;
-	struct conv_key nominal = {*c, NOMINAL_SIZE, NOMINAL_SIZE, false};
+	struct conv_key nominal = {*c,		 NOMINAL_SIZE, NOMINAL_SIZE, c->pad_before,
+				   c->pad_after, false};
 	dnnl_dim_t k = (dnnl_dim_t)c->kernel;
 	dnnl_dims_t weight_dims = {(dnnl_dim_t)c->out, (dnnl_dim_t)c->in, k, k};
 	dnnl_dims_t bias_dims = {(dnnl_dim_t)c->out};
@@ -510,22 +518,55 @@ static dnnl_status_t conv_execute(const struct onednn_engine *e, struct onednn_c
 	return dnnl_stream_wait(e->stream);
 }
 
+/* Output rows to compute at once. */
+static size_t band_rows(const struct conv_shape *s, size_t width)
+{
+	double row = 2.0 * (double)(s->kernel * s->kernel * s->in * s->out) *
+		     (double)conv_out_size(s, width);
+
+	return row < BAND_FLOP ? (size_t)(BAND_FLOP / (row + 1)) + 1 : 1;
+}
+
+static int conv_band(struct onednn_engine *e, struct onednn_conv *conv, const struct conv_key *key,
+		     float *out, const float *in, struct error *err)
+{
+	struct conv_kernel *k = kernel_get(e, key, err);
+	dnnl_status_t s;
+
+	if (!k || want_scratch(e, k->scratch_size, err) < 0)
+		return -1;
+	s = conv_execute(e, conv, k, out, in);
+	if (s != dnnl_success)
+		return failed(s, "convolution", err);
+	return vae_engine_step(&e->base, err);
+}
+
 static int onednn_conv(struct vae_engine *engine, struct vae_conv *conv, float *out,
 		       const float *in, size_t height, size_t width, bool accumulate,
 		       struct error *err)
 {
 	struct onednn_engine *e = onednn(engine);
-	struct conv_key key = {conv->shape, height, width, accumulate};
-	struct conv_kernel *k;
-	dnnl_status_t s;
+	const struct conv_shape *s = &conv->shape;
+	size_t out_rows = conv_out_size(s, height), step = band_rows(s, width);
+	size_t out_row = conv_out_size(s, width) * s->out;
 
 	enter(e);
-	k = kernel_get(e, &key, err);
-	if (!k || want_scratch(e, k->scratch_size, err) < 0)
-		return -1;
-	s = conv_execute(e, (struct onednn_conv *)conv, k, out, in);
-	if (s != dnnl_success)
-		return failed(s, "convolution", err);
+	for (size_t first = 0; first < out_rows; first += step) {
+		size_t n = out_rows - first < step ? out_rows - first : step, above = 0;
+		/* in a map that begins with its padding */
+		size_t from = first * s->stride, to = (first + n - 1) * s->stride + s->kernel;
+		struct conv_key key = {.shape = *s, .width = width, .accumulate = accumulate};
+
+		above = from < s->pad_before ? s->pad_before - from : 0;
+		from = from + above - s->pad_before;
+		to -= s->pad_before;
+		key.above = above;
+		key.below = to > height ? to - height : 0;
+		key.rows = to - key.below - from;
+		if (conv_band(e, (struct onednn_conv *)conv, &key, out + first * out_row,
+			      in + from * width * s->in, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 
@@ -540,7 +581,7 @@ static int onednn_group_norm(struct vae_engine *engine, float *out, const float 
 		return -1;
 	fast_group_norm(out, in, pixels, channels, groups, eps, weight, bias, silu, e->scratch,
 			e->threads);
-	return 0;
+	return vae_engine_step(engine, err);
 }
 
 static size_t queries_at_once(size_t tokens)
@@ -581,6 +622,8 @@ static int onednn_attention(struct vae_engine *engine, float *out, const float *
 
 		if (s != dnnl_success)
 			return failed(s, "attention", err);
+		if (vae_engine_step(engine, err) < 0)
+			return -1;
 	}
 	return 0;
 }

@@ -51,6 +51,7 @@ static const struct encoder_ops gate_ops = {
     .submit = encoder_blocking_submit,
     .collect = encoder_blocking_collect,
     .cancel = encoder_blocking_cancel,
+    .ticks = encoder_blocking_ticks,
     .pollable = encoder_blocking_pollable,
     .close = gate_close,
 };

@@ -582,12 +582,19 @@ static void barren_nothing(struct encoder *e)
 	(void)e;
 }
 
+static uint64_t barren_ticks(const struct encoder *e)
+{
+	(void)e;
+	return 0;
+}
+
 static const struct encoder_ops barren_ops = {.name = "barren",
 					      .caps = barren_caps,
 					      .capacity = barren_capacity,
 					      .submit = barren_submit,
 					      .collect = barren_collect,
 					      .cancel = barren_nothing,
+					      .ticks = barren_ticks,
 					      .close = barren_nothing};
 
 static void an_encoder_that_is_lost_ends_the_run_and_charges_nobody(void **state)

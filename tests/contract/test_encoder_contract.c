@@ -293,6 +293,17 @@ static void what_is_submitted_after_a_cancel_is_computed(void **state)
 	encode_batch_free(encode_one(e, 0, POSTERIOR_MEAN, 0));
 }
 
+static void ticks_grow_with_the_work(void **state)
+{
+	static const size_t both[] = {0, 1};
+	struct encoder *e = encoder_of(state);
+	uint64_t before = encoder_ticks(e);
+
+	assert_true(encoder_ticks(e) == before);
+	encode_batch_free(encode(e, batch_of(2, both, POSTERIOR_MEAN)));
+	assert_true(encoder_ticks(e) >= before + 2);
+}
+
 static void *cancel_often(void *arg)
 {
 	for (size_t i = 0; i < 100; i++)
@@ -341,6 +352,7 @@ int main(void)
 	    CONTRACT(a_batch_that_is_not_fresh_is_refused),
 	    CONTRACT(what_is_in_flight_when_cancelled_comes_back_transient),
 	    CONTRACT(what_is_submitted_after_a_cancel_is_computed),
+	    CONTRACT(ticks_grow_with_the_work),
 	    CONTRACT(cancel_may_come_from_another_thread_at_any_time),
 	};
 	return cmocka_run_group_tests(tests, make_images, NULL);

@@ -91,14 +91,15 @@ static size_t stages_of(struct safetensors *expected, const char *input)
 static void check_image(const struct golden *g, struct kl_encoder *vae, struct stages *stages,
 			const struct ndarray *input, const struct ndarray *moments, size_t n)
 {
+	const struct kl_hooks hooks = {.tap = compare_stage, .tap_arg = stages};
 	size_t count = ndarray_count(moments) / moments->shape[0];
 	float *pixels = kl_testing_nhwc(input, n), *got = xcalloc(count, sizeof(*got));
 	struct error err = ERROR_INIT;
 	double worst;
 
-	assert_ok(kl_encoder_encode(vae, pixels, input->shape[2], input->shape[3], got,
-				    compare_stage, stages, &err),
-		  &err);
+	assert_ok(
+	    kl_encoder_encode(vae, pixels, input->shape[2], input->shape[3], got, &hooks, &err),
+	    &err);
 	worst = kl_testing_max_abs(got, (const float *)moments->data + n * count, count);
 	print_message("%s %s %s: moments max-abs %.2g\n", g->name, g->engine->name, stages->input,
 		      worst);
@@ -219,6 +220,7 @@ static void the_first_wrong_stage_is_the_one_that_is_named(void **state)
 	struct safetensors *weights = kl_testing_open(model, "diffusion_pytorch_model.safetensors");
 	struct buffer bytes = testing_read(path);
 	struct stages stages = {.expected = expected, .input = "72x40_b1"};
+	const struct kl_hooks hooks = {.tap = compare_stage, .tap_arg = &stages};
 	struct ndarray input = kl_testing_tensor(expected, "input.72x40_b1");
 	float *pixels = kl_testing_nhwc(&input, 0), moments[8 * 5 * 9], half = 0.5f;
 	struct error err = ERROR_INIT;
@@ -232,8 +234,7 @@ static void the_first_wrong_stage_is_the_one_that_is_named(void **state)
 	testing_write(path, bytes.data, bytes.size);
 	vae = kl_encoder_load(model, g.engine, 0, &err);
 	assert_non_null(vae);
-	assert_ok(kl_encoder_encode(vae, pixels, 40, 72, moments, compare_stage, &stages, &err),
-		  &err);
+	assert_ok(kl_encoder_encode(vae, pixels, 40, 72, moments, &hooks, &err), &err);
 	assert_string_equal(stages.first_wrong, "down_blocks.1");
 	assert_true(stages.max_abs > 0.01);
 	kl_encoder_free(vae);

@@ -106,7 +106,7 @@ static int encode_all(struct kl_encoder *vae, const struct ndarray *input, struc
 		to_nhwc(pixels, (const float *)input->data + i * 3 * height * width,
 			height * width);
 		if (kl_encoder_encode(vae, pixels, height, width,
-				      (float *)moments->data + i * floats, NULL, NULL, err) < 0)
+				      (float *)moments->data + i * floats, NULL, err) < 0)
 			return -1;
 		fprintf(stderr, "image %zu: %.3f s\n", i, (double)(clock_mono_ms() - start) / 1000);
 	}

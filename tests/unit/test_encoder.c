@@ -59,6 +59,7 @@ static const struct encoder_ops bad_ops = {
     .submit = encoder_blocking_submit,
     .collect = bad_collect,
     .cancel = encoder_blocking_cancel,
+    .ticks = encoder_blocking_ticks,
     .pollable = encoder_blocking_pollable,
     .close = bad_close,
 };

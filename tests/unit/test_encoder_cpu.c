@@ -5,10 +5,12 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/thread.h"
 #include "encoder/encoder_cpu.h"
 #include "vae/safetensors.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -127,6 +129,60 @@ static void the_engine_is_named_with_its_version(void **state)
 	encoder_close(e);
 }
 
+/* Cancels as soon as the encoder has begun to compute. */
+static void *cancel_what_runs(void *arg)
+{
+	struct encoder *e = arg;
+	uint64_t before = encoder_ticks(e);
+
+	while (encoder_ticks(e) < before + 3)
+		sched_yield();
+	encoder_cancel(e);
+	return NULL;
+}
+
+/* The error of one image that is cancelled while it is computed. */
+static enum error_code encode_and_cancel(struct encoder *e, const uint8_t *pixels, size_t side)
+{
+	struct encode_batch *batch = encode_batch_new(1), *done = NULL;
+	struct thread t = THREAD_INIT;
+	struct error err = ERROR_INIT;
+	enum error_code code;
+
+	batch->width = batch->height = side;
+	batch->posterior = POSTERIOR_MEAN;
+	batch->items[0].pixels = pixels;
+	assert_ok(thread_start(&t, "cancel", cancel_what_runs, e, &err), &err);
+	assert_ok(encoder_submit(e, batch, &err), &err);
+	assert_ok(encoder_collect(e, -1, &done, &err), &err);
+	thread_join(&t);
+	code = done->items[0].error.code;
+	assert_true(code == ERR_TRANSIENT || code == ERR_NONE);
+	encode_batch_free(done);
+	return code;
+}
+
+/* The other thread may come too late for some images, not for twenty. */
+static void a_cancel_ends_an_image_in_its_middle(void **state)
+{
+	enum { SIDE = 128, ROUNDS = 20 };
+	cleanup_free char *model = find_model();
+	const struct encoder_cpu_options options = {.model = model};
+	cleanup_free uint8_t *pixels = xcalloc(SIDE * SIDE, 3);
+	struct error err = ERROR_INIT;
+	struct encoder *e = NULL;
+	size_t round = 0;
+
+	(void)state;
+	if (!model)
+		skip();
+	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
+	while (round < ROUNDS && encode_and_cancel(e, pixels, SIDE) != ERR_TRANSIENT)
+		round++;
+	assert_true(round < ROUNDS);
+	encoder_close(e);
+}
+
 static void a_folder_that_is_no_model_is_one_clear_line(void **state)
 {
 	char *dir = testing_tempdir();
@@ -146,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(bytes_become_the_moments_of_diffusers),
 	    cmocka_unit_test(the_engine_is_named_with_its_version),
+	    cmocka_unit_test(a_cancel_ends_an_image_in_its_middle),
 	    cmocka_unit_test(a_folder_that_is_no_model_is_one_clear_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

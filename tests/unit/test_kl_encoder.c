@@ -71,7 +71,7 @@ static float *encode(struct kl_encoder *vae, size_t height, size_t width, size_t
 	kl_encoder_latent_size(vae, height, width, &h, &w);
 	*count = 2 * kl_encoder_config(vae)->latent_channels * h * w;
 	moments = xcalloc(*count, sizeof(float));
-	assert_ok(kl_encoder_encode(vae, pixels, height, width, moments, NULL, NULL, &err), &err);
+	assert_ok(kl_encoder_encode(vae, pixels, height, width, moments, NULL, &err), &err);
 	free(pixels);
 	return moments;
 }
@@ -302,7 +302,7 @@ static void a_size_that_overflows_cannot_be_planned(void **state)
 
 	(void)state;
 	assert_true(kl_encoder_memory(vae, SIZE_MAX / 2, 64) == SIZE_MAX);
-	assert_error(kl_encoder_encode(vae, &one, SIZE_MAX / 2, 64, &one, NULL, NULL, &err), &err,
+	assert_error(kl_encoder_encode(vae, &one, SIZE_MAX / 2, 64, &one, NULL, &err), &err,
 		     ERR_NOMEM);
 	kl_encoder_free(vae);
 }
@@ -375,6 +375,53 @@ static void an_encoder_of_one_block_has_room_for_its_attention(void **state)
 	testing_tempdir_remove(dir);
 }
 
+/* A step hook: the encode may take so many steps, and is ended then. */
+static bool step_down(void *arg)
+{
+	size_t *left = arg;
+
+	if (*left == 0)
+		return false;
+	--*left;
+	return true;
+}
+
+static void a_hook_ends_an_encode_at_any_step_and_the_next_one_is_whole(void **state)
+{
+	static const struct vae_engine_ops *const engines[] = {&vae_engine_onednn,
+							       &vae_engine_naive};
+	char *folder = testing_golden("kl_two_blocks");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		struct kl_encoder *vae = load(folder, engines[i]);
+		size_t count, left = SIZE_MAX, steps;
+		float *pixels = xcalloc(24 * 40 * 3, sizeof(float));
+		float *want = encode(vae, 24, 40, &count), *got = xcalloc(count, sizeof(float));
+		const struct kl_hooks hooks = {.step = {step_down, &left}};
+		struct error err = ERROR_INIT;
+
+		for (size_t p = 0; p < 24 * 40 * 3; p++)
+			pixels[p] = sinf((float)p * 0.37f);
+		assert_ok(kl_encoder_encode(vae, pixels, 24, 40, got, &hooks, &err), &err);
+		steps = SIZE_MAX - left;
+		assert_true(steps > 20);
+		for (size_t s = 0; s < steps; s += 1 + steps / 9) {
+			left = s;
+			assert_error(kl_encoder_encode(vae, pixels, 24, 40, got, &hooks, &err),
+				     &err, ERR_TRANSIENT);
+			error_clear(&err);
+		}
+		assert_ok(kl_encoder_encode(vae, pixels, 24, 40, got, NULL, &err), &err);
+		assert_memory_equal(want, got, count * sizeof(float));
+		free(pixels);
+		free(want);
+		free(got);
+		kl_encoder_free(vae);
+	}
+	free(folder);
+}
+
 static void *encode_elsewhere(void *arg)
 {
 	size_t count;
@@ -406,8 +453,7 @@ static void an_image_smaller_than_a_latent_is_too_small(void **state)
 	float pixels[7 * 64 * 3] = {0}, moments[8];
 
 	(void)state;
-	assert_error(kl_encoder_encode(vae, pixels, 7, 64, moments, NULL, NULL, &err), &err,
-		     ERR_DATA);
+	assert_error(kl_encoder_encode(vae, pixels, 7, 64, moments, NULL, &err), &err, ERR_DATA);
 	assert_string_equal(err.reason, "too_small");
 	kl_encoder_free(vae);
 }
@@ -420,8 +466,7 @@ static void moments_that_are_not_finite_are_refused(void **state)
 
 	(void)state;
 	pixels[100] = INFINITY;
-	assert_error(kl_encoder_encode(vae, pixels, 16, 16, moments, NULL, NULL, &err), &err,
-		     ERR_DATA);
+	assert_error(kl_encoder_encode(vae, pixels, 16, 16, moments, NULL, &err), &err, ERR_DATA);
 	assert_string_equal(err.reason, "non_finite");
 	assert_true(moments[0] == 7);
 	kl_encoder_free(vae);
@@ -442,6 +487,7 @@ int main(void)
 	    cmocka_unit_test(moments_do_not_depend_on_what_was_encoded_before),
 	    cmocka_unit_test(both_engines_agree_at_odd_and_tiny_sizes),
 	    cmocka_unit_test(an_encoder_of_one_block_has_room_for_its_attention),
+	    cmocka_unit_test(a_hook_ends_an_encode_at_any_step_and_the_next_one_is_whole),
 	    cmocka_unit_test(another_thread_than_the_loader_may_encode),
 	    cmocka_unit_test(an_image_smaller_than_a_latent_is_too_small),
 	    cmocka_unit_test(moments_that_are_not_finite_are_refused),

@@ -167,6 +167,37 @@ static void convolutions_are_the_naive_ones(void **state)
 	}
 }
 
+/*
+ * Maps of equal rows: those of a high one, computed in several bands, are those of a low one, of which
+ * the middle row is repeated.
+ */
+static void a_convolution_in_bands_has_no_seams(void **state)
+{
+	enum { LOW = 5, HIGH = 40, WIDTH = 512, CHANNELS = 256 };
+	const struct conv_case low = {{CHANNELS, CHANNELS, 3, 1, 1, 1}, LOW, WIDTH};
+	struct conv_case high = low;
+	size_t row = (size_t)WIDTH * CHANNELS;
+	float *in = values(HIGH * row, 3), *want = xcalloc(LOW * row, sizeof(float));
+	float *got = xcalloc(HIGH * row, sizeof(float));
+
+	(void)state;
+	high.height = HIGH;
+	for (size_t y = 1; y < HIGH; y++)
+		memcpy(in + y * row, in, row * sizeof(float));
+	run_conv(&vae_engine_onednn, &low, false, in, want);
+	run_conv(&vae_engine_onednn, &high, false, in, got);
+	for (size_t y = 0; y < HIGH; y++) {
+		size_t like = y < 2 ? y : y + 2 < HIGH ? 2 : LOW + y - HIGH;
+
+		if (max_abs(got + y * row, want + like * row, row) > 1e-4)
+			fail_msg("row %zu: max-abs %g", y,
+				 max_abs(got + y * row, want + like * row, row));
+	}
+	free(in);
+	free(want);
+	free(got);
+}
+
 static void check_norm(struct vae_engine *engine, float *x, size_t pixels, size_t channels,
 		       size_t groups, bool silu, double limit)
 {
@@ -300,6 +331,7 @@ int main(void)
 	    cmocka_unit_test(a_linear_layer_has_its_weights_by_output),
 	    cmocka_unit_test(attention_weighs_values_by_scaled_scores),
 	    cmocka_unit_test(convolutions_are_the_naive_ones),
+	    cmocka_unit_test(a_convolution_in_bands_has_no_seams),
 	    cmocka_unit_test(norms_are_the_naive_ones_in_place),
 	    cmocka_unit_test(a_norm_keeps_its_digits_where_the_mean_is_large),
 	    cmocka_unit_test(silu_holds_at_both_ends),
