@@ -26,6 +26,8 @@ latentd_optional_format(JXL libjxl>=0.7)
 pkg_check_modules(LCMS2   REQUIRED IMPORTED_TARGET lcms2)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(CURL    REQUIRED IMPORTED_TARGET libcurl)
+pkg_check_modules(MHD     REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.71)
 # Debian's dnnl package config asks for OpenCL, which the CPU engine never calls.
 find_path(DNNL_INCLUDE_DIR dnnl.h REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
