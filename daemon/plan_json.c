@@ -1,36 +1,15 @@
 #include "daemon/plan_json.h"
 
-#include "base/text.h"
+#include "daemon/json_text.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *json_count(uint64_t n)
-{
-	return json_integer((json_int_t)n);
-}
-
 /* Six digits: what sums of millionths are good for. */
 static json_t *json_part(double x)
 {
-	return json_real((double)(int64_t)(x * 1000000 + 0.5) / 1000000);
-}
-
-static json_t *json_bytes(const char *s)
-{
-	cleanup_buffer struct buffer text = BUFFER_INIT;
-
-	percent_encode(&text, s, strlen(s));
-	return json_stringn(text.data ? (const char *)text.data : "", text.size);
-}
-
-static json_t *json_clean(const char *s)
-{
-	cleanup_buffer struct buffer text = BUFFER_INIT;
-
-	utf8_append_clean(&text, s, strlen(s));
-	return json_stringn(text.data ? (const char *)text.data : "", text.size);
+	return json_rounded(x, 6);
 }
 
 static json_t *file_json(size_t source, const char *path)
@@ -38,7 +17,7 @@ static json_t *file_json(size_t source, const char *path)
 	json_t *file = json_object();
 
 	json_object_set_new(file, "source", json_count(source));
-	json_object_set_new(file, "path", json_bytes(path));
+	json_object_set_new(file, "path", json_path(path));
 	return file;
 }
 
@@ -47,7 +26,7 @@ static json_t *sources_json(const struct plan *p)
 	json_t *sources = json_array();
 
 	for (size_t i = 0; i < p->n_sources; i++)
-		json_array_append_new(sources, json_bytes(p->sources[i]));
+		json_array_append_new(sources, json_path(p->sources[i]));
 	return sources;
 }
 

@@ -23,10 +23,10 @@ enum service_command {
 	REQUEST_PAUSE,	/* begin nothing new; what is under way is finished [datasets] */
 	REQUEST_RESUME, /* [datasets] */
 	REQUEST_DRAIN, /* take no new files, encode and seal what is queued, then idle (all: then end) [datasets] */
-	REQUEST_SEAL,		  /* seal what is encoded, however few [datasets] */
-	REQUEST_RETRY,		  /* state (JOB_QUARANTINED or JOB_SKIPPED), reason, key [jobs] */
-	REQUEST_CANCEL,		  /* jobs that are not encoded yet: state, reason, key [jobs] */
-	REQUEST_PRIORITY,	  /* priority [datasets] */
+	REQUEST_SEAL,	  /* seal what is encoded, however few [datasets] */
+	REQUEST_RETRY,	  /* state (quarantined, skipped or cancelled), reason, key [jobs] */
+	REQUEST_CANCEL,	  /* jobs that nobody has begun: key [jobs] */
+	REQUEST_PRIORITY, /* priority [datasets] */
 	REQUEST_ACCEPT_DELETIONS, /* what vanished is removed [samples or files that waited] */
 	REQUEST_RELOAD,		  /* the config file; dataset is NULL [datasets that changed] */
 };
@@ -35,7 +35,7 @@ enum service_command {
 struct service_request {
 	enum service_command command;
 	const char *dataset; /* NULL: all */
-	int state;	     /* enum job_state; -1: of any state that the command can change */
+	int state;	     /* enum job_state; -1: quarantined */
 	const char *reason;  /* NULL: any */
 	const char *key;     /* one sample; NULL: all */
 	int priority;

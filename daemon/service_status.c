@@ -1,6 +1,7 @@
 #include "daemon/service_status.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 struct status_board {
 	pthread_mutex_t lock;
 	struct service_status *current;
+	int64_t published_at; /* clock_mono_ms() */
 };
 
 #define NAME_OF(names, i) ((size_t)(i) < ARRAY_SIZE(names) ? (names)[i] : "unknown")
@@ -132,6 +134,7 @@ void status_board_publish(struct status_board *board, struct service_status *sta
 	pthread_mutex_lock(&board->lock);
 	old = board->current;
 	board->current = status;
+	board->published_at = clock_mono_ms();
 	pthread_mutex_unlock(&board->lock);
 	service_status_unref(old);
 }
@@ -147,4 +150,14 @@ const struct service_status *status_board_get(struct status_board *board)
 		__atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&board->lock);
 	return s;
+}
+
+int64_t status_board_age_ms(struct status_board *board)
+{
+	int64_t age;
+
+	pthread_mutex_lock(&board->lock);
+	age = board->current ? clock_mono_ms() - board->published_at : -1;
+	pthread_mutex_unlock(&board->lock);
+	return age;
 }

@@ -139,6 +139,8 @@ struct status_board *status_board_new(void);
 void status_board_free(struct status_board *board);
 void status_board_publish(struct status_board *board, struct service_status *status);
 const struct service_status *status_board_get(struct status_board *board);
+/* Since the last one was published, on a clock that nobody sets; -1: none was. */
+int64_t status_board_age_ms(struct status_board *board);
 
 static inline void service_status_unref_p(const struct service_status **s)
 {

@@ -41,6 +41,7 @@ add_dependencies(test_pipeline latentd-decode lying_worker)
 
 add_fuzz_target(NAME fuzz_decode_protocol SOURCES fuzz/fuzz_decode_protocol.c LIBS latentd_daemon)
 add_fuzz_target(NAME fuzz_record_facts SOURCES fuzz/fuzz_record_facts.c LIBS latentd_daemon)
+add_fuzz_target(NAME fuzz_api SOURCES fuzz/fuzz_api.c LIBS latentd_daemon PkgConfig::JANSSON)
 
 # Damaged image files through the confined decoder; by hand with --files 1000000 and more folders.
 add_executable(mutate_worker component/mutate_worker.c component/mutate_bytes.c)
@@ -49,3 +50,9 @@ add_dependencies(mutate_worker latentd-decode)
 add_test(NAME mutate_worker COMMAND mutate_worker --files 2000 --seed 1
 	$<TARGET_FILE:latentd-decode> ${CMAKE_CURRENT_SOURCE_DIR}/golden/images)
 set_tests_properties(mutate_worker PROPERTIES TIMEOUT 300)
+
+# The API over real sockets, and a program that serves it without a daemon behind it.
+add_library(api_rig STATIC component/api_rig.c)
+target_link_libraries(api_rig PUBLIC latentd_daemon)
+add_cmocka_test(NAME test_api_server SOURCES component/test_api_server.c
+	LIBS api_rig PkgConfig::JANSSON LABELS tsan)

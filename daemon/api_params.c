@@ -1,0 +1,277 @@
+#include "daemon/api_params.h"
+
+#include "base/checked.h"
+#include "base/text.h"
+
+#include "queue/queue.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* @n bytes of a URI, decoded, to be freed; NULL where they are none: a broken escape, a NUL. */
+static char *decode(const char *s, size_t n)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	cleanup_free char *raw = xmalloc(n + 1);
+
+	memcpy(raw, s, n);
+	raw[n] = '\0';
+	if (!percent_decode(&text, raw) || (text.size > 0 && memchr(text.data, 0, text.size)))
+		return NULL;
+	return xstrdup(text.data ? (const char *)text.data : "");
+}
+
+/* The word behind the slash at *@p, which then stands behind it; NULL where there is none. */
+static char *next_word(const char **p)
+{
+	const char *word = *p + 1;
+	size_t n = **p == '/' ? strcspn(word, "/?#") : 0;
+
+	*p = word + n;
+	return n > 0 ? decode(word, n) : NULL;
+}
+
+bool api_path_parse(const char *uri, struct api_path *out)
+{
+	const char *end = uri + strcspn(uri, "?#"), *p = uri;
+	struct api_path path = {.n = 0};
+
+	do {
+		char *word = path.n < API_PATH_WORDS ? next_word(&p) : NULL;
+
+		if (!word) {
+			api_path_release(&path);
+			return false;
+		}
+		path.words[path.n++] = word;
+	} while (p < end);
+	*out = path;
+	return true;
+}
+
+void api_path_release(struct api_path *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		free(p->words[i]);
+	p->n = 0;
+}
+
+/* -- parameters: by name, whether they came as text or as JSON ------------------------------------ */
+
+static int set_state(struct api_params *p, const char *value, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	for (int i = 0; i < JOB_STATES; i++) {
+		if (strcmp(value, job_state_name((enum job_state)i)) != 0)
+			continue;
+		p->state = i;
+		return 0;
+	}
+	return error_set(err, ERR_CONFIG,
+			 "state: %s is none; expected waiting, available, running, encoded, "
+			 "completed, retryable, quarantined, skipped, cancelled or gone",
+			 text_quote(value, quoted));
+}
+
+static int set_text(char **field, const char *value)
+{
+	free(*field);
+	*field = xstrdup(value);
+	return 0;
+}
+
+static int set_reason(struct api_params *p, const char *value, struct error *err)
+{
+	(void)err;
+	return set_text(&p->reason, value);
+}
+
+static int set_key(struct api_params *p, const char *value, struct error *err)
+{
+	(void)err;
+	return set_text(&p->key, value);
+}
+
+static int set_after(struct api_params *p, const char *value, struct error *err)
+{
+	(void)err;
+	return set_text(&p->after, value);
+}
+
+static int set_limit(struct api_params *p, int64_t value, struct error *err)
+{
+	if (value < 1 || value > API_LIMIT_MAX)
+		return error_set(err, ERR_CONFIG, "limit: expected 1 to %d", API_LIMIT_MAX);
+	p->limit = (size_t)value;
+	return 0;
+}
+
+static int set_priority(struct api_params *p, int64_t value, struct error *err)
+{
+	if (value < -1000 || value > 1000)
+		return error_set(err, ERR_CONFIG, "priority: expected -1000 to 1000");
+	p->has_priority = true;
+	p->priority = (int)value;
+	return 0;
+}
+
+static const struct param {
+	const char *name;
+	int (*text)(struct api_params *p, const char *value, struct error *err);
+	int (*number)(struct api_params *p, int64_t value, struct error *err);
+} params_known[] = {
+    {"state", set_state, NULL}, {"reason", set_reason, NULL}, {"key", set_key, NULL},
+    {"after", set_after, NULL}, {"limit", NULL, set_limit},   {"priority", NULL, set_priority},
+};
+
+static bool listed(const char *accepted, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = accepted; *p; p += strcspn(p, " "), p += *p == ' ') {
+		if (strncmp(p, name, n) == 0 && (p[n] == ' ' || p[n] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/* The parameter of that name; NULL with *err where it is not taken, or not again. */
+static const struct param *param_find(const char *accepted, const char *name, unsigned *seen,
+				      struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(params_known); i++) {
+		if (strcmp(name, params_known[i].name) != 0 || !listed(accepted, name))
+			continue;
+		if (*seen & 1u << i) {
+			error_set(err, ERR_CONFIG, "%s is there twice", name);
+			return NULL;
+		}
+		*seen |= 1u << i;
+		return &params_known[i];
+	}
+	error_set(err, ERR_CONFIG, "%s is not taken here; expected %s", text_quote(name, quoted),
+		  *accepted ? accepted : "nothing");
+	return NULL;
+}
+
+static bool parse_number(const char *text, int64_t *out)
+{
+	char *end = NULL;
+	size_t digits = strspn(text + (*text == '-'), "0123456789");
+
+	/* More digits than any limit has, and fewer than overflow. */
+	if (digits == 0 || digits > 15 || text[(*text == '-') + digits] != '\0')
+		return false;
+	*out = strtoll(text, &end, 10);
+	return true;
+}
+
+static int set_from_text(struct api_params *p, const struct param *param, const char *value,
+			 struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	int64_t number;
+
+	if (param->text)
+		return param->text(p, value, err);
+	if (!parse_number(value, &number))
+		return error_set(err, ERR_CONFIG, "%s: %s is no whole number", param->name,
+				 text_quote(value, quoted));
+	return param->number(p, number, err);
+}
+
+/* One "name=value" of @n bytes. */
+static int take_pair(const char *pair, size_t n, const char *accepted, unsigned *seen,
+		     struct api_params *params, struct error *err)
+{
+	const char *sign = memchr(pair, '=', n);
+	size_t name_size = sign ? (size_t)(sign - pair) : n;
+	cleanup_free char *name = decode(pair, name_size);
+	cleanup_free char *value = sign ? decode(sign + 1, n - name_size - 1) : xstrdup("");
+	const struct param *param;
+
+	if (!name || !value)
+		return error_set(err, ERR_CONFIG, "the query has a broken %%XX");
+	param = param_find(accepted, name, seen, err);
+	return param ? set_from_text(params, param, value, err) : -1;
+}
+
+int api_params_query(const char *uri, const char *accepted, struct api_params *params,
+		     struct error *err)
+{
+	const char *p = strchr(uri, '?');
+	unsigned seen = 0;
+
+	if (!p)
+		return 0;
+	for (p++; *p && *p != '#'; p += *p == '&') {
+		size_t n = strcspn(p, "&#");
+
+		if (n > 0 && take_pair(p, n, accepted, &seen, params, err) < 0)
+			return -1;
+		p += n;
+	}
+	return 0;
+}
+
+static int set_from_json(struct api_params *p, const struct param *param, const json_t *value,
+			 struct error *err)
+{
+	if (param->text) {
+		if (!json_is_string(value))
+			return error_set(err, ERR_CONFIG, "%s: expected a string", param->name);
+		return param->text(p, json_string_value(value), err);
+	}
+	if (!json_is_integer(value))
+		return error_set(err, ERR_CONFIG, "%s: expected a whole number", param->name);
+	return param->number(p, json_integer_value(value), err);
+}
+
+static int take_members(json_t *root, const char *accepted, struct api_params *params,
+			struct error *err)
+{
+	unsigned seen = 0;
+	const char *name;
+	json_t *value;
+
+	if (!json_is_object(root))
+		return error_set(err, ERR_CONFIG, "the body is JSON, but no object");
+	json_object_foreach(root, name, value)
+	{
+		const struct param *param = param_find(accepted, name, &seen, err);
+
+		if (!param || set_from_json(params, param, value, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int api_params_body(const void *body, size_t size, const char *accepted, struct api_params *params,
+		    struct error *err)
+{
+	json_error_t why;
+	json_t *root;
+	int r;
+
+	if (size == 0)
+		return 0;
+	/* NUL bytes in strings are refused, as jansson does unless it is told otherwise. */
+	root = json_loadb(body, size, JSON_REJECT_DUPLICATES, &why);
+	if (!root)
+		return error_set(err, ERR_CONFIG, "the body is not JSON: line %d, column %d: %s",
+				 why.line, why.column, why.text);
+	r = take_members(root, accepted, params, err);
+	json_decref(root);
+	return r;
+}
+
+void api_params_release(struct api_params *p)
+{
+	free(p->reason);
+	free(p->key);
+	free(p->after);
+	*p = (struct api_params)API_PARAMS_INIT;
+}

@@ -1,0 +1,52 @@
+/*
+ * What a request of the API asks for: the words of its path, the parameters of its query, the members of its body.
+ * All of it comes from outside and is checked here, once: afterwards there are only strings without NUL bytes,
+ * numbers in range and states that exist.
+ */
+#ifndef LATENTD_DAEMON_API_PARAMS_H
+#define LATENTD_DAEMON_API_PARAMS_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define API_PATH_WORDS	  8
+#define API_LIMIT_DEFAULT 100
+#define API_LIMIT_MAX	  1000
+
+struct api_path {
+	char *words[API_PATH_WORDS]; /* decoded; "/a/b" has two */
+	size_t n;
+};
+
+struct api_params {
+	int state;		    /* enum job_state; -1: not given */
+	char *reason, *key, *after; /* NULL: not given; after: see the route */
+	size_t limit;
+	bool has_priority;
+	int priority; /* -1000 to 1000 */
+};
+
+#define API_PARAMS_INIT                                                                            \
+	{                                                                                          \
+		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, false, 0                                  \
+	}
+
+/* The path of @uri, up to its query. False where it is none of ours: nothing is to be released then. */
+bool api_path_parse(const char *uri, struct api_path *out);
+void api_path_release(struct api_path *p);
+
+/*
+ * Both take only what stands in @accepted ("state reason limit"), each once, over what *params holds. ERR_CONFIG,
+ * for people, names what is wrong and what is expected; *params may be filled in part, and is released either way.
+ */
+int api_params_query(const char *uri, const char *accepted, struct api_params *params,
+		     struct error *err);
+/* @body: a JSON object, or nothing at all. */
+int api_params_body(const void *body, size_t size, const char *accepted, struct api_params *params,
+		    struct error *err);
+void api_params_release(struct api_params *p);
+
+#endif

@@ -1,0 +1,340 @@
+/*
+ * One table of routes: method, path, what it takes, what answers. A word of a path in braces stands for the name of a
+ * dataset.
+ */
+#include "daemon/api_routes.h"
+
+#include "base/checked.h"
+#include "base/text.h"
+
+#include "daemon/api_lists.h"
+#include "daemon/json_text.h"
+#include "daemon/status_json.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* What a handler works with; it answers through reply() or fail(). */
+struct exchange {
+	const struct api_context *context;
+	const struct route *route;
+	const struct service_status *status;   /* NULL: none yet */
+	const struct service_dataset *dataset; /* that the path names */
+	struct api_params params;
+	struct api_answer *answer;
+};
+
+struct route {
+	const char *method, *path;
+	const char *takes; /* parameters of the query, or of the body of a POST */
+	void (*handle)(struct exchange *x);
+	api_list_fn list;
+	enum service_command command;
+};
+
+static void get_health(struct exchange *x);
+static void get_routes(struct exchange *x);
+static void get_status(struct exchange *x);
+static void get_datasets(struct exchange *x);
+static void get_dataset(struct exchange *x);
+static void get_list(struct exchange *x);
+static void post_command(struct exchange *x);
+
+#define DATASET "/api/v1/datasets/{name}"
+#define LIST(word, takes, fn)                                                                      \
+	{                                                                                          \
+		"GET", DATASET "/" word, takes, get_list, fn, 0                                    \
+	}
+#define COMMAND(path, takes, command)                                                              \
+	{                                                                                          \
+		"POST", path, takes, post_command, NULL, command                                   \
+	}
+
+static const struct route routes[] = {
+    {"GET", "/healthz", "", get_health, NULL, 0},
+    {"GET", "/api/v1", "", get_routes, NULL, 0},
+    {"GET", "/api/v1/status", "", get_status, NULL, 0},
+    {"GET", "/api/v1/datasets", "", get_datasets, NULL, 0},
+    {"GET", DATASET, "", get_dataset, NULL, 0},
+    LIST("jobs", "state reason key after limit", api_list_jobs),
+    COMMAND("/api/v1/scan", "", REQUEST_SCAN),
+    COMMAND("/api/v1/pause", "", REQUEST_PAUSE),
+    COMMAND("/api/v1/resume", "", REQUEST_RESUME),
+    COMMAND("/api/v1/drain", "", REQUEST_DRAIN),
+    COMMAND("/api/v1/seal", "", REQUEST_SEAL),
+    COMMAND("/api/v1/retry", "state reason", REQUEST_RETRY),
+    COMMAND("/api/v1/reload", "", REQUEST_RELOAD),
+    COMMAND(DATASET "/scan", "", REQUEST_SCAN),
+    COMMAND(DATASET "/pause", "", REQUEST_PAUSE),
+    COMMAND(DATASET "/resume", "", REQUEST_RESUME),
+    COMMAND(DATASET "/drain", "", REQUEST_DRAIN),
+    COMMAND(DATASET "/seal", "", REQUEST_SEAL),
+    COMMAND(DATASET "/retry", "state reason key", REQUEST_RETRY),
+    COMMAND(DATASET "/cancel", "key", REQUEST_CANCEL),
+    COMMAND(DATASET "/priority", "priority", REQUEST_PRIORITY),
+    COMMAND(DATASET "/accept-deletions", "", REQUEST_ACCEPT_DELETIONS),
+};
+
+/* -- answers -------------------------------------------------------------------------------------- */
+
+/* @body is released. */
+static void answer_json(struct api_answer *answer, unsigned status, json_t *body)
+{
+	char *text = json_dumps(body, JSON_COMPACT);
+
+	json_decref(body);
+	buffer_reset(&answer->body);
+	buffer_append_string(&answer->body, text ? text : "{}");
+	buffer_append_string(&answer->body, "\n");
+	free(text);
+	answer->status = status;
+}
+
+static const char *error_word(unsigned status)
+{
+	switch (status) {
+	case 400:
+		return "bad_request";
+	case 404:
+		return "not_found";
+	case 405:
+		return "method_not_allowed";
+	case 409:
+		return "conflict";
+	case 413:
+		return "too_large";
+	case 503:
+		return "unavailable";
+	default:
+		return "internal";
+	}
+}
+
+void api_error(struct api_answer *answer, unsigned status, const char *message)
+{
+	json_t *root = json_object(), *error = json_object();
+
+	json_object_set_new(error, "code", json_string(error_word(status)));
+	json_object_set_new(error, "message", json_clean(message));
+	json_object_set_new(root, "error", error);
+	answer_json(answer, status, root);
+}
+
+static void reply(struct exchange *x, json_t *body)
+{
+	answer_json(x->answer, 200, body);
+}
+
+static void fail(struct exchange *x, unsigned status, const char *message)
+{
+	api_error(x->answer, status, message);
+}
+
+/* An error of the service or the queue; @config: what ERR_CONFIG means here. */
+static void fail_error(struct exchange *x, const struct error *err, unsigned config)
+{
+	unsigned status = err->code == ERR_CONFIG ? config : err->code == ERR_TRANSIENT ? 503 : 500;
+
+	fail(x, status, err->message);
+}
+
+/* -- reading -------------------------------------------------------------------------------------- */
+
+static void get_health(struct exchange *x)
+{
+	bool healthy = false;
+	json_t *body =
+	    status_json_health(x->status, status_board_age_ms(x->context->board), &healthy);
+
+	answer_json(x->answer, healthy ? 200 : 503, body);
+}
+
+static void get_routes(struct exchange *x)
+{
+	json_t *body = json_object(), *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		json_t *route = json_object();
+
+		json_object_set_new(route, "method", json_string(routes[i].method));
+		json_object_set_new(route, "path", json_string(routes[i].path));
+		json_array_append_new(list, route);
+	}
+	json_object_set_new(body, "version", json_string(LATENTD_VERSION));
+	json_object_set_new(body, "routes", list);
+	reply(x, body);
+}
+
+static void get_status(struct exchange *x)
+{
+	reply(x, status_json(x->status));
+}
+
+static void get_datasets(struct exchange *x)
+{
+	json_t *body = json_object(), *list = json_array();
+
+	for (size_t i = 0; i < x->status->n_datasets; i++)
+		json_array_append_new(list, status_json_dataset(&x->status->datasets[i], true));
+	json_object_set_new(body, "datasets", list);
+	reply(x, body);
+}
+
+static void get_dataset(struct exchange *x)
+{
+	reply(x, status_json_dataset(x->dataset, true));
+}
+
+static void get_list(struct exchange *x)
+{
+	struct error err = ERROR_INIT;
+	json_t *body = NULL;
+
+	if (!x->dataset->database || x->dataset->queue_id == 0)
+		fail(x, 503, "this dataset is only being opened: ask again in a moment");
+	else if (x->route->list(x->dataset, &x->params, &body, &err) < 0)
+		fail_error(x, &err, 400);
+	else
+		reply(x, body);
+}
+
+/* -- commands ------------------------------------------------------------------------------------- */
+
+static void post_command(struct exchange *x)
+{
+	const struct api_params *p = &x->params;
+	struct service_request request = {.command = x->route->command,
+					  .dataset = x->dataset ? x->dataset->name : NULL,
+					  .state = p->state,
+					  .reason = p->reason,
+					  .key = p->key,
+					  .priority = p->priority};
+	struct service_reply done = {.count = 0};
+	struct error err = ERROR_INIT;
+	json_t *body;
+	int r;
+
+	if (request.command == REQUEST_PRIORITY && !p->has_priority) {
+		fail(x, 400, "priority is missing");
+		return;
+	}
+	if (request.command == REQUEST_RETRY && p->state >= 0 && p->state != JOB_QUARANTINED &&
+	    p->state != JOB_SKIPPED && p->state != JOB_CANCELLED) {
+		fail(x, 400, "state: only quarantined, skipped and cancelled images are retried");
+		return;
+	}
+	r = x->context->request(x->context->arg, &request, &done, &err);
+	if (r < 0) {
+		fail_error(x, &err, 409);
+		return;
+	}
+	if (r > 0) {
+		fail(x, 404,
+		     r == SERVICE_NO_KEY ? "there is no such image"
+					 : "there is no dataset of this name");
+		return;
+	}
+	body = json_object();
+	json_object_set_new(body, "count", json_count(done.count));
+	json_object_set_new(body, "message", json_clean(done.message));
+	reply(x, body);
+}
+
+/* -- finding the route ---------------------------------------------------------------------------- */
+
+/* Whether @path has the words of @pattern; *name: the word that stands for a dataset. */
+static bool matches(const char *pattern, const struct api_path *path, const char **name)
+{
+	size_t i = 0;
+
+	for (const char *p = pattern; *p; i++) {
+		size_t n = strcspn(++p, "/");
+
+		if (i == path->n)
+			return false;
+		if (*p == '{')
+			*name = path->words[i];
+		else if (strlen(path->words[i]) != n || strncmp(p, path->words[i], n) != 0)
+			return false;
+		p += n;
+	}
+	return i == path->n;
+}
+
+/*
+ * The route of @path for @method. NULL: *allow says which methods there are, or is NULL too where there is no such
+ * path.
+ */
+static const struct route *find_route(const char *method, const struct api_path *path,
+				      const char **name, const char **allow)
+{
+	if (strcmp(method, "HEAD") == 0)
+		method = "GET";
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (!matches(routes[i].path, path, name))
+			continue;
+		if (strcmp(routes[i].method, method) == 0)
+			return &routes[i];
+		*allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : "POST";
+	}
+	return NULL;
+}
+
+static int read_params(struct exchange *x, const struct api_call *call, struct error *err)
+{
+	bool post = strcmp(x->route->method, "POST") == 0;
+
+	if (api_params_query(call->uri, post ? "" : x->route->takes, &x->params, err) < 0)
+		return -1;
+	return post ? api_params_body(call->body, call->body_size, x->route->takes, &x->params, err)
+		    : 0;
+}
+
+static void handle_route(struct exchange *x, const struct api_call *call, const char *name)
+{
+	struct error err = ERROR_INIT;
+
+	if (read_params(x, call, &err) < 0) {
+		fail(x, 400, err.message);
+		return;
+	}
+	if (!x->status && x->route->handle != get_health && x->route->handle != get_routes) {
+		fail(x, 503, "the daemon is starting: ask again in a moment");
+		return;
+	}
+	if (name) {
+		x->dataset = service_status_dataset(x->status, name);
+		if (!x->dataset) {
+			char quoted[TEXT_QUOTE_SIZE];
+			cleanup_free char *message =
+			    xasprintf("there is no dataset %s", text_quote(name, quoted));
+
+			fail(x, 404, message);
+			return;
+		}
+	}
+	x->route->handle(x);
+}
+
+void api_handle(const struct api_context *context, const struct api_call *call,
+		struct api_answer *answer)
+{
+	struct exchange x = {.context = context, .params = API_PARAMS_INIT, .answer = answer};
+	struct api_path path = {.n = 0};
+	const char *name = NULL, *allow = NULL;
+
+	if (api_path_parse(call->uri, &path))
+		x.route = find_route(call->method, &path, &name, &allow);
+	answer->allow = x.route ? NULL : allow;
+	if (x.route) {
+		x.status = status_board_get(context->board);
+		handle_route(&x, call, name);
+		service_status_unref(x.status);
+		api_params_release(&x.params);
+	} else if (allow) {
+		fail(&x, 405, "this path has no such method");
+	} else {
+		fail(&x, 404, "there is no such path; GET /api/v1 lists those there are");
+	}
+	api_path_release(&path);
+}

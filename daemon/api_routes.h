@@ -1,0 +1,45 @@
+/*
+ * The API itself, without HTTP: a request as it came, and what is answered. docs/API.md is its manual for people.
+ *
+ * Any thread may call, several at once. Status comes from the board, lists from a connection of their own that only
+ * reads, and commands from the service, which may take SERVICE_REQUEST_MS to answer.
+ */
+#ifndef LATENTD_DAEMON_API_ROUTES_H
+#define LATENTD_DAEMON_API_ROUTES_H
+
+#include "base/buffer.h"
+
+#include "daemon/service_request.h"
+#include "daemon/service_status.h"
+
+struct api_context {
+	struct status_board *board;
+	service_request_fn request;
+	void *arg; /* of request */
+};
+
+struct api_call { /* none of it is trusted */
+	const char *method;
+	const char *uri; /* path and query as they were sent, ended by a NUL */
+	const void *body;
+	size_t body_size;
+};
+
+struct api_answer {
+	unsigned status;    /* of HTTP */
+	const char *allow;  /* with 405: the methods that this path has; else NULL */
+	struct buffer body; /* JSON */
+};
+
+#define API_ANSWER_INIT                                                                            \
+	{                                                                                          \
+		0, NULL, BUFFER_INIT                                                               \
+	}
+
+/* Always gives an answer; HEAD is answered as GET. The caller releases the body. */
+void api_handle(const struct api_context *context, const struct api_call *call,
+		struct api_answer *answer);
+/* {"error": {"code", "message"}} with the code that belongs to @status. */
+void api_error(struct api_answer *answer, unsigned status, const char *message);
+
+#endif

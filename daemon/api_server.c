@@ -1,0 +1,172 @@
+/*
+ * What libmicrohttpd does: HTTP, threads, limits on headers and time. What happens here: a request is gathered whole,
+ * with the URI as it was sent, and handed to api_handle().
+ */
+#include "daemon/api_server.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+
+#include "daemon/api_socket.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <signal.h>
+#include <string.h>
+
+struct api_server {
+	struct api_context context;
+	struct api_socket socket;
+	struct MHD_Daemon *http;
+};
+
+/* One request, from its first line to its answer. */
+struct request {
+	char *uri;
+	struct buffer body;
+	bool begun; /* its headers have been seen */
+};
+
+/* Called when the request line is there; what it returns is on_request's *state. */
+static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
+{
+	struct request *request = xcalloc(1, sizeof(*request));
+
+	(void)arg;
+	(void)connection;
+	request->uri = xstrdup(uri);
+	return request;
+}
+
+static void on_end(void *arg, struct MHD_Connection *connection, void **state,
+		   enum MHD_RequestTerminationCode how)
+{
+	struct request *request = *state;
+
+	(void)arg;
+	(void)connection;
+	(void)how;
+	if (!request)
+		return;
+	free(request->uri);
+	buffer_release(&request->body);
+	free(request);
+	*state = NULL;
+}
+
+/* @answer is released. */
+static enum MHD_Result send_answer(struct MHD_Connection *connection, struct api_answer *answer)
+{
+	struct MHD_Response *response;
+	enum MHD_Result r;
+
+	response = MHD_create_response_from_buffer(answer->body.size, answer->body.data,
+						   MHD_RESPMEM_MUST_FREE);
+	if (!response) {
+		buffer_release(&answer->body);
+		return MHD_NO;
+	}
+	answer->body = (struct buffer)BUFFER_INIT;
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	if (answer->allow)
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
+	r = MHD_queue_response(connection, answer->status, response);
+	MHD_destroy_response(response);
+	return r;
+}
+
+/* Whether the headers announce a body that is too large. */
+static bool announces_too_much(struct MHD_Connection *connection)
+{
+	const char *size = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+						       MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+	return size && (strlen(size) > 9 || strtoul(size, NULL, 10) > API_BODY_MAX);
+}
+
+/*
+ * Called with the headers, then with each piece of the body, then once more. MHD_NO closes the connection: nothing
+ * else can be done about a body that is too large without having said so.
+ */
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *piece,
+				  size_t *piece_size, void **state)
+{
+	const struct api_server *server = arg;
+	struct request *request = *state;
+	struct api_answer answer = API_ANSWER_INIT;
+	struct api_call call;
+
+	(void)url;
+	(void)version;
+	if (!request->begun) {
+		request->begun = true;
+		if (!announces_too_much(connection))
+			return MHD_YES;
+		api_error(&answer, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than 64 KiB");
+		return send_answer(connection, &answer);
+	}
+	if (*piece_size > 0) {
+		if (*piece_size > API_BODY_MAX - request->body.size)
+			return MHD_NO;
+		buffer_append(&request->body, piece, *piece_size);
+		*piece_size = 0;
+		return MHD_YES;
+	}
+	call = (struct api_call){method, request->uri, request->body.data, request->body.size};
+	api_handle(&server->context, &call, &answer);
+	return send_answer(connection, &answer);
+}
+
+static struct MHD_Daemon *start_http(struct api_server *server)
+{
+	sigset_t all, before;
+	struct MHD_Daemon *http;
+
+	/* Its threads take the mask over: signals are the loop's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	http = MHD_start_daemon(
+	    MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ITC, 0, NULL,
+	    NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, server->socket.fd,
+	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+	    (unsigned)API_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_HEADERS_MAX,
+	    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
+	    MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return http;
+}
+
+int api_server_open(const struct api_options *options, struct api_server **out, struct error *err)
+{
+	struct api_server *server = xcalloc(1, sizeof(*server));
+
+	server->context = options->context;
+	server->socket = (struct api_socket)API_SOCKET_INIT;
+	if (api_socket_open(options->socket, options->mode, options->group, &server->socket, err) <
+	    0) {
+		free(server);
+		return -1;
+	}
+	server->http = start_http(server);
+	if (!server->http) {
+		error_sys(err, "serve %s", options->socket);
+		api_server_close(server);
+		return -1;
+	}
+	*out = server;
+	return 0;
+}
+
+void api_server_close(struct api_server *server)
+{
+	if (!server)
+		return;
+	if (server->http) {
+		MHD_stop_daemon(server->http);
+		server->socket.fd = -1; /* MHD has closed it */
+	}
+	api_socket_close(&server->socket);
+	free(server);
+}

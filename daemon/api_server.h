@@ -1,0 +1,38 @@
+/*
+ * The API over HTTP/1.1 on a Unix socket (api_socket.h: who may write to it may steer).
+ *
+ *	api_server_open(&options, &server, err)     serves from now on, with threads of its own
+ *	...
+ *	api_server_close(server)
+ *
+ * Each connection has a thread: an answer may wait for the loop or for the disk, and nobody else's status may wait
+ * with it. Threads are there only while somebody is connected, at most API_CONNECTIONS; further clients wait.
+ *
+ * Close waits for the requests that are under way, so whoever calls it sees to it that options.request returns (the
+ * service answers what waits with ERR_TRANSIENT).
+ */
+#ifndef LATENTD_DAEMON_API_SERVER_H
+#define LATENTD_DAEMON_API_SERVER_H
+
+#include "daemon/api_routes.h"
+
+#define API_CONNECTIONS 64
+#define API_IDLE_S	30	   /* a connection on which nothing happens is closed */
+#define API_HEADERS_MAX (32 << 10) /* request line and headers, for MHD's own buffers too */
+#define API_BODY_MAX	(64 << 10)
+
+struct api_options {
+	const char *socket; /* path */
+	unsigned mode;	    /* of it: 0660 */
+	const char *group;  /* NULL: the process's */
+	struct api_context context;
+};
+
+struct api_server;
+
+/* Errors of api_socket_open. */
+int api_server_open(const struct api_options *options, struct api_server **out, struct error *err);
+/* NULL is fine. */
+void api_server_close(struct api_server *server);
+
+#endif

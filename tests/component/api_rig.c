@@ -1,0 +1,226 @@
+#include "tests/component/api_rig.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void need(int r, const struct error *err)
+{
+	if (r == 0)
+		return;
+	fprintf(stderr, "api_rig: %s\n", err->message);
+	exit(1);
+}
+
+static void enqueue_pictures(struct queue *q, int64_t dataset)
+{
+	static const char *const paths[] = {"a.jpg",	  "b.jpg",	  "c.jpg",
+					    "deep/d.jpg", "odd \xff.jpg", "f<script>.jpg"};
+	struct enqueue_counts counts = {.added = 0};
+	struct error err = ERROR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		cleanup_free char *key = xasprintf("key-%zu", i), *other = xasprintf("k-%zu", i);
+		struct job_spec spec = {.path = paths[i],
+					.key = key,
+					.key_distinct = other,
+					.size = 100 + i,
+					.mtime_ns = 1,
+					.inode = i + 1,
+					.rank = i};
+
+		need(queue_enqueue(q, dataset, &spec, 1, &counts, &err), &err);
+	}
+}
+
+/* Of the six the first four fail, for two reasons; one is skipped; one is left. */
+static void work_pictures(struct queue *q, int64_t dataset)
+{
+	struct job jobs[5];
+	struct job_outcome outcomes[5] = {{.job = 0}};
+	struct queue_claim claim = {
+	    .dataset = dataset, .owner = "rig", .now = 1000, .lease_until = 9000, .limit = 5};
+	struct error err = ERROR_INIT;
+	size_t n = 0;
+
+	need(queue_claim(q, &claim, jobs, &n, &err), &err);
+	for (size_t i = 0; i < n; i++) {
+		outcomes[i] = (struct job_outcome){
+		    .job = jobs[i].id,
+		    .fence = jobs[i].fence,
+		    .kind = i == 4 ? OUTCOME_SKIP : OUTCOME_QUARANTINE,
+		    .reason = i == 4   ? "too_small"
+			      : i == 3 ? "unsupported"
+				       : "truncated",
+		    .message = i == 0 ? "ends \xff early" : "ends at byte 12 of 100"};
+		job_release(&jobs[i]);
+	}
+	need(queue_settle(q, outcomes, n, 2000, NULL, &err), &err);
+}
+
+static void make_database(struct api_rig *rig)
+{
+	struct queue_dataset_spec spec = {"photos", "/data/latents/photos",
+					  "0123456789abcdef0123456789abcdef", "{}"};
+	struct error err = ERROR_INIT;
+	struct queue *q = NULL;
+
+	need(queue_sqlite_open(rig->database, &q, &err), &err);
+	need(queue_open_dataset(q, &spec, &rig->photos, &err), &err);
+	enqueue_pictures(q, rig->photos);
+	work_pictures(q, rig->photos);
+	queue_close(q);
+}
+
+static void fill_photos(const struct api_rig *rig, struct service_dataset *d)
+{
+	d->name = xstrdup("photos");
+	d->output = xstrdup("/data/latents/photos");
+	d->database = xstrdup(rig->database);
+	d->queue_id = rig->photos;
+	d->recipe_id = xstrdup("0123456789abcdef0123456789abcdef");
+	d->vae = xstrdup("/models/sd-vae-ft-mse");
+	d->state = DATASET_RUNNING;
+	d->priority = 5;
+	d->counts.jobs[JOB_AVAILABLE] = 34000;
+	d->counts.jobs[JOB_RUNNING] = 64;
+	d->counts.jobs[JOB_ENCODED] = 503;
+	d->counts.jobs[JOB_COMPLETED] = 1200000;
+	d->counts.jobs[JOB_QUARANTINED] = 4;
+	d->counts.jobs[JOB_SKIPPED] = 1;
+	d->counts.shards = 1200;
+	d->counts.samples = 1200000;
+	d->counts.shard_bytes = 123456789012;
+	d->images_per_second = 12.345;
+	d->eta_s = 2760;
+	d->encoded = 5000;
+	d->failed = 4;
+	d->skipped = 1;
+	d->scan = (struct service_scan){clock_wall_ms() - 180000, 12000, 1234572, false, 0};
+	d->watch = (struct service_watch){WATCH_INOTIFY, 1234, NULL};
+	d->last_shard = xstrdup("train/512x512/000123.tar");
+	d->last_shard_at = clock_wall_ms() - 120000;
+}
+
+static void fill_scans(struct service_dataset *d)
+{
+	d->name = xstrdup("old scans");
+	d->output = xstrdup("/data/latents/old\xff scans");
+	d->recipe_id = xstrdup("fedcba9876543210fedcba9876543210");
+	d->vae = xstrdup("/models/gone");
+	d->state = DATASET_BLOCKED;
+	d->why = xstrdup("/models/gone is not there");
+	d->scan = (struct service_scan){0, 0, 0, true, 120};
+	d->watch = (struct service_watch){
+	    WATCH_POLLING, 0,
+	    xstrdup("more folders than fs.inotify.max_user_watches (65536) allows")};
+	d->deletions = 17;
+}
+
+struct service_status *api_rig_status(const struct api_rig *rig)
+{
+	struct service_status *s = service_status_new(2, 1);
+
+	s->taken_at = clock_wall_ms();
+	s->version = xstrdup(LATENTD_VERSION);
+	s->pid = getpid();
+	s->started_at = s->taken_at - 3 * 86400000 - 4 * 3600000;
+	s->state = SERVICE_RUNNING;
+	s->state_dir = xstrdup("/var/lib/latentd");
+	s->config = xstrdup("/etc/latentd.yaml");
+	s->socket = xstrdup(rig->socket);
+	s->memory_used = 1288490188;
+	s->memory_limit = 2147483648;
+	s->decode_busy = 7;
+	s->decode_workers = 8;
+	fill_photos(rig, &s->datasets[0]);
+	fill_scans(&s->datasets[1]);
+	s->encoders[0] = (struct service_encoder){.name = xstrdup("cpu"),
+						  .type = xstrdup("cpu"),
+						  .engine = xstrdup("cpu/onednn-2.6.3 float32"),
+						  .state = ENCODER_BUSY,
+						  .in_flight = 4,
+						  .images_done = 5000,
+						  .images_per_second = 12.345};
+	return s;
+}
+
+/* As the service does it, but for doing anything. */
+static int on_request(void *arg, const struct service_request *request, struct service_reply *reply,
+		      struct error *err)
+{
+	struct api_rig *rig = arg;
+	int r;
+
+	pthread_mutex_lock(&rig->lock);
+	free(rig->dataset);
+	free(rig->reason);
+	free(rig->key);
+	rig->dataset = request->dataset ? xstrdup(request->dataset) : NULL;
+	rig->reason = request->reason ? xstrdup(request->reason) : NULL;
+	rig->key = request->key ? xstrdup(request->key) : NULL;
+	rig->request = *request;
+	rig->asked++;
+	pthread_cond_broadcast(&rig->changed);
+	while (rig->hold)
+		pthread_cond_wait(&rig->changed, &rig->lock);
+	r = rig->outcome;
+	if (r < 0)
+		error_set(err, rig->error, "the rig says no");
+	else
+		*reply = rig->reply;
+	pthread_mutex_unlock(&rig->lock);
+	return r;
+}
+
+void api_rig_open(struct api_rig *rig, const char *dir)
+{
+	*rig = (struct api_rig){.reply = {.count = 0}};
+	pthread_mutex_init(&rig->lock, NULL);
+	pthread_cond_init(&rig->changed, NULL);
+	rig->socket = xasprintf("%s/api.sock", dir);
+	rig->database = xasprintf("%s/queue.db", dir);
+	rig->board = status_board_new();
+	make_database(rig);
+}
+
+void api_rig_serve(struct api_rig *rig)
+{
+	struct api_options options = {
+	    .socket = rig->socket, .mode = 0600, .context = {rig->board, on_request, rig}};
+	struct error err = ERROR_INIT;
+
+	need(api_server_open(&options, &rig->server, &err), &err);
+}
+
+void api_rig_wait_asked(struct api_rig *rig, size_t n)
+{
+	pthread_mutex_lock(&rig->lock);
+	while (rig->asked < n)
+		pthread_cond_wait(&rig->changed, &rig->lock);
+	pthread_mutex_unlock(&rig->lock);
+}
+
+void api_rig_release(struct api_rig *rig)
+{
+	pthread_mutex_lock(&rig->lock);
+	rig->hold = false;
+	pthread_cond_broadcast(&rig->changed);
+	pthread_mutex_unlock(&rig->lock);
+}
+
+void api_rig_close(struct api_rig *rig)
+{
+	api_server_close(rig->server);
+	status_board_free(rig->board);
+	free(rig->socket);
+	free(rig->database);
+	free(rig->dataset);
+	free(rig->reason);
+	free(rig->key);
+	pthread_cond_destroy(&rig->changed);
+	pthread_mutex_destroy(&rig->lock);
+}
