@@ -56,7 +56,8 @@ void run_report_result(const struct run_result *r)
 	       plural(c->shards), r->new_shards, text_bytes(c->shard_bytes, size));
 	print_count(r->pipeline->copied, "copied: the same content was encoded before");
 	print_count(r->pipeline->again, "encoded again: the files had changed");
-	print_count(r->pipeline->kept, "kept: the files are others, their content is the same");
+	print_count(r->pipeline->kept,
+		    "kept: read again, their content is the one that was encoded");
 	print_count(r->vanished, "no longer there whose samples stay (--on-delete remove takes "
 				 "them out)");
 	print_count(c->jobs[JOB_ENCODED], "encoded, without a shard yet: kept in the spool");

@@ -120,7 +120,8 @@ struct enqueue_counts {
 	size_t
 	    known; /* same size, mtime and inode as before; or running: the next scan will tell */
 	size_t requeued; /* changed while not yet encoded, quarantined or gone: available again */
-	size_t superseding; /* changed although already encoded: available again, see above */
+	size_t
+	    superseding; /* encoded already, and changed or never seen: available again, see above */
 };
 
 struct job {
@@ -303,9 +304,9 @@ struct queue_ops {
 
 	/*
 	 * Adds to *counts. Identity is (dataset, root, path); a job that exists keeps its key and its rank.
-	 * A requeued or superseding job has no attempts, no crashes and no reason. An adopted one (see
-	 * complete) takes the file's size, mtime and inode over and is known. ERR_BUG: key and key_distinct
-	 * are both taken.
+	 * A requeued or superseding job has no attempts, no crashes and no reason. A completed one whose file was
+	 * never seen (see swap) is superseding, so that its content is compared with its sample's. ERR_BUG: key
+	 * and key_distinct are both taken.
 	 */
 	int (*enqueue)(struct queue *q, int64_t dataset, const struct job_spec *specs, size_t n,
 		       struct enqueue_counts *counts, struct error *err);
@@ -340,7 +341,8 @@ struct queue_ops {
 	 * *lost (may be NULL). The job's reason and message become the outcome's (none, where it has none);
 	 * OUTCOME_RELEASE leaves them. OUTCOME_KEPT makes the job encoded again if its record with that
 	 * content is in the spool, completed if its visible sample (of the lowest variant) has it, and
-	 * otherwise, since both may be lost meanwhile, is an OUTCOME_RELEASE.
+	 * otherwise, since both may be lost or replaced meanwhile, is an OUTCOME_RELEASE, after which the job's
+	 * content is its visible sample's, if it has one.
 	 */
 	int (*settle)(struct queue *q, const struct job_outcome *outcomes, size_t n, int64_t now,
 		      size_t *lost, struct error *err);
@@ -383,13 +385,15 @@ struct queue_ops {
 	 * and latent, which changes nothing about its job; or it is named as dropped: a completed job that has no
 	 * live sample left is then skipped, with the reason `deleted`, until its file changes or it is retried.
 	 *
-	 * Every other sample completes its job, whatever state short of completed that is in, and makes an older
-	 * sample of this (job, variant) dead. It completes nothing, and is only made visible, where it is not of
-	 * the file as it is now: the job has been encoded with another content, or its file changed and it is
-	 * not encoded since. A job is found by its key (or id) and must have the sample's path; one that
-	 * is not known (adoption) is inserted as completed, with size 0, mtime 0 and inode 0, which the next
-	 * scan fills in. A completed job has no attempts and no crashes; its updated_at is when its youngest shard
-	 * became visible.
+	 * Every other sample makes an older sample of this (job, variant) dead. It completes its job where that
+	 * was encoded, with this content. It completes nothing, and is only made visible, where it is not of the
+	 * file as it is now: the job has been encoded with another content, or its file changed and it is not
+	 * encoded since. A job is found by its key (or id) and must have the sample's path; one that is not known
+	 * (adoption), is gone or was skipped is completed with size 0, mtime 0 and inode 0, so that the next
+	 * enqueue that meets the file finds it changed. Where a file was seen but not encoded, nothing says that
+	 * the sample is of it: the job, unless it is running, is available, and as changed as if it had been
+	 * completed with this sample. A completed job has no attempts and no crashes; its updated_at is when its
+	 * youngest shard became visible.
 	 *
 	 * QUEUE_CONFLICT: a live sample of a retired shard is missing, changed, or in two new shards; what is
 	 * dropped is not a live sample of a retired shard; a completed job has another live sample of that

@@ -81,6 +81,8 @@ struct memory_job *memory_insert_job(struct memory_queue *q, int64_t dataset,
 				     const struct job_spec *spec, const char *key);
 /* Takes the youngest jobs away again, down to @count. */
 void memory_remove_jobs(struct memory_queue *q, size_t count);
+/* Its size, mtime and inode are now those of @spec. */
+void memory_remember_file(struct memory_job *j, const struct job_spec *spec);
 void memory_set_state(struct memory_job *j, enum job_state state);
 /* *s becomes a copy of @by, or NULL. */
 void memory_replace(char **s, const char *by);

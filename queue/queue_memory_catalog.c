@@ -257,19 +257,46 @@ static struct memory_job *job_of(struct memory_queue *q, int64_t dataset,
 	return memory_insert_job(q, dataset, &spec, sample->key);
 }
 
-static void finish(struct memory_job *j, const struct hash128 *content)
+static bool was_seen(const struct memory_job *j)
 {
+	return j->job.size != 0 || j->mtime_ns != 0 || j->inode != 0;
+}
+
+/* Nothing says that the sample is of the file that was seen: it is visible, and the file is compared with it. */
+static void compare(struct memory_job *j, const struct hash128 *content, int64_t now)
+{
+	j->changed = j->job.has_content = true;
+	j->job.content = *content;
+	if (j->state == JOB_RUNNING)
+		return;
+	memory_set_state(j, JOB_AVAILABLE);
+	j->job.attempts = 0;
+	j->updated_at = now;
+	memory_replace(&j->reason, NULL);
+	memory_replace(&j->message, NULL);
+}
+
+static void finish(struct memory_job *j, const struct hash128 *content, int64_t now)
+{
+	static const struct job_spec unseen = {.size = 0};
 	bool same = !j->job.has_content || hash128_equal(&j->job.content, content);
+	bool is_over = j->state == JOB_GONE || j->state == JOB_SKIPPED;
 
 	if (j->changed && same)
 		j->spooled = false;
 	if (j->state == JOB_COMPLETED || j->changed || (j->state == JOB_ENCODED && !same))
 		return;
+	if (j->state != JOB_ENCODED && !is_over && was_seen(j)) {
+		compare(j, content, now);
+		return;
+	}
+	if (is_over)
+		memory_remember_file(j, &unseen);
 	memory_complete_job(j);
 }
 
 static int add_sample(struct memory_queue *q, const struct queue_swap *swap, int64_t dataset,
-		      int64_t shard, size_t first_new, const struct sample_row *sample)
+		      int64_t shard, size_t first_new, const struct sample_row *sample, int64_t now)
 {
 	struct memory_job *j = job_of(q, dataset, sample);
 	struct memory_sample *old;
@@ -293,7 +320,7 @@ static int add_sample(struct memory_queue *q, const struct queue_swap *swap, int
 	old->row.key = j->job.key;
 	old->row.path = j->job.path;
 	if (!carried)
-		finish(j, &sample->content);
+		finish(j, &sample->content, now);
 	return 0;
 }
 
@@ -320,7 +347,7 @@ static int add_shard(struct memory_queue *q, const struct queue_swap *swap, size
 	row->row.group = row->group;
 	for (size_t i = 0; i < shard->row.samples && r == 0; i++)
 		r = add_sample(q, swap, shard->row.dataset, (int64_t)q->shard_count, first_new,
-			       &shard->samples[i]);
+			       &shard->samples[i], now);
 	return r;
 }
 

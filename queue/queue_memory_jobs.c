@@ -106,7 +106,7 @@ static int enqueue_new(struct memory_queue *q, int64_t dataset, const struct job
 			 text_quote(spec->key_distinct, quoted[1]));
 }
 
-static void remember_file(struct memory_job *j, const struct job_spec *spec)
+void memory_remember_file(struct memory_job *j, const struct job_spec *spec)
 {
 	j->job.size = spec->size;
 	j->mtime_ns = spec->mtime_ns;
@@ -115,7 +115,7 @@ static void remember_file(struct memory_job *j, const struct job_spec *spec)
 
 static void requeue(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec)
 {
-	remember_file(j, spec);
+	memory_remember_file(j, spec);
 	if (j->state == JOB_COMPLETED) {
 		j->job.has_content = true;
 		j->job.content = memory_first_live(q, j->job.id)->row.content;
@@ -132,8 +132,6 @@ static void requeue(struct memory_queue *q, struct memory_job *j, const struct j
 static void enqueue_known(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec,
 			  struct enqueue_counts *counts)
 {
-	bool adopted =
-	    j->state == JOB_COMPLETED && j->job.size == 0 && j->mtime_ns == 0 && j->inode == 0;
 	bool same =
 	    j->job.size == spec->size && j->mtime_ns == spec->mtime_ns && j->inode == spec->inode;
 
@@ -141,9 +139,6 @@ static void enqueue_known(struct memory_queue *q, struct memory_job *j, const st
 		counts->known++;
 	} else if (j->state == JOB_RUNNING) {
 		counts->known++;
-	} else if (adopted) {
-		counts->known++;
-		remember_file(j, spec);
 	} else {
 		bool done = j->state == JOB_ENCODED || j->state == JOB_COMPLETED;
 
@@ -245,15 +240,22 @@ int memory_extend(struct queue *base, const char *owner, int64_t lease_until, st
 	return 0;
 }
 
-/* The kind of outcome that KEPT comes to. */
-static enum outcome_kind kept(struct memory_queue *q, const struct memory_job *j,
+/* The kind of outcome that KEPT comes to; if it is a release, the next claim is told what there is. */
+static enum outcome_kind kept(struct memory_queue *q, struct memory_job *j,
 			      const struct hash128 *content)
 {
 	const struct memory_sample *live = memory_first_live(q, j->job.id);
 
 	if (j->spooled && j->job.has_content && hash128_equal(&j->job.content, content))
 		return OUTCOME_ENCODED;
-	return live && hash128_equal(&live->row.content, content) ? OUTCOME_KEPT : OUTCOME_RELEASE;
+	if (live && hash128_equal(&live->row.content, content))
+		return OUTCOME_KEPT;
+	if (!j->spooled) {
+		j->job.has_content = live != NULL;
+		if (live)
+			j->job.content = live->row.content;
+	}
+	return OUTCOME_RELEASE;
 }
 
 static void settle_one(struct memory_queue *q, struct memory_job *j, const struct job_outcome *o,

@@ -192,6 +192,9 @@ int job_find(struct sqlite_queue *q, int64_t dataset, uint32_t root, const char 
 /* A new job as it is enqueued: available, and counted so. */
 int job_insert(struct sqlite_queue *q, int64_t dataset, const struct job_spec *spec,
 	       const char *key, int64_t *id, struct error *err);
+/* Size, mtime and inode of its file are now those of @file. */
+int job_remember(struct sqlite_queue *q, int64_t job, const struct job_spec *file,
+		 struct error *err);
 /* The key of a row from its columns: its own, or the path's stem. To be freed. */
 char *job_column_key(struct sqlite3_stmt *stmt, int key_column, int path_column);
 /* Whether they are @key and @path. */
@@ -211,6 +214,7 @@ struct work {
 	int64_t job, dataset, rank;
 	uint32_t root;
 	bool has_row;		   /* in table work */
+	bool seen;		   /* its file, by a scan; not written */
 	enum job_state state, was; /* was: as it was read */
 	int64_t attempts, crashes, fence;
 	int64_t crashes_were;

@@ -173,23 +173,23 @@ int job_insert(struct sqlite_queue *q, int64_t dataset, const struct job_spec *s
 	return key_print == path_print ? 0 : insert_name(q, key_print, *id, err);
 }
 
-/* -- enqueue -------------------------------------------------------------------------------------- */
-
-static int remember_file(struct sqlite_queue *q, int64_t job, const struct job_spec *spec,
-			 struct error *err)
+int job_remember(struct sqlite_queue *q, int64_t job, const struct job_spec *file,
+		 struct error *err)
 {
-	static const char sql[] =
-	    "UPDATE job SET size = ?2, mtime_ns = ?3, inode = ?4 WHERE id = ?1";
+	static const char sql[] = "UPDATE job SET size = ?2, mtime_ns = ?3, inode = ?4"
+				  " WHERE id = ?1 AND (size, mtime_ns, inode) <> (?2, ?3, ?4)";
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOB_REMEMBER, sql, err);
 
 	if (!stmt)
 		return -1;
 	db_bind_int(stmt, 1, job);
-	db_bind_int(stmt, 2, (int64_t)spec->size);
-	db_bind_int(stmt, 3, spec->mtime_ns);
-	db_bind_int(stmt, 4, (int64_t)spec->inode);
+	db_bind_int(stmt, 2, (int64_t)file->size);
+	db_bind_int(stmt, 3, file->mtime_ns);
+	db_bind_int(stmt, 4, (int64_t)file->inode);
 	return db_run(q, stmt, err);
 }
+
+/* -- enqueue -------------------------------------------------------------------------------------- */
 
 /* Its file changed or came back. */
 static int requeue(struct sqlite_queue *q, const struct job_spec *spec, struct work *w,
@@ -198,7 +198,7 @@ static int requeue(struct sqlite_queue *q, const struct job_spec *spec, struct w
 	bool untouched = w->state == JOB_AVAILABLE && !w->has_row;
 	struct live_sample old;
 
-	if (remember_file(q, w->job, spec, err) < 0)
+	if (job_remember(q, w->job, spec, err) < 0)
 		return -1;
 	if (untouched)
 		return 0;
@@ -232,11 +232,6 @@ static int enqueue_known(struct sqlite_queue *q, const struct job_spec *spec,
 	if (w.state == JOB_RUNNING) {
 		counts->known++;
 		return 0;
-	}
-	if (w.state == JOB_COMPLETED && match->size == 0 && match->mtime_ns == 0 &&
-	    match->inode == 0) {
-		counts->known++;
-		return remember_file(q, match->id, spec, err);
 	}
 	if (w.state == JOB_ENCODED || w.state == JOB_COMPLETED)
 		counts->superseding++;

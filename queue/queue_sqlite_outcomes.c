@@ -129,22 +129,24 @@ static int settle_plain(struct sqlite_queue *q, const struct job_outcome *o, enu
 	return 0;
 }
 
-/* Whether a live sample of the job has this content: of any variant, which all have the same. */
-static int has_sample(struct sqlite_queue *q, const struct work *w, const struct hash128 *content,
-		      bool *out, struct error *err)
+/* The next claim is told what there is: told the same again, it would keep it again, for ever. */
+static int release_unkept(struct sqlite_queue *q, struct work *w, const struct live_sample *live,
+			  int64_t now, struct error *err)
 {
-	struct live_sample live;
-
-	if (sample_find(q, w->rank, w->job, ANY_VARIANT, &live, err) < 0)
-		return -1;
-	*out = live.id != 0 && hash128_equal(&live.content, content);
-	return 0;
+	if (!w->spooled) {
+		w->has_content = live->id != 0;
+		w->content = live->content;
+	}
+	w->state = JOB_AVAILABLE;
+	w->attempts--;
+	w->updated_at = now;
+	return job_write(q, w, err);
 }
 
 static int settle_kept(struct sqlite_queue *q, const struct job_outcome *o, int64_t now,
 		       size_t *lost, struct error *err)
 {
-	bool visible = false;
+	struct live_sample live; /* of any variant: all have the same content */
 	struct work w;
 	int r = job_try(q, o->job, NULL, NULL, &w, err);
 
@@ -156,10 +158,10 @@ static int settle_kept(struct sqlite_queue *q, const struct job_outcome *o, int6
 	}
 	if (w.spooled && w.has_content && hash128_equal(&w.content, &o->content))
 		return settle_plain(q, o, OUTCOME_ENCODED, now, lost, err);
-	if (has_sample(q, &w, &o->content, &visible, err) < 0)
+	if (sample_find(q, w.rank, w.job, ANY_VARIANT, &live, err) < 0)
 		return -1;
-	if (!visible)
-		return settle_plain(q, o, OUTCOME_RELEASE, now, lost, err);
+	if (live.id == 0 || !hash128_equal(&live.content, &o->content))
+		return release_unkept(q, &w, &live, now, err);
 	w.state = JOB_COMPLETED;
 	return job_write(q, &w, err);
 }

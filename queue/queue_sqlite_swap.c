@@ -145,11 +145,28 @@ static int find_job(struct swapping *s, const struct sample_row *sample, struct 
 	return r == 0 && w->dataset != s->dataset ? QUEUE_CONFLICT : r;
 }
 
+/* Nothing says that the sample is of the file that was seen: it is visible, and the file is compared with it. */
+static int compare_job(struct swapping *s, const struct sample_row *sample, struct work *w,
+		       struct error *err)
+{
+	w->changed = w->has_content = true;
+	w->content = sample->content;
+	if (w->state != JOB_RUNNING) {
+		w->state = JOB_AVAILABLE;
+		w->attempts = 0;
+		w->updated_at = s->now;
+		w->says = true;
+	}
+	return job_write(s->q, w, err);
+}
+
 /* A sample of the file as it is now completes its job. */
 static int complete_job(struct swapping *s, const struct sample_row *sample, struct work *w,
 			struct error *err)
 {
+	static const struct job_spec unseen = {.size = 0};
 	bool same = !w->has_content || hash128_equal(&w->content, &sample->content);
+	bool is_over = w->state == JOB_GONE || w->state == JOB_SKIPPED;
 
 	if (w->state == JOB_COMPLETED)
 		return 0;
@@ -161,6 +178,10 @@ static int complete_job(struct swapping *s, const struct sample_row *sample, str
 	}
 	if (w->state == JOB_ENCODED && !same)
 		return 0;
+	if (w->state != JOB_ENCODED && !is_over && w->seen)
+		return compare_job(s, sample, w, err);
+	if (is_over && job_remember(s->q, w->job, &unseen, err) < 0)
+		return -1;
 	w->state = JOB_COMPLETED;
 	return job_write(s->q, w, err);
 }

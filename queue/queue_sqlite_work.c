@@ -99,6 +99,7 @@ static int read_work(struct sqlite3_stmt *stmt, struct work *out, struct error *
 	out->rank = sqlite3_column_int64(stmt, 1);
 	out->root = (uint32_t)sqlite3_column_int64(stmt, 2);
 	out->has_row = sqlite3_column_type(stmt, 5) != SQLITE_NULL;
+	out->seen = sqlite3_column_int(stmt, 14);
 	if (!out->has_row)
 		return 0;
 	if (state < 0 || state >= JOB_STATES || state == JOB_COMPLETED)
@@ -123,7 +124,8 @@ int job_try(struct sqlite_queue *q, int64_t job, const char *key, const char *pa
 {
 	static const char sql[] =
 	    "SELECT job.dataset, job.rank, job.root, job.key, job.path, state, attempts, crashes,"
-	    " fence, due, updated_at, changed, spooled, content"
+	    " fence, due, updated_at, changed, spooled, content,"
+	    " (job.size, job.mtime_ns, job.inode) <> (0, 0, 0)"
 	    " FROM job LEFT JOIN work ON work.job = job.id WHERE job.id = ?1";
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOB_READ, sql, err);
 	bool named;

@@ -368,6 +368,7 @@ static void a_sample_that_another_shard_has_stops_the_run(void **state)
 
 	run_record(&run->recipe, &job, 64, 64, &record);
 	assert_ok(spool_append(run->spool, &record, &entry.place, &err), &err);
+	run_settle(run, &job, OUTCOME_ENCODED);
 	assert_ok(queue_complete(run->queue, &shard, &sample, 1, 1, &id, &err), &err);
 	start(run, 0, 0);
 	packer_restore(run->packer, &entry);

@@ -222,6 +222,7 @@ static void a_shard_in_the_catalog_is_left_alone(void **state)
 	cleanup_free char *name = NULL;
 
 	two_running(f, jobs);
+	run_spool(&f->run, jobs, 2);
 	name = run_seal(&f->run, &f->run.recipe, jobs, 2);
 	run_recover(f);
 	assert_int_equal(run_count(&f->run, JOB_COMPLETED), 2);
@@ -266,6 +267,7 @@ static void a_shard_that_is_gone_is_encoded_again(void **state)
 	cleanup_buffer struct buffer bytes = BUFFER_INIT;
 
 	two_running(f, jobs);
+	run_spool(&f->run, jobs, 2);
 	name = run_seal(&f->run, &f->run.recipe, jobs, 2);
 	run_recover(f);
 	assert_int_equal(run_count(&f->run, JOB_COMPLETED), 2);
@@ -366,6 +368,7 @@ static void an_orphan_whose_samples_are_elsewhere_goes_to_quarantine(void **stat
 	cleanup_free char *first = NULL, *second = NULL;
 
 	two_running(f, jobs);
+	run_spool(&f->run, jobs, 2);
 	first = run_seal(&f->run, &f->run.recipe, jobs, 2);
 	run_recover(f);
 	second = run_seal(&f->run, &f->run.recipe, &jobs[1], 1);

@@ -100,6 +100,7 @@ static void shards(struct fixture *f, size_t n, size_t each)
 		run_enqueue(&f->run, path, i);
 	}
 	run_claim(&f->run, DEAD, jobs, n * each);
+	run_spool(&f->run, jobs, n * each);
 	for (size_t i = 0; i < n; i++)
 		free(run_seal(&f->run, &f->run.recipe, &jobs[i * each], each));
 	for (size_t i = 0; i < n * each; i++)

@@ -406,6 +406,7 @@ int64_t job_in_state(struct fixture *f, const char *name, enum job_state state)
 		struct sample_row sample = sample_of(path, name, 0);
 		struct shard_row shard = shard_of(f->dataset, path, 1);
 
+		assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
 		assert_int_equal(complete(f, &shard, &sample, 1), 0);
 	} else if (state != JOB_RUNNING) {
 		assert_true(settle_one(f, outcome_of(&job, outcomes[state])));

@@ -165,10 +165,10 @@ static void complete_makes_the_rows_and_completes_the_jobs(void **state)
 	assert_int_equal(counts.shard_bytes, 10240);
 }
 
-static void complete_takes_jobs_from_every_state(void **state)
+/* In whatever state: a shard that was moved away may come back when its image has long been another. */
+static void a_sample_of_a_job_that_was_not_encoded_is_visible_and_its_file_compared(void **state)
 {
-	static const enum job_state states[] = {JOB_RUNNING, JOB_RETRYABLE, JOB_QUARANTINED,
-						JOB_SKIPPED, JOB_GONE,	    JOB_AVAILABLE};
+	static const enum job_state states[] = {JOB_AVAILABLE, JOB_RETRYABLE, JOB_QUARANTINED};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
@@ -178,24 +178,69 @@ static void complete_takes_jobs_from_every_state(void **state)
 		struct sample_row sample = sample_of(path, name, 0);
 		struct shard_row shard = shard_of(f->dataset, name, 1);
 		cleanup_shown struct shown shown = {0};
+		cleanup_job struct job job = {0};
+		struct job_outcome kept;
+
+		assert_int_equal(complete(f, &shard, &sample, 1), 0);
+		shown = show_job(f, id);
+		assert_int_equal(shown.state, JOB_AVAILABLE);
+		assert_int_equal(shown.attempts, 0);
+		assert_string_equal(shown.reason, "");
+		assert_string_equal(shown.message, "");
+		assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+		assert_true(job.has_content);
+		assert_true(hash128_equal(&job.content, &sample.content));
+		kept = outcome_of(&job, OUTCOME_KEPT);
+		kept.has_content = true;
+		kept.content = sample.content;
+		assert_true(settle_one(f, kept));
+		assert_int_equal(state_of(f, id), JOB_COMPLETED);
+		assert_int_equal(enqueue_one(f, f->dataset, file_spec(path, name, 1)).known, 1);
+	}
+}
+
+static void
+a_sample_of_a_job_that_is_gone_or_skipped_completes_it_until_its_file_is_met(void **state)
+{
+	static const enum job_state states[] = {JOB_SKIPPED, JOB_GONE};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		const char *name = job_state_name(states[i]);
+		cleanup_free char *path = xasprintf("%s.jpg", name);
+		int64_t id = job_in_state(f, name, states[i]);
+		struct sample_row sample = sample_of(path, name, 0);
+		struct shard_row shard = shard_of(f->dataset, name, 1);
+		cleanup_shown struct shown shown = {0};
+		cleanup_job struct job job = {0};
 
 		assert_int_equal(complete(f, &shard, &sample, 1), 0);
 		shown = show_job(f, id);
 		assert_int_equal(shown.state, JOB_COMPLETED);
 		assert_string_equal(shown.reason, "");
 		assert_string_equal(shown.message, "");
+		assert_int_equal(enqueue_one(f, f->dataset, file_spec(path, name, 1)).superseding,
+				 1);
+		assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+		assert_true(hash128_equal(&job.content, &sample.content));
 	}
 }
 
-static void the_outcome_of_a_job_that_was_completed_meanwhile_is_lost(void **state)
+static void a_sample_of_a_running_job_leaves_it_to_its_owner(void **state)
 {
 	struct fixture *f = *state;
 	cleanup_job struct job job = add_claimed(f, "a");
-	struct sample_row sample = sample_of("a.jpg", "a", 0);
-	struct shard_row shard = shard_of(f->dataset, "1.tar", 1);
+	struct sample_row sample = sample_of("a.jpg", "a", 0), fresh = sample;
+	struct shard_row shards[] = {shard_of(f->dataset, "1.tar", 1),
+				     shard_of(f->dataset, "2.tar", 1)};
+	struct job_outcome outcome = outcome_of(&job, OUTCOME_ENCODED);
 
-	assert_int_equal(complete(f, &shard, &sample, 1), 0);
-	assert_false(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
+	assert_int_equal(complete(f, &shards[0], &sample, 1), 0);
+	assert_int_equal(state_of(f, job.id), JOB_RUNNING);
+	outcome.content = fresh.content = hash128_of("new", 3);
+	assert_true(settle_one(f, outcome));
+	assert_int_equal(state_of(f, job.id), JOB_ENCODED);
+	assert_int_equal(complete(f, &shards[1], &fresh, 1), 0);
 	assert_int_equal(state_of(f, job.id), JOB_COMPLETED);
 }
 
@@ -323,31 +368,40 @@ static void a_sample_is_found_by_its_key_in_whichever_root_its_job_is(void **sta
 	sample.root = 9;
 	assert_ok(queue_samples(f->q, 1, check_sample, &expected, &f->err), &f->err);
 	shown = show_job(f, 1);
-	assert_int_equal(shown.state, JOB_COMPLETED);
+	assert_int_equal(shown.state, JOB_AVAILABLE);
 	assert_int_equal(shown.root, 9);
 }
 
-static void an_unknown_sample_is_adopted_and_filled_in_by_the_next_scan(void **state)
+/* However late its file is met: a file of that name says nothing about the content. */
+static void an_unknown_sample_is_adopted_and_its_file_compared_when_it_is_met(void **state)
 {
 	struct fixture *f = *state;
 	struct sample_row sample = sample_of("dir/a.jpg", "k", 0);
 	struct shard_row shard = shard_of(f->dataset, "1.tar", 1);
 	struct job_spec spec = file_spec("dir/a.jpg", "dir/a", 5);
 	cleanup_shown struct shown shown = {0};
-	struct job job;
+	cleanup_job struct job job = {0};
+	struct job_outcome kept;
 
 	sample.root = spec.root = 2;
 	assert_int_equal(complete(f, &shard, &sample, 1), 0);
-	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
 	shown = show_job(f, 1);
 	assert_int_equal(shown.state, JOB_COMPLETED);
 	assert_int_equal(shown.root, 2);
 	assert_string_equal(shown.key, "k");
 	assert_string_equal(shown.path, "dir/a.jpg");
 	assert_int_equal(claim_jobs(f, ME, &job, 1), 0);
-	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
-	spec.mtime_ns++;
 	assert_int_equal(enqueue_one(f, f->dataset, spec).superseding, 1);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+	assert_true(job.has_content);
+	assert_memory_equal(&job.content, &sample.content, sizeof(sample.content));
+	kept = outcome_of(&job, OUTCOME_KEPT);
+	kept.has_content = true;
+	kept.content = sample.content;
+	assert_true(settle_one(f, kept));
+	assert_int_equal(state_of(f, 1), JOB_COMPLETED);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
 }
 
 static void a_dropped_shard_gives_its_jobs_back_and_its_id_is_not_used_again(void **state)
@@ -357,7 +411,7 @@ static void a_dropped_shard_gives_its_jobs_back_and_its_id_is_not_used_again(voi
 	struct shard_row shard = shard_of(f->dataset, "1.tar", 2);
 	struct queue_counts counts;
 	size_t requeued = 0;
-	struct job job;
+	struct job jobs[2];
 	int64_t id = 0;
 
 	job_in_state(f, "a", JOB_ENCODED);
@@ -377,7 +431,10 @@ static void a_dropped_shard_gives_its_jobs_back_and_its_id_is_not_used_again(voi
 	assert_ok(queue_complete(f->q, &shard, samples, 2, NOW, &id, &f->err), &f->err);
 	fixture_after(f);
 	assert_int_equal(id, 2);
-	assert_int_equal(claim_jobs(f, ME, &job, 1), 0);
+	assert_int_equal(claim_jobs(f, ME, jobs, 2), 2);
+	assert_true(jobs[0].has_content && jobs[1].has_content);
+	job_release(&jobs[0]);
+	job_release(&jobs[1]);
 }
 
 /* -- listings ------------------------------------------------------------------------------------- */
@@ -447,8 +504,10 @@ int contract_queue_catalog(const struct queue_backend *backend)
 	    contract_test(every_listing_may_be_ended_early),
 	    contract_test(what_is_not_there_has_no_rows_and_counts_nothing),
 	    contract_test(complete_makes_the_rows_and_completes_the_jobs),
-	    contract_test(complete_takes_jobs_from_every_state),
-	    contract_test(the_outcome_of_a_job_that_was_completed_meanwhile_is_lost),
+	    contract_test(a_sample_of_a_job_that_was_not_encoded_is_visible_and_its_file_compared),
+	    contract_test(
+		a_sample_of_a_job_that_is_gone_or_skipped_completes_it_until_its_file_is_met),
+	    contract_test(a_sample_of_a_running_job_leaves_it_to_its_owner),
 	    contract_test(a_sample_that_is_visible_already_is_a_conflict_that_changes_nothing),
 	    contract_test(a_sample_twice_in_one_shard_is_a_conflict),
 	    contract_test(another_variant_of_a_completed_job_is_no_conflict),
@@ -457,7 +516,7 @@ int contract_queue_catalog(const struct queue_backend *backend)
 	    contract_test(a_shard_of_an_unknown_dataset_is_a_bug),
 	    contract_test(a_dropped_shard_gives_its_jobs_back_and_its_id_is_not_used_again),
 	    contract_test(a_sample_is_found_by_its_key_in_whichever_root_its_job_is),
-	    contract_test(an_unknown_sample_is_adopted_and_filled_in_by_the_next_scan),
+	    contract_test(an_unknown_sample_is_adopted_and_its_file_compared_when_it_is_met),
 	    contract_test(shards_are_listed_by_path),
 	    contract_test(samples_are_listed_by_offset_with_all_they_have),
 	};

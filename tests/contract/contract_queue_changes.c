@@ -22,6 +22,14 @@ static struct job changed_and_claimed(struct fixture *f, const char *name, enum 
 	return job;
 }
 
+static void assert_content(const struct job *job, const char *text)
+{
+	struct hash128 wanted = content_of(text);
+
+	assert_true(job->has_content);
+	assert_true(hash128_equal(&job->content, &wanted));
+}
+
 static struct queue_counts counts_of(struct fixture *f)
 {
 	struct queue_counts counts;
@@ -82,7 +90,7 @@ static void only_the_same_variant_is_superseded(void **state)
 				     shard_of(f->dataset, "2.tar", 1)};
 
 	both[1].variant = 1;
-	add_job(f, "a");
+	job_in_state(f, "a", JOB_ENCODED);
 	assert_int_equal(complete(f, &shards[0], both, 2), 0);
 	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).superseding, 1);
 	assert_int_equal(complete(f, &shards[1], &both[1], 1), 0);
@@ -185,6 +193,7 @@ static void what_is_not_there_to_be_kept_is_a_release(void **state)
 	assert_int_equal(shown.state, JOB_AVAILABLE);
 	assert_int_equal(shown.attempts, 0);
 	assert_int_equal(claim_jobs(f, ME, &again, 1), 1);
+	assert_content(&again, "a.jpg");
 	lost = changed_and_claimed(f, "b", JOB_ENCODED);
 	assert_ok(queue_requeue_lost(f->q, NULL, 0, NOW, &n, &f->err), &f->err);
 	fixture_after(f);
@@ -192,6 +201,24 @@ static void what_is_not_there_to_be_kept_is_a_release(void **state)
 	assert_int_equal(state_of(f, lost.id), JOB_RUNNING);
 	assert_true(settle_one(f, kept(&lost, "b.jpg")));
 	assert_int_equal(state_of(f, lost.id), JOB_AVAILABLE);
+}
+
+/* As the shard of a run whose spool was lost does it. Told the old content again, a claim would keep it for ever. */
+static void a_claim_is_told_the_content_of_a_sample_that_was_replaced_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_job struct job job = changed_and_claimed(f, "a", JOB_COMPLETED), again = {0};
+	struct sample_row other = sample_of("a.jpg", "a", 0);
+	struct shard_row shard = shard_of(f->dataset, "other.tar", 1);
+
+	other.content = content_of("other");
+	assert_int_equal(complete(f, &shard, &other, 1), 0);
+	assert_content(&job, "a.jpg");
+	assert_true(settle_one(f, kept(&job, "a.jpg")));
+	assert_int_equal(claim_jobs(f, ME, &again, 1), 1);
+	assert_content(&again, "other");
+	assert_true(settle_one(f, kept(&again, "other")));
+	assert_int_equal(state_of(f, job.id), JOB_COMPLETED);
 }
 
 /* Of a file that was damaged after it had been encoded, and then deleted. */
@@ -325,6 +352,7 @@ int contract_queue_changes(const struct queue_backend *backend)
 	    contract_test(content_that_is_kept_brings_the_job_back_where_it_was),
 	    contract_test(a_record_that_came_into_a_shard_meanwhile_is_kept_too),
 	    contract_test(what_is_not_there_to_be_kept_is_a_release),
+	    contract_test(a_claim_is_told_the_content_of_a_sample_that_was_replaced_meanwhile),
 	    contract_test(a_failure_that_a_scan_misses_is_gone_and_its_sample_stays_unless_removed),
 	    contract_test(a_content_is_found_in_the_spool_and_then_in_its_shard),
 	    contract_test(a_content_is_found_where_another_was_dropped),

@@ -61,8 +61,6 @@ class Dataset:
 
     def __init__(self):
         self.may, self.exists, self.begun = {}, False, False
-        # Paths whose files changed unseen: rebuild takes what it finds for what was encoded. {path: file version}
-        self.stale = {}
 
     def of(self, path):
         return self.may.setdefault(path, {ABSENT})
@@ -72,7 +70,7 @@ class Episode:
     def __init__(self, ws, seed):
         self.ws, self.seed, self.rig = ws, seed, Rig(ws, 0)
         self.files = {}  # {path: Content}
-        self.versions, self.clock = {}, 0  # {path: number of its last change}
+        self.clock = 0
         self.datasets = {name: Dataset() for name in NAMES}
         self.latents = {}  # {content: hash of the latent it had the first time}
         self.encode_s, self.checked, self.deaths = 0.05, 0, 0
@@ -82,7 +80,6 @@ class Episode:
 
     def changed(self, path, times=True):
         self.clock += 1
-        self.versions[path] = self.clock
         if times:  # no two changes within one tick of the file system's clock
             os.utime(self.full(path), ns=(0, 10**18 + self.clock * 10**9))
 
@@ -182,14 +179,10 @@ class Episode:
     def after_a_run(self, data, removes):
         """The paths that must be listed as failed."""
         failed = set()
-        for path in [p for p, v in data.stale.items() if self.versions.get(p) != v]:
-            del data.stale[path]
         for path in data.may.keys() - self.files.keys():
             if removes:
                 data.may[path] = {ABSENT}
         for path, content in self.files.items():
-            if path in data.stale and ABSENT not in data.of(path):
-                continue
             if content.is_bad:
                 failed.add(path)
             else:
@@ -359,13 +352,15 @@ class Episode:
         return f"{os.path.relpath(file, self.ws.out)} at {at}"
 
     def rebuild(self, chance):
-        """The state is lost. Files that changed before that and were not encoded are not seen to have changed."""
-        if not self.has_output() or not self.files:
+        """The state is lost. What was dead or failed is forgotten; all else is as it was."""
+        if not self.has_output():
             return None
         for name, data in self.datasets.items():
-            if data.begun:
-                self.ws.name = name
-                self.ended(data, False, self.ws.encode("--quiet", code=None))
+            self.ws.name = name
+            dead = self.removed()
+            for sample in read_dataset(self.ws.dataset):
+                if (os.path.relpath(sample.shard, self.ws.dataset), sample.key) in dead:
+                    data.of(sample.path).add(sample.record["content_xxh3_128"])
         shutil.rmtree(self.ws.environment["XDG_STATE_HOME"])
         fault = f"change:{chance.randrange(1, 60)}:{chance.choice(('die', 'die-after'))}"
         words = ["rebuild", self.ws.out, self.ws.src]
@@ -376,15 +371,6 @@ class Episode:
         else:
             fault = ""
             self.ws.latentctl(*words)
-        for name, data in self.datasets.items():
-            if data.begun:
-                self.ws.name = name
-                for path, content in self.files.items():
-                    if data.of(path) not in ({content.hash}, {ABSENT}):
-                        data.stale[path] = self.versions[path]
-                # Known gap: a sample without a file would be taken for that of a later file of its name.
-                options = ("--on-delete", "remove", "--on-delete-all", "--quiet")
-                self.ended(data, True, self.ws.encode(*options, code=None))
         return fault
 
     # -- the steps
@@ -405,7 +391,7 @@ class Episode:
         interrupted: 3,
         maintain: 10,
         flip: 3,
-        rebuild: 1,
+        rebuild: 3,
     }
 
     def run(self, only):

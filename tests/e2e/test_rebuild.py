@@ -7,7 +7,7 @@ import shutil
 import time
 
 from harness import DAMAGED, FAILED, USAGE, equal, one_line, run_tests, same_members, test
-from reference import read_dataset, shard_files
+from reference import read_dataset, shard_files, xxh3_128
 
 SMALL = ("--shard-samples", "4")
 
@@ -54,6 +54,75 @@ def a_lost_state_is_rebuilt_and_nothing_is_encoded_again(ws):
     assert "(0 new)" in ws.encode(*SMALL).out
     equal(shard_times(ws), shards)
     equal(catalog(ws), before)
+
+
+def hashes(ws):
+    """{path of the source: hash of the image that its latent is of}"""
+    return {s.path: s.record["content_xxh3_128"] for s in read_dataset(ws.dataset)}
+
+
+def files_of(ws):
+    """The same of the files that are there."""
+    found = {}
+    for at, _, names in os.walk(ws.src):
+        for name in names:
+            full = os.path.join(at, name)
+            with open(full, "rb") as file:
+                found[os.path.relpath(full, ws.src)] = xxh3_128(file.read())
+    return found
+
+
+def forget(ws):
+    """The queue is made again, in one of three ways."""
+    lose_state(ws)
+    ws.latentctl("rebuild", ws.out)
+
+
+def forget_without_a_word(ws):
+    lose_state(ws)
+
+
+def merge_elsewhere(ws):
+    part, ws.out = ws.out, ws.path("merged")
+    ws.latentctl("merge", ws.out, part)
+
+
+@test
+def a_file_that_changed_while_there_was_no_catalog_is_encoded_again(ws):
+    for way in (forget, forget_without_a_word, merge_elsewhere):
+        shutil.rmtree(ws.src, ignore_errors=True)
+        ws.out = ws.path(way.__name__)
+        paths = ws.small_pictures(8)
+        ws.encode(*SMALL)
+        kept = {p: h for p, h in hashes(ws).items() if p != paths[1]}
+        ws.write(paths[1], open(ws.golden("rocket.jpg", "x.jpg"), "rb").read() + b"new")
+        os.remove(ws.path("pictures", "x.jpg"))
+        way(ws)
+        result = ws.encode(*SMALL)
+        equal(hashes(ws), files_of(ws), "the images of the samples")
+        assert "1 image encoded again" in result.out, result.out
+        assert "7 images kept" in result.out, result.out
+        assert "kept" not in ws.encode(*SMALL).out
+        equal({p: h for p, h in hashes(ws).items() if p != paths[1]}, kept)
+        ws.verify()
+
+
+@test
+def a_file_that_appears_long_after_a_rebuild_is_not_taken_for_the_one_that_had_its_name(ws):
+    for way in (forget, forget_without_a_word, merge_elsewhere):
+        shutil.rmtree(ws.src, ignore_errors=True)
+        ws.out = ws.path(way.__name__)
+        paths = ws.small_pictures(8)
+        ws.encode(*SMALL)
+        os.remove(os.path.join(ws.src, paths[2]))
+        way(ws)
+        for _ in range(2):
+            ws.encode(*SMALL)
+        equal(len(hashes(ws)), 8, "number of samples, with that of the deleted file")
+        ws.golden("grey.jpg", paths[2])
+        ws.encode(*SMALL)
+        equal(hashes(ws), files_of(ws), "the images of the samples")
+        ws.verify()
 
 
 @test
