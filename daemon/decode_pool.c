@@ -97,9 +97,8 @@ static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg
 static int worker_spawn(struct decode_ticket *w, struct error *err)
 {
 	const struct decode_pool_options *options = &w->pool->options;
-	struct decode_message m = {
-	    .type = DECODE_START,
-	    .start = {options->mode, options->policy, options->limits, options->slot_bytes}};
+	struct decode_message m = {.type = DECODE_START,
+				   .start = {options->mode, options->limits, options->slot_bytes}};
 	struct error ended = ERROR_INIT;
 	int r;
 
@@ -189,10 +188,11 @@ static void worker_idle(struct decode_ticket *w)
 	w->deadline = NO_DEADLINE;
 	if (w->images > 0)
 		w->pool->early_deaths = 0;
-	if (w->images < options->images_per_process) {
+	if (w->images < options->images_per_process &&
+	    w->process.slot_bytes >= options->slot_bytes) {
 		w->state = WORKER_IDLE;
-		decode_process_limit(&w->process,
-				     decode_memory_reading(&options->limits, options->slot_bytes));
+		decode_process_limit(
+		    &w->process, decode_memory_reading(&options->limits, w->process.slot_bytes));
 	} else {
 		w->state = WORKER_SPENT; /* by the timer: the caller may still hold its pixels */
 		deadline_set(w, 0);
@@ -455,15 +455,41 @@ size_t decode_pool_busy(const struct decode_pool *pool)
 	return count_states(pool, WORKER_HASHING, WORKER_DRAWING);
 }
 
-void decode_pool_cancel(struct decode_pool *pool)
+void decode_pool_cancel_some(struct decode_pool *pool,
+			     bool (*which)(const void *image, const void *arg), const void *arg)
 {
 	struct error stopped = ERROR_INIT;
 
-	pool->cancelled = true;
 	error_set(&stopped, ERR_TRANSIENT, "stopped");
 	for (size_t i = 0; i < pool->n; i++) {
-		if (has_image(&pool->workers[i]))
-			worker_lost(&pool->workers[i], &stopped);
+		struct decode_ticket *w = &pool->workers[i];
+
+		if (has_image(w) && which(w->image, arg))
+			worker_lost(w, &stopped);
+	}
+}
+
+static bool every_image(const void *image, const void *arg)
+{
+	(void)image;
+	(void)arg;
+	return true;
+}
+
+void decode_pool_cancel(struct decode_pool *pool)
+{
+	pool->cancelled = true;
+	decode_pool_cancel_some(pool, every_image, NULL);
+}
+
+void decode_pool_reserve(struct decode_pool *pool, size_t slot_bytes)
+{
+	if (slot_bytes <= pool->options.slot_bytes)
+		return;
+	pool->options.slot_bytes = slot_bytes;
+	for (size_t i = 0; i < pool->n; i++) {
+		if (pool->workers[i].state == WORKER_IDLE)
+			worker_idle(&pool->workers[i]);
 	}
 }
 
@@ -517,20 +543,20 @@ void decode_pool_decode(struct decode_ticket *w)
 	worker_say(w, &m, -1);
 }
 
-void decode_pool_place(struct decode_ticket *w, const struct render_geometry *geometry)
+void decode_pool_place(struct decode_ticket *w, const struct render_geometry *geometry,
+		       const struct image_policy *policy)
 {
 	const struct decode_pool_options *options = &w->pool->options;
-	struct decode_message m = {.type = DECODE_GEOMETRY, .geometry = *geometry};
+	struct decode_message m = {.type = DECODE_GEOMETRY, .draw = {*geometry, *policy}};
 	size_t bytes, megapixels = w->header.width * w->header.height / 1000000;
 
 	assert(w->state == WORKER_WAITING);
 	assert(size_mul3(geometry->width, geometry->height, 3, &bytes) &&
-	       bytes <= options->slot_bytes);
+	       bytes <= w->process.slot_bytes);
 	w->state = WORKER_DRAWING;
 	decode_process_limit(
-	    &w->process,
-	    decode_memory_drawing(options->slot_bytes, w->file_bytes,
-				  image_render_bytes(&w->header, &options->policy, geometry)));
+	    &w->process, decode_memory_drawing(w->process.slot_bytes, w->file_bytes,
+					       image_render_bytes(&w->header, policy, geometry)));
 	deadline_set(w, options->time_limit_ms + megapixels * options->megapixel_ms);
 	worker_say(w, &m, -1);
 }

@@ -49,9 +49,8 @@ struct decode_pool_options {
 	enum decode_mode mode;
 	size_t workers;
 	const char *program; /* NULL: latentd-decode beside this executable */
-	struct image_policy policy;
 	struct image_limits limits;
-	size_t slot_bytes; /* of the largest target; 0 where only headers are asked for */
+	size_t slot_bytes; /* of the largest target; 0 where only headers or hashes are asked for */
 	/*
 	 * Wall clock for each step: from descriptor to hash, from there to the header, from geometry
 	 * to pixels; the last has @megapixel_ms more for each megapixel of the header. 0: 5 s and
@@ -81,12 +80,18 @@ const char *decode_pool_confinement(const struct decode_pool *pool);
 const char *decode_pool_warning(const struct decode_pool *pool);
 /* Ends every worker that has an image, which comes back as on_failed with ERR_TRANSIENT. Nothing more may start. */
 void decode_pool_cancel(struct decode_pool *pool);
+/* The same for the images that @which picks; the pool goes on with new workers. */
+void decode_pool_cancel_some(struct decode_pool *pool,
+			     bool (*which)(const void *image, const void *arg), const void *arg);
+/* Targets of so many bytes must fit from now on: workers with smaller slots are replaced once they are idle. */
+void decode_pool_reserve(struct decode_pool *pool, size_t slot_bytes);
 /* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */
 void decode_pool_start(struct decode_pool *pool, int fd, void *image);
 /* The image whose hash came is wanted: its header comes next. */
 void decode_pool_decode(struct decode_ticket *ticket);
 /* Tells the worker what to make of the image whose header it sent. */
-void decode_pool_place(struct decode_ticket *ticket, const struct render_geometry *geometry);
+void decode_pool_place(struct decode_ticket *ticket, const struct render_geometry *geometry,
+		       const struct image_policy *policy);
 /* It is not wanted, after its hash or its header: the image is forgotten without another call. */
 void decode_pool_skip(struct decode_ticket *ticket);
 

@@ -25,11 +25,6 @@ static void put_string(struct buffer *out, const char *s)
 static void format_start(const struct decode_message *m, struct buffer *out)
 {
 	buffer_put_u8(out, (uint8_t)m->start.mode);
-	buffer_put_u8(out, m->start.policy.apply_exif);
-	buffer_put_u8(out, (uint8_t)m->start.policy.color);
-	buffer_put_u8(out, (uint8_t)m->start.policy.alpha);
-	buffer_append(out, m->start.policy.background, 3);
-	buffer_put_u8(out, m->start.policy.jpeg_scaling);
 	buffer_put_u64(out, m->start.limits.max_file_bytes);
 	buffer_put_u64(out, m->start.limits.max_pixels);
 	buffer_put_u64(out, m->start.limits.max_side);
@@ -43,15 +38,20 @@ static void format_ready(const struct decode_message *m, struct buffer *out)
 	buffer_put_u8(out, (uint8_t)m->ready.landlock);
 }
 
-static void format_geometry(const struct decode_message *m, struct buffer *out)
+static void format_draw(const struct decode_message *m, struct buffer *out)
 {
-	buffer_put_u64(out, m->geometry.full_width);
-	buffer_put_u64(out, m->geometry.full_height);
-	buffer_put_u64(out, m->geometry.left);
-	buffer_put_u64(out, m->geometry.top);
-	buffer_put_u64(out, m->geometry.width);
-	buffer_put_u64(out, m->geometry.height);
-	buffer_put_u8(out, (uint8_t)m->geometry.filter);
+	buffer_put_u64(out, m->draw.geometry.full_width);
+	buffer_put_u64(out, m->draw.geometry.full_height);
+	buffer_put_u64(out, m->draw.geometry.left);
+	buffer_put_u64(out, m->draw.geometry.top);
+	buffer_put_u64(out, m->draw.geometry.width);
+	buffer_put_u64(out, m->draw.geometry.height);
+	buffer_put_u8(out, (uint8_t)m->draw.geometry.filter);
+	buffer_put_u8(out, m->draw.policy.apply_exif);
+	buffer_put_u8(out, (uint8_t)m->draw.policy.color);
+	buffer_put_u8(out, (uint8_t)m->draw.policy.alpha);
+	buffer_append(out, m->draw.policy.background, 3);
+	buffer_put_u8(out, m->draw.policy.jpeg_scaling);
 }
 
 static void format_header(const struct decode_message *m, struct buffer *out)
@@ -75,7 +75,7 @@ void decode_message_format(const struct decode_message *m, struct buffer *out)
 		format_ready(m, out);
 		break;
 	case DECODE_GEOMETRY:
-		format_geometry(m, out);
+		format_draw(m, out);
 		break;
 	case DECODE_HASHED:
 		buffer_append(out, m->hashed.content.bytes, sizeof(m->hashed.content.bytes));
@@ -169,11 +169,6 @@ static void take_string(struct cursor *c, char *out, size_t size)
 static void parse_start(struct cursor *c, struct decode_message *m)
 {
 	m->start.mode = (enum decode_mode)take_below(c, DECODE_MODE_HASHES + 1);
-	m->start.policy.apply_exif = take_below(c, 2) != 0;
-	m->start.policy.color = (enum image_color)take_below(c, COLOR_IGNORE + 1);
-	m->start.policy.alpha = (enum image_alpha)take_below(c, ALPHA_DROP + 1);
-	memcpy(m->start.policy.background, take(c, 3), 3);
-	m->start.policy.jpeg_scaling = take_below(c, 2) != 0;
 	m->start.limits.max_file_bytes = take_u64(c);
 	m->start.limits.max_pixels = take_u64(c);
 	m->start.limits.max_side = take_u64(c);
@@ -189,15 +184,20 @@ static void parse_ready(struct cursor *c, struct decode_message *m)
 	m->ready.landlock = take_below(c, 256);
 }
 
-static void parse_geometry(struct cursor *c, struct decode_message *m)
+static void parse_draw(struct cursor *c, struct decode_message *m)
 {
-	m->geometry.full_width = take_positive(c);
-	m->geometry.full_height = take_positive(c);
-	m->geometry.left = take_u64(c);
-	m->geometry.top = take_u64(c);
-	m->geometry.width = take_positive(c);
-	m->geometry.height = take_positive(c);
-	m->geometry.filter = (enum resample_filter)take_below(c, FILTER_KOHYA + 1);
+	m->draw.geometry.full_width = take_positive(c);
+	m->draw.geometry.full_height = take_positive(c);
+	m->draw.geometry.left = take_u64(c);
+	m->draw.geometry.top = take_u64(c);
+	m->draw.geometry.width = take_positive(c);
+	m->draw.geometry.height = take_positive(c);
+	m->draw.geometry.filter = (enum resample_filter)take_below(c, FILTER_KOHYA + 1);
+	m->draw.policy.apply_exif = take_below(c, 2) != 0;
+	m->draw.policy.color = (enum image_color)take_below(c, COLOR_IGNORE + 1);
+	m->draw.policy.alpha = (enum image_alpha)take_below(c, ALPHA_DROP + 1);
+	memcpy(m->draw.policy.background, take(c, 3), 3);
+	m->draw.policy.jpeg_scaling = take_below(c, 2) != 0;
 }
 
 static void parse_header(struct cursor *c, struct decode_message *m)
@@ -239,7 +239,7 @@ int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_messag
 		parse_ready(&c, &parsed);
 		break;
 	case DECODE_GEOMETRY:
-		parse_geometry(&c, &parsed);
+		parse_draw(&c, &parsed);
 		break;
 	case DECODE_HASHED:
 		memcpy(parsed.hashed.content.bytes, take(&c, 16), 16);

@@ -2,13 +2,13 @@
  * What the daemon and a `latentd-decode` process say to each other, one image at a time:
  *
  *	daemon                                    worker
- *	START mode, policy, limits, slot (+ memfd)  ->
+ *	START mode, limits, slot (+ memfd)    ->
  *	                                      <-  READY how it is confined
  *	OPEN (+ descriptor of the file)       ->
  *	                                      <-  HASHED content, bytes
  *	DECODE or SKIP                        ->                        SKIP: the worker is idle again
  *	                                      <-  HEADER format, size, orientation, memory needed
- *	GEOMETRY resize and crop, or SKIP     ->                        SKIP: the worker is idle again
+ *	GEOMETRY resize, crop, policy, or SKIP ->                       SKIP: the worker is idle again
  *	                                      <-  DONE                  the pixels lie in the slot
  *
  * In the modes that only look at images, OPEN is answered by HEADER alone (DECODE_MODE_HEADERS: no more of the
@@ -31,7 +31,7 @@
 #include "image/decode.h"
 #include "image/render.h"
 
-#define DECODE_PROTOCOL_VERSION 2
+#define DECODE_PROTOCOL_VERSION 3
 #define DECODE_MESSAGE_MAX	1024
 
 enum decode_message_type {
@@ -54,12 +54,14 @@ struct decode_message {
 	union {
 		struct {
 			enum decode_mode mode;
-			struct image_policy policy;
 			struct image_limits limits;
 			uint64_t slot_bytes;
 		} start;
 		struct confinement ready;
-		struct render_geometry geometry;
+		struct {
+			struct render_geometry geometry;
+			struct image_policy policy;
+		} draw;
 		struct {
 			struct hash128 content;
 			uint64_t bytes;

@@ -24,7 +24,6 @@ enum { SOCKET_FD = 3 };
 
 struct worker {
 	enum decode_mode mode;
-	struct image_policy policy;
 	struct image_limits limits;
 	uint8_t *slot; /* NULL: none */
 	size_t slot_bytes;
@@ -53,7 +52,6 @@ static int worker_start(struct worker *w, struct error *err)
 	if (r != 0)
 		return r;
 	w->mode = m.start.mode;
-	w->policy = m.start.policy;
 	w->limits = m.start.limits;
 	w->slot_bytes = m.start.slot_bytes;
 	if (w->slot_bytes > 0) {
@@ -90,14 +88,13 @@ static int send_hash(const struct buffer *file)
 
 /* Writes the pixels that @geometry asks for into the slot. */
 static int worker_render(struct worker *w, const struct render_geometry *geometry,
-			 struct error *err)
+			 const struct image_policy *policy, struct error *err)
 {
 	size_t bytes;
 
 	if (!size_mul3(geometry->width, geometry->height, 3, &bytes) || bytes > w->slot_bytes)
 		return error_set(err, ERR_BUG, "the target does not fit the slot");
-	return image_render(w->file.data, w->file.size, &w->limits, &w->policy, geometry, w->slot,
-			    err);
+	return image_render(w->file.data, w->file.size, &w->limits, policy, geometry, w->slot, err);
 }
 
 /*
@@ -158,7 +155,7 @@ static int draw(struct worker *w, int fd, struct error *err)
 		return 0;
 	if (m.type != DECODE_GEOMETRY)
 		return error_set(err, ERR_BUG, "message %d where GEOMETRY or SKIP belongs", m.type);
-	if (worker_render(w, &m.geometry, err) < 0)
+	if (worker_render(w, &m.draw.geometry, &m.draw.policy, err) < 0)
 		return -1;
 	m.type = DECODE_DONE;
 	return decode_message_send(SOCKET_FD, &m, -1, err) < 0 ? DECODE_CLOSED : 0;

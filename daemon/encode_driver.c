@@ -17,7 +17,8 @@ struct encode_driver {
 	encode_driver_fn on_batch;
 	void *arg;
 	size_t limit, in_flight; /* of the loop's thread */
-	uint64_t submitted;	 /* of the loop's thread */
+	struct encode_device *device;
+	uint64_t submitted; /* of the loop's thread */
 	atomic_uint_fast64_t cancelled;
 	struct bounded_queue *batches;
 	struct thread thread;
@@ -44,6 +45,8 @@ static void returned_done(struct task *t)
 	struct encode_driver *d = r->driver;
 
 	d->in_flight--;
+	if (d->device)
+		d->device->in_flight--;
 	d->on_batch(d->arg, r->batch, &r->failure);
 	free(r);
 }
@@ -139,9 +142,18 @@ int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driv
 	return 0;
 }
 
+void encode_driver_share(struct encode_driver *d, struct encode_device *device)
+{
+	d->device = device;
+}
+
 size_t encode_driver_room(const struct encode_driver *d)
 {
-	return d->limit - d->in_flight;
+	size_t room = d->limit - d->in_flight;
+
+	if (d->device && d->device->limit - d->device->in_flight < room)
+		room = d->device->limit - d->device->in_flight;
+	return room;
 }
 
 size_t encode_driver_in_flight(const struct encode_driver *d)
@@ -154,10 +166,13 @@ void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch)
 	bool taken;
 
 	d->submitted++;
+	batch->engine = encoder_caps(d->encoder)->engine;
 	taken = bounded_queue_try_push(d->batches, batch, 0);
 	assert(taken);
 	(void)taken;
 	d->in_flight++;
+	if (d->device)
+		d->device->in_flight++;
 }
 
 void encode_driver_cancel(struct encode_driver *d)

@@ -20,9 +20,16 @@ typedef void (*encode_driver_fn)(void *arg, struct encode_batch *batch,
 
 struct encode_driver;
 
+/* What several encoders compute on (the cores, a GPU): so many batches in flight in all of them together. */
+struct encode_device {
+	size_t limit, in_flight; /* of the loop's thread */
+};
+
 /* The encoder stays the caller's and is used by the driver's thread alone until close. */
 int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driver_fn on_batch,
 		       void *arg, struct encode_driver **out, struct error *err);
+/* From now on @device, which outlives the driver, limits it too. */
+void encode_driver_share(struct encode_driver *d, struct encode_device *device);
 /* Batches that submit takes now: enough that one waits while others are encoded. */
 size_t encode_driver_room(const struct encode_driver *d);
 /* Batches submitted and not yet back. */

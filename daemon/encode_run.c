@@ -53,6 +53,9 @@ struct encode_run {
 	struct db *db;
 	struct packer *packer;
 	struct encode_driver *driver;
+	struct encode_group encoders;
+	struct decode_pool *pool;
+	struct memory_budget memory;
 	struct pipeline *pipeline;
 	struct run_report report;
 
@@ -110,7 +113,8 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 
 static void on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
 {
-	pipeline_on_batch(((struct encode_run *)arg)->pipeline, batch, failure);
+	(void)arg;
+	pipeline_on_batch(batch, failure);
 }
 
 /* The first signal ends the run in order; a second one ends it at once. */
@@ -321,29 +325,42 @@ static size_t usable_cores(void)
 	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
 }
 
+static int open_workers(struct encode_run *run, struct error *err)
+{
+	struct decode_pool_options pool = {
+	    .workers = run->options->jobs > 0 ? run->options->jobs : usable_cores(),
+	    .slot_bytes = bucket_table_max_pixels(run->setup.buckets) * 3};
+
+	pipeline_decode_options(&pool);
+	run->memory.limit = run->options->memory;
+	if (decode_pool_open(run->event, &pool, &run->pool, err) < 0 ||
+	    encode_driver_open(run->inbox, run->setup.encoder, on_batch, run, &run->driver, err) <
+		0)
+		return -1;
+	encode_group_add(&run->encoders, run->driver);
+	return 0;
+}
+
 static int open_pipeline(struct encode_run *run, struct error *err)
 {
 	struct pipeline_options options = {
 	    .db = run->db,
 	    .packer = run->packer,
-	    .caps = encoder_caps(run->setup.encoder),
+	    .pool = run->pool,
+	    .memory = &run->memory,
+	    .encoders = &run->encoders,
+	    .best_batch = encoder_caps(run->setup.encoder)->best_batch,
 	    .recipe = &run->setup.recipe,
 	    .buckets = run->setup.buckets,
 	    .roots = run->sources.roots,
 	    .n_roots = run->sources.n,
 	    .dataset = run->dataset,
-	    .workers = run->options->jobs > 0 ? run->options->jobs : usable_cores(),
-	    .memory = run->options->memory,
 	    .captions = !run->options->no_captions,
 	    .drop_duplicates = run->options->duplicates == ON_DUPLICATE_DROP,
 	    .on_outcome = on_outcome,
 	    .on_fatal = on_fatal,
 	    .arg = run};
 
-	if (encode_driver_open(run->inbox, run->setup.encoder, on_batch, run, &run->driver, err) <
-	    0)
-		return -1;
-	options.driver = run->driver;
 	return pipeline_open(run->event, &options, &run->pipeline, err);
 }
 
@@ -363,9 +380,9 @@ static int turn_loop(struct encode_run *run, struct error *err)
 		int r;
 
 		pipeline_pump(run->pipeline);
-		if (!warned && pipeline_warning(run->pipeline)) {
+		if (!warned && decode_pool_warning(run->pool)) {
 			warned = true;
-			on_note(run, pipeline_warning(run->pipeline));
+			on_note(run, decode_pool_warning(run->pool));
 		}
 		if (!draining && pipeline_finished(run->pipeline)) {
 			draining = true;
@@ -409,7 +426,9 @@ static void close_loop(struct encode_run *run)
 	if (run->pipeline)
 		run->counts = *pipeline_counts(run->pipeline);
 	encode_driver_close(run->driver);
+	decode_pool_close(run->pool);
 	pipeline_close(run->pipeline);
+	encode_group_release(&run->encoders);
 	packer_close(run->packer);
 	db_close(run->db);
 	inbox_close(run->inbox);
@@ -418,6 +437,7 @@ static void close_loop(struct encode_run *run)
 	sd_event_unref(run->event);
 	progress_free(run->report.progress);
 	run->driver = NULL;
+	run->pool = NULL;
 	run->pipeline = NULL;
 	run->packer = NULL;
 	run->db = NULL;
@@ -478,6 +498,8 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 	r = open_loop(run, err);
 	if (r == 0)
 		r = open_packer(run, recovered, err);
+	if (r == 0)
+		r = open_workers(run, err);
 	if (r == 0)
 		r = open_pipeline(run, err);
 	if (r == 0)

@@ -52,6 +52,7 @@ void finished_release(struct finished *f)
 	free(f->key);
 	free(f->path);
 	free(f->caption);
+	free(f->engine);
 	ndarray_release(&f->latent);
 	free(f->stored.shard);
 }
@@ -184,6 +185,7 @@ static int make_record(const struct packer *p, struct finished *f, struct record
 	f->facts.key = f->key;
 	f->facts.path = f->path;
 	f->facts.caption = f->caption;
+	f->facts.engine = f->engine;
 	return record_build(p->options.recipe, &f->facts, &f->latent, f->rank, out, err);
 }
 

@@ -82,7 +82,7 @@ struct packer_stored {
 struct finished {
 	int64_t job;
 	uint64_t fence, rank;
-	char *key, *path, *caption;
+	char *key, *path, *caption, *engine;
 	struct sample_facts facts; /* its strings are set by the packer */
 	struct ndarray latent;
 	struct packer_stored

@@ -108,7 +108,7 @@ static bool all_is_quiet(struct pipeline *p)
 
 static void claim_more(struct pipeline *p)
 {
-	if (p->claiming || p->stopping || p->failed)
+	if (p->claiming || p->paused || p->stopping || p->failed)
 		return;
 	if (p->alone && !all_is_quiet(p))
 		return;
@@ -169,21 +169,20 @@ static void keep_freed_pixels(void)
 #endif
 }
 
+void pipeline_decode_options(struct decode_pool_options *options)
+{
+	options->mode = DECODE_MODE_PIXELS;
+	options->limits = (struct image_limits)IMAGE_LIMITS_DEFAULT;
+	options->time_limit_ms = DECODE_LIMIT_MS;
+	options->megapixel_ms = DECODE_MEGAPIXEL_MS;
+	options->handlers = (struct decode_handlers){pipeline_on_hashed, pipeline_on_header,
+						     pipeline_on_done, pipeline_on_failed};
+}
+
 int pipeline_open(sd_event *event, const struct pipeline_options *options, struct pipeline **out,
 		  struct error *err)
 {
 	struct pipeline *p = xcalloc(1, sizeof(*p));
-	struct decode_pool_options pool = {
-	    .workers = options->workers,
-	    .program = options->decoder,
-	    .policy = options->recipe->policy,
-	    .limits = IMAGE_LIMITS_DEFAULT,
-	    .slot_bytes = bucket_table_max_pixels(options->buckets) * 3,
-	    .time_limit_ms = DECODE_LIMIT_MS,
-	    .megapixel_ms = DECODE_MEGAPIXEL_MS,
-	    .handlers = {pipeline_on_hashed, pipeline_on_header, pipeline_on_done,
-			 pipeline_on_failed},
-	};
 
 	keep_freed_pixels();
 	p->event = event;
@@ -197,41 +196,53 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 		pipeline_close(p);
 		return error_set(err, ERR_IO, "cannot set timers");
 	}
-	if (decode_pool_open(event, &pool, &p->pool, err) < 0) {
-		pipeline_close(p);
-		return -1;
-	}
+	decode_pool_reserve(options->pool, bucket_table_max_pixels(options->buckets) * 3);
 	*out = p;
 	return 0;
 }
 
-/* What was claimed and is not with a worker or the encoder goes back to the queue. */
+/* What no worker has looked at yet goes back to the queue. */
+static void release_ready(struct pipeline *p)
+{
+	struct work *w;
+
+	while ((w = work_list_pop(&p->ready)))
+		work_released(w);
+}
+
+/* What was claimed and is not with a worker or an encoder goes back to the queue. */
 static void release_held(struct pipeline *p)
 {
 	struct work_list parked = duplicates_unpark(p->duplicates);
 	struct work *w;
 
 	pipeline_ready_again(p, &parked);
-	while ((w = work_list_pop(&p->ready)))
-		work_released(w);
+	release_ready(p);
 	for (size_t i = 0; i < p->n_pending; i++) {
 		while ((w = work_list_pop(&p->pending[i].works)))
 			work_released(w);
 	}
 }
 
+static bool is_ours(const void *image, const void *arg)
+{
+	return ((const struct work *)image)->pipeline == arg;
+}
+
 void pipeline_pump(struct pipeline *p)
 {
 	struct error dead = ERROR_INIT;
 
-	if (decode_pool_dead(p->pool) && !p->failed && !p->stopping) {
+	if (decode_pool_dead(p->options.pool) && !p->failed && !p->stopping) {
 		error_set(&dead, ERR_IO, "no decode worker (latentd-decode) can be started: %s",
-			  decode_pool_last_end(p->pool));
+			  decode_pool_last_end(p->options.pool));
 		pipeline_fail(p, &dead);
 	}
 	if (p->stopping || p->failed) {
-		decode_pool_cancel(p->pool);
+		decode_pool_cancel_some(p->options.pool, is_ours, p);
 		release_held(p);
+	} else if (p->paused) {
+		release_ready(p);
 	}
 	pipeline_ask(p);
 	pipeline_place_waiting(p);
@@ -242,19 +253,24 @@ void pipeline_pump(struct pipeline *p)
 	outcome_log_flush(p->outcomes);
 }
 
-const char *pipeline_warning(const struct pipeline *p)
-{
-	return decode_pool_warning(p->pool);
-}
-
 bool pipeline_finished(const struct pipeline *p)
 {
-	bool claims_done = p->stopping || p->failed ||
+	bool claims_done = p->paused || p->stopping || p->failed ||
 			   (p->claims_over && p->suspects_over &&
 			    sd_event_source_get_enabled(p->retry_timer, NULL) <= 0);
 
 	return claims_done && !p->claiming && p->images == 0 && outcome_log_idle(p->outcomes) &&
-	       encode_driver_in_flight(p->options.driver) == 0;
+	       p->batches == 0;
+}
+
+void pipeline_again(struct pipeline *p)
+{
+	p->claims_over = p->suspects_over = false;
+}
+
+void pipeline_pause(struct pipeline *p, bool paused)
+{
+	p->paused = paused;
 }
 
 void pipeline_stop(struct pipeline *p)
@@ -266,7 +282,7 @@ void pipeline_close(struct pipeline *p)
 {
 	if (!p)
 		return;
-	decode_pool_close(p->pool);
+	memory_budget_pass(p->options.memory, p);
 	sd_event_source_disable_unref(p->extend_timer);
 	sd_event_source_disable_unref(p->retry_timer);
 	outcome_log_free(p->outcomes);

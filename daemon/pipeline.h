@@ -8,21 +8,25 @@
  *
  * A job that several owners died with (QUEUE_SUSPECT_CRASHES) runs alone, after all others.
  *
+ *	pipeline_decode_options(&pool_options), decode_pool_open(...)
  *	pipeline_open(event, &options, &pipeline, err)
  *	loop: sd_event_run(event, ...); pipeline_pump(pipeline);
  *	pipeline_finished(pipeline)     nothing is left to claim and nothing is under way
- *	pipeline_stop(pipeline)         no more claims; what is under way is finished or released
+ *	pipeline_again(pipeline)        there may be something to claim again
+ *	pipeline_pause(pipeline, true)  no more claims; what is being decoded or encoded is finished, the rest released
+ *	pipeline_stop(pipeline)         no more claims; what is being encoded is finished, the rest released
  *	pipeline_close(pipeline)
  *
- * Memory stays under options.memory: what a decode will need is reserved from the header before it
- * starts; an image that needs more than the whole budget runs alone.
+ * Memory stays under the budget: what a decode will need is reserved from the header before it starts; an image that
+ * needs more than the whole budget runs alone.
  */
 #ifndef LATENTD_DAEMON_PIPELINE_H
 #define LATENTD_DAEMON_PIPELINE_H
 
 #include "daemon/db.h"
 #include "daemon/decode_pool.h"
-#include "daemon/encode_driver.h"
+#include "daemon/encode_group.h"
+#include "daemon/memory_budget.h"
 #include "daemon/packer.h"
 #include "source/source.h"
 
@@ -37,16 +41,15 @@ struct pipeline_root {
 struct pipeline_options {
 	struct db *db;
 	struct packer *packer;
-	struct encode_driver *driver;
-	const struct encoder_caps *caps;
+	struct decode_pool *pool;     /* opened with pipeline_decode_options() */
+	struct memory_budget *memory; /* pool and budget may be shared */
+	struct encode_group *encoders;
+	size_t best_batch; /* images that fill one of them well */
 	const struct recipe *recipe;
 	const struct bucket_table *buckets;
 	const struct pipeline_root *roots;
 	size_t n_roots;
 	int64_t dataset;
-	size_t workers;
-	const char *decoder; /* NULL: latentd-decode beside this executable */
-	size_t memory;
 	bool captions;
 	bool drop_duplicates; /* skip them, instead of giving each a record of its own */
 	/* A job that ended otherwise than encoded, in one line; @kind as settled. */
@@ -59,26 +62,29 @@ struct pipeline_options {
 /* What did not need the encoder. */
 struct pipeline_counts {
 	size_t copied, kept;
-	size_t again; /* encoded or copied, after a change of the file */
+	size_t again;	 /* encoded or copied, after a change of the file */
+	uint64_t pixels; /* given to encoders so far */
 };
 
+/* Handlers and time limits of a decode pool for pipelines. */
+void pipeline_decode_options(struct decode_pool_options *options);
 int pipeline_open(sd_event *event, const struct pipeline_options *options, struct pipeline **out,
 		  struct error *err);
 /* Does whatever can be done now; call after each turn of the loop. */
 void pipeline_pump(struct pipeline *p);
-/* decode_pool_warning() of its decoders. */
-const char *pipeline_warning(const struct pipeline *p);
 bool pipeline_finished(const struct pipeline *p);
+void pipeline_again(struct pipeline *p);
+void pipeline_pause(struct pipeline *p, bool paused);
 void pipeline_stop(struct pipeline *p);
-/* The encode driver's answer. */
-void pipeline_on_batch(struct pipeline *p, struct encode_batch *batch, const struct error *failure);
+/* An encode driver's answer, to whichever pipeline the batch is of. */
+void pipeline_on_batch(struct encode_batch *batch, const struct error *failure);
 /* The packer has it durable. */
 void pipeline_on_encoded(struct pipeline *p, const struct packed *what);
 /* The packer could not make a record of it. */
 void pipeline_on_rejected(struct pipeline *p, const struct packed *what, const char *path,
 			  const struct error *why);
 const struct pipeline_counts *pipeline_counts(const struct pipeline *p);
-/* NULL is fine. */
+/* Once it is finished; or its pool and encoders never give anything back any more. NULL is fine. */
 void pipeline_close(struct pipeline *p);
 
 #endif

@@ -82,9 +82,9 @@ static void answered(struct work *w, const struct content_found *found)
 
 	w->asking = false;
 	if (w->failure) {
-		pipeline_on_failed(w, w->failure);
+		pipeline_worker_failed(w, w->failure);
 	} else if (is_usable(p, w, found)) {
-		decode_pool_skip(TAKE(w->ticket));
+		work_skip_decode(w, TAKE(w->ticket));
 		parked = w->leads ? work_stop_leading(w) : same;
 		work_list_push(&same, w);
 		work_list_append(&same, &parked);
@@ -147,10 +147,10 @@ void pipeline_on_hashed(void *image, const struct hash128 *content, uint64_t byt
 	w->has_content = true;
 	w->file_bytes = bytes;
 	if (w->job.has_content && hash128_equal(&w->job.content, content)) {
-		decode_pool_skip(ticket);
+		work_skip_decode(w, ticket);
 		work_kept(w);
 	} else if (!duplicates_enter(p->duplicates, w)) {
-		decode_pool_skip(ticket);
+		work_skip_decode(w, ticket);
 	} else {
 		w->ticket = ticket;
 		ask(w);

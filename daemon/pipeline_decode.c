@@ -43,10 +43,12 @@ static void start_one(struct pipeline *p, struct work *w)
 	w->has_content = false;
 	if (read_caption(w, source, &err) == 0)
 		fd = source_open_sample(source, w->job.path, &err);
-	if (fd < 0)
+	if (fd < 0) {
 		work_failed(w, &err);
-	else
-		decode_pool_start(p->pool, fd, w);
+	} else {
+		p->at_workers++;
+		decode_pool_start(p->options.pool, fd, w);
+	}
 }
 
 /* Whole batches that the encoder has no room for yet. */
@@ -55,15 +57,15 @@ static size_t batches_ahead(const struct pipeline *p)
 	size_t n = 0;
 
 	for (size_t i = 0; i < p->n_pending; i++)
-		n += p->pending[i].works.n / p->options.caps->best_batch;
+		n += p->pending[i].works.n / p->options.best_batch;
 	return n;
 }
 
 void pipeline_start_decodes(struct pipeline *p)
 {
-	while (!p->stopping && !p->failed && p->waiting.n == 0 && p->ready.n > 0 &&
+	while (!p->paused && !p->stopping && !p->failed && p->waiting.n == 0 && p->ready.n > 0 &&
 	       !pipeline_parking_is_full(p) && !packer_is_behind(p->options.packer) &&
-	       batches_ahead(p) < BATCHES_AHEAD && decode_pool_idle(p->pool) > 0)
+	       batches_ahead(p) < BATCHES_AHEAD && decode_pool_idle(p->options.pool) > 0)
 		start_one(p, work_list_pop(&p->ready));
 }
 
@@ -79,7 +81,7 @@ void pipeline_on_header(void *image, const struct image_header *header,
 		image_oriented_size(header, &width, &height);
 	bucket_place(p->options.buckets, width, height, &w->placement);
 	if (w->placement.skip) {
-		decode_pool_skip(ticket);
+		work_skip_decode(w, ticket);
 		work_skipped(w, width, height);
 		return;
 	}
@@ -93,6 +95,7 @@ void pipeline_on_done(void *image, const uint8_t *pixels)
 	struct pipeline *p = w->pipeline;
 	struct pending *bucket = NULL;
 
+	work_left_worker(w);
 	w->pixels = xmalloc(work_pixel_bytes(w));
 	memcpy(w->pixels, pixels, work_pixel_bytes(w));
 	work_reserve(w, work_pixel_bytes(w));
@@ -114,6 +117,12 @@ void pipeline_on_failed(void *image, const struct error *why)
 {
 	struct work *w = image;
 
+	work_left_worker(w);
+	pipeline_worker_failed(w, why);
+}
+
+void pipeline_worker_failed(struct work *w, const struct error *why)
+{
 	if (w->asking) {
 		w->failure = xmalloc(sizeof(*why));
 		*w->failure = *why;
@@ -157,15 +166,15 @@ void pipeline_place_waiting(struct pipeline *p)
 {
 	while (p->waiting.first) {
 		struct work *w = p->waiting.first;
-		size_t need = decode_need(p, w), total;
+		size_t need = decode_need(p, w);
 		struct render_geometry geometry;
 
-		if (p->memory_used > 0 &&
-		    (!size_add(p->memory_used, need, &total) || total > p->options.memory))
+		if (!memory_budget_allows(p->options.memory, p, need))
 			return;
 		work_list_pop(&p->waiting);
 		work_reserve(w, need);
 		geometry = geometry_of(p, w);
-		decode_pool_place(TAKE(w->ticket), &geometry);
+		decode_pool_place(TAKE(w->ticket), &geometry, &p->options.recipe->policy);
 	}
+	memory_budget_pass(p->options.memory, p);
 }

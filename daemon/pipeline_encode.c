@@ -7,8 +7,8 @@
 
 static void submit(struct pipeline *p, struct pending *bucket)
 {
-	size_t n = bucket->works.n < p->options.caps->best_batch ? bucket->works.n
-								 : p->options.caps->best_batch;
+	size_t n =
+	    bucket->works.n < p->options.best_batch ? bucket->works.n : p->options.best_batch;
 	struct encode_batch *batch = encode_batch_new(n);
 
 	batch->width = bucket->width;
@@ -22,7 +22,9 @@ static void submit(struct pipeline *p, struct pending *bucket)
 		batch->items[i].pixels = w->pixels;
 		batch->items[i].content = w->content;
 	}
-	encode_driver_submit(p->options.driver, batch);
+	p->batches++;
+	p->counts.pixels += (uint64_t)n * batch->width * batch->height;
+	encode_group_submit(p->options.encoders, batch);
 }
 
 static struct pending *fullest(struct pipeline *p)
@@ -39,23 +41,21 @@ static struct pending *fullest(struct pipeline *p)
 /* No image can join a batch before one is encoded: nothing is being decoded, and nothing could start. */
 static bool nothing_more_comes(const struct pipeline *p)
 {
-	size_t decoding = decode_pool_busy(p->pool) - p->waiting.n;
-
-	if (decoding > 0)
+	if (p->at_workers > p->waiting.n)
 		return false;
-	return p->waiting.n > 0 || pipeline_parking_is_full(p) ||
+	return p->waiting.n > 0 || p->options.memory->turn || pipeline_parking_is_full(p) ||
 	       (p->ready.n == 0 && !p->claiming && (p->claims_over || p->alone));
 }
 
 void pipeline_submit_batches(struct pipeline *p)
 {
 	while (!p->failed && !packer_is_behind(p->options.packer) &&
-	       encode_driver_room(p->options.driver) > 0) {
+	       encode_group_room(p->options.encoders)) {
 		struct pending *bucket = fullest(p);
 
 		if (!bucket)
 			return;
-		if (bucket->works.n < p->options.caps->best_batch && !nothing_more_comes(p))
+		if (bucket->works.n < p->options.best_batch && !nothing_more_comes(p))
 			return;
 		submit(p, bucket);
 	}
@@ -73,17 +73,19 @@ static struct finished finish(struct work *w, struct encode_item *item, const ch
 	f.facts.header = w->header;
 	f.facts.placement = w->placement;
 	f.facts.captions = w->pipeline->options.captions;
-	f.facts.engine = engine;
+	f.engine = xstrdup(engine);
 	f.latent = item->latent;
 	item->latent = (struct ndarray)NDARRAY_INIT;
 	return f;
 }
 
-void pipeline_on_batch(struct pipeline *p, struct encode_batch *batch, const struct error *failure)
+void pipeline_on_batch(struct encode_batch *batch, const struct error *failure)
 {
+	struct pipeline *p = ((const struct work *)batch->items[0].owner)->pipeline;
 	struct finished *finished = xcalloc(batch->n, sizeof(*finished));
 	size_t n = 0;
 
+	p->batches--;
 	for (size_t i = 0; i < batch->n; i++) {
 		struct encode_item *item = &batch->items[i];
 		struct work *w = item->owner;
@@ -93,7 +95,7 @@ void pipeline_on_batch(struct pipeline *p, struct encode_batch *batch, const str
 		} else if (item->error.code != ERR_NONE) {
 			work_failed(w, &item->error);
 		} else {
-			finished[n++] = finish(w, item, p->options.caps->engine);
+			finished[n++] = finish(w, item, batch->engine);
 			work_free(w);
 		}
 	}

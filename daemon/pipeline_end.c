@@ -6,9 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 
+void work_left_worker(struct work *w)
+{
+	w->pipeline->at_workers--;
+}
+
+void work_skip_decode(struct work *w, struct decode_ticket *ticket)
+{
+	decode_pool_skip(ticket);
+	work_left_worker(w);
+}
+
 void work_reserve(struct work *w, size_t bytes)
 {
-	w->pipeline->memory_used += bytes - w->reserved;
+	w->pipeline->options.memory->used += bytes - w->reserved;
 	w->reserved = bytes;
 }
 

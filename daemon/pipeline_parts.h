@@ -27,8 +27,7 @@ struct pipeline {
 	sd_event *event;
 	sd_event_source *extend_timer, *retry_timer;
 	struct pipeline_options options;
-	uint32_t *root_numbers; /* of options.roots: what may be claimed */
-	struct decode_pool *pool;
+	uint32_t *root_numbers;	  /* of options.roots: what may be claimed */
 	struct work_list ready;	  /* claimed */
 	struct work_list waiting; /* header seen, no memory yet */
 	struct pending *pending;
@@ -37,9 +36,10 @@ struct pipeline {
 	struct duplicates *duplicates;
 	struct pipeline_counts counts;
 	struct outcome_log *outcomes;
-	size_t memory_used;
-	size_t images; /* works between claim and end */
-	bool claiming, claims_over, stopping, failed;
+	size_t images;	   /* works between claim and end */
+	size_t at_workers; /* of them with a decode worker */
+	size_t batches;	   /* that encoders have */
+	bool claiming, claims_over, paused, stopping, failed;
 	bool asked_suspects; /* by the last claim */
 	bool suspects_over;  /* none was there when claims were over */
 	bool alone;	     /* a suspect is in flight, and must be the only one */
@@ -60,6 +60,8 @@ void pipeline_on_header(void *image, const struct image_header *header,
 			struct decode_ticket *ticket);
 void pipeline_on_done(void *image, const uint8_t *pixels);
 void pipeline_on_failed(void *image, const struct error *why);
+/* @w, whose worker is gone, fails of it: at once, or when the queue has answered. */
+void pipeline_worker_failed(struct work *w, const struct error *why);
 
 /* -- pipeline_content.c ----------------------------------------------------------------------------- */
 
@@ -76,6 +78,10 @@ void pipeline_submit_batches(struct pipeline *p);
 
 /* -- pipeline_end.c --------------------------------------------------------------------------------- */
 
+/* @w is not with a decode worker any more. */
+void work_left_worker(struct work *w);
+/* Neither hash nor header of @w made its worker go on: it is given back to the pool. */
+void work_skip_decode(struct work *w, struct decode_ticket *ticket);
 void work_reserve(struct work *w, size_t bytes);
 size_t work_pixel_bytes(const struct work *w);
 void work_free(struct work *w);

@@ -187,7 +187,6 @@ static int survey_open(struct survey *s, struct error *err)
 	struct decode_pool_options pool = {.mode = s->options->hash ? DECODE_MODE_HASHES
 								    : DECODE_MODE_HEADERS,
 					   .workers = s->workers,
-					   .policy = IMAGE_POLICY_DEFAULT,
 					   .limits = IMAGE_LIMITS_DEFAULT,
 					   .time_limit_ms = TIME_LIMIT_MS,
 					   .handlers = {on_hashed, on_header, NULL, on_failed}};

@@ -42,7 +42,8 @@ struct encode_item {
 struct encode_batch {
 	size_t width, height; /* of every image in it */
 	enum posterior posterior;
-	uint64_t seed; /* for draws */
+	uint64_t seed;	    /* for draws */
+	const char *engine; /* of the encoder that has it: lives as long as that one */
 	size_t n;
 	struct encode_item *items;
 };

@@ -76,10 +76,11 @@ static struct render_geometry geometry_of(const struct image_header *header)
 static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)
 {
 	const struct render_geometry geometry = geometry_of(header);
+	const struct image_policy policy = IMAGE_POLICY_DEFAULT;
 
 	(void)image;
 	if (ticket)
-		decode_pool_place(ticket, &geometry);
+		decode_pool_place(ticket, &geometry, &policy);
 	else
 		on_end();
 }
@@ -160,7 +161,6 @@ int main(int argc, char **argv)
 	static const char *const modes[] = {"pixels", "headers", "hashes"};
 	struct decode_pool_options options = {
 	    .workers = 2,
-	    .policy = IMAGE_POLICY_DEFAULT,
 	    .limits = IMAGE_LIMITS_DEFAULT,
 	    .mode = DECODE_MODE_HEADERS,
 	    .handlers = {on_hashed, on_header, on_done, on_failed}};

@@ -98,7 +98,6 @@ int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
 	    .images_per_process = o->images_per_process,
 	    .require_confinement = o->require_confinement,
 	    .program = o->program,
-	    .policy = IMAGE_POLICY_DEFAULT,
 	    .limits = IMAGE_LIMITS_DEFAULT,
 	    .time_limit_ms = o->time_limit_ms ? o->time_limit_ms : 60 * 1000,
 	    .handlers = {on_hashed, on_header, on_done, on_failed},
@@ -106,7 +105,7 @@ int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
 
 	memset(rig, 0, sizeof(*rig));
 	rig->descriptors = open_descriptors();
-	rig->policy = options.policy;
+	rig->policy = (struct image_policy)IMAGE_POLICY_DEFAULT;
 	rig->buckets = bucket_table_new(&buckets, err);
 	assert_non_null(rig->buckets);
 	if (o->mode == DECODE_MODE_PIXELS)
@@ -170,7 +169,7 @@ void rig_place(struct shot *shot)
 	    p->resized_width, p->resized_height, p->crop_left,	p->crop_top,
 	    p->target_width,  p->target_height,	 FILTER_LANCZOS};
 
-	decode_pool_place(TAKE(shot->ticket), &geometry);
+	decode_pool_place(TAKE(shot->ticket), &geometry, &shot->rig->policy);
 }
 
 void shot_release(struct shot *shot)

@@ -239,7 +239,7 @@ static void on_header(void *image, const struct image_header *header, struct dec
 
 	shot->header = *header;
 	if (ticket)
-		decode_pool_place(ticket, &run.task.geometry);
+		decode_pool_place(ticket, &run.task.geometry, &run.task.policy);
 	else
 		ended_well(shot, NULL);
 }
@@ -408,7 +408,6 @@ static void run_all(sd_event *event, struct decode_pool_options *options)
 		run.task = task_make(run.first / BATCH);
 		task_tell(&run.task);
 		options->mode = run.task.mode;
-		options->policy = run.task.policy;
 		options->slot_bytes = task_bytes(&run.task);
 		must(decode_pool_open(event, options, &run.pool, &err), &err);
 		goes_on = run_batch(event);

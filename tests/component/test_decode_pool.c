@@ -391,9 +391,8 @@ static void a_worker_whose_daemon_is_gone_ends_in_order(void **state)
 {
 	cleanup_free char *program = rig_program("daemon/latentd-decode");
 	struct decode_process p = DECODE_PROCESS_NONE;
-	struct decode_message m = {
-	    .type = DECODE_START,
-	    .start = {DECODE_MODE_HASHES, IMAGE_POLICY_DEFAULT, IMAGE_LIMITS_DEFAULT, 0}};
+	struct decode_message m = {.type = DECODE_START,
+				   .start = {DECODE_MODE_HASHES, IMAGE_LIMITS_DEFAULT, 0}};
 	struct error err = ERROR_INIT;
 	char how[DECODE_PROCESS_END_SIZE];
 	int status = -1;

@@ -302,6 +302,61 @@ static void closing_in_the_middle_forgets_images_without_a_call(void **state)
 	assert_int_equal(hanging.ends + held.ends, 0);
 }
 
+static bool is_image(const void *image, const void *arg)
+{
+	return image == arg;
+}
+
+static void some_images_are_cancelled_and_the_others_go_on(void **state)
+{
+	struct shot hanging = {.skip = false}, held = {.hold = true}, later = {.skip = false};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 2, 0);
+	rig_start(&rig, &hanging, "hang", 4);
+	rig_start(&rig, &held, "held", 4);
+	while (!held.ticket)
+		rig_turn(&rig);
+	decode_pool_cancel_some(rig.pool, is_image, &hanging);
+	assert_int_equal(hanging.why.code, ERR_TRANSIENT);
+	assert_int_equal(held.ends, 0);
+	rig_shoot(&rig, &later, "fine", 4); /* by the process that took the cancelled one's place */
+	assert_int_equal(later.end, SHOT_DONE);
+	rig_place(&held);
+	rig_wait(&rig, &held);
+	assert_int_equal(held.end, SHOT_DONE);
+	assert_int_equal(hanging.ends, 1);
+	shot_release(&held);
+	shot_release(&later);
+	rig_close(&rig);
+}
+
+static void a_larger_slot_replaces_workers_before_their_next_image(void **state)
+{
+	struct shot held = {.hold = true}, first = {.skip = false}, second = {.skip = false};
+	struct rig rig;
+
+	(void)state;
+	open_liar(&rig, 2, 0);
+	rig_start(&rig, &held, "held", 4);
+	while (!held.ticket)
+		rig_turn(&rig);
+	decode_pool_reserve(rig.pool, 3 * bucket_table_max_pixels(rig.buckets) * 4);
+	assert_int_equal(decode_pool_idle(rig.pool), 0); /* the idle one is being replaced */
+	rig_place(&held);				 /* still with the small slot that it has */
+	rig_wait(&rig, &held);
+	assert_int_equal(held.end, SHOT_DONE);
+	rig_shoot(&rig, &first, "fine", 4);
+	rig_shoot(&rig, &second, "fine", 4);
+	assert_int_equal(first.end, SHOT_DONE);
+	assert_int_equal(second.end, SHOT_DONE);
+	shot_release(&held);
+	shot_release(&first);
+	shot_release(&second);
+	rig_close(&rig);
+}
+
 static void cancel_gives_every_image_back_and_starts_no_process(void **state)
 {
 	struct shot hanging = {.skip = false}, held = {.hold = true};
@@ -554,6 +609,8 @@ int main(void)
 	    cmocka_unit_test(a_message_behind_the_last_one_costs_no_image),
 	    cmocka_unit_test(descriptors_from_a_worker_are_closed),
 	    cmocka_unit_test(closing_in_the_middle_forgets_images_without_a_call),
+	    cmocka_unit_test(some_images_are_cancelled_and_the_others_go_on),
+	    cmocka_unit_test(a_larger_slot_replaces_workers_before_their_next_image),
 	    cmocka_unit_test(cancel_gives_every_image_back_and_starts_no_process),
 	    cmocka_unit_test(where_headers_are_asked_for_other_messages_are_lies),
 	    cmocka_unit_test(where_hashes_are_asked_for_the_header_comes_behind_the_hash),

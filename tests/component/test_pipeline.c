@@ -23,6 +23,9 @@ struct fixture {
 	char *decoder;
 	struct encoder *encoder;
 	struct encode_driver *driver;
+	struct encode_group encoders;
+	struct decode_pool *pool;
+	struct memory_budget memory;
 	struct pipeline *pipeline;
 	struct pipeline_root root;
 	struct error fatal;
@@ -49,10 +52,13 @@ static int setup(void **state)
 static void close_pipeline(struct fixture *f)
 {
 	encode_driver_close(f->driver);
+	decode_pool_close(f->pool);
 	if (f->pipeline)
 		f->counts = *pipeline_counts(f->pipeline);
 	pipeline_close(f->pipeline);
+	encode_group_release(&f->encoders);
 	f->driver = NULL;
+	f->pool = NULL;
 	f->pipeline = f->run.pipeline = NULL;
 	run_close_packer(&f->run);
 	encoder_close(f->encoder);
@@ -139,7 +145,7 @@ static void on_batch(void *arg, struct encode_batch *batch, const struct error *
 
 	f->batches++;
 	f->singles += batch->n == 1;
-	pipeline_on_batch(f->pipeline, batch, failure);
+	pipeline_on_batch(batch, failure);
 }
 
 static void scan(struct fixture *f)
@@ -168,17 +174,24 @@ static void open_pipeline(struct fixture *f, const struct how *how)
 					   .roots = &f->root,
 					   .n_roots = 1,
 					   .dataset = f->run.dataset,
-					   .workers = how->workers ? how->workers : 2,
-					   .decoder = f->decoder,
-					   .memory = how->memory ? how->memory : (size_t)64 << 20,
+					   .memory = &f->memory,
+					   .encoders = &f->encoders,
 					   .captions = true,
 					   .drop_duplicates = how->drop,
 					   .on_outcome = on_outcome,
 					   .on_fatal = on_fatal,
 					   .arg = f};
 
+	struct decode_pool_options pool = {.workers = how->workers ? how->workers : 2,
+					   .program = f->decoder,
+					   .slot_bytes =
+					       bucket_table_max_pixels(f->run.buckets) * 3};
+
 	run_open_loop(&f->run);
 	run_open_packer(&f->run, &limits);
+	f->memory = (struct memory_budget){.limit = how->memory ? how->memory : (size_t)64 << 20};
+	pipeline_decode_options(&pool);
+	assert_ok(decode_pool_open(f->run.event, &pool, &f->pool, &f->err), &f->err);
 	f->root = (struct pipeline_root){ROOT, f->source};
 	if (!f->encoder)
 		assert_ok(encoder_fake_open(&fake, &f->encoder, &f->err), &f->err);
@@ -186,8 +199,9 @@ static void open_pipeline(struct fixture *f, const struct how *how)
 		  &f->err);
 	options.db = f->run.db;
 	options.packer = f->run.packer;
-	options.driver = f->driver;
-	options.caps = encoder_caps(f->encoder);
+	encode_group_add(&f->encoders, f->driver);
+	options.pool = f->pool;
+	options.best_batch = encoder_caps(f->encoder)->best_batch;
 	assert_ok(pipeline_open(f->run.event, &options, &f->pipeline, &f->err), &f->err);
 	f->run.pipeline = f->pipeline;
 }

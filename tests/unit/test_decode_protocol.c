@@ -24,8 +24,6 @@ static struct decode_message example(enum decode_message_type type)
 	m.type = type;
 	switch (type) {
 	case DECODE_START:
-		m.start.policy =
-		    (struct image_policy){true, COLOR_IGNORE, ALPHA_DROP, {1, 128, 255}, true};
 		m.start.limits =
 		    (struct image_limits){0x0102030405060708, 0xa1a2a3a4a5a6a7a8, 65500};
 		m.start.slot_bytes = 0xf1f2f3f4f5f6f7f8;
@@ -34,13 +32,15 @@ static struct decode_message example(enum decode_message_type type)
 		m.ready = (struct confinement){.seccomp = true, .rlimits = false, .landlock = 7};
 		break;
 	case DECODE_GEOMETRY:
-		m.geometry.full_width = 1000;
-		m.geometry.full_height = 0x1122334455667788;
-		m.geometry.left = 3;
-		m.geometry.top = 4;
-		m.geometry.width = 512;
-		m.geometry.height = 768;
-		m.geometry.filter = FILTER_BICUBIC;
+		m.draw.geometry.full_width = 1000;
+		m.draw.geometry.full_height = 0x1122334455667788;
+		m.draw.geometry.left = 3;
+		m.draw.geometry.top = 4;
+		m.draw.geometry.width = 512;
+		m.draw.geometry.height = 768;
+		m.draw.geometry.filter = FILTER_BICUBIC;
+		m.draw.policy =
+		    (struct image_policy){true, COLOR_IGNORE, ALPHA_DROP, {1, 128, 255}, true};
 		break;
 	case DECODE_HASHED:
 		m.hashed.content = hash128_of("abc", 3);
@@ -120,11 +120,6 @@ static void every_field_comes_back_in_its_place(void **state)
 	struct hash128 abc = hash128_of("abc", 3);
 
 	(void)state;
-	assert_true(m.start.policy.apply_exif);
-	assert_int_equal(m.start.policy.color, COLOR_IGNORE);
-	assert_int_equal(m.start.policy.alpha, ALPHA_DROP);
-	assert_true(m.start.policy.jpeg_scaling);
-	assert_memory_equal(m.start.policy.background, ((uint8_t[]){1, 128, 255}), 3);
 	assert_true(m.start.limits.max_file_bytes == 0x0102030405060708);
 	assert_true(m.start.limits.max_pixels == 0xa1a2a3a4a5a6a7a8);
 	assert_int_equal(m.start.limits.max_side, 65500);
@@ -133,13 +128,18 @@ static void every_field_comes_back_in_its_place(void **state)
 	assert_true(m.ready.seccomp && !m.ready.rlimits);
 	assert_int_equal(m.ready.landlock, 7);
 	m = parsed(&geometry);
-	assert_int_equal(m.geometry.full_width, 1000);
-	assert_true(m.geometry.full_height == 0x1122334455667788);
-	assert_int_equal(m.geometry.left, 3);
-	assert_int_equal(m.geometry.top, 4);
-	assert_int_equal(m.geometry.width, 512);
-	assert_int_equal(m.geometry.height, 768);
-	assert_int_equal(m.geometry.filter, FILTER_BICUBIC);
+	assert_int_equal(m.draw.geometry.full_width, 1000);
+	assert_true(m.draw.geometry.full_height == 0x1122334455667788);
+	assert_int_equal(m.draw.geometry.left, 3);
+	assert_int_equal(m.draw.geometry.top, 4);
+	assert_int_equal(m.draw.geometry.width, 512);
+	assert_int_equal(m.draw.geometry.height, 768);
+	assert_int_equal(m.draw.geometry.filter, FILTER_BICUBIC);
+	assert_true(m.draw.policy.apply_exif);
+	assert_int_equal(m.draw.policy.color, COLOR_IGNORE);
+	assert_int_equal(m.draw.policy.alpha, ALPHA_DROP);
+	assert_true(m.draw.policy.jpeg_scaling);
+	assert_memory_equal(m.draw.policy.background, ((uint8_t[]){1, 128, 255}), 3);
 	m = parsed(&hashed);
 	assert_true(hash128_equal(&m.hashed.content, &abc));
 	assert_true(m.hashed.bytes == 0x8877665544332211);
@@ -222,13 +222,13 @@ static void a_value_outside_its_enumeration_is_refused(void **state)
 		unsigned low, high;
 	} ranges[] = {
 	    {DECODE_START, 2, DECODE_MODE_PIXELS, DECODE_MODE_PIXELS}, /* the others have no slot */
-	    {DECODE_START, 3, 0, 1},
-	    {DECODE_START, 4, 0, COLOR_IGNORE},
-	    {DECODE_START, 5, 0, ALPHA_DROP},
-	    {DECODE_START, 9, 0, 1},
 	    {DECODE_READY, 2, 0, 1},
 	    {DECODE_READY, 3, 0, 1},
 	    {DECODE_GEOMETRY, 2 + 6 * 8, 0, FILTER_KOHYA},
+	    {DECODE_GEOMETRY, 3 + 6 * 8, 0, 1},
+	    {DECODE_GEOMETRY, 4 + 6 * 8, 0, COLOR_IGNORE},
+	    {DECODE_GEOMETRY, 5 + 6 * 8, 0, ALPHA_DROP},
+	    {DECODE_GEOMETRY, 9 + 6 * 8, 0, 1},
 	    {DECODE_HEADER, 2, 0, IMAGE_FORMATS - 1},
 	    {DECODE_HEADER, 3 + 2 * 8, 1, 8},
 	    {DECODE_FAILED, 2, ERR_TRANSIENT, ERR_BUG},
@@ -257,7 +257,7 @@ static void only_the_mode_for_pixels_has_a_slot(void **state)
 
 		bytes.data[2] = mode;
 		assert_refused(bytes.data, bytes.size);
-		memset(bytes.data + 10 + 3 * 8, 0, 8);
+		memset(bytes.data + 3 + 3 * 8, 0, 8);
 		m = parsed(&bytes);
 		assert_int_equal(m.start.mode, mode);
 		assert_int_equal(m.start.slot_bytes, 0);
@@ -272,7 +272,7 @@ static void a_size_of_zero_is_refused(void **state)
 	} sizes[] = {{DECODE_HEADER, 3},	   {DECODE_HEADER, 11},
 		     {DECODE_GEOMETRY, 2},	   {DECODE_GEOMETRY, 10},
 		     {DECODE_GEOMETRY, 2 + 4 * 8}, {DECODE_GEOMETRY, 2 + 5 * 8},
-		     {DECODE_START, 10 + 3 * 8}};
+		     {DECODE_START, 3 + 3 * 8}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {

@@ -1,0 +1,56 @@
+#include "daemon/encode_group.h"
+
+#include "base/checked.h"
+
+#include <assert.h>
+#include <string.h>
+
+void encode_group_add(struct encode_group *g, struct encode_driver *driver)
+{
+	ARRAY_GROW(g->drivers, g->n, g->capacity);
+	g->drivers[g->n++] = driver;
+}
+
+void encode_group_remove(struct encode_group *g, const struct encode_driver *driver)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		if (g->drivers[i] != driver)
+			continue;
+		memmove(&g->drivers[i], &g->drivers[i + 1], (--g->n - i) * sizeof(*g->drivers));
+		return;
+	}
+}
+
+/* The one with the least before it, of those that have room. NULL: none has. */
+static struct encode_driver *freest(const struct encode_group *g)
+{
+	struct encode_driver *best = NULL;
+
+	for (size_t i = 0; i < g->n; i++) {
+		struct encode_driver *d = g->drivers[i];
+
+		if (encode_driver_room(d) > 0 &&
+		    (!best || encode_driver_in_flight(d) < encode_driver_in_flight(best)))
+			best = d;
+	}
+	return best;
+}
+
+bool encode_group_room(const struct encode_group *g)
+{
+	return freest(g) != NULL;
+}
+
+void encode_group_submit(struct encode_group *g, struct encode_batch *batch)
+{
+	struct encode_driver *d = freest(g);
+
+	assert(d);
+	encode_driver_submit(d, batch);
+}
+
+void encode_group_release(struct encode_group *g)
+{
+	free(g->drivers);
+	*g = (struct encode_group)ENCODE_GROUP_INIT;
+}

@@ -1,0 +1,33 @@
+/*
+ * The encoders that compute one VAE: a batch goes to whichever is free first.
+ *
+ *	struct encode_group group = ENCODE_GROUP_INIT;
+ *	encode_group_add(&group, driver)
+ *	while (encode_group_room(&group))
+ *		encode_group_submit(&group, batch)
+ *
+ * Of the loop's thread.
+ */
+#ifndef LATENTD_DAEMON_ENCODE_GROUP_H
+#define LATENTD_DAEMON_ENCODE_GROUP_H
+
+#include "daemon/encode_driver.h"
+
+struct encode_group {
+	struct encode_driver **drivers; /* not owned */
+	size_t n, capacity;
+};
+
+#define ENCODE_GROUP_INIT                                                                          \
+	{                                                                                          \
+		NULL, 0, 0                                                                         \
+	}
+
+void encode_group_add(struct encode_group *g, struct encode_driver *driver);
+void encode_group_remove(struct encode_group *g, const struct encode_driver *driver);
+/* Whether submit takes a batch now. */
+bool encode_group_room(const struct encode_group *g);
+void encode_group_submit(struct encode_group *g, struct encode_batch *batch);
+void encode_group_release(struct encode_group *g);
+
+#endif
