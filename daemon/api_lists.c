@@ -10,7 +10,6 @@
 
 struct job_page {
 	const struct api_params *params;
-	int64_t after;
 	json_t *jobs;
 	int64_t last; /* of a full page: where the next begins */
 };
@@ -37,14 +36,12 @@ static int on_job(void *arg, const struct job_row *row)
 	struct job_page *page = arg;
 	const struct api_params *p = page->params;
 
-	if (row->id <= page->after || (p->reason && strcmp(p->reason, row->reason) != 0) ||
-	    (p->key && strcmp(p->key, row->key) != 0))
+	if ((int)row->state != p->state)
 		return 0;
 	json_array_append_new(page->jobs, job_json(row));
-	if (json_array_size(page->jobs) < p->limit)
-		return 0;
-	page->last = row->id;
-	return 1;
+	if (json_array_size(page->jobs) == p->limit)
+		page->last = row->id;
+	return 0;
 }
 
 static int parse_after(const char *text, int64_t *out, struct error *err)
@@ -65,16 +62,20 @@ int api_list_jobs(const struct service_dataset *dataset, const struct api_params
 {
 	cleanup_queue struct queue *queue = NULL;
 	struct job_page page = {.params = params};
+	struct job_filter which = {.dataset = dataset->queue_id,
+				   .state = (enum job_state)params->state,
+				   .reason = params->reason,
+				   .key = params->key,
+				   .limit = params->limit};
 	json_t *body;
 
 	if (params->state < 0)
 		return error_set(err, ERR_CONFIG, "state is missing");
-	if (parse_after(params->after, &page.after, err) < 0 ||
+	if (parse_after(params->after, &which.after, err) < 0 ||
 	    queue_sqlite_open_readonly(dataset->database, &queue, err) < 0)
 		return -1;
 	page.jobs = json_array();
-	if (queue_jobs(queue, dataset->queue_id, (enum job_state)params->state, on_job, &page,
-		       err) < 0) {
+	if (queue_jobs(queue, &which, on_job, &page, err) < 0) {
 		json_decref(page.jobs);
 		return -1;
 	}

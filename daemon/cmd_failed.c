@@ -40,8 +40,6 @@ static int on_job(void *arg, const struct job_row *row)
 	struct failed *f = arg;
 	char quoted[TEXT_QUOTE_SIZE];
 
-	if (f->options->reason && strcmp(f->options->reason, row->reason) != 0)
-		return 0;
 	f->n++;
 	if (f->options->json)
 		print_json(row);
@@ -53,9 +51,13 @@ static int on_job(void *arg, const struct job_row *row)
 static int on_dataset(void *arg, const struct queue_dataset *d)
 {
 	struct failed *f = arg;
+	const struct job_filter which = {
+	    .dataset = d->id,
+	    .state = f->options->skipped ? JOB_SKIPPED : JOB_QUARANTINED,
+	    .reason = f->options->reason,
+	};
 
-	return queue_jobs(f->queue, d->id, f->options->skipped ? JOB_SKIPPED : JOB_QUARANTINED,
-			  on_job, f, f->err);
+	return queue_jobs(f->queue, &which, on_job, f, f->err);
 }
 
 int cmd_failed(int argc, char **argv, struct error *err)

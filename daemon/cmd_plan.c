@@ -206,7 +206,7 @@ static int run_folders(const struct plan_options *o, const struct bucket_table *
 	if (r == 0)
 		r = describe_latent(o, &p.plan, err);
 	if (r == 0)
-		r = run_sources_open(&p.sources, paths, n, on_note, &p, err);
+		r = run_sources_open(&p.sources, paths, n, false, on_note, &p, err);
 	if (r == 0)
 		r = look_at_files(&p, o, err);
 	progress_free(p.progress);

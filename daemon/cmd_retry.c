@@ -13,10 +13,11 @@ struct retry {
 static int on_dataset(void *arg, const struct queue_dataset *d)
 {
 	const struct retry *retry = arg;
+	const struct job_filter which = {
+	    .dataset = d->id, .state = JOB_QUARANTINED, .reason = retry->reason};
 	size_t n = 0;
 
-	if (queue_retry(retry->queue, d->id, JOB_QUARANTINED, retry->reason, clock_wall_ms(), &n,
-			retry->err) < 0)
+	if (queue_retry(retry->queue, &which, clock_wall_ms(), &n, retry->err) < 0)
 		return -1;
 	printf("%s: %zu image%s will be tried again by the next encode\n", d->name, n, plural(n));
 	return 0;

@@ -208,7 +208,7 @@ void db_complete(struct db *db, const struct shard_row *shard, const struct samp
 struct find_task {
 	struct task base;
 	struct db *db;
-	const char *recipe_id;
+	int64_t dataset;
 	const struct hash128 *contents;
 	struct content_found *found;
 	size_t n;
@@ -222,7 +222,7 @@ static void find_run(struct task *task)
 	struct find_task *t = (struct find_task *)task;
 
 	for (size_t i = 0; i < t->n; i++) {
-		if (queue_find_content(t->db->queue, t->recipe_id, &t->contents[i], &t->found[i],
+		if (queue_find_content(t->db->queue, t->dataset, &t->contents[i], &t->found[i],
 				       &t->err) < 0)
 			return;
 	}
@@ -239,7 +239,7 @@ static void find_done(struct task *task)
 	free(t);
 }
 
-void db_find(struct db *db, const char *recipe_id, const struct hash128 *contents, size_t n,
+void db_find(struct db *db, int64_t dataset, const struct hash128 *contents, size_t n,
 	     db_found_fn fn, void *arg)
 {
 	struct find_task *t = xcalloc(1, sizeof(*t));
@@ -247,7 +247,7 @@ void db_find(struct db *db, const char *recipe_id, const struct hash128 *content
 	t->base.run = find_run;
 	t->base.done = find_done;
 	t->db = db;
-	t->recipe_id = recipe_id;
+	t->dataset = dataset;
 	t->contents = contents;
 	t->found = xcalloc(n, sizeof(*t->found));
 	t->n = n;

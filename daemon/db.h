@@ -41,12 +41,12 @@ void db_complete(struct db *db, const struct shard_row *shard, const struct samp
 		 size_t n, db_completed_fn fn, void *arg);
 
 /*
- * What is stored of each of @n contents under @recipe_id. Both must live until the answer; what was found is
+ * What is stored of each of @n contents, of @dataset or another one of its recipe. Both must live until the answer; what was found is
  * released after it, unless the callback takes it (where = CONTENT_NONE then).
  */
 typedef void (*db_found_fn)(void *arg, struct content_found *found, size_t n,
 			    const struct error *err);
-void db_find(struct db *db, const char *recipe_id, const struct hash128 *contents, size_t n,
+void db_find(struct db *db, int64_t dataset, const struct hash128 *contents, size_t n,
 	     db_found_fn fn, void *arg);
 
 /* Renews every lease of this owner. */

@@ -215,6 +215,7 @@ static int db_queue_settle(struct queue *q, const struct job_outcome *outcomes, 
 
 struct rescue_args {
 	struct operation op;
+	int64_t dataset;
 	const char *owner;
 	int64_t now;
 	size_t *rescued;
@@ -224,19 +225,20 @@ static int run_rescue(struct queue *queue, const struct operation *op, struct er
 {
 	const struct rescue_args *a = (const struct rescue_args *)op;
 
-	return queue_rescue(queue, a->owner, a->now, a->rescued, err);
+	return queue_rescue(queue, a->dataset, a->owner, a->now, a->rescued, err);
 }
 
-static int db_queue_rescue(struct queue *q, const char *owner, int64_t now, size_t *rescued,
-			   struct error *err)
+static int db_queue_rescue(struct queue *q, int64_t dataset, const char *owner, int64_t now,
+			   size_t *rescued, struct error *err)
 {
-	struct rescue_args a = {{run_rescue, NULL, 0}, owner, now, rescued};
+	struct rescue_args a = {{run_rescue, NULL, 0}, dataset, owner, now, rescued};
 
 	return db_queue_forward(q, &a.op, err);
 }
 
 struct requeue_lost_args {
 	struct operation op;
+	int64_t dataset;
 	const int64_t *spooled;
 	size_t n;
 	int64_t now;
@@ -247,37 +249,51 @@ static int run_requeue_lost(struct queue *queue, const struct operation *op, str
 {
 	const struct requeue_lost_args *a = (const struct requeue_lost_args *)op;
 
-	return queue_requeue_lost(queue, a->spooled, a->n, a->now, a->requeued, err);
+	return queue_requeue_lost(queue, a->dataset, a->spooled, a->n, a->now, a->requeued, err);
 }
 
-static int db_queue_requeue_lost(struct queue *q, const int64_t *spooled, size_t n, int64_t now,
-				 size_t *requeued, struct error *err)
+static int db_queue_requeue_lost(struct queue *q, int64_t dataset, const int64_t *spooled, size_t n,
+				 int64_t now, size_t *requeued, struct error *err)
 {
-	struct requeue_lost_args a = {{run_requeue_lost, NULL, 0}, spooled, n, now, requeued};
+	struct requeue_lost_args a = {
+	    {run_requeue_lost, NULL, 0}, dataset, spooled, n, now, requeued};
 
 	return db_queue_forward(q, &a.op, err);
 }
 
-struct retry_args {
+struct person_args { /* of retry and cancel */
 	struct operation op;
-	int64_t dataset;
-	enum job_state from;
-	const char *reason;
+	const struct job_filter *which;
 	int64_t now;
-	size_t *retried;
+	size_t *n;
 };
 
 static int run_retry(struct queue *queue, const struct operation *op, struct error *err)
 {
-	const struct retry_args *a = (const struct retry_args *)op;
+	const struct person_args *a = (const struct person_args *)op;
 
-	return queue_retry(queue, a->dataset, a->from, a->reason, a->now, a->retried, err);
+	return queue_retry(queue, a->which, a->now, a->n, err);
 }
 
-static int db_queue_retry(struct queue *q, int64_t dataset, enum job_state from, const char *reason,
-			  int64_t now, size_t *retried, struct error *err)
+static int db_queue_retry(struct queue *q, const struct job_filter *which, int64_t now,
+			  size_t *retried, struct error *err)
 {
-	struct retry_args a = {{run_retry, NULL, 0}, dataset, from, reason, now, retried};
+	struct person_args a = {{run_retry, NULL, 0}, which, now, retried};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+static int run_cancel(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct person_args *a = (const struct person_args *)op;
+
+	return queue_cancel(queue, a->which, a->now, a->n, err);
+}
+
+static int db_queue_cancel(struct queue *q, const struct job_filter *which, int64_t now,
+			   size_t *cancelled, struct error *err)
+{
+	struct person_args a = {{run_cancel, NULL, 0}, which, now, cancelled};
 
 	return db_queue_forward(q, &a.op, err);
 }
@@ -301,14 +317,19 @@ static const struct queue_ops db_queue_ops = {
     .rescue = db_queue_rescue,
     .requeue_lost = db_queue_requeue_lost,
     .retry = db_queue_retry,
+    .cancel = db_queue_cancel,
     .find_content = db_queue_find_content,
     .swap = db_queue_swap,
     .drop_shard = db_queue_drop_shard,
     .drop_samples = db_queue_drop_samples,
     .retired = db_queue_retired,
     .forget_retired = db_queue_forget_retired,
+    .recaptions = db_queue_recaptions,
+    .recaptioned = db_queue_recaptioned,
     .counts = db_queue_counts,
     .jobs = db_queue_jobs,
+    .reasons = db_queue_reasons,
+    .duplicates = db_queue_duplicates,
     .shards = db_queue_shards,
     .samples = db_queue_samples,
     .close = db_queue_close,

@@ -5,7 +5,7 @@
 
 struct find_content_args {
 	struct operation op;
-	const char *recipe_id;
+	int64_t dataset;
 	const struct hash128 *content;
 	struct content_found *found;
 };
@@ -14,13 +14,13 @@ static int run_find_content(struct queue *queue, const struct operation *op, str
 {
 	const struct find_content_args *a = (const struct find_content_args *)op;
 
-	return queue_find_content(queue, a->recipe_id, a->content, a->found, err);
+	return queue_find_content(queue, a->dataset, a->content, a->found, err);
 }
 
-int db_queue_find_content(struct queue *q, const char *recipe_id, const struct hash128 *content,
+int db_queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *content,
 			  struct content_found *found, struct error *err)
 {
-	struct find_content_args a = {{run_find_content, NULL, 0}, recipe_id, content, found};
+	struct find_content_args a = {{run_find_content, NULL, 0}, dataset, content, found};
 
 	return db_queue_forward(q, &a.op, err);
 }
@@ -136,6 +136,51 @@ int db_queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, st
 	return db_queue_forward(q, &a.op, err);
 }
 
+/* -- captions ---------------------------------------------------------------------------------- */
+
+struct recaptions_args {
+	struct operation op;
+	int64_t dataset, shard;
+	queue_recaption_fn fn;
+	void *arg;
+};
+
+static int run_recaptions(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct recaptions_args *a = (const struct recaptions_args *)op;
+
+	return queue_recaptions(queue, a->dataset, a->shard, a->fn, a->arg, err);
+}
+
+int db_queue_recaptions(struct queue *q, int64_t dataset, int64_t shard, queue_recaption_fn fn,
+			void *arg, struct error *err)
+{
+	struct recaptions_args a = {{run_recaptions, NULL, 0}, dataset, shard, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}
+
+struct recaptioned_args {
+	struct operation op;
+	const struct recaptioned *done;
+	size_t n;
+};
+
+static int run_recaptioned(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct recaptioned_args *a = (const struct recaptioned_args *)op;
+
+	return queue_recaptioned(queue, a->done, a->n, err);
+}
+
+int db_queue_recaptioned(struct queue *q, const struct recaptioned *done, size_t n,
+			 struct error *err)
+{
+	struct recaptioned_args a = {{run_recaptioned, NULL, 0}, done, n};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
 /* -- what is there ----------------------------------------------------------------------------- */
 
 struct counts_args {
@@ -160,8 +205,7 @@ int db_queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, 
 
 struct jobs_args {
 	struct operation op;
-	int64_t dataset;
-	enum job_state state;
+	const struct job_filter *which;
 	queue_job_fn fn;
 	void *arg;
 };
@@ -170,13 +214,60 @@ static int run_jobs(struct queue *queue, const struct operation *op, struct erro
 {
 	const struct jobs_args *a = (const struct jobs_args *)op;
 
-	return queue_jobs(queue, a->dataset, a->state, a->fn, a->arg, err);
+	return queue_jobs(queue, a->which, a->fn, a->arg, err);
 }
 
-int db_queue_jobs(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn,
-		  void *arg, struct error *err)
+int db_queue_jobs(struct queue *q, const struct job_filter *which, queue_job_fn fn, void *arg,
+		  struct error *err)
 {
-	struct jobs_args a = {{run_jobs, NULL, 0}, dataset, state, fn, arg};
+	struct jobs_args a = {{run_jobs, NULL, 0}, which, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}
+
+struct reasons_args {
+	struct operation op;
+	int64_t dataset;
+	enum job_state state;
+	queue_reason_fn fn;
+	void *arg;
+};
+
+static int run_reasons(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct reasons_args *a = (const struct reasons_args *)op;
+
+	return queue_reasons(queue, a->dataset, a->state, a->fn, a->arg, err);
+}
+
+int db_queue_reasons(struct queue *q, int64_t dataset, enum job_state state, queue_reason_fn fn,
+		     void *arg, struct error *err)
+{
+	struct reasons_args a = {{run_reasons, NULL, 0}, dataset, state, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}
+
+struct duplicates_args {
+	struct operation op;
+	int64_t dataset;
+	const struct hash128 *after;
+	size_t limit;
+	queue_duplicate_fn fn;
+	void *arg;
+};
+
+static int run_duplicates(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct duplicates_args *a = (const struct duplicates_args *)op;
+
+	return queue_duplicates(queue, a->dataset, a->after, a->limit, a->fn, a->arg, err);
+}
+
+int db_queue_duplicates(struct queue *q, int64_t dataset, const struct hash128 *after, size_t limit,
+			queue_duplicate_fn fn, void *arg, struct error *err)
+{
+	struct duplicates_args a = {{run_duplicates, NULL, 0}, dataset, after, limit, fn, arg};
 
 	return db_queue_read(q, &a.op, err);
 }

@@ -21,7 +21,7 @@ int db_queue_forward(struct queue *q, struct operation *op, struct error *err);
 /* The same for what only reads: by the reader, where there is one. */
 int db_queue_read(struct queue *q, struct operation *op, struct error *err);
 
-int db_queue_find_content(struct queue *q, const char *recipe_id, const struct hash128 *content,
+int db_queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *content,
 			  struct content_found *found, struct error *err);
 int db_queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
 		  struct error *err);
@@ -33,8 +33,16 @@ int db_queue_retired(struct queue *q, int64_t dataset, queue_retired_fn fn, void
 		     struct error *err);
 int db_queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, struct error *err);
 int db_queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err);
-int db_queue_jobs(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn,
-		  void *arg, struct error *err);
+int db_queue_recaptions(struct queue *q, int64_t dataset, int64_t shard, queue_recaption_fn fn,
+			void *arg, struct error *err);
+int db_queue_recaptioned(struct queue *q, const struct recaptioned *done, size_t n,
+			 struct error *err);
+int db_queue_jobs(struct queue *q, const struct job_filter *which, queue_job_fn fn, void *arg,
+		  struct error *err);
+int db_queue_reasons(struct queue *q, int64_t dataset, enum job_state state, queue_reason_fn fn,
+		     void *arg, struct error *err);
+int db_queue_duplicates(struct queue *q, int64_t dataset, const struct hash128 *after, size_t limit,
+			queue_duplicate_fn fn, void *arg, struct error *err);
 int db_queue_shards(struct queue *q, int64_t dataset, queue_shard_fn fn, void *arg,
 		    struct error *err);
 int db_queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg,

@@ -223,7 +223,8 @@ static int scan_all(struct encode_run *run, struct error *err)
 	struct scan_options options = {.dataset = run->dataset,
 				       .shuffled =
 					   run->options->output.order == OUTPUT_ORDER_SHUFFLED,
-				       .seed = run->options->recipe.seed};
+				       .seed = run->options->recipe.seed,
+				       .captions = !run->options->no_captions};
 	const struct deletion_policy policy = {.remove = run->options->on_delete == ON_DELETE_DROP,
 					       .all = run->options->on_delete_all};
 	const struct scan_counts *vanished = &run->scanned.vanished;
@@ -551,7 +552,8 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 {
 	const struct encode_options *o = run->options;
 
-	if (run_sources_open(&run->sources, sources, n, on_note, run, err) < 0 ||
+	if (run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
+			     err) < 0 ||
 	    encode_setup_open(&o->recipe, o->threads, &run->setup, err) < 0)
 		return -1;
 	run->name =

@@ -134,7 +134,7 @@ void pipeline_ask(struct pipeline *p)
 		q->works[q->n] = w;
 		q->contents[q->n++] = w->content;
 	}
-	db_find(p->options.db, p->options.recipe->id, q->contents, q->n, on_found, q);
+	db_find(p->options.db, p->options.dataset, q->contents, q->n, on_found, q);
 }
 
 void pipeline_on_hashed(void *image, const struct hash128 *content, uint64_t bytes,

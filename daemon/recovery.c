@@ -36,7 +36,7 @@ struct recoverer {
 	char **orphans;
 	size_t n_orphans, orphans_capacity;
 	size_t adopted;
-	/* every dataset of the queue: the spool is theirs together */
+	/* every dataset of the queue: the spool may be theirs together */
 	int64_t *datasets;
 	size_t n_datasets, datasets_capacity;
 };
@@ -342,8 +342,9 @@ static int mark_live(struct recoverer *r, struct error *err)
 	if (queue_datasets(r->options->queue, on_dataset, r, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->n_datasets; i++) {
-		if (queue_jobs(r->options->queue, r->datasets[i], JOB_ENCODED, on_encoded_job, r,
-			       err) < 0)
+		const struct job_filter which = {.dataset = r->datasets[i], .state = JOB_ENCODED};
+
+		if (queue_jobs(r->options->queue, &which, on_encoded_job, r, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -362,8 +363,8 @@ static int drop_dead_records(struct recoverer *r, struct error *err)
 			result = spool_drop(r->spool, &r->found[i].entry.place, err);
 	}
 	if (result == 0)
-		result = queue_requeue_lost(r->options->queue, spooled, live, clock_wall_ms(),
-					    &requeued, err);
+		result = queue_requeue_lost(r->options->queue, r->options->dataset, spooled, live,
+					    clock_wall_ms(), &requeued, err);
 	if (result == 0 && requeued > 0)
 		note(r, "%zu encoded images are no longer in the spool: encoded again", requeued);
 	free(spooled);
@@ -422,8 +423,8 @@ int recovery_finish(struct recoverer *r, struct recovery *out, struct error *err
 
 	if (compare_with_store(r, err) < 0 || mark_live(r, err) < 0 ||
 	    drop_dead_records(r, err) < 0 ||
-	    queue_rescue(r->options->queue, r->options->owner, clock_wall_ms(), &done.rescued,
-			 err) < 0)
+	    queue_rescue(r->options->queue, r->options->dataset, r->options->owner, clock_wall_ms(),
+			 &done.rescued, err) < 0)
 		return -1;
 	collect(r, &done);
 	*out = done;

@@ -18,11 +18,14 @@ static bool lies_in(const char *inner, const char *outer)
 	return strncmp(inner, outer, n) == 0 && (inner[n] == '/' || inner[n] == '\0' || n == 1);
 }
 
-int run_sources_open(struct run_sources *s, const char *const *paths, size_t n,
+int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, bool captions,
 		     void (*note)(void *arg, const char *line), void *arg, struct error *err)
 {
-	struct source_folder_options options = {
-	    .recursive = true, .note = note, .note_arg = arg, .unread = &s->unread};
+	struct source_folder_options options = {.recursive = true,
+						.captions = captions,
+						.note = note,
+						.note_arg = arg,
+						.unread = &s->unread};
 
 	s->roots = xcalloc(n, sizeof(*s->roots));
 	s->paths = xcalloc(n, sizeof(*s->paths));
@@ -103,6 +106,7 @@ static int end_scan(struct run_sources *s, struct queue *queue, int64_t dataset,
 		return -1;
 	out->not_believed = not_believed(s, policy, &out->vanished);
 	out->open = policy->remove && !out->not_believed;
+	out->dataset = dataset;
 	if (out->open)
 		return 0;
 	return queue_scan_end(queue, dataset, out->not_believed ? SCAN_ABANDON : SCAN_KEEP,
@@ -163,7 +167,9 @@ int run_sources_left_out(const struct run_sources *s, struct queue *queue, int64
 	struct left_out l = {s, 0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(open) && s->others > 0; i++) {
-		if (queue_jobs(queue, dataset, open[i], on_open_job, &l, err) < 0)
+		const struct job_filter which = {.dataset = dataset, .state = open[i]};
+
+		if (queue_jobs(queue, &which, on_open_job, &l, err) < 0)
 			return -1;
 	}
 	*n = l.n;

@@ -33,10 +33,14 @@ struct sources_scanned {
 	/* NULL, or why nothing was done about the files that are no longer there. */
 	const char *not_believed;
 	bool open; /* samples are to be removed, by run_sources_remove() */
+	int64_t dataset;
 };
 
-/* ERR_CONFIG: a folder is not there, or lies in another of them. @note: one line about what is odd. */
-int run_sources_open(struct run_sources *s, const char *const *paths, size_t n,
+/*
+ * ERR_CONFIG: a folder is not there, or lies in another of them. @captions: scans look for them. @note: one line about
+ * what is odd.
+ */
+int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, bool captions,
 		     void (*note)(void *arg, const char *line), void *arg, struct error *err);
 int run_sources_number(struct run_sources *s, const char *state, const char *dataset,
 		       struct error *err);

@@ -45,6 +45,12 @@ static bool is_ours(const struct scan_options *options, const struct source_entr
 	return hash64_of(key, strlen(key), 0) % options->parts == options->part;
 }
 
+static uint64_t caption_of(const struct scan_options *options, const struct source_entry *entry)
+{
+	return options->captions && entry->caption != SOURCE_UNSEEN ? entry->caption
+								    : CAPTION_UNSEEN;
+}
+
 static void add(struct scan_batch *b, const struct scan_options *options,
 		const struct source_entry *entry, uint64_t position)
 {
@@ -60,6 +66,8 @@ static void add(struct scan_batch *b, const struct scan_options *options,
 					.size = entry->size,
 					.mtime_ns = entry->mtime_ns,
 					.inode = entry->inode,
+					.caption = caption_of(options, entry),
+					.wants_caption = options->need_captions,
 					.rank = rank_of(options, b->keys[i][0], position)};
 }
 

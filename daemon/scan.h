@@ -15,6 +15,8 @@ struct scan_options {
 	uint64_t seed;
 	/* only images whose key falls into part (0 .. parts - 1); parts 0 or 1: all */
 	uint32_t part, parts;
+	bool captions;	     /* what the source says of them counts; it must look for them */
+	bool need_captions;  /* an image without one waits for it */
 	uint64_t first_rank; /* for the order of the scan: ranks of this source begin here */
 };
 

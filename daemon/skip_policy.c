@@ -44,11 +44,12 @@ static const char *const reasons[] = {"no_bucket", "too_small", "aspect",
 
 static int look_again(struct queue *queue, int64_t dataset, size_t *again, struct error *err)
 {
+	struct job_filter which = {.dataset = dataset, .state = JOB_SKIPPED};
 	size_t n;
 
 	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
-		if (queue_retry(queue, dataset, JOB_SKIPPED, reasons[i], clock_wall_ms(), &n, err) <
-		    0)
+		which.reason = reasons[i];
+		if (queue_retry(queue, &which, clock_wall_ms(), &n, err) < 0)
 			return -1;
 		*again += n;
 	}

@@ -76,6 +76,7 @@ int queue_enqueue(struct queue *q, int64_t dataset, const struct job_spec *specs
 		assert(is_name(specs[i].path));
 		assert(is_name(specs[i].key) && is_name(specs[i].key_distinct));
 		assert(specs[i].rank <= INT64_MAX);
+		assert(specs[i].caption <= INT64_MAX || specs[i].caption == CAPTION_UNSEEN);
 	}
 	return checked_result(q->ops->enqueue(q, dataset, specs, n, counts, err), 0, err);
 }
@@ -126,26 +127,34 @@ int queue_settle(struct queue *q, const struct job_outcome *outcomes, size_t n, 
 			      err);
 }
 
-int queue_rescue(struct queue *q, const char *owner, int64_t now, size_t *rescued,
+int queue_rescue(struct queue *q, int64_t dataset, const char *owner, int64_t now, size_t *rescued,
 		 struct error *err)
 {
 	assert(is_owner(owner));
-	return checked_result(q->ops->rescue(q, owner, now, rescued, err), 0, err);
+	return checked_result(q->ops->rescue(q, dataset, owner, now, rescued, err), 0, err);
 }
 
-int queue_requeue_lost(struct queue *q, const int64_t *spooled, size_t n, int64_t now,
-		       size_t *requeued, struct error *err)
+int queue_requeue_lost(struct queue *q, int64_t dataset, const int64_t *spooled, size_t n,
+		       int64_t now, size_t *requeued, struct error *err)
 {
 	for (size_t i = 1; i < n; i++)
 		assert(spooled[i - 1] < spooled[i]);
-	return checked_result(q->ops->requeue_lost(q, spooled, n, now, requeued, err), 0, err);
+	return checked_result(q->ops->requeue_lost(q, dataset, spooled, n, now, requeued, err), 0,
+			      err);
 }
 
-int queue_retry(struct queue *q, int64_t dataset, enum job_state from, const char *reason,
-		int64_t now, size_t *retried, struct error *err)
+int queue_retry(struct queue *q, const struct job_filter *which, int64_t now, size_t *retried,
+		struct error *err)
 {
-	assert(from == JOB_QUARANTINED || from == JOB_SKIPPED);
-	return checked_result(q->ops->retry(q, dataset, from, reason, now, retried, err), 0, err);
+	assert(which->state == JOB_QUARANTINED || which->state == JOB_SKIPPED ||
+	       which->state == JOB_CANCELLED);
+	return checked_result(q->ops->retry(q, which, now, retried, err), 0, err);
+}
+
+int queue_cancel(struct queue *q, const struct job_filter *which, int64_t now, size_t *cancelled,
+		 struct error *err)
+{
+	return checked_result(q->ops->cancel(q, which, now, cancelled, err), 0, err);
 }
 
 void content_found_release(struct content_found *found)
@@ -155,11 +164,11 @@ void content_found_release(struct content_found *found)
 	memset(found, 0, sizeof(*found));
 }
 
-int queue_find_content(struct queue *q, const char *recipe_id, const struct hash128 *content,
+int queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *content,
 		       struct content_found *found, struct error *err)
 {
 	memset(found, 0, sizeof(*found));
-	return checked_result(q->ops->find_content(q, recipe_id, content, found, err), 0, err);
+	return checked_result(q->ops->find_content(q, dataset, content, found, err), 0, err);
 }
 
 static void check_new_shard(const struct new_shard *shard)
@@ -221,16 +230,41 @@ int queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, struc
 	return checked_result(q->ops->forget_retired(q, shards, n, err), 0, err);
 }
 
+int queue_recaptions(struct queue *q, int64_t dataset, int64_t shard, queue_recaption_fn fn,
+		     void *arg, struct error *err)
+{
+	return checked_result(q->ops->recaptions(q, dataset, shard, fn, arg, err), 0, err);
+}
+
+int queue_recaptioned(struct queue *q, const struct recaptioned *done, size_t n, struct error *err)
+{
+	return checked_result(q->ops->recaptioned(q, done, n, err), 0, err);
+}
+
 int queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err)
 {
 	return checked_result(q->ops->counts(q, dataset, out, err), 0, err);
 }
 
-int queue_jobs(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn, void *arg,
+int queue_jobs(struct queue *q, const struct job_filter *which, queue_job_fn fn, void *arg,
 	       struct error *err)
 {
+	assert((unsigned)which->state < JOB_STATES);
+	return checked_result(q->ops->jobs(q, which, fn, arg, err), 0, err);
+}
+
+int queue_reasons(struct queue *q, int64_t dataset, enum job_state state, queue_reason_fn fn,
+		  void *arg, struct error *err)
+{
 	assert((unsigned)state < JOB_STATES);
-	return checked_result(q->ops->jobs(q, dataset, state, fn, arg, err), 0, err);
+	assert(state != JOB_AVAILABLE && state != JOB_COMPLETED);
+	return checked_result(q->ops->reasons(q, dataset, state, fn, arg, err), 0, err);
+}
+
+int queue_duplicates(struct queue *q, int64_t dataset, const struct hash128 *after, size_t limit,
+		     queue_duplicate_fn fn, void *arg, struct error *err)
+{
+	return checked_result(q->ops->duplicates(q, dataset, after, limit, fn, arg, err), 0, err);
 }
 
 int queue_shards(struct queue *q, int64_t dataset, queue_shard_fn fn, void *arg, struct error *err)

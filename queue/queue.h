@@ -14,11 +14,11 @@
  *
  * One job is one source image in one dataset. Its life:
  *
- *	(waiting) -> available -> running -> encoded -> completed
- *	               ^  ^          |
- *	  queue_retry  |  +-- retryable (not before a time), released, rescued
- *	               |             |
- *	           quarantined <-----+-----> skipped, gone
+ *	waiting -> available -> running -> encoded -> completed
+ *	              ^  ^          |
+ *	 queue_retry  |  +-- retryable (not before a time), released, rescued
+ *	              |             |
+ *	          quarantined <-----+-----> skipped, gone           cancelled: before it was claimed
  *
  * A claim is a lease: until `lease_until` the job belongs to its owner; the fence rises with every
  * claim of any job, and an outcome that carries an older fence is void.
@@ -29,6 +29,12 @@
  * sample's row dead in the same transaction, or the content proves to be the old one (OUTCOME_KEPT). Of one
  * (job, variant) there is at most one live sample at any time. A dead sample still lies in its shard's file
  * until the shard is rewritten (queue_swap).
+ *
+ * Captions. A job is enqueued with a stamp of its caption file. One that needs a caption and has none is
+ * waiting until it is enqueued with one. Where something of a job is stored, visible or in the spool, and the
+ * stamp changes, the job is on the list of those that are to be recaptioned (recaptions), whatever else becomes
+ * of it: the caption that is stored may be an earlier one. Whoever has compared and mended that says so
+ * (recaptioned).
  *
  * Blame. Of the jobs that were in flight when their owner died, any may have killed it: each counts a
  * crash and is tried again. From QUEUE_SUSPECT_CRASHES on a job is suspected: a claim hands it out only
@@ -103,6 +109,8 @@ void queue_dataset_release(struct queue_dataset *d);
 
 /* -- jobs ----------------------------------------------------------------------------------------- */
 
+#define CAPTION_UNSEEN UINT64_MAX
+
 struct job_spec {
 	uint32_t root;	  /* which of the dataset's source folders, by number */
 	const char *path; /* relative to it, bytes without NUL: with root the job's identity */
@@ -113,6 +121,12 @@ struct job_spec {
 	uint64_t inode;
 	uint64_t
 	    rank; /* at most INT64_MAX: claims go in rising rank, then in order of enqueueing */
+	/*
+	 * Of its caption file: any number up to INT64_MAX that changes with it. 0: there is none; CAPTION_UNSEEN:
+	 * nobody looked, what is known stays.
+	 */
+	uint64_t caption;
+	bool wants_caption; /* with caption 0 it waits */
 };
 
 struct enqueue_counts {
@@ -122,6 +136,8 @@ struct enqueue_counts {
 	size_t requeued; /* changed while not yet encoded, quarantined or gone: available again */
 	size_t
 	    superseding; /* encoded already, and changed or never seen: available again, see above */
+	size_t waiting;	 /* of all these: wait for their caption now */
+	size_t recaptioned; /* of all these: to be recaptioned since this call */
 };
 
 struct job {
@@ -266,6 +282,7 @@ struct scan_counts {
 struct queue_counts {
 	uint64_t jobs[JOB_STATES];
 	uint64_t shards, samples, shard_bytes; /* samples: live ones */
+	uint64_t recaptions;		       /* jobs that are to be recaptioned */
 };
 
 struct job_row { /* for a person; strings live during the call */
@@ -273,9 +290,52 @@ struct job_row { /* for a person; strings live during the call */
 	enum job_state state;
 	uint32_t root;
 	const char *key, *path;
+	uint64_t size; /* of the file, as it was last seen */
+	int64_t mtime_ns;
 	uint32_t attempts, crashes;
 	const char *reason, *message; /* "" where there is none */
 	int64_t updated_at;
+	int64_t not_before; /* of a retryable job; otherwise 0 */
+};
+
+/* Which jobs are meant. */
+struct job_filter {
+	int64_t dataset;
+	enum job_state state;
+	const char *reason; /* NULL: whatever it is */
+	const char *key;    /* NULL: all */
+	int64_t after;	    /* only ids above it: 0, or the last one of the page before */
+	size_t limit;	    /* at most so many, the lowest ids; 0: all */
+};
+
+struct reason_row {
+	const char *reason; /* "" where there is none */
+	uint64_t jobs;
+};
+
+/* A job whose content another one of its dataset has too. Rows of one content lie together. */
+struct duplicate_row {
+	struct hash128 content;
+	int64_t job;
+	uint32_t root;
+	const char *key, *path;
+	int64_t shard; /* that has its live sample; 0: none has, it is skipped as `duplicate` */
+};
+
+struct recaption_row {
+	int64_t job;
+	uint64_t caption; /* its stamp now; 0: there is none */
+	uint32_t root;
+	const char *key, *path;
+	bool spooled;	  /* a record of it is in the spool */
+	int64_t shard;	  /* of one of its live samples; 0: it has none */
+	uint32_t variant; /* of that sample */
+	bool elsewhere;	  /* other shards have live samples of it, too */
+};
+
+struct recaptioned {
+	int64_t job;
+	uint64_t caption; /* as in its row */
 };
 
 /* -- the interface -------------------------------------------------------------------------------- */
@@ -290,13 +350,19 @@ typedef int (*queue_job_fn)(void *arg, const struct job_row *row);
 typedef int (*queue_shard_fn)(void *arg, const struct shard_row *row);
 typedef int (*queue_sample_fn)(void *arg, const struct sample_row *row);
 typedef int (*queue_retired_fn)(void *arg, const struct retired_row *row);
+typedef int (*queue_reason_fn)(void *arg, const struct reason_row *row);
+typedef int (*queue_duplicate_fn)(void *arg, const struct duplicate_row *row);
+typedef int (*queue_recaption_fn)(void *arg, const struct recaption_row *row);
 
 struct queue;
 
 struct queue_ops {
 	const char *name; /* "sqlite", "memory" */
 
-	/* Finds or makes it. QUEUE_OTHER_RECIPE if the name has another recipe_id. */
+	/*
+	 * Finds or makes it; its output is now what @spec says. QUEUE_OTHER_RECIPE if the name has another
+	 * recipe_id.
+	 */
 	int (*open_dataset)(struct queue *q, const struct queue_dataset_spec *spec, int64_t *id,
 			    struct error *err);
 	/* All datasets, by name. */
@@ -307,20 +373,25 @@ struct queue_ops {
 	 * A requeued or superseding job has no attempts, no crashes and no reason. A completed one whose file was
 	 * never seen (see swap) is superseding, so that its content is compared with its sample's. ERR_BUG: key
 	 * and key_distinct are both taken.
+	 *
+	 * A job that needs a caption and has none waits, if it is or would be available or retryable; one that
+	 * waits and has what it needs is available, and requeued. A stamp that is known and another one than
+	 * before, or that of a job whose file was never seen, puts the job on the list of recaptions if it has a live sample or
+	 * a record in the spool. A running job's stamp stays: the next scan will tell.
 	 */
 	int (*enqueue)(struct queue *q, int64_t dataset, const struct job_spec *specs, size_t n,
 		       struct enqueue_counts *counts, struct error *err);
 
 	/*
 	 * From now on enqueue notes which jobs of @dataset it met, for scan_end: one bit a job. Of the sources
-	 * @roots; NULL: all. ERR_BUG: a scan of that dataset is open already.
+	 * @roots; NULL: all. ERR_BUG: a scan of the dataset is open already.
 	 */
 	int (*scan_begin)(struct queue *q, int64_t dataset, const uint32_t *roots, size_t n,
 			  struct error *err);
 	/*
 	 * Jobs of these sources that were there when the scan began and were not met. Those that are running,
 	 * encoded or gone already are left alone and not counted; the others as @how says. Ends the scan,
-	 * unless it is SCAN_COUNT or fails. ERR_BUG: no scan of that dataset is open.
+	 * unless it is SCAN_COUNT or fails. ERR_BUG: no scan of the dataset is open.
 	 */
 	int (*scan_end)(struct queue *q, int64_t dataset, enum scan_end how, int64_t now,
 			struct scan_counts *counts, struct error *err);
@@ -333,7 +404,7 @@ struct queue_ops {
 	int (*claim)(struct queue *q, const struct queue_claim *claim, struct job *jobs, size_t *n,
 		     struct error *err);
 
-	/* Every lease of @owner now runs until @lease_until. */
+	/* Every lease of @owner, in all datasets, now runs until @lease_until. */
 	int (*extend)(struct queue *q, const char *owner, int64_t lease_until, struct error *err);
 
 	/*
@@ -348,33 +419,39 @@ struct queue_ops {
 		      size_t *lost, struct error *err);
 
 	/*
-	 * Running jobs whose owner is not @owner, or whose lease ended before @now, become available: *rescued
-	 * of them. Those of another owner count one crash more, instead of the attempt; at QUEUE_BLAMED_CRASHES
+	 * Running jobs of a dataset whose owner is not @owner, or whose lease ended before @now, become available:
+	 * *rescued of them. Those of another owner count one crash more, instead of the attempt; at QUEUE_BLAMED_CRASHES
 	 * one is quarantined, with the reason `crash`. Jobs in state encoded are not touched.
 	 */
-	int (*rescue)(struct queue *q, const char *owner, int64_t now, size_t *rescued,
-		      struct error *err);
+	int (*rescue)(struct queue *q, int64_t dataset, const char *owner, int64_t now,
+		      size_t *rescued, struct error *err);
 
 	/*
-	 * Jobs in state encoded whose id is not among the @n sorted ids of @spooled become available: their
+	 * Jobs of a dataset in state encoded whose id is not among the @n sorted ids of @spooled become available: their
 	 * records are not in the spool after all. What these had is forgotten, a changed job's too.
 	 */
-	int (*requeue_lost)(struct queue *q, const int64_t *spooled, size_t n, int64_t now,
-			    size_t *requeued, struct error *err);
+	int (*requeue_lost)(struct queue *q, int64_t dataset, const int64_t *spooled, size_t n,
+			    int64_t now, size_t *requeued, struct error *err);
 
 	/*
-	 * Jobs of a dataset that are in state @from, quarantined or skipped, become available with no attempts
-	 * and no reason; @reason NULL: all of them. Crashes stay: what was suspected of killing its owner still
-	 * is.
+	 * Jobs of @which, whose state is quarantined, skipped or cancelled, become available with no attempts and
+	 * no reason. Crashes stay: what was suspected of killing its owner still is.
 	 */
-	int (*retry)(struct queue *q, int64_t dataset, enum job_state from, const char *reason,
-		     int64_t now, size_t *retried, struct error *err);
+	int (*retry)(struct queue *q, const struct job_filter *which, int64_t now, size_t *retried,
+		     struct error *err);
+	/*
+	 * Jobs of @which that are waiting, available or retryable are cancelled, until their file changes or they
+	 * are retried; what they had stays visible. Of @which only dataset, key and limit count, and the limit
+	 * takes them in order of rank.
+	 */
+	int (*cancel)(struct queue *q, const struct job_filter *which, int64_t now,
+		      size_t *cancelled, struct error *err);
 
 	/*
-	 * A sample of this content in any dataset of that recipe: visible, or else of an encoded job.
-	 * CONTENT_NONE is a result like the others; the caller releases *found.
+	 * A sample of this content in @dataset, visible, or else of an encoded job; or else in another dataset of
+	 * the same recipe. CONTENT_NONE is a result like the others; the caller releases *found.
 	 */
-	int (*find_content)(struct queue *q, const char *recipe_id, const struct hash128 *content,
+	int (*find_content)(struct queue *q, int64_t dataset, const struct hash128 *content,
 			    struct content_found *found, struct error *err);
 
 	/*
@@ -420,11 +497,38 @@ struct queue_ops {
 	/* Their files are unlinked; unknown ids are ignored. */
 	int (*forget_retired)(struct queue *q, const int64_t *shards, size_t n, struct error *err);
 
+	/*
+	 * Jobs that are to be recaptioned, by id: a row for each live sample, by variant, or one for a job without.
+	 * @shard 0: all of the dataset; otherwise the samples of that shard, by offset.
+	 */
+	int (*recaptions)(struct queue *q, int64_t dataset, int64_t shard, queue_recaption_fn fn,
+			  void *arg, struct error *err);
+	/*
+	 * What is stored of these jobs has the caption that they had with that stamp: they leave the list, unless
+	 * the stamp is another one meanwhile. Others are ignored.
+	 */
+	int (*recaptioned)(struct queue *q, const struct recaptioned *done, size_t n,
+			   struct error *err);
+
 	int (*counts)(struct queue *q, int64_t dataset, struct queue_counts *out,
 		      struct error *err);
-	/* Jobs of a dataset in one state, by id. */
-	int (*jobs)(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn,
-		    void *arg, struct error *err);
+	/* Jobs of @which, by id. With a key: the job that has it, whatever its state. */
+	int (*jobs)(struct queue *q, const struct job_filter *which, queue_job_fn fn, void *arg,
+		    struct error *err);
+	/*
+	 * How many jobs of a dataset in one state have each reason, by reason. Not of available and completed
+	 * ones.
+	 */
+	int (*reasons)(struct queue *q, int64_t dataset, enum job_state state, queue_reason_fn fn,
+		       void *arg, struct error *err);
+	/*
+	 * Contents that several jobs of a dataset have: with a live sample (the row is of its lowest variant), or
+	 * skipped as `duplicate`. In order of content, then job. @after: only contents above it (NULL: all);
+	 * @limit: at most so many contents (0: all). Takes time in proportion to all contents that are passed
+	 * over.
+	 */
+	int (*duplicates)(struct queue *q, int64_t dataset, const struct hash128 *after,
+			  size_t limit, queue_duplicate_fn fn, void *arg, struct error *err);
 	/* Shards of a dataset, by path. */
 	int (*shards)(struct queue *q, int64_t dataset, queue_shard_fn fn, void *arg,
 		      struct error *err);
@@ -454,13 +558,15 @@ int queue_claim(struct queue *q, const struct queue_claim *claim, struct job *jo
 int queue_extend(struct queue *q, const char *owner, int64_t lease_until, struct error *err);
 int queue_settle(struct queue *q, const struct job_outcome *outcomes, size_t n, int64_t now,
 		 size_t *lost, struct error *err);
-int queue_rescue(struct queue *q, const char *owner, int64_t now, size_t *rescued,
+int queue_rescue(struct queue *q, int64_t dataset, const char *owner, int64_t now, size_t *rescued,
 		 struct error *err);
-int queue_requeue_lost(struct queue *q, const int64_t *spooled, size_t n, int64_t now,
-		       size_t *requeued, struct error *err);
-int queue_retry(struct queue *q, int64_t dataset, enum job_state from, const char *reason,
-		int64_t now, size_t *retried, struct error *err);
-int queue_find_content(struct queue *q, const char *recipe_id, const struct hash128 *content,
+int queue_requeue_lost(struct queue *q, int64_t dataset, const int64_t *spooled, size_t n,
+		       int64_t now, size_t *requeued, struct error *err);
+int queue_retry(struct queue *q, const struct job_filter *which, int64_t now, size_t *retried,
+		struct error *err);
+int queue_cancel(struct queue *q, const struct job_filter *which, int64_t now, size_t *cancelled,
+		 struct error *err);
+int queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *content,
 		       struct content_found *found, struct error *err);
 int queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
 	       struct error *err);
@@ -474,9 +580,16 @@ int queue_drop_samples(struct queue *q, int64_t shard, const uint64_t *offsets, 
 int queue_retired(struct queue *q, int64_t dataset, queue_retired_fn fn, void *arg,
 		  struct error *err);
 int queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, struct error *err);
+int queue_recaptions(struct queue *q, int64_t dataset, int64_t shard, queue_recaption_fn fn,
+		     void *arg, struct error *err);
+int queue_recaptioned(struct queue *q, const struct recaptioned *done, size_t n, struct error *err);
 int queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err);
-int queue_jobs(struct queue *q, int64_t dataset, enum job_state state, queue_job_fn fn, void *arg,
+int queue_jobs(struct queue *q, const struct job_filter *which, queue_job_fn fn, void *arg,
 	       struct error *err);
+int queue_reasons(struct queue *q, int64_t dataset, enum job_state state, queue_reason_fn fn,
+		  void *arg, struct error *err);
+int queue_duplicates(struct queue *q, int64_t dataset, const struct hash128 *after, size_t limit,
+		     queue_duplicate_fn fn, void *arg, struct error *err);
 int queue_shards(struct queue *q, int64_t dataset, queue_shard_fn fn, void *arg, struct error *err);
 int queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg, struct error *err);
 /* NULL is fine. */

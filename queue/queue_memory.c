@@ -22,6 +22,7 @@ static int memory_open_dataset(struct queue *base, const struct queue_dataset_sp
 		if (strcmp(q->datasets[i].recipe_id, spec->recipe_id) != 0)
 			return QUEUE_OTHER_RECIPE;
 		*id = q->datasets[i].id;
+		memory_replace(&q->datasets[i].output, spec->output);
 		return 0;
 	}
 	ARRAY_GROW(q->datasets, q->dataset_count, q->dataset_capacity);
@@ -55,111 +56,6 @@ static int memory_datasets(struct queue *base, queue_dataset_fn fn, void *arg, s
 	qsort(sorted, q->dataset_count, sizeof(*sorted), by_dataset_name);
 	for (size_t i = 0; i < q->dataset_count && fn(arg, sorted[i]) == 0; i++)
 		;
-	return 0;
-}
-
-/* -- reading -------------------------------------------------------------------------------------- */
-
-static int memory_counts(struct queue *base, int64_t dataset, struct queue_counts *out,
-			 struct error *err)
-{
-	struct memory_queue *q = memory_queue(base);
-
-	(void)err;
-	memset(out, 0, sizeof(*out));
-	for (size_t i = 0; i < q->job_count; i++) {
-		if (q->jobs[i].job.dataset == dataset)
-			out->jobs[q->jobs[i].state]++;
-	}
-	for (size_t i = 0; i < q->shard_count; i++) {
-		if (q->shards[i].row.dataset != dataset)
-			continue;
-		out->shards++;
-		out->samples += q->shards[i].row.samples - q->shards[i].row.dead;
-		out->shard_bytes += q->shards[i].row.bytes;
-	}
-	return 0;
-}
-
-/* A completed job is as old as the youngest shard that it is in. */
-static int64_t updated_at(const struct memory_queue *q, const struct memory_job *j)
-{
-	int64_t at = 0;
-
-	if (j->state != JOB_COMPLETED)
-		return j->updated_at;
-	for (size_t i = 0; i < q->sample_count; i++) {
-		const struct memory_sample *s = &q->samples[i];
-
-		if (s->job == j->job.id && !s->row.dead && q->shards[s->shard - 1].visible_at > at)
-			at = q->shards[s->shard - 1].visible_at;
-	}
-	return at;
-}
-
-static int memory_jobs(struct queue *base, int64_t dataset, enum job_state state, queue_job_fn fn,
-		       void *arg, struct error *err)
-{
-	struct memory_queue *q = memory_queue(base);
-
-	(void)err;
-	for (size_t i = 0; i < q->job_count; i++) {
-		const struct memory_job *j = &q->jobs[i];
-		struct job_row row = {
-		    .id = j->job.id,
-		    .state = state,
-		    .root = j->job.root,
-		    .key = j->job.key,
-		    .path = j->job.path,
-		    .attempts = j->job.attempts,
-		    .crashes = j->job.crashes,
-		    .reason = j->reason ? j->reason : "",
-		    .message = j->message ? j->message : "",
-		    .updated_at = updated_at(q, j),
-		};
-
-		if (j->job.dataset == dataset && j->state == state && fn(arg, &row) != 0)
-			break;
-	}
-	return 0;
-}
-
-static int by_shard_path(const void *left, const void *right)
-{
-	const struct shard_row *const *a = left, *const *b = right;
-
-	return strcmp((*a)->path, (*b)->path);
-}
-
-static int memory_shards(struct queue *base, int64_t dataset, queue_shard_fn fn, void *arg,
-			 struct error *err)
-{
-	struct memory_queue *q = memory_queue(base);
-	cleanup_free const struct shard_row **sorted = xcalloc(q->shard_count + 1, sizeof(*sorted));
-	size_t n = 0;
-
-	(void)err;
-	for (size_t i = 0; i < q->shard_count; i++) {
-		if (q->shards[i].row.dataset == dataset)
-			sorted[n++] = &q->shards[i].row;
-	}
-	qsort(sorted, n, sizeof(*sorted), by_shard_path);
-	for (size_t i = 0; i < n && fn(arg, sorted[i]) == 0; i++)
-		;
-	return 0;
-}
-
-/* A shard's samples lie in the order in which complete got them: by offset. */
-static int memory_samples(struct queue *base, int64_t shard, queue_sample_fn fn, void *arg,
-			  struct error *err)
-{
-	struct memory_queue *q = memory_queue(base);
-
-	(void)err;
-	for (size_t i = 0; i < q->sample_count; i++) {
-		if (q->samples[i].shard == shard && fn(arg, &q->samples[i].row) != 0)
-			break;
-	}
 	return 0;
 }
 
@@ -203,14 +99,19 @@ static const struct queue_ops memory_ops = {
     .rescue = memory_rescue,
     .requeue_lost = memory_requeue_lost,
     .retry = memory_retry,
+    .cancel = memory_cancel,
     .find_content = memory_find_content,
     .swap = memory_swap,
     .drop_shard = memory_drop_shard,
     .drop_samples = memory_drop_samples,
     .retired = memory_retired,
     .forget_retired = memory_forget_retired,
+    .recaptions = memory_recaptions,
+    .recaptioned = memory_recaptioned,
     .counts = memory_counts,
     .jobs = memory_jobs,
+    .reasons = memory_reasons,
+    .duplicates = memory_duplicates,
     .shards = memory_shards,
     .samples = memory_samples,
     .close = memory_close,

@@ -16,9 +16,13 @@ struct memory_job {
 	int64_t due; /* running: end of the lease; retryable: not before */
 	char *reason, *message;
 	int64_t updated_at;
-	bool changed; /* since job.content was encoded */
-	bool spooled; /* a record of job.content */
-	bool met;     /* by the scan of its dataset that is open */
+	bool changed;	  /* since job.content was encoded */
+	bool spooled;	  /* a record of job.content */
+	bool met;	  /* by the scan of its dataset that is open */
+	uint64_t caption; /* CAPTION_UNSEEN: not known */
+	bool recaption;
+	bool is_dropped; /* skipped as a duplicate of what has the content `dropped` */
+	struct hash128 dropped;
 };
 
 struct memory_shard {
@@ -102,12 +106,14 @@ int memory_claim(struct queue *base, const struct queue_claim *claim, struct job
 int memory_extend(struct queue *base, const char *owner, int64_t lease_until, struct error *err);
 int memory_settle(struct queue *base, const struct job_outcome *outcomes, size_t n, int64_t now,
 		  size_t *lost, struct error *err);
-int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *rescued,
-		  struct error *err);
-int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, int64_t now,
-			size_t *requeued, struct error *err);
-int memory_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
-		 int64_t now, size_t *retried, struct error *err);
+int memory_rescue(struct queue *base, int64_t dataset, const char *owner, int64_t now,
+		  size_t *rescued, struct error *err);
+int memory_requeue_lost(struct queue *base, int64_t dataset, const int64_t *spooled, size_t n,
+			int64_t now, size_t *requeued, struct error *err);
+int memory_retry(struct queue *base, const struct job_filter *which, int64_t now, size_t *retried,
+		 struct error *err);
+int memory_cancel(struct queue *base, const struct job_filter *which, int64_t now,
+		  size_t *cancelled, struct error *err);
 
 /* -- queue_memory_scan.c -------------------------------------------------------------------------- */
 
@@ -116,9 +122,27 @@ int memory_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots
 int memory_scan_end(struct queue *base, int64_t dataset, enum scan_end how, int64_t now,
 		    struct scan_counts *counts, struct error *err);
 
+/* -- queue_memory_lists.c ------------------------------------------------------------------------- */
+
+int memory_counts(struct queue *base, int64_t dataset, struct queue_counts *out, struct error *err);
+int memory_jobs(struct queue *base, const struct job_filter *which, queue_job_fn fn, void *arg,
+		struct error *err);
+int memory_reasons(struct queue *base, int64_t dataset, enum job_state state, queue_reason_fn fn,
+		   void *arg, struct error *err);
+int memory_duplicates(struct queue *base, int64_t dataset, const struct hash128 *after,
+		      size_t limit, queue_duplicate_fn fn, void *arg, struct error *err);
+int memory_recaptions(struct queue *base, int64_t dataset, int64_t shard, queue_recaption_fn fn,
+		      void *arg, struct error *err);
+int memory_recaptioned(struct queue *base, const struct recaptioned *done, size_t n,
+		       struct error *err);
+int memory_shards(struct queue *base, int64_t dataset, queue_shard_fn fn, void *arg,
+		  struct error *err);
+int memory_samples(struct queue *base, int64_t shard, queue_sample_fn fn, void *arg,
+		   struct error *err);
+
 /* -- queue_memory_catalog.c ----------------------------------------------------------------------- */
 
-int memory_find_content(struct queue *base, const char *recipe_id, const struct hash128 *content,
+int memory_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
 			struct content_found *found, struct error *err);
 int memory_swap(struct queue *base, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
 		struct error *err);

@@ -67,22 +67,21 @@ static void remove_shard(struct memory_queue *q, int64_t id)
 
 /* -- content -------------------------------------------------------------------------------------- */
 
-static bool has_recipe(const struct memory_queue *q, int64_t dataset, const char *recipe_id)
+static bool is_copied_from(const struct memory_queue *q, int64_t from, int64_t dataset, bool own)
 {
-	return strcmp(q->datasets[dataset - 1].recipe_id, recipe_id) == 0;
+	return own ? from == dataset
+		   : strcmp(q->datasets[from - 1].recipe_id, q->datasets[dataset - 1].recipe_id) ==
+			 0;
 }
 
-int memory_find_content(struct queue *base, const char *recipe_id, const struct hash128 *content,
-			struct content_found *found, struct error *err)
+static void find_visible(const struct memory_queue *q, int64_t dataset, bool own,
+			 const struct hash128 *content, struct content_found *found)
 {
-	struct memory_queue *q = memory_queue(base);
-
-	(void)err;
-	for (size_t i = 0; i < q->sample_count; i++) {
+	for (size_t i = 0; i < q->sample_count && found->where == CONTENT_NONE; i++) {
 		const struct memory_sample *s = &q->samples[i];
 
 		if (s->job == 0 || s->row.dead || !hash128_equal(&s->row.content, content) ||
-		    !has_recipe(q, q->shards[s->shard - 1].row.dataset, recipe_id))
+		    !is_copied_from(q, q->shards[s->shard - 1].row.dataset, dataset, own))
 			continue;
 		*found = (struct content_found){
 		    .where = CONTENT_VISIBLE,
@@ -95,14 +94,18 @@ int memory_find_content(struct queue *base, const char *recipe_id, const struct 
 		    .key = xstrdup(s->row.key),
 		    .shard_path = xstrdup(q->shards[s->shard - 1].path),
 		};
-		return 0;
 	}
-	for (size_t i = 0; i < q->job_count; i++) {
+}
+
+static void find_spooled(const struct memory_queue *q, int64_t dataset, bool own,
+			 const struct hash128 *content, struct content_found *found)
+{
+	for (size_t i = 0; i < q->job_count && found->where == CONTENT_NONE; i++) {
 		const struct memory_job *j = &q->jobs[i];
 
 		if (j->state != JOB_ENCODED || !j->job.has_content ||
 		    !hash128_equal(&j->job.content, content) ||
-		    !has_recipe(q, j->job.dataset, recipe_id))
+		    !is_copied_from(q, j->job.dataset, dataset, own))
 			continue;
 		*found = (struct content_found){
 		    .where = CONTENT_SPOOLED,
@@ -110,7 +113,19 @@ int memory_find_content(struct queue *base, const char *recipe_id, const struct 
 		    .dataset = j->job.dataset,
 		    .key = xstrdup(j->job.key),
 		};
-		return 0;
+	}
+}
+
+int memory_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
+			struct content_found *found, struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+
+	if (memory_dataset_check(q, dataset, err) < 0)
+		return -1;
+	for (int own = 1; own >= 0; own--) {
+		find_visible(q, dataset, own, content, found);
+		find_spooled(q, dataset, own, content, found);
 	}
 	return 0;
 }
@@ -244,7 +259,8 @@ static int drop(struct memory_queue *q, const struct queue_swap *swap,
 static struct memory_job *job_of(struct memory_queue *q, int64_t dataset,
 				 const struct sample_row *sample)
 {
-	struct job_spec spec = {.root = sample->root, .path = sample->path};
+	struct job_spec spec = {
+	    .root = sample->root, .path = sample->path, .caption = CAPTION_UNSEEN};
 	struct memory_job *j = memory_find_key(q, dataset, sample->key);
 
 	if (j)

@@ -26,6 +26,7 @@ void memory_set_state(struct memory_job *j, enum job_state state)
 {
 	j->state = state;
 	j->due = 0;
+	j->is_dropped = false;
 	memory_replace(&j->owner, NULL);
 }
 
@@ -78,6 +79,7 @@ struct memory_job *memory_insert_job(struct memory_queue *q, int64_t dataset,
 	    .state = JOB_AVAILABLE,
 	    .mtime_ns = spec->mtime_ns,
 	    .inode = spec->inode,
+	    .caption = spec->caption,
 	};
 	return &q->jobs[q->job_count++];
 }
@@ -129,15 +131,17 @@ static void requeue(struct memory_queue *q, struct memory_job *j, const struct j
 	memory_replace(&j->message, NULL);
 }
 
-static void enqueue_known(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec,
-			  struct enqueue_counts *counts)
+static bool is_same_file(const struct memory_job *j, const struct job_spec *spec)
 {
-	bool same =
-	    j->job.size == spec->size && j->mtime_ns == spec->mtime_ns && j->inode == spec->inode;
+	return j->job.size == spec->size && j->mtime_ns == spec->mtime_ns &&
+	       j->inode == spec->inode;
+}
 
-	if (same && j->state != JOB_GONE) {
-		counts->known++;
-	} else if (j->state == JOB_RUNNING) {
+static void take_file(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec,
+		      struct enqueue_counts *counts)
+{
+
+	if (is_same_file(j, spec) && j->state != JOB_GONE) {
 		counts->known++;
 	} else {
 		bool done = j->state == JOB_ENCODED || j->state == JOB_COMPLETED;
@@ -146,6 +150,48 @@ static void enqueue_known(struct memory_queue *q, struct memory_job *j, const st
 		counts->requeued += !done;
 		requeue(q, j, spec);
 	}
+}
+
+static bool must_wait(const struct job_spec *spec)
+{
+	return spec->wants_caption && spec->caption == 0;
+}
+
+/* After its file: the job is in the state that it has for that. */
+static void take_caption(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec,
+			 bool unseen, struct enqueue_counts *counts)
+{
+	bool changed = j->caption != CAPTION_UNSEEN && spec->caption != j->caption;
+	bool stored = j->spooled || memory_first_live(q, j->job.id);
+
+	if ((j->state == JOB_AVAILABLE || j->state == JOB_RETRYABLE) && must_wait(spec))
+		memory_set_state(j, JOB_WAITING);
+	counts->waiting += j->state == JOB_WAITING;
+	if (spec->caption == CAPTION_UNSEEN)
+		return;
+	j->caption = spec->caption;
+	if (!stored || j->recaption || !(changed || unseen))
+		return;
+	j->recaption = true;
+	counts->recaptioned++;
+}
+
+static void enqueue_known(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec,
+			  struct enqueue_counts *counts)
+{
+	bool unseen = j->job.size == 0 && j->mtime_ns == 0 && j->inode == 0;
+
+	if (j->state == JOB_RUNNING) {
+		counts->known++;
+		return;
+	}
+	if (j->state == JOB_WAITING && !must_wait(spec) && is_same_file(j, spec)) {
+		memory_set_state(j, JOB_AVAILABLE);
+		counts->requeued++;
+	} else {
+		take_file(q, j, spec, counts);
+	}
+	take_caption(q, j, spec, unseen, counts);
 }
 
 /* First what is new, which may fail and is then removed; then what is known, which cannot. */
@@ -168,12 +214,15 @@ int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *s
 		is_new[i] = true;
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (is_new[i])
+		struct memory_job *j = memory_find_path(q, dataset, specs[i].root, specs[i].path);
+
+		if (is_new[i]) {
 			counts->added++;
-		else
-			enqueue_known(q, memory_find_path(q, dataset, specs[i].root, specs[i].path),
-				      &specs[i], counts);
-		memory_find_path(q, dataset, specs[i].root, specs[i].path)->met = true;
+			take_caption(q, j, &specs[i], false, counts);
+		} else {
+			enqueue_known(q, j, &specs[i], counts);
+		}
+		j->met = true;
 	}
 	return 0;
 }
@@ -274,6 +323,11 @@ static void settle_one(struct memory_queue *q, struct memory_job *j, const struc
 	}
 	memory_set_state(j, after[kind]);
 	j->updated_at = now;
+	if (kind == OUTCOME_SKIP && o->has_content && o->reason &&
+	    strcmp(o->reason, "duplicate") == 0) {
+		j->is_dropped = true;
+		j->dropped = o->content;
+	}
 	if (kind == OUTCOME_RELEASE) {
 		j->job.attempts--;
 		return;
@@ -325,8 +379,8 @@ static void blame(struct memory_job *j)
 	memory_replace(&j->message, message);
 }
 
-int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *rescued,
-		  struct error *err)
+int memory_rescue(struct queue *base, int64_t dataset, const char *owner, int64_t now,
+		  size_t *rescued, struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 
@@ -336,7 +390,7 @@ int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *re
 		struct memory_job *j = &q->jobs[i];
 		bool mine;
 
-		if (j->state != JOB_RUNNING)
+		if (j->state != JOB_RUNNING || j->job.dataset != dataset)
 			continue;
 		mine = strcmp(j->owner, owner) == 0;
 		if (mine && j->due >= now)
@@ -355,8 +409,8 @@ int memory_rescue(struct queue *base, const char *owner, int64_t now, size_t *re
 	return 0;
 }
 
-int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, int64_t now,
-			size_t *requeued, struct error *err)
+int memory_requeue_lost(struct queue *base, int64_t dataset, const int64_t *spooled, size_t n,
+			int64_t now, size_t *requeued, struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
 
@@ -368,7 +422,7 @@ int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, in
 
 		while (at < n && spooled[at] != j->job.id)
 			at++;
-		if (!j->spooled || at < n)
+		if (!j->spooled || at < n || j->job.dataset != dataset)
 			continue;
 		j->spooled = j->job.has_content = false;
 		if (j->state != JOB_ENCODED)
@@ -380,26 +434,66 @@ int memory_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, in
 	return 0;
 }
 
-int memory_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
-		 int64_t now, size_t *retried, struct error *err)
+static bool is_meant(const struct memory_job *j, const struct job_filter *which)
+{
+	return j->job.dataset == which->dataset &&
+	       (!which->key || strcmp(j->job.key, which->key) == 0);
+}
+
+static void end_state(struct memory_job *j, enum job_state state, int64_t now)
+{
+	memory_set_state(j, state);
+	j->updated_at = now;
+	memory_replace(&j->reason, NULL);
+	memory_replace(&j->message, NULL);
+}
+
+int memory_retry(struct queue *base, const struct job_filter *which, int64_t now, size_t *retried,
+		 struct error *err)
 {
 	struct memory_queue *q = memory_queue(base);
+	size_t n = 0;
 
 	(void)err;
-	*retried = 0;
-	for (size_t i = 0; i < q->job_count; i++) {
+	for (size_t i = 0; i < q->job_count && (which->limit == 0 || n < which->limit); i++) {
 		struct memory_job *j = &q->jobs[i];
 
-		if (j->state != from || j->job.dataset != dataset)
+		if (!is_meant(j, which) || j->state != which->state || j->job.id <= which->after)
 			continue;
-		if (reason && (!j->reason || strcmp(j->reason, reason) != 0))
+		if (which->reason && (!j->reason || strcmp(j->reason, which->reason) != 0))
 			continue;
-		memory_set_state(j, JOB_AVAILABLE);
+		end_state(j, JOB_AVAILABLE, now);
 		j->job.attempts = 0;
-		j->updated_at = now;
-		memory_replace(&j->reason, NULL);
-		memory_replace(&j->message, NULL);
-		++*retried;
+		n++;
 	}
+	*retried = n;
+	return 0;
+}
+
+int memory_cancel(struct queue *base, const struct job_filter *which, int64_t now,
+		  size_t *cancelled, struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+	size_t n = 0;
+
+	(void)err;
+	while (which->limit == 0 || n < which->limit) {
+		struct memory_job *first = NULL;
+
+		for (size_t i = 0; i < q->job_count; i++) {
+			struct memory_job *j = &q->jobs[i];
+
+			if (is_meant(j, which) &&
+			    (j->state == JOB_WAITING || j->state == JOB_AVAILABLE ||
+			     j->state == JOB_RETRYABLE) &&
+			    (!first || j->job.rank < first->job.rank))
+				first = j;
+		}
+		if (!first)
+			break;
+		end_state(first, JOB_CANCELLED, now);
+		n++;
+	}
+	*cancelled = n;
 	return 0;
 }

@@ -33,11 +33,13 @@ enum stmt_slot {
 	STMT_TALLY_READ,
 	STMT_DATASET_FIND,
 	STMT_DATASET_INSERT,
+	STMT_DATASET_MOVE,
 	STMT_DATASET_KNOWN,
 	STMT_DATASET_LIST,
 	STMT_JOB_NAMED,
 	STMT_JOB_INSERT,
 	STMT_JOB_REMEMBER,
+	STMT_JOB_CAPTION,
 	STMT_JOB_READ,
 	STMT_NAME_INSERT,
 	STMT_WORK_PUT,
@@ -57,9 +59,17 @@ enum stmt_slot {
 	STMT_CLAIM_FIND,
 	STMT_EXTEND,
 	STMT_SETTLE,
+	STMT_DROPPED_PUT,
+	STMT_DROPPED_DELETE,
 	STMT_JOBS_RUNNING,
 	STMT_JOBS_SPOOLED,
 	STMT_JOBS_RETRIED,
+	STMT_JOBS_CANCELLED,
+	STMT_RECAPTION_PUT,
+	STMT_RECAPTION_DELETE,
+	STMT_RECAPTIONS,
+	STMT_RECAPTIONS_OF_SHARD,
+	STMT_RECAPTION_PLACES,
 	STMT_SCAN_IDS,
 	STMT_SHARD_READ,
 	STMT_SHARD_KNOWN,
@@ -87,6 +97,12 @@ enum stmt_slot {
 	STMT_COUNTS,
 	STMT_JOBS_SCAN,
 	STMT_JOBS_INDEXED,
+	STMT_JOB_SHOW,
+	STMT_REASONS,
+	STMT_DUPLICATE_PRINTS,
+	STMT_DUPLICATE_DROPPED,
+	STMT_DUPLICATE_SAMPLE,
+	STMT_DUPLICATE_SKIPPED,
 	STMT_SHARDS,
 	STMT_SAMPLES,
 	STMT_SLOTS
@@ -100,6 +116,7 @@ enum tally_kind {
 	TALLY_FENCE,   /* of dataset 0: the last fence of any claim */
 	TALLY_TODO,    /* of dataset 0: the last job that todo_fill() saw */
 	TALLY_CONTENT, /* of dataset 0: the last sample that content_fill() saw */
+	TALLY_RECAPTIONS,
 	TALLY_KINDS
 };
 
@@ -182,7 +199,8 @@ struct job_match {
 	int64_t id; /* of the job of (root, path); 0: none */
 	uint64_t size, inode;
 	int64_t mtime_ns;
-	bool gone;
+	bool gone, waiting;
+	uint64_t caption;     /* CAPTION_UNSEEN: not known */
 	int64_t key_holder;   /* the job that has the key; 0: none */
 	bool holder_has_path; /* its path is the one asked for, in whichever root */
 };
@@ -200,6 +218,10 @@ char *job_column_key(struct sqlite3_stmt *stmt, int key_column, int path_column)
 /* Whether they are @key and @path. */
 bool job_column_is(struct sqlite3_stmt *stmt, int key_column, int path_column, const char *key,
 		   const char *path);
+
+/* The job of @dataset that has the key; 0: none. */
+int job_of_key(struct sqlite_queue *q, int64_t dataset, const char *key, int64_t *id,
+	       struct error *err);
 
 int queue_sqlite_enqueue(struct queue *base, int64_t dataset, const struct job_spec *specs,
 			 size_t n, struct enqueue_counts *counts, struct error *err);
@@ -257,16 +279,18 @@ int queue_sqlite_extend(struct queue *base, const char *owner, int64_t lease_unt
 			struct error *err);
 int queue_sqlite_settle(struct queue *base, const struct job_outcome *outcomes, size_t n,
 			int64_t now, size_t *lost, struct error *err);
-int queue_sqlite_rescue(struct queue *base, const char *owner, int64_t now, size_t *rescued,
-			struct error *err);
-int queue_sqlite_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, int64_t now,
-			      size_t *requeued, struct error *err);
-int queue_sqlite_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
-		       int64_t now, size_t *retried, struct error *err);
+int queue_sqlite_rescue(struct queue *base, int64_t dataset, const char *owner, int64_t now,
+			size_t *rescued, struct error *err);
+int queue_sqlite_requeue_lost(struct queue *base, int64_t dataset, const int64_t *spooled, size_t n,
+			      int64_t now, size_t *requeued, struct error *err);
+int queue_sqlite_retry(struct queue *base, const struct job_filter *which, int64_t now,
+		       size_t *retried, struct error *err);
+int queue_sqlite_cancel(struct queue *base, const struct job_filter *which, int64_t now,
+			size_t *cancelled, struct error *err);
 
 /* -- queue_sqlite_scan.c -------------------------------------------------------------------------- */
 
-/* Tells the scan that is open, if one is, that a job of @dataset was met. */
+/* Tells the scan of @dataset that is open, if one is, that a job was met. */
 void scan_met(struct sqlite_queue *q, int64_t dataset, int64_t job);
 void scans_free(struct sqlite_queue *q);
 
@@ -316,9 +340,40 @@ int content_forget(struct sqlite_queue *q, int64_t first, int64_t end, struct er
 void recent_contents_reset(struct sqlite_queue *q);
 void recent_contents_free(struct recent_contents *recent);
 
-int queue_sqlite_find_content(struct queue *base, const char *recipe_id,
-			      const struct hash128 *content, struct content_found *found,
-			      struct error *err);
+/* A sample that table content has not yet. */
+struct recent {
+	uint64_t print; /* the first 8 bytes of its content */
+	int64_t sample;
+};
+
+/* All of them, in order of id, until the next call on the queue. */
+int recent_contents_read(struct sqlite_queue *q, const struct recent **out, size_t *n,
+			 struct error *err);
+
+int queue_sqlite_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
+			      struct content_found *found, struct error *err);
+
+/* -- queue_sqlite_duplicates.c -------------------------------------------------------------------- */
+
+/* A job is skipped: it has the content of another one. */
+int dropped_put(struct sqlite_queue *q, int64_t job, const struct hash128 *content,
+		struct error *err);
+/* It is skipped no longer. */
+int dropped_delete(struct sqlite_queue *q, int64_t job, struct error *err);
+
+int queue_sqlite_duplicates(struct queue *base, int64_t dataset, const struct hash128 *after,
+			    size_t limit, queue_duplicate_fn fn, void *arg, struct error *err);
+
+/* -- queue_sqlite_captions.c ---------------------------------------------------------------------- */
+
+/* Puts a job on the list; *added: 1 more if it was not there. */
+int recaption_put(struct sqlite_queue *q, int64_t dataset, int64_t job, size_t *added,
+		  struct error *err);
+
+int queue_sqlite_recaptions(struct queue *base, int64_t dataset, int64_t shard,
+			    queue_recaption_fn fn, void *arg, struct error *err);
+int queue_sqlite_recaptioned(struct queue *base, const struct recaptioned *done, size_t n,
+			     struct error *err);
 
 /* -- queue_sqlite_swap.c -------------------------------------------------------------------------- */
 
@@ -345,14 +400,19 @@ int queue_sqlite_forget_retired(struct queue *base, const int64_t *shards, size_
 int queue_sqlite_datasets(struct queue *base, queue_dataset_fn fn, void *arg, struct error *err);
 int queue_sqlite_counts(struct queue *base, int64_t dataset, struct queue_counts *out,
 			struct error *err);
-int queue_sqlite_jobs(struct queue *base, int64_t dataset, enum job_state state, queue_job_fn fn,
-		      void *arg, struct error *err);
 int queue_sqlite_shards(struct queue *base, int64_t dataset, queue_shard_fn fn, void *arg,
 			struct error *err);
 int queue_sqlite_samples(struct queue *base, int64_t shard, queue_sample_fn fn, void *arg,
 			 struct error *err);
 int queue_sqlite_retired(struct queue *base, int64_t dataset, queue_retired_fn fn, void *arg,
 			 struct error *err);
+
+/* -- queue_sqlite_job_lists.c --------------------------------------------------------------------- */
+
+int queue_sqlite_jobs(struct queue *base, const struct job_filter *which, queue_job_fn fn,
+		      void *arg, struct error *err);
+int queue_sqlite_reasons(struct queue *base, int64_t dataset, enum job_state state,
+			 queue_reason_fn fn, void *arg, struct error *err);
 
 /* -- queue_sqlite.c ------------------------------------------------------------------------------- */
 

@@ -67,6 +67,18 @@ static int insert_dataset(struct sqlite_queue *q, const struct queue_dataset_spe
 	return 0;
 }
 
+static int move_dataset(struct sqlite_queue *q, int64_t id, const char *output, struct error *err)
+{
+	static const char sql[] = "UPDATE dataset SET output = ?2 WHERE id = ?1 AND output <> ?2";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_DATASET_MOVE, sql, err);
+
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, id);
+	db_bind_blob(stmt, 2, output, strlen(output));
+	return db_run(q, stmt, err);
+}
+
 int queue_sqlite_open_dataset(struct queue *base, const struct queue_dataset_spec *spec,
 			      int64_t *id, struct error *err)
 {
@@ -77,8 +89,9 @@ int queue_sqlite_open_dataset(struct queue *base, const struct queue_dataset_spe
 	if (db_begin(q, err) < 0)
 		return -1;
 	r = find_dataset(q, spec, &found, err);
-	if (r == 0 && found == 0)
-		r = insert_dataset(q, spec, &found, err);
+	if (r == 0)
+		r = found == 0 ? insert_dataset(q, spec, &found, err)
+			       : move_dataset(q, found, spec->output, err);
 	r = db_end(q, r, err);
 	if (r == 0)
 		*id = found;

@@ -16,10 +16,7 @@
 struct recent_contents {
 	int64_t after; /* TALLY_CONTENT when it was begun; -1: to be begun anew */
 	int64_t upto;  /* the last sample that it has seen */
-	struct recent {
-		uint64_t print;
-		int64_t sample;
-	} * items;
+	struct recent *items;
 	size_t count, capacity;
 	uint32_t *slots; /* 1 + index in items, 0: free; probed one after the other */
 	size_t n_slots;	 /* a power of two, at least twice the count */
@@ -139,11 +136,16 @@ static int recent_update(struct sqlite_queue *q, struct error *err)
 {
 	static const char sql[] =
 	    "SELECT id, content FROM sample WHERE id > ?1 AND +dead = 0 ORDER BY id";
-	struct recent_contents *r = q->recent;
+	struct recent_contents *r;
 	struct sqlite3_stmt *stmt;
 	int64_t after;
 	int more;
 
+	if (!q->recent) {
+		q->recent = xcalloc(1, sizeof(*q->recent));
+		q->recent->after = -1;
+	}
+	r = q->recent;
 	if (db_tally_read(q, 0, TALLY_CONTENT, &after, err) < 0)
 		return -1;
 	if (q->readonly || r->after != after) {
@@ -165,24 +167,51 @@ static int recent_update(struct sqlite_queue *q, struct error *err)
 	return more;
 }
 
+int recent_contents_read(struct sqlite_queue *q, const struct recent **out, size_t *n,
+			 struct error *err)
+{
+	if (recent_update(q, err) < 0)
+		return -1;
+	*out = q->recent->items;
+	*n = q->recent->count;
+	return 0;
+}
+
 /* -- finding -------------------------------------------------------------------------------------- */
 
-/* Steps to the first row of a statement that finds visible samples. */
-static int take_visible(struct sqlite_queue *q, struct sqlite3_stmt *stmt, const char *recipe_id,
+#define VISIBLE                                                                                    \
+	"SELECT sample.job, shard.dataset, job.key, job.path, sample.shard, sample.variant,"       \
+	" sample.offset, sample.bytes, shard.path FROM "
+#define VISIBLE_OF                                                                                 \
+	" CROSS JOIN shard ON shard.id = sample.shard"                                             \
+	" CROSS JOIN dataset ON dataset.id = shard.dataset CROSS JOIN job ON job.id = sample.job"  \
+	" WHERE sample.dead = 0 AND sample.content = ?2 AND " OF_RECIPE
+/* Of the recipe of dataset ?1. */
+#define OF_RECIPE "dataset.recipe_id = (SELECT recipe_id FROM dataset WHERE id = ?1)"
+
+/* The first row of a statement that finds visible samples, unless *found is as good. */
+static int take_visible(struct sqlite_queue *q, struct sqlite3_stmt *stmt, int64_t dataset,
 			const struct hash128 *content, struct content_found *found,
 			struct error *err)
 {
+	int64_t of;
 	int r;
 
-	db_bind_text(stmt, 1, recipe_id);
+	db_bind_int(stmt, 1, dataset);
 	db_bind_blob(stmt, 2, content->bytes, sizeof(content->bytes));
 	r = db_step(q, stmt, err);
 	if (r <= 0)
 		return r;
+	of = sqlite3_column_int64(stmt, 1);
+	if (found->where != CONTENT_NONE && of != dataset) {
+		db_done(stmt);
+		return 0;
+	}
+	content_found_release(found);
 	*found = (struct content_found){
 	    .where = CONTENT_VISIBLE,
 	    .job = sqlite3_column_int64(stmt, 0),
-	    .dataset = sqlite3_column_int64(stmt, 1),
+	    .dataset = of,
 	    .key = job_column_key(stmt, 2, 3),
 	    .shard = sqlite3_column_int64(stmt, 4),
 	    .variant = (uint32_t)sqlite3_column_int64(stmt, 5),
@@ -194,31 +223,25 @@ static int take_visible(struct sqlite_queue *q, struct sqlite3_stmt *stmt, const
 	return 0;
 }
 
-#define VISIBLE                                                                                    \
-	"SELECT sample.job, shard.dataset, job.key, job.path, sample.shard, sample.variant,"       \
-	" sample.offset, sample.bytes, shard.path FROM "
-#define VISIBLE_OF                                                                                 \
-	" CROSS JOIN shard ON shard.id = sample.shard"                                             \
-	" CROSS JOIN dataset ON dataset.id = shard.dataset CROSS JOIN job ON job.id = sample.job"  \
-	" WHERE sample.dead = 0 AND sample.content = ?2 AND dataset.recipe_id = ?1"
+/* One that the caller's own dataset has is the best there is. */
+static bool is_own(const struct content_found *found, int64_t dataset)
+{
+	return found->where != CONTENT_NONE && found->dataset == dataset;
+}
 
-static int find_recent(struct sqlite_queue *q, const char *recipe_id, const struct hash128 *content,
+static int find_recent(struct sqlite_queue *q, int64_t dataset, const struct hash128 *content,
 		       struct content_found *found, struct error *err)
 {
 	static const char sql[] = VISIBLE "sample" VISIBLE_OF " AND sample.id = ?3";
 	uint64_t print = print_of(content->bytes);
-	struct recent_contents *r;
+	const struct recent_contents *r;
 
-	if (!q->recent) {
-		q->recent = xcalloc(1, sizeof(*q->recent));
-		q->recent->after = -1;
-	}
-	r = q->recent;
 	if (recent_update(q, err) < 0)
 		return -1;
+	r = q->recent;
 	if (r->n_slots == 0)
 		return 0;
-	for (size_t at = print & (r->n_slots - 1); r->slots[at] && found->where == CONTENT_NONE;
+	for (size_t at = print & (r->n_slots - 1); r->slots[at] && !is_own(found, dataset);
 	     at = (at + 1) & (r->n_slots - 1)) {
 		const struct recent *item = &r->items[r->slots[at] - 1];
 		struct sqlite3_stmt *stmt;
@@ -229,64 +252,66 @@ static int find_recent(struct sqlite_queue *q, const char *recipe_id, const stru
 		if (!stmt)
 			return -1;
 		db_bind_int(stmt, 3, item->sample);
-		if (take_visible(q, stmt, recipe_id, content, found, err) < 0)
+		if (take_visible(q, stmt, dataset, content, found, err) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-static int find_visible(struct sqlite_queue *q, const char *recipe_id,
-			const struct hash128 *content, struct content_found *found,
-			struct error *err)
+static int find_visible(struct sqlite_queue *q, int64_t dataset, const struct hash128 *content,
+			struct content_found *found, struct error *err)
 {
 	static const char sql[] =
 	    VISIBLE "content CROSS JOIN sample ON sample.id = content.sample" VISIBLE_OF
-		    " AND content.print = substr(?2, 1, 8) ORDER BY content.sample LIMIT 1";
+		    " AND content.print = substr(?2, 1, 8)"
+		    " ORDER BY shard.dataset <> ?1, content.sample LIMIT 1";
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_CONTENT_VISIBLE, sql, err);
 
-	if (!stmt || take_visible(q, stmt, recipe_id, content, found, err) < 0)
+	if (!stmt || take_visible(q, stmt, dataset, content, found, err) < 0)
 		return -1;
-	return found->where == CONTENT_VISIBLE ? 0 : find_recent(q, recipe_id, content, found, err);
+	return is_own(found, dataset) ? 0 : find_recent(q, dataset, content, found, err);
 }
 
-static int find_spooled(struct sqlite_queue *q, const char *recipe_id,
-			const struct hash128 *content, struct content_found *found,
-			struct error *err)
+static int find_spooled(struct sqlite_queue *q, int64_t dataset, const struct hash128 *content,
+			struct content_found *found, struct error *err)
 {
 	static const char sql[] =
 	    "SELECT work.job, work.dataset, job.key, job.path"
 	    " FROM work INDEXED BY work_content CROSS JOIN dataset ON dataset.id = work.dataset"
 	    " CROSS JOIN job ON job.id = work.job"
-	    " WHERE state = 3 AND content = ?2 AND dataset.recipe_id = ?1"
-	    " ORDER BY work.job LIMIT 1";
+	    " WHERE state = 3 AND content = ?2 AND " OF_RECIPE
+	    " ORDER BY work.dataset <> ?1, work.job LIMIT 1";
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_CONTENT_SPOOLED, sql, err);
+	int64_t of;
 	int r;
 
 	if (!stmt)
 		return -1;
-	db_bind_text(stmt, 1, recipe_id);
+	db_bind_int(stmt, 1, dataset);
 	db_bind_blob(stmt, 2, content->bytes, sizeof(content->bytes));
 	r = db_step(q, stmt, err);
 	if (r <= 0)
 		return r;
-	*found = (struct content_found){
-	    .where = CONTENT_SPOOLED,
-	    .job = sqlite3_column_int64(stmt, 0),
-	    .dataset = sqlite3_column_int64(stmt, 1),
-	    .key = job_column_key(stmt, 2, 3),
-	};
+	of = sqlite3_column_int64(stmt, 1);
+	if (found->where == CONTENT_NONE || of == dataset) {
+		content_found_release(found);
+		*found = (struct content_found){
+		    .where = CONTENT_SPOOLED,
+		    .job = sqlite3_column_int64(stmt, 0),
+		    .dataset = of,
+		    .key = job_column_key(stmt, 2, 3),
+		};
+	}
 	db_done(stmt);
 	return 0;
 }
 
-int queue_sqlite_find_content(struct queue *base, const char *recipe_id,
-			      const struct hash128 *content, struct content_found *found,
-			      struct error *err)
+int queue_sqlite_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
+			      struct content_found *found, struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
 
-	if (find_visible(q, recipe_id, content, found, err) < 0)
+	if (dataset_check(q, dataset, err) < 0 || find_visible(q, dataset, content, found, err) < 0)
 		return -1;
-	return found->where == CONTENT_VISIBLE ? 0
-					       : find_spooled(q, recipe_id, content, found, err);
+	return is_own(found, dataset) ? 0 : find_spooled(q, dataset, content, found, err);
 }

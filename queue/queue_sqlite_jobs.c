@@ -89,9 +89,14 @@ static void match_row(struct sqlite3_stmt *stmt, uint32_t root, const char *path
 		return;
 	out->id = id;
 	out->gone = sqlite3_column_int64(stmt, 4) == JOB_GONE;
+	out->waiting = sqlite3_column_type(stmt, 4) != SQLITE_NULL &&
+		       sqlite3_column_int64(stmt, 4) == JOB_WAITING;
 	out->size = (uint64_t)sqlite3_column_int64(stmt, 5);
 	out->mtime_ns = sqlite3_column_int64(stmt, 6);
 	out->inode = (uint64_t)sqlite3_column_int64(stmt, 7);
+	out->caption = sqlite3_column_type(stmt, 8) == SQLITE_NULL
+			   ? CAPTION_UNSEEN
+			   : (uint64_t)sqlite3_column_int64(stmt, 8);
 }
 
 static int match_print(struct sqlite_queue *q, int64_t dataset, int64_t print, uint32_t root,
@@ -99,7 +104,7 @@ static int match_print(struct sqlite_queue *q, int64_t dataset, int64_t print, u
 {
 	static const char sql[] =
 	    "SELECT job.id, job.path, job.key, job.root, work.state, job.size,"
-	    " job.mtime_ns, job.inode"
+	    " job.mtime_ns, job.inode, job.caption"
 	    " FROM name CROSS JOIN job ON job.id = name.job"
 	    " LEFT JOIN work ON work.job = job.id"
 	    " WHERE name.print = ?1 AND job.dataset = ?2";
@@ -129,6 +134,18 @@ int job_find(struct sqlite_queue *q, int64_t dataset, uint32_t root, const char 
 	return match_print(q, dataset, key_print, root, path, key, out, err);
 }
 
+int job_of_key(struct sqlite_queue *q, int64_t dataset, const char *key, int64_t *id,
+	       struct error *err)
+{
+	struct job_match match = {.id = 0};
+
+	if (match_print(q, dataset, name_print(dataset, key, strlen(key)), 0, "", key, &match,
+			err) < 0)
+		return -1;
+	*id = match.key_holder;
+	return 0;
+}
+
 static int insert_name(struct sqlite_queue *q, int64_t print, int64_t job, struct error *err)
 {
 	static const char sql[] = "INSERT INTO name (print, job) VALUES (?1, ?2)";
@@ -145,8 +162,8 @@ int job_insert(struct sqlite_queue *q, int64_t dataset, const struct job_spec *s
 	       const char *key, int64_t *id, struct error *err)
 {
 	static const char sql[] =
-	    "INSERT INTO job (dataset, rank, root, size, mtime_ns, inode, key, path)"
-	    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+	    "INSERT INTO job (dataset, rank, root, size, mtime_ns, inode, key, path, caption)"
+	    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 	size_t path_size = strlen(spec->path), key_size = strlen(key);
 	size_t stem = stem_size(spec->path, path_size);
 	bool key_is_stem = bytes_equal(spec->path, stem, key, key_size);
@@ -164,6 +181,10 @@ int job_insert(struct sqlite_queue *q, int64_t dataset, const struct job_spec *s
 	db_bind_int(stmt, 6, (int64_t)spec->inode);
 	db_bind_text(stmt, 7, key_is_stem ? NULL : key);
 	db_bind_blob(stmt, 8, spec->path, path_size);
+	if (spec->caption == CAPTION_UNSEEN)
+		db_bind_null(stmt, 9);
+	else
+		db_bind_int(stmt, 9, (int64_t)spec->caption);
 	if (db_run(q, stmt, err) < 0)
 		return -1;
 	*id = sqlite3_last_insert_rowid(q->db);
@@ -191,16 +212,26 @@ int job_remember(struct sqlite_queue *q, int64_t job, const struct job_spec *fil
 
 /* -- enqueue -------------------------------------------------------------------------------------- */
 
-/* Its file changed or came back. */
+static bool is_same_file(const struct job_match *match, const struct job_spec *spec)
+{
+	return match->size == spec->size && match->mtime_ns == spec->mtime_ns &&
+	       match->inode == spec->inode;
+}
+
+static bool must_wait(const struct job_spec *spec)
+{
+	return spec->wants_caption && spec->caption == 0;
+}
+
+/* Its file changed or came back. @w is changed, and not written. */
 static int requeue(struct sqlite_queue *q, const struct job_spec *spec, struct work *w,
 		   struct error *err)
 {
-	bool untouched = w->state == JOB_AVAILABLE && !w->has_row;
 	struct live_sample old;
 
 	if (job_remember(q, w->job, spec, err) < 0)
 		return -1;
-	if (untouched)
+	if (w->state == JOB_AVAILABLE && !w->has_row)
 		return 0;
 	if (w->state == JOB_COMPLETED) {
 		if (sample_find(q, w->rank, w->job, ANY_VARIANT, &old, err) < 0)
@@ -212,19 +243,81 @@ static int requeue(struct sqlite_queue *q, const struct job_spec *spec, struct w
 	w->state = JOB_AVAILABLE;
 	w->attempts = w->crashes = w->updated_at = 0;
 	w->says = true;
-	return job_write(q, w, err);
+	return 0;
+}
+
+static int take_file(struct sqlite_queue *q, const struct job_spec *spec,
+		     const struct job_match *match, struct work *w, struct enqueue_counts *counts,
+		     struct error *err)
+{
+	bool same = is_same_file(match, spec);
+
+	if (same && w->state == JOB_WAITING && !must_wait(spec)) {
+		w->state = JOB_AVAILABLE;
+		counts->requeued++;
+		return 0;
+	}
+	if (same && w->state != JOB_GONE) {
+		counts->known++;
+		return 0;
+	}
+	if (w->state == JOB_ENCODED || w->state == JOB_COMPLETED)
+		counts->superseding++;
+	else
+		counts->requeued++;
+	return requeue(q, spec, w, err);
+}
+
+static int remember_caption(struct sqlite_queue *q, int64_t job, uint64_t caption,
+			    struct error *err)
+{
+	struct sqlite3_stmt *stmt =
+	    db_stmt(q, STMT_JOB_CAPTION, "UPDATE job SET caption = ?2 WHERE id = ?1", err);
+
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, job);
+	db_bind_int(stmt, 2, (int64_t)caption);
+	return db_run(q, stmt, err);
+}
+
+/* After its file. What is stored of the job may have another caption than it has now. */
+static int take_caption(struct sqlite_queue *q, const struct job_spec *spec,
+			const struct job_match *match, struct work *w,
+			struct enqueue_counts *counts, struct error *err)
+{
+	bool unseen = match->size == 0 && match->mtime_ns == 0 && match->inode == 0;
+	bool changed = match->caption != CAPTION_UNSEEN && match->caption != spec->caption;
+	struct live_sample live;
+
+	if ((w->state == JOB_AVAILABLE || w->state == JOB_RETRYABLE) && must_wait(spec))
+		w->state = JOB_WAITING;
+	counts->waiting += w->state == JOB_WAITING;
+	if (spec->caption == CAPTION_UNSEEN)
+		return 0;
+	if (match->caption != spec->caption && remember_caption(q, w->job, spec->caption, err) < 0)
+		return -1;
+	if (!changed && !unseen)
+		return 0;
+	if (sample_find(q, w->rank, w->job, ANY_VARIANT, &live, err) < 0)
+		return -1;
+	if (live.id == 0 && !w->spooled)
+		return 0;
+	return recaption_put(q, w->dataset, w->job, &counts->recaptioned, err);
 }
 
 static int enqueue_known(struct sqlite_queue *q, const struct job_spec *spec,
 			 const struct job_match *match, struct enqueue_counts *counts,
 			 struct error *err)
 {
-	bool same = match->size == spec->size && match->mtime_ns == spec->mtime_ns &&
-		    match->inode == spec->inode;
+	bool captioned = spec->caption != CAPTION_UNSEEN && match->caption != spec->caption;
+	enum job_state before;
 	struct work w;
 
-	if (same && !match->gone) {
+	if (is_same_file(match, spec) && !captioned && !match->gone &&
+	    match->waiting == must_wait(spec)) {
 		counts->known++;
+		counts->waiting += match->waiting;
 		return 0;
 	}
 	if (job_read(q, match->id, &w, err) < 0)
@@ -233,15 +326,31 @@ static int enqueue_known(struct sqlite_queue *q, const struct job_spec *spec,
 		counts->known++;
 		return 0;
 	}
-	if (w.state == JOB_ENCODED || w.state == JOB_COMPLETED)
-		counts->superseding++;
-	else
-		counts->requeued++;
-	return requeue(q, spec, &w, err);
+	before = w.state;
+	if (take_file(q, spec, match, &w, counts, err) < 0 ||
+	    take_caption(q, spec, match, &w, counts, err) < 0)
+		return -1;
+	return w.state != before || w.says ? job_write(q, &w, err) : 0;
+}
+
+/* A new job. */
+static int make_wait(struct sqlite_queue *q, int64_t dataset, const struct job_spec *spec,
+		     int64_t job, struct enqueue_counts *counts, struct error *err)
+{
+	struct work w = {.job = job,
+			 .dataset = dataset,
+			 .rank = (int64_t)spec->rank,
+			 .root = spec->root,
+			 .was = JOB_AVAILABLE,
+			 .state = JOB_WAITING};
+
+	counts->waiting++;
+	return job_write(q, &w, err);
 }
 
 static int enqueue_new(struct sqlite_queue *q, int64_t dataset, const struct job_spec *spec,
-		       bool key_is_free, int64_t *id, struct error *err)
+		       bool key_is_free, int64_t *id, struct enqueue_counts *counts,
+		       struct error *err)
 {
 	const char *key = spec->key;
 
@@ -257,7 +366,10 @@ static int enqueue_new(struct sqlite_queue *q, int64_t dataset, const struct job
 					 text_quote(spec->key, quoted[0]),
 					 text_quote(key, quoted[1]));
 	}
-	return job_insert(q, dataset, spec, key, id, err);
+	if (job_insert(q, dataset, spec, key, id, err) < 0)
+		return -1;
+	counts->added++;
+	return must_wait(spec) ? make_wait(q, dataset, spec, *id, counts, err) : 0;
 }
 
 /* @ids: of the jobs, in the order of @specs. */
@@ -278,9 +390,8 @@ static int enqueue_all(struct sqlite_queue *q, int64_t dataset, const struct job
 				return -1;
 			continue;
 		}
-		if (enqueue_new(q, dataset, spec, match.key_holder == 0, &ids[i], err) < 0)
+		if (enqueue_new(q, dataset, spec, match.key_holder == 0, &ids[i], counts, err) < 0)
 			return -1;
-		counts->added++;
 	}
 	return todo_fill(q, TODO_BACKLOG, err);
 }

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <string.h>
 
 static int extend_leases(struct sqlite_queue *q, const char *owner, int64_t lease_until,
 			 struct error *err)
@@ -124,6 +125,9 @@ static int settle_plain(struct sqlite_queue *q, const struct job_outcome *o, enu
 	if (db_run(q, stmt, err) < 0)
 		return -1;
 	db_tally_move(q, claimed.dataset, JOB_RUNNING, state_after(kind));
+	if (kind == OUTCOME_SKIP && o->has_content && o->reason &&
+	    strcmp(o->reason, "duplicate") == 0)
+		return dropped_put(q, o->job, &o->content, err);
 	if (kind == OUTCOME_RELEASE && claimed.crashes < QUEUE_SUSPECT_CRASHES)
 		return todo_insert(q, o->job, err);
 	return 0;
@@ -251,10 +255,11 @@ static int rescue_one(struct sqlite_queue *q, int64_t job, bool crashed, int64_t
 }
 
 /* Running jobs of others (@crashed), or of @me whose lease ended. */
-static int rescue_from(struct sqlite_queue *q, int64_t me, bool crashed, int64_t now, size_t *count,
-		       struct error *err)
+static int rescue_from(struct sqlite_queue *q, int64_t dataset, int64_t me, bool crashed,
+		       int64_t now, size_t *count, struct error *err)
 {
-	static const char sql[] = "SELECT job FROM work INDEXED BY work_state WHERE state = 2"
+	static const char sql[] = "SELECT job FROM work INDEXED BY work_state"
+				  " WHERE state = 2 AND dataset = ?4"
 				  " AND iif(?3, owner <> ?1, owner = ?1 AND due < ?2)";
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOBS_RUNNING, sql, err);
 	cleanup_with(ids_release) struct ids ids = {NULL, 0, 0};
@@ -264,6 +269,7 @@ static int rescue_from(struct sqlite_queue *q, int64_t me, bool crashed, int64_t
 	db_bind_int(stmt, 1, me);
 	db_bind_int(stmt, 2, now);
 	db_bind_int(stmt, 3, crashed);
+	db_bind_int(stmt, 4, dataset);
 	if (collect(q, stmt, &ids, err) < 0)
 		return -1;
 	for (size_t i = 0; i < ids.count; i++) {
@@ -273,30 +279,34 @@ static int rescue_from(struct sqlite_queue *q, int64_t me, bool crashed, int64_t
 	return 0;
 }
 
-static int rescue_jobs(struct sqlite_queue *q, const char *owner, int64_t now, size_t *count,
-		       struct error *err)
+static int rescue_jobs(struct sqlite_queue *q, int64_t dataset, const char *owner, int64_t now,
+		       size_t *count, struct error *err)
 {
+	static const char unused[] =
+	    "DELETE FROM owner WHERE id <> ?1 AND id NOT IN"
+	    " (SELECT owner FROM work INDEXED BY work_state WHERE state = 2)";
 	struct sqlite3_stmt *stmt;
 	int64_t me;
 
-	if (owner_find(q, owner, &me, err) < 0 || rescue_from(q, me, true, now, count, err) < 0 ||
-	    rescue_from(q, me, false, now, count, err) < 0)
+	if (owner_find(q, owner, &me, err) < 0 ||
+	    rescue_from(q, dataset, me, true, now, count, err) < 0 ||
+	    rescue_from(q, dataset, me, false, now, count, err) < 0)
 		return -1;
-	/* No job has another owner any more. */
-	stmt = db_stmt(q, STMT_OWNER_DELETE, "DELETE FROM owner WHERE id <> ?1", err);
+	stmt = db_stmt(q, STMT_OWNER_DELETE, unused, err);
 	if (!stmt)
 		return -1;
 	db_bind_int(stmt, 1, me);
 	return db_run(q, stmt, err);
 }
 
-int queue_sqlite_rescue(struct queue *base, const char *owner, int64_t now, size_t *rescued,
-			struct error *err)
+int queue_sqlite_rescue(struct queue *base, int64_t dataset, const char *owner, int64_t now,
+			size_t *rescued, struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
 	size_t count = 0;
 
-	if (db_begin(q, err) < 0 || db_end(q, rescue_jobs(q, owner, now, &count, err), err) < 0)
+	if (db_begin(q, err) < 0 ||
+	    db_end(q, rescue_jobs(q, dataset, owner, now, &count, err), err) < 0)
 		return -1;
 	*rescued = count;
 	return 0;
@@ -309,14 +319,17 @@ static int compare_ids(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
-static int requeue_lost(struct sqlite_queue *q, const int64_t *spooled, size_t n, int64_t now,
-			size_t *count, struct error *err)
+static int requeue_lost(struct sqlite_queue *q, int64_t dataset, const int64_t *spooled, size_t n,
+			int64_t now, size_t *count, struct error *err)
 {
-	struct sqlite3_stmt *stmt =
-	    db_stmt(q, STMT_JOBS_SPOOLED, "SELECT job FROM work WHERE spooled = 1", err);
+	static const char sql[] = "SELECT job FROM work WHERE spooled = 1 AND dataset = ?1";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOBS_SPOOLED, sql, err);
 	cleanup_with(ids_release) struct ids ids = {NULL, 0, 0};
 
-	if (!stmt || collect(q, stmt, &ids, err) < 0)
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, dataset);
+	if (collect(q, stmt, &ids, err) < 0)
 		return -1;
 	for (size_t i = 0; i < ids.count; i++) {
 		struct work w;
@@ -337,60 +350,156 @@ static int requeue_lost(struct sqlite_queue *q, const int64_t *spooled, size_t n
 	return 0;
 }
 
-int queue_sqlite_requeue_lost(struct queue *base, const int64_t *spooled, size_t n, int64_t now,
-			      size_t *requeued, struct error *err)
+int queue_sqlite_requeue_lost(struct queue *base, int64_t dataset, const int64_t *spooled, size_t n,
+			      int64_t now, size_t *requeued, struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
 	size_t count = 0;
 
 	if (db_begin(q, err) < 0 ||
-	    db_end(q, requeue_lost(q, spooled, n, now, &count, err), err) < 0)
+	    db_end(q, requeue_lost(q, dataset, spooled, n, now, &count, err), err) < 0)
 		return -1;
 	*requeued = count;
 	return 0;
 }
 
-static int retry_jobs(struct sqlite_queue *q, int64_t dataset, enum job_state from,
-		      const char *reason, int64_t now, size_t *count, struct error *err)
-{
-	static const char sql[] = "SELECT job FROM work INDEXED BY work_state"
-				  " WHERE state = ?3 AND dataset = ?1"
-				  " AND (?2 IS NULL OR reason = ?2)";
-	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOBS_RETRIED, sql, err);
-	cleanup_with(ids_release) struct ids ids = {NULL, 0, 0};
+/* -- by a person ---------------------------------------------------------------------------------- */
 
-	if (!stmt)
-		return -1;
-	db_bind_int(stmt, 1, dataset);
-	db_bind_text(stmt, 2, reason);
-	db_bind_int(stmt, 3, from);
-	if (collect(q, stmt, &ids, err) < 0)
-		return -1;
-	for (size_t i = 0; i < ids.count; i++) {
+/* Jobs without attempts and reason. */
+static int set_all(struct sqlite_queue *q, const struct ids *ids, enum job_state state, int64_t now,
+		   struct error *err)
+{
+	for (size_t i = 0; i < ids->count; i++) {
 		struct work w;
 
-		if (job_read(q, ids.items[i], &w, err) < 0)
+		if (job_read(q, ids->items[i], &w, err) < 0)
 			return -1;
-		w.state = JOB_AVAILABLE;
-		w.attempts = 0;
+		if (state == JOB_AVAILABLE)
+			w.attempts = 0;
+		w.state = state;
 		w.updated_at = now;
 		w.says = true;
 		if (job_write(q, &w, err) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+/* -1: all. */
+static int64_t limit_of(const struct job_filter *which)
+{
+	return which->limit > 0 && which->limit < INT64_MAX ? (int64_t)which->limit : -1;
+}
+
+/* What one key names; 0: nothing. */
+static int find_key(struct sqlite_queue *q, const struct job_filter *which, int64_t *id,
+		    struct error *err)
+{
+	*id = 0;
+	return which->key ? job_of_key(q, which->dataset, which->key, id, err) : 0;
+}
+
+static int retry_jobs(struct sqlite_queue *q, const struct job_filter *which, int64_t now,
+		      size_t *count, struct error *err)
+{
+	static const char sql[] = "SELECT job FROM work INDEXED BY work_state"
+				  " WHERE state = ?1 AND dataset = ?2 AND job > ?3"
+				  " AND (?4 IS NULL OR reason = ?4) AND (?5 IS NULL OR job = ?5)"
+				  " ORDER BY job LIMIT ?6";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOBS_RETRIED, sql, err);
+	cleanup_with(ids_release) struct ids ids = {NULL, 0, 0};
+	int64_t only;
+
+	if (!stmt || find_key(q, which, &only, err) < 0)
+		return -1;
+	db_bind_int(stmt, 1, which->state);
+	db_bind_int(stmt, 2, which->dataset);
+	db_bind_int(stmt, 3, which->after);
+	db_bind_text(stmt, 4, which->reason);
+	if (which->key)
+		db_bind_int(stmt, 5, only);
+	else
+		db_bind_null(stmt, 5);
+	db_bind_int(stmt, 6, limit_of(which));
+	if (collect(q, stmt, &ids, err) < 0 || set_all(q, &ids, JOB_AVAILABLE, now, err) < 0)
+		return -1;
 	*count = ids.count;
 	return 0;
 }
 
-int queue_sqlite_retry(struct queue *base, int64_t dataset, enum job_state from, const char *reason,
-		       int64_t now, size_t *retried, struct error *err)
+int queue_sqlite_retry(struct queue *base, const struct job_filter *which, int64_t now,
+		       size_t *retried, struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
 	size_t count = 0;
 
-	if (db_begin(q, err) < 0 ||
-	    db_end(q, retry_jobs(q, dataset, from, reason, now, &count, err), err) < 0)
+	if (db_begin(q, err) < 0 || db_end(q, retry_jobs(q, which, now, &count, err), err) < 0)
 		return -1;
 	*retried = count;
+	return 0;
+}
+
+static int collect_cancelled(struct sqlite_queue *q, const struct job_filter *which,
+			     struct ids *out, struct error *err)
+{
+	static const char sql[] =
+	    "SELECT job, rank FROM todo WHERE dataset = ?1 UNION ALL"
+	    " SELECT work.job, job.rank FROM work INDEXED BY work_state"
+	    "  CROSS JOIN job ON job.id = work.job WHERE state IN (0, 5) AND work.dataset = ?1"
+	    " UNION ALL SELECT work.job, job.rank FROM work INDEXED BY work_suspect"
+	    "  CROSS JOIN job ON job.id = work.job"
+	    "  WHERE crashes >= 3 AND work.dataset = ?1 AND state = 1"
+	    " ORDER BY 2, 1 LIMIT ?2";
+	struct sqlite3_stmt *stmt;
+
+	if (todo_fill(q, 0, err) < 0)
+		return -1;
+	stmt = db_stmt(q, STMT_JOBS_CANCELLED, sql, err);
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, which->dataset);
+	db_bind_int(stmt, 2, limit_of(which));
+	return collect(q, stmt, out, err);
+}
+
+static int collect_one(struct sqlite_queue *q, const struct job_filter *which, struct ids *out,
+		       struct error *err)
+{
+	struct work w;
+	int64_t id;
+
+	if (find_key(q, which, &id, err) < 0)
+		return -1;
+	if (id == 0)
+		return 0;
+	if (job_read(q, id, &w, err) < 0)
+		return -1;
+	if (w.state != JOB_WAITING && w.state != JOB_AVAILABLE && w.state != JOB_RETRYABLE)
+		return 0;
+	ARRAY_GROW(out->items, out->count, out->capacity);
+	out->items[out->count++] = id;
+	return 0;
+}
+
+static int cancel_jobs(struct sqlite_queue *q, const struct job_filter *which, int64_t now,
+		       size_t *count, struct error *err)
+{
+	cleanup_with(ids_release) struct ids ids = {NULL, 0, 0};
+	int r =
+	    which->key ? collect_one(q, which, &ids, err) : collect_cancelled(q, which, &ids, err);
+
+	*count = ids.count;
+	return r < 0 ? -1 : set_all(q, &ids, JOB_CANCELLED, now, err);
+}
+
+int queue_sqlite_cancel(struct queue *base, const struct job_filter *which, int64_t now,
+			size_t *cancelled, struct error *err)
+{
+	struct sqlite_queue *q = sqlite_queue(base);
+	size_t count = 0;
+
+	if (db_begin(q, err) < 0 || db_end(q, cancel_jobs(q, which, now, &count, err), err) < 0)
+		return -1;
+	*cancelled = count;
 	return 0;
 }

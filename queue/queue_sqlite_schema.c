@@ -7,7 +7,8 @@
  * written once a job at most, and what changes often lies in tables that are small or ordered by rank.
  *
  * job	What identifies the file, and what it was when it was last seen. Written when it is enqueued.
- *	`key` is NULL where it is the path without its extension, which it mostly is.
+ *	`key` is NULL where it is the path without its extension, which it mostly is; `caption` is the
+ *	stamp of its caption file, NULL: not known.
  * name	Finds jobs by path and by key: the print of the path's stem and, where it differs, of the key
  *	(name_print() in queue_sqlite_jobs.c). A print only narrows the search; the job row decides.
  *	Half the size of an index on either, and one instead of two.
@@ -23,6 +24,8 @@
  * content Finds live samples by content: the first 8 bytes of it only narrow the search. In no order that samples
  *	are made in, so each of a batch would write a page of its own: those whose id is above TALLY_CONTENT
  *	are not in it yet, see content_fill().
+ * dropped What jobs that are skipped as duplicates have: the content of another one.
+ * recaption Jobs of which something is stored whose caption may be an earlier one.
  * retired Shards that were swapped for others, until their files are unlinked.
  * tally   Counters by dataset and enum tally_kind.
  */
@@ -205,8 +208,18 @@ static const char version_3[] =
     "INSERT INTO tally SELECT 0, 15, ifnull(max(id), 0) FROM sample;"
     "DROP INDEX sample_content;";
 
+static const char version_4[] = "ALTER TABLE job ADD COLUMN caption INTEGER;"
+				"CREATE TABLE recaption ("
+				" dataset INTEGER NOT NULL,"
+				" job INTEGER NOT NULL,"
+				" PRIMARY KEY (dataset, job)) STRICT, WITHOUT ROWID;"
+				"CREATE TABLE dropped ("
+				" job INTEGER PRIMARY KEY,"
+				" content BLOB NOT NULL) STRICT;"
+				"CREATE INDEX dropped_content ON dropped (content);";
+
 /* migrations[v] leads from version v to v + 1. */
-static const char *const migrations[] = {version_1, version_2, version_3};
+static const char *const migrations[] = {version_1, version_2, version_3, version_4};
 
 #define LATEST ((int64_t)ARRAY_SIZE(migrations))
 

@@ -126,7 +126,8 @@ static int insert_sample(struct sqlite_queue *q, int64_t id, int64_t shard, cons
 static int find_job(struct swapping *s, const struct sample_row *sample, struct work *w,
 		    struct error *err)
 {
-	struct job_spec spec = {.root = sample->root, .path = sample->path};
+	struct job_spec spec = {
+	    .root = sample->root, .path = sample->path, .caption = CAPTION_UNSEEN};
 	int64_t id = sample->job;
 	struct job_match match;
 	int r;

@@ -223,8 +223,11 @@ int job_write(struct sqlite_queue *q, struct work *w, struct error *err)
 		r = todo_insert(q, w->job, err);
 	if (r < 0)
 		return -1;
-	if (w->state != w->was)
+	if (w->state != w->was) {
 		db_tally_move(q, w->dataset, w->was, w->state);
+		if (w->was == JOB_SKIPPED && dropped_delete(q, w->job, err) < 0)
+			return -1;
+	}
 	if (w->state != JOB_COMPLETED)
 		return put(q, w, err);
 	return w->has_row ? forget(q, w->job, err) : 0;

@@ -23,12 +23,18 @@
 #define SOURCE_END	   1
 #define SOURCE_NO_CAPTION  1
 #define SOURCE_CAPTION_MAX ((size_t)1 << 20)
+#define SOURCE_UNSEEN	   UINT64_MAX
 
 struct source_entry {
 	const char *path; /* relative, NUL-terminated bytes */
 	uint64_t size;	  /* what the file is known by between scans */
 	int64_t mtime_ns;
 	uint64_t inode;
+	/*
+	 * Of its caption: a number of 48 bits that changes with the file's size, mtime or inode. 0: there is
+	 * none; SOURCE_UNSEEN: nobody looked, or it cannot be examined.
+	 */
+	uint64_t caption;
 };
 
 struct source;
@@ -96,6 +102,7 @@ void source_close(struct source *s);
 
 struct source_folder_options {
 	bool recursive;
+	bool captions; /* looks for them while listing: a stat more for each that is there */
 	/*
 	 * Called with one line for what is passed over or odd (a folder with an image's name). May
 	 * be NULL.

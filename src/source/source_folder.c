@@ -3,6 +3,9 @@
  * read whole and sorted when it is entered. Folders are kept as "name/": then the plain order of
  * the names is the byte order of the full paths ("a.jpg" before "a/b.jpg" before "a0.jpg").
  *
+ * Where captions are looked for, their names are kept among the others and passed over by the walk: an
+ * image without one costs no call.
+ *
  * Samples are opened part by part from the root's descriptor: no link is followed to another
  * folder, and no path is too long.
  */
@@ -10,12 +13,14 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "source/source_path.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +31,7 @@ struct level {
 	const char **names;  /* into it, sorted */
 	size_t n, at;
 	size_t prefix; /* bytes of the walk's path that lead here, with the last '/' */
+	bool captions; /* there are any */
 };
 
 struct source_folder {
@@ -128,17 +134,20 @@ static int level_add(struct source_folder *f, struct level *level, const struct 
 	unsigned char type = entry_type(level->fd, entry);
 	bool image = source_path_is_image(entry->d_name);
 	bool folder = type == DT_DIR && f->options.recursive;
+	bool caption = type != DT_DIR && f->options.captions && !image &&
+		       source_path_is_caption(entry->d_name);
 	size_t length = strlen(entry->d_name);
 	struct stat st;
 
 	path_set(f, level->prefix, entry->d_name);
 	if (type == DT_DIR && image)
 		note(f, "is a folder with the name of an image");
-	if (type == DT_LNK && !image && f->options.recursive &&
+	if (type == DT_LNK && !image && !caption && f->options.recursive &&
 	    fstatat(level->fd, entry->d_name, &st, 0) == 0 && S_ISDIR(st.st_mode))
 		note(f, "is a link to a folder: not followed");
-	if (type == DT_DIR ? !folder : !image)
+	if (type == DT_DIR ? !folder : !image && !caption)
 		return 0;
+	level->captions = level->captions || caption;
 	if (buffer_reserve(&level->arena, length + 2, err) < 0)
 		return -1;
 	buffer_append(&level->arena, entry->d_name, length);
@@ -261,9 +270,41 @@ static int enter(struct source_folder *f, struct level *level, struct error *err
 	return 0;
 }
 
-/* Fills @entry for the walk's path; false if there is nothing to list. */
-static bool examine(struct source_folder *f, int dir, const char *name, struct source_entry *entry)
+/* What is in place of a file that is not there has another stamp. */
+static uint64_t stamp_of(const struct stat *st)
 {
+	const uint64_t known[] = {(uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec,
+				  (uint64_t)st->st_mtim.tv_nsec, st->st_ino};
+
+	return (hash64_of(known, sizeof(known), 0) >> 16) | 1;
+}
+
+/* The stamp of the caption beside @name. */
+static uint64_t look_for_caption(const struct source_folder *f, const struct level *level,
+				 const char *name)
+{
+	char wanted[NAME_MAX + sizeof(".txt")];
+	const char *key = wanted;
+	struct stat st;
+
+	if (!f->options.captions)
+		return SOURCE_UNSEEN;
+	if (!level->captions)
+		return 0;
+	snprintf(wanted, sizeof(wanted), "%.*s.txt", (int)source_path_stem(name), name);
+	if (!bsearch(&key, level->names, level->n, sizeof(*level->names), compare_names))
+		return 0;
+	if (fstatat(level->fd, wanted, &st, 0) == 0)
+		return stamp_of(&st);
+	return errno == ENOENT ? 0 : SOURCE_UNSEEN;
+}
+
+/* Fills @entry for the walk's path; false if there is nothing to list. */
+static bool examine(struct source_folder *f, const struct level *level, const char *name,
+		    struct source_entry *entry)
+{
+	uint64_t caption = look_for_caption(f, level, name);
+	int dir = level->fd;
 	struct stat st;
 
 	if (fstatat(dir, name, &st, 0) == 0) {
@@ -276,12 +317,13 @@ static bool examine(struct source_folder *f, int dir, const char *name, struct s
 		    .size = (uint64_t)st.st_size,
 		    .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
 		    .inode = st.st_ino,
+		    .caption = caption,
 		};
 		return true;
 	}
 	if (errno == ENOENT && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return false;
-	*entry = (struct source_entry){.path = (const char *)f->path.data};
+	*entry = (struct source_entry){.path = (const char *)f->path.data, .caption = caption};
 	return true;
 }
 
@@ -307,7 +349,9 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 			continue;
 		}
 		level->at++;
-		if (examine(f, level->fd, path_set(f, level->prefix, name), entry))
+		if (level->captions && source_path_is_caption(name))
+			continue;
+		if (examine(f, level, path_set(f, level->prefix, name), entry))
 			return 0;
 	}
 	return SOURCE_END;

@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "source/source_path.h"
 
@@ -28,6 +29,11 @@ static const struct source_memory_file *file_find(const struct source_memory *m,
 	return bsearch(&wanted, m->files, m->n, sizeof(wanted), file_compare);
 }
 
+static uint64_t caption_stamp(const char *caption)
+{
+	return caption ? (hash64_of(caption, strlen(caption), 0) >> 16) | 1 : 0;
+}
+
 static int source_memory_next(struct source *s, struct source_entry *entry, struct error *err)
 {
 	struct source_memory *m = (struct source_memory *)s;
@@ -39,6 +45,7 @@ static int source_memory_next(struct source *s, struct source_entry *entry, stru
 	    .path = m->files[m->at].path,
 	    .size = m->files[m->at].size,
 	    .inode = m->at + 1,
+	    .caption = caption_stamp(m->files[m->at].caption),
 	};
 	m->at++;
 	return 0;

@@ -41,6 +41,11 @@ bool source_path_is_inside(const char *path)
 	}
 }
 
+bool source_path_is_caption(const char *path)
+{
+	return strcmp(path + source_path_stem(path), ".txt") == 0;
+}
+
 char *source_path_caption(const char *path)
 {
 	return xasprintf("%.*s.txt", (int)source_path_stem(path), path);

@@ -21,5 +21,7 @@ bool source_path_is_inside(const char *path);
 
 /* The path of the caption beside @path, to be freed. */
 char *source_path_caption(const char *path);
+/* Whether it is the name of a caption. */
+bool source_path_is_caption(const char *path);
 
 #endif

@@ -336,7 +336,7 @@ static void a_result_whose_job_another_owner_has_stops_the_run(void **state)
 	struct error err = ERROR_INIT;
 
 	mine = run_claimed(run, "a.png", 0);
-	assert_ok(queue_rescue(run->queue, "host:boot:2:2", 1, &rescued, &err), &err);
+	assert_ok(queue_rescue(run->queue, run->dataset, "host:boot:2:2", 1, &rescued, &err), &err);
 	run_claim(run, "host:boot:2:2", &theirs, 1);
 	start(run, 0, 0);
 	append(run, &mine, 1, 64, 64);

@@ -275,7 +275,9 @@ static void assert_uncharged(struct fixture *f, uint64_t n)
 {
 	assert_int_equal(count(f, JOB_AVAILABLE), n);
 	assert_ok(
-	    queue_jobs(f->run.queue, f->run.dataset, JOB_AVAILABLE, on_uncharged, NULL, &f->err),
+	    queue_jobs(f->run.queue,
+		       &(struct job_filter){.dataset = f->run.dataset, .state = JOB_AVAILABLE},
+		       on_uncharged, NULL, &f->err),
 	    &f->err);
 }
 
@@ -397,9 +399,11 @@ static void an_image_that_kills_its_decoder_is_tried_twice_in_one_run(void **sta
 	assert_non_null(strstr(f->outcomes, "killer.jpg 3 worker_died\n"));
 	assert_int_equal(count(f, JOB_QUARANTINED), 1);
 	assert_int_equal(count(f, JOB_COMPLETED), 2);
-	assert_ok(queue_jobs(f->run.queue, f->run.dataset, JOB_QUARANTINED, on_quarantined, &row,
-			     &f->err),
-		  &f->err);
+	assert_ok(
+	    queue_jobs(f->run.queue,
+		       &(struct job_filter){.dataset = f->run.dataset, .state = JOB_QUARANTINED},
+		       on_quarantined, &row, &f->err),
+	    &f->err);
 	assert_int_equal(row.attempts, 2);
 }
 
@@ -772,7 +776,8 @@ static size_t die_with(struct fixture *f, unsigned time, bool suspects)
 	queue_claim(f->run.queue, &claim, jobs, &n, &f->err);
 	for (size_t i = 0; i < n; i++)
 		job_release(&jobs[i]);
-	assert_ok(queue_rescue(f->run.queue, RUN_OWNER, 2000, &rescued, &f->err), &f->err);
+	assert_ok(queue_rescue(f->run.queue, f->run.dataset, RUN_OWNER, 2000, &rescued, &f->err),
+		  &f->err);
 	assert_true(rescued == n || suspects); /* a suspect may be blamed */
 	return n;
 }
@@ -816,7 +821,9 @@ static void only_what_kills_its_owner_alone_is_blamed(void **state)
 	assert_int_equal(count(f, JOB_COMPLETED), 5);
 	assert_int_equal(count(f, JOB_QUARANTINED), 1);
 	assert_ok(
-	    queue_jobs(f->run.queue, f->run.dataset, JOB_QUARANTINED, on_crashed, NULL, &f->err),
+	    queue_jobs(f->run.queue,
+		       &(struct job_filter){.dataset = f->run.dataset, .state = JOB_QUARANTINED},
+		       on_crashed, NULL, &f->err),
 	    &f->err);
 }
 

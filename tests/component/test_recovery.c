@@ -421,7 +421,7 @@ static void of_two_records_of_a_job_the_newer_one_lives(void **state)
 	two_running(f, old);
 	run_spool(&f->run, old, 1);
 	/* The claim is lost and made again: the fence rises, and so does a second record's. */
-	assert_ok(queue_rescue(f->run.queue, RUN_OWNER, 1, &rescued, &err), &err);
+	assert_ok(queue_rescue(f->run.queue, f->run.dataset, RUN_OWNER, 1, &rescued, &err), &err);
 	assert_int_equal(rescued, 2);
 	run_claim(&f->run, DEAD, &new, 1);
 	assert_int_equal(new.id, old[0].id);
@@ -446,7 +446,7 @@ static void a_record_of_a_claim_that_was_lost_is_dropped(void **state)
 
 	two_running(f, jobs);
 	run_spool(&f->run, jobs, 1);
-	assert_ok(queue_rescue(f->run.queue, RUN_OWNER, 1, &rescued, &err), &err);
+	assert_ok(queue_rescue(f->run.queue, f->run.dataset, RUN_OWNER, 1, &rescued, &err), &err);
 	run_recover(f);
 	assert_int_equal(f->recovered.n, 0);
 	assert_int_equal(spool_records(f->run.spool), 0);
@@ -540,8 +540,11 @@ static void what_a_dead_owner_had_is_free_again_and_counts_a_crash(void **state)
 	run_recover(f);
 	/* The one whose record was durable is not charged: it did not kill anybody. */
 	assert_int_equal(run_count(&f->run, JOB_AVAILABLE), 1);
-	assert_ok(queue_jobs(f->run.queue, f->run.dataset, JOB_AVAILABLE, on_job, &crashes, &err),
-		  &err);
+	assert_ok(
+	    queue_jobs(f->run.queue,
+		       &(struct job_filter){.dataset = f->run.dataset, .state = JOB_AVAILABLE},
+		       on_job, &crashes, &err),
+	    &err);
 	assert_int_equal(crashes, 1);
 	release_two(jobs);
 }

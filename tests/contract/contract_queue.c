@@ -75,9 +75,12 @@ static int dump_job(void *arg, const struct job_row *row)
 	assert_true(row->id > d->last_id);
 	d->last_id = row->id;
 	d->rows++;
-	buffer_appendf(d->out, "%s %" PRId64 " %u %s|%s|%u %u|%s|%s|%" PRId64 "\n",
+	buffer_appendf(d->out,
+		       "%s %" PRId64 " %u %s|%s|%" PRIu64 " %" PRId64 "|%u %u|%s|%s|%" PRId64
+		       " %" PRId64 "\n",
 		       job_state_name(row->state), row->id, row->root, row->key, row->path,
-		       row->attempts, row->crashes, row->reason, row->message, row->updated_at);
+		       row->size, row->mtime_ns, row->attempts, row->crashes, row->reason,
+		       row->message, row->updated_at, row->not_before);
 	return 0;
 }
 
@@ -133,6 +136,42 @@ static int dump_retired(void *arg, const struct retired_row *row)
 	return 0;
 }
 
+static int dump_recaption(void *arg, const struct recaption_row *row)
+{
+	struct dump *d = arg;
+
+	assert_true(row->job >= d->last_id);
+	d->rows += row->job > d->last_id;
+	d->last_id = row->job;
+	buffer_appendf(d->out, "recaption %" PRId64 " %" PRIu64 " %u %s|%s|%s %" PRId64 " %u%s\n",
+		       row->job, row->caption, row->root, row->key, row->path,
+		       row->spooled ? "spooled" : "", row->shard, row->variant,
+		       row->elsewhere ? " elsewhere" : "");
+	return 0;
+}
+
+static int dump_duplicate(void *arg, const struct duplicate_row *row)
+{
+	struct dump *d = arg;
+	char content[HASH128_HEX_SIZE];
+
+	hash128_hex(&row->content, content);
+	buffer_appendf(d->out, "duplicate %s %" PRId64 " %u %s|%s|%" PRId64 "\n", content, row->job,
+		       row->root, row->key, row->path, row->shard);
+	return 0;
+}
+
+static int sum_reasons(void *arg, const struct reason_row *row)
+{
+	struct dump *d = arg;
+
+	assert_true(!d->last_name || strcmp(row->reason, d->last_name) > 0);
+	free(d->last_name);
+	d->last_name = xstrdup(row->reason);
+	d->rows += row->jobs;
+	return 0;
+}
+
 static int dump_dataset(void *arg, const struct queue_dataset *row)
 {
 	struct dump *d = arg;
@@ -147,6 +186,30 @@ static int dump_dataset(void *arg, const struct queue_dataset *row)
 	return 0;
 }
 
+/* What hangs on jobs. */
+static void dump_sides(struct queue *q, int64_t dataset, struct buffer *out)
+{
+	struct dump recaptions = {.out = out}, duplicates = {.out = out};
+	struct error err = ERROR_INIT;
+	struct queue_counts counts;
+
+	assert_ok(queue_counts(q, dataset, &counts, &err), &err);
+	assert_ok(queue_recaptions(q, dataset, 0, dump_recaption, &recaptions, &err), &err);
+	assert_int_equal(recaptions.rows, counts.recaptions);
+	assert_ok(queue_duplicates(q, dataset, NULL, 0, dump_duplicate, &duplicates, &err), &err);
+	for (int state = 0; state < JOB_STATES; state++) {
+		struct dump reasons = {.out = out};
+
+		if (state == JOB_AVAILABLE || state == JOB_COMPLETED)
+			continue;
+		assert_ok(
+		    queue_reasons(q, dataset, (enum job_state)state, sum_reasons, &reasons, &err),
+		    &err);
+		free(reasons.last_name);
+		assert_int_equal(reasons.rows, counts.jobs[state]);
+	}
+}
+
 static void dump_contents(struct queue *q, int64_t dataset, struct buffer *out)
 {
 	struct queue_counts counts;
@@ -154,11 +217,15 @@ static void dump_contents(struct queue *q, int64_t dataset, struct buffer *out)
 	struct dump shards = {.out = out}, retired = {.out = out};
 
 	buffer_appendf(out, "contents of %" PRId64 "\n", dataset);
+	dump_sides(q, dataset, out);
 	assert_ok(queue_counts(q, dataset, &counts, &err), &err);
 	for (int state = 0; state < JOB_STATES; state++) {
 		struct dump jobs = {.out = out};
 
-		assert_ok(queue_jobs(q, dataset, (enum job_state)state, dump_job, &jobs, &err),
+		assert_ok(queue_jobs(q,
+				     &(struct job_filter){.dataset = dataset,
+							  .state = (enum job_state)state},
+				     dump_job, &jobs, &err),
 			  &err);
 		assert_int_equal(jobs.rows, counts.jobs[state]);
 	}
@@ -285,8 +352,10 @@ static void find_job(struct fixture *f, struct finder *finder)
 {
 	for (int64_t dataset = 1; dataset < 4 && finder->found_id == 0; dataset++) {
 		for (int state = 0; state < JOB_STATES && finder->found_id == 0; state++)
-			assert_ok(queue_jobs(f->q, dataset, (enum job_state)state, find_row, finder,
-					     &f->err),
+			assert_ok(queue_jobs(f->q,
+					     &(struct job_filter){.dataset = dataset,
+								  .state = (enum job_state)state},
+					     find_row, finder, &f->err),
 				  &f->err);
 	}
 	assert_true(finder->found_id != 0);

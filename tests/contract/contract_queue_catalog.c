@@ -94,7 +94,10 @@ static void every_listing_may_be_ended_early(void **state)
 		assert_int_equal(complete(f, &shard, samples, i == 0 ? 3 : 0), 0);
 	}
 	assert_ok(queue_datasets(f->q, stop_dataset, &datasets, &f->err), &f->err);
-	assert_ok(queue_jobs(f->q, f->dataset, JOB_COMPLETED, stop_job, &jobs, &f->err), &f->err);
+	assert_ok(queue_jobs(f->q,
+			     &(struct job_filter){.dataset = f->dataset, .state = JOB_COMPLETED},
+			     stop_job, &jobs, &f->err),
+		  &f->err);
 	assert_ok(queue_shards(f->q, f->dataset, stop_shard, &shards, &f->err), &f->err);
 	assert_ok(queue_samples(f->q, 1, stop_sample, &rows, &f->err), &f->err);
 	assert_int_equal(datasets, 2);
@@ -135,8 +138,12 @@ static void what_is_not_there_has_no_rows_and_counts_nothing(void **state)
 	memset(&counts, 0xff, sizeof(counts));
 	assert_ok(queue_counts(f->q, 77, &counts, &f->err), &f->err);
 	assert_memory_equal(&counts, &zero, sizeof(zero));
-	assert_ok(queue_jobs(f->q, 77, JOB_AVAILABLE, unexpected_job, NULL, &f->err), &f->err);
-	assert_ok(queue_jobs(f->q, f->dataset, JOB_WAITING, unexpected_job, NULL, &f->err),
+	assert_ok(queue_jobs(f->q, &(struct job_filter){.dataset = 77, .state = JOB_AVAILABLE},
+			     unexpected_job, NULL, &f->err),
+		  &f->err);
+	assert_ok(queue_jobs(f->q,
+			     &(struct job_filter){.dataset = f->dataset, .state = JOB_WAITING},
+			     unexpected_job, NULL, &f->err),
 		  &f->err);
 	assert_ok(queue_shards(f->q, f->dataset, unexpected_shard, NULL, &f->err), &f->err);
 	assert_ok(queue_samples(f->q, 77, unexpected_sample, NULL, &f->err), &f->err);

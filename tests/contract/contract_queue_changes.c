@@ -3,8 +3,6 @@
  */
 #include "tests/contract/contract_queue.h"
 
-#define RECIPE "0123456789abcdef0123456789abcdef" /* of make_dataset */
-
 static struct hash128 content_of(const char *text)
 {
 	return hash128_of(text, strlen(text));
@@ -195,7 +193,7 @@ static void what_is_not_there_to_be_kept_is_a_release(void **state)
 	assert_int_equal(claim_jobs(f, ME, &again, 1), 1);
 	assert_content(&again, "a.jpg");
 	lost = changed_and_claimed(f, "b", JOB_ENCODED);
-	assert_ok(queue_requeue_lost(f->q, NULL, 0, NOW, &n, &f->err), &f->err);
+	assert_ok(queue_requeue_lost(f->q, f->dataset, NULL, 0, NOW, &n, &f->err), &f->err);
 	fixture_after(f);
 	assert_int_equal(n, 0);
 	assert_int_equal(state_of(f, lost.id), JOB_RUNNING);
@@ -245,13 +243,22 @@ static void a_failure_that_a_scan_misses_is_gone_and_its_sample_stays_unless_rem
 
 /* -- content -------------------------------------------------------------------------------------- */
 
-static struct content_found find(struct fixture *f, const char *recipe, const char *content)
+static struct content_found find(struct fixture *f, int64_t dataset, const char *content)
 {
 	struct hash128 hash = content_of(content);
 	struct content_found found;
 
-	assert_ok(queue_find_content(f->q, recipe, &hash, &found, &f->err), &f->err);
+	assert_ok(queue_find_content(f->q, dataset, &hash, &found, &f->err), &f->err);
 	return found;
+}
+
+static int64_t find_and_release(struct fixture *f, int64_t dataset, const char *content)
+{
+	struct content_found found = find(f, dataset, content);
+	int64_t of = found.dataset;
+
+	content_found_release(&found);
+	return of;
 }
 
 /* A backend may give a sample that was deleted's number to a new one. */
@@ -264,15 +271,15 @@ static void a_content_is_found_where_another_was_dropped(void **state)
 	size_t n;
 
 	assert_int_equal(complete(f, &shard, &first, 1), 0);
-	found = find(f, RECIPE, "a.jpg");
+	found = find(f, f->dataset, "a.jpg");
 	assert_int_equal(found.where, CONTENT_VISIBLE);
 	assert_ok(queue_drop_shard(f->q, found.shard, NOW, &n, &f->err), &f->err);
 	content_found_release(&found);
 	shard.path = "train/2.tar";
 	assert_int_equal(complete(f, &shard, &second, 1), 0);
-	found = find(f, RECIPE, "a.jpg");
+	found = find(f, f->dataset, "a.jpg");
 	assert_int_equal(found.where, CONTENT_NONE);
-	found = find(f, RECIPE, "b.jpg");
+	found = find(f, f->dataset, "b.jpg");
 	assert_int_equal(found.where, CONTENT_VISIBLE);
 	assert_string_equal(found.shard_path, "train/2.tar");
 	content_found_release(&found);
@@ -284,7 +291,7 @@ static void a_content_is_found_in_the_spool_and_then_in_its_shard(void **state)
 	int64_t id = job_in_state(f, "a", JOB_ENCODED);
 	struct sample_row sample = sample_of("a.jpg", "a", 1024);
 	struct shard_row shard = shard_of(f->dataset, "train/1.tar", 1);
-	struct content_found found = find(f, RECIPE, "a.jpg");
+	struct content_found found = find(f, f->dataset, "a.jpg");
 
 	assert_int_equal(found.where, CONTENT_SPOOLED);
 	assert_int_equal(found.job, id);
@@ -293,7 +300,7 @@ static void a_content_is_found_in_the_spool_and_then_in_its_shard(void **state)
 	content_found_release(&found);
 	sample.variant = 3;
 	assert_int_equal(complete(f, &shard, &sample, 1), 0);
-	found = find(f, RECIPE, "a.jpg");
+	found = find(f, f->dataset, "a.jpg");
 	assert_int_equal(found.where, CONTENT_VISIBLE);
 	assert_int_equal(found.job, id);
 	assert_int_equal(found.dataset, f->dataset);
@@ -317,12 +324,42 @@ static void a_content_is_found_in_every_dataset_of_its_recipe_only(void **state)
 	assert_ok(queue_open_dataset(f->q, &other, &id, &f->err), &f->err);
 	job_in_state(f, "a", JOB_COMPLETED);
 	job_in_state(f, "b", JOB_ENCODED);
-	assert_int_equal(find(f, other.recipe_id, "a.jpg").where, CONTENT_NONE);
-	assert_int_equal(find(f, other.recipe_id, "b.jpg").where, CONTENT_NONE);
-	assert_int_equal(find(f, RECIPE, "c.jpg").where, CONTENT_NONE);
-	make_dataset(f, "second");
-	found = find(f, RECIPE, "a.jpg");
+	assert_int_equal(find(f, id, "a.jpg").where, CONTENT_NONE);
+	assert_int_equal(find(f, id, "b.jpg").where, CONTENT_NONE);
+	assert_int_equal(find(f, f->dataset, "c.jpg").where, CONTENT_NONE);
+	id = make_dataset(f, "second");
+	found = find(f, id, "a.jpg");
 	assert_int_equal(found.where, CONTENT_VISIBLE);
+	assert_int_equal(found.dataset, f->dataset);
+	content_found_release(&found);
+	found = find(f, id, "b.jpg");
+	assert_int_equal(found.where, CONTENT_SPOOLED);
+	assert_int_equal(found.dataset, f->dataset);
+	content_found_release(&found);
+}
+
+/* It decides whether an image is dropped as a duplicate, and only the own output is sure to be there. */
+static void what_the_own_dataset_has_is_found_first(void **state)
+{
+	struct fixture *f = *state;
+	int64_t second = make_dataset(f, "second");
+	struct sample_row sample = sample_of("a.jpg", "a", 0);
+	struct shard_row shard = shard_of(second, "train/2.tar", 1);
+	struct content_found found;
+
+	job_in_state(f, "a", JOB_COMPLETED);
+	assert_int_equal(find_and_release(f, second, "a.jpg"), f->dataset);
+	assert_int_equal(complete(f, &shard, &sample, 1), 0);
+	assert_int_equal(find_and_release(f, second, "a.jpg"), second);
+	assert_int_equal(find_and_release(f, f->dataset, "a.jpg"), f->dataset);
+	/* In the spool, rather than visible elsewhere. */
+	sample = sample_of("b.jpg", "b", 0);
+	shard.path = "train/3.tar";
+	assert_int_equal(complete(f, &shard, &sample, 1), 0);
+	job_in_state(f, "b", JOB_ENCODED);
+	found = find(f, f->dataset, "b.jpg");
+	assert_int_equal(found.where, CONTENT_SPOOLED);
+	assert_int_equal(found.dataset, f->dataset);
 	content_found_release(&found);
 }
 
@@ -335,10 +372,10 @@ static void a_dead_sample_and_a_lost_record_are_not_found(void **state)
 	job_in_state(f, "a", JOB_COMPLETED);
 	job_in_state(f, "b", JOB_ENCODED);
 	assert_ok(queue_drop_samples(f->q, 1, &offset, 1, NOW, &n, &f->err), &f->err);
-	assert_ok(queue_requeue_lost(f->q, NULL, 0, NOW, &n, &f->err), &f->err);
+	assert_ok(queue_requeue_lost(f->q, f->dataset, NULL, 0, NOW, &n, &f->err), &f->err);
 	fixture_after(f);
-	assert_int_equal(find(f, RECIPE, "a.jpg").where, CONTENT_NONE);
-	assert_int_equal(find(f, RECIPE, "b.jpg").where, CONTENT_NONE);
+	assert_int_equal(find(f, f->dataset, "a.jpg").where, CONTENT_NONE);
+	assert_int_equal(find(f, f->dataset, "b.jpg").where, CONTENT_NONE);
 }
 
 int contract_queue_changes(const struct queue_backend *backend)
@@ -357,6 +394,7 @@ int contract_queue_changes(const struct queue_backend *backend)
 	    contract_test(a_content_is_found_in_the_spool_and_then_in_its_shard),
 	    contract_test(a_content_is_found_where_another_was_dropped),
 	    contract_test(a_content_is_found_in_every_dataset_of_its_recipe_only),
+	    contract_test(what_the_own_dataset_has_is_found_first),
 	    contract_test(a_dead_sample_and_a_lost_record_are_not_found),
 	};
 

@@ -17,7 +17,7 @@ static size_t rescue(struct fixture *f, const char *owner, int64_t now)
 {
 	size_t n = 99;
 
-	assert_ok(queue_rescue(f->q, owner, now, &n, &f->err), &f->err);
+	assert_ok(queue_rescue(f->q, f->dataset, owner, now, &n, &f->err), &f->err);
 	fixture_after(f);
 	return n;
 }
@@ -353,8 +353,8 @@ static void encoded_jobs_that_the_spool_lacks_are_available_again(void **state)
 		ids[i] = job_in_state(f, name, JOB_ENCODED);
 	}
 	job_in_state(f, "skipped", JOB_SKIPPED);
-	assert_ok(queue_requeue_lost(f->q, (int64_t[]){-5, ids[1], ids[3], 1000}, 4, NOW + 30, &n,
-				     &f->err),
+	assert_ok(queue_requeue_lost(f->q, f->dataset, (int64_t[]){-5, ids[1], ids[3], 1000}, 4,
+				     NOW + 30, &n, &f->err),
 		  &f->err);
 	fixture_after(f);
 	assert_int_equal(n, 2);
@@ -362,7 +362,7 @@ static void encoded_jobs_that_the_spool_lacks_are_available_again(void **state)
 	assert_int_equal(state_of(f, ids[1]), JOB_ENCODED);
 	assert_int_equal(state_of(f, ids[2]), JOB_AVAILABLE);
 	assert_int_equal(state_of(f, ids[3]), JOB_ENCODED);
-	assert_ok(queue_requeue_lost(f->q, NULL, 0, NOW + 30, &n, &f->err), &f->err);
+	assert_ok(queue_requeue_lost(f->q, f->dataset, NULL, 0, NOW + 30, &n, &f->err), &f->err);
 	fixture_after(f);
 	assert_int_equal(n, 2);
 	for (size_t i = 0; i < 4; i++) {
@@ -392,13 +392,24 @@ static void retry_frees_quarantined_jobs_of_a_reason_or_all(void **state)
 	quarantined(f, "b", "bomb");
 	quarantined(f, "c", NULL);
 	job_in_state(f, "skipped", JOB_SKIPPED);
-	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, "no such", NOW + 30, &n, &f->err),
+	assert_ok(queue_retry(f->q,
+			      &(struct job_filter){.dataset = f->dataset,
+						   .state = JOB_QUARANTINED,
+						   .reason = "no such"},
+			      NOW + 30, &n, &f->err),
 		  &f->err);
 	assert_int_equal(n, 0);
-	assert_ok(queue_retry(f->q, f->dataset + 1, JOB_QUARANTINED, NULL, NOW + 30, &n, &f->err),
-		  &f->err);
+	assert_ok(
+	    queue_retry(f->q,
+			&(struct job_filter){.dataset = f->dataset + 1, .state = JOB_QUARANTINED},
+			NOW + 30, &n, &f->err),
+	    &f->err);
 	assert_int_equal(n, 0);
-	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, "bomb", NOW + 30, &n, &f->err),
+	assert_ok(queue_retry(f->q,
+			      &(struct job_filter){.dataset = f->dataset,
+						   .state = JOB_QUARANTINED,
+						   .reason = "bomb"},
+			      NOW + 30, &n, &f->err),
 		  &f->err);
 	assert_int_equal(n, 1);
 	fixture_after(f);
@@ -408,7 +419,9 @@ static void retry_frees_quarantined_jobs_of_a_reason_or_all(void **state)
 	assert_string_equal(shown.reason, "");
 	assert_string_equal(shown.message, "");
 	assert_int_equal(state_of(f, 1), JOB_QUARANTINED);
-	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, NULL, NOW + 30, &n, &f->err),
+	assert_ok(queue_retry(f->q,
+			      &(struct job_filter){.dataset = f->dataset, .state = JOB_QUARANTINED},
+			      NOW + 30, &n, &f->err),
 		  &f->err);
 	assert_int_equal(n, 2);
 	fixture_after(f);
@@ -421,9 +434,16 @@ static void retry_frees_skipped_jobs_when_they_are_asked_for(void **state)
 
 	quarantined(f, "a", "truncated");
 	job_in_state(f, "small", JOB_SKIPPED);
-	assert_ok(queue_retry(f->q, f->dataset, JOB_SKIPPED, "no such", NOW, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q,
+			      &(struct job_filter){
+				  .dataset = f->dataset, .state = JOB_SKIPPED, .reason = "no such"},
+			      NOW, &n, &f->err),
+		  &f->err);
 	assert_int_equal(n, 0);
-	assert_ok(queue_retry(f->q, f->dataset, JOB_SKIPPED, NULL, NOW, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q,
+			      &(struct job_filter){.dataset = f->dataset, .state = JOB_SKIPPED},
+			      NOW, &n, &f->err),
+		  &f->err);
 	assert_int_equal(n, 1);
 	fixture_after(f);
 	assert_int_equal(state_of(f, 1), JOB_QUARANTINED);
@@ -439,7 +459,10 @@ static void a_job_that_is_retried_stays_suspected(void **state)
 	assert_int_equal(rescue(f, OTHER, NOW), 1);
 	assert_int_equal(claim_at(f, 0, NOW, &again), 0);
 	assert_true(settle_one(f, outcome_of(&again, OUTCOME_QUARANTINE)));
-	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, NULL, NOW, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q,
+			      &(struct job_filter){.dataset = f->dataset, .state = JOB_QUARANTINED},
+			      NOW, &n, &f->err),
+		  &f->err);
 	fixture_after(f);
 	assert_int_equal(claim_at(f, 0, NOW, &last), 0);
 	assert_int_equal(last.crashes, 1);

@@ -234,7 +234,7 @@ static void a_changed_file_is_no_longer_suspected(void **state)
 	cleanup_shown struct shown shown = {0};
 	size_t n;
 
-	assert_ok(queue_rescue(f->q, OTHER, NOW, &n, &f->err), &f->err);
+	assert_ok(queue_rescue(f->q, f->dataset, OTHER, NOW, &n, &f->err), &f->err);
 	enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2));
 	shown = show_job(f, job.id);
 	assert_int_equal(shown.crashes, 0);

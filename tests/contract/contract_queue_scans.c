@@ -227,7 +227,7 @@ static void crash(struct fixture *f, size_t times)
 		assert_true(claimed > 0);
 		for (size_t k = 0; k < claimed; k++)
 			job_release(&jobs[k]);
-		assert_ok(queue_rescue(f->q, OTHER, NOW, &n, &f->err), &f->err);
+		assert_ok(queue_rescue(f->q, f->dataset, OTHER, NOW, &n, &f->err), &f->err);
 		fixture_after(f);
 		assert_int_equal(n, claimed);
 	}
@@ -274,7 +274,7 @@ static void a_suspect_whose_owners_die_again_and_again_is_quarantined(void **sta
 	for (size_t i = QUEUE_SUSPECT_CRASHES; i < QUEUE_BLAMED_CRASHES; i++) {
 		job_release(&job);
 		assert_int_equal(claim_suspects(f, ME, &job), 1);
-		assert_ok(queue_rescue(f->q, OTHER, NOW, &n, &f->err), &f->err);
+		assert_ok(queue_rescue(f->q, f->dataset, OTHER, NOW, &n, &f->err), &f->err);
 		fixture_after(f);
 		assert_int_equal(n, i + 1 < QUEUE_BLAMED_CRASHES);
 	}
@@ -284,7 +284,11 @@ static void a_suspect_whose_owners_die_again_and_again_is_quarantined(void **sta
 	assert_string_equal(shown.message, "its owner died 8 times, at last while it ran alone");
 	assert_int_equal(shown.crashes, 8);
 	/* Retried, it runs alone again. */
-	assert_ok(queue_retry(f->q, f->dataset, JOB_QUARANTINED, "crash", NOW, &n, &f->err),
+	assert_ok(queue_retry(f->q,
+			      &(struct job_filter){.dataset = f->dataset,
+						   .state = JOB_QUARANTINED,
+						   .reason = "crash"},
+			      NOW, &n, &f->err),
 		  &f->err);
 	fixture_after(f);
 	assert_int_equal(claim_jobs(f, ME, &again, 1), 0);
@@ -300,7 +304,7 @@ static void a_suspect_of_a_living_owner_is_not_blamed(void **state)
 	add_job(f, "a");
 	crash(f, QUEUE_SUSPECT_CRASHES);
 	assert_int_equal(claim_suspects(f, ME, &job), 1);
-	assert_ok(queue_rescue(f->q, ME, NOW + LEASE + 1, &n, &f->err), &f->err);
+	assert_ok(queue_rescue(f->q, f->dataset, ME, NOW + LEASE + 1, &n, &f->err), &f->err);
 	fixture_after(f);
 	assert_int_equal(n, 1);
 	assert_int_equal(state_of(f, job.id), JOB_AVAILABLE);

@@ -172,7 +172,11 @@ static void a_dropped_sample_skips_its_job_until_it_is_retried(void **state)
 	assert_int_equal(shown.updated_at, NOW + 40);
 	assert_int_equal(counts_of(f).samples, 2);
 	assert_int_equal(enqueue_one(f, f->dataset, file_spec("b.jpg", "b", 1)).known, 1);
-	assert_ok(queue_retry(f->q, f->dataset, JOB_SKIPPED, "deleted", NOW, &n, &f->err), &f->err);
+	assert_ok(queue_retry(f->q,
+			      &(struct job_filter){
+				  .dataset = f->dataset, .state = JOB_SKIPPED, .reason = "deleted"},
+			      NOW, &n, &f->err),
+		  &f->err);
 	assert_int_equal(n, 1);
 }
 

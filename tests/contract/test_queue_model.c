@@ -28,10 +28,10 @@ size_t pick(struct world *w, size_t n)
 	return (size_t)(next_random(w) % n);
 }
 
-/* Few contents: the same image comes in several files, and comes back. */
+/* Few contents: the same image comes in several files, and comes back. Two each begin with the same bytes. */
 struct hash128 pick_content(struct world *w)
 {
-	return (struct hash128){{(uint8_t)pick(w, 6)}};
+	return (struct hash128){{(uint8_t)pick(w, 3), [12] = (uint8_t)pick(w, 2)}};
 }
 
 static const char *pick_owner(struct world *w)
@@ -43,7 +43,7 @@ static const char *pick_owner(struct world *w)
 
 static const char *pick_reason(struct world *w)
 {
-	static const char *const reasons[] = {NULL, "truncated", "bomb", "timeout"};
+	static const char *const reasons[] = {NULL, "truncated", "bomb", "timeout", "duplicate"};
 
 	return reasons[pick(w, ARRAY_SIZE(reasons))];
 }
@@ -92,6 +92,13 @@ void make_file(struct world *w, struct held *file, char distinct[64])
 	snprintf(distinct, 64, "%s-%u%zu", file->key, pick(w, 30) ? file->root : 0, extension);
 }
 
+static uint64_t pick_caption(struct world *w)
+{
+	static const uint64_t stamps[] = {0, 0, 5, 6, CAPTION_UNSEEN};
+
+	return stamps[pick(w, ARRAY_SIZE(stamps))];
+}
+
 static void step_enqueue(struct world *w)
 {
 	struct job_spec specs[6];
@@ -113,7 +120,11 @@ static void step_enqueue(struct world *w)
 		    .mtime_ns = pick(w, 8) == 0,
 		    .inode = 1,
 		    .rank = pick(w, 4),
+		    .caption = pick_caption(w),
+		    .wants_caption = pick(w, 5) == 0,
 		};
+		if (pick(w, 20) == 0)
+			specs[i].size = specs[i].inode = 0;
 	}
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_enqueue(w->q[i], dataset, specs, n, &counts[i], &w->err[i]);
@@ -212,17 +223,19 @@ static void step_extend(struct world *w)
 static void step_rescue(struct world *w)
 {
 	const char *owner = pick_owner(w);
+	int64_t dataset = 1 + (int64_t)pick(w, 2);
 	size_t n[2] = {0, 0};
 	int r[2];
 
 	for (int i = 0; i < 2; i++)
-		r[i] = queue_rescue(w->q[i], owner, w->now, &n[i], &w->err[i]);
+		r[i] = queue_rescue(w->q[i], dataset, owner, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
 	assert_int_equal(n[MODEL], n[SQLITE]);
 }
 
 static void step_requeue_lost(struct world *w)
 {
+	int64_t dataset = 1 + (int64_t)pick(w, 2);
 	int64_t ids[512];
 	size_t count = 0, n[2] = {0, 0};
 	int r[2];
@@ -232,23 +245,141 @@ static void step_requeue_lost(struct world *w)
 			ids[count++] = id;
 	}
 	for (int i = 0; i < 2; i++)
-		r[i] = queue_requeue_lost(w->q[i], ids, count, w->now, &n[i], &w->err[i]);
+		r[i] = queue_requeue_lost(w->q[i], dataset, ids, count, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
 	assert_int_equal(n[MODEL], n[SQLITE]);
 }
 
+static const char *pick_key(struct world *w)
+{
+	return w->held_count > 0 && pick(w, 2) ? w->held[pick(w, w->held_count)].key : NULL;
+}
+
 static void step_retry(struct world *w)
 {
-	const char *reason = pick_reason(w);
-	int64_t dataset = 1 + (int64_t)pick(w, 2);
-	enum job_state from = pick(w, 3) ? JOB_QUARANTINED : JOB_SKIPPED;
+	static const enum job_state from[] = {JOB_QUARANTINED, JOB_SKIPPED, JOB_CANCELLED};
+	const struct job_filter which = {
+	    .dataset = 1 + (int64_t)pick(w, 2),
+	    .state = from[pick(w, ARRAY_SIZE(from))],
+	    .reason = pick_reason(w),
+	    .key = pick(w, 3) ? NULL : pick_key(w),
+	    .after = pick(w, 3) ? 0 : (int64_t)pick(w, 20),
+	    .limit = pick(w, 3) ? 0 : 1 + pick(w, 3),
+	};
 	size_t n[2] = {0, 0};
 	int r[2];
 
 	for (int i = 0; i < 2; i++)
-		r[i] = queue_retry(w->q[i], dataset, from, reason, w->now, &n[i], &w->err[i]);
+		r[i] = queue_retry(w->q[i], &which, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
 	assert_int_equal(n[MODEL], n[SQLITE]);
+}
+
+static void step_cancel(struct world *w)
+{
+	const struct job_filter which = {.dataset = 1 + (int64_t)pick(w, 2),
+					 .key = pick_key(w),
+					 .limit = pick(w, 30) ? 1 + pick(w, 3) : 0};
+	size_t n[2] = {0, 0};
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_cancel(w->q[i], &which, w->now, &n[i], &w->err[i]);
+	same_result(w, r);
+	assert_int_equal(n[MODEL], n[SQLITE]);
+}
+
+/* -- pages ---------------------------------------------------------------------------------------- */
+
+static int page_job(void *arg, const struct job_row *row)
+{
+	buffer_appendf(arg, "%s %" PRId64 " %s\n", job_state_name(row->state), row->id, row->key);
+	return 0;
+}
+
+static int page_reason(void *arg, const struct reason_row *row)
+{
+	buffer_appendf(arg, "%s %" PRIu64 "\n", row->reason, row->jobs);
+	return 0;
+}
+
+static int page_duplicate(void *arg, const struct duplicate_row *row)
+{
+	buffer_appendf(arg, "%" PRId64 " in %" PRId64 "\n", row->job, row->shard);
+	return 0;
+}
+
+static int page_recaption(void *arg, const struct recaption_row *row)
+{
+	buffer_appendf(arg, "%" PRId64 " in %" PRId64 "\n", row->job, row->shard);
+	return 0;
+}
+
+static void step_page(struct world *w)
+{
+	const struct job_filter which = {
+	    .dataset = 1 + (int64_t)pick(w, 2),
+	    .state = (enum job_state)pick(w, JOB_STATES),
+	    .reason = pick(w, 2) ? pick_reason(w) : NULL,
+	    .key = pick_key(w),
+	    .after = (int64_t)pick(w, 30),
+	    .limit = pick(w, 4),
+	};
+	bool reasons = which.state != JOB_AVAILABLE && which.state != JOB_COMPLETED;
+	int64_t shard = 1 + (int64_t)pick(w, 60);
+	struct hash128 after = pick_content(w);
+	struct buffer pages[2] = {BUFFER_INIT, BUFFER_INIT};
+
+	for (int i = 0; i < 2; i++) {
+		struct error *err = &w->err[i];
+
+		buffer_append_string(&pages[i], "page\n");
+		assert_ok(queue_jobs(w->q[i], &which, page_job, &pages[i], err), err);
+		if (reasons)
+			assert_ok(queue_reasons(w->q[i], which.dataset, which.state, page_reason,
+						&pages[i], err),
+				  err);
+		assert_ok(queue_duplicates(w->q[i], which.dataset, &after, which.limit,
+					   page_duplicate, &pages[i], err),
+			  err);
+		assert_ok(
+		    queue_recaptions(w->q[i], which.dataset, shard, page_recaption, &pages[i], err),
+		    err);
+	}
+	assert_string_equal((const char *)pages[MODEL].data, (const char *)pages[SQLITE].data);
+	buffer_release(&pages[MODEL]);
+	buffer_release(&pages[SQLITE]);
+}
+
+/* -- captions ------------------------------------------------------------------------------------- */
+
+struct recaptions {
+	struct world *w;
+	struct recaptioned done[8];
+	size_t n;
+};
+
+static int pick_recaption(void *arg, const struct recaption_row *row)
+{
+	struct recaptions *all = arg;
+
+	if (pick(all->w, 2))
+		all->done[all->n++] = (struct recaptioned){
+		    row->job, pick(all->w, 5) ? row->caption : row->caption + 1};
+	return all->n == ARRAY_SIZE(all->done);
+}
+
+static void step_recaptioned(struct world *w)
+{
+	struct recaptions all = {.w = w};
+	int r[2];
+
+	assert_ok(queue_recaptions(w->q[MODEL], 1 + (int64_t)pick(w, 2), 0, pick_recaption, &all,
+				   &w->err[MODEL]),
+		  &w->err[MODEL]);
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_recaptioned(w->q[i], all.done, all.n, &w->err[i]);
+	same_result(w, r);
 }
 
 static void step_scan_begin(struct world *w)
@@ -279,16 +410,15 @@ static void step_scan_end(struct world *w)
 
 static void step_find_content(struct world *w)
 {
-	static const char *const recipes[] = {"00000000000000000000000000000001",
-					      "00000000000000000000000000000002"};
 	struct hash128 content = pick_content(w);
-	const char *recipe = recipes[pick(w, 2)];
+	int64_t dataset = 1 + (int64_t)pick(w, 3);
 	struct content_found found[2];
 	int r[2];
 
 	for (int i = 0; i < 2; i++)
-		r[i] = queue_find_content(w->q[i], recipe, &content, &found[i], &w->err[i]);
-	same_result(w, r);
+		r[i] = queue_find_content(w->q[i], dataset, &content, &found[i], &w->err[i]);
+	if (!same_result(w, r))
+		return;
 	assert_int_equal(found[MODEL].where, found[SQLITE].where);
 	assert_int_equal(found[MODEL].job, found[SQLITE].job);
 	assert_int_equal(found[MODEL].dataset, found[SQLITE].dataset);
@@ -338,7 +468,8 @@ static void step(struct world *w)
 	    {1, step_requeue_lost}, {2, step_retry},	    {8, step_complete},
 	    {1, step_reopen},	    {1, step_drop_shard},   {1, step_drop_samples},
 	    {4, step_swap},	    {1, step_forget},	    {1, step_scan_begin},
-	    {1, step_scan_end},	    {3, step_find_content},
+	    {1, step_scan_end},	    {3, step_find_content}, {1, step_cancel},
+	    {3, step_page},	    {1, step_recaptioned},
 	};
 	size_t total = 0, at, i = 0;
 

@@ -100,14 +100,16 @@ static int rescue(struct side *s, struct error *err)
 {
 	size_t n;
 
-	return queue_rescue(s->q, OTHER, NOW, &n, err);
+	return queue_rescue(s->q, s->dataset, OTHER, NOW, &n, err);
 }
 
 static int retry(struct side *s, struct error *err)
 {
 	size_t n;
 
-	return queue_retry(s->q, s->dataset, JOB_QUARANTINED, NULL, NOW, &n, err);
+	return queue_retry(s->q,
+			   &(struct job_filter){.dataset = s->dataset, .state = JOB_QUARANTINED},
+			   NOW, &n, err);
 }
 
 static int drop_shard(struct side *s, struct error *err)
@@ -121,7 +123,7 @@ static int requeue_lost(struct side *s, struct error *err)
 {
 	size_t n;
 
-	return queue_requeue_lost(s->q, NULL, 0, NOW, &n, err);
+	return queue_requeue_lost(s->q, s->dataset, NULL, 0, NOW, &n, err);
 }
 
 /* Closing checkpoints, and says nothing where it fails. */

@@ -1,6 +1,7 @@
 /*
  * Made tests/golden/queue_v1.db: a state folder's database of schema version 1, as the code of commit a51a940
- * wrote it, and queue_v2.db, of schema version 2, as commit 3bf99e4 wrote it. Kept to show what is in the files.
+ * wrote it; queue_v2.db, of schema version 2, as commit 3bf99e4 wrote it; and queue_v3.db, of schema version 3, as
+ * commit f7fad05 wrote it. Kept to show what is in the files.
  *
  *	queue_v1_make queue_v1.db
  *

@@ -136,7 +136,7 @@ static void a_killed_writer_leaves_what_it_acknowledged_and_nothing_half_done(vo
 		kill_a_writer(f->path, 3 * i % 31, &added, &completed);
 		assert_ok(queue_sqlite_open(f->path, &f->q, &f->err), &f->err);
 		queue_dump(f->q, &text);
-		assert_ok(queue_rescue(f->q, OTHER, NOW, &rescued, &f->err), &f->err);
+		assert_ok(queue_rescue(f->q, f->dataset, OTHER, NOW, &rescued, &f->err), &f->err);
 		assert_ok(queue_counts(f->q, f->dataset, &counts, &f->err), &f->err);
 		for (int s = 0; s < JOB_STATES; s++)
 			jobs += counts.jobs[s];

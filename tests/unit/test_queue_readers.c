@@ -74,8 +74,10 @@ static void a_listing_that_was_ended_early_holds_no_transaction(void **state)
 		if (i == 0)
 			assert_ok(queue_datasets(reader, stop_at_dataset, NULL, &f->err), &f->err);
 		else if (i == 1)
-			assert_ok(queue_jobs(reader, f->dataset, JOB_COMPLETED, stop_at_job, NULL,
-					     &f->err),
+			assert_ok(queue_jobs(reader,
+					     &(struct job_filter){.dataset = f->dataset,
+								  .state = JOB_COMPLETED},
+					     stop_at_job, NULL, &f->err),
 				  &f->err);
 		else if (i == 2)
 			assert_ok(queue_shards(reader, f->dataset, stop_at_shard, NULL, &f->err),
@@ -139,7 +141,9 @@ static void a_reader_that_stops_in_its_callback_does_not_grow_the_log(void **sta
 	/* More than a batch. */
 	write_rows(f, "old", 2);
 	assert_ok(queue_sqlite_open_readonly(f->path, &reader, &f->err), &f->err);
-	assert_ok(queue_jobs(reader, f->dataset, JOB_AVAILABLE, stop_for_a_while, &slow, &f->err),
+	assert_ok(queue_jobs(reader,
+			     &(struct job_filter){.dataset = f->dataset, .state = JOB_AVAILABLE},
+			     stop_for_a_while, &slow, &f->err),
 		  &f->err);
 	assert_true(slow.rows >= 2000);
 }
@@ -158,7 +162,10 @@ static void a_listing_of_many_batches_has_every_row_once(void **state)
 	uint64_t n = 0;
 
 	write_rows(f, "all", 100);
-	assert_ok(queue_jobs(f->q, f->dataset, JOB_AVAILABLE, count_job, &n, &f->err), &f->err);
+	assert_ok(queue_jobs(f->q,
+			     &(struct job_filter){.dataset = f->dataset, .state = JOB_AVAILABLE},
+			     count_job, &n, &f->err),
+		  &f->err);
 	assert_int_equal(n, 100000);
 }
 
@@ -209,7 +216,7 @@ static void a_reader_cannot_write(void **state)
 	cleanup_queue struct queue *reader = NULL;
 	struct queue_swap swap = {0};
 	struct scan_counts scanned;
-	struct error errs[14] = {ERROR_INIT};
+	struct error errs[16] = {ERROR_INIT};
 	int64_t id = 0;
 	struct job job;
 	size_t n = 0;
@@ -221,14 +228,17 @@ static void a_reader_cannot_write(void **state)
 	queue_claim(reader, &claim, &job, &n, &errs[2]);
 	queue_extend(reader, ME, NOW, &errs[3]);
 	queue_settle(reader, &outcome, 1, NOW, NULL, &errs[4]);
-	queue_rescue(reader, ME, NOW, &n, &errs[5]);
-	queue_requeue_lost(reader, NULL, 0, NOW, &n, &errs[6]);
-	queue_retry(reader, f->dataset, JOB_QUARANTINED, NULL, NOW, &n, &errs[7]);
+	queue_rescue(reader, f->dataset, ME, NOW, &n, &errs[5]);
+	queue_requeue_lost(reader, f->dataset, NULL, 0, NOW, &n, &errs[6]);
+	queue_retry(reader, &(struct job_filter){.dataset = f->dataset, .state = JOB_QUARANTINED},
+		    NOW, &n, &errs[7]);
 	queue_complete(reader, &shard, NULL, 0, NOW, &id, &errs[8]);
 	queue_swap(reader, &swap, NOW, &id, &errs[9]);
 	queue_drop_shard(reader, 1, NOW, &n, &errs[10]);
 	queue_drop_samples(reader, 1, NULL, 0, NOW, &n, &errs[11]);
 	queue_forget_retired(reader, &id, 1, &errs[12]);
+	queue_cancel(reader, &(struct job_filter){.dataset = f->dataset}, NOW, &n, &errs[14]);
+	queue_recaptioned(reader, &(struct recaptioned){1, 0}, 1, &errs[15]);
 	assert_ok(queue_scan_begin(reader, f->dataset, NULL, 0, &f->err), &f->err);
 	queue_scan_end(reader, f->dataset, SCAN_KEEP, NOW, &scanned, &errs[13]);
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++)

@@ -75,7 +75,7 @@ static void the_file_says_what_it_is(void **state)
 	cleanup_buffer struct buffer b = BUFFER_INIT;
 
 	fixture_close(f);
-	assert_int_equal(file_u32(f->path, USER_VERSION_AT), 3);
+	assert_int_equal(file_u32(f->path, USER_VERSION_AT), 4);
 	assert_int_equal(file_u32(f->path, APPLICATION_ID_AT), 0x6c617464);
 	b = testing_read(f->path);
 	assert_int_equal(b.data[WRITE_VERSION_AT], 2); /* WAL */
@@ -88,7 +88,7 @@ static void a_newer_schema_is_refused_with_both_numbers(void **state)
 	fixture_close(f);
 	patch_u32(f->path, USER_VERSION_AT, 12);
 	assert_refused(f->path, ERR_CONFIG, "12");
-	assert_refused(f->path, ERR_CONFIG, "up to 3:");
+	assert_refused(f->path, ERR_CONFIG, "up to 4:");
 }
 
 static void a_database_of_another_program_is_refused(void **state)
@@ -136,7 +136,7 @@ static void an_empty_file_is_made_a_queue_by_the_writer_only(void **state)
 	error_clear(&f->err);
 	assert_ok(queue_sqlite_open(path, &q, &f->err), &f->err);
 	queue_close(q);
-	assert_int_equal(file_u32(path, USER_VERSION_AT), 3);
+	assert_int_equal(file_u32(path, USER_VERSION_AT), 4);
 }
 
 static void a_missing_folder_or_file_is_an_io_error(void **state)
@@ -236,6 +236,11 @@ static void a_database_of_version_2_is_migrated_with_all_it_has(void **state)
 	check_migrated(*state, "queue_v2.db");
 }
 
+static void a_database_of_version_3_is_migrated_with_all_it_has(void **state)
+{
+	check_migrated(*state, "queue_v3.db");
+}
+
 static void check_work_goes_on(struct fixture *f, const char *name, uint64_t fence)
 {
 	struct hash128 content = hash128_of("dir/0001.jpg", 12);
@@ -264,11 +269,9 @@ static void check_work_goes_on(struct fixture *f, const char *name, uint64_t fen
 	for (size_t i = 0; i < n; i++)
 		job_release(&jobs[i]);
 	/* The owner of the one that runs is remembered. */
-	assert_ok(queue_rescue(f->q, "host:2", 1, &n, &f->err), &f->err);
+	assert_ok(queue_rescue(f->q, f->dataset, "host:2", 1, &n, &f->err), &f->err);
 	assert_int_equal(n, 0);
-	assert_ok(
-	    queue_find_content(f->q, "0123456789abcdef0123456789abcdef", &content, &found, &f->err),
-	    &f->err);
+	assert_ok(queue_find_content(f->q, f->dataset, &content, &found, &f->err), &f->err);
 	assert_int_equal(found.where, CONTENT_VISIBLE);
 	assert_string_equal(found.key, "dir/0001");
 	content_found_release(&found);
@@ -287,6 +290,34 @@ static void work_goes_on_in_a_database_migrated_from_version_2(void **state)
 	check_work_goes_on(*state, "queue_v2.db", 9);
 }
 
+static void work_goes_on_in_a_database_migrated_from_version_3(void **state)
+{
+	check_work_goes_on(*state, "queue_v3.db", 9);
+}
+
+/* Nobody knows which captions its samples have: the first stamps are taken as theirs. */
+static void the_first_captions_of_a_migrated_database_change_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct job_spec spec = {.path = "dir/0001.jpg",
+				.key = "dir/0001",
+				.key_distinct = "distinct",
+				.size = 1001,
+				.mtime_ns = 1700000000000000000,
+				.inode = 41,
+				.caption = 5};
+	struct enqueue_counts counts;
+
+	open_golden(f, "queue_v3.db");
+	counts = enqueue_one(f, 1, spec);
+	assert_int_equal(counts.known, 1);
+	assert_int_equal(counts.recaptioned, 0);
+	spec.caption = 6;
+	counts = enqueue_one(f, 1, spec);
+	assert_int_equal(counts.known, 1);
+	assert_int_equal(counts.recaptioned, 1);
+}
+
 int main(void)
 {
 	static const struct queue_backend sqlite = {"sqlite", queue_sqlite_open, false};
@@ -301,8 +332,11 @@ int main(void)
 	    contract_test(a_network_file_system_is_refused),
 	    contract_test(a_database_of_version_1_is_migrated_with_all_it_has),
 	    contract_test(a_database_of_version_2_is_migrated_with_all_it_has),
+	    contract_test(a_database_of_version_3_is_migrated_with_all_it_has),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_1),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_2),
+	    contract_test(work_goes_on_in_a_database_migrated_from_version_3),
+	    contract_test(the_first_captions_of_a_migrated_database_change_nothing),
 	};
 
 	fixture_use(&sqlite);

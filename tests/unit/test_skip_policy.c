@@ -57,7 +57,10 @@ static void skip_again(const struct fixture *f, const char *reason)
 	struct job claimed;
 	size_t n = 0;
 
-	assert_ok(queue_retry(f->queue, f->dataset, JOB_SKIPPED, NULL, 5, &n, &err), &err);
+	assert_ok(queue_retry(f->queue,
+			      &(struct job_filter){.dataset = f->dataset, .state = JOB_SKIPPED}, 5,
+			      &n, &err),
+		  &err);
 	assert_ok(queue_claim(f->queue, &claim, &claimed, &n, &err), &err);
 	outcome.job = claimed.id;
 	outcome.fence = claimed.fence;
