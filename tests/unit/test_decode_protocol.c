@@ -151,7 +151,7 @@ static void every_field_comes_back_in_its_place(void **state)
 
 static void the_bytes_of_a_header_are_those_of_the_layout(void **state)
 {
-	static const uint8_t want[] = {2,    66,   1, /* version, type, PNG */
+	static const uint8_t want[] = {3,    66,   1, /* version, type, PNG */
 				       0x80, 2,	   0,	 0,    0,    0,	   0,	 0, /* 640 */
 				       0xe1, 1,	   0,	 0,    0,    0,	   0,	 0, /* 481 */
 				       6,    0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};
