@@ -11,6 +11,7 @@ pkg_check_modules(JPEG    REQUIRED IMPORTED_TARGET libjpeg)
 pkg_check_modules(PNG     REQUIRED IMPORTED_TARGET libpng)
 pkg_check_modules(WEBP    REQUIRED IMPORTED_TARGET libwebp)
 find_package(GIF 5 REQUIRED)
+pkg_check_modules(YAML    REQUIRED IMPORTED_TARGET yaml-0.1)
 # Formats that a build may lack: AUTO takes them where their library is, ON fails without it.
 function(latentd_optional_format name)
 	set(LATENTD_${name} AUTO CACHE STRING "Read ${name} files: AUTO, ON or OFF")

@@ -24,11 +24,6 @@
 #include "config/output_options.h"
 #include "config/recipe_options.h"
 
-/* Where in the file something stands, from 1; line 0: it does not. */
-struct config_place {
-	size_t line, column;
-};
-
 enum source_watch {
 	SOURCE_WATCH_AUTO, /* inotify where the file system tells of changes, polling elsewhere */
 	SOURCE_WATCH_INOTIFY,

@@ -8,7 +8,7 @@ static const char *const deletions[] = {"keep", "remove", NULL};
 #define FIELD(f) offsetof(struct encode_options, f)
 
 const struct setting encode_settings[] = {
-    {"out", SETTING_STRING, FIELD(out), .not_empty = true, .value_name = "DIR",
+    {"out", SETTING_PATH, FIELD(out), .value_name = "DIR",
      .help = "output folder; shards go to DIR/NAME/train/WxH"},
     {"name", SETTING_STRING, FIELD(name), .valid = dataset_name_valid,
      .expected = DATASET_NAME_EXPECTED, .value_name = "NAME",
@@ -32,7 +32,7 @@ const struct setting encode_settings[] = {
      .help = "encoder threads; 0: all cores"},
     {"memory", SETTING_BYTES, FIELD(memory), .fallback = "1GiB", .min = (uint64_t)16 << 20,
      .max = (uint64_t)16 << 40, .value_name = "SIZE", .help = "pixels and latents in flight"},
-    {"state", SETTING_STRING, FIELD(state), .not_empty = true, .value_name = "DIR",
+    {"state", SETTING_PATH, FIELD(state), .value_name = "DIR",
      .help = "queue and spool, on a local disk (below XDG_STATE_HOME)"},
     {"quiet", SETTING_FLAG, FIELD(quiet), .help = "no progress, only the result"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},

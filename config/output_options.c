@@ -3,6 +3,7 @@
 #include "base/checked.h"
 
 static const char *const formats[] = {"wds", NULL};
+static const char *const codecs[] = {"zstd", "none", NULL};
 static const char *const orders[] = {"shuffled", "scan", NULL};
 
 #define FIELD(f) offsetof(struct output_options, f)
@@ -11,11 +12,14 @@ static const struct setting rows[] = {
     {"format", SETTING_CHOICE, FIELD(format), .fallback = "wds", .choices = formats,
      .help = "of shards"},
     {"shard-samples", SETTING_COUNT, FIELD(shard_samples), .fallback = "1000", .min = 1,
-     .max = 100000, .value_name = "N", .help = "samples in a full shard"},
+     .max = 100000, .value_name = "N", .reloadable = true, .help = "samples in a full shard"},
     {"shard-size", SETTING_BYTES, FIELD(shard_size), .fallback = "256MiB", .min = 1024,
-     .max = (uint64_t)64 << 30, .value_name = "SIZE", .help = "bytes in a full shard"},
+     .max = (uint64_t)64 << 30, .value_name = "SIZE", .reloadable = true,
+     .help = "bytes in a full shard"},
+    {"codec", SETTING_ENUM, FIELD(codec), .fallback = "zstd", .choices = codecs,
+     .help = "how latents are compressed; none: plain .npy"},
     {"order", SETTING_ENUM, FIELD(order), .fallback = "shuffled", .choices = orders,
      .help = "of samples in shards"},
 };
 
-const struct settings_group output_settings = {rows, ARRAY_SIZE(rows)};
+const struct settings_group output_settings = {.rows = rows, .n = ARRAY_SIZE(rows)};

@@ -1,7 +1,6 @@
 #include "config/pixel_options.h"
 
 #include "base/checked.h"
-#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,13 @@ static const char *const bucketings[] = {"kohya",      "kohya_no_upscale", "sdxl
 static const char *const exifs[] = {"apply", "ignore", NULL};
 static const char *const filters[] = {"lanczos", "bicubic", "bilinear", "box",
 				      "hamming", "nearest", "kohya",	NULL};
+static const char *const crops[] = {"center", NULL};
 static const char *const colors[] = {"srgb", "ignore", NULL};
+
+static bool alpha_valid(const char *text)
+{
+	return strcmp(text, "drop") == 0 || background_parse(text, (uint8_t[3]){0});
+}
 
 #define FIELD(f) offsetof(struct pixel_options, f)
 
@@ -41,16 +46,21 @@ static const struct setting placement_rows[] = {
 static const struct setting drawing_rows[] = {
     {"filter", SETTING_CHOICE, FIELD(filter), .fallback = "lanczos", .choices = filters,
      .value_name = "NAME", .help = "resampling filter: Pillow's by name; kohya: as sd-scripts"},
+    {"crop", SETTING_CHOICE, FIELD(crop), .fallback = "center", .choices = crops,
+     .help = "which part of an image its bucket shows"},
     {"color", SETTING_CHOICE, FIELD(color), .fallback = "srgb", .choices = colors,
      .help = "embedded ICC profiles"},
-    {"alpha", SETTING_STRING, FIELD(alpha), .fallback = "white", .value_name = "COLOR",
+    {"alpha", SETTING_STRING, FIELD(alpha), .fallback = "white", .valid = alpha_valid,
+     .expected = "white, black, drop or a colour as #rrggbb", .value_name = "COLOR",
      .help = "under transparent pixels: white, black, #rrggbb; drop: as if opaque"},
     {"jpeg-scaling", SETTING_FLAG, FIELD(jpeg_scaling),
      .help = "let the decoder shrink JPEGs first, to twice the size or more"},
 };
 
-const struct settings_group placement_settings = {placement_rows, ARRAY_SIZE(placement_rows)};
-const struct settings_group drawing_settings = {drawing_rows, ARRAY_SIZE(drawing_rows)};
+const struct settings_group placement_settings = {.rows = placement_rows,
+						  .n = ARRAY_SIZE(placement_rows)};
+const struct settings_group drawing_settings = {.rows = drawing_rows,
+						.n = ARRAY_SIZE(drawing_rows)};
 
 bool background_parse(const char *text, uint8_t rgb[3])
 {
@@ -74,22 +84,16 @@ bool background_parse(const char *text, uint8_t rgb[3])
 
 int pixel_options_check(const struct pixel_options *o, struct error *err)
 {
-	char quoted[TEXT_QUOTE_SIZE];
-	uint8_t rgb[3];
-
 	if (o->resolution.width != o->resolution.height && strcmp(o->bucketing, "fixed") != 0)
 		return error_set(err, ERR_CONFIG,
-				 "--resolution %zux%zu: only --bucketing fixed takes two sides",
+				 "resolution %zux%zu: only bucketing fixed takes two sides",
 				 o->resolution.width, o->resolution.height);
 	if (o->resolution.width == 0 && o->bucketing && strcmp(o->bucketing, "fixed") == 0)
 		return error_set(err, ERR_CONFIG,
-				 "--bucketing fixed: --resolution is missing, the size as WxH");
-	if (o->alpha && strcmp(o->alpha, "drop") != 0 && !background_parse(o->alpha, rgb))
-		return error_set(err, ERR_CONFIG,
-				 "--alpha %s: expected white, black, drop or a colour as #rrggbb",
-				 text_quote(o->alpha, quoted));
+				 "bucketing fixed: resolution is missing, the size as WxH");
 	if (o->max_bucket != 0 && o->min_bucket > o->max_bucket)
-		return error_set(err, ERR_CONFIG, "--min-bucket %zu is over --max-bucket %zu",
+		return error_set(err, ERR_CONFIG,
+				 "the shortest side of a bucket, %zu, is over the longest, %zu",
 				 o->min_bucket, o->max_bucket);
 	return 0;
 }

@@ -22,7 +22,7 @@ struct pixel_options {
 	double max_upscale, max_crop_loss;
 	const char *exif;
 	/* drawing_settings: which pixels it has then */
-	const char *filter, *color, *alpha;
+	const char *filter, *crop, *color, *alpha;
 	bool jpeg_scaling;
 };
 
@@ -31,7 +31,7 @@ extern const struct settings_group placement_settings, drawing_settings;
 /* "white", "black" or "#rrggbb"; false for anything else. */
 bool background_parse(const char *text, uint8_t rgb[3]);
 
-/* What no single option can tell, and colours. ERR_CONFIG. */
+/* What no single option can tell. ERR_CONFIG. */
 int pixel_options_check(const struct pixel_options *options, struct error *err);
 
 #endif

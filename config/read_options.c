@@ -9,13 +9,13 @@
 #define FIELD(f) offsetof(struct read_options, f)
 
 static const struct setting all[] = {
-    {"out", SETTING_STRING, FIELD(out), .not_empty = true, .value_name = "DIR",
+    {"out", SETTING_PATH, FIELD(out), .value_name = "DIR",
      .help = "output folder of latentctl encode"},
     {"name", SETTING_STRING, FIELD(name), .not_empty = true, .value_name = "NAME",
      .help = "only this dataset of the output"},
     {"reason", SETTING_STRING, FIELD(reason), .not_empty = true, .value_name = "R",
      .help = "only this reason (truncated, unsupported, ...)"},
-    {"to", SETTING_STRING, FIELD(to), .fallback = ".", .not_empty = true, .value_name = "DIR",
+    {"to", SETTING_PATH, FIELD(to), .fallback = ".", .value_name = "DIR",
      .help = "folder to write to"},
     {"dry-run", SETTING_FLAG, FIELD(dry_run), .help = "change nothing; say what would be done"},
     {"grace", SETTING_COUNT, FIELD(grace_hours), .fallback = "24", .max = 24 * 3650,

@@ -8,19 +8,22 @@ static const char *const dtypes[] = {"float16", "float32", NULL};
 #define FIELD(f) offsetof(struct recipe_options, f)
 
 static const struct setting rows[] = {
-    {"vae", SETTING_STRING, FIELD(vae), .not_empty = true, .value_name = "PATH",
+    {"vae", SETTING_PATH, FIELD(vae), .word = RECIPE_VAE_FAKE, .required = true,
+     .example = "/models/sd-vae-ft-mse", .value_name = "PATH",
      .help = "diffusers folder of an AutoencoderKL"},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
     {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,
      .help = "what is kept of the distribution"},
+    {"scaled", SETTING_FLAG, FIELD(scaled), .fallback = "false",
+     .help = "store (z - shift_factor) * scaling_factor, what a model is trained on"},
     {"dtype", SETTING_CHOICE, FIELD(dtype), .fallback = "float16", .choices = dtypes,
      .help = "of the stored latents"},
     {"seed", SETTING_U64, FIELD(seed), .fallback = "0", .max = INT64_MAX, .value_name = "N",
      .help = "of draws and of the order in shards"},
 };
 
-const struct settings_group recipe_settings = {rows, ARRAY_SIZE(rows)};
+const struct settings_group recipe_settings = {.rows = rows, .n = ARRAY_SIZE(rows)};
 
 int recipe_options_check(const struct recipe_options *o, struct error *err)
 {

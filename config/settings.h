@@ -1,20 +1,26 @@
 /*
- * Settings as one table: name, type, default, help. Parsing, defaults and `--help` come from it, so
- * there is one place to add a setting.
+ * Settings as tables: name, type, default, help. Command lines, configuration files, defaults, `--help` and the
+ * documents are all made from them, so there is one place to add a setting.
  *
  *	struct my_options { const char *out; size_t jobs; };
  *	static const struct setting table[] = {
- *		{"out", SETTING_STRING, offsetof(struct my_options, out), .value_name = "DIR", .help = "..."},
+ *		{"out", SETTING_PATH, offsetof(struct my_options, out), .value_name = "DIR", .help = "..."},
  *		...
  *	};
+ *	settings_defaults(table, ARRAY_SIZE(table), &options);
  *	settings_parse(table, ARRAY_SIZE(table), argc, argv, &options, words, &n_words, err)
  *
- * Options that several commands share are a group: a table of its own over a struct that their options embed.
+ * A command line calls a setting `shard-samples`, a file `shard_samples`; the table has the dashes.
  *
- *		{.type = SETTING_GROUP, .offset = offsetof(struct my_options, pixels), .group = &placement_settings},
+ * Settings that several tables share are a group: a table of its own over a struct that the others embed. Without a
+ * name its rows stand among the others; with one they are a mapping of that name in a file, and no command line has
+ * them.
  *
- * Accepts `--name value` and `--name=value`, and -h for --help; `--` ends the options. Strings point into argv
- * or the table. Every error is ERR_CONFIG and says what was given and what is expected.
+ *		{.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
+ *		{"output", SETTING_GROUP, FIELD(output), .group = &dataset_output_settings},
+ *
+ * A command line takes `--name value` and `--name=value`, and -h for --help; `--` ends the options. Strings point into
+ * argv or the table. Every error is ERR_CONFIG and says what was given and what is expected.
  */
 #ifndef LATENTD_CONFIG_SETTINGS_H
 #define LATENTD_CONFIG_SETTINGS_H
@@ -27,16 +33,21 @@
 #include <stdio.h>
 
 enum setting_type {
-	SETTING_STRING, /* const char * */
-	SETTING_COUNT,	/* size_t, digits */
-	SETTING_BYTES,	/* size_t, digits with KiB, MiB, GiB or TiB */
-	SETTING_U64,	/* uint64_t, digits */
-	SETTING_NUMBER, /* double, digits with or without a point: 2, 0.25 */
-	SETTING_SIDES,	/* struct setting_sides, N or WxH */
-	SETTING_CHOICE, /* const char *, one of choices */
-	SETTING_ENUM,	/* an enum: the place in choices, from 0 */
-	SETTING_FLAG,	/* bool, no value */
-	SETTING_GROUP,	/* the struct that the rows of `group` are about */
+	SETTING_STRING,	  /* const char * */
+	SETTING_PATH,	  /* const char *, not empty; in a file relative to its folder */
+	SETTING_COUNT,	  /* size_t, digits */
+	SETTING_BYTES,	  /* size_t, digits with KiB, MiB, GiB or TiB */
+	SETTING_U64,	  /* uint64_t, digits */
+	SETTING_INTEGER,  /* int, digits with or without a minus */
+	SETTING_NUMBER,	  /* double, digits with or without a point: 2, 0.25 */
+	SETTING_SIDES,	  /* struct setting_sides, N or WxH */
+	SETTING_DURATION, /* uint64_t, ms; digits with ms, s, min, h or d */
+	SETTING_MODE,	  /* unsigned, octal digits */
+	SETTING_CHOICE,	  /* const char *, one of choices */
+	SETTING_ENUM,	  /* an enum: the place in choices, from 0 */
+	SETTING_FLAG,	  /* bool: on a command line without a value, in a file true or false */
+	SETTING_GROUP,	  /* the struct that the rows of `group` are about */
+	SETTING_LIST,	  /* a pointer to such structs and, at `count`, a size_t; in files only */
 };
 
 struct setting_sides {
@@ -46,24 +57,41 @@ struct setting_sides {
 struct settings_group;
 
 struct setting {
-	const char *name; /* without the dashes; NULL for a group */
+	const char *name; /* without the dashes in front; NULL for a group among the others */
 	enum setting_type type;
 	size_t offset;		    /* of the field in the options struct */
 	const char *fallback;	    /* as text; NULL: stays zero */
 	const char *const *choices; /* NULL-terminated, for SETTING_CHOICE and _ENUM */
 	const char *value_name;	    /* in --help; for choices: they stand on lines of their own */
 	const char *help;	    /* one line; NULL: not shown */
-	uint64_t min, max;	    /* of a number or a side; max 0: no bound */
+	uint64_t min, max;	    /* of a number, a side or a duration; max 0: no bound */
+				    /* of an integer: from -max to max */
 	uint64_t multiple;	    /* a whole number must be one of this; 0: any */
 	bool not_empty;		    /* of a string */
 	bool (*valid)(const char *text); /* of a string; NULL: whatever it is */
-	const char *expected;		 /* what `valid` accepts, for its error */
+	const char *expected;		 /* what `valid` accepts, for errors */
+	const char *word;		 /* of a path: this one is none, and stays as it is */
 	const struct settings_group *group;
+	size_t count; /* of a list: offset of its size_t */
+	/* Of files only. */
+	bool required;
+	bool reloadable;     /* it can change while the daemon runs; of a list: its items */
+	const char *of;	     /* only where `type` in the same mapping says this; NULL: always */
+	const char *example; /* shown where there is no default */
 };
 
 struct settings_group {
 	const struct setting *rows;
 	size_t n;
+	size_t size;  /* of the struct, where it is an item of a list */
+	size_t place; /* offset of its struct config_place, in items of a list */
+	const char
+	    *key; /* name of the row that tells items apart, in lists; NULL: their place does */
+};
+
+/* Where in a file something stands, from 1; line 0: it does not. */
+struct config_place {
+	size_t line, column;
 };
 
 /* Sets every default. */

@@ -38,7 +38,7 @@ static const struct setting inner_rows[] = {
     {"shape", SETTING_CHOICE, INNER(shape), .choices = shapes, .value_name = "NAME",
      .help = "which shape"},
 };
-static const struct settings_group inner_group = {inner_rows, ARRAY_SIZE(inner_rows)};
+static const struct settings_group inner_group = {.rows = inner_rows, .n = ARRAY_SIZE(inner_rows)};
 
 static const struct setting table[] = {
     {"text", SETTING_STRING, FIELD(text), .value_name = "TEXT", .help = "any words"},
@@ -517,6 +517,23 @@ static void a_name_or_part_that_is_none_is_refused_where_it_is_given(void **stat
 	assert_string_equal(err.message, "--part \"3/2\": expected I/N, as in 2/3");
 }
 
+static void a_background_that_is_no_colour_is_refused(void **state)
+{
+	static const char *const good[] = {"white", "black", "drop", "#10aFFF"};
+	static const char *const bad[] = {"",	    "grey",	"#fff",	  "#12345g",
+					  "ffffff", "#1234567", "drop it"};
+	struct encode_options o;
+	struct error err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_ok(parse_encode("--alpha", good[i], &o, &err), &err);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_error(parse_encode("--alpha", bad[i], &o, &err), &err, ERR_CONFIG);
+		assert_non_null(strstr(err.message, "#rrggbb"));
+	}
+}
+
 static void a_choice_that_is_an_enum_is_its_place(void **state)
 {
 	struct encode_options o;
@@ -529,7 +546,7 @@ static void a_choice_that_is_an_enum_is_its_place(void **state)
 	assert_ok(parse_encode("--order", "scan", &o, &err), &err);
 	assert_int_equal(o.output.order, OUTPUT_ORDER_SCAN);
 	assert_error(parse_encode("--on-delete", "drop", &o, &err), &err, ERR_CONFIG);
-	assert_string_equal(err.message, "--on-delete drop: expected keep or remove");
+	assert_string_equal(err.message, "--on-delete \"drop\": expected keep or remove");
 }
 
 static void encode_wants_a_source_a_model_and_an_output(void **state)
@@ -546,15 +563,15 @@ static void encode_wants_a_source_a_model_and_an_output(void **state)
 	      .out = "o",
 	      .recipe.pixels = {.bucketing = "kohya", .resolution = {768, 512}}},
 	     1,
-	     "--resolution 768x512"},
+	     "resolution 768x512"},
 	    {{.recipe.vae = "v", .out = "o", .recipe.pixels = {.bucketing = "fixed"}},
 	     1,
-	     "--resolution is missing"},
+	     "resolution is missing"},
 	    {{.recipe.vae = "v",
 	      .out = "o",
 	      .recipe.pixels = {.min_bucket = 768, .max_bucket = 512}},
 	     1,
-	     "--min-bucket 768"},
+	     "768, is over the longest, 512"},
 	};
 	const struct encode_options right = {
 	    .recipe.vae = "v",
@@ -645,6 +662,7 @@ int main(void)
 	    cmocka_unit_test(a_dataset_has_a_name_that_a_folder_can_have),
 	    cmocka_unit_test(a_part_is_one_of_some),
 	    cmocka_unit_test(a_name_or_part_that_is_none_is_refused_where_it_is_given),
+	    cmocka_unit_test(a_background_that_is_no_colour_is_refused),
 	    cmocka_unit_test(a_choice_that_is_an_enum_is_its_place),
 	    cmocka_unit_test(encode_wants_a_source_a_model_and_an_output),
 	    cmocka_unit_test(a_reading_command_takes_only_its_own_options_and_wants_out),

@@ -1,0 +1,231 @@
+/*
+ * Two configurations side by side, row by row of their tables. Values are compared as the texts that a file would have.
+ */
+#include "config/config_memory.h"
+#include "config/daemon_check.h"
+#include "config/daemon_settings.h"
+#include "config/setting_value.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+
+#include <string.h>
+
+struct comparison {
+	struct config_changes *changes;
+	struct config_memory *memory; /* NULL: only compared, else what cannot change is put back */
+};
+
+/* A group of settings, was and now, and what it is called. */
+struct pair {
+	const struct settings_group *group;
+	const char *prefix;  /* "datasets.photos." */
+	const char *dataset; /* NULL: none */
+	const char *was;
+	char *now;
+};
+
+/* -- lists --------------------------------------------------------------------------------------- */
+
+static char *list_items(const struct setting *list, const char *options, size_t *n)
+{
+	char *items = NULL;
+
+	memcpy(&items, options + list->offset, sizeof(items));
+	memcpy(n, options + list->count, sizeof(*n));
+	return items;
+}
+
+/* What tells an item from the others; to be freed. */
+static char *item_key(const struct settings_group *group, const char *item)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		if (group->rows[i].name && strcmp(group->rows[i].name, group->key) == 0)
+			return setting_text(&group->rows[i], item);
+	}
+	abort(); /* the table itself is wrong */
+}
+
+static char *find_item(const struct setting *list, const char *options, const char *key)
+{
+	size_t n = 0;
+	char *items = list_items(list, options, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		char *item = items + i * list->group->size;
+		cleanup_free char *other = item_key(list->group, item);
+
+		if (strcmp(other, key) == 0)
+			return item;
+	}
+	return NULL;
+}
+
+/* -- putting back -------------------------------------------------------------------------------- */
+
+static void copy_group(struct config_memory *memory, const struct settings_group *group,
+		       const char *from, char *to);
+
+static void copy_value(struct config_memory *memory, const struct setting *s, const char *from,
+		       char *to)
+{
+	struct error err = ERROR_INIT;
+	char *text = setting_text(s, from);
+
+	if (!text)
+		setting_clear(s, to);
+	else if (setting_store(s, config_memory_take(memory, text), to, &err) < 0)
+		abort(); /* it was stored once */
+}
+
+static void copy_list(struct config_memory *memory, const struct setting *s, const char *from,
+		      char *to)
+{
+	size_t n = 0;
+	const char *items = list_items(s, from, &n);
+	char *copies = config_memory_items(memory, n, s->group->size);
+
+	for (size_t i = 0; i < n; i++)
+		copy_group(memory, s->group, items + i * s->group->size,
+			   copies + i * s->group->size);
+	memcpy(to + s->offset, &copies, sizeof(copies));
+	memcpy(to + s->count, &n, sizeof(n));
+}
+
+static void copy_group(struct config_memory *memory, const struct settings_group *group,
+		       const char *from, char *to)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		const struct setting *s = &group->rows[i];
+
+		if (s->type == SETTING_GROUP)
+			copy_group(memory, s->group, from + s->offset, to + s->offset);
+		else if (s->type == SETTING_LIST)
+			copy_list(memory, s, from, to);
+		else
+			copy_value(memory, s, from, to);
+	}
+}
+
+/* -- comparing ----------------------------------------------------------------------------------- */
+
+static void note(const struct comparison *c, const struct pair *p, char *setting, char *was,
+		 char *now, bool reloadable)
+{
+	struct config_changes *changes = c->changes;
+
+	ARRAY_GROW(changes->items, changes->n, changes->capacity);
+	changes->items[changes->n++] = (struct config_change){
+	    setting, p->dataset ? xstrdup(p->dataset) : NULL, was, now, reloadable};
+}
+
+static void compare_value(const struct comparison *c, const struct pair *p, const struct setting *s)
+{
+	char *was = setting_text(s, p->was), *now = setting_text(s, p->now);
+	char key[SETTING_KEY_SIZE];
+
+	if (was == now || (was && now && strcmp(was, now) == 0)) {
+		free(was);
+		free(now);
+		return;
+	}
+	note(c, p, xasprintf("%s%s", p->prefix, setting_key(s->name, key)), was, now,
+	     s->reloadable);
+	if (c->memory && !s->reloadable)
+		copy_value(c->memory, s, p->was, p->now);
+}
+
+static void compare_group(const struct comparison *c, const struct pair *p);
+
+/* Items that are only in @there, which is the older or the newer of the two. */
+static void note_items(const struct comparison *c, const struct pair *p, const struct setting *s,
+		       const char *there, const char *other)
+{
+	bool dataset = strcmp(s->name, "datasets") == 0;
+	size_t n = 0;
+	const char *items = list_items(s, there, &n);
+	char key[SETTING_KEY_SIZE];
+
+	setting_key(s->name, key);
+	for (size_t i = 0; i < n; i++) {
+		const char *item = items + i * s->group->size;
+		cleanup_free char *name = item_key(s->group, item);
+		cleanup_free char *prefix = xasprintf("%s%s.%s.", p->prefix, key, name);
+		char *match = find_item(s, other, name);
+		struct pair inner = {s->group, prefix, dataset ? name : p->dataset, NULL, NULL};
+
+		if (match && there == p->now) {
+			inner.was = match;
+			inner.now = (char *)item;
+			compare_group(c, &inner);
+		} else if (!match) {
+			note(c, &inner, xasprintf("%s%s.%s", p->prefix, key, name),
+			     there == p->was ? xstrdup(name) : NULL,
+			     there == p->now ? xstrdup(name) : NULL, s->reloadable);
+		}
+	}
+}
+
+static void compare_list(const struct comparison *c, const struct pair *p, const struct setting *s)
+{
+	note_items(c, p, s, p->was, p->now);
+	note_items(c, p, s, p->now, p->was);
+	if (c->memory && !s->reloadable)
+		copy_list(c->memory, s, p->was, p->now);
+}
+
+static void compare_group(const struct comparison *c, const struct pair *p)
+{
+	for (size_t i = 0; i < p->group->n; i++) {
+		const struct setting *s = &p->group->rows[i];
+		cleanup_free char *prefix = NULL;
+		char key[SETTING_KEY_SIZE];
+
+		if (s->type == SETTING_GROUP) {
+			struct pair inner = {s->group, p->prefix, p->dataset, p->was + s->offset,
+					     p->now + s->offset};
+
+			if (s->name)
+				inner.prefix = prefix =
+				    xasprintf("%s%s.", p->prefix, setting_key(s->name, key));
+			compare_group(c, &inner);
+		} else if (s->type == SETTING_LIST) {
+			compare_list(c, p, s);
+		} else {
+			compare_value(c, p, s);
+		}
+	}
+}
+
+void daemon_config_diff(const struct daemon_config *in_force, const struct daemon_config *wanted,
+			struct config_changes *changes)
+{
+	const struct comparison c = {changes, NULL};
+	const struct pair all = {&daemon_settings, "", NULL, (const char *)in_force,
+				 (char *)wanted};
+
+	compare_group(&c, &all);
+}
+
+int daemon_config_merge(struct daemon_config *wanted, const struct daemon_config *in_force,
+			struct config_changes *changes, struct error *err)
+{
+	const struct comparison c = {changes, wanted->memory};
+	const struct pair all = {&daemon_settings, "", NULL, (const char *)in_force,
+				 (char *)wanted};
+
+	compare_group(&c, &all);
+	return daemon_check(wanted, NULL, false, err);
+}
+
+void config_changes_release(struct config_changes *changes)
+{
+	for (size_t i = 0; i < changes->n; i++) {
+		free(changes->items[i].setting);
+		free(changes->items[i].dataset);
+		free(changes->items[i].was);
+		free(changes->items[i].now);
+	}
+	free(changes->items);
+	*changes = (struct config_changes)CONFIG_CHANGES_INIT;
+}

@@ -1,0 +1,145 @@
+#include "config/daemon_settings.h"
+
+#include "config/daemon_config.h"
+
+#include "base/checked.h"
+
+#define NUMBER_OF(rows) .n = ARRAY_SIZE(rows)
+
+/* -- a source ------------------------------------------------------------------------------------ */
+
+static const char *const watches[] = {"auto", "inotify", "poll", "off", NULL};
+
+#define SOURCE(f) offsetof(struct source_config, f)
+
+static const struct setting source_rows[] = {
+    {"path", SETTING_PATH, SOURCE(path), .required = true, .example = "/data/photos",
+     .help = "folder of images"},
+    {"recursive", SETTING_FLAG, SOURCE(recursive), .fallback = "true", .reloadable = true,
+     .help = "folders in it too"},
+    {"watch", SETTING_ENUM, SOURCE(watch), .fallback = "auto", .choices = watches,
+     .reloadable = true,
+     .help = "how new files are noticed; auto: inotify, polling on network file systems"},
+    {"rescan", SETTING_DURATION, SOURCE(rescan), .min = 1000, .max = (uint64_t)365 * 24 * 3600000,
+     .reloadable = true, .example = "24h",
+     .help = "time between two scans of everything (polling: 5min, inotify: 24h)"},
+};
+
+static const struct settings_group source_settings = {
+    source_rows, NUMBER_OF(source_rows), sizeof(struct source_config), SOURCE(place), "path"};
+
+/* -- a dataset ----------------------------------------------------------------------------------- */
+
+static const char *const duplicates[] = {"keep", "drop", NULL};
+static const char *const deletions[] = {"keep", "drop", NULL};
+
+#define DATASET(f) offsetof(struct dataset_config, f)
+#define OUTPUT(f)  (DATASET(output.f) - DATASET(output))
+
+static const struct setting output_rows[] = {
+    {"path", SETTING_PATH, OUTPUT(path), .required = true, .example = "/data/latents",
+     .help = "output folder; shards go to PATH/NAME/train/WxH"},
+    {.type = SETTING_GROUP, .offset = OUTPUT(options), .group = &output_settings},
+};
+
+static const struct settings_group dataset_output = {.rows = output_rows, NUMBER_OF(output_rows)};
+
+static const struct setting dataset_rows[] = {
+    {"name", SETTING_STRING, DATASET(name), .valid = dataset_name_valid,
+     .expected = DATASET_NAME_EXPECTED, .required = true, .example = "photos",
+     .help = "name of the dataset, and of its folder in the output"},
+    {"source", SETTING_LIST, DATASET(sources), .group = &source_settings,
+     .count = DATASET(n_sources), .required = true, .reloadable = true,
+     .help = "where the images are: one folder or a list"},
+    {"output", SETTING_GROUP, DATASET(output), .group = &dataset_output, .required = true,
+     .help = "where the shards go, and how they look"},
+    {"captions", SETTING_FLAG, DATASET(captions), .fallback = "true", .reloadable = true,
+     .help = "the .txt beside an image becomes part of its sample"},
+    {"require-caption", SETTING_FLAG, DATASET(require_caption), .fallback = "false",
+     .reloadable = true, .help = "an image waits until its .txt is there"},
+    {"duplicates", SETTING_ENUM, DATASET(duplicates), .fallback = "keep", .choices = duplicates,
+     .reloadable = true,
+     .help = "further files of the same content: a sample each, encoded once, or none"},
+    {"on-delete", SETTING_ENUM, DATASET(on_delete), .fallback = "keep", .choices = deletions,
+     .reloadable = true, .help = "samples of files that are no longer there"},
+    {"priority", SETTING_INTEGER, DATASET(priority), .fallback = "0", .max = 1000,
+     .reloadable = true, .help = "datasets with more of it first; equal ones in turn"},
+    {"paused", SETTING_FLAG, DATASET(paused), .fallback = "false", .reloadable = true,
+     .help = "encode nothing until latentctl resume"},
+    {"part", SETTING_STRING, DATASET(part), .valid = dataset_part_valid,
+     .expected = DATASET_PART_EXPECTED, .example = "1/3",
+     .help = "only this part of the images, into an output of its own (latentctl merge)"},
+    {"seal-age", SETTING_DURATION, DATASET(seal_age), .fallback = "24h",
+     .max = (uint64_t)365 * 24 * 3600000, .reloadable = true,
+     .help = "what is encoded goes into a shard after this time, full or not; 0: never"},
+    {"recipe", SETTING_GROUP, DATASET(recipe), .group = &recipe_settings, .required = true,
+     .help = "what decides the latents: another recipe needs another dataset"},
+};
+
+static const struct settings_group dataset_settings = {
+    dataset_rows, NUMBER_OF(dataset_rows), sizeof(struct dataset_config), DATASET(place), "name"};
+
+/* -- an encoder ---------------------------------------------------------------------------------- */
+
+static const char *const encoder_types[] = {"cpu", "fake", NULL};
+
+#define ENCODER(f) offsetof(struct encoder_config, f)
+
+static const struct setting encoder_rows[] = {
+    {"type", SETTING_ENUM, ENCODER(type), .choices = encoder_types, .required = true,
+     .example = "cpu", .help = "cpu: this machine's processor; fake: for tests, without a model"},
+    {"name", SETTING_STRING, ENCODER(name), .not_empty = true, .example = "cpu",
+     .help = "as status and records call it (its type)"},
+    {"threads", SETTING_COUNT, ENCODER(cpu.threads), .fallback = "0", .max = 1024, .of = "cpu",
+     .help = "0: all cores"},
+};
+
+static const struct settings_group encoder_settings = {
+    encoder_rows, NUMBER_OF(encoder_rows), sizeof(struct encoder_config), ENCODER(place), "name"};
+
+/* -- the daemon ---------------------------------------------------------------------------------- */
+
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+
+#define DAEMON(f)   offsetof(struct daemon_config, f)
+#define DECODING(f) (DAEMON(decode.f) - DAEMON(decode))
+#define API(f)	    (DAEMON(api.f) - DAEMON(api))
+
+static const struct setting decode_rows[] = {
+    {"workers", SETTING_COUNT, DECODING(workers), .fallback = "0", .max = 256,
+     .help = "processes that decode; 0: all cores less what the encoders use"},
+};
+
+static const struct settings_group decode_settings = {.rows = decode_rows, NUMBER_OF(decode_rows)};
+
+static const struct setting api_rows[] = {
+    {"socket", SETTING_PATH, API(socket), .fallback = "/run/latentd/latentd.sock",
+     .help = "Unix socket that latentctl talks to"},
+    {"mode", SETTING_MODE, API(mode), .fallback = "0660",
+     .help = "its permissions: who may write to it may steer"},
+    {"group", SETTING_STRING, API(group), .not_empty = true, .example = "latentd",
+     .help = "its group (the daemon's)"},
+};
+
+static const struct settings_group api_settings = {.rows = api_rows, NUMBER_OF(api_rows)};
+
+static const struct setting daemon_rows[] = {
+    {"state-dir", SETTING_PATH, DAEMON(state_dir), .fallback = "/var/lib/latentd",
+     .help = "queue and spool, on a local disk"},
+    {"memory-limit", SETTING_BYTES, DAEMON(memory_limit), .fallback = "2GiB",
+     .min = (uint64_t)16 << 20, .max = (uint64_t)16 << 40, .help = "pixels and latents in flight"},
+    {"model-idle", SETTING_DURATION, DAEMON(model_idle), .fallback = "10min",
+     .max = (uint64_t)365 * 24 * 3600000, .reloadable = true,
+     .help = "how long a model that is not used stays in memory; 0: for good"},
+    {"log-level", SETTING_ENUM, DAEMON(log_level), .fallback = "info", .choices = log_levels,
+     .reloadable = true, .help = "what goes to the journal"},
+    {"decode", SETTING_GROUP, DAEMON(decode), .group = &decode_settings,
+     .help = "reading and drawing images"},
+    {"api", SETTING_GROUP, DAEMON(api), .group = &api_settings, .help = "how it is steered"},
+    {"datasets", SETTING_LIST, DAEMON(datasets), .group = &dataset_settings,
+     .count = DAEMON(n_datasets), .reloadable = true, .help = "what is encoded"},
+    {"encoders", SETTING_LIST, DAEMON(encoders), .group = &encoder_settings,
+     .count = DAEMON(n_encoders), .required = true, .help = "what encodes, one or a list"},
+};
+
+const struct settings_group daemon_settings = {.rows = daemon_rows, NUMBER_OF(daemon_rows)};
