@@ -12,7 +12,7 @@
 #include "base/checked.h"
 #include "base/text.h"
 #include "config/plan_options.h"
-#include "vae/vae_config.h"
+#include "vae/vae_model.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -104,19 +104,19 @@ static void on_file(void *arg, const struct survey_file *file)
 /* What a latent is: of the model, or what most models have. */
 static int describe_latent(const struct plan_options *o, struct plan *plan, struct error *err)
 {
-	cleanup_free char *path = NULL;
-	struct vae_config config;
+	struct vae_model *model;
 	size_t multiple = bucket_table_multiple(plan->table);
 
 	plan->channels = LATENT_CHANNELS;
 	plan->downscale = LATENT_DOWNSCALE;
 	plan->latent_known = o->vae;
 	if (o->vae && strcmp(o->vae, "fake") != 0) {
-		path = xasprintf("%s/config.json", o->vae);
-		if (vae_config_read(path, &config, err) < 0)
+		model = vae_model_open(o->vae, NULL, err);
+		if (!model)
 			return -1;
-		plan->channels = config.latent_channels;
-		plan->downscale = vae_config_downscale(&config);
+		plan->channels = model->config.latent_channels;
+		plan->downscale = vae_config_downscale(&model->config);
+		vae_model_close(model);
 	}
 	if (multiple % plan->downscale == 0)
 		return 0;

@@ -7,24 +7,36 @@
 
 #include <string.h>
 
-static int open_encoder(const struct recipe_options *o, size_t threads, struct encode_setup *setup,
-			struct error *err)
+static int open_cpu(const char *path, size_t threads, struct encode_setup *setup, struct error *err)
 {
-	struct encoder_cpu_options cpu = {o->vae, threads};
-	struct encoder_fake_options fake = {0};
+	struct encoder_cpu_options cpu = {vae_model_open(path, NULL, err), threads};
 	const struct kl_encoder *vae;
+	int r = -1;
 
-	setup->recipe.fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
-	if (setup->recipe.fake) {
-		setup->recipe.vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
-		return encoder_fake_open(&fake, &setup->encoder, err);
-	}
-	if (encoder_cpu_open(&cpu, &setup->encoder, err) < 0)
+	if (cpu.model && !cpu.model->factors_told)
+		error_set(err, ERR_CONFIG, "%s: nothing tells its scaling factor: it has no config",
+			  kl_weights_name(cpu.model->weights));
+	else if (cpu.model)
+		r = encoder_cpu_open(&cpu, &setup->encoder, err);
+	vae_model_close(cpu.model);
+	if (r < 0)
 		return -1;
 	vae = encoder_cpu_vae(setup->encoder);
 	setup->recipe.vae = *kl_encoder_config(vae);
 	setup->recipe.weights = *kl_encoder_weights_hash(vae);
 	return 0;
+}
+
+static int open_encoder(const struct recipe_options *o, size_t threads, struct encode_setup *setup,
+			struct error *err)
+{
+	struct encoder_fake_options fake = {0};
+
+	setup->recipe.fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
+	if (!setup->recipe.fake)
+		return open_cpu(o->vae, threads, setup, err);
+	setup->recipe.vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
+	return encoder_fake_open(&fake, &setup->encoder, err);
 }
 
 static int make_recipe(const struct recipe_options *o, struct encode_setup *setup,

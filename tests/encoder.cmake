@@ -2,6 +2,6 @@ foreach(name encoder encoder_fake encoder_cpu pixel_range)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_encoder)
 endforeach()
 target_link_libraries(test_encoder_fake PRIVATE m)
-target_link_libraries(test_encoder_cpu PRIVATE m)
+target_link_libraries(test_encoder_cpu PRIVATE latentd_kl_testing m)
 add_cmocka_test(NAME test_encoder_contract SOURCES contract/test_encoder_contract.c
 	LIBS latentd_encoder)

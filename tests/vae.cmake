@@ -1,11 +1,13 @@
 add_executable(vae_run tools/vae_run.c)
 target_link_libraries(vae_run PRIVATE latentd_vae)
 
-add_library(latentd_kl_testing STATIC golden/kl_testing.c)
+add_library(latentd_kl_testing STATIC golden/kl_testing.c golden/vae_testing.c)
 target_link_libraries(latentd_kl_testing PUBLIC latentd_vae latentd_testing m)
 
 add_cmocka_test(NAME test_safetensors SOURCES unit/test_safetensors.c LIBS latentd_vae)
 add_cmocka_test(NAME test_vae_config SOURCES unit/test_vae_config.c LIBS latentd_vae)
+add_cmocka_test(NAME test_vae_names SOURCES unit/test_vae_names.c LIBS latentd_kl_testing)
+add_cmocka_test(NAME test_vae_model SOURCES unit/test_vae_model.c LIBS latentd_kl_testing)
 add_cmocka_test(NAME test_layers SOURCES unit/test_layers.c LIBS latentd_vae m)
 add_cmocka_test(NAME test_posterior SOURCES unit/test_posterior.c LIBS latentd_vae m)
 add_cmocka_test(NAME test_kl_encoder SOURCES unit/test_kl_encoder.c LIBS latentd_kl_testing)

@@ -56,7 +56,8 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 		     struct error *err)
 {
 	const struct vae_engine_ops *engine = &vae_engine_onednn;
-	struct kl_encoder *vae = kl_encoder_load(options->model, engine, options->threads, err);
+	struct kl_encoder *vae =
+	    kl_encoder_load_model(options->model, engine, options->threads, err);
 	struct encoder_caps caps;
 	cleanup_free char *version = NULL;
 	struct encoder_cpu *e;

@@ -9,8 +9,8 @@
 #include "vae/kl_encoder.h"
 
 struct encoder_cpu_options {
-	const char *model; /* diffusers folder */
-	size_t threads;	   /* 0: all cores */
+	struct vae_model *model; /* open; may be closed once the encoder is */
+	size_t threads;		 /* 0: all cores */
 };
 
 int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,

@@ -9,7 +9,6 @@
 #include "vae/kl_encoder.h"
 
 #include "base/checked.h"
-#include "base/text.h"
 #include "vae/kl_model.h"
 
 #include <assert.h>
@@ -17,7 +16,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define NORM_EPS 1e-6f /* of every GroupNorm in the class */
 
@@ -46,49 +44,30 @@ struct kl_run {
 
 /* -- load ---------------------------------------------------------------------------------------- */
 
-static int read_config(const char *folder, struct vae_config *config, struct error *err)
-{
-	cleanup_free char *path = xasprintf("%s/config.json", folder);
-	char quoted[TEXT_QUOTE_SIZE];
-	struct stat st;
-
-	if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode))
-		return error_set(err, ERR_CONFIG, "%s: no such model folder",
-				 text_quote(folder, quoted));
-	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
-		return error_set(err, ERR_CONFIG, "%s: no config.json in this folder",
-				 text_quote(folder, quoted));
-	return vae_config_read(path, config, err);
-}
-
-static int load_into(struct kl_encoder *vae, const char *folder,
-		     const struct vae_engine_ops *engine, size_t threads, struct error *err)
-{
-	struct kl_weights *weights;
-	struct vae_config config;
-	int r;
-
-	if (read_config(folder, &config, err) < 0)
-		return -1;
-	weights = kl_weights_open(folder, err);
-	if (!weights)
-		return -1;
-	r = kl_model_load(&vae->model, &config, engine, threads, weights, err);
-	if (r == 0)
-		r = kl_weights_hash(weights, &vae->hash, err);
-	kl_weights_close(weights);
-	return r;
-}
-
-struct kl_encoder *kl_encoder_load(const char *folder, const struct vae_engine_ops *engine,
-				   size_t threads, struct error *err)
+struct kl_encoder *kl_encoder_load_model(struct vae_model *model,
+					 const struct vae_engine_ops *engine, size_t threads,
+					 struct error *err)
 {
 	struct kl_encoder *vae = xcalloc(1, sizeof(*vae));
 
-	if (load_into(vae, folder, engine, threads, err) < 0) {
+	if (kl_model_load(&vae->model, &model->config, engine, threads, model->weights, err) < 0 ||
+	    kl_weights_check_rest(model->weights, err) < 0 ||
+	    kl_weights_hash(model->weights, &vae->hash, err) < 0) {
 		kl_encoder_free(vae);
 		return NULL;
 	}
+	return vae;
+}
+
+struct kl_encoder *kl_encoder_load(const char *path, const struct vae_engine_ops *engine,
+				   size_t threads, struct error *err)
+{
+	struct vae_model *model = vae_model_open(path, NULL, err);
+	struct kl_encoder *vae = NULL;
+
+	if (model)
+		vae = kl_encoder_load_model(model, engine, threads, err);
+	vae_model_close(model);
 	return vae;
 }
 

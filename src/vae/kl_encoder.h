@@ -5,12 +5,11 @@
  *	kl_encoder_encode(vae, pixels, height, width, moments, NULL, err);
  *	kl_encoder_free(vae);
  *
- * The model is a diffusers folder: config.json and diffusion_pytorch_model.safetensors, or
- * diffusion_pytorch_model.fp16.safetensors where the plain one is absent (F32, F16 or BF16; the
- * decoder's tensors are left unread). Everything is computed in float32.
+ * The path is anything that vae_model.h names (F32, F16 or BF16; only the encoder's tensors are read). Everything is
+ * computed in float32.
  *
- * Errors of load: ERR_CONFIG for a folder that is not a model, a missing or truncated file, tensors
- * missing or of a shape that the config does not give (the first one is named). Of encode: ERR_NOMEM,
+ * Errors of load: ERR_CONFIG for what is not a model, a missing or truncated file, tensors missing,
+ * of a shape that the config does not give, or without a place in it (the first one is named). Of encode: ERR_NOMEM,
  * ERR_DATA `too_small` for an image that has no latent, ERR_DATA `non_finite` when a moment is NaN or
  * infinite, ERR_TRANSIENT when a hook ended it.
  */
@@ -19,13 +18,17 @@
 
 #include "base/hash.h"
 #include "base/ndarray.h"
-#include "vae/vae_config.h"
 #include "vae/vae_engine.h"
+#include "vae/vae_model.h"
 
 struct kl_encoder;
 
-struct kl_encoder *kl_encoder_load(const char *folder, const struct vae_engine_ops *engine,
+struct kl_encoder *kl_encoder_load(const char *path, const struct vae_engine_ops *engine,
 				   size_t threads, struct error *err);
+/* The same from a model that is open and whose config may have been completed; @model may be closed afterwards. */
+struct kl_encoder *kl_encoder_load_model(struct vae_model *model,
+					 const struct vae_engine_ops *engine, size_t threads,
+					 struct error *err);
 void kl_encoder_free(struct kl_encoder *vae);
 
 const struct vae_config *kl_encoder_config(const struct kl_encoder *vae);

@@ -17,6 +17,41 @@
 #define CONFIG_FILE_LIMIT ((size_t)1 << 20)
 #define MAX_CHANNELS	  ((size_t)65536)
 
+static const char *const class_names[] = {
+    [VAE_CLASS_KL] = "AutoencoderKL",
+    [VAE_CLASS_FLUX2] = "AutoencoderKLFlux2",
+};
+
+static const struct vae_config class_defaults[] = {
+    [VAE_CLASS_KL] = {.blocks = 1,
+		      .block_out_channels = {64},
+		      .layers_per_block = 1,
+		      .norm_num_groups = 32,
+		      .in_channels = 3,
+		      .latent_channels = 4,
+		      .use_quant_conv = true,
+		      .mid_block_add_attention = true,
+		      .force_upcast = true,
+		      .scaling_factor = 0.18215,
+		      .sample_size = 32,
+		      .patch_size = 1},
+    [VAE_CLASS_FLUX2] = {.class = VAE_CLASS_FLUX2,
+			 .blocks = 4,
+			 .block_out_channels = {128, 256, 512, 512},
+			 .layers_per_block = 2,
+			 .norm_num_groups = 32,
+			 .in_channels = 3,
+			 .latent_channels = 32,
+			 .use_quant_conv = true,
+			 .mid_block_add_attention = true,
+			 .force_upcast = true,
+			 .scaling_factor = 1,
+			 .sample_size = 1024,
+			 .patch_size = 2,
+			 .n_statistics = 128,
+			 .batch_norm_eps = 1e-4},
+};
+
 struct config_reader {
 	const char *name; /* of the file, quoted */
 	const json_t *root;
@@ -84,20 +119,29 @@ static int read_number(const struct config_reader *r, const char *key, bool *has
 	return 0;
 }
 
-/* A key that may only have one value; @required: it must be there. */
-static int read_word(const struct config_reader *r, const char *key, const char *word,
-		     bool required)
+/* The class, and its defaults. */
+static int read_class(const struct config_reader *r, struct vae_config *c)
 {
-	const json_t *value = json_object_get(r->root, key);
-	const char *text = json_string_value(value);
-	char expected[64];
+	const char *key = "_class_name";
+	const char *text = json_string_value(json_object_get(r->root, key));
 
-	if (!value && !required)
+	for (size_t i = 0; text && i < ARRAY_SIZE(class_names); i++) {
+		if (strcmp(text, class_names[i]) == 0) {
+			vae_config_defaults((enum vae_class)i, c);
+			return 0;
+		}
+	}
+	return config_bad(r, key, "\"AutoencoderKL\" or \"AutoencoderKLFlux2\"");
+}
+
+static int read_activation(const struct config_reader *r)
+{
+	const json_t *value = json_object_get(r->root, "act_fn");
+	const char *text = json_string_value(value);
+
+	if (!value || (text && strcmp(text, "silu") == 0))
 		return 0;
-	if (text && strcmp(text, word) == 0)
-		return 0;
-	snprintf(expected, sizeof(expected), "\"%s\"", word);
-	return config_bad(r, key, expected);
+	return config_bad(r, "act_fn", "\"silu\"");
 }
 
 static int read_blocks(const struct config_reader *r, struct vae_config *c)
@@ -106,11 +150,8 @@ static int read_blocks(const struct config_reader *r, struct vae_config *c)
 	const json_t *list = json_object_get(r->root, key);
 	const char *expected = "a list of 1 to 8 channel counts";
 
-	if (!list) {
-		c->blocks = 1;
-		c->block_out_channels[0] = 64;
+	if (!list)
 		return 0;
-	}
 	if (!json_is_array(list) || json_array_size(list) < 1 ||
 	    json_array_size(list) > VAE_MAX_BLOCKS)
 		return config_bad(r, key, expected);
@@ -129,7 +170,7 @@ static int read_block_types(const struct config_reader *r, const struct vae_conf
 	char expected[64];
 
 	snprintf(expected, sizeof(expected), "%zu times \"DownEncoderBlock2D\"", c->blocks);
-	if (!list && c->blocks == 1)
+	if (!list && (c->blocks == 1 || c->class == VAE_CLASS_FLUX2))
 		return 0;
 	if (json_array_size(list) != c->blocks)
 		return config_bad(r, key, expected);
@@ -156,16 +197,81 @@ static int read_groups(const struct config_reader *r, struct vae_config *c)
 	return 0;
 }
 
+/* A list of one number a channel; *has stays false where it is absent or null. */
+static int read_statistic(const struct config_reader *r, const char *key, size_t n, bool *has,
+			  double *out)
+{
+	const json_t *list = json_object_get(r->root, key);
+	char expected[64];
+
+	*has = list && !json_is_null(list);
+	if (!*has)
+		return 0;
+	snprintf(expected, sizeof(expected), "null or a list of %zu numbers", n);
+	if (json_array_size(list) != n || n > VAE_MAX_STATISTICS)
+		return config_bad(r, key, expected);
+	for (size_t i = 0; i < n; i++) {
+		const json_t *value = json_array_get(list, i);
+
+		if (!json_is_number(value) || !isfinite(json_number_value(value)))
+			return config_bad(r, key, expected);
+		out[i] = json_number_value(value);
+	}
+	return 0;
+}
+
+static int read_statistics(const struct config_reader *r, struct vae_config *c)
+{
+	size_t n = c->latent_channels;
+	bool has_mean, has_std;
+
+	if (read_statistic(r, "latents_mean", n, &has_mean, c->latents_mean) < 0 ||
+	    read_statistic(r, "latents_std", n, &has_std, c->latents_std) < 0)
+		return -1;
+	if (has_mean != has_std)
+		return config_bad(r, has_mean ? "latents_std" : "latents_mean",
+				  "as many numbers as its counterpart has");
+	c->n_statistics = has_mean ? n : 0;
+	for (size_t i = 0; i < c->n_statistics; i++) {
+		if (c->latents_std[i] <= 0)
+			return config_bad(r, "latents_std", "numbers above 0");
+	}
+	return 0;
+}
+
+/* Its statistics stand in the weights' file. */
+static int read_flux2(const struct config_reader *r, struct vae_config *c)
+{
+	const json_t *patch = json_object_get(r->root, "patch_size");
+	size_t most = VAE_MAX_STATISTICS / (c->patch_size * c->patch_size);
+	bool has;
+
+	if (patch && (json_array_size(patch) != 2 ||
+		      json_integer_value(json_array_get(patch, 0)) != (json_int_t)c->patch_size ||
+		      json_integer_value(json_array_get(patch, 1)) != (json_int_t)c->patch_size))
+		return config_bad(r, "patch_size", "[2, 2]");
+	if (read_number(r, "batch_norm_eps", &has, &c->batch_norm_eps) < 0)
+		return -1;
+	if (c->batch_norm_eps <= 0)
+		return config_bad(r, "batch_norm_eps", "a number above 0");
+	if (c->latent_channels > most)
+		return config_bad(r, "latent_channels", "a whole number from 1 to 32");
+	c->n_statistics = c->latent_channels * c->patch_size * c->patch_size;
+	return 0;
+}
+
 static int read_factors(const struct config_reader *r, struct vae_config *c)
 {
 	bool has_scaling;
 
+	if (c->class == VAE_CLASS_FLUX2)
+		return read_flux2(r, c);
 	if (read_number(r, "scaling_factor", &has_scaling, &c->scaling_factor) < 0 ||
 	    read_number(r, "shift_factor", &c->has_shift_factor, &c->shift_factor) < 0)
 		return -1;
 	if (c->scaling_factor <= 0)
 		return config_bad(r, "scaling_factor", "a number above 0");
-	return 0;
+	return read_statistics(r, c);
 }
 
 /* An integer, or a list whose first is taken, as diffusers does. */
@@ -184,8 +290,7 @@ static int read_sample_size(const struct config_reader *r, struct vae_config *c)
 
 static int read_all(const struct config_reader *r, struct vae_config *c)
 {
-	if (read_word(r, "_class_name", "AutoencoderKL", true) < 0 ||
-	    read_word(r, "act_fn", "silu", false) < 0 || read_blocks(r, c) < 0 ||
+	if (read_class(r, c) < 0 || read_activation(r) < 0 || read_blocks(r, c) < 0 ||
 	    read_block_types(r, c) < 0 || read_groups(r, c) < 0 ||
 	    read_count(r, "layers_per_block", 64, &c->layers_per_block) < 0 ||
 	    read_count(r, "latent_channels", 4096, &c->latent_channels) < 0 ||
@@ -200,22 +305,10 @@ static int read_all(const struct config_reader *r, struct vae_config *c)
 	return 0;
 }
 
-static const struct vae_config class_defaults = {
-    .layers_per_block = 1,
-    .norm_num_groups = 32,
-    .in_channels = 3,
-    .latent_channels = 4,
-    .use_quant_conv = true,
-    .mid_block_add_attention = true,
-    .force_upcast = true,
-    .scaling_factor = 0.18215,
-    .sample_size = 32,
-};
-
 int vae_config_parse(const char *json, size_t size, const char *name, struct vae_config *out,
 		     struct error *err)
 {
-	struct vae_config c = class_defaults;
+	struct vae_config c = {.blocks = 0};
 	struct config_reader r = {.name = name, .err = err};
 	json_error_t why;
 	json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &why);
@@ -247,6 +340,16 @@ int vae_config_read(const char *path, struct vae_config *out, struct error *err)
 	}
 	return vae_config_parse((const char *)text.data, text.size, text_quote(path, quoted), out,
 				err);
+}
+
+const char *vae_class_name(enum vae_class class)
+{
+	return class_names[class];
+}
+
+void vae_config_defaults(enum vae_class class, struct vae_config *out)
+{
+	*out = class_defaults[class];
 }
 
 size_t vae_config_downscale(const struct vae_config *config)

@@ -1,6 +1,13 @@
 /*
- * config.json of a diffusers AutoencoderKL, reduced to what decides the encoder. Keys that are absent
- * have the class's defaults; unknown keys are ignored, as diffusers does.
+ * config.json of a diffusers AutoencoderKL or AutoencoderKLFlux2 (the same encoder), reduced to what decides the
+ * encoder and what becomes of its latents. Keys that are absent have the class's defaults; unknown keys are ignored,
+ * as diffusers does.
+ *
+ * What a model is trained on is made of the latent z [C][h][w] by
+ *	x = (z - shift_factor) * scaling_factor			nearly everywhere; no shift: 0
+ *	x = (z - mean) * scaling_factor / std			by channel, where there are statistics
+ * AutoencoderKLFlux2 first makes patches: channel c, row dy, column dx of a patch become channel
+ * c * 4 + dy * 2 + dx of [4C][h/2][w/2]; its statistics are of those. Nothing of it is applied here.
  */
 #ifndef LATENTD_VAE_VAE_CONFIG_H
 #define LATENTD_VAE_VAE_CONFIG_H
@@ -10,9 +17,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define VAE_MAX_BLOCKS 8
+#define VAE_MAX_BLOCKS	   8
+#define VAE_MAX_STATISTICS 128
+
+enum vae_class { VAE_CLASS_KL, VAE_CLASS_FLUX2 };
 
 struct vae_config {
+	enum vae_class class;
 	size_t blocks;				   /* n = len(block_out_channels) */
 	size_t block_out_channels[VAE_MAX_BLOCKS]; /* b_0 .. b_{n-1} */
 	size_t layers_per_block;		   /* L, default 1 */
@@ -22,11 +33,22 @@ struct vae_config {
 	bool use_quant_conv;			   /* default true */
 	bool mid_block_add_attention;		   /* default true */
 	bool force_upcast;			   /* default true */
-	double scaling_factor;			   /* default 0.18215 */
+	double scaling_factor;			   /* default 0.18215; FLUX.2, which has none: 1 */
 	bool has_shift_factor;
 	double shift_factor;
-	size_t sample_size; /* diffusers' tile size, default 32 */
+	size_t sample_size;  /* diffusers' tile size, default 32 */
+	size_t patch_size;   /* 1; FLUX.2: 2 */
+	size_t n_statistics; /* 0: none; else C * patch_size^2 */
+	double latents_mean[VAE_MAX_STATISTICS], latents_std[VAE_MAX_STATISTICS];
+	double
+	    batch_norm_eps; /* FLUX.2: mean and std are those of a batch norm in the weights' file */
 };
+
+/* "AutoencoderKL", as in _class_name. */
+const char *vae_class_name(enum vae_class class);
+
+/* What @class has where config.json says nothing. */
+void vae_config_defaults(enum vae_class class, struct vae_config *out);
 
 /*
  * Reads and checks it. ERR_CONFIG names the file and the key: not JSON, another _class_name, a value of

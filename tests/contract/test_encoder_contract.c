@@ -60,11 +60,15 @@ static int setup(void **state)
 		assert_ok(encoder_fake_open(&options, &b->encoder, &err), &err);
 	} else if (!b->absent) {
 		cleanup_free char *model = find_model();
-		const struct encoder_cpu_options options = {.model = model, .threads = 1};
+		struct encoder_cpu_options options = {.threads = 1};
 
 		b->absent = !model;
-		if (model)
+		if (model) {
+			options.model = vae_model_open(model, NULL, &err);
+			assert_non_null(options.model);
 			assert_ok(encoder_cpu_open(&options, &b->encoder, &err), &err);
+			vae_model_close(options.model);
+		}
 	}
 	return 0;
 }

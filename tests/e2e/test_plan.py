@@ -229,7 +229,7 @@ def the_size_of_latents_is_the_models(ws):
     equal(known["assumed"], False, "assumed")
     side = 512 // known["downscale"]
     equal(known["mean_bytes"], known["channels"] * side * side * 2, "bytes")
-    one_line(ws.latentctl("plan", ws.src, "--vae", ws.path("none"), code=FAILED), "config.json")
+    one_line(ws.latentctl("plan", ws.src, "--vae", ws.path("none"), code=FAILED), "no such file")
 
 
 @test

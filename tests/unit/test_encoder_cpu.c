@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/thread.h"
 #include "encoder/encoder_cpu.h"
+#include "tests/golden/kl_testing.h"
 #include "vae/safetensors.h"
 
 #include <math.h>
@@ -73,19 +74,29 @@ static struct encode_batch *encode(struct encoder *e, const uint8_t *pixels)
 	return batch;
 }
 
+static struct encoder *open_encoder(const char *path)
+{
+	struct error err = ERROR_INIT;
+	struct encoder_cpu_options options = {.model = vae_model_open(path, NULL, &err)};
+	struct encoder *e = NULL;
+
+	if (!options.model)
+		fail_msg("%s", err.message);
+	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
+	vae_model_close(options.model);
+	return e;
+}
+
 static void compare_with_diffusers(const char *model)
 {
-	const struct encoder_cpu_options options = {.model = model};
 	cleanup_ndarray struct ndarray input = expected(model, "input.72x40_b1"),
 				       want = expected(model, "moments.72x40_b1");
 	cleanup_free uint8_t *pixels = xmalloc(3 * PLANE);
-	struct error err = ERROR_INIT;
-	struct encoder *e = NULL;
+	struct encoder *e = open_encoder(model);
 	struct encode_batch *batch;
 	const float *got, *values = want.data;
 
 	recover_pixels(&input, pixels);
-	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
 	assert_non_null(encoder_cpu_vae(e));
 	batch = encode(e, pixels);
 	assert_int_equal(batch->items[0].latent.bytes, want.bytes);
@@ -112,16 +123,14 @@ static void bytes_become_the_moments_of_diffusers(void **state)
 static void the_engine_is_named_with_its_version(void **state)
 {
 	cleanup_free char *model = find_model();
-	const struct encoder_cpu_options options = {.model = model};
-	struct encoder *e = NULL;
-	struct error err = ERROR_INIT;
+	struct encoder *e;
 	int major = 0, minor = 0, patch = 0, end = 0;
 	const char *engine;
 
 	(void)state;
 	if (!model)
 		skip();
-	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
+	e = open_encoder(model);
 	engine = encoder_caps(e)->engine;
 	sscanf(engine, "cpu/onednn-%d.%d.%d float32%n", &major, &minor, &patch, &end);
 	if (major < 2 || end == 0 || engine[end] != '\0')
@@ -167,33 +176,36 @@ static void a_cancel_ends_an_image_in_its_middle(void **state)
 {
 	enum { SIDE = 128, ROUNDS = 20 };
 	cleanup_free char *model = find_model();
-	const struct encoder_cpu_options options = {.model = model};
 	cleanup_free uint8_t *pixels = xcalloc(SIDE * SIDE, 3);
-	struct error err = ERROR_INIT;
-	struct encoder *e = NULL;
+	struct encoder *e;
 	size_t round = 0;
 
 	(void)state;
 	if (!model)
 		skip();
-	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
+	e = open_encoder(model);
 	while (round < ROUNDS && encode_and_cancel(e, pixels, SIDE) != ERR_TRANSIENT)
 		round++;
 	assert_true(round < ROUNDS);
 	encoder_close(e);
 }
 
-static void a_folder_that_is_no_model_is_one_clear_line(void **state)
+static void a_model_that_cannot_be_loaded_is_one_clear_line(void **state)
 {
-	char *dir = testing_tempdir();
-	const struct encoder_cpu_options options = {.model = dir};
+	char *dir = kl_testing_copy_model("kl_two_blocks");
+	struct encoder_cpu_options options = {.model = NULL};
 	struct encoder *e = NULL;
 	struct error err = ERROR_INIT;
 
 	(void)state;
+	kl_testing_edit(dir, "config.json", "\"layers_per_block\": 1", "\"layers_per_block\": 2");
+	options.model = vae_model_open(dir, NULL, &err);
+	assert_non_null(options.model);
 	assert_error(encoder_cpu_open(&options, &e, &err), &err, ERR_CONFIG);
 	assert_non_null(strstr(err.message, dir));
+	assert_null(strchr(err.message, '\n'));
 	assert_null(e);
+	vae_model_close(options.model);
 	testing_tempdir_remove(dir);
 }
 
@@ -203,7 +215,7 @@ int main(void)
 	    cmocka_unit_test(bytes_become_the_moments_of_diffusers),
 	    cmocka_unit_test(the_engine_is_named_with_its_version),
 	    cmocka_unit_test(a_cancel_ends_an_image_in_its_middle),
-	    cmocka_unit_test(a_folder_that_is_no_model_is_one_clear_line),
+	    cmocka_unit_test(a_model_that_cannot_be_loaded_is_one_clear_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

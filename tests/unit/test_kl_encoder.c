@@ -115,10 +115,10 @@ static void a_folder_that_is_no_model_is_refused(void **state)
 	char *config = testing_path(dir, "config.json"), *weights = testing_path(dir, WEIGHTS);
 
 	(void)state;
-	assert_no_model(missing, "missing", "no such model folder");
+	assert_no_model(missing, "missing", "no such file or folder");
 	assert_no_model(dir, dir, "no config.json");
 	testing_write(config, "{}", 2);
-	assert_no_model(config, "config.json", "no such model folder");
+	assert_no_model(config, "config.json", "too short");
 	assert_no_model(dir, "config.json", "_class_name");
 	testing_write(config, "{\"_class_name\":\"AutoencoderKL\"}", 31);
 	assert_no_model(dir, dir, WEIGHTS);

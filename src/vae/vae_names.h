@@ -1,0 +1,28 @@
+/*
+ * The names that an encoder's tensors have in files. The canonical ones are those that diffusers writes today
+ * ("encoder.down_blocks.0.resnets.1.conv1.weight"); the others are tables of what stands in their place.
+ */
+#ifndef LATENTD_VAE_VAE_NAMES_H
+#define LATENTD_VAE_VAE_NAMES_H
+
+#include <stdbool.h>
+
+#define VAE_NAME_SIZE 160
+
+enum vae_naming {
+	VAE_NAMING_DIFFUSERS,
+	VAE_NAMING_OLD_ATTENTION, /* diffusers before 0.17: query, key, value, proj_attn */
+	VAE_NAMING_LDM, /* CompVis/LDM: down.0.block.1, mid.attn_1, nin_shortcut; FLUX.1, SD3 */
+	VAE_NAMING_LDM_FLUX2, /* the same, with encoder.quant_conv */
+	VAE_NAMINGS
+};
+
+/* For people: "CompVis/LDM". */
+const char *vae_naming_title(enum vae_naming naming);
+
+/*
+ * @canonical as @naming has it. False where nothing of it is different there, or where it does not fit into @out.
+ */
+bool vae_name_in(enum vae_naming naming, const char *canonical, char out[VAE_NAME_SIZE]);
+
+#endif
