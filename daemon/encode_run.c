@@ -11,6 +11,7 @@
 #include "daemon/index.h"
 #include "daemon/output.h"
 #include "daemon/pipeline.h"
+#include "daemon/recaption.h"
 #include "daemon/recovery.h"
 #include "daemon/replaced.h"
 #include "daemon/run_report.h"
@@ -470,20 +471,47 @@ static bool tidy_stops(void *arg)
 	return ((struct encode_run *)arg)->interrupted || interrupted_early();
 }
 
-/* Shards that hold samples of files as they were before are rewritten without them. */
+/* What may be rewritten; its folder is to be freed. */
+static struct recaption_options rewriting_of(struct encode_run *run)
+{
+	return (struct recaption_options){
+	    .rewrite = {.queue = run->queue,
+			.store = run->store,
+			.dataset = run->dataset,
+			.recipe_id = run->setup.recipe.id,
+			.format = shard_format(run->options->output.format),
+			.stop = tidy_stops,
+			.note = on_note,
+			.arg = run},
+	    .roots = run->sources.roots,
+	    .n_roots = run->sources.n,
+	    .folder = xasprintf("%s/%s", run->output.root, run->name)};
+}
+
+static int list_captions(struct encode_run *run, struct error *err)
+{
+	const struct recaption_options options = rewriting_of(run);
+	cleanup_free const char *folder = options.folder;
+
+	return run->options->no_captions ? 0 : captions_list_write(&options, err);
+}
+
+/*
+ * Shards that hold samples with captions as they were before get the new ones, and those with samples of files as they
+ * were before are rewritten without them.
+ */
 static int tidy(struct encode_run *run, struct error *err)
 {
-	cleanup_free char *folder = xasprintf("%s/%s", run->output.root, run->name);
-	const struct rewrite_options options = {.queue = run->queue,
-						.store = run->store,
-						.dataset = run->dataset,
-						.recipe_id = run->setup.recipe.id,
-						.format = shard_format(run->options->output.format),
-						.stop = tidy_stops,
-						.note = on_note,
-						.arg = run};
+	const struct recaption_options options = rewriting_of(run);
+	cleanup_free const char *folder = options.folder;
+	size_t changed = 0;
 
-	return replaced_tidy(&options, folder, err);
+	if (!run->options->no_captions && recaption(&options, &changed, err) < 0)
+		return -1;
+	if (changed > 0)
+		fprintf(stderr, "latentctl: %zu caption%s changed: brought into the shards\n",
+			changed, changed == 1 ? "" : "s");
+	return replaced_tidy(&options.rewrite, folder, err);
 }
 
 static int run_jobs(struct encode_run *run, const struct recovery *recovered, struct error *err)
@@ -578,6 +606,8 @@ static int run_all(struct encode_run *run, const char *const *sources, size_t n,
 		r = run_sources_number(&run->sources, run->output.state, run->name, err);
 	if (r == 0)
 		r = scan_and_recover(run, &recovered, err);
+	if (r == 0)
+		r = list_captions(run, err);
 	if (r == 0)
 		r = look_again(run, err);
 	if (r == 0)

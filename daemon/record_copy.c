@@ -7,24 +7,41 @@
 #include <stdio.h>
 #include <string.h>
 
-/* KEY.json of @stored with other names, in the order and the notation of record_build(). To be freed. */
-static char *renamed_json(const struct record *stored, const struct record_names *names)
+/* KEY.json of @record; NULL if it cannot be read. */
+static json_t *load_json(const struct record *record)
 {
-	const struct record_member *json = record_member(stored, "json");
-	json_t *root = json_loadb((const char *)json->data.data, json->data.size, 0, NULL);
-	cleanup_buffer struct buffer source = BUFFER_INIT;
-	char *text;
+	const struct record_member *json = record_member(record, "json");
 
-	percent_encode(&source, names->path, strlen(names->path));
-	json_object_set_new(root, "key", json_string(names->key));
-	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
-	json_object_set_new(root, "caption",
-			    names->caption ? json_string(names->caption) : json_null());
-	text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
+	return json ? json_loadb((const char *)json->data.data, json->data.size, 0, NULL) : NULL;
+}
+
+static void set_caption(json_t *root, const char *caption)
+{
+	json_object_set_new(root, "caption", caption ? json_string(caption) : json_null());
+}
+
+/* In the order and the notation of record_build(). To be freed; @root is released. */
+static char *dump_json(json_t *root)
+{
+	char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
+
 	json_decref(root);
 	if (!text)
 		abort();
 	return text;
+}
+
+/* KEY.json of @stored with other names. To be freed. */
+static char *renamed_json(const struct record *stored, const struct record_names *names)
+{
+	json_t *root = load_json(stored);
+	cleanup_buffer struct buffer source = BUFFER_INIT;
+
+	percent_encode(&source, names->path, strlen(names->path));
+	json_object_set_new(root, "key", json_string(names->key));
+	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
+	set_caption(root, names->caption);
+	return dump_json(root);
 }
 
 static int check(const struct record *stored, const struct recipe *recipe,
@@ -71,5 +88,49 @@ int record_copy(const struct record *stored, const struct recipe *recipe,
 	record.rank = names->rank;
 	*out = record;
 	record = (struct record)RECORD_INIT;
+	return 0;
+}
+
+bool record_has_caption(const struct record *record, const char *caption)
+{
+	json_t *root = load_json(record), *has = json_object_get(root, "caption");
+	bool same = caption ? json_is_string(has) && strcmp(json_string_value(has), caption) == 0
+			    : json_is_null(has);
+
+	json_decref(root);
+	return same;
+}
+
+int record_recaption(struct record *record, const char *caption, struct error *err)
+{
+	cleanup_record struct record changed = RECORD_INIT;
+	cleanup_free char *json = NULL;
+	json_t *root = load_json(record);
+	const char *text = caption ? caption : "";
+
+	if (!json_is_object(root)) {
+		json_decref(root);
+		return error_data(err, "record", "%s: has no .json that can be read", record->key);
+	}
+	set_caption(root, caption);
+	json = dump_json(root);
+	if (record_init(&changed, record->key, record->group, err) < 0)
+		return -1;
+	changed.rank = record->rank;
+	for (size_t i = 0; i < record->n_members; i++) {
+		const struct record_member *m = &record->members[i];
+		bool is_json = strcmp(m->suffix, "json") == 0;
+
+		if (strcmp(m->suffix, "txt") == 0)
+			continue;
+		if (record_add(&changed, m->suffix, is_json ? (const void *)json : m->data.data,
+			       is_json ? strlen(json) : m->data.size, err) < 0)
+			return -1;
+	}
+	if (record_add(&changed, "txt", text, strlen(text), err) < 0)
+		return -1;
+	record_release(record);
+	*record = changed;
+	changed = (struct record)RECORD_INIT;
 	return 0;
 }

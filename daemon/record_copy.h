@@ -1,5 +1,5 @@
 /*
- * A record for another file with the same content: the latent is not encoded again.
+ * A record of what is stored already, under other names or with another caption: the latent is not encoded again.
  */
 #ifndef LATENTD_DAEMON_RECORD_COPY_H
 #define LATENTD_DAEMON_RECORD_COPY_H
@@ -23,5 +23,13 @@ struct record_names {
 int record_copy(const struct record *stored, const struct recipe *recipe,
 		const struct hash128 *content, const struct record_names *names, struct record *out,
 		struct error *err);
+
+/* Whether this is the caption in its KEY.json; NULL: none. False if it has no KEY.json that can be read. */
+bool record_has_caption(const struct record *record, const char *caption);
+/*
+ * Another caption in KEY.json and KEY.txt, valid UTF-8; NULL: none. Other members are as they were, byte for byte.
+ * ERR_DATA `record`: it has no KEY.json that can be read.
+ */
+int record_recaption(struct record *record, const char *caption, struct error *err);
 
 #endif

@@ -370,8 +370,7 @@ static bool stopped(const struct rewriter *w)
 }
 
 /* What is damaged is left to `verify --deep`. */
-static int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n,
-			    struct error *err)
+int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err)
 {
 	struct error why = ERROR_INIT;
 	char line[1024];
@@ -385,7 +384,7 @@ static int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, si
 	snprintf(line, sizeof(line),
 		 "%s: not rewritten (latentctl verify --deep says what is damaged)", why.message);
 	w->options->note(w->options->arg, line);
-	return 0;
+	return 1;
 }
 
 int rewrite_dead(struct rewriter *w, struct error *err)
@@ -423,7 +422,7 @@ static int batch_write(struct rewriter *w, struct batch *b, struct error *err)
 
 	b->n = 0;
 	b->samples = b->bytes = 0;
-	return n > 1 ? rewrite_if_whole(w, b->rows, n, err) : 0;
+	return n > 1 && rewrite_if_whole(w, b->rows, n, err) < 0 ? -1 : 0;
 }
 
 static bool batch_takes(const struct rewriter *w, const struct batch *b,

@@ -70,6 +70,7 @@ class Episode:
     def __init__(self, ws, seed):
         self.ws, self.seed, self.rig = ws, seed, Rig(ws, 0)
         self.files = {}  # {path: Content}
+        self.captions = {}  # {path without extension: text}
         self.clock = 0
         self.datasets = {name: Dataset() for name in NAMES}
         self.latents = {}  # {content: hash of the latent it had the first time}
@@ -165,6 +166,23 @@ class Episode:
         path = chance.choice(bad)
         return self.put(path, self.files[path].repaired())
 
+    def caption(self, chance):
+        path = self.pick(chance)
+        if path is None:
+            return None
+        stem = os.path.splitext(path)[0]
+        file = stem + ".txt"
+        if stem in self.captions and chance.random() < 0.25:
+            os.remove(self.full(file))
+            del self.captions[stem]
+            return f"{file} is gone"
+        if stem not in self.captions or chance.random() < 0.8:
+            self.captions[stem] = f"{chance.choice(('', 'a ', 'one '))}{chance.randrange(5)}"
+        self.ws.write(file + ".new", self.captions[stem].encode())
+        os.rename(self.full(file + ".new"), self.full(file))
+        self.changed(file)
+        return f"{file} is {self.captions[stem]!r}"
+
     # -- what a run does to the model
 
     def after_a_part_of_a_run(self, data, removes):
@@ -221,6 +239,7 @@ class Episode:
         equal(sorted(listed), sorted(failed), "failed images")
         equal(result.code, QUARANTINED if failed else OK, "exit status of encode")
         self.check_samples(data)
+        self.check_captions()
         self.ws.verify()
         self.ws.no_worker_is_left()
         self.checked += 1
@@ -245,6 +264,16 @@ class Episode:
             twice = sorted({n for n in names if names.count(n) > 1})
             equal(twice, [], f"live samples that have their {what} in common")
         return found
+
+    def check_captions(self):
+        """Of images that are there; those of deleted ones stay as they were."""
+        for sample in self.live():
+            if sample.path in self.files:
+                wanted = self.captions.get(os.path.splitext(sample.path)[0])
+                equal(sample.record["caption"], wanted, f"the caption of {sample.path}")
+                equal(sample.members["txt"], (wanted or "").encode(), f"{sample.key}.txt")
+        told = os.path.join(self.ws.dataset, ".latentd", "captions.jsonl")
+        assert not os.path.exists(told), f"{told} is still there"
 
     def check_samples(self, data):
         found = {s.path: s for s in self.live()}
@@ -385,6 +414,7 @@ class Episode:
         delete: 5,
         damage: 4,
         repair: 3,
+        caption: 8,
         encode: 14,
         died: 10,
         killed: 5,

@@ -1,0 +1,395 @@
+#include "daemon/recaption.h"
+
+#include "daemon/record_copy.h"
+
+#include "base/atomic_file.h"
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LIST_BUFFER ((size_t)64 << 10)
+
+/* -- captions ------------------------------------------------------------------------------------- */
+
+static struct source *source_of(const struct recaption_options *o, uint32_t root)
+{
+	for (size_t i = 0; i < o->n_roots; i++) {
+		if (o->roots[i].root == root)
+			return o->roots[i].source;
+	}
+	return NULL;
+}
+
+/* 0: *out, to be freed, is NULL if there is none. 1: it cannot be read now; *why is NULL or says why. */
+static int read_caption(const struct recaption_options *o, const struct recaption_row *row,
+			char **out, struct error *why)
+{
+	struct source *source = source_of(o, row->root);
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	int r;
+
+	*out = NULL;
+	if (!source)
+		return 1;
+	r = source_caption(source, row->path, &text, why);
+	if (r < 0)
+		return 1;
+	if (r == 0)
+		*out = xstrdup(text.data ? (const char *)text.data : "");
+	return 0;
+}
+
+/* -- the list ------------------------------------------------------------------------------------- */
+
+struct listing {
+	const struct recaption_options *options;
+	struct atomic_file file;
+	struct buffer text;
+	int64_t last; /* job: several samples of it are one line */
+	size_t lines;
+	struct error *err;
+	bool failed;
+};
+
+static int flush(struct listing *l)
+{
+	if (fd_write_all(l->file.fd, l->text.data, l->text.size, l->err) < 0)
+		l->failed = true;
+	buffer_reset(&l->text);
+	return l->failed;
+}
+
+static int list_caption(void *arg, const struct recaption_row *row)
+{
+	struct listing *l = arg;
+	struct error ignored = ERROR_INIT;
+	cleanup_free char *caption = NULL;
+	json_t *line;
+	char *text;
+
+	if (row->shard == 0 || row->job == l->last ||
+	    read_caption(l->options, row, &caption, &ignored) != 0)
+		return 0;
+	l->last = row->job;
+	line = json_pack("{s:s, s:s?}", "key", row->key, "caption", caption);
+	text = json_dumps(line, JSON_COMPACT);
+	json_decref(line);
+	if (!text)
+		abort();
+	buffer_appendf(&l->text, "%s\n", text);
+	free(text);
+	l->lines++;
+	return l->text.size >= LIST_BUFFER ? flush(l) : 0;
+}
+
+static int list_all(struct listing *l, const char *path, struct error *err)
+{
+	const struct rewrite_options *rewrite = &l->options->rewrite;
+	cleanup_free char *dir = xasprintf("%s/.latentd", l->options->folder);
+
+	if (atomic_file_begin(&l->file, dir, err) < 0 ||
+	    queue_recaptions(rewrite->queue, rewrite->dataset, 0, list_caption, l, err) < 0 ||
+	    l->failed || flush(l))
+		return -1;
+	return l->lines > 0 ? atomic_file_commit(&l->file, path, ATOMIC_REPLACE, err) : 0;
+}
+
+int captions_list_write(const struct recaption_options *o, struct error *err)
+{
+	struct listing l = {
+	    .options = o, .file = ATOMIC_FILE_INIT, .text = BUFFER_INIT, .err = err};
+	cleanup_free char *path = xasprintf("%s/.latentd/captions.jsonl", o->folder);
+	struct queue_counts counts;
+	int r = 0;
+
+	if (queue_counts(o->rewrite.queue, o->rewrite.dataset, &counts, err) < 0)
+		return -1;
+	if (counts.recaptions > 0)
+		r = list_all(&l, path, err);
+	atomic_file_abort(&l.file);
+	buffer_release(&l.text);
+	if (r == 0 && l.lines == 0 && unlink(path) < 0 && errno != ENOENT)
+		return error_sys(err, "remove %s", path);
+	return r;
+}
+
+/* -- one shard ------------------------------------------------------------------------------------ */
+
+struct mark {
+	int64_t job;
+	uint64_t stamp;
+	char *caption;
+	bool elsewhere, differs;
+};
+
+/* What goes on while captions are brought into shards. */
+struct recaptioning {
+	const struct recaption_options *options;
+	struct mark *marks; /* of one shard, by job */
+	size_t n, capacity;
+	struct recaptioned *done; /* to be taken off the list */
+	size_t n_done, done_capacity;
+	struct recaptioned *later; /* the same, once all their shards are done */
+	size_t n_later, later_capacity;
+	uint8_t *shards; /* a bit for each shard that has such samples, by id */
+	size_t shards_size;
+	bool left; /* a shard was not done */
+	size_t changed;
+};
+
+static void clear_marks(struct recaptioning *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		free(r->marks[i].caption);
+	r->n = 0;
+}
+
+static void recaptioning_release(struct recaptioning *r)
+{
+	clear_marks(r);
+	free(r->marks);
+	free(r->done);
+	free(r->later);
+	free(r->shards);
+}
+
+static int add_mark(void *arg, const struct recaption_row *row)
+{
+	struct recaptioning *r = arg;
+	const struct rewrite_options *rewrite = &r->options->rewrite;
+	struct error why = ERROR_INIT;
+	char quoted[TEXT_QUOTE_SIZE], line[1024];
+	char *caption;
+
+	if (row->spooled)
+		return 0;
+	if (read_caption(r->options, row, &caption, &why) != 0) {
+		snprintf(line, sizeof(line), "%s: its caption changed, and cannot be read: %s",
+			 text_quote(row->path, quoted), why.message);
+		if (why.code != ERR_NONE)
+			rewrite->note(rewrite->arg, line);
+		return 0;
+	}
+	ARRAY_GROW(r->marks, r->n, r->capacity);
+	r->marks[r->n++] = (struct mark){row->job, row->caption, caption, row->elsewhere, false};
+	return 0;
+}
+
+static int by_job(const void *left, const void *right)
+{
+	const struct mark *a = left, *b = right;
+
+	return a->job < b->job ? -1 : a->job > b->job;
+}
+
+static struct mark *find_mark(struct recaptioning *r, int64_t job)
+{
+	const struct mark wanted = {.job = job};
+
+	return r->n > 0 ? bsearch(&wanted, r->marks, r->n, sizeof(wanted), by_job) : NULL;
+}
+
+/* Holds what is stored in the shard against the captions: *differs of its samples. */
+static int compare(struct recaptioning *r, const struct shard_row *shard, size_t *differs,
+		   struct error *err)
+{
+	const struct rewrite_options *rewrite = &r->options->rewrite;
+	cleanup_sample_list struct sample_list samples = CATALOG_LIST_INIT;
+
+	if (sample_list_read(rewrite->queue, shard->id, &samples, err) < 0)
+		return -1;
+	for (size_t i = 0; i < samples.n; i++) {
+		const struct sample_row *row = &samples.rows[i];
+		const struct shard_span span = {row->offset, row->bytes};
+		struct mark *mark = row->dead ? NULL : find_mark(r, row->job);
+		cleanup_record struct record record = RECORD_INIT;
+
+		if (!mark)
+			continue;
+		if (shard_read_record(rewrite->store, shard->path, &span, &record, err) < 0)
+			return error_wrap(err, "%s", shard->path);
+		if (record_has_caption(&record, mark->caption))
+			continue;
+		mark->differs = true;
+		++*differs;
+	}
+	return 0;
+}
+
+static int edit(void *arg, const struct sample_row *row, struct record *record, struct error *err)
+{
+	const struct mark *mark = find_mark(arg, row->job);
+
+	return mark && mark->differs ? record_recaption(record, mark->caption, err) : 0;
+}
+
+static int settle(struct recaptioning *r, struct error *err)
+{
+	size_t n = r->n_done;
+
+	r->n_done = 0;
+	return n > 0 ? queue_recaptioned(r->options->rewrite.queue, r->done, n, err) : 0;
+}
+
+static int settle_marks(struct recaptioning *r, struct error *err)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		const struct recaptioned done = {r->marks[i].job, r->marks[i].stamp};
+
+		if (r->marks[i].elsewhere) {
+			ARRAY_GROW(r->later, r->n_later, r->later_capacity);
+			r->later[r->n_later++] = done;
+		} else {
+			ARRAY_GROW(r->done, r->n_done, r->done_capacity);
+			r->done[r->n_done++] = done;
+		}
+	}
+	return settle(r, err);
+}
+
+static void note_damage(const struct recaptioning *r, const struct error *why)
+{
+	const struct rewrite_options *rewrite = &r->options->rewrite;
+	char line[1024];
+
+	snprintf(line, sizeof(line),
+		 "%s: captions not changed (latentctl verify --deep says what is damaged)",
+		 why->message);
+	rewrite->note(rewrite->arg, line);
+}
+
+static int recaption_shard(struct recaptioning *r, struct rewriter *w,
+			   const struct shard_row *shard, struct error *err)
+{
+	const struct rewrite_options *rewrite = &r->options->rewrite;
+	struct error why = ERROR_INIT;
+	size_t differs = 0;
+
+	clear_marks(r);
+	if (queue_recaptions(rewrite->queue, rewrite->dataset, shard->id, add_mark, r, err) < 0)
+		return -1;
+	if (r->n > 0)
+		qsort(r->marks, r->n, sizeof(*r->marks), by_job);
+	if (compare(r, shard, &differs, &why) < 0) {
+		if (why.code == ERR_DATA) {
+			note_damage(r, &why);
+			r->left = true;
+			return 0;
+		}
+		*err = why;
+		return -1;
+	}
+	if (differs > 0) {
+		int result = rewrite_if_whole(w, shard, 1, err);
+
+		if (result != 0) {
+			r->left = true;
+			return result < 0 ? -1 : 0;
+		}
+		r->changed += differs;
+	}
+	return settle_marks(r, err);
+}
+
+/* -- all ------------------------------------------------------------------------------------------ */
+
+static int note_shard(void *arg, const struct recaption_row *row)
+{
+	struct recaptioning *r = arg;
+	size_t at = (size_t)row->shard / 8;
+
+	if (row->shard == 0 && !row->spooled) { /* nothing of it is stored any more */
+		ARRAY_GROW(r->done, r->n_done, r->done_capacity);
+		r->done[r->n_done++] = (struct recaptioned){row->job, row->caption};
+	}
+	if (row->shard == 0 || row->spooled)
+		return 0;
+	if (at >= r->shards_size) {
+		size_t size = 2 * at + 64;
+
+		r->shards = xrealloc(r->shards, size, 1);
+		memset(r->shards + r->shards_size, 0, size - r->shards_size);
+		r->shards_size = size;
+	}
+	r->shards[at] |= (uint8_t)(1 << (row->shard & 7));
+	return 0;
+}
+
+static bool is_noted(const struct recaptioning *r, int64_t shard)
+{
+	size_t at = (size_t)shard / 8;
+
+	return at < r->shards_size && r->shards[at] >> (shard & 7) & 1;
+}
+
+static int recaption_shards(struct recaptioning *r, struct rewriter *w, struct error *err)
+{
+	const struct rewrite_options *rewrite = &r->options->rewrite;
+	cleanup_shard_list struct shard_list shards = CATALOG_LIST_INIT;
+
+	if (shard_list_read(rewrite->queue, rewrite->dataset, &shards, err) < 0)
+		return -1;
+	for (size_t i = 0; i < shards.n; i++) {
+		if (!is_noted(r, shards.rows[i].id))
+			continue;
+		if (rewrite->stop && rewrite->stop(rewrite->arg)) {
+			r->left = true;
+			break;
+		}
+		if (recaption_shard(r, w, &shards.rows[i], err) < 0)
+			return -1;
+	}
+	return r->left || r->n_later == 0
+		   ? 0
+		   : queue_recaptioned(rewrite->queue, r->later, r->n_later, err);
+}
+
+static void pass_note(void *arg, const char *line)
+{
+	const struct rewrite_options *rewrite = &((struct recaptioning *)arg)->options->rewrite;
+
+	rewrite->note(rewrite->arg, line);
+}
+
+static int recaption_all(struct recaptioning *r, struct error *err)
+{
+	const struct rewrite_options *rewrite = &r->options->rewrite;
+	struct rewrite_options options = *rewrite;
+	struct rewriter *w = NULL;
+	int result;
+
+	if (queue_recaptions(rewrite->queue, rewrite->dataset, 0, note_shard, r, err) < 0 ||
+	    settle(r, err) < 0)
+		return -1;
+	if (r->shards_size == 0)
+		return 0;
+	options.drop = NULL;
+	options.edit = edit;
+	options.stop = NULL;
+	options.note = pass_note;
+	options.arg = r;
+	result = rewriter_open(&options, &w, err);
+	if (result == 0)
+		result = recaption_shards(r, w, err);
+	rewriter_close(w);
+	return result;
+}
+
+int recaption(const struct recaption_options *o, size_t *changed, struct error *err)
+{
+	cleanup_with(recaptioning_release) struct recaptioning r = {.options = o};
+	struct queue_counts counts;
+
+	*changed = 0;
+	if (queue_counts(o->rewrite.queue, o->rewrite.dataset, &counts, err) < 0)
+		return -1;
+	if (counts.recaptions > 0 && recaption_all(&r, err) < 0)
+		return -1;
+	*changed = r.changed;
+	return captions_list_write(o, err);
+}
