@@ -414,9 +414,4 @@ int queue_sqlite_jobs(struct queue *base, const struct job_filter *which, queue_
 int queue_sqlite_reasons(struct queue *base, int64_t dataset, enum job_state state,
 			 queue_reason_fn fn, void *arg, struct error *err);
 
-/* -- queue_sqlite.c ------------------------------------------------------------------------------- */
-
-/* The name of the network file system with this statfs f_type; NULL: a local one, as far as known. */
-const char *network_file_system(uint32_t f_type);
-
 #endif

@@ -4,6 +4,7 @@
  * No test opens the database file itself while a queue is open in this process: closing it would drop
  * SQLite's locks.
  */
+#include "base/file_system.h"
 #include "base/files.h"
 #include "queue/queue_sqlite.h"
 #include "tests/contract/contract_queue.h"
