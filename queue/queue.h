@@ -127,12 +127,16 @@ struct job_spec {
 	 */
 	uint64_t caption;
 	bool wants_caption; /* with caption 0 it waits */
+	/* It is there but may still be written: a scan that is open has met it; nothing else is done. */
+	bool unsettled;
 };
 
 struct enqueue_counts {
 	size_t added;
+	size_t known; /* same size, mtime and inode as before */
 	size_t
-	    known; /* same size, mtime and inode as before; or running: the next scan will tell */
+	    busy; /* changed while running: nothing was done; to be enqueued again when it is settled */
+	size_t unsettled;
 	size_t requeued; /* changed while not yet encoded, quarantined or gone: available again */
 	size_t
 	    superseding; /* encoded already, and changed or never seen: available again, see above */

@@ -176,13 +176,20 @@ static void take_caption(struct memory_queue *q, struct memory_job *j, const str
 	counts->recaptioned++;
 }
 
+/* Nothing of a running job would be another than it is. */
+static bool is_unchanged(const struct memory_job *j, const struct job_spec *spec)
+{
+	return is_same_file(j, spec) && !must_wait(spec) &&
+	       (spec->caption == CAPTION_UNSEEN || spec->caption == j->caption);
+}
+
 static void enqueue_known(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec,
 			  struct enqueue_counts *counts)
 {
 	bool unseen = j->job.size == 0 && j->mtime_ns == 0 && j->inode == 0;
 
 	if (j->state == JOB_RUNNING) {
-		counts->known++;
+		*(is_unchanged(j, spec) ? &counts->known : &counts->busy) += 1;
 		return;
 	}
 	if (j->state == JOB_WAITING && !must_wait(spec) && is_same_file(j, spec)) {
@@ -205,7 +212,8 @@ int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *s
 	if (memory_dataset_check(q, dataset, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		if (memory_find_path(q, dataset, specs[i].root, specs[i].path))
+		if (specs[i].unsettled ||
+		    memory_find_path(q, dataset, specs[i].root, specs[i].path))
 			continue;
 		if (enqueue_new(q, dataset, &specs[i], err) < 0) {
 			memory_remove_jobs(q, before);
@@ -216,13 +224,16 @@ int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *s
 	for (size_t i = 0; i < n; i++) {
 		struct memory_job *j = memory_find_path(q, dataset, specs[i].root, specs[i].path);
 
-		if (is_new[i]) {
+		if (specs[i].unsettled) {
+			counts->unsettled++;
+		} else if (is_new[i]) {
 			counts->added++;
 			take_caption(q, j, &specs[i], false, counts);
 		} else {
 			enqueue_known(q, j, &specs[i], counts);
 		}
-		j->met = true;
+		if (j)
+			j->met = true;
 	}
 	return 0;
 }

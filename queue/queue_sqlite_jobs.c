@@ -323,7 +323,7 @@ static int enqueue_known(struct sqlite_queue *q, const struct job_spec *spec,
 	if (job_read(q, match->id, &w, err) < 0)
 		return -1;
 	if (w.state == JOB_RUNNING) {
-		counts->known++;
+		counts->busy++;
 		return 0;
 	}
 	before = w.state;
@@ -385,6 +385,10 @@ static int enqueue_all(struct sqlite_queue *q, int64_t dataset, const struct job
 		if (job_find(q, dataset, spec->root, spec->path, spec->key, &match, err) < 0)
 			return -1;
 		ids[i] = match.id;
+		if (spec->unsettled) {
+			counts->unsettled++;
+			continue;
+		}
 		if (match.id != 0) {
 			if (enqueue_known(q, spec, &match, counts, err) < 0)
 				return -1;

@@ -240,12 +240,13 @@ static void a_changed_file_is_no_longer_suspected(void **state)
 	assert_int_equal(shown.crashes, 0);
 }
 
-static void a_file_that_changes_while_running_is_noticed_by_the_next_scan(void **state)
+static void a_file_that_changes_while_running_is_told_and_taken_the_next_time(void **state)
 {
 	struct fixture *f = *state;
 	cleanup_job struct job job = add_claimed(f, "a");
 
-	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).known, 1);
+	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 1)).known, 1);
+	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).busy, 1);
 	assert_int_equal(state_of(f, job.id), JOB_RUNNING);
 	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
 	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).superseding, 1);
@@ -319,7 +320,7 @@ int contract_queue_enqueue(const struct queue_backend *backend)
 	    contract_test(any_change_of_a_file_is_noticed),
 	    contract_test(a_changed_file_that_is_not_yet_encoded_is_available_again),
 	    contract_test(a_changed_file_is_no_longer_suspected),
-	    contract_test(a_file_that_changes_while_running_is_noticed_by_the_next_scan),
+	    contract_test(a_file_that_changes_while_running_is_told_and_taken_the_next_time),
 	    contract_test(a_file_that_changes_after_encoding_is_available_again),
 	    contract_test(a_file_that_came_back_unchanged_is_available_again),
 	    contract_test(an_unchanged_file_leaves_every_other_state),

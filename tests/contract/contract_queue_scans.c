@@ -200,6 +200,31 @@ static void scans_of_several_datasets_know_nothing_of_each_other(void **state)
 	assert_int_equal(state_of(f, 3), JOB_GONE);
 }
 
+static void a_file_that_is_not_settled_is_met_and_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+	struct job_spec known = file_spec("a.jpg", "a", 1), fresh = file_spec("b.jpg", "b", 1);
+	struct enqueue_counts counts = {0};
+	struct scan_counts scanned;
+	struct queue_counts all;
+
+	enqueue_one(f, f->dataset, known);
+	known.mtime_ns = 2;
+	known.unsettled = fresh.unsettled = true;
+	assert_ok(queue_scan_begin(f->q, f->dataset, NULL, 0, &f->err), &f->err);
+	assert_ok(queue_enqueue(f->q, f->dataset, &known, 1, &counts, &f->err), &f->err);
+	assert_ok(queue_enqueue(f->q, f->dataset, &fresh, 1, &counts, &f->err), &f->err);
+	assert_int_equal(counts.unsettled, 2);
+	assert_int_equal(counts.added + counts.known + counts.requeued + counts.busy, 0);
+	assert_ok(queue_scan_end(f->q, f->dataset, SCAN_KEEP, NOW, &scanned, &f->err), &f->err);
+	assert_int_equal(scanned.met, 1);
+	assert_int_equal(scanned.missed, 0);
+	assert_ok(queue_counts(f->q, f->dataset, &all, &f->err), &f->err);
+	assert_int_equal(all.jobs[JOB_AVAILABLE], 1);
+	known.unsettled = false;
+	assert_int_equal(enqueue_one(f, f->dataset, known).requeued, 1);
+}
+
 /* -- blame ---------------------------------------------------------------------------------------- */
 
 static size_t claim_suspects(struct fixture *f, const char *owner, struct job *jobs)
@@ -321,6 +346,7 @@ int contract_queue_scans(const struct queue_backend *backend)
 	    contract_test(counting_and_abandoning_a_scan_change_nothing),
 	    contract_test(a_scan_is_of_its_dataset_and_its_sources_only),
 	    contract_test(one_scan_of_a_dataset_is_open_at_a_time),
+	    contract_test(a_file_that_is_not_settled_is_met_and_nothing_else),
 	    contract_test(scans_of_several_datasets_know_nothing_of_each_other),
 	    contract_test(suspects_are_handed_out_one_by_one_and_on_request),
 	    contract_test(a_suspect_whose_owners_die_again_and_again_is_quarantined),

@@ -122,6 +122,7 @@ static void step_enqueue(struct world *w)
 		    .rank = pick(w, 4),
 		    .caption = pick_caption(w),
 		    .wants_caption = pick(w, 5) == 0,
+		    .unsettled = pick(w, 10) == 0,
 		};
 		if (pick(w, 20) == 0)
 			specs[i].size = specs[i].inode = 0;
