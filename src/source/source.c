@@ -24,6 +24,14 @@ int source_next(struct source *s, struct source_entry *entry, struct error *err)
 	return r;
 }
 
+int source_examine(struct source *s, const char *path, struct source_entry *entry,
+		   struct error *err)
+{
+	if (path_check(path, err) < 0)
+		return -1;
+	return s->ops->examine(s, path, entry, err);
+}
+
 int source_open_sample(struct source *s, const char *path, struct error *err)
 {
 	if (path_check(path, err) < 0)

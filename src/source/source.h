@@ -22,6 +22,7 @@
 
 #define SOURCE_END	   1
 #define SOURCE_NO_CAPTION  1
+#define SOURCE_GONE	   1
 #define SOURCE_CAPTION_MAX ((size_t)1 << 20)
 #define SOURCE_UNSEEN	   UINT64_MAX
 
@@ -52,6 +53,13 @@ struct source_ops {
 	int (*next)(struct source *s, struct source_entry *entry, struct error *err);
 
 	/*
+	 * Fills @entry (its path is @path) as next would, if the file had a name that it lists.
+	 * SOURCE_GONE: there is no such file. ERR_TRANSIENT: no descriptors left.
+	 */
+	int (*examine)(struct source *s, const char *path, struct source_entry *entry,
+		       struct error *err);
+
+	/*
 	 * A descriptor on the sample's bytes, positioned at 0, of a regular file. ERR_DATA:
 	 * `not_regular` (a FIFO, device or folder; nothing of it was opened), `unreadable`
 	 * (permission, a loop of links), `gone` (no longer there). ERR_TRANSIENT: no descriptors
@@ -73,6 +81,9 @@ struct source {
 };
 
 int source_next(struct source *s, struct source_entry *entry, struct error *err);
+/* Also ERR_DATA `outside` for a path that could leave the source. */
+int source_examine(struct source *s, const char *path, struct source_entry *entry,
+		   struct error *err);
 /* The descriptor, the caller's. Also ERR_DATA `outside` for a path that could leave the source. */
 int source_open_sample(struct source *s, const char *path, struct error *err);
 /*
@@ -110,6 +121,9 @@ struct source_folder_options {
 	void (*note)(void *arg, const char *line);
 	void *note_arg;
 	size_t *unread; /* one more for each folder that could not be read; may be NULL */
+	/* Asked while a large folder is read; true: next fails, and nothing is to be expected of it. May be NULL. */
+	bool (*stop)(void *arg);
+	void *stop_arg;
 };
 
 /* ERR_CONFIG: @path is not there, not a folder, or may not be read. */

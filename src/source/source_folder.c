@@ -13,8 +13,8 @@
 
 #include "base/checked.h"
 #include "base/files.h"
-#include "base/hash.h"
 #include "base/text.h"
+#include "source/folder_files.h"
 #include "source/source_path.h"
 
 #include <dirent.h>
@@ -24,6 +24,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { STOP_EVERY = 1024 }; /* names of one folder */
 
 struct level {
 	int fd;
@@ -72,37 +74,6 @@ static const char *path_set(struct source_folder *f, size_t prefix, const char *
 	f->path.size = prefix;
 	buffer_append_string(&f->path, name);
 	return (const char *)f->path.data + prefix;
-}
-
-/* What errno says of a path when no more is known than that the system failed. */
-static int system_error(struct error *err, const char *what, const char *path)
-{
-	int saved = errno;
-	char quoted[TEXT_QUOTE_SIZE];
-
-	text_quote(path, quoted);
-	switch (saved) {
-	case EMFILE:
-	case ENFILE:
-	case ESTALE:
-	case EAGAIN:
-	case ETIMEDOUT:
-		return error_set(err, ERR_TRANSIENT, "%s %s: %s", what, quoted, strerror(saved));
-	default:
-		errno = saved;
-		return error_sys(err, "%s %s", what, quoted);
-	}
-}
-
-/* openat that tries again when a signal came in between. */
-static int open_at(int dir, const char *name, int flags)
-{
-	int fd;
-
-	do
-		fd = openat(dir, name, flags | O_CLOEXEC);
-	while (fd < 0 && errno == EINTR);
-	return fd;
 }
 
 /* -- listing ----------------------------------------------------------------------------------- */
@@ -182,15 +153,19 @@ static int level_sort(struct level *level, struct error *err)
 static int level_fill(struct source_folder *f, struct level *level, DIR *dir, struct error *err)
 {
 	struct dirent *entry;
+	size_t seen = 0;
 	int r = 0;
 
 	for (errno = 0; r == 0 && (entry = readdir(dir)); errno = 0) {
 		if (entry->d_name[0] != '.')
 			r = level_add(f, level, entry, err);
+		if (r == 0 && f->options.stop && ++seen % STOP_EVERY == 0 &&
+		    f->options.stop(f->options.stop_arg))
+			r = error_set(err, ERR_TRANSIENT, "stopped while reading a folder");
 	}
 	if (r == 0 && errno != 0) {
 		path_set(f, level->prefix, "");
-		r = system_error(err, "read folder", (const char *)f->path.data);
+		r = folder_error(err, "read folder", (const char *)f->path.data);
 	}
 	closedir(dir);
 	return r < 0 ? r : level_sort(level, err);
@@ -204,7 +179,7 @@ static int level_push(struct source_folder *f, int fd, struct error *err)
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 
 	if (!dir) {
-		system_error(err, "read folder", (const char *)f->path.data);
+		folder_error(err, "read folder", (const char *)f->path.data);
 		if (copy >= 0)
 			close(copy);
 		level_release(&level);
@@ -221,12 +196,12 @@ static int level_push(struct source_folder *f, int fd, struct error *err)
 
 static int start(struct source_folder *f, struct error *err)
 {
-	int fd = open_at(f->root, ".", O_RDONLY | O_DIRECTORY);
+	int fd = folder_open_at(f->root, ".", O_RDONLY | O_DIRECTORY);
 
 	path_set(f, 0, "");
 	/* Whatever it is: a source whose root cannot be read must not look empty. */
 	if (fd < 0)
-		return system_error(err, "open folder", ".");
+		return folder_error(err, "open folder", ".");
 	if (level_push(f, fd, err) < 0)
 		return -1;
 	f->started = true;
@@ -245,7 +220,7 @@ static int enter(struct source_folder *f, struct level *level, struct error *err
 		level->at++;
 		return 0;
 	}
-	fd = open_at(level->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+	fd = folder_open_at(level->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 	if (fd < 0) {
 		switch (errno) {
 		case EACCES:
@@ -258,7 +233,7 @@ static int enter(struct source_folder *f, struct level *level, struct error *err
 			note(f, "is a folder no longer");
 			break;
 		default:
-			return system_error(err, "open folder", (const char *)f->path.data);
+			return folder_error(err, "open folder", (const char *)f->path.data);
 		}
 		level->at++;
 		return 0;
@@ -268,15 +243,6 @@ static int enter(struct source_folder *f, struct level *level, struct error *err
 		return -1;
 	level->at++;
 	return 0;
-}
-
-/* What is in place of a file that is not there has another stamp. */
-static uint64_t stamp_of(const struct stat *st)
-{
-	const uint64_t known[] = {(uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec,
-				  (uint64_t)st->st_mtim.tv_nsec, st->st_ino};
-
-	return (hash64_of(known, sizeof(known), 0) >> 16) | 1;
 }
 
 /* The stamp of the caption beside @name. */
@@ -295,36 +261,42 @@ static uint64_t look_for_caption(const struct source_folder *f, const struct lev
 	if (!bsearch(&key, level->names, level->n, sizeof(*level->names), compare_names))
 		return 0;
 	if (fstatat(level->fd, wanted, &st, 0) == 0)
-		return stamp_of(&st);
+		return folder_stamp(&st);
 	return errno == ENOENT ? 0 : SOURCE_UNSEEN;
 }
 
-/* Fills @entry for the walk's path; false if there is nothing to list. */
-static bool examine(struct source_folder *f, const struct level *level, const char *name,
-		    struct source_entry *entry)
+enum found { FOUND_FILE, FOUND_FOLDER, FOUND_NOTHING };
+
+/* Fills @entry but for its path if @name in @dir is a file, or may be one. */
+static enum found examine(int dir, const char *name, struct source_entry *entry)
 {
-	uint64_t caption = look_for_caption(f, level, name);
-	int dir = level->fd;
 	struct stat st;
 
-	if (fstatat(dir, name, &st, 0) == 0) {
-		if (S_ISDIR(st.st_mode)) {
-			note(f, "is a link to a folder: not followed");
-			return false;
-		}
-		*entry = (struct source_entry){
-		    .path = (const char *)f->path.data,
-		    .size = (uint64_t)st.st_size,
-		    .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
-		    .inode = st.st_ino,
-		    .caption = caption,
-		};
-		return true;
-	}
-	if (errno == ENOENT && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return false;
-	*entry = (struct source_entry){.path = (const char *)f->path.data, .caption = caption};
-	return true;
+	memset(entry, 0, sizeof(*entry));
+	if (fstatat(dir, name, &st, 0) < 0)
+		return errno == ENOENT && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0
+			   ? FOUND_NOTHING
+			   : FOUND_FILE;
+	if (S_ISDIR(st.st_mode))
+		return FOUND_FOLDER;
+	entry->size = (uint64_t)st.st_size;
+	entry->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	entry->inode = st.st_ino;
+	return FOUND_FILE;
+}
+
+/* The same for the walk's path; false if there is nothing to list. */
+static bool list(struct source_folder *f, const struct level *level, const char *name,
+		 struct source_entry *entry)
+{
+	uint64_t caption = look_for_caption(f, level, name);
+	enum found found = examine(level->fd, name, entry);
+
+	if (found == FOUND_FOLDER)
+		note(f, "is a link to a folder: not followed");
+	entry->path = (const char *)f->path.data;
+	entry->caption = caption;
+	return found == FOUND_FILE;
 }
 
 static int source_folder_next(struct source *s, struct source_entry *entry, struct error *err)
@@ -351,7 +323,7 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 		level->at++;
 		if (level->captions && source_path_is_caption(name))
 			continue;
-		if (examine(f, level, path_set(f, level->prefix, name), entry))
+		if (list(f, level, path_set(f, level->prefix, name), entry))
 			return 0;
 	}
 	return SOURCE_END;
@@ -359,82 +331,36 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 
 /* -- opening ----------------------------------------------------------------------------------- */
 
-static int open_error(struct error *err, const char *path)
-{
-	int saved = errno;
-	char quoted[TEXT_QUOTE_SIZE];
-
-	text_quote(path, quoted);
-	switch (saved) {
-	case ENOENT:
-	case ENOTDIR:
-	case ENAMETOOLONG:
-		return error_data(err, "gone", "%s is not there", quoted);
-	case EACCES:
-	case EPERM:
-	case ELOOP:
-		return error_data(err, "unreadable", "open %s: %s", quoted, strerror(saved));
-	case ENXIO:
-	case ENODEV:
-		return error_data(err, "not_regular", "%s is not a regular file", quoted);
-	default:
-		errno = saved;
-		return system_error(err, "open", path);
-	}
-}
-
-/* The folder of @path, opened as a place only; *base is the name in it. -1 with errno. */
-static int open_parent(int root, char *path, const char **base)
-{
-	cleanup_close int dir = open_at(root, ".", O_PATH | O_DIRECTORY);
-	char *part = path, *slash;
-
-	while (dir >= 0 && (slash = strchr(part, '/'))) {
-		int next;
-
-		*slash = '\0';
-		next = open_at(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-		*slash = '/';
-		close(dir);
-		dir = next;
-		part = slash + 1;
-	}
-	*base = part;
-	return TAKE_FD(dir);
-}
-
-/*
- * Nothing but a regular file is opened: opening a FIFO wakes its writer, opening a device may do
- * anything. The second look is for what was put in its place in between.
- */
-static int open_regular(int root, const char *path, struct error *err)
-{
-	cleanup_free char *copy = xstrdup(path);
-	const char *base = NULL;
-	cleanup_close int dir = open_parent(root, copy, &base), fd = -1;
-	char quoted[TEXT_QUOTE_SIZE];
-	struct stat st;
-	int flags;
-
-	if (dir < 0 || fstatat(dir, base, &st, 0) < 0)
-		return open_error(err, path);
-	if (S_ISREG(st.st_mode)) {
-		fd = open_at(dir, base, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-		if (fd < 0 || fstat(fd, &st) < 0)
-			return open_error(err, path);
-	}
-	if (!S_ISREG(st.st_mode))
-		return error_data(err, "not_regular", "%s is not a regular file",
-				  text_quote(path, quoted));
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
-		return system_error(err, "fcntl", path);
-	return TAKE_FD(fd);
-}
-
 static int source_folder_open_sample(struct source *s, const char *path, struct error *err)
 {
-	return open_regular(source_folder_of(s)->root, path, err);
+	return folder_open_file(source_folder_of(s)->root, path, err);
+}
+
+static int source_folder_examine(struct source *s, const char *path, struct source_entry *entry,
+				 struct error *err)
+{
+	struct source_folder *f = source_folder_of(s);
+	cleanup_free char *copy = xstrdup(path), *caption = NULL;
+	const char *base = NULL;
+	cleanup_close int dir = folder_open_parent(f->root, copy, &base);
+	struct source_entry found;
+	struct stat st;
+
+	if (dir < 0 && (errno == EMFILE || errno == ENFILE))
+		return folder_error(err, "look at", path);
+	if (dir < 0 || examine(dir, base, &found) != FOUND_FILE)
+		return SOURCE_GONE;
+	found.path = path;
+	found.caption = SOURCE_UNSEEN;
+	if (f->options.captions) {
+		caption = source_path_caption(base);
+		if (fstatat(dir, caption, &st, 0) == 0)
+			found.caption = folder_stamp(&st);
+		else if (errno == ENOENT)
+			found.caption = 0;
+	}
+	*entry = found;
+	return 0;
 }
 
 static int source_folder_caption(struct source *s, const char *path, struct buffer *out,
@@ -442,7 +368,7 @@ static int source_folder_caption(struct source *s, const char *path, struct buff
 {
 	cleanup_free char *caption = source_path_caption(path);
 	struct error failed = ERROR_INIT;
-	cleanup_close int fd = open_regular(source_folder_of(s)->root, caption, &failed);
+	cleanup_close int fd = folder_open_file(source_folder_of(s)->root, caption, &failed);
 	char quoted[TEXT_QUOTE_SIZE];
 
 	if (fd < 0) {
@@ -473,6 +399,7 @@ static void source_folder_close(struct source *s)
 static const struct source_ops source_folder_ops = {
     .name = "folder",
     .next = source_folder_next,
+    .examine = source_folder_examine,
     .open_sample = source_folder_open_sample,
     .caption = source_folder_caption,
     .close = source_folder_close,
@@ -483,7 +410,7 @@ int source_folder_open(const char *path, const struct source_folder_options *opt
 {
 	/* "/." asks for what the walk needs: a folder that may be read and searched. */
 	cleanup_free char *inside = xasprintf("%s%s", path, *path ? "/." : "");
-	int root = open_at(AT_FDCWD, inside, O_RDONLY | O_DIRECTORY), saved = errno;
+	int root = folder_open_at(AT_FDCWD, inside, O_RDONLY | O_DIRECTORY), saved = errno;
 	char quoted[TEXT_QUOTE_SIZE];
 	struct source_folder *f;
 
@@ -497,7 +424,7 @@ int source_folder_open(const char *path, const struct source_folder_options *opt
 		return error_set(err, ERR_CONFIG, "source %s may not be read: %s", quoted,
 				 strerror(errno));
 	if (root < 0)
-		return system_error(err, "open source", path);
+		return folder_error(err, "open source", path);
 	f = xcalloc(1, sizeof(*f));
 	f->base.ops = &source_folder_ops;
 	f->options = *options;

@@ -34,6 +34,17 @@ static uint64_t caption_stamp(const char *caption)
 	return caption ? (hash64_of(caption, strlen(caption), 0) >> 16) | 1 : 0;
 }
 
+static void describe(const struct source_memory *m, const struct source_memory_file *file,
+		     struct source_entry *entry)
+{
+	*entry = (struct source_entry){
+	    .path = file->path,
+	    .size = file->size,
+	    .inode = (uint64_t)(file - m->files) + 1,
+	    .caption = caption_stamp(file->caption),
+	};
+}
+
 static int source_memory_next(struct source *s, struct source_entry *entry, struct error *err)
 {
 	struct source_memory *m = (struct source_memory *)s;
@@ -41,13 +52,20 @@ static int source_memory_next(struct source *s, struct source_entry *entry, stru
 	(void)err;
 	if (m->at == m->n)
 		return SOURCE_END;
-	*entry = (struct source_entry){
-	    .path = m->files[m->at].path,
-	    .size = m->files[m->at].size,
-	    .inode = m->at + 1,
-	    .caption = caption_stamp(m->files[m->at].caption),
-	};
-	m->at++;
+	describe(m, &m->files[m->at++], entry);
+	return 0;
+}
+
+static int source_memory_examine(struct source *s, const char *path, struct source_entry *entry,
+				 struct error *err)
+{
+	const struct source_memory *m = (struct source_memory *)s;
+	const struct source_memory_file *file = file_find(m, path);
+
+	(void)err;
+	if (!file)
+		return SOURCE_GONE;
+	describe(m, file, entry);
 	return 0;
 }
 
@@ -94,6 +112,7 @@ static void source_memory_close(struct source *s)
 static const struct source_ops source_memory_ops = {
     .name = "memory",
     .next = source_memory_next,
+    .examine = source_memory_examine,
     .open_sample = source_memory_open_sample,
     .caption = source_memory_caption,
     .close = source_memory_close,

@@ -13,15 +13,21 @@ size_t source_path_stem(const char *path)
 	return dot && dot != base ? (size_t)(dot - path) : strlen(path);
 }
 
-bool source_path_is_image(const char *path)
+const char *source_path_image_extension(size_t i)
 {
 	static const char *const extensions[] = {".jpg",  ".jpeg", ".jpe",  ".jfif", ".png",
 						 ".webp", ".gif",  ".bmp",  ".tif",  ".tiff",
 						 ".avif", ".jxl",  ".heic", ".heif"};
-	const char *extension = path + source_path_stem(path);
 
-	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
-		if (strcasecmp(extension, extensions[i]) == 0)
+	return i < ARRAY_SIZE(extensions) ? extensions[i] : NULL;
+}
+
+bool source_path_is_image(const char *path)
+{
+	const char *extension = path + source_path_stem(path), *known;
+
+	for (size_t i = 0; (known = source_path_image_extension(i)); i++) {
+		if (strcasecmp(extension, known) == 0)
 			return true;
 	}
 	return false;

@@ -13,6 +13,8 @@
  */
 size_t source_path_stem(const char *path);
 
+/* The extensions of image formats one after the other, ".jpg" first, in small letters; NULL: that was the last. */
+const char *source_path_image_extension(size_t i);
 /* Whether the extension is one of an image format, decodable by this build or not, in any case. */
 bool source_path_is_image(const char *path);
 

@@ -130,6 +130,31 @@ static void an_entry_has_the_size_of_its_file(void **state)
 	assert_int_equal(entry.size, 0);
 }
 
+static void one_path_is_examined_as_the_listing_would_show_it(void **state)
+{
+	struct backend *b = *state;
+	static const struct source_memory_file files[] = {{"a/b.jpg", "12345", 5, "caption"},
+							  {"c.jpg", "12", 2, NULL}};
+	struct source_entry listed = {0}, found = {0};
+	struct error err = ERROR_INIT;
+
+	backend_open(state, files, ARRAY_SIZE(files));
+	for (size_t i = 0; i < 2; i++) {
+		assert_ok(source_next(b->source, &listed, &err), &err);
+		assert_ok(source_examine(b->source, files[i].path, &found, &err), &err);
+		assert_string_equal(found.path, listed.path);
+		assert_int_equal(found.size, listed.size);
+		assert_int_equal(found.mtime_ns, listed.mtime_ns);
+		assert_int_equal(found.inode, listed.inode);
+		assert_true(found.caption == listed.caption);
+	}
+	assert_int_equal(source_examine(b->source, "none.jpg", &found, &err), SOURCE_GONE);
+	assert_int_equal(source_examine(b->source, "c.jpg/d.jpg", &found, &err), SOURCE_GONE);
+	assert_int_equal(source_examine(b->source, "a", &found, &err), SOURCE_GONE);
+	assert_error(source_examine(b->source, "../c.jpg", &found, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "outside");
+}
+
 static void assert_sample(struct source *s, const char *path, const char *want)
 {
 	struct error err = ERROR_INIT;
@@ -268,6 +293,7 @@ int main(void)
 	    CONTRACT(entries_come_in_byte_order_of_their_paths_and_then_the_end),
 	    CONTRACT(an_empty_source_is_at_its_end),
 	    CONTRACT(an_entry_has_the_size_of_its_file),
+	    CONTRACT(one_path_is_examined_as_the_listing_would_show_it),
 	    CONTRACT(a_sample_opens_before_during_and_after_the_listing),
 	    CONTRACT(a_sample_that_is_not_there_is_gone),
 	    CONTRACT(a_path_that_leaves_the_source_is_refused),

@@ -572,10 +572,34 @@ static void a_root_may_be_a_link(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static bool stop_at_second(void *arg)
+{
+	return ++*(int *)arg == 2;
+}
+
+static void reading_a_large_folder_can_be_stopped(void **state)
+{
+	struct fixture *f = *state;
+	int asked = 0;
+	const struct source_folder_options options = {.stop = stop_at_second, .stop_arg = &asked};
+	struct source_entry entry = {0};
+	struct error err = ERROR_INIT;
+
+	for (int i = 0; i < 3000; i++) {
+		cleanup_free char *name = xasprintf("%d", i);
+
+		assert_int_equal(symlinkat("x", f->fd, name), 0);
+	}
+	assert_ok(source_folder_open(f->dir, &options, &f->source, &err), &err);
+	assert_error(source_next(f->source, &entry, &err), &err, ERR_TRANSIENT);
+	assert_int_equal(asked, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(only_names_of_images_are_listed_in_any_case),
+	    TEST(reading_a_large_folder_can_be_stopped),
 	    TEST(hidden_folders_are_left_out),
 	    TEST(any_name_the_file_system_allows_is_listed_and_opens),
 	    TEST(without_recursion_only_the_root_is_listed),

@@ -1,0 +1,25 @@
+/*
+ * Private to src/source: files below a folder, reached part by part from its descriptor, so that no link is followed
+ * to another folder.
+ */
+#ifndef LATENTD_SOURCE_FOLDER_FILES_H
+#define LATENTD_SOURCE_FOLDER_FILES_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+
+struct stat;
+
+/* What errno says of a path when no more is known than that the system failed: "WHAT PATH: ...". -1. */
+int folder_error(struct error *err, const char *what, const char *path);
+/* openat with O_CLOEXEC that tries again when a signal came in between. */
+int folder_open_at(int dir, const char *name, int flags);
+/* The folder of @path, opened as a place only; *base is the name in it. -1 with errno. */
+int folder_open_parent(int root, char *path, const char **base);
+/* A descriptor for reading; the errors of source_ops.open_sample. */
+int folder_open_file(int root, const char *path, struct error *err);
+/* 48 bits that change with the file, and are not 0. */
+uint64_t folder_stamp(const struct stat *st);
+
+#endif
