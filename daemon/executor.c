@@ -58,24 +58,29 @@ static struct task *list_take(struct task_list *list)
 
 /* -- inbox ---------------------------------------------------------------------------------------- */
 
+static struct task *inbox_take(struct inbox *inbox)
+{
+	struct task *t;
+
+	pthread_mutex_lock(&inbox->lock);
+	t = inbox->tasks.first ? list_take(&inbox->tasks) : NULL;
+	pthread_mutex_unlock(&inbox->lock);
+	return t;
+}
+
+/* As many as were posted until now: what these post waits for the next turn. */
 static int on_inbox(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct inbox *inbox = arg;
-	struct task *t, *next;
+	struct task *t;
 	uint64_t count;
 
 	(void)source;
 	(void)events;
 	if (read(fd, &count, sizeof(count)) < 0)
 		return 0;
-	pthread_mutex_lock(&inbox->lock);
-	t = inbox->tasks.first;
-	list_init(&inbox->tasks);
-	pthread_mutex_unlock(&inbox->lock);
-	for (; t; t = next) {
-		next = t->next;
+	while (count-- > 0 && (t = inbox_take(inbox)))
 		t->done(t);
-	}
 	return 0;
 }
 
@@ -109,6 +114,21 @@ void inbox_post(struct inbox *inbox, struct task *t)
 	/* An eventfd takes this write unless its 64-bit counter is full. */
 	while (write(inbox->fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
+}
+
+void inbox_cancel(struct inbox *inbox, struct task *t)
+{
+	struct task **at;
+
+	pthread_mutex_lock(&inbox->lock);
+	for (at = &inbox->tasks.first; *at && *at != t;)
+		at = &(*at)->next;
+	if (*at) {
+		*at = t->next;
+		if (!*at)
+			inbox->tasks.last = at;
+	}
+	pthread_mutex_unlock(&inbox->lock);
 }
 
 void inbox_close(struct inbox *inbox)

@@ -29,6 +29,8 @@ struct inbox;
 int inbox_open(sd_event *event, struct inbox **out, struct error *err);
 /* Calls t->done on the loop's thread, soon. */
 void inbox_post(struct inbox *inbox, struct task *t);
+/* Takes back what was posted and has not been brought yet; does nothing otherwise. On the loop's thread. */
+void inbox_cancel(struct inbox *inbox, struct task *t);
 /* NULL is fine. Nothing may be posted any more. */
 void inbox_close(struct inbox *inbox);
 

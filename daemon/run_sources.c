@@ -66,16 +66,42 @@ static int scan_each(struct run_sources *s, struct queue *queue, const struct sc
 {
 	for (size_t i = 0; i < s->n; i++) {
 		struct scan_options one = *options;
+		int r;
 
 		one.root = s->roots[i].root;
-		one.first_rank = (uint64_t)i << 40;
-		if (scan_source(queue, s->roots[i].source, &one, counts, err) < 0)
+		one.first_rank = (uint64_t)one.root << 40;
+		r = scan_source(queue, s->roots[i].source, &one, counts, err);
+		if (r < 0)
 			return error_wrap(err, "%s", s->paths[i]);
+		if (r > 0)
+			return r;
 	}
-	if (counts->added + counts->known + counts->requeued + counts->superseding == 0)
-		return error_set(err, ERR_CONFIG, "no images below %s%s", s->paths[0],
-				 s->n > 1 ? " and the other folders" : "");
 	return 0;
+}
+
+static bool is_nothing(const struct enqueue_counts *c)
+{
+	return c->added + c->known + c->requeued + c->superseding + c->busy + c->unsettled == 0;
+}
+
+/*
+ * Nothing was found where something is known: to count all that is missed would hold the database up for long.
+ * Fills out->vanished; false: nothing is known.
+ */
+static bool all_vanished(struct queue *queue, int64_t dataset, struct sources_scanned *out,
+			 struct error *err)
+{
+	struct queue_counts counts;
+
+	if (queue_counts(queue, dataset, &counts, err) < 0)
+		return false;
+	for (size_t state = 0; state < JOB_STATES; state++) {
+		if (state == JOB_COMPLETED)
+			out->vanished.missed_done = counts.jobs[state];
+		else if (state != JOB_GONE)
+			out->vanished.missed += counts.jobs[state];
+	}
+	return out->vanished.missed + out->vanished.missed_done > 0;
 }
 
 /* NULL: they are gone. */
@@ -102,11 +128,17 @@ static int end_scan(struct run_sources *s, struct queue *queue, int64_t dataset,
 {
 	struct scan_counts same;
 
+	out->dataset = dataset;
+	if (is_nothing(&out->found) && !policy->all && all_vanished(queue, dataset, out, err)) {
+		out->not_believed = "that is all of them";
+		return queue_scan_end(queue, dataset, SCAN_ABANDON, clock_wall_ms(), &same, err);
+	}
+	if (err->code != ERR_NONE)
+		return -1;
 	if (queue_scan_end(queue, dataset, SCAN_COUNT, clock_wall_ms(), &out->vanished, err) < 0)
 		return -1;
 	out->not_believed = not_believed(s, policy, &out->vanished);
 	out->open = policy->remove && !out->not_believed;
-	out->dataset = dataset;
 	if (out->open)
 		return 0;
 	return queue_scan_end(queue, dataset, out->not_believed ? SCAN_ABANDON : SCAN_KEEP,
@@ -130,17 +162,22 @@ int run_sources_scan(struct run_sources *s, struct queue *queue, const struct sc
 	cleanup_free uint32_t *roots = xcalloc(s->n, sizeof(*roots));
 	struct error ignored = ERROR_INIT;
 	struct scan_counts none;
+	int r;
 
 	for (size_t i = 0; i < s->n; i++)
 		roots[i] = s->roots[i].root;
 	if (queue_scan_begin(queue, options->dataset, roots, s->n, err) < 0)
 		return -1;
-	if (scan_each(s, queue, options, &out->found, err) < 0) {
+	r = scan_each(s, queue, options, &out->found, err);
+	if (r == 0 && is_nothing(&out->found) && !policy->may_be_empty)
+		r = error_set(err, ERR_CONFIG, "no images below %s%s", s->paths[0],
+			      s->n > 1 ? " and the other folders" : "");
+	if (r == 0)
+		r = end_scan(s, queue, options->dataset, policy, out, err);
+	if (r != 0)
 		queue_scan_end(queue, options->dataset, SCAN_ABANDON, clock_wall_ms(), &none,
 			       &ignored);
-		return -1;
-	}
-	return end_scan(s, queue, options->dataset, policy, out, err);
+	return r;
 }
 
 struct left_out {

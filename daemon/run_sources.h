@@ -23,8 +23,9 @@ struct run_sources {
 
 /* What is made of files that are no longer there. */
 struct deletion_policy {
-	bool remove; /* their samples die too */
-	bool all;    /* however many they are */
+	bool remove;	   /* their samples die too */
+	bool all;	   /* however many they are */
+	bool may_be_empty; /* finding no image at all is no error */
 };
 
 struct sources_scanned {
@@ -47,7 +48,8 @@ int run_sources_number(struct run_sources *s, const char *state, const char *dat
 /*
  * @options: root and first_rank are set for each source. Files that are no longer there are gone, unless that looks
  * like a disk that is not there: a folder cannot be read, is on another device than the last time, or more than a
- * tenth of the files (and more than 10) vanished at once. ERR_CONFIG: there is no image at all.
+ * tenth of the files (and more than 10) vanished at once. ERR_CONFIG: there is no image at all. SCAN_STOPPED: by
+ * options->on_page; nothing is concluded.
  */
 int run_sources_scan(struct run_sources *s, struct queue *queue, const struct scan_options *options,
 		     const struct deletion_policy *policy, struct sources_scanned *out,

@@ -6,23 +6,45 @@
 
 #include <string.h>
 
-enum { SCAN_BATCH = 1000 };
+enum { PAGE_ENTRIES = 1000 };
 
-/* Entries on their way into the queue, with their own memory. */
-struct scan_batch {
-	struct job_spec specs[SCAN_BATCH];
-	char keys[SCAN_BATCH][2][SAMPLE_KEY_SIZE];
+struct scan_page {
+	struct job_spec specs[PAGE_ENTRIES];
+	char keys[PAGE_ENTRIES][2][SAMPLE_KEY_SIZE];
 	size_t n;
 };
 
-static int flush(struct queue *queue, int64_t dataset, struct scan_batch *b,
-		 struct enqueue_counts *counts, struct error *err)
+struct scan_page *scan_page_new(void)
 {
-	int r = b->n > 0 ? queue_enqueue(queue, dataset, b->specs, b->n, counts, err) : 0;
+	return xcalloc(1, sizeof(struct scan_page));
+}
 
-	for (size_t i = 0; i < b->n; i++)
-		free((char *)b->specs[i].path);
-	b->n = 0;
+bool scan_page_is_full(const struct scan_page *page)
+{
+	return page->n == PAGE_ENTRIES;
+}
+
+void scan_page_clear(struct scan_page *page)
+{
+	for (size_t i = 0; i < page->n; i++)
+		free((char *)page->specs[i].path);
+	page->n = 0;
+}
+
+void scan_page_free(struct scan_page *page)
+{
+	if (!page)
+		return;
+	scan_page_clear(page);
+	free(page);
+}
+
+int scan_page_flush(struct scan_page *page, struct queue *queue, int64_t dataset,
+		    struct enqueue_counts *counts, struct error *err)
+{
+	int r = page->n > 0 ? queue_enqueue(queue, dataset, page->specs, page->n, counts, err) : 0;
+
+	scan_page_clear(page);
 	return r;
 }
 
@@ -30,7 +52,7 @@ static int flush(struct queue *queue, int64_t dataset, struct scan_batch *b,
 static uint64_t rank_of(const struct scan_options *options, const char *key, uint64_t position)
 {
 	if (!options->shuffled)
-		return options->first_rank + position;
+		return options->first_rank + (position < SCAN_LAST ? position : SCAN_LAST);
 	return hash64_of(key, strlen(key), options->seed) >> 1;
 }
 
@@ -51,50 +73,59 @@ static uint64_t caption_of(const struct scan_options *options, const struct sour
 								    : CAPTION_UNSEEN;
 }
 
-static void add(struct scan_batch *b, const struct scan_options *options,
-		const struct source_entry *entry, uint64_t position)
+void scan_page_add(struct scan_page *page, const struct scan_options *options,
+		   const struct source_entry *entry, uint64_t position)
 {
 	cleanup_free char *distinction = xasprintf("%u/%s", options->root, entry->path);
-	size_t i = b->n++;
+	char(*keys)[SAMPLE_KEY_SIZE] = page->keys[page->n];
+	struct job_spec *spec = &page->specs[page->n];
 
-	sample_key(entry->path, b->keys[i][0]);
-	sample_key_distinct(entry->path, distinction, b->keys[i][1]);
-	b->specs[i] = (struct job_spec){.root = options->root,
-					.path = xstrdup(entry->path),
-					.key = b->keys[i][0],
-					.key_distinct = b->keys[i][1],
-					.size = entry->size,
-					.mtime_ns = entry->mtime_ns,
-					.inode = entry->inode,
-					.caption = caption_of(options, entry),
-					.wants_caption = options->need_captions,
-					.rank = rank_of(options, b->keys[i][0], position)};
+	if (!is_ours(options, entry))
+		return;
+	page->n++;
+	sample_key(entry->path, keys[0]);
+	sample_key_distinct(entry->path, distinction, keys[1]);
+	*spec = (struct job_spec){.root = options->root,
+				  .path = xstrdup(entry->path),
+				  .key = keys[0],
+				  .key_distinct = keys[1],
+				  .size = entry->size,
+				  .mtime_ns = entry->mtime_ns,
+				  .inode = entry->inode,
+				  .caption = caption_of(options, entry),
+				  .wants_caption = options->need_captions,
+				  .rank = rank_of(options, keys[0], position)};
+	spec->unsettled =
+	    options->is_young && options->is_young(options->arg, options->root, entry);
 }
 
-static void batch_free(struct scan_batch *b)
+static bool stops(const struct scan_options *options, const struct enqueue_counts *counts)
 {
-	for (size_t i = 0; i < b->n; i++)
-		free((char *)b->specs[i].path);
-	free(b);
+	return options->on_page && options->on_page(options->arg, counts);
 }
 
 int scan_source(struct queue *queue, struct source *source, const struct scan_options *options,
 		struct enqueue_counts *counts, struct error *err)
 {
-	struct scan_batch *b = xcalloc(1, sizeof(*b));
+	struct scan_page *page = scan_page_new();
 	struct source_entry entry;
 	uint64_t position = 0;
 	int r;
 
 	while ((r = source_next(source, &entry, err)) == 0) {
-		if (is_ours(options, &entry))
-			add(b, options, &entry, position);
-		position++;
-		if (b->n == SCAN_BATCH && (r = flush(queue, options->dataset, b, counts, err)) < 0)
+		scan_page_add(page, options, &entry, position++);
+		if (!scan_page_is_full(page))
+			continue;
+		r = scan_page_flush(page, queue, options->dataset, counts, err);
+		if (r == 0 && stops(options, counts))
+			r = SCAN_STOPPED;
+		if (r != 0)
 			break;
 	}
 	if (r == SOURCE_END)
-		r = flush(queue, options->dataset, b, counts, err);
-	batch_free(b);
+		r = scan_page_flush(page, queue, options->dataset, counts, err);
+	if (r == 0 && stops(options, counts))
+		r = SCAN_STOPPED;
+	scan_page_free(page);
 	return r;
 }

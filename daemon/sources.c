@@ -135,15 +135,23 @@ int sources_number(const char *state, const char *dataset, char *const *paths, s
 		   struct sources_numbers *out, struct error *err)
 {
 	cleanup_free char *file = xasprintf("%s/%s.sources.json", state, dataset);
-	json_t *known = NULL;
+	json_t *known = NULL, *before;
 	char *text;
+	bool same;
 	int r;
 
 	if (read_known(file, &known, err) < 0)
 		return -1;
+	before = json_deep_copy(known);
 	for (size_t i = 0; i < n; i++)
 		out->numbers[i] = number_of(known, paths[i], &out->moved_device);
 	out->others = json_object_size(known) - n;
+	same = json_equal(known, before) == 1;
+	json_decref(before);
+	if (same) {
+		json_decref(known);
+		return 0;
+	}
 	text = json_dumps(known, JSON_INDENT(1) | JSON_SORT_KEYS);
 	json_decref(known);
 	if (!text)

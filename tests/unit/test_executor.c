@@ -134,6 +134,27 @@ static void nothing_is_brought_before_the_loop_turns(void **state)
 	assert_int_equal(j.n_done, 1);
 }
 
+static void what_is_taken_back_is_not_brought(void **state)
+{
+	struct fixture *f = *state;
+	struct journal j = {.n_ran = 0};
+	struct task *tasks[4];
+
+	for (size_t i = 0; i < 4; i++)
+		inbox_post(f->inbox, tasks[i] = numbered(&j, i));
+	inbox_cancel(f->inbox, tasks[1]);
+	inbox_cancel(f->inbox, tasks[3]);
+	inbox_cancel(f->inbox, tasks[3]);
+	inbox_post(f->inbox, numbered(&j, 4));
+	turn(f);
+	assert_int_equal(j.n_done, 3);
+	assert_int_equal(j.done[0], 0);
+	assert_int_equal(j.done[1], 2);
+	assert_int_equal(j.done[2], 4);
+	free(tasks[1]);
+	free(tasks[3]);
+}
+
 /* -- a task that posts the next from its done ------------------------------------------------------- */
 
 struct chain {
@@ -217,7 +238,7 @@ static void what_is_posted_goes_first_and_calls_go_on_all_the_same(void **state)
 	struct thread thread = THREAD_INIT;
 	struct error err = ERROR_INIT;
 	struct gate gate = {.base = {gate_run, gate_done, NULL}};
-	size_t calls = 0, posted = 0, since = 0;
+	size_t calls = 0, posted = 0, since = 1; /* the gate */
 
 	sem_init(&gate.open, 0, 0);
 	executor_post(f->executor, &gate.base);
@@ -368,6 +389,7 @@ int main(void)
 	    loop_test(tasks_run_in_order_on_another_thread_and_end_on_the_loops),
 	    loop_test(close_runs_everything_and_the_inbox_still_brings_it),
 	    loop_test(nothing_is_brought_before_the_loop_turns),
+	    loop_test(what_is_taken_back_is_not_brought),
 	    loop_test(a_task_may_be_posted_again_when_it_is_done),
 	    loop_test(a_call_has_been_made_when_it_returns),
 	    loop_test(a_stream_of_tasks_does_not_starve_a_call),
