@@ -174,6 +174,7 @@ static void *executor_run(void *arg)
 	struct executor *e = arg;
 	struct task *t;
 
+	thread_short_slices();
 	while ((t = wait_for_task(e))) {
 		bool called = !t->done; /* and its memory is gone when it has run */
 

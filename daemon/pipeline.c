@@ -14,6 +14,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <malloc.h>
 
@@ -185,6 +186,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	struct pipeline *p = xcalloc(1, sizeof(*p));
 
 	keep_freed_pixels();
+	thread_short_slices(); /* decode workers wait for the loop, and use all cores */
 	p->event = event;
 	p->options = *options;
 	p->root_numbers = xcalloc(options->n_roots, sizeof(*p->root_numbers));

@@ -1,7 +1,26 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SHORT_SLICE_NS 100000 /* the shortest that Linux grants */
+
+/* As sched_setattr(2) has it; glibc before 2.41 has neither the structure nor the calls. */
+struct scheduling {
+	uint32_t size;
+	uint32_t policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime; /* ns; of SCHED_OTHER: the slice */
+	uint64_t deadline, period;
+};
+
+#define RESET_ON_FORK 1
 
 int thread_start(struct thread *t, const char *name, void *(*run)(void *arg), void *arg,
 		 struct error *err)
@@ -28,4 +47,15 @@ void thread_join(struct thread *t)
 		return;
 	pthread_join(t->id, NULL);
 	t->running = false;
+}
+
+void thread_short_slices(void)
+{
+	struct scheduling s = {.size = sizeof(s)};
+
+	if (syscall(SYS_sched_getattr, 0, &s, sizeof(s), 0) < 0 || s.policy != SCHED_OTHER)
+		return;
+	s.flags |= RESET_ON_FORK;
+	s.runtime = SHORT_SLICE_NS;
+	syscall(SYS_sched_setattr, 0, &s, 0);
 }

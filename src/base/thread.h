@@ -25,4 +25,11 @@ int thread_start(struct thread *t, const char *name, void *(*run)(void *arg), vo
 /* Waits for its end. Safe on THREAD_INIT and twice. */
 void thread_join(struct thread *t);
 
+/*
+ * For a thread that does little at a time and that others wait for: once woken, the calling thread gets a core at once, also
+ * when ours and other processes compute on all of them. It asks for short time slices, which Linux 6.12 and later grants;
+ * what it starts does not inherit that, and niceness stays.
+ */
+void thread_short_slices(void);
+
 #endif

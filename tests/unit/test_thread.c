@@ -2,8 +2,12 @@
 
 #include "base/thread.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 struct seen {
 	bool ran;
@@ -54,11 +58,65 @@ static void signals_are_left_to_the_thread_that_started_it(void **state)
 	}
 }
 
+/* The first fields of sched_attr: 24 bytes, then the slice; the kernel wants at least 48 bytes. */
+struct slice {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t ns, unused[2];
+};
+
+static void slice_get(struct slice *s)
+{
+	assert_int_equal(syscall(SYS_sched_getattr, 0, s, sizeof(*s), 0), 0);
+}
+
+static void *look_at_slice(void *arg)
+{
+	slice_get(arg);
+	return NULL;
+}
+
+static void *ask_for_short_slices(void *arg)
+{
+	struct slice *before_after_child = arg;
+	struct thread child = THREAD_INIT;
+	struct error err = ERROR_INIT;
+
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 3);
+	slice_get(&before_after_child[0]);
+	thread_short_slices();
+	slice_get(&before_after_child[1]);
+	assert_ok(thread_start(&child, "child", look_at_slice, &before_after_child[2], &err), &err);
+	thread_join(&child);
+	return NULL;
+}
+
+static void short_slices_are_the_threads_own_and_niceness_stays(void **state)
+{
+	struct thread t = THREAD_INIT;
+	struct error err = ERROR_INIT;
+	struct slice seen[3] = {{0}};
+
+	(void)state;
+	assert_ok(thread_start(&t, "latentd-test", ask_for_short_slices, seen, &err), &err);
+	thread_join(&t);
+	if (seen[0].policy != SCHED_OTHER)
+		skip();
+	assert_int_equal(seen[1].nice, seen[0].nice);
+	assert_int_equal(seen[2].nice, seen[0].nice);
+	assert_int_equal(seen[2].ns, seen[0].ns);
+	if (seen[0].ns > 0) /* Linux 6.12 or later */
+		assert_true(seen[1].ns > 0 && seen[1].ns < seen[0].ns);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_thread_runs_and_is_joined_once),
 	    cmocka_unit_test(signals_are_left_to_the_thread_that_started_it),
+	    cmocka_unit_test(short_slices_are_the_threads_own_and_niceness_stays),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
