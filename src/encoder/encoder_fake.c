@@ -1,5 +1,5 @@
 /*
- * Moment number i is a hash of (content, i), mapped to the range of its half. The step is that of
+ * Mean and logvar number i are the two ends of a hash of (content, i), mapped to their ranges. The step is that of
  * splitmix64: good enough that every channel looks like noise, and the same everywhere.
  */
 #include "encoder/encoder_fake.h"
@@ -13,25 +13,34 @@ struct encoder_fake {
 	bool (*poison)(const struct hash128 *content);
 };
 
+#define SPLITMIX_STEP 0x9e3779b97f4a7c15u
+
 static uint64_t splitmix64(uint64_t x)
 {
-	x += 0x9e3779b97f4a7c15u;
+	x += SPLITMIX_STEP;
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebu;
 	return x ^ x >> 31;
+}
+
+/* The 24 lowest bits of @bits as a number in [0, 1). */
+static float unit(uint64_t bits)
+{
+	return (float)(int32_t)(bits & 0xffffff) * 0x1p-24f;
 }
 
 void encoder_fake_moments(const struct hash128 *content, size_t latent_channels, size_t pixels,
 			  float *moments)
 {
 	uint64_t first = get_u64le(content->bytes), second = get_u64le(content->bytes + 8);
+	uint64_t seed = splitmix64(first) ^ second;
 	size_t half = latent_channels * pixels;
 
-	for (size_t i = 0; i < 2 * half; i++) {
-		uint64_t bits = splitmix64(splitmix64(first ^ i) ^ second);
-		float unit = (float)(bits >> 40) * 0x1p-24f; /* [0, 1) */
+	for (size_t i = 0; i < half; i++) {
+		uint64_t bits = splitmix64(seed + i * SPLITMIX_STEP);
 
-		moments[i] = i < half ? unit * 8.0f - 4.0f : unit * 22.0f - 20.0f;
+		moments[i] = unit(bits >> 40) * 8.0f - 4.0f;
+		moments[half + i] = unit(bits) * 22.0f - 20.0f;
 	}
 }
 
