@@ -146,6 +146,35 @@ static void arrays_convert_and_count_what_is_not_finite(void **state)
 	assert_true(back[0] == 1.0f && back[1] == -2.0f);
 }
 
+/* Every exponent and sign, with mantissas around all that rounding looks at; every length of a rest. */
+static void arrays_become_what_single_values_become(void **state)
+{
+	enum { MANTISSAS = 4096, MOST = MANTISSAS + 7 };
+	static float in[MOST];
+	static uint16_t halves[MOST];
+	uint32_t random = 1;
+
+	(void)state;
+	for (uint32_t top = 0; top < 512; top++) {
+		size_t n = MANTISSAS + top % 8, not_finite = 0, counted;
+
+		for (size_t i = 0; i < n; i++) {
+			/* near a tie of a normal half, or anything */
+			uint32_t mantissa = (uint32_t)(i / 2) << 12 & 0x7fffff;
+
+			mantissa = (mantissa + (random >> 30) - 1) & 0x7fffff;
+			random = random * 1664525 + 1013904223;
+			in[i] = from_bits(top << 23 | (i % 2 ? mantissa : random >> 9));
+		}
+		counted = half_from_floats(halves, in, n);
+		for (size_t i = 0; i < n; i++) {
+			assert_int_equal(halves[i], half_from_float(in[i]));
+			not_finite += (halves[i] & 0x7c00) == 0x7c00;
+		}
+		assert_int_equal(counted, not_finite);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -156,6 +185,7 @@ int main(void)
 	    cmocka_unit_test(no_nan_becomes_an_infinity),
 	    cmocka_unit_test(a_bfloat16_is_the_upper_half_of_a_float),
 	    cmocka_unit_test(arrays_convert_and_count_what_is_not_finite),
+	    cmocka_unit_test(arrays_become_what_single_values_become),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
