@@ -89,7 +89,7 @@ struct intake_state {
 struct intake_handlers {
 	/* Something in the state is another now. While it scans, about twice a second. */
 	void (*on_state)(void *arg, const struct intake_state *state);
-	/* There are jobs that were not there before. */
+	/* There are jobs, or captions to be mended, that were not there before. */
 	void (*on_jobs)(void *arg);
 	/* One line for people. */
 	void (*on_note)(void *arg, const char *line);

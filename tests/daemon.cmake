@@ -38,6 +38,11 @@ endforeach()
 add_cmocka_test(NAME test_pipeline SOURCES component/test_pipeline.c LIBS run_rig LABELS tsan)
 add_dependencies(test_pipeline latentd-decode lying_worker)
 
+add_library(intake_rig STATIC component/intake_rig.c)
+target_link_libraries(intake_rig PUBLIC latentd_testing latentd_daemon)
+add_cmocka_test(NAME test_intake SOURCES component/test_intake.c LIBS intake_rig LABELS tsan)
+target_link_options(test_intake PRIVATE -Wl,--wrap=inotify_add_watch)
+
 add_fuzz_target(NAME fuzz_decode_protocol SOURCES fuzz/fuzz_decode_protocol.c LIBS latentd_daemon)
 add_fuzz_target(NAME fuzz_record_facts SOURCES fuzz/fuzz_record_facts.c LIBS latentd_daemon)
 add_fuzz_target(NAME fuzz_api SOURCES fuzz/fuzz_api.c LIBS latentd_daemon PkgConfig::JANSSON)

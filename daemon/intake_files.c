@@ -1,0 +1,253 @@
+/*
+ * Two lists. What was heard of gathers for a moment (batch) and is looked at; what may still be written waits
+ * (young), and is enqueued when it has not changed from one look to the next, whatever its clock says.
+ */
+#include "daemon/intake_parts.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "source/source_path.h"
+
+#include <ctype.h>
+#include <string.h>
+
+enum { BATCH_FILES = 1000 };
+
+/* A file whose time lies further ahead says nothing about when it was written. */
+#define FUTURE_MS ((int64_t)60 * 60 * 1000)
+
+/* -- lists ---------------------------------------------------------------------------------------- */
+
+static void list_push(struct file_list *l, struct intake_file file)
+{
+	if (l->first + l->n == l->capacity && l->first > l->capacity / 2) {
+		memmove(l->items, l->items + l->first, l->n * sizeof(*l->items));
+		l->first = 0;
+	}
+	if (l->first + l->n == l->capacity) {
+		l->capacity = l->capacity > 0 ? l->capacity * 2 : 64;
+		l->items = xrealloc(l->items, l->capacity, sizeof(*l->items));
+	}
+	l->items[l->first + l->n++] = file;
+}
+
+static struct intake_file list_pop(struct file_list *l)
+{
+	struct intake_file file = l->items[l->first++];
+
+	if (--l->n == 0)
+		l->first = 0;
+	return file;
+}
+
+static void list_clear(struct file_list *l)
+{
+	while (l->n > 0)
+		free(list_pop(l).path);
+	free(l->items);
+	memset(l, 0, sizeof(*l));
+}
+
+void intake_files_clear(struct intake *in)
+{
+	list_clear(&in->batch);
+	list_clear(&in->young);
+}
+
+void intake_file_heard(struct intake *in, size_t folder, const char *path, bool settled,
+		       bool caption)
+{
+	if (caption && !in->options.captions)
+		return;
+	if (in->batch.n == 0)
+		in->batch_due = clock_mono_ms() + INTAKE_BATCH_MS;
+	list_push(&in->batch, (struct intake_file){.folder = folder,
+						   .path = xstrdup(path),
+						   .settled = settled,
+						   .caption = caption});
+	if (in->batch.n >= BATCH_FILES)
+		in->batch_due = 0;
+}
+
+/* Is looked at again in a while. Takes file.path. */
+static void look_again(struct intake *in, struct intake_file file, const struct source_entry *entry)
+{
+	file.seen = true;
+	file.settled = false;
+	file.size = entry->size;
+	file.mtime_ns = entry->mtime_ns;
+	file.due = clock_mono_ms() + INTAKE_YOUNG_MS;
+	if (in->young.n < YOUNG_MAX) {
+		list_push(&in->young, file);
+		return;
+	}
+	free(file.path);
+	intake_want_scan(in, RESCAN_LATER);
+}
+
+static bool is_young(const struct source_entry *entry)
+{
+	int64_t age = clock_wall_ms() - entry->mtime_ns / 1000000;
+
+	return age < INTAKE_YOUNG_MS && age > -FUTURE_MS;
+}
+
+bool intake_file_is_young(struct intake *in, size_t folder, const struct source_entry *entry)
+{
+	if (!is_young(entry))
+		return false;
+	look_again(in, (struct intake_file){.folder = folder, .path = xstrdup(entry->path)}, entry);
+	return true;
+}
+
+/* -- looking -------------------------------------------------------------------------------------- */
+
+struct scan_options intake_scan_options(const struct intake *in, size_t folder)
+{
+	const struct intake_options *o = &in->options;
+
+	return (struct scan_options){.dataset = o->dataset,
+				     .root = in->folders[folder].number,
+				     .shuffled = o->shuffled,
+				     .seed = o->seed,
+				     .part = o->part,
+				     .parts = o->parts,
+				     .captions = o->captions,
+				     .need_captions = o->need_captions};
+}
+
+/* One round: sources are open only during it, and what was enqueued is known until its end. */
+struct round {
+	struct intake *in;
+	struct source **sources; /* of each folder; opened when needed */
+	struct file_list enqueued;
+	struct enqueue_counts counts;
+	struct error err;
+};
+
+static struct source *source_of(struct round *r, size_t folder)
+{
+	const struct intake_folder *f = &r->in->folders[folder];
+	const struct source_folder_options options = {.captions = r->in->options.captions};
+	struct error gone = ERROR_INIT; /* is noticed elsewhere */
+
+	if (f->there && !r->sources[folder])
+		source_folder_open(f->path, &options, &r->sources[folder], &gone);
+	return r->sources[folder];
+}
+
+/* Takes file.path. */
+static void enqueue(struct round *r, struct intake_file file, const struct source_entry *entry)
+{
+	struct intake *in = r->in;
+	struct scan_options options = intake_scan_options(in, file.folder);
+
+	scan_page_add(in->page, &options, entry, SCAN_LAST);
+	file.size = entry->size;
+	file.mtime_ns = entry->mtime_ns;
+	list_push(&r->enqueued, file);
+	if (scan_page_is_full(in->page))
+		scan_page_flush(in->page, in->queue, in->options.dataset, &r->counts, &r->err);
+}
+
+/* Takes file.path. */
+static void look_at_image(struct round *r, struct intake_file file)
+{
+	struct source *source = source_of(r, file.folder);
+	struct source_entry entry;
+	bool wait;
+
+	if (!source || r->err.code != ERR_NONE ||
+	    source_examine(source, file.path, &entry, &r->err) != 0) {
+		free(file.path);
+		return;
+	}
+	wait = file.seen ? file.size != entry.size || file.mtime_ns != entry.mtime_ns
+			 : !file.settled && is_young(&entry);
+	if (wait)
+		look_again(r->in, file, &entry);
+	else
+		enqueue(r, file, &entry);
+}
+
+/*
+ * The images that a caption may belong to: one of each format, its extension in small or in large letters. One in
+ * mixed letters is left to the next scan.
+ */
+static void look_at_images_of(struct round *r, const struct intake_file *caption)
+{
+	int stem = (int)source_path_stem(caption->path);
+	const char *extension;
+
+	for (size_t i = 0; (extension = source_path_image_extension(i)); i++) {
+		struct intake_file image = {.folder = caption->folder, .settled = true};
+
+		image.path = xasprintf("%.*s%s", stem, caption->path, extension);
+		look_at_image(r, image);
+		image.path = xasprintf("%.*s%s", stem, caption->path, extension);
+		for (char *c = image.path + stem; *c; c++)
+			*c = (char)toupper((unsigned char)*c);
+		look_at_image(r, image);
+	}
+}
+
+static void look_at(struct round *r, struct intake_file file)
+{
+	if (!file.caption) {
+		look_at_image(r, file);
+		return;
+	}
+	look_at_images_of(r, &file);
+	free(file.path);
+}
+
+/* Some of the images are being encoded as they were before: these are enqueued again afterwards. */
+static void end_round(struct round *r)
+{
+	struct intake *in = r->in;
+
+	if (r->err.code == ERR_NONE)
+		scan_page_flush(in->page, in->queue, in->options.dataset, &r->counts, &r->err);
+	while (r->enqueued.n > 0) {
+		struct intake_file file = list_pop(&r->enqueued);
+		const struct source_entry entry = {.size = file.size, .mtime_ns = file.mtime_ns};
+
+		if (r->counts.busy > 0)
+			look_again(in, file, &entry);
+		else
+			free(file.path);
+	}
+	list_clear(&r->enqueued);
+	for (size_t i = 0; i < in->n; i++)
+		source_close(r->sources[i]);
+	free(r->sources);
+	if (r->err.code != ERR_NONE) {
+		scan_page_clear(in->page);
+		intake_failed(in, &r->err);
+	}
+	intake_found_jobs(in, &r->counts);
+}
+
+int64_t intake_files_next(const struct intake *in)
+{
+	int64_t young = in->young.n > 0 ? in->young.items[in->young.first].due : NEVER;
+	int64_t batch = in->batch.n > 0 ? in->batch_due : NEVER;
+
+	return young < batch ? young : batch;
+}
+
+void intake_files_due(struct intake *in)
+{
+	int64_t now = clock_mono_ms();
+	struct round r = {.in = in};
+
+	if (intake_files_next(in) > now)
+		return;
+	r.sources = xcalloc(in->n, sizeof(*r.sources));
+	while (in->batch.n > 0 && in->batch_due <= now)
+		look_at(&r, list_pop(&in->batch));
+	while (in->young.n > 0 && in->young.items[in->young.first].due <= now)
+		look_at(&r, list_pop(&in->young));
+	end_round(&r);
+	intake_tell_state(in, in->young.n == 0);
+}
