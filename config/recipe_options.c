@@ -2,6 +2,8 @@
 
 #include "base/checked.h"
 
+#include <string.h>
+
 static const char *const posteriors[] = {"mean", "moments", "draw", NULL};
 static const char *const dtypes[] = {"float16", "float32", NULL};
 
@@ -27,5 +29,8 @@ const struct settings_group recipe_settings = {.rows = rows, .n = ARRAY_SIZE(row
 
 int recipe_options_check(const struct recipe_options *o, struct error *err)
 {
+	if (o->scaled && strcmp(o->posterior, "moments") == 0)
+		return error_set(err, ERR_CONFIG,
+				 "scaled: moments have no scale, expected posterior mean or draw");
 	return pixel_options_check(&o->pixels, err);
 }

@@ -93,7 +93,7 @@ static int extract_record(struct extract *x, const struct record *record, struct
 	for (size_t i = 0; i < record->n_members; i++) {
 		const struct record_member *m = &record->members[i];
 
-		if (!strstr(m->suffix, ".npy.zst"))
+		if (!strstr(m->suffix, ".npy"))
 			add_file(x, m->suffix, &m->data, &files[n++]);
 	}
 	add_file(x, facts.moments ? "moments.npy" : "latent.npy", &npy, &files[n++]);

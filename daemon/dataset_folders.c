@@ -18,12 +18,14 @@ static int by_name(const void *a, const void *b)
 
 static int read_recipe(struct dataset_folder *d, struct error *err)
 {
-	cleanup_free char *catalog = NULL;
+	cleanup_index_dataset struct index_dataset said = {.codec = OUTPUT_CODEC_ZSTD};
 	char hex[SHA256_HEX_SIZE];
 	struct sha256 hash;
 
-	if (index_dataset_read(d->folder, &d->recipe_json, &catalog, err) < 0)
+	if (index_dataset_read(d->folder, &said, err) < 0)
 		return -1;
+	d->recipe_json = TAKE(said.recipe_json);
+	d->codec = said.codec;
 	if (!d->recipe_json) {
 		d->recipe_json = xstrdup("{}");
 		return 0;

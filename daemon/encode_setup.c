@@ -57,6 +57,7 @@ static int make_recipe(const struct recipe_options *o, struct encode_setup *setu
 	r->filter = pixel_setup_filter(&o->pixels);
 	r->policy = pixel_setup_policy(&o->pixels);
 	r->posterior = (enum posterior)posterior_parse(o->posterior);
+	r->scaled = o->scaled;
 	r->seed = o->seed;
 	r->dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
 	recipe_finish(r);

@@ -1,5 +1,7 @@
 #include "daemon/index.h"
 
+#include "storage/seal.h"
+
 #include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/files.h"
@@ -222,6 +224,27 @@ static bool all_there(const struct index_pass *pass)
 }
 
 /* A run that died may have left half-written files; nobody else works here. */
+/* One record tells what all have in common. */
+static int read_example(struct index_pass *pass, struct error *err)
+{
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		const struct index_shard *s = &pass->shards[i];
+		const struct shard_span span = {s->first_offset, s->first_bytes};
+		cleanup_record struct record record = RECORD_INIT;
+
+		if (!s->first_key)
+			continue;
+		if (shard_read_record(pass->store, s->path, &span, &record, err) < 0)
+			return error_wrap(err, "%s", s->path);
+		if (record_facts_read(&record, &pass->example, err) < 0)
+			return -1;
+		pass->example_shard = s;
+		pass->codec = pass->example.codec;
+		return 0;
+	}
+	return 0;
+}
+
 static int write_each(struct index_pass *pass, struct error *err)
 {
 	cleanup_free char *folder = xasprintf("%s/.latentd", pass->folder);
@@ -233,6 +256,8 @@ static int write_each(struct index_pass *pass, struct error *err)
 		if (load_keys(pass, &pass->shards[i], err) < 0)
 			return -1;
 	}
+	if (read_example(pass, err) < 0)
+		return -1;
 	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
 		if (writers[i].write(pass, err) < 0)
 			return error_wrap(err, "%s", writers[i].file);
@@ -242,9 +267,9 @@ static int write_each(struct index_pass *pass, struct error *err)
 
 static int write_pass(struct index_pass *pass, bool always, struct error *err)
 {
-	cleanup_free char *catalog = NULL, *recipe = NULL;
+	cleanup_index_dataset struct index_dataset before = {.codec = OUTPUT_CODEC_ZSTD};
 	struct shard_list list = {.n = 0};
-	int r = index_dataset_read(pass->folder, &recipe, &catalog, err);
+	int r = index_dataset_read(pass->folder, &before, err);
 
 	if (r == 0)
 		r = queue_shards(pass->queue, pass->dataset, on_shard, &list, err);
@@ -253,8 +278,10 @@ static int write_pass(struct index_pass *pass, bool always, struct error *err)
 	if (r == 0) {
 		make_catalog_hash(pass);
 		if (!pass->recipe_json[0] || strcmp(pass->recipe_json, "{}") == 0)
-			pass->recipe_json = recipe;
-		if (always || !catalog || strcmp(catalog, pass->catalog) != 0 || !all_there(pass))
+			pass->recipe_json = before.recipe_json;
+		pass->codec = before.codec;
+		if (always || !before.catalog || strcmp(before.catalog, pass->catalog) != 0 ||
+		    !all_there(pass))
 			r = write_each(pass, err);
 	}
 	for (size_t i = 0; i < list.n; i++) {

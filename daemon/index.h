@@ -20,6 +20,7 @@
 #ifndef LATENTD_DAEMON_INDEX_H
 #define LATENTD_DAEMON_INDEX_H
 
+#include "daemon/record_build.h"
 #include "queue/queue.h"
 #include "storage/store.h"
 
@@ -58,8 +59,12 @@ struct index_pass {
 	const char *name; /* of the dataset */
 	const char *recipe_id;
 	const char *recipe_json;    /* NULL where nobody knows it */
+	enum output_codec codec;    /* of the example; without one, as dataset.json had it */
 	struct index_shard *shards; /* by path */
 	size_t n_shards;
+	const struct index_shard
+	    *example_shard; /* the first live sample stands for all; NULL: there is none */
+	struct record_facts example;
 	char catalog[HASH128_HEX_SIZE]; /* what the indexes stand for: recipe and shards */
 };
 
@@ -90,9 +95,17 @@ int index_webshart_write(const struct index_pass *pass, struct error *err);
 int index_energon_write(const struct index_pass *pass, struct error *err);
 int index_readme_write(const struct index_pass *pass, struct error *err);
 
-/* The recipe and the catalog's hash that a dataset.json names; NULL where it does not. To be freed. */
-int index_dataset_read(const char *folder, char **recipe_json, char **catalog, struct error *err);
+/* What is read of a dataset.json again; NULL and zstd where it does not say. */
+struct index_dataset {
+	char *recipe_json, *catalog;
+	enum output_codec codec;
+};
+
+/* @out is released by the caller, also after a failure. */
+int index_dataset_read(const char *folder, struct index_dataset *out, struct error *err);
+void index_dataset_release(struct index_dataset *dataset);
 
 #define cleanup_index_samples cleanup_with(index_samples_release)
+#define cleanup_index_dataset cleanup_with(index_dataset_release)
 
 #endif

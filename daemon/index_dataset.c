@@ -83,6 +83,7 @@ int index_dataset_write(const struct index_pass *pass, struct error *err)
 	json_object_set_new(root, "v", count(1));
 	json_object_set_new(root, "name", json_string(pass->name));
 	json_object_set_new(root, "format", json_string("wds"));
+	json_object_set_new(root, "codec", json_string(recipe_codec_name(pass->codec)));
 	json_object_set_new(root, "recipe_id", json_string(pass->recipe_id));
 	set_recipe(root, pass->recipe_json);
 	set_counts(root, pass);
@@ -97,24 +98,33 @@ int index_dataset_write(const struct index_pass *pass, struct error *err)
 	return index_put(pass, ".latentd/dataset.json", &contents, err);
 }
 
-int index_dataset_read(const char *folder, char **recipe_json, char **catalog, struct error *err)
+int index_dataset_read(const char *folder, struct index_dataset *out, struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/.latentd/dataset.json", folder);
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	const char *hash;
 	json_t *root;
 
-	*recipe_json = *catalog = NULL;
+	*out = (struct index_dataset){.codec = OUTPUT_CODEC_ZSTD};
 	if (!file_exists(path))
 		return 0;
 	if (file_read_all(path, 16 << 20, &text, err) < 0)
 		return -1;
 	root = json_loadb((const char *)text.data, text.size, 0, NULL);
 	hash = json_string_value(json_object_get(root, "catalog_xxh3_128"));
-	*catalog = hash ? xstrdup(hash) : NULL;
+	out->catalog = hash ? xstrdup(hash) : NULL;
 	if (json_is_object(json_object_get(root, "recipe")))
-		*recipe_json = json_dumps(json_object_get(root, "recipe"),
-					  JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
+		out->recipe_json =
+		    json_dumps(json_object_get(root, "recipe"),
+			       JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
+	recipe_codec_parse(json_string_value(json_object_get(root, "codec")), &out->codec);
 	json_decref(root);
 	return 0;
+}
+
+void index_dataset_release(struct index_dataset *dataset)
+{
+	free(dataset->recipe_json);
+	free(dataset->catalog);
+	dataset->recipe_json = dataset->catalog = NULL;
 }

@@ -3,10 +3,6 @@
  */
 #include "daemon/index.h"
 
-#include "daemon/record_build.h"
-
-#include "storage/seal.h"
-
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/text.h"
@@ -28,25 +24,6 @@ static bool is_ours(const char *path)
 	       memcmp(text.data, MARK, strlen(MARK)) == 0;
 }
 
-/* The first live sample, as an example of all. 1: there is none. */
-static int read_example(const struct index_pass *pass, const struct index_shard **shard,
-			struct record_facts *facts, struct error *err)
-{
-	for (size_t i = 0; i < pass->n_shards; i++) {
-		const struct index_shard *s = &pass->shards[i];
-		const struct shard_span span = {s->first_offset, s->first_bytes};
-		cleanup_record struct record record = RECORD_INIT;
-
-		if (!s->first_key)
-			continue;
-		*shard = s;
-		if (shard_read_record(pass->store, s->path, &span, &record, err) < 0)
-			return error_wrap(err, "%s", s->path);
-		return record_facts_read(&record, facts, err);
-	}
-	return 1;
-}
-
 static void put_number(struct buffer *out, json_t *value)
 {
 	if (json_is_number(value))
@@ -61,14 +38,20 @@ static void put_scaling(struct buffer *out, const struct index_pass *pass)
 	json_t *vae = json_object_get(recipe, "vae");
 
 	if (vae) {
-		buffer_append_string(out, "Latents are stored unscaled: scaling factor ");
+		buffer_appendf(out, "Latents are stored %s: scaling factor ",
+			       pass->example.scaled ? "scaled" : "unscaled");
 		put_number(out, json_object_get(vae, "scaling_factor"));
 		buffer_append_string(out, ", shift ");
 		put_number(out, json_object_get(vae, "shift_factor"));
 		buffer_append_string(out, ".\n");
 	}
-	buffer_append_string(out, "Apply `(latent - shift) * scaling_factor`; every record has the "
-				  "two (`shift_factor` null: 0).\n\n");
+	buffer_append_string(
+	    out, pass->example.scaled
+		     ? "They are what a model is trained on. For the VAE's decoder: `latent / "
+		       "scaling_factor + shift`; every\nrecord has the two (`shift_factor` null: "
+		       "0).\n\n"
+		     : "Apply `(latent - shift) * scaling_factor`; every record has the two "
+		       "(`shift_factor` null: 0).\n\n");
 	json_decref(recipe);
 }
 
@@ -85,37 +68,50 @@ static void put_totals(struct buffer *out, const struct index_pass *pass)
 		       pass->n_shards, text_bytes(bytes, size), pass->recipe_id);
 }
 
-static void put_readers(struct buffer *out, const char *shard, const char *field)
+static void put_webdataset(struct buffer *out, const char *shard, const char *field, bool plain)
+{
+	buffer_append_string(out, plain ? "With webdataset:\n\n```python\n"
+					  "import webdataset as wds\n\n"
+					: "With webdataset (and `pip install zstandard`):\n\n"
+					  "```python\nimport webdataset as wds, zstandard\n"
+					  "from webdataset.autodecode import Continue\n\n"
+					  "unzst = lambda key, data: (Continue(key[:-4], "
+					  "zstandard.ZstdDecompressor().decompress(data))\n"
+					  "                           if key.endswith(\".zst\") "
+					  "else None)\n");
+	buffer_appendf(out,
+		       "dataset = wds.WebDataset(\"%s\", shardshuffle=False).decode(%s)\n"
+		       "for sample in dataset:\n    latent, record = sample[\"%s\"], "
+		       "sample[\"json\"]\n```\n\n",
+		       shard, plain ? "" : "unzst", field);
+}
+
+static void put_datasets(struct buffer *out, const char *field, bool plain)
 {
 	buffer_appendf(
 	    out,
-	    "With webdataset (and `pip install zstandard`):\n\n```python\n"
-	    "import webdataset as wds, zstandard\nfrom webdataset.autodecode import Continue\n\n"
-	    "unzst = lambda key, data: (Continue(key[:-4], "
-	    "zstandard.ZstdDecompressor().decompress(data))\n"
-	    "                           if key.endswith(\".zst\") else None)\n"
-	    "dataset = wds.WebDataset(\"%s\", shardshuffle=False).decode(unzst)\n"
-	    "for sample in dataset:\n    latent, record = sample[\"%s\"], sample[\"json\"]\n"
-	    "```\n\n",
-	    shard, field);
-	buffer_appendf(
-	    out,
-	    "With Hugging Face datasets (and `pip install zstandard`):\n\n```python\n"
+	    "With Hugging Face datasets%s:\n\n```python\n"
 	    "from datasets import load_dataset\n"
 	    "dataset = load_dataset(\"webdataset\", data_dir=\".\", split=\"train\", "
 	    "streaming=True)\n"
 	    "for sample in dataset.with_format(\"numpy\"):\n    latent = sample[\"%s\"]\n```\n\n",
-	    field);
+	    plain ? "" : " (and `pip install zstandard`)", field);
+}
+
+static void put_numpy(struct buffer *out, const char *shard, const char *field, bool plain)
+{
 	buffer_appendf(out,
-		       "With nothing but zstandard and numpy:\n\n```python\n"
-		       "import io, json, tarfile, numpy, zstandard\n\n"
+		       "With nothing but %snumpy:\n\n```python\n"
+		       "import io, json, tarfile, numpy%s\n\n"
 		       "with tarfile.open(\"%s\") as tar:\n    for member in tar:\n"
 		       "        if member.name.endswith(\".json\"):\n"
 		       "            record = json.load(tar.extractfile(member))\n"
-		       "            frame = tar.extractfile(record[\"key\"] + \".%s\").read()\n"
-		       "            npy = zstandard.ZstdDecompressor().decompress(frame)\n"
+		       "            npy = tar.extractfile(record[\"key\"] + \".%s\").read()\n"
+		       "%s"
 		       "            latent = numpy.load(io.BytesIO(npy))\n```\n\n",
-		       shard, field);
+		       plain ? "" : "zstandard and ", plain ? "" : ", zstandard", shard, field,
+		       plain ? ""
+			     : "            npy = zstandard.ZstdDecompressor().decompress(npy)\n");
 }
 
 static void put_indexes(struct buffer *out)
@@ -131,32 +127,35 @@ static void put_indexes(struct buffer *out)
 	    "`latentctl reindex` makes all of them again.\n");
 }
 
+static void put_example(struct buffer *out, const struct index_pass *pass)
+{
+	const struct record_facts *facts = &pass->example;
+	const char *field = record_latent_suffix(facts->moments, facts->codec);
+	bool plain = facts->codec == OUTPUT_CODEC_NONE;
+
+	buffer_appendf(out,
+		       "All samples of a shard have one size, which names its folder. In "
+		       "`train/%s`: latents of\nshape [%zu, %zu, %zu] (channels, height, "
+		       "width), %s.\n",
+		       pass->example_shard->group, facts->channels, facts->height, facts->width,
+		       dtype_name(facts->dtype));
+	put_scaling(out, pass);
+	put_webdataset(out, pass->example_shard->path, field, plain);
+	put_datasets(out, field, plain);
+	put_numpy(out, pass->example_shard->path, field, plain);
+}
+
 int index_readme_write(const struct index_pass *pass, struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/README.md", pass->folder);
 	cleanup_buffer struct buffer text = BUFFER_INIT;
-	const struct index_shard *shard = NULL;
-	struct record_facts facts;
-	int r;
 
 	if (!is_ours(path))
 		return 0;
-	r = read_example(pass, &shard, &facts, err);
-	if (r < 0)
-		return -1;
 	buffer_appendf(&text, MARK "# %s\n\nVAE latents in WebDataset shards. ", pass->name);
 	put_totals(&text, pass);
-	if (r == 0) {
-		buffer_appendf(&text,
-			       "All samples of a shard have one size, which names its folder. In "
-			       "`train/%s`: latents of\nshape [%zu, %zu, %zu] (channels, height, "
-			       "width), %s.\n",
-			       shard->group, facts.channels, facts.height, facts.width,
-			       dtype_name(facts.dtype));
-		put_scaling(&text, pass);
-		put_readers(&text, shard->path,
-			    facts.moments ? "moments.npy.zst" : "latent.npy.zst");
-	}
+	if (pass->example_shard)
+		put_example(&text, pass);
 	put_indexes(&text);
 	return index_put(pass, "README.md", &text, err);
 }

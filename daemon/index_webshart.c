@@ -91,7 +91,7 @@ static int put_sample(const struct index_pass *pass, const struct index_shard *s
 		if (ends_with(m.name, ".json"))
 			json = m;
 		put_member(out, &m);
-		if (ends_with(m.name, ".npy.zst") && json.size > 0)
+		if ((ends_with(m.name, ".npy.zst") || ends_with(m.name, ".npy")) && json.size > 0)
 			put_picture(out, shard->group, &json);
 		buffer_append_string(out, "}");
 		at += USTAR_BLOCK + m.size + ustar_padding(m.size);

@@ -316,7 +316,7 @@ static int open_dataset(struct merging *m, struct error *err)
 {
 	struct merge_dataset *d = m->dataset;
 	char *json = d->recipe_json ? d->recipe_json : (char *)"{}";
-	struct recipe recipe = {.json = json};
+	struct recipe recipe = {.json = json, .codec = d->codec};
 	struct queue_dataset_spec spec = {d->name, m->folder, d->recipe_id, json};
 	bool there = false;
 	int r;

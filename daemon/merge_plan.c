@@ -57,6 +57,22 @@ static int check_recipe(struct merge_dataset *d, const char *recipe_id, const ch
 			 d->name, d->recipe_id, d->recipe_from, recipe_id, part);
 }
 
+/* Of a part that has a dataset.json. */
+static int check_codec(struct merge_dataset *d, enum output_codec codec, const char *part,
+		       struct error *err)
+{
+	if (!d->codec_from) {
+		d->codec = codec;
+		d->codec_from = part;
+	}
+	if (d->codec == codec)
+		return 0;
+	return error_set(err, ERR_CONFIG,
+			 "%s has codec %s in %s, but %s in %s: only parts of one codec go together",
+			 d->name, recipe_codec_name(d->codec), d->codec_from,
+			 recipe_codec_name(codec), part);
+}
+
 static int read_shard(struct merge_plan *plan, struct merge_dataset *d, size_t part,
 		      const struct shard_rows_options *options, const char *name, struct error *err)
 {
@@ -89,6 +105,8 @@ static int read_dataset(struct merge_plan *plan, size_t part, const struct datas
 
 	if (folder->id[0])
 		r = check_recipe(d, folder->id, plan->parts[part], err);
+	if (r == 0 && folder->id[0])
+		r = check_codec(d, folder->codec, plan->parts[part], err);
 	if (r == 0 && folder->id[0] && !d->recipe_json)
 		d->recipe_json = xstrdup(folder->recipe_json);
 	if (r == 0)

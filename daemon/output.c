@@ -529,6 +529,7 @@ static int write_dataset(const char *path, const char *name, const struct recipe
 	json_object_set_new(root, "v", json_integer(1));
 	json_object_set_new(root, "name", json_string(name));
 	json_object_set_new(root, "format", json_string("wds"));
+	json_object_set_new(root, "codec", json_string(recipe_codec_name(recipe->codec)));
 	json_object_set_new(root, "recipe_id", json_string(recipe->id));
 	json_object_set_new(root, "recipe", json_loads(recipe->json, 0, NULL));
 	text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
@@ -543,17 +544,27 @@ static int check_dataset(const char *path, const char *root, const char *name,
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	cleanup_free char *stored = NULL, *difference = NULL;
+	enum output_codec codec = OUTPUT_CODEC_ZSTD;
 	const char *id;
 	json_t *json;
-	bool same;
+	bool same, known;
 
 	if (file_read_all(path, 1 << 20, &text, err) < 0)
 		return -1;
 	json = json_loadb((const char *)text.data, text.size, 0, NULL);
 	id = json_string_value(json_object_get(json, "recipe_id"));
 	same = id && strcmp(id, recipe->id) == 0;
+	known = recipe_codec_parse(json_string_value(json_object_get(json, "codec")), &codec);
 	stored = json_dumps(json_object_get(json, "recipe"), JSON_COMPACT | JSON_SORT_KEYS);
 	json_decref(json);
+	if (same && !known)
+		return error_set(err, ERR_CONFIG, "%s names a codec that is not known here", path);
+	if (same && codec != recipe->codec)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "%s/%s has codec %s: keep to that, or give another --name, because all "
+		    "samples of a dataset have the same members",
+		    root, name, recipe_codec_name(codec));
 	if (same)
 		return 0;
 	if (!stored)

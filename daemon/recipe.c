@@ -86,6 +86,21 @@ static json_t *pixels_json(const struct recipe *r)
 	return pixels;
 }
 
+const char *recipe_codec_name(enum output_codec codec)
+{
+	return codec == OUTPUT_CODEC_NONE ? "none" : "zstd";
+}
+
+bool recipe_codec_parse(const char *name, enum output_codec *codec)
+{
+	bool plain = name && strcmp(name, "none") == 0;
+
+	if (name && !plain && strcmp(name, "zstd") != 0)
+		return false;
+	*codec = plain ? OUTPUT_CODEC_NONE : OUTPUT_CODEC_ZSTD;
+	return true;
+}
+
 void recipe_finish(struct recipe *r)
 {
 	json_t *root = json_object(), *latent = json_object();
@@ -97,7 +112,7 @@ void recipe_finish(struct recipe *r)
 		json_object_set_new(latent, "seed", json_integer((json_int_t)r->seed));
 	json_object_set_new(latent, "precision", json_string("float32"));
 	json_object_set_new(latent, "dtype", json_string(dtype_name(r->dtype)));
-	json_object_set_new(latent, "scaled", json_false());
+	json_object_set_new(latent, "scaled", json_boolean(r->scaled));
 	json_object_set_new(root, "v", json_integer(1));
 	json_object_set_new(root, "vae", vae_json(r));
 	json_object_set_new(root, "buckets", buckets_json(&r->buckets));

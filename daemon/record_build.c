@@ -34,20 +34,42 @@ void record_group(const struct bucket_placement *p, char out[RECORD_GROUP_SIZE])
 	snprintf(out, RECORD_GROUP_SIZE, "%zux%zu", p->target_width, p->target_height);
 }
 
-static const char *latent_suffix(bool moments)
+const char *record_latent_suffix(bool moments, enum output_codec codec)
 {
-	return moments ? "moments.npy.zst" : "latent.npy.zst";
+	static const char *const suffixes[2][2] = {
+	    [OUTPUT_CODEC_ZSTD] = {"latent.npy.zst", "moments.npy.zst"},
+	    [OUTPUT_CODEC_NONE] = {"latent.npy", "moments.npy"}};
+
+	return suffixes[codec][moments];
 }
 
-/* @latent in the container's dtype. */
-static int latent_convert(const struct ndarray *latent, enum dtype dtype, struct ndarray *out,
-			  struct error *err)
+/* What a trainer computes from an unscaled latent, in float32 as it does. */
+static void scale(float *values, size_t n, const struct vae_config *vae)
 {
-	const float *values = latent->data;
+	float shift = vae->has_shift_factor ? (float)vae->shift_factor : 0;
+	float factor = (float)vae->scaling_factor;
+
+	for (size_t i = 0; i < n; i++)
+		values[i] = (values[i] - shift) * factor;
+}
+
+/* The recipe's scale and container dtype. */
+static int latent_convert(const struct ndarray *latent, const struct recipe *recipe,
+			  struct ndarray *out, struct error *err)
+{
 	size_t n = ndarray_count(latent), bad = 0;
+	cleanup_free float *scaled = NULL;
+	const float *values = latent->data;
+	enum dtype dtype = recipe->dtype;
 
 	if (ndarray_alloc(out, dtype, latent->ndim, latent->shape, err) < 0)
 		return -1;
+	if (recipe->scaled) {
+		scaled = xmalloc(latent->bytes);
+		memcpy(scaled, values, latent->bytes);
+		scale(scaled, n, &recipe->vae);
+		values = scaled;
+	}
 	if (dtype == DTYPE_F16) {
 		bad = half_from_floats(out->data, values, n);
 	} else {
@@ -80,7 +102,7 @@ static json_t *latent_json(const struct recipe *recipe, const struct ndarray *st
 			    recipe->posterior == POSTERIOR_DRAW
 				? json_integer((json_int_t)recipe->seed)
 				: json_null());
-	json_object_set_new(latent, "scaled", json_false());
+	json_object_set_new(latent, "scaled", json_boolean(recipe->scaled));
 	json_object_set_new(latent, "scaling_factor", json_real(recipe->vae.scaling_factor));
 	json_object_set_new(latent, "shift_factor",
 			    recipe->vae.has_shift_factor ? json_real(recipe->vae.shift_factor)
@@ -153,11 +175,25 @@ static char *build_json(const struct recipe *recipe, const struct sample_facts *
 	return text;
 }
 
+int record_add_latent(const struct recipe *recipe, const struct ndarray *stored,
+		      struct record *record, struct error *err)
+{
+	const char *suffix =
+	    record_latent_suffix(recipe->posterior == POSTERIOR_MOMENTS, recipe->codec);
+	cleanup_buffer struct buffer npy = BUFFER_INIT, frame = BUFFER_INIT;
+
+	npy_write(&npy, stored);
+	if (recipe->codec == OUTPUT_CODEC_NONE)
+		return record_add_buffer(record, suffix, &npy, err);
+	if (compress_frame(&frame, npy.data, npy.size, COMPRESS_LEVEL_FLOATS, err) < 0)
+		return -1;
+	return record_add_buffer(record, suffix, &frame, err);
+}
+
 int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 		 const struct ndarray *latent, uint64_t rank, struct record *out, struct error *err)
 {
 	cleanup_ndarray struct ndarray stored = NDARRAY_INIT;
-	cleanup_buffer struct buffer npy = BUFFER_INIT, frame = BUFFER_INIT;
 	cleanup_record struct record record = RECORD_INIT;
 	cleanup_free char *json = NULL;
 	char group[RECORD_GROUP_SIZE];
@@ -166,18 +202,14 @@ int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 	if (strlen(facts->path) >= sizeof(((struct record_facts *)NULL)->path))
 		return error_data(err, "path_too_long", "its path has %zu bytes",
 				  strlen(facts->path));
-	if (latent_convert(latent, recipe->dtype, &stored, err) < 0)
+	if (latent_convert(latent, recipe, &stored, err) < 0)
 		return -1;
 	hash = hash128_of(stored.data, stored.bytes);
-	npy_write(&npy, &stored);
-	if (compress_frame(&frame, npy.data, npy.size, COMPRESS_LEVEL_FLOATS, err) < 0)
-		return -1;
 	json = build_json(recipe, facts, &stored, &hash);
 	record_group(&facts->placement, group);
 	if (record_init(&record, facts->key, group, err) < 0 ||
 	    record_add(&record, "json", json, strlen(json), err) < 0 ||
-	    record_add(&record, latent_suffix(recipe->posterior == POSTERIOR_MOMENTS), frame.data,
-		       frame.size, err) < 0)
+	    record_add_latent(recipe, &stored, &record, err) < 0)
 		return -1;
 	if (facts->captions) {
 		const char *caption = facts->caption ? facts->caption : "";
@@ -222,13 +254,17 @@ static bool read_latent_part(json_t *latent, struct record_facts *f)
 	const char *dtype = json_string_value(json_object_get(latent, "dtype"));
 	const char *posterior = json_string_value(json_object_get(latent, "posterior"));
 	const char *hash = json_string_value(json_object_get(latent, "xxh3_128"));
+	json_t *scaled = json_object_get(latent, "scaled");
 	bool half = dtype && strcmp(dtype, "float16") == 0;
 
 	if (!dtype || !posterior || !hash || (!half && strcmp(dtype, "float32") != 0) ||
-	    posterior_parse(posterior) < 0)
+	    posterior_parse(posterior) < 0 || !json_is_boolean(scaled))
 		return false;
 	f->dtype = half ? DTYPE_F16 : DTYPE_F32;
 	f->moments = posterior_parse(posterior) == POSTERIOR_MOMENTS;
+	f->scaled = json_is_true(scaled);
+	if (f->moments && f->scaled)
+		return false;
 	return hash128_parse(hash, &f->latent) && read_shape(json_object_get(latent, "shape"), f);
 }
 
@@ -304,6 +340,11 @@ int record_facts_read(const struct record *record, struct record_facts *out, str
 		return bad(err, record, "its .json is not a record of version 1");
 	if (strcmp(f.key, record->key) != 0)
 		return bad(err, record, "its .json belongs to another key");
+	if (record_member(record, record_latent_suffix(f.moments, OUTPUT_CODEC_NONE)))
+		f.codec = OUTPUT_CODEC_NONE;
+	if (f.codec == OUTPUT_CODEC_NONE &&
+	    record_member(record, record_latent_suffix(f.moments, OUTPUT_CODEC_ZSTD)))
+		return bad(err, record, "has two latents");
 	*out = f;
 	return 0;
 }
@@ -321,22 +362,33 @@ static bool all_finite(const struct ndarray *a)
 	return true;
 }
 
+/* The array, of at most @limit bytes of .npy. */
+static int open_latent(const struct record *record, const struct record_facts *facts, size_t limit,
+		       struct ndarray *out, struct error *err)
+{
+	const struct record_member *member =
+	    record_member(record, record_latent_suffix(facts->moments, facts->codec));
+	cleanup_buffer struct buffer npy = BUFFER_INIT;
+
+	if (!member)
+		return error_data(err, "record", "has no latent");
+	if (facts->codec == OUTPUT_CODEC_NONE)
+		return npy_read(member->data.data, member->data.size, out, err);
+	if (decompress_frame(&npy, member->data.data, member->data.size, limit, err) < 0)
+		return -1;
+	return npy_read(npy.data, npy.size, out, err);
+}
+
 int record_latent_read(const struct record *record, const struct record_facts *facts,
 		       struct ndarray *out, struct error *err)
 {
-	const struct record_member *member = record_member(record, latent_suffix(facts->moments));
 	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
-	cleanup_buffer struct buffer npy = BUFFER_INIT;
 	size_t shape[3] = {facts->channels, facts->height, facts->width}, bytes = 0;
 	struct hash128 hash;
 
-	if (!member)
-		return bad(err, record, "has no latent");
 	if (!ndarray_bytes(facts->dtype, 3, shape, &bytes) || bytes > LATENT_BYTES_MAX)
 		return bad(err, record, "the latent's shape is too large");
-	if (decompress_frame(&npy, member->data.data, member->data.size, bytes + NPY_HEADER_MAX,
-			     err) < 0 ||
-	    npy_read(npy.data, npy.size, &latent, err) < 0)
+	if (open_latent(record, facts, bytes + NPY_HEADER_MAX, &latent, err) < 0)
 		return error_wrap(err, "%s", record->key);
 	if (latent.dtype != facts->dtype || latent.ndim != 3 ||
 	    latent.shape[0] != facts->channels || latent.shape[1] != facts->height ||

@@ -1,5 +1,5 @@
 /*
- * From an encoded image to its record: KEY.json, the latent as .npy.zst, the caption as .txt. docs/FORMAT.md
+ * From an encoded image to its record: KEY.json, the latent as .npy.zst or .npy, the caption as .txt. docs/FORMAT.md
  * says what each field means.
  */
 #ifndef LATENTD_DAEMON_RECORD_BUILD_H
@@ -21,12 +21,19 @@ struct sample_facts {
 };
 
 /*
- * @latent: float32 [channels][h][w]. Fills key, group, rank and members of @out. ERR_DATA
+ * @latent: float32 [channels][h][w] as the encoder gives it, which is scaled here where the recipe says so. Fills key, group, rank and members of @out. ERR_DATA
  * `out_of_range`: a value that the container dtype cannot hold; `path_too_long`: 4096 bytes or more.
  */
 int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 		 const struct ndarray *latent, uint64_t rank, struct record *out,
 		 struct error *err);
+
+/* Member of the latent: "latent.npy.zst", "moments.npy.zst"; "latent.npy", "moments.npy" without a codec. */
+const char *record_latent_suffix(bool moments, enum output_codec codec);
+
+/* Adds the array, in the container's dtype, as that member. */
+int record_add_latent(const struct recipe *recipe, const struct ndarray *stored,
+		      struct record *record, struct error *err);
 
 /* "512x768" of a placement: the group that a record belongs to. */
 void record_group(const struct bucket_placement *p, char out[RECORD_GROUP_SIZE]);
@@ -41,7 +48,8 @@ struct record_facts {
 	size_t channels, height, width;
 	enum dtype dtype;
 	size_t target_width, target_height;
-	bool moments;
+	bool moments, scaled;
+	enum output_codec codec;
 	char caption[80]; /* its beginning, for a table */
 };
 

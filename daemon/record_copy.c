@@ -45,16 +45,30 @@ static char *renamed_json(const struct record *stored, const struct record_names
 }
 
 static int check(const struct record *stored, const struct recipe *recipe,
-		 const struct hash128 *content, struct record_facts *facts, struct error *err)
+		 const struct hash128 *content, struct record_facts *facts, struct ndarray *latent,
+		 struct error *err)
 {
 	if (record_facts_read(stored, facts, err) < 0 ||
-	    record_latent_read(stored, facts, NULL, err) < 0)
+	    record_latent_read(stored, facts, latent, err) < 0)
 		return -1;
 	if (strcmp(facts->recipe_id, recipe->id) != 0 || !hash128_equal(&facts->content, content) ||
 	    facts->variant != 0)
 		return error_data(err, "record", "%s: is not of the content that was looked for",
 				  stored->key);
 	return 0;
+}
+
+/* Its bytes as they are, unless this dataset has another codec. */
+static int add_latent(const struct record *stored, const struct record_facts *facts,
+		      const struct recipe *recipe, const struct ndarray *latent,
+		      struct record *record, struct error *err)
+{
+	const char *suffix = record_latent_suffix(facts->moments, facts->codec);
+	const struct record_member *member = record_member(stored, suffix);
+
+	if (facts->codec != recipe->codec)
+		return record_add_latent(recipe, latent, record, err);
+	return record_add(record, suffix, member->data.data, member->data.size, err);
 }
 
 int record_copy(const struct record *stored, const struct recipe *recipe,
@@ -64,24 +78,22 @@ int record_copy(const struct record *stored, const struct recipe *recipe,
 	cleanup_record struct record record = RECORD_INIT;
 	cleanup_free char *json = NULL;
 	struct record_facts facts;
-	const struct record_member *latent;
-	const char *suffix, *caption = names->caption ? names->caption : "";
+	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
+	const char *caption = names->caption ? names->caption : "";
 	char group[RECORD_GROUP_SIZE];
 
 	if (strlen(names->path) >= sizeof(facts.path))
 		return error_data(err, "path_too_long", "its path has %zu bytes",
 				  strlen(names->path));
-	if (check(stored, recipe, content, &facts, err) < 0)
+	if (check(stored, recipe, content, &facts, &latent, err) < 0)
 		return -1;
-	suffix = facts.moments ? "moments.npy.zst" : "latent.npy.zst";
-	latent = record_member(stored, suffix);
 	json = renamed_json(stored, names);
 	record_group(&(struct bucket_placement){.target_width = facts.target_width,
 						.target_height = facts.target_height},
 		     group);
 	if (record_init(&record, names->key, group, err) < 0 ||
 	    record_add(&record, "json", json, strlen(json), err) < 0 ||
-	    record_add(&record, suffix, latent->data.data, latent->data.size, err) < 0)
+	    add_latent(stored, &facts, recipe, &latent, &record, err) < 0)
 		return -1;
 	if (names->captions && record_add(&record, "txt", caption, strlen(caption), err) < 0)
 		return -1;

@@ -16,7 +16,8 @@ struct record_names {
 
 /*
  * Makes of @stored, a record of @content under @recipe, what record_build() makes of the same latent under other
- * names: KEY.json with key, source and caption replaced, the latent's bytes as they are, the caption. Everything in
+ * names: KEY.json with key, source and caption replaced, the latent (its bytes as they are where the codec is the
+ * recipe's), the caption. Everything in
  * @stored is checked, the latent against its hash too. ERR_DATA `record`: it is not such a record, or damaged;
  * `path_too_long`: the same as in record_build().
  */

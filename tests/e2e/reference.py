@@ -77,8 +77,8 @@ class Sample:
 
     @property
     def npy(self):
-        (name,) = [name for name in self.members if name.endswith(".npy.zst")]
-        return unzstd(self.members[name])
+        (name,) = [name for name in self.members if name.endswith((".npy.zst", ".npy"))]
+        return unzstd(self.members[name]) if name.endswith(".zst") else self.members[name]
 
 
 def shard_files(dataset):

@@ -266,6 +266,22 @@ static void change_dtype(struct recipe *r)
 	r->dtype = DTYPE_F32;
 }
 
+static void change_scaled(struct recipe *r)
+{
+	r->scaled = true;
+}
+
+static void the_codec_is_no_part_of_a_recipe(void **state)
+{
+	struct recipe r = sdxl();
+
+	(void)state;
+	r.codec = OUTPUT_CODEC_NONE;
+	recipe_finish(&r);
+	assert_string_equal(r.id, SDXL_ID);
+	recipe_release(&r);
+}
+
 static void every_part_of_a_recipe_makes_another_id(void **state)
 {
 	static void (*const changes[])(struct recipe *) = {
@@ -277,7 +293,7 @@ static void every_part_of_a_recipe_makes_another_id(void **state)
 	    change_step,       change_filter,	  change_exif,
 	    change_color,      change_background, change_posterior,
 	    change_dtype,      change_alpha,	  change_jpeg_scaling,
-	    change_width,      change_height};
+	    change_width,      change_height,	  change_scaled};
 	char ids[ARRAY_SIZE(changes) + 1][RECIPE_ID_SIZE] = {SDXL_ID};
 
 	(void)state;
@@ -376,6 +392,7 @@ int main(void)
 	    cmocka_unit_test(what_only_some_recipes_have_is_written_as_pythons_too),
 	    cmocka_unit_test(jpeg_scaling_is_no_part_of_a_recipe_that_it_does_not_change),
 	    cmocka_unit_test(finishing_twice_changes_nothing),
+	    cmocka_unit_test(the_codec_is_no_part_of_a_recipe),
 	    cmocka_unit_test(every_part_of_a_recipe_makes_another_id),
 	    cmocka_unit_test(the_seed_counts_for_draws_only),
 	    cmocka_unit_test(what_decides_no_value_is_not_part_of_it),

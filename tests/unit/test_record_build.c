@@ -4,6 +4,7 @@
  * docs/record.schema.json (package jsonschema).
  */
 #include "daemon/record_build.h"
+#include "daemon/record_copy.h"
 
 #include "base/checked.h"
 #include "base/compress.h"
@@ -190,6 +191,155 @@ static void moments_have_a_name_of_their_own(void **state)
 	assert_true(read.moments);
 	assert_int_equal(read.channels, 8);
 	assert_ok(record_latent_read(&record, &read, NULL, &err), &err);
+}
+
+/* Python's: struct.pack("<e", f32(f32(v - f32(0.1159)) * f32(0.3611))), f32 rounding to single. */
+static void a_scaled_latent_is_what_a_trainer_computes(void **state)
+{
+	static const struct {
+		size_t i;
+		uint16_t half;
+		uint32_t single;
+	} expected[] = {{0, 0xb672, 0xbece4fa8},
+			{1, 0xb5ba, 0xbeb73365},
+			{12, 0x3070, 0x3e0e06fb},
+			{23, 0x3915, 0x3f229d30}};
+	struct sample_facts facts = golden_facts();
+	cleanup_ndarray struct ndarray latent = golden_latent(4);
+
+	(void)state;
+	for (int half = 0; half < 2; half++) {
+		struct recipe recipe = recipe_of(POSTERIOR_MEAN, half ? DTYPE_F16 : DTYPE_F32);
+		cleanup_record struct record record = RECORD_INIT;
+		cleanup_ndarray struct ndarray stored = NDARRAY_INIT;
+		struct record_facts read;
+		struct error err = ERROR_INIT;
+
+		recipe.scaled = true;
+		recipe.vae.scaling_factor = 0.3611;
+		recipe.vae.has_shift_factor = true;
+		recipe.vae.shift_factor = 0.1159;
+		build(&recipe, &facts, &latent, &record);
+		assert_true(json_has(&record, "\"scaled\":true,\"scaling_factor\":0.3611"));
+		assert_ok(record_facts_read(&record, &read, &err), &err);
+		assert_true(read.scaled);
+		assert_ok(record_latent_read(&record, &read, &stored, &err), &err);
+		for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+			uint32_t bits = 0;
+
+			memcpy(&bits, (uint8_t *)stored.data + expected[i].i * (half ? 2 : 4),
+			       half ? 2 : 4);
+			assert_int_equal(bits, half ? expected[i].half : expected[i].single);
+		}
+	}
+}
+
+static void moments_cannot_be_scaled(void **state)
+{
+	struct recipe recipe = recipe_of(POSTERIOR_MOMENTS, DTYPE_F16);
+	struct sample_facts facts = golden_facts();
+	cleanup_ndarray struct ndarray latent = golden_latent(8);
+	cleanup_record struct record record = RECORD_INIT;
+	struct record_facts read;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	recipe.scaled = true;
+	build(&recipe, &facts, &latent, &record);
+	assert_error(record_facts_read(&record, &read, &err), &err, ERR_DATA);
+}
+
+static void without_a_codec_the_latent_is_a_plain_array(void **state)
+{
+	struct sample_facts facts = golden_facts();
+
+	(void)state;
+	for (int moments = 0; moments < 2; moments++) {
+		struct recipe recipe =
+		    recipe_of(moments ? POSTERIOR_MOMENTS : POSTERIOR_MEAN, DTYPE_F16);
+		cleanup_ndarray struct ndarray latent = golden_latent(moments ? 8 : 4);
+		cleanup_ndarray struct ndarray plain = NDARRAY_INIT, read_back = NDARRAY_INIT;
+		cleanup_record struct record record = RECORD_INIT;
+		const struct record_member *member = &record.members[1];
+		struct record_facts read;
+		struct error err = ERROR_INIT;
+
+		recipe.codec = OUTPUT_CODEC_NONE;
+		build(&recipe, &facts, &latent, &record);
+		assert_int_equal(record.n_members, 3);
+		assert_string_equal(member->suffix, moments ? "moments.npy" : "latent.npy");
+		assert_ok(npy_read(member->data.data, member->data.size, &plain, &err), &err);
+		assert_ok(record_facts_read(&record, &read, &err), &err);
+		assert_int_equal(read.codec, OUTPUT_CODEC_NONE);
+		assert_ok(record_latent_read(&record, &read, &read_back, &err), &err);
+		assert_int_equal(read_back.bytes, plain.bytes);
+		assert_memory_equal(read_back.data, plain.data, plain.bytes);
+	}
+}
+
+static void a_damaged_plain_latent_is_noticed(void **state)
+{
+	struct recipe recipe = recipe_of(POSTERIOR_MEAN, DTYPE_F16);
+	struct sample_facts facts = golden_facts();
+	cleanup_ndarray struct ndarray latent = golden_latent(4);
+	cleanup_record struct record record = RECORD_INIT;
+	struct record_facts read;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	recipe.codec = OUTPUT_CODEC_NONE;
+	build(&recipe, &facts, &latent, &record);
+	assert_ok(record_facts_read(&record, &read, &err), &err);
+	for (size_t i = 0; i < record.members[1].data.size; i++) {
+		record.members[1].data.data[i] ^= 0x10;
+		error_clear(&err);
+		/* Of the header's padding nothing depends; all else must be noticed. */
+		if (record_latent_read(&record, &read, NULL, &err) == 0)
+			assert_true(i < 128);
+		record.members[1].data.data[i] ^= 0x10;
+	}
+}
+
+static void a_record_with_two_latents_is_refused(void **state)
+{
+	cleanup_record struct record record = RECORD_INIT;
+	struct record_facts read;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	build_golden(&record);
+	assert_ok(record_add(&record, "latent.npy", "x", 1, &err), &err);
+	assert_error(record_facts_read(&record, &read, &err), &err, ERR_DATA);
+	assert_non_null(strstr(err.message, "two latents"));
+}
+
+static void a_copy_has_the_codec_of_its_recipe(void **state)
+{
+	const struct record_names names = {"dogs/rex", "dogs/rex.jpg", NULL, true, 5};
+	struct sample_facts facts = golden_facts();
+	cleanup_ndarray struct ndarray latent = golden_latent(4);
+
+	(void)state;
+	for (int from = 0; from < 2; from++) {
+		for (int to = 0; to < 2; to++) {
+			struct recipe recipe = recipe_of(POSTERIOR_MEAN, DTYPE_F16);
+			cleanup_record struct record stored = RECORD_INIT, copy = RECORD_INIT,
+						     fresh = RECORD_INIT;
+			struct error err = ERROR_INIT;
+
+			recipe.codec = (enum output_codec)from;
+			build(&recipe, &facts, &latent, &stored);
+			recipe.codec = (enum output_codec)to;
+			build(&recipe, &facts, &latent, &fresh);
+			assert_ok(
+			    record_copy(&stored, &recipe, &facts.content, &names, &copy, &err),
+			    &err);
+			assert_string_equal(copy.members[1].suffix, fresh.members[1].suffix);
+			assert_int_equal(copy.members[1].data.size, fresh.members[1].data.size);
+			assert_memory_equal(copy.members[1].data.data, fresh.members[1].data.data,
+					    copy.members[1].data.size);
+		}
+	}
 }
 
 static void without_exif_the_original_size_is_the_stored_one(void **state)
@@ -565,6 +715,12 @@ int main(void)
 	    cmocka_unit_test(the_latent_opens_to_the_values_that_went_in),
 	    cmocka_unit_test(a_draw_records_its_seed_and_a_shift_is_a_number),
 	    cmocka_unit_test(moments_have_a_name_of_their_own),
+	    cmocka_unit_test(a_scaled_latent_is_what_a_trainer_computes),
+	    cmocka_unit_test(moments_cannot_be_scaled),
+	    cmocka_unit_test(without_a_codec_the_latent_is_a_plain_array),
+	    cmocka_unit_test(a_damaged_plain_latent_is_noticed),
+	    cmocka_unit_test(a_record_with_two_latents_is_refused),
+	    cmocka_unit_test(a_copy_has_the_codec_of_its_recipe),
 	    cmocka_unit_test(without_exif_the_original_size_is_the_stored_one),
 	    cmocka_unit_test(an_image_without_caption_has_an_empty_text_and_null),
 	    cmocka_unit_test(a_value_that_float16_cannot_hold_is_refused),

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""`--scaled` and `--codec none`: what is stored, and that every command works on it."""
+
+import json
+import os
+import struct
+
+from harness import FAILED, USAGE, demo_model, equal, run_tests, same_members, test
+from reference import npy_values, read_dataset, shard_files, xxh3_128
+
+
+def float32(value):
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+def dataset_json(ws, name):
+    with open(ws.path("out", name, ".latentd", "dataset.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+@test
+def scaled_latents_are_what_a_trainer_computes(ws):
+    ws.small_pictures(3)
+    options = ("--dtype", "float32", "--name")
+    ws.encode(*options, "plain", vae=demo_model())
+    ws.encode(*options, "scaled", "--scaled", vae=demo_model())
+    plain = {s.key: s for s in read_dataset(ws.path("out", "plain"))}
+    for s in read_dataset(ws.path("out", "scaled")):
+        latent = s.record["latent"]
+        equal(latent["scaled"], True, "scaled")
+        shift, factor = float32(latent["shift_factor"] or 0), float32(latent["scaling_factor"])
+        assert factor != 1, "a factor that changes nothing"
+        trained = [
+            float32(float32(z - shift) * factor) for z in npy_values(plain.pop(s.key).npy)
+        ]
+        equal(list(npy_values(s.npy)), trained, f"the latent of {s.key}")
+    assert not plain, plain
+    equal(dataset_json(ws, "scaled")["latent"]["scaled"], True, "dataset.json")
+    with open(ws.path("out", "scaled", "README.md"), encoding="utf-8") as file:
+        assert "stored scaled" in file.read()
+    result = ws.encode("--name", "plain", "--dtype", "float32", "--scaled", vae=demo_model(), code=FAILED)
+    assert "latent.scaled false, now true" in result.err, result.err
+    ws.verify()
+
+
+@test
+def what_cannot_be_is_wrong_usage(ws):
+    result = ws.encode("--scaled", "--posterior", "moments", code=USAGE)
+    assert "moments have no scale, expected posterior mean or draw" in result.err, result.err
+    result = ws.encode("--format", "mds", code=USAGE)
+    assert '--format "mds": expected wds' in result.err, result.err
+    result = ws.encode("--codec", "lz4", code=USAGE)
+    assert '--codec "lz4": expected zstd or none' in result.err, result.err
+
+
+def members(ws, name):
+    return {tuple(s.members) for s in read_dataset(ws.path("out", name))}
+
+
+@test
+def without_a_codec_every_command_works(ws):
+    paths = ws.pictures(6)
+    plain = ("--codec", "none", "--name", "plain")
+    ws.encode(*plain)
+    ws.encode("--name", "packed")
+    equal(members(ws, "plain"), {("json", "latent.npy", "txt")}, "members")
+    packed = {s.key: s.npy for s in read_dataset(ws.path("out", "packed"))}
+    samples = read_dataset(ws.path("out", "plain"))
+    equal({s.key: s.npy for s in samples}, packed, "the arrays")
+    equal(dataset_json(ws, "plain")["codec"], "none", "codec")
+    equal(dataset_json(ws, "packed")["codec"], "zstd", "codec")
+    assert '"latent.npy"' in open(ws.path("out", "plain", "README.md"), encoding="utf-8").read()
+
+    folder = ws.path("one")
+    ws.latentctl("extract", samples[0].shard, samples[0].key, "--to", folder)
+    with open(os.path.join(folder, samples[0].key + ".latent.npy"), "rb") as file:
+        equal(file.read(), samples[0].npy, "the extracted array")
+    ws.latentctl("inspect", samples[0].shard)
+    ws.verify()
+
+    # A picture that changes is rewritten, one that is a copy is copied, a second run does nothing.
+    ws.golden("rocket.jpg", paths[0])
+    ws.golden("rocket.jpg", "copies/rocket.jpg")
+    ws.encode(*plain)
+    ws.encode(*plain)
+    equal(members(ws, "plain"), {("json", "latent.npy", "txt")}, "members")
+    same_members([s.path for s in read_dataset(ws.path("out", "plain"))],
+                 [*paths, "copies/rocket.jpg"], "samples")
+    ws.latentctl("compact", "--out", ws.out, "--name", "plain")
+    ws.verify()
+    before = {f: xxh3_128(open(f, "rb").read()) for f in shard_files(ws.path("out", "plain"))}
+    os.remove(ws.path("out", "plain", ".latentd", "dataset.json"))
+    ws.latentctl("reindex", "--out", ws.out)
+    equal(dataset_json(ws, "plain")["codec"], "none", "codec after reindex")
+    ws.encode(*plain)
+    equal({f: xxh3_128(open(f, "rb").read()) for f in shard_files(ws.path("out", "plain"))},
+          before, "shards")
+
+
+@test
+def a_dataset_has_one_codec(ws):
+    ws.pictures(3)
+    ws.encode("--codec", "none")
+    result = ws.encode(code=FAILED)
+    assert "has codec none: keep to that, or give another --name" in result.err, result.err
+    equal(members(ws, ws.name), {("json", "latent.npy", "txt")}, "members")
+
+
+@test
+def parts_of_one_codec_are_merged(ws):
+    ws.pictures(8)
+    for i in (1, 2):
+        ws.encode("--part", f"{i}/2", "--codec", "none", out=ws.path(f"part{i}"))
+    ws.latentctl("merge", ws.path("all"), ws.path("part1"), ws.path("part2"))
+    equal(len(read_dataset(ws.path("all", ws.name))), 8, "samples")
+    ws.latentctl("verify", "--out", ws.path("all"))
+    ws.encode("--codec", "none", out=ws.path("all"))
+    ws.encode("--part", "2/2", out=ws.path("packed"))
+    result = ws.latentctl("merge", ws.path("both"), ws.path("part1"), ws.path("packed"), code=FAILED)
+    assert "only parts of one codec go together" in result.err, result.err
+
+
+if __name__ == "__main__":
+    run_tests()
