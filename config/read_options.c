@@ -1,5 +1,7 @@
 #include "config/read_options.h"
 
+#include "config/settings_complete.h"
+
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -75,6 +77,8 @@ int read_options_parse(int argc, char **argv, const struct read_command *command
 		if (listed(command->options, all[i].name) || strcmp(all[i].name, "help") == 0)
 			table[n++] = all[i];
 	}
+	if (settings_complete(stdout, table, n, command->n_words > 0, argc, argv))
+		return READ_OPTIONS_HELP;
 	settings_defaults(table, n, options);
 	if (settings_parse(table, n, argc, argv, options, words, &n_words, &err) < 0 ||
 	    check_words(command, options, words, n_words, &err) < 0) {

@@ -31,7 +31,7 @@ struct read_command {
 	const char *usage;   /* "status --out DIR [--json]" */
 };
 
-/* Outcomes, both printed already: the help that was asked for, or the mistake and the usage. */
+/* Outcomes, both printed already: the help or completion that was asked for, or the mistake and the usage. */
 #define READ_OPTIONS_HELP  1
 #define READ_OPTIONS_WRONG 2
 

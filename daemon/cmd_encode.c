@@ -1,6 +1,8 @@
 #include "daemon/commands.h"
 #include "daemon/encode_run.h"
 
+#include "config/settings_complete.h"
+
 #include "base/checked.h"
 
 #include <stdio.h>
@@ -23,21 +25,21 @@ static int usage(const char *what)
 int cmd_encode(int argc, char **argv, struct error *err)
 {
 	struct encode_options options = {.out = NULL};
-	const char **sources = xcalloc((size_t)argc, sizeof(*sources));
+	cleanup_free const char **sources = xcalloc((size_t)argc, sizeof(*sources));
 	struct error wrong = ERROR_INIT;
 	size_t n = 0;
-	int r;
 
+	if (settings_complete(stdout, encode_settings, n_encode_settings, true, argc, argv))
+		return EXIT_OK;
 	settings_defaults(encode_settings, n_encode_settings, &options);
 	if (settings_parse(encode_settings, n_encode_settings, argc, argv, &options, sources, &n,
 			   &wrong) < 0)
-		r = usage(wrong.message);
-	else if (options.help)
-		r = (print_help(), EXIT_OK);
-	else if (encode_options_check(&options, n, &wrong) < 0)
-		r = usage(wrong.message);
-	else
-		r = encode_run(&options, sources, n, err);
-	free(sources);
-	return r;
+		return usage(wrong.message);
+	if (options.help) {
+		print_help();
+		return EXIT_OK;
+	}
+	if (encode_options_check(&options, n, &wrong) < 0)
+		return usage(wrong.message);
+	return encode_run(&options, sources, n, err);
 }

@@ -1,7 +1,7 @@
 #include "daemon/commands.h"
 #include "daemon/merge.h"
 
-#include "config/settings.h"
+#include "config/settings_complete.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -17,7 +17,7 @@ struct merge_words {
 #define FIELD(f) offsetof(struct merge_words, f)
 
 static const struct setting settings[] = {
-    {"state", SETTING_STRING, FIELD(state), .not_empty = true, .value_name = "DIR",
+    {"state", SETTING_PATH, FIELD(state), .value_name = "DIR",
      .help = "where the queue of OUT goes, on a local disk (below XDG_STATE_HOME)"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
@@ -121,6 +121,8 @@ int cmd_merge(int argc, char **argv, struct error *err)
 	struct error wrong = ERROR_INIT;
 	size_t n = 0;
 
+	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), true, argc, argv))
+		return EXIT_OK;
 	settings_defaults(settings, ARRAY_SIZE(settings), &options);
 	if (settings_parse(settings, ARRAY_SIZE(settings), argc, argv, &options, words, &n,
 			   &wrong) == 0 &&

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/text.h"
 #include "config/plan_options.h"
+#include "config/settings_complete.h"
 #include "vae/vae_model.h"
 
 #include <stdio.h>
@@ -253,6 +254,8 @@ int cmd_plan(int argc, char **argv, struct error *err)
 	struct error wrong = ERROR_INIT;
 	size_t n = 0;
 
+	if (settings_complete(stdout, plan_settings, n_plan_settings, true, argc, argv))
+		return EXIT_OK;
 	if (parse(argc, argv, &options, sources, &n, &wrong) < 0)
 		return usage(wrong.message);
 	if (options.help) {

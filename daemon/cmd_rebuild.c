@@ -2,7 +2,7 @@
 #include "daemon/rebuild.h"
 #include "daemon/sources.h"
 
-#include "config/settings.h"
+#include "config/settings_complete.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -18,7 +18,7 @@ struct rebuild_words {
 #define FIELD(f) offsetof(struct rebuild_words, f)
 
 static const struct setting settings[] = {
-    {"state", SETTING_STRING, FIELD(state), .not_empty = true, .value_name = "DIR",
+    {"state", SETTING_PATH, FIELD(state), .value_name = "DIR",
      .help = "where the queue goes, on a local disk (below XDG_STATE_HOME)"},
     {"force", SETTING_FLAG, FIELD(force), .help = "move a state that is there aside"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
@@ -119,6 +119,8 @@ int cmd_rebuild(int argc, char **argv, struct error *err)
 	struct error wrong = ERROR_INIT;
 	size_t n = 0;
 
+	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), true, argc, argv))
+		return EXIT_OK;
 	settings_defaults(settings, ARRAY_SIZE(settings), &options);
 	if (settings_parse(settings, ARRAY_SIZE(settings), argc, argv, &options, words, &n,
 			   &wrong) == 0 &&

@@ -72,9 +72,38 @@ static void open_standard_streams(void)
 		close(fd);
 }
 
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+/* For shells: what may stand for the last word of `latentctl complete WORD...` (config/settings_complete.h). */
+static int complete(int argc, char **argv)
+{
+	const struct command *command = argc > 3 ? find_command(argv[2]) : NULL;
+	struct error ignored = ERROR_INIT;
+
+	for (size_t i = 0; argc == 3 && i < ARRAY_SIZE(commands); i++) {
+		if (strncmp(commands[i].name, argv[2], strlen(argv[2])) == 0)
+			printf("%s\t%s\n", commands[i].name, commands[i].help);
+	}
+	if (command) {
+		char option[] = "--complete";
+		char *asked[] = {argv[2], option, argv[argc - 2], argv[argc - 1], NULL};
+
+		command->run(4, asked, &ignored);
+	}
+	return EXIT_OK;
+}
+
 static int run_command(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
+	const struct command *command = find_command(name);
 
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
 		print_help(stdout);
@@ -82,13 +111,12 @@ static int run_command(int argc, char **argv)
 	}
 	if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0)
 		return print_version();
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+	if (strcmp(name, "complete") == 0)
+		return complete(argc, argv);
+	if (command) {
 		struct error err = ERROR_INIT;
-		int code;
+		int code = command->run(argc - 1, argv + 1, &err);
 
-		if (strcmp(name, commands[i].name) != 0)
-			continue;
-		code = commands[i].run(argc - 1, argv + 1, &err);
 		if (code >= 0)
 			return code;
 		fprintf(stderr, "latentctl %s: %s\n", name, err.message);
