@@ -8,7 +8,7 @@
 
 struct plan_options {
 	struct pixel_options pixels; /* placement_settings only */
-	const char *vae;	     /* diffusers folder; NULL: the usual latent is assumed */
+	const char *vae;	     /* model; NULL: the usual latent is assumed */
 	const char *sizes; /* file of lines "W H", "-": stdin; NULL: folders are looked at */
 	const char *svg;   /* NULL: no picture */
 	size_t batch;	   /* 0: not asked for */

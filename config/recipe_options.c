@@ -12,7 +12,7 @@ static const char *const dtypes[] = {"float16", "float32", NULL};
 static const struct setting rows[] = {
     {"vae", SETTING_PATH, FIELD(vae), .word = RECIPE_VAE_FAKE, .required = true,
      .example = "/models/sd-vae-ft-mse", .value_name = "PATH",
-     .help = "diffusers folder of an AutoencoderKL"},
+     .help = "model: diffusers folder, pipeline's folder or .safetensors file"},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
     {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,

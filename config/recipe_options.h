@@ -11,7 +11,7 @@
 #include "config/pixel_options.h"
 
 struct recipe_options {
-	const char *vae; /* diffusers folder, or RECIPE_VAE_FAKE; NULL: not given */
+	const char *vae; /* of src/vae/vae_model.h, or RECIPE_VAE_FAKE; NULL: not given */
 	struct pixel_options pixels;
 	const char *posterior; /* "mean", "moments", "draw" */
 	const char *dtype;     /* "float16", "float32" */

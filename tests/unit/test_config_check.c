@@ -1,0 +1,146 @@
+#include "daemon/config_check.h"
+
+#include "base/checked.h"
+#include "tests/testing.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* A folder with a source and, as models, a link to the demo's and an empty folder. */
+struct place {
+	char *dir, *file;
+};
+
+static struct place make_place(void)
+{
+	struct place p = {.dir = testing_tempdir()};
+	cleanup_free char *source = testing_path(p.dir, "in"), *link = testing_path(p.dir, "demo"),
+			  *empty = testing_path(p.dir, "empty"),
+			  *demo = xasprintf("%s/models/demo", getenv("LATENTD_SOURCE_DIR"));
+
+	p.file = testing_path(p.dir, "latentd.yaml");
+	assert_int_equal(mkdir(source, 0777), 0);
+	assert_int_equal(mkdir(empty, 0777), 0);
+	assert_int_equal(symlink(demo, link), 0);
+	return p;
+}
+
+static void release(struct place *p)
+{
+	free(p->file);
+	testing_tempdir_remove(p->dir);
+}
+
+/* The message for a file with this beginning and this recipe, without the folder's name; "": it is good. */
+static char *check(const struct place *p, const char *beginning, const char *recipe)
+{
+	cleanup_free char *text =
+	    xasprintf("state_dir: state\n%s"
+		      "datasets: {name: a, source: {path: in}, output: {path: out}, recipe: {%s}}\n"
+		      "encoders: [{type: cpu}, {type: fake}]\n",
+		      beginning, recipe);
+	struct daemon_config *config = NULL;
+	struct error err = ERROR_INIT;
+	size_t n = strlen(p->dir);
+	char *at;
+
+	testing_write(p->file, text, strlen(text));
+	if (config_check(p->file, &config, &err) < 0)
+		assert_int_equal(err.code, ERR_CONFIG);
+	else
+		assert_string_equal(config->datasets[0].name, "a");
+	daemon_config_free(config);
+	while ((at = strstr(err.message, p->dir)))
+		memmove(at, at + n, strlen(at + n) + 1);
+	return xstrdup(err.message);
+}
+
+static void assert_said(const struct place *p, const char *beginning, const char *recipe,
+			const char *message)
+{
+	cleanup_free char *said = check(p, beginning, recipe);
+
+	assert_string_equal(said, message);
+}
+
+static void a_good_configuration_passes_and_makes_nothing(void **state)
+{
+	struct place p = make_place();
+	cleanup_free char *made = testing_path(p.dir, "state"), *out = testing_path(p.dir, "out");
+
+	(void)state;
+	assert_said(&p, "", "vae: demo", "");
+	assert_said(&p, "", "vae: fake, bucketing: fixed, resolution: 768x512", "");
+	assert_int_equal(access(made, F_OK), -1);
+	assert_int_equal(access(out, F_OK), -1);
+	release(&p);
+}
+
+static void what_the_file_alone_tells_is_told_first(void **state)
+{
+	struct place p = make_place();
+
+	(void)state;
+	assert_said(&p, "", "vae: gone",
+		    "/latentd.yaml:2:76: vae: there is no file or folder /gone");
+	release(&p);
+}
+
+static void a_model_that_is_none_is_refused(void **state)
+{
+	struct place p = make_place();
+	cleanup_free char *said = check(&p, "", "vae: empty");
+
+	(void)state;
+	if (strncmp(said, "/latentd.yaml:2:11: dataset a: ", 31) != 0 || !strstr(said, "/empty"))
+		fail_msg("\"%s\"", said);
+	release(&p);
+}
+
+static void sizes_that_do_not_suit_are_refused(void **state)
+{
+	struct place p = make_place();
+	cleanup_free char *said = check(&p, "", "vae: demo, bucketing: sdxl, resolution: 512");
+	cleanup_free char *step = check(&p, "", "vae: demo, bucket_step: 12");
+
+	(void)state;
+	if (strncmp(said, "/latentd.yaml:2:11: dataset a: ", 31) != 0 || !strstr(said, "sdxl"))
+		fail_msg("\"%s\"", said);
+	if (strncmp(step, "/latentd.yaml:2:11: dataset a: ", 31) != 0)
+		fail_msg("\"%s\"", step);
+	release(&p);
+}
+
+static void a_group_that_is_not_there_is_named(void **state)
+{
+	struct place p = make_place();
+
+	(void)state;
+	assert_said(&p, "api: {group: no-such-group}\n", "vae: fake",
+		    "/latentd.yaml: api.group: there is no group no-such-group");
+	release(&p);
+}
+
+static void a_state_folder_that_is_a_file_is_refused(void **state)
+{
+	struct place p = make_place();
+	cleanup_free char *file = testing_path(p.dir, "state");
+
+	(void)state;
+	testing_write(file, "", 0);
+	assert_said(&p, "", "vae: fake", "/latentd.yaml: state_dir: /state is no folder");
+	release(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_good_configuration_passes_and_makes_nothing),
+	    cmocka_unit_test(what_the_file_alone_tells_is_told_first),
+	    cmocka_unit_test(a_model_that_is_none_is_refused),
+	    cmocka_unit_test(sizes_that_do_not_suit_are_refused),
+	    cmocka_unit_test(a_group_that_is_not_there_is_named),
+	    cmocka_unit_test(a_state_folder_that_is_a_file_is_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
