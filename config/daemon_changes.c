@@ -85,9 +85,13 @@ static void copy_list(struct config_memory *memory, const struct setting *s, con
 	const char *items = list_items(s, from, &n);
 	char *copies = config_memory_items(memory, n, s->group->size);
 
-	for (size_t i = 0; i < n; i++)
-		copy_group(memory, s->group, items + i * s->group->size,
-			   copies + i * s->group->size);
+	for (size_t i = 0; i < n; i++) {
+		const char *item = items + i * s->group->size;
+		char *copy = copies + i * s->group->size;
+
+		copy_group(memory, s->group, item, copy);
+		memcpy(copy + s->group->place, item + s->group->place, sizeof(struct config_place));
+	}
 	memcpy(to + s->offset, &copies, sizeof(copies));
 	memcpy(to + s->count, &n, sizeof(n));
 }

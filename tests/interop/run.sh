@@ -53,7 +53,7 @@ encode_and_read moments --resolution 128 --posterior moments --dtype float32
 encode_and_read draw --resolution 192 --bucketing square --posterior draw --seed 7
 encode_and_read bare --resolution 128 --no-captions
 encode_and_read plain --resolution 128 --codec none --scaled
-encode_and_read plain_moments --resolution 128 --codec none --posterior moments
+encode_and_read plain_moments --resolution 128 --codec none --posterior moments --dtype float32
 printf 'pixels\n'
 counted "$here/check_pixels.py" "$build"
 

@@ -568,7 +568,7 @@ static void assert_change(const struct config_changes *changes, const char *sett
 static const char before[] =
     "state_dir: /s1\nmodel_idle: 10min\n" DATASET "    priority: 1\n" AND_ENCODER;
 static const char after[] =
-    "state_dir: /s2\nmodel_idle: 5min\n"
+    "state_dir: /s2\nmodel_idle: 5min\nlog_level: debug\n"
     "encoders: {type: cpu, threads: 3}\n"
     "datasets:\n" OTHER("new", "{path: /n}", "/data/new", "{vae: /v}")
 	OTHER("photos", "[{path: /data/photos, watch: poll}, {path: /p2}]", "/data/elsewhere",
@@ -581,12 +581,13 @@ static void every_change_is_named_with_what_it_was_and_is(void **state)
 
 	(void)state;
 	daemon_config_diff(a, b, &changes);
-	assert_int_equal(changes.n, 9);
+	assert_int_equal(changes.n, 10);
 	assert_change(&changes, "state_dir", "/s1", "/s2", false);
-	assert_change(&changes, "model_idle", "10min", "5min", true);
+	assert_change(&changes, "log_level", "info", "debug", true);
+	assert_change(&changes, "model_idle", "10min", "5min", false);
 	assert_change(&changes, "datasets.new", NULL, "new", true);
-	assert_change(&changes, "datasets.photos.source./data/photos.watch", "auto", "poll", true);
-	assert_change(&changes, "datasets.photos.source./p2", NULL, "/p2", true);
+	assert_change(&changes, "datasets.photos.source./data/photos.watch", "auto", "poll", false);
+	assert_change(&changes, "datasets.photos.source./p2", NULL, "/p2", false);
 	assert_change(&changes, "datasets.photos.output.path", "/data/latents", "/data/elsewhere",
 		      false);
 	assert_change(&changes, "datasets.photos.recipe.resolution", NULL, "768", false);
@@ -617,20 +618,49 @@ static void what_cannot_change_is_put_back(void **state)
 	daemon_config_free(a);
 	d = &b->datasets[1];
 	assert_string_equal(b->state_dir, "/s1");
-	assert_int_equal(b->model_idle, 300 * 1000);
+	assert_int_equal(b->model_idle, 600 * 1000);
+	assert_int_equal(b->log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(b->n_datasets, 2);
 	assert_string_equal(d->name, "photos");
 	assert_string_equal(d->output.path, "/data/latents");
 	assert_int_equal(d->recipe.pixels.resolution.width, 0);
-	assert_int_equal(d->n_sources, 2);
-	assert_int_equal(d->sources[0].watch, SOURCE_WATCH_POLL);
+	assert_int_equal(d->n_sources, 1);
+	assert_string_equal(d->sources[0].path, "/data/photos");
+	assert_int_equal(d->sources[0].watch, SOURCE_WATCH_AUTO);
+	assert_int_equal(d->sources[0].place.line, 5);
 	assert_int_equal(d->priority, 2);
 	assert_int_equal(b->n_encoders, 1);
 	assert_string_equal(b->encoders[0].name, "cpu");
 	assert_int_equal(b->encoders[0].cpu.threads, 2);
-	assert_int_equal(changes.n, 9);
+	assert_int_equal(changes.n, 10);
 	config_changes_release(&changes);
 	daemon_config_free(b);
+}
+
+static void an_encoder_more_or_less_waits_for_a_restart(void **state)
+{
+	static const char *const files[] = {
+	    "state_dir: /s1\n" DATASET "encoders: {type: cpu, threads: 2}\n",
+	    "state_dir: /s1\n" DATASET "encoders: [{type: cpu, threads: 2}, {type: fake}]\n"};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct daemon_config *a = parse(files[i]), *b = parse(files[1 - i]);
+		struct config_changes changes = CONFIG_CHANGES_INIT;
+		struct error err = ERROR_INIT;
+		size_t n = a->n_encoders;
+
+		assert_ok(daemon_config_merge(b, a, &changes, &err), &err);
+		daemon_config_free(a);
+		assert_int_equal(changes.n, 1);
+		assert_change(&changes, "encoders.fake", i ? "fake" : NULL, i ? NULL : "fake",
+			      false);
+		assert_int_equal(b->n_encoders, n);
+		assert_string_equal(b->encoders[n - 1].name, n == 1 ? "cpu" : "fake");
+		assert_int_equal(b->encoders[0].cpu.threads, 2);
+		config_changes_release(&changes);
+		daemon_config_free(b);
+	}
 }
 
 static void what_is_put_back_must_go_with_what_is_new(void **state)
@@ -675,6 +705,7 @@ int main(void)
 	    cmocka_unit_test(a_file_that_is_not_there_is_named),
 	    cmocka_unit_test(every_change_is_named_with_what_it_was_and_is),
 	    cmocka_unit_test(what_cannot_change_is_put_back),
+	    cmocka_unit_test(an_encoder_more_or_less_waits_for_a_restart),
 	    cmocka_unit_test(what_is_put_back_must_go_with_what_is_new),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
