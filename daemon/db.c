@@ -3,6 +3,8 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include <string.h>
+
 struct db {
 	struct executor *executor;
 	struct queue *queue;
@@ -59,6 +61,7 @@ struct claim_task {
 	struct db *db;
 	struct queue_claim claim;
 	int64_t lease_ms;
+	uint32_t *roots;
 	size_t n;
 	struct job *jobs;
 	uint64_t later;
@@ -91,6 +94,7 @@ static void claim_done(struct task *task)
 
 	t->fn(t->arg, t->jobs, t->n, t->later, &t->err);
 	free(t->jobs);
+	free(t->roots);
 	free(t);
 }
 
@@ -105,6 +109,11 @@ void db_claim(struct db *db, const struct queue_claim *what, int64_t lease_ms, d
 	t->claim = *what;
 	t->lease_ms = lease_ms;
 	t->jobs = xcalloc(what->limit, sizeof(*t->jobs));
+	if (what->roots) {
+		t->roots = xcalloc(what->n_roots, sizeof(*t->roots));
+		memcpy(t->roots, what->roots, what->n_roots * sizeof(*t->roots));
+		t->claim.roots = t->roots;
+	}
 	t->fn = fn;
 	t->arg = arg;
 	executor_post(db->executor, &t->base);
@@ -251,6 +260,78 @@ void db_find(struct db *db, int64_t dataset, const struct hash128 *contents, siz
 	t->contents = contents;
 	t->found = xcalloc(n, sizeof(*t->found));
 	t->n = n;
+	t->fn = fn;
+	t->arg = arg;
+	executor_post(db->executor, &t->base);
+}
+
+/* -- count ---------------------------------------------------------------------------------------- */
+
+struct count_task {
+	struct task base;
+	struct db *db;
+	int64_t dataset;
+	struct queue_counts counts;
+	struct error err;
+	db_counted_fn fn;
+	void *arg;
+};
+
+static void count_run(struct task *task)
+{
+	struct count_task *t = (struct count_task *)task;
+
+	queue_counts(t->db->queue, t->dataset, &t->counts, &t->err);
+}
+
+static void count_done(struct task *task)
+{
+	struct count_task *t = (struct count_task *)task;
+
+	t->fn(t->arg, &t->counts, &t->err);
+	free(t);
+}
+
+void db_count(struct db *db, int64_t dataset, db_counted_fn fn, void *arg)
+{
+	struct count_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = count_run;
+	t->base.done = count_done;
+	t->db = db;
+	t->dataset = dataset;
+	t->fn = fn;
+	t->arg = arg;
+	executor_post(db->executor, &t->base);
+}
+
+/* -- ping ----------------------------------------------------------------------------------------- */
+
+struct ping_task {
+	struct task base;
+	db_pinged_fn fn;
+	void *arg;
+};
+
+static void ping_run(struct task *task)
+{
+	(void)task;
+}
+
+static void ping_done(struct task *task)
+{
+	struct ping_task *t = (struct ping_task *)task;
+
+	t->fn(t->arg);
+	free(t);
+}
+
+void db_ping(struct db *db, db_pinged_fn fn, void *arg)
+{
+	struct ping_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = ping_run;
+	t->base.done = ping_done;
 	t->fn = fn;
 	t->arg = arg;
 	executor_post(db->executor, &t->base);

@@ -23,7 +23,7 @@ void db_close(struct db *db);
 void db_call(struct db *db, void (*run)(struct queue *queue, void *arg), void *arg);
 
 /*
- * Jobs as @what says (dataset, limit, roots, which lives until the answer); the callback owns them. n is 0 where there were none: @later jobs become due
+ * Jobs as @what says (dataset, limit, roots); the callback owns them. n is 0 where there were none: @later jobs become due
  * later.
  */
 typedef void (*db_claimed_fn)(void *arg, struct job *jobs, size_t n, uint64_t later,
@@ -48,6 +48,15 @@ typedef void (*db_found_fn)(void *arg, struct content_found *found, size_t n,
 			    const struct error *err);
 void db_find(struct db *db, int64_t dataset, const struct hash128 *contents, size_t n,
 	     db_found_fn fn, void *arg);
+
+/* How much of a dataset is in which state. */
+typedef void (*db_counted_fn)(void *arg, const struct queue_counts *counts,
+			      const struct error *err);
+void db_count(struct db *db, int64_t dataset, db_counted_fn fn, void *arg);
+
+/* Nothing: when it is answered, everything before it is done. */
+typedef void (*db_pinged_fn)(void *arg);
+void db_ping(struct db *db, db_pinged_fn fn, void *arg);
 
 /* Renews every lease of this owner. */
 typedef void (*db_extended_fn)(void *arg, const struct error *err);

@@ -445,6 +445,11 @@ static size_t count_states(const struct decode_pool *pool, enum worker_state fir
 	return n;
 }
 
+size_t decode_pool_workers(const struct decode_pool *pool)
+{
+	return pool->n;
+}
+
 size_t decode_pool_idle(const struct decode_pool *pool)
 {
 	return count_states(pool, WORKER_IDLE, WORKER_IDLE);

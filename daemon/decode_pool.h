@@ -68,6 +68,7 @@ int decode_pool_open(sd_event *event, const struct decode_pool_options *options,
 /* Ends the workers; images that were started are forgotten without a call. NULL is fine. */
 void decode_pool_close(struct decode_pool *pool);
 
+size_t decode_pool_workers(const struct decode_pool *pool);
 size_t decode_pool_idle(const struct decode_pool *pool);
 size_t decode_pool_busy(const struct decode_pool *pool);
 /* No worker is left and none can be started: nothing will ever come back. */

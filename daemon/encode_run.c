@@ -7,16 +7,16 @@
 
 #include "daemon/commands.h"
 
+#include "daemon/dataset_open.h"
 #include "daemon/encode_setup.h"
 #include "daemon/index.h"
 #include "daemon/output.h"
 #include "daemon/pipeline.h"
+#include "daemon/program.h"
 #include "daemon/recaption.h"
-#include "daemon/recovery.h"
 #include "daemon/replaced.h"
 #include "daemon/run_report.h"
 #include "daemon/run_sources.h"
-#include "daemon/skip_policy.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -29,9 +29,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SPOOL_SEGMENT ((size_t)64 << 20)
-#define SEAL_AGE_MS   ((int64_t)24 * 60 * 60 * 1000)
-#define SPOOL_WASTE   ((uint64_t)512 << 20)
+#define SEAL_AGE_MS ((int64_t)24 * 60 * 60 * 1000)
 
 struct encode_run {
 	const struct encode_options *options;
@@ -40,13 +38,9 @@ struct encode_run {
 	char *name; /* of the dataset */
 	char owner[QUEUE_OWNER_SIZE];
 	struct queue *queue;
-	int64_t dataset;
+	struct opened_dataset dataset;
 	struct run_sources sources;
 	struct sources_scanned scanned;
-	struct packer_sibling *siblings;
-	size_t n_siblings, siblings_capacity;
-	struct store *store;
-	struct spool *spool;
 
 	sd_event *event;
 	sd_event_source *on_int, *on_term;
@@ -136,92 +130,10 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 
 /* -- opening -------------------------------------------------------------------------------------- */
 
-/* host:boot id:pid:start, so that no later process is taken for this one. */
-static void make_owner(struct encode_run *run)
-{
-	cleanup_buffer struct buffer boot = BUFFER_INIT;
-	struct error ignored = ERROR_INIT;
-	char host[48] = "";
-
-	gethostname(host, sizeof(host) - 1);
-	file_read_all("/proc/sys/kernel/random/boot_id", 64, &boot, &ignored);
-	snprintf(run->owner, sizeof(run->owner), "%s:%.8s:%d:%lld", host,
-		 boot.data ? (const char *)boot.data : "-", getpid(), (long long)clock_mono_ms());
-}
-
-/* In the queue and on disk, each checked before the other is written. */
-static int claim_dataset(struct encode_run *run, const char *folder, struct error *err)
-{
-	struct queue_dataset_spec spec = {run->name, folder, run->setup.recipe.id,
-					  run->setup.recipe.json};
-	struct queue_counts counts;
-	bool there = false;
-	int r;
-
-	if (output_check_dataset(&run->output, run->name, &run->setup.recipe, &there, err) < 0)
-		return -1;
-	r = queue_open_dataset(run->queue, &spec, &run->dataset, err);
-	if (r == QUEUE_OTHER_RECIPE)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "%s is not there, but the queue in %s knows it with another recipe: "
-		    "give another --name",
-		    folder, run->output.state);
-	if (r < 0 || queue_counts(run->queue, run->dataset, &counts, err) < 0 ||
-	    output_claim(&run->output, !there && counts.shards > 0, err) < 0)
-		return -1;
-	return there ? 0 : output_make_dataset(&run->output, run->name, &run->setup.recipe, err);
-}
-
-/* Another dataset of this output, from which latents may be copied. */
-static int on_dataset(void *arg, const struct queue_dataset *d)
+static int scan_all(void *arg, int64_t dataset, struct error *err)
 {
 	struct encode_run *run = arg;
-	cleanup_free char *folder = xasprintf("%s/%s", run->output.root, d->name);
-	struct error ignored = ERROR_INIT; /* then nothing is copied from it */
-	struct store *store = NULL;
-
-	if (d->id == run->dataset || strcmp(d->recipe_id, run->setup.recipe.id) != 0 ||
-	    !file_exists(folder) || store_local_open(folder, true, &store, &ignored) < 0)
-		return 0;
-	ARRAY_GROW(run->siblings, run->n_siblings, run->siblings_capacity);
-	run->siblings[run->n_siblings++] = (struct packer_sibling){d->id, store};
-	return 0;
-}
-
-static int open_queue(struct encode_run *run, struct error *err)
-{
-	cleanup_free char *path = xasprintf("%s/queue.db", run->output.state);
-	cleanup_free char *folder = xasprintf("%s/%s", run->output.root, run->name);
-
-	make_owner(run);
-	if (queue_sqlite_open(path, &run->queue, err) < 0 || claim_dataset(run, folder, err) < 0 ||
-	    queue_datasets(run->queue, on_dataset, run, err) < 0)
-		return -1;
-	return store_local_open(folder, false, &run->store, err);
-}
-
-/* What was left out under other limits is looked at again. */
-static int look_again(struct encode_run *run, struct error *err)
-{
-	size_t again = 0;
-
-	if (skip_policy_apply(run->output.state, run->name,
-			      bucket_table_options(run->setup.buckets),
-			      run->options->duplicates == ON_DUPLICATE_DROP, run->queue,
-			      run->dataset, &again, err) < 0)
-		return -1;
-	if (again > 0)
-		fprintf(stderr,
-			"latentctl: the limits are others than before: %zu skipped image%s looked "
-			"at again\n",
-			again, again == 1 ? " is" : "s are");
-	return 0;
-}
-
-static int scan_all(struct encode_run *run, struct error *err)
-{
-	struct scan_options options = {.dataset = run->dataset,
+	struct scan_options options = {.dataset = dataset,
 				       .shuffled =
 					   run->options->output.order == OUTPUT_ORDER_SHUFFLED,
 				       .seed = run->options->recipe.seed,
@@ -233,7 +145,8 @@ static int scan_all(struct encode_run *run, struct error *err)
 
 	if (run->options->part)
 		dataset_part_parse(run->options->part, &options.part, &options.parts);
-	if (run_sources_scan(&run->sources, run->queue, &options, &policy, &run->scanned, err) < 0)
+	if (run_sources_number(&run->sources, run->output.state, run->name, err) < 0 ||
+	    run_sources_scan(&run->sources, run->queue, &options, &policy, &run->scanned, err) < 0)
 		return -1;
 	n = vanished->missed + (policy.remove ? vanished->missed_done : 0);
 	if (run->scanned.not_believed)
@@ -244,34 +157,34 @@ static int scan_all(struct encode_run *run, struct error *err)
 	return 0;
 }
 
-/*
- * In this order: what the last run finished counts for the files as they were then, the scan sees what
- * changed since, and then catalog, store and spool are brought together.
- */
-static int scan_and_recover(struct encode_run *run, struct recovery *recovered, struct error *err)
+static int open_dataset(struct encode_run *run, struct error *err)
 {
-	cleanup_free char *spool = xasprintf("%s/spool", run->output.state);
-	struct recovery_options options = {.queue = run->queue,
-					   .store = run->store,
-					   .format = shard_format(run->options->output.format),
-					   .recipe = &run->setup.recipe,
-					   .dataset = run->dataset,
-					   .spool_dir = spool,
-					   .segment_bytes = SPOOL_SEGMENT,
-					   .owner = run->owner,
-					   .note = on_note,
-					   .arg = run};
-	struct recoverer *recoverer = NULL;
-	int r = recovery_begin(&options, &recoverer, err);
+	cleanup_free char *path = xasprintf("%s/queue.db", run->output.state);
+	struct dataset_open_options options = {.output = &run->output,
+					       .name = run->name,
+					       .recipe = &run->setup.recipe,
+					       .format = shard_format(run->options->output.format),
+					       .owner = run->owner,
+					       .drop_duplicates =
+						   run->options->duplicates == ON_DUPLICATE_DROP,
+					       .scan = scan_all,
+					       .note = on_note,
+					       .arg = run};
+	size_t again;
 
-	if (r == 0)
-		r = scan_all(run, err);
-	if (r == 0)
-		r = recovery_finish(recoverer, recovered, err);
-	if (r == 0)
-		run->spool = recovered->spool;
-	recovery_free(recoverer);
-	return r;
+	dataset_owner(run->owner);
+	if (queue_sqlite_open(path, &run->queue, err) < 0)
+		return -1;
+	options.queue = run->queue;
+	if (dataset_open(&options, &run->dataset, err) < 0)
+		return -1;
+	again = run->dataset.looked_again;
+	if (again > 0)
+		fprintf(stderr,
+			"latentctl: the limits are others than before: %zu skipped image%s looked "
+			"at again\n",
+			again, again == 1 ? " is" : "s are");
+	return 0;
 }
 
 static int open_loop(struct encode_run *run, struct error *err)
@@ -292,19 +205,19 @@ static int open_loop(struct encode_run *run, struct error *err)
 	return db_open(run->inbox, run->queue, run->owner, &run->db, err);
 }
 
-static int open_packer(struct encode_run *run, const struct recovery *recovered, struct error *err)
+static int open_packer(struct encode_run *run, struct error *err)
 {
 	struct packer_options options = {.db = run->db,
-					 .spool = run->spool,
-					 .store = run->store,
+					 .spool = run->dataset.spool,
+					 .store = run->dataset.store,
 					 .format = shard_format(run->options->output.format),
 					 .recipe = &run->setup.recipe,
-					 .dataset = run->dataset,
-					 .siblings = run->siblings,
-					 .n_siblings = run->n_siblings,
+					 .dataset = run->dataset.id,
+					 .siblings = run->dataset.siblings,
+					 .n_siblings = run->dataset.n_siblings,
 					 .shard_samples = run->options->output.shard_samples,
 					 .shard_bytes = run->options->output.shard_size,
-					 .spool_waste = SPOOL_WASTE,
+					 .spool_waste = DATASET_SPOOL_WASTE,
 					 .seal_age_ms = SEAL_AGE_MS,
 					 .backlog = run->options->memory / 4,
 					 .handlers = {on_encoded, on_rejected, on_shard, on_fatal},
@@ -312,10 +225,7 @@ static int open_packer(struct encode_run *run, const struct recovery *recovered,
 
 	if (packer_open(run->event, run->inbox, &options, &run->packer, err) < 0)
 		return -1;
-	for (size_t i = 0; i < recovered->n; i++)
-		packer_restore(run->packer, &recovered->entries[i]);
-	for (size_t i = 0; i < recovered->n_shards; i++)
-		packer_note_shard(run->packer, recovered->shards[i]);
+	dataset_restore(&run->dataset, run->packer);
 	return 0;
 }
 
@@ -356,7 +266,7 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 	    .buckets = run->setup.buckets,
 	    .roots = run->sources.roots,
 	    .n_roots = run->sources.n,
-	    .dataset = run->dataset,
+	    .dataset = run->dataset.id,
 	    .captions = !run->options->no_captions,
 	    .drop_duplicates = run->options->duplicates == ON_DUPLICATE_DROP,
 	    .on_outcome = on_outcome,
@@ -452,11 +362,7 @@ static void close_loop(struct encode_run *run)
 static void close_all(struct encode_run *run)
 {
 	close_loop(run);
-	spool_close(run->spool);
-	store_close(run->store);
-	for (size_t i = 0; i < run->n_siblings; i++)
-		store_close(run->siblings[i].store);
-	free(run->siblings);
+	dataset_close(&run->dataset);
 	run_sources_close(&run->sources);
 	queue_close(run->queue);
 	encode_setup_close(&run->setup);
@@ -471,13 +377,13 @@ static bool tidy_stops(void *arg)
 	return ((struct encode_run *)arg)->interrupted || interrupted_early();
 }
 
-/* What may be rewritten; its folder is to be freed. */
+/* What may be rewritten. */
 static struct recaption_options rewriting_of(struct encode_run *run)
 {
 	return (struct recaption_options){
 	    .rewrite = {.queue = run->queue,
-			.store = run->store,
-			.dataset = run->dataset,
+			.store = run->dataset.store,
+			.dataset = run->dataset.id,
 			.recipe_id = run->setup.recipe.id,
 			.format = shard_format(run->options->output.format),
 			.stop = tidy_stops,
@@ -485,13 +391,12 @@ static struct recaption_options rewriting_of(struct encode_run *run)
 			.arg = run},
 	    .roots = run->sources.roots,
 	    .n_roots = run->sources.n,
-	    .folder = xasprintf("%s/%s", run->output.root, run->name)};
+	    .folder = run->dataset.folder};
 }
 
 static int list_captions(struct encode_run *run, struct error *err)
 {
 	const struct recaption_options options = rewriting_of(run);
-	cleanup_free const char *folder = options.folder;
 
 	return run->options->no_captions ? 0 : captions_list_write(&options, err);
 }
@@ -503,7 +408,6 @@ static int list_captions(struct encode_run *run, struct error *err)
 static int tidy(struct encode_run *run, struct error *err)
 {
 	const struct recaption_options options = rewriting_of(run);
-	cleanup_free const char *folder = options.folder;
 	size_t changed = 0;
 
 	if (!run->options->no_captions && recaption(&options, &changed, err) < 0)
@@ -511,22 +415,22 @@ static int tidy(struct encode_run *run, struct error *err)
 	if (changed > 0)
 		fprintf(stderr, "latentctl: %zu caption%s changed: brought into the shards\n",
 			changed, changed == 1 ? "" : "s");
-	return replaced_tidy(&options.rewrite, folder, err);
+	return replaced_tidy(&options.rewrite, options.folder, err);
 }
 
-static int run_jobs(struct encode_run *run, const struct recovery *recovered, struct error *err)
+static int run_jobs(struct encode_run *run, struct error *err)
 {
 	struct queue_counts counts;
 	size_t left_out = 0;
 	int r;
 
-	if (queue_counts(run->queue, run->dataset, &counts, err) < 0 ||
-	    run_sources_left_out(&run->sources, run->queue, run->dataset, &left_out, err) < 0)
+	if (queue_counts(run->queue, run->dataset.id, &counts, err) < 0 ||
+	    run_sources_left_out(&run->sources, run->queue, run->dataset.id, &left_out, err) < 0)
 		return -1;
 	run->report.progress = progress_new(images_to_do(&counts) - left_out, run->options->quiet);
 	r = open_loop(run, err);
 	if (r == 0)
-		r = open_packer(run, recovered, err);
+		r = open_packer(run, err);
 	if (r == 0)
 		r = open_workers(run, err);
 	if (r == 0)
@@ -541,30 +445,15 @@ static int run_jobs(struct encode_run *run, const struct recovery *recovered, st
 		return -1;
 	}
 	if (!run->interrupted &&
-	    run_sources_remove(run->queue, run->dataset, &run->scanned, err) < 0)
+	    run_sources_remove(run->queue, run->dataset.id, &run->scanned, err) < 0)
 		return -1;
 	if (tidy(run, err) < 0 ||
-	    index_write_all(run->queue, run->dataset, run->output.root, false, err) < 0 ||
-	    queue_counts(run->queue, run->dataset, &counts, err) < 0)
+	    index_write_all(run->queue, run->dataset.id, run->output.root, false, err) < 0 ||
+	    queue_counts(run->queue, run->dataset.id, &counts, err) < 0)
 		return -1;
 	if (report_result(run, &counts, left_out) > 0 && run->interrupted)
 		return EXIT_INTERRUPTED;
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
-}
-
-/*
- * Before any library starts a thread: one that did not block them would take the signals and die of them. They
- * wait until the loop reads them, or until interrupted_early() is asked.
- */
-static void block_signals(void)
-{
-	sigset_t signals;
-
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 static bool interrupted_early(void)
@@ -592,7 +481,6 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 
 static int run_all(struct encode_run *run, const char *const *sources, size_t n, struct error *err)
 {
-	struct recovery recovered = {.n = 0};
 	int r = prepare(run, sources, n, err);
 
 	if (r == 0)
@@ -602,18 +490,11 @@ static int run_all(struct encode_run *run, const char *const *sources, size_t n,
 		return EXIT_BUSY;
 	}
 	if (r == 0)
-		r = open_queue(run, err);
-	if (r == 0)
-		r = run_sources_number(&run->sources, run->output.state, run->name, err);
-	if (r == 0)
-		r = scan_and_recover(run, &recovered, err);
+		r = open_dataset(run, err);
 	if (r == 0)
 		r = list_captions(run, err);
 	if (r == 0)
-		r = look_again(run, err);
-	if (r == 0)
-		r = interrupted_early() ? EXIT_INTERRUPTED : run_jobs(run, &recovered, err);
-	recovery_release(&recovered);
+		r = interrupted_early() ? EXIT_INTERRUPTED : run_jobs(run, err);
 	return r;
 }
 
@@ -623,7 +504,7 @@ int encode_run(const struct encode_options *options, const char *const *sources,
 	struct encode_run run = {.options = options, .output = OUTPUT_INIT};
 	int r;
 
-	block_signals();
+	program_block_signals(false);
 	r = run_all(&run, sources, n_sources, err);
 
 	close_all(&run);

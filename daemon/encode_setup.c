@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-static int open_cpu(const char *path, size_t threads, struct encode_setup *setup, struct error *err)
+static int open_cpu(const char *path, size_t threads, struct encode_model *model,
+		    struct encoder **out, struct error *err)
 {
 	struct encoder_cpu_options cpu = {vae_model_open(path, NULL, err), threads};
 	const struct kl_encoder *vae;
@@ -17,59 +18,80 @@ static int open_cpu(const char *path, size_t threads, struct encode_setup *setup
 		error_set(err, ERR_CONFIG, "%s: nothing tells its scaling factor: it has no config",
 			  kl_weights_name(cpu.model->weights));
 	else if (cpu.model)
-		r = encoder_cpu_open(&cpu, &setup->encoder, err);
+		r = encoder_cpu_open(&cpu, out, err);
 	vae_model_close(cpu.model);
 	if (r < 0)
 		return -1;
-	vae = encoder_cpu_vae(setup->encoder);
-	setup->recipe.vae = *kl_encoder_config(vae);
-	setup->recipe.weights = *kl_encoder_weights_hash(vae);
+	vae = encoder_cpu_vae(*out);
+	model->vae = *kl_encoder_config(vae);
+	model->weights = *kl_encoder_weights_hash(vae);
 	return 0;
 }
 
-static int open_encoder(const struct recipe_options *o, size_t threads, struct encode_setup *setup,
-			struct error *err)
+static int open_encoder(const struct recipe_options *o, size_t threads, struct encode_model *model,
+			struct encoder **out, struct error *err)
 {
 	struct encoder_fake_options fake = {0};
 
-	setup->recipe.fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
-	if (!setup->recipe.fake)
-		return open_cpu(o->vae, threads, setup, err);
-	setup->recipe.vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
-	return encoder_fake_open(&fake, &setup->encoder, err);
+	model->fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
+	if (!model->fake)
+		return open_cpu(o->vae, threads, model, out, err);
+	model->vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
+	return encoder_fake_open(&fake, out, err);
 }
 
-static int make_recipe(const struct recipe_options *o, struct encode_setup *setup,
-		       struct error *err)
+int encode_model_open(const struct recipe_options *options, size_t threads,
+		      struct encode_model *model, struct encoder **out, struct error *err)
 {
-	size_t multiple = encoder_caps(setup->encoder)->downscale;
-	struct recipe *r = &setup->recipe;
+	struct encode_model opened = {.fake = false};
+	const struct encoder_caps *caps;
 
-	setup->buckets = pixel_setup_buckets(&o->pixels, err);
-	if (!setup->buckets)
+	if (open_encoder(options, threads, &opened, out, err) < 0)
 		return -1;
-	if (bucket_table_multiple(setup->buckets) % multiple != 0)
-		return error_set(err, ERR_CONFIG,
-				 "sides in multiples of %zu do not fit a VAE that works on "
-				 "multiples of %zu: --bucket-step or --resolution",
-				 bucket_table_multiple(setup->buckets), multiple);
-	r->buckets = *bucket_table_options(setup->buckets);
-	r->filter = pixel_setup_filter(&o->pixels);
-	r->policy = pixel_setup_policy(&o->pixels);
-	r->posterior = (enum posterior)posterior_parse(o->posterior);
-	r->scaled = o->scaled;
-	r->seed = o->seed;
-	r->dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
-	recipe_finish(r);
+	caps = encoder_caps(*out);
+	opened.downscale = caps->downscale;
+	opened.best_batch = caps->best_batch;
+	*model = opened;
+	return 0;
+}
+
+int encode_recipe(const struct recipe_options *o, const struct encode_model *model,
+		  struct bucket_table **buckets, struct recipe *recipe, struct error *err)
+{
+	struct bucket_table *table = pixel_setup_buckets(&o->pixels, err);
+	struct recipe r = {.fake = model->fake, .vae = model->vae, .weights = model->weights};
+
+	if (!table)
+		return -1;
+	if (bucket_table_multiple(table) % model->downscale != 0) {
+		error_set(err, ERR_CONFIG,
+			  "sides in multiples of %zu do not fit a VAE that works on multiples of "
+			  "%zu: --bucket-step or --resolution",
+			  bucket_table_multiple(table), model->downscale);
+		bucket_table_free(table);
+		return -1;
+	}
+	r.buckets = *bucket_table_options(table);
+	r.filter = pixel_setup_filter(&o->pixels);
+	r.policy = pixel_setup_policy(&o->pixels);
+	r.posterior = (enum posterior)posterior_parse(o->posterior);
+	r.scaled = o->scaled;
+	r.seed = o->seed;
+	r.dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
+	recipe_finish(&r);
+	*recipe = r;
+	*buckets = table;
 	return 0;
 }
 
 int encode_setup_open(const struct recipe_options *options, size_t threads,
 		      struct encode_setup *setup, struct error *err)
 {
-	if (open_encoder(options, threads, setup, err) < 0)
+	struct encode_model model;
+
+	if (encode_model_open(options, threads, &model, &setup->encoder, err) < 0)
 		return -1;
-	return make_recipe(options, setup, err);
+	return encode_recipe(options, &model, &setup->buckets, &setup->recipe, err);
 }
 
 void encode_setup_close(struct encode_setup *setup)

@@ -9,6 +9,25 @@
 #include "daemon/recipe.h"
 #include "encoder/encoder.h"
 
+/* What an encoder computes with, as recipes name it. */
+struct encode_model {
+	bool fake;
+	struct vae_config vae;
+	struct sha256 weights;
+	size_t downscale, best_batch;
+};
+
+/* Opens the encoder that @options name. @threads: 0 for all cores. */
+int encode_model_open(const struct recipe_options *options, size_t threads,
+		      struct encode_model *model, struct encoder **out, struct error *err);
+/*
+ * Buckets and recipe for a model that is known; on failure nothing is made. ERR_CONFIG: sizes that the model cannot
+ * encode.
+ */
+int encode_recipe(const struct recipe_options *options, const struct encode_model *model,
+		  struct bucket_table **buckets, struct recipe *recipe, struct error *err);
+
+/* Both, for one dataset. */
 struct encode_setup {
 	struct encoder *encoder;
 	struct bucket_table *buckets;

@@ -2,16 +2,14 @@
  * latentctl: the command line. One table of commands; each lives in its own file.
  */
 #include "daemon/commands.h"
+#include "daemon/program.h"
 
 #include "base/checked.h"
 #include "image/decode.h"
 #include "image/resample.h"
 
-#include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct command {
 	const char *name;
@@ -58,18 +56,6 @@ static int print_version(void)
 	}
 	printf("; resamples with %s)\n", resample_isa());
 	return EXIT_OK;
-}
-
-/* Else a file of ours would get the number of a standard stream, and messages would be written into it. */
-static void open_standard_streams(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
 }
 
 static const struct command *find_command(const char *name)
@@ -132,9 +118,8 @@ int main(int argc, char **argv)
 {
 	int code;
 
-	open_standard_streams();
-	/* jansson takes memory that is not there for damaged text, and an innocent image would pay for it. */
-	json_set_alloc_funcs(xmalloc, free);
+	program_open_streams();
+	program_set_allocators();
 	code = run_command(argc, argv);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr,

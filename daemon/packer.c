@@ -42,7 +42,7 @@ struct packer {
 	uint64_t
 	    spool_foreign; /* of that, what was there before this run and is not ours to seal */
 	size_t under_way;  /* tasks and database commands that will come back */
-	bool syncing, sealing, draining, drain_seals, failed;
+	bool syncing, sealing, held, flushing, draining, drain_seals, failed;
 };
 
 static void packer_pump(struct packer *p);
@@ -543,16 +543,18 @@ static uint64_t wasted(const struct packer *p)
 	return p->spool_bytes > needed ? p->spool_bytes - needed : 0;
 }
 
-/* Seals a group that is full; when draining, any group, once nothing more comes. */
+/* Seals a group that is full; when draining or flushing, any group, once nothing more comes. */
 static void packer_seal(struct packer *p)
 {
-	bool any = p->draining && p->drain_seals && p->pending == 0;
+	bool any = (p->flushing || (p->draining && p->drain_seals)) && p->pending == 0;
 	struct seal_task *t;
 	struct spooled *entries;
 	size_t n = 0;
 
-	if (p->sealing || p->failed || (p->draining && !p->drain_seals))
+	if (p->sealing || p->held || p->failed || (p->draining && !p->drain_seals))
 		return;
+	if (p->flushing && p->pending == 0 && spool_index_count(&p->index) == 0)
+		p->flushing = false;
 	entries =
 	    spool_index_take(&p->index, p->options.shard_samples, p->options.shard_bytes, any, &n);
 	if (!entries && p->options.seal_age_ms > 0)
@@ -579,7 +581,7 @@ static void packer_seal(struct packer *p)
 
 static void packer_pump(struct packer *p)
 {
-	if (p->draining)
+	if (p->draining || p->flushing)
 		packer_sync(p);
 	packer_seal(p);
 }
@@ -629,6 +631,28 @@ void packer_note_shard(struct packer *p, const char *name)
 bool packer_is_behind(const struct packer *p)
 {
 	return p->backlog_bytes > p->options.backlog || p->backlog_tasks >= BACKLOG_TASKS;
+}
+
+size_t packer_unsealed(const struct packer *p)
+{
+	return p->pending + spool_index_count(&p->index);
+}
+
+void packer_flush(struct packer *p)
+{
+	p->flushing = true;
+	packer_pump(p);
+}
+
+void packer_hold(struct packer *p, bool held)
+{
+	p->held = held;
+	packer_pump(p);
+}
+
+bool packer_sealing(const struct packer *p)
+{
+	return p->sealing;
 }
 
 void packer_drain(struct packer *p, bool seal)

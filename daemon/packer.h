@@ -9,6 +9,8 @@
  *	packer_open(event, inbox, &options, &packer, err)
  *	packer_restore(packer, &entry)        records that an earlier run left in the spool
  *	packer_append(packer, finished, n)    takes ownership of the array and what is in it
+ *	packer_flush(packer)                  seals what is there now, however little
+ *	packer_hold(packer, true)             seals nothing while somebody else changes shards
  *	packer_drain(packer, seal)            at the end: sync everything and, if asked, seal everything
  *	packer_idle(packer)                   nothing is under way and nothing is left to do
  *	packer_close(packer)
@@ -119,6 +121,15 @@ size_t packer_pending(const struct packer *p);
 void packer_note_shard(struct packer *p, const char *name);
 /* So much waits to be appended that nothing more should be encoded. */
 bool packer_is_behind(const struct packer *p);
+/* Records that are in the spool and in no shard. */
+size_t packer_unsealed(const struct packer *p);
+/* Seals everything that is appended now, in shards as full as it makes them. */
+void packer_flush(struct packer *p);
+/*
+ * While held no shard is begun; what is being sealed when the hold begins is finished: packer_sealing() tells.
+ */
+void packer_hold(struct packer *p, bool held);
+bool packer_sealing(const struct packer *p);
 void packer_drain(struct packer *p, bool seal);
 bool packer_idle(const struct packer *p);
 /* NULL is fine. */

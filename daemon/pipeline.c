@@ -90,7 +90,7 @@ static void claim(struct pipeline *p, bool suspects)
 	struct queue_claim what = {.dataset = p->options.dataset,
 				   .limit = suspects ? 1 : CLAIM_LIMIT,
 				   .roots = p->root_numbers,
-				   .n_roots = p->options.n_roots,
+				   .n_roots = p->n_roots,
 				   .suspects = suspects};
 
 	p->claiming = true;
@@ -109,7 +109,7 @@ static bool all_is_quiet(struct pipeline *p)
 
 static void claim_more(struct pipeline *p)
 {
-	if (p->claiming || p->paused || p->stopping || p->failed)
+	if (p->claiming || p->paused || p->stopping || p->failed || p->n_roots == 0)
 		return;
 	if (p->alone && !all_is_quiet(p))
 		return;
@@ -189,9 +189,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	thread_short_slices(); /* decode workers wait for the loop, and use all cores */
 	p->event = event;
 	p->options = *options;
-	p->root_numbers = xcalloc(options->n_roots, sizeof(*p->root_numbers));
-	for (size_t i = 0; i < options->n_roots; i++)
-		p->root_numbers[i] = options->roots[i].root;
+	pipeline_set_roots(p, options->roots, options->n_roots);
 	p->duplicates = duplicates_new();
 	p->outcomes = outcome_log_new(options->db, on_queue_failed, p);
 	if (open_timers(p) < 0) {
@@ -257,12 +255,25 @@ void pipeline_pump(struct pipeline *p)
 
 bool pipeline_finished(const struct pipeline *p)
 {
-	bool claims_done = p->paused || p->stopping || p->failed ||
+	bool claims_done = p->n_roots == 0 || p->paused || p->stopping || p->failed ||
 			   (p->claims_over && p->suspects_over &&
 			    sd_event_source_get_enabled(p->retry_timer, NULL) <= 0);
 
 	return claims_done && !p->claiming && p->images == 0 && outcome_log_idle(p->outcomes) &&
 	       p->batches == 0;
+}
+
+void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, size_t n)
+{
+	free(p->roots);
+	free(p->root_numbers);
+	p->n_roots = n;
+	p->roots = xcalloc(n, sizeof(*p->roots));
+	p->root_numbers = xcalloc(n, sizeof(*p->root_numbers));
+	for (size_t i = 0; i < n; i++) {
+		p->roots[i] = roots[i];
+		p->root_numbers[i] = roots[i].root;
+	}
 }
 
 void pipeline_again(struct pipeline *p)
@@ -290,6 +301,7 @@ void pipeline_close(struct pipeline *p)
 	outcome_log_free(p->outcomes);
 	duplicates_free(p->duplicates);
 	free(p->root_numbers);
+	free(p->roots);
 	free(p->pending);
 	free(p);
 }

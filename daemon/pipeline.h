@@ -12,6 +12,7 @@
  *	pipeline_open(event, &options, &pipeline, err)
  *	loop: sd_event_run(event, ...); pipeline_pump(pipeline);
  *	pipeline_finished(pipeline)     nothing is left to claim and nothing is under way
+ *	pipeline_set_roots(pipeline, roots, n)   other sources from now on, or none
  *	pipeline_again(pipeline)        there may be something to claim again
  *	pipeline_pause(pipeline, true)  no more claims; what is being decoded or encoded is finished, the rest released
  *	pipeline_stop(pipeline)         no more claims; what is being encoded is finished, the rest released
@@ -47,7 +48,7 @@ struct pipeline_options {
 	size_t best_batch; /* images that fill one of them well */
 	const struct recipe *recipe;
 	const struct bucket_table *buckets;
-	const struct pipeline_root *roots;
+	const struct pipeline_root *roots; /* copied */
 	size_t n_roots;
 	int64_t dataset;
 	bool captions;
@@ -73,6 +74,8 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 /* Does whatever can be done now; call after each turn of the loop. */
 void pipeline_pump(struct pipeline *p);
 bool pipeline_finished(const struct pipeline *p);
+/* Copies @roots; their sources live as long as they are among the roots, and none of an image's is closed before it. */
+void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, size_t n);
 void pipeline_again(struct pipeline *p);
 void pipeline_pause(struct pipeline *p, bool paused);
 void pipeline_stop(struct pipeline *p);

@@ -5,18 +5,18 @@
 
 #include "base/checked.h"
 
-#include <assert.h>
 #include <string.h>
 
 enum { BATCHES_AHEAD = 4 };
 
+/* NULL: it was claimed while its source was still there. */
 static struct source *source_of(const struct pipeline *p, const struct job *job)
 {
-	for (size_t i = 0;; i++) {
-		assert(i < p->options.n_roots); /* only jobs of these roots are claimed */
-		if (p->options.roots[i].root == job->root)
-			return p->options.roots[i].source;
+	for (size_t i = 0; i < p->n_roots; i++) {
+		if (p->roots[i].root == job->root)
+			return p->roots[i].source;
 	}
+	return NULL;
 }
 
 static int read_caption(struct work *w, struct source *source, struct error *err)
@@ -41,6 +41,10 @@ static void start_one(struct pipeline *p, struct work *w)
 	cleanup_close int fd = -1;
 
 	w->has_content = false;
+	if (!source) {
+		work_released(w);
+		return;
+	}
 	if (read_caption(w, source, &err) == 0)
 		fd = source_open_sample(source, w->job.path, &err);
 	if (fd < 0) {

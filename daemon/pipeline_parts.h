@@ -27,7 +27,9 @@ struct pipeline {
 	sd_event *event;
 	sd_event_source *extend_timer, *retry_timer;
 	struct pipeline_options options;
-	uint32_t *root_numbers;	  /* of options.roots: what may be claimed */
+	struct pipeline_root *roots;
+	uint32_t *root_numbers; /* of them: what may be claimed */
+	size_t n_roots;
 	struct work_list ready;	  /* claimed */
 	struct work_list waiting; /* header seen, no memory yet */
 	struct pending *pending;

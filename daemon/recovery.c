@@ -423,8 +423,8 @@ int recovery_finish(struct recoverer *r, struct recovery *out, struct error *err
 
 	if (compare_with_store(r, err) < 0 || mark_live(r, err) < 0 ||
 	    drop_dead_records(r, err) < 0 ||
-	    queue_rescue(r->options->queue, r->options->dataset, r->options->owner, clock_wall_ms(),
-			 &done.rescued, err) < 0)
+	    queue_rescue(r->options->queue, r->options->dataset, r->options->owner,
+			 r->options->again ? INT64_MAX : clock_wall_ms(), &done.rescued, err) < 0)
 		return -1;
 	collect(r, &done);
 	*out = done;

@@ -1,0 +1,360 @@
+/*
+ * An engine has a unit for each encoder of the configuration: the encoder with this model loaded, and its driver. A
+ * load is one task, which opens all units of an engine; between a load and its end nothing else touches them.
+ */
+#include "daemon/engines.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <string.h>
+
+/* An encoder of the configuration. */
+struct entry {
+	struct encoder_config config;
+	char *name;
+	char *engine_name; /* of the encoder that was opened last */
+	struct encode_device device;
+	uint64_t images;
+	struct rate rate;
+};
+
+/* That encoder with the model of one engine. */
+struct unit {
+	struct engine *engine;
+	struct entry *entry;
+	struct encoder *encoder;
+	struct encode_driver *driver;
+};
+
+struct engine {
+	struct engines *engines;
+	struct engine *next;
+	char *vae;
+	enum engine_state state;
+	struct error failure;
+	bool known; /* model was loaded once */
+	struct encode_model model;
+	struct unit
+	    *units; /* one for each entry; without an encoder where that cannot compute it */
+	struct encode_group group;
+	int64_t used_at; /* monotonic ms */
+};
+
+struct engines {
+	struct inbox *inbox;
+	struct engines_options options;
+	struct executor *loader;
+	struct entry *entries;
+	size_t n;
+	struct engine *first;
+};
+
+static const char *type_name(enum encoder_type type)
+{
+	return type == ENCODER_TYPE_CPU ? "cpu" : "fake";
+}
+
+/* -- loading -------------------------------------------------------------------------------------- */
+
+struct load_task {
+	struct task base;
+	struct engine *engine;
+	struct encode_model model;
+	struct encoder **encoders; /* one for each entry */
+	struct error err;
+};
+
+/* The `fake` VAE is computed by every encoder, any other not by the fake one. */
+static bool can_compute(const struct entry *entry, const char *vae)
+{
+	return entry->config.type != ENCODER_TYPE_FAKE || strcmp(vae, RECIPE_VAE_FAKE) == 0;
+}
+
+static void load_run(struct task *task)
+{
+	struct load_task *t = (struct load_task *)task;
+	struct engine *e = t->engine;
+	const struct recipe_options options = {.vae = e->vae};
+	size_t opened = 0;
+
+	for (size_t i = 0; i < e->engines->n; i++) {
+		const struct entry *entry = &e->engines->entries[i];
+
+		if (!can_compute(entry, e->vae))
+			continue;
+		if (encode_model_open(&options, entry->config.cpu.threads, &t->model,
+				      &t->encoders[i], &t->err) < 0)
+			return;
+		opened++;
+	}
+	if (opened == 0)
+		error_set(&t->err, ERR_CONFIG, "no encoder of the configuration can compute %s",
+			  e->vae);
+}
+
+static bool same_model(const struct encode_model *a, const struct encode_model *b)
+{
+	return a->fake == b->fake && memcmp(&a->weights, &b->weights, sizeof(a->weights)) == 0 &&
+	       a->vae.scaling_factor == b->vae.scaling_factor &&
+	       a->vae.shift_factor == b->vae.shift_factor;
+}
+
+static void unit_on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
+{
+	struct unit *u = arg;
+	struct engines *engines = u->engine->engines;
+	size_t done = 0;
+
+	for (size_t i = 0; i < batch->n; i++)
+		done += batch->items[i].error.code == ERR_NONE;
+	u->entry->images += done;
+	rate_add(&u->entry->rate, clock_mono_ms(), (uint32_t)done);
+	u->engine->used_at = clock_mono_ms();
+	engines->options.on_batch(engines->options.arg, batch, failure);
+}
+
+static int unit_open(struct unit *u, struct encoder *encoder, struct error *err)
+{
+	struct engine *e = u->engine;
+
+	u->encoder = encoder;
+	if (encode_driver_open(e->engines->inbox, encoder, unit_on_batch, u, &u->driver, err) < 0)
+		return -1;
+	free(u->entry->engine_name);
+	u->entry->engine_name = xstrdup(encoder_caps(encoder)->engine);
+	u->entry->device.limit = encoder_caps(encoder)->max_in_flight + 1;
+	encode_driver_share(u->driver, &u->entry->device);
+	encode_group_add(&e->group, u->driver);
+	return 0;
+}
+
+static void engine_unload(struct engine *e)
+{
+	for (size_t i = 0; i < e->engines->n; i++) {
+		struct unit *u = &e->units[i];
+
+		encode_driver_close(u->driver);
+		encoder_close(u->encoder);
+		u->driver = NULL;
+		u->encoder = NULL;
+	}
+	encode_group_release(&e->group);
+	e->state = ENGINE_UNLOADED;
+}
+
+static void engine_fail(struct engine *e, const struct error *why)
+{
+	engine_unload(e);
+	e->state = ENGINE_FAILED;
+	e->failure = *why;
+}
+
+static void load_done(struct task *task)
+{
+	struct load_task *t = (struct load_task *)task;
+	struct engine *e = t->engine;
+
+	if (t->err.code == ERR_NONE && e->known && !same_model(&e->model, &t->model))
+		error_set(&t->err, ERR_CONFIG,
+			  "the model at %s is another one than before: give the dataset another "
+			  "name, or put the old one back",
+			  e->vae);
+	for (size_t i = 0; i < e->engines->n; i++) {
+		if (t->encoders[i] && t->err.code == ERR_NONE)
+			unit_open(&e->units[i], t->encoders[i], &t->err);
+		else
+			encoder_close(t->encoders[i]);
+	}
+	if (t->err.code != ERR_NONE) {
+		engine_fail(e, &t->err);
+	} else {
+		e->model = t->model;
+		e->known = true;
+		e->state = ENGINE_READY;
+		e->used_at = clock_mono_ms();
+	}
+	e->engines->options.on_change(e->engines->options.arg);
+	free(t->encoders);
+	free(t);
+}
+
+void engine_want(struct engine *e)
+{
+	struct load_task *t;
+
+	e->used_at = clock_mono_ms();
+	if (e->state == ENGINE_READY || e->state == ENGINE_LOADING)
+		return;
+	t = xcalloc(1, sizeof(*t));
+	t->base.run = load_run;
+	t->base.done = load_done;
+	t->engine = e;
+	t->encoders = xcalloc(e->engines->n, sizeof(struct encoder *));
+	e->state = ENGINE_LOADING;
+	executor_post(e->engines->loader, &t->base);
+}
+
+/* -- one engine ----------------------------------------------------------------------------------- */
+
+struct engine *engines_get(struct engines *engines, const struct recipe_options *options)
+{
+	struct engine *e = engines->first;
+
+	while (e && strcmp(e->vae, options->vae) != 0)
+		e = e->next;
+	if (e)
+		return e;
+	e = xcalloc(1, sizeof(*e));
+	e->engines = engines;
+	e->vae = xstrdup(options->vae);
+	e->units = xcalloc(engines->n, sizeof(*e->units));
+	for (size_t i = 0; i < engines->n; i++) {
+		e->units[i].engine = e;
+		e->units[i].entry = &engines->entries[i];
+	}
+	e->next = engines->first;
+	engines->first = e;
+	return e;
+}
+
+enum engine_state engine_state(const struct engine *e)
+{
+	return e->state;
+}
+
+const struct error *engine_failure(const struct engine *e)
+{
+	return &e->failure;
+}
+
+const struct encode_model *engine_model(const struct engine *e)
+{
+	return &e->model;
+}
+
+struct encode_group *engine_group(struct engine *e)
+{
+	return &e->group;
+}
+
+static size_t in_flight(const struct engine *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->engines->n; i++)
+		n += e->units[i].driver ? encode_driver_in_flight(e->units[i].driver) : 0;
+	return n;
+}
+
+/* -- all of them ---------------------------------------------------------------------------------- */
+
+int engines_open(struct inbox *inbox, const struct encoder_config *configs, size_t n,
+		 const struct engines_options *options, struct engines **out, struct error *err)
+{
+	struct engines *engines = xcalloc(1, sizeof(*engines));
+
+	engines->inbox = inbox;
+	engines->options = *options;
+	engines->n = n;
+	engines->entries = xcalloc(n, sizeof(*engines->entries));
+	for (size_t i = 0; i < n; i++) {
+		engines->entries[i].config = configs[i];
+		engines->entries[i].name = xstrdup(configs[i].name);
+		engines->entries[i].device.limit = 1;
+	}
+	if (executor_open(inbox, "models", &engines->loader, err) < 0) {
+		engines_close(engines);
+		return -1;
+	}
+	*out = engines;
+	return 0;
+}
+
+void engines_close(struct engines *engines)
+{
+	struct engine *e, *next;
+
+	if (!engines)
+		return;
+	executor_close(engines->loader);
+	for (e = engines->first; e; e = next) {
+		next = e->next;
+		engine_unload(e);
+		free(e->units);
+		free(e->vae);
+		free(e);
+	}
+	for (size_t i = 0; i < engines->n; i++) {
+		free(engines->entries[i].name);
+		free(engines->entries[i].engine_name);
+	}
+	free(engines->entries);
+	free(engines);
+}
+
+void engines_tick(struct engines *engines)
+{
+	int64_t now = clock_mono_ms();
+
+	for (struct engine *e = engines->first; e; e = e->next) {
+		if (e->state == ENGINE_READY && in_flight(e) == 0 &&
+		    now - e->used_at >= engines->options.model_idle_ms)
+			engine_unload(e);
+	}
+}
+
+void engines_cancel(struct engines *engines)
+{
+	for (struct engine *e = engines->first; e; e = e->next) {
+		for (size_t i = 0; i < engines->n; i++)
+			encode_driver_cancel(e->units[i].driver);
+	}
+}
+
+size_t engines_count(const struct engines *engines)
+{
+	return engines->n;
+}
+
+void engines_view(struct engines *engines, size_t index, struct encoder_view *view)
+{
+	struct entry *entry = &engines->entries[index];
+
+	*view = (struct encoder_view){.name = entry->name,
+				      .type = type_name(entry->config.type),
+				      .engine = entry->engine_name,
+				      .in_flight = entry->device.in_flight,
+				      .images_done = entry->images,
+				      .images_per_second =
+					  rate_per_second(&entry->rate, clock_mono_ms())};
+	for (const struct engine *e = engines->first; e; e = e->next) {
+		view->loading = view->loading || e->state == ENGINE_LOADING;
+		if (e->state == ENGINE_FAILED)
+			view->failure = &e->failure;
+	}
+}
+
+bool engines_busy(const struct engines *engines)
+{
+	for (const struct engine *e = engines->first; e; e = e->next) {
+		if (e->state == ENGINE_LOADING || in_flight(e) > 0)
+			return true;
+	}
+	return false;
+}
+
+uint64_t engines_progress(const struct engines *engines, bool *busy)
+{
+	uint64_t sum = 0;
+
+	*busy = false;
+	for (size_t i = 0; i < engines->n; i++)
+		sum += engines->entries[i].images;
+	for (const struct engine *e = engines->first; e; e = e->next) {
+		*busy = *busy || in_flight(e) > 0;
+		for (size_t i = 0; i < engines->n; i++)
+			sum += e->units[i].encoder ? encoder_ticks(e->units[i].encoder) : 0;
+	}
+	return sum;
+}

@@ -1,0 +1,75 @@
+/*
+ * The encoders of a daemon, and the models that they have in memory. Each encoder of the configuration can compute
+ * every VAE that a dataset names; an engine is one VAE on all of them.
+ *
+ *	engines_open(inbox, configs, n, &options, &engines, err)
+ *	engine = engines_get(engines, recipe_options)      the same VAE: the same engine
+ *	engine_want(engine)                                there is work: loads the model unless it is in memory
+ *	if (engine_state(engine) == ENGINE_READY) ... engine_group(engine) takes batches ...
+ *	engines_tick(engines)                              every now and then: an unused model leaves the memory
+ *	engines_cancel(engines)                            what is in flight comes back unfinished
+ *	engines_close(engines)                             when nothing is in flight
+ *
+ * Models are loaded on a thread of their own. What a model is (engine_model) stays known when it has left the memory;
+ * one that is found to be another when it is loaded again makes the engine fail. Everything is of the loop's thread.
+ */
+#ifndef LATENTD_DAEMON_ENGINES_H
+#define LATENTD_DAEMON_ENGINES_H
+
+#include "config/daemon_config.h"
+#include "daemon/encode_group.h"
+#include "daemon/encode_setup.h"
+#include "daemon/rate.h"
+
+enum engine_state { ENGINE_UNLOADED, ENGINE_LOADING, ENGINE_READY, ENGINE_FAILED };
+
+struct engines;
+struct engine;
+
+struct engines_options {
+	int64_t model_idle_ms; /* an unused model stays so long */
+	encode_driver_fn on_batch;
+	/* The state of an engine is another now. */
+	void (*on_change)(void *arg);
+	void *arg;
+};
+
+/* Copies the configuration. */
+int engines_open(struct inbox *inbox, const struct encoder_config *configs, size_t n,
+		 const struct engines_options *options, struct engines **out, struct error *err);
+/* Nothing may be in flight. NULL is fine. */
+void engines_close(struct engines *engines);
+struct engine *engines_get(struct engines *engines, const struct recipe_options *options);
+void engines_tick(struct engines *engines);
+void engines_cancel(struct engines *engines);
+
+/* Loads the model unless it is there or being loaded; also where that failed before. */
+void engine_want(struct engine *e);
+enum engine_state engine_state(const struct engine *e);
+/* Why it failed. */
+const struct error *engine_failure(const struct engine *e);
+/* What it computes with; not before it was ready once. */
+const struct encode_model *engine_model(const struct engine *e);
+struct encode_group *engine_group(struct engine *e);
+
+/* What people see of the encoder at @index of the configuration. */
+struct encoder_view {
+	const char *name, *type, *engine; /* engine: NULL before one was loaded */
+	size_t in_flight;		  /* batches */
+	uint64_t images_done;
+	double images_per_second;
+	bool loading;
+	const struct error *failure; /* of a model that could not be loaded; NULL: none */
+};
+
+size_t engines_count(const struct engines *engines);
+void engines_view(struct engines *engines, size_t index, struct encoder_view *view);
+/*
+ * A number that changes while encoders compute, for a watchdog; *busy: they have something to compute. It stands still
+ * over a batch that hangs.
+ */
+uint64_t engines_progress(const struct engines *engines, bool *busy);
+/* Something is in flight or being loaded: engines_close() must wait. */
+bool engines_busy(const struct engines *engines);
+
+#endif

@@ -1,0 +1,389 @@
+#include "daemon/lane_parts.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	RETRY_FIRST_MS = 1000,
+	RETRY_MOST_MS = 60 * 1000,
+	/* What is encoded and fills no shard is sealed when nothing more came for so long ... */
+	SEAL_IDLE_MS = 30 * 1000,
+	/* ... but not more often than this: a file every minute would make as many shards. */
+	SEAL_EVERY_MS = 10 * 60 * 1000,
+};
+
+void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
+{
+	char line[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	l->shared->log(l->shared->arg, level, l->config->name, line);
+}
+
+struct lane *lane_new(const struct lane_shared *shared, const struct dataset_config *config)
+{
+	struct lane *l = xcalloc(1, sizeof(*l));
+
+	l->shared = shared;
+	l->config = config;
+	l->priority = config->priority;
+	l->paused = config->paused;
+	l->flushed_at = -SEAL_EVERY_MS;
+	atomic_init(&l->interrupted, false);
+	return l;
+}
+
+void lane_free(struct lane *l)
+{
+	if (!l)
+		return;
+	free(l->held);
+	free(l->last_shard);
+	free(l);
+}
+
+/* -- counts ----------------------------------------------------------------------------------------- */
+
+static void on_counts(void *arg, const struct queue_counts *counts, const struct error *err)
+{
+	struct lane *l = arg;
+
+	l->counting = false;
+	if (err->code != ERR_NONE)
+		return;
+	l->counts = *counts;
+	l->tidy_wanted = l->tidy_wanted || counts->recaptions > 0;
+}
+
+void lane_count(struct lane *l)
+{
+	l->count_again = true;
+}
+
+/* At most once a second: they are for people, and for nothing that must be exact. */
+static void ask_counts(struct lane *l)
+{
+	if (!l->count_again || l->counting)
+		return;
+	l->count_again = false;
+	l->counting = true;
+	db_count(l->shared->db, l->dataset.id, on_counts, l);
+}
+
+/* -- failing ---------------------------------------------------------------------------------------- */
+
+/* Waiting helps, or somebody may mend it meanwhile. */
+static bool may_pass(const struct error *why)
+{
+	return why->code == ERR_IO || why->code == ERR_TRANSIENT || why->code == ERR_NOMEM;
+}
+
+void lane_fail(struct lane *l, const struct error *why)
+{
+	int64_t wait = RETRY_FIRST_MS;
+
+	if (l->phase == LANE_CLOSING)
+		return;
+	for (unsigned i = 0; i < l->failures && wait < RETRY_MOST_MS; i++)
+		wait *= 2;
+	l->failures++;
+	l->why = *why;
+	l->retry_at = may_pass(why)
+			  ? clock_mono_ms() + (wait < RETRY_MOST_MS ? wait : RETRY_MOST_MS)
+			  : INT64_MAX;
+	lane_log(l, LOG_LEVEL_ERROR, "%s%s", why->message,
+		 may_pass(why) ? "; tried again soon" : "; resume it when that is mended");
+	if (l->phase == LANE_OPEN)
+		l->phase = LANE_CLOSING;
+}
+
+/* -- what goes on in each phase ---------------------------------------------------------------------- */
+
+static void pump_closed(struct lane *l)
+{
+	if (l->stopping || l->held || clock_mono_ms() < l->retry_at)
+		return;
+	l->engine = engines_get(l->shared->engines, &l->config->recipe);
+	engine_want(l->engine);
+	l->phase = LANE_LOADING;
+}
+
+static void pump_loading(struct lane *l)
+{
+	if (l->stopping) {
+		l->phase = LANE_CLOSED;
+		return;
+	}
+	switch (engine_state(l->engine)) {
+	case ENGINE_READY:
+		lane_begin_open(l);
+		break;
+	case ENGINE_FAILED:
+		l->phase = LANE_CLOSED;
+		lane_fail(l, engine_failure(l->engine));
+		break;
+	case ENGINE_UNLOADED:
+		engine_want(l->engine);
+		break;
+	case ENGINE_LOADING:
+		break;
+	}
+}
+
+/* Every folder was looked through, and no file waits until it has stopped changing. */
+static bool intake_is_through(const struct lane *l)
+{
+	return l->seen.scans > 0 && l->seen.phase != INTAKE_SCANNING && l->seen.young == 0;
+}
+
+static bool nothing_to_encode(const struct lane *l)
+{
+	return intake_is_through(l) && pipeline_finished(l->pipeline) &&
+	       packer_pending(l->packer) == 0;
+}
+
+static void apply_pause(struct lane *l)
+{
+	bool paused = l->paused || l->held;
+
+	if (l->intake)
+		intake_set_paused(l->intake, l->held || l->intake_off);
+	if (!l->pipeline)
+		return;
+	pipeline_pause(l->pipeline, paused);
+	if (!paused)
+		pipeline_again(l->pipeline);
+}
+
+/* Everything that was found is encoded: seals it, tidies up. */
+static void end_drain(struct lane *l)
+{
+	if (l->drained || l->seen.removal_waits)
+		return;
+	if (!l->intake_off) {
+		l->intake_off = true;
+		apply_pause(l);
+	}
+	lane_tidy(l);
+	if (packer_unsealed(l->packer) > 0)
+		packer_flush(l->packer);
+	else if (!l->tidying && !l->tidy_wanted && !l->index_wanted)
+		l->drained = true;
+}
+
+static void pump_open(struct lane *l)
+{
+	if (engine_state(l->engine) == ENGINE_FAILED) {
+		lane_fail(l, engine_failure(l->engine));
+		return;
+	}
+	if (lane_is_busy(l))
+		engine_want(l->engine);
+	pipeline_pump(l->pipeline);
+	if (l->phase != LANE_OPEN)
+		return;
+	l->served = l->served_before + pipeline_counts(l->pipeline)->pixels;
+	if (!nothing_to_encode(l)) {
+		l->idle_since = 0;
+		return;
+	}
+	if (l->idle_since == 0)
+		l->idle_since = clock_mono_ms();
+	if (l->seen.removal_waits && l->seen.removal_asked != l->seen.scans) {
+		l->seen.removal_asked = l->seen.scans;
+		intake_remove(l->intake);
+	}
+	if (l->draining)
+		end_drain(l);
+}
+
+static void pump_closing(struct lane *l)
+{
+	if (!l->closing) {
+		l->closing = true;
+		intake_stop(l->intake);
+		pipeline_stop(l->pipeline);
+	}
+	pipeline_pump(l->pipeline);
+	if (!pipeline_finished(l->pipeline))
+		return;
+	packer_drain(l->packer, false);
+	if (packer_idle(l->packer) && !l->tidying && !l->counting)
+		lane_end(l);
+}
+
+void lane_pump(struct lane *l)
+{
+	if (l->stopping && l->phase == LANE_OPEN)
+		l->phase = LANE_CLOSING;
+	switch (l->phase) {
+	case LANE_CLOSED:
+		pump_closed(l);
+		break;
+	case LANE_LOADING:
+		pump_loading(l);
+		break;
+	case LANE_OPENING:
+		break;
+	case LANE_OPEN:
+		pump_open(l);
+		break;
+	case LANE_CLOSING:
+		pump_closing(l);
+		break;
+	}
+}
+
+void lane_tick(struct lane *l)
+{
+	int64_t now = clock_mono_ms();
+
+	if (l->phase != LANE_OPEN)
+		return;
+	ask_counts(l);
+	if (l->idle_since == 0 || l->draining || now - l->idle_since < SEAL_IDLE_MS)
+		return;
+	if (packer_unsealed(l->packer) > 0 && now - l->flushed_at >= SEAL_EVERY_MS) {
+		l->flushed_at = now;
+		packer_flush(l->packer);
+	} else {
+		lane_tidy(l);
+	}
+}
+
+/* -- what people ask for ------------------------------------------------------------------------------ */
+
+void lane_pause(struct lane *l, bool paused)
+{
+	l->paused = paused;
+	if (!paused) {
+		l->draining = l->drained = l->intake_off = false;
+		l->retry_at = 0;
+	}
+	apply_pause(l);
+}
+
+void lane_hold(struct lane *l, const char *why)
+{
+	bool change = !l->held != !why;
+
+	free(l->held);
+	l->held = why ? xstrdup(why) : NULL;
+	if (change)
+		apply_pause(l);
+}
+
+void lane_scan(struct lane *l)
+{
+	if (l->intake)
+		intake_rescan(l->intake);
+}
+
+void lane_seal(struct lane *l)
+{
+	if (l->packer)
+		packer_flush(l->packer);
+}
+
+void lane_drain(struct lane *l)
+{
+	l->draining = true;
+}
+
+bool lane_is_drained(const struct lane *l)
+{
+	return l->drained;
+}
+
+void lane_again(struct lane *l)
+{
+	l->drained = false;
+	if (l->pipeline)
+		pipeline_again(l->pipeline);
+	lane_count(l);
+}
+
+uint64_t lane_accept_deletions(struct lane *l)
+{
+	if (l->intake && l->seen.deletions > 0)
+		intake_accept_deletions(l->intake);
+	return l->seen.deletions;
+}
+
+void lane_set_priority(struct lane *l, int priority)
+{
+	l->priority = priority;
+}
+
+void lane_reconfigure(struct lane *l, const struct dataset_config *config)
+{
+	if (config->priority != l->config->priority)
+		l->priority = config->priority;
+	if (config->paused != l->config->paused)
+		lane_pause(l, config->paused);
+	l->config = config;
+}
+
+void lane_stop(struct lane *l)
+{
+	l->stopping = true;
+	atomic_store(&l->interrupted, true);
+}
+
+bool lane_is_closed(const struct lane *l)
+{
+	return l->phase == LANE_CLOSED;
+}
+
+bool lane_is_blocked(const struct lane *l, struct error *why)
+{
+	if (l->phase != LANE_CLOSED || l->retry_at != INT64_MAX)
+		return false;
+	*why = l->why;
+	return true;
+}
+
+/* -- what it says of itself --------------------------------------------------------------------------- */
+
+const char *lane_name(const struct lane *l)
+{
+	return l->config->name;
+}
+
+int lane_priority(const struct lane *l)
+{
+	return l->priority;
+}
+
+uint64_t lane_served(const struct lane *l)
+{
+	return l->served;
+}
+
+void lane_set_served(struct lane *l, uint64_t pixels)
+{
+	l->served_before += pixels - l->served;
+	l->served = pixels;
+}
+
+bool lane_is_busy(const struct lane *l)
+{
+	return l->pipeline && !pipeline_finished(l->pipeline);
+}
+
+void lane_counts(const struct lane *l, struct queue_counts *out)
+{
+	*out = l->counts;
+}
+
+int64_t lane_queue_id(const struct lane *l)
+{
+	return l->queue_id;
+}

@@ -1,0 +1,92 @@
+/*
+ * One dataset of the daemon, from its folders to its shards: an intake that finds files, a pipeline that makes
+ * latents of them, a packer that makes shards of those; and what keeps the output tidy when there is nothing to do.
+ *
+ *	lane = lane_new(&shared, config)
+ *	after each turn of the loop: lane_pump(lane); once a second lane_tick(lane)
+ *	lane_pause(lane, true)  lane_drain(lane)  lane_seal(lane)  lane_scan(lane) ...
+ *	lane_stop(lane)                 what is encoded stays in the spool, everything else goes back to the queue
+ *	lane_is_closed(lane)            then lane_free(lane)
+ *
+ * A lane opens by itself and goes on by itself: where a disk, a model or a folder fails it, it closes, says why, and
+ * opens again after a while. Other lanes do not notice. Opening and tidying happen on the background thread,
+ * everything else on the loop's.
+ */
+#ifndef LATENTD_DAEMON_LANE_H
+#define LATENTD_DAEMON_LANE_H
+
+#include "config/daemon_config.h"
+#include "daemon/db.h"
+#include "daemon/decode_pool.h"
+#include "daemon/engines.h"
+#include "daemon/memory_budget.h"
+#include "daemon/outputs.h"
+#include "daemon/service_status.h"
+
+/* What the lanes of a daemon have in common; outlives them. */
+struct lane_shared {
+	sd_event *event;
+	struct inbox *inbox;
+	struct db *db;
+	struct executor *background;
+	struct queue *queue;	 /* of the background thread */
+	struct outputs *outputs; /* of the background thread */
+	const struct state_folder *state;
+	const char *owner;
+	struct decode_pool *pool;
+	struct memory_budget *memory;
+	struct engines *engines;
+	const char *part; /* "2/3" of every dataset; NULL: as configured */
+	/* One line for people. */
+	void (*log)(void *arg, enum log_level level, const char *dataset, const char *line);
+	void *arg;
+};
+
+struct lane;
+
+/* @config lives as long as the lane, or until lane_reconfigure(). */
+struct lane *lane_new(const struct lane_shared *shared, const struct dataset_config *config);
+/* Only once it is closed. NULL is fine. */
+void lane_free(struct lane *l);
+
+void lane_pump(struct lane *l);
+/* What takes time to come: once a second. */
+void lane_tick(struct lane *l);
+
+const char *lane_name(const struct lane *l);
+int lane_priority(const struct lane *l);
+/* Pixels that encoders had of it: who had least goes first. */
+uint64_t lane_served(const struct lane *l);
+/* It starts again from here: a lane that was idle has saved nothing up. */
+void lane_set_served(struct lane *l, uint64_t pixels);
+/* It has images under way. */
+bool lane_is_busy(const struct lane *l);
+
+/* The settings that can change while it runs: priority, pause, deletions, watching, sealing. */
+void lane_reconfigure(struct lane *l, const struct dataset_config *config);
+void lane_set_priority(struct lane *l, int priority);
+void lane_pause(struct lane *l, bool paused);
+/* Nothing new is begun in any lane; @why is said of it: NULL ends that. Not a pause by people. */
+void lane_hold(struct lane *l, const char *why);
+void lane_scan(struct lane *l);
+void lane_seal(struct lane *l);
+/* Takes no new files once it has looked through all folders, encodes and seals everything; lane_is_drained() then. */
+void lane_drain(struct lane *l);
+bool lane_is_drained(const struct lane *l);
+/* There are jobs again that were done with (a retry). */
+void lane_again(struct lane *l);
+/* How many files vanish by it; 0: none wait for that. */
+uint64_t lane_accept_deletions(struct lane *l);
+void lane_stop(struct lane *l);
+bool lane_is_closed(const struct lane *l);
+/* It failed, and will not try again by itself. */
+bool lane_is_blocked(const struct lane *l, struct error *why);
+
+/* Of its dataset in the queue; 0: not known yet. */
+int64_t lane_queue_id(const struct lane *l);
+/* Of its jobs, about a second ago. */
+void lane_counts(const struct lane *l, struct queue_counts *out);
+/* How people see it; strings are made for @out. */
+void lane_status(struct lane *l, struct service_dataset *out);
+
+#endif

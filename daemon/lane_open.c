@@ -1,0 +1,344 @@
+#include "daemon/lane_parts.h"
+
+#include "daemon/encode_setup.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <string.h>
+
+/* -- handlers of the parts -------------------------------------------------------------------------- */
+
+static void on_outcome(void *arg, const char *path, enum outcome_kind kind, const char *reason,
+		       const char *message)
+{
+	struct lane *l = arg;
+
+	lane_count(l);
+	if (kind == OUTCOME_QUARANTINE) {
+		l->failed++;
+		lane_log(l, LOG_LEVEL_WARNING, "%s: %s: %s", path, reason, message);
+	} else if (kind == OUTCOME_SKIP) {
+		l->skipped++;
+		lane_log(l, LOG_LEVEL_DEBUG, "%s: skipped, %s: %s", path, reason, message);
+	}
+}
+
+static void on_fatal(void *arg, const struct error *why)
+{
+	lane_fail(arg, why);
+}
+
+static void on_encoded(void *arg, const struct packed *what)
+{
+	struct lane *l = arg;
+
+	l->encoded++;
+	rate_add(&l->rate, clock_mono_ms(), 1);
+	l->again = l->again || what->again;
+	lane_count(l);
+	pipeline_on_encoded(l->pipeline, what);
+}
+
+static void on_rejected(void *arg, const struct packed *what, const char *path,
+			const struct error *why)
+{
+	pipeline_on_rejected(((struct lane *)arg)->pipeline, what, path, why);
+}
+
+static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes)
+{
+	struct lane *l = arg;
+
+	free(l->last_shard);
+	l->last_shard = xstrdup(name);
+	l->last_shard_at = clock_wall_ms();
+	l->index_wanted = true;
+	l->tidy_wanted = l->tidy_wanted || l->again;
+	l->again = l->again && packer_unsealed(l->packer) > 0;
+	lane_count(l);
+	lane_log(l, LOG_LEVEL_INFO, "sealed %s: %zu samples, %llu bytes", name, samples,
+		 (unsigned long long)bytes);
+}
+
+/* -- the intake ------------------------------------------------------------------------------------- */
+
+static void keep_text(char **kept, const char *text)
+{
+	free(*kept);
+	*kept = text ? xstrdup(text) : NULL;
+}
+
+static void on_state(void *arg, const struct intake_state *state)
+{
+	struct lane *l = arg;
+	struct lane_intake *seen = &l->seen;
+
+	if (state->why && (!seen->why || strcmp(state->why, seen->why) != 0))
+		lane_log(l, LOG_LEVEL_WARNING, "%s", state->why);
+	if (seen->removal_waits && !state->removal_waits)
+		l->tidy_wanted = true;
+	seen->phase = state->phase;
+	seen->young = state->young;
+	seen->scans = state->scans;
+	seen->scan_files = state->scan_files;
+	seen->running_files = state->running_files;
+	seen->folders_watched = state->folders_watched;
+	seen->folders_polled = state->folders_polled;
+	seen->deletions = state->deletions;
+	seen->scan_began_at = state->scan_began_at;
+	seen->scan_ms = state->scan_ms;
+	seen->missing = state->missing;
+	seen->removal_waits = state->removal_waits;
+	keep_text(&seen->why, state->why);
+	keep_text(&seen->watch_note, state->watch_note);
+	keep_text(&seen->not_believed, state->not_believed);
+	lane_take_roots(l, state);
+	lane_count(l);
+}
+
+static void on_jobs(void *arg)
+{
+	struct lane *l = arg;
+
+	if (l->pipeline)
+		pipeline_again(l->pipeline);
+	lane_count(l);
+}
+
+static void on_note(void *arg, const char *line)
+{
+	lane_log(arg, LOG_LEVEL_INFO, "%s", line);
+}
+
+static enum intake_watch watch_of(enum source_watch watch)
+{
+	switch (watch) {
+	case SOURCE_WATCH_INOTIFY:
+		return INTAKE_INOTIFY;
+	case SOURCE_WATCH_POLL:
+		return INTAKE_POLL;
+	case SOURCE_WATCH_OFF:
+		return INTAKE_OFF;
+	case SOURCE_WATCH_AUTO:
+		break;
+	}
+	return INTAKE_AUTO;
+}
+
+static int open_intake(struct lane *l, struct error *err)
+{
+	const struct dataset_config *c = l->config;
+	const char *part = l->shared->part ? l->shared->part : c->part;
+	struct intake_source *sources = xcalloc(c->n_sources, sizeof(*sources));
+	struct intake_options options = {.db = l->shared->db,
+					 .dataset = l->dataset.id,
+					 .name = c->name,
+					 .state = l->shared->state->path,
+					 .sources = sources,
+					 .n_sources = c->n_sources,
+					 .shuffled =
+					     c->output.options.order == OUTPUT_ORDER_SHUFFLED,
+					 .seed = c->recipe.seed,
+					 .captions = c->captions,
+					 .need_captions = c->require_caption,
+					 .remove = c->on_delete == ON_DELETE_DROP,
+					 .paused = l->held || l->intake_off,
+					 .handlers = {on_state, on_jobs, on_note},
+					 .arg = l};
+	int r;
+
+	for (size_t i = 0; i < c->n_sources; i++) {
+		const struct source_config *s = &c->sources[i];
+
+		sources[i] = (struct intake_source){.path = s->path,
+						    .recursive = s->recursive,
+						    .watch = watch_of(s->watch),
+						    .rescan_ms = (int64_t)s->rescan,
+						    .safety_ms = (int64_t)s->rescan};
+	}
+	if (part)
+		dataset_part_parse(part, &options.part, &options.parts);
+	r = intake_open(&options, l->shared->inbox, &l->intake, err);
+	free(sources);
+	return r;
+}
+
+void lane_take_roots(struct lane *l, const struct intake_state *state)
+{
+	struct pipeline_root *there = xcalloc(l->config->n_sources, sizeof(*there));
+	size_t n = 0;
+
+	if (!l->roots || !l->pipeline) {
+		free(there);
+		return;
+	}
+	for (size_t i = 0; i < l->config->n_sources; i++) {
+		const struct source_config *s = &l->config->sources[i];
+		const struct source_folder_options options = {.recursive = s->recursive};
+		struct error ignored = ERROR_INIT; /* the intake says what is wrong with it */
+
+		if (!state->roots[i].there || !state->roots[i].known)
+			continue;
+		if (!l->roots[i].source)
+			source_folder_open(s->path, &options, &l->roots[i].source, &ignored);
+		l->roots[i].root = state->roots[i].number;
+		if (l->roots[i].source)
+			there[n++] = l->roots[i];
+	}
+	pipeline_set_roots(l->pipeline, there, n);
+	free(there);
+}
+
+/* -- opening ---------------------------------------------------------------------------------------- */
+
+/* What the background thread makes; the lane's fields are its own meanwhile. */
+struct open_task {
+	struct task base;
+	struct lane *lane;
+	struct error err;
+};
+
+static void open_run(struct task *task)
+{
+	struct open_task *t = (struct open_task *)task;
+	struct lane *l = t->lane;
+	const struct dataset_config *c = l->config;
+	struct dataset_open_options options = {.queue = l->shared->queue,
+					       .name = c->name,
+					       .recipe = &l->recipe,
+					       .format = shard_format(c->output.options.format),
+					       .owner = l->shared->owner,
+					       .again = l->opened_before,
+					       .drop_duplicates =
+						   c->duplicates == ON_DUPLICATE_DROP,
+					       .note = on_note,
+					       .arg = l};
+
+	if (encode_recipe(&c->recipe, engine_model(l->engine), &l->buckets, &l->recipe, &t->err) <
+		0 ||
+	    outputs_get(l->shared->outputs, c->output.path, l->shared->state, &l->output, &t->err) <
+		0)
+		return;
+	l->recipe.codec = c->output.options.codec;
+	options.output = l->output;
+	dataset_open(&options, &l->dataset, &t->err);
+}
+
+static int open_packer(struct lane *l, struct error *err)
+{
+	const struct output_options *o = &l->config->output.options;
+	struct packer_options options = {.db = l->shared->db,
+					 .spool = l->dataset.spool,
+					 .store = l->dataset.store,
+					 .format = shard_format(o->format),
+					 .recipe = &l->recipe,
+					 .dataset = l->dataset.id,
+					 .siblings = l->dataset.siblings,
+					 .n_siblings = l->dataset.n_siblings,
+					 .shard_samples = o->shard_samples,
+					 .shard_bytes = o->shard_size,
+					 .spool_waste = DATASET_SPOOL_WASTE,
+					 .seal_age_ms = (int64_t)l->config->seal_age,
+					 .backlog = l->shared->memory->limit / 4,
+					 .handlers = {on_encoded, on_rejected, on_shard, on_fatal},
+					 .arg = l};
+
+	if (packer_open(l->shared->event, l->shared->inbox, &options, &l->packer, err) < 0)
+		return -1;
+	dataset_restore(&l->dataset, l->packer);
+	return 0;
+}
+
+static int open_pipeline(struct lane *l, struct error *err)
+{
+	struct pipeline_options options = {.db = l->shared->db,
+					   .packer = l->packer,
+					   .pool = l->shared->pool,
+					   .memory = l->shared->memory,
+					   .encoders = engine_group(l->engine),
+					   .best_batch = engine_model(l->engine)->best_batch,
+					   .recipe = &l->recipe,
+					   .buckets = l->buckets,
+					   .dataset = l->dataset.id,
+					   .captions = l->config->captions,
+					   .drop_duplicates =
+					       l->config->duplicates == ON_DUPLICATE_DROP,
+					   .on_outcome = on_outcome,
+					   .on_fatal = on_fatal,
+					   .arg = l};
+
+	if (pipeline_open(l->shared->event, &options, &l->pipeline, err) < 0)
+		return -1;
+	pipeline_pause(l->pipeline, l->paused || l->held);
+	return 0;
+}
+
+static void open_done(struct task *task)
+{
+	struct open_task *t = (struct open_task *)task;
+	struct lane *l = t->lane;
+	struct error err = t->err;
+
+	free(t);
+	if (err.code == ERR_NONE && !l->stopping) {
+		l->opened_before = true;
+		l->roots = xcalloc(l->config->n_sources, sizeof(*l->roots));
+		if (open_packer(l, &err) == 0 && open_pipeline(l, &err) == 0 &&
+		    open_intake(l, &err) == 0) {
+			l->phase = LANE_OPEN;
+			l->queue_id = l->dataset.id;
+			memcpy(l->recipe_id, l->recipe.id, sizeof(l->recipe_id));
+			l->failures = 0;
+			/* What an earlier run left: dead samples, indexes that lag behind. */
+			l->tidy_wanted = l->index_wanted = true;
+			lane_count(l);
+			lane_log(l, LOG_LEVEL_INFO, "open: %s, recipe %.8s", l->dataset.folder,
+				 l->recipe.id);
+			return;
+		}
+	}
+	if (err.code != ERR_NONE)
+		lane_fail(l, &err);
+	lane_end(l);
+}
+
+void lane_begin_open(struct lane *l)
+{
+	struct open_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = open_run;
+	t->base.done = open_done;
+	t->lane = l;
+	l->phase = LANE_OPENING;
+	executor_post(l->shared->background, &t->base);
+}
+
+/* -- closing ---------------------------------------------------------------------------------------- */
+
+void lane_end(struct lane *l)
+{
+	intake_close(l->intake);
+	l->served_before = l->served;
+	pipeline_close(l->pipeline);
+	packer_close(l->packer);
+	for (size_t i = 0; l->roots && i < l->config->n_sources; i++)
+		source_close(l->roots[i].source);
+	free(l->roots);
+	dataset_close(&l->dataset);
+	recipe_release(&l->recipe);
+	bucket_table_free(l->buckets);
+	free(l->seen.why);
+	free(l->seen.watch_note);
+	free(l->seen.not_believed);
+	l->intake = NULL;
+	l->pipeline = NULL;
+	l->packer = NULL;
+	l->roots = NULL;
+	l->buckets = NULL;
+	l->recipe = (struct recipe){.json = NULL};
+	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};
+	l->closing = false;
+	l->idle_since = 0;
+	l->phase = LANE_CLOSED;
+}

@@ -1,0 +1,111 @@
+/*
+ * What the parts of a lane share; nobody else includes it.
+ *
+ *	lane.c           its life: phases, what happens in each, commands
+ *	lane_open.c      opening: model, output, queue, store, spool; and the closing of it
+ *	lane_tidy.c      rewriting and indexes, when there is nothing to encode
+ *	lane_status.c    what people see
+ */
+#ifndef LATENTD_DAEMON_LANE_PARTS_H
+#define LATENTD_DAEMON_LANE_PARTS_H
+
+#include "daemon/dataset_open.h"
+#include "daemon/intake.h"
+#include "daemon/lane.h"
+#include "daemon/pipeline.h"
+
+#include <stdatomic.h>
+
+enum lane_phase {
+	LANE_CLOSED,
+	LANE_LOADING, /* waits for its model */
+	LANE_OPENING, /* on the background thread */
+	LANE_OPEN,
+	LANE_CLOSING, /* waits for what is under way */
+};
+
+/* The last state of the intake, as far as it is needed here. */
+struct lane_intake {
+	enum intake_phase phase;
+	uint64_t scans, scan_files, running_files, young, folders_watched, folders_polled,
+	    deletions;
+	int64_t scan_began_at, scan_ms;
+	size_t missing;
+	bool removal_waits;
+	uint64_t removal_asked; /* after so many scans */
+	char *why, *watch_note, *not_believed;
+};
+
+/* Times are monotonic milliseconds. */
+struct lane {
+	const struct lane_shared *shared;
+	const struct dataset_config *config;
+	enum lane_phase phase;
+	struct error why; /* it closed because of that */
+	int64_t retry_at; /* when it opens again; INT64_MAX: not by itself */
+	unsigned failures;
+	bool opened_before;
+	/* what people asked for */
+	int priority;
+	bool paused, draining, drained, stopping;
+	bool intake_off; /* for the drain: every folder was looked through */
+	char *held;	 /* nothing new is begun: why */
+
+	struct engine *engine;
+	struct recipe recipe;
+	struct bucket_table *buckets;
+	struct output *output;
+	struct opened_dataset dataset;
+	struct packer *packer;
+	struct pipeline *pipeline;
+	struct intake *intake;
+	struct lane_intake seen;
+	struct pipeline_root
+	    *roots; /* one for each source of the configuration; root used if its source is open */
+	bool closing; /* its parts have been told */
+
+	int64_t queue_id; /* of the dataset; 0: not known yet */
+	char recipe_id[RECIPE_ID_SIZE];
+	struct queue_counts counts;
+	bool counting, count_again;
+	uint64_t served, served_before;	   /* pixels; before this pipeline */
+	uint64_t encoded, failed, skipped; /* since it was made */
+	struct rate rate;
+	char *last_shard;
+	int64_t last_shard_at; /* wall clock */
+
+	int64_t idle_since;	 /* 0: it is not idle */
+	int64_t flushed_at;	 /* when little was sealed because nothing more came */
+	bool again;		 /* samples in the spool take the place of visible ones */
+	bool tidy_wanted;	 /* shards hold samples that are dead, or other captions */
+	bool index_wanted;	 /* the catalog is another one than the indexes' */
+	bool tidying;		 /* on the background thread */
+	atomic_bool interrupted; /* that is to end soon */
+	int64_t tidied_at;
+	int64_t swept_at; /* retired files were looked at, small shards merged */
+};
+
+/* -- lane.c ----------------------------------------------------------------------------------------- */
+
+void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* It closes because of @why, and opens again by itself unless that is beyond it. */
+void lane_fail(struct lane *l, const struct error *why);
+/* Asks the queue for the counts, unless it is being asked. */
+void lane_count(struct lane *l);
+
+/* -- lane_open.c ------------------------------------------------------------------------------------ */
+
+/* The model is there: everything else, on the background thread. */
+void lane_begin_open(struct lane *l);
+/* Nothing is under way any more. */
+void lane_end(struct lane *l);
+/* The sources that can be read are now those that the intake found. */
+void lane_take_roots(struct lane *l, const struct intake_state *state);
+
+/* -- lane_tidy.c ------------------------------------------------------------------------------------ */
+
+/* Whatever is wanted and can be done now. The lane is open and idle. */
+void lane_tidy(struct lane *l);
+
+#endif

@@ -1,0 +1,90 @@
+#include "daemon/lane_parts.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static enum dataset_state state_of(const struct lane *l)
+{
+	if (l->phase == LANE_CLOSED && l->why.code != ERR_NONE)
+		return DATASET_BLOCKED;
+	if (l->paused || l->drained || l->stopping)
+		return DATASET_PAUSED;
+	if (l->phase != LANE_OPEN)
+		return l->phase == LANE_CLOSING ? DATASET_BLOCKED : DATASET_STARTING;
+	if (l->seen.missing > 0 || l->held)
+		return DATASET_BLOCKED;
+	if (l->idle_since > 0)
+		return DATASET_IDLE;
+	return l->seen.scans == 0 ? DATASET_SCANNING : DATASET_RUNNING;
+}
+
+static char *why_of(const struct lane *l)
+{
+	if (l->held)
+		return xstrdup(l->held);
+	if (l->phase == LANE_CLOSED || l->phase == LANE_CLOSING)
+		return l->why.code != ERR_NONE ? xstrdup(l->why.message) : NULL;
+	if (l->drained)
+		return xstrdup("drained: resume it to go on");
+	if (l->seen.not_believed)
+		return xasprintf("%llu file%s no longer there, and %s: nothing is done about that",
+				 (unsigned long long)l->seen.deletions,
+				 l->seen.deletions == 1 ? " is" : "s are", l->seen.not_believed);
+	return l->seen.why ? xstrdup(l->seen.why) : NULL;
+}
+
+static int64_t eta_of(const struct lane *l, double rate)
+{
+	uint64_t left = l->counts.jobs[JOB_AVAILABLE] + l->counts.jobs[JOB_RETRYABLE] +
+			l->counts.jobs[JOB_RUNNING];
+
+	if (left == 0)
+		return l->seen.scans > 0 ? 0 : -1;
+	return rate > 0 ? (int64_t)((double)left / rate) + 1 : -1;
+}
+
+static struct service_watch watch_of(const struct lane *l)
+{
+	struct service_watch w = {.mode = WATCH_OFF, .folders = l->seen.folders_watched};
+
+	if (l->seen.folders_polled > 0)
+		w.mode = WATCH_POLLING;
+	else if (l->seen.folders_watched > 0)
+		w.mode = WATCH_INOTIFY;
+	w.note = l->seen.watch_note ? xstrdup(l->seen.watch_note) : NULL;
+	return w;
+}
+
+void lane_status(struct lane *l, struct service_dataset *out)
+{
+	const struct dataset_config *c = l->config;
+
+	out->name = xstrdup(c->name);
+	out->output = xasprintf("%s/%s", c->output.path, c->name);
+	out->database = xasprintf("%s/queue.db", l->shared->state->path);
+	out->queue_id = l->queue_id;
+	out->recipe_id = l->recipe_id[0] ? xstrdup(l->recipe_id) : NULL;
+	out->vae = xstrdup(c->recipe.vae);
+	out->state = state_of(l);
+	out->why = why_of(l);
+	out->priority = l->priority;
+	out->counts = l->counts;
+	out->images_per_second = rate_per_second(&l->rate, clock_mono_ms());
+	out->eta_s = eta_of(l, out->images_per_second);
+	out->encoded = l->encoded;
+	out->failed = l->failed;
+	out->skipped = l->skipped;
+	out->scan = (struct service_scan){.began_at = l->seen.scan_began_at,
+					  .duration_ms = l->seen.scan_ms,
+					  .files = l->seen.scan_files,
+					  .running = l->seen.phase == INTAKE_SCANNING,
+					  .running_files = l->seen.running_files};
+	out->watch = watch_of(l);
+	out->last_shard = l->last_shard ? xstrdup(l->last_shard) : NULL;
+	out->last_shard_at = l->last_shard_at;
+	out->deletions = l->seen.deletions;
+}

@@ -1,0 +1,181 @@
+/*
+ * While a dataset is idle: samples that are dead leave their shards, changed captions come into them, small shards
+ * are merged, and the indexes are made again. The packer is held meanwhile, because both number shards.
+ */
+#include "daemon/lane_parts.h"
+
+#include "daemon/index.h"
+#include "daemon/recaption.h"
+#include "daemon/replaced.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#define SWEEP_EVERY_MS ((int64_t)24 * 60 * 60 * 1000)
+/* A dataset that gets a file every now and then is not rewritten for each. */
+#define TIDY_EVERY_MS ((int64_t)10 * 60 * 1000)
+
+struct tidy_task {
+	struct task base;
+	struct lane *lane;
+	bool tidy, sweep;
+	/* Whose captions can be read. A source is for one thread: these are not the pipeline's. */
+	struct pipeline_root *roots;
+	const char **paths;
+	size_t n_roots;
+	struct shard_list shards; /* there are now */
+	struct error err;
+};
+
+static bool tidy_stops(void *arg)
+{
+	return atomic_load(&((struct lane *)arg)->interrupted);
+}
+
+static void tidy_note(void *arg, const char *line)
+{
+	lane_log(arg, LOG_LEVEL_INFO, "%s", line);
+}
+
+static int merge_small(const struct rewrite_options *options, struct error *err)
+{
+	struct rewriter *rewriter = NULL;
+	int r = rewriter_open(options, &rewriter, err);
+
+	if (r == 0)
+		r = rewrite_small(rewriter, err);
+	rewriter_close(rewriter);
+	return r;
+}
+
+static int rewrite_all(struct tidy_task *t, struct store *store, struct error *err)
+{
+	struct lane *l = t->lane;
+	const struct output_options *o = &l->config->output.options;
+	const struct recaption_options options = {.rewrite = {.queue = l->shared->queue,
+							      .store = store,
+							      .dataset = l->dataset.id,
+							      .recipe_id = l->recipe.id,
+							      .format = shard_format(o->format),
+							      .shard_samples = o->shard_samples,
+							      .shard_bytes = o->shard_size,
+							      .stop = tidy_stops,
+							      .note = tidy_note,
+							      .arg = l},
+						  .roots = t->roots,
+						  .n_roots = t->n_roots,
+						  .folder = l->dataset.folder};
+	size_t changed = 0;
+
+	if (t->sweep && merge_small(&options.rewrite, err) < 0)
+		return -1;
+	if (l->config->captions && recaption(&options, &changed, err) < 0)
+		return -1;
+	if (changed > 0)
+		lane_log(l, LOG_LEVEL_INFO, "%zu changed captions are in their shards", changed);
+	return replaced_tidy(&options.rewrite, options.folder, err);
+}
+
+/* Those of the lane that are there, still without sources. */
+static void take_roots(struct tidy_task *t)
+{
+	const struct lane *l = t->lane;
+
+	t->roots = xcalloc(l->config->n_sources, sizeof(*t->roots));
+	t->paths = xcalloc(l->config->n_sources, sizeof(*t->paths));
+	for (size_t i = 0; i < l->config->n_sources; i++) {
+		if (!l->roots[i].source)
+			continue;
+		t->roots[t->n_roots].root = l->roots[i].root;
+		t->paths[t->n_roots++] = l->config->sources[i].path;
+	}
+}
+
+static void open_sources(struct tidy_task *t)
+{
+	const struct source_folder_options options = {.recursive = true};
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n_roots; i++) {
+		struct error ignored = ERROR_INIT; /* its captions stay as they are */
+
+		t->roots[n].root = t->roots[i].root;
+		n += source_folder_open(t->paths[i], &options, &t->roots[n].source, &ignored) == 0;
+	}
+	t->n_roots = n;
+}
+
+static int tidy(struct tidy_task *t, struct error *err)
+{
+	struct store *store = NULL;
+	int r = store_local_open(t->lane->dataset.folder, false, &store, err);
+
+	if (r < 0)
+		return -1;
+	open_sources(t);
+	r = rewrite_all(t, store, err);
+	for (size_t i = 0; i < t->n_roots; i++)
+		source_close(t->roots[i].source);
+	store_close(store);
+	return r;
+}
+
+static void tidy_run(struct task *task)
+{
+	struct tidy_task *t = (struct tidy_task *)task;
+	struct lane *l = t->lane;
+
+	if (t->tidy && tidy(t, &t->err) < 0)
+		return;
+	if (shard_list_read(l->shared->queue, l->dataset.id, &t->shards, &t->err) < 0)
+		return;
+	index_write_all(l->shared->queue, l->dataset.id, l->output->root, false, &t->err);
+}
+
+static void tidy_done(struct task *task)
+{
+	struct tidy_task *t = (struct tidy_task *)task;
+	struct lane *l = t->lane;
+	int64_t now = clock_mono_ms();
+
+	l->tidying = false;
+	l->tidied_at = now;
+	if (t->sweep)
+		l->swept_at = now;
+	for (size_t i = 0; i < t->shards.n; i++)
+		packer_note_shard(l->packer, t->shards.rows[i].path);
+	packer_hold(l->packer, false);
+	if (t->err.code != ERR_NONE)
+		lane_fail(l, &t->err);
+	lane_count(l);
+	shard_list_release(&t->shards);
+	free(t->roots);
+	free(t->paths);
+	free(t);
+}
+
+void lane_tidy(struct lane *l)
+{
+	int64_t now = clock_mono_ms();
+	bool sweep = now - l->swept_at >= SWEEP_EVERY_MS;
+	bool tidy = l->tidy_wanted || sweep;
+	bool soon = l->draining || l->tidied_at == 0 || now - l->tidied_at >= TIDY_EVERY_MS;
+	struct tidy_task *t;
+
+	if (l->held || l->tidying || packer_sealing(l->packer) ||
+	    !(l->index_wanted || (tidy && soon)))
+		return;
+	packer_hold(l->packer, true);
+	t = xcalloc(1, sizeof(*t));
+	t->base.run = tidy_run;
+	t->base.done = tidy_done;
+	t->lane = l;
+	t->tidy = tidy && soon;
+	t->sweep = sweep && soon;
+	take_roots(t);
+	l->tidying = true;
+	l->index_wanted = false;
+	if (t->tidy)
+		l->tidy_wanted = false;
+	executor_post(l->shared->background, &t->base);
+}

@@ -1,0 +1,107 @@
+/*
+ * latentd: the daemon. Everything but the command line is in service.c.
+ */
+#include "daemon/program.h"
+#include "daemon/service.h"
+
+#include "config/dataset_options.h"
+#include "config/settings.h"
+
+#include "base/checked.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_CONFIG "/etc/latentd/latentd.yaml"
+
+struct words {
+	const char *config, *part;
+	bool check, once, help, version;
+};
+
+#define FIELD(f) offsetof(struct words, f)
+
+static const struct setting settings[] = {
+    {"config", SETTING_STRING, FIELD(config), .fallback = DEFAULT_CONFIG, .not_empty = true,
+     .value_name = "FILE", .help = "the configuration"},
+    {"check-config", SETTING_FLAG, FIELD(check), .help = "check it and end"},
+    {"once", SETTING_FLAG, FIELD(once), .help = "encode and seal what is there, then end"},
+    {"part", SETTING_STRING, FIELD(part), .not_empty = true, .value_name = "I/N",
+     .help = "only part I of N of every dataset"},
+    {"version", SETTING_FLAG, FIELD(version), .help = "print the version"},
+    {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
+};
+
+static void print_help(FILE *out)
+{
+	fprintf(out,
+		"usage: latentd [--config FILE] [--check-config | --once] [--part I/N]\n\n"
+		"Watches folders of images and keeps shards of their latents up to date. Steer it "
+		"with latentctl.\n\n");
+	settings_help(out, settings, ARRAY_SIZE(settings));
+	fprintf(out,
+		"\nexit status:\n"
+		"  0 stopped in order                    3 --once: done, but some images failed\n"
+		"  1 could not start or go on            5 another process uses state or output\n"
+		"  2 wrong usage                         130 --once: interrupted\n");
+}
+
+static int parse(int argc, char **argv, struct words *w, struct error *err)
+{
+	const char **rest = xcalloc((size_t)argc, sizeof(*rest));
+	size_t n = 0;
+	int r;
+
+	settings_defaults(settings, ARRAY_SIZE(settings), w);
+	r = settings_parse(settings, ARRAY_SIZE(settings), argc, argv, w, rest, &n, err);
+	if (r == 0 && n > 0)
+		r = error_set(err, ERR_CONFIG, "unexpected: %s", rest[0]);
+	if (r == 0 && w->part && !dataset_part_valid(w->part))
+		r = error_set(err, ERR_CONFIG, "--part %s: expected " DATASET_PART_EXPECTED,
+			      w->part);
+	free(rest);
+	return r;
+}
+
+static int run(const struct words *w, struct error *err)
+{
+	const struct service_options options = {.once = w->once, .part = w->part};
+	struct daemon_config *config = NULL;
+
+	if (daemon_config_load(w->config, &config, err) < 0)
+		return -1;
+	if (!w->check)
+		return service_run(config, &options, err);
+	printf("%s is good: %zu dataset%s, %zu encoder%s\n", config->file, config->n_datasets,
+	       config->n_datasets == 1 ? "" : "s", config->n_encoders,
+	       config->n_encoders == 1 ? "" : "s");
+	daemon_config_free(config);
+	return EXIT_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct words words = {.config = NULL};
+	struct error err = ERROR_INIT;
+	int code;
+
+	program_open_streams();
+	program_set_allocators();
+	if (parse(argc, argv, &words, &err) < 0) {
+		fprintf(stderr, "latentd: %s\n\n", err.message);
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	if (words.help || words.version) {
+		if (words.help)
+			print_help(stdout);
+		else
+			printf("latentd %s\n", LATENTD_VERSION);
+		return EXIT_OK;
+	}
+	code = run(&words, &err);
+	if (code >= 0)
+		return code;
+	fprintf(stderr, "latentd: %s\n", err.message);
+	return EXIT_FAILED;
+}

@@ -1,0 +1,479 @@
+/*
+ * One thread turns the loop and decides everything. After each turn every lane is pumped, in the order of priority and,
+ * where that is equal, of what encoders have done for it: so a lane that had least goes first, and datasets share
+ * encoders by pixels.
+ */
+#include "daemon/service_parts.h"
+
+#include "daemon/dataset_open.h"
+#include "daemon/db_queue.h"
+#include "daemon/pipeline.h"
+#include "daemon/program.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <systemd/sd-daemon.h>
+
+/* With less than that a disk counts as full: room for a shard that is being sealed, and for the database. */
+#define DISK_LEFT      ((uint64_t)512 << 20)
+#define DISKS_EVERY_MS 2000
+
+/* -- talking ---------------------------------------------------------------------------------------- */
+
+/* The journal takes the level from the prefix; a person does not need it. */
+static const char *prefix(enum log_level level)
+{
+	static const char *const levels[] = {SD_ERR, SD_WARNING, SD_INFO, SD_DEBUG};
+
+	return getenv("JOURNAL_STREAM") ? levels[level] : "";
+}
+
+static void write_log(void *arg, enum log_level level, const char *dataset, const char *line)
+{
+	const struct service *s = arg;
+
+	if (level <= s->config->log_level)
+		fprintf(stderr, "%slatentd: %s%s%s\n", prefix(level), dataset ? dataset : "",
+			dataset ? ": " : "", line);
+}
+
+void service_log(struct service *s, enum log_level level, const char *dataset, const char *fmt, ...)
+{
+	char line[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	write_log(s, level, dataset, line);
+}
+
+/* -- signals ---------------------------------------------------------------------------------------- */
+
+void service_stop(struct service *s, int code)
+{
+	if (s->state == SERVICE_STOPPING)
+		return;
+	s->state = SERVICE_STOPPING;
+	s->exit_code = code;
+	sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
+	service_log(s, LOG_LEVEL_INFO, NULL, "stopping; what is encoded is kept");
+	engines_cancel(s->engines);
+	for (size_t i = 0; i < s->n_lanes; i++)
+		lane_stop(s->lanes[i]);
+	for (size_t i = 0; i < s->n_leaving; i++)
+		lane_stop(s->leaving[i]);
+}
+
+/* The first one ends it in order; a second one at once. */
+static int on_end(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct service *s = arg;
+
+	(void)source;
+	if (s->state == SERVICE_STOPPING)
+		_exit(128 + (int)info->ssi_signo);
+	service_stop(s, s->options.once ? EXIT_INTERRUPTED : EXIT_OK);
+	return 0;
+}
+
+static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct service_reply reply = {.count = 0};
+	struct error err = ERROR_INIT;
+
+	(void)source;
+	(void)info;
+	service_reload(arg, &reply, &err); /* says itself what came of it */
+	return 0;
+}
+
+/* -- disks ------------------------------------------------------------------------------------------ */
+
+static bool is_full(const char *path)
+{
+	struct statvfs fs;
+
+	return statvfs(path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_LEFT &&
+	       /* one that is small altogether is used to its last tenth */
+	       fs.f_bavail < fs.f_blocks / 10;
+}
+
+/* NULL: there is room everywhere. To be freed. */
+static char *full_disk(const struct service *s)
+{
+	if (is_full(s->state_folder.path))
+		return xasprintf("the disk of the state folder %s is full", s->state_folder.path);
+	for (size_t i = 0; i < s->config->n_datasets; i++) {
+		const char *path = s->config->datasets[i].output.path;
+
+		if (is_full(path))
+			return xasprintf("the disk of the output %s is full", path);
+	}
+	return NULL;
+}
+
+static void check_disks(struct service *s)
+{
+	int64_t now = clock_mono_ms();
+	bool was = s->full != NULL;
+
+	if (now - s->disks_checked_at < DISKS_EVERY_MS)
+		return;
+	s->disks_checked_at = now;
+	free(s->full);
+	s->full = full_disk(s);
+	if (was == (s->full != NULL))
+		return;
+	if (s->full)
+		service_log(s, LOG_LEVEL_ERROR, NULL,
+			    "%s: nothing new is begun until there is room", s->full);
+	else
+		service_log(s, LOG_LEVEL_INFO, NULL, "there is room on the disks again");
+	for (size_t i = 0; i < s->n_lanes; i++)
+		lane_hold(s->lanes[i], s->full);
+}
+
+/* -- lanes ------------------------------------------------------------------------------------------ */
+
+struct lane *service_lane(const struct service *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (strcmp(lane_name(s->lanes[i]), name) == 0)
+			return s->lanes[i];
+	}
+	return NULL;
+}
+
+void service_add_lane(struct service *s, const struct dataset_config *config)
+{
+	struct lane *l = lane_new(&s->shared, config);
+
+	if (s->options.once || s->state == SERVICE_DRAINING)
+		lane_drain(l);
+	lane_hold(l, s->full);
+	ARRAY_GROW(s->lanes, s->n_lanes, s->lanes_capacity);
+	s->lanes[s->n_lanes++] = l;
+	s->order = xrealloc(s->order, s->n_lanes, sizeof(*s->order));
+}
+
+static int first_served(const void *a, const void *b)
+{
+	const struct lane *x = *(struct lane *const *)a, *y = *(struct lane *const *)b;
+
+	if (lane_priority(x) != lane_priority(y))
+		return lane_priority(x) > lane_priority(y) ? -1 : 1;
+	return (lane_served(x) > lane_served(y)) - (lane_served(x) < lane_served(y));
+}
+
+/* A lane that had nothing to do meanwhile has no claim to what the others had. */
+static void forgive_idle(struct service *s)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (lane_is_busy(s->lanes[i]) && lane_served(s->lanes[i]) < least)
+			least = lane_served(s->lanes[i]);
+	}
+	for (size_t i = 0; i < s->n_lanes && least != UINT64_MAX; i++) {
+		if (!lane_is_busy(s->lanes[i]) && lane_served(s->lanes[i]) < least)
+			lane_set_served(s->lanes[i], least);
+	}
+}
+
+static void pump_lanes(struct service *s)
+{
+	forgive_idle(s);
+	for (size_t i = 0; i < s->n_lanes; i++)
+		s->order[i] = s->lanes[i];
+	if (s->n_lanes > 0)
+		qsort(s->order, s->n_lanes, sizeof(struct lane *), first_served);
+	for (size_t i = 0; i < s->n_lanes; i++)
+		lane_pump(s->order[i]);
+	for (size_t i = 0; i < s->n_leaving; i++) {
+		lane_pump(s->leaving[i]);
+		if (!lane_is_closed(s->leaving[i]))
+			continue;
+		lane_free(s->leaving[i]);
+		s->leaving[i--] = s->leaving[--s->n_leaving];
+	}
+}
+
+static bool all_closed(const struct service *s)
+{
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (!lane_is_closed(s->lanes[i]))
+			return false;
+	}
+	return s->n_leaving == 0 && !engines_busy(s->engines);
+}
+
+/* With `once`, or after a drain of everything: ends when every lane is done, or cannot go on. */
+static void end_when_drained(struct service *s)
+{
+	struct error why = ERROR_INIT;
+	struct queue_counts counts;
+	int code = EXIT_OK;
+
+	if (s->state != SERVICE_DRAINING)
+		return;
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (lane_is_blocked(s->lanes[i], &why))
+			code = EXIT_FAILED;
+		else if (!lane_is_drained(s->lanes[i]))
+			return;
+		lane_counts(s->lanes[i], &counts);
+		if (code == EXIT_OK && counts.jobs[JOB_QUARANTINED] > 0)
+			code = EXIT_QUARANTINED;
+	}
+	service_stop(s, code);
+}
+
+/* -- the loop --------------------------------------------------------------------------------------- */
+
+static int on_second(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct service *s = arg;
+
+	check_disks(s);
+	for (size_t i = 0; i < s->n_lanes; i++)
+		lane_tick(s->lanes[i]);
+	engines_tick(s->engines);
+	if (!s->warned && decode_pool_warning(s->pool)) {
+		s->warned = true;
+		service_log(s, LOG_LEVEL_WARNING, NULL, "%s", decode_pool_warning(s->pool));
+	}
+	service_publish(s);
+	service_watchdog_tick(s->watchdog);
+	sd_event_source_set_time(source, usec + 1000 * 1000);
+	return 0;
+}
+
+static int turn_loop(struct service *s, struct error *err)
+{
+	while (s->state != SERVICE_STOPPING || !all_closed(s)) {
+		int r;
+
+		pump_lanes(s);
+		end_when_drained(s);
+		r = sd_event_run(s->event, 1000 * 1000);
+		if (r < 0) {
+			errno = -r;
+			return error_sys(err, "wait for events");
+		}
+	}
+	return s->exit_code;
+}
+
+/* -- opening ---------------------------------------------------------------------------------------- */
+
+/* Those that this process may run on, which a container or taskset limits. */
+static size_t usable_cores(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
+}
+
+/*
+ * All cores less what the encoders use. Where they use all of them, half as many as there are cores: decoding is
+ * short beside encoding, and must not take the cores from it.
+ */
+static size_t decode_workers(const struct daemon_config *config)
+{
+	size_t cores = usable_cores(), used = 0;
+
+	if (config->decode.workers > 0)
+		return config->decode.workers;
+	for (size_t i = 0; i < config->n_encoders; i++) {
+		const struct encoder_config *e = &config->encoders[i];
+
+		if (e->type == ENCODER_TYPE_CPU)
+			used += e->cpu.threads > 0 ? e->cpu.threads : cores;
+	}
+	if (used < cores)
+		return cores - used;
+	return cores / 2 > 0 ? cores / 2 : 1;
+}
+
+static void on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
+{
+	(void)arg;
+	pipeline_on_batch(batch, failure);
+}
+
+static void on_engine(void *arg)
+{
+	(void)arg; /* the lanes look at it after this turn */
+}
+
+static int open_loop(struct service *s, struct error *err)
+{
+	int r = sd_event_new(&s->event);
+
+	if (r >= 0)
+		r = sd_event_add_signal(s->event, &s->on_int, SIGINT, on_end, s);
+	if (r >= 0)
+		r = sd_event_add_signal(s->event, &s->on_term, SIGTERM, on_end, s);
+	if (r >= 0)
+		r = sd_event_add_signal(s->event, &s->on_hup, SIGHUP, on_hup, s);
+	if (r >= 0)
+		r = sd_event_add_time_relative(s->event, &s->on_second, CLOCK_MONOTONIC, 0, 0,
+					       on_second, s);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->on_second, SD_EVENT_ON);
+	if (r < 0) {
+		errno = -r;
+		return error_sys(err, "open the event loop");
+	}
+	return inbox_open(s->event, &s->inbox, err);
+}
+
+static int open_database(struct service *s, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/queue.db", s->state_folder.path);
+	struct queue *reader = NULL;
+
+	dataset_owner(s->owner);
+	if (queue_sqlite_open(path, &s->queue, err) < 0 ||
+	    db_open(s->inbox, s->queue, s->owner, &s->db, err) < 0 ||
+	    queue_sqlite_open_readonly(path, &reader, err) < 0)
+		return -1;
+	s->background_queue = db_queue_new(s->db, reader);
+	return executor_open(s->inbox, "background", &s->background, err);
+}
+
+static int open_workers(struct service *s, struct error *err)
+{
+	const struct daemon_config *c = s->config;
+	const struct engines_options engines = {.model_idle_ms = (int64_t)c->model_idle,
+						.on_batch = on_batch,
+						.on_change = on_engine,
+						.arg = s};
+	struct decode_pool_options pool = {.workers = decode_workers(c), .slot_bytes = 3};
+
+	pipeline_decode_options(&pool);
+	s->memory.limit = c->memory_limit;
+	if (decode_pool_open(s->event, &pool, &s->pool, err) < 0)
+		return -1;
+	return engines_open(s->inbox, c->encoders, c->n_encoders, &engines, &s->engines, err);
+}
+
+static int open_api(struct service *s, struct error *err)
+{
+	struct api_options api = {.socket = s->config->api.socket,
+				  .mode = s->config->api.mode,
+				  .group = s->config->api.group};
+
+	s->board = status_board_new();
+	s->commands = service_commands_new(s);
+	api.context = (struct api_context){s->board, service_commands_request, s->commands};
+	return api_server_open(&api, &s->api, err);
+}
+
+static int open_all(struct service *s, struct error *err)
+{
+	if (open_loop(s, err) < 0 || open_database(s, err) < 0 || open_workers(s, err) < 0 ||
+	    open_api(s, err) < 0)
+		return -1;
+	s->watchdog = service_watchdog_new(s);
+	s->shared = (struct lane_shared){.event = s->event,
+					 .inbox = s->inbox,
+					 .db = s->db,
+					 .background = s->background,
+					 .queue = s->background_queue,
+					 .outputs = &s->outputs,
+					 .state = &s->state_folder,
+					 .owner = s->owner,
+					 .pool = s->pool,
+					 .memory = &s->memory,
+					 .engines = s->engines,
+					 .part = s->options.part,
+					 .log = write_log,
+					 .arg = s};
+	s->state = s->options.once ? SERVICE_DRAINING : SERVICE_RUNNING;
+	for (size_t i = 0; i < s->config->n_datasets; i++)
+		service_add_lane(s, &s->config->datasets[i]);
+	service_publish(s);
+	sd_notifyf(0, "READY=1\nSTATUS=%zu dataset%s", s->n_lanes, s->n_lanes == 1 ? "" : "s");
+	service_log(s, LOG_LEVEL_INFO, NULL, "version %s, %zu dataset%s, steered through %s",
+		    LATENTD_VERSION, s->n_lanes, s->n_lanes == 1 ? "" : "s", s->config->api.socket);
+	return 0;
+}
+
+/* -- closing: the same way back, safe at any point ---------------------------------------------------- */
+
+static void close_lanes(struct service *s)
+{
+	for (size_t i = 0; i < s->n_lanes; i++)
+		lane_free(s->lanes[i]);
+	for (size_t i = 0; i < s->n_leaving; i++)
+		lane_free(s->leaving[i]);
+	free(s->lanes);
+	free(s->leaving);
+	free(s->order);
+}
+
+static void close_all(struct service *s)
+{
+	if (s->commands)
+		service_commands_close(s->commands);
+	api_server_close(s->api);
+	service_commands_free(s->commands);
+	status_board_free(s->board);
+	service_watchdog_free(s->watchdog);
+	close_lanes(s);
+	engines_close(s->engines);
+	decode_pool_close(s->pool);
+	executor_close(s->background);
+	queue_close(s->background_queue);
+	db_close(s->db);
+	inbox_close(s->inbox);
+	sd_event_source_disable_unref(s->on_int);
+	sd_event_source_disable_unref(s->on_term);
+	sd_event_source_disable_unref(s->on_hup);
+	sd_event_source_disable_unref(s->on_second);
+	sd_event_unref(s->event);
+	queue_close(s->queue);
+	outputs_close(&s->outputs);
+	state_folder_close(&s->state_folder);
+	free(s->full);
+	free(s->reload_error);
+	for (size_t i = 0; i < s->n_old; i++)
+		daemon_config_free(s->old_configs[i]);
+	free(s->old_configs);
+	daemon_config_free(s->config);
+}
+
+int service_run(struct daemon_config *config, const struct service_options *options,
+		struct error *err)
+{
+	struct service s = {.config = config,
+			    .options = *options,
+			    .state = SERVICE_STARTING,
+			    .started_at = clock_wall_ms(),
+			    .state_folder = STATE_FOLDER_INIT,
+			    .outputs = OUTPUTS_INIT};
+	int r;
+
+	program_block_signals(true);
+	r = state_folder_open(config->state_dir, &s.state_folder, err);
+	if (r == OUTPUT_BUSY) {
+		fprintf(stderr, "latentd: %s\n", s.state_folder.owner);
+		r = EXIT_BUSY;
+	} else if (r == 0) {
+		s.state_folder.socket = config->api.socket;
+		r = open_all(&s, err);
+		if (r == 0)
+			r = turn_loop(&s, err);
+	}
+	close_all(&s);
+	return r;
+}

@@ -1,0 +1,327 @@
+/*
+ * A request is a task for the loop, and its caller waits for it. What changes jobs is then done by the caller through the
+ * database thread, so that a retry of a million images holds up nobody else.
+ */
+#include "daemon/service_parts.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* A request on its way; of the caller and of the loop, whoever lets go last frees it. */
+struct call {
+	struct task base;
+	struct service_commands *commands;
+	struct call *next, **link; /* in commands->first */
+	struct service_request request;
+	char *dataset; /* request's, copied: the caller may have given up */
+	int refs;
+	bool done;
+	int result;
+	int64_t *ids; /* of datasets whose jobs are meant */
+	size_t n_ids;
+	struct service_reply reply;
+	struct error err;
+};
+
+struct service_commands {
+	struct service *service;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct call *first;
+	bool closed;
+};
+
+/* -- on the loop's thread ----------------------------------------------------------------------------- */
+
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static void apply(struct service *s, struct lane *l, const struct service_request *r,
+		  struct service_reply *reply)
+{
+	switch (r->command) {
+	case REQUEST_SCAN:
+		lane_scan(l);
+		break;
+	case REQUEST_PAUSE:
+		lane_pause(l, true);
+		break;
+	case REQUEST_RESUME:
+		lane_pause(l, false);
+		break;
+	case REQUEST_DRAIN:
+		lane_drain(l);
+		break;
+	case REQUEST_SEAL:
+		lane_seal(l);
+		break;
+	case REQUEST_PRIORITY:
+		lane_set_priority(l, r->priority);
+		break;
+	case REQUEST_ACCEPT_DELETIONS:
+		reply->count += lane_accept_deletions(l);
+		return;
+	case REQUEST_RETRY:
+		lane_again(l);
+		return;
+	case REQUEST_CANCEL:
+	case REQUEST_RELOAD:
+		return;
+	}
+	(void)s;
+	reply->count++;
+}
+
+/* What goes for the service and not only for its lanes. */
+static void apply_to_all(struct service *s, const struct service_request *r,
+			 struct service_reply *reply)
+{
+	if (r->dataset)
+		return;
+	if (r->command == REQUEST_DRAIN && s->state == SERVICE_RUNNING) {
+		s->state = SERVICE_DRAINING;
+		snprintf(reply->message, sizeof(reply->message),
+			 "%zu dataset%s: ends when everything is encoded and sealed", s->n_lanes,
+			 plural(s->n_lanes));
+	} else if (r->command == REQUEST_RESUME && s->state == SERVICE_DRAINING &&
+		   !s->options.once) {
+		s->state = SERVICE_RUNNING;
+	}
+}
+
+static int run_request(struct call *c)
+{
+	struct service *s = c->commands->service;
+	const struct service_request *r = &c->request;
+
+	if (s->state == SERVICE_STOPPING)
+		return error_set(&c->err, ERR_TRANSIENT, "the daemon is stopping");
+	if (r->command == REQUEST_RELOAD)
+		return service_reload(s, &c->reply, &c->err);
+	if (r->dataset && !service_lane(s, r->dataset))
+		return SERVICE_NO_DATASET;
+	c->ids = xcalloc(s->n_lanes, sizeof(*c->ids));
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (r->dataset && strcmp(lane_name(s->lanes[i]), r->dataset) != 0)
+			continue;
+		if (lane_queue_id(s->lanes[i]) > 0)
+			c->ids[c->n_ids++] = lane_queue_id(s->lanes[i]);
+		apply(s, s->lanes[i], r, &c->reply);
+	}
+	apply_to_all(s, r, &c->reply);
+	if (r->command == REQUEST_ACCEPT_DELETIONS && c->reply.count == 0)
+		return error_set(&c->err, ERR_CONFIG, "no deletion waits for an answer");
+	return 0;
+}
+
+/* With the lock. */
+static void let_go(struct call *c)
+{
+	if (--c->refs > 0)
+		return;
+	*c->link = c->next;
+	if (c->next)
+		c->next->link = c->link;
+	free(c->dataset);
+	free(c->ids);
+	free(c);
+}
+
+static void on_loop(struct task *task)
+{
+	struct call *c = (struct call *)task;
+	struct service_commands *commands = c->commands;
+	int result = run_request(c);
+
+	service_publish(commands->service);
+	pthread_mutex_lock(&commands->lock);
+	c->result = result;
+	c->done = true;
+	pthread_cond_broadcast(&commands->changed);
+	let_go(c);
+	pthread_mutex_unlock(&commands->lock);
+}
+
+/* -- on the caller's ---------------------------------------------------------------------------------- */
+
+static struct call *call_new(struct service_commands *commands,
+			     const struct service_request *request)
+{
+	struct call *c = xcalloc(1, sizeof(*c));
+
+	c->base.done = on_loop;
+	c->commands = commands;
+	c->request = *request;
+	c->dataset = request->dataset ? xstrdup(request->dataset) : NULL;
+	c->request.dataset = c->dataset;
+	c->request.key = c->request.reason = NULL; /* the loop does not ask for them */
+	c->refs = 2;
+	c->next = commands->first;
+	c->link = &commands->first;
+	if (c->next)
+		c->next->link = &c->next;
+	commands->first = c;
+	return c;
+}
+
+/* Waits until the loop has done it; the caller lets go of *out. */
+static int ask_loop(struct service_commands *commands, const struct service_request *request,
+		    struct call **out, struct error *err)
+{
+	struct timespec until;
+	struct call *c;
+	int r = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += SERVICE_REQUEST_MS / 1000;
+	pthread_mutex_lock(&commands->lock);
+	if (commands->closed) {
+		pthread_mutex_unlock(&commands->lock);
+		return error_set(err, ERR_TRANSIENT, "the daemon is stopping");
+	}
+	c = call_new(commands, request);
+	inbox_post(commands->service->inbox, &c->base);
+	while (!c->done && !commands->closed && r == 0)
+		r = pthread_cond_timedwait(&commands->changed, &commands->lock, &until);
+	if (!c->done) {
+		error_set(err, ERR_TRANSIENT, "%s",
+			  commands->closed ? "the daemon is stopping"
+					   : "the daemon did not answer in time");
+		let_go(c);
+		r = -1;
+	} else {
+		*err = c->err;
+		r = c->result;
+		*out = c;
+	}
+	pthread_mutex_unlock(&commands->lock);
+	return r;
+}
+
+static void end_call(struct service_commands *commands, struct call *c)
+{
+	if (!c)
+		return;
+	pthread_mutex_lock(&commands->lock);
+	let_go(c);
+	pthread_mutex_unlock(&commands->lock);
+}
+
+/* A change of jobs, on the database thread. */
+struct change {
+	const struct service_request *request;
+	int64_t dataset;
+	size_t n;
+	bool known; /* of a key */
+	struct error err;
+};
+
+static int on_job(void *arg, const struct job_row *row)
+{
+	(void)row;
+	((struct change *)arg)->known = true;
+	return 1;
+}
+
+static void run_change(struct queue *queue, void *arg)
+{
+	struct change *change = arg;
+	const struct service_request *r = change->request;
+	const struct job_filter which = {.dataset = change->dataset,
+					 .state = r->state < 0 ? JOB_QUARANTINED
+							       : (enum job_state)r->state,
+					 .reason = r->reason,
+					 .key = r->key};
+	int64_t now = clock_wall_ms();
+
+	if (r->key && queue_jobs(queue, &which, on_job, change, &change->err) < 0)
+		return;
+	if (r->command == REQUEST_RETRY)
+		queue_retry(queue, &which, now, &change->n, &change->err);
+	else
+		queue_cancel(queue, &which, now, &change->n, &change->err);
+}
+
+static int change_jobs(struct service_commands *commands, const struct service_request *request,
+		       const struct call *c, struct service_reply *reply, struct error *err)
+{
+	bool known = !request->key;
+
+	for (size_t i = 0; i < c->n_ids; i++) {
+		struct change change = {.request = request, .dataset = c->ids[i]};
+
+		db_call(commands->service->db, run_change, &change);
+		if (change.err.code != ERR_NONE) {
+			*err = change.err;
+			return -1;
+		}
+		known = known || change.known;
+		reply->count += change.n;
+	}
+	return known ? 0 : SERVICE_NO_KEY;
+}
+
+int service_commands_request(void *arg, const struct service_request *request,
+			     struct service_reply *reply, struct error *err)
+{
+	struct service_commands *commands = arg;
+	struct service_reply made = {.count = 0};
+	struct call *c = NULL, *again = NULL;
+	int r = ask_loop(commands, request, &c, err);
+
+	if (c)
+		made = c->reply;
+	if (r == 0 && (request->command == REQUEST_RETRY || request->command == REQUEST_CANCEL)) {
+		r = change_jobs(commands, request, c, &made, err);
+		/* Now the lanes find them. */
+		if (r == 0 && ask_loop(commands, request, &again, err) < 0)
+			r = -1;
+	}
+	if (r == 0)
+		*reply = made;
+	end_call(commands, c);
+	end_call(commands, again);
+	return r;
+}
+
+/* -- the whole -------------------------------------------------------------------------------------- */
+
+struct service_commands *service_commands_new(struct service *s)
+{
+	struct service_commands *c = xcalloc(1, sizeof(*c));
+	pthread_condattr_t attr;
+
+	c->service = s;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	return c;
+}
+
+void service_commands_close(struct service_commands *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->closed = true;
+	pthread_cond_broadcast(&c->changed);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void service_commands_free(struct service_commands *c)
+{
+	if (!c)
+		return;
+	while (c->first) /* the loop did not come to them */
+		let_go(c->first);
+	pthread_cond_destroy(&c->changed);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}

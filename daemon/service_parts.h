@@ -1,0 +1,98 @@
+/*
+ * What the parts of the service share; nobody else includes it.
+ *
+ *	service.c            opening, the loop, closing
+ *	service_commands.c   what the API asks for
+ *	service_reload.c     another configuration
+ *	service_picture.c    what people see
+ *	service_watchdog.c   systemd, and whether the threads get on
+ */
+#ifndef LATENTD_DAEMON_SERVICE_PARTS_H
+#define LATENTD_DAEMON_SERVICE_PARTS_H
+
+#include "daemon/api_server.h"
+#include "daemon/lane.h"
+#include "daemon/service.h"
+
+#include <pthread.h>
+
+struct service {
+	struct daemon_config *config;
+	struct daemon_config **old_configs; /* lanes may still use their text */
+	size_t n_old, old_capacity;
+	struct service_options options;
+	enum service_state state;
+	int64_t started_at; /* wall clock */
+
+	struct state_folder state_folder;
+	char owner[QUEUE_OWNER_SIZE];
+	struct queue *queue;
+	sd_event *event;
+	sd_event_source *on_int, *on_term, *on_hup, *on_second;
+	struct inbox *inbox;
+	struct db *db;
+	struct executor *background;
+	struct queue *background_queue;
+	struct outputs outputs;
+	struct decode_pool *pool;
+	struct memory_budget memory;
+	struct engines *engines;
+	struct lane_shared shared;
+	struct lane **lanes; /* in the order of the configuration */
+	size_t n_lanes, lanes_capacity;
+	struct lane **leaving; /* of datasets that are no longer configured */
+	size_t n_leaving, leaving_capacity;
+	struct lane **order; /* of a turn: who goes first */
+
+	struct status_board *board;
+	struct api_server *api;
+	struct service_commands *commands;
+	char *full; /* why nothing new is begun: a disk is full */
+	int64_t disks_checked_at, reloaded_at;
+	char *reload_error;
+	struct service_watchdog *watchdog;
+	bool warned; /* that decoders are not confined */
+	int exit_code;
+};
+
+/* -- service.c -------------------------------------------------------------------------------------- */
+
+void service_log(struct service *s, enum log_level level, const char *dataset, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* NULL: there is none. */
+struct lane *service_lane(const struct service *s, const char *name);
+void service_add_lane(struct service *s, const struct dataset_config *config);
+/* Ends in order; the exit code is @code unless one is set already. */
+void service_stop(struct service *s, int code);
+
+/* -- service_commands.c ----------------------------------------------------------------------------- */
+
+struct service_commands *service_commands_new(struct service *s);
+/* service_request_fn; @arg is the struct service_commands. Any thread. */
+int service_commands_request(void *arg, const struct service_request *request,
+			     struct service_reply *reply, struct error *err);
+/* Whoever waits is answered with ERR_TRANSIENT, and whoever comes. From the loop's thread. */
+void service_commands_close(struct service_commands *c);
+/* When nobody can call any more. NULL is fine. */
+void service_commands_free(struct service_commands *c);
+
+/* -- service_reload.c ------------------------------------------------------------------------------- */
+
+/* 0 with the number of changes in reply->count and a line about what waits for a restart; or ERR_CONFIG. */
+int service_reload(struct service *s, struct service_reply *reply, struct error *err);
+
+/* -- service_picture.c ------------------------------------------------------------------------------ */
+
+void service_publish(struct service *s);
+
+/* -- service_watchdog.c ----------------------------------------------------------------------------- */
+
+struct service_watchdog *service_watchdog_new(struct service *s);
+/* Once a second. */
+void service_watchdog_tick(struct service_watchdog *w);
+/* NULL is fine. */
+void service_watchdog_free(struct service_watchdog *w);
+/* What systemd shows of it. */
+void service_say_status(const struct service *s);
+
+#endif

@@ -1,0 +1,76 @@
+#include "daemon/service_parts.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+static char *copy(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
+static void picture_encoder(struct service *s, size_t index, struct service_encoder *out)
+{
+	struct encoder_view view;
+
+	engines_view(s->engines, index, &view);
+	out->name = copy(view.name);
+	out->type = copy(view.type);
+	out->engine = copy(view.engine);
+	out->in_flight = view.in_flight;
+	out->images_done = view.images_done;
+	out->images_per_second = view.images_per_second;
+	if (view.in_flight > 0)
+		out->state = ENCODER_BUSY;
+	else if (view.loading)
+		out->state = ENCODER_STARTING;
+	else
+		out->state = view.failure ? ENCODER_FAILED : ENCODER_IDLE;
+	out->why = view.failure ? copy(view.failure->message) : NULL;
+}
+
+void service_publish(struct service *s)
+{
+	struct service_status *p = service_status_new(s->n_lanes, engines_count(s->engines));
+
+	p->taken_at = clock_wall_ms();
+	p->version = xstrdup(LATENTD_VERSION);
+	p->pid = getpid();
+	p->started_at = s->started_at;
+	p->state = s->state;
+	p->state_dir = xstrdup(s->state_folder.path);
+	p->config = copy(s->config->file);
+	p->socket = copy(s->config->api.socket);
+	p->intake_paused = copy(s->full);
+	p->memory_used = s->memory.used;
+	p->memory_limit = s->memory.limit;
+	p->decode_busy = decode_pool_busy(s->pool);
+	p->decode_workers = decode_pool_workers(s->pool);
+	p->decode_warning = copy(decode_pool_warning(s->pool));
+	p->reloaded_at = s->reloaded_at;
+	p->reload_error = copy(s->reload_error);
+	for (size_t i = 0; i < s->n_lanes; i++)
+		lane_status(s->lanes[i], &p->datasets[i]);
+	for (size_t i = 0; i < p->n_encoders; i++)
+		picture_encoder(s, i, &p->encoders[i]);
+	status_board_publish(s->board, p);
+}
+
+void service_say_status(const struct service *s)
+{
+	uint64_t left = 0, done = 0, failed = 0;
+
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		struct queue_counts c;
+
+		lane_counts(s->lanes[i], &c);
+		left += c.jobs[JOB_AVAILABLE] + c.jobs[JOB_RETRYABLE] + c.jobs[JOB_RUNNING];
+		done += c.jobs[JOB_COMPLETED] + c.jobs[JOB_ENCODED];
+		failed += c.jobs[JOB_QUARANTINED];
+	}
+	sd_notifyf(0, "STATUS=%s%zu dataset%s: %llu images done, %llu to do, %llu failed",
+		   s->full ? "Disk full. " : "", s->n_lanes, s->n_lanes == 1 ? "" : "s",
+		   (unsigned long long)done, (unsigned long long)left, (unsigned long long)failed);
+}

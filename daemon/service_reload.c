@@ -1,0 +1,112 @@
+#include "daemon/service_parts.h"
+
+#include "base/buffer.h"
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+static const struct dataset_config *find(const struct daemon_config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_datasets; i++) {
+		if (strcmp(c->datasets[i].name, name) == 0)
+			return &c->datasets[i];
+	}
+	return NULL;
+}
+
+/* A dataset that is no longer configured ends in order; what it had stays as it is. */
+static void remove_lanes(struct service *s, const struct daemon_config *wanted)
+{
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		struct lane *l = s->lanes[i];
+
+		if (find(wanted, lane_name(l)))
+			continue;
+		service_log(s, LOG_LEVEL_INFO, lane_name(l), "no longer configured");
+		lane_stop(l);
+		ARRAY_GROW(s->leaving, s->n_leaving, s->leaving_capacity);
+		s->leaving[s->n_leaving++] = l;
+		memmove(&s->lanes[i], &s->lanes[i + 1], (--s->n_lanes - i) * sizeof(*s->lanes));
+		i--;
+	}
+}
+
+static void apply(struct service *s, struct daemon_config *wanted)
+{
+	remove_lanes(s, wanted);
+	for (size_t i = 0; i < wanted->n_datasets; i++) {
+		struct lane *l = service_lane(s, wanted->datasets[i].name);
+
+		if (l)
+			lane_reconfigure(l, &wanted->datasets[i]);
+		else
+			service_add_lane(s, &wanted->datasets[i]);
+	}
+	s->memory.limit = wanted->memory_limit;
+	ARRAY_GROW(s->old_configs, s->n_old, s->old_capacity);
+	s->old_configs[s->n_old++] = s->config;
+	s->config = wanted;
+}
+
+/* "datasets.photos.recipe, state_dir": what must wait for a restart. To be freed; NULL: nothing. */
+static char *waiting(const struct config_changes *changes)
+{
+	struct buffer text = BUFFER_INIT;
+
+	for (size_t i = 0; i < changes->n; i++) {
+		if (!changes->items[i].reloadable)
+			buffer_appendf(&text, "%s%s", text.size > 0 ? ", " : "",
+				       changes->items[i].setting);
+	}
+	return (char *)text.data;
+}
+
+static void report(struct service *s, const struct config_changes *changes,
+		   struct service_reply *reply)
+{
+	cleanup_free char *waits = waiting(changes);
+
+	reply->count = changes->n;
+	if (waits)
+		snprintf(reply->message, sizeof(reply->message), "needs a restart: %s", waits);
+	service_log(s, LOG_LEVEL_INFO, NULL, "%s read again: %zu change%s%s%s", s->config->file,
+		    changes->n, changes->n == 1 ? "" : "s", waits ? "; needs a restart: " : "",
+		    waits ? waits : "");
+}
+
+static int read_again(struct service *s, struct service_reply *reply, struct error *err)
+{
+	struct config_changes changes = CONFIG_CHANGES_INIT;
+	struct daemon_config *wanted = NULL;
+	int r = daemon_config_load(s->config->file, &wanted, err);
+
+	if (r == 0)
+		r = daemon_config_merge(wanted, s->config, &changes, err);
+	if (r == 0) {
+		apply(s, wanted);
+		report(s, &changes, reply);
+	} else {
+		daemon_config_free(wanted);
+	}
+	config_changes_release(&changes);
+	return r;
+}
+
+int service_reload(struct service *s, struct service_reply *reply, struct error *err)
+{
+	int r;
+
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_ms() * 1000);
+	r = read_again(s, reply, err);
+	s->reloaded_at = clock_wall_ms();
+	free(s->reload_error);
+	s->reload_error = r < 0 ? xstrdup(err->message) : NULL;
+	if (r < 0)
+		service_log(s, LOG_LEVEL_ERROR, NULL, "%s; the old settings stay in force",
+			    err->message);
+	sd_notify(0, "READY=1");
+	return r;
+}
