@@ -1,4 +1,6 @@
 #include "daemon/config_check.h"
+#include "daemon/recipe.h"
+#include "storage/shard.h"
 
 #include "base/checked.h"
 #include "tests/testing.h"
@@ -132,6 +134,32 @@ static void a_state_folder_that_is_a_file_is_refused(void **state)
 	release(&p);
 }
 
+/* The choices of a setting; they are listed apart from what implements them. */
+static const char *const *choices_of(const struct settings_group *group, const char *name)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		if (group->rows[i].name && strcmp(group->rows[i].name, name) == 0)
+			return group->rows[i].choices;
+	}
+	fail_msg("there is no setting %s", name);
+	return NULL;
+}
+
+static void whatever_may_be_chosen_is_there(void **state)
+{
+	const char *const *formats = choices_of(&output_settings, "format");
+	const char *const *codecs = choices_of(&output_settings, "codec");
+	const char *const *posteriors = choices_of(&recipe_settings, "posterior");
+
+	(void)state;
+	for (size_t i = 0; formats[i]; i++)
+		assert_non_null(shard_format(formats[i]));
+	for (unsigned i = 0; codecs[i]; i++)
+		assert_string_equal(recipe_codec_name((enum output_codec)i), codecs[i]);
+	for (size_t i = 0; posteriors[i]; i++)
+		assert_true(posterior_parse(posteriors[i]) >= 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +169,7 @@ int main(void)
 	    cmocka_unit_test(sizes_that_do_not_suit_are_refused),
 	    cmocka_unit_test(a_group_that_is_not_there_is_named),
 	    cmocka_unit_test(a_state_folder_that_is_a_file_is_refused),
+	    cmocka_unit_test(whatever_may_be_chosen_is_there),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
