@@ -1,11 +1,12 @@
 /*
  * latentd: the daemon. Everything but the command line is in service.c.
  */
+#include "daemon/config_check.h"
 #include "daemon/program.h"
 #include "daemon/service.h"
 
 #include "config/dataset_options.h"
-#include "config/settings.h"
+#include "config/settings_complete.h"
 
 #include "base/checked.h"
 
@@ -22,11 +23,12 @@ struct words {
 #define FIELD(f) offsetof(struct words, f)
 
 static const struct setting settings[] = {
-    {"config", SETTING_STRING, FIELD(config), .fallback = DEFAULT_CONFIG, .not_empty = true,
-     .value_name = "FILE", .help = "the configuration"},
+    {"config", SETTING_PATH, FIELD(config), .fallback = DEFAULT_CONFIG, .value_name = "FILE",
+     .help = "the configuration"},
     {"check-config", SETTING_FLAG, FIELD(check), .help = "check it and end"},
     {"once", SETTING_FLAG, FIELD(once), .help = "encode and seal what is there, then end"},
-    {"part", SETTING_STRING, FIELD(part), .not_empty = true, .value_name = "I/N",
+    {"part", SETTING_STRING, FIELD(part), .valid = dataset_part_valid,
+     .expected = DATASET_PART_EXPECTED, .value_name = "I/N",
      .help = "only part I of N of every dataset"},
     {"version", SETTING_FLAG, FIELD(version), .help = "print the version"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
@@ -56,9 +58,6 @@ static int parse(int argc, char **argv, struct words *w, struct error *err)
 	r = settings_parse(settings, ARRAY_SIZE(settings), argc, argv, w, rest, &n, err);
 	if (r == 0 && n > 0)
 		r = error_set(err, ERR_CONFIG, "unexpected: %s", rest[0]);
-	if (r == 0 && w->part && !dataset_part_valid(w->part))
-		r = error_set(err, ERR_CONFIG, "--part %s: expected " DATASET_PART_EXPECTED,
-			      w->part);
 	free(rest);
 	return r;
 }
@@ -68,7 +67,7 @@ static int run(const struct words *w, struct error *err)
 	const struct service_options options = {.once = w->once, .part = w->part};
 	struct daemon_config *config = NULL;
 
-	if (daemon_config_load(w->config, &config, err) < 0)
+	if (config_check(w->config, &config, err) < 0)
 		return -1;
 	if (!w->check)
 		return service_run(config, &options, err);
@@ -87,6 +86,8 @@ int main(int argc, char **argv)
 
 	program_open_streams();
 	program_set_allocators();
+	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), false, argc, argv))
+		return EXIT_OK;
 	if (parse(argc, argv, &words, &err) < 0) {
 		fprintf(stderr, "latentd: %s\n\n", err.message);
 		print_help(stderr);

@@ -1,3 +1,4 @@
+#include "daemon/config_check.h"
 #include "daemon/service_parts.h"
 
 #include "base/buffer.h"
@@ -81,7 +82,7 @@ static int read_again(struct service *s, struct service_reply *reply, struct err
 {
 	struct config_changes changes = CONFIG_CHANGES_INIT;
 	struct daemon_config *wanted = NULL;
-	int r = daemon_config_load(s->config->file, &wanted, err);
+	int r = config_check(s->config->file, &wanted, err);
 
 	if (r == 0)
 		r = daemon_config_merge(wanted, s->config, &changes, err);

@@ -65,10 +65,9 @@ def documents(build):
     yield "docs/CONFIG.md", lambda text: splice(text, "settings", output(config_docs, "markdown"))
     yield "docs/man/latentd.yaml.5", lambda text: splice(text, "settings", output(config_docs, "roff"))
     yield "docs/man/latentctl.1", lambda text: splice(text, "options", latentctl_options(latentctl))
-    if os.path.exists(latentd):
-        yield "docs/man/latentd.8", lambda text: splice(
-            text, "options", preformatted(output(latentd, "--help"))
-        )
+    yield "docs/man/latentd.8", lambda text: splice(
+        text, "options", preformatted(output(latentd, "--help"))
+    )
 
 
 def main():
