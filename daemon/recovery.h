@@ -23,7 +23,8 @@ struct recovery_options {
 	const char *spool_dir;
 	size_t segment_bytes; /* of the spool; 0: its default */
 	const char *owner;
-	bool again; /* this process had the dataset open before: what runs in its name does not any more */
+	bool
+	    again; /* this process had the dataset open before: what runs in its name does not any more */
 	/* One line for a person about what was found and done. */
 	void (*note)(void *arg, const char *line);
 	void *arg;
