@@ -1,9 +1,9 @@
-foreach(name error buffer half ndarray hash compress text files bounded_queue thread)
+foreach(name error buffer half ndarray hash compress text files bounded_queue thread thread_pool)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_base)
 endforeach()
 add_cmocka_test(NAME test_clock SOURCES unit/test_clock.c LIBS latentd_base)
 target_link_options(test_clock PRIVATE -Wl,--wrap=clock_gettime)
-set_property(TEST test_bounded_queue test_thread PROPERTY LABELS tsan)
+set_property(TEST test_bounded_queue test_thread test_thread_pool PROPERTY LABELS tsan)
 target_link_libraries(test_half PRIVATE m)
 # These ask for absurd sizes and want NULL, as without a sanitizer.
 set_property(TEST test_buffer test_ndarray APPEND PROPERTY

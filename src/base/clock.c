@@ -21,6 +21,14 @@ int64_t clock_mono_ms(void)
 	return clock_ms(CLOCK_MONOTONIC);
 }
 
+int64_t clock_mono_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 int64_t clock_steady_wall_ms(void)
 {
 	static _Atomic int64_t ahead = INT64_MIN; /* of the monotonic clock, at most so far */

@@ -8,6 +8,7 @@
 
 int64_t clock_wall_ms(void);
 int64_t clock_mono_ms(void);
+int64_t clock_mono_ns(void);
 /*
  * Wall time that never goes back in this process and never stands still, whatever is done to the clock: what is
  * due in a second is due in a second. For leases and delays, whose ends are stored as wall times.
