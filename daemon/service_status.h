@@ -96,7 +96,7 @@ struct service_dataset {
 
 struct service_encoder {
 	char *name, *type; /* "cpu" */
-	char *engine;	   /* as in the records: "cpu/onednn-2.6.3 float32" */
+	char *engine;	   /* as in the records: "cpu/winograd-0.1.0-avx2 float32" */
 	enum encoder_state state;
 	char *why;
 	uint64_t in_flight;	  /* images */

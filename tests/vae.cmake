@@ -8,7 +8,10 @@ add_cmocka_test(NAME test_safetensors SOURCES unit/test_safetensors.c LIBS laten
 add_cmocka_test(NAME test_vae_config SOURCES unit/test_vae_config.c LIBS latentd_vae)
 add_cmocka_test(NAME test_vae_names SOURCES unit/test_vae_names.c LIBS latentd_kl_testing)
 add_cmocka_test(NAME test_vae_model SOURCES unit/test_vae_model.c LIBS latentd_kl_testing)
-add_cmocka_test(NAME test_layers SOURCES unit/test_layers.c LIBS latentd_vae m)
+foreach(name layers convolutions)
+	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c unit/layer_testing.c
+		LIBS latentd_vae m)
+endforeach()
 add_cmocka_test(NAME test_posterior SOURCES unit/test_posterior.c LIBS latentd_vae m)
 add_cmocka_test(NAME test_kl_encoder SOURCES unit/test_kl_encoder.c LIBS latentd_kl_testing)
 target_link_options(test_kl_encoder PRIVATE -Wl,--wrap=aligned_alloc,--wrap=free)

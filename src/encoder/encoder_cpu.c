@@ -55,13 +55,14 @@ static const struct encoder_ops encoder_cpu_ops = {
 int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,
 		     struct error *err)
 {
-	const struct vae_engine_ops *engine = &vae_engine_onednn;
-	struct kl_encoder *vae =
-	    kl_encoder_load_model(options->model, engine, options->threads, err);
+	const struct vae_engine_ops *engine = vae_engine_choose(err);
+	struct kl_encoder *vae = NULL;
 	struct encoder_caps caps;
 	cleanup_free char *version = NULL;
 	struct encoder_cpu *e;
 
+	if (engine)
+		vae = kl_encoder_load_model(options->model, engine, options->threads, err);
 	if (!vae)
 		return -1;
 	e = xcalloc(1, sizeof(*e));

@@ -1,6 +1,6 @@
 /*
- * The `cpu` encoder: an AutoencoderKL on this machine's processor, float32, through the oneDNN
- * engine. Pixels become x / 127.5 - 1, computed as diffusers does (x / 255, then 2x - 1).
+ * The `cpu` encoder: an AutoencoderKL on this machine's processor, float32, by the engine that
+ * vae_engine_choose() gives. Pixels become x / 127.5 - 1, computed as diffusers does (x / 255, then 2x - 1).
  */
 #ifndef LATENTD_ENCODER_ENCODER_CPU_H
 #define LATENTD_ENCODER_ENCODER_CPU_H

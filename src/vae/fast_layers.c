@@ -1,8 +1,7 @@
 /*
- * GroupNorm takes two passes over the map. The first sums x - pivot and its square per channel, pivot
- * being the channel's first value: so a mean that is large against the deviation costs no digits. Sums
- * run in float over a few pixels, then in double; chunks of a fixed number of pixels are added in order,
- * whichever thread made them. The second pass is one multiply-add and SiLU.
+ * Statistics are sums of x - pivot and its square per channel, pivot being the channel's first value: so a
+ * mean that is large against the deviation costs no digits. Sums run in float over a few pixels, then in
+ * double; chunks of a fixed number of pixels are added in order, whichever thread made them.
  *
  * Kernels are functions of their own, compiled for several vector widths; the OpenMP loops around them
  * hand out chunks.
@@ -68,7 +67,7 @@ static inline float fast_exp(float x)
 	return e * power;
 }
 
-/* -- GroupNorm ----------------------------------------------------------------------------------- */
+/* -- norms --------------------------------------------------------------------------------------- */
 
 /* sums[c] and squares[c] of in[p][c] - pivot[c] over @pixels, at most FLOAT_PIXELS. */
 VECTOR_CLONES static void add_pixels(float *sums, float *squares, const float *in, size_t pixels,
@@ -103,30 +102,6 @@ static void chunk_sums(double *totals, const float *in, size_t pixels, size_t ch
 	}
 }
 
-/*
- * scale[c] and shift[c], so that the norm is x * scale + shift. Channels of a group are joined by their
- * means and squared deviations (Chan, Golub, LeVeque).
- */
-static void group_scales(float *scale, float *shift, const double *totals, const float *pivot,
-			 size_t pixels, size_t first, size_t per_group, float eps,
-			 const float *weight, const float *bias, size_t channels)
-{
-	double n = (double)pixels, mean = 0, deviation = 0, factor;
-
-	for (size_t c = first; c < first + per_group; c++)
-		mean += ((double)pivot[c] + totals[c] / n) / (double)per_group;
-	for (size_t c = first; c < first + per_group; c++) {
-		double sum = totals[c], d = (double)pivot[c] + sum / n - mean;
-
-		deviation += totals[channels + c] - sum * sum / n + n * d * d;
-	}
-	factor = 1 / sqrt(deviation / (n * (double)per_group) + (double)eps);
-	for (size_t c = first; c < first + per_group; c++) {
-		scale[c] = (float)(factor * (double)weight[c]);
-		shift[c] = (float)((double)bias[c] - mean * factor * (double)weight[c]);
-	}
-}
-
 VECTOR_CLONES static void scale_pixels(float *out, const float *in, size_t pixels, size_t channels,
 				       const float *scale, const float *shift)
 {
@@ -150,32 +125,52 @@ VECTOR_CLONES static void scale_silu_pixels(float *out, const float *in, size_t 
 	}
 }
 
-size_t fast_group_norm_scratch(size_t pixels, size_t channels)
+size_t fast_channel_stats_scratch(size_t pixels, size_t channels)
 {
-	/* per chunk: two doubles a channel, and two floats to sum in; scale and shift in the end */
-	return (chunk_count(pixels, channels) * 3 + 1) * channels;
+	/* per chunk: two doubles a channel, and two floats to sum in */
+	return chunk_count(pixels, channels) * 3 * channels;
 }
 
-void fast_group_norm(float *out, const float *in, size_t pixels, size_t channels, size_t groups,
-		     float eps, const float *weight, const float *bias, bool silu, double *scratch,
-		     size_t threads)
+/* Mean and deviation of a chunk in place of its sums. */
+static void chunk_stats(double *totals, size_t pixels, size_t channels, const float *pivot)
+{
+	double n = (double)pixels;
+
+	for (size_t c = 0; c < channels; c++) {
+		double sum = totals[c];
+
+		totals[c] = (double)pivot[c] + sum / n;
+		totals[channels + c] -= sum * sum / n;
+	}
+}
+
+void fast_channel_stats(struct norm_stats *stats, const float *in, size_t pixels, size_t channels,
+			double *scratch, size_t threads)
 {
 	size_t chunks = chunk_count(pixels, channels), step = chunk_pixels(channels);
-	size_t last = pixels - (chunks - 1) * step, per_group = channels / groups;
+	size_t last = pixels - (chunks - 1) * step;
 	double *totals = scratch;
 	float *work = (float *)(scratch + chunks * 2 * channels);
-	float *scale = work + chunks * 2 * channels, *shift = scale + channels;
 
 #pragma omp parallel for num_threads((int)threads) schedule(static)
+	for (size_t i = 0; i < chunks; i++) {
+		size_t n = i == chunks - 1 ? last : step;
+
+		chunk_sums(totals + i * 2 * channels, in + i * step * channels, n, channels, in,
+			   work + i * 2 * channels);
+		chunk_stats(totals + i * 2 * channels, n, channels, in);
+	}
 	for (size_t i = 0; i < chunks; i++)
-		chunk_sums(totals + i * 2 * channels, in + i * step * channels,
-			   i == chunks - 1 ? last : step, channels, in, work + i * 2 * channels);
-	for (size_t i = 1; i < chunks; i++)
-		for (size_t c = 0; c < 2 * channels; c++)
-			totals[c] += totals[i * 2 * channels + c];
-	for (size_t g = 0; g < groups; g++)
-		group_scales(scale, shift, totals, in, pixels, g * per_group, per_group, eps,
-			     weight, bias, channels);
+		norm_stats_add(stats, i == chunks - 1 ? last : step, totals + i * 2 * channels,
+			       totals + (i * 2 + 1) * channels);
+}
+
+void fast_norm_apply(float *out, const float *in, size_t pixels, size_t channels,
+		     const float *scale, const float *shift, bool silu, size_t threads)
+{
+	size_t chunks = chunk_count(pixels, channels), step = chunk_pixels(channels);
+	size_t last = pixels - (chunks - 1) * step;
+
 #pragma omp parallel for num_threads((int)threads) schedule(static)
 	for (size_t i = 0; i < chunks; i++) {
 		size_t at = i * step * channels, n = i == chunks - 1 ? last : step;

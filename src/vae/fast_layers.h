@@ -1,21 +1,26 @@
 /*
- * The layers that are bound by memory and not by arithmetic, on OpenMP and plain loops that the
+ * What the oneDNN engine computes itself because it is bound by memory and not by arithmetic, on OpenMP and plain loops that the
  * compiler turns into vector instructions. Same definitions as in layers.h. Results do not depend on
  * the number of threads.
  */
 #ifndef LATENTD_VAE_FAST_LAYERS_H
 #define LATENTD_VAE_FAST_LAYERS_H
 
+#include "vae/norm_stats.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Doubles of scratch that fast_group_norm wants. */
-size_t fast_group_norm_scratch(size_t pixels, size_t channels);
+/* Doubles of scratch that fast_channel_stats wants. */
+size_t fast_channel_stats_scratch(size_t pixels, size_t channels);
 
-/* group_norm_naive. @channels: at most 65536. */
-void fast_group_norm(float *out, const float *in, size_t pixels, size_t channels, size_t groups,
-		     float eps, const float *weight, const float *bias, bool silu, double *scratch,
-		     size_t threads);
+/* channel_stats_naive, added to @stats. @channels: at most 65536. */
+void fast_channel_stats(struct norm_stats *stats, const float *in, size_t pixels, size_t channels,
+			double *scratch, size_t threads);
+
+/* norm_apply_naive. @out may be @in. */
+void fast_norm_apply(float *out, const float *in, size_t pixels, size_t channels,
+		     const float *scale, const float *shift, bool silu, size_t threads);
 
 /*
  * scores[row][i] becomes exp(scores[row][i] - max of the row); sums[row] their sum. So softmax is

@@ -44,10 +44,19 @@ void kl_encoder_latent_size(const struct kl_encoder *vae, size_t height, size_t 
 			    size_t *latent_height, size_t *latent_width);
 /*
  * Bytes of activations that an encode of this size holds at its peak, beside weights, pixels and
- * moments: three maps of the largest size and the engine's scratch. SIZE_MAX where that overflows. What
- * one encode took is kept for the next.
+ * moments: maps and the engine's scratch. SIZE_MAX where that overflows. What one encode took is kept
+ * for the next.
  */
 size_t kl_encoder_memory(const struct kl_encoder *vae, size_t height, size_t width);
+/*
+ * All that the encoder holds, weights included, is to stay below @bytes: copies of weights that only make
+ * it faster get a quarter of that at most. From now on an encode whose whole maps take more is computed
+ * in bands of rows: with the same result up to rounding, in about half of the memory, and up to a quarter
+ * slower. Where that is still more: ERR_DATA `too_large`.
+ */
+void kl_encoder_limit_memory(struct kl_encoder *vae, size_t bytes);
+/* For tests: every encode in bands of @rows; 0: as the limit demands. */
+void kl_encoder_use_bands(struct kl_encoder *vae, size_t rows);
 
 /*
  * Called after each stage with its output, for tests: @name as in diffusers ("encoder.conv_in",
@@ -57,9 +66,17 @@ size_t kl_encoder_memory(const struct kl_encoder *vae, size_t height, size_t wid
 typedef void (*kl_tap_fn)(void *arg, const char *name, const float *map, size_t height,
 			  size_t width, size_t channels);
 
+enum kl_layer { KL_LAYER_3X3, KL_LAYER_STRIDE_2, KL_LAYER_1X1, KL_LAYER_ATTENTION };
+
 struct kl_hooks {
 	kl_tap_fn tap; /* NULL: none */
 	void *tap_arg;
+	/*
+	 * NULL, or called after each layer, or part of one: what kind it was, the operations of its definition
+	 * (a multiplication and an addition are two), and how long it took with norms and sums.
+	 */
+	void (*layer)(void *arg, enum kl_layer kind, double flop, double seconds);
+	void *layer_arg;
 	struct vae_step step;
 };
 

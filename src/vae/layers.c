@@ -81,6 +81,31 @@ void group_norm_naive(float *out, const float *in, size_t pixels, size_t channel
 	}
 }
 
+void channel_stats_naive(double *mean, double *deviation, const float *in, size_t pixels,
+			 size_t channels)
+{
+	for (size_t c = 0; c < channels; c++) {
+		mean[c] = deviation[c] = 0;
+		for (size_t p = 0; p < pixels; p++)
+			mean[c] += (double)in[p * channels + c] / (double)pixels;
+		for (size_t p = 0; p < pixels; p++) {
+			double d = (double)in[p * channels + c] - mean[c];
+
+			deviation[c] += d * d;
+		}
+	}
+}
+
+void norm_apply_naive(float *x, size_t pixels, size_t channels, const float *scale,
+		      const float *shift, int silu)
+{
+	for (size_t i = 0; i < pixels * channels; i++) {
+		double y = (double)x[i] * (double)scale[i % channels] + (double)shift[i % channels];
+
+		x[i] = (float)(silu ? y / (1 + exp(-y)) : y);
+	}
+}
+
 void linear_naive(float *out, const float *in, size_t rows, size_t k, size_t n, const float *weight,
 		  const float *bias)
 {

@@ -30,6 +30,15 @@ void conv2d_naive(float *out, const float *in, size_t height, size_t width,
 void group_norm_naive(float *out, const float *in, size_t pixels, size_t channels, size_t groups,
 		      float eps, const float *weight, const float *bias, int silu);
 
+/*
+ * The same in two steps. Of each channel the mean and the sum of squared deviations from it; and x *
+ * scale[c] + shift[c], then SiLU, in place, where scale and shift follow from these (norm_stats.h).
+ */
+void channel_stats_naive(double *mean, double *deviation, const float *in, size_t pixels,
+			 size_t channels);
+void norm_apply_naive(float *x, size_t pixels, size_t channels, const float *scale,
+		      const float *shift, int silu);
+
 /* out[rows][n] = in[rows][k] * weight[n][k]^T + bias; torch.nn.Linear */
 void linear_naive(float *out, const float *in, size_t rows, size_t k, size_t n, const float *weight,
 		  const float *bias);

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "vae/layers.h"
+#include "vae/norm_stats.h"
 
 #include <stdbool.h>
 
@@ -30,9 +31,30 @@ struct vae_step {
 	void *arg;
 };
 
+/* GroupNorm whose statistics are known, then SiLU if asked: x * scale[c] + shift[c]. */
+struct vae_norm {
+	const float *scale, *shift; /* [channels] */
+	bool silu;
+};
+
+/*
+ * One run of a convolution: out = conv(norm(in)), or out += with @accumulate, for some rows of the
+ * output. The padding is zero behind the norm. Memory is held for windows of the maps: `in` begins with
+ * row in_first and has at least the rows that vae_conv_needs() names, `out` begins with row out_first.
+ */
+struct vae_conv_run {
+	float *out;
+	const float *in;      /* must not overlap out */
+	size_t height, width; /* of the whole input map */
+	size_t in_first, out_first, out_rows;
+	bool accumulate;
+	const struct vae_norm *norm; /* NULL: none. With kernel 3 only where the stride is 1. */
+	struct norm_stats *stats;    /* those of what was written are added; NULL */
+};
+
 struct vae_engine_ops {
-	const char *name; /* "naive", "onednn" */
-	/* Of the library that computes, as it was loaded: "2.6.3"; to be freed. */
+	const char *name; /* "naive", "onednn", "winograd" */
+	/* Of the code that computes, as it was loaded: "2.6.3", "0.1.0-avx512"; to be freed. */
 	char *(*version)(void);
 
 	/*
@@ -47,18 +69,8 @@ struct vae_engine_ops {
 			const float *weight, const float *bias, struct vae_conv **out,
 			struct error *err);
 	void (*conv_free)(struct vae_engine *engine, struct vae_conv *conv);
-
-	/*
-	 * out = conv(in), or out += conv(in) with @accumulate (the residual sum). @height, @width are of @in.
-	 * @out must not be @in.
-	 */
-	int (*conv)(struct vae_engine *engine, struct vae_conv *conv, float *out, const float *in,
-		    size_t height, size_t width, bool accumulate, struct error *err);
-
-	/* GroupNorm, then SiLU if asked; out may be in. */
-	int (*group_norm)(struct vae_engine *engine, float *out, const float *in, size_t pixels,
-			  size_t channels, size_t groups, float eps, const float *weight,
-			  const float *bias, bool silu, struct error *err);
+	int (*conv)(struct vae_engine *engine, struct vae_conv *conv,
+		    const struct vae_conv_run *run, struct error *err);
 
 	/*
 	 * One-head attention over @tokens of width @c, streamed over blocks of queries: memory grows with
@@ -67,26 +79,55 @@ struct vae_engine_ops {
 	int (*attention)(struct vae_engine *engine, float *out, const float *q, const float *k,
 			 const float *v, size_t tokens, size_t c, struct error *err);
 	/*
-	 * Bytes, beside the maps it is given, that the engine holds at most while it works on maps of
-	 * @pixels * @channels and attends over @tokens of width @c (0: no attention).
+	 * Bytes, beside the maps it is given, that the engine holds at most while it works on an image of
+	 * @height x @width, whose full-size maps have @channels, and attends over @tokens of width @c (0:
+	 * no attention), with the layers that were made so far. No overflow is checked: the caller knows
+	 * that a map is no problem.
 	 */
-	size_t (*scratch_bytes)(size_t pixels, size_t channels, size_t tokens, size_t c);
+	size_t (*scratch_bytes)(const struct vae_engine *engine, size_t height, size_t width,
+				size_t channels, size_t tokens, size_t c);
 };
 
 struct vae_engine {
 	const struct vae_engine_ops *ops;
-	struct vae_step step; /* of the operations that follow; the owner's to set */
+	/* The owner's to set: */
+	struct vae_step step; /* of the operations that follow */
+	size_t weight_room;   /* bytes that copies of weights may take for the sake of speed */
+	/* The engine's, of the layers made so far: bytes of weights, and of all copies it might make. */
+	size_t weight_bytes, copy_bytes;
 };
+
+static inline int vae_engine_cancelled(struct error *err)
+{
+	return error_set(err, ERR_TRANSIENT, "the encode was cancelled");
+}
 
 /* For engines, after a piece of work: 0, or -1 with ERR_TRANSIENT. */
 static inline int vae_engine_step(const struct vae_engine *engine, struct error *err)
 {
 	if (!engine->step.go_on || engine->step.go_on(engine->step.arg))
 		return 0;
-	return error_set(err, ERR_TRANSIENT, "the encode was cancelled");
+	return vae_engine_cancelled(err);
+}
+
+/* Rows *first to *end of the input that rows @out_first to @out_first + @out_rows of the output need. */
+static inline void vae_conv_needs(const struct conv_shape *s, size_t height, size_t out_first,
+				  size_t out_rows, size_t *first, size_t *end)
+{
+	size_t top = out_first * s->stride, bottom = top + (out_rows - 1) * s->stride + s->kernel;
+
+	*first = top > s->pad_before ? top - s->pad_before : 0;
+	*end = bottom - s->pad_before < height ? bottom - s->pad_before : height;
 }
 
 extern const struct vae_engine_ops vae_engine_naive;
 extern const struct vae_engine_ops vae_engine_onednn;
+extern const struct vae_engine_ops vae_engine_winograd;
+
+/*
+ * The fastest, or the one that LATENTD_CPU names: "naive", "direct" (oneDNN), "winograd". NULL with
+ * ERR_CONFIG if it names none.
+ */
+const struct vae_engine_ops *vae_engine_choose(struct error *err);
 
 #endif

@@ -7,8 +7,8 @@
  * each size costs megabytes of code, and compiling it again milliseconds. Each layer holds its weights
  * in the layout that its primitives ask for, which hardly ever depends on the map's size.
  *
- * A convolution runs in bands of rows, between which it can be ended: a primitive that runs cannot. The
- * pieces that may take longer than vae_step says are GroupNorms of maps above some 100 MB.
+ * A convolution runs in bands of rows, between which it can be ended: a primitive that runs cannot. Norms
+ * and statistics are passes of their own over each band.
  */
 #include "vae/vae_engine.h"
 
@@ -177,6 +177,11 @@ struct onednn_conv {
 	size_t n_layouts;
 };
 
+struct onednn_scratch {
+	void *data;
+	size_t size;
+};
+
 struct onednn_engine {
 	struct vae_engine base;
 	size_t threads;
@@ -184,8 +189,8 @@ struct onednn_engine {
 	dnnl_stream_t stream;
 	struct conv_kernel kernels[MAX_PRIMITIVES];
 	size_t n_kernels, clock;
-	void *scratch; /* of convolutions, norms and attention, one after the other */
-	size_t scratch_size;
+	/* Of convolutions, statistics and attention, one after the other; and a normed band. */
+	struct onednn_scratch scratch, normed;
 };
 
 static struct onednn_engine *onednn(struct vae_engine *engine)
@@ -210,16 +215,16 @@ static size_t align_bytes(size_t bytes)
 	return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static int want_scratch(struct onednn_engine *e, size_t bytes, struct error *err)
+static int want_scratch(struct onednn_scratch *scratch, size_t bytes, struct error *err)
 {
-	if (bytes <= e->scratch_size)
+	if (bytes <= scratch->size)
 		return 0;
-	free(e->scratch);
-	e->scratch_size = 0;
-	e->scratch = aligned_alloc(ALIGNMENT, align_bytes(bytes));
-	if (!e->scratch)
+	free(scratch->data);
+	scratch->size = 0;
+	scratch->data = aligned_alloc(ALIGNMENT, align_bytes(bytes));
+	if (!scratch->data)
 		return error_set(err, ERR_NOMEM, "no memory for %zu bytes of scratch", bytes);
-	e->scratch_size = bytes;
+	scratch->size = bytes;
 	return 0;
 }
 
@@ -429,7 +434,8 @@ static void onednn_close(struct vae_engine *engine)
 		dnnl_stream_destroy(e->stream);
 	if (e->engine)
 		dnnl_engine_destroy(e->engine);
-	free(e->scratch);
+	free(e->scratch.data);
+	free(e->normed.data);
 	free(e);
 }
 
@@ -485,6 +491,8 @@ static int onednn_conv_new(struct vae_engine *engine, const struct conv_shape *s
 
 	enter(onednn(engine));
 	conv->base.shape = *shape;
+	engine->weight_bytes +=
+	    shape->out * shape->in * shape->kernel * shape->kernel * sizeof(float);
 	s = weights_init(onednn(engine), conv, weight, bias);
 	if (s != dnnl_success) {
 		onednn_conv_free(engine, &conv->base);
@@ -503,7 +511,7 @@ static dnnl_status_t conv_execute(const struct onednn_engine *e, struct onednn_c
 	TRY(weights_get(e, conv, want, &weights));
 	TRY(dnnl_memory_set_data_handle(k->src, (void *)(uintptr_t)in));
 	TRY(dnnl_memory_set_data_handle(k->dst, out));
-	TRY(dnnl_memory_set_data_handle(k->scratch, e->scratch));
+	TRY(dnnl_memory_set_data_handle(k->scratch, e->scratch.data));
 	{
 		dnnl_exec_arg_t args[] = {
 		    {DNNL_ARG_SRC, k->src},
@@ -527,61 +535,72 @@ static size_t band_rows(const struct conv_shape *s, size_t width)
 	return row < BAND_FLOP ? (size_t)(BAND_FLOP / (row + 1)) + 1 : 1;
 }
 
-static int conv_band(struct onednn_engine *e, struct onednn_conv *conv, const struct conv_key *key,
-		     float *out, const float *in, struct error *err)
+/* Rows of the input for one band, normed. */
+static const float *norm_band(struct onednn_engine *e, const struct vae_norm *norm, const float *in,
+			      size_t pixels, size_t channels, struct error *err)
 {
-	struct conv_kernel *k = kernel_get(e, key, err);
-	dnnl_status_t s;
-
-	if (!k || want_scratch(e, k->scratch_size, err) < 0)
-		return -1;
-	s = conv_execute(e, conv, k, out, in);
-	if (s != dnnl_success)
-		return failed(s, "convolution", err);
-	return vae_engine_step(&e->base, err);
+	if (want_scratch(&e->normed, pixels * channels * sizeof(float), err) < 0)
+		return NULL;
+	fast_norm_apply(e->normed.data, in, pixels, channels, norm->scale, norm->shift, norm->silu,
+			e->threads);
+	return e->normed.data;
 }
 
-static int onednn_conv(struct vae_engine *engine, struct vae_conv *conv, float *out,
-		       const float *in, size_t height, size_t width, bool accumulate,
-		       struct error *err)
+static int band_stats(struct onednn_engine *e, struct norm_stats *stats, const float *out,
+		      size_t pixels, size_t channels, struct error *err)
 {
-	struct onednn_engine *e = onednn(engine);
-	const struct conv_shape *s = &conv->shape;
-	size_t out_rows = conv_out_size(s, height), step = band_rows(s, width);
-	size_t out_row = conv_out_size(s, width) * s->out;
+	size_t scratch = fast_channel_stats_scratch(pixels, channels) * sizeof(double);
 
-	enter(e);
-	for (size_t first = 0; first < out_rows; first += step) {
-		size_t n = out_rows - first < step ? out_rows - first : step, above = 0;
-		/* in a map that begins with its padding */
-		size_t from = first * s->stride, to = (first + n - 1) * s->stride + s->kernel;
-		struct conv_key key = {.shape = *s, .width = width, .accumulate = accumulate};
-
-		above = from < s->pad_before ? s->pad_before - from : 0;
-		from = from + above - s->pad_before;
-		to -= s->pad_before;
-		key.above = above;
-		key.below = to > height ? to - height : 0;
-		key.rows = to - key.below - from;
-		if (conv_band(e, (struct onednn_conv *)conv, &key, out + first * out_row,
-			      in + from * width * s->in, err) < 0)
-			return -1;
-	}
+	if (want_scratch(&e->scratch, scratch, err) < 0)
+		return -1;
+	fast_channel_stats(stats, out, pixels, channels, e->scratch.data, e->threads);
 	return 0;
 }
 
-static int onednn_group_norm(struct vae_engine *engine, float *out, const float *in, size_t pixels,
-			     size_t channels, size_t groups, float eps, const float *weight,
-			     const float *bias, bool silu, struct error *err)
+/* @n rows of the output from @first on. */
+static int conv_band(struct onednn_engine *e, struct onednn_conv *conv,
+		     const struct vae_conv_run *run, size_t first, size_t n, struct error *err)
+{
+	const struct conv_shape *s = &conv->base.shape;
+	struct conv_key key = {.shape = *s, .width = run->width, .accumulate = run->accumulate};
+	size_t from, end, row = conv_out_size(s, run->width) * s->out, top = first * s->stride;
+	float *out = run->out + (first - run->out_first) * row;
+	struct conv_kernel *k;
+	dnnl_status_t status;
+	const float *in;
+
+	vae_conv_needs(s, run->height, first, n, &from, &end);
+	key.rows = end - from;
+	key.above = from + s->pad_before - top;
+	key.below = (n - 1) * s->stride + s->kernel - key.above - key.rows;
+	in = run->in + (from - run->in_first) * run->width * s->in;
+	if (run->norm)
+		in = norm_band(e, run->norm, in, key.rows * run->width, s->in, err);
+	k = kernel_get(e, &key, err);
+	if (!in || !k || want_scratch(&e->scratch, k->scratch_size, err) < 0)
+		return -1;
+	status = conv_execute(e, conv, k, out, in);
+	if (status != dnnl_success)
+		return failed(status, "convolution", err);
+	if (run->stats && band_stats(e, run->stats, out, n * row / s->out, s->out, err) < 0)
+		return -1;
+	return vae_engine_step(&e->base, err);
+}
+
+static int onednn_conv(struct vae_engine *engine, struct vae_conv *conv,
+		       const struct vae_conv_run *run, struct error *err)
 {
 	struct onednn_engine *e = onednn(engine);
-	size_t scratch = fast_group_norm_scratch(pixels, channels) * sizeof(double);
+	size_t step = band_rows(&conv->shape, run->width), end = run->out_first + run->out_rows;
 
-	if (want_scratch(e, scratch, err) < 0)
-		return -1;
-	fast_group_norm(out, in, pixels, channels, groups, eps, weight, bias, silu, e->scratch,
-			e->threads);
-	return vae_engine_step(engine, err);
+	enter(e);
+	for (size_t first = run->out_first; first < end; first += step) {
+		size_t n = end - first < step ? end - first : step;
+
+		if (conv_band(e, (struct onednn_conv *)conv, run, first, n, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static size_t queries_at_once(size_t tokens)
@@ -597,7 +616,7 @@ static dnnl_status_t attend(const struct onednn_engine *e, float *out, const flo
 			    const float *k, const float *v, size_t n, size_t tokens, size_t c)
 {
 	dnnl_dim_t rows = (dnnl_dim_t)n, t = (dnnl_dim_t)tokens, width = (dnnl_dim_t)c;
-	float *scores = e->scratch, *sums = scores + n * tokens;
+	float *scores = e->scratch.data, *sums = scores + n * tokens;
 	float scale = (float)(1 / sqrt((double)c));
 
 	TRY(dnnl_sgemm('N', 'T', rows, t, width, scale, q, width, k, width, 0, scores, t));
@@ -614,7 +633,7 @@ static int onednn_attention(struct vae_engine *engine, float *out, const float *
 	size_t step = queries_at_once(tokens);
 
 	enter(e);
-	if (want_scratch(e, step * (tokens + 1) * sizeof(float), err) < 0)
+	if (want_scratch(&e->scratch, step * (tokens + 1) * sizeof(float), err) < 0)
 		return -1;
 	for (size_t first = 0; first < tokens; first += step) {
 		size_t n = tokens - first < step ? tokens - first : step;
@@ -628,12 +647,20 @@ static int onednn_attention(struct vae_engine *engine, float *out, const float *
 	return 0;
 }
 
-static size_t onednn_scratch_bytes(size_t pixels, size_t channels, size_t tokens, size_t c)
+/* Normed are a band of the largest maps, or all that attention sees. */
+static size_t onednn_scratch_bytes(const struct vae_engine *engine, size_t height, size_t width,
+				   size_t channels, size_t tokens, size_t c)
 {
-	size_t norm = fast_group_norm_scratch(pixels, channels) * sizeof(double);
+	const struct conv_shape largest = {channels, channels, 3, 1, 1, 1};
+	size_t rows = band_rows(&largest, width) + 2, pixels = height * width;
+	size_t normed = (rows < height ? rows : height) * width * channels * sizeof(float);
+	size_t stats = fast_channel_stats_scratch(pixels, channels) * sizeof(double);
 	size_t scores = c ? queries_at_once(tokens) * (tokens + 1) * sizeof(float) : 0;
 
-	return align_bytes(norm > scores ? norm : scores);
+	(void)engine;
+	if (tokens * c * sizeof(float) > normed)
+		normed = tokens * c * sizeof(float);
+	return align_bytes(stats > scores ? stats : scores) + align_bytes(normed);
 }
 
 const struct vae_engine_ops vae_engine_onednn = {
@@ -644,7 +671,6 @@ const struct vae_engine_ops vae_engine_onednn = {
     .conv_new = onednn_conv_new,
     .conv_free = onednn_conv_free,
     .conv = onednn_conv,
-    .group_norm = onednn_group_norm,
     .attention = onednn_attention,
     .scratch_bytes = onednn_scratch_bytes,
 };

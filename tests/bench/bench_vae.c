@@ -1,5 +1,6 @@
 /*
- * bench_vae MODEL WIDTH HEIGHT [IMAGES [THREADS]]: seconds an image for the oneDNN engine, after one to warm up.
+ * bench_vae MODEL WIDTH HEIGHT [IMAGES [THREADS]]: seconds an image for the engine of LATENTD_CPU, after one to
+ * warm up.
  */
 #include "bench/bench.h"
 
@@ -12,6 +13,7 @@ int main(int argc, char **argv)
 {
 	size_t width, height, lw, lh, images, channels;
 	struct error err = ERROR_INIT;
+	const struct vae_engine_ops *engine;
 	struct kl_encoder *vae;
 	struct rusage usage;
 	float *pixels, *moments;
@@ -24,8 +26,9 @@ int main(int argc, char **argv)
 	width = strtoul(argv[2], NULL, 10);
 	height = strtoul(argv[3], NULL, 10);
 	images = argc > 4 ? strtoul(argv[4], NULL, 10) : 3;
-	vae = kl_encoder_load(argv[1], &vae_engine_onednn,
-			      argc > 5 ? strtoul(argv[5], NULL, 10) : 0, &err);
+	engine = vae_engine_choose(&err);
+	bench_must(engine ? 0 : -1, &err);
+	vae = kl_encoder_load(argv[1], engine, argc > 5 ? strtoul(argv[5], NULL, 10) : 0, &err);
 	bench_must(vae ? 0 : -1, &err);
 	kl_encoder_latent_size(vae, height, width, &lh, &lw);
 	channels = 2 * kl_encoder_config(vae)->latent_channels;

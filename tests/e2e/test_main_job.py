@@ -90,7 +90,7 @@ def the_demo_model_encodes_them_too(ws):
         values = npy_values(s.npy)
         assert 0.1 < max(values) - min(values) < 100, f"{s.key} from {min(values)} to {max(values)}"
         engine = s.record["engine"]
-        assert re.fullmatch(r"cpu/onednn-\d+\.\d+\.\d+ float32", engine), engine
+        assert re.fullmatch(r"cpu/winograd-\d+\.\d+\.\d+-\w+ float32", engine), engine
     scaling = json.load(open(os.path.join(demo_model(), "config.json")))["scaling_factor"]
     equal({s.record["latent"]["scaling_factor"] for s in samples}, {scaling}, "scaling factor")
     ws.verify()

@@ -262,15 +262,22 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    GOLDEN(kl_sd, MODEL_HERE, naive),
 	    GOLDEN(kl_sd, MODEL_HERE, onednn),
+	    GOLDEN(kl_sd, MODEL_HERE, winograd),
 	    GOLDEN(kl_two_blocks, MODEL_HERE, naive),
 	    GOLDEN(kl_two_blocks, MODEL_HERE, onednn),
+	    GOLDEN(kl_two_blocks, MODEL_HERE, winograd),
 	    GOLDEN(kl_flux, MODEL_HERE, naive),
 	    GOLDEN(kl_flux, MODEL_HERE, onednn),
+	    GOLDEN(kl_flux, MODEL_HERE, winograd),
 	    GOLDEN(kl_no_attention, MODEL_LESS_ATTENTION, naive),
 	    GOLDEN(kl_no_attention, MODEL_LESS_ATTENTION, onednn),
+	    GOLDEN(kl_no_attention, MODEL_LESS_ATTENTION, winograd),
 	    GOLDEN(kl_sd_fp16, MODEL_SHARED, onednn),
+	    GOLDEN(kl_sd_fp16, MODEL_SHARED, winograd),
 	    GOLDEN(demo_vae, MODEL_DEMO, onednn),
+	    GOLDEN(demo_vae, MODEL_DEMO, winograd),
 	    GOLDEN(kl_sdsize, MODEL_FORMULA, onednn),
+	    GOLDEN(kl_sdsize, MODEL_FORMULA, winograd),
 	    cmocka_unit_test(the_first_wrong_stage_is_the_one_that_is_named),
 	};
 

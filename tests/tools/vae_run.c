@@ -1,5 +1,5 @@
 /*
- * vae_run MODEL IN.safetensors OUT.safetensors [--engine onednn|naive] [--threads N]
+ * vae_run MODEL IN.safetensors OUT.safetensors [--engine winograd|onednn|naive] [--threads N]
  *
  * Encodes the tensor `input` [N,3,H,W], in [-1, 1], and writes `moments` [N,2C,h,w]: for comparing
  * with other implementations, and for measuring.
@@ -20,8 +20,8 @@ struct options {
 	size_t threads;
 };
 
-static const char usage[] =
-    "usage: vae_run MODEL IN.safetensors OUT.safetensors [--engine onednn|naive] [--threads N]\n";
+static const char usage[] = "usage: vae_run MODEL IN.safetensors OUT.safetensors [--engine "
+			    "winograd|onednn|naive] [--threads N]\n";
 
 static int parse_options(int argc, char **argv, struct options *o)
 {
@@ -30,8 +30,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	    {"threads", required_argument, NULL, 't'},
 	    {0},
 	};
-	static const struct vae_engine_ops *const engines[] = {&vae_engine_onednn,
-							       &vae_engine_naive};
+	static const struct vae_engine_ops *const engines[] = {
+	    &vae_engine_winograd, &vae_engine_onednn, &vae_engine_naive};
 	int c;
 
 	o->engine = engines[0];

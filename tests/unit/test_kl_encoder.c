@@ -26,7 +26,7 @@ void __wrap_free(void *p);
 static struct {
 	void *p;
 	size_t size;
-} live[8];
+} live[1024];
 static size_t live_bytes, peak_bytes;
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
@@ -89,7 +89,7 @@ static struct kl_encoder *load(const char *folder, const struct vae_engine_ops *
 static struct kl_encoder *load_golden(const char *name)
 {
 	char *folder = testing_golden(name);
-	struct kl_encoder *vae = load(folder, &vae_engine_onednn);
+	struct kl_encoder *vae = load(folder, &vae_engine_winograd);
 
 	free(folder);
 	return vae;
@@ -270,28 +270,93 @@ static void trailing_dimensions_of_one_are_the_same_weights(void **state)
 
 static void encoding_holds_no_more_than_it_planned(void **state)
 {
-	static const struct {
-		const char *model;
-		size_t channels; /* of a full-size map */
-	} models[] = {{"kl_sd", 32}, {"kl_two_blocks", 32}};
+	static const char *const models[] = {"kl_sd", "kl_two_blocks"};
+	static const struct vae_engine_ops *const engines[] = {&vae_engine_onednn,
+							       &vae_engine_winograd};
+	enum { HEIGHT = 200, WIDTH = 328, MAPS = 2 * HEIGHT * WIDTH * 32 * sizeof(float) };
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(models); i++) {
-		struct kl_encoder *vae = load_golden(models[i].model);
-		size_t height = 200, width = 328, count, before, planned;
-		size_t maps = 3 * height * width * models[i].channels * sizeof(float);
+	for (size_t i = 0; i < 4 * ARRAY_SIZE(models); i++) {
+		char *folder = testing_golden(models[i / 4]);
+		struct kl_encoder *vae = load(folder, engines[i % 2]);
+		size_t count, before, planned;
 
-		planned = kl_encoder_memory(vae, height, width);
+		kl_encoder_use_bands(vae, i % 4 / 2 * 24);
+		free(encode(vae, 8, 8, &count)); /* what is kept of weights from now on */
+		planned = kl_encoder_memory(vae, HEIGHT, WIDTH);
 		before = peak_bytes = live_bytes;
-		free(encode(vae, height, width, &count));
-		assert_true(peak_bytes - before >= maps);
+		free(encode(vae, HEIGHT, WIDTH, &count));
 		if (peak_bytes - before > planned)
-			fail_msg("%s: %zu bytes, planned %zu", models[i].model, peak_bytes - before,
+			fail_msg("%s: %zu bytes, planned %zu", models[i / 4], peak_bytes - before,
 				 planned);
-		/* and the plan is three maps and scratch, which has at most 8 MiB of scores */
-		assert_true(planned < maps + maps / 100 + ((size_t)8 << 20));
+		assert_true(peak_bytes - before >= (i % 4 < 2 ? MAPS : MAPS / 2) - 65536);
+		if (planned > (peak_bytes - before) * 3 / 2 + (4 << 20))
+			fail_msg("%s: %zu bytes of %zu planned", models[i / 4], peak_bytes - before,
+				 planned);
 		kl_encoder_free(vae);
+		free(folder);
 	}
+}
+
+static void an_encode_in_bands_is_the_whole_one(void **state)
+{
+	static const struct vae_engine_ops *const engines[] = {&vae_engine_onednn,
+							       &vae_engine_winograd};
+	static const size_t sizes[][2] = {{41, 56}, {64, 24}, {17, 90}}, bands[] = {1, 5, 24};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(engines) * ARRAY_SIZE(sizes); i++) {
+		const size_t *size = sizes[i / 2];
+		char *folder = testing_golden("kl_sd");
+		struct kl_encoder *vae = load(folder, engines[i % 2]);
+		size_t count;
+		float *whole = encode(vae, size[0], size[1], &count);
+
+		for (size_t b = 0; b < ARRAY_SIZE(bands); b++) {
+			double worst;
+			float *got;
+
+			kl_encoder_use_bands(vae, bands[b]);
+			got = encode(vae, size[0], size[1], &count);
+			worst = kl_testing_max_abs(got, whole, count);
+			if (!(worst <= 1e-5))
+				fail_msg("%s, %zux%zu, bands of %zu: max-abs %g",
+					 engines[i % 2]->name, size[1], size[0], bands[b], worst);
+			free(got);
+		}
+		free(whole);
+		kl_encoder_free(vae);
+		free(folder);
+	}
+}
+
+static void a_limit_of_memory_decides_for_bands_or_says_too_large(void **state)
+{
+	char *folder = testing_golden("kl_sd");
+	struct kl_encoder *vae = load(folder, &vae_engine_winograd);
+	size_t whole = kl_encoder_memory(vae, 512, 512), bands, count;
+	float *pixels = xcalloc(512 * 512 * 3, sizeof(float)),
+	      *moments = encode(vae, 40, 64, &count);
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	/* the weights of this model are 4 MB, transformed ones four times that */
+	kl_encoder_limit_memory(vae, whole);
+	bands = kl_encoder_memory(vae, 512, 512);
+	assert_true(bands < whole * 7 / 10);
+	kl_encoder_limit_memory(vae, 2 * whole);
+	assert_int_equal(kl_encoder_memory(vae, 512, 512), whole);
+	kl_encoder_limit_memory(vae, bands / 2);
+	assert_error(kl_encoder_encode(vae, pixels, 512, 512, moments, NULL, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "too_large");
+	assert_non_null(strstr(err.message, "512x512"));
+	free(moments);
+	/* sizes that fit are encoded as before */
+	moments = encode(vae, 40, 64, &count);
+	free(moments);
+	free(pixels);
+	kl_encoder_free(vae);
+	free(folder);
 }
 
 static void a_size_that_overflows_cannot_be_planned(void **state)
@@ -325,25 +390,30 @@ static void moments_do_not_depend_on_what_was_encoded_before(void **state)
 	kl_encoder_free(vae);
 }
 
-static void both_engines_agree_at_odd_and_tiny_sizes(void **state)
+static void all_engines_agree_at_odd_and_tiny_sizes(void **state)
 {
+	static const struct vae_engine_ops *const engines[] = {&vae_engine_onednn,
+							       &vae_engine_winograd};
 	static const size_t sizes[][2] = {{8, 8}, {9, 15}, {31, 8}, {23, 41}};
 	char *folder = testing_golden("kl_sd");
-	struct kl_encoder *fast = load(folder, &vae_engine_onednn);
 	struct kl_encoder *slow = load(folder, &vae_engine_naive);
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t count;
-		float *a = encode(fast, sizes[i][0], sizes[i][1], &count);
 		float *b = encode(slow, sizes[i][0], sizes[i][1], &count);
 
 		assert_int_equal(count, 8 * (sizes[i][0] / 8) * (sizes[i][1] / 8));
-		assert_true(kl_testing_max_abs(a, b, count) < 1e-4);
-		free(a);
+		for (size_t e = 0; e < ARRAY_SIZE(engines); e++) {
+			struct kl_encoder *fast = load(folder, engines[e]);
+			float *a = encode(fast, sizes[i][0], sizes[i][1], &count);
+
+			assert_true(kl_testing_max_abs(a, b, count) < 1e-4);
+			free(a);
+			kl_encoder_free(fast);
+		}
 		free(b);
 	}
-	kl_encoder_free(fast);
 	kl_encoder_free(slow);
 	free(folder);
 }
@@ -361,7 +431,7 @@ static void an_encoder_of_one_block_has_room_for_its_attention(void **state)
 	(void)state;
 	testing_write(path, config, strlen(config));
 	kl_testing_formula_weights(dir);
-	fast = load(dir, &vae_engine_onednn);
+	fast = load(dir, &vae_engine_winograd);
 	slow = load(dir, &vae_engine_naive);
 	a = encode(fast, 13, 11, &count);
 	b = encode(slow, 13, 11, &count);
@@ -388,8 +458,8 @@ static bool step_down(void *arg)
 
 static void a_hook_ends_an_encode_at_any_step_and_the_next_one_is_whole(void **state)
 {
-	static const struct vae_engine_ops *const engines[] = {&vae_engine_onednn,
-							       &vae_engine_naive};
+	static const struct vae_engine_ops *const engines[] = {
+	    &vae_engine_winograd, &vae_engine_onednn, &vae_engine_naive};
 	char *folder = testing_golden("kl_two_blocks");
 
 	(void)state;
@@ -405,7 +475,7 @@ static void a_hook_ends_an_encode_at_any_step_and_the_next_one_is_whole(void **s
 			pixels[p] = sinf((float)p * 0.37f);
 		assert_ok(kl_encoder_encode(vae, pixels, 24, 40, got, &hooks, &err), &err);
 		steps = SIZE_MAX - left;
-		assert_true(steps > 20);
+		assert_true(steps > 10);
 		for (size_t s = 0; s < steps; s += 1 + steps / 9) {
 			left = s;
 			assert_error(kl_encoder_encode(vae, pixels, 24, 40, got, &hooks, &err),
@@ -483,9 +553,11 @@ int main(void)
 	    cmocka_unit_test(older_names_of_attention_are_the_same_weights),
 	    cmocka_unit_test(trailing_dimensions_of_one_are_the_same_weights),
 	    cmocka_unit_test(encoding_holds_no_more_than_it_planned),
+	    cmocka_unit_test(an_encode_in_bands_is_the_whole_one),
+	    cmocka_unit_test(a_limit_of_memory_decides_for_bands_or_says_too_large),
 	    cmocka_unit_test(a_size_that_overflows_cannot_be_planned),
 	    cmocka_unit_test(moments_do_not_depend_on_what_was_encoded_before),
-	    cmocka_unit_test(both_engines_agree_at_odd_and_tiny_sizes),
+	    cmocka_unit_test(all_engines_agree_at_odd_and_tiny_sizes),
 	    cmocka_unit_test(an_encoder_of_one_block_has_room_for_its_attention),
 	    cmocka_unit_test(a_hook_ends_an_encode_at_any_step_and_the_next_one_is_whole),
 	    cmocka_unit_test(another_thread_than_the_loader_may_encode),

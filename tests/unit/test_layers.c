@@ -1,44 +1,11 @@
-/* The definitions by hand-computed examples; the fast engine by the definitions. */
-#include "vae/layers.h"
-
+/* The definitions by hand-computed examples; norms and attention of the fast engines by the definitions. */
 #include "base/checked.h"
 #include "tests/testing.h"
-#include "vae/vae_engine.h"
+#include "tests/unit/layer_testing.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* The same numbers in every run, in [-1, 1). */
-static float *values(size_t n, uint32_t seed)
-{
-	float *x = xcalloc(n, sizeof(*x));
-	uint64_t s = seed;
-
-	for (size_t i = 0; i < n; i++) {
-		s = s * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-		x[i] = (float)(int32_t)(s >> 32) * 0x1p-31f;
-	}
-	return x;
-}
-
-static double max_abs(const float *a, const float *b, size_t n)
-{
-	double worst = 0;
-
-	for (size_t i = 0; i < n; i++)
-		worst = fmax(worst, isnan(a[i]) ? INFINITY : fabs((double)a[i] - (double)b[i]));
-	return worst;
-}
-
-static struct vae_engine *open_engine(const struct vae_engine_ops *ops)
-{
-	struct error err = ERROR_INIT;
-	struct vae_engine *engine = NULL;
-
-	assert_ok(ops->open(2, &engine, &err), &err);
-	return engine;
-}
 
 /* -- definitions --------------------------------------------------------------------------------- */
 
@@ -111,136 +78,91 @@ static void attention_weighs_values_by_scaled_scores(void **state)
 	assert_true(fabsf(got[2] - 6) < 1e-5f && fabsf(got[3] - 50) < 1e-4f);
 }
 
-/* -- the fast engine ----------------------------------------------------------------------------- */
+/* -- norms --------------------------------------------------------------------------------------- */
 
-struct conv_case {
-	struct conv_shape shape;
-	size_t height, width;
-};
-
-static void run_conv(const struct vae_engine_ops *ops, const struct conv_case *c, bool accumulate,
-		     const float *in, float *out)
+/*
+ * x through a layer that copies it, which gathers its statistics, then normed through another one: how
+ * norms are computed in an encoder.
+ */
+static void run_norm(struct vae_engine *engine, float *x, size_t pixels, size_t channels,
+		     size_t groups, const float *weight, const float *bias, bool silu)
 {
-	struct vae_engine *engine = open_engine(ops);
-	const struct conv_shape *s = &c->shape;
-	float *weight = values(s->out * s->in * s->kernel * s->kernel, 5);
-	float *bias = values(s->out, 6);
+	struct conv_shape s = {channels, channels, 1, 1, 0, 0};
+	float *identity = xcalloc(channels * channels + channels, sizeof(float));
+	float *copy = xcalloc(pixels * channels, sizeof(float));
+	float *scale = xcalloc(2 * channels, sizeof(float)), *shift = scale + channels;
+	struct norm_stats stats = {0};
+	struct vae_norm norm = {scale, shift, silu};
+	struct vae_conv_run run = {
+	    .out = copy, .in = x, .height = 1, .width = pixels, .out_rows = 1, .stats = &stats};
 	struct error err = ERROR_INIT;
 	struct vae_conv *conv = NULL;
 
-	assert_ok(ops->conv_new(engine, s, weight, bias, &conv, &err), &err);
-	free(weight);
-	free(bias);
-	assert_ok(ops->conv(engine, conv, out, in, c->height, c->width, accumulate, &err), &err);
-	ops->conv_free(engine, conv);
-	ops->close(engine);
+	for (size_t c = 0; c < channels; c++)
+		identity[c * channels + c] = 1;
+	assert_ok(engine->ops->conv_new(engine, &s, identity, identity + channels * channels, &conv,
+					&err),
+		  &err);
+	norm_stats_reset(&stats, channels);
+	assert_ok(engine->ops->conv(engine, conv, &run, &err), &err);
+	norm_stats_scales(&stats, groups, 1e-6f, weight, bias, scale, shift);
+	run = (struct vae_conv_run){
+	    .out = x, .in = copy, .height = 1, .width = pixels, .out_rows = 1, .norm = &norm};
+	assert_ok(engine->ops->conv(engine, conv, &run, &err), &err);
+	engine->ops->conv_free(engine, conv);
+	norm_stats_release(&stats);
+	free(identity);
+	free(copy);
+	free(scale);
 }
 
-static void convolutions_are_the_naive_ones(void **state)
-{
-	static const struct conv_case cases[] = {
-	    {{3, 128, 3, 1, 1, 1}, 9, 21},  {{32, 32, 3, 1, 1, 1}, 33, 17},
-	    {{32, 64, 1, 1, 0, 0}, 5, 7},   {{48, 24, 3, 1, 1, 1}, 8, 8},
-	    {{16, 16, 3, 2, 0, 1}, 12, 10}, {{32, 32, 3, 2, 0, 1}, 13, 7},
-	    {{64, 8, 3, 1, 1, 1}, 3, 50},   {{5, 7, 3, 1, 1, 1}, 6, 6},
-	    {{8, 8, 1, 1, 0, 0}, 1, 1},	    {{64, 64, 3, 1, 1, 1}, 1, 1},
-	    {{16, 16, 3, 2, 0, 1}, 2, 3},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
-		const struct conv_case *c = &cases[i / 2];
-		size_t n = conv_out_size(&c->shape, c->height) *
-			   conv_out_size(&c->shape, c->width) * c->shape.out;
-		float *in = values(c->height * c->width * c->shape.in, 3);
-		float *want = values(n, 4), *got = values(n, 4);
-		double worst;
-
-		run_conv(&vae_engine_naive, c, i % 2, in, want);
-		run_conv(&vae_engine_onednn, c, i % 2, in, got);
-		worst = max_abs(got, want, n);
-		if (worst > 2e-5)
-			fail_msg("case %zu%s: max-abs %g", i / 2, i % 2 ? " added" : "", worst);
-		free(in);
-		free(want);
-		free(got);
-	}
-}
-
-/*
- * Maps of equal rows: those of a high one, computed in several bands, are those of a low one, of which
- * the middle row is repeated.
- */
-static void a_convolution_in_bands_has_no_seams(void **state)
-{
-	enum { LOW = 5, HIGH = 40, WIDTH = 512, CHANNELS = 256 };
-	const struct conv_case low = {{CHANNELS, CHANNELS, 3, 1, 1, 1}, LOW, WIDTH};
-	struct conv_case high = low;
-	size_t row = (size_t)WIDTH * CHANNELS;
-	float *in = values(HIGH * row, 3), *want = xcalloc(LOW * row, sizeof(float));
-	float *got = xcalloc(HIGH * row, sizeof(float));
-
-	(void)state;
-	high.height = HIGH;
-	for (size_t y = 1; y < HIGH; y++)
-		memcpy(in + y * row, in, row * sizeof(float));
-	run_conv(&vae_engine_onednn, &low, false, in, want);
-	run_conv(&vae_engine_onednn, &high, false, in, got);
-	for (size_t y = 0; y < HIGH; y++) {
-		size_t like = y < 2 ? y : y + 2 < HIGH ? 2 : LOW + y - HIGH;
-
-		if (max_abs(got + y * row, want + like * row, row) > 1e-4)
-			fail_msg("row %zu: max-abs %g", y,
-				 max_abs(got + y * row, want + like * row, row));
-	}
-	free(in);
-	free(want);
-	free(got);
-}
-
-static void check_norm(struct vae_engine *engine, float *x, size_t pixels, size_t channels,
-		       size_t groups, bool silu, double limit)
+/* @x: [pixels * channels], for each engine anew. */
+static void check_norm(const float *x, size_t pixels, size_t channels, size_t groups, bool silu,
+		       double limit)
 {
 	float *weight = values(channels, 8), *bias = values(channels, 9);
 	float *want = xcalloc(pixels * channels, sizeof(float));
-	struct error err = ERROR_INIT;
-	double worst;
 
 	group_norm_naive(want, x, pixels, channels, groups, 1e-6f, weight, bias, silu);
-	assert_ok(engine->ops->group_norm(engine, x, x, pixels, channels, groups, 1e-6f, weight,
-					  bias, silu, &err),
-		  &err);
-	worst = max_abs(x, want, pixels * channels);
-	if (!(worst <= limit))
-		fail_msg("%zu pixels, %zu channels, %zu groups: max-abs %g", pixels, channels,
-			 groups, worst);
+	for (size_t i = 0; i < FAST; i++) {
+		struct vae_engine *engine = open_engine(&fast[i], 2);
+		float *got = xcalloc(pixels * channels, sizeof(float));
+		double worst;
+
+		memcpy(got, x, pixels * channels * sizeof(float));
+		run_norm(engine, got, pixels, channels, groups, weight, bias, silu);
+		worst = max_abs(got, want, pixels * channels);
+		if (!(worst <= limit))
+			fail_msg("%s %s: %zu pixels, %zu channels, %zu groups: max-abs %g",
+				 fast[i].ops->name, fast[i].isa ? fast[i].isa : "", pixels,
+				 channels, groups, worst);
+		free(got);
+		engine->ops->close(engine);
+	}
 	free(weight);
 	free(bias);
 	free(want);
 }
 
-static void norms_are_the_naive_ones_in_place(void **state)
+static void norms_are_the_naive_ones(void **state)
 {
-	static const size_t cases[][3] = {
+	static const size_t norms[][3] = {
 	    {1, 32, 8}, {33, 32, 32}, {10922, 12, 4}, {2049, 64, 16}, {5000, 20, 1}, {7, 96, 2},
 	};
-	struct vae_engine *engine = open_engine(&vae_engine_onednn);
 
 	(void)state;
-	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
-		const size_t *c = cases[i / 2];
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(norms); i++) {
+		const size_t *c = norms[i / 2];
 		float *x = values(c[0] * c[1], 7);
 
-		check_norm(engine, x, c[0], c[1], c[2], i % 2, 2e-6);
+		check_norm(x, c[0], c[1], c[2], i % 2, 2e-6);
 		free(x);
 	}
-	engine->ops->close(engine);
 }
 
 /* A mean of 1000 and deviations below 1: sum of squares minus square of sum would lose all digits. */
 static void a_norm_keeps_its_digits_where_the_mean_is_large(void **state)
 {
-	struct vae_engine *engine = open_engine(&vae_engine_onednn);
 	size_t pixels = 10000, channels = 32;
 	float *x = values(pixels * channels, 11);
 
@@ -248,17 +170,15 @@ static void a_norm_keeps_its_digits_where_the_mean_is_large(void **state)
 	for (size_t i = 0; i < pixels * channels; i++)
 		x[i] += 1000;
 	/* x itself has steps of 6e-5 there */
-	check_norm(engine, x, pixels, channels, 8, false, 1e-3);
+	check_norm(x, pixels, channels, 8, false, 1e-3);
 	free(x);
-	engine->ops->close(engine);
 }
 
 static void silu_holds_at_both_ends(void **state)
 {
 	const float ends[] = {-200, -88, -30, -1e-6f, 0, 1e-6f, 30, 88, 200, 1e4f};
-	struct vae_engine *engine = open_engine(&vae_engine_onednn);
-	float x[20], weight[] = {100, 100}, bias[] = {0, 0}, want[20];
-	struct error err = ERROR_INIT;
+	const float weight[] = {100, 100}, bias[] = {0, 0};
+	float x[20], want[20], got[20];
 
 	(void)state;
 	/* one group of two channels that mirror each other, scaled out again to the values above */
@@ -267,59 +187,90 @@ static void silu_holds_at_both_ends(void **state)
 		x[2 * i + 1] = -ends[i];
 	}
 	group_norm_naive(want, x, 10, 2, 1, 1e-6f, weight, bias, 1);
-	assert_ok(
-	    vae_engine_onednn.group_norm(engine, x, x, 10, 2, 1, 1e-6f, weight, bias, true, &err),
-	    &err);
-	for (size_t i = 0; i < 20; i++)
-		assert_true(fabsf(x[i] - want[i]) <= 1e-6f * fmaxf(1, fabsf(want[i])));
-	engine->ops->close(engine);
+	for (size_t e = 0; e < FAST; e++) {
+		struct vae_engine *engine = open_engine(&fast[e], 2);
+
+		memcpy(got, x, sizeof(x));
+		run_norm(engine, got, 10, 2, 1, weight, bias, true);
+		for (size_t i = 0; i < 20; i++)
+			assert_true(fabsf(got[i] - want[i]) <= 1e-6f * fmaxf(1, fabsf(want[i])));
+		engine->ops->close(engine);
+	}
 }
 
-static void attention_over_blocks_of_queries_is_the_naive_one(void **state)
+/* -- attention ----------------------------------------------------------------------------------- */
+
+static void check_attention(const struct variant *v, size_t tokens, size_t c)
 {
-	/* 700 tokens: two blocks of 256 queries and a rest */
-	static const size_t cases[][2] = {{1, 8}, {45, 64}, {256, 32}, {700, 24}};
-	struct vae_engine *engine = open_engine(&vae_engine_onednn);
+	size_t n = tokens * c;
+	float *q = values(n, 1), *k = values(n, 2), *value = values(n, 3);
+	float *want = values(n, 4), *got = values(n, 4), *scores = values(tokens, 4);
+	struct vae_engine *engine = open_engine(v, 2);
+	struct error err = ERROR_INIT;
+
+	for (size_t j = 0; j < n; j++)
+		q[j] *= 20; /* far from uniform */
+	attention_naive(want, q, k, value, tokens, c, scores);
+	assert_ok(engine->ops->attention(engine, got, q, k, value, tokens, c, &err), &err);
+	if (!(max_abs(got, want, n) <= 1e-5))
+		fail_msg("%s %s, %zu tokens: max-abs %g", v->ops->name, v->isa ? v->isa : "",
+			 tokens, max_abs(got, want, n));
+	engine->ops->close(engine);
+	free(q);
+	free(k);
+	free(value);
+	free(want);
+	free(got);
+	free(scores);
+}
+
+/* Blocks of 256 or 96 queries and of 512 keys, whole ones and rests. */
+static void attention_in_blocks_is_the_naive_one(void **state)
+{
+	static const size_t sizes[][2] = {{1, 8}, {45, 64}, {256, 32}, {700, 24}, {1025, 70}};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		size_t tokens = cases[i][0], c = cases[i][1], n = tokens * c;
-		float *q = values(n, 1), *k = values(n, 2), *v = values(n, 3);
-		float *want = values(n, 4), *got = values(n, 4), *scores = values(tokens, 4);
-		struct error err = ERROR_INIT;
-
-		for (size_t j = 0; j < n; j++)
-			q[j] *= 20; /* far from uniform */
-		attention_naive(want, q, k, v, tokens, c, scores);
-		assert_ok(engine->ops->attention(engine, got, q, k, v, tokens, c, &err), &err);
-		if (max_abs(got, want, n) > 1e-5)
-			fail_msg("%zu tokens: max-abs %g", tokens, max_abs(got, want, n));
-		free(q);
-		free(k);
-		free(v);
-		free(want);
-		free(got);
-		free(scores);
-	}
-	engine->ops->close(engine);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		for (size_t e = 0; e < FAST; e++)
+			check_attention(&fast[e], sizes[i][0], sizes[i][1]);
 }
 
 static void nan_goes_through_every_layer(void **state)
 {
-	struct vae_engine *engine = open_engine(&vae_engine_onednn);
-	float *x = values(64 * 8, 1), *y = values(64 * 8, 2), weight[8] = {1}, bias[8] = {0};
+	(void)state;
+	for (size_t e = 0; e < FAST; e++) {
+		struct vae_engine *engine = open_engine(&fast[e], 2);
+		float *x = values(64 * 8, 1), *y = values(64 * 8, 2), weight[8] = {1},
+		      bias[8] = {0};
+		struct error err = ERROR_INIT;
+
+		x[100] = NAN;
+		assert_ok(engine->ops->attention(engine, y, x, x, x, 64, 8, &err), &err);
+		assert_true(isnan(y[0]));
+		run_norm(engine, x, 64, 8, 1, weight, bias, true);
+		assert_true(isnan(x[0]));
+		engine->ops->close(engine);
+		free(x);
+		free(y);
+	}
+}
+
+static void LATENTD_CPU_names_an_engine(void **state)
+{
 	struct error err = ERROR_INIT;
 
 	(void)state;
-	x[100] = NAN;
-	assert_ok(engine->ops->attention(engine, y, x, x, x, 64, 8, &err), &err);
-	assert_true(isnan(y[0]));
-	assert_ok(engine->ops->group_norm(engine, x, x, 64, 8, 1, 1e-6f, weight, bias, true, &err),
-		  &err);
-	assert_true(isnan(x[0]));
-	free(x);
-	free(y);
-	engine->ops->close(engine);
+	unsetenv("LATENTD_CPU");
+	assert_ptr_equal(vae_engine_choose(&err), &vae_engine_winograd);
+	setenv("LATENTD_CPU", "direct", 1);
+	assert_ptr_equal(vae_engine_choose(&err), &vae_engine_onednn);
+	setenv("LATENTD_CPU", "naive", 1);
+	assert_ptr_equal(vae_engine_choose(&err), &vae_engine_naive);
+	setenv("LATENTD_CPU", "quantum", 1);
+	assert_null(vae_engine_choose(&err));
+	assert_int_equal(err.code, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "quantum"));
+	unsetenv("LATENTD_CPU");
 }
 
 int main(void)
@@ -330,13 +281,12 @@ int main(void)
 	    cmocka_unit_test(a_group_is_normed_over_pixels_and_its_channels),
 	    cmocka_unit_test(a_linear_layer_has_its_weights_by_output),
 	    cmocka_unit_test(attention_weighs_values_by_scaled_scores),
-	    cmocka_unit_test(convolutions_are_the_naive_ones),
-	    cmocka_unit_test(a_convolution_in_bands_has_no_seams),
-	    cmocka_unit_test(norms_are_the_naive_ones_in_place),
+	    cmocka_unit_test(norms_are_the_naive_ones),
 	    cmocka_unit_test(a_norm_keeps_its_digits_where_the_mean_is_large),
 	    cmocka_unit_test(silu_holds_at_both_ends),
-	    cmocka_unit_test(attention_over_blocks_of_queries_is_the_naive_one),
+	    cmocka_unit_test(attention_in_blocks_is_the_naive_one),
 	    cmocka_unit_test(nan_goes_through_every_layer),
+	    cmocka_unit_test(LATENTD_CPU_names_an_engine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
