@@ -1,5 +1,6 @@
 /*
- * Two configurations side by side, row by row of their tables. Values are compared as the texts that a file would have.
+ * Two configurations side by side, row by row of their tables. Values are compared as the texts that a file would have;
+ * what cannot change is put back on the way.
  */
 #include "config/config_memory.h"
 #include "config/daemon_check.h"
@@ -13,7 +14,7 @@
 
 struct comparison {
 	struct config_changes *changes;
-	struct config_memory *memory; /* NULL: only compared, else what cannot change is put back */
+	struct config_memory *memory; /* of the newer one, for what is put back */
 };
 
 /* A group of settings, was and now, and what it is called. */
@@ -135,7 +136,7 @@ static void compare_value(const struct comparison *c, const struct pair *p, cons
 	}
 	note(c, p, xasprintf("%s%s", p->prefix, setting_key(s->name, key)), was, now,
 	     s->reloadable);
-	if (c->memory && !s->reloadable)
+	if (!s->reloadable)
 		copy_value(c->memory, s, p->was, p->now);
 }
 
@@ -174,7 +175,7 @@ static void compare_list(const struct comparison *c, const struct pair *p, const
 {
 	note_items(c, p, s, p->was, p->now);
 	note_items(c, p, s, p->now, p->was);
-	if (c->memory && !s->reloadable)
+	if (!s->reloadable)
 		copy_list(c->memory, s, p->was, p->now);
 }
 
@@ -199,16 +200,6 @@ static void compare_group(const struct comparison *c, const struct pair *p)
 			compare_value(c, p, s);
 		}
 	}
-}
-
-void daemon_config_diff(const struct daemon_config *in_force, const struct daemon_config *wanted,
-			struct config_changes *changes)
-{
-	const struct comparison c = {changes, NULL};
-	const struct pair all = {&daemon_settings, "", NULL, (const char *)in_force,
-				 (char *)wanted};
-
-	compare_group(&c, &all);
 }
 
 int daemon_config_merge(struct daemon_config *wanted, const struct daemon_config *in_force,

@@ -1,6 +1,6 @@
 /*
  * The configuration of latentd: a YAML file as plain structs. docs/CONFIG.md and config/latentd.example.yaml, both
- * made from the tables in daemon_config.c, say what each setting means; this header says what a program can rely on.
+ * made from the tables in daemon_settings.c, say what each setting means; this header says what a program can rely on.
  *
  *	struct daemon_config *config = NULL;
  *	daemon_config_load(path, &config, err)              the file, and everything it refers to, is good
@@ -10,9 +10,9 @@
  * On reload (the old configuration stays in force until the new one is known to be good):
  *
  *	daemon_config_load(path, &wanted, err)
- *	daemon_config_merge(wanted, config, &changes)       -> what changed, setting by setting
+ *	daemon_config_merge(wanted, config, &changes, err)  what changed, setting by setting
  *	for (i < changes.n) if (!changes.items[i].reloadable) ... name it, it waits for a restart ...
- *	... apply what `wanted` says now; daemon_config_free(config); config = wanted; ...
+ *	... apply what `wanted` says now; it is in force, the old one is freed ...
  *
  * All strings belong to the struct daemon_config and live as long as it. Every path is absolute: a relative one in
  * the file is relative to the folder of the file. Durations are milliseconds.
@@ -35,11 +35,10 @@ struct source_config {
 	const char *path;
 	bool recursive;
 	enum source_watch watch;
-	uint64_t rescan; /* ms between two scans of everything, 0: SOURCE_RESCAN_* */
+	uint64_t
+	    rescan; /* ms between two scans of everything; 0: 5 minutes polling, a day watching */
 	struct config_place place;
 };
-
-enum { SOURCE_RESCAN_POLL = 5 * 60 * 1000, SOURCE_RESCAN_INOTIFY = 24 * 60 * 60 * 1000 };
 
 struct dataset_config {
 	const char *name; /* unique; also of its folder in the output */
@@ -135,13 +134,10 @@ struct config_changes {
 /*
  * What @wanted says otherwise than @in_force: datasets and encoders by name, sources by path, in whatever order.
  * Places in the file do not count. @changes is empty before.
- */
-void daemon_config_diff(const struct daemon_config *in_force, const struct daemon_config *wanted,
-			struct config_changes *changes);
-/*
- * The same; and whatever is not reloadable is put back in @wanted, which then is what can be in force without a
- * restart, and refers to nothing in @in_force. What is put back may not go with what is new (an output that collides):
- * ERR_CONFIG then, and @wanted is only good to be freed.
+ *
+ * Whatever is not reloadable is put back in @wanted, which then is what can be in force without a restart, and refers
+ * to nothing in @in_force. What is put back may not go with what is new (folders that lie in each other): ERR_CONFIG
+ * then, and @wanted is only good to be freed.
  */
 int daemon_config_merge(struct daemon_config *wanted, const struct daemon_config *in_force,
 			struct config_changes *changes, struct error *err);

@@ -29,7 +29,9 @@ def output(*command):
 def roff(text):
     """Lines that roff prints as they are."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
-    return "".join(f"\\&{line}\n" if line[:1] in (".", "\\") else f"{line}\n" for line in text.splitlines())
+    return "".join(
+        f"\\&{line}\n" if line[:1] in (".", "\\") else f"{line}\n" for line in text.splitlines()
+    )
 
 
 def preformatted(text):
@@ -38,7 +40,9 @@ def preformatted(text):
 
 def commands(latentctl):
     """The names that `latentctl --help` lists."""
-    return re.findall(r"^  ([a-z]+) .*?$", output(latentctl, "--help").split("exit status")[0], re.M)
+    return re.findall(
+        r"^  ([a-z]+) .*?$", output(latentctl, "--help").split("exit status")[0], re.M
+    )
 
 
 def latentctl_options(latentctl):
@@ -63,7 +67,9 @@ def documents(build):
     latentctl, latentd = (os.path.join(build, "daemon", name) for name in ("latentctl", "latentd"))
     yield "config/latentd.example.yaml", lambda text: EXAMPLE + output(config_docs, "example")
     yield "docs/CONFIG.md", lambda text: splice(text, "settings", output(config_docs, "markdown"))
-    yield "docs/man/latentd.yaml.5", lambda text: splice(text, "settings", output(config_docs, "roff"))
+    yield "docs/man/latentd.yaml.5", lambda text: splice(
+        text, "settings", output(config_docs, "roff")
+    )
     yield "docs/man/latentctl.1", lambda text: splice(text, "options", latentctl_options(latentctl))
     yield "docs/man/latentd.8", lambda text: splice(
         text, "options", preformatted(output(latentd, "--help"))
@@ -86,7 +92,9 @@ def main():
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(new)
     for name in stale:
-        print(f"{name}: {'is not what the programs say: scripts/update-docs.py BUILD' if check else 'written'}")
+        print(
+            f"{name}: {'is not what the programs say: scripts/update-docs.py BUILD' if check else 'written'}"
+        )
     sys.exit(1 if check and stale else 0)
 
 

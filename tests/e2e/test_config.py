@@ -20,7 +20,11 @@ encoders: {type: cpu}
 def latentd(ws, *words, code=OK):
     result = subprocess.run(
         [os.path.join(ws.programs, "latentd"), *words],
-        capture_output=True, text=True, cwd=ws.root, env=ws.environment, timeout=HANGS_AFTER_S,
+        capture_output=True,
+        text=True,
+        cwd=ws.root,
+        env=ws.environment,
+        timeout=HANGS_AFTER_S,
         check=False,
     )
     assert result.returncode == code, f"exit status {result.returncode}: {result.stderr}"
@@ -50,13 +54,19 @@ def what_is_wrong_is_named_with_its_place(ws):
     os.makedirs(ws.path("empty"))
     good = GOOD % demo_model()
     for text, message in (
-        (good.replace("state_dir", "stat_dir"), ':1:1: unknown setting "stat_dir": did you mean state_dir?'),
-        (good.replace("128", "many"), ':7:%d: resolution: "many": expected a multiple of 8'
-         % (good.splitlines()[6].index("128") + 1)),
+        (
+            good.replace("state_dir", "stat_dir"),
+            ':1:1: unknown setting "stat_dir": did you mean state_dir?',
+        ),
+        (
+            good.replace("128", "many"),
+            ':7:%d: resolution: "many": expected a multiple of 8'
+            % (good.splitlines()[6].index("128") + 1),
+        ),
         (good.replace("path: src", "path: gone"), ":5:20: source: there is no folder "),
         (good.replace(demo_model(), "gone"), ":7:19: vae: there is no file or folder "),
         (good.replace(demo_model(), "empty"), ":4:5: dataset photos: "),
-        (good + good[good.index("datasets"):], ':9:1: "datasets" stands here for the second time'),
+        (good + good[good.index("datasets") :], ':9:1: "datasets" stands here for the second time'),
         (good.replace("type: cpu", "type: gpu"), ':8:18: type: "gpu": expected cpu or fake'),
     ):
         result = check(ws, text, code=FAILED)
@@ -83,7 +93,11 @@ def the_example_is_refused_only_for_what_is_not_there(ws):
 def wrong_words_are_wrong_usage(ws):
     assert "unknown option --conf" in latentd(ws, "--conf", "x", code=USAGE).stderr
     assert '--part "3/2": expected I/N' in latentd(ws, "--part", "3/2", code=USAGE).stderr
-    equal(latentd(ws, "--complete", "", "--che").stdout, "--check-config\tcheck it and end\n", "completion")
+    equal(
+        latentd(ws, "--complete", "", "--che").stdout,
+        "--check-config\tcheck it and end\n",
+        "completion",
+    )
     equal(latentd(ws, "--complete", "--config", "").stdout, "@file\n", "completion of a file")
 
 

@@ -30,15 +30,15 @@ def scaled_latents_are_what_a_trainer_computes(ws):
         equal(latent["scaled"], True, "scaled")
         shift, factor = float32(latent["shift_factor"] or 0), float32(latent["scaling_factor"])
         assert factor != 1, "a factor that changes nothing"
-        trained = [
-            float32(float32(z - shift) * factor) for z in npy_values(plain.pop(s.key).npy)
-        ]
+        trained = [float32(float32(z - shift) * factor) for z in npy_values(plain.pop(s.key).npy)]
         equal(list(npy_values(s.npy)), trained, f"the latent of {s.key}")
     assert not plain, plain
     equal(dataset_json(ws, "scaled")["latent"]["scaled"], True, "dataset.json")
     with open(ws.path("out", "scaled", "README.md"), encoding="utf-8") as file:
         assert "stored scaled" in file.read()
-    result = ws.encode("--name", "plain", "--dtype", "float32", "--scaled", vae=demo_model(), code=FAILED)
+    result = ws.encode(
+        "--name", "plain", "--dtype", "float32", "--scaled", vae=demo_model(), code=FAILED
+    )
     assert "latent.scaled false, now true" in result.err, result.err
     ws.verify()
 
@@ -84,8 +84,11 @@ def without_a_codec_every_command_works(ws):
     ws.encode(*plain)
     ws.encode(*plain)
     equal(members(ws, "plain"), {("json", "latent.npy", "txt")}, "members")
-    same_members([s.path for s in read_dataset(ws.path("out", "plain"))],
-                 [*paths, "copies/rocket.jpg"], "samples")
+    same_members(
+        [s.path for s in read_dataset(ws.path("out", "plain"))],
+        [*paths, "copies/rocket.jpg"],
+        "samples",
+    )
     ws.latentctl("compact", "--out", ws.out, "--name", "plain")
     ws.verify()
     before = {f: xxh3_128(open(f, "rb").read()) for f in shard_files(ws.path("out", "plain"))}
@@ -93,8 +96,11 @@ def without_a_codec_every_command_works(ws):
     ws.latentctl("reindex", "--out", ws.out)
     equal(dataset_json(ws, "plain")["codec"], "none", "codec after reindex")
     ws.encode(*plain)
-    equal({f: xxh3_128(open(f, "rb").read()) for f in shard_files(ws.path("out", "plain"))},
-          before, "shards")
+    equal(
+        {f: xxh3_128(open(f, "rb").read()) for f in shard_files(ws.path("out", "plain"))},
+        before,
+        "shards",
+    )
 
 
 @test
@@ -116,7 +122,9 @@ def parts_of_one_codec_are_merged(ws):
     ws.latentctl("verify", "--out", ws.path("all"))
     ws.encode("--codec", "none", out=ws.path("all"))
     ws.encode("--part", "2/2", out=ws.path("packed"))
-    result = ws.latentctl("merge", ws.path("both"), ws.path("part1"), ws.path("packed"), code=FAILED)
+    result = ws.latentctl(
+        "merge", ws.path("both"), ws.path("part1"), ws.path("packed"), code=FAILED
+    )
     assert "only parts of one codec go together" in result.err, result.err
 
 

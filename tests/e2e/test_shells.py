@@ -45,7 +45,9 @@ def bash_offers_commands_options_values_and_files(ws):
     assert {"encode", "status", "plan"} <= set(bash(ws, "")), "all commands"
     equal(bash(ws, "encode", "--res"), ["--resolution"], "options that begin so")
     equal(bash(ws, "encode", "src", "--posterior", ""), ["mean", "moments", "draw"], "values")
-    equal(bash(ws, "encode", "src", "--posterior", "m"), ["mean", "moments"], "values that begin so")
+    equal(
+        bash(ws, "encode", "src", "--posterior", "m"), ["mean", "moments"], "values that begin so"
+    )
     equal(bash(ws, "status", "--js"), ["--json"], "an option of a command that reads")
     assert "--posterior" not in bash(ws, "status", "--"), "an option of another command"
     equal(bash(ws, "encode", "--out", "fol"), ["folder"], "a folder")
@@ -75,7 +77,11 @@ def fish_offers_them_with_their_meaning(ws):
         return run("fish", "--no-config", "-c", command, cwd=ws.root, env=environment).splitlines()
 
     equal(fish("latentctl veri"), ["verify\tread every shard and check every hash"], "a command")
-    equal(fish("latentctl encode --poste"), ["--posterior\twhat is kept of the distribution"], "option")
+    equal(
+        fish("latentctl encode --poste"),
+        ["--posterior\twhat is kept of the distribution"],
+        "option",
+    )
     equal(fish("latentctl encode --posterior mo"), ["moments"], "a value")
 
 

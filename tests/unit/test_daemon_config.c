@@ -578,9 +578,10 @@ static void every_change_is_named_with_what_it_was_and_is(void **state)
 {
 	struct daemon_config *a = parse(before), *b = parse(after);
 	struct config_changes changes = CONFIG_CHANGES_INIT;
+	struct error err = ERROR_INIT;
 
 	(void)state;
-	daemon_config_diff(a, b, &changes);
+	assert_ok(daemon_config_merge(b, a, &changes, &err), &err);
 	assert_int_equal(changes.n, 10);
 	assert_change(&changes, "state_dir", "/s1", "/s2", false);
 	assert_change(&changes, "log_level", "info", "debug", true);
@@ -597,13 +598,25 @@ static void every_change_is_named_with_what_it_was_and_is(void **state)
 		assert_int_equal(!changes.items[i].dataset,
 				 strncmp(changes.items[i].setting, "datasets.", 9) != 0);
 	config_changes_release(&changes);
-	daemon_config_diff(b, a, &changes);
-	assert_change(&changes, "datasets.new", "new", NULL, true);
-	config_changes_release(&changes);
-	daemon_config_diff(a, a, &changes);
-	assert_int_equal(changes.n, 0);
 	daemon_config_free(a);
 	daemon_config_free(b);
+}
+
+static void a_dataset_that_is_gone_is_named_and_what_is_the_same_is_not(void **state)
+{
+	struct daemon_config *a = parse(before), *b = parse(after), *same = parse(after);
+	struct config_changes changes = CONFIG_CHANGES_INIT;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(daemon_config_merge(same, b, &changes, &err), &err);
+	assert_int_equal(changes.n, 0);
+	assert_ok(daemon_config_merge(a, b, &changes, &err), &err);
+	assert_change(&changes, "datasets.new", "new", NULL, true);
+	config_changes_release(&changes);
+	daemon_config_free(a);
+	daemon_config_free(b);
+	daemon_config_free(same);
 }
 
 static void what_cannot_change_is_put_back(void **state)
@@ -704,6 +717,7 @@ int main(void)
 	    cmocka_unit_test(a_link_hides_no_folder_in_another),
 	    cmocka_unit_test(a_file_that_is_not_there_is_named),
 	    cmocka_unit_test(every_change_is_named_with_what_it_was_and_is),
+	    cmocka_unit_test(a_dataset_that_is_gone_is_named_and_what_is_the_same_is_not),
 	    cmocka_unit_test(what_cannot_change_is_put_back),
 	    cmocka_unit_test(an_encoder_more_or_less_waits_for_a_restart),
 	    cmocka_unit_test(what_is_put_back_must_go_with_what_is_new),
