@@ -523,6 +523,15 @@ bool decode_pool_dead(const struct decode_pool *pool)
 	return !pool->cancelled && lost == pool->n;
 }
 
+void decode_pool_revive(struct decode_pool *pool)
+{
+	if (!decode_pool_dead(pool))
+		return;
+	pool->early_deaths = 0;
+	for (size_t i = 0; i < pool->n; i++)
+		deadline_set(&pool->workers[i], 0);
+}
+
 void decode_pool_start(struct decode_pool *pool, int fd, void *image)
 {
 	struct decode_message m = {.type = DECODE_OPEN};

@@ -73,6 +73,8 @@ size_t decode_pool_idle(const struct decode_pool *pool);
 size_t decode_pool_busy(const struct decode_pool *pool);
 /* No worker is left and none can be started: nothing will ever come back. */
 bool decode_pool_dead(const struct decode_pool *pool);
+/* Tries again where it is dead. */
+void decode_pool_revive(struct decode_pool *pool);
 /* How the last process that was lost ended, or why none could be started. */
 const char *decode_pool_last_end(const struct decode_pool *pool);
 /* How the workers are confined: "seccomp, landlock 7, rlimits"; empty before the first is ready. */

@@ -35,7 +35,7 @@ struct lane *lane_new(const struct lane_shared *shared, const struct dataset_con
 	l->config = config;
 	l->priority = config->priority;
 	l->paused = config->paused;
-	l->flushed_at = -SEAL_EVERY_MS;
+	l->flushed_at = clock_mono_ms() - SEAL_EVERY_MS;
 	atomic_init(&l->interrupted, false);
 	return l;
 }
@@ -110,6 +110,7 @@ static void pump_closed(struct lane *l)
 {
 	if (l->stopping || l->held || clock_mono_ms() < l->retry_at)
 		return;
+	decode_pool_revive(l->shared->pool);
 	l->engine = engines_get(l->shared->engines, &l->config->recipe);
 	engine_want(l->engine);
 	l->phase = LANE_LOADING;
@@ -219,8 +220,23 @@ static void pump_closing(struct lane *l)
 		lane_end(l);
 }
 
+static void take_config(struct lane *l)
+{
+	const struct dataset_config *config = l->next_config;
+
+	if (!config || l->tidying || l->phase == LANE_OPENING)
+		return;
+	l->next_config = NULL;
+	if (config->priority != l->config->priority)
+		l->priority = config->priority;
+	if (config->paused != l->config->paused)
+		lane_pause(l, config->paused);
+	l->config = config;
+}
+
 void lane_pump(struct lane *l)
 {
+	take_config(l);
 	if (l->stopping && l->phase == LANE_OPEN)
 		l->phase = LANE_CLOSING;
 	switch (l->phase) {
@@ -324,11 +340,8 @@ void lane_set_priority(struct lane *l, int priority)
 
 void lane_reconfigure(struct lane *l, const struct dataset_config *config)
 {
-	if (config->priority != l->config->priority)
-		l->priority = config->priority;
-	if (config->paused != l->config->paused)
-		lane_pause(l, config->paused);
-	l->config = config;
+	l->next_config = config;
+	take_config(l);
 }
 
 void lane_stop(struct lane *l)

@@ -292,6 +292,7 @@ static void open_done(struct task *task)
 			l->failures = 0;
 			/* What an earlier run left: dead samples, indexes that lag behind. */
 			l->tidy_wanted = l->index_wanted = true;
+			l->swept_at = clock_mono_ms() - LANE_SWEEP_EVERY_MS + LANE_SWEEP_FIRST_MS;
 			lane_count(l);
 			lane_log(l, LOG_LEVEL_INFO, "open: %s, recipe %.8s", l->dataset.folder,
 				 l->recipe.id);

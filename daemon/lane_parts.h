@@ -16,6 +16,10 @@
 
 #include <stdatomic.h>
 
+/* Small shards are merged so often, and for the first time so long after the lane was opened. */
+#define LANE_SWEEP_EVERY_MS ((int64_t)24 * 60 * 60 * 1000)
+#define LANE_SWEEP_FIRST_MS ((int64_t)60 * 60 * 1000)
+
 enum lane_phase {
 	LANE_CLOSED,
 	LANE_LOADING, /* waits for its model */
@@ -40,6 +44,8 @@ struct lane_intake {
 struct lane {
 	const struct lane_shared *shared;
 	const struct dataset_config *config;
+	const struct dataset_config
+	    *next_config; /* when the background thread does not use the other */
 	enum lane_phase phase;
 	struct error why; /* it closed because of that */
 	int64_t retry_at; /* when it opens again; INT64_MAX: not by itself */

@@ -11,7 +11,6 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
-#define SWEEP_EVERY_MS ((int64_t)24 * 60 * 60 * 1000)
 /* A dataset that gets a file every now and then is not rewritten for each. */
 #define TIDY_EVERY_MS ((int64_t)10 * 60 * 1000)
 
@@ -157,7 +156,7 @@ static void tidy_done(struct task *task)
 void lane_tidy(struct lane *l)
 {
 	int64_t now = clock_mono_ms();
-	bool sweep = now - l->swept_at >= SWEEP_EVERY_MS;
+	bool sweep = now - l->swept_at >= LANE_SWEEP_EVERY_MS;
 	bool tidy = l->tidy_wanted || sweep;
 	bool soon = l->draining || l->tidied_at == 0 || now - l->tidied_at >= TIDY_EVERY_MS;
 	struct tidy_task *t;

@@ -44,7 +44,8 @@ static bool nothing_more_comes(const struct pipeline *p)
 	if (p->at_workers > p->waiting.n)
 		return false;
 	return p->waiting.n > 0 || p->options.memory->turn || pipeline_parking_is_full(p) ||
-	       (p->ready.n == 0 && !p->claiming && (p->claims_over || p->alone));
+	       (p->ready.n == 0 && !p->claiming &&
+		(p->claims_over || p->alone || p->paused || p->n_roots == 0));
 }
 
 void pipeline_submit_batches(struct pipeline *p)

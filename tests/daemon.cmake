@@ -1,5 +1,5 @@
 # Tests of daemon/.
-foreach(name config_check decode_protocol id_table spool_index recipe record_build output pixel_setup plan
+foreach(name config_check decode_protocol id_table memory_budget rate spool_index recipe record_build output pixel_setup plan
 	plan_output skip_policy sources)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_daemon)
 endforeach()
@@ -26,6 +26,7 @@ target_link_libraries(test_decode_pool_lies PRIVATE hostile_calls)
 target_link_options(test_decode_pool_lies PRIVATE -Wl,--wrap=posix_spawn)
 add_cmocka_test(NAME test_encode_driver SOURCES component/test_encode_driver.c LIBS latentd_daemon
 	LABELS tsan)
+add_cmocka_test(NAME test_engines SOURCES component/test_engines.c LIBS latentd_daemon LABELS tsan)
 add_library(run_rig STATIC component/run_rig.c)
 target_link_libraries(run_rig PUBLIC latentd_testing latentd_daemon)
 add_cmocka_test(NAME test_packer SOURCES component/test_packer.c LIBS run_rig LABELS tsan)

@@ -174,6 +174,54 @@ static void draining_seals_what_is_left_group_by_group_in_order_of_rank(void **s
 	release_many(wide, 2);
 }
 
+static void a_flush_seals_what_is_there_and_the_packer_goes_on(void **state)
+{
+	struct run *run = *state;
+	struct job jobs[4];
+	size_t first, second;
+
+	claim_many(run, "a", jobs, 4, 0);
+	start(run, RUN_MANY, RUN_MANY);
+	append(run, jobs, 3, 64, 64);
+	packer_flush(run->packer);
+	while (run->shards == 0 || packer_unsealed(run->packer) > 0)
+		run_turn(run);
+	first = run->shard_samples;
+	append(run, &jobs[3], 1, 64, 64); /* no flush any more: it waits */
+	packer_drain(run->packer, false);
+	run_until_idle(run);
+	second = run->shard_samples;
+	run_close_packer(run);
+	assert_int_equal(first, 3);
+	assert_int_equal(second, 3);
+	assert_int_equal(run_count(run, JOB_ENCODED), 1);
+	release_many(jobs, 4);
+}
+
+static void while_held_no_shard_is_begun(void **state)
+{
+	struct run *run = *state;
+	struct job jobs[4];
+
+	claim_many(run, "a", jobs, 4, 0);
+	start(run, 2, RUN_MANY);
+	packer_hold(run->packer, true);
+	append(run, jobs, 4, 64, 64);
+	packer_sync(run->packer);
+	while (run->encoded < 4)
+		run_turn(run);
+	assert_false(packer_sealing(run->packer));
+	assert_int_equal(run->shards, 0);
+	packer_hold(run->packer, false);
+	while (run->shards < 2)
+		run_turn(run);
+	packer_drain(run->packer, true);
+	run_until_idle(run);
+	run_close_packer(run);
+	assert_int_equal(run_count(run, JOB_COMPLETED), 4);
+	release_many(jobs, 4);
+}
+
 static void draining_without_seal_only_makes_durable(void **state)
 {
 	struct run *run = *state;
@@ -517,6 +565,8 @@ int main(void)
 	    packer_test(a_group_with_enough_samples_is_sealed_at_once),
 	    packer_test(a_group_with_enough_bytes_is_sealed_at_once),
 	    packer_test(draining_seals_what_is_left_group_by_group_in_order_of_rank),
+	    packer_test(a_flush_seals_what_is_there_and_the_packer_goes_on),
+	    packer_test(while_held_no_shard_is_begun),
 	    packer_test(draining_without_seal_only_makes_durable),
 	    packer_test(what_an_earlier_run_left_is_sealed_with_the_rest),
 	    packer_test(a_latent_that_cannot_be_stored_is_rejected_alone),

@@ -492,6 +492,61 @@ static void stopping_releases_what_is_not_done_and_the_next_run_does_it(void **s
 	assert_int_equal(f->run.encoded, 60); /* nothing twice */
 }
 
+/* Until the pipeline has nothing under way; the packer is not drained. */
+static void turn_until_finished(struct fixture *f)
+{
+	pipeline_pump(f->pipeline);
+	while (!pipeline_finished(f->pipeline)) {
+		run_turn(&f->run);
+		pipeline_pump(f->pipeline);
+	}
+}
+
+static void a_pause_finishes_what_is_under_way_and_is_taken_up_again(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	add_pictures(f, "a", "q16.jpg", 60);
+	scan(f);
+	open_pipeline(f, &how);
+	while (f->batches == 0) {
+		pipeline_pump(f->pipeline);
+		run_turn(&f->run);
+	}
+	pipeline_pause(f->pipeline, true);
+	turn_until_finished(f);
+	assert_true(f->run.encoded < 60);
+	pipeline_pause(f->pipeline, false);
+	pipeline_again(f->pipeline);
+	turn_to_the_end(f, true);
+	close_pipeline(f);
+	assert_int_equal(f->run.encoded, 60);
+	assert_int_equal(count(f, JOB_COMPLETED), 60);
+}
+
+static void without_its_source_a_dataset_waits_and_loses_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	add_pictures(f, "a", "q16.jpg", 20);
+	scan(f);
+	open_pipeline(f, &how);
+	while (f->batches == 0) {
+		pipeline_pump(f->pipeline);
+		run_turn(&f->run);
+	}
+	pipeline_set_roots(f->pipeline, NULL, 0);
+	turn_until_finished(f);
+	assert_string_equal(f->outcomes, ""); /* nobody is charged */
+	pipeline_set_roots(f->pipeline, &f->root, 1);
+	pipeline_again(f->pipeline);
+	turn_to_the_end(f, true);
+	close_pipeline(f);
+	assert_int_equal(count(f, JOB_COMPLETED), 20);
+}
+
 static void stopping_before_the_first_turn_leaves_everything_available(void **state)
 {
 	struct fixture *f = *state;
@@ -841,6 +896,8 @@ int main(void)
 	    pipeline_test(jobs_of_a_source_that_is_not_given_are_left_alone),
 	    pipeline_test(captions_travel_with_their_images),
 	    pipeline_test(stopping_releases_what_is_not_done_and_the_next_run_does_it),
+	    pipeline_test(a_pause_finishes_what_is_under_way_and_is_taken_up_again),
+	    pipeline_test(without_its_source_a_dataset_waits_and_loses_nothing),
 	    pipeline_test(stopping_before_the_first_turn_leaves_everything_available),
 	    pipeline_test(stopping_ends_decoders_that_hang),
 	    pipeline_test(without_any_decoder_the_run_ends_and_charges_nobody),

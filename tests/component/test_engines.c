@@ -1,0 +1,200 @@
+#include "daemon/engines.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "tests/testing.h"
+
+#include <string.h>
+
+enum { SIDE = 16, TURN_USEC = 30 * 1000 * 1000 };
+
+static const uint8_t pixels[SIDE * SIDE * 3];
+
+struct fixture {
+	sd_event *event;
+	struct inbox *inbox;
+	struct engines *engines;
+	size_t changes, batches, images;
+	char engine[64]; /* of the last batch */
+	struct error err;
+};
+
+static void on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
+{
+	struct fixture *f = arg;
+
+	assert_int_equal(failure->code, ERR_NONE);
+	f->batches++;
+	f->images += batch->n;
+	snprintf(f->engine, sizeof(f->engine), "%s", batch->engine);
+	encode_batch_free(batch);
+}
+
+static void on_change(void *arg)
+{
+	((struct fixture *)arg)->changes++;
+}
+
+static void open_engines(struct fixture *f, const struct encoder_config *configs, size_t n,
+			 int64_t idle_ms)
+{
+	const struct engines_options options = {
+	    .model_idle_ms = idle_ms, .on_batch = on_batch, .on_change = on_change, .arg = f};
+
+	memset(f, 0, sizeof(*f));
+	assert_true(sd_event_new(&f->event) >= 0);
+	assert_ok(inbox_open(f->event, &f->inbox, &f->err), &f->err);
+	assert_ok(engines_open(f->inbox, configs, n, &options, &f->engines, &f->err), &f->err);
+}
+
+static void close_engines(struct fixture *f)
+{
+	engines_close(f->engines);
+	inbox_close(f->inbox);
+	sd_event_unref(f->event);
+}
+
+static void turn(struct fixture *f)
+{
+	assert_true(sd_event_run(f->event, TURN_USEC) > 0);
+}
+
+static struct engine *wanted(struct fixture *f, const char *vae)
+{
+	const struct recipe_options options = {.vae = vae};
+	struct engine *e = engines_get(f->engines, &options);
+
+	engine_want(e);
+	while (engine_state(e) == ENGINE_LOADING)
+		turn(f);
+	return e;
+}
+
+static struct encode_batch *batch_of(size_t n)
+{
+	struct encode_batch *b = encode_batch_new(n);
+
+	b->width = b->height = SIDE;
+	for (size_t i = 0; i < n; i++)
+		b->items[i].pixels = pixels;
+	return b;
+}
+
+static const struct encoder_config one_fake[] = {{.type = ENCODER_TYPE_FAKE, .name = "fake"}};
+static const struct encoder_config two_fakes[] = {{.type = ENCODER_TYPE_FAKE, .name = "a"},
+						  {.type = ENCODER_TYPE_FAKE, .name = "b"}};
+
+static void the_same_vae_is_the_same_engine_and_encodes(void **state)
+{
+	const struct recipe_options options = {.vae = RECIPE_VAE_FAKE};
+	struct encoder_view view;
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	open_engines(&f, one_fake, 1, 1000000);
+	e = wanted(&f, RECIPE_VAE_FAKE);
+	assert_int_equal(engine_state(e), ENGINE_READY);
+	assert_true(engine_model(e)->fake);
+	assert_ptr_equal(engines_get(f.engines, &options), e);
+	encode_group_submit(engine_group(e), batch_of(3));
+	assert_true(engines_busy(f.engines));
+	while (f.batches == 0)
+		turn(&f);
+	engines_view(f.engines, 0, &view);
+	assert_string_equal(view.name, "fake");
+	assert_int_equal(view.images_done, 3);
+	assert_int_equal(view.in_flight, 0);
+	assert_false(engines_busy(f.engines));
+	assert_string_equal(f.engine, view.engine);
+	close_engines(&f);
+}
+
+static void batches_go_to_every_encoder(void **state)
+{
+	struct encoder_view a, b;
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	open_engines(&f, two_fakes, 2, 1000000);
+	e = wanted(&f, RECIPE_VAE_FAKE);
+	for (size_t i = 0; i < 4; i++) {
+		while (!encode_group_room(engine_group(e)))
+			turn(&f);
+		encode_group_submit(engine_group(e), batch_of(1));
+	}
+	while (f.batches < 4)
+		turn(&f);
+	engines_view(f.engines, 0, &a);
+	engines_view(f.engines, 1, &b);
+	assert_int_equal(a.images_done, 2);
+	assert_int_equal(b.images_done, 2);
+	close_engines(&f);
+}
+
+static void a_model_that_nobody_uses_leaves_and_comes_back(void **state)
+{
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	open_engines(&f, one_fake, 1, 0);
+	e = wanted(&f, RECIPE_VAE_FAKE);
+	engines_tick(f.engines);
+	assert_int_equal(engine_state(e), ENGINE_UNLOADED);
+	assert_false(encode_group_room(engine_group(e)));
+	assert_true(engine_model(e)->fake); /* still known */
+	e = wanted(&f, RECIPE_VAE_FAKE);
+	assert_int_equal(engine_state(e), ENGINE_READY);
+	assert_true(encode_group_room(engine_group(e)));
+	close_engines(&f);
+}
+
+static void
+a_model_that_cannot_be_loaded_fails_with_its_reason_and_may_be_wanted_again(void **state)
+{
+	const struct encoder_config cpu[] = {{.type = ENCODER_TYPE_CPU, .name = "cpu"}};
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	open_engines(&f, cpu, 1, 1000000);
+	e = wanted(&f, "/nonexistent/model");
+	assert_int_equal(engine_state(e), ENGINE_FAILED);
+	assert_non_null(strstr(engine_failure(e)->message, "/nonexistent/model"));
+	assert_true(f.changes > 0);
+	engine_want(e);
+	assert_int_equal(engine_state(e), ENGINE_LOADING);
+	while (engine_state(e) == ENGINE_LOADING)
+		turn(&f);
+	close_engines(&f);
+}
+
+static void a_model_that_no_encoder_can_compute_fails(void **state)
+{
+	cleanup_free char *model = testing_golden("../../models/demo");
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	open_engines(&f, one_fake, 1, 1000000);
+	e = wanted(&f, model);
+	assert_int_equal(engine_state(e), ENGINE_FAILED);
+	assert_int_equal(engine_failure(e)->code, ERR_CONFIG);
+	assert_non_null(strstr(engine_failure(e)->message, "no encoder"));
+	close_engines(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_same_vae_is_the_same_engine_and_encodes),
+	    cmocka_unit_test(batches_go_to_every_encoder),
+	    cmocka_unit_test(a_model_that_nobody_uses_leaves_and_comes_back),
+	    cmocka_unit_test(
+		a_model_that_cannot_be_loaded_fails_with_its_reason_and_may_be_wanted_again),
+	    cmocka_unit_test(a_model_that_no_encoder_can_compute_fails),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
