@@ -353,10 +353,11 @@ static int open_database(struct service *s, struct error *err)
 static int open_workers(struct service *s, struct error *err)
 {
 	const struct daemon_config *c = s->config;
-	const struct engines_options engines = {.model_idle_ms = (int64_t)c->model_idle,
-						.on_batch = on_batch,
-						.on_change = on_engine,
-						.arg = s};
+	const struct engines_options engines = {
+	    .model_idle_ms = c->model_idle > 0 ? (int64_t)c->model_idle : INT64_MAX,
+	    .on_batch = on_batch,
+	    .on_change = on_engine,
+	    .arg = s};
 	struct decode_pool_options pool = {.workers = decode_workers(c), .slot_bytes = 3};
 
 	pipeline_decode_options(&pool);
