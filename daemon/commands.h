@@ -23,6 +23,7 @@ int cmd_rebuild(int argc, char **argv, struct error *err);
 int cmd_merge(int argc, char **argv, struct error *err);
 int cmd_inspect(int argc, char **argv, struct error *err);
 int cmd_extract(int argc, char **argv, struct error *err);
+int cmd_bench(int argc, char **argv, struct error *err);
 
 /* The exit code for an outcome of read_options_parse. */
 int read_options_exit(int outcome);

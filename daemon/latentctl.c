@@ -30,6 +30,7 @@ static const struct command {
     {"merge", cmd_merge, "OUT PART...", "join the outputs of encode --part"},
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
     {"extract", cmd_extract, "SHARD KEY", "write one sample's members as files"},
+    {"bench", cmd_bench, "encode --vae PATH", "how fast this machine encodes"},
 };
 
 static void print_help(FILE *out)

@@ -8,7 +8,7 @@ import subprocess
 from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, one_line, run_tests, test
 
 COMMANDS = ("encode", "plan", "status", "failed", "retry", "verify", "gc", "compact", "reindex")
-COMMANDS += ("rebuild", "merge", "inspect", "extract")
+COMMANDS += ("rebuild", "merge", "inspect", "extract", "bench")
 
 
 @test
@@ -293,6 +293,33 @@ def a_closed_pipe_is_no_crash(ws):
     process.stdout.close()
     process.stderr.close()
     assert process.wait() in (-signal.SIGPIPE, OK, FAILED), process.returncode
+
+
+@test
+def bench_measures_an_encoder_alone(ws):
+    words = ["bench", "encode", "--vae", demo_model(), "--size", "64x48", "--batch", "2"]
+    result = ws.latentctl(*words, "--rounds", "2", "--threads", "1", "--json").json[0]
+    equal((result["size"], result["batch"]), ([64, 48], 2), "what was measured")
+    equal(len(result["rounds"]), 2, "rounds")
+    equal(min(result["rounds"]), result["seconds_per_image"], "the fastest round")
+    layers = result["seconds_by_layer"]
+    assert 0 < sum(layers.values()) <= result["seconds_per_image"] * 1.01, layers
+    assert result["engine"].startswith("winograd-"), result["engine"]
+    assert result["tflops"] > 0 and result["peak_memory"] > 1 << 20, result
+    text = ws.latentctl(*words, "--rounds", "1", env={**ws.environment, "LATENTD_CPU": "direct"}).out
+    assert "engine onednn-" in text and "3x3 convolutions" in text, text
+
+
+@test
+def bench_says_what_it_cannot_measure(ws):
+    ws.latentctl("bench", code=USAGE)
+    ws.latentctl("bench", "decode", "--vae", demo_model(), code=USAGE)
+    ws.latentctl("bench", "encode", code=USAGE)
+    one_line(ws.latentctl("bench", "encode", "--vae", ws.path("none"), code=FAILED), "none")
+    words = ["bench", "encode", "--vae", demo_model()]
+    one_line(ws.latentctl(*words, "--memory-limit", "1MiB", code=FAILED), "512x512", "MiB")
+    fast = {**ws.environment, "LATENTD_CPU": "fast"}
+    one_line(ws.latentctl(*words, code=FAILED, env=fast), "LATENTD_CPU")
 
 
 run_tests()

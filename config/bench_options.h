@@ -1,0 +1,25 @@
+/*
+ * What `latentctl bench encode` is asked to measure, from its command line.
+ */
+#ifndef LATENTD_CONFIG_BENCH_OPTIONS_H
+#define LATENTD_CONFIG_BENCH_OPTIONS_H
+
+#include "config/settings.h"
+
+struct bench_options {
+	const char *vae;
+	struct setting_sides size;
+	size_t batch;  /* images of a round */
+	size_t rounds; /* measured ones */
+	size_t threads;
+	size_t memory_limit; /* bytes; 0: none */
+	bool json, help;
+};
+
+extern const struct setting bench_settings[];
+extern const size_t n_bench_settings;
+
+/* What no single option can tell. ERR_CONFIG. */
+int bench_options_check(const struct bench_options *options, struct error *err);
+
+#endif
