@@ -67,8 +67,12 @@ static int run(const struct words *w, struct error *err)
 	const struct service_options options = {.once = w->once, .part = w->part};
 	struct daemon_config *config = NULL;
 
-	if (config_check(w->config, &config, err) < 0)
-		return -1;
+	if (config_check(w->config, &config, err) < 0) {
+		if (err->code != ERR_CONFIG)
+			return -1;
+		fprintf(stderr, "latentd: %s\n", err->message);
+		return EXIT_USAGE;
+	}
 	if (!w->check)
 		return service_run(config, &options, err);
 	printf("%s is good: %zu dataset%s, %zu encoder%s\n", config->file, config->n_datasets,
