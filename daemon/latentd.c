@@ -45,7 +45,7 @@ static void print_help(FILE *out)
 		"\nexit status:\n"
 		"  0 stopped in order                    3 --once: done, but some images failed\n"
 		"  1 could not start or go on            5 another process uses state or output\n"
-		"  2 wrong usage                         130 --once: interrupted\n");
+		"  2 wrong usage or configuration        130 --once: interrupted\n");
 }
 
 static int parse(int argc, char **argv, struct words *w, struct error *err)
