@@ -58,8 +58,11 @@ static void on_counts(void *arg, const struct queue_counts *counts, const struct
 	l->counting = false;
 	if (err->code != ERR_NONE)
 		return;
+	if (counts->recaptions > 0) {
+		l->tidy_wanted = true;
+		l->index_wanted = l->index_wanted || counts->recaptions != l->counts.recaptions;
+	}
 	l->counts = *counts;
-	l->tidy_wanted = l->tidy_wanted || counts->recaptions > 0;
 }
 
 void lane_count(struct lane *l)

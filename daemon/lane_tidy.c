@@ -1,6 +1,6 @@
 /*
  * While a dataset is idle: samples that are dead leave their shards, changed captions come into them, small shards
- * are merged, and the indexes are made again. The packer is held meanwhile, because both number shards.
+ * are merged, and the indexes are made again. In between, lists tell readers what is not as it should be. The packer is held meanwhile, because both number shards.
  */
 #include "daemon/lane_parts.h"
 
@@ -47,7 +47,8 @@ static int merge_small(const struct rewrite_options *options, struct error *err)
 	return r;
 }
 
-static int rewrite_all(struct tidy_task *t, struct store *store, struct error *err)
+/* Whatever shards hold that is not as it should be: put right, or only told to readers. */
+static int put_right(struct tidy_task *t, struct store *store, struct error *err)
 {
 	struct lane *l = t->lane;
 	const struct output_options *o = &l->config->output.options;
@@ -66,6 +67,11 @@ static int rewrite_all(struct tidy_task *t, struct store *store, struct error *e
 						  .folder = l->dataset.folder};
 	size_t changed = 0;
 
+	if (!t->tidy) {
+		if (l->config->captions && captions_list_write(&options, err) < 0)
+			return -1;
+		return removed_list_write(l->shared->queue, l->dataset.id, options.folder, err);
+	}
 	if (t->sweep && merge_small(&options.rewrite, err) < 0)
 		return -1;
 	if (l->config->captions && recaption(&options, &changed, err) < 0)
@@ -112,7 +118,7 @@ static int tidy(struct tidy_task *t, struct error *err)
 	if (r < 0)
 		return -1;
 	open_sources(t);
-	r = rewrite_all(t, store, err);
+	r = put_right(t, store, err);
 	for (size_t i = 0; i < t->n_roots; i++)
 		source_close(t->roots[i].source);
 	store_close(store);
@@ -124,7 +130,7 @@ static void tidy_run(struct task *task)
 	struct tidy_task *t = (struct tidy_task *)task;
 	struct lane *l = t->lane;
 
-	if (t->tidy && tidy(t, &t->err) < 0)
+	if (tidy(t, &t->err) < 0)
 		return;
 	if (shard_list_read(l->shared->queue, l->dataset.id, &t->shards, &t->err) < 0)
 		return;
