@@ -422,6 +422,7 @@ static int run_jobs(struct encode_run *run, struct error *err)
 {
 	struct queue_counts counts;
 	size_t left_out = 0;
+	bool is_left;
 	int r;
 
 	if (queue_counts(run->queue, run->dataset.id, &counts, err) < 0 ||
@@ -451,7 +452,8 @@ static int run_jobs(struct encode_run *run, struct error *err)
 	    index_write_all(run->queue, run->dataset.id, run->output.root, false, err) < 0 ||
 	    queue_counts(run->queue, run->dataset.id, &counts, err) < 0)
 		return -1;
-	if (report_result(run, &counts, left_out) > 0 && run->interrupted)
+	is_left = report_result(run, &counts, left_out) > 0 || run->scanned.open;
+	if (is_left && run->interrupted)
 		return EXIT_INTERRUPTED;
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
 }

@@ -416,8 +416,7 @@ struct queue_ops {
 	 * *lost (may be NULL). The job's reason and message become the outcome's (none, where it has none);
 	 * OUTCOME_RELEASE leaves them. OUTCOME_KEPT makes the job encoded again if its record with that
 	 * content is in the spool, completed if its visible sample (of the lowest variant) has it, and
-	 * otherwise, since both may be lost or replaced meanwhile, is an OUTCOME_RELEASE, after which the job's
-	 * content is its visible sample's, if it has one.
+	 * otherwise, since both may be lost or replaced meanwhile, is an OUTCOME_RELEASE.
 	 */
 	int (*settle)(struct queue *q, const struct job_outcome *outcomes, size_t n, int64_t now,
 		      size_t *lost, struct error *err);

@@ -279,10 +279,9 @@ static bool was_seen(const struct memory_job *j)
 }
 
 /* Nothing says that the sample is of the file that was seen: it is visible, and the file is compared with it. */
-static void compare(struct memory_job *j, const struct hash128 *content, int64_t now)
+static void compare(struct memory_job *j, int64_t now)
 {
-	j->changed = j->job.has_content = true;
-	j->job.content = *content;
+	j->changed = true;
 	if (j->state == JOB_RUNNING)
 		return;
 	memory_set_state(j, JOB_AVAILABLE);
@@ -303,7 +302,7 @@ static void finish(struct memory_job *j, const struct hash128 *content, int64_t 
 	if (j->state == JOB_COMPLETED || j->changed || (j->state == JOB_ENCODED && !same))
 		return;
 	if (j->state != JOB_ENCODED && !is_over && was_seen(j)) {
-		compare(j, content, now);
+		compare(j, now);
 		return;
 	}
 	if (is_over)

@@ -115,13 +115,9 @@ void memory_remember_file(struct memory_job *j, const struct job_spec *spec)
 	j->inode = spec->inode;
 }
 
-static void requeue(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec)
+static void requeue(struct memory_job *j, const struct job_spec *spec)
 {
 	memory_remember_file(j, spec);
-	if (j->state == JOB_COMPLETED) {
-		j->job.has_content = true;
-		j->job.content = memory_first_live(q, j->job.id)->row.content;
-	}
 	j->changed = j->changed || j->state == JOB_COMPLETED || j->state == JOB_ENCODED;
 	memory_set_state(j, JOB_AVAILABLE);
 	j->job.attempts = 0;
@@ -137,10 +133,9 @@ static bool is_same_file(const struct memory_job *j, const struct job_spec *spec
 	       j->inode == spec->inode;
 }
 
-static void take_file(struct memory_queue *q, struct memory_job *j, const struct job_spec *spec,
+static void take_file(struct memory_job *j, const struct job_spec *spec,
 		      struct enqueue_counts *counts)
 {
-
 	if (is_same_file(j, spec) && j->state != JOB_GONE) {
 		counts->known++;
 	} else {
@@ -148,7 +143,7 @@ static void take_file(struct memory_queue *q, struct memory_job *j, const struct
 
 		counts->superseding += done;
 		counts->requeued += !done;
-		requeue(q, j, spec);
+		requeue(j, spec);
 	}
 }
 
@@ -196,7 +191,7 @@ static void enqueue_known(struct memory_queue *q, struct memory_job *j, const st
 		memory_set_state(j, JOB_AVAILABLE);
 		counts->requeued++;
 	} else {
-		take_file(q, j, spec, counts);
+		take_file(j, spec, counts);
 	}
 	take_caption(q, j, spec, unseen, counts);
 }
@@ -253,6 +248,21 @@ static bool claimable(const struct memory_job *j, const struct queue_claim *clai
 	return j->state == JOB_AVAILABLE || (j->state == JOB_RETRYABLE && j->due <= claim->now);
 }
 
+/* What a changed file is compared with: the record in the spool, which has the job's content, or the sample. */
+static struct job handed_out(struct memory_queue *q, const struct memory_job *j)
+{
+	const struct memory_sample *live = memory_first_live(q, j->job.id);
+	struct job job = j->job;
+
+	job.key = xstrdup(j->job.key);
+	job.path = xstrdup(j->job.path);
+	if (j->changed && !j->spooled) {
+		job.has_content = live != NULL;
+		job.content = live ? live->row.content : (struct hash128){{0}};
+	}
+	return job;
+}
+
 int memory_claim(struct queue *base, const struct queue_claim *claim, struct job *jobs, size_t *n,
 		 struct error *err)
 {
@@ -276,9 +286,7 @@ int memory_claim(struct queue *base, const struct queue_claim *claim, struct job
 		first->job.attempts++;
 		first->job.fence = ++q->fence;
 		memory_replace(&first->owner, claim->owner);
-		jobs[count] = first->job;
-		jobs[count].key = xstrdup(first->job.key);
-		jobs[count].path = xstrdup(first->job.path);
+		jobs[count] = handed_out(q, first);
 	}
 	if (count == 0)
 		return QUEUE_EMPTY;
@@ -300,22 +308,15 @@ int memory_extend(struct queue *base, const char *owner, int64_t lease_until, st
 	return 0;
 }
 
-/* The kind of outcome that KEPT comes to; if it is a release, the next claim is told what there is. */
-static enum outcome_kind kept(struct memory_queue *q, struct memory_job *j,
+/* The kind of outcome that KEPT comes to. */
+static enum outcome_kind kept(struct memory_queue *q, const struct memory_job *j,
 			      const struct hash128 *content)
 {
 	const struct memory_sample *live = memory_first_live(q, j->job.id);
 
 	if (j->spooled && j->job.has_content && hash128_equal(&j->job.content, content))
 		return OUTCOME_ENCODED;
-	if (live && hash128_equal(&live->row.content, content))
-		return OUTCOME_KEPT;
-	if (!j->spooled) {
-		j->job.has_content = live != NULL;
-		if (live)
-			j->job.content = live->row.content;
-	}
-	return OUTCOME_RELEASE;
+	return live && hash128_equal(&live->row.content, content) ? OUTCOME_KEPT : OUTCOME_RELEASE;
 }
 
 static void settle_one(struct memory_queue *q, struct memory_job *j, const struct job_outcome *o,

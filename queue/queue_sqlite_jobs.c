@@ -227,18 +227,10 @@ static bool must_wait(const struct job_spec *spec)
 static int requeue(struct sqlite_queue *q, const struct job_spec *spec, struct work *w,
 		   struct error *err)
 {
-	struct live_sample old;
-
 	if (job_remember(q, w->job, spec, err) < 0)
 		return -1;
 	if (w->state == JOB_AVAILABLE && !w->has_row)
 		return 0;
-	if (w->state == JOB_COMPLETED) {
-		if (sample_find(q, w->rank, w->job, ANY_VARIANT, &old, err) < 0)
-			return -1;
-		w->has_content = true;
-		w->content = old.content;
-	}
 	w->changed = w->changed || w->state == JOB_COMPLETED || w->state == JOB_ENCODED;
 	w->state = JOB_AVAILABLE;
 	w->attempts = w->crashes = w->updated_at = 0;

@@ -133,20 +133,6 @@ static int settle_plain(struct sqlite_queue *q, const struct job_outcome *o, enu
 	return 0;
 }
 
-/* The next claim is told what there is: told the same again, it would keep it again, for ever. */
-static int release_unkept(struct sqlite_queue *q, struct work *w, const struct live_sample *live,
-			  int64_t now, struct error *err)
-{
-	if (!w->spooled) {
-		w->has_content = live->id != 0;
-		w->content = live->content;
-	}
-	w->state = JOB_AVAILABLE;
-	w->attempts--;
-	w->updated_at = now;
-	return job_write(q, w, err);
-}
-
 static int settle_kept(struct sqlite_queue *q, const struct job_outcome *o, int64_t now,
 		       size_t *lost, struct error *err)
 {
@@ -165,7 +151,7 @@ static int settle_kept(struct sqlite_queue *q, const struct job_outcome *o, int6
 	if (sample_find(q, w.rank, w.job, ANY_VARIANT, &live, err) < 0)
 		return -1;
 	if (live.id == 0 || !hash128_equal(&live.content, &o->content))
-		return release_unkept(q, &w, &live, now, err);
+		return settle_plain(q, o, OUTCOME_RELEASE, now, lost, err);
 	w.state = JOB_COMPLETED;
 	return job_write(q, &w, err);
 }

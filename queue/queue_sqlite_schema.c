@@ -14,8 +14,9 @@
  *	Half the size of an index on either, and one instead of two.
  * work	Jobs that are neither completed nor as they were enqueued. A job without a row here is completed
  *	if it has a live sample, otherwise available. `due` is the end of the lease of a running job and
- *	the not_before of a retryable one; `changed`: its file changed since `content` was encoded;
- *	`spooled`: a record of `content` is in the spool.
+ *	the not_before of a retryable one; `changed`: its file changed since it was encoded;
+ *	`spooled`: a record of `content` is in the spool, with which a changed file is compared; where there is
+ *	none, with the live sample.
  * todo	Jobs that a claim may take: available and not suspected, in order of rank. Jobs that are as they were
  *	enqueued and whose id is above TALLY_TODO are not in it yet: see todo_fill().
  * sample  In the order of the shards: a shard's lie together, from its `first` on, by offset. sample_live

@@ -147,11 +147,9 @@ static int find_job(struct swapping *s, const struct sample_row *sample, struct 
 }
 
 /* Nothing says that the sample is of the file that was seen: it is visible, and the file is compared with it. */
-static int compare_job(struct swapping *s, const struct sample_row *sample, struct work *w,
-		       struct error *err)
+static int compare_job(struct swapping *s, struct work *w, struct error *err)
 {
-	w->changed = w->has_content = true;
-	w->content = sample->content;
+	w->changed = true;
 	if (w->state != JOB_RUNNING) {
 		w->state = JOB_AVAILABLE;
 		w->attempts = 0;
@@ -180,7 +178,7 @@ static int complete_job(struct swapping *s, const struct sample_row *sample, str
 	if (w->state == JOB_ENCODED && !same)
 		return 0;
 	if (w->state != JOB_ENCODED && !is_over && w->seen)
-		return compare_job(s, sample, w, err);
+		return compare_job(s, w, err);
 	if (is_over && job_remember(s->q, w->job, &unseen, err) < 0)
 		return -1;
 	w->state = JOB_COMPLETED;

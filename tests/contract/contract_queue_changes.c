@@ -201,22 +201,28 @@ static void what_is_not_there_to_be_kept_is_a_release(void **state)
 	assert_int_equal(state_of(f, lost.id), JOB_AVAILABLE);
 }
 
-/* As the shard of a run whose spool was lost does it. Told the old content again, a claim would keep it for ever. */
-static void a_claim_is_told_the_content_of_a_sample_that_was_replaced_meanwhile(void **state)
+/* Not with what it had when the file was found changed: that may be replaced, damaged or removed meanwhile. */
+static void
+a_changed_file_is_compared_with_the_sample_that_its_job_has_when_it_is_claimed(void **state)
 {
 	struct fixture *f = *state;
-	cleanup_job struct job job = changed_and_claimed(f, "a", JOB_COMPLETED), again = {0};
+	cleanup_job struct job job = changed_and_claimed(f, "a", JOB_COMPLETED), again = {0},
+			       last = {0};
 	struct sample_row other = sample_of("a.jpg", "a", 0);
 	struct shard_row shard = shard_of(f->dataset, "other.tar", 1);
+	size_t n;
 
+	assert_content(&job, "a.jpg");
 	other.content = content_of("other");
 	assert_int_equal(complete(f, &shard, &other, 1), 0);
-	assert_content(&job, "a.jpg");
 	assert_true(settle_one(f, kept(&job, "a.jpg")));
 	assert_int_equal(claim_jobs(f, ME, &again, 1), 1);
 	assert_content(&again, "other");
-	assert_true(settle_one(f, kept(&again, "other")));
-	assert_int_equal(state_of(f, job.id), JOB_COMPLETED);
+	assert_ok(queue_drop_shard(f->q, 2, NOW, &n, &f->err), &f->err);
+	fixture_after(f);
+	assert_true(settle_one(f, outcome_of(&again, OUTCOME_RELEASE)));
+	assert_int_equal(claim_jobs(f, ME, &last, 1), 1);
+	assert_false(last.has_content);
 }
 
 /* Of a file that was damaged after it had been encoded, and then deleted. */
@@ -389,7 +395,8 @@ int contract_queue_changes(const struct queue_backend *backend)
 	    contract_test(content_that_is_kept_brings_the_job_back_where_it_was),
 	    contract_test(a_record_that_came_into_a_shard_meanwhile_is_kept_too),
 	    contract_test(what_is_not_there_to_be_kept_is_a_release),
-	    contract_test(a_claim_is_told_the_content_of_a_sample_that_was_replaced_meanwhile),
+	    contract_test(
+		a_changed_file_is_compared_with_the_sample_that_its_job_has_when_it_is_claimed),
 	    contract_test(a_failure_that_a_scan_misses_is_gone_and_its_sample_stays_unless_removed),
 	    contract_test(a_content_is_found_in_the_spool_and_then_in_its_shard),
 	    contract_test(a_content_is_found_where_another_was_dropped),

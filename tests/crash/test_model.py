@@ -60,7 +60,7 @@ class Dataset:
     """What one dataset may hold: {path: hashes of contents, one of which its live sample is of}."""
 
     def __init__(self):
-        self.may, self.exists, self.begun = {}, False, False
+        self.may, self.exists = {}, False
 
     def of(self, path):
         return self.may.setdefault(path, {ABSENT})
@@ -233,7 +233,7 @@ class Episode:
 
     def ended(self, data, removes, result):
         """A run came to its end: all is as the model says."""
-        data.exists = data.begun = True
+        data.exists = True
         failed = self.after_a_run(data, removes)
         listed = {os.fsdecode(path) for path in self.ws.failed()}
         equal(sorted(listed), sorted(failed), "failed images")
@@ -289,7 +289,6 @@ class Episode:
 
     def part_of_a_run(self, data, removes, result):
         self.deaths += 1
-        data.begun = True
         self.after_a_part_of_a_run(data, removes)
 
     def died(self, chance):
@@ -382,11 +381,11 @@ class Episode:
 
     def rebuild(self, chance):
         """The state is lost. What was dead or failed is forgotten; all else is as it was."""
-        if not self.has_output():
+        if not any(shard_files(os.path.join(self.ws.out, name)) for name in NAMES):
             return None
         for name, data in self.datasets.items():
             self.ws.name = name
-            dead = self.removed()
+            dead, data.exists = self.removed(), bool(shard_files(self.ws.dataset))
             for sample in read_dataset(self.ws.dataset):
                 if (os.path.relpath(sample.shard, self.ws.dataset), sample.key) in dead:
                     data.of(sample.path).add(sample.record["content_xxh3_128"])
