@@ -137,7 +137,9 @@ static int open_database(struct sqlite_queue *q, struct error *err)
 
 	flags |= q->readonly ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
 			     : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-	if (sqlite3_open_v2(uri ? uri : q->path, &q->db, flags, NULL) != SQLITE_OK)
+	if (!page_sums_vfs())
+		return error_set(err, ERR_NOMEM, "SQLite cannot be set up");
+	if (sqlite3_open_v2(uri ? uri : q->path, &q->db, flags, page_sums_vfs()) != SQLITE_OK)
 		return db_fail(q, err);
 	sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
 	sqlite3_db_config(q->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, q->readonly ? 1 : 0, NULL);
@@ -145,6 +147,7 @@ static int open_database(struct sqlite_queue *q, struct error *err)
 		int keep = 1;
 
 		sqlite3_file_control(q->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+		page_sums_ask(q->db);
 	}
 	if (db_exec(q, settings_of_all, err) < 0 ||
 	    db_exec(q, q->readonly ? settings_of_reader : settings_of_writer, err) < 0)

@@ -21,6 +21,7 @@
 struct sqlite3;
 struct sqlite3_stmt;
 
+#define APPLICATION_ID	0x6c617464 /* "latd" */
 #define BUSY_TIMEOUT_MS 5000
 #define WAL_LIMIT	(64 << 20)
 #define TODO_BACKLOG	(1 << 20) /* jobs that are sorted in memory at once */
@@ -191,6 +192,16 @@ void db_tally_move(struct sqlite_queue *q, int64_t dataset, enum job_state from,
  * written to it; then, when writing, switches to WAL and migrates.
  */
 int schema_open(struct sqlite_queue *q, struct error *err);
+
+/* -- queue_sqlite_sums.c -------------------------------------------------------------------------- */
+
+/*
+ * The name of the VFS that keeps a checksum in each page; NULL: SQLite has no memory for it. A page that has not the
+ * one it was written with is SQLITE_IOERR_DATA. Databases of versions that had none are read without.
+ */
+const char *page_sums_vfs(void);
+/* A database that is made through @db has room for them. */
+void page_sums_ask(struct sqlite3 *db);
 
 /* -- queue_sqlite_jobs.c -------------------------------------------------------------------------- */
 

@@ -38,6 +38,13 @@ int db_fail(struct sqlite_queue *q, struct error *err)
 	char quoted[TEXT_QUOTE_SIZE];
 
 	text_quote(q->path, quoted);
+	if (sqlite3_extended_errcode(q->db) == SQLITE_IOERR_DATA)
+		return error_set(
+		    err, ERR_IO,
+		    "queue %s is damaged: a page of it is not what was written; remove the "
+		    "folder that it is in and run the same encode again, which reads the "
+		    "shards themselves",
+		    quoted);
 	if (saved != 0 && (code == SQLITE_IOERR || code == SQLITE_CANTOPEN || code == SQLITE_FULL))
 		return error_set(err, code_of(code), "queue %s: %s: %s", quoted,
 				 sqlite3_errmsg(q->db), strerror(saved));

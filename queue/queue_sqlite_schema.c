@@ -40,8 +40,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define APPLICATION_ID 0x6c617464 /* "latd" */
-
 static const char version_1[] =
     "CREATE TABLE dataset ("
     " id INTEGER PRIMARY KEY,"

@@ -87,7 +87,7 @@ void buffer_appendf(struct buffer *b, const char *fmt, ...)
 	n = vasprintf(&text, fmt, args);
 	va_end(args);
 	if (n < 0)
-		abort();
+		memory_is_out();
 	buffer_append(b, text, (size_t)n);
 	free(text);
 }

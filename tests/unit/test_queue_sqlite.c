@@ -9,12 +9,17 @@
 #include "queue/queue_sqlite.h"
 #include "tests/contract/contract_queue.h"
 
+#include <sqlite3.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
 /* Where the SQLite file format keeps these, big-endian: https://www.sqlite.org/fileformat.html */
+#define FREE_PAGES_AT	  36
 #define USER_VERSION_AT	  60
 #define APPLICATION_ID_AT 68
 #define WRITE_VERSION_AT  18
+
+#define PAGE 4096
 
 static uint32_t pretended_f_type;
 
@@ -40,12 +45,17 @@ static uint32_t file_u32(const char *path, size_t at)
 	       (uint32_t)b.data[at + 2] << 8 | b.data[at + 3];
 }
 
+/* In the first page, whose checksum is made right again. */
 static void patch_u32(const char *path, size_t at, uint32_t value)
 {
 	cleanup_buffer struct buffer b = testing_read(path);
+	uint64_t sum;
 
 	for (size_t i = 0; i < 4; i++)
 		b.data[at + i] = (uint8_t)(value >> (24 - 8 * i));
+	sum = hash64_of(b.data, PAGE - 8, 0);
+	for (size_t i = 0; i < 8; i++)
+		b.data[PAGE - 8 + i] = (uint8_t)(sum >> 8 * i);
 	testing_write(path, b.data, b.size);
 }
 
@@ -172,6 +182,91 @@ static void a_network_file_system_is_refused(void **state)
 	assert_ok(queue_sqlite_open(path, &q, &f->err), &f->err);
 	queue_close(q);
 	pretended_f_type = 0;
+}
+
+/* -- checksums ------------------------------------------------------------------------------------ */
+
+static int on_report(void *arg, int columns, char **values, char **names)
+{
+	(void)columns;
+	(void)names;
+	*(bool *)arg = strcmp(values[0], "ok") == 0;
+	return 0;
+}
+
+/* Reads every page of @path that is in use. */
+static bool is_whole(const char *path)
+{
+	struct sqlite3 *db = NULL;
+	bool whole = false;
+	int r;
+
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, page_sums_vfs()), 0);
+	r = sqlite3_exec(db, "PRAGMA quick_check", on_report, &whole, NULL);
+	sqlite3_close(db);
+	return r == SQLITE_OK && whole;
+}
+
+/* Many pages of jobs; closed. Nothing is read from the log, all of which is in the file. */
+static void fill(struct fixture *f)
+{
+	cleanup_free char *wal = xasprintf("%s-wal", f->path);
+
+	for (size_t i = 0; i < 500; i++) {
+		cleanup_free char *key = xasprintf("dir/%zu", i);
+		cleanup_free char *path = xasprintf("%s.jpg", key);
+		struct job_spec spec = file_spec(path, key, i);
+		struct enqueue_counts counts = {0};
+
+		assert_ok(queue_enqueue(f->q, f->dataset, &spec, 1, &counts, &f->err), &f->err);
+	}
+	fixture_close(f);
+	assert_int_equal(unlink(wal), 0);
+}
+
+static void a_changed_byte_of_any_page_is_found(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_buffer struct buffer b = BUFFER_INIT;
+	struct queue *q = NULL;
+	size_t found = 0;
+
+	fill(f);
+	b = testing_read(f->path);
+	assert_true(b.size > 20 * PAGE);
+	assert_true(is_whole(f->path));
+	for (size_t page = 1; page < b.size / PAGE; page++) {
+		size_t at = page * PAGE + page * 977 % PAGE;
+
+		b.data[at] ^= 0x10;
+		testing_write(f->path, b.data, b.size);
+		found += !is_whole(f->path);
+		b.data[at] ^= 0x10;
+	}
+	/* Pages that are free hold nothing, and nobody reads them. */
+	assert_int_equal(found + file_u32(f->path, FREE_PAGES_AT), b.size / PAGE - 1);
+	b.data[200] ^= 1;
+	testing_write(f->path, b.data, b.size);
+	assert_error(queue_sqlite_open(f->path, &q, &f->err), &f->err, ERR_IO);
+	assert_non_null(strstr(f->err.message, "damaged"));
+	error_clear(&f->err);
+}
+
+static void a_page_of_zeros_and_a_page_in_the_wrong_place_are_found(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_buffer struct buffer b = BUFFER_INIT, whole = BUFFER_INIT;
+
+	fill(f);
+	b = testing_read(f->path);
+	whole = testing_read(f->path);
+	memset(b.data + 7 * PAGE, 0, PAGE);
+	testing_write(f->path, b.data, b.size);
+	assert_false(is_whole(f->path));
+	memcpy(b.data + 7 * PAGE, whole.data + 8 * PAGE, PAGE);
+	memcpy(b.data + 8 * PAGE, whole.data + 7 * PAGE, PAGE);
+	testing_write(f->path, b.data, b.size);
+	assert_false(is_whole(f->path));
 }
 
 /* -- migration ------------------------------------------------------------------------------------ */
@@ -327,6 +422,8 @@ int main(void)
 	    contract_test(a_newer_schema_is_refused_with_both_numbers),
 	    contract_test(a_database_of_another_program_is_refused),
 	    contract_test(a_file_that_is_no_database_is_refused),
+	    contract_test(a_changed_byte_of_any_page_is_found),
+	    contract_test(a_page_of_zeros_and_a_page_in_the_wrong_place_are_found),
 	    contract_test(an_older_schema_is_not_read_before_it_is_migrated),
 	    contract_test(an_empty_file_is_made_a_queue_by_the_writer_only),
 	    contract_test(a_missing_folder_or_file_is_an_io_error),
