@@ -13,6 +13,7 @@
 #include "daemon/output.h"
 #include "daemon/pipeline.h"
 #include "daemon/program.h"
+#include "daemon/rebuild.h"
 #include "daemon/recaption.h"
 #include "daemon/replaced.h"
 #include "daemon/run_report.h"
@@ -157,6 +158,24 @@ static int scan_all(void *arg, int64_t dataset, struct error *err)
 	return 0;
 }
 
+/* The sources have no numbers yet where the state was lost: they get them in this order. */
+static int rebuild_lost(struct encode_run *run, struct error *err)
+{
+	cleanup_free struct shard_rows_root *roots = xcalloc(run->sources.n + 1, sizeof(*roots));
+	const struct rebuild_options options = {
+	    .output = &run->output, .roots = roots, .n_roots = run->sources.n};
+	struct rebuild_result result = {.datasets = 0};
+
+	for (size_t i = 0; i < run->sources.n; i++)
+		roots[i] = (struct shard_rows_root){run->sources.paths[i], (uint32_t)i};
+	if (rebuild_if_lost(&options, run->name, &result, err) < 0)
+		return -1;
+	if (result.datasets > 0)
+		fprintf(stderr, "latentctl: the catalog was lost: rebuilt from %zu shards\n",
+			result.shards);
+	return 0;
+}
+
 static int open_dataset(struct encode_run *run, struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/queue.db", run->output.state);
@@ -173,6 +192,8 @@ static int open_dataset(struct encode_run *run, struct error *err)
 	size_t again;
 
 	dataset_owner(run->owner);
+	if (rebuild_lost(run, err) < 0)
+		return -1;
 	if (queue_sqlite_open(path, &run->queue, err) < 0)
 		return -1;
 	options.queue = run->queue;

@@ -3,6 +3,7 @@
 #include "daemon/commands.h"
 #include "daemon/index.h"
 #include "daemon/rebuild_dataset.h"
+#include "daemon/replaced.h"
 
 #include "base/atomic_file.h"
 #include "base/checked.h"
@@ -127,6 +128,9 @@ struct indexing {
 static int index_dataset(void *arg, const struct queue_dataset *d)
 {
 	const struct indexing *x = arg;
+
+	if (removed_list_write(x->queue, d->id, d->output, x->err) < 0)
+		return -1;
 	return index_write_all(x->queue, d->id, x->output->root, false, x->err);
 }
 
@@ -162,4 +166,30 @@ int rebuild_output(const struct rebuild_options *options, struct rebuild_result 
 	    atomic_file_move(made, path, err) < 0)
 		return -1;
 	return write_indexes(path, options, result, err);
+}
+
+static int count_object(void *arg, const char *name, uint64_t bytes)
+{
+	(void)name;
+	(void)bytes;
+	*(size_t *)arg += 1;
+	return 0;
+}
+
+int rebuild_if_lost(const struct rebuild_options *options, const char *name,
+		    struct rebuild_result *result, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/queue.db", options->output->state);
+	cleanup_free char *folder = xasprintf("%s/%s", options->output->root, name);
+	struct store *store = NULL;
+	size_t staged = 0;
+	int r;
+
+	if (file_exists(path) || !file_exists(folder))
+		return 0;
+	if (store_local_open(folder, true, &store, err) < 0)
+		return -1;
+	r = store_list_area(store, STORE_STAGED, count_object, &staged, err);
+	store_close(store);
+	return r < 0 || staged == 0 ? r : rebuild_output(options, result, err);
 }

@@ -3,8 +3,8 @@
  *
  * Every shard is read and verified. A damaged one goes to the quarantine; the next encode encodes its images again.
  * Shards come in by age (shards.jsonl says it, or the file's time), so that of two samples of one image the younger is
- * the live one. The next scan takes the files of the sources as they are: a job's size and time are those that it
- * finds, and the content is not compared.
+ * the live one; last those that a rewrite left staged, if they have what no visible shard has. The first scan that
+ * meets a job's file has its content compared with the record's.
  *
  * The database is made beside its place and moved there when it is whole: a rebuild that was killed is begun again.
  */
@@ -32,5 +32,12 @@ struct rebuild_result {
  */
 int rebuild_output(const struct rebuild_options *options, struct rebuild_result *result,
 		   struct error *err);
+
+/*
+ * For a run that finds no database: without one visible shards are adopted, but what a rewrite left staged in dataset
+ * @name can only be placed by a rebuild. Does nothing where there is a database, or nothing is staged.
+ */
+int rebuild_if_lost(const struct rebuild_options *options, const char *name,
+		    struct rebuild_result *result, struct error *err);
 
 #endif

@@ -33,6 +33,8 @@ struct rebuilding {
 	struct store *store;
 	struct aged_shard *shards;
 	size_t n, capacity;
+	char **staged; /* names of shards that a rewrite left out of sight */
+	size_t n_staged, staged_capacity;
 	int64_t id; /* of the dataset; 0 before the first shard */
 	char recipe_id[RECIPE_ID_SIZE];
 	int64_t *entered;
@@ -60,6 +62,18 @@ static int on_object(void *arg, const char *name, uint64_t bytes)
 	b->shards[b->n++] = (struct aged_shard){
 	    .name = xstrdup(name),
 	    .sealed_at = stat(path, &st) == 0 ? (int64_t)st.st_mtim.tv_sec * 1000 : 0};
+	return 0;
+}
+
+static int on_staged(void *arg, const char *name, uint64_t bytes)
+{
+	struct rebuilding *b = arg;
+
+	(void)bytes;
+	if (!shard_format_of_file(name))
+		return 0;
+	ARRAY_GROW(b->staged, b->n_staged, b->staged_capacity);
+	b->staged[b->n_staged++] = xstrdup(name);
 	return 0;
 }
 
@@ -230,7 +244,6 @@ static int take_shard(struct rebuilding *b, const struct aged_shard *aged, struc
 	cleanup_shard_rows struct shard_rows rows = SHARD_ROWS_INIT;
 	char recipe_id[RECIPE_ID_SIZE];
 	struct error why = ERROR_INIT;
-	int r;
 
 	if (shard_rows_read(&options, aged->name, recipe_id, &rows, &why) < 0) {
 		if (why.code == ERR_DATA || why.code == ERR_IO)
@@ -243,10 +256,37 @@ static int take_shard(struct rebuilding *b, const struct aged_shard *aged, struc
 	rows.shard.row.dataset = b->id;
 	if (aged->said && memcmp(&aged->sha256, &rows.shard.row.sha256, sizeof(aged->sha256)) == 0)
 		rows.shard.row.sealed_at = aged->sealed_at;
-	r = enter(b, &rows.shard, err);
+	return enter(b, &rows.shard, err);
+}
+
+static int take_visible(struct rebuilding *b, const struct aged_shard *aged, struct error *err)
+{
+	int r = take_shard(b, aged, err);
+
 	return r == QUEUE_CONFLICT
 		   ? set_aside(b, aged->name, "its samples are in other shards", err)
 		   : r;
+}
+
+/*
+ * Of a rewrite that was cut off. Whether its transaction was made nobody knows any more, and it does not matter: if the
+ * shard has a sample that no visible one has, its old shards are out of sight already, and it comes into sight. What
+ * it has besides makes the older samples dead, and the end of the next run takes them out. Otherwise the old ones are
+ * all there, and it is not wanted.
+ */
+static int take_staged(struct rebuilding *b, const char *name, struct error *err)
+{
+	const struct aged_shard aged = {.name = (char *)name};
+	int r = store_move(b->store, name, STORE_STAGED, STORE_VISIBLE, err);
+
+	if (r == 0)
+		r = take_shard(b, &aged, err);
+	if (r == QUEUE_CONFLICT)
+		r = store_move(b->store, name, STORE_VISIBLE, STORE_STAGED, err);
+	else if (r == 0)
+		return 0;
+	/* Where a move is link and unlink it may be in both places: then it has been taken. */
+	return r < 0 ? -1 : store_remove(b->store, STORE_STAGED, name, err);
 }
 
 /* -- the dataset ---------------------------------------------------------------------------------- */
@@ -259,7 +299,13 @@ static int take_all(struct rebuilding *b, struct error *err)
 	if (b->n > 0)
 		qsort(b->shards, b->n, sizeof(*b->shards), by_age);
 	for (size_t i = 0; i < b->n; i++) {
-		if (take_shard(b, &b->shards[i], err) < 0)
+		if (take_visible(b, &b->shards[i], err) < 0)
+			return -1;
+	}
+	if (store_list_area(b->store, STORE_STAGED, on_staged, b, err) < 0)
+		return -1;
+	for (size_t i = 0; i < b->n_staged; i++) {
+		if (take_staged(b, b->staged[i], err) < 0)
 			return -1;
 	}
 	return 0;
@@ -279,6 +325,9 @@ int rebuild_dataset(struct queue *queue, const struct rebuild_options *options,
 	for (size_t i = 0; i < b.n; i++)
 		free(b.shards[i].name);
 	free(b.shards);
+	for (size_t i = 0; i < b.n_staged; i++)
+		free(b.staged[i]);
+	free(b.staged);
 	free(b.entered);
 	free(b.replaced);
 	store_close(b.store);

@@ -257,6 +257,13 @@ test_reliability()
 {
 	local name log settings=(LATENTD_TEST_LONG=1 "LATENTD_BUILD_DIR=$BUILDS/ci-release")
 	[ ! -w /dev/shm ] || settings+=(TMPDIR=/dev/shm)
+	step 'reliability: a million operations of both queues'
+	if env "${settings[@]}" LATENTD_MODEL_STEPS=1000000 "$BUILDS/ci-release/tests/test_queue_model" \
+		>"$BUILDS/ci-queue_model.log" 2>&1 </dev/null; then
+		pass
+	else
+		fail "test_queue_model: see $BUILDS/ci-queue_model.log"
+	fi
 	step 'reliability: the queue above a VFS that fails'
 	if env "${settings[@]}" "$BUILDS/ci-release/tests/test_vfs_faults" \
 		>"$BUILDS/ci-vfs_faults.log" 2>&1 </dev/null; then
@@ -265,6 +272,7 @@ test_reliability()
 		fail "test_vfs_faults: see $BUILDS/ci-vfs_faults.log"
 	fi
 	for name in crash/test_faults crash/test_power_loss crash/test_outages crash/test_corruption \
+		crash/test_lost_state \
 		crash/test_model \
 		e2e/test_kill; do
 		step "reliability: $name"

@@ -108,6 +108,8 @@ def survives_kills(ws, vae, wanted):
             rounds, known = rounds + 1, {}
             if rounds % 20 == 0:
                 start_afresh(ws)
+            if rounds % 500 == 0:
+                print(f"so far: runs {runs}, killed {kills}, outputs {rounds}", flush=True)
     ws.encode(*SHARD_SAMPLES, "--seed", str(rounds), vae=vae)
     seen += shards_stay(ws, known)
     everything_is_there_once(ws, paths)
