@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/files.h"
 
+#include <grp.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
@@ -268,8 +269,25 @@ static int check_vae_there(const struct check *c, size_t i, struct error *err)
 		      "vae: there is no file or folder %s", vae);
 }
 
+static int check_group_there(const struct check *c, struct error *err)
+{
+	const char *name = c->config->api.group;
+	struct group group, *found = NULL;
+	char room[4096];
+
+	if (!name || (getgrnam_r(name, &group, room, sizeof(room), &found) == 0 && found))
+		return 0;
+	return refuse(c, at_top(c, NAMES("api", "group")), err, "group: there is no group %s",
+		      name);
+}
+
 static int check_there(const struct check *c, struct error *err)
 {
+	if (file_exists(c->state) && !is_folder(c->state))
+		return refuse(c, at_top(c, NAMES("state_dir")), err, "state_dir: %s is no folder",
+			      c->state);
+	if (check_group_there(c, err) < 0)
+		return -1;
 	for (size_t i = 0; i < c->config->n_datasets; i++) {
 		const struct dataset_config *d = &c->config->datasets[i];
 

@@ -97,7 +97,7 @@ struct daemon_config {
 
 /*
  * Reads and checks a file completely, without changing anything: its syntax, every setting, whether the settings go
- * together, and whether the folders and models that it names are there (their contents are not read).
+ * together, and whether the folders, models and the group that it names are there (their contents are not read).
  *
  * ERR_CONFIG: "FILE:LINE:COLUMN: what was found, what was expected"; also where the file cannot be read as text. ERR_IO:
  * the file cannot be read at all. *config is untouched then.

@@ -7,9 +7,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 
-#include <grp.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static int at_dataset(const struct daemon_config *config, const struct dataset_config *d,
 		      struct error *err)
@@ -57,28 +55,6 @@ static int check_dataset(const struct dataset_config *d, struct error *err)
 	return 0;
 }
 
-static int check_group(const struct daemon_config *config, struct error *err)
-{
-	char room[4096];
-	struct group group, *found = NULL;
-	const char *name = config->api.group;
-
-	if (!name || (getgrnam_r(name, &group, room, sizeof(room), &found) == 0 && found))
-		return 0;
-	return error_set(err, ERR_CONFIG, "%s: api.group: there is no group %s", config->file,
-			 name);
-}
-
-static int check_state(const struct daemon_config *config, struct error *err)
-{
-	struct stat st;
-
-	if (stat(config->state_dir, &st) < 0 || S_ISDIR(st.st_mode))
-		return 0;
-	return error_set(err, ERR_CONFIG, "%s: state_dir: %s is no folder", config->file,
-			 config->state_dir);
-}
-
 int config_check(const char *path, struct daemon_config **out, struct error *err)
 {
 	struct daemon_config *config = NULL;
@@ -89,10 +65,6 @@ int config_check(const char *path, struct daemon_config **out, struct error *err
 		if (r < 0)
 			at_dataset(config, &config->datasets[i], err);
 	}
-	if (r == 0)
-		r = check_group(config, err);
-	if (r == 0)
-		r = check_state(config, err);
 	if (r < 0) {
 		daemon_config_free(config);
 		return -1;

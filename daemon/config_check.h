@@ -8,8 +8,8 @@
 #include "config/daemon_config.h"
 
 /*
- * daemon_config_load(), and then what takes more than the file: the models' configs and names of tensors, whether each
- * dataset's sizes suit its model, and users' groups. Errors name file, line and column in the same way.
+ * daemon_config_load(), and then what takes models: their configs and names of tensors, and whether each dataset's sizes
+ * suit its model. Errors name file, line and column in the same way.
  */
 int config_check(const char *path, struct daemon_config **config, struct error *err);
 

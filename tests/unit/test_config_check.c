@@ -119,7 +119,7 @@ static void a_group_that_is_not_there_is_named(void **state)
 
 	(void)state;
 	assert_said(&p, "api: {group: no-such-group}\n", "vae: fake",
-		    "/latentd.yaml: api.group: there is no group no-such-group");
+		    "/latentd.yaml:2:14: group: there is no group no-such-group");
 	release(&p);
 }
 
@@ -130,7 +130,7 @@ static void a_state_folder_that_is_a_file_is_refused(void **state)
 
 	(void)state;
 	testing_write(file, "", 0);
-	assert_said(&p, "", "vae: fake", "/latentd.yaml: state_dir: /state is no folder");
+	assert_said(&p, "", "vae: fake", "/latentd.yaml:1:12: state_dir: /state is no folder");
 	release(&p);
 }
 
