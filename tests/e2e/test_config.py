@@ -69,7 +69,7 @@ def what_is_wrong_is_named_with_its_place(ws):
         (good + good[good.index("datasets") :], ':9:1: "datasets" stands here for the second time'),
         (good.replace("type: cpu", "type: gpu"), ':8:18: type: "gpu": expected cpu or fake'),
     ):
-        result = check(ws, text, code=FAILED)
+        result = check(ws, text, code=USAGE)
         equal(result.stdout, "", "stdout")
         assert result.stderr.startswith("latentd: "), result.stderr
         assert f"latentd.yaml{message}" in result.stderr, (message, result.stderr)
@@ -85,7 +85,7 @@ def a_file_that_is_not_there_is_named(ws):
 @test
 def the_example_is_refused_only_for_what_is_not_there(ws):
     example = os.path.join(SOURCE_DIR, "config", "latentd.example.yaml")
-    result = latentd(ws, "--check-config", "--config", example, code=FAILED)
+    result = latentd(ws, "--check-config", "--config", example, code=USAGE)
     assert "there is no" in result.stderr, result.stderr
 
 
