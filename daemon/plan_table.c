@@ -120,24 +120,9 @@ static void buckets(FILE *out, const struct plan *p, size_t columns)
 
 /* -- what follows from them ------------------------------------------------------------------------- */
 
-/* "3 h 12 min", "4 min", "20 s" */
-static void duration(FILE *out, uint64_t seconds)
-{
-	unsigned long long s = seconds;
-
-	if (s >= 48 * 3600)
-		fprintf(out, "%llu days %llu h", s / 86400, s % 86400 / 3600);
-	else if (s >= 3600)
-		fprintf(out, "%llu h %llu min", s / 3600, s % 3600 / 60);
-	else if (s >= 60)
-		fprintf(out, "%llu min", (s + 30) / 60);
-	else
-		fprintf(out, "%llu s", s);
-}
-
 static void estimates(FILE *out, const struct plan *p)
 {
-	char count[28], count2[28], size[24], size2[24];
+	char count[28], count2[28], size[24], size2[24], time[32];
 
 	fputc('\n', out);
 	if (p->batch > 0)
@@ -153,9 +138,8 @@ static void estimates(FILE *out, const struct plan *p)
 			"latents   unknown: the usual VAE takes no sides in multiples of %zu\n",
 			bucket_table_multiple(p->table));
 	if (p->seconds > 0) {
-		fputs("time      about ", out);
-		duration(out, p->seconds);
-		fprintf(out, " at %g images a second\n", p->rate);
+		fprintf(out, "time      about %s at %g images a second\n",
+			text_duration(p->seconds, time), p->rate);
 	}
 }
 

@@ -174,3 +174,18 @@ const char *text_count(uint64_t n, char out[28])
 	*to = '\0';
 	return out;
 }
+
+const char *text_duration(uint64_t seconds, char out[32])
+{
+	unsigned long long s = seconds;
+
+	if (s >= 48 * 3600)
+		snprintf(out, 32, "%llu days %llu h", s / 86400, s % 86400 / 3600);
+	else if (s >= 3600)
+		snprintf(out, 32, "%llu h %llu min", s / 3600, s % 3600 / 60);
+	else if (s >= 60)
+		snprintf(out, 32, "%llu min", (s + 30) / 60);
+	else
+		snprintf(out, 32, "%llu s", s);
+	return out;
+}

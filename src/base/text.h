@@ -36,4 +36,7 @@ const char *text_bytes(uint64_t bytes, char out[24]);
 /* "1,234,567"; returns @out. */
 const char *text_count(uint64_t n, char out[28]);
 
+/* "20 s", "4 min", "3 h 12 min", "5 days 2 h"; returns @out. */
+const char *text_duration(uint64_t seconds, char out[32]);
+
 #endif

@@ -193,6 +193,18 @@ static void a_count_has_a_comma_every_three_digits(void **state)
 	assert_string_equal(text_count(UINT64_MAX, out), "18,446,744,073,709,551,615");
 }
 
+static void a_duration_has_two_units_at_most(void **state)
+{
+	char out[32];
+
+	(void)state;
+	assert_string_equal(text_duration(0, out), "0 s");
+	assert_string_equal(text_duration(59, out), "59 s");
+	assert_string_equal(text_duration(119, out), "2 min");
+	assert_string_equal(text_duration(11520, out), "3 h 12 min");
+	assert_string_equal(text_duration(5 * 86400 + 7300, out), "5 days 2 h");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +217,7 @@ int main(void)
 	    cmocka_unit_test(a_broken_escape_is_refused_and_either_case_read),
 	    cmocka_unit_test(sizes_read_well),
 	    cmocka_unit_test(a_count_has_a_comma_every_three_digits),
+	    cmocka_unit_test(a_duration_has_two_units_at_most),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
