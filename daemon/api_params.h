@@ -6,6 +6,7 @@
 #ifndef LATENTD_DAEMON_API_PARAMS_H
 #define LATENTD_DAEMON_API_PARAMS_H
 
+#include "base/cleanup.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -48,5 +49,7 @@ int api_params_query(const char *uri, const char *accepted, struct api_params *p
 int api_params_body(const void *body, size_t size, const char *accepted, struct api_params *params,
 		    struct error *err);
 void api_params_release(struct api_params *p);
+
+#define cleanup_params cleanup_with(api_params_release)
 
 #endif

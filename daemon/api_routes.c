@@ -57,6 +57,8 @@ static const struct route routes[] = {
     {"GET", "/api/v1/datasets", "", get_datasets, NULL, 0},
     {"GET", DATASET, "", get_dataset, NULL, 0},
     LIST("jobs", "state reason key after limit", api_list_jobs),
+    LIST("failures", "", api_list_failures),
+    LIST("dupes", "after limit", api_list_dupes),
     COMMAND("/api/v1/scan", "", REQUEST_SCAN),
     COMMAND("/api/v1/pause", "", REQUEST_PAUSE),
     COMMAND("/api/v1/resume", "", REQUEST_RESUME),

@@ -53,8 +53,7 @@ struct service_reply {
 #define SERVICE_NO_KEY 2
 
 /*
- * Errors: ERR_CONFIG (it cannot be done as asked: a bad config file, priorities out of range, deletions when none
- * wait), ERR_TRANSIENT (no answer within the time: the loop is busy, or the daemon ends), ERR_IO (the disk).
+ * Errors: ERR_CONFIG (it cannot be done as asked: a bad config file, priorities out of range), ERR_TRANSIENT (no answer within the time: the loop is busy, or the daemon ends), ERR_IO (the disk).
  */
 typedef int (*service_request_fn)(void *arg, const struct service_request *request,
 				  struct service_reply *reply, struct error *err);

@@ -160,3 +160,44 @@ int sources_number(const char *state, const char *dataset, char *const *paths, s
 	free(text);
 	return r;
 }
+
+void sources_known_read(const char *state, const char *dataset, struct sources_known *out)
+{
+	cleanup_free char *file = xasprintf("%s/%s.sources.json", state, dataset);
+	struct error err = ERROR_INIT;
+	const char *number;
+	json_t *known = NULL, *folder;
+
+	*out = (struct sources_known){.n = 0};
+	if (read_known(file, &known, &err) < 0)
+		return;
+	out->folders = xcalloc(json_object_size(known) + 1, sizeof(*out->folders));
+	json_object_foreach(known, number, folder)
+	{
+		cleanup_buffer struct buffer path = BUFFER_INIT;
+		const char *text = json_string_value(json_object_get(folder, "path"));
+
+		if (!text || !percent_decode(&path, text) || path.size == 0)
+			continue;
+		out->folders[out->n++] = (struct sources_folder){
+		    (uint32_t)strtoul(number, NULL, 10), xstrdup((const char *)path.data)};
+	}
+	json_decref(known);
+}
+
+const char *sources_known_path(const struct sources_known *known, uint32_t number)
+{
+	for (size_t i = 0; i < known->n; i++) {
+		if (known->folders[i].number == number)
+			return known->folders[i].path;
+	}
+	return NULL;
+}
+
+void sources_known_release(struct sources_known *known)
+{
+	for (size_t i = 0; i < known->n; i++)
+		free(known->folders[i].path);
+	free(known->folders);
+	*known = (struct sources_known){.n = 0};
+}

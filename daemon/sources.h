@@ -9,6 +9,7 @@
 #ifndef LATENTD_DAEMON_SOURCES_H
 #define LATENTD_DAEMON_SOURCES_H
 
+#include "base/cleanup.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -27,5 +28,22 @@ struct sources_numbers {
  */
 int sources_number(const char *state, const char *dataset, char *const *paths, size_t n,
 		   struct sources_numbers *out, struct error *err);
+
+/* Folders by number, as they were last seen. */
+struct sources_known {
+	struct sources_folder {
+		uint32_t number;
+		char *path;
+	} * folders;
+	size_t n;
+};
+
+/* Those of a dataset. Where nothing is remembered, or nothing that can be read, there are none. */
+void sources_known_read(const char *state, const char *dataset, struct sources_known *out);
+/* NULL: not known. */
+const char *sources_known_path(const struct sources_known *known, uint32_t number);
+void sources_known_release(struct sources_known *known);
+
+#define cleanup_sources cleanup_with(sources_known_release)
 
 #endif

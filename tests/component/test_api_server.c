@@ -180,6 +180,19 @@ static void status_has_every_dataset_and_encoder(void **state)
 	json_decref(root);
 }
 
+static void status_reads_no_database(void **state)
+{
+	struct fixture *f = *state;
+	struct service_status *s = api_rig_status(&f->rig);
+
+	free(s->datasets[0].database);
+	s->datasets[0].database = xstrdup("/no/such/database");
+	status_board_publish(f->rig.board, s);
+	json_decref(get(f, "/api/v1/status", 200));
+	json_decref(get(f, "/api/v1/datasets/photos", 200));
+	json_decref(get(f, "/api/v1/datasets/photos/jobs?state=gone", 500));
+}
+
 static void a_dataset_is_found_by_its_encoded_name(void **state)
 {
 	struct fixture *f = *state;
@@ -238,6 +251,50 @@ static void jobs_are_filtered_by_reason(void **state)
 
 	assert_int_equal(json_array_size(jobs), 1);
 	assert_string_equal(text_of(json_array_get(jobs, 0), "source", NULL), "deep/d.jpg");
+	json_decref(root);
+}
+
+static void one_job_is_found_by_its_key_whatever_its_state(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *query, *state;
+	} cases[] = {{"key=key-0", "quarantined"},
+		     {"key=key-5", "available"},
+		     {"key=key-5&state=gone", NULL},
+		     {"key=nobody", NULL}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_free char *path =
+		    xasprintf("/api/v1/datasets/photos/jobs?%s", cases[i].query);
+		json_t *root = get(f, path, 200);
+		json_t *jobs = json_object_get(root, "jobs");
+
+		assert_int_equal(json_array_size(jobs), cases[i].state ? 1 : 0);
+		if (cases[i].state)
+			assert_string_equal(text_of(json_array_get(jobs, 0), "state", NULL),
+					    cases[i].state);
+		json_decref(root);
+	}
+}
+
+static void failures_are_counted_by_state_and_reason(void **state)
+{
+	static const char *const wanted[] = {"quarantined truncated 3", "quarantined unsupported 1",
+					     "skipped too_small 1"};
+	json_t *root = get(*state, "/api/v1/datasets/photos/failures", 200);
+	json_t *reasons = json_object_get(root, "reasons");
+
+	assert_int_equal(json_array_size(reasons), ARRAY_SIZE(wanted));
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		const json_t *row = json_array_get(reasons, i);
+		cleanup_free char *got =
+		    xasprintf("%s %s %lld", json_string_value(json_object_get(row, "state")),
+			      json_string_value(json_object_get(row, "reason")),
+			      (long long)json_integer_value(json_object_get(row, "jobs")));
+
+		assert_string_equal(got, wanted[i]);
+	}
 	json_decref(root);
 }
 
@@ -437,10 +494,9 @@ static void a_body_that_only_turns_out_too_large_ends_the_connection(void **stat
 				       "Transfer-Encoding: chunked\r\n\r\n");
 	for (int i = 0; i < 20; i++) {
 		buffer_append_string(&request, "1000\r\n");
-		buffer_append_zeros(&request, 0x1000);
-		buffer_append_string(&request, "\r\n");
+		buffer_appendf(&request, "%4096s\r\n", "");
 	}
-	buffer_append_string(&request, "0\r\n\r\n");
+	buffer_append_string(&request, "2\r\n{}\r\n0\r\n\r\n");
 	answer = raw(f, request.data, request.size);
 	assert_null(strstr(answer, " 200 "));
 	assert_int_equal(f->rig.asked, 0);
@@ -471,6 +527,25 @@ static void what_is_no_http_does_no_harm(void **state)
 	free(raw(f, many.data, many.size));
 	assert_int_equal(f->rig.asked, 0);
 	json_decref(get(f, "/healthz", 200));
+}
+
+static void closing_does_not_wait_for_clients_that_say_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	cleanup_close int idle = socket(AF_UNIX, SOCK_STREAM, 0);
+	cleanup_close int half = socket(AF_UNIX, SOCK_STREAM, 0);
+	int64_t began;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", f->rig.socket);
+	assert_int_equal(connect(idle, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(connect(half, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_true(send(half, "GET /heal", 9, MSG_NOSIGNAL) == 9);
+	json_decref(get(f, "/healthz", 200));
+	began = clock_mono_ms();
+	api_server_close(f->rig.server);
+	f->rig.server = NULL;
+	assert_true(clock_mono_ms() - began < API_IDLE_S * 1000 / 2);
 }
 
 /* -- the socket ----------------------------------------------------------------------------------- */
@@ -580,10 +655,13 @@ int main(void)
 	    TEST(health_is_503_with_the_reason_when_the_disk_is_full),
 	    TEST(health_is_503_while_it_stops),
 	    TEST(status_has_every_dataset_and_encoder),
+	    TEST(status_reads_no_database),
 	    TEST(a_dataset_is_found_by_its_encoded_name),
 	    TEST(before_the_first_picture_the_answer_is_503),
 	    TEST(jobs_come_in_pages),
 	    TEST(jobs_are_filtered_by_reason),
+	    TEST(one_job_is_found_by_its_key_whatever_its_state),
+	    TEST(failures_are_counted_by_state_and_reason),
 	    TEST(a_query_that_is_wrong_is_400_and_says_what_is_expected),
 	    TEST(lists_of_a_dataset_that_is_not_open_yet_are_503),
 	    TEST(commands_reach_the_service_with_all_they_say),
@@ -598,6 +676,7 @@ int main(void)
 	    TEST(a_body_that_is_announced_too_large_is_413),
 	    TEST(a_body_that_only_turns_out_too_large_ends_the_connection),
 	    TEST(what_is_no_http_does_no_harm),
+	    TEST(closing_does_not_wait_for_clients_that_say_nothing),
 	    TEST(the_socket_has_the_mode_and_group_that_were_asked_for),
 	    TEST(a_socket_that_is_served_is_refused),
 	    TEST(a_stale_socket_is_replaced_and_that_of_another_program_is_not),

@@ -56,6 +56,8 @@ encode_and_read plain --resolution 128 --codec none --scaled
 encode_and_read plain_moments --resolution 128 --codec none --posterior moments --dtype float32
 printf 'pixels\n'
 counted "$here/check_pixels.py" "$build"
+printf 'API\n'
+counted "$here/check_openapi.py" "$here/../../docs/openapi.json"
 
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]
