@@ -13,10 +13,18 @@
 static const struct setting all[] = {
     {"out", SETTING_PATH, FIELD(out), .value_name = "DIR",
      .help = "output folder of latentctl encode"},
+    {"socket", SETTING_PATH, FIELD(socket), .value_name = "PATH",
+     .help = "of the daemon; else that of --out, --state or --config"},
+    {"state", SETTING_PATH, FIELD(state), .value_name = "DIR",
+     .help = "state folder of the daemon or of an encode"},
+    {"config", SETTING_PATH, FIELD(config), .value_name = "FILE",
+     .help = "configuration of the daemon"},
     {"name", SETTING_STRING, FIELD(name), .not_empty = true, .value_name = "NAME",
-     .help = "only this dataset of the output"},
+     .help = "only this dataset"},
     {"reason", SETTING_STRING, FIELD(reason), .not_empty = true, .value_name = "R",
      .help = "only this reason (truncated, unsupported, ...)"},
+    {"key", SETTING_STRING, FIELD(key), .not_empty = true, .value_name = "KEY",
+     .help = "only the image with this key (failed --json tells it)"},
     {"to", SETTING_PATH, FIELD(to), .fallback = ".", .value_name = "DIR",
      .help = "folder to write to"},
     {"dry-run", SETTING_FLAG, FIELD(dry_run), .help = "change nothing; say what would be done"},
@@ -29,8 +37,12 @@ static const struct setting all[] = {
     {"deep", SETTING_FLAG, FIELD(deep),
      .help = "put what is damaged aside, so that the next encode makes it anew"},
     {"json", SETTING_FLAG, FIELD(json), .help = "one JSON object a line"},
+    {"paths", SETTING_FLAG, FIELD(paths), .help = "nothing but the paths of the files, one a line"},
     {"skipped", SETTING_FLAG, FIELD(skipped),
      .help = "images left out on purpose (too small, ...) instead"},
+    {"cancelled", SETTING_FLAG, FIELD(cancelled), .help = "images that were cancelled instead"},
+    {"watch", SETTING_FLAG, FIELD(watch), .help = "show it again every second, until interrupted"},
+    {"accept", SETTING_FLAG, FIELD(accept), .help = "remove these samples"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 
@@ -44,6 +56,12 @@ static bool listed(const char *accepted, const char *name)
 			return true;
 	}
 	return false;
+}
+
+static bool taken(const struct read_command *command, const char *name)
+{
+	return listed(command->options, name) || strcmp(name, "help") == 0 ||
+	       (listed(command->options, "daemon") && listed("out socket state config", name));
 }
 
 /* What the table cannot tell: words too few or too many, and no --out. */
@@ -74,7 +92,7 @@ int read_options_parse(int argc, char **argv, const struct read_command *command
 	size_t n = 0, n_words = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		if (listed(command->options, all[i].name) || strcmp(all[i].name, "help") == 0)
+		if (taken(command, all[i].name))
 			table[n++] = all[i];
 	}
 	if (settings_complete(stdout, table, n, command->n_words > 0, argc, argv))

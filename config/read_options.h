@@ -12,30 +12,40 @@
 
 struct read_options {
 	const char *out;
-	const char *name;   /* of one dataset; NULL: all */
-	const char *reason; /* failed, retry */
-	const char *to;	    /* extract */
+	const char *socket, *state, *config; /* where else a daemon may be found */
+	const char *name;		     /* of one dataset; NULL: all */
+	const char *reason;		     /* failed, retry */
+	const char *key;		     /* retry, cancel: of one image */
+	const char *to;			     /* extract */
 	bool json;
 	bool dry_run;			  /* gc, compact */
 	bool deep;			  /* verify */
 	size_t grace_hours;		  /* gc */
 	size_t shard_samples, shard_size; /* compact: a full shard */
-	bool skipped;			  /* failed: what was left out by policy instead */
+	bool skipped;			  /* failed, retry: what was left out by policy instead */
+	bool cancelled;			  /* retry: what was cancelled instead */
+	bool paths;			  /* failed, skipped: nothing but paths */
+	bool watch;			  /* status */
+	bool accept;			  /* deletions */
 	bool help;
 	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };
 
 struct read_command {
-	const char *options; /* that it takes, by name: "out name json" */
-	size_t n_words;	     /* that it takes, at most READ_WORDS_MAX */
-	const char *usage;   /* "status --out DIR [--json]" */
+	/*
+	 * That it takes, by name: "out name json". "daemon" stands for out, socket, state and config, of which none need
+	 * be given.
+	 */
+	const char *options;
+	size_t n_words;	   /* that it takes, at most READ_WORDS_MAX */
+	const char *usage; /* "status --out DIR [--json]" */
 };
 
 /* Outcomes, both printed already: the help or completion that was asked for, or the mistake and the usage. */
 #define READ_OPTIONS_HELP  1
 #define READ_OPTIONS_WRONG 2
 
-/* 0 to go on, or one of the outcomes. --out must be given where it is taken. */
+/* 0 to go on, or one of the outcomes. --out must be given where it is taken by name. */
 int read_options_parse(int argc, char **argv, const struct read_command *command,
 		       struct read_options *options);
 

@@ -1,84 +1,130 @@
+/*
+ * Images that did not become samples: `failed` and `skipped`.
+ */
 #include "daemon/commands.h"
 
+#include "base/buffer.h"
 #include "base/checked.h"
-#include "base/text.h"
+
+#include "daemon/ctl_api.h"
+#include "daemon/ctl_source.h"
+#include "daemon/status_text.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
-struct failed {
-	struct queue *queue;
+struct listing {
 	const struct read_options *options;
-	struct error *err;
+	struct ctl_source *source;
+	bool skipped;
 	size_t n;
 };
 
-static void print_json(const struct job_row *row)
+static void print_json(json_t *job)
 {
-	cleanup_buffer struct buffer path = BUFFER_INIT, message = BUFFER_INIT;
-	json_t *root = json_object();
-	char *text;
+	char *text = json_dumps(job, JSON_COMPACT);
 
-	percent_encode(&path, row->path, strlen(row->path));
-	utf8_append_clean(&message, row->message, strlen(row->message));
-	json_object_set_new(root, "key", json_string(row->key));
-	json_object_set_new(root, "source", json_stringn((const char *)path.data, path.size));
-	json_object_set_new(root, "reason", json_string(row->reason));
-	json_object_set_new(root, "message",
-			    json_stringn((const char *)message.data, message.size));
-	json_object_set_new(root, "attempts", json_integer(row->attempts));
-	text = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
 	if (text)
 		puts(text);
 	free(text);
 }
 
-static int on_job(void *arg, const struct job_row *row)
+/* The file's bytes; where its folder is not known, its path below that. */
+static void print_path(const json_t *job)
 {
-	struct failed *f = arg;
-	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_buffer struct buffer path = BUFFER_INIT;
 
-	f->n++;
-	if (f->options->json)
-		print_json(row);
-	else
-		printf("%-14s %s: %s\n", row->reason, text_quote(row->path, quoted), row->message);
+	if (status_path(&path, job, "path") < 0 && status_path(&path, job, "source") < 0)
+		return;
+	buffer_append_string(&path, "\n");
+	fwrite(path.data, 1, path.size, stdout);
+}
+
+static int on_job(void *arg, json_t *job)
+{
+	struct listing *l = arg;
+	cleanup_buffer struct buffer line = BUFFER_INIT;
+
+	l->n++;
+	if (l->options->json) {
+		print_json(job);
+	} else if (l->options->paths) {
+		print_path(job);
+	} else {
+		status_job_line(&line, job);
+		fwrite(line.data, 1, line.size, stdout);
+	}
 	return 0;
 }
 
-static int on_dataset(void *arg, const struct queue_dataset *d)
+static int list_dataset(struct listing *l, const char *name, struct error *err)
 {
-	struct failed *f = arg;
-	const struct job_filter which = {
-	    .dataset = d->id,
-	    .state = f->options->skipped ? JOB_SKIPPED : JOB_QUARANTINED,
-	    .reason = f->options->reason,
-	};
+	cleanup_free char *reason = l->options->reason ? ctl_api_word(l->options->reason) : NULL;
+	cleanup_free char *what =
+	    xasprintf("jobs?state=%s%s%s", l->skipped ? "skipped" : "quarantined",
+		      reason ? "&reason=" : "", reason ? reason : "");
 
-	return queue_jobs(f->queue, &which, on_job, f, f->err);
+	return ctl_source_each(l->source, name, what, "jobs", on_job, l, err);
+}
+
+static int list_all(struct listing *l, struct error *err)
+{
+	json_t *status = NULL, *dataset;
+	size_t i;
+	int r = ctl_source_status(l->source, &status, err);
+
+	json_array_foreach(json_object_get(status, "datasets"), i, dataset)
+	{
+		if (r == 0)
+			r = list_dataset(l, json_string_value(json_object_get(dataset, "name")),
+					 err);
+	}
+	json_decref(status);
+	if (r == 0 && l->n == 0 && !l->options->json && !l->options->paths)
+		printf("no images %s%s\n", l->skipped ? "were skipped" : "have failed",
+		       l->options->reason ? " for this reason" : "");
+	return r;
+}
+
+static int list_jobs(const struct read_options *options, bool skipped, const char *command,
+		     struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	struct listing listing = {.options = options, .skipped = skipped};
+	int r;
+
+	if (options->json && options->paths)
+		return error_set(err, ERR_CONFIG, "--json and --paths do not go together");
+	r = ctl_source_open(options, &source, err);
+	if (r != 0)
+		return ctl_ended(command, r, err);
+	listing.source = source;
+	return list_all(&listing, err);
 }
 
 int cmd_failed(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "out name reason skipped json", 0,
-	    "failed --out DIR [--name NAME] [--reason R] [--skipped] [--json]"};
-	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
+	    "daemon name reason skipped json paths", 0,
+	    "failed [--out DIR | --socket PATH] [--name NAME] [--reason R] [--json | --paths]"};
 	struct read_options options = {.out = NULL};
-	struct failed failed = {.options = &options, .err = err};
 	int r = read_options_parse(argc, argv, &command, &options);
 
 	if (r != 0)
 		return read_options_exit(r);
-	if (opened_output_open(options.out, &opened, err) < 0)
-		return -1;
-	failed.queue = opened.queue;
-	if (each_dataset(opened.queue, options.name, on_dataset, &failed, err) < 0)
-		return -1;
-	if (failed.n == 0 && !options.json)
-		printf("no images %s%s\n", options.skipped ? "were skipped" : "have failed",
-		       options.reason ? " for this reason" : "");
-	return EXIT_OK;
+	return list_jobs(&options, options.skipped, argv[0], err);
+}
+
+int cmd_skipped(int argc, char **argv, struct error *err)
+{
+	static const struct read_command command = {
+	    "daemon name reason json paths", 0,
+	    "skipped [--out DIR | --socket PATH] [--name NAME] [--reason R] [--json | --paths]"};
+	struct read_options options = {.out = NULL};
+	int r = read_options_parse(argc, argv, &command, &options);
+
+	if (r != 0)
+		return read_options_exit(r);
+	return list_jobs(&options, true, argv[0], err);
 }

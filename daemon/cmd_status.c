@@ -1,95 +1,175 @@
 #include "daemon/commands.h"
 
 #include "base/checked.h"
-#include "base/text.h"
+#include "base/clock.h"
+
+#include "daemon/ctl_source.h"
+#include "daemon/status_text.h"
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
 
-struct status {
-	const struct opened_output *opened;
-	bool json, begun;
-	struct error *err;
-};
+/* -- as JSON -------------------------------------------------------------------------------------- */
 
-static void print_json(const struct status *s, const struct queue_dataset *d,
-		       const struct queue_counts *c)
+static void print_line(const json_t *value)
 {
-	json_t *root = json_object(), *jobs = json_object();
-	/* Where it lies now: an output may have been moved since the row was made. */
-	cleanup_free char *folder = xasprintf("%s/%s", s->opened->output.root, d->name);
-	char *text;
+	char *text = json_dumps(value, JSON_COMPACT);
 
-	for (int i = 0; i < JOB_STATES; i++)
-		json_object_set_new(jobs, job_state_name((enum job_state)i),
-				    json_integer((json_int_t)c->jobs[i]));
-	json_object_set_new(root, "dataset", json_string(d->name));
-	json_object_set_new(root, "output", json_string(folder));
-	json_object_set_new(root, "recipe_id", json_string(d->recipe_id));
-	json_object_set_new(root, "running", json_boolean(s->opened->running));
-	json_object_set_new(root, "jobs", jobs);
-	json_object_set_new(root, "samples", json_integer((json_int_t)c->samples));
-	json_object_set_new(root, "shards", json_integer((json_int_t)c->shards));
-	json_object_set_new(root, "shard_bytes", json_integer((json_int_t)c->shard_bytes));
-	text = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
 	if (text)
 		puts(text);
 	free(text);
 }
 
-static void print_text(const struct queue_dataset *d, const struct queue_counts *c)
+/* Of an output: a line for each dataset, whoever works there. Of a daemon: all that it says, in one. */
+static void print_json(const struct read_options *options, const struct ctl_source *source,
+		       const json_t *status)
 {
-	uint64_t total = 0;
-	char size[24];
+	bool running = ctl_source_is_daemon(source) || ctl_source_busy(source);
+	json_t *dataset;
+	size_t i;
 
-	for (int i = 0; i < JOB_STATES; i++)
-		total += c->jobs[i];
-	printf("%s\n", d->name);
-	printf("  recipe       %s\n", d->recipe_id);
-	printf("  images       %llu\n", (unsigned long long)total);
-	for (int i = 0; i < JOB_STATES; i++) {
-		if (c->jobs[i] > 0)
-			printf("  %-12s %llu\n", job_state_name((enum job_state)i),
-			       (unsigned long long)c->jobs[i]);
+	if (!options->out) {
+		print_line(status);
+		return;
 	}
-	printf("  shards       %llu with %llu sample%s, %s\n", (unsigned long long)c->shards,
-	       (unsigned long long)c->samples, plural(c->samples),
-	       text_bytes(c->shard_bytes, size));
+	json_array_foreach(json_object_get(status, "datasets"), i, dataset)
+	{
+		json_object_set(dataset, "dataset", json_object_get(dataset, "name"));
+		json_object_set_new(dataset, "running", json_boolean(running));
+		print_line(dataset);
+	}
 }
 
-static int on_dataset(void *arg, const struct queue_dataset *d)
-{
-	struct status *s = arg;
-	struct queue_counts counts;
+/* -- as text -------------------------------------------------------------------------------------- */
 
-	if (queue_counts(s->opened->queue, d->id, &counts, s->err) < 0)
+static void append_text(const struct ctl_source *source, const json_t *status, struct buffer *out)
+{
+	if (!ctl_source_is_daemon(source))
+		buffer_appendf(out, "%s\n", ctl_source_owner(source));
+	status_text(out, status, ctl_source_reach(source), clock_wall_ms());
+}
+
+static void write_out(const struct buffer *text)
+{
+	if (text->size > 0)
+		fwrite(text->data, 1, text->size, stdout);
+}
+
+static int show(const struct read_options *options, struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *status = NULL;
+	int r = ctl_source_open(options, &source, err);
+
+	if (r != 0)
+		return ctl_ended("status", r, err);
+	if (ctl_source_status(source, &status, err) < 0)
 		return -1;
-	if (s->json) {
-		print_json(s, d, &counts);
-		return 0;
+	if (options->json) {
+		print_json(options, source, status);
+	} else {
+		append_text(source, status, &text);
+		write_out(&text);
 	}
-	if (!s->begun)
-		printf("%s\n", s->opened->running ? s->opened->output.owner
-						  : "no process works on this output now");
-	s->begun = true;
-	print_text(d, &counts);
-	return 0;
+	json_decref(status);
+	return EXIT_OK;
+}
+
+/* -- again and again ------------------------------------------------------------------------------ */
+
+static size_t terminal_rows(void)
+{
+	struct winsize w;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_row > 2 ? w.ws_row : 24;
+}
+
+static size_t count_lines(const struct buffer *text)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < text->size; i++)
+		n += text->data[i] == '\n';
+	return n;
+}
+
+/* In place: every line is cut off behind its end, and what lies below the last one. What does not fit is left out. */
+static void redraw(const struct buffer *text)
+{
+	size_t rows = terminal_rows(), lines = count_lines(text), line = 0;
+	size_t shown = lines < rows ? lines : rows - 2;
+
+	fputs("\033[H", stdout);
+	for (size_t i = 0; i < text->size && line < shown; i++) {
+		if (text->data[i] == '\n') {
+			fputs("\033[K", stdout);
+			line++;
+		}
+		fputc(text->data[i], stdout);
+	}
+	if (shown < lines)
+		printf("... and %zu more lines\033[K\n", lines - shown);
+	fputs("\033[J", stdout);
+}
+
+/* What is to be seen now; that a daemon does not answer is part of the picture. */
+static int picture(const struct read_options *options, bool terminal, struct buffer *text,
+		   struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	json_t *status = NULL;
+	int r = ctl_source_open(options, &source, err);
+
+	if (r == 0)
+		r = ctl_source_status(source, &status, err);
+	if (r == 0 && terminal)
+		append_text(source, status, text);
+	else if (r == 0)
+		status_lines(text, status);
+	json_decref(status);
+	return r;
+}
+
+static int watch(const struct read_options *options, struct error *err)
+{
+	bool terminal = isatty(STDOUT_FILENO) == 1;
+
+	for (bool first = true;; first = false) {
+		cleanup_buffer struct buffer text = BUFFER_INIT;
+		int r = picture(options, terminal, &text, err);
+
+		if (r != 0 && first)
+			return ctl_ended("status", r, err);
+		if (r != 0)
+			buffer_appendf(&text, "%s\n", err->message);
+		error_clear(err);
+		if (terminal && first)
+			fputs("\033[2J", stdout);
+		if (terminal)
+			redraw(&text);
+		else
+			write_out(&text);
+		if (fflush(stdout) != 0)
+			return EXIT_OK; /* main() says what is wrong with it */
+		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+	}
 }
 
 int cmd_status(int argc, char **argv, struct error *err)
 {
-	static const struct read_command command = {"out name json", 0,
-						    "status --out DIR [--name NAME] [--json]"};
-	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
+	static const struct read_command command = {
+	    "daemon name json watch", 0,
+	    "status [--out DIR | --socket PATH] [--name NAME] [--json | --watch]"};
 	struct read_options options = {.out = NULL};
-	struct status status = {.opened = &opened, .err = err};
 	int r = read_options_parse(argc, argv, &command, &options);
 
 	if (r != 0)
 		return read_options_exit(r);
-	if (opened_output_open(options.out, &opened, err) < 0)
-		return -1;
-	status.json = options.json;
-	return each_dataset(opened.queue, options.name, on_dataset, &status, err);
+	if (options.watch && options.json)
+		return error_set(err, ERR_CONFIG, "--watch and --json do not go together");
+	return options.watch ? watch(&options, err) : show(&options, err);
 }

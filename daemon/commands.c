@@ -4,12 +4,22 @@
 #include "base/files.h"
 #include "base/text.h"
 
+#include "daemon/ctl_source.h"
+
 #include <stdio.h>
 #include <string.h>
 
 int read_options_exit(int outcome)
 {
 	return outcome == READ_OPTIONS_HELP ? EXIT_OK : EXIT_USAGE;
+}
+
+int ctl_ended(const char *command, int r, struct error *err)
+{
+	if (r != CTL_NO_DAEMON)
+		return r;
+	fprintf(stderr, "latentctl %s: %s\n", command, err->message);
+	return EXIT_NO_DAEMON;
 }
 
 int output_find_queue(const char *out, struct output *output, bool *running, char **path,

@@ -14,7 +14,18 @@ int cmd_encode(int argc, char **argv, struct error *err);
 int cmd_plan(int argc, char **argv, struct error *err);
 int cmd_status(int argc, char **argv, struct error *err);
 int cmd_failed(int argc, char **argv, struct error *err);
+int cmd_skipped(int argc, char **argv, struct error *err);
+int cmd_dupes(int argc, char **argv, struct error *err);
 int cmd_retry(int argc, char **argv, struct error *err);
+int cmd_cancel(int argc, char **argv, struct error *err);
+int cmd_scan(int argc, char **argv, struct error *err);
+int cmd_pause(int argc, char **argv, struct error *err);
+int cmd_resume(int argc, char **argv, struct error *err);
+int cmd_drain(int argc, char **argv, struct error *err);
+int cmd_seal(int argc, char **argv, struct error *err);
+int cmd_priority(int argc, char **argv, struct error *err);
+int cmd_deletions(int argc, char **argv, struct error *err);
+int cmd_reload(int argc, char **argv, struct error *err);
 int cmd_verify(int argc, char **argv, struct error *err);
 int cmd_gc(int argc, char **argv, struct error *err);
 int cmd_compact(int argc, char **argv, struct error *err);
@@ -27,6 +38,9 @@ int cmd_bench(int argc, char **argv, struct error *err);
 
 /* The exit code for an outcome of read_options_parse. */
 int read_options_exit(int outcome);
+
+/* The exit code where ctl_source_open gave @r, CTL_NO_DAEMON (which is said now) or below zero. */
+int ctl_ended(const char *command, int r, struct error *err);
 
 /*
  * Finds the queue of an output that exists: *output as output_peek fills it, *path of its database. ERR_CONFIG

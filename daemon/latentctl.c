@@ -19,9 +19,20 @@ static const struct command {
 } commands[] = {
     {"encode", cmd_encode, "SRC... --vae PATH --out DIR", "encode folders of images into shards"},
     {"plan", cmd_plan, "SRC...", "what an encode of them would be"},
-    {"status", cmd_status, "--out DIR", "how far the datasets of an output are"},
-    {"failed", cmd_failed, "--out DIR", "images that failed, with the reason"},
-    {"retry", cmd_retry, "--out DIR [--reason R]", "try them again in the next encode"},
+    {"status", cmd_status, "[--watch | --json]", "how far the datasets are"},
+    {"failed", cmd_failed, "[--reason R]", "images that failed, with the reason"},
+    {"skipped", cmd_skipped, "[--reason R]", "images left out on purpose"},
+    {"dupes", cmd_dupes, "[--name NAME]", "files with the same content"},
+    {"retry", cmd_retry, "[--reason R]", "try them again"},
+    {"cancel", cmd_cancel, "--name NAME", "give up images that nobody has begun"},
+    {"scan", cmd_scan, "[--name NAME]", "look through the folders now"},
+    {"pause", cmd_pause, "[--name NAME]", "begin nothing new"},
+    {"resume", cmd_resume, "[--name NAME]", "go on"},
+    {"drain", cmd_drain, "[--name NAME]", "finish and seal what is queued"},
+    {"seal", cmd_seal, "[--name NAME]", "seal what is encoded"},
+    {"priority", cmd_priority, "NAME N", "larger goes first"},
+    {"deletions", cmd_deletions, "[--accept]", "samples whose files are gone"},
+    {"reload", cmd_reload, "", "read the configuration again"},
     {"verify", cmd_verify, "--out DIR [--deep]", "read every shard and check every hash"},
     {"gc", cmd_gc, "--out DIR [--dry-run]", "remove what was replaced"},
     {"compact", cmd_compact, "--out DIR [--dry-run]", "merge small shards"},
@@ -37,14 +48,14 @@ static void print_help(FILE *out)
 {
 	fprintf(out, "usage: latentctl COMMAND ...        latentctl COMMAND --help says more\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %-8s %-30s %s\n", commands[i].name, commands[i].arguments,
+		fprintf(out, "  %-9s %-29s %s\n", commands[i].name, commands[i].arguments,
 			commands[i].help);
-	fprintf(out, "  %-8s %-30s %s\n", "version", "", "of latentctl and what it stands on");
+	fprintf(out, "  %-9s %-29s %s\n", "version", "", "of latentctl and what it stands on");
 	fprintf(out, "\nexit status:\n"
 		     "  0 done                                3 done, but some images failed\n"
 		     "  1 could not go on                     4 a shard is damaged\n"
 		     "  2 wrong usage                         5 another process uses the output\n"
-		     "  130 interrupted; the same command goes on\n");
+		     "  6 no daemon answers                   130 interrupted\n");
 }
 
 static int print_version(void)

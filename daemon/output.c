@@ -26,6 +26,7 @@ struct owned_output {
 struct owner {
 	char host[256];
 	char state[PATH_MAX];
+	char socket[PATH_MAX];
 	long pid;
 	struct owned_output *outputs; /* of a state folder */
 	size_t n_outputs;
@@ -75,6 +76,7 @@ static void owner_read(const char *folder, struct owner *owner)
 	root = json_loadb((const char *)text.data, text.size, 0, NULL);
 	copy_string(json_object_get(root, "host"), owner->host, sizeof(owner->host));
 	copy_string(json_object_get(root, "state"), owner->state, sizeof(owner->state));
+	copy_string(json_object_get(root, "socket"), owner->socket, sizeof(owner->socket));
 	owner->pid = (long)json_integer_value(json_object_get(root, "pid"));
 	read_outputs(json_object_get(root, "outputs"), owner);
 	json_decref(root);
@@ -515,6 +517,14 @@ int output_peek(const char *out, struct output *output, bool *running, struct er
 	output->state = xstrdup(owner.state);
 	output->root = TAKE(root);
 	return 0;
+}
+
+char *output_socket(const char *folder)
+{
+	cleanup_owner struct owner owner;
+
+	owner_read(folder, &owner);
+	return owner.socket[0] ? xstrdup(owner.socket) : NULL;
 }
 
 /* -- the dataset's folder ------------------------------------------------------------------------- */

@@ -88,6 +88,9 @@ void output_close(struct output *output);
  */
 int output_peek(const char *out, struct output *output, bool *running, struct error *err);
 
+/* The socket that FOLDER/owner.json (OUT/.latentd or STATE) names; NULL: none. To be freed. */
+char *output_socket(const char *folder);
+
 /*
  * Whether OUT/NAME is there, and that it has this recipe if it is. ERR_CONFIG names the remedy and shows the
  * difference.

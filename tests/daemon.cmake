@@ -55,9 +55,13 @@ add_dependencies(mutate_worker latentd-decode)
 add_test(NAME mutate_worker COMMAND mutate_worker --files 2000 --seed 1
 	$<TARGET_FILE:latentd-decode> ${CMAKE_CURRENT_SOURCE_DIR}/golden/images)
 set_tests_properties(mutate_worker PROPERTIES TIMEOUT 300)
+add_cmocka_test(NAME test_status_text SOURCES unit/test_status_text.c
+	LIBS latentd_daemon PkgConfig::JANSSON)
 
 # The API over real sockets, and a program that serves it without a daemon behind it.
 add_library(api_rig STATIC component/api_rig.c)
 target_link_libraries(api_rig PUBLIC latentd_daemon)
 add_cmocka_test(NAME test_api_server SOURCES component/test_api_server.c
 	LIBS api_rig PkgConfig::JANSSON LABELS tsan)
+add_executable(api_test_server component/api_test_server.c)
+target_link_libraries(api_test_server PRIVATE api_rig)

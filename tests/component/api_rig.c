@@ -148,6 +148,34 @@ struct service_status *api_rig_status(const struct api_rig *rig)
 	return s;
 }
 
+static const char *text_or_none(const char *s)
+{
+	return s ? s : "-";
+}
+
+/* Of a rig that prints: what is answered stands in the request. */
+static void obey_reason(struct api_rig *rig, const char *reason)
+{
+	static const struct {
+		const char *reason;
+		int outcome;
+		enum error_code error;
+	} known[] = {{"refuse", -1, ERR_CONFIG},
+		     {"busy", -1, ERR_TRANSIENT},
+		     {"broken", -1, ERR_IO},
+		     {"nobody", SERVICE_NO_KEY, ERR_NONE}};
+
+	if (!rig->print)
+		return;
+	rig->outcome = 0;
+	for (size_t i = 0; reason && i < ARRAY_SIZE(known); i++) {
+		if (strcmp(reason, known[i].reason) != 0)
+			continue;
+		rig->outcome = known[i].outcome;
+		rig->error = known[i].error;
+	}
+}
+
 /* As the service does it, but for doing anything. */
 static int on_request(void *arg, const struct service_request *request, struct service_reply *reply,
 		      struct error *err)
@@ -164,9 +192,17 @@ static int on_request(void *arg, const struct service_request *request, struct s
 	rig->key = request->key ? xstrdup(request->key) : NULL;
 	rig->request = *request;
 	rig->asked++;
+	if (rig->print) {
+		printf("%s dataset=%s state=%d reason=%s key=%s priority=%d\n",
+		       service_command_name(request->command), text_or_none(request->dataset),
+		       request->state, text_or_none(request->reason), text_or_none(request->key),
+		       request->priority);
+		fflush(stdout);
+	}
 	pthread_cond_broadcast(&rig->changed);
 	while (rig->hold)
 		pthread_cond_wait(&rig->changed, &rig->lock);
+	obey_reason(rig, request->reason);
 	r = rig->outcome;
 	if (r < 0)
 		error_set(err, rig->error, "the rig says no");

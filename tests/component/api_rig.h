@@ -20,6 +20,7 @@ struct api_rig {
 	size_t asked;
 	struct service_request request;
 	char *dataset, *reason, *key;
+	bool print; /* each request, on stdout */
 	/* What is answered. */
 	bool hold; /* until api_rig_release */
 	int outcome;

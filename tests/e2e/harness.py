@@ -33,7 +33,7 @@ GOLDEN_IMAGES = os.path.join(SOURCE_DIR, "tests", "golden", "images")
 # A command that takes longer hangs: the slowest needs seconds, also under a sanitizer.
 HANGS_AFTER_S = 240
 
-OK, FAILED, USAGE, QUARANTINED, DAMAGED, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, FAILED, USAGE, QUARANTINED, DAMAGED, BUSY, NO_DAEMON, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 
 
 class Skip(Exception):
@@ -108,6 +108,8 @@ class Workspace:
         self.src, self.out, self.name = self.path("pictures"), self.path("out"), "set"
         self.programs = os.path.join(BUILD_DIR, "daemon")
         self.environment = dict(os.environ, XDG_STATE_HOME=self.path("state"), HOME=self.root)
+        # Not that of a daemon which happens to run here.
+        self.environment["LATENTD_SOCKET"] = self.path("no.sock")
         # Workers see none of that; options of sanitizers are passed to them.
         self.environment["E2E_SAN_OPTIONS"] = self.root
         self.history = []

@@ -9,6 +9,8 @@ from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, one_line,
 
 COMMANDS = ("encode", "plan", "status", "failed", "retry", "verify", "gc", "compact", "reindex")
 COMMANDS += ("rebuild", "merge", "inspect", "extract", "bench")
+STEERING = ("scan", "pause", "resume", "drain", "seal", "reload", "cancel", "priority", "deletions")
+COMMANDS += ("skipped", "dupes", *STEERING)
 
 
 @test
@@ -51,10 +53,11 @@ def version_is_one_line(ws):
 def a_wrong_command_line_is_said_and_explained(ws):
     equal(ws.latentctl(code=USAGE).out, "", "stdout without a command")
     assert "frob" in ws.latentctl("frob", code=USAGE).errors[0]
-    for command in ("status", "failed", "retry", "verify"):
+    for command in ("verify", "gc", "compact"):
         result = ws.latentctl(command, code=USAGE)
         assert "--out is missing" in result.errors[0], result
         equal(len(result.errors), 2, "number of error lines")
+    for command in ("status", "failed", "retry", "verify"):
         ws.latentctl(command, "--frob", code=USAGE)
         ws.latentctl(command, "--out", code=USAGE)
     ws.latentctl("inspect", code=USAGE)
@@ -121,7 +124,7 @@ def status_tells_what_is_there(ws):
     equal(row["shards"], len(files), "shards")
     equal(row["shard_bytes"], sum(map(os.path.getsize, files)), "bytes")
     text = ws.latentctl("status", "--out", ws.out, "--name", "set").out
-    assert "other" not in text and "quarantined" in text and row["recipe_id"] in text, text
+    assert "other" not in text and "2 failed" in text and row["recipe_id"] in text, text
 
 
 @test
@@ -144,14 +147,16 @@ def failed_lists_each_image_with_its_reason(ws):
         {"empty.jpg": "empty", "text.jpg": "unsupported"},
     )
     for row in rows:
-        equal(sorted(row), ["attempts", "key", "message", "reason", "source"], "fields")
-        equal(row["attempts"], 1, "attempts")
+        equal((row["state"], row["attempts"]), ("quarantined", 1), "state and attempts")
+        equal(row["path"], ws.path("pictures", row["source"]), "path")
     text = ws.latentctl(*words).out
     for row in rows:
         assert any(
             row["source"] in line and row["reason"] in line for line in text.splitlines()
         ), text
     equal(ws.latentctl(*words, "--reason", "empty", "--json").json, rows[:1], "--reason empty")
+    paths = ws.latentctl(*words, "--paths").out.splitlines()
+    equal(paths, [row["path"] for row in rows], "--paths")
 
 
 @test

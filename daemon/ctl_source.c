@@ -1,0 +1,471 @@
+#include "daemon/ctl_source.h"
+
+#include "base/buffer.h"
+#include "base/checked.h"
+#include "base/files.h"
+
+#include "config/daemon_config.h"
+
+#include "daemon/api_lists.h"
+#include "daemon/commands.h"
+#include "daemon/ctl_api.h"
+#include "daemon/status_json.h"
+#include "daemon/status_text.h"
+#include "daemon/text_lines.h"
+
+#include <jansson.h>
+#include <string.h>
+
+struct ctl_source {
+	const struct read_options *options;
+	/* Where to look, as far as the options say. */
+	char *socket; /* NULL: at no daemon's */
+	char *root;   /* of --out, absolute */
+	char *state;  /* folder; NULL: not known */
+	char *owner;  /* who works on --out */
+	char *reach;  /* ctl_source_reach() */
+	bool busy;
+	struct ctl_api *api; /* NULL: the database is read */
+};
+
+/* -- finding -------------------------------------------------------------------------------------- */
+
+static int find_out(struct ctl_source *s, struct error *err)
+{
+	struct output output = OUTPUT_INIT;
+	cleanup_free char *folder = NULL;
+
+	if (output_peek(s->options->out, &output, &s->busy, err) < 0)
+		return -1;
+	s->root = TAKE(output.root);
+	s->state = TAKE(output.state);
+	s->owner = TAKE(output.owner);
+	output_close(&output);
+	folder = xasprintf("%s/.latentd", s->root);
+	/* Its owner may have ended, and something else listen there meanwhile. */
+	s->socket = s->busy ? output_socket(folder) : NULL;
+	return 0;
+}
+
+static int find_config(struct ctl_source *s, struct error *err)
+{
+	const char *file = s->options->config;
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	struct daemon_config *config = NULL;
+
+	/* Only what it says counts here, not whether everything that it names is there. */
+	if (file_read_all(file, 16 << 20, &text, err) < 0 ||
+	    daemon_config_parse(file, text.data ? text.data : (const uint8_t *)"", text.size,
+				&config, err) < 0)
+		return -1;
+	s->state = xstrdup(config->state_dir);
+	s->socket = xstrdup(config->api.socket);
+	daemon_config_free(config);
+	return 0;
+}
+
+static int find(struct ctl_source *s, struct error *err)
+{
+	const struct read_options *o = s->options;
+	const char *environment = getenv("LATENTD_SOCKET");
+
+	if (o->out && find_out(s, err) < 0)
+		return -1;
+	if (!o->out && o->state) {
+		s->state = xstrdup(o->state);
+		s->socket = output_socket(o->state);
+	} else if (!o->out && o->config && find_config(s, err) < 0) {
+		return -1;
+	}
+	if (o->socket) {
+		free(s->socket);
+		s->socket = xstrdup(o->socket);
+	}
+	if (!s->socket && !s->state)
+		s->socket = xstrdup(environment && *environment ? environment : CTL_SOCKET_DEFAULT);
+	return 0;
+}
+
+/* The options that say where it is, again. To be freed. */
+static char *reach_of(const struct read_options *o)
+{
+	const struct {
+		const char *name, *value;
+	} words[] = {
+	    {"out", o->out}, {"state", o->state}, {"config", o->config}, {"socket", o->socket}};
+	cleanup_buffer struct buffer reach = BUFFER_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		cleanup_free char *value = words[i].value ? text_shell_word(words[i].value) : NULL;
+
+		if (value)
+			buffer_appendf(&reach, " --%s %s", words[i].name, value);
+	}
+	return xstrdup(reach.data ? (const char *)reach.data : "");
+}
+
+static bool has_database(const struct ctl_source *s)
+{
+	cleanup_free char *path = xasprintf("%s/queue.db", s->state ? s->state : "");
+
+	return s->state && file_exists(path);
+}
+
+/* 0: it is there (or was, and says what is wrong); CTL_API_NOBODY. */
+static int try_daemon(struct ctl_source *s, struct error *err)
+{
+	cleanup_free char *path = ctl_api_path(NULL, "status");
+	json_t *status = NULL;
+	int r = ctl_api_open(s->socket, &s->api, err);
+
+	if (r == 0)
+		r = ctl_api_get(s->api, path, &status, err);
+	json_decref(status);
+	if (r == CTL_API_NOBODY) {
+		ctl_api_close(s->api);
+		s->api = NULL;
+	}
+	return r;
+}
+
+static int no_daemon(const struct ctl_source *s, struct error *err)
+{
+	error_clear(err);
+	if (s->socket)
+		error_set(err, ERR_CONFIG,
+			  "no daemon answers at %s: start one with `latentd --config FILE`, or say "
+			  "with --socket, --config or --out which one is meant",
+			  s->socket);
+	else
+		error_set(err, ERR_CONFIG,
+			  "no daemon works with the state in %s: start one with `latentd --config "
+			  "FILE`",
+			  s->state);
+	return CTL_NO_DAEMON;
+}
+
+static int open_source(const struct read_options *options, bool daemon_only,
+		       struct ctl_source **out, struct error *err)
+{
+	struct ctl_source *s = xcalloc(1, sizeof(*s));
+	int r;
+
+	s->options = options;
+	s->reach = reach_of(options);
+	r = find(s, err);
+	if (r == 0)
+		r = s->socket ? try_daemon(s, err) : CTL_API_NOBODY;
+	if (r == CTL_API_NOBODY) {
+		bool instead = !daemon_only && !options->socket && s->state;
+
+		/* A state without its database is told as such by whoever opens it. */
+		r = instead && (has_database(s) || options->out) ? 0 : no_daemon(s, err);
+		if (r == 0)
+			error_clear(err);
+	}
+	if (r == 0)
+		*out = s;
+	else
+		ctl_source_close(s);
+	return r;
+}
+
+int ctl_source_open(const struct read_options *options, struct ctl_source **out, struct error *err)
+{
+	return open_source(options, false, out, err);
+}
+
+int ctl_source_open_daemon(const struct read_options *options, struct ctl_source **out,
+			   struct error *err)
+{
+	return open_source(options, true, out, err);
+}
+
+void ctl_source_close(struct ctl_source *s)
+{
+	if (!s)
+		return;
+	ctl_api_close(s->api);
+	free(s->socket);
+	free(s->root);
+	free(s->state);
+	free(s->owner);
+	free(s->reach);
+	free(s);
+}
+
+bool ctl_source_is_daemon(const struct ctl_source *s)
+{
+	return s->api != NULL;
+}
+
+bool ctl_source_busy(const struct ctl_source *s)
+{
+	return s->busy && !s->api;
+}
+
+const char *ctl_source_reach(const struct ctl_source *s)
+{
+	return s->reach;
+}
+
+const char *ctl_source_owner(const struct ctl_source *s)
+{
+	if (ctl_source_busy(s))
+		return s->owner;
+	return s->root ? "no process works on this output now" : "no daemon works here now";
+}
+
+/* -- the database --------------------------------------------------------------------------------- */
+
+struct stored {
+	struct service_dataset *items;
+	size_t n, capacity;
+};
+
+static int on_stored(void *arg, const struct queue_dataset *d)
+{
+	struct stored *list = arg;
+
+	ARRAY_GROW(list->items, list->n, list->capacity);
+	list->items[list->n++] = (struct service_dataset){.name = xstrdup(d->name),
+							  .output = xstrdup(d->output),
+							  .recipe_id = xstrdup(d->recipe_id),
+							  .queue_id = d->id};
+	return 0;
+}
+
+static void stored_release(struct stored *list)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		free(list->items[i].name);
+		free(list->items[i].output);
+		free(list->items[i].database);
+		free(list->items[i].recipe_id);
+	}
+	free(list->items);
+}
+
+#define cleanup_stored cleanup_with(stored_release)
+
+/* Every dataset of the state, with its counts. */
+static int read_stored(const struct ctl_source *s, struct stored *list, struct error *err)
+{
+	cleanup_queue struct queue *queue = NULL;
+	cleanup_free char *path = xasprintf("%s/queue.db", s->state);
+
+	if (!file_exists(path))
+		return error_set(err, ERR_CONFIG, "%s: %s, which has no queue%s",
+				 s->root ? s->root : s->state, s->state,
+				 s->busy ? " yet" : " (another host?)");
+	if (queue_sqlite_open_readonly(path, &queue, err) < 0 ||
+	    queue_datasets(queue, on_stored, list, err) < 0)
+		return -1;
+	for (size_t i = 0; i < list->n; i++) {
+		struct service_dataset *d = &list->items[i];
+
+		d->database = xstrdup(path);
+		if (queue_counts(queue, d->queue_id, &d->counts, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Where a dataset lies now: an output may have been moved since its row was made. */
+static void use_present_output(const struct ctl_source *s, struct service_dataset *d)
+{
+	cleanup_free char *here = s->root ? xasprintf("%s/%s", s->root, d->name) : NULL;
+
+	if (here && file_exists(here)) {
+		free(d->output);
+		d->output = TAKE(here);
+	}
+}
+
+static int stored_status(const struct ctl_source *s, json_t **out, struct error *err)
+{
+	cleanup_stored struct stored list = {.n = 0};
+	json_t *root, *datasets;
+
+	if (read_stored(s, &list, err) < 0)
+		return -1;
+	root = json_object();
+	datasets = json_array();
+	for (size_t i = 0; i < list.n; i++) {
+		use_present_output(s, &list.items[i]);
+		json_array_append_new(datasets, status_json_dataset(&list.items[i], false));
+	}
+	json_object_set_new(root, "datasets", datasets);
+	*out = root;
+	return 0;
+}
+
+static const struct {
+	const char *name, *takes;
+	api_list_fn list;
+} lists[] = {{"jobs", "state reason key after limit", api_list_jobs},
+	     {"dupes", "after limit", api_list_dupes}};
+
+static api_list_fn find_list(const char *what, const char **takes)
+{
+	size_t n = strcspn(what, "?");
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		if (strlen(lists[i].name) == n && strncmp(lists[i].name, what, n) == 0) {
+			*takes = lists[i].takes;
+			return lists[i].list;
+		}
+	}
+	return NULL;
+}
+
+static const struct service_dataset *find_stored(const struct stored *list, const char *name)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if (strcmp(list->items[i].name, name) == 0)
+			return &list->items[i];
+	}
+	return NULL;
+}
+
+/* @what as it would be asked of the API: "jobs?state=skipped". */
+static int stored_list(const struct ctl_source *s, const char *dataset, const char *what,
+		       json_t **out, struct error *err)
+{
+	cleanup_stored struct stored list = {.n = 0};
+	cleanup_params struct api_params params = API_PARAMS_INIT;
+	const struct service_dataset *d;
+	const char *takes = "";
+	api_list_fn fn = find_list(what, &takes);
+
+	if (!fn)
+		return error_set(err, ERR_BUG, "there is no list %s", what);
+	if (read_stored(s, &list, err) < 0 || api_params_query(what, takes, &params, err) < 0)
+		return -1;
+	d = find_stored(&list, dataset);
+	if (!d)
+		return error_set(err, ERR_CONFIG, "there is no dataset %s here", dataset);
+	return fn(d, &params, out, err);
+}
+
+/* -- either --------------------------------------------------------------------------------------- */
+
+/* Whether a dataset of that name, which says that it lies at @output, lies in --out. */
+static bool lies_in_root(const struct ctl_source *s, const char *name, const char *output)
+{
+	size_t n = strlen(output), tail = strlen(name) + 1;
+	cleanup_free char *folder = NULL, *real = NULL;
+
+	if (n <= tail || output[n - tail] != '/' || strcmp(output + n - tail + 1, name) != 0)
+		return false;
+	folder = xstrdup(output);
+	folder[n - tail] = '\0';
+	/* The daemon says it as its configuration does, where links may be on the way. */
+	real = realpath(folder, NULL);
+	return strcmp(real ? real : folder, s->root) == 0;
+}
+
+/* Whether the options mean this dataset. */
+static bool is_meant(const struct ctl_source *s, const json_t *dataset)
+{
+	const char *name = json_string_value(json_object_get(dataset, "name"));
+	cleanup_buffer struct buffer output = BUFFER_INIT;
+
+	if (!name || (s->options->name && strcmp(s->options->name, name) != 0))
+		return false;
+	if (!s->root)
+		return true;
+	return status_path(&output, dataset, "output") == 0 && output.data &&
+	       lies_in_root(s, name, (const char *)output.data);
+}
+
+static int reduce(const struct ctl_source *s, json_t *status, struct error *err)
+{
+	json_t *meant = json_array(), *dataset;
+	const char *name = s->options->name;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "datasets"), i, dataset)
+	{
+		if (is_meant(s, dataset))
+			json_array_append(meant, dataset);
+	}
+	json_object_set_new(status, "datasets", meant);
+	if (json_array_size(meant) > 0 || (!name && s->api && !s->root))
+		return 0;
+	return error_set(err, ERR_CONFIG, name ? "there is no dataset %s here" : "%s",
+			 name ? name : "there is no dataset here yet");
+}
+
+int ctl_source_status(struct ctl_source *s, json_t **status, struct error *err)
+{
+	cleanup_free char *path = ctl_api_path(NULL, "status");
+	json_t *root = NULL;
+	int r = s->api ? ctl_api_get(s->api, path, &root, err) : stored_status(s, &root, err);
+
+	if (r != 0)
+		return -1;
+	if (reduce(s, root, err) < 0) {
+		json_decref(root);
+		return -1;
+	}
+	*status = root;
+	return 0;
+}
+
+static int get_page(struct ctl_source *s, const char *dataset, const char *what, json_t **page,
+		    struct error *err)
+{
+	cleanup_free char *path = ctl_api_path(dataset, what);
+
+	if (!s->api)
+		return stored_list(s, dataset, what, page, err);
+	return ctl_api_get(s->api, path, page, err) == 0 ? 0 : -1;
+}
+
+/* "jobs?state=skipped" with where the next page begins. */
+static char *page_of(const char *what, const json_t *next)
+{
+	const char *sign = strchr(what, '?') ? "&" : "?";
+
+	if (json_is_integer(next))
+		return xasprintf("%s%slimit=1000&after=%lld", what, sign,
+				 (long long)json_integer_value(next));
+	if (json_is_string(next))
+		return xasprintf("%s%slimit=1000&after=%s", what, sign, json_string_value(next));
+	return xasprintf("%s%slimit=1000", what, sign);
+}
+
+int ctl_source_each(struct ctl_source *s, const char *dataset, const char *what, const char *list,
+		    ctl_item_fn fn, void *arg, struct error *err)
+{
+	json_t *next = json_null(), *item;
+	int r = 0;
+
+	do {
+		cleanup_free char *page_what = page_of(what, next);
+		json_t *page = NULL;
+		size_t i;
+
+		json_decref(next);
+		next = NULL;
+		r = get_page(s, dataset, page_what, &page, err);
+		json_array_foreach(json_object_get(page, list), i, item)
+		{
+			if (r == 0)
+				r = fn(arg, item);
+		}
+		next = json_incref(json_object_get(page, "next"));
+		json_decref(page);
+	} while (r == 0 && next && !json_is_null(next));
+	json_decref(next);
+	return r;
+}
+
+int ctl_source_post(struct ctl_source *s, const char *dataset, const char *command, json_t *body,
+		    json_t **answer, struct error *err)
+{
+	cleanup_free char *path = ctl_api_path(dataset, command);
+
+	return ctl_api_post(s->api, path, body, answer, err) == 0 ? 0 : -1;
+}

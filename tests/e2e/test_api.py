@@ -1,0 +1,502 @@
+"""The API against its OpenAPI file, and the commands of latentctl that speak to it.
+
+A small server stands for the daemon (tests/component/api_test_server.c): it answers what a busy daemon would, prints
+what it is asked, and refuses where the reason says so.
+"""
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import termios
+import threading
+import time
+
+from harness import BUILD_DIR, BUSY, FAILED, NO_DAEMON, USAGE, Skip, equal, one_line, run_tests
+from harness import same_members, test, wait_until
+from openapi import Document
+
+# What a client needs of it: nothing else has to be there.
+CONFIG = """
+state_dir: mine
+api: {{socket: {socket}}}
+datasets:
+  - name: photos
+    source: {{path: nowhere}}
+    output: {{path: neither}}
+    recipe: {{vae: gone, resolution: 512}}
+encoders:
+  - {{type: cpu}}
+"""
+DAEMON = """
+state_dir: state-of-daemon
+api: {{socket: api.sock}}
+datasets:
+  - name: photos
+    source: {{path: {source}}}
+    output: {{path: {output}}}
+    recipe: {{vae: fake, resolution: 128, max_upscale: 0}}
+encoders:
+  - {{type: fake}}
+"""
+DATASET = "/api/v1/datasets/{name}"
+
+
+def call(path_of_socket, method, path, body=None):
+    """(status, JSON) of a server."""
+    connection = http.client.HTTPConnection("latentd")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(path_of_socket)
+    connection.request(method, path, json.dumps(body) if body is not None else None)
+    response = connection.getresponse()
+    equal(response.headers["Content-Type"], "application/json", "content type")
+    text = response.read()
+    connection.close()
+    return response.status, json.loads(text)
+
+
+class Server:
+    """api_test_server in a folder of the workspace."""
+
+    def __init__(self, ws, *words):
+        self.folder = ws.path("server")
+        os.makedirs(self.folder)
+        self.socket = os.path.join(self.folder, "api.sock")
+        program = os.path.join(BUILD_DIR, "tests", "api_test_server")
+        self.process = subprocess.Popen(
+            [program, self.folder, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        equal(self.process.stdout.readline(), "ready\n", "first line of the server")
+
+    def asked(self):
+        """The next request that the service got."""
+        return self.process.stdout.readline().strip()
+
+    def call(self, method, path, body=None):
+        return call(self.socket, method, path, body)
+
+    def close(self):
+        self.process.stdin.close()
+        equal(self.process.wait(60), 0, "exit status of the server")
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def serving(ws, *words):
+    server = Server(ws, *words)
+    try:
+        yield server
+    except BaseException:
+        server.process.kill()
+        raise
+    finally:
+        server.close() if server.process.poll() is None else server.process.wait()
+
+
+# -- the OpenAPI file
+
+
+@test
+def every_route_is_documented_and_nothing_else(ws):
+    with serving(ws) as server:
+        _, answer = server.call("GET", "/api/v1")
+        routes = [(route["method"], route["path"]) for route in answer["routes"]]
+    same_members(routes, Document().operations(), "routes")
+
+
+def check(document, operation, what, status, answer):
+    schema = document.schema(operation, status)
+    assert schema is not None, f"{what} answers {status}, which is not documented: {answer}"
+    problems = document.problems(answer, schema)
+    assert not problems, f"{what}, {status}: " + "; ".join(problems)
+
+
+@test
+def every_answer_is_as_documented(ws):
+    document = Document()
+    queries = {f"{DATASET}/jobs": "?state=quarantined&reason=truncated&limit=2"}
+    bodies = {f"{DATASET}/priority": {"priority": 3}}
+    with serving(ws) as server:
+        for (method, path), operation in document.operations().items():
+            for name, wanted in (("photos", 200), ("nobody", 404)):
+                if name == "nobody" and "{name}" not in path:
+                    continue
+                place = path.replace("{name}", name) + queries.get(path, "")
+                status, answer = server.call(method, place, bodies.get(path))
+                equal(status, wanted, f"status of {method} {place}")
+                check(document, operation, f"{method} {place}", status, answer)
+            # a parameter that nobody takes is refused everywhere, and as documented where it is
+            status, answer = server.call(
+                method, path.replace("{name}", "photos") + "?x=1", bodies.get(path)
+            )
+            equal(status, 400, f"status of {method} {path} with ?x=1")
+            if path != "/healthz":
+                check(document, operation, f"{method} {path}?x=1", status, answer)
+
+
+@test
+def the_daemon_itself_answers_as_documented(ws):
+    ws.small_pictures(2)
+    ws.write("text.jpg", b"text")
+    config = DAEMON.format(source=ws.src, output=ws.out).encode()
+    ws.write("latentd.yaml", config, ws.root)
+    program = os.path.join(ws.programs, "latentd")
+    with open(ws.path("log"), "wb") as log:
+        daemon = subprocess.Popen(
+            [program, "--config", "latentd.yaml"], cwd=ws.root, env=ws.environment, stderr=log
+        )
+    try:
+        where = ws.path("api.sock")
+        wait_until(lambda: os.path.exists(where) or daemon.poll() is not None, "the socket")
+        wait_until(
+            lambda: call(where, "GET", "/api/v1/datasets/photos")[1].get("state") == "idle",
+            "the dataset to be done",
+        )
+        (row,) = ws.latentctl("failed", "--config", "latentd.yaml", "--json").json
+        equal(row["path"], ws.path("pictures", "text.jpg"), "path of what failed")
+        document = Document()
+        for (method, path), operation in document.operations().items():
+            if path.endswith("/drain"):  # that would be its end
+                continue
+            place = path.replace("{name}", "photos")
+            place += "?state=quarantined" if path.endswith("/jobs") else ""
+            body = {"priority": 3} if path.endswith("/priority") else None
+            status, answer = call(where, method, place, body)
+            wanted = (200, 409) if path.endswith("/accept-deletions") else (200,)
+            assert status in wanted, f"{method} {place} answers {status}: {answer}"
+            check(document, operation, f"{method} {place}", status, answer)
+    finally:
+        daemon.terminate()
+        equal(daemon.wait(60), 0, "exit status of the daemon")
+    assert not os.path.exists(where), "the socket is left"
+
+
+@test
+def what_is_refused_is_as_documented(ws):
+    document = Document()
+    path = f"{DATASET}/retry"
+    operation = document.operations()["POST", path]
+    reasons = {"refuse": 409, "busy": 503, "broken": 500, "nobody": 404}
+    with serving(ws) as server:
+        for reason, wanted in reasons.items():
+            status, answer = server.call(
+                "POST", path.replace("{name}", "photos"), {"reason": reason}
+            )
+            equal(status, wanted, f"status for {reason}")
+            check(document, operation, f"POST {path}", status, answer)
+        status, answer = server.call("GET", f"{DATASET}/jobs".replace("{name}", "old%20scans"))
+        check(document, document.operations()["GET", f"{DATASET}/jobs"], "jobs", status, answer)
+
+
+@test
+def what_is_documented_is_taken(ws):
+    """Every parameter of the file, one after another."""
+    examples = {"state": "skipped", "reason": "x", "key": "k", "limit": 5, "priority": 1}
+    with serving(ws) as server:
+        for (method, path), operation in Document().operations().items():
+            place = path.replace("{name}", "photos")
+            for parameter in operation.get("parameters", []):
+                name = parameter["name"]
+                if parameter["in"] != "query" or name == "after":
+                    continue
+                state = "" if name == "state" or not path.endswith("/jobs") else "state=gone&"
+                status, answer = server.call(method, f"{place}?{state}{name}={examples[name]}")
+                equal(status, 200, f"status of {place} with {name}: {answer}")
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            for name in body.get("schema", {}).get("properties", {}):
+                status, answer = server.call(method, place, {name: examples[name]})
+                equal(status, 200, f"status of {place} with {name}: {answer}")
+
+
+# -- latentctl as its client
+
+
+@test
+def status_shows_what_the_daemon_says_on_80_columns(ws):
+    with serving(ws) as server:
+        out = ws.latentctl("status", "--socket", server.socket).out
+        for words in ("running for 3 days 4 h", "photos: running, priority 5", "97.2 %"):
+            assert words in out, out
+        for words in ("about 46 min left", "old scans: blocked", "/models/gone is not there"):
+            assert words in out, out
+        assert all(len(line) <= 80 for line in out.splitlines()), out
+        ws.environment["LATENTD_SOCKET"] = server.socket
+        assert f"deletions\n    --socket {server.socket} --name" in out, "how to reach it"
+        plain = ws.latentctl("status").out
+        equal(plain[: plain.index("  !")], out[: out.index("  !")], "by the environment")
+        only = ws.latentctl("status", "--name", "old scans").out
+        assert "photos" not in only and "old scans" in only, only
+        one_line(ws.latentctl("status", "--name", "nobody", code=FAILED), "nobody")
+        (whole,) = ws.latentctl("status", "--json").json
+        equal([d["name"] for d in whole["datasets"]], ["photos", "old scans"], "datasets")
+
+
+@test
+def a_watched_status_comes_again_and_survives_the_daemon(ws):
+    with serving(ws) as server:
+        process = ws.start("status", "--watch", "--socket", server.socket)
+        for _ in range(2):
+            line = process.stdout.readline().decode()
+            assert line.startswith("photos: running, 97.2 %, 1,200,503 done"), line
+            process.stdout.readline()
+    while b"no daemon answers" not in (line := process.stdout.readline()):
+        assert line, "it ended"
+    process.send_signal(signal.SIGINT)
+    equal(ws.finish(process).code, -signal.SIGINT, "end")
+
+
+@test
+def a_watched_status_is_redrawn_in_place_and_fits_the_terminal(ws):
+    ours, theirs = pty.openpty()
+    with serving(ws) as server, os.fdopen(ours, "rb", buffering=0) as screen:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 80, 0, 0))
+        process = ws.start("status", "--watch", "--socket", server.socket, stdout=theirs)
+        os.close(theirs)
+        seen = b""
+        while seen.count(b"\x1b[J") < 2:
+            seen += screen.read(65536)
+        process.kill()
+        process.communicate()
+    first, second = [part.split(b"\x1b[J")[0] for part in seen.split(b"\x1b[H")[1:3]]
+    assert b"photos: running" in first and b"\x1b[K\r\n" in first, first
+    equal(first.count(b"\n"), 11, "lines on a terminal of 12")
+    equal(second.splitlines()[1:], first.splitlines()[1:], "the second picture")
+    assert b"more lines" in second, second
+
+
+@test
+def failures_are_listed_from_the_daemon(ws):
+    with serving(ws) as server:
+        words = ("failed", "--socket", server.socket, "--name", "photos")
+        rows = ws.latentctl(*words, "--json").json
+        reasons = [(row["source"], row["reason"]) for row in rows]
+        wanted = [(f"{name}.jpg", "truncated") for name in "abc"] + [("deep/d.jpg", "unsupported")]
+        equal(reasons, wanted, "failures")
+        equal(
+            ws.latentctl(*words, "--reason", "unsupported", "--paths").out, "deep/d.jpg\n", "paths"
+        )
+        skipped = ws.latentctl("skipped", "--socket", server.socket, "--name", "photos").out
+        assert skipped.startswith("too_small ") and "\\xff" in skipped, skipped
+
+
+@test
+def commands_reach_the_daemon(ws):
+    def row(command, dataset="-", state=-1, reason="-", key="-", priority=0):
+        return (
+            f"{command} dataset={dataset} state={state} reason={reason} key={key} "
+            f"priority={priority}"
+        )
+
+    cases = (
+        (["retry"], row("retry", state=6)),
+        (["retry", "--name", "photos", "--skipped", "--reason", "too_small"],
+         row("retry", "photos", 7, "too_small")),
+        (["retry", "--name", "photos", "--key", "a b"], row("retry", "photos", 6, key="a b")),
+        (["cancel", "--name", "photos"], row("cancel", "photos")),
+        (["pause"], row("pause")),
+        (["pause", "--name", "old scans"], row("pause", "old scans")),
+        (["resume"], row("resume")),
+        (["scan"], row("scan")),
+        (["drain"], row("drain")),
+        (["seal"], row("seal")),
+        (["reload"], row("reload")),
+        (["priority", "photos", "7"], row("priority", "photos", priority=7)),
+        (["priority", "--", "photos", "-7"], row("priority", "photos", priority=-7)),
+        (["deletions", "--accept"], row("accept-deletions", "old scans")),
+    )
+    with serving(ws) as server:
+        ws.environment["LATENTD_SOCKET"] = server.socket
+        for words, wanted in cases:
+            result = ws.latentctl(*words)
+            equal(server.asked(), wanted, f"what {words} asks")
+            assert "as the rig says" in result.out, result
+        for words in (["cancel"], ["priority", "photos", "1001"], ["pause", "--name", "nobody"]):
+            one_line(ws.latentctl(*words, code=FAILED))
+
+
+@contextlib.contextmanager
+def owning(ws, **says):
+    """Locks the output as a daemon does, with what its owner.json says besides."""
+    path = os.path.join(ws.out, ".latentd", "owner.json")
+    with open(path, encoding="utf-8") as file:
+        owner = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**owner, **says}, file)
+    with open(os.path.join(ws.out, ".latentd", "lock"), "r+b") as lock:
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0))
+        yield
+
+
+@test
+def an_output_that_a_daemon_owns_is_asked_for_there(ws):
+    ws.small_pictures(1)
+    ws.encode()
+    os.symlink(ws.out, ws.path("link"))  # as the daemon's configuration has it
+    with serving(ws, ws.path("link")) as server, owning(ws, socket=server.socket, pid=4711):
+        out = ws.latentctl("status", "--out", ws.out).out
+        assert "photos: running" in out and "old scans" not in out and "\nset" not in out, out
+        (row,) = ws.latentctl("status", "--out", ws.out, "--json").json
+        equal((row["dataset"], row["running"], row["state"]), ("photos", True, "running"), "row")
+        ws.latentctl("retry", "--out", ws.out)
+        assert server.asked().startswith("retry dataset=photos "), "retry went elsewhere"
+        one_line(ws.encode(code=BUSY), "4711")
+    # its daemon ended: what the file says is history
+    assert "\nset\n" in ws.latentctl("status", "--out", ws.out).out
+
+
+@test
+def an_output_that_a_silent_process_owns_is_read(ws):
+    ws.small_pictures(1)
+    ws.write("text.jpg", b"text")
+    ws.encode(code=None)
+    with owning(ws, socket=ws.path("gone.sock"), pid=4711):
+        out = ws.latentctl("status", "--out", ws.out).out
+        assert out.splitlines()[0].count("process 4711") == 1 and "\nset\n" in out, out
+        one_line(ws.latentctl("retry", "--out", ws.out, code=BUSY), "4711")
+
+
+@test
+def without_a_daemon_images_are_cancelled_and_tried_again_in_the_database(ws):
+    ws.small_pictures(1)
+    ws.write("text.jpg", b"text")
+    ws.write("empty.jpg")
+    ws.encode(code=None)
+    words = ("--out", ws.out, "--name", "set")
+    one_line(ws.latentctl("cancel", "--out", ws.out, code=FAILED), "--name")
+    equal(ws.latentctl("cancel", *words).out, "set: 0 images cancelled\n", "nothing to cancel")
+    rows = {row["source"]: row["key"] for row in ws.latentctl("failed", *words, "--json").json}
+    again = "will be tried again by the next encode\n"
+    out = ws.latentctl("retry", *words, "--key", rows["text.jpg"]).out
+    equal(out, f"set: 1 image {again}", "retry of one")
+    equal(ws.latentctl("cancel", *words).out, "set: 1 image cancelled\n", "cancel")
+    equal(ws.status()["jobs"]["cancelled"], 1, "cancelled")
+    out = ws.latentctl("retry", *words, "--cancelled").out
+    equal(out, f"set: 1 image {again}", "retry of what was cancelled")
+
+
+@test
+def files_with_the_same_content_are_listed(ws):
+    first, second = ws.small_pictures(2)
+    ws.encode()
+    out = ws.latentctl("dupes", "--out", ws.out).out
+    equal(out, "no two files have the same content\n", "without duplicates")
+    with open(os.path.join(ws.src, first), "rb") as file:
+        ws.write("copy\n.jpg", file.read())
+    ws.encode()
+    (row,) = ws.latentctl("dupes", "--out", ws.out, "--json").json
+    equal(row["dataset"], "set", "dataset")
+    same_members([job["source"] for job in row["jobs"]], [first, "copy\n.jpg"], "files")
+    assert all(job["stored"] for job in row["jobs"]), row
+    out = ws.latentctl("dupes", "--out", ws.out).out
+    assert '/copy\\n.jpg"' in out and second not in out, out
+    assert out.endswith("1 content in 2 files\n"), out
+
+
+@test
+def what_the_daemon_refuses_is_said_in_its_words(ws):
+    with serving(ws) as server:
+        words = ["retry", "--socket", server.socket, "--reason"]
+        one_line(ws.latentctl(*words, "refuse", code=FAILED), "the rig says no")
+
+
+@test
+def without_a_daemon_commands_say_how_to_start_one(ws):
+    for words in (["scan"], ["pause"], ["reload"], ["status"], ["failed"], ["retry"]):
+        result = ws.latentctl(*words, code=NO_DAEMON)
+        one_line(result, "no daemon answers", ws.path("no.sock"), "latentd --config FILE")
+        equal(result.out, "", "stdout")
+    ws.latentctl("priority", "photos", code=USAGE)
+    ws.small_pictures(1)
+    ws.encode()
+    one_line(ws.latentctl("scan", "--out", ws.out, code=NO_DAEMON), "no daemon works")
+
+
+@test
+def a_configuration_leads_to_its_daemon_and_else_to_its_database(ws):
+    ws.small_pictures(1)
+    ws.encode("--state", ws.path("mine"))
+    with serving(ws) as server:
+        ws.write("latentd.yaml", CONFIG.format(socket=server.socket).encode(), ws.root)
+        assert "photos: running" in ws.latentctl("status", "--config", "latentd.yaml").out
+    out = ws.latentctl("status", "--config", "latentd.yaml").out
+    assert out.startswith("no daemon works here now") and "\nset\n" in out, out
+    one_line(ws.latentctl("pause", "--config", "latentd.yaml", code=NO_DAEMON), server.socket)
+    ws.write("latentd.yaml", b"state_dir: [", ws.root)
+    one_line(ws.latentctl("status", "--config", "latentd.yaml", code=FAILED), "latentd.yaml:2:1")
+
+
+@test
+def the_database_of_a_state_folder_is_read_without_a_daemon(ws):
+    ws.small_pictures(2)
+    ws.write("text.jpg", b"text")
+    ws.encode("--state", ws.path("mine"), code=None)
+    (whole,) = ws.latentctl("status", "--state", ws.path("mine"), "--json").json
+    equal(whole["datasets"][0]["jobs"]["quarantined"], 1, "failed")
+    rows = ws.latentctl("failed", "--state", ws.path("mine"), "--json").json
+    equal([row["path"] for row in rows], [ws.path("pictures", "text.jpg")], "paths")
+
+
+@test
+def a_socket_without_permission_is_named(ws):
+    options = ws.unprivileged()
+    if not options:
+        raise Skip("only root can be somebody else")
+    with serving(ws) as server:
+        os.chmod(server.folder, 0o755)
+        words = ("status", "--socket", server.socket)
+        one_line(ws.latentctl(*words, code=FAILED, **options), "permission", server.socket)
+
+
+@contextlib.contextmanager
+def listening(ws, answer):
+    """Accepts connections; @answer(connection) in a thread of its own."""
+    path = ws.path("bad.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(4096)
+                        answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield path
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    os.unlink(path)
+
+
+@test
+def what_is_no_latentd_is_named(ws):
+    answers = (
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<html/>\r\n",
+        b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",
+    )
+    for bytes_ in answers:
+        with listening(ws, lambda connection, b=bytes_: connection.sendall(b)) as path:
+            one_line(ws.latentctl("status", "--socket", path, code=FAILED), path)
+
+
+@test
+def a_daemon_that_hangs_is_given_up(ws):
+    with listening(ws, lambda connection: connection.recv(1)) as path:
+        began = time.monotonic()
+        one_line(ws.latentctl("pause", "--socket", path, code=FAILED), "no answer within")
+        assert time.monotonic() - began < 60
+
+
+run_tests()

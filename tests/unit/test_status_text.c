@@ -1,0 +1,261 @@
+/*
+ * What people see of a status, line for line.
+ */
+#include "tests/testing.h"
+
+#include "base/checked.h"
+
+#include "daemon/service_status.h"
+#include "daemon/status_json.h"
+#include "daemon/status_text.h"
+#include "daemon/text_lines.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#define NOW INT64_C(1800000000000)
+
+static struct service_status *busy_status(void)
+{
+	struct service_status *s = service_status_new(1, 1);
+	struct service_dataset *d = &s->datasets[0];
+
+	s->version = xstrdup("1.0");
+	s->pid = 77;
+	s->started_at = NOW - 7300 * 1000;
+	s->state = SERVICE_RUNNING;
+	s->memory_used = 1 << 20;
+	s->memory_limit = 2 << 20;
+	s->decode_busy = 3;
+	s->decode_workers = 4;
+	s->encoders[0] = (struct service_encoder){.name = xstrdup("cpu"),
+						  .engine = xstrdup("naive"),
+						  .state = ENCODER_BUSY,
+						  .in_flight = 2,
+						  .images_done = 1234,
+						  .images_per_second = 1.26};
+	d->name = xstrdup("photos");
+	d->output = xstrdup("/out/photos");
+	d->recipe_id = xstrdup("0123456789abcdef0123456789abcdef");
+	d->state = DATASET_RUNNING;
+	d->counts.jobs[JOB_AVAILABLE] = 500;
+	d->counts.jobs[JOB_COMPLETED] = 1480;
+	d->counts.jobs[JOB_ENCODED] = 10;
+	d->counts.jobs[JOB_QUARANTINED] = 10;
+	d->counts.shards = 2;
+	d->counts.samples = 1480;
+	d->counts.shard_bytes = 3 << 20;
+	d->images_per_second = 1.26;
+	d->eta_s = 397;
+	d->scan = (struct service_scan){NOW - 60000, 2500, 2000, false, 0};
+	d->watch = (struct service_watch){WATCH_INOTIFY, 12, NULL};
+	d->last_shard = xstrdup("train/512x512/000001.tar");
+	d->last_shard_at = NOW - 5000;
+	return s;
+}
+
+static void assert_text(json_t *status, const char *reach, const char *wanted)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+
+	status_text(&text, status, reach, NOW);
+	json_decref(status);
+	assert_string_equal((const char *)text.data, wanted);
+}
+
+static void a_busy_daemon_is_told_line_by_line(void **state)
+{
+	struct service_status *s = busy_status();
+
+	(void)state;
+	assert_text(
+	    status_json(s), "",
+	    "latentd 1.0: running for 2 h 1 min, process 77\n"
+	    "  decoding   3 of 4 workers busy, memory 1.0 MiB of 2.0 MiB\n"
+	    "  encoder    cpu busy, naive, 2 in flight, 1,234 encoded, 1.3/s\n"
+	    "\n"
+	    "photos: running\n"
+	    "  progress   [#####################################.............] 75.0 %\n"
+	    "  rate       1.3 images/s, about 7 min left\n"
+	    "  images     1,490 done, 500 to do, 10 failed\n"
+	    "  shards     2 with 1,480 samples, 3.0 MiB, 10 more encoded and not sealed yet\n"
+	    "  last shard train/512x512/000001.tar, 5 s ago\n"
+	    "  folders    12 watched, scanned 1 min ago: 2,000 files in 2 s\n"
+	    "  output     /out/photos\n"
+	    "  recipe     0123456789abcdef0123456789abcdef\n"
+	    "  ! 10 images failed: `latentctl failed --name photos` says why, `latentctl\n"
+	    "    retry --name photos` tries again\n");
+	service_status_unref(s);
+}
+
+static void trouble_is_said_before_anything_else(void **state)
+{
+	struct service_status *s = service_status_new(1, 1);
+
+	(void)state;
+	s->version = xstrdup("1.0");
+	s->started_at = NOW;
+	s->state = SERVICE_DRAINING;
+	s->intake_paused = xstrdup("/data has 12 MiB left");
+	s->reload_error = xstrdup("latentd.yaml:3:5: no such key");
+	s->decode_warning = xstrdup("no seccomp");
+	s->encoders[0].name = xstrdup("cuda:0");
+	s->encoders[0].state = ENCODER_FAILED;
+	s->encoders[0].why = xstrdup("the device is lost");
+	s->datasets[0].name = xstrdup("it's");
+	s->datasets[0].state = DATASET_BLOCKED;
+	s->datasets[0].why = xstrdup("/models/x is not there");
+	s->datasets[0].priority = -3;
+	s->datasets[0].deletions = 1;
+	s->datasets[0].watch = (struct service_watch){WATCH_POLLING, 0, xstrdup("NFS")};
+	s->datasets[0].scan.running = true;
+	s->datasets[0].scan.running_files = 7;
+	assert_text(
+	    status_json(s), " --socket /s",
+	    "latentd 1.0: draining for 0 s, process 0\n"
+	    "  ! nothing new is begun: /data has 12 MiB left\n"
+	    "  ! reload failed, the old settings are in force: latentd.yaml:3:5: no such key\n"
+	    "  ! no seccomp\n"
+	    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
+	    "  encoder    cuda:0 failed, 0 encoded\n"
+	    "  ! the device is lost\n"
+	    "\n"
+	    "it's: blocked, priority -3\n"
+	    "  ! /models/x is not there\n"
+	    "  images     0 done\n"
+	    "  shards     0 with 0 samples, 0 B\n"
+	    "  folders    looked through every now and then, a scan has met 7 files\n"
+	    "  ! NFS\n"
+	    "  ! 1 sample is kept although the file is gone: `latentctl deletions --socket\n"
+	    "    /s --name 'it'\\''s' --accept` removes it\n");
+	service_status_unref(s);
+}
+
+static void a_database_tells_what_it_can(void **state)
+{
+	struct service_dataset d = {.name = (char *)"photos",
+				    .output = (char *)"/out/photos",
+				    .recipe_id = (char *)"0123456789abcdef0123456789abcdef",
+				    .counts = {.jobs = {[JOB_COMPLETED] = 1,
+							[JOB_SKIPPED] = 2,
+							[JOB_WAITING] = 3,
+							[JOB_CANCELLED] = 4,
+							[JOB_GONE] = 5,
+							[JOB_QUARANTINED] = 6},
+					       .samples = 1,
+					       .shards = 1,
+					       .shard_bytes = 2048}};
+
+	(void)state;
+	assert_text(
+	    json_pack("{s:[o]}", "datasets", status_json_dataset(&d, false)), " --state /s",
+	    "\n"
+	    "photos\n"
+	    "  progress   [#####################################.............] 75.0 %\n"
+	    "  images     1 done, 3 waiting for a caption, 6 failed, 2 skipped, 4 cancelled,\n"
+	    "             5 gone\n"
+	    "  shards     1 with 1 sample, 2.0 KiB\n"
+	    "  output     /out/photos\n"
+	    "  recipe     0123456789abcdef0123456789abcdef\n"
+	    "  ! 6 images failed: `latentctl failed --out /out --name photos` says why,\n"
+	    "    `latentctl retry --out /out --name photos` tries again\n");
+}
+
+static void a_hundred_percent_is_said_only_of_all(void **state)
+{
+	struct service_dataset d = {
+	    .name = (char *)"p",
+	    .counts = {.jobs = {[JOB_COMPLETED] = 9999999, [JOB_AVAILABLE] = 1}}};
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *status = json_pack("{s:[o]}", "datasets", status_json_dataset(&d, false));
+
+	(void)state;
+	status_lines(&text, status);
+	json_decref(status);
+	assert_string_equal((const char *)text.data,
+			    "p, 99.9 %, 9,999,999 done, 1 to do, 0 failed\n");
+}
+
+static void no_line_is_wider_than_80_columns(void **state)
+{
+	struct service_status *s = busy_status();
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *status;
+	const char *line;
+
+	(void)state;
+	for (int i = 0; i < JOB_STATES; i++)
+		s->datasets[0].counts.jobs[i] = UINT64_C(1234567890123);
+	s->datasets[0].why = xstrdup("a line of words that is long enough to need a second one, "
+				     "because whoever wrote it had much to say");
+	status = status_json(s);
+	status_text(&text, status, " --out /some/where/far/away", NOW);
+	json_decref(status);
+	service_status_unref(s);
+	for (line = (const char *)text.data; *line; line += strcspn(line, "\n") + 1)
+		assert_in_range(strcspn(line, "\n"), 0, TEXT_COLUMNS);
+}
+
+static void nothing_that_steers_a_terminal_comes_through(void **state)
+{
+	static const char evil[] = "{\"datasets\": [{\"name\": \"a\\u001b[31m\\u009b\", "
+				   "\"why\": \"x\\r\\u0007\\u007f\", \"output\": \"/o%1b%0a\"}]}";
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *status = json_loads(evil, 0, NULL);
+
+	(void)state;
+	status_text(&text, status, "", NOW);
+	json_decref(status);
+	assert_string_equal((const char *)text.data, "\na?[31m?\n"
+						     "  ! x???\n"
+						     "  images     0 done\n"
+						     "  shards     0 with 0 samples, 0 B\n"
+						     "  output     \"/o\\x1b\\n\"\n");
+}
+
+static void what_is_no_status_is_an_empty_one(void **state)
+{
+	static const char *const texts[] = {
+	    "{}", "{\"datasets\": 1, \"daemon\": [], \"encoders\": {}}",
+	    "{\"datasets\": [1, null, {\"jobs\": [], \"scan\": 3, \"eta_s\": -1}]}",
+	    "{\"daemon\": {\"pid\": -1, \"version\": {}}}"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		cleanup_buffer struct buffer text = BUFFER_INIT;
+		json_t *status = json_loads(texts[i], 0, NULL);
+
+		status_text(&text, status, "", NOW);
+		status_lines(&text, status);
+		json_decref(status);
+	}
+}
+
+static void a_failed_image_is_one_line(void **state)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *job = json_loads("{\"source\": \"a%0Ab.jpg\", \"reason\": \"truncated\", "
+				 "\"message\": \"ends at 1\"}",
+				 0, NULL);
+
+	(void)state;
+	status_job_line(&text, job);
+	json_decref(job);
+	assert_string_equal((const char *)text.data, "truncated      \"a\\nb.jpg\": ends at 1\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_busy_daemon_is_told_line_by_line),
+	    cmocka_unit_test(trouble_is_said_before_anything_else),
+	    cmocka_unit_test(a_database_tells_what_it_can),
+	    cmocka_unit_test(a_hundred_percent_is_said_only_of_all),
+	    cmocka_unit_test(no_line_is_wider_than_80_columns),
+	    cmocka_unit_test(nothing_that_steers_a_terminal_comes_through),
+	    cmocka_unit_test(what_is_no_status_is_an_empty_one),
+	    cmocka_unit_test(a_failed_image_is_one_line),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
