@@ -21,6 +21,7 @@
 #define LATENTD_CONFIG_DAEMON_CONFIG_H
 
 #include "config/dataset_options.h"
+#include "config/encoder_limits.h"
 #include "config/output_options.h"
 #include "config/recipe_options.h"
 
@@ -66,9 +67,7 @@ enum encoder_type { ENCODER_TYPE_CPU, ENCODER_TYPE_FAKE };
 struct encoder_config {
 	enum encoder_type type;
 	const char *name; /* unique; made from the type where the file gives none: "cpu", "cpu-2" */
-	struct {
-		size_t threads; /* 0: all cores */
-	} cpu;
+	struct encoder_limits cpu;
 	struct config_place place;
 };
 

@@ -89,6 +89,8 @@ static const struct setting encoder_rows[] = {
      .help = "as status and records call it (its type)"},
     {"threads", SETTING_COUNT, ENCODER(cpu.threads), .fallback = "0", .max = 1024, .of = "cpu",
      .help = "0: all cores"},
+    {"memory", SETTING_BYTES, ENCODER(cpu.memory), .of = "cpu", .example = "3GiB",
+     .help = "for model and maps; larger images are encoded in bands (half of the machine's)"},
 };
 
 static const struct settings_group encoder_settings = {

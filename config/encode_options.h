@@ -5,6 +5,7 @@
 #define LATENTD_CONFIG_ENCODE_OPTIONS_H
 
 #include "config/dataset_options.h"
+#include "config/encoder_limits.h"
 #include "config/output_options.h"
 #include "config/recipe_options.h"
 
@@ -19,8 +20,9 @@ struct encode_options {
 	bool on_delete_all;
 	const char *part; /* "2/3" (dataset_part_parse); NULL: all */
 	bool no_captions;
-	size_t jobs, threads; /* 0: all cores */
-	size_t memory;	      /* bytes of pixels and latents in flight */
+	size_t jobs; /* 0: all cores */
+	struct encoder_limits encoder;
+	size_t memory; /* bytes of pixels and latents in flight */
 	bool quiet;
 	bool help;
 };

@@ -494,7 +494,7 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 
 	if (run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
 			     err) < 0 ||
-	    encode_setup_open(&o->recipe, o->threads, &run->setup, err) < 0)
+	    encode_setup_open(&o->recipe, &o->encoder, &run->setup, err) < 0)
 		return -1;
 	run->setup.recipe.codec = o->output.codec;
 	run->name =

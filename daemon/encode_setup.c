@@ -7,10 +7,12 @@
 
 #include <string.h>
 
-static int open_cpu(const char *path, size_t threads, struct encode_model *model,
-		    struct encoder **out, struct error *err)
+static int open_cpu(const char *path, const struct encoder_limits *limits,
+		    struct encode_model *model, struct encoder **out, struct error *err)
 {
-	struct encoder_cpu_options cpu = {vae_model_open(path, NULL, err), threads};
+	struct encoder_cpu_options cpu = {.model = vae_model_open(path, NULL, err),
+					  .threads = limits->threads,
+					  .memory = limits->memory};
 	const struct kl_encoder *vae;
 	int r = -1;
 
@@ -28,25 +30,25 @@ static int open_cpu(const char *path, size_t threads, struct encode_model *model
 	return 0;
 }
 
-static int open_encoder(const struct recipe_options *o, size_t threads, struct encode_model *model,
-			struct encoder **out, struct error *err)
+static int open_encoder(const struct recipe_options *o, const struct encoder_limits *limits,
+			struct encode_model *model, struct encoder **out, struct error *err)
 {
 	struct encoder_fake_options fake = {0};
 
 	model->fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
 	if (!model->fake)
-		return open_cpu(o->vae, threads, model, out, err);
+		return open_cpu(o->vae, limits, model, out, err);
 	model->vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
 	return encoder_fake_open(&fake, out, err);
 }
 
-int encode_model_open(const struct recipe_options *options, size_t threads,
+int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_model *model, struct encoder **out, struct error *err)
 {
 	struct encode_model opened = {.fake = false};
 	const struct encoder_caps *caps;
 
-	if (open_encoder(options, threads, &opened, out, err) < 0)
+	if (open_encoder(options, limits, &opened, out, err) < 0)
 		return -1;
 	caps = encoder_caps(*out);
 	opened.downscale = caps->downscale;
@@ -84,12 +86,12 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	return 0;
 }
 
-int encode_setup_open(const struct recipe_options *options, size_t threads,
+int encode_setup_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_setup *setup, struct error *err)
 {
 	struct encode_model model;
 
-	if (encode_model_open(options, threads, &model, &setup->encoder, err) < 0)
+	if (encode_model_open(options, limits, &model, &setup->encoder, err) < 0)
 		return -1;
 	return encode_recipe(options, &model, &setup->buckets, &setup->recipe, err);
 }

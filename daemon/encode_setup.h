@@ -5,6 +5,7 @@
 #ifndef LATENTD_DAEMON_ENCODE_SETUP_H
 #define LATENTD_DAEMON_ENCODE_SETUP_H
 
+#include "config/encoder_limits.h"
 #include "config/recipe_options.h"
 #include "daemon/recipe.h"
 #include "encoder/encoder.h"
@@ -17,8 +18,8 @@ struct encode_model {
 	size_t downscale, best_batch;
 };
 
-/* Opens the encoder that @options name. @threads: 0 for all cores. */
-int encode_model_open(const struct recipe_options *options, size_t threads,
+/* Opens the encoder that @options name. */
+int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_model *model, struct encoder **out, struct error *err);
 /*
  * Buckets and recipe for a model that is known; on failure nothing is made. ERR_CONFIG: sizes that the model cannot
@@ -34,8 +35,8 @@ struct encode_setup {
 	struct recipe recipe;
 };
 
-/* @threads of the encoder, 0: all cores. @setup all zero before; close it in any case. */
-int encode_setup_open(const struct recipe_options *options, size_t threads,
+/* @setup all zero before; close it in any case. */
+int encode_setup_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_setup *setup, struct error *err);
 void encode_setup_close(struct encode_setup *setup);
 

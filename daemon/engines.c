@@ -83,8 +83,8 @@ static void load_run(struct task *task)
 
 		if (!can_compute(entry, e->vae))
 			continue;
-		if (encode_model_open(&options, entry->config.cpu.threads, &t->model,
-				      &t->encoders[i], &t->err) < 0)
+		if (encode_model_open(&options, &entry->config.cpu, &t->model, &t->encoders[i],
+				      &t->err) < 0)
 			return;
 		opened++;
 	}

@@ -5,6 +5,9 @@
 #include "encoder/encoder_blocking.h"
 #include "encoder/pixel_range.h"
 
+#include <stdint.h>
+#include <unistd.h>
+
 struct encoder_cpu {
 	struct encoder_blocking blocking;
 	struct kl_encoder *vae;
@@ -52,6 +55,13 @@ static const struct encoder_ops encoder_cpu_ops = {
     .close = encoder_cpu_close,
 };
 
+static size_t half_of_the_machine(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+
+	return pages > 0 && size > 0 ? (size_t)pages / 2 * (size_t)size : SIZE_MAX;
+}
+
 int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,
 		     struct error *err)
 {
@@ -65,6 +75,7 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 		vae = kl_encoder_load_model(options->model, engine, options->threads, err);
 	if (!vae)
 		return -1;
+	kl_encoder_limit_memory(vae, options->memory ? options->memory : half_of_the_machine());
 	e = xcalloc(1, sizeof(*e));
 	e->vae = vae;
 	version = engine->version();

@@ -11,6 +11,7 @@
 struct encoder_cpu_options {
 	struct vae_model *model; /* open; may be closed once the encoder is */
 	size_t threads;		 /* 0: all cores */
+	size_t memory;		 /* kl_encoder_limit_memory(); 0: half of the machine's */
 };
 
 int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,

@@ -74,10 +74,11 @@ static struct encode_batch *encode(struct encoder *e, const uint8_t *pixels)
 	return batch;
 }
 
-static struct encoder *open_encoder(const char *path)
+static struct encoder *open_encoder_within(const char *path, size_t memory)
 {
 	struct error err = ERROR_INIT;
-	struct encoder_cpu_options options = {.model = vae_model_open(path, NULL, &err)};
+	struct encoder_cpu_options options = {.model = vae_model_open(path, NULL, &err),
+					      .memory = memory};
 	struct encoder *e = NULL;
 
 	if (!options.model)
@@ -85,6 +86,11 @@ static struct encoder *open_encoder(const char *path)
 	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
 	vae_model_close(options.model);
 	return e;
+}
+
+static struct encoder *open_encoder(const char *path)
+{
+	return open_encoder_within(path, 0);
 }
 
 static void compare_with_diffusers(const char *model)
@@ -145,6 +151,29 @@ static void the_engine_is_named_with_its_version(void **state)
 		fail_msg("the engine is \"%s\"", engine);
 	encoder_close(e);
 	unsetenv("LATENTD_CPU");
+}
+
+static void an_image_too_large_for_the_memory_is_the_images_fault(void **state)
+{
+	cleanup_free char *model = find_model();
+	cleanup_free uint8_t *pixels = xcalloc(PLANE, 3);
+	struct encode_batch *batch = encode_batch_new(1), *done = NULL;
+	struct error err = ERROR_INIT;
+	struct encoder *e;
+
+	(void)state;
+	if (!model)
+		skip();
+	e = open_encoder_within(model, 65536);
+	batch->width = WIDTH;
+	batch->height = HEIGHT;
+	batch->items[0].pixels = pixels;
+	assert_ok(encoder_submit(e, batch, &err), &err);
+	assert_ok(encoder_collect(e, -1, &done, &err), &err);
+	assert_int_equal(done->items[0].error.code, ERR_DATA);
+	assert_string_equal(done->items[0].error.reason, "too_large");
+	encode_batch_free(done);
+	encoder_close(e);
 }
 
 /* Cancels as soon as the encoder has begun to compute. */
@@ -223,6 +252,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(bytes_become_the_moments_of_diffusers),
 	    cmocka_unit_test(the_engine_is_named_with_its_version),
+	    cmocka_unit_test(an_image_too_large_for_the_memory_is_the_images_fault),
 	    cmocka_unit_test(a_cancel_ends_an_image_in_its_middle),
 	    cmocka_unit_test(a_model_that_cannot_be_loaded_is_one_clear_line),
 	};

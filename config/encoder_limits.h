@@ -1,0 +1,12 @@
+/* What an encoder on this machine's processor may use. */
+#ifndef LATENTD_CONFIG_ENCODER_LIMITS_H
+#define LATENTD_CONFIG_ENCODER_LIMITS_H
+
+#include <stddef.h>
+
+struct encoder_limits {
+	size_t threads; /* 0: all cores */
+	size_t memory;	/* bytes for the model and its maps; 0: half of the machine's */
+};
+
+#endif
