@@ -3,16 +3,24 @@
  * "nothing lost, nothing twice" asks for them: JOBS (1,000,000) samples with 40-byte keys enqueued in batches of
  * 4,096, then WORKED of them (all) claimed, settled and completed (catalog rows included) in batches of 64, each
  * call a transaction with synchronous=FULL. Ranks are random, as the program's are by default; `ordered`: those
- * of the scan. Bytes a job are those of the file divided by JOBS.
+ * of the scan. All have captions. Bytes a job are those of the file divided by JOBS; CPU is user and system time of
+ * the phase; memory is the most that the process had until then. While jobs are worked, another process opens the
+ * database for reading and asks for the counts, as status does, a hundred times a second.
  */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "queue/queue.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #define ENQUEUE_BATCH 4096
 #define CLAIM_BATCH   64
@@ -25,15 +33,106 @@ static void must(int r, const struct error *err)
 	}
 }
 
-static void report(const char *what, uint64_t jobs, uint64_t all, int64_t started, const char *path)
+/* -- phases --------------------------------------------------------------------------------------- */
+
+struct phase {
+	int64_t started;
+	double user, system;
+};
+
+static double seconds_of(struct timeval t)
 {
-	double seconds = (double)(clock_mono_ms() - started) / 1000;
+	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
+static struct phase begin(void)
+{
+	struct rusage used;
+
+	getrusage(RUSAGE_SELF, &used);
+	return (struct phase){clock_mono_ms(), seconds_of(used.ru_utime),
+			      seconds_of(used.ru_stime)};
+}
+
+static void report(const char *what, uint64_t jobs, uint64_t all, const struct phase *phase,
+		   const char *path)
+{
+	double seconds = (double)(clock_mono_ms() - phase->started) / 1000;
 	struct stat st = {0};
+	struct rusage used;
 
 	stat(path, &st);
-	printf("%-10s %9" PRIu64 " jobs %8.2f s %9.0f jobs/s %8.1f bytes a job in the file\n", what,
-	       jobs, seconds, (double)jobs / seconds, (double)st.st_size / (double)all);
+	getrusage(RUSAGE_SELF, &used);
+	printf("%-10s %9" PRIu64 " jobs %8.2f s %9.0f jobs/s, CPU %6.2f + %5.2f s, %6.1f bytes a "
+	       "job in the file, %4ld MB\n",
+	       what, jobs, seconds, (double)jobs / seconds, seconds_of(used.ru_utime) - phase->user,
+	       seconds_of(used.ru_stime) - phase->system, (double)st.st_size / (double)all,
+	       used.ru_maxrss / 1024);
+	fflush(stdout);
 }
+
+/* -- a reader ------------------------------------------------------------------------------------- */
+
+#define ASKED_MAX 100000
+
+static int by_time(const void *left, const void *right)
+{
+	double a = *(const double *)left, b = *(const double *)right;
+
+	return (a > b) - (a < b);
+}
+
+/* Asks until @until is closed: the first time includes opening. */
+static void ask(const char *path, int64_t dataset, int until)
+{
+	static double ms[ASKED_MAX];
+	struct pollfd end = {.fd = until, .events = POLLIN};
+	struct error err = ERROR_INIT;
+	size_t n = 0;
+
+	while (n < ASKED_MAX && poll(&end, 1, 10) == 0) {
+		cleanup_queue struct queue *q = NULL;
+		struct timespec from, to;
+		struct queue_counts counts;
+
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		must(queue_sqlite_open_readonly(path, &q, &err), &err);
+		must(queue_counts(q, dataset, &counts, &err), &err);
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		ms[n++] = (double)(to.tv_sec - from.tv_sec) * 1e3 +
+			  (double)(to.tv_nsec - from.tv_nsec) / 1e6;
+	}
+	if (n == 0)
+		return;
+	qsort(ms, n, sizeof(*ms), by_time);
+	printf("counts     %9zu times, opening included: median %.2f ms, 99 %% in %.2f ms, longest "
+	       "%.2f ms\n",
+	       n, ms[n / 2], ms[n * 99 / 100], ms[n - 1]);
+}
+
+/* Its process; *until is to be closed when it shall end. */
+static pid_t start_reader(const char *path, int64_t dataset, int *until)
+{
+	int ends[2];
+	pid_t child;
+
+	fflush(stdout);
+	if (pipe(ends) < 0 || (child = fork()) < 0) {
+		fprintf(stderr, "bench_queue: %s\n", strerror(errno));
+		exit(1);
+	}
+	if (child == 0) {
+		close(ends[1]);
+		ask(path, dataset, ends[0]);
+		fflush(stdout);
+		_exit(0);
+	}
+	close(ends[0]);
+	*until = ends[1];
+	return child;
+}
+
+/* -- work ----------------------------------------------------------------------------------------- */
 
 static void enqueue(struct queue *q, int64_t dataset, uint64_t first, size_t n, bool shuffled)
 {
@@ -56,6 +155,7 @@ static void enqueue(struct queue *q, int64_t dataset, uint64_t first, size_t n, 
 		    .size = 300000 + number % 1000000,
 		    .mtime_ns = 1700000000000000000 + (int64_t)number * 1000003,
 		    .inode = 40000000 + number,
+		    .caption = hash64_of(&number, sizeof(number), 2) >> 16,
 		    .rank = shuffled ? hash64_of(&number, sizeof(number), 1) >> 1 : 0,
 		};
 	}
@@ -118,24 +218,32 @@ int main(int argc, char **argv)
 					  "{}"};
 	struct error err = ERROR_INIT;
 	cleanup_queue struct queue *q = NULL;
-	int64_t dataset, started;
+	struct phase phase;
+	int64_t dataset;
 	uint64_t batch = 0;
+	pid_t reader;
+	int until;
 
 	must(queue_sqlite_open(path, &q, &err), &err);
 	must(queue_open_dataset(q, &spec, &dataset, &err), &err);
-	started = clock_mono_ms();
+	phase = begin();
 	for (uint64_t i = 0; i < jobs; i += ENQUEUE_BATCH)
 		enqueue(q, dataset, i, jobs - i < ENQUEUE_BATCH ? jobs - i : ENQUEUE_BATCH,
 			shuffled);
-	report("enqueue", jobs, jobs, started, path);
-	started = clock_mono_ms();
+	report("enqueue", jobs, jobs, &phase, path);
+	phase = begin();
 	for (uint64_t i = 0; i < jobs; i += ENQUEUE_BATCH)
 		enqueue(q, dataset, i, jobs - i < ENQUEUE_BATCH ? jobs - i : ENQUEUE_BATCH,
 			shuffled);
-	report("scan again", jobs, jobs, started, path);
-	started = clock_mono_ms();
+	report("scan again", jobs, jobs, &phase, path);
+	if (worked == 0)
+		return 0;
+	reader = start_reader(path, dataset, &until);
+	phase = begin();
 	while (batch * CLAIM_BATCH < worked && work(q, dataset, batch))
 		batch++;
-	report("work", worked, jobs, started, path);
+	report("work", worked, jobs, &phase, path);
+	close(until);
+	waitpid(reader, NULL, 0);
 	return 0;
 }
