@@ -151,6 +151,8 @@ int main(void)
 		failed += contract_queue_changes(&backends[i]);
 		failed += contract_queue_scans(&backends[i]);
 		failed += contract_queue_swap(&backends[i]);
+		failed += contract_queue_captions(&backends[i]);
+		failed += contract_queue_lists(&backends[i]);
 	}
 	rig_close();
 	return failed != 0;

@@ -25,6 +25,8 @@ int main(void)
 		failed += contract_queue_changes(&backends[i]);
 		failed += contract_queue_scans(&backends[i]);
 		failed += contract_queue_swap(&backends[i]);
+		failed += contract_queue_captions(&backends[i]);
+		failed += contract_queue_lists(&backends[i]);
 	}
 	return failed != 0;
 }
