@@ -473,8 +473,8 @@ static int run_jobs(struct encode_run *run, struct error *err)
 	    index_write_all(run->queue, run->dataset.id, run->output.root, false, err) < 0 ||
 	    queue_counts(run->queue, run->dataset.id, &counts, err) < 0)
 		return -1;
-	is_left = report_result(run, &counts, left_out) > 0 || run->scanned.open ||
-		  counts.recaptions > 0;
+	is_left =
+	    report_result(run, &counts, left_out) > 0 || run->scanned.open || counts.recaptions > 0;
 	if (is_left && run->interrupted)
 		return EXIT_INTERRUPTED;
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;

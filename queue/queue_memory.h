@@ -110,6 +110,9 @@ int memory_rescue(struct queue *base, int64_t dataset, const char *owner, int64_
 		  size_t *rescued, struct error *err);
 int memory_requeue_lost(struct queue *base, int64_t dataset, const int64_t *spooled, size_t n,
 			int64_t now, size_t *requeued, struct error *err);
+
+/* -- queue_memory_person.c ------------------------------------------------------------------------ */
+
 int memory_retry(struct queue *base, const struct job_filter *which, int64_t now, size_t *retried,
 		 struct error *err);
 int memory_cancel(struct queue *base, const struct job_filter *which, int64_t now,
@@ -140,10 +143,13 @@ int memory_shards(struct queue *base, int64_t dataset, queue_shard_fn fn, void *
 int memory_samples(struct queue *base, int64_t shard, queue_sample_fn fn, void *arg,
 		   struct error *err);
 
-/* -- queue_memory_catalog.c ----------------------------------------------------------------------- */
+/* -- queue_memory_content.c ----------------------------------------------------------------------- */
 
 int memory_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
 			struct content_found *found, struct error *err);
+
+/* -- queue_memory_catalog.c ----------------------------------------------------------------------- */
+
 int memory_swap(struct queue *base, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
 		struct error *err);
 int memory_drop_shard(struct queue *base, int64_t shard, int64_t now, size_t *requeued,

@@ -48,6 +48,7 @@ enum stmt_slot {
 	STMT_TODO_INSERT,
 	STMT_TODO_DELETE,
 	STMT_TODO_FILL,
+	STMT_TODO_PUT,
 	STMT_TODO_LAST,
 	STMT_OWNER_INSERT,
 	STMT_OWNER_FIND,
@@ -284,12 +285,15 @@ int owner_find(struct sqlite_queue *q, const char *owner, int64_t *out, struct e
 int queue_sqlite_claim(struct queue *base, const struct queue_claim *claim, struct job *jobs,
 		       size_t *n, struct error *err);
 
+/* -- queue_sqlite_settle.c ------------------------------------------------------------------------ */
+
+int queue_sqlite_settle(struct queue *base, const struct job_outcome *outcomes, size_t n,
+			int64_t now, size_t *lost, struct error *err);
+
 /* -- queue_sqlite_outcomes.c ---------------------------------------------------------------------- */
 
 int queue_sqlite_extend(struct queue *base, const char *owner, int64_t lease_until,
 			struct error *err);
-int queue_sqlite_settle(struct queue *base, const struct job_outcome *outcomes, size_t n,
-			int64_t now, size_t *lost, struct error *err);
 int queue_sqlite_rescue(struct queue *base, int64_t dataset, const char *owner, int64_t now,
 			size_t *rescued, struct error *err);
 int queue_sqlite_requeue_lost(struct queue *base, int64_t dataset, const int64_t *spooled, size_t n,

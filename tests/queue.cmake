@@ -6,7 +6,7 @@ target_link_libraries(contract_queue PUBLIC latentd_testing latentd_queue)
 
 add_cmocka_test(NAME test_queue_contract SOURCES contract/test_queue_contract.c LIBS contract_queue)
 add_cmocka_test(NAME test_queue_model SOURCES contract/test_queue_model.c
-	contract/queue_model_catalog.c LIBS contract_queue)
+	contract/queue_model_catalog.c contract/queue_model_lists.c LIBS contract_queue)
 add_cmocka_test(NAME test_queue_sqlite SOURCES unit/test_queue_sqlite.c LIBS contract_queue)
 add_cmocka_test(NAME test_queue_readers SOURCES unit/test_queue_readers.c
 	LIBS contract_queue PkgConfig::SQLITE)

@@ -369,6 +369,27 @@ static void what_the_own_dataset_has_is_found_first(void **state)
 	content_found_release(&found);
 }
 
+/* Its file may become what it was: who claims it then must encode, and not keep what is not there. */
+static void a_job_whose_old_sample_is_lost_has_its_content_no_more(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_job struct job job = {0};
+	uint64_t offset = 0;
+	size_t n;
+
+	job_in_state(f, "a", JOB_COMPLETED);
+	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).superseding, 1);
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+	assert_true(job.has_content);
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_QUARANTINE)));
+	assert_ok(queue_drop_samples(f->q, 1, &offset, 1, NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 0);
+	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 3)).requeued, 1);
+	job_release(&job);
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+	assert_false(job.has_content);
+}
+
 static void a_dead_sample_and_a_lost_record_are_not_found(void **state)
 {
 	struct fixture *f = *state;
@@ -398,6 +419,7 @@ int contract_queue_changes(const struct queue_backend *backend)
 	    contract_test(
 		a_changed_file_is_compared_with_the_sample_that_its_job_has_when_it_is_claimed),
 	    contract_test(a_failure_that_a_scan_misses_is_gone_and_its_sample_stays_unless_removed),
+	    contract_test(a_job_whose_old_sample_is_lost_has_its_content_no_more),
 	    contract_test(a_content_is_found_in_the_spool_and_then_in_its_shard),
 	    contract_test(a_content_is_found_where_another_was_dropped),
 	    contract_test(a_content_is_found_in_every_dataset_of_its_recipe_only),

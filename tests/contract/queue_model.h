@@ -33,11 +33,16 @@ struct world {
 /* Below @n. */
 size_t pick(struct world *w, size_t n);
 struct hash128 pick_content(struct world *w);
+const char *pick_reason(struct world *w);
+/* Of a job that was claimed, or NULL. */
+const char *pick_key(struct world *w);
 /* Fails unless both returned the same and failed in the same way; true if they did the work. */
 bool same_result(struct world *w, const int *r);
 /* A file of the few that there are; @distinct: its second key. */
 void make_file(struct world *w, struct held *file, char distinct[64]);
 
+void step_page(struct world *w);
+void step_recaptioned(struct world *w);
 void step_complete(struct world *w);
 void step_swap(struct world *w);
 void step_forget(struct world *w);

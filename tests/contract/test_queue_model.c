@@ -41,7 +41,7 @@ static const char *pick_owner(struct world *w)
 	return owners[pick(w, ARRAY_SIZE(owners))];
 }
 
-static const char *pick_reason(struct world *w)
+const char *pick_reason(struct world *w)
 {
 	static const char *const reasons[] = {NULL, "truncated", "bomb", "timeout", "duplicate"};
 
@@ -251,7 +251,7 @@ static void step_requeue_lost(struct world *w)
 	assert_int_equal(n[MODEL], n[SQLITE]);
 }
 
-static const char *pick_key(struct world *w)
+const char *pick_key(struct world *w)
 {
 	return w->held_count > 0 && pick(w, 2) ? w->held[pick(w, w->held_count)].key : NULL;
 }
@@ -288,99 +288,6 @@ static void step_cancel(struct world *w)
 		r[i] = queue_cancel(w->q[i], &which, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
 	assert_int_equal(n[MODEL], n[SQLITE]);
-}
-
-/* -- pages ---------------------------------------------------------------------------------------- */
-
-static int page_job(void *arg, const struct job_row *row)
-{
-	buffer_appendf(arg, "%s %" PRId64 " %s\n", job_state_name(row->state), row->id, row->key);
-	return 0;
-}
-
-static int page_reason(void *arg, const struct reason_row *row)
-{
-	buffer_appendf(arg, "%s %" PRIu64 "\n", row->reason, row->jobs);
-	return 0;
-}
-
-static int page_duplicate(void *arg, const struct duplicate_row *row)
-{
-	buffer_appendf(arg, "%" PRId64 " in %" PRId64 "\n", row->job, row->shard);
-	return 0;
-}
-
-static int page_recaption(void *arg, const struct recaption_row *row)
-{
-	buffer_appendf(arg, "%" PRId64 " in %" PRId64 "\n", row->job, row->shard);
-	return 0;
-}
-
-static void step_page(struct world *w)
-{
-	const struct job_filter which = {
-	    .dataset = 1 + (int64_t)pick(w, 2),
-	    .state = (enum job_state)pick(w, JOB_STATES),
-	    .reason = pick(w, 2) ? pick_reason(w) : NULL,
-	    .key = pick_key(w),
-	    .after = (int64_t)pick(w, 30),
-	    .limit = pick(w, 4),
-	};
-	bool reasons = which.state != JOB_AVAILABLE && which.state != JOB_COMPLETED;
-	int64_t shard = 1 + (int64_t)pick(w, 60);
-	struct hash128 after = pick_content(w);
-	struct buffer pages[2] = {BUFFER_INIT, BUFFER_INIT};
-
-	for (int i = 0; i < 2; i++) {
-		struct error *err = &w->err[i];
-
-		buffer_append_string(&pages[i], "page\n");
-		assert_ok(queue_jobs(w->q[i], &which, page_job, &pages[i], err), err);
-		if (reasons)
-			assert_ok(queue_reasons(w->q[i], which.dataset, which.state, page_reason,
-						&pages[i], err),
-				  err);
-		assert_ok(queue_duplicates(w->q[i], which.dataset, &after, which.limit,
-					   page_duplicate, &pages[i], err),
-			  err);
-		assert_ok(
-		    queue_recaptions(w->q[i], which.dataset, shard, page_recaption, &pages[i], err),
-		    err);
-	}
-	assert_string_equal((const char *)pages[MODEL].data, (const char *)pages[SQLITE].data);
-	buffer_release(&pages[MODEL]);
-	buffer_release(&pages[SQLITE]);
-}
-
-/* -- captions ------------------------------------------------------------------------------------- */
-
-struct recaptions {
-	struct world *w;
-	struct recaptioned done[8];
-	size_t n;
-};
-
-static int pick_recaption(void *arg, const struct recaption_row *row)
-{
-	struct recaptions *all = arg;
-
-	if (pick(all->w, 2))
-		all->done[all->n++] = (struct recaptioned){
-		    row->job, pick(all->w, 5) ? row->caption : row->caption + 1};
-	return all->n == ARRAY_SIZE(all->done);
-}
-
-static void step_recaptioned(struct world *w)
-{
-	struct recaptions all = {.w = w};
-	int r[2];
-
-	assert_ok(queue_recaptions(w->q[MODEL], 1 + (int64_t)pick(w, 2), 0, pick_recaption, &all,
-				   &w->err[MODEL]),
-		  &w->err[MODEL]);
-	for (int i = 0; i < 2; i++)
-		r[i] = queue_recaptioned(w->q[i], all.done, all.n, &w->err[i]);
-	same_result(w, r);
 }
 
 static void step_scan_begin(struct world *w)

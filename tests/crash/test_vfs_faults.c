@@ -50,8 +50,9 @@ static int enqueue(struct side *s, int64_t mtime, struct error *err)
 	for (size_t i = 0; i < FILES; i++) {
 		snprintf(keys[i], sizeof(keys[i]), "a_key_of_forty_bytes_or_nearly_so_%02u",
 			 (unsigned)i % 100);
-		snprintf(paths[i], sizeof(paths[i]), "%s.jpg", keys[i]);
+		snprintf(paths[i], sizeof(paths[i]), "%.47s.jpg", keys[i]);
 		specs[i] = file_spec(paths[i], keys[i], mtime);
+		specs[i].caption = (uint64_t)mtime;
 	}
 	return queue_enqueue(s->q, s->dataset, specs, FILES, &counts, err);
 }
@@ -126,6 +127,24 @@ static int requeue_lost(struct side *s, struct error *err)
 	return queue_requeue_lost(s->q, s->dataset, NULL, 0, NOW, &n, err);
 }
 
+/* Those of the last call. */
+static int recaptioned(struct side *s, struct error *err)
+{
+	struct recaptioned done[FILES];
+
+	for (size_t i = 0; i < FILES; i++)
+		done[i] = (struct recaptioned){(int64_t)i + 1, 2};
+	return queue_recaptioned(s->q, done, FILES, err);
+}
+
+static int cancel(struct side *s, struct error *err)
+{
+	size_t n;
+
+	return queue_cancel(s->q, &(struct job_filter){.dataset = s->dataset, .limit = 3}, NOW, &n,
+			    err);
+}
+
 /* Closing checkpoints, and says nothing where it fails. */
 static int open_again(struct side *s, struct error *err)
 {
@@ -137,8 +156,9 @@ static int open_again(struct side *s, struct error *err)
 }
 
 static int (*const script[])(struct side *, struct error *) = {
-    open_set, enqueue_new,     claim,	   settle, complete_shard, open_again,	 claim, rescue,
-    retry,    enqueue_changed, drop_shard, claim,  settle,	   requeue_lost, claim, open_again,
+    open_set,	enqueue_new, claim,  settle,	      complete_shard, open_again,
+    claim,	rescue,	     retry,  enqueue_changed, recaptioned,    cancel,
+    drop_shard, claim,	     settle, requeue_lost,    claim,	      open_again,
 };
 
 /* -- a case ---------------------------------------------------------------------------------------- */
