@@ -14,6 +14,8 @@ enum {
 	SEAL_IDLE_MS = 30 * 1000,
 	/* ... but not more often than this: a file every minute would make as many shards. */
 	SEAL_EVERY_MS = 10 * 60 * 1000,
+	/* A drain takes what its last look finds, but not for ever what comes meanwhile. */
+	DRAIN_LOOKS = 3,
 };
 
 void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
@@ -144,7 +146,8 @@ static void pump_loading(struct lane *l)
 /* Every folder was looked through, and no file waits until it has stopped changing. */
 static bool intake_is_through(const struct lane *l)
 {
-	return l->seen.scans > 0 && l->seen.phase != INTAKE_SCANNING && l->seen.young == 0;
+	return l->seen.scans > 0 && l->seen.scans >= l->scans_wanted &&
+	       l->seen.phase != INTAKE_SCANNING && l->seen.young == 0;
 }
 
 static bool nothing_to_encode(const struct lane *l)
@@ -166,20 +169,31 @@ static void apply_pause(struct lane *l)
 		pipeline_again(l->pipeline);
 }
 
-/* Everything that was found is encoded: seals it, tidies up. */
+/* Looks through the folders once more, for files of samples that are in shards only now. */
+static void look_for_vanished(struct lane *l)
+{
+	l->sealed_unseen = false;
+	l->scans_wanted = l->seen.scans + 1;
+	intake_rescan(l->intake);
+}
+
+/* Everything that was found is encoded: seals it, and tidies up. */
 static void end_drain(struct lane *l)
 {
 	if (l->drained || l->seen.removal_waits)
 		return;
-	if (!l->intake_off) {
+	if (packer_unsealed(l->packer) > 0) {
+		packer_flush(l->packer);
+	} else if (l->sealed_unseen && l->drain_looks < DRAIN_LOOKS) {
+		l->drain_looks++;
+		look_for_vanished(l);
+	} else if (!l->intake_off) {
 		l->intake_off = true;
 		apply_pause(l);
+	} else {
+		lane_tidy(l);
+		l->drained = !l->tidying && !l->tidy_wanted && !l->index_wanted;
 	}
-	lane_tidy(l);
-	if (packer_unsealed(l->packer) > 0)
-		packer_flush(l->packer);
-	else if (!l->tidying && !l->tidy_wanted && !l->index_wanted)
-		l->drained = true;
 }
 
 static void pump_open(struct lane *l)
@@ -272,6 +286,8 @@ void lane_tick(struct lane *l)
 	if (packer_unsealed(l->packer) > 0 && now - l->flushed_at >= SEAL_EVERY_MS) {
 		l->flushed_at = now;
 		packer_flush(l->packer);
+	} else if (l->sealed_unseen && packer_unsealed(l->packer) == 0) {
+		look_for_vanished(l);
 	} else {
 		lane_tidy(l);
 	}
@@ -284,6 +300,7 @@ void lane_pause(struct lane *l, bool paused)
 	l->paused = paused;
 	if (!paused) {
 		l->draining = l->drained = l->intake_off = false;
+		l->drain_looks = 0;
 		l->retry_at = 0;
 	}
 	apply_pause(l);

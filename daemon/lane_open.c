@@ -35,7 +35,6 @@ static void on_encoded(void *arg, const struct packed *what)
 
 	l->encoded++;
 	rate_add(&l->rate, clock_mono_ms(), 1);
-	l->again = l->again || what->again;
 	lane_count(l);
 	pipeline_on_encoded(l->pipeline, what);
 }
@@ -54,8 +53,8 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 	l->last_shard = xstrdup(name);
 	l->last_shard_at = clock_wall_ms();
 	l->index_wanted = true;
-	l->tidy_wanted = l->tidy_wanted || l->again;
-	l->again = l->again && packer_unsealed(l->packer) > 0;
+	l->sealed_unseen = l->config->on_delete == ON_DELETE_DROP;
+	l->tidy_wanted = true; /* its samples may have taken the place of others */
 	lane_count(l);
 	lane_log(l, LOG_LEVEL_INFO, "sealed %s: %zu samples, %llu bytes", name, samples,
 		 (unsigned long long)bytes);
@@ -339,7 +338,8 @@ void lane_end(struct lane *l)
 	l->buckets = NULL;
 	l->recipe = (struct recipe){.json = NULL};
 	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};
-	l->closing = false;
+	l->closing = l->sealed_unseen = false;
+	l->scans_wanted = 0;
 	l->idle_since = 0;
 	l->phase = LANE_CLOSED;
 }

@@ -55,7 +55,8 @@ struct lane {
 	int priority;
 	bool paused, draining, drained, stopping;
 	bool intake_off; /* for the drain: every folder was looked through */
-	char *held;	 /* nothing new is begun: why */
+	unsigned drain_looks;
+	char *held; /* nothing new is begun: why */
 
 	struct engine *engine;
 	struct recipe recipe;
@@ -80,9 +81,14 @@ struct lane {
 	char *last_shard;
 	int64_t last_shard_at; /* wall clock */
 
-	int64_t idle_since;	 /* 0: it is not idle */
-	int64_t flushed_at;	 /* when little was sealed because nothing more came */
-	bool again;		 /* samples in the spool take the place of visible ones */
+	int64_t idle_since; /* 0: it is not idle */
+	int64_t flushed_at; /* when little was sealed because nothing more came */
+	/*
+	 * Of a dataset whose vanished files lose their samples: a file may have vanished while its record waited for
+	 * its shard, where scans leave it alone.
+	 */
+	bool sealed_unseen;
+	uint64_t scans_wanted;	 /* so many must be through */
 	bool tidy_wanted;	 /* shards hold samples that are dead, or other captions */
 	bool index_wanted;	 /* the catalog is another one than the indexes' */
 	bool tidying;		 /* on the background thread */

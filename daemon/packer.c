@@ -36,6 +36,7 @@ struct packer {
 	struct id_table places;	   /* by job: struct spool_place of all that is in the spool */
 	struct unsynced *unsynced; /* appended, no sync asked for yet */
 	size_t n_unsynced, unsynced_capacity;
+	size_t being_sealed;		     /* records of the shard that is being made */
 	size_t pending;			     /* images appended and not yet encoded or rejected */
 	size_t backlog_tasks, backlog_bytes; /* append tasks that have not come back */
 	uint64_t spool_bytes;		     /* on disk, when it was last asked */
@@ -277,6 +278,50 @@ void packer_append(struct packer *p, struct finished *items, size_t n)
 	packer_post(p, &t->base);
 }
 
+/* -- records that a newer one of their job makes void -------------------------------------------------- */
+
+struct forget_task {
+	struct task base;
+	struct packer *packer;
+	struct spool_place place;
+	struct error err;
+};
+
+static void forget_run(struct task *task)
+{
+	struct forget_task *t = (struct forget_task *)task;
+
+	spool_drop(t->packer->options.spool, &t->place, &t->err);
+}
+
+static void forget_done(struct task *task)
+{
+	struct forget_task *t = (struct forget_task *)task;
+	struct packer *p = t->packer;
+
+	p->under_way--;
+	if (t->err.code != ERR_NONE)
+		packer_fail(p, &t->err);
+	free(t);
+	packer_pump(p);
+}
+
+/* Its file changed while the record waited for a shard. What is being sealed is left to the catalog. */
+static void forget_older(struct packer *p, int64_t job)
+{
+	const struct spool_place *older = id_table_get(&p->places, (uint64_t)job);
+	struct forget_task *t;
+
+	if (!older || !spool_index_remove(&p->index, job, older))
+		return;
+	t = xcalloc(1, sizeof(*t));
+	t->base.run = forget_run;
+	t->base.done = forget_done;
+	t->packer = p;
+	t->place = *older;
+	packer_post(p, &t->base);
+}
+
 /* -- sync, then mark the jobs encoded --------------------------------------------------------------- */
 
 struct sync_task {
@@ -322,6 +367,7 @@ static void sync_settled(void *arg, size_t lost, const struct error *err)
 		for (size_t i = 0; i < t->n; i++) {
 			const struct spooled *entry = &t->items[i].entry;
 
+			forget_older(p, entry->job);
 			spool_index_add(&p->index, entry);
 			place_add(p, entry->job, &entry->place);
 			p->options.handlers.on_encoded(p->options.arg, &t->items[i].what);
@@ -470,6 +516,7 @@ static void seal_end(struct seal_task *t)
 	struct packer *p = t->packer;
 
 	p->sealing = false;
+	p->being_sealed = 0;
 	seal_free(t);
 	packer_pump(p);
 }
@@ -574,6 +621,7 @@ static void packer_seal(struct packer *p)
 	t->n = n;
 	t->first_number = spool_index_next_shard(&p->index, entries[0].group);
 	p->sealing = true;
+	p->being_sealed = n;
 	packer_post(p, &t->base);
 }
 
@@ -635,7 +683,7 @@ bool packer_is_behind(const struct packer *p)
 
 size_t packer_unsealed(const struct packer *p)
 {
-	return p->pending + spool_index_count(&p->index);
+	return p->pending + spool_index_count(&p->index) + p->being_sealed;
 }
 
 void packer_flush(struct packer *p)

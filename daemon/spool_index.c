@@ -36,6 +36,25 @@ void spool_index_add(struct spool_index *index, const struct spooled *entry)
 	g->bytes += entry->bytes;
 }
 
+bool spool_index_remove(struct spool_index *index, int64_t job, const struct spool_place *place)
+{
+	for (size_t i = 0; i < index->n; i++) {
+		struct spool_group *g = &index->groups[i];
+
+		for (size_t k = 0; k < g->n; k++) {
+			struct spooled *e = &g->entries[k];
+
+			if (e->job != job || e->place.segment != place->segment ||
+			    e->place.offset != place->offset)
+				continue;
+			g->bytes -= e->bytes;
+			*e = g->entries[--g->n];
+			return true;
+		}
+	}
+	return false;
+}
+
 static int by_rank(const void *a, const void *b)
 {
 	const struct spooled *x = a, *y = b;

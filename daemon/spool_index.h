@@ -25,6 +25,8 @@ struct spool_index {
 
 void spool_index_release(struct spool_index *index);
 void spool_index_add(struct spool_index *index, const struct spooled *entry);
+/* Takes the entry of @job at @place out; false: it is not there (any more). */
+bool spool_index_remove(struct spool_index *index, int64_t job, const struct spool_place *place);
 /*
  * Takes the entries of a group that has @samples records or @bytes, at most @samples of them, in rising rank;
  * the caller frees them. With @any, of any group that has one. NULL: none.

@@ -198,6 +198,53 @@ static void a_flush_seals_what_is_there_and_the_packer_goes_on(void **state)
 	release_many(jobs, 4);
 }
 
+static struct job changed;
+
+/* "a.png" is another file now, and claimed again. */
+static void claim_changed(struct queue *queue, void *arg)
+{
+	struct job_spec spec = {.root = 3,
+				.path = "a.png",
+				.key = "a",
+				.key_distinct = "a-other",
+				.size = 2,
+				.mtime_ns = 2};
+	struct run *run = arg;
+	struct enqueue_counts counts = {0};
+	struct error err = ERROR_INIT;
+
+	assert_ok(queue_enqueue(queue, run->dataset, &spec, 1, &counts, &err), &err);
+	assert_int_equal(counts.superseding, 1);
+	run_claim(run, RUN_OWNER, &changed, 1);
+}
+
+static void a_newer_record_of_a_job_takes_the_place_of_one_that_waits(void **state)
+{
+	struct run *run = *state;
+	struct job first = run_claimed(run, "a.png", 0);
+
+	start(run, RUN_MANY, RUN_MANY);
+	append(run, &first, 1, 64, 64);
+	packer_sync(run->packer);
+	while (run->encoded < 1)
+		run_turn(run);
+	/* Its file changed while the record waited: encoded again, larger. */
+	db_call(run->db, claim_changed, run);
+	append(run, &changed, 1, 128, 64);
+	packer_sync(run->packer);
+	while (run->encoded < 2)
+		run_turn(run);
+	assert_int_equal(packer_unsealed(run->packer), 1);
+	packer_drain(run->packer, true);
+	run_until_idle(run);
+	run_close_packer(run);
+	assert_catalog(run, "train/128x64/000000.tar: a\n");
+	assert_int_equal(spool_records(run->spool), 0);
+	assert_int_equal(run->fatal.code, ERR_NONE);
+	job_release(&first);
+	job_release(&changed);
+}
+
 static void while_held_no_shard_is_begun(void **state)
 {
 	struct run *run = *state;
@@ -566,6 +613,7 @@ int main(void)
 	    packer_test(a_group_with_enough_bytes_is_sealed_at_once),
 	    packer_test(draining_seals_what_is_left_group_by_group_in_order_of_rank),
 	    packer_test(a_flush_seals_what_is_there_and_the_packer_goes_on),
+	    packer_test(a_newer_record_of_a_job_takes_the_place_of_one_that_waits),
 	    packer_test(while_held_no_shard_is_begun),
 	    packer_test(draining_without_seal_only_makes_durable),
 	    packer_test(what_an_earlier_run_left_is_sealed_with_the_rest),
