@@ -60,7 +60,7 @@ static int remember_sources(const char *state, char *const *paths, size_t n, str
 		return 0;
 	if (queue_sqlite_open_readonly(path, &queue, err) < 0)
 		return -1;
-	return each_dataset(queue, NULL, number_sources, &x, err);
+	return each_dataset(queue, NULL, NULL, number_sources, &x, err);
 }
 
 static int rebuild(const struct rebuild_words *words, const struct output *output,

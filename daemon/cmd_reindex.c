@@ -51,7 +51,7 @@ int cmd_reindex(int argc, char **argv, struct error *err)
 		r = queue_sqlite_open_readonly(path, &queue, err);
 		x.queue = queue;
 		if (r == 0)
-			r = each_dataset(queue, options.name, on_dataset, &x, err);
+			r = each_dataset(queue, &output, options.name, on_dataset, &x, err);
 	}
 	output_close(&found);
 	output_close(&output);

@@ -85,7 +85,7 @@ static int change_stored(const struct change *change, const struct read_options 
 	if (r != 0)
 		return r;
 	stored.queue = opened.queue;
-	return each_dataset(opened.queue, options->name, on_dataset, &stored, err);
+	return each_dataset(opened.queue, &opened.output, options->name, on_dataset, &stored, err);
 }
 
 /* -- either --------------------------------------------------------------------------------------- */

@@ -293,7 +293,7 @@ int cmd_verify(int argc, char **argv, struct error *err)
 			 : opened_output_open(options.out, &opened, err);
 	if (r != 0)
 		return r;
-	if (each_dataset(opened.queue, options.name, on_dataset, &total, err) < 0)
+	if (each_dataset(opened.queue, &opened.output, options.name, on_dataset, &total, err) < 0)
 		return -1;
 	if (total.damaged == 0)
 		return EXIT_OK;

@@ -110,6 +110,7 @@ void opened_output_close(struct opened_output *o)
 
 /* Collected first, because a row callback must not call the queue. */
 struct datasets {
+	const struct output *output;
 	const char *name;
 	struct queue_dataset *items;
 	size_t n, capacity;
@@ -121,6 +122,8 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 
 	if (list->name && strcmp(list->name, d->name) != 0)
 		return 0;
+	if (list->output && !output_has_dataset(list->output, d->name, d->output))
+		return 0;
 	ARRAY_GROW(list->items, list->n, list->capacity);
 	list->items[list->n++] =
 	    (struct queue_dataset){d->id, xstrdup(d->name), xstrdup(d->output),
@@ -128,10 +131,10 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	return 0;
 }
 
-int each_dataset(struct queue *queue, const char *name, queue_dataset_fn fn, void *arg,
-		 struct error *err)
+int each_dataset(struct queue *queue, const struct output *output, const char *name,
+		 queue_dataset_fn fn, void *arg, struct error *err)
 {
-	struct datasets list = {.name = name};
+	struct datasets list = {.output = output, .name = name};
 	int r = queue_datasets(queue, on_dataset, &list, err);
 
 	if (r == 0 && list.n == 0)

@@ -71,11 +71,11 @@ int opened_output_own(const char *command, const char *out, struct opened_output
 		      struct error *err);
 
 /*
- * Visits every dataset of @queue, or only the one called @name. @fn may use the queue. ERR_CONFIG: there is none,
- * or none of that name; nothing was visited then.
+ * Visits every dataset of @queue that is in @output (NULL: in any), or only the one called @name. @fn may use the queue.
+ * ERR_CONFIG: there is none, or none of that name; nothing was visited then.
  */
-int each_dataset(struct queue *queue, const char *name, queue_dataset_fn fn, void *arg,
-		 struct error *err);
+int each_dataset(struct queue *queue, const struct output *output, const char *name,
+		 queue_dataset_fn fn, void *arg, struct error *err);
 
 /*
  * How @command ends when the shard at @path cannot be read as asked: damage is printed, with the shard's name, and

@@ -282,6 +282,13 @@ static void use_present_output(const struct ctl_source *s, struct service_datase
 	}
 }
 
+static bool path_lies_in(const char *path, const char *folder)
+{
+	size_t n = strlen(folder);
+
+	return strncmp(path, folder, n) == 0 && path[n] == '/';
+}
+
 static int stored_status(const struct ctl_source *s, json_t **out, struct error *err)
 {
 	cleanup_stored struct stored list = {.n = 0};
@@ -293,6 +300,9 @@ static int stored_status(const struct ctl_source *s, json_t **out, struct error 
 	datasets = json_array();
 	for (size_t i = 0; i < list.n; i++) {
 		use_present_output(s, &list.items[i]);
+		/* The state of a daemon has the datasets of its other outputs, too. */
+		if (s->root && !path_lies_in(list.items[i].output, s->root))
+			continue;
 		json_array_append_new(datasets, status_json_dataset(&list.items[i], false));
 	}
 	json_object_set_new(root, "datasets", datasets);

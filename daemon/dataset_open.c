@@ -50,7 +50,7 @@ struct siblings {
 	struct opened_dataset *opened;
 };
 
-/* Another dataset of this output, from which latents may be copied. */
+/* Another dataset of this queue, in this output or another one, from which latents may be copied. */
 static int on_dataset(void *arg, const struct queue_dataset *other)
 {
 	const struct siblings *s = arg;
@@ -60,7 +60,8 @@ static int on_dataset(void *arg, const struct queue_dataset *other)
 	struct store *store = NULL;
 
 	if (other->id == d->id || strcmp(other->recipe_id, s->options->recipe->id) != 0 ||
-	    !file_exists(folder) || store_local_open(folder, true, &store, &ignored) < 0)
+	    store_local_open(file_exists(folder) ? folder : other->output, true, &store, &ignored) <
+		0)
 		return 0;
 	ARRAY_GROW(d->siblings, d->n_siblings, d->siblings_capacity);
 	d->siblings[d->n_siblings++] = (struct packer_sibling){other->id, store};

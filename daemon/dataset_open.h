@@ -41,8 +41,7 @@ struct opened_dataset {
 	struct store *store;
 	struct spool *spool;
 	struct recovery recovered;
-	struct packer_sibling
-	    *siblings; /* datasets of this output from which latents may be copied */
+	struct packer_sibling *siblings; /* datasets from which latents may be copied */
 	size_t n_siblings, siblings_capacity;
 	size_t looked_again; /* images that other limits had skipped */
 };

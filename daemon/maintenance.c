@@ -93,5 +93,7 @@ int maintenance_run(int argc, char **argv, const struct read_command *command, m
 	if (r != 0)
 		return read_options_exit(r);
 	r = open_output(argv[0], &options, &opened, err);
-	return r != 0 ? r : each_dataset(opened.queue, options.name, on_dataset, &visit, err);
+	return r != 0 ? r
+		      : each_dataset(opened.queue, &opened.output, options.name, on_dataset, &visit,
+				     err);
 }

@@ -527,6 +527,18 @@ char *output_socket(const char *folder)
 	return owner.socket[0] ? xstrdup(owner.socket) : NULL;
 }
 
+bool output_has_dataset(const struct output *o, const char *name, const char *folder)
+{
+	cleanup_free char *here = xasprintf("%s/%s", o->root, name);
+	cleanup_free char *there = xstrdup(folder);
+	char *slash = strrchr(there, '/');
+
+	if (strcmp(here, folder) == 0 || !slash)
+		return true;
+	*slash = '\0';
+	return !still_claims(there, o->state);
+}
+
 /* -- the dataset's folder ------------------------------------------------------------------------- */
 
 static int write_dataset(const char *path, const char *name, const struct recipe *recipe,

@@ -92,6 +92,11 @@ int output_peek(const char *out, struct output *output, bool *running, struct er
 char *output_socket(const char *folder);
 
 /*
+ * Whether the dataset called @name, whose folder the queue knows as @folder, is in this output: the state of a daemon
+ * has those of other outputs, too. An output that was moved has its datasets under its old path.
+ */
+bool output_has_dataset(const struct output *output, const char *name, const char *folder);
+/*
  * Whether OUT/NAME is there, and that it has this recipe if it is. ERR_CONFIG names the remedy and shows the
  * difference.
  */

@@ -145,7 +145,7 @@ static int write_indexes(const char *path, const struct rebuild_options *options
 	if (queue_sqlite_open(path, &queue, err) < 0)
 		return -1;
 	x.queue = queue;
-	return each_dataset(queue, NULL, index_dataset, &x, err);
+	return each_dataset(queue, NULL, NULL, index_dataset, &x, err);
 }
 
 int rebuild_output(const struct rebuild_options *options, struct rebuild_result *result,
