@@ -58,6 +58,7 @@ struct encode_run {
 	size_t new_shards; /* of this run */
 	struct pipeline_counts counts;
 	bool interrupted;
+	bool untidy; /* interrupted before what was there was brought up to date */
 	struct error fatal;
 };
 
@@ -395,7 +396,10 @@ static bool interrupted_early(void);
 
 static bool tidy_stops(void *arg)
 {
-	return ((struct encode_run *)arg)->interrupted || interrupted_early();
+	struct encode_run *run = arg;
+
+	run->untidy = run->interrupted || interrupted_early();
+	return run->untidy;
 }
 
 /* What may be rewritten. */
@@ -475,7 +479,7 @@ static int run_jobs(struct encode_run *run, struct error *err)
 		return -1;
 	is_left =
 	    report_result(run, &counts, left_out) > 0 || run->scanned.open || counts.recaptions > 0;
-	if (is_left && run->interrupted)
+	if ((is_left && run->interrupted) || run->untidy)
 		return EXIT_INTERRUPTED;
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
 }

@@ -389,10 +389,14 @@ int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n,
 
 int rewrite_dead(struct rewriter *w, struct error *err)
 {
-	for (size_t i = 0; i < w->shards.n && !stopped(w); i++) {
+	for (size_t i = 0; i < w->shards.n; i++) {
 		const struct shard_row *row = &w->shards.rows[i];
 
-		if (row->dead > 0 && rewrite_if_whole(w, row, 1, err) < 0)
+		if (row->dead == 0)
+			continue;
+		if (stopped(w))
+			break;
+		if (rewrite_if_whole(w, row, 1, err) < 0)
 			return -1;
 	}
 	return 0;
