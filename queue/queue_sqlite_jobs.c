@@ -218,6 +218,12 @@ static bool is_same_file(const struct job_match *match, const struct job_spec *s
 	       match->inode == spec->inode;
 }
 
+/* No scan has met its file: see swap. */
+static bool is_unseen(const struct job_match *match)
+{
+	return match->size == 0 && match->mtime_ns == 0 && match->inode == 0;
+}
+
 static bool must_wait(const struct job_spec *spec)
 {
 	return spec->wants_caption && spec->caption == 0;
@@ -278,7 +284,6 @@ static int take_caption(struct sqlite_queue *q, const struct job_spec *spec,
 			const struct job_match *match, struct work *w,
 			struct enqueue_counts *counts, struct error *err)
 {
-	bool unseen = match->size == 0 && match->mtime_ns == 0 && match->inode == 0;
 	bool changed = match->caption != CAPTION_UNSEEN && match->caption != spec->caption;
 	struct live_sample live;
 
@@ -289,7 +294,7 @@ static int take_caption(struct sqlite_queue *q, const struct job_spec *spec,
 		return 0;
 	if (match->caption != spec->caption && remember_caption(q, w->job, spec->caption, err) < 0)
 		return -1;
-	if (!changed && !unseen)
+	if (!changed && !is_unseen(match))
 		return 0;
 	if (sample_find(q, w->rank, w->job, ANY_VARIANT, &live, err) < 0)
 		return -1;
@@ -306,7 +311,7 @@ static int enqueue_known(struct sqlite_queue *q, const struct job_spec *spec,
 	enum job_state before;
 	struct work w;
 
-	if (is_same_file(match, spec) && !captioned && !match->gone &&
+	if (is_same_file(match, spec) && !is_unseen(match) && !captioned && !match->gone &&
 	    match->waiting == must_wait(spec)) {
 		counts->known++;
 		counts->waiting += match->waiting;
