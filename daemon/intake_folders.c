@@ -120,10 +120,10 @@ static void come(struct intake *in, struct intake_folder *f, const struct stat *
 
 static void leave(struct intake *in, struct intake_folder *f, const char *why)
 {
+	absent(f, why); /* which may be the watch's */
 	watch_close(f->watch);
 	f->watch = NULL;
 	f->there = f->ready = false;
-	absent(f, why);
 	in->look_due = 0;
 	intake_note(in, "%s: nothing is done about its files until it is back", f->absent);
 }
