@@ -1,5 +1,5 @@
 # Benchmarks: built with the tests, run by hand; docs/benchmarks.md has commands and figures.
-foreach(bench vae pixels seal resample handoff)
+foreach(bench vae pixels seal resample handoff intake)
 	add_executable(bench_${bench} bench/bench_${bench}.c)
 	target_include_directories(bench_${bench} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 endforeach()
@@ -9,3 +9,4 @@ target_link_libraries(bench_seal PRIVATE latentd_storage)
 target_link_libraries(bench_resample PRIVATE latentd_image)
 target_link_libraries(bench_handoff PRIVATE latentd_daemon)
 add_dependencies(bench_handoff latentd-decode)
+target_link_libraries(bench_intake PRIVATE latentd_daemon)
