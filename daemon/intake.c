@@ -130,7 +130,7 @@ static void sum_up(struct intake *in, const char **why, const char **watch_note_
 	for (size_t i = 0; i < in->n; i++) {
 		const struct intake_folder *f = &in->folders[i];
 
-		in->roots[i] = (struct intake_root){f->number, f->known, f->there};
+		in->roots[i] = (struct intake_root){f->number, f->known, f->there, f->came};
 		s->missing += !f->there;
 		if (!f->there && !*why)
 			*why = f->absent;

@@ -62,6 +62,8 @@ struct intake_root {
 	uint32_t number; /* the source's in the dataset; not known before it has been there once */
 	bool known;
 	bool there;
+	/* How often it has come. When this changes, the path leads to another folder than what was opened of it before. */
+	uint32_t came;
 };
 
 /* One moment, valid during the call that brings it. Wall-clock times are milliseconds. */

@@ -113,6 +113,7 @@ static void come(struct intake *in, struct intake_folder *f, const struct stat *
 	f->dev = st->st_dev;
 	f->ino = st->st_ino;
 	f->there = true;
+	f->came++;
 	listen_to(in, f);
 	f->ready = !f->watch;
 	intake_want_scan(in, RESCAN_NOW);

@@ -38,7 +38,8 @@ struct intake_folder {
 	struct intake_source source;
 	char *path; /* source.path */
 	bool there, known;
-	uint32_t number;   /* once known */
+	uint32_t number; /* once known */
+	uint32_t came;
 	bool moved_device; /* since the last scan that believed what it saw */
 	dev_t dev;
 	ino_t ino;

@@ -166,27 +166,36 @@ static int open_intake(struct lane *l, struct error *err)
 void lane_take_roots(struct lane *l, const struct intake_state *state)
 {
 	struct pipeline_root *there = xcalloc(l->config->n_sources, sizeof(*there));
-	size_t n = 0;
+	struct source **left = xcalloc(l->config->n_sources, sizeof(*left));
+	size_t n = 0, n_left = 0;
 
 	if (!l->roots || !l->pipeline) {
 		free(there);
+		free(left);
 		return;
 	}
 	for (size_t i = 0; i < l->config->n_sources; i++) {
 		const struct source_config *s = &l->config->sources[i];
 		const struct source_folder_options options = {.recursive = s->recursive};
+		const struct intake_root *now = &state->roots[i];
 		struct error ignored = ERROR_INIT; /* the intake says what is wrong with it */
 
-		if (!state->roots[i].there || !state->roots[i].known)
+		if (l->roots[i].source && (!now->there || now->came != l->roots_came[i]))
+			left[n_left++] = TAKE(l->roots[i].source);
+		if (!now->there || !now->known)
 			continue;
 		if (!l->roots[i].source)
 			source_folder_open(s->path, &options, &l->roots[i].source, &ignored);
-		l->roots[i].root = state->roots[i].number;
+		l->roots[i].root = now->number;
+		l->roots_came[i] = now->came;
 		if (l->roots[i].source)
 			there[n++] = l->roots[i];
 	}
 	pipeline_set_roots(l->pipeline, there, n);
 	free(there);
+	for (size_t i = 0; i < n_left; i++)
+		source_close(left[i]);
+	free(left);
 }
 
 /* -- opening ---------------------------------------------------------------------------------------- */
@@ -283,6 +292,7 @@ static void open_done(struct task *task)
 	if (err.code == ERR_NONE && !l->stopping) {
 		l->opened_before = true;
 		l->roots = xcalloc(l->config->n_sources, sizeof(*l->roots));
+		l->roots_came = xcalloc(l->config->n_sources, sizeof(*l->roots_came));
 		if (open_packer(l, &err) == 0 && open_pipeline(l, &err) == 0 &&
 		    open_intake(l, &err) == 0) {
 			l->phase = LANE_OPEN;
@@ -325,6 +335,7 @@ void lane_end(struct lane *l)
 	for (size_t i = 0; l->roots && i < l->config->n_sources; i++)
 		source_close(l->roots[i].source);
 	free(l->roots);
+	free(l->roots_came);
 	dataset_close(&l->dataset);
 	recipe_release(&l->recipe);
 	bucket_table_free(l->buckets);
@@ -335,6 +346,7 @@ void lane_end(struct lane *l)
 	l->pipeline = NULL;
 	l->packer = NULL;
 	l->roots = NULL;
+	l->roots_came = NULL;
 	l->buckets = NULL;
 	l->recipe = (struct recipe){.json = NULL};
 	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};

@@ -69,7 +69,8 @@ struct lane {
 	struct lane_intake seen;
 	struct pipeline_root
 	    *roots; /* one for each source of the configuration; root used if its source is open */
-	bool closing; /* its parts have been told */
+	uint32_t *roots_came; /* intake_root.came of those that are open */
+	bool closing;	      /* its parts have been told */
 
 	int64_t queue_id; /* of the dataset; 0: not known yet */
 	char recipe_id[RECIPE_ID_SIZE];

@@ -410,6 +410,7 @@ static void a_folder_that_is_deleted_and_made_again_is_the_same_source(void **st
 	make_files(rig, 2);
 	wait_until(rig, count_of(rig, JOB_AVAILABLE) == 2);
 	assert_int_equal(rig->roots[0].number, number);
+	assert_int_equal(rig->roots[0].came, 2);
 }
 
 static void a_folder_that_was_never_there_is_waited_for(void **state)
