@@ -156,7 +156,7 @@ void intake_tell_state(struct intake *in, bool now)
 	in->tell_due = NEVER;
 	sum_up(in, &why, &note);
 	in->state.phase = phase_of(in);
-	in->state.young = in->young.n;
+	in->state.young = in->young.n + in->young_left;
 	pthread_mutex_lock(&in->lock);
 	in->mail.now = in->state;
 	snprintf(in->mail_why, sizeof(in->mail_why), "%s", why ? why : "");
@@ -290,10 +290,12 @@ static void *intake_run(void *arg)
 
 /* -- opening and commands ------------------------------------------------------------------------- */
 
-static void ask(struct intake *in)
+static void ask(struct intake *in, bool *what, bool value)
 {
 	const uint64_t one = 1;
 
+	pthread_mutex_lock(&in->lock);
+	*what = value;
 	pthread_mutex_unlock(&in->lock);
 	while (write(in->wake, &one, sizeof(one)) < 0 && errno == EINTR)
 		;
@@ -301,37 +303,27 @@ static void ask(struct intake *in)
 
 void intake_rescan(struct intake *in)
 {
-	pthread_mutex_lock(&in->lock);
-	in->asked.rescan = true;
-	ask(in);
+	ask(in, &in->asked.rescan, true);
 }
 
 void intake_set_paused(struct intake *in, bool paused)
 {
-	pthread_mutex_lock(&in->lock);
-	in->asked.paused = paused;
-	ask(in);
+	ask(in, &in->asked.paused, paused);
 }
 
 void intake_accept_deletions(struct intake *in)
 {
-	pthread_mutex_lock(&in->lock);
-	in->asked.accept = true;
-	ask(in);
+	ask(in, &in->asked.accept, true);
 }
 
 void intake_remove(struct intake *in)
 {
-	pthread_mutex_lock(&in->lock);
-	in->asked.remove = true;
-	ask(in);
+	ask(in, &in->asked.remove, true);
 }
 
 void intake_stop(struct intake *in)
 {
-	pthread_mutex_lock(&in->lock);
-	in->asked.stop = true;
-	ask(in);
+	ask(in, &in->asked.stop, true);
 }
 
 static struct intake *intake_new(const struct intake_options *options, struct inbox *inbox)

@@ -128,8 +128,8 @@ void intake_set_paused(struct intake *in, bool paused);
 /* What the next scan does not find is gone, however much that is. */
 void intake_accept_deletions(struct intake *in);
 /*
- * The dataset has nothing left to encode: looks once more, and removes the samples of vanished files if nothing new
- * was found by that; otherwise removal_waits stays.
+ * The dataset has nothing left to encode: looks once more, and removes the samples of vanished files if there still is
+ * nothing; otherwise removal_waits stays.
  */
 void intake_remove(struct intake *in);
 /* Safe to call twice. */

@@ -82,6 +82,7 @@ static void look_again(struct intake *in, struct intake_file file, const struct 
 		return;
 	}
 	free(file.path);
+	in->young_left = true;
 	intake_want_scan(in, RESCAN_LATER);
 }
 

@@ -102,6 +102,7 @@ struct intake {
 	size_t n;
 	struct intake_commands doing;
 	struct file_list batch, young;
+	bool young_left; /* more of them than are remembered: the next scan looks at these */
 	struct scan_page *page;
 	int64_t batch_due, look_due; /* look_due: at folders that are missing */
 	int64_t rescan_due;

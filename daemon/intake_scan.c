@@ -84,21 +84,31 @@ static int open_sources(struct intake *in, struct run_sources *s, struct error *
 }
 
 /*
- * Samples are removed when the loop has said that nothing is left to encode and this scan found nothing either;
- * otherwise they wait, and only jobs without a sample are gone.
+ * Whether everything that is known is encoded. The loop said so before this scan; but a file may have been moved since,
+ * and its sample is copied from the one of its old path.
  */
+static bool all_encoded(struct intake *in, struct error *err)
+{
+	struct queue_counts counts;
+
+	if (in->batch.n + in->young.n > 0 || in->young_left ||
+	    queue_counts(in->queue, in->options.dataset, &counts, err) < 0)
+		return false;
+	return counts.jobs[JOB_AVAILABLE] + counts.jobs[JOB_RUNNING] == 0;
+}
+
+/* Where samples cannot be removed now, only jobs without one are gone. */
 static int conclude(struct intake *in, struct sources_scanned *scanned, struct error *err)
 {
-	const struct enqueue_counts *found = &scanned->found;
-	bool nothing_new = found->added + found->requeued + found->superseding + found->busy == 0 &&
-			   in->young.n == 0;
 	struct scan_counts counts;
 
 	in->state.removal_waits = false;
 	if (!scanned->open)
 		return 0;
-	if (in->doing.remove && nothing_new)
+	if (in->doing.remove && all_encoded(in, err))
 		return run_sources_remove(in->queue, in->options.dataset, scanned, err);
+	if (err->code != ERR_NONE)
+		return -1;
 	in->state.removal_waits = scanned->vanished.missed_done > 0;
 	return queue_scan_end(in->queue, in->options.dataset, SCAN_KEEP, clock_wall_ms(), &counts,
 			      err);
@@ -172,6 +182,7 @@ void intake_scan(struct intake *in)
 		return;
 	in->rescan_due = NEVER;
 	in->scanning = true;
+	in->young_left = false;
 	in->state.running_files = 0;
 	in->state.scan_began_at = clock_wall_ms();
 	intake_tell_state(in, true);

@@ -371,6 +371,29 @@ static void samples_are_not_removed_while_something_new_was_found(void **state)
 	assert_non_null(strstr(intake_rig_jobs(rig), "moved.jpg available|"));
 }
 
+static void a_sample_is_not_removed_while_its_file_only_moves(void **state)
+{
+	struct intake_rig *rig = *state;
+	struct job job;
+	uint64_t before;
+
+	rig->options.remove = true;
+	intake_rig_make(rig, "a.jpg", "1", 0);
+	intake_rig_scan(rig);
+	job = claim(rig);
+	settle(rig, &job, OUTCOME_ENCODED);
+	job_release(&job);
+	complete(rig, "a");
+	move(rig, "a.jpg", "moved.jpg");
+	/* It is told, before the scan that removes; so that one finds nothing new. */
+	wait_until(rig, strstr(intake_rig_jobs(rig), "moved.jpg available|"));
+	before = rig->state.scans;
+	intake_remove(rig->intake);
+	wait_until(rig, rig->state.scans > before);
+	assert_true(rig->state.removal_waits);
+	assert_int_equal(samples_of(rig), 1);
+}
+
 /* -- the folder itself ---------------------------------------------------------------------------- */
 
 static void a_folder_that_goes_is_awaited_and_nothing_of_it_is_gone(void **state)
@@ -586,6 +609,7 @@ int main(void)
 	    intake_test(when_all_vanishes_people_are_asked_too),
 	    intake_test(samples_of_vanished_files_are_removed_when_nothing_is_left_to_encode),
 	    intake_test(samples_are_not_removed_while_something_new_was_found),
+	    intake_test(a_sample_is_not_removed_while_its_file_only_moves),
 	    intake_test(a_folder_that_goes_is_awaited_and_nothing_of_it_is_gone),
 	    intake_test(a_folder_that_is_deleted_and_made_again_is_the_same_source),
 	    intake_test(a_folder_that_was_never_there_is_waited_for),
