@@ -169,15 +169,21 @@ static void apply_pause(struct lane *l)
 		pipeline_again(l->pipeline);
 }
 
-/* Looks through the folders once more, for files of samples that are in shards only now. */
-static void look_for_vanished(struct lane *l)
+/* Looks through the folders once more; a scan that is under way may have passed by what is there now. */
+static void look_again(struct lane *l)
 {
-	l->sealed_unseen = false;
-	l->scans_wanted = l->seen.scans + 1;
+	l->scans_wanted = l->seen.scans + (l->seen.phase == INTAKE_SCANNING ? 2 : 1);
 	intake_rescan(l->intake);
 }
 
-/* Everything that was found is encoded: seals it, and tidies up. */
+/* For files of samples that are in shards only now. */
+static void look_for_vanished(struct lane *l)
+{
+	l->sealed_unseen = false;
+	look_again(l);
+}
+
+/* Everything that was found is encoded: seals it, tidies up, and counts what came of it. */
 static void end_drain(struct lane *l)
 {
 	if (l->drained || l->seen.removal_waits)
@@ -190,9 +196,14 @@ static void end_drain(struct lane *l)
 	} else if (!l->intake_off) {
 		l->intake_off = true;
 		apply_pause(l);
-	} else {
+	} else if (l->tidying || l->tidy_wanted || l->index_wanted) {
 		lane_tidy(l);
-		l->drained = !l->tidying && !l->tidy_wanted && !l->index_wanted;
+	} else {
+		if (!l->drain_counted)
+			lane_count(l);
+		l->drain_counted = true;
+		ask_counts(l);
+		l->drained = !l->counting && !l->count_again;
 	}
 }
 
@@ -299,7 +310,7 @@ void lane_pause(struct lane *l, bool paused)
 {
 	l->paused = paused;
 	if (!paused) {
-		l->draining = l->drained = l->intake_off = false;
+		l->draining = l->drained = l->drain_counted = l->intake_off = false;
 		l->drain_looks = 0;
 		l->retry_at = 0;
 	}
@@ -330,7 +341,11 @@ void lane_seal(struct lane *l)
 
 void lane_drain(struct lane *l)
 {
+	if (l->draining)
+		return;
 	l->draining = true;
+	if (l->intake)
+		look_again(l); /* what was copied in before belongs to it */
 }
 
 bool lane_is_drained(const struct lane *l)
@@ -340,7 +355,7 @@ bool lane_is_drained(const struct lane *l)
 
 void lane_again(struct lane *l)
 {
-	l->drained = false;
+	l->drained = l->drain_counted = false;
 	if (l->pipeline)
 		pipeline_again(l->pipeline);
 	lane_count(l);

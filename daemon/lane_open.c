@@ -352,6 +352,7 @@ void lane_end(struct lane *l)
 	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};
 	l->closing = l->sealed_unseen = false;
 	l->scans_wanted = 0;
+	l->intake_off = false; /* what is opened again looks through everything again */
 	l->idle_since = 0;
 	l->phase = LANE_CLOSED;
 }

@@ -56,7 +56,8 @@ struct lane {
 	bool paused, draining, drained, stopping;
 	bool intake_off; /* for the drain: every folder was looked through */
 	unsigned drain_looks;
-	char *held; /* nothing new is begun: why */
+	bool drain_counted; /* `counts` are asked for since nothing was left to do */
+	char *held;	    /* nothing new is begun: why */
 
 	struct engine *engine;
 	struct recipe recipe;
