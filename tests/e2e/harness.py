@@ -113,8 +113,11 @@ class Workspace:
         # Workers see none of that; options of sanitizers are passed to them.
         self.environment["E2E_SAN_OPTIONS"] = self.root
         self.history = []
+        self.at_end = []  # functions that end what still runs, also after a failure
 
     def remove(self):
+        for end in self.at_end:
+            end()
         for at, folders, _ in os.walk(self.root):
             for name in folders:  # before the walk opens them
                 with contextlib.suppress(OSError):
