@@ -291,10 +291,11 @@ static int check_there(const struct check *c, struct error *err)
 	for (size_t i = 0; i < c->config->n_datasets; i++) {
 		const struct dataset_config *d = &c->config->datasets[i];
 
+		/* One that is not there may be a disk that is mounted later: its dataset waits for it. */
 		for (size_t k = 0; k < d->n_sources; k++) {
-			if (!is_folder(d->sources[k].path))
-				return refuse(c, in_source(c, i, k), err,
-					      "source: there is no folder %s", d->sources[k].path);
+			if (file_exists(d->sources[k].path) && !is_folder(d->sources[k].path))
+				return refuse(c, in_source(c, i, k), err, "source: %s is no folder",
+					      d->sources[k].path);
 		}
 		if (check_vae_there(c, i, err) < 0)
 			return -1;

@@ -9,6 +9,7 @@
 #include "config/settings_complete.h"
 
 #include "base/checked.h"
+#include "base/files.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,23 @@ static int parse(int argc, char **argv, struct words *w, struct error *err)
 	return r;
 }
 
+static void print_checked(const struct daemon_config *c)
+{
+	printf("%s is good: %zu dataset%s, %zu encoder%s\n", c->file, c->n_datasets,
+	       c->n_datasets == 1 ? "" : "s", c->n_encoders, c->n_encoders == 1 ? "" : "s");
+	for (size_t i = 0; i < c->n_datasets; i++) {
+		const struct dataset_config *d = &c->datasets[i];
+
+		for (size_t k = 0; k < d->n_sources; k++) {
+			if (!file_exists(d->sources[k].path))
+				printf("%s:%zu:%zu: the folder %s is not there: dataset %s would "
+				       "wait for it\n",
+				       c->file, d->sources[k].place.line,
+				       d->sources[k].place.column, d->sources[k].path, d->name);
+		}
+	}
+}
+
 static int run(const struct words *w, struct error *err)
 {
 	const struct service_options options = {.once = w->once, .part = w->part};
@@ -75,9 +93,7 @@ static int run(const struct words *w, struct error *err)
 	}
 	if (!w->check)
 		return service_run(config, &options, err);
-	printf("%s is good: %zu dataset%s, %zu encoder%s\n", config->file, config->n_datasets,
-	       config->n_datasets == 1 ? "" : "s", config->n_encoders,
-	       config->n_encoders == 1 ? "" : "s");
+	print_checked(config);
 	daemon_config_free(config);
 	return EXIT_OK;
 }

@@ -273,7 +273,7 @@ test_reliability()
 	fi
 	for name in crash/test_faults crash/test_power_loss crash/test_outages crash/test_corruption \
 		crash/test_lost_state \
-		crash/test_model \
+		crash/test_model crash/test_soak \
 		e2e/test_kill; do
 		step "reliability: $name"
 		log=$BUILDS/ci-$(basename "$name").log

@@ -9,7 +9,7 @@ import subprocess
 from daemon_rig import Daemon
 from harness import (
     BUSY,
-    FAILED,
+    USAGE,
     OK,
     QUARANTINED,
     USAGE,
@@ -204,7 +204,7 @@ def check_config_says_what_is_wrong_and_makes_nothing(ws):
     result = daemon.command("--check-config")
     equal(result.out, f"{daemon.file} is good: 1 dataset, 1 encoder\n", "stdout")
     daemon.config["memory_limit"] = "plenty"
-    one_line(daemon.command("--check-config", code=FAILED), f"{daemon.file}:", "memory_limit", "plenty")
+    one_line(daemon.command("--check-config", code=USAGE), f"{daemon.file}:", "memory_limit", "plenty")
     assert not os.path.exists(daemon.state_dir), "a check made the state folder"
     assert not os.path.exists(ws.out), "a check made the output"
 
