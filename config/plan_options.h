@@ -5,10 +5,12 @@
 #define LATENTD_CONFIG_PLAN_OPTIONS_H
 
 #include "config/pixel_options.h"
+#include "config/vae_options.h"
 
 struct plan_options {
 	struct pixel_options pixels; /* placement_settings only */
-	const char *vae;	     /* model; NULL: the usual latent is assumed */
+	const char *vae;	     /* path, preset or hub id; NULL: the usual latent is assumed */
+	struct vae_options vae_options;
 	const char *sizes; /* file of lines "W H", "-": stdin; NULL: folders are looked at */
 	const char *svg;   /* NULL: no picture */
 	size_t batch;	   /* 0: not asked for */

@@ -43,6 +43,7 @@ static const struct setting all[] = {
     {"cancelled", SETTING_FLAG, FIELD(cancelled), .help = "images that were cancelled instead"},
     {"watch", SETTING_FLAG, FIELD(watch), .help = "show it again every second, until interrupted"},
     {"accept", SETTING_FLAG, FIELD(accept), .help = "remove these samples"},
+    {.type = SETTING_GROUP, .offset = FIELD(vae), .group = &vae_settings},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 
@@ -92,7 +93,7 @@ int read_options_parse(int argc, char **argv, const struct read_command *command
 	size_t n = 0, n_words = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		if (taken(command, all[i].name))
+		if (taken(command, all[i].name ? all[i].name : "vae"))
 			table[n++] = all[i];
 	}
 	if (settings_complete(stdout, table, n, command->n_words > 0, argc, argv))

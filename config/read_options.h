@@ -4,7 +4,7 @@
 #ifndef LATENTD_CONFIG_READ_OPTIONS_H
 #define LATENTD_CONFIG_READ_OPTIONS_H
 
-#include "config/settings.h"
+#include "config/vae_options.h"
 
 #include <stdbool.h>
 
@@ -27,6 +27,7 @@ struct read_options {
 	bool paths;			  /* failed, skipped: nothing but paths */
 	bool watch;			  /* status */
 	bool accept;			  /* deletions */
+	struct vae_options vae;		  /* model */
 	bool help;
 	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };

@@ -1,6 +1,7 @@
 #include "config/recipe_options.h"
 
 #include "base/checked.h"
+#include "config/vae_presets.h"
 
 #include <string.h>
 
@@ -9,10 +10,18 @@ static const char *const dtypes[] = {"float16", "float32", NULL};
 
 #define FIELD(f) offsetof(struct recipe_options, f)
 
+/* In a file a relative path of two parts begins with a dot; ORG/NAME is a hub id. */
+static bool is_no_path(const char *text)
+{
+	return strcmp(text, RECIPE_VAE_FAKE) == 0 || vae_preset_find(text) ||
+	       vae_hub_id_valid(text);
+}
+
 static const struct setting rows[] = {
-    {"vae", SETTING_PATH, FIELD(vae), .word = RECIPE_VAE_FAKE, .required = true,
-     .example = "/models/sd-vae-ft-mse", .value_name = "PATH",
-     .help = "model: diffusers folder, pipeline's folder or .safetensors file"},
+    {"vae", SETTING_PATH, FIELD(vae), .is_word = is_no_path, .required = true,
+     .example = "/models/sd-vae-ft-mse", .value_name = "VAE",
+     .help = "folder, .safetensors file, hub id or name (sdxl); docs/MODELS.md"},
+    {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
     {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,

@@ -9,9 +9,11 @@
 #define LATENTD_CONFIG_RECIPE_OPTIONS_H
 
 #include "config/pixel_options.h"
+#include "config/vae_options.h"
 
 struct recipe_options {
-	const char *vae; /* of src/vae/vae_model.h, or RECIPE_VAE_FAKE; NULL: not given */
+	const char *vae; /* path, preset or hub id, or RECIPE_VAE_FAKE; NULL: not given */
+	struct vae_options vae_options;
 	struct pixel_options pixels;
 	const char *posterior; /* "mean", "moments", "draw" */
 	const char *dtype;     /* "float16", "float32" */

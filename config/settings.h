@@ -68,9 +68,9 @@ struct setting {
 				    /* of an integer: from -max to max */
 	uint64_t multiple;	    /* a whole number must be one of this; 0: any */
 	bool not_empty;		    /* of a string */
-	bool (*valid)(const char *text); /* of a string; NULL: whatever it is */
-	const char *expected;		 /* what `valid` accepts, for errors */
-	const char *word;		 /* of a path: this one is none, and stays as it is */
+	bool (*valid)(const char *text);   /* of a string; NULL: whatever it is */
+	const char *expected;		   /* what `valid` accepts, for errors */
+	bool (*is_word)(const char *text); /* of a path: it is none, and stays as it is; or NULL */
 	const struct settings_group *group;
 	size_t count; /* of a list: offset of its size_t */
 	/* Of files only. */

@@ -177,10 +177,9 @@ static int read_value(const struct reading *r, const struct setting *s,
 		return settings_refuse(r->file, &node->place, err,
 				       "%s: a path that begins with ~: expected it written out",
 				       setting_key(s->name, key));
-	text =
-	    s->type == SETTING_PATH && *node->text && !(s->word && strcmp(node->text, s->word) == 0)
-		? full_path(r->file, node->text)
-		: xstrdup(node->text);
+	text = s->type == SETTING_PATH && *node->text && !(s->is_word && s->is_word(node->text))
+		   ? full_path(r->file, node->text)
+		   : xstrdup(node->text);
 	if (setting_store(s, config_memory_take(r->file->memory, text), options, &wrong) < 0)
 		return refuse_value(r, s, node, err);
 	return 0;

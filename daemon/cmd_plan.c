@@ -7,13 +7,14 @@
 #include "daemon/plan_table.h"
 #include "daemon/progress.h"
 #include "daemon/run_sources.h"
+#include "daemon/vae_choice.h"
 
 #include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/text.h"
 #include "config/plan_options.h"
+#include "config/recipe_options.h"
 #include "config/settings_complete.h"
-#include "vae/vae_model.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -103,29 +104,22 @@ static void on_file(void *arg, const struct survey_file *file)
 }
 
 /* What a latent is: of the model, or what most models have. */
-static int describe_latent(const struct plan_options *o, struct plan *plan, struct error *err)
+static int describe_latent(const struct plan_options *o, const struct vae_choice *vae,
+			   struct plan *plan, struct error *err)
 {
-	struct vae_model *model;
 	size_t multiple = bucket_table_multiple(plan->table);
+	size_t wanted = vae->model ? vae_choice_multiple(vae) : LATENT_DOWNSCALE;
 
-	plan->channels = LATENT_CHANNELS;
-	plan->downscale = LATENT_DOWNSCALE;
 	plan->latent_known = o->vae;
-	if (o->vae && strcmp(o->vae, "fake") != 0) {
-		model = vae_model_open(o->vae, NULL, err);
-		if (!model)
-			return -1;
-		plan->channels = model->config.latent_channels;
-		plan->downscale = vae_config_downscale(&model->config);
-		vae_model_close(model);
-	}
-	if (multiple % plan->downscale == 0)
+	plan->channels = vae->model ? vae->model->config.latent_channels : LATENT_CHANNELS;
+	plan->downscale = vae->model ? vae_config_downscale(&vae->model->config) : LATENT_DOWNSCALE;
+	if (multiple % wanted == 0)
 		return 0;
 	if (o->vae)
 		return error_set(err, ERR_CONFIG,
 				 "sides in multiples of %zu do not fit a VAE that works on "
 				 "multiples of %zu",
-				 multiple, plan->downscale);
+				 multiple, wanted);
 	plan->downscale = 0;
 	return 0;
 }
@@ -188,8 +182,9 @@ static int show(const struct plan *plan, const struct plan_options *o, struct er
 	return atomic_file_write(o->svg, picture.data, picture.size, err);
 }
 
-static int run_folders(const struct plan_options *o, const struct bucket_table *table,
-		       const char *const *paths, size_t n, struct error *err)
+static int run_folders(const struct plan_options *o, const struct vae_choice *vae,
+		       const struct bucket_table *table, const char *const *paths, size_t n,
+		       struct error *err)
 {
 	struct planning p = {
 	    .plan = {.table = table,
@@ -205,7 +200,7 @@ static int run_folders(const struct plan_options *o, const struct bucket_table *
 
 	p.progress = progress_new(0, o->quiet);
 	if (r == 0)
-		r = describe_latent(o, &p.plan, err);
+		r = describe_latent(o, vae, &p.plan, err);
 	if (r == 0)
 		r = run_sources_open(&p.sources, paths, n, false, on_note, &p, err);
 	if (r == 0)
@@ -220,14 +215,33 @@ static int run_folders(const struct plan_options *o, const struct bucket_table *
 	return r;
 }
 
-static int run(const struct plan_options *o, const char *const *paths, size_t n, struct error *err)
+/* @vae: opened where one is given, and may say the resolution. */
+static int run_placed(const struct plan_options *o, const struct vae_choice *vae,
+		      const char *const *paths, size_t n, struct error *err)
 {
+	struct pixel_options pixels = o->pixels;
 	struct error wrong = ERROR_INIT;
-	cleanup_bucket_table struct bucket_table *table = pixel_setup_buckets(&o->pixels, &wrong);
+	cleanup_bucket_table struct bucket_table *table = NULL;
 
+	if (vae->model && vae_choice_resolution(vae, &pixels, &wrong) < 0)
+		return usage(wrong.message);
+	table = pixel_setup_buckets(&pixels, &wrong);
 	if (!table)
 		return usage(wrong.message);
-	return o->sizes ? run_sizes(o, table, err) : run_folders(o, table, paths, n, err);
+	return o->sizes ? run_sizes(o, table, err) : run_folders(o, vae, table, paths, n, err);
+}
+
+static int run(const struct plan_options *o, const char *const *paths, size_t n, struct error *err)
+{
+	struct vae_choice vae = VAE_CHOICE_INIT;
+	int r;
+
+	if (o->vae && strcmp(o->vae, RECIPE_VAE_FAKE) != 0 &&
+	    vae_choice_open(o->vae, &o->vae_options, &vae, err) < 0)
+		return -1;
+	r = run_placed(o, &vae, paths, n, err);
+	vae_choice_close(&vae);
+	return r;
 }
 
 /* --sizes compares rules: it has the limits that are asked for, and no other. */

@@ -32,6 +32,7 @@ int cmd_compact(int argc, char **argv, struct error *err);
 int cmd_reindex(int argc, char **argv, struct error *err);
 int cmd_rebuild(int argc, char **argv, struct error *err);
 int cmd_merge(int argc, char **argv, struct error *err);
+int cmd_model(int argc, char **argv, struct error *err);
 int cmd_inspect(int argc, char **argv, struct error *err);
 int cmd_extract(int argc, char **argv, struct error *err);
 int cmd_bench(int argc, char **argv, struct error *err);

@@ -1,8 +1,7 @@
 #include "daemon/config_check.h"
 
 #include "daemon/pixel_setup.h"
-
-#include "vae/vae_model.h"
+#include "daemon/vae_choice.h"
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -16,42 +15,43 @@ static int at_dataset(const struct daemon_config *config, const struct dataset_c
 			  d->place.column, d->name);
 }
 
-/* Pixels per latent along one axis. */
-static int model_downscale(const char *vae, size_t *downscale, struct error *err)
+/* What the model asks of an image's sides, and the resolution that it brings along. */
+static int look_at_model(const struct recipe_options *o, struct pixel_options *pixels,
+			 size_t *multiple, struct error *err)
 {
-	struct vae_model *model;
+	struct vae_choice vae = VAE_CHOICE_INIT;
+	int r;
 
-	*downscale = 8;
-	if (strcmp(vae, RECIPE_VAE_FAKE) == 0)
+	*multiple = 8;
+	if (strcmp(o->vae, RECIPE_VAE_FAKE) == 0)
 		return 0;
-	model = vae_model_open(vae, NULL, err);
-	if (!model)
+	if (vae_choice_open(o->vae, &o->vae_options, &vae, err) < 0)
 		return -1;
-	*downscale = vae_config_downscale(&model->config);
-	if (!model->factors_told)
-		error_set(err, ERR_CONFIG, "%s: nothing tells its scaling factor: it has no config",
-			  vae);
-	vae_model_close(model);
-	return err->code == ERR_NONE ? 0 : -1;
+	*multiple = vae_choice_multiple(&vae);
+	r = vae_choice_resolution(&vae, pixels, err);
+	vae_choice_close(&vae);
+	return r;
 }
 
 static int check_dataset(const struct dataset_config *d, struct error *err)
 {
-	struct bucket_table *buckets = pixel_setup_buckets(&d->recipe.pixels, err);
-	size_t downscale = 0, multiple;
+	struct pixel_options pixels = d->recipe.pixels;
+	struct bucket_table *buckets;
+	size_t wanted = 0, multiple;
 
+	if (look_at_model(&d->recipe, &pixels, &wanted, err) < 0)
+		return -1;
+	buckets = pixel_setup_buckets(&pixels, err);
 	if (!buckets)
 		return -1;
 	multiple = bucket_table_multiple(buckets);
 	bucket_table_free(buckets);
-	if (model_downscale(d->recipe.vae, &downscale, err) < 0)
-		return -1;
-	if (multiple % downscale != 0)
+	if (multiple % wanted != 0)
 		return error_set(
 		    err, ERR_CONFIG,
 		    "sides in multiples of %zu do not fit a VAE that works on multiples "
 		    "of %zu: expected another bucket_step or resolution",
-		    multiple, downscale);
+		    multiple, wanted);
 	return 0;
 }
 

@@ -502,8 +502,8 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 	    encode_setup_open(&o->recipe, &o->encoder, &run->setup, err) < 0)
 		return -1;
 	run->setup.recipe.codec = o->output.codec;
-	run->name =
-	    o->name ? xstrdup(o->name) : output_default_name(o->recipe.vae, &run->setup.recipe);
+	run->name = o->name ? xstrdup(o->name)
+			    : output_default_name(run->setup.model.name, &run->setup.recipe);
 	return 0;
 }
 

@@ -1,27 +1,32 @@
 #include "daemon/encode_setup.h"
 
 #include "daemon/pixel_setup.h"
+#include "daemon/vae_choice.h"
 
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_fake.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static int open_cpu(const char *path, const struct encoder_limits *limits,
+enum { FAKE_RESOLUTION = 512 };
+
+static int open_cpu(const struct recipe_options *o, const struct encoder_limits *limits,
 		    struct encode_model *model, struct encoder **out, struct error *err)
 {
-	struct encoder_cpu_options cpu = {.model = vae_model_open(path, NULL, err),
-					  .threads = limits->threads,
-					  .memory = limits->memory};
+	struct encoder_cpu_options cpu = {.threads = limits->threads, .memory = limits->memory};
+	struct vae_choice choice = VAE_CHOICE_INIT;
 	const struct kl_encoder *vae;
-	int r = -1;
+	int r;
 
-	if (cpu.model && !cpu.model->factors_told)
-		error_set(err, ERR_CONFIG, "%s: nothing tells its scaling factor: it has no config",
-			  kl_weights_name(cpu.model->weights));
-	else if (cpu.model)
-		r = encoder_cpu_open(&cpu, out, err);
-	vae_model_close(cpu.model);
+	if (vae_choice_open(o->vae, &o->vae_options, &choice, err) < 0)
+		return -1;
+	cpu.model = choice.model;
+	r = encoder_cpu_open(&cpu, out, err);
+	snprintf(model->name, sizeof(model->name), "%s", choice.name);
+	model->multiple = vae_choice_multiple(&choice);
+	model->resolution = choice.preset ? choice.preset->resolution : 0;
+	vae_choice_close(&choice);
 	if (r < 0)
 		return -1;
 	vae = encoder_cpu_vae(*out);
@@ -37,22 +42,25 @@ static int open_encoder(const struct recipe_options *o, const struct encoder_lim
 
 	model->fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
 	if (!model->fake)
-		return open_cpu(o->vae, limits, model, out, err);
-	model->vae = (struct vae_config){.latent_channels = 4, .scaling_factor = 1};
-	return encoder_fake_open(&fake, out, err);
+		return open_cpu(o, limits, model, out, err);
+	snprintf(model->name, sizeof(model->name), "%s", RECIPE_VAE_FAKE);
+	model->vae =
+	    (struct vae_config){.latent_channels = 4, .scaling_factor = 1, .patch_size = 1};
+	if (encoder_fake_open(&fake, out, err) < 0)
+		return -1;
+	model->multiple = encoder_caps(*out)->downscale;
+	model->resolution = FAKE_RESOLUTION;
+	return 0;
 }
 
 int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_model *model, struct encoder **out, struct error *err)
 {
 	struct encode_model opened = {.fake = false};
-	const struct encoder_caps *caps;
 
 	if (open_encoder(options, limits, &opened, out, err) < 0)
 		return -1;
-	caps = encoder_caps(*out);
-	opened.downscale = caps->downscale;
-	opened.best_batch = caps->best_batch;
+	opened.best_batch = encoder_caps(*out)->best_batch;
 	*model = opened;
 	return 0;
 }
@@ -60,16 +68,26 @@ int encode_model_open(const struct recipe_options *options, const struct encoder
 int encode_recipe(const struct recipe_options *o, const struct encode_model *model,
 		  struct bucket_table **buckets, struct recipe *recipe, struct error *err)
 {
-	struct bucket_table *table = pixel_setup_buckets(&o->pixels, err);
+	struct pixel_options pixels = o->pixels;
+	struct bucket_table *table;
 	struct recipe r = {.fake = model->fake, .vae = model->vae, .weights = model->weights};
 
+	if (o->scaled && model->vae.n_statistics > 0)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "scaled: %s has a mean and a spread for each channel instead of two "
+		    "factors; its latents can only be stored unscaled",
+		    model->name);
+	if (pixel_setup_resolution(&pixels, model->name, model->resolution, err) < 0)
+		return -1;
+	table = pixel_setup_buckets(&pixels, err);
 	if (!table)
 		return -1;
-	if (bucket_table_multiple(table) % model->downscale != 0) {
+	if (bucket_table_multiple(table) % model->multiple != 0) {
 		error_set(err, ERR_CONFIG,
 			  "sides in multiples of %zu do not fit a VAE that works on multiples of "
 			  "%zu: --bucket-step or --resolution",
-			  bucket_table_multiple(table), model->downscale);
+			  bucket_table_multiple(table), model->multiple);
 		bucket_table_free(table);
 		return -1;
 	}
@@ -89,11 +107,9 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 int encode_setup_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_setup *setup, struct error *err)
 {
-	struct encode_model model;
-
-	if (encode_model_open(options, limits, &model, &setup->encoder, err) < 0)
+	if (encode_model_open(options, limits, &setup->model, &setup->encoder, err) < 0)
 		return -1;
-	return encode_recipe(options, &model, &setup->buckets, &setup->recipe, err);
+	return encode_recipe(options, &setup->model, &setup->buckets, &setup->recipe, err);
 }
 
 void encode_setup_close(struct encode_setup *setup)

@@ -13,9 +13,12 @@
 /* What an encoder computes with, as recipes name it. */
 struct encode_model {
 	bool fake;
+	char name[64]; /* short: "sdxl", "ae" */
 	struct vae_config vae;
 	struct sha256 weights;
-	size_t downscale, best_batch;
+	size_t multiple;   /* of an image's sides */
+	size_t resolution; /* that it is made for, where nothing else is asked for; 0: not known */
+	size_t best_batch;
 };
 
 /* Opens the encoder that @options name. */
@@ -30,6 +33,7 @@ int encode_recipe(const struct recipe_options *options, const struct encode_mode
 
 /* Both, for one dataset. */
 struct encode_setup {
+	struct encode_model model;
 	struct encoder *encoder;
 	struct bucket_table *buckets;
 	struct recipe recipe;

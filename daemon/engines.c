@@ -30,7 +30,7 @@ struct unit {
 struct engine {
 	struct engines *engines;
 	struct engine *next;
-	char *vae;
+	char *vae, *vae_config, *vae_model; /* as recipe_options have them */
 	enum engine_state state;
 	struct error failure;
 	bool known; /* model was loaded once */
@@ -75,7 +75,8 @@ static void load_run(struct task *task)
 {
 	struct load_task *t = (struct load_task *)task;
 	struct engine *e = t->engine;
-	const struct recipe_options options = {.vae = e->vae};
+	const struct recipe_options options = {.vae = e->vae,
+					       .vae_options = {e->vae_config, e->vae_model}};
 	size_t opened = 0;
 
 	for (size_t i = 0; i < e->engines->n; i++) {
@@ -97,7 +98,10 @@ static bool same_model(const struct encode_model *a, const struct encode_model *
 {
 	return a->fake == b->fake && memcmp(&a->weights, &b->weights, sizeof(a->weights)) == 0 &&
 	       a->vae.scaling_factor == b->vae.scaling_factor &&
-	       a->vae.shift_factor == b->vae.shift_factor;
+	       a->vae.shift_factor == b->vae.shift_factor &&
+	       a->vae.n_statistics == b->vae.n_statistics &&
+	       memcmp(a->vae.latents_mean, b->vae.latents_mean, sizeof(a->vae.latents_mean)) == 0 &&
+	       memcmp(a->vae.latents_std, b->vae.latents_std, sizeof(a->vae.latents_std)) == 0;
 }
 
 static void unit_on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
@@ -197,17 +201,35 @@ void engine_want(struct engine *e)
 
 /* -- one engine ----------------------------------------------------------------------------------- */
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static char *copy_text(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
+static bool is_asked_for(const struct engine *e, const struct recipe_options *o)
+{
+	return strcmp(e->vae, o->vae) == 0 && same_text(e->vae_config, o->vae_options.config) &&
+	       same_text(e->vae_model, o->vae_options.model);
+}
+
 struct engine *engines_get(struct engines *engines, const struct recipe_options *options)
 {
 	struct engine *e = engines->first;
 
-	while (e && strcmp(e->vae, options->vae) != 0)
+	while (e && !is_asked_for(e, options))
 		e = e->next;
 	if (e)
 		return e;
 	e = xcalloc(1, sizeof(*e));
 	e->engines = engines;
 	e->vae = xstrdup(options->vae);
+	e->vae_config = copy_text(options->vae_options.config);
+	e->vae_model = copy_text(options->vae_options.model);
 	e->units = xcalloc(engines->n, sizeof(*e->units));
 	for (size_t i = 0; i < engines->n; i++) {
 		e->units[i].engine = e;
@@ -283,6 +305,8 @@ void engines_close(struct engines *engines)
 		engine_unload(e);
 		free(e->units);
 		free(e->vae);
+		free(e->vae_config);
+		free(e->vae_model);
 		free(e);
 	}
 	for (size_t i = 0; i < engines->n; i++) {

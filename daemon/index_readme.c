@@ -45,13 +45,24 @@ static void put_scaling(struct buffer *out, const struct index_pass *pass)
 		put_number(out, json_object_get(vae, "shift_factor"));
 		buffer_append_string(out, ".\n");
 	}
-	buffer_append_string(
-	    out, pass->example.scaled
-		     ? "They are what a model is trained on. For the VAE's decoder: `latent / "
-		       "scaling_factor + shift`; every\nrecord has the two (`shift_factor` null: "
-		       "0).\n\n"
-		     : "Apply `(latent - shift) * scaling_factor`; every record has the two "
-		       "(`shift_factor` null: 0).\n\n");
+	if (json_object_get(vae, "patch_size"))
+		buffer_append_string(
+		    out, "Make patches of 2x2 first: `z.reshape(c, h // 2, 2, w // 2, 2)"
+			 ".transpose(0, 2, 4, 1, 3).reshape(4 * c, h // 2, w // 2)`.\n");
+	if (json_object_get(vae, "latents_mean"))
+		buffer_append_string(
+		    out, "Apply `(latent - mean) * scaling_factor / std` by channel; every "
+			 "record has them as `latents_mean` and `latents_std`.\n\n");
+	else
+		buffer_append_string(
+		    out,
+		    pass->example.scaled
+			? "They are what a model is trained on. For the VAE's decoder: `latent / "
+			  "scaling_factor + shift`; every\nrecord has the two (`shift_factor` "
+			  "null: "
+			  "0).\n\n"
+			: "Apply `(latent - shift) * scaling_factor`; every record has the two "
+			  "(`shift_factor` null: 0).\n\n");
 	json_decref(recipe);
 }
 

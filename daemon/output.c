@@ -626,17 +626,13 @@ int output_make_dataset(const struct output *o, const char *name, const struct r
 
 char *output_default_name(const char *model, const struct recipe *recipe)
 {
-	cleanup_free char *path = realpath(model, NULL);
-	const char *from = path ? path : model, *slash;
 	const struct bucket_options *buckets = &recipe->buckets;
 	cleanup_free char *size = buckets->rule == BUCKET_FIXED
 				      ? xasprintf("%zux%zu", buckets->width, buckets->height)
 				      : xasprintf("%zu", buckets->resolution);
 	cleanup_buffer struct buffer base = BUFFER_INIT;
 
-	slash = strrchr(from, '/');
-	from = slash && slash[1] ? slash + 1 : from;
-	for (const char *p = from; *p && base.size < 60; p++) {
+	for (const char *p = model; *p && base.size < 60; p++) {
 		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
 			     (*p >= '0' && *p <= '9') || *p == '-' || *p == '_';
 

@@ -106,7 +106,7 @@ int output_check_dataset(const struct output *output, const char *name, const st
 int output_make_dataset(const struct output *output, const char *name, const struct recipe *recipe,
 			struct error *err);
 
-/* "MODEL-512-1a2b3c4d" from the model's folder, resolution and recipe. To be freed. */
+/* "MODEL-512-1a2b3c4d" from the model's short name, resolution and recipe. To be freed. */
 char *output_default_name(const char *model, const struct recipe *recipe);
 
 #endif

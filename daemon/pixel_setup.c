@@ -4,6 +4,21 @@
 
 enum { RESOLUTION = 512, SDXL_RESOLUTION = 1024 };
 
+int pixel_setup_resolution(struct pixel_options *o, const char *name, size_t side,
+			   struct error *err)
+{
+	int rule = bucket_rule_parse(o->bucketing);
+
+	if (o->resolution.width != 0 || rule == BUCKET_FIXED || rule == BUCKET_SDXL)
+		return 0;
+	if (side == 0)
+		return error_set(err, ERR_CONFIG,
+				 "resolution is missing: nothing says which size %s is made for",
+				 name);
+	o->resolution = (struct setting_sides){side, side};
+	return 0;
+}
+
 struct bucket_table *pixel_setup_buckets(const struct pixel_options *o, struct error *err)
 {
 	struct setting_sides sides = o->resolution;

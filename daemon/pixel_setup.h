@@ -9,6 +9,12 @@
 #include "image/decode.h"
 #include "image/resample.h"
 
+/*
+ * A resolution that @options leave open, and their rule does not bring along, becomes @side, which the model @name is made
+ * for. ERR_CONFIG where that is 0.
+ */
+int pixel_setup_resolution(struct pixel_options *options, const char *name, size_t side,
+			   struct error *err);
 /* The table that @options ask for, NULL on failure: ERR_CONFIG. */
 struct bucket_table *pixel_setup_buckets(const struct pixel_options *options, struct error *err);
 struct image_policy pixel_setup_policy(const struct pixel_options *options);

@@ -14,6 +14,25 @@ static json_t *json_size(size_t n)
 	return json_integer((json_int_t)n);
 }
 
+static json_t *numbers_json(const double *values, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_real(values[i]));
+	return list;
+}
+
+void recipe_put_statistics(void *object, const struct vae_config *c)
+{
+	if (c->patch_size > 1)
+		json_object_set_new(object, "patch_size", json_size(c->patch_size));
+	if (c->n_statistics == 0)
+		return;
+	json_object_set_new(object, "latents_mean", numbers_json(c->latents_mean, c->n_statistics));
+	json_object_set_new(object, "latents_std", numbers_json(c->latents_std, c->n_statistics));
+}
+
 static json_t *vae_json(const struct recipe *r)
 {
 	const struct vae_config *c = &r->vae;
@@ -23,7 +42,7 @@ static json_t *vae_json(const struct recipe *r)
 	sha256_hex(&r->weights, hex);
 	for (size_t i = 0; i < c->blocks; i++)
 		json_array_append_new(blocks, json_size(c->block_out_channels[i]));
-	json_object_set_new(vae, "class", json_string(r->fake ? "fake" : "AutoencoderKL"));
+	json_object_set_new(vae, "class", json_string(r->fake ? "fake" : vae_class_name(c->class)));
 	json_object_set_new(vae, "weights_sha256", json_string(hex));
 	json_object_set_new(vae, "block_out_channels", blocks);
 	json_object_set_new(vae, "layers_per_block", json_size(c->layers_per_block));
@@ -35,6 +54,7 @@ static json_t *vae_json(const struct recipe *r)
 	json_object_set_new(vae, "scaling_factor", json_real(c->scaling_factor));
 	json_object_set_new(vae, "shift_factor",
 			    c->has_shift_factor ? json_real(c->shift_factor) : json_null());
+	recipe_put_statistics(vae, c);
 	return vae;
 }
 

@@ -45,6 +45,11 @@ const char *recipe_codec_name(enum output_codec codec);
 bool recipe_codec_parse(const char *name, enum output_codec *codec);
 
 void recipe_finish(struct recipe *r);
+/*
+ * Adds `patch_size`, `latents_mean` and `latents_std` to @object, a json_t, where @config has them: what a trainer
+ * needs beside the two factors (vae_config.h).
+ */
+void recipe_put_statistics(void *object, const struct vae_config *config);
 void recipe_release(struct recipe *r);
 
 /*

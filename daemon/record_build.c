@@ -107,6 +107,7 @@ static json_t *latent_json(const struct recipe *recipe, const struct ndarray *st
 	json_object_set_new(latent, "shift_factor",
 			    recipe->vae.has_shift_factor ? json_real(recipe->vae.shift_factor)
 							 : json_null());
+	recipe_put_statistics(latent, &recipe->vae);
 	json_object_set_new(latent, "xxh3_128", json_string(hex));
 	return latent;
 }

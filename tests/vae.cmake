@@ -7,6 +7,7 @@ target_link_libraries(latentd_kl_testing PUBLIC latentd_vae latentd_testing m)
 add_cmocka_test(NAME test_safetensors SOURCES unit/test_safetensors.c LIBS latentd_vae)
 add_cmocka_test(NAME test_vae_config SOURCES unit/test_vae_config.c LIBS latentd_vae)
 add_cmocka_test(NAME test_vae_names SOURCES unit/test_vae_names.c LIBS latentd_kl_testing)
+add_cmocka_test(NAME test_vae_cost SOURCES unit/test_vae_cost.c LIBS latentd_kl_testing)
 add_cmocka_test(NAME test_vae_model SOURCES unit/test_vae_model.c LIBS latentd_kl_testing)
 foreach(name layers convolutions)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c unit/layer_testing.c

@@ -71,7 +71,7 @@ static void a_good_configuration_passes_and_makes_nothing(void **state)
 	cleanup_free char *made = testing_path(p.dir, "state"), *out = testing_path(p.dir, "out");
 
 	(void)state;
-	assert_said(&p, "", "vae: demo", "");
+	assert_said(&p, "", "vae: demo, resolution: 256", "");
 	assert_said(&p, "", "vae: fake, bucketing: fixed, resolution: 768x512", "");
 	assert_int_equal(access(made, F_OK), -1);
 	assert_int_equal(access(out, F_OK), -1);
@@ -99,11 +99,40 @@ static void a_model_that_is_none_is_refused(void **state)
 	release(&p);
 }
 
+static void a_resolution_that_nothing_says_must_be_given(void **state)
+{
+	struct place p = make_place();
+
+	(void)state;
+	assert_said(&p, "", "vae: demo",
+		    "/latentd.yaml:2:11: dataset a: resolution is missing: nothing says which size "
+		    "demo is made for");
+	release(&p);
+}
+
+/* A name is no path below the folder of the file. */
+static void a_model_may_be_named(void **state)
+{
+	struct place p = make_place();
+
+	(void)state;
+	setenv("HF_HUB_CACHE", p.dir, 1);
+	assert_said(
+	    &p, "", "vae: stabilityai/sdxl-vae",
+	    "/latentd.yaml:2:11: dataset a: vae stabilityai/sdxl-vae: not in the Hugging Face "
+	    "cache ; this downloads it: hf download stabilityai/sdxl-vae config.json "
+	    "diffusion_pytorch_model.safetensors");
+	assert_said(&p, "", "vae: ./stabilityai/sdxl-vae",
+		    "/latentd.yaml:2:76: vae: there is no file or folder /./stabilityai/sdxl-vae");
+	unsetenv("HF_HUB_CACHE");
+	release(&p);
+}
+
 static void sizes_that_do_not_suit_are_refused(void **state)
 {
 	struct place p = make_place();
 	cleanup_free char *said = check(&p, "", "vae: demo, bucketing: sdxl, resolution: 512");
-	cleanup_free char *step = check(&p, "", "vae: demo, bucket_step: 12");
+	cleanup_free char *step = check(&p, "", "vae: demo, resolution: 256, bucket_step: 12");
 
 	(void)state;
 	if (strncmp(said, "/latentd.yaml:2:11: dataset a: ", 31) != 0 || !strstr(said, "sdxl"))
@@ -166,6 +195,8 @@ int main(void)
 	    cmocka_unit_test(a_good_configuration_passes_and_makes_nothing),
 	    cmocka_unit_test(what_the_file_alone_tells_is_told_first),
 	    cmocka_unit_test(a_model_that_is_none_is_refused),
+	    cmocka_unit_test(a_resolution_that_nothing_says_must_be_given),
+	    cmocka_unit_test(a_model_may_be_named),
 	    cmocka_unit_test(sizes_that_do_not_suit_are_refused),
 	    cmocka_unit_test(a_group_that_is_not_there_is_named),
 	    cmocka_unit_test(a_state_folder_that_is_a_file_is_refused),

@@ -371,8 +371,8 @@ static void what_is_missing_is_named(void **state)
 		       "another dataset");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n  output: {path: /o}\n"
 		       "  recipe: {resolution: 512}\n",
-		       "/f:5:11: vae is missing: model: diffusers folder, pipeline's folder or "
-		       ".safetensors file");
+		       "/f:5:11: vae is missing: folder, .safetensors file, hub id or name (sdxl); "
+		       "docs/MODELS.md");
 	assert_refused(DATASET, "/f:1:1: encoders is missing: what encodes, one or a list");
 	assert_refused("", "/f:1:1: encoders is missing: what encodes, one or a list");
 	assert_refused("# nothing\n---\n",

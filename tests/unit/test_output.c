@@ -573,21 +573,12 @@ static void a_bad_name_is_refused_and_makes_nothing(void **state)
 
 static void the_default_name_is_model_resolution_and_recipe(void **state)
 {
-	struct fixture *f = *state;
 	struct recipe r = recipe_of(512);
-	cleanup_free char *model = testing_path(f->dir, "sd vae.ft"), *link = NULL;
 	cleanup_free char *want = xasprintf("sd_vae_ft-512-%.8s", r.id);
-	cleanup_free char *fake = xasprintf("fake-512-%.8s", r.id);
-	cleanup_free char *a = NULL, *b = NULL, *c = NULL;
+	cleanup_free char *got = output_default_name("sd vae.ft", &r);
 
-	assert_ok(dir_make(model, &f->err), &f->err);
-	link = testing_path(model, "../sd vae.ft/");
-	a = output_default_name(model, &r);
-	b = output_default_name(link, &r);
-	c = output_default_name("fake", &r);
-	assert_string_equal(a, want);
-	assert_string_equal(b, want);
-	assert_string_equal(c, fake);
+	(void)state;
+	assert_string_equal(got, want);
 	recipe_release(&r);
 }
 

@@ -1,0 +1,57 @@
+/*
+ * The published families of VAEs, as numbers: what a file of weights does not say of itself (which scaling factor,
+ * which size its model is trained on), and where on the Hugging Face hub each is. The sources are the models'
+ * config.json and the pipelines of diffusers; docs/MODELS.md shows the table.
+ */
+#ifndef LATENTD_CONFIG_VAE_PRESETS_H
+#define LATENTD_CONFIG_VAE_PRESETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The shape of an encoder. */
+enum vae_network {
+	VAE_NETWORK_STANDARD, /* 128, 256, 512, 512 channels, two layers a block, attention in the middle */
+	VAE_NETWORK_COGVIEW4, /* 128, 512, 1024, 1024 channels, three layers a block, no attention */
+};
+
+struct vae_preset {
+	const char *name;  /* "sdxl" */
+	const char *title; /* "Stable Diffusion XL" */
+	enum vae_network network;
+	size_t latent_channels;
+	bool quant_conv;
+	bool
+	    batch_norm; /* FLUX.2: patches, and statistics in the weights' file, in place of factors */
+	double scaling_factor;
+	bool has_shift_factor;
+	double shift_factor;
+	const double *mean, *std; /* [latent_channels]; NULL: none */
+	size_t multiple;	  /* of an image's sides, as the model's pipelines have it */
+	size_t resolution;	  /* the side that its model is trained on */
+	const char
+	    *probe; /* a tensor that only a checkpoint of this family has beside the VAE; NULL */
+};
+
+extern const struct vae_preset vae_presets[];
+extern const size_t n_vae_presets;
+
+/* NULL: there is none of that name. */
+const struct vae_preset *vae_preset_find(const char *name);
+
+/* A repository on the hub and the preset that its VAE is. */
+struct vae_hub {
+	const char *id;	    /* "stabilityai/sdxl-vae" */
+	const char *folder; /* of the VAE in it: "vae/" or "" */
+	const char *preset;
+};
+
+extern const struct vae_hub vae_hubs[];
+extern const size_t n_vae_hubs;
+
+/* NULL: nothing is known of it. */
+const struct vae_hub *vae_hub_find(const char *id);
+/* ORG/NAME, as the hub allows it. */
+bool vae_hub_id_valid(const char *text);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * One walk over the layers in the order of kl_encoder.c, which adds up both.
+ */
+#include "vae/vae_cost.h"
+
+struct cost {
+	size_t parameters;
+	double macs;
+	double pixels; /* of the map that the walk is at */
+};
+
+/* A convolution whose output has the map's pixels. */
+static void conv(struct cost *cost, size_t in, size_t out, size_t kernel)
+{
+	size_t weights = in * out * kernel * kernel;
+
+	cost->parameters += weights + out;
+	cost->macs += (double)weights * cost->pixels;
+}
+
+static void norm(struct cost *cost, size_t channels)
+{
+	cost->parameters += 2 * channels;
+}
+
+static void resnet(struct cost *cost, size_t in, size_t out)
+{
+	norm(cost, in);
+	conv(cost, in, out, 3);
+	norm(cost, out);
+	conv(cost, out, out, 3);
+	if (in != out)
+		conv(cost, in, out, 1);
+}
+
+static void attention(struct cost *cost, size_t channels)
+{
+	norm(cost, channels);
+	for (int i = 0; i < 4; i++)
+		conv(cost, channels, channels, 1);
+	cost->macs += 2 * cost->pixels * cost->pixels * (double)channels;
+}
+
+static struct cost walk(const struct vae_config *c, size_t height, size_t width)
+{
+	struct cost cost = {.pixels = (double)height * (double)width};
+	size_t last = c->block_out_channels[c->blocks - 1], moments = 2 * c->latent_channels;
+
+	conv(&cost, c->in_channels, c->block_out_channels[0], 3);
+	for (size_t i = 0; i < c->blocks; i++) {
+		size_t in = c->block_out_channels[i ? i - 1 : 0], out = c->block_out_channels[i];
+
+		for (size_t j = 0; j < c->layers_per_block; j++)
+			resnet(&cost, j ? out : in, out);
+		if (i == c->blocks - 1)
+			break;
+		height /= 2;
+		width /= 2;
+		cost.pixels = (double)height * (double)width;
+		conv(&cost, out, out, 3);
+	}
+	resnet(&cost, last, last);
+	if (c->mid_block_add_attention)
+		attention(&cost, last);
+	resnet(&cost, last, last);
+	norm(&cost, last);
+	conv(&cost, last, moments, 3);
+	if (c->use_quant_conv)
+		conv(&cost, moments, moments, 1);
+	return cost;
+}
+
+size_t vae_cost_parameters(const struct vae_config *config)
+{
+	return walk(config, 0, 0).parameters;
+}
+
+double vae_cost_flop(const struct vae_config *config, size_t height, size_t width)
+{
+	return 2 * walk(config, height, width).macs;
+}
