@@ -100,7 +100,8 @@ int service_reload(struct service *s, struct service_reply *reply, struct error 
 {
 	int r;
 
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_ms() * 1000);
+	/* Not rounded: systemd ignores a time before that of its own request. */
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_ns() / 1000);
 	r = read_again(s, reply, err);
 	s->reloaded_at = clock_wall_ms();
 	free(s->reload_error);

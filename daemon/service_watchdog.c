@@ -2,6 +2,7 @@
  * systemd restarts a service whose watchdog is not fed. The loop alone proves little: what hangs is an encoder, a
  * database or a disk. So it is fed only while encoders that have a batch get on, and the database thread answers.
  */
+#include "daemon/service_watchdog.h"
 #include "daemon/service_parts.h"
 
 #include "base/checked.h"
@@ -9,13 +10,13 @@
 
 #include <systemd/sd-daemon.h>
 
-enum { STATUS_EVERY_MS = 5000, STUCK_MS = 120 * 1000 };
+enum { STATUS_EVERY_MS = 5000 };
 
 struct service_watchdog {
 	struct service *service;
 	bool enabled;
-	uint64_t encoded; /* engines_progress() when it changed last */
-	int64_t encoded_at, answered_at, said_at;
+	struct watchdog_marks marks;
+	int64_t said_at;
 	bool asked; /* the database thread owes an answer */
 };
 
@@ -26,7 +27,7 @@ struct service_watchdog *service_watchdog_new(struct service *s)
 
 	w->service = s;
 	w->enabled = sd_watchdog_enabled(0, &usec) > 0;
-	w->encoded_at = w->answered_at = clock_mono_ms();
+	w->marks.encoded_at = w->marks.answered_at = clock_mono_ms();
 	return w;
 }
 
@@ -40,24 +41,23 @@ static void on_answer(void *arg)
 	struct service_watchdog *w = arg;
 
 	w->asked = false;
-	w->answered_at = clock_mono_ms();
+	w->marks.answered_at = clock_mono_ms();
 }
 
-static bool gets_on(struct service_watchdog *w, int64_t now)
+bool watchdog_gets_on(struct watchdog_marks *m, uint64_t encoded, bool busy, int64_t now)
 {
-	bool busy = false;
-	uint64_t encoded = engines_progress(w->service->engines, &busy);
-
-	if (!busy || encoded != w->encoded) {
-		w->encoded = encoded;
-		w->encoded_at = now;
+	if (!busy || encoded != m->encoded) {
+		m->encoded = encoded;
+		m->encoded_at = now;
 	}
-	return now - w->encoded_at < STUCK_MS && now - w->answered_at < STUCK_MS;
+	return now - m->encoded_at < WATCHDOG_STUCK_MS && now - m->answered_at < WATCHDOG_STUCK_MS;
 }
 
 void service_watchdog_tick(struct service_watchdog *w)
 {
 	int64_t now = clock_mono_ms();
+	bool busy = false;
+	uint64_t encoded;
 
 	if (now - w->said_at >= STATUS_EVERY_MS && w->service->state != SERVICE_STOPPING) {
 		w->said_at = now;
@@ -69,6 +69,7 @@ void service_watchdog_tick(struct service_watchdog *w)
 		w->asked = true;
 		db_ping(w->service->db, on_answer, w);
 	}
-	if (gets_on(w, now))
+	encoded = engines_progress(w->service->engines, &busy);
+	if (watchdog_gets_on(&w->marks, encoded, busy, now))
 		sd_notify(0, "WATCHDOG=1");
 }
