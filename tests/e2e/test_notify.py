@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""What `latentd` tells systemd: that it is ready, how it is, that it reads its settings again, that it gets on, that it stops."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+
+from daemon_rig import Daemon
+from harness import equal, run_tests, test, wait_until
+
+
+class Listener:
+    """The service manager's end of NOTIFY_SOCKET: every message as a dict, in the order of their coming."""
+
+    def __init__(self, ws):
+        self.path = ws.path("notify")
+        self.messages = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(60)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def environment(self, ws, **more):
+        return {**ws.environment, "NOTIFY_SOCKET": self.path, **more}
+
+    def receive(self):
+        lines = self.socket.recv(65536).decode().splitlines()
+        self.messages.append(dict(line.split("=", 1) for line in lines))
+        return self.messages[-1]
+
+    def wait_for(self, **wanted):
+        """The next message that has these; None: whatever it is."""
+        while True:
+            message = self.receive()
+            if all(k in message and v in (None, message[k]) for k, v in wanted.items()):
+                return message
+
+    def rest(self):
+        """What came until now and was not looked at."""
+        self.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.receive()
+        self.socket.settimeout(60)
+        return self.messages
+
+    def keys(self):
+        return {key for message in self.messages for key in message}
+
+
+def microseconds():
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+
+@contextlib.contextmanager
+def running(ws, **more):
+    """A daemon with one dataset that is ready, and who listens to it."""
+    with Listener(ws) as listener:
+        daemon = Daemon(ws)
+        daemon.dataset()
+        daemon.spawn(env=listener.environment(ws, **more))
+        yield daemon, listener
+
+
+@test
+def ready_is_said_once_and_not_before_the_api_answers(ws):
+    with running(ws) as (daemon, listener):
+        ready = listener.wait_for(READY="1")
+        equal(daemon.health()[0], 200, "health at once")
+        equal(listener.messages, [ready], "messages until then")
+        assert "1 dataset" in ready["STATUS"], ready
+        daemon.stop()
+        equal(sum("READY" in m for m in listener.rest()), 1, "times ready")
+
+
+@test
+def the_status_tells_what_is_done_and_to_do(ws):
+    with running(ws) as (daemon, listener):
+        ws.small_pictures(3, ws.path("set"))
+        wait_until(
+            lambda: "1 dataset: 3 images done, 0 to do, 0 failed"
+            in listener.wait_for(STATUS=None)["STATUS"],
+            "the status",
+        )
+        daemon.stop()
+
+
+@test
+def a_reload_is_told_from_its_beginning_to_its_end_with_the_time_in_microseconds(ws):
+    with running(ws) as (daemon, listener):
+        listener.wait_for(READY="1")
+        before = microseconds()
+        daemon.tell(signal.SIGHUP)
+        reloading = listener.wait_for(RELOADING="1")
+        said = int(reloading["MONOTONIC_USEC"])
+        assert before <= said <= microseconds(), f"{said} is not after {before}"
+        listener.wait_for(READY="1")
+        daemon.stop()
+
+
+@test
+def a_reload_of_a_bad_file_ends_too(ws):
+    with running(ws) as (daemon, listener):
+        listener.wait_for(READY="1")
+        daemon.write("datasets: 1\n")
+        daemon.tell(signal.SIGHUP)
+        listener.wait_for(RELOADING="1")
+        listener.wait_for(READY="1")
+        daemon.says("the old settings stay in force")
+        daemon.stop()
+
+
+@test
+def stopping_is_the_last_word(ws):
+    with running(ws) as (daemon, listener):
+        listener.wait_for(READY="1")
+        daemon.stop()
+        listener.rest()
+        (at,) = [i for i, m in enumerate(listener.messages) if m.get("STOPPING") == "1"]
+        equal(listener.messages[at + 1 :], [], "messages after it")
+
+
+@test
+def the_watchdog_is_fed_again_and_again_until_the_end(ws):
+    with running(ws, WATCHDOG_USEC="10000000") as (daemon, listener):
+        listener.wait_for(READY="1")
+        began = time.monotonic()
+        for _ in range(3):
+            listener.wait_for(WATCHDOG="1")
+        took = time.monotonic() - began
+        assert took < 10, f"three times in {took:.1f} s is too slow for ten seconds"
+        daemon.stop()
+
+
+@test
+def a_watchdog_of_nobody_or_of_another_process_is_not_fed(ws):
+    for more in ({}, {"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(os.getpid())}):
+        with running(ws, **more) as (daemon, listener):
+            # The second status is that of the loop, which would feed it in the same turn.
+            for _ in range(2):
+                listener.wait_for(STATUS=None)
+            daemon.stop()
+            listener.rest()
+            assert "WATCHDOG" not in listener.keys(), listener.messages
+        os.unlink(listener.path)
+
+
+@test
+def without_a_service_manager_nothing_is_missed(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    daemon.start()
+    daemon.stop()
+
+
+run_tests()
