@@ -26,7 +26,7 @@ static const struct setting placement_rows[] = {
      .value_name = "RULE", .help = "how the target size is chosen"},
     {"resolution", SETTING_SIDES, FIELD(resolution), .min = 64, .max = 8192, .multiple = 8,
      .example = "512", .value_name = "N",
-     .help = "a bucket has the area of N x N; fixed needs WxH (the model's; sdxl: 1024)"},
+     .help = "area of a bucket, N x N; fixed needs WxH (the model's; sdxl: 1024)"},
     {"min-bucket", SETTING_COUNT, FIELD(min_bucket), .max = 16384, .example = "256",
      .value_name = "N", .help = "shortest side of a bucket (the rule's)"},
     {"max-bucket", SETTING_COUNT, FIELD(max_bucket), .max = 16384, .example = "1024",

@@ -10,7 +10,7 @@ const struct setting plan_settings[] = {
      .help = "what is lost when only full batches of N are used"},
     {"hash", SETTING_FLAG, FIELD(hash), .help = "find equal files: reads every byte"},
     {"vae", SETTING_PATH, FIELD(vae), .value_name = "VAE",
-     .help = "as for encode: gives resolution and the size of latents (512; 4 channels, 1/8)"},
+     .help = "as for encode: resolution, size of latents (512; 4 channels, 1/8)"},
     {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
     {"rate", SETTING_NUMBER, FIELD(rate), .max = 1u << 30, .value_name = "X",
      .help = "images a second that an encode showed you: gives the time"},
