@@ -279,13 +279,14 @@ static int take_staged(struct rebuilding *b, const char *name, struct error *err
 	const struct aged_shard aged = {.name = (char *)name};
 	int r = store_move(b->store, name, STORE_STAGED, STORE_VISIBLE, err);
 
+	/* Where a move is link and unlink it may be in both places: then it has been taken. */
+	if (r == STORE_EXISTS)
+		return store_remove(b->store, STORE_STAGED, name, err);
 	if (r == 0)
 		r = take_shard(b, &aged, err);
-	if (r == QUEUE_CONFLICT)
-		r = store_move(b->store, name, STORE_VISIBLE, STORE_STAGED, err);
-	else if (r == 0)
-		return 0;
-	/* Where a move is link and unlink it may be in both places: then it has been taken. */
+	if (r != QUEUE_CONFLICT)
+		return r;
+	r = store_move(b->store, name, STORE_VISIBLE, STORE_STAGED, err);
 	return r < 0 ? -1 : store_remove(b->store, STORE_STAGED, name, err);
 }
 
