@@ -25,7 +25,6 @@
 #include "base/text.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -251,18 +250,10 @@ static int open_packer(struct encode_run *run, struct error *err)
 	return 0;
 }
 
-/* Those that this process may run on, which a container or taskset limits. */
-static size_t usable_cores(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
-}
-
 static int open_workers(struct encode_run *run, struct error *err)
 {
 	struct decode_pool_options pool = {
-	    .workers = run->options->jobs > 0 ? run->options->jobs : usable_cores(),
+	    .workers = run->options->jobs > 0 ? run->options->jobs : program_cores(),
 	    .slot_bytes = bucket_table_max_pixels(run->setup.buckets) * 3};
 
 	pipeline_decode_options(&pool);

@@ -1,10 +1,11 @@
 /*
- * What a program does first, before any library starts a thread.
+ * What a program does first, before any library starts a thread, and where it runs.
  */
 #ifndef LATENTD_DAEMON_PROGRAM_H
 #define LATENTD_DAEMON_PROGRAM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Else a file of ours would get the number of a standard stream, and messages would be written into it. */
 void program_open_streams(void);
@@ -15,5 +16,7 @@ void program_set_allocators(void);
  * them and die of them. SIGPIPE is ignored.
  */
 void program_block_signals(bool hup);
+/* Cores that this process may run on, which a container or taskset limits. */
+size_t program_cores(void);
 
 #endif

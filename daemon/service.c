@@ -14,7 +14,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -274,21 +273,13 @@ static int turn_loop(struct service *s, struct error *err)
 
 /* -- opening ---------------------------------------------------------------------------------------- */
 
-/* Those that this process may run on, which a container or taskset limits. */
-static size_t usable_cores(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
-}
-
 /*
  * All cores less what the encoders use. Where they use all of them, half as many as there are cores: decoding is
  * short beside encoding, and must not take the cores from it.
  */
 static size_t decode_workers(const struct daemon_config *config)
 {
-	size_t cores = usable_cores(), used = 0;
+	size_t cores = program_cores(), used = 0;
 
 	if (config->decode.workers > 0)
 		return config->decode.workers;

@@ -38,11 +38,6 @@ struct service_commands {
 
 /* -- on the loop's thread ----------------------------------------------------------------------------- */
 
-static const char *plural(size_t n)
-{
-	return n == 1 ? "" : "s";
-}
-
 static void apply(struct service *s, struct lane *l, const struct service_request *r,
 		  struct service_reply *reply)
 {
@@ -88,8 +83,7 @@ static void apply_to_all(struct service *s, const struct service_request *r,
 	if (r->command == REQUEST_DRAIN && s->state == SERVICE_RUNNING) {
 		s->state = SERVICE_DRAINING;
 		snprintf(reply->message, sizeof(reply->message),
-			 "%zu dataset%s: ends when everything is encoded and sealed", s->n_lanes,
-			 plural(s->n_lanes));
+			 "the daemon ends when everything is encoded and sealed");
 	} else if (r->command == REQUEST_RESUME && s->state == SERVICE_DRAINING &&
 		   !s->options.once) {
 		s->state = SERVICE_RUNNING;

@@ -5,11 +5,11 @@
 #include "daemon/survey.h"
 
 #include "daemon/decode_pool.h"
+#include "daemon/program.h"
 
 #include "base/checked.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 
 enum { TIME_LIMIT_MS = 60000 };
@@ -174,12 +174,10 @@ static int turn_loop(struct survey *s, struct error *err)
 
 static size_t worker_count(size_t asked)
 {
-	cpu_set_t cores;
-
 	if (asked > 0)
 		return asked;
 	/* Two for each core: the next file is looked at while the answer to the last one is on its way. */
-	return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? 2 * (size_t)CPU_COUNT(&cores) : 2;
+	return 2 * program_cores();
 }
 
 static int survey_open(struct survey *s, struct error *err)
