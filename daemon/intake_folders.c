@@ -160,8 +160,6 @@ static void look(struct intake *in, struct intake_folder *f)
 		leave(in, f, why ? why : "it is another folder than before");
 	if (f->there)
 		return;
-	if (why && !f->absent[0])
-		intake_note(in, "source %s: %s: it is awaited", f->path, why);
 	if (why)
 		absent(f, why);
 	else
@@ -171,14 +169,19 @@ static void look(struct intake *in, struct intake_folder *f)
 void intake_folders_look(struct intake *in)
 {
 	size_t missing = 0;
+	bool news = false;
 
 	for (size_t i = 0; i < in->n; i++) {
 		struct intake_folder *f = &in->folders[i];
+		char before[sizeof(f->absent)];
+
+		memcpy(before, f->absent, sizeof(before));
 		look(in, f);
 		missing += !f->there;
+		news = news || strcmp(before, f->absent) != 0;
 	}
 	in->look_due = missing > 0 ? clock_mono_ms() + LOOK_MS : NEVER;
-	if (missing != in->state.missing)
+	if (news || missing != in->state.missing)
 		intake_tell_state(in, true);
 }
 
