@@ -1,7 +1,8 @@
 # The built programs as a whole, in Python without packages. 77: nothing of it could run here.
 find_package(Python3 3.9 COMPONENTS Interpreter REQUIRED)
 foreach(name main_job bad_input bad_output kill damage commands api plan identity rewrite
-	rebuild indexes captions latent_options shells config daemon models notify)
+	rebuild indexes captions latent_options shells config daemon daemon_outages models
+	notify)
 	add_test(NAME e2e_${name} COMMAND ${Python3_EXECUTABLE} -B
 		${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_${name}.py)
 	set_tests_properties(e2e_${name} PROPERTIES LABELS e2e TIMEOUT 600 SKIP_RETURN_CODE 77

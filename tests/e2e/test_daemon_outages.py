@@ -1,0 +1,386 @@
+#!/usr/bin/env python3
+"""`latentd` among others who want the same, on full disks, and without what it needs: it says what is wrong, and goes
+on when that is mended."""
+
+import contextlib
+import http.client
+import os
+import resource
+import shutil
+import signal
+import subprocess
+
+from daemon_rig import Daemon
+from harness import (
+    BUILD_DIR,
+    BUSY,
+    FAILED,
+    OK,
+    SOURCE_DIR,
+    USAGE,
+    Skip,
+    demo_model,
+    equal,
+    one_line,
+    run_tests,
+    same_members,
+    test,
+    wait_until,
+)
+from reference import paths_in
+
+
+def blocked(daemon, *words, name="set"):
+    """Waits until the dataset says that it cannot go on because of all of these."""
+
+    def says_why():
+        about = daemon.about(name)
+        why = about["why"] or ""
+        return about["state"] == "blocked" and all(word in why for word in words)
+
+    daemon.wait(says_why, f"{name} to be blocked: {words}")
+
+
+def sealed(ws, daemon, wanted):
+    """Everything in shards, the daemon ended, and exactly these images are there."""
+    daemon.drain()
+    daemon.stop()
+    same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples")
+    ws.latentctl("verify", "--out", ws.out)
+
+
+# -- others who want the same
+
+
+@test
+def a_second_daemon_on_one_state_folder_is_told_who_has_it(ws):
+    first, second = Daemon(ws, "first"), Daemon(ws, "second")
+    first.dataset()
+    first.start()
+    second.dataset("other", out=ws.path("other-out"))
+    second.config["state_dir"] = first.state_dir
+    result = second.command(code=BUSY)
+    one_line(result, f"{first.state_dir} is in use by process {first.process.pid} on ")
+    assert not os.path.exists(second.socket), "it served"
+    first.wait_for_state("idle")
+    first.stop()
+    second.start()
+    second.wait_for_state("idle", "other")
+    second.stop()
+
+
+@test
+def a_second_daemon_on_one_output_blocks_its_dataset_and_names_the_first(ws):
+    first, second = Daemon(ws, "first"), Daemon(ws, "second")
+    paths = ws.small_pictures(3, first.dataset()["source"]["path"])
+    first.start()
+    first.wait_for(finished=3)
+    ws.small_pictures(2, second.dataset("other")["source"]["path"])
+    second.dataset("elsewhere", src=ws.path("other"), out=ws.path("other-out"))
+    second.start()
+    blocked(second, f"{ws.out} is in use by process {first.process.pid} on ", name="other")
+    second.wait_for("elsewhere", finished=2)  # the rest goes on
+    equal(second.health()[0], 200, "health with one of two datasets blocked")
+    second.tell(signal.SIGTERM)
+    equal(second.process.wait(), OK, "exit status of the second")
+    second.process = None
+    sealed(ws, first, paths)
+    second.start()
+    blocked(second, f"{ws.out} keeps its state in {first.state_dir}", name="other")
+    second.stop()
+
+
+@test
+def encode_into_the_output_of_a_daemon_is_told_who_has_it(ws):
+    daemon = Daemon(ws)
+    paths = ws.small_pictures(3, daemon.dataset()["source"]["path"])
+    ws.small_pictures(2)
+    daemon.start()
+    daemon.wait_for(finished=3)
+    for state in ([], ["--state", daemon.state_dir]):
+        result = ws.encode(*state, code=BUSY)
+        one_line(result, f"is in use by process {daemon.process.pid} on ")
+    sealed(ws, daemon, paths)
+
+
+# -- disks
+
+DISK = 16 << 20
+
+
+def on_a_disk_of_its_own(ws, daemon, folder):
+    """Starts it where @folder is a small file system; gives the path by which that is seen from outside."""
+    os.makedirs(folder)
+    own = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder]
+    try:
+        subprocess.run([*own, *mount], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = getattr(error, "stderr", b"") or str(error).encode()
+        raise Skip(f"mounts do not work here: {why.decode().strip()}") from None
+    script = f'mount -t tmpfs -o size={DISK} tmpfs "$1" && shift && exec "$@"'
+    daemon.start(first=[*own, "sh", "-c", script, "sh", folder])
+    return f"/proc/{daemon.process.pid}/root{folder}"
+
+
+def fill(folder):
+    path = os.path.join(folder, "ballast")
+    with open(path, "wb", buffering=0) as file:
+        for size in (1 << 20, 4096):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                pass
+    return path
+
+
+def a_full_disk_pauses(ws, folder, why):
+    daemon = Daemon(ws)
+    src = daemon.dataset()["source"]["path"]
+    paths = ws.small_pictures(3, src)
+    disk = on_a_disk_of_its_own(ws, daemon, folder)
+    daemon.wait_for(finished=3)
+    ballast = fill(disk)
+    paths += ws.small_pictures(12, src, first=3)  # met at once, by those before anybody has looked at the disk
+    daemon.wait(lambda: daemon.status()["daemon"]["intake_paused"] == why, "the pause")
+    blocked(daemon, why)
+    code, health = daemon.health()
+    equal(code, 503, "health")
+    assert f"nothing new is begun: {why}" in health["problems"], health
+    assert why in ws.latentctl("status", env=dict(ws.environment, LATENTD_SOCKET=daemon.socket)).out
+    paths += ws.small_pictures(3, src, first=15)
+    os.remove(ballast)
+    daemon.wait(lambda: daemon.status()["daemon"]["intake_paused"] is None, "the end of the pause")
+    daemon.wait_for(finished=18, quarantined=0)
+    daemon.drain()
+    shutil.copytree(f"/proc/{daemon.process.pid}/root{ws.out}", ws.path("copy"))
+    daemon.stop()
+    same_members(paths_in(ws.path("copy", "set")), paths, "samples")
+
+
+@test
+def a_full_disk_of_the_output_pauses_the_intake_until_there_is_room(ws):
+    a_full_disk_pauses(ws, ws.out, f"the disk of the output {ws.out} is full")
+
+
+@test
+def a_full_disk_of_the_state_pauses_the_intake_until_there_is_room(ws):
+    state = ws.path("daemon-state")
+    a_full_disk_pauses(ws, state, f"the disk of the state folder {state} is full")
+
+
+# -- models
+
+
+def with_model(ws, daemon):
+    """A dataset with a copy of the demo model: (source, model)"""
+    model = ws.path("model")
+    shutil.copytree(demo_model(), model)
+    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
+    return daemon.dataset(recipe={"vae": model})["source"]["path"], model
+
+
+@test
+def a_model_that_is_deleted_while_it_is_used_is_used_on(ws):
+    daemon = Daemon(ws)
+    src, model = with_model(ws, daemon)
+    paths = ws.small_pictures(1, src)
+    daemon.start()
+    daemon.wait_for(finished=1)
+    shutil.rmtree(model)
+    paths += ws.small_pictures(3, src, first=1)
+    daemon.wait_for(finished=4)
+    sealed(ws, daemon, paths)
+
+
+def is_loaded(daemon):
+    """Whether it has a model: then a thread of that name drives it."""
+    tasks = f"/proc/{daemon.process.pid}/task"
+    for task in os.listdir(tasks):
+        with contextlib.suppress(OSError), open(f"{tasks}/{task}/comm", encoding="ascii") as comm:
+            if comm.read().strip() == "encode":
+                return True
+    return False
+
+
+@test
+def a_model_that_was_replaced_while_it_was_unloaded_is_not_mixed_with_the_old_one(ws):
+    daemon = Daemon(ws)
+    src, model = with_model(ws, daemon)
+    daemon.config["model_idle"] = "1s"
+    paths = ws.small_pictures(1, src)
+    daemon.start()
+    daemon.wait_for(finished=1)
+    daemon.wait(lambda: not is_loaded(daemon), "the model to be unloaded")
+    os.rename(model, ws.path("old"))
+    shutil.copytree(os.path.join(SOURCE_DIR, "tests", "golden", "kl_sd"), model)
+    paths += ws.small_pictures(2, src, first=1)
+    blocked(daemon, f"the model at {model} is another one than before")
+    shutil.rmtree(model)
+    daemon.resume()
+    blocked(daemon, model, "there is no such file or folder")
+    os.rename(ws.path("old"), model)
+    daemon.resume()
+    daemon.wait_for(finished=3)
+    sealed(ws, daemon, paths)
+
+
+@test
+def a_model_that_is_not_there_at_the_start_is_named_with_its_place(ws):
+    daemon = Daemon(ws)
+    _, model = with_model(ws, daemon)
+    shutil.rmtree(model)
+    result = daemon.command(code=USAGE)
+    with open(daemon.file, encoding="utf-8") as file:
+        lines = [n for n, line in enumerate(file, 1) if '"vae"' in line]
+    one_line(result, f"{daemon.file}:{lines[0]}:", "vae: there is no file or folder", model)
+    assert not os.path.exists(daemon.state_dir), "a state folder was made"
+
+
+# -- what it needs to run
+
+
+def under_a_limit_of_descriptors(daemon, limit):
+    """Starts it, and ends it when it has said that there are not enough; None where it has done all its work."""
+    said = len(daemon.said())
+    daemon.spawn(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+
+    def outcome():
+        if "Too many open files" in daemon.said()[said:]:
+            return "said"
+        assert daemon.process.poll() is None, f"limit {limit}: ended without a word"
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return "done" if daemon.about()["state"] == "idle" else None
+        return None
+
+    how = wait_until(outcome, f"a word of the limit {limit}")
+    with contextlib.suppress(ProcessLookupError):
+        daemon.tell(signal.SIGTERM)
+    code = daemon.process.wait(60)
+    daemon.process = None
+    assert code in ((OK, FAILED) if how == "said" else (OK,)), f"limit {limit}: exit status {code}"
+    return how
+
+
+@test
+def more_descriptors_than_are_allowed_are_named_and_no_limit_crashes_it(ws):
+    daemon = Daemon(ws)
+    paths = ws.small_pictures(4, daemon.dataset()["source"]["path"])
+    outcomes = [under_a_limit_of_descriptors(daemon, limit) for limit in (6, 10, 14, 18, 22, 64)]
+    equal(outcomes, ["said"] * 5 + ["done"], "outcomes")
+    daemon.start()
+    daemon.wait_for(finished=4, quarantined=0)
+    sealed(ws, daemon, paths)
+
+
+def own_programs(ws, daemon):
+    """latentd in a folder of its own, without latentd-decode: where that belongs."""
+    os.makedirs(ws.path("bin"))
+    shutil.copy(daemon.program, ws.path("bin"))
+    daemon.program = ws.path("bin", "latentd")
+    return ws.path("bin", "latentd-decode")
+
+
+@test
+def without_latentd_decode_it_does_not_start_and_says_so(ws):
+    daemon = Daemon(ws)
+    decode = own_programs(ws, daemon)
+    daemon.dataset()
+    one_line(daemon.command(code=FAILED), f"start {decode}: No such file or directory")
+    assert not os.path.exists(daemon.socket), "the socket is left"
+
+
+@test
+def a_latentd_decode_that_vanishes_blocks_the_dataset_until_it_is_back(ws):
+    daemon = Daemon(ws)
+    decode = own_programs(ws, daemon)
+    shutil.copy(os.path.join(ws.programs, "latentd-decode"), decode)
+    src = daemon.dataset()["source"]["path"]
+    daemon.start()
+    daemon.wait_for_state("idle")
+    os.rename(decode, ws.path("away"))
+    for pid in ws.workers():
+        os.kill(pid, signal.SIGKILL)
+    paths = ws.small_pictures(3, src)
+    blocked(daemon, "no decode worker (latentd-decode) can be started", "No such file or directory")
+    equal(daemon.health()[0], 503, "health")
+    os.rename(ws.path("away"), decode)
+    daemon.wait_for(finished=3, quarantined=0)
+    sealed(ws, daemon, paths)
+
+
+@test
+def a_path_that_is_too_long_for_a_socket_is_named(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    daemon.config["api"]["socket"] = ws.path("s" * 120)
+    said = daemon.command(code=USAGE)
+    one_line(said, f"{daemon.file}:4:", f"socket: a path of {len(ws.root) + 121} bytes: expected at most 107")
+
+
+# -- folders
+
+
+@test
+def a_source_that_is_not_there_at_the_start_is_awaited(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset()["source"]["path"]
+    os.rmdir(src)
+    said = daemon.command("--check-config").out
+    assert f"the folder {src} is not there: dataset set would wait for it" in said, said
+    daemon.start()
+    blocked(daemon, f'source "{src}": No such file or directory')
+    paths = ws.small_pictures(3, ws.path("elsewhere"))
+    os.rename(ws.path("elsewhere"), src)
+    daemon.wait_for(finished=3)
+    sealed(ws, daemon, paths)
+
+
+@test
+def a_source_that_is_moved_away_pauses_and_drops_nothing_until_it_is_back(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset(on_delete="drop")["source"]["path"]
+    paths = ws.small_pictures(6, src)
+    daemon.start()
+    daemon.wait_for(finished=6)
+    daemon.post("/datasets/set/seal")
+    daemon.wait_for(completed=6)
+    os.rename(src, ws.path("away"))
+    blocked(daemon, f'source "{src}": No such file or directory')
+    daemon.post("/datasets/set/scan")
+    about = daemon.about()
+    equal((about["samples"], about["jobs"]["completed"]), (6, 6), "samples and jobs")
+    paths += ws.small_pictures(2, ws.path("away"), first=6)
+    os.rename(ws.path("away"), src)
+    daemon.wait_for(completed=6, finished=8, gone=0)
+    os.remove(os.path.join(src, paths[0]))
+    sealed(ws, daemon, paths[1:])
+
+
+# -- clocks
+
+DAY = 86400
+
+
+@test
+def a_clock_that_jumps_holds_nothing_up(ws):
+    shim = os.path.join(BUILD_DIR, "tests", "shim.so")
+    if not os.path.exists(shim):
+        raise Skip(f"{shim} is not built")
+    daemon = Daemon(ws)
+    src = daemon.dataset()["source"]["path"]
+    paths, n = [], 0
+    jumps = ",".join(f"{30 * i}:{DAY * (-1) ** i}" for i in range(1, 12))
+    daemon.start(
+        env=dict(
+            ws.environment, LD_PRELOAD=shim, SHIM_PROGRAM="latentd", SHIM_ROOTS=src, SHIM_CLOCK=jumps
+        )
+    )
+    for n in range(0, 24, 3):
+        paths += ws.small_pictures(3, src, first=n)
+        daemon.wait_for(finished=n + 3)
+    sealed(ws, daemon, paths)
+
+
+run_tests()
