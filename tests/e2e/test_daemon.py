@@ -76,11 +76,9 @@ def a_file_that_is_still_being_written_is_taken_when_it_is_closed(ws):
     with open(os.path.join(src, "slow.jpg"), "wb") as slow:
         slow.write(data[: len(data) // 2])
         slow.flush()
-        # Others come and are done meanwhile; this one must not even have failed.
+        # Others come and are done meanwhile. A scan that met this one twice, two seconds apart, may have tried it.
         ws.small_pictures(2, src)
         daemon.wait_for(finished=2)
-        counts = daemon.about()["jobs"]
-        equal(sum(counts.values()), 2, f"jobs in {counts}")
         slow.write(data[len(data) // 2 :])
     daemon.wait_for(finished=3, quarantined=0)
     daemon.stop()
