@@ -2,7 +2,7 @@
 
 # Preloaded: it must hold nothing that it stands in front of.
 add_library(shim MODULE crash/shim_plan.c crash/shim_files.c crash/shim_journal.c crash/shim_calls.c
-	crash/shim_names.c crash/shim_clock.c crash/shim_malloc.c)
+	crash/shim_names.c crash/shim_clock.c crash/shim_disk.c crash/shim_malloc.c)
 set_target_properties(shim PROPERTIES PREFIX "")
 target_compile_options(shim PRIVATE -fno-sanitize=all -fno-builtin -Wno-nonnull-compare)
 target_link_options(shim PRIVATE -fno-sanitize=all)

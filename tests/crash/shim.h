@@ -10,6 +10,7 @@
  *	SHIM_JOURNAL=FILE	gets what shim_journal.c writes
  *	SHIM_CLOCK=N:S,N:S	from the N-th question for the time of day on it is S seconds later (or earlier);
  *				with SHIM_FAULT too, questions are counted from the fault on
+ *	SHIM_DISK=NUMBER	the f_type that statfs() gives for what is below the roots
  *
  * KIND: a name in shim_plan.c. WHAT: EIO, ENOSPC, ... or "short" (half of a read or write), "die" (the process
  * ends instead), "die-half" (after half of a write), "die-after".
@@ -106,5 +107,9 @@ void shim_journal(enum journal_op op, uint32_t handle, uint64_t number, const ch
 /* -- shim_clock.c ----------------------------------------------------------------------------------- */
 
 void shim_clock_begin(const char *jumps);
+
+/* -- shim_disk.c ------------------------------------------------------------------------------------ */
+
+void shim_disk_begin(const char *f_type);
 
 #endif

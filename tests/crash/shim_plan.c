@@ -153,6 +153,7 @@ __attribute__((constructor)) static void shim_begin(void)
 	const char *program = getenv("SHIM_PROGRAM"), *fault = getenv("SHIM_FAULT");
 	const char *report_path = getenv("SHIM_REPORT"), *journal = getenv("SHIM_JOURNAL");
 	const char *clock = getenv("SHIM_CLOCK"), *roots = getenv("SHIM_ROOTS");
+	const char *disk = getenv("SHIM_DISK");
 
 	if (!program || strcmp(program, program_invocation_short_name) != 0)
 		return;
@@ -167,6 +168,8 @@ __attribute__((constructor)) static void shim_begin(void)
 		shim_journal_open(journal);
 	if (clock)
 		shim_clock_begin(clock);
+	if (disk)
+		shim_disk_begin(disk);
 	active = true;
 }
 
