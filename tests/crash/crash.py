@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "e2e"))
 
-from harness import BUILD_DIR, OK, Skip, Workspace, equal, same_members  # noqa: E402
+from harness import BUILD_DIR, OK, Skip, Workspace, equal, same_members, sanitizer_runtime  # noqa: E402
 from reference import read_dataset, shard_files  # noqa: E402
 
 LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
@@ -31,16 +31,6 @@ def evenly(items):
     """All of @items, in an order whose every beginning is spread evenly over them."""
     items, step = list(items), 0.6180339887498949
     return [items[i] for i in sorted(range(len(items)), key=lambda i: i * step % 1)]
-
-
-def sanitizer_runtime(program):
-    """A sanitizer's library wants to be the first one."""
-    with open(f"{program}", "rb") as file:
-        text = file.read()
-    for name in (b"libasan.so.8", b"libasan.so.6", b"libasan.so.5"):
-        if name in text:
-            return name.decode() + " "
-    return ""
 
 
 class Rig:

@@ -94,6 +94,16 @@ def shared(*parts):
     return path
 
 
+def sanitizer_runtime(program):
+    """A sanitizer's library wants to be the first one."""
+    with open(program, "rb") as file:
+        text = file.read()
+    for name in (b"libasan.so.8", b"libasan.so.6", b"libasan.so.5"):
+        if name in text:
+            return name.decode() + " "
+    return ""
+
+
 def demo_model():
     shipped = os.path.join(SOURCE_DIR, "models", "demo")
     return shipped if os.path.exists(shipped) else shared("models", "demo_vae")

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import time
 
 from daemon_rig import Daemon
 from harness import (
@@ -24,6 +25,7 @@ from harness import (
     one_line,
     run_tests,
     same_members,
+    sanitizer_runtime,
     test,
     wait_until,
 )
@@ -142,7 +144,7 @@ def a_full_disk_pauses(ws, folder, why):
     disk = on_a_disk_of_its_own(ws, daemon, folder)
     daemon.wait_for(finished=3)
     ballast = fill(disk)
-    paths += ws.small_pictures(12, src, first=3)  # met at once, by those before anybody has looked at the disk
+    paths += ws.small_pictures(12, src, first=3)  # before anybody has looked at the disk
     daemon.wait(lambda: daemon.status()["daemon"]["intake_paused"] == why, "the pause")
     blocked(daemon, why)
     code, health = daemon.health()
@@ -242,7 +244,7 @@ def a_model_that_is_not_there_at_the_start_is_named_with_its_place(ws):
 
 
 def under_a_limit_of_descriptors(daemon, limit):
-    """Starts it, and ends it when it has said that there are not enough; None where it has done all its work."""
+    """Starts it, and ends it when it has "said" that there are not enough, or has "done" all its work."""
     said = len(daemon.said())
     daemon.spawn(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
 
@@ -358,28 +360,46 @@ def a_source_that_is_moved_away_pauses_and_drops_nothing_until_it_is_back(ws):
     sealed(ws, daemon, paths[1:])
 
 
-# -- clocks
+# -- what only a shim can bring about
+
+
+def shimmed(ws, daemon, roots, **settings):
+    """The environment of a daemon under tests/crash/shim.h."""
+    shim = os.path.join(BUILD_DIR, "tests", "shim.so")
+    if not os.path.exists(shim):
+        raise Skip(f"{shim} is not built")
+    more = {f"SHIM_{name.upper()}": value for name, value in settings.items()}
+    preload = sanitizer_runtime(daemon.program) + shim
+    return dict(ws.environment, LD_PRELOAD=preload, SHIM_PROGRAM="latentd", SHIM_ROOTS=roots, **more)
+
+
+@test
+def a_state_folder_on_a_network_file_system_is_refused(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    nfs = shimmed(ws, daemon, daemon.state_dir, disk="0x6969")
+    result = daemon.command(code=FAILED, env=nfs)
+    one_line(result, os.path.join(daemon.state_dir, "queue.db"), "is on a network file system (NFS)")
+    one_line(result, "put the state folder on a local disk")
+    assert not os.path.exists(daemon.socket), "the socket is left"
+
 
 DAY = 86400
 
 
 @test
 def a_clock_that_jumps_holds_nothing_up(ws):
-    shim = os.path.join(BUILD_DIR, "tests", "shim.so")
-    if not os.path.exists(shim):
-        raise Skip(f"{shim} is not built")
     daemon = Daemon(ws)
     src = daemon.dataset()["source"]["path"]
-    paths, n = [], 0
-    jumps = ",".join(f"{30 * i}:{DAY * (-1) ** i}" for i in range(1, 12))
-    daemon.start(
-        env=dict(
-            ws.environment, LD_PRELOAD=shim, SHIM_PROGRAM="latentd", SHIM_ROOTS=src, SHIM_CLOCK=jumps
-        )
-    )
-    for n in range(0, 24, 3):
-        paths += ws.small_pictures(3, src, first=n)
-        daemon.wait_for(finished=n + 3)
+    # by the number of questions for the time: hundreds in a second where much goes on, few where nothing does
+    jumps = ",".join(f"{int(20 * 1.7**i)}:{DAY * (-1) ** i}" for i in range(16))
+    paths, ahead = [], []
+    daemon.start(env=shimmed(ws, daemon, src, clock=jumps))
+    while len(ahead) < 4 or not {-1, 1} <= set(ahead):
+        assert len(ahead) < 24, f"the clock does not jump: {ahead}"
+        paths += ws.small_pictures(3, src, first=len(paths))
+        daemon.wait_for(finished=len(paths))
+        ahead.append(round((daemon.status()["taken_at"] / 1000 - time.time()) / DAY))
     sealed(ws, daemon, paths)
 
 
