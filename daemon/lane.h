@@ -84,6 +84,8 @@ bool lane_is_blocked(const struct lane *l, struct error *why);
 
 /* Of its dataset in the queue; 0: not known yet. */
 int64_t lane_queue_id(const struct lane *l);
+/* Jobs have changed: lane_counts() follows about a second later. */
+void lane_count(struct lane *l);
 /* Of its jobs, about a second ago. */
 void lane_counts(const struct lane *l, struct queue_counts *out);
 /* How people see it; strings are made for @out. */

@@ -105,8 +105,6 @@ void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* It closes because of @why, and opens again by itself unless that is beyond it. */
 void lane_fail(struct lane *l, const struct error *why);
-/* Asks the queue for the counts, unless it is being asked. */
-void lane_count(struct lane *l);
 
 /* -- lane_open.c ------------------------------------------------------------------------------------ */
 

@@ -67,6 +67,8 @@ static void apply(struct service *s, struct lane *l, const struct service_reques
 		lane_again(l);
 		return;
 	case REQUEST_CANCEL:
+		lane_count(l);
+		return;
 	case REQUEST_RELOAD:
 		return;
 	}
