@@ -103,7 +103,8 @@ class Daemon:
     def answers(self):
         assert self.process.poll() is None, f"it ended with {self.process.returncode}"
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return self.request("GET", "/healthz")[0] in (200, 503)
+            # 503 before there is a first picture
+            return self.request("GET", "/api/v1/status")[0] == 200
         return False
 
     def ended(self, code=OK, limit_s=HANGS_AFTER_S):
