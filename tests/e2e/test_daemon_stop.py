@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""How latentd ends: in order by SIGTERM, wherever it is, and out of order; and that the next start goes on."""
+
+import signal
+
+from daemon_rig import Daemon
+from harness import demo_model, equal, run_tests, same_members, test
+from reference import read_dataset
+
+# Encoders stop in their middle; what is longer would be a wait for an image or for a model.
+ENDS_WITHIN_S = 30
+
+
+def under_way(ws, images=60):
+    """A daemon that has seconds of work, and the paths of its images."""
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
+    recipe = {"vae": demo_model(), "resolution": 512}
+    src = daemon.dataset(recipe=recipe, output={"shard_samples": 5})["source"]["path"]
+    return daemon, ws.small_pictures(images, src)
+
+
+def wait_until_some_are_done(daemon, n=2):
+    daemon.wait(lambda: daemon.status()["encoders"][0]["images_done"] >= n, f"{n} images")
+
+
+def at_rest(ws):
+    """Jobs by state, when no daemon runs."""
+    (row,) = ws.latentctl("status", "--out", ws.out, "--json").json
+    equal(row["jobs"]["running"], 0, "jobs that run without a daemon")
+    return row["jobs"]
+
+
+def everything_once(ws, daemon, paths):
+    daemon.run("--once")
+    same_members([s.path for s in read_dataset(ws.dataset)], paths, "samples")
+    ws.verify()
+
+
+@test
+def a_sigterm_in_the_middle_of_work_gives_everything_back(ws):
+    daemon, paths = under_way(ws)
+    daemon.start()
+    wait_until_some_are_done(daemon)
+    daemon.stop(limit_s=ENDS_WITHIN_S)
+    jobs = at_rest(ws)
+    assert jobs["available"] > 0, f"all was done before the end: {jobs}"
+    assert jobs["encoded"] + jobs["completed"] > 0, f"nothing is kept: {jobs}"
+    equal(sum(jobs.values()), len(paths), "jobs")
+    everything_once(ws, daemon, paths)
+
+
+@test
+def after_kills_the_next_start_goes_on(ws):
+    daemon, paths = under_way(ws)
+    for n in (1, 3):
+        daemon.start()
+        wait_until_some_are_done(daemon, n)
+        daemon.stop(signal.SIGKILL, code=-signal.SIGKILL)
+    everything_once(ws, daemon, paths)
+
+
+@test
+def a_sigterm_during_a_long_encode_ends_soon(ws):
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
+    recipe = {"vae": demo_model(), "resolution": 2048}
+    src = daemon.dataset(recipe=recipe)["source"]["path"]
+    ws.small_pictures(2, src)
+    daemon.start()
+    daemon.wait(lambda: daemon.status()["encoders"][0]["in_flight"] > 0, "the encoder to work")
+    daemon.stop(limit_s=ENDS_WITHIN_S)
+    equal(at_rest(ws)["available"], 2, "images that wait for the next start")
+
+
+run_tests()
