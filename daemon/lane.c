@@ -16,6 +16,7 @@ enum {
 	SEAL_EVERY_MS = 10 * 60 * 1000,
 	/* A drain takes what its last look finds, but not for ever what comes meanwhile. */
 	DRAIN_LOOKS = 3,
+	REMOVAL_EVERY_MS = 5000,
 };
 
 void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
@@ -38,6 +39,7 @@ struct lane *lane_new(const struct lane_shared *shared, const struct dataset_con
 	l->priority = config->priority;
 	l->paused = config->paused;
 	l->flushed_at = clock_mono_ms() - SEAL_EVERY_MS;
+	l->removal_asked_at = clock_mono_ms() - REMOVAL_EVERY_MS;
 	atomic_init(&l->interrupted, false);
 	return l;
 }
@@ -60,10 +62,9 @@ static void on_counts(void *arg, const struct queue_counts *counts, const struct
 	l->counting = false;
 	if (err->code != ERR_NONE)
 		return;
-	if (counts->recaptions > 0) {
-		l->tidy_wanted = true;
-		l->index_wanted = l->index_wanted || counts->recaptions != l->counts.recaptions;
-	}
+	/* Those that could not be brought in are tried again with the next ones, or when something is sealed. */
+	if (counts->recaptions > 0 && counts->recaptions != l->counts.recaptions)
+		l->tidy_wanted = l->index_wanted = true;
 	l->counts = *counts;
 }
 
@@ -173,6 +174,17 @@ static void apply_pause(struct lane *l)
 static void look_again(struct lane *l)
 {
 	l->scans_wanted = l->seen.scans + (l->seen.phase == INTAKE_SCANNING ? 2 : 1);
+	l->scan_asked = l->seen.scans;
+	intake_rescan(l->intake);
+}
+
+/* What was asked for while a scan was about to begin became that one: asks again. */
+static void insist_on_scans(struct lane *l)
+{
+	if (l->seen.scans >= l->scans_wanted || l->seen.phase == INTAKE_SCANNING ||
+	    l->scan_asked == l->seen.scans || l->intake_off)
+		return;
+	l->scan_asked = l->seen.scans;
 	intake_rescan(l->intake);
 }
 
@@ -186,7 +198,7 @@ static void look_for_vanished(struct lane *l)
 /* Everything that was found is encoded: seals it, tidies up, and counts what came of it. */
 static void end_drain(struct lane *l)
 {
-	if (l->drained || l->seen.removal_waits)
+	if (l->drained || l->paused || l->held || l->seen.removal_waits)
 		return;
 	if (packer_unsealed(l->packer) > 0) {
 		packer_flush(l->packer);
@@ -207,6 +219,19 @@ static void end_drain(struct lane *l)
 	}
 }
 
+/* It is refused while something is left to encode after all: not asked for again and again then. */
+static void ask_for_removal(struct lane *l)
+{
+	int64_t now = clock_mono_ms();
+
+	if (!l->seen.removal_waits || l->paused || l->held ||
+	    l->seen.removal_asked == l->seen.scans || now - l->removal_asked_at < REMOVAL_EVERY_MS)
+		return;
+	l->seen.removal_asked = l->seen.scans;
+	l->removal_asked_at = now;
+	intake_remove(l->intake);
+}
+
 static void pump_open(struct lane *l)
 {
 	if (engine_state(l->engine) == ENGINE_FAILED) {
@@ -219,16 +244,14 @@ static void pump_open(struct lane *l)
 	if (l->phase != LANE_OPEN)
 		return;
 	l->served = l->served_before + pipeline_counts(l->pipeline)->pixels;
+	insist_on_scans(l);
 	if (!nothing_to_encode(l)) {
 		l->idle_since = 0;
 		return;
 	}
 	if (l->idle_since == 0)
 		l->idle_since = clock_mono_ms();
-	if (l->seen.removal_waits && l->seen.removal_asked != l->seen.scans) {
-		l->seen.removal_asked = l->seen.scans;
-		intake_remove(l->intake);
-	}
+	ask_for_removal(l);
 	if (l->draining)
 		end_drain(l);
 }
@@ -323,8 +346,10 @@ void lane_hold(struct lane *l, const char *why)
 
 	free(l->held);
 	l->held = why ? xstrdup(why) : NULL;
-	if (change)
-		apply_pause(l);
+	if (!change)
+		return;
+	lane_log(l, LOG_LEVEL_INFO, "%s", why ? why : "goes on");
+	apply_pause(l);
 }
 
 void lane_scan(struct lane *l)
@@ -346,6 +371,11 @@ void lane_drain(struct lane *l)
 	l->draining = true;
 	if (l->intake)
 		look_again(l); /* what was copied in before belongs to it */
+}
+
+bool lane_is_paused(const struct lane *l)
+{
+	return l->paused;
 }
 
 bool lane_is_drained(const struct lane *l)
@@ -403,6 +433,11 @@ bool lane_is_blocked(const struct lane *l, struct error *why)
 const char *lane_name(const struct lane *l)
 {
 	return l->config->name;
+}
+
+const char *lane_output(const struct lane *l)
+{
+	return l->config->output.path;
 }
 
 int lane_priority(const struct lane *l)

@@ -54,6 +54,8 @@ void lane_pump(struct lane *l);
 void lane_tick(struct lane *l);
 
 const char *lane_name(const struct lane *l);
+/* The folder of its output, as configured. */
+const char *lane_output(const struct lane *l);
 int lane_priority(const struct lane *l);
 /* Pixels that encoders had of it: who had least goes first. */
 uint64_t lane_served(const struct lane *l);
@@ -62,16 +64,18 @@ void lane_set_served(struct lane *l, uint64_t pixels);
 /* It has images under way. */
 bool lane_is_busy(const struct lane *l);
 
-/* The settings that can change while it runs: priority, pause, deletions, watching, sealing. */
+/* The settings that can change while it runs: priority and pause. */
 void lane_reconfigure(struct lane *l, const struct dataset_config *config);
 void lane_set_priority(struct lane *l, int priority);
 void lane_pause(struct lane *l, bool paused);
-/* Nothing new is begun in any lane; @why is said of it: NULL ends that. Not a pause by people. */
+/* Nothing new is begun in it; @why is said of it: NULL ends that. Not a pause by people. */
 void lane_hold(struct lane *l, const char *why);
 void lane_scan(struct lane *l);
 void lane_seal(struct lane *l);
 /* Takes no new files once it has looked through all folders, encodes and seals everything; lane_is_drained() then. */
 void lane_drain(struct lane *l);
+bool lane_is_paused(const struct lane *l);
+/* A lane that is paused, or held, does not get there. */
 bool lane_is_drained(const struct lane *l);
 /* There are jobs again that were done with (a retry). */
 void lane_again(struct lane *l);

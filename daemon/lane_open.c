@@ -167,7 +167,7 @@ void lane_take_roots(struct lane *l, const struct intake_state *state)
 {
 	struct pipeline_root *there = xcalloc(l->config->n_sources, sizeof(*there));
 	struct source **left = xcalloc(l->config->n_sources, sizeof(*left));
-	size_t n = 0, n_left = 0;
+	size_t n = 0, n_left = 0, n_came = 0;
 
 	if (!l->roots || !l->pipeline) {
 		free(there);
@@ -185,13 +185,16 @@ void lane_take_roots(struct lane *l, const struct intake_state *state)
 		if (!now->there || !now->known)
 			continue;
 		if (!l->roots[i].source)
-			source_folder_open(s->path, &options, &l->roots[i].source, &ignored);
+			n_came += source_folder_open(s->path, &options, &l->roots[i].source,
+						     &ignored) == 0;
 		l->roots[i].root = now->number;
 		l->roots_came[i] = now->came;
 		if (l->roots[i].source)
 			there[n++] = l->roots[i];
 	}
 	pipeline_set_roots(l->pipeline, there, n);
+	if (n_came > 0)
+		pipeline_again(l->pipeline); /* its jobs could not be claimed before */
 	free(there);
 	for (size_t i = 0; i < n_left; i++)
 		source_close(left[i]);

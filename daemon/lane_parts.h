@@ -83,6 +83,7 @@ struct lane {
 	char *last_shard;
 	int64_t last_shard_at; /* wall clock */
 
+	int64_t removal_asked_at;
 	int64_t idle_since; /* 0: it is not idle */
 	int64_t flushed_at; /* when little was sealed because nothing more came */
 	/*
@@ -90,6 +91,7 @@ struct lane {
 	 * its shard, where scans leave it alone.
 	 */
 	bool sealed_unseen;
+	uint64_t scan_asked;	 /* for the last time, when so many were through */
 	uint64_t scans_wanted;	 /* so many must be through */
 	bool tidy_wanted;	 /* shards hold samples that are dead, or other captions */
 	bool index_wanted;	 /* the catalog is another one than the indexes' */

@@ -126,6 +126,7 @@ static void claim_more(struct pipeline *p)
 
 static void on_extended(void *arg, const struct error *err)
 {
+	((struct pipeline *)arg)->extending--;
 	if (err->code != ERR_NONE)
 		pipeline_fail(arg, err);
 }
@@ -134,6 +135,7 @@ static int on_extend_timer(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct pipeline *p = arg;
 
+	p->extending++;
 	db_extend(p->options.db, LEASE_MS, on_extended, p);
 	sd_event_source_set_time(source, usec + (uint64_t)EXTEND_EVERY_MS * 1000);
 	return 0;
@@ -260,7 +262,7 @@ bool pipeline_finished(const struct pipeline *p)
 			    sd_event_source_get_enabled(p->retry_timer, NULL) <= 0);
 
 	return claims_done && !p->claiming && p->images == 0 && outcome_log_idle(p->outcomes) &&
-	       p->batches == 0;
+	       p->batches == 0 && p->extending == 0;
 }
 
 void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, size_t n)

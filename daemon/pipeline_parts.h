@@ -41,6 +41,7 @@ struct pipeline {
 	size_t images;	   /* works between claim and end */
 	size_t at_workers; /* of them with a decode worker */
 	size_t batches;	   /* that encoders have */
+	size_t extending;  /* renewals of leases that will be answered */
 	bool claiming, claims_over, paused, stopping, failed;
 	bool asked_suspects; /* by the last claim */
 	bool suspects_over;  /* none was there when claims were over */

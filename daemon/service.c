@@ -36,9 +36,9 @@ static const char *prefix(enum log_level level)
 
 static void write_log(void *arg, enum log_level level, const char *dataset, const char *line)
 {
-	const struct service *s = arg;
+	struct service *s = arg;
 
-	if (level <= s->config->log_level)
+	if ((int)level <= atomic_load(&s->log_level))
 		fprintf(stderr, "%slatentd: %s%s%s\n", prefix(level), dataset ? dataset : "",
 			dataset ? ": " : "", line);
 }
@@ -77,8 +77,9 @@ static int on_end(sd_event_source *source, const struct signalfd_siginfo *info, 
 	struct service *s = arg;
 
 	(void)source;
-	if (s->state == SERVICE_STOPPING)
+	if (s->signalled)
 		_exit(128 + (int)info->ssi_signo);
+	s->signalled = true;
 	service_stop(s, s->options.once ? EXIT_INTERRUPTED : EXIT_OK);
 	return 0;
 }
@@ -105,18 +106,36 @@ static bool is_full(const char *path)
 	       fs.f_bavail < fs.f_blocks / 10;
 }
 
-/* NULL: there is room everywhere. To be freed. */
-static char *full_disk(const struct service *s)
+/* Why a lane may begin nothing new: its output's disk is full, or that of the state, which all need. NULL: it may. */
+static char *full_for(const struct service *s, const struct lane *l)
 {
 	if (is_full(s->state_folder.path))
 		return xasprintf("the disk of the state folder %s is full", s->state_folder.path);
-	for (size_t i = 0; i < s->config->n_datasets; i++) {
-		const char *path = s->config->datasets[i].output.path;
-
-		if (is_full(path))
-			return xasprintf("the disk of the output %s is full", path);
-	}
+	if (is_full(lane_output(l)))
+		return xasprintf("the disk of the output %s is full", lane_output(l));
 	return NULL;
+}
+
+/* Holds the lanes that have no room. What is said of all is the first one's reason, if every lane has one. */
+static char *hold_full(struct service *s)
+{
+	char *first = NULL;
+	size_t held = 0;
+
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		char *why = full_for(s, s->lanes[i]);
+
+		lane_hold(s->lanes[i], why);
+		held += why != NULL;
+		if (!first)
+			first = TAKE(why);
+		free(why);
+	}
+	if (held < s->n_lanes) {
+		free(first);
+		return NULL;
+	}
+	return first;
 }
 
 static void check_disks(struct service *s)
@@ -128,16 +147,12 @@ static void check_disks(struct service *s)
 		return;
 	s->disks_checked_at = now;
 	free(s->full);
-	s->full = full_disk(s);
-	if (was == (s->full != NULL))
-		return;
-	if (s->full)
+	s->full = hold_full(s);
+	if (!was && s->full)
 		service_log(s, LOG_LEVEL_ERROR, NULL,
 			    "%s: nothing new is begun until there is room", s->full);
-	else
+	else if (was && !s->full)
 		service_log(s, LOG_LEVEL_INFO, NULL, "there is room on the disks again");
-	for (size_t i = 0; i < s->n_lanes; i++)
-		lane_hold(s->lanes[i], s->full);
 }
 
 /* -- lanes ------------------------------------------------------------------------------------------ */
@@ -157,7 +172,7 @@ void service_add_lane(struct service *s, const struct dataset_config *config)
 
 	if (s->options.once || s->state == SERVICE_DRAINING)
 		lane_drain(l);
-	lane_hold(l, s->full);
+	s->disks_checked_at = 0; /* it has a disk of its own, perhaps */
 	ARRAY_GROW(s->lanes, s->n_lanes, s->lanes_capacity);
 	s->lanes[s->n_lanes++] = l;
 	s->order = xrealloc(s->order, s->n_lanes, sizeof(*s->order));
@@ -187,6 +202,16 @@ static void forgive_idle(struct service *s)
 	}
 }
 
+/* A dataset that was taken out of the configuration has not ended yet, and is back already. */
+static bool is_leaving(const struct service *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_leaving; i++) {
+		if (strcmp(lane_name(s->leaving[i]), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void pump_lanes(struct service *s)
 {
 	forgive_idle(s);
@@ -194,8 +219,10 @@ static void pump_lanes(struct service *s)
 		s->order[i] = s->lanes[i];
 	if (s->n_lanes > 0)
 		qsort(s->order, s->n_lanes, sizeof(struct lane *), first_served);
-	for (size_t i = 0; i < s->n_lanes; i++)
-		lane_pump(s->order[i]);
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (!is_leaving(s, lane_name(s->order[i])))
+			lane_pump(s->order[i]);
+	}
 	for (size_t i = 0; i < s->n_leaving; i++) {
 		lane_pump(s->leaving[i]);
 		if (!lane_is_closed(s->leaving[i]))
@@ -226,6 +253,8 @@ static void end_when_drained(struct service *s)
 	for (size_t i = 0; i < s->n_lanes; i++) {
 		if (lane_is_blocked(s->lanes[i], &why))
 			code = EXIT_FAILED;
+		else if (s->options.once && lane_is_paused(s->lanes[i]))
+			continue;
 		else if (!lane_is_drained(s->lanes[i]))
 			return;
 		lane_counts(s->lanes[i], &counts);
@@ -455,6 +484,7 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 			    .outputs = OUTPUTS_INIT};
 	int r;
 
+	atomic_init(&s.log_level, (int)config->log_level);
 	program_block_signals(true);
 	r = state_folder_open(config->state_dir, &s.state_folder, err);
 	if (r == OUTPUT_BUSY) {

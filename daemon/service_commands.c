@@ -50,6 +50,10 @@ static void apply(struct service *s, struct lane *l, const struct service_reques
 		break;
 	case REQUEST_RESUME:
 		lane_pause(l, false);
+		if (s->options.once)
+			lane_drain(l);
+		else if (s->state == SERVICE_DRAINING)
+			s->state = SERVICE_RUNNING; /* it is not to end without this one */
 		break;
 	case REQUEST_DRAIN:
 		lane_drain(l);
@@ -72,7 +76,6 @@ static void apply(struct service *s, struct lane *l, const struct service_reques
 	case REQUEST_RELOAD:
 		return;
 	}
-	(void)s;
 	reply->count++;
 }
 
@@ -86,9 +89,6 @@ static void apply_to_all(struct service *s, const struct service_request *r,
 		s->state = SERVICE_DRAINING;
 		snprintf(reply->message, sizeof(reply->message),
 			 "the daemon ends when everything is encoded and sealed");
-	} else if (r->command == REQUEST_RESUME && s->state == SERVICE_DRAINING &&
-		   !s->options.once) {
-		s->state = SERVICE_RUNNING;
 	}
 }
 

@@ -15,6 +15,7 @@
 #include "daemon/service.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct service {
 	struct daemon_config *config;
@@ -51,7 +52,9 @@ struct service {
 	int64_t disks_checked_at, reloaded_at;
 	char *reload_error;
 	struct service_watchdog *watchdog;
-	bool warned; /* that decoders are not confined */
+	atomic_int log_level; /* read by every thread */
+	bool signalled;	      /* to end: a second time ends it at once */
+	bool warned;	      /* that decoders are not confined */
 	int exit_code;
 };
 

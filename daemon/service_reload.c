@@ -47,6 +47,7 @@ static void apply(struct service *s, struct daemon_config *wanted)
 			service_add_lane(s, &wanted->datasets[i]);
 	}
 	s->memory.limit = wanted->memory_limit;
+	atomic_store(&s->log_level, (int)wanted->log_level);
 	ARRAY_GROW(s->old_configs, s->n_old, s->old_capacity);
 	s->old_configs[s->n_old++] = s->config;
 	s->config = wanted;

@@ -150,7 +150,8 @@ def a_full_disk_pauses(ws, folder, why):
     code, health = daemon.health()
     equal(code, 503, "health")
     assert f"nothing new is begun: {why}" in health["problems"], health
-    assert why in ws.latentctl("status", env=dict(ws.environment, LATENTD_SOCKET=daemon.socket)).out
+    told = ws.latentctl("status", env=dict(ws.environment, LATENTD_SOCKET=daemon.socket)).out
+    assert why in " ".join(told.split()), told
     paths += ws.small_pictures(3, src, first=15)
     os.remove(ballast)
     daemon.wait(lambda: daemon.status()["daemon"]["intake_paused"] is None, "the end of the pause")

@@ -8,6 +8,7 @@ from daemon_rig import FINISHED, Daemon
 from harness import (
     FAILED,
     NO_DAEMON,
+    demo_model,
     equal,
     one_line,
     run_tests,
@@ -41,6 +42,8 @@ def steer(ws, daemon, command, *words, **options):
 
 # -- several datasets
 
+SLOW = 40  # images of a dataset: outcomes are written once a second
+
 
 def filled_while_paused(ws, *names, files):
     """A daemon with that many images to encode in each dataset, which has begun none of them."""
@@ -53,6 +56,20 @@ def filled_while_paused(ws, *names, files):
     return daemon
 
 
+def slow_and_paused(ws, *names):
+    """The same with seconds of work for a real model, and with no image in two datasets."""
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
+    recipe = {"vae": demo_model(), "resolution": 512}
+    for i, name in enumerate(names):
+        src = daemon.dataset(name, recipe=recipe, paused=True)["source"]["path"]
+        ws.small_pictures(SLOW, src, first=i * SLOW)
+    daemon.start()
+    for name in names:
+        daemon.wait_for(name, available=SLOW)
+    return daemon
+
+
 def done_before_the_end_of(daemon, first, other):
     """How many images of the other one were encoded when the last one of the first was."""
     last = max(job["updated_at"] for job in daemon.jobs_of(first, *FINISHED))
@@ -61,26 +78,26 @@ def done_before_the_end_of(daemon, first, other):
 
 @test
 def a_dataset_of_higher_priority_goes_first(ws):
-    daemon = filled_while_paused(ws, "low", "high", files=300)
+    daemon = slow_and_paused(ws, "low", "high")
     daemon.post("/datasets/high/priority", priority=7)
     equal(daemon.about("high")["priority"], 7, "priority")
     equal(daemon.post("/resume")["count"], 2, "datasets")
     for name in ("low", "high"):
-        daemon.wait_for(name, finished=300)
+        daemon.wait_for(name, finished=SLOW)
     done = done_before_the_end_of(daemon, "high", "low")
-    assert done < 100, f"{done} of 300 images of the lower one were encoded before the higher one was done"
+    assert done < SLOW // 2, f"{done} of {SLOW} images of the lower one were done before the higher one was"
     daemon.stop()
 
 
 @test
 def datasets_of_the_same_priority_take_turns(ws):
-    daemon = filled_while_paused(ws, "a", "b", files=300)
+    daemon = slow_and_paused(ws, "a", "b")
     daemon.post("/resume")
     for name in ("a", "b"):
-        daemon.wait_for(name, finished=300)
+        daemon.wait_for(name, finished=SLOW)
     for first, other in (("a", "b"), ("b", "a")):
         done = done_before_the_end_of(daemon, first, other)
-        assert done >= 150, f"{first} was done when {other} had only {done} of 300 images"
+        assert done >= SLOW // 4, f"{first} was done when {other} had only {done} of {SLOW} images"
     daemon.stop()
 
 
