@@ -62,6 +62,17 @@ struct shim_file *shim_file(int fd)
 	return fd >= 0 && fd < DESCRIPTORS && shim_active() ? atomic_load(&files[fd]) : NULL;
 }
 
+static void replace(int fd, struct shim_file *file)
+{
+	struct shim_file *old = atomic_exchange(&files[fd], file);
+
+	if (old) {
+		free(old->path);
+		free(old);
+	}
+}
+
+/* closedir() closes its descriptor unseen: what stood at that number goes here. */
 void shim_file_opened(int fd, const char *path)
 {
 	struct shim_file *file;
@@ -72,18 +83,11 @@ void shim_file_opened(int fd, const char *path)
 	file = malloc(sizeof(*file));
 	*file = (struct shim_file){strdup(path), atomic_fetch_add(&handles, 1) + 1};
 	shim_inside--;
-	atomic_store(&files[fd], file);
+	replace(fd, file);
 }
 
 void shim_file_closed(int fd)
 {
-	struct shim_file *file;
-
-	if (fd < 0 || fd >= DESCRIPTORS)
-		return;
-	file = atomic_exchange(&files[fd], NULL);
-	if (file) {
-		free(file->path);
-		free(file);
-	}
+	if (fd >= 0 && fd < DESCRIPTORS)
+		replace(fd, NULL);
 }

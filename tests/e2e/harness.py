@@ -14,6 +14,7 @@ folder. LATENTD_E2E_KEEP=1 leaves the workspaces where they are.
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -79,7 +80,8 @@ def one_line(result, *words):
 
 
 def wait_until(condition, what, limit_s=60):
-    """Polls: files and processes of others send no events."""
+    """Polls: files and processes of others send no events. Sanitizers slow everything down."""
+    limit_s *= 4 if sanitized() else 1
     end = time.monotonic() + limit_s
     while not (value := condition()):
         assert time.monotonic() < end, f"waited {limit_s} s for {what}"
@@ -102,6 +104,11 @@ def sanitizer_runtime(program):
         if name in text:
             return name.decode() + " "
     return ""
+
+
+@functools.cache
+def sanitized():
+    return bool(sanitizer_runtime(os.path.join(BUILD_DIR, "daemon", "latentd")))
 
 
 def demo_model():

@@ -61,6 +61,12 @@ def call(path_of_socket, method, path, body=None):
     return response.status, json.loads(text)
 
 
+def listens(path_of_socket):
+    """The file is there a moment before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path_of_socket) == 0
+
+
 class Server:
     """api_test_server in a folder of the workspace."""
 
@@ -153,7 +159,7 @@ def the_daemon_itself_answers_as_documented(ws):
         )
     try:
         where = ws.path("api.sock")
-        wait_until(lambda: os.path.exists(where) or daemon.poll() is not None, "the socket")
+        wait_until(lambda: listens(where) or daemon.poll() is not None, "the socket")
         wait_until(
             lambda: call(where, "GET", "/api/v1/datasets/photos")[1].get("state") == "idle",
             "the dataset to be done",

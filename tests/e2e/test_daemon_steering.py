@@ -13,6 +13,7 @@ from harness import (
     one_line,
     run_tests,
     same_members,
+    sanitized,
     test,
 )
 from reference import read_dataset
@@ -60,7 +61,7 @@ def slow_and_paused(ws, *names):
     """The same with seconds of work for a real model, and with no image in two datasets."""
     daemon = Daemon(ws)
     daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
-    recipe = {"vae": demo_model(), "resolution": 512}
+    recipe = {"vae": demo_model(), "resolution": 256 if sanitized() else 512}
     for i, name in enumerate(names):
         src = daemon.dataset(name, recipe=recipe, paused=True)["source"]["path"]
         ws.small_pictures(SLOW, src, first=i * SLOW)
