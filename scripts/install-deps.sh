@@ -18,7 +18,7 @@ usage()
 
 REQUIRED=(build-essential cmake ninja-build pkg-config
 	libdnnl-dev libarchive-dev libzstd-dev libxxhash-dev libjansson-dev libpng-dev libjpeg-dev
-	libwebp-dev libgif-dev libseccomp-dev liblcms2-dev libsqlite3-dev libssl-dev libsystemd-dev
+	libwebp-dev libdeflate-dev libgif-dev libseccomp-dev liblcms2-dev libsqlite3-dev libssl-dev libsystemd-dev
 	libmicrohttpd-dev libcurl4-openssl-dev libyaml-dev libcmocka-dev python3)
 # libomp-dev: CMake's FindOpenMP needs it with clang. Ubuntu 22.04 has no libclang-rt-dev; its clang
 # brings the same files by itself.

@@ -35,7 +35,7 @@ check_c()
 		home["^dnnl|^oneapi/"] = "^src/vae/vae_engine_onednn\\.c$"
 		home["^archive"] = "^(storage|src/source)/"
 		home["^curl/"] = "^src/net/"
-		home["^(jpeglib|turbojpeg|png|spng|lcms2|webp/|gif_lib|avif/|jxl/)"] = "^src/image/"
+		home["^(jpeglib|turbojpeg|png|libdeflate|spng|lcms2|webp/|gif_lib|avif/|jxl/)"] = "^src/image/"
 		home["^zstd"] = "^src/base/compress\\.c$"
 		home["^xxh|^openssl/"] = "^src/base/hash\\.c$"
 		home["^systemd/"] = "^daemon/"
