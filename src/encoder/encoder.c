@@ -37,8 +37,12 @@ int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *
 	for (size_t i = 0; i < batch->n; i++) {
 		const struct encode_item *item = &batch->items[i];
 
-		if (!item->pixels || item->latent.data || item->error.code != ERR_NONE)
+		if (!item->pixels == !item->values || item->latent.data ||
+		    item->error.code != ERR_NONE)
 			return error_set(err, ERR_BUG, "item %zu of a batch is not fresh", i);
+		if (item->values && !caps->values)
+			return error_set(err, ERR_CONFIG, "encoder %s takes only 8-bit pixels",
+					 e->ops->name);
 	}
 	if (batch->width % caps->downscale != 0 || batch->height % caps->downscale != 0)
 		return error_set(err, ERR_CONFIG,

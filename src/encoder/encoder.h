@@ -31,8 +31,10 @@
 #define ENCODER_NOTHING 1
 
 struct encode_item {
-	void *owner;		/* the caller's, not touched */
-	const uint8_t *pixels;	/* [height][width][3] sRGB, the caller's memory */
+	void *owner; /* the caller's, not touched */
+	/* One of the two, the caller's memory, [height][width][3]: */
+	const uint8_t *pixels;	/* sRGB */
+	const float *values;	/* what a VAE takes, [-1, 1] where it is of pixels, all finite */
 	struct hash128 content; /* of the source file: seeds a draw and the fake encoder */
 	/* The result, float32 [channels][h][w]; whoever holds the batch releases or takes it. */
 	struct ndarray latent;
@@ -44,6 +46,7 @@ struct encode_batch {
 	enum posterior posterior;
 	uint64_t seed;	    /* for draws */
 	const char *engine; /* of the encoder that has it: lives as long as that one */
+	void *owner;	    /* the caller's, not touched */
 	size_t n;
 	struct encode_item *items;
 };
@@ -54,6 +57,7 @@ struct encoder_caps {
 	size_t best_batch;    /* images that fill it well */
 	size_t max_in_flight; /* batches between submit and collect */
 	bool mean, moments, draw;
+	bool values;	    /* takes items that have values instead of pixels */
 	const char *engine; /* for the record: "cpu/onednn-2.6.3 float32"; the encoder owns it */
 };
 
@@ -90,9 +94,9 @@ struct encoder {
 const struct encoder_caps *encoder_caps(const struct encoder *e);
 size_t encoder_capacity(struct encoder *e);
 /*
- * ERR_CONFIG: a size that is not a multiple of downscale, a posterior this encoder cannot give.
- * ERR_BUG: an empty batch, an item without pixels or with a latent or error from before. The batch
- * stays the caller's then.
+ * ERR_CONFIG: a size that is not a multiple of downscale, a posterior this encoder cannot give, values
+ * where it takes none. ERR_BUG: an empty batch, an item without pixels and values, with both, or with a
+ * latent or error from before. The batch stays the caller's then.
  */
 int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *err);
 /* *done is the batch that is finished or failed, or NULL. */

@@ -22,6 +22,9 @@ static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode
 	const struct kl_hooks hooks = {.step = {encoder_blocking_step, base}};
 	size_t shape[3] = {batch->height, batch->width, 3}, bytes = 0;
 
+	if (item->values)
+		return kl_encoder_encode(e->vae, item->values, batch->height, batch->width, moments,
+					 &hooks, err);
 	if (!ndarray_bytes(DTYPE_F32, 3, shape, &bytes) || bytes > e->pixels.bytes) {
 		ndarray_release(&e->pixels);
 		if (ndarray_alloc(&e->pixels, DTYPE_F32, 3, shape, err) < 0)
@@ -89,6 +92,7 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 	    .mean = true,
 	    .moments = true,
 	    .draw = true,
+	    .values = true,
 	    .engine = e->engine,
 	};
 	encoder_blocking_init(&e->blocking, &encoder_cpu_ops, &caps, encoder_cpu_encode);

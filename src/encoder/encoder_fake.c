@@ -88,6 +88,7 @@ int encoder_fake_open(const struct encoder_fake_options *options, struct encoder
 	    .mean = true,
 	    .moments = true,
 	    .draw = true,
+	    .values = true,
 	    .engine = "fake",
 	};
 	struct encoder_fake *e;

@@ -8,6 +8,7 @@
 #include "base/thread.h"
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_fake.h"
+#include "encoder/pixel_range.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -205,6 +206,30 @@ static void the_posterior_decides_what_is_kept(void **state)
 	encode_batch_free(other);
 }
 
+/* Mixed with items of pixels; an encoder that takes no values says so in its caps, and refuses them. */
+static void values_give_what_their_pixels_give(void **state)
+{
+	static const size_t both[] = {0, 1}, alone = 1;
+	static float values[HEIGHT * WIDTH * 3];
+	struct encoder *e = encoder_of(state);
+	struct encode_batch *batch = batch_of(2, both, POSTERIOR_MOMENTS), *want;
+	struct error err = ERROR_INIT;
+
+	pixel_range_signed(values, &images[1][0][0][0], sizeof(images[1]));
+	batch->items[1].pixels = NULL;
+	batch->items[1].values = values;
+	if (!encoder_caps(e)->values) {
+		assert_error(encoder_submit(e, batch, &err), &err, ERR_CONFIG);
+		encode_batch_free(batch);
+		return;
+	}
+	want = encode(e, batch_of(1, &alone, POSTERIOR_MOMENTS));
+	encode(e, batch);
+	assert_same_latent(&batch->items[1], &want->items[0]);
+	encode_batch_free(batch);
+	encode_batch_free(want);
+}
+
 static void beyond_its_capacity_it_is_full_and_then_takes_again(void **state)
 {
 	static const size_t first = 0;
@@ -260,6 +285,10 @@ static void a_batch_that_is_not_fresh_is_refused(void **state)
 	error_clear(&err);
 	ndarray_release(&batch->items[0].latent);
 	batch->items[0].pixels = NULL;
+	assert_error(encoder_submit(e, batch, &err), &err, ERR_BUG);
+	error_clear(&err);
+	batch->items[0].pixels = &images[0][0][0][0];
+	batch->items[0].values = (const float *)(const void *)images; /* one too many */
 	assert_error(encoder_submit(e, batch, &err), &err, ERR_BUG);
 	error_clear(&err);
 	batch->n = 0;
@@ -351,6 +380,7 @@ int main(void)
 	    CONTRACT(the_caps_say_what_it_is),
 	    CONTRACT(a_result_does_not_depend_on_its_batch_or_place),
 	    CONTRACT(the_posterior_decides_what_is_kept),
+	    CONTRACT(values_give_what_their_pixels_give),
 	    CONTRACT(beyond_its_capacity_it_is_full_and_then_takes_again),
 	    CONTRACT(sizes_that_are_no_multiple_of_the_downscale_are_refused),
 	    CONTRACT(a_batch_that_is_not_fresh_is_refused),
