@@ -41,8 +41,9 @@ struct decode_ticket {
 	sd_event_source *io;
 	size_t images; /* that this process was given */
 	void *image;
-	size_t file_bytes;	    /* of the image */
-	struct image_header header; /* of the image, once it came */
+	const struct decode_handlers *handlers; /* of the image */
+	size_t file_bytes;			/* of the image */
+	struct image_header header;		/* of the image, once it came */
 	uint64_t limit_ms;
 	int64_t deadline; /* monotonic, ms */
 };
@@ -165,7 +166,7 @@ static void worker_lost(struct decode_ticket *w, const struct error *why)
 			error_data(&died, "worker_died", "the decoder died on this file: %s", how);
 			why = &died;
 		}
-		pool->options.handlers.on_failed(image, why);
+		w->handlers->on_failed(image, why);
 	}
 	worker_start_again(w);
 }
@@ -237,8 +238,7 @@ static bool handle_hashed(struct decode_ticket *w, const struct decode_message *
 		w->state = WORKER_READING;
 		deadline_set(w, options->time_limit_ms);
 	}
-	options->handlers.on_hashed(w->image, &m->hashed.content, m->hashed.bytes,
-				    pixels ? w : NULL);
+	w->handlers->on_hashed(w->image, &m->hashed.content, m->hashed.bytes, pixels ? w : NULL);
 	return true;
 }
 
@@ -258,10 +258,10 @@ static bool handle_header(struct decode_ticket *w, const struct image_header *he
 		w->deadline = NO_DEADLINE; /* the wait for memory does not count */
 		w->state = WORKER_WAITING;
 		w->header = *header;
-		options->handlers.on_header(image, header, w);
+		w->handlers->on_header(image, header, w);
 	} else {
 		worker_idle(w);
-		options->handlers.on_header(image, header, NULL);
+		w->handlers->on_header(image, header, NULL);
 	}
 	return true;
 }
@@ -273,7 +273,7 @@ static bool handle_done(struct decode_ticket *w)
 	if (w->state != WORKER_DRAWING)
 		return false;
 	worker_idle(w);
-	w->pool->options.handlers.on_done(image, w->process.slot);
+	w->handlers->on_done(image, w->process.slot);
 	return true;
 }
 
@@ -287,7 +287,7 @@ static bool handle_failed(struct decode_ticket *w, const struct decode_message *
 	if (m->failed.code == ERR_NOMEM)
 		w->images = w->pool->options.images_per_process;
 	worker_idle(w);
-	w->pool->options.handlers.on_failed(image, &m->failed);
+	w->handlers->on_failed(image, &m->failed);
 	return true;
 }
 
@@ -534,6 +534,12 @@ void decode_pool_revive(struct decode_pool *pool)
 
 void decode_pool_start(struct decode_pool *pool, int fd, void *image)
 {
+	decode_pool_start_for(pool, fd, image, &pool->options.handlers);
+}
+
+void decode_pool_start_for(struct decode_pool *pool, int fd, void *image,
+			   const struct decode_handlers *handlers)
+{
 	struct decode_message m = {.type = DECODE_OPEN};
 	struct decode_ticket *w = pool->workers;
 
@@ -543,6 +549,7 @@ void decode_pool_start(struct decode_pool *pool, int fd, void *image)
 	w->state = pool->options.mode == DECODE_MODE_HEADERS ? WORKER_READING : WORKER_HASHING;
 	w->images++;
 	w->image = image;
+	w->handlers = handlers;
 	deadline_set(w, pool->options.time_limit_ms);
 	worker_say(w, &m, fd);
 }

@@ -90,6 +90,9 @@ void decode_pool_cancel_some(struct decode_pool *pool,
 void decode_pool_reserve(struct decode_pool *pool, size_t slot_bytes);
 /* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */
 void decode_pool_start(struct decode_pool *pool, int fd, void *image);
+/* The same for one who shares the pool: of this image @handlers are called, which live as long as it is there. */
+void decode_pool_start_for(struct decode_pool *pool, int fd, void *image,
+			   const struct decode_handlers *handlers);
 /* The image whose hash came is wanted: its header comes next. */
 void decode_pool_decode(struct decode_ticket *ticket);
 /* Tells the worker what to make of the image whose header it sent. */
