@@ -21,7 +21,7 @@ struct exchange {
 	const struct service_status *status;   /* NULL: none yet */
 	const struct service_dataset *dataset; /* that the path names */
 	struct api_params params;
-	struct api_answer *answer;
+	struct http_answer *answer;
 };
 
 struct route {
@@ -79,19 +79,6 @@ static const struct route routes[] = {
 
 /* -- answers -------------------------------------------------------------------------------------- */
 
-/* @body is released. */
-static void answer_json(struct api_answer *answer, unsigned status, json_t *body)
-{
-	char *text = json_dumps(body, JSON_COMPACT);
-
-	json_decref(body);
-	buffer_reset(&answer->body);
-	buffer_append_string(&answer->body, text ? text : "{}");
-	buffer_append_string(&answer->body, "\n");
-	free(text);
-	answer->status = status;
-}
-
 static const char *error_word(unsigned status)
 {
 	switch (status) {
@@ -112,19 +99,19 @@ static const char *error_word(unsigned status)
 	}
 }
 
-void api_error(struct api_answer *answer, unsigned status, const char *message)
+void api_error(struct http_answer *answer, unsigned status, const char *message)
 {
 	json_t *root = json_object(), *error = json_object();
 
 	json_object_set_new(error, "code", json_string(error_word(status)));
 	json_object_set_new(error, "message", json_clean(message));
 	json_object_set_new(root, "error", error);
-	answer_json(answer, status, root);
+	http_answer_json(answer, status, root);
 }
 
 static void reply(struct exchange *x, json_t *body)
 {
-	answer_json(x->answer, 200, body);
+	http_answer_json(x->answer, 200, body);
 }
 
 static void fail(struct exchange *x, unsigned status, const char *message)
@@ -148,7 +135,7 @@ static void get_health(struct exchange *x)
 	json_t *body =
 	    status_json_health(x->status, status_board_age_ms(x->context->board), &healthy);
 
-	answer_json(x->answer, healthy ? 200 : 503, body);
+	http_answer_json(x->answer, healthy ? 200 : 503, body);
 }
 
 static void get_routes(struct exchange *x)
@@ -319,7 +306,7 @@ static void handle_route(struct exchange *x, const struct api_call *call, const 
 }
 
 void api_handle(const struct api_context *context, const struct api_call *call,
-		struct api_answer *answer)
+		struct http_answer *answer)
 {
 	struct exchange x = {.context = context, .params = API_PARAMS_INIT, .answer = answer};
 	struct api_path path = {.n = 0};

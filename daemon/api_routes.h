@@ -7,8 +7,7 @@
 #ifndef LATENTD_DAEMON_API_ROUTES_H
 #define LATENTD_DAEMON_API_ROUTES_H
 
-#include "base/buffer.h"
-
+#include "daemon/http_answer.h"
 #include "daemon/service_request.h"
 #include "daemon/service_status.h"
 
@@ -25,21 +24,10 @@ struct api_call { /* none of it is trusted */
 	size_t body_size;
 };
 
-struct api_answer {
-	unsigned status;    /* of HTTP */
-	const char *allow;  /* with 405: the methods that this path has; else NULL */
-	struct buffer body; /* JSON */
-};
-
-#define API_ANSWER_INIT                                                                            \
-	{                                                                                          \
-		0, NULL, BUFFER_INIT                                                               \
-	}
-
 /* Always gives an answer; HEAD is answered as GET. The caller releases the body. */
 void api_handle(const struct api_context *context, const struct api_call *call,
-		struct api_answer *answer);
+		struct http_answer *answer);
 /* {"error": {"code", "message"}} with the code that belongs to @status. */
-void api_error(struct api_answer *answer, unsigned status, const char *message);
+void api_error(struct http_answer *answer, unsigned status, const char *message);
 
 #endif

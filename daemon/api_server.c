@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 
 #include "daemon/api_socket.h"
+#include "daemon/http_send.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -54,28 +55,6 @@ static void on_end(void *arg, struct MHD_Connection *connection, void **state,
 	*state = NULL;
 }
 
-/* @answer is released. */
-static enum MHD_Result send_answer(struct MHD_Connection *connection, struct api_answer *answer)
-{
-	struct MHD_Response *response;
-	enum MHD_Result r;
-
-	response = MHD_create_response_from_buffer(answer->body.size, answer->body.data,
-						   MHD_RESPMEM_MUST_FREE);
-	if (!response) {
-		buffer_release(&answer->body);
-		return MHD_NO;
-	}
-	answer->body = (struct buffer)BUFFER_INIT;
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-	if (answer->allow)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
-	r = MHD_queue_response(connection, answer->status, response);
-	MHD_destroy_response(response);
-	return r;
-}
-
 /* Whether the headers announce a body that is too large. */
 static bool announces_too_much(struct MHD_Connection *connection)
 {
@@ -95,7 +74,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 {
 	const struct api_server *server = arg;
 	struct request *request = *state;
-	struct api_answer answer = API_ANSWER_INIT;
+	struct http_answer answer = HTTP_ANSWER_INIT;
 	struct api_call call;
 
 	(void)url;
@@ -105,7 +84,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		if (!announces_too_much(connection))
 			return MHD_YES;
 		api_error(&answer, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than 64 KiB");
-		return send_answer(connection, &answer);
+		return http_answer_send(connection, &answer);
 	}
 	if (*piece_size > 0) {
 		if (*piece_size > API_BODY_MAX - request->body.size)
@@ -116,7 +95,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	}
 	call = (struct api_call){method, request->uri, request->body.data, request->body.size};
 	api_handle(&server->context, &call, &answer);
-	return send_answer(connection, &answer);
+	return http_answer_send(connection, &answer);
 }
 
 static struct MHD_Daemon *start_http(struct api_server *server)

@@ -33,7 +33,7 @@ void recipe_put_statistics(void *object, const struct vae_config *c)
 	json_object_set_new(object, "latents_std", numbers_json(c->latents_std, c->n_statistics));
 }
 
-static json_t *vae_json(const struct recipe *r)
+json_t *recipe_vae_json(const struct recipe *r)
 {
 	const struct vae_config *c = &r->vae;
 	char hex[SHA256_HEX_SIZE];
@@ -134,7 +134,7 @@ void recipe_finish(struct recipe *r)
 	json_object_set_new(latent, "dtype", json_string(dtype_name(r->dtype)));
 	json_object_set_new(latent, "scaled", json_boolean(r->scaled));
 	json_object_set_new(root, "v", json_integer(1));
-	json_object_set_new(root, "vae", vae_json(r));
+	json_object_set_new(root, "vae", recipe_vae_json(r));
 	json_object_set_new(root, "buckets", buckets_json(&r->buckets));
 	json_object_set_new(root, "pixels", pixels_json(r));
 	json_object_set_new(root, "latent", latent);

@@ -17,6 +17,8 @@
 #include "vae/posterior.h"
 #include "vae/vae_config.h"
 
+struct json_t;
+
 #define RECIPE_ID_SIZE 33
 
 struct recipe {
@@ -50,6 +52,8 @@ void recipe_finish(struct recipe *r);
  * needs beside the two factors (vae_config.h).
  */
 void recipe_put_statistics(void *object, const struct vae_config *config);
+/* The member `vae` of the canonical text, as a new json_t: network, factors and weights alone decide it. */
+struct json_t *recipe_vae_json(const struct recipe *r);
 void recipe_release(struct recipe *r);
 
 /*

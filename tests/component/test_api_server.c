@@ -213,7 +213,7 @@ static void before_the_first_picture_the_answer_is_503(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		struct api_call call = {"GET", paths[i], NULL, 0};
-		struct api_answer answer = API_ANSWER_INIT;
+		struct http_answer answer = HTTP_ANSWER_INIT;
 
 		api_handle(&context, &call, &answer);
 		assert_int_equal(answer.status, 503);

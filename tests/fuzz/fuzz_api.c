@@ -47,7 +47,7 @@ static struct status_board *board(void)
 	return made;
 }
 
-static void check_answer(const struct api_answer *answer)
+static void check_answer(const struct http_answer *answer)
 {
 	static const unsigned known[] = {200, 400, 404, 405, 503};
 	json_t *root =
@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const uint8_t *line = size > 0 ? memchr(data, '\n', size) : NULL;
 	size_t head = line ? (size_t)(line - data) : size;
 	cleanup_free char *method = xmalloc(head + 1);
-	struct api_answer answer = API_ANSWER_INIT;
+	struct http_answer answer = HTTP_ANSWER_INIT;
 	struct api_call call;
 	char *space;
 
