@@ -73,12 +73,13 @@ int index_put(const struct index_pass *pass, const char *name, const struct buff
 	      struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/%s", pass->folder, name);
-	cleanup_free char *folder = xstrdup(path);
+	cleanup_free char *folder = xstrdup(name);
+	char *slash = strrchr(folder, '/');
 
-	*strrchr(folder, '/') = '\0';
+	folder[slash ? slash - folder : 0] = '\0';
 	if (contents->size > 0 && has_contents(path, contents))
 		return 0;
-	if (dir_make(folder, err) < 0)
+	if (dir_make_below(pass->folder, folder, err) < 0)
 		return -1;
 	return atomic_file_write(path, contents->data, contents->size, err);
 }
@@ -123,7 +124,7 @@ int index_sweep(const struct index_pass *pass, const char *folder, const char *s
 	int r;
 
 	if (!file_exists(path))
-		return dir_make(path, err);
+		return dir_make_below(pass->folder, folder, err);
 	if (store_local_open(path, true, &store, err) < 0)
 		return -1;
 	r = store_list(store, "train", on_index, &s, err);
@@ -249,8 +250,8 @@ static int write_each(struct index_pass *pass, struct error *err)
 {
 	cleanup_free char *folder = xasprintf("%s/.latentd", pass->folder);
 
-	if (dir_make(folder, err) < 0 || atomic_file_sweep(folder, err) < 0 ||
-	    atomic_file_sweep(pass->folder, err) < 0)
+	if (dir_make_below(pass->folder, ".latentd", err) < 0 ||
+	    atomic_file_sweep(folder, err) < 0 || atomic_file_sweep(pass->folder, err) < 0)
 		return -1;
 	for (size_t i = 0; i < pass->n_shards; i++) {
 		if (load_keys(pass, &pass->shards[i], err) < 0)

@@ -616,10 +616,11 @@ int output_check_dataset(const struct output *o, const char *name, const struct 
 int output_make_dataset(const struct output *o, const char *name, const struct recipe *recipe,
 			struct error *err)
 {
-	cleanup_free char *folder = xasprintf("%s/%s/.latentd", o->root, name);
+	cleanup_free char *below = xasprintf("%s/.latentd", name);
+	cleanup_free char *folder = xasprintf("%s/%s", o->root, below);
 	cleanup_free char *path = xasprintf("%s/dataset.json", folder);
 
-	if (dir_make(folder, err) < 0 || atomic_file_sweep(folder, err) < 0)
+	if (dir_make_below(o->root, below, err) < 0 || atomic_file_sweep(folder, err) < 0)
 		return -1;
 	return write_dataset(path, name, recipe, err);
 }

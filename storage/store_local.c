@@ -21,9 +21,9 @@ struct local_store {
 	struct store base;
 	char *root;
 	bool readonly;
-	/* Of the root, when it was first written to. */
+	/* Of the root, when the store was opened, or when it was made. */
 	dev_t device;
-	ino_t inode; /* 0: not yet */
+	ino_t inode; /* 0: not made yet */
 };
 
 struct local_writer {
@@ -52,18 +52,19 @@ static int refuse_readonly(const struct local_store *s, struct error *err)
 
 /*
  * A root that was moved away or unmounted in the middle of a run must not be made anew in its old place: what
- * went there would be hidden below the mount, or lie in a second output.
+ * went there would be hidden below the mount, or lie in a second output. So it is made only where it was not there when the
+ * store was opened, and folders in it are made below its descriptor, whatever its path leads to by then.
  */
-static int check_root(struct local_store *s, struct error *err)
+static int open_root(struct local_store *s, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_close int fd = -1;
 	struct stat st;
 
-	if (s->inode == 0) {
-		if (dir_make(s->root, err) < 0)
-			return -1;
-	}
-	if (stat(s->root, &st) < 0)
+	if (s->inode == 0 && dir_make(s->root, err) < 0)
+		return -1;
+	fd = open(s->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_sys(err, "folder %s", text_quote(s->root, quoted));
 	if (s->inode == 0) {
 		s->device = st.st_dev;
@@ -74,6 +75,19 @@ static int check_root(struct local_store *s, struct error *err)
 				 "%s is not the folder any more that it was: was it moved, or "
 				 "unmounted?",
 				 text_quote(s->root, quoted));
+	return TAKE_FD(fd);
+}
+
+/* @path: below the root. */
+static int make_folder(struct local_store *s, const char *path, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_close int root = open_root(s, err);
+
+	if (root < 0)
+		return -1;
+	if (dir_make_at(root, path, err) < 0)
+		return error_wrap(err, "%s", text_quote(s->root, quoted));
 	return 0;
 }
 
@@ -98,7 +112,7 @@ static int local_begin(struct store *base, struct store_writer **out, struct err
 
 	if (s->readonly)
 		return refuse_readonly(s, err);
-	if (check_root(s, err) < 0 || dir_make(partial, err) < 0 ||
+	if (make_folder(s, ".latentd/partial", err) < 0 ||
 	    atomic_file_begin(&file, partial, err) < 0)
 		return -1;
 	w = xcalloc(1, sizeof(*w));
@@ -132,21 +146,31 @@ static int local_writer_read(struct store_writer *base, void *data, size_t size,
 	return fd_pread_all(w->file.fd, data, size, (off_t)offset, err);
 }
 
-/* "ROOT/train" or "ROOT/.latentd/staged/train"; to be freed. */
-static char *area_path(const struct local_store *s, enum store_area area, const char *name)
+/* "train/x" or ".latentd/staged/train/x"; to be freed. */
+static char *area_name(enum store_area area, const char *name)
 {
-	static const char *const folders[STORE_AREAS] = {"", "/.latentd/staged",
-							 "/.latentd/retired"};
+	static const char *const folders[STORE_AREAS] = {"", ".latentd/staged/",
+							 ".latentd/retired/"};
 
-	return xasprintf("%s%s/%s", s->root, folders[area], name);
+	return xasprintf("%s%s", folders[area], name);
 }
 
-static int make_folder_of(const char *path, struct error *err)
+/* The same with the root before it. */
+static char *area_path(const struct local_store *s, enum store_area area, const char *name)
 {
-	cleanup_free char *folder = xstrdup(path);
+	cleanup_free char *below = area_name(area, name);
 
-	*strrchr(folder, '/') = '\0';
-	return dir_make(folder, err);
+	return xasprintf("%s/%s", s->root, below);
+}
+
+static int make_folder_of(struct local_store *s, enum store_area area, const char *name,
+			  struct error *err)
+{
+	cleanup_free char *path = area_name(area, name);
+	char *slash = strrchr(path, '/');
+
+	path[slash ? slash - path : 0] = '\0';
+	return make_folder(s, path, err);
 }
 
 static int local_publish(struct store_writer *base, enum store_area area, const char *name,
@@ -156,8 +180,8 @@ static int local_publish(struct store_writer *base, enum store_area area, const 
 	cleanup_free char *target = area_path(local_store(base->store), area, name);
 	int r;
 
-	if (local_flush(base, err) < 0 || check_root(local_store(base->store), err) < 0 ||
-	    make_folder_of(target, err) < 0)
+	if (local_flush(base, err) < 0 ||
+	    make_folder_of(local_store(base->store), area, name, err) < 0)
 		return -1;
 	r = atomic_file_commit(&w->file, target, ATOMIC_NO_REPLACE, err);
 	return r == ATOMIC_EXISTS ? STORE_EXISTS : r;
@@ -312,7 +336,7 @@ static int local_move(struct store *base, const char *name, enum store_area from
 		return refuse_readonly(s, err);
 	if (!file_exists(source))
 		return error_data(err, "missing", "%s is not there", text_quote(source, quoted));
-	if (check_root(s, err) < 0 || make_folder_of(target, err) < 0)
+	if (make_folder_of(s, to, name, err) < 0)
 		return -1;
 	r = atomic_file_move(source, target, err);
 	return r == ATOMIC_EXISTS ? STORE_EXISTS : r;
@@ -336,19 +360,19 @@ static int local_quarantine(struct store *base, const char *name, struct error *
 {
 	struct local_store *s = local_store(base);
 	cleanup_free char *from = xasprintf("%s/%s", s->root, name), *flat = xstrdup(name);
-	cleanup_free char *folder = xasprintf("%s/.latentd/quarantine", s->root);
 	uint64_t bytes;
 
 	if (s->readonly)
 		return refuse_readonly(s, err);
-	if (local_size(base, name, &bytes, err) < 0 || dir_make(folder, err) < 0)
+	if (local_size(base, name, &bytes, err) < 0 ||
+	    make_folder(s, ".latentd/quarantine", err) < 0)
 		return -1;
 	for (char *p = flat; *p; p++)
 		*p = *p == '/' ? '_' : *p;
 	for (unsigned n = 0;; n++) {
-		cleanup_free char *to = n == 0 ? xasprintf("%s/%s", folder, flat)
-					       : xasprintf("%s/%s.%u", folder, flat, n);
-		int r = atomic_file_move(from, to, err);
+		cleanup_free char *to = xasprintf("%s/.latentd/quarantine/%s", s->root, flat);
+		cleanup_free char *numbered = xasprintf("%s.%u", to, n);
+		int r = atomic_file_move(from, n == 0 ? to : numbered, err);
 
 		if (r != ATOMIC_EXISTS)
 			return r;
@@ -368,9 +392,9 @@ int store_local_open(const char *root, bool readonly, struct store **out, struct
 	char quoted[TEXT_QUOTE_SIZE];
 	cleanup_free char *partial = xasprintf("%s/.latentd/partial", root);
 	struct local_store *s;
-	struct stat st;
+	struct stat st = {.st_ino = 0};
 
-	if (readonly && stat(root, &st) < 0)
+	if (stat(root, &st) < 0 && (readonly || errno != ENOENT))
 		return error_sys(err, "open folder %s", text_quote(root, quoted));
 	if (!readonly && atomic_file_sweep(partial, err) < 0)
 		return -1;
@@ -378,6 +402,8 @@ int store_local_open(const char *root, bool readonly, struct store **out, struct
 	s->base.ops = &local_ops;
 	s->root = xstrdup(root);
 	s->readonly = readonly;
+	s->device = st.st_dev;
+	s->inode = st.st_ino;
 	*out = &s->base;
 	return 0;
 }

@@ -34,7 +34,7 @@ add_cmocka_test(NAME test_packer SOURCES component/test_packer.c LIBS run_rig LA
 target_link_options(test_packer PRIVATE -Wl,--wrap=fdatasync)
 add_cmocka_test(NAME test_recovery SOURCES component/test_recovery.c LIBS run_rig)
 add_cmocka_test(NAME test_rewrite SOURCES component/test_rewrite.c storage_faults.c LIBS run_rig)
-foreach(call write fsync fdatasync renameat2 rename link unlink mkdir ftruncate)
+foreach(call write fsync fdatasync renameat2 rename link unlink mkdir mkdirat ftruncate)
 	target_link_options(test_rewrite PRIVATE -Wl,--wrap=${call})
 endforeach()
 add_cmocka_test(NAME test_pipeline SOURCES component/test_pipeline.c LIBS run_rig LABELS tsan)

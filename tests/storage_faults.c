@@ -40,6 +40,8 @@ int __real_unlink(const char *path);
 int __wrap_unlink(const char *path);
 int __real_mkdir(const char *path, mode_t mode);
 int __wrap_mkdir(const char *path, mode_t mode);
+int __real_mkdirat(int folder, const char *path, mode_t mode);
+int __wrap_mkdirat(int folder, const char *path, mode_t mode);
 int __real_ftruncate(int fd, off_t size);
 int __wrap_ftruncate(int fd, off_t size);
 /* clang-format on */
@@ -194,6 +196,11 @@ int __wrap_unlink(const char *path)
 int __wrap_mkdir(const char *path, mode_t mode)
 {
 	return fails("mkdir", NULL) ? -1 : __real_mkdir(path, mode);
+}
+
+int __wrap_mkdirat(int folder, const char *path, mode_t mode)
+{
+	return fails("mkdir", NULL) ? -1 : __real_mkdirat(folder, path, mode);
 }
 
 int __wrap_ftruncate(int fd, off_t size)

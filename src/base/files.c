@@ -179,6 +179,54 @@ int dir_make(const char *path, struct error *err)
 	return dir_make_one(partial, err);
 }
 
+/* The folder @name in @parent, made where it is not there. Its descriptor, or -1. */
+static int enter(int parent, const char *name, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == ENOENT) {
+		if (mkdirat(parent, name, 0777) < 0 && errno != EEXIST)
+			return error_sys(err, "make folder %s", text_quote(name, quoted));
+		if (fsync(parent) < 0)
+			return error_sys(err, "fsync the folder of %s", text_quote(name, quoted));
+		fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	return fd >= 0 ? fd : error_sys(err, "open folder %s", text_quote(name, quoted));
+}
+
+int dir_make_at(int root, const char *path, struct error *err)
+{
+	cleanup_free char *names = xstrdup(path);
+	cleanup_close int at = -1;
+	char *rest = NULL;
+
+	for (char *name = strtok_r(names, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
+		int next = enter(at < 0 ? root : at, name, err);
+
+		if (next < 0)
+			return -1;
+		if (at >= 0)
+			close(at);
+		at = next;
+	}
+	return 0;
+}
+
+int dir_make_below(const char *root, const char *path, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_close int fd = file_open(root, O_RDONLY | O_DIRECTORY, 0, err);
+
+	if (fd < 0)
+		return -1;
+	if (dir_make_at(fd, path, err) < 0)
+		return error_wrap(err, "%s", text_quote(root, quoted));
+	return 0;
+}
+
 bool file_exists(const char *path)
 {
 	struct stat st;

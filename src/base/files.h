@@ -27,6 +27,13 @@ int fd_size(int fd, size_t *size, struct error *err);
 int dir_sync(const char *path, struct error *err);
 /* mkdir -p, mode 0777 less umask, and durable: every folder made is fsynced into its parent. */
 int dir_make(const char *path, struct error *err);
+/*
+ * The same for relative @path below folder @root, an open descriptor: whatever happens to the names above it meanwhile,
+ * nothing is made anywhere else.
+ */
+int dir_make_at(int root, const char *path, struct error *err);
+/* The same below a folder that must be there. */
+int dir_make_below(const char *root, const char *path, struct error *err);
 bool file_exists(const char *path);
 
 #endif

@@ -403,6 +403,61 @@ static void a_root_that_was_moved_away_is_not_made_anew(void **state)
 	store_discard(w);
 }
 
+static void a_root_that_was_there_on_open_is_never_made(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *root = testing_path(f->dir, "there");
+	cleanup_free char *away = testing_path(f->dir, "away");
+	struct error err = ERROR_INIT;
+	struct store_writer *w = NULL;
+	struct store *s = NULL;
+
+	assert_ok(dir_make(root, &err), &err);
+	assert_ok(store_local_open(root, false, &s, &err), &err);
+	assert_int_equal(rename(root, away), 0);
+	assert_error(store_begin(s, &w, &err), &err, ERR_IO);
+	assert_false(file_exists(root));
+	store_close(s);
+}
+
+/* A folder that is moved away in the moment before something is made in it. */
+static const char *move_from, *move_to;
+
+int __real_mkdirat(int folder, const char *path, mode_t mode);
+int __wrap_mkdirat(int folder, const char *path, mode_t mode);
+
+int __wrap_mkdirat(int folder, const char *path, mode_t mode)
+{
+	const char *from = move_from;
+
+	move_from = NULL;
+	if (from && rename(from, move_to) < 0)
+		return -1;
+	return __real_mkdirat(folder, path, mode);
+}
+
+static void a_root_that_is_moved_away_just_then_is_not_made_anew(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *root = testing_path(f->dir, ".out");
+	cleanup_free char *away = testing_path(f->dir, "away");
+	struct store_writer *w = begin(f->store, "whole"), *next = NULL;
+	struct error err = ERROR_INIT;
+
+	move_to = away;
+	move_from = root;
+	assert_error(store_publish(w, "train/000000.tar", &err), &err, ERR_IO);
+	assert_null(move_from);
+	assert_false(file_exists(root));
+	error_clear(&err);
+	assert_int_equal(rename(away, root), 0);
+	assert_ok(store_publish(w, "train/000000.tar", &err), &err);
+	store_discard(w);
+	assert_ok(store_begin(f->store, &next, &err), &err);
+	store_discard(next);
+	assert_listed(f->store, "", "train/000000.tar:5 ");
+}
+
 static void a_readonly_store_makes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -453,6 +508,8 @@ int main(void)
 	    STORE_TEST(the_local_store_sweeps_what_a_dead_writer_left),
 	    STORE_TEST(quarantine_keeps_every_file),
 	    STORE_TEST(a_root_that_was_moved_away_is_not_made_anew),
+	    STORE_TEST(a_root_that_was_there_on_open_is_never_made),
+	    STORE_TEST(a_root_that_is_moved_away_just_then_is_not_made_anew),
 	    STORE_TEST(a_readonly_store_makes_nothing),
 	    STORE_TEST(links_folders_and_fifos_are_no_objects),
 	};

@@ -4,6 +4,7 @@
 #include "base/files.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -170,6 +171,29 @@ static void a_file_in_the_way_of_a_folder_is_an_error(void **state)
 	assert_error(dir_make("", &err), &err, ERR_IO);
 }
 
+static void folders_are_made_below_a_descriptor_wherever_its_folder_went(void **state)
+{
+	cleanup_free char *root = testing_path(*state, "root"),
+			  *away = testing_path(*state, "away");
+	cleanup_free char *made = testing_path(away, "a/b"), *file = testing_path(away, "f");
+	cleanup_close int fd = -1;
+	struct error err = ERROR_INIT;
+
+	assert_error(dir_make_below(root, "a", &err), &err, ERR_IO);
+	assert_false(file_exists(root));
+	error_clear(&err);
+	assert_ok(dir_make(root, &err), &err);
+	fd = file_open(root, O_RDONLY | O_DIRECTORY, 0, &err);
+	assert_int_equal(rename(root, away), 0);
+	assert_ok(dir_make_at(fd, "a/b", &err), &err);
+	assert_ok(dir_make_at(fd, "a//b/", &err), &err);
+	assert_ok(dir_make_at(fd, "", &err), &err);
+	assert_true(file_exists(made));
+	assert_false(file_exists(root));
+	testing_write(file, "", 0);
+	assert_error(dir_make_at(fd, "f/g", &err), &err, ERR_IO);
+}
+
 static void a_dangling_link_exists(void **state)
 {
 	cleanup_free char *path = testing_path(*state, "link");
@@ -195,6 +219,7 @@ int main(void)
 	    TEST(folders_are_made_with_their_parents_and_again_is_fine),
 	    TEST(a_relative_folder_is_made_where_we_are),
 	    TEST(a_file_in_the_way_of_a_folder_is_an_error),
+	    TEST(folders_are_made_below_a_descriptor_wherever_its_folder_went),
 	    TEST(a_dangling_link_exists),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
