@@ -68,6 +68,15 @@ float half_to_float(uint16_t h)
 	return bits_float(sign | float_bits((float)mantissa * 0x1p-24f));
 }
 
+uint16_t bfloat16_from_float(float f)
+{
+	uint32_t bits = float_bits(f);
+
+	if ((bits & 0x7fffffffu) > 0x7f800000u) /* NaN: quiet, payload's top bits kept */
+		return (uint16_t)(bits >> 16 | 0x40u);
+	return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
 float bfloat16_to_float(uint16_t b)
 {
 	return bits_float((uint32_t)b << 16);
@@ -119,6 +128,17 @@ size_t half_from_floats(uint16_t *out, const float *in, size_t n)
 	for (; i < n; i++) {
 		out[i] = half_from_float(in[i]);
 		not_finite += (out[i] & 0x7c00u) == 0x7c00u;
+	}
+	return not_finite;
+}
+
+size_t bfloat16_from_floats(uint16_t *out, const float *in, size_t n)
+{
+	size_t not_finite = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		out[i] = bfloat16_from_float(in[i]);
+		not_finite += (out[i] & 0x7f80u) == 0x7f80u;
 	}
 	return not_finite;
 }

@@ -121,6 +121,38 @@ static void no_nan_becomes_an_infinity(void **state)
 		assert_true(is_nan(half_from_float(from_bits(nans[i]))));
 }
 
+/* Nearest, ties to even: compared by distance in double, which is exact here. */
+static void a_float_becomes_the_nearest_bfloat16(void **state)
+{
+	static const uint32_t ends[] = {0x0000, 0x0001, 0x7fff, 0x8000, 0x8001, 0xffff};
+
+	(void)state;
+	for (uint32_t top = 0; top < 0x7f80; top++) {
+		for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+			float f = from_bits(top << 16 | ends[i]);
+			uint16_t got = bfloat16_from_float(f);
+			uint32_t want =
+			    ends[i] > 0x8000 || (ends[i] == 0x8000 && (top & 1)) ? top + 1 : top;
+
+			assert_int_equal(got, want);
+			assert_int_equal(bfloat16_from_float(-f), want | 0x8000);
+		}
+	}
+	assert_int_equal(bfloat16_from_float(INFINITY), 0x7f80);
+	assert_true(isnan(bfloat16_to_float(bfloat16_from_float(from_bits(0x7f800001)))));
+}
+
+static void the_bfloat16s_that_are_not_finite_are_counted(void **state)
+{
+	const float in[] = {1, INFINITY, -INFINITY, NAN, 3.4e38f, -2};
+	uint16_t out[ARRAY_SIZE(in)];
+
+	(void)state;
+	assert_int_equal(bfloat16_from_floats(out, in, ARRAY_SIZE(in)), 4);
+	assert_int_equal(out[0], 0x3f80);
+	assert_int_equal(out[5], 0xc000);
+}
+
 static void a_bfloat16_is_the_upper_half_of_a_float(void **state)
 {
 	(void)state;
@@ -183,6 +215,8 @@ int main(void)
 	    cmocka_unit_test(rounding_is_to_nearest_with_ties_to_even),
 	    cmocka_unit_test(known_values_are_those_of_numpy),
 	    cmocka_unit_test(no_nan_becomes_an_infinity),
+	    cmocka_unit_test(a_float_becomes_the_nearest_bfloat16),
+	    cmocka_unit_test(the_bfloat16s_that_are_not_finite_are_counted),
 	    cmocka_unit_test(a_bfloat16_is_the_upper_half_of_a_float),
 	    cmocka_unit_test(arrays_convert_and_count_what_is_not_finite),
 	    cmocka_unit_test(arrays_become_what_single_values_become),
