@@ -6,6 +6,7 @@
 #include <string.h>
 
 static const char *const posteriors[] = {"mean", "moments", "draw", NULL};
+static const char *const tilings[] = {"none", "diffusers", NULL};
 static const char *const dtypes[] = {"float16", "float32", NULL};
 
 #define FIELD(f) offsetof(struct recipe_options, f)
@@ -26,6 +27,8 @@ static const struct setting rows[] = {
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
     {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,
      .help = "what is kept of the distribution"},
+    {"tiling", SETTING_CHOICE, FIELD(tiling), .fallback = "none", .choices = tilings,
+     .help = "diffusers: large images in its blended tiles, to match latents made so"},
     {"scaled", SETTING_FLAG, FIELD(scaled), .fallback = "false",
      .help = "store (z - shift_factor) * scaling_factor, what a model is trained on"},
     {"dtype", SETTING_CHOICE, FIELD(dtype), .fallback = "float16", .choices = dtypes,

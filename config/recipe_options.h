@@ -16,6 +16,7 @@ struct recipe_options {
 	struct vae_options vae_options;
 	struct pixel_options pixels;
 	const char *posterior; /* "mean", "moments", "draw" */
+	const char *tiling;    /* "none", "diffusers" */
 	const char *dtype;     /* "float16", "float32" */
 	bool scaled;	       /* stored as (z - shift_factor) * scaling_factor */
 	uint64_t seed;	       /* of draws and of the order in shards */
