@@ -52,6 +52,7 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 	free(l->last_shard);
 	l->last_shard = xstrdup(name);
 	l->last_shard_at = clock_wall_ms();
+	lane_news(l);
 	l->index_wanted = true;
 	l->sealed_unseen = l->config->on_delete == ON_DELETE_DROP;
 	l->tidy_wanted = true; /* its samples may have taken the place of others */
@@ -92,6 +93,7 @@ static void on_state(void *arg, const struct intake_state *state)
 	keep_text(&seen->why, state->why);
 	keep_text(&seen->watch_note, state->watch_note);
 	keep_text(&seen->not_believed, state->not_believed);
+	lane_news(l);
 	lane_take_roots(l, state);
 	lane_count(l);
 }

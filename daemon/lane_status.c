@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum dataset_state state_of(const struct lane *l)
+enum dataset_state lane_state(const struct lane *l)
 {
 	if (l->phase == LANE_CLOSED && l->why.code != ERR_NONE)
 		return DATASET_BLOCKED;
@@ -69,7 +69,9 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->queue_id = l->queue_id;
 	out->recipe_id = l->recipe_id[0] ? xstrdup(l->recipe_id) : NULL;
 	out->vae = xstrdup(c->recipe.vae);
-	out->state = state_of(l);
+	l->news = false;
+	l->shown = lane_state(l);
+	out->state = l->shown;
 	out->why = why_of(l);
 	out->priority = l->priority;
 	out->counts = l->counts;
