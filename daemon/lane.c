@@ -8,8 +8,11 @@
 #include <string.h>
 
 enum {
+	/* What failed is tried again, each time twice as long after it ... */
 	RETRY_FIRST_MS = 1000,
-	RETRY_MOST_MS = 60 * 1000,
+	RETRY_MOST_MS = 5 * 60 * 1000,
+	/* ... unless it went well for so long. */
+	WENT_WELL_MS = RETRY_MOST_MS,
 	/* What is encoded and fills no shard is sealed when nothing more came for so long ... */
 	SEAL_IDLE_MS = 30 * 1000,
 	/* ... but not more often than this: a file every minute would make as many shards. */
@@ -107,22 +110,36 @@ static bool may_pass(const struct error *why)
 	return why->code == ERR_IO || why->code == ERR_TRANSIENT || why->code == ERR_NOMEM;
 }
 
-void lane_fail(struct lane *l, const struct error *why)
+/* Milliseconds, longer with each failure. */
+static int64_t next_wait(struct lane *l)
 {
 	int64_t wait = RETRY_FIRST_MS;
 
-	if (l->phase == LANE_CLOSING)
-		return;
+	if (l->phase == LANE_OPEN && clock_mono_ms() - l->opened_at >= WENT_WELL_MS)
+		l->failures = 0;
 	for (unsigned i = 0; i < l->failures && wait < RETRY_MOST_MS; i++)
 		wait *= 2;
 	l->failures++;
+	return wait < RETRY_MOST_MS ? wait : RETRY_MOST_MS;
+}
+
+void lane_fail(struct lane *l, const struct error *why)
+{
+	int64_t wait;
+
+	if (l->phase == LANE_CLOSING)
+		return;
+	wait = next_wait(l);
 	l->why = *why;
-	l->retry_at = may_pass(why)
-			  ? clock_mono_ms() + (wait < RETRY_MOST_MS ? wait : RETRY_MOST_MS)
-			  : INT64_MAX;
 	lane_news(l);
-	lane_log(l, LOG_LEVEL_ERROR, "%s%s", why->message,
-		 may_pass(why) ? "; tried again soon" : "; resume it when that is mended");
+	if (may_pass(why)) {
+		l->retry_at = clock_mono_ms() + wait;
+		lane_log(l, LOG_LEVEL_ERROR, "%s; tried again in %lld s", why->message,
+			 (long long)wait / 1000);
+	} else {
+		l->retry_at = INT64_MAX;
+		lane_log(l, LOG_LEVEL_ERROR, "%s; resume it when that is mended", why->message);
+	}
 	if (l->phase == LANE_OPEN)
 		l->phase = LANE_CLOSING;
 }
@@ -377,6 +394,8 @@ void lane_hold(struct lane *l, const char *why)
 		return;
 	lane_news(l);
 	lane_log(l, LOG_LEVEL_INFO, "%s", why ? why : "goes on");
+	if (!why && l->retry_at != INT64_MAX)
+		l->retry_at = 0; /* what failed for want of room need not wait any more */
 	apply_pause(l);
 }
 

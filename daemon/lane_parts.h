@@ -49,7 +49,9 @@ struct lane {
 	enum lane_phase phase;
 	struct error why; /* it closed because of that */
 	int64_t retry_at; /* when it opens again; INT64_MAX: not by itself */
-	unsigned failures;
+	unsigned
+	    failures; /* in a row: nothing was stored in between, and it was not open for long */
+	int64_t opened_at;
 	bool opened_before;
 	/* what people asked for */
 	int priority;

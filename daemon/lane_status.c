@@ -37,6 +37,15 @@ static char *why_of(const struct lane *l)
 	return l->seen.why ? xstrdup(l->seen.why) : NULL;
 }
 
+/* On the clock that people have. */
+static int64_t retry_at(const struct lane *l)
+{
+	if (l->phase != LANE_CLOSED || l->why.code == ERR_NONE || l->retry_at == INT64_MAX ||
+	    l->held || l->stopping)
+		return 0;
+	return clock_wall_ms() + l->retry_at - clock_mono_ms();
+}
+
 static int64_t eta_of(const struct lane *l, double rate)
 {
 	uint64_t left = l->counts.jobs[JOB_AVAILABLE] + l->counts.jobs[JOB_RETRYABLE] +
@@ -73,6 +82,7 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	l->shown = lane_state(l);
 	out->state = l->shown;
 	out->why = why_of(l);
+	out->retry_at = retry_at(l);
 	out->priority = l->priority;
 	out->counts = l->counts;
 	out->images_per_second = rate_per_second(&l->rate, clock_mono_ms());
