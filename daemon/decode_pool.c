@@ -460,31 +460,42 @@ size_t decode_pool_busy(const struct decode_pool *pool)
 	return count_states(pool, WORKER_HASHING, WORKER_DRAWING);
 }
 
-void decode_pool_cancel_some(struct decode_pool *pool,
-			     bool (*which)(const void *image, const void *arg), const void *arg)
+static void worker_cancel(struct decode_ticket *w)
 {
 	struct error stopped = ERROR_INIT;
 
 	error_set(&stopped, ERR_TRANSIENT, "stopped");
+	worker_lost(w, &stopped);
+}
+
+void decode_pool_cancel_some(struct decode_pool *pool,
+			     bool (*which)(const void *image, const void *arg), const void *arg)
+{
 	for (size_t i = 0; i < pool->n; i++) {
 		struct decode_ticket *w = &pool->workers[i];
 
-		if (has_image(w) && which(w->image, arg))
-			worker_lost(w, &stopped);
+		if (has_image(w) && w->handlers == &pool->options.handlers && which(w->image, arg))
+			worker_cancel(w);
 	}
 }
 
-static bool every_image(const void *image, const void *arg)
+void decode_pool_cancel_for(struct decode_pool *pool, const struct decode_handlers *whose)
 {
-	(void)image;
-	(void)arg;
-	return true;
+	for (size_t i = 0; i < pool->n; i++) {
+		struct decode_ticket *w = &pool->workers[i];
+
+		if (has_image(w) && w->handlers == whose)
+			worker_cancel(w);
+	}
 }
 
 void decode_pool_cancel(struct decode_pool *pool)
 {
 	pool->cancelled = true;
-	decode_pool_cancel_some(pool, every_image, NULL);
+	for (size_t i = 0; i < pool->n; i++) {
+		if (has_image(&pool->workers[i]))
+			worker_cancel(&pool->workers[i]);
+	}
 }
 
 void decode_pool_reserve(struct decode_pool *pool, size_t slot_bytes)

@@ -83,9 +83,14 @@ const char *decode_pool_confinement(const struct decode_pool *pool);
 const char *decode_pool_warning(const struct decode_pool *pool);
 /* Ends every worker that has an image, which comes back as on_failed with ERR_TRANSIENT. Nothing more may start. */
 void decode_pool_cancel(struct decode_pool *pool);
-/* The same for the images that @which picks; the pool goes on with new workers. */
+/*
+ * The same for the images that @which picks of those that the pool's own handlers are for; the pool goes on with new
+ * workers.
+ */
 void decode_pool_cancel_some(struct decode_pool *pool,
 			     bool (*which)(const void *image, const void *arg), const void *arg);
+/* The same for all images that were started with the handlers @whose. */
+void decode_pool_cancel_for(struct decode_pool *pool, const struct decode_handlers *whose);
 /* Targets of so many bytes must fit from now on: workers with smaller slots are replaced once they are idle. */
 void decode_pool_reserve(struct decode_pool *pool, size_t slot_bytes);
 /* Hands @fd, which stays the caller's, to one of the idle workers; there must be one. */
