@@ -3,6 +3,7 @@
  */
 #include "daemon/config_check.h"
 #include "daemon/program.h"
+#include "daemon/serve_run.h"
 #include "daemon/service.h"
 
 #include "config/dataset_options.h"
@@ -38,7 +39,8 @@ static const struct setting settings[] = {
 static void print_help(FILE *out)
 {
 	fprintf(out,
-		"usage: latentd [--config FILE] [--check-config | --once] [--part I/N]\n\n"
+		"usage: latentd [--config FILE] [--check-config | --once] [--part I/N]\n"
+		"       latentd serve --vae VAE --listen HOST:PORT [options]\n\n"
 		"Watches folders of images and keeps shards of their latents up to date. Steer it "
 		"with latentctl.\n\n");
 	settings_help(out, settings, ARRAY_SIZE(settings));
@@ -98,14 +100,23 @@ static int run(const struct words *w, struct error *err)
 	return EXIT_OK;
 }
 
+static int ended(int code, const struct error *err)
+{
+	if (code >= 0)
+		return code;
+	fprintf(stderr, "latentd: %s\n", err->message);
+	return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	struct words words = {.config = NULL};
 	struct error err = ERROR_INIT;
-	int code;
 
 	program_open_streams();
 	program_set_allocators();
+	if (argc > 1 && strcmp(argv[1], "serve") == 0)
+		return ended(serve_main(argc - 1, argv + 1, &err), &err);
 	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), false, argc, argv))
 		return EXIT_OK;
 	if (parse(argc, argv, &words, &err) < 0) {
@@ -120,9 +131,5 @@ int main(int argc, char **argv)
 			printf("latentd %s\n", LATENTD_VERSION);
 		return EXIT_OK;
 	}
-	code = run(&words, &err);
-	if (code >= 0)
-		return code;
-	fprintf(stderr, "latentd: %s\n", err.message);
-	return EXIT_FAILED;
+	return ended(run(&words, &err), &err);
 }

@@ -72,7 +72,9 @@ def documents(build):
     )
     yield "docs/man/latentctl.1", lambda text: splice(text, "options", latentctl_options(latentctl))
     yield "docs/man/latentd.8", lambda text: splice(
-        text, "options", preformatted(output(latentd, "--help"))
+        splice(text, "options", preformatted(output(latentd, "--help"))),
+        "serve",
+        preformatted(output(latentd, "serve", "--help")),
     )
 
 

@@ -1,0 +1,50 @@
+/*
+ * What a server that encodes for others is told: shared by `latentd serve` and `serve:` in a configuration. Groups, as
+ * in settings.h.
+ */
+#ifndef LATENTD_CONFIG_SERVE_OPTIONS_H
+#define LATENTD_CONFIG_SERVE_OPTIONS_H
+
+#include "config/encoder_limits.h"
+#include "config/vae_options.h"
+
+#include <stdbool.h>
+
+struct serve_options {
+	const char *listen; /* "HOST:PORT"; NULL: nothing is served */
+	const char *vae;    /* path, preset or hub id, or RECIPE_VAE_FAKE */
+	struct vae_options vae_options;
+	const char *token_file; /* NULL: whoever reaches it may ask */
+	bool allow_anyone;	/* without a token beyond the loopback device */
+	const char *tls_cert, *tls_key;
+	size_t connections;
+	size_t queue; /* images that wait or are encoded; beyond it 429 */
+	size_t batch; /* images encoded together; 0: what the encoder likes */
+	size_t max_body, max_pixels;
+	size_t memory;	       /* bytes of requests that are under way */
+	uint64_t gather;       /* ms that images wait for others of their size */
+	uint64_t timeout;      /* ms that a request waits for the encoder; then 503 */
+	uint64_t stop_timeout; /* ms for what is under way at the end */
+	int priority;	       /* against the datasets of a daemon */
+};
+
+extern const struct settings_group serve_settings;
+
+/* What no single option can tell. ERR_CONFIG. Nothing is wrong where nothing is served. */
+int serve_options_check(const struct serve_options *options, struct error *err);
+
+/* `latentd serve`. */
+struct serve_command {
+	struct serve_options serve;
+	struct encoder_limits encoder;
+	size_t jobs;	     /* decode processes */
+	size_t memory_limit; /* bytes of pixels */
+	bool help;
+};
+
+extern const struct setting serve_command_settings[];
+extern const size_t n_serve_command_settings;
+
+int serve_command_check(const struct serve_command *command, struct error *err);
+
+#endif

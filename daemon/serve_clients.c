@@ -1,0 +1,98 @@
+#include "daemon/serve_clients.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <sys/socket.h>
+
+enum {
+	IDLE_MS = 60 * 1000,
+	TRANSFER_MS = 30 * 1000, /* and, beyond that: */
+	BYTES_PER_MS = 100,	 /* 100 kB/s are little even for a modem of our days */
+};
+
+void serve_clients_init(struct serve_clients *c)
+{
+	*c = (struct serve_clients){.first = NULL};
+	pthread_mutex_init(&c->mutex, NULL);
+}
+
+void serve_clients_release(struct serve_clients *c)
+{
+	pthread_mutex_destroy(&c->mutex);
+}
+
+struct serve_client *serve_clients_add(struct serve_clients *c, int fd)
+{
+	struct serve_client *client = xcalloc(1, sizeof(*client));
+
+	client->fd = fd;
+	client->until = clock_mono_ms() + IDLE_MS;
+	pthread_mutex_lock(&c->mutex);
+	client->next = c->first;
+	if (c->first)
+		c->first->before = client;
+	c->first = client;
+	c->n++;
+	pthread_mutex_unlock(&c->mutex);
+	return client;
+}
+
+void serve_clients_remove(struct serve_clients *c, struct serve_client *client)
+{
+	pthread_mutex_lock(&c->mutex);
+	if (client->before)
+		client->before->next = client->next;
+	else
+		c->first = client->next;
+	if (client->next)
+		client->next->before = client->before;
+	c->n--;
+	pthread_mutex_unlock(&c->mutex);
+	free(client);
+}
+
+static int64_t time_for(enum serve_client_stage stage, size_t bytes)
+{
+	switch (stage) {
+	case CLIENT_IDLE:
+		return IDLE_MS;
+	case CLIENT_RECEIVING:
+	case CLIENT_SENDING:
+		return TRANSFER_MS + (int64_t)(bytes / BYTES_PER_MS);
+	case CLIENT_WAITING:
+		break;
+	}
+	return INT64_MAX / 2;
+}
+
+void serve_clients_stage(struct serve_clients *c, struct serve_client *client,
+			 enum serve_client_stage stage, size_t bytes)
+{
+	pthread_mutex_lock(&c->mutex);
+	client->stage = stage;
+	client->until = clock_mono_ms() + time_for(stage, bytes);
+	pthread_mutex_unlock(&c->mutex);
+}
+
+void serve_clients_check(struct serve_clients *c)
+{
+	int64_t now = clock_mono_ms();
+
+	pthread_mutex_lock(&c->mutex);
+	for (const struct serve_client *client = c->first; client; client = client->next) {
+		if (now >= client->until)
+			shutdown(client->fd, SHUT_RDWR);
+	}
+	pthread_mutex_unlock(&c->mutex);
+}
+
+size_t serve_clients_count(struct serve_clients *c)
+{
+	size_t n;
+
+	pthread_mutex_lock(&c->mutex);
+	n = c->n;
+	pthread_mutex_unlock(&c->mutex);
+	return n;
+}

@@ -1,0 +1,45 @@
+/*
+ * The connections of the server, and how long each may take. libmicrohttpd closes those on which nothing happens; one on
+ * which a byte comes every few seconds is closed here, so that a few slow clients cannot hold every connection.
+ */
+#ifndef LATENTD_DAEMON_SERVE_CLIENTS_H
+#define LATENTD_DAEMON_SERVE_CLIENTS_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum serve_client_stage {
+	CLIENT_IDLE,	  /* no request line is complete */
+	CLIENT_RECEIVING, /* a request is coming in */
+	CLIENT_WAITING,	  /* for us: as long as that takes */
+	CLIENT_SENDING,	  /* its answer is on the way */
+};
+
+struct serve_client {
+	int fd;
+	enum serve_client_stage stage;
+	int64_t until; /* monotonic ms */
+	struct serve_client *next, *before;
+};
+
+struct serve_clients {
+	pthread_mutex_t mutex;
+	struct serve_client *first;
+	size_t n;
+};
+
+void serve_clients_init(struct serve_clients *c);
+/* None may be left. */
+void serve_clients_release(struct serve_clients *c);
+/* @fd stays open until remove. */
+struct serve_client *serve_clients_add(struct serve_clients *c, int fd);
+void serve_clients_remove(struct serve_clients *c, struct serve_client *client);
+/* @bytes: what is to come or go in this stage, for which it gets time. */
+void serve_clients_stage(struct serve_clients *c, struct serve_client *client,
+			 enum serve_client_stage stage, size_t bytes);
+/* Shuts the sockets of those whose time is over. Every second. */
+void serve_clients_check(struct serve_clients *c);
+size_t serve_clients_count(struct serve_clients *c);
+
+#endif

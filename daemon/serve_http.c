@@ -1,0 +1,577 @@
+/*
+ * What libmicrohttpd calls, in the order in which it does for one request: on_uri, on_request with the headers, with each
+ * piece of the body, and at its end; here an encode is suspended, and on_request comes once more when the desk has answered;
+ * then on_end. All calls of one connection are one after another; what they share is behind the mutex.
+ */
+#include "daemon/serve_http.h"
+
+#include "daemon/http_send.h"
+#include "daemon/serve_clients.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/files.h"
+
+#include <signal.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
+
+enum {
+	THREADS = 2,
+	IDLE_S = 30,
+	HEADERS_MAX = 32 << 10, /* request line and headers, and libmicrohttpd's own buffers */
+	RETRY_AFTER_MAX = 60,
+};
+#define DRAIN_MAX ((size_t)256 << 20) /* of a body that is not wanted */
+
+struct serve_http {
+	const struct serve_options *options;
+	struct serve_listen *listen;
+	struct serve_desk *desk;
+	struct serve_stats *stats;
+	struct MHD_Daemon *mhd;
+	struct serve_clients clients;
+	pthread_mutex_t mutex; /* of all below */
+	bool ready, stopping;
+	char *why_not; /* NULL: it is loading */
+	struct serve_bounds bounds;
+	char *model;
+	size_t requests, images, bytes; /* under way */
+	double image_seconds;		/* that one takes, roughly */
+};
+
+enum stage {
+	REQUEST_HEADERS,
+	REQUEST_BODY,	 /* to be encoded */
+	REQUEST_DECIDED, /* its answer is made, its body not wanted */
+	REQUEST_ENCODING,
+	REQUEST_ENCODED,
+};
+
+struct serve_request {
+	struct serve_job job; /* first: the desk gives this back */
+	struct serve_http *http;
+	struct serve_client *client;
+	struct MHD_Connection *connection;
+	char *uri;
+	enum stage stage;
+	bool encodes;  /* counted as such */
+	int64_t began; /* monotonic ns */
+	struct serve_ask ask;
+	size_t images, bytes; /* that it was admitted with */
+	bool expected;	      /* by the desk */
+	struct buffer body;
+	size_t body_size; /* so far, of what was not wanted too */
+	struct http_answer answer;
+};
+
+/* -- answers ------------------------------------------------------------------------------------- */
+
+static void decide(struct serve_request *r, unsigned status, const char *message)
+{
+	serve_error_answer(&r->answer, status, message);
+	r->stage = REQUEST_DECIDED;
+}
+
+static void decide_error(struct serve_request *r, const struct error *err)
+{
+	decide(r, serve_error_status(err), err->message);
+}
+
+/* When what is under way will be done, as far as one can tell. */
+static unsigned retry_after(const struct serve_http *h)
+{
+	double seconds = (double)h->images * h->image_seconds;
+
+	if (seconds >= RETRY_AFTER_MAX)
+		return RETRY_AFTER_MAX;
+	return seconds < 1 ? 1 : (unsigned)seconds + 1;
+}
+
+static void close_afterwards(struct http_answer *answer)
+{
+	if (answer->headers[0].name)
+		return;
+	answer->headers[0].name = MHD_HTTP_HEADER_CONNECTION;
+	answer->headers[0].value = xstrdup("close");
+}
+
+static enum MHD_Result send_answer(struct serve_request *r)
+{
+	struct serve_http *h = r->http;
+	double seconds = (double)(clock_mono_ns() - r->began) * 1e-9;
+	unsigned status = r->answer.status;
+
+	pthread_mutex_lock(&h->mutex);
+	if (status == 200 && r->images > 0) {
+		double each = seconds / (double)h->images;
+
+		h->image_seconds =
+		    h->image_seconds > 0 ? 0.9 * h->image_seconds + 0.1 * each : each;
+	}
+	if ((status == 503 || status == 429) && r->answer.retry_after == 0)
+		r->answer.retry_after = retry_after(h);
+	if (h->stopping)
+		close_afterwards(&r->answer);
+	pthread_mutex_unlock(&h->mutex);
+	if (r->encodes)
+		serve_stats_request(h->stats, status, seconds, r->body_size,
+				    status == 200 ? r->answer.body.size : 0);
+	serve_clients_stage(&h->clients, r->client, CLIENT_SENDING, r->answer.body.size);
+	return http_answer_send(r->connection, &r->answer);
+}
+
+/* -- routes without a body ----------------------------------------------------------------------- */
+
+static void answer_text(struct serve_request *r, const char *text)
+{
+	buffer_append_string(&r->answer.body, text);
+	r->answer.type = "text/plain; charset=utf-8";
+	r->answer.status = 200;
+}
+
+static void get_root(struct serve_request *r)
+{
+	answer_text(r, "Ok");
+}
+
+/* The mutex is held: what is not ready yet, or not any more. False: it is ready. */
+static bool decide_not_ready(struct serve_request *r)
+{
+	const struct serve_http *h = r->http;
+
+	if (h->stopping)
+		decide(r, 503, "the server stops");
+	else if (!h->ready)
+		decide(r, 503, h->why_not ? h->why_not : "the model is being loaded");
+	else
+		return false;
+	return true;
+}
+
+static void get_health(struct serve_request *r)
+{
+	if (!decide_not_ready(r))
+		answer_text(r, "Ok");
+}
+
+static void get_model(struct serve_request *r)
+{
+	if (decide_not_ready(r))
+		return;
+	buffer_append_string(&r->answer.body, r->http->model);
+	r->answer.status = 200;
+}
+
+static void get_metrics(struct serve_request *r)
+{
+	struct serve_http *h = r->http;
+	const struct serve_gauges now = {.images = h->images,
+					 .bytes = h->bytes,
+					 .connections = serve_clients_count(&h->clients),
+					 .ready = h->ready};
+
+	serve_stats_text(h->stats, &now, &r->answer.body);
+	r->answer.type = "text/plain; version=0.0.4; charset=utf-8";
+	r->answer.status = 200;
+}
+
+static const struct route {
+	const char *path;
+	void (*get)(struct serve_request *r);
+	bool encodes; /* takes a POST */
+	bool open;    /* GET without a token */
+} routes[] = {
+    {"/", get_root, true, true},
+    {"/predict", NULL, true, false},
+    {"/health", get_health, false, true},
+    {"/v1/model", get_model, false, false},
+    {"/metrics", get_metrics, false, false},
+};
+
+static const struct route *find_route(const char *uri)
+{
+	size_t n = strcspn(uri, "?#");
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (strlen(routes[i].path) == n && strncmp(routes[i].path, uri, n) == 0)
+			return &routes[i];
+	}
+	return NULL;
+}
+
+/* -- admission ----------------------------------------------------------------------------------- */
+
+static const char *header(const struct serve_request *r, const char *name)
+{
+	return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+/* Bytes that the headers announce; 0: none, SIZE_MAX: nobody knows. libmicrohttpd has checked the number. */
+static size_t announced(const struct serve_request *r)
+{
+	const char *length = header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+	if (header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING))
+		return SIZE_MAX;
+	return length ? (size_t)strtoull(length, NULL, 10) : 0;
+}
+
+/* The mutex is held. */
+static void admit(struct serve_request *r, size_t size)
+{
+	struct serve_http *h = r->http;
+	struct error err = ERROR_INIT;
+	size_t body = size == SIZE_MAX ? h->options->max_body : size;
+	const char *query = strchr(r->uri, '?');
+
+	if (decide_not_ready(r))
+		return;
+	if (serve_ask_read(query ? query + 1 : NULL, &h->bounds, &r->ask, &err) < 0 ||
+	    (size <= h->options->max_body && serve_ask_check_size(&r->ask, size, &err) < 0)) {
+		decide_error(r, &err);
+	} else if (size != SIZE_MAX && size > h->options->max_body) {
+		decide(r, 413, "the body is larger than this server takes");
+	} else if (h->images + r->ask.n > h->options->queue) {
+		decide(r, 429, "the queue is full: try again later");
+	} else if (h->bytes + body + serve_tensor_bytes(&r->ask) > h->options->memory) {
+		decide(r, 429, "too much is under way: try again later");
+	} else {
+		r->images = r->ask.n;
+		r->bytes = body + serve_tensor_bytes(&r->ask);
+		h->images += r->images;
+		h->bytes += r->bytes;
+		r->stage = REQUEST_BODY;
+	}
+}
+
+/* It is an encode, and comes in now. */
+static void begin_encode(struct serve_request *r)
+{
+	struct error err = ERROR_INIT;
+	size_t size = announced(r);
+
+	r->encodes = true;
+	pthread_mutex_lock(&r->http->mutex);
+	admit(r, size);
+	pthread_mutex_unlock(&r->http->mutex);
+	if (r->stage != REQUEST_BODY)
+		return;
+	serve_desk_expect(r->http->desk);
+	r->expected = true;
+	if (size != SIZE_MAX && buffer_reserve(&r->body, size, &err) < 0)
+		decide_error(r, &err);
+}
+
+static void begin(struct serve_request *r, const char *method)
+{
+	const struct route *route = find_route(r->uri);
+	bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+	bool post = strcmp(method, "POST") == 0;
+	bool open = route && route->open && get;
+
+	if (!open &&
+	    !serve_listen_admits(r->http->listen, header(r, MHD_HTTP_HEADER_AUTHORIZATION))) {
+		decide(r, 401, "this endpoint wants its token: Authorization: Bearer TOKEN");
+	} else if (!route) {
+		decide(r, 404,
+		       "there is no such path: POST / encodes, GET /v1/model tells what with");
+	} else if (post && route->encodes) {
+		begin_encode(r);
+	} else if (get && route->get) {
+		r->stage = REQUEST_DECIDED;
+		pthread_mutex_lock(&r->http->mutex);
+		route->get(r);
+		pthread_mutex_unlock(&r->http->mutex);
+	} else {
+		decide(r, 405, "this path has no such method");
+		r->answer.allow = !route->encodes ? "GET, HEAD"
+				  : route->get	  ? "GET, HEAD, POST"
+						  : "POST";
+	}
+}
+
+/* -- the body ------------------------------------------------------------------------------------ */
+
+static enum MHD_Result take_piece(struct serve_request *r, const char *piece, size_t size)
+{
+	size_t most = r->stage == REQUEST_BODY ? r->http->options->max_body : DRAIN_MAX;
+
+	r->body_size += size;
+	if (r->stage == REQUEST_BODY && r->body_size > most) {
+		buffer_release(&r->body);
+		decide(r, 413, "the body is larger than this server takes");
+	} else if (r->stage == REQUEST_BODY) {
+		buffer_append(&r->body, piece, size);
+	}
+	return r->body_size > DRAIN_MAX && r->stage == REQUEST_DECIDED ? MHD_NO : MHD_YES;
+}
+
+/* An image goes to its decoder as a file in memory. */
+static int make_file(struct serve_request *r, struct error *err)
+{
+	struct serve_job *job = &r->job;
+
+	job->content = hash128_of(r->body.data, r->body.size);
+	job->image = memfd_create("latentd-image", MFD_CLOEXEC);
+	if (job->image < 0 || fd_write_all(job->image, r->body.data, r->body.size, err) < 0 ||
+	    lseek(job->image, 0, SEEK_SET) < 0)
+		return err->code != ERR_NONE ? -1 : error_sys(err, "a file in memory");
+	return 0;
+}
+
+/* On the loop's thread: the desk has no more to do with it. */
+static void on_answered(struct serve_job *job)
+{
+	struct serve_request *r = (struct serve_request *)job;
+
+	r->stage = REQUEST_ENCODED;
+	MHD_resume_connection(r->connection);
+}
+
+static enum MHD_Result begin_encoding(struct serve_request *r)
+{
+	struct error err = ERROR_INIT;
+	int made = serve_ask_check_size(&r->ask, r->body.size, &err);
+
+	if (made == 0)
+		made = r->ask.tensor
+			   ? serve_tensor_read(&r->ask, r->body.data, &r->job.tensor, &err)
+			   : make_file(r, &err);
+	buffer_release(&r->body);
+	if (made < 0) {
+		decide_error(r, &err);
+		return send_answer(r);
+	}
+	r->job.n = r->ask.n;
+	r->job.width = r->ask.width;
+	r->job.height = r->ask.height;
+	r->job.client = r->client->fd;
+	r->job.deadline = clock_mono_ms() + (int64_t)r->http->options->timeout;
+	r->job.answered = on_answered;
+	r->stage = REQUEST_ENCODING;
+	r->expected = false; /* the desk's business from now on */
+	serve_clients_stage(&r->http->clients, r->client, CLIENT_WAITING, 0);
+	MHD_suspend_connection(r->connection);
+	serve_desk_post(r->http->desk, &r->job);
+	return MHD_YES;
+}
+
+static enum MHD_Result send_encoded(struct serve_request *r)
+{
+	struct error err = r->job.error;
+
+	if (err.code != ERR_NONE || serve_ask_answer(&r->ask, r->job.latents, &r->answer, &err) < 0)
+		decide_error(r, &err);
+	serve_job_release(&r->job);
+	return send_answer(r);
+}
+
+/* -- what libmicrohttpd calls -------------------------------------------------------------------- */
+
+static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
+{
+	struct serve_http *h = arg;
+	struct serve_request *r = xcalloc(1, sizeof(*r));
+	const union MHD_ConnectionInfo *client =
+	    MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	r->http = h;
+	r->client = client->socket_context;
+	r->connection = connection;
+	r->uri = xstrdup(uri);
+	r->began = clock_mono_ns();
+	r->job.image = -1;
+	pthread_mutex_lock(&h->mutex);
+	h->requests++;
+	pthread_mutex_unlock(&h->mutex);
+	serve_clients_stage(&h->clients, r->client, CLIENT_RECEIVING, 0);
+	return r;
+}
+
+static void on_end(void *arg, struct MHD_Connection *connection, void **state,
+		   enum MHD_RequestTerminationCode how)
+{
+	struct serve_http *h = arg;
+	struct serve_request *r = *state;
+
+	(void)connection;
+	(void)how;
+	if (!r)
+		return;
+	if (r->expected)
+		serve_desk_unexpect(h->desk);
+	pthread_mutex_lock(&h->mutex);
+	h->requests--;
+	h->images -= r->images;
+	h->bytes -= r->bytes;
+	pthread_mutex_unlock(&h->mutex);
+	serve_clients_stage(&h->clients, r->client, CLIENT_IDLE, 0);
+	serve_job_release(&r->job);
+	http_answer_release(&r->answer);
+	buffer_release(&r->body);
+	free(r->uri);
+	free(r);
+	*state = NULL;
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct serve_http *h = arg;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED)
+		*context = serve_clients_add(
+		    &h->clients,
+		    MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+			->connect_fd);
+	else
+		serve_clients_remove(&h->clients, *context);
+}
+
+/* A refused request whose client has not begun with the body, or would be long at it, is answered at once. */
+static bool answers_at_once(const struct serve_request *r)
+{
+	const char *expect = header(r, MHD_HTTP_HEADER_EXPECT);
+	size_t size = announced(r);
+
+	return r->stage == REQUEST_DECIDED &&
+	       ((expect && strcasecmp(expect, "100-continue") == 0 && size > 0) ||
+		(size != SIZE_MAX && size > DRAIN_MAX));
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *piece,
+				  size_t *piece_size, void **state)
+{
+	struct serve_request *r = *state;
+	size_t size = *piece_size;
+
+	(void)arg, (void)connection, (void)url, (void)version;
+	switch (r->stage) {
+	case REQUEST_HEADERS:
+		begin(r, method);
+		serve_clients_stage(&r->http->clients, r->client, CLIENT_RECEIVING, r->bytes);
+		return answers_at_once(r) ? send_answer(r) : MHD_YES;
+	case REQUEST_BODY:
+	case REQUEST_DECIDED:
+		*piece_size = 0;
+		if (size > 0)
+			return take_piece(r, piece, size);
+		return r->stage == REQUEST_BODY ? begin_encoding(r) : send_answer(r);
+	case REQUEST_ENCODING:
+		break; /* suspended */
+	case REQUEST_ENCODED:
+		return send_encoded(r);
+	}
+	return MHD_YES;
+}
+
+/* -- the server ---------------------------------------------------------------------------------- */
+
+static struct MHD_Daemon *start(struct serve_http *h)
+{
+	const struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, h->listen->cert},
+					     {MHD_OPTION_HTTPS_MEM_KEY, 0, h->listen->key},
+					     {MHD_OPTION_END, 0, NULL}};
+	const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+			 (h->listen->cert ? MHD_USE_TLS : 0);
+	unsigned threads = h->options->connections >= 2 * THREADS ? THREADS : 1;
+	sigset_t all, before;
+	struct MHD_Daemon *mhd;
+
+	/* Its threads take the mask over: signals are the loop's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	mhd = MHD_start_daemon(
+	    flags, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, h->listen->fd,
+	    MHD_OPTION_THREAD_POOL_SIZE, threads, MHD_OPTION_CONNECTION_LIMIT,
+	    (unsigned)h->options->connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX * 2,
+	    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_uri, h,
+	    MHD_OPTION_NOTIFY_COMPLETED, on_end, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+	    MHD_OPTION_ARRAY, h->listen->cert ? tls : none, MHD_OPTION_END);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return mhd;
+}
+
+int serve_http_open(const struct serve_options *options, struct serve_listen *listen,
+		    struct serve_desk *desk, struct serve_stats *stats, struct serve_http **out,
+		    struct error *err)
+{
+	struct serve_http *h = xcalloc(1, sizeof(*h));
+
+	h->options = options;
+	h->listen = listen;
+	h->desk = desk;
+	h->stats = stats;
+	pthread_mutex_init(&h->mutex, NULL);
+	serve_clients_init(&h->clients);
+	h->mhd = start(h);
+	if (!h->mhd) {
+		serve_http_close(h);
+		return error_set(err, ERR_CONFIG, "cannot serve %s%s", listen->address,
+				 listen->cert ? ": are the certificate and its key good?" : "");
+	}
+	*out = h;
+	return 0;
+}
+
+void serve_http_ready(struct serve_http *h, const struct serve_bounds *bounds, char *model)
+{
+	pthread_mutex_lock(&h->mutex);
+	h->ready = true;
+	h->bounds = *bounds;
+	free(h->model);
+	h->model = model;
+	pthread_mutex_unlock(&h->mutex);
+}
+
+void serve_http_not_ready(struct serve_http *h, const char *why)
+{
+	pthread_mutex_lock(&h->mutex);
+	h->ready = false;
+	free(h->why_not);
+	h->why_not = why ? xstrdup(why) : NULL;
+	pthread_mutex_unlock(&h->mutex);
+}
+
+void serve_http_tick(struct serve_http *h)
+{
+	serve_clients_check(&h->clients);
+}
+
+void serve_http_stop(struct serve_http *h)
+{
+	pthread_mutex_lock(&h->mutex);
+	h->stopping = true;
+	pthread_mutex_unlock(&h->mutex);
+	MHD_quiesce_daemon(h->mhd);
+}
+
+size_t serve_http_requests(struct serve_http *h)
+{
+	size_t n;
+
+	pthread_mutex_lock(&h->mutex);
+	n = h->requests;
+	pthread_mutex_unlock(&h->mutex);
+	return n;
+}
+
+void serve_http_close(struct serve_http *h)
+{
+	if (!h)
+		return;
+	if (h->mhd) {
+		MHD_quiesce_daemon(h->mhd); /* else it would close the socket too */
+		MHD_stop_daemon(h->mhd);
+	}
+	serve_clients_release(&h->clients);
+	pthread_mutex_destroy(&h->mutex);
+	free(h->why_not);
+	free(h->model);
+	free(h);
+}
