@@ -308,11 +308,11 @@ static int enqueue_known(struct sqlite_queue *q, const struct job_spec *spec,
 			 struct error *err)
 {
 	bool captioned = spec->caption != CAPTION_UNSEEN && match->caption != spec->caption;
+	bool unchanged = is_same_file(match, spec) && !captioned;
 	enum job_state before;
 	struct work w;
 
-	if (is_same_file(match, spec) && !is_unseen(match) && !captioned && !match->gone &&
-	    match->waiting == must_wait(spec)) {
+	if (unchanged && !is_unseen(match) && !match->gone && match->waiting == must_wait(spec)) {
 		counts->known++;
 		counts->waiting += match->waiting;
 		return 0;
@@ -320,7 +320,7 @@ static int enqueue_known(struct sqlite_queue *q, const struct job_spec *spec,
 	if (job_read(q, match->id, &w, err) < 0)
 		return -1;
 	if (w.state == JOB_RUNNING) {
-		counts->busy++;
+		*(unchanged && !must_wait(spec) ? &counts->known : &counts->busy) += 1;
 		return 0;
 	}
 	before = w.state;

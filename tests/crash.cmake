@@ -8,6 +8,12 @@ target_compile_options(shim PRIVATE -fno-sanitize=all -fno-builtin -Wno-nonnull-
 target_link_options(shim PRIVATE -fno-sanitize=all)
 target_link_libraries(shim PRIVATE ${CMAKE_DL_LIBS})
 
+add_library(zygote MODULE crash/zygote.c)
+set_target_properties(zygote PROPERTIES PREFIX "")
+target_compile_options(zygote PRIVATE -fno-sanitize=all)
+target_link_options(zygote PRIVATE -fno-sanitize=all)
+target_link_libraries(zygote PRIVATE ${CMAKE_DL_LIBS})
+
 find_package(Python3 3.9 COMPONENTS Interpreter REQUIRED)
 foreach(name faults power_loss outages corruption lost_state model)
 	add_test(NAME crash_${name} COMMAND ${Python3_EXECUTABLE} -B

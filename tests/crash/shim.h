@@ -55,6 +55,9 @@ enum action {
 
 /* -- shim_plan.c: which call fails, and how ------------------------------------------------------- */
 
+/* Before main(), and in each child of a zygote: takes the settings of the environment. */
+void shim_begin(void);
+
 /* Counts the call and says what to do with it. Does not return where the process is to end before it. */
 enum action shim_decide(enum call call, const char *path);
 /* After a call: ends the process where the action says so. */

@@ -148,7 +148,7 @@ static void read_plan(const char *text)
 		give_up("SHIM_FAULT names no call or no effect");
 }
 
-__attribute__((constructor)) static void shim_begin(void)
+__attribute__((constructor)) void shim_begin(void)
 {
 	const char *program = getenv("SHIM_PROGRAM"), *fault = getenv("SHIM_FAULT");
 	const char *report_path = getenv("SHIM_REPORT"), *journal = getenv("SHIM_JOURNAL");

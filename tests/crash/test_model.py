@@ -22,6 +22,7 @@ import time
 from crash import DIED, LONG, Rig
 from harness import DAMAGED, GOLDEN_IMAGES, INTERRUPTED, OK, QUARANTINED, Workspace, equal
 from reference import percent_decode, read_dataset, read_shard, shard_files, xxh3_128
+from zygotes import Zygotes
 
 SECONDS = float(
     os.environ.get("LATENTD_MODEL_SECONDS")
@@ -450,6 +451,8 @@ class Episode:
 def run_episode(seed, only=()):
     """(steps, checked runs, deaths), or None where it failed, which is printed."""
     ws = Workspace()
+    ws.launch = Zygotes()
+    ws.at_end.append(ws.launch.end)
     episode = Episode(ws, seed)
     try:
         steps = episode.run(only)

@@ -130,6 +130,7 @@ class Workspace:
         # Workers see none of that; options of sanitizers are passed to them.
         self.environment["E2E_SAN_OPTIONS"] = self.root
         self.history = []
+        self.launch = subprocess.Popen
         self.at_end = []  # functions that end what still runs, also after a failure
 
     def remove(self):
@@ -190,7 +191,7 @@ class Workspace:
             "env": self.environment,
             "cwd": self.root,
         }
-        return subprocess.Popen(command, **{**settings, **options})
+        return self.launch(command, **{**settings, **options})
 
     def finish(self, process):
         """Waits for what start() gave."""
