@@ -262,7 +262,6 @@ static bool is_folder(const char *path)
 static int check_vae_there(const struct check *c, size_t i, struct error *err)
 {
 	const char *vae = c->config->datasets[i].recipe.vae;
-
 	/* a name is looked up when the model is loaded */
 	if (*vae == '/' && !file_exists(vae))
 		return refuse(c, in_dataset(c, i, NAMES("recipe", "vae")), err,
@@ -304,7 +303,7 @@ static int check_there(const struct check *c, struct error *err)
 	return 0;
 }
 
-/* -- everything ---------------------------------------------------------------------------------- */
+/* -- datasets ------------------------------------------------------------------------------------ */
 
 static int check_dataset(const struct check *c, size_t i, struct error *err)
 {
@@ -330,11 +329,93 @@ static int check_dataset(const struct check *c, size_t i, struct error *err)
 	return 0;
 }
 
-/* Each dataset has an encoder that may encode it: the fake one and real ones never stand in for each other. */
+/* -- encoders ------------------------------------------------------------------------------------ */
+
+/* Whether @e may encode @vae, as far as can be told without asking an endpoint. */
+static bool may_encode(const struct encoder_config *e, const char *vae)
+{
+	const char *name = NULL;
+
+	switch (vae_source_of(vae, &name)) {
+	case VAE_SOURCE_FAKE:
+		return e->type == ENCODER_TYPE_FAKE;
+	case VAE_SOURCE_DECLARED:
+		return e->type == ENCODER_TYPE_REMOTE && e->remote.model.name &&
+		       strcmp(e->remote.model.name, name) == 0;
+	case VAE_SOURCE_ENDPOINT:
+		return e->type == ENCODER_TYPE_REMOTE;
+	case VAE_SOURCE_FILES:
+		break;
+	}
+	return e->type != ENCODER_TYPE_FAKE;
+}
+
+static const char *encoder_wanted(enum vae_source source)
+{
+	switch (source) {
+	case VAE_SOURCE_FAKE:
+		return "one of type fake";
+	case VAE_SOURCE_DECLARED:
+		return "one of type remote with this model";
+	case VAE_SOURCE_ENDPOINT:
+		return "one of type remote";
+	case VAE_SOURCE_FILES:
+		break;
+	}
+	return "one of a type other than fake";
+}
+
+/* The fake encoder and real ones never stand in for each other, nor do weights that are known and those that are not. */
+static int check_encodable(const struct check *c, size_t i, struct error *err)
+{
+	const char *vae = c->config->datasets[i].recipe.vae;
+	enum vae_source source = vae_source_of(vae, NULL);
+
+	for (size_t k = 0; k < c->config->n_encoders; k++) {
+		if (may_encode(&c->config->encoders[k], vae))
+			return 0;
+	}
+	return refuse(c, in_dataset(c, i, NAMES("recipe", "vae")), err,
+		      "vae%s%s: no encoder can encode it: expected %s",
+		      source == VAE_SOURCE_FILES ? "" : " ", source == VAE_SOURCE_FILES ? "" : vae,
+		      encoder_wanted(source));
+}
+
+static struct config_place in_encoder(const struct check *c, size_t i, const char *const *names)
+{
+	return place_below(nth(yaml_node_get(c->tree, "encoders"), i), names,
+			   c->config->encoders[i].place);
+}
+
+static int check_remote(const struct check *c, size_t i, struct error *err)
+{
+	const struct encoder_config *e = &c->config->encoders[i];
+	struct error wrong = ERROR_INIT;
+	size_t which = 0;
+
+	if (remote_options_check(&e->remote.options, e->remote.endpoints, e->remote.n_endpoints,
+				 &which, &wrong) < 0)
+		return refuse(c,
+			      which < e->remote.n_endpoints ? e->remote.endpoints[which].place
+							    : in_encoder(c, i, NAMES("endpoints")),
+			      err, "%s", wrong.message);
+	if (e->remote.model.name && remote_model_check(&e->remote.model, &wrong) < 0)
+		return refuse(c, in_encoder(c, i, NAMES("model")), err, "%s", wrong.message);
+	for (size_t k = 0; c->look && k < e->remote.n_endpoints; k++) {
+		const struct remote_endpoint *endpoint = &e->remote.endpoints[k];
+
+		if (endpoint->token_file && remote_token_check(endpoint->token_file, &wrong) < 0)
+			return refuse(c, endpoint->place, err, "%s", wrong.message);
+	}
+	if (c->look && e->remote.options.ca_file && !file_exists(e->remote.options.ca_file))
+		return refuse(c, in_encoder(c, i, NAMES("ca_file")), err,
+			      "ca_file: there is no file %s", e->remote.options.ca_file);
+	return 0;
+}
+
 static int check_encoders(const struct check *c, struct error *err)
 {
 	const struct daemon_config *config = c->config;
-	bool of_type[] = {[ENCODER_TYPE_CPU] = false, [ENCODER_TYPE_FAKE] = false};
 
 	if (config->n_encoders == 0)
 		return refuse(c, at_top(c, NAMES("encoders")), err,
@@ -342,27 +423,23 @@ static int check_encoders(const struct check *c, struct error *err)
 	for (size_t i = 0; i < config->n_encoders; i++) {
 		const struct encoder_config *e = &config->encoders[i];
 
-		of_type[e->type] = true;
 		for (size_t k = 0; k < i; k++) {
 			if (strcmp(config->encoders[k].name, e->name) == 0)
 				return refuse(c, e->place, err,
 					      "a second encoder %s: expected another name",
 					      e->name);
 		}
+		if (e->type == ENCODER_TYPE_REMOTE && check_remote(c, i, err) < 0)
+			return -1;
 	}
 	for (size_t i = 0; i < config->n_datasets; i++) {
-		bool fake = strcmp(config->datasets[i].recipe.vae, RECIPE_VAE_FAKE) == 0;
-
-		if (!of_type[fake ? ENCODER_TYPE_FAKE : ENCODER_TYPE_CPU])
-			return refuse(c, in_dataset(c, i, NAMES("recipe", "vae")), err,
-				      fake
-					  ? "vae fake: no encoder can encode it: expected one of "
-					    "type fake"
-					  : "vae: no encoder can encode it: expected one of a type "
-					    "other than fake");
+		if (check_encodable(c, i, err) < 0)
+			return -1;
 	}
 	return 0;
 }
+
+/* -- everything ---------------------------------------------------------------------------------- */
 
 static int check_socket(const struct check *c, struct error *err)
 {

@@ -15,7 +15,7 @@
 /* "cpu", "cpu-2", ...: what no encoder before is called. */
 static char *encoder_name(const struct daemon_config *config, size_t place)
 {
-	const char *type = config->encoders[place].type == ENCODER_TYPE_CPU ? "cpu" : "fake";
+	const char *type = encoder_type_name(config->encoders[place].type);
 	size_t before = 0;
 
 	for (size_t i = 0; i < place; i++)

@@ -24,6 +24,7 @@
 #include "config/encoder_limits.h"
 #include "config/output_options.h"
 #include "config/recipe_options.h"
+#include "config/remote_options.h"
 
 enum source_watch {
 	SOURCE_WATCH_AUTO, /* inotify where the file system tells of changes, polling elsewhere */
@@ -61,13 +62,23 @@ struct dataset_config {
 	struct config_place place; /* of its item in the list */
 };
 
-enum encoder_type { ENCODER_TYPE_CPU, ENCODER_TYPE_FAKE };
+enum encoder_type { ENCODER_TYPE_CPU, ENCODER_TYPE_FAKE, ENCODER_TYPE_REMOTE };
+
+/* "cpu", "fake", "remote" */
+const char *encoder_type_name(enum encoder_type type);
 
 /* Of the parts below `type`, only that of its own type is set. */
 struct encoder_config {
 	enum encoder_type type;
 	const char *name; /* unique; made from the type where the file gives none: "cpu", "cpu-2" */
 	struct encoder_limits cpu;
+	struct {
+		struct remote_endpoint *endpoints;
+		size_t n_endpoints; /* at least one */
+		/* What those of them compute that do not say; name NULL: there are none such. */
+		struct remote_model model;
+		struct remote_options options;
+	} remote;
 	struct config_place place;
 };
 

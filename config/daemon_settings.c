@@ -78,19 +78,37 @@ static const struct settings_group dataset_settings = {
 
 /* -- an encoder ---------------------------------------------------------------------------------- */
 
-static const char *const encoder_types[] = {"cpu", "fake", NULL};
+static const char *const encoder_types[] = {"cpu", "fake", "remote", NULL};
 
 #define ENCODER(f) offsetof(struct encoder_config, f)
 
 static const struct setting encoder_rows[] = {
     {"type", SETTING_ENUM, ENCODER(type), .choices = encoder_types, .required = true,
-     .example = "cpu", .help = "cpu: this machine's processor; fake: for tests, without a model"},
+     .example = "cpu",
+     .help = "cpu: this machine's processor; remote: endpoints; fake: for tests, without a model"},
     {"name", SETTING_STRING, ENCODER(name), .not_empty = true, .example = "cpu",
      .help = "as status and records call it (its type)"},
     {"threads", SETTING_COUNT, ENCODER(cpu.threads), .fallback = "0", .max = 1024, .of = "cpu",
      .help = "0: all cores"},
     {"memory", SETTING_BYTES, ENCODER(cpu.memory), .of = "cpu", .example = "3GiB",
      .help = "for model and maps; larger images are encoded in bands (half of the machine's)"},
+    {"endpoints", SETTING_LIST, ENCODER(remote.endpoints), .group = &remote_endpoint_settings,
+     .count = ENCODER(remote.n_endpoints), .of = "remote",
+     .help = "what encodes, one or a list: `latentd serve`, or what speaks diffusers' remote VAE"},
+    {"model", SETTING_STRING, ENCODER(remote.model.name), .not_empty = true, .of = "remote",
+     .example = "sdxl-fp16-fix",
+     .help = "what endpoints compute that do not tell it (others than latentd), for recipes that "
+	     "declare the same: a name of `latentctl model list`, or any with the numbers below"},
+    {"latent-channels", SETTING_COUNT, ENCODER(remote.model.latent_channels), .fallback = "0",
+     .max = 64, .of = "remote", .help = "of a model of another name"},
+    {"scaling-factor", SETTING_NUMBER, ENCODER(remote.model.scaling_factor), .fallback = "0",
+     .of = "remote", .help = "of a model of another name, as in its config.json"},
+    {"shift-factor", SETTING_NUMBER, ENCODER(remote.model.shift_factor), .fallback = "0",
+     .of = "remote", .help = "the same"},
+    {"size-multiple", SETTING_COUNT, ENCODER(remote.model.size_multiple), .fallback = "0",
+     .max = 256, .multiple = 8, .of = "remote",
+     .help = "what the sides of its images are multiples of; 0: 8"},
+    {.type = SETTING_GROUP, .offset = ENCODER(remote.options), .group = &remote_settings},
 };
 
 static const struct settings_group encoder_settings = {
@@ -141,5 +159,10 @@ static const struct setting daemon_rows[] = {
     {"encoders", SETTING_LIST, DAEMON(encoders), .group = &encoder_settings,
      .count = DAEMON(n_encoders), .required = true, .help = "what encodes, one or a list"},
 };
+
+const char *encoder_type_name(enum encoder_type type)
+{
+	return encoder_types[type];
+}
 
 const struct settings_group daemon_settings = {.rows = daemon_rows, NUMBER_OF(daemon_rows)};

@@ -1,11 +1,13 @@
 #include "config/recipe_options.h"
 
 #include "base/checked.h"
+#include "config/remote_options.h"
 #include "config/vae_presets.h"
 
 #include <string.h>
 
 static const char *const posteriors[] = {"mean", "moments", "draw", NULL};
+static const char *const tilings[] = {"none", "diffusers", NULL};
 static const char *const dtypes[] = {"float16", "float32", NULL};
 
 #define FIELD(f) offsetof(struct recipe_options, f)
@@ -13,19 +15,48 @@ static const char *const dtypes[] = {"float16", "float32", NULL};
 /* In a file a relative path of two parts begins with a dot; ORG/NAME is a hub id. */
 static bool is_no_path(const char *text)
 {
-	return strcmp(text, RECIPE_VAE_FAKE) == 0 || vae_preset_find(text) ||
+	return vae_source_of(text, NULL) != VAE_SOURCE_FILES || vae_preset_find(text) ||
 	       vae_hub_id_valid(text);
 }
 
+/* Whether there is such a model, the rest of the configuration tells. */
+static bool is_declared(const char *text)
+{
+	return text[strlen(RECIPE_VAE_DECLARED)] != '\0';
+}
+
+static bool is_endpoint(const char *text)
+{
+	return remote_url_valid(text + strlen(RECIPE_VAE_ENDPOINT));
+}
+
+static const struct setting vae_rows[] = {
+    {"path", SETTING_PATH, FIELD(vae), .is_word = is_no_path, .example = "/models/sd-vae-ft-mse",
+     .help = "folder, .safetensors file, hub id or name, as above"},
+    {"config", SETTING_PATH, FIELD(vae_options.config),
+     .help = "config.json of a VAE that has none beside it"},
+    {"declared", SETTING_STRING, FIELD(vae), .prefix = RECIPE_VAE_DECLARED, .valid = is_declared,
+     .expected = "the name of a model, as sdxl", .example = "sdxl",
+     .help = "what an endpoint that does not tell its weights computes: a name of `latentctl "
+	     "model list`, or the model of an encoder"},
+    {"endpoint", SETTING_STRING, FIELD(vae), .prefix = RECIPE_VAE_ENDPOINT, .valid = is_endpoint,
+     .expected = REMOTE_URL_EXPECTED, .example = "http://gpu7:8188/",
+     .help = "the model that the latentd there serves"},
+};
+
+static const struct settings_group vae_mapping = {.rows = vae_rows, .n = ARRAY_SIZE(vae_rows)};
+
 static const struct setting rows[] = {
     {"vae", SETTING_PATH, FIELD(vae), .is_word = is_no_path, .required = true,
-     .example = "/models/sd-vae-ft-mse", .value_name = "VAE",
+     .group = &vae_mapping, .example = "/models/sd-vae-ft-mse", .value_name = "VAE",
      .help = "folder, .safetensors file, hub id or name (sdxl); docs/MODELS.md"},
     {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
     {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,
      .help = "what is kept of the distribution"},
+    {"tiling", SETTING_CHOICE, FIELD(tiling), .fallback = "none", .choices = tilings,
+     .help = "diffusers: large images in its blended tiles, to match latents made so"},
     {"scaled", SETTING_FLAG, FIELD(scaled), .fallback = "false",
      .help = "store (z - shift_factor) * scaling_factor, what a model is trained on"},
     {"dtype", SETTING_CHOICE, FIELD(dtype), .fallback = "float16", .choices = dtypes,
@@ -41,5 +72,11 @@ int recipe_options_check(const struct recipe_options *o, struct error *err)
 	if (o->scaled && strcmp(o->posterior, "moments") == 0)
 		return error_set(err, ERR_CONFIG,
 				 "scaled: moments have no scale, expected posterior mean or draw");
+	if (o->vae && vae_source_of(o->vae, NULL) == VAE_SOURCE_DECLARED &&
+	    strcmp(o->posterior, "draw") != 0)
+		return error_set(err, ERR_CONFIG,
+				 "posterior %s of a declared VAE: an endpoint that does not tell "
+				 "its weights only gives draws, expected posterior draw",
+				 o->posterior);
 	return pixel_options_check(&o->pixels, err);
 }

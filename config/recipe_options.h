@@ -10,19 +10,18 @@
 
 #include "config/pixel_options.h"
 #include "config/vae_options.h"
+#include "config/vae_source.h"
 
 struct recipe_options {
-	const char *vae; /* path, preset or hub id, or RECIPE_VAE_FAKE; NULL: not given */
+	const char *vae; /* vae_source.h; NULL: not given */
 	struct vae_options vae_options;
 	struct pixel_options pixels;
 	const char *posterior; /* "mean", "moments", "draw" */
+	const char *tiling;    /* "none", "diffusers" */
 	const char *dtype;     /* "float16", "float32" */
 	bool scaled;	       /* stored as (z - shift_factor) * scaling_factor */
 	uint64_t seed;	       /* of draws and of the order in shards */
 };
-
-/* Instead of a model: latents that are a function of the file's hash, for tests. */
-#define RECIPE_VAE_FAKE "fake"
 
 extern const struct settings_group recipe_settings;
 

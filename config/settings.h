@@ -71,12 +71,14 @@ struct setting {
 	bool (*valid)(const char *text);   /* of a string; NULL: whatever it is */
 	const char *expected;		   /* what `valid` accepts, for errors */
 	bool (*is_word)(const char *text); /* of a path: it is none, and stays as it is; or NULL */
+	/* Of a group or a list; of a text: the mapping that a file may have in its place, over the same options. */
 	const struct settings_group *group;
 	size_t count; /* of a list: offset of its size_t */
 	/* Of files only. */
 	bool required;
 	bool reloadable;     /* it can change while the daemon runs; of a list: its items */
 	const char *of;	     /* only where `type` in the same mapping says this; NULL: always */
+	const char *prefix;  /* stored in front of the text; `valid` sees both */
 	const char *example; /* shown where there is no default */
 };
 

@@ -45,41 +45,75 @@ static char *explanation(const struct setting *s)
 	return xasprintf("%s [%s]", s->help, choices);
 }
 
-static void example_group(FILE *out, const struct settings_group *group, int indent, bool item);
+/* How rows of an example stand. */
+struct example {
+	FILE *out;
+	const char *type; /* of the item that is shown; NULL: none */
+	int indent;
+	bool off; /* inside something that is commented out */
+};
 
-static void example_row(FILE *out, const struct setting *s, int indent, const char *lead)
+static void example_group(const struct example *e, const struct settings_group *group, bool item);
+
+/* What is for another type than the one that is shown, or has neither default nor need, is commented out. */
+static bool example_is_off(const struct example *e, const struct setting *s)
+{
+	if (e->off || (s->of && e->type && strcmp(s->of, e->type) != 0))
+		return true;
+	return !s->fallback && !s->required && s->type != SETTING_GROUP && s->type != SETTING_LIST;
+}
+
+static void example_row(const struct example *e, const struct setting *s, const char *lead)
 {
 	cleanup_free char *text = explanation(s), *left = NULL;
 	const char *value = s->fallback ? s->fallback : s->example ? s->example : "";
-	bool off = !s->fallback && !s->required && !s->group;
+	bool off = example_is_off(e, s);
 	char key[SETTING_KEY_SIZE];
+	struct example below = *e;
 
-	left = xasprintf("%*s%s%s%s:%s%s", indent, "", lead, off ? "# " : "",
+	left = xasprintf("%*s%s%s%s:%s%s", e->indent, "", off ? "# " : "", lead,
 			 setting_key(s->name, key), *value ? " " : "", value);
-	fputs(left, out);
-	put_comment(out, strlen(left), text);
-	if (s->group)
-		example_group(out, s->group, indent + (int)strlen(lead) + 2,
-			      s->type == SETTING_LIST);
+	fputs(left, e->out);
+	put_comment(e->out, strlen(left), text);
+	below.indent += (int)strlen(lead) + 2;
+	below.off = off;
+	if (s->type == SETTING_GROUP || s->type == SETTING_LIST)
+		example_group(&below, s->group, s->type == SETTING_LIST);
 }
 
-static void example_group(FILE *out, const struct settings_group *group, int indent, bool item)
+static const char *example_type(const struct settings_group *group)
 {
 	for (size_t i = 0; i < group->n; i++) {
-		const struct setting *s = &group->rows[i];
+		if (group->rows[i].name && strcmp(group->rows[i].name, "type") == 0)
+			return group->rows[i].example;
+	}
+	return NULL;
+}
 
+static void example_group(const struct example *e, const struct settings_group *group, bool item)
+{
+	struct example rows = *e;
+
+	if (item)
+		rows.type = example_type(group);
+	for (size_t i = 0; i < group->n; i++) {
+		const struct setting *s = &group->rows[i];
+		struct example row = rows;
+
+		if (item && i > 0)
+			row.indent += 2;
 		if (!s->name)
-			example_group(out, s->group, indent, false);
-		else if (item && i > 0)
-			example_row(out, s, indent + 2, "");
+			example_group(&row, s->group, false);
 		else
-			example_row(out, s, indent, item ? "- " : "");
+			example_row(&row, s, item && i == 0 ? "- " : "");
 	}
 }
 
 void settings_example(FILE *out, const struct settings_group *group)
 {
-	example_group(out, group, 0, false);
+	const struct example e = {.out = out};
+
+	example_group(&e, group, false);
 }
 
 /* -- tables -------------------------------------------------------------------------------------- */
@@ -160,7 +194,7 @@ static void roff_row(FILE *out, const char *name, const struct setting *s)
 	fprintf(out, "\n");
 	put_roff(out, s->help);
 	fprintf(out, ".\n");
-	if (!s->group) {
+	if (s->type != SETTING_GROUP && s->type != SETTING_LIST) {
 		fprintf(out, "Expected: ");
 		put_roff(out, expected);
 		fprintf(out, ".\n");

@@ -177,12 +177,38 @@ static int read_value(const struct reading *r, const struct setting *s,
 		return settings_refuse(r->file, &node->place, err,
 				       "%s: a path that begins with ~: expected it written out",
 				       setting_key(s->name, key));
-	text = s->type == SETTING_PATH && *node->text && !(s->is_word && s->is_word(node->text))
-		   ? full_path(r->file, node->text)
-		   : xstrdup(node->text);
+	if (s->prefix)
+		text = xasprintf("%s%s", s->prefix, node->text);
+	else if (s->type == SETTING_PATH && *node->text && !(s->is_word && s->is_word(node->text)))
+		text = full_path(r->file, node->text);
+	else
+		text = xstrdup(node->text);
 	if (setting_store(s, config_memory_take(r->file->memory, text), options, &wrong) < 0)
 		return refuse_value(r, s, node, err);
 	return 0;
+}
+
+/* A mapping in place of the text of @s: exactly one of its settings gives that text. */
+static int read_mapping(const struct reading *r, const struct setting *s,
+			const struct yaml_node *node, void *options, struct error *err)
+{
+	cleanup_buffer struct buffer names = BUFFER_INIT;
+	char key[SETTING_KEY_SIZE];
+	size_t given = 0;
+
+	for (size_t i = 0; i < s->group->n; i++) {
+		const struct setting *row = &s->group->rows[i];
+
+		if (row->offset != s->offset)
+			continue;
+		given += yaml_node_get(node, setting_key(row->name, key)) != NULL;
+		buffer_appendf(&names, "%s%s", names.size > 0 ? " or " : "", key);
+	}
+	if (given != 1)
+		return settings_refuse(r->file, &node->place, err, "%s: expected %s%s",
+				       setting_key(s->name, key), (const char *)names.data,
+				       given > 1 ? ", not both" : " in it");
+	return settings_yaml_read(r->file, node, s->group, options, err);
 }
 
 static int read_item(const struct reading *r, const struct setting *list,
@@ -229,6 +255,8 @@ static int read_setting(const struct reading *r, const struct setting *s,
 	}
 	if (s->type == SETTING_LIST)
 		return read_list(r, s, node, options, err);
+	if (s->type != SETTING_GROUP && s->group && node->kind == YAML_MAPPING)
+		return read_mapping(r, s, node, options, err);
 	if (s->type != SETTING_GROUP)
 		return read_value(r, s, node, options, err);
 	if (node->kind != YAML_MAPPING)

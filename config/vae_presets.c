@@ -31,7 +31,7 @@ const struct vae_preset vae_presets[] = {
      .resolution = 1024, .probe = "edm_mean"},
     {"sdxl", "Stable Diffusion XL", SD(0.13025), .resolution = 1024,
      .probe = "conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_bias"},
-    {"sdxl-fp16-fix", "SDXL, retrained for float16", SD(0.13025), .resolution = 1024},
+    {"sdxl-fp16-fix", "SDXL, retrained for float16", SD(0.13025), .resolution = 1024, .tile = 512},
     {"kolors", "Kolors", SD(0.13025), .resolution = 1024},
     {"pixart-sigma", "PixArt-Sigma", SD(0.13025), .resolution = 1024},
     {"hunyuan-dit", "HunyuanDiT", SD(0.13025), .resolution = 1024},

@@ -29,6 +29,7 @@ struct vae_preset {
 	const double *mean, *std; /* [latent_channels]; NULL: none */
 	size_t multiple;	  /* of an image's sides, as the model's pipelines have it */
 	size_t resolution;	  /* the side that its model is trained on */
+	size_t tile; /* sample_size of its config: diffusers' tiles; 0: the same as resolution */
 	const char
 	    *probe; /* a tensor that only a checkpoint of this family has beside the VAE; NULL */
 };

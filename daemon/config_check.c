@@ -1,5 +1,6 @@
 #include "daemon/config_check.h"
 
+#include "daemon/encode_setup.h"
 #include "daemon/pixel_setup.h"
 #include "daemon/vae_choice.h"
 
@@ -20,15 +21,18 @@ static int look_at_model(const struct recipe_options *o, struct pixel_options *p
 			 size_t *multiple, struct error *err)
 {
 	struct vae_choice vae = VAE_CHOICE_INIT;
+	size_t tile;
 	int r;
 
 	*multiple = 8;
 	if (strcmp(o->vae, RECIPE_VAE_FAKE) == 0)
-		return 0;
+		return encode_tile(o, true, NULL, &tile, err);
 	if (vae_choice_open(o->vae, &o->vae_options, &vae, err) < 0)
 		return -1;
 	*multiple = vae_choice_multiple(&vae);
 	r = vae_choice_resolution(&vae, pixels, err);
+	if (r == 0)
+		r = encode_tile(o, false, &vae.model->config, &tile, err);
 	vae_choice_close(&vae);
 	return r;
 }

@@ -5,6 +5,7 @@
 
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_fake.h"
+#include "vae/kl_tiles.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,6 +66,19 @@ int encode_model_open(const struct recipe_options *options, const struct encoder
 	return 0;
 }
 
+int encode_tile(const struct recipe_options *o, bool fake, const struct vae_config *vae,
+		size_t *tile, struct error *err)
+{
+	bool tiled = strcmp(o->tiling, "diffusers") == 0;
+
+	if (tiled && fake)
+		return error_set(err, ERR_CONFIG, "tiling: the fake encoder has no tiles");
+	if (tiled && kl_tiles_check(vae, err) < 0)
+		return -1;
+	*tile = tiled ? vae->sample_size : 0;
+	return 0;
+}
+
 int encode_recipe(const struct recipe_options *o, const struct encode_model *model,
 		  struct bucket_table **buckets, struct recipe *recipe, struct error *err)
 {
@@ -78,6 +92,8 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 		    "scaled: %s has a mean and a spread for each channel instead of two "
 		    "factors; its latents can only be stored unscaled",
 		    model->name);
+	if (encode_tile(o, model->fake, &model->vae, &r.tile, err) < 0)
+		return -1;
 	if (pixel_setup_resolution(&pixels, model->name, model->resolution, err) < 0)
 		return -1;
 	table = pixel_setup_buckets(&pixels, err);

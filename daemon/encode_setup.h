@@ -25,6 +25,12 @@ struct encode_model {
 int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_model *model, struct encoder **out, struct error *err);
 /*
+ * Pixels of the tiles that @options ask for, 0 for whole images (in exact bands if need be). ERR_CONFIG: this VAE has
+ * no such tiles.
+ */
+int encode_tile(const struct recipe_options *options, bool fake, const struct vae_config *vae,
+		size_t *tile, struct error *err);
+/*
  * Buckets and recipe for a model that is known; on failure nothing is made. ERR_CONFIG: sizes that the model cannot
  * encode.
  */

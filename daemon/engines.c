@@ -50,11 +50,6 @@ struct engines {
 	struct engine *first;
 };
 
-static const char *type_name(enum encoder_type type)
-{
-	return type == ENCODER_TYPE_CPU ? "cpu" : "fake";
-}
-
 /* -- loading -------------------------------------------------------------------------------------- */
 
 struct load_task {
@@ -68,7 +63,7 @@ struct load_task {
 /* The `fake` VAE is computed by every encoder, any other not by the fake one. */
 static bool can_compute(const struct entry *entry, const char *vae)
 {
-	return entry->config.type != ENCODER_TYPE_FAKE || strcmp(vae, RECIPE_VAE_FAKE) == 0;
+	return entry->config.type == ENCODER_TYPE_CPU || strcmp(vae, RECIPE_VAE_FAKE) == 0;
 }
 
 static void load_run(struct task *task)
@@ -346,7 +341,7 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 	struct entry *entry = &engines->entries[index];
 
 	*view = (struct encoder_view){.name = entry->name,
-				      .type = type_name(entry->config.type),
+				      .type = encoder_type_name(entry->config.type),
 				      .engine = entry->engine_name,
 				      .in_flight = entry->device.in_flight,
 				      .images_done = entry->images,

@@ -8,8 +8,11 @@
 #include <string.h>
 
 enum {
+	/* What failed is tried again, each time twice as long after it ... */
 	RETRY_FIRST_MS = 1000,
-	RETRY_MOST_MS = 60 * 1000,
+	RETRY_MOST_MS = 5 * 60 * 1000,
+	/* ... unless it went well for so long. */
+	WENT_WELL_MS = RETRY_MOST_MS,
 	/* What is encoded and fills no shard is sealed when nothing more came for so long ... */
 	SEAL_IDLE_MS = 30 * 1000,
 	/* ... but not more often than this: a file every minute would make as many shards. */
@@ -55,11 +58,24 @@ void lane_free(struct lane *l)
 
 /* -- counts ----------------------------------------------------------------------------------------- */
 
+void lane_news(struct lane *l)
+{
+	l->news = true;
+}
+
+bool lane_has_news(const struct lane *l)
+{
+	bool counts = l->phase == LANE_OPEN && l->count_again && !l->counting;
+
+	return l->news || counts || lane_state(l) != l->shown;
+}
+
 static void on_counts(void *arg, const struct queue_counts *counts, const struct error *err)
 {
 	struct lane *l = arg;
 
 	l->counting = false;
+	lane_news(l);
 	if (err->code != ERR_NONE)
 		return;
 	/* Those that could not be brought in are tried again with the next ones, or when something is sealed. */
@@ -73,13 +89,16 @@ void lane_count(struct lane *l)
 	l->count_again = true;
 }
 
-/* At most once a second: they are for people, and for nothing that must be exact. */
+/* They are for people, and for nothing that must be exact. */
 static void ask_counts(struct lane *l)
 {
-	if (!l->count_again || l->counting)
+	int64_t now = clock_mono_ms();
+
+	if (!l->count_again || l->counting || now - l->counted_at < LANE_COUNT_MS)
 		return;
 	l->count_again = false;
 	l->counting = true;
+	l->counted_at = now;
 	db_count(l->shared->db, l->dataset.id, on_counts, l);
 }
 
@@ -91,21 +110,36 @@ static bool may_pass(const struct error *why)
 	return why->code == ERR_IO || why->code == ERR_TRANSIENT || why->code == ERR_NOMEM;
 }
 
-void lane_fail(struct lane *l, const struct error *why)
+/* Milliseconds, longer with each failure. */
+static int64_t next_wait(struct lane *l)
 {
 	int64_t wait = RETRY_FIRST_MS;
 
-	if (l->phase == LANE_CLOSING)
-		return;
+	if (l->phase == LANE_OPEN && clock_mono_ms() - l->opened_at >= WENT_WELL_MS)
+		l->failures = 0;
 	for (unsigned i = 0; i < l->failures && wait < RETRY_MOST_MS; i++)
 		wait *= 2;
 	l->failures++;
+	return wait < RETRY_MOST_MS ? wait : RETRY_MOST_MS;
+}
+
+void lane_fail(struct lane *l, const struct error *why)
+{
+	int64_t wait;
+
+	if (l->phase == LANE_CLOSING)
+		return;
+	wait = next_wait(l);
 	l->why = *why;
-	l->retry_at = may_pass(why)
-			  ? clock_mono_ms() + (wait < RETRY_MOST_MS ? wait : RETRY_MOST_MS)
-			  : INT64_MAX;
-	lane_log(l, LOG_LEVEL_ERROR, "%s%s", why->message,
-		 may_pass(why) ? "; tried again soon" : "; resume it when that is mended");
+	lane_news(l);
+	if (may_pass(why)) {
+		l->retry_at = clock_mono_ms() + wait;
+		lane_log(l, LOG_LEVEL_ERROR, "%s; tried again in %lld s", why->message,
+			 (long long)wait / 1000);
+	} else {
+		l->retry_at = INT64_MAX;
+		lane_log(l, LOG_LEVEL_ERROR, "%s; resume it when that is mended", why->message);
+	}
 	if (l->phase == LANE_OPEN)
 		l->phase = LANE_CLOSING;
 }
@@ -214,7 +248,6 @@ static void end_drain(struct lane *l)
 		if (!l->drain_counted)
 			lane_count(l);
 		l->drain_counted = true;
-		ask_counts(l);
 		l->drained = !l->counting && !l->count_again;
 	}
 }
@@ -244,6 +277,7 @@ static void pump_open(struct lane *l)
 	if (l->phase != LANE_OPEN)
 		return;
 	l->served = l->served_before + pipeline_counts(l->pipeline)->pixels;
+	ask_counts(l);
 	insist_on_scans(l);
 	if (!nothing_to_encode(l)) {
 		l->idle_since = 0;
@@ -285,11 +319,8 @@ static void take_config(struct lane *l)
 	l->config = config;
 }
 
-void lane_pump(struct lane *l)
+static void pump_phase(struct lane *l)
 {
-	take_config(l);
-	if (l->stopping && l->phase == LANE_OPEN)
-		l->phase = LANE_CLOSING;
 	switch (l->phase) {
 	case LANE_CLOSED:
 		pump_closed(l);
@@ -308,13 +339,26 @@ void lane_pump(struct lane *l)
 	}
 }
 
+/* No event tells of a phase that has just begun. */
+void lane_pump(struct lane *l)
+{
+	enum lane_phase before;
+
+	take_config(l);
+	if (l->stopping && l->phase == LANE_OPEN)
+		l->phase = LANE_CLOSING;
+	do {
+		before = l->phase;
+		pump_phase(l);
+	} while (l->phase != before);
+}
+
 void lane_tick(struct lane *l)
 {
 	int64_t now = clock_mono_ms();
 
 	if (l->phase != LANE_OPEN)
 		return;
-	ask_counts(l);
 	if (l->idle_since == 0 || l->draining || now - l->idle_since < SEAL_IDLE_MS)
 		return;
 	if (packer_unsealed(l->packer) > 0 && now - l->flushed_at >= SEAL_EVERY_MS) {
@@ -348,7 +392,10 @@ void lane_hold(struct lane *l, const char *why)
 	l->held = why ? xstrdup(why) : NULL;
 	if (!change)
 		return;
+	lane_news(l);
 	lane_log(l, LOG_LEVEL_INFO, "%s", why ? why : "goes on");
+	if (!why && l->retry_at != INT64_MAX)
+		l->retry_at = 0; /* what failed for want of room need not wait any more */
 	apply_pause(l);
 }
 

@@ -23,6 +23,9 @@
 #include "daemon/outputs.h"
 #include "daemon/service_status.h"
 
+/* Jobs are counted at most so often: that is a few rows, but on the database thread. */
+#define LANE_COUNT_MS 100
+
 /* What the lanes of a daemon have in common; outlives them. */
 struct lane_shared {
 	sd_event *event;
@@ -88,10 +91,12 @@ bool lane_is_blocked(const struct lane *l, struct error *why);
 
 /* Of its dataset in the queue; 0: not known yet. */
 int64_t lane_queue_id(const struct lane *l);
-/* Jobs have changed: lane_counts() follows about a second later. */
+/* Jobs have changed: lane_counts() follows soon, LANE_COUNT_MS after the last time at the earliest. */
 void lane_count(struct lane *l);
-/* Of its jobs, about a second ago. */
+/* Of its jobs, a moment ago. */
 void lane_counts(const struct lane *l, struct queue_counts *out);
+/* lane_status() would show something else than the last time, or will when it has been pumped again. */
+bool lane_has_news(const struct lane *l);
 /* How people see it; strings are made for @out. */
 void lane_status(struct lane *l, struct service_dataset *out);
 

@@ -52,6 +52,8 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 	free(l->last_shard);
 	l->last_shard = xstrdup(name);
 	l->last_shard_at = clock_wall_ms();
+	l->failures = 0;
+	lane_news(l);
 	l->index_wanted = true;
 	l->sealed_unseen = l->config->on_delete == ON_DELETE_DROP;
 	l->tidy_wanted = true; /* its samples may have taken the place of others */
@@ -92,6 +94,7 @@ static void on_state(void *arg, const struct intake_state *state)
 	keep_text(&seen->why, state->why);
 	keep_text(&seen->watch_note, state->watch_note);
 	keep_text(&seen->not_believed, state->not_believed);
+	lane_news(l);
 	lane_take_roots(l, state);
 	lane_count(l);
 }
@@ -301,7 +304,7 @@ static void open_done(struct task *task)
 			l->phase = LANE_OPEN;
 			l->queue_id = l->dataset.id;
 			memcpy(l->recipe_id, l->recipe.id, sizeof(l->recipe_id));
-			l->failures = 0;
+			l->opened_at = clock_mono_ms();
 			/* What an earlier run left: dead samples, indexes that lag behind. */
 			l->tidy_wanted = l->index_wanted = true;
 			l->swept_at = clock_mono_ms() - LANE_SWEEP_EVERY_MS + LANE_SWEEP_FIRST_MS;

@@ -49,7 +49,9 @@ struct lane {
 	enum lane_phase phase;
 	struct error why; /* it closed because of that */
 	int64_t retry_at; /* when it opens again; INT64_MAX: not by itself */
-	unsigned failures;
+	unsigned
+	    failures; /* in a row: nothing was stored in between, and it was not open for long */
+	int64_t opened_at;
 	bool opened_before;
 	/* what people asked for */
 	int priority;
@@ -77,6 +79,9 @@ struct lane {
 	char recipe_id[RECIPE_ID_SIZE];
 	struct queue_counts counts;
 	bool counting, count_again;
+	int64_t counted_at;
+	bool news; /* people have not been shown what happened since */
+	enum dataset_state shown;
 	uint64_t served, served_before;	   /* pixels; before this pipeline */
 	uint64_t encoded, failed, skipped; /* since it was made */
 	struct rate rate;
@@ -105,6 +110,8 @@ struct lane {
 
 void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* What people have not been shown yet. */
+void lane_news(struct lane *l);
 /* It closes because of @why, and opens again by itself unless that is beyond it. */
 void lane_fail(struct lane *l, const struct error *why);
 
@@ -116,6 +123,10 @@ void lane_begin_open(struct lane *l);
 void lane_end(struct lane *l);
 /* The sources that can be read are now those that the intake found. */
 void lane_take_roots(struct lane *l, const struct intake_state *state);
+
+/* -- lane_status.c ---------------------------------------------------------------------------------- */
+
+enum dataset_state lane_state(const struct lane *l);
 
 /* -- lane_tidy.c ------------------------------------------------------------------------------------ */
 

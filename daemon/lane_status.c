@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum dataset_state state_of(const struct lane *l)
+enum dataset_state lane_state(const struct lane *l)
 {
 	if (l->phase == LANE_CLOSED && l->why.code != ERR_NONE)
 		return DATASET_BLOCKED;
@@ -35,6 +35,15 @@ static char *why_of(const struct lane *l)
 				 (unsigned long long)l->seen.deletions,
 				 l->seen.deletions == 1 ? " is" : "s are", l->seen.not_believed);
 	return l->seen.why ? xstrdup(l->seen.why) : NULL;
+}
+
+/* On the clock that people have. */
+static int64_t retry_at(const struct lane *l)
+{
+	if (l->phase != LANE_CLOSED || l->why.code == ERR_NONE || l->retry_at == INT64_MAX ||
+	    l->held || l->stopping)
+		return 0;
+	return clock_wall_ms() + l->retry_at - clock_mono_ms();
 }
 
 static int64_t eta_of(const struct lane *l, double rate)
@@ -69,8 +78,11 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->queue_id = l->queue_id;
 	out->recipe_id = l->recipe_id[0] ? xstrdup(l->recipe_id) : NULL;
 	out->vae = xstrdup(c->recipe.vae);
-	out->state = state_of(l);
+	l->news = false;
+	l->shown = lane_state(l);
+	out->state = l->shown;
 	out->why = why_of(l);
+	out->retry_at = retry_at(l);
 	out->priority = l->priority;
 	out->counts = l->counts;
 	out->images_per_second = rate_per_second(&l->rate, clock_mono_ms());

@@ -148,8 +148,8 @@ static int open_timers(struct pipeline *p)
 	if (r >= 0)
 		r = sd_event_source_set_enabled(p->extend_timer, SD_EVENT_ON);
 	if (r >= 0)
-		r = sd_event_add_time_relative(p->event, &p->retry_timer, CLOCK_MONOTONIC, 0, 0,
-					       on_retry_timer, p);
+		r = sd_event_add_time_relative(p->event, &p->retry_timer, CLOCK_MONOTONIC, 0,
+					       PIPELINE_RETRY_MS * 1000 / 50, on_retry_timer, p);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(p->retry_timer, SD_EVENT_OFF);
 	return r;

@@ -15,6 +15,7 @@ static void submit(struct pipeline *p, struct pending *bucket)
 	batch->height = bucket->height;
 	batch->posterior = p->options.recipe->posterior;
 	batch->seed = p->options.recipe->seed;
+	batch->tile = p->options.recipe->tile;
 	for (size_t i = 0; i < n; i++) {
 		struct work *w = work_list_pop(&bucket->works);
 

@@ -130,6 +130,10 @@ void recipe_finish(struct recipe *r)
 	json_object_set_new(latent, "posterior", json_string(posterior_name(r->posterior)));
 	if (r->posterior == POSTERIOR_DRAW)
 		json_object_set_new(latent, "seed", json_integer((json_int_t)r->seed));
+	if (r->tile > 0) {
+		json_object_set_new(latent, "tiling", json_string("diffusers"));
+		json_object_set_new(latent, "tile_size", json_size(r->tile));
+	}
 	json_object_set_new(latent, "precision", json_string("float32"));
 	json_object_set_new(latent, "dtype", json_string(dtype_name(r->dtype)));
 	json_object_set_new(latent, "scaled", json_boolean(r->scaled));

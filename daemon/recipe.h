@@ -33,6 +33,7 @@ struct recipe {
 	/* what is kept */
 	enum posterior posterior;
 	uint64_t seed; /* of draws; not part of the id otherwise */
+	size_t tile;   /* pixels of diffusers' tiles, kl_tiles.h; 0: images are encoded whole */
 	enum dtype dtype;
 	bool scaled; /* (z - shift_factor) * scaling_factor; not of moments */
 	/* how it lies in a shard: no part of the id, but one for a whole dataset */

@@ -102,6 +102,8 @@ static json_t *latent_json(const struct recipe *recipe, const struct ndarray *st
 			    recipe->posterior == POSTERIOR_DRAW
 				? json_integer((json_int_t)recipe->seed)
 				: json_null());
+	if (recipe->tile > 0)
+		json_object_set_new(latent, "tile_size", json_size(recipe->tile));
 	json_object_set_new(latent, "scaled", json_boolean(recipe->scaled));
 	json_object_set_new(latent, "scaling_factor", json_real(recipe->vae.scaling_factor));
 	json_object_set_new(latent, "shift_factor",

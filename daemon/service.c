@@ -17,12 +17,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <systemd/sd-daemon.h>
-
-/* With less than that a disk counts as full: room for a shard that is being sealed, and for the database. */
-#define DISK_LEFT      ((uint64_t)512 << 20)
-#define DISKS_EVERY_MS 2000
 
 /* -- talking ---------------------------------------------------------------------------------------- */
 
@@ -93,66 +88,6 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, 
 	(void)info;
 	service_reload(arg, &reply, &err); /* says itself what came of it */
 	return 0;
-}
-
-/* -- disks ------------------------------------------------------------------------------------------ */
-
-static bool is_full(const char *path)
-{
-	struct statvfs fs;
-
-	return statvfs(path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_LEFT &&
-	       /* one that is small altogether is used to its last tenth */
-	       fs.f_bavail < fs.f_blocks / 10;
-}
-
-/* Why a lane may begin nothing new: its output's disk is full, or that of the state, which all need. NULL: it may. */
-static char *full_for(const struct service *s, const struct lane *l)
-{
-	if (is_full(s->state_folder.path))
-		return xasprintf("the disk of the state folder %s is full", s->state_folder.path);
-	if (is_full(lane_output(l)))
-		return xasprintf("the disk of the output %s is full", lane_output(l));
-	return NULL;
-}
-
-/* Holds the lanes that have no room. What is said of all is the first one's reason, if every lane has one. */
-static char *hold_full(struct service *s)
-{
-	char *first = NULL;
-	size_t held = 0;
-
-	for (size_t i = 0; i < s->n_lanes; i++) {
-		char *why = full_for(s, s->lanes[i]);
-
-		lane_hold(s->lanes[i], why);
-		held += why != NULL;
-		if (!first)
-			first = TAKE(why);
-		free(why);
-	}
-	if (held < s->n_lanes) {
-		free(first);
-		return NULL;
-	}
-	return first;
-}
-
-static void check_disks(struct service *s)
-{
-	int64_t now = clock_mono_ms();
-	bool was = s->full != NULL;
-
-	if (now - s->disks_checked_at < DISKS_EVERY_MS)
-		return;
-	s->disks_checked_at = now;
-	free(s->full);
-	s->full = hold_full(s);
-	if (!was && s->full)
-		service_log(s, LOG_LEVEL_ERROR, NULL,
-			    "%s: nothing new is begun until there is room", s->full);
-	else if (was && !s->full)
-		service_log(s, LOG_LEVEL_INFO, NULL, "there is room on the disks again");
 }
 
 /* -- lanes ------------------------------------------------------------------------------------------ */
@@ -241,27 +176,28 @@ static bool all_closed(const struct service *s)
 	return s->n_leaving == 0 && !engines_busy(s->engines);
 }
 
-/* With `once`, or after a drain of everything: ends when every lane is done, or cannot go on. */
-static void end_when_drained(struct service *s)
+/* With `once`, or after a drain of everything: ends when every lane is done, or cannot go on. True: that is now. */
+static bool end_when_drained(struct service *s)
 {
 	struct error why = ERROR_INIT;
 	struct queue_counts counts;
 	int code = EXIT_OK;
 
 	if (s->state != SERVICE_DRAINING)
-		return;
+		return false;
 	for (size_t i = 0; i < s->n_lanes; i++) {
 		if (lane_is_blocked(s->lanes[i], &why))
 			code = EXIT_FAILED;
 		else if (s->options.once && lane_is_paused(s->lanes[i]))
 			continue;
 		else if (!lane_is_drained(s->lanes[i]))
-			return;
+			return false;
 		lane_counts(s->lanes[i], &counts);
 		if (code == EXIT_OK && counts.jobs[JOB_QUARANTINED] > 0)
 			code = EXIT_QUARANTINED;
 	}
 	service_stop(s, code);
+	return true;
 }
 
 /* -- the loop --------------------------------------------------------------------------------------- */
@@ -270,7 +206,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct service *s = arg;
 
-	check_disks(s);
+	service_check_disks(s);
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_tick(s->lanes[i]);
 	engines_tick(s->engines);
@@ -286,18 +222,21 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 
 static int turn_loop(struct service *s, struct error *err)
 {
-	while (s->state != SERVICE_STOPPING || !all_closed(s)) {
+	for (;;) {
 		int r;
 
 		pump_lanes(s);
-		end_when_drained(s);
+		if (end_when_drained(s))
+			pump_lanes(s);
+		if (s->state == SERVICE_STOPPING && all_closed(s))
+			return s->exit_code;
+		service_follow_news(s);
 		r = sd_event_run(s->event, 1000 * 1000);
 		if (r < 0) {
 			errno = -r;
 			return error_sys(err, "wait for events");
 		}
 	}
-	return s->exit_code;
 }
 
 /* -- opening ---------------------------------------------------------------------------------------- */
@@ -331,7 +270,7 @@ static void on_batch(void *arg, struct encode_batch *batch, const struct error *
 
 static void on_engine(void *arg)
 {
-	(void)arg; /* the lanes look at it after this turn */
+	((struct service *)arg)->news = true; /* the lanes look at it after this turn */
 }
 
 static int open_loop(struct service *s, struct error *err)
@@ -349,6 +288,8 @@ static int open_loop(struct service *s, struct error *err)
 					       on_second, s);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(s->on_second, SD_EVENT_ON);
+	if (r >= 0)
+		r = service_picture_open(s);
 	if (r < 0) {
 		errno = -r;
 		return error_sys(err, "open the event loop");
@@ -461,6 +402,7 @@ static void close_all(struct service *s)
 	sd_event_source_disable_unref(s->on_term);
 	sd_event_source_disable_unref(s->on_hup);
 	sd_event_source_disable_unref(s->on_second);
+	sd_event_source_disable_unref(s->on_picture);
 	sd_event_unref(s->event);
 	queue_close(s->queue);
 	outputs_close(&s->outputs);

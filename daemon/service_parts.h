@@ -3,6 +3,7 @@
  *
  *	service.c            opening, the loop, closing
  *	service_commands.c   what the API asks for
+ *	service_disks.c      which of them are full
  *	service_reload.c     another configuration
  *	service_picture.c    what people see
  *	service_watchdog.c   systemd, and whether the threads get on
@@ -29,7 +30,7 @@ struct service {
 	char owner[QUEUE_OWNER_SIZE];
 	struct queue *queue;
 	sd_event *event;
-	sd_event_source *on_int, *on_term, *on_hup, *on_second;
+	sd_event_source *on_int, *on_term, *on_hup, *on_second, *on_picture;
 	struct inbox *inbox;
 	struct db *db;
 	struct executor *background;
@@ -46,6 +47,8 @@ struct service {
 	struct lane **order; /* of a turn: who goes first */
 
 	struct status_board *board;
+	int64_t published_at; /* monotonic */
+	bool news;	      /* of what is no lane's */
 	struct api_server *api;
 	struct service_commands *commands;
 	char *full; /* why nothing new is begun: a disk is full */
@@ -84,9 +87,18 @@ void service_commands_free(struct service_commands *c);
 /* 0 with the number of changes in reply->count and a line about what waits for a restart; or ERR_CONFIG. */
 int service_reload(struct service *s, struct service_reply *reply, struct error *err);
 
+/* -- service_disks.c -------------------------------------------------------------------------------- */
+
+/* Once a second. */
+void service_check_disks(struct service *s);
+
 /* -- service_picture.c ------------------------------------------------------------------------------ */
 
+/* 0, or a negative errno as of sd_event. */
+int service_picture_open(struct service *s);
 void service_publish(struct service *s);
+/* After each turn: publishes what is new, or makes the loop turn when that is due. */
+void service_follow_news(struct service *s);
 
 /* -- service_watchdog.c ----------------------------------------------------------------------------- */
 

@@ -1,3 +1,6 @@
+/*
+ * What happens is seen at once where little happens; where much does, a picture is made of many changes.
+ */
 #include "daemon/service_parts.h"
 
 #include "base/checked.h"
@@ -5,6 +8,9 @@
 
 #include <string.h>
 #include <systemd/sd-daemon.h>
+
+/* Between two pictures, but for those that somebody asked for. */
+enum { PICTURE_MS = LANE_COUNT_MS, ACCURACY_US = 10 * 1000 };
 
 static char *copy(const char *text)
 {
@@ -35,6 +41,8 @@ void service_publish(struct service *s)
 {
 	struct service_status *p = service_status_new(s->n_lanes, engines_count(s->engines));
 
+	s->published_at = clock_mono_ms();
+	s->news = false;
 	p->taken_at = clock_wall_ms();
 	p->version = xstrdup(LATENTD_VERSION);
 	p->pid = getpid();
@@ -56,6 +64,50 @@ void service_publish(struct service *s)
 	for (size_t i = 0; i < p->n_encoders; i++)
 		picture_encoder(s, i, &p->encoders[i]);
 	status_board_publish(s->board, p);
+}
+
+/* -- when ------------------------------------------------------------------------------------------- */
+
+/* The loop has turned: service_follow_news() does the rest. */
+static int on_picture(sd_event_source *source, uint64_t usec, void *arg)
+{
+	(void)source;
+	(void)usec;
+	(void)arg;
+	return 0;
+}
+
+int service_picture_open(struct service *s)
+{
+	int r = sd_event_add_time_relative(s->event, &s->on_picture, CLOCK_MONOTONIC, 0,
+					   ACCURACY_US, on_picture, s);
+
+	return r < 0 ? r : sd_event_source_set_enabled(s->on_picture, SD_EVENT_OFF);
+}
+
+static bool has_news(const struct service *s)
+{
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (lane_has_news(s->lanes[i]))
+			return true;
+	}
+	return s->news;
+}
+
+void service_follow_news(struct service *s)
+{
+	int64_t due = s->published_at + PICTURE_MS, now = clock_mono_ms();
+
+	if (!has_news(s))
+		return;
+	if (now >= due) {
+		service_publish(s);
+		due = now + PICTURE_MS;
+		if (!has_news(s)) /* what is still being counted comes by then */
+			return;
+	}
+	sd_event_source_set_time_relative(s->on_picture, (uint64_t)(due - now) * 1000);
+	sd_event_source_set_enabled(s->on_picture, SD_EVENT_ONESHOT);
 }
 
 void service_say_status(const struct service *s)

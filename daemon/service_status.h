@@ -82,7 +82,8 @@ struct service_dataset {
 	char *vae; /* as configured */
 	enum dataset_state state;
 	char *why;
-	int priority; /* larger goes first */
+	int64_t retry_at; /* what failed is tried again then; 0: not by itself, or nothing failed */
+	int priority;	  /* larger goes first */
 	struct queue_counts counts;
 	double images_per_second;	   /* over the last minute */
 	int64_t eta_s;			   /* until nothing is left to do; -1: not known */

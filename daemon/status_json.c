@@ -73,6 +73,7 @@ static void set_live(json_t *o, const struct service_dataset *d)
 	json_object_set_new(o, "vae", json_path(d->vae));
 	json_object_set_new(o, "state", json_string(dataset_state_name(d->state)));
 	json_object_set_new(o, "why", json_clean(d->why));
+	json_object_set_new(o, "retry_at", json_time(d->retry_at));
 	json_object_set_new(o, "priority", json_integer(d->priority));
 	json_object_set_new(o, "images_per_second", json_rounded(d->images_per_second, 2));
 	json_object_set_new(o, "eta_s", d->eta_s < 0 ? json_null() : json_integer(d->eta_s));

@@ -256,6 +256,8 @@ static void dataset_text(struct buffer *out, const json_t *d, const char *reach,
 	struct sums s = sums_of(d);
 	const char *state = text_of(d, "state");
 	json_int_t priority = json_integer_value(json_object_get(d, "priority"));
+	int64_t retry_at = json_integer_value(json_object_get(d, "retry_at"));
+	char wait[32];
 
 	buffer_append_string(out, "\n");
 	text_clean(out, text_of(d, "name"));
@@ -264,6 +266,10 @@ static void dataset_text(struct buffer *out, const json_t *d, const char *reach,
 	text_clean(out, state);
 	if (priority != 0)
 		buffer_appendf(out, ", priority %lld", (long long)priority);
+	if (retry_at > 0)
+		buffer_appendf(
+		    out, ", tried again in %s",
+		    text_duration(retry_at > now ? (uint64_t)(retry_at - now) / 1000 : 0, wait));
 	buffer_append_string(out, "\n");
 	text_warning(out, text_of(d, "why"));
 	progress_line(out, &s);

@@ -179,6 +179,8 @@ static int complete(struct vae_choice *choice, const struct vae_preset *said,
 	if (!choice->model->factors_told && said && agree)
 		take_factors(choice->model, said);
 	choice->preset = choice->model->factors_told ? said : NULL;
+	if (choice->preset && !choice->model->config_path)
+		choice->model->config.sample_size = said->tile > 0 ? said->tile : said->resolution;
 	return 0;
 }
 

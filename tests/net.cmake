@@ -2,3 +2,7 @@
 add_cmocka_test(NAME test_http_client SOURCES component/test_http_client.c LIBS latentd_net)
 add_cmocka_test(NAME test_vae_wire SOURCES unit/test_vae_wire.c LIBS latentd_net m)
 add_fuzz_target(NAME fuzz_vae_wire SOURCES fuzz/fuzz_vae_wire.c LIBS latentd_net)
+add_library(latentd_loopback STATIC component/loopback_server.c)
+target_link_libraries(latentd_loopback PUBLIC latentd_base)
+add_cmocka_test(NAME test_http_multi SOURCES component/test_http_multi.c
+	LIBS latentd_net latentd_loopback LABELS tsan)

@@ -51,6 +51,9 @@ int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *
 	if (!can_keep(caps, batch->posterior))
 		return error_set(err, ERR_CONFIG, "encoder %s cannot give the posterior '%s'",
 				 e->ops->name, posterior_name(batch->posterior));
+	if (batch->tile > 0 && !caps->tiles)
+		return error_set(err, ERR_CONFIG, "encoder %s cannot encode in tiles",
+				 e->ops->name);
 	return e->ops->submit(e, batch, err);
 }
 

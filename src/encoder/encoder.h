@@ -44,7 +44,8 @@ struct encode_item {
 struct encode_batch {
 	size_t width, height; /* of every image in it */
 	enum posterior posterior;
-	uint64_t seed;	    /* for draws */
+	uint64_t seed; /* for draws */
+	size_t tile;   /* pixels of diffusers' tiles, kl_tiles.h; 0: images are encoded whole */
 	const char *engine; /* of the encoder that has it: lives as long as that one */
 	void *owner;	    /* the caller's, not touched */
 	size_t n;
@@ -58,6 +59,7 @@ struct encoder_caps {
 	size_t max_in_flight; /* batches between submit and collect */
 	bool mean, moments, draw;
 	bool values;	    /* takes items that have values instead of pixels */
+	bool tiles;	    /* can encode in diffusers' tiles */
 	const char *engine; /* for the record: "cpu/onednn-2.6.3 float32"; the encoder owns it */
 };
 
@@ -94,8 +96,8 @@ struct encoder {
 const struct encoder_caps *encoder_caps(const struct encoder *e);
 size_t encoder_capacity(struct encoder *e);
 /*
- * ERR_CONFIG: a size that is not a multiple of downscale, a posterior this encoder cannot give, values
- * where it takes none. ERR_BUG: an empty batch, an item without pixels and values, with both, or with a
+ * ERR_CONFIG: a size that is not a multiple of downscale, a posterior or tiles that this encoder cannot
+ * give, values where it takes none. ERR_BUG: an empty batch, an item without pixels and values, with both, or with a
  * latent or error from before. The batch stays the caller's then.
  */
 int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *err);

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "encoder/encoder_blocking.h"
 #include "encoder/pixel_range.h"
+#include "vae/kl_tiles.h"
 
 #include <stdint.h>
 #include <unistd.h>
@@ -31,6 +32,9 @@ static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode
 			return -1;
 	}
 	pixel_range_signed(e->pixels.data, item->pixels, bytes / sizeof(float));
+	if (batch->tile > 0)
+		return kl_tiles_encode(e->vae, batch->tile, e->pixels.data, batch->height,
+				       batch->width, moments, &hooks, err);
 	return kl_encoder_encode(e->vae, e->pixels.data, batch->height, batch->width, moments,
 				 &hooks, err);
 }
@@ -93,6 +97,7 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 	    .moments = true,
 	    .draw = true,
 	    .values = true,
+	    .tiles = true,
 	    .engine = e->engine,
 	};
 	encoder_blocking_init(&e->blocking, &encoder_cpu_ops, &caps, encoder_cpu_encode);

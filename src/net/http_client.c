@@ -2,10 +2,9 @@
 
 #include "base/checked.h"
 #include "base/text.h"
+#include "net/http_curl.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 
 struct http_client {
@@ -18,13 +17,6 @@ struct http_client {
 	struct buffer body;
 	bool too_large;
 };
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void init_curl(void)
-{
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
@@ -46,22 +38,16 @@ static long or_default(long value, long fallback)
 
 static void set_always(struct http_client *client, const struct http_client_options *options)
 {
+	const struct http_curl_options common = {
+	    .connect_ms = or_default(options->connect_ms, 5000),
+	    .proxy = "",
+	};
 	CURL *easy = client->easy;
 
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, client->why);
+	http_curl_setup(easy, &common, client->why);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, client);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, or_default(options->connect_ms, 5000));
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, client->timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "latentd/" LATENTD_VERSION);
-#if LIBCURL_VERSION_NUM >= 0x075500
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
 	if (client->unix_socket)
 		curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, client->unix_socket);
 }
@@ -69,9 +55,10 @@ static void set_always(struct http_client *client, const struct http_client_opti
 int http_client_open(const struct http_client_options *options, struct http_client **out,
 		     struct error *err)
 {
-	struct http_client *client = xcalloc(1, sizeof(*client));
+	struct http_client *client;
 
-	pthread_once(&once, init_curl);
+	http_curl_init();
+	client = xcalloc(1, sizeof(*client));
 	client->easy = curl_easy_init();
 	if (!client->easy) {
 		free(client);
@@ -114,44 +101,34 @@ static int failed(struct http_client *client, const struct http_request *request
 {
 	cleanup_free char *where = target(client, request);
 
-	switch (code) {
-	case CURLE_COULDNT_CONNECT:
-		return not_connected(client, where, err);
-	case CURLE_URL_MALFORMAT:
-		return error_set(err, ERR_CONFIG, "%s: %s", where, client->why);
-	case CURLE_OPERATION_TIMEDOUT:
-		return error_set(err, ERR_TRANSIENT, "%s gave no answer within %.1f s", where,
-				 (double)client->timeout_ms / 1000);
-	case CURLE_WEIRD_SERVER_REPLY:
-	case CURLE_UNSUPPORTED_PROTOCOL: /* "HTTP/0.9 when not allowed" */
-		return error_data(err, "protocol", "%s does not speak HTTP: %s", where,
-				  client->why);
-	default:
-		break;
-	}
 	if (client->too_large)
 		return error_data(err, "too_large", "%s answers with more than %zu bytes", where,
 				  client->response_max);
-	return error_set(err, ERR_TRANSIENT, "%s: %s", where,
-			 client->why[0] ? client->why : curl_easy_strerror(code));
-}
-
-static struct curl_slist *headers_of(const struct http_request *request)
-{
-	cleanup_free char *type =
-	    request->content_type ? xasprintf("Content-Type: %s", request->content_type) : NULL;
-	/* Bodies are small: waiting for "100 Continue" would only cost time. */
-	struct curl_slist *list = curl_slist_append(NULL, "Expect:");
-
-	return type ? curl_slist_append(list, type) : list;
+	switch (http_curl_result(code)) {
+	case HTTP_NOT_REACHED:
+		return not_connected(client, where, err);
+	case HTTP_BAD_REQUEST:
+		return error_set(err, ERR_CONFIG, "%s: %s", where, client->why);
+	case HTTP_TIMEOUT:
+		return error_set(err, ERR_TRANSIENT, "%s gave no answer within %.1f s", where,
+				 (double)client->timeout_ms / 1000);
+	case HTTP_NO_HTTP:
+		return error_data(err, "protocol", "%s does not speak HTTP: %s", where,
+				  client->why);
+	default:
+		return error_set(err, ERR_TRANSIENT, "%s: %s", where,
+				 client->why[0] ? client->why : curl_easy_strerror(code));
+	}
 }
 
 int http_client_request(struct http_client *client, const struct http_request *request,
 			struct http_response *response, struct error *err)
 {
 	CURL *easy = client->easy;
-	struct curl_slist *headers = headers_of(request);
-	bool post = strcmp(request->method, "POST") == 0;
+	cleanup_free char *type =
+	    request->content_type ? xasprintf("Content-Type: %s", request->content_type) : NULL;
+	const char *const lines[] = {type, NULL};
+	struct curl_slist *headers = http_curl_headers(lines);
 	CURLcode code;
 
 	client->why[0] = '\0';
@@ -159,14 +136,7 @@ int http_client_request(struct http_client *client, const struct http_request *r
 	buffer_reset(&client->body);
 	curl_easy_setopt(easy, CURLOPT_URL, request->url);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-	if (post) {
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
-	} else {
-		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-	}
-	curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST,
-			 post || strcmp(request->method, "GET") == 0 ? NULL : request->method);
+	http_curl_method(easy, request->method, request->body, request->body_size);
 	code = curl_easy_perform(easy);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
 	curl_slist_free_all(headers);

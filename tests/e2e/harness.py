@@ -169,14 +169,20 @@ class Workspace:
         return sorted(os.path.relpath(path, self.src) for path in found)
 
     def small_pictures(self, n, folder=None, first=0):
-        """@n small pictures that differ in their last byte alone: fast to decode and to make."""
+        """@n small pictures that differ in their last byte alone: fast to decode and to make, and old enough for a
+        daemon that meets them in a scan."""
         names = ("rocket.jpg", "odd_420.jpg", "orientation_6.jpg", "grey_alpha.png", "grey.jpg")
         paths = []
         for i in range(first, first + n):
             name = names[i % len(names)]
             paths.append(f"{i % 3}/{i:04d}{os.path.splitext(name)[1]}")
-            with open(self.golden(name, paths[-1], folder), "ab") as file:
-                file.write(b"%d" % i)
+            path = os.path.join(folder or self.src, paths[-1])
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(os.path.join(GOLDEN_IMAGES, name), "rb") as file:
+                data = file.read()
+            with open(path, "wb", buffering=0) as file:
+                file.write(data + b"%d" % i)
+                os.utime(file.fileno(), (time.time() - 60,) * 2)
         return paths
 
     # -- programs

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 
 from daemon_rig import Daemon
 from harness import (
@@ -19,6 +20,7 @@ from harness import (
     one_line,
     run_tests,
     same_members,
+    sanitized,
     test,
     wait_until,
 )
@@ -63,6 +65,23 @@ def photographs_that_are_copied_into_a_watched_folder_are_found_sealed(ws):
     daemon.stop()
     at_rest(ws)
     verified(ws, os.path.join(ws.out, "set"), paths)
+
+
+@test
+def what_happens_is_shown_when_it_happens_and_not_on_the_next_tick(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset()["source"]["path"]
+    daemon.start()
+    daemon.wait_for_state("idle")
+    took = []
+    for i in range(5):
+        ws.small_pictures(1, src, first=i)
+        began = time.monotonic()
+        daemon.wait_for(finished=i + 1)
+        took.append(time.monotonic() - began)
+    daemon.stop()
+    limit = 3 if sanitized() else 0.8
+    assert sorted(took)[2] < limit, f"from a file to its count: {took} s"
 
 
 @test

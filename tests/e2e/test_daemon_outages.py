@@ -173,6 +173,33 @@ def a_full_disk_of_the_state_pauses_the_intake_until_there_is_room(ws):
     a_full_disk_pauses(ws, state, f"the disk of the state folder {state} is full")
 
 
+@test
+def what_fails_again_and_again_is_tried_less_and_less_until_it_works(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset(output={"shard_samples": 1})["source"]["path"]
+    ws.write("train", folder=os.path.join(ws.out, "set"))  # no folder can be made there
+    paths = ws.small_pictures(3, src)
+    daemon.start()
+    waits = []
+
+    def is_longer():
+        status = daemon.status()
+        at = status["datasets"][0]["retry_at"]
+        if at:
+            waits.append((at - status["taken_at"]) / 1000)
+        return at and waits[-1] > 3
+
+    daemon.wait(is_longer, "a third attempt to be put off")
+    blocked(daemon, "train")
+    assert max(waits) <= 8, f"waits of {waits} s"
+    told = ws.latentctl("status", "--socket", daemon.socket).out
+    assert "set: blocked, tried again in " in told, told
+    os.remove(os.path.join(ws.out, "set", "train"))
+    daemon.resume()
+    daemon.wait_for(completed=3)
+    sealed(ws, daemon, paths)
+
+
 # -- models
 
 

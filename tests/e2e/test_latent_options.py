@@ -44,6 +44,31 @@ def scaled_latents_are_what_a_trainer_computes(ws):
 
 
 @test
+def tiles_are_blended_where_an_image_is_larger_than_one(ws):
+    """The demo's tiles have 256 pixels: tests/golden/test_kl_tiles.c has the values."""
+    ws.golden("rocket.jpg", "rocket.jpg")
+    options = ("--dtype", "float32", "--bucketing", "square", "--resolution")
+    for name, side in (("large", 320), ("small", 192)):
+        found = {}
+        for tiling in ("none", "diffusers"):
+            to = f"{name}-{tiling}"
+            ws.encode(*options, str(side), "--name", to, "--tiling", tiling, vae=demo_model())
+            (found[tiling],) = read_dataset(ws.path("out", to))
+        whole, tiled = found["none"], found["diffusers"]
+        assert "tile_size" not in whole.record["latent"], whole.record
+        equal(tiled.record["latent"]["tile_size"], 256, "tile_size")
+        assert tiled.record["recipe_id"] != whole.record["recipe_id"], "one recipe"
+        equal(tiled.npy == whole.npy, name == "small", f"the latent of the {name} one is the same")
+    equal(dataset_json(ws, "large-diffusers")["recipe"]["latent"]["tile_size"], 256, "recipe")
+    result = ws.encode("--name", "large-none", *options, "320", "--tiling", "diffusers",
+                       vae=demo_model(), code=FAILED)
+    assert 'latent.tiling none, now "diffusers"' in result.err, result.err
+    result = ws.encode("--tiling", "diffusers", "--name", "fake", code=FAILED)
+    assert "the fake encoder has no tiles" in result.err, result.err
+    ws.verify()
+
+
+@test
 def what_cannot_be_is_wrong_usage(ws):
     result = ws.encode("--scaled", "--posterior", "moments", code=USAGE)
     assert "moments have no scale, expected posterior mean or draw" in result.err, result.err

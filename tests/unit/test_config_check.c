@@ -142,6 +142,17 @@ static void sizes_that_do_not_suit_are_refused(void **state)
 	release(&p);
 }
 
+static void tiles_need_a_model_that_has_them(void **state)
+{
+	struct place p = make_place();
+
+	(void)state;
+	assert_said(&p, "", "vae: demo, resolution: 256, tiling: diffusers", "");
+	assert_said(&p, "", "vae: fake, tiling: diffusers",
+		    "/latentd.yaml:2:11: dataset a: tiling: the fake encoder has no tiles");
+	release(&p);
+}
+
 static void a_group_that_is_not_there_is_named(void **state)
 {
 	struct place p = make_place();
@@ -198,6 +209,7 @@ int main(void)
 	    cmocka_unit_test(a_resolution_that_nothing_says_must_be_given),
 	    cmocka_unit_test(a_model_may_be_named),
 	    cmocka_unit_test(sizes_that_do_not_suit_are_refused),
+	    cmocka_unit_test(tiles_need_a_model_that_has_them),
 	    cmocka_unit_test(a_group_that_is_not_there_is_named),
 	    cmocka_unit_test(a_state_folder_that_is_a_file_is_refused),
 	    cmocka_unit_test(whatever_may_be_chosen_is_there),

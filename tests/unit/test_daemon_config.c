@@ -403,7 +403,7 @@ static void what_does_not_go_together_is_refused_where_it_stands(void **state)
 	assert_refused(DATASET "    captions: false\n    require_caption: true\n" ENCODER,
 		       "/f:7:22: require_caption without captions: expected captions: true");
 	assert_refused(DATASET "encoders: {type: gpu}\n",
-		       "/f:6:18: type: \"gpu\": expected cpu or fake");
+		       "/f:6:18: type: \"gpu\": expected cpu or fake or remote");
 	assert_refused(DATASET "encoders: {type: fake, threads: 2}\n",
 		       "/f:6:24: threads: only type cpu has it");
 	assert_refused(DATASET "encoders: {type: fake}\n",

@@ -172,6 +172,17 @@ static void a_posterior_that_the_caps_lack_is_refused(void **state)
 	encode_batch_free(batch);
 }
 
+static void tiles_that_the_caps_lack_are_refused(void **state)
+{
+	static const int what[] = {DO_WELL};
+	struct encode_batch *batch = batch_of(1, what);
+	struct error err = ERROR_INIT;
+
+	batch->tile = 64;
+	assert_error(encoder_submit(*state, batch, &err), &err, ERR_CONFIG);
+	encode_batch_free(batch);
+}
+
 static void an_empty_batch_can_be_freed(void **state)
 {
 	struct encode_batch *batch = encode_batch_new(3);
@@ -194,6 +205,7 @@ int main(void)
 	    TEST(what_fails_as_a_whole_hands_the_batch_back),
 	    TEST(a_latent_of_the_wrong_shape_never_gets_out),
 	    TEST(a_posterior_that_the_caps_lack_is_refused),
+	    TEST(tiles_that_the_caps_lack_are_refused),
 	    TEST(an_empty_batch_can_be_freed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

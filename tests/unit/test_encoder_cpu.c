@@ -27,9 +27,9 @@ static char *find_model(void)
 	return testing_shared("goldens/kl_two_blocks");
 }
 
-static struct ndarray expected(const char *model, const char *name)
+static struct ndarray expected(const char *model, const char *name_of_file, const char *name)
 {
-	cleanup_free char *path = testing_path(model, "expected.safetensors");
+	cleanup_free char *path = testing_path(model, name_of_file);
 	struct error err = ERROR_INIT;
 	struct safetensors *file = safetensors_open(path, &err);
 	struct ndarray out = NDARRAY_INIT;
@@ -46,25 +46,29 @@ static struct ndarray expected(const char *model, const char *name)
 }
 
 /* The bytes that the golden input, [1][3][H][W] in [-1, 1], was made of. */
-static void recover_pixels(const struct ndarray *input, uint8_t *pixels)
+static uint8_t *recover_pixels(const struct ndarray *input)
 {
+	size_t plane = input->shape[2] * input->shape[3];
+	uint8_t *pixels = xmalloc(3 * plane);
 	const float *values = input->data;
 
-	assert_int_equal(ndarray_count(input), 3 * PLANE);
-	for (size_t i = 0; i < PLANE; i++) {
+	for (size_t i = 0; i < plane; i++) {
 		for (size_t c = 0; c < 3; c++)
-			pixels[3 * i + c] = (uint8_t)lrintf((values[c * PLANE + i] + 1) * 127.5f);
+			pixels[3 * i + c] = (uint8_t)lrintf((values[c * plane + i] + 1) * 127.5f);
 	}
+	return pixels;
 }
 
 /* The moments of one image, in a batch that the caller frees. */
-static struct encode_batch *encode(struct encoder *e, const uint8_t *pixels)
+static struct encode_batch *encode(struct encoder *e, const struct ndarray *input, size_t tile)
 {
+	cleanup_free uint8_t *pixels = recover_pixels(input);
 	struct encode_batch *batch = encode_batch_new(1), *done = NULL;
 	struct error err = ERROR_INIT;
 
-	batch->width = WIDTH;
-	batch->height = HEIGHT;
+	batch->width = input->shape[3];
+	batch->height = input->shape[2];
+	batch->tile = tile;
 	batch->posterior = POSTERIOR_MOMENTS;
 	batch->items[0].pixels = pixels;
 	assert_ok(encoder_submit(e, batch, &err), &err);
@@ -93,18 +97,17 @@ static struct encoder *open_encoder(const char *path)
 	return open_encoder_within(path, 0);
 }
 
-static void compare_with_diffusers(const char *model)
+static void compare_with_diffusers(const char *model, const char *file, const char *input_name,
+				   const char *moments_name, size_t tile)
 {
-	cleanup_ndarray struct ndarray input = expected(model, "input.72x40_b1"),
-				       want = expected(model, "moments.72x40_b1");
-	cleanup_free uint8_t *pixels = xmalloc(3 * PLANE);
+	cleanup_ndarray struct ndarray input = expected(model, file, input_name),
+				       want = expected(model, file, moments_name);
 	struct encoder *e = open_encoder(model);
 	struct encode_batch *batch;
 	const float *got, *values = want.data;
 
-	recover_pixels(&input, pixels);
 	assert_non_null(encoder_cpu_vae(e));
-	batch = encode(e, pixels);
+	batch = encode(e, &input, tile);
 	assert_int_equal(batch->items[0].latent.bytes, want.bytes);
 	got = batch->items[0].latent.data;
 	for (size_t i = 0; i < ndarray_count(&want); i++) {
@@ -122,7 +125,16 @@ static void bytes_become_the_moments_of_diffusers(void **state)
 	(void)state;
 	if (!model)
 		skip();
-	compare_with_diffusers(model);
+	compare_with_diffusers(model, "expected.safetensors", "input.72x40_b1", "moments.72x40_b1",
+			       0);
+}
+
+static void a_batch_in_tiles_is_as_diffusers_encodes_in_tiles(void **state)
+{
+	cleanup_free char *golden = testing_golden("kl_two_blocks");
+
+	(void)state;
+	compare_with_diffusers(golden, "tiled.safetensors", "input.58x26_b1", "tiled.58x26_b1", 32);
 }
 
 /* Rounding differs between versions and sets of instructions: a record must tell which it was. */
@@ -251,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(bytes_become_the_moments_of_diffusers),
+	    cmocka_unit_test(a_batch_in_tiles_is_as_diffusers_encodes_in_tiles),
 	    cmocka_unit_test(the_engine_is_named_with_its_version),
 	    cmocka_unit_test(an_image_too_large_for_the_memory_is_the_images_fault),
 	    cmocka_unit_test(a_cancel_ends_an_image_in_its_middle),

@@ -271,6 +271,16 @@ static void change_scaled(struct recipe *r)
 	r->scaled = true;
 }
 
+static void change_tiling(struct recipe *r)
+{
+	r->tile = 512;
+}
+
+static void change_tile(struct recipe *r)
+{
+	r->tile = 256;
+}
+
 static void the_codec_is_no_part_of_a_recipe(void **state)
 {
 	struct recipe r = sdxl();
@@ -293,7 +303,8 @@ static void every_part_of_a_recipe_makes_another_id(void **state)
 	    change_step,       change_filter,	  change_exif,
 	    change_color,      change_background, change_posterior,
 	    change_dtype,      change_alpha,	  change_jpeg_scaling,
-	    change_width,      change_height,	  change_scaled};
+	    change_width,      change_height,	  change_scaled,
+	    change_tiling,     change_tile};
 	char ids[ARRAY_SIZE(changes) + 1][RECIPE_ID_SIZE] = {SDXL_ID};
 
 	(void)state;

@@ -106,6 +106,7 @@ static void trouble_is_said_before_anything_else(void **state)
 	s->datasets[0].state = DATASET_BLOCKED;
 	s->datasets[0].why = xstrdup("/models/x is not there");
 	s->datasets[0].priority = -3;
+	s->datasets[0].retry_at = NOW + 12000;
 	s->datasets[0].deletions = 1;
 	s->datasets[0].watch = (struct service_watch){WATCH_POLLING, 0, xstrdup("NFS")};
 	s->datasets[0].scan.running = true;
@@ -120,7 +121,7 @@ static void trouble_is_said_before_anything_else(void **state)
 	    "  encoder    cuda:0 failed, 0 encoded\n"
 	    "  ! the device is lost\n"
 	    "\n"
-	    "it's: blocked, priority -3\n"
+	    "it's: blocked, priority -3, tried again in 12 s\n"
 	    "  ! /models/x is not there\n"
 	    "  images     0 done\n"
 	    "  shards     0 with 0 samples, 0 B\n"

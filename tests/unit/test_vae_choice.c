@@ -308,6 +308,35 @@ static void a_model_of_another_network_is_refused(void **state)
 	free(path);
 }
 
+/* sample_size of each model's own config; a config that is there says it itself. */
+static void tiles_are_those_of_the_models_config(void **state)
+{
+	static const struct {
+		const char *model;
+		size_t channels, tile;
+	} cases[] = {{"sd15", 4, 512},		{"sd21", 4, 768},  {"sdxl", 4, 1024},
+		     {"sdxl-fp16-fix", 4, 512}, {"sd3", 16, 1024}, {"flux1", 16, 1024}};
+	struct vae_config sd = vae_testing_standard(4, true);
+	struct vae_choice choice;
+	char *folder;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vae_config c =
+		    vae_testing_standard(cases[i].channels, cases[i].channels == 4);
+		char *path = bare_file(*state, &c, NULL);
+
+		choice = choose(path, cases[i].model);
+		assert_int_equal(choice.model->config.sample_size, cases[i].tile);
+		vae_choice_close(&choice);
+		free(path);
+	}
+	folder = folder_with(*state, &sd, ", \"sample_size\": 256");
+	choice = choose(folder, "sd15");
+	assert_int_equal(choice.model->config.sample_size, 256);
+	vae_choice_close(&choice);
+	free(folder);
+}
+
 /* -- folders ------------------------------------------------------------------------------------- */
 
 static void a_config_tells_the_model_and_may_not_be_contradicted(void **state)
@@ -557,6 +586,7 @@ int main(void)
 	    choice_test(a_shape_that_one_model_has_needs_no_name),
 	    choice_test(the_rest_of_a_checkpoint_tells_the_model),
 	    choice_test(a_bare_file_of_no_known_shape_needs_its_config),
+	    choice_test(tiles_are_those_of_the_models_config),
 	    choice_test(a_model_of_another_network_is_refused),
 	    choice_test(a_config_tells_the_model_and_may_not_be_contradicted),
 	    choice_test(playground_is_known_by_its_statistics),
