@@ -6,3 +6,4 @@ add_library(latentd_loopback STATIC component/loopback_server.c)
 target_link_libraries(latentd_loopback PUBLIC latentd_base)
 add_cmocka_test(NAME test_http_multi SOURCES component/test_http_multi.c
 	LIBS latentd_net latentd_loopback LABELS tsan)
+add_cmocka_test(NAME test_endpoint SOURCES unit/test_endpoint.c LIBS latentd_net)
