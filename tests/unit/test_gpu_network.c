@@ -1,0 +1,222 @@
+/*
+ * The CUDA engine's network, computed by the host instead of a GPU: steps, folded parameters, maps that share memory and
+ * bands, against the moments that diffusers gives.
+ */
+#include "base/checked.h"
+#include "encoder/cuda/gpu_network.h"
+#include "tests/golden/kl_testing.h"
+#include "tests/testing.h"
+#include "vae/kl_encoder.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LIMIT 1e-4 /* max-abs, as in test_kl_golden.c */
+
+struct loaded {
+	struct latentd_cuda_model *model;
+	struct latentd_cuda_tensor *tensors;
+	float **values;
+	char **names;
+	size_t n;
+};
+
+static struct latentd_cuda_config config_of(const struct vae_config *v)
+{
+	struct latentd_cuda_config c = {.size = sizeof(c),
+					.blocks = (uint32_t)v->blocks,
+					.layers_per_block = (uint32_t)v->layers_per_block,
+					.groups = (uint32_t)v->norm_num_groups,
+					.latent_channels = (uint32_t)v->latent_channels,
+					.quant_conv = v->use_quant_conv,
+					.attention = v->mid_block_add_attention};
+
+	for (size_t i = 0; i < v->blocks; i++)
+		c.channels[i] = (uint32_t)v->block_out_channels[i];
+	return c;
+}
+
+static void add_tensor(struct loaded *l, struct kl_weights *weights, const struct gpu_layer *layer,
+		       const char *part)
+{
+	size_t shape[4] = {layer->out, layer->in, layer->kernel, layer->kernel};
+	size_t ndim = layer->kind == GPU_NORM || strcmp(part, "bias") == 0 ? 1
+		      : layer->kind == GPU_LINEAR			   ? 2
+									   : 4;
+	struct error err = ERROR_INIT;
+	struct latentd_cuda_tensor *t = &l->tensors[l->n];
+
+	l->names[l->n] = xasprintf("%s.%s", layer->name, part);
+	assert_ok(kl_weights_read(weights, l->names[l->n], ndim, shape, &l->values[l->n], &err),
+		  &err);
+	*t = (struct latentd_cuda_tensor){.name = l->names[l->n],
+					  .dtype = LATENTD_CUDA_F32,
+					  .ndim = (uint32_t)ndim,
+					  .shape = {shape[0], shape[1], shape[2], shape[3]},
+					  .data = l->values[l->n]};
+	l->n++;
+}
+
+static void load(const char *folder, struct loaded *l)
+{
+	struct error err = ERROR_INIT;
+	struct latentd_cuda_error gpu_err = {0};
+	struct vae_model *model = vae_model_open(folder, NULL, &err);
+	struct gpu_layers layers;
+	struct latentd_cuda_config config;
+
+	if (!model)
+		fail_msg("%s", err.message);
+	config = config_of(&model->config);
+	*l = (struct loaded){.n = 0};
+	assert_int_equal(gpu_layers_list(&config, &layers, &gpu_err), 0);
+	l->tensors = xcalloc(2 * layers.n, sizeof(*l->tensors));
+	l->values = xcalloc(2 * layers.n, sizeof(*l->values));
+	l->names = xcalloc(2 * layers.n, sizeof(*l->names));
+	for (size_t i = 0; i < layers.n; i++) {
+		add_tensor(l, model->weights, &layers.layers[i], "weight");
+		add_tensor(l, model->weights, &layers.layers[i], "bias");
+	}
+	assert_ok(kl_weights_check_rest(model->weights, &err), &err);
+	if (gpu_model_open(&config, l->tensors, l->n, &l->model, &gpu_err) < 0)
+		fail_msg("%s", gpu_err.message);
+	vae_model_close(model);
+}
+
+static void unload(struct loaded *l)
+{
+	gpu_model_close(l->model);
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->names[i]);
+		free(l->values[i]);
+	}
+	free(l->names);
+	free(l->values);
+	free(l->tensors);
+}
+
+/* Goldens begin with numbers, not bytes: they take the place of the first map. */
+struct input {
+	const struct ndarray *images;
+};
+
+static void put_input(void *arg, size_t step, void *map)
+{
+	const struct ndarray *images = ((struct input *)arg)->images;
+	size_t pixels = images->shape[2] * images->shape[3];
+	float *out = map;
+
+	if (step != 0)
+		return;
+	for (size_t n = 0; n < images->shape[0]; n++) {
+		float *nhwc = kl_testing_nhwc(images, n);
+
+		for (size_t p = 0; p < pixels; p++)
+			memcpy(out + (n * pixels + p) * 8, nhwc + p * 3, 3 * sizeof(float));
+		free(nhwc);
+	}
+}
+
+static void check(struct loaded *l, const struct ndarray *images, const struct ndarray *moments,
+		  size_t band_bytes, const char *name)
+{
+	struct latentd_cuda_error err = {0};
+	struct gpu_device *device = device_host_open(&err);
+	struct gpu_network *net = gpu_network_open(l->model, device, &err);
+	struct gpu_shape shape = {(int64_t)images->shape[0], (int64_t)images->shape[2],
+				  (int64_t)images->shape[3], sizeof(float), band_bytes};
+	struct input input = {images};
+	static struct gpu_plan plan;
+	uint8_t *arena;
+	double worst;
+
+	gpu_plan_make(&l->model->steps, &shape, &plan);
+	arena = xmalloc(plan.arena);
+	memset(arena, 0xff, plan.arena);
+	memset(arena + plan.bytes[1], 0,
+	       images->shape[0] * images->shape[2] * images->shape[3] * 3);
+	gpu_network_tap(net, put_input, &input);
+	if (gpu_network_prepare(net, &plan, &err) < 0 ||
+	    gpu_network_run(net, &plan, arena, 1, &err) < 0)
+		fail_msg("%s", err.message);
+	worst = kl_testing_max_abs((const float *)(arena + plan.moments[1]), moments->data,
+				   ndarray_count(moments));
+	print_message("%s bands of %zu bytes: max-abs %.2g, arena %.1f MB\n", name, band_bytes,
+		      worst, (double)plan.arena / 1e6);
+	if (worst > LIMIT)
+		fail_msg("%s: max-abs %g", name, worst);
+	assert_int_equal(plan.banded, band_bytes > 0);
+	for (size_t i = 0; i < images->shape[0]; i++)
+		assert_int_equal(((uint32_t *)(arena + plan.flags[1]))[i], 0);
+	gpu_network_close(net);
+	device_host_close(device);
+	free(arena);
+}
+
+static void check_golden(const char *model, const char *golden, const char *input)
+{
+	struct safetensors *expected = kl_testing_open(golden, "expected.safetensors");
+	char *name = xasprintf("input.%s", input);
+	struct ndarray images = kl_testing_tensor(expected, name), moments;
+	struct loaded l;
+
+	load(model, &l);
+	free(name);
+	name = xasprintf("moments.%s", input);
+	moments = kl_testing_tensor(expected, name);
+	check(&l, &images, &moments, 0, name);
+	check(&l, &images, &moments, 16384, name);
+	unload(&l);
+	ndarray_release(&images);
+	ndarray_release(&moments);
+	safetensors_close(expected);
+	free(name);
+}
+
+static void moments_are_those_of_diffusers_whole_and_in_bands(void **state)
+{
+	static const char *const goldens[] = {"kl_sd", "kl_flux", "kl_two_blocks"};
+
+	(void)state;
+	for (size_t g = 0; g < ARRAY_SIZE(goldens); g++) {
+		char *folder = testing_golden(goldens[g]);
+		struct safetensors *expected = kl_testing_open(folder, "expected.safetensors");
+
+		for (size_t i = 0; i < safetensors_count(expected); i++) {
+			const char *name = safetensors_at(expected, i)->name;
+
+			if (strncmp(name, "input.", 6) == 0)
+				check_golden(folder, folder, name + 6);
+		}
+		safetensors_close(expected);
+		free(folder);
+	}
+}
+
+static void a_model_without_attention_is_computed(void **state)
+{
+	char *model = kl_testing_copy_without("kl_sd", ".attentions.", "kl_no_attention");
+	char *golden = testing_golden("kl_no_attention");
+	struct safetensors *expected = kl_testing_open(golden, "expected.safetensors");
+
+	(void)state;
+	for (size_t i = 0; i < safetensors_count(expected); i++) {
+		const char *name = safetensors_at(expected, i)->name;
+
+		if (strncmp(name, "input.", 6) == 0)
+			check_golden(model, golden, name + 6);
+	}
+	safetensors_close(expected);
+	free(golden);
+	testing_tempdir_remove(model);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(moments_are_those_of_diffusers_whole_and_in_bands),
+	    cmocka_unit_test(a_model_without_attention_is_computed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
