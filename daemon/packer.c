@@ -7,46 +7,16 @@
  * Only the loop's thread touches the lists between the tasks. Any failure is final for the run: nothing
  * is lost, because the spool and the database say where to go on.
  */
-#include "daemon/packer.h"
+#include "daemon/packer_parts.h"
 
-#include "daemon/id_table.h"
 #include "daemon/record_copy.h"
-#include "daemon/spool_index.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { SYNC_EVERY_MS = 1000, BACKLOG_TASKS = 1024 };
-
-/* A record in the spool whose job is not yet marked. */
-struct unsynced {
-	struct spooled entry;
-	struct packed what;
-};
-
-struct packer {
-	sd_event_source *timer;
-	struct executor *executor;
-	struct packer_options options;
-	struct spool_index index;
-	struct id_table places;	   /* by job: struct spool_place of all that is in the spool */
-	struct unsynced *unsynced; /* appended, no sync asked for yet */
-	size_t n_unsynced, unsynced_capacity;
-	size_t being_sealed;		     /* records of the shard that is being made */
-	size_t pending;			     /* images appended and not yet encoded or rejected */
-	size_t backlog_tasks, backlog_bytes; /* append tasks that have not come back */
-	uint64_t spool_bytes;		     /* on disk, when it was last asked */
-	uint64_t
-	    spool_foreign; /* of that, what was there before this run and is not ours to seal */
-	size_t under_way;  /* tasks and database commands that will come back */
-	bool syncing, sealing, held, flushing, draining, drain_seals, failed;
-};
-
-static void packer_pump(struct packer *p);
 
 void finished_release(struct finished *f)
 {
@@ -67,7 +37,7 @@ static struct packed packed_of(const struct finished *f)
 			       .again = f->again};
 }
 
-static void packer_fail(struct packer *p, const struct error *why)
+void packer_fail(struct packer *p, const struct error *why)
 {
 	if (p->failed)
 		return;
@@ -75,7 +45,7 @@ static void packer_fail(struct packer *p, const struct error *why)
 	p->options.handlers.on_fatal(p->options.arg, why);
 }
 
-static void packer_post(struct packer *p, struct task *t)
+void packer_post(struct packer *p, struct task *t)
 {
 	p->under_way++;
 	executor_post(p->executor, t);
@@ -95,7 +65,7 @@ static void place_add(struct packer *p, int64_t job, const struct spool_place *p
 	*known = *place;
 }
 
-static void place_remove(struct packer *p, int64_t job, const struct spool_place *place)
+void packer_forget_place(struct packer *p, int64_t job, const struct spool_place *place)
 {
 	struct spool_place *known = id_table_get(&p->places, (uint64_t)job);
 
@@ -207,7 +177,6 @@ static void append_one(struct append_task *t, struct append_item *item)
 	record.fence = f->fence;
 	if (spool_append(options->spool, &record, &item->entry.place, &t->failure) < 0)
 		return;
-	item->entry.since = clock_mono_ms();
 	item->entry.job = f->job;
 	item->entry.rank = f->rank;
 	item->entry.bytes = record_bytes(&record);
@@ -230,6 +199,7 @@ static void append_done(struct task *task)
 	struct packer *p = t->packer;
 
 	p->under_way--;
+	p->append_tasks++;
 	p->backlog_tasks--;
 	p->backlog_bytes -= t->bytes;
 	p->spool_bytes = t->spool_bytes;
@@ -253,6 +223,8 @@ static void append_done(struct task *task)
 	}
 	if (t->failure.code != ERR_NONE)
 		packer_fail(p, &t->failure);
+	if (p->n_unsynced == 0 && !p->syncing)
+		p->settled_tasks = p->append_tasks;
 	free(t->items);
 	free(t);
 	packer_pump(p);
@@ -261,7 +233,10 @@ static void append_done(struct task *task)
 void packer_append(struct packer *p, struct finished *items, size_t n)
 {
 	struct append_task *t = xcalloc(1, sizeof(*t));
+	int64_t now = clock_mono_ms();
 
+	if (now <= p->flush_at)
+		now = p->flush_at + 1; /* it came after that flush, in the same millisecond */
 	t->base.run = append_run;
 	t->base.done = append_done;
 	t->packer = p;
@@ -269,10 +244,12 @@ void packer_append(struct packer *p, struct finished *items, size_t n)
 	t->items = xcalloc(n, sizeof(*t->items));
 	for (size_t i = 0; i < n; i++) {
 		t->items[i].finished = items[i];
+		t->items[i].entry.since = now;
 		t->bytes += items[i].latent.bytes;
 	}
 	free(items);
 	p->pending += n;
+	p->posted_tasks++;
 	p->backlog_tasks++;
 	p->backlog_bytes += t->bytes;
 	packer_post(p, &t->base);
@@ -329,6 +306,7 @@ struct sync_task {
 	struct packer *packer;
 	struct unsynced *items;
 	size_t n;
+	uint64_t append_tasks; /* whose records are durable with it */
 	struct error err;
 };
 
@@ -344,6 +322,7 @@ static void sync_end(struct sync_task *t)
 	struct packer *p = t->packer;
 
 	p->syncing = false;
+	p->settled_tasks = t->append_tasks;
 	free(t->items);
 	free(t);
 	packer_pump(p);
@@ -413,6 +392,7 @@ void packer_sync(struct packer *p)
 	t->packer = p;
 	t->items = TAKE(p->unsynced);
 	t->n = p->n_unsynced;
+	t->append_tasks = p->append_tasks;
 	p->n_unsynced = p->unsynced_capacity = 0;
 	p->syncing = true;
 	packer_post(p, &t->base);
@@ -428,206 +408,9 @@ static int on_sync_timer(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
-/* -- seal, enter into the catalog, drop ------------------------------------------------------------- */
-
-struct seal_task {
-	struct task base;
-	struct packer *packer;
-	struct spooled *entries;
-	size_t n;
-	unsigned first_number;
-	struct sample_row *samples; /* with strings of their own */
-	struct sealed_shard sealed;
-	struct shard_row row;
-	uint64_t spool_bytes; /* on disk after the drop */
-	struct error err;
-};
-
-static int seal_load(void *arg, size_t index, struct record *out, struct error *err)
-{
-	struct seal_task *t = arg;
-	struct sample_row *row = &t->samples[index];
-	struct record_facts facts;
-
-	if (spool_read(t->packer->options.spool, &t->entries[index].place, out, err) < 0)
-		return -1;
-	if (record_facts_read(out, &facts, err) < 0) {
-		record_release(out);
-		return -1;
-	}
-	*row = (struct sample_row){.key = xstrdup(facts.key),
-				   .path = xstrdup(facts.path),
-				   .job = t->entries[index].job,
-				   .variant = facts.variant,
-				   .content = facts.content,
-				   .latent = facts.latent};
-	return 0;
-}
-
-static void seal_row(struct seal_task *t)
-{
-	const struct packer_options *options = &t->packer->options;
-
-	for (size_t i = 0; i < t->n; i++) {
-		t->samples[i].offset = t->sealed.spans[i].offset;
-		t->samples[i].bytes = t->sealed.spans[i].bytes;
-	}
-	t->row = (struct shard_row){.dataset = options->dataset,
-				    .path = t->sealed.name,
-				    .format = options->format->name,
-				    .group = t->entries[0].group,
-				    .bytes = t->sealed.bytes,
-				    .samples = t->n,
-				    .sha256 = t->sealed.sha256,
-				    .xxh3 = t->sealed.xxh3,
-				    .sealed_at = clock_wall_ms()};
-}
-
-static void seal_run(struct task *task)
-{
-	struct seal_task *t = (struct seal_task *)task;
-	const struct packer_options *options = &t->packer->options;
-	char folder[64];
-	const struct seal_target target = {.store = options->store,
-					   .format = options->format,
-					   .folder = folder,
-					   .first_number = t->first_number};
-
-	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
-	t->samples = xcalloc(t->n, sizeof(*t->samples));
-	if (seal_shard(&target, seal_load, t, t->n, &t->sealed, &t->err) == 0)
-		seal_row(t);
-}
-
-static void seal_free(struct seal_task *t)
-{
-	sealed_shard_release(&t->sealed);
-	for (size_t i = 0; t->samples && i < t->n; i++) {
-		free((char *)t->samples[i].key);
-		free((char *)t->samples[i].path);
-	}
-	free(t->samples);
-	free(t->entries);
-	free(t);
-}
-
-static void seal_end(struct seal_task *t)
-{
-	struct packer *p = t->packer;
-
-	p->sealing = false;
-	p->being_sealed = 0;
-	seal_free(t);
-	packer_pump(p);
-}
-
-static void drop_run(struct task *task)
-{
-	struct seal_task *t = (struct seal_task *)task;
-
-	for (size_t i = 0; i < t->n && t->err.code == ERR_NONE; i++)
-		spool_drop(t->packer->options.spool, &t->entries[i].place, &t->err);
-	t->spool_bytes = spool_bytes(t->packer->options.spool);
-}
-
-static void drop_done(struct task *task)
-{
-	struct seal_task *t = (struct seal_task *)task;
-
-	t->packer->under_way--;
-	t->packer->spool_bytes = t->spool_bytes;
-	if (t->err.code != ERR_NONE)
-		packer_fail(t->packer, &t->err);
-	seal_end(t);
-}
-
-static void seal_completed(void *arg, bool conflict, const struct error *err)
-{
-	struct seal_task *t = arg;
-	struct packer *p = t->packer;
-	struct error twice = ERROR_INIT;
-
-	p->under_way--;
-	if (conflict) {
-		error_set(&twice, ERR_BUG, "%s holds a sample that another shard has",
-			  t->sealed.name);
-		err = &twice;
-	}
-	if (err->code != ERR_NONE) {
-		packer_fail(p, err);
-		seal_end(t);
-		return;
-	}
-	p->options.handlers.on_shard(p->options.arg, t->sealed.name, t->n, t->sealed.bytes);
-	for (size_t i = 0; i < t->n; i++)
-		place_remove(p, t->entries[i].job, &t->entries[i].place);
-	t->base.run = drop_run;
-	t->base.done = drop_done;
-	packer_post(p, &t->base);
-}
-
-static void seal_done(struct task *task)
-{
-	struct seal_task *t = (struct seal_task *)task;
-	struct packer *p = t->packer;
-
-	p->under_way--;
-	if (t->err.code != ERR_NONE) {
-		packer_fail(p, &t->err);
-		seal_end(t);
-		return;
-	}
-	spool_index_note_shard(&p->index, t->sealed.name);
-	p->under_way++;
-	db_complete(p->options.db, &t->row, t->samples, t->n, seal_completed, t);
-}
-
-/* Bytes on disk that nobody needs, but for which some record in the same segment is still live. */
-static uint64_t wasted(const struct packer *p)
-{
-	uint64_t needed = p->spool_foreign + spool_index_bytes(&p->index);
-
-	return p->spool_bytes > needed ? p->spool_bytes - needed : 0;
-}
-
-/* Seals a group that is full; when draining or flushing, any group, once nothing more comes. */
-static void packer_seal(struct packer *p)
-{
-	bool any = (p->flushing || (p->draining && p->drain_seals)) && p->pending == 0;
-	struct seal_task *t;
-	struct spooled *entries;
-	size_t n = 0;
-
-	if (p->sealing || p->held || p->failed || (p->draining && !p->drain_seals))
-		return;
-	if (p->flushing && p->pending == 0 && spool_index_count(&p->index) == 0)
-		p->flushing = false;
-	entries =
-	    spool_index_take(&p->index, p->options.shard_samples, p->options.shard_bytes, any, &n);
-	if (!entries && p->options.seal_age_ms > 0)
-		entries =
-		    spool_index_take_aged(&p->index, clock_mono_ms() - p->options.seal_age_ms,
-					  p->options.shard_samples, p->options.shard_bytes, &n);
-	if (!entries && wasted(p) > p->options.spool_waste)
-		entries = spool_index_take_oldest(&p->index, p->options.shard_samples,
-						  p->options.shard_bytes, &n);
-	if (!entries)
-		return;
-	t = xcalloc(1, sizeof(*t));
-	t->base.run = seal_run;
-	t->base.done = seal_done;
-	t->packer = p;
-	t->entries = entries;
-	t->n = n;
-	t->first_number = spool_index_next_shard(&p->index, entries[0].group);
-	p->sealing = true;
-	p->being_sealed = n;
-	packer_post(p, &t->base);
-}
-
 /* -- the packer ----------------------------------------------------------------------------------- */
 
-static void packer_pump(struct packer *p)
+void packer_pump(struct packer *p)
 {
 	if (p->draining || p->flushing)
 		packer_sync(p);
@@ -684,23 +467,6 @@ bool packer_is_behind(const struct packer *p)
 size_t packer_unsealed(const struct packer *p)
 {
 	return p->pending + spool_index_count(&p->index) + p->being_sealed;
-}
-
-void packer_flush(struct packer *p)
-{
-	p->flushing = true;
-	packer_pump(p);
-}
-
-void packer_hold(struct packer *p, bool held)
-{
-	p->held = held;
-	packer_pump(p);
-}
-
-bool packer_sealing(const struct packer *p)
-{
-	return p->sealing;
 }
 
 void packer_drain(struct packer *p, bool seal)

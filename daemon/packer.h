@@ -9,7 +9,7 @@
  *	packer_open(event, inbox, &options, &packer, err)
  *	packer_restore(packer, &entry)        records that an earlier run left in the spool
  *	packer_append(packer, finished, n)    takes ownership of the array and what is in it
- *	packer_flush(packer)                  seals what is there now, however little
+ *	packer_flush(packer)                  seals what was appended until now, however little
  *	packer_hold(packer, true)             seals nothing while somebody else changes shards
  *	packer_drain(packer, seal)            at the end: sync everything and, if asked, seal everything
  *	packer_idle(packer)                   nothing is under way and nothing is left to do
@@ -99,7 +99,7 @@ struct spooled {
 	uint64_t bytes;
 	char group[RECORD_GROUP_SIZE];
 	struct spool_place place;
-	int64_t since; /* monotonic ms: when this process came to know of it */
+	int64_t since; /* monotonic ms: when this process was given it */
 };
 
 int packer_open(sd_event *event, struct inbox *inbox, const struct packer_options *options,
@@ -123,7 +123,7 @@ void packer_note_shard(struct packer *p, const char *name);
 bool packer_is_behind(const struct packer *p);
 /* Records that are in the spool and in no shard. */
 size_t packer_unsealed(const struct packer *p);
-/* Seals everything that is appended now, in shards as full as it makes them. */
+/* Seals everything that is appended now, in shards as full as it makes them; what comes later waits for others. */
 void packer_flush(struct packer *p);
 /*
  * While held no shard is begun; what is being sealed when the hold begins is finished: packer_sealing() tells.

@@ -36,6 +36,16 @@ void spool_index_add(struct spool_index *index, const struct spooled *entry)
 	g->bytes += entry->bytes;
 }
 
+/* Some have left it. */
+static void renew_since(struct spool_group *g)
+{
+	g->since = g->n > 0 ? g->entries[0].since : 0;
+	for (size_t i = 1; i < g->n; i++) {
+		if (g->entries[i].since < g->since)
+			g->since = g->entries[i].since;
+	}
+}
+
 bool spool_index_remove(struct spool_index *index, int64_t job, const struct spool_place *place)
 {
 	for (size_t i = 0; i < index->n; i++) {
@@ -49,6 +59,7 @@ bool spool_index_remove(struct spool_index *index, int64_t job, const struct spo
 				continue;
 			g->bytes -= e->bytes;
 			*e = g->entries[--g->n];
+			renew_since(g);
 			return true;
 		}
 	}
@@ -87,6 +98,7 @@ static struct spooled *take_from(struct spool_group *g, size_t samples, uint64_t
 	g->n -= *n;
 	for (size_t i = 0; i < *n; i++)
 		g->bytes -= taken[i].bytes;
+	renew_since(g);
 	return taken;
 }
 

@@ -12,7 +12,7 @@ struct spool_index {
 		struct spooled *entries;
 		size_t n, capacity;
 		uint64_t bytes;
-		int64_t since;	     /* no entry has waited longer than since then */
+		int64_t since;	     /* the oldest entry's */
 		unsigned next_shard; /* above the number of every shard seen */
 	} * groups;
 	size_t n, capacity;
@@ -39,7 +39,7 @@ struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint
  */
 struct spooled *spool_index_take_oldest(struct spool_index *index, size_t samples, uint64_t bytes,
 					size_t *n);
-/* The same from a group that may have an entry from before @since. NULL: there is none. */
+/* The same from a group that has an entry from before @since. NULL: there is none. */
 struct spooled *spool_index_take_aged(struct spool_index *index, int64_t since, size_t samples,
 				      uint64_t bytes, size_t *n);
 /*

@@ -198,6 +198,32 @@ static void a_flush_seals_what_is_there_and_the_packer_goes_on(void **state)
 	release_many(jobs, 4);
 }
 
+/* A dataset with work always has something pending: a flush is no mode that goes on until there is nothing. */
+static void a_flush_of_a_busy_packer_seals_what_was_there_and_no_more(void **state)
+{
+	struct run *run = *state;
+	struct job jobs[8];
+	size_t n = 3;
+
+	claim_many(run, "a", jobs, ARRAY_SIZE(jobs), 0);
+	start(run, RUN_MANY, RUN_MANY);
+	append(run, jobs, 2, 64, 64);
+	packer_flush(run->packer);
+	append(run, &jobs[2], 1, 64, 64);
+	while (run->shards == 0 || n < ARRAY_SIZE(jobs)) {
+		if (run->shards > 0 && packer_pending(run->packer) == 0)
+			append(run, &jobs[n++], 1, 64, 64);
+		packer_sync(run->packer);
+		run_turn(run);
+	}
+	packer_drain(run->packer, false);
+	run_until_idle(run);
+	assert_int_equal(run->shards, 1);
+	assert_in_range(run->shard_samples, 2, 3);
+	run_close_packer(run);
+	release_many(jobs, ARRAY_SIZE(jobs));
+}
+
 static struct job changed;
 
 /* "a.png" is another file now, and claimed again. */
@@ -613,6 +639,7 @@ int main(void)
 	    packer_test(a_group_with_enough_bytes_is_sealed_at_once),
 	    packer_test(draining_seals_what_is_left_group_by_group_in_order_of_rank),
 	    packer_test(a_flush_seals_what_is_there_and_the_packer_goes_on),
+	    packer_test(a_flush_of_a_busy_packer_seals_what_was_there_and_no_more),
 	    packer_test(a_newer_record_of_a_job_takes_the_place_of_one_that_waits),
 	    packer_test(while_held_no_shard_is_begun),
 	    packer_test(draining_without_seal_only_makes_durable),

@@ -265,6 +265,31 @@ static void only_a_group_with_an_old_entry_is_taken_by_age(void **state)
 	assert_null(spool_index_take_aged(index, 401, MANY, MANY, &n));
 }
 
+static void what_is_left_of_a_group_is_as_old_as_its_oldest_entry(void **state)
+{
+	struct spool_index *index = *state;
+	struct spooled old = entry("g", 1, 1, 10), young = entry("g", 2, 2, 10);
+	struct spooled older = entry("g", 3, 3, 10);
+	struct spooled *taken;
+	size_t n = 0;
+
+	old.since = 400;
+	young.since = 500;
+	older.since = 300;
+	spool_index_add(index, &old);
+	spool_index_add(index, &young);
+	spool_index_add(index, &older);
+	assert_true(spool_index_remove(index, older.job, &older.place));
+	assert_null(spool_index_take_aged(index, 400, MANY, MANY, &n));
+	taken = spool_index_take_aged(index, 401, 1, MANY, &n);
+	assert_int_equal(taken[0].job, old.job);
+	free(taken);
+	assert_null(spool_index_take_aged(index, 500, MANY, MANY, &n));
+	taken = spool_index_take_aged(index, 501, MANY, MANY, &n);
+	assert_int_equal(taken[0].job, young.job);
+	free(taken);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +303,7 @@ int main(void)
 	    index_test(any_takes_what_there_is_of_a_group_and_no_more_than_a_shard),
 	    index_test(the_oldest_record_decides_by_segment_and_then_by_offset),
 	    index_test(only_a_group_with_an_old_entry_is_taken_by_age),
+	    index_test(what_is_left_of_a_group_is_as_old_as_its_oldest_entry),
 	    index_test(the_number_of_a_shard_is_never_given_twice),
 	    index_test(bytes_are_those_of_what_is_there),
 	    index_test(an_entry_keeps_its_place_in_the_spool),

@@ -1,0 +1,57 @@
+/*
+ * What the packer's parts share; nobody else includes it.
+ *
+ *	packer.c        append, sync, opening and closing
+ *	packer_seal.c   when a shard is made, and how
+ */
+#ifndef LATENTD_DAEMON_PACKER_PARTS_H
+#define LATENTD_DAEMON_PACKER_PARTS_H
+
+#include "daemon/id_table.h"
+#include "daemon/packer.h"
+#include "daemon/spool_index.h"
+
+/* A record in the spool whose job is not yet marked. */
+struct unsynced {
+	struct spooled entry;
+	struct packed what;
+};
+
+struct packer {
+	sd_event_source *timer;
+	struct executor *executor;
+	struct packer_options options;
+	struct spool_index index;
+	struct id_table places;	   /* by job: struct spool_place of all that is in the spool */
+	struct unsynced *unsynced; /* appended, no sync asked for yet */
+	size_t n_unsynced, unsynced_capacity;
+	size_t being_sealed;		     /* records of the shard that is being made */
+	size_t pending;			     /* images appended and not yet encoded or rejected */
+	size_t backlog_tasks, backlog_bytes; /* append tasks that have not come back */
+	uint64_t spool_bytes;		     /* on disk, when it was last asked */
+	uint64_t
+	    spool_foreign; /* of that, what was there before this run and is not ours to seal */
+	size_t under_way;  /* tasks and database commands that will come back */
+	/* append tasks so far: posted, come back, and those whose images are all encoded or rejected */
+	uint64_t posted_tasks, append_tasks, settled_tasks;
+	int64_t flush_at;     /* what was appended until then is to be sealed; monotonic */
+	uint64_t flush_tasks; /* when so many are settled */
+	bool syncing, sealing, held, flushing, draining, drain_seals, failed;
+};
+
+/* -- packer.c --------------------------------------------------------------------------------------- */
+
+/* Does whatever can be done now. */
+void packer_pump(struct packer *p);
+void packer_fail(struct packer *p, const struct error *why);
+/* To the packer's thread; its `done` takes it from p->under_way. */
+void packer_post(struct packer *p, struct task *t);
+/* The record of @job at @place is not in the spool any more. */
+void packer_forget_place(struct packer *p, int64_t job, const struct spool_place *place);
+
+/* -- packer_seal.c ---------------------------------------------------------------------------------- */
+
+/* Begins a shard if there is reason to. */
+void packer_seal(struct packer *p);
+
+#endif

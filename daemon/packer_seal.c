@@ -1,0 +1,244 @@
+/*
+ * A shard is begun when a group is full, has waited long, keeps much waste on disk, or somebody asked: read from the
+ * spool, written and verified, entered into the catalog; then its records are dropped.
+ */
+#include "daemon/packer_parts.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <stdio.h>
+
+struct seal_task {
+	struct task base;
+	struct packer *packer;
+	struct spooled *entries;
+	size_t n;
+	unsigned first_number;
+	struct sample_row *samples; /* with strings of their own */
+	struct sealed_shard sealed;
+	struct shard_row row;
+	uint64_t spool_bytes; /* on disk after the drop */
+	struct error err;
+};
+
+static int seal_load(void *arg, size_t index, struct record *out, struct error *err)
+{
+	struct seal_task *t = arg;
+	struct sample_row *row = &t->samples[index];
+	struct record_facts facts;
+
+	if (spool_read(t->packer->options.spool, &t->entries[index].place, out, err) < 0)
+		return -1;
+	if (record_facts_read(out, &facts, err) < 0) {
+		record_release(out);
+		return -1;
+	}
+	*row = (struct sample_row){.key = xstrdup(facts.key),
+				   .path = xstrdup(facts.path),
+				   .job = t->entries[index].job,
+				   .variant = facts.variant,
+				   .content = facts.content,
+				   .latent = facts.latent};
+	return 0;
+}
+
+static void seal_row(struct seal_task *t)
+{
+	const struct packer_options *options = &t->packer->options;
+
+	for (size_t i = 0; i < t->n; i++) {
+		t->samples[i].offset = t->sealed.spans[i].offset;
+		t->samples[i].bytes = t->sealed.spans[i].bytes;
+	}
+	t->row = (struct shard_row){.dataset = options->dataset,
+				    .path = t->sealed.name,
+				    .format = options->format->name,
+				    .group = t->entries[0].group,
+				    .bytes = t->sealed.bytes,
+				    .samples = t->n,
+				    .sha256 = t->sealed.sha256,
+				    .xxh3 = t->sealed.xxh3,
+				    .sealed_at = clock_wall_ms()};
+}
+
+static void seal_run(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+	const struct packer_options *options = &t->packer->options;
+	char folder[64];
+	const struct seal_target target = {.store = options->store,
+					   .format = options->format,
+					   .folder = folder,
+					   .first_number = t->first_number};
+
+	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
+	t->samples = xcalloc(t->n, sizeof(*t->samples));
+	if (seal_shard(&target, seal_load, t, t->n, &t->sealed, &t->err) == 0)
+		seal_row(t);
+}
+
+static void seal_free(struct seal_task *t)
+{
+	sealed_shard_release(&t->sealed);
+	for (size_t i = 0; t->samples && i < t->n; i++) {
+		free((char *)t->samples[i].key);
+		free((char *)t->samples[i].path);
+	}
+	free(t->samples);
+	free(t->entries);
+	free(t);
+}
+
+static void seal_end(struct seal_task *t)
+{
+	struct packer *p = t->packer;
+
+	p->sealing = false;
+	p->being_sealed = 0;
+	seal_free(t);
+	packer_pump(p);
+}
+
+static void drop_run(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+
+	for (size_t i = 0; i < t->n && t->err.code == ERR_NONE; i++)
+		spool_drop(t->packer->options.spool, &t->entries[i].place, &t->err);
+	t->spool_bytes = spool_bytes(t->packer->options.spool);
+}
+
+static void drop_done(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+
+	t->packer->under_way--;
+	t->packer->spool_bytes = t->spool_bytes;
+	if (t->err.code != ERR_NONE)
+		packer_fail(t->packer, &t->err);
+	seal_end(t);
+}
+
+static void seal_completed(void *arg, bool conflict, const struct error *err)
+{
+	struct seal_task *t = arg;
+	struct packer *p = t->packer;
+	struct error twice = ERROR_INIT;
+
+	p->under_way--;
+	if (conflict) {
+		error_set(&twice, ERR_BUG, "%s holds a sample that another shard has",
+			  t->sealed.name);
+		err = &twice;
+	}
+	if (err->code != ERR_NONE) {
+		packer_fail(p, err);
+		seal_end(t);
+		return;
+	}
+	p->options.handlers.on_shard(p->options.arg, t->sealed.name, t->n, t->sealed.bytes);
+	for (size_t i = 0; i < t->n; i++)
+		packer_forget_place(p, t->entries[i].job, &t->entries[i].place);
+	t->base.run = drop_run;
+	t->base.done = drop_done;
+	packer_post(p, &t->base);
+}
+
+static void seal_done(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+	struct packer *p = t->packer;
+
+	p->under_way--;
+	if (t->err.code != ERR_NONE) {
+		packer_fail(p, &t->err);
+		seal_end(t);
+		return;
+	}
+	spool_index_note_shard(&p->index, t->sealed.name);
+	p->under_way++;
+	db_complete(p->options.db, &t->row, t->samples, t->n, seal_completed, t);
+}
+
+/* Bytes on disk that nobody needs, but for which some record in the same segment is still live. */
+static uint64_t wasted(const struct packer *p)
+{
+	uint64_t needed = p->spool_foreign + spool_index_bytes(&p->index);
+
+	return p->spool_bytes > needed ? p->spool_bytes - needed : 0;
+}
+
+/* Everything that was appended before the flush is in the index, or was rejected. */
+static bool flush_is_ready(const struct packer *p)
+{
+	return p->flushing && p->settled_tasks >= p->flush_tasks;
+}
+
+/* What the next shard is made of, *n of them; NULL: there is no reason for one. */
+static struct spooled *take_entries(struct packer *p, size_t *n)
+{
+	const struct packer_options *o = &p->options;
+	bool any = p->draining && p->drain_seals && p->pending == 0;
+	struct spooled *entries =
+	    spool_index_take(&p->index, o->shard_samples, o->shard_bytes, any, n);
+
+	if (!entries && flush_is_ready(p)) {
+		entries = spool_index_take_aged(&p->index, p->flush_at + 1, o->shard_samples,
+						o->shard_bytes, n);
+		p->flushing = entries != NULL;
+	}
+	if (!entries && o->seal_age_ms > 0)
+		entries = spool_index_take_aged(&p->index, clock_mono_ms() - o->seal_age_ms,
+						o->shard_samples, o->shard_bytes, n);
+	if (!entries && wasted(p) > o->spool_waste)
+		entries = spool_index_take_oldest(&p->index, o->shard_samples, o->shard_bytes, n);
+	return entries;
+}
+
+/* One shard at a time. */
+void packer_seal(struct packer *p)
+{
+	struct seal_task *t;
+	struct spooled *entries;
+	size_t n = 0;
+
+	if (p->sealing || p->held || p->failed || (p->draining && !p->drain_seals))
+		return;
+	entries = take_entries(p, &n);
+	if (!entries)
+		return;
+	t = xcalloc(1, sizeof(*t));
+	t->base.run = seal_run;
+	t->base.done = seal_done;
+	t->packer = p;
+	t->entries = entries;
+	t->n = n;
+	t->first_number = spool_index_next_shard(&p->index, entries[0].group);
+	p->sealing = true;
+	p->being_sealed = n;
+	packer_post(p, &t->base);
+}
+
+/* -- what others want ------------------------------------------------------------------------------- */
+
+void packer_flush(struct packer *p)
+{
+	int64_t now = clock_mono_ms();
+
+	p->flushing = true;
+	p->flush_at = now > p->flush_at ? now : p->flush_at + 1;
+	p->flush_tasks = p->posted_tasks;
+	packer_pump(p);
+}
+
+void packer_hold(struct packer *p, bool held)
+{
+	p->held = held;
+	packer_pump(p);
+}
+
+bool packer_sealing(const struct packer *p)
+{
+	return p->sealing;
+}
