@@ -64,7 +64,7 @@ struct claim_task {
 	uint32_t *roots;
 	size_t n;
 	struct job *jobs;
-	uint64_t later;
+	bool later;
 	struct error err;
 	db_claimed_fn fn;
 	void *arg;
@@ -74,18 +74,15 @@ static void claim_run(struct task *task)
 {
 	struct claim_task *t = (struct claim_task *)task;
 	int64_t now = clock_steady_wall_ms();
-	struct queue_counts counts;
 	int r;
 
 	t->claim.owner = t->db->owner;
 	t->claim.now = now;
 	t->claim.lease_until = now + t->lease_ms;
 	r = queue_claim(t->db->queue, &t->claim, t->jobs, &t->n, &t->err);
-	if (r == QUEUE_EMPTY) {
+	if (r > 0)
 		t->n = 0;
-		if (queue_counts(t->db->queue, t->claim.dataset, &counts, &t->err) == 0)
-			t->later = counts.jobs[JOB_RETRYABLE];
-	}
+	t->later = r == QUEUE_LATER;
 }
 
 static void claim_done(struct task *task)

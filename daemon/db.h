@@ -23,10 +23,10 @@ void db_close(struct db *db);
 void db_call(struct db *db, void (*run)(struct queue *queue, void *arg), void *arg);
 
 /*
- * Jobs as @what says (dataset, limit, roots); the callback owns them. n is 0 where there were none: @later jobs become due
- * later.
+ * Jobs as @what says (dataset, limit, roots); the callback owns them. n is 0 where there were none; @later: some such become
+ * due later.
  */
-typedef void (*db_claimed_fn)(void *arg, struct job *jobs, size_t n, uint64_t later,
+typedef void (*db_claimed_fn)(void *arg, struct job *jobs, size_t n, bool later,
 			      const struct error *err);
 void db_claim(struct db *db, const struct queue_claim *what, int64_t lease_ms, db_claimed_fn fn,
 	      void *arg);

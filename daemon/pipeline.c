@@ -56,8 +56,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
-static void on_claimed(void *arg, struct job *jobs, size_t n, uint64_t later,
-		       const struct error *err)
+static void on_claimed(void *arg, struct job *jobs, size_t n, bool later, const struct error *err)
 {
 	struct pipeline *p = arg;
 
@@ -81,7 +80,7 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, uint64_t later,
 	else
 		p->claims_over = true;
 	/* What is not settled yet may be claimable then. */
-	if (later > 0 || !outcome_log_idle(p->outcomes))
+	if (later || !outcome_log_idle(p->outcomes))
 		pipeline_claim_later(p);
 }
 

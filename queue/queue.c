@@ -100,7 +100,7 @@ int queue_claim(struct queue *q, const struct queue_claim *claim, struct job *jo
 
 	assert(is_owner(claim->owner));
 	assert(claim->limit > 0);
-	r = checked_result(q->ops->claim(q, claim, jobs, n, err), QUEUE_EMPTY, err);
+	r = checked_result(q->ops->claim(q, claim, jobs, n, err), QUEUE_LATER, err);
 	assert(r != 0 || (*n > 0 && *n <= claim->limit));
 	return r;
 }

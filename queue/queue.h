@@ -170,7 +170,8 @@ struct queue_claim {
 	bool suspects; /* one suspected job, and no other */
 };
 
-#define QUEUE_EMPTY 1 /* of claim: nothing can be claimed now */
+#define QUEUE_EMPTY 1 /* of claim: nothing can be claimed */
+#define QUEUE_LATER 2 /* of claim: nothing can be claimed now, but some jobs that are due later */
 
 enum outcome_kind {
 	OUTCOME_ENCODED,    /* in the spool, durable */
@@ -403,7 +404,7 @@ struct queue_ops {
 	/*
 	 * Up to claim->limit jobs that are available, or retryable and due, and not suspected, in order of rank:
 	 * *n of them in @jobs, which the caller releases. With claim->suspects one that is suspected.
-	 * QUEUE_EMPTY: none.
+	 * QUEUE_EMPTY: none. QUEUE_LATER: none, but there are such that are retryable and due after claim->now.
 	 */
 	int (*claim)(struct queue *q, const struct queue_claim *claim, struct job *jobs, size_t *n,
 		     struct error *err);

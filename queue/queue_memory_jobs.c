@@ -235,7 +235,8 @@ int memory_enqueue(struct queue *base, int64_t dataset, const struct job_spec *s
 
 /* -- claims --------------------------------------------------------------------------------------- */
 
-static bool claimable(const struct memory_job *j, const struct queue_claim *claim)
+/* What a claim is about, if it is time. */
+static bool wanted_by(const struct memory_job *j, const struct queue_claim *claim)
 {
 	bool wanted = !claim->roots;
 
@@ -243,9 +244,13 @@ static bool claimable(const struct memory_job *j, const struct queue_claim *clai
 		wanted = wanted || claim->roots[i] == j->job.root;
 	if (!wanted || (claim->dataset != 0 && j->job.dataset != claim->dataset))
 		return false;
-	if ((j->job.crashes >= QUEUE_SUSPECT_CRASHES) != claim->suspects)
-		return false;
-	return j->state == JOB_AVAILABLE || (j->state == JOB_RETRYABLE && j->due <= claim->now);
+	return (j->job.crashes >= QUEUE_SUSPECT_CRASHES) == claim->suspects &&
+	       (j->state == JOB_AVAILABLE || j->state == JOB_RETRYABLE);
+}
+
+static bool claimable(const struct memory_job *j, const struct queue_claim *claim)
+{
+	return wanted_by(j, claim) && (j->state == JOB_AVAILABLE || j->due <= claim->now);
 }
 
 /* What a changed file is compared with: the record in the spool, which has the job's content, or the sample. */
@@ -288,10 +293,15 @@ int memory_claim(struct queue *base, const struct queue_claim *claim, struct job
 		memory_replace(&first->owner, claim->owner);
 		jobs[count] = handed_out(q, first);
 	}
-	if (count == 0)
-		return QUEUE_EMPTY;
-	*n = count;
-	return 0;
+	if (count > 0) {
+		*n = count;
+		return 0;
+	}
+	for (size_t i = 0; i < q->job_count; i++) {
+		if (wanted_by(&q->jobs[i], claim))
+			return QUEUE_LATER;
+	}
+	return QUEUE_EMPTY;
 }
 
 int memory_extend(struct queue *base, const char *owner, int64_t lease_until, struct error *err)

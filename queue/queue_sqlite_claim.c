@@ -137,6 +137,33 @@ static int add_of_dataset(struct sqlite_queue *q, const struct queue_claim *clai
 	return add_candidates(q, claim, dataset, STMT_CLAIM_DUE, due, out, err);
 }
 
+/* QUEUE_LATER or QUEUE_EMPTY of what such a claim would get if it were not too early. */
+static int anything_later(struct sqlite_queue *q, const struct queue_claim *claim,
+			  struct error *err)
+{
+	static const char sql[] =
+	    "SELECT 1 FROM work INDEXED BY work_due CROSS JOIN job ON job.id = work.job"
+	    " WHERE work.state = 5 AND (?1 = 0 OR work.dataset = ?1) AND work.due > ?2"
+	    " AND (work.crashes >= 3) = ?3 AND " OF_ROOTS " LIMIT 1";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_CLAIM_LATER, sql, err);
+	cleanup_buffer struct buffer roots = BUFFER_INIT;
+	int r;
+
+	if (!stmt)
+		return -1;
+	if (claim->roots)
+		append_roots(&roots, claim);
+	db_bind_int(stmt, 1, claim->dataset);
+	db_bind_int(stmt, 2, claim->now);
+	db_bind_int(stmt, 3, claim->suspects);
+	db_bind_text(stmt, 4, (const char *)roots.data);
+	r = db_step(q, stmt, err);
+	if (r >= 0)
+		db_done(stmt);
+	db_bind_text(stmt, 4, NULL);
+	return r < 0 ? -1 : r > 0 ? QUEUE_LATER : QUEUE_EMPTY;
+}
+
 static int find_candidates(struct sqlite_queue *q, const struct queue_claim *claim,
 			   struct candidates *out, struct error *err)
 {
@@ -161,7 +188,7 @@ static int find_candidates(struct sqlite_queue *q, const struct queue_claim *cla
 			return -1;
 	}
 	if (out->count == 0)
-		return QUEUE_EMPTY;
+		return anything_later(q, claim, err);
 	qsort(out->items, out->count, sizeof(*out->items), by_rank);
 	while (out->count > limit)
 		job_release(&out->items[--out->count].job);
@@ -256,16 +283,15 @@ int queue_sqlite_claim(struct queue *base, const struct queue_claim *claim, stru
 {
 	struct sqlite_queue *q = sqlite_queue(base);
 	cleanup_with(candidates_release) struct candidates found = {NULL, 0, 0};
-	int r;
+	int outcome, r;
 
 	if (db_begin(q, err) < 0)
 		return -1;
-	r = claim_jobs(q, claim, &found, err);
-	/* What todo_fill() did stays done. */
-	if (r == QUEUE_EMPTY)
-		r = db_end(q, 0, err) < 0 ? -1 : QUEUE_EMPTY;
-	else
-		r = db_end(q, r, err);
+	outcome = claim_jobs(q, claim, &found, err);
+	/* Where there was nothing to claim, what todo_fill() did stays done. */
+	r = db_end(q, outcome < 0 ? outcome : 0, err);
+	if (r == 0)
+		r = outcome;
 	if (r == QUEUE_EMPTY)
 		db_idle(q);
 	if (r != 0)

@@ -180,7 +180,7 @@ static bool work(struct queue *q, int64_t dataset, uint64_t batch)
 	int r = queue_claim(q, &claim, jobs, &n, &err);
 
 	must(r, &err);
-	if (r == QUEUE_EMPTY)
+	if (r > 0)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		struct hash128 content = hash128_of(jobs[i].path, strlen(jobs[i].path));

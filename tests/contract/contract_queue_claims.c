@@ -138,10 +138,36 @@ static void a_retry_waits_for_its_time(void **state)
 	int64_t id = job_in_state(f, "a", JOB_RETRYABLE);
 	struct job job = {0};
 
-	assert_int_equal(claim_at(f, 0, NOW + 499, &job), QUEUE_EMPTY);
+	assert_int_equal(claim_at(f, 0, NOW + 499, &job), QUEUE_LATER);
 	assert_int_equal(claim_at(f, 0, NOW + 500, &job), 0);
 	assert_int_equal(job.id, id);
 	job_release(&job);
+}
+
+/* A source that is not there would keep a dataset from ever being done. */
+static void only_what_is_wanted_counts_as_due_later(void **state)
+{
+	struct fixture *f = *state;
+	const uint32_t there[] = {1}, missing[] = {0};
+	struct queue_claim claim = {.dataset = f->dataset,
+				    .owner = ME,
+				    .now = NOW + 499,
+				    .lease_until = NOW + LEASE,
+				    .limit = 5,
+				    .roots = there,
+				    .n_roots = 1};
+	struct job job;
+	size_t n = 0;
+
+	job_in_state(f, "a", JOB_RETRYABLE); /* of source 0 */
+	assert_int_equal(queue_claim(f->q, &claim, &job, &n, &f->err), QUEUE_EMPTY);
+	claim.roots = missing;
+	assert_int_equal(queue_claim(f->q, &claim, &job, &n, &f->err), QUEUE_LATER);
+	claim.suspects = true;
+	assert_int_equal(queue_claim(f->q, &claim, &job, &n, &f->err), QUEUE_EMPTY);
+	claim.suspects = false;
+	claim.dataset++;
+	assert_int_equal(queue_claim(f->q, &claim, &job, &n, &f->err), QUEUE_EMPTY);
 }
 
 static void due_retries_and_available_jobs_mix_by_rank(void **state)
@@ -478,6 +504,7 @@ int contract_queue_claims(const struct queue_backend *backend)
 	    contract_test(a_claim_takes_from_one_dataset_or_from_all_by_rank),
 	    contract_test(the_fence_and_the_attempts_rise_with_every_claim),
 	    contract_test(a_retry_waits_for_its_time),
+	    contract_test(only_what_is_wanted_counts_as_due_later),
 	    contract_test(due_retries_and_available_jobs_mix_by_rank),
 	    contract_test(a_release_takes_the_attempt_back),
 	    contract_test(outcomes_show_their_reason_and_message),

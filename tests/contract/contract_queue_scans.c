@@ -237,7 +237,7 @@ static size_t claim_suspects(struct fixture *f, const char *owner, struct job *j
 	size_t n = 0;
 	int r = queue_claim(f->q, &claim, jobs, &n, &f->err);
 
-	assert_true(r == 0 || r == QUEUE_EMPTY);
+	assert_true(r >= 0);
 	fixture_after(f);
 	return n;
 }
