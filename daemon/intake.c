@@ -156,7 +156,7 @@ void intake_tell_state(struct intake *in, bool now)
 	in->tell_due = NEVER;
 	sum_up(in, &why, &note);
 	in->state.phase = phase_of(in);
-	in->state.young = in->young.n + in->young_left;
+	in->state.young = in->young.n - in->restless + in->young_left;
 	pthread_mutex_lock(&in->lock);
 	in->mail.now = in->state;
 	snprintf(in->mail_why, sizeof(in->mail_why), "%s", why ? why : "");
@@ -333,6 +333,8 @@ static struct intake *intake_new(const struct intake_options *options, struct in
 	in->options = *options;
 	in->options.name = in->name = xstrdup(options->name);
 	in->options.state = in->state_dir = xstrdup(options->state);
+	if (in->options.patience_ms <= 0)
+		in->options.patience_ms = INTAKE_PATIENCE_MS;
 	in->n = options->n_sources;
 	in->inbox = inbox;
 	pthread_mutex_init(&in->lock, NULL);

@@ -10,7 +10,8 @@
  *	intake_close(intake)                            waits for the end; no handler is called any more
  *
  * Files. One that is closed after writing, moved or linked into a watched folder is available at most INTAKE_BATCH_MS
- * and a transaction later. One that only a scan finds waits until it has not changed for INTAKE_YOUNG_MS. A
+ * and a transaction later. One that only a scan finds waits until it has not changed for INTAKE_YOUNG_MS; of one that
+ * changes for INTAKE_PATIENCE_MS (a log, a download) nothing else waits for that any more. A
  * caption that comes, changes or goes makes its images be looked at. A file that changes while its image is being
  * encoded is looked at again afterwards. What vanishes is noticed by a scan, which takes at most a fiftieth of the time.
  *
@@ -31,8 +32,9 @@
 
 #include "daemon/db.h"
 
-#define INTAKE_BATCH_MS 50
-#define INTAKE_YOUNG_MS 2000
+#define INTAKE_BATCH_MS	   50
+#define INTAKE_YOUNG_MS	   2000
+#define INTAKE_PATIENCE_MS 10000
 
 enum intake_watch {
 	INTAKE_AUTO,	/* listens where the file system tells of changes, else looks again */
@@ -78,7 +80,8 @@ struct intake_state {
 	int64_t scan_began_at, scan_ms; /* the last of them */
 	uint64_t scan_files;
 	uint64_t running_files; /* found by the scan that is under way */
-	uint64_t young;		/* files that wait until they have stopped changing */
+	uint64_t
+	    young; /* files that wait until they have stopped changing, the restless left out */
 
 	uint64_t folders_watched, folders_polled;
 	const char *watch_note; /* why some are not watched: the limit with its sysctl; NULL */
@@ -107,10 +110,11 @@ struct intake_options {
 	bool shuffled; /* as in struct scan_options */
 	uint64_t seed;
 	uint32_t part, parts;
-	bool captions;	    /* the .txt beside an image counts */
-	bool need_captions; /* an image without one waits for it */
-	bool remove;	    /* samples of vanished files die */
-	bool paused;	    /* from the start */
+	bool captions;	     /* the .txt beside an image counts */
+	bool need_captions;  /* an image without one waits for it */
+	bool remove;	     /* samples of vanished files die */
+	bool paused;	     /* from the start */
+	int64_t patience_ms; /* with a file that keeps changing; 0: INTAKE_PATIENCE_MS */
 	struct intake_handlers handlers;
 	void *arg;
 };

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "source/source_path.h"
 
 #include <ctype.h>
@@ -69,15 +70,23 @@ void intake_file_heard(struct intake *in, size_t folder, const char *path, bool 
 		in->batch_due = 0;
 }
 
+size_t intake_files_awaited(const struct intake *in)
+{
+	return in->batch.n + in->young.n - in->restless + in->young_left;
+}
+
 /* Is looked at again in a while. Takes file.path. */
 static void look_again(struct intake *in, struct intake_file file, const struct source_entry *entry)
 {
+	if (!file.seen)
+		file.since = clock_mono_ms();
 	file.seen = true;
 	file.settled = false;
 	file.size = entry->size;
 	file.mtime_ns = entry->mtime_ns;
 	file.due = clock_mono_ms() + INTAKE_YOUNG_MS;
 	if (in->young.n < YOUNG_MAX) {
+		in->restless += file.restless;
 		list_push(&in->young, file);
 		return;
 	}
@@ -93,10 +102,24 @@ static bool is_young(const struct source_entry *entry)
 	return age < INTAKE_YOUNG_MS && age > -FUTURE_MS;
 }
 
+/* A few at most. */
+static bool is_restless(const struct intake *in, size_t folder, const char *path)
+{
+	for (size_t i = 0; i < in->young.n && in->restless > 0; i++) {
+		const struct intake_file *f = &in->young.items[in->young.first + i];
+
+		if (f->restless && f->folder == folder && strcmp(f->path, path) == 0)
+			return true;
+	}
+	return false;
+}
+
 bool intake_file_is_young(struct intake *in, size_t folder, const struct source_entry *entry)
 {
 	if (!is_young(entry))
 		return false;
+	if (is_restless(in, folder, entry->path))
+		return true; /* and it waits already */
 	look_again(in, (struct intake_file){.folder = folder, .path = xstrdup(entry->path)}, entry);
 	return true;
 }
@@ -151,20 +174,35 @@ static void enqueue(struct round *r, struct intake_file file, const struct sourc
 		scan_page_flush(in->page, in->queue, in->options.dataset, &r->counts, &r->err);
 }
 
+/* It is another than at the last look. */
+static void note_change(struct intake *in, struct intake_file *file)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (file->restless || clock_mono_ms() - file->since < in->options.patience_ms)
+		return;
+	file->restless = true;
+	intake_note(in,
+		    "%s keeps changing: it is taken when it does not, and nothing waits for that",
+		    text_quote(file->path, quoted));
+}
+
 /* Takes file.path. */
 static void look_at_image(struct round *r, struct intake_file file)
 {
 	struct source *source = source_of(r, file.folder);
 	struct source_entry entry;
-	bool wait;
+	bool wait, changed;
 
 	if (!source || r->err.code != ERR_NONE ||
 	    source_examine(source, file.path, &entry, &r->err) != 0) {
 		free(file.path);
 		return;
 	}
-	wait = file.seen ? file.size != entry.size || file.mtime_ns != entry.mtime_ns
-			 : !file.settled && is_young(&entry);
+	changed = file.seen && (file.size != entry.size || file.mtime_ns != entry.mtime_ns);
+	wait = file.seen ? changed : !file.settled && is_young(&entry);
+	if (changed)
+		note_change(r->in, &file);
 	if (wait)
 		look_again(r->in, file, &entry);
 	else
@@ -247,8 +285,12 @@ void intake_files_due(struct intake *in)
 	r.sources = xcalloc(in->n, sizeof(*r.sources));
 	while (in->batch.n > 0 && in->batch_due <= now)
 		look_at(&r, list_pop(&in->batch));
-	while (in->young.n > 0 && in->young.items[in->young.first].due <= now)
-		look_at(&r, list_pop(&in->young));
+	while (in->young.n > 0 && in->young.items[in->young.first].due <= now) {
+		struct intake_file file = list_pop(&in->young);
+
+		in->restless -= file.restless;
+		look_at(&r, file);
+	}
 	end_round(&r);
-	intake_tell_state(in, in->young.n == 0);
+	intake_tell_state(in, in->young.n == in->restless);
 }

@@ -58,7 +58,9 @@ struct intake_file {
 	bool seen; /* size and mtime are those of the last look */
 	uint64_t size;
 	int64_t mtime_ns;
-	int64_t due; /* of young ones, monotonic */
+	int64_t due;   /* of young ones, monotonic */
+	int64_t since; /* it has been young; monotonic */
+	bool restless; /* for so long that nothing waits for it */
 };
 
 struct file_list { /* first in, first out */
@@ -102,6 +104,7 @@ struct intake {
 	size_t n;
 	struct intake_commands doing;
 	struct file_list batch, young;
+	size_t restless; /* of the young */
 	bool young_left; /* more of them than are remembered: the next scan looks at these */
 	struct scan_page *page;
 	int64_t batch_due, look_due; /* look_due: at folders that are missing */
@@ -160,6 +163,8 @@ int64_t intake_files_next(const struct intake *in);
  * Of a file that a scan found: true: it may still be written, and is looked at again later.
  */
 bool intake_file_is_young(struct intake *in, size_t folder, const struct source_entry *entry);
+/* Files that will be enqueued, as far as anybody waits for that. */
+size_t intake_files_awaited(const struct intake *in);
 void intake_files_clear(struct intake *in);
 struct scan_options intake_scan_options(const struct intake *in, size_t folder);
 

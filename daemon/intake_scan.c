@@ -91,7 +91,7 @@ static bool all_encoded(struct intake *in, struct error *err)
 {
 	struct queue_counts counts;
 
-	if (in->batch.n + in->young.n > 0 || in->young_left ||
+	if (intake_files_awaited(in) > 0 ||
 	    queue_counts(in->queue, in->options.dataset, &counts, err) < 0)
 		return false;
 	return counts.jobs[JOB_AVAILABLE] + counts.jobs[JOB_RUNNING] == 0;

@@ -126,6 +126,28 @@ static void a_young_file_that_a_scan_finds_waits_until_it_stays_the_same(void **
 	close(fd);
 }
 
+static void nothing_waits_for_a_file_that_keeps_changing(void **state)
+{
+	struct intake_rig *rig = *state;
+	cleanup_free char *path = intake_rig_path(rig, "grows.jpg");
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	rig->sources[0].watch = INTAKE_OFF;
+	rig->options.patience_ms = 1;
+	intake_rig_scan(rig);
+	assert_int_equal(rig->state.young, 1);
+	wait_until(rig, write(fd, "1", 1) == 1 && rig->state.young == 0);
+	assert_string_equal(intake_rig_jobs(rig), "");
+	assert_non_null(strstr(intake_rig_notes(rig), "\"grows.jpg\" keeps changing"));
+	/* A scan finds it again, and that changes nothing. */
+	intake_rescan(rig->intake);
+	wait_until(rig, write(fd, "1", 1) == 1 && rig->state.scans == 2);
+	assert_int_equal(rig->state.young, 0);
+	wait_until(rig, intake_rig_jobs_are(rig, "grows.jpg available|"));
+	close(fd);
+}
+
 static void a_young_file_is_not_taken_for_gone(void **state)
 {
 	struct intake_rig *rig = *state;
@@ -600,6 +622,7 @@ int main(void)
 	    intake_test(a_file_that_is_closed_is_available_within_a_second),
 	    intake_test(a_tree_that_is_made_meanwhile_is_found),
 	    intake_test(a_young_file_that_a_scan_finds_waits_until_it_stays_the_same),
+	    intake_test(nothing_waits_for_a_file_that_keeps_changing),
 	    intake_test(a_young_file_is_not_taken_for_gone),
 	    intake_test(a_file_that_changes_while_it_is_encoded_is_available_again_afterwards),
 	    intake_test(an_image_waits_for_its_caption_and_again_when_that_goes),
