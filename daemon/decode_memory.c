@@ -20,12 +20,7 @@ static bool add_file(size_t bytes, size_t *sum)
 	return size_mul(bytes, 2, &twice) && size_add(*sum, twice, sum);
 }
 
-size_t decode_memory_reading(const struct image_limits *limits, size_t slot_bytes)
-{
-	return decode_memory_drawing(slot_bytes, limits->max_file_bytes, 0);
-}
-
-size_t decode_memory_drawing(size_t slot_bytes, size_t file_bytes, size_t render_bytes)
+size_t decode_memory_working(size_t slot_bytes, size_t file_bytes, size_t render_bytes)
 {
 	size_t sum = BASE;
 
@@ -37,9 +32,10 @@ size_t decode_memory_drawing(size_t slot_bytes, size_t file_bytes, size_t render
 
 size_t decode_memory_most(const struct image_limits *limits, size_t slot_bytes)
 {
-	size_t pixels;
+	size_t pixels, files;
 
-	if (!size_mul(limits->max_pixels, DECODER_PIXEL_BYTES + PICTURE_PIXEL_BYTES, &pixels))
+	if (!size_mul(limits->max_pixels, DECODER_PIXEL_BYTES + PICTURE_PIXEL_BYTES, &pixels) ||
+	    !size_add(limits->max_file_bytes, DECODE_MEMORY_AHEAD, &files))
 		return SIZE_MAX;
-	return decode_memory_drawing(slot_bytes, limits->max_file_bytes, pixels);
+	return decode_memory_working(slot_bytes, files, pixels);
 }

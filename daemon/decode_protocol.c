@@ -1,5 +1,5 @@
 /*
- * Layout of a packet: u8 version, u8 type, then the fields of that type in the order of the struct,
+ * Layout of a packet: u8 version, u8 type, u8 berth where there is one, then the fields of that type in the order of the struct,
  * u64 and doubles little-endian, strings as u16 length and bytes.
  */
 #include "daemon/decode_protocol.h"
@@ -11,6 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+
+static bool has_berth(enum decode_message_type type)
+{
+	return type == DECODE_OPEN || type == DECODE_GEOMETRY || type == DECODE_SKIP;
+}
 
 /* -- writing -------------------------------------------------------------------------------------- */
 
@@ -67,6 +72,8 @@ void decode_message_format(const struct decode_message *m, struct buffer *out)
 {
 	buffer_put_u8(out, DECODE_PROTOCOL_VERSION);
 	buffer_put_u8(out, (uint8_t)m->type);
+	if (has_berth(m->type))
+		buffer_put_u8(out, (uint8_t)m->berth);
 	switch (m->type) {
 	case DECODE_START:
 		format_start(m, out);
@@ -90,7 +97,6 @@ void decode_message_format(const struct decode_message *m, struct buffer *out)
 		put_string(out, m->failed.message);
 		break;
 	case DECODE_OPEN:
-	case DECODE_DECODE:
 	case DECODE_SKIP:
 	case DECODE_DONE:
 		break;
@@ -231,6 +237,8 @@ int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_messag
 		return error_data(err, "protocol", "not a message of protocol version %d",
 				  DECODE_PROTOCOL_VERSION);
 	parsed.type = (enum decode_message_type) * take(&c, 1);
+	if (has_berth(parsed.type))
+		parsed.berth = take_below(&c, DECODE_BERTHS);
 	switch (parsed.type) {
 	case DECODE_START:
 		parse_start(&c, &parsed);
@@ -252,7 +260,6 @@ int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_messag
 		parse_failed(&c, &parsed);
 		break;
 	case DECODE_OPEN:
-	case DECODE_DECODE:
 	case DECODE_SKIP:
 	case DECODE_DONE:
 		break;
@@ -349,12 +356,13 @@ int decode_message_receive(int socket, struct decode_message *m, int *fd, struct
 	cleanup_close int received = -1;
 	ssize_t n;
 
+	/* ECONNRESET, told once, is before what the other side said: it ended and had not read everything. */
 	do
 		n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0 && errno == EAGAIN)
 		return error_set(err, ERR_TRANSIENT, "no message is waiting");
-	if (n == 0 || (n < 0 && errno == ECONNRESET))
+	if (n == 0)
 		return DECODE_CLOSED;
 	if (n < 0)
 		return error_sys(err, "receive from the other process");

@@ -1,22 +1,26 @@
 /*
- * What the daemon and a `latentd-decode` process say to each other, one image at a time:
+ * What the daemon and a `latentd-decode` process say to each other:
  *
  *	daemon                                    worker
  *	START mode, limits, slot (+ memfd)    ->
  *	                                      <-  READY how it is confined
- *	OPEN (+ descriptor of the file)       ->
+ *	OPEN berth (+ descriptor of the file) ->
  *	                                      <-  HASHED content, bytes
- *	DECODE or SKIP                        ->                        SKIP: the worker is idle again
  *	                                      <-  HEADER format, size, orientation, memory needed
- *	GEOMETRY resize, crop, policy, or SKIP ->                       SKIP: the worker is idle again
- *	                                      <-  DONE                  the pixels lie in the slot
+ *	GEOMETRY berth, resize, crop, policy  ->
+ *	                                      <-  DONE                  the pixels lie in the berth's slot
+ *	or SKIP berth                         ->                        the image is forgotten
  *
- * In the modes that only look at images, OPEN is answered by HEADER alone (DECODE_MODE_HEADERS: no more of the
- * file is read than its header takes) or by HASHED and HEADER (DECODE_MODE_HASHES), and the worker is idle again.
- * There is no slot then.
+ * A worker has DECODE_BERTHS berths, each with room for an image that was opened and for its pixels, so that the next
+ * images are read, hashed and answered before the last one is drawn: while it draws one, the OPEN of another and
+ * the GEOMETRY of a third may stand in its socket. It does what it was asked strictly in order, each OPEN and
+ * GEOMETRY to its end, so its answers need not say what they are about, and it is known what it is at.
  *
- * Instead of any answer the worker may say FAILED with an error; it is idle then. HASHED comes before any
- * decoding, so that duplicates cost none; HEADER before any pixel, so that memory is reserved first.
+ * In the modes that only look at images, HEADER (DECODE_MODE_HEADERS: alone, and no more of the file is read than its
+ * header takes) is an image's end. There is no slot then.
+ *
+ * Instead of any answer the worker may say FAILED with an error; the berth is free then, as after DONE. HASHED and HEADER
+ * come before any decoding, so that duplicates cost none, and memory is reserved before the first pixel.
  *
  * Messages are single packets of a SOCK_SEQPACKET pair, explicit little-endian. The daemon believes
  * nothing: decode_message_parse() checks lengths, ranges and enums once, at the door; what belongs
@@ -31,13 +35,13 @@
 #include "image/decode.h"
 #include "image/render.h"
 
-#define DECODE_PROTOCOL_VERSION 3
+#define DECODE_PROTOCOL_VERSION 4
 #define DECODE_MESSAGE_MAX	1024
+#define DECODE_BERTHS		3
 
 enum decode_message_type {
 	DECODE_START = 1,
 	DECODE_OPEN,
-	DECODE_DECODE,
 	DECODE_SKIP,
 	DECODE_GEOMETRY,
 	DECODE_READY = 64,
@@ -51,11 +55,12 @@ enum decode_mode { DECODE_MODE_PIXELS, DECODE_MODE_HEADERS, DECODE_MODE_HASHES }
 
 struct decode_message {
 	enum decode_message_type type;
+	unsigned berth; /* of OPEN, GEOMETRY and SKIP */
 	union {
 		struct {
 			enum decode_mode mode;
 			struct image_limits limits;
-			uint64_t slot_bytes;
+			uint64_t slot_bytes; /* of each berth */
 		} start;
 		struct confinement ready;
 		struct {

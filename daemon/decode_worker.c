@@ -1,7 +1,7 @@
 /*
  * latentd-decode: turns image files into bucket-sized pixels in a process of its own, so that a
- * file that crashes, hangs or attacks a decoder costs that one image. It holds three descriptors: the
- * socket to the daemon, the slot, and the file it is at. decode_protocol.h has the conversation; before READY
+ * file that crashes, hangs or attacks a decoder costs that one image. It holds two descriptors, the socket to the
+ * daemon and the slots, and a third while it reads a file. decode_protocol.h has the conversation; before READY
  * the process confines itself.
  */
 #include "daemon/decode_memory.h"
@@ -22,48 +22,43 @@ enum { SOCKET_FD = 3 };
 /* A file's buffer that is larger is not kept for the next one. */
 #define KEPT_BYTES ((size_t)8 << 20)
 
-struct worker {
-	enum decode_mode mode;
-	struct image_limits limits;
-	uint8_t *slot; /* NULL: none */
-	size_t slot_bytes;
+struct berth {
+	bool taken;
 	struct buffer file;
 };
 
-static int expect(enum decode_message_type type, struct decode_message *m, int *fd,
-		  struct error *err)
-{
-	int r = decode_message_receive(SOCKET_FD, m, fd, err);
-
-	if (r != 0)
-		return r;
-	if (m->type != type)
-		return error_set(err, ERR_BUG, "message %d where %d belongs", m->type, type);
-	return 0;
-}
+struct worker {
+	enum decode_mode mode;
+	struct image_limits limits;
+	uint8_t *slots;	   /* NULL: none */
+	size_t slot_bytes; /* of each berth */
+	struct berth berths[DECODE_BERTHS];
+};
 
 static int worker_start(struct worker *w, struct error *err)
 {
 	struct decode_message m = {.type = DECODE_READY};
 	cleanup_close int fd = -1;
-	size_t most;
-	int r = expect(DECODE_START, &m, &fd, err);
+	size_t most, slots;
+	int r = decode_message_receive(SOCKET_FD, &m, &fd, err);
 
 	if (r != 0)
 		return r;
+	if (m.type != DECODE_START || !size_mul(m.start.slot_bytes, DECODE_BERTHS, &slots))
+		return error_set(err, ERR_BUG, "message %d where START belongs", m.type);
 	w->mode = m.start.mode;
 	w->limits = m.start.limits;
 	w->slot_bytes = m.start.slot_bytes;
-	if (w->slot_bytes > 0) {
-		void *slot = mmap(NULL, w->slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (slots > 0) {
+		void *mapped = mmap(NULL, slots, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-		if (slot == MAP_FAILED)
-			return error_sys(err, "map the slot");
-		w->slot = slot;
+		if (mapped == MAP_FAILED)
+			return error_sys(err, "map the slots");
+		w->slots = mapped;
 	}
 	memset(&m, 0, sizeof(m));
 	m.type = DECODE_READY;
-	most = decode_memory_most(&w->limits, w->slot_bytes);
+	most = decode_memory_most(&w->limits, slots);
 	tzset(); /* lcms asks for the time, and the C library would open the time zone then */
 	confine(&(struct confine_options){SOCKET_FD, most}, &m.ready);
 	return decode_message_send(SOCKET_FD, &m, -1, err);
@@ -86,115 +81,106 @@ static int send_hash(const struct buffer *file)
 	return decode_message_send(SOCKET_FD, &m, -1, &gone) < 0 ? DECODE_CLOSED : 0;
 }
 
-/* Writes the pixels that @geometry asks for into the slot. */
-static int worker_render(struct worker *w, const struct render_geometry *geometry,
-			 const struct image_policy *policy, struct error *err)
+/* One step each. Below zero: *err is about this image. DECODE_CLOSED: the daemon is gone. */
+static int look(struct worker *w, struct berth *b, int fd, struct error *err)
 {
+	struct image_header header;
+
+	if (w->mode == DECODE_MODE_HEADERS) {
+		if (image_read_header_fd(fd, &w->limits, &b->file, &header, err) < 0)
+			return -1;
+		return send_header(&header);
+	}
+	if (image_read_file_fd(fd, &w->limits, &b->file, err) < 0)
+		return -1;
+	if (send_hash(&b->file) != 0)
+		return DECODE_CLOSED;
+	if (image_read_header(b->file.data, b->file.size, &w->limits, &header, err) < 0)
+		return -1;
+	return send_header(&header);
+}
+
+/* Writes the pixels that are asked for into the berth's slot. */
+static int draw(struct worker *w, struct berth *b, const struct decode_message *m,
+		struct error *err)
+{
+	const struct render_geometry *geometry = &m->draw.geometry;
+	struct decode_message done = {.type = DECODE_DONE};
+	uint8_t *slot = w->slots + m->berth * w->slot_bytes;
+	struct error gone = ERROR_INIT;
 	size_t bytes;
 
 	if (!size_mul3(geometry->width, geometry->height, 3, &bytes) || bytes > w->slot_bytes)
 		return error_set(err, ERR_BUG, "the target does not fit the slot");
-	return image_render(w->file.data, w->file.size, &w->limits, policy, geometry, w->slot, err);
+	if (image_render(b->file.data, b->file.size, &w->limits, &m->draw.policy, geometry, slot,
+			 err) < 0)
+		return -1;
+	return decode_message_send(SOCKET_FD, &done, -1, &gone) < 0 ? DECODE_CLOSED : 0;
 }
 
-/*
- * One image of each mode, from the descriptor to the last message or SKIP. Below zero: *err is about this
- * image. DECODE_CLOSED: the daemon is gone.
- */
-static int look_at_header(struct worker *w, int fd, struct error *err)
+static void leave(struct berth *b)
 {
-	struct image_header header;
-
-	if (image_read_header_fd(fd, &w->limits, &w->file, &header, err) < 0)
-		return -1;
-	return send_header(&header);
+	b->taken = false;
+	if (b->file.capacity > KEPT_BYTES)
+		buffer_release(&b->file);
 }
 
-static int look_at_all(struct worker *w, int fd, struct error *err)
+/* As the steps. */
+static int worker_step(struct worker *w, const struct decode_message *m, int fd, struct error *err)
 {
-	struct image_header header;
-	int r;
+	struct berth *b = &w->berths[m->berth];
+	int r = 0;
 
-	if (image_read_file_fd(fd, &w->limits, &w->file, err) < 0)
-		return -1;
-	r = send_hash(&w->file);
-	if (r != 0)
-		return r;
-	if (image_read_header(w->file.data, w->file.size, &w->limits, &header, err) < 0)
-		return -1;
-	return send_header(&header);
+	if (m->type == DECODE_OPEN) {
+		b->taken = true;
+		r = look(w, b, fd, err);
+		if (r == 0 && w->mode == DECODE_MODE_PIXELS)
+			return 0;
+	} else if (m->type == DECODE_GEOMETRY) {
+		r = draw(w, b, m, err);
+	}
+	leave(b);
+	return r;
 }
 
-static int draw(struct worker *w, int fd, struct error *err)
+/* What the daemon may say now: it opens what is free, and draws or skips what is taken. */
+static bool belongs(const struct worker *w, const struct decode_message *m)
 {
-	struct decode_message m;
-	struct image_header header;
-	int none = -1, r;
-
-	if (image_read_file_fd(fd, &w->limits, &w->file, err) < 0)
-		return -1;
-	r = send_hash(&w->file);
-	if (r != 0)
-		return r;
-	r = decode_message_receive(SOCKET_FD, &m, &none, err);
-	if (r != 0)
-		return r;
-	if (m.type == DECODE_SKIP)
-		return 0;
-	if (m.type != DECODE_DECODE)
-		return error_set(err, ERR_BUG, "message %d where DECODE or SKIP belongs", m.type);
-
-	if (image_read_header(w->file.data, w->file.size, &w->limits, &header, err) < 0)
-		return -1;
-	r = send_header(&header);
-	if (r == 0)
-		r = decode_message_receive(SOCKET_FD, &m, &none, err);
-	if (r != 0)
-		return r;
-	if (m.type == DECODE_SKIP)
-		return 0;
-	if (m.type != DECODE_GEOMETRY)
-		return error_set(err, ERR_BUG, "message %d where GEOMETRY or SKIP belongs", m.type);
-	if (worker_render(w, &m.draw.geometry, &m.draw.policy, err) < 0)
-		return -1;
-	m.type = DECODE_DONE;
-	return decode_message_send(SOCKET_FD, &m, -1, err) < 0 ? DECODE_CLOSED : 0;
+	switch (m->type) {
+	case DECODE_OPEN:
+		return !w->berths[m->berth].taken;
+	case DECODE_GEOMETRY:
+	case DECODE_SKIP:
+		return w->berths[m->berth].taken;
+	default:
+		return false;
+	}
 }
-
-static int (*const by_mode[])(struct worker *w, int fd, struct error *err) = {
-    [DECODE_MODE_PIXELS] = draw,
-    [DECODE_MODE_HEADERS] = look_at_header,
-    [DECODE_MODE_HASHES] = look_at_all,
-};
 
 static int worker_run(struct worker *w, struct error *err)
 {
 	for (;;) {
 		struct decode_message m = {.type = DECODE_READY};
-		struct error image_err = ERROR_INIT;
+		struct decode_message failed = {.type = DECODE_FAILED, .failed = ERROR_INIT};
 		cleanup_close int fd = -1;
-		int r = expect(DECODE_OPEN, &m, &fd, err);
+		int r = decode_message_receive(SOCKET_FD, &m, &fd, err);
 
-		if (r == 0)
-			r = by_mode[w->mode](w, fd, &image_err);
-		if (w->file.capacity > KEPT_BYTES)
-			buffer_release(&w->file);
+		if (r != 0)
+			return r == DECODE_CLOSED ? 0 : r;
+		if (!belongs(w, &m))
+			return error_set(err, ERR_BUG, "message %d of berth %u is out of place",
+					 m.type, m.berth);
+		r = worker_step(w, &m, fd, &failed.failed);
 		if (r == DECODE_CLOSED)
 			return 0;
-		if (r < 0 && image_err.code == ERR_NONE)
-			return -1; /* the conversation itself broke */
-		if (r < 0) {
-			m.type = DECODE_FAILED;
-			m.failed = image_err;
-			if (decode_message_send(SOCKET_FD, &m, -1, err) < 0)
-				return -1;
-		}
+		if (r < 0 && decode_message_send(SOCKET_FD, &failed, -1, err) < 0)
+			return -1;
 	}
 }
 
 int main(void)
 {
-	struct worker w = {.file = BUFFER_INIT};
+	struct worker w = {.mode = DECODE_MODE_PIXELS};
 	struct error err = ERROR_INIT;
 	int r;
 
@@ -206,7 +192,8 @@ int main(void)
 	r = worker_start(&w, &err);
 	if (r == 0)
 		r = worker_run(&w, &err);
-	buffer_release(&w.file);
+	for (size_t i = 0; i < DECODE_BERTHS; i++)
+		buffer_release(&w.berths[i].file);
 	if (r < 0) {
 		fprintf(stderr, "latentd-decode: %s\n", err.message);
 		return 1;

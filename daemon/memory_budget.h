@@ -19,6 +19,8 @@ struct memory_budget {
  * his, unless it is somebody else's already.
  */
 bool memory_budget_allows(struct memory_budget *b, const void *who, size_t bytes);
+/* Whether half of it stays free when @who takes @bytes now; takes no turn. */
+bool memory_budget_spares(const struct memory_budget *b, const void *who, size_t bytes);
 /* @who does not wait any more. */
 void memory_budget_pass(struct memory_budget *b, const void *who);
 

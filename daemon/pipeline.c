@@ -2,7 +2,7 @@
  * Everything here runs on the loop's thread. An image is a `struct work` from its claim until it is
  * handed to the packer or settled:
  *
- *	ready list -> decode_pool -> hash: (the queue is asked) -> (waits for memory) -> bucket of pending images
+ *	ready list -> decode_pool -> seen: (the queue is asked) -> (waits for memory) -> bucket of pending images
  *	    -> encode_driver
  *
  * An image whose content is under way leaves its worker and is parked (duplicates.h).
@@ -177,8 +177,9 @@ void pipeline_decode_options(struct decode_pool_options *options)
 	options->limits = (struct image_limits)IMAGE_LIMITS_DEFAULT;
 	options->time_limit_ms = DECODE_LIMIT_MS;
 	options->megapixel_ms = DECODE_MEGAPIXEL_MS;
-	options->handlers = (struct decode_handlers){pipeline_on_hashed, pipeline_on_header,
-						     pipeline_on_done, pipeline_on_failed};
+	options->handlers =
+	    (struct decode_handlers){pipeline_on_hashed, pipeline_on_header, pipeline_on_done,
+				     pipeline_on_failed, pipeline_on_returned};
 }
 
 int pipeline_open(sd_event *event, const struct pipeline_options *options, struct pipeline **out,

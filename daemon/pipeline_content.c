@@ -81,10 +81,9 @@ static void answered(struct work *w, const struct content_found *found)
 	struct work_list same = WORK_LIST_INIT, parked;
 
 	w->asking = false;
-	if (w->failure) {
-		pipeline_worker_failed(w, w->failure);
-	} else if (is_usable(p, w, found)) {
-		work_skip_decode(w, TAKE(w->ticket));
+	if (is_usable(p, w, found)) {
+		if (w->ticket)
+			work_skip_decode(w);
 		parked = w->leads ? work_stop_leading(w) : same;
 		work_list_push(&same, w);
 		work_list_append(&same, &parked);
@@ -93,8 +92,12 @@ static void answered(struct work *w, const struct content_found *found)
 		   !w->asked_again) {
 		w->asked_again = true; /* it came into a shard meanwhile */
 		ask(w);
+	} else if (w->failure) {
+		work_failed(w, w->failure);
+	} else if (w->returned) {
+		work_again(w);
 	} else {
-		decode_pool_decode(TAKE(w->ticket));
+		pipeline_decode(w);
 	}
 }
 
@@ -137,23 +140,18 @@ void pipeline_ask(struct pipeline *p)
 	db_find(p->options.db, p->options.dataset, q->contents, q->n, on_found, q);
 }
 
-void pipeline_on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
-			struct decode_ticket *ticket)
+void pipeline_look_up(struct work *w)
 {
-	struct work *w = image;
 	struct pipeline *p = w->pipeline;
 
-	w->content = *content;
-	w->has_content = true;
-	w->file_bytes = bytes;
-	if (w->job.has_content && hash128_equal(&w->job.content, content)) {
-		work_skip_decode(w, ticket);
+	if (w->job.has_content && hash128_equal(&w->job.content, &w->content)) {
+		if (w->ticket)
+			work_skip_decode(w);
 		work_kept(w);
-	} else if (!duplicates_enter(p->duplicates, w)) {
-		work_skip_decode(w, ticket);
-	} else {
-		w->ticket = ticket;
+	} else if (duplicates_enter(p->duplicates, w)) {
 		ask(w);
+	} else if (w->ticket) {
+		work_skip_decode(w);
 	}
 }
 

@@ -1,5 +1,6 @@
 /*
- * A claimed job is opened, hashed, measured and drawn by a decode worker.
+ * A claimed job is opened, hashed, measured and drawn by a decode worker. The next ones stand ready behind it: read and
+ * looked up, and with memory of their own where there is plenty.
  */
 #include "daemon/pipeline_parts.h"
 
@@ -40,7 +41,7 @@ static void start_one(struct pipeline *p, struct work *w)
 	struct error err = ERROR_INIT;
 	cleanup_close int fd = -1;
 
-	w->has_content = false;
+	work_forget(w);
 	if (!source) {
 		work_released(w);
 		return;
@@ -69,28 +70,44 @@ void pipeline_start_decodes(struct pipeline *p)
 {
 	while (!p->paused && !p->stopping && !p->failed && p->waiting.n == 0 && p->ready.n > 0 &&
 	       !pipeline_parking_is_full(p) && !packer_is_behind(p->options.packer) &&
-	       batches_ahead(p) < BATCHES_AHEAD && decode_pool_idle(p->options.pool) > 0)
+	       batches_ahead(p) < BATCHES_AHEAD && decode_pool_room(p->options.pool) > 0)
 		start_one(p, work_list_pop(&p->ready));
+}
+
+void pipeline_on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
+{
+	struct work *w = image;
+
+	w->content = *content;
+	w->has_content = true;
+	w->file_bytes = bytes;
 }
 
 void pipeline_on_header(void *image, const struct image_header *header,
 			struct decode_ticket *ticket)
 {
 	struct work *w = image;
-	struct pipeline *p = w->pipeline;
-	size_t width = header->width, height = header->height;
 
 	w->header = *header;
+	w->has_header = true;
+	w->ticket = ticket;
+	pipeline_look_up(w);
+}
+
+void pipeline_decode(struct work *w)
+{
+	struct pipeline *p = w->pipeline;
+	size_t width = w->header.width, height = w->header.height;
+
 	if (p->options.recipe->policy.apply_exif)
-		image_oriented_size(header, &width, &height);
+		image_oriented_size(&w->header, &width, &height);
 	bucket_place(p->options.buckets, width, height, &w->placement);
 	if (w->placement.skip) {
-		work_skip_decode(w, ticket);
+		work_skip_decode(w);
 		work_skipped(w, width, height);
-		return;
+	} else {
+		work_list_push(&p->waiting, w);
 	}
-	w->ticket = ticket;
-	work_list_push(&p->waiting, w);
 }
 
 void pipeline_on_done(void *image, const uint8_t *pixels)
@@ -117,28 +134,39 @@ void pipeline_on_done(void *image, const uint8_t *pixels)
 	work_list_push(&bucket->works, w);
 }
 
+/* What was hashed may be stored already, whatever its header is like. */
 void pipeline_on_failed(void *image, const struct error *why)
+{
+	struct work *w = image;
+	bool looked_up = w->has_header || !w->has_content;
+
+	work_left_worker(w);
+	if (looked_up && !w->asking) {
+		if (TAKE(w->ticket))
+			work_list_remove(&w->pipeline->waiting, w);
+		work_failed(w, why);
+		return;
+	}
+	w->ticket = NULL;
+	w->failure = xmalloc(sizeof(*why));
+	*w->failure = *why;
+	if (!looked_up)
+		pipeline_look_up(w);
+}
+
+void pipeline_on_returned(void *image)
 {
 	struct work *w = image;
 
 	work_left_worker(w);
-	pipeline_worker_failed(w, why);
-}
-
-void pipeline_worker_failed(struct work *w, const struct error *why)
-{
 	if (w->asking) {
-		w->failure = xmalloc(sizeof(*why));
-		*w->failure = *why;
 		w->ticket = NULL;
+		w->returned = true;
 		return;
 	}
-	if (w->ticket)
+	if (TAKE(w->ticket))
 		work_list_remove(&w->pipeline->waiting, w);
-	if (why->code == ERR_TRANSIENT && (w->pipeline->stopping || w->pipeline->failed))
-		work_released(w);
-	else
-		work_failed(w, why);
+	work_again(w);
 }
 
 static struct render_geometry geometry_of(const struct pipeline *p, const struct work *w)
@@ -165,20 +193,42 @@ static size_t decode_need(const struct pipeline *p, const struct work *w)
 	return need;
 }
 
-/* Lets decodes begin whose memory is there; one that needs more than all of it runs alone. */
+static void place(struct pipeline *p, struct work *w, size_t need)
+{
+	struct render_geometry geometry = geometry_of(p, w);
+
+	work_list_remove(&p->waiting, w);
+	work_reserve(w, need);
+	decode_pool_place(TAKE(w->ticket), &geometry, &p->options.recipe->policy);
+}
+
+/* The first whose worker would draw it at once; NULL: none. */
+static struct work *first_without_wait(const struct pipeline *p)
+{
+	struct work *w = p->waiting.first;
+
+	while (w && decode_pool_would_wait(w->ticket))
+		w = w->next;
+	return w;
+}
+
+/* What would stand in line takes no memory that another worker could use meanwhile. */
 void pipeline_place_waiting(struct pipeline *p)
 {
-	while (p->waiting.first) {
-		struct work *w = p->waiting.first;
-		size_t need = decode_need(p, w);
-		struct render_geometry geometry;
+	struct work *w;
+	size_t need;
 
+	while ((w = first_without_wait(p))) {
+		need = decode_need(p, w);
 		if (!memory_budget_allows(p->options.memory, p, need))
 			return;
-		work_list_pop(&p->waiting);
-		work_reserve(w, need);
-		geometry = geometry_of(p, w);
-		decode_pool_place(TAKE(w->ticket), &geometry, &p->options.recipe->policy);
+		place(p, w, need);
 	}
 	memory_budget_pass(p->options.memory, p);
+	while ((w = p->waiting.first)) {
+		need = decode_need(p, w);
+		if (!memory_budget_spares(p->options.memory, p, need))
+			return;
+		place(p, w, need);
+	}
 }

@@ -11,9 +11,9 @@ void work_left_worker(struct work *w)
 	w->pipeline->at_workers--;
 }
 
-void work_skip_decode(struct work *w, struct decode_ticket *ticket)
+void work_skip_decode(struct work *w)
 {
-	decode_pool_skip(ticket);
+	decode_pool_skip(TAKE(w->ticket));
 	work_left_worker(w);
 }
 
@@ -122,6 +122,23 @@ void work_released(struct work *w)
 	settle(w, OUTCOME_RELEASE, NULL, NULL);
 	pipeline_claim_later(w->pipeline);
 	work_free(w);
+}
+
+void work_again(struct work *w)
+{
+	struct pipeline *p = w->pipeline;
+	struct work_list again = WORK_LIST_INIT, parked = WORK_LIST_INIT;
+
+	if (p->stopping || p->failed) {
+		work_released(w);
+		return;
+	}
+	if (w->leads)
+		parked = work_stop_leading(w);
+	work_reserve(w, 0);
+	work_list_push(&again, w);
+	work_list_append(&again, &parked);
+	pipeline_ready_again(p, &again);
 }
 
 /* The file is another, its content is what its record or sample has. */

@@ -59,17 +59,19 @@ void pipeline_claim_later(struct pipeline *p);
 void pipeline_start_decodes(struct pipeline *p);
 /* Lets decodes begin whose memory is there; one that needs more than all of it runs alone. */
 void pipeline_place_waiting(struct pipeline *p);
+void pipeline_on_hashed(void *image, const struct hash128 *content, uint64_t bytes);
 void pipeline_on_header(void *image, const struct image_header *header,
 			struct decode_ticket *ticket);
 void pipeline_on_done(void *image, const uint8_t *pixels);
 void pipeline_on_failed(void *image, const struct error *why);
-/* @w, whose worker is gone, fails of it: at once, or when the queue has answered. */
-void pipeline_worker_failed(struct work *w, const struct error *why);
+void pipeline_on_returned(void *image);
+/* The queue has nothing of it: it is drawn, once there is memory. */
+void pipeline_decode(struct work *w);
 
 /* -- pipeline_content.c ----------------------------------------------------------------------------- */
 
-void pipeline_on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
-			struct decode_ticket *ticket);
+/* @w, which is hashed, may be stored or under way already: it ends so, is parked, or the queue will be asked. */
+void pipeline_look_up(struct work *w);
 /* Asks the queue about the contents that were hashed since. */
 void pipeline_ask(struct pipeline *p);
 /* So much is parked that nothing more should be hashed. */
@@ -83,8 +85,8 @@ void pipeline_submit_batches(struct pipeline *p);
 
 /* @w is not with a decode worker any more. */
 void work_left_worker(struct work *w);
-/* Neither hash nor header of @w made its worker go on: it is given back to the pool. */
-void work_skip_decode(struct work *w, struct decode_ticket *ticket);
+/* Neither content nor header of @w make its worker draw it. */
+void work_skip_decode(struct work *w);
 void work_reserve(struct work *w, size_t bytes);
 size_t work_pixel_bytes(const struct work *w);
 void work_free(struct work *w);
@@ -98,6 +100,8 @@ void work_failed(struct work *w, const struct error *why);
 void work_skipped(struct work *w, size_t width, size_t height);
 /* Gives @w back to the queue, uncharged. */
 void work_released(struct work *w);
+/* @w, that lost its worker through another image, begins anew. */
+void work_again(struct work *w);
 /* The file is another, its content is what its record or sample has. */
 void work_kept(struct work *w);
 /* Its dataset has the same image as @first_key. */

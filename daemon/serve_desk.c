@@ -222,7 +222,7 @@ static void start_decodes(struct serve_desk *d)
 
 		if (!why && decode_pool_dead(d->options.pool))
 			why = "no decoder can be started";
-		if (!why && (d->for_memory.first || decode_pool_idle(d->options.pool) == 0))
+		if (!why && (d->for_memory.first || decode_pool_room(d->options.pool) == 0))
 			return;
 		job = list_pop(&d->to_decode);
 		if (why)
@@ -237,14 +237,12 @@ size_t serve_model_step(const struct encode_model *model)
 	return model->fake ? model->multiple : vae_config_downscale(&model->vae);
 }
 
-static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
-		      struct decode_ticket *ticket)
+static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
 {
 	struct serve_job *job = image;
 
 	(void)content; /* the server's own is not of a process that read the image */
 	job->file_bytes = bytes;
-	decode_pool_decode(ticket);
 }
 
 static void refuse_size(struct serve_job *job, struct decode_ticket *ticket, const char *reason,
@@ -326,7 +324,22 @@ static void on_failed(void *image, const struct error *why)
 	job_fail(job, why);
 }
 
-static const struct decode_handlers handlers = {on_hashed, on_header, on_done, on_failed};
+/* Its decoder was lost through another image. */
+static void on_returned(void *image)
+{
+	struct serve_job *job = image;
+
+	if (TAKE(job->ticket))
+		list_remove(&job->desk->for_memory, job);
+	job_reserve(job, 0);
+	if (job->desk->cancelled)
+		job_fail_transient(job, "the server stops");
+	else
+		list_push(&job->desk->to_decode, job);
+}
+
+static const struct decode_handlers handlers = {on_hashed, on_header, on_done, on_failed,
+						on_returned};
 
 /* -- batches ------------------------------------------------------------------------------------- */
 

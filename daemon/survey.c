@@ -51,12 +51,10 @@ static void hand_on(struct survey_image *image, const struct image_header *heade
 
 /* -- what the workers say ------------------------------------------------------------------------- */
 
-static void on_hashed(void *arg, const struct hash128 *content, uint64_t bytes,
-		      struct decode_ticket *ticket)
+static void on_hashed(void *arg, const struct hash128 *content, uint64_t bytes)
 {
 	struct survey_image *image = arg;
 
-	(void)ticket;
 	image->content = *content;
 	image->file.content = &image->content;
 	image->file.bytes = bytes;
@@ -121,12 +119,12 @@ static void start_one(struct survey *s, const struct source_entry *entry)
 		decode_pool_start(s->pool, fd, image);
 }
 
-/* Gives every idle worker a file, as long as there are files. */
+/* Gives every worker that has none a file, as long as there are files. */
 static int start_some(struct survey *s, struct error *err)
 {
 	struct source_entry entry;
 
-	while (s->at < s->n && decode_pool_idle(s->pool) > 0) {
+	while (s->at < s->n && decode_pool_room(s->pool) > 0) {
 		int r = source_next(s->sources[s->at], &entry, err);
 
 		if (r < 0)
@@ -182,12 +180,12 @@ static size_t worker_count(size_t asked)
 
 static int survey_open(struct survey *s, struct error *err)
 {
-	struct decode_pool_options pool = {.mode = s->options->hash ? DECODE_MODE_HASHES
-								    : DECODE_MODE_HEADERS,
-					   .workers = s->workers,
-					   .limits = IMAGE_LIMITS_DEFAULT,
-					   .time_limit_ms = TIME_LIMIT_MS,
-					   .handlers = {on_hashed, on_header, NULL, on_failed}};
+	struct decode_pool_options pool = {
+	    .mode = s->options->hash ? DECODE_MODE_HASHES : DECODE_MODE_HEADERS,
+	    .workers = s->workers,
+	    .limits = IMAGE_LIMITS_DEFAULT,
+	    .time_limit_ms = TIME_LIMIT_MS,
+	    .handlers = {on_hashed, on_header, NULL, on_failed, NULL}};
 	int r = sd_event_new(&s->event);
 
 	if (r < 0) {

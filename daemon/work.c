@@ -11,6 +11,13 @@ void work_release(struct work *w)
 	free(w->failure);
 }
 
+void work_forget(struct work *w)
+{
+	free(w->failure);
+	w->failure = NULL;
+	w->has_content = w->has_header = w->returned = w->asked_again = false;
+}
+
 void work_list_push(struct work_list *l, struct work *w)
 {
 	w->next = NULL;

@@ -14,7 +14,7 @@ struct work {
 	struct pipeline *pipeline;
 	struct job job;
 	struct hash128 content;
-	bool has_content;
+	bool has_content, has_header;
 	bool leads;	  /* others of its content are parked behind it */
 	bool asking;	  /* the queue is asked for its content */
 	bool asked_again; /* the first answer was out of date */
@@ -26,12 +26,16 @@ struct work {
 	uint8_t *pixels;
 	size_t reserved;	      /* bytes of the budget */
 	struct decode_ticket *ticket; /* its worker waits for an answer: of the queue, or memory */
-	struct error *failure;	      /* why its worker was lost while the queue was asked */
+	bool returned;		      /* it lost its worker while the queue was asked */
+	struct error *failure;	      /* why it cannot be decoded; the queue is asked nonetheless */
 	struct work *next;
 };
 
 /* What it owns; not its place in lists. */
 void work_release(struct work *w);
+
+/* What was found out of its file, for another look at that. */
+void work_forget(struct work *w);
 
 /* First in, first out. */
 struct work_list {

@@ -30,7 +30,7 @@ static int folder = -1;
 
 static void start_more(void)
 {
-	while (bench.next < bench.total && decode_pool_idle(bench.pool) > 0) {
+	while (bench.next < bench.total && decode_pool_room(bench.pool) > 0) {
 		const char *name = bench.names[bench.next++ % bench.n];
 		cleanup_close int fd =
 		    openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -49,14 +49,11 @@ static void on_end(void)
 	start_more();
 }
 
-static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
-		      struct decode_ticket *ticket)
+static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
 {
 	(void)image;
 	(void)content;
 	(void)bytes;
-	if (ticket)
-		decode_pool_decode(ticket);
 }
 
 static struct render_geometry geometry_of(const struct image_header *header)
@@ -79,10 +76,12 @@ static void on_header(void *image, const struct image_header *header, struct dec
 	const struct image_policy policy = IMAGE_POLICY_DEFAULT;
 
 	(void)image;
-	if (ticket)
-		decode_pool_place(ticket, &geometry, &policy);
-	else
+	if (!ticket) {
 		on_end();
+		return;
+	}
+	start_more(); /* the next is looked at before this one is drawn */
+	decode_pool_place(ticket, &geometry, &policy);
 }
 
 static void on_done(void *image, const uint8_t *pixels)
@@ -134,7 +133,7 @@ static void run(sd_event *event, const struct decode_pool_options *options, size
 	double began, wall, own, workers, n;
 
 	bench_must(decode_pool_open(event, options, &bench.pool, &err), &err);
-	while (decode_pool_idle(bench.pool) < options->workers)
+	while (decode_pool_room(bench.pool) < options->workers)
 		sd_event_run(event, UINT64_MAX);
 	bench.total = rounds * bench.n;
 	began = bench_seconds();
@@ -163,7 +162,7 @@ int main(int argc, char **argv)
 	    .workers = 2,
 	    .limits = IMAGE_LIMITS_DEFAULT,
 	    .mode = DECODE_MODE_HEADERS,
-	    .handlers = {on_hashed, on_header, on_done, on_failed}};
+	    .handlers = {on_hashed, on_header, on_done, on_failed, NULL}};
 	struct bucket_options buckets = {.rule = BUCKET_KOHYA};
 	struct error err = ERROR_INIT;
 	size_t rounds = 1;

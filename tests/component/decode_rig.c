@@ -21,20 +21,12 @@ static size_t open_descriptors(void)
 	return n;
 }
 
-static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
-		      struct decode_ticket *ticket)
+static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
 {
 	struct shot *shot = image;
 
 	shot->content = *content;
 	shot->bytes = bytes;
-	if (shot->skip) {
-		shot->end = SHOT_SKIPPED;
-		shot->ends++;
-		decode_pool_skip(ticket);
-	} else if (ticket) {
-		decode_pool_decode(ticket);
-	}
 }
 
 static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)
@@ -52,7 +44,7 @@ static void on_header(void *image, const struct image_header *header, struct dec
 	if (shot->rig->policy.apply_exif)
 		image_oriented_size(header, &width, &height);
 	bucket_place(shot->rig->buckets, width, height, &shot->placement);
-	if (shot->skip_header) {
+	if (shot->skip) {
 		decode_pool_skip(TAKE(shot->ticket));
 		shot->end = SHOT_SKIPPED;
 		shot->ends++;
@@ -81,6 +73,14 @@ static void on_failed(void *image, const struct error *why)
 	shot->ends++;
 }
 
+static void on_returned(void *image)
+{
+	struct shot *shot = image;
+
+	shot->end = SHOT_RETURNED;
+	shot->ends++;
+}
+
 char *rig_program(const char *name)
 {
 	const char *build = getenv("LATENTD_BUILD_DIR");
@@ -100,7 +100,7 @@ int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
 	    .program = o->program,
 	    .limits = IMAGE_LIMITS_DEFAULT,
 	    .time_limit_ms = o->time_limit_ms ? o->time_limit_ms : 60 * 1000,
-	    .handlers = {on_hashed, on_header, on_done, on_failed},
+	    .handlers = {on_hashed, on_header, on_done, on_failed, on_returned},
 	};
 
 	memset(rig, 0, sizeof(*rig));
@@ -114,6 +114,21 @@ int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
 		options.limits.max_file_bytes = o->max_file;
 	assert_true(sd_event_new(&rig->event) >= 0);
 	return decode_pool_open(rig->event, &options, &rig->pool, err);
+}
+
+void rig_open_liar(struct rig *rig, size_t workers, uint64_t time_limit_ms)
+{
+	cleanup_free char *program = rig_program("tests/lying_worker");
+	struct rig_options options = {.program = program,
+				      .workers = workers,
+				      .time_limit_ms = time_limit_ms,
+				      .rule = BUCKET_SQUARE};
+	struct error err = ERROR_INIT;
+
+	assert_ok(rig_open(rig, &options, &err), &err);
+	/* So that it is known which worker gets what. */
+	while (decode_pool_room(rig->pool) < workers)
+		rig_turn(rig);
 }
 
 void rig_close(struct rig *rig)
@@ -141,12 +156,19 @@ void rig_start(struct rig *rig, struct shot *shot, const void *data, size_t size
 
 	if (fd_write_all(fd, data, size, &err) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		fail_msg("cannot write a file in memory");
-	while (decode_pool_idle(rig->pool) == 0) {
+	while (decode_pool_room(rig->pool) == 0) {
 		assert_false(decode_pool_dead(rig->pool));
 		rig_turn(rig);
 	}
 	shot->rig = rig;
 	decode_pool_start(rig->pool, fd, shot);
+}
+
+void rig_start_held(struct rig *rig, struct shot *shot, const void *data, size_t size)
+{
+	rig_start(rig, shot, data, size);
+	while (!shot->ticket)
+		rig_turn(rig);
 }
 
 void rig_wait(struct rig *rig, struct shot *shot)
@@ -160,6 +182,18 @@ void rig_shoot(struct rig *rig, struct shot *shot, const void *data, size_t size
 {
 	rig_start(rig, shot, data, size);
 	rig_wait(rig, shot);
+}
+
+void rig_works(struct rig *rig, char byte)
+{
+	cleanup_shot struct shot shot = {.skip = false};
+	const char text[] = {byte, '!', '\0'};
+
+	rig_shoot(rig, &shot, text, 2);
+	if (shot.end != SHOT_DONE)
+		fail_msg("an honest image: %s", shot.why.message);
+	for (size_t i = 0; i < (size_t)64 * 64 * 3; i++)
+		assert_int_equal(shot.pixels[i], byte);
 }
 
 void rig_place(struct shot *shot)

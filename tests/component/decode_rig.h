@@ -9,14 +9,13 @@
 #include "tests/testing.h"
 
 /* SHOT_SEEN: the header is the end, where only headers are asked for. */
-enum shot_end { SHOT_RUNNING, SHOT_SKIPPED, SHOT_SEEN, SHOT_DONE, SHOT_FAILED };
+enum shot_end { SHOT_RUNNING, SHOT_SKIPPED, SHOT_SEEN, SHOT_DONE, SHOT_FAILED, SHOT_RETURNED };
 
 /* One image on its way through the pool. */
 struct shot {
 	/* what the test wants */
-	bool skip;	  /* when its hash is known */
-	bool skip_header; /* when its size is known */
-	bool hold;	  /* no placement until rig_place */
+	bool skip; /* when its header is known */
+	bool hold; /* no placement until rig_place */
 	/* what came */
 	enum shot_end end;
 	size_t ends; /* must be 1 */
@@ -53,15 +52,21 @@ struct rig_options {
 
 /* The result of decode_pool_open. */
 int rig_open(struct rig *rig, const struct rig_options *options, struct error *err);
+/* Of lying_worker, square targets; all workers are ready. */
+void rig_open_liar(struct rig *rig, size_t workers, uint64_t time_limit_ms);
 /* Closes and checks that no descriptor and no process is left. */
 void rig_close(struct rig *rig);
 /* Turns the loop once; fails the test where nothing happens for half a minute. */
 void rig_turn(struct rig *rig);
-/* Waits for an idle worker and starts @shot with these bytes. */
+/* Waits for room in a worker and starts @shot with these bytes. */
 void rig_start(struct rig *rig, struct shot *shot, const void *data, size_t size);
+/* The same, of a shot with .hold, and waits for its header. */
+void rig_start_held(struct rig *rig, struct shot *shot, const void *data, size_t size);
 /* The same, and waits for its end. */
 void rig_shoot(struct rig *rig, struct shot *shot, const void *data, size_t size);
 void rig_wait(struct rig *rig, struct shot *shot);
+/* An image of bytes @byte, by lying_worker, must be decoded. */
+void rig_works(struct rig *rig, char byte);
 void rig_place(struct shot *shot);
 void shot_release(struct shot *shot);
 

@@ -4,11 +4,13 @@
  * decode_pool does when a decoder was taken over. "call NAME" tries a system call of hostile_calls.h; the
  * process is confined as the real one is. LYING_WORKER in the environment tells what goes wrong before the
  * first image. Where only headers are asked for, an honest one is as wide as the process had images.
+ * It keeps to the order of what it is asked, but for what a lie does: when it is opened, or drawn.
  */
 #include "daemon/decode_protocol.h"
 #include "hostile_calls.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/files.h"
 
 #include <signal.h>
@@ -17,15 +19,18 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-enum { SOCKET_FD = 3, SIDE = 64, HOSTILE_LIVED = 99 };
+enum { SOCKET_FD = 3, SIDE = 64, SLOW_MS = 1200, HOSTILE_LIVED = 99 };
 
 /* Far more than any test lets it have: the daemon's limits are what counts. */
 #define ADDRESS_SPACE ((size_t)8 << 30)
 
-static struct buffer file = BUFFER_INIT;
-static uint8_t *slot;
+static struct buffer files[DECODE_BERTHS]; /* what was opened */
+static struct buffer file = BUFFER_INIT;   /* what it is at */
+static uint8_t *slot;			   /* of that */
+static uint8_t *slots;
 static size_t slot_bytes, images;
 static enum decode_mode mode;
+static bool refuses; /* any header */
 
 static void say(struct decode_message m)
 {
@@ -101,7 +106,7 @@ static void lie_ready_again(void)
 
 static void lie_order(void)
 {
-	say_type(DECODE_DECODE);
+	say_type(DECODE_SKIP);
 }
 
 static void lie_hashed_huge(void)
@@ -156,20 +161,13 @@ static void lie_hashed_twice(void)
 
 static void lie_done_for_header(void)
 {
-	int fd;
-
 	say_hashed(1);
-	hear(&fd);
 	say_type(DECODE_DONE);
 }
 
-/* After the daemon's DECODE. */
 static void header_after_hash(size_t width, size_t height, size_t memory)
 {
-	int fd;
-
 	say_hashed(1);
-	hear(&fd);
 	say_header(width, height, memory);
 }
 
@@ -216,36 +214,30 @@ static void lie_exit_after_header(void)
 	_exit(4);
 }
 
-static void until_geometry(void)
-{
-	int fd;
-
-	header_after_hash(SIDE, SIDE, 1);
-	hear(&fd);
-}
-
 static void lie_exit_drawing(void)
 {
-	until_geometry();
 	_exit(5);
 }
 
-static void lie_hang_drawing(void)
+/* It is late, but not too late. */
+static void lie_slow_drawing(void)
 {
-	until_geometry();
-	hang();
+	int64_t end = clock_mono_ms() + SLOW_MS;
+
+	while (clock_mono_ms() < end)
+		;
+	memset(slot, 's', slot_bytes);
+	say_type(DECODE_DONE);
 }
 
 static void lie_hashed_drawing(void)
 {
-	until_geometry();
 	say_hashed(1);
 }
 
 /* The image is there; what comes behind it belongs to none. */
 static void lie_done_twice(void)
 {
-	until_geometry();
 	memset(slot, 'd', slot_bytes);
 	say_type(DECODE_DONE);
 	say_type(DECODE_DONE);
@@ -266,27 +258,22 @@ static void lie_hog(void)
 	say(m);
 }
 
-static void lie_hog_drawing(void)
-{
-	until_geometry();
-	lie_hog();
-}
-
 static void lie_done_failed(void)
 {
 	struct decode_message m = {.type = DECODE_FAILED};
 
-	until_geometry();
 	memset(slot, 'd', slot_bytes);
 	say_type(DECODE_DONE);
 	error_data(&m.failed, "truncated", "an image that nobody asked for");
 	say(m);
 }
 
-static const struct {
+struct lie {
 	const char *name;
 	void (*tell)(void);
-} lies[] = {
+};
+
+static const struct lie when_opened[] = {
     {"done_first", lie_done_first},
     {"header_first", lie_header_first},
     {"ready_again", lie_ready_again},
@@ -310,14 +297,27 @@ static const struct {
     {"header_twice", lie_header_twice},
     {"done_without_geometry", lie_done_without_geometry},
     {"exit_after_header", lie_exit_after_header},
-    {"exit_drawing", lie_exit_drawing},
-    {"hang_drawing", lie_hang_drawing},
-    {"hashed_drawing", lie_hashed_drawing},
-    {"done_twice", lie_done_twice},
-    {"done_failed", lie_done_failed},
     {"hog", lie_hog},
-    {"hog_drawing", lie_hog_drawing},
 };
+
+static const struct lie when_drawn[] = {
+    {"exit_drawing", lie_exit_drawing},	    {"hang_drawing", hang},
+    {"hashed_drawing", lie_hashed_drawing}, {"done_twice", lie_done_twice},
+    {"done_failed", lie_done_failed},	    {"hog_drawing", lie_hog},
+    {"slow_drawing", lie_slow_drawing},
+};
+
+/* Whether one of @lies is the file's. */
+static bool lie(const struct lie *lies, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp((const char *)file.data, lies[i].name) == 0) {
+			lies[i].tell();
+			return true;
+		}
+	}
+	return false;
+}
 
 /* -- an honest image ------------------------------------------------------------------------------ */
 
@@ -331,30 +331,24 @@ static void say_hashed_with_descriptors(void)
 	decode_message_send(SOCKET_FD, &m, SOCKET_FD, &err);
 }
 
-static void draw_honestly(void)
+static void look_honestly(void)
 {
-	struct decode_message m;
-	int fd;
+	struct decode_message m = {.type = DECODE_FAILED};
 
-	if (mode == DECODE_MODE_HEADERS) {
-		say_header(images, SIDE, 0);
-		return;
+	if (mode != DECODE_MODE_HEADERS) {
+		if (file.data[0] == '+')
+			say_hashed_with_descriptors();
+		else
+			say_hashed(file.size);
 	}
-	if (file.data[0] == '+')
-		say_hashed_with_descriptors();
-	else
-		say_hashed(file.size);
-	if (mode == DECODE_MODE_HASHES) {
+	if (refuses) {
+		error_data(&m.failed, "unsupported", "there is no decoder for it any more");
+		say(m);
+	} else if (mode == DECODE_MODE_PIXELS) {
+		say_header(SIDE, SIDE, SIDE * SIDE * 3);
+	} else {
 		say_header(images, SIDE, 0);
-		return;
 	}
-	m = hear(&fd);
-	if (m.type == DECODE_SKIP)
-		return;
-	say_header(SIDE, SIDE, SIDE * SIDE * 3);
-	hear(&fd);
-	memset(slot, file.data[0], slot_bytes);
-	say_type(DECODE_DONE);
 }
 
 static void try_call(const char *name)
@@ -366,12 +360,10 @@ static void try_call(const char *name)
 	_exit(HOSTILE_LIVED);
 }
 
-static void one_image(void)
+static void open_image(int fd)
 {
 	struct error err = ERROR_INIT;
-	int fd;
 
-	hear(&fd);
 	buffer_reset(&file);
 	if (fd_read_all(fd, 4096, &file, &err) < 0)
 		_exit(1);
@@ -379,13 +371,30 @@ static void one_image(void)
 	images++;
 	if (strncmp((const char *)file.data, "call ", 5) == 0)
 		try_call((const char *)file.data + 5);
-	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
-		if (strcmp((const char *)file.data, lies[i].name) == 0) {
-			lies[i].tell();
-			return;
-		}
-	}
-	draw_honestly();
+	if (!lie(when_opened, ARRAY_SIZE(when_opened)))
+		look_honestly();
+}
+
+static void draw_image(void)
+{
+	if (lie(when_drawn, ARRAY_SIZE(when_drawn)))
+		return;
+	memset(slot, file.data[0], slot_bytes);
+	say_type(DECODE_DONE);
+}
+
+static void one_step(void)
+{
+	int fd;
+	struct decode_message m = hear(&fd);
+
+	file = files[m.berth];
+	slot = slots + m.berth * slot_bytes;
+	if (m.type == DECODE_OPEN)
+		open_image(fd);
+	else if (m.type == DECODE_GEOMETRY)
+		draw_image();
+	files[m.berth] = file;
 }
 
 static void start(const char *how)
@@ -399,12 +408,14 @@ static void start(const char *how)
 	mode = m.start.mode;
 	slot_bytes = m.start.slot_bytes;
 	if (slot_bytes > 0) {
-		slot = mmap(NULL, slot_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		/* The slot is sealed: it cannot be made smaller under the daemon. */
-		if (slot == MAP_FAILED || ftruncate(fd, 0) == 0)
+		slots = mmap(NULL, slot_bytes * DECODE_BERTHS, PROT_READ | PROT_WRITE, MAP_SHARED,
+			     fd, 0);
+		/* It is sealed: it cannot be made smaller under the daemon. */
+		if (slots == MAP_FAILED || ftruncate(fd, 0) == 0)
 			_exit(1);
 		close(fd);
 	}
+	refuses = strcmp(how, "refuses headers") == 0;
 	if (strcmp(how, "garbage before ready") == 0)
 		lie_garbage();
 	memset(&m, 0, sizeof(m));
@@ -424,5 +435,5 @@ int main(void)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	start(how ? how : "");
 	for (;;)
-		one_image();
+		one_step();
 }

@@ -54,7 +54,7 @@ struct task {
 
 /* One image on its way. */
 struct shot {
-	bool running;
+	bool running, returned;
 	uint64_t number;
 	struct original *original;
 	bool control;
@@ -65,7 +65,7 @@ static struct {
 	struct decode_pool *pool;
 	struct original *originals;
 	size_t n, capacity;
-	struct shot shots[WORKERS_MAX];
+	struct shot shots[WORKERS_MAX * DECODE_BERTHS];
 	size_t workers;
 	struct task task;
 	uint64_t first, last; /* of the batch */
@@ -190,14 +190,11 @@ static void task_tell(const struct task *t)
 
 /* -- how an image ends ----------------------------------------------------------------------------- */
 
-static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes,
-		      struct decode_ticket *ticket)
+static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
 {
 	(void)image;
 	(void)content;
 	(void)bytes;
-	if (ticket)
-		decode_pool_decode(ticket);
 }
 
 static bool same_as_at_first(const struct original *o, const struct shot *shot,
@@ -271,6 +268,15 @@ static void on_failed(void *image, const struct error *why)
 	ended(shot);
 }
 
+/* Its worker died of another image. */
+static void on_returned(void *image)
+{
+	struct shot *shot = image;
+
+	shot->running = false;
+	shot->returned = true;
+}
+
 /* -- images ------------------------------------------------------------------------------------------ */
 
 /* Files larger than FILE_MAX are left out: a million of them would take days. */
@@ -324,10 +330,17 @@ static int image_fd(const struct shot *shot)
 	return fd;
 }
 
+static void hand_over(struct shot *shot)
+{
+	cleanup_close int fd = image_fd(shot);
+
+	shot->running = true;
+	shot->returned = false;
+	decode_pool_start(run.pool, fd, shot);
+}
+
 static void start_one(struct shot *shot)
 {
-	cleanup_close int fd = -1;
-
 	uint64_t position = run.next - run.first;
 
 	shot->number = run.next++;
@@ -340,16 +353,20 @@ static void start_one(struct shot *shot)
 	/* Until it is known what an original decodes to, it cannot be a control of itself. */
 	if (position >= run.n && !shot->original->seen)
 		shot->control = false;
-	shot->running = true;
-	fd = image_fd(shot);
-	decode_pool_start(run.pool, fd, shot);
+	hand_over(shot);
 }
 
 static void start_more(void)
 {
-	for (size_t i = 0; i < run.workers && run.next < run.last; i++) {
-		if (!run.shots[i].running && decode_pool_idle(run.pool) > 0)
-			start_one(&run.shots[i]);
+	for (size_t i = 0; i < run.workers * DECODE_BERTHS; i++) {
+		struct shot *shot = &run.shots[i];
+
+		if (shot->running || decode_pool_room(run.pool) == 0)
+			continue;
+		if (shot->returned)
+			hand_over(shot);
+		else if (run.next < run.last)
+			start_one(shot);
 	}
 }
 
@@ -435,7 +452,7 @@ int main(int argc, char **argv)
 	struct decode_pool_options options = {
 	    .limits = {FILE_MAX + 65536, 20 * 1000 * 1000, 65500},
 	    .time_limit_ms = TIME_LIMIT_MS,
-	    .handlers = {on_hashed, on_header, on_done, on_failed}};
+	    .handlers = {on_hashed, on_header, on_done, on_failed, on_returned}};
 	sd_event *event = NULL;
 	int i = 1;
 

@@ -114,36 +114,19 @@ static void many_images_in_several_workers_do_not_mix(void **state)
 
 static void a_skipped_image_is_hashed_and_never_decoded(void **state)
 {
-	cleanup_buffer struct buffer broken = golden_image("broken_truncated.jpg");
 	cleanup_buffer struct buffer good = golden_image("q16.jpg");
 	cleanup_shot struct shot skipped = {.skip = true}, next = {.skip = false};
-	struct hash128 content = hash128_of(broken.data, broken.size);
+	const size_t half = good.size / 2; /* its header is whole, its pixels are not */
+	struct hash128 content = hash128_of(good.data, half);
 	struct rig rig;
 
 	(void)state;
 	open_real(&rig, 1, BUCKET_SQUARE, 64);
-	rig_shoot(&rig, &skipped, broken.data, broken.size);
-	assert_int_equal(skipped.end, SHOT_SKIPPED);
-	assert_true(hash128_equal(&skipped.content, &content));
-	assert_int_equal(decode_pool_idle(rig.pool), 1);
-	rig_shoot(&rig, &next, good.data, good.size);
-	assert_same_as_here(&rig, &next, &good, "q16.jpg");
-	assert_int_equal(skipped.ends, 1);
-	rig_close(&rig);
-}
-
-static void an_image_that_is_skipped_for_its_size_frees_its_worker(void **state)
-{
-	cleanup_buffer struct buffer good = golden_image("q16.jpg");
-	cleanup_shot struct shot skipped = {.skip_header = true}, next = {.skip = false};
-	struct rig rig;
-
-	(void)state;
-	open_real(&rig, 1, BUCKET_SQUARE, 64);
-	rig_shoot(&rig, &skipped, good.data, good.size);
+	rig_shoot(&rig, &skipped, good.data, half);
 	assert_int_equal(skipped.end, SHOT_SKIPPED);
 	assert_true(skipped.header.width > 0);
-	assert_int_equal(decode_pool_idle(rig.pool), 1);
+	assert_true(hash128_equal(&skipped.content, &content));
+	assert_int_equal(decode_pool_room(rig.pool), 1);
 	rig_shoot(&rig, &next, good.data, good.size);
 	assert_same_as_here(&rig, &next, &good, "q16.jpg");
 	assert_int_equal(skipped.ends, 1);
@@ -175,7 +158,7 @@ static void what_the_decoder_refuses_arrives_with_its_reason(void **state)
 		assert_string_equal(shot.why.reason, table[i].reason);
 		assert_true(shot.why.message[0] != '\0');
 		/* The same worker goes on: nobody died. */
-		assert_int_equal(decode_pool_idle(rig.pool), 1);
+		assert_int_equal(decode_pool_room(rig.pool), 1);
 		rig_shoot(&rig, &next, good.data, good.size);
 		assert_int_equal(next.end, SHOT_DONE);
 	}
@@ -210,7 +193,7 @@ static void a_descriptor_that_cannot_be_read_is_no_fault_of_the_image(void **sta
 	(void)state;
 	assert_true(folder >= 0);
 	open_real(&rig, 1, BUCKET_SQUARE, 64);
-	while (decode_pool_idle(rig.pool) == 0)
+	while (decode_pool_room(rig.pool) == 0)
 		rig_turn(&rig);
 	shot.rig = &rig;
 	decode_pool_start(rig.pool, folder, &shot);
@@ -230,9 +213,7 @@ static void an_image_waits_for_its_place_as_long_as_it_takes(void **state)
 
 	(void)state;
 	open_real(&rig, 2, BUCKET_SQUARE, 64);
-	rig_start(&rig, &held, a.data, a.size);
-	while (!held.ticket)
-		rig_turn(&rig);
+	rig_start_held(&rig, &held, a.data, a.size);
 	assert_int_equal(decode_pool_busy(rig.pool), 1);
 	rig_shoot(&rig, &other, b.data, b.size);
 	assert_int_equal(held.end, SHOT_RUNNING);
@@ -240,6 +221,53 @@ static void an_image_waits_for_its_place_as_long_as_it_takes(void **state)
 	rig_wait(&rig, &held);
 	assert_same_as_here(&rig, &held, &a, "q16.jpg");
 	assert_same_as_here(&rig, &other, &b, "palette.png");
+	rig_close(&rig);
+}
+
+static void one_worker_looks_at_images_before_it_draws_those_it_has(void **state)
+{
+	struct buffer files[DECODE_BERTHS];
+	struct shot shots[DECODE_BERTHS] = {{.skip = false}};
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 1, BUCKET_SQUARE, 64);
+	for (size_t i = 0; i < DECODE_BERTHS; i++) {
+		files[i] = golden_image(images[i]);
+		shots[i].hold = true;
+		rig_start_held(&rig, &shots[i], files[i].data, files[i].size);
+	}
+	assert_int_equal(decode_pool_room(rig.pool), 0);
+	/* In another order than they came. */
+	for (size_t i = DECODE_BERTHS; i-- > 0;) {
+		assert_int_equal(decode_pool_would_wait(shots[i].ticket), i + 1 < DECODE_BERTHS);
+		rig_place(&shots[i]);
+	}
+	for (size_t i = 0; i < DECODE_BERTHS; i++) {
+		rig_wait(&rig, &shots[i]);
+		assert_same_as_here(&rig, &shots[i], &files[i], images[i]);
+		shot_release(&shots[i]);
+		buffer_release(&files[i]);
+	}
+	assert_int_equal(decode_pool_room(rig.pool), 1);
+	rig_close(&rig);
+}
+
+static void behind_large_files_none_is_held(void **state)
+{
+	cleanup_buffer struct buffer file = golden_image("q16.jpg");
+	cleanup_shot struct shot held = {.hold = true};
+	struct rig rig;
+
+	(void)state;
+	buffer_append_zeros(&file, (size_t)16 << 20);
+	open_real(&rig, 1, BUCKET_SQUARE, 64);
+	rig_start_held(&rig, &held, file.data, file.size);
+	assert_int_equal(decode_pool_room(rig.pool), 0);
+	rig_place(&held);
+	rig_wait(&rig, &held);
+	assert_int_equal(held.end, SHOT_DONE);
+	assert_int_equal(decode_pool_room(rig.pool), 1);
 	rig_close(&rig);
 }
 
@@ -439,11 +467,12 @@ int main(void)
 	    cmocka_unit_test(pixels_are_those_of_decoding_in_this_process),
 	    cmocka_unit_test(many_images_in_several_workers_do_not_mix),
 	    cmocka_unit_test(a_skipped_image_is_hashed_and_never_decoded),
-	    cmocka_unit_test(an_image_that_is_skipped_for_its_size_frees_its_worker),
 	    cmocka_unit_test(what_the_decoder_refuses_arrives_with_its_reason),
 	    cmocka_unit_test(a_file_over_the_limit_is_too_large),
 	    cmocka_unit_test(a_descriptor_that_cannot_be_read_is_no_fault_of_the_image),
 	    cmocka_unit_test(an_image_waits_for_its_place_as_long_as_it_takes),
+	    cmocka_unit_test(one_worker_looks_at_images_before_it_draws_those_it_has),
+	    cmocka_unit_test(behind_large_files_none_is_held),
 	    cmocka_unit_test(headers_and_hashes_are_those_of_the_whole_file),
 	    cmocka_unit_test(a_strip_of_pixels_is_no_lie_about_memory),
 	    cmocka_unit_test(a_worker_has_neither_our_environment_nor_our_terminal),

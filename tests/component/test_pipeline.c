@@ -7,9 +7,11 @@
 #include "daemon/scan.h"
 
 #include "base/checked.h"
+#include "base/files.h"
 #include "encoder/encoder_fake.h"
 #include "run_rig.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -780,6 +782,75 @@ static void duplicates_of_what_kills_the_decoder_are_tried_for_themselves(void *
 	assert_int_equal(count(f, JOB_COMPLETED), 1);
 }
 
+static int on_unharmed(void *arg, const struct job_row *row)
+{
+	size_t *charged = arg;
+
+	*charged += row->attempts > 0 || row->crashes > 0;
+	return 0;
+}
+
+/* Some of them are held by a worker that another image kills, with duplicates parked behind them. */
+static void what_stands_behind_a_killer_is_encoded_and_not_charged(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 1};
+	size_t charged = 0;
+
+	free(f->decoder);
+	f->decoder = xasprintf("%s/tests/lying_worker", getenv("LATENTD_BUILD_DIR"));
+	for (size_t i = 0; i < 40; i++) {
+		cleanup_free char *name = xasprintf("%02zu.jpg", i);
+		const char own[] = {(char)('A' + i % 26), '0', '\0'};
+
+		add_text(f, name, i % 8 == 0 ? "exit_drawing" : i % 8 == 1 ? "same" : own);
+	}
+	run_all(f, &how);
+	assert_int_equal(count(f, JOB_QUARANTINED), 5);
+	assert_int_equal(count(f, JOB_COMPLETED), 35);
+	assert_ok(
+	    queue_jobs(f->run.queue,
+		       &(struct job_filter){.dataset = f->run.dataset, .state = JOB_COMPLETED},
+		       on_unharmed, &charged, &f->err),
+	    &f->err);
+	assert_int_equal(charged, 0);
+}
+
+/* A build without the decoder for it, say. */
+static void what_is_stored_is_copied_though_its_decoder_refuses_it_now(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 1};
+	char *dir = testing_tempdir();
+	char *liar = xasprintf("%s/tests/lying_worker", getenv("LATENTD_BUILD_DIR"));
+	cleanup_free char *real = realpath(liar, NULL);
+	cleanup_free char *text =
+	    xasprintf("#!/bin/sh\nLYING_WORKER='refuses headers' exec '%s'\n", real ? real : "");
+	char *refuses = testing_path(dir, "refuses");
+	int fd = file_open(refuses, O_WRONLY | O_CREAT | O_TRUNC, 0777, &f->err);
+
+	assert_true(fd >= 0);
+	assert_ok(fd_write_all(fd, text, strlen(text), &f->err), &f->err);
+	close(fd);
+	free(f->decoder);
+	f->decoder = liar;
+	add_text(f, "a.jpg", "one");
+	run_all(f, &how);
+	assert_int_equal(count(f, JOB_COMPLETED), 1);
+	free(f->decoder);
+	f->decoder = refuses;
+	add_text(f, "b.jpg", "one");
+	add_text(f, "c.jpg", "two");
+	add_text(f, "d.jpg", "two");
+	run_all(f, &how);
+	assert_int_equal(f->counts.copied, 1);
+	assert_int_equal(count(f, JOB_COMPLETED), 2);
+	assert_int_equal(count(f, JOB_QUARANTINED), 2);
+	assert_non_null(strstr(f->outcomes, "c.jpg 3 unsupported\n"));
+	assert_non_null(strstr(f->outcomes, "d.jpg 3 unsupported\n"));
+	testing_tempdir_remove(dir);
+}
+
 static void with_drop_one_key_of_each_content_is_encoded(void **state)
 {
 	struct fixture *f = *state;
@@ -905,6 +976,8 @@ int main(void)
 	    pipeline_test(duplicates_of_a_bad_image_fail_with_it),
 	    pipeline_test(duplicates_of_an_image_that_is_left_out_are_left_out),
 	    pipeline_test(duplicates_of_what_kills_the_decoder_are_tried_for_themselves),
+	    pipeline_test(what_stands_behind_a_killer_is_encoded_and_not_charged),
+	    pipeline_test(what_is_stored_is_copied_though_its_decoder_refuses_it_now),
 	    pipeline_test(with_drop_one_key_of_each_content_is_encoded),
 	    pipeline_test(stopping_releases_what_is_parked),
 	    pipeline_test(what_was_in_flight_at_every_death_runs_alone),

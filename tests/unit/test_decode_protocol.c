@@ -11,9 +11,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-static const enum decode_message_type types[] = {
-    DECODE_START, DECODE_OPEN,	 DECODE_DECODE, DECODE_SKIP, DECODE_GEOMETRY,
-    DECODE_READY, DECODE_HASHED, DECODE_HEADER, DECODE_DONE, DECODE_FAILED};
+static const enum decode_message_type types[] = {DECODE_START,	  DECODE_OPEN,	DECODE_SKIP,
+						 DECODE_GEOMETRY, DECODE_READY, DECODE_HASHED,
+						 DECODE_HEADER,	  DECODE_DONE,	DECODE_FAILED};
 
 /* A message of @type whose fields all differ, with values that need every byte of theirs. */
 static struct decode_message example(enum decode_message_type type)
@@ -31,7 +31,12 @@ static struct decode_message example(enum decode_message_type type)
 	case DECODE_READY:
 		m.ready = (struct confinement){.seccomp = true, .rlimits = false, .landlock = 7};
 		break;
+	case DECODE_OPEN:
+	case DECODE_SKIP:
+		m.berth = 1;
+		break;
 	case DECODE_GEOMETRY:
+		m.berth = DECODE_BERTHS - 1;
 		m.draw.geometry.full_width = 1000;
 		m.draw.geometry.full_height = 0x1122334455667788;
 		m.draw.geometry.left = 3;
@@ -113,6 +118,7 @@ static void every_field_comes_back_in_its_place(void **state)
 {
 	cleanup_buffer struct buffer start = example_bytes(DECODE_START);
 	cleanup_buffer struct buffer ready = example_bytes(DECODE_READY);
+	cleanup_buffer struct buffer open = example_bytes(DECODE_OPEN);
 	cleanup_buffer struct buffer geometry = example_bytes(DECODE_GEOMETRY);
 	cleanup_buffer struct buffer hashed = example_bytes(DECODE_HASHED);
 	cleanup_buffer struct buffer failed = example_bytes(DECODE_FAILED);
@@ -127,7 +133,10 @@ static void every_field_comes_back_in_its_place(void **state)
 	m = parsed(&ready);
 	assert_true(m.ready.seccomp && !m.ready.rlimits);
 	assert_int_equal(m.ready.landlock, 7);
+	m = parsed(&open);
+	assert_int_equal(m.berth, 1);
 	m = parsed(&geometry);
+	assert_int_equal(m.berth, DECODE_BERTHS - 1);
 	assert_int_equal(m.draw.geometry.full_width, 1000);
 	assert_true(m.draw.geometry.full_height == 0x1122334455667788);
 	assert_int_equal(m.draw.geometry.left, 3);
@@ -151,7 +160,7 @@ static void every_field_comes_back_in_its_place(void **state)
 
 static void the_bytes_of_a_header_are_those_of_the_layout(void **state)
 {
-	static const uint8_t want[] = {3,    66,   1, /* version, type, PNG */
+	static const uint8_t want[] = {4,    66,   1, /* version, type, PNG */
 				       0x80, 2,	   0,	 0,    0,    0,	   0,	 0, /* 640 */
 				       0xe1, 1,	   0,	 0,    0,    0,	   0,	 0, /* 481 */
 				       6,    0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};
@@ -224,11 +233,14 @@ static void a_value_outside_its_enumeration_is_refused(void **state)
 	    {DECODE_START, 2, DECODE_MODE_PIXELS, DECODE_MODE_PIXELS}, /* the others have no slot */
 	    {DECODE_READY, 2, 0, 1},
 	    {DECODE_READY, 3, 0, 1},
-	    {DECODE_GEOMETRY, 2 + 6 * 8, 0, FILTER_KOHYA},
-	    {DECODE_GEOMETRY, 3 + 6 * 8, 0, 1},
-	    {DECODE_GEOMETRY, 4 + 6 * 8, 0, COLOR_IGNORE},
-	    {DECODE_GEOMETRY, 5 + 6 * 8, 0, ALPHA_DROP},
-	    {DECODE_GEOMETRY, 9 + 6 * 8, 0, 1},
+	    {DECODE_OPEN, 2, 0, DECODE_BERTHS - 1},
+	    {DECODE_SKIP, 2, 0, DECODE_BERTHS - 1},
+	    {DECODE_GEOMETRY, 2, 0, DECODE_BERTHS - 1},
+	    {DECODE_GEOMETRY, 3 + 6 * 8, 0, FILTER_KOHYA},
+	    {DECODE_GEOMETRY, 4 + 6 * 8, 0, 1},
+	    {DECODE_GEOMETRY, 5 + 6 * 8, 0, COLOR_IGNORE},
+	    {DECODE_GEOMETRY, 6 + 6 * 8, 0, ALPHA_DROP},
+	    {DECODE_GEOMETRY, 10 + 6 * 8, 0, 1},
 	    {DECODE_HEADER, 2, 0, IMAGE_FORMATS - 1},
 	    {DECODE_HEADER, 3 + 2 * 8, 1, 8},
 	    {DECODE_FAILED, 2, ERR_TRANSIENT, ERR_BUG},
@@ -270,8 +282,8 @@ static void a_size_of_zero_is_refused(void **state)
 		enum decode_message_type type;
 		size_t offset; /* of eight bytes */
 	} sizes[] = {{DECODE_HEADER, 3},	   {DECODE_HEADER, 11},
-		     {DECODE_GEOMETRY, 2},	   {DECODE_GEOMETRY, 10},
-		     {DECODE_GEOMETRY, 2 + 4 * 8}, {DECODE_GEOMETRY, 2 + 5 * 8},
+		     {DECODE_GEOMETRY, 3},	   {DECODE_GEOMETRY, 11},
+		     {DECODE_GEOMETRY, 3 + 4 * 8}, {DECODE_GEOMETRY, 3 + 5 * 8},
 		     {DECODE_START, 3 + 3 * 8}};
 
 	(void)state;
@@ -520,6 +532,29 @@ static void a_side_that_is_gone_is_closed_after_its_last_message(void **state)
 	assert_error(decode_message_send(pair->b, &sent, -1, &err), &err, ERR_IO);
 }
 
+/* What a worker said before it died tells which image it died of. */
+static void what_a_side_said_is_heard_though_it_left_messages_unread(void **state)
+{
+	struct pair *pair = *state;
+	struct decode_message unread = example(DECODE_SKIP), got;
+	struct error err = ERROR_INIT;
+	int fd = -1;
+
+	for (enum decode_message_type type = DECODE_HASHED; type <= DECODE_DONE; type++) {
+		struct decode_message said = example(type);
+
+		assert_ok(decode_message_send(pair->a, &said, -1, &err), &err);
+	}
+	assert_ok(decode_message_send(pair->b, &unread, -1, &err), &err);
+	close(pair->a);
+	pair->a = -1;
+	for (enum decode_message_type type = DECODE_HASHED; type <= DECODE_DONE; type++) {
+		assert_ok(decode_message_receive(pair->b, &got, &fd, &err), &err);
+		assert_int_equal(got.type, type);
+	}
+	assert_int_equal(decode_message_receive(pair->b, &got, &fd, &err), DECODE_CLOSED);
+}
+
 #define socket_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -544,6 +579,7 @@ int main(void)
 	    socket_test(a_packet_longer_than_any_message_is_refused),
 	    socket_test(nothing_there_yet_is_transient),
 	    socket_test(a_side_that_is_gone_is_closed_after_its_last_message),
+	    socket_test(what_a_side_said_is_heard_though_it_left_messages_unread),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

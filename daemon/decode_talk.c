@@ -1,0 +1,471 @@
+/*
+ * A worker does what it was asked in order, so the first answer that is owed tells what it is at: that image has the
+ * deadline, and is to blame when the process dies. A message that does not answer it is a lie, and a worker that lies is killed.
+ * The other images of a process that is gone were not looked into since their last answer, and are returned.
+ */
+#include "daemon/decode_pool_parts.h"
+
+#include "base/checked.h"
+#include "daemon/decode_memory.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+enum { EARLY_DEATHS_MAX = 8, START_AGAIN_MS = 200 };
+
+/* -- what it has ---------------------------------------------------------------------------------- */
+
+size_t decode_worker_images(const struct decode_worker *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < DECODE_BERTHS; i++)
+		n += w->berths[i].state != TICKET_FREE;
+	return n;
+}
+
+/* For good: what it has is finished, then it is replaced. */
+static bool is_worn(const struct decode_worker *w)
+{
+	const struct decode_pool_options *options = &w->pool->options;
+
+	return w->images >= options->images_per_process ||
+	       w->process.slot_bytes < options->slot_bytes * DECODE_BERTHS;
+}
+
+/* One file at a time is unread, so that memory is asked for only one of unknown size. */
+bool decode_worker_has_room(const struct decode_worker *w)
+{
+	size_t files = 0, images = 0;
+
+	if (w->state != WORKER_READY || is_worn(w))
+		return false;
+	for (size_t i = 0; i < DECODE_BERTHS; i++) {
+		const struct decode_ticket *t = &w->berths[i];
+
+		if (t->state == TICKET_LOOKING)
+			return false;
+		if (t->state == TICKET_FREE)
+			continue;
+		images++;
+		files += t->file_bytes;
+	}
+	return images < DECODE_BERTHS && files <= DECODE_MEMORY_AHEAD;
+}
+
+/* What it may need for all that it is asked now; without images, for any file. */
+static void worker_limit(struct decode_worker *w)
+{
+	const struct image_limits *limits = &w->pool->options.limits;
+	size_t files = 0, render = 0, file;
+
+	for (size_t i = 0; i < DECODE_BERTHS; i++) {
+		const struct decode_ticket *t = &w->berths[i];
+
+		if (t->state == TICKET_FREE)
+			continue;
+		file = t->state == TICKET_LOOKING ? limits->max_file_bytes : t->file_bytes;
+		if (!size_add(files, file, &files))
+			files = SIZE_MAX;
+		if (t->state == TICKET_PLACED && t->render_bytes > render)
+			render = t->render_bytes;
+	}
+	decode_process_limit(
+	    &w->process, decode_memory_working(w->process.slot_bytes,
+					       files > 0 ? files : limits->max_file_bytes, render));
+}
+
+static void ticket_free(struct decode_ticket *t)
+{
+	*t = (struct decode_ticket){.worker = t->worker};
+}
+
+/* -- its life ------------------------------------------------------------------------------------- */
+
+static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg);
+
+int decode_worker_spawn(struct decode_worker *w, struct error *err)
+{
+	const struct decode_pool_options *options = &w->pool->options;
+	struct decode_message m = {.type = DECODE_START,
+				   .start = {options->mode, options->limits, options->slot_bytes}};
+	struct error ended = ERROR_INIT;
+	int r;
+
+	assert(w->state == WORKER_DOWN);
+	w->images = 0;
+	if (decode_process_start(&w->process, w->pool->program, options->slot_bytes * DECODE_BERTHS,
+				 err) < 0)
+		return -1;
+	w->state = WORKER_STARTING;
+	r = sd_event_add_io(w->pool->event, &w->io, w->process.socket, EPOLLIN, on_socket, w);
+	if (r < 0) {
+		errno = -r;
+		return error_sys(err, "watch a worker");
+	}
+	decode_deadline_set(w, options->time_limit_ms);
+	/* One that has ended already says so by its socket. */
+	decode_message_send(w->process.socket, &m, w->process.slot_fd, &ended);
+	return 0;
+}
+
+void decode_worker_stop(struct decode_worker *w, char how[DECODE_PROCESS_END_SIZE])
+{
+	w->io = sd_event_source_disable_unref(w->io);
+	decode_process_end(&w->process, how);
+	w->state = WORKER_DOWN;
+	w->deadline = DECODE_NO_DEADLINE;
+	w->n_owed = 0;
+	w->looked = NULL;
+	for (size_t i = 0; i < DECODE_BERTHS; i++)
+		ticket_free(&w->berths[i]);
+}
+
+/* Where a process cannot be had (no memory, too many of them), it may be had a little later. */
+static void worker_start_again(struct decode_worker *w)
+{
+	struct decode_pool *pool = w->pool;
+	struct error failed = ERROR_INIT;
+	char how[DECODE_PROCESS_END_SIZE];
+
+	decode_worker_stop(w, how);
+	if (pool->cancelled || pool->early_deaths >= EARLY_DEATHS_MAX ||
+	    decode_worker_spawn(w, &failed) == 0)
+		return;
+	decode_worker_stop(w, how);
+	snprintf(pool->last_end, sizeof(pool->last_end), "%s", failed.message);
+	if (++pool->early_deaths < EARLY_DEATHS_MAX)
+		decode_deadline_set(w, START_AGAIN_MS);
+}
+
+/* A worker that owes nothing is at nothing; but what it looked at last may have been too much for it. */
+static struct decode_ticket *worker_blames(const struct decode_worker *w)
+{
+	if (w->n_owed > 0)
+		return w->owed[0];
+	return w->looked && w->looked->state == TICKET_SEEN ? w->looked : NULL;
+}
+
+/*
+ * The worker is of no more use: the image of @blamed, if any, fails with @why, or because the process died where @why
+ * is NULL; its others are returned. A new process takes its place, unless process after process ends before it had
+ * an image.
+ */
+static void worker_lost(struct decode_worker *w, const struct decode_ticket *blamed,
+			const struct error *why)
+{
+	struct decode_pool *pool = w->pool;
+	struct decode_ticket bad = {.image = NULL}, good[DECODE_BERTHS];
+	bool early = w->images == 0;
+	struct error died = ERROR_INIT;
+	char how[DECODE_PROCESS_END_SIZE];
+	size_t n = 0;
+
+	for (size_t i = 0; i < DECODE_BERTHS; i++) {
+		if (w->berths[i].state != TICKET_FREE && &w->berths[i] != blamed)
+			good[n++] = w->berths[i];
+	}
+	if (blamed)
+		bad = *blamed;
+	decode_worker_stop(w, how);
+	pool->early_deaths = early ? pool->early_deaths + 1 : 0;
+	snprintf(pool->last_end, sizeof(pool->last_end), "%s", why && early ? why->message : how);
+	if (blamed) {
+		if (!why) {
+			error_data(&died, "worker_died", "the decoder died on this file: %s", how);
+			why = &died;
+		}
+		bad.handlers->on_failed(bad.image, why);
+	}
+	for (size_t i = 0; i < n; i++)
+		good[i].handlers->on_returned(good[i].image);
+	worker_start_again(w);
+}
+
+void decode_worker_cancel(struct decode_worker *w)
+{
+	worker_lost(w, NULL, NULL);
+}
+
+/* Where it has no image: it is ready for one, or is replaced. */
+static void worker_rest(struct decode_worker *w)
+{
+	if (decode_worker_images(w) > 0)
+		return;
+	if (is_worn(w)) {
+		w->state = WORKER_SPENT; /* by the timer: the caller may still hold its pixels */
+		decode_deadline_set(w, 0);
+	} else {
+		w->state = WORKER_READY;
+		worker_limit(w);
+	}
+}
+
+void decode_worker_outgrown(struct decode_worker *w)
+{
+	if (w->state == WORKER_READY)
+		worker_rest(w);
+}
+
+void decode_worker_late(struct decode_worker *w, int64_t now)
+{
+	struct error why = ERROR_INIT;
+
+	if (w->state == WORKER_SPENT || w->state == WORKER_DOWN) {
+		worker_start_again(w);
+		return;
+	}
+	/* What arrived in time is heard first: it may be this process that was late to its loop. */
+	on_socket(NULL, -1, 0, w);
+	if (w->deadline > now)
+		return;
+	error_data(&why, "timeout", "not decoded after %llu ms", (unsigned long long)w->limit_ms);
+	worker_lost(w, worker_blames(w), &why);
+}
+
+/* -- what it is asked ------------------------------------------------------------------------------ */
+
+/* The time for the first answer that is owed begins. */
+static void worker_clock(struct decode_worker *w)
+{
+	if (w->n_owed > 0)
+		decode_deadline_set(w, w->owed[0]->limit_ms);
+	else
+		w->deadline = DECODE_NO_DEADLINE;
+}
+
+/* The worker is to answer about @t, in no more than @limit_ms once it is at it. */
+static void worker_owes(struct decode_ticket *t, uint64_t limit_ms)
+{
+	struct decode_worker *w = t->worker;
+
+	t->limit_ms = limit_ms;
+	w->owed[w->n_owed++] = t;
+	if (w->n_owed == 1)
+		worker_clock(w);
+}
+
+static void worker_say(const struct decode_ticket *t, struct decode_message *m, int fd)
+{
+	struct error err = ERROR_INIT;
+
+	m->berth = (unsigned)(t - t->worker->berths);
+	/* A worker that died is noticed by its socket; nothing is lost by not sending to it. */
+	decode_message_send(t->worker->process.socket, m, fd, &err);
+}
+
+void decode_worker_open(struct decode_worker *w, int fd, void *image,
+			const struct decode_handlers *handlers)
+{
+	struct decode_message m = {.type = DECODE_OPEN};
+	struct decode_ticket *t = w->berths;
+
+	while (t->state != TICKET_FREE)
+		t++;
+	t->state = TICKET_LOOKING;
+	t->image = image;
+	t->handlers = handlers;
+	w->images++;
+	worker_owes(t, w->pool->options.time_limit_ms);
+	worker_limit(w);
+	worker_say(t, &m, fd);
+}
+
+void decode_pool_place(struct decode_ticket *t, const struct render_geometry *geometry,
+		       const struct image_policy *policy)
+{
+	const struct decode_pool_options *options = &t->worker->pool->options;
+	struct decode_message m = {.type = DECODE_GEOMETRY, .draw = {*geometry, *policy}};
+	size_t bytes, megapixels = t->header.width * t->header.height / 1000000;
+
+	assert(t->state == TICKET_SEEN);
+	assert(size_mul3(geometry->width, geometry->height, 3, &bytes) &&
+	       bytes <= t->worker->process.slot_bytes / DECODE_BERTHS);
+	t->state = TICKET_PLACED;
+	t->render_bytes = image_render_bytes(&t->header, policy, geometry);
+	worker_owes(t, options->time_limit_ms + megapixels * options->megapixel_ms);
+	worker_limit(t->worker);
+	worker_say(t, &m, -1);
+}
+
+bool decode_pool_would_wait(const struct decode_ticket *t)
+{
+	for (size_t i = 0; i < DECODE_BERTHS; i++) {
+		if (t->worker->berths[i].state == TICKET_PLACED)
+			return true;
+	}
+	return false;
+}
+
+void decode_pool_skip(struct decode_ticket *t)
+{
+	struct decode_message m = {.type = DECODE_SKIP};
+
+	assert(t->state == TICKET_SEEN);
+	worker_say(t, &m, -1);
+	ticket_free(t);
+	worker_rest(t->worker);
+}
+
+/* -- what it answers ------------------------------------------------------------------------------- */
+
+/* It has done the first thing that it owed. */
+static void worker_answered(struct decode_worker *w)
+{
+	w->pool->early_deaths = 0;
+	w->n_owed--;
+	memmove(w->owed, w->owed + 1, w->n_owed * sizeof(w->owed[0]));
+	worker_clock(w);
+}
+
+/* The same, and that was the end of @t, of which a copy is returned. */
+static struct decode_ticket worker_ended(struct decode_worker *w, struct decode_ticket *t)
+{
+	struct decode_ticket ended = *t;
+
+	worker_answered(w);
+	ticket_free(t);
+	w->looked = NULL;
+	worker_rest(w);
+	return ended;
+}
+
+static bool handle_ready(struct decode_worker *w, const struct confinement *c)
+{
+	struct decode_pool *pool = w->pool;
+	struct error why = ERROR_INIT;
+
+	if (w->state != WORKER_STARTING)
+		return false;
+	confinement_text(c, pool->confinement);
+	if (!(c->seccomp && c->rlimits))
+		snprintf(pool->warning, sizeof(pool->warning),
+			 "warning: decoders are not confined here (%s): a hostile image may take "
+			 "over more than its decoder",
+			 pool->confinement);
+	if (pool->options.require_confinement && !(c->seccomp && c->rlimits)) {
+		error_set(&why, ERR_CONFIG, "the decoder cannot be confined here: %s",
+			  pool->confinement);
+		worker_lost(w, NULL, &why);
+	} else {
+		w->deadline = DECODE_NO_DEADLINE;
+		worker_rest(w);
+	}
+	return true;
+}
+
+static bool handle_hashed(struct decode_ticket *t, const struct decode_message *m)
+{
+	const struct decode_pool_options *options = &t->worker->pool->options;
+
+	if (t->state != TICKET_LOOKING || t->hashed || options->mode == DECODE_MODE_HEADERS ||
+	    m->hashed.bytes > options->limits.max_file_bytes)
+		return false;
+	t->hashed = true;
+	t->file_bytes = m->hashed.bytes;
+	worker_clock(t->worker);
+	t->handlers->on_hashed(t->image, &m->hashed.content, m->hashed.bytes);
+	return true;
+}
+
+static bool handle_header(struct decode_ticket *t, const struct image_header *header)
+{
+	const struct decode_pool_options *options = &t->worker->pool->options;
+	struct decode_ticket ended;
+	size_t pixels;
+
+	if (t->state != TICKET_LOOKING || t->hashed != (options->mode != DECODE_MODE_HEADERS) ||
+	    header->width > options->limits.max_side || header->height > options->limits.max_side ||
+	    !size_mul(header->width, header->height, &pixels) ||
+	    pixels > options->limits.max_pixels ||
+	    header->decode_bytes > image_decode_bytes_max(header->width, header->height))
+		return false;
+	if (options->mode == DECODE_MODE_PIXELS) {
+		worker_answered(t->worker);
+		t->state = TICKET_SEEN;
+		t->header = *header;
+		t->worker->looked = t;
+		t->handlers->on_header(t->image, header, t);
+	} else {
+		ended = worker_ended(t->worker, t);
+		ended.handlers->on_header(ended.image, header, NULL);
+	}
+	return true;
+}
+
+static bool handle_done(struct decode_ticket *t)
+{
+	struct decode_worker *w = t->worker;
+	const uint8_t *slot =
+	    w->process.slot + (size_t)(t - w->berths) * (w->process.slot_bytes / DECODE_BERTHS);
+	struct decode_ticket ended;
+
+	if (t->state != TICKET_PLACED)
+		return false;
+	ended = worker_ended(w, t);
+	ended.handlers->on_done(ended.image, slot);
+	return true;
+}
+
+static bool handle_failed(struct decode_ticket *t, const struct error *why)
+{
+	struct decode_worker *w = t->worker;
+	struct decode_ticket ended;
+
+	if (why->code == ERR_NOMEM) {
+		worker_lost(w, t, why); /* what took the memory may still have it */
+	} else {
+		ended = worker_ended(w, t);
+		ended.handlers->on_failed(ended.image, why);
+	}
+	return true;
+}
+
+/* False: the message does not belong here. */
+static bool handle_message(struct decode_worker *w, const struct decode_message *m)
+{
+	if (m->type == DECODE_READY)
+		return handle_ready(w, &m->ready);
+	if (w->n_owed == 0)
+		return false;
+	switch (m->type) {
+	case DECODE_HASHED:
+		return handle_hashed(w->owed[0], m);
+	case DECODE_HEADER:
+		return handle_header(w->owed[0], &m->header);
+	case DECODE_DONE:
+		return handle_done(w->owed[0]);
+	case DECODE_FAILED:
+		return handle_failed(w->owed[0], &m->failed);
+	default:
+		return false;
+	}
+}
+
+/* Takes one message, if one is there, or notices that the worker is gone. */
+static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct decode_worker *w = arg;
+	struct decode_message m;
+	struct error err = ERROR_INIT, lied = ERROR_INIT;
+	int passed = -1;
+	int r = decode_message_receive(w->process.socket, &m, &passed, &err);
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	if (passed >= 0)
+		close(passed); /* workers have no descriptors to give */
+	if (r < 0 && err.code == ERR_TRANSIENT)
+		return 0;
+	if (r == DECODE_CLOSED) {
+		worker_lost(w, worker_blames(w), NULL);
+	} else if (r < 0 || !handle_message(w, &m)) {
+		error_data(&lied, "worker_died", "the decoder broke the protocol on this file");
+		worker_lost(w, worker_blames(w), &lied);
+	}
+	return 0;
+}
