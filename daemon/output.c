@@ -12,9 +12,14 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DEAD_OWNER_MS = 5000 }; /* longest wait for the lock of a process that has died */
 
 /* An output that a state folder is of. */
 struct owned_output {
@@ -200,8 +205,8 @@ static char *absolute(const char *path, struct error *err)
 }
 
 /*
- * 0, OUTPUT_BUSY, or -1. An open-file-description lock: it ends with the process, and it can be asked
- * about (output_peek) without being taken for a moment.
+ * 0, OUTPUT_BUSY, or -1. An open-file-description lock: it ends with the process and what that has forked, and it
+ * can be asked about (output_peek) without being taken for a moment.
  */
 static int take_lock(const char *path, int *fd, struct error *err)
 {
@@ -221,6 +226,36 @@ static int take_lock(const char *path, int *fd, struct error *err)
 	return 0;
 }
 
+static bool is_dead(const struct owner *owner)
+{
+	return owner->pid > 0 && this_host(owner) && kill((pid_t)owner->pid, 0) < 0 &&
+	       errno == ESRCH;
+}
+
+/*
+ * The lock of @folder, and who has or had it. A process that is killed while it starts a worker leaves its lock to that
+ * until the worker has become another program: a dead owner's lock is waited for.
+ */
+static int lock_folder(const char *folder, int *fd, struct owner *owner, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/lock", folder);
+	int64_t end = clock_mono_ms() + DEAD_OWNER_MS;
+
+	for (;;) {
+		int r = take_lock(path, fd, err);
+
+		if (r < 0)
+			return r;
+		owner_read(folder, owner);
+		if (r == 0 || !is_dead(owner) || clock_mono_ms() >= end)
+			return r;
+		owner_release(owner);
+		close(*fd);
+		*fd = -1;
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	}
+}
+
 static char *owner_line(const char *what, const struct owner *owner)
 {
 	if (owner->pid == 0)
@@ -232,13 +267,11 @@ static char *owner_line(const char *what, const struct owner *owner)
 static int lock_root(struct output *o, struct owner *owner, struct error *err)
 {
 	cleanup_free char *folder = xasprintf("%s/.latentd", o->root);
-	cleanup_free char *path = xasprintf("%s/lock", folder);
 	int r;
 
 	if (dir_make(folder, err) < 0)
 		return -1;
-	r = take_lock(path, &o->lock_fd, err);
-	owner_read(folder, owner);
+	r = lock_folder(folder, &o->lock_fd, owner, err);
 	if (r == OUTPUT_BUSY)
 		o->owner = owner_line(o->root, owner);
 	return r;
@@ -341,11 +374,9 @@ static int choose_state(struct output *o, const char *asked, const struct owner 
 /* 0, OUTPUT_BUSY with *@line about the owner, or -1. */
 static int lock_state(const char *state, int *fd, char **line, struct error *err)
 {
-	cleanup_free char *path = xasprintf("%s/lock", state);
-	cleanup_owner struct owner owner;
-	int r = take_lock(path, fd, err);
+	cleanup_owner struct owner owner = {.pid = 0};
+	int r = lock_folder(state, fd, &owner, err);
 
-	owner_read(state, &owner);
 	if (r == OUTPUT_BUSY)
 		*line = owner_line(state, &owner);
 	return r;

@@ -161,6 +161,40 @@ static void an_output_in_use_is_busy_and_names_process_and_state(void **state)
 	open_output(f, f->state);
 }
 
+/* As a worker that is being started has the lock of its process: that process is killed, and then the worker lets go. */
+static void the_lock_of_a_process_that_was_killed_while_it_forked_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	int told[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(told), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct output o = OUTPUT_INIT;
+		struct error err = ERROR_INIT;
+
+		if (output_open(f->out, f->state, &o, &err) != 0 ||
+		    output_claim(&o, false, &err) < 0)
+			_exit(1);
+		if (fork() == 0) {
+			/* When the output is asked for is not known: some time later than that, probably. */
+			usleep(200000);
+			_exit(0);
+		}
+		if (write(told[1], "r", 1) != 1)
+			_exit(1);
+		raise(SIGKILL);
+	}
+	assert_int_equal(read(told[0], &byte, 1), 1);
+	end(pid);
+	open_output(f, f->state);
+	close(told[0]);
+	close(told[1]);
+}
+
 static void a_state_folder_that_another_run_has_just_opened_is_busy_too(void **state)
 {
 	struct fixture *f = *state;
@@ -590,6 +624,7 @@ int main(void)
 	    output_test(opening_makes_both_folders_with_their_locks),
 	    output_test(opening_removes_what_a_run_that_died_had_half_written),
 	    output_test(an_output_in_use_is_busy_and_names_process_and_state),
+	    output_test(the_lock_of_a_process_that_was_killed_while_it_forked_is_waited_for),
 	    output_test(a_state_folder_that_another_run_has_just_opened_is_busy_too),
 	    output_test(a_second_open_in_the_same_process_is_busy),
 	    output_test(the_owners_text_outlives_it_and_leads_back_to_its_state),
