@@ -4,6 +4,8 @@
  */
 #include "base/half.h"
 
+#include "base/cpu_isa.h"
+
 #include <stdbool.h>
 #include <string.h>
 
@@ -86,7 +88,7 @@ float bfloat16_to_float(uint16_t b)
 static bool has_f16c(void)
 {
 	/* Every processor with AVX2 has F16C; clang 14 cannot ask for the latter. */
-	return __builtin_cpu_supports("avx2");
+	return (cpu_features() & CPU_AVX2) != 0;
 }
 
 /* As many as fill whole vectors, which it returns. */

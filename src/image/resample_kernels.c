@@ -1,51 +1,27 @@
 #include "image/resample_kernels.h"
 
-#include <string.h>
+#include "base/checked.h"
+#include "base/cpu_isa.h"
 
-static bool runs_portable(void)
-{
-	return true;
-}
-
+static const struct resample_kernels *const tables[] = {
 #ifdef __x86_64__
-static bool runs_avx2(void)
-{
-	return __builtin_cpu_supports("avx2");
-}
-
-static bool runs_avx512(void)
-{
-	return runs_avx2() && __builtin_cpu_supports("avx512f") &&
-	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-	       __builtin_cpu_supports("avx512vnni");
-}
+    &resample_avx512,
+    &resample_avx2,
 #endif
+    &resample_portable,
+};
 
-static const struct {
-	const struct resample_kernels *kernels;
-	bool (*runs)(void);
-} tables[] = {
+static const struct cpu_variant variants[ARRAY_SIZE(tables)] = {
 #ifdef __x86_64__
-    {&resample_avx512, runs_avx512},
-    {&resample_avx2, runs_avx2},
+    {"avx512", CPU_AVX512F | CPU_AVX512BW | CPU_AVX512VL | CPU_AVX512_VNNI | CPU_AVX2},
+    {"avx2", CPU_AVX2},
 #endif
-    {&resample_portable, runs_portable},
+    {"portable", 0},
 };
 
 const struct resample_kernels *resample_kernels(void)
 {
-	const char *wanted = getenv("LATENTD_ISA");
-	const struct resample_kernels *best = NULL;
-
-	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-		if (!tables[i].runs())
-			continue;
-		if (wanted && strcmp(wanted, tables[i].kernels->isa) == 0)
-			return tables[i].kernels;
-		if (!best)
-			best = tables[i].kernels;
-	}
-	return best;
+	return tables[cpu_isa_choose(variants, ARRAY_SIZE(variants))];
 }
 
 const char *resample_isa(void)
