@@ -1,12 +1,16 @@
 #include "config/bench_options.h"
 
 #include "base/checked.h"
+#include "config/recipe_options.h"
 
 #define FIELD(f) offsetof(struct bench_options, f)
 
 const struct setting bench_settings[] = {
-    {"vae", SETTING_PATH, FIELD(vae), .value_name = "PATH",
-     .help = "diffusers or pipeline folder, or .safetensors file"},
+    {"vae", SETTING_PATH, FIELD(vae), .value_name = "VAE",
+     .help = "folder, .safetensors file, hub id or name (sdxl)"},
+    {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
+    {"precision", SETTING_CHOICE, FIELD(precision), .fallback = "f32", .choices = recipe_precisions,
+     .help = "of the network's products"},
     {"size", SETTING_SIDES, FIELD(size), .fallback = "512", .min = 8, .max = 16384,
      .value_name = "WxH", .help = "of the images"},
     {"batch", SETTING_COUNT, FIELD(batch), .fallback = "1", .min = 1, .max = 1024,

@@ -4,10 +4,12 @@
 #ifndef LATENTD_CONFIG_BENCH_OPTIONS_H
 #define LATENTD_CONFIG_BENCH_OPTIONS_H
 
-#include "config/settings.h"
+#include "config/vae_options.h"
 
 struct bench_options {
-	const char *vae;
+	const char *vae; /* path, preset or hub id */
+	struct vae_options vae_options;
+	const char *precision; /* "f32", "bf16" */
 	struct setting_sides size;
 	size_t batch;  /* images of a round */
 	size_t rounds; /* measured ones */

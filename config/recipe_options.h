@@ -18,12 +18,15 @@ struct recipe_options {
 	struct pixel_options pixels;
 	const char *posterior; /* "mean", "moments", "draw" */
 	const char *tiling;    /* "none", "diffusers" */
+	const char *precision; /* "f32", "bf16"; NULL: f32 */
 	const char *dtype;     /* "float16", "float32" */
 	bool scaled;	       /* stored as (z - shift_factor) * scaling_factor */
 	uint64_t seed;	       /* of draws and of the order in shards */
 };
 
 extern const struct settings_group recipe_settings;
+/* "f32", "bf16", NULL. */
+extern const char *const recipe_precisions[];
 
 /* What no single option can tell, that of the pixels included. ERR_CONFIG. */
 int recipe_options_check(const struct recipe_options *options, struct error *err);

@@ -2,6 +2,7 @@
 #include "daemon/commands.h"
 
 #include "daemon/json_text.h"
+#include "daemon/vae_choice.h"
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -44,7 +45,7 @@ struct bench {
 static void print_help(void)
 {
 	printf(
-	    "usage: latentctl bench encode --vae PATH [options]\n\n"
+	    "usage: latentctl bench encode --vae VAE [options]\n\n"
 	    "Encodes made-up images of one size, after one to warm up, and says how long that "
 	    "took. The\n"
 	    "operations that it counts are those of the network's definition, whichever way they "
@@ -163,12 +164,15 @@ static void print_json(const struct bench *b, const char *engine)
 static int open_bench(struct bench *b, struct error *err)
 {
 	const struct bench_options *o = b->options;
+	struct vae_choice choice = VAE_CHOICE_INIT;
 	size_t height = 0, width = 0, channels;
 
-	b->engine = vae_engine_choose(err);
-	if (!b->engine)
+	b->engine =
+	    vae_engine_choose(strcmp(o->precision, "bf16") == 0 ? VAE_BFLOAT16 : VAE_FLOAT32, err);
+	if (!b->engine || vae_choice_look(o->vae, &o->vae_options, &choice, err) < 0)
 		return -1;
-	b->vae = kl_encoder_load(o->vae, b->engine, o->threads, err);
+	b->vae = kl_encoder_load_model(choice.model, b->engine, o->threads, err);
+	vae_choice_close(&choice);
 	if (!b->vae)
 		return -1;
 	if (o->memory_limit > 0)
@@ -193,7 +197,8 @@ static int run(const struct bench_options *o, struct error *err)
 		r = measure(&b, err);
 	if (r == 0) {
 		version = b.engine->version();
-		engine = xasprintf("%s-%s", b.engine->name, version);
+		engine = xasprintf("%s-%s %s", b.engine->name, version,
+				   vae_precision_name(b.engine->precision));
 		(o->json ? print_json : print_text)(&b, engine);
 	}
 	kl_encoder_free(b.vae);

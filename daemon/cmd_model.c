@@ -31,7 +31,7 @@ struct model_info {
 /* Loads it: that all its tensors are there and fit is part of the answer. */
 static int look(const struct read_options *o, struct model_info *info, struct error *err)
 {
-	const struct vae_engine_ops *engine = vae_engine_choose(err);
+	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, err);
 	size_t weights;
 
 	if (!engine || vae_choice_look(o->words[1], &o->vae, &info->vae, err) < 0)

@@ -12,10 +12,22 @@
 
 enum { FAKE_RESOLUTION = 512 };
 
+int encode_precision(const struct recipe_options *o, bool fake, enum vae_precision *precision,
+		     struct error *err)
+{
+	bool narrow = o->precision && strcmp(o->precision, "bf16") == 0;
+
+	if (narrow && fake)
+		return error_set(err, ERR_CONFIG, "precision: the fake encoder has none");
+	*precision = narrow ? VAE_BFLOAT16 : VAE_FLOAT32;
+	return fake || vae_engine_choose(*precision, err) ? 0 : -1;
+}
+
 static int open_cpu(const struct recipe_options *o, const struct encoder_limits *limits,
 		    struct encode_model *model, struct encoder **out, struct error *err)
 {
-	struct encoder_cpu_options cpu = {.threads = limits->threads, .memory = limits->memory};
+	struct encoder_cpu_options cpu = {
+	    .precision = model->precision, .threads = limits->threads, .memory = limits->memory};
 	struct vae_choice choice = VAE_CHOICE_INIT;
 	const struct kl_encoder *vae;
 	int r;
@@ -42,6 +54,8 @@ static int open_encoder(const struct recipe_options *o, const struct encoder_lim
 	struct encoder_fake_options fake = {0};
 
 	model->fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
+	if (encode_precision(o, model->fake, &model->precision, err) < 0)
+		return -1;
 	if (!model->fake)
 		return open_cpu(o, limits, model, out, err);
 	snprintf(model->name, sizeof(model->name), "%s", RECIPE_VAE_FAKE);
@@ -84,7 +98,10 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 {
 	struct pixel_options pixels = o->pixels;
 	struct bucket_table *table;
-	struct recipe r = {.fake = model->fake, .vae = model->vae, .weights = model->weights};
+	struct recipe r = {.fake = model->fake,
+			   .vae = model->vae,
+			   .weights = model->weights,
+			   .precision = model->precision};
 
 	if (o->scaled && model->vae.n_statistics > 0)
 		return error_set(

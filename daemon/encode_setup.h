@@ -16,6 +16,7 @@ struct encode_model {
 	char name[64]; /* short: "sdxl", "ae" */
 	struct vae_config vae;
 	struct sha256 weights;
+	enum vae_precision precision;
 	size_t multiple;   /* of an image's sides */
 	size_t resolution; /* that it is made for, where nothing else is asked for; 0: not known */
 	size_t best_batch;
@@ -24,6 +25,9 @@ struct encode_model {
 /* Opens the encoder that @options name. */
 int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_model *model, struct encoder **out, struct error *err);
+/* ERR_CONFIG: this machine does not compute in the precision that @options ask for. */
+int encode_precision(const struct recipe_options *options, bool fake, enum vae_precision *precision,
+		     struct error *err);
 /*
  * Pixels of the tiles that @options ask for, 0 for whole images (in exact bands if need be). ERR_CONFIG: this VAE has
  * no such tiles.

@@ -16,27 +16,36 @@ struct encoder_cpu {
 	struct ndarray pixels; /* the input of the network, kept between images */
 };
 
+/* What the network takes: an item's values, or its pixels in their range. NULL with ERR_NOMEM. */
+static const float *input_of(struct encoder_cpu *e, const struct encode_batch *batch,
+			     const struct encode_item *item, struct error *err)
+{
+	size_t shape[3] = {batch->height, batch->width, 3}, bytes = 0;
+
+	if (item->values)
+		return item->values;
+	if (!ndarray_bytes(DTYPE_F32, 3, shape, &bytes) || bytes > e->pixels.bytes) {
+		ndarray_release(&e->pixels);
+		if (ndarray_alloc(&e->pixels, DTYPE_F32, 3, shape, err) < 0)
+			return NULL;
+	}
+	pixel_range_signed(e->pixels.data, item->pixels, bytes / sizeof(float));
+	return e->pixels.data;
+}
+
 static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode_batch *batch,
 			      const struct encode_item *item, float *moments, struct error *err)
 {
 	struct encoder_cpu *e = (struct encoder_cpu *)base;
 	const struct kl_hooks hooks = {.step = {encoder_blocking_step, base}};
-	size_t shape[3] = {batch->height, batch->width, 3}, bytes = 0;
+	const float *input = input_of(e, batch, item, err);
 
-	if (item->values)
-		return kl_encoder_encode(e->vae, item->values, batch->height, batch->width, moments,
-					 &hooks, err);
-	if (!ndarray_bytes(DTYPE_F32, 3, shape, &bytes) || bytes > e->pixels.bytes) {
-		ndarray_release(&e->pixels);
-		if (ndarray_alloc(&e->pixels, DTYPE_F32, 3, shape, err) < 0)
-			return -1;
-	}
-	pixel_range_signed(e->pixels.data, item->pixels, bytes / sizeof(float));
+	if (!input)
+		return -1;
 	if (batch->tile > 0)
-		return kl_tiles_encode(e->vae, batch->tile, e->pixels.data, batch->height,
-				       batch->width, moments, &hooks, err);
-	return kl_encoder_encode(e->vae, e->pixels.data, batch->height, batch->width, moments,
-				 &hooks, err);
+		return kl_tiles_encode(e->vae, batch->tile, input, batch->height, batch->width,
+				       moments, &hooks, err);
+	return kl_encoder_encode(e->vae, input, batch->height, batch->width, moments, &hooks, err);
 }
 
 static void encoder_cpu_close(struct encoder *base)
@@ -72,7 +81,7 @@ static size_t half_of_the_machine(void)
 int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,
 		     struct error *err)
 {
-	const struct vae_engine_ops *engine = vae_engine_choose(err);
+	const struct vae_engine_ops *engine = vae_engine_choose(options->precision, err);
 	struct kl_encoder *vae = NULL;
 	struct encoder_caps caps;
 	cleanup_free char *version = NULL;
@@ -86,7 +95,8 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 	e = xcalloc(1, sizeof(*e));
 	e->vae = vae;
 	version = engine->version();
-	e->engine = xasprintf("cpu/%s-%s float32", engine->name, version);
+	e->engine =
+	    xasprintf("cpu/%s-%s %s", engine->name, version, vae_precision_name(engine->precision));
 	caps = (struct encoder_caps){
 	    .latent_channels = kl_encoder_config(vae)->latent_channels,
 	    .downscale = vae_config_downscale(kl_encoder_config(vae)),

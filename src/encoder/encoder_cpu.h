@@ -1,6 +1,6 @@
 /*
- * The `cpu` encoder: an AutoencoderKL on this machine's processor, float32, by the engine that
- * vae_engine_choose() gives. Pixels become x / 127.5 - 1, computed as diffusers does (x / 255, then 2x - 1).
+ * The `cpu` encoder: an AutoencoderKL on this machine's processor, by the engine that vae_engine_choose()
+ * gives. Pixels become x / 127.5 - 1, computed as diffusers does (x / 255, then 2x - 1).
  */
 #ifndef LATENTD_ENCODER_ENCODER_CPU_H
 #define LATENTD_ENCODER_ENCODER_CPU_H
@@ -10,8 +10,9 @@
 
 struct encoder_cpu_options {
 	struct vae_model *model; /* open; may be closed once the encoder is */
-	size_t threads;		 /* 0: all cores */
-	size_t memory;		 /* kl_encoder_limit_memory(); 0: half of the machine's */
+	enum vae_precision precision;
+	size_t threads; /* 0: all cores */
+	size_t memory;	/* kl_encoder_limit_memory(); 0: half of the machine's */
 };
 
 int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,

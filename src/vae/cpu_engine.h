@@ -19,6 +19,7 @@ struct cpu_scratch {
 struct cpu_engine {
 	struct vae_engine base;
 	const struct cpu_kernels *kernels;
+	const struct cpu_kernels *narrow; /* of layers in bfloat16; NULL: there are none */
 	struct thread_pool *pool;
 	struct cpu_scratch *threads;  /* [pool size] */
 	struct cpu_scratch shared;    /* of all threads, during one operation */
@@ -31,9 +32,10 @@ struct cpu_engine {
 
 struct cpu_conv {
 	struct vae_conv base;
+	const struct cpu_kernels *kernels; /* of its product */
 	size_t panels;
 	float *weights;	    /* [panels][kernel * kernel][in][panel]; NULL behind transformed ones */
-	float *transformed; /* [36][panels][in][panel]; NULL: not kept */
+	float *transformed; /* [36][panels][in / packed][panel]; NULL: not kept */
 	float *bias;	    /* [panels * panel] */
 };
 
@@ -92,7 +94,7 @@ size_t cpu_attention_scratch(const struct cpu_engine *e, size_t c);
 size_t cpu_attention_shared(const struct cpu_engine *e, size_t tokens, size_t c);
 /* Blocks of a map, at most. */
 size_t cpu_winograd_blocks(size_t height, size_t width);
-size_t cpu_winograd_weights(const struct cpu_engine *e, const struct conv_shape *s); /* floats */
+size_t cpu_winograd_weights(const struct cpu_conv *conv); /* floats */
 int cpu_attention_run(struct cpu_engine *e, float *out, const float *q, const float *k,
 		      const float *v, size_t tokens, size_t c, struct error *err);
 

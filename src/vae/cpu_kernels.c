@@ -1,48 +1,34 @@
 #include "vae/cpu_kernels.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "base/checked.h"
+#include "base/cpu_isa.h"
 
-static bool runs_portable(void)
-{
-	return true;
-}
-
+static const struct cpu_kernels *const tables[] = {
 #ifdef __x86_64__
-static bool runs_avx2(void)
-{
-	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-static bool runs_avx512(void)
-{
-	return runs_avx2() && __builtin_cpu_supports("avx512f");
-}
+    &cpu_kernels_avx512,
+    &cpu_kernels_avx2,
 #endif
+    &cpu_kernels_portable,
+};
 
-static const struct {
-	const struct cpu_kernels *kernels;
-	bool (*runs)(void);
-} tables[] = {
+static const struct cpu_variant variants[ARRAY_SIZE(tables)] = {
 #ifdef __x86_64__
-    {&cpu_kernels_avx512, runs_avx512},
-    {&cpu_kernels_avx2, runs_avx2},
+    {"avx512", CPU_AVX512F | CPU_AVX2 | CPU_FMA},
+    {"avx2", CPU_AVX2 | CPU_FMA},
 #endif
-    {&cpu_kernels_portable, runs_portable},
+    {"portable", 0},
 };
 
 const struct cpu_kernels *cpu_kernels(void)
 {
-	const char *wanted = getenv("LATENTD_ISA");
-	const struct cpu_kernels *best = NULL;
+	return tables[cpu_isa_choose(variants, ARRAY_SIZE(variants))];
+}
 
-	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-		if (!tables[i].runs())
-			continue;
-		if (wanted && strcmp(wanted, tables[i].kernels->isa) == 0)
-			return tables[i].kernels;
-		if (!best)
-			best = tables[i].kernels;
-	}
-	return best;
+const struct cpu_kernels *cpu_kernels_of_bf16(void)
+{
+#ifdef __x86_64__
+	if (cpu_kernels() == &cpu_kernels_avx512 && (cpu_features() & CPU_AVX512_BF16))
+		return &cpu_kernels_bf16;
+#endif
+	return NULL;
 }

@@ -49,6 +49,11 @@ struct cpu_kernels {
 	const char *isa;
 	size_t lanes; /* floats of a vector */
 	size_t panel; /* output channels of a panel of packed weights */
+	/*
+	 * How many values of a, or rows of b, lie in a float's place: 1 in float32, 2 in bfloat16. `k` and the
+	 * distances of a product count such places.
+	 */
+	size_t packed;
 
 	/*
 	 * c[rows][panels * panel] = a[rows][k] b, or += with @add. Panel i of b, [k][panel], begins at
@@ -62,11 +67,11 @@ struct cpu_kernels {
 	 */
 	void (*activate)(float *out, size_t out_pixel, const float *in, size_t pixels,
 			 size_t channels, const float *scale, const float *shift, bool silu);
-	/* u[36][n] = G g G^T of g[9][n]; n: a multiple of lanes. */
+	/* u[36] = G g G^T of g[9], each [rows][panel], u packed; @rows: a multiple of `packed`. */
 	void (*winograd_weights)(float *u, size_t u_point, const float *g, size_t g_point,
-				 size_t n);
+				 size_t rows);
 	/*
-	 * v[36][tiles][channels] = B^T d B of each tile; window row i of the first tile begins at
+	 * v[36][tiles][channels] = B^T d B of each tile, packed; window row i of the first tile begins at
 	 * rows[i], the next tile's 4 pixels on. @channels: a multiple of lanes.
 	 */
 	void (*winograd_input)(float *v, size_t v_point, const float *const *rows, size_t tiles,
@@ -92,10 +97,12 @@ struct cpu_kernels {
  * runs that.
  */
 const struct cpu_kernels *cpu_kernels(void);
+/* Those whose products are of bfloat16, beside which cpu_kernels() are of the same shape; NULL: not on this machine. */
+const struct cpu_kernels *cpu_kernels_of_bf16(void);
 
 extern const struct cpu_kernels cpu_kernels_portable;
 #ifdef __x86_64__
-extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512;
+extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512, cpu_kernels_bf16;
 #endif
 
 #endif

@@ -2,10 +2,30 @@
  * The text of the kernels, included once by each cpu_kernels_ISA.c. It stands on LANES, PANEL_VECTORS,
  * the type vf (LANES floats; + - * / are its own) and v_set1, v_load, v_store, v_fma (a * b + c), v_min,
  * v_max (the second where either is NaN) and v_power; it defines the table KERNELS. Winograd's transforms
- * are in cpu_winograd_body.h.
+ * are in cpu_winograd_body.h. What a product multiplies is float32, unless PACKED is defined, how many channels take a
+ * float's place, with v_product (a * b + c), v_store_run and v_pack_rows, which bring float32 into that form.
  */
 #include <math.h>
 #include <string.h>
+
+#ifndef PACKED
+#define PACKED 1
+
+static inline vf v_product(vf a, vf b, vf c)
+{
+	return v_fma(a, b, c);
+}
+
+static inline void v_store_run(float *p, vf x)
+{
+	v_store(p, x);
+}
+
+static inline vf v_pack_rows(const vf rows[PACKED])
+{
+	return rows[0];
+}
+#endif
 
 #define PANEL	  (PANEL_VECTORS * LANES)
 #define GEMM_ROWS 6
@@ -62,7 +82,7 @@ static inline __attribute__((always_inline)) void gemm_block(float *c, size_t c_
 			vf x = v_set1(a[r * a_row + i]);
 
 			UNROLL for (size_t j = 0; j < PANEL_VECTORS; j++) sums[r][j] =
-			    v_fma(x, weights[j], sums[r][j]);
+			    v_product(x, weights[j], sums[r][j]);
 		}
 	}
 	UNROLL for (size_t r = 0; r < rows; r++) UNROLL for (size_t j = 0; j < PANEL_VECTORS; j++)
@@ -295,6 +315,7 @@ const struct cpu_kernels KERNELS = {
     .isa = KERNELS_ISA,
     .lanes = LANES,
     .panel = PANEL,
+    .packed = PACKED,
     .gemm = gemm,
     .activate = activate,
     .winograd_weights = winograd_weights,

@@ -76,15 +76,15 @@ size_t cpu_winograd_scratch(const struct cpu_engine *e, size_t in, size_t out)
 	       WINOGRAD_POINTS * (tiles * (in + channels) + 2 * SKEW) + 3 * channels;
 }
 
-size_t cpu_winograd_weights(const struct cpu_engine *e, const struct conv_shape *s)
+size_t cpu_winograd_weights(const struct cpu_conv *conv)
 {
-	return WINOGRAD_POINTS * round_up(s->out, e->kernels->panel) * s->in;
+	return WINOGRAD_POINTS * conv->panels * conv->kernels->panel * conv->base.shape.in /
+	       conv->kernels->packed;
 }
 
 /* -- weights ------------------------------------------------------------------------------------- */
 
 struct transform_job {
-	const struct cpu_engine *e;
 	const struct cpu_conv *conv;
 	float *out;
 };
@@ -92,21 +92,22 @@ struct transform_job {
 static void transform_part(void *arg, size_t part, float *scratch)
 {
 	const struct transform_job *job = arg;
-	size_t in = job->conv->base.shape.in, panel = job->e->kernels->panel;
+	const struct cpu_kernels *kernels = job->conv->kernels;
+	size_t in = job->conv->base.shape.in, panel = kernels->panel;
 	size_t parts = divide_up(in, TRANSFORM_ROWS);
 	size_t p = part / parts, first = part % parts * TRANSFORM_ROWS;
 	size_t n = in - first < TRANSFORM_ROWS ? in - first : TRANSFORM_ROWS;
 
 	(void)scratch;
-	job->e->kernels->winograd_weights(
-	    job->out + (p * in + first) * panel, job->conv->panels * in * panel,
-	    job->conv->weights + (p * 9 * in + first) * panel, in * panel, n * panel);
+	kernels->winograd_weights(job->out + (p * in + first) / kernels->packed * panel,
+				  job->conv->panels * in / kernels->packed * panel,
+				  job->conv->weights + (p * 9 * in + first) * panel, in * panel, n);
 }
 
 static int transform(struct cpu_engine *e, const struct cpu_conv *conv, float *out,
 		     struct error *err)
 {
-	struct transform_job job = {e, conv, out};
+	struct transform_job job = {conv, out};
 	size_t parts = divide_up(conv->base.shape.in, TRANSFORM_ROWS);
 
 	return cpu_engine_run(e, parts * conv->panels, transform_part, &job, err);
@@ -133,7 +134,7 @@ static int keep_transformed(struct cpu_engine *e, struct cpu_conv *conv, size_t 
 static int transformed_weights(struct cpu_engine *e, struct cpu_conv *conv, const float **u,
 			       struct error *err)
 {
-	size_t floats = cpu_winograd_weights(e, &conv->base.shape);
+	size_t floats = cpu_winograd_weights(conv);
 
 	if (!conv->transformed && e->kept + floats <= e->base.weight_room / sizeof(float) &&
 	    keep_transformed(e, conv, floats, err) < 0)
@@ -169,15 +170,16 @@ static void fill_row(const struct winograd_job *job, const struct winograd_block
 	}
 	n = run->width - x < wanted - left ? run->width - x : wanted - left;
 	memset(row, 0, left * job->in * sizeof(float));
-	job->e->kernels->activate(row + left * job->in, job->in,
-				  run->in + ((y - 1 - run->in_first) * run->width + x) * s->in, n,
-				  s->in, norm ? norm->scale : NULL, norm ? norm->shift : NULL,
-				  norm && norm->silu);
+	job->conv->kernels->activate(row + left * job->in, job->in,
+				     run->in + ((y - 1 - run->in_first) * run->width + x) * s->in,
+				     n, s->in, norm ? norm->scale : NULL, norm ? norm->shift : NULL,
+				     norm && norm->silu);
 	memset(row + (left + n) * job->in, 0, (wanted - left - n) * job->in * sizeof(float));
 }
 
 static void transform_in(const struct winograd_job *job, const struct winograd_block *b)
 {
+	const struct cpu_kernels *kernels = job->conv->kernels;
 	size_t filled = 0;
 
 	for (size_t r = 0; r < b->rows; r++) {
@@ -191,27 +193,28 @@ static void transform_in(const struct winograd_job *job, const struct winograd_b
 			rows[y - first] = b->ring + y % WINOGRAD_WINDOW * b->ring_row;
 		}
 		filled = first + WINOGRAD_WINDOW;
-		job->e->kernels->winograd_input(b->v + r * b->columns * job->in, b->v_point, rows,
-						b->columns, job->in);
+		kernels->winograd_input(b->v + r * b->columns * job->in / kernels->packed,
+					b->v_point, rows, b->columns, job->in);
 	}
 }
 
 static void multiply(const struct winograd_job *job, const struct winograd_block *b)
 {
 	const struct cpu_conv *conv = job->conv;
-	size_t panel_floats = conv->base.shape.in * job->e->kernels->panel;
+	const struct cpu_kernels *kernels = conv->kernels;
+	size_t k = conv->base.shape.in / kernels->packed, panel_floats = k * kernels->panel;
 
 	for (size_t p = 0; p < WINOGRAD_POINTS; p++)
-		job->e->kernels->gemm(
-		    b->m + p * b->m_point, b->m_row, b->v + p * b->v_point, job->in,
-		    job->u + (p * conv->panels + b->first_panel) * panel_floats, panel_floats,
-		    b->tiles, conv->base.shape.in, b->panels, false);
+		kernels->gemm(b->m + p * b->m_point, b->m_row, b->v + p * b->v_point,
+			      job->in / kernels->packed,
+			      job->u + (p * conv->panels + b->first_panel) * panel_floats,
+			      panel_floats, b->tiles, k, b->panels, false);
 }
 
 static void transform_out(const struct winograd_job *job, struct winograd_block *b, size_t block)
 {
 	const struct vae_conv_run *run = job->run;
-	size_t out = job->conv->base.shape.out, first = b->first_panel * job->e->kernels->panel;
+	size_t out = job->conv->base.shape.out, first = b->first_panel * job->conv->kernels->panel;
 	size_t channels = out - first < b->m_row ? out - first : b->m_row, rows = 0;
 	size_t x = b->first_column * WINOGRAD_TILE, columns = b->columns * WINOGRAD_TILE;
 
@@ -233,7 +236,7 @@ static void transform_out(const struct winograd_job *job, struct winograd_block 
 		    .sums = run->stats ? &b->sums : NULL,
 		};
 
-		job->e->kernels->winograd_output(&row);
+		job->conv->kernels->winograd_output(&row);
 		rows += row.rows;
 	}
 	if (run->stats)
@@ -263,8 +266,8 @@ static void winograd_part(void *arg, size_t part, float *scratch)
 	b.panels = share(job->conv->panels, cut + 1, job->cuts) - b.first_panel;
 	b.tiles = b.rows * b.columns;
 	b.ring_row = (WINOGRAD_TILE * b.columns + 2) * job->in;
-	b.m_row = b.panels * job->e->kernels->panel;
-	b.v_point = b.tiles * job->in + SKEW;
+	b.m_row = b.panels * job->conv->kernels->panel;
+	b.v_point = b.tiles * job->in / job->conv->kernels->packed + SKEW;
 	b.m_point = b.tiles * b.m_row + SKEW;
 	b.v = b.ring + WINOGRAD_WINDOW * b.ring_row;
 	b.m = b.v + WINOGRAD_POINTS * b.v_point;
@@ -290,7 +293,7 @@ static void plan(struct winograd_job *job)
 	job->cuts = divide_up(enough, job->down * job->across);
 	if (job->cuts > job->conv->panels)
 		job->cuts = job->conv->panels;
-	job->in = round_up(s->in, job->e->kernels->lanes);
+	job->in = round_up(s->in, job->conv->kernels->lanes);
 	vae_conv_needs(s, job->run->height, job->run->out_first, job->run->out_rows, &in_first,
 		       &job->in_end);
 }

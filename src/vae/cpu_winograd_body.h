@@ -72,26 +72,42 @@ static inline void transform_weights(vf y[6], const vf x[3])
 	y[5] = x[2];
 }
 
-static void winograd_weights(float *u, size_t u_point, const float *g, size_t g_point, size_t n)
+/* G g G^T of LANES channels; u[36], by rows. */
+static inline void weights_tile(vf u[36], const float *g, size_t g_point)
 {
-	for (size_t i = 0; i < n; i += LANES) {
-		vf half[3][6]; /* (G g)^T */
+	vf half[3][6]; /* (G g)^T */
 
-		UNROLL for (size_t x = 0; x < 3; x++)
-		{
-			vf column[3];
+	UNROLL for (size_t x = 0; x < 3; x++)
+	{
+		vf column[3];
 
-			UNROLL for (size_t y = 0; y < 3; y++) column[y] =
-			    v_load(g + (y * 3 + x) * g_point + i);
-			transform_weights(half[x], column);
-		}
-		UNROLL for (size_t y = 0; y < 6; y++)
-		{
-			vf row[3] = {half[0][y], half[1][y], half[2][y]}, out[6];
+		UNROLL for (size_t y = 0; y < 3; y++) column[y] = v_load(g + (y * 3 + x) * g_point);
+		transform_weights(half[x], column);
+	}
+	UNROLL for (size_t y = 0; y < 6; y++)
+	{
+		vf row[3] = {half[0][y], half[1][y], half[2][y]};
 
-			transform_weights(out, row);
-			UNROLL for (size_t x = 0; x < 6; x++)
-			    v_store(u + (y * 6 + x) * u_point + i, out[x]);
+		transform_weights(u + y * 6, row);
+	}
+}
+
+static void winograd_weights(float *u, size_t u_point, const float *g, size_t g_point, size_t rows)
+{
+	for (size_t i = 0; i < rows * PANEL; i += PACKED * PANEL) {
+		for (size_t j = 0; j < PANEL; j += LANES) {
+			vf tiles[PACKED][36];
+
+			for (size_t s = 0; s < PACKED; s++)
+				weights_tile(tiles[s], g + i + s * PANEL + j, g_point);
+			UNROLL for (size_t p = 0; p < 36; p++)
+			{
+				vf packed[PACKED];
+
+				for (size_t s = 0; s < PACKED; s++)
+					packed[s] = tiles[s][p];
+				v_store(u + p * u_point + i / PACKED + j, v_pack_rows(packed));
+			}
 		}
 	}
 }
@@ -116,7 +132,8 @@ static inline void input_tile(float *v, size_t v_point, const float *const *rows
 
 		UNROLL for (size_t x = 0; x < 6; x++) row[x] = half[x][y];
 		transform_input(out, row);
-		UNROLL for (size_t x = 0; x < 6; x++) v_store(v + (y * 6 + x) * v_point, out[x]);
+		UNROLL for (size_t x = 0; x < 6; x++)
+		    v_store_run(v + (y * 6 + x) * v_point, out[x]);
 	}
 }
 
@@ -125,7 +142,7 @@ static void winograd_input(float *v, size_t v_point, const float *const *rows, s
 {
 	for (size_t t = 0; t < tiles; t++)
 		for (size_t c = 0; c < channels; c += LANES)
-			input_tile(v + t * channels + c, v_point, rows,
+			input_tile(v + (t * channels + c) / PACKED, v_point, rows,
 				   t * WINOGRAD_TILE * channels + c, channels);
 }
 

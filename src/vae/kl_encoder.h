@@ -6,7 +6,7 @@
  *	kl_encoder_free(vae);
  *
  * The path is anything that vae_model.h names (F32, F16 or BF16; only the encoder's tensors are read). Everything is
- * computed in float32.
+ * computed in float32, or as the engine's precision says.
  *
  * Errors of load: ERR_CONFIG for what is not a model, a missing or truncated file, tensors missing,
  * of a shape that the config does not give, or without a place in it (the first one is named). Of encode: ERR_NOMEM,

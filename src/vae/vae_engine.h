@@ -52,10 +52,20 @@ struct vae_conv_run {
 	struct norm_stats *stats;    /* those of what was written are added; NULL */
 };
 
+/* What products are multiplied in. Sums, and all that is no product, are float32 everywhere. */
+enum vae_precision { VAE_FLOAT32, VAE_BFLOAT16 };
+
+/* "float32", "bfloat16", as records have it. */
+const char *vae_precision_name(enum vae_precision precision);
+
 struct vae_engine_ops {
 	const char *name; /* "naive", "onednn", "winograd" */
+	enum vae_precision precision;
 	/* Of the code that computes, as it was loaded: "2.6.3", "0.1.0-avx512"; to be freed. */
 	char *(*version)(void);
+
+	/* Whether this machine can run it, as open() does: else ERR_CONFIG. NULL: every one can. */
+	int (*check)(struct error *err);
 
 	/*
 	 * @threads: 0 = all cores. Engines on OpenMP set the number of threads of whichever thread calls
@@ -123,11 +133,12 @@ static inline void vae_conv_needs(const struct conv_shape *s, size_t height, siz
 extern const struct vae_engine_ops vae_engine_naive;
 extern const struct vae_engine_ops vae_engine_onednn;
 extern const struct vae_engine_ops vae_engine_winograd;
+extern const struct vae_engine_ops vae_engine_winograd_bf16;
 
 /*
  * The fastest, or the one that LATENTD_CPU names: "naive", "direct" (oneDNN), "winograd". NULL with
- * ERR_CONFIG if it names none.
+ * ERR_CONFIG if it names none, or if that one or this machine does not compute in @precision.
  */
-const struct vae_engine_ops *vae_engine_choose(struct error *err);
+const struct vae_engine_ops *vae_engine_choose(enum vae_precision precision, struct error *err);
 
 #endif

@@ -24,6 +24,10 @@
  * the same bits for every number of threads. Cuts by output channels, which are made where a layer has
  * few parts, change no value either.
  *
+ * In bfloat16, where the processor multiplies it twice as fast, only the products of these 3x3 convolutions are: what
+ * is transformed is rounded on its way into them. So it takes no memory traffic of its own, and the moments are
+ * closer to float32's than those of a network that is bfloat16 throughout.
+ *
  * Transformed weights take 36/9 of the model's size. As many are kept as the engine's owner allows; the
  * others are made anew for each run of their layer, into one scratch.
  */
@@ -39,6 +43,7 @@
 enum {
 	ALIGNMENT = 64,
 	SMALL_PARTS = 128, /* of any layer's map that is small */
+	NARROW = 128,	   /* channels of a layer in bfloat16, at least */
 };
 
 static struct cpu_engine *cpu(struct vae_engine *engine)
@@ -199,9 +204,10 @@ static void pack_weights(float *packed, const float *weight, const struct conv_s
 	}
 }
 
-static void note_sizes(struct cpu_engine *e, const struct conv_shape *s)
+static void note_sizes(struct cpu_engine *e, const struct cpu_conv *conv)
 {
-	size_t transformed = is_winograd(s) ? cpu_winograd_weights(e, s) : 0;
+	const struct conv_shape *s = &conv->base.shape;
+	size_t transformed = is_winograd(s) ? cpu_winograd_weights(conv) : 0;
 
 	e->most_in = most(s->in, e->most_in);
 	e->most_out = most(s->out, e->most_out);
@@ -209,6 +215,15 @@ static void note_sizes(struct cpu_engine *e, const struct conv_shape *s)
 	e->base.weight_bytes +=
 	    round_up(s->out, e->kernels->panel) * s->in * s->kernel * s->kernel * sizeof(float);
 	e->base.copy_bytes += transformed * sizeof(float);
+}
+
+/*
+ * Whether a layer is computed in bfloat16 where that is asked for. Where few channels come in or go out it gains
+ * nothing; what goes straight into the sum of residuals (stride 2, 1x1) or into the moments would lose most.
+ */
+static bool may_be_narrow(const struct conv_shape *s)
+{
+	return is_winograd(s) && s->in >= NARROW && s->out >= NARROW && s->in % 16 == 0;
 }
 
 static int cpu_conv_new(struct vae_engine *engine, const struct conv_shape *s, const float *weight,
@@ -219,6 +234,7 @@ static int cpu_conv_new(struct vae_engine *engine, const struct conv_shape *s, c
 	size_t panel = e->kernels->panel, channels = round_up(s->out, panel);
 
 	conv->base.shape = *s;
+	conv->kernels = e->narrow && may_be_narrow(s) ? e->narrow : e->kernels;
 	conv->panels = channels / panel;
 	conv->weights = cpu_new_floats(channels * s->in * s->kernel * s->kernel, err);
 	conv->bias = cpu_new_floats(channels, err);
@@ -229,7 +245,7 @@ static int cpu_conv_new(struct vae_engine *engine, const struct conv_shape *s, c
 	memset(conv->bias, 0, channels * sizeof(float));
 	memcpy(conv->bias, bias, s->out * sizeof(float));
 	pack_weights(conv->weights, weight, s, conv->panels, panel);
-	note_sizes(e, s);
+	note_sizes(e, conv);
 	*out = &conv->base;
 	return 0;
 }
@@ -257,6 +273,13 @@ static char *cpu_version(void)
 	return xasprintf("%s-%s", LATENTD_VERSION, cpu_kernels()->isa);
 }
 
+static char *cpu_version_in_bf16(void)
+{
+	const struct cpu_kernels *narrow = cpu_kernels_of_bf16();
+
+	return xasprintf("%s-%s", LATENTD_VERSION, narrow ? narrow->isa : "none");
+}
+
 static void cpu_close(struct vae_engine *engine)
 {
 	struct cpu_engine *e = cpu(engine);
@@ -272,15 +295,17 @@ static void cpu_close(struct vae_engine *engine)
 	free(e);
 }
 
-static int cpu_open(size_t threads, struct vae_engine **out, struct error *err)
+static int open_engine(const struct vae_engine_ops *ops, const struct cpu_kernels *narrow,
+		       size_t threads, struct vae_engine **out, struct error *err)
 {
 	struct cpu_engine *e = xcalloc(1, sizeof(*e));
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (threads == 0)
 		threads = cores > 0 ? (size_t)cores : 1;
-	e->base.ops = &vae_engine_winograd;
+	e->base.ops = ops;
 	e->kernels = cpu_kernels();
+	e->narrow = narrow;
 	e->base.weight_room = SIZE_MAX;
 	atomic_init(&e->stopped, false);
 	e->threads = xcalloc(threads, sizeof(*e->threads));
@@ -290,6 +315,28 @@ static int cpu_open(size_t threads, struct vae_engine **out, struct error *err)
 	}
 	*out = &e->base;
 	return 0;
+}
+
+static int cpu_open(size_t threads, struct vae_engine **out, struct error *err)
+{
+	return open_engine(&vae_engine_winograd, NULL, threads, out, err);
+}
+
+static int cpu_check_bf16(struct error *err)
+{
+	if (cpu_kernels_of_bf16())
+		return 0;
+	return error_set(err, ERR_CONFIG,
+			 "precision bf16 needs a processor with AVX512_BF16; here is %s: expected "
+			 "f32",
+			 cpu_kernels()->isa);
+}
+
+static int cpu_open_in_bf16(size_t threads, struct vae_engine **out, struct error *err)
+{
+	if (cpu_check_bf16(err) < 0)
+		return -1;
+	return open_engine(&vae_engine_winograd_bf16, cpu_kernels_of_bf16(), threads, out, err);
 }
 
 /* A map of full size has the most statistics; those of small maps, with more channels, are few. */
@@ -314,6 +361,20 @@ const struct vae_engine_ops vae_engine_winograd = {
     .name = "winograd",
     .version = cpu_version,
     .open = cpu_open,
+    .close = cpu_close,
+    .conv_new = cpu_conv_new,
+    .conv_free = cpu_conv_free,
+    .conv = cpu_conv_run,
+    .attention = cpu_attention,
+    .scratch_bytes = cpu_scratch_bytes,
+};
+
+const struct vae_engine_ops vae_engine_winograd_bf16 = {
+    .name = "winograd",
+    .precision = VAE_BFLOAT16,
+    .version = cpu_version_in_bf16,
+    .check = cpu_check_bf16,
+    .open = cpu_open_in_bf16,
     .close = cpu_close,
     .conv_new = cpu_conv_new,
     .conv_free = cpu_conv_free,

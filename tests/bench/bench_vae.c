@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 	width = strtoul(argv[2], NULL, 10);
 	height = strtoul(argv[3], NULL, 10);
 	images = argc > 4 ? strtoul(argv[4], NULL, 10) : 3;
-	engine = vae_engine_choose(&err);
+	engine = vae_engine_choose(VAE_FLOAT32, &err);
 	bench_must(engine ? 0 : -1, &err);
 	vae = kl_encoder_load(argv[1], engine, argc > 5 ? strtoul(argv[5], NULL, 10) : 0, &err);
 	bench_must(vae ? 0 : -1, &err);

@@ -254,3 +254,12 @@ void kl_testing_formula_weights(const char *folder)
 	free(path);
 	free(config_path);
 }
+
+char *kl_testing_formula_model(const char *golden)
+{
+	char *model = testing_tempdir();
+
+	copy_file(golden, model, "config.json");
+	kl_testing_formula_weights(model);
+	return model;
+}

@@ -28,5 +28,7 @@ void kl_testing_edit(const char *folder, const char *file, const char *from, con
 
 /* Weights of the encoder of FOLDER/config.json by goldens/formula_weights.py, written to FOLDER. */
 void kl_testing_formula_weights(const char *folder);
+/* A temporary folder with the config of the folder @golden and such weights. */
+char *kl_testing_formula_model(const char *golden);
 
 #endif

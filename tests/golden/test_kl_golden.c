@@ -145,21 +145,6 @@ static void check_inputs(const struct golden *g, struct kl_encoder *vae,
 	}
 }
 
-/* A temporary folder with the config of @golden and the weights that the formula gives for it. */
-static char *formula_model(const char *golden)
-{
-	char *model = testing_tempdir(), *from = testing_path(golden, "config.json");
-	char *to = testing_path(model, "config.json");
-	struct buffer config = testing_read(from);
-
-	testing_write(to, config.data, config.size);
-	kl_testing_formula_weights(model);
-	buffer_release(&config);
-	free(from);
-	free(to);
-	return model;
-}
-
 /* The folders of model and expectation; false (after a loud line) where they are not to be had. */
 static bool find_model(const struct golden *g, char **model, char **expected)
 {
@@ -172,7 +157,7 @@ static bool find_model(const struct golden *g, char **model, char **expected)
 	if (g->kind == MODEL_DEMO)
 		*model = testing_golden("../../models/demo");
 	else if (g->kind == MODEL_FORMULA)
-		*model = formula_model(*expected);
+		*model = kl_testing_formula_model(*expected);
 	else if (g->kind == MODEL_LESS_ATTENTION)
 		*model = kl_testing_copy_without("kl_sd", ".attentions.", g->name);
 	else
@@ -208,6 +193,66 @@ static void moments_and_stages_are_those_of_diffusers(void **state)
 	else
 		free(model);
 	free(folder);
+}
+
+/* Largest and root mean square difference. */
+static void differences(const float *got, const struct ndarray *want, double *worst, double *rms)
+{
+	size_t n = ndarray_count(want);
+	const float *values = want->data;
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		double d = (double)got[i] - (double)values[i];
+
+		sum += d * d;
+	}
+	*worst = kl_testing_max_abs(got, values, n);
+	*rms = sqrt(sum / (double)n);
+}
+
+/* diffusers' own encoder in bfloat16 (0.35.1 on PyTorch 2.15, CPU) differs by so much from the same moments. */
+static void bf16_is_no_further_off_than_pytorchs(void **state)
+{
+	static const struct {
+		const char *input, *moments;
+		double worst, rms;
+	} cases[] = {{"input.128x128_b1", "moments.128x128_b1", 0.0374, 0.00765},
+		     {"input.264x200_b1", "moments.264x200_b1", 0.0512, 0.00819}};
+	char *golden = testing_golden("kl_sdsize"), *model;
+	struct safetensors *expected = kl_testing_open(golden, "expected.safetensors");
+	struct error err = ERROR_INIT;
+	struct kl_encoder *vae;
+
+	(void)state;
+	if (vae_engine_winograd_bf16.check(&err) < 0) {
+		print_message("SKIPPED: no AVX512_BF16 here\n");
+		skip();
+	}
+	model = kl_testing_formula_model(golden);
+	vae = kl_encoder_load(model, &vae_engine_winograd_bf16, 0, &err);
+	assert_non_null(vae);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct ndarray input = kl_testing_tensor(expected, cases[i].input);
+		struct ndarray want = kl_testing_tensor(expected, cases[i].moments);
+		float *pixels = kl_testing_nhwc(&input, 0), *got = xmalloc(want.bytes);
+		double worst = INFINITY, rms = INFINITY;
+
+		assert_ok(
+		    kl_encoder_encode(vae, pixels, input.shape[2], input.shape[3], got, NULL, &err),
+		    &err);
+		differences(got, &want, &worst, &rms);
+		print_message("bf16 %s: max-abs %.3g, rms %.3g\n", cases[i].input, worst, rms);
+		assert_true(worst <= cases[i].worst && rms <= cases[i].rms && rms > 1e-4);
+		ndarray_release(&input);
+		ndarray_release(&want);
+		free(pixels);
+		free(got);
+	}
+	kl_encoder_free(vae);
+	safetensors_close(expected);
+	testing_tempdir_remove(model);
+	free(golden);
 }
 
 /* One bias is changed on purpose: the report must blame that stage, not an earlier or later one. */
@@ -278,6 +323,7 @@ int main(void)
 	    GOLDEN(demo_vae, MODEL_DEMO, winograd),
 	    GOLDEN(kl_sdsize, MODEL_FORMULA, onednn),
 	    GOLDEN(kl_sdsize, MODEL_FORMULA, winograd),
+	    cmocka_unit_test(bf16_is_no_further_off_than_pytorchs),
 	    cmocka_unit_test(the_first_wrong_stage_is_the_one_that_is_named),
 	};
 

@@ -34,6 +34,18 @@ const struct variant fast[FAST] = {
     {&vae_engine_winograd, "portable"},
 };
 
+const struct variant narrow = {&vae_engine_winograd_bf16, NULL};
+
+void need_bf16(void)
+{
+	struct error err = ERROR_INIT;
+
+	if (narrow.ops->check(&err) == 0)
+		return;
+	print_message("SKIPPED: no AVX512_BF16 here\n");
+	skip();
+}
+
 struct vae_engine *open_engine(const struct variant *v, size_t threads)
 {
 	struct error err = ERROR_INIT;

@@ -16,6 +16,9 @@ struct variant {
 
 extern const struct variant naive;
 extern const struct variant fast[FAST];
+/* The one in bfloat16, for machines that have it: skips the test on others. */
+extern const struct variant narrow;
+void need_bf16(void);
 
 struct vae_engine *open_engine(const struct variant *v, size_t threads);
 /* The same numbers in every run, in [-1, 1); to be freed. */

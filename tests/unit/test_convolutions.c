@@ -250,6 +250,91 @@ static void a_convolution_in_bands_has_no_seams(void **state)
 	free(got);
 }
 
+static double rms(const float *x, const float *minus, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		double d = (double)x[i] - (minus ? (double)minus[i] : 0);
+
+		sum += d * d;
+	}
+	return sqrt(sum / (double)n);
+}
+
+/* Rounding to 8 bits on both sides of a product, twice to three times as large behind Winograd's transforms. */
+static void convolutions_in_bf16_are_near_the_naive_ones(void **state)
+{
+	static const struct conv_case wide[] = {{{128, 128, 3, 1, 1, 1}, 9, 21},
+						{{144, 130, 3, 1, 1, 1}, 33, 17},
+						{{512, 200, 3, 1, 1, 1}, 7, 11},
+						{{256, 128, 3, 1, 1, 1}, 1, 1}};
+
+	(void)state;
+	need_bf16();
+	for (size_t i = 0; i < ARRAY_SIZE(wide); i++) {
+		const struct conv_case *c = &wide[i];
+		size_t n = c->height * c->width * c->shape.out;
+		float *in = values(c->height * c->width * c->shape.in, 3);
+		float *want = values(n, 4), *got = values(n, 4), *banded = values(n, 4);
+		double error;
+
+		run_conv(&naive, 1, c, ADD | NORM | SILU, SIZE_MAX, in, want, NULL);
+		run_conv(&narrow, 2, c, ADD | NORM | SILU, SIZE_MAX, in, got, NULL);
+		run_conv(&narrow, 7, c, ADD | NORM | SILU, 4, in, banded, NULL);
+		error = rms(got, want, n) / rms(want, NULL, n);
+		if (!(error > 1e-4 && error < 0.012))
+			fail_msg("%zu to %zu channels, %zux%zu: %g", c->shape.in, c->shape.out,
+				 c->width, c->height, error);
+		assert_memory_equal(got, banded, n * sizeof(float));
+		free(in);
+		free(want);
+		free(got);
+		free(banded);
+	}
+}
+
+/* Those that gain nothing, or whose outputs are not normed again. */
+static void other_layers_beside_bf16_are_float32(void **state)
+{
+	static const struct conv_case some[] = {{{64, 128, 3, 1, 1, 1}, 5, 9},
+						{{256, 8, 3, 1, 1, 1}, 5, 9},
+						{{129, 128, 3, 1, 1, 1}, 5, 9},
+						{{128, 128, 3, 2, 0, 1}, 6, 10},
+						{{128, 256, 1, 1, 0, 0}, 5, 9}};
+
+	(void)state;
+	need_bf16();
+	for (size_t i = 0; i < ARRAY_SIZE(some); i++) {
+		const struct conv_case *c = &some[i];
+		size_t n = conv_out_size(&c->shape, c->height) *
+			   conv_out_size(&c->shape, c->width) * c->shape.out;
+		float *in = values(c->height * c->width * c->shape.in, 3);
+		float *want = values(n, 4), *got = values(n, 4);
+
+		run_conv(&fast[1], 2, c, 0, SIZE_MAX, in, want, NULL);
+		run_conv(&narrow, 2, c, 0, SIZE_MAX, in, got, NULL);
+		assert_memory_equal(got, want, n * sizeof(float));
+		free(in);
+		free(want);
+		free(got);
+	}
+}
+
+static void nan_goes_through_bf16(void **state)
+{
+	static const struct conv_case c = {{128, 128, 3, 1, 1, 1}, 8, 8};
+	float *x = values(64 * 128, 1), *y = values(64 * 128, 2);
+
+	(void)state;
+	need_bf16();
+	x[1000] = NAN;
+	run_conv(&narrow, 2, &c, NORM | SILU, SIZE_MAX, x, y, NULL);
+	assert_true(isnan(y[1000]));
+	free(x);
+	free(y);
+}
+
 static void nan_goes_through(void **state)
 {
 	static const struct conv_case c = {{8, 8, 3, 1, 1, 1}, 8, 8};
@@ -276,6 +361,9 @@ int main(void)
 	    cmocka_unit_test(kept_weights_change_no_bit),
 	    cmocka_unit_test(a_convolution_in_bands_has_no_seams),
 	    cmocka_unit_test(nan_goes_through),
+	    cmocka_unit_test(convolutions_in_bf16_are_near_the_naive_ones),
+	    cmocka_unit_test(other_layers_beside_bf16_are_float32),
+	    cmocka_unit_test(nan_goes_through_bf16),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

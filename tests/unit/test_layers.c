@@ -261,15 +261,36 @@ static void LATENTD_CPU_names_an_engine(void **state)
 
 	(void)state;
 	unsetenv("LATENTD_CPU");
-	assert_ptr_equal(vae_engine_choose(&err), &vae_engine_winograd);
+	assert_ptr_equal(vae_engine_choose(VAE_FLOAT32, &err), &vae_engine_winograd);
 	setenv("LATENTD_CPU", "direct", 1);
-	assert_ptr_equal(vae_engine_choose(&err), &vae_engine_onednn);
+	assert_ptr_equal(vae_engine_choose(VAE_FLOAT32, &err), &vae_engine_onednn);
 	setenv("LATENTD_CPU", "naive", 1);
-	assert_ptr_equal(vae_engine_choose(&err), &vae_engine_naive);
+	assert_ptr_equal(vae_engine_choose(VAE_FLOAT32, &err), &vae_engine_naive);
 	setenv("LATENTD_CPU", "quantum", 1);
-	assert_null(vae_engine_choose(&err));
+	assert_null(vae_engine_choose(VAE_FLOAT32, &err));
 	assert_int_equal(err.code, ERR_CONFIG);
 	assert_non_null(strstr(err.message, "quantum"));
+	unsetenv("LATENTD_CPU");
+}
+
+static void bf16_is_refused_where_it_is_not_computed(void **state)
+{
+	struct vae_engine *engine = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	setenv("LATENTD_ISA", "avx2", 1);
+	assert_null(vae_engine_choose(VAE_BFLOAT16, &err));
+	assert_int_equal(err.code, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "AVX512_BF16"));
+	error_clear(&err);
+	assert_error(vae_engine_winograd_bf16.open(1, &engine, &err), &err, ERR_CONFIG);
+	unsetenv("LATENTD_ISA");
+	setenv("LATENTD_CPU", "direct", 1);
+	error_clear(&err);
+	assert_null(vae_engine_choose(VAE_BFLOAT16, &err));
+	assert_string_equal(err.message,
+			    "LATENTD_CPU is direct, which does not compute in bfloat16");
 	unsetenv("LATENTD_CPU");
 }
 
@@ -287,6 +308,7 @@ int main(void)
 	    cmocka_unit_test(attention_in_blocks_is_the_naive_one),
 	    cmocka_unit_test(nan_goes_through_every_layer),
 	    cmocka_unit_test(LATENTD_CPU_names_an_engine),
+	    cmocka_unit_test(bf16_is_refused_where_it_is_not_computed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
