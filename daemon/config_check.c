@@ -20,12 +20,16 @@ static int at_dataset(const struct daemon_config *config, const struct dataset_c
 static int look_at_model(const struct recipe_options *o, struct pixel_options *pixels,
 			 size_t *multiple, struct error *err)
 {
+	bool fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
 	struct vae_choice vae = VAE_CHOICE_INIT;
+	enum vae_precision precision;
 	size_t tile;
 	int r;
 
 	*multiple = 8;
-	if (strcmp(o->vae, RECIPE_VAE_FAKE) == 0)
+	if (encode_precision(o, fake, &precision, err) < 0)
+		return -1;
+	if (fake)
 		return encode_tile(o, true, NULL, &tile, err);
 	if (vae_choice_open(o->vae, &o->vae_options, &vae, err) < 0)
 		return -1;

@@ -30,7 +30,7 @@ struct unit {
 struct engine {
 	struct engines *engines;
 	struct engine *next;
-	char *vae, *vae_config, *vae_model; /* as recipe_options have them */
+	char *vae, *vae_config, *vae_model, *precision; /* as recipe_options have them */
 	enum engine_state state;
 	struct error failure;
 	bool known; /* model was loaded once */
@@ -70,8 +70,8 @@ static void load_run(struct task *task)
 {
 	struct load_task *t = (struct load_task *)task;
 	struct engine *e = t->engine;
-	const struct recipe_options options = {.vae = e->vae,
-					       .vae_options = {e->vae_config, e->vae_model}};
+	const struct recipe_options options = {
+	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
 	size_t opened = 0;
 
 	for (size_t i = 0; i < e->engines->n; i++) {
@@ -209,7 +209,8 @@ static char *copy_text(const char *text)
 static bool is_asked_for(const struct engine *e, const struct recipe_options *o)
 {
 	return strcmp(e->vae, o->vae) == 0 && same_text(e->vae_config, o->vae_options.config) &&
-	       same_text(e->vae_model, o->vae_options.model);
+	       same_text(e->vae_model, o->vae_options.model) &&
+	       same_text(e->precision, o->precision);
 }
 
 struct engine *engines_get(struct engines *engines, const struct recipe_options *options)
@@ -225,6 +226,7 @@ struct engine *engines_get(struct engines *engines, const struct recipe_options 
 	e->vae = xstrdup(options->vae);
 	e->vae_config = copy_text(options->vae_options.config);
 	e->vae_model = copy_text(options->vae_options.model);
+	e->precision = copy_text(options->precision);
 	e->units = xcalloc(engines->n, sizeof(*e->units));
 	for (size_t i = 0; i < engines->n; i++) {
 		e->units[i].engine = e;
@@ -302,6 +304,7 @@ void engines_close(struct engines *engines)
 		free(e->vae);
 		free(e->vae_config);
 		free(e->vae_model);
+		free(e->precision);
 		free(e);
 	}
 	for (size_t i = 0; i < engines->n; i++) {

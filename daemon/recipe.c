@@ -134,7 +134,7 @@ void recipe_finish(struct recipe *r)
 		json_object_set_new(latent, "tiling", json_string("diffusers"));
 		json_object_set_new(latent, "tile_size", json_size(r->tile));
 	}
-	json_object_set_new(latent, "precision", json_string("float32"));
+	json_object_set_new(latent, "precision", json_string(vae_precision_name(r->precision)));
 	json_object_set_new(latent, "dtype", json_string(dtype_name(r->dtype)));
 	json_object_set_new(latent, "scaled", json_boolean(r->scaled));
 	json_object_set_new(root, "v", json_integer(1));

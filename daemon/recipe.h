@@ -16,6 +16,7 @@
 #include "image/resample.h"
 #include "vae/posterior.h"
 #include "vae/vae_config.h"
+#include "vae/vae_engine.h"
 
 struct json_t;
 
@@ -30,6 +31,7 @@ struct recipe {
 	struct bucket_options buckets; /* with every default filled in */
 	enum resample_filter filter;
 	struct image_policy policy;
+	enum vae_precision precision;
 	/* what is kept */
 	enum posterior posterior;
 	uint64_t seed; /* of draws; not part of the id otherwise */

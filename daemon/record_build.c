@@ -96,7 +96,8 @@ static json_t *latent_json(const struct recipe *recipe, const struct ndarray *st
 		json_array_append_new(shape, json_size(stored->shape[i]));
 	json_object_set_new(latent, "shape", shape);
 	json_object_set_new(latent, "dtype", json_string(dtype_name(stored->dtype)));
-	json_object_set_new(latent, "precision", json_string("float32"));
+	json_object_set_new(latent, "precision",
+			    json_string(vae_precision_name(recipe->precision)));
 	json_object_set_new(latent, "posterior", json_string(posterior_name(recipe->posterior)));
 	json_object_set_new(latent, "seed",
 			    recipe->posterior == POSTERIOR_DRAW

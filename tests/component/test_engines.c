@@ -110,6 +110,20 @@ static void the_same_vae_is_the_same_engine_and_encodes(void **state)
 	close_engines(&f);
 }
 
+static void another_precision_is_another_engine(void **state)
+{
+	const struct recipe_options plain = {.vae = "a", .precision = "f32"},
+				    same = {.vae = "a", .precision = "f32"},
+				    narrow = {.vae = "a", .precision = "bf16"};
+	struct fixture f;
+
+	(void)state;
+	open_engines(&f, one_fake, 1, 1000000);
+	assert_ptr_equal(engines_get(f.engines, &plain), engines_get(f.engines, &same));
+	assert_ptr_not_equal(engines_get(f.engines, &plain), engines_get(f.engines, &narrow));
+	close_engines(&f);
+}
+
 static void batches_go_to_every_encoder(void **state)
 {
 	struct encoder_view a, b;
@@ -190,6 +204,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_same_vae_is_the_same_engine_and_encodes),
+	    cmocka_unit_test(another_precision_is_another_engine),
 	    cmocka_unit_test(batches_go_to_every_encoder),
 	    cmocka_unit_test(a_model_that_nobody_uses_leaves_and_comes_back),
 	    cmocka_unit_test(

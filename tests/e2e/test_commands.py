@@ -312,7 +312,7 @@ def bench_measures_an_encoder_alone(ws):
     assert result["engine"].startswith("winograd-"), result["engine"]
     assert result["tflops"] > 0 and result["peak_memory"] > 1 << 20, result
     text = ws.latentctl(*words, "--rounds", "1", env={**ws.environment, "LATENTD_CPU": "direct"}).out
-    assert "engine onednn-" in text and "3x3 convolutions" in text, text
+    assert "engine onednn-" in text and "float32" in text and "3x3 convolutions" in text, text
 
 
 @test
@@ -321,6 +321,7 @@ def bench_says_what_it_cannot_measure(ws):
     ws.latentctl("bench", "decode", "--vae", demo_model(), code=USAGE)
     ws.latentctl("bench", "encode", code=USAGE)
     one_line(ws.latentctl("bench", "encode", "--vae", ws.path("none"), code=FAILED), "none")
+    one_line(ws.latentctl("bench", "encode", "--vae", "sdxl", code=FAILED), "hf download")
     words = ["bench", "encode", "--vae", demo_model()]
     one_line(ws.latentctl(*words, "--memory-limit", "1MiB", code=FAILED), "512x512", "MiB")
     fast = {**ws.environment, "LATENTD_CPU": "fast"}

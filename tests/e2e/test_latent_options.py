@@ -68,6 +68,31 @@ def tiles_are_blended_where_an_image_is_larger_than_one(ws):
     ws.verify()
 
 
+def has_bf16():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        return " avx512_bf16" in file.read()
+
+
+@test
+def bfloat16_is_a_recipe_of_its_own_or_refused(ws):
+    ws.golden("rocket.jpg", "rocket.jpg")
+    options = ("--bucketing", "square", "--resolution", "64", "--name")
+    plain = {**ws.environment, "LATENTD_ISA": "avx2"}
+    result = ws.encode(*options, "n", "--precision", "bf16", vae=demo_model(), code=FAILED, env=plain)
+    assert "needs a processor with AVX512_BF16" in result.err, result.err
+    ws.encode(*options, "f32", vae=demo_model())
+    if not has_bf16():
+        print("SKIPPED: no AVX512_BF16 here")
+        return
+    ws.encode(*options, "bf16", "--precision", "bf16", vae=demo_model())
+    records = [read_dataset(ws.path("out", name))[0].record for name in ("f32", "bf16")]
+    equal([r["latent"]["precision"] for r in records], ["float32", "bfloat16"], "precision")
+    assert records[0]["recipe_id"] != records[1]["recipe_id"], "one recipe"
+    assert records[0]["engine"].endswith(" float32"), records[0]["engine"]
+    assert records[1]["engine"].endswith("-avx512bf16 bfloat16"), records[1]["engine"]
+    ws.verify()
+
+
 @test
 def what_cannot_be_is_wrong_usage(ws):
     result = ws.encode("--scaled", "--posterior", "moments", code=USAGE)

@@ -142,6 +142,22 @@ static void sizes_that_do_not_suit_are_refused(void **state)
 	release(&p);
 }
 
+static void a_precision_that_is_not_computed_here_is_refused(void **state)
+{
+	struct place p = make_place();
+
+	(void)state;
+	setenv("LATENTD_ISA", "portable", 1);
+	assert_said(&p, "", "vae: demo, resolution: 256, precision: f32", "");
+	assert_said(&p, "", "vae: demo, resolution: 256, precision: bf16",
+		    "/latentd.yaml:2:11: dataset a: precision bf16 needs a processor with "
+		    "AVX512_BF16; here is portable: expected f32");
+	unsetenv("LATENTD_ISA");
+	assert_said(&p, "", "vae: fake, precision: bf16",
+		    "/latentd.yaml:2:11: dataset a: precision: the fake encoder has none");
+	release(&p);
+}
+
 static void tiles_need_a_model_that_has_them(void **state)
 {
 	struct place p = make_place();
@@ -209,6 +225,7 @@ int main(void)
 	    cmocka_unit_test(a_resolution_that_nothing_says_must_be_given),
 	    cmocka_unit_test(a_model_may_be_named),
 	    cmocka_unit_test(sizes_that_do_not_suit_are_refused),
+	    cmocka_unit_test(a_precision_that_is_not_computed_here_is_refused),
 	    cmocka_unit_test(tiles_need_a_model_that_has_them),
 	    cmocka_unit_test(a_group_that_is_not_there_is_named),
 	    cmocka_unit_test(a_state_folder_that_is_a_file_is_refused),

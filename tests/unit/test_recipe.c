@@ -276,6 +276,11 @@ static void change_tiling(struct recipe *r)
 	r->tile = 512;
 }
 
+static void change_precision(struct recipe *r)
+{
+	r->precision = VAE_BFLOAT16;
+}
+
 static void change_tile(struct recipe *r)
 {
 	r->tile = 256;
@@ -304,7 +309,7 @@ static void every_part_of_a_recipe_makes_another_id(void **state)
 	    change_color,      change_background, change_posterior,
 	    change_dtype,      change_alpha,	  change_jpeg_scaling,
 	    change_width,      change_height,	  change_scaled,
-	    change_tiling,     change_tile};
+	    change_tiling,     change_tile,	  change_precision};
 	char ids[ARRAY_SIZE(changes) + 1][RECIPE_ID_SIZE] = {SDXL_ID};
 
 	(void)state;

@@ -174,7 +174,7 @@ static void a_draw_records_its_seed_and_a_shift_is_a_number(void **state)
 	assert_non_null(record_member(&record, "latent.npy.zst"));
 }
 
-static void latents_made_in_tiles_say_so(void **state)
+static void tiles_and_precision_are_recorded(void **state)
 {
 	struct recipe recipe = recipe_of(POSTERIOR_MEAN, DTYPE_F16);
 	struct sample_facts facts = golden_facts();
@@ -187,8 +187,10 @@ static void latents_made_in_tiles_say_so(void **state)
 	build(&recipe, &facts, &latent, &whole);
 	assert_false(json_has(&whole, "tile_size"));
 	recipe.tile = 512;
+	recipe.precision = VAE_BFLOAT16;
 	build(&recipe, &facts, &latent, &tiled);
 	assert_true(json_has(&tiled, "\"seed\":null,\"tile_size\":512,\"scaled\":false"));
+	assert_true(json_has(&tiled, "\"precision\":\"bfloat16\""));
 	assert_ok(record_facts_read(&tiled, &read, &err), &err);
 }
 
@@ -732,7 +734,7 @@ int main(void)
 	    cmocka_unit_test(a_record_has_its_members_in_order_and_its_place),
 	    cmocka_unit_test(the_latent_opens_to_the_values_that_went_in),
 	    cmocka_unit_test(a_draw_records_its_seed_and_a_shift_is_a_number),
-	    cmocka_unit_test(latents_made_in_tiles_say_so),
+	    cmocka_unit_test(tiles_and_precision_are_recorded),
 	    cmocka_unit_test(moments_have_a_name_of_their_own),
 	    cmocka_unit_test(a_scaled_latent_is_what_a_trainer_computes),
 	    cmocka_unit_test(moments_cannot_be_scaled),
