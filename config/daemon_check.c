@@ -381,6 +381,27 @@ static int check_encodable(const struct check *c, size_t i, struct error *err)
 		      encoder_wanted(source));
 }
 
+static int check_serve(const struct check *c, struct error *err)
+{
+	const struct serve_options *serve = &c->config->serve;
+	struct error wrong = ERROR_INIT;
+
+	if (serve_options_check(serve, &wrong) < 0)
+		return refuse(c, at_top(c, NAMES("serve")), err, "serve: %s", wrong.message);
+	if (!serve->listen)
+		return 0;
+	if (c->look && *serve->vae == '/' && !file_exists(serve->vae))
+		return refuse(c, at_top(c, NAMES("serve", "vae")), err,
+			      "vae: there is no file or folder %s", serve->vae);
+	for (size_t k = 0; k < c->config->n_encoders; k++) {
+		if (may_encode(&c->config->encoders[k], serve->vae))
+			return 0;
+	}
+	return refuse(c, at_top(c, NAMES("serve", "vae")), err,
+		      "vae: no encoder can encode it: expected %s",
+		      encoder_wanted(vae_source_of(serve->vae, NULL)));
+}
+
 static struct config_place in_encoder(const struct check *c, size_t i, const char *const *names)
 {
 	return place_below(nth(yaml_node_get(c->tree, "encoders"), i), names,
@@ -462,6 +483,8 @@ int daemon_check(const struct daemon_config *config, const struct yaml_node *tre
 		r = check_dataset(&c, i, err);
 	if (r == 0)
 		r = check_encoders(&c, err);
+	if (r == 0)
+		r = check_serve(&c, err);
 	if (r < 0)
 		return -1;
 	find_folders(&c);

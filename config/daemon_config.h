@@ -25,6 +25,7 @@
 #include "config/output_options.h"
 #include "config/recipe_options.h"
 #include "config/remote_options.h"
+#include "config/serve_options.h"
 
 enum source_watch {
 	SOURCE_WATCH_AUTO, /* inotify where the file system tells of changes, polling elsewhere */
@@ -98,6 +99,7 @@ struct daemon_config {
 		unsigned mode;	   /* of the socket: who may write to it may steer */
 		const char *group; /* NULL: the daemon's */
 	} api;
+	struct serve_options serve; /* listen NULL: nothing is served */
 	struct dataset_config *datasets;
 	size_t n_datasets; /* may be 0 */
 	struct encoder_config *encoders;

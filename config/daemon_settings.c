@@ -140,6 +140,14 @@ static const struct setting api_rows[] = {
 
 static const struct settings_group api_settings = {.rows = api_rows, NUMBER_OF(api_rows)};
 
+static const struct setting serve_rows[] = {
+    {.type = SETTING_GROUP, .offset = 0, .group = &serve_settings},
+    {"priority", SETTING_INTEGER, offsetof(struct serve_options, priority), .fallback = "0",
+     .max = 1000, .help = "against datasets, as theirs; equal ones share encoders by pixels"},
+};
+
+static const struct settings_group daemon_serve = {.rows = serve_rows, NUMBER_OF(serve_rows)};
+
 static const struct setting daemon_rows[] = {
     {"state-dir", SETTING_PATH, DAEMON(state_dir), .fallback = "/var/lib/latentd",
      .help = "queue and spool, on a local disk"},
@@ -154,6 +162,8 @@ static const struct setting daemon_rows[] = {
     {"decode", SETTING_GROUP, DAEMON(decode), .group = &decode_settings,
      .help = "reading and drawing images"},
     {"api", SETTING_GROUP, DAEMON(api), .group = &api_settings, .help = "how it is steered"},
+    {"serve", SETTING_GROUP, DAEMON(serve), .group = &daemon_serve,
+     .help = "encodes for others over HTTP, with listen and vae set; docs/SERVE.md"},
     {"datasets", SETTING_LIST, DAEMON(datasets), .group = &dataset_settings,
      .count = DAEMON(n_datasets), .reloadable = true, .help = "what is encoded"},
     {"encoders", SETTING_LIST, DAEMON(encoders), .group = &encoder_settings,

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 enum {
@@ -72,7 +73,18 @@ void serve_clients_stage(struct serve_clients *c, struct serve_client *client,
 	pthread_mutex_lock(&c->mutex);
 	client->stage = stage;
 	client->until = clock_mono_ms() + time_for(stage, bytes);
+	client->hung_up = false;
 	pthread_mutex_unlock(&c->mutex);
+}
+
+/* What it had sent before may not have been read yet: that has time until the next look. */
+static bool is_gone(struct serve_client *client)
+{
+	struct pollfd p = {.fd = client->fd, .events = POLLRDHUP};
+	bool before = client->hung_up;
+
+	client->hung_up = client->stage <= CLIENT_RECEIVING && poll(&p, 1, 0) == 1;
+	return before && client->hung_up;
 }
 
 void serve_clients_check(struct serve_clients *c)
@@ -80,8 +92,8 @@ void serve_clients_check(struct serve_clients *c)
 	int64_t now = clock_mono_ms();
 
 	pthread_mutex_lock(&c->mutex);
-	for (const struct serve_client *client = c->first; client; client = client->next) {
-		if (now >= client->until)
+	for (struct serve_client *client = c->first; client; client = client->next) {
+		if (now >= client->until || is_gone(client))
 			shutdown(client->fd, SHUT_RDWR);
 	}
 	pthread_mutex_unlock(&c->mutex);

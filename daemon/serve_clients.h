@@ -1,11 +1,13 @@
 /*
  * The connections of the server, and how long each may take. libmicrohttpd closes those on which nothing happens; one on
- * which a byte comes every few seconds is closed here, so that a few slow clients cannot hold every connection.
+ * which a byte comes every few seconds is closed here, so that a few slow clients cannot hold every connection. So are
+ * those whose client has hung up: libmicrohttpd does not notice that where it comes together with the last bytes.
  */
 #ifndef LATENTD_DAEMON_SERVE_CLIENTS_H
 #define LATENTD_DAEMON_SERVE_CLIENTS_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +22,7 @@ struct serve_client {
 	int fd;
 	enum serve_client_stage stage;
 	int64_t until; /* monotonic ms */
+	bool hung_up;  /* when it was looked at last, in this stage */
 	struct serve_client *next, *before;
 };
 
@@ -38,7 +41,7 @@ void serve_clients_remove(struct serve_clients *c, struct serve_client *client);
 /* @bytes: what is to come or go in this stage, for which it gets time. */
 void serve_clients_stage(struct serve_clients *c, struct serve_client *client,
 			 enum serve_client_stage stage, size_t bytes);
-/* Shuts the sockets of those whose time is over. Every second. */
+/* Shuts the sockets of those whose time is over, or who are gone. Every second. */
 void serve_clients_check(struct serve_clients *c);
 size_t serve_clients_count(struct serve_clients *c);
 

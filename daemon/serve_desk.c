@@ -38,7 +38,8 @@ struct serve_desk {
 	struct job_list for_memory; /* their worker waits */
 	struct size_line *lines;
 	size_t n_lines, lines_capacity;
-	size_t jobs, batches; /* not answered; at encoders */
+	atomic_size_t jobs; /* posted and not answered */
+	size_t batches;	    /* at encoders */
 	uint64_t served;
 	bool cancelled;
 };
@@ -107,7 +108,7 @@ static void job_answer(struct serve_job *job)
 {
 	job_arrived(job);
 	job_reserve(job, 0);
-	job->desk->jobs--;
+	atomic_fetch_sub(&job->desk->jobs, 1);
 	job->answered(job);
 }
 
@@ -192,7 +193,6 @@ static void on_posted(struct task *t)
 	struct serve_job *job = (struct serve_job *)t;
 	struct serve_desk *d = job->desk;
 
-	d->jobs++;
 	if (d->cancelled)
 		job_fail_transient(job, "the server stops");
 	else if (job->image >= 0)
@@ -471,12 +471,14 @@ void serve_desk_on_batch(struct serve_desk *d, struct encode_batch *batch,
 	size_t failed = 0;
 
 	(void)failure; /* each item has it */
+	for (size_t i = 0; i < batch->n; i++)
+		failed += batch->items[i].error.code != ERR_NONE;
+	serve_stats_batch(d->options.stats, batch->n, failed); /* before anybody is answered */
 	for (size_t i = 0; i < batch->n; i++) {
 		struct encode_item *in = &batch->items[i];
 		struct serve_item *item = in->owner;
 		struct serve_job *job = item->job;
 
-		failed += in->error.code != ERR_NONE;
 		if (in->error.code == ERR_NONE) {
 			job->latents[item->index].moments = in->latent;
 			in->latent = (struct ndarray)NDARRAY_INIT;
@@ -486,7 +488,6 @@ void serve_desk_on_batch(struct serve_desk *d, struct encode_batch *batch,
 		item_gone(item);
 	}
 	d->batches--;
-	serve_stats_batch(d->options.stats, batch->n, failed);
 	encode_batch_free(batch);
 }
 
@@ -507,6 +508,7 @@ void serve_desk_post(struct serve_desk *d, struct serve_job *job)
 	job->desk = d;
 	job->base.done = on_posted;
 	job->expected = true;
+	atomic_fetch_add(&d->jobs, 1);
 	inbox_post(d->options.inbox, &job->base);
 }
 
@@ -541,6 +543,7 @@ int serve_desk_open(const struct serve_desk_options *options, struct serve_desk 
 
 	d->options = *options;
 	atomic_init(&d->coming, 0);
+	atomic_init(&d->jobs, 0);
 	r = sd_event_add_time(options->event, &d->timer, CLOCK_MONOTONIC, UINT64_MAX, 1, on_timer,
 			      d);
 	if (r >= 0)
@@ -564,7 +567,7 @@ void serve_desk_pump(struct serve_desk *d)
 
 size_t serve_desk_jobs(const struct serve_desk *d)
 {
-	return d->jobs;
+	return atomic_load(&d->jobs);
 }
 
 uint64_t serve_desk_served(const struct serve_desk *d)

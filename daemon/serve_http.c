@@ -33,12 +33,12 @@ struct serve_http {
 	struct MHD_Daemon *mhd;
 	struct serve_clients clients;
 	pthread_mutex_t mutex; /* of all below */
-	bool ready, stopping;
+	bool ready, stopping, ended;
 	char *why_not; /* NULL: it is loading */
 	struct serve_bounds bounds;
 	char *model;
-	size_t requests, images, bytes; /* under way */
-	double image_seconds;		/* that one takes, roughly */
+	size_t encodes, images, bytes; /* admitted and not answered */
+	double image_seconds;	       /* that one takes, roughly */
 };
 
 enum stage {
@@ -238,6 +238,7 @@ static void admit(struct serve_request *r, size_t size)
 	} else if (h->bytes + body + serve_tensor_bytes(&r->ask) > h->options->memory) {
 		decide(r, 429, "too much is under way: try again later");
 	} else {
+		h->encodes++;
 		r->images = r->ask.n;
 		r->bytes = body + serve_tensor_bytes(&r->ask);
 		h->images += r->images;
@@ -330,6 +331,27 @@ static void on_answered(struct serve_job *job)
 	MHD_resume_connection(r->connection);
 }
 
+/* The desk gets it, unless nothing may come to it any more. */
+static enum MHD_Result post(struct serve_request *r)
+{
+	struct serve_http *h = r->http;
+	bool ended;
+
+	pthread_mutex_lock(&h->mutex);
+	ended = h->ended;
+	if (!ended) {
+		r->stage = REQUEST_ENCODING;
+		r->expected = false; /* the desk's business from now on */
+		MHD_suspend_connection(r->connection);
+		serve_desk_post(h->desk, &r->job);
+	}
+	pthread_mutex_unlock(&h->mutex);
+	if (!ended)
+		return MHD_YES;
+	decide(r, 503, "the server stops");
+	return send_answer(r);
+}
+
 static enum MHD_Result begin_encoding(struct serve_request *r)
 {
 	struct error err = ERROR_INIT;
@@ -350,12 +372,8 @@ static enum MHD_Result begin_encoding(struct serve_request *r)
 	r->job.client = r->client->fd;
 	r->job.deadline = clock_mono_ms() + (int64_t)r->http->options->timeout;
 	r->job.answered = on_answered;
-	r->stage = REQUEST_ENCODING;
-	r->expected = false; /* the desk's business from now on */
 	serve_clients_stage(&r->http->clients, r->client, CLIENT_WAITING, 0);
-	MHD_suspend_connection(r->connection);
-	serve_desk_post(r->http->desk, &r->job);
-	return MHD_YES;
+	return post(r);
 }
 
 static enum MHD_Result send_encoded(struct serve_request *r)
@@ -383,9 +401,6 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connectio
 	r->uri = xstrdup(uri);
 	r->began = clock_mono_ns();
 	r->job.image = -1;
-	pthread_mutex_lock(&h->mutex);
-	h->requests++;
-	pthread_mutex_unlock(&h->mutex);
 	serve_clients_stage(&h->clients, r->client, CLIENT_RECEIVING, 0);
 	return r;
 }
@@ -403,7 +418,7 @@ static void on_end(void *arg, struct MHD_Connection *connection, void **state,
 	if (r->expected)
 		serve_desk_unexpect(h->desk);
 	pthread_mutex_lock(&h->mutex);
-	h->requests--;
+	h->encodes -= r->images > 0;
 	h->images -= r->images;
 	h->bytes -= r->bytes;
 	pthread_mutex_unlock(&h->mutex);
@@ -551,12 +566,19 @@ void serve_http_stop(struct serve_http *h)
 	MHD_quiesce_daemon(h->mhd);
 }
 
-size_t serve_http_requests(struct serve_http *h)
+void serve_http_end(struct serve_http *h)
+{
+	pthread_mutex_lock(&h->mutex);
+	h->ended = true;
+	pthread_mutex_unlock(&h->mutex);
+}
+
+size_t serve_http_encodes(struct serve_http *h)
 {
 	size_t n;
 
 	pthread_mutex_lock(&h->mutex);
-	n = h->requests;
+	n = h->encodes;
 	pthread_mutex_unlock(&h->mutex);
 	return n;
 }

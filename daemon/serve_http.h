@@ -4,8 +4,8 @@
  *	serve_http_open(&options, listen, &http, err)    takes connections from now on, on threads of its own
  *	serve_http_ready(http, &bounds, model)           requests are taken; until then they are told to come later
  *	serve_http_tick(http)                            every second
- *	serve_http_stop(http)                            takes no more; what is under way is answered
- *	if (serve_http_requests(http) == 0) serve_http_close(http)
+ *	serve_http_stop(http)                            admits no more; what is under way is answered
+ *	if (serve_http_encodes(http) == 0) serve_http_close(http)      or after serve_http_end(), when the desk is empty
  *
  * A few threads serve all connections; one whose request is being encoded is suspended meanwhile. A request is admitted by
  * its headers, against the queue's length and the memory that it will need, before its body is taken. A refused one is
@@ -30,8 +30,10 @@ void serve_http_ready(struct serve_http *h, const struct serve_bounds *bounds, c
 void serve_http_not_ready(struct serve_http *h, const char *why);
 void serve_http_tick(struct serve_http *h);
 void serve_http_stop(struct serve_http *h);
-/* That are not answered to their end. */
-size_t serve_http_requests(struct serve_http *h);
+/* Nothing more comes to the desk. */
+void serve_http_end(struct serve_http *h);
+/* Requests that were admitted to be encoded and are not answered to their end. */
+size_t serve_http_encodes(struct serve_http *h);
 /* Nothing of it may be with the desk. NULL is fine. */
 void serve_http_close(struct serve_http *h);
 

@@ -145,7 +145,7 @@ static int open_workers(struct serve_run *run, struct error *err)
 	struct decode_pool_options pool = {.workers = c->jobs ? c->jobs
 						      : half  ? half
 							      : 1,
-					   .slot_bytes = 3};
+					   .slot_bytes = 3 * c->serve.max_pixels};
 
 	pipeline_decode_options(&pool);
 	run->memory.limit = c->memory_limit;

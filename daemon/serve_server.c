@@ -160,6 +160,7 @@ void serve_server_pump(struct serve_server *s)
 	serve_desk_pump(s->desk);
 	if (s->stopping && !s->cancelled && !serve_server_is_patient(s)) {
 		s->cancelled = true;
+		serve_http_end(s->http);
 		serve_desk_cancel(s->desk);
 	}
 }
@@ -223,13 +224,12 @@ void serve_server_stop(struct serve_server *s)
 
 bool serve_server_is_patient(const struct serve_server *s)
 {
-	return serve_desk_jobs(s->desk) > 0 && clock_mono_ms() < s->patience_ends;
+	return serve_http_encodes(s->http) > 0 && clock_mono_ms() < s->patience_ends;
 }
 
 bool serve_server_is_done(const struct serve_server *s)
 {
-	if (!s->stopping || serve_desk_jobs(s->desk) > 0)
+	if (!s->cancelled || serve_desk_jobs(s->desk) > 0)
 		return false;
-	return serve_http_requests(s->http) == 0 ||
-	       clock_mono_ms() >= s->patience_ends + SENDING_MS;
+	return serve_http_encodes(s->http) == 0 || clock_mono_ms() >= s->patience_ends + SENDING_MS;
 }

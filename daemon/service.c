@@ -59,7 +59,9 @@ void service_stop(struct service *s, int code)
 	s->exit_code = code;
 	sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
 	service_log(s, LOG_LEVEL_INFO, NULL, "stopping; what is encoded is kept");
-	engines_cancel(s->engines);
+	if (s->serve)
+		serve_server_stop(s->serve);
+	service_end_serve(s);
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_stop(s->lanes[i]);
 	for (size_t i = 0; i < s->n_leaving; i++)
@@ -131,10 +133,15 @@ static void forgive_idle(struct service *s)
 		if (lane_is_busy(s->lanes[i]) && lane_served(s->lanes[i]) < least)
 			least = lane_served(s->lanes[i]);
 	}
-	for (size_t i = 0; i < s->n_lanes && least != UINT64_MAX; i++) {
+	if (s->serve && serve_server_is_busy(s->serve) && serve_server_served(s->serve) < least)
+		least = serve_server_served(s->serve);
+	if (least == UINT64_MAX)
+		return;
+	for (size_t i = 0; i < s->n_lanes; i++) {
 		if (!lane_is_busy(s->lanes[i]) && lane_served(s->lanes[i]) < least)
 			lane_set_served(s->lanes[i], least);
 	}
+	service_forgive_serve(s, least);
 }
 
 /* A dataset that was taken out of the configuration has not ended yet, and is back already. */
@@ -149,15 +156,23 @@ static bool is_leaving(const struct service *s, const char *name)
 
 static void pump_lanes(struct service *s)
 {
+	bool serve = s->serve != NULL;
+
 	forgive_idle(s);
 	for (size_t i = 0; i < s->n_lanes; i++)
 		s->order[i] = s->lanes[i];
 	if (s->n_lanes > 0)
 		qsort(s->order, s->n_lanes, sizeof(struct lane *), first_served);
 	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (serve && service_serve_goes_before(s, s->order[i])) {
+			serve_server_pump(s->serve);
+			serve = false;
+		}
 		if (!is_leaving(s, lane_name(s->order[i])))
 			lane_pump(s->order[i]);
 	}
+	if (serve)
+		serve_server_pump(s->serve);
 	for (size_t i = 0; i < s->n_leaving; i++) {
 		lane_pump(s->leaving[i]);
 		if (!lane_is_closed(s->leaving[i]))
@@ -173,7 +188,8 @@ static bool all_closed(const struct service *s)
 		if (!lane_is_closed(s->lanes[i]))
 			return false;
 	}
-	return s->n_leaving == 0 && !engines_busy(s->engines);
+	return s->n_leaving == 0 && !engines_busy(s->engines) &&
+	       (!s->serve || serve_server_is_done(s->serve));
 }
 
 /* With `once`, or after a drain of everything: ends when every lane is done, or cannot go on. True: that is now. */
@@ -210,6 +226,8 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_tick(s->lanes[i]);
 	engines_tick(s->engines);
+	if (s->serve)
+		serve_server_tick(s->serve);
 	if (!s->warned && decode_pool_warning(s->pool)) {
 		s->warned = true;
 		service_log(s, LOG_LEVEL_WARNING, NULL, "%s", decode_pool_warning(s->pool));
@@ -230,8 +248,11 @@ static int turn_loop(struct service *s, struct error *err)
 			pump_lanes(s);
 		if (s->state == SERVICE_STOPPING && all_closed(s))
 			return s->exit_code;
+		service_end_serve(s);
 		service_follow_news(s);
-		r = sd_event_run(s->event, 1000 * 1000);
+		/* Answers that are on their way to clients at the end wake nobody here. */
+		r = sd_event_run(s->event, s->serve && s->state == SERVICE_STOPPING ? 50 * 1000
+										    : 1000 * 1000);
 		if (r < 0) {
 			errno = -r;
 			return error_sys(err, "wait for events");
@@ -264,8 +285,12 @@ static size_t decode_workers(const struct daemon_config *config)
 
 static void on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
 {
-	(void)arg;
-	pipeline_on_batch(batch, failure);
+	struct service *s = arg;
+
+	if (serve_server_owns(s->serve, batch))
+		serve_server_on_batch(s->serve, batch, failure);
+	else
+		pipeline_on_batch(batch, failure);
 }
 
 static void on_engine(void *arg)
@@ -360,6 +385,8 @@ static int open_all(struct service *s, struct error *err)
 					 .part = s->options.part,
 					 .log = write_log,
 					 .arg = s};
+	if (service_open_serve(s, err) < 0)
+		return -1;
 	s->state = s->options.once ? SERVICE_DRAINING : SERVICE_RUNNING;
 	for (size_t i = 0; i < s->config->n_datasets; i++)
 		service_add_lane(s, &s->config->datasets[i]);
@@ -388,6 +415,7 @@ static void close_all(struct service *s)
 	if (s->commands)
 		service_commands_close(s->commands);
 	api_server_close(s->api);
+	serve_server_close(s->serve);
 	service_commands_free(s->commands);
 	status_board_free(s->board);
 	service_watchdog_free(s->watchdog);

@@ -6,6 +6,7 @@
  *	service_disks.c      which of them are full
  *	service_reload.c     another configuration
  *	service_picture.c    what people see
+ *	service_serve.c      the server for others, beside the lanes
  *	service_watchdog.c   systemd, and whether the threads get on
  */
 #ifndef LATENTD_DAEMON_SERVICE_PARTS_H
@@ -13,6 +14,7 @@
 
 #include "daemon/api_server.h"
 #include "daemon/lane.h"
+#include "daemon/serve_server.h"
 #include "daemon/service.h"
 
 #include <pthread.h>
@@ -45,6 +47,9 @@ struct service {
 	struct lane **leaving; /* of datasets that are no longer configured */
 	size_t n_leaving, leaving_capacity;
 	struct lane **order; /* of a turn: who goes first */
+
+	struct serve_server *serve; /* NULL: nothing is served */
+	bool encoders_cancelled;    /* at the end */
 
 	struct status_board *board;
 	int64_t published_at; /* monotonic */
@@ -99,6 +104,19 @@ int service_picture_open(struct service *s);
 void service_publish(struct service *s);
 /* After each turn: publishes what is new, or makes the loop turn when that is due. */
 void service_follow_news(struct service *s);
+
+/* -- service_serve.c -------------------------------------------------------------------------------- */
+
+int service_open_serve(struct service *s, struct error *err);
+/*
+ * The server shares encoders with the lanes as if it were one of them: by priority, equal ones by pixels, and where
+ * that is equal too it goes first, because somebody waits.
+ */
+bool service_serve_goes_before(const struct service *s, const struct lane *l);
+/* As lanes that had nothing to do it has no claim to what they had, @least at least. */
+void service_forgive_serve(struct service *s, uint64_t least);
+/* After service_stop(): encoders are cancelled as soon as no request waits for them any more, or not for longer. */
+void service_end_serve(struct service *s);
 
 /* -- service_watchdog.c ----------------------------------------------------------------------------- */
 

@@ -284,9 +284,10 @@ static void an_unknown_setting_is_told_the_one_that_was_meant(void **state)
 	(void)state;
 	assert_refused("memory_limits: 2GiB\n" ENCODER,
 		       "/f:1:1: unknown setting \"memory_limits\": did you mean memory_limit?");
-	assert_refused("shard-size: 1GiB\n" ENCODER,
-		       "/f:1:1: unknown setting \"shard-size\": expected one of state_dir, "
-		       "memory_limit, model_idle, log_level, decode, api, datasets, encoders");
+	assert_refused(
+	    "shard-size: 1GiB\n" ENCODER,
+	    "/f:1:1: unknown setting \"shard-size\": expected one of state_dir, "
+	    "memory_limit, model_idle, log_level, decode, api, serve, datasets, encoders");
 	assert_refused("workers: 3\n" ENCODER,
 		       "/f:1:1: unknown setting \"workers\": it belongs below decode");
 	assert_refused("datasets:\n- name: a\n  resolution: 512\n" ENCODER,
@@ -295,9 +296,10 @@ static void an_unknown_setting_is_told_the_one_that_was_meant(void **state)
 		       "/f:3:21: unknown setting \"resoluiton\": did you mean resolution?");
 	assert_refused("datasets:\n- name: a\n  output: {path: /o, shard-size: 1GiB}\n" ENCODER,
 		       "/f:3:22: unknown setting \"shard-size\": did you mean shard_size?");
-	assert_refused("\"\\x1b[31m\": 3\n" ENCODER,
-		       "/f:1:1: unknown setting \"\\x1b[31m\": expected one of state_dir, "
-		       "memory_limit, model_idle, log_level, decode, api, datasets, encoders");
+	assert_refused(
+	    "\"\\x1b[31m\": 3\n" ENCODER,
+	    "/f:1:1: unknown setting \"\\x1b[31m\": expected one of state_dir, "
+	    "memory_limit, model_idle, log_level, decode, api, serve, datasets, encoders");
 }
 
 static void a_value_of_the_wrong_type_is_told_what_was_expected(void **state)
@@ -417,6 +419,22 @@ static void what_does_not_go_together_is_refused_where_it_stands(void **state)
 	    "api: {socket: /run/latentd/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}\n" ENCODER,
 	    "/f:1:15: socket: a path of 113 bytes: expected at most 107");
+}
+
+static void a_server_is_checked_as_a_dataset_is(void **state)
+{
+	(void)state;
+	assert_refused("serve: {listen: \"127.0.0.1:1\"}\n" ENCODER,
+		       "/f:1:1: serve: vae is missing: expected what it encodes with");
+	assert_refused("serve: {listen: 8188, vae: /v}\n" ENCODER,
+		       "/f:1:17: listen: \"8188\": expected HOST:PORT, like 127.0.0.1:8188");
+	assert_refused("serve: {listen: \"[::1]:1\", vae: /v, tls_key: /k}\n" ENCODER,
+		       "/f:1:1: serve: tls_cert and tls_key: expected both or none");
+	assert_refused("serve: {listen: \"h:1\", vae: /v, memory: 2MiB, max_body: 4MiB}\n" ENCODER,
+		       "/f:1:1: serve: memory is less than max_body: expected at least as much");
+	assert_refused("serve: {listen: \"h:1\", vae: /v}\nencoders: {type: fake}\n",
+		       "/f:1:29: vae: no encoder can encode it: expected one of a type other than "
+		       "fake");
 }
 
 static void folders_that_lie_in_each_other_are_refused(void **state)
@@ -710,6 +728,7 @@ int main(void)
 	    cmocka_unit_test(a_value_of_the_wrong_type_is_told_what_was_expected),
 	    cmocka_unit_test(what_is_missing_is_named),
 	    cmocka_unit_test(what_does_not_go_together_is_refused_where_it_stands),
+	    cmocka_unit_test(a_server_is_checked_as_a_dataset_is),
 	    cmocka_unit_test(folders_that_lie_in_each_other_are_refused),
 	    cmocka_unit_test(datasets_may_share_a_source_and_an_output),
 	    cmocka_unit_test(models_must_be_there_and_sources_may_come_later),

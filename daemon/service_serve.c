@@ -1,0 +1,39 @@
+#include "daemon/service_parts.h"
+
+int service_open_serve(struct service *s, struct error *err)
+{
+	const struct serve_shared shared = {.event = s->event,
+					    .inbox = s->inbox,
+					    .pool = s->pool,
+					    .memory = &s->memory,
+					    .engines = s->engines,
+					    .log = s->shared.log,
+					    .arg = s->shared.arg};
+
+	if (!s->config->serve.listen || s->options.once)
+		return 0;
+	/* The configuration stays in memory when another takes its place. */
+	return serve_server_open(&shared, &s->config->serve, &s->serve, err);
+}
+
+bool service_serve_goes_before(const struct service *s, const struct lane *l)
+{
+	if (s->config->serve.priority != lane_priority(l))
+		return s->config->serve.priority > lane_priority(l);
+	return serve_server_served(s->serve) <= lane_served(l);
+}
+
+void service_forgive_serve(struct service *s, uint64_t least)
+{
+	if (s->serve && !serve_server_is_busy(s->serve) && serve_server_served(s->serve) < least)
+		serve_server_set_served(s->serve, least);
+}
+
+void service_end_serve(struct service *s)
+{
+	if (s->state != SERVICE_STOPPING || s->encoders_cancelled ||
+	    (s->serve && serve_server_is_patient(s->serve)))
+		return;
+	s->encoders_cancelled = true;
+	engines_cancel(s->engines);
+}

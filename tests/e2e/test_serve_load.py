@@ -1,0 +1,368 @@
+"""latentd serve under many, slow and hostile clients, how it ends, and beside the datasets of a daemon."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+
+from daemon_rig import Daemon
+from harness import USAGE, demo_model, equal, run_tests, sanitized, test, wait_until
+from reference import read_dataset, read_npy
+from serve_rig import Server, hang_up, noise, planes, png
+
+SIDE = 64
+PNG = png(SIDE, SIDE, noise(3 * SIDE * SIDE))
+EXACT = {"posterior": "mean", "reply": "float32"}
+
+
+def at_once(n, work):
+    """Runs work(0) ... work(n - 1) in threads that begin together; their results, or the first failure."""
+    results, barrier = [None] * n, threading.Barrier(n)
+
+    def run(i):
+        barrier.wait()
+        try:
+            results[i] = work(i)
+        except Exception as error:  # handed to the test below
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return results
+
+
+def head(length, *lines):
+    return "\r\n".join(
+        ["POST /?posterior=mean HTTP/1.1", "Host: a", f"Content-Length: {length}", *lines, "", ""]
+    ).encode()
+
+
+@test
+def many_clients_at_once_get_what_each_asked_for(ws):
+    server = Server(ws, "--queue", "200", vae=demo_model()).start()
+    images = [noise(3 * SIDE * SIDE, seed) for seed in range(8)]
+    want = [server.encode(png(SIDE, SIDE, image), **EXACT).body for image in images]
+    shape = [1, 3, SIDE, SIDE]
+
+    def client(i):
+        connection = server.connection()
+        for k in range(4):
+            which = (i + k) % len(images)
+            if i % 2:
+                answer = server.post(png(SIDE, SIDE, images[which]), connection=connection, **EXACT)
+            else:
+                answer = server.post(
+                    planes(images[which]), connection=connection, shape=shape, dtype="uint8", **EXACT
+                )
+            equal(answer.latent().body, want[which], f"client {i}, request {k}")
+        connection.close()
+
+    at_once(40, client)
+    equal(server.metrics()["latentd_serve_images_total"], 168, "images")
+    server.stop()
+
+
+@test
+def what_comes_together_is_one_batch_and_one_alone_does_not_wait(ws):
+    # Nobody who is alone waits for a gathering of ten seconds.
+    server = Server(ws, "--gather", "10s", "--batch", "8").start()
+    began = time.monotonic()
+    server.encode(PNG)
+    assert time.monotonic() - began < 8, "it waited for others"
+    equal(server.metrics()["latentd_serve_batch_images_count"], 1, "batches")
+    # One that is coming in holds the others of its size until it is there.
+    with server.socket() as slow:
+        slow.sendall(head(len(PNG)) + PNG[:10])
+        server.wait_for_metric("queue_images", 1)
+        done = []
+        threads = [
+            threading.Thread(target=lambda: done.append(server.encode(PNG))) for _ in range(7)
+        ]
+        for thread in threads:
+            thread.start()
+        server.wait_for_metric("queue_images", 8)
+        slow.sendall(PNG[10:])
+        for thread in threads:
+            thread.join()
+        assert slow.recv(20).startswith(b"HTTP/1.1 200"), "the slow one"
+    metrics = server.metrics()
+    equal(metrics["latentd_serve_images_total"], 9, "images")
+    equal(metrics["latentd_serve_batch_images_count"], 2, "batches")
+    equal(metrics['latentd_serve_batch_images_bucket{le="4"}'], 1, "small batches")
+    server.stop()
+
+
+@test
+def beyond_the_queue_it_is_429_with_a_time(ws):
+    server = Server(ws, "--queue", "2").start()
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(server.socket()) for _ in range(2)]
+        for sock in held:
+            sock.sendall(head(len(PNG)) + PNG[:10])
+        server.wait_for_metric("queue_images", 2)
+        answer = server.post(PNG)
+        answer.error(429, "queue")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60, answer
+        held[0].sendall(PNG[10:])
+        assert held[0].recv(20).startswith(b"HTTP/1.1 200")
+        server.wait_for_metric("images_total", 1)
+        wait_until(lambda: server.post(PNG).status == 200, "room in the queue")
+    equal(server.metrics()['latentd_serve_requests_total{status="429"}'] >= 1, True, "counted")
+    server.stop()
+
+
+@test
+def beyond_the_memory_it_is_429(ws):
+    server = Server(ws, "--max-body", "1MiB", "--memory", "1MiB").start()
+    with server.socket() as held:
+        held.sendall(head(900 << 10))
+        server.wait_for_metric("queue_images", 1)
+        answer = server.tensor(bytes(3 * 256 * 256), [1, 3, 256, 256], "uint8")
+        answer.error(429)
+        assert answer.headers["retry-after"], answer
+        server.encode(PNG)
+    wait_until(
+        lambda: server.tensor(bytes(3 * 256 * 256), [1, 3, 256, 256], "uint8").status == 200,
+        "memory to be given back",
+    )
+    wait_until(lambda: server.metrics()["latentd_serve_queue_bytes"] == 0, "no bytes under way")
+    server.stop()
+
+
+@test
+def a_request_that_waits_too_long_is_503(ws):
+    server = Server(ws, "--timeout", "100ms", "--threads", "1", "--batch", "1", vae=demo_model())
+    server.start()
+    large = bytes(3 * 512 * 512)
+    answers = at_once(8, lambda _: server.tensor(large, [1, 3, 512, 512], "uint8"))
+    late = [answer for answer in answers if answer.status != 200]
+    assert late and len(late) < 8, f"{len(late)} of 8 were late"
+    for answer in late:
+        answer.error(503, "busy")
+        assert answer.headers["retry-after"], answer
+    server.stop()
+
+
+@test
+def a_connection_serves_many_requests_also_after_errors(ws):
+    server = Server(ws, "--max-body", "100KiB", "--memory", "1MiB").start()
+    connection = server.connection()
+    connection.connect()
+    port = connection.sock.getsockname()
+    for _ in range(3):
+        equal(server.post(PNG, connection=connection).status, 200, "status")
+        equal(server.post(b"nonsense", connection=connection).status, 415, "status")
+        equal(server.post(bytes(300 << 10), connection=connection).status, 413, "status")
+        equal(server.post(PNG, connection=connection, seed="x").status, 400, "status")
+        equal(server.request("GET", "/health", connection=connection).status, 200, "status")
+    equal(connection.sock.getsockname(), port, "the connection")
+    connection.close()
+    server.stop()
+
+
+@test
+def garbage_and_broken_requests_hurt_nobody(ws):
+    server = Server(ws).start()
+    request = head(len(PNG)) + PNG
+    for garbage in (
+        noise(4000),
+        b"GET / HTTP/1.1\r\n" + b"A: " + b"x" * 100000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /%00%ff?%=%&&&=a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+        request + noise(500),
+        request[:-100],
+    ):
+        with server.socket() as sock, contextlib.suppress(OSError):
+            sock.sendall(garbage)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                pass
+    # two in one go are both answered
+    with server.socket() as sock:
+        sock.sendall(request + request.replace(b"HTTP/1.1\r\n", b"HTTP/1.1\r\nConnection: close\r\n", 1))
+        answered = b""
+        while piece := sock.recv(4096):
+            answered += piece
+        equal(answered.count(b"HTTP/1.1 200 OK"), 2, "answers")
+    server.encode(PNG)
+    wait_until(lambda: server.metrics()["latentd_serve_queue_images"] == 0, "an empty queue")
+    server.stop()
+
+
+@test
+def clients_that_hang_up_cost_no_encode(ws):
+    server = Server(ws, "--threads", "1", "--batch", "1", vae=demo_model()).start()
+    large, shape = bytes(3 * 512 * 512), [1, 3, 512, 512]
+    first = threading.Thread(target=lambda: server.tensor(large, shape, "uint8"))
+    first.start()
+    server.wait_for_metric("queue_images", 1)
+    query = b"POST /?posterior=mean&shape=1&shape=3&shape=512&shape=512&dtype=uint8 HTTP/1.1"
+    for _ in range(8):
+        sock = server.socket()
+        sock.sendall(query + b"\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(large) + large)
+        hang_up(sock)
+    first.join()
+    wait_until(lambda: server.metrics()["latentd_serve_queue_images"] == 0, "an empty queue")
+    encoded = server.metrics()["latentd_serve_images_total"]
+    assert encoded <= 6, f"{encoded} images were encoded"
+    server.encode(PNG)
+    server.stop()
+
+
+@test
+def many_slow_clients_leave_room_for_others(ws):
+    server = Server(ws, "--connections", "60").start()
+    with contextlib.ExitStack() as stack:
+        for i in range(50):
+            sock = stack.enter_context(server.socket())
+            sock.sendall(b"POST / HT" if i % 2 else head(1000) + b"x")
+        server.wait_for_metric("connections", 50)
+        for _ in range(5):
+            server.encode(PNG)
+    wait_until(lambda: server.metrics()["latentd_serve_connections"] < 5, "connections to end")
+    server.stop()
+
+
+@test
+def what_is_under_way_is_answered_at_the_end_and_nothing_more(ws):
+    server = Server(ws, "--threads", "1", vae=demo_model()).start()
+    answers, shape = [], [1, 3, 512, 512]
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(server.tensor(bytes(3 * 512 * 512), shape, "uint8"))
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    server.wait_for_metric("queue_images", 4)
+    server.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join()
+    equal([answer.status for answer in answers], [200] * 4, "answers")
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        equal(server.post(PNG).status, 503, "a request after the end")
+    server.ended()
+
+
+@test
+def after_its_time_to_stop_what_is_left_is_503(ws):
+    server = Server(ws, "--threads", "1", "--batch", "1", "--stop-timeout", "0s", vae=demo_model())
+    server.start()
+    answers, shape = [], [1, 3, 768, 768]
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(server.tensor(bytes(3 * 768 * 768), shape, "uint8"))
+        )
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    server.wait_for_metric("queue_images", 6)
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < (60 if sanitized() else 10), "it takes long to stop"
+    for thread in threads:
+        thread.join()
+    for answer in answers:
+        if answer.status != 200:
+            answer.error(503)
+            assert answer.headers["retry-after"], answer
+    assert any(answer.status == 503 for answer in answers), [str(a) for a in answers]
+
+
+@test
+def a_decoder_that_dies_costs_one_request(ws):
+    server = Server(ws, "--jobs", "1").start()
+    server.encode(PNG)
+    for pid in ws.workers():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: server.post(PNG).status == 200, "another decoder")
+    server.stop()
+
+
+# -- beside datasets
+
+
+class DaemonServer(Server):
+    """The server of a daemon whose configuration has `serve:`."""
+
+    def __init__(self, ws, daemon):
+        super().__init__(ws)
+        self.daemon, self.stderr = daemon, daemon.stderr
+
+    def connect(self):
+        self.process = self.daemon.process
+        wait_until(self.is_ready, "the daemon to serve")
+        return self
+
+    def kill(self):
+        self.process = None
+
+
+@test
+def a_daemon_serves_beside_its_datasets(ws):
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
+    daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model()}
+    recipe = {"vae": demo_model(), "resolution": 64, "bucketing": "square", "dtype": "float32"}
+    daemon.dataset("set", recipe=recipe)
+    for i in range(24):
+        ws.write(f"{i}.png", png(SIDE, SIDE, noise(3 * SIDE * SIDE, i)), ws.path("set"))
+    daemon.start()
+    server = DaemonServer(ws, daemon).connect()
+    answers = at_once(4, lambda i: server.encode(PNG if i else png(64, 64, noise(12288, 5)), **EXACT))
+    daemon.wait_for("set", encoded=24, completed=0)
+    daemon.drain("set")
+    stored = {s.path: read_npy(s.npy)[2] for s in read_dataset(os.path.join(ws.out, "set"))}
+    equal(len(stored), 24, "samples")
+    equal(answers[0].body, stored["5.png"], "the latent of the same picture")
+    equal(answers[1].body, stored["1.png"], "the latent of the other")
+    daemon.stop()
+
+
+@test
+def a_daemon_ends_in_order_while_it_serves(ws):
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
+    daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model()}
+    daemon.start()
+    server = DaemonServer(ws, daemon).connect()
+    answers, shape = [], [1, 3, 512, 512]
+    thread = threading.Thread(
+        target=lambda: answers.append(server.tensor(bytes(3 * 512 * 512), shape, "uint8"))
+    )
+    thread.start()
+    server.wait_for_metric("queue_images", 1)
+    daemon.stop()
+    thread.join()
+    equal(answers[0].status, 200, "status")
+
+
+@test
+def serve_is_checked_with_the_configuration(ws):
+    daemon = Daemon(ws)
+    for serve, expected in (
+        ({"listen": "127.0.0.1:0"}, "vae"),
+        ({"listen": "here", "vae": "fake"}, "HOST:PORT"),
+        ({"listen": "127.0.0.1:0", "vae": ws.path("nothing")}, "nothing"),
+        ({"listen": "127.0.0.1:0", "vae": demo_model()}, "no encoder"),
+    ):
+        daemon.config["serve"] = serve
+        daemon.write()
+        result = daemon.command("--check-config", "--config", daemon.file, code=USAGE)
+        assert expected in result.err, result
+
+
+run_tests()
