@@ -5,10 +5,11 @@
 #include "daemon/pipeline_parts.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 
 #include <string.h>
 
-enum { BATCHES_AHEAD = 4 };
+enum { BATCHES_AHEAD = 4, PATIENCE_MS = 1000 };
 
 /* NULL: it was claimed while its source was still there. */
 static struct source *source_of(const struct pipeline *p, const struct job *job)
@@ -106,6 +107,7 @@ void pipeline_decode(struct work *w)
 		work_skip_decode(w);
 		work_skipped(w, width, height);
 	} else {
+		w->waits_since = clock_mono_ms();
 		work_list_push(&p->waiting, w);
 	}
 }
@@ -202,12 +204,16 @@ static void place(struct pipeline *p, struct work *w, size_t need)
 	decode_pool_place(TAKE(w->ticket), &geometry, &p->options.recipe->policy);
 }
 
-/* The first whose worker would draw it at once; NULL: none. */
-static struct work *first_without_wait(const struct pipeline *p)
+/*
+ * The first whose worker would draw it at once, or that stands in line for long, perhaps because images of other datasets
+ * always come before it. NULL: none.
+ */
+static struct work *first_urgent(const struct pipeline *p)
 {
+	int64_t now = p->waiting.first ? clock_mono_ms() : 0;
 	struct work *w = p->waiting.first;
 
-	while (w && decode_pool_would_wait(w->ticket))
+	while (w && now - w->waits_since < PATIENCE_MS && decode_pool_would_wait(w->ticket))
 		w = w->next;
 	return w;
 }
@@ -218,7 +224,7 @@ void pipeline_place_waiting(struct pipeline *p)
 	struct work *w;
 	size_t need;
 
-	while ((w = first_without_wait(p))) {
+	while ((w = first_urgent(p))) {
 		need = decode_need(p, w);
 		if (!memory_budget_allows(p->options.memory, p, need))
 			return;

@@ -25,6 +25,7 @@ struct work {
 	char *first_key; /* of the image that it is parked behind */
 	uint8_t *pixels;
 	size_t reserved;	      /* bytes of the budget */
+	int64_t waits_since;	      /* for memory; monotonic ms */
 	struct decode_ticket *ticket; /* its worker waits for an answer: of the queue, or memory */
 	bool returned;		      /* it lost its worker while the queue was asked */
 	struct error *failure;	      /* why it cannot be decoded; the queue is asked nonetheless */
