@@ -81,7 +81,7 @@ int index_put(const struct index_pass *pass, const char *name, const struct buff
 		return 0;
 	if (dir_make_below(pass->folder, folder, err) < 0)
 		return -1;
-	return atomic_file_write(path, contents->data, contents->size, err);
+	return atomic_batch_write(pass->files, path, contents->data, contents->size, err);
 }
 
 struct sweep {
@@ -224,7 +224,6 @@ static bool all_there(const struct index_pass *pass)
 	return true;
 }
 
-/* A run that died may have left half-written files; nobody else works here. */
 /* One record tells what all have in common. */
 static int read_example(struct index_pass *pass, struct error *err)
 {
@@ -246,9 +245,25 @@ static int read_example(struct index_pass *pass, struct error *err)
 	return 0;
 }
 
+static int write_files(struct index_pass *pass, struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
+		bool last = i + 1 == ARRAY_SIZE(writers);
+
+		if (last && atomic_batch_commit(pass->files, err) < 0)
+			return -1;
+		if (writers[i].write(pass, err) < 0)
+			return error_wrap(err, "%s", writers[i].file);
+	}
+	return atomic_batch_commit(pass->files, err);
+}
+
+/* A run that died may have left half-written files; nobody else works here. */
 static int write_each(struct index_pass *pass, struct error *err)
 {
 	cleanup_free char *folder = xasprintf("%s/.latentd", pass->folder);
+	struct atomic_batch files = {.dir = folder};
+	int r;
 
 	if (dir_make_below(pass->folder, ".latentd", err) < 0 ||
 	    atomic_file_sweep(folder, err) < 0 || atomic_file_sweep(pass->folder, err) < 0)
@@ -259,11 +274,11 @@ static int write_each(struct index_pass *pass, struct error *err)
 	}
 	if (read_example(pass, err) < 0)
 		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
-		if (writers[i].write(pass, err) < 0)
-			return error_wrap(err, "%s", writers[i].file);
-	}
-	return 0;
+	pass->files = &files;
+	r = write_files(pass, err);
+	atomic_batch_release(&files);
+	pass->files = NULL;
+	return r;
 }
 
 static int write_pass(struct index_pass *pass, bool always, struct error *err)

@@ -24,6 +24,7 @@
 #include "queue/queue.h"
 #include "storage/store.h"
 
+#include "base/atomic_batch.h"
 #include "base/buffer.h"
 
 /*
@@ -54,7 +55,8 @@ struct index_samples {
 struct index_pass {
 	struct queue *queue;
 	const char *folder;
-	struct store *store; /* of the folder, for reading */
+	struct atomic_batch *files; /* of the folder, written and not yet there */
+	struct store *store;	    /* of the folder, for reading */
 	int64_t dataset;
 	const char *name; /* of the dataset */
 	const char *recipe_id;
@@ -73,7 +75,7 @@ int index_samples(const struct index_pass *pass, const struct index_shard *shard
 		  struct index_samples *out, struct error *err);
 void index_samples_release(struct index_samples *samples);
 
-/* Gives file @name of the folder these contents, unless it has them. */
+/* Gives file @name of the folder these contents, unless it has them. It is there when the pass is over. */
 int index_put(const struct index_pass *pass, const char *name, const struct buffer *contents,
 	      struct error *err);
 /* Removes the files FOLDER/train/...SUFFIX whose shard train/... is no longer in the catalog. */

@@ -12,18 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static char *folder_of(const char *path)
-{
-	char *copy = xstrdup(path), *slash = strrchr(copy, '/');
-
-	if (!slash) {
-		free(copy);
-		return xstrdup(".");
-	}
-	slash[slash == copy] = '\0';
-	return copy;
-}
-
 int atomic_file_begin(struct atomic_file *f, const char *dir, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
@@ -78,7 +66,7 @@ int atomic_file_commit(struct atomic_file *f, const char *target, enum atomic_mo
 		       struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
-	cleanup_free char *folder = folder_of(target);
+	cleanup_free char *folder = dir_of(target);
 	int r;
 
 	if (!f->synced && atomic_file_sync(f, err) < 0)
@@ -92,6 +80,16 @@ int atomic_file_commit(struct atomic_file *f, const char *target, enum atomic_mo
 	return dir_sync(folder, err);
 }
 
+int atomic_file_appear(struct atomic_file *f, const char *target, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (rename(f->path, target) < 0)
+		return error_sys(err, "rename to %s", text_quote(target, quoted));
+	atomic_file_forget(f);
+	return 0;
+}
+
 void atomic_file_abort(struct atomic_file *f)
 {
 	if (f->fd < 0)
@@ -102,7 +100,7 @@ void atomic_file_abort(struct atomic_file *f)
 
 int atomic_file_write(const char *target, const void *data, size_t size, struct error *err)
 {
-	cleanup_free char *folder = folder_of(target);
+	cleanup_free char *folder = dir_of(target);
 	struct atomic_file f = ATOMIC_FILE_INIT;
 	int r;
 
@@ -118,7 +116,7 @@ int atomic_file_write(const char *target, const void *data, size_t size, struct 
 int atomic_file_move(const char *from, const char *to, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
-	cleanup_free char *source = folder_of(from), *target = folder_of(to);
+	cleanup_free char *source = dir_of(from), *target = dir_of(to);
 	int r = rename_no_replace(from, to);
 
 	if (r < 0)

@@ -49,6 +49,8 @@ int atomic_file_begin(struct atomic_file *f, const char *dir, struct error *err)
 int atomic_file_sync(struct atomic_file *f, struct error *err);
 int atomic_file_commit(struct atomic_file *f, const char *target, enum atomic_mode mode,
 		       struct error *err);
+/* The rename alone, replacing, of what is synced: the caller syncs the folder. */
+int atomic_file_appear(struct atomic_file *f, const char *target, struct error *err);
 /* Removes the temporary, if there is one. Safe on ATOMIC_FILE_INIT and after commit. */
 void atomic_file_abort(struct atomic_file *f);
 

@@ -124,6 +124,18 @@ int fd_size(int fd, size_t *size, struct error *err)
 	return 0;
 }
 
+char *dir_of(const char *path)
+{
+	char *copy = xstrdup(path), *slash = strrchr(copy, '/');
+
+	if (!slash) {
+		free(copy);
+		return xstrdup(".");
+	}
+	slash[slash == copy] = '\0';
+	return copy;
+}
+
 int dir_sync(const char *path, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];

@@ -23,6 +23,8 @@ int fd_write_all(int fd, const void *data, size_t size, struct error *err);
 int fd_pread_all(int fd, void *data, size_t size, off_t offset, struct error *err);
 int fd_size(int fd, size_t *size, struct error *err);
 
+/* The folder that @path is in; "." for a bare name. To be freed. */
+char *dir_of(const char *path);
 /* fsync of the folder, which makes names in it durable. */
 int dir_sync(const char *path, struct error *err);
 /* mkdir -p, mode 0777 less umask, and durable: every folder made is fsynced into its parent. */

@@ -1,5 +1,6 @@
-#include "base/atomic_file.h"
+#include "base/atomic_batch.h"
 
+#include "base/checked.h"
 #include "base/files.h"
 #include "tests/storage_faults.h"
 #include "tests/storage_samples.h"
@@ -217,6 +218,100 @@ static void the_mode_follows_the_umask(void **state)
 
 #define FILE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+/* -- several together --------------------------------------------------------------------------------- */
+
+static void write_to_batch(struct fixture *f, struct atomic_batch *b, const char *name)
+{
+	cleanup_free char *path = testing_path(f->dir, name);
+	struct error err = ERROR_INIT;
+
+	assert_ok(atomic_batch_write(b, path, name, strlen(name), &err), &err);
+}
+
+static void assert_is_there(struct fixture *f, const char *name)
+{
+	cleanup_free char *path = testing_path(f->dir, name);
+
+	assert_contents(path, name);
+}
+
+static void a_batch_is_durable_before_any_of_it_appears(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *folder = testing_path(f->dir, "folder");
+	struct atomic_batch b = {.dir = f->partial};
+	struct error err = ERROR_INIT;
+
+	assert_ok(dir_make(folder, &err), &err);
+	testing_write(f->target, "old", 3);
+	faults_begin();
+	write_to_batch(f, &b, "folder/a");
+	write_to_batch(f, &b, "file");
+	write_to_batch(f, &b, "folder/b");
+	assert_contents(f->target, "old");
+	assert_ok(atomic_batch_commit(&b, &err), &err);
+	assert_string_equal(faults_log(), "write fsync rename fsync-dir");
+	assert_int_equal(faults_count("fsync"), 3);
+	assert_int_equal(faults_count("rename"), 3);
+	assert_int_equal(faults_count("fsync-dir"), 2);
+	faults_end();
+	assert_ok(atomic_batch_commit(&b, &err), &err); /* of nothing */
+	assert_is_there(f, "file");
+	assert_is_there(f, "folder/a");
+	assert_is_there(f, "folder/b");
+	assert_int_equal(sample_count_files(f->partial), 0);
+	atomic_batch_release(&b);
+}
+
+static void a_full_batch_commits_itself(void **state)
+{
+	struct fixture *f = *state;
+	struct atomic_batch b = {.dir = f->partial};
+
+	for (size_t i = 0; i < ATOMIC_BATCH_MAX + 1; i++) {
+		cleanup_free char *name = xasprintf("%zu", i);
+
+		write_to_batch(f, &b, name);
+		assert_int_equal(sample_count_files(f->partial), (i + 1) % ATOMIC_BATCH_MAX);
+	}
+	atomic_batch_release(&b);
+	assert_int_equal(sample_count_files(f->partial), 0);
+	assert_is_there(f, "63");
+}
+
+static void a_batch_that_fails_at_any_call_leaves_nothing_half(void **state)
+{
+	struct fixture *f = *state;
+	size_t n = 0;
+
+	for (;; n++) {
+		struct atomic_batch b = {.dir = f->partial};
+		cleanup_free char *second = testing_path(f->dir, "second");
+		struct error err = ERROR_INIT;
+		bool failed;
+
+		testing_write(f->target, "old", 3);
+		testing_write(second, "old", 3);
+		faults_begin();
+		faults_fail_nth(n, EIO);
+		failed = atomic_batch_write(&b, f->target, "file", 4, &err) < 0 ||
+			 atomic_batch_write(&b, second, "second", 6, &err) < 0 ||
+			 atomic_batch_commit(&b, &err) < 0;
+		atomic_batch_release(&b);
+		faults_end();
+		assert_int_equal(sample_count_files(f->partial), 0);
+		if (!failed)
+			break;
+		assert_int_equal(err.code, ERR_IO);
+		if (n < 5) /* two writes, two fsyncs, the first rename */
+			assert_contents(f->target, "old");
+		else
+			assert_contents(f->target, "file");
+		assert_contents(second, n < 6 ? "old" : "second");
+	}
+	assert_int_equal(n, 7); /* the folder's fsync was the last */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +324,9 @@ int main(void)
 	    FILE_TEST(a_move_syncs_both_folders_and_does_not_replace),
 	    FILE_TEST(a_sweep_takes_temporaries_only),
 	    FILE_TEST(the_mode_follows_the_umask),
+	    FILE_TEST(a_batch_is_durable_before_any_of_it_appears),
+	    FILE_TEST(a_full_batch_commits_itself),
+	    FILE_TEST(a_batch_that_fails_at_any_call_leaves_nothing_half),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
