@@ -80,6 +80,7 @@ static int recover(const struct dataset_open_options *o, struct opened_dataset *
 					   .segment_bytes = DATASET_SPOOL_SEGMENT,
 					   .owner = o->owner,
 					   .again = o->again,
+					   .stop = o->stop,
 					   .note = o->note,
 					   .arg = o->arg};
 	struct recoverer *recoverer = NULL;

@@ -29,6 +29,8 @@ struct dataset_open_options {
 	 * catalog, store and spool are brought together. NULL: they are scanned later.
 	 */
 	int (*scan)(void *arg, int64_t dataset, struct error *err);
+	/* NULL, or whether it is to end soon, unfinished: ERR_TRANSIENT */
+	bool (*stop)(void *arg);
 	/* One line for a person about what was found and done. */
 	void (*note)(void *arg, const char *line);
 	void *arg;

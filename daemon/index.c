@@ -39,6 +39,8 @@ static int on_sample(void *arg, const struct sample_row *row)
 int index_samples(const struct index_pass *pass, const struct index_shard *shard,
 		  struct index_samples *out, struct error *err)
 {
+	if (pass->stop && pass->stop(pass->stop_arg))
+		return error_set(err, ERR_TRANSIENT, "the indexes are not finished");
 	return queue_samples(pass->queue, shard->row.id, on_sample, out, err);
 }
 
@@ -311,30 +313,47 @@ static int write_pass(struct index_pass *pass, bool always, struct error *err)
 	return r;
 }
 
-int index_write_all(struct queue *queue, int64_t dataset, const char *output, bool always,
-		    struct error *err)
+/* @pass: what is known of it already. */
+static int write_dataset(struct index_pass *pass, const char *output, bool always,
+			 struct error *err)
 {
-	struct found_dataset found = {.id = dataset};
-	struct index_pass pass = {.queue = queue, .dataset = dataset};
+	struct found_dataset found = {.id = pass->dataset};
 	cleanup_free char *folder = NULL;
 	int r;
 
-	if (queue_datasets(queue, on_dataset, &found, err) < 0)
+	if (queue_datasets(pass->queue, on_dataset, &found, err) < 0)
 		return -1;
 	if (!found.name)
-		return error_set(err, ERR_BUG, "no dataset %lld", (long long)dataset);
+		return error_set(err, ERR_BUG, "no dataset %lld", (long long)pass->dataset);
 	folder = xasprintf("%s/%s", output, found.name);
-	r = store_local_open(folder, true, &pass.store, err);
+	r = store_local_open(folder, true, &pass->store, err);
 	if (r == 0) {
-		pass.folder = folder;
-		pass.name = found.name;
-		pass.recipe_id = found.recipe_id;
-		pass.recipe_json = found.recipe_json;
-		r = write_pass(&pass, always, err);
+		pass->folder = folder;
+		pass->name = found.name;
+		pass->recipe_id = found.recipe_id;
+		pass->recipe_json = found.recipe_json;
+		r = write_pass(pass, always, err);
 	}
-	store_close(pass.store);
+	store_close(pass->store);
 	free(found.name);
 	free(found.recipe_id);
 	free(found.recipe_json);
 	return r;
+}
+
+int index_write_all(struct queue *queue, int64_t dataset, const char *output, bool always,
+		    struct error *err)
+{
+	struct index_pass pass = {.queue = queue, .dataset = dataset};
+
+	return write_dataset(&pass, output, always, err);
+}
+
+int index_write_until(struct queue *queue, int64_t dataset, const char *output,
+		      bool (*stop)(void *arg), void *arg, struct error *err)
+{
+	struct index_pass pass = {
+	    .queue = queue, .dataset = dataset, .stop = stop, .stop_arg = arg};
+
+	return write_dataset(&pass, output, false, err);
 }

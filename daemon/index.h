@@ -33,6 +33,9 @@
  */
 int index_write_all(struct queue *queue, int64_t dataset, const char *output, bool always,
 		    struct error *err);
+/* The same until @stop(@arg) says that it is to end soon: ERR_TRANSIENT, and the next pass writes what is missing. */
+int index_write_until(struct queue *queue, int64_t dataset, const char *output,
+		      bool (*stop)(void *arg), void *arg, struct error *err);
 
 struct index_shard {
 	struct shard_row row;
@@ -58,6 +61,8 @@ struct index_pass {
 	struct atomic_batch *files; /* of the folder, written and not yet there */
 	struct store *store;	    /* of the folder, for reading */
 	int64_t dataset;
+	bool (*stop)(void *arg); /* NULL: it runs to its end */
+	void *stop_arg;
 	const char *name; /* of the dataset */
 	const char *recipe_id;
 	const char *recipe_json;    /* NULL where nobody knows it */

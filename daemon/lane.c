@@ -11,6 +11,8 @@ enum {
 	/* What failed is tried again, each time twice as long after it ... */
 	RETRY_FIRST_MS = 1000,
 	RETRY_MOST_MS = 5 * 60 * 1000,
+	/* ... and a lock, which costs little, more often than that ... */
+	RETRY_TAKEN_MS = 10 * 1000,
 	/* ... unless it went well for so long. */
 	WENT_WELL_MS = RETRY_MOST_MS,
 	/* What is encoded and fills no shard is sealed when nothing more came for so long ... */
@@ -125,21 +127,24 @@ static int64_t next_wait(struct lane *l)
 
 void lane_fail(struct lane *l, const struct error *why)
 {
+	bool again = l->taken && strcmp(l->why.message, why->message) == 0;
 	int64_t wait;
 
 	if (l->phase == LANE_CLOSING)
 		return;
 	wait = next_wait(l);
-	l->why = *why;
+	if (l->taken && wait > RETRY_TAKEN_MS)
+		wait = RETRY_TAKEN_MS;
 	lane_news(l);
 	if (may_pass(why)) {
 		l->retry_at = clock_mono_ms() + wait;
-		lane_log(l, LOG_LEVEL_ERROR, "%s; tried again in %lld s", why->message,
-			 (long long)wait / 1000);
+		lane_log(l, again ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s; tried again in %lld s",
+			 why->message, (long long)wait / 1000);
 	} else {
 		l->retry_at = INT64_MAX;
 		lane_log(l, LOG_LEVEL_ERROR, "%s; resume it when that is mended", why->message);
 	}
+	l->why = *why;
 	if (l->phase == LANE_OPEN)
 		l->phase = LANE_CLOSING;
 }
@@ -427,7 +432,7 @@ bool lane_is_paused(const struct lane *l)
 
 bool lane_is_drained(const struct lane *l)
 {
-	return l->drained;
+	return l->drained && l->seen.missing == 0;
 }
 
 void lane_again(struct lane *l)
@@ -465,55 +470,4 @@ void lane_stop(struct lane *l)
 bool lane_is_closed(const struct lane *l)
 {
 	return l->phase == LANE_CLOSED;
-}
-
-bool lane_is_blocked(const struct lane *l, struct error *why)
-{
-	if (l->phase != LANE_CLOSED || l->retry_at != INT64_MAX)
-		return false;
-	*why = l->why;
-	return true;
-}
-
-/* -- what it says of itself --------------------------------------------------------------------------- */
-
-const char *lane_name(const struct lane *l)
-{
-	return l->config->name;
-}
-
-const char *lane_output(const struct lane *l)
-{
-	return l->config->output.path;
-}
-
-int lane_priority(const struct lane *l)
-{
-	return l->priority;
-}
-
-uint64_t lane_served(const struct lane *l)
-{
-	return l->served;
-}
-
-void lane_set_served(struct lane *l, uint64_t pixels)
-{
-	l->served_before += pixels - l->served;
-	l->served = pixels;
-}
-
-bool lane_is_busy(const struct lane *l)
-{
-	return l->pipeline && !pipeline_finished(l->pipeline);
-}
-
-void lane_counts(const struct lane *l, struct queue_counts *out)
-{
-	*out = l->counts;
-}
-
-int64_t lane_queue_id(const struct lane *l)
-{
-	return l->queue_id;
 }

@@ -25,6 +25,8 @@
 
 /* Jobs are counted at most so often: that is a few rows, but on the database thread. */
 #define LANE_COUNT_MS 100
+/* A source that is not there may be mounted soon: but nobody waits for it longer than that. */
+#define LANE_PATIENCE_MS 10000
 
 /* What the lanes of a daemon have in common; outlives them. */
 struct lane_shared {
@@ -64,6 +66,8 @@ int lane_priority(const struct lane *l);
 uint64_t lane_served(const struct lane *l);
 /* It starts again from here: a lane that was idle has saved nothing up. */
 void lane_set_served(struct lane *l, uint64_t pixels);
+/* Its packer gets on, or has nothing to do. Once a second. */
+bool lane_stores(struct lane *l, int64_t now);
 /* It has images under way. */
 bool lane_is_busy(const struct lane *l);
 
@@ -78,7 +82,7 @@ void lane_seal(struct lane *l);
 /* Takes no new files once it has looked through all folders, encodes and seals everything; lane_is_drained() then. */
 void lane_drain(struct lane *l);
 bool lane_is_paused(const struct lane *l);
-/* A lane that is paused, or held, does not get there. */
+/* A lane that is paused, or held, or lacks a source, does not get there. */
 bool lane_is_drained(const struct lane *l);
 /* There are jobs again that were done with (a retry). */
 void lane_again(struct lane *l);
@@ -86,8 +90,13 @@ void lane_again(struct lane *l);
 uint64_t lane_accept_deletions(struct lane *l);
 void lane_stop(struct lane *l);
 bool lane_is_closed(const struct lane *l);
-/* It failed, and will not try again by itself. */
-bool lane_is_blocked(const struct lane *l, struct error *why);
+/*
+ * Whether a drain that has not ended is not to be waited for, because only others can help it: a failure that needs a person
+ * (ERR_CONFIG and the like), an output that another process has (LANE_TAKEN), or nothing to do but in sources that have
+ * not been there for LANE_PATIENCE_MS.
+ */
+enum lane_hope { LANE_HOPE, LANE_LOST, LANE_TAKEN };
+enum lane_hope lane_hope(const struct lane *l);
 
 /* Of its dataset in the queue; 0: not known yet. */
 int64_t lane_queue_id(const struct lane *l);

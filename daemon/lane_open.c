@@ -89,6 +89,8 @@ static void on_state(void *arg, const struct intake_state *state)
 	seen->deletions = state->deletions;
 	seen->scan_began_at = state->scan_began_at;
 	seen->scan_ms = state->scan_ms;
+	if (seen->missing == 0)
+		seen->missing_since = clock_mono_ms();
 	seen->missing = state->missing;
 	seen->removal_waits = state->removal_waits;
 	keep_text(&seen->why, state->why);
@@ -210,8 +212,26 @@ void lane_take_roots(struct lane *l, const struct intake_state *state)
 struct open_task {
 	struct task base;
 	struct lane *lane;
+	bool taken; /* another process has the output */
 	struct error err;
 };
+
+static bool is_interrupted(void *arg)
+{
+	return atomic_load(&((struct lane *)arg)->interrupted);
+}
+
+/* Waiting helps against another process: it ends some time. */
+static int get_output(struct open_task *t)
+{
+	struct lane *l = t->lane;
+	cleanup_free char *owner = NULL;
+	int r = outputs_get(l->shared->outputs, l->config->output.path, l->shared->state,
+			    &l->output, &owner, &t->err);
+
+	t->taken = r == OUTPUT_BUSY;
+	return t->taken ? error_set(&t->err, ERR_TRANSIENT, "%s", owner) : r;
+}
 
 static void open_run(struct task *task)
 {
@@ -226,13 +246,15 @@ static void open_run(struct task *task)
 					       .again = l->opened_before,
 					       .drop_duplicates =
 						   c->duplicates == ON_DUPLICATE_DROP,
+					       .stop = is_interrupted,
 					       .note = on_note,
 					       .arg = l};
 
+	if (is_interrupted(l))
+		return;
 	if (encode_recipe(&c->recipe, engine_model(l->engine), &l->buckets, &l->recipe, &t->err) <
 		0 ||
-	    outputs_get(l->shared->outputs, c->output.path, l->shared->state, &l->output, &t->err) <
-		0)
+	    get_output(t) < 0)
 		return;
 	l->recipe.codec = c->output.options.codec;
 	options.output = l->output;
@@ -294,6 +316,7 @@ static void open_done(struct task *task)
 	struct lane *l = t->lane;
 	struct error err = t->err;
 
+	l->taken = t->taken;
 	free(t);
 	if (err.code == ERR_NONE && !l->stopping) {
 		l->opened_before = true;
@@ -314,7 +337,7 @@ static void open_done(struct task *task)
 			return;
 		}
 	}
-	if (err.code != ERR_NONE)
+	if (err.code != ERR_NONE && !l->stopping)
 		lane_fail(l, &err);
 	lane_end(l);
 }

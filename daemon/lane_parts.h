@@ -4,7 +4,7 @@
  *	lane.c           its life: phases, what happens in each, commands
  *	lane_open.c      opening: model, output, queue, store, spool; and the closing of it
  *	lane_tidy.c      rewriting and indexes, when there is nothing to encode
- *	lane_status.c    what people see
+ *	lane_status.c    what it says of itself, to people and to the service
  */
 #ifndef LATENTD_DAEMON_LANE_PARTS_H
 #define LATENTD_DAEMON_LANE_PARTS_H
@@ -13,6 +13,7 @@
 #include "daemon/intake.h"
 #include "daemon/lane.h"
 #include "daemon/pipeline.h"
+#include "daemon/service_watchdog.h"
 
 #include <stdatomic.h>
 
@@ -35,6 +36,7 @@ struct lane_intake {
 	    deletions;
 	int64_t scan_began_at, scan_ms;
 	size_t missing;
+	int64_t missing_since; /* monotonic */
 	bool removal_waits;
 	uint64_t removal_asked; /* after so many scans */
 	char *why, *watch_note, *not_believed;
@@ -53,6 +55,7 @@ struct lane {
 	    failures; /* in a row: nothing was stored in between, and it was not open for long */
 	int64_t opened_at;
 	bool opened_before;
+	bool taken; /* by another process: its output */
 	/* what people asked for */
 	int priority;
 	bool paused, draining, drained, stopping;
@@ -88,6 +91,7 @@ struct lane {
 	char *last_shard;
 	int64_t last_shard_at; /* wall clock */
 
+	struct watchdog_mark stored;
 	int64_t removal_asked_at;
 	int64_t idle_since; /* 0: it is not idle */
 	int64_t flushed_at; /* when little was sealed because nothing more came */

@@ -100,3 +100,72 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->last_shard_at = l->last_shard_at;
 	out->deletions = l->seen.deletions;
 }
+
+/* -- what it says of itself --------------------------------------------------------------------------- */
+
+/* Its sources that are there are done with; others have not come. */
+static bool lacks_sources(const struct lane *l)
+{
+	return l->phase == LANE_OPEN && l->seen.missing > 0 && !l->held && !l->paused &&
+	       clock_mono_ms() - l->seen.missing_since >= LANE_PATIENCE_MS &&
+	       (l->drained || (l->seen.missing == l->config->n_sources &&
+			       pipeline_finished(l->pipeline) && packer_pending(l->packer) == 0));
+}
+
+enum lane_hope lane_hope(const struct lane *l)
+{
+	if (l->phase == LANE_CLOSED && l->taken)
+		return LANE_TAKEN;
+	if ((l->phase == LANE_CLOSED && l->retry_at == INT64_MAX) || lacks_sources(l))
+		return LANE_LOST;
+	return LANE_HOPE;
+}
+
+const char *lane_name(const struct lane *l)
+{
+	return l->config->name;
+}
+
+const char *lane_output(const struct lane *l)
+{
+	return l->config->output.path;
+}
+
+int lane_priority(const struct lane *l)
+{
+	return l->priority;
+}
+
+uint64_t lane_served(const struct lane *l)
+{
+	return l->served;
+}
+
+void lane_set_served(struct lane *l, uint64_t pixels)
+{
+	l->served_before += pixels - l->served;
+	l->served = pixels;
+}
+
+bool lane_is_busy(const struct lane *l)
+{
+	return l->pipeline && !pipeline_finished(l->pipeline);
+}
+
+bool lane_stores(struct lane *l, int64_t now)
+{
+	bool busy = l->packer && packer_works(l->packer);
+
+	return watchdog_gets_on(&l->stored, l->packer ? packer_steps(l->packer) : 0, busy,
+				WATCHDOG_DISK_STUCK_MS, now);
+}
+
+void lane_counts(const struct lane *l, struct queue_counts *out)
+{
+	*out = l->counts;
+}
+
+int64_t lane_queue_id(const struct lane *l)
+{
+	return l->queue_id;
+}

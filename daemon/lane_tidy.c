@@ -134,7 +134,7 @@ static void tidy_run(struct task *task)
 		return;
 	if (shard_list_read(l->shared->queue, l->dataset.id, &t->shards, &t->err) < 0)
 		return;
-	index_write_all(l->shared->queue, l->dataset.id, l->output->root, false, &t->err);
+	index_write_until(l->shared->queue, l->dataset.id, l->output->root, tidy_stops, l, &t->err);
 }
 
 static void tidy_done(struct task *task)
@@ -150,7 +150,7 @@ static void tidy_done(struct task *task)
 	for (size_t i = 0; i < t->shards.n; i++)
 		packer_note_shard(l->packer, t->shards.rows[i].path);
 	packer_hold(l->packer, false);
-	if (t->err.code != ERR_NONE)
+	if (t->err.code != ERR_NONE && !l->stopping)
 		lane_fail(l, &t->err);
 	lane_count(l);
 	shard_list_release(&t->shards);

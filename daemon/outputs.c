@@ -18,7 +18,7 @@ static struct output *find(const struct outputs *outputs, const char *path)
 }
 
 int outputs_get(struct outputs *outputs, const char *path, const struct state_folder *state,
-		struct output **out, struct error *err)
+		struct output **out, char **owner, struct error *err)
 {
 	struct output attached = OUTPUT_INIT, *o = find(outputs, path);
 	int r;
@@ -29,11 +29,11 @@ int outputs_get(struct outputs *outputs, const char *path, const struct state_fo
 	}
 	r = output_attach(path, state, &attached, err);
 	if (r == OUTPUT_BUSY) {
-		error_set(err, ERR_CONFIG, "%s", attached.owner);
+		*owner = TAKE(attached.owner);
 		output_close(&attached);
 	}
 	if (r != 0)
-		return -1;
+		return r;
 	o = xmalloc(sizeof(*o));
 	*o = attached;
 	ARRAY_GROW(outputs->items, outputs->n, outputs->capacity);

@@ -17,11 +17,11 @@ struct outputs {
 	}
 
 /*
- * The output at @path, attached to @state (output_attach) unless it is already; lives until outputs_close(). In use
- * by another process: ERR_CONFIG names it.
+ * The output at @path, attached to @state (output_attach) unless it is already; lives until outputs_close().
+ * OUTPUT_BUSY: another process uses it, *@owner says which, in one line to be freed.
  */
 int outputs_get(struct outputs *outputs, const char *path, const struct state_folder *state,
-		struct output **out, struct error *err);
+		struct output **out, char **owner, struct error *err);
 void outputs_close(struct outputs *outputs);
 
 #endif

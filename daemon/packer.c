@@ -51,66 +51,6 @@ void packer_post(struct packer *p, struct task *t)
 	executor_post(p->executor, t);
 }
 
-/* -- where records lie ---------------------------------------------------------------------------- */
-
-/* The last record of a job counts: of a changed one there may be an older one. */
-static void place_add(struct packer *p, int64_t job, const struct spool_place *place)
-{
-	struct spool_place *known = id_table_get(&p->places, (uint64_t)job);
-
-	if (!known) {
-		known = xcalloc(1, sizeof(*known));
-		id_table_add(&p->places, (uint64_t)job, known);
-	}
-	*known = *place;
-}
-
-void packer_forget_place(struct packer *p, int64_t job, const struct spool_place *place)
-{
-	struct spool_place *known = id_table_get(&p->places, (uint64_t)job);
-
-	if (known && known->segment == place->segment && known->offset == place->offset)
-		free(id_table_remove(&p->places, (uint64_t)job));
-}
-
-static void place_free(void *arg, void *value)
-{
-	(void)arg;
-	free(value);
-}
-
-static struct store *store_of(const struct packer *p, int64_t dataset)
-{
-	const struct packer_options *o = &p->options;
-
-	if (dataset == o->dataset)
-		return o->store;
-	for (size_t i = 0; i < o->n_siblings; i++) {
-		if (o->siblings[i].dataset == dataset)
-			return o->siblings[i].store;
-	}
-	return NULL;
-}
-
-bool packer_locate(const struct packer *p, const struct content_found *found,
-		   struct packer_stored *stored)
-{
-	const struct spool_place *place = NULL;
-
-	*stored = (struct packer_stored){.where = found->where, .dataset = found->dataset};
-	if (found->where == CONTENT_SPOOLED) {
-		place = id_table_get(&p->places, (uint64_t)found->job);
-		if (place)
-			stored->place = *place;
-		return place != NULL;
-	}
-	if (found->where != CONTENT_VISIBLE || !store_of(p, found->dataset))
-		return false;
-	stored->shard = xstrdup(found->shard_path);
-	stored->span = (struct shard_span){found->offset, found->bytes};
-	return true;
-}
-
 /* -- append --------------------------------------------------------------------------------------- */
 
 struct append_item {
@@ -140,7 +80,7 @@ static int copy_stored(const struct packer *p, const struct finished *f, struct 
 	struct error why = ERROR_INIT;
 	int r = f->stored.where == CONTENT_SPOOLED
 		    ? spool_read(options->spool, &f->stored.place, &stored, &why)
-		    : shard_read_record(store_of(p, f->stored.dataset), f->stored.shard,
+		    : shard_read_record(packer_store_of(p, f->stored.dataset), f->stored.shard,
 					&f->stored.span, &stored, &why);
 
 	if (r == 0)
@@ -167,6 +107,7 @@ static void append_one(struct append_task *t, struct append_item *item)
 	struct finished *f = &item->finished;
 	struct record_facts facts;
 
+	atomic_fetch_add(&t->packer->steps, 1);
 	if (make_record(t->packer, f, &record, &item->rejected) < 0)
 		return;
 	/* What does not read back would stop its whole shard later. */
@@ -314,6 +255,7 @@ static void sync_run(struct task *task)
 {
 	struct sync_task *t = (struct sync_task *)task;
 
+	atomic_fetch_add(&t->packer->steps, 1);
 	spool_sync(t->packer->options.spool, &t->err);
 }
 
@@ -348,7 +290,7 @@ static void sync_settled(void *arg, size_t lost, const struct error *err)
 
 			forget_older(p, entry->job);
 			spool_index_add(&p->index, entry);
-			place_add(p, entry->job, &entry->place);
+			packer_note_place(p, entry->job, &entry->place);
 			p->options.handlers.on_encoded(p->options.arg, &t->items[i].what);
 		}
 	}
@@ -423,6 +365,7 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 	struct packer *p = xcalloc(1, sizeof(*p));
 
 	p->options = *options;
+	atomic_init(&p->steps, 0);
 	p->spool_bytes = p->spool_foreign = spool_bytes(options->spool);
 	if (executor_open(inbox, "pack", &p->executor, err) < 0) {
 		packer_close(p);
@@ -444,7 +387,7 @@ void packer_restore(struct packer *p, const struct spooled *entry)
 
 	restored.since = clock_mono_ms();
 	spool_index_add(&p->index, &restored);
-	place_add(p, entry->job, &entry->place);
+	packer_note_place(p, entry->job, &entry->place);
 	p->spool_foreign -=
 	    entry->place.size < p->spool_foreign ? entry->place.size : p->spool_foreign;
 }
@@ -486,6 +429,16 @@ bool packer_idle(const struct packer *p)
 	       (!p->draining || !p->drain_seals || spool_index_count(&p->index) == 0);
 }
 
+bool packer_works(const struct packer *p)
+{
+	return p->under_way > 0;
+}
+
+uint64_t packer_steps(const struct packer *p)
+{
+	return atomic_load(&p->steps);
+}
+
 void packer_close(struct packer *p)
 {
 	if (!p)
@@ -493,8 +446,7 @@ void packer_close(struct packer *p)
 	sd_event_source_disable_unref(p->timer);
 	executor_close(p->executor);
 	spool_index_release(&p->index);
-	id_table_each(&p->places, place_free, NULL);
-	id_table_release(&p->places);
+	packer_forget_places(p);
 	free(p->unsynced);
 	free(p);
 }

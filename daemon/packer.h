@@ -131,6 +131,9 @@ void packer_flush(struct packer *p);
 void packer_hold(struct packer *p, bool held);
 bool packer_sealing(const struct packer *p);
 void packer_drain(struct packer *p, bool seal);
+/* For a watchdog: its thread has something to do, and a number that changes while it does that. */
+bool packer_works(const struct packer *p);
+uint64_t packer_steps(const struct packer *p);
 bool packer_idle(const struct packer *p);
 /* NULL is fine. */
 void packer_close(struct packer *p);

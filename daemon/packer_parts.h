@@ -1,8 +1,9 @@
 /*
  * What the packer's parts share; nobody else includes it.
  *
- *	packer.c        append, sync, opening and closing
- *	packer_seal.c   when a shard is made, and how
+ *	packer.c          append, sync, opening and closing
+ *	packer_places.c   where stored records lie
+ *	packer_seal.c     when a shard is made, and how
  */
 #ifndef LATENTD_DAEMON_PACKER_PARTS_H
 #define LATENTD_DAEMON_PACKER_PARTS_H
@@ -10,6 +11,8 @@
 #include "daemon/id_table.h"
 #include "daemon/packer.h"
 #include "daemon/spool_index.h"
+
+#include <stdatomic.h>
 
 /* A record in the spool whose job is not yet marked. */
 struct unsynced {
@@ -31,7 +34,8 @@ struct packer {
 	uint64_t spool_bytes;		     /* on disk, when it was last asked */
 	uint64_t
 	    spool_foreign; /* of that, what was there before this run and is not ours to seal */
-	size_t under_way;  /* tasks and database commands that will come back */
+	atomic_uint_fast64_t steps; /* that its thread has done */
+	size_t under_way;	    /* tasks and database commands that will come back */
 	/* append tasks so far: posted, come back, and those whose images are all encoded or rejected */
 	uint64_t posted_tasks, append_tasks, settled_tasks;
 	int64_t flush_at;     /* what was appended until then is to be sealed; monotonic */
@@ -46,8 +50,17 @@ void packer_pump(struct packer *p);
 void packer_fail(struct packer *p, const struct error *why);
 /* To the packer's thread; its `done` takes it from p->under_way. */
 void packer_post(struct packer *p, struct task *t);
-/* The record of @job at @place is not in the spool any more. */
+
+/* -- packer_places.c -------------------------------------------------------------------------------- */
+
+/* The record of @job is in the spool; the last one counts: of a changed file there may be an older one. */
+void packer_note_place(struct packer *p, int64_t job, const struct spool_place *place);
+/* Not any more. */
 void packer_forget_place(struct packer *p, int64_t job, const struct spool_place *place);
+
+void packer_forget_places(struct packer *p);
+/* Of a dataset whose records can be copied; NULL: it is none. */
+struct store *packer_store_of(const struct packer *p, int64_t dataset);
 
 /* -- packer_seal.c ---------------------------------------------------------------------------------- */
 

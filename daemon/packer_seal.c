@@ -28,6 +28,7 @@ static int seal_load(void *arg, size_t index, struct record *out, struct error *
 	struct sample_row *row = &t->samples[index];
 	struct record_facts facts;
 
+	atomic_fetch_add(&t->packer->steps, 1);
 	if (spool_read(t->packer->options.spool, &t->entries[index].place, out, err) < 0)
 		return -1;
 	if (record_facts_read(out, &facts, err) < 0) {

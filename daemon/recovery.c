@@ -54,6 +54,13 @@ static void note(struct recoverer *r, const char *fmt, ...)
 	r->options->note(r->options->arg, line);
 }
 
+static int check_stop(const struct recoverer *r, struct error *err)
+{
+	if (r->options->stop && r->options->stop(r->options->arg))
+		return error_set(err, ERR_TRANSIENT, "the recovery was interrupted");
+	return 0;
+}
+
 /* -- 1: the spool --------------------------------------------------------------------------------- */
 
 static void on_damage(void *arg, const char *line)
@@ -172,7 +179,7 @@ static int on_orphan_record(void *arg, const struct record *record, const struct
 	struct adoption *a = arg;
 	struct record_facts facts;
 
-	if (record_facts_read(record, &facts, err) < 0 ||
+	if (check_stop(a->r, err) < 0 || record_facts_read(record, &facts, err) < 0 ||
 	    record_latent_read(record, &facts, NULL, err) < 0)
 		return -1;
 	if (strcmp(facts.recipe_id, a->r->options->recipe->id) != 0)
@@ -284,7 +291,7 @@ static int compare_with_store(struct recoverer *r, struct error *err)
 	if (r->n_known > 0)
 		qsort(r->known, r->n_known, sizeof(*r->known), by_name);
 	for (size_t i = 0; i < r->n_known; i++) {
-		if (drop_missing(r, &r->known[i], err) < 0)
+		if (check_stop(r, err) < 0 || drop_missing(r, &r->known[i], err) < 0)
 			return -1;
 	}
 	if (store_list(r->options->store, "train", on_object, r, err) < 0)
@@ -421,8 +428,8 @@ int recovery_finish(struct recoverer *r, struct recovery *out, struct error *err
 {
 	struct recovery done = {.n = 0};
 
-	if (compare_with_store(r, err) < 0 || mark_live(r, err) < 0 ||
-	    drop_dead_records(r, err) < 0 ||
+	if (check_stop(r, err) < 0 || compare_with_store(r, err) < 0 || check_stop(r, err) < 0 ||
+	    mark_live(r, err) < 0 || drop_dead_records(r, err) < 0 ||
 	    queue_rescue(r->options->queue, r->options->dataset, r->options->owner,
 			 r->options->again ? INT64_MAX : clock_wall_ms(), &done.rescued, err) < 0)
 		return -1;

@@ -25,6 +25,8 @@ struct recovery_options {
 	const char *owner;
 	bool
 	    again; /* this process had the dataset open before: what runs in its name does not any more */
+	/* NULL, or whether it is to end soon: ERR_TRANSIENT, and the next recovery does the rest */
+	bool (*stop)(void *arg);
 	/* One line for a person about what was found and done. */
 	void (*note)(void *arg, const char *line);
 	void *arg;

@@ -192,25 +192,59 @@ static bool all_closed(const struct service *s)
 	       (!s->serve || serve_server_is_done(s->serve));
 }
 
+/* How a lane ended: EXIT_OK, or what is wrong with it. -1: it has not ended. */
+static int end_of(const struct service *s, const struct lane *l)
+{
+	struct queue_counts counts;
+
+	switch (lane_hope(l)) {
+	case LANE_TAKEN:
+		return EXIT_BUSY;
+	case LANE_LOST:
+		return EXIT_FAILED;
+	case LANE_HOPE:
+		break;
+	}
+	if (s->options.once && lane_is_paused(l))
+		return EXIT_OK;
+	if (!lane_is_drained(l))
+		return -1;
+	lane_counts(l, &counts);
+	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
+}
+
+/* What is worse than all before. */
+static bool is_worse(int code, int than)
+{
+	static const int order[] = {EXIT_OK, EXIT_QUARANTINED, EXIT_BUSY, EXIT_FAILED};
+	size_t a = 0, b = 0;
+
+	while (order[a] != code)
+		a++;
+	while (order[b] != than)
+		b++;
+	return a > b;
+}
+
 /* With `once`, or after a drain of everything: ends when every lane is done, or cannot go on. True: that is now. */
 static bool end_when_drained(struct service *s)
 {
-	struct error why = ERROR_INIT;
-	struct queue_counts counts;
 	int code = EXIT_OK;
 
 	if (s->state != SERVICE_DRAINING)
 		return false;
 	for (size_t i = 0; i < s->n_lanes; i++) {
-		if (lane_is_blocked(s->lanes[i], &why))
-			code = EXIT_FAILED;
-		else if (s->options.once && lane_is_paused(s->lanes[i]))
-			continue;
-		else if (!lane_is_drained(s->lanes[i]))
+		int end = end_of(s, s->lanes[i]);
+
+		if (end < 0)
 			return false;
-		lane_counts(s->lanes[i], &counts);
-		if (code == EXIT_OK && counts.jobs[JOB_QUARANTINED] > 0)
-			code = EXIT_QUARANTINED;
+		if (is_worse(end, code))
+			code = end;
+	}
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (lane_hope(s->lanes[i]) != LANE_HOPE)
+			service_log(s, LOG_LEVEL_ERROR, lane_name(s->lanes[i]),
+				    "given up: it was not waited for any longer");
 	}
 	service_stop(s, code);
 	return true;

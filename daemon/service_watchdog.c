@@ -1,6 +1,7 @@
 /*
  * systemd restarts a service whose watchdog is not fed. The loop alone proves little: what hangs is an encoder, a
- * database or a disk. So it is fed only while encoders that have a batch get on, and the database thread answers.
+ * database or a disk. So it is fed only while encoders that have a batch get on, packers that have records do, and the database
+ * thread answers.
  */
 #include "daemon/service_watchdog.h"
 #include "daemon/service_parts.h"
@@ -15,9 +16,10 @@ enum { STATUS_EVERY_MS = 5000 };
 struct service_watchdog {
 	struct service *service;
 	bool enabled;
-	struct watchdog_marks marks;
+	struct watchdog_mark encoders, database;
 	int64_t said_at;
 	bool asked; /* the database thread owes an answer */
+	uint64_t answers;
 };
 
 struct service_watchdog *service_watchdog_new(struct service *s)
@@ -27,7 +29,7 @@ struct service_watchdog *service_watchdog_new(struct service *s)
 
 	w->service = s;
 	w->enabled = sd_watchdog_enabled(0, &usec) > 0;
-	w->marks.encoded_at = w->marks.answered_at = clock_mono_ms();
+	w->encoders.at = w->database.at = clock_mono_ms();
 	return w;
 }
 
@@ -41,23 +43,44 @@ static void on_answer(void *arg)
 	struct service_watchdog *w = arg;
 
 	w->asked = false;
-	w->marks.answered_at = clock_mono_ms();
+	w->answers++;
 }
 
-bool watchdog_gets_on(struct watchdog_marks *m, uint64_t encoded, bool busy, int64_t now)
+bool watchdog_gets_on(struct watchdog_mark *m, uint64_t steps, bool busy, int64_t stuck_ms,
+		      int64_t now)
 {
-	if (!busy || encoded != m->encoded) {
-		m->encoded = encoded;
-		m->encoded_at = now;
+	if (!busy || steps != m->steps) {
+		m->steps = steps;
+		m->at = now;
 	}
-	return now - m->encoded_at < WATCHDOG_STUCK_MS && now - m->answered_at < WATCHDOG_STUCK_MS;
+	return now - m->at < stuck_ms;
+}
+
+/* Each by itself: one that hangs is not hidden by another that works. */
+static bool packers_get_on(struct service *s, int64_t now)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < s->n_lanes; i++)
+		all = lane_stores(s->lanes[i], now) && all;
+	for (size_t i = 0; i < s->n_leaving; i++)
+		all = lane_stores(s->leaving[i], now) && all;
+	return all;
+}
+
+static bool all_get_on(struct service_watchdog *w, int64_t now)
+{
+	bool busy = false;
+	uint64_t encoded = engines_progress(w->service->engines, &busy);
+	bool encoders = watchdog_gets_on(&w->encoders, encoded, busy, WATCHDOG_STUCK_MS, now);
+	bool database = watchdog_gets_on(&w->database, w->answers, true, WATCHDOG_STUCK_MS, now);
+
+	return packers_get_on(w->service, now) && encoders && database;
 }
 
 void service_watchdog_tick(struct service_watchdog *w)
 {
 	int64_t now = clock_mono_ms();
-	bool busy = false;
-	uint64_t encoded;
 
 	if (now - w->said_at >= STATUS_EVERY_MS && w->service->state != SERVICE_STOPPING) {
 		w->said_at = now;
@@ -69,7 +92,6 @@ void service_watchdog_tick(struct service_watchdog *w)
 		w->asked = true;
 		db_ping(w->service->db, on_answer, w);
 	}
-	encoded = engines_progress(w->service->engines, &busy);
-	if (watchdog_gets_on(&w->marks, encoded, busy, now))
+	if (all_get_on(w, now))
 		sd_notify(0, "WATCHDOG=1");
 }

@@ -90,18 +90,23 @@ static void what_is_appended_becomes_durable_within_the_next_seconds(void **stat
 {
 	struct run *run = *state;
 	struct job jobs[3];
+	uint64_t steps;
 
 	claim_many(run, "a", jobs, 3, 0);
 	start(run, 0, 0);
 	append(run, jobs, 2, 64, 64);
 	append(run, &jobs[2], 1, 64, 64);
 	assert_false(packer_idle(run->packer));
+	assert_true(packer_works(run->packer));
+	steps = packer_steps(run->packer);
 	atomic_store(&syncs, 0);
 	while (run->encoded == 0) /* nobody drains: the packer's own clock does it */
 		run_turn(run);
 	assert_true(atomic_load(&syncs) > 0);
 	run_until_idle(run);
 	assert_int_equal(run->encoded, 3);
+	assert_false(packer_works(run->packer));
+	assert_in_range(packer_steps(run->packer) - steps, 1, 5);
 	assert_int_equal(run->shards, 0);
 	run_close_packer(run);
 	assert_int_equal(run_count(run, JOB_ENCODED), 3);

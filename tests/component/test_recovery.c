@@ -13,6 +13,7 @@ struct fixture {
 	struct run run;
 	struct recovery recovered;
 	char notes[8192];
+	int steps; /* until it is interrupted; 0: never */
 };
 
 static int setup(void **state)
@@ -42,6 +43,13 @@ static void on_note(void *arg, const char *line)
 	snprintf(f->notes + n, sizeof(f->notes) - n, "%s\n", line);
 }
 
+static bool is_interrupted(void *arg)
+{
+	struct fixture *f = arg;
+
+	return f->steps > 0 && --f->steps == 0;
+}
+
 /* As a new process does it: the spool is closed as a crash leaves it, and everything found again. */
 static int try_recover(struct fixture *f, struct error *err)
 {
@@ -52,6 +60,7 @@ static int try_recover(struct fixture *f, struct error *err)
 					   .dataset = f->run.dataset,
 					   .spool_dir = f->run.spool_dir,
 					   .owner = RUN_OWNER,
+					   .stop = is_interrupted,
 					   .note = on_note,
 					   .arg = f};
 	struct recoverer *r = NULL;
@@ -177,6 +186,31 @@ static void an_orphan_of_running_jobs_is_adopted(void **state)
 	/* Their records are of no more use. */
 	assert_int_equal(f->recovered.n, 0);
 	assert_int_equal(spool_records(f->run.spool), 0);
+	catalog = run_catalog(&f->run);
+	assert_string_equal(catalog, "train/64x64/000000.tar: a b\n");
+	release_two(jobs);
+}
+
+static void an_interrupted_recovery_leaves_the_rest_to_the_next(void **state)
+{
+	struct fixture *f = *state;
+	struct error err = ERROR_INIT;
+	struct job jobs[2];
+	cleanup_free char *name = NULL, *catalog = NULL;
+	int interrupted = 0;
+
+	two_running(f, jobs);
+	name = run_seal(&f->run, &f->run.recipe, jobs, 2);
+	for (int steps = 1; interrupted < steps; steps++) {
+		f->steps = steps;
+		interrupted += try_recover(f, &err) < 0;
+		if (interrupted < steps)
+			break;
+		assert_int_equal(err.code, ERR_TRANSIENT);
+		assert_int_equal(run_count(&f->run, JOB_COMPLETED), 0);
+		error_clear(&err);
+	}
+	assert_in_range(interrupted, 3, 6); /* in the middle of the shard, too */
 	catalog = run_catalog(&f->run);
 	assert_string_equal(catalog, "train/64x64/000000.tar: a b\n");
 	release_two(jobs);
@@ -589,6 +623,7 @@ int main(void)
 	    recovery_test(a_durable_record_of_a_running_job_makes_it_encoded),
 	    recovery_test(recovering_twice_finds_the_same),
 	    recovery_test(an_orphan_of_running_jobs_is_adopted),
+	    recovery_test(an_interrupted_recovery_leaves_the_rest_to_the_next),
 	    recovery_test(an_orphan_of_encoded_jobs_is_adopted),
 	    recovery_test(an_orphan_whose_jobs_nobody_knows_is_adopted),
 	    recovery_test(a_shard_in_the_catalog_is_left_alone),

@@ -3,11 +3,13 @@
 on when that is mended."""
 
 import contextlib
+import fcntl
 import http.client
 import os
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -90,6 +92,35 @@ def a_second_daemon_on_one_output_blocks_its_dataset_and_names_the_first(ws):
     second.start()
     blocked(second, f"{ws.out} keeps its state in {first.state_dir}", name="other")
     second.stop()
+
+
+@test
+def a_dataset_whose_output_another_has_goes_on_when_that_ends(ws):
+    daemon, once = Daemon(ws), Daemon(ws, "once")
+    paths = ws.small_pictures(2, daemon.dataset()["source"]["path"])
+    once.config["datasets"] = daemon.config["datasets"]
+    ws.write("lock", folder=os.path.join(ws.out, ".latentd"))
+    with open(os.path.join(ws.out, ".latentd", "lock"), "rb+") as lock:
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        once.run("--once", code=BUSY)
+        daemon.start()
+        blocked(daemon, f"{ws.out} is in use by another process")
+    daemon.wait_for(finished=2)
+    sealed(ws, daemon, paths)
+
+
+@test
+def once_does_not_wait_for_ever_for_a_source_that_is_not_there(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset()["source"]["path"]
+    paths = ws.small_pictures(3, src)
+    daemon.config["datasets"][0]["source"] = [{"path": src}, {"path": ws.path("missing")}]
+    daemon.dataset("other")
+    os.rmdir(ws.path("other"))
+    daemon.run("--once", code=FAILED)
+    same_members(paths_in(os.path.join(ws.out, "set")), paths, "samples")
+    for word in (ws.path("missing"), "set: given up", "other: given up"):
+        assert word in daemon.said(), f"{word} is not said"
 
 
 @test
