@@ -312,7 +312,8 @@ def under_a_limit_of_descriptors(daemon, limit):
             return "said"
         assert daemon.process.poll() is None, f"limit {limit}: ended without a word"
         with contextlib.suppress(OSError, http.client.HTTPException):
-            return "done" if daemon.about()["state"] == "idle" else None
+            code, about = daemon.request("GET", "/api/v1/datasets/set")  # 503 before there is a first picture
+            return "done" if code == 200 and about["state"] == "idle" else None
         return None
 
     how = wait_until(outcome, f"a word of the limit {limit}")
