@@ -280,12 +280,22 @@ static void *intake_run(void *arg)
 		bool interrupted = intake_interrupted(in);
 
 		if (in->doing.stop)
-			return NULL;
+			break;
 		if (interrupted)
 			wait_for_anything(in);
 		else
 			turn(in);
 	}
+	atomic_store(&in->ended, true);
+	pthread_mutex_lock(&in->lock);
+	ring(in); /* the loop looks */
+	pthread_mutex_unlock(&in->lock);
+	return NULL;
+}
+
+bool intake_has_ended(const struct intake *in)
+{
+	return atomic_load(&in->ended);
 }
 
 /* -- opening and commands ------------------------------------------------------------------------- */
@@ -338,6 +348,7 @@ static struct intake *intake_new(const struct intake_options *options, struct in
 	in->n = options->n_sources;
 	in->inbox = inbox;
 	pthread_mutex_init(&in->lock, NULL);
+	atomic_init(&in->ended, false);
 	in->asked.paused = in->doing.paused = options->paused;
 	in->mail.bell.done = on_bell;
 	in->mail.intake = in;

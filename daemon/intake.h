@@ -7,6 +7,7 @@
  *	intake_rescan(intake)  intake_set_paused(intake, true)  intake_accept_deletions(intake)
  *	intake_remove(intake)                           when nothing is left to encode, see below
  *	intake_stop(intake)                             ends it soon, wherever it is; returns at once
+ *	intake_has_ended(intake)                        then
  *	intake_close(intake)                            waits for the end; no handler is called any more
  *
  * Files. One that is closed after writing, moved or linked into a watched folder is available at most INTAKE_BATCH_MS
@@ -138,6 +139,8 @@ void intake_accept_deletions(struct intake *in);
 void intake_remove(struct intake *in);
 /* Safe to call twice. */
 void intake_stop(struct intake *in);
+/* Its thread is through: intake_close() will not wait. It may hang for as long as a network file system does. */
+bool intake_has_ended(const struct intake *in);
 /* NULL is fine. */
 void intake_close(struct intake *in);
 

@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "source/watch.h"
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #define NEVER INT64_MAX
@@ -97,6 +98,7 @@ struct intake {
 	int wake;   /* eventfd: something was asked */
 	int mounts; /* /proc/self/mountinfo: an exception when something is mounted; -1 */
 	struct thread thread;
+	atomic_bool ended;
 
 	/* the thread's */
 	struct queue *queue;

@@ -299,6 +299,7 @@ static void pump_closing(struct lane *l)
 {
 	if (!l->closing) {
 		l->closing = true;
+		l->closing_since = clock_mono_ms();
 		intake_stop(l->intake);
 		pipeline_stop(l->pipeline);
 	}
@@ -306,7 +307,8 @@ static void pump_closing(struct lane *l)
 	if (!pipeline_finished(l->pipeline))
 		return;
 	packer_drain(l->packer, false);
-	if (packer_idle(l->packer) && !l->tidying && !l->counting)
+	/* The loop waits for no thread that may hang in a network file system. */
+	if (packer_idle(l->packer) && !l->tidying && !l->counting && intake_has_ended(l->intake))
 		lane_end(l);
 }
 

@@ -76,7 +76,8 @@ struct lane {
 	struct pipeline_root
 	    *roots; /* one for each source of the configuration; root used if its source is open */
 	uint32_t *roots_came; /* intake_root.came of those that are open */
-	bool closing;	      /* its parts have been told */
+	bool closing;	      /* its parts have been told, then */
+	int64_t closing_since;
 
 	int64_t queue_id; /* of the dataset; 0: not known yet */
 	char recipe_id[RECIPE_ID_SIZE];

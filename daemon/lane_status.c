@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { HANGS_AFTER_MS = 3000 };
+
 enum dataset_state lane_state(const struct lane *l)
 {
 	if (l->phase == LANE_CLOSED && l->why.code != ERR_NONE)
@@ -22,8 +24,17 @@ enum dataset_state lane_state(const struct lane *l)
 	return l->seen.scans == 0 ? DATASET_SCANNING : DATASET_RUNNING;
 }
 
+/* It ends for so long that something hangs. */
+static bool hangs(const struct lane *l)
+{
+	return l->phase == LANE_CLOSING && l->closing && !intake_has_ended(l->intake) &&
+	       clock_mono_ms() - l->closing_since >= HANGS_AFTER_MS;
+}
+
 static char *why_of(const struct lane *l)
 {
+	if (hangs(l))
+		return xstrdup("it cannot end: a source folder does not answer");
 	if (l->held)
 		return xstrdup(l->held);
 	if (l->phase == LANE_CLOSED || l->phase == LANE_CLOSING)

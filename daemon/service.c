@@ -51,23 +51,6 @@ void service_log(struct service *s, enum log_level level, const char *dataset, c
 
 /* -- signals ---------------------------------------------------------------------------------------- */
 
-void service_stop(struct service *s, int code)
-{
-	if (s->state == SERVICE_STOPPING)
-		return;
-	s->state = SERVICE_STOPPING;
-	s->exit_code = code;
-	sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
-	service_log(s, LOG_LEVEL_INFO, NULL, "stopping; what is encoded is kept");
-	if (s->serve)
-		serve_server_stop(s->serve);
-	service_end_serve(s);
-	for (size_t i = 0; i < s->n_lanes; i++)
-		lane_stop(s->lanes[i]);
-	for (size_t i = 0; i < s->n_leaving; i++)
-		lane_stop(s->leaving[i]);
-}
-
 /* The first one ends it in order; a second one at once. */
 static int on_end(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
 {
@@ -182,74 +165,6 @@ static void pump_lanes(struct service *s)
 	}
 }
 
-static bool all_closed(const struct service *s)
-{
-	for (size_t i = 0; i < s->n_lanes; i++) {
-		if (!lane_is_closed(s->lanes[i]))
-			return false;
-	}
-	return s->n_leaving == 0 && !engines_busy(s->engines) &&
-	       (!s->serve || serve_server_is_done(s->serve));
-}
-
-/* How a lane ended: EXIT_OK, or what is wrong with it. -1: it has not ended. */
-static int end_of(const struct service *s, const struct lane *l)
-{
-	struct queue_counts counts;
-
-	switch (lane_hope(l)) {
-	case LANE_TAKEN:
-		return EXIT_BUSY;
-	case LANE_LOST:
-		return EXIT_FAILED;
-	case LANE_HOPE:
-		break;
-	}
-	if (s->options.once && lane_is_paused(l))
-		return EXIT_OK;
-	if (!lane_is_drained(l))
-		return -1;
-	lane_counts(l, &counts);
-	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
-}
-
-/* What is worse than all before. */
-static bool is_worse(int code, int than)
-{
-	static const int order[] = {EXIT_OK, EXIT_QUARANTINED, EXIT_BUSY, EXIT_FAILED};
-	size_t a = 0, b = 0;
-
-	while (order[a] != code)
-		a++;
-	while (order[b] != than)
-		b++;
-	return a > b;
-}
-
-/* With `once`, or after a drain of everything: ends when every lane is done, or cannot go on. True: that is now. */
-static bool end_when_drained(struct service *s)
-{
-	int code = EXIT_OK;
-
-	if (s->state != SERVICE_DRAINING)
-		return false;
-	for (size_t i = 0; i < s->n_lanes; i++) {
-		int end = end_of(s, s->lanes[i]);
-
-		if (end < 0)
-			return false;
-		if (is_worse(end, code))
-			code = end;
-	}
-	for (size_t i = 0; i < s->n_lanes; i++) {
-		if (lane_hope(s->lanes[i]) != LANE_HOPE)
-			service_log(s, LOG_LEVEL_ERROR, lane_name(s->lanes[i]),
-				    "given up: it was not waited for any longer");
-	}
-	service_stop(s, code);
-	return true;
-}
-
 /* -- the loop --------------------------------------------------------------------------------------- */
 
 static int on_second(sd_event_source *source, uint64_t usec, void *arg)
@@ -278,9 +193,9 @@ static int turn_loop(struct service *s, struct error *err)
 		int r;
 
 		pump_lanes(s);
-		if (end_when_drained(s))
+		if (service_end_drain(s))
 			pump_lanes(s);
-		if (s->state == SERVICE_STOPPING && all_closed(s))
+		if (service_has_ended(s))
 			return s->exit_code;
 		service_end_serve(s);
 		service_follow_news(s);

@@ -8,7 +8,8 @@
  * is a reason not to start.
  *
  * SIGTERM and SIGINT end it in order: encoders stop in their middle, what is encoded is in the spool, everything else
- * goes back to the queue. A second one ends it at once. SIGHUP reads the configuration again. systemd is told of
+ * goes back to the queue. What hangs by then (a network file system that is gone) is left behind after SERVICE_STOP_MS, as a
+ * kill would leave it. A second one ends it at once. SIGHUP reads the configuration again. systemd is told of
  * readiness, state, reload and stopping, and its watchdog is fed only while the threads get on.
  */
 #ifndef LATENTD_DAEMON_SERVICE_H
@@ -16,6 +17,8 @@
 
 #include "config/daemon_config.h"
 #include "daemon/exit_codes.h"
+
+#define SERVICE_STOP_MS 20000
 
 struct service_options {
 	bool once;	  /* encode and seal what is there, then end */

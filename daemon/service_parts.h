@@ -2,6 +2,7 @@
  * What the parts of the service share; nobody else includes it.
  *
  *	service.c            opening, the loop, closing
+ *	service_end.c        when it ends, and how
  *	service_commands.c   what the API asks for
  *	service_disks.c      which of them are full
  *	service_reload.c     another configuration
@@ -64,6 +65,7 @@ struct service {
 	bool signalled;	      /* to end: a second time ends it at once */
 	bool warned;	      /* that decoders are not confined */
 	int exit_code;
+	int64_t stopping_at; /* monotonic */
 };
 
 /* -- service.c -------------------------------------------------------------------------------------- */
@@ -73,8 +75,17 @@ void service_log(struct service *s, enum log_level level, const char *dataset, c
 /* NULL: there is none. */
 struct lane *service_lane(const struct service *s, const char *name);
 void service_add_lane(struct service *s, const struct dataset_config *config);
+
+/* -- service_end.c ---------------------------------------------------------------------------------- */
+
 /* Ends in order; the exit code is @code unless one is set already. */
 void service_stop(struct service *s, int code);
+/*
+ * With `once`, or after a drain of everything: stops when every lane is done, or cannot go on. True: that is now.
+ */
+bool service_end_drain(struct service *s);
+/* It was stopped, and everything has come back. What has not after SERVICE_STOP_MS is left: it does not return then. */
+bool service_has_ended(struct service *s);
 
 /* -- service_commands.c ----------------------------------------------------------------------------- */
 

@@ -35,6 +35,7 @@ static const struct {
     {"die", ACTION_NONE, 0},
     {"die-half", ACTION_HALF_DIE, 0},
     {"die-after", ACTION_DIE_AFTER, 0},
+    {"hang", ACTION_HANG, 0},
 };
 
 enum { DIED = 77 };
@@ -114,6 +115,8 @@ enum action shim_decide(enum call call, const char *path)
 	shim_inside--;
 	if (effects[plan.effect].action == ACTION_NONE)
 		_exit(DIED);
+	while (effects[plan.effect].action == ACTION_HANG)
+		pause();
 	errno = effects[plan.effect].error;
 	return effects[plan.effect].action;
 }
