@@ -205,6 +205,29 @@ def a_full_disk_of_the_state_pauses_the_intake_until_there_is_room(ws):
 
 
 @test
+def a_full_disk_of_one_dataset_holds_up_no_other(ws):
+    daemon = Daemon(ws)
+    small = ws.path("small-disk")
+    for name, out in (("full", small), ("roomy", ws.out)):
+        ws.small_pictures(2, daemon.dataset(name, out=out)["source"]["path"])
+    disk = on_a_disk_of_its_own(ws, daemon, small)
+    for name in ("full", "roomy"):
+        daemon.wait_for(name, finished=2)
+    ballast = fill(disk)
+    blocked(daemon, f"the disk of the output {small} is full", name="full")
+    for name in ("full", "roomy"):
+        ws.small_pictures(5, ws.path(name), first=2)
+    daemon.wait_for("roomy", finished=7)
+    daemon.drain("roomy")
+    equal(daemon.status()["daemon"]["intake_paused"], None, "what is said of all")
+    equal(daemon.health()[0], 200, "health with one of two datasets blocked")
+    equal(sum(daemon.about("full")["jobs"].values()), 2, "images of the full disk's dataset")
+    os.remove(ballast)
+    daemon.wait_for("full", finished=7)
+    daemon.stop()
+
+
+@test
 def what_fails_again_and_again_is_tried_less_and_less_until_it_works(ws):
     daemon = Daemon(ws)
     src = daemon.dataset(output={"shard_samples": 1})["source"]["path"]
@@ -400,6 +423,33 @@ def a_source_that_is_not_there_at_the_start_is_awaited(ws):
 
 
 @test
+def one_of_several_sources_that_goes_and_comes_leaves_the_others_alone(ws):
+    daemon = Daemon(ws)
+    dataset = daemon.dataset()
+    sources = [ws.path("first"), ws.path("second")]
+    dataset["source"] = [{"path": path} for path in sources]
+    ws.small_pictures(3, sources[0])
+    daemon.start()
+    blocked(daemon, f'source "{sources[1]}": No such file or directory')
+    daemon.wait_for(finished=3)
+    ws.small_pictures(2, ws.path("elsewhere"), first=10)
+    os.rename(ws.path("elsewhere"), sources[1])
+    daemon.wait_for(finished=5)
+    daemon.wait_for_state("idle")
+    os.rename(sources[0], ws.path("away"))
+    blocked(daemon, f'source "{sources[0]}": No such file or directory')
+    ws.small_pictures(2, sources[1], first=12)
+    daemon.wait_for(finished=7, gone=0)
+    ws.small_pictures(1, ws.path("away"), first=3)
+    os.rename(ws.path("away"), sources[0])
+    daemon.wait_for(finished=8, gone=0, quarantined=0)
+    daemon.drain()
+    daemon.stop()
+    ws.latentctl("verify", "--out", ws.out)
+    equal(len(paths_in(os.path.join(ws.out, "set"))), 8, "samples")
+
+
+@test
 def a_source_that_is_moved_away_pauses_and_drops_nothing_until_it_is_back(ws):
     daemon = Daemon(ws)
     src = daemon.dataset(on_delete="drop")["source"]["path"]
@@ -442,6 +492,40 @@ def a_state_folder_on_a_network_file_system_is_refused(ws):
     one_line(result, os.path.join(daemon.state_dir, "queue.db"), "is on a network file system (NFS)")
     one_line(result, "put the state folder on a local disk")
     assert not os.path.exists(daemon.socket), "the socket is left"
+
+
+@test
+def a_source_that_hangs_holds_up_neither_other_datasets_nor_the_end(ws):
+    daemon = Daemon(ws)
+    daemon.dataset("other")
+    hanging = daemon.dataset("hanging")
+    src, report = hanging["source"]["path"], ws.path("report")
+
+    def start(n):
+        daemon.start(env=shimmed(ws, daemon, src, fault=f"stat:{n}:hang", report=report))
+        daemon.wait_for_state("idle", "hanging")
+
+    def reported():
+        with open(report, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+
+    def hangs():
+        daemon.post("/datasets/hanging/scan")
+        return "fired" in reported()
+
+    start(10**6)
+    daemon.stop()
+    (seen,) = [line.split()[2] for line in reported().splitlines() if line.startswith("count stat")]
+    start(int(seen) + 1)
+    daemon.wait(hangs, "the call that does not return")
+    daemon.config["datasets"].remove(hanging)
+    daemon.write()
+    daemon.post("/reload")
+    ws.small_pictures(3, ws.path("other"))
+    daemon.wait_for("other", finished=3)
+    daemon.tell(signal.SIGTERM)
+    daemon.ended(FAILED, limit_s=60)
+    assert "hanging: does not end: left behind" in daemon.said(), "it is not said"
 
 
 DAY = 86400

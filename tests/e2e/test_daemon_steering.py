@@ -394,6 +394,27 @@ def a_reload_changes_adds_and_removes_datasets_while_others_go_on(ws):
 
 
 @test
+def a_dataset_that_is_removed_and_put_back_at_once_goes_on(ws):
+    daemon = Daemon(ws)
+    dataset = daemon.dataset()
+    daemon.dataset("other")
+    paths = ws.small_pictures(60, ws.path("set"))
+    daemon.start()
+    daemon.wait(lambda: daemon.about()["since_start"]["encoded"] > 0, "the first image")
+    for _ in range(5):
+        daemon.config["datasets"].remove(dataset)
+        reload(daemon)
+        daemon.get("/datasets/set", code=404)
+        daemon.config["datasets"].append(dataset)
+        reload(daemon)
+    daemon.wait_for(finished=60, running=0)
+    daemon.drain()
+    daemon.stop()
+    verified(ws, "set", paths)
+    at_rest(ws, "set")
+
+
+@test
 def a_pause_in_the_file_holds_and_its_end_lets_go(ws):
     daemon = Daemon(ws)
     dataset = daemon.dataset()
