@@ -2,92 +2,18 @@
  * A job is in one of these: to be decoded, with a decode worker, waiting for memory there, or its images wait in the line
  * of their size or are in a batch. It is answered when none of its images is anywhere.
  */
-#include "daemon/serve_desk.h"
+#include "daemon/serve_desk_parts.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
 
-#include <assert.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
-struct serve_item {
-	struct serve_job *job;
-	size_t index;
-	int64_t since; /* that it could be encoded; monotonic ms */
-	struct serve_item *next;
-};
-
-/* Images of one size that wait for a batch. */
-struct size_line {
-	size_t width, height, n;
-	struct serve_item *first, *last;
-};
-
-struct job_list {
-	struct serve_job *first, *last;
-};
-
-struct serve_desk {
-	struct serve_desk_options options;
-	sd_event_source *timer;
-	atomic_size_t coming; /* requests on their way here, or being decoded */
-	struct job_list to_decode;
-	struct job_list for_memory; /* their worker waits */
-	struct size_line *lines;
-	size_t n_lines, lines_capacity;
-	atomic_size_t jobs; /* posted and not answered */
-	size_t batches;	    /* at encoders */
-	uint64_t served;
-	bool cancelled;
-};
-
-static const struct decode_handlers handlers;
-
 /* -- jobs ---------------------------------------------------------------------------------------- */
 
-static void list_push(struct job_list *l, struct serve_job *job)
-{
-	job->next = NULL;
-	if (l->last)
-		l->last->next = job;
-	else
-		l->first = job;
-	l->last = job;
-}
-
-static struct serve_job *list_pop(struct job_list *l)
-{
-	struct serve_job *job = l->first;
-
-	if (!job)
-		return NULL;
-	l->first = job->next;
-	if (!l->first)
-		l->last = NULL;
-	return job;
-}
-
-static void list_remove(struct job_list *l, const struct serve_job *job)
-{
-	struct serve_job *before = NULL;
-
-	for (struct serve_job *j = l->first; j; before = j, j = j->next) {
-		if (j != job)
-			continue;
-		if (before)
-			before->next = j->next;
-		else
-			l->first = j->next;
-		if (l->last == j)
-			l->last = before;
-		return;
-	}
-}
-
-static void job_reserve(struct serve_job *job, size_t bytes)
+void serve_job_reserve(struct serve_job *job, size_t bytes)
 {
 	struct memory_budget *memory = job->desk->options.memory;
 
@@ -107,25 +33,25 @@ static void job_arrived(struct serve_job *job)
 static void job_answer(struct serve_job *job)
 {
 	job_arrived(job);
-	job_reserve(job, 0);
+	serve_job_reserve(job, 0);
 	atomic_fetch_sub(&job->desk->jobs, 1);
 	job->answered(job);
 }
 
 /* @job, none of whose images is anywhere. */
-static void job_fail(struct serve_job *job, const struct error *why)
+void serve_job_fail(struct serve_job *job, const struct error *why)
 {
 	if (job->error.code == ERR_NONE)
 		job->error = *why;
 	job_answer(job);
 }
 
-static void job_fail_transient(struct serve_job *job, const char *why)
+void serve_job_fail_transient(struct serve_job *job, const char *why)
 {
 	struct error err = ERROR_INIT;
 
 	error_set(&err, ERR_TRANSIENT, "%s", why);
-	job_fail(job, &err);
+	serve_job_fail(job, &err);
 }
 
 /* Who asked has hung up: nobody would take the answer. */
@@ -138,7 +64,7 @@ static bool is_gone(const struct serve_job *job)
 }
 
 /* Why nothing more is done for @job; NULL: go on. */
-static const char *is_pointless(const struct serve_job *job)
+const char *serve_job_pointless(const struct serve_job *job)
 {
 	if (job->desk->cancelled)
 		return "the server stops";
@@ -164,7 +90,7 @@ static struct size_line *line_of(struct serve_desk *d, size_t width, size_t heig
 }
 
 /* All images of @job stand in line. */
-static void job_ready(struct serve_job *job)
+void serve_job_ready(struct serve_job *job)
 {
 	struct size_line *line = line_of(job->desk, job->width, job->height);
 	int64_t now = clock_mono_ms();
@@ -194,152 +120,12 @@ static void on_posted(struct task *t)
 	struct serve_desk *d = job->desk;
 
 	if (d->cancelled)
-		job_fail_transient(job, "the server stops");
+		serve_job_fail_transient(job, "the server stops");
 	else if (job->image >= 0)
-		list_push(&d->to_decode, job);
+		serve_decode_job(job);
 	else
-		job_ready(job);
+		serve_job_ready(job);
 }
-
-/* -- decoding ------------------------------------------------------------------------------------ */
-
-/* As the original servers see them: convert("RGB"), nothing turned, no profile applied. */
-static const struct image_policy policy = {
-    .apply_exif = false, .color = COLOR_IGNORE, .alpha = ALPHA_DROP};
-
-/* Whole, and where a side is no multiple of the VAE's, shrunk to one as VaeImageProcessor does. */
-static struct render_geometry geometry_of(const struct serve_job *job)
-{
-	return (struct render_geometry){job->width,  job->height,   0, 0, job->width,
-					job->height, FILTER_LANCZOS};
-}
-
-static void start_decodes(struct serve_desk *d)
-{
-	while (d->to_decode.first) {
-		const char *why = is_pointless(d->to_decode.first);
-		struct serve_job *job;
-
-		if (!why && decode_pool_dead(d->options.pool))
-			why = "no decoder can be started";
-		if (!why && (d->for_memory.first || decode_pool_room(d->options.pool) == 0))
-			return;
-		job = list_pop(&d->to_decode);
-		if (why)
-			job_fail_transient(job, why);
-		else
-			decode_pool_start_for(d->options.pool, job->image, job, &handlers);
-	}
-}
-
-size_t serve_model_step(const struct encode_model *model)
-{
-	return model->fake ? model->multiple : vae_config_downscale(&model->vae);
-}
-
-static void on_hashed(void *image, const struct hash128 *content, uint64_t bytes)
-{
-	struct serve_job *job = image;
-
-	(void)content; /* the server's own is not of a process that read the image */
-	job->file_bytes = bytes;
-}
-
-static void refuse_size(struct serve_job *job, struct decode_ticket *ticket, const char *reason,
-			const char *what)
-{
-	struct error err = ERROR_INIT;
-
-	error_data(&err, reason, "%zux%zu pixels: %s", job->header.width, job->header.height, what);
-	decode_pool_skip(ticket);
-	job_fail(job, &err);
-}
-
-static void on_header(void *image, const struct image_header *header, struct decode_ticket *ticket)
-{
-	struct serve_job *job = image;
-	struct serve_desk *d = job->desk;
-	size_t step = serve_model_step(engine_model(d->options.engine)), pixels;
-
-	job->header = *header;
-	job->width = header->width - header->width % step;
-	job->height = header->height - header->height % step;
-	if (!size_mul(header->width, header->height, &pixels) || pixels > d->options.max_pixels) {
-		refuse_size(job, ticket, "too_large", "more than this server takes");
-	} else if (job->width == 0 || job->height == 0) {
-		refuse_size(job, ticket, "too_small", "less than one latent");
-	} else {
-		job->ticket = ticket;
-		list_push(&d->for_memory, job);
-	}
-}
-
-static size_t pixel_bytes(const struct serve_job *job)
-{
-	return 3 * job->width * job->height;
-}
-
-static void place_waiting(struct serve_desk *d)
-{
-	while (d->for_memory.first) {
-		struct serve_job *job = d->for_memory.first;
-		const struct render_geometry geometry = geometry_of(job);
-		size_t need = image_render_bytes(&job->header, &policy, &geometry);
-		const char *why = is_pointless(job);
-
-		if (why) {
-			list_pop(&d->for_memory);
-			decode_pool_skip(TAKE(job->ticket));
-			job_fail_transient(job, why);
-			continue;
-		}
-		if (!size_add(need, job->file_bytes + pixel_bytes(job), &need))
-			need = SIZE_MAX;
-		if (!memory_budget_allows(d->options.memory, d, need))
-			return;
-		list_pop(&d->for_memory);
-		job_reserve(job, need);
-		decode_pool_place(TAKE(job->ticket), &geometry, &policy);
-	}
-	memory_budget_pass(d->options.memory, d);
-}
-
-static void on_done(void *image, const uint8_t *pixels)
-{
-	struct serve_job *job = image;
-
-	job->pixels = xmalloc(pixel_bytes(job));
-	memcpy(job->pixels, pixels, pixel_bytes(job));
-	job_reserve(job, pixel_bytes(job));
-	job_ready(job);
-}
-
-static void on_failed(void *image, const struct error *why)
-{
-	struct serve_job *job = image;
-
-	if (job->ticket)
-		list_remove(&job->desk->for_memory, job);
-	job->ticket = NULL;
-	job_fail(job, why);
-}
-
-/* Its decoder was lost through another image. */
-static void on_returned(void *image)
-{
-	struct serve_job *job = image;
-
-	if (TAKE(job->ticket))
-		list_remove(&job->desk->for_memory, job);
-	job_reserve(job, 0);
-	if (job->desk->cancelled)
-		job_fail_transient(job, "the server stops");
-	else
-		list_push(&job->desk->to_decode, job);
-}
-
-static const struct decode_handlers handlers = {on_hashed, on_header, on_done, on_failed,
-						on_returned};
 
 /* -- batches ------------------------------------------------------------------------------------- */
 
@@ -367,7 +153,7 @@ static void drop_pointless(struct size_line *line)
 {
 	while (line->first) {
 		struct serve_job *job = line->first->job;
-		const char *why = job->submitted == 0 ? is_pointless(job) : NULL;
+		const char *why = job->submitted == 0 ? serve_job_pointless(job) : NULL;
 
 		if (!why && job->error.code == ERR_NONE)
 			return;
@@ -559,8 +345,7 @@ int serve_desk_open(const struct serve_desk_options *options, struct serve_desk 
 
 void serve_desk_pump(struct serve_desk *d)
 {
-	start_decodes(d);
-	place_waiting(d);
+	serve_decode_pump(d);
 	submit_batches(d);
 	forget_empty_lines(d);
 }
@@ -582,12 +367,8 @@ void serve_desk_set_served(struct serve_desk *d, uint64_t pixels)
 
 void serve_desk_cancel(struct serve_desk *d)
 {
-	struct serve_job *job;
-
 	d->cancelled = true;
-	decode_pool_cancel_for(d->options.pool, &handlers);
-	while ((job = list_pop(&d->to_decode)))
-		job_fail_transient(job, "the server stops");
+	serve_decode_cancel(d);
 	for (size_t i = 0; i < d->n_lines; i++) {
 		struct size_line *line = &d->lines[i];
 

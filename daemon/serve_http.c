@@ -3,10 +3,9 @@
  * piece of the body, and at its end; here an encode is suspended, and on_request comes once more when the desk has answered;
  * then on_end. All calls of one connection are one after another; what they share is behind the mutex.
  */
-#include "daemon/serve_http.h"
+#include "daemon/serve_http_parts.h"
 
 #include "daemon/http_send.h"
-#include "daemon/serve_clients.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -25,59 +24,7 @@ enum {
 };
 #define DRAIN_MAX ((size_t)256 << 20) /* of a body that is not wanted */
 
-struct serve_http {
-	const struct serve_options *options;
-	struct serve_listen *listen;
-	struct serve_desk *desk;
-	struct serve_stats *stats;
-	struct MHD_Daemon *mhd;
-	struct serve_clients clients;
-	pthread_mutex_t mutex; /* of all below */
-	bool ready, stopping, ended;
-	char *why_not; /* NULL: it is loading */
-	struct serve_bounds bounds;
-	char *model;
-	size_t encodes, images, bytes; /* admitted and not answered */
-	double image_seconds;	       /* that one takes, roughly */
-};
-
-enum stage {
-	REQUEST_HEADERS,
-	REQUEST_BODY,	 /* to be encoded */
-	REQUEST_DECIDED, /* its answer is made, its body not wanted */
-	REQUEST_ENCODING,
-	REQUEST_ENCODED,
-};
-
-struct serve_request {
-	struct serve_job job; /* first: the desk gives this back */
-	struct serve_http *http;
-	struct serve_client *client;
-	struct MHD_Connection *connection;
-	char *uri;
-	enum stage stage;
-	bool encodes;  /* counted as such */
-	int64_t began; /* monotonic ns */
-	struct serve_ask ask;
-	size_t images, bytes; /* that it was admitted with */
-	bool expected;	      /* by the desk */
-	struct buffer body;
-	size_t body_size; /* so far, of what was not wanted too */
-	struct http_answer answer;
-};
-
 /* -- answers ------------------------------------------------------------------------------------- */
-
-static void decide(struct serve_request *r, unsigned status, const char *message)
-{
-	serve_error_answer(&r->answer, status, message);
-	r->stage = REQUEST_DECIDED;
-}
-
-static void decide_error(struct serve_request *r, const struct error *err)
-{
-	decide(r, serve_error_status(err), err->message);
-}
 
 /* When what is under way will be done, as far as one can tell. */
 static unsigned retry_after(const struct serve_http *h)
@@ -122,177 +69,6 @@ static enum MHD_Result send_answer(struct serve_request *r)
 	return http_answer_send(r->connection, &r->answer);
 }
 
-/* -- routes without a body ----------------------------------------------------------------------- */
-
-static void answer_text(struct serve_request *r, const char *text)
-{
-	buffer_append_string(&r->answer.body, text);
-	r->answer.type = "text/plain; charset=utf-8";
-	r->answer.status = 200;
-}
-
-static void get_root(struct serve_request *r)
-{
-	answer_text(r, "Ok");
-}
-
-/* The mutex is held: what is not ready yet, or not any more. False: it is ready. */
-static bool decide_not_ready(struct serve_request *r)
-{
-	const struct serve_http *h = r->http;
-
-	if (h->stopping)
-		decide(r, 503, "the server stops");
-	else if (!h->ready)
-		decide(r, 503, h->why_not ? h->why_not : "the model is being loaded");
-	else
-		return false;
-	return true;
-}
-
-static void get_health(struct serve_request *r)
-{
-	if (!decide_not_ready(r))
-		answer_text(r, "Ok");
-}
-
-static void get_model(struct serve_request *r)
-{
-	if (decide_not_ready(r))
-		return;
-	buffer_append_string(&r->answer.body, r->http->model);
-	r->answer.status = 200;
-}
-
-static void get_metrics(struct serve_request *r)
-{
-	struct serve_http *h = r->http;
-	const struct serve_gauges now = {.images = h->images,
-					 .bytes = h->bytes,
-					 .connections = serve_clients_count(&h->clients),
-					 .ready = h->ready};
-
-	serve_stats_text(h->stats, &now, &r->answer.body);
-	r->answer.type = "text/plain; version=0.0.4; charset=utf-8";
-	r->answer.status = 200;
-}
-
-static const struct route {
-	const char *path;
-	void (*get)(struct serve_request *r);
-	bool encodes; /* takes a POST */
-	bool open;    /* GET without a token */
-} routes[] = {
-    {"/", get_root, true, true},
-    {"/predict", NULL, true, false},
-    {"/health", get_health, false, true},
-    {"/v1/model", get_model, false, false},
-    {"/metrics", get_metrics, false, false},
-};
-
-static const struct route *find_route(const char *uri)
-{
-	size_t n = strcspn(uri, "?#");
-
-	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
-		if (strlen(routes[i].path) == n && strncmp(routes[i].path, uri, n) == 0)
-			return &routes[i];
-	}
-	return NULL;
-}
-
-/* -- admission ----------------------------------------------------------------------------------- */
-
-static const char *header(const struct serve_request *r, const char *name)
-{
-	return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
-}
-
-/* Bytes that the headers announce; 0: none, SIZE_MAX: nobody knows. libmicrohttpd has checked the number. */
-static size_t announced(const struct serve_request *r)
-{
-	const char *length = header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
-
-	if (header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING))
-		return SIZE_MAX;
-	return length ? (size_t)strtoull(length, NULL, 10) : 0;
-}
-
-/* The mutex is held. */
-static void admit(struct serve_request *r, size_t size)
-{
-	struct serve_http *h = r->http;
-	struct error err = ERROR_INIT;
-	size_t body = size == SIZE_MAX ? h->options->max_body : size;
-	const char *query = strchr(r->uri, '?');
-
-	if (decide_not_ready(r))
-		return;
-	if (serve_ask_read(query ? query + 1 : NULL, &h->bounds, &r->ask, &err) < 0 ||
-	    (size <= h->options->max_body && serve_ask_check_size(&r->ask, size, &err) < 0)) {
-		decide_error(r, &err);
-	} else if (size != SIZE_MAX && size > h->options->max_body) {
-		decide(r, 413, "the body is larger than this server takes");
-	} else if (h->images + r->ask.n > h->options->queue) {
-		decide(r, 429, "the queue is full: try again later");
-	} else if (h->bytes + body + serve_tensor_bytes(&r->ask) > h->options->memory) {
-		decide(r, 429, "too much is under way: try again later");
-	} else {
-		h->encodes++;
-		r->images = r->ask.n;
-		r->bytes = body + serve_tensor_bytes(&r->ask);
-		h->images += r->images;
-		h->bytes += r->bytes;
-		r->stage = REQUEST_BODY;
-	}
-}
-
-/* It is an encode, and comes in now. */
-static void begin_encode(struct serve_request *r)
-{
-	struct error err = ERROR_INIT;
-	size_t size = announced(r);
-
-	r->encodes = true;
-	pthread_mutex_lock(&r->http->mutex);
-	admit(r, size);
-	pthread_mutex_unlock(&r->http->mutex);
-	if (r->stage != REQUEST_BODY)
-		return;
-	serve_desk_expect(r->http->desk);
-	r->expected = true;
-	if (size != SIZE_MAX && buffer_reserve(&r->body, size, &err) < 0)
-		decide_error(r, &err);
-}
-
-static void begin(struct serve_request *r, const char *method)
-{
-	const struct route *route = find_route(r->uri);
-	bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-	bool post = strcmp(method, "POST") == 0;
-	bool open = route && route->open && get;
-
-	if (!open &&
-	    !serve_listen_admits(r->http->listen, header(r, MHD_HTTP_HEADER_AUTHORIZATION))) {
-		decide(r, 401, "this endpoint wants its token: Authorization: Bearer TOKEN");
-	} else if (!route) {
-		decide(r, 404,
-		       "there is no such path: POST / encodes, GET /v1/model tells what with");
-	} else if (post && route->encodes) {
-		begin_encode(r);
-	} else if (get && route->get) {
-		r->stage = REQUEST_DECIDED;
-		pthread_mutex_lock(&r->http->mutex);
-		route->get(r);
-		pthread_mutex_unlock(&r->http->mutex);
-	} else {
-		decide(r, 405, "this path has no such method");
-		r->answer.allow = !route->encodes ? "GET, HEAD"
-				  : route->get	  ? "GET, HEAD, POST"
-						  : "POST";
-	}
-}
-
 /* -- the body ------------------------------------------------------------------------------------ */
 
 static enum MHD_Result take_piece(struct serve_request *r, const char *piece, size_t size)
@@ -302,7 +78,7 @@ static enum MHD_Result take_piece(struct serve_request *r, const char *piece, si
 	r->body_size += size;
 	if (r->stage == REQUEST_BODY && r->body_size > most) {
 		buffer_release(&r->body);
-		decide(r, 413, "the body is larger than this server takes");
+		serve_request_decide(r, 413, "the body is larger than this server takes");
 	} else if (r->stage == REQUEST_BODY) {
 		buffer_append(&r->body, piece, size);
 	}
@@ -348,7 +124,7 @@ static enum MHD_Result post(struct serve_request *r)
 	pthread_mutex_unlock(&h->mutex);
 	if (!ended)
 		return MHD_YES;
-	decide(r, 503, "the server stops");
+	serve_request_decide(r, 503, "the server stops");
 	return send_answer(r);
 }
 
@@ -363,7 +139,7 @@ static enum MHD_Result begin_encoding(struct serve_request *r)
 			   : make_file(r, &err);
 	buffer_release(&r->body);
 	if (made < 0) {
-		decide_error(r, &err);
+		serve_request_decide_error(r, &err);
 		return send_answer(r);
 	}
 	r->job.n = r->ask.n;
@@ -381,7 +157,7 @@ static enum MHD_Result send_encoded(struct serve_request *r)
 	struct error err = r->job.error;
 
 	if (err.code != ERR_NONE || serve_ask_answer(&r->ask, r->job.latents, &r->answer, &err) < 0)
-		decide_error(r, &err);
+		serve_request_decide_error(r, &err);
 	serve_job_release(&r->job);
 	return send_answer(r);
 }
@@ -448,8 +224,8 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 /* A refused request whose client has not begun with the body, or would be long at it, is answered at once. */
 static bool answers_at_once(const struct serve_request *r)
 {
-	const char *expect = header(r, MHD_HTTP_HEADER_EXPECT);
-	size_t size = announced(r);
+	const char *expect = serve_request_header(r, MHD_HTTP_HEADER_EXPECT);
+	size_t size = serve_request_announced(r);
 
 	return r->stage == REQUEST_DECIDED &&
 	       ((expect && strcasecmp(expect, "100-continue") == 0 && size > 0) ||
@@ -466,7 +242,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	(void)arg, (void)connection, (void)url, (void)version;
 	switch (r->stage) {
 	case REQUEST_HEADERS:
-		begin(r, method);
+		serve_request_begin(r, method);
 		serve_clients_stage(&r->http->clients, r->client, CLIENT_RECEIVING, r->bytes);
 		return answers_at_once(r) ? send_answer(r) : MHD_YES;
 	case REQUEST_BODY:
