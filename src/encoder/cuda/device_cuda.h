@@ -38,9 +38,4 @@ const char *device_cuda_name(const struct gpu_device *d);
 /* Writes the cache of algorithms, if it has grown. */
 void device_cuda_save(struct gpu_device *d);
 
-/* What the last chosen algorithms took, for the bench program: called for each convolution's timing; NULL ends it. */
-typedef void (*device_cuda_timing_fn)(void *arg, const struct conv_problem *p, int variant,
-				      size_t place, float microseconds, size_t workspace);
-void device_cuda_timings(struct gpu_device *d, device_cuda_timing_fn timing, void *arg);
-
 #endif

@@ -4,33 +4,13 @@
  * They are copied, not normed again; so a row of the input is not read once it may have been written, and the output
  * may take the input's place.
  */
-#include "gpu_network.h"
+#include "gpu_network_parts.h"
 
 #include "plugin_error.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define EPS 1e-6f /* of every norm of these networks */
-
-enum { MAX_CONVS = 512 };
-
-struct known_conv {
-	char key[LATENTD_CUDA_KEY_SIZE];
-	struct gpu_conv *conv;
-};
-
-struct gpu_network {
-	const struct latentd_cuda_model *model;
-	struct gpu_device *device;
-	void *weights[GPU_MAX_LAYERS], *biases[GPU_MAX_LAYERS];
-	size_t bytes;
-	struct known_conv convs[MAX_CONVS];
-	size_t n_convs;
-	gpu_network_tap_fn tap;
-	void *tap_arg;
-};
 
 /* One encode; without an arena it only chooses algorithms. */
 struct run {
@@ -43,101 +23,6 @@ struct run {
 	int slot;
 	struct latentd_cuda_error *err;
 };
-
-/* -- parameters ----------------------------------------------------------------------------------- */
-
-static int put(struct gpu_network *net, const float *values, size_t n,
-	       enum latentd_cuda_dtype dtype, void **out, struct latentd_cuda_error *err)
-{
-	size_t bytes = n * latentd_cuda_dtype_size(dtype);
-	void *host = malloc(bytes);
-	int r = -1;
-
-	if (!host)
-		return plugin_error_memory(err, bytes);
-	gpu_convert(host, dtype, values, n);
-	*out = net->device->ops->alloc(net->device, bytes, err);
-	if (*out)
-		r = net->device->ops->upload(net->device, *out, host, bytes, err);
-	net->bytes += bytes;
-	free(host);
-	return r;
-}
-
-struct gpu_network *gpu_network_open(const struct latentd_cuda_model *model,
-				     struct gpu_device *device, struct latentd_cuda_error *err)
-{
-	struct gpu_network *net = calloc(1, sizeof(*net));
-
-	if (!net) {
-		plugin_error_memory(err, sizeof(*net));
-		return NULL;
-	}
-	net->model = model;
-	net->device = device;
-	for (size_t i = 0; i < model->n_params; i++) {
-		const struct gpu_param *p = &model->params[i];
-		enum latentd_cuda_dtype dtype = device->dtype;
-
-		/* Statistics and cuDNN's biases are float32, cuBLASLt's are of the dtype. */
-		if (put(net, p->weight, p->n_weight, p->kind == GPU_NORM ? LATENTD_CUDA_F32 : dtype,
-			&net->weights[i], err) < 0 ||
-		    put(net, p->bias, p->out,
-			p->kind == GPU_LINEAR || p->kernel == 1 ? dtype : LATENTD_CUDA_F32,
-			&net->biases[i], err) < 0) {
-			gpu_network_close(net);
-			return NULL;
-		}
-	}
-	return net;
-}
-
-void gpu_network_close(struct gpu_network *net)
-{
-	if (!net)
-		return;
-	for (size_t i = 0; i < net->n_convs; i++)
-		net->device->ops->conv_close(net->device, net->convs[i].conv);
-	for (size_t i = 0; i < net->model->n_params; i++) {
-		net->device->ops->free(net->device, net->weights[i]);
-		net->device->ops->free(net->device, net->biases[i]);
-	}
-	free(net);
-}
-
-size_t gpu_network_bytes(const struct gpu_network *net)
-{
-	return net->bytes;
-}
-
-void gpu_network_tap(struct gpu_network *net, gpu_network_tap_fn tap, void *arg)
-{
-	net->tap = tap;
-	net->tap_arg = arg;
-}
-
-static struct gpu_conv *find_conv(struct gpu_network *net, const struct conv_problem *p,
-				  struct latentd_cuda_error *err)
-{
-	struct known_conv *known = &net->convs[net->n_convs];
-	char key[LATENTD_CUDA_KEY_SIZE];
-
-	conv_problem_key(p, key, sizeof(key));
-	for (size_t i = 0; i < net->n_convs; i++) {
-		if (strcmp(net->convs[i].key, key) == 0)
-			return net->convs[i].conv;
-	}
-	if (net->n_convs == MAX_CONVS) {
-		plugin_error_set(err, LATENTD_CUDA_BUG, "more than %d shapes of convolutions",
-				 MAX_CONVS);
-		return NULL;
-	}
-	if (net->device->ops->conv_open(net->device, p, &known->conv, err) < 0)
-		return NULL;
-	memcpy(known->key, key, sizeof(key));
-	net->n_convs++;
-	return known->conv;
-}
 
 /* -- maps ----------------------------------------------------------------------------------------- */
 
@@ -272,7 +157,7 @@ static int conv_piece(const struct run *run, struct piece *p, int64_t previous_r
 	const struct gpu_step *step = p->step;
 	int64_t in_row = p->in.width * p->in.channels, out_row = p->out.width * p->out.channels;
 	int64_t out_at = (p->image * p->out.height + p->first) * out_row;
-	struct gpu_conv *conv = find_conv(run->net, &p->problem, run->err);
+	struct gpu_conv *conv = gpu_network_conv(run->net, &p->problem, run->err);
 	struct gpu_rows written = p->out;
 	void *x;
 

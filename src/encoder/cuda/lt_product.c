@@ -28,7 +28,6 @@ struct lt_products {
 	cublasComputeType_t compute;
 	struct algo_cache *cache;
 	void *workspace;
-	size_t workspace_bytes;
 	struct shape shapes[MAX_SHAPES];
 	size_t n;
 };
@@ -98,12 +97,9 @@ void lt_products_close(struct lt_products *l)
 	free(l);
 }
 
-void lt_products_workspace(struct lt_products *l, void *workspace, size_t bytes)
+void lt_products_workspace(struct lt_products *l, void *workspace)
 {
-	if (!l)
-		return;
 	l->workspace = workspace;
-	l->workspace_bytes = bytes;
 }
 
 /* -- a shape -------------------------------------------------------------------------------------- */

@@ -19,8 +19,8 @@ int lt_products_open(cudaStream_t stream, enum latentd_cuda_dtype dtype, bool tf
 		     struct algo_cache *cache, struct lt_products **out,
 		     struct latentd_cuda_error *err);
 void lt_products_close(struct lt_products *l);
-/* Memory of the device that products may use while they run. */
-void lt_products_workspace(struct lt_products *l, void *workspace, size_t bytes);
+/* Memory of the device that products may use while they run: LT_PRODUCTS_WORKSPACE bytes at least. */
+void lt_products_workspace(struct lt_products *l, void *workspace);
 int lt_products_run(struct lt_products *l, const struct gpu_product *p,
 		    struct latentd_cuda_error *err);
 size_t lt_products_version(void);

@@ -1,0 +1,18 @@
+/*
+ * Whether another process computes on a GPU, as NVML sees it. NVML comes with the driver and is looked for when it is
+ * needed; where it is not, or does not tell, nobody else computes.
+ */
+#ifndef LATENTD_ENCODER_CUDA_BUSY_WATCH_H
+#define LATENTD_ENCODER_CUDA_BUSY_WATCH_H
+
+#include <stdbool.h>
+
+struct busy_watch;
+
+/* @bus: the device's PCI bus id as CUDA prints it. NULL where there is no NVML. */
+struct busy_watch *busy_watch_open(const char *bus);
+void busy_watch_close(struct busy_watch *w);
+/* Whether any process but this one kept the GPU busy since the last question; NULL is fine: false. */
+bool busy_watch_busy(struct busy_watch *w);
+
+#endif

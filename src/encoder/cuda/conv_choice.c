@@ -1,0 +1,239 @@
+/*
+ * What cuDNN fuses best: bias and residual in one kernel where an engine does that, else a plain convolution with
+ * kernels_add() behind it. Which is faster is timed; the winner's variant and its place among cuDNN's proposals go into
+ * the cache.
+ */
+#include "conv_choice.h"
+
+#include "conv_graph.h"
+#include "kernels.h"
+#include "plugin_error.h"
+
+#include <stdlib.h>
+
+enum { TIMED_FUSED = 4, TIMED_PLAIN = 8, REPEATS = 3 };
+
+struct gpu_conv {
+	struct conv_problem problem; /* as it was asked for */
+	enum conv_epilogue fused;    /* what the plan does of its epilogue */
+	struct conv_plan *plan;
+};
+
+#define TRY(call)                                                                                  \
+	do {                                                                                       \
+		cudaError_t status_ = (call);                                                      \
+		if (status_ != cudaSuccess)                                                        \
+			return plugin_error_cuda(err, (int)status_, #call);                        \
+	} while (0)
+
+int conv_choice_reserve(struct conv_chooser *d, size_t bytes, struct latentd_cuda_error *err)
+{
+	void *more = NULL;
+	cudaError_t status;
+
+	if (bytes <= d->workspace_bytes)
+		return 0;
+	TRY(cudaStreamSynchronize(d->stream));
+	status = cudaMalloc(&more, bytes);
+	if (status != cudaSuccess) {
+		cudaGetLastError(); /* it is told here, not again by the next launch */
+		return plugin_error_cuda(err, (int)status, "memory for a convolution");
+	}
+	cudaFree(d->workspace);
+	d->workspace = more;
+	d->workspace_bytes = bytes;
+	return 0;
+}
+
+int conv_choice_run(struct conv_chooser *d, const struct gpu_conv *conv, const void *x,
+		    const void *w, const float *bias, const void *z, void *y,
+		    struct latentd_cuda_error *err)
+{
+	const struct conv_problem *p = &conv->problem;
+
+	if (conv_plan_run(conv->plan, x, w, bias, z, y, d->workspace, err) < 0)
+		return -1;
+	if (conv->fused == p->epilogue)
+		return 0;
+	TRY(kernels_add(d->stream, p->dtype, y, conv->fused == CONV_PLAIN ? bias : NULL,
+			p->epilogue == CONV_BIAS_ADD ? z : NULL,
+			p->n * conv_problem_out_height(p) * conv_problem_out_width(p), p->out));
+	return 0;
+}
+
+/* What a convolution is timed on: memory of its size, full of small numbers. */
+struct stage {
+	void *x, *w, *bias, *z, *y;
+};
+
+static void stage_release(struct stage *s)
+{
+	cudaFree(s->x);
+	cudaFree(s->w);
+	cudaFree(s->bias);
+	cudaFree(s->z);
+	cudaFree(s->y);
+}
+
+static int stage_open(struct conv_chooser *d, const struct conv_problem *p, struct stage *s)
+{
+	size_t element = latentd_cuda_dtype_size(p->dtype);
+	size_t out =
+	    (size_t)(p->n * conv_problem_out_height(p) * conv_problem_out_width(p) * p->out);
+	size_t sizes[5] = {(size_t)(p->n * p->height * p->width * p->in) * element,
+			   (size_t)(p->out * p->kernel * p->kernel * p->in) * element,
+			   (size_t)p->out * 4, out * element, out * element};
+	void **places[5] = {&s->x, &s->w, &s->bias, &s->z, &s->y};
+
+	for (int i = 0; i < 5; i++) {
+		/* 0x3333 is 0.22 as float16, 4e-8 as bfloat16 and float32: nothing overflows */
+		if (cudaMalloc(places[i], sizes[i]) != cudaSuccess ||
+		    cudaMemsetAsync(*places[i], 0x33, sizes[i], d->stream) != cudaSuccess)
+			return -1;
+	}
+	return 0;
+}
+
+/* The best of a few runs in microseconds; negative where it does not run. */
+static float time_conv(struct conv_chooser *d, const struct gpu_conv *conv, const struct stage *s)
+{
+	float best = -1, ms = 0;
+
+	for (int i = 0; i <= REPEATS; i++) {
+		if (cudaEventRecord(d->begin, d->stream) != cudaSuccess ||
+		    conv_choice_run(d, conv, s->x, s->w, s->bias, s->z, s->y, NULL) < 0 ||
+		    cudaEventRecord(d->end, d->stream) != cudaSuccess ||
+		    cudaEventSynchronize(d->end) != cudaSuccess ||
+		    cudaEventElapsedTime(&ms, d->begin, d->end) != cudaSuccess) {
+			cudaGetLastError();
+			return -1;
+		}
+		if (i > 0 && (best < 0 || ms < best))
+			best = ms;
+	}
+	return best * 1000;
+}
+
+static struct conv_graph *graph_of(struct conv_chooser *d, const struct gpu_conv *conv, int variant,
+				   struct latentd_cuda_error *err)
+{
+	const struct conv_target target = {d->cudnn, NULL};
+	struct conv_problem p = conv->problem;
+
+	p.epilogue = (enum conv_epilogue)variant;
+	return conv_graph_open(&target, &p, err);
+}
+
+/* The plan of a choice; fails where it is not to be had, or takes too much memory. */
+static int open_choice(struct conv_chooser *d, struct gpu_conv *conv,
+		       const struct algo_choice *choice, struct latentd_cuda_error *err)
+{
+	struct conv_graph *g;
+
+	if (choice->variant > (uint32_t)conv->problem.epilogue)
+		return plugin_error_set(err, LATENTD_CUDA_BUG, "a choice of another problem");
+	g = graph_of(d, conv, (int)choice->variant, err);
+	if (!g)
+		return -1;
+	conv->fused = (enum conv_epilogue)choice->variant;
+	conv->plan = conv_plan_open(g, choice->place, err);
+	conv_graph_close(g);
+	if (!conv->plan)
+		return -1;
+	if (conv_plan_workspace(conv->plan) <= d->most_workspace &&
+	    conv_choice_reserve(d, conv_plan_workspace(conv->plan), err) == 0)
+		return 0;
+	conv_plan_close(conv->plan);
+	conv->plan = NULL;
+	return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY, "a convolution's workspace");
+}
+
+/* Times what cuDNN proposes for one variant; keeps the fastest so far in @conv and @best. */
+static void time_variant(struct conv_chooser *d, struct gpu_conv *conv, int variant,
+			 const struct stage *s, struct algo_choice *best)
+{
+	struct conv_graph *g = graph_of(d, conv, variant, NULL);
+	size_t limit = variant == CONV_PLAIN ? TIMED_PLAIN : TIMED_FUSED, tried = 0;
+
+	for (size_t i = 0; g && i < conv_graph_candidates(g) && tried < limit; i++) {
+		struct gpu_conv candidate = {conv->problem, (enum conv_epilogue)variant,
+					     conv_plan_open(g, i, NULL)};
+		size_t workspace = candidate.plan ? conv_plan_workspace(candidate.plan) : 0;
+		float us = -1;
+
+		if (candidate.plan && workspace <= d->most_workspace &&
+		    conv_choice_reserve(d, workspace, NULL) == 0) {
+			us = time_conv(d, &candidate, s);
+			tried++;
+		}
+		if (us < 0 || (conv->plan && us >= best->microseconds)) {
+			conv_plan_close(candidate.plan);
+			continue;
+		}
+		conv_plan_close(conv->plan);
+		*conv = candidate;
+		*best = (struct algo_choice){(uint32_t)variant, (uint32_t)i, us};
+	}
+	conv_graph_close(g);
+}
+
+/* Without memory to time anything: the first proposal that can be had, of the most fused variant. */
+static int open_first(struct conv_chooser *d, struct gpu_conv *conv, struct latentd_cuda_error *err)
+{
+	struct latentd_cuda_error last = {LATENTD_CUDA_OK, ""};
+
+	for (int variant = (int)conv->problem.epilogue; variant >= 0; variant--) {
+		struct algo_choice choice = {(uint32_t)variant, 0, 0};
+
+		for (; choice.place < TIMED_PLAIN; choice.place++) {
+			last.code = LATENTD_CUDA_OK;
+			if (open_choice(d, conv, &choice, &last) == 0)
+				return 0;
+		}
+	}
+	return plugin_error_set(err, last.code, "%s", last.message);
+}
+
+static int choose(struct conv_chooser *d, struct gpu_conv *conv, const char *key,
+		  struct latentd_cuda_error *err)
+{
+	struct algo_choice best = {0, 0, 0};
+	struct stage s = {NULL, NULL, NULL, NULL, NULL};
+
+	if (algo_cache_find(d->cache, key, &best) == 0 && open_choice(d, conv, &best, NULL) == 0)
+		return 0;
+	if (stage_open(d, &conv->problem, &s) == 0) {
+		for (int variant = (int)conv->problem.epilogue; variant >= 0; variant--)
+			time_variant(d, conv, variant, &s, &best);
+	}
+	stage_release(&s);
+	if (!conv->plan)
+		return open_first(d, conv, err);
+	algo_cache_add(d->cache, key, &best);
+	return 0;
+}
+
+int conv_choice_open(struct conv_chooser *d, const struct conv_problem *p, struct gpu_conv **out,
+		     struct latentd_cuda_error *err)
+{
+	struct gpu_conv *conv = calloc(1, sizeof(*conv));
+	char key[LATENTD_CUDA_KEY_SIZE];
+
+	if (!conv)
+		return plugin_error_memory(err, sizeof(*conv));
+	conv->problem = *p;
+	conv_problem_key(p, key, sizeof(key));
+	if (choose(d, conv, key, err) < 0) {
+		free(conv);
+		return -1;
+	}
+	*out = conv;
+	return 0;
+}
+
+void conv_choice_close(struct gpu_conv *conv)
+{
+	if (conv)
+		conv_plan_close(conv->plan);
+	free(conv);
+}

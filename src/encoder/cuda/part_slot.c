@@ -1,0 +1,47 @@
+#include "part_slot.h"
+
+#include "plugin_error.h"
+
+enum { MOST_IMAGES = 64 }; /* gpu_plan_good_batch() */
+
+#define TRY(call)                                                                                  \
+	do {                                                                                       \
+		cudaError_t status_ = (call);                                                      \
+		if (status_ != cudaSuccess)                                                        \
+			return plugin_error_cuda(err, (int)status_, #call);                        \
+	} while (0)
+
+int part_slot_pin(void **p, size_t *size, size_t bytes, struct latentd_cuda_error *err)
+{
+	if (bytes <= *size)
+		return 0;
+	cudaFreeHost(*p);
+	*p = NULL;
+	*size = 0;
+	TRY(cudaHostAlloc(p, bytes, cudaHostAllocDefault));
+	*size = bytes;
+	return 0;
+}
+
+int part_slot_open(struct part_slot *s, struct latentd_cuda_error *err)
+{
+	TRY(cudaEventCreateWithFlags(&s->copied, cudaEventDisableTiming));
+	TRY(cudaEventCreate(&s->began));
+	TRY(cudaEventCreateWithFlags(&s->done, cudaEventBlockingSync));
+	TRY(cudaHostAlloc((void **)&s->flags, MOST_IMAGES * sizeof(*s->flags),
+			  cudaHostAllocDefault));
+	return 0;
+}
+
+void part_slot_close(struct part_slot *s)
+{
+	cudaFreeHost(s->bytes);
+	cudaFreeHost(s->moments);
+	cudaFreeHost(s->flags);
+	if (s->copied)
+		cudaEventDestroy(s->copied);
+	if (s->began)
+		cudaEventDestroy(s->began);
+	if (s->done)
+		cudaEventDestroy(s->done);
+}
