@@ -1,0 +1,219 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in phases of under ten minutes each, the most valuable first:
+#
+#	scripts/gpu-check.sh                  all of them
+#	scripts/gpu-check.sh kernels bench    these (build is done first wherever it is needed)
+#
+#	build      the engine by itself, for the GPU of this machine
+#	kernels    every operation against the host's, in every dtype
+#	goldens    small models against diffusers' outputs
+#	encoder    Stable Diffusion's size against float32, whole and in bands
+#	bench      images/s, TFLOP/s and memory at 256, 512, 1024 and 2048
+#	eager      the same work in PyTorch (diffusers' class where it is installed): eager, channels_last
+#	engine     jobs of several sizes, CUDA graphs, little memory, overflow
+#	errors     PyTorch's float16 and bfloat16 against its float32
+#	compile    torch.compile max-autotune with channels_last, at four shapes
+#	bands      the bench with whole maps, and with bands of 8, 16 and 32 MB
+#	precision  the bench in bfloat16, float32 and TF32
+#	memcheck racecheck     compute-sanitizer over the kernels' tests
+#
+# Needed: a GPU, nvcc, CMake, a C compiler. cuDNN 9 and cuBLASLt are taken from the CUDA toolkit, or from the wheels of a
+# Python that has PyTorch; no network, nothing is installed. After every phase gpu-report.json and gpu-report.txt are
+# written anew, in $GPU_CHECK_OUT (default: gpu-report/ in the working directory). PYTHON names the Python.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+out=${GPU_CHECK_OUT:-$PWD/gpu-report}
+build=${GPU_CHECK_BUILD:-$here/build-gpu}
+python=${PYTHON:-python3}
+limit=570
+all="build kernels goldens encoder bench eager engine errors compile bands precision memcheck racecheck"
+
+# Folders of a Python's CUDA wheels that have FILE (a pattern), one a line.
+wheel_folders()
+{
+	"$python" - "$1" 2>/dev/null <<'PY'
+import glob, os, site, sys
+roots = site.getsitepackages() + [site.getusersitepackages()] + sys.path
+for root in dict.fromkeys(r for r in roots if r):
+    for path in sorted(glob.glob(os.path.join(root, "nvidia", "**", sys.argv[1]), recursive=True)):
+        print(os.path.dirname(path))
+PY
+}
+
+# Where CUDA is installed.
+toolkit()
+{
+	dirname "$(dirname "$(readlink -f "$(command -v nvcc)")")"
+}
+
+# cuDNN and its helpers load each other, and nvrtc, by name.
+library_path()
+{
+	{ printf '%s\n' "$(toolkit)/lib64"; wheel_folders 'lib*.so*' | uniq; } | paste -s -d :
+}
+
+# json_text: standard input as a JSON string
+json_text()
+{
+	awk 'BEGIN { printf "\"" }
+	{ gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); gsub(/[\001-\037]/, ""); printf "%s\\n", $0 }
+	END { printf "\"" }'
+}
+
+report()
+{
+	local phase first=1
+	{
+		printf '{"version": 1, "date": "%s", "commit": "%s",\n "machine": ' "$(date -u +%FT%TZ)" \
+			"$(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo unknown)"
+		machine | json_text
+		printf ',\n "phases": ['
+		for phase in $all; do
+			[ -f "$out/$phase.status" ] || continue
+			[ $first = 1 ] || printf ','
+			first=0
+			read -r status seconds <"$out/$phase.status"
+			printf '\n  {"name": "%s", "status": "%s", "seconds": %s, "checks_ok": %s, "checks_failed": %s, "results": [' \
+				"$phase" "$status" "$seconds" \
+				"$(grep -c '^ok ' "$out/$phase.log")" "$(grep -c '^FAILED ' "$out/$phase.log")"
+			grep -h '^{' "$out/$phase.log" | paste -s -d ,
+			printf '], "log": '
+			tail -n 400 "$out/$phase.log" | json_text
+			printf '}'
+		done
+		printf '\n ]}\n'
+	} >"$out/gpu-report.json"
+	{
+		machine
+		for phase in $all; do
+			[ -f "$out/$phase.status" ] || continue
+			read -r status seconds <"$out/$phase.status"
+			printf '\n%-10s %-8s %4s s, %s checks ok, %s failed\n' "$phase" "$status" "$seconds" \
+				"$(grep -c '^ok ' "$out/$phase.log")" "$(grep -c '^FAILED ' "$out/$phase.log")"
+			[ "$status" = ok ] || tail -n 15 "$out/$phase.log" | sed 's/^/    /'
+			grep -h '^FAILED ' "$out/$phase.log" | sed 's/^/    /'
+		done
+		if [ -f "$out/bench.log" ] && command -v "$python" >/dev/null; then
+			printf '\nfloat16, two jobs in flight, host to host; x: how many times as fast as PyTorch\n'
+			"$python" "$here/scripts/gpu_compare.py" table "$out/bench.log" "$out/eager.log" "$out/compile.log"
+		fi
+	} >"$out/gpu-report.txt"
+}
+
+machine()
+{
+	nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,clocks.max.sm --format=csv,noheader 2>&1
+	nvcc --version 2>&1 | tail -n 2 | head -n 1
+	"$python" -c 'import torch; print("torch", torch.__version__, "cuda", torch.version.cuda, "cudnn", torch.backends.cudnn.version())' 2>&1 | tail -n 1
+}
+
+has_torch()
+{
+	"$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null && return
+	echo "SKIPPED: $python has no PyTorch that sees the GPU"
+	return 77
+}
+
+phase_build()
+{
+	local architecture cudnn cublas
+	local -a options=()
+
+	architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
+	[ -n "$architecture" ] && options+=("-DLATENTD_CUDA_ARCHITECTURES=$architecture")
+	if [ ! -e "$(toolkit)/include/cudnn.h" ]; then
+		cudnn=$(wheel_folders cudnn.h | head -n 1)
+		[ -n "$cudnn" ] && options+=("-DCUDNN_ROOT=$(dirname "$cudnn")")
+	fi
+	if [ ! -e "$(toolkit)/include/cublasLt.h" ]; then
+		cublas=$(wheel_folders cublasLt.h | head -n 1)
+		[ -n "$cublas" ] && options+=("-DCUBLAS_ROOT=$(dirname "$cublas")")
+	fi
+	cmake -S "$here/src/encoder/cuda" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo "${options[@]}" &&
+		cmake --build "$build" -j "$(nproc)"
+}
+
+# What the table compares: the best batch, and one image.
+phase_bench()
+{
+	"$build/bench_cuda" --cache "$out/algorithms" \
+		--sizes 512x512x8,1024x1024x4,256x256x32,2048x2048x1,512x512x1,256x256x1,1024x1024x1 &&
+		echo '-- once more, algorithms from the cache' &&
+		"$build/bench_cuda" --cache "$out/algorithms" --sizes 512x512x8 --seconds 1 | sed 's/^{/cached {/'
+}
+
+phase_bands()
+{
+	local bands
+
+	for bands in whole 8388608 16777216 33554432; do
+		echo "-- bands: $bands"
+		"$build/bench_cuda" --cache "$out/algorithms" --bands "$bands" --seconds 2 \
+			--sizes 512x512x8,1024x1024x4,2048x2048x1 || return
+	done
+	echo '-- as little memory as possible'
+	"$build/bench_cuda" --memory 1400000000 --seconds 2 --sizes 2048x2048x1
+}
+
+phase_precision()
+{
+	"$build/bench_cuda" --cache "$out/algorithms-bf16" --dtype bfloat16 --sizes 512x512x8,1024x1024x4 &&
+		"$build/bench_cuda" --cache "$out/algorithms-f32" --dtype float32 --sizes 512x512x4 &&
+		"$build/bench_cuda" --cache "$out/algorithms-tf32" --dtype float32 --tf32 --sizes 512x512x4
+}
+
+sanitize()
+{
+	command -v compute-sanitizer >/dev/null || { echo "SKIPPED: no compute-sanitizer"; return 77; }
+	compute-sanitizer --tool "$1" --error-exitcode 9 "$build/test_cuda_engine" kernels
+	case $? in
+	0) ;;
+	9) echo "FAILED compute-sanitizer $1"; return 1 ;;
+	*) echo "SKIPPED: compute-sanitizer does not run on this machine"; return 77 ;;
+	esac
+}
+
+run_phase()
+{
+	case $1 in
+	build) phase_build ;;
+	kernels | encoder | engine) "$build/test_cuda_engine" "$1" ;;
+	goldens) "$build/test_cuda_engine" goldens "$here/tests/golden" ;;
+	bench | bands | precision) "phase_$1" ;;
+	eager | compile | errors) has_torch && "$python" "$here/scripts/gpu_compare.py" "$1" /dev/null ;;
+	memcheck | racecheck) sanitize "$1" ;;
+	*) echo "no phase $1; there are: $all"; return 2 ;;
+	esac
+}
+
+# Phases run in a shell of their own, so that timeout ends all of one.
+if [ "${1:-}" = --run ]; then
+	run_phase "$2"
+	exit
+fi
+
+mkdir -p "$out"
+LD_LIBRARY_PATH=$(library_path)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH
+phases=${*:-$all}
+[ -x "$build/test_cuda_engine" ] || [[ " $phases " = *" build "* ]] || phases="build $phases"
+failed=0
+for phase in $phases; do
+	began=$SECONDS
+	echo "== $phase"
+	GPU_CHECK_OUT=$out GPU_CHECK_BUILD=$build timeout "$limit" bash "${BASH_SOURCE[0]}" --run "$phase" 2>&1 | tee "$out/$phase.log"
+	code=${PIPESTATUS[0]}
+	case $code in
+	0) status=ok ;;
+	77) status=skipped ;;
+	124) status=timeout failed=1 ;;
+	*) status=failed failed=1 ;;
+	esac
+	echo "$status $((SECONDS - began))" >"$out/$phase.status"
+	report
+	[ "$phase" = build ] && [ "$status" != ok ] && break
+done
+echo
+cat "$out/gpu-report.txt"
+exit $failed
