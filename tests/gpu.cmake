@@ -4,3 +4,10 @@ if(TARGET test_cuda_engine)
 	# An H100 is described to cuDNN, which must have algorithms for every kind of convolution.
 	add_test(NAME gpu_proposals COMMAND test_cuda_engine proposals)
 endif()
+
+# The plugin's interface without CUDA behind it.
+add_library(host_plugin MODULE component/host_plugin.c)
+set_target_properties(host_plugin PROPERTIES PREFIX "")
+target_link_libraries(host_plugin PRIVATE latentd_gpu)
+add_cmocka_test(NAME test_encoder_cuda SOURCES component/test_encoder_cuda.c LIBS latentd_encoder m)
+add_dependencies(test_encoder_cuda host_plugin)

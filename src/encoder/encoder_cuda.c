@@ -1,0 +1,342 @@
+/*
+ * The plugin keeps two jobs under way and is collected from when a driver asks, which waits for the device: so nothing
+ * here is pollable. A batch is one job; what comes back is moments, of which the posterior is made here, as for every
+ * other engine.
+ */
+#include "encoder/encoder_cuda.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "encoder/cuda/gpu_layers.h"
+#include "encoder/cuda_plugin_load.h"
+
+#include <assert.h>
+#include <string.h>
+
+struct encoder_cuda {
+	struct encoder base;
+	const struct latentd_cuda_api *api;
+	struct latentd_cuda_model *model;
+	struct latentd_cuda_engine *engine;
+	struct encoder_caps caps;
+	struct latentd_cuda_caps plugin_caps;
+	struct vae_config config;
+	struct sha256 weights;
+	size_t in_flight;
+};
+
+/* A batch as the plugin sees it. */
+struct cuda_job {
+	struct latentd_cuda_job job;
+	struct latentd_cuda_item *items;
+	float *moments;
+	size_t floats; /* of one image */
+};
+
+static struct encoder_cuda *cuda_of(const struct encoder *e)
+{
+	return (struct encoder_cuda *)(uintptr_t)e;
+}
+
+/* -- weights -------------------------------------------------------------------------------------- */
+
+static struct latentd_cuda_config config_of(const struct vae_config *v)
+{
+	struct latentd_cuda_config c = {.size = sizeof(c),
+					.blocks = (uint32_t)v->blocks,
+					.layers_per_block = (uint32_t)v->layers_per_block,
+					.groups = (uint32_t)v->norm_num_groups,
+					.latent_channels = (uint32_t)v->latent_channels,
+					.quant_conv = v->use_quant_conv,
+					.attention = v->mid_block_add_attention};
+
+	for (size_t i = 0; i < v->blocks && i < LATENTD_CUDA_MAX_BLOCKS; i++)
+		c.channels[i] = (uint32_t)v->block_out_channels[i];
+	return c;
+}
+
+struct tensors {
+	struct latentd_cuda_tensor list[2 * GPU_MAX_LAYERS];
+	char *names[2 * GPU_MAX_LAYERS];
+	float *values[2 * GPU_MAX_LAYERS];
+	size_t n;
+};
+
+static int read_tensor(struct tensors *t, struct kl_weights *weights, const struct gpu_layer *layer,
+		       const char *part, struct error *err)
+{
+	bool vector = layer->kind == GPU_NORM || strcmp(part, "bias") == 0;
+	size_t shape[4] = {layer->out, layer->in, layer->kernel, layer->kernel}, i = t->n++;
+	size_t ndim = vector ? 1 : layer->kind == GPU_LINEAR ? 2 : 4;
+
+	t->names[i] = xasprintf("%s.%s", layer->name, part);
+	if (kl_weights_read(weights, t->names[i], ndim, shape, &t->values[i], err) < 0)
+		return -1;
+	t->list[i] = (struct latentd_cuda_tensor){.name = t->names[i],
+						  .dtype = LATENTD_CUDA_F32,
+						  .ndim = (uint32_t)ndim,
+						  .shape = {shape[0], shape[1], shape[2], shape[3]},
+						  .data = t->values[i]};
+	return 0;
+}
+
+/* Every tensor that the encoder has, and no other: the hash covers what is computed with. */
+static int read_tensors(struct tensors *t, struct vae_model *model,
+			const struct latentd_cuda_config *config, struct error *err)
+{
+	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
+	struct gpu_layers *layers = xcalloc(1, sizeof(*layers));
+	int r = 0;
+
+	if (gpu_layers_list(config, layers, &refusal) < 0)
+		r = cuda_plugin_error(&refusal, err);
+	for (size_t i = 0; r == 0 && i < layers->n; i++) {
+		r = read_tensor(t, model->weights, &layers->layers[i], "weight", err);
+		if (r == 0)
+			r = read_tensor(t, model->weights, &layers->layers[i], "bias", err);
+	}
+	free(layers);
+	return r < 0 ? -1 : kl_weights_check_rest(model->weights, err);
+}
+
+static int load_model(struct encoder_cuda *e, struct vae_model *model, struct error *err)
+{
+	const struct latentd_cuda_config config = config_of(&model->config);
+	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
+	struct tensors *t = xcalloc(1, sizeof(*t));
+	int r = read_tensors(t, model, &config, err);
+
+	if (r == 0 && e->api->model_open(&config, t->list, t->n, &e->model, &refusal) < 0)
+		r = cuda_plugin_error(&refusal, err);
+	for (size_t i = 0; i < t->n; i++) {
+		free(t->names[i]);
+		free(t->values[i]);
+	}
+	free(t);
+	return r < 0 ? -1 : kl_weights_hash(model->weights, &e->weights, err);
+}
+
+/* -- jobs ----------------------------------------------------------------------------------------- */
+
+static void job_free(struct cuda_job *j)
+{
+	free(j->items);
+	free(j->moments);
+	free(j);
+}
+
+static struct cuda_job *job_new(const struct encoder_cuda *e, struct encode_batch *batch)
+{
+	struct cuda_job *j = xcalloc(1, sizeof(*j));
+	size_t downscale = e->caps.downscale;
+
+	j->floats = e->plugin_caps.moment_channels * (batch->width / downscale) *
+		    (batch->height / downscale);
+	j->items = xcalloc(batch->n, sizeof(*j->items));
+	j->moments = xcalloc(batch->n * j->floats, sizeof(*j->moments));
+	for (size_t i = 0; i < batch->n; i++)
+		j->items[i] = (struct latentd_cuda_item){.pixels = batch->items[i].pixels,
+							 .moments = j->moments + i * j->floats};
+	j->job = (struct latentd_cuda_job){.width = (uint32_t)batch->width,
+					   .height = (uint32_t)batch->height,
+					   .n = (uint32_t)batch->n,
+					   .items = j->items,
+					   .owner = batch};
+	return j;
+}
+
+static const struct encoder_caps *encoder_cuda_caps(const struct encoder *e)
+{
+	return &cuda_of(e)->caps;
+}
+
+static size_t encoder_cuda_capacity(struct encoder *e)
+{
+	return LATENTD_CUDA_IN_FLIGHT - cuda_of(e)->in_flight;
+}
+
+static int encoder_cuda_submit(struct encoder *base, struct encode_batch *batch, struct error *err)
+{
+	struct encoder_cuda *e = cuda_of(base);
+	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
+	struct cuda_job *j;
+	int r;
+
+	if (e->in_flight == LATENTD_CUDA_IN_FLIGHT)
+		return ENCODER_FULL;
+	j = job_new(e, batch);
+	r = e->api->submit(e->engine, &j->job, &refusal);
+	if (r == 0) {
+		e->in_flight++;
+		return 0;
+	}
+	job_free(j);
+	return r > 0 ? ENCODER_FULL : cuda_plugin_error(&refusal, err);
+}
+
+static void take_result(const struct encoder_cuda *e, const struct encode_batch *batch,
+			struct encode_item *item, const struct latentd_cuda_item *from,
+			const struct error *failure)
+{
+	size_t channels = e->caps.latent_channels;
+	size_t shape[3] = {posterior_channels(batch->posterior, channels),
+			   batch->height / e->caps.downscale, batch->width / e->caps.downscale};
+
+	if (!(from->flags & LATENTD_CUDA_ITEM_DONE)) {
+		item->error = *failure;
+	} else if (from->flags & LATENTD_CUDA_ITEM_NOT_FINITE) {
+		error_data(&item->error, "non_finite",
+			   "the latent has values that are not finite, in float32 too");
+	} else if (ndarray_alloc(&item->latent, DTYPE_F32, 3, shape, &item->error) == 0) {
+		posterior_apply(batch->posterior, from->moments, channels, shape[1] * shape[2],
+				&item->content, batch->seed, item->latent.data);
+	}
+}
+
+/* An image that fits into the memory in no way is that image's fault; the next size may fit. */
+static void blame_size(struct error *failure)
+{
+	struct error why = *failure;
+
+	if (failure->code == ERR_NOMEM) {
+		*failure = (struct error)ERROR_INIT;
+		error_data(failure, "too_large", "%s", why.message);
+	}
+}
+
+static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct encode_batch **done,
+				struct error *err)
+{
+	struct encoder_cuda *e = cuda_of(base);
+	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
+	struct latentd_cuda_job *finished = NULL;
+	struct error failure = ERROR_INIT;
+	struct cuda_job *j;
+	int r = e->api->collect(e->engine, timeout_ms, &finished, &refusal);
+
+	if (r > 0)
+		return ENCODER_NOTHING;
+	if (r < 0) {
+		cuda_plugin_error(&refusal, &failure);
+		blame_size(&failure);
+	}
+	if (!finished) {
+		*err = failure;
+		return -1;
+	}
+	j = (struct cuda_job *)finished;
+	*done = finished->owner;
+	for (size_t i = 0; i < finished->n; i++)
+		take_result(e, *done, &(*done)->items[i], &j->items[i], &failure);
+	job_free(j);
+	e->in_flight--;
+	if (r == 0 || failure.code == ERR_DATA || failure.code == ERR_TRANSIENT)
+		return 0;
+	*err = failure;
+	return -1;
+}
+
+static void encoder_cuda_cancel(struct encoder *e)
+{
+	cuda_of(e)->api->cancel(cuda_of(e)->engine);
+}
+
+static uint64_t encoder_cuda_ticks(const struct encoder *e)
+{
+	return cuda_of(e)->api->ticks(cuda_of(e)->engine);
+}
+
+static int encoder_cuda_pollable(struct encoder *e)
+{
+	(void)e;
+	return -1;
+}
+
+static void encoder_cuda_close(struct encoder *base)
+{
+	struct encoder_cuda *e = cuda_of(base);
+
+	assert(e->in_flight == 0);
+	if (e->engine)
+		e->api->engine_close(e->engine);
+	if (e->model)
+		e->api->model_close(e->model);
+	free(e);
+}
+
+static const struct encoder_ops encoder_cuda_ops = {
+    .name = "cuda",
+    .caps = encoder_cuda_caps,
+    .capacity = encoder_cuda_capacity,
+    .submit = encoder_cuda_submit,
+    .collect = encoder_cuda_collect,
+    .cancel = encoder_cuda_cancel,
+    .ticks = encoder_cuda_ticks,
+    .pollable = encoder_cuda_pollable,
+    .close = encoder_cuda_close,
+};
+
+/* -- opening -------------------------------------------------------------------------------------- */
+
+static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options *options,
+		       struct error *err)
+{
+	const struct latentd_cuda_options o = {.size = sizeof(o),
+					       .device = options->device,
+					       .dtype = options->precision,
+					       .memory = options->memory,
+					       .cache = options->cache,
+					       .share = options->share > 0 ? options->share : 1,
+					       .pause_when_busy = options->pause_when_busy};
+	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
+
+	if (e->api->engine_open(e->model, &o, &e->engine, &refusal) < 0)
+		return cuda_plugin_error(&refusal, err);
+	e->api->caps(e->engine, &e->plugin_caps);
+	e->caps = (struct encoder_caps){.latent_channels = e->config.latent_channels,
+					.downscale = e->plugin_caps.downscale,
+					.best_batch = e->plugin_caps.best_batch,
+					.max_in_flight = LATENTD_CUDA_IN_FLIGHT,
+					.mean = true,
+					.moments = true,
+					.draw = true,
+					.engine = e->plugin_caps.engine};
+	return 0;
+}
+
+int encoder_cuda_open(const struct encoder_cuda_options *options, struct encoder **out,
+		      struct error *err)
+{
+	struct encoder_cuda *e = xcalloc(1, sizeof(*e));
+
+	e->base.ops = &encoder_cuda_ops;
+	e->config = options->model->config;
+	e->api = cuda_plugin_load(options->plugin, err);
+	if (!e->api || load_model(e, options->model, err) < 0 || open_engine(e, options, err) < 0) {
+		encoder_cuda_close(&e->base);
+		return -1;
+	}
+	*out = &e->base;
+	return 0;
+}
+
+const struct vae_config *encoder_cuda_config(const struct encoder *e)
+{
+	return e->ops == &encoder_cuda_ops ? &cuda_of(e)->config : NULL;
+}
+
+const struct sha256 *encoder_cuda_weights_hash(const struct encoder *e)
+{
+	return e->ops == &encoder_cuda_ops ? &cuda_of(e)->weights : NULL;
+}
+
+int encoder_cuda_devices(const char *plugin, struct latentd_cuda_device *list, size_t max,
+			 size_t *n, struct error *err)
+{
+	const struct latentd_cuda_api *api = cuda_plugin_load(plugin, err);
+	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
+
+	if (!api)
+		return -1;
+	return api->devices(list, max, n, &refusal) < 0 ? cuda_plugin_error(&refusal, err) : 0;
+}

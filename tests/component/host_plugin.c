@@ -1,0 +1,178 @@
+/*
+ * latentd-cuda.so without CUDA: the plugin's interface over device_host.c, so that the host's side of it is tested on
+ * machines without a GPU. HOST_PLUGIN makes it misbehave:
+ *	abi         refuses the handshake as a plugin of another version does
+ *	no-driver   has no device
+ *	lost        loses the device while it computes
+ *	no-room     has no memory for any image
+ */
+#include "encoder/cuda/gpu_network.h"
+#include "encoder/cuda/handshake.h"
+#include "encoder/cuda/plugin_error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct latentd_cuda_engine {
+	struct latentd_cuda_model *model;
+	struct gpu_device *device;
+	struct gpu_network *network;
+	struct latentd_cuda_job *jobs[LATENTD_CUDA_IN_FLIGHT];
+	size_t n;
+	uint64_t ticks;
+	bool cancelled;
+};
+
+static bool misbehaves(const char *how)
+{
+	const char *wanted = getenv("HOST_PLUGIN");
+
+	return wanted && strcmp(wanted, how) == 0;
+}
+
+static int host_devices(struct latentd_cuda_device *list, size_t max, size_t *n,
+			struct latentd_cuda_error *err)
+{
+	if (misbehaves("no-driver"))
+		return plugin_error_cuda(err, 35, "looking for GPUs");
+	if (max > 0)
+		list[0] = (struct latentd_cuda_device){.major = 9, .name = "host"};
+	*n = max > 0;
+	return 0;
+}
+
+static void host_engine_close(struct latentd_cuda_engine *e)
+{
+	gpu_network_close(e->network);
+	device_host_close(e->device);
+	free(e);
+}
+
+static int host_engine_open(struct latentd_cuda_model *model,
+			    const struct latentd_cuda_options *options,
+			    struct latentd_cuda_engine **out, struct latentd_cuda_error *err)
+{
+	struct latentd_cuda_engine *e;
+
+	(void)options;
+	if (misbehaves("no-driver"))
+		return plugin_error_cuda(err, 35, "opening the GPU");
+	e = calloc(1, sizeof(*e));
+	e->model = model;
+	e->device = device_host_open(err);
+	e->network = gpu_network_open(model, e->device, err);
+	*out = e;
+	return 0;
+}
+
+static void host_caps(const struct latentd_cuda_engine *e, struct latentd_cuda_caps *out)
+{
+	*out = (struct latentd_cuda_caps){.size = sizeof(*out),
+					  .downscale = gpu_model_downscale(e->model),
+					  .moment_channels = gpu_model_moments(e->model),
+					  .best_batch = 4};
+	snprintf(out->engine, sizeof(out->engine), "cuda/host float32");
+}
+
+static int host_submit(struct latentd_cuda_engine *e, struct latentd_cuda_job *job,
+		       struct latentd_cuda_error *err)
+{
+	(void)err;
+	if (e->n == LATENTD_CUDA_IN_FLIGHT)
+		return LATENTD_CUDA_FULL;
+	e->jobs[e->n++] = job;
+	e->cancelled = false;
+	return 0;
+}
+
+static int encode(struct latentd_cuda_engine *e, const struct latentd_cuda_job *job,
+		  struct latentd_cuda_item *item, struct latentd_cuda_error *err)
+{
+	const struct gpu_shape shape = {1, job->height, job->width, sizeof(float), 0};
+	struct gpu_plan *plan = calloc(1, sizeof(*plan));
+	size_t down = gpu_model_downscale(e->model);
+	uint8_t *arena;
+
+	gpu_plan_make(&e->model->steps, &shape, plan);
+	arena = malloc(plan->arena);
+	memcpy(arena + plan->bytes[0], item->pixels, (size_t)job->width * job->height * 3);
+	if (gpu_network_prepare(e->network, plan, err) < 0 ||
+	    gpu_network_run(e->network, plan, arena, 0, err) < 0)
+		return -1;
+	memcpy(item->moments, arena + plan->moments[0],
+	       gpu_model_moments(e->model) * (job->width / down) * (job->height / down) *
+		   sizeof(float));
+	item->flags = LATENTD_CUDA_ITEM_DONE;
+	free(arena);
+	free(plan);
+	e->ticks++;
+	return 0;
+}
+
+static int host_collect(struct latentd_cuda_engine *e, int timeout_ms,
+			struct latentd_cuda_job **out, struct latentd_cuda_error *err)
+{
+	struct latentd_cuda_job *job = e->jobs[0];
+
+	(void)timeout_ms;
+	if (e->n == 0)
+		return LATENTD_CUDA_NOTHING;
+	e->jobs[0] = e->jobs[1];
+	e->n--;
+	*out = job;
+	if (e->cancelled)
+		return plugin_error_set(err, LATENTD_CUDA_CANCELLED, "cancelled");
+	if (misbehaves("no-room"))
+		return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY, "an image does not fit");
+	for (uint32_t i = 0; i < job->n; i++) {
+		if (misbehaves("lost") && i > 0)
+			return plugin_error_cuda(err, 719, "computing on the GPU");
+		if (encode(e, job, &job->items[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void host_cancel(struct latentd_cuda_engine *e)
+{
+	e->cancelled = true;
+}
+
+static uint64_t host_ticks(const struct latentd_cuda_engine *e)
+{
+	return e->ticks;
+}
+
+static void host_usage(const struct latentd_cuda_engine *e, struct latentd_cuda_usage *out)
+{
+	(void)e;
+	*out = (struct latentd_cuda_usage){.size = sizeof(*out)};
+}
+
+static const struct latentd_cuda_api api = {.abi = LATENTD_CUDA_ABI,
+					    .size = sizeof(struct latentd_cuda_api),
+					    .version = "host",
+					    .devices = host_devices,
+					    .model_open = gpu_model_open,
+					    .model_close = gpu_model_close,
+					    .engine_open = host_engine_open,
+					    .engine_close = host_engine_close,
+					    .caps = host_caps,
+					    .submit = host_submit,
+					    .collect = host_collect,
+					    .cancel = host_cancel,
+					    .ticks = host_ticks,
+					    .usage = host_usage};
+
+const struct latentd_cuda_api *latentd_cuda_plugin(const struct latentd_cuda_handshake *host,
+						   struct latentd_cuda_error *err);
+
+const struct latentd_cuda_api *latentd_cuda_plugin(const struct latentd_cuda_handshake *host,
+						   struct latentd_cuda_error *err)
+{
+	struct latentd_cuda_handshake seen = *host;
+
+	seen.abi += misbehaves("abi");
+	return handshake_check(&seen, err) < 0 ? NULL : &api;
+}

@@ -1,0 +1,232 @@
+/* The host's side of the CUDA engine, with a plugin that computes on the processor (host_plugin.c). */
+#include "base/checked.h"
+#include "encoder/encoder_cpu.h"
+#include "encoder/encoder_cuda.h"
+#include "tests/testing.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { WIDTH = 40, HEIGHT = 24 };
+
+static char *plugin_path(void)
+{
+	return xasprintf("%s/tests/host_plugin.so", getenv("LATENTD_BUILD_DIR"));
+}
+
+static struct vae_model *model_open(void)
+{
+	char *folder = testing_golden("kl_sd");
+	struct error err = ERROR_INIT;
+	struct vae_model *model = vae_model_open(folder, NULL, &err);
+
+	if (!model)
+		fail_msg("%s", err.message);
+	free(folder);
+	return model;
+}
+
+static int try_open(const char *plugin, struct encoder **out, struct error *err)
+{
+	struct encoder_cuda_options options = {.model = model_open(), .plugin = plugin};
+	int r = encoder_cuda_open(&options, out, err);
+
+	vae_model_close(options.model);
+	return r;
+}
+
+static struct encoder *cuda_open(void)
+{
+	char *plugin = plugin_path();
+	struct error err = ERROR_INIT;
+	struct encoder *e = NULL;
+
+	assert_ok(try_open(plugin, &e, &err), &err);
+	free(plugin);
+	return e;
+}
+
+static struct encode_batch *batch_of(uint8_t *pixels, size_t n, enum posterior posterior)
+{
+	struct encode_batch *batch = encode_batch_new(n);
+
+	batch->width = WIDTH;
+	batch->height = HEIGHT;
+	batch->posterior = posterior;
+	for (size_t i = 0; i < n * WIDTH * HEIGHT * 3; i++)
+		pixels[i] = (uint8_t)(i * 31 % 251);
+	for (size_t i = 0; i < n; i++)
+		batch->items[i].pixels = pixels + i * WIDTH * HEIGHT * 3;
+	return batch;
+}
+
+static void encode(struct encoder *e, struct encode_batch *batch)
+{
+	struct error err = ERROR_INIT;
+	struct encode_batch *done = NULL;
+
+	assert_ok(encoder_submit(e, batch, &err), &err);
+	assert_ok(encoder_collect(e, -1, &done, &err), &err);
+	assert_ptr_equal(done, batch);
+}
+
+static void latents_are_those_of_the_cpu_encoder(void **state)
+{
+	static const enum posterior posteriors[] = {POSTERIOR_MEAN, POSTERIOR_MOMENTS,
+						    POSTERIOR_DRAW};
+	struct encoder_cpu_options options = {.model = model_open(), .threads = 1};
+	struct encoder *cuda = cuda_open(), *cpu = NULL;
+	struct error err = ERROR_INIT;
+	uint8_t pixels[2 * WIDTH * HEIGHT * 3];
+
+	(void)state;
+	assert_ok(encoder_cpu_open(&options, &cpu, &err), &err);
+	for (size_t p = 0; p < ARRAY_SIZE(posteriors); p++) {
+		struct encode_batch *a = batch_of(pixels, 2, posteriors[p]);
+		struct encode_batch *b = batch_of(pixels, 2, posteriors[p]);
+
+		encode(cuda, a);
+		encode(cpu, b);
+		for (size_t i = 0; i < 2; i++) {
+			const float *x = a->items[i].latent.data, *y = b->items[i].latent.data;
+
+			assert_int_equal(a->items[i].error.code, ERR_NONE);
+			for (size_t k = 0; k < ndarray_count(&a->items[i].latent); k++)
+				assert_true(fabsf(x[k] - y[k]) < 1e-4f);
+		}
+		encode_batch_free(a);
+		encode_batch_free(b);
+	}
+	assert_memory_equal(encoder_cuda_weights_hash(cuda),
+			    kl_encoder_weights_hash(encoder_cpu_vae(cpu)), sizeof(struct sha256));
+	encoder_close(cuda);
+	encoder_close(cpu);
+	vae_model_close(options.model);
+}
+
+static void a_plugin_that_is_not_there_is_named_with_its_remedy(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct encoder *e = NULL;
+
+	(void)state;
+	assert_error(try_open("/nowhere/latentd-cuda.so", &e, &err), &err, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "/nowhere/latentd-cuda.so"));
+	assert_non_null(strstr(err.message, "install latentd-cuda.so"));
+}
+
+static void refuses(const char *how, enum error_code code, const char *words)
+{
+	char *plugin = plugin_path();
+	struct error err = ERROR_INIT;
+	struct encoder *e = NULL;
+
+	setenv("HOST_PLUGIN", how, 1);
+	assert_error(try_open(plugin, &e, &err), &err, code);
+	unsetenv("HOST_PLUGIN");
+	if (!strstr(err.message, words))
+		fail_msg("'%s' is not in: %s", words, err.message);
+	free(plugin);
+}
+
+static void a_plugin_of_another_version_is_refused(void **state)
+{
+	(void)state;
+	refuses("abi", ERR_CONFIG, "of the same version");
+}
+
+static void a_driver_that_is_too_old_is_named_with_its_remedy(void **state)
+{
+	(void)state;
+	refuses("no-driver", ERR_CONFIG, "update the NVIDIA driver");
+}
+
+static void a_lost_device_ends_the_batch_and_blames_no_image(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[2 * WIDTH * HEIGHT * 3];
+	struct encode_batch *batch = batch_of(pixels, 2, POSTERIOR_MEAN), *done = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(encoder_submit(e, batch, &err), &err);
+	setenv("HOST_PLUGIN", "lost", 1);
+	assert_error(encoder_collect(e, -1, &done, &err), &err, ERR_IO);
+	unsetenv("HOST_PLUGIN");
+	assert_ptr_equal(done, batch);
+	assert_int_equal(batch->items[0].error.code, ERR_NONE);
+	assert_non_null(batch->items[0].latent.data);
+	assert_int_equal(batch->items[1].error.code, ERR_IO);
+	assert_non_null(strstr(err.message, "Xid"));
+	encode_batch_free(batch);
+	encoder_close(e);
+}
+
+static void an_image_that_never_fits_is_too_large(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[WIDTH * HEIGHT * 3];
+	struct encode_batch *batch = batch_of(pixels, 1, POSTERIOR_MEAN);
+
+	(void)state;
+	setenv("HOST_PLUGIN", "no-room", 1);
+	encode(e, batch);
+	unsetenv("HOST_PLUGIN");
+	assert_int_equal(batch->items[0].error.code, ERR_DATA);
+	assert_string_equal(batch->items[0].error.reason, "too_large");
+	encode_batch_free(batch);
+	encoder_close(e);
+}
+
+static void what_is_cancelled_comes_back_to_be_tried_again(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[WIDTH * HEIGHT * 3];
+	struct encode_batch *batch = batch_of(pixels, 1, POSTERIOR_MEAN), *done = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(encoder_submit(e, batch, &err), &err);
+	encoder_cancel(e);
+	assert_ok(encoder_collect(e, -1, &done, &err), &err);
+	assert_int_equal(batch->items[0].error.code, ERR_TRANSIENT);
+	encode_batch_free(batch);
+	encoder_close(e);
+}
+
+static void a_third_batch_must_wait(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[3][WIDTH * HEIGHT * 3];
+	struct encode_batch *batches[3], *done = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		batches[i] = batch_of(pixels[i], 1, POSTERIOR_MEAN);
+		assert_int_equal(encoder_submit(e, batches[i], &err), i < 2 ? 0 : ENCODER_FULL);
+	}
+	assert_int_equal(encoder_capacity(e), 0);
+	for (int i = 0; i < 2; i++)
+		assert_ok(encoder_collect(e, -1, &done, &err), &err);
+	assert_int_equal(encoder_collect(e, 0, &done, &err), ENCODER_NOTHING);
+	for (int i = 0; i < 3; i++)
+		encode_batch_free(batches[i]);
+	encoder_close(e);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(latents_are_those_of_the_cpu_encoder),
+	    cmocka_unit_test(a_plugin_that_is_not_there_is_named_with_its_remedy),
+	    cmocka_unit_test(a_plugin_of_another_version_is_refused),
+	    cmocka_unit_test(a_driver_that_is_too_old_is_named_with_its_remedy),
+	    cmocka_unit_test(a_lost_device_ends_the_batch_and_blames_no_image),
+	    cmocka_unit_test(an_image_that_never_fits_is_too_large),
+	    cmocka_unit_test(what_is_cancelled_comes_back_to_be_tried_again),
+	    cmocka_unit_test(a_third_batch_must_wait),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
