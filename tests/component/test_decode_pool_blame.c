@@ -46,8 +46,8 @@ static void an_image_that_kills_its_worker_costs_no_image_behind_it(void **state
 	rig_close(&rig);
 }
 
-/* It was read behind the one that is drawn, by a process that dies of neither. */
-static void an_image_that_is_not_opened_yet_is_returned_too(void **state)
+/* Its file was sent to a process that does not come to read it. */
+static void an_image_that_is_not_read_yet_is_returned_too(void **state)
 {
 	cleanup_shot struct shot bad = {.hold = true}, next = {.skip = false};
 	struct rig rig;
@@ -175,7 +175,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(an_image_that_kills_its_worker_costs_no_image_behind_it),
-	    cmocka_unit_test(an_image_that_is_not_opened_yet_is_returned_too),
+	    cmocka_unit_test(an_image_that_is_not_read_yet_is_returned_too),
 	    cmocka_unit_test(an_image_that_kills_its_worker_when_opened_costs_none_before_it),
 	    cmocka_unit_test(what_follows_an_image_that_is_done_is_held_against_no_other),
 	    cmocka_unit_test(time_in_line_behind_another_image_does_not_count),
