@@ -4,6 +4,7 @@
 #include "storage/seal.h"
 
 #include "base/checked.h"
+#include "base/files.h"
 
 #include <string.h>
 
@@ -52,6 +53,17 @@ static int by_path(const void *a, const void *b)
 int shard_list_read(struct queue *q, int64_t dataset, struct shard_list *out, struct error *err)
 {
 	return queue_shards(q, dataset, on_shard, out, err);
+}
+
+int folder_state(struct queue *q, int64_t dataset, const char *folder, struct error *err)
+{
+	cleanup_shard_list struct shard_list shards = CATALOG_LIST_INIT;
+
+	if (file_exists(folder))
+		return FOLDER_THERE;
+	if (shard_list_read(q, dataset, &shards, err) < 0)
+		return -1;
+	return shards.n > 0 ? FOLDER_LOST : FOLDER_NOT_YET;
 }
 
 int sample_list_read(struct queue *q, int64_t shard, struct sample_list *out, struct error *err)

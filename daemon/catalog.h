@@ -29,6 +29,16 @@ struct retired_list { /* by path */
 		NULL, 0, 0                                                                         \
 	}
 
+/* A dataset's folder, OUT/NAME. */
+enum folder_state {
+	FOLDER_THERE,
+	FOLDER_NOT_YET, /* a run that ended before it made the folder has lost nothing */
+	FOLDER_LOST,	/* the catalog has shards of it */
+};
+
+/* Or -1. */
+int folder_state(struct queue *q, int64_t dataset, const char *folder, struct error *err);
+
 /* Each into an empty list, which the caller releases, also after a failure. */
 int shard_list_read(struct queue *q, int64_t dataset, struct shard_list *out, struct error *err);
 int sample_list_read(struct queue *q, int64_t shard, struct sample_list *out, struct error *err);

@@ -37,8 +37,11 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	const struct reindex *x = arg;
 	const char *root = x->opened->output.root;
 	cleanup_free char *folder = xasprintf("%s/%s", root, d->name);
+	int r = folder_state(x->opened->queue, d->id, folder, x->err);
 
-	if (!file_exists(folder)) {
+	if (r < 0 || r == FOLDER_NOT_YET)
+		return r < 0 ? -1 : 0;
+	if (r == FOLDER_LOST) {
 		printf("%s: %s is not there\n", d->name, folder);
 		return 0;
 	}

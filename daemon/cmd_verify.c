@@ -236,14 +236,10 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	char size[24];
 	int r;
 
-	if (!file_exists(folder)) {
-		/* A run that ended before it made the folder has lost nothing. */
-		if (shard_list_read(v.opened->queue, d->id, &v.shards, v.err) < 0)
-			return -1;
-		r = v.shards.n > 0;
-		shard_list_release(&v.shards);
-		if (r == 0)
-			return 0;
+	r = folder_state(v.opened->queue, d->id, folder, v.err);
+	if (r < 0 || r == FOLDER_NOT_YET)
+		return r < 0 ? -1 : 0;
+	if (r == FOLDER_LOST) {
 		printf("%s: %s is not there\n", d->name, folder);
 		total->damaged++;
 		total->left++;

@@ -52,9 +52,11 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	    .dataset = d,
 	    .replaced = {.queue = v->opened->queue, .dataset = d->id, .note = on_note, .arg = v}};
 	cleanup_free char *folder = xasprintf("%s/%s", v->opened->output.root, d->name);
-	int r;
+	int r = folder_state(v->opened->queue, d->id, folder, v->err);
 
-	if (!file_exists(folder))
+	if (r < 0 || r == FOLDER_NOT_YET)
+		return r < 0 ? -1 : 0;
+	if (r == FOLDER_LOST)
 		return error_set(v->err, ERR_CONFIG, "%s is not there", folder);
 	if (store_local_open(folder, v->options->dry_run, &m.replaced.store, v->err) < 0)
 		return -1;

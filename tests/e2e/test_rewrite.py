@@ -12,8 +12,8 @@ import subprocess
 import tarfile
 import time
 
-from harness import BUSY, DAMAGED, FAILED, demo_model, equal, one_line, run_tests, same_members
-from harness import test, wait_until
+from harness import BUSY, DAMAGED, FAILED, OK, QUARANTINED, demo_model, equal, one_line
+from harness import run_tests, same_members, test, wait_until
 from reference import read_dataset, shard_files
 
 SEED = int(os.environ.get("LATENTD_TEST_SEED") or random.randrange(1 << 32))
@@ -324,6 +324,24 @@ def verify_alone_changes_nothing(ws):
     before = snapshot(ws)
     ws.verify(code=DAMAGED)
     equal(snapshot(ws), before, "the output")
+
+
+@test
+def a_dataset_whose_folder_was_never_made_is_passed_over_and_a_lost_one_is_named(ws):
+    ws.small_pictures(4)
+    ws.encode()
+    ws.name = "other"
+    ws.write("bad.jpg", b"no picture", ws.path("bad"))
+    ws.encode(src=[ws.path("bad")], code=QUARANTINED)
+    shutil.rmtree(ws.dataset)  # as after a run that died before it made it
+    commands = (["gc", "--grace", "0"], ["compact"], ["reindex"], ["verify", "--deep"])
+    for words in commands:
+        assert ws.dataset not in run(ws, *words).out
+    ws.name = "set"
+    shutil.rmtree(ws.dataset)
+    for words, code in zip(commands, (FAILED, FAILED, OK, DAMAGED)):
+        result = run(ws, *words, code=code)
+        assert f"{ws.dataset} is not there" in result.out + result.err
 
 
 run_tests()
