@@ -11,3 +11,7 @@ set_target_properties(host_plugin PROPERTIES PREFIX "")
 target_link_libraries(host_plugin PRIVATE latentd_gpu)
 add_cmocka_test(NAME test_encoder_cuda SOURCES component/test_encoder_cuda.c LIBS latentd_encoder m)
 add_dependencies(test_encoder_cuda host_plugin)
+
+add_cmocka_test(NAME test_gpu_plan SOURCES unit/test_gpu_plan.c LIBS latentd_gpu latentd_base)
+add_cmocka_test(NAME test_cuda_plugin_parts SOURCES unit/test_cuda_plugin_parts.c LIBS latentd_gpu latentd_base m)
+add_fuzz_target(NAME fuzz_algo_cache SOURCES fuzz/fuzz_algo_cache.c LIBS latentd_gpu latentd_base)

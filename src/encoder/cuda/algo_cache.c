@@ -109,11 +109,13 @@ static int parse_entry(char *line, struct algo_choice *choice)
 {
 	char *sign = strstr(line, " = "), rest = 0;
 
-	if (!sign || sign == line || sign - line >= LATENTD_CUDA_KEY_SIZE ||
-	    sscanf(sign + 3, "%9u %9u %9f%c", &choice->variant, &choice->place,
-		   &choice->microseconds, &rest) != 3)
+	if (!sign || sign == line || sign - line >= LATENTD_CUDA_KEY_SIZE)
 		return -1;
-	if (!(choice->microseconds >= 0 && choice->microseconds < 1e9f))
+	/* scanf takes more for a number than is ever written */
+	if (sign[3 + strspn(sign + 3, "0123456789. ")] != 0 ||
+	    sscanf(sign + 3, "%9u %9u %20f%c", &choice->variant, &choice->place,
+		   &choice->microseconds, &rest) != 3 ||
+	    !(choice->microseconds >= 0 && choice->microseconds < 1e9f))
 		return -1;
 	*sign = 0;
 	return 0;

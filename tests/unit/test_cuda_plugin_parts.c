@@ -1,0 +1,173 @@
+/* The CUDA plugin's door and memory: handshake, errors, cache of algorithms, numbers. */
+#include "base/checked.h"
+#include "base/half.h"
+#include "encoder/cuda/algo_cache.h"
+#include "encoder/cuda/gpu_model.h"
+#include "encoder/cuda/handshake.h"
+#include "encoder/cuda/plugin_error.h"
+#include "tests/testing.h"
+
+#include <math.h>
+#include <string.h>
+
+static void a_host_of_the_same_header_is_let_in(void **state)
+{
+	const struct latentd_cuda_handshake host = LATENTD_CUDA_HANDSHAKE;
+	struct latentd_cuda_error err = {0};
+
+	(void)state;
+	assert_int_equal(handshake_check(&host, &err), 0);
+}
+
+static void another_version_is_refused_with_both_numbers(void **state)
+{
+	struct latentd_cuda_handshake host = LATENTD_CUDA_HANDSHAKE;
+	struct latentd_cuda_error err = {0};
+
+	(void)state;
+	host.abi = 77;
+	assert_int_equal(handshake_check(&host, &err), -1);
+	assert_int_equal(err.code, LATENTD_CUDA_ABI_MISMATCH);
+	assert_non_null(strstr(err.message, "version 77"));
+	assert_non_null(strstr(err.message, "of the same version"));
+}
+
+static void a_struct_of_another_size_is_named(void **state)
+{
+	struct latentd_cuda_handshake host = LATENTD_CUDA_HANDSHAKE;
+	struct latentd_cuda_error err = {0};
+
+	(void)state;
+	host.options += 8;
+	assert_int_equal(handshake_check(&host, &err), -1);
+	assert_non_null(strstr(err.message, "options"));
+}
+
+static void errors_name_cause_and_remedy(void **state)
+{
+	static const struct {
+		int number;
+		enum latentd_cuda_code code;
+		const char *words;
+	} cases[] = {
+	    {2, LATENTD_CUDA_NO_MEMORY, "lower memory"},
+	    {35, LATENTD_CUDA_OLD_DRIVER, "update the NVIDIA driver"},
+	    {100, LATENTD_CUDA_NO_DEVICE, "nvidia-smi -L"},
+	    {209, LATENTD_CUDA_WRONG_DEVICE, "8.0 or newer"},
+	    {214, LATENTD_CUDA_ECC, "ECC"},
+	    {700, LATENTD_CUDA_DEVICE_LOST, "Xid"},
+	    {802, LATENTD_CUDA_NO_DRIVER, "nv-fabricmanager"},
+	    {12345, LATENTD_CUDA_BUG, "12345"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct latentd_cuda_error err = {0};
+
+		assert_int_equal(plugin_error_cuda(&err, cases[i].number, "a test"), -1);
+		assert_int_equal(err.code, cases[i].code);
+		assert_non_null(strstr(err.message, cases[i].words));
+	}
+}
+
+static void the_first_error_is_kept(void **state)
+{
+	struct latentd_cuda_error err = {0};
+
+	(void)state;
+	plugin_error_cuda(&err, 2, "first");
+	plugin_error_cuda(&err, 700, "second");
+	assert_int_equal(err.code, LATENTD_CUDA_NO_MEMORY);
+	assert_int_equal(plugin_error_cudnn(NULL, 4001, "nobody listens"), -1);
+	err.code = LATENTD_CUDA_OK;
+	plugin_error_cublas(&err, 15, "a product");
+	assert_int_equal(err.code, LATENTD_CUDA_UNSUPPORTED);
+}
+
+static void algorithms_are_remembered_in_a_file(void **state)
+{
+	char *dir = testing_tempdir(), *path = testing_path(dir, "algorithms");
+	struct algo_cache *a = algo_cache_new("GPU one"), *b = algo_cache_new("GPU one");
+	struct algo_cache *other = algo_cache_new("GPU two");
+	const struct algo_choice choice = {2, 5, 41.25f};
+	struct algo_choice found = {0, 0, 0};
+
+	(void)state;
+	algo_cache_add(a, "n8 64x64x512 float16 e2", &choice);
+	algo_cache_save(a, path);
+	algo_cache_load(b, path);
+	assert_int_equal(algo_cache_find(b, "n8 64x64x512 float16 e2", &found), 0);
+	assert_int_equal(found.variant, 2);
+	assert_int_equal(found.place, 5);
+	assert_true(found.microseconds == 41.25f);
+	assert_int_equal(algo_cache_find(b, "n8", &found), -1);
+	algo_cache_load(other, path);
+	assert_int_equal(algo_cache_find(other, "n8 64x64x512 float16 e2", &found), -1);
+	algo_cache_free(a);
+	algo_cache_free(b);
+	algo_cache_free(other);
+	free(path);
+	testing_tempdir_remove(dir);
+}
+
+static void damaged_lines_are_passed_over(void **state)
+{
+	static const char text[] =
+	    "latentd-cuda algorithms 1\ndevice D\nx = 1 2\n = 1 2 3\nx = 1 2 nan\n"
+	    "x = 1 2 3 4\ngood = 1 2 3.5\nx = 99999999999 2 3\nunfinished = 1 2 3";
+	struct algo_cache *cache = algo_cache_new("D");
+	struct algo_choice found = {0, 0, 0};
+
+	(void)state;
+	assert_int_equal(algo_cache_parse(cache, text, strlen(text)), 1);
+	assert_int_equal(algo_cache_find(cache, "good", &found), 0);
+	assert_int_equal(algo_cache_find(cache, "x", &found), -1);
+	algo_cache_free(cache);
+}
+
+static void float16_is_what_the_daemon_takes_it_for(void **state)
+{
+	static const float values[] = {0,	-0.0f, 1,	65504,	   65519.9f, 65520, 1e-8f,
+				       2.9e-8f, 3e-8f, 6.1e-5f, 6.097e-5f, -1.0009f, 1e30f, 0.1f};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		uint16_t half = 0;
+
+		gpu_convert(&half, LATENTD_CUDA_F16, &values[i], 1);
+		assert_int_equal(half, half_from_float(values[i]));
+		if (isfinite(half_to_float(half)))
+			assert_true(gpu_half_to_float(half) == half_to_float(half));
+	}
+}
+
+static void a_missing_tensor_is_named(void **state)
+{
+	const struct latentd_cuda_config c = {
+	    .blocks = 1, .channels = {8}, .layers_per_block = 1, .groups = 4, .latent_channels = 4};
+	struct latentd_cuda_model *model = NULL;
+	struct latentd_cuda_error err = {0};
+
+	(void)state;
+	assert_int_equal(gpu_model_open(&c, NULL, 0, &model, &err), -1);
+	assert_int_equal(err.code, LATENTD_CUDA_MODEL);
+	assert_non_null(strstr(err.message, "encoder.conv_in.weight"));
+	assert_null(model);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_host_of_the_same_header_is_let_in),
+	    cmocka_unit_test(another_version_is_refused_with_both_numbers),
+	    cmocka_unit_test(a_struct_of_another_size_is_named),
+	    cmocka_unit_test(errors_name_cause_and_remedy),
+	    cmocka_unit_test(the_first_error_is_kept),
+	    cmocka_unit_test(algorithms_are_remembered_in_a_file),
+	    cmocka_unit_test(damaged_lines_are_passed_over),
+	    cmocka_unit_test(float16_is_what_the_daemon_takes_it_for),
+	    cmocka_unit_test(a_missing_tensor_is_named),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
