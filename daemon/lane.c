@@ -318,12 +318,22 @@ static void take_config(struct lane *l)
 
 	if (!config || l->tidying || l->phase == LANE_OPENING)
 		return;
+	if (l->reopen && l->phase == LANE_OPEN) {
+		lane_log(l, LOG_LEVEL_INFO, "closes, and opens with other settings");
+		l->why = (struct error)ERROR_INIT;
+		l->phase = LANE_CLOSING;
+	}
+	if (l->reopen && l->phase == LANE_CLOSING)
+		return;
 	l->next_config = NULL;
 	if (config->priority != l->config->priority)
 		l->priority = config->priority;
 	if (config->paused != l->config->paused)
 		lane_pause(l, config->paused);
 	l->config = config;
+	if (l->reopen)
+		l->retry_at = 0; /* what is different may be what was wrong */
+	l->reopen = false;
 }
 
 static void pump_phase(struct lane *l)
@@ -351,10 +361,10 @@ void lane_pump(struct lane *l)
 {
 	enum lane_phase before;
 
-	take_config(l);
-	if (l->stopping && l->phase == LANE_OPEN)
-		l->phase = LANE_CLOSING;
 	do {
+		take_config(l);
+		if (l->stopping && l->phase == LANE_OPEN)
+			l->phase = LANE_CLOSING;
 		before = l->phase;
 		pump_phase(l);
 	} while (l->phase != before);
@@ -457,9 +467,10 @@ void lane_set_priority(struct lane *l, int priority)
 	l->priority = priority;
 }
 
-void lane_reconfigure(struct lane *l, const struct dataset_config *config)
+void lane_reconfigure(struct lane *l, const struct dataset_config *config, bool reopen)
 {
 	l->next_config = config;
+	l->reopen = l->reopen || reopen;
 	take_config(l);
 }
 

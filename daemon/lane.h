@@ -71,8 +71,8 @@ bool lane_stores(struct lane *l, int64_t now);
 /* It has images under way. */
 bool lane_is_busy(const struct lane *l);
 
-/* The settings that can change while it runs: priority and pause. */
-void lane_reconfigure(struct lane *l, const struct dataset_config *config);
+/* Other settings. With @reopen it closes, and opens with them; without, only priority and pause differ. */
+void lane_reconfigure(struct lane *l, const struct dataset_config *config, bool reopen);
 void lane_set_priority(struct lane *l, int priority);
 void lane_pause(struct lane *l, bool paused);
 /* Nothing new is begun in it; @why is said of it: NULL ends that. Not a pause by people. */

@@ -48,6 +48,7 @@ struct lane {
 	const struct dataset_config *config;
 	const struct dataset_config
 	    *next_config; /* when the background thread does not use the other */
+	bool reopen;	  /* it must close first */
 	enum lane_phase phase;
 	struct error why; /* it closed because of that */
 	int64_t retry_at; /* when it opens again; INT64_MAX: not by itself */

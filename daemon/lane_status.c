@@ -16,7 +16,7 @@ enum dataset_state lane_state(const struct lane *l)
 	if (l->paused || l->drained || l->stopping)
 		return DATASET_PAUSED;
 	if (l->phase != LANE_OPEN)
-		return l->phase == LANE_CLOSING ? DATASET_BLOCKED : DATASET_STARTING;
+		return l->phase == LANE_CLOSING && !l->reopen ? DATASET_BLOCKED : DATASET_STARTING;
 	if (l->seen.missing > 0 || l->held)
 		return DATASET_BLOCKED;
 	if (l->idle_since > 0)

@@ -35,14 +35,36 @@ static void remove_lanes(struct service *s, const struct daemon_config *wanted)
 	}
 }
 
-static void apply(struct service *s, struct daemon_config *wanted)
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), tail = strlen(end);
+
+	return n >= tail && strcmp(text + n - tail, end) == 0;
+}
+
+/* Something of it is another that is read when it opens. */
+static bool must_reopen(const struct config_changes *changes, const char *dataset)
+{
+	for (size_t i = 0; i < changes->n; i++) {
+		const struct config_change *c = &changes->items[i];
+
+		if (c->dataset && strcmp(c->dataset, dataset) == 0 && c->reloadable &&
+		    !ends_with(c->setting, ".priority") && !ends_with(c->setting, ".paused"))
+			return true;
+	}
+	return false;
+}
+
+static void apply(struct service *s, struct daemon_config *wanted,
+		  const struct config_changes *changes)
 {
 	remove_lanes(s, wanted);
 	for (size_t i = 0; i < wanted->n_datasets; i++) {
 		struct lane *l = service_lane(s, wanted->datasets[i].name);
 
 		if (l)
-			lane_reconfigure(l, &wanted->datasets[i]);
+			lane_reconfigure(l, &wanted->datasets[i],
+					 must_reopen(changes, wanted->datasets[i].name));
 		else
 			service_add_lane(s, &wanted->datasets[i]);
 	}
@@ -88,7 +110,7 @@ static int read_again(struct service *s, struct service_reply *reply, struct err
 	if (r == 0)
 		r = daemon_config_merge(wanted, s->config, &changes, err);
 	if (r == 0) {
-		apply(s, wanted);
+		apply(s, wanted, &changes);
 		report(s, &changes, reply);
 	} else {
 		daemon_config_free(wanted);

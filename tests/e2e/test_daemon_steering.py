@@ -415,6 +415,28 @@ def a_dataset_that_is_removed_and_put_back_at_once_goes_on(ws):
 
 
 @test
+def a_dataset_with_other_sources_and_shards_closes_and_opens_with_them(ws):
+    daemon = Daemon(ws)
+    dataset = daemon.dataset()
+    paths = ws.small_pictures(3, ws.path("set"))
+    daemon.start()
+    daemon.wait_for(finished=3)
+    dataset["source"] = [{"path": ws.path("set")}, {"path": ws.path("more"), "watch": "off"}]
+    dataset["output"]["shard_samples"] = 1
+    dataset["on_delete"] = "drop"
+    paths += ws.small_pictures(3, ws.path("more"), first=3)
+    answer = reload(daemon)
+    equal((answer["count"], answer["message"]), (3, ""), "changes, and what waits for a restart")
+    daemon.wait_for(completed=6)
+    equal(daemon.about()["shards"], 6, "shards of one sample")
+    os.remove(os.path.join(ws.path("more"), paths.pop()))
+    daemon.drain()
+    equal(daemon.about()["since_start"]["encoded"], 6, "images encoded")
+    daemon.stop()
+    verified(ws, "set", paths)
+
+
+@test
 def a_pause_in_the_file_holds_and_its_end_lets_go(ws):
     daemon = Daemon(ws)
     dataset = daemon.dataset()

@@ -604,8 +604,8 @@ static void every_change_is_named_with_what_it_was_and_is(void **state)
 	assert_change(&changes, "log_level", "info", "debug", true);
 	assert_change(&changes, "model_idle", "10min", "5min", false);
 	assert_change(&changes, "datasets.new", NULL, "new", true);
-	assert_change(&changes, "datasets.photos.source./data/photos.watch", "auto", "poll", false);
-	assert_change(&changes, "datasets.photos.source./p2", NULL, "/p2", false);
+	assert_change(&changes, "datasets.photos.source./data/photos.watch", "auto", "poll", true);
+	assert_change(&changes, "datasets.photos.source./p2", NULL, "/p2", true);
 	assert_change(&changes, "datasets.photos.output.path", "/data/latents", "/data/elsewhere",
 		      false);
 	assert_change(&changes, "datasets.photos.recipe.resolution", NULL, "768", false);
@@ -654,10 +654,9 @@ static void what_cannot_change_is_put_back(void **state)
 	assert_string_equal(d->name, "photos");
 	assert_string_equal(d->output.path, "/data/latents");
 	assert_int_equal(d->recipe.pixels.resolution.width, 0);
-	assert_int_equal(d->n_sources, 1);
+	assert_int_equal(d->n_sources, 2);
 	assert_string_equal(d->sources[0].path, "/data/photos");
-	assert_int_equal(d->sources[0].watch, SOURCE_WATCH_AUTO);
-	assert_int_equal(d->sources[0].place.line, 5);
+	assert_int_equal(d->sources[0].watch, SOURCE_WATCH_POLL);
 	assert_int_equal(d->priority, 2);
 	assert_int_equal(b->n_encoders, 1);
 	assert_string_equal(b->encoders[0].name, "cpu");
