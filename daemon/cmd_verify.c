@@ -34,7 +34,7 @@ struct verify {
 	struct sample_list rows;
 	size_t seen;
 	/* totals */
-	size_t samples, damaged, left, requeued;
+	size_t samples, damaged, left, requeued, indexes;
 	uint64_t bytes;
 	struct error *err;
 };
@@ -186,6 +186,23 @@ static void report_unknown(const struct verify *v)
 	}
 }
 
+static void on_index(void *arg, const char *name)
+{
+	struct verify *v = arg;
+
+	v->indexes++;
+	printf("%s/%s: not what catalog and shards say\n", v->dataset->name, name);
+}
+
+/* They are made from every shard, and again after each run. */
+static int check_indexes(struct verify *v)
+{
+	if (v->damaged > 0 || v->opened->running)
+		return 0;
+	return index_check(v->opened->queue, v->dataset->id, v->opened->output.root, on_index, v,
+			   v->err);
+}
+
 static int settle(struct verify *v)
 {
 	const struct replaced_options options = replaced_options_of(v);
@@ -208,13 +225,16 @@ static int check_dataset(struct verify *v, const char *folder)
 		if (check_shard(v, &v->shards.rows[i]) < 0)
 			return -1;
 	}
+	if (check_indexes(v) < 0)
+		return -1;
 	if (!v->deep)
 		return 0;
 	if (removed_list_write(queue, v->dataset->id, folder, v->err) < 0)
 		return -1;
 	if (v->left > 0) /* the indexes are made from every shard */
 		return 0;
-	return index_write_all(queue, v->dataset->id, v->opened->output.root, false, v->err);
+	return index_write_all(queue, v->dataset->id, v->opened->output.root, v->indexes > 0,
+			       v->err);
 }
 
 static void verify_release(struct verify *v)
@@ -256,6 +276,7 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	total->damaged += v.damaged;
 	total->left += v.left;
 	total->requeued += v.requeued;
+	total->indexes += v.indexes;
 	verify_release(&v);
 	return r;
 }
@@ -291,8 +312,11 @@ int cmd_verify(int argc, char **argv, struct error *err)
 		return r;
 	if (each_dataset(opened.queue, &opened.output, options.name, on_dataset, &total, err) < 0)
 		return -1;
-	if (total.damaged == 0)
-		return EXIT_OK;
-	print_remedy(&total);
-	return EXIT_DAMAGED;
+	if (total.indexes > 0)
+		printf("%s\n", total.deep
+				   ? "the indexes named above are made again"
+				   : "`latentctl reindex` makes the indexes named above again");
+	if (total.damaged > 0)
+		print_remedy(&total);
+	return total.damaged + total.indexes > 0 ? EXIT_DAMAGED : EXIT_OK;
 }

@@ -81,6 +81,11 @@ int index_put(const struct index_pass *pass, const char *name, const struct buff
 	folder[slash ? slash - folder : 0] = '\0';
 	if (contents->size > 0 && has_contents(path, contents))
 		return 0;
+	if (pass->differs) {
+		if (file_exists(path)) /* anybody may delete it */
+			pass->differs(pass->differs_arg, name);
+		return 0;
+	}
 	if (dir_make_below(pass->folder, folder, err) < 0)
 		return -1;
 	return atomic_batch_write(pass->files, path, contents->data, contents->size, err);
@@ -125,6 +130,8 @@ int index_sweep(const struct index_pass *pass, const char *folder, const char *s
 	struct store *store = NULL;
 	int r;
 
+	if (pass->differs)
+		return 0; /* files too many are nobody's: no index names them */
 	if (!file_exists(path))
 		return dir_make_below(pass->folder, folder, err);
 	if (store_local_open(path, true, &store, err) < 0)
@@ -254,6 +261,10 @@ static int write_files(struct index_pass *pass, struct error *err)
 
 		if (last && atomic_batch_commit(pass->files, err) < 0)
 			return -1;
+		/* For people, and what tells of the others. */
+		if (pass->differs && (writers[i].write == index_readme_write ||
+				      writers[i].write == index_dataset_write))
+			continue;
 		if (writers[i].write(pass, err) < 0)
 			return error_wrap(err, "%s", writers[i].file);
 	}
@@ -267,8 +278,9 @@ static int write_each(struct index_pass *pass, struct error *err)
 	struct atomic_batch files = {.dir = folder};
 	int r;
 
-	if (dir_make_below(pass->folder, ".latentd", err) < 0 ||
-	    atomic_file_sweep(folder, err) < 0 || atomic_file_sweep(pass->folder, err) < 0)
+	if (!pass->differs &&
+	    (dir_make_below(pass->folder, ".latentd", err) < 0 ||
+	     atomic_file_sweep(folder, err) < 0 || atomic_file_sweep(pass->folder, err) < 0))
 		return -1;
 	for (size_t i = 0; i < pass->n_shards; i++) {
 		if (load_keys(pass, &pass->shards[i], err) < 0)
@@ -283,10 +295,11 @@ static int write_each(struct index_pass *pass, struct error *err)
 	return r;
 }
 
-static int write_pass(struct index_pass *pass, bool always, struct error *err)
+static int write_pass(struct index_pass *pass, struct error *err)
 {
 	cleanup_index_dataset struct index_dataset before = {.codec = OUTPUT_CODEC_ZSTD};
 	struct shard_list list = {.n = 0};
+	bool same = false;
 	int r = index_dataset_read(pass->folder, &before, err);
 
 	if (r == 0)
@@ -298,8 +311,9 @@ static int write_pass(struct index_pass *pass, bool always, struct error *err)
 		if (!pass->recipe_json[0] || strcmp(pass->recipe_json, "{}") == 0)
 			pass->recipe_json = before.recipe_json;
 		pass->codec = before.codec;
-		if (always || !before.catalog || strcmp(before.catalog, pass->catalog) != 0 ||
-		    !all_there(pass))
+		same = before.catalog && strcmp(before.catalog, pass->catalog) == 0;
+		/* Of an earlier catalog: the next pass writes them. */
+		if (pass->differs ? same : pass->always || !same || !all_there(pass))
 			r = write_each(pass, err);
 	}
 	for (size_t i = 0; i < list.n; i++) {
@@ -314,8 +328,7 @@ static int write_pass(struct index_pass *pass, bool always, struct error *err)
 }
 
 /* @pass: what is known of it already. */
-static int write_dataset(struct index_pass *pass, const char *output, bool always,
-			 struct error *err)
+static int write_dataset(struct index_pass *pass, const char *output, struct error *err)
 {
 	struct found_dataset found = {.id = pass->dataset};
 	cleanup_free char *folder = NULL;
@@ -332,7 +345,7 @@ static int write_dataset(struct index_pass *pass, const char *output, bool alway
 		pass->name = found.name;
 		pass->recipe_id = found.recipe_id;
 		pass->recipe_json = found.recipe_json;
-		r = write_pass(pass, always, err);
+		r = write_pass(pass, err);
 	}
 	store_close(pass->store);
 	free(found.name);
@@ -344,9 +357,9 @@ static int write_dataset(struct index_pass *pass, const char *output, bool alway
 int index_write_all(struct queue *queue, int64_t dataset, const char *output, bool always,
 		    struct error *err)
 {
-	struct index_pass pass = {.queue = queue, .dataset = dataset};
+	struct index_pass pass = {.queue = queue, .dataset = dataset, .always = always};
 
-	return write_dataset(&pass, output, always, err);
+	return write_dataset(&pass, output, err);
 }
 
 int index_write_until(struct queue *queue, int64_t dataset, const char *output,
@@ -355,5 +368,17 @@ int index_write_until(struct queue *queue, int64_t dataset, const char *output,
 	struct index_pass pass = {
 	    .queue = queue, .dataset = dataset, .stop = stop, .stop_arg = arg};
 
-	return write_dataset(&pass, output, false, err);
+	return write_dataset(&pass, output, err);
+}
+
+int index_check(struct queue *queue, int64_t dataset, const char *output,
+		void (*differs)(void *arg, const char *name), void *arg, struct error *err)
+{
+	struct index_pass pass = {.queue = queue,
+				  .dataset = dataset,
+				  .always = true,
+				  .differs = differs,
+				  .differs_arg = arg};
+
+	return write_dataset(&pass, output, err);
 }

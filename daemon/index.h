@@ -37,6 +37,13 @@ int index_write_all(struct queue *queue, int64_t dataset, const char *output, bo
 int index_write_until(struct queue *queue, int64_t dataset, const char *output,
 		      bool (*stop)(void *arg), void *arg, struct error *err);
 
+/*
+ * Names those that are not what catalog and shards make of them, although dataset.json says that they stand for this
+ * catalog: their bytes are damaged. Writes nothing. README.md, for people, and dataset.json itself are not compared.
+ */
+int index_check(struct queue *queue, int64_t dataset, const char *output,
+		void (*differs)(void *arg, const char *name), void *arg, struct error *err);
+
 struct index_shard {
 	struct shard_row row;
 	char *path, *format, *group;	    /* row's own memory */
@@ -61,8 +68,12 @@ struct index_pass {
 	struct atomic_batch *files; /* of the folder, written and not yet there */
 	struct store *store;	    /* of the folder, for reading */
 	int64_t dataset;
+	bool always;		 /* every byte is made, also of what seems to be there */
 	bool (*stop)(void *arg); /* NULL: it runs to its end */
 	void *stop_arg;
+	void (*differs)(void *arg,
+			const char *name); /* nothing is written: told of what would be */
+	void *differs_arg;
 	const char *name; /* of the dataset */
 	const char *recipe_id;
 	const char *recipe_json;    /* NULL where nobody knows it */

@@ -59,6 +59,11 @@ static int link_shard(const struct index_pass *pass, const struct index_shard *s
 
 	if (n >= 0 && (size_t)n == strlen(target) && memcmp(now, target, (size_t)n) == 0)
 		return 0;
+	if (pass->differs) {
+		if (file_exists(path))
+			pass->differs(pass->differs_arg, path + strlen(pass->folder) + 1);
+		return 0;
+	}
 	/* a copy of the output may have made a file of it */
 	if ((unlink(path) < 0 && errno != ENOENT) || symlink(target, path) < 0)
 		return error_sys(err, "link %s", path);

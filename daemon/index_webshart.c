@@ -131,7 +131,7 @@ static int write_shard(const struct index_pass *pass, const struct index_shard *
 	    xasprintf(".latentd/webshart/%.*s.json", (int)strlen(shard->path) - 4, shard->path);
 
 	put_head(&text, &shard->row);
-	if (is_current(pass, name, &text))
+	if (!pass->always && is_current(pass, name, &text))
 		return 0;
 	if (index_samples(pass, shard, &samples, err) < 0)
 		return -1;

@@ -5,7 +5,7 @@ import os
 import shutil
 import tarfile
 
-from harness import equal, run_tests, same_members, test
+from harness import DAMAGED, equal, run_tests, same_members, test
 from reference import read_dataset, shard_files
 
 
@@ -135,6 +135,26 @@ def nothing_that_a_loader_takes_for_data_lies_beside_the_shards(ws):
         folders[:] = [f for f in folders if not f.startswith((".", "__"))]
         for name in names:
             assert name.endswith(".tar") or name == "README.md", os.path.join(at, name)
+
+
+@test
+def a_damaged_index_is_named_by_verify_and_made_again(ws):
+    make(ws)
+    sound = index_files(ws)
+    derived = [name for name in sound if name.startswith(".latentd/") and isinstance(sound[name], bytes)]
+    kinds = ("shards.jsonl", "shards.txt", "wids.json", "/webshart/", "/energon/train", "/.nv-meta/")
+    for kind in kinds:
+        (name, *_) = sorted(name for name in derived if kind in name)
+        path = os.path.join(ws.dataset, name)
+        with open(path, "r+b") as file:
+            file.seek(len(sound[name]) // 2)
+            file.write(bytes([sound[name][len(sound[name]) // 2] ^ 1]))
+        result = ws.latentctl("verify", "--out", ws.out, code=DAMAGED)
+        assert f"set/{name}: not what catalog and shards say" in result.out, result
+        equal(result.out.count("not what"), 1, "indexes that are named")
+        ws.latentctl("verify", "--deep", "--out", ws.out, code=DAMAGED)
+        ws.verify()
+        equal(index_files(ws), sound, "indexes")
 
 
 run_tests()
