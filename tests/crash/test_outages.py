@@ -141,6 +141,32 @@ def an_output_that_is_unmounted_in_a_run_gets_nothing_below_its_mount(ws):
     equal(len(paths_in(f"{ws.out}.copy/set")), 80, "number of samples")
 
 
+@test
+def an_output_that_is_remounted_read_only_in_a_run_ends_it_and_goes_on_when_it_is_writable(ws):
+    ws.small_pictures(80)
+    os.makedirs(ws.out)
+    script = """out=$1; shift
+        mount -t tmpfs tmpfs "$out" || exit 99
+        "$ctl" "$@" >/dev/null & run=$!
+        until [ -e "$out/set/train/128x128/000000.tar" ]; do kill -0 $run || exit 98; sleep 0.01; done
+        # The disk itself is busy: its lock is open for writing. The same folder as another mount is not.
+        mount --bind "$out" "$out" && mount -o remount,bind,ro "$out" || exit 97
+        wait $run; code=$?
+        kept=$(cd "$out" && find set/train -name '*.tar' -exec sha256sum {} +)
+        umount "$out" || exit 95
+        "$ctl" "$@" >/dev/null || exit 94
+        (cd "$out" && echo "$kept" | sha256sum --check --quiet) || exit 93
+        "$ctl" verify --out "$out" >/dev/null || exit 92
+        cp -a "$out" "$out.copy"; exit $code"""
+    words = ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model())
+    result = ws.in_own_mounts(script, ws.out, *words)
+    if result.code == 99:
+        raise Skip("a tmpfs cannot be mounted here")
+    equal(result.code, FAILED, "exit status of the run whose output became read-only")
+    assert "Read-only file system" in result.err, result.err
+    equal(len(paths_in(f"{ws.out}.copy/set")), 80, "number of samples")
+
+
 # -- clocks
 
 DAY = 86400
