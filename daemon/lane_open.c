@@ -1,6 +1,8 @@
 #include "daemon/lane_parts.h"
 
 #include "daemon/encode_setup.h"
+#include "daemon/rebuild.h"
+#include "daemon/sources.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -233,6 +235,37 @@ static int get_output(struct open_task *t)
 	return t->taken ? error_set(&t->err, ERR_TRANSIENT, "%s", owner) : r;
 }
 
+/*
+ * Of a dataset that the queue does not know: visible shards are adopted, but what a rewrite that was cut off left staged can
+ * only be placed by a rebuild.
+ */
+static int rebuild_lost(struct lane *l, struct error *err)
+{
+	const struct dataset_config *c = l->config;
+	cleanup_free struct shard_rows_root *roots = xcalloc(c->n_sources, sizeof(*roots));
+	struct rebuild_options options = {.output = l->output, .roots = roots};
+	struct rebuild_result result = {.datasets = 0};
+
+	for (size_t i = 0; i < c->n_sources; i++) {
+		struct shard_rows_root *root = &roots[options.n_roots];
+		cleanup_free char *path = realpath(c->sources[i].path, NULL);
+		struct sources_numbers numbers = {.numbers = &root->number};
+
+		if (!path)
+			continue;
+		if (sources_number(l->shared->state->path, c->name, &path, 1, &numbers, err) < 0)
+			return -1;
+		root->path = c->sources[i].path;
+		options.n_roots++;
+	}
+	if (rebuild_dataset_if_lost(l->shared->queue, &options, c->name, &result, err) < 0)
+		return -1;
+	if (result.shards > 0)
+		lane_log(l, LOG_LEVEL_WARNING, "its catalog was lost: rebuilt from %zu shards",
+			 result.shards);
+	return 0;
+}
+
 static void open_run(struct task *task)
 {
 	struct open_task *t = (struct open_task *)task;
@@ -254,7 +287,7 @@ static void open_run(struct task *task)
 		return;
 	if (encode_recipe(&c->recipe, engine_model(l->engine), &l->buckets, &l->recipe, &t->err) <
 		0 ||
-	    get_output(t) < 0)
+	    get_output(t) < 0 || rebuild_lost(l, &t->err) < 0)
 		return;
 	l->recipe.codec = c->output.options.codec;
 	options.output = l->output;

@@ -176,20 +176,53 @@ static int count_object(void *arg, const char *name, uint64_t bytes)
 	return 0;
 }
 
-int rebuild_if_lost(const struct rebuild_options *options, const char *name,
-		    struct rebuild_result *result, struct error *err)
+/* 1: a rewrite left something staged in dataset @name; 0; or -1. */
+static int anything_staged(const struct output *output, const char *name, struct error *err)
 {
-	cleanup_free char *path = xasprintf("%s/queue.db", options->output->state);
-	cleanup_free char *folder = xasprintf("%s/%s", options->output->root, name);
+	cleanup_free char *folder = xasprintf("%s/%s", output->root, name);
 	struct store *store = NULL;
 	size_t staged = 0;
 	int r;
 
-	if (file_exists(path) || !file_exists(folder))
+	if (!file_exists(folder))
 		return 0;
 	if (store_local_open(folder, true, &store, err) < 0)
 		return -1;
 	r = store_list_area(store, STORE_STAGED, count_object, &staged, err);
 	store_close(store);
-	return r < 0 || staged == 0 ? r : rebuild_output(options, result, err);
+	return r < 0 ? -1 : staged > 0;
+}
+
+int rebuild_if_lost(const struct rebuild_options *options, const char *name,
+		    struct rebuild_result *result, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/queue.db", options->output->state);
+	int r = file_exists(path) ? 0 : anything_staged(options->output, name, err);
+
+	return r <= 0 ? r : rebuild_output(options, result, err);
+}
+
+static int has_name(void *arg, const struct queue_dataset *d)
+{
+	return strcmp(d->name, arg) == 0;
+}
+
+int rebuild_dataset_if_lost(struct queue *queue, const struct rebuild_options *options,
+			    const char *name, struct rebuild_result *result, struct error *err)
+{
+	cleanup_dataset_folders struct dataset_folders folders = {.n = 0};
+	int r = queue_datasets(queue, has_name, (void *)name, err);
+
+	if (r != 0)
+		return r < 0 ? -1 : 0;
+	r = anything_staged(options->output, name, err);
+	if (r <= 0)
+		return r;
+	if (dataset_folders_find(options->output->root, &folders, err) < 0)
+		return -1;
+	for (size_t i = 0; i < folders.n; i++) {
+		if (strcmp(folders.items[i].name, name) == 0)
+			return rebuild_dataset(queue, options, &folders.items[i], result, err);
+	}
+	return 0;
 }

@@ -34,6 +34,13 @@ int rebuild_output(const struct rebuild_options *options, struct rebuild_result 
 		   struct error *err);
 
 /*
+ * The same for a daemon, whose @queue has other datasets too: does nothing where it knows one of that name. Prints a
+ * line for each shard that is damaged.
+ */
+int rebuild_dataset_if_lost(struct queue *queue, const struct rebuild_options *options,
+			    const char *name, struct rebuild_result *result, struct error *err);
+
+/*
  * For a run that finds no database: without one visible shards are adopted, but what a rewrite left staged in dataset
  * @name can only be placed by a rebuild. Does nothing where there is a database, or nothing is staged.
  */

@@ -5,6 +5,7 @@ One image has no file any more, so that what is lost cannot be encoded again unn
 the death at that call.
 """
 
+import glob
 import hashlib
 import os
 import shutil
@@ -12,6 +13,7 @@ import time
 
 from crash import DIED, Rig, evenly, time_for
 from harness import OK, equal, run_tests, test
+from daemon_rig import Daemon
 from reference import read_dataset
 
 
@@ -68,6 +70,29 @@ def a_compaction_that_dies_and_the_state_may_be_lost_together(ws):
             print("".join(f"  $ {r}\n" for r in rig.ws.history), flush=True)
     print(f"{done} of {len(calls)} deaths followed by the loss of the state: {len(failed)} failed")
     equal(failed, [], "failed cases")
+
+
+@test
+def a_daemon_whose_state_is_lost_takes_in_what_a_compaction_left_staged(ws):
+    rig = Rig(ws)
+    rig.encode()
+    os.remove(os.path.join(ws.src, rig.paths[4]))
+    wanted = latents(ws)
+    rig.keep("whole")
+    compact(rig, 100000)
+    for call in reversed(range(1, rig.reported()[1]["change"] + 1)):
+        rig.restore("whole")
+        compact(rig, call)
+        if glob.glob(f"{ws.dataset}/.latentd/staged/train/**/*.tar", recursive=True) and len(latents(ws)) < len(wanted):
+            break
+    else:
+        raise AssertionError("no call leaves a sample in a staged shard alone")
+    shutil.rmtree(ws.environment["XDG_STATE_HOME"])
+    daemon = Daemon(ws)
+    daemon.dataset(src=ws.src)
+    daemon.run("--once")
+    equal(latents(ws), wanted, "the samples")
+    assert "its catalog was lost: rebuilt from" in daemon.said(), daemon.said()
 
 
 run_tests()
