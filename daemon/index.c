@@ -187,14 +187,15 @@ static void make_catalog_hash(struct index_pass *pass)
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	struct hash128 hash;
 
-	buffer_appendf(&text, "1 %s\n", pass->recipe_id);
+	buffer_appendf(&text, "2 %s\n", pass->recipe_id);
 	for (size_t i = 0; i < pass->n_shards; i++) {
 		const struct shard_row *row = &pass->shards[i].row;
 		char xxh3[HASH128_HEX_SIZE];
 
 		hash128_hex(&row->xxh3, xxh3);
-		buffer_appendf(&text, "%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", row->path,
-			       row->bytes, row->samples, row->dead, xxh3);
+		buffer_appendf(&text, "%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %" PRIi64 "\n",
+			       row->path, row->bytes, row->samples, row->dead, xxh3,
+			       row->sealed_at);
 	}
 	hash = hash128_of(text.data, text.size);
 	hash128_hex(&hash, pass->catalog);
