@@ -264,7 +264,8 @@ static void sync_end(struct sync_task *t)
 	struct packer *p = t->packer;
 
 	p->syncing = false;
-	p->settled_tasks = t->append_tasks;
+	/* What came back meanwhile may have been rejected, all of it: no further sync tells of that. */
+	p->settled_tasks = p->n_unsynced == 0 ? p->append_tasks : t->append_tasks;
 	free(t->items);
 	free(t);
 	packer_pump(p);

@@ -371,6 +371,30 @@ static void a_latent_that_cannot_be_stored_is_rejected_alone(void **state)
 	release_many(jobs, 3);
 }
 
+static void a_record_that_is_rejected_during_a_sync_holds_up_no_flush(void **state)
+{
+	struct run *run = *state;
+	struct job jobs[2];
+	struct finished *bad = xcalloc(1, sizeof(*bad));
+
+	claim_many(run, "a", jobs, 2, 0);
+	start(run, RUN_MANY, RUN_MANY);
+	append(run, jobs, 1, 64, 64);
+	while (packer_works(run->packer))
+		run_turn(run);
+	*bad = run_finished(&jobs[1], 64, 64);
+	((float *)bad->latent.data)[7] = NAN;
+	packer_sync(run->packer);
+	packer_append(run->packer, bad, 1);
+	packer_flush(run->packer);
+	while (run->shards == 0)
+		run_turn(run);
+	run_until_idle(run);
+	assert_int_equal(run->rejected, 1);
+	run_close_packer(run);
+	release_many(jobs, 2);
+}
+
 /*
  * A few small groups must not keep a segment full of sealed records on disk: what is sealed here of the large
  * group is waste as long as the small one's record, in the same segment, waits.
@@ -650,6 +674,7 @@ int main(void)
 	    packer_test(draining_without_seal_only_makes_durable),
 	    packer_test(what_an_earlier_run_left_is_sealed_with_the_rest),
 	    packer_test(a_latent_that_cannot_be_stored_is_rejected_alone),
+	    packer_test(a_record_that_is_rejected_during_a_sync_holds_up_no_flush),
 	    packer_test(records_that_keep_much_waste_on_disk_are_sealed_early),
 	    packer_test(a_record_that_has_waited_long_is_sealed_with_its_group),
 	    packer_test(it_says_when_too_much_waits_to_be_appended),
