@@ -155,6 +155,7 @@ static void pump_closed(struct lane *l)
 {
 	if (l->stopping || l->held || clock_mono_ms() < l->retry_at)
 		return;
+	l->taken = false;
 	decode_pool_revive(l->shared->pool);
 	l->engine = engines_get(l->shared->engines, &l->config->recipe);
 	engine_want(l->engine);
