@@ -3,13 +3,15 @@
 #include "base/checked.h"
 #include "config/recipe_options.h"
 
+static const char *const bench_precisions[] = {"f32", "bf16", NULL};
+
 #define FIELD(f) offsetof(struct bench_options, f)
 
 const struct setting bench_settings[] = {
     {"vae", SETTING_PATH, FIELD(vae), .value_name = "VAE",
      .help = "folder, .safetensors file, hub id or name (sdxl)"},
     {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
-    {"precision", SETTING_CHOICE, FIELD(precision), .fallback = "f32", .choices = recipe_precisions,
+    {"precision", SETTING_CHOICE, FIELD(precision), .fallback = "f32", .choices = bench_precisions,
      .help = "of the network's products"},
     {"size", SETTING_SIDES, FIELD(size), .fallback = "512", .min = 8, .max = 16384,
      .value_name = "WxH", .help = "of the images"},

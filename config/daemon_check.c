@@ -452,6 +452,12 @@ static int check_encoders(const struct check *c, struct error *err)
 		}
 		if (e->type == ENCODER_TYPE_REMOTE && check_remote(c, i, err) < 0)
 			return -1;
+		if (e->type == ENCODER_TYPE_CUDA &&
+		    !(e->cuda.gpu_share > 0 && e->cuda.gpu_share <= 1))
+			return refuse(c, e->place, err,
+				      "gpu_share %g: expected a part of the time, over 0 and at "
+				      "most 1",
+				      e->cuda.gpu_share);
 	}
 	for (size_t i = 0; i < config->n_datasets; i++) {
 		if (check_encodable(c, i, err) < 0)

@@ -63,9 +63,9 @@ struct dataset_config {
 	struct config_place place; /* of its item in the list */
 };
 
-enum encoder_type { ENCODER_TYPE_CPU, ENCODER_TYPE_FAKE, ENCODER_TYPE_REMOTE };
+enum encoder_type { ENCODER_TYPE_CPU, ENCODER_TYPE_FAKE, ENCODER_TYPE_REMOTE, ENCODER_TYPE_CUDA };
 
-/* "cpu", "fake", "remote" */
+/* "cpu", "fake", "remote", "cuda" */
 const char *encoder_type_name(enum encoder_type type);
 
 /* Of the parts below `type`, only that of its own type is set. */
@@ -73,6 +73,7 @@ struct encoder_config {
 	enum encoder_type type;
 	const char *name; /* unique; made from the type where the file gives none: "cpu", "cpu-2" */
 	struct encoder_limits cpu;
+	struct cuda_limits cuda;
 	struct {
 		struct remote_endpoint *endpoints;
 		size_t n_endpoints; /* at least one */

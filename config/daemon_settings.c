@@ -81,20 +81,29 @@ static const struct settings_group dataset_settings = {
 
 /* -- an encoder ---------------------------------------------------------------------------------- */
 
-static const char *const encoder_types[] = {"cpu", "fake", "remote", NULL};
+static const char *const encoder_types[] = {"cpu", "fake", "remote", "cuda", NULL};
 
 #define ENCODER(f) offsetof(struct encoder_config, f)
 
 static const struct setting encoder_rows[] = {
     {"type", SETTING_ENUM, ENCODER(type), .choices = encoder_types, .required = true,
      .example = "cpu",
-     .help = "cpu: this machine's processor; remote: endpoints; fake: for tests, without a model"},
+     .help = "cpu: this machine's processor; cuda: its GPU; remote: endpoints; fake: for tests, "
+	     "without a model"},
     {"name", SETTING_STRING, ENCODER(name), .not_empty = true, .example = "cpu",
      .help = "as status and records call it (its type)"},
     {"threads", SETTING_COUNT, ENCODER(cpu.threads), .fallback = "0", .max = 1024, .of = "cpu",
      .help = "0: all cores"},
     {"memory", SETTING_BYTES, ENCODER(cpu.memory), .of = "cpu", .example = "3GiB",
      .help = "for model and maps; larger images are encoded in bands (half of the machine's)"},
+    {"device", SETTING_COUNT, ENCODER(cuda.device), .fallback = "0", .max = 63, .of = "cuda",
+     .help = "which GPU, as CUDA counts them; an encoder for each"},
+    {"gpu-memory", SETTING_BYTES, ENCODER(cuda.memory), .of = "cuda", .example = "8GiB",
+     .help = "of the GPU, for model and maps; larger images in bands (80 % of what is free)"},
+    {"gpu-share", SETTING_NUMBER, ENCODER(cuda.gpu_share), .fallback = "1", .of = "cuda",
+     .help = "of the GPU's time, over 0 and at most 1: it rests between batches"},
+    {"pause-when-busy", SETTING_FLAG, ENCODER(cuda.pause_when_busy), .fallback = "false",
+     .of = "cuda", .help = "wait while another process computes on the GPU"},
     {"endpoints", SETTING_LIST, ENCODER(remote.endpoints), .group = &remote_endpoint_settings,
      .count = ENCODER(remote.n_endpoints), .of = "remote",
      .help = "what encodes, one or a list: `latentd serve`, or what speaks diffusers' remote VAE"},

@@ -25,8 +25,6 @@ struct recipe_options {
 };
 
 extern const struct settings_group recipe_settings;
-/* "f32", "bf16", NULL. */
-extern const char *const recipe_precisions[];
 
 /* What no single option can tell, that of the pixels included. ERR_CONFIG. */
 int recipe_options_check(const struct recipe_options *options, struct error *err);

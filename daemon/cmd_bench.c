@@ -167,8 +167,7 @@ static int open_bench(struct bench *b, struct error *err)
 	struct vae_choice choice = VAE_CHOICE_INIT;
 	size_t height = 0, width = 0, channels;
 
-	b->engine =
-	    vae_engine_choose(strcmp(o->precision, "bf16") == 0 ? VAE_BFLOAT16 : VAE_FLOAT32, err);
+	b->engine = vae_engine_choose(vae_precision_of(o->precision), err);
 	if (!b->engine || vae_choice_look(o->vae, &o->vae_options, &choice, err) < 0)
 		return -1;
 	b->vae = kl_encoder_load_model(choice.model, b->engine, o->threads, err);

@@ -17,7 +17,7 @@ static int at_dataset(const struct daemon_config *config, const struct dataset_c
 }
 
 /* What the model asks of an image's sides, and the resolution that it brings along. */
-static int look_at_model(const struct recipe_options *o, struct pixel_options *pixels,
+static int look_at_model(const struct recipe_options *o, bool has_gpu, struct pixel_options *pixels,
 			 size_t *multiple, struct error *err)
 {
 	bool fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
@@ -27,7 +27,7 @@ static int look_at_model(const struct recipe_options *o, struct pixel_options *p
 	int r;
 
 	*multiple = 8;
-	if (encode_precision(o, fake, &precision, err) < 0)
+	if ((fake || !has_gpu) && encode_precision(o, fake, &precision, err) < 0)
 		return -1;
 	if (fake)
 		return encode_tile(o, true, NULL, &tile, err);
@@ -41,13 +41,13 @@ static int look_at_model(const struct recipe_options *o, struct pixel_options *p
 	return r;
 }
 
-static int check_dataset(const struct dataset_config *d, struct error *err)
+static int check_dataset(const struct dataset_config *d, bool has_gpu, struct error *err)
 {
 	struct pixel_options pixels = d->recipe.pixels;
 	struct bucket_table *buckets;
 	size_t wanted = 0, multiple;
 
-	if (look_at_model(&d->recipe, &pixels, &wanted, err) < 0)
+	if (look_at_model(&d->recipe, has_gpu, &pixels, &wanted, err) < 0)
 		return -1;
 	buckets = pixel_setup_buckets(&pixels, err);
 	if (!buckets)
@@ -67,9 +67,12 @@ int config_check(const char *path, struct daemon_config **out, struct error *err
 {
 	struct daemon_config *config = NULL;
 	int r = daemon_config_load(path, &config, err);
+	bool has_gpu = false;
 
+	for (size_t i = 0; r == 0 && i < config->n_encoders; i++)
+		has_gpu = has_gpu || config->encoders[i].type == ENCODER_TYPE_CUDA;
 	for (size_t i = 0; r == 0 && i < config->n_datasets; i++) {
-		r = check_dataset(&config->datasets[i], err);
+		r = check_dataset(&config->datasets[i], has_gpu, err);
 		if (r < 0)
 			at_dataset(config, &config->datasets[i], err);
 	}

@@ -4,6 +4,7 @@
 #include "daemon/vae_choice.h"
 
 #include "encoder/encoder_cpu.h"
+#include "encoder/encoder_cuda.h"
 #include "encoder/encoder_fake.h"
 #include "vae/kl_tiles.h"
 
@@ -15,11 +16,11 @@ enum { FAKE_RESOLUTION = 512 };
 int encode_precision(const struct recipe_options *o, bool fake, enum vae_precision *precision,
 		     struct error *err)
 {
-	bool narrow = o->precision && strcmp(o->precision, "bf16") == 0;
+	enum vae_precision wanted = vae_precision_of(o->precision);
 
-	if (narrow && fake)
+	if (wanted != VAE_FLOAT32 && fake)
 		return error_set(err, ERR_CONFIG, "precision: the fake encoder has none");
-	*precision = narrow ? VAE_BFLOAT16 : VAE_FLOAT32;
+	*precision = wanted;
 	return fake || vae_engine_choose(*precision, err) ? 0 : -1;
 }
 
@@ -45,6 +46,48 @@ static int open_cpu(const struct recipe_options *o, const struct encoder_limits 
 	vae = encoder_cpu_vae(*out);
 	model->vae = *kl_encoder_config(vae);
 	model->weights = *kl_encoder_weights_hash(vae);
+	return 0;
+}
+
+static enum latentd_cuda_dtype cuda_dtype(enum vae_precision precision)
+{
+	switch (precision) {
+	case VAE_FLOAT16:
+		return LATENTD_CUDA_F16;
+	case VAE_BFLOAT16:
+		return LATENTD_CUDA_BF16;
+	case VAE_FLOAT32:
+		break;
+	}
+	return LATENTD_CUDA_F32;
+}
+
+int encode_cuda_open(const struct recipe_options *o, const struct cuda_limits *limits,
+		     struct encode_model *model, struct encoder **out, struct error *err)
+{
+	struct encode_model opened = {.precision = vae_precision_of(o->precision)};
+	struct encoder_cuda_options cuda = {.device = (int)limits->device,
+					    .precision = cuda_dtype(opened.precision),
+					    .memory = limits->memory,
+					    .share = limits->gpu_share,
+					    .pause_when_busy = limits->pause_when_busy};
+	struct vae_choice choice = VAE_CHOICE_INIT;
+	int r;
+
+	if (vae_choice_open(o->vae, &o->vae_options, &choice, err) < 0)
+		return -1;
+	cuda.model = choice.model;
+	r = encoder_cuda_open(&cuda, out, err);
+	snprintf(opened.name, sizeof(opened.name), "%s", choice.name);
+	opened.multiple = vae_choice_multiple(&choice);
+	opened.resolution = choice.preset ? choice.preset->resolution : 0;
+	vae_choice_close(&choice);
+	if (r < 0)
+		return -1;
+	opened.vae = *encoder_cuda_config(*out);
+	opened.weights = *encoder_cuda_weights_hash(*out);
+	opened.best_batch = encoder_caps(*out)->best_batch;
+	*model = opened;
 	return 0;
 }
 

@@ -25,7 +25,10 @@ struct encode_model {
 /* Opens the encoder that @options name. */
 int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_model *model, struct encoder **out, struct error *err);
-/* ERR_CONFIG: this machine does not compute in the precision that @options ask for. */
+/* The same on a GPU; ERR_CONFIG also where there is no plugin, driver or device: encoder_cuda.h. */
+int encode_cuda_open(const struct recipe_options *options, const struct cuda_limits *limits,
+		     struct encode_model *model, struct encoder **out, struct error *err);
+/* ERR_CONFIG: this machine's processor does not compute in the precision that @options ask for. */
 int encode_precision(const struct recipe_options *options, bool fake, enum vae_precision *precision,
 		     struct error *err);
 /*

@@ -14,6 +14,7 @@ struct entry {
 	struct encoder_config config;
 	char *name;
 	char *engine_name; /* of the encoder that was opened last */
+	struct error lack; /* why it could not open the model that was loaded last */
 	struct encode_device device;
 	uint64_t images;
 	struct rate rate;
@@ -57,34 +58,57 @@ struct load_task {
 	struct engine *engine;
 	struct encode_model model;
 	struct encoder **encoders; /* one for each entry */
+	struct error *lacks;	   /* why an entry has none, though it could compute the model */
 	struct error err;
 };
 
 /* The `fake` VAE is computed by every encoder, any other not by the fake one. */
 static bool can_compute(const struct entry *entry, const char *vae)
 {
-	return entry->config.type == ENCODER_TYPE_CPU || strcmp(vae, RECIPE_VAE_FAKE) == 0;
+	bool fake = strcmp(vae, RECIPE_VAE_FAKE) == 0;
+
+	return entry->config.type == ENCODER_TYPE_CPU ||
+	       (entry->config.type == ENCODER_TYPE_CUDA ? !fake : fake);
+}
+
+static int load_unit(struct load_task *t, size_t i, struct error *err)
+{
+	const struct engine *e = t->engine;
+	const struct encoder_config *config = &e->engines->entries[i].config;
+	const struct recipe_options options = {
+	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
+
+	if (config->type == ENCODER_TYPE_CUDA)
+		return encode_cuda_open(&options, &config->cuda, &t->model, &t->encoders[i], err);
+	return encode_model_open(&options, &config->cpu, &t->model, &t->encoders[i], err);
+}
+
+/* Whether others may go on where the encoder cannot: a GPU may be gone, a processor is as it is. */
+static bool may_lack(const struct engine *e, size_t i)
+{
+	return e->engines->entries[i].config.type == ENCODER_TYPE_CUDA ||
+	       vae_precision_of(e->precision) == VAE_FLOAT16;
 }
 
 static void load_run(struct task *task)
 {
 	struct load_task *t = (struct load_task *)task;
 	struct engine *e = t->engine;
-	const struct recipe_options options = {
-	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
 	size_t opened = 0;
 
 	for (size_t i = 0; i < e->engines->n; i++) {
-		const struct entry *entry = &e->engines->entries[i];
-
-		if (!can_compute(entry, e->vae))
+		if (!can_compute(&e->engines->entries[i], e->vae))
 			continue;
-		if (encode_model_open(&options, &entry->config.cpu, &t->model, &t->encoders[i],
-				      &t->err) < 0)
+		if (load_unit(t, i, &t->lacks[i]) == 0) {
+			opened++;
+		} else if (!may_lack(e, i)) {
+			t->err = t->lacks[i];
 			return;
-		opened++;
+		}
 	}
-	if (opened == 0)
+	for (size_t i = 0; i < e->engines->n && opened == 0 && t->err.code == ERR_NONE; i++)
+		t->err = t->lacks[i];
+	if (opened == 0 && t->err.code == ERR_NONE)
 		error_set(&t->err, ERR_CONFIG, "no encoder of the configuration can compute %s",
 			  e->vae);
 }
@@ -160,6 +184,7 @@ static void load_done(struct task *task)
 			  "name, or put the old one back",
 			  e->vae);
 	for (size_t i = 0; i < e->engines->n; i++) {
+		e->engines->entries[i].lack = t->lacks[i];
 		if (t->encoders[i] && t->err.code == ERR_NONE)
 			unit_open(&e->units[i], t->encoders[i], &t->err);
 		else
@@ -175,6 +200,7 @@ static void load_done(struct task *task)
 	}
 	e->engines->options.on_change(e->engines->options.arg);
 	free(t->encoders);
+	free(t->lacks);
 	free(t);
 }
 
@@ -190,6 +216,7 @@ void engine_want(struct engine *e)
 	t->base.done = load_done;
 	t->engine = e;
 	t->encoders = xcalloc(e->engines->n, sizeof(struct encoder *));
+	t->lacks = xcalloc(e->engines->n, sizeof(struct error));
 	e->state = ENGINE_LOADING;
 	executor_post(e->engines->loader, &t->base);
 }
@@ -350,6 +377,8 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 				      .images_done = entry->images,
 				      .images_per_second =
 					  rate_per_second(&entry->rate, clock_mono_ms())};
+	if (entry->lack.code != ERR_NONE)
+		view->failure = &entry->lack;
 	for (const struct engine *e = engines->first; e; e = e->next) {
 		view->loading = view->loading || e->state == ENGINE_LOADING;
 		if (e->state == ENGINE_FAILED)

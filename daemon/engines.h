@@ -59,7 +59,8 @@ struct encoder_view {
 	uint64_t images_done;
 	double images_per_second;
 	bool loading;
-	const struct error *failure; /* of a model that could not be loaded; NULL: none */
+	const struct error
+	    *failure; /* of a model that could not be loaded, there or at all; NULL: none */
 };
 
 size_t engines_count(const struct engines *engines);

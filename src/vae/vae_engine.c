@@ -18,7 +18,22 @@ static const struct {
 
 const char *vae_precision_name(enum vae_precision precision)
 {
-	return precision == VAE_BFLOAT16 ? "bfloat16" : "float32";
+	switch (precision) {
+	case VAE_BFLOAT16:
+		return "bfloat16";
+	case VAE_FLOAT16:
+		return "float16";
+	case VAE_FLOAT32:
+		break;
+	}
+	return "float32";
+}
+
+enum vae_precision vae_precision_of(const char *setting)
+{
+	if (setting && strcmp(setting, "bf16") == 0)
+		return VAE_BFLOAT16;
+	return setting && strcmp(setting, "f16") == 0 ? VAE_FLOAT16 : VAE_FLOAT32;
 }
 
 static const struct vae_engine_ops *checked(const struct vae_engine_ops *ops, struct error *err)
@@ -31,6 +46,12 @@ const struct vae_engine_ops *vae_engine_choose(enum vae_precision precision, str
 	const char *wanted = getenv("LATENTD_CPU");
 	bool known = false;
 
+	if (precision == VAE_FLOAT16) {
+		error_set(err, ERR_CONFIG,
+			  "no processor computes in float16 here: precision f16 takes an encoder "
+			  "of type cuda");
+		return NULL;
+	}
 	if (!wanted || !*wanted)
 		wanted = engines[0].name;
 	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {

@@ -200,6 +200,71 @@ static void a_model_that_no_encoder_can_compute_fails(void **state)
 	close_engines(&f);
 }
 
+/* The plugin that computes on the processor stands for the GPU's. */
+static void use_plugin(const char *path)
+{
+	cleanup_free char *host = xasprintf("%s/tests/host_plugin.so", getenv("LATENTD_BUILD_DIR"));
+
+	setenv("LATENTD_CUDA_PLUGIN", path ? path : host, 1);
+}
+
+static void without_a_gpu_the_other_encoders_go_on_and_the_reason_is_shown(void **state)
+{
+	const struct encoder_config both[] = {{.type = ENCODER_TYPE_CUDA, .name = "gpu"},
+					      {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
+	cleanup_free char *model = testing_golden("kl_sd");
+	struct encoder_view view;
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	use_plugin("/nowhere/latentd-cuda.so");
+	open_engines(&f, both, 2, 1000000);
+	e = engines_get(f.engines,
+			&(struct recipe_options){.vae = model, .vae_options = {.model = "sd"}});
+	engine_want(e);
+	while (engine_state(e) == ENGINE_LOADING)
+		turn(&f);
+	if (engine_state(e) == ENGINE_FAILED)
+		fail_msg("%s", engine_failure(e)->message);
+	engines_view(f.engines, 0, &view);
+	assert_non_null(view.failure);
+	assert_non_null(strstr(view.failure->message, "/nowhere/latentd-cuda.so"));
+	engines_view(f.engines, 1, &view);
+	assert_null(view.failure);
+	assert_non_null(strstr(view.engine, "cpu/"));
+	close_engines(&f);
+}
+
+static void a_gpu_computes_what_the_processor_cannot(void **state)
+{
+	const struct encoder_config both[] = {{.type = ENCODER_TYPE_CUDA, .name = "gpu"},
+					      {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
+	cleanup_free char *model = testing_golden("kl_sd");
+	struct encoder_view view;
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	use_plugin(NULL);
+	open_engines(&f, both, 2, 1000000);
+	e = engines_get(f.engines, &(struct recipe_options){.vae = model,
+							    .vae_options = {.model = "sd"},
+							    .precision = "f16"});
+	engine_want(e);
+	while (engine_state(e) == ENGINE_LOADING)
+		turn(&f);
+	if (engine_state(e) == ENGINE_FAILED)
+		fail_msg("%s", engine_failure(e)->message);
+	assert_int_equal(engine_model(e)->precision, VAE_FLOAT16);
+	engines_view(f.engines, 0, &view);
+	assert_null(view.failure);
+	assert_string_equal(view.engine, "cuda/host float32");
+	engines_view(f.engines, 1, &view);
+	assert_non_null(strstr(view.failure->message, "float16"));
+	close_engines(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +275,8 @@ int main(void)
 	    cmocka_unit_test(
 		a_model_that_cannot_be_loaded_fails_with_its_reason_and_may_be_wanted_again),
 	    cmocka_unit_test(a_model_that_no_encoder_can_compute_fails),
+	    cmocka_unit_test(without_a_gpu_the_other_encoders_go_on_and_the_reason_is_shown),
+	    cmocka_unit_test(a_gpu_computes_what_the_processor_cannot),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

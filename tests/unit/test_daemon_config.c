@@ -405,7 +405,11 @@ static void what_does_not_go_together_is_refused_where_it_stands(void **state)
 	assert_refused(DATASET "    captions: false\n    require_caption: true\n" ENCODER,
 		       "/f:7:22: require_caption without captions: expected captions: true");
 	assert_refused(DATASET "encoders: {type: gpu}\n",
-		       "/f:6:18: type: \"gpu\": expected cpu or fake or remote");
+		       "/f:6:18: type: \"gpu\": expected cpu or fake or remote or cuda");
+	assert_refused(DATASET "encoders: {type: cuda, gpu_share: 1.5}\n",
+		       "/f:6:11: gpu_share 1.5: expected a part of the time, over 0 and at most 1");
+	assert_refused(DATASET "encoders: {type: cpu, gpu_memory: 1GiB}\n",
+		       "/f:6:23: gpu_memory: only type cuda has it");
 	assert_refused(DATASET "encoders: {type: fake, threads: 2}\n",
 		       "/f:6:24: threads: only type cpu has it");
 	assert_refused(DATASET "encoders: {type: fake}\n",
