@@ -8,3 +8,4 @@ add_cmocka_test(NAME test_encoder_contract SOURCES contract/test_encoder_contrac
 add_cmocka_test(NAME test_endpoint_model SOURCES component/test_endpoint_model.c
 	LIBS latentd_encoder latentd_loopback)
 add_fuzz_target(NAME fuzz_endpoint_model SOURCES fuzz/fuzz_endpoint_model.c LIBS latentd_encoder)
+add_cmocka_test(NAME test_pixel_planes SOURCES unit/test_pixel_planes.c LIBS latentd_encoder)
