@@ -9,3 +9,7 @@ add_cmocka_test(NAME test_endpoint_model SOURCES component/test_endpoint_model.c
 	LIBS latentd_encoder latentd_loopback)
 add_fuzz_target(NAME fuzz_endpoint_model SOURCES fuzz/fuzz_endpoint_model.c LIBS latentd_encoder)
 add_cmocka_test(NAME test_pixel_planes SOURCES unit/test_pixel_planes.c LIBS latentd_encoder)
+add_library(latentd_vae_endpoint STATIC component/vae_endpoint.c)
+target_link_libraries(latentd_vae_endpoint PUBLIC latentd_loopback latentd_encoder latentd_net m)
+add_cmocka_test(NAME test_encoder_remote SOURCES component/test_encoder_remote.c
+	LIBS latentd_vae_endpoint latentd_image LABELS tsan)

@@ -170,21 +170,24 @@ static bool is_foreign(const struct http_exchange *x)
 	       (x->status == 400 || x->status == 404 || x->status == 405 || x->status == 501);
 }
 
-static int judge(const struct http_exchange *x, const struct remote_access *access,
-		 struct endpoint_model *out, struct error *err)
+int endpoint_model_read(const struct http_exchange *x, const struct remote_access *access,
+			enum retry_class *class, struct endpoint_model *out, struct error *err)
 {
 	char reason[REMOTE_REASON_SIZE];
-	enum retry_class class = remote_reply_class(x, access, reason);
 
+	*class = remote_reply_class(x, access, reason);
 	if (is_foreign(x)) {
+		*class = RETRY_NOT_NEEDED;
 		*out = (struct endpoint_model){.latentd = false};
 		return 0;
 	}
-	if (class != RETRY_NOT_NEEDED)
-		return error_set(err, class == RETRY_STOP ? ERR_CONFIG : ERR_TRANSIENT, "%s: %s",
+	if (*class != RETRY_NOT_NEEDED)
+		return error_set(err, *class == RETRY_STOP ? ERR_CONFIG : ERR_TRANSIENT, "%s: %s",
 				 access->shown, reason);
+	*class = RETRY_STOP;
 	if (endpoint_model_parse((const char *)x->reply.data, x->reply.size, out, err) < 0)
 		return error_wrap(err, "%s", access->shown);
+	*class = RETRY_NOT_NEEDED;
 	return 0;
 }
 
@@ -206,13 +209,14 @@ static int ask(const struct endpoint_model_ask *ask, const struct remote_access 
 	    .timeout_ms = timeout + ask->scale_up_ms,
 	    .response_max = ANSWER_MAX,
 	};
+	enum retry_class class;
 	int r;
 
 	if (http_multi_start(multi, &x, err) < 0)
 		return -1;
 	while (!http_multi_finished(multi))
 		http_multi_wait(multi, -1);
-	r = judge(&x, access, out, err);
+	r = endpoint_model_read(&x, access, &class, out, err);
 	http_exchange_release(&x);
 	return r;
 }

@@ -17,6 +17,7 @@
 #define LATENTD_ENCODER_ENDPOINT_MODEL_H
 
 #include "base/hash.h"
+#include "net/retry.h"
 #include "vae/vae_config.h"
 
 #include <stdint.h>
@@ -55,6 +56,14 @@ int endpoint_model_ask(const struct endpoint_model_ask *ask, struct endpoint_mod
 /* The answer's body of a status 200; anything that is no such object is a foreign endpoint's. ERR_DATA `model`. */
 int endpoint_model_parse(const char *json, size_t size, struct endpoint_model *out,
 			 struct error *err);
+/*
+ * The same of a finished exchange: *class says what is to be done where it fails (RETRY_STOP: nothing will help), 404 and
+ * kin are a foreign endpoint. For the remote encoder, which asks by itself.
+ */
+struct http_exchange;
+struct remote_access;
+int endpoint_model_read(const struct http_exchange *x, const struct remote_access *access,
+			enum retry_class *class, struct endpoint_model *out, struct error *err);
 /* The address of the question, to be freed: .../v1/model, without query, "/predict" and trailing slashes. */
 char *endpoint_model_url(const char *url);
 

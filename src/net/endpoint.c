@@ -15,11 +15,12 @@ enum {
 	BUDGET = 100,
 	RETRY_COST = 2,
 	TIMEOUT_COST = 4,
+	FAILURE_MS = 250,
 	STUCK_LEAST_MS = 1000,
 	STUCK_UNKNOWN_MS = 30000,
 };
 
-static const double lowering = 0.7;
+static const double lowering = 0.7, least_ms = 0.5;
 
 static void enter(struct endpoint *e, enum endpoint_phase phase, int64_t now)
 {
@@ -105,11 +106,14 @@ static void lower_limit(struct endpoint *e, const struct endpoint_ticket *ticket
 static void learn_latency(struct endpoint *e, const struct endpoint_ticket *ticket, double ms)
 {
 	double *fastest = &e->fastest[ticket->class];
-	double pace = ms / (double)ticket->in_flight, off;
+	double pace, off;
 	bool timely;
 
+	if (ms < least_ms) /* 0 is for unknown */
+		ms = least_ms;
+	pace = ms / (double)ticket->in_flight;
 	if (*fastest == 0 || ms < *fastest)
-		*fastest = ms > 1 ? ms : 1;
+		*fastest = ms;
 	off = ms > e->latency ? ms - e->latency : e->latency - ms;
 	e->deviation = e->latency == 0 ? ms / 2 : e->deviation + (off - e->deviation) / 4;
 	e->latency = e->latency == 0 ? ms : e->latency + (ms - e->latency) / 8;
@@ -223,7 +227,7 @@ void endpoint_done(struct endpoint *e, const struct endpoint_ticket *ticket, int
 		if (!ticket->probe) /* that one may have waited for the server to start */
 			learn_latency(e, ticket, (double)(now - ticket->started));
 		break;
-	case ENDPOINT_REFUSES:
+	case ENDPOINT_ALIVE:
 		alive(e, now);
 		break;
 	case ENDPOINT_TIMES_OUT:
@@ -268,7 +272,8 @@ double endpoint_finish_ms(const struct endpoint *e, int64_t now, size_t before)
 {
 	double silence = e->in_flight > 0 ? (double)(now - e->heard) : 0;
 
-	return e->pace * (double)(e->in_flight + before + 1) + (silence > e->latency ? silence : 0);
+	return e->pace * (double)(e->in_flight + before + 1) +
+	       (silence > e->latency ? silence : 0) + (double)(e->failures_in_row * FAILURE_MS);
 }
 
 int64_t endpoint_stuck_ms(const struct endpoint *e)

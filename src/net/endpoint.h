@@ -36,7 +36,7 @@ enum endpoint_phase {
 
 enum endpoint_outcome {
 	ENDPOINT_GOOD,
-	ENDPOINT_REFUSES, /* alive, and does not want this one */
+	ENDPOINT_ALIVE, /* it answers, but says nothing of its speed: refuses this one */
 	ENDPOINT_FAILS,
 	ENDPOINT_TIMES_OUT,
 	ENDPOINT_THROTTLES,
@@ -96,7 +96,7 @@ void endpoint_resume(struct endpoint *e, int64_t now);
 
 /*
  * When a request that is started after @before others will be answered, in ms from now: by its pace, and later where it has
- * been silent for longer than usual. 0: unknown.
+ * been silent for longer than usual, or has failed just now. 0: unknown.
  */
 double endpoint_finish_ms(const struct endpoint *e, int64_t now, size_t before);
 /* A request that takes longer than this is stuck. */

@@ -169,13 +169,13 @@ static bool answer_goes_out(struct loopback_server *s, struct connection *c)
 
 static bool keep(struct loopback_server *s, struct connection *c, const uint8_t *data, size_t n)
 {
-	size_t kept = s->options.body_kept;
+	size_t most = s->options.body_kept ? s->options.body_kept : SIZE_MAX;
+	size_t room = most - c->body.size;
 
 	c->got += n;
 	if (s->options.upload_max && c->got > s->options.upload_max)
 		return false;
-	if (kept == 0 || c->body.size + n <= kept)
-		buffer_append(&c->body, data, n);
+	buffer_append(&c->body, data, n < room ? n : room);
 	return true;
 }
 
