@@ -142,8 +142,8 @@ def beyond_the_memory_it_is_429(ws):
 def a_request_that_waits_too_long_is_503(ws):
     server = Server(ws, "--timeout", "100ms", "--threads", "1", "--batch", "1", vae=demo_model())
     server.start()
-    large = bytes(3 * 512 * 512)
-    answers = at_once(8, lambda _: server.tensor(large, [1, 3, 512, 512], "uint8"))
+    large = bytes(3 * 384 * 384)
+    answers = at_once(8, lambda _: server.tensor(large, [1, 3, 384, 384], "uint8"))
     late = [answer for answer in answers if answer.status != 200]
     assert late and len(late) < 8, f"{len(late)} of 8 were late"
     for answer in late:
@@ -236,11 +236,11 @@ def many_slow_clients_leave_room_for_others(ws):
 
 @test
 def what_is_under_way_is_answered_at_the_end_and_nothing_more(ws):
-    server = Server(ws, "--threads", "1", vae=demo_model()).start()
-    answers, shape = [], [1, 3, 512, 512]
+    server = Server(ws, "--threads", "1", "--stop-timeout", "10min", vae=demo_model()).start()
+    answers, shape = [], [1, 3, 384, 384]
     threads = [
         threading.Thread(
-            target=lambda: answers.append(server.tensor(bytes(3 * 512 * 512), shape, "uint8"))
+            target=lambda: answers.append(server.tensor(bytes(3 * 384 * 384), shape, "uint8"))
         )
         for _ in range(4)
     ]
@@ -336,7 +336,7 @@ def a_daemon_serves_beside_its_datasets(ws):
 def a_daemon_ends_in_order_while_it_serves(ws):
     daemon = Daemon(ws)
     daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
-    daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model()}
+    daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model(), "stop_timeout": "10min"}
     daemon.start()
     server = DaemonServer(ws, daemon).connect()
     answers, shape = [], [1, 3, 512, 512]
