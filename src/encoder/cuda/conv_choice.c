@@ -10,6 +10,7 @@
 #include "plugin_error.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 enum { TIMED_FUSED = 4, TIMED_PLAIN = 8, REPEATS = 3 };
 
@@ -88,8 +89,10 @@ static int stage_open(struct conv_chooser *d, const struct conv_problem *p, stru
 	for (int i = 0; i < 5; i++) {
 		/* 0x3333 is 0.22 as float16, 4e-8 as bfloat16 and float32: nothing overflows */
 		if (cudaMalloc(places[i], sizes[i]) != cudaSuccess ||
-		    cudaMemsetAsync(*places[i], 0x33, sizes[i], d->stream) != cudaSuccess)
+		    cudaMemsetAsync(*places[i], 0x33, sizes[i], d->stream) != cudaSuccess) {
+			cudaGetLastError(); /* not to be told by the next launch */
 			return -1;
+		}
 	}
 	return 0;
 }
@@ -148,14 +151,28 @@ static int open_choice(struct conv_chooser *d, struct gpu_conv *conv,
 	return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY, "a convolution's workspace");
 }
 
-/* Times what cuDNN proposes for one variant; keeps the fastest so far in @conv and @best. */
+static double seconds(void)
+{
+	struct timespec t = {0, 0};
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/*
+ * Times what cuDNN proposes for one variant; keeps the fastest so far in @conv and @best. Fused engines are compiled when
+ * they are opened, which may take longer than what they save: after d->patience no more are tried.
+ */
 static void time_variant(struct conv_chooser *d, struct gpu_conv *conv, int variant,
 			 const struct stage *s, struct algo_choice *best)
 {
 	struct conv_graph *g = graph_of(d, conv, variant, NULL);
 	size_t limit = variant == CONV_PLAIN ? TIMED_PLAIN : TIMED_FUSED, tried = 0;
+	double began = seconds();
 
 	for (size_t i = 0; g && i < conv_graph_candidates(g) && tried < limit; i++) {
+		if (tried > 0 && seconds() - began > d->patience)
+			break;
 		struct gpu_conv candidate = {conv->problem, (enum conv_epilogue)variant,
 					     conv_plan_open(g, i, NULL)};
 		size_t workspace = candidate.plan ? conv_plan_workspace(candidate.plan) : 0;
@@ -194,12 +211,23 @@ static int open_first(struct conv_chooser *d, struct gpu_conv *conv, struct late
 	return plugin_error_set(err, last.code, "%s", last.message);
 }
 
-static int choose(struct conv_chooser *d, struct gpu_conv *conv, const char *key,
-		  struct latentd_cuda_error *err)
+/* Of all bands of a map, which differ in height and in what is padding: what suits one suits the others. */
+static void key_of(const struct conv_problem *p, char *key, size_t size)
+{
+	struct conv_problem band = *p;
+
+	if (p->n == 1 && p->kernel == 3 && p->pad_top + p->pad_bottom < 2 && p->stride == 1)
+		band.height = band.pad_top = band.pad_bottom = 0;
+	conv_problem_key(&band, key, size);
+}
+
+static int choose(struct conv_chooser *d, struct gpu_conv *conv, struct latentd_cuda_error *err)
 {
 	struct algo_choice best = {0, 0, 0};
 	struct stage s = {NULL, NULL, NULL, NULL, NULL};
+	char key[LATENTD_CUDA_KEY_SIZE];
 
+	key_of(&conv->problem, key, sizeof(key));
 	if (algo_cache_find(d->cache, key, &best) == 0 && open_choice(d, conv, &best, NULL) == 0)
 		return 0;
 	if (stage_open(d, &conv->problem, &s) == 0) {
@@ -217,13 +245,11 @@ int conv_choice_open(struct conv_chooser *d, const struct conv_problem *p, struc
 		     struct latentd_cuda_error *err)
 {
 	struct gpu_conv *conv = calloc(1, sizeof(*conv));
-	char key[LATENTD_CUDA_KEY_SIZE];
 
 	if (!conv)
 		return plugin_error_memory(err, sizeof(*conv));
 	conv->problem = *p;
-	conv_problem_key(p, key, sizeof(key));
-	if (choose(d, conv, key, err) < 0) {
+	if (choose(d, conv, err) < 0) {
 		free(conv);
 		return -1;
 	}

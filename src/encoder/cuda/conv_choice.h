@@ -16,6 +16,7 @@ struct conv_chooser {
 	cudaEvent_t begin, end;
 	struct algo_cache *cache;
 	size_t most_workspace;
+	double patience; /* seconds for each variant of a convolution */
 	void *workspace; /* grows with the algorithms */
 	size_t workspace_bytes;
 };

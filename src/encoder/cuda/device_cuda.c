@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define DEFAULT_WORKSPACE ((size_t)512 << 20)
+#define PATIENCE	  0.5
 
 struct device_cuda {
 	struct gpu_device base;
@@ -305,6 +306,7 @@ int device_cuda_open(const struct device_cuda_options *options, struct gpu_devic
 	d->base.dtype = options->dtype;
 	d->base.tf32 = options->tf32;
 	d->index = options->index;
+	d->convs.patience = options->patience > 0 ? options->patience : PATIENCE;
 	d->convs.most_workspace =
 	    options->most_workspace ? options->most_workspace : DEFAULT_WORKSPACE;
 	if (open_libraries(d, options->cache, err) < 0 ||

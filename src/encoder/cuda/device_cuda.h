@@ -20,6 +20,7 @@ struct device_cuda_options {
 	bool tf32;
 	const char *cache;     /* NULL: algorithms are not remembered */
 	size_t most_workspace; /* bytes that a convolution may hold beside maps; 0: 512 MiB */
+	double patience; /* seconds to time each variant of a convolution for; 0: half a second */
 };
 
 /* Devices that this process sees; -1 with the reason why there is none. */

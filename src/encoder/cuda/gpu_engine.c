@@ -35,7 +35,7 @@ enum { BUSY_POLL_MS = 200, HOST_BATCH = 32 };
 struct queued {
 	struct latentd_cuda_job *job;
 	uint64_t number;
-	uint32_t started, finished; /* items */
+	uint32_t started; /* items */
 	struct latentd_cuda_error error;
 };
 
@@ -204,7 +204,6 @@ static int finish(struct latentd_cuda_engine *e, struct part_slot *s,
 		}
 		atomic_fetch_add(&e->ticks, 1);
 	}
-	q->finished += s->n;
 	return r;
 }
 

@@ -92,8 +92,9 @@ struct part_plan *part_plans_find(struct part_plans *p, uint32_t width, uint32_t
 	for (int i = 0; i < MAX_PLANS; i++) {
 		struct part_plan *plan = p->plans[i];
 
+		/* An arena that could not grow may have become smaller than what a plan needs. */
 		if (plan && plan->wanted == wanted && plan->plan.shape.width == width &&
-		    plan->plan.shape.height == height) {
+		    plan->plan.shape.height == height && plan->plan.arena <= p->arena_bytes) {
 			plan->used = ++p->clock;
 			return plan;
 		}

@@ -41,7 +41,7 @@ void test_cuda_check(int r, const struct latentd_cuda_error *err, const char *wh
 
 struct gpu_device *test_cuda_open(enum latentd_cuda_dtype dtype)
 {
-	const struct device_cuda_options options = {.dtype = dtype};
+	const struct device_cuda_options options = {.dtype = dtype, .patience = 0.02};
 	struct latentd_cuda_error err = {LATENTD_CUDA_OK, ""};
 	struct gpu_device *d = NULL;
 
