@@ -70,8 +70,10 @@ static void start_decodes(struct serve_desk *d)
 		const char *why = serve_job_pointless(d->to_decode.first);
 		struct serve_job *job;
 
-		if (!why && decode_pool_dead(d->options.pool))
+		if (!why && decode_pool_dead(d->options.pool)) {
 			why = "no decoder can be started";
+			decode_pool_revive(d->options.pool); /* for the next one */
+		}
 		if (!why && (d->for_memory.first || decode_pool_room(d->options.pool) == 0))
 			return;
 		job = list_pop(&d->to_decode);

@@ -57,7 +57,6 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 	const char *warning = decode_pool_warning(run->pool);
 
 	serve_server_tick(run->server);
-	decode_pool_revive(run->pool);
 	if (warning && !run->warned)
 		write_log(NULL, LOG_LEVEL_WARNING, "serve", warning);
 	run->warned = warning != NULL;
