@@ -166,17 +166,7 @@ static void on_done(void *image, const uint8_t *pixels)
 	serve_job_ready(job);
 }
 
-static void on_failed(void *image, const struct error *why)
-{
-	struct serve_job *job = image;
-
-	if (job->ticket)
-		list_remove(&job->desk->for_memory, job);
-	job->ticket = NULL;
-	serve_job_fail(job, why);
-}
-
-/* Its decoder was lost through another image. */
+/* Its decoder was lost through another image, or was cancelled for one: it is decoded again. */
 static void on_returned(void *image)
 {
 	struct serve_job *job = image;
@@ -188,6 +178,19 @@ static void on_returned(void *image)
 		serve_job_fail_transient(job, "the server stops");
 	else
 		list_push(&job->desk->to_decode, job);
+}
+
+static void on_failed(void *image, const struct error *why)
+{
+	struct serve_job *job = image;
+
+	if (why->code == ERR_TRANSIENT) {
+		on_returned(job);
+		return;
+	}
+	if (TAKE(job->ticket))
+		list_remove(&job->desk->for_memory, job);
+	serve_job_fail(job, why);
 }
 
 static const struct decode_handlers handlers = {on_hashed, on_header, on_done, on_failed,
