@@ -71,6 +71,14 @@ static const struct setting rows[] = {
 
 const struct settings_group recipe_settings = {.rows = rows, .n = ARRAY_SIZE(rows)};
 
+/* What an endpoint computes is its own affair: only what is computed here has a choice. */
+static bool computes_elsewhere(const struct recipe_options *o)
+{
+	enum vae_source source = o->vae ? vae_source_of(o->vae, NULL) : VAE_SOURCE_FILES;
+
+	return source == VAE_SOURCE_DECLARED || source == VAE_SOURCE_ENDPOINT;
+}
+
 int recipe_options_check(const struct recipe_options *o, struct error *err)
 {
 	if (o->scaled && strcmp(o->posterior, "moments") == 0)
@@ -82,5 +90,15 @@ int recipe_options_check(const struct recipe_options *o, struct error *err)
 				 "posterior %s of a declared VAE: an endpoint that does not tell "
 				 "its weights only gives draws, expected posterior draw",
 				 o->posterior);
+	if (computes_elsewhere(o) && strcmp(o->tiling, "none") != 0)
+		return error_set(err, ERR_CONFIG,
+				 "tiling %s of an endpoint's VAE: expected none, or vae with a "
+				 "path",
+				 o->tiling);
+	if (computes_elsewhere(o) && strcmp(o->precision, "f32") != 0)
+		return error_set(err, ERR_CONFIG,
+				 "precision %s of an endpoint's VAE: expected f32, or vae with a "
+				 "path",
+				 o->precision);
 	return pixel_options_check(&o->pixels, err);
 }

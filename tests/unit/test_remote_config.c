@@ -150,6 +150,12 @@ static void what_is_wrong_is_said_where_it_stands(void **state)
 	    {DATASET_OF("vae: {declared: sdxl}") ONE,
 	     "/f:5:5: recipe: posterior mean of a declared VAE: an endpoint that does not tell "
 	     "its weights only gives draws, expected posterior draw"},
+	    {DATASET_OF("vae: {endpoint: \"http://gpu7\"}, tiling: diffusers") ONE,
+	     "/f:5:5: recipe: tiling diffusers of an endpoint's VAE: expected none, or vae with a "
+	     "path"},
+	    {DATASET_OF("vae: {endpoint: \"http://gpu7\"}, precision: bf16") ONE,
+	     "/f:5:5: recipe: precision bf16 of an endpoint's VAE: expected f32, or vae with a "
+	     "path"},
 	    {DATASET_OF("vae: {declared: sdxl}, posterior: draw") ONE,
 	     "/f:5:14: vae declared:sdxl: no encoder can encode it: expected one of type remote "
 	     "with this model"},
