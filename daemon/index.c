@@ -68,7 +68,8 @@ static bool has_contents(const char *path, const struct buffer *contents)
 	struct error ignored = ERROR_INIT;
 
 	return file_exists(path) && file_read_all(path, contents->size, &now, &ignored) == 0 &&
-	       now.size == contents->size && memcmp(now.data, contents->data, now.size) == 0;
+	       now.size == contents->size &&
+	       (now.size == 0 || memcmp(now.data, contents->data, now.size) == 0);
 }
 
 int index_put(const struct index_pass *pass, const char *name, const struct buffer *contents,
@@ -79,7 +80,7 @@ int index_put(const struct index_pass *pass, const char *name, const struct buff
 	char *slash = strrchr(folder, '/');
 
 	folder[slash ? slash - folder : 0] = '\0';
-	if (contents->size > 0 && has_contents(path, contents))
+	if (has_contents(path, contents))
 		return 0;
 	if (pass->differs) {
 		if (file_exists(path)) /* anybody may delete it */

@@ -5,7 +5,7 @@ import os
 import shutil
 import tarfile
 
-from harness import DAMAGED, equal, run_tests, same_members, test
+from harness import DAMAGED, QUARANTINED, equal, run_tests, same_members, test
 from reference import read_dataset, shard_files
 
 
@@ -155,6 +155,13 @@ def a_damaged_index_is_named_by_verify_and_made_again(ws):
         ws.latentctl("verify", "--deep", "--out", ws.out, code=DAMAGED)
         ws.verify()
         equal(index_files(ws), sound, "indexes")
+
+
+@test
+def the_indexes_of_a_dataset_without_shards_are_sound(ws):
+    ws.write("broken.jpg", b"\xff\xd8\xff and no more")
+    ws.encode(code=QUARANTINED)
+    ws.verify()
 
 
 run_tests()
