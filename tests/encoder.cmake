@@ -4,7 +4,7 @@ endforeach()
 target_link_libraries(test_encoder_fake PRIVATE m)
 target_link_libraries(test_encoder_cpu PRIVATE latentd_kl_testing m)
 add_cmocka_test(NAME test_encoder_contract SOURCES contract/test_encoder_contract.c
-	LIBS latentd_encoder)
+	LIBS latentd_encoder latentd_vae_endpoint LABELS tsan)
 add_cmocka_test(NAME test_endpoint_model SOURCES component/test_endpoint_model.c
 	LIBS latentd_encoder latentd_loopback)
 add_fuzz_target(NAME fuzz_endpoint_model SOURCES fuzz/fuzz_endpoint_model.c LIBS latentd_encoder)

@@ -1,5 +1,5 @@
 /*
- * What a reply does to its image and to its endpoint. The table of docs/REMOTE.md, as code.
+ * What a reply does to its image and to its endpoint. The lists of encoder_remote.h, as code.
  */
 #include "base/checked.h"
 #include "encoder/remote_parts.h"

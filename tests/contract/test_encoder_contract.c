@@ -1,13 +1,17 @@
 /*
- * What every encoder does, run on each. The cpu encoder computes the smallest golden model.
+ * What every encoder does, run on each. The cpu encoder computes the smallest golden model, the remote one asks an
+ * endpoint on loopback that takes some milliseconds.
  */
 #include "tests/testing.h"
+
+#include "tests/component/vae_endpoint.h"
 
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/thread.h"
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_fake.h"
+#include "encoder/encoder_remote.h"
 #include "encoder/pixel_range.h"
 
 #include <stdio.h>
@@ -19,6 +23,7 @@ struct backend {
 	const char *name;
 	bool absent; /* nothing to compute with on this machine: said once, tests are skipped */
 	struct encoder *encoder;
+	struct vae_endpoint endpoint; /* of the remote one */
 };
 
 static uint8_t images[IMAGES][HEIGHT][WIDTH][3];
@@ -50,12 +55,33 @@ static char *find_model(void)
 	return file_exists(weights) ? TAKE(golden) : testing_shared("goldens/kl_two_blocks");
 }
 
+static void open_remote(struct backend *b)
+{
+	struct encoder_remote_endpoint endpoint = {.url = NULL};
+	struct encoder_remote_options options = ENCODER_REMOTE_OPTIONS_INIT;
+	struct error err = ERROR_INIT;
+
+	b->endpoint.latentd = true;
+	atomic_store(&b->endpoint.delay_ms, 20);
+	vae_endpoint_start(&b->endpoint);
+	endpoint.url = vae_endpoint_url(&b->endpoint);
+	options.endpoints = &endpoint;
+	options.n_endpoints = 1;
+	options.proxy = "";
+	vae_config_defaults(VAE_CLASS_KL, &options.vae);
+	options.vae.blocks = 4;
+	options.vae.latent_channels = ENDPOINT_CHANNELS;
+	assert_ok(encoder_remote_open(&options, &b->encoder, &err), &err);
+}
+
 static int setup(void **state)
 {
 	struct backend *b = *state;
 	struct error err = ERROR_INIT;
 
-	if (strcmp(b->name, "fake") == 0) {
+	if (strcmp(b->name, "remote") == 0)
+		open_remote(b);
+	else if (strcmp(b->name, "fake") == 0) {
 		const struct encoder_fake_options options = {0};
 
 		assert_ok(encoder_fake_open(&options, &b->encoder, &err), &err);
@@ -80,6 +106,8 @@ static int teardown(void **state)
 
 	encoder_close(b->encoder);
 	b->encoder = NULL;
+	if (b->endpoint.server)
+		vae_endpoint_stop(&b->endpoint);
 	return 0;
 }
 
@@ -146,7 +174,7 @@ static void the_caps_say_what_it_is(void **state)
 	assert_true(caps->mean && caps->moments && caps->draw);
 	assert_memory_equal(caps->engine, b->name, strlen(b->name));
 	assert_int_equal(encoder_capacity(b->encoder), caps->max_in_flight);
-	assert_int_equal(encoder_pollable(b->encoder), -1);
+	assert_int_equal(encoder_pollable(b->encoder) >= 0, b->endpoint.server != NULL);
 }
 
 static void a_result_does_not_depend_on_its_batch_or_place(void **state)
@@ -371,11 +399,13 @@ static void cancel_may_come_from_another_thread_at_any_time(void **state)
 
 #define CONTRACT(test)                                                                             \
 	cmocka_unit_test_prestate_setup_teardown(test, setup, teardown, &fake),                    \
+	    cmocka_unit_test_prestate_setup_teardown(test, setup, teardown, &remote),              \
 	    cmocka_unit_test_prestate_setup_teardown(test, setup, teardown, &cpu)
 
 int main(void)
 {
-	static struct backend fake = {.name = "fake"}, cpu = {.name = "cpu"};
+	static struct backend fake = {.name = "fake"}, cpu = {.name = "cpu"},
+			      remote = {.name = "remote"};
 	const struct CMUnitTest tests[] = {
 	    CONTRACT(the_caps_say_what_it_is),
 	    CONTRACT(a_result_does_not_depend_on_its_batch_or_place),
