@@ -20,6 +20,8 @@ struct encode_driver {
 	struct encode_device *device;
 	uint64_t submitted; /* of the loop's thread */
 	atomic_uint_fast64_t cancelled;
+	atomic_bool shut; /* the encoder has nothing to compute with */
+	atomic_bool ending;
 	struct bounded_queue *batches;
 	struct thread thread;
 };
@@ -85,6 +87,49 @@ static bool submit_held(struct encode_driver *d, struct driving *now)
 	return true;
 }
 
+static void nothing_done(struct task *t)
+{
+	free(t);
+}
+
+/* A turn of the loop, in which batches are offered again. */
+static void wake_loop(struct encode_driver *d)
+{
+	struct task *t = xcalloc(1, sizeof(*t));
+
+	t->done = nothing_done;
+	inbox_post(d->inbox, t);
+}
+
+/* The batch that waits for the encoder goes back unfinished, and those behind it: others may have them. */
+static void give_back_waiting(struct encode_driver *d, struct driving *now)
+{
+	const struct error none = ERROR_INIT;
+
+	while (now->held || (now->held = bounded_queue_try_pop(d->batches))) {
+		for (size_t i = 0; i < now->held->n; i++)
+			error_set(&now->held->items[i].error, ERR_TRANSIENT,
+				  "the encoder has nothing to compute with");
+		give_back(d, TAKE(now->held), &none);
+	}
+}
+
+/* Until an encoder that is empty and takes nothing takes something again. */
+static void wait_while_shut(struct encode_driver *d, struct driving *now)
+{
+	atomic_store(&d->shut, true);
+	while (!atomic_load(&d->ending) && encoder_capacity(d->encoder) == 0) {
+		struct encode_batch *none = NULL;
+		struct error err = ERROR_INIT;
+
+		give_back_waiting(d, now);
+		encoder_collect(d->encoder, 100, &none, &err);
+	}
+	give_back_waiting(d, now);
+	atomic_store(&d->shut, false);
+	wake_loop(d);
+}
+
 /* Gives the encoder what it takes; waits for a batch only while the encoder has none. */
 static void fill_encoder(struct encode_driver *d, struct driving *now)
 {
@@ -110,9 +155,11 @@ static void *driver_run(void *arg)
 		int r;
 
 		fill_encoder(d, &now);
+		if (now.inside == 0 && !now.held)
+			return NULL; /* the queue is closed and empty */
 		if (now.inside == 0) {
-			assert(!now.held); /* an encoder that has nothing takes something */
-			return NULL;	   /* the queue is closed and empty */
+			wait_while_shut(d, &now);
+			continue;
 		}
 		r = encoder_collect(d->encoder, 100, &batch, &err);
 		if (r == ENCODER_NOTHING)
@@ -132,6 +179,8 @@ int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driv
 	d->on_batch = on_batch;
 	d->arg = arg;
 	atomic_init(&d->cancelled, 0);
+	atomic_init(&d->shut, false);
+	atomic_init(&d->ending, false);
 	d->limit = encoder_caps(encoder)->max_in_flight + 1;
 	d->batches = bounded_queue_new(d->limit, SIZE_MAX);
 	if (thread_start(&d->thread, "encode", driver_run, d, err) < 0) {
@@ -149,11 +198,16 @@ void encode_driver_share(struct encode_driver *d, struct encode_device *device)
 
 size_t encode_driver_room(const struct encode_driver *d)
 {
-	size_t room = d->limit - d->in_flight;
+	size_t room = atomic_load(&d->shut) ? 0 : d->limit - d->in_flight;
 
 	if (d->device && d->device->limit - d->device->in_flight < room)
 		room = d->device->limit - d->device->in_flight;
 	return room;
+}
+
+bool encode_driver_can_tile(const struct encode_driver *d)
+{
+	return encoder_caps(d->encoder)->tiles;
 }
 
 size_t encode_driver_in_flight(const struct encode_driver *d)
@@ -188,6 +242,7 @@ void encode_driver_close(struct encode_driver *d)
 	if (!d)
 		return;
 	encode_driver_cancel(d);
+	atomic_store(&d->ending, true);
 	bounded_queue_close(d->batches);
 	thread_join(&d->thread);
 	bounded_queue_free(d->batches);

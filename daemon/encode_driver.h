@@ -30,8 +30,13 @@ int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driv
 		       void *arg, struct encode_driver **out, struct error *err);
 /* From now on @device, which outlives the driver, limits it too. */
 void encode_driver_share(struct encode_driver *d, struct encode_device *device);
-/* Batches that submit takes now: enough that one waits while others are encoded. */
+/*
+ * Batches that submit takes now: enough that one waits while others are encoded. 0 while the encoder has nothing to
+ * compute with (encoder_remote.h); what it has not begun then comes back with ERR_TRANSIENT.
+ */
 size_t encode_driver_room(const struct encode_driver *d);
+/* Whether it takes batches with tiles. */
+bool encode_driver_can_tile(const struct encode_driver *d);
 /* Batches submitted and not yet back. */
 size_t encode_driver_in_flight(const struct encode_driver *d);
 void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch);

@@ -21,29 +21,29 @@ void encode_group_remove(struct encode_group *g, const struct encode_driver *dri
 	}
 }
 
-/* The one with the least before it, of those that have room. NULL: none has. */
-static struct encode_driver *freest(const struct encode_group *g)
+/* The one with the least before it, of those that have room and can do it. NULL: none has. */
+static struct encode_driver *freest(const struct encode_group *g, bool tiles)
 {
 	struct encode_driver *best = NULL;
 
 	for (size_t i = 0; i < g->n; i++) {
 		struct encode_driver *d = g->drivers[i];
 
-		if (encode_driver_room(d) > 0 &&
+		if (encode_driver_room(d) > 0 && (!tiles || encode_driver_can_tile(d)) &&
 		    (!best || encode_driver_in_flight(d) < encode_driver_in_flight(best)))
 			best = d;
 	}
 	return best;
 }
 
-bool encode_group_room(const struct encode_group *g)
+bool encode_group_room(const struct encode_group *g, bool tiles)
 {
-	return freest(g) != NULL;
+	return freest(g, tiles) != NULL;
 }
 
 void encode_group_submit(struct encode_group *g, struct encode_batch *batch)
 {
-	struct encode_driver *d = freest(g);
+	struct encode_driver *d = freest(g, batch->tile > 0);
 
 	assert(d);
 	encode_driver_submit(d, batch);

@@ -3,7 +3,7 @@
  *
  *	struct encode_group group = ENCODE_GROUP_INIT;
  *	encode_group_add(&group, driver)
- *	while (encode_group_room(&group))
+ *	while (encode_group_room(&group, false))
  *		encode_group_submit(&group, batch)
  *
  * Of the loop's thread.
@@ -25,8 +25,8 @@ struct encode_group {
 
 void encode_group_add(struct encode_group *g, struct encode_driver *driver);
 void encode_group_remove(struct encode_group *g, const struct encode_driver *driver);
-/* Whether submit takes a batch now. */
-bool encode_group_room(const struct encode_group *g);
+/* Whether submit takes a batch now; @tiles: one with tiles (struct encode_batch). */
+bool encode_group_room(const struct encode_group *g, bool tiles);
 void encode_group_submit(struct encode_group *g, struct encode_batch *batch);
 void encode_group_release(struct encode_group *g);
 

@@ -57,9 +57,9 @@ static void set_counts(json_t *root, const struct index_pass *pass)
 
 static void set_recipe(json_t *root, const char *recipe_json)
 {
-	static const char *const of_vae[] = {"class",	       "weights_sha256", "latent_channels",
-					     "scaling_factor", "shift_factor",	 "patch_size",
-					     "latents_mean",   "latents_std"};
+	static const char *const of_vae[] = {"class",		"name",		  "weights_sha256",
+					     "latent_channels", "scaling_factor", "shift_factor",
+					     "patch_size",	"latents_mean",	  "latents_std"};
 	json_t *recipe = json_loads(recipe_json, 0, NULL), *vae = json_object();
 
 	for (size_t i = 0; i < ARRAY_SIZE(of_vae); i++)

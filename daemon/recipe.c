@@ -33,12 +33,32 @@ void recipe_put_statistics(void *object, const struct vae_config *c)
 	json_object_set_new(object, "latents_std", numbers_json(c->latents_std, c->n_statistics));
 }
 
+/* Of a VAE that nobody has seen: what it is called, and what its latents are. */
+static json_t *declared_json(const struct recipe *r)
+{
+	const struct vae_config *c = &r->vae;
+	json_t *vae = json_object();
+
+	json_object_set_new(vae, "class", json_string("declared"));
+	json_object_set_new(vae, "name", json_string(r->declared));
+	json_object_set_new(vae, "latent_channels", json_size(c->latent_channels));
+	json_object_set_new(vae, "scaling_factor", json_real(c->scaling_factor));
+	json_object_set_new(vae, "shift_factor",
+			    c->has_shift_factor ? json_real(c->shift_factor) : json_null());
+	recipe_put_statistics(vae, c);
+	return vae;
+}
+
 json_t *recipe_vae_json(const struct recipe *r)
 {
 	const struct vae_config *c = &r->vae;
 	char hex[SHA256_HEX_SIZE];
-	json_t *vae = json_object(), *blocks = json_array();
+	json_t *vae, *blocks;
 
+	if (r->declared[0])
+		return declared_json(r);
+	vae = json_object();
+	blocks = json_array();
 	sha256_hex(&r->weights, hex);
 	for (size_t i = 0; i < c->blocks; i++)
 		json_array_append_new(blocks, json_size(c->block_out_channels[i]));
@@ -128,13 +148,13 @@ void recipe_finish(struct recipe *r)
 	char hex[SHA256_HEX_SIZE];
 
 	json_object_set_new(latent, "posterior", json_string(posterior_name(r->posterior)));
-	if (r->posterior == POSTERIOR_DRAW)
+	if (r->posterior == POSTERIOR_DRAW && recipe_is_repeatable(r))
 		json_object_set_new(latent, "seed", json_integer((json_int_t)r->seed));
 	if (r->tile > 0) {
 		json_object_set_new(latent, "tiling", json_string("diffusers"));
 		json_object_set_new(latent, "tile_size", json_size(r->tile));
 	}
-	json_object_set_new(latent, "precision", json_string(vae_precision_name(r->precision)));
+	json_object_set_new(latent, "precision", json_string(recipe_precision(r)));
 	json_object_set_new(latent, "dtype", json_string(dtype_name(r->dtype)));
 	json_object_set_new(latent, "scaled", json_boolean(r->scaled));
 	json_object_set_new(root, "v", json_integer(1));
@@ -152,6 +172,16 @@ void recipe_finish(struct recipe *r)
 	sha256_hex(&hash, hex);
 	memcpy(r->id, hex, RECIPE_ID_SIZE - 1);
 	r->id[RECIPE_ID_SIZE - 1] = '\0';
+}
+
+bool recipe_is_repeatable(const struct recipe *r)
+{
+	return r->posterior != POSTERIOR_DRAW || !r->declared[0];
+}
+
+const char *recipe_precision(const struct recipe *r)
+{
+	return r->declared[0] ? "unknown" : vae_precision_name(r->precision);
 }
 
 void recipe_release(struct recipe *r)

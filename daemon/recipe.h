@@ -20,11 +20,17 @@
 
 struct json_t;
 
-#define RECIPE_ID_SIZE 33
+#define RECIPE_ID_SIZE	     33
+#define RECIPE_DECLARED_SIZE 64
 
 struct recipe {
 	/* the network */
 	bool fake; /* the fake encoder: never mistaken for a real one */
+	/*
+	 * What an endpoint is said to compute that does not tell its weights; "": they are known. Of @vae only what
+	 * describes latents counts then, and draws have no seed: nobody can repeat them.
+	 */
+	char declared[RECIPE_DECLARED_SIZE];
 	struct vae_config vae;
 	struct sha256 weights;
 	/* pixels */
@@ -57,6 +63,10 @@ void recipe_finish(struct recipe *r);
 void recipe_put_statistics(void *object, const struct vae_config *config);
 /* The member `vae` of the canonical text, as a new json_t: network, factors and weights alone decide it. */
 struct json_t *recipe_vae_json(const struct recipe *r);
+/* Whether its latents can be made again: they are no draws, or draws with a seed. */
+bool recipe_is_repeatable(const struct recipe *r);
+/* What the network computes in; "unknown" of an endpoint that does not tell. */
+const char *recipe_precision(const struct recipe *r);
 void recipe_release(struct recipe *r);
 
 /*

@@ -96,11 +96,10 @@ static json_t *latent_json(const struct recipe *recipe, const struct ndarray *st
 		json_array_append_new(shape, json_size(stored->shape[i]));
 	json_object_set_new(latent, "shape", shape);
 	json_object_set_new(latent, "dtype", json_string(dtype_name(stored->dtype)));
-	json_object_set_new(latent, "precision",
-			    json_string(vae_precision_name(recipe->precision)));
+	json_object_set_new(latent, "precision", json_string(recipe_precision(recipe)));
 	json_object_set_new(latent, "posterior", json_string(posterior_name(recipe->posterior)));
 	json_object_set_new(latent, "seed",
-			    recipe->posterior == POSTERIOR_DRAW
+			    recipe->posterior == POSTERIOR_DRAW && recipe_is_repeatable(recipe)
 				? json_integer((json_int_t)recipe->seed)
 				: json_null());
 	if (recipe->tile > 0)
@@ -163,7 +162,8 @@ static char *build_json(const struct recipe *recipe, const struct sample_facts *
 	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
 	json_object_set_new(root, "content_xxh3_128", json_string(content));
 	json_object_set_new(root, "recipe_id", json_string(recipe->id));
-	json_object_set_new(root, "vae_sha256", json_string(weights));
+	json_object_set_new(root, "vae_sha256",
+			    recipe->declared[0] ? json_null() : json_string(weights));
 	set_geometry(root, recipe, facts);
 	json_object_set_new(root, "variant", json_integer(0));
 	json_object_set_new(root, "flip", json_false());

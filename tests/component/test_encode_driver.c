@@ -6,6 +6,7 @@
 #include "tests/testing.h"
 
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum { SIDE = 16, LATENT = SIDE / 8, TURN_USEC = 30 * 1000 * 1000 };
@@ -16,9 +17,11 @@ static const uint8_t pixels[SIDE * SIDE * 3];
 
 struct gate {
 	struct encoder_blocking blocking;
-	sem_t may;     /* one item may be computed */
-	sem_t entered; /* one item waits for that */
-	bool broken;   /* every item ends the batch with ERR_IO */
+	sem_t may;	  /* one item may be computed */
+	sem_t entered;	  /* one item waits for that */
+	bool broken;	  /* every item ends the batch with ERR_IO */
+	atomic_bool shut; /* it has nothing to compute with */
+	sem_t waits;	  /* posted by each collect of one that is shut */
 };
 
 static int gate_moments(struct encoder_blocking *base, const struct encode_batch *batch,
@@ -41,15 +44,39 @@ static void gate_close(struct encoder *base)
 	encoder_blocking_release(&g->blocking);
 	sem_destroy(&g->may);
 	sem_destroy(&g->entered);
+	sem_destroy(&g->waits);
 	free(g);
+}
+
+static size_t gate_capacity(struct encoder *base)
+{
+	return atomic_load(&((struct gate *)base)->shut) ? 0 : encoder_blocking_capacity(base);
+}
+
+static int gate_submit(struct encoder *base, struct encode_batch *batch, struct error *err)
+{
+	if (atomic_load(&((struct gate *)base)->shut))
+		return ENCODER_FULL;
+	return encoder_blocking_submit(base, batch, err);
+}
+
+static int gate_collect(struct encoder *base, int timeout_ms, struct encode_batch **done,
+			struct error *err)
+{
+	struct gate *g = (struct gate *)base;
+
+	if (!atomic_load(&g->shut))
+		return encoder_blocking_collect(base, timeout_ms, done, err);
+	sem_post(&g->waits);
+	return ENCODER_NOTHING;
 }
 
 static const struct encoder_ops gate_ops = {
     .name = "gate",
     .caps = encoder_blocking_caps,
-    .capacity = encoder_blocking_capacity,
-    .submit = encoder_blocking_submit,
-    .collect = encoder_blocking_collect,
+    .capacity = gate_capacity,
+    .submit = gate_submit,
+    .collect = gate_collect,
     .cancel = encoder_blocking_cancel,
     .ticks = encoder_blocking_ticks,
     .pollable = encoder_blocking_pollable,
@@ -69,6 +96,8 @@ static struct gate *gate_open(void)
 	encoder_blocking_init(&g->blocking, &gate_ops, &caps, gate_moments);
 	sem_init(&g->may, 0, 0);
 	sem_init(&g->entered, 0, 0);
+	sem_init(&g->waits, 0, 0);
+	atomic_init(&g->shut, false);
 	return g;
 }
 
@@ -323,6 +352,42 @@ static void an_image_that_fails_does_not_fail_its_neighbours(void **state)
 	assert_encoded(&f->back[0]->items[2]);
 }
 
+static void an_encoder_with_nothing_to_compute_with_gives_back_what_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct gate *gate = gate_open();
+
+	atomic_store(&gate->shut, true);
+	open_driver(f, &gate->blocking.base);
+	encode_driver_submit(f->driver, batch_of(2, 0));
+	encode_driver_submit(f->driver, batch_of(1, 10));
+	wait_for(f, 2);
+	assert_all(f->back[0], ERR_TRANSIENT);
+	assert_all(f->back[1], ERR_TRANSIENT);
+	assert_int_equal(f->failures[0].code, ERR_NONE);
+	assert_int_equal(encode_driver_room(f->driver), 0);
+	assert_int_equal(encode_driver_in_flight(f->driver), 0);
+	atomic_store(&gate->shut, false);
+	while (encode_driver_room(f->driver) == 0)
+		turn(f); /* the driver wakes the loop */
+	encode_driver_submit(f->driver, batch_of(1, 20));
+	sem_post(&gate->may);
+	wait_for(f, 3);
+	assert_all(f->back[2], ERR_NONE);
+}
+
+static void a_driver_whose_encoder_has_nothing_to_compute_with_can_be_closed(void **state)
+{
+	struct fixture *f = *state;
+	struct gate *gate = gate_open();
+
+	atomic_store(&gate->shut, true);
+	open_driver(f, &gate->blocking.base);
+	encode_driver_submit(f->driver, batch_of(1, 0));
+	sem_wait(&gate->waits); /* teardown closes it */
+	wait_for(f, 1);
+}
+
 static void closing_a_driver_that_had_no_work_or_never_was_is_fine(void **state)
 {
 	struct fixture *f = *state;
@@ -345,6 +410,8 @@ int main(void)
 	    driver_test(an_encoder_that_fails_as_a_whole_fails_every_item),
 	    driver_test(a_batch_that_the_encoder_refuses_comes_back_with_why),
 	    driver_test(an_image_that_fails_does_not_fail_its_neighbours),
+	    driver_test(an_encoder_with_nothing_to_compute_with_gives_back_what_waits),
+	    driver_test(a_driver_whose_encoder_has_nothing_to_compute_with_can_be_closed),
 	    driver_test(closing_a_driver_that_had_no_work_or_never_was_is_fine),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,7 +134,7 @@ static void batches_go_to_every_encoder(void **state)
 	open_engines(&f, two_fakes, 2, 1000000);
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	for (size_t i = 0; i < 4; i++) {
-		while (!encode_group_room(engine_group(e)))
+		while (!encode_group_room(engine_group(e), false))
 			turn(&f);
 		encode_group_submit(engine_group(e), batch_of(1));
 	}
@@ -157,11 +157,11 @@ static void a_model_that_nobody_uses_leaves_and_comes_back(void **state)
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	engines_tick(f.engines);
 	assert_int_equal(engine_state(e), ENGINE_UNLOADED);
-	assert_false(encode_group_room(engine_group(e)));
+	assert_false(encode_group_room(engine_group(e), false));
 	assert_true(engine_model(e)->fake); /* still known */
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	assert_int_equal(engine_state(e), ENGINE_READY);
-	assert_true(encode_group_room(engine_group(e)));
+	assert_true(encode_group_room(engine_group(e), false));
 	close_engines(&f);
 }
 

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "tests/testing.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define WEIGHTS "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
@@ -297,6 +298,44 @@ static void the_codec_is_no_part_of_a_recipe(void **state)
 	recipe_release(&r);
 }
 
+static struct recipe declared(const char *name)
+{
+	struct recipe r = sdxl();
+
+	snprintf(r.declared, sizeof(r.declared), "%s", name);
+	r.posterior = POSTERIOR_DRAW;
+	return r;
+}
+
+static void a_declared_vae_is_its_name_and_what_its_latents_are(void **state)
+{
+	struct recipe a = declared("sdxl"), b = declared("sdxl"), c = declared("mine"),
+		      d = declared("sdxl");
+
+	(void)state;
+	b.weights.bytes[0]++; /* nobody knows them ... */
+	b.vae.layers_per_block++;
+	b.seed++; /* ... nor a seed */
+	d.vae.scaling_factor *= 2;
+	recipe_finish(&a);
+	recipe_finish(&b);
+	recipe_finish(&c);
+	recipe_finish(&d);
+	assert_string_equal(a.id, b.id);
+	assert_string_not_equal(a.id, c.id);
+	assert_string_not_equal(a.id, d.id);
+	assert_non_null(strstr(a.json, "\"vae\":{\"class\":\"declared\",\"latent_channels\":4,"
+				       "\"name\":\"sdxl\",\"scaling_factor\":0.13025,"
+				       "\"shift_factor\":null}"));
+	assert_null(strstr(a.json, "seed"));
+	assert_null(strstr(a.json, "sha256"));
+	assert_false(recipe_is_repeatable(&a));
+	recipe_release(&a);
+	recipe_release(&b);
+	recipe_release(&c);
+	recipe_release(&d);
+}
+
 static void every_part_of_a_recipe_makes_another_id(void **state)
 {
 	static void (*const changes[])(struct recipe *) = {
@@ -409,6 +448,7 @@ int main(void)
 	    cmocka_unit_test(jpeg_scaling_is_no_part_of_a_recipe_that_it_does_not_change),
 	    cmocka_unit_test(finishing_twice_changes_nothing),
 	    cmocka_unit_test(the_codec_is_no_part_of_a_recipe),
+	    cmocka_unit_test(a_declared_vae_is_its_name_and_what_its_latents_are),
 	    cmocka_unit_test(every_part_of_a_recipe_makes_another_id),
 	    cmocka_unit_test(the_seed_counts_for_draws_only),
 	    cmocka_unit_test(what_decides_no_value_is_not_part_of_it),

@@ -157,6 +157,25 @@ static bool json_has(const struct record *record, const char *part)
 	return strstr((const char *)record_member(record, "json")->data.data, part) != NULL;
 }
 
+static void a_draw_that_nobody_can_repeat_has_neither_seed_nor_weights(void **state)
+{
+	cleanup_record struct record record = RECORD_INIT;
+	struct recipe recipe = recipe_of(POSTERIOR_DRAW, DTYPE_F32);
+	struct sample_facts facts = golden_facts();
+	cleanup_ndarray struct ndarray latent = golden_latent(4);
+	const char *json;
+
+	(void)state;
+	memcpy(recipe.declared, "sdxl", 5);
+	facts.engine = "remote/foreign";
+	build(&recipe, &facts, &latent, &record);
+	json = (const char *)record_member(&record, "json")->data.data;
+	assert_non_null(strstr(json, "\"vae_sha256\":null,"));
+	assert_non_null(strstr(json, "\"precision\":\"unknown\",\"posterior\":\"draw\","
+				     "\"seed\":null,"));
+	assert_non_null(strstr(json, "\"engine\":\"remote/foreign\""));
+}
+
 static void a_draw_records_its_seed_and_a_shift_is_a_number(void **state)
 {
 	struct recipe recipe = recipe_of(POSTERIOR_DRAW, DTYPE_F32);
@@ -733,6 +752,7 @@ int main(void)
 	    cmocka_unit_test(key_json_is_the_golden_text),
 	    cmocka_unit_test(a_record_has_its_members_in_order_and_its_place),
 	    cmocka_unit_test(the_latent_opens_to_the_values_that_went_in),
+	    cmocka_unit_test(a_draw_that_nobody_can_repeat_has_neither_seed_nor_weights),
 	    cmocka_unit_test(a_draw_records_its_seed_and_a_shift_is_a_number),
 	    cmocka_unit_test(tiles_and_precision_are_recorded),
 	    cmocka_unit_test(moments_have_a_name_of_their_own),
