@@ -176,6 +176,26 @@ def check_folder(build, source):
     return len(expected) - wrong, wrong
 
 
+def check_png(build, source, folder):
+    """Numbers of images whose PNG, as it is sent to endpoints, has for Pillow the pixels of the PPM beside it, or not."""
+    right, wrong = 0, 0
+    program = os.path.join(build, "tests", "image_run")
+    for name in sorted(os.listdir(source)):
+        made = [os.path.join(folder, f"sent.{kind}") for kind in ("png", "ppm")]
+        runs = [[program, os.path.join(source, name), path] for path in made]
+        if any(subprocess.run(run, capture_output=True, check=False).returncode for run in runs):
+            continue  # no image that is read
+        with Image.open(made[0]) as sent, Image.open(made[1]) as plain:
+            sent.load()
+            same = sent.mode == plain.mode and sent.size == plain.size
+            same = same and sent.tobytes() == plain.tobytes()
+        right, wrong = right + same, wrong + (not same)
+        if not same:
+            print(f"FAILED {name}: its PNG has other pixels for Pillow")
+    print(f"PNG: {right} images right, {wrong} wrong")
+    return right, wrong
+
+
 def main():
     build, passed, failed, skipped = sys.argv[1], 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
@@ -191,6 +211,9 @@ def main():
             right, wrong = check_folder(build, source)
             print(f"{os.path.basename(source)}: {right} images right, {wrong} wrong")
             passed, failed = passed + right, failed + wrong
+    with tempfile.TemporaryDirectory() as folder:
+        right, wrong = check_png(build, GOLDEN_IMAGES, folder)
+        passed, failed = passed + right, failed + wrong
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)
 

@@ -1,15 +1,16 @@
 /*
  * One image through src/image, to compare with other programs:
  *
- *	image_run FILE OUT.ppm [--size WxH] [--filter F] [--box l,t,r,b] [--color ignore|srgb]
+ *	image_run FILE OUT.ppm|OUT.png [--size WxH] [--filter F] [--box l,t,r,b] [--color ignore|srgb]
  *	          [--alpha white] [--exif apply|ignore]
  *
- * Writes a binary PPM. Without --size the size as decoded, also with --box, as in Pillow.
+ * Writes a binary PPM, or a PNG by png_encode(). Without --size the size as decoded, also with --box, as in Pillow.
  * Exit status: 0 done, 1 the image or the disk failed, 2 wrong arguments.
  */
 #include "base/checked.h"
 #include "base/files.h"
 #include "image/decode.h"
+#include "image/png_encode.h"
 #include "image/resample.h"
 
 #include <fcntl.h>
@@ -137,6 +138,28 @@ static int write_ppm(const char *path, const struct image *image, struct error *
 	return 0;
 }
 
+static int write_png(const char *path, const struct image *image, struct error *err)
+{
+	struct png_encoder *encoder = png_encoder_new();
+	cleanup_buffer struct buffer file = BUFFER_INIT;
+	cleanup_close int fd = file_open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666, err);
+	int r = fd < 0
+		    ? -1
+		    : png_encode(encoder, image->pixels, image->width, image->height, &file, err);
+
+	if (r == 0)
+		r = fd_write_all(fd, file.data, file.size, err);
+	png_encoder_free(encoder);
+	return r < 0 ? error_wrap(err, "%s", path) : 0;
+}
+
+static bool is_png(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n > 4 && strcmp(path + n - 4, ".png") == 0;
+}
+
 /* Size and box as asked for; the box is checked here because it comes from a person. */
 static int resize(const struct request *r, struct image *image, struct error *err)
 {
@@ -173,7 +196,7 @@ static int run(const struct request *r, struct error *err)
 		return error_wrap(err, "%s", r->file);
 	if ((r->width > 0 || r->has_box) && resize(r, &image, err) < 0)
 		return error_wrap(err, "%s", r->file);
-	return write_ppm(r->out, &image, err);
+	return is_png(r->out) ? write_png(r->out, &image, err) : write_ppm(r->out, &image, err);
 }
 
 int main(int argc, char **argv)
