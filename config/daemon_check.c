@@ -414,8 +414,7 @@ static int check_remote(const struct check *c, size_t i, struct error *err)
 	struct error wrong = ERROR_INIT;
 	size_t which = 0;
 
-	if (remote_options_check(&e->remote.options, e->remote.endpoints, e->remote.n_endpoints,
-				 &which, &wrong) < 0)
+	if (remote_config_check(&e->remote, &which, &wrong) < 0)
 		return refuse(c,
 			      which < e->remote.n_endpoints ? e->remote.endpoints[which].place
 							    : in_encoder(c, i, NAMES("endpoints")),

@@ -74,13 +74,7 @@ struct encoder_config {
 	const char *name; /* unique; made from the type where the file gives none: "cpu", "cpu-2" */
 	struct encoder_limits cpu;
 	struct cuda_limits cuda;
-	struct {
-		struct remote_endpoint *endpoints;
-		size_t n_endpoints; /* at least one */
-		/* What those of them compute that do not say; name NULL: there are none such. */
-		struct remote_model model;
-		struct remote_options options;
-	} remote;
+	struct remote_config remote;
 	struct config_place place;
 };
 

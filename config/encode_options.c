@@ -2,6 +2,8 @@
 
 #include "base/checked.h"
 
+#include <string.h>
+
 static const char *const duplicates[] = {"keep", "drop", NULL};
 static const char *const deletions[] = {"keep", "remove", NULL};
 
@@ -32,6 +34,12 @@ const struct setting encode_settings[] = {
      .value_name = "N", .help = "encoder threads; 0: all cores"},
     {"encoder-memory", SETTING_BYTES, FIELD(encoder.memory), .value_name = "SIZE",
      .help = "for model and maps, beyond it in bands (half of the machine's)"},
+    {"endpoint", SETTING_TEXTS, FIELD(endpoints), .valid = remote_url_valid,
+     .expected = REMOTE_URL_EXPECTED, .value_name = "URL",
+     .help = "encode there, not here; may be given several times. Without --vae: its model"},
+    {"token-file", SETTING_PATH, FIELD(token_file), .value_name = "FILE",
+     .help = "with the token that the endpoints ask for"},
+    {.type = SETTING_GROUP, .offset = FIELD(remote), .group = &remote_settings},
     {"memory", SETTING_BYTES, FIELD(memory), .fallback = "1GiB", .min = (uint64_t)16 << 20,
      .max = (uint64_t)16 << 40, .value_name = "SIZE", .help = "pixels and latents in flight"},
     {"state", SETTING_PATH, FIELD(state), .value_name = "DIR",
@@ -42,13 +50,52 @@ const struct setting encode_settings[] = {
 
 const size_t n_encode_settings = ARRAY_SIZE(encode_settings);
 
+enum { MAX_IN_FLIGHT = 64 }; /* requests of an endpoint */
+
+struct remote_config encode_options_remote(const struct encode_options *o,
+					   struct remote_endpoint endpoints[SETTING_TEXTS_MAX])
+{
+	for (size_t i = 0; i < o->endpoints.n; i++)
+		endpoints[i] = (struct remote_endpoint){
+		    o->endpoints.items[i], o->token_file, MAX_IN_FLIGHT, {0, 0}};
+	return (struct remote_config){
+	    .endpoints = endpoints, .n_endpoints = o->endpoints.n, .options = o->remote};
+}
+
+static int check_endpoints(const struct encode_options *o, struct error *err)
+{
+	struct remote_endpoint endpoints[SETTING_TEXTS_MAX];
+	const struct remote_config remote = encode_options_remote(o, endpoints);
+	size_t which = 0;
+
+	if (o->endpoints.n > 0) {
+		if (remote_config_check(&remote, &which, err) < 0)
+			return -1;
+		return o->token_file ? remote_token_check(o->token_file, err) : 0;
+	}
+	if (o->token_file)
+		return error_set(err, ERR_CONFIG,
+				 "--token-file is for --endpoint, which is missing");
+	if (o->recipe.vae && vae_source_of(o->recipe.vae, NULL) == VAE_SOURCE_DECLARED)
+		return error_set(err, ERR_CONFIG,
+				 "--vae %s: only endpoints encode it, --endpoint is missing",
+				 o->recipe.vae);
+	if (o->recipe.vae && vae_source_of(o->recipe.vae, NULL) == VAE_SOURCE_ENDPOINT)
+		return error_set(err, ERR_CONFIG, "--vae %s: expected --endpoint %s", o->recipe.vae,
+				 o->recipe.vae + strlen(RECIPE_VAE_ENDPOINT));
+	return 0;
+}
+
 int encode_options_check(const struct encode_options *o, size_t n_sources, struct error *err)
 {
 	if (n_sources == 0)
 		return error_set(err, ERR_CONFIG, "which folder? SRC is missing");
-	if (!o->recipe.vae)
-		return error_set(err, ERR_CONFIG, "--vae is missing");
+	if (!o->recipe.vae && o->endpoints.n == 0)
+		return error_set(err, ERR_CONFIG,
+				 "--vae is missing, or --endpoint of one that has a VAE");
 	if (!o->out)
 		return error_set(err, ERR_CONFIG, "--out is missing");
+	if (check_endpoints(o, err) < 0)
+		return -1;
 	return recipe_options_check(&o->recipe, err);
 }

@@ -8,6 +8,7 @@
 #include "config/encoder_limits.h"
 #include "config/output_options.h"
 #include "config/recipe_options.h"
+#include "config/remote_options.h"
 
 struct encode_options {
 	const char *out;
@@ -22,6 +23,9 @@ struct encode_options {
 	bool no_captions;
 	size_t jobs; /* 0: all cores */
 	struct encoder_limits encoder;
+	struct setting_texts endpoints; /* none: this machine encodes */
+	const char *token_file;		/* for all of them */
+	struct remote_options remote;
 	size_t memory; /* bytes of pixels and latents in flight */
 	bool quiet;
 	bool help;
@@ -30,6 +34,9 @@ struct encode_options {
 extern const struct setting encode_settings[];
 extern const size_t n_encode_settings;
 
+/* The endpoints as a configuration has them; @endpoints is room for them. */
+struct remote_config encode_options_remote(const struct encode_options *options,
+					   struct remote_endpoint endpoints[SETTING_TEXTS_MAX]);
 /* What no single option can tell: what is missing, and what does not go together. ERR_CONFIG. */
 int encode_options_check(const struct encode_options *options, size_t n_sources, struct error *err);
 

@@ -12,7 +12,7 @@
 #define DAY_MS ((uint64_t)24 * 3600000)
 
 static const char *const wires[] = {"auto", "exact", "typed", NULL};
-static const char *const bodies[] = {"png", "float16", "float32", NULL};
+static const char *const bodies[] = {"png", "float16", "float32", "uint8", NULL};
 
 #define FIELD(f) offsetof(struct remote_options, f)
 
@@ -20,7 +20,7 @@ static const struct setting rows[] = {
     {"wire", SETTING_ENUM, FIELD(wire), .fallback = "auto", .choices = wires, .of = "remote",
      .help = "headers of a request: exact as diffusers sends them, typed with a content type"},
     {"send", SETTING_ENUM, FIELD(send), .fallback = "png", .choices = bodies, .of = "remote",
-     .help = "what an image is sent as: a PNG, or the values of a tensor"},
+     .help = "what an image is sent as: a PNG or a tensor; uint8 only to latentd, float16 rounds"},
     {"connect-timeout", SETTING_DURATION, FIELD(connect_timeout), .fallback = "10s", .min = 100,
      .max = DAY_MS, .value_name = "TIME", .of = "remote",
      .help = "longest wait for a connection to an endpoint"},
@@ -163,27 +163,27 @@ static bool is_open_to_others(const char *url)
 
 /* -- everything ---------------------------------------------------------------------------------- */
 
-int remote_options_check(const struct remote_options *o, const struct remote_endpoint *endpoints,
-			 size_t n, size_t *which, struct error *err)
+int remote_config_check(const struct remote_config *c, size_t *which, struct error *err)
 {
 	*which = 0;
-	if (n == 0)
+	if (c->n_endpoints == 0)
 		return error_set(err, ERR_CONFIG,
 				 "endpoints: none: expected one like {url: \"https://gpu7/\"}");
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < c->n_endpoints; i++) {
+		const struct remote_endpoint *e = &c->endpoints[i];
+
 		*which = i;
-		if (endpoints[i].token_file && !o->allow_http &&
-		    is_open_to_others(endpoints[i].url))
+		if (e->token_file && !c->options.allow_http && is_open_to_others(e->url))
 			return error_set(err, ERR_CONFIG,
 					 "url: a token would travel to %s unencrypted: expected "
-					 "https, or allow_http: true",
-					 endpoints[i].url);
+					 "https, or allow_http",
+					 e->url);
 		for (size_t k = 0; k < i; k++) {
-			if (remote_url_same(endpoints[i].url, endpoints[k].url))
+			if (remote_url_same(e->url, c->endpoints[k].url))
 				return error_set(err, ERR_CONFIG,
 						 "url: %s stands there twice: expected each "
 						 "endpoint once, with a larger max_in_flight",
-						 endpoints[i].url);
+						 e->url);
 		}
 	}
 	return 0;

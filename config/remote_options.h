@@ -23,7 +23,12 @@ enum remote_wire {
 	REMOTE_WIRE_TYPED, /* with Content-Type and Accept */
 };
 
-enum remote_send { REMOTE_SEND_PNG, REMOTE_SEND_FLOAT16, REMOTE_SEND_FLOAT32 };
+enum remote_send {
+	REMOTE_SEND_PNG,
+	REMOTE_SEND_FLOAT16,
+	REMOTE_SEND_FLOAT32,
+	REMOTE_SEND_UINT8, /* only `latentd serve` takes it */
+};
 
 struct remote_options {
 	enum remote_wire wire;
@@ -44,6 +49,13 @@ struct remote_model {
 	size_t size_multiple;	/* of an image's sides; 0: 8 */
 };
 
+struct remote_config {
+	struct remote_endpoint *endpoints;
+	size_t n_endpoints;	   /* at least one */
+	struct remote_model model; /* of those that do not say; name NULL: there are none such */
+	struct remote_options options;
+};
+
 /* Rows of struct remote_options; in a file, of the type `remote`. */
 extern const struct settings_group remote_settings;
 /* Rows of struct remote_endpoint, as items of a list. */
@@ -58,10 +70,10 @@ bool remote_url_same(const char *a, const char *b);
 
 /*
  * What no single option can tell: no endpoint, one that stands there twice, a token that would travel unencrypted.
- * ERR_CONFIG; *which is the endpoint that it is about then.
+ * ERR_CONFIG; *which is the endpoint that it is
+ * about then.
  */
-int remote_options_check(const struct remote_options *o, const struct remote_endpoint *endpoints,
-			 size_t n, size_t *which, struct error *err);
+int remote_config_check(const struct remote_config *c, size_t *which, struct error *err);
 /* ERR_CONFIG: neither a preset nor complete, or both. */
 int remote_model_check(const struct remote_model *model, struct error *err);
 /* Whether its token can be read, and by whom: ERR_CONFIG where it is missing, or everybody's. */

@@ -177,6 +177,14 @@ static bool store_string(const struct setting *s, const char *text, const char *
 	return true;
 }
 
+static bool store_texts(const struct setting *s, const char *text, struct setting_texts *field)
+{
+	if (field->n == SETTING_TEXTS_MAX || !*text || (s->valid && !s->valid(text)))
+		return false;
+	field->items[field->n++] = text;
+	return true;
+}
+
 static bool store_choice(const struct setting *s, const char *text, void *field)
 {
 	unsigned place = 0;
@@ -224,6 +232,8 @@ static bool store(const struct setting *s, const char *text, void *field)
 		return parse_mode(text, field);
 	case SETTING_FLAG:
 		return store_flag(text, field);
+	case SETTING_TEXTS:
+		return store_texts(s, text, field);
 	case SETTING_GROUP:
 	case SETTING_LIST:
 		break;
@@ -319,6 +329,7 @@ char *setting_text(const struct setting *s, const void *options)
 		return xasprintf("%04o", *(const unsigned *)field);
 	case SETTING_FLAG:
 		return xstrdup(*(const bool *)field ? "true" : "false");
+	case SETTING_TEXTS:
 	case SETTING_GROUP:
 	case SETTING_LIST:
 		break;
@@ -384,6 +395,7 @@ char *setting_expected(const struct setting *s)
 {
 	switch (s->type) {
 	case SETTING_STRING:
+	case SETTING_TEXTS:
 		return xstrdup(s->valid	      ? s->expected
 			       : s->not_empty ? "a text that is not empty"
 					      : "a text");

@@ -10,7 +10,8 @@
 static void print_help(void)
 {
 	printf(
-	    "usage: latentctl encode SRC... --vae PATH --out DIR [options]\n\n"
+	    "usage: latentctl encode SRC... --vae PATH --out DIR [options]\n"
+	    "       latentctl encode SRC... --endpoint URL... --out DIR [options]\n\n"
 	    "Encodes every image below the folders SRC to VAE latents and leaves them in shards\n"
 	    "below DIR. The same command goes on where an earlier one stopped.\n\n");
 	settings_help(stdout, encode_settings, n_encode_settings);
@@ -27,6 +28,7 @@ int cmd_encode(int argc, char **argv, struct error *err)
 	struct encode_options options = {.out = NULL};
 	cleanup_free const char **sources = xcalloc((size_t)argc, sizeof(*sources));
 	struct error wrong = ERROR_INIT;
+	cleanup_free char *vae = NULL;
 	size_t n = 0;
 
 	if (settings_complete(stdout, encode_settings, n_encode_settings, true, argc, argv))
@@ -41,5 +43,8 @@ int cmd_encode(int argc, char **argv, struct error *err)
 	}
 	if (encode_options_check(&options, n, &wrong) < 0)
 		return usage(wrong.message);
+	if (!options.recipe.vae)
+		options.recipe.vae = vae =
+		    xasprintf("%s%s", RECIPE_VAE_ENDPOINT, options.endpoints.items[0]);
 	return encode_run(&options, sources, n, err);
 }

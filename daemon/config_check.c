@@ -16,21 +16,39 @@ static int at_dataset(const struct daemon_config *config, const struct dataset_c
 			  d->place.column, d->name);
 }
 
-/* What the model asks of an image's sides, and the resolution that it brings along. */
-static int look_at_model(const struct recipe_options *o, bool has_gpu, struct pixel_options *pixels,
+/* What the remote encoder that serves @name says of it. */
+static const struct remote_model *said_of(const struct daemon_config *config, const char *name)
+{
+	static const struct remote_model nothing = {.name = NULL};
+
+	for (size_t i = 0; i < config->n_encoders; i++) {
+		const struct remote_model *model = &config->encoders[i].remote.model;
+
+		if (model->name && strcmp(model->name, name) == 0)
+			return model;
+	}
+	return &nothing;
+}
+
+/* Of a VAE that is only declared. */
+static int look_at_declared(const struct daemon_config *config, const char *name,
+			    struct pixel_options *pixels, size_t *multiple, struct error *err)
+{
+	struct encode_model model;
+
+	if (encode_model_declared(name, said_of(config, name), &model, err) < 0)
+		return -1;
+	*multiple = model.multiple;
+	return pixel_setup_resolution(pixels, model.name, model.resolution, err);
+}
+
+static int look_at_files(const struct recipe_options *o, struct pixel_options *pixels,
 			 size_t *multiple, struct error *err)
 {
-	bool fake = strcmp(o->vae, RECIPE_VAE_FAKE) == 0;
 	struct vae_choice vae = VAE_CHOICE_INIT;
-	enum vae_precision precision;
 	size_t tile;
 	int r;
 
-	*multiple = 8;
-	if ((fake || !has_gpu) && encode_precision(o, fake, &precision, err) < 0)
-		return -1;
-	if (fake)
-		return encode_tile(o, true, NULL, &tile, err);
 	if (vae_choice_open(o->vae, &o->vae_options, &vae, err) < 0)
 		return -1;
 	*multiple = vae_choice_multiple(&vae);
@@ -41,13 +59,50 @@ static int look_at_model(const struct recipe_options *o, bool has_gpu, struct pi
 	return r;
 }
 
-static int check_dataset(const struct dataset_config *d, bool has_gpu, struct error *err)
+static bool has_gpu(const struct daemon_config *config)
+{
+	for (size_t i = 0; i < config->n_encoders; i++) {
+		if (config->encoders[i].type == ENCODER_TYPE_CUDA)
+			return true;
+	}
+	return false;
+}
+
+/* What the model asks of an image's sides, and the resolution that it brings along. */
+static int look_at_model(const struct daemon_config *config, const struct recipe_options *o,
+			 struct pixel_options *pixels, size_t *multiple, struct error *err)
+{
+	bool fake = vae_source_of(o->vae, NULL) == VAE_SOURCE_FAKE;
+	enum vae_precision precision;
+	const char *name = NULL;
+	size_t tile;
+
+	*multiple = 8;
+	if ((fake || !has_gpu(config)) && encode_precision(o, fake, &precision, err) < 0)
+		return -1;
+	switch (vae_source_of(o->vae, &name)) {
+	case VAE_SOURCE_FAKE:
+		return encode_tile(o, true, NULL, &tile, err);
+	case VAE_SOURCE_DECLARED:
+		return look_at_declared(config, name, pixels, multiple, err);
+	case VAE_SOURCE_ENDPOINT:
+	case VAE_SOURCE_FILES:
+		break;
+	}
+	return look_at_files(o, pixels, multiple, err);
+}
+
+static int check_dataset(const struct daemon_config *config, const struct dataset_config *d,
+			 struct error *err)
 {
 	struct pixel_options pixels = d->recipe.pixels;
 	struct bucket_table *buckets;
 	size_t wanted = 0, multiple;
 
-	if (look_at_model(&d->recipe, has_gpu, &pixels, &wanted, err) < 0)
+	/* Nobody is asked before the daemon runs. */
+	if (vae_source_of(d->recipe.vae, NULL) == VAE_SOURCE_ENDPOINT)
+		return 0;
+	if (look_at_model(config, &d->recipe, &pixels, &wanted, err) < 0)
 		return -1;
 	buckets = pixel_setup_buckets(&pixels, err);
 	if (!buckets)
@@ -67,12 +122,9 @@ int config_check(const char *path, struct daemon_config **out, struct error *err
 {
 	struct daemon_config *config = NULL;
 	int r = daemon_config_load(path, &config, err);
-	bool has_gpu = false;
 
-	for (size_t i = 0; r == 0 && i < config->n_encoders; i++)
-		has_gpu = has_gpu || config->encoders[i].type == ENCODER_TYPE_CUDA;
 	for (size_t i = 0; r == 0 && i < config->n_datasets; i++) {
-		r = check_dataset(&config->datasets[i], has_gpu, err);
+		r = check_dataset(config, &config->datasets[i], err);
 		if (r < 0)
 			at_dataset(config, &config->datasets[i], err);
 	}

@@ -126,6 +126,8 @@ static void wait_while_shut(struct encode_driver *d, struct driving *now)
 		encoder_collect(d->encoder, 100, &none, &err);
 	}
 	give_back_waiting(d, now);
+	if (atomic_load(&d->ending))
+		return;
 	atomic_store(&d->shut, false);
 	wake_loop(d);
 }
@@ -205,9 +207,17 @@ size_t encode_driver_room(const struct encode_driver *d)
 	return room;
 }
 
-bool encode_driver_can_tile(const struct encode_driver *d)
+bool encode_driver_is_shut(const struct encode_driver *d)
 {
-	return encoder_caps(d->encoder)->tiles;
+	return atomic_load(&d->shut);
+}
+
+bool encode_driver_can(const struct encode_driver *d, unsigned needs)
+{
+	const struct encoder_caps *caps = encoder_caps(d->encoder);
+
+	return (!(needs & ENCODE_TILES) || caps->tiles) &&
+	       (!(needs & ENCODE_VALUES) || caps->values);
 }
 
 size_t encode_driver_in_flight(const struct encode_driver *d)

@@ -20,6 +20,10 @@ typedef void (*encode_driver_fn)(void *arg, struct encode_batch *batch,
 
 struct encode_driver;
 
+/* What not every encoder can. */
+#define ENCODE_TILES  1u /* batches with a tile size */
+#define ENCODE_VALUES 2u /* items with values instead of pixels */
+
 /* What several encoders compute on (the cores, a GPU): so many batches in flight in all of them together. */
 struct encode_device {
 	size_t limit, in_flight; /* of the loop's thread */
@@ -35,8 +39,10 @@ void encode_driver_share(struct encode_driver *d, struct encode_device *device);
  * compute with (encoder_remote.h); what it has not begun then comes back with ERR_TRANSIENT.
  */
 size_t encode_driver_room(const struct encode_driver *d);
-/* Whether it takes batches with tiles. */
-bool encode_driver_can_tile(const struct encode_driver *d);
+/* Whether its encoder has nothing to compute with. */
+bool encode_driver_is_shut(const struct encode_driver *d);
+/* Whether its encoder takes batches that need this (ENCODE_...). */
+bool encode_driver_can(const struct encode_driver *d, unsigned needs);
 /* Batches submitted and not yet back. */
 size_t encode_driver_in_flight(const struct encode_driver *d);
 void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch);

@@ -22,28 +22,48 @@ void encode_group_remove(struct encode_group *g, const struct encode_driver *dri
 }
 
 /* The one with the least before it, of those that have room and can do it. NULL: none has. */
-static struct encode_driver *freest(const struct encode_group *g, bool tiles)
+static struct encode_driver *freest(const struct encode_group *g, unsigned needs)
 {
 	struct encode_driver *best = NULL;
 
 	for (size_t i = 0; i < g->n; i++) {
 		struct encode_driver *d = g->drivers[i];
 
-		if (encode_driver_room(d) > 0 && (!tiles || encode_driver_can_tile(d)) &&
+		if (encode_driver_room(d) > 0 && encode_driver_can(d, needs) &&
 		    (!best || encode_driver_in_flight(d) < encode_driver_in_flight(best)))
 			best = d;
 	}
 	return best;
 }
 
-bool encode_group_room(const struct encode_group *g, bool tiles)
+bool encode_group_room(const struct encode_group *g, unsigned needs)
 {
-	return freest(g, tiles) != NULL;
+	return freest(g, needs) != NULL;
+}
+
+bool encode_group_is_shut(const struct encode_group *g)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		if (!encode_driver_is_shut(g->drivers[i]))
+			return false;
+	}
+	return g->n > 0;
+}
+
+static bool has_values(const struct encode_batch *batch)
+{
+	for (size_t i = 0; i < batch->n; i++) {
+		if (batch->items[i].values)
+			return true;
+	}
+	return false;
 }
 
 void encode_group_submit(struct encode_group *g, struct encode_batch *batch)
 {
-	struct encode_driver *d = freest(g, batch->tile > 0);
+	unsigned needs =
+	    (batch->tile > 0 ? ENCODE_TILES : 0) | (has_values(batch) ? ENCODE_VALUES : 0);
+	struct encode_driver *d = freest(g, needs);
 
 	assert(d);
 	encode_driver_submit(d, batch);

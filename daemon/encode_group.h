@@ -3,7 +3,7 @@
  *
  *	struct encode_group group = ENCODE_GROUP_INIT;
  *	encode_group_add(&group, driver)
- *	while (encode_group_room(&group, false))
+ *	while (encode_group_room(&group, 0))
  *		encode_group_submit(&group, batch)
  *
  * Of the loop's thread.
@@ -25,8 +25,10 @@ struct encode_group {
 
 void encode_group_add(struct encode_group *g, struct encode_driver *driver);
 void encode_group_remove(struct encode_group *g, const struct encode_driver *driver);
-/* Whether submit takes a batch now; @tiles: one with tiles (struct encode_batch). */
-bool encode_group_room(const struct encode_group *g, bool tiles);
+/* Whether submit takes a batch now; @needs: what it needs, ENCODE_... */
+bool encode_group_room(const struct encode_group *g, unsigned needs);
+/* Whether none of them has anything to compute with: what is submitted later waits. */
+bool encode_group_is_shut(const struct encode_group *g);
 void encode_group_submit(struct encode_group *g, struct encode_batch *batch);
 void encode_group_release(struct encode_group *g);
 

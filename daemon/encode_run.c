@@ -8,6 +8,7 @@
 #include "daemon/commands.h"
 
 #include "daemon/dataset_open.h"
+#include "daemon/encode_remote.h"
 #include "daemon/encode_setup.h"
 #include "daemon/index.h"
 #include "daemon/output.h"
@@ -28,6 +29,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { LOOK_MS = 200 }; /* between two looks at endpoints */
 
 #define SEAL_AGE_MS ((int64_t)24 * 60 * 60 * 1000)
 
@@ -56,6 +59,8 @@ struct encode_run {
 
 	size_t new_shards; /* of this run */
 	struct pipeline_counts counts;
+	struct encode_remote_told told;
+	int64_t looked_at; /* at endpoints */
 	bool interrupted;
 	bool untidy; /* interrupted before what was there was brought up to date */
 	struct error fatal;
@@ -297,6 +302,29 @@ static size_t images_to_do(const struct queue_counts *counts)
 	       counts->jobs[JOB_RUNNING];
 }
 
+/* What is wrong with the endpoints is said when it changes; where none will come back by itself, the run ends. */
+static void look_at_endpoints(struct encode_run *run)
+{
+	cleanup_buffer struct buffer why = BUFFER_INIT;
+	int64_t now = clock_mono_ms();
+	enum encode_remote_health health;
+	struct error err = ERROR_INIT;
+
+	if (now - run->looked_at < LOOK_MS)
+		return;
+	run->looked_at = now;
+	health = encode_remote_look(run->setup.encoder, &why);
+	if (!encode_remote_is_news(&run->told, health, now))
+		return;
+	if (health == ENCODE_REMOTE_STOPPED) {
+		error_set(&err, ERR_CONFIG, "%s", (const char *)why.data);
+		on_fatal(run, &err);
+	} else {
+		on_note(run, health == ENCODE_REMOTE_FINE ? "endpoints encode again"
+							  : (const char *)why.data);
+	}
+}
+
 static int turn_loop(struct encode_run *run, struct error *err)
 {
 	bool draining = false, warned = false;
@@ -304,6 +332,7 @@ static int turn_loop(struct encode_run *run, struct error *err)
 	for (;;) {
 		int r;
 
+		look_at_endpoints(run);
 		pipeline_pump(run->pipeline);
 		if (!warned && decode_pool_warning(run->pool)) {
 			warned = true;
@@ -487,10 +516,14 @@ static bool interrupted_early(void)
 static int prepare(struct encode_run *run, const char *const *sources, size_t n, struct error *err)
 {
 	const struct encode_options *o = run->options;
+	struct remote_endpoint endpoints[SETTING_TEXTS_MAX];
+	const struct encode_place place = {.cpu = o->encoder,
+					   .remote = encode_options_remote(o, endpoints),
+					   .remote_memory = o->memory / 4};
 
 	if (run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
 			     err) < 0 ||
-	    encode_setup_open(&o->recipe, &o->encoder, &run->setup, err) < 0)
+	    encode_setup_open(&o->recipe, &place, &run->setup, err) < 0)
 		return -1;
 	run->setup.recipe.codec = o->output.codec;
 	run->name = o->name ? xstrdup(o->name)

@@ -1,5 +1,6 @@
 #include "daemon/encode_setup.h"
 
+#include "daemon/encode_remote.h"
 #include "daemon/pixel_setup.h"
 #include "daemon/vae_choice.h"
 
@@ -119,8 +120,34 @@ int encode_model_open(const struct recipe_options *options, const struct encoder
 	if (open_encoder(options, limits, &opened, out, err) < 0)
 		return -1;
 	opened.best_batch = encoder_caps(*out)->best_batch;
+	opened.tiles = encoder_caps(*out)->tiles;
 	*model = opened;
 	return 0;
+}
+
+int encode_model_remote(const struct recipe_options *o, const struct remote_config *remote,
+			struct encode_model *model, struct error *err)
+{
+	const char *rest = NULL;
+
+	if (o->precision && strcmp(o->precision, "bf16") == 0)
+		return error_set(err, ERR_CONFIG,
+				 "precision bf16: endpoints are asked for float32 only, and no "
+				 "encoder on this machine encodes %s",
+				 o->vae);
+	switch (vae_source_of(o->vae, &rest)) {
+	case VAE_SOURCE_DECLARED:
+		return encode_model_declared(rest, &remote->model, model, err);
+	case VAE_SOURCE_ENDPOINT:
+		return encode_model_ask(rest, remote, model, err);
+	case VAE_SOURCE_FAKE:
+		return error_set(err, ERR_CONFIG,
+				 "vae fake: endpoints encode no VAE that is none: expected one of "
+				 "type fake");
+	case VAE_SOURCE_FILES:
+		break;
+	}
+	return encode_model_of_files(o, model, err);
 }
 
 int encode_tile(const struct recipe_options *o, bool fake, const struct vae_config *vae,
@@ -154,6 +181,12 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 		    model->name);
 	if (encode_tile(o, model->fake, &model->vae, &r.tile, err) < 0)
 		return -1;
+	if (r.tile > 0 && !model->tiles)
+		return error_set(err, ERR_CONFIG,
+				 "tiling: endpoints encode images whole, and no encoder on this "
+				 "machine encodes %s",
+				 model->name);
+	memcpy(r.declared, model->declared, sizeof(r.declared));
 	if (pixel_setup_resolution(&pixels, model->name, model->resolution, err) < 0)
 		return -1;
 	table = pixel_setup_buckets(&pixels, err);
@@ -180,10 +213,47 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	return 0;
 }
 
-int encode_setup_open(const struct recipe_options *options, const struct encoder_limits *limits,
+/* The first endpoint that answers tells the model; the others are held to it. */
+static int ask_any(const struct remote_config *remote, struct encode_model *model,
+		   struct error *err)
+{
+	struct error why = ERROR_INIT;
+	int r = -1;
+
+	for (size_t i = 0; r < 0 && i < remote->n_endpoints; i++) {
+		error_clear(&why);
+		r = encode_model_ask(remote->endpoints[i].url, remote, model, &why);
+		if (r < 0 && why.code != ERR_TRANSIENT)
+			break;
+	}
+	if (r < 0)
+		*err = why;
+	return r;
+}
+
+static int open_remote(const struct recipe_options *options, const struct encode_place *place,
+		       struct encode_setup *setup, struct error *err)
+{
+	struct encode_model *model = &setup->model;
+	int r = vae_source_of(options->vae, NULL) == VAE_SOURCE_ENDPOINT
+		    ? ask_any(&place->remote, model, err)
+		    : encode_model_remote(options, &place->remote, model, err);
+
+	if (r < 0 || encode_remote_open(&place->remote, model, place->remote_memory,
+					&setup->encoder, err) < 0)
+		return -1;
+	model->best_batch = encoder_caps(setup->encoder)->best_batch;
+	return 0;
+}
+
+int encode_setup_open(const struct recipe_options *options, const struct encode_place *place,
 		      struct encode_setup *setup, struct error *err)
 {
-	if (encode_model_open(options, limits, &setup->model, &setup->encoder, err) < 0)
+	int r = place->remote.n_endpoints > 0
+		    ? open_remote(options, place, setup, err)
+		    : encode_model_open(options, &place->cpu, &setup->model, &setup->encoder, err);
+
+	if (r < 0)
 		return -1;
 	return encode_recipe(options, &setup->model, &setup->buckets, &setup->recipe, err);
 }

@@ -7,22 +7,10 @@
 
 #include "config/encoder_limits.h"
 #include "config/recipe_options.h"
-#include "daemon/recipe.h"
+#include "daemon/encode_model.h"
 #include "encoder/encoder.h"
 
-/* What an encoder computes with, as recipes name it. */
-struct encode_model {
-	bool fake;
-	char name[64]; /* short: "sdxl", "ae" */
-	struct vae_config vae;
-	struct sha256 weights;
-	enum vae_precision precision;
-	size_t multiple;   /* of an image's sides */
-	size_t resolution; /* that it is made for, where nothing else is asked for; 0: not known */
-	size_t best_batch;
-};
-
-/* Opens the encoder that @options name. */
+/* Opens the encoder on this machine that @options name. */
 int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_model *model, struct encoder **out, struct error *err);
 /* The same on a GPU; ERR_CONFIG also where there is no plugin, driver or device: encoder_cuda.h. */
@@ -38,11 +26,24 @@ int encode_precision(const struct recipe_options *options, bool fake, enum vae_p
 int encode_tile(const struct recipe_options *options, bool fake, const struct vae_config *vae,
 		size_t *tile, struct error *err);
 /*
+ * What the VAE of @options is, where no encoder on this machine tells it: endpoints of @remote encode it. ERR_TRANSIENT: an
+ * endpoint does not answer.
+ */
+int encode_model_remote(const struct recipe_options *options, const struct remote_config *remote,
+			struct encode_model *model, struct error *err);
+/*
  * Buckets and recipe for a model that is known; on failure nothing is made. ERR_CONFIG: sizes that the model cannot
  * encode.
  */
 int encode_recipe(const struct recipe_options *options, const struct encode_model *model,
 		  struct bucket_table **buckets, struct recipe *recipe, struct error *err);
+
+/* What a dataset is encoded on. */
+struct encode_place {
+	struct encoder_limits cpu;
+	struct remote_config remote; /* without endpoints: on this machine */
+	size_t remote_memory;	     /* encode_remote_open() */
+};
 
 /* Both, for one dataset. */
 struct encode_setup {
@@ -53,7 +54,7 @@ struct encode_setup {
 };
 
 /* @setup all zero before; close it in any case. */
-int encode_setup_open(const struct recipe_options *options, const struct encoder_limits *limits,
+int encode_setup_open(const struct recipe_options *options, const struct encode_place *place,
 		      struct encode_setup *setup, struct error *err);
 void encode_setup_close(struct encode_setup *setup);
 

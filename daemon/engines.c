@@ -16,6 +16,7 @@ struct entry {
 	char *engine_name; /* of the encoder that was opened last */
 	struct error lack; /* why it could not open the model that was loaded last */
 	struct encode_device device;
+	struct encode_remote_told told;
 	uint64_t images;
 	struct rate rate;
 };
@@ -59,28 +60,39 @@ struct load_task {
 	struct encode_model model;
 	struct encoder **encoders; /* one for each entry */
 	struct error *lacks;	   /* why an entry has none, though it could compute the model */
+	size_t opened;
 	struct error err;
 };
 
-/* The `fake` VAE is computed by every encoder, any other not by the fake one. */
+/* Whether its encoders may compute it; what endpoints really have, they tell themselves. */
 static bool can_compute(const struct entry *entry, const char *vae)
 {
-	bool fake = strcmp(vae, RECIPE_VAE_FAKE) == 0;
+	const char *name = NULL;
 
-	return entry->config.type == ENCODER_TYPE_CPU ||
-	       (entry->config.type == ENCODER_TYPE_CUDA ? !fake : fake);
+	switch (vae_source_of(vae, &name)) {
+	case VAE_SOURCE_FAKE:
+		return entry->config.type == ENCODER_TYPE_CPU ||
+		       entry->config.type == ENCODER_TYPE_FAKE;
+	case VAE_SOURCE_DECLARED:
+		return entry->config.type == ENCODER_TYPE_REMOTE &&
+		       entry->config.remote.model.name &&
+		       strcmp(entry->config.remote.model.name, name) == 0;
+	case VAE_SOURCE_ENDPOINT:
+		return entry->config.type == ENCODER_TYPE_REMOTE;
+	case VAE_SOURCE_FILES:
+		break;
+	}
+	return entry->config.type != ENCODER_TYPE_FAKE;
 }
 
-static int load_unit(struct load_task *t, size_t i, struct error *err)
+static int load_unit(struct load_task *t, size_t i, const struct recipe_options *options,
+		     struct encode_model *model, struct error *err)
 {
-	const struct engine *e = t->engine;
-	const struct encoder_config *config = &e->engines->entries[i].config;
-	const struct recipe_options options = {
-	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
+	const struct encoder_config *config = &t->engine->engines->entries[i].config;
 
 	if (config->type == ENCODER_TYPE_CUDA)
-		return encode_cuda_open(&options, &config->cuda, &t->model, &t->encoders[i], err);
-	return encode_model_open(&options, &config->cpu, &t->model, &t->encoders[i], err);
+		return encode_cuda_open(options, &config->cuda, model, &t->encoders[i], err);
+	return encode_model_open(options, &config->cpu, model, &t->encoders[i], err);
 }
 
 /* Whether others may go on where the encoder cannot: a GPU may be gone, a processor is as it is. */
@@ -90,37 +102,76 @@ static bool may_lack(const struct engine *e, size_t i)
 	       vae_precision_of(e->precision) == VAE_FLOAT16;
 }
 
+/* Encoders on this machine, which tell the model. */
+static int load_local(struct load_task *t, const struct recipe_options *options)
+{
+	struct engine *e = t->engine;
+
+	for (size_t i = 0; i < e->engines->n; i++) {
+		const struct entry *entry = &e->engines->entries[i];
+		struct encode_model model;
+
+		if (entry->config.type == ENCODER_TYPE_REMOTE || !can_compute(entry, e->vae))
+			continue;
+		if (load_unit(t, i, options, &model, &t->lacks[i]) == 0) {
+			encode_model_add(&t->model, &model, t->opened++ == 0);
+		} else if (!may_lack(e, i)) {
+			t->err = t->lacks[i];
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* An endpoint has told the model before, and need not be there to tell it again. */
+static bool is_told(const struct engine *e)
+{
+	return e->known && vae_source_of(e->vae, NULL) == VAE_SOURCE_ENDPOINT;
+}
+
+/* Endpoints, for a model that is known or that one of them tells. */
+static int load_remote(struct load_task *t, const struct recipe_options *options)
+{
+	struct engine *e = t->engine;
+
+	for (size_t i = 0; i < e->engines->n; i++) {
+		const struct entry *entry = &e->engines->entries[i];
+		struct encode_model model = t->model;
+
+		if (entry->config.type != ENCODER_TYPE_REMOTE || !can_compute(entry, e->vae))
+			continue;
+		if (t->opened > 0 && model.precision != VAE_FLOAT32)
+			continue; /* endpoints know no other */
+		if (t->opened == 0 && is_told(e))
+			model = e->model;
+		else if (t->opened == 0 &&
+			 encode_model_remote(options, &entry->config.remote, &model, &t->err) < 0)
+			return -1;
+		if (encode_remote_open(&entry->config.remote, &model,
+				       e->engines->options.remote_memory, &t->encoders[i],
+				       &t->err) < 0)
+			return -1;
+		model.best_batch = encoder_caps(t->encoders[i])->best_batch;
+		model.tiles = encoder_caps(t->encoders[i])->tiles;
+		encode_model_add(&t->model, &model, t->opened++ == 0);
+	}
+	return 0;
+}
+
 static void load_run(struct task *task)
 {
 	struct load_task *t = (struct load_task *)task;
 	struct engine *e = t->engine;
-	size_t opened = 0;
+	const struct recipe_options options = {
+	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
 
-	for (size_t i = 0; i < e->engines->n; i++) {
-		if (!can_compute(&e->engines->entries[i], e->vae))
-			continue;
-		if (load_unit(t, i, &t->lacks[i]) == 0) {
-			opened++;
-		} else if (!may_lack(e, i)) {
-			t->err = t->lacks[i];
-			return;
-		}
-	}
-	for (size_t i = 0; i < e->engines->n && opened == 0 && t->err.code == ERR_NONE; i++)
+	if (load_local(t, &options) < 0 || load_remote(t, &options) < 0)
+		return;
+	for (size_t i = 0; i < e->engines->n && t->opened == 0 && t->err.code == ERR_NONE; i++)
 		t->err = t->lacks[i];
-	if (opened == 0 && t->err.code == ERR_NONE)
+	if (t->opened == 0 && t->err.code == ERR_NONE)
 		error_set(&t->err, ERR_CONFIG, "no encoder of the configuration can compute %s",
 			  e->vae);
-}
-
-static bool same_model(const struct encode_model *a, const struct encode_model *b)
-{
-	return a->fake == b->fake && memcmp(&a->weights, &b->weights, sizeof(a->weights)) == 0 &&
-	       a->vae.scaling_factor == b->vae.scaling_factor &&
-	       a->vae.shift_factor == b->vae.shift_factor &&
-	       a->vae.n_statistics == b->vae.n_statistics &&
-	       memcmp(a->vae.latents_mean, b->vae.latents_mean, sizeof(a->vae.latents_mean)) == 0 &&
-	       memcmp(a->vae.latents_std, b->vae.latents_std, sizeof(a->vae.latents_std)) == 0;
 }
 
 static void unit_on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
@@ -178,7 +229,7 @@ static void load_done(struct task *task)
 	struct load_task *t = (struct load_task *)task;
 	struct engine *e = t->engine;
 
-	if (t->err.code == ERR_NONE && e->known && !same_model(&e->model, &t->model))
+	if (t->err.code == ERR_NONE && e->known && !encode_model_same(&e->model, &t->model))
 		error_set(&t->err, ERR_CONFIG,
 			  "the model at %s is another one than before: give the dataset another "
 			  "name, or put the old one back",
@@ -342,15 +393,79 @@ void engines_close(struct engines *engines)
 	free(engines);
 }
 
+/* What a cost guard has counted must not be forgotten. */
+static bool stays_loaded(const struct engine *e)
+{
+	for (size_t i = 0; i < e->engines->n; i++) {
+		const struct encoder_config *c = &e->units[i].entry->config;
+
+		if (e->units[i].encoder && (c->remote.options.max_requests_per_hour > 0 ||
+					    c->remote.options.max_bytes_per_day > 0))
+			return true;
+	}
+	return false;
+}
+
+static enum encode_remote_health look_at(const struct engines *engines, size_t index,
+					 struct buffer *why)
+{
+	enum encode_remote_health worst = ENCODE_REMOTE_FINE;
+
+	for (const struct engine *e = engines->first; e; e = e->next) {
+		const struct unit *u = &e->units[index];
+		enum encode_remote_health health = ENCODE_REMOTE_FINE;
+
+		if (!u->encoder || u->entry->config.type != ENCODER_TYPE_REMOTE)
+			continue;
+		if (why->size > 0)
+			buffer_append_string(why, "; ");
+		health = encode_remote_look(u->encoder, why);
+		worst = health > worst ? health : worst;
+	}
+	return worst;
+}
+
+char *engines_why(const struct engines *engines, size_t index)
+{
+	cleanup_buffer struct buffer why = BUFFER_INIT;
+
+	look_at(engines, index, &why);
+	return why.size > 0 ? xstrdup((const char *)why.data) : NULL;
+}
+
+void engines_each(const struct engines *engines, size_t index,
+		  void (*look)(void *arg, const struct encoder *encoder, const char *model),
+		  void *arg)
+{
+	for (const struct engine *e = engines->first; e; e = e->next) {
+		if (e->units[index].encoder)
+			look(arg, e->units[index].encoder, e->model.name);
+	}
+}
+
+static void tell_health(struct engines *engines, size_t index)
+{
+	cleanup_buffer struct buffer why = BUFFER_INIT;
+	struct entry *entry = &engines->entries[index];
+	enum encode_remote_health health = look_at(engines, index, &why);
+
+	if (!encode_remote_is_news(&entry->told, health, clock_mono_ms()))
+		return;
+	engines->options.on_health(engines->options.arg, entry->name, health,
+				   why.data ? (const char *)why.data : "");
+}
+
 void engines_tick(struct engines *engines)
 {
 	int64_t now = clock_mono_ms();
 
 	for (struct engine *e = engines->first; e; e = e->next) {
-		if (e->state == ENGINE_READY && in_flight(e) == 0 &&
+		if (e->state == ENGINE_READY && in_flight(e) == 0 && !stays_loaded(e) &&
 		    now - e->used_at >= engines->options.model_idle_ms)
 			engine_unload(e);
 	}
+	for (size_t i = 0; i < engines->n; i++)
+		tell_health(engines, i);
 }
 
 void engines_cancel(struct engines *engines)
@@ -370,7 +485,10 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 {
 	struct entry *entry = &engines->entries[index];
 
+	cleanup_buffer struct buffer why = BUFFER_INIT;
+
 	*view = (struct encoder_view){.name = entry->name,
+				      .health = look_at(engines, index, &why),
 				      .type = encoder_type_name(entry->config.type),
 				      .engine = entry->engine_name,
 				      .in_flight = entry->device.in_flight,

@@ -18,6 +18,7 @@
 
 #include "config/daemon_config.h"
 #include "daemon/encode_group.h"
+#include "daemon/encode_remote.h"
 #include "daemon/encode_setup.h"
 #include "daemon/rate.h"
 
@@ -28,9 +29,14 @@ struct engine;
 
 struct engines_options {
 	int64_t model_idle_ms; /* an unused model stays so long */
+	size_t remote_memory;  /* of each remote encoder: encode_remote_open() */
 	encode_driver_fn on_batch;
 	/* The state of an engine is another now. */
 	void (*on_change)(void *arg);
+	/* That of an encoder's endpoints; @why: what is wrong, "" when nothing is any more. NULL where no encoder is
+	 * remote. */
+	void (*on_health)(void *arg, const char *name, enum encode_remote_health health,
+			  const char *why);
 	void *arg;
 };
 
@@ -61,10 +67,17 @@ struct encoder_view {
 	bool loading;
 	const struct error
 	    *failure; /* of a model that could not be loaded, there or at all; NULL: none */
+	enum encode_remote_health health; /* the worst of its models */
 };
 
 size_t engines_count(const struct engines *engines);
 void engines_view(struct engines *engines, size_t index, struct encoder_view *view);
+/* What is wrong with the endpoints of the encoder at @index, to be freed; NULL: nothing. */
+char *engines_why(const struct engines *engines, size_t index);
+/* Calls @look for the encoder at @index with each model that is in memory; @model: its short name. */
+void engines_each(const struct engines *engines, size_t index,
+		  void (*look)(void *arg, const struct encoder *encoder, const char *model),
+		  void *arg);
 /*
  * A number that changes while encoders compute, for a watchdog; *busy: they have something to compute. It stands still
  * over a batch that hangs.

@@ -32,6 +32,20 @@ static void put_number(struct buffer *out, json_t *value)
 		buffer_append_string(out, "none");
 }
 
+/* Of a VAE whose weights nobody here has seen. */
+static void put_declared(struct buffer *out, json_t *vae)
+{
+	const char *class = json_string_value(json_object_get(vae, "class"));
+	const char *name = json_string_value(json_object_get(vae, "name"));
+
+	if (class && name && strcmp(class, "declared") == 0)
+		buffer_appendf(
+		    out,
+		    "They were encoded by an endpoint that does not tell its weights; it was "
+		    "declared to be `%s`.\n",
+		    name);
+}
+
 static void put_scaling(struct buffer *out, const struct index_pass *pass)
 {
 	json_t *recipe = pass->recipe_json ? json_loads(pass->recipe_json, 0, NULL) : NULL;
@@ -44,6 +58,7 @@ static void put_scaling(struct buffer *out, const struct index_pass *pass)
 		buffer_append_string(out, ", shift ");
 		put_number(out, json_object_get(vae, "shift_factor"));
 		buffer_append_string(out, ".\n");
+		put_declared(out, vae);
 	}
 	if (json_object_get(vae, "patch_size"))
 		buffer_append_string(

@@ -9,6 +9,13 @@
 
 enum { HANGS_AFTER_MS = 3000 };
 
+/* What it has to encode waits for endpoints. */
+static bool has_no_encoder(const struct lane *l)
+{
+	return l->phase == LANE_OPEN && engine_state(l->engine) == ENGINE_READY &&
+	       encode_group_is_shut(engine_group(l->engine));
+}
+
 enum dataset_state lane_state(const struct lane *l)
 {
 	if (l->phase == LANE_CLOSED && l->why.code != ERR_NONE)
@@ -21,6 +28,8 @@ enum dataset_state lane_state(const struct lane *l)
 		return DATASET_BLOCKED;
 	if (l->idle_since > 0)
 		return DATASET_IDLE;
+	if (has_no_encoder(l))
+		return DATASET_BLOCKED;
 	return l->seen.scans == 0 ? DATASET_SCANNING : DATASET_RUNNING;
 }
 
@@ -45,6 +54,8 @@ static char *why_of(const struct lane *l)
 		return xasprintf("%llu file%s no longer there, and %s: nothing is done about that",
 				 (unsigned long long)l->seen.deletions,
 				 l->seen.deletions == 1 ? " is" : "s are", l->seen.not_believed);
+	if (!l->seen.why && l->idle_since == 0 && has_no_encoder(l))
+		return xstrdup("no encoder can encode it now: its images wait");
 	return l->seen.why ? xstrdup(l->seen.why) : NULL;
 }
 

@@ -52,7 +52,8 @@ static bool nothing_more_comes(const struct pipeline *p)
 void pipeline_submit_batches(struct pipeline *p)
 {
 	while (!p->failed && !packer_is_behind(p->options.packer) &&
-	       encode_group_room(p->options.encoders, p->options.recipe->tile > 0)) {
+	       encode_group_room(p->options.encoders,
+				 p->options.recipe->tile > 0 ? ENCODE_TILES : 0)) {
 		struct pending *bucket = fullest(p);
 
 		if (!bucket)

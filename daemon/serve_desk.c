@@ -214,7 +214,8 @@ static bool is_due(const struct serve_desk *d, const struct size_line *line, siz
 static struct size_line *next_line(struct serve_desk *d, size_t most, int64_t *when)
 {
 	struct engine *e = d->options.engine;
-	bool room = engine_state(e) == ENGINE_READY && encode_group_room(engine_group(e));
+	bool room =
+	    engine_state(e) == ENGINE_READY && encode_group_room(engine_group(e), ENCODE_VALUES);
 	struct size_line *best = NULL;
 
 	for (size_t i = 0; i < d->n_lines; i++) {

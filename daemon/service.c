@@ -247,6 +247,16 @@ static void on_engine(void *arg)
 	((struct service *)arg)->news = true; /* the lanes look at it after this turn */
 }
 
+static void on_health(void *arg, const char *name, enum encode_remote_health health,
+		      const char *why)
+{
+	if (health == ENCODE_REMOTE_FINE)
+		service_log(arg, LOG_LEVEL_INFO, NULL, "encoder %s: encodes again%s%s", name,
+			    *why ? "; " : "", why);
+	else
+		service_log(arg, LOG_LEVEL_WARNING, NULL, "encoder %s: %s", name, why);
+}
+
 static int open_loop(struct service *s, struct error *err)
 {
 	int r = sd_event_new(&s->event);
@@ -290,8 +300,10 @@ static int open_workers(struct service *s, struct error *err)
 	const struct daemon_config *c = s->config;
 	const struct engines_options engines = {
 	    .model_idle_ms = c->model_idle > 0 ? (int64_t)c->model_idle : INT64_MAX,
+	    .remote_memory = c->memory_limit / 4,
 	    .on_batch = on_batch,
 	    .on_change = on_engine,
+	    .on_health = on_health,
 	    .arg = s};
 	struct decode_pool_options pool = {.workers = decode_workers(c), .slot_bytes = 3};
 

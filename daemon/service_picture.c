@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "encoder/encoder_remote.h"
 
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -15,6 +16,53 @@ enum { PICTURE_MS = LANE_COUNT_MS, ACCURACY_US = 10 * 1000 };
 static char *copy(const char *text)
 {
 	return text ? xstrdup(text) : NULL;
+}
+
+static void picture_endpoints(void *arg, const struct encoder *encoder, const char *model)
+{
+	struct service_encoder *out = arg;
+	struct encoder_remote_view view;
+
+	if (!encoder_remote_view(encoder, &view))
+		return;
+	out->endpoints =
+	    xrealloc(out->endpoints, out->n_endpoints + view.n_endpoints, sizeof(*out->endpoints));
+	for (size_t i = 0; i < view.n_endpoints; i++) {
+		struct encoder_remote_endpoint_view p;
+
+		encoder_remote_endpoint_view(encoder, i, &p);
+		out->endpoints[out->n_endpoints++] = (struct service_endpoint){
+		    .url = xstrdup(p.url),
+		    .model = xstrdup(model),
+		    .state = encoder_remote_state_name(p.state),
+		    .why = p.reason[0] ? xstrdup(p.reason) : NULL,
+		    .wait_ms = p.wait_ms,
+		    .in_flight = p.in_flight,
+		    .limit = p.limit,
+		    .latency_ms = p.latency_ms,
+		    .requests = p.requests,
+		    .failures = p.failures,
+		    .images = p.images,
+		    .sent = p.sent,
+		    .received = p.received,
+		};
+	}
+}
+
+/* Of one that has its model: what its endpoints let it do. */
+static enum encoder_state working_state(const struct encoder_view *view)
+{
+	switch (view->health) {
+	case ENCODE_REMOTE_WAITS:
+		return ENCODER_WAITING;
+	case ENCODE_REMOTE_GUARDED:
+		return ENCODER_PAUSED;
+	case ENCODE_REMOTE_STOPPED:
+		return ENCODER_FAILED;
+	case ENCODE_REMOTE_FINE:
+		break;
+	}
+	return view->in_flight > 0 ? ENCODER_BUSY : ENCODER_IDLE;
 }
 
 static void picture_encoder(struct service *s, size_t index, struct service_encoder *out)
@@ -28,13 +76,11 @@ static void picture_encoder(struct service *s, size_t index, struct service_enco
 	out->in_flight = view.in_flight;
 	out->images_done = view.images_done;
 	out->images_per_second = view.images_per_second;
-	if (view.in_flight > 0)
-		out->state = ENCODER_BUSY;
-	else if (view.loading)
-		out->state = ENCODER_STARTING;
-	else
-		out->state = view.failure ? ENCODER_FAILED : ENCODER_IDLE;
-	out->why = view.failure ? copy(view.failure->message) : NULL;
+	out->state = working_state(&view);
+	if (out->state == ENCODER_IDLE && (view.loading || view.failure))
+		out->state = view.loading ? ENCODER_STARTING : ENCODER_FAILED;
+	out->why = view.failure ? copy(view.failure->message) : engines_why(s->engines, index);
+	engines_each(s->engines, index, picture_endpoints, out);
 }
 
 void service_publish(struct service *s)

@@ -38,7 +38,8 @@ const char *watch_mode_name(enum watch_mode mode)
 
 const char *encoder_state_name(enum encoder_state state)
 {
-	static const char *const names[] = {"starting", "idle", "busy", "paused", "failed"};
+	static const char *const names[] = {"starting", "idle",	  "busy",
+					    "paused",	"failed", "waiting"};
 
 	return NAME_OF(names, state);
 }
@@ -75,6 +76,12 @@ static void encoder_release(struct service_encoder *e)
 	free(e->type);
 	free(e->engine);
 	free(e->why);
+	for (size_t i = 0; i < e->n_endpoints; i++) {
+		free(e->endpoints[i].url);
+		free(e->endpoints[i].model);
+		free(e->endpoints[i].why);
+	}
+	free(e->endpoints);
 }
 
 void service_status_unref(const struct service_status *shared)

@@ -50,8 +50,9 @@ enum encoder_state {
 	ENCODER_STARTING,
 	ENCODER_IDLE,
 	ENCODER_BUSY,
-	ENCODER_PAUSED,
-	ENCODER_FAILED, /* `why` says how */
+	ENCODER_PAUSED,	 /* by its cost guard */
+	ENCODER_FAILED,	 /* `why` says how */
+	ENCODER_WAITING, /* none of its endpoints can encode; they are tried again */
 };
 
 const char *service_state_name(enum service_state state);
@@ -95,6 +96,18 @@ struct service_dataset {
 	uint64_t deletions; /* samples of vanished files that wait for accept-deletions */
 };
 
+/* Of a remote encoder. */
+struct service_endpoint {
+	char *url;		   /* without secrets */
+	char *model;		   /* short name of the VAE that it is used for */
+	const char *state;	   /* encoder_remote_state_name() */
+	char *why;		   /* the last failure; NULL: none, or it is over */
+	int64_t wait_ms;	   /* until it is tried again */
+	uint64_t in_flight, limit; /* requests; the limit moves with what it bears */
+	double latency_ms;	   /* 0: not known */
+	uint64_t requests, failures, images, sent, received; /* since the model was loaded; bytes */
+};
+
 struct service_encoder {
 	char *name, *type; /* "cpu" */
 	char *engine;	   /* as in the records: "cpu/winograd-0.1.0-avx2 float32" */
@@ -103,6 +116,8 @@ struct service_encoder {
 	uint64_t in_flight;	  /* images */
 	uint64_t images_done;	  /* since the daemon began */
 	double images_per_second; /* over the last minute */
+	struct service_endpoint *endpoints;
+	size_t n_endpoints;
 };
 
 struct service_status {

@@ -100,6 +100,27 @@ json_t *status_json_dataset(const struct service_dataset *d, bool live)
 	return o;
 }
 
+static json_t *endpoint_json(const struct service_endpoint *p)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "url", json_clean(p->url));
+	json_object_set_new(o, "model", json_clean(p->model));
+	json_object_set_new(o, "state", json_string(p->state));
+	json_object_set_new(o, "why", json_clean(p->why));
+	json_object_set_new(o, "wait_ms", json_integer(p->wait_ms));
+	json_object_set_new(o, "in_flight", json_count(p->in_flight));
+	json_object_set_new(o, "limit", json_count(p->limit));
+	json_object_set_new(o, "latency_ms",
+			    p->latency_ms > 0 ? json_rounded(p->latency_ms, 1) : json_null());
+	json_object_set_new(o, "requests", json_count(p->requests));
+	json_object_set_new(o, "failures", json_count(p->failures));
+	json_object_set_new(o, "images", json_count(p->images));
+	json_object_set_new(o, "sent_bytes", json_count(p->sent));
+	json_object_set_new(o, "received_bytes", json_count(p->received));
+	return o;
+}
+
 static json_t *encoder_json(const struct service_encoder *e)
 {
 	json_t *o = json_object();
@@ -112,6 +133,13 @@ static json_t *encoder_json(const struct service_encoder *e)
 	json_object_set_new(o, "in_flight", json_count(e->in_flight));
 	json_object_set_new(o, "images_done", json_count(e->images_done));
 	json_object_set_new(o, "images_per_second", json_rounded(e->images_per_second, 2));
+	if (e->n_endpoints > 0) {
+		json_t *endpoints = json_array();
+
+		for (size_t i = 0; i < e->n_endpoints; i++)
+			json_array_append_new(endpoints, endpoint_json(&e->endpoints[i]));
+		json_object_set_new(o, "endpoints", endpoints);
+	}
 	return o;
 }
 
@@ -174,10 +202,12 @@ static bool add_problems(json_t *problems, const struct service_status *s)
 		blocked++;
 	}
 	for (size_t i = 0; i < s->n_encoders; i++) {
-		if (s->encoders[i].state != ENCODER_FAILED)
+		enum encoder_state state = s->encoders[i].state;
+
+		if (state != ENCODER_FAILED && state != ENCODER_WAITING && state != ENCODER_PAUSED)
 			continue;
 		add_problem(problems, "encoder", s->encoders[i].name, s->encoders[i].why);
-		failed++;
+		failed += state == ENCODER_FAILED;
 	}
 	return s->intake_paused || (blocked > 0 && blocked == s->n_datasets) ||
 	       (failed > 0 && failed == s->n_encoders);

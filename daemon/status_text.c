@@ -316,13 +316,37 @@ static void daemon_text(struct buffer *out, const json_t *daemon, int64_t now)
 	text_line_end(&line);
 }
 
+static void endpoint_text(struct buffer *out, const json_t *p)
+{
+	struct text_line line = {out, 0, "endpoint"};
+	double latency = json_number_value(json_object_get(p, "latency_ms"));
+	int64_t wait = json_integer_value(json_object_get(p, "wait_ms"));
+	char count[28];
+
+	text_line_item(&line, "%s %s", text_of(p, "url"), text_of(p, "state"));
+	if (wait > 0)
+		text_line_item(&line, "tried again in %lld s", (long long)(wait + 999) / 1000);
+	text_line_item(&line, "%s of %llu in flight", text_count(count_of(p, "in_flight"), count),
+		       (unsigned long long)count_of(p, "limit"));
+	if (latency > 0)
+		text_line_item(&line, "%.0f ms", latency);
+	text_line_item(&line, "%s encoded", text_count(count_of(p, "images"), count));
+	if (count_of(p, "failures") > 0)
+		text_line_item(&line, "%s of %llu requests failed",
+			       text_count(count_of(p, "failures"), count),
+			       (unsigned long long)count_of(p, "requests"));
+	text_line_end(&line);
+}
+
 static void encoder_text(struct buffer *out, const json_t *e)
 {
 	cleanup_buffer struct buffer name = BUFFER_INIT;
 	struct text_line line = {out, 0, "encoder"};
 	double rate = json_number_value(json_object_get(e, "images_per_second"));
 	uint64_t in_flight = count_of(e, "in_flight");
+	const json_t *endpoint;
 	char count[28];
+	size_t i;
 
 	text_line_item(&line, "%s %s", text_of(e, "name"), text_of(e, "state"));
 	text_line_item(&line, "%s", text_of(e, "engine"));
@@ -332,6 +356,8 @@ static void encoder_text(struct buffer *out, const json_t *e)
 	if (rate > 0)
 		text_line_item(&line, "%.1f/s", rate);
 	text_line_end(&line);
+	json_array_foreach(json_object_get(e, "endpoints"), i, endpoint)
+	    endpoint_text(out, endpoint);
 	text_warning(out, text_of(e, "why"));
 }
 

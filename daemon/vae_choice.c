@@ -73,6 +73,17 @@ bool vae_choice_may_be(const struct vae_choice *choice, const struct vae_preset 
 	       (!choice->model->factors_told || same_factors(preset, c));
 }
 
+const struct vae_preset *vae_choice_preset_of(const struct vae_config *config)
+{
+	for (size_t i = 0; i < n_vae_presets; i++) {
+		if (same_network(&vae_presets[i], config) &&
+		    may_have_statistics(&vae_presets[i], config) &&
+		    same_factors(&vae_presets[i], config))
+			return &vae_presets[i];
+	}
+	return NULL;
+}
+
 /* -- what the files do not tell ------------------------------------------------------------------ */
 
 /* Statistics that stand in the file (Playground's) are its own, and stay. */

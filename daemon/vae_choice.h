@@ -42,6 +42,9 @@ void vae_choice_close(struct vae_choice *choice);
 /* Whether @preset has the network, and where they are known the numbers, of @choice. */
 bool vae_choice_may_be(const struct vae_choice *choice, const struct vae_preset *preset);
 
+/* The first preset with this network and these numbers; NULL: none has them. */
+const struct vae_preset *vae_choice_preset_of(const struct vae_config *config);
+
 /* Image sides must be multiples of it. */
 size_t vae_choice_multiple(const struct vae_choice *choice);
 /* The resolution that @pixels leave open becomes the preset's. ERR_CONFIG where there is none. */

@@ -110,6 +110,29 @@ static void the_same_vae_is_the_same_engine_and_encodes(void **state)
 	close_engines(&f);
 }
 
+static void a_declared_vae_is_for_the_endpoints_that_have_it_alone(void **state)
+{
+	struct remote_endpoint endpoint = {.url = "http://127.0.0.1:9/", .max_in_flight = 1};
+	const struct encoder_config configs[] = {
+	    {.type = ENCODER_TYPE_CPU, .name = "cpu"},
+	    {.type = ENCODER_TYPE_REMOTE,
+	     .name = "remote",
+	     .remote = {.endpoints = &endpoint, .n_endpoints = 1, .model = {.name = "sdxl"}}}};
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	open_engines(&f, configs, 2, 1000000);
+	e = wanted(&f, "declared:sd15");
+	assert_int_equal(engine_state(e), ENGINE_FAILED);
+	assert_non_null(strstr(engine_failure(e)->message, "no encoder"));
+	e = wanted(&f, "declared:sdxl");
+	assert_int_equal(engine_state(e), ENGINE_READY);
+	assert_string_equal(engine_model(e)->declared, "sdxl");
+	assert_int_equal(engine_group(e)->n, 1); /* not the cpu */
+	close_engines(&f);
+}
+
 static void another_precision_is_another_engine(void **state)
 {
 	const struct recipe_options plain = {.vae = "a", .precision = "f32"},
@@ -134,7 +157,7 @@ static void batches_go_to_every_encoder(void **state)
 	open_engines(&f, two_fakes, 2, 1000000);
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	for (size_t i = 0; i < 4; i++) {
-		while (!encode_group_room(engine_group(e), false))
+		while (!encode_group_room(engine_group(e), 0))
 			turn(&f);
 		encode_group_submit(engine_group(e), batch_of(1));
 	}
@@ -157,11 +180,11 @@ static void a_model_that_nobody_uses_leaves_and_comes_back(void **state)
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	engines_tick(f.engines);
 	assert_int_equal(engine_state(e), ENGINE_UNLOADED);
-	assert_false(encode_group_room(engine_group(e), false));
+	assert_false(encode_group_room(engine_group(e), 0));
 	assert_true(engine_model(e)->fake); /* still known */
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	assert_int_equal(engine_state(e), ENGINE_READY);
-	assert_true(encode_group_room(engine_group(e), false));
+	assert_true(encode_group_room(engine_group(e), 0));
 	close_engines(&f);
 }
 
@@ -269,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_same_vae_is_the_same_engine_and_encodes),
+	    cmocka_unit_test(a_declared_vae_is_for_the_endpoints_that_have_it_alone),
 	    cmocka_unit_test(another_precision_is_another_engine),
 	    cmocka_unit_test(batches_go_to_every_encoder),
 	    cmocka_unit_test(a_model_that_nobody_uses_leaves_and_comes_back),

@@ -130,7 +130,7 @@ static void what_is_wrong_is_said_where_it_stands(void **state)
 	    {DATASET_OF("vae: /m") "encoders:\n  - type: remote\n    endpoints:\n"
 				   "      - {url: http://gpu7/, token_file: /t}\n",
 	     "/f:9:9: url: a token would travel to http://gpu7/ unencrypted: expected https, or "
-	     "allow_http: true"},
+	     "allow_http"},
 	    {DATASET_OF("vae: /m") "encoders:\n  - type: remote\n    endpoints:\n"
 				   "      - {url: http://gpu7}\n      - {url: HTTP://GPU7/}\n",
 	     "/f:10:9: url: HTTP://GPU7/ stands there twice: expected each endpoint once, with a "
@@ -203,24 +203,24 @@ static void a_token_may_travel_encrypted_or_stay_at_home(void **state)
 					   "http://[::1]:80/"};
 	static const char *const open[] = {"http://a/", "http://127.0.0.1.evil.org/",
 					   "http://localhost.evil.org/"};
-	const struct remote_options careful = {.allow_http = false},
-				    open_minded = {.allow_http = true};
 	struct error err = ERROR_INIT;
 	size_t which = 0;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(fine); i++) {
-		const struct remote_endpoint e = {.url = fine[i], .token_file = "/t"};
+		struct remote_endpoint e = {.url = fine[i], .token_file = "/t"};
+		const struct remote_config c = {.endpoints = &e, .n_endpoints = 1};
 
-		assert_ok(remote_options_check(&careful, &e, 1, &which, &err), &err);
+		assert_ok(remote_config_check(&c, &which, &err), &err);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(open); i++) {
-		const struct remote_endpoint e = {.url = open[i], .token_file = "/t"};
+		struct remote_endpoint e = {.url = open[i], .token_file = "/t"};
+		struct remote_config c = {.endpoints = &e, .n_endpoints = 1};
 		struct error refused = ERROR_INIT;
 
-		assert_error(remote_options_check(&careful, &e, 1, &which, &refused), &refused,
-			     ERR_CONFIG);
-		assert_ok(remote_options_check(&open_minded, &e, 1, &which, &err), &err);
+		assert_error(remote_config_check(&c, &which, &refused), &refused, ERR_CONFIG);
+		c.options.allow_http = true;
+		assert_ok(remote_config_check(&c, &which, &err), &err);
 	}
 }
 

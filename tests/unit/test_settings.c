@@ -549,6 +549,28 @@ static void a_choice_that_is_an_enum_is_its_place(void **state)
 	assert_string_equal(err.message, "--on-delete \"drop\": expected keep or remove");
 }
 
+static void an_option_of_texts_may_be_given_several_times(void **state)
+{
+	const char *argv[] = {"encode", "--endpoint", "http://a", "--endpoint=https://b/c", "x"};
+	struct encode_options o = {.out = NULL};
+	const char *words[5];
+	struct error err = ERROR_INIT;
+	size_t n = 0;
+
+	(void)state;
+	assert_ok(settings_parse(encode_settings, n_encode_settings, 5, (char **)argv, &o, words,
+				 &n, &err),
+		  &err);
+	assert_int_equal(o.endpoints.n, 2);
+	assert_string_equal(o.endpoints.items[0], "http://a");
+	assert_string_equal(o.endpoints.items[1], "https://b/c");
+	argv[2] = "gpu7";
+	assert_error(settings_parse(encode_settings, n_encode_settings, 5, (char **)argv, &o, words,
+				    &n, &err),
+		     &err, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "--endpoint \"gpu7\": expected http:// or https://"));
+}
+
 static void encode_wants_a_source_a_model_and_an_output(void **state)
 {
 	static const struct {
@@ -559,6 +581,14 @@ static void encode_wants_a_source_a_model_and_an_output(void **state)
 	    {{.recipe.vae = "v", .out = "o"}, 0, "SRC is missing"},
 	    {{.out = "o"}, 1, "--vae is missing"},
 	    {{.recipe.vae = "v"}, 1, "--out is missing"},
+	    {{.recipe.vae = "v", .out = "o", .token_file = "/t"},
+	     1,
+	     "--endpoint, which is missing"},
+	    {{.recipe.vae = "declared:sdxl", .out = "o", .recipe.posterior = "draw"},
+	     1,
+	     "only endpoints encode it"},
+	    {{.recipe.vae = "endpoint:http://a", .out = "o"}, 1, "expected --endpoint http://a"},
+	    {{.out = "o", .endpoints = {{"http://a", "http://A/"}, 2}}, 1, "stands there twice"},
 	    {{.recipe.vae = "v",
 	      .out = "o",
 	      .recipe.pixels = {.bucketing = "kohya", .resolution = {768, 512}}},
@@ -664,6 +694,7 @@ int main(void)
 	    cmocka_unit_test(a_name_or_part_that_is_none_is_refused_where_it_is_given),
 	    cmocka_unit_test(a_background_that_is_no_colour_is_refused),
 	    cmocka_unit_test(a_choice_that_is_an_enum_is_its_place),
+	    cmocka_unit_test(an_option_of_texts_may_be_given_several_times),
 	    cmocka_unit_test(encode_wants_a_source_a_model_and_an_output),
 	    cmocka_unit_test(a_reading_command_takes_only_its_own_options_and_wants_out),
 	    cmocka_unit_test(a_reading_command_takes_exactly_its_words),

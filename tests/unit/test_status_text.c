@@ -88,6 +88,46 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	service_status_unref(s);
 }
 
+static void endpoints_have_lines_of_their_own(void **state)
+{
+	struct service_status *s = service_status_new(0, 1);
+	struct service_encoder *e = &s->encoders[0];
+
+	(void)state;
+	s->version = xstrdup("1.0");
+	s->started_at = NOW;
+	s->state = SERVICE_RUNNING;
+	e->name = xstrdup("remote");
+	e->state = ENCODER_WAITING;
+	e->engine = xstrdup("remote/latentd");
+	e->why = xstrdup("no endpoint can encode: http://b/ is failing: connection refused");
+	e->endpoints = xcalloc(2, sizeof(*e->endpoints));
+	e->n_endpoints = 2;
+	e->endpoints[0] = (struct service_endpoint){.url = xstrdup("http://a/"),
+						    .state = "ok",
+						    .in_flight = 3,
+						    .limit = 8,
+						    .latency_ms = 41.6,
+						    .requests = 1010,
+						    .images = 1000};
+	e->endpoints[1] = (struct service_endpoint){.url = xstrdup("http://b/"),
+						    .state = "failing",
+						    .wait_ms = 2100,
+						    .limit = 1,
+						    .requests = 4,
+						    .failures = 4};
+	assert_text(
+	    status_json(s), "",
+	    "latentd 1.0: running for 0 s, process 0\n"
+	    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
+	    "  encoder    remote waiting, remote/latentd, 0 encoded\n"
+	    "  endpoint   http://a/ ok, 3 of 8 in flight, 42 ms, 1,000 encoded\n"
+	    "  endpoint   http://b/ failing, tried again in 3 s, 0 of 1 in flight, 0 encoded,\n"
+	    "             4 of 4 requests failed\n"
+	    "  ! no endpoint can encode: http://b/ is failing: connection refused\n");
+	service_status_unref(s);
+}
+
 static void trouble_is_said_before_anything_else(void **state)
 {
 	struct service_status *s = service_status_new(1, 1);
@@ -249,6 +289,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_busy_daemon_is_told_line_by_line),
+	    cmocka_unit_test(endpoints_have_lines_of_their_own),
 	    cmocka_unit_test(trouble_is_said_before_anything_else),
 	    cmocka_unit_test(a_database_tells_what_it_can),
 	    cmocka_unit_test(a_hundred_percent_is_said_only_of_all),
