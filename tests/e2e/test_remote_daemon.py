@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""`latentd` with endpoints: alone or beside this machine's own encoder, while they come and go.
+
+LATENTD_TEST_LONG=1 lets the soak run for ten minutes instead of some seconds.
+"""
+
+import os
+import re
+import time
+
+from daemon_rig import Daemon
+from harness import (
+    USAGE,
+    demo_model,
+    equal,
+    one_line,
+    run_tests,
+    same_members,
+    sanitized,
+    test,
+    wait_until,
+)
+from openapi import Document
+from reference import npy_values, read_dataset
+from remote_server import Endpoint, is_latent_of, plain_pictures
+from serve_rig import Server
+
+LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
+SOAK_S = 600 if LONG else 6
+SQUARE = {"bucketing": "square", "resolution": 64}
+
+
+def remote_daemon(ws, *endpoints, name="set", recipe=None, **encoder):
+    """A daemon whose encoder is these endpoints; its dataset has the first one's model."""
+    daemon = Daemon(ws)
+    vae = {"endpoint": endpoints[0].url}
+    daemon.dataset(name, recipe={"vae": vae, **SQUARE, **(recipe or {})})
+    urls = [{"url": endpoint.url} for endpoint in endpoints]
+    daemon.config["encoders"] = [{"type": "remote", "endpoints": urls, **encoder}]
+    return daemon
+
+
+def encoder_of(daemon, name="remote"):
+    (encoder,) = [e for e in daemon.status()["encoders"] if e["name"] == name]
+    return encoder
+
+
+def all_there(ws, paths, name="set"):
+    samples = read_dataset(os.path.join(ws.out, name))
+    same_members([s.path for s in samples], paths, "samples")
+    for sample in samples:
+        assert is_latent_of(npy_values(sample.npy), sample.path), f"{sample.path}: another latent"
+
+
+@test
+def a_dataset_is_encoded_on_endpoints_and_status_shows_them(ws):
+    paths, endpoints = plain_pictures(ws.path("set"), 60), [Endpoint(ws), Endpoint(ws)]
+    daemon = remote_daemon(ws, *endpoints)
+    daemon.start()
+    daemon.wait_for(finished=60)
+    encoder = encoder_of(daemon)
+    equal((encoder["type"], encoder["why"]), ("remote", None), "the encoder")
+    equal([e["url"] for e in encoder["endpoints"]], [e.url for e in endpoints], "endpoints")
+    equal({e["state"] for e in encoder["endpoints"]}, {"ok"}, "their states")
+    equal(sum(e["images"] for e in encoder["endpoints"]), 60, "images")
+    schema = {"$ref": "#/components/schemas/Encoder"}
+    equal(Document().problems(encoder, schema), [], "what openapi.json says otherwise")
+    text = ws.latentctl("status", "--socket", daemon.socket).out
+    assert all(endpoint.url in text for endpoint in endpoints), text
+    daemon.drain()
+    daemon.stop()
+    all_there(ws, paths)
+
+
+@test
+def endpoints_that_are_all_gone_are_waited_for(ws):
+    first, endpoint = plain_pictures(ws.path("set"), 20), Endpoint(ws)
+    daemon = remote_daemon(ws, endpoint)
+    daemon.start()
+    daemon.wait_for(finished=20)
+    endpoint.down()
+    second = plain_pictures(ws.path("set"), 20, first=20)
+    daemon.post("/datasets/set/scan")
+    daemon.wait(lambda: encoder_of(daemon)["state"] == "waiting", "the encoder to wait")
+    encoder = encoder_of(daemon)
+    assert endpoint.url in encoder["why"] and "no endpoint can encode" in encoder["why"], encoder
+    daemon.wait_for_state("blocked")
+    assert "its images wait" in daemon.about()["why"], daemon.about()["why"]
+    daemon.says("encoder remote", "no endpoint can encode")
+    healthy, body = daemon.health()
+    assert any("remote" in problem for problem in body["problems"]), body
+    counts = daemon.about()["jobs"]
+    equal((counts["quarantined"], counts["discarded"] if "discarded" in counts else 0), (0, 0))
+    endpoint.up()
+    daemon.wait_for(finished=40)
+    daemon.says("encoder remote", "encodes again")
+    for job in daemon.jobs_of("set", "completed", "encoded"):
+        assert job.get("attempts", 0) <= 1, f"charged: {job}"
+    daemon.drain()
+    daemon.stop()
+    all_there(ws, first + second)
+
+
+@test
+def a_daemon_that_is_killed_goes_on(ws):
+    paths, endpoints = plain_pictures(ws.path("set"), 200), [Endpoint(ws), Endpoint(ws)]
+    for endpoint in endpoints:
+        endpoint.delay_s = 0.02
+    daemon = remote_daemon(ws, *endpoints)
+    for wanted in (40, 100):
+        daemon.start()
+        wait_until(lambda: sum(e.given for e in endpoints) >= wanted, "latents")
+        daemon.kill()
+    daemon.start()
+    daemon.wait_for(finished=200)
+    daemon.drain()
+    daemon.stop()
+    all_there(ws, paths)
+
+
+@test
+def a_stuck_endpoint_does_not_keep_a_daemon_from_ending(ws):
+    plain_pictures(ws.path("set"), 20)
+    endpoint = Endpoint(ws, "stuck")
+    daemon = remote_daemon(ws, endpoint)
+    daemon.start()
+    wait_until(lambda: endpoint.in_flight > 0, "a request")
+    began = time.monotonic()
+    daemon.stop()
+    assert time.monotonic() - began < (40 if sanitized() else 10), "it waited for the endpoint"
+
+
+@test
+def this_machine_and_endpoints_share_the_work(ws):
+    server = Server(ws, vae=demo_model())
+    server.start()
+    paths = ws.small_pictures(60, folder=ws.path("set"))
+    daemon = Daemon(ws)
+    daemon.dataset(recipe={"vae": demo_model()})
+    url = f"http://127.0.0.1:{server.port}/"
+    daemon.config["encoders"] = [
+        {"type": "cpu", "threads": 1},
+        {"type": "remote", "endpoints": {"url": url}},
+    ]
+    daemon.start()
+    daemon.wait_for(finished=len(paths))
+    daemon.drain()
+    engines = [s.record["engine"].split("/")[0] for s in read_dataset(os.path.join(ws.out, "set"))]
+    equal(set(engines), {"cpu", "remote"}, "who encoded")
+    server.kill()
+    more = ws.small_pictures(20, folder=ws.path("set"), first=60)
+    daemon.resume()
+    daemon.post("/datasets/set/scan")
+    daemon.wait_for(finished=80)  # this machine goes on alone
+    daemon.drain()
+    daemon.stop()
+    same_members([s.path for s in read_dataset(os.path.join(ws.out, "set"))], paths + more, "all")
+    ws.latentctl("verify", "--out", ws.out)
+
+
+@test
+def an_endpoint_of_another_model_is_stopped_and_says_so(ws):
+    ws.small_pictures(10, folder=ws.path("set"))
+    daemon = Daemon(ws)
+    daemon.dataset(recipe={"vae": demo_model()})
+    for endpoint, word in ((Endpoint(ws), "model"), (Endpoint(ws, model=None), "declare")):
+        daemon.config["encoders"] = [{"type": "remote", "endpoints": {"url": endpoint.url}}]
+        daemon.start()
+        daemon.wait(lambda: encoder_of(daemon)["state"] == "failed", "the encoder to stop")
+        why = encoder_of(daemon)["why"]
+        assert endpoint.url in why and word in why, why
+        equal(endpoint.requests, 0, "requests")
+        daemon.stop()
+
+
+@test
+def a_declared_vae_is_encoded_by_endpoints_that_do_not_tell(ws):
+    paths, endpoint = plain_pictures(ws.path("set"), 10), Endpoint(ws, model=None)
+    daemon = Daemon(ws)
+    recipe = {"vae": {"declared": "mine"}, "posterior": "draw", **SQUARE}
+    daemon.dataset(recipe=recipe)
+    daemon.config["encoders"] = [
+        {"type": "cpu"},
+        {
+            "type": "remote",
+            "endpoints": {"url": endpoint.url},
+            "model": "mine",
+            "latent_channels": 4,
+            "scaling_factor": 0.5,
+        },
+    ]
+    daemon.start()
+    daemon.wait_for(finished=10)
+    daemon.drain()
+    daemon.stop()
+    all_there(ws, paths)
+    record = read_dataset(os.path.join(ws.out, "set"))[0].record
+    equal((record["vae_sha256"], record["latent"]["seed"]), (None, None), "weights and seed")
+    equal(record["latent"]["scaling_factor"], 0.5, "scaling factor")
+
+
+@test
+def a_cost_guard_pauses_its_encoder(ws):
+    plain_pictures(ws.path("set"), 30)
+    endpoint = Endpoint(ws)
+    daemon = remote_daemon(ws, endpoint, max_requests_per_hour=10)
+    daemon.start()
+    daemon.wait(lambda: encoder_of(daemon)["state"] == "paused", "the guard")
+    assert "cost guard" in encoder_of(daemon)["why"], encoder_of(daemon)
+    assert endpoint.requests <= 10, f"{endpoint.requests} requests"
+    assert "cost guard" in ws.latentctl("status", "--socket", daemon.socket).out
+    daemon.stop()
+
+
+@test
+def tokens_stand_in_no_log_status_or_state(ws):
+    token = "hf_SecretTokenThatNobodyMaySee"
+    plain_pictures(ws.path("set"), 10)
+    file = ws.write("token", token.encode() + b"\n", ws.root)
+    os.chmod(file, 0o600)
+    endpoint = Endpoint(ws, ["500", "401", "ok"], token=token)
+    daemon = remote_daemon(ws, endpoint)
+    daemon.config["log_level"] = "debug"
+    daemon.config["encoders"][0]["endpoints"][0]["token_file"] = file
+    daemon.start()
+    wait_until(lambda: endpoint.requests > 1, "requests")
+    texts = [str(daemon.status()), str(daemon.health()), str(daemon.about())]
+    texts.append(ws.latentctl("status", "--socket", daemon.socket).out)
+    daemon.stop()
+    os.unlink(file)
+    for text in [*texts, daemon.said()]:
+        assert "SecretToken" not in text, text
+    for folder in (ws.out, daemon.state_dir):
+        for at, _, names in os.walk(folder):
+            for name in names:
+                with open(os.path.join(at, name), "rb") as opened:
+                    assert b"SecretToken" not in opened.read(), os.path.join(at, name)
+
+
+@test
+def what_is_wrong_with_endpoints_is_found_before_anything_runs(ws):
+    daemon = remote_daemon(ws, Endpoint(ws))
+    daemon.config["encoders"][0]["endpoints"][0]["token_file"] = ws.path("nothing")
+    one_line(daemon.command("--check-config", code=USAGE), "token_file", "No such file")
+    del daemon.config["encoders"][0]["endpoints"][0]["token_file"]
+    daemon.config["encoders"][0]["ca_file"] = ws.path("nothing.pem")
+    one_line(daemon.command("--check-config", code=USAGE), "ca_file", "nothing.pem")
+    del daemon.config["encoders"][0]["ca_file"]
+    daemon.config["datasets"][0]["recipe"].update(vae={"declared": "sdxl"}, posterior="draw")
+    one_line(daemon.command("--check-config", code=USAGE), "declared:sdxl", "with this model")
+    daemon.config["encoders"][0]["model"] = "sdxl"
+    daemon.command("--check-config")
+
+
+def memory_of(pid):
+    """MiB that the process has for itself."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(re.search(r"RssAnon:\s+(\d+) kB", file.read())[1]) / 1024
+
+
+@test
+def memory_and_descriptors_stay_flat_with_256_requests_in_flight(ws):
+    endpoints = [Endpoint(ws) for _ in range(4)]
+    for endpoint in endpoints:
+        endpoint.delay_s = 0.3
+    n = plain_batch = 600
+    plain_pictures(ws.path("set"), plain_batch)
+    daemon = remote_daemon(ws, *endpoints, send="uint8")
+    daemon.config["datasets"][0]["on_delete"] = "keep"
+    daemon.start()
+    daemon.wait_for(finished=n)
+    memory, descriptors = memory_of(daemon.process.pid), daemon.descriptors()
+    end, most = time.monotonic() + SOAK_S, (memory, descriptors)
+    while time.monotonic() < end:
+        plain_pictures(ws.path("set"), plain_batch, first=n)
+        n += plain_batch
+        daemon.post("/datasets/set/scan")
+        daemon.wait_for(finished=n)
+        now = memory_of(daemon.process.pid), daemon.descriptors()
+        most = tuple(map(max, most, now))
+    print(
+        f"{n} images; at most {sum(e.most for e in endpoints)} requests at once; memory "
+        f"{memory:.0f} to {most[0]:.0f} MiB, descriptors {descriptors} to {most[1]}"
+    )
+    assert most[0] < memory * 1.3 + 48, f"memory grew from {memory:.0f} to {most[0]:.0f} MiB"
+    assert most[1] < descriptors + 300, f"descriptors grew from {descriptors} to {most[1]}"
+    assert sum(e.most for e in endpoints) >= (150 if not sanitized() else 20), "not many at once"
+    daemon.stop()
+
+
+run_tests()
