@@ -88,6 +88,7 @@ int encode_cuda_open(const struct recipe_options *o, const struct cuda_limits *l
 	opened.vae = *encoder_cuda_config(*out);
 	opened.weights = *encoder_cuda_weights_hash(*out);
 	opened.best_batch = encoder_caps(*out)->best_batch;
+	opened.tiles = encoder_caps(*out)->tiles;
 	*model = opened;
 	return 0;
 }
@@ -130,11 +131,12 @@ int encode_model_remote(const struct recipe_options *o, const struct remote_conf
 {
 	const char *rest = NULL;
 
-	if (o->precision && strcmp(o->precision, "bf16") == 0)
-		return error_set(err, ERR_CONFIG,
-				 "precision bf16: endpoints are asked for float32 only, and no "
-				 "encoder on this machine encodes %s",
-				 o->vae);
+	if (vae_precision_of(o->precision) != VAE_FLOAT32)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "precision %s: endpoints are asked for f32 only, and no encoder on "
+		    "this machine encodes %s",
+		    o->precision, o->vae);
 	switch (vae_source_of(o->vae, &rest)) {
 	case VAE_SOURCE_DECLARED:
 		return encode_model_declared(rest, &remote->model, model, err);
