@@ -74,6 +74,17 @@ static int move_file(const struct replaced_options *o, const char *name, enum st
 	return r == STORE_EXISTS ? error_set(err, ERR_IO, "%s came in the way", name) : r;
 }
 
+int replaced_hide(struct store *store, const char *name, struct error *err)
+{
+	int r = store_move(store, name, STORE_VISIBLE, STORE_RETIRED, err);
+
+	if (r != STORE_EXISTS)
+		return r;
+	if (store_remove(store, STORE_RETIRED, name, err) < 0)
+		return -1;
+	return store_move(store, name, STORE_VISIBLE, STORE_RETIRED, err);
+}
+
 static int hide_retired(const struct replaced_options *o, const struct retired_list *retired,
 			struct error *err)
 {
@@ -86,9 +97,7 @@ static int hide_retired(const struct replaced_options *o, const struct retired_l
 			return -1;
 		if (r == 0)
 			continue;
-		/* Where a move is link and unlink, it may be in both places. */
-		if (store_remove(o->store, STORE_RETIRED, name, err) < 0 ||
-		    move_file(o, name, STORE_VISIBLE, STORE_RETIRED, err) < 0)
+		if (replaced_hide(o->store, name, err) < 0)
 			return -1;
 		note(o, "%s was replaced before the last run ended: taken out of sight", name);
 	}

@@ -26,6 +26,12 @@ struct replaced_options {
  */
 int replaced_settle(const struct replaced_options *options, struct error *err);
 
+/*
+ * Takes a retired shard out of sight; its row is there. A file of that name among the retired is the same one, where a
+ * move is link and unlink, or one that a lost catalog knew: no row has its path, and it goes. ERR_DATA `missing`.
+ */
+int replaced_hide(struct store *store, const char *name, struct error *err);
+
 struct replaced_swept {
 	size_t removed, kept; /* retired shards */
 	uint64_t removed_bytes, kept_bytes;

@@ -1,5 +1,6 @@
 #include "daemon/rewrite.h"
 
+#include "daemon/replaced.h"
 #include "daemon/spool_index.h"
 #include "storage/seal.h"
 
@@ -303,16 +304,12 @@ static int exchange(struct rewriting *r, struct error *err)
 
 	for (size_t i = 0; i < r->n_old; i++) {
 		struct error why = ERROR_INIT;
-		int moved = store_move(store, r->old[i].path, STORE_VISIBLE, STORE_RETIRED, &why);
 
 		/* One without a live sample may have been gone before. */
-		if (moved < 0 && why.code != ERR_DATA) {
+		if (replaced_hide(store, r->old[i].path, &why) < 0 && why.code != ERR_DATA) {
 			*err = why;
 			return -1;
 		}
-		if (moved == STORE_EXISTS)
-			return error_set(err, ERR_IO, "%s is among the retired already",
-					 r->old[i].path);
 	}
 	for (size_t i = 0; i < r->n_chunks; i++) {
 		int moved =

@@ -344,4 +344,14 @@ def a_dataset_whose_folder_was_never_made_is_passed_over_and_a_lost_one_is_named
         assert f"{ws.dataset} is not there" in result.out + result.err
 
 
+@test
+def a_retired_shard_of_a_lost_catalog_is_in_nobodys_way(ws):
+    many_small_shards(ws, 2, 4)
+    for file in shard_files(ws.dataset):
+        name = os.path.relpath(file, ws.dataset)
+        ws.write(hidden(ws, "retired", name), b"of another life", "")
+    run(ws, "compact")
+    ws.verify()
+
+
 run_tests()
