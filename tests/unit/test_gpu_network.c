@@ -173,6 +173,12 @@ static void check_golden(const char *model, const char *golden, const char *inpu
 	free(name);
 }
 
+/* The largest would only take time under sanitizers. */
+static bool is_small_input(const char *name)
+{
+	return strncmp(name, "input.", 6) == 0 && strcmp(name, "input.128x96_b1") != 0;
+}
+
 static void moments_are_those_of_diffusers_whole_and_in_bands(void **state)
 {
 	static const char *const goldens[] = {"kl_sd", "kl_flux", "kl_two_blocks"};
@@ -185,7 +191,7 @@ static void moments_are_those_of_diffusers_whole_and_in_bands(void **state)
 		for (size_t i = 0; i < safetensors_count(expected); i++) {
 			const char *name = safetensors_at(expected, i)->name;
 
-			if (strncmp(name, "input.", 6) == 0)
+			if (is_small_input(name))
 				check_golden(folder, folder, name + 6);
 		}
 		safetensors_close(expected);
@@ -203,7 +209,7 @@ static void a_model_without_attention_is_computed(void **state)
 	for (size_t i = 0; i < safetensors_count(expected); i++) {
 		const char *name = safetensors_at(expected, i)->name;
 
-		if (strncmp(name, "input.", 6) == 0)
+		if (is_small_input(name))
 			check_golden(model, golden, name + 6);
 	}
 	safetensors_close(expected);
