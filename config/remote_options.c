@@ -12,7 +12,7 @@
 #define DAY_MS ((uint64_t)24 * 3600000)
 
 static const char *const wires[] = {"auto", "exact", "typed", NULL};
-static const char *const bodies[] = {"png", "float16", "float32", "uint8", NULL};
+static const char *const bodies[] = {"png", "tensor", "float16", "float32", "uint8", NULL};
 
 #define FIELD(f) offsetof(struct remote_options, f)
 
@@ -20,7 +20,8 @@ static const struct setting rows[] = {
     {"wire", SETTING_ENUM, FIELD(wire), .fallback = "auto", .choices = wires, .of = "remote",
      .help = "headers of a request: exact as diffusers sends them, typed with a content type"},
     {"send", SETTING_ENUM, FIELD(send), .fallback = "png", .choices = bodies, .of = "remote",
-     .help = "what an image is sent as: a PNG or a tensor; uint8 only to latentd, float16 rounds"},
+     .help = "what an image is sent as: a PNG or a tensor, of float16 (rounds) unless said; uint8: "
+	     "latentd only"},
     {"connect-timeout", SETTING_DURATION, FIELD(connect_timeout), .fallback = "10s", .min = 100,
      .max = DAY_MS, .value_name = "TIME", .of = "remote",
      .help = "longest wait for a connection to an endpoint"},

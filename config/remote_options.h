@@ -25,6 +25,7 @@ enum remote_wire {
 
 enum remote_send {
 	REMOTE_SEND_PNG,
+	REMOTE_SEND_TENSOR, /* of float16 */
 	REMOTE_SEND_FLOAT16,
 	REMOTE_SEND_FLOAT32,
 	REMOTE_SEND_UINT8, /* only `latentd serve` takes it */

@@ -99,6 +99,12 @@ const struct vae_preset *vae_preset_find(const char *name)
 		if (strcmp(vae_presets[i].name, name) == 0)
 			return &vae_presets[i];
 	}
+	for (size_t i = 0; i < n_vae_hubs; i++) {
+		const struct vae_hub *hub = &vae_hubs[i];
+
+		if (!*hub->folder && strcmp(strchr(hub->id, '/') + 1, name) == 0)
+			return vae_preset_find(hub->preset);
+	}
 	return NULL;
 }
 

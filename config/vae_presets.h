@@ -37,7 +37,7 @@ struct vae_preset {
 extern const struct vae_preset vae_presets[];
 extern const size_t n_vae_presets;
 
-/* NULL: there is none of that name. */
+/* By its name, or that of a VAE's repository ("sdxl-vae-fp16-fix"). NULL: there is none. */
 const struct vae_preset *vae_preset_find(const char *name);
 
 /* A repository on the hub and the preset that its VAE is. */

@@ -13,6 +13,7 @@ int encode_remote_open(const struct remote_config *c, const struct encode_model 
 	};
 	static const enum encoder_remote_send bodies[] = {
 	    [REMOTE_SEND_PNG] = ENCODER_REMOTE_PNG,
+	    [REMOTE_SEND_TENSOR] = ENCODER_REMOTE_FLOAT16,
 	    [REMOTE_SEND_FLOAT16] = ENCODER_REMOTE_FLOAT16,
 	    [REMOTE_SEND_FLOAT32] = ENCODER_REMOTE_FLOAT32,
 	    [REMOTE_SEND_UINT8] = ENCODER_REMOTE_UINT8,

@@ -4,6 +4,7 @@
  */
 #include "encoder/pixel_planes.h"
 
+#include "base/cpu_isa.h"
 #include "base/half.h"
 
 #include <assert.h>
@@ -112,7 +113,7 @@ static size_t fast_part(void *out, enum dtype dtype, enum pixel_range range, con
 			size_t n)
 {
 	/* Every processor with AVX2 has F16C; clang 14 cannot ask for the latter. */
-	return __builtin_cpu_supports("avx2") ? planes_by_vectors(out, dtype, range, pixels, n) : 0;
+	return cpu_features() & CPU_AVX2 ? planes_by_vectors(out, dtype, range, pixels, n) : 0;
 }
 #else
 static size_t fast_part(void *out, enum dtype dtype, enum pixel_range range, const uint8_t *pixels,

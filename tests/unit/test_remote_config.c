@@ -46,9 +46,9 @@ static void every_setting_of_endpoints_is_read(void **state)
 				  "token_file: tokens/hf, "
 				  "max_in_flight: 4}\n"
 				  "      - {url: \"http://gpu7:8188/\"}\n"
-				  "    model: sdxl-fp16-fix\n"
+				  "    model: sdxl-vae-fp16-fix\n"
 				  "    wire: exact\n"
-				  "    send: float16\n"
+				  "    send: tensor\n"
 				  "    connect_timeout: 3s\n"
 				  "    timeout: 60s\n"
 				  "    retries: 5\n"
@@ -68,9 +68,9 @@ static void every_setting_of_endpoints_is_read(void **state)
 	assert_string_equal(e->remote.endpoints[1].url, "http://gpu7:8188/");
 	assert_null(e->remote.endpoints[1].token_file);
 	assert_int_equal(e->remote.endpoints[1].max_in_flight, 64);
-	assert_string_equal(e->remote.model.name, "sdxl-fp16-fix");
+	assert_string_equal(e->remote.model.name, "sdxl-vae-fp16-fix");
 	assert_int_equal(e->remote.options.wire, REMOTE_WIRE_EXACT);
-	assert_int_equal(e->remote.options.send, REMOTE_SEND_FLOAT16);
+	assert_int_equal(e->remote.options.send, REMOTE_SEND_TENSOR);
 	assert_int_equal(e->remote.options.connect_timeout, 3000);
 	assert_int_equal(e->remote.options.timeout, 60000);
 	assert_int_equal(e->remote.options.retries, 5);

@@ -184,6 +184,8 @@ static void families_have_the_numbers_of_their_models(void **state)
 		assert_int_equal(p->resolution, want[i].resolution);
 	}
 	assert_null(vae_preset_find("sd"));
+	assert_ptr_equal(vae_preset_find("sdxl-vae-fp16-fix"), vae_preset_find("sdxl-fp16-fix"));
+	assert_null(vae_preset_find("FLUX.1-dev"));
 }
 
 static void every_family_has_a_repository_and_every_repository_a_family(void **state)
