@@ -52,7 +52,7 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *arg)
 
 	(void)usec;
 	sd_event_source_set_enabled(source, SD_EVENT_OFF);
-	p->claims_over = p->suspects_over = false;
+	pipeline_again(p);
 	return 0;
 }
 
@@ -76,9 +76,9 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, bool later, const 
 		return;
 	}
 	if (p->asked_suspects)
-		p->suspects_over = true;
+		p->suspects_over = !p->again;
 	else
-		p->claims_over = true;
+		p->claims_over = !p->again;
 	/* What is not settled yet may be claimable then. */
 	if (later || !outcome_log_idle(p->outcomes))
 		pipeline_claim_later(p);
@@ -93,6 +93,7 @@ static void claim(struct pipeline *p, bool suspects)
 				   .suspects = suspects};
 
 	p->claiming = true;
+	p->again = false;
 	p->asked_suspects = suspects;
 	db_claim(p->options.db, &what, LEASE_MS, on_claimed, p);
 }
@@ -281,6 +282,7 @@ void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, s
 void pipeline_again(struct pipeline *p)
 {
 	p->claims_over = p->suspects_over = false;
+	p->again = true;
 }
 
 void pipeline_pause(struct pipeline *p, bool paused)

@@ -44,6 +44,7 @@ struct pipeline {
 	size_t extending;  /* renewals of leases that will be answered */
 	bool claiming, claims_over, paused, stopping, failed;
 	bool asked_suspects; /* by the last claim */
+	bool again;	     /* asked for since the last claim: what that says is out of date */
 	bool suspects_over;  /* none was there when claims were over */
 	bool alone;	     /* a suspect is in flight, and must be the only one */
 };

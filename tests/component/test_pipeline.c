@@ -4,6 +4,7 @@
  */
 #include "daemon/pipeline.h"
 
+#include "daemon/db_queue.h"
 #include "daemon/scan.h"
 
 #include "base/checked.h"
@@ -424,6 +425,27 @@ static void jobs_of_a_source_that_is_not_given_are_left_alone(void **state)
 	assert_string_equal(f->outcomes, "");
 	assert_int_equal(count(f, JOB_COMPLETED), 1);
 	assert_uncharged(f, 1);
+}
+
+/* The claim's answer, nothing, reaches the loop only after the word that there is something. */
+static void jobs_that_come_while_a_claim_is_under_way_are_claimed(void **state)
+{
+	struct fixture *f = *state;
+	struct scan_options options = {.dataset = f->run.dataset, .root = ROOT, .shuffled = true};
+	struct enqueue_counts counts = {0};
+	struct queue *through_db;
+
+	add_pictures(f, "a", "q16.jpg", 1);
+	assert_ok(source_memory_open(f->files, f->n, &f->source, &f->err), &f->err);
+	open_pipeline(f, &(struct how){0});
+	pipeline_pump(f->pipeline);
+	through_db = db_queue_new(f->run.db, NULL);
+	assert_ok(scan_source(through_db, f->source, &options, &counts, &f->err), &f->err);
+	queue_close(through_db);
+	pipeline_again(f->pipeline);
+	turn_to_the_end(f, true);
+	close_pipeline(f);
+	assert_int_equal(count(f, JOB_COMPLETED), 1);
 }
 
 static int on_record(void *arg, const struct record *record, const struct shard_span *span,
@@ -965,6 +987,7 @@ int main(void)
 	    pipeline_test(a_bad_image_ends_with_its_reason_and_the_rest_is_done),
 	    pipeline_test(an_image_that_kills_its_decoder_is_tried_twice_in_one_run),
 	    pipeline_test(jobs_of_a_source_that_is_not_given_are_left_alone),
+	    pipeline_test(jobs_that_come_while_a_claim_is_under_way_are_claimed),
 	    pipeline_test(captions_travel_with_their_images),
 	    pipeline_test(stopping_releases_what_is_not_done_and_the_next_run_does_it),
 	    pipeline_test(a_pause_finishes_what_is_under_way_and_is_taken_up_again),
