@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 struct encode_driver {
 	struct inbox *inbox;
@@ -22,6 +23,8 @@ struct encode_driver {
 	atomic_uint_fast64_t cancelled;
 	atomic_bool shut; /* the encoder has nothing to compute with */
 	atomic_bool ending;
+	struct task wake; /* posted while `waking` */
+	atomic_bool waking;
 	struct bounded_queue *batches;
 	struct thread thread;
 };
@@ -87,18 +90,19 @@ static bool submit_held(struct encode_driver *d, struct driving *now)
 	return true;
 }
 
-static void nothing_done(struct task *t)
+static void woken(struct task *t)
 {
-	free(t);
+	struct encode_driver *d =
+	    (struct encode_driver *)((char *)t - offsetof(struct encode_driver, wake));
+
+	atomic_store(&d->waking, false);
 }
 
 /* A turn of the loop, in which batches are offered again. */
 static void wake_loop(struct encode_driver *d)
 {
-	struct task *t = xcalloc(1, sizeof(*t));
-
-	t->done = nothing_done;
-	inbox_post(d->inbox, t);
+	if (!atomic_exchange(&d->waking, true))
+		inbox_post(d->inbox, &d->wake);
 }
 
 /* The batch that waits for the encoder goes back unfinished, and those behind it: others may have them. */
@@ -183,6 +187,8 @@ int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driv
 	atomic_init(&d->cancelled, 0);
 	atomic_init(&d->shut, false);
 	atomic_init(&d->ending, false);
+	atomic_init(&d->waking, false);
+	d->wake.done = woken;
 	d->limit = encoder_caps(encoder)->max_in_flight + 1;
 	d->batches = bounded_queue_new(d->limit, SIZE_MAX);
 	if (thread_start(&d->thread, "encode", driver_run, d, err) < 0) {
@@ -255,6 +261,7 @@ void encode_driver_close(struct encode_driver *d)
 	atomic_store(&d->ending, true);
 	bounded_queue_close(d->batches);
 	thread_join(&d->thread);
+	inbox_cancel(d->inbox, &d->wake);
 	bounded_queue_free(d->batches);
 	free(d);
 }
