@@ -11,7 +11,15 @@
 /* After the request that failed, which is over by now. */
 struct verdict {
 	enum endpoint_outcome outcome;
-	enum { IMAGE_DONE, IMAGE_AGAIN, IMAGE_AGAIN_FREE, IMAGE_REFUSED, IMAGE_NOT_FINITE } image;
+	/* OWED: what blames an image has to come twice, so the second try is not one of its retries. */
+	enum {
+		IMAGE_DONE,
+		IMAGE_AGAIN,
+		IMAGE_AGAIN_FREE,
+		IMAGE_AGAIN_OWED,
+		IMAGE_REFUSED,
+		IMAGE_NOT_FINITE
+	} image;
 	bool timed_out;
 };
 
@@ -42,7 +50,7 @@ static struct verdict judge_latent(struct encoder_remote *r, struct remote_fligh
 	case REMOTE_ANSWER_NOT_FINITE:
 		if (++f->item->not_finite > 1)
 			return (struct verdict){ENDPOINT_ALIVE, IMAGE_NOT_FINITE, false};
-		return (struct verdict){ENDPOINT_ALIVE, IMAGE_AGAIN, false};
+		return (struct verdict){ENDPOINT_ALIVE, IMAGE_AGAIN_OWED, false};
 	case REMOTE_ANSWER_WRONG:
 		break;
 	}
@@ -88,7 +96,7 @@ static struct verdict judge_class(struct encoder_remote *r, struct remote_flight
 			return (struct verdict){ENDPOINT_ALIVE, IMAGE_AGAIN_FREE, false};
 		if (class == RETRY_REFUSED || ++f->item->refusals > 1)
 			return (struct verdict){ENDPOINT_ALIVE, IMAGE_REFUSED, false};
-		return (struct verdict){ENDPOINT_ALIVE, IMAGE_AGAIN, false};
+		return (struct verdict){ENDPOINT_ALIVE, IMAGE_AGAIN_OWED, false};
 	case RETRY_LATER:
 	case RETRY_NOT_NEEDED:
 		break;
@@ -141,13 +149,15 @@ static bool another_is_well(const struct encoder_remote *r, size_t server, int64
 static void try_again(struct encoder_remote *r, struct remote_item *item, size_t server,
 		      const struct verdict *v, int64_t now)
 {
+	size_t tries;
+
 	remote_item_enter(r, item, ITEM_READY);
 	item->hedged = false;
 	if (v->image == IMAGE_AGAIN_FREE)
 		return;
 	item->avoid = server;
-	item->not_before =
-	    now + retry_pause_ms(another_is_well(r, server, now) ? 1 : item->tries, &r->random);
+	tries = item->tries > 0 && !another_is_well(r, server, now) ? item->tries : 1;
+	item->not_before = now + retry_pause_ms(tries, &r->random);
 }
 
 static void take_latent(struct encoder_remote *r, struct remote_item *item, struct ndarray *latent)
@@ -168,7 +178,7 @@ static void take_latent(struct encoder_remote *r, struct remote_item *item, stru
 static bool may_try_again(struct encoder_remote *r, struct remote_item *item,
 			  struct remote_server *s, const struct verdict *v)
 {
-	if (v->image == IMAGE_AGAIN_FREE)
+	if (v->image == IMAGE_AGAIN_FREE || v->image == IMAGE_AGAIN_OWED)
 		return true;
 	if (v->image != IMAGE_AGAIN)
 		return false;
@@ -199,7 +209,7 @@ void remote_judge(struct encoder_remote *r, struct remote_flight *f, int64_t now
 		s->images++;
 		remote_item_drop(r, item, now);
 		take_latent(r, item, &latent);
-	} else if (item->flights[0] && (v.image == IMAGE_AGAIN || v.image == IMAGE_AGAIN_FREE)) {
+	} else if (item->flights[0] && v.image != IMAGE_REFUSED && v.image != IMAGE_NOT_FINITE) {
 		return; /* the other one may still give it */
 	} else if (may_try_again(r, item, s, &v)) {
 		try_again(r, item, server, &v, now);
