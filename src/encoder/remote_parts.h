@@ -49,6 +49,7 @@ struct remote_flight {
 	size_t server;
 	struct remote_item *item; /* NULL: the question */
 	bool typed;
+	uint64_t charged; /* bytes that the cost guard counted when it began */
 	struct buffer url;
 	char wake[48];
 	struct remote_flight *next; /* of those that are over and can be used again */
@@ -155,9 +156,10 @@ size_t remote_work_bytes(const struct encoder_remote *r, const struct encode_bat
 
 /* ---- remote_send.c ---- */
 
-/* False: libcurl could not take it. */
+/* False: the cost guard holds it, or libcurl could not take it. */
 bool remote_send_image(struct encoder_remote *r, struct remote_item *item, size_t server,
 		       int64_t now);
+/* Unless the cost guard holds it. */
 void remote_send_question(struct encoder_remote *r, size_t server, int64_t now);
 /* A request is over, as its endpoint is told; it is spare afterwards. */
 void remote_flight_over(struct encoder_remote *r, struct remote_flight *f, int64_t now,

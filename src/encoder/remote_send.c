@@ -65,6 +65,12 @@ static void make_query(const struct encoder_remote *r, const struct encode_batch
 
 /* ---- flights ---------------------------------------------------------------------------------------------------- */
 
+/* Asked before each request: the one before may have been the last. */
+static bool is_guarded(struct encoder_remote *r, int64_t now)
+{
+	return cost_guard_wait_ms(&r->guard, now) > 0;
+}
+
 static struct remote_flight *flight_new(struct encoder_remote *r, size_t server, int64_t now,
 					size_t class)
 {
@@ -109,7 +115,8 @@ static bool flight_start(struct encoder_remote *r, struct remote_flight *f, cons
 	}
 	s->requests++;
 	r->requests++;
-	cost_guard_spend(&r->guard, now, 1, 0);
+	f->charged = f->x.body_size;
+	cost_guard_spend(&r->guard, now, 1, f->charged);
 	return true;
 }
 
@@ -118,10 +125,11 @@ void remote_flight_over(struct encoder_remote *r, struct remote_flight *f, int64
 {
 	struct remote_server *s = &r->servers[f->server];
 	enum endpoint_phase before = s->endpoint.phase;
+	uint64_t moved = f->x.sent + f->x.received;
 
 	s->sent += f->x.sent;
 	s->received += f->x.received;
-	cost_guard_spend(&r->guard, now, 0, f->x.sent + f->x.received);
+	cost_guard_spend(&r->guard, now, 0, moved > f->charged ? moved - f->charged : 0);
 	s->failures += f->item && outcome != ENDPOINT_GOOD && outcome != ENDPOINT_UNASKED;
 	endpoint_done(&s->endpoint, &f->ticket, now, outcome, f->x.retry_after_ms, &r->random);
 	if (s->endpoint.phase != ENDPOINT_OK && s->endpoint.phase != before)
@@ -146,11 +154,13 @@ bool remote_send_image(struct encoder_remote *r, struct remote_item *item, size_
 	const struct remote_latent want = remote_latent_of(r, batch);
 	size_t slot = item->flights[0] ? 1 : 0;
 	bool png = r->options.send == ENCODER_REMOTE_PNG;
-	struct remote_flight *f =
-	    flight_new(r, server, now, endpoint_class_of(batch->width * batch->height));
+	struct remote_flight *f;
 	cleanup_buffer struct buffer query = BUFFER_INIT;
 	const char *type = "Content-Type:";
 
+	if (is_guarded(r, now))
+		return false;
+	f = flight_new(r, server, now, endpoint_class_of(batch->width * batch->height));
 	if (f->typed)
 		type = png ? "Content-Type: image/png" : "Content-Type: tensor/binary";
 	make_query(r, batch, &query);
@@ -175,9 +185,13 @@ bool remote_send_image(struct encoder_remote *r, struct remote_item *item, size_
 void remote_send_question(struct encoder_remote *r, size_t server, int64_t now)
 {
 	struct remote_server *s = &r->servers[server];
-	struct remote_flight *f = flight_new(r, server, now, 0);
-	cleanup_free char *url = endpoint_model_url(s->access.url);
+	struct remote_flight *f;
+	cleanup_free char *url = NULL;
 
+	if (is_guarded(r, now))
+		return;
+	f = flight_new(r, server, now, 0);
+	url = endpoint_model_url(s->access.url);
 	f->typed = false;
 	buffer_reset(&f->url);
 	buffer_append_string(&f->url, url);
