@@ -19,20 +19,19 @@ static int by_name(const void *a, const void *b)
 static int read_recipe(struct dataset_folder *d, struct error *err)
 {
 	cleanup_index_dataset struct index_dataset said = {.codec = OUTPUT_CODEC_ZSTD};
-	char hex[SHA256_HEX_SIZE];
-	struct sha256 hash;
 
 	if (index_dataset_read(d->folder, &said, err) < 0)
 		return -1;
 	d->recipe_json = TAKE(said.recipe_json);
 	d->codec = said.codec;
-	if (!d->recipe_json) {
+	if (said.there && !d->recipe_json)
+		return error_set(err, ERR_CONFIG,
+				 "%s/.latentd/dataset.json is damaged: its recipe is not that of "
+				 "its id; remove it, and the next encode writes it again",
+				 d->folder);
+	if (!d->recipe_json)
 		d->recipe_json = xstrdup("{}");
-		return 0;
-	}
-	hash = sha256_of(d->recipe_json, strlen(d->recipe_json));
-	sha256_hex(&hash, hex);
-	memcpy(d->id, hex, RECIPE_ID_SIZE - 1);
+	memcpy(d->id, said.recipe_id, sizeof(d->id));
 	return 0;
 }
 

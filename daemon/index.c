@@ -263,10 +263,8 @@ static int write_files(struct index_pass *pass, struct error *err)
 
 		if (last && atomic_batch_commit(pass->files, err) < 0)
 			return -1;
-		/* For people, and what tells of the others. */
-		if (pass->differs && (writers[i].write == index_readme_write ||
-				      writers[i].write == index_dataset_write))
-			continue;
+		if (pass->differs && writers[i].write == index_readme_write)
+			continue; /* for people */
 		if (writers[i].write(pass, err) < 0)
 			return error_wrap(err, "%s", writers[i].file);
 	}
@@ -314,8 +312,11 @@ static int write_pass(struct index_pass *pass, struct error *err)
 			pass->recipe_json = before.recipe_json;
 		pass->codec = before.codec;
 		same = before.catalog && strcmp(before.catalog, pass->catalog) == 0;
+		if (pass->differs && !same && before.there && !before.sound)
+			pass->differs(pass->differs_arg, ".latentd/dataset.json");
 		/* Of an earlier catalog: the next pass writes them. */
-		if (pass->differs ? same : pass->always || !same || !all_there(pass))
+		if (pass->differs ? same
+				  : pass->always || !same || !before.sound || !all_there(pass))
 			r = write_each(pass, err);
 	}
 	for (size_t i = 0; i < list.n; i++) {

@@ -29,7 +29,7 @@
 
 /*
  * Of the dataset in @output, which the caller owns. Without @always nothing is done where neither the catalog changed since
- * the last time nor one of the files is missing.
+ * the last time, nor one of the files is missing, nor dataset.json is damaged.
  */
 int index_write_all(struct queue *queue, int64_t dataset, const char *output, bool always,
 		    struct error *err);
@@ -39,7 +39,8 @@ int index_write_until(struct queue *queue, int64_t dataset, const char *output,
 
 /*
  * Names those that are not what catalog and shards make of them, although dataset.json says that they stand for this
- * catalog: their bytes are damaged. Writes nothing. README.md, for people, and dataset.json itself are not compared.
+ * catalog: their bytes are damaged. Of an earlier catalog only dataset.json is looked at, by its own hash. Writes
+ * nothing. README.md, for people, is not compared.
  */
 int index_check(struct queue *queue, int64_t dataset, const char *output,
 		void (*differs)(void *arg, const char *name), void *arg, struct error *err);
@@ -115,7 +116,9 @@ int index_readme_write(const struct index_pass *pass, struct error *err);
 
 /* What is read of a dataset.json again; NULL and zstd where it does not say. */
 struct index_dataset {
-	char *recipe_json, *catalog;
+	bool there, sound;		/* the file; its bytes are those that were written */
+	char *recipe_json, *catalog;	/* the recipe only where it is that of its id */
+	char recipe_id[RECIPE_ID_SIZE]; /* of recipe_json; empty without one */
 	enum output_codec codec;
 };
 

@@ -1,6 +1,7 @@
 /*
  * dataset.json: what the dataset is (output.c reads name, recipe_id and recipe again) and what it holds.
  */
+#include "daemon/hashed_json.h"
 #include "daemon/index.h"
 
 #include "base/checked.h"
@@ -76,7 +77,7 @@ int index_dataset_write(const struct index_pass *pass, struct error *err)
 {
 	cleanup_buffer struct buffer contents = BUFFER_INIT;
 	json_t *root;
-	char *text;
+	bool written;
 
 	if (!pass->recipe_json)
 		return 0;
@@ -89,14 +90,34 @@ int index_dataset_write(const struct index_pass *pass, struct error *err)
 	set_recipe(root, pass->recipe_json);
 	set_counts(root, pass);
 	json_object_set_new(root, "catalog_xxh3_128", json_string(pass->catalog));
-	text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
+	written = hashed_json_write(root, &contents);
 	json_decref(root);
-	if (!text)
+	if (!written)
 		return error_set(err, ERR_BUG, "dataset.json cannot be written as JSON");
-	buffer_append_string(&contents, text);
-	buffer_append_string(&contents, "\n");
-	free(text);
 	return index_put(pass, ".latentd/dataset.json", &contents, err);
+}
+
+/* Only where it is the text that the id is of. */
+static char *recipe_of(const json_t *root, char id[RECIPE_ID_SIZE])
+{
+	const json_t *recipe = json_object_get(root, "recipe");
+	const char *said = json_string_value(json_object_get(root, "recipe_id"));
+	cleanup_free char *text =
+	    json_is_object(recipe)
+		? json_dumps(recipe, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15))
+		: NULL;
+	char hex[SHA256_HEX_SIZE];
+	struct sha256 hash;
+
+	if (!text || !said)
+		return NULL;
+	hash = sha256_of(text, strlen(text));
+	sha256_hex(&hash, hex);
+	hex[RECIPE_ID_SIZE - 1] = '\0';
+	if (strcmp(said, hex) != 0)
+		return NULL;
+	memcpy(id, hex, RECIPE_ID_SIZE);
+	return TAKE(text);
 }
 
 int index_dataset_read(const char *folder, struct index_dataset *out, struct error *err)
@@ -111,13 +132,12 @@ int index_dataset_read(const char *folder, struct index_dataset *out, struct err
 		return 0;
 	if (file_read_all(path, 16 << 20, &text, err) < 0)
 		return -1;
+	out->there = true;
+	out->sound = hashed_json_holds(&text);
 	root = json_loadb((const char *)text.data, text.size, 0, NULL);
 	hash = json_string_value(json_object_get(root, "catalog_xxh3_128"));
 	out->catalog = hash ? xstrdup(hash) : NULL;
-	if (json_is_object(json_object_get(root, "recipe")))
-		out->recipe_json =
-		    json_dumps(json_object_get(root, "recipe"),
-			       JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
+	out->recipe_json = recipe_of(root, out->recipe_id);
 	recipe_codec_parse(json_string_value(json_object_get(root, "codec")), &out->codec);
 	json_decref(root);
 	return 0;

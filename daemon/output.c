@@ -1,5 +1,7 @@
 #include "daemon/output.h"
 
+#include "daemon/hashed_json.h"
+
 #include "config/dataset_options.h"
 
 #include "base/atomic_file.h"
@@ -575,9 +577,9 @@ bool output_has_dataset(const struct output *o, const char *name, const char *fo
 static int write_dataset(const char *path, const char *name, const struct recipe *recipe,
 			 struct error *err)
 {
+	cleanup_buffer struct buffer text = BUFFER_INIT;
 	json_t *root = json_object();
-	char *text;
-	int r;
+	bool written;
 
 	json_object_set_new(root, "v", json_integer(1));
 	json_object_set_new(root, "name", json_string(name));
@@ -585,11 +587,10 @@ static int write_dataset(const char *path, const char *name, const struct recipe
 	json_object_set_new(root, "codec", json_string(recipe_codec_name(recipe->codec)));
 	json_object_set_new(root, "recipe_id", json_string(recipe->id));
 	json_object_set_new(root, "recipe", json_loads(recipe->json, 0, NULL));
-	text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
+	written = hashed_json_write(root, &text);
 	json_decref(root);
-	r = atomic_file_write(path, text, strlen(text), err);
-	free(text);
-	return r;
+	return written ? atomic_file_write(path, text.data, text.size, err)
+		       : error_set(err, ERR_BUG, "%s cannot be written as JSON", path);
 }
 
 static int check_dataset(const char *path, const char *root, const char *name,
@@ -600,7 +601,7 @@ static int check_dataset(const char *path, const char *root, const char *name,
 	enum output_codec codec = OUTPUT_CODEC_ZSTD;
 	const char *id;
 	json_t *json;
-	bool same, known;
+	bool same, known, intact;
 
 	if (file_read_all(path, 1 << 20, &text, err) < 0)
 		return -1;
@@ -608,8 +609,15 @@ static int check_dataset(const char *path, const char *root, const char *name,
 	id = json_string_value(json_object_get(json, "recipe_id"));
 	same = id && strcmp(id, recipe->id) == 0;
 	known = recipe_codec_parse(json_string_value(json_object_get(json, "codec")), &codec);
-	stored = json_dumps(json_object_get(json, "recipe"), JSON_COMPACT | JSON_SORT_KEYS);
+	stored = json_dumps(json_object_get(json, "recipe"),
+			    JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
+	intact = id && stored && same == (strcmp(stored, recipe->json) == 0);
 	json_decref(json);
+	if (!intact)
+		return error_set(err, ERR_CONFIG,
+				 "%s is damaged: its recipe is not that of its id; latentctl "
+				 "reindex --out %s makes it again",
+				 path, root);
 	if (same && !known)
 		return error_set(err, ERR_CONFIG, "%s names a codec that is not known here", path);
 	if (same && codec != recipe->codec)
@@ -620,8 +628,6 @@ static int check_dataset(const char *path, const char *root, const char *name,
 		    root, name, recipe_codec_name(codec));
 	if (same)
 		return 0;
-	if (!stored)
-		return error_set(err, ERR_CONFIG, "%s is damaged: it names no recipe", path);
 	difference = recipe_difference(stored, recipe->json);
 	return error_set(
 	    err, ERR_CONFIG,

@@ -208,11 +208,17 @@ def a_damaged_write_ahead_log_loses_no_sample(ws):
     database_damage(ws, "queue.db-wal", "write:200:die", 10)
 
 
+def contents(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 @test
 def damaged_small_files_are_named_or_made_again(ws):
     d = Damaged(ws)
     d.rig.keep("whole")
     names = ("owner.json", "dataset.json", "sources.json", "lock")
+    sound = contents(os.path.join(ws.dataset, ".latentd", "dataset.json"))
 
     def find(chance):
         found = [os.path.join(at, n) for at, _, files in os.walk(d.rig.fs) for n in files]
@@ -223,6 +229,8 @@ def damaged_small_files_are_named_or_made_again(ws):
         no_crash(result, (OK, FAILED))
         if result.code == OK:
             d.is_whole()
+            if os.path.basename(path) == "dataset.json":
+                equal(contents(path), sound, "dataset.json")
             return "made again"
         assert os.path.basename(path) in result.err or ws.out in result.err, result
         return "named"

@@ -142,7 +142,7 @@ def a_damaged_index_is_named_by_verify_and_made_again(ws):
     make(ws)
     sound = index_files(ws)
     derived = [name for name in sound if name.startswith(".latentd/") and isinstance(sound[name], bytes)]
-    kinds = ("shards.jsonl", "shards.txt", "wids.json", "/webshart/", "/energon/train", "/.nv-meta/")
+    kinds = ("dataset.json", "shards.jsonl", "shards.txt", "wids.json", "/webshart/", "/energon/train", "/.nv-meta/")
     for kind in kinds:
         (name, *_) = sorted(name for name in derived if kind in name)
         path = os.path.join(ws.dataset, name)

@@ -206,6 +206,28 @@ def shards_without_their_dataset_json_are_rebuilt(ws):
 
 
 @test
+def a_dataset_json_whose_recipe_is_damaged_is_not_taken_for_another_recipe(ws):
+    ws.small_pictures(8)
+    ws.encode(*SMALL)
+    before = catalog(ws)
+    lose_state(ws)
+    path = os.path.join(ws.dataset, ".latentd", "dataset.json")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    damaged = text.replace('"channels": 4', '"channels": 5').replace('"resolution": ', '"resolution": 1')
+    assert damaged != text
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(damaged)
+    one_line(ws.latentctl("rebuild", ws.out, code=FAILED), "dataset.json is damaged")
+    os.remove(path)  # the remedy that it names
+    ws.latentctl("rebuild", ws.out)
+    equal(catalog(ws), before)
+    ws.encode(*SMALL)
+    with open(path, encoding="utf-8") as file:
+        equal(file.read(), text, "dataset.json")
+
+
+@test
 def shards_of_two_recipes_are_not_taken_for_one_dataset(ws):
     ws.small_pictures(8)
     ws.encode(*SMALL)

@@ -582,6 +582,33 @@ static void a_dataset_json_that_is_damaged_is_not_taken_over(void **state)
 	recipe_release(&a);
 }
 
+static void a_dataset_json_whose_recipe_is_not_that_of_its_id_is_damaged(void **state)
+{
+	struct fixture *f = *state;
+	struct recipe a = recipe_of(512);
+	cleanup_free char *path = testing_path(f->out, "photos/.latentd/dataset.json");
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	char *found;
+
+	open_output(f, f->state);
+	assert_ok(claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	text = testing_read(path);
+	found = strstr((char *)text.data, "512");
+	assert_non_null(found);
+	*found ^= 1;
+	testing_write(path, text.data, text.size);
+	assert_error(claim_dataset(&f->output, "photos", &a, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, "dataset.json", "damaged", "reindex");
+	*found ^= 1;
+	found = strstr((char *)text.data, a.id);
+	*found = *found == '0' ? '1' : '0';
+	testing_write(path, text.data, text.size);
+	error_clear(&f->err);
+	assert_error(claim_dataset(&f->output, "photos", &a, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, "dataset.json", "damaged", "reindex");
+	recipe_release(&a);
+}
+
 static void a_bad_name_is_refused_and_makes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -648,6 +675,7 @@ int main(void)
 	    output_test(peek_refuses_a_lock_that_says_nothing),
 	    output_test(a_dataset_belongs_to_its_recipe),
 	    output_test(a_dataset_json_that_is_damaged_is_not_taken_over),
+	    output_test(a_dataset_json_whose_recipe_is_not_that_of_its_id_is_damaged),
 	    output_test(a_bad_name_is_refused_and_makes_nothing),
 	    output_test(the_default_name_is_model_resolution_and_recipe),
 	};
