@@ -263,8 +263,10 @@ static int write_files(struct index_pass *pass, struct error *err)
 
 		if (last && atomic_batch_commit(pass->files, err) < 0)
 			return -1;
-		if (pass->differs && writers[i].write == index_readme_write)
-			continue; /* for people */
+		/* For people, and what has a hash of its own. */
+		if (pass->differs && (writers[i].write == index_readme_write ||
+				      writers[i].write == index_dataset_write))
+			continue;
 		if (writers[i].write(pass, err) < 0)
 			return error_wrap(err, "%s", writers[i].file);
 	}
@@ -312,7 +314,7 @@ static int write_pass(struct index_pass *pass, struct error *err)
 			pass->recipe_json = before.recipe_json;
 		pass->codec = before.codec;
 		same = before.catalog && strcmp(before.catalog, pass->catalog) == 0;
-		if (pass->differs && !same && before.there && !before.sound)
+		if (pass->differs && before.there && !before.sound)
 			pass->differs(pass->differs_arg, ".latentd/dataset.json");
 		/* Of an earlier catalog: the next pass writes them. */
 		if (pass->differs ? same

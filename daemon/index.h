@@ -39,8 +39,8 @@ int index_write_until(struct queue *queue, int64_t dataset, const char *output,
 
 /*
  * Names those that are not what catalog and shards make of them, although dataset.json says that they stand for this
- * catalog: their bytes are damaged. Of an earlier catalog only dataset.json is looked at, by its own hash. Writes
- * nothing. README.md, for people, is not compared.
+ * catalog: their bytes are damaged. dataset.json itself is judged by its own hash, whichever catalog it stands for.
+ * Writes nothing. README.md, for people, is not compared.
  */
 int index_check(struct queue *queue, int64_t dataset, const char *output,
 		void (*differs)(void *arg, const char *name), void *arg, struct error *err);
