@@ -282,7 +282,8 @@ def memory_and_descriptors_stay_flat_with_256_requests_in_flight(ws):
         f"{n} images; at most {sum(e.most for e in endpoints)} requests at once; memory "
         f"{memory:.0f} to {most[0]:.0f} MiB, descriptors {descriptors} to {most[1]}"
     )
-    assert most[0] < memory * 1.3 + 48, f"memory grew from {memory:.0f} to {most[0]:.0f} MiB"
+    if not sanitized():  # which keeps what is freed
+        assert most[0] < memory * 1.3 + 48, f"memory grew from {memory:.0f} to {most[0]:.0f} MiB"
     assert most[1] < descriptors + 300, f"descriptors grew from {descriptors} to {most[1]}"
     assert sum(e.most for e in endpoints) >= (150 if not sanitized() else 20), "not many at once"
     daemon.stop()
