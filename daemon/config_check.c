@@ -68,17 +68,36 @@ static bool has_gpu(const struct daemon_config *config)
 	return false;
 }
 
+/* Whether this machine encodes models of files, rather than endpoints alone. */
+static bool encodes_here(const struct daemon_config *config)
+{
+	for (size_t i = 0; i < config->n_encoders; i++) {
+		if (config->encoders[i].type == ENCODER_TYPE_CPU)
+			return true;
+	}
+	return has_gpu(config);
+}
+
+static int check_precision(const struct daemon_config *config, const struct recipe_options *o,
+			   struct error *err)
+{
+	bool fake = vae_source_of(o->vae, NULL) == VAE_SOURCE_FAKE;
+	enum vae_precision precision;
+
+	if (!fake && !encodes_here(config))
+		return encode_precision_remote(o, err);
+	return fake || !has_gpu(config) ? encode_precision(o, fake, &precision, err) : 0;
+}
+
 /* What the model asks of an image's sides, and the resolution that it brings along. */
 static int look_at_model(const struct daemon_config *config, const struct recipe_options *o,
 			 struct pixel_options *pixels, size_t *multiple, struct error *err)
 {
-	bool fake = vae_source_of(o->vae, NULL) == VAE_SOURCE_FAKE;
-	enum vae_precision precision;
 	const char *name = NULL;
 	size_t tile;
 
 	*multiple = 8;
-	if ((fake || !has_gpu(config)) && encode_precision(o, fake, &precision, err) < 0)
+	if (check_precision(config, o, err) < 0)
 		return -1;
 	switch (vae_source_of(o->vae, &name)) {
 	case VAE_SOURCE_FAKE:

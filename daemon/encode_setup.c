@@ -126,17 +126,23 @@ int encode_model_open(const struct recipe_options *options, const struct encoder
 	return 0;
 }
 
+int encode_precision_remote(const struct recipe_options *o, struct error *err)
+{
+	if (vae_precision_of(o->precision) == VAE_FLOAT32)
+		return 0;
+	return error_set(err, ERR_CONFIG,
+			 "precision %s: endpoints are asked for f32 only, and no encoder on "
+			 "this machine encodes %s",
+			 o->precision, o->vae);
+}
+
 int encode_model_remote(const struct recipe_options *o, const struct remote_config *remote,
 			struct encode_model *model, struct error *err)
 {
 	const char *rest = NULL;
 
-	if (vae_precision_of(o->precision) != VAE_FLOAT32)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "precision %s: endpoints are asked for f32 only, and no encoder on "
-		    "this machine encodes %s",
-		    o->precision, o->vae);
+	if (encode_precision_remote(o, err) < 0)
+		return -1;
 	switch (vae_source_of(o->vae, &rest)) {
 	case VAE_SOURCE_DECLARED:
 		return encode_model_declared(rest, &remote->model, model, err);
@@ -215,22 +221,24 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	return 0;
 }
 
-/* The first endpoint that answers tells the model; the others are held to it. */
-static int ask_any(const struct remote_config *remote, struct encode_model *model,
-		   struct error *err)
+/* The first endpoint that answers tells the model; the others are held to it. Where none does, the first one's error. */
+static int ask_any(const struct recipe_options *options, const struct remote_config *remote,
+		   struct encode_model *model, struct error *err)
 {
-	struct error why = ERROR_INIT;
-	int r = -1;
+	struct error first = ERROR_INIT;
 
-	for (size_t i = 0; r < 0 && i < remote->n_endpoints; i++) {
-		error_clear(&why);
-		r = encode_model_ask(remote->endpoints[i].url, remote, model, &why);
-		if (r < 0 && why.code != ERR_TRANSIENT)
-			break;
+	if (encode_precision_remote(options, err) < 0)
+		return -1;
+	for (size_t i = 0; i < remote->n_endpoints; i++) {
+		struct error why = ERROR_INIT;
+
+		if (encode_model_ask(remote->endpoints[i].url, remote, model, &why) == 0)
+			return 0;
+		if (i == 0)
+			first = why;
 	}
-	if (r < 0)
-		*err = why;
-	return r;
+	*err = first;
+	return -1;
 }
 
 static int open_remote(const struct recipe_options *options, const struct encode_place *place,
@@ -238,7 +246,7 @@ static int open_remote(const struct recipe_options *options, const struct encode
 {
 	struct encode_model *model = &setup->model;
 	int r = vae_source_of(options->vae, NULL) == VAE_SOURCE_ENDPOINT
-		    ? ask_any(&place->remote, model, err)
+		    ? ask_any(options, &place->remote, model, err)
 		    : encode_model_remote(options, &place->remote, model, err);
 
 	if (r < 0 || encode_remote_open(&place->remote, model, place->remote_memory,

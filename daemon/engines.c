@@ -140,8 +140,11 @@ static int load_remote(struct load_task *t, const struct recipe_options *options
 
 		if (entry->config.type != ENCODER_TYPE_REMOTE || !can_compute(entry, e->vae))
 			continue;
-		if (t->opened > 0 && model.precision != VAE_FLOAT32)
-			continue; /* endpoints know no other */
+		if (t->opened > 0 && model.precision != VAE_FLOAT32) {
+			error_set(&t->lacks[i], ERR_CONFIG,
+				  "precision %s: endpoints are asked for f32 only", e->precision);
+			continue;
+		}
 		if (t->opened == 0 && is_told(e))
 			model = e->model;
 		else if (t->opened == 0 &&

@@ -274,6 +274,30 @@ def one_endpoint_of_several_is_enough_to_begin(ws):
 
 
 @test
+def one_that_will_never_do_does_not_hide_the_others(ws):
+    paths = plain_pictures(ws.src, 4)
+    untrusted = Endpoint(ws, tls=certificate(ws, "own"))
+    encode_there(ws, untrusted, Endpoint(ws))
+    all_there(ws, paths)
+
+
+@test
+def a_precision_that_endpoints_do_not_give_is_refused(ws):
+    plain_pictures(ws.src, 1)
+    endpoint = Endpoint(ws)
+    result = encode_there(ws, endpoint, options=["--precision", "bf16"], code=FAILED)
+    one_line(result, "precision bf16", "f32 only")
+    equal(endpoint.requests, 0, "requests")
+
+
+@test
+def https_where_http_is_spoken_is_named(ws):
+    plain_pictures(ws.src, 1)
+    url = Endpoint(ws).url.replace("http://", "https://")
+    one_line(encode_there(ws, url, code=FAILED), "is it http://?")
+
+
+@test
 def three_flaky_endpoints_encode_every_image_once(ws):
     chance = random.Random(SEED)
     print(f"LATENTD_TEST_SEED={SEED}")

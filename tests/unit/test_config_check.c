@@ -33,14 +33,15 @@ static void release(struct place *p)
 	testing_tempdir_remove(p->dir);
 }
 
-/* The message for a file with this beginning and this recipe, without the folder's name; "": it is good. */
-static char *check(const struct place *p, const char *beginning, const char *recipe)
+/* The message for a file with these parts, without the folder's name; "": it is good. */
+static char *check_on(const struct place *p, const char *beginning, const char *recipe,
+		      const char *encoders)
 {
 	cleanup_free char *text =
 	    xasprintf("state_dir: state\n%s"
 		      "datasets: {name: a, source: {path: in}, output: {path: out}, recipe: {%s}}\n"
-		      "encoders: [{type: cpu}, {type: fake}]\n",
-		      beginning, recipe);
+		      "encoders: [%s]\n",
+		      beginning, recipe, encoders);
 	struct daemon_config *config = NULL;
 	struct error err = ERROR_INIT;
 	size_t n = strlen(p->dir);
@@ -55,6 +56,11 @@ static char *check(const struct place *p, const char *beginning, const char *rec
 	while ((at = strstr(err.message, p->dir)))
 		memmove(at, at + n, strlen(at + n) + 1);
 	return xstrdup(err.message);
+}
+
+static char *check(const struct place *p, const char *beginning, const char *recipe)
+{
+	return check_on(p, beginning, recipe, "{type: cpu}, {type: fake}");
 }
 
 static void assert_said(const struct place *p, const char *beginning, const char *recipe,
@@ -158,6 +164,24 @@ static void a_precision_that_is_not_computed_here_is_refused(void **state)
 	release(&p);
 }
 
+static void a_precision_that_endpoints_do_not_give_is_refused(void **state)
+{
+	static const char remote[] = "{type: remote, endpoints: [{url: 'http://127.0.0.1:1/'}]}";
+	struct place p = make_place();
+	cleanup_free char *told =
+	    check_on(&p, "", "vae: {endpoint: 'http://127.0.0.1:1/'}, precision: bf16", remote);
+	cleanup_free char *files =
+	    check_on(&p, "", "vae: demo, resolution: 256, precision: f16", remote);
+	cleanup_free char *good =
+	    check_on(&p, "", "vae: demo, resolution: 256, precision: f32", remote);
+
+	(void)state;
+	assert_non_null(strstr(told, "precision bf16 of an endpoint's VAE: expected f32"));
+	assert_non_null(strstr(files, "precision f16: endpoints are asked for f32 only"));
+	assert_string_equal(good, "");
+	release(&p);
+}
+
 static void tiles_need_a_model_that_has_them(void **state)
 {
 	struct place p = make_place();
@@ -226,6 +250,7 @@ int main(void)
 	    cmocka_unit_test(a_model_may_be_named),
 	    cmocka_unit_test(sizes_that_do_not_suit_are_refused),
 	    cmocka_unit_test(a_precision_that_is_not_computed_here_is_refused),
+	    cmocka_unit_test(a_precision_that_endpoints_do_not_give_is_refused),
 	    cmocka_unit_test(tiles_need_a_model_that_has_them),
 	    cmocka_unit_test(a_group_that_is_not_there_is_named),
 	    cmocka_unit_test(a_state_folder_that_is_a_file_is_refused),
