@@ -91,14 +91,14 @@ static void stopped_reason(const struct http_exchange *x, const struct remote_ac
 	switch (x->status) {
 	case 401:
 		what = a->bearer ? "it does not accept the token: put a valid one in token_file"
-				 : "it wants a token: set token_file";
+				 : "it wants a token: set token_file (--token-file)";
 		break;
 	case 402:
 		what = "it wants to be paid: see to the account behind the endpoint";
 		break;
 	case 403:
 		what = a->bearer ? "the token may not use it: put another one in token_file"
-				 : "it does not let us in: set token_file";
+				 : "it does not let us in: set token_file (--token-file)";
 		break;
 	case 404:
 	case 410:
@@ -124,6 +124,10 @@ static void no_reply_reason(const struct http_exchange *x, char reason[REMOTE_RE
 {
 	const char *what = "the connection broke";
 
+	if (x->result == HTTP_BROKEN && strstr(x->why, "wrong version number")) {
+		snprintf(reason, REMOTE_REASON_SIZE, "no TLS is spoken there: is it http://?");
+		return;
+	}
 	switch (x->result) {
 	case HTTP_NOT_REACHED:
 		what = "cannot be reached";
@@ -140,7 +144,7 @@ static void no_reply_reason(const struct http_exchange *x, char reason[REMOTE_RE
 	case HTTP_UNTRUSTED:
 		what =
 		    "its certificate is not trusted; if it is your own, name its authority's file "
-		    "in ca_file";
+		    "in ca_file (--ca-file)";
 		break;
 	case HTTP_BAD_REQUEST:
 		what = "its url is wrong";
