@@ -304,12 +304,6 @@ void db_count(struct db *db, int64_t dataset, db_counted_fn fn, void *arg)
 
 /* -- ping ----------------------------------------------------------------------------------------- */
 
-struct ping_task {
-	struct task base;
-	db_pinged_fn fn;
-	void *arg;
-};
-
 static void ping_run(struct task *task)
 {
 	(void)task;
@@ -317,21 +311,16 @@ static void ping_run(struct task *task)
 
 static void ping_done(struct task *task)
 {
-	struct ping_task *t = (struct ping_task *)task;
+	struct db_ping *ping = (struct db_ping *)task;
 
-	t->fn(t->arg);
-	free(t);
+	ping->fn(ping->arg);
 }
 
-void db_ping(struct db *db, db_pinged_fn fn, void *arg)
+void db_ping(struct db *db, struct db_ping *ping)
 {
-	struct ping_task *t = xcalloc(1, sizeof(*t));
-
-	t->base.run = ping_run;
-	t->base.done = ping_done;
-	t->fn = fn;
-	t->arg = arg;
-	executor_post(db->executor, &t->base);
+	ping->base.run = ping_run;
+	ping->base.done = ping_done;
+	executor_post(db->executor, &ping->base);
 }
 
 /* -- extend --------------------------------------------------------------------------------------- */

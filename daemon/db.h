@@ -54,9 +54,14 @@ typedef void (*db_counted_fn)(void *arg, const struct queue_counts *counts,
 			      const struct error *err);
 void db_count(struct db *db, int64_t dataset, db_counted_fn fn, void *arg);
 
-/* Nothing: when it is answered, everything before it is done. */
-typedef void (*db_pinged_fn)(void *arg);
-void db_ping(struct db *db, db_pinged_fn fn, void *arg);
+/* Nothing: when it is answered, everything before it is done. The caller's until then, or until the inbox is closed. */
+struct db_ping {
+	struct task base;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+void db_ping(struct db *db, struct db_ping *ping);
 
 /* Renews every lease of this owner. */
 typedef void (*db_extended_fn)(void *arg, const struct error *err);

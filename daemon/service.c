@@ -379,7 +379,6 @@ static void close_all(struct service *s)
 	serve_server_close(s->serve);
 	service_commands_free(s->commands);
 	status_board_free(s->board);
-	service_watchdog_free(s->watchdog);
 	close_lanes(s);
 	engines_close(s->engines);
 	decode_pool_close(s->pool);
@@ -387,6 +386,7 @@ static void close_all(struct service *s)
 	queue_close(s->background_queue);
 	db_close(s->db);
 	inbox_close(s->inbox);
+	service_watchdog_free(s->watchdog);
 	sd_event_source_disable_unref(s->on_int);
 	sd_event_source_disable_unref(s->on_term);
 	sd_event_source_disable_unref(s->on_hup);

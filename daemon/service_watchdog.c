@@ -19,6 +19,7 @@ struct service_watchdog {
 	struct watchdog_mark encoders, database;
 	int64_t said_at;
 	bool asked; /* the database thread owes an answer */
+	struct db_ping ping;
 	uint64_t answers;
 };
 
@@ -90,7 +91,9 @@ void service_watchdog_tick(struct service_watchdog *w)
 		return;
 	if (!w->asked) {
 		w->asked = true;
-		db_ping(w->service->db, on_answer, w);
+		w->ping.fn = on_answer;
+		w->ping.arg = w;
+		db_ping(w->service->db, &w->ping);
 	}
 	if (all_get_on(w, now))
 		sd_notify(0, "WATCHDOG=1");
