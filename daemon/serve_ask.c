@@ -5,6 +5,7 @@
 #include "base/checked.h"
 
 #include <errno.h>
+#include <float.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
@@ -157,7 +158,7 @@ static int read_floats(const struct serve_ask *ask, const uint8_t *body, float *
 	if (ask->signed_range || least < 0)
 		return 0;
 	for (size_t i = 0; i < total; i++)
-		out[i] = 2.0f * out[i] - 1.0f;
+		out[i] = fminf(2.0f * out[i] - 1.0f, FLT_MAX);
 	return 0;
 }
 
