@@ -13,7 +13,8 @@
  *	SHIM_DISK=NUMBER	the f_type that statfs() gives for what is below the roots
  *
  * KIND: a name in shim_plan.c. WHAT: EIO, ENOSPC, ... or "short" (half of a read or write), "die" (the process
- * ends instead), "die-half" (after half of a write), "die-after", "hang" (it does not return).
+ * ends instead), "die-half" (after half of a write), "die-after", "hang" (it does not return), "stop" (the whole
+ * process stops before the call, until SIGCONT).
  *
  * Calls that libc makes by itself are not seen: fts_read(), and the inside of opendir() and mkostemps(), which
  * count as one open.
@@ -52,6 +53,7 @@ enum action {
 	ACTION_HALF_DIE,
 	ACTION_DIE_AFTER,
 	ACTION_HANG, /* never returned */
+	ACTION_STOP, /* never returned: the call is made after SIGCONT */
 };
 
 /* -- shim_plan.c: which call fails, and how ------------------------------------------------------- */

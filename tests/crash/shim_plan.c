@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ static const struct {
     {"die-half", ACTION_HALF_DIE, 0},
     {"die-after", ACTION_DIE_AFTER, 0},
     {"hang", ACTION_HANG, 0},
+    {"stop", ACTION_STOP, 0},
 };
 
 enum { DIED = 77 };
@@ -117,6 +119,10 @@ enum action shim_decide(enum call call, const char *path)
 		_exit(DIED);
 	while (effects[plan.effect].action == ACTION_HANG)
 		pause();
+	if (effects[plan.effect].action == ACTION_STOP) {
+		raise(SIGSTOP);
+		return ACTION_NONE;
+	}
 	errno = effects[plan.effect].error;
 	return effects[plan.effect].action;
 }

@@ -6,11 +6,12 @@ Single outages of one call are in test_faults.py; here a whole disk fails from s
 
 import os
 import shutil
+import signal
 import time
 
-from crash import LONG, OPTIONS, Rig, evenly, time_for
-from harness import FAILED, OK, Skip, demo_model, equal, one_line, run_tests, same_members, test
-from harness import wait_until
+from crash import LONG, OPTIONS, SHIM, Rig, evenly, time_for
+from harness import FAILED, OK, Skip, demo_model, equal, one_line, run_tests, same_members
+from harness import sanitizer_runtime, test, wait_until
 from reference import paths_in, shard_files
 
 SHARD_SAMPLES = ("--shard-samples", "7")
@@ -72,13 +73,39 @@ def a_disk_that_falls_silent_in_a_run_loses_nothing(ws):
 # -- an output that vanishes
 
 
-def in_its_middle(ws, first=()):
-    """A run of the demo model that has written a shard and has more to do."""
+def stopped_in_its_middle(ws):
+    """The environment of a run that stops, until SIGCONT, with some shards visible and more to do: a folder of shards is
+    synced for each of them."""
+    if not os.path.exists(SHIM):
+        raise Skip(f"{SHIM} is not built")
+    return {
+        "LD_PRELOAD": sanitizer_runtime(os.path.join(ws.programs, "latentctl")) + SHIM,
+        "SHIM_PROGRAM": "latentctl",
+        "SHIM_ROOTS": f"{ws.out}/set/train",
+        "SHIM_FAULT": "sync:6:stop",
+    }
+
+
+def is_stopped(process):
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "T"
+
+
+def in_its_middle(ws):
+    """A run of the demo model that has written a shard and has more to do; it goes on at SIGCONT."""
     paths = ws.small_pictures(80)
-    process = ws.start(*first, *ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model()))
-    wait_until(lambda: process.poll() is not None or shard_files(ws.dataset), "a shard")
-    assert process.poll() is None, "the run was over too soon"
+    words = ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model())
+    process = ws.start(*words, env={**ws.environment, **stopped_in_its_middle(ws)})
+    wait_until(lambda: process.poll() is not None or is_stopped(process), "some shards")
+    assert process.poll() is None, ws.finish(process)
+    assert 0 < len(shard_files(ws.dataset)) < 10, shard_files(ws.dataset)
     return paths, process
+
+
+def goes_on(ws, process):
+    """To its end."""
+    process.send_signal(signal.SIGCONT)
+    return ws.finish(process)
 
 
 def comes_back(ws, paths, kept):
@@ -96,7 +123,7 @@ def an_output_that_is_moved_away_in_a_run_ends_it_and_comes_back(ws):
     paths, process = in_its_middle(ws)
     kept = shard_files(ws.dataset)
     os.rename(ws.out, ws.path("away"))
-    result = ws.finish(process)
+    result = goes_on(ws, process)
     equal(result.code, FAILED, "exit status")
     one_line(result, ws.out)
     assert not os.path.exists(ws.out), f"a new {ws.out} was made: {os.listdir(ws.out)}"
@@ -110,7 +137,7 @@ def an_output_that_another_takes_the_place_of_is_not_written_to(ws):
     kept = shard_files(ws.dataset)
     os.rename(ws.out, ws.path("away"))
     os.makedirs(os.path.join(ws.dataset, ".latentd"))
-    equal(ws.finish(process).code, FAILED, "exit status")
+    equal(goes_on(ws, process).code, FAILED, "exit status")
     equal(shard_files(ws.dataset), [], "shards in the other folder")
     shutil.rmtree(ws.out)
     os.rename(ws.path("away"), ws.out)
@@ -123,17 +150,19 @@ def an_output_that_is_unmounted_in_a_run_gets_nothing_below_its_mount(ws):
     os.makedirs(ws.out)
     script = """out=$1; shift
         mount -t tmpfs tmpfs "$out" || exit 99
-        "$ctl" "$@" >/dev/null & run=$!
-        until [ -e "$out/set/train/128x128/000000.tar" ]; do kill -0 $run || exit 98; sleep 0.01; done
+        env $stop "$ctl" "$@" >/dev/null & run=$!
+        until grep -q "^State:.T" /proc/$run/status; do kill -0 $run || exit 98; sleep 0.01; done
+        [ -e "$out/set/train/128x128/000000.tar" ] || exit 92
         mkdir "$out.kept" # another name for the same disk: it comes back by it
         mount --bind "$out" "$out.kept" && umount -l "$out" || exit 97
-        wait $run; code=$?
+        kill -CONT $run; wait $run; code=$?
         [ -z "$(ls -A "$out")" ] || exit 96
         mount --bind "$out.kept" "$out" || exit 95
         "$ctl" "$@" >/dev/null || exit 94
         "$ctl" verify --out "$out" >/dev/null || exit 93
         cp -a "$out" "$out.copy"; exit $code"""
     words = ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model())
+    ws.environment["stop"] = " ".join(f"{k}={v}" for k, v in stopped_in_its_middle(ws).items())
     result = ws.in_own_mounts(script, ws.out, *words)
     if result.code == 99:
         raise Skip("a tmpfs cannot be mounted here")
@@ -147,18 +176,20 @@ def an_output_that_is_remounted_read_only_in_a_run_ends_it_and_goes_on_when_it_i
     os.makedirs(ws.out)
     script = """out=$1; shift
         mount -t tmpfs tmpfs "$out" || exit 99
-        "$ctl" "$@" >/dev/null & run=$!
-        until [ -e "$out/set/train/128x128/000000.tar" ]; do kill -0 $run || exit 98; sleep 0.01; done
+        env $stop "$ctl" "$@" >/dev/null & run=$!
+        until grep -q "^State:.T" /proc/$run/status; do kill -0 $run || exit 98; sleep 0.01; done
+        [ -e "$out/set/train/128x128/000000.tar" ] || exit 92
         # The disk itself is busy: its lock is open for writing. The same folder as another mount is not.
         mount --bind "$out" "$out" && mount -o remount,bind,ro "$out" || exit 97
-        wait $run; code=$?
+        kill -CONT $run; wait $run; code=$?
         kept=$(cd "$out" && find set/train -name '*.tar' -exec sha256sum {} +)
         umount "$out" || exit 95
         "$ctl" "$@" >/dev/null || exit 94
         (cd "$out" && echo "$kept" | sha256sum --check --quiet) || exit 93
-        "$ctl" verify --out "$out" >/dev/null || exit 92
+        "$ctl" verify --out "$out" >/dev/null || exit 91
         cp -a "$out" "$out.copy"; exit $code"""
     words = ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model())
+    ws.environment["stop"] = " ".join(f"{k}={v}" for k, v in stopped_in_its_middle(ws).items())
     result = ws.in_own_mounts(script, ws.out, *words)
     if result.code == 99:
         raise Skip("a tmpfs cannot be mounted here")
