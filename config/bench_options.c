@@ -5,6 +5,9 @@
 
 static const char *const bench_precisions[] = {"f32", "bf16", NULL};
 
+/* A GPU is measured by bench_cuda, which needs nothing of latentd: docs/gpu.md. */
+static const char *const bench_devices[] = {"cpu", NULL};
+
 #define FIELD(f) offsetof(struct bench_options, f)
 
 const struct setting bench_settings[] = {
@@ -13,6 +16,8 @@ const struct setting bench_settings[] = {
     {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
     {"precision", SETTING_CHOICE, FIELD(precision), .fallback = "f32", .choices = bench_precisions,
      .help = "of the network's products"},
+    {"device", SETTING_CHOICE, FIELD(device), .fallback = "cpu", .choices = bench_devices,
+     .help = "what encodes; a GPU is measured by scripts/gpu-check.sh"},
     {"size", SETTING_SIDES, FIELD(size), .fallback = "512", .min = 8, .max = 16384,
      .value_name = "WxH", .help = "of the images"},
     {"batch", SETTING_COUNT, FIELD(batch), .fallback = "1", .min = 1, .max = 1024,

@@ -10,6 +10,7 @@ struct bench_options {
 	const char *vae; /* path, preset or hub id */
 	struct vae_options vae_options;
 	const char *precision; /* "f32", "bf16" */
+	const char *device;    /* "cpu" */
 	struct setting_sides size;
 	size_t batch;  /* images of a round */
 	size_t rounds; /* measured ones */

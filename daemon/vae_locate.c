@@ -121,9 +121,16 @@ static char *find_cached(const char *cache, const char *id)
 
 /* -- what to do where it is not there ------------------------------------------------------------ */
 
+/* @folder: of the VAE in the repository; NULL: nothing is known of it, and it may be a pipeline or a lone VAE. */
 static int not_cached(const char *vae, const char *cache, const char *id, const char *folder,
 		      struct error *err)
 {
+	if (!folder)
+		return error_set(err, ERR_CONFIG,
+				 "vae %s: not in the Hugging Face cache %s; this downloads it: hf "
+				 "download %s --include \"vae/*\" where it is a pipeline, hf "
+				 "download %s config.json " WEIGHTS " where it is a VAE alone",
+				 vae, cache, id, id);
 	return error_set(err, ERR_CONFIG,
 			 "vae %s: not in the Hugging Face cache %s; this downloads it: hf download "
 			 "%s %sconfig.json %s" WEIGHTS,
@@ -157,7 +164,7 @@ static int locate_hub(const char *id, struct vae_place *out, struct error *err)
 	const struct vae_hub *hub = vae_hub_find(id);
 
 	if (!path)
-		return not_cached(id, cache, id, hub ? hub->folder : "", err);
+		return not_cached(id, cache, id, hub ? hub->folder : NULL, err);
 	*out = (struct vae_place){TAKE(path), last_part(id, ""),
 				  hub ? vae_preset_find(hub->preset) : NULL};
 	return 0;

@@ -303,6 +303,7 @@ def a_closed_pipe_is_no_crash(ws):
 @test
 def bench_measures_an_encoder_alone(ws):
     words = ["bench", "encode", "--vae", demo_model(), "--size", "64x48", "--batch", "2"]
+    words += ["--device", "cpu"]
     result = ws.latentctl(*words, "--rounds", "2", "--threads", "1", "--json").json[0]
     equal((result["size"], result["batch"]), ([64, 48], 2), "what was measured")
     equal(len(result["rounds"]), 2, "rounds")
@@ -323,6 +324,7 @@ def bench_says_what_it_cannot_measure(ws):
     one_line(ws.latentctl("bench", "encode", "--vae", ws.path("none"), code=FAILED), "none")
     one_line(ws.latentctl("bench", "encode", "--vae", "sdxl", code=FAILED), "hf download")
     words = ["bench", "encode", "--vae", demo_model()]
+    one_line(ws.latentctl(*words, "--device", "cuda", code=USAGE), "cpu")
     one_line(ws.latentctl(*words, "--memory-limit", "1MiB", code=FAILED), "512x512", "MiB")
     fast = {**ws.environment, "LATENTD_CPU": "fast"}
     one_line(ws.latentctl(*words, code=FAILED, env=fast), "LATENTD_CPU")

@@ -135,7 +135,8 @@ def a_hub_id_is_found_in_the_cache(ws):
     words = ("somebody/tiny-vae", "--resolution", "128")
     one_line(
         bare_encode(ws, *words, code=FAILED),
-        "hf download somebody/tiny-vae config.json diffusion_pytorch_model.safetensors",
+        'hf download somebody/tiny-vae --include "vae/*" where',
+        "hf download somebody/tiny-vae config.json diffusion_pytorch_model.safetensors where",
         repo[: repo.rindex("/")],
     )
     shutil.copytree(os.path.join(GOLDEN, "kl_sd"), os.path.join(repo, "snapshots", "0123abcd"))

@@ -544,7 +544,9 @@ static void a_ref_that_is_no_commit_leads_nowhere(void **state)
 	testing_write(ref, "../../../elsewhere", 18);
 	assert_refused("org/name", NULL,
 		       "vae org/name: not in the Hugging Face cache %s; this downloads it: hf "
-		       "download org/name config.json diffusion_pytorch_model.safetensors",
+		       "download org/name --include \"vae/*\" where it is a pipeline, hf download "
+		       "org/name config.json diffusion_pytorch_model.safetensors where it is a VAE "
+		       "alone",
 		       cache);
 	free(ref);
 	free(cache);
