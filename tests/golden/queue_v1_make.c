@@ -1,13 +1,15 @@
 /*
  * Made tests/golden/queue_v1.db: a state folder's database of schema version 1, as the code of commit a51a940
- * wrote it; queue_v2.db, of schema version 2, as commit 3bf99e4 wrote it; and queue_v3.db, of schema version 3, as
- * commit f7fad05 wrote it. Kept to show what is in the files.
+ * wrote it; queue_v2.db, of schema version 2, as commit 3bf99e4 wrote it; queue_v3.db, of schema version 3, as
+ * commit f7fad05 wrote it; and queue_v4.db, of schema version 4, as commit a2b30d0 wrote it. Kept to show what is in
+ * the files.
  *
  *	queue_v1_make queue_v1.db
  *
  * Dataset 1 "photos": jobs 1-6 in a shard of two (dir/0001 and, adopted, "found"), encoded, retryable,
  * quarantined after a crash, skipped, gone, running, available; dataset 2 "other": one completed job of the
- * same content as job 1, with two variants.
+ * same content as job 1, with two variants. From version 4 on also dataset 3 "told": a completed job whose caption has
+ * changed since, one that waits for its caption, and a duplicate that was left out.
  */
 #include "base/checked.h"
 #include "queue/queue.h"
@@ -41,10 +43,10 @@ static void enqueue(struct queue *q, int64_t dataset, const char *path, const ch
 	must(queue_enqueue(q, dataset, &spec, 1, &counts, &err));
 }
 
-static struct job claim(struct queue *q, const char *owner)
+static struct job claim(struct queue *q, int64_t dataset, const char *owner)
 {
 	struct queue_claim what = {
-	    .dataset = 1, .owner = owner, .now = 5000, .lease_until = 9000, .limit = 1};
+	    .dataset = dataset, .owner = owner, .now = 5000, .lease_until = 9000, .limit = 1};
 	struct job job;
 	size_t n;
 
@@ -54,11 +56,12 @@ static struct job claim(struct queue *q, const char *owner)
 
 static void settle(struct queue *q, struct job job, enum outcome_kind kind, const char *reason)
 {
+	const char *bytes = job.dataset == 1 ? job.path : "dir/0001.jpg";
 	struct job_outcome outcome = {.job = job.id,
 				      .fence = job.fence,
 				      .kind = kind,
-				      .has_content = kind == OUTCOME_ENCODED,
-				      .content = hash128_of(job.path, strlen(job.path)),
+				      .has_content = kind == OUTCOME_ENCODED || job.dataset == 3,
+				      .content = hash128_of(bytes, strlen(bytes)),
 				      .not_before = 6000,
 				      .reason = reason,
 				      .message = reason ? "as it was" : NULL};
@@ -94,6 +97,39 @@ static struct sample_row sample(const char *path, const char *key, uint64_t offs
 				   .bytes = 512};
 }
 
+static void enqueue_told(struct queue *q, const char *path, uint64_t rank, uint64_t caption)
+{
+	struct job_spec spec = {.path = path,
+				.key = path,
+				.key_distinct = "distinct",
+				.size = 2000 + rank,
+				.mtime_ns = 1700000000000000000,
+				.inode = 60 + rank,
+				.rank = rank,
+				.caption = caption,
+				.wants_caption = true};
+	struct enqueue_counts counts = {0};
+
+	must(queue_enqueue(q, 3, &spec, 1, &counts, &err));
+}
+
+static void captions_and_duplicates(struct queue *q)
+{
+	struct queue_dataset_spec told = {"told", "/out/told", "0123456789abcdef0123456789abcdef",
+					  "{\"vae\":1}"};
+	struct sample_row first = sample("told", "told", 0);
+	int64_t dataset;
+
+	must(queue_open_dataset(q, &told, &dataset, &err));
+	enqueue_told(q, "told", 1, 5);
+	settle(q, claim(q, 3, "host:2"), OUTCOME_ENCODED, NULL);
+	complete(q, 3, "train/512x512/000000.tar", &first, 1);
+	enqueue_told(q, "told", 1, 6);
+	enqueue_told(q, "untold", 2, 0);
+	enqueue_told(q, "again", 3, 7);
+	settle(q, claim(q, 3, "host:2"), OUTCOME_SKIP, "duplicate");
+}
+
 int main(int argc, char **argv)
 {
 	struct queue_dataset_spec photos = {"photos", "/out/photos",
@@ -122,18 +158,20 @@ int main(int argc, char **argv)
 	enqueue(q, 1, "left.jpg", "left", 9);
 	enqueue(q, 1, "run.jpg", "run", 7);
 	enqueue(q, 2, "copy.jpg", "copy", 1);
-	settle(q, claim(q, "host:1"), OUTCOME_ENCODED, NULL);
-	settle(q, claim(q, "host:1"), OUTCOME_ENCODED, NULL);
-	settle(q, claim(q, "host:1"), OUTCOME_RETRY, "timeout");
-	job_release(&(struct job[]){claim(q, "host:1")}[0]);
-	must(queue_rescue(q, "host:2", 5200, &n, &err));
-	settle(q, claim(q, "host:2"), OUTCOME_QUARANTINE, "truncated");
-	settle(q, claim(q, "host:2"), OUTCOME_SKIP, "min_side");
-	settle(q, claim(q, "host:2"), OUTCOME_GONE, NULL);
-	job_release(&(struct job[]){claim(q, "host:2")}[0]);
+	settle(q, claim(q, 1, "host:1"), OUTCOME_ENCODED, NULL);
+	settle(q, claim(q, 1, "host:1"), OUTCOME_ENCODED, NULL);
+	settle(q, claim(q, 1, "host:1"), OUTCOME_RETRY, "timeout");
+	job_release(&(struct job[]){claim(q, 1, "host:1")}[0]);
+	must(queue_rescue(q, 1, "host:2", 5200, &n, &err));
+	settle(q, claim(q, 1, "host:2"), OUTCOME_QUARANTINE, "truncated");
+	settle(q, claim(q, 1, "host:2"), OUTCOME_SKIP, "min_side");
+	settle(q, claim(q, 1, "host:2"), OUTCOME_GONE, NULL);
+	job_release(&(struct job[]){claim(q, 1, "host:2")}[0]);
+	settle(q, claim(q, 2, "host:2"), OUTCOME_ENCODED, NULL); /* from version 4 on */
 	second[1].variant = 1;
 	complete(q, 1, "train/512x512/000000.tar", first, 2);
 	complete(q, 2, "train/512x512/000000.tar", second, 2);
+	captions_and_duplicates(q);
 	queue_close(q);
 	return 0;
 }

@@ -21,6 +21,9 @@
 
 #define PAGE 4096
 
+#define SCHEMA	    4 /* the version that this program writes */
+#define SCHEMA_TEXT "4"
+
 static uint32_t pretended_f_type;
 
 /* Linked with --wrap=statfs: a file system of any type. */
@@ -86,7 +89,7 @@ static void the_file_says_what_it_is(void **state)
 	cleanup_buffer struct buffer b = BUFFER_INIT;
 
 	fixture_close(f);
-	assert_int_equal(file_u32(f->path, USER_VERSION_AT), 4);
+	assert_int_equal(file_u32(f->path, USER_VERSION_AT), SCHEMA);
 	assert_int_equal(file_u32(f->path, APPLICATION_ID_AT), 0x6c617464);
 	b = testing_read(f->path);
 	assert_int_equal(b.data[WRITE_VERSION_AT], 2); /* WAL */
@@ -99,7 +102,7 @@ static void a_newer_schema_is_refused_with_both_numbers(void **state)
 	fixture_close(f);
 	patch_u32(f->path, USER_VERSION_AT, 12);
 	assert_refused(f->path, ERR_CONFIG, "12");
-	assert_refused(f->path, ERR_CONFIG, "up to 4:");
+	assert_refused(f->path, ERR_CONFIG, "up to " SCHEMA_TEXT ":");
 }
 
 static void a_database_of_another_program_is_refused(void **state)
@@ -147,7 +150,7 @@ static void an_empty_file_is_made_a_queue_by_the_writer_only(void **state)
 	error_clear(&f->err);
 	assert_ok(queue_sqlite_open(path, &q, &f->err), &f->err);
 	queue_close(q);
-	assert_int_equal(file_u32(path, USER_VERSION_AT), 4);
+	assert_int_equal(file_u32(path, USER_VERSION_AT), SCHEMA);
 }
 
 static void a_missing_folder_or_file_is_an_io_error(void **state)
@@ -293,8 +296,11 @@ static void open_golden(struct fixture *f, const char *name)
 	free(f->path);
 	f->path = testing_path(f->dir, name);
 	testing_write(f->path, bytes.data, bytes.size);
-	assert_error(queue_sqlite_open_readonly(f->path, &f->q, &f->err), &f->err, ERR_CONFIG);
-	error_clear(&f->err);
+	if (file_u32(f->path, USER_VERSION_AT) < SCHEMA) {
+		assert_error(queue_sqlite_open_readonly(f->path, &f->q, &f->err), &f->err,
+			     ERR_CONFIG);
+		error_clear(&f->err);
+	}
 	assert_ok(queue_sqlite_open(f->path, &f->q, &f->err), &f->err);
 }
 
@@ -335,6 +341,19 @@ static void a_database_of_version_2_is_migrated_with_all_it_has(void **state)
 static void a_database_of_version_3_is_migrated_with_all_it_has(void **state)
 {
 	check_migrated(*state, "queue_v3.db");
+}
+
+static void a_database_of_version_4_is_migrated_with_all_it_has(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_counts counts;
+
+	check_migrated(f, "queue_v4.db");
+	assert_job(f, 11, JOB_COMPLETED, 0, 0, "told", "");
+	assert_job(f, 12, JOB_WAITING, 0, 0, "untold", "");
+	assert_job(f, 13, JOB_SKIPPED, 1, 0, "again", "duplicate");
+	assert_ok(queue_counts(f->q, 3, &counts, &f->err), &f->err);
+	assert_int_equal(counts.recaptions, 1);
 }
 
 static void check_work_goes_on(struct fixture *f, const char *name, uint64_t fence)
@@ -391,6 +410,11 @@ static void work_goes_on_in_a_database_migrated_from_version_3(void **state)
 	check_work_goes_on(*state, "queue_v3.db", 9);
 }
 
+static void work_goes_on_in_a_database_migrated_from_version_4(void **state)
+{
+	check_work_goes_on(*state, "queue_v4.db", 12);
+}
+
 /* Nobody knows which captions its samples have: the first stamps are taken as theirs. */
 static void the_first_captions_of_a_migrated_database_change_nothing(void **state)
 {
@@ -431,9 +455,11 @@ int main(void)
 	    contract_test(a_database_of_version_1_is_migrated_with_all_it_has),
 	    contract_test(a_database_of_version_2_is_migrated_with_all_it_has),
 	    contract_test(a_database_of_version_3_is_migrated_with_all_it_has),
+	    contract_test(a_database_of_version_4_is_migrated_with_all_it_has),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_1),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_2),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_3),
+	    contract_test(work_goes_on_in_a_database_migrated_from_version_4),
 	    contract_test(the_first_captions_of_a_migrated_database_change_nothing),
 	};
 
