@@ -41,6 +41,7 @@ encode_and_read()
 	fi
 	counted "$here/read_shards.py" "$folder/out/$name"
 	counted "$here/read_indexes.py" "$folder/out/$name"
+	counted "$here/read_contrib.py" "$folder/out/$name"
 }
 
 "$build/tests/make_pictures" "$folder/pictures" 9 >/dev/null

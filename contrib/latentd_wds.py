@@ -1,0 +1,149 @@
+"""Reads datasets of latentd into training jobs: one file to copy, numpy and zstandard alone.
+
+    data = LatentBatches("OUT/NAME", batch_size=16, rank=rank, world=world, seed=1)
+    loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=4,
+                                         sampler=range(position, 10 * len(data)))   # 10 epochs
+    for batch in loader:          # "latent" [16, C, h, w] float32, "time_ids" [16, 6], "caption", "key"
+        position += 1             # all there is to save
+
+Seed and number of a step decide its bucket, the same on every rank, and its samples: batches are whole and of one
+shape, no two ranks see one sample in an epoch, any number of workers gives the same batches in the same order. What is
+left of a bucket after whole batches for all ranks waits for the next epoch, which shuffles anew. Latents come scaled
+by what their records say; of moments each epoch gets its own draw. Shards behind URLs: stream(), on webdataset.
+"""
+
+import glob
+import hashlib
+import io
+import json
+import os
+import tarfile
+
+import numpy
+import zstandard
+
+
+def unzst(key, data):
+    """For webdataset's .decode()."""
+    from webdataset.autodecode import Continue
+
+    return Continue(key[:-4], zstandard.decompress(data)) if key.endswith(".zst") else None
+
+
+def normalise(z, about):
+    """The latent z [C, h, w] as a model is trained on it; about: "latent" of its record."""
+    z = numpy.asarray(z, numpy.float32)
+    if about["scaled"]:
+        return z
+    if about.get("patch_size") == 2:
+        c, h, w = z.shape
+        z = z.reshape(c, h // 2, 2, w // 2, 2).transpose(0, 2, 4, 1, 3).reshape(4 * c, h // 2, w // 2)
+    shift, std = about["shift_factor"] or 0, 1
+    if about.get("latents_mean"):
+        shift, std = (numpy.array(about[n], numpy.float32)[:, None, None] for n in ("latents_mean", "latents_std"))
+    return (z - numpy.float32(shift)) * numpy.float32(about["scaling_factor"] / std)
+
+
+def draw(moments, *seed):
+    """A draw from moments [2C, h, w]; equal seeds (any values) give equal draws."""
+    mean, logvar = numpy.split(numpy.asarray(moments, numpy.float32), 2)
+    number = int.from_bytes(hashlib.sha256(repr(seed).encode()).digest()[:16], "little")
+    noise = numpy.random.Generator(numpy.random.Philox(number)).standard_normal(mean.shape, numpy.float32)
+    return mean + numpy.exp(0.5 * numpy.clip(logvar, -30, 20)) * noise
+
+
+def finish(members, captions, scale, *seed):
+    """A sample as a trainer wants it."""
+    record, array = members["json"], next(v for k, v in members.items() if ".npy" in k)
+    if (about := record["latent"])["posterior"] == "moments":
+        array = draw(array, *seed, record["key"])
+    return {
+        **{"key": record["key"], "caption": captions.get(record["key"], record["caption"]) or "", "record": record},
+        "latent": normalise(array, about) if scale else numpy.asarray(array, numpy.float32),
+        "time_ids": numpy.array(record["time_ids"], numpy.float32),
+    }
+
+
+def overlays(folder):
+    """What changed since shards were written: {key: caption}, and {(shard, key)} of removed samples."""
+    paths = [os.path.join(folder, ".latentd", name) for name in ("captions.jsonl", "removed.txt")]
+    captions, removed = [open(p, encoding="utf-8").read().split("\n")[:-1] if os.path.exists(p) else [] for p in paths]
+    return {c["key"]: c["caption"] for c in map(json.loads, captions)}, {tuple(r.split("\t")) for r in removed}
+
+
+def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
+    """Samples of one bucket's shards, wherever they are, through webdataset."""
+    import webdataset as wds
+
+    data = wds.WebDataset(urls, shardshuffle=100, seed=seed, empty_check=False, **options).shuffle(shuffle)
+    return data.decode(unzst).map(lambda sample: finish(sample, captions or {}, scale, seed))
+
+
+class LatentBatches:
+    """Step -> batch, a map-style dataset; its length is the steps of an epoch."""
+
+    def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True):
+        self.folder, self.batch, self.rank, self.world = folder, batch_size, rank, world
+        self.seed, self.scale = seed, scale
+        self.shards, self.buckets, self.plans = [], {}, {}  # buckets: name -> [shard, first byte, end] of samples
+        self.captions, removed = overlays(folder)
+        for index in sorted(glob.glob(os.path.join(glob.escape(folder), ".latentd/webshart/train/*/*.json"))):
+            shard = os.path.relpath(index, os.path.join(folder, ".latentd", "webshart"))[:-5] + ".tar"
+            self._add_shard(index, shard, {key for path, key in removed if path == shard})
+        self.buckets = {name: numpy.concatenate(parts) for name, parts in sorted(self.buckets.items())}
+        self.counts = {name: len(rows) // (batch_size * world) for name, rows in self.buckets.items()}  # of steps
+        self.rows = numpy.concatenate([*self.buckets.values(), numpy.empty((0, 3), numpy.int64)])
+        if not len(self):
+            raise ValueError(f"{folder}: no bucket has {batch_size * world} samples, a batch for every rank")
+
+    def _add_shard(self, index, shard, removed):
+        spans = {}
+        for name, place in json.load(open(index, encoding="utf-8"))["files"].items():
+            key = name[: name.index(".")]
+            start, end = place["offset"] - 512, place["offset"] + place["size"]
+            before = spans.get(key, (start, end))
+            spans[key] = min(start, before[0]), max(end, before[1])
+        rows = [(len(self.shards), *span) for key, span in spans.items() if key not in removed]
+        self.buckets.setdefault(shard.split("/")[1], []).append(numpy.array(rows, numpy.int64).reshape(-1, 3))
+        self.shards.append(shard)
+
+    def __len__(self):
+        return sum(self.counts.values())
+
+    def _plan(self, epoch):
+        """[(bucket, which of its batches)] by step, and the order of each bucket's samples."""
+        if epoch not in self.plans:  # one is kept
+            random = numpy.random.Generator(numpy.random.Philox((self.seed << 64) + epoch))
+            orders = {name: random.permutation(len(rows)) for name, rows in self.buckets.items()}
+            steps = [(name, nth) for name, count in self.counts.items() for nth in range(count)]
+            self.plans = {epoch: ([steps[i] for i in random.permutation(len(steps))], orders)}
+        return self.plans[epoch]
+
+    def __getitem__(self, step):
+        epoch, step = divmod(int(step), len(self))
+        steps, orders = self._plan(epoch)
+        name, nth = steps[step]
+        first = (nth * self.world + self.rank) * self.batch
+        rows = self.buckets[name][orders[name][first : first + self.batch]]
+        samples = [finish(self._read(row), self.captions, self.scale, self.seed, epoch) for row in rows]
+        batch = {name: [sample[name] for sample in samples] for name in samples[0] if name != "record"}
+        return {**batch, "latent": numpy.stack(batch["latent"]), "time_ids": numpy.stack(batch["time_ids"])}
+
+    def sample(self, i, epoch=0):
+        """Sample i of len(self.rows), with its record."""
+        return finish(self._read(self.rows[i]), self.captions, self.scale, self.seed, epoch)
+
+    def _read(self, row):
+        members = {}
+        with open(os.path.join(self.folder, self.shards[row[0]]), "rb") as file:
+            file.seek(row[1])
+            data = file.read(row[2] - row[1])
+        with tarfile.open(fileobj=io.BytesIO(data + bytes(1536 - len(data) % 512))) as tar:
+            for member in tar:
+                field = member.name.split(".", 1)[1]
+                members[field] = tar.extractfile(member).read()
+                if field.endswith(".zst"):
+                    members[field] = zstandard.decompress(members[field])
+                if ".npy" in field:
+                    members[field] = numpy.load(io.BytesIO(members[field]), allow_pickle=False)
+        return {**members, "json": json.loads(members["json"])}
