@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 
 #define BACKLOG 128
 
@@ -127,6 +128,25 @@ static int listen_at(const char *path, const struct sockaddr_un *address, unsign
 	return TAKE_FD(fd);
 }
 
+enum { NOT_HANDED_OVER = -2 };
+
+static int socket_handed_over(const char *path, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	int n = sd_listen_fds(0);
+
+	for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++) {
+		if (sd_is_socket_unix(fd, SOCK_STREAM, 1, path, 0) > 0)
+			return fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ? error_sys(err, "socket") : fd;
+	}
+	if (n <= 0)
+		return NOT_HANDED_OVER;
+	return error_set(err, ERR_CONFIG,
+			 "the service manager handed over a socket, but none that listens at %s: "
+			 "ListenStream= of the socket unit and api.socket have to be the same path",
+			 text_quote(path, quoted));
+}
+
 int api_socket_open(const char *path, unsigned mode, const char *group, struct api_socket *out,
 		    struct error *err)
 {
@@ -140,7 +160,9 @@ int api_socket_open(const char *path, unsigned mode, const char *group, struct a
 	s.lock_fd = take_lock(path, err);
 	if (s.lock_fd < 0)
 		return -1;
-	if (remove_stale(path, &address, err) == 0)
+	s.fd = socket_handed_over(path, err);
+	s.handed_over = s.fd >= 0;
+	if (s.fd == NOT_HANDED_OVER && remove_stale(path, &address, err) == 0)
 		s.fd = listen_at(path, &address, mode, gid, err);
 	if (s.fd < 0) {
 		api_socket_close(&s);
@@ -153,7 +175,7 @@ int api_socket_open(const char *path, unsigned mode, const char *group, struct a
 
 void api_socket_close(struct api_socket *s)
 {
-	if (s->path)
+	if (s->path && !s->handed_over)
 		unlink(s->path);
 	if (s->fd >= 0)
 		close(s->fd);
