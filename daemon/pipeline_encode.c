@@ -76,6 +76,7 @@ static struct finished finish(struct work *w, struct encode_item *item, const ch
 	f.facts.header = w->header;
 	f.facts.placement = w->placement;
 	f.facts.captions = w->pipeline->options.captions;
+	f.facts.in_float32 = item->in_float32;
 	f.engine = xstrdup(engine);
 	f.latent = item->latent;
 	item->latent = (struct ndarray)NDARRAY_INIT;

@@ -85,8 +85,19 @@ static int latent_convert(const struct ndarray *latent, const struct recipe *rec
 
 /* -- KEY.json ------------------------------------------------------------------------------------- */
 
+/* What it was computed in: that of the recipe, unless that overflowed. */
+static void set_precision(json_t *latent, const struct recipe *recipe, bool in_float32)
+{
+	const char *recipes = recipe_precision(recipe);
+
+	json_object_set_new(latent, "precision",
+			    json_string(in_float32 ? vae_precision_name(VAE_FLOAT32) : recipes));
+	if (in_float32)
+		json_object_set_new(latent, "overflowed", json_string(recipes));
+}
+
 static json_t *latent_json(const struct recipe *recipe, const struct ndarray *stored,
-			   const struct hash128 *hash)
+			   const struct hash128 *hash, bool in_float32)
 {
 	char hex[HASH128_HEX_SIZE];
 	json_t *latent = json_object(), *shape = json_array();
@@ -96,7 +107,7 @@ static json_t *latent_json(const struct recipe *recipe, const struct ndarray *st
 		json_array_append_new(shape, json_size(stored->shape[i]));
 	json_object_set_new(latent, "shape", shape);
 	json_object_set_new(latent, "dtype", json_string(dtype_name(stored->dtype)));
-	json_object_set_new(latent, "precision", json_string(recipe_precision(recipe)));
+	set_precision(latent, recipe, in_float32);
 	json_object_set_new(latent, "posterior", json_string(posterior_name(recipe->posterior)));
 	json_object_set_new(latent, "seed",
 			    recipe->posterior == POSTERIOR_DRAW && recipe_is_repeatable(recipe)
@@ -167,7 +178,8 @@ static char *build_json(const struct recipe *recipe, const struct sample_facts *
 	set_geometry(root, recipe, facts);
 	json_object_set_new(root, "variant", json_integer(0));
 	json_object_set_new(root, "flip", json_false());
-	json_object_set_new(root, "latent", latent_json(recipe, stored, latent_hash));
+	json_object_set_new(root, "latent",
+			    latent_json(recipe, stored, latent_hash, facts->in_float32));
 	json_object_set_new(root, "engine", json_string(facts->engine));
 	json_object_set_new(root, "caption",
 			    facts->caption ? json_string(facts->caption) : json_null());

@@ -18,6 +18,7 @@ struct sample_facts {
 	const char *caption; /* valid UTF-8; NULL: none */
 	bool captions;	     /* false: no KEY.txt at all */
 	const char *engine;
+	bool in_float32; /* it overflowed in the recipe's precision, and was repeated */
 };
 
 /*

@@ -38,6 +38,7 @@ struct encode_item {
 	struct hash128 content; /* of the source file: seeds a draw and the fake encoder */
 	/* The result, float32 [channels][h][w]; whoever holds the batch releases or takes it. */
 	struct ndarray latent;
+	bool in_float32;    /* it was not finite in the encoder's precision, and was repeated */
 	struct error error; /* or why there is none: ERR_DATA blames the image */
 };
 

@@ -1,7 +1,7 @@
 /*
  * The plugin keeps two jobs under way and is collected from when a driver asks, which waits for the device: so nothing
- * here is pollable. A batch is one job; what comes back is moments, of which the posterior is made here, as for every
- * other engine.
+ * here is pollable. A batch is a job or a few (cuda_work.h); what comes back is moments, of which the posterior is made
+ * here, as for every other engine. Cancelling moves a mark, as in encoder_blocking.c: batches with a smaller number end.
  */
 #include "encoder/encoder_cuda.h"
 
@@ -9,8 +9,10 @@
 #include "base/cleanup.h"
 #include "encoder/cuda/gpu_layers.h"
 #include "encoder/cuda_plugin_load.h"
+#include "encoder/cuda_work.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
 
 struct encoder_cuda {
@@ -22,15 +24,9 @@ struct encoder_cuda {
 	struct latentd_cuda_caps plugin_caps;
 	struct vae_config config;
 	struct sha256 weights;
-	size_t in_flight;
-};
-
-/* A batch as the plugin sees it. */
-struct cuda_job {
-	struct latentd_cuda_job job;
-	struct latentd_cuda_item *items;
-	float *moments;
-	size_t floats; /* of one image */
+	struct cuda_work *line[LATENTD_CUDA_IN_FLIGHT]; /* the oldest first */
+	size_t n;
+	atomic_uint_fast64_t submitted, cancelled; /* numbers of batches */
 };
 
 static struct encoder_cuda *cuda_of(const struct encoder *e)
@@ -116,34 +112,7 @@ static int load_model(struct encoder_cuda *e, struct vae_model *model, struct er
 	return r < 0 ? -1 : kl_weights_hash(model->weights, &e->weights, err);
 }
 
-/* -- jobs ----------------------------------------------------------------------------------------- */
-
-static void job_free(struct cuda_job *j)
-{
-	free(j->items);
-	free(j->moments);
-	free(j);
-}
-
-static struct cuda_job *job_new(const struct encoder_cuda *e, struct encode_batch *batch)
-{
-	struct cuda_job *j = xcalloc(1, sizeof(*j));
-	size_t downscale = e->caps.downscale;
-
-	j->floats = e->plugin_caps.moment_channels * (batch->width / downscale) *
-		    (batch->height / downscale);
-	j->items = xcalloc(batch->n, sizeof(*j->items));
-	j->moments = xcalloc(batch->n * j->floats, sizeof(*j->moments));
-	for (size_t i = 0; i < batch->n; i++)
-		j->items[i] = (struct latentd_cuda_item){.pixels = batch->items[i].pixels,
-							 .moments = j->moments + i * j->floats};
-	j->job = (struct latentd_cuda_job){.width = (uint32_t)batch->width,
-					   .height = (uint32_t)batch->height,
-					   .n = (uint32_t)batch->n,
-					   .items = j->items,
-					   .owner = batch};
-	return j;
-}
+/* -- batches -------------------------------------------------------------------------------------- */
 
 static const struct encoder_caps *encoder_cuda_caps(const struct encoder *e)
 {
@@ -152,45 +121,73 @@ static const struct encoder_caps *encoder_cuda_caps(const struct encoder *e)
 
 static size_t encoder_cuda_capacity(struct encoder *e)
 {
-	return LATENTD_CUDA_IN_FLIGHT - cuda_of(e)->in_flight;
+	return LATENTD_CUDA_IN_FLIGHT - cuda_of(e)->n;
+}
+
+static bool is_cancelled(const struct encoder_cuda *e, const struct cuda_work *w)
+{
+	return w->number < atomic_load(&e->cancelled);
+}
+
+/* The next job of @w. 0, LATENTD_CUDA_FULL, or -1: nothing more of it is submitted. */
+static int submit_job(struct encoder_cuda *e, struct cuda_work *w)
+{
+	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
+	struct error why = ERROR_INIT;
+	int r;
+
+	if (is_cancelled(e, w)) {
+		error_set(&why, ERR_TRANSIENT, "the encode was cancelled");
+		cuda_work_fail(w, &why);
+		return -1;
+	}
+	r = e->api->submit(e->engine, &w->jobs[w->submitted].job, &refusal);
+	if (r > 0)
+		return LATENTD_CUDA_FULL;
+	if (r < 0) {
+		cuda_plugin_error(&refusal, &why);
+		cuda_work_fail(w, &why);
+		return -1;
+	}
+	w->submitted++;
+	if (is_cancelled(e, w)) /* meanwhile: the plugin did not have it yet */
+		e->api->cancel(e->engine);
+	return 0;
+}
+
+/* Jobs in the order of their batches, as many as the plugin takes. */
+static void submit_jobs(struct encoder_cuda *e)
+{
+	for (size_t i = 0; i < e->n; i++) {
+		struct cuda_work *w = e->line[i];
+		int r = 0;
+
+		while (r == 0 && w->submitted < w->n)
+			r = submit_job(e, w);
+		if (r > 0)
+			return;
+	}
 }
 
 static int encoder_cuda_submit(struct encoder *base, struct encode_batch *batch, struct error *err)
 {
 	struct encoder_cuda *e = cuda_of(base);
-	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
-	struct cuda_job *j;
-	int r;
+	struct cuda_work *w;
 
-	if (e->in_flight == LATENTD_CUDA_IN_FLIGHT)
+	if (e->n == LATENTD_CUDA_IN_FLIGHT)
 		return ENCODER_FULL;
-	j = job_new(e, batch);
-	r = e->api->submit(e->engine, &j->job, &refusal);
-	if (r == 0) {
-		e->in_flight++;
-		return 0;
+	w = cuda_work_new(&e->config, batch);
+	w->number = atomic_load(&e->submitted);
+	e->line[e->n++] = w;
+	submit_jobs(e);
+	if (w->submitted == 0 && w->failure.code != ERR_NONE) {
+		*err = w->failure;
+		e->n--;
+		cuda_work_free(w);
+		return -1;
 	}
-	job_free(j);
-	return r > 0 ? ENCODER_FULL : cuda_plugin_error(&refusal, err);
-}
-
-static void take_result(const struct encoder_cuda *e, const struct encode_batch *batch,
-			struct encode_item *item, const struct latentd_cuda_item *from,
-			const struct error *failure)
-{
-	size_t channels = e->caps.latent_channels;
-	size_t shape[3] = {posterior_channels(batch->posterior, channels),
-			   batch->height / e->caps.downscale, batch->width / e->caps.downscale};
-
-	if (!(from->flags & LATENTD_CUDA_ITEM_DONE)) {
-		item->error = *failure;
-	} else if (from->flags & LATENTD_CUDA_ITEM_NOT_FINITE) {
-		error_data(&item->error, "non_finite",
-			   "the latent has values that are not finite, in float32 too");
-	} else if (ndarray_alloc(&item->latent, DTYPE_F32, 3, shape, &item->error) == 0) {
-		posterior_apply(batch->posterior, from->moments, channels, shape[1] * shape[2],
-				&item->content, batch->seed, item->latent.data);
-	}
+	atomic_store(&e->submitted, w->number + 1);
+	return 0;
 }
 
 /* An image that fits into the memory in no way is that image's fault; the next size may fit. */
@@ -204,14 +201,13 @@ static void blame_size(struct error *failure)
 	}
 }
 
-static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct encode_batch **done,
-				struct error *err)
+/* One job back from the plugin. 0, ENCODER_NOTHING, or -1: it has failed without one. */
+static int collect_job(struct encoder_cuda *e, int timeout_ms, struct error *err)
 {
-	struct encoder_cuda *e = cuda_of(base);
 	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
 	struct latentd_cuda_job *finished = NULL;
 	struct error failure = ERROR_INIT;
-	struct cuda_job *j;
+	struct cuda_work *w;
 	int r = e->api->collect(e->engine, timeout_ms, &finished, &refusal);
 
 	if (r > 0)
@@ -224,21 +220,48 @@ static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct enc
 		*err = failure;
 		return -1;
 	}
-	j = (struct cuda_job *)finished;
-	*done = finished->owner;
-	for (size_t i = 0; i < finished->n; i++)
-		take_result(e, *done, &(*done)->items[i], &j->items[i], &failure);
-	job_free(j);
-	e->in_flight--;
-	if (r == 0 || failure.code == ERR_DATA || failure.code == ERR_TRANSIENT)
+	w = ((struct cuda_job *)finished)->work;
+	w->collected++;
+	if (r < 0)
+		cuda_work_fail(w, &failure);
+	return 0;
+}
+
+static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct encode_batch **done,
+				struct error *err)
+{
+	struct encoder_cuda *e = cuda_of(base);
+	struct cuda_work *w = e->line[0];
+	struct error failure;
+
+	if (e->n == 0)
+		return ENCODER_NOTHING;
+	submit_jobs(e);
+	while (!cuda_work_is_over(w)) {
+		int r = collect_job(e, timeout_ms, err);
+
+		if (r != 0)
+			return r;
+		submit_jobs(e);
+	}
+	failure = w->failure;
+	*done = w->batch;
+	cuda_work_finish(w);
+	memmove(e->line, e->line + 1, --e->n * sizeof(*e->line));
+	if (failure.code == ERR_NONE || failure.code == ERR_DATA || failure.code == ERR_TRANSIENT)
 		return 0;
 	*err = failure;
 	return -1;
 }
 
-static void encoder_cuda_cancel(struct encoder *e)
+static void encoder_cuda_cancel(struct encoder *base)
 {
-	cuda_of(e)->api->cancel(cuda_of(e)->engine);
+	struct encoder_cuda *e = cuda_of(base);
+	uint_fast64_t mark = atomic_load(&e->submitted), old = atomic_load(&e->cancelled);
+
+	while (old < mark && !atomic_compare_exchange_weak(&e->cancelled, &old, mark))
+		continue;
+	e->api->cancel(e->engine);
 }
 
 static uint64_t encoder_cuda_ticks(const struct encoder *e)
@@ -256,7 +279,7 @@ static void encoder_cuda_close(struct encoder *base)
 {
 	struct encoder_cuda *e = cuda_of(base);
 
-	assert(e->in_flight == 0);
+	assert(e->n == 0);
 	if (e->engine)
 		e->api->engine_close(e->engine);
 	if (e->model)
@@ -300,6 +323,7 @@ static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options
 					.mean = true,
 					.moments = true,
 					.draw = true,
+					.tiles = true,
 					.engine = e->plugin_caps.engine};
 	return 0;
 }
@@ -309,6 +333,8 @@ int encoder_cuda_open(const struct encoder_cuda_options *options, struct encoder
 {
 	struct encoder_cuda *e = xcalloc(1, sizeof(*e));
 
+	atomic_init(&e->submitted, 0);
+	atomic_init(&e->cancelled, 0);
 	e->base.ops = &encoder_cuda_ops;
 	e->config = options->model->config;
 	e->api = cuda_plugin_load(options->plugin, err);

@@ -20,9 +20,12 @@ struct tile {
 };
 
 struct tiling {
+	/* Gives the moments of the tile whose first pixel is at @y, @x. */
+	int (*fill)(struct tiling *t, size_t y, size_t x, struct tile *out, struct error *err);
 	struct kl_encoder *vae;
 	const struct kl_hooks *hooks;
-	const float *pixels; /* [height][width][3] */
+	const float *pixels;	    /* [height][width][3] */
+	const float *const *joined; /* moments of the next tiles, where others encode them */
 	size_t height, width;
 	size_t tile, stride, downscale; /* pixels */
 	size_t blend, limit;		/* latent rows and columns */
@@ -106,18 +109,23 @@ static size_t rest(size_t whole, size_t first, size_t most)
 	return whole - first < most ? whole - first : most;
 }
 
-/* The tile whose first pixel is at @y, @x, into @out. */
-static int encode_tile(const struct tiling *t, size_t y, size_t x, struct tile *out,
-		       struct error *err)
+static int encode_tile(struct tiling *t, size_t y, size_t x, struct tile *out, struct error *err)
 {
 	size_t height = rest(t->height, y, t->tile), width = rest(t->width, x, t->tile);
 
-	out->height = height / t->downscale;
-	out->width = width / t->downscale;
 	for (size_t r = 0; r < height; r++)
 		memcpy(t->window + r * width * 3, t->pixels + ((y + r) * t->width + x) * 3,
 		       width * 3 * sizeof(float));
 	return kl_encoder_encode(t->vae, t->window, height, width, out->moments, t->hooks, err);
+}
+
+static int copy_tile(struct tiling *t, size_t y, size_t x, struct tile *out, struct error *err)
+{
+	(void)y;
+	(void)x;
+	(void)err;
+	memcpy(out->moments, *t->joined++, t->channels * out->height * out->width * sizeof(float));
+	return 0;
 }
 
 /* The part of a tile that counts, at row @y and column @x of the result. */
@@ -141,7 +149,11 @@ static int encode_row(struct tiling *t, size_t i, float *moments, struct error *
 	t->row = t->above;
 	t->above = above;
 	for (size_t j = 0; j < t->across; j++) {
-		if (encode_tile(t, i * t->stride, j * t->stride, &t->row[j], err) < 0)
+		size_t y = i * t->stride, x = j * t->stride;
+
+		t->row[j].height = rest(t->height, y, t->tile) / t->downscale;
+		t->row[j].width = rest(t->width, x, t->tile) / t->downscale;
+		if (t->fill(t, y, x, &t->row[j], err) < 0)
 			return -1;
 		if (i > 0)
 			blend_rows(t, &above[j], &t->row[j]);
@@ -169,27 +181,65 @@ static void free_row(const struct tiling *t, struct tile *row)
 	free(row);
 }
 
+static int run(struct tiling *t, float *moments, struct error *err)
+{
+	int r = 0;
+
+	t->across = (t->width + t->stride - 1) / t->stride;
+	t->row = new_row(t);
+	t->above = new_row(t);
+	for (size_t i = 0; r == 0 && i * t->stride < t->height; i++)
+		r = encode_row(t, i, moments, err);
+	free_row(t, t->row);
+	free_row(t, t->above);
+	return r;
+}
+
 int kl_tiles_encode(struct kl_encoder *vae, size_t tile, const float *pixels, size_t height,
 		    size_t width, float *moments, const struct kl_hooks *hooks, struct error *err)
 {
 	struct tiling t = tiling_of(kl_encoder_config(vae), tile);
-	int r = 0;
+	int r;
 
 	if (height <= tile && width <= tile)
 		return kl_encoder_encode(vae, pixels, height, width, moments, hooks, err);
+	t.fill = encode_tile;
 	t.vae = vae;
 	t.hooks = hooks;
 	t.pixels = pixels;
 	t.height = height;
 	t.width = width;
-	t.across = (width + t.stride - 1) / t.stride;
-	t.row = new_row(&t);
-	t.above = new_row(&t);
 	t.window = xmalloc(rest(height, 0, tile) * rest(width, 0, tile) * 3 * sizeof(float));
-	for (size_t i = 0; r == 0 && i * t.stride < height; i++)
-		r = encode_row(&t, i, moments, err);
-	free_row(&t, t.row);
-	free_row(&t, t.above);
+	r = run(&t, moments, err);
 	free(t.window);
 	return r;
+}
+
+size_t kl_tiles_list(const struct vae_config *config, size_t tile, size_t height, size_t width,
+		     struct kl_tile **list)
+{
+	const struct tiling t = tiling_of(config, tile);
+	size_t down = (height + t.stride - 1) / t.stride, n = 0;
+	size_t across = (width + t.stride - 1) / t.stride;
+
+	*list = xcalloc(down * across, sizeof(**list));
+	for (size_t y = 0; y < height; y += t.stride) {
+		for (size_t x = 0; x < width; x += t.stride)
+			(*list)[n++] =
+			    (struct kl_tile){y, x, rest(height, y, tile), rest(width, x, tile)};
+	}
+	return n;
+}
+
+void kl_tiles_join(const struct vae_config *config, size_t tile, size_t height, size_t width,
+		   const float *const *tiles, float *moments)
+{
+	struct tiling t = tiling_of(config, tile);
+	struct error never = ERROR_INIT;
+
+	t.fill = copy_tile;
+	t.joined = tiles;
+	t.height = height;
+	t.width = width;
+	run(&t, moments, &never);
 }

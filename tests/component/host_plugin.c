@@ -5,6 +5,7 @@
  *	no-driver   has no device
  *	lost        loses the device while it computes
  *	no-room     has no memory for any image
+ *	overflow    repeats the first image of each job in float32
  */
 #include "encoder/cuda/gpu_network.h"
 #include "encoder/cuda/handshake.h"
@@ -104,6 +105,8 @@ static int encode(struct latentd_cuda_engine *e, const struct latentd_cuda_job *
 	       gpu_model_moments(e->model) * (job->width / down) * (job->height / down) *
 		   sizeof(float));
 	item->flags = LATENTD_CUDA_ITEM_DONE;
+	if (misbehaves("overflow") && item == job->items)
+		item->flags |= LATENTD_CUDA_ITEM_F32;
 	free(arena);
 	free(plan);
 	e->ticks++;

@@ -46,18 +46,24 @@ static struct encoder *cuda_open(void)
 	return e;
 }
 
-static struct encode_batch *batch_of(uint8_t *pixels, size_t n, enum posterior posterior)
+static struct encode_batch *batch_of_size(uint8_t *pixels, size_t width, size_t height, size_t n,
+					  enum posterior posterior)
 {
 	struct encode_batch *batch = encode_batch_new(n);
 
-	batch->width = WIDTH;
-	batch->height = HEIGHT;
+	batch->width = width;
+	batch->height = height;
 	batch->posterior = posterior;
-	for (size_t i = 0; i < n * WIDTH * HEIGHT * 3; i++)
+	for (size_t i = 0; i < n * width * height * 3; i++)
 		pixels[i] = (uint8_t)(i * 31 % 251);
 	for (size_t i = 0; i < n; i++)
-		batch->items[i].pixels = pixels + i * WIDTH * HEIGHT * 3;
+		batch->items[i].pixels = pixels + i * width * height * 3;
 	return batch;
+}
+
+static struct encode_batch *batch_of(uint8_t *pixels, size_t n, enum posterior posterior)
+{
+	return batch_of_size(pixels, WIDTH, HEIGHT, n, posterior);
 }
 
 static void encode(struct encoder *e, struct encode_batch *batch)
@@ -70,30 +76,141 @@ static void encode(struct encoder *e, struct encode_batch *batch)
 	assert_ptr_equal(done, batch);
 }
 
+static void assert_same_latents(const struct encode_batch *a, const struct encode_batch *b)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		const float *x = a->items[i].latent.data, *y = b->items[i].latent.data;
+
+		assert_int_equal(a->items[i].error.code, ERR_NONE);
+		assert_false(a->items[i].in_float32);
+		for (size_t k = 0; k < ndarray_count(&a->items[i].latent); k++)
+			assert_true(fabsf(x[k] - y[k]) < 1e-4f);
+	}
+}
+
+static struct encoder *cpu_open(void)
+{
+	struct encoder_cpu_options options = {.model = model_open(), .threads = 1};
+	struct encoder *e = NULL;
+	struct error err = ERROR_INIT;
+
+	assert_ok(encoder_cpu_open(&options, &e, &err), &err);
+	vae_model_close(options.model);
+	return e;
+}
+
+/* Tiles of 64, which begin every 48: of 104 pixels there are tiles of 64, 56 and 8, of 72 of 64 and 24. */
+static void tiles_are_those_of_the_cpu_encoder(void **state)
+{
+	static const size_t sizes[][2] = {{104, 104}, {104, 72}, {104, 40}, {40, 72}, {64, 64}};
+	struct encoder *cuda = cuda_open(), *cpu = cpu_open();
+	uint8_t pixels[2 * 104 * 104 * 3];
+
+	(void)state;
+	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
+		struct encode_batch *a =
+		    batch_of_size(pixels, sizes[s][0], sizes[s][1], 2, POSTERIOR_MOMENTS);
+		struct encode_batch *b =
+		    batch_of_size(pixels, sizes[s][0], sizes[s][1], 2, POSTERIOR_MOMENTS);
+
+		a->tile = b->tile = 64;
+		encode(cuda, a);
+		encode(cpu, b);
+		assert_same_latents(a, b);
+		encode_batch_free(a);
+		encode_batch_free(b);
+	}
+	encoder_close(cuda);
+	encoder_close(cpu);
+}
+
+/* Their tiles are six jobs each, of which the plugin has two at a time; the batch behind it waits its turn. */
+static void two_batches_of_tiles_come_back_in_order(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[2][104 * 72 * 3];
+	struct encode_batch *batches[2], *done = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		batches[i] = batch_of_size(pixels[i], 104, 72, 1, POSTERIOR_MEAN);
+		batches[i]->tile = 64;
+		assert_ok(encoder_submit(e, batches[i], &err), &err);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		assert_ok(encoder_collect(e, -1, &done, &err), &err);
+		assert_ptr_equal(done, batches[i]);
+		assert_int_equal(done->items[0].error.code, ERR_NONE);
+		encode_batch_free(done);
+	}
+	encoder_close(e);
+}
+
+static void cancelled_tiles_come_back_and_later_ones_are_encoded(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[3][104 * 72 * 3];
+	struct encode_batch *batches[3], *done = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		batches[i] = batch_of_size(pixels[i], 104, 72, 1, POSTERIOR_MEAN);
+		batches[i]->tile = 64;
+	}
+	assert_ok(encoder_submit(e, batches[0], &err), &err);
+	assert_ok(encoder_submit(e, batches[1], &err), &err);
+	encoder_cancel(e);
+	for (size_t i = 0; i < 2; i++) {
+		assert_ok(encoder_collect(e, -1, &done, &err), &err);
+		assert_ptr_equal(done, batches[i]);
+		assert_int_equal(done->items[0].error.code, ERR_TRANSIENT);
+	}
+	encode(e, batches[2]);
+	assert_int_equal(batches[2]->items[0].error.code, ERR_NONE);
+	for (size_t i = 0; i < 3; i++)
+		encode_batch_free(batches[i]);
+	encoder_close(e);
+}
+
+static void an_image_that_overflowed_is_marked(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[2 * 104 * 72 * 3];
+	static const size_t tiles[] = {0, 64};
+
+	(void)state;
+	setenv("HOST_PLUGIN", "overflow", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(tiles); i++) {
+		struct encode_batch *batch = batch_of_size(pixels, 104, 72, 2, POSTERIOR_MEAN);
+
+		batch->tile = tiles[i];
+		encode(e, batch);
+		assert_true(batch->items[0].in_float32);
+		assert_false(batch->items[1].in_float32);
+		assert_non_null(batch->items[0].latent.data);
+		encode_batch_free(batch);
+	}
+	unsetenv("HOST_PLUGIN");
+	encoder_close(e);
+}
+
 static void latents_are_those_of_the_cpu_encoder(void **state)
 {
 	static const enum posterior posteriors[] = {POSTERIOR_MEAN, POSTERIOR_MOMENTS,
 						    POSTERIOR_DRAW};
-	struct encoder_cpu_options options = {.model = model_open(), .threads = 1};
-	struct encoder *cuda = cuda_open(), *cpu = NULL;
-	struct error err = ERROR_INIT;
+	struct encoder *cuda = cuda_open(), *cpu = cpu_open();
 	uint8_t pixels[2 * WIDTH * HEIGHT * 3];
 
 	(void)state;
-	assert_ok(encoder_cpu_open(&options, &cpu, &err), &err);
 	for (size_t p = 0; p < ARRAY_SIZE(posteriors); p++) {
 		struct encode_batch *a = batch_of(pixels, 2, posteriors[p]);
 		struct encode_batch *b = batch_of(pixels, 2, posteriors[p]);
 
 		encode(cuda, a);
 		encode(cpu, b);
-		for (size_t i = 0; i < 2; i++) {
-			const float *x = a->items[i].latent.data, *y = b->items[i].latent.data;
-
-			assert_int_equal(a->items[i].error.code, ERR_NONE);
-			for (size_t k = 0; k < ndarray_count(&a->items[i].latent); k++)
-				assert_true(fabsf(x[k] - y[k]) < 1e-4f);
-		}
+		assert_same_latents(a, b);
 		encode_batch_free(a);
 		encode_batch_free(b);
 	}
@@ -101,7 +218,6 @@ static void latents_are_those_of_the_cpu_encoder(void **state)
 			    kl_encoder_weights_hash(encoder_cpu_vae(cpu)), sizeof(struct sha256));
 	encoder_close(cuda);
 	encoder_close(cpu);
-	vae_model_close(options.model);
 }
 
 static void a_plugin_that_is_not_there_is_named_with_its_remedy(void **state)
@@ -219,6 +335,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(latents_are_those_of_the_cpu_encoder),
+	    cmocka_unit_test(tiles_are_those_of_the_cpu_encoder),
+	    cmocka_unit_test(two_batches_of_tiles_come_back_in_order),
+	    cmocka_unit_test(cancelled_tiles_come_back_and_later_ones_are_encoded),
+	    cmocka_unit_test(an_image_that_overflowed_is_marked),
 	    cmocka_unit_test(a_plugin_that_is_not_there_is_named_with_its_remedy),
 	    cmocka_unit_test(a_plugin_of_another_version_is_refused),
 	    cmocka_unit_test(a_driver_that_is_too_old_is_named_with_its_remedy),

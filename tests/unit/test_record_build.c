@@ -213,6 +213,25 @@ static void tiles_and_precision_are_recorded(void **state)
 	assert_ok(record_facts_read(&tiled, &read, &err), &err);
 }
 
+static void an_image_that_overflowed_says_that_it_was_repeated_in_float32(void **state)
+{
+	struct recipe recipe = recipe_of(POSTERIOR_MEAN, DTYPE_F16);
+	struct sample_facts facts = golden_facts();
+	cleanup_ndarray struct ndarray latent = golden_latent(4);
+	cleanup_record struct record usual = RECORD_INIT, repeated = RECORD_INIT;
+	struct record_facts read;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	recipe.precision = VAE_FLOAT16;
+	build(&recipe, &facts, &latent, &usual);
+	assert_true(json_has(&usual, "\"precision\":\"float16\",\"posterior\""));
+	facts.in_float32 = true;
+	build(&recipe, &facts, &latent, &repeated);
+	assert_true(json_has(&repeated, "\"precision\":\"float32\",\"overflowed\":\"float16\""));
+	assert_ok(record_facts_read(&repeated, &read, &err), &err);
+}
+
 static void moments_have_a_name_of_their_own(void **state)
 {
 	struct recipe recipe = recipe_of(POSTERIOR_MOMENTS, DTYPE_F16);
@@ -755,6 +774,7 @@ int main(void)
 	    cmocka_unit_test(a_draw_that_nobody_can_repeat_has_neither_seed_nor_weights),
 	    cmocka_unit_test(a_draw_records_its_seed_and_a_shift_is_a_number),
 	    cmocka_unit_test(tiles_and_precision_are_recorded),
+	    cmocka_unit_test(an_image_that_overflowed_says_that_it_was_repeated_in_float32),
 	    cmocka_unit_test(moments_have_a_name_of_their_own),
 	    cmocka_unit_test(a_scaled_latent_is_what_a_trainer_computes),
 	    cmocka_unit_test(moments_cannot_be_scaled),
