@@ -43,7 +43,7 @@ static int look(const struct read_options *o, struct model_info *info, struct er
 	for (size_t i = 0; i < ARRAY_SIZE(sides); i++)
 		info->costs[i] = (struct model_cost){
 		    sides[i], weights + kl_encoder_memory(info->encoder, sides[i], sides[i]),
-		    vae_cost_flop(&info->vae.model->config, sides[i], sides[i])};
+		    vae_cost_flop(&info->vae.model->config, VAE_ENCODER, sides[i], sides[i])};
 	return 0;
 }
 

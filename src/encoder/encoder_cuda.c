@@ -92,7 +92,7 @@ static int read_tensors(struct tensors *t, struct vae_model *model,
 			r = read_tensor(t, model->weights, &layers->layers[i], "bias", err);
 	}
 	free(layers);
-	return r < 0 ? -1 : kl_weights_check_rest(model->weights, err);
+	return r < 0 ? -1 : kl_weights_check_rest(model->weights, VAE_ENCODER, err);
 }
 
 static int load_model(struct encoder_cuda *e, struct vae_model *model, struct error *err)
@@ -109,7 +109,7 @@ static int load_model(struct encoder_cuda *e, struct vae_model *model, struct er
 		free(t->values[i]);
 	}
 	free(t);
-	return r < 0 ? -1 : kl_weights_hash(model->weights, &e->weights, err);
+	return r < 0 ? -1 : kl_weights_hash(model->weights, VAE_ENCODER, &e->weights, err);
 }
 
 /* -- batches -------------------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@
 
 #include "base/hash.h"
 #include "base/ndarray.h"
-#include "vae/vae_engine.h"
+#include "vae/kl_hooks.h"
 #include "vae/vae_model.h"
 
 struct kl_encoder;
@@ -57,28 +57,6 @@ size_t kl_encoder_memory(const struct kl_encoder *vae, size_t height, size_t wid
 void kl_encoder_limit_memory(struct kl_encoder *vae, size_t bytes);
 /* For tests: every encode in bands of @rows; 0: as the limit demands. */
 void kl_encoder_use_bands(struct kl_encoder *vae, size_t rows);
-
-/*
- * Called after each stage with its output, for tests: @name as in diffusers ("encoder.conv_in",
- * "encoder.down_blocks.0.resnets.1", "encoder.mid_block.attentions.0", ..., "quant_conv"); @map is NHWC.
- * SiLU is fused into the norm before it: the last norm is seen behind its SiLU, "encoder.conv_act".
- */
-typedef void (*kl_tap_fn)(void *arg, const char *name, const float *map, size_t height,
-			  size_t width, size_t channels);
-
-enum kl_layer { KL_LAYER_3X3, KL_LAYER_STRIDE_2, KL_LAYER_1X1, KL_LAYER_ATTENTION };
-
-struct kl_hooks {
-	kl_tap_fn tap; /* NULL: none */
-	void *tap_arg;
-	/*
-	 * NULL, or called after each layer, or part of one: what kind it was, the operations of its definition
-	 * (a multiplication and an addition are two), and how long it took with norms and sums.
-	 */
-	void (*layer)(void *arg, enum kl_layer kind, double flop, double seconds);
-	void *layer_arg;
-	struct vae_step step;
-};
 
 /*
  * Encodes one image. @pixels: [height][width][3] in [-1, 1]. @moments: [2C][h][w] (mean, then logvar

@@ -4,9 +4,7 @@
 #ifndef LATENTD_VAE_KL_FORWARD_H
 #define LATENTD_VAE_KL_FORWARD_H
 
-#include "vae/kl_encoder.h"
-#include "vae/kl_model.h"
-#include "vae/kl_plan.h"
+#include "vae/kl_graph.h"
 
 /*
  * @pixels: [height][width][3]. *moments: where in @arena, [h][w][2C], the result is. @arena: plan->floats,

@@ -11,6 +11,7 @@ enum { NAME_SIZE = 160 };
 struct loader {
 	struct vae_engine *engine;
 	struct kl_weights *weights;
+	const char *part; /* "encoder" */
 	struct error *err;
 };
 
@@ -117,63 +118,117 @@ static int load_attention(const struct loader *l, const char *name, size_t chann
 	return load_linear(l, join(part, name, "to_out.0"), channels, &a->out);
 }
 
-static int load_block(const struct loader *l, const struct vae_config *c, size_t index,
+/* The module @format of the part. */
+static __attribute__((format(printf, 3, 4))) const char *
+of_part(const struct loader *l, char out[NAME_SIZE], const char *format, ...)
+{
+	int n = snprintf(out, NAME_SIZE, "%s.", l->part);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(out + n, NAME_SIZE - (size_t)n, format, args);
+	va_end(args);
+	return out;
+}
+
+/* Channels of the block that is run as number @index, and what comes into it. */
+static size_t block_channels(const struct kl_model *m, size_t index)
+{
+	const size_t *channels = vae_config_channels(&m->config, m->part);
+
+	return channels[m->part == VAE_ENCODER ? index : m->config.blocks - 1 - index];
+}
+
+static int load_block(const struct loader *l, const struct kl_model *m, size_t index,
 		      struct kl_block *block)
 {
+	bool down = m->part == VAE_ENCODER;
+	const char *way = down ? "down" : "up";
+	size_t in = block_channels(m, index ? index - 1 : 0), out = block_channels(m, index);
 	/* diffusers' downsampler pads one zero column right and one zero row below */
-	size_t in = c->block_out_channels[index ? index - 1 : 0];
-	size_t out = c->block_out_channels[index];
-	struct conv_shape down = {out, out, 3, 2, 0, 1};
+	struct conv_shape resample = {out, out, 3, down ? 2 : 1, down ? 0 : 1, 1};
 	char name[NAME_SIZE];
 
-	block->resnets = xcalloc(c->layers_per_block, sizeof(*block->resnets));
-	for (size_t j = 0; j < c->layers_per_block; j++) {
-		snprintf(name, sizeof(name), "encoder.down_blocks.%zu.resnets.%zu", index, j);
+	block->n_resnets = m->config.layers_per_block + !down;
+	block->resnets = xcalloc(block->n_resnets, sizeof(*block->resnets));
+	for (size_t j = 0; j < block->n_resnets; j++) {
+		of_part(l, name, "%s_blocks.%zu.resnets.%zu", way, index, j);
 		if (load_resnet(l, name, j ? out : in, out, &block->resnets[j]) < 0)
 			return -1;
 	}
-	if (index == c->blocks - 1)
+	if (index == m->config.blocks - 1)
 		return 0;
-	snprintf(name, sizeof(name), "encoder.down_blocks.%zu.downsamplers.0.conv", index);
-	return load_layer(l, name, 4, &down, &block->down);
+	of_part(l, name, "%s_blocks.%zu.%ssamplers.0.conv", way, index, way);
+	return load_layer(l, name, 4, &resample, &block->resample);
 }
 
 static int load_mid(const struct loader *l, struct kl_model *m, size_t channels)
 {
-	if (load_resnet(l, "encoder.mid_block.resnets.0", channels, channels, &m->mid[0]) < 0)
+	char name[NAME_SIZE];
+
+	if (load_resnet(l, of_part(l, name, "mid_block.resnets.0"), channels, channels,
+			&m->mid[0]) < 0)
 		return -1;
 	if (m->config.mid_block_add_attention &&
-	    load_attention(l, "encoder.mid_block.attentions.0", channels, &m->attention) < 0)
+	    load_attention(l, of_part(l, name, "mid_block.attentions.0"), channels, &m->attention) <
+		0)
 		return -1;
-	return load_resnet(l, "encoder.mid_block.resnets.1", channels, channels, &m->mid[1]);
+	return load_resnet(l, of_part(l, name, "mid_block.resnets.1"), channels, channels,
+			   &m->mid[1]);
 }
 
-int kl_model_load(struct kl_model *model, const struct vae_config *config,
+static int load_quant_conv(const struct loader *l, struct kl_model *m)
+{
+	const struct vae_config *c = &m->config;
+	size_t moments = 2 * c->latent_channels;
+
+	if (m->part == VAE_DECODER)
+		return c->use_post_quant_conv ? load_conv1(l, "post_quant_conv", c->latent_channels,
+							   c->latent_channels, &m->quant_conv)
+					      : 0;
+	return c->use_quant_conv ? load_conv1(l, "quant_conv", moments, moments, &m->quant_conv)
+				 : 0;
+}
+
+static int load_layers(const struct loader *l, struct kl_model *m)
+{
+	const struct vae_config *c = &m->config;
+	size_t first = block_channels(m, 0), last = block_channels(m, c->blocks - 1);
+	bool encoder = m->part == VAE_ENCODER;
+	char name[NAME_SIZE];
+
+	if (load_conv3(l, of_part(l, name, "conv_in"),
+		       encoder ? c->in_channels : c->latent_channels, first, &m->conv_in) < 0)
+		return -1;
+	for (size_t i = 0; i < c->blocks; i++) {
+		if (load_block(l, m, i, &m->blocks[i]) < 0)
+			return -1;
+	}
+	if (load_mid(l, m, encoder ? last : first) < 0 ||
+	    load_norm(l, of_part(l, name, "conv_norm_out"), last, &m->norm_out) < 0 ||
+	    load_conv3(l, of_part(l, name, "conv_out"), last,
+		       encoder ? 2 * c->latent_channels : c->in_channels, &m->conv_out) < 0)
+		return -1;
+	return load_quant_conv(l, m);
+}
+
+int kl_model_load(struct kl_model *model, enum vae_part part, const struct vae_config *config,
 		  const struct vae_engine_ops *ops, size_t threads, struct kl_weights *weights,
 		  struct error *err)
 {
-	struct loader l = {.weights = weights, .err = err};
-	size_t last = config->block_out_channels[config->blocks - 1];
-	size_t moments = 2 * config->latent_channels;
+	struct loader l = {.weights = weights, .part = vae_part_name(part), .err = err};
 
+	if (part == VAE_DECODER && !kl_weights_find(weights, "decoder.conv_in.weight"))
+		return error_set(err, ERR_CONFIG,
+				 "%s: this model has no decoder: there is no tensor "
+				 "\"%sdecoder.conv_in.weight\"",
+				 kl_weights_name(weights), kl_weights_prefix(weights));
+	model->part = part;
 	model->config = *config;
 	if (ops->open(threads, &model->engine, err) < 0)
 		return -1;
 	l.engine = model->engine;
-	if (load_conv3(&l, "encoder.conv_in", config->in_channels, config->block_out_channels[0],
-		       &model->conv_in) < 0)
-		return -1;
-	for (size_t i = 0; i < config->blocks; i++) {
-		if (load_block(&l, config, i, &model->blocks[i]) < 0)
-			return -1;
-	}
-	if (load_mid(&l, model, last) < 0 ||
-	    load_norm(&l, "encoder.conv_norm_out", last, &model->norm_out) < 0 ||
-	    load_conv3(&l, "encoder.conv_out", last, moments, &model->conv_out) < 0)
-		return -1;
-	if (!config->use_quant_conv)
-		return 0;
-	return load_conv1(&l, "quant_conv", moments, moments, &model->quant_conv);
+	return load_layers(&l, model);
 }
 
 /* -- release ------------------------------------------------------------------------------------- */
@@ -212,10 +267,10 @@ void kl_model_release(struct kl_model *model)
 	for (size_t i = 0; i < model->config.blocks; i++) {
 		struct kl_block *block = &model->blocks[i];
 
-		for (size_t j = 0; block->resnets && j < model->config.layers_per_block; j++)
+		for (size_t j = 0; block->resnets && j < block->n_resnets; j++)
 			release_resnet(engine, &block->resnets[j]);
 		free(block->resnets);
-		engine->ops->conv_free(engine, block->down);
+		engine->ops->conv_free(engine, block->resample);
 	}
 	release_resnet(engine, &model->mid[0]);
 	release_attention(engine, &model->attention);

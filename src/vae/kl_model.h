@@ -1,6 +1,6 @@
 /*
- * The layers of an AutoencoderKL encoder, named as diffusers names its modules. Built from a config
- * and weights; kl_encoder.c runs them.
+ * The layers of an AutoencoderKL's encoder or decoder, named as diffusers names its modules. Built from a config
+ * and weights; kl_forward.c and kl_backward.c run them.
  */
 #ifndef LATENTD_VAE_KL_MODEL_H
 #define LATENTD_VAE_KL_MODEL_H
@@ -26,24 +26,31 @@ struct kl_attention {
 };
 
 struct kl_block {
-	struct kl_resnet *resnets; /* [layers_per_block] */
-	struct vae_conv *down;	   /* 3x3, stride 2; NULL in the last block */
+	struct kl_resnet *resnets;
+	size_t n_resnets; /* layers_per_block; in a decoder one more */
+	/* 3x3: with stride 2, or in a decoder behind a map of twice the size; NULL in the last block */
+	struct vae_conv *resample;
 };
 
 struct kl_model {
+	enum vae_part part;
 	struct vae_config config;
 	struct vae_engine *engine; /* owned */
 	struct vae_conv *conv_in;
-	struct kl_block blocks[VAE_MAX_BLOCKS];
+	struct kl_block blocks[VAE_MAX_BLOCKS]; /* in the order in which they are run */
 	struct kl_resnet mid[2];
 	struct kl_attention attention; /* if config.mid_block_add_attention */
 	struct kl_norm norm_out;
 	struct vae_conv *conv_out;
-	struct vae_conv *quant_conv; /* if config.use_quant_conv */
+	/* The encoder's last layer, quant_conv, or the decoder's first, post_quant_conv; NULL where the config has none. */
+	struct vae_conv *quant_conv;
 };
 
-/* Opens an engine and loads every layer; @model must be zeroed. On failure it may be released. */
-int kl_model_load(struct kl_model *model, const struct vae_config *config,
+/*
+ * Opens an engine and loads every layer of @part; @model must be zeroed. On failure it may be released. ERR_CONFIG
+ * also where the file has no decoder at all.
+ */
+int kl_model_load(struct kl_model *model, enum vae_part part, const struct vae_config *config,
 		  const struct vae_engine_ops *ops, size_t threads, struct kl_weights *weights,
 		  struct error *err);
 void kl_model_release(struct kl_model *model);

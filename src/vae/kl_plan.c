@@ -42,12 +42,14 @@ static size_t plan_down(const struct kl_plan *plan, size_t height, size_t width,
 	return kl_map_floats(height, width, channels) + kl_map_floats(rows, width / 2, channels);
 }
 
-static bool sizes_fit(const struct vae_config *c, size_t height, size_t width)
+/* @height, @width: of the image. */
+static bool sizes_fit(const struct vae_config *c, enum vae_part part, size_t height, size_t width)
 {
+	const size_t *widths = vae_config_channels(c, part);
 	size_t channels = 2 * c->latent_channels, floats, bytes;
 
 	for (size_t i = 0; i < c->blocks; i++)
-		channels = most(channels, c->block_out_channels[i]);
+		channels = most(channels, widths[i]);
 	return size_mul3(height, width, channels, &floats) &&
 	       size_mul(floats, MAPS_AT_ONCE * 2 * sizeof(double), &bytes);
 }
@@ -61,16 +63,33 @@ static size_t band_for(size_t height, size_t width, size_t channels)
 	return rows < BAND_ROWS ? BAND_ROWS : rows / BAND_ROWS * BAND_ROWS;
 }
 
-bool kl_plan_make(const struct vae_config *c, size_t height, size_t width, bool in_bands,
-		  size_t band, struct kl_plan *plan)
+size_t kl_plan_up_band(const struct kl_plan *plan, size_t height, size_t width, size_t channels)
 {
+	return plan->band ? plan->band : band_for(height, width, channels);
+}
+
+/* From a map of @height x @width to twice its size. */
+static size_t plan_up(const struct kl_plan *plan, size_t height, size_t width, size_t channels)
+{
+	size_t rows = kl_plan_up_band(plan, 2 * height, 2 * width, channels) + 2;
+
+	return kl_map_floats(height, width, channels) +
+	       kl_map_floats(2 * height, 2 * width, channels) +
+	       kl_map_floats(rows < 2 * height ? rows : 2 * height, 2 * width, channels);
+}
+
+static size_t plan_attention(const struct vae_config *c, size_t height, size_t width,
+			     size_t channels)
+{
+	return c->mid_block_add_attention ? ATTENTION_MAPS * kl_map_floats(height, width, channels)
+					  : 0;
+}
+
+static void plan_encoder(const struct vae_config *c, struct kl_plan *plan)
+{
+	size_t height = plan->height, width = plan->width;
 	size_t last = c->block_out_channels[c->blocks - 1], in = c->block_out_channels[0];
 
-	if (!sizes_fit(c, height, width))
-		return false;
-	*plan = (struct kl_plan){.height = height, .width = width};
-	if (in_bands)
-		plan->band = band ? band : band_for(height, width, in);
 	for (size_t i = 0; i < c->blocks; i++) {
 		size_t out = c->block_out_channels[i];
 
@@ -83,11 +102,52 @@ bool kl_plan_make(const struct vae_config *c, size_t height, size_t width, bool 
 		}
 		in = out;
 	}
-	if (c->mid_block_add_attention)
-		plan->floats =
-		    most(plan->floats, ATTENTION_MAPS * kl_map_floats(height, width, last));
+	plan->floats = most(plan->floats, plan_attention(c, height, width, last));
 	plan->floats =
 	    most(plan->floats, kl_map_floats(height, width, last) +
 				   2 * kl_map_floats(height, width, 2 * c->latent_channels));
+}
+
+static void plan_decoder(const struct vae_config *c, struct kl_plan *plan)
+{
+	size_t height = plan->height, width = plan->width, last = c->blocks - 1;
+	size_t in = c->decoder_channels[last];
+
+	plan->floats = most(kl_map_floats(height, width, c->latent_channels) +
+				kl_map_floats(height, width, in),
+			    plan_attention(c, height, width, in));
+	for (size_t i = 0; i < c->blocks; i++) {
+		size_t out = c->decoder_channels[last - i];
+
+		plan->floats = most(plan->floats, plan_resnet(plan, height, width, in, out));
+		plan->floats = most(plan->floats, plan_resnet(plan, height, width, out, out));
+		if (i < last) {
+			plan->floats = most(plan->floats, plan_up(plan, height, width, out));
+			height *= 2;
+			width *= 2;
+		}
+		in = out;
+	}
+	plan->floats = most(plan->floats, kl_map_floats(height, width, in) +
+					      kl_map_floats(height, width, c->in_channels));
+}
+
+bool kl_plan_make(const struct vae_config *c, enum vae_part part, size_t height, size_t width,
+		  bool in_bands, size_t band, struct kl_plan *plan)
+{
+	size_t scale = part == VAE_ENCODER ? 1 : vae_config_downscale(c), image_height, image_width;
+
+	if (!size_mul(height, scale, &image_height) || !size_mul(width, scale, &image_width) ||
+	    !sizes_fit(c, part, image_height, image_width))
+		return false;
+	*plan = (struct kl_plan){.height = height, .width = width};
+	if (in_bands)
+		plan->band =
+		    band ? band
+			 : band_for(image_height, image_width, vae_config_channels(c, part)[0]);
+	if (part == VAE_ENCODER)
+		plan_encoder(c, plan);
+	else
+		plan_decoder(c, plan);
 	return true;
 }

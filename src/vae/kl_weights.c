@@ -25,6 +25,7 @@ struct kl_weights {
 	char *prefix;
 	struct safetensors *file;
 	enum vae_naming naming;
+	size_t up_blocks; /* of an LDM decoder; 0: there is none */
 	struct kl_tensor *read;
 	size_t n_read, capacity;
 };
@@ -114,6 +115,24 @@ static int find_prefix(struct kl_weights *weights, struct error *err)
 	return 0;
 }
 
+/* How many blocks a decoder with LDM's names has. */
+static size_t count_up_blocks(const struct kl_weights *weights)
+{
+	cleanup_free char *first = xasprintf("%sdecoder.up.", weights->prefix);
+	size_t blocks = 0, n = strlen(first);
+
+	for (size_t i = 0; i < safetensors_count(weights->file); i++) {
+		const char *name = safetensors_at(weights->file, i)->name;
+		size_t index = 0;
+
+		if (strncmp(name, first, n) != 0 || strspn(name + n, "0123456789") != 1)
+			continue;
+		index = (size_t)(name[n] - '0');
+		blocks = index + 1 > blocks ? index + 1 : blocks;
+	}
+	return blocks;
+}
+
 /* -- open and close ------------------------------------------------------------------------------ */
 
 static struct kl_weights *weights_new(struct safetensors *file, const char *name, struct error *err)
@@ -131,6 +150,7 @@ static struct kl_weights *weights_new(struct safetensors *file, const char *name
 		kl_weights_close(weights);
 		return NULL;
 	}
+	weights->up_blocks = count_up_blocks(weights);
 	return weights;
 }
 
@@ -237,7 +257,7 @@ static size_t find_named(struct kl_weights *weights, const char *canonical,
 
 		if (i == VAE_NAMING_DIFFUSERS)
 			t = find_prefixed(weights, canonical);
-		else if (vae_name_in((enum vae_naming)i, canonical, name))
+		else if (vae_name_in((enum vae_naming)i, canonical, weights->up_blocks, name))
 			t = find_prefixed(weights, name);
 		if (!t)
 			continue;
@@ -353,12 +373,17 @@ int kl_weights_read_vector(struct kl_weights *weights, const char *name, size_t 
 
 /* -- the whole of them --------------------------------------------------------------------------- */
 
-static bool is_encoders(const struct kl_weights *weights, const char *name)
+/* Whether @name, without prefix, is a tensor of @part, under whatever naming. */
+static bool belongs(enum vae_part part, const char *name)
 {
-	size_t n = strlen(weights->prefix);
+	static const char *const begins[][2] = {[VAE_ENCODER] = {"encoder.", "quant_conv."},
+						[VAE_DECODER] = {"decoder.", "post_quant_conv."}};
 
-	return strncmp(name, weights->prefix, n) == 0 &&
-	       (strncmp(name + n, "encoder.", 8) == 0 || strncmp(name + n, "quant_conv.", 11) == 0);
+	for (size_t i = 0; i < 2; i++) {
+		if (strncmp(name, begins[part][i], strlen(begins[part][i])) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool was_read(const struct kl_weights *weights, const struct safetensor *t)
@@ -370,12 +395,15 @@ static bool was_read(const struct kl_weights *weights, const struct safetensor *
 	return false;
 }
 
-int kl_weights_check_rest(const struct kl_weights *weights, struct error *err)
+int kl_weights_check_rest(const struct kl_weights *weights, enum vae_part part, struct error *err)
 {
+	size_t n = strlen(weights->prefix);
+
 	for (size_t i = 0; i < safetensors_count(weights->file); i++) {
 		const struct safetensor *t = safetensors_at(weights->file, i);
 
-		if (is_encoders(weights, t->name) && !was_read(weights, t))
+		if (strncmp(t->name, weights->prefix, n) == 0 && belongs(part, t->name + n) &&
+		    !was_read(weights, t))
 			return error_set(err, ERR_CONFIG,
 					 "%s: tensor \"%s\" has no place in the network that the "
 					 "config describes",
@@ -407,13 +435,15 @@ static int hash_tensor(struct kl_weights *weights, const struct kl_tensor *t,
 	return 0;
 }
 
-int kl_weights_hash(struct kl_weights *weights, struct sha256 *out, struct error *err)
+int kl_weights_hash(struct kl_weights *weights, enum vae_part part, struct sha256 *out,
+		    struct error *err)
 {
 	cleanup_sha256_stream struct sha256_stream *hash = sha256_stream_new();
 
 	qsort(weights->read, weights->n_read, sizeof(*weights->read), by_name);
 	for (size_t i = 0; i < weights->n_read; i++) {
-		if (hash_tensor(weights, &weights->read[i], hash, err) < 0)
+		if (belongs(part, weights->read[i].name) &&
+		    hash_tensor(weights, &weights->read[i], hash, err) < 0)
 			return -1;
 	}
 	*out = sha256_stream_value(hash);

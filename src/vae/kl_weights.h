@@ -1,13 +1,13 @@
 /*
- * The encoder's tensors in a .safetensors file, by canonical name and expected shape, whatever they are called
+ * A VAE's tensors in a .safetensors file, by canonical name and expected shape, whatever they are called
  * there (vae_names.h) and whatever prefix they have ("first_stage_model.", "vae."). Only what is read is touched: a
  * checkpoint of many gigabytes costs its header. What was read is remembered, so that the hash of the weights
- * covers exactly what the encoder computes with.
+ * covers exactly what is computed with.
  *
  *	struct kl_weights *w = kl_weights_open(path, err);
  *	kl_weights_read(w, "encoder.conv_in.weight", 4, shape, &values, err) ...     every tensor, once
- *	kl_weights_check_rest(w, err);
- *	kl_weights_hash(w, &hash, err);
+ *	kl_weights_check_rest(w, VAE_ENCODER, err);
+ *	kl_weights_hash(w, VAE_ENCODER, &hash, err);
  *	kl_weights_close(w);
  */
 #ifndef LATENTD_VAE_KL_WEIGHTS_H
@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "vae/safetensors.h"
+#include "vae/vae_config.h"
 #include "vae/vae_names.h"
 
 struct kl_weights;
@@ -58,10 +59,11 @@ int kl_weights_read(struct kl_weights *weights, const char *name, size_t ndim, c
 int kl_weights_read_vector(struct kl_weights *weights, const char *name, size_t n, double *out,
 			   struct error *err);
 
-/* ERR_CONFIG where the encoder has a tensor that was not read: then the config is not of these weights. */
-int kl_weights_check_rest(const struct kl_weights *weights, struct error *err);
+/* ERR_CONFIG where @part has a tensor that was not read: then the config is not of these weights. */
+int kl_weights_check_rest(const struct kl_weights *weights, enum vae_part part, struct error *err);
 
-/* As kl_encoder_weights_hash() says, over what was read so far; reads it again. */
-int kl_weights_hash(struct kl_weights *weights, struct sha256 *out, struct error *err);
+/* As kl_encoder_weights_hash() says, over what was read of @part so far; reads it again. */
+int kl_weights_hash(struct kl_weights *weights, enum vae_part part, struct sha256 *out,
+		    struct error *err);
 
 #endif

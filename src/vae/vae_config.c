@@ -25,11 +25,13 @@ static const char *const class_names[] = {
 static const struct vae_config class_defaults[] = {
     [VAE_CLASS_KL] = {.blocks = 1,
 		      .block_out_channels = {64},
+		      .decoder_channels = {64},
 		      .layers_per_block = 1,
 		      .norm_num_groups = 32,
 		      .in_channels = 3,
 		      .latent_channels = 4,
 		      .use_quant_conv = true,
+		      .use_post_quant_conv = true,
 		      .mid_block_add_attention = true,
 		      .force_upcast = true,
 		      .scaling_factor = 0.18215,
@@ -38,11 +40,13 @@ static const struct vae_config class_defaults[] = {
     [VAE_CLASS_FLUX2] = {.class = VAE_CLASS_FLUX2,
 			 .blocks = 4,
 			 .block_out_channels = {128, 256, 512, 512},
+			 .decoder_channels = {128, 256, 512, 512},
 			 .layers_per_block = 2,
 			 .norm_num_groups = 32,
 			 .in_channels = 3,
 			 .latent_channels = 32,
 			 .use_quant_conv = true,
+			 .use_post_quant_conv = true,
 			 .mid_block_add_attention = true,
 			 .force_upcast = true,
 			 .scaling_factor = 1,
@@ -144,6 +148,26 @@ static int read_activation(const struct config_reader *r)
 	return config_bad(r, "act_fn", "\"silu\"");
 }
 
+/* The decoder's are the encoder's, unless FLUX.2's config has others. */
+static int read_decoder_blocks(const struct config_reader *r, struct vae_config *c)
+{
+	const char *key = "decoder_block_out_channels";
+	const json_t *list = json_object_get(r->root, key);
+	char expected[64];
+
+	memcpy(c->decoder_channels, c->block_out_channels, sizeof(c->decoder_channels));
+	if (c->class != VAE_CLASS_FLUX2 || !list || json_is_null(list))
+		return 0;
+	snprintf(expected, sizeof(expected), "null or a list of %zu channel counts", c->blocks);
+	if (json_array_size(list) != c->blocks)
+		return config_bad(r, key, expected);
+	for (size_t i = 0; i < c->blocks; i++) {
+		if (!json_count(json_array_get(list, i), MAX_CHANNELS, &c->decoder_channels[i]))
+			return config_bad(r, key, expected);
+	}
+	return 0;
+}
+
 static int read_blocks(const struct config_reader *r, struct vae_config *c)
 {
 	const char *key = "block_out_channels";
@@ -151,7 +175,7 @@ static int read_blocks(const struct config_reader *r, struct vae_config *c)
 	const char *expected = "a list of 1 to 8 channel counts";
 
 	if (!list)
-		return 0;
+		return read_decoder_blocks(r, c);
 	if (!json_is_array(list) || json_array_size(list) < 1 ||
 	    json_array_size(list) > VAE_MAX_BLOCKS)
 		return config_bad(r, key, expected);
@@ -160,7 +184,7 @@ static int read_blocks(const struct config_reader *r, struct vae_config *c)
 		if (!json_count(json_array_get(list, i), MAX_CHANNELS, &c->block_out_channels[i]))
 			return config_bad(r, key, expected);
 	}
-	return 0;
+	return read_decoder_blocks(r, c);
 }
 
 static int read_block_types(const struct config_reader *r, const struct vae_config *c)
@@ -193,6 +217,11 @@ static int read_groups(const struct config_reader *r, struct vae_config *c)
 					 "%s: norm_num_groups is %zu: expected a divisor of every "
 					 "number in block_out_channels, which has %zu",
 					 r->name, c->norm_num_groups, c->block_out_channels[i]);
+		if (c->decoder_channels[i] % c->norm_num_groups != 0)
+			return error_set(r->err, ERR_CONFIG,
+					 "%s: norm_num_groups is %zu: expected a divisor of every "
+					 "number in decoder_block_out_channels, which has %zu",
+					 r->name, c->norm_num_groups, c->decoder_channels[i]);
 	}
 	return 0;
 }
@@ -296,6 +325,7 @@ static int read_all(const struct config_reader *r, struct vae_config *c)
 	    read_count(r, "latent_channels", 4096, &c->latent_channels) < 0 ||
 	    read_count(r, "in_channels", MAX_CHANNELS, &c->in_channels) < 0 ||
 	    read_bool(r, "use_quant_conv", &c->use_quant_conv) < 0 ||
+	    read_bool(r, "use_post_quant_conv", &c->use_post_quant_conv) < 0 ||
 	    read_bool(r, "mid_block_add_attention", &c->mid_block_add_attention) < 0 ||
 	    read_bool(r, "force_upcast", &c->force_upcast) < 0 || read_factors(r, c) < 0 ||
 	    read_sample_size(r, c) < 0)
@@ -350,6 +380,16 @@ const char *vae_class_name(enum vae_class class)
 void vae_config_defaults(enum vae_class class, struct vae_config *out)
 {
 	*out = class_defaults[class];
+}
+
+const char *vae_part_name(enum vae_part part)
+{
+	return part == VAE_ENCODER ? "encoder" : "decoder";
+}
+
+const size_t *vae_config_channels(const struct vae_config *config, enum vae_part part)
+{
+	return part == VAE_ENCODER ? config->block_out_channels : config->decoder_channels;
 }
 
 size_t vae_config_downscale(const struct vae_config *config)

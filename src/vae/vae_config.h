@@ -21,19 +21,23 @@
 #define VAE_MAX_STATISTICS 128
 
 enum vae_class { VAE_CLASS_KL, VAE_CLASS_FLUX2 };
+enum vae_part { VAE_ENCODER, VAE_DECODER };
 
 struct vae_config {
 	enum vae_class class;
 	size_t blocks;				   /* n = len(block_out_channels) */
 	size_t block_out_channels[VAE_MAX_BLOCKS]; /* b_0 .. b_{n-1} */
-	size_t layers_per_block;		   /* L, default 1 */
-	size_t norm_num_groups;			   /* G, default 32; divides every b_i */
-	size_t in_channels;			   /* 3 */
-	size_t latent_channels;			   /* C, default 4 */
-	bool use_quant_conv;			   /* default true */
-	bool mid_block_add_attention;		   /* default true */
-	bool force_upcast;			   /* default true */
-	double scaling_factor;			   /* default 0.18215; FLUX.2, which has none: 1 */
+	size_t decoder_channels
+	    [VAE_MAX_BLOCKS];	      /* the same of the decoder, which only FLUX.2 may have */
+	size_t layers_per_block;      /* L, default 1; the decoder has one more */
+	size_t norm_num_groups;	      /* G, default 32; divides every b_i */
+	size_t in_channels;	      /* 3 */
+	size_t latent_channels;	      /* C, default 4 */
+	bool use_quant_conv;	      /* default true */
+	bool use_post_quant_conv;     /* of the decoder; default true */
+	bool mid_block_add_attention; /* default true */
+	bool force_upcast;	      /* default true */
+	double scaling_factor;	      /* default 0.18215; FLUX.2, which has none: 1 */
 	bool has_shift_factor;
 	double shift_factor;
 	size_t sample_size;  /* diffusers' tile size, default 32 */
@@ -58,6 +62,11 @@ int vae_config_read(const char *path, struct vae_config *out, struct error *err)
 /* The same from text; @name stands in messages. */
 int vae_config_parse(const char *json, size_t size, const char *name, struct vae_config *out,
 		     struct error *err);
+
+/* "encoder", "decoder": what names of tensors begin with. */
+const char *vae_part_name(enum vae_part part);
+/* Channels of the blocks of @part, those at full size first. */
+const size_t *vae_config_channels(const struct vae_config *config, enum vae_part part);
 
 /* Pixels per latent along one axis: 2^(blocks - 1). */
 size_t vae_config_downscale(const struct vae_config *config);

@@ -1,5 +1,5 @@
 /*
- * One walk over the layers in the order of kl_encoder.c, which adds up both.
+ * A walk over the layers of each part in their order, which adds up both.
  */
 #include "vae/vae_cost.h"
 
@@ -41,6 +41,14 @@ static void attention(struct cost *cost, size_t channels)
 	cost->macs += 2 * cost->pixels * cost->pixels * (double)channels;
 }
 
+static void middle(struct cost *cost, const struct vae_config *c, size_t channels)
+{
+	resnet(cost, channels, channels);
+	if (c->mid_block_add_attention)
+		attention(cost, channels);
+	resnet(cost, channels, channels);
+}
+
 static struct cost walk(const struct vae_config *c, size_t height, size_t width)
 {
 	struct cost cost = {.pixels = (double)height * (double)width};
@@ -59,10 +67,7 @@ static struct cost walk(const struct vae_config *c, size_t height, size_t width)
 		cost.pixels = (double)height * (double)width;
 		conv(&cost, out, out, 3);
 	}
-	resnet(&cost, last, last);
-	if (c->mid_block_add_attention)
-		attention(&cost, last);
-	resnet(&cost, last, last);
+	middle(&cost, c, last);
 	norm(&cost, last);
 	conv(&cost, last, moments, 3);
 	if (c->use_quant_conv)
@@ -70,12 +75,38 @@ static struct cost walk(const struct vae_config *c, size_t height, size_t width)
 	return cost;
 }
 
-size_t vae_cost_parameters(const struct vae_config *config)
+static struct cost walk_decoder(const struct vae_config *c, size_t height, size_t width)
 {
-	return walk(config, 0, 0).parameters;
+	struct cost cost = {.pixels = (double)height * (double)width};
+	size_t last = c->blocks - 1, in = c->decoder_channels[last];
+
+	if (c->use_post_quant_conv)
+		conv(&cost, c->latent_channels, c->latent_channels, 1);
+	conv(&cost, c->latent_channels, in, 3);
+	middle(&cost, c, in);
+	for (size_t i = 0; i < c->blocks; i++) {
+		size_t out = c->decoder_channels[last - i];
+
+		for (size_t j = 0; j < c->layers_per_block + 1; j++)
+			resnet(&cost, j ? out : in, out);
+		in = out;
+		if (i == last)
+			break;
+		cost.pixels *= 4;
+		conv(&cost, out, out, 3);
+	}
+	norm(&cost, in);
+	conv(&cost, in, c->in_channels, 3);
+	return cost;
 }
 
-double vae_cost_flop(const struct vae_config *config, size_t height, size_t width)
+size_t vae_cost_parameters(const struct vae_config *config, enum vae_part part)
 {
-	return 2 * walk(config, height, width).macs;
+	return (part == VAE_ENCODER ? walk : walk_decoder)(config, 0, 0).parameters;
+}
+
+double vae_cost_flop(const struct vae_config *config, enum vae_part part, size_t height,
+		     size_t width)
+{
+	return 2 * (part == VAE_ENCODER ? walk : walk_decoder)(config, height, width).macs;
 }

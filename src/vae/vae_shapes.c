@@ -6,11 +6,13 @@
 #include "base/text.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { MAX_CHANNELS = 65536, MAX_LAYERS = 64 };
 
-#define QUANT_CONV "quant_conv.weight"
-#define BATCH_NORM "bn.running_mean"
+#define QUANT_CONV	"quant_conv.weight"
+#define POST_QUANT_CONV "post_quant_conv.weight"
+#define BATCH_NORM	"bn.running_mean"
 
 struct shape_reader {
 	struct kl_weights *weights;
@@ -101,7 +103,9 @@ int vae_shapes_config(struct kl_weights *weights, struct vae_config *out, struct
 	    read_layers(&r, &c) < 0 || read_needed(&r, "encoder.conv_out.weight", 2, &moments) < 0)
 		return -1;
 	c.latent_channels = moments / 2;
+	memcpy(c.decoder_channels, c.block_out_channels, sizeof(c.decoder_channels));
 	c.use_quant_conv = kl_weights_find(weights, QUANT_CONV) != NULL;
+	c.use_post_quant_conv = kl_weights_find(weights, POST_QUANT_CONV) != NULL;
 	c.mid_block_add_attention =
 	    kl_weights_find(weights, "encoder.mid_block.attentions.0.to_q.weight") != NULL;
 	if (flux2 && c.latent_channels > VAE_MAX_STATISTICS / (c.patch_size * c.patch_size))

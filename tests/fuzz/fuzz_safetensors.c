@@ -39,7 +39,7 @@ static void look_for_an_encoder(const uint8_t *data, size_t size)
 	    err.code != ERR_CONFIG)
 		abort();
 	error_clear(&err);
-	kl_weights_check_rest(weights, &err);
+	kl_weights_check_rest(weights, VAE_ENCODER, &err);
 	kl_weights_close(weights);
 }
 

@@ -201,41 +201,85 @@ static void add_resnet(struct formula *f, const char *prefix, size_t in, size_t 
 		add_pair(f, prefix, "conv_shortcut", 4, out, in, 1);
 }
 
-static void add_block(struct formula *f, const struct vae_config *c, size_t index)
+static void add_mid(struct formula *f, const char *part, size_t channels, bool with_attention)
 {
-	size_t in = c->block_out_channels[index ? index - 1 : 0];
-	size_t out = c->block_out_channels[index];
+	static const char *const linears[] = {"to_q", "to_k", "to_v", "to_out.0"};
 	char prefix[96];
 
-	for (size_t j = 0; j < c->layers_per_block; j++) {
-		snprintf(prefix, sizeof(prefix), "encoder.down_blocks.%zu.resnets.%zu.", index, j);
-		add_resnet(f, prefix, j ? out : in, out);
+	snprintf(prefix, sizeof(prefix), "%s.mid_block.attentions.0.", part);
+	for (size_t i = 0; with_attention && i < ARRAY_SIZE(linears); i++)
+		add_pair(f, prefix, linears[i], 2, channels, channels, 0);
+	if (with_attention)
+		add_pair(f, prefix, "group_norm", 1, channels, 0, 0);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(prefix, sizeof(prefix), "%s.mid_block.resnets.%zu.", part, i);
+		add_resnet(f, prefix, channels, channels);
 	}
-	snprintf(prefix, sizeof(prefix), "encoder.down_blocks.%zu.downsamplers.0.", index);
-	if (index < c->blocks - 1)
-		add_pair(f, prefix, "conv", 4, out, out, 3);
+}
+
+static void add_block(struct formula *f, const struct vae_config *c, enum vae_part part,
+		      size_t index)
+{
+	size_t n = c->blocks - 1, way = part == VAE_ENCODER ? index : n - index;
+	size_t before = index == 0 ? way : part == VAE_ENCODER ? way - 1 : way + 1;
+	const size_t *channels = vae_config_channels(c, part);
+	const char *blocks = part == VAE_ENCODER ? "encoder.down" : "decoder.up";
+	size_t layers = c->layers_per_block + (part == VAE_DECODER);
+	char prefix[96];
+
+	for (size_t j = 0; j < layers; j++) {
+		snprintf(prefix, sizeof(prefix), "%s_blocks.%zu.resnets.%zu.", blocks, index, j);
+		add_resnet(f, prefix, channels[j ? way : before], channels[way]);
+	}
+	snprintf(prefix, sizeof(prefix), "%s_blocks.%zu.%ssamplers.0.", blocks, index,
+		 strchr(blocks, '.') + 1);
+	if (index < n)
+		add_pair(f, prefix, "conv", 4, channels[way], channels[way], 3);
 }
 
 static void add_encoder(struct formula *f, const struct vae_config *c)
 {
-	static const char attention[] = "encoder.mid_block.attentions.0.";
-	static const char *const linears[] = {"to_q", "to_k", "to_v", "to_out.0"};
 	size_t last = c->block_out_channels[c->blocks - 1], moments = 2 * c->latent_channels;
 
 	add_pair(f, "encoder.", "conv_in", 4, c->block_out_channels[0], c->in_channels, 3);
 	for (size_t i = 0; i < c->blocks; i++)
-		add_block(f, c, i);
-	add_resnet(f, "encoder.mid_block.resnets.0.", last, last);
-	add_pair(f, attention, "group_norm", 1, last, 0, 0);
-	for (size_t i = 0; i < ARRAY_SIZE(linears); i++)
-		add_pair(f, attention, linears[i], 2, last, last, 0);
-	add_resnet(f, "encoder.mid_block.resnets.1.", last, last);
+		add_block(f, c, VAE_ENCODER, i);
+	add_mid(f, "encoder", last, true);
 	add_pair(f, "encoder.", "conv_norm_out", 1, last, 0, 0);
 	add_pair(f, "encoder.", "conv_out", 4, moments, last, 3);
 	add_pair(f, "", "quant_conv", 4, moments, moments, 1);
 }
 
-void kl_testing_formula_weights(const char *folder)
+static void add_ones(struct formula *f, const char *name, size_t n)
+{
+	add_tensor(f, xstrdup(name), 1, &n);
+	for (size_t i = 0; i < n; i++)
+		((float *)f->arrays[f->n - 1].data)[i] = 1;
+}
+
+static void add_decoder(struct formula *f, const struct vae_config *c)
+{
+	size_t first = c->decoder_channels[c->blocks - 1], last = c->decoder_channels[0];
+
+	add_pair(f, "encoder.", "conv_in", 4, c->block_out_channels[0], c->in_channels, 3);
+	if (c->use_post_quant_conv)
+		add_pair(f, "", "post_quant_conv", 4, c->latent_channels, c->latent_channels, 1);
+	add_pair(f, "decoder.", "conv_in", 4, first, c->latent_channels, 3);
+	add_mid(f, "decoder", first, c->mid_block_add_attention);
+	for (size_t i = 0; i < c->blocks; i++)
+		add_block(f, c, VAE_DECODER, i);
+	add_pair(f, "decoder.", "conv_norm_out", 1, last, 0, 0);
+	add_pair(f, "decoder.", "conv_out", 4, c->in_channels, last, 3);
+	if (c->class == VAE_CLASS_FLUX2) {
+		add_ones(f, "bn.running_mean", c->n_statistics);
+		add_ones(f, "bn.running_var", c->n_statistics);
+	}
+}
+
+/* Writes a model's weights beside its config: those that @add gives, under the names of @column. */
+static void write_formula(const char *folder,
+			  void (*add)(struct formula *, const struct vae_config *),
+			  enum vae_testing_column column)
 {
 	char *config_path = testing_path(folder, "config.json");
 	char *path = testing_path(folder, WEIGHTS);
@@ -244,7 +288,13 @@ void kl_testing_formula_weights(const char *folder)
 	struct vae_config config;
 
 	assert_ok(vae_config_read(config_path, &config, &err), &err);
-	add_encoder(f, &config);
+	add(f, &config);
+	for (size_t i = 0; column != NAMES_CANONICAL && i < f->n; i++) {
+		char *name = (char *)(uintptr_t)f->entries[i].name;
+
+		f->entries[i].name = vae_testing_name(name, column);
+		free(name);
+	}
 	assert_ok(safetensors_write(path, f->entries, f->n, &err), &err);
 	for (size_t i = 0; i < f->n; i++) {
 		free((char *)(uintptr_t)f->entries[i].name);
@@ -253,6 +303,21 @@ void kl_testing_formula_weights(const char *folder)
 	free(f);
 	free(path);
 	free(config_path);
+}
+
+void kl_testing_formula_weights(const char *folder)
+{
+	write_formula(folder, add_encoder, NAMES_CANONICAL);
+}
+
+char *kl_testing_formula_decoder(const char *name, enum vae_testing_column column)
+{
+	char *golden = testing_golden(name), *model = testing_tempdir();
+
+	copy_file(golden, model, "config.json");
+	write_formula(model, add_decoder, column);
+	free(golden);
+	return model;
 }
 
 char *kl_testing_formula_model(const char *golden)

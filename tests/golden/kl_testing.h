@@ -6,6 +6,7 @@
 #define LATENTD_TESTS_KL_TESTING_H
 
 #include "base/ndarray.h"
+#include "tests/golden/vae_testing.h"
 #include "vae/safetensors.h"
 
 /* A tensor as float32; fails the test where there is none. */
@@ -30,5 +31,10 @@ void kl_testing_edit(const char *folder, const char *file, const char *from, con
 void kl_testing_formula_weights(const char *folder);
 /* A temporary folder with the config of the folder @golden and such weights. */
 char *kl_testing_formula_model(const char *golden);
+/*
+ * A temporary folder with the config of the golden @name, formula weights of its decoder under the names of @column,
+ * and of the encoder the first layer, without which a file is no VAE.
+ */
+char *kl_testing_formula_decoder(const char *name, enum vae_testing_column column);
 
 #endif

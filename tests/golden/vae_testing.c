@@ -202,8 +202,9 @@ struct vae_config vae_testing_standard(size_t latent_channels, bool quant_conv)
 	vae_config_defaults(VAE_CLASS_KL, &c);
 	c.blocks = ARRAY_SIZE(channels);
 	memcpy(c.block_out_channels, channels, sizeof(channels));
+	memcpy(c.decoder_channels, channels, sizeof(channels));
 	c.layers_per_block = 2;
 	c.latent_channels = latent_channels;
-	c.use_quant_conv = quant_conv;
+	c.use_quant_conv = c.use_post_quant_conv = quant_conv;
 	return c;
 }

@@ -77,7 +77,7 @@ static void load(const char *folder, struct loaded *l)
 		add_tensor(l, model->weights, &layers.layers[i], "weight");
 		add_tensor(l, model->weights, &layers.layers[i], "bias");
 	}
-	assert_ok(kl_weights_check_rest(model->weights, &err), &err);
+	assert_ok(kl_weights_check_rest(model->weights, VAE_ENCODER, &err), &err);
 	if (gpu_model_open(&config, l->tensors, l->n, &l->model, &gpu_err) < 0)
 		fail_msg("%s", gpu_err.message);
 	vae_model_close(model);

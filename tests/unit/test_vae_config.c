@@ -24,7 +24,8 @@ static void a_config_is_read(void **state)
 	assert_ok(
 	    parse("{" CLASS ", " FOUR_BLOCKS
 		  ", \"layers_per_block\": 2, \"norm_num_groups\": 16, \"latent_channels\": 16, "
-		  "\"use_quant_conv\": false, \"mid_block_add_attention\": false, "
+		  "\"use_quant_conv\": false, \"use_post_quant_conv\": false, "
+		  "\"mid_block_add_attention\": false, "
 		  "\"force_upcast\": false, \"scaling_factor\": 0.3611, "
 		  "\"shift_factor\": 0.1159, \"sample_size\": 1024, \"act_fn\": \"silu\"}",
 		  &c, &err),
@@ -35,6 +36,8 @@ static void a_config_is_read(void **state)
 	assert_int_equal(c.norm_num_groups, 16);
 	assert_int_equal(c.latent_channels, 16);
 	assert_false(c.use_quant_conv);
+	assert_false(c.use_post_quant_conv);
+	assert_int_equal(c.decoder_channels[3], 512);
 	assert_false(c.mid_block_add_attention);
 	assert_false(c.force_upcast);
 	assert_true(c.scaling_factor == 0.3611);
@@ -59,11 +62,34 @@ static void absent_keys_have_the_defaults_of_the_class(void **state)
 	assert_int_equal(c.norm_num_groups, 32);
 	assert_int_equal(c.latent_channels, 4);
 	assert_true(c.use_quant_conv);
+	assert_true(c.use_post_quant_conv);
+	assert_int_equal(c.decoder_channels[0], 64);
 	assert_true(c.mid_block_add_attention);
 	assert_true(c.force_upcast);
 	assert_true(c.scaling_factor == 0.18215);
 	assert_false(c.has_shift_factor);
 	assert_int_equal(c.sample_size, 32);
+}
+
+/* FLUX.2 has small decoders for the latents of the same encoder. */
+static void flux2_may_have_a_decoder_of_other_channels(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct vae_config c;
+
+	(void)state;
+	assert_ok(parse("{\"_class_name\": \"AutoencoderKLFlux2\", "
+			"\"decoder_block_out_channels\": [96, 192, 384, 384]}",
+			&c, &err),
+		  &err);
+	assert_int_equal(c.block_out_channels[0], 128);
+	assert_int_equal(c.decoder_channels[0], 96);
+	assert_ptr_equal(vae_config_channels(&c, VAE_DECODER), c.decoder_channels);
+	assert_error(parse("{\"_class_name\": \"AutoencoderKLFlux2\", "
+			   "\"decoder_block_out_channels\": [96, 192]}",
+			   &c, &err),
+		     &err, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "expected null or a list of 4 channel counts"));
 }
 
 /* What is wrong, and what the one line must say about it. */
@@ -131,6 +157,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_config_is_read),
 	    cmocka_unit_test(absent_keys_have_the_defaults_of_the_class),
+	    cmocka_unit_test(flux2_may_have_a_decoder_of_other_channels),
 	    cmocka_unit_test(each_mistake_names_file_key_and_what_was_expected),
 	    cmocka_unit_test(a_file_that_is_no_config_is_an_error_of_config),
 	};

@@ -17,13 +17,13 @@ static void parameters_are_those_of_the_published_encoders(void **state)
 	struct vae_config flux2 = vae_testing_standard(32, false), c = flux1;
 
 	(void)state;
-	assert_int_equal(vae_cost_parameters(&sd), 34163592 + 4 * 4 * 4 + 2 * 4);
-	assert_int_equal(vae_cost_parameters(&flux1), 34274208);
-	assert_int_equal(vae_cost_parameters(&flux2), 34421696);
+	assert_int_equal(vae_cost_parameters(&sd, VAE_ENCODER), 34163592 + 4 * 4 * 4 + 2 * 4);
+	assert_int_equal(vae_cost_parameters(&flux1, VAE_ENCODER), 34274208);
+	assert_int_equal(vae_cost_parameters(&flux2, VAE_ENCODER), 34421696);
 	memcpy(c.block_out_channels, cogview4, sizeof(cogview4));
 	c.layers_per_block = 3;
 	c.mid_block_add_attention = false;
-	assert_int_equal(vae_cost_parameters(&c), 172443808);
+	assert_int_equal(vae_cost_parameters(&c, VAE_ENCODER), 172443808);
 }
 
 /* GMAC: 2 operations each */
@@ -37,11 +37,22 @@ static void operations_are_those_of_the_standard_encoder(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		double got = vae_cost_flop(&c, sizes[i].side, sizes[i].side) / 2e9;
+		double got = vae_cost_flop(&c, VAE_ENCODER, sizes[i].side, sizes[i].side) / 2e9;
 
 		if (fabs(got - sizes[i].gmac) > 0.06)
 			fail_msg("%zu: %.2f GMAC, not %.1f", sizes[i].side, got, sizes[i].gmac);
 	}
+}
+
+/* Those of SD's, as PyTorch counts them: 49.49 million parameters, 2.5 TFLOP for 512x512. */
+static void a_decoder_costs_what_the_published_one_does(void **state)
+{
+	struct vae_config sd = vae_testing_standard(4, true);
+
+	(void)state;
+	assert_int_equal(vae_cost_parameters(&sd, VAE_DECODER), 49490199);
+	if (fabs(vae_cost_flop(&sd, VAE_DECODER, 64, 64) / 2e9 - 1257.26) > 0.06)
+		fail_msg("%.2f GMAC", vae_cost_flop(&sd, VAE_DECODER, 64, 64) / 2e9);
 }
 
 int main(void)
@@ -49,6 +60,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(parameters_are_those_of_the_published_encoders),
 	    cmocka_unit_test(operations_are_those_of_the_standard_encoder),
+	    cmocka_unit_test(a_decoder_costs_what_the_published_one_does),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
