@@ -45,13 +45,14 @@ static void append_roots(struct buffer *out, const struct queue_claim *claim)
 	buffer_append_string(out, "]");
 }
 
+/* Version 1 kept the content of jobs that failed, too: what nothing is stored of is not compared with. */
 #define CANDIDATE                                                                                  \
 	"SELECT job.id, job.dataset, job.rank, job.root, job.size, job.key, job.path,"             \
 	" work.state, work.attempts, work.crashes,"                                                \
-	" iif(work.changed AND NOT work.spooled,"                                                  \
+	" CASE WHEN work.spooled THEN work.content WHEN work.changed THEN"                         \
 	"  (SELECT content FROM sample INDEXED BY sample_live WHERE dead = 0"                      \
-	"    AND sample.rank = job.rank AND sample.job = job.id ORDER BY variant LIMIT 1),"        \
-	"  work.content) FROM "
+	"    AND sample.rank = job.rank AND sample.job = job.id ORDER BY variant LIMIT 1)"         \
+	" END FROM "
 #define OF_ROOTS "(?4 IS NULL OR job.root IN (SELECT value FROM json_each(?4)))"
 
 static int add_rows(struct sqlite_queue *q, struct sqlite3_stmt *stmt, struct candidates *out,
