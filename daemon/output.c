@@ -21,7 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEAD_OWNER_MS = 5000 }; /* longest wait for the lock of a process that has died */
+/* Longest wait for the lock of a process that has died: what it was starting may not get a processor for seconds. */
+enum { DEAD_OWNER_MS = 30000 };
 
 /* An output that a state folder is of. */
 struct owned_output {
