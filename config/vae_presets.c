@@ -126,6 +126,13 @@ const struct vae_preset *vae_preset_find(const char *name)
 	return NULL;
 }
 
+bool vae_name_same(const char *a, const char *b)
+{
+	const struct vae_preset *preset = vae_preset_find(a);
+
+	return preset ? preset == vae_preset_find(b) : strcmp(a, b) == 0;
+}
+
 const struct vae_hub *vae_hub_find(const char *id)
 {
 	for (size_t i = 0; i < n_vae_hubs; i++) {

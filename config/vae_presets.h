@@ -40,6 +40,9 @@ extern const size_t n_vae_presets;
 /* By its name, or that of a VAE's repository ("sdxl-vae-fp16-fix"). NULL: there is none. */
 const struct vae_preset *vae_preset_find(const char *name);
 
+/* Whether both name one model: the same preset in two spellings, or else the same text. */
+bool vae_name_same(const char *a, const char *b);
+
 /* A repository on the hub and the preset that its VAE is. */
 struct vae_hub {
 	const char *id;	    /* "stabilityai/sdxl-vae" */

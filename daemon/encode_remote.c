@@ -1,6 +1,7 @@
 #include "daemon/encode_remote.h"
 
 #include "base/checked.h"
+#include "config/vae_presets.h"
 #include "encoder/encoder_remote.h"
 
 int encode_remote_open(const struct remote_config *c, const struct encode_model *model,
@@ -30,6 +31,7 @@ int encode_remote_open(const struct remote_config *c, const struct encode_model 
 	options.name = model->name;
 	options.vae = model->vae;
 	options.declared = model->declared[0] != '\0';
+	options.same_name = vae_name_same;
 	options.weights = model->weights;
 	options.fake = model->fake;
 	options.wire = wires[c->options.wire];

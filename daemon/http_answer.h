@@ -8,7 +8,7 @@
 
 struct json_t;
 
-#define HTTP_ANSWER_HEADERS 2
+#define HTTP_ANSWER_HEADERS 6
 
 struct http_answer {
 	unsigned status;      /* of HTTP */

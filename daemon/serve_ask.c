@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <float.h>
 #include <jansson.h>
@@ -229,6 +230,39 @@ static void put_headers(struct http_answer *answer, size_t ndim, const size_t *s
 	answer->headers[0].value = xstrdup((const char *)text.data);
 	answer->headers[1].name = "dtype";
 	answer->headers[1].value = xstrdup(dtype_name(dtype));
+}
+
+/* What may stand in a header: visible ASCII and spaces. */
+static char *header_text(const char *text)
+{
+	char *clean = xstrdup(text);
+
+	for (char *c = clean; *c; c++) {
+		if (*c < ' ' || *c > '~')
+			*c = '_';
+	}
+	return clean;
+}
+
+void serve_ask_sign(const struct serve_identity *identity, struct http_answer *answer)
+{
+	const struct {
+		const char *name, *value;
+	} said[] = {
+	    {VAE_WIRE_HEADER_LATENTD, LATENTD_VERSION},
+	    {VAE_WIRE_HEADER_MODEL, identity->model},
+	    {VAE_WIRE_HEADER_WEIGHTS, identity->weights},
+	    {VAE_WIRE_HEADER_PRECISION, identity->precision},
+	};
+	size_t n = 0;
+
+	while (answer->headers[n].name)
+		n++;
+	for (size_t i = 0; i < ARRAY_SIZE(said); i++, n++) {
+		assert(n < HTTP_ANSWER_HEADERS);
+		answer->headers[n].name = said[i].name;
+		answer->headers[n].value = header_text(said[i].value);
+	}
 }
 
 int serve_ask_answer(const struct serve_ask *ask, const struct serve_latent *latents,

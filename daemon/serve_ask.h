@@ -6,6 +6,7 @@
  *	serve_ask_check_size(&ask, size, err)                  the body's size, once it is known
  *	serve_tensor_read(&ask, body, size, &tensor, err)      a tensor's values; images are the decoders' business
  *	serve_ask_answer(&ask, items, n, channels, &answer, err)
+ *	serve_ask_sign(&identity, &answer)                     what computed it
  *
  * Errors say by code and reason what a client is told (serve_error_status).
  */
@@ -84,6 +85,16 @@ struct serve_latent {
  */
 int serve_ask_answer(const struct serve_ask *ask, const struct serve_latent *latents,
 		     struct http_answer *answer, struct error *err);
+
+/* What computes, as each answer's headers say it (net/vae_wire.h). */
+struct serve_identity {
+	char model[64];
+	char weights[SHA256_HEX_SIZE]; /* or VAE_WIRE_FAKE */
+	const char *precision;
+};
+
+/* Adds it to an answer that serve_ask_answer() has made. */
+void serve_ask_sign(const struct serve_identity *identity, struct http_answer *answer);
 
 /*
  * 400 the query, 413 too large, 415 no image that is read, 422 an image or tensor that cannot be encoded, 503 something

@@ -152,12 +152,23 @@ static enum MHD_Result begin_encoding(struct serve_request *r)
 	return post(r);
 }
 
+static void sign(struct serve_request *r)
+{
+	struct serve_http *h = r->http;
+
+	pthread_mutex_lock(&h->mutex);
+	serve_ask_sign(&h->identity, &r->answer);
+	pthread_mutex_unlock(&h->mutex);
+}
+
 static enum MHD_Result send_encoded(struct serve_request *r)
 {
 	struct error err = r->job.error;
 
 	if (err.code != ERR_NONE || serve_ask_answer(&r->ask, r->job.latents, &r->answer, &err) < 0)
 		serve_request_decide_error(r, &err);
+	else
+		sign(r);
 	serve_job_release(&r->job);
 	return send_answer(r);
 }
@@ -310,11 +321,13 @@ int serve_http_open(const struct serve_options *options, struct serve_listen *li
 	return 0;
 }
 
-void serve_http_ready(struct serve_http *h, const struct serve_bounds *bounds, char *model)
+void serve_http_ready(struct serve_http *h, const struct serve_bounds *bounds,
+		      const struct serve_identity *identity, char *model)
 {
 	pthread_mutex_lock(&h->mutex);
 	h->ready = true;
 	h->bounds = *bounds;
+	h->identity = *identity;
 	free(h->model);
 	h->model = model;
 	pthread_mutex_unlock(&h->mutex);

@@ -25,7 +25,8 @@ int serve_http_open(const struct serve_options *options, struct serve_listen *li
 		    struct serve_desk *desk, struct serve_stats *stats, struct serve_http **out,
 		    struct error *err);
 /* @model: what GET /v1/model answers; taken over. */
-void serve_http_ready(struct serve_http *h, const struct serve_bounds *bounds, char *model);
+void serve_http_ready(struct serve_http *h, const struct serve_bounds *bounds,
+		      const struct serve_identity *identity, char *model);
 /* Why not; NULL: it is only loading. */
 void serve_http_not_ready(struct serve_http *h, const char *why);
 void serve_http_tick(struct serve_http *h);

@@ -23,6 +23,7 @@ struct serve_http {
 	bool ready, stopping, ended;
 	char *why_not; /* NULL: it is loading */
 	struct serve_bounds bounds;
+	struct serve_identity identity;
 	char *model;
 	size_t encodes, images, bytes; /* admitted and not answered */
 	double image_seconds;	       /* that one takes, roughly */

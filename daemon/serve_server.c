@@ -75,8 +75,14 @@ static void model_is_ready(struct serve_server *s)
 					    .max_pixels = s->options->max_pixels,
 					    .max_images = s->options->queue,
 					    .max_body = s->options->max_body};
+	struct serve_identity identity = {.precision = vae_precision_name(m->precision)};
 
-	serve_http_ready(s->http, &bounds, describe_model(s, m));
+	snprintf(identity.model, sizeof(identity.model), "%s", m->name);
+	if (m->fake)
+		snprintf(identity.weights, sizeof(identity.weights), VAE_WIRE_FAKE);
+	else
+		sha256_hex(&m->weights, identity.weights);
+	serve_http_ready(s->http, &bounds, &identity, describe_model(s, m));
 	server_log(s, LOG_LEVEL_INFO, "%s at %s", m->name, s->url);
 }
 

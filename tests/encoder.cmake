@@ -11,5 +11,9 @@ add_fuzz_target(NAME fuzz_endpoint_model SOURCES fuzz/fuzz_endpoint_model.c LIBS
 add_cmocka_test(NAME test_pixel_planes SOURCES unit/test_pixel_planes.c LIBS latentd_encoder)
 add_library(latentd_vae_endpoint STATIC component/vae_endpoint.c)
 target_link_libraries(latentd_vae_endpoint PUBLIC latentd_loopback latentd_encoder latentd_net m)
-add_cmocka_test(NAME test_encoder_remote SOURCES component/test_encoder_remote.c
-	LIBS latentd_vae_endpoint latentd_image LABELS tsan)
+add_library(latentd_remote_rig STATIC component/remote_rig.c)
+target_link_libraries(latentd_remote_rig PUBLIC latentd_vae_endpoint latentd_image latentd_testing)
+foreach(name encoder_remote remote_faults remote_access remote_limits)
+	add_cmocka_test(NAME test_${name} SOURCES component/test_${name}.c
+		LIBS latentd_remote_rig LABELS tsan)
+endforeach()

@@ -289,10 +289,6 @@ static int check_options(const struct encoder_remote_options *o, struct error *e
 		return error_set(err, ERR_CONFIG, "a remote encoder needs an endpoint");
 	if (o->vae.latent_channels == 0 || (!o->fake && o->vae.blocks == 0))
 		return error_set(err, ERR_BUG, "a remote encoder without a VAE");
-	if (o->declared && o->send == ENCODER_REMOTE_UINT8)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "only latentd endpoints take tensors of uint8: send png or floats");
 	return 0;
 }
 

@@ -10,7 +10,9 @@
  * Which model. With @weights (declared false) only latentd endpoints work that report the same hash in GET /v1/model: they
  * are asked before their first image, and again after every outage. They give everything: the mean in float32; moments
  * in float32, from which seeded draws are made here, the same bits as a local engine's. A declared model is what somebody
- * says that a foreign endpoint computes: only draws, and those have no seed (batch.seed is not used); caps say so.
+ * says that a foreign endpoint computes: only draws, and those have no seed (batch.seed is not used); caps say so. Each
+ * reply of a latentd says what computed it: one that has other weights than it told, or under a declaration another name,
+ * is thrown away and its endpoint stopped.
  * Latents are handed over raw, whatever the server was asked for.
  *
  * Waiting. Unlike other backends this one can have nothing to compute with. Then its capacity is 0, also with nothing in
@@ -64,9 +66,11 @@ struct encoder_remote_endpoint {
 struct encoder_remote_options {
 	const struct encoder_remote_endpoint *endpoints;
 	size_t n_endpoints;
-	const char *name;      /* of the model, for messages */
+	const char *name;      /* of the model */
 	struct vae_config vae; /* latent_channels, blocks and the factors count */
 	bool declared;	       /* known by name only; @weights and @fake are not used */
+	/* Whether both name one model, for a latentd that is to be the declared one; NULL: the same text. */
+	bool (*same_name)(const char *a, const char *b);
 	struct sha256 weights;
 	bool fake; /* endpoints that serve the fake encoder, for tests */
 	enum encoder_remote_wire wire;

@@ -43,6 +43,10 @@ static struct verdict judge_latent(struct encoder_remote *r, struct remote_fligh
 
 	switch (remote_reply_latent(&f->x, &want, latent, reason)) {
 	case REMOTE_ANSWER_GOOD:
+		if (remote_comes_of_another(r, &f->x, reason)) {
+			ndarray_release(latent);
+			return (struct verdict){ENDPOINT_STOPS, IMAGE_AGAIN, false};
+		}
 		undo_factors(r, latent);
 		return (struct verdict){ENDPOINT_GOOD, IMAGE_DONE, false};
 	case REMOTE_ANSWER_OTHER_MODEL:

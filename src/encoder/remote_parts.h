@@ -25,6 +25,7 @@
 /* An image that nobody can take for so long goes back. */
 enum { REMOTE_PATIENCE_MS = 10000, REMOTE_FLIGHTS = 2 };
 
+struct endpoint_model;
 struct remote_item;
 struct remote_flight;
 
@@ -170,6 +171,14 @@ void remote_flight_drop(struct encoder_remote *r, struct remote_flight *f, int64
 void remote_answered(struct encoder_remote *r, struct remote_flight *f, int64_t now);
 /* 401 and 403: true if there is a new token, which is used from now on; else it is looked for again later. */
 bool remote_new_token(struct remote_server *s, int64_t now);
+
+/* ---- remote_model.c ---- */
+
+/* True: what an endpoint tells, or what a latent that came says of itself, is another model than ours; @reason says so. */
+bool remote_tells_another(const struct encoder_remote *r, const struct endpoint_model *m,
+			  char reason[REMOTE_REASON_SIZE]);
+bool remote_comes_of_another(const struct encoder_remote *r, const struct http_exchange *x,
+			     char reason[REMOTE_REASON_SIZE]);
 
 /* ---- remote_loop.c ---- */
 

@@ -210,30 +210,6 @@ bool remote_new_token(struct remote_server *s, int64_t now)
 	return false;
 }
 
-/* Why this model is not the one that we want; false: it is. */
-static bool is_another(const struct encoder_remote *r, const struct endpoint_model *m,
-		       char reason[REMOTE_REASON_SIZE])
-{
-	char has[SHA256_HEX_SIZE], wanted[SHA256_HEX_SIZE];
-
-	if (!m->latentd) {
-		snprintf(reason, REMOTE_REASON_SIZE,
-			 "it is no latentd endpoint, and only such can tell that they have the "
-			 "weights of %.100s: declare its VAE by name, and take unseeded draws",
-			 r->name);
-		return true;
-	}
-	if (m->fake == r->options.fake &&
-	    (m->fake || memcmp(&m->weights, &r->options.weights, sizeof(m->weights)) == 0))
-		return false;
-	sha256_hex(&m->weights, has);
-	sha256_hex(&r->options.weights, wanted);
-	snprintf(reason, REMOTE_REASON_SIZE,
-		 "it has another model: %.100s (weights %.12s), and %.100s (%.12s) is wanted",
-		 m->name, has, r->name, wanted);
-	return true;
-}
-
 static enum endpoint_outcome outcome_of(enum retry_class class)
 {
 	switch (class) {
@@ -270,7 +246,7 @@ void remote_answered(struct encoder_remote *r, struct remote_flight *f, int64_t 
 
 		snprintf(s->reason, sizeof(s->reason), "%s",
 			 strlen(err.message) > prefix ? err.message + prefix : err.message);
-	} else if (is_another(r, &model, s->reason)) {
+	} else if (remote_tells_another(r, &model, s->reason)) {
 		class = RETRY_STOP;
 	}
 	outcome = outcome_of(class);

@@ -19,12 +19,24 @@
  *	      or vae_wire_query_parse(text, &q, err) for the whole query
  *	      then vae_wire_shape_format(), dtype_name(), vae_wire_write()
  *
+ * A latentd's reply also says what computed it, so that nobody stores another model's latents after a restart:
+ *	latentd: 0.1.0                     its version
+ *	latentd-model: sdxl                for people
+ *	latentd-weights: 64 hex digits     as in GET /v1/model; "fake"
+ *	latentd-precision: float32
+ *
  * Errors are ERR_DATA `query` or `reply`, with messages for whoever wrote the query or reads the log.
  */
 #ifndef LATENTD_NET_VAE_WIRE_H
 #define LATENTD_NET_VAE_WIRE_H
 
 #include "base/ndarray.h"
+
+#define VAE_WIRE_HEADER_LATENTD	  "latentd"
+#define VAE_WIRE_HEADER_MODEL	  "latentd-model"
+#define VAE_WIRE_HEADER_WEIGHTS	  "latentd-weights"
+#define VAE_WIRE_HEADER_PRECISION "latentd-precision"
+#define VAE_WIRE_FAKE		  "fake"
 
 enum vae_wire_posterior {
 	VAE_WIRE_UNSAID,

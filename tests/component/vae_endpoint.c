@@ -18,6 +18,18 @@ void vae_endpoint_moments(const void *body, size_t size, size_t pixels, float *m
 	encoder_fake_moments(&content, ENDPOINT_CHANNELS, pixels, moments);
 }
 
+static const char *name_of(const struct vae_endpoint *e)
+{
+	return e->name ? e->name : "tests";
+}
+
+static const char *weights_of(const struct vae_endpoint *e)
+{
+	const char *weights = atomic_load(&e->weights);
+
+	return weights ? weights : ZEROS;
+}
+
 static void answer_model(const struct vae_endpoint *e, struct loopback_reply *reply)
 {
 	if (!e->latentd) {
@@ -26,13 +38,13 @@ static void answer_model(const struct vae_endpoint *e, struct loopback_reply *re
 		return;
 	}
 	buffer_appendf(&reply->body,
-		       "{\"latentd\":\"0.1.0\",\"name\":\"tests\",\"size_multiple\":8,"
+		       "{\"latentd\":\"0.1.0\",\"name\":\"%s\",\"size_multiple\":8,"
 		       "\"latent_channels\":%d,\"downscale\":%d,\"recipe_vae\":{"
 		       "\"class\":\"AutoencoderKL\",\"block_out_channels\":[32,32,32,32],"
 		       "\"latent_channels\":%d,\"scaling_factor\":0.5,\"shift_factor\":0.25,"
 		       "\"weights_sha256\":\"%s\"}}",
-		       ENDPOINT_CHANNELS, ENDPOINT_DOWNSCALE, ENDPOINT_CHANNELS,
-		       e->weights ? e->weights : ZEROS);
+		       name_of(e), ENDPOINT_CHANNELS, ENDPOINT_DOWNSCALE, ENDPOINT_CHANNELS,
+		       weights_of(e));
 }
 
 /* Width and height: of the tensor, or out of the PNG's header. */
@@ -46,6 +58,18 @@ static void size_of(const struct loopback_request *request, const struct vae_wir
 		*width = get_u32be(request->body + 16);
 		*height = get_u32be(request->body + 20);
 	}
+}
+
+/* Says what computed it, as a latentd does. */
+static void sign(const struct vae_endpoint *e, struct loopback_reply *reply)
+{
+	size_t n = strlen(reply->headers);
+
+	snprintf(reply->headers + n, sizeof(reply->headers) - n,
+		 VAE_WIRE_HEADER_LATENTD ": 0.1.0\r\n" VAE_WIRE_HEADER_MODEL
+					 ": %s\r\n" VAE_WIRE_HEADER_WEIGHTS
+					 ": %s\r\n" VAE_WIRE_HEADER_PRECISION ": float32\r\n",
+		 name_of(e), weights_of(e));
 }
 
 static void answer_latent(const struct vae_endpoint *e, const struct loopback_request *request,
@@ -76,7 +100,7 @@ static void answer_latent(const struct vae_endpoint *e, const struct loopback_re
 	if (q.posterior == VAE_WIRE_MOMENTS)
 		channels *= 2;
 	n = channels * pixels;
-	for (size_t i = 0; !e->latentd && i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		moments[i] =
 		    (float)(((double)moments[i] - (q.has_shift_factor ? q.shift_factor : 0)) *
 			    (q.has_scaling_factor ? q.scaling_factor : 1));
@@ -97,6 +121,8 @@ static void answer_latent(const struct vae_endpoint *e, const struct loopback_re
 	snprintf(reply->headers, sizeof(reply->headers), "shape: %s\r\ndtype: %s\r\n",
 		 fault == FAULT_BAD_SHAPE ? "1x4x8x8" : (const char *)shape.data,
 		 fault == FAULT_WRONG_DTYPE ? "int64" : dtype_name(dtype));
+	if (e->latentd && !atomic_load(&e->unsigned_replies))
+		sign(e, reply);
 	if (fault == FAULT_CUT)
 		reply->how = LOOPBACK_CUT;
 }

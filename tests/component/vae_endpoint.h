@@ -47,8 +47,10 @@ enum endpoint_fault {
 };
 
 struct vae_endpoint {
-	bool latentd;	     /* false: foreign, /v1/model is 404 and draws are of float16 */
-	const char *weights; /* hex; NULL: all zeros */
+	bool latentd;	  /* false: foreign, /v1/model is 404 and draws are of float16 */
+	const char *name; /* that a latentd tells; NULL: "tests" */
+	_Atomic(const char *) weights; /* hex; NULL: all zeros */
+	atomic_bool unsigned_replies;  /* a latentd's do not say what computed them */
 	atomic_int delay_ms;
 	/* What to do with POST number @n (from 0) of this endpoint; NULL: FAULT_NONE. */
 	enum endpoint_fault (*script)(void *arg, size_t n);

@@ -212,7 +212,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = packed(values, dtype)
         if change:
             data, shape = change(data, shape)
-        self.answer(200, data, **{"shape": json.dumps(shape), "dtype": dtype, **headers})
+        said = {"shape": json.dumps(shape), "dtype": dtype, **self.server.owner.identity()}
+        self.answer(200, data, **{**said, **headers})
         self.server.owner.gave(query)
 
 
@@ -315,6 +316,17 @@ class Endpoint:
         self.port, self.server = 0, None
         self.up()
         ws.at_end.append(self.down)
+
+    def identity(self):
+        """Headers by which a latentd says what computed a latent."""
+        if self.model is None:
+            return {}
+        return {
+            "latentd": self.model["latentd"],
+            "latentd-model": self.model["name"],
+            "latentd-weights": self.model["recipe_vae"]["weights_sha256"],
+            "latentd-precision": "float32",
+        }
 
     @property
     def url(self):

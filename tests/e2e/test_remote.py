@@ -98,6 +98,8 @@ def an_endpoint_that_does_not_tell_its_model_needs_a_declaration(ws):
     draw = ["--posterior", "draw", "--vae"]
     unknown = encode_there(ws, endpoint, options=[*draw, "declared:sd99"], code=FAILED)
     one_line(unknown, "sd99", "latentctl model list")
+    exact = encode_there(ws, endpoint, options=[*draw, "declared:sd15", "--send", "uint8"], code=USAGE)
+    one_line(exact, "send uint8", "expected png")
     equal(endpoint.requests, 0, "requests")
     encode_there(ws, endpoint, options=[*draw, "declared:sd15"])
     all_there(ws, paths, vae_sha256=None, seed=None, precision="unknown", posterior="draw")
@@ -429,6 +431,49 @@ def another_model_behind_a_second_endpoint_is_not_used(ws):
     encode_there(ws, first, second)
     all_there(ws, paths, vae_sha256="ab" * 32)
     equal(second.requests, 0, "requests to another model")
+
+
+OTHER_MODEL = dict(
+    MODEL, name="other", recipe_vae=dict(MODEL["recipe_vae"], weights_sha256="cd" * 32)
+)
+
+
+@test
+def a_server_that_comes_back_with_another_model_is_noticed_at_its_reply(ws):
+    paths, endpoint = plain_pictures(ws.src, 30), Endpoint(ws)
+
+    def plan(n):
+        if n == 10:
+            endpoint.model = OTHER_MODEL
+        return "ok"
+
+    endpoint.plan = plan
+    result = encode_there(ws, endpoint, code=FAILED)
+    assert "another model" in result.err and "weights cdcdcdcdcdcd" in result.err, result.err
+    equal(ws.failed(), {}, "images that are blamed")
+    assert len(read_dataset(ws.dataset)) <= 10, "latents of the other model are stored"
+    endpoint.model, endpoint.plan = MODEL, "ok"
+    encode_there(ws, endpoint)
+    all_there(ws, paths, vae_sha256="ab" * 32)
+
+
+@test
+def a_latentd_of_another_name_is_not_taken_for_the_declared_model(ws):
+    paths = plain_pictures(ws.src, 5)
+    draw = ["--posterior", "draw", "--vae"]
+    server = Server(ws, vae=demo_model())
+    server.start()
+    url = f"http://127.0.0.1:{server.port}/"
+    result = encode_there(ws, url, options=[*draw, "declared:sd15"], code=FAILED)
+    assert "it is a latentd with the model" in result.err, result.err
+    server.stop()
+    result = encode_there(ws, Endpoint(ws), options=[*draw, "declared:sd15"], code=FAILED)
+    assert "the model scripted, and sd15 is declared" in result.err, result.err
+    equal(ws.failed(), {}, "images that are blamed")
+    ws.out = ws.path("named")
+    named = Endpoint(ws, model=dict(MODEL, name="sdxl-vae-fp16-fix"))
+    encode_there(ws, named, options=[*draw, "declared:sdxl-fp16-fix"])
+    all_there(ws, paths, vae_sha256=None, posterior="draw")
 
 
 @test

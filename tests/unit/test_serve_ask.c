@@ -213,6 +213,22 @@ static void make_latents(struct serve_latent latents[2], float *first_mean)
 	*first_mean = -2.0f;
 }
 
+static void an_answer_says_what_computed_it(void **state)
+{
+	const struct serve_identity identity = {
+	    .model = "caf\xc3\xa9\r\nx: y", .weights = "0123", .precision = "float32"};
+	struct http_answer answer = {.headers = {{"shape", xstrdup("[1]")}}};
+	static const char *const wanted[] = {"[1]", LATENTD_VERSION, "caf____x: y", "0123",
+					     "float32"};
+
+	(void)state;
+	serve_ask_sign(&identity, &answer);
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		assert_string_equal(answer.headers[i].value, wanted[i]);
+	assert_string_equal(answer.headers[3].name, "latentd-weights");
+	http_answer_release(&answer);
+}
+
 static void answers_hold_what_was_asked_for(void **state)
 {
 	struct serve_ask ask = read_ask("posterior=mean&scaling_factor=0.5&shift_factor=0.25&"
@@ -309,6 +325,7 @@ int main(void)
 	    cmocka_unit_test(the_range_is_judged_as_vae_image_processor_does),
 	    cmocka_unit_test(halves_are_widened_exactly),
 	    cmocka_unit_test(values_that_are_not_finite_are_422),
+	    cmocka_unit_test(an_answer_says_what_computed_it),
 	    cmocka_unit_test(answers_hold_what_was_asked_for),
 	    cmocka_unit_test(draws_repeat_with_a_seed_and_only_then),
 	    cmocka_unit_test(what_a_dtype_cannot_hold_is_422),
