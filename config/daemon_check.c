@@ -1,5 +1,6 @@
 #include "config/daemon_check.h"
 
+#include "config/encoder_scope.h"
 #include "config/settings_yaml.h"
 
 #include "base/checked.h"
@@ -331,25 +332,6 @@ static int check_dataset(const struct check *c, size_t i, struct error *err)
 
 /* -- encoders ------------------------------------------------------------------------------------ */
 
-/* Whether @e may encode @vae, as far as can be told without asking an endpoint. */
-static bool may_encode(const struct encoder_config *e, const char *vae)
-{
-	const char *name = NULL;
-
-	switch (vae_source_of(vae, &name)) {
-	case VAE_SOURCE_FAKE:
-		return e->type == ENCODER_TYPE_FAKE;
-	case VAE_SOURCE_DECLARED:
-		return e->type == ENCODER_TYPE_REMOTE && e->remote.model.name &&
-		       strcmp(e->remote.model.name, name) == 0;
-	case VAE_SOURCE_ENDPOINT:
-		return e->type == ENCODER_TYPE_REMOTE;
-	case VAE_SOURCE_FILES:
-		break;
-	}
-	return e->type != ENCODER_TYPE_FAKE;
-}
-
 static const char *encoder_wanted(enum vae_source source)
 {
 	switch (source) {
@@ -370,11 +352,22 @@ static int check_encodable(const struct check *c, size_t i, struct error *err)
 {
 	const char *vae = c->config->datasets[i].recipe.vae;
 	enum vae_source source = vae_source_of(vae, NULL);
+	struct error why = ERROR_INIT;
 
 	for (size_t k = 0; k < c->config->n_encoders; k++) {
-		if (may_encode(&c->config->encoders[k], vae))
+		const struct encoder_config *e = &c->config->encoders[k];
+		const struct encoder_scope_wish wish = {
+		    .declared = source == VAE_SOURCE_DECLARED,
+		    .send = remote_send_name(e->remote.options.send)};
+
+		if (!encoder_scope_has(e, vae))
+			continue;
+		if (e->type != ENCODER_TYPE_REMOTE || encoder_scope_endpoint(&wish, &why) == 0)
 			return 0;
 	}
+	if (why.code != ERR_NONE)
+		return refuse(c, in_dataset(c, i, NAMES("recipe", "vae")), err, "vae %s: %s", vae,
+			      why.message);
 	return refuse(c, in_dataset(c, i, NAMES("recipe", "vae")), err,
 		      "vae%s%s: no encoder can encode it: expected %s",
 		      source == VAE_SOURCE_FILES ? "" : " ", source == VAE_SOURCE_FILES ? "" : vae,
@@ -394,7 +387,7 @@ static int check_serve(const struct check *c, struct error *err)
 		return refuse(c, at_top(c, NAMES("serve", "vae")), err,
 			      "vae: there is no file or folder %s", serve->vae);
 	for (size_t k = 0; k < c->config->n_encoders; k++) {
-		if (may_encode(&c->config->encoders[k], serve->vae))
+		if (encoder_scope_has(&c->config->encoders[k], serve->vae))
 			return 0;
 	}
 	return refuse(c, at_top(c, NAMES("serve", "vae")), err,

@@ -1,5 +1,7 @@
 #include "config/encode_options.h"
 
+#include "config/encoder_scope.h"
+
 #include "base/checked.h"
 
 #include <string.h>
@@ -66,17 +68,21 @@ static int check_endpoints(const struct encode_options *o, struct error *err)
 {
 	struct remote_endpoint endpoints[SETTING_TEXTS_MAX];
 	const struct remote_config remote = encode_options_remote(o, endpoints);
+	const struct encoder_scope_wish wish = {
+	    .declared = o->recipe.vae && vae_source_of(o->recipe.vae, NULL) == VAE_SOURCE_DECLARED,
+	    .send = remote_send_name(o->remote.send)};
 	size_t which = 0;
 
 	if (o->endpoints.n > 0) {
-		if (remote_config_check(&remote, &which, err) < 0)
+		if (remote_config_check(&remote, &which, err) < 0 ||
+		    encoder_scope_endpoint(&wish, err) < 0)
 			return -1;
 		return o->token_file ? remote_token_check(o->token_file, err) : 0;
 	}
 	if (o->token_file)
 		return error_set(err, ERR_CONFIG,
 				 "--token-file is for --endpoint, which is missing");
-	if (o->recipe.vae && vae_source_of(o->recipe.vae, NULL) == VAE_SOURCE_DECLARED)
+	if (wish.declared)
 		return error_set(err, ERR_CONFIG,
 				 "--vae %s: only endpoints encode it, --endpoint is missing",
 				 o->recipe.vae);

@@ -1,5 +1,7 @@
 #include "config/recipe_options.h"
 
+#include "config/encoder_scope.h"
+
 #include "base/checked.h"
 #include "config/remote_options.h"
 #include "config/vae_presets.h"
@@ -71,34 +73,19 @@ static const struct setting rows[] = {
 
 const struct settings_group recipe_settings = {.rows = rows, .n = ARRAY_SIZE(rows)};
 
-/* What an endpoint computes is its own affair: only what is computed here has a choice. */
-static bool computes_elsewhere(const struct recipe_options *o)
-{
-	enum vae_source source = o->vae ? vae_source_of(o->vae, NULL) : VAE_SOURCE_FILES;
-
-	return source == VAE_SOURCE_DECLARED || source == VAE_SOURCE_ENDPOINT;
-}
-
 int recipe_options_check(const struct recipe_options *o, struct error *err)
 {
+	enum vae_source source = o->vae ? vae_source_of(o->vae, NULL) : VAE_SOURCE_FILES;
+	const struct encoder_scope_wish wish = {.declared = source == VAE_SOURCE_DECLARED,
+						.posterior = o->posterior,
+						.precision = o->precision,
+						.tiling = o->tiling};
+
 	if (o->scaled && strcmp(o->posterior, "moments") == 0)
 		return error_set(err, ERR_CONFIG,
 				 "scaled: moments have no scale, expected posterior mean or draw");
-	if (o->vae && vae_source_of(o->vae, NULL) == VAE_SOURCE_DECLARED &&
-	    strcmp(o->posterior, "draw") != 0)
-		return error_set(err, ERR_CONFIG,
-				 "posterior %s of a declared VAE: an endpoint that does not tell "
-				 "its weights only gives draws, expected posterior draw",
-				 o->posterior);
-	if (computes_elsewhere(o) && strcmp(o->tiling, "none") != 0)
-		return error_set(err, ERR_CONFIG,
-				 "tiling %s of an endpoint's VAE: expected none, or vae with a "
-				 "path",
-				 o->tiling);
-	if (computes_elsewhere(o) && strcmp(o->precision, "f32") != 0)
-		return error_set(err, ERR_CONFIG,
-				 "precision %s of an endpoint's VAE: expected f32, or vae with a "
-				 "path",
-				 o->precision);
+	if ((wish.declared || source == VAE_SOURCE_ENDPOINT) &&
+	    encoder_scope_endpoint(&wish, err) < 0)
+		return -1;
 	return pixel_options_check(&o->pixels, err);
 }

@@ -65,6 +65,11 @@ const struct settings_group remote_endpoint_settings = {endpoint_rows, ARRAY_SIZ
 							sizeof(struct remote_endpoint),
 							ENDPOINT(place), "url"};
 
+const char *remote_send_name(enum remote_send send)
+{
+	return bodies[send];
+}
+
 /* -- URLs ---------------------------------------------------------------------------------------- */
 
 /* Behind the scheme; NULL: neither http nor https. */

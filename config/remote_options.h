@@ -62,6 +62,9 @@ extern const struct settings_group remote_settings;
 /* Rows of struct remote_endpoint, as items of a list. */
 extern const struct settings_group remote_endpoint_settings;
 
+/* "png", "tensor", ... */
+const char *remote_send_name(enum remote_send send);
+
 /* For SETTING_STRING. */
 bool remote_url_valid(const char *url);
 #define REMOTE_URL_EXPECTED                                                                        \

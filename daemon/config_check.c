@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "config/encoder_scope.h"
 
 #include <string.h>
 
@@ -16,27 +17,25 @@ static int at_dataset(const struct daemon_config *config, const struct dataset_c
 			  d->place.column, d->name);
 }
 
-/* What the remote encoder that serves @name says of it. */
-static const struct remote_model *said_of(const struct daemon_config *config, const char *name)
+/* What the remote encoder that serves @vae, a declared one, says of it. */
+static const struct remote_model *said_of(const struct daemon_config *config, const char *vae)
 {
 	static const struct remote_model nothing = {.name = NULL};
 
 	for (size_t i = 0; i < config->n_encoders; i++) {
-		const struct remote_model *model = &config->encoders[i].remote.model;
-
-		if (model->name && strcmp(model->name, name) == 0)
-			return model;
+		if (encoder_scope_has(&config->encoders[i], vae))
+			return &config->encoders[i].remote.model;
 	}
 	return &nothing;
 }
 
 /* Of a VAE that is only declared. */
-static int look_at_declared(const struct daemon_config *config, const char *name,
+static int look_at_declared(const struct daemon_config *config, const char *vae, const char *name,
 			    struct pixel_options *pixels, size_t *multiple, struct error *err)
 {
 	struct encode_model model;
 
-	if (encode_model_declared(name, said_of(config, name), &model, err) < 0)
+	if (encode_model_declared(name, said_of(config, vae), &model, err) < 0)
 		return -1;
 	*multiple = model.multiple;
 	return pixel_setup_resolution(pixels, model.name, model.resolution, err);
@@ -82,10 +81,11 @@ static int check_precision(const struct daemon_config *config, const struct reci
 			   struct error *err)
 {
 	bool fake = vae_source_of(o->vae, NULL) == VAE_SOURCE_FAKE;
+	const struct encoder_scope_wish wish = {.precision = o->precision};
 	enum vae_precision precision;
 
 	if (!fake && !encodes_here(config))
-		return encode_precision_remote(o, err);
+		return encoder_scope_endpoint(&wish, err);
 	return fake || !has_gpu(config) ? encode_precision(o, fake, &precision, err) : 0;
 }
 
@@ -103,7 +103,7 @@ static int look_at_model(const struct daemon_config *config, const struct recipe
 	case VAE_SOURCE_FAKE:
 		return encode_tile(o, true, NULL, &tile, err);
 	case VAE_SOURCE_DECLARED:
-		return look_at_declared(config, name, pixels, multiple, err);
+		return look_at_declared(config, o->vae, name, pixels, multiple, err);
 	case VAE_SOURCE_ENDPOINT:
 	case VAE_SOURCE_FILES:
 		break;

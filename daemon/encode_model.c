@@ -75,6 +75,8 @@ int encode_model_declared(const char *name, const struct remote_model *said,
 	const struct vae_preset *preset = vae_preset_find(name);
 	struct encode_model model = {.fake = false};
 
+	if (preset) /* in one spelling, whichever was used */
+		name = preset->name;
 	snprintf(model.name, sizeof(model.name), "%s", name);
 	if (strlen(name) >= sizeof(model.declared))
 		return error_set(err, ERR_CONFIG, "declared: a name of %zu bytes: expected %zu",
@@ -82,7 +84,7 @@ int encode_model_declared(const char *name, const struct remote_model *said,
 	snprintf(model.declared, sizeof(model.declared), "%s", name);
 	if (preset && of_preset(preset, &model, err) < 0)
 		return -1;
-	if (!preset && (!said->name || strcmp(said->name, name) != 0))
+	if (!preset && (!said->name || !vae_name_same(said->name, name)))
 		return error_set(err, ERR_CONFIG,
 				 "declared %s: expected a name of `latentctl model list`", name);
 	if (!preset) {

@@ -1,6 +1,7 @@
 #include "daemon/encode_remote.h"
 
 #include "base/checked.h"
+#include "config/encoder_scope.h"
 #include "config/vae_presets.h"
 #include "encoder/encoder_remote.h"
 
@@ -22,7 +23,11 @@ int encode_remote_open(const struct remote_config *c, const struct encode_model 
 	cleanup_free struct encoder_remote_endpoint *endpoints =
 	    xcalloc(c->n_endpoints, sizeof(*endpoints));
 	struct encoder_remote_options options = ENCODER_REMOTE_OPTIONS_INIT;
+	const struct encoder_scope_wish wish = {.declared = model->declared[0] != '\0',
+						.send = remote_send_name(c->options.send)};
 
+	if (encoder_scope_endpoint(&wish, err) < 0)
+		return -1;
 	for (size_t i = 0; i < c->n_endpoints; i++)
 		endpoints[i] = (struct encoder_remote_endpoint){
 		    c->endpoints[i].url, c->endpoints[i].token_file, c->endpoints[i].max_in_flight};
@@ -30,7 +35,7 @@ int encode_remote_open(const struct remote_config *c, const struct encode_model 
 	options.n_endpoints = c->n_endpoints;
 	options.name = model->name;
 	options.vae = model->vae;
-	options.declared = model->declared[0] != '\0';
+	options.declared = wish.declared;
 	options.same_name = vae_name_same;
 	options.weights = model->weights;
 	options.fake = model->fake;

@@ -4,6 +4,7 @@
 #include "daemon/pixel_setup.h"
 #include "daemon/vae_choice.h"
 
+#include "config/encoder_scope.h"
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_cuda.h"
 #include "encoder/encoder_fake.h"
@@ -126,14 +127,12 @@ int encode_model_open(const struct recipe_options *options, const struct encoder
 	return 0;
 }
 
-int encode_precision_remote(const struct recipe_options *o, struct error *err)
+/* Of the recipe's wishes those that depend on who computes; others are checked with it. */
+static int check_endpoints(const struct recipe_options *o, struct error *err)
 {
-	if (vae_precision_of(o->precision) == VAE_FLOAT32)
-		return 0;
-	return error_set(err, ERR_CONFIG,
-			 "precision %s: endpoints are asked for f32 only, and no encoder on "
-			 "this machine encodes %s",
-			 o->precision, o->vae);
+	const struct encoder_scope_wish wish = {.precision = o->precision};
+
+	return encoder_scope_endpoint(&wish, err);
 }
 
 int encode_model_remote(const struct recipe_options *o, const struct remote_config *remote,
@@ -141,7 +140,7 @@ int encode_model_remote(const struct recipe_options *o, const struct remote_conf
 {
 	const char *rest = NULL;
 
-	if (encode_precision_remote(o, err) < 0)
+	if (check_endpoints(o, err) < 0)
 		return -1;
 	switch (vae_source_of(o->vae, &rest)) {
 	case VAE_SOURCE_DECLARED:
@@ -227,7 +226,7 @@ static int ask_any(const struct recipe_options *options, const struct remote_con
 {
 	struct error first = ERROR_INIT;
 
-	if (encode_precision_remote(options, err) < 0)
+	if (check_endpoints(options, err) < 0)
 		return -1;
 	for (size_t i = 0; i < remote->n_endpoints; i++) {
 		struct error why = ERROR_INIT;

@@ -19,8 +19,6 @@ int encode_cuda_open(const struct recipe_options *options, const struct cuda_lim
 /* ERR_CONFIG: this machine's processor does not compute in the precision that @options ask for. */
 int encode_precision(const struct recipe_options *options, bool fake, enum vae_precision *precision,
 		     struct error *err);
-/* ERR_CONFIG: endpoints do not compute in it. For recipes that no encoder on this machine can take. */
-int encode_precision_remote(const struct recipe_options *options, struct error *err);
 /*
  * Pixels of the tiles that @options ask for, 0 for whole images (in exact bands if need be). ERR_CONFIG: this VAE has
  * no such tiles.

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "config/encoder_scope.h"
 
 #include <string.h>
 
@@ -64,27 +65,6 @@ struct load_task {
 	struct error err;
 };
 
-/* Whether its encoders may compute it; what endpoints really have, they tell themselves. */
-static bool can_compute(const struct entry *entry, const char *vae)
-{
-	const char *name = NULL;
-
-	switch (vae_source_of(vae, &name)) {
-	case VAE_SOURCE_FAKE:
-		return entry->config.type == ENCODER_TYPE_CPU ||
-		       entry->config.type == ENCODER_TYPE_FAKE;
-	case VAE_SOURCE_DECLARED:
-		return entry->config.type == ENCODER_TYPE_REMOTE &&
-		       entry->config.remote.model.name &&
-		       strcmp(entry->config.remote.model.name, name) == 0;
-	case VAE_SOURCE_ENDPOINT:
-		return entry->config.type == ENCODER_TYPE_REMOTE;
-	case VAE_SOURCE_FILES:
-		break;
-	}
-	return entry->config.type != ENCODER_TYPE_FAKE;
-}
-
 static int load_unit(struct load_task *t, size_t i, const struct recipe_options *options,
 		     struct encode_model *model, struct error *err)
 {
@@ -111,7 +91,8 @@ static int load_local(struct load_task *t, const struct recipe_options *options)
 		const struct entry *entry = &e->engines->entries[i];
 		struct encode_model model;
 
-		if (entry->config.type == ENCODER_TYPE_REMOTE || !can_compute(entry, e->vae))
+		if (entry->config.type == ENCODER_TYPE_REMOTE ||
+		    !encoder_scope_has(&entry->config, e->vae))
 			continue;
 		if (load_unit(t, i, options, &model, &t->lacks[i]) == 0) {
 			encode_model_add(&t->model, &model, t->opened++ == 0);
@@ -133,18 +114,17 @@ static bool is_told(const struct engine *e)
 static int load_remote(struct load_task *t, const struct recipe_options *options)
 {
 	struct engine *e = t->engine;
+	const struct encoder_scope_wish wish = {.precision = e->precision};
 
 	for (size_t i = 0; i < e->engines->n; i++) {
 		const struct entry *entry = &e->engines->entries[i];
 		struct encode_model model = t->model;
 
-		if (entry->config.type != ENCODER_TYPE_REMOTE || !can_compute(entry, e->vae))
+		if (entry->config.type != ENCODER_TYPE_REMOTE ||
+		    !encoder_scope_has(&entry->config, e->vae))
 			continue;
-		if (t->opened > 0 && model.precision != VAE_FLOAT32) {
-			error_set(&t->lacks[i], ERR_CONFIG,
-				  "precision %s: endpoints are asked for f32 only", e->precision);
+		if (t->opened > 0 && encoder_scope_endpoint(&wish, &t->lacks[i]) < 0)
 			continue;
-		}
 		if (t->opened == 0 && is_told(e))
 			model = e->model;
 		else if (t->opened == 0 &&

@@ -176,7 +176,8 @@ static void a_precision_that_endpoints_do_not_give_is_refused(void **state)
 	    check_on(&p, "", "vae: demo, resolution: 256, precision: f32", remote);
 
 	(void)state;
-	assert_non_null(strstr(told, "precision bf16 of an endpoint's VAE: expected f32"));
+	assert_non_null(
+	    strstr(told, "precision bf16: endpoints are asked for f32 only, expected f32"));
 	assert_non_null(strstr(files, "precision f16: endpoints are asked for f32 only"));
 	assert_string_equal(good, "");
 	release(&p);

@@ -148,14 +148,20 @@ static void what_is_wrong_is_said_where_it_stands(void **state)
 	    {DATASET_OF("vae: {config: /c}") ONE,
 	     "/f:5:19: vae: expected path or declared or endpoint in it"},
 	    {DATASET_OF("vae: {declared: sdxl}") ONE,
-	     "/f:5:5: recipe: posterior mean of a declared VAE: an endpoint that does not tell "
-	     "its weights only gives draws, expected posterior draw"},
+	     "/f:5:5: recipe: posterior mean: an endpoint that does not tell its weights only "
+	     "gives draws, expected posterior draw"},
 	    {DATASET_OF("vae: {endpoint: \"http://gpu7\"}, tiling: diffusers") ONE,
-	     "/f:5:5: recipe: tiling diffusers of an endpoint's VAE: expected none, or vae with a "
-	     "path"},
+	     "/f:5:5: recipe: tiling diffusers: endpoints encode images whole, expected none, or "
+	     "vae with a path"},
 	    {DATASET_OF("vae: {endpoint: \"http://gpu7\"}, precision: bf16") ONE,
-	     "/f:5:5: recipe: precision bf16 of an endpoint's VAE: expected f32, or vae with a "
-	     "path"},
+	     "/f:5:5: recipe: precision bf16: endpoints are asked for f32 only, expected f32, or "
+	     "an encoder on this machine"},
+	    {DATASET_OF("vae: {declared: sdxl}, posterior: draw") "encoders: {type: remote, send: "
+								  "uint8, model: sdxl-vae, "
+								  "endpoints: {url: http://a}}\n",
+	     "/f:5:14: vae declared:sdxl: send uint8: only latentd endpoints take tensors of "
+	     "uint8, "
+	     "expected png, float16 or float32"},
 	    {DATASET_OF("vae: {declared: sdxl}, posterior: draw") ONE,
 	     "/f:5:14: vae declared:sdxl: no encoder can encode it: expected one of type remote "
 	     "with this model"},
