@@ -22,3 +22,6 @@ add_storage_fault_test(test_seal unit/test_seal.c)
 add_fuzz_target(NAME fuzz_record SOURCES fuzz/fuzz_record.c LIBS latentd_storage)
 add_fuzz_target(NAME fuzz_shard_wds SOURCES fuzz/fuzz_shard_wds.c LIBS latentd_storage)
 add_fuzz_target(NAME fuzz_spool SOURCES fuzz/fuzz_spool.c LIBS latentd_storage)
+
+add_cmocka_test(NAME test_npz SOURCES unit/test_npz.c LIBS storage_testing)
+add_fuzz_target(NAME fuzz_npz SOURCES fuzz/fuzz_npz.c LIBS latentd_storage)

@@ -13,7 +13,7 @@ static const struct {
 } dtypes[] = {
     [DTYPE_F32] = {"float32", "<f4", 4},  [DTYPE_F16] = {"float16", "<f2", 2},
     [DTYPE_BF16] = {"bfloat16", NULL, 2}, [DTYPE_U8] = {"uint8", "|u1", 1},
-    [DTYPE_I64] = {"int64", "<i8", 8},
+    [DTYPE_I64] = {"int64", "<i8", 8},	  [DTYPE_F64] = {"float64", "<f8", 8},
 };
 
 size_t dtype_size(enum dtype dtype)

@@ -20,7 +20,7 @@
 
 #define NDARRAY_MAX_DIMS 6
 
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_U8, DTYPE_I64 };
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_U8, DTYPE_I64, DTYPE_F64 };
 
 struct ndarray {
 	enum dtype dtype;
@@ -36,7 +36,7 @@ struct ndarray {
 	}
 
 size_t dtype_size(enum dtype dtype);
-/* "float32", "float16", "bfloat16", "uint8", "int64" */
+/* "float32", "float16", "bfloat16", "uint8", "int64", "float64" */
 const char *dtype_name(enum dtype dtype);
 
 /* product(shape) * size into *bytes; false if it does not fit a size_t. */
@@ -53,8 +53,8 @@ bool ndarray_same_shape(const struct ndarray *a, const struct ndarray *b);
 void ndarray_shape_text(size_t ndim, const size_t *shape, char *out, size_t size);
 
 /*
- * NumPy's .npy format 1.0, C order, little-endian: dtypes float32, float16, uint8, int64 (numpy has
- * no bfloat16). The header is padded so that the data starts at a multiple of 64 (128 for our shapes).
+ * NumPy's .npy format 1.0, C order, little-endian: dtypes float32, float16, float64, uint8, int64
+ * (numpy has no bfloat16). The header is padded so that the data starts at a multiple of 64 (128 for our shapes).
  * npy_write appends to @out. npy_read accepts what npy_write makes and what numpy.save makes of such
  * arrays; everything else is ERR_DATA `npy`.
  */

@@ -28,6 +28,7 @@ static void numpys_files_are_read(void **state)
 	static const uint16_t halves[] = {0x0000, 0x3e00, 0xc000, 0x4280, 0x0001, 0x7bff};
 	static const uint8_t bytes[] = {0, 1, 127, 128, 255};
 	static const int64_t longs[] = {-1, (int64_t)1 << 62};
+	static const double doubles[] = {-0.1, 1e300, 5e-324};
 	static const float scalar = 7.5f;
 	static const struct {
 		const char *name;
@@ -35,11 +36,9 @@ static void numpys_files_are_read(void **state)
 		size_t ndim, shape[3];
 		const void *data;
 	} examples[] = {
-	    {"f4_2x3", DTYPE_F32, 2, {2, 3}, floats},
-	    {"f2_1x2x3", DTYPE_F16, 3, {1, 2, 3}, halves},
-	    {"u1_5", DTYPE_U8, 1, {5}, bytes},
-	    {"i8_2", DTYPE_I64, 1, {2}, longs},
-	    {"f4_scalar", DTYPE_F32, 0, {0}, &scalar},
+	    {"f4_2x3", DTYPE_F32, 2, {2, 3}, floats}, {"f2_1x2x3", DTYPE_F16, 3, {1, 2, 3}, halves},
+	    {"u1_5", DTYPE_U8, 1, {5}, bytes},	      {"i8_2", DTYPE_I64, 1, {2}, longs},
+	    {"f8_3", DTYPE_F64, 1, {3}, doubles},     {"f4_scalar", DTYPE_F32, 0, {0}, &scalar},
 	    {"f4_empty", DTYPE_F32, 2, {0, 4}, ""},
 	};
 
@@ -58,8 +57,8 @@ static void numpys_files_are_read(void **state)
 
 static void what_is_written_is_what_numpy_writes(void **state)
 {
-	static const char *const names[] = {"f4_2x3",	 "f2_1x2x3", "u1_5",	"i8_2",
-					    "f4_scalar", "f4_empty", "f2_4x2x2"};
+	static const char *const names[] = {"f4_2x3",	 "f2_1x2x3", "u1_5",	 "i8_2",
+					    "f4_scalar", "f4_empty", "f2_4x2x2", "f8_3"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -95,7 +94,7 @@ static void assert_refused(const uint8_t *bytes, size_t size)
 static void other_arrays_of_numpy_are_refused(void **state)
 {
 	static const char *const names[] = {"refused_fortran",	  "refused_big_endian",
-					    "refused_f8",	  "refused_record",
+					    "refused_c8",	  "refused_record",
 					    "refused_seven_dims", "refused_version_2"};
 
 	(void)state;
@@ -204,6 +203,8 @@ static void dtypes_have_their_names_and_sizes(void **state)
 	assert_int_equal(dtype_size(DTYPE_BF16), 2);
 	assert_int_equal(dtype_size(DTYPE_U8), 1);
 	assert_int_equal(dtype_size(DTYPE_I64), 8);
+	assert_string_equal(dtype_name(DTYPE_F64), "float64");
+	assert_int_equal(dtype_size(DTYPE_F64), 8);
 }
 
 int main(void)

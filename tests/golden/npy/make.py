@@ -11,6 +11,7 @@ arrays = {
     "f2_1x2x3": np.array([[[0, 1.5, -2], [3.25, 6e-8, 65504]]], np.float16),
     "u1_5": np.array([0, 1, 127, 128, 255], np.uint8),
     "i8_2": np.array([-1, 1 << 62], np.int64),
+    "f8_3": np.array([-0.1, 1e300, 5e-324]),
     "f4_scalar": np.array(7.5, np.float32),
     "f4_empty": np.zeros((0, 4), np.float32),
     # the shape of our latents: the header takes 128 bytes
@@ -19,7 +20,7 @@ arrays = {
 refused = {
     "fortran": np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
     "big_endian": np.arange(3, dtype=">f4"),
-    "f8": np.arange(3, dtype=np.float64),
+    "c8": np.arange(3, dtype=np.complex64),
     "record": np.zeros(2, dtype=[("a", "<f4"), ("b", "<i4")]),
     "seven_dims": np.zeros((1,) * 7, np.float32),
 }
