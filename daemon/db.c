@@ -54,6 +54,28 @@ void db_call(struct db *db, void (*run)(struct queue *queue, void *arg), void *a
 	executor_call(db->executor, on_call, &caller);
 }
 
+struct post_task {
+	struct task base;
+	struct db_caller caller;
+};
+
+static void post_run(struct task *task)
+{
+	struct post_task *t = (struct post_task *)task;
+
+	on_call(&t->caller);
+	free(t);
+}
+
+void db_post(struct db *db, void (*run)(struct queue *queue, void *arg), void *arg)
+{
+	struct post_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = post_run;
+	t->caller = (struct db_caller){db, run, arg};
+	executor_post(db->executor, &t->base);
+}
+
 /* -- claim ---------------------------------------------------------------------------------------- */
 
 struct claim_task {

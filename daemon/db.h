@@ -22,6 +22,9 @@ void db_close(struct db *db);
  */
 void db_call(struct db *db, void (*run)(struct queue *queue, void *arg), void *arg);
 
+/* The same, but nobody waits for it. */
+void db_post(struct db *db, void (*run)(struct queue *queue, void *arg), void *arg);
+
 /*
  * Jobs as @what says (dataset, limit, roots); the callback owns them. n is 0 where there were none; @later: some such become
  * due later.

@@ -332,6 +332,8 @@ static const struct queue_ops db_queue_ops = {
     .duplicates = db_queue_duplicates,
     .shards = db_queue_shards,
     .samples = db_queue_samples,
+    .spend = db_queue_spend,
+    .spent = db_queue_spent,
     .close = db_queue_close,
 };
 

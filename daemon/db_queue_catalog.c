@@ -315,3 +315,49 @@ int db_queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *a
 
 	return db_queue_read(q, &a.op, err);
 }
+
+/* -- spent ------------------------------------------------------------------------------------- */
+
+struct spend_args {
+	struct operation op;
+	const char *account;
+	uint64_t requests, bytes;
+	int64_t now;
+};
+
+static int run_spend(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct spend_args *a = (const struct spend_args *)op;
+
+	return queue_spend(queue, a->account, a->requests, a->bytes, a->now, err);
+}
+
+int db_queue_spend(struct queue *q, const char *account, uint64_t requests, uint64_t bytes,
+		   int64_t now, struct error *err)
+{
+	struct spend_args a = {{run_spend, NULL, 0}, account, requests, bytes, now};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+struct spent_args {
+	struct operation op;
+	const char *account;
+	queue_spent_fn fn;
+	void *arg;
+};
+
+static int run_spent(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct spent_args *a = (const struct spent_args *)op;
+
+	return queue_spent(queue, a->account, a->fn, a->arg, err);
+}
+
+int db_queue_spent(struct queue *q, const char *account, queue_spent_fn fn, void *arg,
+		   struct error *err)
+{
+	struct spent_args a = {{run_spent, NULL, 0}, account, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}

@@ -47,5 +47,9 @@ int db_queue_shards(struct queue *q, int64_t dataset, queue_shard_fn fn, void *a
 		    struct error *err);
 int db_queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg,
 		     struct error *err);
+int db_queue_spend(struct queue *q, const char *account, uint64_t requests, uint64_t bytes,
+		   int64_t now, struct error *err);
+int db_queue_spent(struct queue *q, const char *account, queue_spent_fn fn, void *arg,
+		   struct error *err);
 
 #endif

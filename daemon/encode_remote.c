@@ -6,7 +6,8 @@
 #include "encoder/encoder_remote.h"
 
 int encode_remote_open(const struct remote_config *c, const struct encode_model *model,
-		       size_t memory, struct encoder **out, struct error *err)
+		       size_t memory, struct cost_guard *guard, struct encoder **out,
+		       struct error *err)
 {
 	static const enum encoder_remote_wire wires[] = {
 	    [REMOTE_WIRE_AUTO] = ENCODER_REMOTE_AUTO,
@@ -48,8 +49,7 @@ int encode_remote_open(const struct remote_config *c, const struct encode_model 
 	options.ca_file = c->options.ca_file;
 	options.proxy = c->options.proxy;
 	options.memory = memory;
-	options.max_requests_per_hour = c->options.max_requests_per_hour;
-	options.max_bytes_per_day = c->options.max_bytes_per_day;
+	options.guard = guard;
 	return encoder_remote_open(&options, out, err);
 }
 

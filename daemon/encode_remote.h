@@ -7,10 +7,12 @@
 #include "base/buffer.h"
 #include "daemon/encode_model.h"
 #include "encoder/encoder.h"
+#include "net/cost_guard.h"
 
-/* @memory: bytes of requests and replies in flight. ERR_CONFIG. */
+/* @memory: bytes of requests and replies in flight; @guard: see encoder_remote.h. ERR_CONFIG. */
 int encode_remote_open(const struct remote_config *config, const struct encode_model *model,
-		       size_t memory, struct encoder **out, struct error *err);
+		       size_t memory, struct cost_guard *guard, struct encoder **out,
+		       struct error *err);
 
 enum encode_remote_health {
 	ENCODE_REMOTE_FINE,    /* some endpoint encodes, or is about to be tried */

@@ -19,6 +19,7 @@
 #include "daemon/replaced.h"
 #include "daemon/run_report.h"
 #include "daemon/run_sources.h"
+#include "daemon/spending.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -38,6 +39,7 @@ struct encode_run {
 	const struct encode_options *options;
 	struct output output;
 	struct encode_setup setup;
+	struct spending *spending;
 	char *name; /* of the dataset */
 	char owner[QUEUE_OWNER_SIZE];
 	struct queue *queue;
@@ -199,7 +201,8 @@ static int open_dataset(struct encode_run *run, struct error *err)
 	dataset_owner(run->owner);
 	if (rebuild_lost(run, err) < 0)
 		return -1;
-	if (queue_sqlite_open(path, &run->queue, err) < 0)
+	if (queue_sqlite_open(path, &run->queue, err) < 0 ||
+	    spending_load(run->spending, run->queue, err) < 0)
 		return -1;
 	options.queue = run->queue;
 	if (dataset_open(&options, &run->dataset, err) < 0)
@@ -313,6 +316,7 @@ static void look_at_endpoints(struct encode_run *run)
 	if (now - run->looked_at < LOOK_MS)
 		return;
 	run->looked_at = now;
+	spending_save(run->spending, run->db);
 	health = encode_remote_look(run->setup.encoder, &why);
 	if (!encode_remote_is_news(&run->told, health, now))
 		return;
@@ -406,8 +410,9 @@ static void close_all(struct encode_run *run)
 	close_loop(run);
 	dataset_close(&run->dataset);
 	run_sources_close(&run->sources);
-	queue_close(run->queue);
 	encode_setup_close(&run->setup);
+	spending_close(run->spending, run->queue);
+	queue_close(run->queue);
 	free(run->name);
 	output_close(&run->output);
 }
@@ -517,10 +522,12 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 {
 	const struct encode_options *o = run->options;
 	struct remote_endpoint endpoints[SETTING_TEXTS_MAX];
-	const struct encode_place place = {.cpu = o->encoder,
-					   .remote = encode_options_remote(o, endpoints),
-					   .remote_memory = o->memory / 4};
+	struct encode_place place = {.cpu = o->encoder,
+				     .remote = encode_options_remote(o, endpoints),
+				     .remote_memory = o->memory / 4};
 
+	run->spending = spending_new("encode", &o->remote);
+	place.guard = spending_guard(run->spending);
 	if (run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
 			     err) < 0 ||
 	    encode_setup_open(&o->recipe, &place, &run->setup, err) < 0)

@@ -4,6 +4,7 @@
 #include "daemon/pixel_setup.h"
 #include "daemon/vae_choice.h"
 
+#include "base/clock.h"
 #include "config/encoder_scope.h"
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_cuda.h"
@@ -135,8 +136,15 @@ static int check_endpoints(const struct recipe_options *o, struct error *err)
 	return encoder_scope_endpoint(&wish, err);
 }
 
+static int ask(const char *url, const struct remote_config *remote, struct cost_guard *guard,
+	       struct encode_model *model, struct error *err)
+{
+	cost_guard_spend(guard, clock_mono_ms(), 1, 0);
+	return encode_model_ask(url, remote, model, err);
+}
+
 int encode_model_remote(const struct recipe_options *o, const struct remote_config *remote,
-			struct encode_model *model, struct error *err)
+			struct cost_guard *guard, struct encode_model *model, struct error *err)
 {
 	const char *rest = NULL;
 
@@ -146,7 +154,7 @@ int encode_model_remote(const struct recipe_options *o, const struct remote_conf
 	case VAE_SOURCE_DECLARED:
 		return encode_model_declared(rest, &remote->model, model, err);
 	case VAE_SOURCE_ENDPOINT:
-		return encode_model_ask(rest, remote, model, err);
+		return ask(rest, remote, guard, model, err);
 	case VAE_SOURCE_FAKE:
 		return error_set(err, ERR_CONFIG,
 				 "vae fake: endpoints encode no VAE that is none: expected one of "
@@ -221,9 +229,10 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 }
 
 /* The first endpoint that answers tells the model; the others are held to it. Where none does, the first one's error. */
-static int ask_any(const struct recipe_options *options, const struct remote_config *remote,
+static int ask_any(const struct recipe_options *options, const struct encode_place *place,
 		   struct encode_model *model, struct error *err)
 {
+	const struct remote_config *remote = &place->remote;
 	struct error first = ERROR_INIT;
 
 	if (check_endpoints(options, err) < 0)
@@ -231,7 +240,7 @@ static int ask_any(const struct recipe_options *options, const struct remote_con
 	for (size_t i = 0; i < remote->n_endpoints; i++) {
 		struct error why = ERROR_INIT;
 
-		if (encode_model_ask(remote->endpoints[i].url, remote, model, &why) == 0)
+		if (ask(remote->endpoints[i].url, remote, place->guard, model, &why) == 0)
 			return 0;
 		if (i == 0)
 			first = why;
@@ -245,10 +254,10 @@ static int open_remote(const struct recipe_options *options, const struct encode
 {
 	struct encode_model *model = &setup->model;
 	int r = vae_source_of(options->vae, NULL) == VAE_SOURCE_ENDPOINT
-		    ? ask_any(options, &place->remote, model, err)
-		    : encode_model_remote(options, &place->remote, model, err);
+		    ? ask_any(options, place, model, err)
+		    : encode_model_remote(options, &place->remote, place->guard, model, err);
 
-	if (r < 0 || encode_remote_open(&place->remote, model, place->remote_memory,
+	if (r < 0 || encode_remote_open(&place->remote, model, place->remote_memory, place->guard,
 					&setup->encoder, err) < 0)
 		return -1;
 	model->best_batch = encoder_caps(setup->encoder)->best_batch;

@@ -9,6 +9,7 @@
 #include "config/recipe_options.h"
 #include "daemon/encode_model.h"
 #include "encoder/encoder.h"
+#include "net/cost_guard.h"
 
 /* Opens the encoder on this machine that @options name. */
 int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
@@ -27,10 +28,10 @@ int encode_tile(const struct recipe_options *options, bool fake, const struct va
 		size_t *tile, struct error *err);
 /*
  * What the VAE of @options is, where no encoder on this machine tells it: endpoints of @remote encode it. ERR_TRANSIENT: an
- * endpoint does not answer.
+ * endpoint does not answer. It is asked whatever @guard says, which counts it.
  */
 int encode_model_remote(const struct recipe_options *options, const struct remote_config *remote,
-			struct encode_model *model, struct error *err);
+			struct cost_guard *guard, struct encode_model *model, struct error *err);
 /*
  * Buckets and recipe for a model that is known; on failure nothing is made. ERR_CONFIG: sizes that the model cannot
  * encode.
@@ -43,6 +44,7 @@ struct encode_place {
 	struct encoder_limits cpu;
 	struct remote_config remote; /* without endpoints: on this machine */
 	size_t remote_memory;	     /* encode_remote_open() */
+	struct cost_guard *guard;
 };
 
 /* Both, for one dataset. */

@@ -4,6 +4,8 @@
  */
 #include "daemon/engines.h"
 
+#include "daemon/spending.h"
+
 #include "base/checked.h"
 #include "base/clock.h"
 #include "config/encoder_scope.h"
@@ -18,6 +20,7 @@ struct entry {
 	struct error lack; /* why it could not open the model that was loaded last */
 	struct encode_device device;
 	struct encode_remote_told told;
+	struct spending *spending; /* NULL: without limits */
 	uint64_t images;
 	struct rate rate;
 };
@@ -128,11 +131,12 @@ static int load_remote(struct load_task *t, const struct recipe_options *options
 		if (t->opened == 0 && is_told(e))
 			model = e->model;
 		else if (t->opened == 0 &&
-			 encode_model_remote(options, &entry->config.remote, &model, &t->err) < 0)
+			 encode_model_remote(options, &entry->config.remote,
+					     spending_guard(entry->spending), &model, &t->err) < 0)
 			return -1;
-		if (encode_remote_open(&entry->config.remote, &model,
-				       e->engines->options.remote_memory, &t->encoders[i],
-				       &t->err) < 0)
+		if (encode_remote_open(
+			&entry->config.remote, &model, e->engines->options.remote_memory,
+			spending_guard(entry->spending), &t->encoders[i], &t->err) < 0)
 			return -1;
 		model.best_batch = encoder_caps(t->encoders[i])->best_batch;
 		model.tiles = encoder_caps(t->encoders[i])->tiles;
@@ -329,6 +333,21 @@ static size_t in_flight(const struct engine *e)
 
 /* -- all of them ---------------------------------------------------------------------------------- */
 
+static int open_accounts(struct engines *engines, struct error *err)
+{
+	for (size_t i = 0; i < engines->n; i++) {
+		struct entry *entry = &engines->entries[i];
+
+		if (entry->config.type != ENCODER_TYPE_REMOTE)
+			continue;
+		entry->spending = spending_new(entry->name, &entry->config.remote.options);
+		if (engines->options.queue &&
+		    spending_load(entry->spending, engines->options.queue, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int engines_open(struct inbox *inbox, const struct encoder_config *configs, size_t n,
 		 const struct engines_options *options, struct engines **out, struct error *err)
 {
@@ -343,7 +362,8 @@ int engines_open(struct inbox *inbox, const struct encoder_config *configs, size
 		engines->entries[i].name = xstrdup(configs[i].name);
 		engines->entries[i].device.limit = 1;
 	}
-	if (executor_open(inbox, "models", &engines->loader, err) < 0) {
+	if (open_accounts(engines, err) < 0 ||
+	    executor_open(inbox, "models", &engines->loader, err) < 0) {
 		engines_close(engines);
 		return -1;
 	}
@@ -369,24 +389,12 @@ void engines_close(struct engines *engines)
 		free(e);
 	}
 	for (size_t i = 0; i < engines->n; i++) {
+		spending_close(engines->entries[i].spending, engines->options.queue);
 		free(engines->entries[i].name);
 		free(engines->entries[i].engine_name);
 	}
 	free(engines->entries);
 	free(engines);
-}
-
-/* What a cost guard has counted must not be forgotten. */
-static bool stays_loaded(const struct engine *e)
-{
-	for (size_t i = 0; i < e->engines->n; i++) {
-		const struct encoder_config *c = &e->units[i].entry->config;
-
-		if (e->units[i].encoder && (c->remote.options.max_requests_per_hour > 0 ||
-					    c->remote.options.max_bytes_per_day > 0))
-			return true;
-	}
-	return false;
 }
 
 static enum encode_remote_health look_at(const struct engines *engines, size_t index,
@@ -443,12 +451,15 @@ void engines_tick(struct engines *engines)
 	int64_t now = clock_mono_ms();
 
 	for (struct engine *e = engines->first; e; e = e->next) {
-		if (e->state == ENGINE_READY && in_flight(e) == 0 && !stays_loaded(e) &&
+		if (e->state == ENGINE_READY && in_flight(e) == 0 &&
 		    now - e->used_at >= engines->options.model_idle_ms)
 			engine_unload(e);
 	}
-	for (size_t i = 0; i < engines->n; i++)
+	for (size_t i = 0; i < engines->n; i++) {
 		tell_health(engines, i);
+		if (engines->options.db)
+			spending_save(engines->entries[i].spending, engines->options.db);
+	}
 }
 
 void engines_cancel(struct engines *engines)

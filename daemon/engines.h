@@ -30,6 +30,9 @@ struct engine;
 struct engines_options {
 	int64_t model_idle_ms; /* an unused model stays so long */
 	size_t remote_memory;  /* of each remote encoder: encode_remote_open() */
+	/* Where it is kept what remote encoders spend, and its thread; NULL: nowhere. */
+	struct queue *queue;
+	struct db *db;
 	encode_driver_fn on_batch;
 	/* The state of an engine is another now. */
 	void (*on_change)(void *arg);
@@ -40,7 +43,7 @@ struct engines_options {
 	void *arg;
 };
 
-/* Copies the configuration. */
+/* Copies the configuration, and reads what its encoders have spent already. */
 int engines_open(struct inbox *inbox, const struct encoder_config *configs, size_t n,
 		 const struct engines_options *options, struct engines **out, struct error *err);
 /* Nothing may be in flight. NULL is fine. */

@@ -176,10 +176,10 @@ static void *executor_run(void *arg)
 
 	thread_short_slices();
 	while ((t = wait_for_task(e))) {
-		bool called = !t->done; /* and its memory is gone when it has run */
+		bool told = t->done; /* otherwise its memory is gone when it has run */
 
 		t->run(t);
-		if (!called)
+		if (told)
 			inbox_post(e->inbox, t);
 	}
 	return NULL;
@@ -213,7 +213,6 @@ static void add(struct executor *e, struct task_list *list, struct task *t)
 
 void executor_post(struct executor *e, struct task *t)
 {
-	assert(t->done);
 	add(e, &e->posted, t);
 }
 

@@ -4,7 +4,7 @@
  *
  *	struct my_task { struct task base; ... };
  *	t->base.run = ...    on the executor's thread
- *	t->base.done = ...   on the loop's thread, afterwards; frees the task
+ *	t->base.done = ...   on the loop's thread, afterwards; frees the task. NULL: run does, and nobody is told
  *	executor_post(executor, &t->base);
  *
  * A thread that may wait can have something run there too: executor_call(). What is posted goes first, because

@@ -301,6 +301,8 @@ static int open_workers(struct service *s, struct error *err)
 	const struct engines_options engines = {
 	    .model_idle_ms = c->model_idle > 0 ? (int64_t)c->model_idle : INT64_MAX,
 	    .remote_memory = c->memory_limit / 4,
+	    .queue = s->background_queue,
+	    .db = s->db,
 	    .on_batch = on_batch,
 	    .on_change = on_engine,
 	    .on_health = on_health,

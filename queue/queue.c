@@ -277,6 +277,21 @@ int queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg,
 	return checked_result(q->ops->samples(q, shard, fn, arg, err), 0, err);
 }
 
+int queue_spend(struct queue *q, const char *account, uint64_t requests, uint64_t bytes,
+		int64_t now, struct error *err)
+{
+	assert(is_name(account));
+	assert(requests <= INT64_MAX / 2 && bytes <= INT64_MAX / 2);
+	return checked_result(q->ops->spend(q, account, requests, bytes, now, err), 0, err);
+}
+
+int queue_spent(struct queue *q, const char *account, queue_spent_fn fn, void *arg,
+		struct error *err)
+{
+	assert(is_name(account));
+	return checked_result(q->ops->spent(q, account, fn, arg, err), 0, err);
+}
+
 void queue_close(struct queue *q)
 {
 	if (q)

@@ -79,6 +79,8 @@ enum job_state {
 
 const char *job_state_name(enum job_state state);
 
+#define QUEUE_SPENT_MINUTES (2 * 24 * 60) /* kept of what was spent */
+
 #define QUEUE_OWNER_SIZE  96
 #define QUEUE_REASON_SIZE 24
 
@@ -343,6 +345,12 @@ struct recaptioned {
 	uint64_t caption; /* as in its row */
 };
 
+/* What an account spent on requests within one minute. */
+struct spent_row {
+	int64_t minute; /* wall clock, ms / 60000 */
+	uint64_t requests, bytes;
+};
+
 /* -- the interface -------------------------------------------------------------------------------- */
 
 /*
@@ -358,6 +366,7 @@ typedef int (*queue_retired_fn)(void *arg, const struct retired_row *row);
 typedef int (*queue_reason_fn)(void *arg, const struct reason_row *row);
 typedef int (*queue_duplicate_fn)(void *arg, const struct duplicate_row *row);
 typedef int (*queue_recaption_fn)(void *arg, const struct recaption_row *row);
+typedef int (*queue_spent_fn)(void *arg, const struct spent_row *row);
 
 struct queue;
 
@@ -540,6 +549,13 @@ struct queue_ops {
 	int (*samples)(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg,
 		       struct error *err);
 
+	/* Adds to what @account has spent in the minute of @now, and forgets what all did more than two days before. */
+	int (*spend)(struct queue *q, const char *account, uint64_t requests, uint64_t bytes,
+		     int64_t now, struct error *err);
+	/* What @account has spent and is not forgotten, by minute. */
+	int (*spent)(struct queue *q, const char *account, queue_spent_fn fn, void *arg,
+		     struct error *err);
+
 	void (*close)(struct queue *q);
 };
 
@@ -596,6 +612,10 @@ int queue_duplicates(struct queue *q, int64_t dataset, const struct hash128 *aft
 		     queue_duplicate_fn fn, void *arg, struct error *err);
 int queue_shards(struct queue *q, int64_t dataset, queue_shard_fn fn, void *arg, struct error *err);
 int queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *arg, struct error *err);
+int queue_spend(struct queue *q, const char *account, uint64_t requests, uint64_t bytes,
+		int64_t now, struct error *err);
+int queue_spent(struct queue *q, const char *account, queue_spent_fn fn, void *arg,
+		struct error *err);
 /* NULL is fine. */
 void queue_close(struct queue *q);
 

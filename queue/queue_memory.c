@@ -79,6 +79,9 @@ static void memory_close(struct queue *base)
 	for (size_t i = 0; i < q->scan_count; i++)
 		free(q->scans[i].roots);
 	free(q->scans);
+	for (size_t i = 0; i < q->spent_count; i++)
+		free(q->spent[i].account);
+	free(q->spent);
 	free(q->datasets);
 	free(q->jobs);
 	free(q->shards);
@@ -114,6 +117,8 @@ static const struct queue_ops memory_ops = {
     .duplicates = memory_duplicates,
     .shards = memory_shards,
     .samples = memory_samples,
+    .spend = memory_spend,
+    .spent = memory_spent,
     .close = memory_close,
 };
 

@@ -42,6 +42,11 @@ struct memory_retired {
 	int64_t retired_at;
 };
 
+struct memory_spent {
+	char *account;
+	struct spent_row row;
+};
+
 struct memory_scan { /* one that is open */
 	int64_t dataset;
 	uint32_t *roots;
@@ -65,6 +70,8 @@ struct memory_queue {
 	uint64_t fence; /* of the last claim */
 	struct memory_scan *scans;
 	size_t scan_count, scan_capacity;
+	struct memory_spent *spent; /* by account and minute */
+	size_t spent_count, spent_capacity;
 };
 
 static inline struct memory_queue *memory_queue(struct queue *q)
@@ -159,5 +166,12 @@ int memory_drop_samples(struct queue *base, int64_t shard, const uint64_t *offse
 int memory_retired(struct queue *base, int64_t dataset, queue_retired_fn fn, void *arg,
 		   struct error *err);
 int memory_forget_retired(struct queue *base, const int64_t *shards, size_t n, struct error *err);
+
+/* -- queue_memory_spent.c ------------------------------------------------------------------------- */
+
+int memory_spend(struct queue *base, const char *account, uint64_t requests, uint64_t bytes,
+		 int64_t now, struct error *err);
+int memory_spent(struct queue *base, const char *account, queue_spent_fn fn, void *arg,
+		 struct error *err);
 
 #endif

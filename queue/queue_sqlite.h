@@ -108,6 +108,9 @@ enum stmt_slot {
 	STMT_DUPLICATE_SKIPPED,
 	STMT_SHARDS,
 	STMT_SAMPLES,
+	STMT_SPEND,
+	STMT_SPENT,
+	STMT_SPENT_FORGET,
 	STMT_SLOTS
 };
 
@@ -429,5 +432,12 @@ int queue_sqlite_jobs(struct queue *base, const struct job_filter *which, queue_
 		      void *arg, struct error *err);
 int queue_sqlite_reasons(struct queue *base, int64_t dataset, enum job_state state,
 			 queue_reason_fn fn, void *arg, struct error *err);
+
+/* -- queue_sqlite_spent.c ------------------------------------------------------------------------- */
+
+int queue_sqlite_spend(struct queue *base, const char *account, uint64_t requests, uint64_t bytes,
+		       int64_t now, struct error *err);
+int queue_sqlite_spent(struct queue *base, const char *account, queue_spent_fn fn, void *arg,
+		       struct error *err);
 
 #endif

@@ -28,6 +28,7 @@ union row {
 	struct retired_row retired;
 	struct reason_row reason;
 	struct recaption_row recaption;
+	struct spent_row spent;
 };
 
 /* Rows with the strings they point to. */

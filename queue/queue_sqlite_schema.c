@@ -29,6 +29,7 @@
  * recaption Jobs of which something is stored whose caption may be an earlier one.
  * retired Shards that were swapped for others, until their files are unlinked.
  * tally   Counters by dataset and enum tally_kind.
+ * spent   What accounts spent on requests, by minute, of the last two days.
  */
 #include "queue/queue_sqlite.h"
 
@@ -217,8 +218,15 @@ static const char version_4[] = "ALTER TABLE job ADD COLUMN caption INTEGER;"
 				" content BLOB NOT NULL) STRICT;"
 				"CREATE INDEX dropped_content ON dropped (content);";
 
+static const char version_5[] = "CREATE TABLE spent ("
+				" account TEXT NOT NULL,"
+				" minute INTEGER NOT NULL,"
+				" requests INTEGER NOT NULL,"
+				" bytes INTEGER NOT NULL,"
+				" PRIMARY KEY (account, minute)) STRICT, WITHOUT ROWID;";
+
 /* migrations[v] leads from version v to v + 1. */
-static const char *const migrations[] = {version_1, version_2, version_3, version_4};
+static const char *const migrations[] = {version_1, version_2, version_3, version_4, version_5};
 
 #define LATEST ((int64_t)ARRAY_SIZE(migrations))
 

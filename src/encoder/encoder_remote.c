@@ -41,7 +41,7 @@ static const struct encoder_caps *remote_caps(const struct encoder *base)
 /* Under the lock. */
 static size_t capacity(const struct encoder_remote *r, int64_t now)
 {
-	if (r->shown.guarded > now)
+	if (cost_guard_wait_ms(r->options.guard, now) > 0)
 		return 0;
 	if (r->shown.works)
 		return r->caps.max_in_flight - r->inside;
@@ -128,7 +128,8 @@ static int remote_collect(struct encoder *base, int timeout_ms, struct encode_ba
 		int64_t until = end;
 
 		if (r->inside == 0) {
-			int64_t again = r->shown.guarded > now ? r->shown.guarded : r->shown.try_at;
+			int64_t guard = cost_guard_wait_ms(r->options.guard, now);
+			int64_t again = guard > 0 ? now + guard : r->shown.try_at;
 
 			if (capacity(r, now) > 0 || (again == INT64_MAX && end == INT64_MAX))
 				break;
@@ -337,8 +338,6 @@ int encoder_remote_open(const struct encoder_remote_options *options, struct enc
 	r->shown.works = true;
 	r->shown.try_at = INT64_MAX;
 	r->random.state = (uint64_t)clock_mono_ns();
-	cost_guard_init(&r->guard, options->max_requests_per_hour, options->max_bytes_per_day,
-			clock_mono_ms());
 	init_lock(r);
 	if (start(r, options, err) < 0) {
 		remote_work_close(r);
@@ -354,19 +353,22 @@ int encoder_remote_open(const struct encoder_remote_options *options, struct enc
 bool encoder_remote_view(const struct encoder *e, struct encoder_remote_view *view)
 {
 	struct encoder_remote *r = (struct encoder_remote *)(uintptr_t)e;
-	int64_t now = clock_mono_ms();
+	int64_t now = clock_mono_ms(), guard;
+	struct cost_sums sums;
 
 	if (e->ops != &remote_ops)
 		return false;
+	guard = cost_guard_wait_ms(r->options.guard, now);
+	sums = cost_guard_sums(r->options.guard, now);
 	pthread_mutex_lock(&r->lock);
 	*view = (struct encoder_remote_view){
 	    .n_endpoints = r->n_servers,
 	    .images = r->images,
-	    .usable = r->shown.guarded <= now && (r->shown.works || now >= r->shown.try_at),
-	    .guarded = r->shown.guarded > now,
-	    .guard_ms = r->shown.guarded > now ? r->shown.guarded - now : 0,
-	    .requests_last_hour = r->shown.requests_last_hour,
-	    .bytes_last_day = r->shown.bytes_last_day,
+	    .usable = guard == 0 && (r->shown.works || now >= r->shown.try_at),
+	    .guarded = guard > 0,
+	    .guard_ms = guard,
+	    .requests_last_hour = sums.requests,
+	    .bytes_last_day = sums.bytes,
 	};
 	pthread_mutex_unlock(&r->lock);
 	return true;

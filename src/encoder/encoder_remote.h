@@ -56,6 +56,8 @@ enum encoder_remote_send {
 	ENCODER_REMOTE_UINT8,	/* exact: 1 byte a sample, no work; only latentd endpoints */
 };
 
+struct cost_guard; /* net/cost_guard.h */
+
 struct encoder_remote_endpoint {
 	const char *url; /* http or https; "?" and what follows is sent along, but never shown */
 	const char *
@@ -84,8 +86,11 @@ struct encoder_remote_options {
 	size_t memory;	     /* bytes of requests and replies; one image alone may exceed it */
 	size_t threads;	     /* that make bodies; 0: half of the cores, at most 4 */
 	size_t max_requests; /* in flight over all endpoints; 0: 256 */
-	/* The cost guard, 0: no limit. Of the last 60 minutes and 24 hours; bytes are sent and received ones. */
-	uint64_t max_requests_per_hour, max_bytes_per_day;
+	/*
+	 * What all that share it may spend; bytes are sent and received ones. NULL: no limits. Not copied: outlives the
+	 * encoder.
+	 */
+	struct cost_guard *guard;
 };
 
 #define ENCODER_REMOTE_OPTIONS_INIT                                                                \
@@ -131,7 +136,7 @@ struct encoder_remote_view {
 	bool usable;	  /* some endpoint takes images now, or may be tried */
 	bool guarded;	  /* paused by the cost guard ... */
 	int64_t guard_ms; /* ... for so long */
-	uint64_t requests_last_hour, bytes_last_day;
+	uint64_t requests_last_hour, bytes_last_day; /* of all that share the guard */
 };
 
 /* From any thread. False: it is another kind of encoder, nothing is filled in. */

@@ -274,7 +274,7 @@ static void hedge(struct encoder_remote *r, int64_t now)
 /* The next time that anybody may be sent something: 0: now, INT64_MAX: never. */
 static int64_t next_chance(struct encoder_remote *r, int64_t now)
 {
-	int64_t wait = cost_guard_wait_ms(&r->guard, now), first = INT64_MAX;
+	int64_t wait = cost_guard_wait_ms(r->options.guard, now), first = INT64_MAX;
 
 	for (size_t i = 0; i < r->n_servers; i++) {
 		const struct endpoint *e = &r->servers[i].endpoint;
@@ -306,7 +306,7 @@ static void why_nobody(const struct encoder_remote *r, bool guarded, struct erro
 static void give_back_stranded(struct encoder_remote *r, int64_t now)
 {
 	int64_t chance = next_chance(r, now);
-	bool guarded = cost_guard_wait_ms(&r->guard, now) > 0;
+	bool guarded = cost_guard_wait_ms(r->options.guard, now) > 0;
 	struct error err = ERROR_INIT;
 
 	for (size_t i = 0; i < r->n_servers && !guarded; i++) {
@@ -410,7 +410,7 @@ static void hand_out(struct encoder_remote *r)
 /* Together with what is done, so that nobody sees an image before its endpoint's success. */
 static void show(struct encoder_remote *r, int64_t now)
 {
-	int64_t guard = cost_guard_wait_ms(&r->guard, now), try_at = INT64_MAX;
+	int64_t try_at = INT64_MAX;
 	bool works = false;
 
 	pthread_mutex_lock(&r->lock);
@@ -426,9 +426,6 @@ static void show(struct encoder_remote *r, int64_t now)
 		pthread_cond_broadcast(&r->changed); /* there may be capacity again */
 	r->shown.works = works;
 	r->shown.try_at = try_at;
-	r->shown.guarded = guard > 0 ? now + guard : 0;
-	r->shown.requests_last_hour = r->guard.requests.sum;
-	r->shown.bytes_last_day = r->guard.bytes.sum;
 	hand_out(r);
 	pthread_mutex_unlock(&r->lock);
 }
@@ -484,7 +481,7 @@ void *remote_loop_run(void *arg)
 		take_cancel(r, now);
 		look_for_tokens(r, now);
 		give_back_stranded(r, now);
-		if (cost_guard_wait_ms(&r->guard, now) == 0) {
+		if (cost_guard_wait_ms(r->options.guard, now) == 0) {
 			prepare_ahead(r);
 			ask_models(r, now);
 			send_ready(r, now);

@@ -92,10 +92,8 @@ struct remote_item {
 
 /* What view and capacity tell; times are absolute. */
 struct remote_shown {
-	bool works;	 /* some endpoint, as far as known */
-	int64_t try_at;	 /* otherwise: when one will be tried */
-	int64_t guarded; /* until when; 0: not */
-	uint64_t requests_last_hour, bytes_last_day;
+	bool works;					/* some endpoint, as far as known */
+	int64_t try_at;					/* otherwise: when one will be tried */
 	struct encoder_remote_endpoint_view *endpoints; /* state_ms and wait_ms are times */
 };
 
@@ -103,7 +101,8 @@ struct encoder_remote {
 	struct encoder base;
 	struct encoder_caps caps;
 	char *engine, *name;
-	struct encoder_remote_options options; /* its pointers are not used after open */
+	struct encoder_remote_options
+	    options; /* but for the guard its pointers are not used after open */
 	size_t max_requests;
 	struct http_multi *multi;
 	struct thread loop;
@@ -136,7 +135,6 @@ struct encoder_remote {
 	size_t n_flying, n_ready, n_preparing;
 	size_t memory_used;
 	struct remote_flight *spare;
-	struct cost_guard guard;
 	struct retry_random random;
 	uint64_t requests, hedges;
 	int64_t works_until; /* the last time that an endpoint worked */

@@ -65,12 +65,6 @@ static void make_query(const struct encoder_remote *r, const struct encode_batch
 
 /* ---- flights ---------------------------------------------------------------------------------------------------- */
 
-/* Asked before each request: the one before may have been the last. */
-static bool is_guarded(struct encoder_remote *r, int64_t now)
-{
-	return cost_guard_wait_ms(&r->guard, now) > 0;
-}
-
 static struct remote_flight *flight_new(struct encoder_remote *r, size_t server, int64_t now,
 					size_t class)
 {
@@ -116,7 +110,6 @@ static bool flight_start(struct encoder_remote *r, struct remote_flight *f, cons
 	s->requests++;
 	r->requests++;
 	f->charged = f->x.body_size;
-	cost_guard_spend(&r->guard, now, 1, f->charged);
 	return true;
 }
 
@@ -129,7 +122,7 @@ void remote_flight_over(struct encoder_remote *r, struct remote_flight *f, int64
 
 	s->sent += f->x.sent;
 	s->received += f->x.received;
-	cost_guard_spend(&r->guard, now, 0, moved > f->charged ? moved - f->charged : 0);
+	cost_guard_spend(r->options.guard, now, 0, moved > f->charged ? moved - f->charged : 0);
 	s->failures += f->item && outcome != ENDPOINT_GOOD && outcome != ENDPOINT_UNASKED;
 	endpoint_done(&s->endpoint, &f->ticket, now, outcome, f->x.retry_after_ms, &r->random);
 	if (s->endpoint.phase != ENDPOINT_OK && s->endpoint.phase != before)
@@ -158,7 +151,7 @@ bool remote_send_image(struct encoder_remote *r, struct remote_item *item, size_
 	cleanup_buffer struct buffer query = BUFFER_INIT;
 	const char *type = "Content-Type:";
 
-	if (is_guarded(r, now))
+	if (!cost_guard_take(r->options.guard, now, item->body.size))
 		return false;
 	f = flight_new(r, server, now, endpoint_class_of(batch->width * batch->height));
 	if (f->typed)
@@ -188,7 +181,7 @@ void remote_send_question(struct encoder_remote *r, size_t server, int64_t now)
 	struct remote_flight *f;
 	cleanup_free char *url = NULL;
 
-	if (is_guarded(r, now))
+	if (!cost_guard_take(r->options.guard, now, 0))
 		return;
 	f = flight_new(r, server, now, 0);
 	url = endpoint_model_url(s->access.url);

@@ -1,22 +1,26 @@
 #include "net/cost_guard.h"
 
+#define HOUR_MS ((int64_t)3600 * 1000)
+/* So that steps that were before the clock began, and are remembered, are not negative. */
+#define BEFORE_MS (48 * HOUR_MS)
+
 static void window_init(struct cost_window *w, uint64_t max, int64_t span_ms, int64_t now)
 {
 	*w = (struct cost_window){.max = max, .step_ms = span_ms / COST_STEPS};
-	w->step = now / w->step_ms;
+	w->step = (now + BEFORE_MS) / w->step_ms;
 }
 
-/* What was spent in the slot of step @i. */
+/* What was spent in step @i. */
 static uint64_t *slot(struct cost_window *w, int64_t i)
 {
-	return &w->spent[(size_t)i % COST_STEPS];
+	return &w->spent[(size_t)i % COST_SLOTS];
 }
 
 static void window_advance(struct cost_window *w, int64_t now)
 {
-	int64_t to = now / w->step_ms;
+	int64_t to = (now + BEFORE_MS) / w->step_ms;
 
-	for (size_t i = 0; w->step < to && i < COST_STEPS; i++) {
+	for (size_t i = 0; w->step < to && i < COST_SLOTS; i++) {
 		w->step++;
 		w->sum -= *slot(w, w->step);
 		*slot(w, w->step) = 0;
@@ -31,6 +35,20 @@ static void window_spend(struct cost_window *w, int64_t now, uint64_t amount)
 	w->sum += amount;
 }
 
+static void window_remember(struct cost_window *w, int64_t now, int64_t age_ms, uint64_t amount)
+{
+	int64_t step;
+
+	window_advance(w, now);
+	if (age_ms >= COST_SLOTS * w->step_ms)
+		return;
+	step = age_ms > 0 ? (now + BEFORE_MS - age_ms) / w->step_ms : w->step;
+	if (step <= w->step - COST_SLOTS)
+		return;
+	*slot(w, step) += amount;
+	w->sum += amount;
+}
+
 static int64_t window_wait_ms(struct cost_window *w, int64_t now)
 {
 	uint64_t sum;
@@ -40,31 +58,120 @@ static int64_t window_wait_ms(struct cost_window *w, int64_t now)
 	if (w->max == 0 || sum < w->max)
 		return 0;
 	/* The oldest step leaves first: it has the slot of the step that comes. */
-	for (int64_t i = 1; i <= COST_STEPS; i++) {
+	for (int64_t i = 1; i <= COST_SLOTS; i++) {
 		sum -= *slot(w, w->step + i);
 		if (sum < w->max)
-			return (w->step + i) * w->step_ms - now;
+			return (w->step + i) * w->step_ms - BEFORE_MS - now;
 	}
-	return COST_STEPS * w->step_ms;
+	return COST_SLOTS * w->step_ms;
 }
 
-void cost_guard_init(struct cost_guard *guard, uint64_t requests_per_hour, uint64_t bytes_per_day,
-		     int64_t now)
-{
-	window_init(&guard->requests, requests_per_hour, 3600 * 1000, now);
-	window_init(&guard->bytes, bytes_per_day, 24 * 3600 * 1000, now);
-}
+/* ---- under the lock ----------------------------------------------------------------------------- */
 
-void cost_guard_spend(struct cost_guard *guard, int64_t now, uint64_t requests, uint64_t bytes)
-{
-	window_spend(&guard->requests, now, requests);
-	window_spend(&guard->bytes, now, bytes);
-}
-
-int64_t cost_guard_wait_ms(struct cost_guard *guard, int64_t now)
+static int64_t wait_ms(struct cost_guard *guard, int64_t now)
 {
 	int64_t requests = window_wait_ms(&guard->requests, now),
 		bytes = window_wait_ms(&guard->bytes, now);
 
 	return requests > bytes ? requests : bytes;
+}
+
+static void spend(struct cost_guard *guard, int64_t now, uint64_t requests, uint64_t bytes)
+{
+	window_spend(&guard->requests, now, requests);
+	window_spend(&guard->bytes, now, bytes);
+	guard->unsaved_requests += requests;
+	guard->unsaved_bytes += bytes;
+}
+
+/* ---- for everybody ------------------------------------------------------------------------------ */
+
+void cost_guard_init(struct cost_guard *guard, uint64_t requests_per_hour, uint64_t bytes_per_day,
+		     int64_t now)
+{
+	*guard = (struct cost_guard){.unsaved_requests = 0};
+	pthread_mutex_init(&guard->lock, NULL);
+	window_init(&guard->requests, requests_per_hour, HOUR_MS, now);
+	window_init(&guard->bytes, bytes_per_day, 24 * HOUR_MS, now);
+}
+
+void cost_guard_release(struct cost_guard *guard)
+{
+	pthread_mutex_destroy(&guard->lock);
+}
+
+bool cost_guard_take(struct cost_guard *guard, int64_t now, uint64_t bytes)
+{
+	bool may;
+
+	if (!guard)
+		return true;
+	pthread_mutex_lock(&guard->lock);
+	may = wait_ms(guard, now) == 0;
+	if (may)
+		spend(guard, now, 1, bytes);
+	pthread_mutex_unlock(&guard->lock);
+	return may;
+}
+
+void cost_guard_spend(struct cost_guard *guard, int64_t now, uint64_t requests, uint64_t bytes)
+{
+	if (!guard)
+		return;
+	pthread_mutex_lock(&guard->lock);
+	spend(guard, now, requests, bytes);
+	pthread_mutex_unlock(&guard->lock);
+}
+
+int64_t cost_guard_wait_ms(struct cost_guard *guard, int64_t now)
+{
+	int64_t wait;
+
+	if (!guard)
+		return 0;
+	pthread_mutex_lock(&guard->lock);
+	wait = wait_ms(guard, now);
+	pthread_mutex_unlock(&guard->lock);
+	return wait;
+}
+
+struct cost_sums cost_guard_sums(struct cost_guard *guard, int64_t now)
+{
+	struct cost_sums sums = {0, 0};
+
+	if (!guard)
+		return sums;
+	pthread_mutex_lock(&guard->lock);
+	window_advance(&guard->requests, now);
+	window_advance(&guard->bytes, now);
+	sums = (struct cost_sums){guard->requests.sum, guard->bytes.sum};
+	pthread_mutex_unlock(&guard->lock);
+	return sums;
+}
+
+void cost_guard_remember(struct cost_guard *guard, int64_t now, int64_t age_ms, uint64_t requests,
+			 uint64_t bytes)
+{
+	pthread_mutex_lock(&guard->lock);
+	window_remember(&guard->requests, now, age_ms, requests);
+	window_remember(&guard->bytes, now, age_ms, bytes);
+	pthread_mutex_unlock(&guard->lock);
+}
+
+bool cost_guard_unsaved(struct cost_guard *guard, uint64_t *requests, uint64_t *bytes)
+{
+	pthread_mutex_lock(&guard->lock);
+	*requests = guard->unsaved_requests;
+	*bytes = guard->unsaved_bytes;
+	guard->unsaved_requests = guard->unsaved_bytes = 0;
+	pthread_mutex_unlock(&guard->lock);
+	return *requests > 0 || *bytes > 0;
+}
+
+void cost_guard_not_saved(struct cost_guard *guard, uint64_t requests, uint64_t bytes)
+{
+	pthread_mutex_lock(&guard->lock);
+	guard->unsaved_requests += requests;
+	guard->unsaved_bytes += bytes;
+	pthread_mutex_unlock(&guard->lock);
 }

@@ -3,6 +3,7 @@
 #include "tests/testing.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "image/png_encode.h"
 
 #include <string.h>
@@ -48,6 +49,12 @@ struct remote_rig *remote_rig_new(size_t n, bool latentd)
 	return rig;
 }
 
+void remote_rig_guard(struct remote_rig *rig, uint64_t requests_per_hour, uint64_t bytes_per_day)
+{
+	cost_guard_init(&rig->guard, requests_per_hour, bytes_per_day, clock_mono_ms());
+	rig->options.guard = &rig->guard;
+}
+
 void remote_rig_open(struct remote_rig *rig)
 {
 	struct error err = ERROR_INIT;
@@ -64,6 +71,8 @@ void remote_rig_free(struct remote_rig *rig)
 	encoder_close(rig->encoder);
 	for (size_t i = 0; i < RIG_SERVERS; i++)
 		vae_endpoint_stop(&rig->servers[i]);
+	if (rig->options.guard == &rig->guard)
+		cost_guard_release(&rig->guard);
 	free(rig);
 }
 

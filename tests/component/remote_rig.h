@@ -16,6 +16,7 @@
 
 #include "encoder/encoder_remote.h"
 #include "encoder/pixel_planes.h"
+#include "net/cost_guard.h"
 
 enum {
 	RIG_WIDTH = 72,
@@ -32,6 +33,7 @@ struct remote_rig {
 	struct vae_endpoint servers[RIG_SERVERS];
 	struct encoder_remote_endpoint endpoints[RIG_SERVERS];
 	struct encoder_remote_options options;
+	struct cost_guard guard; /* see remote_rig_guard() */
 	struct encoder *encoder;
 };
 
@@ -42,6 +44,8 @@ int remote_rig_setup(void **state);
 
 /* With @n endpoints that are not started yet; foreign ones are declared. */
 struct remote_rig *remote_rig_new(size_t n, bool latentd);
+/* It has a guard of its own; before remote_rig_open(). */
+void remote_rig_guard(struct remote_rig *rig, uint64_t requests_per_hour, uint64_t bytes_per_day);
 void remote_rig_open(struct remote_rig *rig);
 /* Closes what is open. */
 void remote_rig_free(struct remote_rig *rig);

@@ -20,7 +20,7 @@ static void the_cost_guard_pauses_and_gives_back(void **state)
 	size_t good = 0;
 
 	(void)state;
-	rig->options.max_requests_per_hour = 5;
+	remote_rig_guard(rig, 5, 0);
 	remote_rig_open(rig);
 	batch = remote_rig_encode(rig, 12, POSTERIOR_DRAW);
 	for (size_t i = 0; i < 12; i++) {
@@ -45,7 +45,7 @@ static void the_cost_guard_counts_a_body_before_it_is_sent(void **state)
 
 	(void)state;
 	rig->options.send = ENCODER_REMOTE_FLOAT32;
-	rig->options.max_bytes_per_day = 3 * 4 * sizeof(remote_rig_images[0]);
+	remote_rig_guard(rig, 0, 3 * 4 * sizeof(remote_rig_images[0]));
 	for (size_t i = 0; i < 2; i++)
 		atomic_store(&rig->servers[i].delay_ms, 50);
 	remote_rig_open(rig);
@@ -53,6 +53,24 @@ static void the_cost_guard_counts_a_body_before_it_is_sent(void **state)
 	assert_int_equal(rig->servers[0].posts + rig->servers[1].posts, 3);
 	encode_batch_free(batch);
 	remote_rig_free(rig);
+}
+
+static void encoders_of_two_models_share_a_guard(void **state)
+{
+	struct remote_rig *first = remote_rig_new(1, false), *second = remote_rig_new(1, false);
+
+	(void)state;
+	remote_rig_guard(first, 5, 0);
+	second->options.guard = &first->guard;
+	remote_rig_open(first);
+	remote_rig_open(second);
+	encode_batch_free(remote_rig_encode(first, 3, POSTERIOR_DRAW));
+	encode_batch_free(remote_rig_encode(second, 12, POSTERIOR_DRAW));
+	assert_int_equal(first->servers[0].posts, 3);
+	assert_int_equal(second->servers[0].posts, 2);
+	assert_int_equal(encoder_capacity(first->encoder), 0);
+	remote_rig_free(second);
+	remote_rig_free(first);
 }
 
 static void bodies_stay_within_the_memory_limit(void **state)
@@ -193,6 +211,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_cost_guard_pauses_and_gives_back),
 	    cmocka_unit_test(the_cost_guard_counts_a_body_before_it_is_sent),
+	    cmocka_unit_test(encoders_of_two_models_share_a_guard),
 	    cmocka_unit_test(bodies_stay_within_the_memory_limit),
 	    cmocka_unit_test(an_image_larger_than_the_limit_goes_alone),
 	    cmocka_unit_test(a_cancel_ends_what_is_stuck_at_once),

@@ -27,6 +27,7 @@ int main(void)
 		failed += contract_queue_swap(&backends[i]);
 		failed += contract_queue_captions(&backends[i]);
 		failed += contract_queue_lists(&backends[i]);
+		failed += contract_queue_spent(&backends[i]);
 	}
 	return failed != 0;
 }

@@ -2,7 +2,7 @@
 
     endpoint = Endpoint(ws, plan=["503", "ok"])         in this order, the last one for all that follow
     endpoint = Endpoint(ws, plan=lambda n: "ok")        n: number of the request, from 0
-    endpoint.url, endpoint.requests, endpoint.seen      seen: what each POST asked for
+    endpoint.url, endpoint.requests, endpoint.seen      seen: what each POST asked for; sent: GETs are counted too
     endpoint.down(); endpoint.up()                      nobody listens there; the same port again
 
 Its VAE is no network: a latent has the first pixel's red, green and blue in three channels and 0.25 in the fourth, so
@@ -182,6 +182,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         owner = self.server.owner
+        owner.asked()
         if self.path != "/v1/model" or owner.model is None:
             self.answer(404, b"<html>404 Not Found</html>")
         elif self.may():
@@ -309,7 +310,7 @@ class Endpoint:
     def __init__(self, ws, plan="ok", *, model=MODEL, token=None, dtype="float16", tls=None):
         self.plan, self.model, self.token, self.dtype, self.tls = plan, model, token, dtype, tls
         self.lock, self.released = threading.Lock(), threading.Event()
-        self.requests = self.given = self.in_flight = self.most = 0
+        self.sent = self.requests = self.given = self.in_flight = self.most = 0
         self.delay_s = 0
         self.seen, self.headers = [], []  # queries and headers of the POSTs
         self.did = collections.Counter()
@@ -350,8 +351,13 @@ class Endpoint:
             self.server.server_close()
             self.server = None
 
+    def asked(self):
+        with self.lock:
+            self.sent += 1
+
     def begin(self, query, headers):
         with self.lock:
+            self.sent += 1
             n, self.requests = self.requests, self.requests + 1
             self.in_flight += 1
             self.most = max(self.most, self.in_flight)

@@ -87,6 +87,14 @@ static void a_pause_is_anything_between_nothing_and_its_double(void **state)
 	assert_true(retry_pause_ms(SIZE_MAX, &rnd) < MINUTE);
 }
 
+static void assert_sums(struct cost_guard *guard, int64_t now, uint64_t requests, uint64_t bytes)
+{
+	struct cost_sums sums = cost_guard_sums(guard, now);
+
+	assert_int_equal(sums.requests, requests);
+	assert_int_equal(sums.bytes, bytes);
+}
+
 static void the_guard_allows_what_is_left_of_an_hour_and_a_day(void **state)
 {
 	struct cost_guard guard;
@@ -96,20 +104,23 @@ static void the_guard_allows_what_is_left_of_an_hour_and_a_day(void **state)
 	cost_guard_init(&guard, 10, 1000, now);
 	for (size_t i = 0; i < 10; i++) {
 		assert_int_equal(cost_guard_wait_ms(&guard, now), 0);
-		cost_guard_spend(&guard, now, 1, 10);
+		assert_true(cost_guard_take(&guard, now, 10));
 	}
+	assert_false(cost_guard_take(&guard, now, 0));
 	wait = cost_guard_wait_ms(&guard, now);
-	assert_true(wait > 59 * MINUTE && wait <= HOUR);
+	assert_true(wait >= HOUR && wait <= HOUR + MINUTE);
 	assert_true(cost_guard_wait_ms(&guard, now + wait - 1) > 0);
 	assert_int_equal(cost_guard_wait_ms(&guard, now + wait), 0);
-	assert_int_equal(guard.requests.sum, 0);
-	assert_int_equal(guard.bytes.sum, 100);
-	cost_guard_spend(&guard, now + wait, 1, 950);
+	assert_sums(&guard, now + wait, 0, 100);
 	now += wait;
+	assert_true(cost_guard_take(&guard, now, 900));
+	cost_guard_spend(&guard, now, 0, 50);
+	assert_sums(&guard, now, 1, 1050);
 	wait = cost_guard_wait_ms(&guard, now);
-	assert_true(wait > 22 * HOUR && wait <= 24 * HOUR);
+	assert_true(wait >= 22 * HOUR && wait <= 24 * HOUR + 24 * MINUTE);
 	assert_int_equal(cost_guard_wait_ms(&guard, now + 30 * 24 * HOUR), 0);
-	assert_int_equal(guard.bytes.sum, 0);
+	assert_sums(&guard, now + 30 * 24 * HOUR, 0, 0);
+	cost_guard_release(&guard);
 }
 
 static void a_guard_without_limits_only_counts(void **state)
@@ -118,9 +129,60 @@ static void a_guard_without_limits_only_counts(void **state)
 
 	(void)state;
 	cost_guard_init(&guard, 0, 0, 0);
-	cost_guard_spend(&guard, 1, 1u << 30, UINT64_MAX / 4);
+	assert_true(cost_guard_take(&guard, 1, 1u << 30));
+	cost_guard_spend(&guard, 1, 0, UINT64_MAX / 4);
 	assert_int_equal(cost_guard_wait_ms(&guard, 1), 0);
-	assert_int_equal(guard.requests.sum, 1u << 30);
+	assert_sums(&guard, 1, 1, UINT64_MAX / 4 + (1u << 30));
+	cost_guard_release(&guard);
+	assert_true(cost_guard_take(NULL, 1, 1));
+	assert_int_equal(cost_guard_wait_ms(NULL, 1), 0);
+}
+
+/* A machine that has been up for a minute only: what is remembered was before its clock began. */
+static void a_guard_remembers_what_was_spent_before_it_began(void **state)
+{
+	struct cost_guard guard;
+	int64_t now = MINUTE, wait;
+
+	(void)state;
+	cost_guard_init(&guard, 10, 1000, now);
+	cost_guard_remember(&guard, now, 50 * MINUTE, 6, 60);
+	cost_guard_remember(&guard, now, 20 * MINUTE, 4, 40);
+	cost_guard_remember(&guard, now, 2 * HOUR, 100, 300);
+	cost_guard_remember(&guard, now, 25 * HOUR, 100, 1000);
+	assert_sums(&guard, now, 10, 400);
+	wait = cost_guard_wait_ms(&guard, now);
+	assert_true(wait >= 10 * MINUTE && wait <= 11 * MINUTE);
+	assert_sums(&guard, now + wait, 4, 400);
+	assert_sums(&guard, now + 42 * MINUTE, 0, 400);
+	assert_sums(&guard, now + 23 * HOUR, 0, 100);
+	/* Where the wall clock was set back it seems to be in the future. */
+	cost_guard_remember(&guard, now + 23 * HOUR, -5 * HOUR, 10, 1);
+	assert_true(cost_guard_wait_ms(&guard, now + 23 * HOUR) >= HOUR);
+	cost_guard_release(&guard);
+}
+
+static void a_guard_tells_once_what_is_to_be_saved(void **state)
+{
+	struct cost_guard guard;
+	uint64_t requests = 9, bytes = 9;
+
+	(void)state;
+	cost_guard_init(&guard, 10, 0, 0);
+	cost_guard_remember(&guard, 0, MINUTE, 1, 1);
+	assert_false(cost_guard_unsaved(&guard, &requests, &bytes));
+	assert_true(cost_guard_take(&guard, 0, 5));
+	cost_guard_spend(&guard, 0, 0, 2);
+	assert_true(cost_guard_unsaved(&guard, &requests, &bytes));
+	assert_int_equal(requests, 1);
+	assert_int_equal(bytes, 7);
+	cost_guard_not_saved(&guard, requests, bytes);
+	cost_guard_spend(&guard, 0, 0, 1);
+	assert_true(cost_guard_unsaved(&guard, &requests, &bytes));
+	assert_int_equal(requests, 1);
+	assert_int_equal(bytes, 8);
+	assert_false(cost_guard_unsaved(&guard, &requests, &bytes));
+	cost_guard_release(&guard);
 }
 
 /* ---- one endpoint --------------------------------------------------------------------------------------------------- */
@@ -614,6 +676,8 @@ int main(void)
 	    cmocka_unit_test(a_pause_is_anything_between_nothing_and_its_double),
 	    cmocka_unit_test(the_guard_allows_what_is_left_of_an_hour_and_a_day),
 	    cmocka_unit_test(a_guard_without_limits_only_counts),
+	    cmocka_unit_test(a_guard_remembers_what_was_spent_before_it_began),
+	    cmocka_unit_test(a_guard_tells_once_what_is_to_be_saved),
 	    cmocka_unit_test(five_failures_in_a_row_open_the_breaker_and_a_probe_closes_it),
 	    cmocka_unit_test(only_one_probe_is_under_way_and_pauses_double),
 	    cmocka_unit_test(more_than_half_of_the_last_opens_it_too),

@@ -21,8 +21,8 @@
 
 #define PAGE 4096
 
-#define SCHEMA	    4 /* the version that this program writes */
-#define SCHEMA_TEXT "4"
+#define SCHEMA	    5 /* the version that this program writes */
+#define SCHEMA_TEXT "5"
 
 static uint32_t pretended_f_type;
 

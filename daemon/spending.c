@@ -1,0 +1,108 @@
+/*
+ * The account may outlive its owner's interest in it: what is on its way to the database holds it, too.
+ */
+#include "daemon/spending.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+
+#include <stdatomic.h>
+
+struct spending {
+	struct cost_guard guard;
+	char *account;
+	atomic_uint holders;
+	int64_t saved_at; /* monotonic */
+};
+
+struct spending *spending_new(const char *account, const struct remote_options *options)
+{
+	struct spending *s;
+
+	if (options->max_requests_per_hour == 0 && options->max_bytes_per_day == 0)
+		return NULL;
+	s = xcalloc(1, sizeof(*s));
+	cost_guard_init(&s->guard, options->max_requests_per_hour, options->max_bytes_per_day,
+			clock_mono_ms());
+	s->account = xstrdup(account);
+	atomic_init(&s->holders, 1);
+	return s;
+}
+
+static void let_go(struct spending *s)
+{
+	if (atomic_fetch_sub(&s->holders, 1) > 1)
+		return;
+	cost_guard_release(&s->guard);
+	free(s->account);
+	free(s);
+}
+
+struct cost_guard *spending_guard(struct spending *s)
+{
+	return s ? &s->guard : NULL;
+}
+
+/* The end of its minute counts: nothing is forgotten too early. */
+static int remember(void *arg, const struct spent_row *row)
+{
+	struct spending *s = arg;
+	int64_t age = clock_wall_ms() - (row->minute + 1) * 60000;
+
+	cost_guard_remember(&s->guard, clock_mono_ms(), age, row->requests, row->bytes);
+	return 0;
+}
+
+int spending_load(struct spending *s, struct queue *queue, struct error *err)
+{
+	return s ? queue_spent(queue, s->account, remember, s, err) : 0;
+}
+
+static void add(struct spending *s, struct queue *queue, uint64_t requests, uint64_t bytes)
+{
+	struct error err = ERROR_INIT;
+
+	if (queue_spend(queue, s->account, requests, bytes, clock_wall_ms(), &err) < 0)
+		cost_guard_not_saved(&s->guard, requests, bytes);
+}
+
+struct saving {
+	struct spending *spending;
+	uint64_t requests, bytes;
+};
+
+static void save_run(struct queue *queue, void *arg)
+{
+	struct saving *saving = arg;
+
+	add(saving->spending, queue, saving->requests, saving->bytes);
+	let_go(saving->spending);
+	free(saving);
+}
+
+void spending_save(struct spending *s, struct db *db)
+{
+	int64_t now = clock_mono_ms();
+	struct saving *saving;
+	uint64_t requests, bytes;
+
+	if (!s || now - s->saved_at < SPENDING_SAVE_MS ||
+	    !cost_guard_unsaved(&s->guard, &requests, &bytes))
+		return;
+	s->saved_at = now;
+	saving = xcalloc(1, sizeof(*saving));
+	*saving = (struct saving){s, requests, bytes};
+	atomic_fetch_add(&s->holders, 1);
+	db_post(db, save_run, saving);
+}
+
+void spending_close(struct spending *s, struct queue *queue)
+{
+	uint64_t requests, bytes;
+
+	if (!s)
+		return;
+	if (queue && cost_guard_unsaved(&s->guard, &requests, &bytes))
+		add(s, queue, requests, bytes);
+	let_go(s);
+}

@@ -1,0 +1,35 @@
+/*
+ * What an encoder spends on endpoints: the guard that all its models share, kept in the database, so that neither a
+ * restart nor another model begins a new hour.
+ *
+ *	s = spending_new("remote", &config->remote.options)     NULL: it has no limits
+ *	... encoder_remote_open() with spending_guard(s) ...
+ *	spending_load(s, queue, err)                            before it sends anything
+ *	spending_save(s, db)                                    every now and then
+ *	spending_close(s, queue)                                when its encoders are closed
+ *
+ * A process that is killed forgets what it spent since the last save: SPENDING_SAVE_MS at most. Everything takes NULL,
+ * and is of the loop's thread.
+ */
+#ifndef LATENTD_DAEMON_SPENDING_H
+#define LATENTD_DAEMON_SPENDING_H
+
+#include "config/remote_options.h"
+#include "daemon/db.h"
+#include "net/cost_guard.h"
+
+#define SPENDING_SAVE_MS 1000
+
+struct spending;
+
+/* @account: of the rows in the database. */
+struct spending *spending_new(const char *account, const struct remote_options *options);
+/* NULL where it has no limits; lives until spending_close(). */
+struct cost_guard *spending_guard(struct spending *s);
+int spending_load(struct spending *s, struct queue *queue, struct error *err);
+/* Has the database thread add what is new, unless it did so a moment ago. What fails is tried again next time. */
+void spending_save(struct spending *s, struct db *db);
+/* Adds the rest through @queue, NULL: nobody remembers it, and frees. */
+void spending_close(struct spending *s, struct queue *queue);
+
+#endif
