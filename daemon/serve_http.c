@@ -372,6 +372,11 @@ size_t serve_http_encodes(struct serve_http *h)
 	return n;
 }
 
+size_t serve_http_connections(struct serve_http *h)
+{
+	return serve_clients_count(&h->clients);
+}
+
 void serve_http_close(struct serve_http *h)
 {
 	if (!h)

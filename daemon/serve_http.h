@@ -35,6 +35,7 @@ void serve_http_stop(struct serve_http *h);
 void serve_http_end(struct serve_http *h);
 /* Requests that were admitted to be encoded and are not answered to their end. */
 size_t serve_http_encodes(struct serve_http *h);
+size_t serve_http_connections(struct serve_http *h);
 /* Nothing of it may be with the desk. NULL is fine. */
 void serve_http_close(struct serve_http *h);
 

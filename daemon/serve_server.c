@@ -1,6 +1,7 @@
 #include "daemon/serve_server.h"
 
 #include "daemon/json_text.h"
+#include "daemon/rate.h"
 #include "daemon/serve_http.h"
 
 #include "base/checked.h"
@@ -20,6 +21,7 @@ struct serve_server {
 	const struct serve_options *options;
 	struct serve_listen listen;
 	struct serve_stats stats;
+	struct rate rate; /* of images */
 	struct engine *engine;
 	struct serve_desk *desk;
 	struct serve_http *http;
@@ -184,6 +186,11 @@ bool serve_server_owns(const struct serve_server *s, const struct encode_batch *
 void serve_server_on_batch(struct serve_server *s, struct encode_batch *batch,
 			   const struct error *failure)
 {
+	uint32_t done = 0;
+
+	for (size_t i = 0; i < batch->n; i++)
+		done += batch->items[i].error.code == ERR_NONE;
+	rate_add(&s->rate, clock_mono_ms(), done);
 	serve_desk_on_batch(s->desk, batch, failure);
 }
 
@@ -200,6 +207,21 @@ bool serve_server_is_ready(const struct serve_server *s)
 const struct error *serve_server_failure(const struct serve_server *s)
 {
 	return s->seen == ENGINE_FAILED ? engine_failure(s->engine) : NULL;
+}
+
+void serve_server_view(struct serve_server *s, struct serve_view *view)
+{
+	*view = (struct serve_view){
+	    .ready = serve_server_is_ready(s),
+	    .stopping = s->stopping,
+	    .failure = serve_server_failure(s),
+	    .connections = serve_http_connections(s->http),
+	    .in_flight = serve_http_encodes(s->http),
+	    .sums = serve_stats_sums(&s->stats),
+	    .images_per_second = rate_per_second(&s->rate, clock_mono_ms()),
+	};
+	if (view->ready)
+		view->model = engine_model(s->engine)->name;
 }
 
 uint64_t serve_server_served(const struct serve_server *s)

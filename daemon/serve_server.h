@@ -17,6 +17,7 @@
 #include "daemon/decode_pool.h"
 #include "daemon/engines.h"
 #include "daemon/memory_budget.h"
+#include "daemon/serve_stats.h"
 
 struct serve_server;
 
@@ -45,6 +46,18 @@ const char *serve_server_url(const struct serve_server *s);
 bool serve_server_is_ready(const struct serve_server *s);
 /* Why the model could not be loaded; NULL: it could, or is being loaded. It is tried again every half a minute. */
 const struct error *serve_server_failure(const struct serve_server *s);
+
+/* What people see of it. */
+struct serve_view {
+	const char *model; /* NULL: not known yet */
+	bool ready, stopping;
+	const struct error *failure;   /* serve_server_failure() */
+	size_t connections, in_flight; /* requests to encode */
+	struct serve_sums sums;
+	double images_per_second; /* over the last minute */
+};
+
+void serve_server_view(struct serve_server *s, struct serve_view *view);
 
 /* Pixels given to encoders, as lane_served(); something waits for them. */
 uint64_t serve_server_served(const struct serve_server *s);

@@ -54,6 +54,20 @@ void serve_stats_batch(struct serve_stats *s, size_t images, size_t failed)
 	pthread_mutex_unlock(&s->mutex);
 }
 
+struct serve_sums serve_stats_sums(struct serve_stats *s)
+{
+	struct serve_sums sums = {0, 0, 0};
+
+	pthread_mutex_lock(&s->mutex);
+	for (size_t i = 0; i < SERVE_STATS_STATUSES && s->requests[i].status != 0; i++) {
+		sums.requests += s->requests[i].n;
+		sums.refused += s->requests[i].status != 200 ? s->requests[i].n : 0;
+	}
+	sums.images = s->images;
+	pthread_mutex_unlock(&s->mutex);
+	return sums;
+}
+
 /* -- text ---------------------------------------------------------------------------------------- */
 
 #define METRIC "latentd_serve_"

@@ -42,6 +42,12 @@ void serve_stats_release(struct serve_stats *s);
 void serve_stats_request(struct serve_stats *s, unsigned status, double seconds, size_t bytes_in,
 			 size_t bytes_out);
 void serve_stats_batch(struct serve_stats *s, size_t images, size_t failed);
+struct serve_sums {
+	uint64_t requests, refused; /* answered encodes, and those of them without a latent */
+	uint64_t images;
+};
+
+struct serve_sums serve_stats_sums(struct serve_stats *s);
 /* Appends the text format, version 0.0.4. */
 void serve_stats_text(struct serve_stats *s, const struct serve_gauges *now, struct buffer *out);
 

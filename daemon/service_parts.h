@@ -119,6 +119,8 @@ void service_follow_news(struct service *s);
 /* -- service_serve.c -------------------------------------------------------------------------------- */
 
 int service_open_serve(struct service *s, struct error *err);
+/* What people see of it, if there is one. */
+void service_picture_serve(const struct service *s, struct service_serve *out);
 /*
  * The server shares encoders with the lanes as if it were one of them: by priority, equal ones by pixels, and where
  * that is equal too it goes first, because somebody waits.

@@ -44,6 +44,13 @@ const char *encoder_state_name(enum encoder_state state)
 	return NAME_OF(names, state);
 }
 
+const char *serve_state_name(enum serve_state state)
+{
+	static const char *const names[] = {"starting", "ready", "failed", "stopping"};
+
+	return NAME_OF(names, state);
+}
+
 struct service_status *service_status_new(size_t n_datasets, size_t n_encoders)
 {
 	struct service_status *s = xcalloc(1, sizeof(*s));
@@ -97,6 +104,9 @@ void service_status_unref(const struct service_status *shared)
 		encoder_release(&s->encoders[i]);
 	free(s->datasets);
 	free(s->encoders);
+	free(s->serve.url);
+	free(s->serve.model);
+	free(s->serve.why);
 	free(s->version);
 	free(s->state_dir);
 	free(s->config);

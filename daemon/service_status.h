@@ -113,11 +113,33 @@ struct service_encoder {
 	char *engine;	   /* as in the records: "cpu/winograd-0.1.0-avx2 float32" */
 	enum encoder_state state;
 	char *why;
-	uint64_t in_flight;	  /* images */
+	uint64_t in_flight;	  /* batches */
 	uint64_t images_done;	  /* since the daemon began */
 	double images_per_second; /* over the last minute */
 	struct service_endpoint *endpoints;
 	size_t n_endpoints;
+};
+
+enum serve_state {
+	SERVE_STARTING, /* its model is loaded */
+	SERVE_READY,
+	SERVE_FAILED, /* it could not be; tried again */
+	SERVE_STOPPING,
+};
+
+const char *serve_state_name(enum serve_state state);
+
+/* The server for others, `serve:` of the configuration. */
+struct service_serve {
+	char *url;   /* NULL: nothing is served; then nothing else counts */
+	char *model; /* NULL: not known yet */
+	enum serve_state state;
+	char *why;			 /* it failed */
+	uint64_t connections, in_flight; /* clients; requests to encode */
+	uint64_t requests,
+	    refused;		  /* to encode, answered since the daemon began; without a latent */
+	uint64_t images_done;	  /* since the daemon began */
+	double images_per_second; /* over the last minute */
 };
 
 struct service_status {
@@ -137,6 +159,7 @@ struct service_status {
 	size_t n_datasets;
 	struct service_encoder *encoders;
 	size_t n_encoders;
+	struct service_serve serve;
 	unsigned refs; /* private to service_status.c */
 };
 

@@ -9,6 +9,21 @@
 /* The loop publishes once a second; what takes this long hangs. */
 #define STALE_MS 15000
 
+struct member {
+	const char *name;
+	json_t *value;
+};
+
+#define MEMBERS(...) ((const struct member[]){__VA_ARGS__, {NULL, NULL}})
+
+/* Adds MEMBERS(...) in their order; the values belong to @object then. Returns it. */
+static json_t *with(json_t *object, const struct member *members)
+{
+	for (; members->name; members++)
+		json_object_set_new(object, members->name, members->value);
+	return object;
+}
+
 static json_t *json_time(int64_t ms)
 {
 	return ms > 0 ? json_integer(ms) : json_null();
@@ -26,113 +41,87 @@ static json_t *jobs_json(const struct queue_counts *c)
 
 static json_t *scan_json(const struct service_scan *scan)
 {
-	json_t *o = json_object();
-
-	json_object_set_new(o, "began_at", json_time(scan->began_at));
-	json_object_set_new(o, "duration_ms", json_integer(scan->duration_ms));
-	json_object_set_new(o, "files", json_count(scan->files));
-	json_object_set_new(o, "running", json_boolean(scan->running));
-	json_object_set_new(o, "running_files", json_count(scan->running_files));
-	return o;
+	return with(json_object(), MEMBERS({"began_at", json_time(scan->began_at)},
+					   {"duration_ms", json_integer(scan->duration_ms)},
+					   {"files", json_count(scan->files)},
+					   {"running", json_boolean(scan->running)},
+					   {"running_files", json_count(scan->running_files)}));
 }
 
 static json_t *watch_json(const struct service_watch *watch)
 {
-	json_t *o = json_object();
-
-	json_object_set_new(o, "mode", json_string(watch_mode_name(watch->mode)));
-	json_object_set_new(o, "folders", json_count(watch->folders));
-	json_object_set_new(o, "note", json_clean(watch->note));
-	return o;
+	return with(json_object(), MEMBERS({"mode", json_string(watch_mode_name(watch->mode))},
+					   {"folders", json_count(watch->folders)},
+					   {"note", json_clean(watch->note)}));
 }
 
 static json_t *since_start_json(const struct service_dataset *d)
 {
-	json_t *o = json_object();
-
-	json_object_set_new(o, "encoded", json_count(d->encoded));
-	json_object_set_new(o, "failed", json_count(d->failed));
-	json_object_set_new(o, "skipped", json_count(d->skipped));
-	return o;
+	return with(json_object(),
+		    MEMBERS({"encoded", json_count(d->encoded)}, {"failed", json_count(d->failed)},
+			    {"skipped", json_count(d->skipped)}));
 }
 
 static json_t *last_shard_json(const struct service_dataset *d)
 {
-	json_t *o;
-
 	if (!d->last_shard)
 		return json_null();
-	o = json_object();
-	json_object_set_new(o, "path", json_path(d->last_shard));
-	json_object_set_new(o, "sealed_at", json_time(d->last_shard_at));
-	return o;
+	return with(json_object(), MEMBERS({"path", json_path(d->last_shard)},
+					   {"sealed_at", json_time(d->last_shard_at)}));
 }
 
 static void set_live(json_t *o, const struct service_dataset *d)
 {
-	json_object_set_new(o, "vae", json_path(d->vae));
-	json_object_set_new(o, "state", json_string(dataset_state_name(d->state)));
-	json_object_set_new(o, "why", json_clean(d->why));
-	json_object_set_new(o, "retry_at", json_time(d->retry_at));
-	json_object_set_new(o, "priority", json_integer(d->priority));
-	json_object_set_new(o, "images_per_second", json_rounded(d->images_per_second, 2));
-	json_object_set_new(o, "eta_s", d->eta_s < 0 ? json_null() : json_integer(d->eta_s));
-	json_object_set_new(o, "since_start", since_start_json(d));
-	json_object_set_new(o, "scan", scan_json(&d->scan));
-	json_object_set_new(o, "watch", watch_json(&d->watch));
-	json_object_set_new(o, "last_shard", last_shard_json(d));
-	json_object_set_new(o, "deletions", json_count(d->deletions));
+	with(o, MEMBERS({"vae", json_path(d->vae)},
+			{"state", json_string(dataset_state_name(d->state))},
+			{"why", json_clean(d->why)}, {"retry_at", json_time(d->retry_at)},
+			{"priority", json_integer(d->priority)},
+			{"images_per_second", json_rounded(d->images_per_second, 2)},
+			{"eta_s", d->eta_s < 0 ? json_null() : json_integer(d->eta_s)},
+			{"since_start", since_start_json(d)}, {"scan", scan_json(&d->scan)},
+			{"watch", watch_json(&d->watch)}, {"last_shard", last_shard_json(d)},
+			{"deletions", json_count(d->deletions)}));
 }
 
 json_t *status_json_dataset(const struct service_dataset *d, bool live)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "name", json_clean(d->name));
-	json_object_set_new(o, "output", json_path(d->output));
-	json_object_set_new(o, "recipe_id", json_clean(d->recipe_id));
+	with(o, MEMBERS({"name", json_clean(d->name)}, {"output", json_path(d->output)},
+			{"recipe_id", json_clean(d->recipe_id)}));
 	if (live)
 		set_live(o, d);
-	json_object_set_new(o, "jobs", jobs_json(&d->counts));
-	json_object_set_new(o, "samples", json_count(d->counts.samples));
-	json_object_set_new(o, "shards", json_count(d->counts.shards));
-	json_object_set_new(o, "shard_bytes", json_count(d->counts.shard_bytes));
+	with(o, MEMBERS({"jobs", jobs_json(&d->counts)}, {"samples", json_count(d->counts.samples)},
+			{"shards", json_count(d->counts.shards)},
+			{"shard_bytes", json_count(d->counts.shard_bytes)}));
 	return o;
 }
 
 static json_t *endpoint_json(const struct service_endpoint *p)
 {
-	json_t *o = json_object();
-
-	json_object_set_new(o, "url", json_clean(p->url));
-	json_object_set_new(o, "model", json_clean(p->model));
-	json_object_set_new(o, "state", json_string(p->state));
-	json_object_set_new(o, "why", json_clean(p->why));
-	json_object_set_new(o, "wait_ms", json_integer(p->wait_ms));
-	json_object_set_new(o, "in_flight", json_count(p->in_flight));
-	json_object_set_new(o, "limit", json_count(p->limit));
-	json_object_set_new(o, "latency_ms",
-			    p->latency_ms > 0 ? json_rounded(p->latency_ms, 1) : json_null());
-	json_object_set_new(o, "requests", json_count(p->requests));
-	json_object_set_new(o, "failures", json_count(p->failures));
-	json_object_set_new(o, "images", json_count(p->images));
-	json_object_set_new(o, "sent_bytes", json_count(p->sent));
-	json_object_set_new(o, "received_bytes", json_count(p->received));
-	return o;
+	return with(
+	    json_object(),
+	    MEMBERS(
+		{"url", json_clean(p->url)}, {"model", json_clean(p->model)},
+		{"state", json_string(p->state)}, {"why", json_clean(p->why)},
+		{"wait_ms", json_integer(p->wait_ms)}, {"in_flight", json_count(p->in_flight)},
+		{"limit", json_count(p->limit)},
+		{"latency_ms", p->latency_ms > 0 ? json_rounded(p->latency_ms, 1) : json_null()},
+		{"requests", json_count(p->requests)}, {"failures", json_count(p->failures)},
+		{"images", json_count(p->images)}, {"sent_bytes", json_count(p->sent)},
+		{"received_bytes", json_count(p->received)}));
 }
 
 static json_t *encoder_json(const struct service_encoder *e)
 {
 	json_t *o = json_object();
 
-	json_object_set_new(o, "name", json_clean(e->name));
-	json_object_set_new(o, "type", json_clean(e->type));
-	json_object_set_new(o, "engine", json_clean(e->engine));
-	json_object_set_new(o, "state", json_string(encoder_state_name(e->state)));
-	json_object_set_new(o, "why", json_clean(e->why));
-	json_object_set_new(o, "in_flight", json_count(e->in_flight));
-	json_object_set_new(o, "images_done", json_count(e->images_done));
-	json_object_set_new(o, "images_per_second", json_rounded(e->images_per_second, 2));
+	with(o, MEMBERS({"name", json_clean(e->name)}, {"type", json_clean(e->type)},
+			{"engine", json_clean(e->engine)},
+			{"state", json_string(encoder_state_name(e->state))},
+			{"why", json_clean(e->why)}, {"in_flight", json_count(e->in_flight)},
+			{"images_done", json_count(e->images_done)},
+			{"images_per_second", json_rounded(e->images_per_second, 2)}));
 	if (e->n_endpoints > 0) {
 		json_t *endpoints = json_array();
 
@@ -143,26 +132,37 @@ static json_t *encoder_json(const struct service_encoder *e)
 	return o;
 }
 
+static json_t *serve_json(const struct service_serve *s)
+{
+	if (!s->url)
+		return json_null();
+	return with(
+	    json_object(),
+	    MEMBERS({"url", json_clean(s->url)}, {"model", json_clean(s->model)},
+		    {"state", json_string(serve_state_name(s->state))}, {"why", json_clean(s->why)},
+		    {"connections", json_count(s->connections)},
+		    {"in_flight", json_count(s->in_flight)}, {"requests", json_count(s->requests)},
+		    {"refused", json_count(s->refused)},
+		    {"images_done", json_count(s->images_done)},
+		    {"images_per_second", json_rounded(s->images_per_second, 2)}));
+}
+
 static json_t *daemon_json(const struct service_status *s)
 {
-	json_t *o = json_object();
-
-	json_object_set_new(o, "version", json_clean(s->version));
-	json_object_set_new(o, "pid", json_integer(s->pid));
-	json_object_set_new(o, "started_at", json_time(s->started_at));
-	json_object_set_new(o, "state", json_string(service_state_name(s->state)));
-	json_object_set_new(o, "state_dir", json_path(s->state_dir));
-	json_object_set_new(o, "config", json_path(s->config));
-	json_object_set_new(o, "socket", json_path(s->socket));
-	json_object_set_new(o, "intake_paused", json_clean(s->intake_paused));
-	json_object_set_new(o, "memory_used", json_count(s->memory_used));
-	json_object_set_new(o, "memory_limit", json_count(s->memory_limit));
-	json_object_set_new(o, "decode_busy", json_count(s->decode_busy));
-	json_object_set_new(o, "decode_workers", json_count(s->decode_workers));
-	json_object_set_new(o, "decode_warning", json_clean(s->decode_warning));
-	json_object_set_new(o, "reloaded_at", json_time(s->reloaded_at));
-	json_object_set_new(o, "reload_error", json_clean(s->reload_error));
-	return o;
+	return with(json_object(),
+		    MEMBERS({"version", json_clean(s->version)}, {"pid", json_integer(s->pid)},
+			    {"started_at", json_time(s->started_at)},
+			    {"state", json_string(service_state_name(s->state))},
+			    {"state_dir", json_path(s->state_dir)},
+			    {"config", json_path(s->config)}, {"socket", json_path(s->socket)},
+			    {"intake_paused", json_clean(s->intake_paused)},
+			    {"memory_used", json_count(s->memory_used)},
+			    {"memory_limit", json_count(s->memory_limit)},
+			    {"decode_busy", json_count(s->decode_busy)},
+			    {"decode_workers", json_count(s->decode_workers)},
+			    {"decode_warning", json_clean(s->decode_warning)},
+			    {"reloaded_at", json_time(s->reloaded_at)},
+			    {"reload_error", json_clean(s->reload_error)}));
 }
 
 json_t *status_json(const struct service_status *s)
@@ -173,10 +173,9 @@ json_t *status_json(const struct service_status *s)
 		json_array_append_new(datasets, status_json_dataset(&s->datasets[i], true));
 	for (size_t i = 0; i < s->n_encoders; i++)
 		json_array_append_new(encoders, encoder_json(&s->encoders[i]));
-	json_object_set_new(o, "taken_at", json_time(s->taken_at));
-	json_object_set_new(o, "daemon", daemon_json(s));
-	json_object_set_new(o, "datasets", datasets);
-	json_object_set_new(o, "encoders", encoders);
+	with(o, MEMBERS({"taken_at", json_time(s->taken_at)}, {"daemon", daemon_json(s)},
+			{"datasets", datasets}, {"encoders", encoders},
+			{"serve", serve_json(&s->serve)}));
 	return o;
 }
 
@@ -209,6 +208,8 @@ static bool add_problems(json_t *problems, const struct service_status *s)
 		add_problem(problems, "encoder", s->encoders[i].name, s->encoders[i].why);
 		failed += state == ENCODER_FAILED;
 	}
+	if (s->serve.url && s->serve.state == SERVE_FAILED)
+		add_problem(problems, "serve", "", s->serve.why);
 	return s->intake_paused || (blocked > 0 && blocked == s->n_datasets) ||
 	       (failed > 0 && failed == s->n_encoders);
 }
@@ -227,8 +228,7 @@ json_t *status_json_health(const struct service_status *s, int64_t age_ms, bool 
 		stuck = true;
 	}
 	*healthy = s && !stuck && (s->state == SERVICE_RUNNING || s->state == SERVICE_DRAINING);
-	json_object_set_new(o, "healthy", json_boolean(*healthy));
-	json_object_set_new(o, "state", json_string(state));
-	json_object_set_new(o, "problems", problems);
+	with(o, MEMBERS({"healthy", json_boolean(*healthy)}, {"state", json_string(state)},
+			{"problems", problems}));
 	return o;
 }

@@ -361,6 +361,28 @@ static void encoder_text(struct buffer *out, const json_t *e)
 	text_warning(out, text_of(e, "why"));
 }
 
+static void serve_text(struct buffer *out, const json_t *s)
+{
+	struct text_line line = {out, 0, "serving"};
+	double rate = json_number_value(json_object_get(s, "images_per_second"));
+	char count[28];
+
+	text_line_item(&line, "%s %s", text_of(s, "url"), text_of(s, "state"));
+	if (*text_of(s, "model"))
+		text_line_item(&line, "%s", text_of(s, "model"));
+	text_line_item(&line, "%s request%s", text_count(count_of(s, "requests"), count),
+		       count_of(s, "requests") == 1 ? "" : "s");
+	if (count_of(s, "refused") > 0)
+		text_line_item(&line, "%s refused", text_count(count_of(s, "refused"), count));
+	if (count_of(s, "in_flight") > 0)
+		text_line_item(&line, "%s in flight", text_count(count_of(s, "in_flight"), count));
+	text_line_item(&line, "%s encoded", text_count(count_of(s, "images_done"), count));
+	if (rate > 0)
+		text_line_item(&line, "%.1f/s", rate);
+	text_line_end(&line);
+	text_warning(out, text_of(s, "why"));
+}
+
 void status_text(struct buffer *out, const json_t *status, const char *reach, int64_t now)
 {
 	const json_t *daemon = json_object_get(status, "daemon");
@@ -371,6 +393,8 @@ void status_text(struct buffer *out, const json_t *status, const char *reach, in
 	if (json_is_object(daemon))
 		daemon_text(out, daemon, now);
 	json_array_foreach(encoders, i, item) encoder_text(out, item);
+	if (json_is_object(json_object_get(status, "serve")))
+		serve_text(out, json_object_get(status, "serve"));
 	json_array_foreach(datasets, i, item) dataset_text(out, item, reach, now);
 }
 

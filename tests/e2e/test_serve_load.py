@@ -10,6 +10,7 @@ import time
 
 from daemon_rig import Daemon
 from harness import USAGE, demo_model, equal, run_tests, sanitized, test, wait_until
+from openapi import Document
 from reference import read_dataset, read_npy
 from serve_rig import Server, hang_up, noise, planes, png
 
@@ -330,6 +331,38 @@ def a_daemon_serves_beside_its_datasets(ws):
     equal(answers[0].body, stored["5.png"], "the latent of the same picture")
     equal(answers[1].body, stored["1.png"], "the latent of the other")
     daemon.stop()
+
+
+@test
+def status_shows_what_a_daemon_serves(ws):
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
+    daemon.start()
+    equal(daemon.status()["serve"], None, "what is served")
+    daemon.stop()
+    daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model()}
+    daemon.start()
+    server = DaemonServer(ws, daemon).connect()
+    server.encode(PNG)
+    server.post(b"no picture").error(415)
+    with server.socket() as held:  # a request whose body does not come
+        held.sendall(head(1000))
+        serve = daemon.wait(lambda: served(daemon, in_flight=1, requests=2), "the request")
+    equal(Document().problems(serve, {"$ref": "#/components/schemas/Serve"}), [], "openapi.json")
+    equal(serve["url"], f"http://127.0.0.1:{server.port}", "address")
+    equal((serve["state"], serve["why"], serve["refused"]), ("ready", None, 1), "state")
+    equal(serve["images_done"], 1, "images")
+    assert serve["connections"] >= 1, serve
+    text = ws.latentctl("status", "--socket", daemon.socket).out
+    assert f"{serve['url']} ready, {serve['model']}, 2 requests, 1 refused" in text, text
+    daemon.wait(lambda: served(daemon, in_flight=0), "the request to be gone")
+    wait_until(lambda: server.encode(PNG) and daemon.status()["serve"]["images_per_second"], "a rate")
+    daemon.stop()
+
+
+def served(daemon, **members):
+    serve = daemon.status()["serve"]
+    return serve if all(serve[name] == value for name, value in members.items()) else None
 
 
 @test

@@ -128,6 +128,49 @@ static void endpoints_have_lines_of_their_own(void **state)
 	service_status_unref(s);
 }
 
+static void the_server_has_a_line_and_says_what_is_wrong(void **state)
+{
+	struct service_status *s = service_status_new(0, 0);
+	bool healthy = false;
+	json_t *health;
+
+	(void)state;
+	s->version = xstrdup("1.0");
+	s->started_at = NOW;
+	s->state = SERVICE_RUNNING;
+	s->serve = (struct service_serve){.url = xstrdup("http://[::]:8188"),
+					  .model = xstrdup("sdxl-vae"),
+					  .state = SERVE_READY,
+					  .connections = 9,
+					  .in_flight = 4,
+					  .requests = 1234,
+					  .refused = 12,
+					  .images_done = 2000,
+					  .images_per_second = 7.04};
+	assert_text(status_json(s), "",
+		    "latentd 1.0: running for 0 s, process 0\n"
+		    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
+		    "  serving    http://[::]:8188 ready, sdxl-vae, 1,234 requests, 12 refused,\n"
+		    "             4 in flight, 2,000 encoded, 7.0/s\n");
+	free(s->serve.model);
+	s->serve = (struct service_serve){.url = s->serve.url,
+					  .state = SERVE_FAILED,
+					  .why = xstrdup("/models/x is not there"),
+					  .requests = 1};
+	assert_text(status_json(s), "",
+		    "latentd 1.0: running for 0 s, process 0\n"
+		    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
+		    "  serving    http://[::]:8188 failed, 1 request, 0 encoded\n"
+		    "  ! /models/x is not there\n");
+	health = status_json_health(s, 0, &healthy);
+	assert_true(healthy);
+	assert_string_equal(
+	    json_string_value(json_array_get(json_object_get(health, "problems"), 0)),
+	    "serve: /models/x is not there");
+	json_decref(health);
+	service_status_unref(s);
+}
+
 static void trouble_is_said_before_anything_else(void **state)
 {
 	struct service_status *s = service_status_new(1, 1);
@@ -290,6 +333,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_busy_daemon_is_told_line_by_line),
 	    cmocka_unit_test(endpoints_have_lines_of_their_own),
+	    cmocka_unit_test(the_server_has_a_line_and_says_what_is_wrong),
 	    cmocka_unit_test(trouble_is_said_before_anything_else),
 	    cmocka_unit_test(a_database_tells_what_it_can),
 	    cmocka_unit_test(a_hundred_percent_is_said_only_of_all),
