@@ -417,9 +417,14 @@ static int check_remote(const struct check *c, size_t i, struct error *err)
 	for (size_t k = 0; c->look && k < e->remote.n_endpoints; k++) {
 		const struct remote_endpoint *endpoint = &e->remote.endpoints[k];
 
-		if (endpoint->token_file && remote_token_check(endpoint->token_file, &wrong) < 0)
+		if (endpoint->token_file &&
+		    remote_secret_check("token_file", endpoint->token_file, &wrong) < 0)
 			return refuse(c, endpoint->place, err, "%s", wrong.message);
 	}
+	if (c->look && e->remote.options.proxy_auth_file &&
+	    remote_secret_check("proxy_auth_file", e->remote.options.proxy_auth_file, &wrong) < 0)
+		return refuse(c, in_encoder(c, i, NAMES("proxy_auth_file")), err, "%s",
+			      wrong.message);
 	if (c->look && e->remote.options.ca_file && !file_exists(e->remote.options.ca_file))
 		return refuse(c, in_encoder(c, i, NAMES("ca_file")), err,
 			      "ca_file: there is no file %s", e->remote.options.ca_file);

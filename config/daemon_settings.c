@@ -106,7 +106,8 @@ static const struct setting encoder_rows[] = {
      .of = "cuda", .help = "wait while another process computes on the GPU"},
     {"endpoints", SETTING_LIST, ENCODER(remote.endpoints), .group = &remote_endpoint_settings,
      .count = ENCODER(remote.n_endpoints), .of = "remote",
-     .help = "what encodes, one or a list: `latentd serve`, or what speaks diffusers' remote VAE"},
+     .help = "what encodes, one or a list, an item may be its url alone: `latentd serve`, or what "
+	     "speaks diffusers' remote VAE"},
     {"model", SETTING_STRING, ENCODER(remote.model.name), .not_empty = true, .of = "remote",
      .example = "sdxl-fp16-fix",
      .help = "what endpoints compute that do not tell it (others than latentd), for recipes that "

@@ -77,7 +77,10 @@ static int check_endpoints(const struct encode_options *o, struct error *err)
 		if (remote_config_check(&remote, &which, err) < 0 ||
 		    encoder_scope_endpoint(&wish, err) < 0)
 			return -1;
-		return o->token_file ? remote_token_check(o->token_file, err) : 0;
+		if (o->remote.proxy_auth_file &&
+		    remote_secret_check("proxy_auth_file", o->remote.proxy_auth_file, err) < 0)
+			return -1;
+		return o->token_file ? remote_secret_check("token_file", o->token_file, err) : 0;
 	}
 	if (o->token_file)
 		return error_set(err, ERR_CONFIG,

@@ -34,9 +34,12 @@ static const struct setting rows[] = {
      .help = "how long an endpoint that is starting may hold a request; 0: do not ask"},
     {"ca-file", SETTING_PATH, FIELD(ca_file), .value_name = "FILE", .of = "remote",
      .help = "certificates that endpoints are checked against (the system's)"},
-    {"proxy", SETTING_STRING, FIELD(proxy), .valid = remote_url_valid,
-     .expected = REMOTE_URL_EXPECTED, .value_name = "URL", .of = "remote",
-     .help = "proxy to reach endpoints by (https_proxy and no_proxy of the environment)"},
+    {"proxy", SETTING_STRING, FIELD(proxy), .valid = remote_proxy_valid,
+     .expected = "none, or " REMOTE_URL_EXPECTED, .value_name = "URL", .of = "remote",
+     .help = "proxy to reach endpoints by, or none (https_proxy, http_proxy and no_proxy of the "
+	     "environment)"},
+    {"proxy-auth-file", SETTING_PATH, FIELD(proxy_auth_file), .value_name = "FILE", .of = "remote",
+     .help = "file with USER:PASSWORD for the proxy"},
     {"max-requests-per-hour", SETTING_COUNT, FIELD(max_requests_per_hour), .fallback = "0",
      .value_name = "N", .of = "remote",
      .help = "cost guard: pauses after so many requests in an hour; 0: never"},
@@ -61,9 +64,22 @@ static const struct setting endpoint_rows[] = {
      .max = 1024, .help = "most requests at once; how many is found by trying"},
 };
 
-const struct settings_group remote_endpoint_settings = {endpoint_rows, ARRAY_SIZE(endpoint_rows),
+const struct settings_group remote_endpoint_settings = {endpoint_rows,
+							ARRAY_SIZE(endpoint_rows),
 							sizeof(struct remote_endpoint),
-							ENDPOINT(place), "url"};
+							ENDPOINT(place),
+							"url",
+							true};
+
+bool remote_proxy_valid(const char *url)
+{
+	return strcmp(url, REMOTE_PROXY_NONE) == 0 || remote_url_valid(url);
+}
+
+const char *remote_proxy_of(const struct remote_options *o)
+{
+	return o->proxy && strcmp(o->proxy, REMOTE_PROXY_NONE) == 0 ? "" : o->proxy;
+}
 
 const char *remote_send_name(enum remote_send send)
 {
@@ -216,18 +232,17 @@ int remote_model_check(const struct remote_model *model, struct error *err)
 	return 0;
 }
 
-int remote_token_check(const char *path, struct error *err)
+int remote_secret_check(const char *setting, const char *path, struct error *err)
 {
 	struct stat st;
 
 	if (stat(path, &st) < 0 || access(path, R_OK) < 0)
-		return error_set(err, ERR_CONFIG, "token_file: %s: %s", path, strerror(errno));
+		return error_set(err, ERR_CONFIG, "%s: %s: %s", setting, path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return error_set(err, ERR_CONFIG, "token_file: %s is no file", path);
+		return error_set(err, ERR_CONFIG, "%s: %s is no file", setting, path);
 	if (st.st_mode & S_IROTH)
 		return error_set(err, ERR_CONFIG,
-				 "token_file: everybody on this machine can read %s: expected "
-				 "chmod 600",
-				 path);
+				 "%s: everybody on this machine can read %s: expected chmod 600",
+				 setting, path);
 	return 0;
 }

@@ -36,8 +36,9 @@ struct remote_options {
 	enum remote_send send;
 	uint64_t connect_timeout, timeout, scale_up_timeout; /* ms; the last 0: not asked for */
 	size_t retries;
-	const char *ca_file;				 /* NULL: the system's */
-	const char *proxy;				 /* NULL: as the environment says */
+	const char *ca_file;	     /* NULL: the system's */
+	const char *proxy;	     /* NULL: as the environment says; REMOTE_PROXY_NONE: none */
+	const char *proxy_auth_file; /* NULL: the proxy is told no user */
 	size_t max_requests_per_hour, max_bytes_per_day; /* sent; 0: no limit */
 	bool allow_http; /* a token may travel unencrypted to another machine */
 };
@@ -62,6 +63,11 @@ extern const struct settings_group remote_settings;
 /* Rows of struct remote_endpoint, as items of a list. */
 extern const struct settings_group remote_endpoint_settings;
 
+#define REMOTE_PROXY_NONE "none"
+/* For SETTING_STRING. */
+bool remote_proxy_valid(const char *url);
+/* As the client takes it (net/http_multi.h): "" for none. */
+const char *remote_proxy_of(const struct remote_options *o);
 /* "png", "tensor", ... */
 const char *remote_send_name(enum remote_send send);
 
@@ -80,7 +86,10 @@ bool remote_url_same(const char *a, const char *b);
 int remote_config_check(const struct remote_config *c, size_t *which, struct error *err);
 /* ERR_CONFIG: neither a preset nor complete, or both. */
 int remote_model_check(const struct remote_model *model, struct error *err);
-/* Whether its token can be read, and by whom: ERR_CONFIG where it is missing, or everybody's. */
-int remote_token_check(const char *path, struct error *err);
+/*
+ * Whether a file with a secret can be read, and by whom: ERR_CONFIG where it is missing, or everybody's. @setting: which
+ * names it.
+ */
+int remote_secret_check(const char *setting, const char *path, struct error *err);
 
 #endif

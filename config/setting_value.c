@@ -241,6 +241,13 @@ static bool store(const struct setting *s, const char *text, void *field)
 	return false;
 }
 
+bool setting_is_public(const char *text)
+{
+	const char *authority = strstr(text, "://");
+
+	return !authority || !memchr(authority + 3, '@', strcspn(authority + 3, "/?#"));
+}
+
 int setting_store(const struct setting *s, const char *text, void *options, struct error *err)
 {
 	cleanup_free char *expected = NULL;
@@ -249,7 +256,9 @@ int setting_store(const struct setting *s, const char *text, void *options, stru
 	if (store(s, text, (char *)options + s->offset))
 		return 0;
 	expected = setting_expected(s);
-	return error_set(err, ERR_CONFIG, "%s: expected %s", text_quote(text, quoted), expected);
+	return error_set(err, ERR_CONFIG, "%s: expected %s",
+			 setting_is_public(text) ? text_quote(text, quoted) : "a URL with a user",
+			 expected);
 }
 
 /* -- to text ------------------------------------------------------------------------------------ */

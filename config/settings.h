@@ -96,7 +96,8 @@ struct settings_group {
 	size_t size;  /* of the struct, where it is an item of a list */
 	size_t place; /* offset of its struct config_place, in items of a list */
 	const char
-	    *key; /* name of the row that tells items apart, in lists; NULL: their place does */
+	    *key;   /* name of the row that tells items apart, in lists; NULL: their place does */
+	bool plain; /* an item may be the text of that row alone */
 };
 
 /* Where in a file something stands, from 1; line 0: it does not. */

@@ -157,11 +157,13 @@ static int refuse_value(const struct reading *r, const struct setting *s,
 			const struct yaml_node *node, struct error *err)
 {
 	cleanup_free char *expected = setting_expected(s);
+	bool public = node->kind != YAML_TEXT || setting_is_public(node->text);
 	char found[TEXT_QUOTE_SIZE], key[SETTING_KEY_SIZE];
 
-	return settings_refuse(r->file, &node->place, err, "%s: %s: expected %s",
-			       setting_key(s->name, key),
-			       yaml_node_describe(node, found, sizeof(found)), expected);
+	return settings_refuse(
+	    r->file, &node->place, err, "%s: %s: expected %s", setting_key(s->name, key),
+	    public ? yaml_node_describe(node, found, sizeof(found)) : "a URL with a user",
+	    expected);
 }
 
 static int read_value(const struct reading *r, const struct setting *s,
@@ -216,10 +218,14 @@ static int read_item(const struct reading *r, const struct setting *list,
 {
 	const struct settings_group *group = list->group;
 
-	if (node->kind != YAML_MAPPING)
+	if (node->kind != YAML_MAPPING && !(node->kind == YAML_TEXT && group->plain))
 		return refuse_value(r, list, node, err);
 	settings_defaults(group->rows, group->n, item);
 	memcpy(item + group->place, &node->place, sizeof(node->place));
+	for (size_t i = 0; node->kind == YAML_TEXT && i < group->n; i++) {
+		if (strcmp(group->rows[i].name, group->key) == 0)
+			return read_value(r, &group->rows[i], node, item, err);
+	}
 	return settings_yaml_read(r->file, node, group, item, err);
 }
 

@@ -113,7 +113,8 @@ int encode_model_ask(const char *url, const struct remote_config *remote, struct
 	    .url = url,
 	    .token_file = token_of(url, remote),
 	    .ca_file = remote->options.ca_file,
-	    .proxy = remote->options.proxy,
+	    .proxy = remote_proxy_of(&remote->options),
+	    .proxy_auth_file = remote->options.proxy_auth_file,
 	    .connect_ms = (int64_t)remote->options.connect_timeout,
 	    .timeout_ms = ASK_MS,
 	};

@@ -47,7 +47,8 @@ int encode_remote_open(const struct remote_config *c, const struct encode_model 
 	options.scale_up_ms = (int64_t)c->options.scale_up_timeout;
 	options.retries = c->options.retries;
 	options.ca_file = c->options.ca_file;
-	options.proxy = c->options.proxy;
+	options.proxy = remote_proxy_of(&c->options);
+	options.proxy_auth_file = c->options.proxy_auth_file;
 	options.memory = memory;
 	options.guard = guard;
 	return encoder_remote_open(&options, out, err);

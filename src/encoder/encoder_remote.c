@@ -304,12 +304,26 @@ static void init_lock(struct encoder_remote *r)
 	pthread_condattr_destroy(&attributes);
 }
 
+static int open_connections(struct encoder_remote *r, const struct encoder_remote_options *o,
+			    struct error *err)
+{
+	struct remote_proxy proxy = {.url = NULL};
+	struct http_multi_options http = {.connect_ms = o->connect_ms, .ca_file = o->ca_file};
+	int result;
+
+	if (remote_proxy_init(&proxy, o->proxy, o->proxy_auth_file, err) < 0)
+		return -1;
+	http.proxy = proxy.url;
+	http.proxy_user = proxy.user;
+	http.proxy_password = proxy.password;
+	result = http_multi_open(&http, &r->multi, err);
+	remote_proxy_release(&proxy);
+	return result;
+}
+
 static int start(struct encoder_remote *r, const struct encoder_remote_options *o,
 		 struct error *err)
 {
-	const struct http_multi_options http = {
-	    .connect_ms = o->connect_ms, .ca_file = o->ca_file, .proxy = o->proxy};
-
 	if (open_servers(r, o, err) < 0)
 		return -1;
 	set_caps(r, o);
@@ -317,7 +331,7 @@ static int start(struct encoder_remote *r, const struct encoder_remote_options *
 	r->readable = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->readable < 0)
 		return error_sys(err, "a descriptor for the remote encoder");
-	if (http_multi_open(&http, &r->multi, err) < 0 || remote_work_open(r, err) < 0)
+	if (open_connections(r, o, err) < 0 || remote_work_open(r, err) < 0)
 		return -1;
 	return thread_start(&r->loop, "remote", remote_loop_run, r, err);
 }

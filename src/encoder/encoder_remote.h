@@ -78,11 +78,12 @@ struct encoder_remote_options {
 	enum encoder_remote_wire wire;
 	enum encoder_remote_send send;
 	int64_t connect_ms,
-	    timeout_ms;	     /* the latter from the first byte sent to the last received */
-	int64_t scale_up_ms; /* 0: endpoints are never waited for to start */
-	size_t retries;	     /* of an image, after the first try */
-	const char *ca_file; /* NULL: the system's */
-	const char *proxy;   /* NULL: as the environment says; "" for none */
+	    timeout_ms;		     /* the latter from the first byte sent to the last received */
+	int64_t scale_up_ms;	     /* 0: endpoints are never waited for to start */
+	size_t retries;		     /* of an image, after the first try */
+	const char *ca_file;	     /* NULL: the system's */
+	const char *proxy;	     /* NULL: as the environment says; "" for none */
+	const char *proxy_auth_file; /* its first line: USER:PASSWORD for the proxy; NULL: none */
 	size_t memory;	     /* bytes of requests and replies; one image alone may exceed it */
 	size_t threads;	     /* that make bodies; 0: half of the cores, at most 4 */
 	size_t max_requests; /* in flight over all endpoints; 0: 256 */
@@ -99,7 +100,7 @@ struct encoder_remote_options {
 		.memory = (size_t)512 << 20                                                        \
 	}
 
-/* Copies the options. ERR_CONFIG: no endpoint, no URL, a token or CA file that cannot be read. */
+/* Copies the options. ERR_CONFIG: no endpoint, no URL, a token, proxy auth or CA file that cannot be read. */
 int encoder_remote_open(const struct encoder_remote_options *options, struct encoder **out,
 			struct error *err);
 

@@ -164,10 +164,11 @@ char *endpoint_model_url(const char *url)
 }
 
 /* Where it is not found, something else is there. */
-static bool is_foreign(const struct http_exchange *x)
+static bool is_foreign(const struct http_exchange *x, enum retry_class class)
 {
 	return x->result == HTTP_REPLY &&
-	       (x->status == 400 || x->status == 404 || x->status == 405 || x->status == 501);
+	       ((x->status == 400 && class == RETRY_ELSEWHERE) || x->status == 404 ||
+		x->status == 405 || x->status == 501);
 }
 
 int endpoint_model_read(const struct http_exchange *x, const struct remote_access *access,
@@ -176,7 +177,7 @@ int endpoint_model_read(const struct http_exchange *x, const struct remote_acces
 	char reason[REMOTE_REASON_SIZE];
 
 	*class = remote_reply_class(x, access, reason);
-	if (is_foreign(x)) {
+	if (is_foreign(x, *class)) {
 		*class = RETRY_NOT_NEEDED;
 		*out = (struct endpoint_model){.latentd = false};
 		return 0;
@@ -224,19 +225,25 @@ static int ask(const struct endpoint_model_ask *ask, const struct remote_access 
 int endpoint_model_ask(const struct endpoint_model_ask *question, struct endpoint_model *out,
 		       struct error *err)
 {
-	const struct http_multi_options options = {.connect_ms = question->connect_ms,
-						   .ca_file = question->ca_file,
-						   .proxy = question->proxy};
+	struct http_multi_options options = {.connect_ms = question->connect_ms,
+					     .ca_file = question->ca_file};
 	struct remote_access access = {.url = NULL};
+	struct remote_proxy proxy = {.url = NULL};
 	struct http_multi *multi = NULL;
 	int r;
 
 	if (remote_access_init(&access, question->url, question->token_file, err) < 0)
 		return -1;
-	r = http_multi_open(&options, &multi, err);
+	r = remote_proxy_init(&proxy, question->proxy, question->proxy_auth_file, err);
+	options.proxy = proxy.url;
+	options.proxy_user = proxy.user;
+	options.proxy_password = proxy.password;
+	if (r == 0)
+		r = http_multi_open(&options, &multi, err);
 	if (r == 0)
 		r = ask(question, &access, multi, out, err);
 	http_multi_close(multi);
+	remote_proxy_release(&proxy);
 	remote_access_release(&access);
 	return r;
 }

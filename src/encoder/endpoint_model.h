@@ -35,12 +35,13 @@ struct endpoint_model {
 };
 
 struct endpoint_model_ask {
-	const char *url;	/* of the endpoint, as for encoding */
-	const char *token_file; /* NULL: none is sent */
-	const char *ca_file;	/* NULL: the system's */
-	const char *proxy;	/* NULL: as the environment says; "" for none */
-	int64_t connect_ms;	/* 0: 10 s */
-	int64_t timeout_ms;	/* from the call to the last byte; 0: 30 s */
+	const char *url;	     /* of the endpoint, as for encoding */
+	const char *token_file;	     /* NULL: none is sent */
+	const char *ca_file;	     /* NULL: the system's */
+	const char *proxy;	     /* NULL: as the environment says; "" for none */
+	const char *proxy_auth_file; /* NULL: the proxy is told no user */
+	int64_t connect_ms;	     /* 0: 10 s */
+	int64_t timeout_ms;	     /* from the call to the last byte; 0: 30 s */
 	int64_t
 	    scale_up_ms; /* 0: not asked to start; else X-Scale-Up-Timeout, and the timeout is as much longer */
 };

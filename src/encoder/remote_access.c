@@ -39,8 +39,9 @@ static void wipe(char *text)
 	free(text);
 }
 
-/* The header line, to be wiped. */
-static int read_bearer(const char *path, char **out, struct error *err)
+/* The first line of a file, at least one byte of printable ASCII without spaces, to be wiped. */
+static int read_secret(const char *path, const char *what, const char *expected, char **out,
+		       struct error *err)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	char quoted[TEXT_QUOTE_SIZE];
@@ -48,20 +49,61 @@ static int read_bearer(const char *path, char **out, struct error *err)
 
 	if (file_read_all(path, TOKEN_MAX, &text, err) < 0) {
 		err->code = ERR_CONFIG;
-		return error_wrap(err, "token file");
+		return error_wrap(err, "%s", what);
 	}
 	for (n = 0; n < text.size && text.data[n] > 0x20 && text.data[n] < 0x7f; n++)
 		continue;
 	if (n == 0 || (n < text.size && text.data[n] != '\r' && text.data[n] != '\n')) {
 		explicit_bzero(text.data, text.size);
-		return error_set(err, ERR_CONFIG,
-				 "token file %s: its first line must be the token, printable ASCII "
-				 "without spaces",
-				 text_quote(path, quoted));
+		return error_set(err, ERR_CONFIG, "%s %s: its first line must be %s", what,
+				 text_quote(path, quoted), expected);
 	}
-	*out = xasprintf("%s%.*s", bearer_start, (int)n, (const char *)text.data);
+	*out = xasprintf("%.*s", (int)n, (const char *)text.data);
 	explicit_bzero(text.data, text.size);
 	return 0;
+}
+
+/* The header line, to be wiped. */
+static int read_bearer(const char *path, char **out, struct error *err)
+{
+	char *token = NULL;
+
+	if (read_secret(path, "token file", "the token, printable ASCII without spaces", &token,
+			err) < 0)
+		return -1;
+	*out = xasprintf("%s%s", bearer_start, token);
+	wipe(token);
+	return 0;
+}
+
+int remote_proxy_init(struct remote_proxy *p, const char *url, const char *auth_file,
+		      struct error *err)
+{
+	static const char expected[] = "USER:PASSWORD, printable ASCII without spaces";
+	struct remote_proxy made = {.url = url};
+	char quoted[TEXT_QUOTE_SIZE], *colon;
+
+	if (auth_file && read_secret(auth_file, "proxy auth file", expected, &made.user, err) < 0)
+		return -1;
+	colon = made.user ? strchr(made.user, ':') : NULL;
+	if (made.user && (!colon || colon == made.user)) {
+		remote_proxy_release(&made);
+		return error_set(err, ERR_CONFIG, "proxy auth file %s: its first line must be %s",
+				 text_quote(auth_file, quoted), expected);
+	}
+	if (colon) {
+		made.password = xstrdup(colon + 1);
+		explicit_bzero(colon, strlen(colon));
+	}
+	*p = made;
+	return 0;
+}
+
+void remote_proxy_release(struct remote_proxy *p)
+{
+	wipe(p->user);
+	wipe(p->password);
+	*p = (struct remote_proxy){.url = NULL};
 }
 
 int remote_access_init(struct remote_access *a, const char *url, const char *token_file,

@@ -31,6 +31,17 @@ bool remote_access_reload(struct remote_access *a);
 /* Every appearance of the token in @text becomes stars. */
 void remote_access_mask(const struct remote_access *a, char *text);
 
+/* How endpoints are reached through a proxy. The password is shown nowhere. */
+struct remote_proxy {
+	const char *url;       /* the caller's; as of struct http_multi_options */
+	char *user, *password; /* NULL: the proxy is told none */
+};
+
+/* @auth_file: its first line is USER:PASSWORD; NULL: none is sent. ERR_CONFIG. */
+int remote_proxy_init(struct remote_proxy *p, const char *url, const char *auth_file,
+		      struct error *err);
+void remote_proxy_release(struct remote_proxy *p);
+
 /* @url without user, query and fragment, to be freed. */
 char *remote_url_shown(const char *url);
 

@@ -168,9 +168,19 @@ static size_t ahead_wanted(const struct encoder_remote *r)
 	return room + AHEAD_LEAST * r->n_workers;
 }
 
-static void prepare_ahead(struct encoder_remote *r)
+/* Items that are ready but for the pause before their next try. */
+static size_t count_paused(const struct encoder_remote *r, int64_t now)
 {
-	size_t wanted = ahead_wanted(r);
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_items; i++)
+		n += r->items[i]->state == ITEM_READY && r->items[i]->not_before > now;
+	return n;
+}
+
+static void prepare_ahead(struct encoder_remote *r, int64_t now)
+{
+	size_t wanted = ahead_wanted(r) + count_paused(r, now);
 
 	for (size_t i = 0; i < r->n_items && r->n_ready + r->n_preparing < wanted; i++) {
 		struct remote_item *item = r->items[i];
@@ -482,7 +492,7 @@ void *remote_loop_run(void *arg)
 		look_for_tokens(r, now);
 		give_back_stranded(r, now);
 		if (cost_guard_wait_ms(r->options.guard, now) == 0) {
-			prepare_ahead(r);
+			prepare_ahead(r, now);
 			ask_models(r, now);
 			send_ready(r, now);
 			hedge(r, now);

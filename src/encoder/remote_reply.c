@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { SAID_SIZE = 240, HEADER_SIZE = 256 };
 
@@ -69,6 +70,9 @@ static void what_it_said(const struct http_exchange *x, char out[SAID_SIZE])
 	json_decref(root);
 }
 
+static const char proxy_wants[] =
+    "the proxy wants a user and password: put good ones into proxy_auth_file (--proxy-auth-file)";
+
 static void stopped_reason(const struct http_exchange *x, const struct remote_access *a,
 			   const char *said, char reason[REMOTE_REASON_SIZE])
 {
@@ -81,11 +85,12 @@ static void stopped_reason(const struct http_exchange *x, const struct remote_ac
 		if (!http_exchange_header(x, "location", header, sizeof(header)))
 			header[0] = '\0';
 		to = remote_url_shown(header);
-		snprintf(
-		    reason, REMOTE_REASON_SIZE,
-		    "status %ld: it redirects to %.200s, and a redirected POST loses its body: "
-		    "give that address as its url",
-		    x->status, *to ? to : "nowhere");
+		snprintf(reason, REMOTE_REASON_SIZE,
+			 "status %ld: it redirects to %.200s, %s: give that address as its url",
+			 x->status, *to ? to : "nowhere",
+			 x->status == 307 || x->status == 308
+			     ? "and images and tokens go only where they were told to"
+			     : "where a POST would arrive as a GET without its image");
 		return;
 	}
 	switch (x->status) {
@@ -110,7 +115,7 @@ static void stopped_reason(const struct http_exchange *x, const struct remote_ac
 		what = "it takes no POST: is this the address of a VAE endpoint?";
 		break;
 	case 407:
-		what = "the proxy wants credentials: give them in the proxy's URL";
+		what = proxy_wants;
 		break;
 	default:
 		what = "it will not take requests like ours";
@@ -120,12 +125,35 @@ static void stopped_reason(const struct http_exchange *x, const struct remote_ac
 		 *said ? " (" : "", said, *said ? ")" : "");
 }
 
+static const char wants_tls[] = "TLS is spoken there: is it https://?";
+
+static bool is_https(const struct http_exchange *x)
+{
+	return x->url && strncasecmp(x->url, "https://", 8) == 0;
+}
+
+/* Servers of TLS that understand what http is say so with 400: nginx, Go, Apache, in this order. */
+static bool says_it_wants_tls(const struct http_exchange *x)
+{
+	static const char *const words[] = {"plain HTTP request was sent to HTTPS port",
+					    "sent an HTTP request to an HTTPS server",
+					    "speaking plain HTTP to an SSL-enabled server port"};
+	bool found = false;
+
+	if (x->result != HTTP_REPLY || x->status != 400 || is_https(x))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(words) && x->reply.size > 0; i++)
+		found |= memmem(x->reply.data, x->reply.size, words[i], strlen(words[i])) != NULL;
+	return found;
+}
+
 static void no_reply_reason(const struct http_exchange *x, char reason[REMOTE_REASON_SIZE])
 {
 	const char *what = "the connection broke";
 
-	if (x->result == HTTP_BROKEN && strstr(x->why, "wrong version number")) {
-		snprintf(reason, REMOTE_REASON_SIZE, "no TLS is spoken there: is it http://?");
+	if (x->result == HTTP_PROXY_REFUSES) {
+		snprintf(reason, REMOTE_REASON_SIZE, "status %ld of the proxy: %s", x->status,
+			 x->status == 407 ? proxy_wants : "it makes no connection to there");
 		return;
 	}
 	switch (x->result) {
@@ -134,6 +162,9 @@ static void no_reply_reason(const struct http_exchange *x, char reason[REMOTE_RE
 		break;
 	case HTTP_TIMEOUT:
 		what = "no answer in time";
+		break;
+	case HTTP_WRONG_SCHEME:
+		what = is_https(x) ? "no TLS is spoken there: is it http://?" : wants_tls;
 		break;
 	case HTTP_NO_HTTP:
 		what = "what answers does not speak HTTP";
@@ -150,6 +181,7 @@ static void no_reply_reason(const struct http_exchange *x, char reason[REMOTE_RE
 		what = "its url is wrong";
 		break;
 	case HTTP_BROKEN:
+	case HTTP_PROXY_REFUSES:
 	case HTTP_REPLY:
 		break;
 	}
@@ -167,6 +199,9 @@ enum retry_class remote_reply_class(const struct http_exchange *x, const struct 
 		return class;
 	if (x->result != HTTP_REPLY) {
 		no_reply_reason(x, reason);
+	} else if (says_it_wants_tls(x)) {
+		snprintf(reason, REMOTE_REASON_SIZE, "status %ld: %s", x->status, wants_tls);
+		return RETRY_STOP;
 	} else {
 		what_it_said(x, said);
 		if (class == RETRY_STOP)

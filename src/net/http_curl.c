@@ -1,5 +1,6 @@
 #include "net/http_curl.h"
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 
@@ -18,6 +19,19 @@ static void init_curl(void)
 void http_curl_init(void)
 {
 	pthread_once(&once, init_curl);
+}
+
+/* libcurl decodes what comes percent-encoded, so that a user may have a colon. */
+char *http_curl_auth(const char *user, const char *password)
+{
+	char *u = curl_easy_escape(NULL, user, 0), *p = curl_easy_escape(NULL, password, 0);
+	char *both = u && p ? xasprintf("%s:%s", u, p) : NULL;
+
+	if (p)
+		explicit_bzero(p, strlen(p));
+	curl_free(u);
+	curl_free(p);
+	return both;
 }
 
 void http_curl_setup(CURL *easy, const struct http_curl_options *options, char *why)
@@ -41,6 +55,8 @@ void http_curl_setup(CURL *easy, const struct http_curl_options *options, char *
 		curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
 	if (options->proxy)
 		curl_easy_setopt(easy, CURLOPT_PROXY, options->proxy);
+	if (options->proxy_auth)
+		curl_easy_setopt(easy, CURLOPT_PROXYUSERPWD, options->proxy_auth);
 }
 
 struct curl_slist *http_curl_headers(const char *const *headers)

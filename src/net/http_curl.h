@@ -20,9 +20,13 @@ void http_curl_init(void);
 
 struct http_curl_options {
 	long connect_ms;
-	const char *ca_file; /* NULL: the system's */
-	const char *proxy;   /* NULL: as the environment says; "" for none */
+	const char *ca_file;	/* NULL: the system's */
+	const char *proxy;	/* NULL: as the environment says; "" for none */
+	const char *proxy_auth; /* of http_curl_auth(); NULL: the proxy is told no user */
 };
+
+/* "USER:PASSWORD" as libcurl takes it, to be wiped and freed. NULL: memory is out. */
+char *http_curl_auth(const char *user, const char *password);
 
 /* On a fresh or reset handle. @why: [CURL_ERROR_SIZE], lives as long as the handle. */
 void http_curl_setup(CURL *easy, const struct http_curl_options *options, char *why);

@@ -24,6 +24,8 @@ enum {
 	IDLE_HANDLES = 64,
 	EVENTS = 64,
 	RETRY_AFTER_MAX_S = 3600,
+	TLS_ALERT = 0x15, /* a record's first bytes, RFC 8446 5.1 */
+	TLS_MAJOR = 3,
 };
 
 /* A handle of libcurl, and the exchange that it works for. */
@@ -33,6 +35,7 @@ struct http_transfer {
 	struct curl_slist *headers;
 	struct http_exchange *x;
 	bool too_large;
+	bool no_http, tls; /* what came is something else, and that is TLS */
 	char why[CURL_ERROR_SIZE];
 	struct http_transfer *prev, *next; /* in flight, or idle */
 };
@@ -41,7 +44,7 @@ struct http_multi {
 	CURLM *curl;
 	int epoll, timer, wake;
 	struct http_curl_options options;
-	char *ca_file, *proxy;
+	char *ca_file, *proxy, *proxy_auth;
 	struct http_transfer *flying, *idle;
 	size_t n_flying, n_idle;
 	struct http_exchange **finished; /* a line: the next to be given out at head */
@@ -108,6 +111,11 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
 	struct http_exchange *x = t->x;
 
 	(void)one;
+	if (x->head.size == 0) { /* libcurl takes it for HTTP/0.9 */
+		t->no_http = true;
+		t->tls = n >= 2 && data[0] == TLS_ALERT && data[1] == TLS_MAJOR;
+		return 0;
+	}
 	if (n > x->response_max - x->reply.size) {
 		t->too_large = true;
 		return 0;
@@ -164,15 +172,18 @@ int http_multi_open(const struct http_multi_options *options, struct http_multi 
 	m->epoll = m->timer = m->wake = -1;
 	m->ca_file = options->ca_file ? xstrdup(options->ca_file) : NULL;
 	m->proxy = options->proxy ? xstrdup(options->proxy) : NULL;
+	if (options->proxy_user)
+		m->proxy_auth = http_curl_auth(options->proxy_user, options->proxy_password);
 	m->options = (struct http_curl_options){
 	    .connect_ms = options->connect_ms > 0 ? (long)options->connect_ms : 10000,
 	    .ca_file = m->ca_file,
 	    .proxy = m->proxy,
+	    .proxy_auth = m->proxy_auth,
 	};
 	m->curl = curl_multi_init();
-	if (!m->curl)
+	if (!m->curl || (options->proxy_user && !m->proxy_auth))
 		error_set(err, ERR_NOMEM, "libcurl gives no handle");
-	if (!m->curl || open_descriptors(m, err) < 0) {
+	if (err->code != ERR_NONE || open_descriptors(m, err) < 0) {
 		http_multi_close(m);
 		return -1;
 	}
@@ -216,6 +227,9 @@ void http_multi_close(struct http_multi *m)
 	free(m->finished);
 	free(m->ca_file);
 	free(m->proxy);
+	if (m->proxy_auth)
+		explicit_bzero(m->proxy_auth, strlen(m->proxy_auth));
+	free(m->proxy_auth);
 	free(m);
 }
 
@@ -268,7 +282,7 @@ int http_multi_start(struct http_multi *m, struct http_exchange *x, struct error
 	if (!t)
 		return error_set(err, ERR_NOMEM, "libcurl gives no handle");
 	t->x = x;
-	t->too_large = false;
+	t->too_large = t->no_http = t->tls = false;
 	t->why[0] = '\0';
 	t->headers = http_curl_headers(x->headers);
 	http_curl_setup(t->easy, &m->options, t->why);
@@ -277,6 +291,7 @@ int http_multi_start(struct http_multi *m, struct http_exchange *x, struct error
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	curl_easy_setopt(t->easy, CURLOPT_HTTP09_ALLOWED, 1L); /* on_body looks at what it is */
 	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
 	curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -309,13 +324,40 @@ void http_multi_cancel(struct http_multi *m, struct http_exchange *x)
 	http_exchange_release(x);
 }
 
+/* A proxy's answer to CONNECT, where that is none that helps; 0: it is another matter. */
+static long refusal_of_proxy(const struct http_transfer *t, CURLcode code)
+{
+	long status = 0;
+
+	if (code == CURLE_OK || curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &status))
+		return 0;
+	return status >= 300 ? status : 0;
+}
+
+static enum http_result result_of(const struct http_transfer *t, CURLcode code)
+{
+	long refusal = refusal_of_proxy(t, code);
+
+	if (t->too_large)
+		return HTTP_TOO_LARGE;
+	if (t->no_http)
+		return t->tls ? HTTP_WRONG_SCHEME : HTTP_NO_HTTP;
+	if (code == CURLE_SSL_CONNECT_ERROR && strstr(t->why, "wrong version number"))
+		return HTTP_WRONG_SCHEME;
+	if (refusal > 0) {
+		t->x->status = refusal;
+		return HTTP_PROXY_REFUSES;
+	}
+	return http_curl_result(code);
+}
+
 static void finish(struct http_multi *m, struct http_transfer *t, CURLcode code)
 {
 	struct http_exchange *x = t->x;
 	curl_off_t up = 0, down = 0, after = 0;
 
-	x->result = t->too_large ? HTTP_TOO_LARGE : http_curl_result(code);
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &x->status);
+	x->result = result_of(t, code);
 	curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &up);
 	curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
 	curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &after);
@@ -327,6 +369,8 @@ static void finish(struct http_multi *m, struct http_transfer *t, CURLcode code)
 	if (x->result == HTTP_TOO_LARGE)
 		snprintf(x->why, sizeof(x->why), "the reply is larger than %zu bytes",
 			 x->response_max);
+	else if (t->no_http)
+		snprintf(x->why, sizeof(x->why), "what came is %s", t->tls ? "TLS" : "no HTTP");
 	else if (x->result != HTTP_REPLY)
 		snprintf(x->why, sizeof(x->why), "%.255s",
 			 t->why[0] ? t->why : curl_easy_strerror(code));

@@ -24,9 +24,10 @@ struct http_multi;
 struct http_transfer;
 
 struct http_multi_options {
-	int64_t connect_ms;  /* 0: 10 s */
-	const char *ca_file; /* NULL: the system's */
-	const char *proxy;   /* NULL: as the environment says; "" for none */
+	int64_t connect_ms;			 /* 0: 10 s */
+	const char *ca_file;			 /* NULL: the system's */
+	const char *proxy;			 /* NULL: as the environment says; "" for none */
+	const char *proxy_user, *proxy_password; /* NULL: the proxy is told none */
 };
 
 struct http_exchange {
@@ -41,7 +42,7 @@ struct http_exchange {
 	void *owner;	     /* the caller's, not touched */
 	/* The result. */
 	enum http_result result;
-	long status;		 /* of a reply */
+	long status;		 /* of a reply, or of a proxy that refuses */
 	struct buffer reply;	 /* its body */
 	int64_t retry_after_ms;	 /* as it said, at most an hour; 0: nothing, or the past */
 	uint64_t sent, received; /* bytes of bodies */

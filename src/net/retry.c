@@ -58,6 +58,13 @@ static enum retry_class class_of_status(long status, int64_t retry_after_ms)
 	}
 }
 
+/* Others than it may be why it cannot, as with 502 to 504. */
+static enum retry_class class_of_proxy(long status)
+{
+	return status >= 400 && status < 500 && status != 429 && status != 408 ? RETRY_STOP
+									       : RETRY_LATER;
+}
+
 enum retry_class retry_class_of(enum http_result result, long status, int64_t retry_after_ms)
 {
 	switch (result) {
@@ -65,6 +72,9 @@ enum retry_class retry_class_of(enum http_result result, long status, int64_t re
 		return class_of_status(status, retry_after_ms);
 	case HTTP_TIMEOUT:
 		return RETRY_TIMED_OUT;
+	case HTTP_PROXY_REFUSES:
+		return class_of_proxy(status);
+	case HTTP_WRONG_SCHEME:
 	case HTTP_UNTRUSTED:
 	case HTTP_BAD_REQUEST:
 		return RETRY_STOP;

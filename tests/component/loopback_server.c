@@ -179,6 +179,15 @@ static bool keep(struct loopback_server *s, struct connection *c, const uint8_t 
 	return true;
 }
 
+/* As servers of http do with a client that speaks TLS. */
+static bool refuse_no_http(const struct connection *c)
+{
+	static const char bad[] = "HTTP/1.1 400 Bad Request\r\n\r\n";
+
+	send(c->fd, bad, sizeof(bad) - 1, MSG_NOSIGNAL);
+	return false;
+}
+
 /* Bytes of the head, and what came of the body with it. */
 static bool read_head(struct loopback_server *s, struct connection *c, size_t n)
 {
@@ -186,6 +195,8 @@ static bool read_head(struct loopback_server *s, struct connection *c, size_t n)
 	const char *found;
 
 	buffer_append(&c->head, s->piece, n);
+	if (c->head.data[0] < 'A')
+		return refuse_no_http(c);
 	found = strstr((const char *)c->head.data, "\r\n\r\n");
 	if (!found)
 		return c->head.size < HEAD_MAX;

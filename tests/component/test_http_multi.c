@@ -42,7 +42,11 @@ static void answer(void *arg, const struct loopback_request *request, struct loo
 		reply->how = LOOPBACK_NEVER;
 	else if (strcmp(how, "raw") == 0)
 		reply->how = LOOPBACK_RAW;
-	else if (strcmp(how, "redirect") == 0) {
+	else if (strcmp(how, "tls") == 0) {
+		reply->how = LOOPBACK_RAW;
+		buffer_reset(&reply->body);
+		buffer_append(&reply->body, "\x15\x03\x01\x00\x02\x02\x46", 7);
+	} else if (strcmp(how, "redirect") == 0) {
 		reply->status = 307;
 		strcpy(reply->headers, "Location: /elsewhere\r\n");
 	} else if (strcmp(how, "later") == 0) {
@@ -185,9 +189,10 @@ static void what_is_no_reply_has_its_reason(void **state)
 	assert_int_equal(result_of(rig, "?how=cut"), HTTP_BROKEN);
 	assert_int_equal(result_of(rig, "?how=close"), HTTP_BROKEN);
 	assert_int_equal(result_of(rig, "?how=raw"), HTTP_NO_HTTP);
+	assert_int_equal(result_of(rig, "?how=tls"), HTTP_WRONG_SCHEME);
 	assert_int_equal(result_of(rig, "?how=never"), HTTP_TIMEOUT);
 	assert_int_equal(result_of(rig, "?how=redirect"), HTTP_REPLY);
-	assert_int_equal(loopback_requests(rig->server), 5);
+	assert_int_equal(loopback_requests(rig->server), 6);
 }
 
 static void a_server_that_is_not_there_or_has_no_name_is_not_reached(void **state)

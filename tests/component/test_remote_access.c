@@ -137,6 +137,22 @@ static void a_latentd_is_taken_for_the_declared_model_only_if_it_has_that_name(v
 	}
 }
 
+static void https_to_a_server_of_http_stops_it(void **state)
+{
+	struct remote_rig *rig = remote_rig_new(1, false);
+	cleanup_free char *url = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	remote_rig_open(rig);
+	encoder_close(rig->encoder);
+	url = xasprintf("https%s", rig->endpoints[0].url + strlen("http"));
+	rig->endpoints[0].url = url;
+	assert_ok(encoder_remote_open(&rig->options, &rig->encoder, &err), &err);
+	expect_stopped(rig, "no TLS is spoken there: is it http://?");
+	remote_rig_free(rig);
+}
+
 static void wrong_options_are_refused(void **state)
 {
 	struct remote_rig *rig = remote_rig_new(1, false);
@@ -152,6 +168,10 @@ static void wrong_options_are_refused(void **state)
 	assert_error(encoder_remote_open(&rig->options, &e, &err), &err, ERR_CONFIG);
 	error_clear(&err);
 	rig->endpoints[0].token_file = NULL;
+	rig->options.proxy_auth_file = "/nowhere/proxy";
+	assert_error(encoder_remote_open(&rig->options, &e, &err), &err, ERR_CONFIG);
+	error_clear(&err);
+	rig->options.proxy_auth_file = NULL;
 	rig->options.ca_file = "/nowhere/ca.pem";
 	assert_error(encoder_remote_open(&rig->options, &e, &err), &err, ERR_CONFIG);
 	error_clear(&err);
@@ -193,6 +213,7 @@ int main(void)
 	    cmocka_unit_test(a_model_that_changes_under_a_running_client_is_noticed_at_the_reply),
 	    cmocka_unit_test(a_latentd_that_became_a_foreign_one_is_noticed_at_the_reply),
 	    cmocka_unit_test(a_latentd_is_taken_for_the_declared_model_only_if_it_has_that_name),
+	    cmocka_unit_test(https_to_a_server_of_http_stops_it),
 	    cmocka_unit_test(wrong_options_are_refused),
 	    cmocka_unit_test(a_token_that_was_exchanged_is_read_again),
 	};

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
+#define REDIRECT "Location: http://127.0.0.1:1/there?key=Secret\r\n"
+#define ZEROS	 "0000000000000000000000000000000000000000000000000000000000000000"
 
 void vae_endpoint_moments(const void *body, size_t size, size_t pixels, float *moments)
 {
@@ -156,7 +157,14 @@ static bool answer_fault(const struct loopback_request *request, enum endpoint_f
 	    [FAULT_503_AFTER] = {503, "Retry-After: 1\r\n", "{\"error\": \"queue is full\"}"},
 	    [FAULT_HTML] = {200, "Content-Type: text/html\r\n", "<html>Welcome</html>"},
 	    [FAULT_502_HTML] = {502, "Content-Type: text/html\r\n", "<html>Bad gateway</html>"},
-	    [FAULT_REDIRECT] = {307, "Location: http://127.0.0.1:1/there?key=Secret\r\n", ""},
+	    [FAULT_301] = {301, REDIRECT, ""},
+	    [FAULT_302] = {302, REDIRECT, ""},
+	    [FAULT_303] = {303, REDIRECT, ""},
+	    [FAULT_307] = {307, REDIRECT, ""},
+	    [FAULT_308] = {308, REDIRECT, ""},
+	    [FAULT_400_TLS] = {400, "",
+			       "<html><h1>400 Bad Request</h1>"
+			       "The plain HTTP request was sent to HTTPS port</html>"},
 	};
 	bool typed = strcasestr(request->head, "\r\nContent-Type:") != NULL;
 
@@ -166,9 +174,10 @@ static bool answer_fault(const struct loopback_request *request, enum endpoint_f
 		reply->how = fault == FAULT_CLOSE ? LOOPBACK_CLOSE : LOOPBACK_NEVER;
 		return true;
 	}
-	if (fault == FAULT_GARBAGE) {
+	if (fault == FAULT_GARBAGE || fault == FAULT_TLS) {
 		reply->how = LOOPBACK_RAW;
-		buffer_append_string(&reply->body, "SSH-2.0-OpenSSH_9.2\r\n");
+		buffer_append_string(&reply->body, fault == FAULT_TLS ? "\x15\x03\x03"
+								      : "SSH-2.0-OpenSSH_9.2\r\n");
 		return true;
 	}
 	if (said[fault].status == 0)

@@ -32,11 +32,17 @@ enum endpoint_fault {
 	FAULT_503_AFTER, /* with */
 	FAULT_HTML,	 /* a page, status 200 */
 	FAULT_502_HTML,
-	FAULT_REDIRECT,
+	FAULT_301, /* all to http://127.0.0.1:1/there?key=Secret */
+	FAULT_302,
+	FAULT_303,
+	FAULT_307,
+	FAULT_308,
 	FAULT_CUT,
 	FAULT_CLOSE,
 	FAULT_NEVER,
 	FAULT_GARBAGE,	   /* no HTTP */
+	FAULT_TLS,	   /* no HTTP but an alert of TLS */
+	FAULT_400_TLS,	   /* as nginx says that it wants https */
 	FAULT_BAD_SHAPE,   /* the header is none */
 	FAULT_WRONG_SIZE,  /* another height */
 	FAULT_OTHER_MODEL, /* 16 channels */

@@ -10,11 +10,13 @@ a plain picture's latents tell which picture they are of. Names of what it can d
 """
 
 import array
+import base64
 import collections
 import contextlib
 import http.server
 import json
 import os
+import select
 import socket
 import ssl
 import struct
@@ -405,9 +407,36 @@ class ProxyHandler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def may(self):
+        wanted = self.server.credentials
+        given = self.headers.get("Proxy-Authorization")
+        if wanted is None or given == "Basic " + base64.b64encode(wanted.encode()).decode():
+            return True
+        self.close_connection = True
+        self.send_response(407)
+        self.send_header("Proxy-Authenticate", 'Basic realm="proxy"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return False
+
+    def do_CONNECT(self):
+        if not self.may():
+            return
+        self.server.passed.append(self.path)
+        self.close_connection = True
+        host, port = self.path.rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as there:
+            self.send_response(200)
+            self.end_headers()
+            pair = {self.connection: there, there: self.connection}
+            while data := (here := select.select(list(pair), [], [], 30)[0][0]).recv(1 << 16):
+                pair[here].sendall(data)
+
     def forward(self):
         import http.client
 
+        if not self.may():
+            return
         url = urllib.parse.urlsplit(self.path)
         self.server.passed.append(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -428,10 +457,10 @@ class ProxyHandler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = forward
 
 
-def proxy(ws):
-    """(URL, list of the URLs that went through it)"""
+def proxy(ws, credentials=None):
+    """(URL, list of the URLs that went through it); credentials: USER:PASSWORD that it wants"""
     server = Server(("127.0.0.1", 0), ProxyHandler)
-    server.passed = []
+    server.passed, server.credentials = [], credentials
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     ws.at_end.append(lambda: (server.shutdown(), server.server_close()))
     return f"http://127.0.0.1:{server.server_address[1]}", server.passed

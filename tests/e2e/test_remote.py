@@ -424,6 +424,62 @@ def a_proxy_is_used_when_it_is_given(ws):
 
 
 @test
+def a_proxy_may_want_a_user_and_a_password_that_nobody_sees(ws):
+    paths = plain_pictures(ws.src, 3)
+    address, passed = proxy(ws, credentials="me:Proxy:Secret%41+/@")
+    good = ws.write("proxy-auth", b"me:Proxy:Secret%41+/@\n", ws.root)
+    wrong = ws.write("wrong-auth", b"me:Other:Secret\n", ws.root)
+    for file in (good, wrong):
+        os.chmod(file, 0o600)
+    tls = certificate(ws, "own")
+    for name, endpoint in (("http", Endpoint(ws)), ("https", Endpoint(ws, tls=tls))):
+        ws.out = ws.path("out", name)
+        options = ["--proxy", address, "--ca-file", tls[0]]
+        for more in ([], ["--proxy-auth-file", wrong]):
+            result = encode_there(ws, endpoint, options=[*options, *more], code=FAILED)
+            one_line(result, "407", "--proxy-auth-file")
+        equal(endpoint.requests, 0, "requests")
+        encode_there(ws, endpoint, options=[*options, "--proxy-auth-file", good])
+        all_there(ws, paths)
+    assert any(url.startswith("localhost:") for url in passed), passed
+    os.chmod(good, 0o644)
+    open_to_all = [*options, "--proxy-auth-file", good]
+    one_line(encode_there(ws, endpoint, options=open_to_all, code=USAGE), "chmod 600")
+    os.unlink(good)
+    os.unlink(wrong)
+    for result in ws.history:
+        assert "Secret" not in result.err + result.out, result
+    for path, data in everything_below(ws.path("out"), ws.path("state")):
+        assert b"Proxy:Secret" not in data and b"Other:Secret" not in data, path
+
+
+@test
+def a_password_in_a_url_is_refused_and_not_repeated(ws):
+    plain_pictures(ws.src, 1)
+    for options in (["--proxy", "http://me:Hidden1@gpu7/"], ["--endpoint", "http://me:Hidden1@h/"]):
+        result = encode_there(ws, Endpoint(ws), options=options, code=USAGE)
+        one_line(result, "a URL with a user", "without user")
+        assert "Hidden1" not in result.err, result.err
+
+
+@test
+def proxies_of_the_environment_are_used_unless_told_otherwise(ws):
+    plain_pictures(ws.src, 2)
+    address, passed = proxy(ws)
+    for name, env, options, used in (
+        ("by", {"http_proxy": address}, [], True),
+        ("but not there", {"http_proxy": address, "no_proxy": "localhost"}, [], False),
+        ("none", {"http_proxy": address}, ["--proxy", "none"], False),
+        ("given", {"http_proxy": "http://localhost:1/"}, ["--proxy", address], True),
+        ("capitals", {"HTTP_PROXY": address}, [], False),
+    ):
+        ws.out = ws.path("out", name)
+        passed.clear()
+        encode_there(ws, Endpoint(ws), options=options, env={**ws.environment, **env})
+        equal(bool(passed), used, f"{name}: through the proxy")
+
+
+@test
 def another_model_behind_a_second_endpoint_is_not_used(ws):
     paths, first = plain_pictures(ws.src, 10), Endpoint(ws)
     vae = dict(MODEL["recipe_vae"], weights_sha256="cd" * 32)

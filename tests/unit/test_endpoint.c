@@ -61,6 +61,11 @@ static void a_status_has_its_class(void **state)
 	assert_int_equal(retry_class_of(HTTP_NOT_REACHED, 0, 0), RETRY_LATER);
 	assert_int_equal(retry_class_of(HTTP_BROKEN, 200, 0), RETRY_LATER);
 	assert_int_equal(retry_class_of(HTTP_NO_HTTP, 0, 0), RETRY_LATER);
+	assert_int_equal(retry_class_of(HTTP_WRONG_SCHEME, 0, 0), RETRY_STOP);
+	assert_int_equal(retry_class_of(HTTP_PROXY_REFUSES, 407, 0), RETRY_STOP);
+	assert_int_equal(retry_class_of(HTTP_PROXY_REFUSES, 403, 0), RETRY_STOP);
+	assert_int_equal(retry_class_of(HTTP_PROXY_REFUSES, 429, 0), RETRY_LATER);
+	assert_int_equal(retry_class_of(HTTP_PROXY_REFUSES, 503, 0), RETRY_LATER);
 	assert_int_equal(retry_class_of(HTTP_TIMEOUT, 0, 0), RETRY_TIMED_OUT);
 	assert_int_equal(retry_class_of(HTTP_UNTRUSTED, 0, 0), RETRY_STOP);
 }

@@ -45,7 +45,7 @@ static void every_setting_of_endpoints_is_read(void **state)
 				  "      - {url: \"https://xxxx.endpoints.huggingface.cloud/\", "
 				  "token_file: tokens/hf, "
 				  "max_in_flight: 4}\n"
-				  "      - {url: \"http://gpu7:8188/\"}\n"
+				  "      - http://gpu7:8188/\n"
 				  "    model: sdxl-vae-fp16-fix\n"
 				  "    wire: exact\n"
 				  "    send: tensor\n"
@@ -55,6 +55,7 @@ static void every_setting_of_endpoints_is_read(void **state)
 				  "    scale_up_timeout: 300s\n"
 				  "    ca_file: /etc/ca.pem\n"
 				  "    proxy: http://proxy:3128\n"
+				  "    proxy_auth_file: proxy.auth\n"
 				  "    max_requests_per_hour: 1000\n"
 				  "    max_bytes_per_day: 10GiB\n");
 	const struct encoder_config *e = &c->encoders[0];
@@ -65,6 +66,7 @@ static void every_setting_of_endpoints_is_read(void **state)
 	assert_int_equal(e->remote.n_endpoints, 2);
 	assert_string_equal(e->remote.endpoints[0].token_file, "/etc/tokens/hf");
 	assert_int_equal(e->remote.endpoints[0].max_in_flight, 4);
+	assert_string_equal(e->remote.options.proxy_auth_file, "/etc/proxy.auth");
 	assert_string_equal(e->remote.endpoints[1].url, "http://gpu7:8188/");
 	assert_null(e->remote.endpoints[1].token_file);
 	assert_int_equal(e->remote.endpoints[1].max_in_flight, 64);
@@ -113,6 +115,33 @@ static void a_vae_is_a_text_or_a_mapping(void **state)
 	}
 }
 
+static void a_url_alone_is_an_endpoint(void **state)
+{
+	struct daemon_config *c = parse(DATASET_OF("vae: /m") "encoders: {type: remote, endpoints: "
+							      "\"http://gpu7/predict\"}\n");
+	const struct remote_config *remote = &c->encoders[0].remote;
+
+	(void)state;
+	assert_int_equal(remote->n_endpoints, 1);
+	assert_string_equal(remote->endpoints[0].url, "http://gpu7/predict");
+	assert_int_equal(remote->endpoints[0].max_in_flight, 64);
+	assert_int_equal(remote->endpoints[0].place.line, 6);
+	daemon_config_free(c);
+}
+
+static void no_proxy_at_all_can_be_said(void **state)
+{
+	static const struct remote_options unsaid = {.proxy = NULL}, none = {.proxy = "none"},
+					   some = {.proxy = "http://proxy:3128"};
+
+	(void)state;
+	assert_null(remote_proxy_of(&unsaid));
+	assert_string_equal(remote_proxy_of(&none), "");
+	assert_string_equal(remote_proxy_of(&some), "http://proxy:3128");
+	assert_true(remote_proxy_valid("none") && remote_proxy_valid("http://proxy:3128"));
+	assert_false(remote_proxy_valid("None") || remote_proxy_valid("http://u:p@proxy"));
+}
+
 static void what_is_wrong_is_said_where_it_stands(void **state)
 {
 	static const struct {
@@ -124,6 +153,17 @@ static void what_is_wrong_is_said_where_it_stands(void **state)
 	     "/f:6:26: endpoints: none: expected one like {url: \"https://gpu7/\"}"},
 	    {DATASET_OF("vae: /m") "encoders: {type: cpu, endpoints: {url: http://a}}\n",
 	     "/f:6:23: endpoints: only type remote has it"},
+	    {DATASET_OF("vae: /m") "encoders: {type: remote, endpoints: [\"http://a\", gpu7]}\n",
+	     "/f:6:50: url: \"gpu7\": expected http:// or https:// and a host, without user, "
+	     "password, query or fragment"},
+	    {DATASET_OF("vae: /m") "encoders: {type: remote, endpoints: [[http://a]]}\n",
+	     "/f:6:38: endpoints: a list: expected a list of settings, or one"},
+	    {DATASET_OF("vae: /m") "encoders: fake\n",
+	     "/f:6:11: encoders: \"fake\": expected a list of settings, or one"},
+	    {DATASET_OF("vae: /m") "encoders: {type: remote, endpoints: \"http://a\", proxy: "
+				   "\"http://u:p@proxy\"}\n",
+	     "/f:6:56: proxy: a URL with a user: expected none, or http:// or https:// and a "
+	     "host, without user, password, query or fragment"},
 	    {DATASET_OF("vae: /m") "encoders: {type: remote, endpoints: {url: gpu7}}\n",
 	     "/f:6:43: url: \"gpu7\": expected http:// or https:// and a host, without user, "
 	     "password, query or fragment"},
@@ -237,14 +277,14 @@ static void a_token_file_is_there_and_not_everybodys(void **state)
 	struct error missing = ERROR_INIT, open = ERROR_INIT, folder = ERROR_INIT, err = ERROR_INIT;
 
 	(void)state;
-	assert_error(remote_token_check(path, &missing), &missing, ERR_CONFIG);
+	assert_error(remote_secret_check("token_file", path, &missing), &missing, ERR_CONFIG);
 	testing_write(path, "secret\n", 7);
 	assert_int_equal(chmod(path, 0644), 0);
-	assert_error(remote_token_check(path, &open), &open, ERR_CONFIG);
+	assert_error(remote_secret_check("token_file", path, &open), &open, ERR_CONFIG);
 	assert_non_null(strstr(open.message, "chmod 600"));
 	assert_int_equal(chmod(path, 0640), 0);
-	assert_ok(remote_token_check(path, &err), &err);
-	assert_error(remote_token_check(dir, &folder), &folder, ERR_CONFIG);
+	assert_ok(remote_secret_check("token_file", path, &err), &err);
+	assert_error(remote_secret_check("token_file", dir, &folder), &folder, ERR_CONFIG);
 	testing_tempdir_remove(dir);
 }
 
@@ -253,6 +293,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_setting_of_endpoints_is_read),
 	    cmocka_unit_test(a_vae_is_a_text_or_a_mapping),
+	    cmocka_unit_test(a_url_alone_is_an_endpoint),
+	    cmocka_unit_test(no_proxy_at_all_can_be_said),
 	    cmocka_unit_test(what_is_wrong_is_said_where_it_stands),
 	    cmocka_unit_test(urls_that_no_endpoint_has_are_refused),
 	    cmocka_unit_test(a_token_may_travel_encrypted_or_stay_at_home),
