@@ -7,11 +7,13 @@ has a name, such as fresh/write:31:ENOSPC; LATENTD_CRASH_CASE=NAME runs only tha
 
 import os
 import signal
+import subprocess
 import time
 
 from crash import DIED, LONG, Rig, evenly, interrupted_with_leftovers, needs_repair, time_for
 from harness import BUSY, FAILED, OK, equal, run_tests, test
 from reference import shard_files
+from zygotes import Zygotes
 
 EFFECTS = {
     "open": ["EIO", "EMFILE", "ENOSPC", "EINTR", "die-after"],
@@ -61,7 +63,11 @@ class Tally:
 
 def under_fault(rig, fault, tally, kept):
     """The run with the fault in it: a clean error, or success, or the end that was asked for."""
+    if fault.startswith("malloc"):  # also what libraries ask for before main()
+        forked, rig.ws.launch = rig.ws.launch, subprocess.Popen
     result = rig.encode(code=None, fault=fault)
+    if fault.startswith("malloc"):
+        rig.ws.launch = forked
     fired, _ = rig.reported()
     tally.missed += fired is None
     if result.code == OK:
@@ -97,6 +103,8 @@ def all_cases(rig, name, base, quarantine=0, seconds=20):
     rig.encode(fault="link:1000000:EIO")
     _, counts = rig.reported()
     rig.is_whole(quarantine=quarantine)
+    rig.ws.launch = Zygotes()
+    rig.ws.at_end.append(rig.ws.launch.end)
     wanted, end, tally = cases_of(counts), time_for(seconds), Tally()
     chosen = os.environ.get("LATENTD_CRASH_CASE")
     if chosen:
