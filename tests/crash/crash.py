@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "e2e"))
 
 from harness import BUILD_DIR, OK, Skip, Workspace, equal, same_members, sanitizer_runtime  # noqa: E402
-from reference import read_dataset, shard_files  # noqa: E402
+from reference import read_dataset, shard_files, xxh3_128  # noqa: E402
 
 LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
 SHIM = os.path.join(BUILD_DIR, "tests", "shim.so")
@@ -47,6 +47,9 @@ class Rig:
         self.report = ws.path("report")
         self.preload = sanitizer_runtime(os.path.join(ws.programs, "latentctl")) + SHIM
         self.paths = ws.small_pictures(pictures)
+        self.options = OPTIONS
+        self.command = None  # that is broken; None: the small run
+        self.facts = {}  # {path: (hash of its content, caption)}, where they are looked at
         self.bases = {}
         os.makedirs(self.fs)
 
@@ -79,14 +82,22 @@ class Rig:
 
     def encode(self, code=OK, **settings):
         """The small run; with settings of the shim, under it."""
+        return self.under(self.ws.encode_words(*self.options), code, settings)
+
+    def run(self, code=OK, **settings):
+        """What is broken here, likewise."""
+        words = self.command or self.ws.encode_words(*self.options)
+        return self.under(words, code, settings)
+
+    def under(self, words, code, settings):
         env = self.shim(**settings) if settings else self.ws.environment
         if os.path.exists(self.report):
             os.remove(self.report)
-        return self.ws.encode(*OPTIONS, code=code, env=env)
+        return self.ws.latentctl(*words, code=code, env=env)
 
     def repeat_with(self, fault):
         """What one types to see a fault happen again, after the folder was restored by the test."""
-        words = " ".join(self.ws.encode_words(*OPTIONS))
+        words = " ".join(self.command or self.ws.encode_words(*self.options))
         return (
             f"LD_PRELOAD={self.preload} SHIM_PROGRAM=latentctl SHIM_ROOTS={self.fs} "
             f"SHIM_FAULT={fault} latentctl {words}"
@@ -112,6 +123,8 @@ class Rig:
         same_members([s.path for s in samples], self.paths if paths is None else paths, "samples")
         same_members([s.key for s in samples], {s.key for s in samples}, "keys")
         assert all(len(s.members) == 3 for s in samples), "a sample without all its members"
+        found = {s.path: (s.record["content_xxh3_128"], s.record["caption"]) for s in samples}
+        equal({path: found[path] for path in self.facts}, self.facts, "contents and captions")
         return samples
 
     def is_whole(self, paths=None, quarantine=0):
@@ -120,6 +133,8 @@ class Rig:
         self.samples_are_there(wanted)
         hidden = os.path.join(self.ws.dataset, ".latentd")
         equal(glob.glob(os.path.join(hidden, "partial", "*")), [], "left in partial")
+        staged = os.path.join(hidden, "staged", "**", "*.tar")
+        equal(glob.glob(staged, recursive=True), [], "left staged")
         if quarantine is not None:
             equal(len(glob.glob(os.path.join(hidden, "quarantine", "*"))), quarantine, "quarantine")
         equal(glob.glob(os.path.join(self.fs, "**", "*.tmp"), recursive=True), [], "*.tmp")
@@ -127,7 +142,7 @@ class Rig:
         assert "not in the catalog" not in result.out, result.out
         jobs = self.ws.status()["jobs"]
         equal(jobs["completed"], len(wanted), "completed")
-        equal(sum(jobs.values()), len(wanted), f"all jobs {jobs}")
+        equal(sum(jobs.values()) - jobs["gone"], len(wanted), f"all jobs {jobs}")
 
     def shards(self):
         """{name below the output: bytes}"""
@@ -156,3 +171,31 @@ def needs_repair(rig):
     foreign = os.path.join(os.path.dirname(files[2]), "000099.tar")
     rig.ws.write(foreign, b"foreign" * 500, "")
     return [os.path.relpath(file, rig.ws.dataset) for file in files[:2]]
+
+
+def has_changes(rig):
+    """A whole output, and what was done since: a picture is deleted, one replaced, two have got captions. The run removes
+    a sample, supersedes one, and rewrites their shards and those of the captions."""
+    rig.encode()
+    gone, other, *told = rig.paths[:4]
+    os.remove(os.path.join(rig.ws.src, gone))
+    with open(os.path.join(rig.ws.src, rig.paths[4]), "rb") as file:
+        data = file.read() + b"another"
+    rig.ws.write(other, data)
+    for path in told:
+        rig.ws.write(os.path.splitext(path)[0] + ".txt", b"told of " + path.encode())
+    rig.paths = rig.paths[1:]
+    rig.options = (*OPTIONS, "--on-delete", "remove", "--on-delete-all")
+    rig.facts = {other: (xxh3_128(data), None)}
+    for path in told:
+        with open(os.path.join(rig.ws.src, path), "rb") as file:
+            rig.facts[path] = (xxh3_128(file.read()), f"told of {path}")
+
+
+def has_small_shards(rig):
+    """A whole output that is to be compacted. All pictures but one have no file any more: no encode could mend what is
+    lost."""
+    rig.encode()
+    for path in rig.paths[1:]:
+        os.remove(os.path.join(rig.ws.src, path))
+    rig.command = ["compact", "--shard-samples", "100", "--out", rig.ws.out]

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import time
 
-from crash import DIED, LONG, Rig, evenly, interrupted_with_leftovers, needs_repair, time_for
+from crash import DIED, LONG, Rig, evenly, time_for
+from crash import has_changes, has_small_shards, interrupted_with_leftovers, needs_repair
 from harness import BUSY, FAILED, OK, equal, run_tests, test
 from reference import shard_files
 from zygotes import Zygotes
@@ -65,7 +66,7 @@ def under_fault(rig, fault, tally, kept):
     """The run with the fault in it: a clean error, or success, or the end that was asked for."""
     if fault.startswith("malloc"):  # also what libraries ask for before main()
         forked, rig.ws.launch = rig.ws.launch, subprocess.Popen
-    result = rig.encode(code=None, fault=fault)
+    result = rig.run(code=None, fault=fault)
     if fault.startswith("malloc"):
         rig.ws.launch = forked
     fired, _ = rig.reported()
@@ -88,19 +89,22 @@ def under_fault(rig, fault, tally, kept):
     return result
 
 
-def one_case(rig, base, fault, tally, quarantine):
+def one_case(rig, base, fault, tally, quarantine, keeps):
     rig.restore(base)
-    kept = {f: os.stat(f).st_size for f in shard_files(rig.ws.dataset)} if not quarantine else {}
-    broken = under_fault(rig, fault, tally, kept)
+    kept = {f: os.stat(f).st_size for f in shard_files(rig.ws.dataset)} if keeps else {}
+    under_fault(rig, fault, tally, kept)
     rig.ws.no_worker_is_left()
-    again = rig.encode()
+    rig.encode()
     rig.is_whole(quarantine=quarantine)
-    return broken, again
+    if rig.command:  # what was cut off can be had now
+        rig.run()
+        rig.is_whole(quarantine=quarantine)
 
 
-def all_cases(rig, name, base, quarantine=0, seconds=20):
+def all_cases(rig, name, base, quarantine=0, keeps=True, seconds=10):
+    """@keeps: shards that were there before the run stay as they are."""
     rig.restore(base)
-    rig.encode(fault="link:1000000:EIO")
+    rig.run(fault="link:1000000:EIO")
     _, counts = rig.reported()
     rig.is_whole(quarantine=quarantine)
     rig.ws.launch = Zygotes()
@@ -115,7 +119,7 @@ def all_cases(rig, name, base, quarantine=0, seconds=20):
         tally.cases, began = tally.cases + 1, time.monotonic()
         rig.ws.history.clear()
         try:
-            one_case(rig, base, fault, tally, quarantine)
+            one_case(rig, base, fault, tally, quarantine, keeps)
         except Exception as why:  # each is named, and the others still run
             tally.failed.append(fault)
             print(f"FAILED case {name}/{fault}: {why}\n  {rig.repeat_with(fault)}")
@@ -151,7 +155,23 @@ def a_fault_while_shards_are_put_aside_loses_nothing(ws):
     rig = Rig(ws)
     needs_repair(rig)
     rig.keep("repair")
-    all_cases(rig, "repair", "repair", quarantine=2, seconds=12)
+    all_cases(rig, "repair", "repair", quarantine=2, keeps=False)
+
+
+@test
+def a_fault_while_samples_are_removed_replaced_and_recaptioned_loses_nothing(ws):
+    rig = Rig(ws)
+    has_changes(rig)
+    rig.keep("changes")
+    all_cases(rig, "changes", "changes", keeps=False)
+
+
+@test
+def a_fault_in_a_compaction_loses_nothing(ws):
+    rig = Rig(ws)
+    has_small_shards(rig)
+    rig.keep("compact")
+    all_cases(rig, "compact", "compact", keeps=False)
 
 
 run_tests()
