@@ -2,7 +2,7 @@
 # the longest should not be alone at the end.
 find_package(Python3 3.9 COMPONENTS Interpreter REQUIRED)
 foreach(name main_job bad_input bad_output kill damage commands api plan identity rewrite
-	rebuild indexes captions latent_options shells config daemon daemon_steering daemon_outages daemon_stop models
+	export rebuild indexes captions latent_options shells config daemon daemon_steering daemon_outages daemon_stop models
 	notify unit serve serve_load remote remote_daemon migration)
 	add_test(NAME e2e_${name} COMMAND ${Python3_EXECUTABLE} -B
 		${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_${name}.py)

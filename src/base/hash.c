@@ -187,12 +187,13 @@ static void crypto_begin(void)
 	CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free);
 }
 
+static pthread_once_t crypto_once = PTHREAD_ONCE_INIT;
+
 struct sha256_stream *sha256_stream_new(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct sha256_stream *s = xmalloc(sizeof(*s));
 
-	pthread_once(&once, crypto_begin);
+	pthread_once(&crypto_once, crypto_begin);
 	s->context = EVP_MD_CTX_new();
 	crypto_must(s->context != NULL);
 	crypto_must(EVP_DigestInit_ex(s->context, EVP_sha256(), NULL));
@@ -220,4 +221,15 @@ void sha256_stream_free(struct sha256_stream *s)
 		return;
 	EVP_MD_CTX_free(s->context);
 	free(s);
+}
+
+struct md5 md5_of(const void *data, size_t size)
+{
+	struct md5 out;
+	unsigned length = 0;
+
+	pthread_once(&crypto_once, crypto_begin);
+	crypto_must(EVP_Digest(data, size, out.bytes, &length, EVP_md5(), NULL));
+	assert(length == sizeof(out.bytes));
+	return out;
 }

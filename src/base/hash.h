@@ -44,6 +44,12 @@ struct sha256 sha256_of(const void *data, size_t size);
 void sha256_hex(const struct sha256 *h, char out[SHA256_HEX_SIZE]);
 bool sha256_parse(const char *hex, struct sha256 *out);
 
+/* MD5, for names that other programs make of it and for nothing else. */
+struct md5 {
+	uint8_t bytes[16];
+};
+struct md5 md5_of(const void *data, size_t size);
+
 struct sha256_stream;
 struct sha256_stream *sha256_stream_new(void);
 void sha256_stream_update(struct sha256_stream *s, const void *data, size_t size);

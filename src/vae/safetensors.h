@@ -44,11 +44,16 @@ const struct safetensor *safetensors_find(const struct safetensors *file, const 
 int safetensors_read_f32(struct safetensors *file, const struct safetensor *t, float *out,
 			 struct error *err);
 
-/* Writes named float32 arrays, atomically: for tools and tests. */
+struct json_t;
+
 struct safetensors_entry {
 	const char *name;
-	const struct ndarray *array; /* DTYPE_F32 */
+	const struct ndarray *array; /* F32, F16 or BF16 */
 };
+/* Appends a file's bytes. @metadata: an object of strings, or NULL. ERR_BUG: a name is not UTF-8. */
+int safetensors_encode(const struct safetensors_entry *entries, size_t n,
+		       const struct json_t *metadata, struct buffer *out, struct error *err);
+/* Writes a file without metadata, atomically. */
 int safetensors_write(const char *path, const struct safetensors_entry *entries, size_t n,
 		      struct error *err);
 

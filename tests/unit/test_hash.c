@@ -137,6 +137,17 @@ static void freeing_nothing_is_fine(void **state)
 	sha256_stream_free(NULL);
 }
 
+/* RFC 1321, A.5 */
+static void md5_is_that_of_the_rfc(void **state)
+{
+	static const uint8_t want[] = {0xc3, 0xfc, 0xd3, 0xd7, 0x61, 0x92, 0xe4, 0x00,
+				       0x7d, 0xfb, 0x49, 0x6c, 0xca, 0x67, 0xe1, 0x3b};
+	struct md5 got = md5_of("abcdefghijklmnopqrstuvwxyz", 26);
+
+	(void)state;
+	assert_memory_equal(got.bytes, want, sizeof(want));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,6 +157,7 @@ int main(void)
 	    cmocka_unit_test(sha256_gives_the_published_values),
 	    cmocka_unit_test(hex_comes_back_and_anything_else_is_refused),
 	    cmocka_unit_test(freeing_nothing_is_fine),
+	    cmocka_unit_test(md5_is_that_of_the_rfc),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

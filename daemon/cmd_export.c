@@ -1,0 +1,206 @@
+/*
+ * latentctl export: a dataset in the layout of a trainer.
+ */
+#include "daemon/commands.h"
+#include "daemon/dataset_folders.h"
+#include "daemon/export.h"
+
+#include "config/settings_complete.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+struct export_words {
+	const char *to, *into, *name, *arch, *dtype;
+	bool beside, dry_run, help;
+};
+
+#define FIELD(f) offsetof(struct export_words, f)
+
+static const char *const format_names[] = {"kohya", "musubi",	   "ai-toolkit",
+					   "npz",   "safetensors", NULL};
+static const char *const dtype_names[] = {"float32", "float16", "bfloat16", NULL};
+
+static const struct setting settings[] = {
+    {"to", SETTING_CHOICE, FIELD(to), .choices = format_names, .value_name = "FORMAT",
+     .help = "layout: see below"},
+    {"into", SETTING_PATH, FIELD(into), .value_name = "DIR",
+     .help = "folder that is new, empty, or holds the same export"},
+    {"beside", SETTING_FLAG, FIELD(beside),
+     .help = "DIR may have other files, as the images; none is replaced"},
+    {"name", SETTING_STRING, FIELD(name), .not_empty = true, .value_name = "NAME",
+     .help = "this dataset, where OUT has several"},
+    {"arch", SETTING_STRING, FIELD(arch), .not_empty = true, .value_name = "NAME",
+     .help = "the model, as the trainer calls it (the one that fits)"},
+    {"dtype", SETTING_CHOICE, FIELD(dtype), .choices = dtype_names, .value_name = "TYPE",
+     .help = "of the latents (what the trainer keeps, or as stored)"},
+    {"dry-run", SETTING_FLAG, FIELD(dry_run), .help = "write nothing; say what would be done"},
+    {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
+};
+
+static void print_help(void)
+{
+	printf("usage: latentctl export OUT --to FORMAT --into DIR [--dry-run]\n\n"
+	       "Writes a dataset as files that a trainer reads by itself. OUT is an output, or one "
+	       "dataset\n"
+	       "in it. An export that was stopped goes on with the same command.\n\n");
+	settings_help(stdout, settings, ARRAY_SIZE(settings));
+	printf("\n");
+	for (size_t i = 0; export_format_at(i); i++)
+		printf("  %-12s %s\n", export_format_at(i)->name, export_format_at(i)->help);
+}
+
+/* OUT itself, or the one dataset in it; to be freed. */
+static int find_folder(const char *out, const char *name, char **folder, struct error *err)
+{
+	cleanup_dataset_folders struct dataset_folders found = {.n = 0};
+	cleanup_free char *train = xasprintf("%s/train", out);
+	const struct dataset_folder *one = NULL;
+	size_t n = 0;
+
+	if (!name && file_exists(train)) {
+		*folder = xstrdup(out);
+		return 0;
+	}
+	if (dataset_folders_find(out, &found, err) < 0)
+		return -1;
+	for (size_t i = 0; i < found.n; i++) {
+		if (!name || strcmp(found.items[i].name, name) == 0) {
+			one = &found.items[i];
+			n++;
+		}
+	}
+	if (n == 0)
+		return error_set(err, ERR_CONFIG, "%s has no dataset%s%s", out, name ? " " : "",
+				 name ? name : "");
+	if (n > 1)
+		return error_set(err, ERR_CONFIG, "%s has %zu datasets: say which with --name", out,
+				 n);
+	*folder = xstrdup(one->folder);
+	return 0;
+}
+
+/* The rule of buckets in dataset.json; NULL where it does not say. To be freed. */
+static char *bucket_rule(const char *folder)
+{
+	cleanup_free char *path = xasprintf("%s/.latentd/dataset.json", folder);
+	json_t *root = json_load_file(path, 0, NULL);
+	const char *rule = json_string_value(
+	    json_object_get(json_object_get(json_object_get(root, "recipe"), "buckets"), "rule"));
+	char *copy = rule ? xstrdup(rule) : NULL;
+
+	json_decref(root);
+	return copy;
+}
+
+static void print_plan(const char *folder, const struct export_options *options,
+		       const struct export_plan *plan)
+{
+	const struct export_format *format = options->format;
+	cleanup_free char *rule = bucket_rule(folder);
+	char size[24], quoted[TEXT_QUOTE_SIZE];
+
+	printf("%s: %zu sample%s to %s%s%s, %s, %s, as %s ...\n", folder, plan->samples,
+	       plural(plan->samples), format->name, plan->job.arch ? " " : "",
+	       plan->job.arch ? plan->job.arch->name : "", dtype_name(plan->job.dtype),
+	       text_bytes(plan->bytes, size), text_quote(plan->example, quoted));
+	if (format->lost)
+		printf("  not carried: %s\n", format->lost);
+	if (plan->job.arch && plan->job.space->moments)
+		printf("  of the moments it has the mean\n");
+	if (plan->job.arch && plan->job.space->scaled && !plan->job.arch->normalised)
+		printf("  the latents were stored scaled and are scaled back, with a rounding\n");
+	if (plan->n_clashes > 0)
+		printf("  left out: %zu sample%s whose file would have the name of another's\n",
+		       plan->n_clashes, plural(plan->n_clashes));
+	if (format->upright && plan->turned > 0)
+		printf("  %zu image%s turned by EXIF, which %s ignores: beside the images it does "
+		       "not find "
+		       "%s\n",
+		       plan->turned, plan->turned == 1 ? " is" : "s are", format->name,
+		       plan->turned == 1 ? "its latent" : "their latents");
+	if (format->bucket_rule && rule && strcmp(rule, format->bucket_rule) != 0)
+		printf("  the buckets are those of rule %s: %s finds its own, which `encode "
+		       "--bucketing "
+		       "%s` makes\n",
+		       rule, format->name, format->bucket_rule);
+}
+
+static int export_folder(const char *folder, struct export_options *options, bool dry_run,
+			 struct error *err)
+{
+	struct export_source *source = NULL;
+	struct export_plan plan = {.samples = 0};
+	int r = export_source_open(folder, &source, err);
+
+	if (r == 0)
+		r = export_plan(options, source, &plan, err);
+	if (r == 0) {
+		print_plan(folder, options, &plan);
+		fflush(stdout);
+	}
+	if (r == 0 && !dry_run) {
+		options->progress = progress_new(plan.samples, false);
+		r = export_run(options, source, &plan, err);
+		progress_free(options->progress);
+		if (r == 0)
+			printf("%s: %zu file%s written, %zu there already\n", options->into,
+			       plan.written, plural(plan.written), plan.kept);
+	}
+	export_plan_release(&plan);
+	export_source_close(source);
+	return r;
+}
+
+static int run(const struct export_words *words, const char *out, struct error *err)
+{
+	struct export_options options = {.format = export_format_find(words->to),
+					 .arch = words->arch,
+					 .dtype = words->dtype,
+					 .into = words->into,
+					 .beside = words->beside};
+	cleanup_free char *folder = NULL;
+
+	if (find_folder(out, words->name, &folder, err) < 0)
+		return -1;
+	if (export_folder(folder, &options, words->dry_run, err) == 0)
+		return EXIT_OK;
+	if (err->code != ERR_DATA)
+		return -1;
+	printf("%s: nothing is exported while it is damaged (latentctl verify)\n", err->message);
+	return EXIT_DAMAGED;
+}
+
+int cmd_export(int argc, char **argv, struct error *err)
+{
+	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
+	struct export_words options = {.to = NULL};
+	struct error wrong = ERROR_INIT;
+	size_t n = 0;
+
+	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), true, argc, argv))
+		return EXIT_OK;
+	settings_defaults(settings, ARRAY_SIZE(settings), &options);
+	if (settings_parse(settings, ARRAY_SIZE(settings), argc, argv, &options, words, &n,
+			   &wrong) == 0 &&
+	    !options.help) {
+		if (n != 1)
+			error_set(&wrong, ERR_CONFIG, "one OUT is needed");
+		else if (!options.to || !options.into)
+			error_set(&wrong, ERR_CONFIG, "--to and --into are needed");
+	}
+	if (wrong.code != ERR_NONE) {
+		fprintf(stderr, "latentctl export: %s (latentctl export --help)\n", wrong.message);
+		return EXIT_USAGE;
+	}
+	if (options.help) {
+		print_help();
+		return EXIT_OK;
+	}
+	return run(&options, words[0], err);
+}

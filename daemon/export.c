@@ -1,0 +1,385 @@
+/*
+ * Names that clash are found by hashes of all paths, sorted with the samples' numbers: a path's first sample keeps it. Order
+ * and hashes are the same each time, so a run that goes on leaves out the same ones.
+ */
+#include "daemon/export.h"
+#include "daemon/export_target.h"
+
+#include "base/checked.h"
+#include "base/hash.h"
+#include "base/text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct export_format *const formats[] = {
+    &export_kohya, &export_musubi, &export_ai_toolkit, &export_npz, &export_safetensors,
+};
+
+const struct export_format *export_format_at(size_t i)
+{
+	return i < ARRAY_SIZE(formats) ? formats[i] : NULL;
+}
+
+const struct export_format *export_format_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(formats); i++) {
+		if (strcmp(formats[i]->name, name) == 0)
+			return formats[i];
+	}
+	return NULL;
+}
+
+/* -- what formats share --------------------------------------------------------------------------- */
+
+const char *export_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+char *export_stem(const char *path)
+{
+	const char *name = export_name(path), *dot = strrchr(name, '.');
+
+	/* ".beach" has no extension, for Python. */
+	if (!dot || strspn(name, ".") >= (size_t)(dot - name) + 1)
+		dot = name + strlen(name);
+	return xasprintf("%.*s", (int)(dot - path), path);
+}
+
+void export_put_text(struct buffer *out, const char *text)
+{
+	cleanup_buffer struct buffer clean = BUFFER_INIT;
+
+	if (text)
+		utf8_append_clean(&clean, text, strlen(text));
+	buffer_put_u8(out, '"');
+	for (size_t i = 0; i < clean.size; i++) {
+		uint8_t c = clean.data[i];
+
+		if (c == '"' || c == '\\')
+			buffer_appendf(out, "\\%c", c);
+		else if (c < 0x20)
+			buffer_appendf(out, "\\u%04x", c);
+		else
+			buffer_put_u8(out, c);
+	}
+	buffer_put_u8(out, '"');
+}
+
+/* -- which latent space, which numbers ------------------------------------------------------------ */
+
+/* Factors are written with four to five digits; records have all of a config's. */
+static bool near(double a, double b)
+{
+	return fabs(a - b) <= 1e-6 * fabs(b);
+}
+
+static bool fits(const struct export_arch *arch, const struct export_space *space)
+{
+	return arch->channels == space->channels && arch->patch_size == space->patch_size &&
+	       near(arch->scaling_factor, space->scaling_factor) &&
+	       (arch->patch_size == 2 || space->n_statistics == 0) &&
+	       fabs(arch->shift_factor - space->shift_factor) <= 1e-6;
+}
+
+static void list_archs(const struct export_format *format, const struct export_space *space,
+		       char *out, size_t size)
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < format->n_archs && n < size; i++) {
+		if (!space || fits(&format->archs[i], space))
+			n += (size_t)snprintf(out + n, size - n, "%s%s", n > 0 ? ", " : "",
+					      format->archs[i].name);
+	}
+}
+
+static int refuse_space(const struct export_format *format, const struct export_space *space,
+			const char *asked, struct error *err)
+{
+	char names[160];
+
+	list_archs(format, NULL, names, sizeof(names));
+	return error_set(err, ERR_CONFIG,
+			 "this dataset's latents (%zu channels, scaling factor %g, shift %g) are "
+			 "not those of %s%s; %s takes %s",
+			 space->channels, space->scaling_factor, space->shift_factor,
+			 asked ? asked : "any model that ", asked ? "" : "it knows", format->name,
+			 names);
+}
+
+static int choose_arch(const struct export_format *format, const char *asked,
+		       const struct export_space *space, const struct export_arch **out,
+		       struct error *err)
+{
+	char names[160];
+	bool some = false, known = !asked;
+
+	for (size_t i = 0; i < format->n_archs; i++) {
+		const struct export_arch *arch = &format->archs[i];
+
+		known = known || strcmp(arch->name, asked) == 0;
+		some = some || fits(arch, space);
+		if (fits(arch, space) &&
+		    (asked ? strcmp(arch->name, asked) == 0 : !arch->by_name)) {
+			*out = arch;
+			return 0;
+		}
+	}
+	if (!some || (asked && known))
+		return refuse_space(format, space, asked, err);
+	list_archs(format, space, names, sizeof(names));
+	return error_set(err, ERR_CONFIG, "%s: say which model with --arch: %s", format->name,
+			 names);
+}
+
+static int choose_dtype(const struct export_options *options, const struct export_space *space,
+			enum dtype *out, struct error *err)
+{
+	static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+	const char *known = options->format->dtypes, *name = options->dtype;
+	cleanup_free char *first = xasprintf("%.*s", (int)strcspn(known, " "), known);
+	const char *found = strstr(known, name ? name : first);
+
+	if (!found)
+		return error_set(err, ERR_CONFIG, "%s has no --dtype %s, but: %s",
+				 options->format->name, name, known);
+	*out = space->dtype;
+	for (size_t i = 0; i < ARRAY_SIZE(dtypes); i++) {
+		if (strcmp(dtype_name(dtypes[i]), name ? name : first) == 0)
+			*out = dtypes[i];
+	}
+	return 0;
+}
+
+/* -- one sample ----------------------------------------------------------------------------------- */
+
+struct path_hash {
+	uint64_t hash;
+	size_t sample;
+};
+
+struct pass {
+	const struct export_options *options;
+	struct export_source *source;
+	struct export_plan *plan;
+	struct export_target *target; /* NULL: the first pass */
+	size_t n, n_left_out;
+	struct path_hash *hashes;
+	size_t n_hashes, capacity;
+	struct buffer list;
+	bool list_begun;
+};
+
+static int make_file(const struct export_job *job, const struct export_sample *sample,
+		     struct buffer *out, struct error *err)
+{
+	cleanup_ndarray struct ndarray latent = NDARRAY_INIT, converted = NDARRAY_INIT;
+	const struct ndarray *made = sample->stored;
+
+	if (job->arch) {
+		if (export_latent(job->space, made, job->arch->normalised, &latent, err) < 0)
+			return error_wrap(err, "%s", sample->key);
+		made = &latent;
+	}
+	if (made->dtype != job->dtype) {
+		if (export_convert(made, job->dtype, &converted, err) < 0)
+			return error_wrap(err, "%s", sample->key);
+		made = &converted;
+	}
+	return job->format->encode(job, sample, made, out, err);
+}
+
+static int begin(struct pass *p, struct error *err)
+{
+	const struct export_options *o = p->options;
+	struct export_job *job = &p->plan->job;
+
+	*job = (struct export_job){.format = o->format, .space = export_source_space(p->source)};
+	if (o->arch && !o->format->archs)
+		return error_set(err, ERR_CONFIG, "%s has no --arch: it is for any model",
+				 o->format->name);
+	if (o->format->archs && choose_arch(o->format, o->arch, job->space, &job->arch, err) < 0)
+		return -1;
+	return choose_dtype(o, job->space, &job->dtype, err);
+}
+
+static int plan_sample(void *arg, const struct export_sample *sample, struct error *err)
+{
+	struct pass *p = arg;
+	struct export_plan *plan = p->plan;
+	cleanup_buffer struct buffer bytes = BUFFER_INIT;
+	cleanup_free char *path = NULL;
+
+	if (p->n == 0 && begin(p, err) < 0)
+		return -1;
+	path = plan->job.format->path(&plan->job, sample);
+	if (make_file(&plan->job, sample, &bytes, err) < 0)
+		return -1;
+	ARRAY_GROW(p->hashes, p->n_hashes, p->capacity);
+	p->hashes[p->n_hashes++] = (struct path_hash){hash64_of(path, strlen(path), 0), p->n++};
+	plan->bytes += bytes.size;
+	plan->turned += sample->orientation >= 5;
+	if (!plan->example)
+		plan->example = TAKE(path);
+	return 0;
+}
+
+/* Whether the sample whose turn it is was left out; its number counts up. */
+static bool left_out(struct pass *p)
+{
+	const struct export_plan *plan = p->plan;
+	bool out = p->n_left_out < plan->n_clashes && plan->clashes[p->n_left_out] == p->n;
+
+	p->n++;
+	p->n_left_out += out;
+	return out;
+}
+
+static void add_to_list(struct pass *p, const struct export_sample *sample)
+{
+	const struct export_format *format = p->options->format;
+
+	if (!format->list)
+		return;
+	buffer_append_string(&p->list, p->list_begun ? format->between : format->head);
+	format->list_entry(&p->plan->job, sample, &p->list);
+	p->list_begun = true;
+}
+
+static int write_sample(void *arg, const struct export_sample *sample, struct error *err)
+{
+	struct pass *p = arg;
+	const struct export_job *job = &p->plan->job;
+	cleanup_buffer struct buffer bytes = BUFFER_INIT;
+	cleanup_free char *path = NULL;
+	int r;
+
+	if (left_out(p))
+		return 0;
+	path = job->format->path(job, sample);
+	if (make_file(job, sample, &bytes, err) < 0)
+		return -1;
+	r = export_target_put(p->target, path, bytes.data, bytes.size, err);
+	if (r < 0)
+		return -1;
+	p->plan->kept += r == EXPORT_TARGET_KEPT;
+	p->plan->written += r != EXPORT_TARGET_KEPT;
+	add_to_list(p, sample);
+	if (p->options->progress) {
+		progress_done(p->options->progress);
+		progress_tick(p->options->progress);
+	}
+	return 0;
+}
+
+/* -- names that clash ----------------------------------------------------------------------------- */
+
+static int by_hash(const void *a, const void *b)
+{
+	const struct path_hash *x = a, *y = b;
+
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	return x->sample < y->sample ? -1 : x->sample > y->sample;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	size_t x = *(const size_t *)a, y = *(const size_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void find_clashes(struct pass *p)
+{
+	struct export_plan *plan = p->plan;
+	size_t capacity = 0;
+
+	if (p->n_hashes == 0)
+		return;
+	qsort(p->hashes, p->n_hashes, sizeof(*p->hashes), by_hash);
+	for (size_t i = 1; i < p->n_hashes; i++) {
+		if (p->hashes[i].hash != p->hashes[i - 1].hash)
+			continue;
+		ARRAY_GROW(plan->clashes, plan->n_clashes, capacity);
+		plan->clashes[plan->n_clashes++] = p->hashes[i].sample;
+	}
+	plan->samples = p->n_hashes - plan->n_clashes;
+	if (plan->n_clashes > 0)
+		qsort(plan->clashes, plan->n_clashes, sizeof(*plan->clashes), by_number);
+}
+
+/* -- the whole ------------------------------------------------------------------------------------ */
+
+/* What makes this export another than one into the same folder before it. */
+static char *about_text(const struct export_plan *plan)
+{
+	const struct export_job *job = &plan->job;
+
+	return xasprintf("{\"format\": \"%s\", \"recipe_id\": \"%s\", \"arch\": \"%s\", "
+			 "\"dtype\": \"%s\"}\n",
+			 job->format->name, job->space->recipe_id, job->arch ? job->arch->name : "",
+			 dtype_name(job->dtype));
+}
+
+int export_plan(const struct export_options *options, struct export_source *source,
+		struct export_plan *plan, struct error *err)
+{
+	struct pass p = {.options = options, .source = source, .plan = plan};
+	int r = export_source_each(source, plan_sample, &p, err);
+
+	if (r == 0 && p.n == 0)
+		r = error_set(err, ERR_CONFIG, "there is no sample in it");
+	if (r == 0) {
+		cleanup_free char *about = about_text(plan);
+
+		find_clashes(&p);
+		r = export_target_check(options->into, options->format->name, about,
+					options->beside, err);
+	}
+	free(p.hashes);
+	return r;
+}
+
+static int put_list(struct pass *p, struct error *err)
+{
+	const struct export_format *format = p->options->format;
+
+	if (!format->list)
+		return 0;
+	buffer_append_string(&p->list, format->tail);
+	return export_target_list(p->target, format->list, p->list.data, p->list.size, err);
+}
+
+int export_run(const struct export_options *options, struct export_source *source,
+	       struct export_plan *plan, struct error *err)
+{
+	cleanup_free char *about = about_text(plan);
+	struct pass p = {.options = options, .source = source, .plan = plan};
+	int r;
+
+	if (export_target_open(options->into, options->format->name, about, options->beside,
+			       &p.target, err) < 0)
+		return -1;
+	r = export_source_each(source, write_sample, &p, err);
+	if (r == 0)
+		r = put_list(&p, err);
+	if (r == 0)
+		r = export_target_end(p.target, err);
+	export_target_close(p.target);
+	buffer_release(&p.list);
+	return r;
+}
+
+void export_plan_release(struct export_plan *plan)
+{
+	free(plan->example);
+	free(plan->clashes);
+	*plan = (struct export_plan){.samples = 0};
+}

@@ -1,0 +1,49 @@
+/*
+ * A dataset in the layout of a trainer. It is read twice: first to find everything whole, to choose names and to count, so
+ * that nothing is written of what cannot be exported; then to write.
+ *
+ *	export_plan(&options, source, &plan, err)      writes nothing
+ *	plan.samples, plan.bytes, plan.lost ...        to be told to a person
+ *	export_run(&options, source, &plan, err)       plan.written, plan.kept
+ *	export_plan_release(&plan)
+ */
+#ifndef LATENTD_DAEMON_EXPORT_H
+#define LATENTD_DAEMON_EXPORT_H
+
+#include "daemon/export_format.h"
+#include "daemon/progress.h"
+
+struct export_options {
+	const struct export_format *format;
+	const char *arch;  /* NULL: the one that fits */
+	const char *dtype; /* NULL: the format's first */
+	const char *into;
+	bool beside;		   /* INTO has other files */
+	struct progress *progress; /* may be NULL */
+};
+
+struct export_plan {
+	struct export_job job;
+	size_t samples; /* that are written */
+	uint64_t bytes; /* of their files */
+	size_t turned;	/* of them, by EXIF, which the trainer ignores */
+	char *example;	/* path of the first file */
+	/* Samples whose file would have another's name: left out. By number, ascending. */
+	size_t *clashes;
+	size_t n_clashes;
+	size_t written, kept; /* after export_run */
+};
+
+/* NULL if there is none of that name. */
+const struct export_format *export_format_find(const char *name);
+/* The i-th; NULL behind the last. */
+const struct export_format *export_format_at(size_t i);
+
+/* ERR_CONFIG: it is not for this format, or INTO cannot take it; ERR_DATA: a shard is damaged. */
+int export_plan(const struct export_options *options, struct export_source *source,
+		struct export_plan *plan, struct error *err);
+int export_run(const struct export_options *options, struct export_source *source,
+	       struct export_plan *plan, struct error *err);
+void export_plan_release(struct export_plan *plan);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * What exporters are: each is one file, export_NAME.c, and a line in the table in export.c. docs/EXPORT.md says what each
+ * writes, and how it is used.
+ */
+#ifndef LATENTD_DAEMON_EXPORT_FORMAT_H
+#define LATENTD_DAEMON_EXPORT_FORMAT_H
+
+#include "daemon/export_source.h"
+
+/* A model's latent space as a trainer calls it, told by its numbers. */
+struct export_arch {
+	const char *name;
+	size_t channels; /* of a latent, before patches */
+	double scaling_factor, shift_factor;
+	size_t patch_size;
+	bool normalised; /* what the trainer keeps; otherwise raw */
+	bool by_name;	 /* only where --arch says it: others have the same numbers */
+};
+
+struct export_job {
+	const struct export_format *format;
+	const struct export_arch *arch; /* NULL: a format for any */
+	const struct export_space *space;
+	enum dtype dtype;
+};
+
+struct export_format {
+	const char *name, *help;
+	const struct export_arch
+	    *archs; /* NULL: any, and latents are as they are stored, moments too */
+	size_t n_archs;
+	const char *dtypes; /* that --dtype may say, the default first: "stored float32 bfloat16" */
+	const char *list;   /* the file that export_list_fn fills; NULL: there is none */
+	const char *head, *between, *tail; /* of that file, around and between its entries */
+	/* The rule of buckets under which the trainer finds what it looks for; NULL: any. */
+	const char *bucket_rule;
+	bool upright; /* the trainer ignores EXIF orientation: a turned image is another to it */
+	const char *lost; /* what it cannot carry, in words */
+	/* The file's path below the target, to be freed. */
+	char *(*path)(const struct export_job *job, const struct export_sample *sample);
+	/* @latent: of the job's dtype; of the arch's kind, or as stored. */
+	int (*encode)(const struct export_job *job, const struct export_sample *sample,
+		      const struct ndarray *latent, struct buffer *out, struct error *err);
+	void (*list_entry)(const struct export_job *job, const struct export_sample *sample,
+			   struct buffer *out);
+};
+
+extern const struct export_format export_kohya;
+extern const struct export_format export_musubi;
+extern const struct export_format export_ai_toolkit;
+extern const struct export_format export_npz;
+extern const struct export_format export_safetensors;
+
+/* The path of the sample's image without its extension, as os.path.splitext does it; to be freed. */
+char *export_stem(const char *path);
+/* Its last part. */
+const char *export_name(const char *path);
+/* As a JSON string with its quotes; bytes that are not UTF-8 as U+FFFD. NULL: "". */
+void export_put_text(struct buffer *out, const char *text);
+
+#endif

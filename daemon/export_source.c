@@ -1,0 +1,322 @@
+/*
+ * A shard is read record by record; captions and removed samples are looked up in the lists that lie beside the shards
+ * (docs/FORMAT.md, section 5), which are as short as what nobody has tidied up yet.
+ */
+#include "daemon/export_source.h"
+
+#include "storage/seal.h"
+#include "storage/store.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <jansson.h>
+#include <string.h>
+
+enum { LIST_MAX = 1 << 30 };
+
+struct export_source {
+	struct store *store;
+	char *folder;
+	char **shards;
+	size_t n, capacity;
+	json_t *captions, *removed; /* by key; by "PATH TAB KEY" */
+	struct export_space space;
+	bool space_known;
+	/* of the call of export_source_each */
+	export_sample_fn fn;
+	void *arg;
+	const char *shard;
+	bool refused; /* the error is not the shard's */
+};
+
+/* -- opening -------------------------------------------------------------------------------------- */
+
+static int on_object(void *arg, const char *name, uint64_t bytes)
+{
+	struct export_source *s = arg;
+
+	(void)bytes;
+	if (shard_format_of_file(name)) {
+		ARRAY_GROW(s->shards, s->n, s->capacity);
+		s->shards[s->n++] = xstrdup(name);
+	}
+	return 0;
+}
+
+/* A file's lines, one by one; @on_line may change them. A file that is not there has none. */
+static int each_line(const struct export_source *s, const char *name,
+		     bool (*on_line)(json_t *list, char *line), json_t *list, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/.latentd/%s", s->folder, name);
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	char *rest, *line;
+
+	if (!file_exists(path))
+		return 0;
+	if (file_read_all(path, LIST_MAX, &text, err) < 0)
+		return -1;
+	rest = (char *)text.data;
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		if (*line && !on_line(list, line))
+			return error_data(err, "list",
+					  "%s is damaged: latentctl reindex or the next "
+					  "encode writes it again",
+					  path);
+	}
+	return 0;
+}
+
+static bool on_caption(json_t *list, char *line)
+{
+	json_t *entry = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	const char *key = json_string_value(json_object_get(entry, "key"));
+	json_t *caption = json_object_get(entry, "caption");
+	bool ok = key && (json_is_string(caption) || json_is_null(caption)) &&
+		  json_object_set(list, key, caption) == 0;
+
+	json_decref(entry);
+	return ok;
+}
+
+static bool on_removed(json_t *list, char *line)
+{
+	return strchr(line, '\t') && json_object_set_new(list, line, json_true()) == 0;
+}
+
+int export_source_open(const char *folder, struct export_source **out, struct error *err)
+{
+	struct export_source *s = xcalloc(1, sizeof(*s));
+	int r;
+
+	s->folder = xstrdup(folder);
+	s->captions = json_object();
+	s->removed = json_object();
+	r = store_local_open(folder, true, &s->store, err);
+	if (r == 0)
+		r = store_list(s->store, "train", on_object, s, err);
+	if (r == 0)
+		r = each_line(s, "captions.jsonl", on_caption, s->captions, err);
+	if (r == 0)
+		r = each_line(s, "removed.txt", on_removed, s->removed, err);
+	if (r == 0 && s->n == 0)
+		r = error_set(err, ERR_CONFIG, "%s has no shards", folder);
+	if (r < 0) {
+		export_source_close(s);
+		return -1;
+	}
+	*out = s;
+	return 0;
+}
+
+void export_source_close(struct export_source *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		free(s->shards[i]);
+	free(s->shards);
+	free(s->folder);
+	json_decref(s->captions);
+	json_decref(s->removed);
+	store_close(s->store);
+	free(s);
+}
+
+const struct export_space *export_source_space(const struct export_source *s)
+{
+	return &s->space;
+}
+
+/* -- what a record says --------------------------------------------------------------------------- */
+
+static bool read_statistics(const json_t *list, size_t *n, double *out)
+{
+	*n = json_array_size(list);
+	if (*n > VAE_MAX_STATISTICS)
+		return false;
+	for (size_t i = 0; i < *n; i++) {
+		if (!json_is_number(json_array_get(list, i)))
+			return false;
+		out[i] = json_number_value(json_array_get(list, i));
+	}
+	return true;
+}
+
+static bool read_space(const json_t *latent, const struct record_facts *facts,
+		       struct export_space *space)
+{
+	const json_t *factor = json_object_get(latent, "scaling_factor");
+	const json_t *patch = json_object_get(latent, "patch_size");
+	const char *posterior = json_string_value(json_object_get(latent, "posterior"));
+	size_t n_std = 0;
+
+	*space = (struct export_space){
+	    .channels = facts->moments ? facts->channels / 2 : facts->channels,
+	    .dtype = facts->dtype,
+	    .moments = facts->moments,
+	    .draw = strcmp(posterior, "draw") == 0,
+	    .scaled = facts->scaled,
+	    .scaling_factor = json_number_value(factor),
+	    .shift_factor = json_number_value(json_object_get(latent, "shift_factor")),
+	    .patch_size = patch ? (size_t)json_integer_value(patch) : 1,
+	};
+	memcpy(space->recipe_id, facts->recipe_id, sizeof(space->recipe_id));
+	if (!read_statistics(json_object_get(latent, "latents_mean"), &space->n_statistics,
+			     space->latents_mean) ||
+	    !read_statistics(json_object_get(latent, "latents_std"), &n_std, space->latents_std))
+		return false;
+	return space->scaling_factor != 0 && (space->patch_size == 1 || space->patch_size == 2) &&
+	       n_std == space->n_statistics &&
+	       (n_std == 0 || n_std == space->channels * space->patch_size * space->patch_size) &&
+	       (!facts->moments || facts->channels % 2 == 0);
+}
+
+static bool read_two(const json_t *root, const char *name, size_t *a, size_t *b)
+{
+	const json_t *pair = json_object_get(root, name);
+	const json_t *first = json_array_get(pair, 0), *second = json_array_get(pair, 1);
+
+	if (json_array_size(pair) != 2 || !json_is_integer(first) || !json_is_integer(second) ||
+	    json_integer_value(first) < 0 || json_integer_value(second) < 0)
+		return false;
+	*a = (size_t)json_integer_value(first);
+	*b = (size_t)json_integer_value(second);
+	return true;
+}
+
+static bool read_geometry(const json_t *root, struct export_sample *out)
+{
+	const json_t *ltrb = json_object_get(root, "kohya_crop_ltrb");
+
+	if (json_array_size(ltrb) != 4)
+		return false;
+	for (size_t i = 0; i < 4; i++) {
+		if (!json_is_number(json_array_get(ltrb, i)))
+			return false;
+		out->kohya_crop_ltrb[i] = json_number_value(json_array_get(ltrb, i));
+	}
+	out->orientation = (unsigned)json_integer_value(json_object_get(root, "orientation"));
+	return read_two(root, "original_size", &out->original_width, &out->original_height) &&
+	       read_two(root, "resized_size", &out->resized_width, &out->resized_height) &&
+	       read_two(root, "target_size", &out->target_width, &out->target_height) &&
+	       read_two(root, "crop_top_left", &out->crop_top, &out->crop_left);
+}
+
+/* Names of files are made of it: no part may be empty, "." or "..". */
+static bool stays_below(const char *path)
+{
+	for (const char *part = path;; part++) {
+		size_t n = strcspn(part, "/");
+
+		if (n == 0 || (n <= 2 && strspn(part, ".") >= n))
+			return false;
+		part += n;
+		if (!*part)
+			return true;
+	}
+}
+
+/* -- reading -------------------------------------------------------------------------------------- */
+
+static int bad_record(struct error *err, const char *key)
+{
+	return error_data(err, "record", "%s: its .json is not a record of version 1", key);
+}
+
+/* The recipe decides all of it; a record that says otherwise is not to be believed. */
+static bool same_space(const struct export_space *a, const struct export_space *b)
+{
+	return strcmp(a->recipe_id, b->recipe_id) == 0 && a->channels == b->channels &&
+	       a->dtype == b->dtype && a->moments == b->moments && a->draw == b->draw &&
+	       a->scaled == b->scaled && a->scaling_factor == b->scaling_factor &&
+	       a->shift_factor == b->shift_factor && a->patch_size == b->patch_size &&
+	       a->n_statistics == b->n_statistics;
+}
+
+static int check_space(struct export_source *s, const struct export_space *space, const char *key,
+		       struct error *err)
+{
+	if (!s->space_known) {
+		s->space = *space;
+		s->space_known = true;
+	}
+	if (same_space(&s->space, space))
+		return 0;
+	s->refused = true;
+	return error_set(err, ERR_CONFIG,
+			 "%s: sample %s is of recipe %s, those before it of %s: they are not of "
+			 "one latent space",
+			 s->folder, key, space->recipe_id, s->space.recipe_id);
+}
+
+static void set_caption(const struct export_source *s, const char *key, json_t *root)
+{
+	json_t *newer = json_object_get(s->captions, key);
+
+	if (newer)
+		json_object_set(root, "caption", newer);
+}
+
+static int give(struct export_source *s, const struct record *record,
+		const struct record_facts *facts, json_t *root, struct error *err)
+{
+	cleanup_ndarray struct ndarray stored = NDARRAY_INIT;
+	struct export_sample sample = {.key = record->key, .path = facts->path, .record = root};
+	struct export_space space;
+	int r;
+
+	if (!read_space(json_object_get(root, "latent"), facts, &space) ||
+	    !read_geometry(root, &sample) || !stays_below(facts->path) || !stays_below(record->key))
+		return bad_record(err, record->key);
+	if (check_space(s, &space, record->key, err) < 0 ||
+	    record_latent_read(record, facts, &stored, err) < 0)
+		return -1;
+	sample.caption = json_string_value(json_object_get(root, "caption"));
+	sample.stored = &stored;
+	r = s->fn(s->arg, &sample, err);
+	s->refused = r != 0;
+	return r;
+}
+
+static int on_record(void *arg, const struct record *record, const struct shard_span *span,
+		     struct error *err)
+{
+	struct export_source *s = arg;
+	cleanup_free char *line = xasprintf("%s\t%s", s->shard, record->key);
+	struct record_facts facts;
+	const struct record_member *json;
+	json_t *root;
+	int r;
+
+	(void)span;
+	if (json_object_get(s->removed, line))
+		return 0;
+	if (record_facts_read(record, &facts, err) < 0)
+		return -1;
+	json = record_member(record, "json");
+	root = json_loadb((const char *)json->data.data, json->data.size, 0, NULL);
+	set_caption(s, record->key, root);
+	r = root ? give(s, record, &facts, root, err) : bad_record(err, record->key);
+	json_decref(root);
+	return r;
+}
+
+int export_source_each(struct export_source *s, export_sample_fn fn, void *arg, struct error *err)
+{
+	s->fn = fn;
+	s->arg = arg;
+	for (size_t i = 0; i < s->n; i++) {
+		int r;
+
+		s->shard = s->shards[i];
+		s->refused = false;
+		r = shard_read_stored(s->store, s->shard, on_record, s, err);
+		if (r < 0 && !s->refused)
+			return error_wrap(err, "%s/%s", s->folder, s->shard);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}

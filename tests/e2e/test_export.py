@@ -1,0 +1,409 @@
+#!/usr/bin/env python3
+"""latentctl export: datasets in the layouts of trainers, read here by the layouts' own rules."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import struct
+import tarfile
+import zipfile
+
+from harness import DAMAGED, FAILED, OK, USAGE, demo_model, equal, one_line, run_tests
+from harness import same_members, test
+from reference import npy_values, read_dataset, read_npy, xxh3_128
+
+FACTORS = {
+    "sd": (4, 0.18215, None),
+    "sdxl": (4, 0.13025, None),
+    "sd3": (16, 1.5305, 0.0609),
+    "flux": (16, 0.3611, 0.1159),
+}
+
+
+def npy(values, shape, code="f"):
+    header = f"{{'descr': '<{code}{struct.calcsize(code)}', 'fortran_order': False, 'shape': {shape}, }}"
+    header = header.replace("e2", "f2").encode()
+    header += b" " * ((-len(header) - 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + struct.pack(f"<{len(values)}{code}", *values)
+
+
+def values_of(n, seed):
+    """Multiples of 1/64, so that every float type that is tested has them exactly."""
+    return [((i * 37 + seed * 11) % 255 - 127) / 64 for i in range(n)]
+
+
+def forged(path, model="sd", seed=1, size=(100, 60), orientation=1, **latent):
+    """A record as encode writes it, and its values: 8 x 16 latents of 128 x 64 pixels."""
+    channels, factor, shift = FACTORS.get(model, (32, 1, None))
+    stored = channels * (2 if latent.get("posterior") == "moments" else 1)
+    values = values_of(stored * 8 * 16, seed)
+    data = struct.pack(f"<{len(values)}f", *values)
+    about = {
+        "shape": [stored, 8, 16], "dtype": "float32", "precision": "float32", "posterior": "mean", "seed": None,
+        "scaled": False, "scaling_factor": factor, "shift_factor": shift, "xxh3_128": xxh3_128(data), **latent,
+    }
+    key = os.path.splitext(path)[0].encode("ascii", "replace").decode().replace(" ", "_").replace("?", "-").replace(".", "_")
+    width, height = size
+    record = {
+        "v": 1, "key": f"{key}-{seed}", "source": path, "content_xxh3_128": f"{seed:032x}", "recipe_id": "ab" * 16,
+        "vae_sha256": "cd" * 32, "stored_size": list(size[::-1] if orientation > 4 else size),
+        "orientation": orientation, "original_size": list(size), "resized_size": [128, 77], "crop_top_left": [6, 0],
+        "target_size": [128, 64], "time_ids": [height, width, 6, 0, 64, 128],
+        "kohya_crop_ltrb": [10.5, 0, 117.5, 64], "variant": 0, "flip": False, "latent": about, "engine": "none",
+        "caption": f"a “{seed}”\n", "meta": {},
+    }
+    return record, values
+
+
+def forge(ws, samples, shard="000000", name="set"):
+    """A shard of them, without a codec."""
+    path = os.path.join(ws.out, name, "train", "128x64", f"{shard}.tar")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for record, values in samples:
+            about = record["latent"]
+            kind = "moments" if about["posterior"] == "moments" else "latent"
+            members = {
+                "json": json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode(),
+                f"{kind}.npy": npy(values, tuple(about["shape"])),
+                "txt": (record["caption"] or "").encode(),
+            }
+            for suffix, data in members.items():
+                info = tarfile.TarInfo(f"{record['key']}.{suffix}")
+                info.size, info.mode = len(data), 0o644
+                tar.addfile(info, io.BytesIO(data))
+    with open(path, "rb") as file:  # tarfile pads to 10 KiB, shards have two zero blocks
+        data = file.read().rstrip(b"\0")
+    with open(path, "wb") as file:
+        file.write(data + bytes(-len(data) % 512 + 1024))
+    return samples
+
+
+def export(ws, to, *options, into=None, code=OK, **settings):
+    return ws.latentctl("export", ws.out, "--to", to, "--into", into or ws.path("into"), *options, code=code, **settings)
+
+
+def files_below(folder):
+    found = []
+    for at, folders, names in os.walk(folder):
+        folders[:] = [f for f in folders if f != ".latentd-export"]
+        found += [os.path.relpath(os.path.join(at, name), folder) for name in names]
+    return sorted(found)
+
+
+def load_npz(path):
+    """{name: (dtype, shape, values)}"""
+    arrays = {}
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None
+        for name in file.namelist():
+            dtype, shape, data = read_npy(file.read(name))
+            code = {"<f4": "f", "<f8": "d", "<i8": "q", "<f2": "e"}[dtype]
+            arrays[name[:-4]] = dtype, shape, struct.unpack(f"<{len(data) // int(dtype[2])}{code}", data)
+    return arrays
+
+
+def load_safetensors(path):
+    """({name: (dtype, shape, bytes)}, metadata)"""
+    with open(path, "rb") as file:
+        (n,) = struct.unpack("<Q", file.read(8))
+        header, data = json.loads(file.read(n)), file.read()
+    metadata = header.pop("__metadata__", {})
+    return {
+        name: (t["dtype"], t["shape"], data[t["data_offsets"][0] : t["data_offsets"][1]]) for name, t in header.items()
+    }, metadata
+
+
+def close(got, wanted, tolerance=2e-6):
+    equal(len(got), len(wanted), "number of values")
+    worst = max(abs(g - w) / max(1, abs(w)) for g, w in zip(got, wanted))
+    assert worst <= tolerance, f"off by {worst}"
+
+
+def normal(values, model):
+    _, factor, shift = FACTORS[model]
+    return [(v - (shift or 0)) * factor for v in values]
+
+
+# -- kohya
+
+
+@test
+def kohya_gets_raw_latents_of_sd_and_normalised_ones_of_flux_with_its_own_names_and_keys(ws):
+    for model, raw in (("sd", True), ("sdxl", True), ("sd3", True), ("flux", False)):
+        ws.out = ws.path(f"out-{model}")
+        samples = forge(ws, [forged("a/b.c.jpg", model, 1), forged("ä \"q\".png", model, 2, size=(3000, 12000))])
+        into = ws.path(f"into-{model}")
+        export(ws, "kohya", into=into)
+        names = [f"a/b.c_0100x0060_{model}.npz", f"ä \"q\"_3000x12000_{model}.npz"]
+        same_members(files_below(into), [*names, "latentd.json"], "files")
+        for name, (record, values) in zip(names, samples):
+            tail = "" if model in ("sd", "sdxl") else "_8x16"
+            arrays = load_npz(os.path.join(into, name))
+            equal(sorted(arrays), sorted(key + tail for key in ("latents", "original_size", "crop_ltrb")), "keys")
+            dtype, shape, got = arrays["latents" + tail]
+            equal((dtype, shape), ("<f4", (FACTORS[model][0], 8, 16)), "latents")
+            close(got, values if raw else normal(values, model))
+            equal(arrays["original_size" + tail], ("<i8", (2,), tuple(record["original_size"])))
+            equal(arrays["crop_ltrb" + tail], ("<f8", (4,), (10.5, 0, 117.5, 64)))
+        with open(os.path.join(into, "latentd.json"), encoding="utf-8") as file:
+            metadata = json.load(file)
+        wanted = {r["source"]: {"caption": r["caption"], "image_size": r["original_size"]} for r, _ in samples}
+        equal(metadata, wanted, "metadata")
+
+
+@test
+def what_encode_wrote_is_exported_beside_the_images_and_nothing_of_theirs_changes(ws):
+    paths = ws.pictures(3)
+    shutil.copytree(demo_model(), ws.path("model"))
+    with open(ws.path("model", "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    with open(ws.path("model", "config.json"), "w", encoding="utf-8") as file:
+        json.dump({**config, "scaling_factor": 0.13025}, file)
+    ws.encode(vae=ws.path("model"))
+    before = {p: open(os.path.join(ws.src, p), "rb").read() for p in files_below(ws.src)}
+    one_line(export(ws, "kohya", into=ws.src, code=FAILED), "--beside")
+    export(ws, "kohya", "--beside", into=ws.src)
+    for sample in read_dataset(ws.dataset):
+        width, height = sample.record["original_size"]
+        path = f"{os.path.splitext(sample.path)[0]}_{width:04d}x{height:04d}_sdxl.npz"
+        close(load_npz(os.path.join(ws.src, path))["latents"][2], npy_values(sample.npy), 0)
+    after = {p: open(os.path.join(ws.src, p), "rb").read() for p in before}
+    equal(after, before, "what was there")
+    equal(len(files_below(ws.src)), len(before) + len(paths) + 1, "number of files")
+
+
+@test
+def moments_and_scaled_latents_become_what_the_trainer_keeps(ws):
+    samples = forge(ws, [forged("a.jpg", "sd", 3, posterior="moments")])
+    result = export(ws, "kohya")
+    assert "the mean" in result.out, result.out
+    close(load_npz(ws.path("into", "a_0100x0060_sd.npz"))["latents"][2], samples[0][1][: 4 * 8 * 16], 0)
+    ws.out = ws.path("scaled")
+    samples = forge(ws, [forged("a.jpg", "flux", 3, scaled=True)])
+    export(ws, "kohya", into=ws.path("into-scaled"))
+    close(load_npz(ws.path("into-scaled", "a_0100x0060_flux.npz"))["latents_8x16"][2], samples[0][1], 0)
+    ws.out = ws.path("scaled-sd3")
+    samples = forge(ws, [forged("a.jpg", "sd3", 3, scaled=True)])
+    assert "scaled back" in export(ws, "kohya", into=ws.path("into-sd3")).out
+    got = load_npz(ws.path("into-sd3", "a_0100x0060_sd3.npz"))["latents_8x16"][2]
+    close(got, [v / 1.5305 + 0.0609 for v in samples[0][1]])
+
+
+@test
+def what_cannot_be_carried_is_said_before_anything_is_written(ws):
+    forge(ws, [
+        forged("a.jpg", seed=1), forged("a.png", seed=2), forged("b.jpg", seed=3, orientation=6),
+    ])
+    result = export(ws, "kohya", "--dry-run")
+    assert not os.path.exists(ws.path("into"))
+    for words in ("2 samples", "not carried", "left out: 1 sample", "1 image is turned by EXIF"):
+        assert words in result.out, result.out
+    export(ws, "kohya")
+    same_members(files_below(ws.path("into")), ["a_0100x0060_sd.npz", "b_0100x0060_sd.npz", "latentd.json"], "files")
+    with open(ws.path("into", "latentd.json"), encoding="utf-8") as file:
+        same_members(json.load(file), ["a.jpg", "b.jpg"], "metadata")
+    close(load_npz(ws.path("into", "a_0100x0060_sd.npz"))["latents"][2], values_of(4 * 8 * 16, 1), 0)
+
+
+@test
+def captions_and_removals_that_are_newer_than_the_shards_count(ws):
+    forge(ws, [forged("a.jpg", seed=1), forged("b.jpg", seed=2), forged("c.jpg", seed=3)])
+    ws.write("captions.jsonl", b'{"key":"a-1","caption":"new"}\n{"key":"c-3","caption":null}\n', os.path.join(ws.dataset, ".latentd"))
+    ws.write("removed.txt", b"train/128x64/000000.tar\tb-2\n", os.path.join(ws.dataset, ".latentd"))
+    export(ws, "kohya")
+    with open(ws.path("into", "latentd.json"), encoding="utf-8") as file:
+        captions = {path: entry["caption"] for path, entry in json.load(file).items()}
+    equal(captions, {"a.jpg": "new", "c.jpg": ""})
+    assert not [name for name in files_below(ws.path("into")) if name.startswith("b")]
+
+
+# -- the other layouts
+
+
+@test
+def npz_and_safetensors_lose_nothing(ws):
+    samples = forge(ws, [forged("x/a.jpg", "flux", 1, posterior="moments"), forged("x/b.jpg", "flux", 2, posterior="moments")])
+    export(ws, "npz", into=ws.path("npz"))
+    export(ws, "safetensors", into=ws.path("st"))
+    for record, values in samples:
+        key = record["key"]
+        arrays = load_npz(ws.path("npz", f"{key}.npz"))
+        equal(arrays["moments"][1], (32, 8, 16), "shape")
+        close(arrays["moments"][2], values, 0)
+        equal(arrays["crop_top_left"][2], (6, 0))
+        tensors, metadata = load_safetensors(ws.path("st", f"{key}.safetensors"))
+        dtype, shape, data = tensors["moments"]
+        equal((dtype, shape), ("F32", [32, 8, 16]))
+        close(struct.unpack(f"<{len(values)}f", data), values, 0)
+        equal(json.loads(metadata["record"]), record, "record")
+    for folder in ("npz", "st"):
+        with open(ws.path(folder, "records.jsonl"), encoding="utf-8") as file:
+            equal([json.loads(line) for line in file], [record for record, _ in samples], "records")
+
+
+@test
+def another_dtype_is_rounded_to_nearest(ws):
+    samples = forge(ws, [forged("a.jpg", "sd", 1)])
+    for name, code, dtype in (("float16", "e", "F16"), ("bfloat16", None, "BF16")):
+        into = ws.path(name)
+        export(ws, "safetensors", "--dtype", name, into=into)
+        tensors, _ = load_safetensors(os.path.join(into, "a-1.safetensors"))
+        got_dtype, _, data = tensors["latent"]
+        equal(got_dtype, dtype)
+        if code:
+            got = struct.unpack(f"<{len(data) // 2}{code}", data)
+        else:
+            got = [struct.unpack("<f", b"\0\0" + data[i : i + 2])[0] for i in range(0, len(data), 2)]
+        close(got, samples[0][1], 0)
+    result = export(ws, "npz", "--dtype", "bfloat16", into=ws.path("no"), code=FAILED)
+    one_line(result, "bfloat16", "float32")
+    assert not os.path.exists(ws.path("no"))
+
+
+@test
+def ai_toolkit_finds_each_latent_under_the_name_that_it_computes(ws):
+    names = ["p/ä b.jpg", "p/\U0001f600.png", "c\x7f'\".webp"]
+    samples = forge(ws, [forged(name, "flux", i + 1) for i, name in enumerate(names)])
+    export(ws, "ai-toolkit")
+    wanted = {}
+    for record, values in samples:
+        folder, name = os.path.split(record["source"])
+        info = {
+            "filename": name, "scale_to_width": 128, "scale_to_height": 77, "crop_x": 0, "crop_y": 6,
+            "crop_width": 128, "crop_height": 64, "latent_space_version": "flux1", "latent_version": 1,
+        }
+        digest = hashlib.md5(json.dumps(info, sort_keys=True).encode("utf-8")).digest()
+        tail = base64.urlsafe_b64encode(digest).decode("ascii").replace("=", "")
+        wanted[os.path.join(folder, "_latent_cache", f"{os.path.splitext(name)[0]}_{tail}.safetensors")] = values, info
+    same_members(files_below(ws.path("into")), wanted, "files")
+    for path, (values, info) in wanted.items():
+        tensors, metadata = load_safetensors(ws.path("into", path))
+        equal(list(tensors), ["latent"])
+        close(struct.unpack(f"<{len(values)}f", tensors["latent"][2]), normal(values, "flux"))
+        for name, value in info.items():
+            equal(metadata[name], str(value), name)
+
+
+@test
+def musubi_gets_patches_of_flux2_and_raw_latents_of_z_image(ws):
+    mean, std = [i / 64 for i in range(128)], [1 + i / 128 for i in range(128)]
+    about = {"patch_size": 2, "latents_mean": mean, "latents_std": std}
+    samples = forge(ws, [forged("deep/a_b.jpg", "flux2", 1, **about)])
+    one_line(export(ws, "musubi", code=FAILED), "--arch", "f2d, f2k4b, f2k9b")
+    export(ws, "musubi", "--arch", "f2d", "--dtype", "float32")
+    same_members(files_below(ws.path("into")), ["a_b_0100x0060_f2d.safetensors", "latentd.jsonl"], "files")
+    tensors, metadata = load_safetensors(ws.path("into", "a_b_0100x0060_f2d.safetensors"))
+    dtype, shape, data = tensors["latents_4x8_float32"]
+    equal(shape, [128, 4, 8])
+    equal(metadata, {"architecture": "flux_2_dev", "width": "100", "height": "60", "format_version": "1.0.1"})
+    z, wanted = samples[0][1], []
+    for k in range(128):
+        c, dy, dx = k // 4, k // 2 % 2, k % 2
+        wanted += [(z[(c * 8 + 2 * y + dy) * 16 + 2 * x + dx] - mean[k]) / std[k] for y in range(4) for x in range(8)]
+    close(struct.unpack(f"<{len(wanted)}f", data), wanted)
+    ws.out = ws.path("zi")
+    samples = forge(ws, [forged("a.jpg", "flux", 1)])
+    export(ws, "musubi", into=ws.path("into-zi"))
+    tensors, _ = load_safetensors(ws.path("into-zi", "a_0100x0060_zi.safetensors"))
+    close(struct.unpack("<2048f", tensors["latents_1x8x16_float32"][2]), samples[0][1], 0)
+    with open(ws.path("into-zi", "latentd.jsonl"), encoding="utf-8") as file:
+        equal([json.loads(line) for line in file], [{"image_path": "a.jpg", "caption": samples[0][0]["caption"]}])
+
+
+# -- bad input, and stops
+
+
+@test
+def a_dataset_of_another_model_is_refused_in_one_line(ws):
+    forge(ws, [forged("a.jpg", "sd3", 1)])
+    one_line(export(ws, "kohya", "--arch", "sdxl", code=FAILED), "16 channels", "sdxl")
+    one_line(export(ws, "musubi", code=FAILED), "zi")
+    one_line(export(ws, "kohya", "--arch", "nonsense", code=FAILED), "--arch", "sd3")
+    one_line(export(ws, "npz", "--arch", "sd3", code=FAILED), "--arch")
+    one_line(ws.latentctl("export", ws.out, "--to", "kohya", code=USAGE), "--into")
+    one_line(ws.latentctl("export", ws.path("nowhere"), "--to", "kohya", "--into", "x", code=FAILED), "nowhere")
+    assert not os.path.exists(ws.path("into"))
+
+
+@test
+def samples_of_two_recipes_are_refused(ws):
+    forge(ws, [forged("a.jpg", seed=1)])
+    record, values = forged("b.jpg", seed=2, scaled=True)
+    record["recipe_id"] = "cd" * 16
+    forge(ws, [(record, values)], "000001")
+    one_line(export(ws, "kohya", code=FAILED), "b-2", "one latent space")
+    assert not os.path.exists(ws.path("into"))
+
+
+@test
+def a_record_that_names_a_file_elsewhere_is_damage(ws):
+    for path in ("../a.jpg", "/etc/a.jpg", "a/../../b.jpg", "a//b.jpg"):
+        record, values = forged("a.jpg", seed=1)
+        record["source"] = path
+        forge(ws, [(record, values)])
+        result = export(ws, "kohya", code=DAMAGED)
+        assert "000000.tar" in result.out and not os.path.exists(ws.path("into")), result
+
+
+@test
+def a_damaged_shard_is_named_and_nothing_is_written(ws):
+    forge(ws, [forged("a.jpg", seed=1)])
+    samples = forge(ws, [forged("b.jpg", seed=2)], "000001")
+    path = os.path.join(ws.dataset, "train", "128x64", "000001.tar")
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    data[data.index(struct.pack("<4f", *samples[0][1][:4]))] ^= 1
+    with open(path, "wb") as file:
+        file.write(data)
+    result = export(ws, "kohya", code=DAMAGED)
+    assert "000001.tar" in result.out, result
+    assert not os.path.exists(ws.path("into"))
+
+
+@test
+def a_folder_with_foreign_files_or_another_export_is_refused(ws):
+    forge(ws, [forged("a.jpg", seed=1)])
+    ws.write("notes.txt", b"mine", ws.path("into"))
+    one_line(export(ws, "kohya", code=FAILED), "notes.txt", "--beside")
+    equal(files_below(ws.path("into")), ["notes.txt"])
+    export(ws, "safetensors", into=ws.path("st"))
+    one_line(export(ws, "safetensors", "--dtype", "float16", into=ws.path("st"), code=FAILED), "other options")
+    one_line(export(ws, "npz", into=ws.path("st"), code=FAILED), "not empty")
+    ws.write("a_0100x0060_sd.npz", b"somebody's", ws.path("beside"))
+    result = export(ws, "kohya", "--beside", into=ws.path("beside"), code=FAILED)
+    one_line(result, "a_0100x0060_sd.npz", "nothing is overwritten")
+    with open(ws.path("beside", "a_0100x0060_sd.npz"), "rb") as file:
+        equal(file.read(), b"somebody's")
+
+
+@test
+def the_same_command_goes_on_where_a_killed_one_stopped(ws):
+    forge(ws, [forged(f"{i:03d}.jpg", seed=i) for i in range(200)])
+    export(ws, "kohya", into=ws.path("whole"))
+    # A limit on the size of a file kills it at a known place: the list is larger than any sample.
+    limit = os.path.getsize(ws.path("whole", "latentd.json")) - 1
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    result = export(ws, "kohya", code=FAILED, preexec_fn=limited)
+    one_line(result, "File too large")
+    left = files_below(ws.path("into"))
+    assert 0 < len(left) < 201 and "latentd.json" not in left, len(left)
+    equal(os.listdir(ws.path("into", ".latentd-export")), ["kohya.json"], "what a failure leaves")
+    result = export(ws, "kohya")
+    assert f"{200 - len(left)} files written, {len(left)} there already" in result.out, result.out
+    same_members(files_below(ws.path("into")), files_below(ws.path("whole")), "files")
+    for name in files_below(ws.path("whole")):
+        with open(ws.path("whole", name), "rb") as one, open(ws.path("into", name), "rb") as other:
+            assert one.read() == other.read(), name
+
+
+run_tests()
