@@ -21,8 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Longest wait for the lock of a process that has died: what it was starting may not get a processor for seconds. */
-enum { DEAD_OWNER_MS = 30000 };
+enum { DEAD_OWNER_MS = 5000 }; /* longest wait for the lock of a process that has died */
 
 /* An output that a state folder is of. */
 struct owned_output {
@@ -546,7 +545,7 @@ int output_peek(const char *out, struct output *output, bool *running, struct er
 	if (!owner.state[0])
 		return error_set(err, ERR_CONFIG, "%s/owner.json does not name its state folder",
 				 folder);
-	*running = fcntl(fd, F_OFD_GETLK, &held) == 0 && held.l_type != F_UNLCK;
+	*running = fcntl(fd, F_OFD_GETLK, &held) == 0 && held.l_type != F_UNLCK && !is_dead(&owner);
 	output->owner = owner_line(root, &owner);
 	output->state = xstrdup(owner.state);
 	output->root = TAKE(root);

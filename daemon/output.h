@@ -83,8 +83,8 @@ int output_claim(struct output *output, bool has_shards, struct error *err);
 void output_close(struct output *output);
 
 /*
- * Who owns OUT, without taking anything: for reading commands. @running: its owner is at work now. ERR_CONFIG
- * where nothing was ever encoded into OUT.
+ * Who owns OUT, without taking anything: for reading commands. @running: its owner is at work now; one that was killed is
+ * not, though its lock may be there for a moment. ERR_CONFIG where nothing was ever encoded into OUT.
  */
 int output_peek(const char *out, struct output *output, bool *running, struct error *err);
 

@@ -165,6 +165,8 @@ static void an_output_in_use_is_busy_and_names_process_and_state(void **state)
 static void the_lock_of_a_process_that_was_killed_while_it_forked_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
+	struct output seen = OUTPUT_INIT;
+	bool running = true;
 	int told[2];
 	char byte;
 	pid_t pid;
@@ -190,6 +192,9 @@ static void the_lock_of_a_process_that_was_killed_while_it_forked_is_waited_for(
 	}
 	assert_int_equal(read(told[0], &byte, 1), 1);
 	end(pid);
+	assert_ok(output_peek(f->out, &seen, &running, &f->err), &f->err);
+	assert_false(running);
+	output_close(&seen);
 	open_output(f, f->state);
 	close(told[0]);
 	close(told[1]);
