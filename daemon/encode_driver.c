@@ -6,11 +6,14 @@
 
 #include "base/bounded_queue.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/thread.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <stddef.h>
+
+enum { PACE_WEIGHT = 4 }; /* of all before against the last batch, roughly */
 
 struct encode_driver {
 	struct inbox *inbox;
@@ -19,7 +22,8 @@ struct encode_driver {
 	void *arg;
 	size_t limit, in_flight; /* of the loop's thread */
 	struct encode_device *device;
-	uint64_t submitted; /* of the loop's thread */
+	uint64_t submitted; /* of the loop's thread, and below */
+	int64_t back_at, pace;
 	atomic_uint_fast64_t cancelled;
 	atomic_bool shut; /* the encoder has nothing to compute with */
 	atomic_bool ending;
@@ -44,11 +48,25 @@ struct returned {
 	struct error failure;
 };
 
+/* What a batch took that was encoded: those that fail at once, or are cancelled, say nothing of the next. */
+static void measure(struct encode_driver *d, const struct returned *r)
+{
+	int64_t now = clock_mono_ns(), took;
+
+	if (r->failure.code == ERR_NONE && r->batch->items[0].error.code == ERR_NONE) {
+		took = now - (r->batch->given_at > d->back_at ? r->batch->given_at : d->back_at);
+		d->pace = d->pace == 0 ? took : d->pace + (took - d->pace) / PACE_WEIGHT;
+		d->pace = d->pace > 0 ? d->pace : 1;
+	}
+	d->back_at = now;
+}
+
 static void returned_done(struct task *t)
 {
 	struct returned *r = (struct returned *)t;
 	struct encode_driver *d = r->driver;
 
+	measure(d, r);
 	d->in_flight--;
 	if (d->device)
 		d->device->in_flight--;
@@ -226,6 +244,11 @@ bool encode_driver_can(const struct encode_driver *d, unsigned needs)
 	       (!(needs & ENCODE_VALUES) || caps->values);
 }
 
+int64_t encode_driver_pace(const struct encode_driver *d)
+{
+	return d->pace;
+}
+
 size_t encode_driver_in_flight(const struct encode_driver *d)
 {
 	return d->in_flight;
@@ -236,6 +259,7 @@ void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch)
 	bool taken;
 
 	d->submitted++;
+	batch->given_at = clock_mono_ns();
 	batch->engine = encoder_caps(d->encoder)->engine;
 	taken = bounded_queue_try_push(d->batches, batch, 0);
 	assert(taken);

@@ -43,6 +43,11 @@ size_t encode_driver_room(const struct encode_driver *d);
 bool encode_driver_is_shut(const struct encode_driver *d);
 /* Whether its encoder takes batches that need this (ENCODE_...). */
 bool encode_driver_can(const struct encode_driver *d, unsigned needs);
+/*
+ * ns from one batch to the next that it gives back while it has some, smoothed; of one that had nothing before, from when it
+ * was given. 0: it has given none back yet.
+ */
+int64_t encode_driver_pace(const struct encode_driver *d);
 /* Batches submitted and not yet back. */
 size_t encode_driver_in_flight(const struct encode_driver *d);
 void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch);

@@ -21,8 +21,21 @@ void encode_group_remove(struct encode_group *g, const struct encode_driver *dri
 	}
 }
 
-/* The one with the least before it, of those that have room and can do it. NULL: none has. */
-static struct encode_driver *freest(const struct encode_group *g, unsigned needs)
+/*
+ * Whether @a should have done a batch before @b, by what they have before it and how they went until now. One that has given
+ * none back yet is tried; of two such, and of equals, the one with less before it.
+ */
+static bool is_sooner(const struct encode_driver *a, const struct encode_driver *b)
+{
+	size_t before[2] = {encode_driver_in_flight(a), encode_driver_in_flight(b)};
+	double ends[2] = {(double)(before[0] + 1) * (double)encode_driver_pace(a),
+			  (double)(before[1] + 1) * (double)encode_driver_pace(b)};
+
+	return ends[0] < ends[1] || (ends[0] <= ends[1] && before[0] < before[1]);
+}
+
+/* Of those that have room and can do it. NULL: none has. */
+static struct encode_driver *soonest(const struct encode_group *g, unsigned needs)
 {
 	struct encode_driver *best = NULL;
 
@@ -30,7 +43,7 @@ static struct encode_driver *freest(const struct encode_group *g, unsigned needs
 		struct encode_driver *d = g->drivers[i];
 
 		if (encode_driver_room(d) > 0 && encode_driver_can(d, needs) &&
-		    (!best || encode_driver_in_flight(d) < encode_driver_in_flight(best)))
+		    (!best || is_sooner(d, best)))
 			best = d;
 	}
 	return best;
@@ -38,7 +51,7 @@ static struct encode_driver *freest(const struct encode_group *g, unsigned needs
 
 bool encode_group_room(const struct encode_group *g, unsigned needs)
 {
-	return freest(g, needs) != NULL;
+	return soonest(g, needs) != NULL;
 }
 
 bool encode_group_is_shut(const struct encode_group *g)
@@ -63,7 +76,7 @@ void encode_group_submit(struct encode_group *g, struct encode_batch *batch)
 {
 	unsigned needs =
 	    (batch->tile > 0 ? ENCODE_TILES : 0) | (has_values(batch) ? ENCODE_VALUES : 0);
-	struct encode_driver *d = freest(g, needs);
+	struct encode_driver *d = soonest(g, needs);
 
 	assert(d);
 	encode_driver_submit(d, batch);

@@ -1,5 +1,5 @@
 /*
- * The encoders that compute one VAE: a batch goes to whichever is free first.
+ * The encoders that compute one VAE: of those that have room, a batch goes to the one that should have done it first.
  *
  *	struct encode_group group = ENCODE_GROUP_INIT;
  *	encode_group_add(&group, driver)

@@ -109,7 +109,8 @@ enum encode_remote_health encode_remote_look(const struct encoder *e, struct buf
 {
 	cleanup_buffer struct buffer endpoints = BUFFER_INIT;
 	struct encoder_remote_view view;
-	size_t stopped = 0;
+	size_t wrong, stopped = 0;
+	bool none;
 
 	if (!encoder_remote_view(e, &view))
 		return ENCODE_REMOTE_FINE;
@@ -122,14 +123,17 @@ enum encode_remote_health encode_remote_look(const struct encoder *e, struct buf
 		append_wait(why, view.guard_ms);
 		return ENCODE_REMOTE_GUARDED;
 	}
-	if (append_endpoints(&endpoints, e, view.n_endpoints, &stopped) == 0)
+	wrong = append_endpoints(&endpoints, e, view.n_endpoints, &stopped);
+	if (wrong == 0)
 		return ENCODE_REMOTE_FINE;
-	if (!view.usable)
+	none =
+	    wrong == view.n_endpoints || !view.usable; /* that one may be tried says nothing yet */
+	if (none)
 		buffer_append_string(why, "no endpoint can encode: ");
 	buffer_append(why, endpoints.data, endpoints.size);
 	if (stopped == view.n_endpoints)
 		return ENCODE_REMOTE_STOPPED;
-	return view.usable ? ENCODE_REMOTE_FINE : ENCODE_REMOTE_WAITS;
+	return none ? ENCODE_REMOTE_WAITS : ENCODE_REMOTE_FINE;
 }
 
 /* -- news ----------------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@ int encode_remote_open(const struct remote_config *config, const struct encode_m
 		       struct error *err);
 
 enum encode_remote_health {
-	ENCODE_REMOTE_FINE,    /* some endpoint encodes, or is about to be tried */
+	ENCODE_REMOTE_FINE,    /* some endpoint encodes, or was not tried yet */
 	ENCODE_REMOTE_WAITS,   /* none does now; they are tried again */
 	ENCODE_REMOTE_GUARDED, /* the cost guard holds it */
 	ENCODE_REMOTE_STOPPED, /* none does, and each waits for somebody to do something */

@@ -49,6 +49,7 @@ struct encode_batch {
 	size_t tile;   /* pixels of diffusers' tiles, kl_tiles.h; 0: images are encoded whole */
 	const char *engine; /* of the encoder that has it: lives as long as that one */
 	void *owner;	    /* the caller's, not touched */
+	int64_t given_at;   /* the caller's too: when it was submitted */
 	size_t n;
 	struct encode_item *items;
 };

@@ -16,7 +16,7 @@
 enum {
 	REQUESTS = 256,
 	SERVER_REQUESTS = 64,
-	BEST_BATCH = 8,
+	BEST_BATCH = 4, /* as the processor's: beside one batches are of the least that any likes */
 	FAKE_DOWNSCALE = 8,
 };
 

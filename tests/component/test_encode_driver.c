@@ -1,6 +1,8 @@
 #include "daemon/encode_driver.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
+#include "daemon/encode_group.h"
 #include "encoder/encoder_blocking.h"
 #include "encoder/encoder_fake.h"
 #include "tests/testing.h"
@@ -388,6 +390,50 @@ static void a_driver_whose_encoder_has_nothing_to_compute_with_can_be_closed(voi
 	wait_for(f, 1);
 }
 
+static void let(struct gate *g, size_t n)
+{
+	while (n-- > 0)
+		sem_post(&g->may);
+}
+
+static void a_batch_goes_to_the_one_that_should_have_done_it_first(void **state)
+{
+	struct fixture *f = *state;
+	struct gate *slow = gate_open(), *fast = gate_open();
+	struct encode_group group = ENCODE_GROUP_INIT;
+	struct encode_driver *other = NULL;
+	struct error err = ERROR_INIT;
+	int64_t began = clock_mono_ns(), took;
+
+	open_driver(f, &slow->blocking.base);
+	assert_ok(encode_driver_open(f->inbox, &fast->blocking.base, on_batch, f, &other, &err),
+		  &err);
+	encode_group_add(&group, f->driver);
+	encode_group_add(&group, other);
+	encode_group_submit(&group, batch_of(1, 0)); /* nobody knows either */
+	encode_group_submit(&group, batch_of(1, 1));
+	assert_int_equal(encode_driver_in_flight(f->driver), 1);
+	assert_int_equal(encode_driver_in_flight(other), 1);
+	let(fast, 1);
+	wait_for(f, 1);
+	took = clock_mono_ns() - began;
+	while (clock_mono_ns() - began < 4 * took)
+		;
+	let(slow, 1);
+	wait_for(f, 2);
+	for (uint64_t i = 2; i < 5; i++) /* one after the other ends before the slow one */
+		encode_group_submit(&group, batch_of(1, i));
+	assert_int_equal(encode_driver_in_flight(other), 3);
+	encode_group_submit(&group, batch_of(1, 5)); /* the fast one is full */
+	assert_int_equal(encode_driver_in_flight(f->driver), 1);
+	let(fast, 3);
+	let(slow, 1);
+	wait_for(f, 6);
+	encode_group_release(&group);
+	encode_driver_close(other);
+	encoder_close(&fast->blocking.base);
+}
+
 static void closing_a_driver_that_had_no_work_or_never_was_is_fine(void **state)
 {
 	struct fixture *f = *state;
@@ -412,6 +458,7 @@ int main(void)
 	    driver_test(an_image_that_fails_does_not_fail_its_neighbours),
 	    driver_test(an_encoder_with_nothing_to_compute_with_gives_back_what_waits),
 	    driver_test(a_driver_whose_encoder_has_nothing_to_compute_with_can_be_closed),
+	    driver_test(a_batch_goes_to_the_one_that_should_have_done_it_first),
 	    driver_test(closing_a_driver_that_had_no_work_or_never_was_is_fine),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
