@@ -440,6 +440,7 @@ static int check_encoders(const struct check *c, struct error *err)
 			      "encoders: an empty list: expected one like {type: cpu}");
 	for (size_t i = 0; i < config->n_encoders; i++) {
 		const struct encoder_config *e = &config->encoders[i];
+		struct error why = ERROR_INIT;
 
 		for (size_t k = 0; k < i; k++) {
 			if (strcmp(config->encoders[k].name, e->name) == 0)
@@ -449,12 +450,8 @@ static int check_encoders(const struct check *c, struct error *err)
 		}
 		if (e->type == ENCODER_TYPE_REMOTE && check_remote(c, i, err) < 0)
 			return -1;
-		if (e->type == ENCODER_TYPE_CUDA &&
-		    !(e->cuda.gpu_share > 0 && e->cuda.gpu_share <= 1))
-			return refuse(c, e->place, err,
-				      "gpu_share %g: expected a part of the time, over 0 and at "
-				      "most 1",
-				      e->cuda.gpu_share);
+		if (e->type == ENCODER_TYPE_CUDA && cuda_limits_check(&e->cuda, &why) < 0)
+			return refuse(c, e->place, err, "%s", why.message);
 	}
 	for (size_t i = 0; i < config->n_datasets; i++) {
 		if (check_encodable(c, i, err) < 0)

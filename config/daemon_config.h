@@ -20,6 +20,7 @@
 #ifndef LATENTD_CONFIG_DAEMON_CONFIG_H
 #define LATENTD_CONFIG_DAEMON_CONFIG_H
 
+#include "config/cuda_options.h"
 #include "config/dataset_options.h"
 #include "config/encoder_limits.h"
 #include "config/output_options.h"

@@ -11,6 +11,23 @@ static const char *const deletions[] = {"keep", "remove", NULL};
 
 #define FIELD(f) offsetof(struct encode_options, f)
 
+/* "0", "all" of "cuda:all"; NULL: the processor; "": neither. */
+static const char *gpu_of(const char *device)
+{
+	if (!device || strcmp(device, "cpu") == 0)
+		return NULL;
+	if (strcmp(device, "cuda") == 0)
+		return "0";
+	return strncmp(device, "cuda:", 5) == 0 ? device + 5 : "";
+}
+
+static bool device_valid(const char *device)
+{
+	const char *gpu = gpu_of(device);
+
+	return !gpu || cuda_device_valid(gpu);
+}
+
 const struct setting encode_settings[] = {
     {"out", SETTING_PATH, FIELD(out), .value_name = "DIR",
      .help = "output folder; shards go to DIR/NAME/train/WxH"},
@@ -36,6 +53,10 @@ const struct setting encode_settings[] = {
      .value_name = "N", .help = "encoder threads; 0: all cores"},
     {"encoder-memory", SETTING_BYTES, FIELD(encoder.memory), .value_name = "SIZE",
      .help = "for model and maps, beyond it in bands (half of the machine's)"},
+    {"device", SETTING_STRING, FIELD(device), .fallback = "cpu", .valid = device_valid,
+     .expected = "cpu, cuda, cuda:N or cuda:all", .value_name = "DEVICE",
+     .help = "what encodes: cpu, cuda (its first GPU), cuda:N or cuda:all"},
+    {.type = SETTING_GROUP, .offset = FIELD(cuda), .group = &cuda_settings},
     {"endpoint", SETTING_TEXTS, FIELD(endpoints), .valid = remote_url_valid,
      .expected = REMOTE_URL_EXPECTED, .value_name = "URL",
      .help = "encode there, not here; may be given several times. Without --vae: its model"},
@@ -95,6 +116,31 @@ static int check_endpoints(const struct encode_options *o, struct error *err)
 	return 0;
 }
 
+bool encode_options_cuda(const struct encode_options *o, struct cuda_limits *out)
+{
+	const char *gpu = gpu_of(o->device);
+
+	if (!gpu)
+		return false;
+	*out = o->cuda;
+	out->device = gpu;
+	return true;
+}
+
+static int check_device(const struct encode_options *o, struct error *err)
+{
+	if (!gpu_of(o->device))
+		return 0;
+	if (o->endpoints.n > 0)
+		return error_set(err, ERR_CONFIG,
+				 "--device %s and --endpoint: encoding is here or there",
+				 o->device);
+	if (o->recipe.vae && vae_source_of(o->recipe.vae, NULL) == VAE_SOURCE_FAKE)
+		return error_set(err, ERR_CONFIG, "--device %s: the fake encoder needs no GPU",
+				 o->device);
+	return cuda_limits_check(&o->cuda, err);
+}
+
 int encode_options_check(const struct encode_options *o, size_t n_sources, struct error *err)
 {
 	if (n_sources == 0)
@@ -104,7 +150,7 @@ int encode_options_check(const struct encode_options *o, size_t n_sources, struc
 				 "--vae is missing, or --endpoint of one that has a VAE");
 	if (!o->out)
 		return error_set(err, ERR_CONFIG, "--out is missing");
-	if (check_endpoints(o, err) < 0)
+	if (check_endpoints(o, err) < 0 || check_device(o, err) < 0)
 		return -1;
 	return recipe_options_check(&o->recipe, err);
 }

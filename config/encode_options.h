@@ -4,6 +4,7 @@
 #ifndef LATENTD_CONFIG_ENCODE_OPTIONS_H
 #define LATENTD_CONFIG_ENCODE_OPTIONS_H
 
+#include "config/cuda_options.h"
 #include "config/dataset_options.h"
 #include "config/encoder_limits.h"
 #include "config/output_options.h"
@@ -23,6 +24,8 @@ struct encode_options {
 	bool no_captions;
 	size_t jobs; /* 0: all cores */
 	struct encoder_limits encoder;
+	const char *device;		/* "cpu" (also NULL), "cuda:1" */
+	struct cuda_limits cuda;	/* all but the device: encode_options_cuda() */
 	struct setting_texts endpoints; /* none: this machine encodes */
 	const char *token_file;		/* for all of them */
 	struct remote_options remote;
@@ -37,6 +40,8 @@ extern const size_t n_encode_settings;
 /* The endpoints as a configuration has them; @endpoints is room for them. */
 struct remote_config encode_options_remote(const struct encode_options *options,
 					   struct remote_endpoint endpoints[SETTING_TEXTS_MAX]);
+/* False: it is not on a GPU. */
+bool encode_options_cuda(const struct encode_options *options, struct cuda_limits *out);
 /* What no single option can tell: what is missing, and what does not go together. ERR_CONFIG. */
 int encode_options_check(const struct encode_options *options, size_t n_sources, struct error *err);
 

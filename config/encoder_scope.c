@@ -36,16 +36,17 @@ static const struct limit {
 	size_t offset;
 	bool only_declared;
 	const char *can;   /* the one value that can be had; NULL: any but ... */
+	const char *also;  /* another word for it */
 	const char *never; /* ... this */
 	const char *why;
 } limits[] = {
-    {"posterior", WISH(posterior), true, "draw", NULL,
+    {"posterior", WISH(posterior), true, "draw", NULL, NULL,
      "an endpoint that does not tell its weights only gives draws, expected posterior draw"},
-    {"send", WISH(send), true, NULL, "uint8",
+    {"send", WISH(send), true, NULL, NULL, "uint8",
      "only latentd endpoints take tensors of uint8, expected png, float16 or float32"},
-    {"tiling", WISH(tiling), false, "none", NULL,
+    {"tiling", WISH(tiling), false, "none", NULL, NULL,
      "endpoints encode images whole, expected none, or vae with a path"},
-    {"precision", WISH(precision), false, "f32", NULL,
+    {"precision", WISH(precision), false, "f32", "auto", NULL,
      "endpoints are asked for f32 only, expected f32, or an encoder on this machine"},
 };
 
@@ -57,6 +58,7 @@ int encoder_scope_endpoint(const struct encoder_scope_wish *wish, struct error *
 
 		memcpy(&wanted, (const char *)wish + l->offset, sizeof(wanted));
 		if (!wanted || (l->only_declared && !wish->declared) ||
+		    (l->also && strcmp(wanted, l->also) == 0) ||
 		    (l->can ? strcmp(wanted, l->can) == 0 : strcmp(wanted, l->never) != 0))
 			continue;
 		return error_set(err, ERR_CONFIG, "%s %s: %s", l->name, wanted, l->why);

@@ -18,7 +18,7 @@ struct recipe_options {
 	struct pixel_options pixels;
 	const char *posterior; /* "mean", "moments", "draw" */
 	const char *tiling;    /* "none", "diffusers" */
-	const char *precision; /* "f32", "bf16"; NULL: f32 */
+	const char *precision; /* "auto", "f32", "bf16", "f16"; NULL: f32 */
 	const char *dtype;     /* "float16", "float32" */
 	bool scaled;	       /* stored as (z - shift_factor) * scaling_factor */
 	uint64_t seed;	       /* of draws and of the order in shards */

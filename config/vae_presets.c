@@ -22,16 +22,17 @@ static const double playground_std[] = {8.4927, 5.9022, 6.5498, 5.2299};
 	.shift_factor = 0.1159, .multiple = 16, .resolution = 1024
 
 const struct vae_preset vae_presets[] = {
-    {"sd15", "Stable Diffusion 1.x", SD(0.18215), .resolution = 512,
+    {"sd15", "Stable Diffusion 1.x", SD(0.18215), .resolution = 512, .fits_float16 = true,
      .probe = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"},
-    {"sd21", "Stable Diffusion 2.x", SD(0.18215), .resolution = 768,
+    {"sd21", "Stable Diffusion 2.x", SD(0.18215), .resolution = 768, .fits_float16 = true,
      .probe = "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_bias"},
-    {"pixart-alpha", "PixArt-alpha", SD(0.18215), .resolution = 512},
+    {"pixart-alpha", "PixArt-alpha", SD(0.18215), .resolution = 512, .fits_float16 = true},
     {"playground25", "Playground v2.5", SD(0.5), .mean = playground_mean, .std = playground_std,
      .resolution = 1024, .probe = "edm_mean"},
     {"sdxl", "Stable Diffusion XL", SD(0.13025), .resolution = 1024,
      .probe = "conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_bias"},
-    {"sdxl-fp16-fix", "SDXL, retrained for float16", SD(0.13025), .resolution = 1024, .tile = 512},
+    {"sdxl-fp16-fix", "SDXL, retrained for float16", SD(0.13025), .resolution = 1024, .tile = 512,
+     .fits_float16 = true},
     {"kolors", "Kolors", SD(0.13025), .resolution = 1024},
     {"pixart-sigma", "PixArt-Sigma", SD(0.13025), .resolution = 1024},
     {"hunyuan-dit", "HunyuanDiT", SD(0.13025), .resolution = 1024},

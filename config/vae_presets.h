@@ -30,6 +30,7 @@ struct vae_preset {
 	size_t multiple;	  /* of an image's sides, as the model's pipelines have it */
 	size_t resolution;	  /* the side that its model is trained on */
 	size_t tile; /* sample_size of its config: diffusers' tiles; 0: the same as resolution */
+	bool fits_float16; /* its activations: known not to overflow, whatever its config says */
 	const char
 	    *probe; /* a tensor that only a checkpoint of this family has beside the VAE; NULL */
 };

@@ -525,13 +525,18 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 	struct encode_place place = {.cpu = o->encoder,
 				     .remote = encode_options_remote(o, endpoints),
 				     .remote_memory = o->memory / 4};
+	struct cuda_limits cuda;
 
 	run->spending = spending_new("encode", &o->remote);
 	place.guard = spending_guard(run->spending);
+	if (encode_options_cuda(o, &cuda))
+		place.cuda = &cuda;
 	if (run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
 			     err) < 0 ||
 	    encode_setup_open(&o->recipe, &place, &run->setup, err) < 0)
 		return -1;
+	if (run->setup.left_out.code != ERR_NONE)
+		fprintf(stderr, "latentctl: not used: %s\n", run->setup.left_out.message);
 	run->setup.recipe.codec = o->output.codec;
 	run->name = o->name ? xstrdup(o->name)
 			    : output_default_name(run->setup.model.name, &run->setup.recipe);

@@ -1,5 +1,6 @@
 #include "daemon/encode_setup.h"
 
+#include "daemon/encode_cuda.h"
 #include "daemon/encode_remote.h"
 #include "daemon/pixel_setup.h"
 #include "daemon/vae_choice.h"
@@ -7,7 +8,6 @@
 #include "base/clock.h"
 #include "config/encoder_scope.h"
 #include "encoder/encoder_cpu.h"
-#include "encoder/encoder_cuda.h"
 #include "encoder/encoder_fake.h"
 #include "vae/kl_tiles.h"
 
@@ -49,49 +49,6 @@ static int open_cpu(const struct recipe_options *o, const struct encoder_limits 
 	vae = encoder_cpu_vae(*out);
 	model->vae = *kl_encoder_config(vae);
 	model->weights = *kl_encoder_weights_hash(vae);
-	return 0;
-}
-
-static enum latentd_cuda_dtype cuda_dtype(enum vae_precision precision)
-{
-	switch (precision) {
-	case VAE_FLOAT16:
-		return LATENTD_CUDA_F16;
-	case VAE_BFLOAT16:
-		return LATENTD_CUDA_BF16;
-	case VAE_FLOAT32:
-		break;
-	}
-	return LATENTD_CUDA_F32;
-}
-
-int encode_cuda_open(const struct recipe_options *o, const struct cuda_limits *limits,
-		     struct encode_model *model, struct encoder **out, struct error *err)
-{
-	struct encode_model opened = {.precision = vae_precision_of(o->precision)};
-	struct encoder_cuda_options cuda = {.device = (int)limits->device,
-					    .precision = cuda_dtype(opened.precision),
-					    .memory = limits->memory,
-					    .share = limits->gpu_share,
-					    .pause_when_busy = limits->pause_when_busy};
-	struct vae_choice choice = VAE_CHOICE_INIT;
-	int r;
-
-	if (vae_choice_open(o->vae, &o->vae_options, &choice, err) < 0)
-		return -1;
-	cuda.model = choice.model;
-	r = encoder_cuda_open(&cuda, out, err);
-	snprintf(opened.name, sizeof(opened.name), "%s", choice.name);
-	opened.multiple = vae_choice_multiple(&choice);
-	opened.resolution = choice.preset ? choice.preset->resolution : 0;
-	vae_choice_close(&choice);
-	if (r < 0)
-		return -1;
-	opened.vae = *encoder_cuda_config(*out);
-	opened.weights = *encoder_cuda_weights_hash(*out);
-	opened.best_batch = encoder_caps(*out)->best_batch;
-	opened.tiles = encoder_caps(*out)->tiles;
-	*model = opened;
 	return 0;
 }
 
@@ -267,10 +224,15 @@ static int open_remote(const struct recipe_options *options, const struct encode
 int encode_setup_open(const struct recipe_options *options, const struct encode_place *place,
 		      struct encode_setup *setup, struct error *err)
 {
-	int r = place->remote.n_endpoints > 0
-		    ? open_remote(options, place, setup, err)
-		    : encode_model_open(options, &place->cpu, &setup->model, &setup->encoder, err);
+	int r;
 
+	if (place->remote.n_endpoints > 0)
+		r = open_remote(options, place, setup, err);
+	else if (place->cuda)
+		r = encode_cuda_open(options, place->cuda, &setup->model, &setup->encoder,
+				     &setup->left_out, err);
+	else
+		r = encode_model_open(options, &place->cpu, &setup->model, &setup->encoder, err);
 	if (r < 0)
 		return -1;
 	return encode_recipe(options, &setup->model, &setup->buckets, &setup->recipe, err);

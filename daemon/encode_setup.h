@@ -5,6 +5,7 @@
 #ifndef LATENTD_DAEMON_ENCODE_SETUP_H
 #define LATENTD_DAEMON_ENCODE_SETUP_H
 
+#include "config/cuda_options.h"
 #include "config/encoder_limits.h"
 #include "config/recipe_options.h"
 #include "daemon/encode_model.h"
@@ -14,9 +15,6 @@
 /* Opens the encoder on this machine that @options name. */
 int encode_model_open(const struct recipe_options *options, const struct encoder_limits *limits,
 		      struct encode_model *model, struct encoder **out, struct error *err);
-/* The same on a GPU; ERR_CONFIG also where there is no plugin, driver or device: encoder_cuda.h. */
-int encode_cuda_open(const struct recipe_options *options, const struct cuda_limits *limits,
-		     struct encode_model *model, struct encoder **out, struct error *err);
 /* ERR_CONFIG: this machine's processor does not compute in the precision that @options ask for. */
 int encode_precision(const struct recipe_options *options, bool fake, enum vae_precision *precision,
 		     struct error *err);
@@ -42,8 +40,9 @@ int encode_recipe(const struct recipe_options *options, const struct encode_mode
 /* What a dataset is encoded on. */
 struct encode_place {
 	struct encoder_limits cpu;
-	struct remote_config remote; /* without endpoints: on this machine */
-	size_t remote_memory;	     /* encode_remote_open() */
+	const struct cuda_limits *cuda; /* NULL: on the processor */
+	struct remote_config remote;	/* without endpoints: on this machine */
+	size_t remote_memory;		/* encode_remote_open() */
 	struct cost_guard *guard;
 };
 
@@ -51,6 +50,7 @@ struct encode_place {
 struct encode_setup {
 	struct encode_model model;
 	struct encoder *encoder;
+	struct error left_out; /* why one of all GPUs is not used */
 	struct bucket_table *buckets;
 	struct recipe recipe;
 };

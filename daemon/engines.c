@@ -4,6 +4,7 @@
  */
 #include "daemon/engines.h"
 
+#include "daemon/encode_cuda.h"
 #include "daemon/spending.h"
 
 #include "base/checked.h"
@@ -74,7 +75,7 @@ static int load_unit(struct load_task *t, size_t i, const struct recipe_options 
 	const struct encoder_config *config = &t->engine->engines->entries[i].config;
 
 	if (config->type == ENCODER_TYPE_CUDA)
-		return encode_cuda_open(options, &config->cuda, model, &t->encoders[i], err);
+		return encode_cuda_open(options, &config->cuda, model, &t->encoders[i], err, err);
 	return encode_model_open(options, &config->cpu, model, &t->encoders[i], err);
 }
 
@@ -271,18 +272,34 @@ static char *copy_text(const char *text)
 	return text ? xstrdup(text) : NULL;
 }
 
-static bool is_asked_for(const struct engine *e, const struct recipe_options *o)
+static bool is_asked_for(const struct engine *e, const struct recipe_options *o,
+			 const char *precision)
 {
 	return strcmp(e->vae, o->vae) == 0 && same_text(e->vae_config, o->vae_options.config) &&
-	       same_text(e->vae_model, o->vae_options.model) &&
-	       same_text(e->precision, o->precision);
+	       same_text(e->vae_model, o->vae_options.model) && same_text(e->precision, precision);
+}
+
+/* Auto is the model's half precision where GPUs alone encode it; all others can compute in float32. */
+static const char *precision_for(const struct engines *engines, const struct recipe_options *o)
+{
+	if (!o->precision || strcmp(o->precision, "auto") != 0)
+		return o->precision;
+	for (size_t i = 0; i < engines->n; i++) {
+		const struct entry *entry = &engines->entries[i];
+
+		if (entry->config.type != ENCODER_TYPE_CUDA &&
+		    encoder_scope_has(&entry->config, o->vae))
+			return "f32";
+	}
+	return o->precision;
 }
 
 struct engine *engines_get(struct engines *engines, const struct recipe_options *options)
 {
+	const char *precision = precision_for(engines, options);
 	struct engine *e = engines->first;
 
-	while (e && !is_asked_for(e, options))
+	while (e && !is_asked_for(e, options, precision))
 		e = e->next;
 	if (e)
 		return e;
@@ -291,7 +308,7 @@ struct engine *engines_get(struct engines *engines, const struct recipe_options 
 	e->vae = xstrdup(options->vae);
 	e->vae_config = copy_text(options->vae_options.config);
 	e->vae_model = copy_text(options->vae_options.model);
-	e->precision = copy_text(options->precision);
+	e->precision = copy_text(precision);
 	e->units = xcalloc(engines->n, sizeof(*e->units));
 	for (size_t i = 0; i < engines->n; i++) {
 		e->units[i].engine = e;

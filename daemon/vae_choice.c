@@ -242,6 +242,12 @@ void vae_choice_close(struct vae_choice *choice)
 	*choice = (struct vae_choice)VAE_CHOICE_INIT;
 }
 
+bool vae_choice_fits_float16(const struct vae_choice *choice)
+{
+	return !choice->model->config.force_upcast ||
+	       (choice->preset && choice->preset->fits_float16);
+}
+
 size_t vae_choice_multiple(const struct vae_choice *choice)
 {
 	size_t multiple = vae_config_downscale(&choice->model->config);

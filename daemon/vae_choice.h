@@ -45,6 +45,9 @@ bool vae_choice_may_be(const struct vae_choice *choice, const struct vae_preset 
 /* The first preset with this network and these numbers; NULL: none has them. */
 const struct vae_preset *vae_choice_preset_of(const struct vae_config *config);
 
+/* Whether its activations are known to fit into float16: its config says that it needs no upcast, or its family. */
+bool vae_choice_fits_float16(const struct vae_choice *choice);
+
 /* Image sides must be multiples of it. */
 size_t vae_choice_multiple(const struct vae_choice *choice);
 /* The resolution that @pixels leave open becomes the preset's. ERR_CONFIG where there is none. */

@@ -3,6 +3,7 @@ foreach(name encoder encoder_fake encoder_cpu pixel_range)
 endforeach()
 target_link_libraries(test_encoder_fake PRIVATE m)
 target_link_libraries(test_encoder_cpu PRIVATE latentd_kl_testing m)
+add_cmocka_test(NAME test_encoder_many SOURCES unit/test_encoder_many.c LIBS latentd_encoder LABELS tsan)
 add_cmocka_test(NAME test_encoder_contract SOURCES contract/test_encoder_contract.c
 	LIBS latentd_encoder latentd_vae_endpoint LABELS tsan)
 add_cmocka_test(NAME test_endpoint_model SOURCES component/test_endpoint_model.c

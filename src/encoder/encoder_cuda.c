@@ -308,6 +308,7 @@ static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options
 					       .device = options->device,
 					       .dtype = options->precision,
 					       .memory = options->memory,
+					       .memory_percent = options->memory_percent,
 					       .cache = options->cache,
 					       .share = options->share > 0 ? options->share : 1,
 					       .pause_when_busy = options->pause_when_busy};

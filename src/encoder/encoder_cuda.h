@@ -14,9 +14,10 @@ struct encoder_cuda_options {
 	struct vae_model *model; /* open; may be closed once the encoder is */
 	int device;		 /* as CUDA counts them */
 	enum latentd_cuda_dtype precision;
-	size_t memory;	   /* bytes of the GPU; 0: 80 % of what is free */
-	const char *cache; /* file that remembers algorithms; NULL: none */
-	double share;	   /* of the GPU's time; 0 or 1: all of it */
+	size_t memory;		 /* bytes of the GPU; 0: see below */
+	unsigned memory_percent; /* of what is free of it; 0: 80 */
+	const char *cache;	 /* file that remembers algorithms; NULL: none */
+	double share;		 /* of the GPU's time; 0 or 1: all of it */
 	bool pause_when_busy;
 	const char *plugin; /* NULL: looked for as above */
 };

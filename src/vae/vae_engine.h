@@ -58,7 +58,7 @@ enum vae_precision { VAE_FLOAT32, VAE_BFLOAT16, VAE_FLOAT16 };
 
 /* "float32", "bfloat16", as records have it. */
 const char *vae_precision_name(enum vae_precision precision);
-/* By the name that settings have: "f32" (also NULL), "bf16", "f16". */
+/* By the name that settings have: "f32" (also NULL, "auto"), "bf16", "f16". */
 enum vae_precision vae_precision_of(const char *setting);
 
 struct vae_engine_ops {

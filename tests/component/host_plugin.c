@@ -2,15 +2,19 @@
  * latentd-cuda.so without CUDA: the plugin's interface over device_host.c, so that the host's side of it is tested on
  * machines without a GPU. HOST_PLUGIN makes it misbehave:
  *	abi         refuses the handshake as a plugin of another version does
- *	no-driver   has no device
+ *	old-driver  has a driver that is older than CUDA
  *	lost        loses the device while it computes
  *	no-room     has no memory for any image
  *	overflow    repeats the first image of each job in float32
+ *	one-lost    opens no engine on the second of its devices
+ * HOST_PLUGIN_DEVICES is how many it has (1). HOST_PLUGIN_LOG is a file to which each engine that is opened adds a line with
+ * its options.
  */
 #include "encoder/cuda/gpu_network.h"
 #include "encoder/cuda/handshake.h"
 #include "encoder/cuda/plugin_error.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +25,9 @@ struct latentd_cuda_engine {
 	struct gpu_network *network;
 	struct latentd_cuda_job *jobs[LATENTD_CUDA_IN_FLIGHT];
 	size_t n;
-	uint64_t ticks;
-	bool cancelled;
+	atomic_uint_fast64_t ticks;
+	atomic_bool cancelled;
+	char name[64];
 };
 
 static bool misbehaves(const char *how)
@@ -35,12 +40,30 @@ static bool misbehaves(const char *how)
 static int host_devices(struct latentd_cuda_device *list, size_t max, size_t *n,
 			struct latentd_cuda_error *err)
 {
-	if (misbehaves("no-driver"))
-		return plugin_error_cuda(err, 35, "looking for GPUs");
-	if (max > 0)
-		list[0] = (struct latentd_cuda_device){.major = 9, .name = "host"};
-	*n = max > 0;
+	const char *wanted = getenv("HOST_PLUGIN_DEVICES");
+	size_t there = wanted ? strtoul(wanted, NULL, 10) : 1;
+
+	if (misbehaves("old-driver"))
+		return plugin_error_cuda(err, 36, "looking for GPUs");
+	if (there == 0)
+		return plugin_error_cuda(err, 100, "looking for GPUs");
+	for (*n = 0; *n < there && *n < max; ++*n)
+		list[*n] =
+		    (struct latentd_cuda_device){.index = (int32_t)*n, .major = 9, .name = "host"};
 	return 0;
+}
+
+static void write_log(const struct latentd_cuda_options *o)
+{
+	const char *path = getenv("HOST_PLUGIN_LOG");
+	FILE *f = path ? fopen(path, "a") : NULL;
+
+	if (!f)
+		return;
+	fprintf(f, "device=%d %s memory=%llu percent=%u share=%g pause=%u cache=%s\n", o->device,
+		latentd_cuda_dtype_name(o->dtype), (unsigned long long)o->memory, o->memory_percent,
+		o->share, o->pause_when_busy, o->cache ? o->cache : "");
+	fclose(f);
 }
 
 static void host_engine_close(struct latentd_cuda_engine *e)
@@ -56,11 +79,15 @@ static int host_engine_open(struct latentd_cuda_model *model,
 {
 	struct latentd_cuda_engine *e;
 
-	(void)options;
-	if (misbehaves("no-driver"))
-		return plugin_error_cuda(err, 35, "opening the GPU");
+	if (misbehaves("old-driver"))
+		return plugin_error_cuda(err, 36, "opening the GPU");
+	if (misbehaves("one-lost") && options->device == 1)
+		return plugin_error_cuda(err, 719, "opening the GPU");
+	write_log(options);
 	e = calloc(1, sizeof(*e));
 	e->model = model;
+	snprintf(e->name, sizeof(e->name), "cuda/host-%d %s", options->device,
+		 latentd_cuda_dtype_name(options->dtype));
 	e->device = device_host_open(err);
 	e->network = gpu_network_open(model, e->device, err);
 	*out = e;
@@ -73,7 +100,7 @@ static void host_caps(const struct latentd_cuda_engine *e, struct latentd_cuda_c
 					  .downscale = gpu_model_downscale(e->model),
 					  .moment_channels = gpu_model_moments(e->model),
 					  .best_batch = 4};
-	snprintf(out->engine, sizeof(out->engine), "cuda/host float32");
+	snprintf(out->engine, sizeof(out->engine), "%s", e->name);
 }
 
 static int host_submit(struct latentd_cuda_engine *e, struct latentd_cuda_job *job,

@@ -254,7 +254,7 @@ static void a_plugin_of_another_version_is_refused(void **state)
 static void a_driver_that_is_too_old_is_named_with_its_remedy(void **state)
 {
 	(void)state;
-	refuses("no-driver", ERR_CONFIG, "update the NVIDIA driver");
+	refuses("old-driver", ERR_CONFIG, "update the NVIDIA driver");
 }
 
 static void a_lost_device_ends_the_batch_and_blames_no_image(void **state)

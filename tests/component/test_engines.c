@@ -1,6 +1,7 @@
 #include "daemon/engines.h"
 
 #include "base/checked.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "tests/testing.h"
 
@@ -223,6 +224,9 @@ static void a_model_that_no_encoder_can_compute_fails(void **state)
 	close_engines(&f);
 }
 
+static const struct cuda_limits one_gpu = {.device = "0", .memory = "80%", .gpu_share = 1},
+				all_gpus = {.device = "all", .memory = "50%", .gpu_share = 1};
+
 /* The plugin that computes on the processor stands for the GPU's. */
 static void use_plugin(const char *path)
 {
@@ -233,8 +237,9 @@ static void use_plugin(const char *path)
 
 static void without_a_gpu_the_other_encoders_go_on_and_the_reason_is_shown(void **state)
 {
-	const struct encoder_config both[] = {{.type = ENCODER_TYPE_CUDA, .name = "gpu"},
-					      {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
+	const struct encoder_config both[] = {
+	    {.type = ENCODER_TYPE_CUDA, .name = "gpu", .cuda = one_gpu},
+	    {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
 	cleanup_free char *model = testing_golden("kl_sd");
 	struct encoder_view view;
 	struct fixture f;
@@ -261,8 +266,9 @@ static void without_a_gpu_the_other_encoders_go_on_and_the_reason_is_shown(void 
 
 static void a_gpu_computes_what_the_processor_cannot(void **state)
 {
-	const struct encoder_config both[] = {{.type = ENCODER_TYPE_CUDA, .name = "gpu"},
-					      {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
+	const struct encoder_config both[] = {
+	    {.type = ENCODER_TYPE_CUDA, .name = "gpu", .cuda = one_gpu},
+	    {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
 	cleanup_free char *model = testing_golden("kl_sd");
 	struct encoder_view view;
 	struct fixture f;
@@ -282,10 +288,104 @@ static void a_gpu_computes_what_the_processor_cannot(void **state)
 	assert_int_equal(engine_model(e)->precision, VAE_FLOAT16);
 	engines_view(f.engines, 0, &view);
 	assert_null(view.failure);
-	assert_string_equal(view.engine, "cuda/host float32");
+	assert_string_equal(view.engine, "cuda/host-0 float16");
 	engines_view(f.engines, 1, &view);
 	assert_non_null(strstr(view.failure->message, "float16"));
 	close_engines(&f);
+}
+
+static struct engine *load(struct fixture *f, const struct recipe_options *recipe)
+{
+	struct engine *e = engines_get(f->engines, recipe);
+
+	engine_want(e);
+	while (engine_state(e) == ENGINE_LOADING)
+		turn(f);
+	if (engine_state(e) == ENGINE_FAILED)
+		fail_msg("%s", engine_failure(e)->message);
+	return e;
+}
+
+/* The config of @model, but for the word that float16 will do. */
+static char *config_without_upcast(const char *folder, const char *model)
+{
+	static const char was[] = "\"force_upcast\": true", now[] = "\"force_upcast\":false";
+	cleanup_free char *from = testing_path(model, "config.json");
+	char *to = testing_path(folder, "config.json");
+	cleanup_buffer struct buffer text = testing_read(from);
+	char *at;
+
+	at = memmem(text.data, text.size, was, strlen(was));
+	assert_non_null(at);
+	memcpy(at, now, strlen(was));
+	testing_write(to, text.data, text.size);
+	return to;
+}
+
+static void where_gpus_alone_encode_auto_is_half_precision(void **state)
+{
+	const struct encoder_config configs[] = {
+	    {.type = ENCODER_TYPE_CUDA, .name = "gpu", .cuda = one_gpu},
+	    {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
+	cleanup_free char *unknown = testing_golden("kl_sd");
+	char *folder = testing_tempdir();
+	cleanup_free char *says = config_without_upcast(folder, unknown);
+	const struct recipe_options safe_auto = {.vae = unknown,
+						 .vae_options = {.config = says},
+						 .precision = "auto"},
+				    unknown_auto = {.vae = unknown, .precision = "auto"},
+				    unknown_f32 = {.vae = unknown, .precision = "f32"};
+	struct fixture f;
+
+	(void)state;
+	use_plugin(NULL);
+	open_engines(&f, configs, 1, 1000000);
+	assert_int_equal(engine_model(load(&f, &safe_auto))->precision, VAE_FLOAT16);
+	assert_int_equal(engine_model(load(&f, &unknown_auto))->precision, VAE_BFLOAT16);
+	assert_ptr_not_equal(engines_get(f.engines, &unknown_auto),
+			     engines_get(f.engines, &unknown_f32));
+	close_engines(&f);
+	open_engines(&f, configs, 2, 1000000);
+	assert_int_equal(engine_model(load(&f, &unknown_auto))->precision, VAE_FLOAT32);
+	assert_ptr_equal(engines_get(f.engines, &unknown_auto),
+			 engines_get(f.engines, &unknown_f32));
+	close_engines(&f);
+	testing_tempdir_remove(folder);
+}
+
+static void all_gpus_are_one_encoder_and_what_is_left_out_is_said(void **state)
+{
+	const struct encoder_config all = {
+	    .type = ENCODER_TYPE_CUDA, .name = "gpus", .cuda = all_gpus};
+	cleanup_free char *model = testing_golden("kl_sd");
+	const struct recipe_options recipe = {
+	    .vae = model, .vae_options = {.model = "sd"}, .precision = "f16"};
+	static const char *const how[] = {"", "one-lost"};
+
+	(void)state;
+	use_plugin(NULL);
+	setenv("HOST_PLUGIN_DEVICES", "3", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
+		struct encoder_view view;
+		struct fixture f;
+		struct engine *e;
+
+		setenv("HOST_PLUGIN", how[i], 1);
+		open_engines(&f, &all, 1, 1000000);
+		e = load(&f, &recipe);
+		engines_view(f.engines, 0, &view);
+		assert_string_equal(view.engine, "cuda/host-0 float16");
+		/* each has two and one that waits, and one waits for any */
+		assert_int_equal(encode_driver_room(engine_group(e)->drivers[0]),
+				 (i == 0 ? 3 : 2) * 3 + 1);
+		if (i == 0)
+			assert_null(view.failure);
+		else
+			assert_non_null(strstr(view.failure->message, "GPU 1: "));
+		close_engines(&f);
+	}
+	unsetenv("HOST_PLUGIN");
+	unsetenv("HOST_PLUGIN_DEVICES");
 }
 
 int main(void)
@@ -301,6 +401,8 @@ int main(void)
 	    cmocka_unit_test(a_model_that_no_encoder_can_compute_fails),
 	    cmocka_unit_test(without_a_gpu_the_other_encoders_go_on_and_the_reason_is_shown),
 	    cmocka_unit_test(a_gpu_computes_what_the_processor_cannot),
+	    cmocka_unit_test(where_gpus_alone_encode_auto_is_half_precision),
+	    cmocka_unit_test(all_gpus_are_one_encoder_and_what_is_left_out_is_said),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

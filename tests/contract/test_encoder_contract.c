@@ -11,6 +11,7 @@
 #include "base/thread.h"
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_fake.h"
+#include "encoder/encoder_many.h"
 #include "encoder/encoder_remote.h"
 #include "encoder/pixel_range.h"
 
@@ -21,6 +22,7 @@ enum { WIDTH = 64, HEIGHT = 40, IMAGES = 5 };
 
 struct backend {
 	const char *name;
+	bool many;   /* two of them as one */
 	bool absent; /* nothing to compute with on this machine: said once, tests are skipped */
 	struct encoder *encoder;
 	struct vae_endpoint endpoint; /* of the remote one */
@@ -74,17 +76,35 @@ static void open_remote(struct backend *b)
 	assert_ok(encoder_remote_open(&options, &b->encoder, &err), &err);
 }
 
+static void open_fake(struct encoder **out)
+{
+	const struct encoder_fake_options options = {0};
+	struct error err = ERROR_INIT;
+
+	assert_ok(encoder_fake_open(&options, out, &err), &err);
+}
+
+static void open_many(struct backend *b)
+{
+	struct encoder *both[2];
+	struct error err = ERROR_INIT;
+
+	open_fake(&both[0]);
+	open_fake(&both[1]);
+	assert_ok(encoder_many_open(both, 2, &b->encoder, &err), &err);
+}
+
 static int setup(void **state)
 {
 	struct backend *b = *state;
 	struct error err = ERROR_INIT;
 
-	if (strcmp(b->name, "remote") == 0)
+	if (strcmp(b->name, "remote") == 0) {
 		open_remote(b);
-	else if (strcmp(b->name, "fake") == 0) {
-		const struct encoder_fake_options options = {0};
-
-		assert_ok(encoder_fake_open(&options, &b->encoder, &err), &err);
+	} else if (b->many) {
+		open_many(b);
+	} else if (strcmp(b->name, "fake") == 0) {
+		open_fake(&b->encoder);
 	} else if (!b->absent) {
 		cleanup_free char *model = find_model();
 		struct encoder_cpu_options options = {.threads = 1};
@@ -397,7 +417,12 @@ static void cancel_may_come_from_another_thread_at_any_time(void **state)
 	encode_batch_free(encode_one(e, 0, POSTERIOR_MEAN, 0));
 }
 
+/* Of several that compute on threads of their own a batch may be done before it is cancelled: test_encoder_many. */
 #define CONTRACT(test)                                                                             \
+	cmocka_unit_test_prestate_setup_teardown(test, setup, teardown, &many),                    \
+	    CONTRACT_OF_ONE(test)
+
+#define CONTRACT_OF_ONE(test)                                                                      \
 	cmocka_unit_test_prestate_setup_teardown(test, setup, teardown, &fake),                    \
 	    cmocka_unit_test_prestate_setup_teardown(test, setup, teardown, &remote),              \
 	    cmocka_unit_test_prestate_setup_teardown(test, setup, teardown, &cpu)
@@ -405,7 +430,7 @@ static void cancel_may_come_from_another_thread_at_any_time(void **state)
 int main(void)
 {
 	static struct backend fake = {.name = "fake"}, cpu = {.name = "cpu"},
-			      remote = {.name = "remote"};
+			      remote = {.name = "remote"}, many = {.name = "fake", .many = true};
 	const struct CMUnitTest tests[] = {
 	    CONTRACT(the_caps_say_what_it_is),
 	    CONTRACT(a_result_does_not_depend_on_its_batch_or_place),
@@ -414,7 +439,7 @@ int main(void)
 	    CONTRACT(beyond_its_capacity_it_is_full_and_then_takes_again),
 	    CONTRACT(sizes_that_are_no_multiple_of_the_downscale_are_refused),
 	    CONTRACT(a_batch_that_is_not_fresh_is_refused),
-	    CONTRACT(what_is_in_flight_when_cancelled_comes_back_transient),
+	    CONTRACT_OF_ONE(what_is_in_flight_when_cancelled_comes_back_transient),
 	    CONTRACT(what_is_submitted_after_a_cancel_is_computed),
 	    CONTRACT(ticks_grow_with_the_work),
 	    CONTRACT(cancel_may_come_from_another_thread_at_any_time),

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 static void a_host_of_the_same_header_is_let_in(void **state)
 {
@@ -51,7 +52,7 @@ static void errors_name_cause_and_remedy(void **state)
 		const char *words;
 	} cases[] = {
 	    {2, LATENTD_CUDA_NO_MEMORY, "lower memory"},
-	    {35, LATENTD_CUDA_OLD_DRIVER, "update the NVIDIA driver"},
+	    {36, LATENTD_CUDA_OLD_DRIVER, "update the NVIDIA driver"},
 	    {100, LATENTD_CUDA_NO_DEVICE, "nvidia-smi -L"},
 	    {209, LATENTD_CUDA_WRONG_DEVICE, "8.0 or newer"},
 	    {214, LATENTD_CUDA_ECC, "ECC"},
@@ -68,6 +69,19 @@ static void errors_name_cause_and_remedy(void **state)
 		assert_int_equal(err.code, cases[i].code);
 		assert_non_null(strstr(err.message, cases[i].words));
 	}
+}
+
+/* CUDA has one number for both. */
+static void no_driver_is_told_from_an_old_one(void **state)
+{
+	bool there =
+	    access("/dev/nvidiactl", F_OK) == 0 || access("/proc/driver/nvidia", F_OK) == 0;
+	struct latentd_cuda_error err = {0};
+
+	(void)state;
+	plugin_error_cuda(&err, 35, "a test");
+	assert_int_equal(err.code, there ? LATENTD_CUDA_OLD_DRIVER : LATENTD_CUDA_NO_DRIVER);
+	assert_non_null(strstr(err.message, there ? "update the NVIDIA driver" : "--gpus all"));
 }
 
 static void the_first_error_is_kept(void **state)
@@ -162,6 +176,7 @@ int main(void)
 	    cmocka_unit_test(another_version_is_refused_with_both_numbers),
 	    cmocka_unit_test(a_struct_of_another_size_is_named),
 	    cmocka_unit_test(errors_name_cause_and_remedy),
+	    cmocka_unit_test(no_driver_is_told_from_an_old_one),
 	    cmocka_unit_test(the_first_error_is_kept),
 	    cmocka_unit_test(algorithms_are_remembered_in_a_file),
 	    cmocka_unit_test(damaged_lines_are_passed_over),

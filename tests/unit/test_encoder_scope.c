@@ -65,6 +65,7 @@ static void endpoints_give_what_they_can(void **state)
 	    {{true, "draw", "f32", "none", "png"}, ""},
 	    {{true, "draw", "f32", "none", "tensor"}, ""},
 	    {{true, "draw", "f32", "none", "float32"}, ""},
+	    {{true, "draw", "auto", "none", "png"}, ""},
 	    {{true, "mean", "f32", "none", "png"},
 	     "posterior mean: an endpoint that does not tell"},
 	    {{true, "moments", "f32", "none", "png"}, "posterior moments: "},

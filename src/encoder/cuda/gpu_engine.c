@@ -397,7 +397,8 @@ static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error 
 		return -1;
 	TRY(cudaMemGetInfo(&room, &total));
 	if (!e->options.memory)
-		e->options.memory = (uint64_t)room / 10 * 8;
+		e->options.memory = (uint64_t)room / 100 *
+				    (e->options.memory_percent ? e->options.memory_percent : 80);
 	TRY(cudaStreamCreateWithFlags(&e->copies, cudaStreamNonBlocking));
 	for (int i = 0; i < GPU_SLOTS; i++) {
 		if (part_slot_open(&e->slots[i], err) < 0)

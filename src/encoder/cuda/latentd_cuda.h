@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-#define LATENTD_CUDA_ABI	 1
+#define LATENTD_CUDA_ABI	 2
 #define LATENTD_CUDA_SYMBOL	 "latentd_cuda_plugin"
 #define LATENTD_CUDA_MAX_BLOCKS	 8
 #define LATENTD_CUDA_MAX_DEVICES 64
@@ -96,12 +96,13 @@ struct latentd_cuda_options {
 	enum latentd_cuda_dtype dtype;
 	uint32_t tf32; /* float32 only: multiplications may be rounded to TF32 */
 	uint64_t
-	    memory; /* bytes that weights, maps and workspaces may take together; 0: 80 % of what is free */
+	    memory; /* bytes that weights, maps and workspaces may take together; 0: see memory_percent */
 	const char *cache; /* file that remembers the fastest algorithms; NULL: none */
 	double share;	   /* of the time that the device may be used: 0 < share <= 1 */
 	uint32_t
 	    pause_when_busy; /* 1: while another process computes on the device, this engine waits */
-	uint32_t max_batch;  /* images computed at once at most; 0: as many as pay */
+	uint32_t memory_percent; /* of what is free, where no bytes are given; 0: 80 */
+	uint32_t max_batch;	 /* images computed at once at most; 0: as many as pay */
 };
 
 struct latentd_cuda_caps {

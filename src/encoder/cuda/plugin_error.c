@@ -1,7 +1,9 @@
 #include "plugin_error.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <unistd.h>
 
 const char *plugin_error_remedy(enum latentd_cuda_code code)
 {
@@ -77,8 +79,7 @@ static const struct cuda_cause cuda_causes[] = {
     {2, LATENTD_CUDA_NO_MEMORY, "the GPU has no memory left"},
     {3, LATENTD_CUDA_NO_DRIVER, "CUDA could not be initialised"},
     {34, LATENTD_CUDA_NO_DRIVER, "CUDA found a stub instead of a driver"},
-    {35, LATENTD_CUDA_OLD_DRIVER,
-     "the NVIDIA driver is older than this CUDA runtime, or there is none"},
+    {35, LATENTD_CUDA_OLD_DRIVER, "the NVIDIA driver is older than this CUDA runtime"},
     {36, LATENTD_CUDA_OLD_DRIVER, "the NVIDIA driver is older than this CUDA runtime"},
     {46, LATENTD_CUDA_NO_DEVICE, "the GPU is in use by another process, exclusively"},
     {100, LATENTD_CUDA_NO_DEVICE, "CUDA sees no GPU"},
@@ -104,8 +105,19 @@ static const struct cuda_cause cuda_causes[] = {
     {804, LATENTD_CUDA_OLD_DRIVER, "the forward compatibility package does not support this GPU"},
 };
 
+/* CUDA calls a driver that is not there too old. */
+static const struct cuda_cause no_driver = {
+    35, LATENTD_CUDA_NO_DRIVER, "there is no NVIDIA driver, or this container does not see it"};
+
+static bool sees_driver(void)
+{
+	return access("/dev/nvidiactl", F_OK) == 0 || access("/proc/driver/nvidia", F_OK) == 0;
+}
+
 static const struct cuda_cause *find(int number)
 {
+	if (number == no_driver.number && !sees_driver())
+		return &no_driver;
 	for (size_t i = 0; i < sizeof(cuda_causes) / sizeof(cuda_causes[0]); i++) {
 		if (cuda_causes[i].number == number)
 			return &cuda_causes[i];
@@ -127,8 +139,8 @@ int plugin_error_cuda(struct latentd_cuda_error *err, int cuda_error, const char
 	if (!cause)
 		return plugin_error_set(err, LATENTD_CUDA_BUG, "%s: CUDA error %d", what,
 					cuda_error);
-	return plugin_error_set(err, cause->code, "%s: %s (CUDA error %d)", what, cause->cause,
-				cuda_error);
+	return plugin_error_set(err, cause->code, "%s (CUDA error %d: %s)", cause->cause,
+				cuda_error, what);
 }
 
 /* cudnnStatus_t of cuDNN 9: thousands are categories (cudnn_graph.h). */

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Encoding on GPUs, with host_plugin.c in the place of CUDA's, which computes on the processor."""
+
+import os
+import shutil
+
+from daemon_rig import Daemon
+from harness import FAILED, USAGE, demo_model, equal, one_line, run_tests, test
+from reference import npy_values, read_dataset
+
+PLUGIN = os.path.join(os.environ["LATENTD_BUILD_DIR"], "tests", "host_plugin.so")
+OPTIONS = ("--bucketing", "square", "--resolution", "64", "--dtype", "float32", "--name")
+
+
+def use(ws, plugin=PLUGIN, **how):
+    ws.environment["LATENTD_CUDA_PLUGIN"] = plugin
+    ws.environment["HOST_PLUGIN_LOG"] = ws.path("opened")
+    ws.environment.pop("CACHE_DIRECTORY", None)
+    ws.environment["XDG_CACHE_HOME"] = ws.path("cache")
+    for name, value in how.items():
+        ws.environment[name] = value
+
+
+def opened(ws):
+    """The options of each engine that was opened."""
+    with open(ws.path("opened"), encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def encode(ws, name, *options, **settings):
+    return ws.encode(*OPTIONS, name, *options, vae=demo_model(), **settings)
+
+
+def samples(ws, name, out="out"):
+    return read_dataset(ws.path(out, name))
+
+
+@test
+def a_gpu_gives_the_latents_of_the_processor(ws):
+    use(ws)
+    ws.small_pictures(3)
+    # outputs of their own: in one, a second dataset of the same recipe is copied
+    encode(ws, "set")
+    encode(ws, "set", "--device", "cuda:2", "--precision", "f32", out=ws.path("out-gpu"))
+    here = {s.key: s for s in samples(ws, "set")}
+    for s in samples(ws, "set", "out-gpu"):
+        equal(s.record["engine"], "cuda/host-2 float32", "engine")
+        pairs = zip(npy_values(s.npy), npy_values(here[s.key].npy))
+        assert max(abs(a - b) for a, b in pairs) < 1e-4, s.key
+        equal(s.record["recipe_id"], here.pop(s.key).record["recipe_id"], "the recipe")
+    assert not here, here
+    ws.verify()
+
+
+@test
+def options_reach_the_engine_and_algorithms_have_a_file(ws):
+    use(ws)
+    ws.small_pictures(1)
+    encode(ws, "a", "--device", "cuda")
+    encode(ws, "b", "--device", "cuda:1", "--gpu-memory", "2GiB", "--gpu-share", "0.5",
+           "--pause-when-busy", "--precision", "f16")
+    ws.environment["CACHE_DIRECTORY"] = ws.path("service-cache")
+    encode(ws, "c", "--device", "cuda", "--gpu-memory", "25%", "--precision", "f32")
+    cache = ws.path("cache", "latentd")
+    equal(opened(ws), [
+        f"device=0 bfloat16 memory=0 percent=80 share=1 pause=0 cache={cache}/cuda-0.algorithms",
+        "device=1 float16 memory=2147483648 percent=0 share=0.5 pause=1 "
+        f"cache={cache}/cuda-1.algorithms",
+        "device=0 float32 memory=0 percent=25 share=1 pause=0 "
+        f"cache={ws.path('service-cache')}/cuda-0.algorithms",
+    ], "what was opened")
+    assert os.path.isdir(cache), "no folder for algorithms"
+
+
+@test
+def all_gpus_share_the_work_and_one_that_is_lost_is_left_out(ws):
+    use(ws, HOST_PLUGIN_DEVICES="3")
+    ws.small_pictures(12)
+    encode(ws, "all", "--device", "cuda:all")
+    equal(len(samples(ws, "all")), 12, "samples")
+    engines = {s.record["engine"] for s in samples(ws, "all")}
+    assert engines <= {f"cuda/host-{i} bfloat16" for i in range(3)}, engines
+    equal(len(opened(ws)), 3, "engines")
+    use(ws, HOST_PLUGIN="one-lost")
+    result = encode(ws, "two", "--device", "cuda:all")
+    assert "not used: GPU 1: a kernel failed on the GPU" in result.err, result.err
+    equal(len(samples(ws, "two")), 12, "samples")
+    equal(len(opened(ws)), 5, "engines")
+
+
+@test
+def an_image_that_overflows_is_repeated_and_says_so(ws):
+    use(ws, HOST_PLUGIN="overflow")
+    ws.small_pictures(1)
+    encode(ws, "gpu", "--device", "cuda")
+    (sample,) = samples(ws, "gpu")
+    latent = sample.record["latent"]
+    equal((latent["precision"], latent["overflowed"]), ("float32", "bfloat16"), "precision")
+    ws.verify()
+
+
+@test
+def tiles_are_those_of_the_processor(ws):
+    """The demo's tiles have 256 pixels."""
+    use(ws)
+    ws.golden("rocket.jpg", "rocket.jpg")
+    options = (*OPTIONS[:2], "--resolution", "320", "--dtype", "float32", "--tiling", "diffusers")
+    found = []
+    for device in ("cpu", "cuda"):
+        words = ("--precision", "f32", "--device", device, "--name", "set")
+        ws.encode(*options, *words, vae=demo_model(), out=ws.path(f"out-{device}"))
+        (sample,) = samples(ws, "set", f"out-{device}")
+        assert sample.record["engine"].startswith(device), sample.record
+        equal(sample.record["latent"]["tile_size"], 256, "tile_size")
+        found.append(sample)
+    equal(found[0].record["recipe_id"], found[1].record["recipe_id"], "the recipe")
+    pairs = zip(npy_values(found[0].npy), npy_values(found[1].npy))
+    assert max(abs(a - b) for a, b in pairs) < 1e-4
+
+
+@test
+def without_a_gpu_cause_and_remedy_are_one_line_and_nothing_is_made(ws):
+    ws.small_pictures(1)
+    use(ws, ws.path("none.so"))
+    one_line(encode(ws, "a", "--device", "cuda", code=FAILED), "none.so", "install latentd-cuda.so")
+    use(ws, HOST_PLUGIN="old-driver")
+    for device in ("cuda", "cuda:all"):
+        result = encode(ws, "a", "--device", device, code=FAILED)
+        one_line(result, "older", "update the NVIDIA driver")
+    use(ws, HOST_PLUGIN="abi")
+    one_line(encode(ws, "a", "--device", "cuda", code=FAILED), "of the same version")
+    use(ws, HOST_PLUGIN="", HOST_PLUGIN_DEVICES="0")
+    one_line(encode(ws, "a", "--device", "cuda:all", code=FAILED), "nvidia-smi -L")
+    assert not os.path.exists(ws.path("out")), "something was made"
+
+
+@test
+def what_does_not_go_together_is_refused(ws):
+    for words in (
+        ("--device", "gpu"),
+        ("--device", "cuda:64"),
+        ("--device", "cuda:"),
+        ("--device", "cuda", "--gpu-share", "0"),
+        ("--device", "cuda", "--gpu-memory", "0%"),
+        ("--device", "cuda", "--gpu-memory", "101%"),
+        ("--device", "cuda", "--endpoint", "http://localhost/"),
+    ):
+        encode(ws, "a", *words, code=USAGE)
+    one_line(ws.encode("--device", "cuda", code=USAGE), "fake")
+
+
+@test
+def a_daemon_encodes_on_all_gpus_with_what_suits_the_model(ws):
+    use(ws, HOST_PLUGIN_DEVICES="2")
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cuda", "device": "all", "gpu_memory": "50%"}]
+    set_ = daemon.dataset(recipe={"vae": demo_model(), "resolution": 64})
+    ws.small_pictures(4, folder=set_["source"]["path"])
+    daemon.run("--once")
+    engines = {s.record["engine"] for s in samples(ws, "set")}
+    assert engines and engines <= {"cuda/host-0 bfloat16", "cuda/host-1 bfloat16"}, engines
+    equal({s.record["latent"]["precision"] for s in samples(ws, "set")}, {"bfloat16"}, "precision")
+    equal({line.split(" share")[0] for line in opened(ws)},
+          {f"device={i} bfloat16 memory=0 percent=50" for i in range(2)}, "options")
+
+
+@test
+def a_daemon_goes_on_without_its_gpu_and_says_why(ws):
+    use(ws, ws.path("none.so"))
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cuda"}, {"type": "cpu"}]
+    set_ = daemon.dataset(recipe={"vae": demo_model(), "resolution": 64})
+    ws.small_pictures(2, folder=set_["source"]["path"])
+    daemon.start()
+    daemon.wait_for(finished=2)
+    gpu, cpu = daemon.status()["encoders"]
+    assert "none.so" in gpu["why"] and "install latentd-cuda.so" in gpu["why"], gpu
+    assert cpu["why"] is None and cpu["images_done"] == 2, cpu
+    daemon.stop()
+
+
+@test
+def a_daemon_with_nothing_but_an_absent_gpu_says_so_and_encodes_when_it_is_there(ws):
+    plugin = ws.path("plugin.so")
+    use(ws, plugin)
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cuda"}]
+    set_ = daemon.dataset(recipe={"vae": demo_model(), "resolution": 64})
+    ws.small_pictures(2, folder=set_["source"]["path"])
+    daemon.start()
+    daemon.says("plugin.so", "install latentd-cuda.so")
+    shutil.copy(PLUGIN, plugin)
+    daemon.resume()
+    daemon.wait_for(finished=2)
+    daemon.stop()
+
+
+run_tests()
