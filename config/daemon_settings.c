@@ -95,7 +95,9 @@ static const struct setting encoder_rows[] = {
     {"threads", SETTING_COUNT, ENCODER(cpu.threads), .fallback = "0", .max = 1024, .of = "cpu",
      .help = "0: all cores"},
     {"memory", SETTING_BYTES, ENCODER(cpu.memory), .of = "cpu", .example = "3GiB",
-     .help = "for model and maps; larger images are encoded in bands (half of the machine's)"},
+     .help =
+	 "for model and maps; larger images are encoded in bands (half of what the machine, or its "
+	 "cgroup's memory.max, leaves beside memory_limit)"},
     {"device", SETTING_STRING, ENCODER(cuda.device), .fallback = "0", .valid = cuda_device_valid,
      .expected = CUDA_DEVICE_EXPECTED, .of = "cuda",
      .help = "which GPU, as CUDA counts them; all: an engine on each, which share the work"},

@@ -52,7 +52,7 @@ const struct setting encode_settings[] = {
     {"threads", SETTING_COUNT, FIELD(encoder.threads), .fallback = "0", .max = 1024,
      .value_name = "N", .help = "encoder threads; 0: all cores"},
     {"encoder-memory", SETTING_BYTES, FIELD(encoder.memory), .value_name = "SIZE",
-     .help = "for model and maps, beyond it in bands (half of the machine's)"},
+     .help = "for model and maps, beyond it in bands (half of what machine or cgroup have)"},
     {"device", SETTING_STRING, FIELD(device), .fallback = "cpu", .valid = device_valid,
      .expected = "cpu, cuda, cuda:N or cuda:all", .value_name = "DEVICE",
      .help = "what encodes: cpu, cuda (its first GPU), cuda:N or cuda:all"},

@@ -7,7 +7,9 @@
 /* On its processor. */
 struct encoder_limits {
 	size_t threads; /* 0: all cores */
-	size_t memory;	/* bytes for the model and its maps; 0: half of the machine's */
+	size_t
+	    memory; /* bytes for the model and its maps; 0: half of what there is beside pixels in flight */
+	size_t beside; /* bytes in flight; no setting of its own, set by whoever knows */
 };
 
 #endif

@@ -98,7 +98,7 @@ const struct setting serve_command_settings[] = {
     {"threads", SETTING_COUNT, FIELD(encoder.threads), .fallback = "0", .max = 1024,
      .value_name = "N", .help = "encoder threads; 0: all cores"},
     {"encoder-memory", SETTING_BYTES, FIELD(encoder.memory), .value_name = "SIZE",
-     .help = "for model and maps, beyond it in bands (half of the machine's)"},
+     .help = "for model and maps, beyond it in bands (half of what machine or cgroup have)"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 

@@ -529,6 +529,7 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 
 	run->spending = spending_new("encode", &o->remote);
 	place.guard = spending_guard(run->spending);
+	place.cpu.beside = o->memory;
 	if (encode_options_cuda(o, &cuda))
 		place.cuda = &cuda;
 	if (run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,

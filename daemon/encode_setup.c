@@ -30,8 +30,10 @@ int encode_precision(const struct recipe_options *o, bool fake, enum vae_precisi
 static int open_cpu(const struct recipe_options *o, const struct encoder_limits *limits,
 		    struct encode_model *model, struct encoder **out, struct error *err)
 {
-	struct encoder_cpu_options cpu = {
-	    .precision = model->precision, .threads = limits->threads, .memory = limits->memory};
+	struct encoder_cpu_options cpu = {.precision = model->precision,
+					  .threads = limits->threads,
+					  .memory = limits->memory,
+					  .beside = limits->beside};
 	struct vae_choice choice = VAE_CHOICE_INIT;
 	const struct kl_encoder *vae;
 	int r;

@@ -376,6 +376,7 @@ int engines_open(struct inbox *inbox, const struct encoder_config *configs, size
 	engines->entries = xcalloc(n, sizeof(*engines->entries));
 	for (size_t i = 0; i < n; i++) {
 		engines->entries[i].config = configs[i];
+		engines->entries[i].config.cpu.beside = options->memory_limit;
 		engines->entries[i].name = xstrdup(configs[i].name);
 		engines->entries[i].device.limit = 1;
 	}

@@ -29,6 +29,7 @@ struct engine;
 
 struct engines_options {
 	int64_t model_idle_ms; /* an unused model stays so long */
+	size_t memory_limit;   /* what is in flight beside the encoders, bytes */
 	size_t remote_memory;  /* of each remote encoder: encode_remote_open() */
 	/* Where it is kept what remote encoders spend, and its thread; NULL: nowhere. */
 	struct queue *queue;

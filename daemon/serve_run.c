@@ -138,8 +138,11 @@ static int open_workers(struct serve_run *run, struct error *err)
 	const struct encoder_config encoder = {.type = fake ? ENCODER_TYPE_FAKE : ENCODER_TYPE_CPU,
 					       .name = fake ? "fake" : "cpu",
 					       .cpu = c->encoder};
-	const struct engines_options engines = {
-	    .model_idle_ms = INT64_MAX, .on_batch = on_batch, .on_change = on_engine, .arg = run};
+	const struct engines_options engines = {.model_idle_ms = INT64_MAX,
+						.memory_limit = c->memory_limit,
+						.on_batch = on_batch,
+						.on_change = on_engine,
+						.arg = run};
 	size_t half = program_cores() / 2;
 	struct decode_pool_options pool = {.workers = c->jobs ? c->jobs
 						      : half  ? half

@@ -300,6 +300,7 @@ static int open_workers(struct service *s, struct error *err)
 	const struct daemon_config *c = s->config;
 	const struct engines_options engines = {
 	    .model_idle_ms = c->model_idle > 0 ? (int64_t)c->model_idle : INT64_MAX,
+	    .memory_limit = c->memory_limit,
 	    .remote_memory = c->memory_limit / 4,
 	    .queue = s->background_queue,
 	    .db = s->db,

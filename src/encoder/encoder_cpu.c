@@ -2,12 +2,12 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/memory_allowed.h"
 #include "encoder/encoder_blocking.h"
 #include "encoder/pixel_range.h"
 #include "vae/kl_tiles.h"
 
 #include <stdint.h>
-#include <unistd.h>
 
 struct encoder_cpu {
 	struct encoder_blocking blocking;
@@ -71,11 +71,12 @@ static const struct encoder_ops encoder_cpu_ops = {
     .close = encoder_cpu_close,
 };
 
-static size_t half_of_the_machine(void)
+/* The other half is for whoever else has the machine, and for decode workers. */
+static size_t default_memory(size_t beside)
 {
-	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	size_t all = memory_allowed();
 
-	return pages > 0 && size > 0 ? (size_t)pages / 2 * (size_t)size : SIZE_MAX;
+	return (all - (beside < all / 2 ? beside : all / 2)) / 2;
 }
 
 int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,
@@ -91,7 +92,8 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 		vae = kl_encoder_load_model(options->model, engine, options->threads, err);
 	if (!vae)
 		return -1;
-	kl_encoder_limit_memory(vae, options->memory ? options->memory : half_of_the_machine());
+	kl_encoder_limit_memory(vae, options->memory ? options->memory
+						     : default_memory(options->beside));
 	e = xcalloc(1, sizeof(*e));
 	e->vae = vae;
 	version = engine->version();

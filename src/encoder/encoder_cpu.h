@@ -12,7 +12,9 @@ struct encoder_cpu_options {
 	struct vae_model *model; /* open; may be closed once the encoder is */
 	enum vae_precision precision;
 	size_t threads; /* 0: all cores */
-	size_t memory;	/* kl_encoder_limit_memory(); 0: half of the machine's */
+	size_t
+	    memory; /* kl_encoder_limit_memory(); 0: half of what memory_allowed() leaves beside ... */
+	size_t beside; /* ... what the process else has, bytes */
 };
 
 int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,

@@ -4,8 +4,11 @@
 import json
 import os
 import struct
+import subprocess
+import sys
 
-from harness import FAILED, USAGE, demo_model, equal, run_tests, same_members, test
+from harness import FAILED, QUARANTINED, USAGE, demo_model, equal, run_tests, same_members
+from harness import sanitized, test
 from reference import npy_values, read_dataset, shard_files, xxh3_128
 
 
@@ -66,6 +69,50 @@ def tiles_are_blended_where_an_image_is_larger_than_one(ws):
     result = ws.encode("--tiling", "diffusers", "--name", "fake", code=FAILED)
     assert "the fake encoder has no tiles" in result.err, result.err
     ws.verify()
+
+
+# Runs a command and says how many KiB the largest process of it had.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
+@test
+def within_a_limit_an_image_is_encoded_in_bands_with_the_same_result(ws):
+    """1024x1024: whole, the demo VAE has two maps of 128 MiB."""
+    ws.golden("rocket.jpg", "rocket.jpg")
+    found, peak = [], []
+    for limit in ("2GiB", "190MiB"):
+        words = ws.encode_words(
+            *("--bucketing", "square", "--resolution", "1024", "--dtype", "float32"),
+            *("--encoder-memory", limit, "--threads", "2", "--name", "set"),
+            vae=demo_model(),
+            out=ws.path(limit),
+        )
+        process = ws.launch(
+            [sys.executable, "-c", MEASURE, os.path.join(ws.programs, "latentctl"), *words],
+            **dict(env=ws.environment, cwd=ws.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
+        )
+        result = ws.finish(process)
+        equal(result.code, 0, "exit status")
+        peak.append(int(result.out.splitlines()[-1]) >> 10)
+        (sample,) = read_dataset(ws.path(limit, "set"))
+        found.append(npy_values(sample.npy))
+    assert max(abs(a - b) for a, b in zip(*found)) < 1e-5
+    if not sanitized():
+        assert peak[1] + 64 < peak[0], f"{peak} MiB"
+
+
+@test
+def an_image_that_fits_in_no_way_is_listed(ws):
+    ws.golden("rocket.jpg", "rocket.jpg")
+    words = ("--bucketing", "square", "--resolution", "1024", "--encoder-memory", "20MiB")
+    ws.encode(*words, vae=demo_model(), code=QUARANTINED)
+    (failed,) = ws.failed().values()
+    equal(failed, "too_large", "reason")
 
 
 def has_bf16():
