@@ -7,7 +7,7 @@
 enum exit_code {
 	EXIT_OK = 0,	 /* everything that was asked for is done */
 	EXIT_FAILED = 1, /* it could not go on: disk, model, output; the message says what */
-	EXIT_USAGE = 2,	 /* the command line is wrong */
+	EXIT_USAGE = 2,	 /* the command line is wrong; latentd: or its configuration */
 	EXIT_QUARANTINED =
 	    3,		    /* done, but some images could not be encoded: see `latentctl failed` */
 	EXIT_DAMAGED = 4,   /* a shard is damaged: found by verify, inspect or extract */

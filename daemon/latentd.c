@@ -87,12 +87,8 @@ static int run(const struct words *w, struct error *err)
 	const struct service_options options = {.once = w->once, .part = w->part};
 	struct daemon_config *config = NULL;
 
-	if (config_check(w->config, &config, err) < 0) {
-		if (err->code != ERR_CONFIG)
-			return -1;
-		fprintf(stderr, "latentd: %s\n", err->message);
-		return EXIT_USAGE;
-	}
+	if (config_check(w->config, &config, err) < 0)
+		return -1;
 	if (!w->check)
 		return service_run(config, &options, err);
 	print_checked(config);
@@ -100,12 +96,13 @@ static int run(const struct words *w, struct error *err)
 	return EXIT_OK;
 }
 
+/* What was asked for cannot be done, and trying again would not help (RestartPreventExitStatus= of the unit). */
 static int ended(int code, const struct error *err)
 {
 	if (code >= 0)
 		return code;
 	fprintf(stderr, "latentd: %s\n", err->message);
-	return EXIT_FAILED;
+	return err->code == ERR_CONFIG ? EXIT_USAGE : EXIT_FAILED;
 }
 
 int main(int argc, char **argv)

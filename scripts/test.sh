@@ -80,7 +80,8 @@ run_ctest() # NAME FOLDER CTEST-OPTION...
 test_release()
 {
 	step 'release: build'
-	if ! build_tree "$BUILDS/ci-release" '' -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLATENTD_WERROR=ON; then
+	if ! build_tree "$BUILDS/ci-release" '' -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLATENTD_WERROR=ON \
+		-DCMAKE_INSTALL_PREFIX=/usr; then
 		fail 'release: build'
 		return 1
 	fi

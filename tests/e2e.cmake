@@ -1,9 +1,39 @@
 # The built programs as a whole, in Python without packages. 77: nothing of it could run here. They begin first (COST):
 # the longest should not be alone at the end.
 find_package(Python3 3.9 COMPONENTS Interpreter REQUIRED)
-foreach(name main_job bad_input bad_output kill damage commands api plan identity rewrite
-	export rebuild indexes captions latent_options shells config daemon daemon_steering daemon_outages daemon_stop models
-	notify unit serve serve_load remote remote_daemon migration cuda)
+foreach(name
+	main_job
+	bad_input
+	bad_output
+	kill
+	damage
+	commands
+	api
+	plan
+	identity
+	rewrite
+	export
+	rebuild
+	indexes
+	captions
+	latent_options
+	shells
+	config
+	daemon
+	daemon_steering
+	daemon_outages
+	daemon_stop
+	models
+	notify
+	unit
+	packages
+	serve
+	serve_load
+	remote
+	remote_daemon
+	migration
+	cuda
+	)
 	add_test(NAME e2e_${name} COMMAND ${Python3_EXECUTABLE} -B
 		${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_${name}.py)
 	set_tests_properties(e2e_${name} PROPERTIES LABELS e2e TIMEOUT 900 COST 50 SKIP_RETURN_CODE 77

@@ -15,7 +15,7 @@ import socket
 import subprocess
 
 from daemon_rig import Daemon
-from harness import BUILD_DIR, FAILED, OK, SOURCE_DIR, Skip, demo_model, equal, run_tests, sanitized
+from harness import BUILD_DIR, OK, SOURCE_DIR, USAGE, Skip, demo_model, equal, run_tests, sanitized
 from harness import test
 from reference import paths_in
 
@@ -186,7 +186,7 @@ def a_socket_for_another_path_is_refused_by_name(ws):
     daemon.dataset()
     handed_over = HandedOver(ws.path("another.sock"))
     daemon.spawn(**handed_over.options)
-    equal(daemon.process.wait(60), FAILED, "exit status")
+    equal(daemon.process.wait(60), USAGE, "exit status")
     daemon.process = None
     assert f'none that listens at "{daemon.socket}"' in daemon.said(), daemon.said()
     handed_over.close()

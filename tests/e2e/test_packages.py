@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""The .deb packages: what is in them, and what becomes of a machine on which they are installed, upgraded and removed.
+
+LATENTD_TEST_LONG=1 does the second part, in a fresh Debian root (debootstrap, from the network).
+"""
+
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+
+from harness import BUILD_DIR, Skip, demo_model, equal, run_tests, sanitized, test, wait_until
+from reference import paths_in
+
+LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
+EPOCH = "1700000000"
+STATE = "/var/lib/latentd"
+USER_VERSION_AT = 60  # in an SQLite database
+
+
+def run(*words, code=0, **options):
+    done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
+    assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def needs(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            raise Skip(f"there is no {program} here")
+
+
+def build(folder):
+    """The packages from what is built, as {name: file}."""
+    needs("cpack", "dpkg-deb", "dpkg-shlibdeps")
+    if sanitized():
+        raise Skip("packages hold release builds")
+    with open(os.path.join(BUILD_DIR, "CMakeCache.txt"), encoding="utf-8") as cache:
+        if "CMAKE_INSTALL_PREFIX:PATH=/usr\n" not in cache.read():
+            raise Skip("the build folder is not configured with CMAKE_INSTALL_PREFIX=/usr")
+    env = dict(os.environ, SOURCE_DATE_EPOCH=EPOCH)
+    run("cpack", "-B", folder, "--config", os.path.join(BUILD_DIR, "CPackConfig.cmake"), env=env)
+    return {os.path.basename(f).split("_")[0]: f for f in glob.glob(os.path.join(folder, "*.deb"))}
+
+
+def field(package, name):
+    return run("dpkg-deb", "--field", package, name).strip()
+
+
+@test
+def the_daemon_has_what_a_machine_needs_and_does_not_need_the_plugin(ws):
+    package = build(ws.path("packages"))["latentd"]
+    root = ws.path("root")
+    run("dpkg-deb", "--extract", package, root)
+    found = {os.path.relpath(os.path.join(at, f), root) for at, _, files in os.walk(root) for f in files}
+    for name in (
+        *("usr/bin/latentd", "usr/bin/latentctl", "usr/bin/latentd-decode", "etc/latentd/latentd.yaml"),
+        *(f"usr/lib/systemd/system/latentd{what}" for what in (".service", "@.service", ".socket")),
+        *("usr/lib/sysusers.d/latentd.conf", "usr/lib/tmpfiles.d/latentd.conf"),
+        *("usr/share/man/man8/latentd.8.gz", "usr/share/man/man1/latentctl.1.gz"),
+        "usr/share/bash-completion/completions/latentctl",
+    ):
+        assert name in found, f"{name} is missing among {sorted(found)}"
+    assert not [name for name in found if "cuda" in name], "something of the plugin"
+    assert "cuda" not in field(package, "Depends"), field(package, "Depends")
+    control = ws.path("control")
+    run("dpkg-deb", "--control", package, control)
+    with open(os.path.join(control, "conffiles"), encoding="utf-8") as file:
+        equal(file.read(), "/etc/latentd/latentd.yaml\n", "settings that an upgrade keeps")
+    said = run(f"{root}/usr/bin/latentd", "--check-config", "--config", f"{root}/etc/latentd/latentd.yaml")
+    assert "is good" in said, said
+
+
+@test
+def the_plugin_comes_with_the_devices_it_needs(ws):
+    packages = build(ws.path("packages"))
+    if "latentd-cuda" not in packages:
+        raise Skip("the plugin is not built here")
+    listed = run("dpkg-deb", "--contents", packages["latentd-cuda"])
+    for name in ("lib/latentd/latentd-cuda.so", "latentd.service.d/cuda.conf", "latentd@.service.d/cuda.conf"):
+        assert name in listed, listed
+    version = re.escape(field(packages["latentd"], "Version"))
+    assert re.search(rf"latentd \(= {version}\)", field(packages["latentd-cuda"], "Depends"))
+
+
+@test
+def the_same_build_gives_the_same_bytes(ws):
+    first, second = (build(ws.path(name)) for name in ("one", "two"))
+    for name, file in first.items():
+        with open(file, "rb") as a, open(second[name], "rb") as b:
+            assert a.read() == b.read(), f"{name} differs"
+
+
+@test
+def lintian_finds_no_error(ws):
+    packages = build(ws.path("packages"))
+    needs("lintian")
+    said = run("lintian", "--fail-on", "error", *packages.values(), code=None, env={**os.environ, "HOME": ws.root})
+    assert not [line for line in said.splitlines() if line.startswith("E:")], said
+
+
+# -- a machine --------------------------------------------------------------------------------------
+
+
+class Machine:
+    """A fresh Debian root, in which there is no service manager: the test is one."""
+
+    def __init__(self, ws):
+        if not LONG:
+            raise Skip("a Debian root is made in the long run only")
+        if os.geteuid() != 0:
+            raise Skip("a Debian root needs root")
+        needs("debootstrap", "chroot")
+        self.ws, self.root, self.process = ws, ws.path("machine"), None
+        include = "--include=systemd,ca-certificates"
+        run("debootstrap", "--variant=minbase", include, "bookworm", self.root, "http://deb.debian.org/debian")
+        run("mount", "-t", "proc", "proc", self.path("/proc"))
+        ws.at_end.append(self.end)
+
+    def path(self, inside):
+        return os.path.join(self.root, inside.lstrip("/"))
+
+    def do(self, *words, code=0):
+        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+        return run("chroot", self.root, *words, code=code, env=env)
+
+    def install(self, package):
+        shutil.copy(package, self.path("/var/tmp"))
+        self.do("apt-get", "install", "-y", "--allow-downgrades", f"/var/tmp/{os.path.basename(package)}")
+
+    def start(self):
+        """As the unit does: by its user, watched, with the folders of the unit."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        where = self.path("/run/notify")
+        if os.path.exists(where):
+            os.unlink(where)
+        listener.bind(where)
+        os.chmod(where, 0o777)
+        listener.settimeout(60)
+        self.do("install", "-d", "-o", "latentd", "-g", "latentd", STATE, "/run/latentd")
+        self.process = subprocess.Popen(
+            [shutil.which("chroot"), "--userspec=latentd:latentd", self.root, "/usr/bin/latentd"],
+            env={"NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "2000000", "PATH": "/usr/bin"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return listener
+
+    def ended(self):
+        _, said = self.process.communicate(timeout=60)
+        code, self.process = self.process.returncode, None
+        return code, said
+
+    def end(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        run("umount", "-l", self.path("/proc"))
+
+
+def wait_for(listener, word):
+    while word not in (said := listener.recv(65536).decode()):
+        pass
+    return said
+
+
+def newer(ws, package, version):
+    """The same files under another version."""
+    folder, out = ws.path(f"v{version}"), ws.path(f"latentd_{version}_amd64.deb")
+    run("dpkg-deb", "--raw-extract", package, folder)
+    with open(os.path.join(folder, "DEBIAN", "control"), encoding="utf-8") as file:
+        control = re.sub("^Version: .*", f"Version: {version}", file.read(), flags=re.M)
+    with open(os.path.join(folder, "DEBIAN", "control"), "w", encoding="utf-8") as file:
+        file.write(control)
+    run("dpkg-deb", "--root-owner-group", "--build", folder, out)
+    return out
+
+
+def finished(machine):
+    """How many images are encoded, in shards or not."""
+    said = machine.do("/usr/bin/latentctl", "status", "--json")
+    jobs = json.loads(said)["datasets"][0]["jobs"]
+    return jobs["encoded"] + jobs["completed"]
+
+
+@test
+def a_machine_installs_runs_upgrades_refuses_to_go_back_and_purges(ws):
+    package = build(ws.path("packages"))["latentd"]
+    machine = Machine(ws)
+    machine.install(package)
+    shutil.copytree(demo_model(), machine.path("/models/demo"))
+    paths = ws.small_pictures(6, machine.path("/data/photos"))
+    machine.do("install", "-d", "-o", "latentd", "-g", "latentd", "/data/latents")
+    with open(machine.path("/etc/latentd/latentd.yaml"), "w", encoding="utf-8") as file:
+        file.write(
+            f"state_dir: {STATE}\napi: {{socket: /run/latentd/latentd.sock}}\nencoders: {{type: cpu}}\n"
+            "datasets:\n  - {name: photos, source: {path: /data/photos}, output: {path: /data/latents},\n"
+            "     recipe: {vae: /models/demo, resolution: 128, max_upscale: 0}}\n"
+        )
+
+    listener = machine.start()
+    wait_for(listener, "READY=1")
+    wait_for(listener, "WATCHDOG=1")
+    wait_until(lambda: finished(machine) == 6, "six images")
+    machine.process.send_signal(signal.SIGHUP)
+    wait_for(listener, "RELOADING=1")
+    wait_for(listener, "READY=1")
+    machine.process.kill()  # at once: the queue is live
+    machine.ended()
+
+    # The settings of this machine stay as they are, and the daemon goes on where it was.
+    machine.install(newer(ws, package, "9.0-1"))
+    with open(machine.path("/etc/latentd/latentd.yaml"), encoding="utf-8") as file:
+        assert "name: photos" in file.read(), "the settings"
+    paths += ws.small_pictures(3, machine.path("/data/photos"), first=6)
+    listener = machine.start()
+    wait_for(listener, "READY=1")
+    wait_until(lambda: finished(machine) == 9, "nine images")
+    machine.do("/usr/bin/latentctl", "drain")
+    wait_until(lambda: len(paths_in(machine.path("/data/latents/photos"))) == 9, "nine in shards")
+    machine.process.send_signal(signal.SIGTERM)
+    wait_for(listener, "STOPPING=1")
+    equal(machine.ended()[0], 0, "exit status")
+
+    # What a later version wrote is not read by an earlier one.
+    database = machine.path(f"{STATE}/queue.db")
+    with open(database, "r+b") as file:
+        file.seek(USER_VERSION_AT)
+        file.write((1000).to_bytes(4, "big"))
+    machine.install(package)
+    machine.start()
+    code, said = machine.ended()
+    equal(code, 2, "exit status, after which systemd does not try again")
+    assert "1000" in said and "newer latentd" in said, said
+
+    machine.do("apt-get", "remove", "-y", "latentd")
+    assert os.path.exists(database), "the queue is gone with the programs"
+    machine.do("apt-get", "purge", "-y", "latentd")
+    for gone in (STATE, "/etc/latentd/latentd.yaml", "/run/latentd"):
+        assert not os.path.exists(machine.path(gone)), f"{gone} is left"
+    equal(sorted(paths_in(machine.path("/data/latents/photos"))), sorted(paths), "shards after the purge")
+
+
+run_tests()
