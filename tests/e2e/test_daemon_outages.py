@@ -488,7 +488,7 @@ def a_state_folder_on_a_network_file_system_is_refused(ws):
     daemon = Daemon(ws)
     daemon.dataset()
     nfs = shimmed(ws, daemon, daemon.state_dir, disk="0x6969")
-    result = daemon.command(code=FAILED, env=nfs)
+    result = daemon.command(code=USAGE, env=nfs)
     one_line(result, os.path.join(daemon.state_dir, "queue.db"), "is on a network file system (NFS)")
     one_line(result, "put the state folder on a local disk")
     assert not os.path.exists(daemon.socket), "the socket is left"

@@ -4,6 +4,8 @@
 LATENTD_TEST_LONG=1 does the second part, in a fresh Debian root (debootstrap, from the network).
 """
 
+import atexit
+import functools
 import glob
 import json
 import os
@@ -12,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 
 from harness import BUILD_DIR, Skip, demo_model, equal, run_tests, sanitized, test, wait_until
 from reference import paths_in
@@ -34,8 +37,8 @@ def needs(*programs):
             raise Skip(f"there is no {program} here")
 
 
-def build(folder):
-    """The packages from what is built, as {name: file}."""
+def packages_at(folder):
+    """Makes the packages from what is built; as {name: file}."""
     needs("cpack", "dpkg-deb", "dpkg-shlibdeps")
     if sanitized():
         raise Skip("packages hold release builds")
@@ -47,13 +50,21 @@ def build(folder):
     return {os.path.basename(f).split("_")[0]: f for f in glob.glob(os.path.join(folder, "*.deb"))}
 
 
+@functools.cache
+def packages():
+    """The same ones for all tests of this run."""
+    folder = tempfile.mkdtemp(prefix="latentd-packages-")
+    atexit.register(shutil.rmtree, folder)
+    return packages_at(folder)
+
+
 def field(package, name):
     return run("dpkg-deb", "--field", package, name).strip()
 
 
 @test
 def the_daemon_has_what_a_machine_needs_and_does_not_need_the_plugin(ws):
-    package = build(ws.path("packages"))["latentd"]
+    package = packages()["latentd"]
     root = ws.path("root")
     run("dpkg-deb", "--extract", package, root)
     found = {os.path.relpath(os.path.join(at, f), root) for at, _, files in os.walk(root) for f in files}
@@ -77,29 +88,27 @@ def the_daemon_has_what_a_machine_needs_and_does_not_need_the_plugin(ws):
 
 @test
 def the_plugin_comes_with_the_devices_it_needs(ws):
-    packages = build(ws.path("packages"))
-    if "latentd-cuda" not in packages:
+    if "latentd-cuda" not in packages():
         raise Skip("the plugin is not built here")
-    listed = run("dpkg-deb", "--contents", packages["latentd-cuda"])
+    listed = run("dpkg-deb", "--contents", packages()["latentd-cuda"])
     for name in ("lib/latentd/latentd-cuda.so", "latentd.service.d/cuda.conf", "latentd@.service.d/cuda.conf"):
         assert name in listed, listed
-    version = re.escape(field(packages["latentd"], "Version"))
-    assert re.search(rf"latentd \(= {version}\)", field(packages["latentd-cuda"], "Depends"))
+    version = re.escape(field(packages()["latentd"], "Version"))
+    assert re.search(rf"latentd \(= {version}\)", field(packages()["latentd-cuda"], "Depends"))
 
 
 @test
 def the_same_build_gives_the_same_bytes(ws):
-    first, second = (build(ws.path(name)) for name in ("one", "two"))
-    for name, file in first.items():
-        with open(file, "rb") as a, open(second[name], "rb") as b:
+    again = packages_at(ws.path("again"))
+    for name, file in packages().items():
+        with open(file, "rb") as a, open(again[name], "rb") as b:
             assert a.read() == b.read(), f"{name} differs"
 
 
 @test
 def lintian_finds_no_error(ws):
-    packages = build(ws.path("packages"))
     needs("lintian")
-    said = run("lintian", "--fail-on", "error", *packages.values(), code=None, env={**os.environ, "HOME": ws.root})
+    said = run("lintian", "--fail-on", "error", *packages().values(), code=None, env={**os.environ, "HOME": ws.root})
     assert not [line for line in said.splitlines() if line.startswith("E:")], said
 
 
@@ -189,7 +198,7 @@ def finished(machine):
 
 @test
 def a_machine_installs_runs_upgrades_refuses_to_go_back_and_purges(ws):
-    package = build(ws.path("packages"))["latentd"]
+    package = packages()["latentd"]
     machine = Machine(ws)
     machine.install(package)
     shutil.copytree(demo_model(), machine.path("/models/demo"))
