@@ -277,6 +277,7 @@ static int open_workers(struct encode_run *run, struct error *err)
 static int open_pipeline(struct encode_run *run, struct error *err)
 {
 	struct pipeline_options options = {
+	    .inbox = run->inbox,
 	    .db = run->db,
 	    .packer = run->packer,
 	    .pool = run->pool,

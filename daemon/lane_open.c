@@ -204,7 +204,7 @@ void lane_take_roots(struct lane *l, const struct intake_state *state)
 		pipeline_again(l->pipeline); /* its jobs could not be claimed before */
 	free(there);
 	for (size_t i = 0; i < n_left; i++)
-		source_close(left[i]);
+		pipeline_close_source(l->pipeline, left[i]);
 	free(left);
 }
 
@@ -321,7 +321,8 @@ static int open_packer(struct lane *l, struct error *err)
 
 static int open_pipeline(struct lane *l, struct error *err)
 {
-	struct pipeline_options options = {.db = l->shared->db,
+	struct pipeline_options options = {.inbox = l->shared->inbox,
+					   .db = l->shared->db,
 					   .packer = l->packer,
 					   .pool = l->shared->pool,
 					   .memory = l->shared->memory,

@@ -65,6 +65,7 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, bool later, const 
 		struct work *w = xcalloc(1, sizeof(*w));
 
 		w->pipeline = p;
+		w->fd = -1;
 		w->job = jobs[i];
 		p->images++;
 		work_list_push(&p->ready, w);
@@ -187,6 +188,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 		  struct error *err)
 {
 	struct pipeline *p = xcalloc(1, sizeof(*p));
+	int r;
 
 	keep_freed_pixels();
 	thread_short_slices(); /* decode workers wait for the loop, and use all cores */
@@ -195,9 +197,11 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	pipeline_set_roots(p, options->roots, options->n_roots);
 	p->duplicates = duplicates_new();
 	p->outcomes = outcome_log_new(options->db, on_queue_failed, p);
-	if (open_timers(p) < 0) {
+	r = open_timers(p) < 0 ? error_set(err, ERR_IO, "cannot set timers")
+			       : executor_open(options->inbox, "open", &p->opener, err);
+	if (r < 0) {
 		pipeline_close(p);
-		return error_set(err, ERR_IO, "cannot set timers");
+		return -1;
 	}
 	decode_pool_reserve(options->pool, bucket_table_max_pixels(options->buckets) * 3);
 	*out = p;
@@ -209,6 +213,8 @@ static void release_ready(struct pipeline *p)
 {
 	struct work *w;
 
+	while ((w = work_list_pop(&p->opened)))
+		work_released(w);
 	while ((w = work_list_pop(&p->ready)))
 		work_released(w);
 }
@@ -299,6 +305,7 @@ void pipeline_close(struct pipeline *p)
 {
 	if (!p)
 		return;
+	executor_close(p->opener);
 	memory_budget_pass(p->options.memory, p);
 	sd_event_source_disable_unref(p->extend_timer);
 	sd_event_source_disable_unref(p->retry_timer);

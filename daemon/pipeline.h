@@ -18,6 +18,8 @@
  *	pipeline_stop(pipeline)         no more claims; what is being encoded is finished, the rest released
  *	pipeline_close(pipeline)
  *
+ * Files are opened on a thread of their own: where a file system hangs, so does its dataset, and nobody else.
+ *
  * Memory stays under the budget: what a decode will need is reserved from the header before it starts; an image that
  * needs more than the whole budget runs alone.
  */
@@ -40,6 +42,7 @@ struct pipeline_root {
 };
 
 struct pipeline_options {
+	struct inbox *inbox;
 	struct db *db;
 	struct packer *packer;
 	struct decode_pool *pool;     /* opened with pipeline_decode_options() */
@@ -74,8 +77,10 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 /* Does whatever can be done now; call after each turn of the loop. */
 void pipeline_pump(struct pipeline *p);
 bool pipeline_finished(const struct pipeline *p);
-/* Copies @roots; their sources live as long as they are among the roots, and none of an image's is closed before it. */
+/* Copies @roots; their sources live as long as they are among the roots, and are then closed by pipeline_close_source(). */
 void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, size_t n);
+/* @source is no root's any more: it is closed when no file of it is being opened. */
+void pipeline_close_source(struct pipeline *p, struct source *source);
 void pipeline_again(struct pipeline *p);
 void pipeline_pause(struct pipeline *p, bool paused);
 void pipeline_stop(struct pipeline *p);

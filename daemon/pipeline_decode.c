@@ -1,5 +1,5 @@
 /*
- * A claimed job is opened, hashed, measured and drawn by a decode worker. The next ones stand ready behind it: read and
+ * A file is hashed, measured and drawn by a decode worker. The next ones stand ready behind it: read and
  * looked up, and with memory of their own where there is plenty.
  */
 #include "daemon/pipeline_parts.h"
@@ -8,53 +8,16 @@
 #include "base/clock.h"
 
 #include <string.h>
+#include <unistd.h>
 
-enum { BATCHES_AHEAD = 4, PATIENCE_MS = 1000 };
-
-/* NULL: it was claimed while its source was still there. */
-static struct source *source_of(const struct pipeline *p, const struct job *job)
-{
-	for (size_t i = 0; i < p->n_roots; i++) {
-		if (p->roots[i].root == job->root)
-			return p->roots[i].source;
-	}
-	return NULL;
-}
-
-static int read_caption(struct work *w, struct source *source, struct error *err)
-{
-	cleanup_buffer struct buffer text = BUFFER_INIT;
-	int r;
-
-	if (!w->pipeline->options.captions || w->caption)
-		return 0;
-	r = source_caption(source, w->job.path, &text, err);
-	if (r < 0)
-		return error_wrap(err, "its caption");
-	if (r == 0)
-		w->caption = xstrdup(text.data ? (const char *)text.data : "");
-	return 0;
-}
+enum { BATCHES_AHEAD = 4, OPENED_AHEAD = 2, PATIENCE_MS = 1000 };
 
 static void start_one(struct pipeline *p, struct work *w)
 {
-	struct source *source = source_of(p, &w->job);
-	struct error err = ERROR_INIT;
-	cleanup_close int fd = -1;
-
-	work_forget(w);
-	if (!source) {
-		work_released(w);
-		return;
-	}
-	if (read_caption(w, source, &err) == 0)
-		fd = source_open_sample(source, w->job.path, &err);
-	if (fd < 0) {
-		work_failed(w, &err);
-	} else {
-		p->at_workers++;
-		decode_pool_start(p->options.pool, fd, w);
-	}
+	p->at_workers++;
+	decode_pool_start(p->options.pool, w->fd, w);
+	close(w->fd);
+	w->fd = -1;
 }
 
 /* Whole batches that the encoder has no room for yet. */
@@ -67,12 +30,22 @@ static size_t batches_ahead(const struct pipeline *p)
 	return n;
 }
 
+static bool may_start(const struct pipeline *p)
+{
+	return !p->paused && !p->stopping && !p->failed && p->waiting.n == 0 &&
+	       !pipeline_parking_is_full(p) && !packer_is_behind(p->options.packer) &&
+	       batches_ahead(p) < BATCHES_AHEAD;
+}
+
 void pipeline_start_decodes(struct pipeline *p)
 {
-	while (!p->paused && !p->stopping && !p->failed && p->waiting.n == 0 && p->ready.n > 0 &&
-	       !pipeline_parking_is_full(p) && !packer_is_behind(p->options.packer) &&
-	       batches_ahead(p) < BATCHES_AHEAD && decode_pool_room(p->options.pool) > 0)
-		start_one(p, work_list_pop(&p->ready));
+	size_t ahead;
+
+	while (p->opened.n > 0 && decode_pool_room(p->options.pool) > 0 && may_start(p))
+		start_one(p, work_list_pop(&p->opened));
+	ahead = decode_pool_room(p->options.pool) + OPENED_AHEAD;
+	while (p->ready.n > 0 && p->opening + p->opened.n < ahead && may_start(p))
+		pipeline_open_file(p, work_list_pop(&p->ready));
 }
 
 void pipeline_on_hashed(void *image, const struct hash128 *content, uint64_t bytes)

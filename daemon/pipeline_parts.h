@@ -2,7 +2,8 @@
  * What the pipeline's parts share; nobody else includes it.
  *
  *	pipeline.c           claims, the policy, opening and closing
- *	pipeline_decode.c    from a claimed job to pixels
+ *	pipeline_open.c      from a claimed job to an open file
+ *	pipeline_decode.c    from there to pixels
  *	pipeline_content.c   what is stored or under way already
  *	pipeline_encode.c    from pixels to the packer
  *	pipeline_end.c       how a work ends otherwise
@@ -11,6 +12,7 @@
 #define LATENTD_DAEMON_PIPELINE_PARTS_H
 
 #include "daemon/duplicates.h"
+#include "daemon/executor.h"
 #include "daemon/outcome_log.h"
 #include "daemon/pipeline.h"
 
@@ -30,7 +32,10 @@ struct pipeline {
 	struct pipeline_root *roots;
 	uint32_t *root_numbers; /* of them: what may be claimed */
 	size_t n_roots;
+	struct executor *opener;
 	struct work_list ready;	  /* claimed */
+	size_t opening;		  /* works whose file is being opened */
+	struct work_list opened;  /* no decode worker has room yet */
 	struct work_list waiting; /* header seen, no memory yet */
 	struct pending *pending;
 	size_t n_pending, pending_capacity;
@@ -54,6 +59,11 @@ struct pipeline {
 void pipeline_fail(struct pipeline *p, const struct error *why);
 /* Jobs went back to the queue, or are due later: asks for some again in a while. */
 void pipeline_claim_later(struct pipeline *p);
+
+/* -- pipeline_open.c -------------------------------------------------------------------------------- */
+
+/* Has the file of a work opened that is in no list; it comes among the opened, or ends. */
+void pipeline_open_file(struct pipeline *p, struct work *w);
 
 /* -- pipeline_decode.c ------------------------------------------------------------------------------ */
 

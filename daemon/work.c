@@ -2,6 +2,8 @@
 
 #include "base/checked.h"
 
+#include <unistd.h>
+
 void work_release(struct work *w)
 {
 	job_release(&w->job);
@@ -9,6 +11,8 @@ void work_release(struct work *w)
 	free(w->first_key);
 	free(w->pixels);
 	free(w->failure);
+	if (w->fd >= 0)
+		close(w->fd);
 }
 
 void work_forget(struct work *w)

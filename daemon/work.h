@@ -5,8 +5,10 @@
 #define LATENTD_DAEMON_WORK_H
 
 #include "daemon/decode_pool.h"
+#include "daemon/executor.h"
 #include "image/bucket.h"
 #include "queue/queue.h"
+#include "source/source.h"
 
 struct pipeline;
 
@@ -29,6 +31,10 @@ struct work {
 	struct decode_ticket *ticket; /* its worker waits for an answer: of the queue, or memory */
 	bool returned;		      /* it lost its worker while the queue was asked */
 	struct error *failure;	      /* why it cannot be decoded; the queue is asked nonetheless */
+	/* While its file is opened, and from then until a decode worker has it. */
+	struct task opening;
+	struct source *source;
+	int fd; /* -1: none */
 	struct work *next;
 };
 

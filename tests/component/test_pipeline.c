@@ -13,6 +13,7 @@
 #include "run_rig.h"
 
 #include <fcntl.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -200,6 +201,7 @@ static void open_pipeline(struct fixture *f, const struct how *how)
 		assert_ok(encoder_fake_open(&fake, &f->encoder, &f->err), &f->err);
 	assert_ok(encode_driver_open(f->run.inbox, f->encoder, on_batch, f, &f->driver, &f->err),
 		  &f->err);
+	options.inbox = f->run.inbox;
 	options.db = f->run.db;
 	options.packer = f->run.packer;
 	encode_group_add(&f->encoders, f->driver);
@@ -627,6 +629,76 @@ static void without_any_decoder_the_run_ends_and_charges_nobody(void **state)
 
 /* -- an encoder that gives nothing ---------------------------------------------------------------------- */
 
+/* -- a file system that hangs ------------------------------------------------------------------------- */
+
+struct hanging {
+	struct source base;
+	struct source *files;
+	sem_t entered, may;
+};
+
+static int hanging_open(struct source *base, const char *path, struct error *err)
+{
+	struct hanging *h = (struct hanging *)base;
+
+	sem_post(&h->entered);
+	while (sem_wait(&h->may) < 0)
+		;
+	return source_open_sample(h->files, path, err);
+}
+
+static int hanging_caption(struct source *base, const char *path, struct buffer *out,
+			   struct error *err)
+{
+	return source_caption(((struct hanging *)base)->files, path, out, err);
+}
+
+static void hanging_close(struct source *base)
+{
+	sem_post(&((struct hanging *)base)->entered);
+}
+
+static const struct source_ops hanging_ops = {.name = "hanging",
+					      .open_sample = hanging_open,
+					      .caption = hanging_caption,
+					      .close = hanging_close};
+
+static void a_file_that_cannot_be_opened_for_long_holds_up_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+	struct hanging h = {.base.ops = &hanging_ops};
+	struct how how = {0};
+
+	sem_init(&h.entered, 0, 0);
+	sem_init(&h.may, 0, 0);
+	add_pictures(f, "a", "q16.jpg", 3);
+	scan(f);
+	h.files = f->source;
+	open_pipeline(f, &how);
+	f->root.source = &h.base;
+	pipeline_set_roots(f->pipeline, &f->root, 1);
+	do {
+		pipeline_pump(f->pipeline);
+		run_turn(&f->run);
+	} while (sem_trywait(&h.entered) < 0);
+	/* The source goes; what is being opened of it is told, and comes to its end. */
+	pipeline_set_roots(f->pipeline, NULL, 0);
+	pipeline_close_source(f->pipeline, &h.base);
+	pipeline_pump(f->pipeline);
+	assert_false(pipeline_finished(f->pipeline));
+	assert_int_equal(sem_trywait(&h.entered), -1); /* it is not closed meanwhile */
+	for (size_t i = 0; i < 3; i++)
+		sem_post(&h.may);
+	turn_to_the_end(f, true);
+	while (sem_wait(&h.entered) < 0)
+		;
+	close_pipeline(f);
+	assert_true(count(f, JOB_COMPLETED) >= 1);
+	assert_int_equal(count(f, JOB_COMPLETED) + count(f, JOB_AVAILABLE), 3);
+	sem_destroy(&h.entered);
+	sem_destroy(&h.may);
+}
+
 /* Hands each batch back with @code in every item, and as its own failure too if it is @lost. */
 struct barren {
 	struct encoder base;
@@ -1005,6 +1077,7 @@ int main(void)
 	    pipeline_test(stopping_releases_what_is_parked),
 	    pipeline_test(what_was_in_flight_at_every_death_runs_alone),
 	    pipeline_test(only_what_kills_its_owner_alone_is_blamed),
+	    pipeline_test(a_file_that_cannot_be_opened_for_long_holds_up_nothing_else),
 	    pipeline_test(an_encoder_that_is_lost_ends_the_run_and_charges_nobody),
 	    pipeline_test(an_image_that_was_cancelled_in_the_encoder_is_not_charged),
 	};

@@ -1,0 +1,104 @@
+/*
+ * Opening may wait for a disk or a network for as long as that likes, so it has a thread of its own, which looks at
+ * nothing of a work but what is given to it.
+ */
+#include "daemon/pipeline_parts.h"
+
+#include "base/checked.h"
+
+#include <stddef.h>
+
+/* NULL: it was claimed while its source was still there. */
+static struct source *source_of(const struct pipeline *p, const struct job *job)
+{
+	for (size_t i = 0; i < p->n_roots; i++) {
+		if (p->roots[i].root == job->root)
+			return p->roots[i].source;
+	}
+	return NULL;
+}
+
+static int read_caption(struct work *w, struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	int r;
+
+	if (!w->pipeline->options.captions || w->caption)
+		return 0;
+	r = source_caption(w->source, w->job.path, &text, err);
+	if (r < 0)
+		return error_wrap(err, "its caption");
+	if (r == 0)
+		w->caption = xstrdup(text.data ? (const char *)text.data : "");
+	return 0;
+}
+
+static struct work *work_of(struct task *t)
+{
+	return (struct work *)((char *)t - offsetof(struct work, opening));
+}
+
+static void opening_run(struct task *t)
+{
+	struct work *w = work_of(t);
+	struct error err = ERROR_INIT;
+
+	if (read_caption(w, &err) == 0)
+		w->fd = source_open_sample(w->source, w->job.path, &err);
+	if (w->fd < 0) {
+		w->failure = xmalloc(sizeof(err));
+		*w->failure = err;
+	}
+}
+
+static void opening_done(struct task *t)
+{
+	struct work *w = work_of(t);
+	struct pipeline *p = w->pipeline;
+	struct error why = ERROR_INIT;
+
+	p->opening--;
+	if (p->paused || p->stopping || p->failed) {
+		work_released(w);
+	} else if (w->failure) {
+		why = *w->failure;
+		work_failed(w, &why);
+	} else {
+		work_list_push(&p->opened, w);
+	}
+}
+
+void pipeline_open_file(struct pipeline *p, struct work *w)
+{
+	work_forget(w);
+	w->source = source_of(p, &w->job);
+	if (!w->source) {
+		work_released(w);
+		return;
+	}
+	w->opening.run = opening_run;
+	w->opening.done = opening_done;
+	p->opening++;
+	executor_post(p->opener, &w->opening);
+}
+
+struct closing {
+	struct task base;
+	struct source *source;
+};
+
+static void closing_run(struct task *t)
+{
+	source_close(((struct closing *)t)->source);
+	free(t);
+}
+
+/* Behind the files of it that are to be opened. */
+void pipeline_close_source(struct pipeline *p, struct source *source)
+{
+	struct closing *closing = xcalloc(1, sizeof(*closing));
+
+	closing->base.run = closing_run;
+	closing->source = source;
+	executor_post(p->opener, &closing->base);
+}
