@@ -525,6 +525,24 @@ bool engines_busy(const struct engines *engines)
 	return false;
 }
 
+bool engines_only_load(const struct engines *engines)
+{
+	bool loads = false;
+
+	for (const struct engine *e = engines->first; e; e = e->next) {
+		if (in_flight(e) > 0)
+			return false;
+		loads = loads || e->state == ENGINE_LOADING;
+	}
+	return loads;
+}
+
+void engines_abandon(struct engines *engines)
+{
+	for (size_t i = 0; i < engines->n && engines->options.queue; i++)
+		spending_flush(engines->entries[i].spending, engines->options.queue);
+}
+
 uint64_t engines_progress(const struct engines *engines, bool *busy)
 {
 	uint64_t sum = 0;

@@ -89,5 +89,12 @@ void engines_each(const struct engines *engines, size_t index,
 uint64_t engines_progress(const struct engines *engines, bool *busy);
 /* Something is in flight or being loaded: engines_close() must wait. */
 bool engines_busy(const struct engines *engines);
+/* A model is being loaded, and nothing is in flight. */
+bool engines_only_load(const struct engines *engines);
+/*
+ * Instead of engines_close() where that would wait for a load: what was spent is saved, and all else left as it is,
+ * inbox, loop and configuration too, until the process ends.
+ */
+void engines_abandon(struct engines *engines);
 
 #endif

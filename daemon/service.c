@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 /* -- talking ---------------------------------------------------------------------------------------- */
 
@@ -292,6 +293,8 @@ static int open_database(struct service *s, struct error *err)
 	    queue_sqlite_open_readonly(path, &reader, err) < 0)
 		return -1;
 	s->background_queue = db_queue_new(s->db, reader);
+	if (executor_open(s->inbox, "disks", &s->disks, err) < 0)
+		return -1;
 	return executor_open(s->inbox, "background", &s->background, err);
 }
 
@@ -383,24 +386,32 @@ static void close_all(struct service *s)
 	service_commands_free(s->commands);
 	status_board_free(s->board);
 	close_lanes(s);
-	engines_close(s->engines);
+	if (s->abandons_load)
+		engines_abandon(s->engines);
+	else
+		engines_close(s->engines);
 	decode_pool_close(s->pool);
+	executor_close(s->disks);
 	executor_close(s->background);
 	queue_close(s->background_queue);
 	db_close(s->db);
-	inbox_close(s->inbox);
+	if (!s->abandons_load) /* it may still come back there */
+		inbox_close(s->inbox);
 	service_watchdog_free(s->watchdog);
 	sd_event_source_disable_unref(s->on_int);
 	sd_event_source_disable_unref(s->on_term);
 	sd_event_source_disable_unref(s->on_hup);
 	sd_event_source_disable_unref(s->on_second);
 	sd_event_source_disable_unref(s->on_picture);
-	sd_event_unref(s->event);
+	if (!s->abandons_load)
+		sd_event_unref(s->event);
 	queue_close(s->queue);
 	outputs_close(&s->outputs);
 	state_folder_close(&s->state_folder);
 	free(s->full);
 	free(s->reload_error);
+	if (s->abandons_load)
+		return;
 	for (size_t i = 0; i < s->n_old; i++)
 		daemon_config_free(s->old_configs[i]);
 	free(s->old_configs);
@@ -431,5 +442,7 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 			r = turn_loop(&s, err);
 	}
 	close_all(&s);
+	if (s.abandons_load)
+		_exit(r);
 	return r;
 }

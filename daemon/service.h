@@ -19,6 +19,8 @@
 #include "daemon/exit_codes.h"
 
 #define SERVICE_STOP_MS 20000
+/* A model that is still being loaded then is not waited for: nothing depends on it. */
+#define SERVICE_LOAD_MS 2000
 
 struct service_options {
 	bool once;	  /* encode and seal what is there, then end */

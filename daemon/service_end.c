@@ -48,7 +48,7 @@ static bool all_closed(const struct service *s)
 		if (!lane_is_closed(s->lanes[i]))
 			return false;
 	}
-	return s->n_leaving == 0 && !engines_busy(s->engines) &&
+	return s->n_leaving == 0 && !s->looking_at_disks &&
 	       (!s->serve || serve_server_is_done(s->serve));
 }
 
@@ -56,8 +56,13 @@ bool service_has_ended(struct service *s)
 {
 	if (s->state != SERVICE_STOPPING)
 		return false;
-	if (all_closed(s))
+	if (all_closed(s) && !engines_busy(s->engines))
 		return true;
+	if (all_closed(s) && engines_only_load(s->engines) &&
+	    clock_mono_ms() - s->stopping_at >= SERVICE_LOAD_MS) {
+		s->abandons_load = true;
+		return true;
+	}
 	if (s->serve && serve_server_is_patient(s->serve))
 		s->stopping_at = clock_mono_ms(); /* its clients have a time of their own */
 	if (clock_mono_ms() - s->stopping_at >= SERVICE_STOP_MS)

@@ -37,6 +37,8 @@ struct service {
 	struct inbox *inbox;
 	struct db *db;
 	struct executor *background;
+	struct executor *disks; /* asks how full they are */
+	bool looking_at_disks;
 	struct queue *background_queue;
 	struct outputs outputs;
 	struct decode_pool *pool;
@@ -51,6 +53,7 @@ struct service {
 
 	struct serve_server *serve; /* NULL: nothing is served */
 	bool encoders_cancelled;    /* at the end */
+	bool abandons_load;	    /* then too: the thread that loads a model is left to itself */
 
 	struct status_board *board;
 	int64_t published_at; /* monotonic */
@@ -84,7 +87,10 @@ void service_stop(struct service *s, int code);
  * With `once`, or after a drain of everything: stops when every lane is done, or cannot go on. True: that is now.
  */
 bool service_end_drain(struct service *s);
-/* It was stopped, and everything has come back. What has not after SERVICE_STOP_MS is left: it does not return then. */
+/*
+ * It was stopped, and everything has come back, but for a model's load perhaps, which is abandoned. What has not after
+ * SERVICE_STOP_MS is left: it does not return then.
+ */
 bool service_has_ended(struct service *s);
 
 /* -- service_commands.c ----------------------------------------------------------------------------- */

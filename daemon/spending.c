@@ -96,13 +96,19 @@ void spending_save(struct spending *s, struct db *db)
 	db_post(db, save_run, saving);
 }
 
-void spending_close(struct spending *s, struct queue *queue)
+void spending_flush(struct spending *s, struct queue *queue)
 {
 	uint64_t requests, bytes;
 
+	if (s && cost_guard_unsaved(&s->guard, &requests, &bytes))
+		add(s, queue, requests, bytes);
+}
+
+void spending_close(struct spending *s, struct queue *queue)
+{
 	if (!s)
 		return;
-	if (queue && cost_guard_unsaved(&s->guard, &requests, &bytes))
-		add(s, queue, requests, bytes);
+	if (queue)
+		spending_flush(s, queue);
 	let_go(s);
 }

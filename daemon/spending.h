@@ -29,7 +29,9 @@ struct cost_guard *spending_guard(struct spending *s);
 int spending_load(struct spending *s, struct queue *queue, struct error *err);
 /* Has the database thread add what is new, unless it did so a moment ago. What fails is tried again next time. */
 void spending_save(struct spending *s, struct db *db);
-/* Adds the rest through @queue, NULL: nobody remembers it, and frees. */
+/* Adds what is new through @queue, and waits for that. */
+void spending_flush(struct spending *s, struct queue *queue);
+/* The same, unless @queue is NULL, and frees. */
 void spending_close(struct spending *s, struct queue *queue);
 
 #endif

@@ -2,6 +2,7 @@
 """How latentd ends: in order by SIGTERM, wherever it is, and out of order; and that the next start goes on."""
 
 import signal
+import socket
 
 from daemon_rig import Daemon
 from harness import demo_model, equal, run_tests, same_members, test
@@ -71,6 +72,19 @@ def a_sigterm_during_a_long_encode_ends_soon(ws):
     daemon.wait(lambda: daemon.status()["encoders"][0]["in_flight"] > 0, "the encoder to work")
     daemon.stop(limit_s=ENDS_WITHIN_S)
     equal(at_rest(ws)["available"], 2, "images that wait for the next start")
+
+
+@test
+def a_model_that_does_not_come_keeps_nothing_from_ending(ws):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        daemon = Daemon(ws)
+        daemon.dataset(recipe={"vae": {"endpoint": url}})
+        daemon.config["encoders"] = [{"type": "remote", "endpoints": {"url": url}}]
+        daemon.start()
+        daemon.wait(lambda: daemon.status()["encoders"][0]["state"] == "starting", "the load")
+        daemon.stop()
+    assert "left behind" not in daemon.said(), daemon.said()
 
 
 run_tests()
