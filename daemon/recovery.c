@@ -35,7 +35,7 @@ struct recoverer {
 	/* visible shards without a row */
 	char **orphans;
 	size_t n_orphans, orphans_capacity;
-	size_t adopted;
+	size_t adopted, rescued;
 	/* every dataset of the queue: the spool may be theirs together */
 	int64_t *datasets;
 	size_t n_datasets, datasets_capacity;
@@ -109,7 +109,7 @@ static int settle_found(struct recoverer *r, struct error *err)
 	return result;
 }
 
-/* -- 2: catalog and store --------------------------------------------------------------------------- */
+/* -- 3: catalog and store --------------------------------------------------------------------------- */
 
 static int on_known(void *arg, const struct shard_row *row)
 {
@@ -303,7 +303,7 @@ static int compare_with_store(struct recoverer *r, struct error *err)
 	return 0;
 }
 
-/* -- 3: which records are live ---------------------------------------------------------------------- */
+/* -- 4: which records are live ---------------------------------------------------------------------- */
 
 /* By job, the newest record first. */
 static int by_job(const void *a, const void *b)
@@ -416,7 +416,9 @@ int recovery_begin(const struct recovery_options *options, struct recoverer **ou
 
 	r->options = options;
 	if (spool_open(options->spool_dir, &spool, on_record, r, &r->spool, err) < 0 ||
-	    settle_found(r, err) < 0) {
+	    settle_found(r, err) < 0 ||
+	    queue_rescue(options->queue, options->dataset, options->owner,
+			 options->again ? INT64_MAX : clock_wall_ms(), &r->rescued, err) < 0) {
 		recovery_free(r);
 		return -1;
 	}
@@ -429,10 +431,9 @@ int recovery_finish(struct recoverer *r, struct recovery *out, struct error *err
 	struct recovery done = {.n = 0};
 
 	if (check_stop(r, err) < 0 || compare_with_store(r, err) < 0 || check_stop(r, err) < 0 ||
-	    mark_live(r, err) < 0 || drop_dead_records(r, err) < 0 ||
-	    queue_rescue(r->options->queue, r->options->dataset, r->options->owner,
-			 r->options->again ? INT64_MAX : clock_wall_ms(), &done.rescued, err) < 0)
+	    mark_live(r, err) < 0 || drop_dead_records(r, err) < 0)
 		return -1;
+	done.rescued = r->rescued;
 	collect(r, &done);
 	*out = done;
 	return 0;

@@ -2,12 +2,13 @@
  * What an earlier run left, brought in order before anything new is claimed:
  *
  *	1. spooled records whose job still waits for them are marked `encoded`
- *	2. rewrites that were cut off are completed or undone (replaced.h). Then: shards of the catalog that are gone or have another size are dropped from it, and their jobs are available
- *	   again; shards that are visible but not in the catalog (a crash between publishing and the transaction) are
- *	   verified and adopted, or else moved to the quarantine folder
- *	3. records of jobs that are completed meanwhile, and older copies of a record, are dropped; jobs that are
+ *	2. leases of dead owners are released: of a job that somebody is at, a scan takes nothing in
+ *	3. rewrites that were cut off are completed or undone (replaced.h). Then: shards of the catalog that are gone or
+ *	   have another size are dropped from it, and their jobs are available again; shards that are visible but not in
+ *	   the catalog (a crash between publishing and the transaction) are verified and adopted, or else moved to the
+ *	   quarantine folder
+ *	4. records of jobs that are completed meanwhile, and older copies of a record, are dropped; jobs that are
  *	   `encoded` without a record become available again
- *	4. leases of dead owners are released
  */
 #ifndef LATENTD_DAEMON_RECOVERY_H
 #define LATENTD_DAEMON_RECOVERY_H
@@ -48,13 +49,13 @@ void recovery_release(struct recovery *recovered);
 struct recoverer;
 
 /*
- * Step 1, before the sources are scanned: a record that was finished counts for the file as it was then, and the
+ * Steps 1 and 2, before the sources are scanned: a record that was finished counts for the file as it was then, and the
  * scan notices what changed since. @options must outlive the recoverer.
  */
 int recovery_begin(const struct recovery_options *options, struct recoverer **out,
 		   struct error *err);
 /*
- * Steps 2 to 4, after every source has been scanned. On success the spool and the entries are the caller's.
+ * Steps 3 and 4, after every source has been scanned. On success the spool and the entries are the caller's.
  */
 int recovery_finish(struct recoverer *r, struct recovery *out, struct error *err);
 /* Closes the spool too, unless finish gave it away. NULL is fine. */

@@ -13,7 +13,8 @@ struct fixture {
 	struct run run;
 	struct recovery recovered;
 	char notes[8192];
-	int steps; /* until it is interrupted; 0: never */
+	int steps;			 /* until it is interrupted; 0: never */
+	void (*scan)(struct fixture *f); /* between the two halves; NULL: none */
 };
 
 static int setup(void **state)
@@ -72,6 +73,8 @@ static int try_recover(struct fixture *f, struct error *err)
 	recovery_release(&f->recovered);
 	if (recovery_begin(&options, &r, err) < 0)
 		return -1;
+	if (f->scan)
+		f->scan(f);
 	result = recovery_finish(r, &f->recovered, err);
 	recovery_free(r);
 	return result;
@@ -166,7 +169,7 @@ static void recovering_twice_finds_the_same(void **state)
 	release_two(jobs);
 }
 
-/* -- 2: shards that are visible and not in the catalog ------------------------------------------------ */
+/* -- 3: shards that are visible and not in the catalog ------------------------------------------------ */
 
 static void an_orphan_of_running_jobs_is_adopted(void **state)
 {
@@ -443,7 +446,7 @@ static void files_that_are_no_shards_are_not_touched(void **state)
 	assert_objects(f, "README.md\ntrain/64x64/notes.txt\n");
 }
 
-/* -- 3: which records are live ------------------------------------------------------------------------ */
+/* -- 4: which records are live ------------------------------------------------------------------------ */
 
 static void of_two_records_of_a_job_the_newer_one_lives(void **state)
 {
@@ -555,7 +558,7 @@ static void records_of_another_dataset_stay_and_are_not_ours(void **state)
 	job_release(&theirs);
 }
 
-/* -- 4: leases -------------------------------------------------------------------------------------- */
+/* -- 2: leases -------------------------------------------------------------------------------------- */
 
 static int on_job(void *arg, const struct job_row *row)
 {
@@ -597,7 +600,37 @@ static int lost_list(struct store *s, enum store_area area, const char *prefix, 
 	return error_set(err, ERR_IO, "the output is gone");
 }
 
-static void a_store_that_cannot_be_listed_stops_before_leases_are_touched(void **state)
+static void meet_with_a_caption(struct fixture *f)
+{
+	struct job_spec spec = {.root = 3,
+				.path = "a.png",
+				.key = "a",
+				.key_distinct = "distinct",
+				.size = 2,
+				.mtime_ns = 2,
+				.caption = 7};
+	struct enqueue_counts counts = {0};
+	struct error err = ERROR_INIT;
+
+	assert_ok(queue_enqueue(f->run.queue, f->run.dataset, &spec, 1, &counts, &err), &err);
+	assert_int_equal(counts.busy, 0);
+	assert_int_equal(counts.requeued, 1);
+}
+
+/* A job that somebody is at would keep its old caption and file until the next run. */
+static void a_scan_takes_in_what_changed_while_a_dead_owner_had_it(void **state)
+{
+	struct fixture *f = *state;
+	struct job jobs[2];
+
+	two_running(f, jobs);
+	f->scan = meet_with_a_caption;
+	run_recover(f);
+	assert_int_equal(f->recovered.rescued, 2);
+	release_two(jobs);
+}
+
+static void a_store_that_cannot_be_listed_ends_the_recovery(void **state)
 {
 	static const struct store_ops lost_ops = {.name = "lost", .list = lost_list};
 	struct store lost = {&lost_ops};
@@ -611,7 +644,7 @@ static void a_store_that_cannot_be_listed_stops_before_leases_are_touched(void *
 	assert_error(try_recover(f, &err), &err, ERR_IO);
 	f->run.store = real;
 	assert_null(f->recovered.spool);
-	assert_int_equal(run_count(&f->run, JOB_RUNNING), 2);
+	assert_int_equal(run_count(&f->run, JOB_AVAILABLE), 2);
 	release_two(jobs);
 }
 
@@ -642,7 +675,8 @@ int main(void)
 	    recovery_test(a_record_whose_json_is_nonsense_is_dropped_and_encoded_again),
 	    recovery_test(records_of_another_dataset_stay_and_are_not_ours),
 	    recovery_test(what_a_dead_owner_had_is_free_again_and_counts_a_crash),
-	    recovery_test(a_store_that_cannot_be_listed_stops_before_leases_are_touched),
+	    recovery_test(a_scan_takes_in_what_changed_while_a_dead_owner_had_it),
+	    recovery_test(a_store_that_cannot_be_listed_ends_the_recovery),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
