@@ -27,6 +27,7 @@ foreach(name
 	notify
 	unit
 	packages
+	container
 	serve
 	serve_load
 	remote
