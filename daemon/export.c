@@ -7,7 +7,6 @@
 
 #include "base/checked.h"
 #include "base/hash.h"
-#include "base/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,45 +28,6 @@ const struct export_format *export_format_find(const char *name)
 			return formats[i];
 	}
 	return NULL;
-}
-
-/* -- what formats share --------------------------------------------------------------------------- */
-
-const char *export_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
-char *export_stem(const char *path)
-{
-	const char *name = export_name(path), *dot = strrchr(name, '.');
-
-	/* ".beach" has no extension, for Python. */
-	if (!dot || strspn(name, ".") >= (size_t)(dot - name) + 1)
-		dot = name + strlen(name);
-	return xasprintf("%.*s", (int)(dot - path), path);
-}
-
-void export_put_text(struct buffer *out, const char *text)
-{
-	cleanup_buffer struct buffer clean = BUFFER_INIT;
-
-	if (text)
-		utf8_append_clean(&clean, text, strlen(text));
-	buffer_put_u8(out, '"');
-	for (size_t i = 0; i < clean.size; i++) {
-		uint8_t c = clean.data[i];
-
-		if (c == '"' || c == '\\')
-			buffer_appendf(out, "\\%c", c);
-		else if (c < 0x20)
-			buffer_appendf(out, "\\u%04x", c);
-		else
-			buffer_put_u8(out, c);
-	}
-	buffer_put_u8(out, '"');
 }
 
 /* -- which latent space, which numbers ------------------------------------------------------------ */

@@ -21,50 +21,6 @@ static const struct export_arch archs[] = {
     {"flux1", 16, 0.3611, 0.1159, 1, true, false},
 };
 
-/* The code point of the UTF-8 sequence of @n bytes at @s. */
-static uint32_t code_point(const uint8_t *s, size_t n)
-{
-	uint32_t c = n == 1 ? s[0] : s[0] & (0xffU >> (n + 1));
-
-	for (size_t i = 1; i < n; i++)
-		c = c << 6 | (s[i] & 0x3fU);
-	return c;
-}
-
-static void put_escaped(struct buffer *out, uint32_t c)
-{
-	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
-	const char *special = c < 0x80 && c > 0 ? strchr(from, (int)c) : NULL;
-
-	if (special)
-		buffer_appendf(out, "\\%c", to[special - from]);
-	else if (c >= 0x20 && c < 0x7f)
-		buffer_put_u8(out, (uint8_t)c);
-	else if (c < 0x10000)
-		buffer_appendf(out, "\\u%04x", c);
-	else
-		buffer_appendf(out, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
-			       0xdc00 + ((c - 0x10000) & 0x3ff));
-}
-
-/* json.dumps of what os.listdir gives for these bytes: what is not UTF-8 is a lone surrogate there. */
-static void put_python(struct buffer *out, const char *text)
-{
-	const uint8_t *s = (const uint8_t *)text;
-	size_t left = strlen(text);
-
-	buffer_put_u8(out, '"');
-	while (left > 0) {
-		size_t n = utf8_sequence(s, left);
-
-		put_escaped(out, n > 0 ? code_point(s, n) : 0xdc00U + *s);
-		n = n > 0 ? n : 1;
-		s += n;
-		left -= n;
-	}
-	buffer_put_u8(out, '"');
-}
-
 static void put_base64url(struct buffer *out, const uint8_t *bytes, size_t n)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -90,7 +46,7 @@ static char *path(const struct export_job *job, const struct export_sample *s)
 	    "{\"crop_height\": %zu, \"crop_width\": %zu, \"crop_x\": %zu, \"crop_y\": %zu, "
 	    "\"filename\": ",
 	    s->target_height, s->target_width, s->crop_left, s->crop_top);
-	put_python(&text, file);
+	export_put_text(&text, file);
 	buffer_appendf(&text,
 		       ", \"latent_space_version\": \"%s\", \"latent_version\": 1, "
 		       "\"scale_to_height\": %zu, \"scale_to_width\": %zu}",

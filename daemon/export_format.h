@@ -55,7 +55,10 @@ extern const struct export_format export_safetensors;
 char *export_stem(const char *path);
 /* Its last part. */
 const char *export_name(const char *path);
-/* As a JSON string with its quotes; bytes that are not UTF-8 as U+FFFD. NULL: "". */
+/*
+ * json.dumps of what Python makes of these bytes in a file's name: ASCII, what is not UTF-8 as lone surrogates, which lead back
+ * to the file. With the quotes. NULL: "".
+ */
 void export_put_text(struct buffer *out, const char *text);
 
 #endif

@@ -33,15 +33,15 @@ encode_and_read()
 	local name=$1 output
 	shift
 	printf '%s: %s\n' "$name" "$*"
-	if ! output=$("$build/daemon/latentctl" encode "$folder/pictures" --vae "$here/../../models/demo" \
+	if ! output=$("$build/daemon/latentctl" encode "$folder/pictures" --vae "$model" \
 		--out "$folder/out" --name "$name" --state "$folder/state" "$@" 2>&1 </dev/null); then
 		printf 'FAILED latentctl encode:\n%s\n' "$output"
 		failed=$((failed + 1))
 		return
 	fi
-	counted "$here/read_shards.py" "$folder/out/$name"
-	counted "$here/read_indexes.py" "$folder/out/$name"
-	counted "$here/read_contrib.py" "$folder/out/$name"
+	for script in "${readers[@]}"; do
+		counted "$here/$script" "$folder/out/$name"
+	done
 }
 
 "$build/tests/make_pictures" "$folder/pictures" 9 >/dev/null
@@ -49,12 +49,24 @@ encode_and_read()
 mv "$folder"/pictures/scenes/sunset-00.jpg "$folder/pictures/scenes/a b.c%20.jpg"
 cp "$folder"/pictures/scenes/night-02.png "$folder"/pictures/$'new\nline \xff.png'
 
+model=$here/../../models/demo
+readers=(read_shards.py read_indexes.py read_contrib.py)
 encode_and_read mean --resolution 128
 encode_and_read moments --resolution 128 --posterior moments --dtype float32
 encode_and_read draw --resolution 192 --bucketing square --posterior draw --seed 7
 encode_and_read bare --resolution 128 --no-captions
 encode_and_read plain --resolution 128 --codec none --scaled
 encode_and_read plain_moments --resolution 128 --codec none --posterior moments --dtype float32
+# Under the factors of models that trainers know.
+cp -r "$model" "$folder/model"
+model=$folder/model
+readers=()
+for family in sd15:0.18215 sdxl:0.13025; do
+	sed "s/\"scaling_factor\": [0-9.]*/\"scaling_factor\": ${family#*:}/" \
+		"$here/../../models/demo/config.json" >"$model/config.json"
+	encode_and_read "${family%:*}" --resolution 128 --codec none
+done
+counted "$here/read_exports.py" "$build/daemon/latentctl" "$folder/out"
 printf 'pixels\n'
 counted "$here/check_pixels.py" "$build"
 printf 'API\n'

@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""read_exports.py LATENTCTL OUT: exports of OUT's datasets sdxl and sd15, read by those that they are for.
+
+What is in the Python index is installed: numpy, safetensors, datasets, torch where it is. The trainers' own loading code is
+taken out of their sources, one class or function each, below the folder that LATENTD_TRAINERS names:
+    sd-scripts/  musubi-tuner/  ai-toolkit/  SimpleTuner/          checkouts; the commits stand in docs/EXPORT.md
+What is not there is skipped, with a line that says so. Ends with 'N passed, N failed, N skipped'.
+"""
+
+import ast
+import base64
+import collections
+import glob
+import hashlib
+import importlib.util
+import io
+import json
+import logging
+import math
+import os
+import random
+import subprocess
+import sys
+import tarfile
+import tempfile
+import types
+import typing
+
+import numpy
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+CONTRIB = os.path.join(ROOT, "contrib")
+sys.path.insert(0, CONTRIB)
+from latentd_export import source_path  # noqa: E402
+from latentd_wds import LatentBatches  # noqa: E402
+
+LATENTCTL = OUT = None
+TRAINERS = os.environ.get("LATENTD_TRAINERS", "")
+
+
+class Skip(Exception):
+    pass
+
+
+def need(*packages):
+    for package in packages:
+        if not importlib.util.find_spec(package):
+            raise Skip(f"{package} is not installed")
+
+
+def taken_from(path, *names, **given):
+    """Classes, functions and single methods ("Class.method") of a trainer's file, without what it imports."""
+    full = os.path.join(TRAINERS, path)
+    if not TRAINERS or not os.path.exists(full):
+        raise Skip(f"LATENTD_TRAINERS has no {path}")
+    with open(full, encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    found = {}
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            found[node.name] = node
+            found.update({f"{node.name}.{m.name}": m for m in getattr(node, "body", []) if hasattr(m, "name")})
+    code = ast.Module([found[name] for name in names], [])
+    space = {**vars(typing), "os": os, "np": numpy, "json": json, "math": math, "random": random, "glob": glob,
+             "base64": base64, "hashlib": hashlib, "OrderedDict": collections.OrderedDict, "sha256": hashlib.sha256,
+             "logger": logging.getLogger("trainer"), **given}
+    exec(compile(code, full, "exec"), space)
+    return types.SimpleNamespace(**{name: space[name] for name in (n.split(".")[-1] for n in names)})
+
+
+def samples(name, scale):
+    data = LatentBatches(os.path.join(OUT, name), 1, scale=scale)
+    return [data.sample(i) for i in range(len(data.rows))]
+
+
+def export(name, to, into, *options):
+    words = [LATENTCTL, "export", os.path.join(OUT, name), "--to", to, "--into", into, *options]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+
+def python_export(name, to, into, *options):
+    script = os.path.join(CONTRIB, "latentd_export.py")
+    words = [sys.executable, "-B", script, os.path.join(OUT, name), "--to", to, "--into", into, *options]
+    return subprocess.run(words, capture_output=True, text=True)
+
+
+def with_16_channels(into):
+    """Dataset sd15 with its channels four times and the factors of FLUX.1's VAE, in OUT/zimage."""
+    import xxhash
+
+    for shard in glob.glob(os.path.join(OUT, "sd15", "train", "*", "*.tar")):
+        path = shard.replace("/sd15/", "/zimage/")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with tarfile.open(shard) as old, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as new:
+            members = [(member.name, old.extractfile(member).read()) for member in old]
+            for (name, text), (npy_name, npy), caption in zip(members[::3], members[1::3], members[2::3]):
+                record, array = json.loads(text), numpy.tile(numpy.load(io.BytesIO(npy)), (4, 1, 1))
+                record["latent"].update(shape=list(array.shape), scaling_factor=0.3611, shift_factor=0.1159,
+                                        xxh3_128=xxhash.xxh3_128_hexdigest(array.tobytes()))
+                numpy.save(file := io.BytesIO(), array)
+                for name, data in ((name, json.dumps(record).encode()), (npy_name, file.getvalue()), caption):
+                    info = tarfile.TarInfo(name)
+                    info.size = len(data)
+                    new.addfile(info, io.BytesIO(data))
+        with open(path, "r+b") as file:  # tarfile pads to 10 KiB, shards have two zero blocks
+            data = file.read().rstrip(b"\0")
+            file.truncate(len(data) + -len(data) % 512 + 1024)
+
+
+def sd_scripts_loads_each_npz(into):
+    need("torch")
+    import torch
+
+    base = taken_from("sd-scripts/library/strategy_base.py", "LatentsCachingStrategy", torch=torch)
+    for name, raw in (("sdxl", False), ("sd15", True)):
+        folder = os.path.join(into, name)
+        export(name, "kohya", folder)
+        kind = taken_from("sd-scripts/library/strategy_sd.py", "SdSdxlLatentsCachingStrategy", torch=torch,
+                          LatentsCachingStrategy=base.LatentsCachingStrategy)
+        strategy = kind.SdSdxlLatentsCachingStrategy(name == "sd15", True, 1, False)
+        with open(os.path.join(folder, "latentd.json"), encoding="utf-8") as file:
+            metadata = json.load(file)
+        for sample in samples(name, False):
+            record = sample["record"]
+            size = metadata[source_path(record)]["image_size"]
+            path = strategy.get_latents_npz_path(os.path.join(folder, source_path(record)), size)
+            assert strategy.is_disk_cached_latents_expected(record["target_size"], path, False, False), path
+            latents, original, ltrb, flipped, mask = strategy.load_latents_from_disk(path, record["target_size"])
+            assert torch.FloatTensor(latents).shape == sample["latent"].shape and (latents == sample["latent"]).all()
+            assert original == record["original_size"] and ltrb == record["kohya_crop_ltrb"], (original, ltrb)
+            assert flipped is None and mask is None
+            assert list(strategy.get_image_size_from_disk_cache_path(path, path)) == record["original_size"]
+
+
+def numpy_loads_each_npz(into):
+    export("sd15", "npz", into)
+    for sample in samples("sd15", False):
+        with numpy.load(os.path.join(into, sample["key"] + ".npz")) as arrays:
+            assert (arrays["latent"] == sample["latent"]).all()
+            assert arrays["crop_top_left"].tolist() == sample["record"]["crop_top_left"]
+
+
+def safetensors_loads_each_file(into):
+    need("safetensors")
+    from safetensors import safe_open
+
+    export("sd15", "safetensors", into)
+    for sample in samples("sd15", False):
+        with safe_open(os.path.join(into, sample["key"] + ".safetensors"), "numpy") as file:
+            assert (file.get_tensor("latent") == sample["latent"]).all()
+            assert json.loads(file.metadata()["record"]) == sample["record"]
+
+
+def ai_toolkit_finds_and_loads_each_latent(into):
+    need("torch", "safetensors")
+    from safetensors.numpy import load_file
+
+    mixin = taken_from("ai-toolkit/toolkit/dataloader_mixins.py", "LatentCachingFileItemDTOMixin", torch=__import__("torch"))
+    export("sdxl", "ai-toolkit", into)
+    for sample in samples("sdxl", True):
+        record = sample["record"]
+        item = mixin.LatentCachingFileItemDTOMixin()
+        item.path, item.latent_space_version = os.path.join(into, source_path(record)), "sdxl"
+        item.scale_to_width, item.scale_to_height = record["resized_size"]
+        item.crop_y, item.crop_x = record["crop_top_left"]
+        item.crop_width, item.crop_height = record["target_size"]
+        item.flip_x = item.flip_y = item.is_video = item.is_audio_model = False
+        item.dataset_config = types.SimpleNamespace(cache_tensors_to_disk=False)
+        latent = load_file(item.get_latent_path())["latent"]
+        assert numpy.allclose(latent, sample["latent"], rtol=1e-3, atol=1e-6), sample["key"]
+
+
+def musubi_loads_each_latent(into):
+    need("torch", "safetensors")
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    utils = taken_from("musubi-tuner/src/musubi_tuner/utils/model_utils.py", "dtype_to_str", "_known_dtype_strs",
+                       "remove_dtype_suffix", torch=torch, lru_cache=lambda *a, **k: (lambda f: f), functools=__import__("functools"))
+    kind = taken_from("musubi-tuner/src/musubi_tuner/dataset/image_video_dataset.py", "ItemInfo",
+                      "BaseDataset.get_latent_cache_path")
+    manager = taken_from("musubi-tuner/src/musubi_tuner/dataset/bucket.py", "BucketBatchManager", torch=torch,
+                         load_file=load_file, remove_dtype_suffix=utils.remove_dtype_suffix, ItemInfo=kind.ItemInfo)
+    with_16_channels(into)
+    export("zimage", "musubi", into)
+    for sample in samples("sd15", False):
+        record = sample["record"]
+        item = kind.ItemInfo(source_path(record), "", tuple(record["original_size"]), tuple(record["target_size"]))
+        where = types.SimpleNamespace(cache_directory=into, architecture="zi")
+        if "\udcff" in item.item_key:
+            continue  # safetensors does not open a file of such a name
+        item.latent_cache_path = kind.get_latent_cache_path(where, item)
+        item.text_encoder_output_cache_path = os.path.join(into, "text.safetensors")
+        save_file({"varlen_text_float32": torch.zeros(1)}, item.text_encoder_output_cache_path)
+        batch = manager.BucketBatchManager({item.bucket_size: [item]}, 1)[0]
+        assert (batch["latents"][0].numpy() == numpy.tile(sample["latent"], (4, 1, 1))).all(), sample["key"]
+
+
+def simpletuner_finds_and_loads_each_latent(into):
+    need("torch")
+    import torch
+
+    images, cache = os.path.join(into, "images"), os.path.join(into, "cache")
+    os.mkdir(images)
+    for _ in range(2):  # the second one finds everything there
+        done = python_export("sdxl", "simpletuner", cache, "--images", images, "--id", "a")
+        assert done.returncode == 0, done.stderr
+    assert " 0 files written" in done.stdout, done.stdout
+    with open(os.path.join(images, "aspect_ratio_bucket_indices_a.json")) as file:
+        listed = [path for paths in json.load(file)["aspect_ratio_bucket_indices"].values() for path in paths]
+    with open(os.path.join(images, "aspect_ratio_bucket_metadata_a.json")) as file:
+        metadata = json.load(file)
+    wanted = {os.path.join(images, source_path(s["record"])): s for s in samples("sdxl", True)}
+    wanted = {path: s for path, s in wanted.items() if "\udcff" not in path}  # such names SimpleTuner cannot hash
+    assert "not UTF-8" in done.stdout and len(wanted) == len(samples("sdxl", True)) - 1, done.stdout
+    assert set(listed) == set(metadata) == set(wanted) and len(listed) == len(wanted)
+    for path, sample in wanted.items():
+        stem = os.path.splitext(os.path.basename(path))[0]
+        name = os.path.join(cache, os.path.dirname(source_path(sample["record"])), hashlib.sha256(stem.encode()).hexdigest() + ".pt")
+        assert (torch.load(name).numpy() == sample["latent"]).all(), path
+        assert metadata[path]["crop_coordinates"] == sample["record"]["crop_top_left"]
+    method = taken_from("SimpleTuner/simpletuner/helpers/caching/vae.py", "VAECache.generate_vae_cache_filename")
+    own = types.SimpleNamespace(image_data_backend=None, hash_filenames=True, cache_dir=cache, instance_data_dir=images)
+    for path in wanted:
+        assert os.path.exists(method.generate_vae_cache_filename(own, path)[0]), path
+
+
+def exports_by_python_refuse_what_is_foreign(into):
+    need("datasets")
+    with open(os.path.join(into, "mine"), "w", encoding="utf-8"):
+        pass
+    done = python_export("sdxl", "diffusers-sdxl", into)
+    assert done.returncode == 1 and "not empty" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    done = python_export("sd15", "diffusers-sdxl", os.path.join(into, "new"))
+    assert done.returncode == 1 and "not SDXL" in done.stderr, done.stderr
+    assert os.listdir(into) == ["mine"]
+
+
+def datasets_has_the_columns_that_diffusers_trains_on(into):
+    need("datasets")
+    from datasets import load_from_disk
+
+    done = python_export("sdxl", "diffusers-sdxl", into)
+    assert done.returncode == 0, done.stderr
+    rows = {row["key"]: row for row in load_from_disk(os.path.join(into, "dataset"))}
+    wanted = samples("sdxl", True)
+    assert len(rows) == len(wanted)
+    for sample in wanted:
+        row, record = rows[sample["key"]], sample["record"]
+        assert (numpy.array(row["model_input"], numpy.float32) == sample["latent"]).all()
+        assert row["original_sizes"] == record["original_size"][::-1]
+        assert row["crop_top_lefts"] == record["crop_top_left"] and row["text"] == (record["caption"] or "")
+
+
+TESTS = [
+    sd_scripts_loads_each_npz,
+    numpy_loads_each_npz,
+    safetensors_loads_each_file,
+    ai_toolkit_finds_and_loads_each_latent,
+    musubi_loads_each_latent,
+    simpletuner_finds_and_loads_each_latent,
+    datasets_has_the_columns_that_diffusers_trains_on,
+    exports_by_python_refuse_what_is_foreign,
+]
+
+
+def main():
+    global LATENTCTL, OUT
+    LATENTCTL, OUT = (os.path.abspath(word) for word in sys.argv[1:])
+    passed = failed = skipped = 0
+    for test in TESTS:
+        try:
+            with tempfile.TemporaryDirectory() as into:
+                test(into)
+            passed += 1
+        except Skip as why:
+            skipped += 1
+            print(f"SKIPPED {test.__name__}: {why}")
+        except Exception as error:  # a reader may fail in any way; the others still run
+            failed += 1
+            print(f"FAILED {test.__name__}: {type(error).__name__}: {error}")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
