@@ -36,6 +36,7 @@ int cmd_model(int argc, char **argv, struct error *err);
 int cmd_inspect(int argc, char **argv, struct error *err);
 int cmd_extract(int argc, char **argv, struct error *err);
 int cmd_export(int argc, char **argv, struct error *err);
+int cmd_import(int argc, char **argv, struct error *err);
 int cmd_bench(int argc, char **argv, struct error *err);
 
 /* The exit code for an outcome of read_options_parse. */

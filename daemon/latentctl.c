@@ -40,6 +40,7 @@ static const struct command {
     {"rebuild", cmd_rebuild, "OUT [SRC...]", "make a lost queue from the shards"},
     {"merge", cmd_merge, "OUT PART...", "join the outputs of encode --part"},
     {"export", cmd_export, "OUT --to FORMAT --into DIR", "files that a trainer reads by itself"},
+    {"import", cmd_import, "SRC --from kohya --out DIR", "a dataset from a trainer's cache"},
     {"model", cmd_model, "info VAE | list", "what a VAE is; the known families"},
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
     {"extract", cmd_extract, "SHARD KEY", "write one sample's members as files"},

@@ -159,8 +159,12 @@ void recipe_finish(struct recipe *r)
 	json_object_set_new(latent, "scaled", json_boolean(r->scaled));
 	json_object_set_new(root, "v", json_integer(1));
 	json_object_set_new(root, "vae", recipe_vae_json(r));
-	json_object_set_new(root, "buckets", buckets_json(&r->buckets));
-	json_object_set_new(root, "pixels", pixels_json(r));
+	if (r->imported) {
+		json_object_set_new(root, "imported", json_string(r->imported));
+	} else {
+		json_object_set_new(root, "buckets", buckets_json(&r->buckets));
+		json_object_set_new(root, "pixels", pixels_json(r));
+	}
 	json_object_set_new(root, "latent", latent);
 	json_object_set_new(root, "variants", json_pack("[s]", "plain"));
 	free(r->json);

@@ -33,6 +33,8 @@ struct recipe {
 	char declared[RECIPE_DECLARED_SIZE];
 	struct vae_config vae;
 	struct sha256 weights;
+	/* The trainer whose cache the latents are from: nothing is known of pixels then. NULL: encoded here. */
+	const char *imported;
 	/* pixels */
 	struct bucket_options buckets; /* with every default filled in */
 	enum resample_filter filter;

@@ -14,6 +14,8 @@
 
 enum { ZIP_VERSION = 20, ZIP_FIRST_DAY = 0x21, NPZ_MAX_ARRAYS = 1024 };
 
+#define NAME_BYTES "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-."
+
 /* What the local header and the directory have in common. */
 static void put_common(struct buffer *out, uint32_t crc, size_t size, size_t name_size)
 {
@@ -103,8 +105,9 @@ static int member_name(struct archive_entry *entry, const struct npz *npz, char 
 	const char *path = archive_entry_pathname(entry);
 	size_t length = path ? strlen(path) : 0;
 
-	if (length < 5 || strcmp(path + length - 4, ".npy") != 0 || strchr(path, '/'))
-		return bad(err, "it has members that are no .npy");
+	if (length < 5 || strcmp(path + length - 4, ".npy") != 0 ||
+	    strspn(path, NAME_BYTES) != length)
+		return bad(err, "it has members that are no .npy of a plain name");
 	*name = xasprintf("%.*s", (int)(length - 4), path);
 	if (npz_find(npz, *name))
 		return bad(err, "a name is there twice");
@@ -166,8 +169,9 @@ int npz_read(const uint8_t *bytes, size_t size, size_t limit, struct npz *out, s
 		if (read_array(a, entry, &limit, &npz, err) < 0)
 			return -1;
 	}
-	if (r != ARCHIVE_EOF)
-		return bad(err, "not a ZIP, or a damaged one");
+	if (r != ARCHIVE_EOF || npz.n == 0)
+		return bad(err,
+			   r == ARCHIVE_EOF ? "it has no arrays" : "not a ZIP, or a damaged one");
 	*out = npz;
 	npz = (struct npz){.n = 0};
 	return 0;

@@ -13,6 +13,7 @@ foreach(name
 	identity
 	rewrite
 	export
+	import
 	rebuild
 	indexes
 	captions

@@ -112,6 +112,27 @@ static void a_file_that_is_cut_or_too_large_or_damaged_is_refused(void **state)
 	refused(bytes.data, bytes.size, LIMIT, "npz");
 }
 
+static void a_file_without_arrays_or_with_odd_names_is_refused(void **state)
+{
+	static const char *const names[] = {"a/b", "a b", "\xff", ""};
+	cleanup_ndarray struct ndarray a = NDARRAY_INIT;
+	struct error err = ERROR_INIT;
+	size_t shape[] = {1};
+
+	(void)state;
+	assert_ok(ndarray_alloc(&a, DTYPE_F32, 1, shape, &err), &err);
+	*(float *)a.data = 1;
+	for (size_t i = 0; i <= ARRAY_SIZE(names); i++) {
+		cleanup_npz_writer struct npz_writer w = NPZ_WRITER_INIT;
+		cleanup_buffer struct buffer bytes = BUFFER_INIT;
+
+		if (i < ARRAY_SIZE(names))
+			npz_put(&w, names[i], &a);
+		assert_ok(npz_end(&w, &bytes, &err), &err);
+		refused(bytes.data, bytes.size, LIMIT, "npz");
+	}
+}
+
 static void a_name_that_is_there_twice_is_refused(void **state)
 {
 	cleanup_npz_writer struct npz_writer w = NPZ_WRITER_INIT;
@@ -135,6 +156,7 @@ int main(void)
 	    cmocka_unit_test(what_numpy_saves_is_read_compressed_or_not),
 	    cmocka_unit_test(what_is_written_is_read_by_us_and_by_python),
 	    cmocka_unit_test(a_file_that_is_cut_or_too_large_or_damaged_is_refused),
+	    cmocka_unit_test(a_file_without_arrays_or_with_odd_names_is_refused),
 	    cmocka_unit_test(a_name_that_is_there_twice_is_refused),
 	};
 

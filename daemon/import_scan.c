@@ -1,0 +1,226 @@
+#include "daemon/import.h"
+
+#include "source/sample_key.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <fts.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+struct scan {
+	const struct import_options *options;
+	struct import_plan *plan;
+};
+
+static void note(const struct scan *s, const char *path, const char *why)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_free char *line = xasprintf("%s: %s", text_quote(path, quoted), why);
+
+	s->plan->bad++;
+	s->options->note(line);
+}
+
+/* -- metadata ------------------------------------------------------------------------------------- */
+
+/* {"holiday/beach.jpg": {"caption": ...}} by the images' stems. */
+static int read_metadata(const struct import_options *o, struct import_plan *plan,
+			 struct error *err)
+{
+	json_error_t where;
+	json_t *root = json_load_file(o->metadata, JSON_REJECT_DUPLICATES, &where), *entry;
+	const char *path;
+
+	if (!json_is_object(root)) {
+		json_decref(root);
+		return error_set(err, ERR_CONFIG, "%s: not a metadata file of sd-scripts: %s",
+				 o->metadata, root ? "it is no object" : where.text);
+	}
+	plan->captions = json_object();
+	json_object_foreach(root, path, entry)
+	{
+		cleanup_free char *stem = export_stem(path);
+		json_t *caption = json_object_get(entry, "caption");
+		json_t *about = json_pack("{s:s, s:O?}", "image", path, "caption", caption);
+
+		json_object_set_new(plan->captions, stem, about);
+	}
+	json_decref(root);
+	return 0;
+}
+
+/* -- one file ------------------------------------------------------------------------------------- */
+
+/* The image as metadata or the folder have it; otherwise only its stem is known. */
+static char *image_of(const struct scan *s, const struct import_name *name)
+{
+	static const char *const extensions[] = {"jpg", "jpeg", "png", "webp", "JPG", "JPEG",
+						 "PNG", "WEBP", "bmp", "avif", "jxl"};
+	const char *known = json_string_value(
+	    json_object_get(json_object_get(s->plan->captions, name->stem), "image"));
+
+	if (known)
+		return xstrdup(known);
+	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
+		cleanup_free char *image = xasprintf("%s.%s", name->stem, extensions[i]);
+		cleanup_free char *full = xasprintf("%s/%s", s->options->folder, image);
+
+		if (file_exists(full))
+			return TAKE(image);
+	}
+	return xasprintf("%s.npz", name->stem);
+}
+
+static void add_item(struct scan *s, struct import_name *name, const struct import_file *file)
+{
+	struct import_plan *plan = s->plan;
+	struct import_item *item;
+
+	ARRAY_GROW(plan->items, plan->n, plan->capacity);
+	item = &plan->items[plan->n++];
+	*item = (struct import_item){.name = *name, .image = image_of(s, name)};
+	*name = (struct import_name){.path = NULL};
+	sample_key(item->image, item->key);
+	item->rank = hash64_of(item->key, strlen(item->key), 0);
+	item->bytes = file->latent.bytes + 4096;
+	snprintf(item->group, sizeof(item->group), "%zux%zu", file->placement.target_width,
+		 file->placement.target_height);
+	plan->flipped += file->flipped;
+	plan->masks += file->masks;
+	plan->others += file->others;
+}
+
+/* What is wrong with a file is noted; below zero only where the import cannot go on. */
+static int take_file(struct scan *s, const char *path, struct error *err)
+{
+	struct import_name name = {.path = NULL};
+	struct import_file file = {.flipped = 0};
+	struct error wrong = ERROR_INIT;
+
+	if (!import_name_parse(path, &name)) {
+		s->plan->foreign +=
+		    strlen(path) > 4 && strcmp(path + strlen(path) - 4, ".npz") == 0;
+		return 0;
+	}
+	if (s->options->arch && strcmp(s->options->arch, name.arch->name) != 0) {
+		s->plan->foreign++;
+	} else if (s->plan->arch && s->plan->arch != name.arch) {
+		error_set(err, ERR_CONFIG,
+			  "there are latents of %s and of %s: say which with --arch",
+			  s->plan->arch->name, name.arch->name);
+	} else if (import_file_read(s->options->folder, &name, &file, &wrong) < 0) {
+		s->plan->arch = name.arch;
+		note(s, path, wrong.message);
+	} else {
+		s->plan->arch = name.arch;
+		add_item(s, &name, &file);
+		import_file_release(&file);
+	}
+	import_name_release(&name);
+	return err->code ? -1 : 0;
+}
+
+/* -- all ------------------------------------------------------------------------------------------ */
+
+static int by_name(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static int walk(struct scan *s, struct error *err)
+{
+	char *const roots[] = {(char *)s->options->folder, NULL};
+	size_t skip = strlen(s->options->folder) + 1;
+	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
+	FTSENT *entry;
+	int r = 0;
+
+	if (!tree)
+		return error_sys(err, "open folder %s", s->options->folder);
+	while (r == 0 && (errno = 0, entry = fts_read(tree)) != NULL) {
+		if (entry->fts_info == FTS_D && entry->fts_level > 0 && entry->fts_name[0] == '.')
+			fts_set(tree, entry, FTS_SKIP);
+		else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR)
+			r = (errno = entry->fts_errno, error_sys(err, "read %s", entry->fts_path));
+		else if (entry->fts_info == FTS_F)
+			r = take_file(s, entry->fts_path + skip, err);
+	}
+	if (r == 0 && errno != 0)
+		r = error_sys(err, "read folder %s", s->options->folder);
+	fts_close(tree);
+	return r;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct import_item *x = a, *y = b;
+	int key = strcmp(x->key, y->key);
+
+	return key != 0 ? key : strcmp(x->name.path, y->name.path);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct import_item *x = a, *y = b;
+	int group = strcmp(x->group, y->group);
+
+	if (group != 0)
+		return group;
+	return x->rank != y->rank ? (x->rank < y->rank ? -1 : 1) : strcmp(x->key, y->key);
+}
+
+/* An image has one sample: of files for several sizes of it the first name's is taken. */
+static void leave_doubles(struct scan *s)
+{
+	struct import_plan *plan = s->plan;
+	size_t n = 0;
+
+	qsort(plan->items, plan->n, sizeof(*plan->items), by_key);
+	for (size_t i = 0; i < plan->n; i++) {
+		struct import_item *item = &plan->items[i];
+
+		if (n > 0 && strcmp(item->key, plan->items[n - 1].key) == 0) {
+			note(s, item->name.path, "its image has another file already");
+			import_name_release(&item->name);
+			free(item->image);
+		} else {
+			plan->items[n++] = *item;
+		}
+	}
+	plan->n = n;
+}
+
+int import_scan(const struct import_options *options, struct import_plan *plan, struct error *err)
+{
+	struct scan s = {options, plan};
+
+	if (options->arch && !import_arch_find(options->arch))
+		return error_set(err, ERR_CONFIG, "kohya has no --arch %s that is known here",
+				 options->arch);
+	if (options->metadata && read_metadata(options, plan, err) < 0)
+		return -1;
+	if (walk(&s, err) < 0)
+		return -1;
+	if (plan->n == 0)
+		return error_set(err, ERR_CONFIG, "%s has no STEM_WxH_ARCH.npz%s", options->folder,
+				 plan->bad > 0 ? " that can be read" : " of sd-scripts");
+	leave_doubles(&s);
+	qsort(plan->items, plan->n, sizeof(*plan->items), by_place);
+	return 0;
+}
+
+void import_plan_release(struct import_plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++) {
+		import_name_release(&plan->items[i].name);
+		free(plan->items[i].image);
+	}
+	free(plan->items);
+	json_decref(plan->captions);
+	*plan = (struct import_plan){.n = 0};
+}
