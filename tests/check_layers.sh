@@ -32,7 +32,7 @@ check_c()
 
 		home["^sqlite3"] = "^queue/queue_sqlite[^/]*$"
 		home["^libpq-fe|^postgresql/"] = "^queue/queue_postgres[^/]*$"
-		home["^dnnl|^oneapi/"] = "^src/vae/vae_engine_onednn\\.c$"
+		home["^dnnl|^oneapi/"] = "^src/vae/(vae_engine_onednn|onednn_kernels)\\.[ch]$"
 		home["^archive"] = "^(storage|src/source)/"
 		home["^curl/"] = "^src/net/"
 		home["^(jpeglib|turbojpeg|png|spng|lcms2|webp/|gif_lib|avif/|jxl/)"] = "^src/image/"

@@ -1,11 +1,7 @@
 /*
- * The layers on oneDNN's C API, versions 2 and 3; the only file that includes its header.
+ * The layers on oneDNN's C API, versions 2 and 3; it and onednn_kernels.h alone include its header.
  *
- * Maps are plain NHWC, so that nothing is reordered between layers. A convolution's primitive (the
- * compiled kernel) depends on the layer's shape and on the map's size, not on its weights: layers of
- * one shape share it. A few sizes' worth of primitives is kept, the least recently used leaving first:
- * each size costs megabytes of code, and compiling it again milliseconds. Each layer holds its weights
- * in the layout that its primitives ask for, which hardly ever depends on the map's size.
+ * Maps are plain NHWC, so that nothing is reordered between layers.
  *
  * A convolution runs in bands of rows, between which it can be ended: a primitive that runs cannot. Norms
  * and statistics are passes of their own over each band.
@@ -13,20 +9,15 @@
 #include "vae/vae_engine.h"
 
 #include "base/checked.h"
-#include "base/cleanup.h"
 #include "vae/fast_layers.h"
+#include "vae/onednn_kernels.h"
 
 #include <math.h>
 #include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
-#include <oneapi/dnnl/dnnl_debug.h>
 #include <stdint.h>
 #include <string.h>
 
 enum {
-	MAX_PRIMITIVES = 64, /* a standard encoder has 20 for each size of image */
-	MAX_LAYOUTS = 3,
-	NOMINAL_SIZE = 64,	      /* of the map that decides the first layout of weights */
 	MAX_QUERIES = 256,	      /* of attention at once */
 	MAX_SCORES = 2 * 1024 * 1024, /* queries at once * tokens: 8 MiB */
 	ALIGNMENT = 64,
@@ -34,147 +25,9 @@ enum {
 
 #define BAND_FLOP 8e9 /* 40 ms on two cores with AVX-512 */
 
-/* For functions that return a status: on with it, or back. */
-#define TRY(call)                                                                                  \
-	do {                                                                                       \
-		dnnl_status_t try_status_ = (call);                                                \
-		if (try_status_ != dnnl_success)                                                   \
-			return try_status_;                                                        \
-	} while (0)
-
-/* -- what differs between oneDNN 2 and 3 ---------------------------------------------------------- */
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t md_ref;
-#else
-typedef const dnnl_memory_desc_t *md_ref;
-#endif
-
-/* A memory descriptor that is owned: opaque since version 3, a plain struct before. */
-struct md {
-	dnnl_memory_desc_t desc;
-};
-
-static dnnl_status_t md_init(struct md *md, int ndims, const dnnl_dims_t dims,
-			     dnnl_format_tag_t tag)
-{
-#if DNNL_VERSION_MAJOR >= 3
-	return dnnl_memory_desc_create_with_tag(&md->desc, ndims, dims, dnnl_f32, tag);
-#else
-	return dnnl_memory_desc_init_by_tag(&md->desc, ndims, dims, dnnl_f32, tag);
-#endif
-}
-
-static void md_release(struct md *md)
-{
-#if DNNL_VERSION_MAJOR >= 3
-	if (md->desc)
-		dnnl_memory_desc_destroy(md->desc);
-#else
-	(void)md;
-#endif
-}
-
-static md_ref md_get(const struct md *md)
-{
-#if DNNL_VERSION_MAJOR >= 3
-	return md->desc;
-#else
-	return &md->desc;
-#endif
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
-#if DNNL_VERSION_MAJOR >= 3
-	return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
-#else
-	return dnnl_post_ops_append_sum(ops, 1.0f);
-#endif
-}
-
-static dnnl_status_t conv_desc_create(dnnl_primitive_desc_t *out, dnnl_engine_t engine, md_ref src,
-				      md_ref weights, md_ref bias, md_ref dst,
-				      const dnnl_dims_t strides, const dnnl_dims_t before,
-				      const dnnl_dims_t after, dnnl_primitive_attr_t attr)
-{
-#if DNNL_VERSION_MAJOR >= 3
-	static const dnnl_dims_t no_dilation = {0, 0};
-
-	return dnnl_convolution_forward_primitive_desc_create(
-	    out, engine, dnnl_forward_inference, dnnl_convolution_direct, src, weights, bias, dst,
-	    strides, no_dilation, before, after, attr);
-#else
-	dnnl_convolution_desc_t desc;
-
-	TRY(dnnl_convolution_forward_desc_init(&desc, dnnl_forward_inference,
-					       dnnl_convolution_direct, src, weights, bias, dst,
-					       strides, before, after));
-	return dnnl_primitive_desc_create(out, &desc, attr, engine, NULL);
-#endif
-}
-
-/* -- types --------------------------------------------------------------------------------------- */
-
-static void desc_release(dnnl_primitive_desc_t *desc)
-{
-	if (*desc)
-		dnnl_primitive_desc_destroy(*desc);
-}
-
-static void attr_release(dnnl_primitive_attr_t *attr)
-{
-	if (*attr)
-		dnnl_primitive_attr_destroy(*attr);
-}
-
-static void post_ops_release(dnnl_post_ops_t *ops)
-{
-	if (*ops)
-		dnnl_post_ops_destroy(*ops);
-}
-
-static void primitive_release(dnnl_primitive_t *primitive)
-{
-	if (*primitive)
-		dnnl_primitive_destroy(*primitive);
-}
-
-static void memory_release(dnnl_memory_t *memory)
-{
-	if (*memory)
-		dnnl_memory_destroy(*memory);
-}
-
-#define cleanup_md	  cleanup_with(md_release)
-#define cleanup_desc	  cleanup_with(desc_release)
-#define cleanup_attr	  cleanup_with(attr_release)
-#define cleanup_post_ops  cleanup_with(post_ops_release)
-#define cleanup_primitive cleanup_with(primitive_release)
-#define cleanup_memory	  cleanup_with(memory_release)
-
-/* What a convolution is compiled for: a band of @rows input rows, and zero rows above and below it. */
-struct conv_key {
-	struct conv_shape shape;
-	size_t rows, width, above, below;
-	bool accumulate;
-};
-
-/* A compiled convolution; the data handles of its memories are set for each run. */
-struct conv_kernel {
-	struct conv_key key;
-	size_t last_used;
-	dnnl_primitive_desc_t desc;
-	dnnl_primitive_t primitive;
-	dnnl_memory_t src, dst, scratch;
-	size_t scratch_size;
-};
-
 struct onednn_conv {
 	struct vae_conv base;
-	dnnl_memory_t bias;
-	dnnl_memory_t layouts[MAX_LAYOUTS]; /* of the weights; at least one */
-	size_t n_layouts;
+	struct onednn_weights weights;
 };
 
 struct onednn_scratch {
@@ -185,10 +38,7 @@ struct onednn_scratch {
 struct onednn_engine {
 	struct vae_engine base;
 	size_t threads;
-	dnnl_engine_t engine;
-	dnnl_stream_t stream;
-	struct conv_kernel kernels[MAX_PRIMITIVES];
-	size_t n_kernels, clock;
+	struct onednn_kernels kernels;
 	/* Of convolutions, statistics and attention, one after the other; and a normed band. */
 	struct onednn_scratch scratch, normed;
 };
@@ -196,12 +46,6 @@ struct onednn_engine {
 static struct onednn_engine *onednn(struct vae_engine *engine)
 {
 	return (struct onednn_engine *)engine;
-}
-
-static int failed(dnnl_status_t status, const char *what, struct error *err)
-{
-	return error_set(err, status == dnnl_out_of_memory ? ERR_NOMEM : ERR_BUG, "oneDNN: %s: %s",
-			 what, dnnl_status2str(status));
 }
 
 /* oneDNN and OpenMP take the number from the thread that calls: any thread may own the engine. */
@@ -228,198 +72,6 @@ static int want_scratch(struct onednn_scratch *scratch, size_t bytes, struct err
 	return 0;
 }
 
-/* -- kernels ------------------------------------------------------------------------------------- */
-
-/* The scratchpad is ours; the residual sum is a post-op. */
-static dnnl_status_t attr_create(bool accumulate, dnnl_primitive_attr_t *out)
-{
-	cleanup_attr dnnl_primitive_attr_t attr = NULL;
-	cleanup_post_ops dnnl_post_ops_t ops = NULL;
-
-	TRY(dnnl_primitive_attr_create(&attr));
-	TRY(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
-	if (accumulate) {
-		TRY(dnnl_post_ops_create(&ops));
-		TRY(append_sum(ops));
-		TRY(dnnl_primitive_attr_set_post_ops(attr, ops));
-	}
-	*out = TAKE(attr);
-	return dnnl_success;
-}
-
-static dnnl_status_t kernel_desc(const struct onednn_engine *e, const struct conv_key *key,
-				 dnnl_primitive_desc_t *out)
-{
-	const struct conv_shape *c = &key->shape;
-	dnnl_dim_t k = (dnnl_dim_t)c->kernel, channels = (dnnl_dim_t)c->out;
-	dnnl_dims_t src_dims = {1, (dnnl_dim_t)c->in, (dnnl_dim_t)key->rows,
-				(dnnl_dim_t)key->width};
-	size_t out_rows = (key->above + key->rows + key->below - c->kernel) / c->stride + 1;
-	dnnl_dims_t dst_dims = {1, channels, (dnnl_dim_t)out_rows,
-				(dnnl_dim_t)conv_out_size(c, key->width)};
-	dnnl_dims_t weight_dims = {channels, (dnnl_dim_t)c->in, k, k}, bias_dims = {channels};
-	dnnl_dims_t strides = {(dnnl_dim_t)c->stride, (dnnl_dim_t)c->stride};
-	dnnl_dims_t before = {(dnnl_dim_t)key->above, (dnnl_dim_t)c->pad_before};
-	dnnl_dims_t after = {(dnnl_dim_t)key->below, (dnnl_dim_t)c->pad_after};
-	cleanup_md struct md src = {0}, dst = {0}, weights = {0}, bias = {0};
-	cleanup_attr dnnl_primitive_attr_t attr = NULL;
-
-	TRY(attr_create(key->accumulate, &attr));
-	TRY(md_init(&src, 4, src_dims, dnnl_nhwc));
-	TRY(md_init(&dst, 4, dst_dims, dnnl_nhwc));
-	TRY(md_init(&weights, 4, weight_dims, dnnl_format_tag_any));
-	TRY(md_init(&bias, 1, bias_dims, dnnl_x));
-	return conv_desc_create(out, e->engine, md_get(&src), md_get(&weights), md_get(&bias),
-				md_get(&dst), strides, before, after, attr);
-}
-
-static dnnl_status_t kernel_memory(const struct onednn_engine *e, const struct conv_kernel *k,
-				   dnnl_query_t which, dnnl_memory_t *out)
-{
-	return dnnl_memory_create(out, dnnl_primitive_desc_query_md(k->desc, which, 0), e->engine,
-				  DNNL_MEMORY_NONE);
-}
-
-static dnnl_status_t kernel_init(const struct onednn_engine *e, const struct conv_key *key,
-				 struct conv_kernel *k)
-{
-	k->key = *key;
-	TRY(kernel_desc(e, key, &k->desc));
-	TRY(dnnl_primitive_create(&k->primitive, k->desc));
-	TRY(kernel_memory(e, k, dnnl_query_src_md, &k->src));
-	TRY(kernel_memory(e, k, dnnl_query_dst_md, &k->dst));
-	TRY(kernel_memory(e, k, dnnl_query_scratchpad_md, &k->scratch));
-	k->scratch_size = dnnl_memory_desc_get_size(
-	    dnnl_primitive_desc_query_md(k->desc, dnnl_query_scratchpad_md, 0));
-	return dnnl_success;
-}
-
-static void kernel_release(struct conv_kernel *k)
-{
-	memory_release(&k->src);
-	memory_release(&k->dst);
-	memory_release(&k->scratch);
-	primitive_release(&k->primitive);
-	desc_release(&k->desc);
-}
-
-static bool same_key(const struct conv_key *a, const struct conv_key *b)
-{
-	return a->shape.in == b->shape.in && a->shape.out == b->shape.out &&
-	       a->shape.kernel == b->shape.kernel && a->shape.stride == b->shape.stride &&
-	       a->shape.pad_before == b->shape.pad_before &&
-	       a->shape.pad_after == b->shape.pad_after && a->rows == b->rows &&
-	       a->width == b->width && a->above == b->above && a->below == b->below &&
-	       a->accumulate == b->accumulate;
-}
-
-/* The kept kernel for @key, or a new one; NULL with *err. It is the engine's. */
-static struct conv_kernel *kernel_get(struct onednn_engine *e, const struct conv_key *key,
-				      struct error *err)
-{
-	struct conv_kernel fresh = {0}, *place = e->kernels;
-	dnnl_status_t s;
-
-	for (size_t i = 0; i < e->n_kernels; i++) {
-		struct conv_kernel *k = &e->kernels[i];
-
-		if (same_key(&k->key, key)) {
-			k->last_used = ++e->clock;
-			return k;
-		}
-		if (k->last_used < place->last_used)
-			place = k;
-	}
-	s = kernel_init(e, key, &fresh);
-	if (s != dnnl_success) {
-		kernel_release(&fresh);
-		failed(s, "compile a convolution", err);
-		return NULL;
-	}
-	if (e->n_kernels < MAX_PRIMITIVES)
-		place = &e->kernels[e->n_kernels++];
-	else
-		kernel_release(place);
-	*place = fresh;
-	place->last_used = ++e->clock;
-	return place;
-}
-
-/* -- weights ------------------------------------------------------------------------------------- */
-
-/* A copy of @from in the layout @want. */
-static dnnl_status_t reorder(const struct onednn_engine *e, dnnl_memory_t from, md_ref want,
-			     dnnl_memory_t *out)
-{
-	cleanup_memory dnnl_memory_t to = NULL;
-	cleanup_desc dnnl_primitive_desc_t desc = NULL;
-	cleanup_primitive dnnl_primitive_t primitive = NULL;
-	dnnl_exec_arg_t args[2];
-	md_ref have;
-
-	TRY(dnnl_memory_create(&to, want, e->engine, DNNL_MEMORY_ALLOCATE));
-	TRY(dnnl_memory_get_memory_desc(from, &have));
-	TRY(dnnl_reorder_primitive_desc_create(&desc, have, e->engine, want, e->engine, NULL));
-	TRY(dnnl_primitive_create(&primitive, desc));
-	args[0] = (dnnl_exec_arg_t){DNNL_ARG_FROM, from};
-	args[1] = (dnnl_exec_arg_t){DNNL_ARG_TO, to};
-	TRY(dnnl_primitive_execute(primitive, e->stream, 2, args));
-	TRY(dnnl_stream_wait(e->stream));
-	*out = TAKE(to);
-	return dnnl_success;
-}
-
-/* The layer's weights in the layout @want, made now if it is the first to ask. */
-static dnnl_status_t weights_get(const struct onednn_engine *e, struct onednn_conv *conv,
-				 md_ref want, dnnl_memory_t *out)
-{
-	dnnl_memory_t fresh;
-
-	for (size_t i = 0; i < conv->n_layouts; i++) {
-		md_ref have;
-
-		TRY(dnnl_memory_get_memory_desc(conv->layouts[i], &have));
-		if (dnnl_memory_desc_equal(have, want)) {
-			*out = conv->layouts[i];
-			return dnnl_success;
-		}
-	}
-	TRY(reorder(e, conv->layouts[0], want, &fresh));
-	if (conv->n_layouts == MAX_LAYOUTS)
-		dnnl_memory_destroy(conv->layouts[--conv->n_layouts]);
-	conv->layouts[conv->n_layouts++] = fresh;
-	*out = fresh;
-	return dnnl_success;
-}
-
-/* Weights and bias from what PyTorch has, the weights as a map of nominal size wants them. */
-static dnnl_status_t weights_init(const struct onednn_engine *e, struct onednn_conv *conv,
-				  const float *weight, const float *bias)
-{
-	const struct conv_shape *c = &conv->base.shape;
-	struct conv_key nominal = {*c,		 NOMINAL_SIZE, NOMINAL_SIZE, c->pad_before,
-				   c->pad_after, false};
-	dnnl_dim_t k = (dnnl_dim_t)c->kernel;
-	dnnl_dims_t weight_dims = {(dnnl_dim_t)c->out, (dnnl_dim_t)c->in, k, k};
-	dnnl_dims_t bias_dims = {(dnnl_dim_t)c->out};
-	cleanup_md struct md weight_md = {0}, bias_md = {0};
-	cleanup_memory dnnl_memory_t plain_weight = NULL, plain_bias = NULL;
-	cleanup_desc dnnl_primitive_desc_t desc = NULL;
-
-	TRY(md_init(&weight_md, 4, weight_dims, dnnl_oihw));
-	TRY(md_init(&bias_md, 1, bias_dims, dnnl_x));
-	/* the API has no const; a reorder does not write its source */
-	TRY(dnnl_memory_create(&plain_weight, md_get(&weight_md), e->engine,
-			       (void *)(uintptr_t)weight));
-	TRY(dnnl_memory_create(&plain_bias, md_get(&bias_md), e->engine, (void *)(uintptr_t)bias));
-	TRY(kernel_desc(e, &nominal, &desc));
-	TRY(reorder(e, plain_bias, md_get(&bias_md), &conv->bias));
-	TRY(reorder(e, plain_weight, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0),
-		    &conv->layouts[0]));
-	conv->n_layouts = 1;
-	return dnnl_success;
-}
-
 /* -- operations ---------------------------------------------------------------------------------- */
 
 static void onednn_close(struct vae_engine *engine)
@@ -428,12 +80,7 @@ static void onednn_close(struct vae_engine *engine)
 
 	if (!e)
 		return;
-	for (size_t i = 0; i < e->n_kernels; i++)
-		kernel_release(&e->kernels[i]);
-	if (e->stream)
-		dnnl_stream_destroy(e->stream);
-	if (e->engine)
-		dnnl_engine_destroy(e->engine);
+	onednn_kernels_close(&e->kernels);
 	free(e->scratch.data);
 	free(e->normed.data);
 	free(e);
@@ -449,21 +96,13 @@ static char *onednn_version(void)
 static int onednn_open(size_t threads, struct vae_engine **out, struct error *err)
 {
 	struct onednn_engine *e = xcalloc(1, sizeof(*e));
-	/* oneDNN's own cache would keep every kernel ever compiled, up to 1024 */
-	dnnl_status_t s = dnnl_set_primitive_cache_capacity(0);
+	dnnl_status_t s = onednn_kernels_open(&e->kernels);
 
 	e->base.ops = &vae_engine_onednn;
 	e->threads = threads ? threads : (size_t)omp_get_num_procs();
-	/* a recipe says float32: DNNL_DEFAULT_FPMATH_MODE may not make it less */
-	if (s == dnnl_success)
-		s = dnnl_set_default_fpmath_mode(dnnl_fpmath_mode_strict);
-	if (s == dnnl_success)
-		s = dnnl_engine_create(&e->engine, dnnl_cpu, 0);
-	if (s == dnnl_success)
-		s = dnnl_stream_create(&e->stream, e->engine, dnnl_stream_default_flags);
 	if (s != dnnl_success) {
 		onednn_close(&e->base);
-		return failed(s, "open", err);
+		return onednn_failed(s, "open", err);
 	}
 	*out = &e->base;
 	return 0;
@@ -476,9 +115,7 @@ static void onednn_conv_free(struct vae_engine *engine, struct vae_conv *base)
 	(void)engine;
 	if (!conv)
 		return;
-	for (size_t i = 0; i < conv->n_layouts; i++)
-		dnnl_memory_destroy(conv->layouts[i]);
-	memory_release(&conv->bias);
+	onednn_weights_release(&conv->weights);
 	free(conv);
 }
 
@@ -493,10 +130,10 @@ static int onednn_conv_new(struct vae_engine *engine, const struct conv_shape *s
 	conv->base.shape = *shape;
 	engine->weight_bytes +=
 	    shape->out * shape->in * shape->kernel * shape->kernel * sizeof(float);
-	s = weights_init(onednn(engine), conv, weight, bias);
+	s = onednn_weights_init(&onednn(engine)->kernels, shape, &conv->weights, weight, bias);
 	if (s != dnnl_success) {
 		onednn_conv_free(engine, &conv->base);
-		return failed(s, "lay out weights", err);
+		return onednn_failed(s, "lay out weights", err);
 	}
 	*out = &conv->base;
 	return 0;
@@ -508,22 +145,23 @@ static dnnl_status_t conv_execute(const struct onednn_engine *e, struct onednn_c
 	md_ref want = dnnl_primitive_desc_query_md(k->desc, dnnl_query_weights_md, 0);
 	dnnl_memory_t weights = NULL;
 
-	TRY(weights_get(e, conv, want, &weights));
-	TRY(dnnl_memory_set_data_handle(k->src, (void *)(uintptr_t)in));
-	TRY(dnnl_memory_set_data_handle(k->dst, out));
-	TRY(dnnl_memory_set_data_handle(k->scratch, e->scratch.data));
+	ONEDNN_TRY(onednn_weights_get(&e->kernels, &conv->weights, want, &weights));
+	ONEDNN_TRY(dnnl_memory_set_data_handle(k->src, (void *)(uintptr_t)in));
+	ONEDNN_TRY(dnnl_memory_set_data_handle(k->dst, out));
+	ONEDNN_TRY(dnnl_memory_set_data_handle(k->scratch, e->scratch.data));
 	{
 		dnnl_exec_arg_t args[] = {
 		    {DNNL_ARG_SRC, k->src},
 		    {DNNL_ARG_WEIGHTS, weights},
-		    {DNNL_ARG_BIAS, conv->bias},
+		    {DNNL_ARG_BIAS, conv->weights.bias},
 		    {DNNL_ARG_DST, k->dst},
 		    {DNNL_ARG_SCRATCHPAD, k->scratch},
 		};
 
-		TRY(dnnl_primitive_execute(k->primitive, e->stream, ARRAY_SIZE(args), args));
+		ONEDNN_TRY(dnnl_primitive_execute(k->primitive, e->kernels.stream, ARRAY_SIZE(args),
+						  args));
 	}
-	return dnnl_stream_wait(e->stream);
+	return dnnl_stream_wait(e->kernels.stream);
 }
 
 /* Output rows to compute at once. */
@@ -576,12 +214,12 @@ static int conv_band(struct onednn_engine *e, struct onednn_conv *conv,
 	in = run->in + (from - run->in_first) * run->width * s->in;
 	if (run->norm)
 		in = norm_band(e, run->norm, in, key.rows * run->width, s->in, err);
-	k = kernel_get(e, &key, err);
+	k = onednn_kernel_get(&e->kernels, &key, err);
 	if (!in || !k || want_scratch(&e->scratch, k->scratch_size, err) < 0)
 		return -1;
 	status = conv_execute(e, conv, k, out, in);
 	if (status != dnnl_success)
-		return failed(status, "convolution", err);
+		return onednn_failed(status, "convolution", err);
 	if (run->stats && band_stats(e, run->stats, out, n * row / s->out, s->out, err) < 0)
 		return -1;
 	return vae_engine_step(&e->base, err);
@@ -619,9 +257,9 @@ static dnnl_status_t attend(const struct onednn_engine *e, float *out, const flo
 	float *scores = e->scratch.data, *sums = scores + n * tokens;
 	float scale = (float)(1 / sqrt((double)c));
 
-	TRY(dnnl_sgemm('N', 'T', rows, t, width, scale, q, width, k, width, 0, scores, t));
+	ONEDNN_TRY(dnnl_sgemm('N', 'T', rows, t, width, scale, q, width, k, width, 0, scores, t));
 	fast_softmax_numerators(scores, sums, n, tokens, e->threads);
-	TRY(dnnl_sgemm('N', 'N', rows, width, t, 1, scores, t, v, width, 0, out, width));
+	ONEDNN_TRY(dnnl_sgemm('N', 'N', rows, width, t, 1, scores, t, v, width, 0, out, width));
 	fast_divide_rows(out, sums, n, c);
 	return dnnl_success;
 }
@@ -640,7 +278,7 @@ static int onednn_attention(struct vae_engine *engine, float *out, const float *
 		dnnl_status_t s = attend(e, out + first * c, q + first * c, k, v, n, tokens, c);
 
 		if (s != dnnl_success)
-			return failed(s, "attention", err);
+			return onednn_failed(s, "attention", err);
 		if (vae_engine_step(engine, err) < 0)
 			return -1;
 	}
