@@ -19,7 +19,7 @@
 
 #define PAGE_SIZE 4096 /* SQLite's default, which nothing here changes */
 #define SUM_SIZE  8
-#define HEADER	  100 /* what SQLite's file header takes of the first page */
+#define HEADER	  105 /* of the first page: SQLite's file header, and how many tables there are */
 
 /* The real file lies behind it. */
 struct summed_file {
@@ -42,15 +42,25 @@ static bool is_page(int size, sqlite3_int64 offset)
 	return size == PAGE_SIZE && offset % PAGE_SIZE == 0;
 }
 
-/* Of the first page, or as much of it as its header. Another program may have something else in that room. */
+static uint32_t be32(const uint8_t *bytes)
+{
+	return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
+	       bytes[3];
+}
+
+/*
+ * Of the first page, or as much of it as its header. Another program may have something else in that room; but where
+ * nothing is in the file yet, its name (application_id) is still in the log, and a checkpoint that a reader holds back
+ * brings other pages into the file before it.
+ */
 static bool has_sums(const uint8_t *header)
 {
-	static const uint8_t ours[] = {APPLICATION_ID >> 24, APPLICATION_ID >> 16 & 255,
-				       APPLICATION_ID >> 8 & 255, APPLICATION_ID & 255};
+	bool is_empty = be32(header + 60) == 0 && be32(header + 68) == 0 && header[103] == 0 &&
+			header[104] == 0;
 
 	return memcmp(header, "SQLite format 3", 16) == 0 &&
 	       (header[16] << 8 | header[17]) == PAGE_SIZE && header[20] == SUM_SIZE &&
-	       memcmp(header + 68, ours, sizeof(ours)) == 0;
+	       (be32(header + 68) == APPLICATION_ID || is_empty);
 }
 
 static void sum_of(const uint8_t *page, sqlite3_int64 offset, uint8_t sum[SUM_SIZE])
