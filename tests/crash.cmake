@@ -15,7 +15,7 @@ target_link_options(zygote PRIVATE -fno-sanitize=all)
 target_link_libraries(zygote PRIVATE ${CMAKE_DL_LIBS})
 
 find_package(Python3 3.9 COMPONENTS Interpreter REQUIRED)
-foreach(name faults power_loss outages corruption lost_state model)
+foreach(name faults power_loss outages corruption lost_state model blame)
 	add_test(NAME crash_${name} COMMAND ${Python3_EXECUTABLE} -B
 		${CMAKE_CURRENT_SOURCE_DIR}/crash/test_${name}.py)
 	set_tests_properties(crash_${name} PROPERTIES LABELS crash TIMEOUT 600 COST 60 SKIP_RETURN_CODE 77

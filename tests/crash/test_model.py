@@ -245,7 +245,7 @@ class Episode:
         equal(result.code, QUARANTINED if failed else OK, "exit status of encode")
         self.check_samples(data)
         self.check_captions()
-        self.ws.verify()
+        self.rig.verify()
         self.ws.no_worker_is_left()
         self.checked += 1
 
