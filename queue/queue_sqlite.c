@@ -166,6 +166,7 @@ static int open_queue(const char *path, bool readonly, struct queue **out, struc
 	q->path = xstrdup(path);
 	q->readonly = readonly;
 	q->content_backlog = CONTENT_BACKLOG;
+	q->log_most = WAL_MOST;
 	if (open_database(q, err) < 0) {
 		sqlite_close(&q->base);
 		return -1;

@@ -24,8 +24,9 @@ struct sqlite3_stmt;
 #define APPLICATION_ID	0x6c617464 /* "latd" */
 #define BUSY_TIMEOUT_MS 5000
 #define WAL_LIMIT	(64 << 20)
-#define TODO_BACKLOG	(1 << 20) /* jobs that are sorted in memory at once */
-#define CONTENT_BACKLOG (1 << 18) /* samples that are sorted in memory at once */
+#define WAL_MOST	((int64_t)1 << 30) /* see db_log_bounded() */
+#define TODO_BACKLOG	(1 << 20)	   /* jobs that are sorted in memory at once */
+#define CONTENT_BACKLOG (1 << 18)	   /* samples that are sorted in memory at once */
 
 enum stmt_slot {
 	STMT_BEGIN,
@@ -142,6 +143,7 @@ struct sqlite_queue {
 	struct open_scan *scans;	/* a list */
 	struct recent_contents *recent; /* see queue_sqlite_content.c; NULL: not asked for yet */
 	int64_t content_backlog;	/* CONTENT_BACKLOG, but for tests */
+	int64_t log_most;		/* WAL_MOST, likewise */
 };
 
 static inline struct sqlite_queue *sqlite_queue(struct queue *q)
@@ -187,6 +189,11 @@ int db_tally_read(struct sqlite_queue *q, int64_t dataset, int kind, int64_t *ou
 		  struct error *err);
 /* Cuts back a log that readers made grow: to be called where nobody waits. */
 void db_idle(struct sqlite_queue *q);
+/*
+ * Before new work is begun, outside of transactions. While another program reads, the log cannot start anew: ERR_TRANSIENT
+ * if it has more than log_most bytes, and its readers have not ended within BUSY_TIMEOUT_MS.
+ */
+int db_log_bounded(struct sqlite_queue *q, struct error *err);
 /* A job that goes from one state to the other. */
 void db_tally_move(struct sqlite_queue *q, int64_t dataset, enum job_state from, enum job_state to);
 

@@ -286,7 +286,7 @@ int queue_sqlite_claim(struct queue *base, const struct queue_claim *claim, stru
 	cleanup_with(candidates_release) struct candidates found = {NULL, 0, 0};
 	int outcome, r;
 
-	if (db_begin(q, err) < 0)
+	if (db_log_bounded(q, err) < 0 || db_begin(q, err) < 0)
 		return -1;
 	outcome = claim_jobs(q, claim, &found, err);
 	/* Where there was nothing to claim, what todo_fill() did stays done. */

@@ -261,15 +261,41 @@ int db_end(struct sqlite_queue *q, int r, struct error *err)
 	return r;
 }
 
-/* journal_size_limit cuts the log only when it starts anew, which may be long after its readers left. */
-void db_idle(struct sqlite_queue *q)
+static int64_t log_size(const struct sqlite_queue *q)
 {
 	cleanup_free char *wal = xasprintf("%s-wal", q->path);
 	struct stat st;
 
-	if (stat(wal, &st) < 0 || st.st_size <= WAL_LIMIT)
+	return stat(wal, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+static void cut_log(struct sqlite_queue *q)
+{
+	sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+}
+
+/* journal_size_limit cuts the log only when it starts anew, which may be long after its readers left. */
+void db_idle(struct sqlite_queue *q)
+{
+	if (log_size(q) <= WAL_LIMIT)
 		return;
 	sqlite3_busy_timeout(q->db, 0);
-	sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	cut_log(q);
 	sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
+}
+
+int db_log_bounded(struct sqlite_queue *q, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE], size[24];
+
+	if (log_size(q) <= q->log_most)
+		return 0;
+	cut_log(q);
+	if (log_size(q) <= q->log_most)
+		return 0;
+	return error_set(err, ERR_TRANSIENT,
+			 "queue %s: another program has been reading it for long, and its log has "
+			 "grown to %s: nothing new is begun before that program ends its "
+			 "transaction",
+			 text_quote(q->path, quoted), text_bytes((uint64_t)log_size(q), size));
 }

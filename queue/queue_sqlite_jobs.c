@@ -404,7 +404,7 @@ int queue_sqlite_enqueue(struct queue *base, int64_t dataset, const struct job_s
 	cleanup_free int64_t *ids = xcalloc(n + 1, sizeof(*ids));
 	struct enqueue_counts counted = *counts;
 
-	if (db_begin(q, err) < 0 ||
+	if (db_log_bounded(q, err) < 0 || db_begin(q, err) < 0 ||
 	    db_end(q, enqueue_all(q, dataset, specs, n, ids, &counted, err), err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)

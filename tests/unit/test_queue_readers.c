@@ -169,6 +169,19 @@ static void a_listing_of_many_batches_has_every_row_once(void **state)
 	assert_int_equal(n, 100000);
 }
 
+/* Each writes the same row anew, of a megabyte. */
+static void grow_log(struct fixture *f, int megabytes)
+{
+	for (int i = 0; i < megabytes; i++) {
+		cleanup_free char *name = xasprintf("%0*d", 1 << 20, i);
+		struct queue_dataset_spec spec = {name, "/out", "00000000000000000000000000000000",
+						  "{}"};
+		int64_t id;
+
+		assert_ok(queue_open_dataset(f->q, &spec, &id, &f->err), &f->err);
+	}
+}
+
 /* A backup or a shell that reads for long makes the log grow; it shrinks when nothing is to be done. */
 static void a_log_that_grew_is_cut_back_when_the_queue_is_idle(void **state)
 {
@@ -183,15 +196,7 @@ static void a_log_that_grew_is_cut_back_when_the_queue_is_idle(void **state)
 	assert_int_equal(sqlite3_open_v2(f->path, &shell, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(shell, "BEGIN; SELECT count(*) FROM job", 0, 0, 0),
 			 SQLITE_OK);
-	for (int i = 0; i < 100; i++) {
-		/* Each writes the same row anew, of a megabyte. */
-		cleanup_free char *name = xasprintf("%0*d", 1 << 20, i);
-		struct queue_dataset_spec spec = {name, "/out", "00000000000000000000000000000000",
-						  "{}"};
-		int64_t id;
-
-		assert_ok(queue_open_dataset(f->q, &spec, &id, &f->err), &f->err);
-	}
+	grow_log(f, 100);
 	assert_int_equal(stat(wal, &st), 0);
 	assert_true(st.st_size > WAL_LIMIT);
 	/* The reader still stands in the way: not waited for. */
@@ -201,6 +206,64 @@ static void a_log_that_grew_is_cut_back_when_the_queue_is_idle(void **state)
 	assert_int_equal(stat(wal, &st), 0);
 	assert_int_equal(st.st_size, 0);
 	sqlite3_close(shell);
+}
+
+/* One that stays must not fill the disk: what is under way ends, and nothing new is begun. */
+static void beyond_its_bound_a_log_that_another_program_holds_stops_new_work(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_claim claim = {
+	    .owner = ME, .now = NOW, .lease_until = NOW + LEASE, .limit = 1};
+	struct job_spec spec = file_spec("b.jpg", "b", 1);
+	struct job under_way = add_claimed(f, "a");
+	struct enqueue_counts counts = {0};
+	struct sqlite3 *shell = NULL;
+	struct job job;
+	size_t n = 0;
+
+	sqlite_queue(f->q)->log_most = 4 << 20;
+	sqlite3_busy_timeout(sqlite_queue(f->q)->db, 10);
+	assert_int_equal(sqlite3_open_v2(f->path, &shell, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(shell, "BEGIN; SELECT count(*) FROM job", 0, 0, 0),
+			 SQLITE_OK);
+	grow_log(f, 5);
+	assert_error(queue_enqueue(f->q, f->dataset, &spec, 1, &counts, &f->err), &f->err,
+		     ERR_TRANSIENT);
+	assert_non_null(strstr(f->err.message, "another program"));
+	error_clear(&f->err);
+	assert_error(queue_claim(f->q, &claim, &job, &n, &f->err), &f->err, ERR_TRANSIENT);
+	error_clear(&f->err);
+	assert_true(settle_one(f, outcome_of(&under_way, OUTCOME_ENCODED)));
+	assert_int_equal(sqlite3_exec(shell, "COMMIT", 0, 0, 0), SQLITE_OK);
+	assert_ok(queue_enqueue(f->q, f->dataset, &spec, 1, &counts, &f->err), &f->err);
+	assert_int_equal(queue_claim(f->q, &claim, &job, &n, &f->err), 0);
+	job_release(&job);
+	job_release(&under_way);
+	sqlite3_close(shell);
+}
+
+/* The first page, which says that all have checksums, is written by each transaction that makes the file longer. */
+static void a_first_checkpoint_that_a_reader_holds_back_leaves_a_whole_file(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_buffer struct buffer before = BUFFER_INIT;
+	struct sqlite3 *shell = NULL;
+
+	assert_int_equal(sqlite3_open_v2(f->path, &shell, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(shell, "BEGIN; SELECT count(*) FROM job", 0, 0, 0),
+			 SQLITE_OK);
+	grow_log(f, 1);
+	queue_dump(f->q, &before);
+	sqlite3_wal_checkpoint_v2(sqlite_queue(f->q)->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+				  NULL);
+	assert_int_equal(sqlite3_exec(shell, "COMMIT", 0, 0, 0), SQLITE_OK);
+	assert_int_equal(sqlite3_wal_checkpoint_v2(sqlite_queue(f->q)->db, NULL,
+						   SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL),
+			 SQLITE_OK);
+	sqlite3_close(shell);
+	fixture_close(f);
+	assert_ok(queue_sqlite_open(f->path, &f->q, &f->err), &f->err);
+	assert_unchanged(f->q, &before);
 }
 
 static void a_reader_cannot_write(void **state)
@@ -316,6 +379,8 @@ int main(void)
 	    contract_test(a_reader_that_stops_in_its_callback_does_not_grow_the_log),
 	    contract_test(a_listing_of_many_batches_has_every_row_once),
 	    contract_test(a_log_that_grew_is_cut_back_when_the_queue_is_idle),
+	    contract_test(beyond_its_bound_a_log_that_another_program_holds_stops_new_work),
+	    contract_test(a_first_checkpoint_that_a_reader_holds_back_leaves_a_whole_file),
 	    contract_test(a_reader_cannot_write),
 	    contract_test(a_reader_leaves_the_folder_as_it_is),
 	    contract_test(a_path_with_characters_of_uris_is_a_path),
