@@ -17,7 +17,7 @@ GOLDEN = os.path.join(SOURCE_DIR, "tests", "golden")
 WAS_AT = "/srv/latents"
 OPTIONS = ("--shard-samples", "3", "--jobs", "1", "--quiet")
 PICTURES = 12
-LATEST = 4
+LATEST = 5
 
 
 def restore(ws, version):
@@ -114,6 +114,11 @@ def the_work_of_schema_version_3_goes_on(ws):
 @test
 def the_work_of_schema_version_4_goes_on(ws):
     goes_on(ws, 4)
+
+
+@test
+def the_work_of_schema_version_5_goes_on(ws):
+    goes_on(ws, 5)
 
 
 run_tests()
