@@ -16,8 +16,6 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
-#include <malloc.h>
-
 enum {
 	CLAIM_LIMIT = 64,
 	LEASE_MS = 10 * 60 * 1000,
@@ -161,18 +159,6 @@ static void on_queue_failed(void *arg, const struct error *why)
 	pipeline_fail(arg, why);
 }
 
-/*
- * Pixels of a batch are freed together and wanted again at once. glibc would hand such blocks to the system each time, and
- * every page of the next image would be a fault: 1 % of a run. So up to a few batches stay with the process.
- */
-static void keep_freed_pixels(void)
-{
-#ifdef __GLIBC__
-	mallopt(M_MMAP_THRESHOLD, 32 << 20);
-	mallopt(M_TRIM_THRESHOLD, 64 << 20);
-#endif
-}
-
 void pipeline_decode_options(struct decode_pool_options *options)
 {
 	options->mode = DECODE_MODE_PIXELS;
@@ -190,7 +176,6 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	struct pipeline *p = xcalloc(1, sizeof(*p));
 	int r;
 
-	keep_freed_pixels();
 	thread_short_slices(); /* decode workers wait for the loop, and use all cores */
 	p->event = event;
 	p->options = *options;

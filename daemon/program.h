@@ -9,7 +9,7 @@
 
 /* Else a file of ours would get the number of a standard stream, and messages would be written into it. */
 void program_open_streams(void);
-/* Memory that is not there ends the program; the JSON library would take it for damaged text. */
+/* Also that memory which is not there ends the program: the JSON library would take it for damaged text. */
 void program_set_allocators(void);
 /*
  * SIGINT and SIGTERM wait until a loop reads them, with @hup SIGHUP too: a thread that did not block them would take
