@@ -43,7 +43,19 @@ static const struct setting all[] = {
     {"cancelled", SETTING_FLAG, FIELD(cancelled), .help = "images that were cancelled instead"},
     {"watch", SETTING_FLAG, FIELD(watch), .help = "show it again every second, until interrupted"},
     {"accept", SETTING_FLAG, FIELD(accept), .help = "remove these samples"},
-    {.type = SETTING_GROUP, .offset = FIELD(vae), .group = &vae_settings},
+    {"vae", SETTING_PATH, FIELD(vae), .value_name = "VAE",
+     .help = "folder, .safetensors file, hub id or name, as of encode"},
+    {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
+    {"output", SETTING_PATH, FIELD(output), .letter = 'o', .value_name = "FILE",
+     .help = "picture to write, a .png"},
+    {"count", SETTING_COUNT, FIELD(count), .letter = 'n', .fallback = "24", .min = 1, .max = 1000,
+     .value_name = "N", .help = "latents to show"},
+    {"decode", SETTING_COUNT, FIELD(decode), .max = 1000000, .value_name = "N",
+     .help = "also decode N of the latents and compare them with their sources; needs --vae"},
+    {"min-psnr", SETTING_NUMBER, FIELD(min_psnr), .max = 100, .value_name = "DB",
+     .help = "least PSNR of a decoded latent; without it what the model's family gives"},
+    {"scaled", SETTING_FLAG, FIELD(scaled),
+     .help = "the latent is scaled and shifted, as a model takes it"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 
@@ -93,7 +105,7 @@ int read_options_parse(int argc, char **argv, const struct read_command *command
 	size_t n = 0, n_words = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		if (taken(command, all[i].name ? all[i].name : "vae"))
+		if (taken(command, all[i].name ? all[i].name : "vae-options"))
 			table[n++] = all[i];
 	}
 	if (settings_complete(stdout, table, n, command->n_words > 0, argc, argv))

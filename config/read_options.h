@@ -27,7 +27,13 @@ struct read_options {
 	bool paths;			  /* failed, skipped: nothing but paths */
 	bool watch;			  /* status */
 	bool accept;			  /* deletions */
-	struct vae_options vae;		  /* model */
+	const char *vae;		  /* decode, verify: a VAE, as `encode` takes it; NULL */
+	struct vae_options vae_options;	  /* of it, or of a word */
+	const char *output;		  /* a file */
+	size_t count;			  /* preview */
+	size_t decode;			  /* verify: latents to decode */
+	double min_psnr;		  /* verify, dB; 0: as the model's family has it */
+	bool scaled;			  /* decode-latent */
 	bool help;
 	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };

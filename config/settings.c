@@ -44,18 +44,41 @@ static const struct setting *setting_find(const struct setting *table, size_t n,
 	return NULL;
 }
 
+/* The name of the option at @word, @length of it; what is no option has none. */
+static const char *option_name(const struct setting *table, size_t n, const char *word,
+			       size_t *length)
+{
+	const char *name = word + 2, *equals = strchr(name, '=');
+
+	*length = 0;
+	if (word[1] == '-') {
+		*length = equals ? (size_t)(equals - name) : strlen(name);
+		return name;
+	}
+	if (word[2] != '\0')
+		return "";
+	if (word[1] == 'h')
+		name = "help";
+	for (size_t i = 0; i < n; i++) {
+		if (table[i].letter == word[1])
+			name = table[i].name;
+	}
+	*length = strlen(name);
+	return name;
+}
+
 /* One option at argv[*i]; moves *i onto its value where that is a word of its own. */
 static int parse_option(const struct setting *table, size_t n, int argc, char **argv, int *i,
 			void *options, struct error *err)
 {
-	const char *word = strcmp(argv[*i], "-h") == 0 ? "--help" : argv[*i];
-	const char *name = word + 2, *equals = strchr(name, '=');
-	size_t length = equals ? (size_t)(equals - name) : strlen(name);
+	size_t length = 0;
+	const char *name = option_name(table, n, argv[*i], &length);
+	const char *equals = argv[*i][1] == '-' ? strchr(argv[*i], '=') : NULL;
 	const struct setting *s = setting_find(table, n, name, length, &options);
 	const char *value = equals ? equals + 1 : NULL;
 	struct error bad = ERROR_INIT;
 
-	if (word[1] != '-' || !s)
+	if (!s)
 		return error_set(err, ERR_CONFIG, "unknown option %s", argv[*i]);
 	if (s->type == SETTING_FLAG && value)
 		return error_set(err, ERR_CONFIG, "--%s takes no value", s->name);
@@ -117,7 +140,8 @@ void settings_help(FILE *out, const struct setting *table, size_t n)
 			continue;
 		value = s->choices && !s->value_name ? setting_choices(s, "|")
 						     : xstrdup(s->value_name ? s->value_name : "");
-		left = xasprintf("--%s %s", s->name, value);
+		left = s->letter ? xasprintf("-%c, --%s %s", s->letter, s->name, value)
+				 : xasprintf("--%s %s", s->name, value);
 		fprintf(out, "  %-*s %s", HELP_LEFT, left, s->help);
 		if (s->fallback && s->type != SETTING_FLAG)
 			fprintf(out, " (%s)", s->fallback);

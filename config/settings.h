@@ -19,7 +19,7 @@
  *		{.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
  *		{"output", SETTING_GROUP, FIELD(output), .group = &dataset_output_settings},
  *
- * A command line takes `--name value` and `--name=value`, and -h for --help; `--` ends the options. Strings point into
+ * A command line takes `--name value` and `--name=value`, -h for --help, and letters where rows have one; `--` ends the options. Strings point into
  * argv or the table. Every error is ERR_CONFIG and says what was given and what is expected.
  */
 #ifndef LATENTD_CONFIG_SETTINGS_H
@@ -82,6 +82,7 @@ struct setting {
 	/* Of a group or a list; of a text: the mapping that a file may have in its place, over the same options. */
 	const struct settings_group *group;
 	size_t count; /* of a list: offset of its size_t */
+	char letter;  /* on command lines, -o for --output; 0: none */
 	/* Of files only. */
 	bool required;
 	bool reloadable;     /* it can change while the daemon runs; of a list: its items */

@@ -34,7 +34,7 @@ static int look(const struct read_options *o, struct model_info *info, struct er
 	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, err);
 	size_t weights;
 
-	if (!engine || vae_choice_look(o->words[1], &o->vae, &info->vae, err) < 0)
+	if (!engine || vae_choice_look(o->words[1], &o->vae_options, &info->vae, err) < 0)
 		return -1;
 	info->encoder = kl_encoder_load_model(info->vae.model, engine, 0, err);
 	if (!info->encoder)
@@ -203,7 +203,7 @@ static void print_text(const struct model_info *info)
 static int model_info(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "json vae", 2, "model info VAE [--model NAME] [--vae-config FILE] [--json]"};
+	    "json vae-options", 2, "model info VAE [--model NAME] [--vae-config FILE] [--json]"};
 	struct read_options options = {.out = NULL};
 	struct model_info info = {.vae = VAE_CHOICE_INIT};
 	int r = read_options_parse(argc, argv, &command, &options);

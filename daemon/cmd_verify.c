@@ -6,6 +6,7 @@
 #include "daemon/commands.h"
 #include "daemon/index.h"
 #include "daemon/repair.h"
+#include "daemon/verify_decode.h"
 
 #include "storage/seal.h"
 
@@ -296,15 +297,21 @@ static void print_remedy(const struct verify *total)
 
 int cmd_verify(int argc, char **argv, struct error *err)
 {
-	static const struct read_command command = {"out name deep", 0,
-						    "verify --out DIR [--name NAME] [--deep]"};
+	static const struct read_command command = {
+	    "out name deep decode min-psnr vae vae-options", 0,
+	    "verify --out DIR [--name NAME] [--deep] [--decode N --vae VAE [--min-psnr DB]]"};
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
 	struct read_options options = {.out = NULL};
 	struct verify total = {.opened = &opened, .err = err};
+	size_t bad = 0;
 	int r = read_options_parse(argc, argv, &command, &options);
 
 	if (r != 0)
 		return read_options_exit(r);
+	if ((options.decode > 0) != (options.vae != NULL))
+		return error_set(
+		    err, ERR_CONFIG,
+		    "--decode and --vae belong together: the model that the latents are of");
 	total.deep = options.deep;
 	r = options.deep ? opened_output_own("verify", options.out, &opened, err)
 			 : opened_output_open(options.out, &opened, err);
@@ -318,5 +325,7 @@ int cmd_verify(int argc, char **argv, struct error *err)
 				   : "`latentctl reindex` makes the indexes named above again");
 	if (total.damaged > 0)
 		print_remedy(&total);
-	return total.damaged + total.indexes > 0 ? EXIT_DAMAGED : EXIT_OK;
+	if (options.decode > 0 && verify_decode(&opened, &options, &bad, err) < 0)
+		return -1;
+	return total.damaged + total.indexes + bad > 0 ? EXIT_DAMAGED : EXIT_OK;
 }

@@ -38,6 +38,9 @@ int cmd_extract(int argc, char **argv, struct error *err);
 int cmd_export(int argc, char **argv, struct error *err);
 int cmd_import(int argc, char **argv, struct error *err);
 int cmd_bench(int argc, char **argv, struct error *err);
+int cmd_decode(int argc, char **argv, struct error *err);
+int cmd_decode_latent(int argc, char **argv, struct error *err);
+int cmd_encode_image(int argc, char **argv, struct error *err);
 
 /* The exit code for an outcome of read_options_parse. */
 int read_options_exit(int outcome);

@@ -17,7 +17,7 @@ static const struct command {
 	const char *arguments;
 	const char *help;
 } commands[] = {
-    {"encode", cmd_encode, "SRC... --vae PATH --out DIR", "encode folders of images into shards"},
+    {"encode", cmd_encode, "SRC... --vae VAE --out DIR", "encode folders of images into shards"},
     {"plan", cmd_plan, "SRC...", "what an encode of them would be"},
     {"status", cmd_status, "[--watch | --json]", "how far the datasets are"},
     {"failed", cmd_failed, "[--reason R]", "images that failed, with the reason"},
@@ -39,11 +39,14 @@ static const struct command {
     {"reindex", cmd_reindex, "--out DIR", "write the indexes of the shards again"},
     {"rebuild", cmd_rebuild, "OUT [SRC...]", "make a lost queue from the shards"},
     {"merge", cmd_merge, "OUT PART...", "join the outputs of encode --part"},
-    {"export", cmd_export, "OUT --to FORMAT --into DIR", "files that a trainer reads by itself"},
+    {"export", cmd_export, "OUT --to FORM --into DIR", "files that a trainer reads by itself"},
     {"import", cmd_import, "SRC --from kohya --out DIR", "a dataset from a trainer's cache"},
     {"model", cmd_model, "info VAE | list", "what a VAE is; the known families"},
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
     {"extract", cmd_extract, "SHARD KEY", "write one sample's members as files"},
+    {"decode", cmd_decode, "SHARD KEY --vae VAE -o PNG", "one latent of a shard as a picture"},
+    {"encode-image", cmd_encode_image, "IN OUT --vae VAE", "one image to a latent"},
+    {"decode-latent", cmd_decode_latent, "IN --vae VAE -o PNG", "and back"},
     {"bench", cmd_bench, "encode --vae PATH", "how fast this machine encodes"},
 };
 
@@ -51,9 +54,9 @@ static void print_help(FILE *out)
 {
 	fprintf(out, "usage: latentctl COMMAND ...        latentctl COMMAND --help says more\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %-9s %-29s %s\n", commands[i].name, commands[i].arguments,
+		fprintf(out, "  %-13s %-26s %s\n", commands[i].name, commands[i].arguments,
 			commands[i].help);
-	fprintf(out, "  %-9s %-29s %s\n", "version", "", "of latentctl and what it stands on");
+	fprintf(out, "  %-13s %-26s %s\n", "version", "", "of latentctl and what it stands on");
 	fprintf(out, "\nexit status:\n"
 		     "  0 done                                3 done, but some images failed\n"
 		     "  1 could not go on                     4 a shard is damaged\n"

@@ -41,7 +41,7 @@ def preformatted(text):
 def commands(latentctl):
     """The names that `latentctl --help` lists."""
     return re.findall(
-        r"^  ([a-z]+) .*?$", output(latentctl, "--help").split("exit status")[0], re.M
+        r"^  ([a-z-]+) .*?$", output(latentctl, "--help").split("exit status")[0], re.M
     )
 
 

@@ -2,7 +2,7 @@
  * KEY.json and the latent of a shard that anybody may have written: text up to the first NUL byte, the
  * frame behind it. Whatever is accepted keeps the promises of record_build.h.
  */
-#include "daemon/record_build.h"
+#include "daemon/latent_space.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +32,23 @@ static void read_latent(const struct record *record, const struct record_facts *
 	      latent.dtype == facts->dtype && hash128_equal(&hash, &facts->latent));
 }
 
+static void read_space(const struct record *record, const struct record_facts *facts)
+{
+	struct error err = ERROR_INIT;
+	struct latent_space space;
+
+	if (latent_space_read(record, facts, &space, &err) < 0) {
+		check(err.code == ERR_DATA && strcmp(err.reason, "record") == 0);
+		return;
+	}
+	check(space.vae.scaling_factor > 0 &&
+	      (space.vae.patch_size == 1 || space.vae.patch_size == 2) &&
+	      space.vae.n_statistics <= VAE_MAX_STATISTICS);
+	check(space.vae.n_statistics == 0 || space.vae.n_statistics == space.vae.latent_channels *
+									   space.vae.patch_size *
+									   space.vae.patch_size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint8_t *end = size > 0 ? memchr(data, 0, size) : NULL;
@@ -56,6 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(strcmp(facts.key, "cats/tom") == 0 && facts.path[0] && facts.channels > 0 &&
 	      facts.height > 0 && facts.width > 0 && facts.target_width > 0 &&
 	      facts.target_height > 0 && strlen(facts.recipe_id) == RECIPE_ID_SIZE - 1);
+	read_space(&record, &facts);
 	/* Memory follows the shape that the text names; the machine of a fuzzer has less. */
 	if (facts.channels * facts.height < LATENT_MAX / facts.width)
 		read_latent(&record, &facts);

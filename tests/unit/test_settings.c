@@ -41,7 +41,7 @@ static const struct setting inner_rows[] = {
 static const struct settings_group inner_group = {.rows = inner_rows, .n = ARRAY_SIZE(inner_rows)};
 
 static const struct setting table[] = {
-    {"text", SETTING_STRING, FIELD(text), .value_name = "TEXT", .help = "any words"},
+    {"text", SETTING_STRING, FIELD(text), .letter = 't', .value_name = "TEXT", .help = "any words"},
     {"count", SETTING_COUNT, FIELD(count), .fallback = "7", .value_name = "N", .help = "how many"},
     {"size", SETTING_BYTES, FIELD(size), .fallback = "2MiB", .value_name = "SIZE",
      .help = "how large"},
@@ -180,6 +180,19 @@ static void an_option_takes_the_next_word_whatever_it_looks_like(void **state)
 	assert_ok(PARSE(&p, "--text", "--flag"), &p.err);
 	assert_string_equal(p.options.text, "--flag");
 	assert_false(p.options.flag);
+}
+
+static void a_letter_stands_for_its_option(void **state)
+{
+	struct parsed p = {.n_words = 0};
+
+	(void)state;
+	assert_ok(PARSE(&p, "-t", "a b", "word", "--flag"), &p.err);
+	assert_string_equal(p.options.text, "a b");
+	assert_true(p.options.flag);
+	assert_int_equal(p.n_words, 1);
+	REFUSED("-t", NULL, "--text needs a value");
+	REFUSED("-tx", "y", "unknown option -tx");
 }
 
 static void an_unknown_option_is_named(void **state)
@@ -334,7 +347,7 @@ static void help_is_one_line_an_option_with_its_values_and_default(void **state)
 
 	(void)state;
 	assert_string_equal(help,
-			    "  --text TEXT                    any words\n"
+			    "  -t, --text TEXT                any words\n"
 			    "  --count N                      how many (7)\n"
 			    "  --size SIZE                    how large (2MiB)\n"
 			    "  --seed N                       where chance begins\n"
@@ -680,6 +693,7 @@ int main(void)
 	    cmocka_unit_test(words_stand_anywhere_and_a_lone_dash_is_one),
 	    cmocka_unit_test(behind_two_dashes_everything_is_a_word),
 	    cmocka_unit_test(an_option_takes_the_next_word_whatever_it_looks_like),
+	    cmocka_unit_test(a_letter_stands_for_its_option),
 	    cmocka_unit_test(an_unknown_option_is_named),
 	    cmocka_unit_test(a_missing_value_and_a_value_too_many_are_refused),
 	    cmocka_unit_test(a_number_is_digits_and_fits),

@@ -1,0 +1,149 @@
+#include "daemon/latent_decoder.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/memory_allowed.h"
+#include "encoder/pixel_range.h"
+#include "vae/kl_decoder.h"
+#include "vae/kl_encoder.h"
+
+#include <string.h>
+
+struct latent_decoder {
+	struct vae_choice choice;
+	struct kl_decoder *kl;
+	struct kl_encoder *encoder; /* NULL: only its hash was wanted */
+	struct sha256 encoder_hash;
+};
+
+static int open_kl(struct latent_decoder *d, const struct latent_decoder_options *o,
+		   struct error *err)
+{
+	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, err);
+
+	if (!engine)
+		return -1;
+	d->kl = kl_decoder_load_model(d->choice.model, engine, o->threads, err);
+	if (!d->kl)
+		return -1;
+	kl_decoder_limit_memory(d->kl, o->memory ? o->memory : memory_allowed() / 2);
+	d->encoder = kl_encoder_load_model(d->choice.model, o->encoder ? engine : &vae_engine_naive,
+					   o->encoder ? o->threads : 1, err);
+	if (!d->encoder)
+		return -1;
+	d->encoder_hash = *kl_encoder_weights_hash(d->encoder);
+	kl_encoder_limit_memory(d->encoder, o->memory ? o->memory : memory_allowed() / 2);
+	if (o->encoder)
+		return 0;
+	kl_encoder_free(d->encoder);
+	d->encoder = NULL;
+	return 0;
+}
+
+int latent_decoder_open(const struct latent_decoder_options *options, struct latent_decoder **out,
+			struct error *err)
+{
+	struct latent_decoder *d = xcalloc(1, sizeof(*d));
+
+	if ((options->factors ? vae_choice_open : vae_choice_look)(
+		options->vae, options->vae_options, &d->choice, err) < 0 ||
+	    open_kl(d, options, err) < 0) {
+		latent_decoder_close(d);
+		return -1;
+	}
+	*out = d;
+	return 0;
+}
+
+void latent_decoder_close(struct latent_decoder *d)
+{
+	if (!d)
+		return;
+	kl_decoder_free(d->kl);
+	kl_encoder_free(d->encoder);
+	vae_choice_close(&d->choice);
+	free(d);
+}
+
+const struct vae_config *latent_decoder_config(const struct latent_decoder *d)
+{
+	return &d->choice.model->config;
+}
+
+const struct vae_preset *latent_decoder_preset(const struct latent_decoder *d)
+{
+	return d->choice.preset;
+}
+
+int latent_decoder_check(const struct latent_decoder *d, const char *key,
+			 const struct latent_space *space, struct error *err)
+{
+	size_t channels = latent_decoder_config(d)->latent_channels;
+	char made_by[SHA256_HEX_SIZE], have[SHA256_HEX_SIZE];
+
+	if (space->vae.latent_channels != channels)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "%s: its latent has %zu channels, %s decodes %zu: it is of another "
+		    "model",
+		    key, space->vae.latent_channels, d->choice.name, channels);
+	if (!space->weights_known ||
+	    memcmp(&space->weights, &d->encoder_hash, sizeof(d->encoder_hash)) == 0)
+		return 0;
+	sha256_hex(&space->weights, made_by);
+	sha256_hex(&d->encoder_hash, have);
+	return error_set(
+	    err, ERR_CONFIG,
+	    "%s: it was encoded by another model: vae_sha256 %.12s, that of %s is %.12s", key,
+	    made_by, d->choice.name, have);
+}
+
+int latent_decoder_encode(struct latent_decoder *d, const struct image *image, struct ndarray *raw,
+			  struct error *err)
+{
+	size_t shape[3] = {latent_decoder_config(d)->latent_channels, 0, 0};
+	cleanup_ndarray struct ndarray mean = NDARRAY_INIT;
+	cleanup_free float *pixels = malloc(image_bytes(image) * sizeof(float)), *moments = NULL;
+
+	kl_encoder_latent_size(d->encoder, image->height, image->width, &shape[1], &shape[2]);
+	if (ndarray_alloc(&mean, DTYPE_F32, 3, shape, err) < 0)
+		return -1;
+	moments = malloc(2 * mean.bytes);
+	if (!pixels || !moments)
+		return error_set(err, ERR_NOMEM, "no memory for %zux%zu pixels", image->width,
+				 image->height);
+	pixel_range_signed(pixels, image->pixels, image_bytes(image));
+	if (kl_encoder_encode(d->encoder, pixels, image->height, image->width, moments, NULL, err) <
+	    0)
+		return -1;
+	memcpy(mean.data, moments, mean.bytes);
+	*raw = mean;
+	mean = (struct ndarray)NDARRAY_INIT;
+	return 0;
+}
+
+int latent_decoder_decode(struct latent_decoder *d, const struct latent_space *space,
+			  const struct ndarray *raw, struct image *out, struct error *err)
+{
+	const struct vae_config *c = latent_decoder_config(d);
+	size_t scale = vae_config_downscale(c), height, width, bytes;
+	cleanup_image struct image image = IMAGE_INIT;
+	cleanup_free float *pixels = NULL;
+
+	(void)space;
+	if (!size_mul(raw->shape[1], scale, &height) || !size_mul(raw->shape[2], scale, &width) ||
+	    !size_mul3(height, width, 3 * sizeof(float), &bytes))
+		return error_data(err, "too_large", "a latent of %zux%zu is too large",
+				  raw->shape[2], raw->shape[1]);
+	pixels = malloc(bytes);
+	if (!pixels)
+		return error_set(err, ERR_NOMEM, "no memory for %zu bytes of pixels", bytes);
+	if (image_alloc(&image, width, height, err) < 0 ||
+	    kl_decoder_decode(d->kl, raw->data, raw->shape[1], raw->shape[2], pixels, NULL, err) <
+		0)
+		return -1;
+	pixel_range_stored(image.pixels, pixels, image_bytes(&image));
+	*out = image;
+	image = (struct image)IMAGE_INIT;
+	return 0;
+}

@@ -1,0 +1,37 @@
+/*
+ * The pixels that a stored sample was encoded from, made again from its source file: by the geometry of its record and the
+ * recipe of its dataset.
+ *
+ *	sample_sources_open(recipe_json, max_pixels, &sources, err)
+ *	sample_source_prepare(sources, path, &record, &facts, &image, err)
+ *	image_psnr(&image, &decoded)
+ *	sample_sources_close(sources)
+ */
+#ifndef LATENTD_DAEMON_SAMPLE_SOURCE_H
+#define LATENTD_DAEMON_SAMPLE_SOURCE_H
+
+#include "daemon/record_build.h"
+#include "image/image.h"
+
+struct sample_sources;
+
+/*
+ * @recipe_json: the dataset's canonical text. @pixels: of the largest picture. ERR_DATA `recipe`: it does not say how
+ * pixels were prepared.
+ */
+int sample_sources_open(const char *recipe_json, size_t pixels, struct sample_sources **out,
+			struct error *err);
+void sample_sources_close(struct sample_sources *sources);
+
+/*
+ * @path: of the file, absolute. ERR_DATA with a reason: it is `gone`, its content is another since (`changed`), or it
+ * cannot be decoded any more; `record`: the record does not say what was cut out of it.
+ */
+int sample_source_prepare(struct sample_sources *sources, const char *path,
+			  const struct record *record, const struct record_facts *facts,
+			  struct image *out, struct error *err);
+
+/* Of two pictures of one size, in dB over all samples; equal ones have infinity. */
+double image_psnr(const struct image *a, const struct image *b);
+
+#endif
