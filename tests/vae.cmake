@@ -20,6 +20,7 @@ add_cmocka_test(NAME test_kl_golden SOURCES golden/test_kl_golden.c LIBS latentd
 	TIMEOUT 600 LABELS golden)
 add_cmocka_test(NAME test_kl_decoder SOURCES golden/test_kl_decoder.c LIBS latentd_kl_testing
 	TIMEOUT 600 LABELS golden)
+add_cmocka_test(NAME test_tiny_vae SOURCES golden/test_tiny_vae.c LIBS latentd_kl_testing LABELS golden)
 add_cmocka_test(NAME test_kl_tiles SOURCES golden/test_kl_tiles.c LIBS latentd_kl_testing LABELS golden)
 
 add_fuzz_target(NAME fuzz_safetensors SOURCES fuzz/fuzz_safetensors.c LIBS latentd_vae)

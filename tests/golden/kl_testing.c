@@ -276,6 +276,56 @@ static void add_decoder(struct formula *f, const struct vae_config *c)
 	}
 }
 
+static void add_tiny_conv(struct formula *f, const char *part, size_t index, const char *inside,
+			  size_t out, size_t in, bool bias)
+{
+	size_t shape[4] = {out, in, 3, 3};
+
+	add_tensor(f, xasprintf("%s.layers.%zu%s.weight", part, index, inside), 4, shape);
+	if (bias)
+		add_tensor(f, xasprintf("%s.layers.%zu%s.bias", part, index, inside), 1, shape);
+}
+
+/* @modules: c a convolution, n one without bias, b a block, . nothing; @first, @last: channels in and out. */
+static void add_tiny(struct formula *f, const char *part, const char *modules, size_t first,
+		     size_t last)
+{
+	static const char *const inside[] = {".conv.0", ".conv.2", ".conv.4"};
+	size_t n = strlen(modules);
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; modules[i] == 'b' && j < ARRAY_SIZE(inside); j++)
+			add_tiny_conv(f, part, i, inside[j], 64, 64, true);
+		if (modules[i] == 'c' || modules[i] == 'n')
+			add_tiny_conv(f, part, i, "", i == n - 1 ? last : 64, i ? 64 : first,
+				      modules[i] == 'c');
+	}
+}
+
+static void write_tensors(struct formula *f, const char *path)
+{
+	struct error err = ERROR_INIT;
+
+	assert_ok(safetensors_write(path, f->entries, f->n, &err), &err);
+	for (size_t i = 0; i < f->n; i++) {
+		free((char *)(uintptr_t)f->entries[i].name);
+		ndarray_release(&f->arrays[i]);
+	}
+	free(f);
+}
+
+char *kl_testing_formula_tiny(void)
+{
+	char *folder = testing_tempdir(), *path = testing_path(folder, WEIGHTS);
+	struct formula *f = xcalloc(1, sizeof(*f));
+
+	add_tiny(f, "encoder", "cbnbbbnbbbnbbbc", 3, 4);
+	add_tiny(f, "decoder", "c.bbb.nbbb.nbbb.nbc", 4, 3);
+	write_tensors(f, path);
+	free(path);
+	return folder;
+}
+
 /* Writes a model's weights beside its config: those that @add gives, under the names of @column. */
 static void write_formula(const char *folder,
 			  void (*add)(struct formula *, const struct vae_config *),
@@ -295,12 +345,7 @@ static void write_formula(const char *folder,
 		f->entries[i].name = vae_testing_name(name, column);
 		free(name);
 	}
-	assert_ok(safetensors_write(path, f->entries, f->n, &err), &err);
-	for (size_t i = 0; i < f->n; i++) {
-		free((char *)(uintptr_t)f->entries[i].name);
-		ndarray_release(&f->arrays[i]);
-	}
-	free(f);
+	write_tensors(f, path);
 	free(path);
 	free(config_path);
 }

@@ -37,4 +37,7 @@ char *kl_testing_formula_model(const char *golden);
  */
 char *kl_testing_formula_decoder(const char *name, enum vae_testing_column column);
 
+/* A temporary folder with formula weights of diffusers' AutoencoderTiny, as it is by default; no config. */
+char *kl_testing_formula_tiny(void);
+
 #endif

@@ -1,0 +1,48 @@
+/*
+ * AutoencoderTiny, the TAESD family: a small encoder and decoder for the latents of a large VAE, for previews or as a model
+ * of its own. Its latents are those that a diffusion model sees, scaled and shifted.
+ *
+ *	struct tiny_vae *vae = tiny_vae_load("taesd.safetensors", VAE_DECODER, &vae_engine_winograd, 0, err);
+ *	tiny_vae_decode(vae, latent, height, width, pixels, err);
+ *	tiny_vae_free(vae);
+ *
+ * A path is a .safetensors file or a diffusers folder (diffusion_pytorch_model.safetensors in it), with both parts or one,
+ * under diffusers' names ("encoder.layers.0.weight") or the original ones ("0.weight", "encoder.0.weight"): TAESD, TAESDXL,
+ * TAESD3, TAEF1; TAEF2 with its pool branch; TAESANA's encoder, 1/32. The networks are read off their tensors' names.
+ */
+#ifndef LATENTD_VAE_TINY_VAE_H
+#define LATENTD_VAE_TINY_VAE_H
+
+#include "base/hash.h"
+#include "vae/vae_config.h"
+#include "vae/vae_engine.h"
+
+struct tiny_vae;
+
+/* Whether the file or folder is one, by the names of its tensors; nothing is said where it is none. */
+bool tiny_vae_is(const char *path);
+
+/*
+ * ERR_CONFIG: not such a file, without that part, a tensor is missing, of another shape, or without a place in the network.
+ */
+struct tiny_vae *tiny_vae_load(const char *path, enum vae_part part,
+			       const struct vae_engine_ops *engine, size_t threads,
+			       struct error *err);
+void tiny_vae_free(struct tiny_vae *vae);
+
+size_t tiny_vae_latent_channels(const struct tiny_vae *vae);
+/* Pixels per latent along one axis: 8 or 32. An encoder rounds up: 9 pixels are 2 latents. */
+size_t tiny_vae_downscale(const struct tiny_vae *vae);
+/* As kl_encoder_weights_hash(), over the part's tensors by their diffusers names. */
+const struct sha256 *tiny_vae_weights_hash(const struct tiny_vae *vae);
+/* Bytes of activations, beside what goes in and out; @height, @width: of what goes in. SIZE_MAX where that overflows. */
+size_t tiny_vae_memory(const struct tiny_vae *vae, size_t height, size_t width);
+
+/* @pixels: [height][width][3] in [-1, 1]. @latent: [C][h][w]. ERR_NOMEM, ERR_DATA `too_small`, `non_finite`. */
+int tiny_vae_encode(struct tiny_vae *vae, const float *pixels, size_t height, size_t width,
+		    float *latent, struct error *err);
+/* @latent: [C][height][width]. @pixels: [H][W][3] around [-1, 1], not clamped. Errors as above. */
+int tiny_vae_decode(struct tiny_vae *vae, const float *latent, size_t height, size_t width,
+		    float *pixels, struct error *err);
+
+#endif
