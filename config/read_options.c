@@ -54,6 +54,8 @@ static const struct setting all[] = {
      .help = "also decode N of the latents and compare them with their sources; needs --vae"},
     {"min-psnr", SETTING_NUMBER, FIELD(min_psnr), .max = 100, .value_name = "DB",
      .help = "least PSNR of a decoded latent; without it what the model's family gives"},
+    {"fast", SETTING_FLAG, FIELD(fast),
+     .help = "pictures of 256 pixels at most, from latents made smaller"},
     {"scaled", SETTING_FLAG, FIELD(scaled),
      .help = "the latent is scaled and shifted, as a model takes it"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},

@@ -34,6 +34,7 @@ struct read_options {
 	size_t decode;			  /* verify: latents to decode */
 	double min_psnr;		  /* verify, dB; 0: as the model's family has it */
 	bool scaled;			  /* decode-latent */
+	bool fast;			  /* preview */
 	bool help;
 	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };

@@ -50,7 +50,7 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 		     struct error *err)
 {
 	struct decode *d = arg;
-	size_t downscale = vae_config_downscale(latent_decoder_config(d->decoder));
+	size_t downscale = latent_decoder_downscale(d->decoder);
 	cleanup_ndarray struct ndarray raw = NDARRAY_INIT;
 	struct latent_space space;
 	struct record_facts facts;
@@ -159,8 +159,7 @@ static int read_npy(const char *path, struct ndarray *out, struct error *err)
 }
 
 /* [1, C, h, w] and [C, h, w] become the latter. */
-static int check_shape(const char *path, const struct vae_config *c, struct ndarray *latent,
-		       struct error *err)
+static int check_shape(const char *path, size_t channels, struct ndarray *latent, struct error *err)
 {
 	char shape[96];
 
@@ -169,11 +168,11 @@ static int check_shape(const char *path, const struct vae_config *c, struct ndar
 		latent->ndim = 3;
 		memmove(latent->shape, latent->shape + 1, 3 * sizeof(latent->shape[0]));
 	}
-	if (latent->ndim == 3 && latent->shape[0] == c->latent_channels && latent->shape[1] > 0 &&
+	if (latent->ndim == 3 && latent->shape[0] == channels && latent->shape[1] > 0 &&
 	    latent->shape[2] > 0)
 		return 0;
 	return error_set(err, ERR_CONFIG, "%s: its shape is %s: the model decodes [%zu, h, w]",
-			 path, shape, c->latent_channels);
+			 path, shape, channels);
 }
 
 static int decode_file(struct latent_decoder *decoder, const struct read_options *o,
@@ -186,10 +185,22 @@ static int decode_file(struct latent_decoder *decoder, const struct read_options
 	bool npy = dot && strcasecmp(dot, ".npy") == 0;
 
 	if ((npy ? read_npy : read_safetensors)(path, &stored, err) < 0 ||
-	    check_shape(path, c, &stored, err) < 0)
+	    check_shape(path, latent_decoder_channels(decoder), &stored, err) < 0)
 		return -1;
-	latent_space_of(c, &space);
-	space.scaled = o->scaled;
+	if (c) {
+		latent_space_of(c, &space);
+		space.scaled = o->scaled;
+	} else if (!o->scaled) {
+		return error_set(
+		    err, ERR_CONFIG,
+		    "an AutoencoderTiny decodes latents as a model takes them: --scaled, "
+		    "if that is what %s has",
+		    path);
+	} else { /* nothing is to be done to them */
+		space = (struct latent_space){.vae = {.latent_channels = stored.shape[0],
+						      .scaling_factor = 1,
+						      .patch_size = 1}};
+	}
 	if (latent_space_raw(&space, &stored, &raw, err) < 0)
 		return -1;
 	return write_picture(decoder, &space, &raw, o->output, err);

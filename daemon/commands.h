@@ -11,6 +11,7 @@
 #include "queue/queue.h"
 
 int cmd_encode(int argc, char **argv, struct error *err);
+int cmd_preview(int argc, char **argv, struct error *err);
 int cmd_plan(int argc, char **argv, struct error *err);
 int cmd_status(int argc, char **argv, struct error *err);
 int cmd_failed(int argc, char **argv, struct error *err);

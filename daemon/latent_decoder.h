@@ -13,7 +13,8 @@
 #include "daemon/vae_choice.h"
 
 struct latent_decoder_options {
-	const char *vae; /* as vae_locate.h says */
+	const char *
+	    vae; /* as vae_locate.h says; or an AutoencoderTiny (tiny_vae.h), for its channels a preview of any model */
 	const struct vae_options *vae_options;
 	size_t threads; /* 0: all cores */
 	size_t memory;	/* kl_decoder_limit_memory(); 0: memory_allowed() / 2 */
@@ -28,13 +29,15 @@ int latent_decoder_open(const struct latent_decoder_options *options, struct lat
 			struct error *err);
 void latent_decoder_close(struct latent_decoder *decoder);
 
+/* NULL of an AutoencoderTiny, which has none. */
 const struct vae_config *latent_decoder_config(const struct latent_decoder *decoder);
-/* NULL: of no known family. */
-const struct vae_preset *latent_decoder_preset(const struct latent_decoder *decoder);
+/* Of latents; pixels of a latent along one axis. */
+size_t latent_decoder_channels(const struct latent_decoder *decoder);
+size_t latent_decoder_downscale(const struct latent_decoder *decoder);
 
 /*
  * ERR_CONFIG where the latent of @key is of another model than the decoder: of other channels, or by the hash of the
- * encoder that stands beside the decoder.
+ * encoder that stands beside the decoder. An AutoencoderTiny takes all that have its channels.
  */
 int latent_decoder_check(const struct latent_decoder *decoder, const char *key,
 			 const struct latent_space *space, struct error *err);

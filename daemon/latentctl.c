@@ -45,6 +45,7 @@ static const struct command {
     {"inspect", cmd_inspect, "SHARD", "list what a shard holds"},
     {"extract", cmd_extract, "SHARD KEY", "write one sample's members as files"},
     {"decode", cmd_decode, "SHARD KEY --vae VAE -o PNG", "one latent of a shard as a picture"},
+    {"preview", cmd_preview, "WHAT -o PNG [--vae VAE]", "a sheet of sources and latents"},
     {"encode-image", cmd_encode_image, "IN OUT --vae VAE", "one image to a latent"},
     {"decode-latent", cmd_decode_latent, "IN --vae VAE -o PNG", "and back"},
     {"bench", cmd_bench, "encode --vae PATH", "how fast this machine encodes"},

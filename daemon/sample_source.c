@@ -110,6 +110,18 @@ static int read_geometry(const struct record *record, const struct record_facts 
 	return 0;
 }
 
+char *sample_source_about(const struct record *record, const struct record_facts *facts)
+{
+	struct error ignored = ERROR_INIT;
+	struct render_geometry g;
+	bool flip = false;
+
+	if (read_geometry(record, facts, &g, &flip, &ignored) < 0)
+		return xasprintf("%zux%zu", facts->target_width, facts->target_height);
+	return xasprintf("%zux%zu  crop %zu,%zu of %zux%zu%s", g.width, g.height, g.left, g.top,
+			 g.full_width, g.full_height, flip ? ", mirrored" : "");
+}
+
 static void mirror(struct image *image)
 {
 	for (size_t y = 0; y < image->height; y++) {

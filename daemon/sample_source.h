@@ -31,6 +31,9 @@ int sample_source_prepare(struct sample_sources *sources, const char *path,
 			  const struct record *record, const struct record_facts *facts,
 			  struct image *out, struct error *err);
 
+/* "512x768  crop 0,12 of 512x792", to be freed. */
+char *sample_source_about(const struct record *record, const struct record_facts *facts);
+
 /* Of two pictures of one size, in dB over all samples; equal ones have infinity. */
 double image_psnr(const struct image *a, const struct image *b);
 

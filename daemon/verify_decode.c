@@ -140,7 +140,7 @@ static void keep(struct decode_check *c, const char *key, const char *path, doub
 static int compare(struct decode_check *c, const struct record *record, const char *path,
 		   struct error *err)
 {
-	size_t downscale = vae_config_downscale(latent_decoder_config(c->decoder));
+	size_t downscale = latent_decoder_downscale(c->decoder);
 	cleanup_image struct image decoded = IMAGE_INIT, source = IMAGE_INIT;
 	cleanup_ndarray struct ndarray raw = NDARRAY_INIT;
 	struct latent_space space;
@@ -294,7 +294,7 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 
 static double least_psnr(const struct read_options *o, const struct latent_decoder *decoder)
 {
-	size_t channels = latent_decoder_config(decoder)->latent_channels;
+	size_t channels = latent_decoder_channels(decoder);
 
 	if (o->min_psnr > 0)
 		return o->min_psnr;

@@ -10,7 +10,7 @@ from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, one_line,
 COMMANDS = ("encode", "plan", "status", "failed", "retry", "verify", "gc", "compact", "reindex")
 COMMANDS += ("rebuild", "merge", "model", "inspect", "extract", "bench")
 STEERING = ("scan", "pause", "resume", "drain", "seal", "reload", "cancel", "priority", "deletions")
-COMMANDS += ("skipped", "dupes", "decode", "encode-image", "decode-latent", *STEERING)
+COMMANDS += ("skipped", "dupes", "decode", "preview", "encode-image", "decode-latent", *STEERING)
 
 
 @test

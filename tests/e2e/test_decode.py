@@ -315,4 +315,84 @@ def decode_and_vae_belong_together(ws):
     ws.latentctl("verify", "--out", ws.out, "--decode", "many", "--vae", demo_model(), code=USAGE)
 
 
+# -- preview
+
+
+def pixel(picture, x, y):
+    width, _, data = picture
+    return tuple(data[3 * (y * width + x) : 3 * (y * width + x) + 3])
+
+
+def cell(picture, number, place):
+    """The picture at that place of a cell, 192x192, as rows of bytes: contact_sheet.c."""
+    width, _, data = picture
+    left = number % 4 * (386 + 8) + 8 + place * 194
+    top = number // 4 * (229 + 8) + 8
+    return b"".join(data[3 * (y * width + left) :][: 3 * 192] for y in range(top, top + 192))
+
+
+def preview(ws, what, *options, code=OK):
+    png = ws.path("sheet.png")
+    result = ws.latentctl("preview", what, "-o", png, *options, code=code)
+    return result, image_run(png, ws.root) if code == OK else None
+
+
+@test
+def a_sheet_has_sources_beside_what_their_latents_decode_to(ws):
+    for i, name in enumerate(["rocket.jpg", "grey.jpg", "odd_420.jpg", "grey_alpha.png", "rocket.jpg"]):
+        ws.golden(name, f"{i}/{name}")
+    encode(ws)
+    result, sheet = preview(ws, ws.path("out", "set"), "--vae", demo_model(), "-n", "5")
+    assert "5 latents" in result.out, result
+    equal(sheet[:2], (4 * 394 + 8, 2 * 237 + 8), "size of the sheet")
+    for number in range(5):
+        quality = psnr(cell(sheet, number, 0), cell(sheet, number, 1))
+        assert quality > 18, f"cell {number}: {quality:.2f} dB"
+    # one shard alone knows its sources too, and what is asked for is what is shown
+    (shard,) = shard_files(ws.path("out", "set"))
+    result, small = preview(ws, shard, "--vae", demo_model(), "-n", "2")
+    equal(small[:2], (2 * 394 + 8, 237 + 8), "size of the smaller sheet")
+    equal(cell(small, 1, 1), cell(sheet, 1, 1), "the second picture")
+    # from pooled latents: smaller pictures of the same things
+    _, fast = preview(ws, shard, "--vae", demo_model(), "-n", "2", "--fast")
+    quality = psnr(cell(fast, 0, 0), cell(fast, 0, 1))
+    assert quality > 12, f"{quality:.2f} dB"
+
+
+@test
+def without_a_decoder_colours_are_approximate_and_said_to_be(ws):
+    for i in range(4):
+        ws.golden("rocket.jpg", f"{i}/rocket.jpg")
+        ws.golden("odd_420.jpg", f"{i}/odd.jpg")
+    encode(ws)
+    result, sheet = preview(ws, ws.path("out", "set"))
+    assert "approximate" in result.out, result
+    for number in range(8):
+        quality = psnr(cell(sheet, number, 0), cell(sheet, number, 1))
+        assert quality > 14, f"cell {number}: {quality:.2f} dB"
+    shutil.rmtree(ws.src)  # false colours, nothing else is known
+    result, sheet = preview(ws, ws.path("out", "set"))
+    assert len(set(cell(sheet, 0, 1))) > 50, "one colour"
+    equal(len(set(cell(sheet, 0, 0))), 1, "colours where the source was")
+
+
+@test
+def what_is_no_dataset_is_refused_by_preview(ws):
+    ws.golden("rocket.jpg", "rocket.jpg")
+    shard = encode(ws)
+    result = ws.latentctl("preview", ws.src, "-o", ws.path("x.png"), code=FAILED)
+    one_line(result, "neither a shard nor a dataset's folder")
+    one_line(ws.latentctl("preview", ws.path("no.tar"), "-o", ws.path("x.png"), code=FAILED), "no.tar")
+    one_line(ws.latentctl("preview", shard, code=FAILED), "-o is missing")
+    result = ws.latentctl("preview", shard, "-o", ws.path("x.png"), "--vae", ENCODER_ONLY, code=FAILED)
+    one_line(result, "has no decoder")
+    with tarfile.open(shard) as tar:
+        (latent,) = [m for m in tar if m.name.endswith(".npy.zst")]
+    with open(shard, "r+b") as file:
+        file.seek(latent.offset_data + latent.size // 2)
+        file.write(b"\xff" * 64)
+    ws.latentctl("preview", shard, "-o", ws.path("x.png"), code=DAMAGED)
+    assert not os.path.exists(ws.path("x.png")), "a sheet of a damaged shard"
+
+
 run_tests()

@@ -1,0 +1,127 @@
+#include "daemon/latent_colors.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Added to each square, in units of the mean one: channels that say the same would make the equations singular. */
+#define RIDGE 1e-4
+
+static void values_at(const struct ndarray *raw, size_t pixel, double *out)
+{
+	size_t channels = raw->shape[0], plane = raw->shape[1] * raw->shape[2];
+	const float *z = raw->data;
+
+	for (size_t i = 0; i < channels; i++)
+		out[i] = (double)z[i * plane + pixel];
+	out[channels] = 1;
+}
+
+void latent_colors_add(struct latent_colors *c, const struct ndarray *raw,
+		       const struct image *picture)
+{
+	size_t plane = raw->shape[1] * raw->shape[2];
+	double x[COLORS_CHANNELS_MAX + 1];
+
+	for (size_t p = 0; p < plane; p++) {
+		values_at(raw, p, x);
+		for (size_t i = 0; i < 3 && i < c->channels; i++) {
+			c->sum[i] += x[i];
+			c->square[i] += x[i] * x[i];
+		}
+		c->seen++;
+		if (!picture)
+			continue;
+		c->n++;
+		for (size_t i = 0; i <= c->channels; i++) {
+			for (size_t j = 0; j <= i; j++)
+				c->squares[i][j] += x[i] * x[j];
+			for (size_t k = 0; k < 3; k++)
+				c->products[i][k] += x[i] * (double)picture->pixels[3 * p + k];
+		}
+	}
+}
+
+/* The lower triangle becomes its Cholesky factor. */
+static void decompose(struct latent_colors *c)
+{
+	size_t n = c->channels + 1;
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j <= i; j++) {
+			double sum = c->squares[i][j];
+
+			for (size_t k = 0; k < j; k++)
+				sum -= c->squares[i][k] * c->squares[j][k];
+			c->squares[i][j] =
+			    i == j ? sqrt(sum > 1e-12 ? sum : 1e-12) : sum / c->squares[j][j];
+		}
+	}
+}
+
+static void solve(struct latent_colors *c, size_t color)
+{
+	size_t n = c->channels + 1;
+	double y[COLORS_CHANNELS_MAX + 1];
+
+	for (size_t i = 0; i < n; i++) {
+		y[i] = c->products[i][color];
+		for (size_t k = 0; k < i; k++)
+			y[i] -= c->squares[i][k] * y[k];
+		y[i] /= c->squares[i][i];
+	}
+	for (size_t i = n; i-- > 0;) {
+		for (size_t k = i + 1; k < n; k++)
+			y[i] -= c->squares[k][i] * c->factors[k][color];
+		c->factors[i][color] = y[i] / c->squares[i][i];
+	}
+}
+
+/* Mean and two deviations of the first channels to the range of a colour. */
+static void false_colors(struct latent_colors *c)
+{
+	for (size_t i = 0; i < 3; i++) {
+		size_t channel = i < c->channels ? i : c->channels - 1;
+		double mean = c->sum[channel] / c->seen;
+		double spread = sqrt(fmax(c->square[channel] / c->seen - mean * mean, 1e-12));
+
+		c->factors[channel][i] = 255 / (4 * spread);
+		c->factors[c->channels][i] = 127.5 - mean * c->factors[channel][i];
+	}
+}
+
+void latent_colors_fit(struct latent_colors *c)
+{
+	c->fitted = c->n > 4 * (double)(c->channels + 1);
+	if (!c->fitted) {
+		false_colors(c);
+		return;
+	}
+	for (size_t i = 0; i < c->channels; i++)
+		c->squares[i][i] += RIDGE * c->n;
+	decompose(c);
+	for (size_t color = 0; color < 3; color++)
+		solve(c, color);
+}
+
+int latent_colors_paint(const struct latent_colors *c, const struct ndarray *raw, struct image *out,
+			struct error *err)
+{
+	size_t plane = raw->shape[1] * raw->shape[2];
+	double x[COLORS_CHANNELS_MAX + 1];
+
+	if (image_alloc(out, raw->shape[2], raw->shape[1], err) < 0)
+		return -1;
+	for (size_t p = 0; p < plane; p++) {
+		values_at(raw, p, x);
+		for (size_t k = 0; k < 3; k++) {
+			double value = 0;
+
+			for (size_t i = 0; i <= c->channels; i++)
+				value += x[i] * c->factors[i][k];
+			out->pixels[3 * p + k] = (uint8_t)(value < 0	 ? 0
+							   : value > 255 ? 255
+									 : rint(value));
+		}
+	}
+	return 0;
+}
