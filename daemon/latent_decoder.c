@@ -7,6 +7,7 @@
 #include "vae/kl_decoder.h"
 #include "vae/kl_encoder.h"
 #include "vae/tiny_vae.h"
+#include "vae/tiny_weights.h"
 
 #include <string.h>
 
@@ -66,7 +67,7 @@ static int open_decoder(struct latent_decoder *d, const struct latent_decoder_op
 	const char *slash = strrchr(o->vae, '/');
 
 	d->memory = o->memory ? o->memory : memory_allowed() / 2;
-	if (tiny_vae_is(o->vae)) {
+	if (tiny_weights_exist(o->vae)) {
 		d->name = xstrdup(slash ? slash + 1 : o->vae);
 		return open_tiny(d, o, err);
 	}

@@ -493,17 +493,3 @@ int tiny_vae_decode(struct tiny_vae *vae, const float *latent, size_t height, si
 		pixels[i] = run.x[i] * 2 - 1;
 	return 0;
 }
-
-bool tiny_vae_is(const char *path)
-{
-	for (int part = VAE_ENCODER; part <= VAE_DECODER; part++) {
-		struct error ignored = ERROR_INIT;
-		struct tiny_weights *weights =
-		    tiny_weights_open(path, (enum vae_part)part, &ignored);
-
-		tiny_weights_close(weights);
-		if (weights)
-			return true;
-	}
-	return false;
-}

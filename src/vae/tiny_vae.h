@@ -19,9 +19,6 @@
 
 struct tiny_vae;
 
-/* Whether the file or folder is one, by the names of its tensors; nothing is said where it is none. */
-bool tiny_vae_is(const char *path);
-
 /*
  * ERR_CONFIG: not such a file, without that part, a tensor is missing, of another shape, or without a place in the network.
  */

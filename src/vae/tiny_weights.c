@@ -125,6 +125,19 @@ void tiny_weights_close(struct tiny_weights *w)
 	free(w);
 }
 
+bool tiny_weights_exist(const char *path)
+{
+	for (int part = VAE_ENCODER; part <= VAE_DECODER; part++) {
+		struct error ignored = ERROR_INIT;
+		struct tiny_weights *w = tiny_weights_open(path, (enum vae_part)part, &ignored);
+
+		tiny_weights_close(w);
+		if (w)
+			return true;
+	}
+	return false;
+}
+
 const char *tiny_weights_name(const struct tiny_weights *w)
 {
 	return w->name;

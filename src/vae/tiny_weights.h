@@ -13,6 +13,9 @@
 
 struct tiny_weights;
 
+/* Whether the file or folder has a part of one, by the names of its tensors; nothing is said where it has not. */
+bool tiny_weights_exist(const char *path);
+
 /* ERR_CONFIG: no such file, a pickle, not .safetensors, or without that part of an AutoencoderTiny. */
 struct tiny_weights *tiny_weights_open(const char *path, enum vae_part part, struct error *err);
 void tiny_weights_close(struct tiny_weights *weights);

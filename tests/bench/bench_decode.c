@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "vae/kl_decoder.h"
 #include "vae/tiny_vae.h"
+#include "vae/tiny_weights.h"
 #include "vae/vae_cost.h"
 
 #include <sys/resource.h>
@@ -38,7 +39,7 @@ static void load(struct bench *b, const char *path, size_t threads)
 	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, &err);
 
 	bench_must(engine ? 0 : -1, &err);
-	if (tiny_vae_is(path))
+	if (tiny_weights_exist(path))
 		b->tiny = tiny_vae_load(path, VAE_DECODER, engine, threads, &err);
 	else
 		b->kl = kl_decoder_load(path, engine, threads, &err);

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "vae/tiny_vae.h"
+#include "vae/tiny_weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -166,7 +167,7 @@ static void it_encodes_and_decodes_as_diffusers_does_under_every_naming(void **s
 		assert_int_equal(tiny_vae_latent_channels(encoder), 4);
 		assert_int_equal(tiny_vae_latent_channels(decoder), 4);
 		assert_int_equal(tiny_vae_downscale(encoder), 8);
-		assert_true(tiny_vae_is(encoders) && tiny_vae_is(decoders));
+		assert_true(tiny_weights_exist(encoders) && tiny_weights_exist(decoders));
 		check_encoded(encoder, expected, "40x24", false, "encoded");
 		check_encoded(encoder, expected, "35x21", false, "encoded");
 		check_encoded(encoder, expected, "8x8", false, "encoded");
@@ -253,7 +254,7 @@ static void what_is_wrong_with_a_file_is_said(void **state)
 	struct error err = ERROR_INIT;
 
 	(void)state;
-	assert_false(tiny_vae_is(kl));
+	assert_false(tiny_weights_exist(kl));
 	assert_null(tiny_vae_load(kl, VAE_DECODER, &vae_engine_naive, 1, &err));
 	assert_int_equal(err.code, ERR_CONFIG);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
