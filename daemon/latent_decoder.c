@@ -6,6 +6,7 @@
 #include "encoder/pixel_range.h"
 #include "vae/kl_decoder.h"
 #include "vae/kl_encoder.h"
+#include "vae/kl_tiles.h"
 #include "vae/tiny_vae.h"
 #include "vae/tiny_weights.h"
 
@@ -143,8 +144,24 @@ int latent_decoder_check(const struct latent_decoder *d, const char *key,
 	    made_by, d->choice.name, have);
 }
 
-int latent_decoder_encode(struct latent_decoder *d, const struct image *image, struct ndarray *raw,
-			  struct error *err)
+static int encode(struct latent_decoder *d, size_t tile, const float *pixels,
+		  const struct image *image, float *moments, struct error *err)
+{
+	struct vae_config tiled = *latent_decoder_config(d);
+	struct error no_tiles = ERROR_INIT;
+
+	if (tile == 0)
+		return kl_encoder_encode(d->encoder, pixels, image->height, image->width, moments,
+					 NULL, err);
+	tiled.sample_size = tile;
+	if (kl_tiles_check(&tiled, &no_tiles) < 0)
+		return error_data(err, "record", "%s", no_tiles.message);
+	return kl_tiles_encode(d->encoder, tile, pixels, image->height, image->width, moments, NULL,
+			       err);
+}
+
+int latent_decoder_encode(struct latent_decoder *d, const struct latent_space *space,
+			  const struct image *image, struct ndarray *raw, struct error *err)
 {
 	size_t shape[3] = {latent_decoder_config(d)->latent_channels, 0, 0};
 	cleanup_ndarray struct ndarray mean = NDARRAY_INIT;
@@ -158,8 +175,7 @@ int latent_decoder_encode(struct latent_decoder *d, const struct image *image, s
 		return error_set(err, ERR_NOMEM, "no memory for %zux%zu pixels", image->width,
 				 image->height);
 	pixel_range_signed(pixels, image->pixels, image_bytes(image));
-	if (kl_encoder_encode(d->encoder, pixels, image->height, image->width, moments, NULL, err) <
-	    0)
+	if (encode(d, space->tile, pixels, image, moments, err) < 0)
 		return -1;
 	memcpy(mean.data, moments, mean.bytes);
 	*raw = mean;

@@ -42,9 +42,12 @@ size_t latent_decoder_downscale(const struct latent_decoder *decoder);
 int latent_decoder_check(const struct latent_decoder *decoder, const char *key,
 			 const struct latent_space *space, struct error *err);
 
-/* The mean of what the model's own encoder makes of @image, as latent_space_raw() has it. */
-int latent_decoder_encode(struct latent_decoder *decoder, const struct image *image,
-			  struct ndarray *raw, struct error *err);
+/*
+ * The mean of what the model's own encoder makes of @image, in the tiles of @space, as latent_space_raw() has it. ERR_DATA
+ * `record`: the model has no such tiles.
+ */
+int latent_decoder_encode(struct latent_decoder *decoder, const struct latent_space *space,
+			  const struct image *image, struct ndarray *raw, struct error *err);
 /* @raw: as latent_space_raw() gives it. ERR_DATA `non_finite`, `too_large`. */
 int latent_decoder_decode(struct latent_decoder *decoder, const struct latent_space *space,
 			  const struct ndarray *raw, struct image *out, struct error *err);

@@ -49,6 +49,16 @@ static bool read_factors(json_t *latent, struct vae_config *c)
 	       n_std == c->n_statistics && (n_std == 0 || n_std == channels);
 }
 
+/* Absent: 0. */
+static bool read_tile(json_t *latent, size_t *tile)
+{
+	json_t *size = json_object_get(latent, "tile_size");
+	json_int_t n = json_integer_value(size);
+
+	*tile = size ? (size_t)n : 0;
+	return !size || (json_is_integer(size) && n > 0 && n <= 1 << 20);
+}
+
 int latent_space_read(const struct record *record, const struct record_facts *facts,
 		      struct latent_space *out, struct error *err)
 {
@@ -63,6 +73,7 @@ int latent_space_read(const struct record *record, const struct record_facts *fa
 	space.weights_known = weights != NULL;
 	ok = (!weights || sha256_parse(weights, &space.weights)) &&
 	     (!facts->moments || facts->channels % 2 == 0) &&
+	     read_tile(json_object_get(root, "latent"), &space.tile) &&
 	     read_factors(json_object_get(root, "latent"), &space.vae);
 	json_decref(root);
 	if (!ok)

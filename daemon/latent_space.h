@@ -11,6 +11,7 @@ struct latent_space {
 	bool weights_known;
 	struct sha256 weights; /* of the encoder */
 	bool scaled, moments;
+	size_t tile; /* pixels of diffusers' tiles, kl_tiles.h; 0: it was encoded whole */
 	struct vae_config
 	    vae; /* only what describes latents: channels, factors, statistics, patches */
 };

@@ -255,6 +255,19 @@ def latents_that_are_right_pass_with_the_psnr_of_their_pictures(ws):
 
 
 @test
+def draws_and_tiles_and_scaled_latents_pass_as_well(ws):
+    ws.golden("rocket.jpg", "rocket.jpg")
+    for name, options in (
+        ("drawn", ["--posterior", "draw"]),
+        ("tiled", ["--tiling", "diffusers", "--resolution", "320"]),
+        ("scaled", ["--scaled"]),
+        ("moments", ["--posterior", "moments", "--codec", "none"]),
+    ):
+        encode(ws, *options, name=name)
+        verify(ws, name=name)
+
+
+@test
 def every_injected_fault_is_caught(ws):
     for name in ("rocket.jpg", "grey.jpg", "grey_alpha.png"):
         ws.golden(name, name)
