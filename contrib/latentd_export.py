@@ -3,20 +3,25 @@
 
     latentd_export.py OUT/NAME --to simpletuner --into CACHE --images IMAGES --id ID      needs torch
     latentd_export.py OUT/NAME --to diffusers-sdxl --into DIR                             needs datasets
+    latentd_export.py OUT/NAME --to mds --into DIR [--raw] [--dtype float16]              needs xxhash
 
-simpletuner: CACHE is the backend's cache_dir_vae and ID its id; IMAGES, its instance_data_dir, also gets the two
+mds: DIR/mds, shards of MosaicML Streaming, a stream for each size below it and all of them in its index. simpletuner: CACHE is the backend's cache_dir_vae and ID its id; IMAGES, its instance_data_dir, also gets the two
 aspect JSON files. diffusers-sdxl: a dataset for load_from_disk() with what train_text_to_image_sdxl.py precomputes.
 latentd_wds.py lies beside this file. docs/EXPORT.md of latentd says more.
 """
 
 import argparse
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import urllib.parse
+
+import numpy
 
 from latentd_wds import LatentBatches
 
@@ -52,9 +57,15 @@ def claim(folder, about):
         with open(mark, encoding="utf-8") as file:
             if json.load(file) != about:
                 raise ValueError(f"{folder} holds an export of another dataset or with other options: choose another")
-    elif os.path.isdir(folder) and os.listdir(folder):
+    elif os.path.isdir(folder) and set(os.listdir(folder)) - {".latentd-export"}:
         raise ValueError(f"{folder} is not empty and holds no such export: choose another")
-    return lambda: write_whole(mark, lambda file: file.write(json.dumps(about).encode()))
+
+    def begin():
+        for left in glob.glob(os.path.join(glob.escape(os.path.dirname(mark)), "tmp*")):
+            shutil.rmtree(left)  # of a run that was killed
+        write_whole(mark, lambda file: file.write(json.dumps(about).encode()))
+
+    return begin
 
 
 def simpletuner(data, words):
@@ -86,7 +97,7 @@ def simpletuner(data, words):
         sample, target = data.sample(i), os.path.join(words.into, name)
         record = sample["record"]
         if not os.path.exists(target):
-            tensor = torch.from_numpy(sample["latent"]).to(getattr(torch, words.dtype))
+            tensor = torch.from_numpy(sample["latent"]).to(getattr(torch, words.dtype or "float32"))
             write_whole(target, lambda file: torch.save(tensor, file))
             written += 1
         aspect = round(record["target_size"][0] / record["target_size"][1], 2)
@@ -133,22 +144,102 @@ def diffusers_sdxl(data, words):
     print(f"{words.into}/dataset: {len(data.rows)} rows")
 
 
+MDS_COLUMNS = {"caption": "str", "crop_top_left": "json", "key": "str", "latent": "ndarray:{}", "meta": "json",
+               "original_size": "json", "target_size": "json"}
+MDS_RAW_BYTES = 1 << 26  # of a full shard, as MDSWriter has it
+
+
+def mds_sample(sample, dtype):
+    """A sample's bytes: sizes of all columns, by name, then the columns."""
+    latent, record = sample["latent"].astype(dtype), sample["record"]
+    if not numpy.isfinite(latent).all():
+        raise ValueError(f"{sample['key']}: values are too large for {dtype}")
+    wide = next(c for c in range(3) if max(latent.shape) < 1 << (8 << c))
+    shape = bytes([latent.ndim << 2 | wide]) + numpy.array(latent.shape, f"<u{1 << wide}").tobytes()
+    values = {"caption": sample["caption"].encode(), "key": sample["key"].encode(), "latent": shape + latent.tobytes()}
+    for name in ("crop_top_left", "meta", "original_size", "target_size"):
+        values[name] = json.dumps(record[name]).encode()
+    columns = [values[name] for name in sorted(MDS_COLUMNS)]
+    return numpy.array([len(c) for c in columns], "<u4").tobytes() + b"".join(columns)
+
+
+def mds_shard(folder, number, samples, dtype):
+    """Writes a shard of these samples; its entry in index.json."""
+    import xxhash
+    import zstandard
+
+    names, basename = sorted(MDS_COLUMNS), f"shard.{number:05d}.mds"
+    entry = {"version": 2, "format": "mds", "compression": "zstd", "hashes": ["sha256", "xxh64"],
+             "size_limit": MDS_RAW_BYTES, "column_names": names, "column_sizes": [None] * len(names),
+             "column_encodings": [MDS_COLUMNS[name].format(dtype) for name in names], "samples": len(samples)}
+    config = json.dumps(entry, sort_keys=True).encode()
+    first = 4 + 4 * (len(samples) + 1) + len(config)
+    offsets = first + numpy.cumsum([0] + [len(sample) for sample in samples])
+    raw = numpy.array([len(samples), *offsets], "<u4").tobytes() + config + b"".join(samples)
+    packed = zstandard.ZstdCompressor(level=1, write_checksum=True).compress(raw)  # one frame, its size in the header
+    for name, suffix, data in (("raw_data", "", raw), ("zip_data", ".zstd", packed)):
+        hashes = {"sha256": hashlib.sha256(data).hexdigest(), "xxh64": xxhash.xxh64_hexdigest(data)}
+        entry[name] = {"basename": basename + suffix, "bytes": len(data), "hashes": hashes}
+    write_whole(os.path.join(folder, basename + ".zstd"), lambda file: file.write(packed))
+    return entry
+
+
+def mds(data, words):
+    """mosaicml-streaming 0.13: base/format/mds/writer.py, with whole shards of one size."""
+    dtype = words.dtype or "float16"
+    if dtype == "bfloat16":
+        raise ValueError("MDS has no bfloat16: --dtype float16 or float32")
+    about = {"format": "mds", "recipe_id": data.sample(0)["record"]["recipe_id"], "dtype": dtype, "raw": words.raw}
+    begin = claim(words.into, about)
+    print(f"{len(data.rows)} samples in {len(data.buckets)} streams; not carried: hashes, recipe, log-variance of moments")
+    if words.dry_run:
+        return
+    begin()
+    if os.path.exists(final := os.path.join(words.into, "mds")):
+        raise ValueError(f"{final} is there already")
+    with tempfile.TemporaryDirectory(dir=os.path.join(words.into, ".latentd-export")) as cache:
+        whole, at, merged = os.path.join(cache, "mds"), 0, []
+        for bucket, rows in data.buckets.items():
+            shards, waiting, size = [], [], 0
+            for i in range(at, at + len(rows)):
+                waiting.append(mds_sample(data.sample(i), dtype))
+                size += len(waiting[-1]) + 4
+                if size >= MDS_RAW_BYTES or i == at + len(rows) - 1:
+                    shards.append(mds_shard(os.path.join(whole, bucket), len(shards), waiting, dtype))
+                    waiting, size = [], 0
+            at += len(rows)
+            text = json.dumps({"version": 2, "shards": shards}).encode()
+            if shards:
+                write_whole(os.path.join(whole, bucket, "index.json"), lambda file: file.write(text))
+            for shard in shards:
+                for name in ("raw_data", "zip_data"):
+                    shard[name] = {**shard[name], "basename": f"{bucket}/{shard[name]['basename']}"}
+            merged += shards
+        text = json.dumps({"version": 2, "shards": merged}).encode()
+        write_whole(os.path.join(whole, "index.json"), lambda file: file.write(text))
+        os.rename(whole, final)
+    print(f"{final}: {len(merged)} shards")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
-    parser.add_argument("--to", required=True, choices=["simpletuner", "diffusers-sdxl"])
+    parser.add_argument("--to", required=True, choices=["simpletuner", "diffusers-sdxl", "mds"])
     parser.add_argument("--into", required=True)
     parser.add_argument("--images", help="simpletuner: instance_data_dir")
     parser.add_argument("--id", help="simpletuner: id of the data backend")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
+    parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"])
+    parser.add_argument("--raw", action="store_true", help="mds: latents as the VAE gives them, not scaled")
     parser.add_argument("--dry-run", action="store_true")
     words = parser.parse_args()
     if words.to == "simpletuner" and not (words.images and words.id):
         parser.error("simpletuner needs --images and --id")
+    if words.raw and words.to != "mds":
+        parser.error("--raw is for mds")
     words.into = os.path.abspath(words.into)
     try:
-        data = LatentBatches(words.dataset, 1)
-        {"simpletuner": simpletuner, "diffusers-sdxl": diffusers_sdxl}[words.to](data, words)
+        data = LatentBatches(words.dataset, 1, scale=not words.raw)
+        {"simpletuner": simpletuner, "diffusers-sdxl": diffusers_sdxl, "mds": mds}[words.to](data, words)
     except (OSError, ValueError, KeyError, ImportError) as error:
         sys.exit(f"latentd_export.py: {error}")
 

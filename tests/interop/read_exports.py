@@ -252,7 +252,66 @@ def datasets_has_the_columns_that_diffusers_trains_on(into):
         assert row["crop_top_lefts"] == record["crop_top_left"] and row["text"] == (record["caption"] or "")
 
 
+def mds_shards_have_the_layout_that_streaming_reads(into):
+    """By the rules of base/format/mds/reader.py; the package itself is the next test."""
+    import xxhash
+    import zstandard
+
+    os.makedirs(os.path.join(into, ".latentd-export", "tmpkilled"))  # as a kill leaves it
+    done = python_export("sd15", "mds", into, "--raw", "--dtype", "float32")
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(os.path.join(into, ".latentd-export")) == ["mds.json"]
+    assert "there already" in python_export("sd15", "mds", into, "--raw", "--dtype", "float32").stderr
+    with open(os.path.join(into, "mds", "index.json"), encoding="utf-8") as file:
+        index = json.load(file)
+    wanted = {s["key"]: s for s in samples("sd15", False)}
+    for shard in index["shards"]:
+        with open(os.path.join(into, "mds", shard["zip_data"]["basename"]), "rb") as file:
+            packed = file.read()
+        assert xxhash.xxh64_hexdigest(packed) == shard["zip_data"]["hashes"]["xxh64"]
+        raw = zstandard.ZstdDecompressor().decompress(packed)
+        assert hashlib.sha256(raw).hexdigest() == shard["raw_data"]["hashes"]["sha256"]
+        assert zstandard.frame_content_size(packed) == len(raw) == shard["raw_data"]["bytes"]
+        n, *offsets = numpy.frombuffer(raw[: 4 * (shard["samples"] + 2)], "<u4").tolist()
+        assert n == shard["samples"] and offsets[-1] == len(raw)
+        for begin, end in zip(offsets, offsets[1:]):
+            sizes = numpy.frombuffer(raw[begin : begin + 28], "<u4")
+            ends = begin + 28 + numpy.cumsum(sizes)
+            assert ends[-1] == end
+            parts = dict(zip(shard["column_names"], (raw[e - s : e] for s, e in zip(sizes, ends))))
+            sample = wanted.pop(parts["key"].decode())
+            assert parts["latent"][:4] == bytes([3 << 2, *sample["latent"].shape])
+            assert parts["latent"][4:] == sample["latent"].tobytes()
+            assert json.loads(parts["crop_top_left"]) == sample["record"]["crop_top_left"]
+            assert parts["caption"].decode() == sample["caption"]
+    assert not wanted, sorted(wanted)
+
+
+def streaming_reads_each_stream_and_all_of_them(into):
+    need("streaming", "torch")
+    from streaming import Stream, StreamingDataset
+
+    done = python_export("sdxl", "mds", into, "--dtype", "float32")
+    assert done.returncode == 0, done.stderr
+    folder, wanted = os.path.join(into, "mds"), {s["key"]: s for s in samples("sdxl", True)}
+    buckets = [name for name in os.listdir(folder) if os.path.isdir(os.path.join(folder, name))]
+    one = {"local": os.path.join(into, "one"), "remote": folder}
+    many = {"streams": [Stream(remote=os.path.join(folder, b), local=os.path.join(into, "b", b)) for b in buckets]}
+    for words in (one, many):
+        data = StreamingDataset(**words, batch_size=1, shuffle=False, validate_hash="xxh64")
+        found = {}
+        for i in range(len(data)):
+            row = data[i]
+            found[row["key"]] = row
+        assert set(found) == set(wanted)
+        for key, sample in wanted.items():
+            assert (found[key]["latent"] == sample["latent"]).all(), key
+            assert found[key]["original_size"] == sample["record"]["original_size"]
+
+
 TESTS = [
+    mds_shards_have_the_layout_that_streaming_reads,
+    streaming_reads_each_stream_and_all_of_them,
     sd_scripts_loads_each_npz,
     numpy_loads_each_npz,
     safetensors_loads_each_file,
