@@ -1,6 +1,7 @@
 /*
- * The crop that made a latent is not in the file (crop_ltrb is something else: CONTRIBUTING.md). It is what sd-scripts does
- * without random_crop: scaled to cover the bucket, cut at the centre.
+ * The crop that made a latent is not in the file (crop_ltrb is something else:
+ * CONTRIBUTING.md). It is what sd-scripts does without random_crop: scaled to
+ * cover the bucket, cut at the centre.
  */
 #include "daemon/import_kohya.h"
 
@@ -76,7 +77,9 @@ void import_name_release(struct import_name *name)
 	*name = (struct import_name){.path = NULL};
 }
 
-/* -- arrays --------------------------------------------------------------------------------------- */
+/* -- arrays
+ * ---------------------------------------------------------------------------------------
+ */
 
 static int bad(struct error *err, const char *what)
 {
@@ -103,7 +106,8 @@ static bool read_numbers(const struct ndarray *a, size_t n, double *out)
 	return true;
 }
 
-/* The first array "latents" or "latents_HxW"; *tail is what stands behind the word. */
+/* The first array "latents" or "latents_HxW"; *tail is what stands behind the
+ * word. */
 static const struct ndarray *find_latents(const struct npz *npz, const char **tail)
 {
 	for (size_t i = 0; i < npz->n; i++) {
@@ -184,7 +188,7 @@ static void place(const struct import_name *name, const struct ndarray *latent, 
 	memcpy(p->kohya_crop_ltrb, ltrb, sizeof(p->kohya_crop_ltrb));
 }
 
-static int read_arrays(const struct npz *npz, const struct import_name *name,
+int import_arrays_read(const struct npz *npz, const struct import_name *name,
 		       struct import_file *out, struct error *err)
 {
 	const char *tail = "";
@@ -221,7 +225,7 @@ int import_file_read(const char *root, const struct import_name *name, struct im
 	    npz_read(bytes.data, bytes.size, NPZ_FILE_MAX, &npz, err) < 0)
 		return -1;
 	file.content = hash128_of(bytes.data, bytes.size);
-	if (read_arrays(&npz, name, &file, err) < 0)
+	if (import_arrays_read(&npz, name, &file, err) < 0)
 		return -1;
 	*out = file;
 	return 0;
