@@ -15,11 +15,11 @@ import copy
 import http.client
 import json
 import os
-import signal
 import socket
 import subprocess
 
 from harness import HANGS_AFTER_S, OK, Result, equal, wait_until
+from process_rig import Running
 
 FINISHED = ("completed", "encoded")
 
@@ -37,14 +37,14 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class Daemon:
+class Daemon(Running):
     def __init__(self, ws, name="daemon"):
-        self.ws, self.name, self.process = ws, name, None
+        super().__init__(ws, "latentd", ws.path(f"{name}.stderr"))
+        self.name = name
         self.program = os.path.join(ws.programs, "latentd")
         self.file = ws.path(f"{name}.yaml")
         self.socket = ws.path(f"{name}.sock")
         self.state_dir = ws.path(f"{name}-state")
-        self.stderr = ws.path(f"{name}.stderr")
         self.config = {
             "state_dir": self.state_dir,
             "api": {"socket": self.socket},
@@ -52,7 +52,6 @@ class Daemon:
             "datasets": [],
             "encoders": [{"type": "fake"}],
         }
-        ws.at_end.append(self.kill)
 
     def __str__(self):
         return f"{self.name}\n{self.said()}"
@@ -82,18 +81,7 @@ class Daemon:
     def spawn(self, *words, first=(), **options):
         """The process; it may not be ready."""
         self.write()
-        assert self.process is None, "it runs"
-        with open(self.stderr, "ab") as err:
-            self.process = subprocess.Popen(
-                [*first, self.program, "--config", self.file, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=err,
-                cwd=self.ws.root,
-                **{"env": self.ws.environment, **options},
-            )
-        if self not in self.ws.history:
-            self.ws.history.append(self)
+        self.begin([*first, self.program, "--config", self.file, *words], **options)
 
     def start(self, *words, **options):
         self.spawn(*words, **options)
@@ -101,35 +89,16 @@ class Daemon:
         return self
 
     def answers(self):
-        assert self.process.poll() is None, f"it ended with {self.process.returncode}"
+        self.is_alive()
         with contextlib.suppress(OSError, http.client.HTTPException):
             # 503 before there is a first picture
             return self.request("GET", "/api/v1/status")[0] == 200
         return False
 
     def ended(self, code=OK, limit_s=HANGS_AFTER_S):
-        """Waits for its end; nothing of it is left then."""
-        try:
-            equal(self.process.wait(limit_s), code, "exit status of latentd")
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"latentd does not end within {limit_s} s") from None
-        self.process = None
-        self.ws.no_worker_is_left()
+        super().ended(code, limit_s)
         if code >= 0:
             assert not os.path.exists(self.socket), "the socket is left"
-
-    def tell(self, number):
-        self.process.send_signal(number)
-
-    def stop(self, number=signal.SIGTERM, code=OK, limit_s=HANGS_AFTER_S):
-        self.tell(number)
-        self.ended(code, limit_s)
-
-    def kill(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
     def run(self, *words, code=OK, **options):
         """From start to end, as with --once."""
@@ -152,13 +121,6 @@ class Daemon:
         self.ws.history.append(result)
         equal(result.code, code, "exit status")
         return result
-
-    def said(self):
-        """Everything on stderr, of all starts."""
-        if not os.path.exists(self.stderr):
-            return ""
-        with open(self.stderr, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
 
     def says(self, *words):
         """Waits until one line has all of them."""
@@ -219,7 +181,7 @@ class Daemon:
         """For a condition of the picture that the API gives."""
 
         def holds():
-            assert self.process.poll() is None, f"it ended with {self.process.returncode}"
+            self.is_alive()
             return condition()
 
         return wait_until(holds, what)

@@ -14,15 +14,14 @@ import http.client
 import json
 import os
 import re
-import signal
 import socket
 import ssl
 import struct
-import subprocess
 import urllib.parse
 import zlib
 
-from harness import HANGS_AFTER_S, OK, equal, wait_until
+from harness import HANGS_AFTER_S, equal, wait_until
+from process_rig import Running
 
 ITEM = {"float16": 2, "bfloat16": 2, "float32": 4, "uint8": 1}
 
@@ -98,36 +97,21 @@ class Answer:
         return message["error"]
 
 
-class Server:
+class Server(Running):
     def __init__(self, ws, *words, vae="fake", name="serve"):
-        self.ws, self.process, self.context = ws, None, None
-        self.stderr = ws.path(f"{name}.stderr")
+        super().__init__(ws, "latentd serve", ws.path(f"{name}.stderr"))
+        self.context = None
         listen = [] if "--listen" in words else ["--listen", "127.0.0.1:0"]
         self.words = [os.path.join(ws.programs, "latentd"), "serve", "--vae", vae, *listen, *words]
         self.host, self.port, self.headers = "127.0.0.1", None, {}
-        ws.at_end.append(self.kill)
 
     def __str__(self):
         return f"latentd serve\n{self.said()}"
 
-    def said(self):
-        with open(self.stderr, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-
     # -- process
 
     def spawn(self, **options):
-        with open(self.stderr, "wb") as err:
-            self.process = subprocess.Popen(
-                self.words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=err,
-                cwd=self.ws.root,
-                **{"env": self.ws.environment, **options},
-            )
-        if self not in self.ws.history:
-            self.ws.history.append(self)
+        self.begin(self.words, mode="wb", **options)
 
     def start(self, **options):
         self.spawn(**options)
@@ -135,7 +119,7 @@ class Server:
         return self
 
     def is_ready(self):
-        assert self.process.poll() is None, f"it ended with {self.process.returncode}"
+        self.is_alive()
         found = re.search(r" at (https?)://[^ ]*:(\d+)$", self.said(), re.M)
         if not found:
             return False
@@ -145,24 +129,6 @@ class Server:
             self.context.check_hostname = False
             self.context.verify_mode = ssl.CERT_NONE
         return True
-
-    def ended(self, code=OK, limit_s=HANGS_AFTER_S):
-        try:
-            equal(self.process.wait(limit_s), code, "exit status of latentd serve")
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"latentd serve does not end within {limit_s} s") from None
-        self.process = None
-        self.ws.no_worker_is_left()
-
-    def stop(self, number=signal.SIGTERM, code=OK):
-        self.process.send_signal(number)
-        self.ended(code)
-
-    def kill(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
     # -- requests
 

@@ -1,0 +1,62 @@
+"""A program that a test starts and ends: what daemon_rig.py and serve_rig.py have in common."""
+
+import os
+import signal
+import subprocess
+
+from harness import HANGS_AFTER_S, OK, equal
+
+
+class Running:
+    """One process at a time; what it says goes to a file, of all starts."""
+
+    def __init__(self, ws, title, stderr):
+        self.ws, self.title, self.stderr, self.process = ws, title, stderr, None
+        ws.at_end.append(self.kill)
+
+    def begin(self, command, mode="ab", **options):
+        """Starts it; it may not be ready."""
+        assert self.process is None, "it runs"
+        with open(self.stderr, mode) as err:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=err,
+                cwd=self.ws.root,
+                **{"env": self.ws.environment, **options},
+            )
+        if self not in self.ws.history:
+            self.ws.history.append(self)
+
+    def is_alive(self):
+        assert self.process.poll() is None, f"it ended with {self.process.returncode}"
+
+    def said(self):
+        """Everything on stderr."""
+        if not os.path.exists(self.stderr):
+            return ""
+        with open(self.stderr, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+
+    def tell(self, number):
+        self.process.send_signal(number)
+
+    def ended(self, code=OK, limit_s=HANGS_AFTER_S):
+        """Waits for its end; nothing of it is left then."""
+        try:
+            equal(self.process.wait(limit_s), code, f"exit status of {self.title}")
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.title} does not end within {limit_s} s") from None
+        self.process = None
+        self.ws.no_worker_is_left()
+
+    def stop(self, number=signal.SIGTERM, code=OK, limit_s=HANGS_AFTER_S):
+        self.tell(number)
+        self.ended(code, limit_s)
+
+    def kill(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
