@@ -45,7 +45,7 @@ static const struct setting rows[] = {
      .help = "cost guard: pauses after so many requests in an hour; 0: never"},
     {"max-bytes-per-day", SETTING_BYTES, FIELD(max_bytes_per_day), .fallback = "0",
      .value_name = "SIZE", .of = "remote",
-     .help = "cost guard: pauses after so much was sent in a day; 0: never"},
+     .help = "cost guard: pauses after so much was sent and received in a day; 0: never"},
     {"allow-http", SETTING_FLAG, FIELD(allow_http), .fallback = "false", .of = "remote",
      .help = "send tokens over http, which anybody on the way can read"},
 };
