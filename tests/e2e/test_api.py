@@ -344,14 +344,14 @@ def an_output_that_a_daemon_owns_is_asked_for_there(ws):
     ws.small_pictures(1)
     ws.encode()
     os.symlink(ws.out, ws.path("link"))  # as the daemon's configuration has it
-    with serving(ws, ws.path("link")) as server, owning(ws, socket=server.socket, pid=4711):
+    with serving(ws, ws.path("link")) as server, owning(ws, socket=server.socket, pid=os.getpid()):
         out = ws.latentctl("status", "--out", ws.out).out
         assert "photos: running" in out and "old scans" not in out and "\nset" not in out, out
         (row,) = ws.latentctl("status", "--out", ws.out, "--json").json
         equal((row["dataset"], row["running"], row["state"]), ("photos", True, "running"), "row")
         ws.latentctl("retry", "--out", ws.out)
         assert server.asked().startswith("retry dataset=photos "), "retry went elsewhere"
-        one_line(ws.encode(code=BUSY), "4711")
+        one_line(ws.encode(code=BUSY), str(os.getpid()))
     # its daemon ended: what the file says is history
     assert "\nset\n" in ws.latentctl("status", "--out", ws.out).out
 
@@ -361,10 +361,10 @@ def an_output_that_a_silent_process_owns_is_read(ws):
     ws.small_pictures(1)
     ws.write("text.jpg", b"text")
     ws.encode(code=None)
-    with owning(ws, socket=ws.path("gone.sock"), pid=4711):
+    with owning(ws, socket=ws.path("gone.sock"), pid=os.getpid()):
         out = ws.latentctl("status", "--out", ws.out).out
-        assert out.splitlines()[0].count("process 4711") == 1 and "\nset\n" in out, out
-        one_line(ws.latentctl("retry", "--out", ws.out, code=BUSY), "4711")
+        assert out.splitlines()[0].count(f"process {os.getpid()}") == 1 and "\nset\n" in out, out
+        one_line(ws.latentctl("retry", "--out", ws.out, code=BUSY), str(os.getpid()))
 
 
 @test

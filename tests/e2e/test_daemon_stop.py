@@ -80,7 +80,8 @@ def a_model_that_does_not_come_keeps_nothing_from_ending(ws):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         daemon = Daemon(ws)
         daemon.dataset(recipe={"vae": {"endpoint": url}})
-        daemon.config["encoders"] = [{"type": "remote", "endpoints": {"url": url}}]
+        remote = {"type": "remote", "endpoints": {"url": url}}
+        daemon.config["encoders"] = [{**remote, "connect_timeout": "10min", "timeout": "10min"}]
         daemon.start()
         daemon.wait(lambda: daemon.status()["encoders"][0]["state"] == "starting", "the load")
         daemon.stop()
