@@ -32,6 +32,7 @@ foreach(name
 	serve
 	serve_load
 	remote
+	remote_http2
 	remote_daemon
 	migration
 	cuda

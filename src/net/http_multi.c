@@ -22,6 +22,7 @@ enum {
 	HEAD_MAX = 64 << 10,
 	IDLE_CONNECTIONS = 512,
 	IDLE_HANDLES = 64,
+	STREAMS = 1024, /* of one connection with HTTP/2; servers allow fewer */
 	EVENTS = 64,
 	RETRY_AFTER_MAX_S = 3600,
 	TLS_ALERT = 0x15, /* a record's first bytes, RFC 8446 5.1 */
@@ -192,6 +193,8 @@ int http_multi_open(const struct http_multi_options *options, struct http_multi 
 	curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, on_timer);
 	curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
 	curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS);
+	curl_multi_setopt(m->curl, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+	curl_multi_setopt(m->curl, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS);
 	*out = m;
 	return 0;
 }
@@ -274,6 +277,19 @@ static void transfer_put(struct http_transfer *t)
 	m->n_idle++;
 }
 
+/*
+ * HTTP/2 only where TLS negotiates it: there the handshake of the first connection tells whether it can carry many, and
+ * others wait for that instead of making their own. Without TLS they would wait for its first reply.
+ */
+static void set_version(CURL *easy, const char *url)
+{
+	bool tls = strncasecmp(url, "https://", 8) == 0;
+
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+			 (long)(tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
+}
+
 int http_multi_start(struct http_multi *m, struct http_exchange *x, struct error *err)
 {
 	struct http_transfer *t = transfer_get(m);
@@ -290,7 +306,7 @@ int http_multi_start(struct http_multi *m, struct http_exchange *x, struct error
 	curl_easy_setopt(t->easy, CURLOPT_URL, x->url);
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
-	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	set_version(t->easy, x->url);
 	curl_easy_setopt(t->easy, CURLOPT_HTTP09_ALLOWED, 1L); /* on_body looks at what it is */
 	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);

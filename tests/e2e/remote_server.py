@@ -154,6 +154,18 @@ def packed(values, dtype):
     return struct.pack(f"<{len(values)}e", *values)
 
 
+def identity_of(model):
+    """Headers by which a latentd says what computed a latent; a foreign endpoint has none."""
+    if model is None:
+        return {}
+    return {
+        "latentd": model["latentd"],
+        "latentd-model": model["name"],
+        "latentd-weights": model["recipe_vae"]["weights_sha256"],
+        "latentd-precision": "float32",
+    }
+
+
 # -- what it can do
 
 
@@ -215,7 +227,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = packed(values, dtype)
         if change:
             data, shape = change(data, shape)
-        said = {"shape": json.dumps(shape), "dtype": dtype, **self.server.owner.identity()}
+        said = {"shape": json.dumps(shape), "dtype": dtype, **identity_of(self.server.owner.model)}
         self.answer(200, data, **{**said, **headers})
         self.server.owner.gave(query)
 
@@ -319,17 +331,6 @@ class Endpoint:
         self.port, self.server = 0, None
         self.up()
         ws.at_end.append(self.down)
-
-    def identity(self):
-        """Headers by which a latentd says what computed a latent."""
-        if self.model is None:
-            return {}
-        return {
-            "latentd": self.model["latentd"],
-            "latentd-model": self.model["name"],
-            "latentd-weights": self.model["recipe_vae"]["weights_sha256"],
-            "latentd-precision": "float32",
-        }
 
     @property
     def url(self):
