@@ -20,7 +20,7 @@ struct encode_driver {
 	struct encoder *encoder;
 	encode_driver_fn on_batch;
 	void *arg;
-	size_t limit, in_flight; /* of the loop's thread */
+	struct encode_device own; /* of the loop's thread */
 	struct encode_device *device;
 	uint64_t submitted; /* of the loop's thread, and below */
 	int64_t back_at, pace;
@@ -61,15 +61,38 @@ static void measure(struct encode_driver *d, const struct returned *r)
 	d->back_at = now;
 }
 
+/* One that waits while others are encoded is beside what the encoder takes. */
+void encode_device_init(struct encode_device *device, const struct encoder *encoder)
+{
+	const struct encoder_caps *caps = encoder_caps(encoder);
+
+	device->limit = caps->max_in_flight + 1;
+	device->max_images = caps->max_images > 0 ? caps->max_images + caps->best_batch : 0;
+}
+
+static size_t device_room(const struct encode_device *device)
+{
+	if (device->max_images > 0 && device->images >= device->max_images)
+		return 0;
+	return device->in_flight < device->limit ? device->limit - device->in_flight : 0;
+}
+
+/* A batch of @images goes in (1) or out (-1). */
+static void device_count(struct encode_device *device, int batches, size_t images)
+{
+	device->in_flight += (size_t)batches;
+	device->images += (size_t)batches * images;
+}
+
 static void returned_done(struct task *t)
 {
 	struct returned *r = (struct returned *)t;
 	struct encode_driver *d = r->driver;
 
 	measure(d, r);
-	d->in_flight--;
+	device_count(&d->own, -1, r->batch->n);
 	if (d->device)
-		d->device->in_flight--;
+		device_count(d->device, -1, r->batch->n);
 	d->on_batch(d->arg, r->batch, &r->failure);
 	free(r);
 }
@@ -207,8 +230,8 @@ int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driv
 	atomic_init(&d->ending, false);
 	atomic_init(&d->waking, false);
 	d->wake.done = woken;
-	d->limit = encoder_caps(encoder)->max_in_flight + 1;
-	d->batches = bounded_queue_new(d->limit, SIZE_MAX);
+	encode_device_init(&d->own, encoder);
+	d->batches = bounded_queue_new(d->own.limit, SIZE_MAX);
 	if (thread_start(&d->thread, "encode", driver_run, d, err) < 0) {
 		encode_driver_close(d);
 		return -1;
@@ -224,11 +247,11 @@ void encode_driver_share(struct encode_driver *d, struct encode_device *device)
 
 size_t encode_driver_room(const struct encode_driver *d)
 {
-	size_t room = atomic_load(&d->shut) ? 0 : d->limit - d->in_flight;
+	size_t room = atomic_load(&d->shut) ? 0 : device_room(&d->own), shared = room;
 
-	if (d->device && d->device->limit - d->device->in_flight < room)
-		room = d->device->limit - d->device->in_flight;
-	return room;
+	if (d->device)
+		shared = device_room(d->device);
+	return shared < room ? shared : room;
 }
 
 bool encode_driver_is_shut(const struct encode_driver *d)
@@ -251,11 +274,12 @@ int64_t encode_driver_pace(const struct encode_driver *d)
 
 size_t encode_driver_in_flight(const struct encode_driver *d)
 {
-	return d->in_flight;
+	return d->own.in_flight;
 }
 
 void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch)
 {
+	size_t n = batch->n;
 	bool taken;
 
 	d->submitted++;
@@ -264,9 +288,9 @@ void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch)
 	taken = bounded_queue_try_push(d->batches, batch, 0);
 	assert(taken);
 	(void)taken;
-	d->in_flight++;
+	device_count(&d->own, 1, n);
 	if (d->device)
-		d->device->in_flight++;
+		device_count(d->device, 1, n);
 }
 
 void encode_driver_cancel(struct encode_driver *d)

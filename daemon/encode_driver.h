@@ -24,10 +24,14 @@ struct encode_driver;
 #define ENCODE_TILES  1u /* batches with a tile size */
 #define ENCODE_VALUES 2u /* items with values instead of pixels */
 
-/* What several encoders compute on (the cores, a GPU): so many batches in flight in all of them together. */
+/* What several encoders compute on (the cores, a GPU): so much in flight in all of them together. Of the loop's thread. */
 struct encode_device {
-	size_t limit, in_flight; /* of the loop's thread */
+	size_t limit, in_flight;   /* batches */
+	size_t max_images, images; /* in them; 0: no limit */
 };
+
+/* As much as one driver of @encoder takes. */
+void encode_device_init(struct encode_device *device, const struct encoder *encoder);
 
 /* The encoder stays the caller's and is used by the driver's thread alone until close. */
 int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driver_fn on_batch,

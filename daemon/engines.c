@@ -185,7 +185,7 @@ static int unit_open(struct unit *u, struct encoder *encoder, struct error *err)
 		return -1;
 	free(u->entry->engine_name);
 	u->entry->engine_name = xstrdup(encoder_caps(encoder)->engine);
-	u->entry->device.limit = encoder_caps(encoder)->max_in_flight + 1;
+	encode_device_init(&u->entry->device, encoder);
 	encode_driver_share(u->driver, &u->entry->device);
 	encode_group_add(&e->group, u->driver);
 	return 0;

@@ -59,6 +59,7 @@ struct encoder_caps {
 	size_t downscale;     /* pixels per latent along one axis */
 	size_t best_batch;    /* images that fill it well */
 	size_t max_in_flight; /* batches between submit and collect */
+	size_t max_images;    /* in them together, or a few more; 0: as many as they have */
 	bool mean, moments, draw;
 	bool values;	    /* takes items that have values instead of pixels */
 	bool tiles;	    /* can encode in diffusers' tiles */

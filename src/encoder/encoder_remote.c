@@ -44,7 +44,7 @@ static size_t capacity(const struct encoder_remote *r, int64_t now)
 	if (cost_guard_wait_ms(r->options.guard, now) > 0)
 		return 0;
 	if (r->shown.works)
-		return r->caps.max_in_flight - r->inside;
+		return r->images < r->caps.max_images ? r->caps.max_in_flight - r->inside : 0;
 	return r->inside == 0 && now >= r->shown.try_at;
 }
 
@@ -280,8 +280,9 @@ static void set_caps(struct encoder_remote *r, const struct encoder_remote_optio
 	    .draw = true,
 	    .engine = r->engine,
 	};
-	/* As many as fill the requests, and some whose bodies are made meanwhile. */
-	r->caps.max_in_flight = requests / r->caps.best_batch + 2;
+	/* As many as fill the requests, and some whose bodies are made meanwhile; each may be of a size of its own. */
+	r->caps.max_images = requests + 2 * r->caps.best_batch;
+	r->caps.max_in_flight = r->caps.max_images;
 }
 
 static int check_options(const struct encoder_remote_options *o, struct error *err)

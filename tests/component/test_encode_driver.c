@@ -252,6 +252,29 @@ static void it_takes_one_batch_more_than_the_encoder_holds(void **state)
 	assert_int_equal(encode_driver_room(f->driver), 3);
 }
 
+static void many_small_batches_are_as_much_as_few_large_ones(void **state)
+{
+	enum { MOST = 4, BEST = 2, ALL = MOST + BEST }; /* of the encoder, and a batch that waits */
+	struct fixture *f = *state;
+	struct gate *gate = gate_open();
+	size_t back = 0;
+
+	gate->blocking.caps.max_images = MOST;
+	gate->blocking.caps.max_in_flight = ALL;
+	open_driver(f, &gate->blocking.base);
+	for (size_t n = 1; n <= 2; n++) {
+		for (size_t images = 0; images < ALL; images += n, back++) {
+			assert_true(encode_driver_room(f->driver) > 0);
+			encode_driver_submit(f->driver, batch_of(n, images));
+		}
+		assert_int_equal(encode_driver_room(f->driver), 0);
+		for (size_t i = 0; i < ALL; i++)
+			sem_post(&gate->may);
+		wait_for(f, back);
+	}
+	assert_true(encode_driver_room(f->driver) > 0);
+}
+
 static void cancel_brings_everything_back_and_computes_no_further_item(void **state)
 {
 	struct fixture *f = *state;
@@ -451,6 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    driver_test(every_batch_comes_back_encoded_and_in_order),
 	    driver_test(it_takes_one_batch_more_than_the_encoder_holds),
+	    driver_test(many_small_batches_are_as_much_as_few_large_ones),
 	    driver_test(cancel_brings_everything_back_and_computes_no_further_item),
 	    driver_test(what_is_submitted_after_cancel_is_encoded),
 	    driver_test(an_encoder_that_fails_as_a_whole_fails_every_item),

@@ -202,6 +202,35 @@ static void where_one_endpoint_fails_another_does_it(void **state)
 	remote_rig_free(rig);
 }
 
+/* Far more than the sockets on the way hold, so that the rest of it is still to be sent when the server goes. */
+static void a_large_body_whose_upload_is_cut_off_goes_elsewhere(void **state)
+{
+	enum { SIDE = 1024, MIB = 1 << 20 };
+	struct remote_rig *rig = remote_rig_new(2, true);
+	cleanup_free uint8_t *pixels = xcalloc(3 * SIDE, SIDE);
+	struct encode_batch *batch = encode_batch_new(2), *done = NULL;
+
+	(void)state;
+	batch->width = batch->height = SIDE;
+	batch->posterior = POSTERIOR_MEAN;
+	for (size_t i = 0; i < 2; i++)
+		batch->items[i].pixels = pixels;
+	rig->servers[0].upload_max = MIB;
+	rig->options.send = ENCODER_REMOTE_FLOAT32;
+	remote_rig_open(rig);
+	remote_rig_submit(rig, batch);
+	done = remote_rig_collect(rig);
+	for (size_t i = 0; i < 2; i++)
+		assert_ok(done->items[i].error.code, &done->items[i].error);
+	assert_int_equal(remote_rig_view(rig, 1).images, 2);
+	assert_true(remote_rig_view(rig, 0).failures > 0);
+	assert_int_equal(rig->servers[0].posts, 0);
+	if (!strstr(remote_rig_view(rig, 0).reason, "the connection broke"))
+		fail_msg("%s", remote_rig_view(rig, 0).reason);
+	encode_batch_free(done);
+	remote_rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +239,7 @@ int main(void)
 	    cmocka_unit_test(a_fault_that_stays_ends_as_the_images_or_nobodys_fault),
 	    cmocka_unit_test(a_starting_server_is_asked_to_hold_the_request),
 	    cmocka_unit_test(where_one_endpoint_fails_another_does_it),
+	    cmocka_unit_test(a_large_body_whose_upload_is_cut_off_goes_elsewhere),
 	};
 
 	return cmocka_run_group_tests(tests, remote_rig_setup, NULL);

@@ -192,7 +192,6 @@ RETRIED = [
     "garbage headers",
     "HTML",
     "HTML 200",
-    "closes mid-upload",
 ]
 
 
@@ -208,6 +207,17 @@ def what_an_endpoint_does_once_costs_no_image(ws):
         equal(endpoint.did[fault], 1, f"requests answered by {fault}")
         ws.latentctl("failed", "--out", ws.out, "--name", ws.name)
         endpoint.down()
+
+
+@test
+def a_large_body_whose_upload_is_cut_off_is_sent_again(ws):
+    # 12 MiB each: far more than the sockets on the way hold
+    paths = plain_pictures(ws.src, 3, side=1024)
+    endpoint = Endpoint(ws, ["closes mid-upload", "ok"])
+    words = ["encode", ws.src, "--out", ws.out, "--name", ws.name, "--bucketing", "square"]
+    ws.latentctl(*words, "--resolution", "1024", "--send", "float32", "--endpoint", endpoint.url)
+    all_there(ws, paths)
+    equal(endpoint.did["closes mid-upload"], 1, "uploads cut off")
 
 
 @test
@@ -314,7 +324,7 @@ def three_flaky_endpoints_encode_every_image_once(ws):
 
     paths = plain_pictures(ws.src, FLAKY)
     endpoints = [Endpoint(ws, flaky(faults)) for faults in ways]
-    options = ["--scale-up-timeout", "0", "--retries", "50", "--send", "uint8"]
+    options = ["--scale-up-timeout", "0", "--send", "uint8"]
     # Two of them may say 400 to one image: then it is blamed, as it must be. It is tried again.
     result = encode_there(ws, *endpoints, options=options, code=None)
     while result.code == QUARANTINED:
