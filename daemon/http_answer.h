@@ -8,7 +8,7 @@
 
 struct json_t;
 
-#define HTTP_ANSWER_HEADERS 6
+#define HTTP_ANSWER_HEADERS 8
 
 struct http_answer {
 	unsigned status;      /* of HTTP */
@@ -28,6 +28,8 @@ struct http_answer {
 	}
 
 void http_answer_release(struct http_answer *answer);
+/* One more of headers, of which there is room for HTTP_ANSWER_HEADERS; @value is copied. */
+void http_answer_header(struct http_answer *answer, const char *name, const char *value);
 /* The body becomes @body, which is released, and a newline. */
 void http_answer_json(struct http_answer *answer, unsigned status, struct json_t *body);
 

@@ -4,11 +4,11 @@
 
 #include "base/checked.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <float.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -226,43 +226,23 @@ static void put_headers(struct http_answer *answer, size_t ndim, const size_t *s
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 
 	vae_wire_shape_format(ndim, shape, &text);
-	answer->headers[0].name = "shape";
-	answer->headers[0].value = xstrdup((const char *)text.data);
-	answer->headers[1].name = "dtype";
-	answer->headers[1].value = xstrdup(dtype_name(dtype));
-}
-
-/* What may stand in a header: visible ASCII and spaces. */
-static char *header_text(const char *text)
-{
-	char *clean = xstrdup(text);
-
-	for (char *c = clean; *c; c++) {
-		if (*c < ' ' || *c > '~')
-			*c = '_';
-	}
-	return clean;
+	http_answer_header(answer, "shape", (const char *)text.data);
+	http_answer_header(answer, "dtype", dtype_name(dtype));
 }
 
 void serve_ask_sign(const struct serve_identity *identity, struct http_answer *answer)
 {
-	const struct {
-		const char *name, *value;
-	} said[] = {
-	    {VAE_WIRE_HEADER_LATENTD, LATENTD_VERSION},
-	    {VAE_WIRE_HEADER_MODEL, identity->model},
-	    {VAE_WIRE_HEADER_WEIGHTS, identity->weights},
-	    {VAE_WIRE_HEADER_PRECISION, identity->precision},
-	};
-	size_t n = 0;
+	char name[sizeof(identity->model)];
 
-	while (answer->headers[n].name)
-		n++;
-	for (size_t i = 0; i < ARRAY_SIZE(said); i++, n++) {
-		assert(n < HTTP_ANSWER_HEADERS);
-		answer->headers[n].name = said[i].name;
-		answer->headers[n].value = header_text(said[i].value);
+	snprintf(name, sizeof(name), "%s", identity->model);
+	for (char *c = name; *c; c++) { /* a header has visible ASCII and spaces */
+		if (*c < ' ' || *c > '~')
+			*c = '_';
 	}
+	http_answer_header(answer, VAE_WIRE_HEADER_LATENTD, LATENTD_VERSION);
+	http_answer_header(answer, VAE_WIRE_HEADER_MODEL, name);
+	http_answer_header(answer, VAE_WIRE_HEADER_WEIGHTS, identity->weights);
+	http_answer_header(answer, VAE_WIRE_HEADER_PRECISION, identity->precision);
 }
 
 int serve_ask_answer(const struct serve_ask *ask, const struct serve_latent *latents,

@@ -6,7 +6,7 @@
  *	serve_ask_check_size(&ask, size, err)                  the body's size, once it is known
  *	serve_tensor_read(&ask, body, size, &tensor, err)      a tensor's values; images are the decoders' business
  *	serve_ask_answer(&ask, items, n, channels, &answer, err)
- *	serve_ask_sign(&identity, &answer)                     what computed it
+ *	serve_ask_sign(&identity, &answer)                     who says so, errors too
  *
  * Errors say by code and reason what a client is told (serve_error_status).
  */
@@ -93,7 +93,7 @@ struct serve_identity {
 	const char *precision;
 };
 
-/* Adds it to an answer that serve_ask_answer() has made. */
+/* Adds it to an answer. */
 void serve_ask_sign(const struct serve_identity *identity, struct http_answer *answer);
 
 /*

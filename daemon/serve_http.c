@@ -36,14 +36,6 @@ static unsigned retry_after(const struct serve_http *h)
 	return seconds < 1 ? 1 : (unsigned)seconds + 1;
 }
 
-static void close_afterwards(struct http_answer *answer)
-{
-	if (answer->headers[0].name)
-		return;
-	answer->headers[0].name = MHD_HTTP_HEADER_CONNECTION;
-	answer->headers[0].value = xstrdup("close");
-}
-
 static enum MHD_Result send_answer(struct serve_request *r)
 {
 	struct serve_http *h = r->http;
@@ -59,8 +51,10 @@ static enum MHD_Result send_answer(struct serve_request *r)
 	}
 	if ((status == 503 || status == 429) && r->answer.retry_after == 0)
 		r->answer.retry_after = retry_after(h);
+	if (r->encodes && h->ready)
+		serve_ask_sign(&h->identity, &r->answer);
 	if (h->stopping)
-		close_afterwards(&r->answer);
+		http_answer_header(&r->answer, MHD_HTTP_HEADER_CONNECTION, "close");
 	pthread_mutex_unlock(&h->mutex);
 	if (r->encodes)
 		serve_stats_request(h->stats, status, seconds, r->body_size,
@@ -152,23 +146,12 @@ static enum MHD_Result begin_encoding(struct serve_request *r)
 	return post(r);
 }
 
-static void sign(struct serve_request *r)
-{
-	struct serve_http *h = r->http;
-
-	pthread_mutex_lock(&h->mutex);
-	serve_ask_sign(&h->identity, &r->answer);
-	pthread_mutex_unlock(&h->mutex);
-}
-
 static enum MHD_Result send_encoded(struct serve_request *r)
 {
 	struct error err = r->job.error;
 
 	if (err.code != ERR_NONE || serve_ask_answer(&r->ask, r->job.latents, &r->answer, &err) < 0)
 		serve_request_decide_error(r, &err);
-	else
-		sign(r);
 	serve_job_release(&r->job);
 	return send_answer(r);
 }

@@ -43,7 +43,7 @@ static struct verdict judge_latent(struct encoder_remote *r, struct remote_fligh
 
 	switch (remote_reply_latent(&f->x, &want, latent, reason)) {
 	case REMOTE_ANSWER_GOOD:
-		if (remote_comes_of_another(r, &f->x, reason)) {
+		if (remote_comes_of_nobody(r, &f->x, reason)) {
 			ndarray_release(latent);
 			return (struct verdict){ENDPOINT_STOPS, IMAGE_AGAIN, false};
 		}
@@ -190,15 +190,27 @@ static bool may_try_again(struct encoder_remote *r, struct remote_item *item,
 	return item->tries <= r->options.retries && endpoint_may_retry(&s->endpoint, v->timed_out);
 }
 
+static struct verdict judge_reply(struct encoder_remote *r, struct remote_flight *f,
+				  struct ndarray *latent, char reason[REMOTE_REASON_SIZE],
+				  int64_t now)
+{
+	enum retry_class class = remote_reply_class(&f->x, &r->servers[f->server].access, reason);
+
+	/* Another model may refuse, or make NaN of, what ours would not. */
+	if (remote_comes_of_another(r, &f->x, reason))
+		return (struct verdict){ENDPOINT_STOPS, IMAGE_AGAIN, false};
+	if (class == RETRY_NOT_NEEDED)
+		return judge_latent(r, f, latent, reason);
+	return judge_class(r, f, class, reason, now);
+}
+
 void remote_judge(struct encoder_remote *r, struct remote_flight *f, int64_t now)
 {
 	struct remote_server *s = &r->servers[f->server];
 	struct remote_item *item = f->item;
 	struct ndarray latent = NDARRAY_INIT;
 	char reason[REMOTE_REASON_SIZE];
-	enum retry_class class = remote_reply_class(&f->x, &s->access, reason);
-	struct verdict v = class == RETRY_NOT_NEEDED ? judge_latent(r, f, &latent, reason)
-						     : judge_class(r, f, class, reason, now);
+	struct verdict v = judge_reply(r, f, &latent, reason, now);
 	size_t server = f->server;
 	long status = f->x.status;
 

@@ -84,11 +84,8 @@ bool remote_comes_of_another(const struct encoder_remote *r, const struct http_e
 {
 	char version[SAID_SIZE], name[SAID_SIZE], weights[SAID_SIZE], precision[SAID_SIZE];
 
-	if (!read_header(x, VAE_WIRE_HEADER_LATENTD, version)) {
-		if (!r->options.declared)
-			snprintf(reason, REMOTE_REASON_SIZE, no_latentd, r->name);
-		return !r->options.declared;
-	}
+	if (x->result != HTTP_REPLY || !read_header(x, VAE_WIRE_HEADER_LATENTD, version))
+		return false;
 	read_header(x, VAE_WIRE_HEADER_MODEL, name);
 	read_header(x, VAE_WIRE_HEADER_WEIGHTS, weights);
 	read_header(x, VAE_WIRE_HEADER_PRECISION, precision);
@@ -99,5 +96,16 @@ bool remote_comes_of_another(const struct encoder_remote *r, const struct http_e
 	if (strcmp(precision, dtype_name(DTYPE_F32)) == 0)
 		return false;
 	snprintf(reason, REMOTE_REASON_SIZE, "it computes in another precision than float32");
+	return true;
+}
+
+bool remote_comes_of_nobody(const struct encoder_remote *r, const struct http_exchange *x,
+			    char reason[REMOTE_REASON_SIZE])
+{
+	char version[SAID_SIZE];
+
+	if (r->options.declared || read_header(x, VAE_WIRE_HEADER_LATENTD, version))
+		return false;
+	snprintf(reason, REMOTE_REASON_SIZE, no_latentd, r->name);
 	return true;
 }

@@ -172,11 +172,17 @@ bool remote_new_token(struct remote_server *s, int64_t now);
 
 /* ---- remote_model.c ---- */
 
-/* True: what an endpoint tells, or what a latent that came says of itself, is another model than ours; @reason says so. */
+/*
+ * True: what an endpoint tells, or what a reply says of who made it, be it an error, is another model than ours; @reason says so.
+ * A reply that says nothing is of nobody's.
+ */
 bool remote_tells_another(const struct encoder_remote *r, const struct endpoint_model *m,
 			  char reason[REMOTE_REASON_SIZE]);
 bool remote_comes_of_another(const struct encoder_remote *r, const struct http_exchange *x,
 			     char reason[REMOTE_REASON_SIZE]);
+/* True: a latent that says nothing of who made it came, and has to; @reason says so. */
+bool remote_comes_of_nobody(const struct encoder_remote *r, const struct http_exchange *x,
+			    char reason[REMOTE_REASON_SIZE]);
 
 /* ---- remote_loop.c ---- */
 

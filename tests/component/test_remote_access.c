@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define OTHER_WEIGHTS "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
 /* ---- which endpoints may ------------------------------------------------------------------------------------- */
 
 static void expect_stopped(struct remote_rig *rig, const char *why)
@@ -40,8 +42,7 @@ static void an_endpoint_with_another_model_is_stopped(void **state)
 	struct remote_rig *rig = remote_rig_new(1, true);
 
 	(void)state;
-	rig->servers[0].weights =
-	    "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+	atomic_store(&rig->servers[0].weights, OTHER_WEIGHTS);
 	remote_rig_open(rig);
 	expect_stopped(rig, "another model: tests (weights 001122334455)");
 	assert_int_equal(rig->servers[0].posts, 0);
@@ -75,21 +76,33 @@ static void expect_no_latent(struct remote_rig *rig, const char *why)
 	encode_batch_free(batch);
 }
 
+/* The first request is answered well. */
+static enum endpoint_fault fault_later(void *arg, size_t n)
+{
+	return n == 0 ? FAULT_NONE : *(const enum endpoint_fault *)arg;
+}
+
+/* Whatever its first reply is: also one that would blame an image. */
 static void a_model_that_changes_under_a_running_client_is_noticed_at_the_reply(void **state)
 {
-	struct remote_rig *rig = remote_rig_new(1, true);
-	struct encode_batch *batch;
+	static const enum endpoint_fault faults[] = {FAULT_NONE, FAULT_400, FAULT_422, FAULT_NAN};
 
 	(void)state;
-	remote_rig_open(rig);
-	batch = remote_rig_encode(rig, 1, POSTERIOR_MEAN);
-	assert_rig_mean(&batch->items[0], 0, ENCODER_REMOTE_PNG);
-	encode_batch_free(batch);
-	atomic_store(&rig->servers[0].weights,
-		     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
-	expect_no_latent(rig, "another model: tests (weights 001122334455)");
-	assert_int_equal(rig->servers[0].questions, 1);
-	remote_rig_free(rig);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		struct remote_rig *rig = remote_rig_new(1, true);
+		struct encode_batch *batch;
+
+		rig->servers[0].script = fault_later;
+		rig->servers[0].arg = (void *)(uintptr_t)&faults[i];
+		remote_rig_open(rig);
+		batch = remote_rig_encode(rig, 1, POSTERIOR_MEAN);
+		assert_rig_mean(&batch->items[0], 0, ENCODER_REMOTE_PNG);
+		encode_batch_free(batch);
+		atomic_store(&rig->servers[0].weights, OTHER_WEIGHTS);
+		expect_no_latent(rig, "another model: tests (weights 001122334455)");
+		assert_int_equal(rig->servers[0].questions, 1);
+		remote_rig_free(rig);
+	}
 }
 
 static void a_latentd_that_became_a_foreign_one_is_noticed_at_the_reply(void **state)

@@ -122,8 +122,6 @@ static void answer_latent(const struct vae_endpoint *e, const struct loopback_re
 	snprintf(reply->headers, sizeof(reply->headers), "shape: %s\r\ndtype: %s\r\n",
 		 fault == FAULT_BAD_SHAPE ? "1x4x8x8" : (const char *)shape.data,
 		 fault == FAULT_WRONG_DTYPE ? "int64" : dtype_name(dtype));
-	if (e->latentd && !atomic_load(&e->unsigned_replies))
-		sign(e, reply);
 	if (fault == FAULT_CUT)
 		reply->how = LOOPBACK_CUT;
 }
@@ -207,6 +205,8 @@ static void answer(void *arg, const struct loopback_request *request, struct loo
 		fault = e->script(e->arg, n);
 	if (!answer_fault(request, fault, reply))
 		answer_latent(e, request, fault, reply);
+	if (e->latentd && !atomic_load(&e->unsigned_replies))
+		sign(e, reply);
 }
 
 void vae_endpoint_start(struct vae_endpoint *e)

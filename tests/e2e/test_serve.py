@@ -350,6 +350,14 @@ def the_model_says_what_it_is(ws):
     with open(os.path.join(ws.dataset, ".latentd", "dataset.json"), encoding="utf-8") as file:
         recipe = json.load(file)["recipe"]
     equal(model["recipe_vae"], recipe["vae"], "the vae of the recipe")
+    # and so does every answer to an encode
+    for answer, status in ((server.post(PNG), 200), (server.post(b"no picture"), 415)):
+        equal(answer.status, status, "status")
+        equal(answer.headers["latentd"], model["latentd"], "version")
+        equal(answer.headers["latentd-model"], model["name"], "model")
+        weights = model["recipe_vae"]["weights_sha256"]
+        equal(answer.headers["latentd-weights"], weights, "weights")
+        equal(answer.headers["latentd-precision"], "float32", "precision")
     server.stop()
 
 
@@ -357,7 +365,9 @@ def the_model_says_what_it_is(ws):
 def a_token_is_asked_for(ws):
     token = ws.write("token", b"  s3cret-token\n", ws.root)
     server = Server(ws, "--token-file", token).start()
-    server.post(PNG).error(401, "token")
+    refused = server.post(PNG)
+    refused.error(401, "token")
+    equal([name for name in refused.headers if "latentd-" in name.lower()], [], "what it says")
     server.post(PNG, headers={"Authorization": "Bearer s3cret-toke"}).error(401)
     server.post(PNG, headers={"Authorization": "Basic s3cret-token"}).error(401)
     for path in ("/v1/model", "/metrics", "/none"):
