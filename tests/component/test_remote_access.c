@@ -57,6 +57,7 @@ static void a_foreign_endpoint_has_no_weights_that_we_know(void **state)
 	rig->servers[0].latentd = false;
 	remote_rig_open(rig);
 	expect_stopped(rig, "declare its VAE by name");
+	assert_int_equal(rig->servers[0].posts, 0);
 	remote_rig_free(rig);
 }
 
@@ -188,6 +189,7 @@ static void wrong_options_are_refused(void **state)
 	rig->options.ca_file = "/nowhere/ca.pem";
 	assert_error(encoder_remote_open(&rig->options, &e, &err), &err, ERR_CONFIG);
 	error_clear(&err);
+	rig->options.ca_file = NULL;
 	rig->options.n_endpoints = 0;
 	assert_error(encoder_remote_open(&rig->options, &e, &err), &err, ERR_CONFIG);
 	free(rig);
