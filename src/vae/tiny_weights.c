@@ -79,36 +79,50 @@ static const struct safetensor *find(const struct tiny_weights *w, const char *n
 
 /* -- open and close ------------------------------------------------------------------------------ */
 
-struct tiny_weights *tiny_weights_open(const char *path, enum vae_part part, struct error *err)
+/* @file may be NULL: then *err is set. What is wrong with a model's file is wrong with what the user asked for. */
+static struct tiny_weights *weights_new(struct safetensors *file, const char *name,
+					enum vae_part part, struct error *err)
 {
-	struct tiny_weights *w = xcalloc(1, sizeof(*w));
-	const struct tiny_naming *naming = NULL;
-	char quoted[TEXT_QUOTE_SIZE];
-	cleanup_free char *inside = xasprintf("%s/diffusion_pytorch_model.safetensors", path);
-	struct stat st;
+	const struct tiny_naming *naming = file ? find_naming(file, part) : NULL;
+	struct tiny_weights *w;
 
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		path = inside;
-	w->name = xstrdup(text_quote(path, quoted));
-	w->part = part;
-	if (pickle_check(path, err) == 0)
-		w->file = safetensors_open(path, err);
-	if (w->file)
-		naming = find_naming(w->file, part);
-	if (w->file && !naming)
+	if (file && !naming)
 		error_set(err, ERR_CONFIG, "%s: there is no %s of an AutoencoderTiny (TAESD) in it",
-			  w->name, vae_part_name(part));
+			  name, vae_part_name(part));
 	if (!naming) {
+		safetensors_close(file);
 		if (err->code == ERR_DATA) {
 			err->code = ERR_CONFIG;
 			err->reason[0] = '\0';
 		}
-		tiny_weights_close(w);
 		return NULL;
 	}
+	w = xcalloc(1, sizeof(*w));
+	w->file = file;
+	w->name = xstrdup(name);
+	w->part = part;
 	w->prefix = naming->prefix;
 	w->minus = naming->minus;
 	return w;
+}
+
+struct tiny_weights *tiny_weights_open(const char *path, enum vae_part part, struct error *err)
+{
+	cleanup_free char *inside = xasprintf("%s/diffusion_pytorch_model.safetensors", path);
+	char quoted[TEXT_QUOTE_SIZE];
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		path = inside;
+	if (pickle_check(path, err) < 0)
+		return NULL;
+	return weights_new(safetensors_open(path, err), text_quote(path, quoted), part, err);
+}
+
+struct tiny_weights *tiny_weights_open_memory(const uint8_t *bytes, size_t size, enum vae_part part,
+					      struct error *err)
+{
+	return weights_new(safetensors_open_memory(bytes, size, err), "memory", part, err);
 }
 
 void tiny_weights_close(struct tiny_weights *w)
@@ -181,6 +195,9 @@ int tiny_weights_read(struct tiny_weights *w, const char *name, size_t ndim, con
 	if (t->ndim != ndim || memcmp(t->shape, shape, ndim * sizeof(*shape)) != 0)
 		return error_set(err, ERR_CONFIG, "%s: tensor \"%s\" has shape %s, expected %s",
 				 w->name, full, have, want);
+	if (t->dtype == ST_OTHER) /* whose count nothing bounds */
+		return error_set(err, ERR_CONFIG, "%s: tensor \"%s\" is not F32, F16 or BF16",
+				 w->name, full);
 	values = xcalloc(t->count, sizeof(*values));
 	if (safetensors_read_f32(w->file, t, values, err) < 0) {
 		err->code = ERR_CONFIG;

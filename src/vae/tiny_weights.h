@@ -9,6 +9,8 @@
 #include "base/hash.h"
 #include "vae/vae_config.h"
 
+#include <stdint.h>
+
 #define TINY_NAME_SIZE 96
 
 struct tiny_weights;
@@ -18,6 +20,9 @@ bool tiny_weights_exist(const char *path);
 
 /* ERR_CONFIG: no such file, a pickle, not .safetensors, or without that part of an AutoencoderTiny. */
 struct tiny_weights *tiny_weights_open(const char *path, enum vae_part part, struct error *err);
+/* The same over bytes in memory, which must outlive it: for tests and fuzzing. */
+struct tiny_weights *tiny_weights_open_memory(const uint8_t *bytes, size_t size, enum vae_part part,
+					      struct error *err);
 void tiny_weights_close(struct tiny_weights *weights);
 
 /* The file's name, quoted, for messages. */
