@@ -247,7 +247,8 @@ void tiny_weights_hash(struct tiny_weights *w, struct sha256 *out)
 {
 	cleanup_sha256_stream struct sha256_stream *hash = sha256_stream_new();
 
-	qsort(w->read, w->n, sizeof(*w->read), by_name);
+	if (w->n > 0)
+		qsort(w->read, w->n, sizeof(*w->read), by_name);
 	for (size_t i = 0; i < w->n; i++) {
 		cleanup_buffer struct buffer head = BUFFER_INIT;
 		const struct tiny_tensor *t = &w->read[i];
