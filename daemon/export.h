@@ -3,7 +3,7 @@
  * that nothing is written of what cannot be exported; then to write.
  *
  *	export_plan(&options, source, &plan, err)      writes nothing
- *	plan.samples, plan.bytes, plan.lost ...        to be told to a person
+ *	plan.samples, plan.bytes, plan.turned ...      to be told to a person
  *	export_run(&options, source, &plan, err)       plan.written, plan.kept
  *	export_plan_release(&plan)
  */

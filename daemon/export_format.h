@@ -30,7 +30,7 @@ struct export_format {
 	    *archs; /* NULL: any, and latents are as they are stored, moments too */
 	size_t n_archs;
 	const char *dtypes; /* that --dtype may say, the default first: "stored float32 bfloat16" */
-	const char *list;   /* the file that export_list_fn fills; NULL: there is none */
+	const char *list;   /* the file that list_entry fills; NULL: there is none */
 	const char *head, *between, *tail; /* of that file, around and between its entries */
 	/* The rule of buckets under which the trainer finds what it looks for; NULL: any. */
 	const char *bucket_rule;

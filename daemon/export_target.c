@@ -1,3 +1,6 @@
+/*
+ * What an export writes depends on its dataset and options alone, so going on needs no journal: bytes are compared.
+ */
 #include "daemon/export_target.h"
 
 #include "base/atomic_batch.h"

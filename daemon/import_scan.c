@@ -1,3 +1,7 @@
+/*
+ * Every file is read here once and again when it is sealed: what is wrong is known before anything is made, and memory is that
+ * of names.
+ */
 #include "daemon/import.h"
 
 #include "source/sample_key.h"
