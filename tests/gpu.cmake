@@ -19,3 +19,14 @@ endforeach()
 add_cmocka_test(NAME test_gpu_plan SOURCES unit/test_gpu_plan.c LIBS latentd_gpu latentd_base)
 add_cmocka_test(NAME test_cuda_plugin_parts SOURCES unit/test_cuda_plugin_parts.c LIBS latentd_gpu latentd_base m)
 add_fuzz_target(NAME fuzz_algo_cache SOURCES fuzz/fuzz_algo_cache.c LIBS latentd_gpu latentd_base)
+
+# NVML's name, in a folder of its own.
+add_library(fake_nvml MODULE component/fake_nvml.c)
+set_target_properties(fake_nvml PROPERTIES PREFIX "" OUTPUT_NAME libnvidia-ml SUFFIX ".so.1"
+	LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/fake_nvml)
+add_cmocka_test(NAME test_busy_watch SOURCES unit/test_busy_watch.c LIBS latentd_gpu latentd_base)
+if(TARGET test_busy_watch)
+	add_dependencies(test_busy_watch fake_nvml)
+	set_property(TEST test_busy_watch APPEND PROPERTY
+		ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_CURRENT_BINARY_DIR}/fake_nvml")
+endif()

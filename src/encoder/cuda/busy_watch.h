@@ -1,6 +1,7 @@
 /*
  * Whether another process computes on a GPU, as NVML sees it. NVML comes with the driver and is looked for when it is
- * needed; where it is not, or does not tell, nobody else computes.
+ * needed; where it does not tell, nobody else computes. In a container with process numbers of its own, NVML's are
+ * others, and this process looks like another.
  */
 #ifndef LATENTD_ENCODER_CUDA_BUSY_WATCH_H
 #define LATENTD_ENCODER_CUDA_BUSY_WATCH_H
@@ -9,7 +10,7 @@
 
 struct busy_watch;
 
-/* @bus: the device's PCI bus id as CUDA prints it. NULL where there is no NVML. */
+/* @bus: the device's PCI bus id as CUDA prints it. NULL where there is no NVML, or it does not know the device. */
 struct busy_watch *busy_watch_open(const char *bus);
 void busy_watch_close(struct busy_watch *w);
 /* Whether any process but this one kept the GPU busy since the last question; NULL is fine: false. */

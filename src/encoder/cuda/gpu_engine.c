@@ -404,9 +404,16 @@ static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error 
 		if (part_slot_open(&e->slots[i], err) < 0)
 			return -1;
 	}
-	if (e->options.pause_when_busy &&
-	    cudaDeviceGetPCIBusId(bus, sizeof(bus), e->options.device) == cudaSuccess)
+	if (e->options.pause_when_busy) {
+		TRY(cudaDeviceGetPCIBusId(bus, sizeof(bus), e->options.device));
 		e->watch = busy_watch_open(bus);
+		if (!e->watch)
+			return plugin_error_set(
+			    err, LATENTD_CUDA_UNSUPPORTED,
+			    "pause_when_busy: NVML (libnvidia-ml.so.1 of the driver) does not "
+			    "know this GPU; make it visible to this process, or leave "
+			    "pause_when_busy out");
+	}
 	e->network = gpu_network_open(e->model, e->device, err);
 	if (!e->network)
 		return -1;

@@ -1,0 +1,51 @@
+/* Whether others use a GPU, as an NVML tells that is made up (fake_nvml.c, by LD_LIBRARY_PATH). */
+#include "encoder/cuda/busy_watch.h"
+
+#include "base/checked.h"
+#include "tests/testing.h"
+
+#include <unistd.h>
+
+static bool is_busy(struct busy_watch *w, unsigned pid, const char *percent)
+{
+	cleanup_free char *text = xasprintf("%u", pid);
+
+	setenv("FAKE_NVML_PID", text, 1);
+	setenv("FAKE_NVML_PERCENT", percent, 1);
+	return busy_watch_busy(w);
+}
+
+static void another_process_is_seen_and_this_one_is_not(void **state)
+{
+	unsigned self = (unsigned)getpid(), other = self + 1;
+	struct busy_watch *w;
+
+	(void)state;
+	setenv("FAKE_NVML_PID", "1", 1);
+	w = busy_watch_open("0000:01:00.0");
+	assert_non_null(w);
+	assert_true(is_busy(w, other, "60"));
+	assert_false(is_busy(w, self, "100"));
+	assert_false(is_busy(w, other, "1"));
+	assert_true(is_busy(w, other, "5"));
+	busy_watch_close(w);
+}
+
+static void a_device_that_it_does_not_know_cannot_be_watched(void **state)
+{
+	(void)state;
+	setenv("FAKE_NVML_PID", "none", 1);
+	assert_null(busy_watch_open("0000:01:00.0"));
+	assert_false(busy_watch_busy(NULL));
+	busy_watch_close(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(another_process_is_seen_and_this_one_is_not),
+	    cmocka_unit_test(a_device_that_it_does_not_know_cannot_be_watched),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
