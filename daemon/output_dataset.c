@@ -1,0 +1,121 @@
+/* The dataset's folder in an output. */
+#include "daemon/output.h"
+
+#include "daemon/hashed_json.h"
+
+#include "config/dataset_options.h"
+
+#include "base/atomic_file.h"
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static int write_dataset(const char *path, const char *name, const struct recipe *recipe,
+			 struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_t *root = json_object();
+	bool written;
+
+	json_object_set_new(root, "v", json_integer(1));
+	json_object_set_new(root, "name", json_string(name));
+	json_object_set_new(root, "format", json_string("wds"));
+	json_object_set_new(root, "codec", json_string(recipe_codec_name(recipe->codec)));
+	json_object_set_new(root, "recipe_id", json_string(recipe->id));
+	json_object_set_new(root, "recipe", json_loads(recipe->json, 0, NULL));
+	written = hashed_json_write(root, &text);
+	json_decref(root);
+	return written ? atomic_file_write(path, text.data, text.size, err)
+		       : error_set(err, ERR_BUG, "%s cannot be written as JSON", path);
+}
+
+static int check_dataset(const char *path, const char *root, const char *name,
+			 const struct recipe *recipe, struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	cleanup_free char *stored = NULL, *difference = NULL;
+	enum output_codec codec = OUTPUT_CODEC_ZSTD;
+	const char *id;
+	json_t *json;
+	bool same, known, intact;
+
+	if (file_read_all(path, 1 << 20, &text, err) < 0)
+		return -1;
+	json = json_loadb((const char *)text.data, text.size, 0, NULL);
+	id = json_string_value(json_object_get(json, "recipe_id"));
+	same = id && strcmp(id, recipe->id) == 0;
+	known = recipe_codec_parse(json_string_value(json_object_get(json, "codec")), &codec);
+	stored = json_dumps(json_object_get(json, "recipe"),
+			    JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
+	intact = id && stored && same == (strcmp(stored, recipe->json) == 0);
+	json_decref(json);
+	if (!intact)
+		return error_set(err, ERR_CONFIG,
+				 "%s is damaged: its recipe is not that of its id; latentctl "
+				 "reindex --out %s makes it again",
+				 path, root);
+	if (same && !known)
+		return error_set(err, ERR_CONFIG, "%s names a codec that is not known here", path);
+	if (same && codec != recipe->codec)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "%s/%s has codec %s: keep to that, or give another --name, because all "
+		    "samples of a dataset have the same members",
+		    root, name, recipe_codec_name(codec));
+	if (same)
+		return 0;
+	difference = recipe_difference(stored, recipe->json);
+	return error_set(
+	    err, ERR_CONFIG,
+	    "%s/%s has another recipe: give another --name, or leave --name out, because "
+	    "two latent spaces never share a folder (%s)",
+	    root, name, difference);
+}
+
+int output_check_dataset(const struct output *o, const char *name, const struct recipe *recipe,
+			 bool *there, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/%s/.latentd/dataset.json", o->root, name);
+
+	if (!dataset_name_valid(name))
+		return error_set(err, ERR_CONFIG,
+				 "--name %s: expected a folder name of at most 100 bytes, without "
+				 "'/', not beginning with a dot",
+				 name);
+	*there = file_exists(path);
+	return *there ? check_dataset(path, o->root, name, recipe, err) : 0;
+}
+
+int output_make_dataset(const struct output *o, const char *name, const struct recipe *recipe,
+			struct error *err)
+{
+	cleanup_free char *below = xasprintf("%s/.latentd", name);
+	cleanup_free char *folder = xasprintf("%s/%s", o->root, below);
+	cleanup_free char *path = xasprintf("%s/dataset.json", folder);
+
+	if (dir_make_below(o->root, below, err) < 0 || atomic_file_sweep(folder, err) < 0)
+		return -1;
+	return write_dataset(path, name, recipe, err);
+}
+
+char *output_default_name(const char *model, const struct recipe *recipe)
+{
+	const struct bucket_options *buckets = &recipe->buckets;
+	cleanup_free char *size = buckets->rule == BUCKET_FIXED
+				      ? xasprintf("%zux%zu", buckets->width, buckets->height)
+				      : xasprintf("%zu", buckets->resolution);
+	cleanup_buffer struct buffer base = BUFFER_INIT;
+
+	for (const char *p = model; *p && base.size < 60; p++) {
+		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+			     (*p >= '0' && *p <= '9') || *p == '-' || *p == '_';
+
+		buffer_put_u8(&base, plain ? (uint8_t)*p : '_');
+	}
+	return xasprintf("%s-%s-%.8s", base.data ? (const char *)base.data : "vae", size,
+			 recipe->id);
+}
