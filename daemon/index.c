@@ -2,26 +2,23 @@
 
 #include "storage/seal.h"
 
-#include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/files.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdio.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
-/* dataset.json comes last: its hash says that all others are there. */
-static const struct index_writer writers[] = {
-    {".latentd/shards.jsonl", index_shards_write},
-    {".latentd/shards.txt", index_paths_write},
-    {".latentd/wids.json", index_wids_write},
-    {".latentd/webshart", index_webshart_write},
-    {".latentd/energon/.nv-meta/.info.json", index_energon_write},
-    {"README.md", index_readme_write},
-    {".latentd/dataset.json", index_dataset_write},
+const struct index_writer index_writers[INDEX_WRITERS] = {
+    {".latentd/shards.jsonl", index_shards_write, true},
+    {".latentd/shards.txt", index_paths_write, true},
+    {".latentd/wids.json", index_wids_write, true},
+    {".latentd/webshart", index_webshart_write, true},
+    {".latentd/energon/.nv-meta/.info.json", index_energon_write, true},
+    {"README.md", index_readme_write, false},
+    {".latentd/dataset.json", index_dataset_write, false},
 };
 
 /* -- what writers use ----------------------------------------------------------------------------- */
@@ -62,7 +59,7 @@ void index_put_string(struct buffer *out, const char *text)
 	free(quoted);
 }
 
-static bool has_contents(const char *path, const struct buffer *contents)
+bool index_file_is(const char *path, const struct buffer *contents)
 {
 	cleanup_buffer struct buffer now = BUFFER_INIT;
 	struct error ignored = ERROR_INIT;
@@ -72,74 +69,12 @@ static bool has_contents(const char *path, const struct buffer *contents)
 	       (now.size == 0 || memcmp(now.data, contents->data, now.size) == 0);
 }
 
-int index_put(const struct index_pass *pass, const char *name, const struct buffer *contents,
-	      struct error *err)
+bool index_link_is(const char *path, const char *target)
 {
-	cleanup_free char *path = xasprintf("%s/%s", pass->folder, name);
-	cleanup_free char *folder = xstrdup(name);
-	char *slash = strrchr(folder, '/');
+	char now[PATH_MAX];
+	ssize_t n = readlink(path, now, sizeof(now));
 
-	folder[slash ? slash - folder : 0] = '\0';
-	if (has_contents(path, contents))
-		return 0;
-	if (pass->differs) {
-		if (file_exists(path)) /* anybody may delete it */
-			pass->differs(pass->differs_arg, name);
-		return 0;
-	}
-	if (dir_make_below(pass->folder, folder, err) < 0)
-		return -1;
-	return atomic_batch_write(pass->files, path, contents->data, contents->size, err);
-}
-
-struct sweep {
-	const struct index_pass *pass;
-	const char *folder, *suffix;
-	struct error *err;
-};
-
-static int compare_path(const void *path, const void *shard)
-{
-	return strcmp(path, ((const struct index_shard *)shard)->path);
-}
-
-static int on_index(void *arg, const char *name, uint64_t bytes)
-{
-	const struct sweep *s = arg;
-	const struct index_pass *pass = s->pass;
-	size_t n = strlen(name), tail = strlen(s->suffix);
-	cleanup_free char *shard = n > tail ? xasprintf("%.*s.tar", (int)(n - tail), name) : NULL;
-	cleanup_free char *path = xasprintf("%s/%s/%s", pass->folder, s->folder, name);
-	cleanup_free char *link =
-	    shard ? xasprintf("%s/%s/%s", pass->folder, s->folder, shard) : NULL;
-
-	(void)bytes;
-	if (!shard || strcmp(name + n - tail, s->suffix) != 0 ||
-	    (pass->n_shards > 0 &&
-	     bsearch(shard, pass->shards, pass->n_shards, sizeof(*pass->shards), compare_path)))
-		return 0;
-	if ((unlink(link) < 0 && errno != ENOENT) || unlink(path) < 0)
-		return error_sys(s->err, "remove %s", path);
-	return 0;
-}
-
-int index_sweep(const struct index_pass *pass, const char *folder, const char *suffix,
-		struct error *err)
-{
-	cleanup_free char *path = xasprintf("%s/%s", pass->folder, folder);
-	struct sweep s = {pass, folder, suffix, err};
-	struct store *store = NULL;
-	int r;
-
-	if (pass->differs)
-		return 0; /* files too many are nobody's: no index names them */
-	if (!file_exists(path))
-		return dir_make_below(pass->folder, folder, err);
-	if (store_local_open(path, true, &store, err) < 0)
-		return -1;
-	r = store_list(store, "train", on_index, &s, err);
-	store_close(store);
-	return r;
+	return n >= 0 && (size_t)n == strlen(target) && memcmp(now, target, (size_t)n) == 0;
 }
 
 /* -- the pass ------------------------------------------------------------------------------------- */
@@ -224,17 +159,6 @@ static int load_keys(const struct index_pass *pass, struct index_shard *shard, s
 	return 0;
 }
 
-static bool all_there(const struct index_pass *pass)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
-		cleanup_free char *path = xasprintf("%s/%s", pass->folder, writers[i].file);
-
-		if (!file_exists(path))
-			return false;
-	}
-	return true;
-}
-
 /* One record tells what all have in common. */
 static int read_example(struct index_pass *pass, struct error *err)
 {
@@ -256,52 +180,19 @@ static int read_example(struct index_pass *pass, struct error *err)
 	return 0;
 }
 
-static int write_files(struct index_pass *pass, struct error *err)
+int index_pass_load(struct index_pass *pass, struct error *err)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(writers); i++) {
-		bool last = i + 1 == ARRAY_SIZE(writers);
-
-		if (last && atomic_batch_commit(pass->files, err) < 0)
-			return -1;
-		/* For people, and what has a hash of its own. */
-		if (pass->differs && (writers[i].write == index_readme_write ||
-				      writers[i].write == index_dataset_write))
-			continue;
-		if (writers[i].write(pass, err) < 0)
-			return error_wrap(err, "%s", writers[i].file);
-	}
-	return atomic_batch_commit(pass->files, err);
-}
-
-/* A run that died may have left half-written files; nobody else works here. */
-static int write_each(struct index_pass *pass, struct error *err)
-{
-	cleanup_free char *folder = xasprintf("%s/.latentd", pass->folder);
-	struct atomic_batch files = {.dir = folder};
-	int r;
-
-	if (!pass->differs &&
-	    (dir_make_below(pass->folder, ".latentd", err) < 0 ||
-	     atomic_file_sweep(folder, err) < 0 || atomic_file_sweep(pass->folder, err) < 0))
-		return -1;
 	for (size_t i = 0; i < pass->n_shards; i++) {
 		if (load_keys(pass, &pass->shards[i], err) < 0)
 			return -1;
 	}
-	if (read_example(pass, err) < 0)
-		return -1;
-	pass->files = &files;
-	r = write_files(pass, err);
-	atomic_batch_release(&files);
-	pass->files = NULL;
-	return r;
+	return read_example(pass, err);
 }
 
-static int write_pass(struct index_pass *pass, struct error *err)
+static int run_pass(struct index_pass *pass, index_pass_fn fn, struct error *err)
 {
 	cleanup_index_dataset struct index_dataset before = {.codec = OUTPUT_CODEC_ZSTD};
 	struct shard_list list = {.n = 0};
-	bool same = false;
 	int r = index_dataset_read(pass->folder, &before, err);
 
 	if (r == 0)
@@ -313,13 +204,8 @@ static int write_pass(struct index_pass *pass, struct error *err)
 		if (!pass->recipe_json[0] || strcmp(pass->recipe_json, "{}") == 0)
 			pass->recipe_json = before.recipe_json;
 		pass->codec = before.codec;
-		same = before.catalog && strcmp(before.catalog, pass->catalog) == 0;
-		if (pass->differs && before.there && !before.sound)
-			pass->differs(pass->differs_arg, ".latentd/dataset.json");
-		/* Of an earlier catalog: the next pass writes them. */
-		if (pass->differs ? same
-				  : pass->always || !same || !before.sound || !all_there(pass))
-			r = write_each(pass, err);
+		r = fn(pass, &before, before.catalog && strcmp(before.catalog, pass->catalog) == 0,
+		       err);
 	}
 	for (size_t i = 0; i < list.n; i++) {
 		free(list.items[i].path);
@@ -332,8 +218,7 @@ static int write_pass(struct index_pass *pass, struct error *err)
 	return r;
 }
 
-/* @pass: what is known of it already. */
-static int write_dataset(struct index_pass *pass, const char *output, struct error *err)
+int index_pass_run(struct index_pass *pass, const char *output, index_pass_fn fn, struct error *err)
 {
 	struct found_dataset found = {.id = pass->dataset};
 	cleanup_free char *folder = NULL;
@@ -350,40 +235,11 @@ static int write_dataset(struct index_pass *pass, const char *output, struct err
 		pass->name = found.name;
 		pass->recipe_id = found.recipe_id;
 		pass->recipe_json = found.recipe_json;
-		r = write_pass(pass, err);
+		r = run_pass(pass, fn, err);
 	}
 	store_close(pass->store);
 	free(found.name);
 	free(found.recipe_id);
 	free(found.recipe_json);
 	return r;
-}
-
-int index_write_all(struct queue *queue, int64_t dataset, const char *output, bool always,
-		    struct error *err)
-{
-	struct index_pass pass = {.queue = queue, .dataset = dataset, .always = always};
-
-	return write_dataset(&pass, output, err);
-}
-
-int index_write_until(struct queue *queue, int64_t dataset, const char *output,
-		      bool (*stop)(void *arg), void *arg, struct error *err)
-{
-	struct index_pass pass = {
-	    .queue = queue, .dataset = dataset, .stop = stop, .stop_arg = arg};
-
-	return write_dataset(&pass, output, err);
-}
-
-int index_check(struct queue *queue, int64_t dataset, const char *output,
-		void (*differs)(void *arg, const char *name), void *arg, struct error *err)
-{
-	struct index_pass pass = {.queue = queue,
-				  .dataset = dataset,
-				  .always = true,
-				  .differs = differs,
-				  .differs_arg = arg};
-
-	return write_dataset(&pass, output, err);
 }

@@ -15,7 +15,8 @@
  * A file appears whole or not at all, and one that would not change is left alone. Memory is that of the rows of
  * all shards and of the samples of one.
  *
- * Below this line is what the writers share: each is one file and a line in the table in index.c.
+ * Below this line is what the writers share: each is one file and a line in the table in index.c, which knows neither
+ * whether they write nor whether they compare.
  */
 #ifndef LATENTD_DAEMON_INDEX_H
 #define LATENTD_DAEMON_INDEX_H
@@ -72,9 +73,8 @@ struct index_pass {
 	bool always;		 /* every byte is made, also of what seems to be there */
 	bool (*stop)(void *arg); /* NULL: it runs to its end */
 	void *stop_arg;
-	void (*differs)(void *arg,
-			const char *name); /* nothing is written: told of what would be */
-	void *differs_arg;
+	const struct index_use *use; /* whether it writes or compares */
+	void *use_arg;
 	const char *name; /* of the dataset */
 	const char *recipe_id;
 	const char *recipe_json;    /* NULL where nobody knows it */
@@ -92,19 +92,41 @@ int index_samples(const struct index_pass *pass, const struct index_shard *shard
 		  struct index_samples *out, struct error *err);
 void index_samples_release(struct index_samples *samples);
 
-/* Gives file @name of the folder these contents, unless it has them. It is there when the pass is over. */
-int index_put(const struct index_pass *pass, const char *name, const struct buffer *contents,
-	      struct error *err);
-/* Removes the files FOLDER/train/...SUFFIX whose shard train/... is no longer in the catalog. */
-int index_sweep(const struct index_pass *pass, const char *folder, const char *suffix,
-		struct error *err);
+/* What becomes of what the writers make: it is written (index_write.c), or compared (index_check.c). Names are below the folder. */
+struct index_use {
+	/* Gives a file these contents, unless it has them. It is there when the pass is over. */
+	int (*put)(const struct index_pass *pass, const char *name, const struct buffer *contents,
+		   struct error *err);
+	/* A symbolic link; a copy of the output may have made a file of it. */
+	int (*link)(const struct index_pass *pass, const char *name, const char *target,
+		    struct error *err);
+	/* Removes the files FOLDER/train/...SUFFIX whose shard train/... is no longer in the catalog. */
+	int (*sweep)(const struct index_pass *pass, const char *folder, const char *suffix,
+		     struct error *err);
+};
+
+static inline int index_put(const struct index_pass *pass, const char *name,
+			    const struct buffer *contents, struct error *err)
+{
+	return pass->use->put(pass, name, contents, err);
+}
+
+/* Whether that file or link, with its whole path, is what it would be. */
+bool index_file_is(const char *path, const struct buffer *contents);
+bool index_link_is(const char *path, const char *target);
+
 /* As a JSON string, with its quotes. */
 void index_put_string(struct buffer *out, const char *text);
 
 struct index_writer {
 	const char *file; /* below OUT/NAME: where it is missing, all is written again */
 	int (*write)(const struct index_pass *pass, struct error *err);
+	bool compared; /* otherwise it is for people, or has a hash of its own */
 };
+
+#define INDEX_WRITERS 7
+/* dataset.json comes last: its hash says that all others are there. */
+extern const struct index_writer index_writers[INDEX_WRITERS];
 
 int index_dataset_write(const struct index_pass *pass, struct error *err);
 int index_shards_write(const struct index_pass *pass, struct error *err);
@@ -125,6 +147,16 @@ struct index_dataset {
 /* @out is released by the caller, also after a failure. */
 int index_dataset_read(const char *folder, struct index_dataset *out, struct error *err);
 void index_dataset_release(struct index_dataset *dataset);
+
+/* @before: what dataset.json says until now; the catalog is the same if its hash is. */
+typedef int (*index_pass_fn)(struct index_pass *pass, const struct index_dataset *before, bool same,
+			     struct error *err);
+
+/* @pass: what is known of it already. Fills it from the catalog, calls @fn, and releases what it has filled. */
+int index_pass_run(struct index_pass *pass, const char *output, index_pass_fn fn,
+		   struct error *err);
+/* What takes a look at every shard: first and last keys, and the example. Before any writer runs. */
+int index_pass_load(struct index_pass *pass, struct error *err);
 
 #define cleanup_index_samples cleanup_with(index_samples_release)
 #define cleanup_index_dataset cleanup_with(index_dataset_release)

@@ -8,14 +8,9 @@
 #include "daemon/index.h"
 
 #include "base/checked.h"
-#include "base/files.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define ROOT ".latentd/energon/"
 
@@ -52,22 +47,10 @@ static char *link_target(const char *path)
 static int link_shard(const struct index_pass *pass, const struct index_shard *shard,
 		      struct error *err)
 {
-	cleanup_free char *path = xasprintf("%s/" ROOT "%s", pass->folder, shard->path);
+	cleanup_free char *name = xasprintf(ROOT "%s", shard->path);
 	cleanup_free char *target = link_target(shard->path);
-	char now[PATH_MAX];
-	ssize_t n = readlink(path, now, sizeof(now));
 
-	if (n >= 0 && (size_t)n == strlen(target) && memcmp(now, target, (size_t)n) == 0)
-		return 0;
-	if (pass->differs) {
-		if (file_exists(path))
-			pass->differs(pass->differs_arg, path + strlen(pass->folder) + 1);
-		return 0;
-	}
-	/* a copy of the output may have made a file of it */
-	if ((unlink(path) < 0 && errno != ENOENT) || symlink(target, path) < 0)
-		return error_sys(err, "link %s", path);
-	return 0;
+	return pass->use->link(pass, name, target, err);
 }
 
 static int write_info(const struct index_pass *pass, struct error *err)
@@ -118,7 +101,7 @@ static int write_dataset(const struct index_pass *pass, struct error *err)
 /* .info.json names the shards, so it comes last. */
 int index_energon_write(const struct index_pass *pass, struct error *err)
 {
-	if (index_sweep(pass, ".latentd/energon", ".tar.idx", err) < 0)
+	if (pass->use->sweep(pass, ".latentd/energon", ".tar.idx", err) < 0)
 		return -1;
 	for (size_t i = 0; i < pass->n_shards; i++) {
 		const struct index_shard *shard = &pass->shards[i];

@@ -146,7 +146,7 @@ static int write_shard(const struct index_pass *pass, const struct index_shard *
 
 int index_webshart_write(const struct index_pass *pass, struct error *err)
 {
-	if (index_sweep(pass, ".latentd/webshart", ".json", err) < 0)
+	if (pass->use->sweep(pass, ".latentd/webshart", ".json", err) < 0)
 		return -1;
 	for (size_t i = 0; i < pass->n_shards; i++) {
 		const struct index_shard *shard = &pass->shards[i];
