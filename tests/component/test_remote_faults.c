@@ -102,7 +102,7 @@ static void run_matrix(const struct expectation *cases, size_t n, size_t retries
 		rigs[i]->servers[0].arg = (void *)(uintptr_t)&cases[i].fault;
 		rigs[i]->options.retries = retries;
 		if (cases[i].fault == FAULT_NEVER)
-			rigs[i]->options.timeout_ms = 1500;
+			rigs[i]->options.timeout_ms = 5000; /* also of its good answer */
 		remote_rig_open(rigs[i]);
 		remote_rig_submit(rigs[i], remote_rig_batch(1, POSTERIOR_MEAN));
 	}
