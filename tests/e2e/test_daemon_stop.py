@@ -75,13 +75,14 @@ def a_sigterm_during_a_long_encode_ends_soon(ws):
 
 
 @test
-def a_model_that_does_not_come_keeps_nothing_from_ending(ws):
+def models_that_do_not_come_keep_nothing_from_ending(ws):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        daemon = Daemon(ws)
-        daemon.dataset(recipe={"vae": {"endpoint": url}})
-        remote = {"type": "remote", "endpoints": {"url": url}}
-        daemon.config["encoders"] = [{**remote, "connect_timeout": "10min", "timeout": "10min"}]
+        daemon, url = Daemon(ws), f"http://127.0.0.1:{silent.getsockname()[1]}"
+        urls = [f"{url}/{name}/" for name in "abcd"]
+        for name, endpoint in zip("abcd", urls):  # 10 s each, one after the other
+            daemon.dataset(name, recipe={"vae": {"endpoint": endpoint}})
+        endpoints = [{"url": endpoint} for endpoint in urls]
+        daemon.config["encoders"] = [{"type": "remote", "endpoints": endpoints}]
         daemon.start()
         daemon.wait(lambda: daemon.status()["encoders"][0]["state"] == "starting", "the load")
         daemon.stop()
