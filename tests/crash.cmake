@@ -18,7 +18,7 @@ find_package(Python3 3.9 COMPONENTS Interpreter REQUIRED)
 foreach(name faults power_loss outages corruption lost_state model blame)
 	add_test(NAME crash_${name} COMMAND ${Python3_EXECUTABLE} -B
 		${CMAKE_CURRENT_SOURCE_DIR}/crash/test_${name}.py)
-	set_tests_properties(crash_${name} PROPERTIES LABELS crash TIMEOUT 600 COST 60 SKIP_RETURN_CODE 77
+	set_tests_properties(crash_${name} PROPERTIES LABELS crash TIMEOUT 900 COST 60 SKIP_RETURN_CODE 77
 		ENVIRONMENT "LATENTD_SOURCE_DIR=${CMAKE_SOURCE_DIR};LATENTD_BUILD_DIR=${CMAKE_BINARY_DIR}")
 endforeach()
 

@@ -29,6 +29,7 @@ foreach(name
 	unit
 	packages
 	container
+	decode
 	serve
 	serve_load
 	remote
