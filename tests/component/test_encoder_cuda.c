@@ -99,19 +99,21 @@ static struct encoder *cpu_open(void)
 	return e;
 }
 
-/* Tiles of 64, which begin every 48: of 104 pixels there are tiles of 64, 56 and 8, of 72 of 64 and 24. */
+/* Tiles of 64, which begin every 48: of 104 pixels there are tiles of 64, 56 and 8, of 112 two of 64 and one of 16. */
 static void tiles_are_those_of_the_cpu_encoder(void **state)
 {
-	static const size_t sizes[][2] = {{104, 104}, {104, 72}, {104, 40}, {40, 72}, {64, 64}};
+	static const struct {
+		size_t width, height, n;
+	} cases[] = {{104, 104, 1}, {112, 40, 2}};
 	struct encoder *cuda = cuda_open(), *cpu = cpu_open();
-	uint8_t pixels[2 * 104 * 104 * 3];
+	uint8_t pixels[104 * 104 * 3];
 
 	(void)state;
-	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
-		struct encode_batch *a =
-		    batch_of_size(pixels, sizes[s][0], sizes[s][1], 2, POSTERIOR_MOMENTS);
-		struct encode_batch *b =
-		    batch_of_size(pixels, sizes[s][0], sizes[s][1], 2, POSTERIOR_MOMENTS);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct encode_batch *a = batch_of_size(pixels, cases[i].width, cases[i].height,
+						       cases[i].n, POSTERIOR_MOMENTS);
+		struct encode_batch *b = batch_of_size(pixels, cases[i].width, cases[i].height,
+						       cases[i].n, POSTERIOR_MOMENTS);
 
 		a->tile = b->tile = 64;
 		encode(cuda, a);
@@ -124,17 +126,17 @@ static void tiles_are_those_of_the_cpu_encoder(void **state)
 	encoder_close(cpu);
 }
 
-/* Their tiles are six jobs each, of which the plugin has two at a time; the batch behind it waits its turn. */
+/* Their tiles are four jobs each, of which the plugin has two at a time; the batch behind it waits its turn. */
 static void two_batches_of_tiles_come_back_in_order(void **state)
 {
 	struct encoder *e = cuda_open();
-	uint8_t pixels[2][104 * 72 * 3];
+	uint8_t pixels[2][72 * 72 * 3];
 	struct encode_batch *batches[2], *done = NULL;
 	struct error err = ERROR_INIT;
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
-		batches[i] = batch_of_size(pixels[i], 104, 72, 1, POSTERIOR_MEAN);
+		batches[i] = batch_of_size(pixels[i], 72, 72, 1, POSTERIOR_MEAN);
 		batches[i]->tile = 64;
 		assert_ok(encoder_submit(e, batches[i], &err), &err);
 	}
@@ -150,13 +152,13 @@ static void two_batches_of_tiles_come_back_in_order(void **state)
 static void cancelled_tiles_come_back_and_later_ones_are_encoded(void **state)
 {
 	struct encoder *e = cuda_open();
-	uint8_t pixels[3][104 * 72 * 3];
+	uint8_t pixels[3][72 * 72 * 3];
 	struct encode_batch *batches[3], *done = NULL;
 	struct error err = ERROR_INIT;
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
-		batches[i] = batch_of_size(pixels[i], 104, 72, 1, POSTERIOR_MEAN);
+		batches[i] = batch_of_size(pixels[i], 72, 72, 1, POSTERIOR_MEAN);
 		batches[i]->tile = 64;
 	}
 	assert_ok(encoder_submit(e, batches[0], &err), &err);
@@ -177,13 +179,13 @@ static void cancelled_tiles_come_back_and_later_ones_are_encoded(void **state)
 static void an_image_that_overflowed_is_marked(void **state)
 {
 	struct encoder *e = cuda_open();
-	uint8_t pixels[2 * 104 * 72 * 3];
+	uint8_t pixels[2 * 72 * 40 * 3];
 	static const size_t tiles[] = {0, 64};
 
 	(void)state;
 	setenv("HOST_PLUGIN", "overflow", 1);
 	for (size_t i = 0; i < ARRAY_SIZE(tiles); i++) {
-		struct encode_batch *batch = batch_of_size(pixels, 104, 72, 2, POSTERIOR_MEAN);
+		struct encode_batch *batch = batch_of_size(pixels, 72, 40, 2, POSTERIOR_MEAN);
 
 		batch->tile = tiles[i];
 		encode(e, batch);
