@@ -243,5 +243,6 @@ bool file_exists(const char *path)
 {
 	struct stat st;
 
-	return lstat(path, &st) == 0;
+	return lstat(path, &st) == 0 ||
+	       (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG);
 }

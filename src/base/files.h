@@ -36,6 +36,10 @@ int dir_make(const char *path, struct error *err);
 int dir_make_at(int root, const char *path, struct error *err);
 /* The same below a folder that must be there. */
 int dir_make_below(const char *root, const char *path, struct error *err);
+/*
+ * false: there is nothing of that name. What cannot be looked at (EIO, EACCES) counts as there: whatever is done with it next
+ * then says why, and nothing is taken for lost because a disk stumbled.
+ */
 bool file_exists(const char *path);
 
 #endif

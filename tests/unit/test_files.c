@@ -158,6 +158,19 @@ static void a_relative_folder_is_made_where_we_are(void **state)
 	assert_int_equal(fchdir(before), 0);
 }
 
+static void what_cannot_be_looked_at_counts_as_there(void **state)
+{
+	cleanup_free char *loop = testing_path(*state, "loop"),
+			  *below = testing_path(*state, "loop/f"),
+			  *nothing = testing_path(*state, "nothing"),
+			  *in_nothing = testing_path(*state, "nothing/f");
+
+	assert_int_equal(symlink("loop", loop), 0);
+	assert_true(file_exists(below)); /* ELOOP */
+	assert_false(file_exists(nothing));
+	assert_false(file_exists(in_nothing));
+}
+
 static void a_file_in_the_way_of_a_folder_is_an_error(void **state)
 {
 	cleanup_free char *file = testing_path(*state, "f"), *below = testing_path(*state, "f/g");
@@ -218,6 +231,7 @@ int main(void)
 	    TEST(a_failed_write_is_reported),
 	    TEST(folders_are_made_with_their_parents_and_again_is_fine),
 	    TEST(a_relative_folder_is_made_where_we_are),
+	    TEST(what_cannot_be_looked_at_counts_as_there),
 	    TEST(a_file_in_the_way_of_a_folder_is_an_error),
 	    TEST(folders_are_made_below_a_descriptor_wherever_its_folder_went),
 	    TEST(a_dangling_link_exists),
