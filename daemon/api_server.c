@@ -138,6 +138,11 @@ int api_server_open(const struct api_options *options, struct api_server **out, 
 	return 0;
 }
 
+void api_server_unlink(const struct api_server *server)
+{
+	api_socket_unlink(&server->socket);
+}
+
 void api_server_close(struct api_server *server)
 {
 	if (!server)

@@ -32,6 +32,8 @@ struct api_server;
 
 /* Errors of api_socket_open. */
 int api_server_open(const struct api_options *options, struct api_server **out, struct error *err);
+/* Nobody finds it any more; for a process that ends without closing. */
+void api_server_unlink(const struct api_server *server);
 /* NULL is fine. */
 void api_server_close(struct api_server *server);
 

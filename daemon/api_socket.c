@@ -173,10 +173,15 @@ int api_socket_open(const char *path, unsigned mode, const char *group, struct a
 	return 0;
 }
 
-void api_socket_close(struct api_socket *s)
+void api_socket_unlink(const struct api_socket *s)
 {
 	if (s->path && !s->handed_over)
 		unlink(s->path);
+}
+
+void api_socket_close(struct api_socket *s)
+{
+	api_socket_unlink(s);
 	if (s->fd >= 0)
 		close(s->fd);
 	if (s->lock_fd >= 0)

@@ -34,6 +34,8 @@ struct api_socket {
  */
 int api_socket_open(const char *path, unsigned mode, const char *group, struct api_socket *out,
 		    struct error *err);
+/* Removes the path, unless it was handed over, and nothing else: for a process that ends without closing. */
+void api_socket_unlink(const struct api_socket *s);
 /* Removes the path, unless it was handed over. Safe on API_SOCKET_INIT and twice. */
 void api_socket_close(struct api_socket *s);
 

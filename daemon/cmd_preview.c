@@ -101,6 +101,8 @@ static int find_source(struct preview *p, const struct record *record,
 	struct error why = ERROR_INIT;
 
 	snprintf(cell->why, sizeof(cell->why), "source not known here");
+	if (!path_stays_below(facts->path)) /* a record of somebody else's may say anything */
+		return 0;
 	for (size_t i = 0; p->sources && i < p->folders.n; i++) {
 		cleanup_free char *path =
 		    xasprintf("%s/%s", p->folders.folders[i].path, facts->path);

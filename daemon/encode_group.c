@@ -49,6 +49,15 @@ static struct encode_driver *soonest(const struct encode_group *g, unsigned need
 	return best;
 }
 
+bool encode_group_can(const struct encode_group *g, unsigned needs)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		if (encode_driver_can(g->drivers[i], needs))
+			return true;
+	}
+	return false;
+}
+
 bool encode_group_room(const struct encode_group *g, unsigned needs)
 {
 	return soonest(g, needs) != NULL;

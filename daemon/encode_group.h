@@ -25,6 +25,8 @@ struct encode_group {
 
 void encode_group_add(struct encode_group *g, struct encode_driver *driver);
 void encode_group_remove(struct encode_group *g, const struct encode_driver *driver);
+/* Whether one of them computes such a batch, now or when it has room. */
+bool encode_group_can(const struct encode_group *g, unsigned needs);
 /* Whether submit takes a batch now; @needs: what it needs, ENCODE_... */
 bool encode_group_room(const struct encode_group *g, unsigned needs);
 /* Whether none of them has anything to compute with: what is submitted later waits. */

@@ -278,14 +278,14 @@ static void find_clashes(struct pass *p)
 /* -- the whole ------------------------------------------------------------------------------------ */
 
 /* What makes this export another than one into the same folder before it. */
-static char *about_text(const struct export_plan *plan)
+static char *about_text(const struct export_source *source, const struct export_plan *plan)
 {
 	const struct export_job *job = &plan->job;
 
-	return xasprintf("{\"format\": \"%s\", \"recipe_id\": \"%s\", \"arch\": \"%s\", "
-			 "\"dtype\": \"%s\"}\n",
-			 job->format->name, job->space->recipe_id, job->arch ? job->arch->name : "",
-			 dtype_name(job->dtype));
+	return xasprintf("{\"format\": \"%s\", \"dataset\": \"%s\", \"recipe_id\": \"%s\", "
+			 "\"arch\": \"%s\", \"dtype\": \"%s\"}\n",
+			 job->format->name, export_source_name(source), job->space->recipe_id,
+			 job->arch ? job->arch->name : "", dtype_name(job->dtype));
 }
 
 int export_plan(const struct export_options *options, struct export_source *source,
@@ -297,11 +297,11 @@ int export_plan(const struct export_options *options, struct export_source *sour
 	if (r == 0 && p.n == 0)
 		r = error_set(err, ERR_CONFIG, "there is no sample in it");
 	if (r == 0) {
-		cleanup_free char *about = about_text(plan);
+		cleanup_free char *about = about_text(source, plan);
 
 		find_clashes(&p);
-		r = export_target_check(options->into, options->format->name, about,
-					options->beside, err);
+		r = export_target_check(options->into, options->format->name, options->format->list,
+					about, options->beside, err);
 	}
 	free(p.hashes);
 	return r;
@@ -320,12 +320,12 @@ static int put_list(struct pass *p, struct error *err)
 int export_run(const struct export_options *options, struct export_source *source,
 	       struct export_plan *plan, struct error *err)
 {
-	cleanup_free char *about = about_text(plan);
+	cleanup_free char *about = about_text(source, plan);
 	struct pass p = {.options = options, .source = source, .plan = plan};
 	int r;
 
-	if (export_target_open(options->into, options->format->name, about, options->beside,
-			       &p.target, err) < 0)
+	if (export_target_open(options->into, options->format->name, options->format->list, about,
+			       options->beside, &p.target, err) < 0)
 		return -1;
 	r = export_source_each(source, write_sample, &p, err);
 	if (r == 0)

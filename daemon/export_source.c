@@ -124,6 +124,13 @@ void export_source_close(struct export_source *s)
 	free(s);
 }
 
+const char *export_source_name(const struct export_source *s)
+{
+	const char *slash = strrchr(s->folder, '/');
+
+	return slash ? slash + 1 : s->folder;
+}
+
 const struct export_space *export_source_space(const struct export_source *s)
 {
 	return &s->space;
@@ -204,20 +211,6 @@ static bool read_geometry(const json_t *root, struct export_sample *out)
 	       read_two(root, "crop_top_left", &out->crop_top, &out->crop_left);
 }
 
-/* Names of files are made of it: no part may be empty, "." or "..". */
-static bool stays_below(const char *path)
-{
-	for (const char *part = path;; part++) {
-		size_t n = strcspn(part, "/");
-
-		if (n == 0 || (n <= 2 && strspn(part, ".") >= n))
-			return false;
-		part += n;
-		if (!*part)
-			return true;
-	}
-}
-
 /* -- reading -------------------------------------------------------------------------------------- */
 
 static int bad_record(struct error *err, const char *key)
@@ -268,7 +261,8 @@ static int give(struct export_source *s, const struct record *record,
 	int r;
 
 	if (!read_space(json_object_get(root, "latent"), facts, &space) ||
-	    !read_geometry(root, &sample) || !stays_below(facts->path) || !stays_below(record->key))
+	    !read_geometry(root, &sample) || !path_stays_below(facts->path) ||
+	    !path_stays_below(record->key))
 		return bad_record(err, record->key);
 	if (check_space(s, &space, record->key, err) < 0 ||
 	    record_latent_read(record, facts, &stored, err) < 0)

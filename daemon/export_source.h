@@ -50,6 +50,8 @@ void export_source_close(struct export_source *s);
 /* Live samples and nothing else; every latent is compared with its hash. ERR_DATA names the shard that is damaged. ERR_CONFIG:
  * samples of two recipes. Not 0 from @fn ends it with that value. */
 int export_source_each(struct export_source *s, export_sample_fn fn, void *arg, struct error *err);
+/* The dataset's: its folder's. */
+const char *export_source_name(const struct export_source *s);
 /* Of the samples met so far; valid from the first one on. */
 const struct export_space *export_source_space(const struct export_source *s);
 

@@ -39,8 +39,21 @@ static int first_name(const char *dir, char **out, struct error *err)
 	return 0;
 }
 
-int export_target_check(const char *dir, const char *format, const char *about, bool beside,
-			struct error *err)
+static int list_is_free(const char *dir, const char *list, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/%s", dir, list);
+	char quoted[TEXT_QUOTE_SIZE];
+
+	return file_exists(path)
+		   ? error_set(err, ERR_CONFIG,
+			       "%s is there and no list of such an export: nothing is "
+			       "overwritten",
+			       text_quote(path, quoted))
+		   : 0;
+}
+
+int export_target_check(const char *dir, const char *format, const char *list, const char *about,
+			bool beside, struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/" HIDDEN "/%s.json", dir, format);
 	cleanup_free char *name = NULL;
@@ -64,11 +77,11 @@ int export_target_check(const char *dir, const char *format, const char *about, 
 				 "%s is not empty (%s) and holds no such export: choose another "
 				 "folder, or say --beside to put files among those",
 				 dir, text_quote(name, quoted));
-	return 0;
+	return list ? list_is_free(dir, list, err) : 0;
 }
 
-int export_target_open(const char *dir, const char *format, const char *about, bool beside,
-		       struct export_target **out, struct error *err)
+int export_target_open(const char *dir, const char *format, const char *list, const char *about,
+		       bool beside, struct export_target **out, struct error *err)
 {
 	struct export_target *t = xcalloc(1, sizeof(*t));
 	cleanup_free char *path = xasprintf("%s/" HIDDEN "/%s.json", dir, format);
@@ -77,7 +90,7 @@ int export_target_open(const char *dir, const char *format, const char *about, b
 	t->dir = xstrdup(dir);
 	t->hidden = xasprintf("%s/" HIDDEN, dir);
 	t->files.dir = t->hidden;
-	r = export_target_check(dir, format, about, beside, err);
+	r = export_target_check(dir, format, list, about, beside, err);
 	if (r == 0)
 		r = dir_make(t->hidden, err);
 	if (r == 0)

@@ -23,14 +23,14 @@ struct export_target;
 #define EXPORT_TARGET_KEPT 1
 
 /*
- * Makes nothing. ERR_CONFIG: @dir holds an export by @format whose @about (text) is another; or, unless @beside, files and
- * no export by @format.
+ * Makes nothing. ERR_CONFIG: @dir holds an export by @format whose @about (text) is another; or no export by @format, and
+ * files, unless @beside, or a file named @list (NULL: there is none), which somebody else wrote.
  */
-int export_target_check(const char *dir, const char *format, const char *about, bool beside,
-			struct error *err);
+int export_target_check(const char *dir, const char *format, const char *list, const char *about,
+			bool beside, struct error *err);
 /* Checks again, then makes @dir. */
-int export_target_open(const char *dir, const char *format, const char *about, bool beside,
-		       struct export_target **out, struct error *err);
+int export_target_open(const char *dir, const char *format, const char *list, const char *about,
+		       bool beside, struct export_target **out, struct error *err);
 /*
  * @path: relative, without "." and ".." parts; its folders are made. EXPORT_TARGET_KEPT: it is there already. ERR_CONFIG: a file
  * with other bytes is.

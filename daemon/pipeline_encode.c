@@ -42,10 +42,10 @@ static struct pending *fullest(struct pipeline *p)
 /* No image can join a batch before one is encoded: nothing is being decoded, and nothing could start. */
 static bool nothing_more_comes(const struct pipeline *p)
 {
-	if (p->at_workers > p->waiting.n || p->opening > 0)
+	if (p->at_workers > p->waiting.n)
 		return false;
 	return p->waiting.n > 0 || p->options.memory->turn || pipeline_parking_is_full(p) ||
-	       (p->ready.n == 0 && p->opened.n == 0 && !p->claiming &&
+	       (p->ready.n == 0 && p->opening == 0 && p->opened.n == 0 && !p->claiming &&
 		(p->claims_over || p->alone || p->paused || p->n_roots == 0));
 }
 

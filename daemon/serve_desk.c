@@ -75,24 +75,29 @@ const char *serve_job_pointless(const struct serve_job *job)
 
 /* -- from jobs to lines -------------------------------------------------------------------------- */
 
-static struct size_line *line_of(struct serve_desk *d, size_t width, size_t height)
+static unsigned needs_of(const struct serve_job *job)
+{
+	return job->image < 0 && !job->tensor.pixels ? ENCODE_VALUES : 0;
+}
+
+static struct size_line *line_of(struct serve_desk *d, size_t width, size_t height, unsigned needs)
 {
 	struct size_line *line = d->lines;
 
 	for (size_t i = 0; i < d->n_lines; i++, line++) {
-		if (line->width == width && line->height == height)
+		if (line->width == width && line->height == height && line->needs == needs)
 			return line;
 	}
 	ARRAY_GROW(d->lines, d->n_lines, d->lines_capacity);
 	line = &d->lines[d->n_lines++];
-	*line = (struct size_line){.width = width, .height = height};
+	*line = (struct size_line){.width = width, .height = height, .needs = needs};
 	return line;
 }
 
 /* All images of @job stand in line. */
 void serve_job_ready(struct serve_job *job)
 {
-	struct size_line *line = line_of(job->desk, job->width, job->height);
+	struct size_line *line = line_of(job->desk, job->width, job->height, needs_of(job));
 	int64_t now = clock_mono_ms();
 
 	job_arrived(job);
@@ -114,6 +119,16 @@ void serve_job_ready(struct serve_job *job)
 	}
 }
 
+static void refuse_values(struct serve_job *job)
+{
+	struct error err = ERROR_INIT;
+
+	error_data(&err, "unsupported",
+		   "no encoder of this server takes tensors of floats: send an image, or a tensor "
+		   "of uint8");
+	serve_job_fail(job, &err);
+}
+
 static void on_posted(struct task *t)
 {
 	struct serve_job *job = (struct serve_job *)t;
@@ -123,6 +138,9 @@ static void on_posted(struct task *t)
 		serve_job_fail_transient(job, "the server stops");
 	else if (job->image >= 0)
 		serve_decode_job(job);
+	else if (engine_state(d->options.engine) == ENGINE_READY &&
+		 !encode_group_can(engine_group(d->options.engine), needs_of(job)))
+		refuse_values(job);
 	else
 		serve_job_ready(job);
 }
@@ -214,15 +232,15 @@ static bool is_due(const struct serve_desk *d, const struct size_line *line, siz
 static struct size_line *next_line(struct serve_desk *d, size_t most, int64_t *when)
 {
 	struct engine *e = d->options.engine;
-	bool room =
-	    engine_state(e) == ENGINE_READY && encode_group_room(engine_group(e), ENCODE_VALUES);
+	bool ready = engine_state(e) == ENGINE_READY;
 	struct size_line *best = NULL;
 
 	for (size_t i = 0; i < d->n_lines; i++) {
 		struct size_line *line = &d->lines[i];
 
 		drop_pointless(line);
-		if (room && line->first && is_due(d, line, most, when) &&
+		if (ready && line->first && encode_group_room(engine_group(e), line->needs) &&
+		    is_due(d, line, most, when) &&
 		    (!best || line->first->since < best->first->since))
 			best = line;
 	}

@@ -129,6 +129,9 @@ static void admit(struct serve_request *r, size_t size)
 		serve_request_decide_error(r, &err);
 	} else if (size != SIZE_MAX && size > h->options->max_body) {
 		serve_request_decide(r, 413, "the body is larger than this server takes");
+	} else if (body + serve_tensor_bytes(&r->ask) > h->options->memory) {
+		serve_request_decide(r, 413,
+				     "this needs more memory than the server has for all requests");
 	} else if (h->images + r->ask.n > h->options->queue) {
 		serve_request_decide(r, 429, "the queue is full: try again later");
 	} else if (h->bytes + body + serve_tensor_bytes(&r->ask) > h->options->memory) {

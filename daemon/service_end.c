@@ -38,7 +38,7 @@ static void leave_behind(struct service *s)
 	for (size_t i = 0; i < s->n_leaving; i++)
 		service_log(s, LOG_LEVEL_ERROR, lane_name(s->leaving[i]),
 			    "does not end: left behind");
-	unlink(s->config->api.socket); /* its threads may wait for what hangs, too */
+	api_server_unlink(s->api); /* its threads may wait for what hangs, too */
 	_exit(EXIT_FAILED);
 }
 

@@ -239,6 +239,19 @@ int dir_make_below(const char *root, const char *path, struct error *err)
 	return 0;
 }
 
+bool path_stays_below(const char *path)
+{
+	for (const char *part = path;; part++) {
+		size_t n = strcspn(part, "/");
+
+		if (n == 0 || (n <= 2 && strspn(part, ".") >= n))
+			return false;
+		part += n;
+		if (!*part)
+			return true;
+	}
+}
+
 bool file_exists(const char *path)
 {
 	struct stat st;

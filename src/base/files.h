@@ -41,5 +41,7 @@ int dir_make_below(const char *root, const char *path, struct error *err);
  * then says why, and nothing is taken for lost because a disk stumbled.
  */
 bool file_exists(const char *path);
+/* Whether relative @path leads below the folder that it is put behind: no part is empty, "." or "..". */
+bool path_stays_below(const char *path);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/text.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { TOKEN_MAX = 16 << 10 };
 
@@ -13,9 +14,9 @@ static const char bearer_start[] = "Authorization: Bearer ";
 /* The host's first byte; NULL: no http or https URL. */
 static const char *host_of(const char *url)
 {
-	if (strncmp(url, "http://", 7) == 0)
+	if (strncasecmp(url, "http://", 7) == 0)
 		return url + 7;
-	return strncmp(url, "https://", 8) == 0 ? url + 8 : NULL;
+	return strncasecmp(url, "https://", 8) == 0 ? url + 8 : NULL;
 }
 
 char *remote_url_shown(const char *url)

@@ -21,7 +21,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WIDTH = 64, POOL_WIDTH = 256, POOL_GROUPS = 4, ALIGNMENT = 64, CONVS = 3 };
+enum {
+	WIDTH = 64,
+	POOL_WIDTH = 256,
+	POOL_GROUPS = 4,
+	ALIGNMENT = 64,
+	CONVS = 3,
+	CHANNELS_MOST = 4096
+};
 #define POOL_EPS 1e-5f
 
 static const struct tiny_network {
@@ -157,7 +164,7 @@ static int find_network(struct tiny_vae *vae, struct tiny_weights *weights, enum
 		snprintf(name, sizeof(name), "%zu.weight",
 			 networks[i].part == VAE_ENCODER ? last : 1);
 		found = tiny_weights_side(weights, name, networks[i].part == VAE_ENCODER ? 0 : 1);
-		if (networks[i].part != part || found == 0)
+		if (networks[i].part != part || found == 0 || found > CHANNELS_MOST)
 			continue;
 		vae->network = &networks[i];
 		vae->n_modules = last + 1;
@@ -324,6 +331,8 @@ static int pool(struct tiny_run *run, const struct tiny_module *m)
 	float scale[POOL_WIDTH], shift[POOL_WIDTH];
 	int r;
 
+	if (pixels * POOL_WIDTH > run->vae->maps_floats)
+		return error_data(run->err, "pool", "a pool where maps are larger than 1/8");
 	norm_stats_reset(&stats, POOL_WIDTH);
 	r = conv(run, m->pool_in, run->a, run->x, false, &stats);
 	if (r == 0) {

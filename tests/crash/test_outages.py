@@ -79,7 +79,7 @@ def stopped_in_its_middle(ws):
     if not os.path.exists(SHIM):
         raise Skip(f"{SHIM} is not built")
     return {
-        "LD_PRELOAD": sanitizer_runtime(os.path.join(ws.programs, "latentctl")) + SHIM,
+        "LD_PRELOAD": sanitizer_runtime(os.path.join(ws.programs, "latentctl")).replace(" ", ":") + SHIM,
         "SHIM_PROGRAM": "latentctl",
         "SHIM_ROOTS": f"{ws.out}/set/train",
         "SHIM_FAULT": "sync:6:stop",

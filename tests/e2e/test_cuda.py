@@ -2,11 +2,14 @@
 """Encoding on GPUs, with host_plugin.c in the place of CUDA's, which computes on the processor."""
 
 import os
+import re
 import shutil
+import struct
 
 from daemon_rig import Daemon
-from harness import FAILED, USAGE, demo_model, equal, one_line, run_tests, test
+from harness import FAILED, USAGE, demo_model, equal, one_line, run_tests, test, wait_until
 from reference import npy_values, read_dataset
+from serve_rig import Server, noise, planes, png
 
 PLUGIN = os.path.join(os.environ["LATENTD_BUILD_DIR"], "tests", "host_plugin.so")
 OPTIONS = ("--bucketing", "square", "--resolution", "64", "--dtype", "float32", "--name")
@@ -162,6 +165,25 @@ def a_daemon_encodes_on_all_gpus_with_what_suits_the_model(ws):
     equal({s.record["latent"]["precision"] for s in samples(ws, "set")}, {"bfloat16"}, "precision")
     equal({line.split(" share")[0] for line in opened(ws)},
           {f"device={i} bfloat16 memory=0 percent=50" for i in range(2)}, "options")
+
+
+@test
+def a_daemon_with_a_gpu_alone_serves_images_and_says_that_it_takes_no_floats(ws):
+    use(ws)
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cuda"}]
+    daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model()}
+    daemon.start()
+    server = Server(ws)
+    wait_until(lambda: re.search(r" at http://[^ ]*:\d+$", daemon.said(), re.M), "the server")
+    server.port = int(re.search(r" at http://[^ ]*:(\d+)$", daemon.said(), re.M)[1])
+    rgb = noise(64 * 64 * 3)
+    image = server.encode(png(64, 64, rgb), posterior="mean", reply="float32")
+    same = server.tensor(planes(rgb), [1, 3, 64, 64], "uint8", posterior="mean", reply="float32")
+    equal(same.latent().body, image.body, "an image, and the same as a tensor of uint8")
+    floats = struct.pack(f"<{64 * 64 * 3}f", *(b / 300 for b in rgb))
+    server.tensor(floats, [1, 3, 64, 64], "float32", posterior="mean").error(415, "uint8")
+    daemon.stop()
 
 
 @test

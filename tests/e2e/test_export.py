@@ -285,6 +285,10 @@ def a_folder_with_foreign_files_or_another_export_is_refused(ws):
     one_line(result, "a_0100x0060_sd.npz", "nothing is overwritten")
     with open(ws.path("beside", "a_0100x0060_sd.npz"), "rb") as file:
         equal(file.read(), b"somebody's")
+    ws.write("records.jsonl", b"somebody's", ws.path("list"))
+    one_line(export(ws, "npz", "--beside", into=ws.path("list"), code=FAILED), "records.jsonl")
+    with open(ws.path("list", "records.jsonl"), "rb") as file:
+        equal(file.read(), b"somebody's", "the list of somebody else")
 
 
 @test
