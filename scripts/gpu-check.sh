@@ -63,7 +63,7 @@ ours()
 json_text()
 {
 	awk 'BEGIN { printf "\"" }
-	{ gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); gsub(/[\001-\037]/, ""); printf "%s\\n", $0 }
+	{ gsub(/\\/, "&&"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); gsub(/[\001-\037]/, ""); printf "%s\\n", $0 }
 	END { printf "\"" }'
 }
 
@@ -128,6 +128,7 @@ phase_build()
 
 	architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
 	[ -n "$architecture" ] && options+=("-DLATENTD_CUDA_ARCHITECTURES=$architecture")
+	command -v ninja >/dev/null && options+=(-G Ninja)
 	if [ ! -e "$(toolkit)/include/cudnn.h" ]; then
 		cudnn=$(wheel_folders cudnn.h | head -n 1)
 		[ -n "$cudnn" ] && options+=("-DCUDNN_ROOT=$(dirname "$cudnn")")
@@ -175,7 +176,7 @@ sanitize()
 	LD_LIBRARY_PATH=${GPU_CHECK_LIBRARIES:-} compute-sanitizer --tool "$1" --error-exitcode 9 "$build/test_cuda_engine" kernels
 	case $? in
 	0) ;;
-	9) echo "FAILED compute-sanitizer $1"; return 1 ;;
+	1 | 9) echo "FAILED compute-sanitizer $1"; return 1 ;;
 	*) echo "SKIPPED: compute-sanitizer does not run on this machine"; return 77 ;;
 	esac
 }

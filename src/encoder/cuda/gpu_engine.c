@@ -123,6 +123,18 @@ static bool any_busy(const struct latentd_cuda_engine *e, const struct part_plan
 	return false;
 }
 
+/* Pixels in, the network, moments out: all of it under way when it returns. */
+static int run_part(struct latentd_cuda_engine *e, const struct queued *q, struct part_slot *s,
+		    int index, struct latentd_cuda_error *err)
+{
+	if (send(e, s, index, q->job, err) < 0)
+		return -1;
+	TRY(cudaEventRecord(s->began, device_cuda_stream(e->device)));
+	if (part_plans_run(e->plans, s->plan, index, err) < 0)
+		return -1;
+	return receive(e, s, index, moments_of(e, q->job), err);
+}
+
 /* Starts the next part of a job in the next slot; 1: not now, a slot must be emptied first. */
 static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd_cuda_error *err)
 {
@@ -147,12 +159,12 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 	if (part_slot_pin((void **)&s->bytes, &s->bytes_size, (size_t)plan->plan.shape.n * image,
 			  err) < 0 ||
 	    part_slot_pin((void **)&s->moments, &s->moments_size,
-			  (size_t)plan->plan.shape.n * floats * sizeof(float), err) < 0 ||
-	    send(e, s, index, q->job, err) < 0)
+			  (size_t)plan->plan.shape.n * floats * sizeof(float), err) < 0)
 		return -1;
-	TRY(cudaEventRecord(s->began, device_cuda_stream(e->device)));
-	if (part_plans_run(e->plans, plan, index, err) < 0 || receive(e, s, index, floats, err) < 0)
+	if (run_part(e, q, s, index, err) < 0) {
+		cudaDeviceSynchronize(); /* some of it may be under way, and the slot is free again */
 		return -1;
+	}
 	s->busy = true;
 	q->started += s->n;
 	e->next_slot = (e->next_slot + 1) % GPU_SLOTS;
@@ -318,16 +330,12 @@ int gpu_engine_collect(struct latentd_cuda_engine *e, int timeout_ms, struct lat
 
 	if (e->collected == e->submitted)
 		return LATENTD_CUDA_NOTHING;
-	if (device_cuda_use(e->device, err) < 0)
-		return -1;
-	for (;;) {
-		int r;
-
+	/* An error of work before it may come out here; the job goes back with it. */
+	while (device_cuda_use(e->device, &q->error) == 0) {
 		pump(e);
 		if (!job_in_slot(e, e->collected))
 			break;
-		r = empty(e, timeout_ms, &q->error);
-		if (r > 0)
+		if (empty(e, timeout_ms, &q->error) > 0)
 			return LATENTD_CUDA_NOTHING;
 	}
 	e->collected++;

@@ -62,6 +62,7 @@ void gpu_network_close(struct gpu_network *net)
 		net->device->ops->free(net->device, net->weights[i]);
 		net->device->ops->free(net->device, net->biases[i]);
 	}
+	free(net->convs);
 	free(net);
 }
 
@@ -76,10 +77,26 @@ void gpu_network_tap(struct gpu_network *net, gpu_network_tap_fn tap, void *arg)
 	net->tap_arg = arg;
 }
 
+static int convs_have_room(struct gpu_network *net, struct latentd_cuda_error *err)
+{
+	size_t capacity = net->convs_capacity ? 2 * net->convs_capacity : 256;
+	struct known_conv *more;
+
+	if (net->n_convs < net->convs_capacity)
+		return 0;
+	more = realloc(net->convs, capacity * sizeof(*more));
+	if (!more)
+		return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY,
+					"no memory for %zu convolutions", capacity);
+	net->convs = more;
+	net->convs_capacity = capacity;
+	return 0;
+}
+
 struct gpu_conv *gpu_network_conv(struct gpu_network *net, const struct conv_problem *p,
 				  struct latentd_cuda_error *err)
 {
-	struct known_conv *known = &net->convs[net->n_convs];
+	struct known_conv *known;
 	char key[LATENTD_CUDA_KEY_SIZE];
 
 	conv_problem_key(p, key, sizeof(key));
@@ -87,11 +104,9 @@ struct gpu_conv *gpu_network_conv(struct gpu_network *net, const struct conv_pro
 		if (strcmp(net->convs[i].key, key) == 0)
 			return net->convs[i].conv;
 	}
-	if (net->n_convs == GPU_NETWORK_CONVS) {
-		plugin_error_set(err, LATENTD_CUDA_BUG, "more than %d shapes of convolutions",
-				 GPU_NETWORK_CONVS);
+	if (convs_have_room(net, err) < 0)
 		return NULL;
-	}
+	known = &net->convs[net->n_convs];
 	if (net->device->ops->conv_open(net->device, p, &known->conv, err) < 0)
 		return NULL;
 	memcpy(known->key, key, sizeof(key));

@@ -4,8 +4,6 @@
 
 #include "gpu_network.h"
 
-#define GPU_NETWORK_CONVS 512
-
 struct known_conv {
 	char key[LATENTD_CUDA_KEY_SIZE];
 	struct gpu_conv *conv;
@@ -16,8 +14,9 @@ struct gpu_network {
 	struct gpu_device *device;
 	void *weights[GPU_MAX_LAYERS], *biases[GPU_MAX_LAYERS];
 	size_t bytes;
-	struct known_conv convs[GPU_NETWORK_CONVS];
-	size_t n_convs;
+	struct known_conv
+	    *convs; /* of every size and band that came: a dataset in buckets has over a thousand */
+	size_t n_convs, convs_capacity;
 	gpu_network_tap_fn tap;
 	void *tap_arg;
 };

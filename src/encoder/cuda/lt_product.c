@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SHAPES = 256, PROPOSALS = 8, REPEATS = 3 };
+enum { PROPOSALS = 8, REPEATS = 3 };
 
 struct shape {
 	struct gpu_product like; /* its numbers count, its pointers only as there or not */
@@ -28,8 +28,8 @@ struct lt_products {
 	cublasComputeType_t compute;
 	struct algo_cache *cache;
 	void *workspace;
-	struct shape shapes[MAX_SHAPES];
-	size_t n;
+	struct shape *shapes;
+	size_t n, capacity;
 };
 
 #define TRY(call)                                                                                  \
@@ -94,6 +94,7 @@ void lt_products_close(struct lt_products *l)
 		cudaEventDestroy(l->begin);
 	if (l->end)
 		cudaEventDestroy(l->end);
+	free(l->shapes);
 	free(l);
 }
 
@@ -300,6 +301,22 @@ static int choose(const struct lt_products *l, const struct gpu_product *p, stru
 	return 0;
 }
 
+static int shapes_have_room(struct lt_products *l, struct latentd_cuda_error *err)
+{
+	size_t capacity = l->capacity ? 2 * l->capacity : 128;
+	struct shape *more;
+
+	if (l->n < l->capacity)
+		return 0;
+	more = realloc(l->shapes, capacity * sizeof(*more));
+	if (!more)
+		return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY, "no memory for %zu products",
+					capacity);
+	l->shapes = more;
+	l->capacity = capacity;
+	return 0;
+}
+
 int lt_products_run(struct lt_products *l, const struct gpu_product *p,
 		    struct latentd_cuda_error *err)
 {
@@ -307,10 +324,10 @@ int lt_products_run(struct lt_products *l, const struct gpu_product *p,
 
 	while (s < l->shapes + l->n && !fits(l, s, p))
 		s++;
-	if (s == l->shapes + MAX_SHAPES)
-		return plugin_error_set(err, LATENTD_CUDA_BUG, "more than %d shapes of products",
-					MAX_SHAPES);
 	if (s == l->shapes + l->n) {
+		if (shapes_have_room(l, err) < 0)
+			return -1;
+		s = l->shapes + l->n;
 		made.like = *p;
 		if (describe(l, p, &made, err) < 0 || choose(l, p, &made, err) < 0) {
 			shape_release(&made);
