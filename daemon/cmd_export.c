@@ -1,11 +1,10 @@
 /*
  * latentctl export: a dataset in the layout of a trainer.
  */
+#include "daemon/command_line.h"
 #include "daemon/commands.h"
 #include "daemon/dataset_folders.h"
 #include "daemon/export.h"
-
-#include "config/settings_complete.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -176,31 +175,27 @@ static int run(const struct export_words *words, const char *out, struct error *
 	return EXIT_DAMAGED;
 }
 
+/* What the table cannot tell. */
+static void check(const void *options, size_t n, struct error *err)
+{
+	const struct export_words *o = options;
+
+	if (n != 1)
+		error_set(err, ERR_CONFIG, "one OUT is needed");
+	else if (!o->to || !o->into)
+		error_set(err, ERR_CONFIG, "--to and --into are needed");
+}
+
 int cmd_export(int argc, char **argv, struct error *err)
 {
+	static const struct command_line line = {"export", settings, ARRAY_SIZE(settings), check,
+						 print_help};
 	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct export_words options = {.to = NULL};
-	struct error wrong = ERROR_INIT;
 	size_t n = 0;
+	int code;
 
-	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), true, argc, argv))
-		return EXIT_OK;
-	settings_defaults(settings, ARRAY_SIZE(settings), &options);
-	if (settings_parse(settings, ARRAY_SIZE(settings), argc, argv, &options, words, &n,
-			   &wrong) == 0 &&
-	    !options.help) {
-		if (n != 1)
-			error_set(&wrong, ERR_CONFIG, "one OUT is needed");
-		else if (!options.to || !options.into)
-			error_set(&wrong, ERR_CONFIG, "--to and --into are needed");
-	}
-	if (wrong.code != ERR_NONE) {
-		fprintf(stderr, "latentctl export: %s (latentctl export --help)\n", wrong.message);
-		return EXIT_USAGE;
-	}
-	if (options.help) {
-		print_help();
-		return EXIT_OK;
-	}
+	if (!command_line_read(&line, argc, argv, &options, &options.help, words, &n, &code))
+		return code;
 	return run(&options, words[0], err);
 }

@@ -1,11 +1,11 @@
 /*
  * latentctl import: what a trainer cached becomes a dataset.
  */
+#include "daemon/command_line.h"
 #include "daemon/commands.h"
 #include "daemon/import.h"
 
 #include "config/dataset_options.h"
-#include "config/settings_complete.h"
 
 #include "base/checked.h"
 #include "base/text.h"
@@ -138,37 +138,28 @@ static int run(const struct import_words *words, const char *src, struct error *
 }
 
 /* What the table cannot tell. */
-static void check(const struct import_words *words, size_t n, struct error *err)
+static void check(const void *options, size_t n, struct error *err)
 {
+	const struct import_words *o = options;
+
 	if (n != 1)
 		error_set(err, ERR_CONFIG, "one SRC is needed");
-	else if (!words->from || !words->out)
+	else if (!o->from || !o->out)
 		error_set(err, ERR_CONFIG, "--from and --out are needed");
-	else if (words->name && !dataset_name_valid(words->name))
-		error_set(err, ERR_CONFIG, "--name %s: not a name for a dataset", words->name);
+	else if (o->name && !dataset_name_valid(o->name))
+		error_set(err, ERR_CONFIG, "--name %s: not a name for a dataset", o->name);
 }
 
 int cmd_import(int argc, char **argv, struct error *err)
 {
+	static const struct command_line line = {"import", settings, ARRAY_SIZE(settings), check,
+						 print_help};
 	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct import_words options = {.from = NULL};
-	struct error wrong = ERROR_INIT;
 	size_t n = 0;
+	int code;
 
-	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), true, argc, argv))
-		return EXIT_OK;
-	settings_defaults(settings, ARRAY_SIZE(settings), &options);
-	if (settings_parse(settings, ARRAY_SIZE(settings), argc, argv, &options, words, &n,
-			   &wrong) == 0 &&
-	    !options.help)
-		check(&options, n, &wrong);
-	if (wrong.code != ERR_NONE) {
-		fprintf(stderr, "latentctl import: %s (latentctl import --help)\n", wrong.message);
-		return EXIT_USAGE;
-	}
-	if (options.help) {
-		print_help();
-		return EXIT_OK;
-	}
+	if (!command_line_read(&line, argc, argv, &options, &options.help, words, &n, &code))
+		return code;
 	return run(&options, words[0], err);
 }

@@ -1,7 +1,6 @@
+#include "daemon/command_line.h"
 #include "daemon/commands.h"
 #include "daemon/merge.h"
-
-#include "config/settings_complete.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -114,27 +113,24 @@ static int run(const struct merge_words *options, const char *const *words, size
 	return r;
 }
 
+/* What the table cannot tell. */
+static void check(const void *options, size_t n, struct error *err)
+{
+	(void)options;
+	if (n < 2)
+		error_set(err, ERR_CONFIG, "OUT and at least one PART are needed");
+}
+
 int cmd_merge(int argc, char **argv, struct error *err)
 {
+	static const struct command_line line = {"merge", settings, ARRAY_SIZE(settings), check,
+						 print_help};
 	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct merge_words options = {.state = NULL};
-	struct error wrong = ERROR_INIT;
 	size_t n = 0;
+	int code;
 
-	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), true, argc, argv))
-		return EXIT_OK;
-	settings_defaults(settings, ARRAY_SIZE(settings), &options);
-	if (settings_parse(settings, ARRAY_SIZE(settings), argc, argv, &options, words, &n,
-			   &wrong) == 0 &&
-	    n < 2 && !options.help)
-		error_set(&wrong, ERR_CONFIG, "OUT and at least one PART are needed");
-	if (wrong.code != ERR_NONE) {
-		fprintf(stderr, "latentctl merge: %s (latentctl merge --help)\n", wrong.message);
-		return EXIT_USAGE;
-	}
-	if (options.help) {
-		print_help();
-		return EXIT_OK;
-	}
+	if (!command_line_read(&line, argc, argv, &options, &options.help, words, &n, &code))
+		return code;
 	return run(&options, words, n, err);
 }

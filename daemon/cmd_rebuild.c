@@ -1,8 +1,7 @@
+#include "daemon/command_line.h"
 #include "daemon/commands.h"
 #include "daemon/rebuild.h"
 #include "daemon/sources.h"
-
-#include "config/settings_complete.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -112,28 +111,24 @@ static int run(const struct rebuild_words *options, const char *const *words, si
 	return r;
 }
 
+/* What the table cannot tell. */
+static void check(const void *options, size_t n, struct error *err)
+{
+	(void)options;
+	if (n == 0)
+		error_set(err, ERR_CONFIG, "which output? OUT is missing");
+}
+
 int cmd_rebuild(int argc, char **argv, struct error *err)
 {
+	static const struct command_line line = {"rebuild", settings, ARRAY_SIZE(settings), check,
+						 print_help};
 	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct rebuild_words options = {.state = NULL};
-	struct error wrong = ERROR_INIT;
 	size_t n = 0;
+	int code;
 
-	if (settings_complete(stdout, settings, ARRAY_SIZE(settings), true, argc, argv))
-		return EXIT_OK;
-	settings_defaults(settings, ARRAY_SIZE(settings), &options);
-	if (settings_parse(settings, ARRAY_SIZE(settings), argc, argv, &options, words, &n,
-			   &wrong) == 0 &&
-	    n == 0 && !options.help)
-		error_set(&wrong, ERR_CONFIG, "which output? OUT is missing");
-	if (wrong.code != ERR_NONE) {
-		fprintf(stderr, "latentctl rebuild: %s (latentctl rebuild --help)\n",
-			wrong.message);
-		return EXIT_USAGE;
-	}
-	if (options.help) {
-		print_help();
-		return EXIT_OK;
-	}
+	if (!command_line_read(&line, argc, argv, &options, &options.help, words, &n, &code))
+		return code;
 	return run(&options, words, n, err);
 }

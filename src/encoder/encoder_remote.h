@@ -9,7 +9,8 @@
  *
  * Which model. With @weights (declared false) only latentd endpoints work that report the same hash in GET /v1/model: they
  * are asked before their first image, and again after every outage. They give everything: the mean in float32; moments
- * in float32, from which seeded draws are made here, the same bits as a local engine's. A declared model is what somebody
+ * in float32, from which seeded draws are made here, the same bits as a local engine's on a machine of the same instruction
+ * set. A declared model is what somebody
  * says that a foreign endpoint computes: only draws, and those have no seed (batch.seed is not used); caps say so. Each
  * reply of a latentd says what computed it: one that has other weights than it told, or under a declaration another name,
  * is thrown away and its endpoint stopped.

@@ -280,6 +280,9 @@ def a_folder_with_foreign_files_or_another_export_is_refused(ws):
     export(ws, "safetensors", into=ws.path("st"))
     one_line(export(ws, "safetensors", "--dtype", "float16", into=ws.path("st"), code=FAILED), "other options")
     one_line(export(ws, "npz", into=ws.path("st"), code=FAILED), "not empty")
+    forge(ws, [forged("b.jpg", seed=2)], name="other")  # of the same recipe
+    one_line(export(ws, "safetensors", "--name", "other", into=ws.path("st"), code=FAILED), "another dataset")
+    shutil.rmtree(os.path.join(ws.out, "other"))
     ws.write("a_0100x0060_sd.npz", b"somebody's", ws.path("beside"))
     result = export(ws, "kohya", "--beside", into=ws.path("beside"), code=FAILED)
     one_line(result, "a_0100x0060_sd.npz", "nothing is overwritten")

@@ -122,6 +122,14 @@ def beyond_the_queue_it_is_429_with_a_time(ws):
 
 
 @test
+def what_would_never_fit_is_413(ws):
+    server = Server(ws, "--max-body", "1MiB", "--memory", "1MiB").start()
+    answer = server.tensor(bytes(2 * 3 * 320 * 320), [1, 3, 320, 320], "float16")
+    answer.error(413, "memory")
+    server.stop()
+
+
+@test
 def beyond_the_memory_it_is_429(ws):
     server = Server(ws, "--max-body", "1MiB", "--memory", "1MiB").start()
     with server.socket() as held:
