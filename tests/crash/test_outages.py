@@ -9,9 +9,9 @@ import shutil
 import signal
 import time
 
-from crash import LONG, OPTIONS, SHIM, Rig, evenly, time_for
-from harness import FAILED, OK, Skip, demo_model, equal, one_line, run_tests, same_members
-from harness import sanitizer_runtime, test, wait_until
+from crash import LONG, OPTIONS, Rig, evenly, time_for
+from harness import FAILED, OK, Skip, demo_model, equal, one_line, run_tests, same_members, test
+from harness import wait_until
 from reference import paths_in, shard_files
 
 SHARD_SAMPLES = ("--shard-samples", "7")
@@ -73,31 +73,16 @@ def a_disk_that_falls_silent_in_a_run_loses_nothing(ws):
 # -- an output that vanishes
 
 
-def stopped_in_its_middle(ws):
-    """The environment of a run that stops, until SIGCONT, with some shards visible and more to do: a folder of shards is
-    synced for each of them."""
-    if not os.path.exists(SHIM):
-        raise Skip(f"{SHIM} is not built")
-    return {
-        "LD_PRELOAD": sanitizer_runtime(os.path.join(ws.programs, "latentctl")).replace(" ", ":") + SHIM,
-        "SHIM_PROGRAM": "latentctl",
-        "SHIM_ROOTS": f"{ws.out}/set/train",
-        "SHIM_FAULT": "sync:6:stop",
-    }
-
-
-def is_stopped(process):
-    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "T"
+def after_some_shards(ws):
+    """A folder of shards is synced for each of them."""
+    return "sync:6", f"{ws.out}/set/train"
 
 
 def in_its_middle(ws):
     """A run of the demo model that has written a shard and has more to do; it goes on at SIGCONT."""
     paths = ws.small_pictures(80)
     words = ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model())
-    process = ws.start(*words, env={**ws.environment, **stopped_in_its_middle(ws)})
-    wait_until(lambda: process.poll() is not None or is_stopped(process), "some shards")
-    assert process.poll() is None, ws.finish(process)
+    process = ws.start_and_stop(*after_some_shards(ws), *words)
     assert 0 < len(shard_files(ws.dataset)) < 10, shard_files(ws.dataset)
     return paths, process
 
@@ -162,7 +147,7 @@ def an_output_that_is_unmounted_in_a_run_gets_nothing_below_its_mount(ws):
         "$ctl" verify --out "$out" >/dev/null || exit 93
         cp -a "$out" "$out.copy"; exit $code"""
     words = ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model())
-    ws.environment["stop"] = " ".join(f"{k}={v}" for k, v in stopped_in_its_middle(ws).items())
+    ws.environment["stop"] = " ".join(f"{k}={v}" for k, v in ws.stops_at(*after_some_shards(ws)).items())
     result = ws.in_own_mounts(script, ws.out, *words)
     if result.code == 99:
         raise Skip("a tmpfs cannot be mounted here")
@@ -189,7 +174,7 @@ def an_output_that_is_remounted_read_only_in_a_run_ends_it_and_goes_on_when_it_i
         "$ctl" verify --out "$out" >/dev/null || exit 91
         cp -a "$out" "$out.copy"; exit $code"""
     words = ws.encode_words(*SHARD_SAMPLES, "--jobs", "1", vae=demo_model())
-    ws.environment["stop"] = " ".join(f"{k}={v}" for k, v in stopped_in_its_middle(ws).items())
+    ws.environment["stop"] = " ".join(f"{k}={v}" for k, v in ws.stops_at(*after_some_shards(ws)).items())
     result = ws.in_own_mounts(script, ws.out, *words)
     if result.code == 99:
         raise Skip("a tmpfs cannot be mounted here")

@@ -212,6 +212,26 @@ class Workspace:
         self.history.append(Result(words, process.returncode, *texts))
         return self.history[-1]
 
+    def stops_at(self, call, folder):
+        """The environment of a latentctl that stops, until SIGCONT, before a @call of tests/crash/shim.h ("sync:6") on
+        what is in @folder."""
+        shim = os.path.join(BUILD_DIR, "tests", "shim.so")
+        if not os.path.exists(shim):
+            raise Skip(f"{shim} is not built")
+        return {
+            "LD_PRELOAD": sanitizer_runtime(os.path.join(self.programs, "latentctl")) + shim,
+            "SHIM_PROGRAM": "latentctl",
+            "SHIM_ROOTS": folder,
+            "SHIM_FAULT": f"{call}:stop",
+        }
+
+    def start_and_stop(self, call, folder, *words):
+        """A latentctl that stands still there: whatever happens to it happens in its middle."""
+        process = self.start(*words, env={**self.environment, **self.stops_at(call, folder)})
+        wait_until(lambda: process.poll() is not None or is_stopped(process), f"a stop at {call}")
+        assert process.poll() is None, self.finish(process)
+        return process
+
     def latentctl(self, *words, code=OK, **options):
         result = self.finish(self.start(*words, **options))
         if code is not None:
@@ -303,6 +323,11 @@ class Workspace:
                 stderr=subprocess.PIPE,
             )
         )
+
+
+def is_stopped(process):
+    with open(f"/proc/{process.pid}/stat", encoding="utf-8") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "T"
 
 
 def only_programs(folder, names):

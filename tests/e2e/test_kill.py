@@ -20,7 +20,7 @@ SEED = int(os.environ.get("LATENTD_TEST_SEED") or random.randrange(1 << 32))
 LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
 KILLS_FAKE, KILLS_DEMO = (10000, 150) if LONG else (200, 15)
 KILLS_FAKE = int(os.environ.get("LATENTD_TEST_KILLS") or KILLS_FAKE)
-PICTURES = 63
+PICTURES, FIRST = 63, 50
 SHARD_SAMPLES = ("--shard-samples", "7")
 
 
@@ -131,26 +131,29 @@ def every_sample_is_there_once_after_kills_of_the_demo_model(ws):
     survives_kills(ws, demo_model(), KILLS_DEMO)
 
 
-def stopped_by(ws, number):
-    """A run that a signal ends in its middle, in order."""
-    process = ws.start(*ws.encode_words(*SHARD_SAMPLES, vae=demo_model()))
-    wait_until(lambda: process.poll() is not None or shard_files(ws.dataset), "a shard")
+def in_its_middle(ws):
+    """A second run that stands still with more than half of its pictures still to be opened, until SIGCONT."""
+    words = ws.encode_words(*SHARD_SAMPLES, vae=demo_model())
+    paths = ws.small_pictures(FIRST)
+    ws.latentctl(*words)
+    paths += ws.small_pictures(200 - FIRST, first=FIRST)
+    opens = 5  # of a picture: its captions are looked for too
+    return paths, ws.start_and_stop(f"open:{(200 - FIRST) // 2 * opens}", ws.src, *words)
+
+
+def goes_on_after(ws, number):
+    paths, process = in_its_middle(ws)
     process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
     result = ws.finish(process)
     equal(result.code, INTERRUPTED, "exit status")
     equal(len(result.errors), 1, "number of error lines")
     ws.no_worker_is_left()
-    return result
-
-
-def goes_on_after(ws, number):
-    paths = ws.small_pictures(200)
-    result = stopped_by(ws, number)
     assert "run the same command again" in result.out, result.out
     jobs = ws.status()["jobs"]
     equal(jobs["running"], 0, "jobs still running")
     done = jobs["encoded"] + jobs["completed"]
-    assert 7 <= done < len(paths), jobs
+    assert FIRST <= done < len(paths), jobs
     equal(done + jobs["available"], len(paths), "jobs in all")
     ws.verify()
     known = shards_never_change(ws, {})
@@ -171,9 +174,9 @@ def terminate_keeps_what_is_finished(ws):
 
 @test
 def a_second_interrupt_ends_at_once_and_loses_nothing(ws):
-    paths = ws.small_pictures(200)
-    process = ws.start(*ws.encode_words(*SHARD_SAMPLES, vae=demo_model()))
-    wait_until(lambda: process.poll() is not None or shard_files(ws.dataset), "a shard")
+    paths, process = in_its_middle(ws)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         time.sleep(0.001)
