@@ -7,7 +7,7 @@ import shutil
 import signal
 
 from harness import BUSY, FAILED, OK, Skip, demo_model, equal, one_line, run_tests
-from harness import same_members, test, wait_until
+from harness import same_members, test
 from reference import paths_in, read_dataset, shard_files
 
 # -- outputs
@@ -150,15 +150,7 @@ def a_damaged_dataset_file_is_named(ws):
 @test
 def a_second_run_on_the_same_output_is_told_who_has_it(ws):
     paths = ws.small_pictures(30)
-    first = ws.start(*ws.encode_words("--jobs", "1", vae=demo_model()))
-    lock = os.path.join(ws.out, ".latentd", "owner.json")
-
-    def owned():
-        with open(lock, "rb") as file:
-            return b"%d" % first.pid in file.read()
-
-    wait_until(lambda: first.poll() is not None or (os.path.exists(lock) and owned()), "the owner")
-    first.send_signal(signal.SIGSTOP)
+    first = ws.start_and_stop("open:30", ws.src, *ws.encode_words("--jobs", "1", vae=demo_model()))
     try:
         one_line(ws.encode(code=BUSY, vae=demo_model()), str(first.pid), ws.out)
         one_line(ws.latentctl("retry", "--out", ws.out, code=BUSY), str(first.pid))

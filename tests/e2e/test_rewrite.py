@@ -13,7 +13,7 @@ import tarfile
 import time
 
 from harness import BUSY, DAMAGED, FAILED, OK, QUARANTINED, demo_model, equal, one_line
-from harness import run_tests, same_members, test, wait_until
+from harness import run_tests, same_members, test
 from reference import read_dataset, shard_files
 
 SEED = int(os.environ.get("LATENTD_TEST_SEED") or random.randrange(1 << 32))
@@ -223,10 +223,9 @@ def samples_of_changed_files_leave_their_shards(ws):
 
 @test
 def an_output_in_use_is_left_alone(ws):
-    ws.small_pictures(200)
-    holder = ws.start(*ws.encode_words(vae=demo_model()), stdout=subprocess.DEVNULL)
+    ws.small_pictures(20)
+    holder = ws.start_and_stop("open:30", ws.src, *ws.encode_words(vae=demo_model()))
     try:
-        wait_until(lambda: holder.poll() is not None or ws.workers(), "workers")
         for words in (["gc"], ["compact"], ["gc", "--dry-run"], ["verify", "--deep"]):
             one_line(run(ws, *words, code=BUSY), "in use", str(holder.pid))
     finally:
