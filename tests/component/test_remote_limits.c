@@ -261,12 +261,12 @@ static void a_stuck_request_is_tried_elsewhere_once(void **state)
 	struct stuck_script script = {.after = 1};
 	struct remote_rig *rig = remote_rig_new(2, true);
 	struct encode_batch *batch;
-	int64_t before = clock_mono_ms();
 
 	(void)state;
 	rig->servers[0].script = stuck_after;
 	rig->servers[0].arg = &script;
 	atomic_store(&rig->servers[1].delay_ms, 100);
+	rig->options.timeout_ms = 600000; /* longer than this test may take */
 	remote_rig_open(rig);
 	for (size_t round = 0; rig->servers[0].posts < 2; round++) {
 		batch = remote_rig_encode(rig, 4, POSTERIOR_MEAN);
@@ -274,7 +274,6 @@ static void a_stuck_request_is_tried_elsewhere_once(void **state)
 			assert_rig_mean(&batch->items[i], i, ENCODER_REMOTE_PNG);
 		encode_batch_free(batch);
 	}
-	assert_true(clock_mono_ms() - before < 10000); /* the timeout is twice that */
 	assert_int_equal(remote_rig_view(rig, 0).images, 1);
 	remote_rig_free(rig);
 }

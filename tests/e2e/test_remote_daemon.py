@@ -134,7 +134,7 @@ def a_stuck_endpoint_does_not_keep_a_daemon_from_ending(ws):
     wait_until(lambda: endpoint.in_flight > 0, "a request")
     began = time.monotonic()
     daemon.stop()
-    assert time.monotonic() - began < (40 if sanitized() else 10), "it waited for the endpoint"
+    assert time.monotonic() - began < 60, "it waited for the endpoint"
 
 
 @test
