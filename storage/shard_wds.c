@@ -174,7 +174,9 @@ static int archive_failed(struct wds_reader *r, struct archive *a)
 {
 	const char *text = archive_error_string(a);
 
-	return damaged(r, text ? text : "unreadable");
+	if (!text || archive_errno(a) == ENOMEM) /* what it says of bytes comes with a text */
+		memory_is_out();
+	return damaged(r, text);
 }
 
 /*
@@ -280,15 +282,18 @@ static int check_end(struct wds_reader *r)
 	return 0;
 }
 
-static int read_entries(struct wds_reader *r, struct archive *a, shard_record_fn fn, void *arg)
+/* In steps: archive_read_open() does not look whether one of them had the memory for it. */
+static int read_entries(struct wds_reader *r, struct archive *a, struct archive_entry *entry,
+			shard_record_fn fn, void *arg)
 {
-	struct archive_entry *entry;
 	int result;
 
 	if (archive_read_support_format_tar(a) != ARCHIVE_OK ||
-	    archive_read_open(a, r, NULL, give_block, NULL) != ARCHIVE_OK)
+	    archive_read_set_callback_data(a, r) != ARCHIVE_OK ||
+	    archive_read_set_read_callback(a, give_block) != ARCHIVE_OK ||
+	    archive_read_open1(a) != ARCHIVE_OK)
 		return archive_failed(r, a);
-	while ((result = archive_read_next_header(a, &entry)) == ARCHIVE_OK) {
+	while ((result = archive_read_next_header2(a, entry)) == ARCHIVE_OK) {
 		result = read_entry(r, a, entry, fn, arg);
 		if (result != 0)
 			return result;
@@ -307,16 +312,19 @@ static int wds_read(shard_read_at_fn read_at, void *read_arg, uint64_t size, sha
 			       .size = size,
 			       .err = err,
 			       .record = RECORD_INIT};
+	struct archive_entry *entry;
 	struct archive *a;
 	int result;
 
 	if (size < TAR_END)
 		return damaged(&r, "too short for a tar");
 	a = archive_read_new();
-	if (!a)
-		return error_set(err, ERR_NOMEM, "no memory to read a tar");
+	entry = archive_entry_new();
+	if (!a || !entry)
+		memory_is_out();
 	r.block = xmalloc(READ_BLOCK);
-	result = read_entries(&r, a, fn, arg);
+	result = read_entries(&r, a, entry, fn, arg);
+	archive_entry_free(entry);
 	archive_read_free(a);
 	record_release(&r.record);
 	free(r.block);

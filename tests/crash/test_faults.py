@@ -174,4 +174,20 @@ def a_fault_in_a_compaction_loses_nothing(ws):
     all_cases(rig, "compact", "compact", keeps=False)
 
 
+@test
+def memory_refused_at_any_moment_of_reading_a_shard_is_told(ws):
+    """Neither a crash inside a library, nor a shard that is called damaged."""
+    rig = Rig(ws, 1)
+    rig.encode()
+    rig.command = ["inspect", *shard_files(ws.dataset)]
+    ws.launch = Zygotes()
+    ws.at_end.append(ws.launch.end)
+    rig.run(fault="link:1000000:EIO")
+    _, counts = rig.reported()
+    for n in range(1, counts["malloc"] + 1):
+        result = rig.run(code=None, fault=f"malloc:{n}:ENOMEM")
+        assert result.code in (OK, FAILED, -signal.SIGABRT), f"malloc {n}: {result}"
+        assert result.code == OK or "memory" in result.errors[-1], f"malloc {n}: {result}"
+
+
 run_tests()
