@@ -12,6 +12,7 @@ latentd_wds.py lies beside this file. docs/EXPORT.md of latentd says more.
 
 import argparse
 import contextlib
+import fcntl
 import glob
 import hashlib
 import json
@@ -34,8 +35,19 @@ def source_path(record):
     return path
 
 
+def sync_tree(folder, files=False):
+    """What is in its folders is durable then; what is in its files only where it is asked for."""
+    for at, _, names in os.walk(folder):
+        for path in [os.path.join(at, name) for name in names if files] + [at]:
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
 def write_whole(path, write):
-    """The file appears whole or not at all."""
+    """The file appears whole or not at all; sync_tree() keeps its name."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
@@ -51,7 +63,7 @@ def write_whole(path, write):
 
 
 def claim(folder, about):
-    """Refuses a folder with foreign files or another export; another run of the same one goes on."""
+    """Refuses a folder with foreign files or another export; another run of the same one goes on, one at a time."""
     mark = os.path.join(folder, ".latentd-export", about["format"] + ".json")
     if os.path.exists(mark):
         with open(mark, encoding="utf-8") as file:
@@ -61,6 +73,12 @@ def claim(folder, about):
         raise ValueError(f"{folder} is not empty and holds no such export: choose another")
 
     def begin():
+        os.makedirs(os.path.dirname(mark), exist_ok=True)
+        begin.lock = open(os.path.join(os.path.dirname(mark), "lock"), "ab")  # until this process ends
+        try:
+            fcntl.lockf(begin.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process exports into {folder}") from None
         for left in glob.glob(os.path.join(glob.escape(os.path.dirname(mark)), "tmp*")):
             shutil.rmtree(left)  # of a run that was killed
         write_whole(mark, lambda file: file.write(json.dumps(about).encode()))
@@ -109,6 +127,7 @@ def simpletuner(data, words):
     contents = {"indices": {"config": {}, "aspect_ratio_bucket_indices": indices}, "metadata": metadata}
     for name, path in lists.items():
         write_whole(path, lambda file: file.write(json.dumps(contents[name]).encode()))
+    sync_tree(words.into)
     print(f"{words.into}: {written} files written, {len(names) - written} there already")
 
 
@@ -140,7 +159,9 @@ def diffusers_sdxl(data, words):
     with tempfile.TemporaryDirectory(dir=os.path.join(words.into, ".latentd-export")) as cache:
         made = datasets.Dataset.from_generator(rows, features=features, cache_dir=cache)
         made.save_to_disk(os.path.join(cache, "whole"))
+        sync_tree(os.path.join(cache, "whole"), files=True)
         os.rename(os.path.join(cache, "whole"), os.path.join(words.into, "dataset"))
+    sync_tree(words.into)
     print(f"{words.into}/dataset: {len(data.rows)} rows")
 
 
@@ -218,6 +239,7 @@ def mds(data, words):
         text = json.dumps({"version": 2, "shards": merged}).encode()
         write_whole(os.path.join(whole, "index.json"), lambda file: file.write(text))
         os.rename(whole, final)
+    sync_tree(words.into)
     print(f"{final}: {len(merged)} shards")
 
 

@@ -64,18 +64,13 @@ static int take_lock(const char *path, struct error *err)
 {
 	cleanup_free char *name = xasprintf("%s.lock", path);
 	char quoted[TEXT_QUOTE_SIZE];
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	cleanup_close int fd = file_open(name, O_RDWR | O_CREAT, 0600, err);
+	cleanup_close int fd = -1;
+	int r = file_lock(name, 0600, &fd, err);
 
-	if (fd < 0)
-		return -1;
-	if (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
-		if (errno == EAGAIN || errno == EACCES)
-			return error_set(err, ERR_CONFIG, "another daemon serves %s",
-					 text_quote(path, quoted));
-		return error_sys(err, "lock %s", text_quote(name, quoted));
-	}
-	return TAKE_FD(fd);
+	if (r == FILE_LOCKED)
+		return error_set(err, ERR_CONFIG, "another daemon serves %s",
+				 text_quote(path, quoted));
+	return r < 0 ? -1 : TAKE_FD(fd);
 }
 
 /* Whether somebody who does not know the lock accepts connections there. */

@@ -5,6 +5,7 @@
 #include "daemon/commands.h"
 #include "daemon/dataset_folders.h"
 #include "daemon/export.h"
+#include "daemon/export_target.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -97,6 +98,22 @@ static char *bucket_rule(const char *folder)
 	return copy;
 }
 
+static void print_left_out(const struct export_plan *plan)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (plan->clashes > 0)
+		printf("  left out: %zu sample%s whose file would have the name of another's\n",
+		       plan->clashes, plural(plan->clashes));
+	if (plan->too_long > 0)
+		printf("  left out: %zu sample%s whose file would have too long a name: %s\n",
+		       plan->too_long, plural(plan->too_long),
+		       text_quote(plan->too_long_example, quoted));
+	if (plan->unfit > 0)
+		printf("  left out: %zu sample%s: %s\n", plan->unfit, plural(plan->unfit),
+		       plan->unfit_example);
+}
+
 static void print_plan(const char *folder, const struct export_options *options,
 		       const struct export_plan *plan)
 {
@@ -114,9 +131,7 @@ static void print_plan(const char *folder, const struct export_options *options,
 		printf("  of the moments it has the mean\n");
 	if (plan->job.arch && plan->job.space->scaled && !plan->job.arch->normalised)
 		printf("  the latents were stored scaled and are scaled back, with a rounding\n");
-	if (plan->n_clashes > 0)
-		printf("  left out: %zu sample%s whose file would have the name of another's\n",
-		       plan->n_clashes, plural(plan->n_clashes));
+	print_left_out(plan);
 	if (format->upright && plan->turned > 0)
 		printf("  %zu image%s turned by EXIF, which %s ignores: beside the images it does "
 		       "not find "
@@ -147,7 +162,10 @@ static int export_folder(const char *folder, struct export_options *options, boo
 		options->progress = progress_new(plan.samples, false);
 		r = export_run(options, source, &plan, err);
 		progress_free(options->progress);
-		if (r == 0)
+		if (r == EXPORT_TARGET_BUSY)
+			fprintf(stderr, "latentctl export: another process exports into %s\n",
+				options->into);
+		else if (r == 0)
 			printf("%s: %zu file%s written, %zu there already\n", options->into,
 			       plan.written, plural(plan.written), plan.kept);
 	}
@@ -164,12 +182,14 @@ static int run(const struct export_words *words, const char *out, struct error *
 					 .into = words->into,
 					 .beside = words->beside};
 	cleanup_free char *folder = NULL;
+	int r;
 
 	if (find_folder(out, words->name, &folder, err) < 0)
 		return -1;
-	if (export_folder(folder, &options, words->dry_run, err) == 0)
-		return EXIT_OK;
-	if (err->code != ERR_DATA)
+	r = export_folder(folder, &options, words->dry_run, err);
+	if (r >= 0)
+		return r == EXPORT_TARGET_BUSY ? EXIT_BUSY : EXIT_OK;
+	if (err->code != ERR_DATA || strcmp(err->reason, "missing") == 0)
 		return -1;
 	printf("%s: nothing is exported while it is damaged (latentctl verify)\n", err->message);
 	return EXIT_DAMAGED;

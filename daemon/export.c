@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -169,18 +170,66 @@ static int begin(struct pass *p, struct error *err)
 	return choose_dtype(o, job->space, &job->dtype, err);
 }
 
+/* Whether the file system has no such names. */
+static bool too_long(const char *into, const char *path)
+{
+	size_t part = 0;
+
+	for (const char *p = path; *p; p++) {
+		part = *p == '/' ? 0 : part + 1;
+		if (part > NAME_MAX)
+			return true;
+	}
+	return strlen(into) + 1 + strlen(path) >= PATH_MAX;
+}
+
+static void leave_out(struct export_plan *plan, size_t number)
+{
+	ARRAY_GROW(plan->left_out, plan->n_left_out, plan->left_out_capacity);
+	plan->left_out[plan->n_left_out++] = number;
+}
+
+static void leave_out_too_long(struct pass *p, const char *path)
+{
+	struct export_plan *plan = p->plan;
+
+	leave_out(plan, p->n++);
+	if (plan->too_long++ == 0)
+		plan->too_long_example = xstrdup(path);
+}
+
+static void leave_out_unfit(struct pass *p, const struct error *why)
+{
+	struct export_plan *plan = p->plan;
+
+	leave_out(plan, p->n++);
+	if (plan->unfit++ == 0)
+		plan->unfit_example = xstrdup(why->message);
+}
+
 static int plan_sample(void *arg, const struct export_sample *sample, struct error *err)
 {
 	struct pass *p = arg;
 	struct export_plan *plan = p->plan;
 	cleanup_buffer struct buffer bytes = BUFFER_INIT;
 	cleanup_free char *path = NULL;
+	struct error why = ERROR_INIT;
 
 	if (p->n == 0 && begin(p, err) < 0)
 		return -1;
 	path = plan->job.format->path(&plan->job, sample);
-	if (make_file(&plan->job, sample, &bytes, err) < 0)
-		return -1;
+	if (too_long(p->options->into, path)) {
+		leave_out_too_long(p, path);
+		return 0;
+	}
+	if (make_file(&plan->job, sample, &bytes, &why) < 0) {
+		if (why.code != ERR_DATA) {
+			*err = why;
+			return -1;
+		}
+		leave_out_unfit(p, &why);
+		return 0;
+	}
 	ARRAY_GROW(p->hashes, p->n_hashes, p->capacity);
 	p->hashes[p->n_hashes++] = (struct path_hash){hash64_of(path, strlen(path), 0), p->n++};
 	plan->bytes += bytes.size;
@@ -194,7 +243,7 @@ static int plan_sample(void *arg, const struct export_sample *sample, struct err
 static bool left_out(struct pass *p)
 {
 	const struct export_plan *plan = p->plan;
-	bool out = p->n_left_out < plan->n_clashes && plan->clashes[p->n_left_out] == p->n;
+	bool out = p->n_left_out < plan->n_left_out && plan->left_out[p->n_left_out] == p->n;
 
 	p->n++;
 	p->n_left_out += out;
@@ -259,20 +308,18 @@ static int by_number(const void *a, const void *b)
 static void find_clashes(struct pass *p)
 {
 	struct export_plan *plan = p->plan;
-	size_t capacity = 0;
 
-	if (p->n_hashes == 0)
-		return;
-	qsort(p->hashes, p->n_hashes, sizeof(*p->hashes), by_hash);
+	if (p->n_hashes > 0)
+		qsort(p->hashes, p->n_hashes, sizeof(*p->hashes), by_hash);
 	for (size_t i = 1; i < p->n_hashes; i++) {
 		if (p->hashes[i].hash != p->hashes[i - 1].hash)
 			continue;
-		ARRAY_GROW(plan->clashes, plan->n_clashes, capacity);
-		plan->clashes[plan->n_clashes++] = p->hashes[i].sample;
+		leave_out(plan, p->hashes[i].sample);
+		plan->clashes++;
 	}
-	plan->samples = p->n_hashes - plan->n_clashes;
-	if (plan->n_clashes > 0)
-		qsort(plan->clashes, plan->n_clashes, sizeof(*plan->clashes), by_number);
+	plan->samples = p->n_hashes - plan->clashes;
+	if (plan->n_left_out > 0)
+		qsort(plan->left_out, plan->n_left_out, sizeof(*plan->left_out), by_number);
 }
 
 /* -- the whole ------------------------------------------------------------------------------------ */
@@ -288,6 +335,14 @@ static char *about_text(const struct export_source *source, const struct export_
 			 job->arch ? job->arch->name : "", dtype_name(job->dtype));
 }
 
+static int refuse_nothing(const struct export_plan *plan, struct error *err)
+{
+	if (plan->unfit_example)
+		return error_set(err, ERR_CONFIG, "no sample can be exported: %s",
+				 plan->unfit_example);
+	return error_set(err, ERR_CONFIG, "no sample can be exported: their names are too long");
+}
+
 int export_plan(const struct export_options *options, struct export_source *source,
 		struct export_plan *plan, struct error *err)
 {
@@ -300,8 +355,10 @@ int export_plan(const struct export_options *options, struct export_source *sour
 		cleanup_free char *about = about_text(source, plan);
 
 		find_clashes(&p);
-		r = export_target_check(options->into, options->format->name, options->format->list,
-					about, options->beside, err);
+		r = plan->samples == 0
+			? refuse_nothing(plan, err)
+			: export_target_check(options->into, options->format->name,
+					      options->format->list, about, options->beside, err);
 	}
 	free(p.hashes);
 	return r;
@@ -322,11 +379,11 @@ int export_run(const struct export_options *options, struct export_source *sourc
 {
 	cleanup_free char *about = about_text(source, plan);
 	struct pass p = {.options = options, .source = source, .plan = plan};
-	int r;
+	int r = export_target_open(options->into, options->format->name, options->format->list,
+				   about, options->beside, &p.target, err);
 
-	if (export_target_open(options->into, options->format->name, options->format->list, about,
-			       options->beside, &p.target, err) < 0)
-		return -1;
+	if (r != 0)
+		return r;
 	r = export_source_each(source, write_sample, &p, err);
 	if (r == 0)
 		r = put_list(&p, err);
@@ -340,6 +397,8 @@ int export_run(const struct export_options *options, struct export_source *sourc
 void export_plan_release(struct export_plan *plan)
 {
 	free(plan->example);
-	free(plan->clashes);
+	free(plan->left_out);
+	free(plan->too_long_example);
+	free(plan->unfit_example);
 	*plan = (struct export_plan){.samples = 0};
 }

@@ -28,9 +28,12 @@ struct export_plan {
 	uint64_t bytes; /* of their files */
 	size_t turned;	/* of them, by EXIF, which the trainer ignores */
 	char *example;	/* path of the first file */
-	/* Samples whose file would have another's name: left out. By number, ascending. */
-	size_t *clashes;
-	size_t n_clashes;
+	/* Samples that are left out, by number, ascending; and how many of them for which reason, with the first one's words. */
+	size_t *left_out;
+	size_t n_left_out, left_out_capacity;
+	size_t clashes;		/* their file would have another's name */
+	size_t too_long, unfit; /* its name; their values or their shape */
+	char *too_long_example, *unfit_example;
 	size_t written, kept; /* after export_run */
 };
 
@@ -39,9 +42,10 @@ const struct export_format *export_format_find(const char *name);
 /* The i-th; NULL behind the last. */
 const struct export_format *export_format_at(size_t i);
 
-/* ERR_CONFIG: it is not for this format, or INTO cannot take it; ERR_DATA: a shard is damaged. */
+/* ERR_CONFIG: it is not for this format, or INTO cannot take it; ERR_DATA: a shard is damaged, or (`missing`) not there. */
 int export_plan(const struct export_options *options, struct export_source *source,
 		struct export_plan *plan, struct error *err);
+/* The same, and EXPORT_TARGET_BUSY: another process exports into INTO. */
 int export_run(const struct export_options *options, struct export_source *source,
 	       struct export_plan *plan, struct error *err);
 void export_plan_release(struct export_plan *plan);

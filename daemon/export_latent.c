@@ -5,6 +5,7 @@
 
 #include "base/half.h"
 
+#include <math.h>
 #include <string.h>
 
 /* The first @n values of @a, which is F32 or F16. */
@@ -97,6 +98,10 @@ int export_latent(const struct export_space *space, const struct ndarray *stored
 		normalise(space, &latent);
 	if (!normalised && space->scaled)
 		scale_back(space, &latent);
+	for (size_t i = 0, n = ndarray_count(&latent); i < n; i++) {
+		if (!isfinite(((const float *)latent.data)[i]))
+			return error_data(err, "out_of_range", "values are too large for float32");
+	}
 	*out = latent;
 	latent = (struct ndarray)NDARRAY_INIT;
 	return 0;
@@ -119,8 +124,8 @@ int export_convert(const struct ndarray *latent, enum dtype dtype, struct ndarra
 	else
 		bad = bfloat16_from_floats(made.data, floats.data, n);
 	if (bad > 0)
-		return error_data(err, "out_of_range", "%zu values are too large for %s", bad,
-				  dtype_name(dtype));
+		return error_data(err, "out_of_range", "%zu value%s too large for %s", bad,
+				  bad == 1 ? " is" : "s are", dtype_name(dtype));
 	*out = made;
 	made = (struct ndarray)NDARRAY_INIT;
 	return 0;

@@ -12,6 +12,7 @@
 #include "base/text.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 enum { LIST_MAX = 1 << 30 };
@@ -144,11 +145,17 @@ static bool read_statistics(const json_t *list, size_t *n, double *out)
 	if (*n > VAE_MAX_STATISTICS)
 		return false;
 	for (size_t i = 0; i < *n; i++) {
-		if (!json_is_number(json_array_get(list, i)))
-			return false;
 		out[i] = json_number_value(json_array_get(list, i));
+		if (!json_is_number(json_array_get(list, i)) || !isfinite((float)out[i]))
+			return false;
 	}
 	return true;
+}
+
+/* Divided by, as a float. */
+static bool is_factor(double value)
+{
+	return isfinite((float)value) && (float)value != 0;
 }
 
 static bool read_space(const json_t *latent, const struct record_facts *facts,
@@ -158,6 +165,7 @@ static bool read_space(const json_t *latent, const struct record_facts *facts,
 	const json_t *patch = json_object_get(latent, "patch_size");
 	const char *posterior = json_string_value(json_object_get(latent, "posterior"));
 	size_t n_std = 0;
+	bool positive = true;
 
 	*space = (struct export_space){
 	    .channels = facts->moments ? facts->channels / 2 : facts->channels,
@@ -174,8 +182,11 @@ static bool read_space(const json_t *latent, const struct record_facts *facts,
 			     space->latents_mean) ||
 	    !read_statistics(json_object_get(latent, "latents_std"), &n_std, space->latents_std))
 		return false;
-	return space->scaling_factor != 0 && (space->patch_size == 1 || space->patch_size == 2) &&
-	       n_std == space->n_statistics &&
+	for (size_t i = 0; i < n_std; i++)
+		positive = positive && (float)space->latents_std[i] > 0;
+	return positive && is_factor(space->scaling_factor) &&
+	       isfinite((float)space->shift_factor) &&
+	       (space->patch_size == 1 || space->patch_size == 2) && n_std == space->n_statistics &&
 	       (n_std == 0 || n_std == space->channels * space->patch_size * space->patch_size) &&
 	       (!facts->moments || facts->channels % 2 == 0);
 }

@@ -57,7 +57,7 @@ const struct export_space *export_source_space(const struct export_source *s);
 
 /*
  * The latent as float32 [C][h][w]: the mean of moments, otherwise what is stored. Raw: as the VAE gives it (a scaled one is
- * scaled back). Normalised: as the model is trained on it, with patches where it has them.
+ * scaled back). Normalised: as the model is trained on it, with patches where it has them. ERR_DATA: `shape`, `out_of_range`.
  */
 int export_latent(const struct export_space *space, const struct ndarray *stored, bool normalised,
 		  struct ndarray *out, struct error *err);

@@ -1,5 +1,6 @@
 /*
- * What an export writes depends on its dataset and options alone, so going on needs no journal: bytes are compared.
+ * What an export writes depends on its dataset and options alone, so going on needs no journal: bytes are compared. A file or a
+ * folder that is there may be of an export that was killed before it synced the folder around it, so at the end all are synced.
  */
 #include "daemon/export_target.h"
 
@@ -11,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <string.h>
 
 #define HIDDEN	  ".latentd-export"
@@ -19,6 +21,8 @@
 struct export_target {
 	char *dir;
 	char *hidden; /* DIR/.latentd-export, of the batch too */
+	int lock_fd;
+	json_t *folders; /* of files and of folders, as keys: to be synced */
 	struct atomic_batch files;
 };
 
@@ -80,6 +84,14 @@ int export_target_check(const char *dir, const char *format, const char *list, c
 	return list ? list_is_free(dir, list, err) : 0;
 }
 
+static int lock(struct export_target *t, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/lock", t->hidden);
+	int r = file_lock(path, 0666, &t->lock_fd, err);
+
+	return r == FILE_LOCKED ? EXPORT_TARGET_BUSY : r;
+}
+
 int export_target_open(const char *dir, const char *format, const char *list, const char *about,
 		       bool beside, struct export_target **out, struct error *err)
 {
@@ -89,17 +101,23 @@ int export_target_open(const char *dir, const char *format, const char *list, co
 
 	t->dir = xstrdup(dir);
 	t->hidden = xasprintf("%s/" HIDDEN, dir);
+	t->lock_fd = -1;
+	t->folders = json_object();
 	t->files.dir = t->hidden;
 	r = export_target_check(dir, format, list, about, beside, err);
 	if (r == 0)
 		r = dir_make(t->hidden, err);
 	if (r == 0)
+		r = lock(t, err);
+	if (r == 0) /* again: another process may have begun and ended in between */
+		r = export_target_check(dir, format, list, about, beside, err);
+	if (r == 0)
 		r = atomic_file_sweep(t->hidden, err);
 	if (r == 0 && !file_exists(path))
 		r = atomic_file_write(path, about, strlen(about), err);
-	if (r < 0) {
+	if (r != 0) {
 		export_target_close(t);
-		return -1;
+		return r;
 	}
 	*out = t;
 	return 0;
@@ -121,6 +139,21 @@ static int same_bytes(const char *path, const void *data, size_t size, struct er
 	return there.size == size && memcmp(there.data, data, size) == 0;
 }
 
+/* Of @path, relative: its folder and those above it, up to the target. */
+static void note_folders(struct export_target *t, const char *path)
+{
+	cleanup_free char *folder = xstrdup(path);
+	char *slash;
+
+	do {
+		slash = strrchr(folder, '/');
+		folder[slash ? slash - folder : 0] = '\0';
+		if (json_object_get(t->folders, folder))
+			return; /* and so those above it */
+		json_object_set_new_nocheck(t->folders, folder, json_true());
+	} while (slash);
+}
+
 static int write_below(struct export_target *t, const char *path, const char *full,
 		       const void *data, size_t size, struct error *err)
 {
@@ -137,6 +170,7 @@ int export_target_put(struct export_target *t, const char *path, const void *dat
 	cleanup_free char *full = xasprintf("%s/%s", t->dir, path);
 	char quoted[TEXT_QUOTE_SIZE];
 
+	note_folders(t, path);
 	if (file_exists(full)) {
 		int same = same_bytes(full, data, size, err);
 
@@ -160,7 +194,19 @@ int export_target_list(struct export_target *t, const char *path, const void *da
 
 int export_target_end(struct export_target *t, struct error *err)
 {
-	return atomic_batch_commit(&t->files, err);
+	const char *folder;
+	json_t *unused;
+
+	if (atomic_batch_commit(&t->files, err) < 0)
+		return -1;
+	json_object_foreach(t->folders, folder, unused)
+	{
+		cleanup_free char *full = xasprintf("%s/%s", t->dir, folder);
+
+		if (dir_sync(full, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 void export_target_close(struct export_target *t)
@@ -168,6 +214,9 @@ void export_target_close(struct export_target *t)
 	if (!t)
 		return;
 	atomic_batch_release(&t->files);
+	json_decref(t->folders);
+	if (t->lock_fd >= 0)
+		close(t->lock_fd);
 	free(t->dir);
 	free(t->hidden);
 	free(t);

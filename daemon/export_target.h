@@ -8,8 +8,8 @@
  *	export_target_end(target, err)                                    durable when it returns
  *	export_target_close(target)
  *
- * DIR/.latentd-export/ holds what is being written, and for each format what was exported here: another dataset, or the same
- * one with other options, is refused.
+ * DIR/.latentd-export/ holds what is being written, a lock, and for each format what was exported here: another dataset, or the
+ * same one with other options, is refused.
  */
 #ifndef LATENTD_DAEMON_EXPORT_TARGET_H
 #define LATENTD_DAEMON_EXPORT_TARGET_H
@@ -21,6 +21,7 @@
 struct export_target;
 
 #define EXPORT_TARGET_KEPT 1
+#define EXPORT_TARGET_BUSY 2
 
 /*
  * Makes nothing. ERR_CONFIG: @dir holds an export by @format whose @about (text) is another; or no export by @format, and
@@ -28,7 +29,7 @@ struct export_target;
  */
 int export_target_check(const char *dir, const char *format, const char *list, const char *about,
 			bool beside, struct error *err);
-/* Checks again, then makes @dir. */
+/* Checks again, then makes @dir. EXPORT_TARGET_BUSY: another process exports into it. */
 int export_target_open(const char *dir, const char *format, const char *list, const char *about,
 		       bool beside, struct export_target **out, struct error *err);
 /*

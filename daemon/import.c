@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CAPTION_MAX ((size_t)1 << 20)
+#define NOTHING SIZE_MAX
 
 struct importing {
 	const struct import_options *options;
@@ -31,8 +31,9 @@ struct importing {
 	/* what the dataset has, sorted */
 	char **shards, **keys;
 	size_t n_shards, shards_capacity, n_keys, keys_capacity;
-	int64_t shard; /* whose samples are listed */
-	size_t first;  /* item of the shard being sealed */
+	int64_t shard;	/* whose samples are listed */
+	size_t first;	/* item of the shard being sealed */
+	size_t loading; /* the item whose record is being made, or could not be */
 };
 
 static void set_recipe(struct importing *m)
@@ -163,54 +164,30 @@ static int enter_left(struct importing *m, struct error *err)
 
 /* -- sealing -------------------------------------------------------------------------------------- */
 
-/* Metadata first, then STEM.txt or STEM.caption, as sd-scripts reads them. NULL: none. To be freed. */
-static char *caption_of(const struct importing *m, const struct import_item *item)
-{
-	static const char *const extensions[] = {"txt", "caption"};
-	const char *known = json_string_value(
-	    json_object_get(json_object_get(m->plan->captions, item->name.stem), "caption"));
-
-	if (known)
-		return xstrdup(known);
-	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
-		cleanup_free char *path =
-		    xasprintf("%s/%s.%s", m->options->folder, item->name.stem, extensions[i]);
-		cleanup_buffer struct buffer text = BUFFER_INIT, clean = BUFFER_INIT;
-		struct error ignored = ERROR_INIT;
-
-		if (!file_exists(path) || file_read_all(path, CAPTION_MAX, &text, &ignored) < 0)
-			continue;
-		while (text.size > 0 && strchr("\r\n", text.data[text.size - 1]))
-			text.size--;
-		utf8_append_clean(&clean, text.data, text.size);
-		return clean.size > 0 ? xasprintf("%.*s", (int)clean.size, (char *)clean.data)
-				      : NULL;
-	}
-	return NULL;
-}
-
 static int load_record(void *arg, size_t index, struct record *out, struct error *err)
 {
 	struct importing *m = arg;
 	const struct import_item *item = &m->plan->items[m->first + index];
-	cleanup_free char *caption = caption_of(m, item);
-	struct sample_facts facts = {.key = item->key,
-				     .path = item->image,
-				     .caption = caption,
-				     .captions = true,
-				     .engine = "import/kohya"};
+	cleanup_free char *caption = NULL;
+	struct sample_facts facts = {
+	    .key = item->key, .path = item->image, .captions = true, .engine = "import/kohya"};
 	struct import_file file = {.flipped = 0};
 	int r = import_file_read(m->options->folder, &item->name, &file, err);
 
-	if (r < 0)
-		return error_wrap(err, "%s", item->name.path);
+	m->loading = m->first + index;
+	if (r == 0)
+		r = import_caption(m->options, m->plan, &item->name, &caption, err);
+	facts.caption = caption;
 	facts.header.width = item->name.width;
 	facts.header.height = item->name.height;
 	facts.header.orientation = 1;
 	facts.content = file.content;
 	facts.placement = file.placement;
-	r = record_build(&m->recipe, &facts, &file.latent, item->rank, out, err);
+	if (r == 0)
+		r = record_build(&m->recipe, &facts, &file.latent, item->rank, out, err);
 	import_file_release(&file);
+	if (r == 0)
+		m->loading = NOTHING;
 	return r < 0 ? error_wrap(err, "%s", item->name.path) : 0;
 }
 
@@ -253,8 +230,7 @@ static void leave_known(struct importing *m)
 
 	for (size_t i = 0; i < plan->n; i++) {
 		if (have(m->keys, m->n_keys, plan->items[i].key)) {
-			import_name_release(&plan->items[i].name);
-			free(plan->items[i].image);
+			import_item_release(&plan->items[i]);
 			plan->known++;
 		} else {
 			plan->items[n++] = plan->items[i];
@@ -263,14 +239,34 @@ static void leave_known(struct importing *m)
 	plan->n = n;
 }
 
+/* Its file was read once and is another since, or is gone: the others come in. */
+static void leave_changed(struct importing *m, const struct error *why)
+{
+	struct import_plan *plan = m->plan;
+	struct import_item *item = &plan->items[m->loading];
+
+	m->options->note(why->message);
+	plan->bad++;
+	import_item_release(item);
+	plan->n--;
+	memmove(item, item + 1, (plan->n - m->loading) * sizeof(*item));
+}
+
 static int seal_all(struct importing *m, struct error *err)
 {
 	while (m->first < m->plan->n) {
 		size_t n = shard_length(m);
+		struct error why = ERROR_INIT;
 
-		if (seal_next(m, n, err) < 0)
+		m->loading = NOTHING;
+		if (seal_next(m, n, &why) == 0) {
+			m->first += n;
+		} else if (m->loading != NOTHING) {
+			leave_changed(m, &why);
+		} else {
+			*err = why;
 			return -1;
-		m->first += n;
+		}
 	}
 	return 0;
 }

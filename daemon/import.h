@@ -6,7 +6,7 @@
  *	import_run(&options, &plan, &output, queue, err)      plan.done, plan.known
  *	import_plan_release(&plan)
  *
- * An import that was killed is begun again: samples that the dataset has, by their keys, are passed over, and a shard that was
+ * A file that changes in between is left out and told as well. An import that was killed is begun again: samples that the dataset has, by their keys, are passed over, and a shard that was
  * sealed and not entered is entered.
  */
 #ifndef LATENTD_DAEMON_IMPORT_H
@@ -42,14 +42,19 @@ struct import_plan {
 	size_t n, capacity;
 	const struct export_arch *arch;
 	struct json_t *captions; /* of the metadata, by stem: {"image", "caption"} */
-	size_t bad, flipped, masks, others, foreign;
+	size_t bad;		 /* that were noted */
+	size_t flipped, masks, others, foreign;
 	size_t done, known, shards; /* after import_run */
 };
 
+/* The caption of an item, to be freed; NULL: none. Metadata first, then STEM.txt or STEM.caption, as sd-scripts reads them. */
+int import_caption(const struct import_options *options, const struct import_plan *plan,
+		   const struct import_name *name, char **out, struct error *err);
 int import_scan(const struct import_options *options, struct import_plan *plan, struct error *err);
 /* @output is the caller's, and claimed. ERR_CONFIG: the dataset is there with another recipe. */
 int import_run(const struct import_options *options, struct import_plan *plan,
 	       const struct output *output, struct queue *queue, struct error *err);
+void import_item_release(struct import_item *item);
 void import_plan_release(struct import_plan *plan);
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * The crop that made a latent is not in the file (crop_ltrb is something else:
- * CONTRIBUTING.md). It is what sd-scripts does without random_crop: scaled to
- * cover the bucket, cut at the centre.
+ * The crop that made a latent is not in the file (crop_ltrb is something else: CONTRIBUTING.md). It is what sd-scripts does
+ * without random_crop: scaled to cover the bucket, cut at the centre.
  */
 #include "daemon/import_kohya.h"
 
@@ -77,9 +76,7 @@ void import_name_release(struct import_name *name)
 	*name = (struct import_name){.path = NULL};
 }
 
-/* -- arrays
- * ---------------------------------------------------------------------------------------
- */
+/* -- arrays --------------------------------------------------------------------------------------- */
 
 static int bad(struct error *err, const char *what)
 {
@@ -106,8 +103,7 @@ static bool read_numbers(const struct ndarray *a, size_t n, double *out)
 	return true;
 }
 
-/* The first array "latents" or "latents_HxW"; *tail is what stands behind the
- * word. */
+/* The first array "latents" or "latents_HxW"; *tail is what stands behind the word. */
 static const struct ndarray *find_latents(const struct npz *npz, const char **tail)
 {
 	for (size_t i = 0; i < npz->n; i++) {
@@ -221,7 +217,7 @@ int import_file_read(const char *root, const struct import_name *name, struct im
 	cleanup_npz struct npz npz = {.n = 0};
 	struct import_file file = {.flipped = 0};
 
-	if (file_read_all(path, NPZ_FILE_MAX, &bytes, err) < 0 ||
+	if (file_read_regular(path, NPZ_FILE_MAX, &bytes, err) < 0 ||
 	    npz_read(bytes.data, bytes.size, NPZ_FILE_MAX, &npz, err) < 0)
 		return -1;
 	file.content = hash128_of(bytes.data, bytes.size);

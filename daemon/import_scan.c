@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define CAPTION_MAX ((size_t)1 << 20)
+
 struct scan {
 	const struct import_options *options;
 	struct import_plan *plan;
@@ -55,6 +57,35 @@ static int read_metadata(const struct import_options *o, struct import_plan *pla
 		json_object_set_new(plan->captions, stem, about);
 	}
 	json_decref(root);
+	return 0;
+}
+
+/* -- captions ------------------------------------------------------------------------------------- */
+
+int import_caption(const struct import_options *options, const struct import_plan *plan,
+		   const struct import_name *name, char **out, struct error *err)
+{
+	static const char *const extensions[] = {"txt", "caption"};
+	const char *known = json_string_value(
+	    json_object_get(json_object_get(plan->captions, name->stem), "caption"));
+
+	*out = known ? xstrdup(known) : NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(extensions) && !known; i++) {
+		cleanup_free char *path =
+		    xasprintf("%s/%s.%s", options->folder, name->stem, extensions[i]);
+		cleanup_buffer struct buffer text = BUFFER_INIT, clean = BUFFER_INIT;
+
+		if (!file_exists(path))
+			continue;
+		if (file_read_regular(path, CAPTION_MAX, &text, err) < 0)
+			return -1;
+		while (text.size > 0 && strchr("\r\n", text.data[text.size - 1]))
+			text.size--;
+		utf8_append_clean(&clean, text.data, text.size);
+		if (clean.size > 0)
+			*out = xasprintf("%.*s", (int)clean.size, (char *)clean.data);
+		break;
+	}
 	return 0;
 }
 
@@ -99,6 +130,18 @@ static void add_item(struct scan *s, struct import_name *name, const struct impo
 	plan->others += file->others;
 }
 
+/* What a shard would not take, or nobody could read. */
+static int check_file(const struct scan *s, const struct import_name *name,
+		      const struct import_file *file, struct error *err)
+{
+	cleanup_ndarray struct ndarray stored = NDARRAY_INIT;
+	cleanup_free char *caption = NULL;
+
+	if (export_convert(&file->latent, s->options->dtype, &stored, err) < 0)
+		return -1;
+	return import_caption(s->options, s->plan, name, &caption, err);
+}
+
 /* What is wrong with a file is noted; below zero only where the import cannot go on. */
 static int take_file(struct scan *s, const char *path, struct error *err)
 {
@@ -117,12 +160,13 @@ static int take_file(struct scan *s, const char *path, struct error *err)
 		error_set(err, ERR_CONFIG,
 			  "there are latents of %s and of %s: say which with --arch",
 			  s->plan->arch->name, name.arch->name);
-	} else if (import_file_read(s->options->folder, &name, &file, &wrong) < 0) {
-		s->plan->arch = name.arch;
-		note(s, path, wrong.message);
 	} else {
 		s->plan->arch = name.arch;
-		add_item(s, &name, &file);
+		if (import_file_read(s->options->folder, &name, &file, &wrong) < 0 ||
+		    check_file(s, &name, &file, &wrong) < 0)
+			note(s, path, wrong.message);
+		else
+			add_item(s, &name, &file);
 		import_file_release(&file);
 	}
 	import_name_release(&name);
@@ -136,24 +180,42 @@ static int by_name(const FTSENT **a, const FTSENT **b)
 	return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
+static int visit(struct scan *s, FTS *tree, FTSENT *entry, struct error *err)
+{
+	const char *path = entry->fts_path + strlen(s->options->folder) + 1;
+
+	switch (entry->fts_info) {
+	case FTS_D:
+		if (entry->fts_level > 0 && entry->fts_name[0] == '.')
+			fts_set(tree, entry, FTS_SKIP);
+		return 0;
+	case FTS_F:
+		return take_file(s, path, err);
+	case FTS_DNR:
+	case FTS_ERR:
+	case FTS_NS:
+		if (entry->fts_level == 0) {
+			errno = entry->fts_errno;
+			return error_sys(err, "read %s", entry->fts_path);
+		}
+		note(s, path, strerror(entry->fts_errno));
+		return 0;
+	default:
+		return 0;
+	}
+}
+
 static int walk(struct scan *s, struct error *err)
 {
 	char *const roots[] = {(char *)s->options->folder, NULL};
-	size_t skip = strlen(s->options->folder) + 1;
 	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
 	FTSENT *entry;
 	int r = 0;
 
 	if (!tree)
 		return error_sys(err, "open folder %s", s->options->folder);
-	while (r == 0 && (errno = 0, entry = fts_read(tree)) != NULL) {
-		if (entry->fts_info == FTS_D && entry->fts_level > 0 && entry->fts_name[0] == '.')
-			fts_set(tree, entry, FTS_SKIP);
-		else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR)
-			r = (errno = entry->fts_errno, error_sys(err, "read %s", entry->fts_path));
-		else if (entry->fts_info == FTS_F)
-			r = take_file(s, entry->fts_path + skip, err);
-	}
+	while (r == 0 && (errno = 0, entry = fts_read(tree)) != NULL)
+		r = visit(s, tree, entry, err);
 	if (r == 0 && errno != 0)
 		r = error_sys(err, "read folder %s", s->options->folder);
 	fts_close(tree);
@@ -190,8 +252,7 @@ static void leave_doubles(struct scan *s)
 
 		if (n > 0 && strcmp(item->key, plan->items[n - 1].key) == 0) {
 			note(s, item->name.path, "its image has another file already");
-			import_name_release(&item->name);
-			free(item->image);
+			import_item_release(item);
 		} else {
 			plan->items[n++] = *item;
 		}
@@ -218,12 +279,16 @@ int import_scan(const struct import_options *options, struct import_plan *plan, 
 	return 0;
 }
 
+void import_item_release(struct import_item *item)
+{
+	import_name_release(&item->name);
+	free(item->image);
+}
+
 void import_plan_release(struct import_plan *plan)
 {
-	for (size_t i = 0; i < plan->n; i++) {
-		import_name_release(&plan->items[i].name);
-		free(plan->items[i].image);
-	}
+	for (size_t i = 0; i < plan->n; i++)
+		import_item_release(&plan->items[i]);
 	free(plan->items);
 	json_decref(plan->captions);
 	*plan = (struct import_plan){.n = 0};

@@ -44,28 +44,6 @@ static char *absolute(const char *path, struct error *err)
 }
 
 /*
- * 0, OUTPUT_BUSY, or -1. An open-file-description lock: it ends with the process and what that has forked, and it
- * can be asked about (output_peek) without being taken for a moment.
- */
-static int take_lock(const char *path, int *fd, struct error *err)
-{
-	char quoted[TEXT_QUOTE_SIZE];
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	cleanup_close int opened = file_open(path, O_RDWR | O_CREAT, 0666, err);
-
-	if (opened < 0)
-		return -1;
-	if (fcntl(opened, F_OFD_SETLK, &whole) < 0) {
-		if (errno != EAGAIN && errno != EACCES)
-			return error_sys(err, "lock %s", text_quote(path, quoted));
-		*fd = TAKE_FD(opened);
-		return OUTPUT_BUSY;
-	}
-	*fd = TAKE_FD(opened);
-	return 0;
-}
-
-/*
  * The lock of @folder, and who has or had it. A process that is killed while it starts a worker leaves its lock to that
  * until the worker has become another program: a dead owner's lock is waited for.
  */
@@ -75,13 +53,13 @@ static int lock_folder(const char *folder, int *fd, struct owner *owner, struct 
 	int64_t end = clock_mono_ms() + DEAD_OWNER_MS;
 
 	for (;;) {
-		int r = take_lock(path, fd, err);
+		int r = file_lock(path, 0666, fd, err);
 
 		if (r < 0)
 			return r;
 		owner_read(folder, owner);
 		if (r == 0 || !owner_is_dead(owner) || clock_mono_ms() >= end)
-			return r;
+			return r == FILE_LOCKED ? OUTPUT_BUSY : 0;
 		owner_release(owner);
 		close(*fd);
 		*fd = -1;

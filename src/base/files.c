@@ -77,6 +77,42 @@ int file_read_all(const char *path, size_t limit, struct buffer *out, struct err
 	return 0;
 }
 
+int file_read_regular(const char *path, size_t limit, struct buffer *out, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_close int fd = file_open(path, O_RDONLY | O_NONBLOCK, 0, err);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) < 0)
+		return error_sys(err, "%s", text_quote(path, quoted));
+	if (!S_ISREG(st.st_mode))
+		return error_data(err, "not_regular", "%s is not a regular file",
+				  text_quote(path, quoted));
+	if (fd_read_all(fd, limit, out, err) < 0)
+		return error_wrap(err, "%s", text_quote(path, quoted));
+	return 0;
+}
+
+int file_lock(const char *path, mode_t mode, int *fd, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	cleanup_close int opened = file_open(path, O_RDWR | O_CREAT, mode, err);
+	int r = 0;
+
+	if (opened < 0)
+		return -1;
+	if (fcntl(opened, F_OFD_SETLK, &whole) < 0) {
+		if (errno != EAGAIN && errno != EACCES)
+			return error_sys(err, "lock %s", text_quote(path, quoted));
+		r = FILE_LOCKED;
+	}
+	*fd = TAKE_FD(opened);
+	return r;
+}
+
 int fd_write_all(int fd, const void *data, size_t size, struct error *err)
 {
 	const uint8_t *at = data;

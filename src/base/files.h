@@ -15,8 +15,19 @@ int file_open(const char *path, int flags, mode_t mode, struct error *err);
 
 /* Appends a whole file. More than @limit bytes: ERR_DATA `too_large`. */
 int file_read_all(const char *path, size_t limit, struct buffer *out, struct error *err);
+/* The same, but what is no regular file (a FIFO, a device) is ERR_DATA `not_regular`, and never waited for. */
+int file_read_regular(const char *path, size_t limit, struct buffer *out, struct error *err);
 /* The same from an open descriptor, from its current position to its end. */
 int fd_read_all(int fd, size_t limit, struct buffer *out, struct error *err);
+
+/* Somebody else has the lock. */
+#define FILE_LOCKED 1
+
+/*
+ * Locks the whole of @path, which is made with @mode, for writing: an open-file-description lock, which ends with *fd,
+ * with the process and what that has forked. *fd is the caller's, also where it is FILE_LOCKED.
+ */
+int file_lock(const char *path, mode_t mode, int *fd, struct error *err);
 
 int fd_write_all(int fd, const void *data, size_t size, struct error *err);
 /* Exactly @size bytes at @offset; fewer there: ERR_DATA `truncated`. */

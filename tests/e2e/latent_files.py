@@ -53,6 +53,12 @@ def forged(path, model="sd", seed=1, size=(100, 60), orientation=1, **latent):
     return record, values
 
 
+def with_values(record, values):
+    """The same sample with other values."""
+    about = {**record["latent"], "xxh3_128": xxh3_128(struct.pack(f"<{len(values)}f", *values))}
+    return {**record, "latent": about}, values
+
+
 def forge(ws, samples, shard="000000", name="set"):
     """A shard of them, without a codec."""
     path = os.path.join(ws.out, name, "train", "128x64", f"{shard}.tar")

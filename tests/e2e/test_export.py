@@ -9,11 +9,16 @@ import resource
 import shutil
 import signal
 import struct
+import sys
 
-from harness import DAMAGED, FAILED, OK, USAGE, demo_model, equal, one_line, run_tests
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "crash"))
+
+from harness import BUSY, DAMAGED, FAILED, OK, USAGE, demo_model, equal, one_line, run_tests
 from harness import same_members, test
-from latent_files import FACTORS, close, files_below, forge, forged, load_npz, values_of
+from latent_files import FACTORS, close, files_below, forge, forged, load_npz, values_of, with_values
+from power import Disk, read_journal
 from reference import npy_values, read_dataset
+
 
 def export(ws, to, *options, into=None, code=OK, **settings):
     return ws.latentctl("export", ws.out, "--to", to, "--into", into or ws.path("into"), *options, code=code, **settings)
@@ -309,13 +314,91 @@ def the_same_command_goes_on_where_a_killed_one_stopped(ws):
     one_line(result, "File too large")
     left = files_below(ws.path("into"))
     assert 0 < len(left) < 201 and "latentd.json" not in left, len(left)
-    equal(os.listdir(ws.path("into", ".latentd-export")), ["kohya.json"], "what a failure leaves")
+    same_members(os.listdir(ws.path("into", ".latentd-export")), ["kohya.json", "lock"], "what a failure leaves")
     result = export(ws, "kohya")
     assert f"{200 - len(left)} files written, {len(left)} there already" in result.out, result.out
     same_members(files_below(ws.path("into")), files_below(ws.path("whole")), "files")
     for name in files_below(ws.path("whole")):
         with open(ws.path("whole", name), "rb") as one, open(ws.path("into", name), "rb") as other:
             assert one.read() == other.read(), name
+
+
+@test
+def two_exports_into_one_folder_do_not_meet(ws):
+    forge(ws, [forged(f"{i}.jpg", seed=i) for i in range(3)])
+    words = ("export", ws.out, "--to", "kohya", "--into", ws.path("into"))
+    first = ws.start_and_stop("rename:2", ws.path("into"), *words)  # the first is that of its mark
+    hidden = ws.path("into", ".latentd-export")
+    before = sorted(os.listdir(hidden))
+    assert any(name.endswith(".tmp") for name in before), before
+    one_line(export(ws, "kohya", code=BUSY), "another process", ws.path("into"))
+    one_line(export(ws, "npz", "--beside", code=BUSY), "another process")
+    equal(sorted(os.listdir(hidden)), before, "what the first one is writing")
+    first.send_signal(signal.SIGCONT)
+    equal(ws.finish(first).code, OK)
+    assert "0 files written, 3 there already" in export(ws, "kohya").out
+
+
+@test
+def what_a_killed_export_left_in_its_folders_is_durable_after_the_next_one(ws):
+    forge(ws, [forged(f"{i % 2}/{i}.jpg", seed=i) for i in range(4)])
+    os.mkdir(ws.path("disk"))
+    disk, into = Disk(ws.path("disk")), ws.path("disk", "into")
+    for i, fault in enumerate(("rename:4:die-after", None)):  # files are there, their folder is not synced
+        journal = ws.path(f"journal{i}")
+        environment = {**ws.environment, **ws.stops_at("rename:1", ws.path("disk")), "SHIM_JOURNAL": journal}
+        del environment["SHIM_FAULT"]
+        environment.update({"SHIM_FAULT": fault} if fault else {})
+        export(ws, "npz", into=into, code=None if fault else OK, env=environment)
+        for entry in read_journal(journal, {ws.path("disk"): ws.path("disk")}):
+            disk.play(entry)
+    left = [path for path in disk.contents("lost") if ".latentd-export" not in path]
+    same_members(left, ["into", "into/0", "into/1", "into/records.jsonl", *(f"into/{p}" for p in files_below(into) if p.endswith(".npz"))], "what is durable")
+
+
+@test
+def a_name_that_no_file_system_has_and_a_value_that_no_float16_has_leave_out_their_sample_alone(ws):
+    long, values = forged(f"d/{'n' * 240}.jpg", seed=2)  # and _0100x0060_sd.npz are more than 255 bytes
+    forge(ws, [forged("a.jpg", seed=1), ({**long, "key": "long"}, values)])
+    result = export(ws, "kohya")
+    assert 'left out: 1 sample whose file would have too long a name: "d/nnn' in result.out, result.out
+    same_members(files_below(ws.path("into")), ["a_0100x0060_sd.npz", "latentd.json"], "files")
+    with open(ws.path("into", "latentd.json"), encoding="utf-8") as file:
+        equal(list(json.load(file)), ["a.jpg"])
+    ws.out = ws.path("large")
+    record, values = forged("b.jpg", seed=2)
+    forge(ws, [forged("a.jpg", seed=1), with_values(record, [70000.0, *values[1:]])])
+    result = export(ws, "npz", "--dtype", "float16", "--dry-run", into=ws.path("half"))
+    assert "1 sample to npz" in result.out and "left out: 1 sample: b-2: 1 value is too large" in result.out, result.out
+    export(ws, "npz", "--dtype", "float16", into=ws.path("half"))
+    same_members(files_below(ws.path("half")), ["a-1.npz", "records.jsonl"], "files")
+    export(ws, "npz", into=ws.path("whole"))
+    same_members(files_below(ws.path("whole")), ["a-1.npz", "b-2.npz", "records.jsonl"], "files")
+    ws.out = ws.path("none")
+    forge(ws, [with_values(record, [70000.0, *values[1:]])])
+    one_line(export(ws, "npz", "--dtype", "float16", into=ws.path("no"), code=FAILED), "no sample", "too large")
+
+
+@test
+def a_shard_that_is_not_there_is_not_called_damaged(ws):
+    forge(ws, [forged("a.jpg", seed=1)])
+    forge(ws, [forged("b.jpg", seed=2)], "000001")
+    words = ("export", ws.out, "--to", "kohya", "--into", ws.path("into"))
+    process = ws.start_and_stop("mkdir:1", ws.path("into"), *words)  # all was read once
+    os.unlink(os.path.join(ws.dataset, "train", "128x64", "000001.tar"))
+    process.send_signal(signal.SIGCONT)
+    result = ws.finish(process)
+    equal(result.code, FAILED)
+    one_line(result, "000001.tar", "not there")
+    assert "damaged" not in result.out, result
+
+
+@test
+def statistics_that_nothing_can_be_divided_by_are_damage(ws):
+    for std in ([1.0] * 127 + [0.0], [1.0] * 127 + [-1.0], [1.0] * 127 + [1e-60], [1.0] * 127 + [1e300]):
+        forge(ws, [forged("a.jpg", "flux2", 1, patch_size=2, latents_mean=[0.0] * 128, latents_std=std)])
+        result = export(ws, "musubi", "--arch", "f2d", code=DAMAGED)
+        assert "000000.tar" in result.out and not os.path.exists(ws.path("into")), result
 
 
 run_tests()

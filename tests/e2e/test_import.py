@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import struct
 import zipfile
 
@@ -31,8 +32,8 @@ def cached(model="sdxl", seed=1, size=(100, 60), tail="", channels=None, **more)
     }
 
 
-def import_(ws, *options, code=OK, **settings):
-    words = ["import", ws.path("cache"), "--from", "kohya", "--out", ws.out, "--name", ws.name]
+def import_(ws, *options, code=OK, name=None, **settings):
+    words = ["import", ws.path("cache"), "--from", "kohya", "--out", ws.out, "--name", name or ws.name]
     return ws.latentctl(*words, *options, code=code, **settings)
 
 
@@ -135,6 +136,53 @@ def a_file_that_is_wrong_is_named_in_one_line_and_the_others_come_in(ws):
         (line,) = [line for line in result.errors if name in line]
         assert words in line, line
     equal(list(by_source(ws)), ["right.npz"])
+
+
+@test
+def what_a_shard_cannot_take_or_nobody_can_read_is_left_out_alone(ws):
+    write_npz(ws, "right_0100x0060_sdxl.npz", cached())
+    large = npy([70000.0, *values_of(511, 1)], (4, 8, 16))
+    write_npz(ws, "large_0100x0060_sdxl.npz", {**cached(), "latents": large})
+    for name in ("fifo", "folder", "endless"):
+        write_npz(ws, f"{name}_0100x0060_sdxl.npz", cached())
+    os.mkfifo(ws.path("cache", "fifo.txt"))
+    os.mkdir(ws.path("cache", "folder.caption"))
+    ws.write("endless.txt", b"x" * (2 << 20), ws.path("cache"))
+    at = os.open(ws.path("cache"), os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(20):  # deeper than any path reaches
+        os.mkdir("d" * 250, dir_fd=at)
+        inner = os.open("d" * 250, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)
+    for option in ("--dry-run", None):
+        result = import_(ws, *([option] if option else []), code=QUARANTINED)
+        lines = {"large": "too large", "fifo": "not a regular file", "folder": "not a regular file", "endless": "limit", "ddd": "File name too long"}
+        equal(len(result.errors), len(lines), "lines")
+        for name, words in lines.items():
+            (line,) = [line for line in result.errors if f'left out: "{name}' in line]
+            assert words in line, line
+    equal(list(by_source(ws)), ["right.npz"])
+    import_(ws, "--dtype", "float32", code=QUARANTINED, name="wide")
+    ws.name = "wide"
+    same_members(by_source(ws), ["large.npz", "right.npz"], "sources")
+
+
+@test
+def a_file_that_changes_while_it_is_imported_is_left_out_alone(ws):
+    for i in range(3):
+        path = write_npz(ws, f"{i}_0100x0060_sdxl.npz", cached(seed=i))
+    words = ["import", ws.path("cache"), "--from", "kohya", "--out", ws.out, "--name", ws.name]
+    process = ws.start_and_stop("mkdir:1", ws.out, *words)  # all files were read, none is in a shard
+    with open(path, "r+b") as file:
+        file.truncate(700)
+    os.unlink(ws.path("cache", "0_0100x0060_sdxl.npz"))
+    process.send_signal(signal.SIGCONT)
+    result = ws.finish(process)
+    equal(result.code, QUARANTINED)
+    same_members([name for line in result.errors for name in ("0_", "2_") if f"left out: {name}" in line], ["0_", "2_"], "files")
+    equal(list(by_source(ws)), ["1.npz"])
+    ws.verify()
 
 
 @test

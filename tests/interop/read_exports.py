@@ -260,7 +260,7 @@ def mds_shards_have_the_layout_that_streaming_reads(into):
     os.makedirs(os.path.join(into, ".latentd-export", "tmpkilled"))  # as a kill leaves it
     done = python_export("sd15", "mds", into, "--raw", "--dtype", "float32")
     assert done.returncode == 0, done.stderr
-    assert os.listdir(os.path.join(into, ".latentd-export")) == ["mds.json"]
+    assert sorted(os.listdir(os.path.join(into, ".latentd-export"))) == ["lock", "mds.json"]
     assert "there already" in python_export("sd15", "mds", into, "--raw", "--dtype", "float32").stderr
     with open(os.path.join(into, "mds", "index.json"), encoding="utf-8") as file:
         index = json.load(file)

@@ -216,6 +216,37 @@ static void a_dangling_link_exists(void **state)
 	assert_true(file_exists(path));
 }
 
+static void what_is_no_regular_file_is_refused_and_not_waited_for(void **state)
+{
+	cleanup_free char *fifo = testing_path(*state, "fifo"), *file = testing_path(*state, "f");
+	cleanup_buffer struct buffer out = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	assert_error(file_read_regular(fifo, 10, &out, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "not_regular");
+	error_clear(&err);
+	assert_error(file_read_regular(*state, 10, &out, &err), &err, ERR_DATA);
+	error_clear(&err);
+	testing_write(file, "12345", 5);
+	assert_ok(file_read_regular(file, 5, &out, &err), &err);
+	assert_string_equal(out.data, "12345");
+}
+
+static void a_lock_is_held_by_one_descriptor_until_that_is_closed(void **state)
+{
+	cleanup_free char *path = testing_path(*state, "lock");
+	cleanup_close int second = -1, third = -1;
+	int first = -1;
+	struct error err = ERROR_INIT;
+
+	assert_ok(file_lock(path, 0600, &first, &err), &err);
+	assert_int_equal(file_lock(path, 0600, &second, &err), FILE_LOCKED);
+	assert_true(second >= 0);
+	close(first);
+	assert_ok(file_lock(path, 0600, &third, &err), &err);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -235,6 +266,8 @@ int main(void)
 	    TEST(a_file_in_the_way_of_a_folder_is_an_error),
 	    TEST(folders_are_made_below_a_descriptor_wherever_its_folder_went),
 	    TEST(a_dangling_link_exists),
+	    TEST(what_is_no_regular_file_is_refused_and_not_waited_for),
+	    TEST(a_lock_is_held_by_one_descriptor_until_that_is_closed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
