@@ -28,6 +28,9 @@
 #include "config/remote_options.h"
 #include "config/serve_options.h"
 
+/* Where a service has it. */
+#define DAEMON_CONFIG_DEFAULT "/etc/latentd/latentd.yaml"
+
 enum source_watch {
 	SOURCE_WATCH_AUTO, /* inotify where the file system tells of changes, polling elsewhere */
 	SOURCE_WATCH_INOTIFY,

@@ -40,6 +40,7 @@ int cmd_export(int argc, char **argv, struct error *err);
 int cmd_import(int argc, char **argv, struct error *err);
 int cmd_bench(int argc, char **argv, struct error *err);
 int cmd_decode(int argc, char **argv, struct error *err);
+int cmd_doctor(int argc, char **argv, struct error *err);
 int cmd_decode_latent(int argc, char **argv, struct error *err);
 int cmd_encode_image(int argc, char **argv, struct error *err);
 

@@ -48,14 +48,21 @@ static struct landlock_ruleset everything(int abi)
 	return r;
 }
 
+unsigned confine_landlock(void)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG);
+
+	return abi < 1 ? 0 : (unsigned)abi;
+}
+
 /* The version that holds from now on; 0: the kernel has none, or refuses. LeakSanitizer reads /proc. */
 static unsigned landlock_everything(void)
 {
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION_FLAG);
+	unsigned abi = confine_landlock();
 	struct landlock_ruleset ruleset;
 	cleanup_close int fd = -1;
 
-	if (abi < 1 || CONFINE_SANITIZED)
+	if (abi == 0 || CONFINE_SANITIZED)
 		return 0;
 	ruleset = everything((int)abi);
 	fd = (int)syscall(SYS_landlock_create_ruleset, &ruleset, sizeof(ruleset), 0);

@@ -46,4 +46,7 @@ struct confinement {
 
 void confine(const struct confine_options *options, struct confinement *got);
 
+/* The version of Landlock's interface that this kernel has, and lets this process use; 0: none. */
+unsigned confine_landlock(void);
+
 #endif

@@ -48,6 +48,7 @@ static const struct command {
     {"preview", cmd_preview, "WHAT -o PNG [--vae VAE]", "a sheet of sources and latents"},
     {"encode-image", cmd_encode_image, "IN OUT --vae VAE", "one image to a latent"},
     {"decode-latent", cmd_decode_latent, "IN --vae VAE -o PNG", "and back"},
+    {"doctor", cmd_doctor, "[--config FILE]", "what usually goes wrong, and remedies"},
     {"bench", cmd_bench, "encode --vae PATH", "how fast this machine encodes"},
 };
 

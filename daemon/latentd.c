@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEFAULT_CONFIG "/etc/latentd/latentd.yaml"
-
 struct words {
 	const char *config, *part;
 	bool check, once, help, version;
@@ -25,7 +23,7 @@ struct words {
 #define FIELD(f) offsetof(struct words, f)
 
 static const struct setting settings[] = {
-    {"config", SETTING_PATH, FIELD(config), .fallback = DEFAULT_CONFIG, .value_name = "FILE",
+    {"config", SETTING_PATH, FIELD(config), .fallback = DAEMON_CONFIG_DEFAULT, .value_name = "FILE",
      .help = "the configuration"},
     {"check-config", SETTING_FLAG, FIELD(check), .help = "check it and end"},
     {"once", SETTING_FLAG, FIELD(once), .help = "encode and seal what is there, then end"},

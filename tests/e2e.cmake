@@ -8,6 +8,7 @@ foreach(name
 	kill
 	damage
 	commands
+	doctor
 	api
 	plan
 	identity

@@ -8,7 +8,7 @@ import subprocess
 from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, one_line, run_tests, test
 
 COMMANDS = ("encode", "plan", "status", "failed", "retry", "verify", "gc", "compact", "reindex")
-COMMANDS += ("rebuild", "merge", "model", "inspect", "extract", "bench")
+COMMANDS += ("rebuild", "merge", "export", "import", "model", "inspect", "extract", "bench", "doctor")
 STEERING = ("scan", "pause", "resume", "drain", "seal", "reload", "cancel", "priority", "deletions")
 COMMANDS += ("skipped", "dupes", "decode", "preview", "encode-image", "decode-latent", *STEERING)
 

@@ -1,0 +1,259 @@
+#include "daemon/doctor.h"
+
+#include "base/buffer.h"
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/file_system.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "queue/queue.h"
+#include "source/source.h"
+#include "source/source_path.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statfs.h>
+
+/* Below that a service that begins now will soon stand still (service_disks.c holds it at 512 MiB). */
+#define ROOM_WANTED ((uint64_t)10 << 30)
+
+/* A source is looked through no further than that: a doctor does not take an hour. */
+#define ENTRIES_MAX 2000000
+
+/* -- any folder ------------------------------------------------------------------------------------ */
+
+static bool may(const char *path, int mode)
+{
+	return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+}
+
+static const char *network_of(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) == 0 ? network_file_system((uint32_t)fs.f_type) : NULL;
+}
+
+static void look_at_room(struct doctor *d, const char *what, const char *path)
+{
+	struct statfs fs;
+	uint64_t room;
+	char text[24], quoted[TEXT_QUOTE_SIZE];
+
+	if (statfs(path, &fs) < 0)
+		return;
+	room = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	text_quote(path, quoted);
+	text_bytes(room, text);
+	if (room < ROOM_WANTED)
+		doctor_say(d, DOCTOR_WARNING, what, "make room, or use a larger disk",
+			   "%s has %s left", quoted, text);
+	else
+		doctor_say(d, DOCTOR_GOOD, what, NULL, "%s may be written to, %s left", quoted,
+			   text);
+}
+
+/* The nearest folder above @path that is there, or itself. To be freed. */
+static char *nearest(const char *path)
+{
+	char *at = xstrdup(path);
+
+	while (strcmp(at, "/") != 0 && !file_exists(at)) {
+		char *up = dir_of(at);
+
+		free(at);
+		at = up;
+	}
+	return at;
+}
+
+/* Of a folder that is written to, and made where it is not there. */
+static void look_at_target(struct doctor *d, const char *what, const char *path)
+{
+	cleanup_free char *at = nearest(path);
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (!may(at, W_OK | X_OK))
+		doctor_say(d, DOCTOR_BAD, what,
+			   errno == EROFS ? "mount it for writing"
+					  : "give it to the user of the service: chown",
+			   "%s cannot be written to: %s", text_quote(at, quoted), strerror(errno));
+	else
+		look_at_room(d, what, at);
+}
+
+/* -- state ----------------------------------------------------------------------------------------- */
+
+static void look_at_database(struct doctor *d, const char *path)
+{
+	struct error err = ERROR_INIT;
+	struct queue *queue = NULL;
+
+	if (!file_exists(path))
+		return;
+	if (queue_sqlite_open_readonly(path, &queue, &err) < 0)
+		doctor_say(d, DOCTOR_BAD, "queue",
+			   "docs/operations.md, \"What to do when\", has the cases", "%s",
+			   err.message);
+	else
+		doctor_say(d, DOCTOR_GOOD, "queue", NULL, "can be read");
+	queue_close(queue);
+}
+
+static void look_at_state(struct doctor *d, const char *path)
+{
+	cleanup_free char *at = nearest(path);
+	cleanup_free char *database = xasprintf("%s/queue.db", path);
+	const char *network = network_of(at);
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (network)
+		doctor_say(d, DOCTOR_BAD, "state", "set state_dir to a folder on a local disk",
+			   "%s lies on %s, where a database can be damaged", text_quote(at, quoted),
+			   network);
+	look_at_target(d, "state", path);
+	look_at_database(d, database);
+}
+
+/* -- sources --------------------------------------------------------------------------------------- */
+
+struct walk {
+	size_t folders, images, entries;
+	size_t closed;	    /* folders and images that may not be read */
+	char *first_closed; /* path of the first */
+};
+
+static void may_not(struct walk *w, const char *path)
+{
+	if (w->closed++ == 0)
+		w->first_closed = xstrdup(path);
+}
+
+static void walk_folder(struct walk *w, const char *path, bool recursive, size_t depth);
+
+static void walk_entry(struct walk *w, const char *folder, const struct dirent *entry,
+		       bool recursive, bool *tried, size_t depth)
+{
+	cleanup_free char *path = NULL;
+
+	if (entry->d_name[0] == '.')
+		return;
+	w->entries++;
+	if (entry->d_type == DT_DIR && recursive) {
+		path = xasprintf("%s/%s", folder, entry->d_name);
+		walk_folder(w, path, true, depth + 1);
+	} else if (entry->d_type != DT_DIR && source_path_is_image(entry->d_name)) {
+		w->images++;
+		if (*tried) /* one speaks for its folder */
+			return;
+		*tried = true;
+		path = xasprintf("%s/%s", folder, entry->d_name);
+		if (!may(path, R_OK))
+			may_not(w, path);
+	}
+}
+
+static void walk_folder(struct walk *w, const char *path, bool recursive, size_t depth)
+{
+	DIR *dir = depth > SOURCE_FOLDER_DEPTH ? NULL : opendir(path);
+	struct dirent *entry;
+	bool tried = false;
+
+	w->folders++;
+	if (!dir) {
+		may_not(w, path);
+		return;
+	}
+	while (w->entries < ENTRIES_MAX && (entry = readdir(dir)))
+		walk_entry(w, path, entry, recursive, &tried, depth);
+	closedir(dir);
+}
+
+static void say_source(struct doctor *d, const char *quoted, const struct walk *w)
+{
+	const char *more = w->entries >= ENTRIES_MAX ? "at least " : "";
+	char images[28], folders[28], closed[TEXT_QUOTE_SIZE];
+
+	text_count(w->images, images);
+	text_count(w->folders, folders);
+	if (w->closed > 0)
+		doctor_say(
+		    d, DOCTOR_BAD, "source",
+		    "let the user of the service read it: chmod, or setfacl -R -m u:latentd:rX",
+		    "%s: may not be read in %zu places, the first is %s", quoted, w->closed,
+		    text_quote(w->first_closed, closed));
+	else if (w->images == 0)
+		doctor_say(d, DOCTOR_WARNING, "source",
+			   "look at path and recursive; a disk may not be mounted",
+			   "%s has no image in it", quoted);
+	else
+		doctor_say(d, DOCTOR_GOOD, "source", NULL, "%s: %s%s images in %s folders", quoted,
+			   more, images, folders);
+}
+
+/* The folders of it that are to be watched. */
+static size_t look_at_source(struct doctor *d, const struct source_config *source)
+{
+	const char *network = network_of(source->path);
+	struct walk w = {.folders = 0};
+	char quoted[TEXT_QUOTE_SIZE];
+	bool watched = source->watch != SOURCE_WATCH_OFF && source->watch != SOURCE_WATCH_POLL;
+
+	text_quote(source->path, quoted);
+	if (!file_exists(source->path)) {
+		doctor_say(d, DOCTOR_BAD, "source", "mount the disk, or mend the path",
+			   "%s is not there", quoted);
+		return 0;
+	}
+	walk_folder(&w, source->path, source->recursive, 0);
+	say_source(d, quoted, &w);
+	free(w.first_closed);
+	if (network && watched)
+		doctor_say(d, DOCTOR_WARNING, "source",
+			   "set watch: poll and a rescan that suits you",
+			   "%s lies on %s: changes that other machines make raise no events",
+			   quoted, network);
+	return watched && !(network && source->watch == SOURCE_WATCH_AUTO) ? w.folders : 0;
+}
+
+static void look_at_watches(struct doctor *d, size_t folders)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	struct error ignored = ERROR_INIT;
+	char wanted[28];
+	unsigned long long limit;
+
+	if (folders == 0 ||
+	    file_read_all("/proc/sys/fs/inotify/max_user_watches", 64, &text, &ignored) < 0)
+		return;
+	limit = strtoull((const char *)text.data, NULL, 10);
+	text_count(folders, wanted);
+	if (folders > limit / 10 * 9)
+		doctor_say(d, DOCTOR_WARNING, "watches",
+			   "echo fs.inotify.max_user_watches=1048576 > "
+			   "/etc/sysctl.d/50-latentd.conf; sysctl --system",
+			   "%s folders want a watch each, the user may have %llu: the rest is "
+			   "looked through from time to time",
+			   wanted, limit);
+	else
+		doctor_say(d, DOCTOR_GOOD, "watches", NULL,
+			   "%s wanted, of %llu that the user may have", wanted, limit);
+}
+
+void doctor_folders(struct doctor *d, const struct daemon_config *config)
+{
+	size_t folders = 0;
+
+	look_at_state(d, config->state_dir);
+	for (size_t i = 0; i < config->n_datasets; i++) {
+		const struct dataset_config *dataset = &config->datasets[i];
+
+		for (size_t k = 0; k < dataset->n_sources; k++)
+			folders += look_at_source(d, &dataset->sources[k]);
+		look_at_target(d, "output", dataset->output.path);
+	}
+	look_at_watches(d, folders);
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""`latentctl doctor`: each thing that goes wrong is found, and said with what helps."""
+
+import json
+import os
+import subprocess
+
+from daemon_rig import Daemon
+from harness import FAILED, OK, Skip, demo_model, equal, run_tests, test
+from remote_server import Endpoint
+from serve_rig import Server
+
+
+def ask(ws, daemon, code=OK, launch=(), **options):
+    """{what: [finding, ...]}"""
+    daemon.write()
+    command = [os.path.join(ws.programs, "latentctl"), "doctor", "--config", daemon.file, "--json"]
+    settings = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    settings |= {"env": ws.environment, "cwd": "/", **options}
+    result = ws.finish(subprocess.Popen([*launch, *command], **settings))
+    equal(result.code, code, "exit status")
+    found = {}
+    for line in result.out.splitlines():
+        finding = json.loads(line)
+        assert finding["grade"] == "ok" or finding["remedy"], finding
+        found.setdefault(finding["what"], []).append(finding)
+    return found
+
+
+def only(found, what, grade, *words):
+    (finding,) = found[what]
+    equal(finding["grade"], grade, f"{finding}: grade")
+    for word in words:
+        assert word in finding["text"], finding
+    return finding
+
+
+def healthy(ws):
+    daemon = Daemon(ws)
+    daemon.dataset(recipe={"vae": demo_model()})
+    daemon.config["encoders"] = [{"type": "cpu"}]
+    ws.small_pictures(4, folder=ws.path("set"))
+    return daemon
+
+
+@test
+def where_nothing_is_wrong_nothing_is_bad(ws):
+    daemon = healthy(ws)
+    found = ask(ws, daemon)
+    equal({f["grade"] for all in found.values() for f in all} - {"ok", "warning"}, set(), "grades")
+    only(found, "source", "ok", "4 images in 4 folders")
+    only(found, "watches", "ok", "4 wanted")
+    only(found, "daemon", "ok", "not running")
+    assert not os.path.exists(daemon.state_dir) and not os.path.exists(ws.out), "something was made"
+
+
+@test
+def a_daemon_that_runs_is_found(ws):
+    daemon = healthy(ws)
+    daemon.config["encoders"] = [{"type": "fake"}]
+    daemon.config["datasets"][0]["recipe"]["vae"] = "fake"
+    daemon.start()
+    found = ask(ws, daemon)
+    only(found, "daemon", "ok", "it runs and answers")
+    only(found, "queue", "ok")
+    daemon.stop()
+
+
+@test
+def wrong_settings_are_named_with_line_and_column(ws):
+    daemon = healthy(ws)
+    daemon.config["memory_limit"] = "much"
+    only(ask(ws, daemon, FAILED), "settings", "bad", f"{daemon.file}:", "memory_limit", "much")
+
+
+@test
+def what_the_service_may_not_do_is_found(ws):
+    daemon = healthy(ws)
+    os.chmod(ws.path("set", "1"), 0o700)
+    os.makedirs(ws.out, mode=0o755)
+    os.makedirs(daemon.state_dir, mode=0o755)
+    launch = ()
+    if os.geteuid() == 0:
+        launch = ("setpriv", "--reuid=65534", "--clear-groups", "--")
+        version = [*launch, os.path.join(ws.programs, "latentctl"), "version"]
+        able = subprocess.run(version, stdout=subprocess.DEVNULL)
+        if able.returncode != 0:
+            raise Skip("another user cannot run the programs that were built here")
+    else:
+        for folder in (ws.path("set", "1"), ws.out, daemon.state_dir):
+            os.chmod(folder, 0)
+    found = ask(ws, daemon, FAILED, launch)
+    only(found, "source", "bad", "may not be read in 1 places", ws.path("set", "1"))
+    only(found, "output", "bad", ws.out, "cannot be written to")
+    only(found, "state", "bad", daemon.state_dir, "cannot be written to")
+
+
+@test
+def a_folder_without_images_and_too_large_a_limit_are_found(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    daemon.config["memory_limit"] = "16TiB"
+    found = ask(ws, daemon, FAILED)
+    only(found, "source", "warning", "no image")
+    only(found, "memory", "bad", "16.0 TiB")
+
+
+@test
+def a_damaged_queue_is_found(ws):
+    daemon = healthy(ws)
+    os.makedirs(daemon.state_dir)
+    with open(os.path.join(daemon.state_dir, "queue.db"), "wb") as file:
+        file.write(b"this is no database" * 1000)
+    only(ask(ws, daemon, FAILED), "queue", "bad", "queue.db")
+
+
+@test
+def a_gpu_that_cannot_be_used_is_found(ws):
+    daemon = healthy(ws)
+    daemon.config["encoders"] = [{"type": "cuda"}]
+    env = dict(ws.environment, LATENTD_CUDA_PLUGIN=ws.path("none.so"))
+    only(ask(ws, daemon, FAILED, env=env), "gpu", "bad", "none.so")
+
+
+@test
+def each_endpoint_is_asked(ws):
+    daemon = healthy(ws)
+    server = Server(ws, vae=demo_model()).start()
+    foreign = Endpoint(ws, model=None)
+    nobody = Endpoint(ws)
+    nobody.down()
+    token = ws.write("token", b"secret-of-mine\n", ws.root)
+    os.chmod(token, 0o600)
+    refuses = Endpoint(ws, token="another")
+    urls = [f"http://127.0.0.1:{server.port}/", foreign.url, nobody.url]
+    endpoints = [{"url": url} for url in urls] + [{"url": refuses.url, "token_file": token}]
+    daemon.config["encoders"] = [{"type": "remote", "endpoints": endpoints}]
+    found = ask(ws, daemon, FAILED)
+    texts = [f"{f['grade']}: {f['text']}" for f in found["endpoint"]]
+    equal([t.split(":")[0] for t in texts], ["ok", "ok", "bad", "bad"], f"{texts}: grades")
+    assert "latentd" in texts[0] and "no latentd" in texts[1], texts
+    assert "cannot be reached" in texts[2] and "401" in texts[3], texts
+    assert "secret-of-mine" not in json.dumps(found), found
+
+
+run_tests()
