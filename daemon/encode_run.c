@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "encoder/encoder_many.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -63,6 +64,7 @@ struct encode_run {
 	struct pipeline_counts counts;
 	struct encode_remote_told told;
 	int64_t looked_at; /* at endpoints */
+	size_t left_out;   /* GPUs, since they failed */
 	bool interrupted;
 	bool untidy; /* interrupted before what was there was brought up to date */
 	struct error fatal;
@@ -116,7 +118,14 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 
 static void on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
 {
-	(void)arg;
+	struct encode_run *run = arg;
+	struct error why = ERROR_INIT;
+	size_t left_out = encoder_many_left_out(run->setup.encoder, &why);
+
+	if (left_out > run->left_out)
+		progress_message(run->report.progress, "latentctl: not used any more: %s",
+				 why.message);
+	run->left_out = left_out;
 	pipeline_on_batch(batch, failure);
 }
 

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "config/encoder_scope.h"
+#include "encoder/encoder_many.h"
 
 #include <string.h>
 
@@ -18,7 +19,8 @@ struct entry {
 	struct encoder_config config;
 	char *name;
 	char *engine_name; /* of the encoder that was opened last */
-	struct error lack; /* why it could not open the model that was loaded last */
+	struct error
+	    lack; /* why it could not open the model that was loaded last, or failed since */
 	struct encode_device device;
 	struct encode_remote_told told;
 	struct spending *spending; /* NULL: without limits */
@@ -32,6 +34,8 @@ struct unit {
 	struct entry *entry;
 	struct encoder *encoder;
 	struct encode_driver *driver;
+	size_t left_out; /* of several GPUs that are one encoder */
+	bool out;	 /* of the group: it has failed */
 };
 
 struct engine {
@@ -162,18 +166,98 @@ static void load_run(struct task *task)
 			  e->vae);
 }
 
+static void engine_unload(struct engine *e)
+{
+	for (size_t i = 0; i < e->engines->n; i++) {
+		struct unit *u = &e->units[i];
+
+		encode_driver_close(u->driver);
+		encoder_close(u->encoder);
+		*u = (struct unit){.engine = e, .entry = u->entry};
+	}
+	encode_group_release(&e->group);
+	e->state = ENGINE_UNLOADED;
+}
+
+static void engine_fail(struct engine *e, const struct error *why)
+{
+	engine_unload(e);
+	e->state = ENGINE_FAILED;
+	e->failure = *why;
+}
+
+static size_t in_flight(const struct engine *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->engines->n; i++)
+		n += e->units[i].driver ? encode_driver_in_flight(e->units[i].driver) : 0;
+	return n;
+}
+
+/* -- GPUs that are lost --------------------------------------------------------------------------- */
+
+static void tell_left_out(struct unit *u, const struct error *why)
+{
+	const struct engines_options *options = &u->engine->engines->options;
+
+	u->entry->lack = *why;
+	if (options->on_left_out)
+		options->on_left_out(options->arg, u->entry->name, why->message);
+}
+
+/* Some of several GPUs that are one encoder have failed since. */
+static void look_at_gpus(struct unit *u)
+{
+	struct error why = ERROR_INIT;
+	size_t n = encoder_many_left_out(u->encoder, &why);
+
+	if (n > u->left_out && !u->out)
+		tell_left_out(u, &why);
+	u->left_out = n;
+}
+
+/* True: others go on with what the unit had in @batch. */
+static bool leave_out(struct unit *u, struct encode_batch *batch, const struct error *failure)
+{
+	struct encode_group *group = &u->engine->group;
+
+	if (!u->out) {
+		encode_group_remove(group, u->driver);
+		tell_left_out(u, failure);
+		u->out = true;
+	}
+	for (size_t i = 0; i < batch->n && group->n > 0; i++) {
+		struct error *why = &batch->items[i].error;
+
+		if (why->code != ERR_NONE && why->code != ERR_DATA)
+			why->code = ERR_TRANSIENT;
+	}
+	return group->n > 0;
+}
+
 static void unit_on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
 {
+	const struct error none = ERROR_INIT;
 	struct unit *u = arg;
-	struct engines *engines = u->engine->engines;
+	struct engine *e = u->engine;
+	struct engines *engines = e->engines;
 	size_t done = 0;
 
 	for (size_t i = 0; i < batch->n; i++)
 		done += batch->items[i].error.code == ERR_NONE;
 	u->entry->images += done;
 	rate_add(&u->entry->rate, clock_mono_ms(), (uint32_t)done);
-	u->engine->used_at = clock_mono_ms();
+	e->used_at = clock_mono_ms();
+	if (failure->code != ERR_NONE && u->entry->config.type == ENCODER_TYPE_CUDA &&
+	    leave_out(u, batch, failure))
+		failure = &none;
+	look_at_gpus(u);
 	engines->options.on_batch(engines->options.arg, batch, failure);
+	if (e->state == ENGINE_READY && e->group.n == 0 && in_flight(e) == 0) {
+		engine_fail(e, &u->entry->lack);
+		engines->options.on_change(engines->options.arg);
+	}
 }
 
 static int unit_open(struct unit *u, struct encoder *encoder, struct error *err)
@@ -189,27 +273,6 @@ static int unit_open(struct unit *u, struct encoder *encoder, struct error *err)
 	encode_driver_share(u->driver, &u->entry->device);
 	encode_group_add(&e->group, u->driver);
 	return 0;
-}
-
-static void engine_unload(struct engine *e)
-{
-	for (size_t i = 0; i < e->engines->n; i++) {
-		struct unit *u = &e->units[i];
-
-		encode_driver_close(u->driver);
-		encoder_close(u->encoder);
-		u->driver = NULL;
-		u->encoder = NULL;
-	}
-	encode_group_release(&e->group);
-	e->state = ENGINE_UNLOADED;
-}
-
-static void engine_fail(struct engine *e, const struct error *why)
-{
-	engine_unload(e);
-	e->state = ENGINE_FAILED;
-	e->failure = *why;
 }
 
 static void load_done(struct task *task)
@@ -337,15 +400,6 @@ const struct encode_model *engine_model(const struct engine *e)
 struct encode_group *engine_group(struct engine *e)
 {
 	return &e->group;
-}
-
-static size_t in_flight(const struct engine *e)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < e->engines->n; i++)
-		n += e->units[i].driver ? encode_driver_in_flight(e->units[i].driver) : 0;
-	return n;
 }
 
 /* -- all of them ---------------------------------------------------------------------------------- */

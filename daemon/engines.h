@@ -10,6 +10,10 @@
  *	engines_cancel(engines)                            what is in flight comes back unfinished
  *	engines_close(engines)                             when nothing is in flight
  *
+ * A GPU that fails while it encodes is left out until the model is loaded anew, and what it had comes back as
+ * ERR_TRANSIENT. Where nothing else is left to compute the model, the failure is passed on, and the engine fails when all
+ * has come back.
+ *
  * Models are loaded on a thread of their own. What a model is (engine_model) stays known when it has left the memory;
  * one that is found to be another when it is loaded again makes the engine fail. Everything is of the loop's thread.
  */
@@ -41,6 +45,8 @@ struct engines_options {
 	 * remote. */
 	void (*on_health)(void *arg, const char *name, enum encode_remote_health health,
 			  const char *why);
+	/* A GPU of an encoder is left out from now on. NULL: nobody asks. */
+	void (*on_left_out)(void *arg, const char *name, const char *why);
 	void *arg;
 };
 
@@ -69,8 +75,8 @@ struct encoder_view {
 	uint64_t images_done;
 	double images_per_second;
 	bool loading;
-	const struct error
-	    *failure; /* of a model that could not be loaded, there or at all; NULL: none */
+	const struct error *
+	    failure; /* of a model that could not be loaded, there or at all, or of a GPU since; NULL: none */
 	enum encode_remote_health health; /* the worst of its models */
 };
 

@@ -258,6 +258,12 @@ static void on_health(void *arg, const char *name, enum encode_remote_health hea
 		service_log(arg, LOG_LEVEL_WARNING, NULL, "encoder %s: %s", name, why);
 }
 
+static void on_left_out(void *arg, const char *name, const char *why)
+{
+	service_log(arg, LOG_LEVEL_WARNING, NULL,
+		    "encoder %s: %s; it is left out until its model is loaded anew", name, why);
+}
+
 static int open_loop(struct service *s, struct error *err)
 {
 	int r = sd_event_new(&s->event);
@@ -310,6 +316,7 @@ static int open_workers(struct service *s, struct error *err)
 	    .on_batch = on_batch,
 	    .on_change = on_engine,
 	    .on_health = on_health,
+	    .on_left_out = on_left_out,
 	    .arg = s};
 	struct decode_pool_options pool = {.workers = decode_workers(c), .slot_bytes = 3};
 

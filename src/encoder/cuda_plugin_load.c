@@ -88,6 +88,8 @@ int cuda_plugin_error(const struct latentd_cuda_error *from, struct error *err)
 	switch (from->code) {
 	case LATENTD_CUDA_NO_MEMORY:
 		return error_set(err, ERR_NOMEM, "%s", from->message);
+	case LATENTD_CUDA_TOO_LARGE:
+		return error_data(err, "too_large", "%s", from->message);
 	case LATENTD_CUDA_CANCELLED:
 		return error_set(err, ERR_TRANSIENT, "the encode was cancelled");
 	case LATENTD_CUDA_DEVICE_LOST:

@@ -180,6 +180,11 @@ void cuda_work_finish(struct cuda_work *w)
 		item->in_float32 = flags & LATENTD_CUDA_ITEM_F32;
 		if (!(flags & LATENTD_CUDA_ITEM_DONE))
 			item->error = w->failure;
+		else if (flags & LATENTD_CUDA_ITEM_TOO_LARGE)
+			error_data(
+			    &item->error, "too_large",
+			    "its latent overflows, and the GPU's memory is too small to repeat "
+			    "it in float32");
 		else if (flags & LATENTD_CUDA_ITEM_NOT_FINITE)
 			error_data(&item->error, "non_finite",
 				   "the latent has values that are not finite, in float32 too");

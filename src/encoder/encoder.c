@@ -99,8 +99,7 @@ int encoder_collect(struct encoder *e, int timeout_ms, struct encode_batch **don
 	struct encode_batch *batch = NULL;
 	int r = e->ops->collect(e, timeout_ms, &batch, err);
 
-	assert(r != 0 || batch);
-	assert(r <= 0 || !batch);
+	assert((r <= 0) == (batch != NULL));
 	for (size_t i = 0; batch && i < batch->n; i++)
 		check_item(e, batch, &batch->items[i]);
 	*done = batch;

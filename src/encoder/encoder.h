@@ -76,7 +76,7 @@ struct encoder_ops {
 	int (*submit)(struct encoder *e, struct encode_batch *batch, struct error *err);
 	/*
 	 * Waits at most @timeout_ms (-1: as long as it takes) for a batch. A backend whose pollable
-	 * is -1 computes here, however long that takes.
+	 * is -1 computes here, however long that takes. A failure comes with the batch that it ended.
 	 */
 	int (*collect)(struct encoder *e, int timeout_ms, struct encode_batch **done,
 		       struct error *err);
@@ -104,7 +104,7 @@ size_t encoder_capacity(struct encoder *e);
  * latent or error from before. The batch stays the caller's then.
  */
 int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *err);
-/* *done is the batch that is finished or failed, or NULL. */
+/* *done is the batch that is finished or failed; NULL with ENCODER_NOTHING. */
 int encoder_collect(struct encoder *e, int timeout_ms, struct encode_batch **done,
 		    struct error *err);
 void encoder_cancel(struct encoder *e);

@@ -190,19 +190,8 @@ static int encoder_cuda_submit(struct encoder *base, struct encode_batch *batch,
 	return 0;
 }
 
-/* An image that fits into the memory in no way is that image's fault; the next size may fit. */
-static void blame_size(struct error *failure)
-{
-	struct error why = *failure;
-
-	if (failure->code == ERR_NOMEM) {
-		*failure = (struct error)ERROR_INIT;
-		error_data(failure, "too_large", "%s", why.message);
-	}
-}
-
-/* One job back from the plugin. 0, ENCODER_NOTHING, or -1: it has failed without one. */
-static int collect_job(struct encoder_cuda *e, int timeout_ms, struct error *err)
+/* One job back from the plugin. False: none yet. */
+static bool collect_job(struct encoder_cuda *e, int timeout_ms)
 {
 	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
 	struct latentd_cuda_job *finished = NULL;
@@ -210,21 +199,16 @@ static int collect_job(struct encoder_cuda *e, int timeout_ms, struct error *err
 	struct cuda_work *w;
 	int r = e->api->collect(e->engine, timeout_ms, &finished, &refusal);
 
+	assert((r <= 0) == (finished != NULL));
 	if (r > 0)
-		return ENCODER_NOTHING;
-	if (r < 0) {
-		cuda_plugin_error(&refusal, &failure);
-		blame_size(&failure);
-	}
-	if (!finished) {
-		*err = failure;
-		return -1;
-	}
+		return false;
 	w = ((struct cuda_job *)finished)->work;
 	w->collected++;
-	if (r < 0)
+	if (r < 0) {
+		cuda_plugin_error(&refusal, &failure);
 		cuda_work_fail(w, &failure);
-	return 0;
+	}
+	return true;
 }
 
 static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct encode_batch **done,
@@ -238,10 +222,8 @@ static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct enc
 		return ENCODER_NOTHING;
 	submit_jobs(e);
 	while (!cuda_work_is_over(w)) {
-		int r = collect_job(e, timeout_ms, err);
-
-		if (r != 0)
-			return r;
+		if (!collect_job(e, timeout_ms))
+			return ENCODER_NOTHING;
 		submit_jobs(e);
 	}
 	failure = w->failure;
@@ -314,8 +296,12 @@ static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options
 					       .pause_when_busy = options->pause_when_busy};
 	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
 
-	if (e->api->engine_open(e->model, &o, &e->engine, &refusal) < 0)
-		return cuda_plugin_error(&refusal, err);
+	if (e->api->engine_open(e->model, &o, &e->engine, &refusal) < 0) {
+		/* no image is to blame */
+		return refusal.code == LATENTD_CUDA_TOO_LARGE
+			   ? error_set(err, ERR_CONFIG, "%s", refusal.message)
+			   : cuda_plugin_error(&refusal, err);
+	}
 	e->api->caps(e->engine, &e->plugin_caps);
 	e->caps = (struct encoder_caps){.latent_channels = e->config.latent_channels,
 					.downscale = e->plugin_caps.downscale,

@@ -24,7 +24,11 @@ struct encoder_cuda_options {
 
 /*
  * ERR_CONFIG, whose message names cause and remedy: no plugin, or of another version; no driver, too old a one; no such
- * GPU, or too old for the plugin; a model that it cannot compute. ERR_NOMEM: the weights do not fit.
+ * GPU, or too old for the plugin; a model that it cannot compute, or whose weights are more than it may take. ERR_NOMEM:
+ * they do not fit now.
+ *
+ * An image that does not fit in any way is ERR_DATA, too_large. A GPU that is lost, or whose memory others have taken,
+ * fails as a whole; one that is lost fails all that it gets from then on.
  */
 int encoder_cuda_open(const struct encoder_cuda_options *options, struct encoder **out,
 		      struct error *err);

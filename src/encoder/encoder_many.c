@@ -1,6 +1,7 @@
 /*
  * A lane takes a batch when it has none, and a further one only when there are more in line than lanes without: so two
  * batches are never one behind the other while a device is idle. Cancelling moves a mark, as in encoder_blocking.c.
+ * A lane that is out still collects what its encoder has.
  */
 #include "encoder/encoder_many.h"
 
@@ -29,7 +30,9 @@ struct lane {
 	struct encoder_many *many;
 	struct encoder *encoder;
 	struct thread thread;
-	size_t inside; /* batches that the encoder has; written under the lock */
+	/* Written under the lock: */
+	size_t inside; /* batches that the encoder has */
+	bool out;      /* it has failed as a whole */
 };
 
 struct encoder_many {
@@ -43,6 +46,8 @@ struct encoder_many {
 	struct line waiting, finished;
 	size_t in_flight;
 	uint64_t submitted, cancelled; /* numbers of batches */
+	size_t n_out;		       /* lanes */
+	struct error why_out;	       /* of the last one */
 	bool ending;
 };
 
@@ -78,6 +83,54 @@ static void finish(struct encoder_many *m, const struct passed *item)
 	pthread_cond_signal(&m->done);
 }
 
+static bool is_over(const struct encoder_many *m)
+{
+	return m->n_out == m->n;
+}
+
+/* What it did not get done may be done by the others. */
+static void spare(struct passed *item)
+{
+	for (size_t i = 0; i < item->batch->n; i++) {
+		struct error *why = &item->batch->items[i].error;
+
+		if (why->code != ERR_NONE && why->code != ERR_DATA)
+			why->code = ERR_TRANSIENT;
+	}
+	error_clear(&item->failure);
+}
+
+/* @item has failed with the encoder that had it. The last one's failure is that of all that wait. */
+static void lane_fails(struct lane *l, struct passed *item)
+{
+	struct encoder_many *m = l->many;
+
+	m->why_out = item->failure;
+	error_wrap(&m->why_out, "%s", encoder_caps(l->encoder)->engine);
+	m->n_out += !l->out;
+	l->out = true;
+	if (!is_over(m)) {
+		spare(item);
+		return;
+	}
+	while (m->waiting.n > 0) {
+		struct passed next = line_pop(&m->waiting);
+
+		next.failure = item->failure;
+		fail_all(next.batch, &next.failure);
+		finish(m, &next);
+	}
+}
+
+/* A batch is back from the lane's encoder. */
+static void give_back(struct lane *l, struct passed *item)
+{
+	l->inside--;
+	if (item->failure.code != ERR_NONE)
+		lane_fails(l, item);
+	finish(l->many, item);
+}
+
 /* Whether @l may take what is first in line. Under the lock. */
 static bool may_take(const struct lane *l)
 {
@@ -85,8 +138,8 @@ static bool may_take(const struct lane *l)
 	size_t idle = 0;
 
 	for (size_t i = 0; i < m->n; i++)
-		idle += m->lanes[i].inside == 0;
-	return m->waiting.n > 0 &&
+		idle += m->lanes[i].inside == 0 && !m->lanes[i].out;
+	return m->waiting.n > 0 && !l->out &&
 	       (l->inside == 0 ||
 		(m->waiting.n > idle && l->inside < encoder_caps(l->encoder)->max_in_flight));
 }
@@ -104,8 +157,7 @@ static void take(struct lane *l)
 
 		error_set(&why, ERR_TRANSIENT, "the encode was cancelled");
 		fail_all(item.batch, &why);
-		l->inside--;
-		finish(m, &item);
+		give_back(l, &item);
 		return;
 	}
 	pthread_mutex_unlock(&m->lock);
@@ -115,8 +167,7 @@ static void take(struct lane *l)
 	pthread_mutex_lock(&m->lock);
 	if (r < 0) {
 		fail_all(item.batch, &item.failure);
-		l->inside--;
-		finish(m, &item);
+		give_back(l, &item);
 		return;
 	}
 	if (item.number < m->cancelled) /* meanwhile: the encoder did not have it yet */
@@ -131,10 +182,8 @@ static void collect(struct lane *l)
 	pthread_mutex_unlock(&m->lock);
 	encoder_collect(l->encoder, LOOK_MS, &item.batch, &item.failure);
 	pthread_mutex_lock(&m->lock);
-	if (!item.batch)
-		return;
-	l->inside--;
-	finish(m, &item);
+	if (item.batch)
+		give_back(l, &item);
 }
 
 static void *lane_run(void *arg)
@@ -168,7 +217,7 @@ static size_t many_capacity(struct encoder *e)
 	size_t room;
 
 	pthread_mutex_lock(&m->lock);
-	room = m->caps.max_in_flight - m->in_flight;
+	room = is_over(m) ? 0 : m->caps.max_in_flight - m->in_flight;
 	pthread_mutex_unlock(&m->lock);
 	return room;
 }
@@ -181,7 +230,7 @@ static int many_submit(struct encoder *e, struct encode_batch *batch, struct err
 
 	(void)err;
 	pthread_mutex_lock(&m->lock);
-	if (m->in_flight < m->caps.max_in_flight) {
+	if (!is_over(m) && m->in_flight < m->caps.max_in_flight) {
 		item.number = m->submitted++;
 		m->in_flight++;
 		line_push(&m->waiting, &item);
@@ -192,12 +241,15 @@ static int many_submit(struct encoder *e, struct encode_batch *batch, struct err
 	return r;
 }
 
-/* Until something is finished, or @until (monotonic ms; below zero: as long as it takes). Under the lock. */
+/*
+ * Until something is finished, or @until (monotonic ms; below zero: as long as it takes). Who asks again and again for an
+ * encoder to take something waits here too. Under the lock.
+ */
 static void wait_for_one(struct encoder_many *m, int64_t until)
 {
 	const struct timespec t = {until / 1000, until % 1000 * 1000000};
 
-	while (m->finished.n == 0 && m->in_flight > 0) {
+	while (m->finished.n == 0 && (m->in_flight > 0 || (until >= 0 && is_over(m)))) {
 		if (until < 0)
 			pthread_cond_wait(&m->done, &m->lock);
 		else if (pthread_cond_timedwait(&m->done, &m->lock, &t) != 0)
@@ -335,4 +387,19 @@ int encoder_many_open(struct encoder *const *encoders, size_t n, struct encoder 
 const struct encoder *encoder_many_first(const struct encoder *e)
 {
 	return e->ops == &encoder_many_ops ? many_of(e)->lanes[0].encoder : NULL;
+}
+
+size_t encoder_many_left_out(const struct encoder *e, struct error *why)
+{
+	struct encoder_many *m = many_of(e);
+	size_t n;
+
+	if (e->ops != &encoder_many_ops)
+		return 0;
+	pthread_mutex_lock(&m->lock);
+	n = m->n_out;
+	if (n > 0)
+		*why = m->why_out;
+	pthread_mutex_unlock(&m->lock);
+	return n;
 }

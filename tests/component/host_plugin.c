@@ -4,8 +4,11 @@
  *	abi         refuses the handshake as a plugin of another version does
  *	old-driver  has a driver that is older than CUDA
  *	lost        loses the device while it computes
- *	no-room     has no memory for any image
+ *	lost-1      loses the second of its devices when that computes first; the others wait for that
+ *	no-memory   has no memory for any image, because others have taken it
+ *	no-room     may take too little memory for any image
  *	overflow    repeats the first image of each job in float32
+ *	overflow-no-room  has no memory to repeat it
  *	one-lost    opens no engine on the second of its devices
  * HOST_PLUGIN_DEVICES is how many it has (1). HOST_PLUGIN_LOG is a file to which each engine that is opened adds a line with
  * its options.
@@ -18,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct latentd_cuda_engine {
 	struct latentd_cuda_model *model;
@@ -25,10 +29,14 @@ struct latentd_cuda_engine {
 	struct gpu_network *network;
 	struct latentd_cuda_job *jobs[LATENTD_CUDA_IN_FLIGHT];
 	size_t n;
+	int32_t index;
+	bool lost;
 	atomic_uint_fast64_t ticks;
 	atomic_bool cancelled;
 	char name[64];
 };
+
+static atomic_bool one_is_lost; /* of lost-1 */
 
 static bool misbehaves(const char *how)
 {
@@ -86,6 +94,9 @@ static int host_engine_open(struct latentd_cuda_model *model,
 	write_log(options);
 	e = calloc(1, sizeof(*e));
 	e->model = model;
+	e->index = options->device;
+	if (e->index == 1)
+		one_is_lost = false;
 	snprintf(e->name, sizeof(e->name), "cuda/host-%d %s", options->device,
 		 latentd_cuda_dtype_name(options->dtype));
 	e->device = device_host_open(err);
@@ -106,7 +117,8 @@ static void host_caps(const struct latentd_cuda_engine *e, struct latentd_cuda_c
 static int host_submit(struct latentd_cuda_engine *e, struct latentd_cuda_job *job,
 		       struct latentd_cuda_error *err)
 {
-	(void)err;
+	if (e->lost)
+		return plugin_error_cuda(err, 719, "computing on the GPU");
 	if (e->n == LATENTD_CUDA_IN_FLIGHT)
 		return LATENTD_CUDA_FULL;
 	e->jobs[e->n++] = job;
@@ -134,10 +146,18 @@ static int encode(struct latentd_cuda_engine *e, const struct latentd_cuda_job *
 	item->flags = LATENTD_CUDA_ITEM_DONE;
 	if (misbehaves("overflow") && item == job->items)
 		item->flags |= LATENTD_CUDA_ITEM_F32;
+	if (misbehaves("overflow-no-room") && item == job->items)
+		item->flags |= LATENTD_CUDA_ITEM_TOO_LARGE;
 	free(arena);
 	free(plan);
 	e->ticks++;
 	return 0;
+}
+
+/* At item @i of a job. */
+static bool loses_it(const struct latentd_cuda_engine *e, uint32_t i)
+{
+	return (misbehaves("lost") && i > 0) || (misbehaves("lost-1") && e->index == 1);
 }
 
 static int host_collect(struct latentd_cuda_engine *e, int timeout_ms,
@@ -145,18 +165,26 @@ static int host_collect(struct latentd_cuda_engine *e, int timeout_ms,
 {
 	struct latentd_cuda_job *job = e->jobs[0];
 
-	(void)timeout_ms;
 	if (e->n == 0)
 		return LATENTD_CUDA_NOTHING;
+	if (misbehaves("lost-1") && e->index != 1 && !one_is_lost && !e->cancelled &&
+	    timeout_ms >= 0) {
+		nanosleep(&(struct timespec){0, 1000000}, NULL);
+		return LATENTD_CUDA_NOTHING;
+	}
 	e->jobs[0] = e->jobs[1];
 	e->n--;
 	*out = job;
 	if (e->cancelled)
 		return plugin_error_set(err, LATENTD_CUDA_CANCELLED, "cancelled");
 	if (misbehaves("no-room"))
-		return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY, "an image does not fit");
+		return plugin_error_set(err, LATENTD_CUDA_TOO_LARGE, "an image does not fit");
+	if (misbehaves("no-memory"))
+		return plugin_error_cuda(err, 2, "memory for maps and weights");
 	for (uint32_t i = 0; i < job->n; i++) {
-		if (misbehaves("lost") && i > 0)
+		e->lost = e->lost || loses_it(e, i);
+		one_is_lost = one_is_lost || e->lost;
+		if (e->lost)
 			return plugin_error_cuda(err, 719, "computing on the GPU");
 		if (encode(e, job, &job->items[i], err) < 0)
 			return -1;

@@ -296,6 +296,40 @@ static void an_image_that_never_fits_is_too_large(void **state)
 	encoder_close(e);
 }
 
+static void memory_that_others_have_taken_is_no_image_s_fault(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[WIDTH * HEIGHT * 3];
+	struct encode_batch *batch = batch_of(pixels, 1, POSTERIOR_MEAN), *done = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(encoder_submit(e, batch, &err), &err);
+	setenv("HOST_PLUGIN", "no-memory", 1);
+	assert_error(encoder_collect(e, -1, &done, &err), &err, ERR_NOMEM);
+	unsetenv("HOST_PLUGIN");
+	assert_ptr_equal(done, batch);
+	assert_int_equal(batch->items[0].error.code, ERR_NOMEM);
+	encode_batch_free(batch);
+	encoder_close(e);
+}
+
+static void an_image_that_overflows_and_does_not_fit_in_float32_is_too_large_alone(void **state)
+{
+	struct encoder *e = cuda_open();
+	uint8_t pixels[2 * WIDTH * HEIGHT * 3];
+	struct encode_batch *batch = batch_of(pixels, 2, POSTERIOR_MEAN);
+
+	(void)state;
+	setenv("HOST_PLUGIN", "overflow-no-room", 1);
+	encode(e, batch);
+	unsetenv("HOST_PLUGIN");
+	assert_string_equal(batch->items[0].error.reason, "too_large");
+	assert_int_equal(batch->items[1].error.code, ERR_NONE);
+	encode_batch_free(batch);
+	encoder_close(e);
+}
+
 static void what_is_cancelled_comes_back_to_be_tried_again(void **state)
 {
 	struct encoder *e = cuda_open();
@@ -346,6 +380,9 @@ int main(void)
 	    cmocka_unit_test(a_driver_that_is_too_old_is_named_with_its_remedy),
 	    cmocka_unit_test(a_lost_device_ends_the_batch_and_blames_no_image),
 	    cmocka_unit_test(an_image_that_never_fits_is_too_large),
+	    cmocka_unit_test(memory_that_others_have_taken_is_no_image_s_fault),
+	    cmocka_unit_test(
+		an_image_that_overflows_and_does_not_fit_in_float32_is_too_large_alone),
 	    cmocka_unit_test(what_is_cancelled_comes_back_to_be_tried_again),
 	    cmocka_unit_test(a_third_batch_must_wait),
 	};

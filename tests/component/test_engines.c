@@ -15,7 +15,10 @@ struct fixture {
 	sd_event *event;
 	struct inbox *inbox;
 	struct engines *engines;
-	size_t changes, batches, images;
+	size_t changes, batches, images, lost; /* lost: items that are to be tried again */
+	bool may_fail;
+	struct error failure; /* of the last batch */
+	char left_out[512];
 	char engine[64]; /* of the last batch */
 	struct error err;
 };
@@ -24,8 +27,12 @@ static void on_batch(void *arg, struct encode_batch *batch, const struct error *
 {
 	struct fixture *f = arg;
 
-	assert_int_equal(failure->code, ERR_NONE);
+	if (!f->may_fail)
+		assert_int_equal(failure->code, ERR_NONE);
+	f->failure = *failure;
 	f->batches++;
+	for (size_t i = 0; i < batch->n; i++)
+		f->lost += batch->items[i].error.code == ERR_TRANSIENT;
 	f->images += batch->n;
 	snprintf(f->engine, sizeof(f->engine), "%s", batch->engine);
 	encode_batch_free(batch);
@@ -36,11 +43,21 @@ static void on_change(void *arg)
 	((struct fixture *)arg)->changes++;
 }
 
+static void on_left_out(void *arg, const char *name, const char *why)
+{
+	struct fixture *f = arg;
+
+	snprintf(f->left_out, sizeof(f->left_out), "%s: %s", name, why);
+}
+
 static void open_engines(struct fixture *f, const struct encoder_config *configs, size_t n,
 			 int64_t idle_ms)
 {
-	const struct engines_options options = {
-	    .model_idle_ms = idle_ms, .on_batch = on_batch, .on_change = on_change, .arg = f};
+	const struct engines_options options = {.model_idle_ms = idle_ms,
+						.on_batch = on_batch,
+						.on_change = on_change,
+						.on_left_out = on_left_out,
+						.arg = f};
 
 	memset(f, 0, sizeof(*f));
 	assert_true(sd_event_new(&f->event) >= 0);
@@ -388,6 +405,99 @@ static void all_gpus_are_one_encoder_and_what_is_left_out_is_said(void **state)
 	unsetenv("HOST_PLUGIN_DEVICES");
 }
 
+static const struct encoder_config gpu_and_cpu[] = {
+    {.type = ENCODER_TYPE_CUDA, .name = "gpu", .cuda = one_gpu},
+    {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
+
+static void a_gpu_that_is_lost_is_left_out_and_the_others_have_what_it_had(void **state)
+{
+	cleanup_free char *model = testing_golden("kl_sd");
+	const struct recipe_options recipe = {.vae = model, .precision = "f32"};
+	struct encoder_view view;
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	use_plugin(NULL);
+	open_engines(&f, gpu_and_cpu, 2, 1000000);
+	e = load(&f, &recipe);
+	setenv("HOST_PLUGIN", "lost", 1);
+	encode_group_submit(engine_group(e), batch_of(2)); /* to the first, as both are idle */
+	while (f.batches == 0)
+		turn(&f);
+	assert_int_equal(f.lost, 1);
+	assert_int_equal(engine_state(e), ENGINE_READY);
+	assert_int_equal(engine_group(e)->n, 1);
+	assert_non_null(strstr(f.left_out, "gpu: a kernel failed"));
+	engines_view(f.engines, 0, &view);
+	assert_non_null(strstr(view.failure->message, "Xid"));
+	encode_group_submit(engine_group(e), batch_of(2));
+	while (f.batches == 1)
+		turn(&f);
+	assert_int_equal(f.lost, 1);
+	assert_int_equal(f.images, 4);
+	assert_non_null(strstr(f.engine, "cpu/"));
+	unsetenv("HOST_PLUGIN");
+	close_engines(&f);
+}
+
+static void the_only_gpu_that_is_lost_fails_its_engine_which_can_be_loaded_anew(void **state)
+{
+	cleanup_free char *model = testing_golden("kl_sd");
+	const struct recipe_options recipe = {.vae = model, .precision = "f32"};
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	use_plugin(NULL);
+	open_engines(&f, gpu_and_cpu, 1, 1000000);
+	f.may_fail = true;
+	e = load(&f, &recipe);
+	setenv("HOST_PLUGIN", "lost", 1);
+	for (size_t i = 0; i < 2; i++)
+		encode_group_submit(engine_group(e), batch_of(2));
+	while (f.batches < 2)
+		turn(&f);
+	assert_int_equal(f.failure.code, ERR_IO);
+	assert_int_equal(f.lost, 0);
+	assert_int_equal(engine_state(e), ENGINE_FAILED);
+	assert_non_null(strstr(engine_failure(e)->message, "Xid"));
+	unsetenv("HOST_PLUGIN");
+	e = load(&f, &recipe);
+	encode_group_submit(engine_group(e), batch_of(2));
+	while (f.batches < 3)
+		turn(&f);
+	assert_int_equal(f.failure.code, ERR_NONE);
+	close_engines(&f);
+}
+
+static void one_gpu_of_several_that_is_lost_is_named_and_the_encoder_goes_on(void **state)
+{
+	const struct encoder_config all = {
+	    .type = ENCODER_TYPE_CUDA, .name = "gpus", .cuda = all_gpus};
+	cleanup_free char *model = testing_golden("kl_sd");
+	const struct recipe_options recipe = {.vae = model, .precision = "f32"};
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	use_plugin(NULL);
+	setenv("HOST_PLUGIN_DEVICES", "2", 1);
+	setenv("HOST_PLUGIN", "lost-1", 1);
+	open_engines(&f, &all, 1, 1000000);
+	e = load(&f, &recipe);
+	for (size_t i = 0; i < 4; i++)
+		encode_group_submit(engine_group(e), batch_of(1));
+	while (f.batches < 4)
+		turn(&f);
+	assert_true(f.lost >= 1 && f.lost < 4);
+	assert_int_equal(engine_state(e), ENGINE_READY);
+	assert_non_null(strstr(f.left_out, "gpus: cuda/host-1 float32: a kernel failed"));
+	unsetenv("HOST_PLUGIN");
+	unsetenv("HOST_PLUGIN_DEVICES");
+	close_engines(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -403,6 +513,9 @@ int main(void)
 	    cmocka_unit_test(a_gpu_computes_what_the_processor_cannot),
 	    cmocka_unit_test(where_gpus_alone_encode_auto_is_half_precision),
 	    cmocka_unit_test(all_gpus_are_one_encoder_and_what_is_left_out_is_said),
+	    cmocka_unit_test(a_gpu_that_is_lost_is_left_out_and_the_others_have_what_it_had),
+	    cmocka_unit_test(the_only_gpu_that_is_lost_fails_its_engine_which_can_be_loaded_anew),
+	    cmocka_unit_test(one_gpu_of_several_that_is_lost_is_named_and_the_encoder_goes_on),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,6 +92,34 @@ def all_gpus_share_the_work_and_one_that_is_lost_is_left_out(ws):
 
 
 @test
+def a_gpu_that_is_lost_while_it_encodes_is_named_and_the_others_do_its_work(ws):
+    use(ws, HOST_PLUGIN_DEVICES="2", HOST_PLUGIN="lost-1")
+    ws.small_pictures(12)
+    result = encode(ws, "all", "--device", "cuda:all")
+    assert "not used any more: cuda/host-1 bfloat16: a kernel failed on the GPU" in result.err, \
+        result.err
+    equal({s.record["engine"] for s in samples(ws, "all")}, {"cuda/host-0 bfloat16"}, "engine")
+    equal(len(samples(ws, "all")), 12, "samples")
+    ws.verify()
+
+
+@test
+def a_daemon_goes_on_without_a_gpu_that_it_loses_and_says_why(ws):
+    use(ws, HOST_PLUGIN="lost-1", HOST_PLUGIN_DEVICES="2")
+    daemon = Daemon(ws)
+    daemon.config["encoders"] = [{"type": "cuda", "device": 1}, {"type": "cpu"}]
+    set_ = daemon.dataset(recipe={"vae": demo_model(), "resolution": 64})
+    ws.small_pictures(12, folder=set_["source"]["path"])
+    daemon.start()
+    daemon.wait_for(finished=12)
+    gpu, cpu = daemon.status()["encoders"]
+    assert "Xid" in gpu["why"], gpu
+    equal((gpu["images_done"], cpu["images_done"]), (0, 12), "images of each")
+    assert "left out until its model is loaded anew" in daemon.said(), daemon.said()
+    daemon.stop()
+
+
+@test
 def an_image_that_overflows_is_repeated_and_says_so(ws):
     use(ws, HOST_PLUGIN="overflow")
     ws.small_pictures(1)

@@ -51,7 +51,7 @@ static void errors_name_cause_and_remedy(void **state)
 		enum latentd_cuda_code code;
 		const char *words;
 	} cases[] = {
-	    {2, LATENTD_CUDA_NO_MEMORY, "lower memory"},
+	    {2, LATENTD_CUDA_NO_MEMORY, "lower gpu_memory"},
 	    {36, LATENTD_CUDA_OLD_DRIVER, "update the NVIDIA driver"},
 	    {100, LATENTD_CUDA_NO_DEVICE, "nvidia-smi -L"},
 	    {209, LATENTD_CUDA_WRONG_DEVICE, "8.0 or newer"},

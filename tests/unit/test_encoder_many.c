@@ -232,24 +232,71 @@ static void cancelled_ones_come_back_from_the_line_and_from_inside(void **state)
 	encode_batch_free(collect(f, 0, &err));
 }
 
-static void one_that_fails_gives_its_batch_back_and_the_other_goes_on(void **state)
+static void fail_gate(struct fixture *f, size_t i)
+{
+	set(&f->gated[i].broken, true);
+	set(&f->gated[i].open, true);
+}
+
+static void what_one_fails_at_comes_back_for_the_other_which_goes_on_alone(void **state)
 {
 	struct fixture *f = *state;
-	struct error err = ERROR_INIT;
+	struct error err = ERROR_INIT, why = ERROR_INIT;
 	struct encode_batch *batch;
 
 	submit(f);
 	submit(f);
 	wait_for_both(f);
-	set(&f->gated[0].broken, true);
-	set(&f->gated[0].open, true);
-	batch = collect(f, -1, &err);
-	assert_int_equal(err.code, ERR_IO);
+	assert_int_equal(encoder_many_left_out(f->encoder, &why), 0);
+	fail_gate(f, 0);
+	batch = collect(f, 0, &err);
 	assert_string_equal(batch->engine, "first");
-	assert_int_equal(batch->items[0].error.code, ERR_IO);
+	assert_int_equal(batch->items[0].error.code, ERR_TRANSIENT);
 	encode_batch_free(batch);
+	assert_int_equal(encoder_many_left_out(f->encoder, &why), 1);
+	assert_string_equal(why.message, "first: the device was lost");
 	set(&f->gated[1].open, true);
 	collect_from(f, "second");
+	for (size_t i = 0; i < 4; i++) {
+		submit(f);
+		collect_from(f, "second");
+	}
+}
+
+static void when_the_last_one_fails_what_waits_fails_too_and_nothing_more_is_taken(void **state)
+{
+	struct fixture *f = *state;
+	struct encode_batch *extra = encode_batch_new(1), *done = NULL;
+	struct error err = ERROR_INIT;
+	size_t lost = 0;
+	int64_t began;
+
+	for (size_t i = 0; i < 6; i++)
+		submit(f);
+	wait_for_both(f);
+	fail_gate(f, 0);
+	done = collect(f, 0, &err);
+	assert_int_equal(done->items[0].error.code, ERR_TRANSIENT);
+	encode_batch_free(done);
+	fail_gate(f, 1);
+	for (size_t i = 1; i < 6; i++) {
+		int r = encoder_collect(f->encoder, PATIENCE_MS, &done, &err);
+
+		assert_non_null(done);
+		assert_int_equal(done->items[0].error.code, r < 0 ? ERR_IO : ERR_TRANSIENT);
+		lost += r < 0;
+		error_clear(&err);
+		encode_batch_free(done);
+	}
+	assert_true(lost >= 4); /* the first may have had another one inside */
+	extra->width = extra->height = SIDE;
+	extra->items[0].pixels = f->pixels;
+	assert_int_equal(encoder_capacity(f->encoder), 0);
+	assert_int_equal(encoder_submit(f->encoder, extra, &err), ENCODER_FULL);
+	encode_batch_free(extra);
+	began = clock_mono_ms();
+	assert_int_equal(encoder_collect(f->encoder, 50, &done, &err), ENCODER_NOTHING);
+	assert_true(clock_mono_ms() - began >= 49); /* whoever asks for ever does not spin */
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -261,7 +308,8 @@ int main(void)
 	    TEST(what_is_in_line_goes_to_whichever_is_free),
 	    TEST(it_takes_one_more_for_each_than_they_have_room_for),
 	    TEST(cancelled_ones_come_back_from_the_line_and_from_inside),
-	    TEST(one_that_fails_gives_its_batch_back_and_the_other_goes_on),
+	    TEST(what_one_fails_at_comes_back_for_the_other_which_goes_on_alone),
+	    TEST(when_the_last_one_fails_what_waits_fails_too_and_nothing_more_is_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-#define LATENTD_CUDA_ABI	 2
+#define LATENTD_CUDA_ABI	 3
 #define LATENTD_CUDA_SYMBOL	 "latentd_cuda_plugin"
 #define LATENTD_CUDA_MAX_BLOCKS	 8
 #define LATENTD_CUDA_MAX_DEVICES 64
@@ -47,7 +47,8 @@ enum latentd_cuda_code {
 	LATENTD_CUDA_NO_DEVICE,	    /* no such GPU, or none visible */
 	LATENTD_CUDA_WRONG_DEVICE,  /* the GPU is older than what the plugin is built for */
 	LATENTD_CUDA_WRONG_LIBRARY, /* a CUDA library is missing, or of another version */
-	LATENTD_CUDA_NO_MEMORY,	    /* of the device, or of the host */
+	LATENTD_CUDA_NO_MEMORY,	    /* of the device, or of the host: others have it now */
+	LATENTD_CUDA_TOO_LARGE,	    /* does not fit into what the engine may take, in any way */
 	LATENTD_CUDA_DEVICE_LOST, /* fell off the bus, or a fault ended its context: only a restart helps */
 	LATENTD_CUDA_ECC,	  /* uncorrectable memory error */
 	LATENTD_CUDA_UNSUPPORTED, /* this model or size cannot be computed */
@@ -118,7 +119,9 @@ enum {
 	LATENTD_CUDA_ITEM_F32 =
 	    1, /* was not finite in the engine's dtype, and was repeated in float32 */
 	LATENTD_CUDA_ITEM_NOT_FINITE = 2, /* is not finite in float32 either */
-	LATENTD_CUDA_ITEM_DONE = 4
+	LATENTD_CUDA_ITEM_DONE = 4,
+	LATENTD_CUDA_ITEM_TOO_LARGE =
+	    8 /* not finite in the engine's dtype, too large for float32 */
 };
 
 /* One image of a job. Both memories are the caller's until the job is collected. */
@@ -165,8 +168,8 @@ struct latentd_cuda_api {
 	int (*submit)(struct latentd_cuda_engine *engine, struct latentd_cuda_job *job,
 		      struct latentd_cuda_error *err);
 	/*
-	 * Waits at most @timeout_ms (-1: as long as it takes). On failure *out is the job that failed, or NULL;
-	 * items without LATENTD_CUDA_ITEM_DONE have no moments.
+	 * Waits at most @timeout_ms (-1: as long as it takes), and longer only while an algorithm is chosen. On
+	 * failure *out is the job that failed; items without LATENTD_CUDA_ITEM_DONE have no moments.
 	 */
 	int (*collect)(struct latentd_cuda_engine *engine, int timeout_ms,
 		       struct latentd_cuda_job **out, struct latentd_cuda_error *err);

@@ -19,6 +19,7 @@ struct part_plans {
 	size_t arena_bytes;
 	struct part_plan *plans[MAX_PLANS];
 	uint64_t clock;
+	bool short_of_memory; /* the device had less than the limit allows */
 };
 
 static void drop_graphs(struct part_plan *plan)
@@ -126,6 +127,8 @@ static bool fits(void *arg, const struct gpu_plan *plan)
 	p->arena = p->device->ops->alloc(p->device, plan->arena, NULL);
 	if (p->arena)
 		p->arena_bytes = plan->arena;
+	else
+		p->short_of_memory = true;
 	return p->arena != NULL;
 }
 
@@ -139,9 +142,11 @@ static int make(struct part_plans *p, struct part_plan *plan, uint32_t width, ui
 	for (;;) {
 		struct latentd_cuda_error why = {LATENTD_CUDA_OK, ""};
 
+		p->short_of_memory = false;
 		if (!gpu_plan_find(&p->model->steps, &shape, fits, p, &plan->plan))
 			return plugin_error_set(
-			    err, LATENTD_CUDA_NO_MEMORY,
+			    err,
+			    p->short_of_memory ? LATENTD_CUDA_NO_MEMORY : LATENTD_CUDA_TOO_LARGE,
 			    "an image of %ux%u does not fit into %zu MiB in any way", width, height,
 			    p->memory >> 20);
 		if (gpu_network_prepare(p->network, &plan->plan, &why) == 0)

@@ -33,7 +33,8 @@ struct part_plan *part_plans_find(struct part_plans *p, uint32_t width, uint32_t
 				  uint32_t n);
 /*
  * Makes it. The device must be idle: the arena may grow, and the plan that was used least recently may go.
- * LATENTD_CUDA_NO_MEMORY: not even one image in the smallest bands.
+ * LATENTD_CUDA_TOO_LARGE: not even one image in the smallest bands is within the limit. LATENTD_CUDA_NO_MEMORY: it
+ * would be, but the device has less.
  */
 int part_plans_make(struct part_plans *p, uint32_t width, uint32_t height, uint32_t n,
 		    struct part_plan **out, struct latentd_cuda_error *err);

@@ -23,7 +23,9 @@ const char *plugin_error_remedy(enum latentd_cuda_code code)
 		       "built "
 		       "with";
 	case LATENTD_CUDA_NO_MEMORY:
-		return "lower memory, or stop what else uses the GPU";
+		return "lower gpu_memory, or stop what else uses the GPU";
+	case LATENTD_CUDA_TOO_LARGE:
+		return "raise gpu_memory, or encode smaller images";
 	case LATENTD_CUDA_DEVICE_LOST:
 		return "look for Xid in the kernel's log; the GPU works again after a restart of "
 		       "the "
