@@ -16,14 +16,14 @@
 #include <string.h>
 
 struct export_words {
-	const char *to, *into, *name, *arch, *dtype;
-	bool beside, dry_run, help;
+	const char *to, *into, *name, *arch, *dtype, *columns;
+	bool beside, normalised, dry_run, help;
 };
 
 #define FIELD(f) offsetof(struct export_words, f)
 
-static const char *const format_names[] = {"kohya", "musubi",	   "ai-toolkit",
-					   "npz",   "safetensors", NULL};
+static const char *const format_names[] = {"kohya",	  "musubi", "ai-toolkit", "npz",
+					   "safetensors", "wds",    NULL};
 static const char *const dtype_names[] = {"float32", "float16", "bfloat16", NULL};
 
 static const struct setting settings[] = {
@@ -39,6 +39,10 @@ static const struct setting settings[] = {
      .help = "the model, as the trainer calls it (the one that fits)"},
     {"dtype", SETTING_CHOICE, FIELD(dtype), .choices = dtype_names, .value_name = "TYPE",
      .help = "of the latents (what the trainer keeps, or as stored)"},
+    {"normalised", SETTING_FLAG, FIELD(normalised),
+     .help = "npz, safetensors, wds: latents as a model is trained on them, not as stored"},
+    {"columns", SETTING_STRING, FIELD(columns), .not_empty = true, .value_name = "LIST",
+     .help = "wds: what a sample has (json,latent,txt)"},
     {"dry-run", SETTING_FLAG, FIELD(dry_run), .help = "write nothing; say what would be done"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
@@ -98,6 +102,18 @@ static char *bucket_rule(const char *folder)
 	return copy;
 }
 
+static void print_lost(const struct export_job *job)
+{
+	if (job->format->lost)
+		printf("  not carried: %s\n", job->format->lost);
+	if (!(job->columns & EXPORT_COLUMN_JSON))
+		printf("  not carried: records (no json)\n");
+	if (!(job->columns & EXPORT_COLUMN_LATENT))
+		printf("  not carried: latents\n");
+	if (!(job->columns & EXPORT_COLUMN_CAPTION))
+		printf("  not carried: captions as .txt\n");
+}
+
 static void print_left_out(const struct export_plan *plan)
 {
 	char quoted[TEXT_QUOTE_SIZE];
@@ -125,9 +141,8 @@ static void print_plan(const char *folder, const struct export_options *options,
 	       plural(plan->samples), format->name, plan->job.arch ? " " : "",
 	       plan->job.arch ? plan->job.arch->name : "", dtype_name(plan->job.dtype),
 	       text_bytes(plan->bytes, size), text_quote(plan->example, quoted));
-	if (format->lost)
-		printf("  not carried: %s\n", format->lost);
-	if (plan->job.arch && plan->job.space->moments)
+	print_lost(&plan->job);
+	if ((plan->job.arch || plan->job.normalised) && plan->job.space->moments)
 		printf("  of the moments it has the mean\n");
 	if (plan->job.arch && plan->job.space->scaled && !plan->job.arch->normalised)
 		printf("  the latents were stored scaled and are scaled back, with a rounding\n");
@@ -179,6 +194,8 @@ static int run(const struct export_words *words, const char *out, struct error *
 	struct export_options options = {.format = export_format_find(words->to),
 					 .arch = words->arch,
 					 .dtype = words->dtype,
+					 .normalised = words->normalised,
+					 .columns = words->columns,
 					 .into = words->into,
 					 .beside = words->beside};
 	cleanup_free char *folder = NULL;

@@ -3,6 +3,7 @@
  * and hashes are the same each time, so a run that goes on leaves out the same ones.
  */
 #include "daemon/export.h"
+#include "daemon/export_pack.h"
 #include "daemon/export_target.h"
 
 #include "base/checked.h"
@@ -14,7 +15,8 @@
 #include <string.h>
 
 static const struct export_format *const formats[] = {
-    &export_kohya, &export_musubi, &export_ai_toolkit, &export_npz, &export_safetensors,
+    &export_kohya, &export_musubi,	&export_ai_toolkit,
+    &export_npz,   &export_safetensors, &export_wds,
 };
 
 const struct export_format *export_format_at(size_t i)
@@ -118,6 +120,33 @@ static int choose_dtype(const struct export_options *options, const struct expor
 	return 0;
 }
 
+static int choose_columns(const struct export_options *options, unsigned *out, struct error *err)
+{
+	static const char *const names[] = {"json", "latent", "txt"};
+	const char *text = options->columns;
+
+	*out = EXPORT_COLUMN_JSON | EXPORT_COLUMN_LATENT | EXPORT_COLUMN_CAPTION;
+	if (!text)
+		return 0;
+	if (!options->format->columns)
+		return error_set(err, ERR_CONFIG, "%s has no --columns", options->format->name);
+	*out = 0;
+	do {
+		size_t n = strcspn(text, ","), i = 0;
+
+		while (i < ARRAY_SIZE(names) &&
+		       (strlen(names[i]) != n || strncmp(names[i], text, n) != 0))
+			i++;
+		if (i == ARRAY_SIZE(names))
+			return error_set(err, ERR_CONFIG,
+					 "--columns %s: expected some of json,latent,txt",
+					 options->columns);
+		*out |= 1U << i;
+		text += n;
+	} while (*text++);
+	return 0;
+}
+
 /* -- one sample ----------------------------------------------------------------------------------- */
 
 struct path_hash {
@@ -135,16 +164,36 @@ struct pass {
 	size_t n_hashes, capacity;
 	struct buffer list;
 	bool list_begun;
+	struct export_pack pack;
 };
 
-static int make_file(const struct export_job *job, const struct export_sample *sample,
-		     struct buffer *out, struct error *err)
+/* What becomes of a sample: a file of its own, or a record in a tar. */
+struct product {
+	struct buffer file;
+	struct record record;
+};
+
+static void product_release(struct product *p)
+{
+	buffer_release(&p->file);
+	record_release(&p->record);
+}
+
+#define cleanup_product cleanup_with(product_release)
+#define PRODUCT_INIT                                                                               \
+	{                                                                                          \
+		BUFFER_INIT, RECORD_INIT                                                           \
+	}
+
+static int make_product(const struct export_job *job, const struct export_sample *sample,
+			struct product *out, struct error *err)
 {
 	cleanup_ndarray struct ndarray latent = NDARRAY_INIT, converted = NDARRAY_INIT;
 	const struct ndarray *made = sample->stored;
+	bool normalised = job->arch ? job->arch->normalised : job->normalised;
 
-	if (job->arch) {
-		if (export_latent(job->space, made, job->arch->normalised, &latent, err) < 0)
+	if (job->arch || normalised) {
+		if (export_latent(job->space, made, normalised, &latent, err) < 0)
 			return error_wrap(err, "%s", sample->key);
 		made = &latent;
 	}
@@ -153,7 +202,10 @@ static int make_file(const struct export_job *job, const struct export_sample *s
 			return error_wrap(err, "%s", sample->key);
 		made = &converted;
 	}
-	return job->format->encode(job, sample, made, out, err);
+	if (!job->arch && made != sample->stored)
+		export_record_describe(job, made, sample->record);
+	return job->format->pack ? job->format->pack(job, sample, made, &out->record, err)
+				 : job->format->encode(job, sample, made, &out->file, err);
 }
 
 static int begin(struct pass *p, struct error *err)
@@ -165,6 +217,13 @@ static int begin(struct pass *p, struct error *err)
 	if (o->arch && !o->format->archs)
 		return error_set(err, ERR_CONFIG, "%s has no --arch: it is for any model",
 				 o->format->name);
+	if (o->normalised && o->format->archs)
+		return error_set(err, ERR_CONFIG,
+				 "%s has no --normalised: what it keeps is the trainer's",
+				 o->format->name);
+	if (choose_columns(o, &job->columns, err) < 0)
+		return -1;
+	job->normalised = o->normalised;
 	if (o->format->archs && choose_arch(o->format, o->arch, job->space, &job->arch, err) < 0)
 		return -1;
 	return choose_dtype(o, job->space, &job->dtype, err);
@@ -211,7 +270,7 @@ static int plan_sample(void *arg, const struct export_sample *sample, struct err
 {
 	struct pass *p = arg;
 	struct export_plan *plan = p->plan;
-	cleanup_buffer struct buffer bytes = BUFFER_INIT;
+	cleanup_product struct product product = PRODUCT_INIT;
 	cleanup_free char *path = NULL;
 	struct error why = ERROR_INIT;
 
@@ -222,7 +281,7 @@ static int plan_sample(void *arg, const struct export_sample *sample, struct err
 		leave_out_too_long(p, path);
 		return 0;
 	}
-	if (make_file(&plan->job, sample, &bytes, &why) < 0) {
+	if (make_product(&plan->job, sample, &product, &why) < 0) {
 		if (why.code != ERR_DATA) {
 			*err = why;
 			return -1;
@@ -232,7 +291,7 @@ static int plan_sample(void *arg, const struct export_sample *sample, struct err
 	}
 	ARRAY_GROW(p->hashes, p->n_hashes, p->capacity);
 	p->hashes[p->n_hashes++] = (struct path_hash){hash64_of(path, strlen(path), 0), p->n++};
-	plan->bytes += bytes.size;
+	plan->bytes += product.file.size + record_bytes(&product.record);
 	plan->turned += sample->orientation >= 5;
 	if (!plan->example)
 		plan->example = TAKE(path);
@@ -261,24 +320,33 @@ static void add_to_list(struct pass *p, const struct export_sample *sample)
 	p->list_begun = true;
 }
 
-static int write_sample(void *arg, const struct export_sample *sample, struct error *err)
+static int put_file(struct pass *p, const struct export_sample *sample, const struct buffer *file,
+		    struct error *err)
 {
-	struct pass *p = arg;
 	const struct export_job *job = &p->plan->job;
-	cleanup_buffer struct buffer bytes = BUFFER_INIT;
-	cleanup_free char *path = NULL;
-	int r;
+	cleanup_free char *path = job->format->path(job, sample);
+	int r = export_target_put(p->target, path, file->data, file->size, err);
 
-	if (left_out(p))
-		return 0;
-	path = job->format->path(job, sample);
-	if (make_file(job, sample, &bytes, err) < 0)
-		return -1;
-	r = export_target_put(p->target, path, bytes.data, bytes.size, err);
 	if (r < 0)
 		return -1;
 	p->plan->kept += r == EXPORT_TARGET_KEPT;
 	p->plan->written += r != EXPORT_TARGET_KEPT;
+	return 0;
+}
+
+static int write_sample(void *arg, const struct export_sample *sample, struct error *err)
+{
+	struct pass *p = arg;
+	const struct export_job *job = &p->plan->job;
+	cleanup_product struct product product = PRODUCT_INIT;
+
+	if (left_out(p))
+		return 0;
+	if (make_product(job, sample, &product, err) < 0)
+		return -1;
+	if (job->format->pack ? export_pack_add(&p->pack, &product.record, err) < 0
+			      : put_file(p, sample, &product.file, err) < 0)
+		return -1;
 	add_to_list(p, sample);
 	if (p->options->progress) {
 		progress_done(p->options->progress);
@@ -330,9 +398,11 @@ static char *about_text(const struct export_source *source, const struct export_
 	const struct export_job *job = &plan->job;
 
 	return xasprintf("{\"format\": \"%s\", \"dataset\": \"%s\", \"recipe_id\": \"%s\", "
-			 "\"arch\": \"%s\", \"dtype\": \"%s\"}\n",
+			 "\"arch\": \"%s\", \"dtype\": \"%s\", \"normalised\": %s, "
+			 "\"columns\": %u}\n",
 			 job->format->name, export_source_name(source), job->space->recipe_id,
-			 job->arch ? job->arch->name : "", dtype_name(job->dtype));
+			 job->arch ? job->arch->name : "", dtype_name(job->dtype),
+			 job->normalised ? "true" : "false", job->columns);
 }
 
 static int refuse_nothing(const struct export_plan *plan, struct error *err)
@@ -384,11 +454,17 @@ int export_run(const struct export_options *options, struct export_source *sourc
 
 	if (r != 0)
 		return r;
+	export_pack_begin(&p.pack, p.target);
 	r = export_source_each(source, write_sample, &p, err);
+	if (r == 0)
+		r = export_pack_end(&p.pack, err);
+	plan->written += p.pack.written;
+	plan->kept += p.pack.kept;
 	if (r == 0)
 		r = put_list(&p, err);
 	if (r == 0)
 		r = export_target_end(p.target, err);
+	export_pack_release(&p.pack);
 	export_target_close(p.target);
 	buffer_release(&p.list);
 	return r;

@@ -15,8 +15,10 @@
 
 struct export_options {
 	const struct export_format *format;
-	const char *arch;  /* NULL: the one that fits */
-	const char *dtype; /* NULL: the format's first */
+	const char *arch;    /* NULL: the one that fits */
+	const char *dtype;   /* NULL: the format's first */
+	bool normalised;     /* of a format for any model */
+	const char *columns; /* "json,latent,txt"; NULL: all */
 	const char *into;
 	bool beside;		   /* INTO has other files */
 	struct progress *progress; /* may be NULL */
@@ -27,14 +29,14 @@ struct export_plan {
 	size_t samples; /* that are written */
 	uint64_t bytes; /* of their files */
 	size_t turned;	/* of them, by EXIF, which the trainer ignores */
-	char *example;	/* path of the first file */
+	char *example;	/* path of the first file, or where the first sample is */
 	/* Samples that are left out, by number, ascending; and how many of them for which reason, with the first one's words. */
 	size_t *left_out;
 	size_t n_left_out, left_out_capacity;
 	size_t clashes;		/* their file would have another's name */
 	size_t too_long, unfit; /* its name; their values or their shape */
 	char *too_long_example, *unfit_example;
-	size_t written, kept; /* after export_run */
+	size_t written, kept; /* files, after export_run */
 };
 
 /* NULL if there is none of that name. */

@@ -1,5 +1,6 @@
 /*
- * One plain file a sample, by its key, for whatever reads arrays: nothing is lost, the list holds the whole records.
+ * One plain file a sample, by its key, for whatever reads arrays: nothing is lost, the list holds the whole records, which tell
+ * of the latents as they are here.
  */
 #include "daemon/export_format.h"
 
@@ -10,9 +11,29 @@
 
 #include <jansson.h>
 
-static const char *array_name(const struct export_job *job)
+const char *export_array_name(const struct export_job *job)
 {
-	return job->space->moments ? "moments" : "latent";
+	return job->space->moments && !job->normalised ? "moments" : "latent";
+}
+
+void export_record_describe(const struct export_job *job, const struct ndarray *made,
+			    struct json_t *record)
+{
+	json_t *about = json_object_get(record, "latent"), *shape = json_array();
+	struct hash128 hash = hash128_of(made->data, made->bytes);
+	char hex[HASH128_HEX_SIZE];
+
+	for (size_t i = 0; i < made->ndim; i++)
+		json_array_append_new(shape, json_integer((json_int_t)made->shape[i]));
+	hash128_hex(&hash, hex);
+	json_object_set_new(about, "shape", shape);
+	json_object_set_new(about, "dtype", json_string(dtype_name(made->dtype)));
+	json_object_set_new(about, "xxh3_128", json_string(hex));
+	if (job->normalised) {
+		json_object_set_new(about, "scaled", json_true());
+		if (job->space->moments)
+			json_object_set_new(about, "posterior", json_string("mean"));
+	}
 }
 
 static char *npz_path(const struct export_job *job, const struct export_sample *s)
@@ -39,7 +60,7 @@ static int npz_encode(const struct export_job *job, const struct export_sample *
 {
 	cleanup_npz_writer struct npz_writer w = NPZ_WRITER_INIT;
 
-	npz_put(&w, array_name(job), latent);
+	npz_put(&w, export_array_name(job), latent);
 	if (put_pair(&w, "original_size", s->original_width, s->original_height, err) < 0 ||
 	    put_pair(&w, "crop_top_left", s->crop_top, s->crop_left, err) < 0 ||
 	    put_pair(&w, "target_size", s->target_width, s->target_height, err) < 0)
@@ -53,7 +74,7 @@ static char *safetensors_path(const struct export_job *job, const struct export_
 	return xasprintf("%s.safetensors", s->key);
 }
 
-static char *record_text(const struct export_sample *s)
+char *export_record_text(const struct export_sample *s)
 {
 	char *text = json_dumps(s->record, JSON_COMPACT | JSON_REAL_PRECISION(15));
 
@@ -66,8 +87,8 @@ static int safetensors_encode_sample(const struct export_job *job, const struct 
 				     const struct ndarray *latent, struct buffer *out,
 				     struct error *err)
 {
-	struct safetensors_entry entry = {array_name(job), latent};
-	cleanup_free char *text = record_text(s);
+	struct safetensors_entry entry = {export_array_name(job), latent};
+	cleanup_free char *text = export_record_text(s);
 	json_t *metadata = json_pack("{s:s, s:s}", "format", "pt", "record", text);
 	int r = safetensors_encode(&entry, 1, metadata, out, err);
 
@@ -78,7 +99,7 @@ static int safetensors_encode_sample(const struct export_job *job, const struct 
 static void list_entry(const struct export_job *job, const struct export_sample *s,
 		       struct buffer *out)
 {
-	cleanup_free char *text = record_text(s);
+	cleanup_free char *text = export_record_text(s);
 
 	(void)job;
 	buffer_append_string(out, text);

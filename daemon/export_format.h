@@ -6,6 +6,7 @@
 #define LATENTD_DAEMON_EXPORT_FORMAT_H
 
 #include "daemon/export_source.h"
+#include "storage/record.h"
 
 /* A model's latent space as a trainer calls it, told by its numbers. */
 struct export_arch {
@@ -17,11 +18,21 @@ struct export_arch {
 	bool by_name;	 /* only where --arch says it: others have the same numbers */
 };
 
+/* What a sample of a format with columns has. */
+enum export_column {
+	EXPORT_COLUMN_JSON = 1,
+	EXPORT_COLUMN_LATENT = 2,
+	EXPORT_COLUMN_CAPTION = 4,
+};
+
 struct export_job {
 	const struct export_format *format;
 	const struct export_arch *arch; /* NULL: a format for any */
 	const struct export_space *space;
 	enum dtype dtype;
+	bool
+	    normalised; /* of a format for any model: what a model is trained on, not what is stored */
+	unsigned columns; /* of enum export_column */
 };
 
 struct export_format {
@@ -36,9 +47,12 @@ struct export_format {
 	const char *bucket_rule;
 	bool upright; /* the trainer ignores EXIF orientation: a turned image is another to it */
 	const char *lost; /* what it cannot carry, in words */
-	/* The file's path below the target, to be freed. */
+	bool columns;	  /* --columns chooses among them */
+	/* The file's path below the target, to be freed; with pack: one that tells the sample from others. */
 	char *(*path)(const struct export_job *job, const struct export_sample *sample);
-	/* @latent: of the job's dtype; of the arch's kind, or as stored. */
+	/* @latent: of the job's dtype; of the arch's kind, or as stored. One of the two: a file, or what is put in a tar. */
+	int (*pack)(const struct export_job *job, const struct export_sample *sample,
+		    const struct ndarray *latent, struct record *out, struct error *err);
 	int (*encode)(const struct export_job *job, const struct export_sample *sample,
 		      const struct ndarray *latent, struct buffer *out, struct error *err);
 	void (*list_entry)(const struct export_job *job, const struct export_sample *sample,
@@ -50,6 +64,15 @@ extern const struct export_format export_musubi;
 extern const struct export_format export_ai_toolkit;
 extern const struct export_format export_npz;
 extern const struct export_format export_safetensors;
+extern const struct export_format export_wds;
+
+/* "latent", or "moments". */
+const char *export_array_name(const struct export_job *job);
+/* Makes @record tell of @made what it told of the stored latent. */
+void export_record_describe(const struct export_job *job, const struct ndarray *made,
+			    struct json_t *record);
+/* The record as compact JSON, to be freed. */
+char *export_record_text(const struct export_sample *sample);
 
 /* The path of the sample's image without its extension, as os.path.splitext does it; to be freed. */
 char *export_stem(const char *path);

@@ -35,7 +35,7 @@ struct export_sample {
 	size_t target_width, target_height, crop_top, crop_left;
 	double kohya_crop_ltrb[4];
 	unsigned orientation;
-	const struct json_t *record;  /* KEY.json, with that caption */
+	struct json_t *record;	      /* KEY.json, with that caption; of this call alone */
 	const struct ndarray *stored; /* as the shard has it */
 };
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import struct
 import sys
+import tarfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "crash"))
 
@@ -17,7 +18,7 @@ from harness import BUSY, DAMAGED, FAILED, OK, USAGE, demo_model, equal, one_lin
 from harness import same_members, test
 from latent_files import FACTORS, close, files_below, forge, forged, load_npz, values_of, with_values
 from power import Disk, read_journal
-from reference import npy_values, read_dataset
+from reference import npy_values, read_dataset, read_npy, xxh3_128
 
 
 def export(ws, to, *options, into=None, code=OK, **settings):
@@ -155,6 +156,75 @@ def npz_and_safetensors_lose_nothing(ws):
     for folder in ("npz", "st"):
         with open(ws.path(folder, "records.jsonl"), encoding="utf-8") as file:
             equal([json.loads(line) for line in file], [record for record, _ in samples], "records")
+
+
+def read_tar(path):
+    """{key: {suffix: bytes}}, in order."""
+    samples = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            key, suffix = member.name.split(".", 1)
+            samples.setdefault(key, {})[suffix] = tar.extractfile(member).read()
+    return samples
+
+
+@test
+def wds_has_plain_arrays_and_the_members_that_are_asked_for(ws):
+    samples = forge(ws, [forged("x/a.jpg", "flux", 1), forged("b.jpg", "flux", 2), forged("c.jpg", "flux", 3)])
+    export(ws, "wds")
+    same_members(files_below(ws.path("into")), ["128x64/000000.tar"], "files")
+    found = read_tar(ws.path("into", "128x64", "000000.tar"))
+    equal(list(found), [record["key"] for record, _ in samples])
+    for record, values in samples:
+        members = found[record["key"]]
+        equal(list(members), ["json", "latent.npy", "txt"])
+        equal(json.loads(members["json"]), record, "record")
+        equal(members["txt"].decode(), record["caption"])
+        dtype, shape, data = read_npy(members["latent.npy"])
+        equal((dtype, shape), ("<f4", (16, 8, 16)))
+        close(struct.unpack("<2048f", data), values, 0)
+    assert "0 files written, 1 there already" in export(ws, "wds").out
+    result = export(ws, "wds", "--columns", "latent,txt", into=ws.path("some"))
+    assert "not carried: records" in result.out, result.out
+    for members in read_tar(ws.path("some", "128x64", "000000.tar")).values():
+        equal(list(members), ["latent.npy", "txt"])
+    one_line(export(ws, "wds", "--columns", "latent", into=ws.path("some"), code=FAILED), "other options")
+    one_line(export(ws, "wds", "--columns", "latent,image", into=ws.path("no"), code=FAILED), "json,latent,txt")
+    one_line(export(ws, "npz", "--columns", "latent", into=ws.path("no"), code=FAILED), "--columns")
+    assert not os.path.exists(ws.path("no"))
+
+
+@test
+def a_tar_has_a_thousand_samples_and_what_is_whole_is_kept_after_a_kill(ws):
+    forge(ws, [forged(f"{i:04d}.jpg", seed=i) for i in range(1001)])
+    words = ("export", ws.out, "--to", "wds", "--columns", "latent", "--into", ws.path("into"))
+    process = ws.start_and_stop("rename:3", ws.path("into"), *words)  # of the mark, of one tar, of the other
+    process.kill()
+    ws.finish(process)
+    same_members(files_below(ws.path("into")), ["128x64/000000.tar"], "files")
+    assert "1 file written, 1 there already" in ws.latentctl(*words).out
+    equal([len(read_tar(ws.path("into", "128x64", f"00000{i}.tar"))) for i in range(2)], [1000, 1])
+
+
+@test
+def normalised_arrays_are_what_the_model_is_trained_on_and_their_records_say_so(ws):
+    samples = forge(ws, [forged("a.jpg", "flux", 1, posterior="moments")])
+    record, values = samples[0]
+    wanted = normal(values[: 16 * 8 * 16], "flux")
+    export(ws, "wds", "--normalised", into=ws.path("wds"))
+    (members,) = read_tar(ws.path("wds", "128x64", "000000.tar")).values()
+    data = read_npy(members["latent.npy"])[2]
+    close(struct.unpack("<2048f", data), wanted)
+    about = json.loads(members["json"])["latent"]
+    told = {"shape": [16, 8, 16], "scaled": True, "posterior": "mean", "xxh3_128": xxh3_128(data)}
+    equal(about, {**record["latent"], **told}, "what the record says")
+    export(ws, "npz", "--normalised", "--dtype", "float16", into=ws.path("npz"))
+    dtype, shape, got = load_npz(ws.path("npz", "a-1.npz"))["latent"]
+    equal((dtype, shape), ("<f2", (16, 8, 16)))
+    close(got, wanted, 1e-3)
+    with open(ws.path("npz", "records.jsonl"), encoding="utf-8") as file:
+        equal(json.load(file)["latent"]["dtype"], "float16")
+    one_line(export(ws, "kohya", "--normalised", into=ws.path("no"), code=FAILED), "--normalised")
 
 
 @test

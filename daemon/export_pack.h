@@ -1,0 +1,42 @@
+/*
+ * Samples of an export in tars, as webdataset reads them: DIR/WxH/000000.tar, each of one size. The same samples in the same
+ * order give the same tars, so an export that goes on finds those that are whole.
+ *
+ *	export_pack_begin(&pack, target)
+ *	export_pack_add(&pack, &record, err)
+ *	export_pack_end(&pack, err)                           pack.written, pack.kept
+ *	export_pack_release(&pack)
+ */
+#ifndef LATENTD_DAEMON_EXPORT_PACK_H
+#define LATENTD_DAEMON_EXPORT_PACK_H
+
+#include "daemon/export_target.h"
+#include "storage/shard.h"
+
+/* Of a full one; it is held in memory. */
+#define EXPORT_PACK_SAMPLES 1000
+#define EXPORT_PACK_BYTES   ((size_t)256 << 20)
+
+struct export_pack_group {
+	char name[RECORD_GROUP_SIZE];
+	unsigned next; /* number of its next tar */
+};
+
+struct export_pack {
+	struct export_target *target;
+	struct export_pack_group *groups;
+	size_t n_groups, groups_capacity, group; /* the last: whose tar is being filled */
+	struct buffer bytes;			 /* of that tar */
+	struct sink_buffer sink;
+	struct shard_writer *writer; /* NULL: none is being filled */
+	size_t samples;
+	size_t written, kept; /* tars */
+};
+
+void export_pack_begin(struct export_pack *pack, struct export_target *target);
+/* ERR_DATA: the record cannot be in a tar; ERR_CONFIG: another file is in the place of a tar. */
+int export_pack_add(struct export_pack *pack, const struct record *record, struct error *err);
+int export_pack_end(struct export_pack *pack, struct error *err);
+void export_pack_release(struct export_pack *pack);
+
+#endif
