@@ -45,6 +45,7 @@ struct lane *lane_new(const struct lane_shared *shared, const struct dataset_con
 	l->paused = config->paused;
 	l->flushed_at = clock_mono_ms() - SEAL_EVERY_MS;
 	l->removal_asked_at = clock_mono_ms() - REMOVAL_EVERY_MS;
+	l->eta = (struct eta)ETA_INIT;
 	atomic_init(&l->interrupted, false);
 	return l;
 }
@@ -375,6 +376,7 @@ void lane_tick(struct lane *l)
 {
 	int64_t now = clock_mono_ms();
 
+	lane_tick_eta(l, now);
 	if (l->phase != LANE_OPEN)
 		return;
 	if (l->idle_since == 0 || l->draining || now - l->idle_since < SEAL_IDLE_MS)

@@ -10,6 +10,7 @@
 #define LATENTD_DAEMON_LANE_PARTS_H
 
 #include "daemon/dataset_open.h"
+#include "daemon/eta.h"
 #include "daemon/intake.h"
 #include "daemon/lane.h"
 #include "daemon/pipeline.h"
@@ -90,6 +91,7 @@ struct lane {
 	uint64_t served, served_before;	   /* pixels; before this pipeline */
 	uint64_t encoded, failed, skipped; /* since it was made */
 	struct rate rate;
+	struct eta eta;
 	char *last_shard;
 	int64_t last_shard_at; /* wall clock */
 
@@ -133,6 +135,8 @@ void lane_take_roots(struct lane *l, const struct intake_state *state);
 /* -- lane_status.c ---------------------------------------------------------------------------------- */
 
 enum dataset_state lane_state(const struct lane *l);
+/* Once a second, whatever its phase. */
+void lane_tick_eta(struct lane *l, int64_t now);
 
 /* -- lane_tidy.c ------------------------------------------------------------------------------------ */
 

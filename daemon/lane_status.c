@@ -68,14 +68,25 @@ static int64_t retry_at(const struct lane *l)
 	return clock_wall_ms() + l->retry_at - clock_mono_ms();
 }
 
-static int64_t eta_of(const struct lane *l, double rate)
+void lane_tick_eta(struct lane *l, int64_t now)
+{
+	enum dataset_state state = lane_state(l);
+	uint64_t kept = l->pipeline ? pipeline_counts(l->pipeline)->kept : 0;
+
+	eta_tick(&l->eta, now, l->encoded + l->failed + l->skipped + kept,
+		 state == DATASET_SCANNING || state == DATASET_RUNNING);
+}
+
+static struct eta_range eta_of(const struct lane *l)
 {
 	uint64_t left = l->counts.jobs[JOB_AVAILABLE] + l->counts.jobs[JOB_RETRYABLE] +
 			l->counts.jobs[JOB_RUNNING];
+	struct eta_range range = {-1, -1, -1};
 
-	if (left == 0)
-		return l->seen.scans > 0 ? 0 : -1;
-	return rate > 0 ? (int64_t)((double)left / rate) + 1 : -1;
+	/* Before the first scan nobody knows what there is. */
+	if (left > 0 || l->seen.scans > 0)
+		eta_forecast(&l->eta, left, &range);
+	return range;
 }
 
 static struct service_watch watch_of(const struct lane *l)
@@ -108,7 +119,7 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->priority = l->priority;
 	out->counts = l->counts;
 	out->images_per_second = rate_per_second(&l->rate, clock_mono_ms());
-	out->eta_s = eta_of(l, out->images_per_second);
+	out->eta = eta_of(l);
 	out->encoded = l->encoded;
 	out->failed = l->failed;
 	out->skipped = l->skipped;

@@ -61,7 +61,7 @@ struct service_status *service_status_new(size_t n_datasets, size_t n_encoders)
 	s->encoders = xcalloc(n_encoders, sizeof(*s->encoders));
 	s->n_encoders = n_encoders;
 	for (size_t i = 0; i < n_datasets; i++)
-		s->datasets[i].eta_s = -1;
+		s->datasets[i].eta = (struct eta_range){-1, -1, -1};
 	return s;
 }
 

@@ -18,6 +18,7 @@
 #ifndef LATENTD_DAEMON_SERVICE_STATUS_H
 #define LATENTD_DAEMON_SERVICE_STATUS_H
 
+#include "daemon/eta.h"
 #include "queue/queue.h"
 
 #include <stdbool.h>
@@ -87,7 +88,7 @@ struct service_dataset {
 	int priority;	  /* larger goes first */
 	struct queue_counts counts;
 	double images_per_second;	   /* over the last minute */
-	int64_t eta_s;			   /* until nothing is left to do; -1: not known */
+	struct eta_range eta;		   /* until nothing is left to do; all -1: not known */
 	uint64_t encoded, failed, skipped; /* since the daemon began */
 	struct service_scan scan;
 	struct service_watch watch;

@@ -29,6 +29,12 @@ static json_t *json_time(int64_t ms)
 	return ms > 0 ? json_integer(ms) : json_null();
 }
 
+/* -1: not known. */
+static json_t *json_seconds(int64_t s)
+{
+	return s < 0 ? json_null() : json_integer(s);
+}
+
 static json_t *jobs_json(const struct queue_counts *c)
 {
 	json_t *jobs = json_object();
@@ -77,7 +83,9 @@ static void set_live(json_t *o, const struct service_dataset *d)
 			{"why", json_clean(d->why)}, {"retry_at", json_time(d->retry_at)},
 			{"priority", json_integer(d->priority)},
 			{"images_per_second", json_rounded(d->images_per_second, 2)},
-			{"eta_s", d->eta_s < 0 ? json_null() : json_integer(d->eta_s)},
+			{"eta_s", json_seconds(d->eta.likely_s)},
+			{"eta_low_s", json_seconds(d->eta.low_s)},
+			{"eta_high_s", json_seconds(d->eta.high_s)},
 			{"since_start", since_start_json(d)}, {"scan", scan_json(&d->scan)},
 			{"watch", watch_json(&d->watch)}, {"last_shard", last_shard_json(d)},
 			{"deletions", json_count(d->deletions)}));

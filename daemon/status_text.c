@@ -112,12 +112,15 @@ static void rate_line(struct buffer *out, const json_t *d, const struct sums *s)
 	struct text_line line = {out, 0, "rate"};
 	double rate = json_number_value(json_object_get(d, "images_per_second"));
 	const json_t *eta = json_object_get(d, "eta_s");
-	char text[32];
+	char text[32], low[32], high[32];
 
 	if (rate > 0)
 		text_line_item(&line, "%.1f images/s", rate);
 	if (rate > 0 && s->todo > 0 && json_is_integer(eta))
-		text_line_item(&line, "about %s left", text_duration(count_of(d, "eta_s"), text));
+		text_line_item(&line, "about %s left (%s to %s)",
+			       text_duration(count_of(d, "eta_s"), text),
+			       text_duration(count_of(d, "eta_low_s"), low),
+			       text_duration(count_of(d, "eta_high_s"), high));
 	else if (rate > 0 && s->todo > 0)
 		text_line_item(&line, "time left not known yet");
 	text_line_end(&line);

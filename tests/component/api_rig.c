@@ -95,7 +95,7 @@ static void fill_photos(const struct api_rig *rig, struct service_dataset *d)
 	d->counts.samples = 1200000;
 	d->counts.shard_bytes = 123456789012;
 	d->images_per_second = 12.345;
-	d->eta_s = 2760;
+	d->eta = (struct eta_range){2400, 2760, 3300};
 	d->encoded = 5000;
 	d->failed = 4;
 	d->skipped = 1;

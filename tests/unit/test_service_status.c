@@ -28,7 +28,7 @@ static void what_is_not_known_is_minus_one(void **state)
 	struct service_status *s = service_status_new(1, 0);
 
 	(void)state;
-	assert_int_equal(s->datasets[0].eta_s, -1);
+	assert_int_equal(s->datasets[0].eta.high_s, -1);
 	service_status_unref(s);
 }
 

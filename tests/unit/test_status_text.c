@@ -46,7 +46,7 @@ static struct service_status *busy_status(void)
 	d->counts.samples = 1480;
 	d->counts.shard_bytes = 3 << 20;
 	d->images_per_second = 1.26;
-	d->eta_s = 397;
+	d->eta = (struct eta_range){330, 397, 480};
 	d->scan = (struct service_scan){NOW - 60000, 2500, 2000, false, 0};
 	d->watch = (struct service_watch){WATCH_INOTIFY, 12, NULL};
 	d->last_shard = xstrdup("train/512x512/000001.tar");
@@ -76,7 +76,7 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	    "\n"
 	    "photos: running\n"
 	    "  progress   [#####################################.............] 75.0 %\n"
-	    "  rate       1.3 images/s, about 7 min left\n"
+	    "  rate       1.3 images/s, about 7 min left (6 min to 8 min)\n"
 	    "  images     1,490 done, 500 to do, 10 failed\n"
 	    "  shards     2 with 1,480 samples, 3.0 MiB, 10 more encoded and not sealed yet\n"
 	    "  last shard train/512x512/000001.tar, 5 s ago\n"
