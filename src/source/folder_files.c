@@ -1,8 +1,10 @@
 #include "source/folder_files.h"
 
 #include "base/checked.h"
+#include "base/files.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "source/source_path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,4 +124,65 @@ uint64_t folder_stamp(const struct stat *st)
 				  (uint64_t)st->st_mtim.tv_nsec, st->st_ino};
 
 	return (hash64_of(known, sizeof(known), 0) >> 16) | 1;
+}
+
+enum folder_found folder_look(int dir, const char *name, struct source_entry *entry)
+{
+	struct stat st;
+
+	memset(entry, 0, sizeof(*entry));
+	if (fstatat(dir, name, &st, 0) < 0)
+		return errno == ENOENT && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0
+			   ? FOLDER_NOTHING
+			   : FOLDER_FILE;
+	if (S_ISDIR(st.st_mode))
+		return FOLDER_FOLDER;
+	entry->size = (uint64_t)st.st_size;
+	entry->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	entry->inode = st.st_ino;
+	return FOLDER_FILE;
+}
+
+int folder_examine(int root, const char *path, bool captions, struct source_entry *entry,
+		   struct error *err)
+{
+	cleanup_free char *copy = xstrdup(path), *caption = NULL;
+	const char *base = NULL;
+	cleanup_close int dir = folder_open_parent(root, copy, &base);
+	struct source_entry found;
+	struct stat st;
+
+	if (dir < 0 && (errno == EMFILE || errno == ENFILE))
+		return folder_error(err, "look at", path);
+	if (dir < 0 || folder_look(dir, base, &found) != FOLDER_FILE)
+		return SOURCE_GONE;
+	found.path = path;
+	found.caption = SOURCE_UNSEEN;
+	if (captions) {
+		caption = source_path_caption(base);
+		if (fstatat(dir, caption, &st, 0) == 0)
+			found.caption = folder_stamp(&st);
+		else if (errno == ENOENT)
+			found.caption = 0;
+	}
+	*entry = found;
+	return 0;
+}
+
+int folder_caption(int root, const char *path, struct buffer *out, struct error *err)
+{
+	cleanup_free char *caption = source_path_caption(path);
+	struct error failed = ERROR_INIT;
+	cleanup_close int fd = folder_open_file(root, caption, &failed);
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (fd < 0) {
+		if (failed.code == ERR_DATA && strcmp(failed.reason, "gone") == 0)
+			return SOURCE_NO_CAPTION;
+		*err = failed;
+		return -1;
+	}
+	if (fd_read_all(fd, SOURCE_CAPTION_MAX, out, err) < 0)
+		return error_wrap(err, "%s", text_quote(caption, quoted));
+	return 0;
 }

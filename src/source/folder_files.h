@@ -5,9 +5,7 @@
 #ifndef LATENTD_SOURCE_FOLDER_FILES_H
 #define LATENTD_SOURCE_FOLDER_FILES_H
 
-#include "base/error.h"
-
-#include <stdint.h>
+#include "source/source.h"
 
 struct stat;
 
@@ -21,5 +19,15 @@ int folder_open_parent(int root, char *path, const char **base);
 int folder_open_file(int root, const char *path, struct error *err);
 /* 48 bits that change with the file, and are not 0. */
 uint64_t folder_stamp(const struct stat *st);
+
+enum folder_found { FOLDER_FILE, FOLDER_FOLDER, FOLDER_NOTHING };
+
+/* Fills @entry but for its path if @name in @dir is a file, or may be one. */
+enum folder_found folder_look(int dir, const char *name, struct source_entry *entry);
+/* As source_ops.examine; @captions: looks for one. */
+int folder_examine(int root, const char *path, bool captions, struct source_entry *entry,
+		   struct error *err);
+/* As source_ops.caption. */
+int folder_caption(int root, const char *path, struct buffer *out, struct error *err);
 
 #endif

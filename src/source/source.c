@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int path_check(const char *path, struct error *err)
 {
@@ -57,6 +58,25 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 	if (end > start)
 		utf8_append_clean(out, raw.data + start, end - start);
 	return 0;
+}
+
+int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err)
+{
+	if (path_check(path, err) < 0)
+		return -1;
+	return s->ops->meta ? s->ops->meta(s, path, out, err) : SOURCE_NO_META;
+}
+
+/* What is no regular file with an archive's name is left to the folder, which says what is wrong with it. */
+int source_open(const char *path, const struct source_folder_options *options, struct source **out,
+		struct error *err)
+{
+	struct stat st;
+
+	if (options->unpack && source_path_is_archive(path) && stat(path, &st) == 0 &&
+	    S_ISREG(st.st_mode))
+		return source_archive_open(path, options, out, err);
+	return source_folder_open(path, options, out, err);
 }
 
 void source_close(struct source *s)

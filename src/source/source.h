@@ -22,6 +22,7 @@
 
 #define SOURCE_END	   1
 #define SOURCE_NO_CAPTION  1
+#define SOURCE_NO_META	   1
 #define SOURCE_GONE	   1
 #define SOURCE_CAPTION_MAX ((size_t)1 << 20)
 #define SOURCE_UNSEEN	   UINT64_MAX
@@ -36,16 +37,24 @@ struct source_entry {
 	 * none; SOURCE_UNSEEN: nobody looked, or it cannot be examined.
 	 */
 	uint64_t caption;
+	/* Of a member of an archive: what its key is made from, like a path. NULL: its path. */
+	const char *key;
+	/* So many bytes of its path name the archive that it is in. */
+	size_t archive;
+	/* Its place in there, from 1, where members are read fast only in their order. 0: in any order. */
+	uint64_t place;
 };
 
 struct source;
+struct source_folder_options;
+struct unpack;
 
 struct source_ops {
-	const char *name; /* "folder", "memory" */
+	const char *name; /* "folder", "archive", "memory" */
 
 	/*
-	 * The next entry, in an order that depends only on the names. SOURCE_END after the last
-	 * one, and from then on. A file that is there but cannot be examined (no permission, a
+	 * The next entry, always in the same order: byte order of the paths, and within an archive
+	 * as its members stand. SOURCE_END after the last one, and from then on. A file that is there but cannot be examined (no permission, a
 	 * dangling link) is an entry with size, mtime and inode 0: opening it says what is wrong.
 	 * After an error (ERR_IO, ERR_TRANSIENT, ERR_NOMEM) the next call tries the same place
 	 * again; nothing was passed over.
@@ -73,6 +82,11 @@ struct source_ops {
 	 */
 	int (*caption)(struct source *s, const char *path, struct buffer *out, struct error *err);
 
+	/*
+	 * Appends what is known of @path beyond its caption, a JSON object; or SOURCE_NO_META. NULL: always that.
+	 */
+	int (*meta)(struct source *s, const char *path, struct buffer *out, struct error *err);
+
 	void (*close)(struct source *s);
 };
 
@@ -93,8 +107,14 @@ int source_open_sample(struct source *s, const char *path, struct error *err);
  * ERR_DATA as open_sample, and `too_large`.
  */
 int source_caption(struct source *s, const char *path, struct buffer *out, struct error *err);
+/* SOURCE_NO_META, nothing appended, if nothing is known. ERR_DATA as open_sample. */
+int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* NULL is fine. */
 void source_close(struct source *s);
+
+/* The folder or the archive @path, whichever it is. ERR_CONFIG: it is neither, or may not be read. */
+int source_open(const char *path, const struct source_folder_options *options, struct source **out,
+		struct error *err);
 
 /* -- folder ------------------------------------------------------------------------------------ */
 
@@ -121,7 +141,14 @@ struct source_folder_options {
 	void (*note)(void *arg, const char *line);
 	void *note_arg;
 	size_t *unread; /* one more for each folder that could not be read; may be NULL */
-	/* Asked while a large folder is read; true: next fails, and nothing is to be expected of it. May be NULL. */
+	/* Who parses archives, asked for when the first is met; NULL: archives are passed over. */
+	int (*unpack)(struct unpack **out, struct error *err);
+	/*
+	 * True: archive @entry may still be written, and nothing of it is listed. May be NULL.
+	 */
+	bool (*archive_waits)(void *arg, const struct source_entry *entry);
+	void *archive_arg;
+	/* Asked while a large folder or an archive is read; true: next fails, and nothing is to be expected of it. May be NULL. */
 	bool (*stop)(void *arg);
 	void *stop_arg;
 };
@@ -129,6 +156,21 @@ struct source_folder_options {
 /* ERR_CONFIG: @path is not there, not a folder, or may not be read. */
 int source_folder_open(const char *path, const struct source_folder_options *options,
 		       struct source **out, struct error *err);
+
+/* -- archive ----------------------------------------------------------------------------------- */
+
+/*
+ * The images in one archive (unpack.h says of which kinds) with their captions and metadata (archive_index.h); paths
+ * are those inside it. Found in a folder, an archive is like a folder of its name: "train.tar/a.jpg", with the key of
+ * "train/a.jpg". An image that cannot be read, or is encrypted, is an entry like others: opening it says why.
+ *
+ * An archive that cannot be read, or not to its end, is an entry itself, behind the members before the damage: opening
+ * it says what is wrong. In an archive by itself that entry has the archive's name without folders.
+ *
+ * An archive that changes while the source is open is listed again when one of its members is asked for.
+ */
+int source_archive_open(const char *path, const struct source_folder_options *options,
+			struct source **out, struct error *err);
 
 /* -- memory: for tests ------------------------------------------------------------------------- */
 

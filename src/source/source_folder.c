@@ -6,6 +6,8 @@
  * Where captions are looked for, their names are kept among the others and passed over by the walk: an
  * image without one costs no call.
  *
+ * An archive is kept as "name.tar/" too, and stands where a folder of that name would.
+ *
  * Samples are opened part by part from the root's descriptor: no link is followed to another
  * folder, and no path is too long.
  */
@@ -14,6 +16,7 @@
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "source/folder_archives.h"
 #include "source/folder_files.h"
 #include "source/source_path.h"
 
@@ -43,7 +46,11 @@ struct source_folder {
 	bool started;
 	struct level *levels; /* root first */
 	size_t depth;
-	struct buffer path; /* of the current entry */
+	struct buffer path;		  /* of the current entry */
+	struct folder_archives *archives; /* NULL: they are passed over */
+	struct archive_file *archive;	  /* that is being listed; NULL: none */
+	size_t archive_at, archive_prefix;
+	struct buffer key;
 };
 
 static struct source_folder *source_folder_of(struct source *s)
@@ -104,7 +111,9 @@ static int level_add(struct source_folder *f, struct level *level, const struct 
 {
 	unsigned char type = entry_type(level->fd, entry);
 	bool image = source_path_is_image(entry->d_name);
-	bool folder = type == DT_DIR && f->options.recursive;
+	bool archive = f->archives && (type == DT_REG || type == DT_LNK) &&
+		       source_path_is_archive(entry->d_name);
+	bool folder = (type == DT_DIR && f->options.recursive) || archive;
 	bool caption = type != DT_DIR && f->options.captions && !image &&
 		       source_path_is_caption(entry->d_name);
 	size_t length = strlen(entry->d_name);
@@ -113,10 +122,10 @@ static int level_add(struct source_folder *f, struct level *level, const struct 
 	path_set(f, level->prefix, entry->d_name);
 	if (type == DT_DIR && image)
 		note(f, "is a folder with the name of an image");
-	if (type == DT_LNK && !image && !caption && f->options.recursive &&
+	if (type == DT_LNK && !image && !caption && !archive && f->options.recursive &&
 	    fstatat(level->fd, entry->d_name, &st, 0) == 0 && S_ISDIR(st.st_mode))
 		note(f, "is a link to a folder: not followed");
-	if (type == DT_DIR ? !folder : !image && !caption)
+	if (type == DT_DIR ? !folder : !image && !caption && !archive)
 		return 0;
 	level->captions = level->captions || caption;
 	if (buffer_reserve(&level->arena, length + 2, err) < 0)
@@ -208,13 +217,32 @@ static int start(struct source_folder *f, struct error *err)
 	return 0;
 }
 
-/* Enters the folder "name/" that @level stands at, or notes why not. */
-static int enter(struct source_folder *f, struct level *level, struct error *err)
+/* The archive "name/" that @level stands at is listed from now on, unless somebody still writes it. */
+static int enter_archive(struct source_folder *f, struct level *level, const struct stat *st,
+			 struct error *err)
 {
-	const char *name = path_set(f, level->prefix, level->names[level->at]);
+	struct source_entry entry;
+
+	archive_file_describe(st, &entry);
+	entry.path = (const char *)f->path.data;
+	if (f->options.archive_waits && f->options.archive_waits(f->options.archive_arg, &entry)) {
+		level->at++;
+		return 0;
+	}
+	if (folder_archives_get(f->archives, entry.path, &f->archive, err) < 0)
+		return -1;
+	f->archive_at = 0;
+	f->archive_prefix = f->path.size;
+	level->at++;
+	return 0;
+}
+
+/* Enters the folder "name/" that @level stands at, or notes why not. */
+static int enter_folder(struct source_folder *f, struct level *level, struct error *err)
+{
+	const char *name = (const char *)f->path.data + level->prefix;
 	int fd;
 
-	f->path.data[f->path.size - 1] = '\0'; /* with the '/', O_NOFOLLOW would follow */
 	if (f->depth > SOURCE_FOLDER_DEPTH) {
 		note_unread(f, "is too deep: not read");
 		level->at++;
@@ -238,11 +266,41 @@ static int enter(struct source_folder *f, struct level *level, struct error *err
 		level->at++;
 		return 0;
 	}
-	f->path.data[f->path.size - 1] = '/';
+	buffer_put_u8(&f->path, '/');
 	if (level_push(f, fd, err) < 0)
 		return -1;
 	level->at++;
 	return 0;
+}
+
+/* What @level stands at, "name/", is a folder or an archive. */
+static int enter(struct source_folder *f, struct level *level, struct error *err)
+{
+	const char *name = path_set(f, level->prefix, level->names[level->at]);
+	struct stat st;
+
+	f->path.data[--f->path.size] = '\0'; /* with the '/', O_NOFOLLOW would follow */
+	if (!f->archives || !source_path_is_archive(name) ||
+	    fstatat(level->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
+		return enter_folder(f, level, err);
+	if (fstatat(level->fd, name, &st, 0) == 0 && S_ISREG(st.st_mode))
+		return enter_archive(f, level, &st, err);
+	note(f, "is no archive");
+	level->at++;
+	return 0;
+}
+
+/* The next entry of the archive that is being listed; false: that was all. */
+static bool list_archive(struct source_folder *f, struct source_entry *entry)
+{
+	if (!archive_file_entry(f->archive, f->archive_at, entry)) {
+		archive_file_close(TAKE(f->archive));
+		return false;
+	}
+	f->archive_at++;
+	path_set(f, f->archive_prefix, "");
+	folder_archives_place(&f->path, &f->key, entry);
+	return true;
 }
 
 /* The stamp of the caption beside @name. */
@@ -265,38 +323,18 @@ static uint64_t look_for_caption(const struct source_folder *f, const struct lev
 	return errno == ENOENT ? 0 : SOURCE_UNSEEN;
 }
 
-enum found { FOUND_FILE, FOUND_FOLDER, FOUND_NOTHING };
-
-/* Fills @entry but for its path if @name in @dir is a file, or may be one. */
-static enum found examine(int dir, const char *name, struct source_entry *entry)
-{
-	struct stat st;
-
-	memset(entry, 0, sizeof(*entry));
-	if (fstatat(dir, name, &st, 0) < 0)
-		return errno == ENOENT && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0
-			   ? FOUND_NOTHING
-			   : FOUND_FILE;
-	if (S_ISDIR(st.st_mode))
-		return FOUND_FOLDER;
-	entry->size = (uint64_t)st.st_size;
-	entry->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-	entry->inode = st.st_ino;
-	return FOUND_FILE;
-}
-
-/* The same for the walk's path; false if there is nothing to list. */
+/* Fills @entry for the walk's path; false if there is nothing to list. */
 static bool list(struct source_folder *f, const struct level *level, const char *name,
 		 struct source_entry *entry)
 {
 	uint64_t caption = look_for_caption(f, level, name);
-	enum found found = examine(level->fd, name, entry);
+	enum folder_found found = folder_look(level->fd, name, entry);
 
-	if (found == FOUND_FOLDER)
+	if (found == FOLDER_FOLDER)
 		note(f, "is a link to a folder: not followed");
 	entry->path = (const char *)f->path.data;
 	entry->caption = caption;
-	return found == FOUND_FILE;
+	return found == FOLDER_FILE;
 }
 
 static int source_folder_next(struct source *s, struct source_entry *entry, struct error *err)
@@ -309,6 +347,8 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 		struct level *level = &f->levels[f->depth - 1];
 		const char *name;
 
+		if (f->archive && list_archive(f, entry))
+			return 0;
 		if (level->at == level->n) {
 			level_release(level);
 			f->depth--;
@@ -333,53 +373,42 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 
 static int source_folder_open_sample(struct source *s, const char *path, struct error *err)
 {
-	return folder_open_file(source_folder_of(s)->root, path, err);
+	struct source_folder *f = source_folder_of(s);
+	int r =
+	    f->archives ? folder_archives_open_sample(f->archives, path, err) : FOLDER_NO_ARCHIVE;
+
+	return r != FOLDER_NO_ARCHIVE ? r : folder_open_file(f->root, path, err);
 }
 
 static int source_folder_examine(struct source *s, const char *path, struct source_entry *entry,
 				 struct error *err)
 {
 	struct source_folder *f = source_folder_of(s);
-	cleanup_free char *copy = xstrdup(path), *caption = NULL;
-	const char *base = NULL;
-	cleanup_close int dir = folder_open_parent(f->root, copy, &base);
-	struct source_entry found;
-	struct stat st;
+	int r = f->archives ? folder_archives_examine(f->archives, path, entry, err)
+			    : FOLDER_NO_ARCHIVE;
 
-	if (dir < 0 && (errno == EMFILE || errno == ENFILE))
-		return folder_error(err, "look at", path);
-	if (dir < 0 || examine(dir, base, &found) != FOUND_FILE)
-		return SOURCE_GONE;
-	found.path = path;
-	found.caption = SOURCE_UNSEEN;
-	if (f->options.captions) {
-		caption = source_path_caption(base);
-		if (fstatat(dir, caption, &st, 0) == 0)
-			found.caption = folder_stamp(&st);
-		else if (errno == ENOENT)
-			found.caption = 0;
-	}
-	*entry = found;
-	return 0;
+	return r != FOLDER_NO_ARCHIVE
+		   ? r
+		   : folder_examine(f->root, path, f->options.captions, entry, err);
 }
 
 static int source_folder_caption(struct source *s, const char *path, struct buffer *out,
 				 struct error *err)
 {
-	cleanup_free char *caption = source_path_caption(path);
-	struct error failed = ERROR_INIT;
-	cleanup_close int fd = folder_open_file(source_folder_of(s)->root, caption, &failed);
-	char quoted[TEXT_QUOTE_SIZE];
+	struct source_folder *f = source_folder_of(s);
+	int r =
+	    f->archives ? folder_archives_caption(f->archives, path, out, err) : FOLDER_NO_ARCHIVE;
 
-	if (fd < 0) {
-		if (failed.code == ERR_DATA && strcmp(failed.reason, "gone") == 0)
-			return SOURCE_NO_CAPTION;
-		*err = failed;
-		return -1;
-	}
-	if (fd_read_all(fd, SOURCE_CAPTION_MAX, out, err) < 0)
-		return error_wrap(err, "%s", text_quote(caption, quoted));
-	return 0;
+	return r != FOLDER_NO_ARCHIVE ? r : folder_caption(f->root, path, out, err);
+}
+
+static int source_folder_meta(struct source *s, const char *path, struct buffer *out,
+			      struct error *err)
+{
+	struct source_folder *f = source_folder_of(s);
+	int r = f->archives ? folder_archives_meta(f->archives, path, out, err) : FOLDER_NO_ARCHIVE;
+
+	return r != FOLDER_NO_ARCHIVE ? r : SOURCE_NO_META;
 }
 
 /* -- open and close ---------------------------------------------------------------------------- */
@@ -391,7 +420,10 @@ static void source_folder_close(struct source *s)
 	while (f->depth > 0)
 		level_release(&f->levels[--f->depth]);
 	free(f->levels);
+	archive_file_close(f->archive);
+	folder_archives_close(f->archives);
 	buffer_release(&f->path);
+	buffer_release(&f->key);
 	close(f->root);
 	free(f);
 }
@@ -402,6 +434,7 @@ static const struct source_ops source_folder_ops = {
     .examine = source_folder_examine,
     .open_sample = source_folder_open_sample,
     .caption = source_folder_caption,
+    .meta = source_folder_meta,
     .close = source_folder_close,
 };
 
@@ -430,6 +463,8 @@ int source_folder_open(const char *path, const struct source_folder_options *opt
 	f->options = *options;
 	f->root = root;
 	f->levels = xcalloc(SOURCE_FOLDER_DEPTH + 1, sizeof(*f->levels));
+	if (options->unpack)
+		f->archives = folder_archives_new(root, &f->options);
 	*out = &f->base;
 	return 0;
 }

@@ -56,3 +56,25 @@ char *source_path_caption(const char *path)
 {
 	return xasprintf("%.*s.txt", (int)source_path_stem(path), path);
 }
+
+size_t source_path_archive_stem(const char *path)
+{
+	static const char *const endings[] = {".tar",  ".tar.gz", ".tgz", ".tar.zst",
+					      ".tzst", ".tar.xz", ".txz", ".tar.bz2",
+					      ".tbz2", ".zip",	  ".7z"};
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	size_t n = strlen(base);
+
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+		size_t ending = strlen(endings[i]);
+
+		if (n > ending && strcasecmp(base + n - ending, endings[i]) == 0)
+			return (size_t)(base - path) + n - ending;
+	}
+	return (size_t)(base - path) + n;
+}
+
+bool source_path_is_archive(const char *path)
+{
+	return path[source_path_archive_stem(path)] != '\0';
+}

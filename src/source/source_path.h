@@ -21,6 +21,11 @@ bool source_path_is_image(const char *path);
 /* Not empty, not absolute, and no part that is empty, "." or "..". */
 bool source_path_is_inside(const char *path);
 
+/* Whether it is the name of an archive: .tar, .tar.gz, .tgz, .zip and so on, in any case. */
+bool source_path_is_archive(const char *path);
+/* Length of @path without that ending; all of it if it has none. */
+size_t source_path_archive_stem(const char *path);
+
 /* The path of the caption beside @path, to be freed. */
 char *source_path_caption(const char *path);
 /* Whether it is the name of a caption. */

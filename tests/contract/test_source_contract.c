@@ -1,18 +1,21 @@
 /*
- * What every source does, run on each: the same files in memory and in a folder.
+ * What every source does, run on each: the same files in memory, in a folder, and in archives of which one is read
+ * at any place and the others from their beginning.
  */
+#include "tests/archive_samples.h"
 #include "tests/testing.h"
 
 #include "base/checked.h"
 #include "base/files.h"
 #include "source/source.h"
+#include "source/unpack.h"
 
 #include <fcntl.h>
 #include <string.h>
 
 struct backend {
 	const char *name;
-	char *dir; /* of the folder source */
+	char *dir; /* of the folder and of archives */
 	struct source *source;
 };
 
@@ -52,14 +55,48 @@ static void open_folder(struct backend *b, const struct source_memory_file *file
 	assert_ok(source_folder_open(b->dir, &options, &b->source, &err), &err);
 }
 
+static int unpack_open(struct unpack **out, struct error *err)
+{
+	const struct unpack_limits limits = UNPACK_LIMITS_DEFAULT;
+
+	return unpack_local_open(&limits, out, err);
+}
+
+/* Kinds are told by the name of the backend. */
+static void open_archive(struct backend *b, const struct source_memory_file *files, size_t n)
+{
+	const struct source_folder_options options = {.unpack = unpack_open};
+	struct error err = ERROR_INIT;
+	cleanup_free char *path = NULL;
+	struct archive_samples *s;
+
+	b->dir = testing_tempdir();
+	path = testing_path(b->dir, b->name);
+	s = archive_samples_begin(path, NULL);
+	for (size_t i = 0; i < n; i++) {
+		const char *dot = strrchr(files[i].path, '.');
+		cleanup_free char *caption =
+		    xasprintf("%.*s.txt", (int)(dot - files[i].path), files[i].path);
+
+		if (files[i].caption)
+			archive_samples_add(s, caption, files[i].caption, strlen(files[i].caption));
+		if (files[i].data)
+			archive_samples_add(s, files[i].path, files[i].data, files[i].size);
+	}
+	archive_samples_end(s);
+	assert_ok(source_open(path, &options, &b->source, &err), &err);
+}
+
 static void backend_open(void **state, const struct source_memory_file *files, size_t n)
 {
 	struct backend *b = *state;
 
 	if (strcmp(b->name, "memory") == 0)
 		open_memory(b, files, n);
-	else
+	else if (strcmp(b->name, "folder") == 0)
 		open_folder(b, files, n);
+	else
+		open_archive(b, files, n);
 }
 
 static int teardown(void **state)
@@ -96,9 +133,10 @@ static void entries_come_in_byte_order_of_their_paths_and_then_the_end(void **st
 	};
 	struct source_memory_file files[ARRAY_SIZE(sorted)];
 
-	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++) /* 7 and 15 are coprime */
-		files[i] =
-		    (struct source_memory_file){sorted[i * 7 % ARRAY_SIZE(sorted)], "x", 1, NULL};
+	/* An archive's is the order of its members. 7 and 15 are coprime */
+	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++)
+		files[i] = (struct source_memory_file){
+		    sorted[strchr(b->name, '.') ? i : i * 7 % ARRAY_SIZE(sorted)], "x", 1, NULL};
 	backend_open(state, files, ARRAY_SIZE(files));
 	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++)
 		assert_string_equal(next_path(b->source), sorted[i]);
@@ -284,11 +322,16 @@ static void a_caption_over_a_mebibyte_is_too_large(void **state)
 
 #define CONTRACT(test)                                                                             \
 	cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &memory),                   \
-	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &folder)
+	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &folder),               \
+	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &tar),                  \
+	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &tar_gz),               \
+	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &zip)
 
 int main(void)
 {
-	static struct backend memory = {.name = "memory"}, folder = {.name = "folder"};
+	static struct backend memory = {.name = "memory"}, folder = {.name = "folder"},
+			      tar = {.name = "a.tar"}, tar_gz = {.name = "a.tar.gz"},
+			      zip = {.name = "a.zip"};
 	const struct CMUnitTest tests[] = {
 	    CONTRACT(entries_come_in_byte_order_of_their_paths_and_then_the_end),
 	    CONTRACT(an_empty_source_is_at_its_end),

@@ -1,0 +1,253 @@
+#include "source/archive_file.h"
+
+#include "base/checked.h"
+#include "base/hash.h"
+#include "base/text.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* -- listing -------------------------------------------------------------------------------------- */
+
+struct listing {
+	struct archive_index *index;
+	const struct source_folder_options *options;
+};
+
+static int on_member(void *arg, const struct unpack_member *m)
+{
+	struct listing *l = arg;
+
+	if (m)
+		archive_index_add(l->index, m);
+	return l->options->stop && l->options->stop(l->options->stop_arg);
+}
+
+static void note(const struct archive_file *a, const struct source_folder_options *options,
+		 const char *what)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_free char *line = xasprintf("%s %s", text_quote(a->path, quoted), what);
+
+	if (options->note)
+		options->note(options->note_arg, line);
+}
+
+static void note_passed_over(const struct archive_file *a,
+			     const struct source_folder_options *options)
+{
+	const char *last = NULL;
+	size_t n = archive_index_passed_over(a->index, &last);
+	char quoted[TEXT_QUOTE_SIZE];
+	cleanup_free char *what = NULL;
+
+	if (n == 0)
+		return;
+	what = xasprintf("has %zu image%s that %s, as %s: not read", n, n > 1 ? "s" : "",
+			 n > 1 ? "are links or lead out of it" : "is a link or leads out of it",
+			 text_quote(last, quoted));
+	note(a, options, what);
+}
+
+/* What was found before it is used. */
+static void take_damage(struct archive_file *a, const struct error *why)
+{
+	const char *last = archive_index_last(a->index);
+	char name[TEXT_QUOTE_SIZE], quoted[TEXT_QUOTE_SIZE];
+
+	text_quote(a->path, name);
+	if (*last)
+		error_data(&a->damage, why->reason, "%s: %s, behind %s; %zu images are used", name,
+			   why->message, text_quote(last, quoted), archive_index_count(a->index));
+	else
+		error_data(&a->damage, why->reason, "%s: %s", name, why->message);
+}
+
+static int list(struct archive_file *a, struct unpack *unpack,
+		const struct source_folder_options *options, struct error *err)
+{
+	struct listing l = {a->index, options};
+	struct error why = ERROR_INIT;
+	int r = unpack_list(unpack, a->fd, on_member, &l, &why);
+
+	if (r == UNPACK_STOPPED)
+		return error_set(err, ERR_TRANSIENT, "stopped while reading an archive");
+	if (r < 0 && why.code != ERR_DATA) {
+		*err = why;
+		return error_wrap(err, "%s", a->path);
+	}
+	archive_index_end(a->index);
+	if (r < 0)
+		take_damage(a, &why);
+	note_passed_over(a, options);
+	return 0;
+}
+
+/* -- open and close ------------------------------------------------------------------------------- */
+
+int archive_file_open(int fd, const char *path, const struct stat *st, const struct error *damage,
+		      struct unpack *unpack, const struct source_folder_options *options,
+		      struct archive_file **out, struct error *err)
+{
+	static atomic_uint_fast64_t numbers;
+	struct archive_file *a = xcalloc(1, sizeof(*a));
+	struct source_entry entry;
+
+	archive_file_describe(st, &entry);
+	a->users = 1;
+	a->fd = fd;
+	a->path = xstrdup(path);
+	a->number = atomic_fetch_add(&numbers, 1);
+	a->size = entry.size;
+	a->inode = entry.inode;
+	a->mtime_ns = entry.mtime_ns;
+	a->device = st->st_dev;
+	a->index = archive_index_new();
+	if (fd < 0) {
+		a->damage = *damage;
+		archive_index_end(a->index);
+	} else if (list(a, unpack, options, err) < 0) {
+		archive_file_close(a);
+		return -1;
+	}
+	*out = a;
+	return 0;
+}
+
+void archive_file_close(struct archive_file *a)
+{
+	if (!a || --a->users > 0)
+		return;
+	if (a->fd >= 0)
+		close(a->fd);
+	archive_index_free(a->index);
+	free(a->path);
+	free(a);
+}
+
+void archive_file_describe(const struct stat *st, struct source_entry *entry)
+{
+	*entry = (struct source_entry){.size = (uint64_t)st->st_size,
+				       .mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 +
+						   st->st_mtim.tv_nsec,
+				       .inode = st->st_ino};
+}
+
+bool archive_file_is(const struct archive_file *a, const struct stat *st)
+{
+	struct source_entry entry;
+
+	archive_file_describe(st, &entry);
+	return a->size == entry.size && a->mtime_ns == entry.mtime_ns && a->inode == entry.inode &&
+	       a->device == st->st_dev;
+}
+
+/* -- entries -------------------------------------------------------------------------------------- */
+
+/* Of a member the inode stands for the archive's inode and size: with another archive all its members are others. */
+static void describe(const struct archive_file *a, const struct archive_item *item,
+		     struct source_entry *entry)
+{
+	const uint64_t known[] = {a->inode, a->size};
+
+	*entry =
+	    (struct source_entry){.path = item->path,
+				  .key = item->key,
+				  .size = item->size != UNPACK_UNKNOWN ? item->size : 0,
+				  .mtime_ns = a->mtime_ns,
+				  .inode = (hash64_of(known, sizeof(known), 0) >> 1) | 1,
+				  .caption = item->caption_stamp,
+				  .place = archive_index_is_random(a->index) ? 0 : item->place + 1};
+}
+
+bool archive_file_entry(const struct archive_file *a, size_t i, struct source_entry *entry)
+{
+	size_t n = archive_index_count(a->index);
+
+	if (i < n)
+		describe(a, archive_index_item(a->index, i), entry);
+	return i < n || (i == n && archive_file_examine(a, NULL, entry) == 0);
+}
+
+int archive_file_examine(const struct archive_file *a, const char *inside,
+			 struct source_entry *entry)
+{
+	const struct archive_item *item = inside ? archive_index_find(a->index, inside) : NULL;
+
+	if (item)
+		describe(a, item, entry);
+	else if (!inside && a->damage.code != ERR_NONE)
+		*entry = (struct source_entry){
+		    .size = a->size, .mtime_ns = a->mtime_ns, .inode = a->inode};
+	else
+		return SOURCE_GONE;
+	return 0;
+}
+
+/* -- bytes ---------------------------------------------------------------------------------------- */
+
+static int gone(const struct archive_file *a, const char *inside, struct error *err)
+{
+	char name[TEXT_QUOTE_SIZE], quoted[TEXT_QUOTE_SIZE];
+
+	if (!inside)
+		return error_data(err, "gone", "%s is not there", text_quote(a->path, name));
+	return error_data(err, "gone", "%s is not in %s", text_quote(inside, quoted),
+			  text_quote(a->path, name));
+}
+
+int archive_file_read(struct archive_file *a, const char *inside, struct unpack *unpack,
+		      struct error *err)
+{
+	const struct archive_item *item = inside ? archive_index_find(a->index, inside) : NULL;
+	struct unpack_member m = {.regular = true};
+	char name[TEXT_QUOTE_SIZE], quoted[TEXT_QUOTE_SIZE];
+	int fd;
+
+	if (!inside && a->damage.code != ERR_NONE) {
+		*err = a->damage;
+		return -1;
+	}
+	if (!item)
+		return gone(a, inside, err);
+	m.name = item->name;
+	m.size = item->size;
+	m.place = item->place;
+	m.offset = item->offset;
+	if (item->encrypted)
+		return error_data(err, "encrypted", "%s in %s is encrypted",
+				  text_quote(inside, quoted), text_quote(a->path, name));
+	fd = unpack_read(unpack, a->fd, a->number, &m, err);
+	if (fd < 0)
+		return error_wrap(err, "%s in %s", text_quote(inside, quoted),
+				  text_quote(a->path, name));
+	return fd;
+}
+
+int archive_file_caption(const struct archive_file *a, const char *inside, struct buffer *out,
+			 struct error *err)
+{
+	const struct archive_item *item = inside ? archive_index_find(a->index, inside) : NULL;
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (item && item->caption_unread)
+		return error_data(err, "too_large",
+				  "the caption of %s cannot be read, or is over %zu bytes",
+				  text_quote(inside, quoted), SOURCE_CAPTION_MAX);
+	if (!item || !item->caption)
+		return SOURCE_NO_CAPTION;
+	buffer_append(out, item->caption, item->caption_size);
+	return 0;
+}
+
+int archive_file_meta(const struct archive_file *a, const char *inside, struct buffer *out)
+{
+	const struct archive_item *item = inside ? archive_index_find(a->index, inside) : NULL;
+
+	if (!item || !item->meta)
+		return SOURCE_NO_META;
+	buffer_append_string(out, item->meta);
+	return 0;
+}

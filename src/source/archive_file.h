@@ -1,0 +1,53 @@
+/*
+ * Private to src/source: one archive that is open, as a source shows it. Paths here are those inside it.
+ */
+#ifndef LATENTD_SOURCE_ARCHIVE_FILE_H
+#define LATENTD_SOURCE_ARCHIVE_FILE_H
+
+#include "source/archive_index.h"
+#include "source/source.h"
+
+struct stat;
+
+struct archive_file {
+	unsigned users; /* each of them closes it */
+	char *path;	/* of the archive in its source, for messages */
+	int fd;		/* -1: it could not even be opened */
+	uint64_t number;
+	uint64_t size, inode;
+	int64_t mtime_ns;
+	uint64_t device;
+	struct archive_index *index;
+	struct error damage; /* ERR_DATA: why there may be more than what is listed */
+};
+
+/*
+ * Lists it. @fd is taken; -1 with *damage: it cannot be opened, which is its damage. An archive that is damaged is
+ * no error here; ERR_TRANSIENT: stopped by options->stop, no process to parse it, no descriptor; ERR_IO.
+ */
+int archive_file_open(int fd, const char *path, const struct stat *st, const struct error *damage,
+		      struct unpack *unpack, const struct source_folder_options *options,
+		      struct archive_file **out, struct error *err);
+/* NULL is fine. */
+void archive_file_close(struct archive_file *a);
+/* It is still what @st says. */
+bool archive_file_is(const struct archive_file *a, const struct stat *st);
+
+/*
+ * Entry number @i; false: there are no more. Its path and key are those inside the archive; path NULL: it is the archive
+ * itself, which is the last entry where it is damaged.
+ */
+bool archive_file_entry(const struct archive_file *a, size_t i, struct source_entry *entry);
+/* The same of one path, NULL for the archive itself. SOURCE_GONE. */
+int archive_file_examine(const struct archive_file *a, const char *inside,
+			 struct source_entry *entry);
+/* Size, time and inode of a file. */
+void archive_file_describe(const struct stat *st, struct source_entry *entry);
+/* As source_ops.open_sample, caption and meta. */
+int archive_file_read(struct archive_file *a, const char *inside, struct unpack *unpack,
+		      struct error *err);
+int archive_file_caption(const struct archive_file *a, const char *inside, struct buffer *out,
+			 struct error *err);
+int archive_file_meta(const struct archive_file *a, const char *inside, struct buffer *out);
+
+#endif
