@@ -21,6 +21,10 @@ static const double playground_std[] = {8.4927, 5.9022, 6.5498, 5.2299};
 	.latent_channels = 16, .scaling_factor = 0.3611, .has_shift_factor = true,                 \
 	.shift_factor = 0.1159, .multiple = 16, .resolution = 1024
 
+/* An AutoencoderTiny, trained on what the diffusion model of another VAE takes. */
+#define TINY(channels)                                                                             \
+	.network = VAE_NETWORK_TINY, .latent_channels = (channels), .scaling_factor = 1
+
 const struct vae_preset vae_presets[] = {
     {"sd15", "Stable Diffusion 1.x", SD(0.18215), .resolution = 512, .fits_float16 = true,
      .probe = "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight"},
@@ -52,6 +56,13 @@ const struct vae_preset vae_presets[] = {
      .batch_norm = true, .scaling_factor = 1, .multiple = 16, .resolution = 1024},
     {"cogview4", "CogView4", VAE_NETWORK_COGVIEW4, .latent_channels = 16, .scaling_factor = 1,
      .has_shift_factor = true, .multiple = 16, .resolution = 1024},
+    {"taesd", "TAESD, tiny, of SD 1.x and 2.x", TINY(4), .multiple = 8, .resolution = 512},
+    {"taesdxl", "TAESDXL, tiny, of SDXL", TINY(4), .multiple = 8, .resolution = 1024},
+    {"taesd3", "TAESD3, tiny, of SD3", TINY(16), .multiple = 8, .resolution = 1024},
+    {"taef1", "TAEF1, tiny, of FLUX.1", TINY(16), .multiple = 16, .resolution = 1024},
+    {"taef2", "TAEF2, tiny, of FLUX.2", TINY(32), .multiple = 16, .resolution = 1024},
+    {"taesana", "TAESANA, tiny, of Sana", .network = VAE_NETWORK_TINY_32, .latent_channels = 32,
+     .scaling_factor = 1, .multiple = 32, .resolution = 1024},
 };
 
 const size_t n_vae_presets = ARRAY_SIZE(vae_presets);
@@ -108,6 +119,10 @@ const struct vae_hub vae_hubs[] = {
     {"baidu/ERNIE-Image-Turbo", "vae/", "flux2"},
     {"zai-org/CogView4-6B", "vae/", "cogview4"},
     {"THUDM/CogView4-6B", "vae/", "cogview4"},
+    {"madebyollin/taesd", "", "taesd"},
+    {"madebyollin/taesdxl", "", "taesdxl"},
+    {"madebyollin/taesd3", "", "taesd3"},
+    {"madebyollin/taef1", "", "taef1"},
 };
 
 const size_t n_vae_hubs = ARRAY_SIZE(vae_hubs);

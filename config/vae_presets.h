@@ -13,6 +13,9 @@
 enum vae_network {
 	VAE_NETWORK_STANDARD, /* 128, 256, 512, 512 channels, two layers a block, attention in the middle */
 	VAE_NETWORK_COGVIEW4, /* 128, 512, 1024, 1024 channels, three layers a block, no attention */
+	/* AutoencoderTiny, whose latents are scaled already: 1/8 of each side, 1/32 */
+	VAE_NETWORK_TINY,
+	VAE_NETWORK_TINY_32,
 };
 
 struct vae_preset {

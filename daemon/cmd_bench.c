@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "config/bench_options.h"
 #include "config/settings_complete.h"
-#include "vae/kl_encoder.h"
+#include "vae/vae_encoder.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ struct round_times {
 struct bench {
 	const struct bench_options *options;
 	const struct vae_engine_ops *engine;
-	struct kl_encoder *vae;
+	struct vae_encoder *vae;
 	float *pixels, *moments;
 	struct round_times now, best;
 	double *rounds; /* seconds of each */
@@ -80,8 +80,8 @@ static int run_round(struct bench *b, size_t images, struct error *err)
 
 	b->now = (struct round_times){0};
 	for (size_t i = 0; i < images; i++) {
-		if (kl_encoder_encode(b->vae, b->pixels, b->options->size.height,
-				      b->options->size.width, b->moments, &hooks, err) < 0)
+		if (vae_encoder_encode(b->vae, 0, b->pixels, b->options->size.height,
+				       b->options->size.width, b->moments, &hooks, err) < 0)
 			return -1;
 	}
 	b->now.seconds = (double)(clock_mono_ns() - began) * 1e-9;
@@ -165,21 +165,24 @@ static int open_bench(struct bench *b, struct error *err)
 {
 	const struct bench_options *o = b->options;
 	struct vae_choice choice = VAE_CHOICE_INIT;
-	size_t height = 0, width = 0, channels;
+	const struct vae_config *config;
+	size_t height, width, channels;
 
 	b->engine = vae_engine_choose(vae_precision_of(o->precision), err);
 	if (!b->engine || vae_choice_look(o->vae, &o->vae_options, &choice, err) < 0)
 		return -1;
-	b->vae = kl_encoder_load_model(choice.model, b->engine, o->threads, err);
+	b->vae = vae_encoder_load(choice.model, b->engine, o->threads, err);
 	vae_choice_close(&choice);
 	if (!b->vae)
 		return -1;
 	if (o->memory_limit > 0)
-		kl_encoder_limit_memory(b->vae, o->memory_limit);
-	kl_encoder_latent_size(b->vae, o->size.height, o->size.width, &height, &width);
-	channels = 2 * kl_encoder_config(b->vae)->latent_channels;
+		vae_encoder_limit_memory(b->vae, o->memory_limit);
+	config = vae_encoder_config(b->vae);
+	height = o->size.height / vae_config_downscale(config) + 1;
+	width = o->size.width / vae_config_downscale(config) + 1;
+	channels = 2 * config->latent_channels;
 	b->pixels = xcalloc(o->size.height * o->size.width * 3, sizeof(float));
-	b->moments = xcalloc(channels * height * width + 1, sizeof(float));
+	b->moments = xcalloc(channels * height * width, sizeof(float));
 	b->rounds = xcalloc(o->rounds, sizeof(double));
 	for (size_t i = 0; i < o->size.height * o->size.width * 3; i++)
 		b->pixels[i] = (float)(i * 2654435761u % 2000) / 1000 - 1;
@@ -200,7 +203,7 @@ static int run(const struct bench_options *o, struct error *err)
 				   vae_precision_name(b.engine->precision));
 		(o->json ? print_json : print_text)(&b, engine);
 	}
-	kl_encoder_free(b.vae);
+	vae_encoder_free(b.vae);
 	free(b.pixels);
 	free(b.moments);
 	free(b.rounds);

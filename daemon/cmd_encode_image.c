@@ -9,8 +9,8 @@
 #include "base/memory_allowed.h"
 #include "base/text.h"
 #include "encoder/pixel_range.h"
-#include "vae/kl_encoder.h"
 #include "vae/safetensors.h"
+#include "vae/vae_encoder.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -77,24 +77,26 @@ static int write_latent(const char *path, const struct vae_config *c, const floa
 	return r;
 }
 
-static int encode_pixels(struct kl_encoder *vae, const struct image *image, const char *path,
+static int encode_pixels(struct vae_encoder *vae, const struct image *image, const char *path,
 			 struct error *err)
 {
-	const struct vae_config *c = kl_encoder_config(vae);
-	size_t height, width;
+	const struct vae_config *c = vae_encoder_config(vae);
+	size_t height = image->height / vae_config_downscale(c);
+	size_t width = image->width / vae_config_downscale(c);
 	cleanup_free float *pixels = malloc(image_bytes(image) * sizeof(float)), *moments = NULL;
 
-	kl_encoder_latent_size(vae, image->height, image->width, &height, &width);
 	moments = malloc(2 * c->latent_channels * height * width * sizeof(float));
 	if (!pixels || !moments)
 		return error_set(err, ERR_NOMEM, "no memory for %zux%zu pixels", image->width,
 				 image->height);
 	pixel_range_signed(pixels, image->pixels, image_bytes(image));
-	if (kl_encoder_encode(vae, pixels, image->height, image->width, moments, NULL, err) < 0 ||
+	if (vae_encoder_encode(vae, 0, pixels, image->height, image->width, moments, NULL, err) <
+		0 ||
 	    write_latent(path, c, moments, height, width, err) < 0)
 		return -1;
-	printf("%s: [1, %zu, %zu, %zu] of %zux%zu pixels, not scaled\n", path, c->latent_channels,
-	       height, width, image->width, image->height);
+	printf("%s: [1, %zu, %zu, %zu] of %zux%zu pixels, %s\n", path, c->latent_channels, height,
+	       width, image->width, image->height,
+	       vae_config_deterministic(c) ? "scaled" : "not scaled");
 	return 0;
 }
 
@@ -102,18 +104,18 @@ static int encode_image(const struct read_options *o, struct vae_choice *choice,
 {
 	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, err);
 	cleanup_image struct image image = IMAGE_INIT;
-	struct kl_encoder *vae;
+	struct vae_encoder *vae;
 	int r;
 
 	if (!engine || vae_choice_open(o->vae, &o->vae_options, choice, err) < 0 ||
 	    read_image(o->words[0], vae_choice_multiple(choice), &image, err) < 0)
 		return -1;
-	vae = kl_encoder_load_model(choice->model, engine, 0, err);
+	vae = vae_encoder_load(choice->model, engine, 0, err);
 	if (!vae)
 		return -1;
-	kl_encoder_limit_memory(vae, memory_allowed() / 2);
+	vae_encoder_limit_memory(vae, memory_allowed() / 2);
 	r = encode_pixels(vae, &image, o->words[1], err);
-	kl_encoder_free(vae);
+	vae_encoder_free(vae);
 	return r;
 }
 

@@ -4,8 +4,8 @@
 
 #include "base/checked.h"
 #include "base/text.h"
-#include "vae/kl_encoder.h"
 #include "vae/vae_cost.h"
+#include "vae/vae_encoder.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ struct model_cost {
 
 struct model_info {
 	struct vae_choice vae;
-	struct kl_encoder *encoder;
+	struct vae_encoder *encoder;
 	struct model_cost costs[ARRAY_SIZE(sides)];
 };
 
@@ -36,13 +36,13 @@ static int look(const struct read_options *o, struct model_info *info, struct er
 
 	if (!engine || vae_choice_look(o->words[1], &o->vae_options, &info->vae, err) < 0)
 		return -1;
-	info->encoder = kl_encoder_load_model(info->vae.model, engine, 0, err);
+	info->encoder = vae_encoder_load(info->vae.model, engine, 0, err);
 	if (!info->encoder)
 		return -1;
-	weights = kl_weights_parameters(info->vae.model->weights) * sizeof(float);
+	weights = vae_model_tensors(info->vae.model).parameters * sizeof(float);
 	for (size_t i = 0; i < ARRAY_SIZE(sides); i++)
 		info->costs[i] = (struct model_cost){
-		    sides[i], weights + kl_encoder_memory(info->encoder, sides[i], sides[i]),
+		    sides[i], weights + vae_encoder_memory(info->encoder, sides[i], sides[i]),
 		    vae_cost_flop(&info->vae.model->config, VAE_ENCODER, sides[i], sides[i])};
 	return 0;
 }
@@ -96,21 +96,21 @@ static void print_json(const struct model_info *info)
 {
 	const struct vae_choice *vae = &info->vae;
 	const struct vae_model *model = vae->model;
+	const struct vae_model_tensors tensors = vae_model_tensors(model);
 	cleanup_buffer struct buffer path = BUFFER_INIT;
 	char hex[SHA256_HEX_SIZE], *text;
 	json_t *root = json_object();
 
 	percent_encode(&path, model->weights_path, strlen(model->weights_path));
-	sha256_hex(kl_encoder_weights_hash(info->encoder), hex);
+	sha256_hex(vae_encoder_weights_hash(info->encoder), hex);
 	json_object_set_new(root, "path", json_string((const char *)path.data));
 	json_object_set_new(root, "layout", json_string(vae_layout_title(model->layout)));
-	json_object_set_new(root, "naming",
-			    json_string(vae_naming_title(kl_weights_naming(model->weights))));
-	json_object_set_new(root, "prefix", json_string(kl_weights_prefix(model->weights)));
+	json_object_set_new(root, "naming", json_string(tensors.naming));
+	json_object_set_new(root, "prefix", json_string(tensors.prefix));
 	json_object_set_new(root, "class", json_string(vae_class_name(model->config.class)));
-	json_object_set_new(root, "dtype", json_string(kl_weights_dtype(model->weights)));
-	json_object_set_new(root, "tensors", count(kl_weights_tensors(model->weights)));
-	json_object_set_new(root, "parameters", count(kl_weights_parameters(model->weights)));
+	json_object_set_new(root, "dtype", json_string(tensors.dtype));
+	json_object_set_new(root, "tensors", count(tensors.tensors));
+	json_object_set_new(root, "parameters", count(tensors.parameters));
 	json_object_set_new(root, "weights_sha256", json_string(hex));
 	json_object_set_new(root, "latent_channels", count(model->config.latent_channels));
 	json_object_set_new(root, "downscale", count(vae_config_downscale(&model->config)));
@@ -131,19 +131,18 @@ static void print_json(const struct model_info *info)
 static void print_files(const struct model_info *info)
 {
 	const struct vae_model *model = info->vae.model;
-	const char *prefix = kl_weights_prefix(model->weights);
+	const struct vae_model_tensors tensors = vae_model_tensors(model);
 	char quoted[TEXT_QUOTE_SIZE], parameters[28], hex[SHA256_HEX_SIZE];
 
-	sha256_hex(kl_encoder_weights_hash(info->encoder), hex);
+	sha256_hex(vae_encoder_weights_hash(info->encoder), hex);
 	printf("%-11s %s\n", "file", text_quote(model->weights_path, quoted));
 	printf("%-11s %s: %s\n", "layout", vae_layout_title(model->layout),
 	       model->config_path ? "with a config" : "no config, told by its shapes");
-	printf("%-11s %s%s%s\n", "names", vae_naming_title(kl_weights_naming(model->weights)),
-	       *prefix ? ", behind " : "", prefix);
+	printf("%-11s %s%s%s\n", "names", tensors.naming, *tensors.prefix ? ", behind " : "",
+	       tensors.prefix);
 	printf("%-11s %s, %s, %s parameters in %zu tensors\n", "encoder",
-	       vae_class_name(model->config.class), kl_weights_dtype(model->weights),
-	       text_count(kl_weights_parameters(model->weights), parameters),
-	       kl_weights_tensors(model->weights));
+	       vae_class_name(model->config.class), tensors.dtype,
+	       text_count(tensors.parameters, parameters), tensors.tensors);
 	printf("%-11s %s\n", "sha256", hex);
 }
 
@@ -157,7 +156,9 @@ static void print_latent(const struct model_info *info)
 	if (c->patch_size > 1)
 		printf(", patches of %zux%zu", c->patch_size, c->patch_size);
 	printf("\n%-11s ", "scaling");
-	if (!model->factors_told)
+	if (vae_config_deterministic(c))
+		printf("none: its latents are scaled, as a model takes them\n");
+	else if (!model->factors_told)
 		printf("not in the file: --model or --vae-config must say it\n");
 	else if (c->has_shift_factor)
 		printf("%g, shift %g\n", c->scaling_factor, c->shift_factor);
@@ -215,7 +216,7 @@ static int model_info(int argc, char **argv, struct error *err)
 		print_json(&info);
 	else if (r == 0)
 		print_text(&info);
-	kl_encoder_free(info.encoder);
+	vae_encoder_free(info.encoder);
 	vae_choice_close(&info.vae);
 	return r < 0 ? -1 : EXIT_OK;
 }

@@ -4,7 +4,7 @@
 
 #include "base/checked.h"
 #include "encoder/endpoint_model.h"
-#include "vae/kl_encoder.h"
+#include "vae/vae_encoder.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,20 +19,20 @@ int encode_model_of_files(const struct recipe_options *o, struct encode_model *o
 {
 	struct encode_model model = {.fake = false};
 	struct vae_choice choice = VAE_CHOICE_INIT;
-	struct kl_encoder *vae;
+	struct vae_encoder *vae;
 
 	if (vae_choice_open(o->vae, &o->vae_options, &choice, err) < 0)
 		return -1;
 	snprintf(model.name, sizeof(model.name), "%s", choice.name);
 	model.multiple = vae_choice_multiple(&choice);
 	model.resolution = choice.preset ? choice.preset->resolution : 0;
-	vae = kl_encoder_load_model(choice.model, &vae_engine_naive, 1, err);
+	vae = vae_encoder_load(choice.model, &vae_engine_naive, 1, err);
 	vae_choice_close(&choice);
 	if (!vae)
 		return -1;
-	model.vae = *kl_encoder_config(vae);
-	model.weights = *kl_encoder_weights_hash(vae);
-	kl_encoder_free(vae);
+	model.vae = *vae_encoder_config(vae);
+	model.weights = *vae_encoder_weights_hash(vae);
+	vae_encoder_free(vae);
 	*out = model;
 	return 0;
 }
@@ -57,6 +57,11 @@ static int of_preset(const struct vae_preset *p, struct encode_model *model, str
 		    "declared %s: its statistics are in its weights, which an endpoint "
 		    "that does not tell them cannot give",
 		    p->name);
+	if (p->network >= VAE_NETWORK_TINY)
+		return error_set(err, ERR_CONFIG,
+				 "declared %s: an endpoint that does not tell its weights gives "
+				 "draws, and an AutoencoderTiny has none",
+				 p->name);
 	set_declared(model, p->latent_channels, p->scaling_factor, p->shift_factor,
 		     p->has_shift_factor);
 	if (p->mean) {

@@ -35,7 +35,7 @@ static int open_cpu(const struct recipe_options *o, const struct encoder_limits 
 					  .memory = limits->memory,
 					  .beside = limits->beside};
 	struct vae_choice choice = VAE_CHOICE_INIT;
-	const struct kl_encoder *vae;
+	const struct vae_encoder *vae;
 	int r;
 
 	if (vae_choice_open(o->vae, &o->vae_options, &choice, err) < 0)
@@ -49,8 +49,8 @@ static int open_cpu(const struct recipe_options *o, const struct encoder_limits 
 	if (r < 0)
 		return -1;
 	vae = encoder_cpu_vae(*out);
-	model->vae = *kl_encoder_config(vae);
-	model->weights = *kl_encoder_weights_hash(vae);
+	model->vae = *vae_encoder_config(vae);
+	model->weights = *vae_encoder_weights_hash(vae);
 	return 0;
 }
 
@@ -137,6 +137,24 @@ int encode_tile(const struct recipe_options *o, bool fake, const struct vae_conf
 	return 0;
 }
 
+/* Wishes that only a posterior, or tiles, can fulfil. */
+static int check_deterministic(const struct recipe_options *o, const struct encode_model *model,
+			       struct error *err)
+{
+	if (!vae_config_deterministic(&model->vae))
+		return 0;
+	if (strcmp(o->posterior, "mean") != 0)
+		return error_set(err, ERR_CONFIG,
+				 "posterior: %s is an AutoencoderTiny, which has none: each image "
+				 "has one latent, expected mean",
+				 model->name);
+	if (strcmp(o->tiling, "diffusers") == 0)
+		return error_set(err, ERR_CONFIG,
+				 "tiling: %s is an AutoencoderTiny, which is encoded whole",
+				 model->name);
+	return 0;
+}
+
 int encode_recipe(const struct recipe_options *o, const struct encode_model *model,
 		  struct bucket_table **buckets, struct recipe *recipe, struct error *err)
 {
@@ -153,7 +171,8 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 		    "scaled: %s has a mean and a spread for each channel instead of two "
 		    "factors; its latents can only be stored unscaled",
 		    model->name);
-	if (encode_tile(o, model->fake, &model->vae, &r.tile, err) < 0)
+	if (check_deterministic(o, model, err) < 0 ||
+	    encode_tile(o, model->fake, &model->vae, &r.tile, err) < 0)
 		return -1;
 	if (r.tile > 0 && !model->tiles)
 		return error_set(err, ERR_CONFIG,
@@ -178,7 +197,7 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	r.filter = pixel_setup_filter(&o->pixels);
 	r.policy = pixel_setup_policy(&o->pixels);
 	r.posterior = (enum posterior)posterior_parse(o->posterior);
-	r.scaled = o->scaled;
+	r.scaled = o->scaled || vae_config_deterministic(&model->vae);
 	r.seed = o->seed;
 	r.dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
 	recipe_finish(&r);

@@ -1,82 +1,93 @@
 #include "daemon/latent_decoder.h"
 
+#include "daemon/vae_locate.h"
+
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/memory_allowed.h"
 #include "encoder/pixel_range.h"
 #include "vae/kl_decoder.h"
-#include "vae/kl_encoder.h"
 #include "vae/kl_tiles.h"
 #include "vae/tiny_vae.h"
 #include "vae/tiny_weights.h"
+#include "vae/vae_encoder.h"
 
 #include <string.h>
 
 struct latent_decoder {
-	struct vae_choice choice;
-	struct kl_decoder *kl;
-	struct tiny_vae *tiny; /* in place of all others */
+	struct vae_choice choice; /* of an AutoencoderTiny only where its encoder is wanted */
+	struct kl_decoder *kl;	  /* one of the two */
+	struct tiny_vae *tiny;
 	char *name;
 	size_t memory;
-	struct kl_encoder *encoder; /* NULL: only its hash was wanted */
+	struct vae_encoder *encoder; /* NULL: at most its hash was wanted */
+	bool encoder_known;
 	struct sha256 encoder_hash;
 };
 
-static int open_kl(struct latent_decoder *d, const struct latent_decoder_options *o,
-		   struct error *err)
+/* The encoder beside it, or only its hash. */
+static int open_encoder(struct latent_decoder *d, const struct latent_decoder_options *o,
+			const struct vae_engine_ops *engine, struct error *err)
 {
-	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, err);
+	d->encoder = vae_encoder_load(d->choice.model, o->encoder ? engine : &vae_engine_naive,
+				      o->encoder ? o->threads : 1, err);
+	if (!d->encoder)
+		return -1;
+	d->encoder_known = true;
+	d->encoder_hash = *vae_encoder_weights_hash(d->encoder);
+	vae_encoder_limit_memory(d->encoder, d->memory);
+	if (o->encoder)
+		return 0;
+	vae_encoder_free(d->encoder);
+	d->encoder = NULL;
+	return 0;
+}
 
-	if (!engine)
+static int open_kl(struct latent_decoder *d, const struct latent_decoder_options *o,
+		   const struct vae_engine_ops *engine, struct error *err)
+{
+	if ((o->factors ? vae_choice_open : vae_choice_look)(o->vae, o->vae_options, &d->choice,
+							     err) < 0)
 		return -1;
 	d->kl = kl_decoder_load_model(d->choice.model, engine, o->threads, err);
 	if (!d->kl)
 		return -1;
 	kl_decoder_limit_memory(d->kl, d->memory);
-	d->encoder = kl_encoder_load_model(d->choice.model, o->encoder ? engine : &vae_engine_naive,
-					   o->encoder ? o->threads : 1, err);
-	if (!d->encoder)
-		return -1;
-	d->encoder_hash = *kl_encoder_weights_hash(d->encoder);
-	kl_encoder_limit_memory(d->encoder, d->memory);
-	if (o->encoder)
-		return 0;
-	kl_encoder_free(d->encoder);
-	d->encoder = NULL;
-	return 0;
+	return open_encoder(d, o, engine, err);
 }
 
+/* @path may have no encoder. */
 static int open_tiny(struct latent_decoder *d, const struct latent_decoder_options *o,
-		     struct error *err)
+		     const char *path, const struct vae_engine_ops *engine, struct error *err)
 {
-	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, err);
-
-	if (!engine)
+	d->tiny = tiny_vae_load(path, VAE_DECODER, engine, o->threads, err);
+	if (!d->tiny)
 		return -1;
-	if (o->encoder)
-		return error_set(err, ERR_CONFIG,
-				 "%s is an AutoencoderTiny: to prove latents right takes their own "
-				 "VAE",
-				 o->vae);
-	d->tiny = tiny_vae_load(o->vae, VAE_DECODER, engine, o->threads, err);
-	return d->tiny ? 0 : -1;
+	tiny_vae_limit_memory(d->tiny, d->memory);
+	if (!o->encoder)
+		return 0;
+	if (vae_choice_open(o->vae, o->vae_options, &d->choice, err) < 0)
+		return -1;
+	return open_encoder(d, o, engine, err);
 }
 
 static int open_decoder(struct latent_decoder *d, const struct latent_decoder_options *o,
 			struct error *err)
 {
-	const char *slash = strrchr(o->vae, '/');
+	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, err);
+	struct vae_place place;
+	int r;
 
-	d->memory = o->memory ? o->memory : memory_allowed() / 2;
-	if (tiny_weights_exist(o->vae)) {
-		d->name = xstrdup(slash ? slash + 1 : o->vae);
-		return open_tiny(d, o, err);
-	}
-	if ((o->factors ? vae_choice_open : vae_choice_look)(o->vae, o->vae_options, &d->choice,
-							     err) < 0)
+	if (!engine || vae_locate(o->vae, &place, err) < 0)
 		return -1;
-	d->name = xstrdup(d->choice.name);
-	return open_kl(d, o, err);
+	d->memory = o->memory ? o->memory : memory_allowed() / 2;
+	d->name = xstrdup(place.name);
+	if (tiny_weights_exist(place.path))
+		r = open_tiny(d, o, place.path, engine, err);
+	else
+		r = open_kl(d, o, engine, err);
+	vae_place_release(&place);
+	return r;
 }
 
 int latent_decoder_open(const struct latent_decoder_options *options, struct latent_decoder **out,
@@ -97,7 +108,7 @@ void latent_decoder_close(struct latent_decoder *d)
 	if (!d)
 		return;
 	kl_decoder_free(d->kl);
-	kl_encoder_free(d->encoder);
+	vae_encoder_free(d->encoder);
 	tiny_vae_free(d->tiny);
 	free(d->name);
 	vae_choice_close(&d->choice);
@@ -106,7 +117,12 @@ void latent_decoder_close(struct latent_decoder *d)
 
 const struct vae_config *latent_decoder_config(const struct latent_decoder *d)
 {
-	return d->tiny ? NULL : &d->choice.model->config;
+	return d->choice.model ? &d->choice.model->config : NULL;
+}
+
+const struct vae_preset *latent_decoder_preset(const struct latent_decoder *d)
+{
+	return d->choice.preset;
 }
 
 size_t latent_decoder_channels(const struct latent_decoder *d)
@@ -133,7 +149,7 @@ int latent_decoder_check(const struct latent_decoder *d, const char *key,
 		    "%s: its latent has %zu channels, %s decodes %zu: it is of another "
 		    "model",
 		    key, space->vae.latent_channels, d->name, channels);
-	if (d->tiny || !space->weights_known ||
+	if (!d->encoder_known || !space->weights_known ||
 	    memcmp(&space->weights, &d->encoder_hash, sizeof(d->encoder_hash)) == 0)
 		return 0;
 	sha256_hex(&space->weights, made_by);
@@ -141,7 +157,7 @@ int latent_decoder_check(const struct latent_decoder *d, const char *key,
 	return error_set(
 	    err, ERR_CONFIG,
 	    "%s: it was encoded by another model: vae_sha256 %.12s, that of %s is %.12s", key,
-	    made_by, d->choice.name, have);
+	    made_by, d->name, have);
 }
 
 static int encode(struct latent_decoder *d, size_t tile, const float *pixels,
@@ -150,24 +166,24 @@ static int encode(struct latent_decoder *d, size_t tile, const float *pixels,
 	struct vae_config tiled = *latent_decoder_config(d);
 	struct error no_tiles = ERROR_INIT;
 
-	if (tile == 0)
-		return kl_encoder_encode(d->encoder, pixels, image->height, image->width, moments,
-					 NULL, err);
 	tiled.sample_size = tile;
-	if (kl_tiles_check(&tiled, &no_tiles) < 0)
+	if (tile > 0 && vae_config_deterministic(&tiled))
+		return error_data(err, "record", "an AutoencoderTiny has no tiles");
+	if (tile > 0 && kl_tiles_check(&tiled, &no_tiles) < 0)
 		return error_data(err, "record", "%s", no_tiles.message);
-	return kl_tiles_encode(d->encoder, tile, pixels, image->height, image->width, moments, NULL,
-			       err);
+	return vae_encoder_encode(d->encoder, tile, pixels, image->height, image->width, moments,
+				  NULL, err);
 }
 
 int latent_decoder_encode(struct latent_decoder *d, const struct latent_space *space,
 			  const struct image *image, struct ndarray *raw, struct error *err)
 {
-	size_t shape[3] = {latent_decoder_config(d)->latent_channels, 0, 0};
+	const struct vae_config *c = latent_decoder_config(d);
+	size_t downscale = vae_config_downscale(c);
+	size_t shape[3] = {c->latent_channels, image->height / downscale, image->width / downscale};
 	cleanup_ndarray struct ndarray mean = NDARRAY_INIT;
 	cleanup_free float *pixels = malloc(image_bytes(image) * sizeof(float)), *moments = NULL;
 
-	kl_encoder_latent_size(d->encoder, image->height, image->width, &shape[1], &shape[2]);
 	if (ndarray_alloc(&mean, DTYPE_F32, 3, shape, err) < 0)
 		return -1;
 	moments = malloc(2 * mean.bytes);
@@ -188,13 +204,7 @@ static int decode_tiny(struct latent_decoder *d, const struct latent_space *spac
 		       const struct ndarray *raw, float *pixels, struct error *err)
 {
 	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
-	size_t need = tiny_vae_memory(d->tiny, raw->shape[1], raw->shape[2]);
 
-	if (need > d->memory)
-		return error_data(
-		    err, "too_large",
-		    "a latent of %zux%zu takes %zu MiB to decode, %zu MiB are allowed",
-		    raw->shape[2], raw->shape[1], need >> 20, d->memory >> 20);
 	if (ndarray_alloc(&latent, DTYPE_F32, 3, raw->shape, err) < 0)
 		return -1;
 	memcpy(latent.data, raw->data, raw->bytes);

@@ -29,15 +29,17 @@ int latent_decoder_open(const struct latent_decoder_options *options, struct lat
 			struct error *err);
 void latent_decoder_close(struct latent_decoder *decoder);
 
-/* NULL of an AutoencoderTiny, which has none. */
+/* NULL of an AutoencoderTiny whose encoder was not wanted. */
 const struct vae_config *latent_decoder_config(const struct latent_decoder *decoder);
+/* Whose numbers it has (vae_choice.h); NULL: of none, or none that is known. */
+const struct vae_preset *latent_decoder_preset(const struct latent_decoder *decoder);
 /* Of latents; pixels of a latent along one axis. */
 size_t latent_decoder_channels(const struct latent_decoder *decoder);
 size_t latent_decoder_downscale(const struct latent_decoder *decoder);
 
 /*
  * ERR_CONFIG where the latent of @key is of another model than the decoder: of other channels, or by the hash of the
- * encoder that stands beside the decoder. An AutoencoderTiny takes all that have its channels.
+ * encoder that stands beside the decoder. An AutoencoderTiny whose encoder was not wanted takes all that have its channels.
  */
 int latent_decoder_check(const struct latent_decoder *decoder, const char *key,
 			 const struct latent_space *space, struct error *err);

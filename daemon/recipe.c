@@ -49,22 +49,35 @@ static json_t *declared_json(const struct recipe *r)
 	return vae;
 }
 
+static json_t *blocks_json(const struct vae_config *c)
+{
+	json_t *blocks = json_array();
+
+	for (size_t i = 0; i < c->blocks; i++)
+		json_array_append_new(blocks, json_size(c->block_out_channels[i]));
+	return blocks;
+}
+
 json_t *recipe_vae_json(const struct recipe *r)
 {
 	const struct vae_config *c = &r->vae;
 	char hex[SHA256_HEX_SIZE];
-	json_t *vae, *blocks;
+	json_t *vae;
 
 	if (r->declared[0])
 		return declared_json(r);
 	vae = json_object();
-	blocks = json_array();
 	sha256_hex(&r->weights, hex);
-	for (size_t i = 0; i < c->blocks; i++)
-		json_array_append_new(blocks, json_size(c->block_out_channels[i]));
 	json_object_set_new(vae, "class", json_string(r->fake ? "fake" : vae_class_name(c->class)));
 	json_object_set_new(vae, "weights_sha256", json_string(hex));
-	json_object_set_new(vae, "block_out_channels", blocks);
+	if (c->class == VAE_CLASS_TINY) {
+		json_object_set_new(vae, "encoder_block_out_channels", blocks_json(c));
+		json_object_set_new(vae, "latent_channels", json_size(c->latent_channels));
+		json_object_set_new(vae, "scaling_factor", json_real(c->scaling_factor));
+		json_object_set_new(vae, "shift_factor", json_null());
+		return vae;
+	}
+	json_object_set_new(vae, "block_out_channels", blocks_json(c));
 	json_object_set_new(vae, "layers_per_block", json_size(c->layers_per_block));
 	json_object_set_new(vae, "norm_num_groups", json_size(c->norm_num_groups));
 	json_object_set_new(vae, "latent_channels", json_size(c->latent_channels));

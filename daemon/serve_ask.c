@@ -14,18 +14,34 @@
 
 /* -- the query ----------------------------------------------------------------------------------- */
 
-static enum posterior posterior_of(const struct vae_wire_query *q)
+static enum posterior posterior_of(const struct vae_wire_query *q, bool deterministic)
 {
 	switch (q->posterior) {
 	case VAE_WIRE_MEAN:
 		return POSTERIOR_MEAN;
 	case VAE_WIRE_MOMENTS:
 		return POSTERIOR_MOMENTS;
-	case VAE_WIRE_DRAW:
 	case VAE_WIRE_UNSAID:
+		return deterministic ? POSTERIOR_MEAN : POSTERIOR_DRAW;
+	case VAE_WIRE_DRAW:
 		break;
 	}
 	return POSTERIOR_DRAW;
+}
+
+/* Of a VAE whose latents are scaled, and one for each image. */
+static int check_deterministic(const struct serve_ask *ask, struct error *err)
+{
+	if (ask->posterior != POSTERIOR_MEAN)
+		return error_data(
+		    err, "query",
+		    "the model is an AutoencoderTiny, which has no posterior: ask for "
+		    "posterior=mean, or say nothing");
+	if (ask->scale < 1 || ask->scale > 1 || ask->shift < 0 || ask->shift > 0)
+		return error_data(err, "query",
+				  "the model is an AutoencoderTiny, whose latents are scaled: ask "
+				  "without scaling_factor and shift_factor");
+	return 0;
 }
 
 /* The images that @q describes, against what is taken. */
@@ -67,7 +83,8 @@ int serve_ask_read(const char *query, const struct serve_bounds *bounds, struct 
 		return -1;
 	if (q.unknown[0])
 		return error_data(err, "query", "%s is no parameter of this endpoint", q.unknown);
-	read.posterior = posterior_of(&q);
+	read.deterministic = bounds->deterministic;
+	read.posterior = posterior_of(&q, read.deterministic);
 	if (read.posterior == POSTERIOR_MOMENTS && (q.has_scaling_factor || q.has_shift_factor))
 		return error_data(err, "query",
 				  "moments have no scale: ask for them without scaling_factor and "
@@ -78,6 +95,8 @@ int serve_ask_read(const char *query, const struct serve_bounds *bounds, struct 
 		read.scale = q.scaling_factor;
 	if (q.has_shift_factor)
 		read.shift = q.shift_factor;
+	if (read.deterministic && check_deterministic(&read, err) < 0)
+		return -1;
 	read.signed_range = q.signed_range;
 	read.reply = vae_wire_reply_dtype(&q, DTYPE_F16);
 	if (q.ndim > 0 && read_shape(&q, bounds, &read, err) < 0)
@@ -249,7 +268,8 @@ int serve_ask_answer(const struct serve_ask *ask, const struct serve_latent *lat
 		     struct http_answer *answer, struct error *err)
 {
 	const struct ndarray *first = &latents[0].moments;
-	size_t channels = first->shape[0] / 2, pixels = first->shape[1] * first->shape[2];
+	size_t channels = ask->deterministic ? first->shape[0] : first->shape[0] / 2,
+	       pixels = first->shape[1] * first->shape[2];
 	size_t kept = posterior_channels(ask->posterior, channels);
 	size_t shape[4] = {ask->n, kept, first->shape[1], first->shape[2]};
 	cleanup_free float *z = xmalloc(kept * pixels * sizeof(*z));

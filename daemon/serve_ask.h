@@ -22,14 +22,16 @@
 
 /* What the server takes. */
 struct serve_bounds {
-	size_t downscale;  /* sides are multiples of it */
-	size_t max_pixels; /* of one image */
-	size_t max_images; /* of one request */
-	size_t max_body;   /* bytes */
+	size_t downscale;   /* sides are multiples of it */
+	size_t max_pixels;  /* of one image */
+	size_t max_images;  /* of one request */
+	size_t max_body;    /* bytes */
+	bool deterministic; /* an image has one latent, and that is scaled (vae_config.h) */
 };
 
 struct serve_ask {
 	enum posterior posterior;
+	bool deterministic; /* as the bounds have it */
 	bool has_seed;
 	uint64_t seed;
 	double scale, shift; /* the answer is (z - shift) * scale */
@@ -73,7 +75,7 @@ int serve_tensor_read(const struct serve_ask *ask, const uint8_t *body, struct s
 		      struct error *err);
 void serve_tensor_release(struct serve_tensor *tensor);
 
-/* One image's moments, [2C][h][w], and the hash that its draw is made from. */
+/* One image's moments, [2C][h][w], or its only latent, [C][h][w]; and the hash that its draw is made from. */
 struct serve_latent {
 	struct ndarray moments;
 	struct hash128 content;

@@ -188,7 +188,9 @@ static void submit(struct serve_desk *d, struct size_line *line, size_t most)
 
 	batch->width = line->width;
 	batch->height = line->height;
-	batch->posterior = POSTERIOR_MOMENTS;
+	batch->posterior = vae_config_deterministic(&engine_model(d->options.engine)->vae)
+			       ? POSTERIOR_MEAN
+			       : POSTERIOR_MOMENTS;
 	batch->owner = d;
 	for (size_t i = 0; i < n; i++) {
 		struct serve_item *item = line_pop(line);

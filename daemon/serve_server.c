@@ -76,7 +76,8 @@ static void model_is_ready(struct serve_server *s)
 	const struct serve_bounds bounds = {.downscale = serve_model_step(m),
 					    .max_pixels = s->options->max_pixels,
 					    .max_images = s->options->queue,
-					    .max_body = s->options->max_body};
+					    .max_body = s->options->max_body,
+					    .deterministic = vae_config_deterministic(&m->vae)};
 	struct serve_identity identity = {.precision = vae_precision_name(m->precision)};
 
 	snprintf(identity.model, sizeof(identity.model), "%s", m->name);

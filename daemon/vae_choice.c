@@ -28,6 +28,10 @@ static bool same_network(const struct vae_preset *p, const struct vae_config *c)
 	    [VAE_NETWORK_COGVIEW4] = {{128, 512, 1024, 1024}, 3, false},
 	};
 
+	if (p->network >= VAE_NETWORK_TINY || c->class == VAE_CLASS_TINY)
+		return p->network >= VAE_NETWORK_TINY && c->class == VAE_CLASS_TINY &&
+		       c->latent_channels == p->latent_channels &&
+		       vae_config_downscale(c) == (p->network == VAE_NETWORK_TINY ? 8 : 32);
 	return c->blocks == ARRAY_SIZE(networks[0].channels) &&
 	       memcmp(c->block_out_channels, networks[p->network].channels,
 		      sizeof(networks[0].channels)) == 0 &&
@@ -133,7 +137,7 @@ static const struct vae_preset *find_fitting(const struct vae_choice *choice, bo
 static int not_told(const struct vae_choice *choice, struct error *err)
 {
 	cleanup_buffer struct buffer names = BUFFER_INIT;
-	const char *file = kl_weights_name(choice->model->weights);
+	const char *file = vae_model_name(choice->model);
 
 	for (size_t i = 0; i < n_vae_presets; i++) {
 		if (vae_choice_may_be(choice, &vae_presets[i]))
@@ -160,12 +164,12 @@ static int does_not_fit(const struct vae_choice *choice, const struct vae_preset
 		return error_set(err, ERR_CONFIG,
 				 "model %s: %s is another network: it has %zu latent channels, %s "
 				 "%zu; `latentctl model info` says more",
-				 p->name, kl_weights_name(choice->model->weights),
-				 c->latent_channels, p->name, p->latent_channels);
+				 p->name, vae_model_name(choice->model), c->latent_channels,
+				 p->name, p->latent_channels);
 	return error_set(err, ERR_CONFIG,
 			 "model %s: the config of %s has scaling factor %g and shift %g, %s has "
 			 "%g and %g",
-			 p->name, kl_weights_name(choice->model->weights), c->scaling_factor,
+			 p->name, vae_model_name(choice->model), c->scaling_factor,
 			 c->has_shift_factor ? c->shift_factor : 0, p->name, p->scaling_factor,
 			 p->shift_factor);
 }

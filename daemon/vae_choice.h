@@ -5,7 +5,7 @@
  *
  *	struct vae_choice vae = VAE_CHOICE_INIT;
  *	vae_choice_open("sdxl", &options, &vae, err)
- *	... kl_encoder_load_model(vae.model, ...) ...
+ *	... vae_encoder_load(vae.model, ...) ...
  *	vae_choice_close(&vae);
  */
 #ifndef LATENTD_DAEMON_VAE_CHOICE_H

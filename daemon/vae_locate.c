@@ -155,6 +155,11 @@ static int locate_preset(const struct vae_preset *preset, struct vae_place *out,
 			return 0;
 		}
 	}
+	if (!first)
+		return error_set(err, ERR_CONFIG,
+				 "vae %s: it is in no repository that is known: give its file, and "
+				 "--model %s",
+				 preset->name, preset->name);
 	return not_cached(preset->name, cache, first->id, first->folder, err);
 }
 

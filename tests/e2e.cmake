@@ -32,6 +32,7 @@ foreach(name
 	container
 	decode
 	serve
+	tiny
 	serve_load
 	remote
 	remote_http2

@@ -5,13 +5,12 @@
 #include "base/memory_allowed.h"
 #include "encoder/encoder_blocking.h"
 #include "encoder/pixel_range.h"
-#include "vae/kl_tiles.h"
 
 #include <stdint.h>
 
 struct encoder_cpu {
 	struct encoder_blocking blocking;
-	struct kl_encoder *vae;
+	struct vae_encoder *vae;
 	char *engine;
 	struct ndarray pixels; /* the input of the network, kept between images */
 };
@@ -42,10 +41,8 @@ static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode
 
 	if (!input)
 		return -1;
-	if (batch->tile > 0)
-		return kl_tiles_encode(e->vae, batch->tile, input, batch->height, batch->width,
-				       moments, &hooks, err);
-	return kl_encoder_encode(e->vae, input, batch->height, batch->width, moments, &hooks, err);
+	return vae_encoder_encode(e->vae, batch->tile, input, batch->height, batch->width, moments,
+				  &hooks, err);
 }
 
 static void encoder_cpu_close(struct encoder *base)
@@ -54,7 +51,7 @@ static void encoder_cpu_close(struct encoder *base)
 
 	encoder_blocking_release(&e->blocking);
 	ndarray_release(&e->pixels);
-	kl_encoder_free(e->vae);
+	vae_encoder_free(e->vae);
 	free(e->engine);
 	free(e);
 }
@@ -83,33 +80,37 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 		     struct error *err)
 {
 	const struct vae_engine_ops *engine = vae_engine_choose(options->precision, err);
-	struct kl_encoder *vae = NULL;
+	struct vae_encoder *vae = NULL;
+	const struct vae_config *config;
 	struct encoder_caps caps;
+	bool deterministic;
 	cleanup_free char *version = NULL;
 	struct encoder_cpu *e;
 
 	if (engine)
-		vae = kl_encoder_load_model(options->model, engine, options->threads, err);
+		vae = vae_encoder_load(options->model, engine, options->threads, err);
 	if (!vae)
 		return -1;
-	kl_encoder_limit_memory(vae, options->memory ? options->memory
-						     : default_memory(options->beside));
+	vae_encoder_limit_memory(vae, options->memory ? options->memory
+						      : default_memory(options->beside));
+	config = vae_encoder_config(vae);
+	deterministic = vae_config_deterministic(config);
 	e = xcalloc(1, sizeof(*e));
 	e->vae = vae;
 	version = engine->version();
 	e->engine =
 	    xasprintf("cpu/%s-%s %s", engine->name, version, vae_precision_name(engine->precision));
 	caps = (struct encoder_caps){
-	    .latent_channels = kl_encoder_config(vae)->latent_channels,
-	    .downscale = vae_config_downscale(kl_encoder_config(vae)),
+	    .latent_channels = config->latent_channels,
+	    .downscale = vae_config_downscale(config),
 	    /* Images are computed one after another: a batch only saves round trips. */
 	    .best_batch = 4,
 	    .max_in_flight = 2,
 	    .mean = true,
-	    .moments = true,
-	    .draw = true,
+	    .moments = !deterministic,
+	    .draw = !deterministic,
 	    .values = true,
-	    .tiles = true,
+	    .tiles = !deterministic,
 	    .engine = e->engine,
 	};
 	encoder_blocking_init(&e->blocking, &encoder_cpu_ops, &caps, encoder_cpu_encode);
@@ -117,7 +118,7 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 	return 0;
 }
 
-const struct kl_encoder *encoder_cpu_vae(const struct encoder *e)
+const struct vae_encoder *encoder_cpu_vae(const struct encoder *e)
 {
 	return e->ops == &encoder_cpu_ops ? ((const struct encoder_cpu *)e)->vae : NULL;
 }

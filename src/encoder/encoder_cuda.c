@@ -318,8 +318,14 @@ static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options
 int encoder_cuda_open(const struct encoder_cuda_options *options, struct encoder **out,
 		      struct error *err)
 {
-	struct encoder_cuda *e = xcalloc(1, sizeof(*e));
+	struct encoder_cuda *e;
 
+	if (options->model->tiny)
+		return error_set(err, ERR_CONFIG,
+				 "%s: an AutoencoderTiny is encoded on the processor, the CUDA "
+				 "engine computes AutoencoderKL",
+				 vae_model_name(options->model));
+	e = xcalloc(1, sizeof(*e));
 	atomic_init(&e->submitted, 0);
 	atomic_init(&e->cancelled, 0);
 	e->base.ops = &encoder_cuda_ops;

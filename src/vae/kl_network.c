@@ -12,6 +12,9 @@ int kl_network_load(struct kl_network *network, struct vae_model *model, enum va
 		    const struct vae_engine_ops *engine, size_t threads, struct error *err)
 {
 	network->limit = SIZE_MAX;
+	if (!model->weights)
+		return error_set(err, ERR_CONFIG, "%s: expected an AutoencoderKL",
+				 vae_model_name(model));
 	if (kl_model_load(&network->model, part, &model->config, engine, threads, model->weights,
 			  err) < 0 ||
 	    kl_weights_check_rest(model->weights, part, err) < 0)

@@ -70,8 +70,8 @@ static const char *what_else(const struct safetensors *file)
 	static const struct {
 		const char *last, *what;
 	} others[] = {
-	    {"encoder.layers.0.weight", "an AutoencoderTiny (TAESD), which is not supported"},
-	    {"1.conv.0.weight", "an AutoencoderTiny (TAESD), which is not supported"},
+	    {"encoder.layers.0.weight", "an AutoencoderTiny (TAESD)"},
+	    {"1.conv.0.weight", "an AutoencoderTiny (TAESD)"},
 	    {"decoder.middle.0.residual.0.gamma",
 	     "a Wan or Qwen-Image VAE, which is not supported"},
 	    {"encoder.conv_in.conv.weight", "a video VAE, which is not supported"},
@@ -214,13 +214,12 @@ size_t kl_weights_parameters(const struct kl_weights *weights)
 
 const char *kl_weights_dtype(const struct kl_weights *weights)
 {
-	static const char *const names[] = {[ST_F32] = "F32", [ST_F16] = "F16", [ST_BF16] = "BF16"};
-
 	for (size_t i = 1; i < weights->n_read; i++) {
 		if (weights->read[i].source->dtype != weights->read[0].source->dtype)
 			return "mixed";
 	}
-	return weights->n_read > 0 ? names[weights->read[0].source->dtype] : "none";
+	return weights->n_read > 0 ? safetensors_dtype_name(weights->read[0].source->dtype)
+				   : "none";
 }
 
 /* -- tensors by name ----------------------------------------------------------------------------- */

@@ -293,6 +293,14 @@ void safetensors_close(struct safetensors *file)
 	free(file);
 }
 
+const char *safetensors_dtype_name(enum safetensors_dtype dtype)
+{
+	static const char *const names[] = {
+	    [ST_F32] = "F32", [ST_F16] = "F16", [ST_BF16] = "BF16", [ST_OTHER] = "other"};
+
+	return names[dtype];
+}
+
 size_t safetensors_count(const struct safetensors *file)
 {
 	return file->count;

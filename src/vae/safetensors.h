@@ -18,6 +18,9 @@
 
 enum safetensors_dtype { ST_F32, ST_F16, ST_BF16, ST_OTHER };
 
+/* "F32"; of ST_OTHER "other". */
+const char *safetensors_dtype_name(enum safetensors_dtype dtype);
+
 struct safetensor {
 	char *name;
 	enum safetensors_dtype dtype;

@@ -25,6 +25,12 @@ struct tiny_vae;
 struct tiny_vae *tiny_vae_load(const char *path, enum vae_part part,
 			       const struct vae_engine_ops *engine, size_t threads,
 			       struct error *err);
+struct tiny_weights;
+
+/* The same of weights that are open and may be closed afterwards. */
+struct tiny_vae *tiny_vae_load_weights(struct tiny_weights *weights, enum vae_part part,
+				       const struct vae_engine_ops *engine, size_t threads,
+				       struct error *err);
 void tiny_vae_free(struct tiny_vae *vae);
 
 size_t tiny_vae_latent_channels(const struct tiny_vae *vae);
@@ -35,9 +41,18 @@ const struct sha256 *tiny_vae_weights_hash(const struct tiny_vae *vae);
 /* Bytes of activations, beside what goes in and out; @height, @width: of what goes in. SIZE_MAX where that overflows. */
 size_t tiny_vae_memory(const struct tiny_vae *vae, size_t height, size_t width);
 
-/* @pixels: [height][width][3] in [-1, 1]. @latent: [C][h][w]. ERR_NOMEM, ERR_DATA `too_small`, `non_finite`. */
+/*
+ * All that it holds, weights included, is to stay below @bytes, copies of weights for the sake of speed at most a quarter of
+ * that: what takes more is ERR_DATA `too_large`.
+ */
+void tiny_vae_limit_memory(struct tiny_vae *vae, size_t bytes);
+
+/*
+ * @pixels: [height][width][3] in [-1, 1]. @latent: [C][h][w]. @step: NULL, or how it is watched. ERR_NOMEM, ERR_DATA
+ * `too_small`, `too_large`, `non_finite`; ERR_TRANSIENT when @step ended it.
+ */
 int tiny_vae_encode(struct tiny_vae *vae, const float *pixels, size_t height, size_t width,
-		    float *latent, struct error *err);
+		    float *latent, const struct vae_step *step, struct error *err);
 /* @latent: [C][height][width]. @pixels: [H][W][3] around [-1, 1], not clamped. Errors as above. */
 int tiny_vae_decode(struct tiny_vae *vae, const float *latent, size_t height, size_t width,
 		    float *pixels, struct error *err);

@@ -157,6 +157,39 @@ const char *tiny_weights_name(const struct tiny_weights *w)
 	return w->name;
 }
 
+const char *tiny_weights_prefix(const struct tiny_weights *w)
+{
+	return w->prefix;
+}
+
+bool tiny_weights_diffusers(const struct tiny_weights *w)
+{
+	return strstr(w->prefix, "layers.") != NULL;
+}
+
+size_t tiny_weights_tensors(const struct tiny_weights *w)
+{
+	return w->n;
+}
+
+size_t tiny_weights_parameters(const struct tiny_weights *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n; i++)
+		n += w->read[i].source->count;
+	return n;
+}
+
+const char *tiny_weights_dtype(const struct tiny_weights *w)
+{
+	for (size_t i = 1; i < w->n; i++) {
+		if (w->read[i].source->dtype != w->read[0].source->dtype)
+			return "mixed";
+	}
+	return w->n > 0 ? safetensors_dtype_name(w->read[0].source->dtype) : "none";
+}
+
 /* -- tensors ------------------------------------------------------------------------------------- */
 
 bool tiny_weights_has(const struct tiny_weights *w, const char *name)
@@ -177,6 +210,15 @@ static char *canonical(const struct tiny_weights *w, const char *name)
 	size_t number = strtoul(name, &rest, 10) - (w->part == VAE_DECODER);
 
 	return xasprintf("%s.layers.%zu%s", vae_part_name(w->part), number, rest);
+}
+
+static bool was_read(const struct tiny_weights *w, const struct safetensor *t)
+{
+	for (size_t i = 0; i < w->n; i++) {
+		if (w->read[i].source == t)
+			return true;
+	}
+	return false;
 }
 
 int tiny_weights_read(struct tiny_weights *w, const char *name, size_t ndim, const size_t *shape,
@@ -204,6 +246,10 @@ int tiny_weights_read(struct tiny_weights *w, const char *name, size_t ndim, con
 		err->reason[0] = '\0';
 		return -1;
 	}
+	if (was_read(w, t)) {
+		*out = TAKE(values);
+		return 0;
+	}
 	ARRAY_GROW(w->read, w->n, w->capacity);
 	kept = &w->read[w->n++];
 	*kept = (struct tiny_tensor){.name = canonical(w, name), .ndim = ndim, .source = t};
@@ -212,15 +258,6 @@ int tiny_weights_read(struct tiny_weights *w, const char *name, size_t ndim, con
 	memcpy(kept->copy, values, t->count * sizeof(float));
 	*out = TAKE(values);
 	return 0;
-}
-
-static bool was_read(const struct tiny_weights *w, const struct safetensor *t)
-{
-	for (size_t i = 0; i < w->n; i++) {
-		if (w->read[i].source == t)
-			return true;
-	}
-	return false;
 }
 
 int tiny_weights_check_rest(const struct tiny_weights *w, struct error *err)

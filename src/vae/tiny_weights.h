@@ -27,6 +27,13 @@ void tiny_weights_close(struct tiny_weights *weights);
 
 /* The file's name, quoted, for messages. */
 const char *tiny_weights_name(const struct tiny_weights *weights);
+/* What its names have before a number: "encoder.layers."; and whether that is diffusers' way. */
+const char *tiny_weights_prefix(const struct tiny_weights *weights);
+bool tiny_weights_diffusers(const struct tiny_weights *weights);
+/* Of what was read so far: tensors, parameters, and the dtype in the file ("F32", or "mixed"). */
+size_t tiny_weights_tensors(const struct tiny_weights *weights);
+size_t tiny_weights_parameters(const struct tiny_weights *weights);
+const char *tiny_weights_dtype(const struct tiny_weights *weights);
 bool tiny_weights_has(const struct tiny_weights *weights, const char *name);
 /* Dimension @axis of a tensor, 0 where there is none. */
 size_t tiny_weights_side(const struct tiny_weights *weights, const char *name, size_t axis);

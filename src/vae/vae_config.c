@@ -20,6 +20,7 @@
 static const char *const class_names[] = {
     [VAE_CLASS_KL] = "AutoencoderKL",
     [VAE_CLASS_FLUX2] = "AutoencoderKLFlux2",
+    [VAE_CLASS_TINY] = "AutoencoderTiny",
 };
 
 static const struct vae_config class_defaults[] = {
@@ -54,6 +55,13 @@ static const struct vae_config class_defaults[] = {
 			 .patch_size = 2,
 			 .n_statistics = 128,
 			 .batch_norm_eps = 1e-4},
+    [VAE_CLASS_TINY] = {.class = VAE_CLASS_TINY,
+			.blocks = 4,
+			.block_out_channels = {64, 64, 64, 64},
+			.in_channels = 3,
+			.latent_channels = 4,
+			.scaling_factor = 1,
+			.patch_size = 1},
 };
 
 struct config_reader {
@@ -135,17 +143,20 @@ static int read_class(const struct config_reader *r, struct vae_config *c)
 			return 0;
 		}
 	}
-	return config_bad(r, key, "\"AutoencoderKL\" or \"AutoencoderKLFlux2\"");
+	return config_bad(r, key,
+			  "\"AutoencoderKL\", \"AutoencoderKLFlux2\" or \"AutoencoderTiny\"");
 }
 
-static int read_activation(const struct config_reader *r)
+static int read_activation(const struct config_reader *r, const char *wanted)
 {
 	const json_t *value = json_object_get(r->root, "act_fn");
 	const char *text = json_string_value(value);
+	char expected[16];
 
-	if (!value || (text && strcmp(text, "silu") == 0))
+	if (!value || (text && strcmp(text, wanted) == 0))
 		return 0;
-	return config_bad(r, "act_fn", "\"silu\"");
+	snprintf(expected, sizeof(expected), "\"%s\"", wanted);
+	return config_bad(r, "act_fn", expected);
 }
 
 /* The decoder's are the encoder's, unless FLUX.2's config has others. */
@@ -317,10 +328,66 @@ static int read_sample_size(const struct config_reader *r, struct vae_config *c)
 	return 0;
 }
 
+/* A list of exactly those counts; absent: it is. */
+static bool is_list(const struct config_reader *r, const char *key, const size_t *counts, size_t n)
+{
+	const json_t *list = json_object_get(r->root, key);
+
+	if (list && json_array_size(list) != n)
+		return false;
+	for (size_t i = 0; list && i < n; i++) {
+		if (json_integer_value(json_array_get(list, i)) != (json_int_t)counts[i])
+			return false;
+	}
+	return true;
+}
+
+/* Its factors have to be those of a latent that is scaled already. */
+static int read_tiny_factors(const struct config_reader *r)
+{
+	double scaling = 1, shift = 0;
+	bool has;
+
+	if (read_number(r, "scaling_factor", &has, &scaling) < 0 ||
+	    read_number(r, "shift_factor", &has, &shift) < 0)
+		return -1;
+	if (scaling < 1 || scaling > 1)
+		return config_bad(r, "scaling_factor", "1: an AutoencoderTiny scales by itself");
+	if (shift < 0 || shift > 0)
+		return config_bad(r, "shift_factor", "0: an AutoencoderTiny shifts by itself");
+	return 0;
+}
+
+/* Of a network whose every number is fixed only the channels of its latent and, beyond diffusers, its downscale. */
+static int read_tiny(const struct config_reader *r, struct vae_config *c)
+{
+	static const char *const widths = "encoder_block_out_channels";
+	static const size_t blocks[] = {1, 3, 3, 3};
+	struct vae_config larger;
+
+	vae_config_tiny(32, c->latent_channels, &larger);
+	if (json_array_size(json_object_get(r->root, widths)) == larger.blocks)
+		*c = larger;
+	if (!is_list(r, widths, c->block_out_channels, c->blocks))
+		return config_bad(r, widths, "[64, 64, 64, 64]");
+	if (!is_list(r, "num_encoder_blocks", blocks, ARRAY_SIZE(blocks)))
+		return config_bad(r, "num_encoder_blocks", "[1, 3, 3, 3]");
+	if (read_activation(r, "relu") < 0 ||
+	    read_count(r, "latent_channels", 4096, &c->latent_channels) < 0 ||
+	    read_count(r, "in_channels", MAX_CHANNELS, &c->in_channels) < 0 ||
+	    read_tiny_factors(r) < 0)
+		return -1;
+	return c->in_channels == 3 ? 0 : config_bad(r, "in_channels", "3");
+}
+
 static int read_all(const struct config_reader *r, struct vae_config *c)
 {
-	if (read_class(r, c) < 0 || read_activation(r) < 0 || read_blocks(r, c) < 0 ||
-	    read_block_types(r, c) < 0 || read_groups(r, c) < 0 ||
+	if (read_class(r, c) < 0)
+		return -1;
+	if (c->class == VAE_CLASS_TINY)
+		return read_tiny(r, c);
+	if (read_activation(r, "silu") < 0 || read_blocks(r, c) < 0 || read_block_types(r, c) < 0 ||
+	    read_groups(r, c) < 0 ||
 	    read_count(r, "layers_per_block", 64, &c->layers_per_block) < 0 ||
 	    read_count(r, "latent_channels", 4096, &c->latent_channels) < 0 ||
 	    read_count(r, "in_channels", MAX_CHANNELS, &c->in_channels) < 0 ||
@@ -390,6 +457,23 @@ const char *vae_part_name(enum vae_part part)
 const size_t *vae_config_channels(const struct vae_config *config, enum vae_part part)
 {
 	return part == VAE_ENCODER ? config->block_out_channels : config->decoder_channels;
+}
+
+bool vae_config_deterministic(const struct vae_config *config)
+{
+	return config->class == VAE_CLASS_TINY;
+}
+
+void vae_config_tiny(size_t downscale, size_t latent_channels, struct vae_config *out)
+{
+	static const size_t larger[] = {32, 64, 64, 64, 64, 64};
+
+	vae_config_defaults(VAE_CLASS_TINY, out);
+	out->latent_channels = latent_channels;
+	if (downscale == 32) {
+		out->blocks = ARRAY_SIZE(larger);
+		memcpy(out->block_out_channels, larger, sizeof(larger));
+	}
 }
 
 size_t vae_config_downscale(const struct vae_config *config)

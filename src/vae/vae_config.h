@@ -1,13 +1,14 @@
 /*
- * config.json of a diffusers AutoencoderKL or AutoencoderKLFlux2 (the same encoder), reduced to what decides the
- * encoder and what becomes of its latents. Keys that are absent have the class's defaults; unknown keys are ignored,
+ * config.json of a diffusers AutoencoderKL, AutoencoderKLFlux2 (the same encoder) or AutoencoderTiny, reduced to what
+ * decides the encoder and what becomes of its latents. Keys that are absent have the class's defaults; unknown keys are ignored,
  * as diffusers does.
  *
  * What a model is trained on is made of the latent z [C][h][w] by
  *	x = (z - shift_factor) * scaling_factor			nearly everywhere; no shift: 0
  *	x = (z - mean) * scaling_factor / std			by channel, where there are statistics
  * AutoencoderKLFlux2 first makes patches: channel c, row dy, column dx of a patch become channel
- * c * 4 + dy * 2 + dx of [4C][h/2][w/2]; its statistics are of those. Nothing of it is applied here.
+ * c * 4 + dy * 2 + dx of [4C][h/2][w/2]; its statistics are of those. Nothing of it is applied here. What an
+ * AutoencoderTiny gives is scaled already, and no distribution: its scaling is 1, its shift none.
  */
 #ifndef LATENTD_VAE_VAE_CONFIG_H
 #define LATENTD_VAE_VAE_CONFIG_H
@@ -20,13 +21,13 @@
 #define VAE_MAX_BLOCKS	   8
 #define VAE_MAX_STATISTICS 128
 
-enum vae_class { VAE_CLASS_KL, VAE_CLASS_FLUX2 };
+enum vae_class { VAE_CLASS_KL, VAE_CLASS_FLUX2, VAE_CLASS_TINY };
 enum vae_part { VAE_ENCODER, VAE_DECODER };
 
 struct vae_config {
 	enum vae_class class;
 	size_t blocks;				   /* n = len(block_out_channels) */
-	size_t block_out_channels[VAE_MAX_BLOCKS]; /* b_0 .. b_{n-1} */
+	size_t block_out_channels[VAE_MAX_BLOCKS]; /* b_0 .. b_{n-1}; of a tiny one its widths */
 	size_t decoder_channels
 	    [VAE_MAX_BLOCKS];	      /* the same of the decoder, which only FLUX.2 may have */
 	size_t layers_per_block;      /* L, default 1; the decoder has one more */
@@ -70,5 +71,10 @@ const size_t *vae_config_channels(const struct vae_config *config, enum vae_part
 
 /* Pixels per latent along one axis: 2^(blocks - 1). */
 size_t vae_config_downscale(const struct vae_config *config);
+
+/* Whether an image has one latent, not a distribution of them, and one that is scaled as a model takes it. */
+bool vae_config_deterministic(const struct vae_config *config);
+/* Of an AutoencoderTiny with that many pixels per latent, 8 or 32. */
+void vae_config_tiny(size_t downscale, size_t latent_channels, struct vae_config *out);
 
 #endif

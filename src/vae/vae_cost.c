@@ -3,6 +3,8 @@
  */
 #include "vae/vae_cost.h"
 
+enum { TINY_BLOCKS = 4 };
+
 struct cost {
 	size_t parameters;
 	double macs;
@@ -49,11 +51,41 @@ static void middle(struct cost *cost, const struct vae_config *c, size_t channel
 	resnet(cost, channels, channels);
 }
 
+/* TAESD begins at the image's size, TAESANA with two layers that halve it. */
+static struct cost walk_tiny(const struct vae_config *c, double pixels)
+{
+	const size_t *widths = c->block_out_channels;
+	size_t width = widths[c->blocks - 1];
+	struct cost cost = {.pixels = pixels};
+
+	if (c->blocks == TINY_BLOCKS) {
+		conv(&cost, c->in_channels, width, 3);
+	} else {
+		cost.pixels /= 4;
+		conv(&cost, c->in_channels, widths[0], 3);
+		cost.pixels /= 4;
+		conv(&cost, widths[0], width, 3);
+	}
+	for (size_t stage = 0; stage < TINY_BLOCKS; stage++) {
+		if (stage > 0) {
+			cost.pixels /= 4;
+			conv(&cost, width, width, 3);
+			cost.parameters -= width; /* no bias */
+		}
+		for (size_t i = 0; i < (stage ? 9 : 3); i++)
+			conv(&cost, width, width, 3);
+	}
+	conv(&cost, width, c->latent_channels, 3);
+	return cost;
+}
+
 static struct cost walk(const struct vae_config *c, size_t height, size_t width)
 {
 	struct cost cost = {.pixels = (double)height * (double)width};
 	size_t last = c->block_out_channels[c->blocks - 1], moments = 2 * c->latent_channels;
 
+	if (c->class == VAE_CLASS_TINY)
+		return walk_tiny(c, cost.pixels);
 	conv(&cost, c->in_channels, c->block_out_channels[0], 3);
 	for (size_t i = 0; i < c->blocks; i++) {
 		size_t in = c->block_out_channels[i ? i - 1 : 0], out = c->block_out_channels[i];

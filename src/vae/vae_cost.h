@@ -1,6 +1,7 @@
 /*
  * What an encoder or a decoder costs, from its config alone: a convolution's multiplications and additions, the
- * attention's two products; norms and activations are left out (under 1 %).
+ * attention's two products; norms and activations are left out (under 1 %). Of an AutoencoderTiny only the
+ * encoder is known, without TAEF2's pools.
  */
 #ifndef LATENTD_VAE_VAE_COST_H
 #define LATENTD_VAE_VAE_COST_H

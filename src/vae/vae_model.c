@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "vae/tiny_model.h"
 #include "vae/vae_shapes.h"
 
 #include <math.h>
@@ -137,6 +138,31 @@ static int read_statistics(struct vae_model *model, const char *mean, const char
 	return 0;
 }
 
+/* Its network tells all; a config that is there must not contradict. */
+static int open_tiny(struct vae_model *model, struct error *err)
+{
+	const struct vae_config *c = &model->config;
+	const struct tiny_network *network = NULL;
+	struct vae_config told;
+	size_t channels = 0;
+
+	model->tiny = tiny_weights_open(model->weights_path, VAE_ENCODER, err);
+	if (!model->tiny ||
+	    tiny_network_find(model->tiny, VAE_ENCODER, &network, &channels, err) < 0)
+		return -1;
+	vae_config_tiny(network->downscale, channels, &told);
+	if (model->config_path &&
+	    (c->latent_channels != told.latent_channels || c->blocks != told.blocks))
+		return error_set(err, ERR_CONFIG,
+				 "%s: its config has %zu latent channels at 1/%zu, its weights %zu "
+				 "at 1/%zu",
+				 tiny_weights_name(model->tiny), c->latent_channels,
+				 vae_config_downscale(c), channels, network->downscale);
+	model->config = told;
+	model->factors_told = true;
+	return 0;
+}
+
 /* What stands in the weights' file beside the encoder: FLUX.2's batch norm, Playground's edm_mean. */
 static int complete_config(struct vae_model *model, struct error *err)
 {
@@ -160,6 +186,9 @@ static int open_model(struct vae_model *model, const char *path, const char *con
 
 	if (find_files(model, path, config, err) < 0)
 		return -1;
+	if (model->config_path ? model->config.class == VAE_CLASS_TINY
+			       : tiny_weights_exist(model->weights_path))
+		return open_tiny(model, err);
 	model->weights = kl_weights_open(model->weights_path, err);
 	if (!model->weights)
 		return -1;
@@ -184,7 +213,32 @@ void vae_model_close(struct vae_model *model)
 	if (!model)
 		return;
 	kl_weights_close(model->weights);
+	tiny_weights_close(model->tiny);
 	free(model->weights_path);
 	free(model->config_path);
 	free(model);
+}
+
+const char *vae_model_name(const struct vae_model *model)
+{
+	return model->tiny ? tiny_weights_name(model->tiny) : kl_weights_name(model->weights);
+}
+
+struct vae_model_tensors vae_model_tensors(const struct vae_model *model)
+{
+	const struct kl_weights *kl = model->weights;
+	const struct tiny_weights *tiny = model->tiny;
+
+	if (tiny)
+		return (struct vae_model_tensors){
+		    .naming = tiny_weights_diffusers(tiny) ? "diffusers" : "TAESD",
+		    .prefix = tiny_weights_prefix(tiny),
+		    .dtype = tiny_weights_dtype(tiny),
+		    .tensors = tiny_weights_tensors(tiny),
+		    .parameters = tiny_weights_parameters(tiny)};
+	return (struct vae_model_tensors){.naming = vae_naming_title(kl_weights_naming(kl)),
+					  .prefix = kl_weights_prefix(kl),
+					  .dtype = kl_weights_dtype(kl),
+					  .tensors = kl_weights_tensors(kl),
+					  .parameters = kl_weights_parameters(kl)};
 }

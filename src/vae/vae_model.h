@@ -3,7 +3,7 @@
  *
  *	struct vae_model *model = vae_model_open("models/sd-vae-ft-mse", NULL, err);
  *	... look at model->config, complete what the files do not tell (vae_model.h: factors_told)
- *	struct kl_encoder *vae = kl_encoder_load_model(model, &vae_engine_onednn, 0, err);
+ *	struct vae_encoder *vae = vae_encoder_load(model, &vae_engine_onednn, 0, err);
  *	vae_model_close(model);
  *
  * A path is
@@ -12,6 +12,7 @@
  *	a .safetensors file   with any naming and prefix of kl_weights.h, alone or among a checkpoint's other tensors.
  *			      Beside a file named diffusion_pytorch_model* a config.json is its config; otherwise the
  *			      config is the one given, or what the shapes tell
+ * each with the encoder of an AutoencoderKL, or of an AutoencoderTiny as tiny_vae.h says.
  *
  * Opening reads config and header only.
  */
@@ -19,6 +20,7 @@
 #define LATENTD_VAE_VAE_MODEL_H
 
 #include "vae/kl_weights.h"
+#include "vae/tiny_weights.h"
 #include "vae/vae_config.h"
 
 enum vae_layout { VAE_LAYOUT_FOLDER, VAE_LAYOUT_PIPELINE, VAE_LAYOUT_FILE };
@@ -26,10 +28,11 @@ enum vae_layout { VAE_LAYOUT_FOLDER, VAE_LAYOUT_PIPELINE, VAE_LAYOUT_FILE };
 struct vae_model {
 	enum vae_layout layout;
 	char *weights_path;
-	char *config_path; /* NULL: there is none, the shapes told the config */
-	struct kl_weights *weights;
+	char *config_path;	    /* NULL: there is none, the shapes told the config */
+	struct kl_weights *weights; /* NULL of an AutoencoderTiny */
+	struct tiny_weights *tiny;  /* NULL of all others */
 	struct vae_config config;
-	/* whether scaling, shift and statistics are known: from a config, or because it is FLUX.2 */
+	/* whether scaling, shift and statistics are known: from a config, or by what it is */
 	bool factors_told;
 };
 
@@ -39,6 +42,17 @@ struct vae_model {
  */
 struct vae_model *vae_model_open(const char *path, const char *config, struct error *err);
 void vae_model_close(struct vae_model *model);
+
+/* The weights' file, quoted, for messages. */
+const char *vae_model_name(const struct vae_model *model);
+
+/* What is known of the tensors that were read so far. */
+struct vae_model_tensors {
+	const char *naming, *prefix; /* "CompVis/LDM"; what stands before the names */
+	const char *dtype;	     /* "F32", "mixed" */
+	size_t tensors, parameters;
+};
+struct vae_model_tensors vae_model_tensors(const struct vae_model *model);
 
 /* For people: "diffusers folder". */
 const char *vae_layout_title(enum vae_layout layout);

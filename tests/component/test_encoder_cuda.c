@@ -217,7 +217,7 @@ static void latents_are_those_of_the_cpu_encoder(void **state)
 		encode_batch_free(b);
 	}
 	assert_memory_equal(encoder_cuda_weights_hash(cuda),
-			    kl_encoder_weights_hash(encoder_cpu_vae(cpu)), sizeof(struct sha256));
+			    vae_encoder_weights_hash(encoder_cpu_vae(cpu)), sizeof(struct sha256));
 	encoder_close(cuda);
 	encoder_close(cpu);
 }

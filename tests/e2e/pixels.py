@@ -118,3 +118,9 @@ def beyond_float16(stored, exact):
     equal(len(stored), len(exact), "number of values")
     half_ulps = (max(2.0 ** (math.frexp(value)[1] - 12), 2**-25) for value in exact)
     return max(abs(a - b) - half_ulp for a, b, half_ulp in zip(stored, exact, half_ulps))
+
+
+def psnr(a, b):
+    equal(len(a), len(b), "bytes")
+    total = sum((x - y) ** 2 for x, y in zip(a, b))
+    return math.inf if total == 0 else 10 * math.log10(255**2 * len(a) / total)

@@ -15,17 +15,11 @@ import tarfile
 import threading
 
 from harness import DAMAGED, FAILED, OK, SOURCE_DIR, USAGE, demo_model, equal, one_line, run_tests, test
-from pixels import image_run
+from pixels import image_run, psnr
 from reference import read_dataset, shard_files
 from serve_rig import Server
 
 ENCODER_ONLY = os.path.join(SOURCE_DIR, "tests", "golden", "kl_sd")
-
-
-def psnr(a, b):
-    equal(len(a), len(b), "bytes")
-    total = sum((x - y) ** 2 for x, y in zip(a, b))
-    return math.inf if total == 0 else 10 * math.log10(255**2 * len(a) / total)
 
 
 def encode(ws, *options, name="set"):

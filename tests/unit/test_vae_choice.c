@@ -168,6 +168,12 @@ static void families_have_the_numbers_of_their_models(void **state)
 	    {"ovis-image", 16, 0.3611, 0.1159, false, 16, 1024},
 	    {"flux2", 32, 1, 0, true, 16, 1024},
 	    {"cogview4", 16, 1, 0, false, 16, 1024},
+	    {"taesd", 4, 1, 0, false, 8, 512},
+	    {"taesdxl", 4, 1, 0, false, 8, 1024},
+	    {"taesd3", 16, 1, 0, false, 8, 1024},
+	    {"taef1", 16, 1, 0, false, 16, 1024},
+	    {"taef2", 32, 1, 0, false, 16, 1024},
+	    {"taesana", 32, 1, 0, false, 32, 1024},
 	};
 
 	(void)state;
@@ -188,6 +194,12 @@ static void families_have_the_numbers_of_their_models(void **state)
 	assert_null(vae_preset_find("FLUX.1-dev"));
 }
 
+/* TAEF2 and TAESANA are published as files alone. */
+static bool has_repository(const struct vae_preset *preset)
+{
+	return strcmp(preset->name, "taef2") != 0 && strcmp(preset->name, "taesana") != 0;
+}
+
 static void every_family_has_a_repository_and_every_repository_a_family(void **state)
 {
 	(void)state;
@@ -201,7 +213,7 @@ static void every_family_has_a_repository_and_every_repository_a_family(void **s
 
 		for (size_t k = 0; k < n_vae_hubs; k++)
 			n += strcmp(vae_hubs[k].preset, vae_presets[i].name) == 0;
-		assert_true(n > 0);
+		assert_int_equal(n > 0, has_repository(&vae_presets[i]));
 	}
 }
 

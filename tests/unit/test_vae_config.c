@@ -138,6 +138,49 @@ static void each_mistake_names_file_key_and_what_was_expected(void **state)
 	}
 }
 
+#define TINY "{\"_class_name\": \"AutoencoderTiny\""
+
+/* Of diffusers' AutoencoderTiny: as madebyollin/taesd has it, and the least of it. */
+static void a_tiny_config_has_the_channels_of_its_latent_and_nothing_to_apply(void **state)
+{
+	static const char *const good[] = {
+	    TINY "}",
+	    TINY ", \"act_fn\": \"relu\", \"encoder_block_out_channels\": [64, 64, 64, 64], "
+		 "\"num_encoder_blocks\": [1, 3, 3, 3], \"latent_channels\": 4, "
+		 "\"scaling_factor\": 1.0, \"shift_factor\": 0.0, \"force_upcast\": false}"};
+	static const char *const bad[] = {TINY ", \"act_fn\": \"silu\"}",
+					  TINY ", \"scaling_factor\": 0.18215}",
+					  TINY ", \"shift_factor\": 0.0609}",
+					  TINY ", \"num_encoder_blocks\": [1, 3, 3]}",
+					  TINY
+					  ", \"encoder_block_out_channels\": [64, 64, 64, 32]}",
+					  TINY ", \"encoder_block_out_channels\": 64}",
+					  TINY ", \"latent_channels\": 0}",
+					  TINY ", \"in_channels\": 4}"};
+	struct error err = ERROR_INIT;
+	struct vae_config c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_ok(parse(good[i], &c, &err), &err);
+		assert_true(vae_config_deterministic(&c));
+		assert_int_equal(c.latent_channels, 4);
+		assert_int_equal(vae_config_downscale(&c), 8);
+		assert_true(c.scaling_factor == 1 && !c.has_shift_factor);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_error(parse(bad[i], &c, &err), &err, ERR_CONFIG);
+		error_clear(&err);
+	}
+	/* a recipe of TAESANA */
+	assert_ok(parse(TINY ", \"encoder_block_out_channels\": [32, 64, 64, 64, 64, 64], "
+			     "\"latent_channels\": 32}",
+			&c, &err),
+		  &err);
+	assert_int_equal(vae_config_downscale(&c), 32);
+	assert_int_equal(c.latent_channels, 32);
+}
+
 static void a_file_that_is_no_config_is_an_error_of_config(void **state)
 {
 	struct error err = ERROR_INIT;
@@ -158,6 +201,7 @@ int main(void)
 	    cmocka_unit_test(a_config_is_read),
 	    cmocka_unit_test(absent_keys_have_the_defaults_of_the_class),
 	    cmocka_unit_test(flux2_may_have_a_decoder_of_other_channels),
+	    cmocka_unit_test(a_tiny_config_has_the_channels_of_its_latent_and_nothing_to_apply),
 	    cmocka_unit_test(each_mistake_names_file_key_and_what_was_expected),
 	    cmocka_unit_test(a_file_that_is_no_config_is_an_error_of_config),
 	};

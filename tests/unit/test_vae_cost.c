@@ -26,6 +26,18 @@ static void parameters_are_those_of_the_published_encoders(void **state)
 	assert_int_equal(vae_cost_parameters(&c, VAE_ENCODER), 172443808);
 }
 
+/* protocol-and-models.md 3.5 */
+static void parameters_are_those_of_the_published_tiny_encoders(void **state)
+{
+	struct vae_config c;
+
+	(void)state;
+	vae_config_tiny(8, 4, &c);
+	assert_int_equal(vae_cost_parameters(&c, VAE_ENCODER), 1222532);
+	vae_config_tiny(32, 32, &c);
+	assert_int_equal(vae_cost_parameters(&c, VAE_ENCODER), 1256288);
+}
+
 /* GMAC: 2 operations each */
 static void operations_are_those_of_the_standard_encoder(void **state)
 {
@@ -59,6 +71,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(parameters_are_those_of_the_published_encoders),
+	    cmocka_unit_test(parameters_are_those_of_the_published_tiny_encoders),
 	    cmocka_unit_test(operations_are_those_of_the_standard_encoder),
 	    cmocka_unit_test(a_decoder_costs_what_the_published_one_does),
 	};
