@@ -17,6 +17,8 @@ from reference import read_dataset, shard_files, xxh3_128  # noqa: E402
 LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
 SHIM = os.path.join(BUILD_DIR, "tests", "shim.so")
 DIED, PICTURES = 77, 12
+# Of a few hundred bytes: what is looked at here happens behind the decoder.
+TINY = ("rgb_trns.png", "odd_420.jpg", "orientation_6.jpg", "palette.png", "grey_trns.png")
 OPTIONS = ("--shard-samples", "3", "--jobs", "1", "--quiet")
 
 
@@ -46,7 +48,7 @@ class Rig:
         ws.environment["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
         self.report = ws.path("report")
         self.preload = sanitizer_runtime(os.path.join(ws.programs, "latentctl")) + SHIM
-        self.paths = ws.small_pictures(pictures)
+        self.paths = ws.small_pictures(pictures, names=TINY)
         self.options = OPTIONS
         self.command = None  # that is broken; None: the small run
         self.facts = {}  # {path: (hash of its content, caption)}, where they are looked at

@@ -7,7 +7,6 @@ has a name, such as fresh/write:31:ENOSPC; LATENTD_CRASH_CASE=NAME runs only tha
 
 import os
 import signal
-import subprocess
 import time
 
 from crash import DIED, LONG, Rig, evenly, time_for
@@ -62,13 +61,27 @@ class Tally:
         self.failed = []
 
 
-def under_fault(rig, fault, tally, kept):
+def begin_zygotes(ws):
+    zygotes = Zygotes()
+    zygotes.serve(ws)
+    ws.at_end.append(zygotes.end)
+    return zygotes
+
+
+def run_with(rig, fault, zygotes):
+    if not fault.startswith("malloc"):
+        result = rig.run(code=None, fault=fault)
+        rig.ws.no_worker_is_left()
+        return result
+    with zygotes.without(rig.ws):  # also what libraries ask for before main()
+        result = rig.run(code=None, fault=fault)
+        rig.ws.no_worker_is_left()
+        return result
+
+
+def under_fault(rig, fault, zygotes, tally, kept):
     """The run with the fault in it: a clean error, or success, or the end that was asked for."""
-    if fault.startswith("malloc"):  # also what libraries ask for before main()
-        forked, rig.ws.launch = rig.ws.launch, subprocess.Popen
-    result = rig.run(code=None, fault=fault)
-    if fault.startswith("malloc"):
-        rig.ws.launch = forked
+    result = run_with(rig, fault, zygotes)
     fired, _ = rig.reported()
     tally.missed += fired is None
     if result.code == OK:
@@ -89,11 +102,10 @@ def under_fault(rig, fault, tally, kept):
     return result
 
 
-def one_case(rig, base, fault, tally, quarantine, keeps):
+def one_case(rig, base, fault, zygotes, tally, quarantine, keeps):
     rig.restore(base)
     kept = {f: os.stat(f).st_size for f in shard_files(rig.ws.dataset)} if keeps else {}
-    under_fault(rig, fault, tally, kept)
-    rig.ws.no_worker_is_left()
+    under_fault(rig, fault, zygotes, tally, kept)
     rig.encode()
     rig.is_whole(quarantine=quarantine)
     if rig.command:  # what was cut off can be had now
@@ -107,8 +119,7 @@ def all_cases(rig, name, base, quarantine=0, keeps=True, seconds=10):
     rig.run(fault="link:1000000:EIO")
     _, counts = rig.reported()
     rig.is_whole(quarantine=quarantine)
-    rig.ws.launch = Zygotes()
-    rig.ws.at_end.append(rig.ws.launch.end)
+    zygotes = begin_zygotes(rig.ws)
     wanted, end, tally = cases_of(counts), time_for(seconds), Tally()
     chosen = os.environ.get("LATENTD_CRASH_CASE")
     if chosen:
@@ -119,13 +130,15 @@ def all_cases(rig, name, base, quarantine=0, keeps=True, seconds=10):
         tally.cases, began = tally.cases + 1, time.monotonic()
         rig.ws.history.clear()
         try:
-            one_case(rig, base, fault, tally, quarantine, keeps)
+            one_case(rig, base, fault, zygotes, tally, quarantine, keeps)
         except Exception as why:  # each is named, and the others still run
             tally.failed.append(fault)
             print(f"FAILED case {name}/{fault}: {why}\n  {rig.repeat_with(fault)}")
             print("".join(f"  $ {r}\n" for r in rig.ws.history), flush=True)
             if len(tally.failed) > 20 and not LONG:
                 break
+        if tally.cases % 1000 == 0:
+            print(f"{name}: {tally.cases} of {len(wanted)}, {len(tally.failed)} failed", flush=True)
         if time.monotonic() - began > SLOW_S:
             print(f"slow: {name}/{fault}: {time.monotonic() - began:.1f} s")
     print(
@@ -180,8 +193,7 @@ def memory_refused_at_any_moment_of_reading_a_shard_is_told(ws):
     rig = Rig(ws, 1)
     rig.encode()
     rig.command = ["inspect", *shard_files(ws.dataset)]
-    ws.launch = Zygotes()
-    ws.at_end.append(ws.launch.end)
+    begin_zygotes(ws)
     rig.run(fault="link:1000000:EIO")
     _, counts = rig.reported()
     for n in range(1, counts["malloc"] + 1):

@@ -8,6 +8,7 @@ those by time (the steps "killed" and "interrupted") only roughly. LATENTD_MODEL
 the long run goes on for a million steps, on all cores.
 """
 
+import functools
 import hashlib
 import itertools
 import multiprocessing
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import time
 
-from crash import DIED, LONG, Rig
+from crash import DIED, LONG, TINY, Rig
 from harness import DAMAGED, GOLDEN_IMAGES, INTERRUPTED, OK, QUARANTINED, Workspace, equal
 from reference import percent_decode, read_dataset, read_shard, shard_files, xxh3_128
 from zygotes import Zygotes
@@ -31,7 +32,6 @@ SECONDS = float(
 )
 STEPS = 1000000
 JOBS = len(os.sched_getaffinity(0)) if LONG else 1
-PICTURES = ("rocket.jpg", "odd_420.jpg", "orientation_6.jpg", "grey_alpha.png", "grey.jpg")
 NAMES = ("set", "other")
 FEWEST, MOST = 3, 14
 ABSENT = None  # among the contents that a path may have in a dataset
@@ -40,7 +40,7 @@ _originals = {}
 
 
 class Content:
-    """Bytes of a picture: one of PICTURES with a number behind it, or the first part of such a file."""
+    """Bytes of a picture: one of TINY with a number behind it, or the first part of such a file."""
 
     def __init__(self, picture, number, is_bad=False):
         if picture not in _originals:
@@ -100,7 +100,7 @@ class Episode:
         return f"{path} is {content}"
 
     def content(self, chance):
-        return Content(chance.choice(PICTURES), chance.randrange(40))
+        return Content(chance.choice(TINY), chance.randrange(40))
 
     def path(self, chance):
         return f"{chance.randrange(3)}/{chance.randrange(12):02d}.{chance.choice(('jpg', 'png'))}"
@@ -452,11 +452,16 @@ class Episode:
         return done
 
 
+@functools.cache
+def zygotes():
+    """Those of this process: starting them costs more than an episode's runs."""
+    return Zygotes()
+
+
 def run_episode(seed, only=()):
     """(steps, checked runs, deaths), or None where it failed, which is printed."""
     ws = Workspace()
-    ws.launch = Zygotes()
-    ws.at_end.append(ws.launch.end)
+    zygotes().serve(ws)
     episode = Episode(ws, seed)
     try:
         steps = episode.run(only)

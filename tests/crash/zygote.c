@@ -8,14 +8,20 @@
  *		  with the descriptors for stdout and stderr
  *	answer    int32: the child's process id; int32, at its end: its status as of waitpid()
  *
+ * What a child leaves behind becomes a child of this process. A request of three zeros asks for that:
+ *
+ *	answer    int32: 1 while such a process lives, otherwise 0
+ *
  * All that a program has done before main(), constructors included, is done for all of them; the shim,
  * where it is preloaded as well, begins anew in each.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,6 +77,8 @@ static void receive_request(int socket, struct request *r)
 
 	if (n == 0)
 		_exit(0);
+	if (n == sizeof(head) && head[0] == 0)
+		return;
 	if (n != sizeof(head) || !c || c->cmsg_len != CMSG_LEN(sizeof(r->output)))
 		_exit(FAILED);
 	memcpy(r->output, CMSG_DATA(c), sizeof(r->output));
@@ -113,6 +121,15 @@ static int run(int socket, const struct request *r)
 	return program((int)r->arguments, arguments, environ);
 }
 
+static bool is_left_over(void)
+{
+	pid_t dead;
+
+	while ((dead = waitpid(-1, NULL, WNOHANG)) > 0)
+		continue;
+	return dead == 0;
+}
+
 static int serve(int argc, char **argv, char **environment)
 {
 	const char *number = getenv("ZYGOTE_FD");
@@ -121,12 +138,18 @@ static int serve(int argc, char **argv, char **environment)
 	if (socket < 0)
 		return program(argc, argv, environment);
 	fcntl(socket, F_SETFD, FD_CLOEXEC);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		_exit(FAILED);
 	for (;;) {
 		struct request r = {0};
 		int status = 0;
 		pid_t child;
 
 		receive_request(socket, &r);
+		if (!r.text) {
+			send_number(socket, is_left_over());
+			continue;
+		}
 		child = fork();
 		if (child == 0)
 			return run(socket, &r);

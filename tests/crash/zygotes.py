@@ -1,6 +1,10 @@
 """Runs of latentctl that cost a fork each, not the loading of all its libraries: zygote.c from Python.
 
-    ws.launch = Zygotes()      instead of subprocess.Popen; one run at a time
+    zygotes = Zygotes()     one run at a time
+    zygotes.serve(ws)       its runs are forked from now on, not started with subprocess.Popen
+    with zygotes.without(ws):
+        ...                 but not here
+    zygotes.end()
 """
 
 import contextlib
@@ -30,6 +34,25 @@ class Zygotes:
             self.sockets[kind] = self.begin(*kind)
         return Run(self.sockets[kind], [str(word) for word in args], env, cwd)
 
+    def serve(self, ws):
+        ws.launch, ws.workers = self, self.left_over
+
+    @contextlib.contextmanager
+    def without(self, ws):
+        del ws.launch, ws.workers
+        try:
+            yield
+        finally:
+            self.serve(ws)
+
+    def left_over(self):
+        """Where processes live that runs have left behind, of whatever program."""
+        return [kind for kind, zygote in self.sockets.items() if self.has_left_over(zygote)]
+
+    def has_left_over(self, zygote):
+        zygote.sendall(struct.pack("III", 0, 0, 0))
+        return number(zygote)
+
     def begin(self, program, preload):
         ours, its = socket.socketpair()
         libraries = preload or sanitizer_runtime(program)
@@ -50,6 +73,12 @@ class Zygotes:
             process.wait()
 
 
+def number(zygote):
+    data = zygote.recv(4, socket.MSG_WAITALL)
+    assert len(data) == 4, "the zygote is dead"
+    return struct.unpack("i", data)[0]
+
+
 class Run:
     """As much of subprocess.Popen as tests use."""
 
@@ -61,20 +90,15 @@ class Run:
         head = struct.pack("III", len(args), len(env), len(data))
         socket.send_fds(zygote, [head], self.files)
         zygote.sendall(data)
-        self.pid = self.number()
+        self.pid = number(zygote)
         assert self.pid > 0, "no process could be forked"
-
-    def number(self):
-        data = self.zygote.recv(4, socket.MSG_WAITALL)
-        assert len(data) == 4, "the zygote is dead"
-        return struct.unpack("i", data)[0]
 
     def poll(self):
         return self.wait_for(0)
 
     def wait_for(self, seconds):
         if self.returncode is None and select.select([self.zygote], [], [], seconds)[0]:
-            self.returncode = os.waitstatus_to_exitcode(self.number())
+            self.returncode = os.waitstatus_to_exitcode(number(self.zygote))
         return self.returncode
 
     def wait(self, timeout=None):

@@ -31,6 +31,7 @@ SOURCE_DIR = os.environ.get("LATENTD_SOURCE_DIR") or os.path.realpath(
 BUILD_DIR = os.environ.get("LATENTD_BUILD_DIR") or os.path.join(SOURCE_DIR, "build")
 SHARED_DIR = os.path.join(os.path.dirname(SOURCE_DIR), "shared")
 GOLDEN_IMAGES = os.path.join(SOURCE_DIR, "tests", "golden", "images")
+SMALL = ("rocket.jpg", "odd_420.jpg", "orientation_6.jpg", "grey_alpha.png", "grey.jpg")
 # A command that takes longer hangs: the slowest needs seconds, also under a sanitizer.
 HANGS_AFTER_S = 240
 
@@ -96,6 +97,7 @@ def shared(*parts):
     return path
 
 
+@functools.cache
 def sanitizer_runtime(program):
     """A sanitizer's library wants to be the first one."""
     with open(program, "rb") as file:
@@ -130,7 +132,6 @@ class Workspace:
         # Workers see none of that; options of sanitizers are passed to them.
         self.environment["E2E_SAN_OPTIONS"] = self.root
         self.history = []
-        self.launch = subprocess.Popen
         self.at_end = []  # functions that end what still runs, also after a failure
 
     def remove(self):
@@ -168,10 +169,9 @@ class Workspace:
             found += [os.path.join(at, name) for name in names if not name.endswith(".txt")]
         return sorted(os.path.relpath(path, self.src) for path in found)
 
-    def small_pictures(self, n, folder=None, first=0):
+    def small_pictures(self, n, folder=None, first=0, names=SMALL):
         """@n small pictures that differ in their last byte alone: fast to decode and to make, and old enough for a
         daemon that meets them in a scan."""
-        names = ("rocket.jpg", "odd_420.jpg", "orientation_6.jpg", "grey_alpha.png", "grey.jpg")
         paths = []
         for i in range(first, first + n):
             name = names[i % len(names)]
@@ -186,6 +186,8 @@ class Workspace:
         return paths
 
     # -- programs
+
+    launch = subprocess.Popen  # tests/crash/zygotes.py has another
 
     def start(self, *words, **options):
         """latentctl in the background, as subprocess.Popen."""
