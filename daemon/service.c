@@ -93,7 +93,6 @@ void service_add_lane(struct service *s, const struct dataset_config *config)
 
 	if (s->options.once || s->state == SERVICE_DRAINING)
 		lane_drain(l);
-	s->disks_checked_at = 0; /* it has a disk of its own, perhaps */
 	ARRAY_GROW(s->lanes, s->n_lanes, s->lanes_capacity);
 	s->lanes[s->n_lanes++] = l;
 	s->order = xrealloc(s->order, s->n_lanes, sizeof(*s->order));
@@ -299,8 +298,6 @@ static int open_database(struct service *s, struct error *err)
 	    queue_sqlite_open_readonly(path, &reader, err) < 0)
 		return -1;
 	s->background_queue = db_queue_new(s->db, reader);
-	if (executor_open(s->inbox, "disks", &s->disks, err) < 0)
-		return -1;
 	return executor_open(s->inbox, "background", &s->background, err);
 }
 
@@ -398,7 +395,7 @@ static void close_all(struct service *s)
 	else
 		engines_close(s->engines);
 	decode_pool_close(s->pool);
-	executor_close(s->disks);
+	service_close_disks(s);
 	executor_close(s->background);
 	queue_close(s->background_queue);
 	db_close(s->db);

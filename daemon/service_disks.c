@@ -1,12 +1,13 @@
 /*
- * Where a disk is full nothing new is begun, before writes fail. A thread of its own asks, because a file system that
- * hangs does not answer: then what was known last stays.
+ * Where a disk is full nothing new is begun, before writes fail. A file system that hangs does not answer, so each folder
+ * is asked about on a thread of its own: what was known of it stays, and the others are seen.
  */
 #include "daemon/service_parts.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -14,17 +15,15 @@
 #define DISK_LEFT      ((uint64_t)512 << 20)
 #define DISKS_EVERY_MS 2000
 
-struct disk {
-	char *dataset,
-	    *path; /* of its output; the first is the state's, which all need: dataset NULL */
-	bool full;
-};
-
-struct look_task {
-	struct task base;
+/* A folder that something of ours lies in. */
+struct service_disk {
+	struct task look;
 	struct service *service;
-	struct disk *disks;
-	size_t n;
+	char *path;
+	struct executor *thread;
+	bool looking, wanted, full;
+	bool answer; /* of the thread */
+	int64_t looked_at;
 };
 
 static bool is_full(const char *path)
@@ -36,43 +35,52 @@ static bool is_full(const char *path)
 	       fs.f_bavail < fs.f_blocks / 10;
 }
 
-static void look_run(struct task *task)
+static struct service_disk *disk_of(struct task *look)
 {
-	struct look_task *t = (struct look_task *)task;
-
-	for (size_t i = 0; i < t->n; i++)
-		t->disks[i].full = is_full(t->disks[i].path);
+	return (struct service_disk *)((char *)look - offsetof(struct service_disk, look));
 }
 
-static const struct disk *disk_of(const struct look_task *t, const char *dataset)
+static void look_run(struct task *look)
 {
-	for (size_t i = 1; i < t->n; i++) {
-		if (strcmp(t->disks[i].dataset, dataset) == 0)
-			return &t->disks[i];
+	disk_of(look)->answer = is_full(disk_of(look)->path);
+}
+
+/* -- what follows from it ----------------------------------------------------------------------------- */
+
+static struct service_disk *find(const struct service *s, const char *path)
+{
+	for (size_t i = 0; i < s->n_disks; i++) {
+		if (strcmp(s->disks[i]->path, path) == 0)
+			return s->disks[i];
 	}
 	return NULL;
 }
 
-/* Why a lane may begin nothing new. NULL: it may, or came since. */
-static char *full_for(const struct look_task *t, const struct lane *l)
+static bool known_full(const struct service *s, const char *path)
 {
-	const struct disk *output = disk_of(t, lane_name(l));
+	const struct service_disk *disk = find(s, path);
 
-	if (t->disks[0].full)
-		return xasprintf("the disk of the state folder %s is full", t->disks[0].path);
-	if (output && output->full)
-		return xasprintf("the disk of the output %s is full", output->path);
+	return disk && disk->full;
+}
+
+/* Why a lane may begin nothing new. NULL: it may. */
+static char *full_for(const struct service *s, const struct lane *l)
+{
+	if (known_full(s, s->state_folder.path))
+		return xasprintf("the disk of the state folder %s is full", s->state_folder.path);
+	if (known_full(s, lane_output(l)))
+		return xasprintf("the disk of the output %s is full", lane_output(l));
 	return NULL;
 }
 
 /* Holds the lanes that have no room. What is said of all is the first one's reason, if every lane has one. */
-static char *hold_full(struct service *s, const struct look_task *t)
+static char *hold_full(struct service *s)
 {
 	char *first = NULL;
 	size_t held = 0;
 
 	for (size_t i = 0; i < s->n_lanes; i++) {
-		char *why = full_for(t, s->lanes[i]);
+		char *why = full_for(s, s->lanes[i]);
 
 		lane_hold(s->lanes[i], why);
 		held += why != NULL;
@@ -87,15 +95,12 @@ static char *hold_full(struct service *s, const struct look_task *t)
 	return first;
 }
 
-static void look_done(struct task *task)
+static void take_answer(struct service *s)
 {
-	struct look_task *t = (struct look_task *)task;
-	struct service *s = t->service;
 	bool was = s->full != NULL;
 
-	s->looking_at_disks = false;
 	free(s->full);
-	s->full = hold_full(s, t);
+	s->full = hold_full(s);
 	if (!was && s->full)
 		service_log(s, LOG_LEVEL_ERROR, NULL,
 			    "%s: nothing new is begun until there is room", s->full);
@@ -103,34 +108,92 @@ static void look_done(struct task *task)
 		service_log(s, LOG_LEVEL_INFO, NULL, "there is room on the disks again");
 	if (was != (s->full != NULL))
 		s->news = true;
-	for (size_t i = 0; i < t->n; i++) {
-		free(t->disks[i].dataset);
-		free(t->disks[i].path);
+}
+
+static void look_done(struct task *look)
+{
+	struct service_disk *disk = disk_of(look);
+
+	disk->looking = false;
+	disk->full = disk->answer;
+	take_answer(disk->service);
+}
+
+/* -- which there are ---------------------------------------------------------------------------------- */
+
+static void disk_free(struct service_disk *disk)
+{
+	executor_close(disk->thread);
+	inbox_cancel(disk->service->inbox, &disk->look);
+	free(disk->path);
+	free(disk);
+}
+
+/* Where no thread can be had it is tried again the next time. */
+static void want(struct service *s, const char *path)
+{
+	struct service_disk *disk = find(s, path);
+	struct error none = ERROR_INIT;
+
+	if (!disk) {
+		disk = xcalloc(1, sizeof(*disk));
+		disk->look.run = look_run;
+		disk->look.done = look_done;
+		disk->service = s;
+		if (executor_open(s->inbox, "disk", &disk->thread, &none) < 0) {
+			free(disk);
+			return;
+		}
+		disk->path = xstrdup(path);
+		disk->looked_at = clock_mono_ms() - DISKS_EVERY_MS;
+		ARRAY_GROW(s->disks, s->n_disks, s->disks_capacity);
+		s->disks[s->n_disks++] = disk;
 	}
-	free(t->disks);
-	free(t);
+	disk->wanted = true;
+}
+
+static void look(struct service_disk *disk, int64_t now)
+{
+	if (disk->looking || now - disk->looked_at < DISKS_EVERY_MS)
+		return;
+	disk->looking = true;
+	disk->looked_at = now;
+	executor_post(disk->thread, &disk->look);
 }
 
 void service_check_disks(struct service *s)
 {
 	int64_t now = clock_mono_ms();
-	struct look_task *t;
 
-	if (s->looking_at_disks || s->state == SERVICE_STOPPING ||
-	    now - s->disks_checked_at < DISKS_EVERY_MS)
+	if (s->state == SERVICE_STOPPING)
 		return;
-	s->disks_checked_at = now;
-	s->looking_at_disks = true;
-	t = xcalloc(1, sizeof(*t));
-	t->base.run = look_run;
-	t->base.done = look_done;
-	t->service = s;
-	t->n = s->n_lanes + 1;
-	t->disks = xcalloc(t->n, sizeof(*t->disks));
-	t->disks[0].path = xstrdup(s->state_folder.path);
-	for (size_t i = 1; i < t->n; i++) {
-		t->disks[i].dataset = xstrdup(lane_name(s->lanes[i - 1]));
-		t->disks[i].path = xstrdup(lane_output(s->lanes[i - 1]));
+	for (size_t i = 0; i < s->n_disks; i++)
+		s->disks[i]->wanted = false;
+	want(s, s->state_folder.path);
+	for (size_t i = 0; i < s->n_lanes; i++)
+		want(s, lane_output(s->lanes[i]));
+	for (size_t i = 0; i < s->n_disks; i++) {
+		if (s->disks[i]->wanted) {
+			look(s->disks[i], now);
+		} else if (!s->disks[i]->looking) {
+			disk_free(s->disks[i]);
+			s->disks[i--] = s->disks[--s->n_disks];
+		}
 	}
-	executor_post(s->disks, &t->base);
+}
+
+bool service_awaits_disks(const struct service *s)
+{
+	for (size_t i = 0; i < s->n_disks; i++) {
+		if (s->disks[i]->looking)
+			return true;
+	}
+	return false;
+}
+
+void service_close_disks(struct service *s)
+{
+	for (size_t i = 0; i < s->n_disks; i++)
+		disk_free(s->disks[i]);
+	free(s->disks);
 }

@@ -48,7 +48,7 @@ static bool all_closed(const struct service *s)
 		if (!lane_is_closed(s->lanes[i]))
 			return false;
 	}
-	return s->n_leaving == 0 && !s->looking_at_disks &&
+	return s->n_leaving == 0 && !service_awaits_disks(s) &&
 	       (!s->serve || serve_server_is_done(s->serve));
 }
 

@@ -37,8 +37,8 @@ struct service {
 	struct inbox *inbox;
 	struct db *db;
 	struct executor *background;
-	struct executor *disks; /* asks how full they are */
-	bool looking_at_disks;
+	struct service_disk **disks; /* how full they are */
+	size_t n_disks, disks_capacity;
 	struct queue *background_queue;
 	struct outputs outputs;
 	struct decode_pool *pool;
@@ -61,7 +61,7 @@ struct service {
 	struct api_server *api;
 	struct service_commands *commands;
 	char *full; /* why nothing new is begun: a disk is full */
-	int64_t disks_checked_at, reloaded_at;
+	int64_t reloaded_at;
 	char *reload_error;
 	struct service_watchdog *watchdog;
 	atomic_int log_level; /* read by every thread */
@@ -111,8 +111,14 @@ int service_reload(struct service *s, struct service_reply *reply, struct error 
 
 /* -- service_disks.c -------------------------------------------------------------------------------- */
 
+struct service_disk;
+
 /* Once a second. */
 void service_check_disks(struct service *s);
+/* One of them has not answered yet. */
+bool service_awaits_disks(const struct service *s);
+/* None may be awaited any more, or this waits for it. */
+void service_close_disks(struct service *s);
 
 /* -- service_picture.c ------------------------------------------------------------------------------ */
 

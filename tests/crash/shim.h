@@ -41,8 +41,9 @@ enum call {
 	CALL_LOCK,
 	CALL_STAT,
 	CALL_MALLOC,
+	CALL_ROOM,   /* statvfs() */
 	CALL_CHANGE, /* any of the above that changes a disk */
-	CALL_ANY,    /* any that touches one */
+	CALL_ANY,    /* any that touches one, but for CALL_ROOM */
 	CALLS
 };
 

@@ -15,7 +15,8 @@ static const char *const call_names[CALLS] = {
     [CALL_SYNC] = "sync",     [CALL_RENAME] = "rename",	    [CALL_LINK] = "link",
     [CALL_UNLINK] = "unlink", [CALL_TRUNCATE] = "truncate", [CALL_MKDIR] = "mkdir",
     [CALL_MMAP] = "mmap",     [CALL_LOCK] = "lock",	    [CALL_STAT] = "stat",
-    [CALL_MALLOC] = "malloc", [CALL_CHANGE] = "change",	    [CALL_ANY] = "any",
+    [CALL_MALLOC] = "malloc", [CALL_ROOM] = "room",	    [CALL_CHANGE] = "change",
+    [CALL_ANY] = "any",
 };
 
 static const struct {
@@ -106,7 +107,7 @@ enum action shim_decide(enum call call, const char *path)
 {
 	bool planned = is_planned(call);
 
-	if (call != CALL_MALLOC)
+	if (call != CALL_MALLOC && call != CALL_ROOM)
 		planned = is_planned(CALL_ANY) || planned;
 	if (changes(call))
 		planned = is_planned(CALL_CHANGE) || planned;

@@ -213,3 +213,19 @@ class Daemon(Running):
 
     def copy_of_config(self):
         return copy.deepcopy(self.config)
+
+
+class HandedOver:
+    """A listening Unix socket, and what stands before a program that gets it from the service manager."""
+
+    def __init__(self, path):
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(path)
+        self.socket.listen()
+        fd = self.socket.fileno()
+        script = f'exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
+        self.options = {"first": ["sh", "-c", script, "sh"], "pass_fds": [fd]}
+
+    def close(self):
+        self.socket.close()

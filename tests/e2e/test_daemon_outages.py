@@ -13,11 +13,12 @@ import struct
 import subprocess
 import time
 
-from daemon_rig import Daemon
+from daemon_rig import Daemon, HandedOver
 from harness import (
     BUILD_DIR,
     BUSY,
     FAILED,
+    HANGS_AFTER_S,
     OK,
     SOURCE_DIR,
     USAGE,
@@ -141,7 +142,7 @@ def encode_into_the_output_of_a_daemon_is_told_who_has_it(ws):
 DISK = 16 << 20
 
 
-def on_a_disk_of_its_own(ws, daemon, folder):
+def on_a_disk_of_its_own(ws, daemon, folder, **options):
     """Starts it where @folder is a small file system; gives the path by which that is seen from outside."""
     os.makedirs(folder)
     own = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
@@ -152,7 +153,7 @@ def on_a_disk_of_its_own(ws, daemon, folder):
         why = getattr(error, "stderr", b"") or str(error).encode()
         raise Skip(f"mounts do not work here: {why.decode().strip()}") from None
     script = f'mount -t tmpfs -o size={DISK} tmpfs "$1" && shift && exec "$@"'
-    daemon.start(first=[*own, "sh", "-c", script, "sh", folder])
+    daemon.start(first=[*own, "sh", "-c", script, "sh", folder], **options)
     return f"/proc/{daemon.process.pid}/root{folder}"
 
 
@@ -532,6 +533,43 @@ def a_source_that_hangs_holds_up_neither_other_datasets_nor_the_end(ws):
     daemon.tell(signal.SIGTERM)
     daemon.ended(FAILED, limit_s=60)
     assert "hanging: does not end: left behind" in daemon.said(), "it is not said"
+
+
+@test
+def a_disk_that_hangs_does_not_hide_how_full_the_others_are(ws):
+    daemon = Daemon(ws)
+    hanging, small = ws.path("hanging-disk"), ws.path("small-disk")
+    for name, out in (("hanging", hanging), ("full", small)):
+        daemon.dataset(name, out=out)
+    report = ws.path("report")
+    env = shimmed(ws, daemon, hanging, fault="room:1:hang", report=report)
+    disk = on_a_disk_of_its_own(ws, daemon, small, env=env)
+    daemon.wait(lambda: os.path.exists(report) and os.path.getsize(report), "the call that does not return")
+    fill(disk)
+    blocked(daemon, f"the disk of the output {small} is full", name="full")
+    ws.small_pictures(2, ws.path("hanging"))
+    daemon.wait_for("hanging", finished=2)
+
+
+@test
+def a_file_that_hangs_while_it_is_opened_holds_up_no_other_dataset(ws):
+    daemon = Daemon(ws)
+    for name in ("hanging", "other"):
+        daemon.dataset(name)
+    (path,) = ws.small_pictures(1, ws.path("hanging"))
+    report, handed_over = ws.path("report"), HandedOver(daemon.socket)
+    env = shimmed(ws, daemon, ws.path("hanging", path), fault="open:1:hang", report=report)
+    daemon.start(env=env, **handed_over.options)
+    daemon.wait(lambda: os.path.exists(report) and os.path.getsize(report), "the call that does not return")
+    ws.small_pictures(3, ws.path("other"))  # fewer than a batch
+    daemon.wait_for("other", finished=3)
+    equal(daemon.about("hanging")["jobs"]["running"], 1, "images of the other")
+    # It cannot end in order, and leaves a socket that is not its own where it is.
+    daemon.tell(signal.SIGTERM)
+    equal(daemon.process.wait(HANGS_AFTER_S), FAILED, "exit status")
+    daemon.process = None
+    assert os.path.exists(daemon.socket), "the socket is gone"
+    handed_over.close()
 
 
 DAY = 86400

@@ -11,10 +11,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 
-from daemon_rig import Daemon
+from daemon_rig import Daemon, HandedOver
 from harness import BUILD_DIR, OK, SOURCE_DIR, USAGE, Skip, demo_model, equal, run_tests, sanitized
 from harness import test
 from reference import paths_in
@@ -143,22 +142,6 @@ def decoders_are_confined_as_well_under_the_units_filter_as_without_it(ws):
 
 
 # -- socket activation
-
-
-class HandedOver:
-    """A listening Unix socket, and what stands before a program that gets it from the service manager."""
-
-    def __init__(self, path):
-        self.path = path
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.bind(path)
-        self.socket.listen()
-        fd = self.socket.fileno()
-        script = f'exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
-        self.options = {"first": ["sh", "-c", script, "sh"], "pass_fds": [fd]}
-
-    def close(self):
-        self.socket.close()
 
 
 @test
