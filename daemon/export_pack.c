@@ -59,7 +59,7 @@ int export_pack_add(struct export_pack *p, const struct record *record, struct e
 	if (!p->writer) {
 		choose_group(p, record->group);
 		sink_buffer_init(&p->sink, &p->bytes);
-		p->writer = shard_format("wds")->writer_new(&p->sink.base);
+		p->writer = shard_format("wds")->writer_new(&p->sink.base, NULL);
 	}
 	if (shard_format("wds")->add(p->writer, record, &span, err) < 0)
 		return -1;

@@ -25,6 +25,7 @@ struct hash_sink {
 
 struct sealing {
 	const struct shard_ops *format;
+	const char *columns;
 	struct store_writer *writer;
 	size_t n;
 	struct hash128 *digests;
@@ -99,7 +100,7 @@ static int write_shard(struct sealing *s, seal_load_fn load, void *arg, struct e
 				 .next = store_writer_sink(s->writer),
 				 .sha256 = sha256,
 				 .xxh3 = xxh3};
-	struct shard_writer *out = s->format->writer_new(&sink.base);
+	struct shard_writer *out = s->format->writer_new(&sink.base, s->columns);
 	int r = write_records(s, out, load, arg, err);
 
 	s->format->writer_free(out);
@@ -219,7 +220,7 @@ static int seal_steps(struct sealing *s, const struct seal_target *target, seal_
 int seal_shard(const struct seal_target *target, seal_load_fn load, void *arg, size_t n,
 	       struct sealed_shard *out, struct error *err)
 {
-	struct sealing s = {.format = target->format, .n = n};
+	struct sealing s = {.format = target->format, .columns = target->columns, .n = n};
 	int r;
 
 	if (n == 0)

@@ -36,6 +36,7 @@ typedef int (*seal_load_fn)(void *arg, size_t index, struct record *out, struct 
 struct seal_target {
 	struct store *store;
 	const struct shard_ops *format;
+	const char *columns;   /* of mds: shard.h */
 	const char *folder;    /* "train/512x512" */
 	unsigned first_number; /* the first one to try */
 	enum store_area area;  /* STORE_STAGED: out of sight, until it takes the place of others */

@@ -1,11 +1,12 @@
 #include "storage/shard.h"
 
 #include "base/checked.h"
+#include "storage/shard_mds.h"
 #include "storage/shard_wds.h"
 
 #include <string.h>
 
-static const struct shard_ops *const formats[] = {&shard_wds_ops};
+static const struct shard_ops *const formats[] = {&shard_wds_ops, &shard_mds_ops};
 
 const struct shard_ops *shard_format(const char *name)
 {

@@ -2,7 +2,7 @@
  * Shard formats: how records become one file, and come out of it again.
  *
  *	const struct shard_ops *wds = shard_format("wds");
- *	struct shard_writer *w = wds->writer_new(sink);
+ *	struct shard_writer *w = wds->writer_new(sink, NULL);
  *	wds->add(w, &record, &span, err) ...                same records, same order: same bytes
  *	wds->finish(w, err);
  *	wds->writer_free(w);
@@ -33,10 +33,14 @@ typedef int (*shard_record_fn)(void *arg, const struct record *record,
 struct shard_writer;
 
 struct shard_ops {
-	const char *name;      /* "wds" */
-	const char *extension; /* ".tar" */
-	struct shard_writer *(*writer_new)(struct sink *sink);
-	/* ERR_DATA `name_too_long` where KEY.SUFFIX does not fit the format. */
+	const char *name;      /* "wds", "mds" */
+	const char *extension; /* ".tar", ".mds.zstd" */
+	/* @columns: a specification of mds_columns.h, NULL or "" for none; only mds has columns. Lives as long. */
+	struct shard_writer *(*writer_new)(struct sink *sink, const char *columns);
+	/*
+	 * ERR_DATA `name_too_long` where KEY.SUFFIX does not fit the format. *span is filled when finish() has returned,
+	 * and must stay where it is until then.
+	 */
 	int (*add)(struct shard_writer *w, const struct record *record, struct shard_span *span,
 		   struct error *err);
 	int (*finish)(struct shard_writer *w, struct error *err);

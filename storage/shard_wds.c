@@ -28,10 +28,11 @@ struct shard_writer {
 	char last_key[RECORD_KEY_SIZE];
 };
 
-static struct shard_writer *wds_writer_new(struct sink *sink)
+static struct shard_writer *wds_writer_new(struct sink *sink, const char *columns)
 {
 	struct shard_writer *w = xcalloc(1, sizeof(*w));
 
+	(void)columns;
 	w->sink = sink;
 	return w;
 }

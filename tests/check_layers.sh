@@ -36,7 +36,7 @@ check_c()
 		home["^archive"] = "^(storage|src/source)/"
 		home["^curl/"] = "^src/net/"
 		home["^(jpeglib|turbojpeg|png|spng|lcms2|webp/|gif_lib|avif/|jxl/)"] = "^src/image/"
-		home["^zstd"] = "^src/base/compress\\.c$"
+		home["^zstd"] = "^src/base/(compress|frame_pieces)\\.c$"
 		home["^xxh|^openssl/"] = "^src/base/hash\\.c$"
 		home["^libdeflate"] = "^(src/image|storage)/"
 		home["^systemd/"] = "^daemon/"

@@ -12,6 +12,8 @@ endfunction()
 
 add_cmocka_test(NAME test_record SOURCES unit/test_record.c LIBS storage_testing)
 add_cmocka_test(NAME test_shard_wds SOURCES unit/test_shard_wds.c LIBS storage_testing)
+add_cmocka_test(NAME test_shard_mds SOURCES unit/test_shard_mds.c LIBS storage_testing)
+target_link_libraries(test_shard_mds PRIVATE PkgConfig::JANSSON)
 add_cmocka_test(NAME test_shard_contract SOURCES contract/test_shard_contract.c LIBS storage_testing)
 add_cmocka_test(NAME test_store_contract SOURCES contract/test_store_contract.c LIBS storage_testing)
 target_link_options(test_store_contract PRIVATE -Wl,--wrap=mkdirat)
@@ -21,6 +23,7 @@ add_storage_fault_test(test_seal unit/test_seal.c)
 
 add_fuzz_target(NAME fuzz_record SOURCES fuzz/fuzz_record.c LIBS latentd_storage)
 add_fuzz_target(NAME fuzz_shard_wds SOURCES fuzz/fuzz_shard_wds.c LIBS latentd_storage)
+add_fuzz_target(NAME fuzz_shard_mds SOURCES fuzz/fuzz_shard_mds.c LIBS latentd_storage)
 add_fuzz_target(NAME fuzz_spool SOURCES fuzz/fuzz_spool.c LIBS latentd_storage)
 
 add_cmocka_test(NAME test_npz SOURCES unit/test_npz.c LIBS storage_testing)

@@ -14,6 +14,10 @@ struct hash128_stream {
 	XXH3_state_t *state;
 };
 
+struct xxh64_stream {
+	XXH64_state_t *state;
+};
+
 struct sha256_stream {
 	EVP_MD_CTX *context;
 };
@@ -118,6 +122,35 @@ void hash128_stream_free(struct hash128_stream *s)
 	if (!s)
 		return;
 	XXH3_freeState(s->state);
+	free(s);
+}
+
+struct xxh64_stream *xxh64_stream_new(void)
+{
+	struct xxh64_stream *s = xmalloc(sizeof(*s));
+
+	s->state = XXH64_createState();
+	if (!s->state)
+		memory_is_out();
+	XXH64_reset(s->state, 0);
+	return s;
+}
+
+void xxh64_stream_update(struct xxh64_stream *s, const void *data, size_t size)
+{
+	XXH64_update(s->state, data, size);
+}
+
+uint64_t xxh64_stream_value(const struct xxh64_stream *s)
+{
+	return XXH64_digest(s->state);
+}
+
+void xxh64_stream_free(struct xxh64_stream *s)
+{
+	if (!s)
+		return;
+	XXH64_freeState(s->state);
 	free(s);
 }
 

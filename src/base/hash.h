@@ -40,6 +40,13 @@ void hash128_stream_update(struct hash128_stream *s, const void *data, size_t si
 struct hash128 hash128_stream_value(const struct hash128_stream *s);
 void hash128_stream_free(struct hash128_stream *s);
 
+/* XXH64, seed 0: the checksum of zstd and the hash of other people's formats, for nothing else. */
+struct xxh64_stream;
+struct xxh64_stream *xxh64_stream_new(void);
+void xxh64_stream_update(struct xxh64_stream *s, const void *data, size_t size);
+uint64_t xxh64_stream_value(const struct xxh64_stream *s);
+void xxh64_stream_free(struct xxh64_stream *s);
+
 struct sha256 sha256_of(const void *data, size_t size);
 void sha256_hex(const struct sha256 *h, char out[SHA256_HEX_SIZE]);
 bool sha256_parse(const char *hex, struct sha256 *out);
@@ -67,6 +74,12 @@ static inline void sha256_stream_free_p(struct sha256_stream **s)
 	sha256_stream_free(*s);
 }
 
+static inline void xxh64_stream_free_p(struct xxh64_stream **s)
+{
+	xxh64_stream_free(*s);
+}
+
+#define cleanup_xxh64_stream   cleanup_with(xxh64_stream_free_p)
 #define cleanup_hash128_stream cleanup_with(hash128_stream_free_p)
 #define cleanup_sha256_stream  cleanup_with(sha256_stream_free_p)
 

@@ -11,7 +11,7 @@
 #define MANY 40
 
 /* A new format joins here. */
-static const char *const formats[] = {"wds"};
+static const char *const formats[] = {"wds", "mds"};
 
 struct reading {
 	const struct buffer *bytes;
@@ -65,7 +65,7 @@ static void write_shard(const struct shard_ops *format, void (*sample)(size_t, s
 	struct shard_writer *w;
 
 	sink_buffer_init(&sink, out);
-	w = format->writer_new(&sink.base);
+	w = format->writer_new(&sink.base, NULL);
 	for (size_t i = 0; i < n; i++) {
 		cleanup_record struct record record = RECORD_INIT;
 
@@ -200,7 +200,7 @@ static void an_error_of_the_sink_comes_out(void **state)
 	const struct shard_ops *format = *state;
 	struct error err = ERROR_INIT;
 	struct sink sink = {.write = fail_to_write};
-	struct shard_writer *w = format->writer_new(&sink);
+	struct shard_writer *w = format->writer_new(&sink, NULL);
 	struct shard_span span;
 	cleanup_record struct record record = RECORD_INIT;
 	int r;

@@ -56,6 +56,18 @@ static void xxh3_of_abc_is_known(void **state)
 	assert_string_equal(hex, "06b05ab6733a618578af5f94892f3950");
 }
 
+static void xxh64_gives_the_published_values(void **state)
+{
+	cleanup_xxh64_stream struct xxh64_stream *none = xxh64_stream_new(),
+						 *abc = xxh64_stream_new();
+
+	(void)state;
+	xxh64_stream_update(abc, "a", 1);
+	xxh64_stream_update(abc, "bc", 2);
+	assert_true(xxh64_stream_value(none) == 0xef46db3751d8e999);
+	assert_true(xxh64_stream_value(abc) == 0x44bc2cf5ad770999);
+}
+
 static void a_stream_in_any_pieces_gives_the_same_value(void **state)
 {
 	static const size_t pieces[] = {1, 3, 64, 255, 257, 4999, 5000};
@@ -153,6 +165,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(xxh3_gives_the_published_values_in_canonical_order),
 	    cmocka_unit_test(xxh3_of_abc_is_known),
+	    cmocka_unit_test(xxh64_gives_the_published_values),
 	    cmocka_unit_test(a_stream_in_any_pieces_gives_the_same_value),
 	    cmocka_unit_test(sha256_gives_the_published_values),
 	    cmocka_unit_test(hex_comes_back_and_anything_else_is_refused),

@@ -50,7 +50,7 @@ static void write_golden(struct buffer *out)
 	struct shard_writer *w;
 
 	sink_buffer_init(&sink, out);
-	w = shard_wds_ops.writer_new(&sink.base);
+	w = shard_wds_ops.writer_new(&sink.base, NULL);
 	for (size_t i = 0; i < GOLDEN_RECORDS; i++) {
 		cleanup_record struct record record = RECORD_INIT;
 		struct shard_span span;
@@ -100,7 +100,7 @@ static int add_one(const char *key, const char *suffix, struct buffer *out, stru
 	int r;
 
 	sink_buffer_init(&sink, out);
-	w = shard_wds_ops.writer_new(&sink.base);
+	w = shard_wds_ops.writer_new(&sink.base, NULL);
 	assert_ok(record_init(&record, key, "", &setup), &setup);
 	if (suffix)
 		assert_ok(record_add(&record, suffix, "x", 1, &setup), &setup);
@@ -170,7 +170,7 @@ static void one_key_twice_in_a_row_and_no_members_are_refused(void **state)
 	error_clear(&err);
 	sample_small(0, &record);
 	sink_buffer_init(&sink, &out);
-	w = shard_wds_ops.writer_new(&sink.base);
+	w = shard_wds_ops.writer_new(&sink.base, NULL);
 	assert_ok(shard_wds_ops.add(w, &record, &span, &err), &err);
 	assert_error(shard_wds_ops.add(w, &record, &span, &err), &err, ERR_DATA);
 	assert_string_equal(err.reason, "bad_name");
