@@ -30,3 +30,19 @@ if(TARGET test_busy_watch)
 	set_property(TEST test_busy_watch APPEND PROPERTY
 		ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_CURRENT_BINARY_DIR}/fake_nvml")
 endif()
+
+# The engine's host side over a CUDA runtime that is made up; the headers are the toolkit's.
+if(TARGET latentd_cuda_parts)
+	set(cuda_sources ${CMAKE_SOURCE_DIR}/src/encoder/cuda)
+	get_target_property(cuda_headers latentd_cuda_parts INTERFACE_SYSTEM_INCLUDE_DIRECTORIES)
+	add_library(latentd_fake_cuda STATIC component/fake_cuda.c ${cuda_sources}/device_memory.c)
+	target_include_directories(latentd_fake_cuda SYSTEM PUBLIC ${cuda_headers})
+	target_link_libraries(latentd_fake_cuda PUBLIC latentd_gpu)
+	add_library(latentd_gpu_engine_testing STATIC ${cuda_sources}/gpu_engine.c ${cuda_sources}/gpu_engine_open.c
+		${cuda_sources}/part_plans.c ${cuda_sources}/part_slot.c)
+	target_link_libraries(latentd_gpu_engine_testing PUBLIC latentd_fake_cuda)
+	add_cmocka_test(NAME test_gpu_engine SOURCES component/test_gpu_engine.c LIBS latentd_gpu_engine_testing latentd_base)
+	add_dependencies(test_gpu_engine fake_nvml)
+	set_property(TEST test_gpu_engine APPEND PROPERTY
+		ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_CURRENT_BINARY_DIR}/fake_nvml")
+endif()

@@ -1,6 +1,6 @@
 /*
  * libnvidia-ml.so.1 with one process, FAKE_NVML_PID, that has kept the GPU busy to FAKE_NVML_PERCENT since the last question;
- * FAKE_NVML_PID "none" knows no device.
+ * FAKE_NVML_PID "none" knows no device; FAKE_NVML_PERCENT "" has no new sample, as NVML between two of them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +40,8 @@ int nvmlDeviceGetProcessUtilization(void *device, struct sample *samples, unsign
 				    unsigned long long since)
 {
 	(void)device;
+	if (!*getenv("FAKE_NVML_PERCENT"))
+		return 6; /* NVML_ERROR_NOT_FOUND */
 	*samples = (struct sample){.pid = (unsigned)atoi(getenv("FAKE_NVML_PID")),
 				   .time = since + 1,
 				   .sm = (unsigned)atoi(getenv("FAKE_NVML_PERCENT"))};

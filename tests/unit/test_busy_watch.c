@@ -2,8 +2,10 @@
 #include "encoder/cuda/busy_watch.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "tests/testing.h"
 
+#include <time.h>
 #include <unistd.h>
 
 static bool is_busy(struct busy_watch *w, unsigned pid, const char *percent)
@@ -31,6 +33,31 @@ static void another_process_is_seen_and_this_one_is_not(void **state)
 	busy_watch_close(w);
 }
 
+static void between_two_samples_it_stays_busy_and_not_for_ever(void **state)
+{
+	unsigned other = (unsigned)getpid() + 1;
+	int64_t until = clock_mono_ms() + 60000;
+	struct busy_watch *w;
+
+	(void)state;
+	setenv("FAKE_NVML_PID", "1", 1);
+	w = busy_watch_open("0000:01:00.0");
+	assert_false(is_busy(w, other, "")); /* nothing is known yet */
+	do {
+		assert_true(clock_mono_ms() <
+			    until); /* a machine that stops for a second between the two */
+		assert_true(is_busy(w, other, "60"));
+	} while (!is_busy(w, other, ""));
+	while (is_busy(w, other, "")) {
+		assert_true(clock_mono_ms() < until);
+		nanosleep(&(struct timespec){0, 10000000}, NULL);
+	}
+	assert_true(is_busy(w, other, "60"));
+	assert_false(is_busy(w, other, "1"));
+	assert_false(is_busy(w, other, ""));
+	busy_watch_close(w);
+}
+
 static void a_device_that_it_does_not_know_cannot_be_watched(void **state)
 {
 	(void)state;
@@ -44,6 +71,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(another_process_is_seen_and_this_one_is_not),
+	    cmocka_unit_test(between_two_samples_it_stays_busy_and_not_for_ever),
 	    cmocka_unit_test(a_device_that_it_does_not_know_cannot_be_watched),
 	};
 

@@ -124,6 +124,34 @@ static void algorithms_are_remembered_in_a_file(void **state)
 	testing_tempdir_remove(dir);
 }
 
+static void two_engines_that_share_a_file_keep_what_both_have_found(void **state)
+{
+	char *dir = testing_tempdir(), *path = testing_path(dir, "algorithms");
+	struct algo_cache *a = algo_cache_new("GPU"), *b = algo_cache_new("GPU");
+	struct algo_cache *third = algo_cache_new("GPU");
+	const struct algo_choice first = {1, 2, 10}, second = {0, 3, 20}, better = {2, 0, 5};
+	struct algo_choice found = {0, 0, 0};
+
+	(void)state;
+	algo_cache_add(a, "n1", &first);
+	algo_cache_add(b, "n2", &second);
+	algo_cache_save(a, path);
+	algo_cache_save(b, path);
+	assert_int_equal(algo_cache_find(b, "n1", &found), 0); /* it need not time that any more */
+	algo_cache_add(a, "n1", &better);
+	algo_cache_save(a, path);
+	algo_cache_load(third, path);
+	assert_int_equal(algo_cache_find(third, "n1", &found), 0);
+	assert_int_equal(found.variant, 2);
+	assert_int_equal(algo_cache_find(third, "n2", &found), 0);
+	assert_int_equal(found.place, 3);
+	algo_cache_free(a);
+	algo_cache_free(b);
+	algo_cache_free(third);
+	free(path);
+	testing_tempdir_remove(dir);
+}
+
 static void damaged_lines_are_passed_over(void **state)
 {
 	static const char text[] =
@@ -179,6 +207,7 @@ int main(void)
 	    cmocka_unit_test(no_driver_is_told_from_an_old_one),
 	    cmocka_unit_test(the_first_error_is_kept),
 	    cmocka_unit_test(algorithms_are_remembered_in_a_file),
+	    cmocka_unit_test(two_engines_that_share_a_file_keep_what_both_have_found),
 	    cmocka_unit_test(damaged_lines_are_passed_over),
 	    cmocka_unit_test(float16_is_what_the_daemon_takes_it_for),
 	    cmocka_unit_test(a_missing_tensor_is_named),

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -180,27 +181,70 @@ void algo_cache_load(struct algo_cache *cache, const char *path)
 	close(fd);
 }
 
-/* Linked into place: what is there now is removed first, and of two that save at once one wins. */
-void algo_cache_save(struct algo_cache *cache, const char *path)
+/* Takes turns with others that save the same file; -1: it cannot be had, and two may save at once. */
+static int lock_of(const char *path)
 {
-	char *text = cache->changed ? algo_cache_text(cache) : NULL;
+	char name[4096];
+	int fd;
+
+	if (snprintf(name, sizeof(name), "%s.lock", path) >= (int)sizeof(name))
+		return -1;
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
+	if (fd >= 0)
+		flock(fd, LOCK_EX);
+	return fd;
+}
+
+/* Linked into place: what is there now is removed first. */
+static int replace(const char *path, const char *text)
+{
 	char temporary[4096];
-	size_t size = text ? strlen(text) : 0;
+	size_t size = strlen(text);
 	int fd = -1, whole = 0;
 
-	if (text && snprintf(temporary, sizeof(temporary), "%s.%ld", path, (long)getpid()) <
-			(int)sizeof(temporary))
+	if (snprintf(temporary, sizeof(temporary), "%s.%ld", path, (long)getpid()) <
+	    (int)sizeof(temporary))
 		fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (fd >= 0) {
-		whole = write(fd, text, size) == (ssize_t)size;
-		whole = close(fd) == 0 && whole;
-		if (whole) {
-			unlink(path);
-			whole = link(temporary, path) == 0;
-		}
-		unlink(temporary);
+	if (fd < 0)
+		return 0;
+	whole = write(fd, text, size) == (ssize_t)size;
+	whole = close(fd) == 0 && whole;
+	if (whole) {
+		unlink(path);
+		whole = link(temporary, path) == 0;
 	}
-	if (whole)
+	unlink(temporary);
+	return whole;
+}
+
+/* What others have found since is kept, and known here from now on; of what both have, ours. */
+static void add_from(struct algo_cache *cache, const char *path)
+{
+	struct algo_cache *others = algo_cache_new(cache->device);
+
+	if (!others)
+		return;
+	algo_cache_load(others, path);
+	for (size_t i = 0; i < others->n; i++) {
+		if (!find(cache, others->entries[i].key))
+			put(cache, others->entries[i].key, &others->entries[i].choice);
+	}
+	algo_cache_free(others);
+}
+
+void algo_cache_save(struct algo_cache *cache, const char *path)
+{
+	char *text;
+	int lock;
+
+	if (!cache->changed)
+		return;
+	lock = lock_of(path);
+	add_from(cache, path);
+	text = algo_cache_text(cache);
+	if (text && replace(path, text))
 		cache->changed = 0;
 	free(text);
+	if (lock >= 0)
+		close(lock);
 }

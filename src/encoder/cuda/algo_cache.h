@@ -33,8 +33,9 @@ void algo_cache_add(struct algo_cache *cache, const char *key, const struct algo
 char *algo_cache_text(const struct algo_cache *cache);
 
 /*
- * Of a file; what cannot be read or written is not an error: algorithms are only timed again. Saving writes a new file
- * beside it and puts it in place, so that two processes do not mix; nothing is written if nothing was added.
+ * Of a file; what cannot be read or written is not an error: algorithms are only timed again. Saving adds to what the file
+ * has by then, under a lock (PATH.lock), as several engines share it; it writes a new file beside it and puts that in
+ * place. Nothing is written if nothing was added.
  */
 void algo_cache_load(struct algo_cache *cache, const char *path);
 void algo_cache_save(struct algo_cache *cache, const char *path);

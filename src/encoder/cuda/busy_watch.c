@@ -1,11 +1,16 @@
 /* The few functions of nvml.h that are used, declared here: the header is not in every CUDA toolkit. */
 #include "busy_watch.h"
 
+#include "gpu_clock.h"
+
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum { MAX_SAMPLES = 256, BUSY_PERCENT = 5 };
+
+/* NVML samples once in up to a second, and tells nothing between. */
+enum { SAMPLE_US = 1000000 };
 
 typedef void *nvml_device;
 
@@ -19,6 +24,7 @@ struct busy_watch {
 	void *library;
 	nvml_device device;
 	unsigned long long last;
+	int64_t busy_until; /* gpu_clock_us() */
 	int (*utilization)(nvml_device, struct nvml_sample *, unsigned *, unsigned long long);
 	int (*shutdown)(void);
 };
@@ -69,16 +75,22 @@ bool busy_watch_busy(struct busy_watch *w)
 	struct nvml_sample samples[MAX_SAMPLES];
 	unsigned n = MAX_SAMPLES, self = (unsigned)getpid();
 	unsigned long long since = w ? w->last : 0;
-	bool busy = false;
+	int64_t now = gpu_clock_us();
+	bool told = false, busy = false;
 
-	if (!w || w->utilization(w->device, samples, &n, since) != 0)
+	if (!w)
 		return false;
+	if (w->utilization(w->device, samples, &n, since) != 0)
+		n = 0; /* nothing since */
 	for (unsigned i = 0; i < n && i < MAX_SAMPLES; i++) {
+		told = told || samples[i].time > since;
 		if (samples[i].time > w->last)
 			w->last = samples[i].time;
 		if (samples[i].pid != self && samples[i].time > since &&
 		    samples[i].sm >= BUSY_PERCENT)
 			busy = true;
 	}
-	return busy;
+	if (told)
+		w->busy_until = busy ? now + SAMPLE_US : now;
+	return now < w->busy_until;
 }

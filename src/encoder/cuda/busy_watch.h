@@ -13,7 +13,10 @@ struct busy_watch;
 /* @bus: the device's PCI bus id as CUDA prints it. NULL where there is no NVML, or it does not know the device. */
 struct busy_watch *busy_watch_open(const char *bus);
 void busy_watch_close(struct busy_watch *w);
-/* Whether any process but this one kept the GPU busy since the last question; NULL is fine: false. */
+/*
+ * Whether any process but this one keeps the GPU busy: by NVML's last sample, for a second at most, as it tells nothing of
+ * a process that is gone. NULL is fine: false.
+ */
 bool busy_watch_busy(struct busy_watch *w);
 
 #endif

@@ -6,11 +6,11 @@
 #include "conv_choice.h"
 
 #include "conv_graph.h"
+#include "gpu_clock.h"
 #include "kernels.h"
 #include "plugin_error.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 enum { TIMED_FUSED = 4, TIMED_PLAIN = 8, REPEATS = 3 };
 
@@ -29,18 +29,15 @@ struct gpu_conv {
 
 int conv_choice_reserve(struct conv_chooser *d, size_t bytes, struct latentd_cuda_error *err)
 {
-	void *more = NULL;
-	cudaError_t status;
+	void *more;
 
 	if (bytes <= d->workspace_bytes)
 		return 0;
 	TRY(cudaStreamSynchronize(d->stream));
-	status = cudaMalloc(&more, bytes);
-	if (status != cudaSuccess) {
-		cudaGetLastError(); /* it is told here, not again by the next launch */
-		return plugin_error_cuda(err, (int)status, "memory for a convolution");
-	}
-	cudaFree(d->workspace);
+	more = device_memory_alloc(d->memory, bytes, "a convolution's workspace", err);
+	if (!more)
+		return -1;
+	device_memory_release(d->memory, d->workspace);
 	d->workspace = more;
 	d->workspace_bytes = bytes;
 	return 0;
@@ -62,33 +59,40 @@ int conv_choice_run(struct conv_chooser *d, const struct gpu_conv *conv, const v
 	return 0;
 }
 
-/* What a convolution is timed on: memory of its size, full of small numbers. */
+/* What a convolution is timed on: memory of its size, full of small numbers. The output takes the residual's place. */
 struct stage {
-	void *x, *w, *bias, *z, *y;
+	void *x, *y, *w, *bias;
+	void *own[4]; /* of them, what was allocated */
 };
 
-static void stage_release(struct stage *s)
+enum { STAGE_ALIGN = 256 };
+
+static void stage_release(struct conv_chooser *d, struct stage *s)
 {
-	cudaFree(s->x);
-	cudaFree(s->w);
-	cudaFree(s->bias);
-	cudaFree(s->z);
-	cudaFree(s->y);
+	for (int i = 0; i < 4; i++)
+		device_memory_release(d->memory, s->own[i]);
 }
 
 static int stage_open(struct conv_chooser *d, const struct conv_problem *p, struct stage *s)
 {
-	size_t element = latentd_cuda_dtype_size(p->dtype);
+	size_t element = latentd_cuda_dtype_size(p->dtype), used = 0;
 	size_t out =
 	    (size_t)(p->n * conv_problem_out_height(p) * conv_problem_out_width(p) * p->out);
-	size_t sizes[5] = {(size_t)(p->n * p->height * p->width * p->in) * element,
+	size_t sizes[4] = {(size_t)(p->n * p->height * p->width * p->in) * element, out * element,
 			   (size_t)(p->out * p->kernel * p->kernel * p->in) * element,
-			   (size_t)p->out * 4, out * element, out * element};
-	void **places[5] = {&s->x, &s->w, &s->bias, &s->z, &s->y};
+			   (size_t)p->out * 4};
+	void **places[4] = {&s->x, &s->y, &s->w, &s->bias};
 
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 4; i++) {
+		if (d->spare && used <= d->spare_bytes && sizes[i] <= d->spare_bytes - used) {
+			*places[i] = (uint8_t *)d->spare + used;
+			used += (sizes[i] + STAGE_ALIGN - 1) / STAGE_ALIGN * STAGE_ALIGN;
+		} else {
+			*places[i] = s->own[i] =
+			    device_memory_alloc(d->memory, sizes[i], "a stage to time on", NULL);
+		}
 		/* 0x3333 is 0.22 as float16, 4e-8 as bfloat16 and float32: nothing overflows */
-		if (cudaMalloc(places[i], sizes[i]) != cudaSuccess ||
+		if (!*places[i] ||
 		    cudaMemsetAsync(*places[i], 0x33, sizes[i], d->stream) != cudaSuccess) {
 			cudaGetLastError(); /* not to be told by the next launch */
 			return -1;
@@ -104,7 +108,7 @@ static float time_conv(struct conv_chooser *d, const struct gpu_conv *conv, cons
 
 	for (int i = 0; i <= REPEATS; i++) {
 		if (cudaEventRecord(d->begin, d->stream) != cudaSuccess ||
-		    conv_choice_run(d, conv, s->x, s->w, s->bias, s->z, s->y, NULL) < 0 ||
+		    conv_choice_run(d, conv, s->x, s->w, s->bias, s->y, s->y, NULL) < 0 ||
 		    cudaEventRecord(d->end, d->stream) != cudaSuccess ||
 		    cudaEventSynchronize(d->end) != cudaSuccess ||
 		    cudaEventElapsedTime(&ms, d->begin, d->end) != cudaSuccess) {
@@ -151,27 +155,20 @@ static int open_choice(struct conv_chooser *d, struct gpu_conv *conv,
 	return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY, "a convolution's workspace");
 }
 
-static double seconds(void)
-{
-	struct timespec t = {0, 0};
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /*
  * Times what cuDNN proposes for one variant; keeps the fastest so far in @conv and @best. Fused engines are compiled when
- * they are opened, which may take longer than what they save: after d->patience no more are tried.
+ * they are opened, which may take longer than what they save: after d->patience no more are tried, be it that none could
+ * be opened. The plain ones, which come last, are tried until there is one at all.
  */
 static void time_variant(struct conv_chooser *d, struct gpu_conv *conv, int variant,
 			 const struct stage *s, struct algo_choice *best)
 {
 	struct conv_graph *g = graph_of(d, conv, variant, NULL);
 	size_t limit = variant == CONV_PLAIN ? TIMED_PLAIN : TIMED_FUSED, tried = 0;
-	double began = seconds();
+	int64_t until = gpu_clock_us() + (int64_t)(d->patience * 1e6);
 
 	for (size_t i = 0; g && i < conv_graph_candidates(g) && tried < limit; i++) {
-		if (tried > 0 && seconds() - began > d->patience)
+		if (i > 0 && gpu_clock_us() > until && (conv->plan || variant != CONV_PLAIN))
 			break;
 		struct gpu_conv candidate = {conv->problem, (enum conv_epilogue)variant,
 					     conv_plan_open(g, i, NULL)};
@@ -211,20 +208,27 @@ static int open_first(struct conv_chooser *d, struct gpu_conv *conv, struct late
 	return plugin_error_set(err, last.code, "%s", last.message);
 }
 
-/* Of all bands of a map, which differ in height and in what is padding: what suits one suits the others. */
+/*
+ * Of the bands of a map, which differ in a few rows and in what is padding: what suits one suits the others. A last one
+ * may be much lower, and bands of other sizes are others: heights within a power of two count as one.
+ */
 static void key_of(const struct conv_problem *p, char *key, size_t size)
 {
 	struct conv_problem band = *p;
 
-	if (p->n == 1 && p->kernel == 3 && p->pad_top + p->pad_bottom < 2 && p->stride == 1)
-		band.height = band.pad_top = band.pad_bottom = 0;
+	if (p->n == 1 && p->kernel == 3 && p->pad_top + p->pad_bottom < 2 && p->stride == 1) {
+		band.height = 1;
+		while (band.height < p->height)
+			band.height *= 2;
+		band.pad_top = band.pad_bottom = 0;
+	}
 	conv_problem_key(&band, key, size);
 }
 
 static int choose(struct conv_chooser *d, struct gpu_conv *conv, struct latentd_cuda_error *err)
 {
 	struct algo_choice best = {0, 0, 0};
-	struct stage s = {NULL, NULL, NULL, NULL, NULL};
+	struct stage s = {NULL, NULL, NULL, NULL, {NULL}};
 	char key[LATENTD_CUDA_KEY_SIZE];
 
 	key_of(&conv->problem, key, sizeof(key));
@@ -234,7 +238,7 @@ static int choose(struct conv_chooser *d, struct gpu_conv *conv, struct latentd_
 		for (int variant = (int)conv->problem.epilogue; variant >= 0; variant--)
 			time_variant(d, conv, variant, &s, &best);
 	}
-	stage_release(&s);
+	stage_release(d, &s);
 	if (!conv->plan)
 		return open_first(d, conv, err);
 	algo_cache_add(d->cache, key, &best);

@@ -7,6 +7,7 @@
 
 #include "algo_cache.h"
 #include "device_cuda.h"
+#include "device_memory.h"
 
 #include <cudnn.h>
 
@@ -15,10 +16,13 @@ struct conv_chooser {
 	cudaStream_t stream;
 	cudaEvent_t begin, end;
 	struct algo_cache *cache;
+	struct device_memory *memory;
 	size_t most_workspace;
 	double patience; /* seconds for each variant of a convolution */
 	void *workspace; /* grows with the algorithms */
 	size_t workspace_bytes;
+	void *spare; /* to time in, gpu_device.h; NULL */
+	size_t spare_bytes;
 };
 
 int conv_choice_open(struct conv_chooser *d, const struct conv_problem *p, struct gpu_conv **out,

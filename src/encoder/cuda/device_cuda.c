@@ -18,6 +18,7 @@ struct device_cuda {
 	struct gpu_device base;
 	int index;
 	cudaStream_t stream;
+	struct device_memory *memory, *own_memory; /* the first may be another device's */
 	struct conv_chooser convs;
 	struct lt_products *products;
 	struct algo_cache *cache;
@@ -79,6 +80,11 @@ cudaStream_t device_cuda_stream(struct gpu_device *d)
 	return cuda_of(d)->stream;
 }
 
+size_t device_cuda_room(const struct gpu_device *d)
+{
+	return device_memory_room(((const struct device_cuda *)d)->memory);
+}
+
 const char *device_cuda_name(const struct gpu_device *d)
 {
 	return ((const struct device_cuda *)d)->name;
@@ -88,21 +94,12 @@ const char *device_cuda_name(const struct gpu_device *d)
 
 static void *cuda_alloc(struct gpu_device *d, size_t bytes, struct latentd_cuda_error *err)
 {
-	void *p = NULL;
-	cudaError_t status = cudaMalloc(&p, bytes ? bytes : 1);
-
-	(void)d;
-	if (status == cudaSuccess)
-		return p;
-	cudaGetLastError(); /* it is told here, not again by the next launch */
-	plugin_error_cuda(err, (int)status, "memory for maps and weights");
-	return NULL;
+	return device_memory_alloc(cuda_of(d)->memory, bytes, "maps and parameters", err);
 }
 
 static void cuda_free(struct gpu_device *d, void *p)
 {
-	(void)d;
-	cudaFree(p);
+	device_memory_release(cuda_of(d)->memory, p);
 }
 
 static int cuda_upload(struct gpu_device *d, void *out, const void *host, size_t bytes,
@@ -138,8 +135,11 @@ static void share_workspace(struct device_cuda *d)
 static int cuda_conv_open(struct gpu_device *d, const struct conv_problem *p, struct gpu_conv **out,
 			  struct latentd_cuda_error *err)
 {
-	int r = conv_choice_open(&cuda_of(d)->convs, p, out, err);
+	int r;
 
+	cuda_of(d)->convs.spare = d->spare;
+	cuda_of(d)->convs.spare_bytes = d->spare_bytes;
+	r = conv_choice_open(&cuda_of(d)->convs, p, out, err);
 	share_workspace(cuda_of(d));
 	return r;
 }
@@ -295,6 +295,26 @@ static int open_libraries(struct device_cuda *d, const char *cache, struct laten
 				err);
 }
 
+static int open_memory(struct device_cuda *d, const struct device_cuda_options *options,
+		       struct latentd_cuda_error *err)
+{
+	size_t room = 0, total = 0, limit = options->memory;
+
+	if (options->with) {
+		d->memory = cuda_of(options->with)->memory;
+	} else {
+		TRY(cudaMemGetInfo(&room, &total));
+		if (!limit)
+			limit =
+			    room / 100 * (options->memory_percent ? options->memory_percent : 80);
+		d->memory = d->own_memory = device_memory_new(limit);
+		if (!d->memory)
+			return plugin_error_memory(err, sizeof(void *));
+	}
+	d->convs.memory = d->memory;
+	return conv_choice_reserve(&d->convs, LT_PRODUCTS_WORKSPACE, err);
+}
+
 int device_cuda_open(const struct device_cuda_options *options, struct gpu_device **out,
 		     struct latentd_cuda_error *err)
 {
@@ -309,8 +329,7 @@ int device_cuda_open(const struct device_cuda_options *options, struct gpu_devic
 	d->convs.patience = options->patience > 0 ? options->patience : PATIENCE;
 	d->convs.most_workspace =
 	    options->most_workspace ? options->most_workspace : DEFAULT_WORKSPACE;
-	if (open_libraries(d, options->cache, err) < 0 ||
-	    conv_choice_reserve(&d->convs, LT_PRODUCTS_WORKSPACE, err) < 0) {
+	if (open_libraries(d, options->cache, err) < 0 || open_memory(d, options, err) < 0) {
 		device_cuda_close(&d->base);
 		return -1;
 	}
@@ -339,7 +358,9 @@ void device_cuda_close(struct gpu_device *base)
 	free(d->cache_path);
 	if (d->convs.cudnn)
 		cudnnDestroy(d->convs.cudnn);
-	cudaFree(d->convs.workspace);
+	if (d->memory)
+		device_memory_release(d->memory, d->convs.workspace);
+	device_memory_free(d->own_memory);
 	if (d->convs.begin)
 		cudaEventDestroy(d->convs.begin);
 	if (d->convs.end)

@@ -18,8 +18,11 @@ struct device_cuda_options {
 	int index;
 	enum latentd_cuda_dtype dtype;
 	bool tf32;
-	const char *cache;     /* NULL: algorithms are not remembered */
-	size_t most_workspace; /* bytes that a convolution may hold beside maps; 0: 512 MiB */
+	const char *cache;	 /* NULL: algorithms are not remembered */
+	size_t most_workspace;	 /* bytes that a convolution may hold beside maps; 0: 512 MiB */
+	uint64_t memory;	 /* bytes that may be held together; 0: see below */
+	unsigned memory_percent; /* of what is free now; 0: 80 */
+	struct gpu_device *with; /* shares its limit with that one, which outlives it; NULL */
 	double patience; /* seconds to time each variant of a convolution for; 0: half a second */
 };
 
@@ -34,6 +37,8 @@ void device_cuda_close(struct gpu_device *d);
 /* Makes the device the calling thread's; needed before CUDA is called directly. */
 int device_cuda_use(struct gpu_device *d, struct latentd_cuda_error *err);
 cudaStream_t device_cuda_stream(struct gpu_device *d);
+/* Bytes that may still be allocated. */
+size_t device_cuda_room(const struct gpu_device *d);
 /* "NVIDIA H200 cudnn-9.19.0" */
 const char *device_cuda_name(const struct gpu_device *d);
 /* Writes the cache of algorithms, if it has grown. */

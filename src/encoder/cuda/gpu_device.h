@@ -105,6 +105,9 @@ struct gpu_device {
 	bool tf32;
 	size_t band_bytes; /* of a band that stays in the cache; 0: whole maps */
 	size_t workspace;  /* bytes that convolutions hold beside maps */
+	/* Memory that nobody needs while conv_open times algorithms, which it may overwrite; NULL: none. */
+	void *spare;
+	size_t spare_bytes;
 };
 
 /* Of the host; float32 only. */

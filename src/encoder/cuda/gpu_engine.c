@@ -7,23 +7,15 @@
  * The first part of a size is launched kernel by kernel, which also chooses the algorithms of products; from then on the
  * launches are replayed as a CUDA graph, one for each slot.
  */
-#include "gpu_engine.h"
+#include "gpu_engine_parts.h"
 
-#include "busy_watch.h"
 #include "device_cuda.h"
-#include "gpu_network.h"
-#include "part_slot.h"
+#include "gpu_clock.h"
 #include "plugin_error.h"
 
-#include <cuda_runtime_api.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-enum { BUSY_POLL_MS = 200, HOST_BATCH = 32 };
+enum { FIRST_LOOK_US = 50, LATER_LOOK_US = 500, LONGEST_REST_US = 200000 };
 
 #define TRY(call)                                                                                  \
 	do {                                                                                       \
@@ -31,37 +23,6 @@ enum { BUSY_POLL_MS = 200, HOST_BATCH = 32 };
 		if (status_ != cudaSuccess)                                                        \
 			return plugin_error_cuda(err, (int)status_, #call);                        \
 	} while (0)
-
-struct queued {
-	struct latentd_cuda_job *job;
-	uint64_t number;
-	uint32_t started; /* items */
-	struct latentd_cuda_error error;
-};
-
-struct latentd_cuda_engine {
-	struct latentd_cuda_model *model;
-	struct latentd_cuda_options options;
-	char *cache;
-	struct gpu_device *device;
-	struct gpu_network *network;
-	struct part_plans *plans;
-	cudaStream_t copies;
-	struct part_slot slots[GPU_SLOTS];
-	struct queued queue[LATENTD_CUDA_IN_FLIGHT];
-	uint64_t submitted, collected; /* jobs */
-	unsigned next_slot;	       /* slots are filled and emptied in turn */
-	unsigned oldest_slot;
-	struct latentd_cuda_engine *exact; /* float32, for images that are not finite in ours */
-	struct busy_watch *watch;
-	struct latentd_cuda_error broken; /* the device is lost */
-	uint32_t last_batch;
-	bool last_banded;
-	atomic_uint_fast64_t cancelled; /* jobs with smaller numbers are */
-	atomic_uint_fast64_t count;	/* submitted, for cancel */
-	atomic_uint_fast64_t ticks;
-	char name[160];
-};
 
 /* -- slots ---------------------------------------------------------------------------------------- */
 
@@ -145,7 +106,7 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 	    part_plans_find(e->plans, q->job->width, q->job->height, q->job->n - q->started);
 
 	if (s->busy || (any_busy(e, plan) || (!plan && any_busy(e, NULL))) ||
-	    (e->options.share < 1 && any_busy(e, NULL)))
+	    (e->pace.share < 1 && any_busy(e, NULL)))
 		return 1;
 	if (!plan && part_plans_make(e->plans, q->job->width, q->job->height,
 				     q->job->n - q->started, &plan, err) < 0)
@@ -163,6 +124,7 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 		return -1;
 	if (run_part(e, q, s, index, err) < 0) {
 		cudaDeviceSynchronize(); /* some of it may be under way, and the slot is free again */
+		cudaGetLastError();	 /* it is told here, not again by the next launch */
 		return -1;
 	}
 	s->busy = true;
@@ -175,23 +137,56 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 
 /* -- results -------------------------------------------------------------------------------------- */
 
-/* The image again in float32, by an engine that is opened when it is needed for the first time. */
-static int repeat_exactly(struct latentd_cuda_engine *e, const struct latentd_cuda_job *job,
-			  struct latentd_cuda_item *item, struct latentd_cuda_error *err)
+/* The image in float32, by an engine that is opened when it is needed for the first time. */
+static int encode_exactly(struct latentd_cuda_engine *e, struct latentd_cuda_job *one,
+			  struct latentd_cuda_error *err)
 {
 	struct latentd_cuda_options options = e->options;
-	struct latentd_cuda_item again = {item->pixels, item->moments, 0};
-	struct latentd_cuda_job one = {job->width, job->height, 1, &again, NULL}, *done = NULL;
+	struct latentd_cuda_job *done = NULL;
 
 	options.dtype = LATENTD_CUDA_F32;
 	options.max_batch = 1;
-	if (!e->exact && gpu_engine_open(e->model, &options, &e->exact, err) < 0)
+	options.share = 1; /* it is this one's turn */
+	options.pause_when_busy = 0;
+	if (!e->exact && gpu_engine_open_for(e->model, &options, e, &e->exact, err) < 0)
 		return -1;
-	if (gpu_engine_submit(e->exact, &one, err) < 0 ||
-	    gpu_engine_collect(e->exact, -1, &done, err) < 0)
+	if (gpu_engine_submit(e->exact, one, err) < 0)
 		return -1;
-	item->flags = LATENTD_CUDA_ITEM_DONE | LATENTD_CUDA_ITEM_F32 |
-		      (again.flags & LATENTD_CUDA_ITEM_NOT_FINITE);
+	return gpu_engine_collect(e->exact, -1, &done, err);
+}
+
+/* What is in flight is waited for; its results are on the host then. */
+static int make_room(struct latentd_cuda_engine *e, struct latentd_cuda_error *err)
+{
+	TRY(cudaStreamSynchronize(device_cuda_stream(e->device)));
+	part_plans_let_go(e->plans);
+	return 0;
+}
+
+/* Where there is not room for both, our arena goes, and then the float32 engine. */
+static int repeat_exactly(struct latentd_cuda_engine *e, const struct latentd_cuda_job *job,
+			  struct latentd_cuda_item *item, struct latentd_cuda_error *err)
+{
+	struct latentd_cuda_error why = {LATENTD_CUDA_OK, ""};
+	struct latentd_cuda_item again = {item->pixels, item->moments, 0};
+	struct latentd_cuda_job one = {job->width, job->height, 1, &again, NULL};
+	int r = encode_exactly(e, &one, &why);
+
+	if (r < 0 && (why.code == LATENTD_CUDA_NO_MEMORY || why.code == LATENTD_CUDA_TOO_LARGE)) {
+		why.code = LATENTD_CUDA_OK;
+		r = make_room(e, &why);
+		if (r == 0)
+			r = encode_exactly(e, &one, &why);
+		gpu_engine_close(e->exact);
+		e->exact = NULL;
+	}
+	if (r < 0 && why.code != LATENTD_CUDA_TOO_LARGE)
+		return plugin_error_set(err, why.code, "%s", why.message);
+	item->flags = LATENTD_CUDA_ITEM_DONE;
+	if (r < 0)
+		item->flags |= LATENTD_CUDA_ITEM_TOO_LARGE;
+	else
+		item->flags |= LATENTD_CUDA_ITEM_F32 | (again.flags & LATENTD_CUDA_ITEM_NOT_FINITE);
 	return 0;
 }
 
@@ -219,31 +214,6 @@ static int finish(struct latentd_cuda_engine *e, struct part_slot *s,
 	return r;
 }
 
-static void rest(double ms)
-{
-	struct timespec t = {(time_t)(ms / 1000),
-			     (long)((ms - 1000 * (double)(time_t)(ms / 1000)) * 1e6)};
-
-	nanosleep(&t, NULL);
-}
-
-/* Leaves the device to others for the part of time that is not ours. */
-static void share(struct latentd_cuda_engine *e, struct part_slot *s)
-{
-	float ms = 0;
-
-	if (e->options.share < 1 && cudaEventElapsedTime(&ms, s->began, s->done) == cudaSuccess)
-		rest((double)ms * (1 / e->options.share - 1));
-}
-
-static void wait_for_others(struct latentd_cuda_engine *e, uint64_t number)
-{
-	while (e->watch && !is_cancelled(e, number) && busy_watch_busy(e->watch)) {
-		rest(BUSY_POLL_MS);
-		atomic_fetch_add(&e->ticks, 1);
-	}
-}
-
 /* Starts what can be started. A part that fails ends its job. */
 static void pump(struct latentd_cuda_engine *e)
 {
@@ -255,20 +225,42 @@ static void pump(struct latentd_cuda_engine *e)
 				plugin_error_set(&q->error, LATENTD_CUDA_CANCELLED, "cancelled");
 				break;
 			}
-			wait_for_others(e, number);
-			if (start(e, q, &q->error) > 0)
+			if (gpu_pace_wait_us(&e->pace) > 0 || start(e, q, &q->error) > 0)
 				return;
 		}
 	}
 }
 
-/* Waits for the oldest slot: 0 emptied, 1 not before @deadline_ms. */
-static int empty(struct latentd_cuda_engine *e, int timeout_ms, struct latentd_cuda_error *err)
+static int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* cudaErrorNotReady: not before @deadline. CUDA itself waits without end only. */
+static cudaError_t wait_for(cudaEvent_t event, int64_t deadline)
+{
+	int64_t pause = FIRST_LOOK_US, left;
+	cudaError_t status;
+
+	if (deadline == GPU_CLOCK_NEVER)
+		return cudaEventSynchronize(event);
+	while ((status = cudaEventQuery(event)) == cudaErrorNotReady) {
+		cudaGetLastError(); /* it counts as one, and would be told by the next launch */
+		left = deadline - gpu_clock_us();
+		if (left <= 0)
+			break;
+		gpu_clock_sleep_us(smaller(pause, left));
+		pause = smaller(2 * pause, LATER_LOOK_US);
+	}
+	return status;
+}
+
+/* Waits for the oldest slot: 0 emptied, 1 not before @deadline. */
+static int empty(struct latentd_cuda_engine *e, int64_t deadline, struct latentd_cuda_error *err)
 {
 	struct part_slot *s = &e->slots[e->oldest_slot];
-	cudaError_t status =
-	    timeout_ms == 0 ? cudaEventQuery(s->done) : cudaEventSynchronize(s->done);
-	int r;
+	cudaError_t status = wait_for(s->done, deadline);
+	float ms = 0;
 
 	if (status == cudaErrorNotReady)
 		return 1;
@@ -276,9 +268,23 @@ static int empty(struct latentd_cuda_engine *e, int timeout_ms, struct latentd_c
 	e->oldest_slot = (e->oldest_slot + 1) % GPU_SLOTS;
 	if (status != cudaSuccess)
 		return plugin_error_cuda(err, (int)status, "computing on the GPU");
-	r = finish(e, s, err);
-	share(e, s);
-	return r;
+	if (e->pace.share < 1 && cudaEventElapsedTime(&ms, s->began, s->done) == cudaSuccess)
+		gpu_pace_ran(&e->pace, (double)ms);
+	return finish(e, s, err);
+}
+
+/* Nothing runs, and nothing may be started yet. False: not before @deadline. */
+static bool wait_for_turn(struct latentd_cuda_engine *e, int64_t deadline)
+{
+	int64_t wait = smaller(gpu_pace_wait_us(&e->pace), LONGEST_REST_US), left = GPU_CLOCK_NEVER;
+
+	if (deadline != GPU_CLOCK_NEVER)
+		left = deadline - gpu_clock_us();
+	if (wait > 0 && left <= 0)
+		return false;
+	gpu_clock_sleep_us(smaller(wait, left));
+	atomic_fetch_add(&e->ticks, 1); /* it waits, it does not hang */
+	return true;
 }
 
 static bool job_in_slot(const struct latentd_cuda_engine *e, uint64_t number)
@@ -288,6 +294,22 @@ static bool job_in_slot(const struct latentd_cuda_engine *e, uint64_t number)
 			return true;
 	}
 	return false;
+}
+
+static bool is_over(const struct queued *q)
+{
+	return q->started == q->job->n || q->error.code != LATENTD_CUDA_OK;
+}
+
+/* The device does not answer: the slots of the job come free without results. */
+static void give_up_slots(struct latentd_cuda_engine *e, uint64_t number)
+{
+	cudaDeviceSynchronize();
+	cudaGetLastError();
+	while (e->slots[e->oldest_slot].busy && e->slots[e->oldest_slot].number == number) {
+		e->slots[e->oldest_slot].busy = false;
+		e->oldest_slot = (e->oldest_slot + 1) % GPU_SLOTS;
+	}
 }
 
 static bool is_fatal(enum latentd_cuda_code code)
@@ -327,17 +349,24 @@ int gpu_engine_collect(struct latentd_cuda_engine *e, int timeout_ms, struct lat
 		       struct latentd_cuda_error *err)
 {
 	struct queued *q = queued_of(e, e->collected);
+	int64_t deadline = gpu_clock_deadline(timeout_ms);
 
 	if (e->collected == e->submitted)
 		return LATENTD_CUDA_NOTHING;
 	/* An error of work before it may come out here; the job goes back with it. */
 	while (device_cuda_use(e->device, &q->error) == 0) {
 		pump(e);
-		if (!job_in_slot(e, e->collected))
+		if (job_in_slot(e, e->collected)) {
+			if (empty(e, deadline, &q->error) > 0)
+				return LATENTD_CUDA_NOTHING;
+		} else if (is_over(q)) {
 			break;
-		if (empty(e, timeout_ms, &q->error) > 0)
+		} else if (!wait_for_turn(e, deadline)) {
 			return LATENTD_CUDA_NOTHING;
+		}
 	}
+	if (job_in_slot(e, e->collected))
+		give_up_slots(e, e->collected);
 	e->collected++;
 	*out = q->job;
 	device_cuda_save(e->device);
@@ -361,122 +390,4 @@ void gpu_engine_cancel(struct latentd_cuda_engine *e)
 uint64_t gpu_engine_ticks(const struct latentd_cuda_engine *e)
 {
 	return atomic_load(&e->ticks);
-}
-
-void gpu_engine_usage(const struct latentd_cuda_engine *e, struct latentd_cuda_usage *out)
-{
-	*out = (struct latentd_cuda_usage){.size = sizeof(*out),
-					   .arena = part_plans_arena_bytes(e->plans),
-					   .workspace = e->device->workspace,
-					   .weights = gpu_network_bytes(e->network),
-					   .batch = e->last_batch,
-					   .banded = e->last_banded};
-}
-
-void gpu_engine_bands(struct latentd_cuda_engine *e, size_t band_bytes)
-{
-	part_plans_bands(e->plans, band_bytes == 1 ? 0
-				   : band_bytes	   ? band_bytes
-						   : e->device->band_bytes);
-}
-
-void gpu_engine_caps(const struct latentd_cuda_engine *e, struct latentd_cuda_caps *out)
-{
-	*out = (struct latentd_cuda_caps){.size = sizeof(*out),
-					  .downscale = gpu_model_downscale(e->model),
-					  .moment_channels = gpu_model_moments(e->model),
-					  .best_batch = HOST_BATCH,
-					  .memory_weights = gpu_network_bytes(e->network)};
-	snprintf(out->engine, sizeof(out->engine), "%s", e->name);
-}
-
-/* -- opening -------------------------------------------------------------------------------------- */
-
-static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error *err)
-{
-	const struct device_cuda_options options = {.index = e->options.device,
-						    .dtype = e->options.dtype,
-						    .tf32 = e->options.tf32,
-						    .cache = e->cache};
-	size_t room = 0, total = 0;
-	char bus[32];
-
-	if (device_cuda_open(&options, &e->device, err) < 0)
-		return -1;
-	TRY(cudaMemGetInfo(&room, &total));
-	if (!e->options.memory)
-		e->options.memory = (uint64_t)room / 100 *
-				    (e->options.memory_percent ? e->options.memory_percent : 80);
-	TRY(cudaStreamCreateWithFlags(&e->copies, cudaStreamNonBlocking));
-	for (int i = 0; i < GPU_SLOTS; i++) {
-		if (part_slot_open(&e->slots[i], err) < 0)
-			return -1;
-	}
-	if (e->options.pause_when_busy) {
-		TRY(cudaDeviceGetPCIBusId(bus, sizeof(bus), e->options.device));
-		e->watch = busy_watch_open(bus);
-		if (!e->watch)
-			return plugin_error_set(
-			    err, LATENTD_CUDA_UNSUPPORTED,
-			    "pause_when_busy: NVML (libnvidia-ml.so.1 of the driver) does not "
-			    "know this GPU; make it visible to this process, or leave "
-			    "pause_when_busy out");
-	}
-	e->network = gpu_network_open(e->model, e->device, err);
-	if (!e->network)
-		return -1;
-	snprintf(e->name, sizeof(e->name), "cuda/" LATENTD_VERSION " %.100s %s%s",
-		 device_cuda_name(e->device), latentd_cuda_dtype_name(e->options.dtype),
-		 e->options.dtype == LATENTD_CUDA_F32 && e->options.tf32 ? " tf32" : "");
-	return part_plans_open(e->model, e->network, e->device, e->options.memory,
-			       e->options.max_batch, &e->plans, err);
-}
-
-int gpu_engine_open(struct latentd_cuda_model *model, const struct latentd_cuda_options *options,
-		    struct latentd_cuda_engine **out, struct latentd_cuda_error *err)
-{
-	struct latentd_cuda_engine *e = calloc(1, sizeof(*e));
-
-	if (!e)
-		return plugin_error_memory(err, sizeof(*e));
-	e->model = model;
-	e->options = *options;
-	e->options.cache = NULL;
-	if (!(e->options.share > 0 && e->options.share < 1))
-		e->options.share = 1;
-	atomic_init(&e->cancelled, 0);
-	atomic_init(&e->count, 0);
-	atomic_init(&e->ticks, 0);
-	if (options->cache && !(e->cache = strdup(options->cache))) {
-		free(e);
-		return plugin_error_memory(err, strlen(options->cache));
-	}
-	e->options.cache = e->cache;
-	if (open_device(e, err) < 0) {
-		gpu_engine_close(e);
-		return -1;
-	}
-	*out = e;
-	return 0;
-}
-
-void gpu_engine_close(struct latentd_cuda_engine *e)
-{
-	if (!e)
-		return;
-	gpu_engine_close(e->exact);
-	if (e->device) {
-		device_cuda_use(e->device, NULL);
-		cudaDeviceSynchronize();
-	}
-	part_plans_close(e->plans);
-	gpu_network_close(e->network);
-	for (int i = 0; i < GPU_SLOTS; i++)
-		part_slot_close(&e->slots[i]);
-	if (e->copies)
-		cudaStreamDestroy(e->copies);
-	busy_watch_close(e->watch);
-	device_cuda_close(e->device);
-	free(e->cache);
-	free(e);
 }

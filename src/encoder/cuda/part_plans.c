@@ -12,14 +12,12 @@ struct part_plans {
 	const struct latentd_cuda_model *model;
 	struct gpu_network *network;
 	struct gpu_device *device;
-	size_t memory;
 	uint32_t max_batch;
 	size_t band_bytes;
 	uint8_t *arena;
 	size_t arena_bytes;
 	struct part_plan *plans[MAX_PLANS];
 	uint64_t clock;
-	bool short_of_memory; /* the device had less than the limit allows */
 };
 
 static void drop_graphs(struct part_plan *plan)
@@ -41,8 +39,8 @@ static void drop(struct part_plans *p, int index)
 }
 
 int part_plans_open(const struct latentd_cuda_model *model, struct gpu_network *network,
-		    struct gpu_device *device, size_t memory, uint32_t max_batch,
-		    struct part_plans **out, struct latentd_cuda_error *err)
+		    struct gpu_device *device, uint32_t max_batch, struct part_plans **out,
+		    struct latentd_cuda_error *err)
 {
 	struct part_plans *p = calloc(1, sizeof(*p));
 
@@ -51,7 +49,6 @@ int part_plans_open(const struct latentd_cuda_model *model, struct gpu_network *
 	p->model = model;
 	p->network = network;
 	p->device = device;
-	p->memory = memory;
 	p->max_batch = max_batch;
 	p->band_bytes = device->band_bytes;
 	*out = p;
@@ -70,7 +67,7 @@ void part_plans_close(struct part_plans *p)
 	if (!p)
 		return;
 	part_plans_bands(p, 0);
-	cudaFree(p->arena);
+	part_plans_let_go(p);
 	free(p);
 }
 
@@ -111,50 +108,86 @@ static void drop_all_graphs(struct part_plans *p)
 	}
 }
 
-/* The arena for a plan; what it held is lost, and the graphs that point into it. */
-static bool fits(void *arg, const struct gpu_plan *plan)
+void part_plans_let_go(struct part_plans *p)
 {
-	struct part_plans *p = arg;
-	size_t others = gpu_network_bytes(p->network) + p->device->workspace;
-
-	if (others > p->memory || plan->arena > p->memory - others)
-		return false;
-	if (plan->arena <= p->arena_bytes)
-		return true;
-	drop_all_graphs(p);
-	cudaFree(p->arena);
+	drop_all_graphs(p); /* they point into it */
+	p->device->ops->free(p->device, p->arena);
+	p->arena = NULL;
 	p->arena_bytes = 0;
-	p->arena = p->device->ops->alloc(p->device, plan->arena, NULL);
-	if (p->arena)
-		p->arena_bytes = plan->arena;
-	else
-		p->short_of_memory = true;
-	return p->arena != NULL;
 }
 
-/* Algorithms may turn out to need more workspace than there is room for: then fewer images. */
+/* The arena for a plan; what it held is lost where it grows. */
+static int reserve(struct part_plans *p, const struct gpu_plan *plan,
+		   struct latentd_cuda_error *err)
+{
+	if (plan->arena <= p->arena_bytes)
+		return 0;
+	if (plan->arena > device_cuda_room(p->device) + p->arena_bytes)
+		return plugin_error_set(err, LATENTD_CUDA_TOO_LARGE, "an arena of %zu MiB",
+					plan->arena >> 20);
+	part_plans_let_go(p);
+	p->arena = p->device->ops->alloc(p->device, plan->arena, err);
+	if (!p->arena)
+		return -1;
+	p->arena_bytes = plan->arena;
+	return 0;
+}
+
+/* Of a size: what went wrong last, and whether the device had less than the limit allows. */
+struct attempt {
+	struct part_plans *p;
+	struct latentd_cuda_error why;
+	bool short_of_memory;
+};
+
+static bool is_memory(enum latentd_cuda_code code)
+{
+	return code == LATENTD_CUDA_NO_MEMORY || code == LATENTD_CUDA_TOO_LARGE;
+}
+
+/* Algorithms are timed in the arena. True also where it failed for a reason that a smaller plan would not mend. */
+static bool fits(void *arg, const struct gpu_plan *plan)
+{
+	struct attempt *a = arg;
+	struct part_plans *p = a->p;
+	int r;
+
+	a->why = (struct latentd_cuda_error){LATENTD_CUDA_OK, ""};
+	r = reserve(p, plan, &a->why);
+	if (r == 0) {
+		p->device->spare = p->arena;
+		p->device->spare_bytes = p->arena_bytes;
+		r = gpu_network_prepare(p->network, plan, &a->why);
+		p->device->spare = NULL;
+		p->device->spare_bytes = 0;
+		if (r < 0 && is_memory(a->why.code))
+			part_plans_let_go(p); /* for workspaces beside a smaller one */
+	}
+	a->short_of_memory = a->short_of_memory || a->why.code == LATENTD_CUDA_NO_MEMORY;
+	return r == 0 || !is_memory(a->why.code);
+}
+
 static int make(struct part_plans *p, struct part_plan *plan, uint32_t width, uint32_t height,
 		struct latentd_cuda_error *err)
 {
-	struct gpu_shape shape = {plan->wanted, height, width,
-				  latentd_cuda_dtype_size(p->device->dtype), p->band_bytes};
+	const struct gpu_shape shape = {plan->wanted, height, width,
+					latentd_cuda_dtype_size(p->device->dtype), p->band_bytes};
+	struct attempt a = {.p = p};
+	bool found = gpu_plan_find(&p->model->steps, &shape, fits, &a, &plan->plan);
 
-	for (;;) {
-		struct latentd_cuda_error why = {LATENTD_CUDA_OK, ""};
-
-		p->short_of_memory = false;
-		if (!gpu_plan_find(&p->model->steps, &shape, fits, p, &plan->plan))
-			return plugin_error_set(
-			    err,
-			    p->short_of_memory ? LATENTD_CUDA_NO_MEMORY : LATENTD_CUDA_TOO_LARGE,
-			    "an image of %ux%u does not fit into %zu MiB in any way", width, height,
-			    p->memory >> 20);
-		if (gpu_network_prepare(p->network, &plan->plan, &why) == 0)
-			return 0;
-		if (why.code != LATENTD_CUDA_NO_MEMORY || plan->plan.shape.n == 1)
-			return plugin_error_set(err, why.code, "%s", why.message);
-		shape.n = plan->plan.shape.n / 2;
-	}
+	if (found && a.why.code == LATENTD_CUDA_OK)
+		return 0;
+	if (found)
+		return plugin_error_set(err, a.why.code, "%s", a.why.message);
+	if (a.short_of_memory)
+		return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY,
+					"the GPU has no memory left for an image of %ux%u", width,
+					height);
+	return plugin_error_set(err, LATENTD_CUDA_TOO_LARGE,
+				"an image of %ux%u does not fit in any way into the %zu MiB that "
+				"are left of gpu_memory",
+				width, height,
+				(device_cuda_room(p->device) + p->arena_bytes) >> 20);
 }
 
 int part_plans_make(struct part_plans *p, uint32_t width, uint32_t height, uint32_t n,

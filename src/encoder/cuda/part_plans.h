@@ -22,10 +22,10 @@ struct part_plan {
 
 struct part_plans;
 
-/* @memory: bytes for arena, weights and workspace; @max_batch: 0 as many as pay. */
+/* @max_batch: 0 as many as pay. The device's limit is that of all memory. */
 int part_plans_open(const struct latentd_cuda_model *model, struct gpu_network *network,
-		    struct gpu_device *device, size_t memory, uint32_t max_batch,
-		    struct part_plans **out, struct latentd_cuda_error *err);
+		    struct gpu_device *device, uint32_t max_batch, struct part_plans **out,
+		    struct latentd_cuda_error *err);
 void part_plans_close(struct part_plans *p);
 
 /* For @n more images of that size; NULL: there is none yet. */
@@ -41,6 +41,9 @@ int part_plans_make(struct part_plans *p, uint32_t width, uint32_t height, uint3
 /* Queues an encode. */
 int part_plans_run(struct part_plans *p, struct part_plan *plan, int slot,
 		   struct latentd_cuda_error *err);
+
+/* Gives the arena's memory back until a part needs it again. The device must be idle. */
+void part_plans_let_go(struct part_plans *p);
 
 uint8_t *part_plans_arena(const struct part_plans *p);
 size_t part_plans_arena_bytes(const struct part_plans *p);

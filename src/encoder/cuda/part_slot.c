@@ -13,12 +13,19 @@ enum { MOST_IMAGES = 64 }; /* gpu_plan_good_batch() */
 
 int part_slot_pin(void **p, size_t *size, size_t bytes, struct latentd_cuda_error *err)
 {
+	cudaError_t status;
+
 	if (bytes <= *size)
 		return 0;
 	cudaFreeHost(*p);
 	*p = NULL;
 	*size = 0;
-	TRY(cudaHostAlloc(p, bytes, cudaHostAllocDefault));
+	status = cudaHostAlloc(p, bytes, cudaHostAllocDefault);
+	if (status != cudaSuccess) {
+		cudaGetLastError(); /* not to be told by the next launch */
+		*p = NULL;
+		return plugin_error_cuda(err, (int)status, "page-locked memory of the host");
+	}
 	*size = bytes;
 	return 0;
 }
