@@ -42,6 +42,6 @@ foreach(name
 	)
 	add_test(NAME e2e_${name} COMMAND ${Python3_EXECUTABLE} -B
 		${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_${name}.py)
-	set_tests_properties(e2e_${name} PROPERTIES LABELS e2e TIMEOUT 900 COST 50 SKIP_RETURN_CODE 77
+	set_tests_properties(e2e_${name} PROPERTIES LABELS e2e TIMEOUT 1800 COST 50 SKIP_RETURN_CODE 77
 		ENVIRONMENT "LATENTD_SOURCE_DIR=${CMAKE_SOURCE_DIR};LATENTD_BUILD_DIR=${CMAKE_BINARY_DIR}")
 endforeach()

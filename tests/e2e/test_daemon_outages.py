@@ -531,7 +531,7 @@ def a_source_that_hangs_holds_up_neither_other_datasets_nor_the_end(ws):
     ws.small_pictures(3, ws.path("other"))
     daemon.wait_for("other", finished=3)
     daemon.tell(signal.SIGTERM)
-    daemon.ended(FAILED, limit_s=60)
+    daemon.ended(FAILED)
     assert "hanging: does not end: left behind" in daemon.said(), "it is not said"
 
 
