@@ -171,12 +171,48 @@ static void note_items(const struct comparison *c, const struct pair *p, const s
 	}
 }
 
+/* Of an item that was put back: what can change all the same is as the newer one says. */
+static void keep_reloadable(struct config_memory *memory, const struct settings_group *group,
+			    const char *from, char *to)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		const struct setting *s = &group->rows[i];
+
+		if (s->type == SETTING_GROUP)
+			keep_reloadable(memory, s->group, from + s->offset, to + s->offset);
+		else if (s->type != SETTING_LIST && s->reloadable)
+			copy_value(memory, s, from, to);
+	}
+}
+
+/* The items are those that were, in their order. */
+static void put_back_list(const struct comparison *c, const struct pair *p, const struct setting *s)
+{
+	size_t n = 0;
+	const char *was = list_items(s, p->was, &n);
+	const char **newer = xcalloc(n, sizeof(*newer));
+	char *now;
+
+	for (size_t i = 0; i < n; i++) {
+		cleanup_free char *key = item_key(s->group, was + i * s->group->size);
+
+		newer[i] = find_item(s, p->now, key);
+	}
+	copy_list(c->memory, s, p->was, p->now);
+	now = list_items(s, p->now, &n);
+	for (size_t i = 0; i < n; i++) {
+		if (newer[i])
+			keep_reloadable(c->memory, s->group, newer[i], now + i * s->group->size);
+	}
+	free(newer);
+}
+
 static void compare_list(const struct comparison *c, const struct pair *p, const struct setting *s)
 {
 	note_items(c, p, s, p->was, p->now);
 	note_items(c, p, s, p->now, p->was);
 	if (!s->reloadable)
-		copy_list(c->memory, s, p->was, p->now);
+		put_back_list(c, p, s);
 }
 
 static void compare_group(const struct comparison *c, const struct pair *p)

@@ -54,6 +54,7 @@ struct dataset_config {
 	struct {
 		const char *path; /* shards go to PATH/NAME/train/WxH; datasets may share it */
 		struct output_options options;
+		size_t quota; /* bytes of its latents: nothing new is begun with so much; 0: none */
 	} output;
 	bool captions;	      /* the .txt beside an image becomes part of its sample */
 	bool require_caption; /* an image waits until it has one */
@@ -61,6 +62,7 @@ struct dataset_config {
 	enum on_delete on_delete;
 	int priority;	   /* higher first; equal: in turn */
 	bool paused;	   /* from the start, until `latentctl resume` */
+	const char *hours; /* day_hours_parse(): when it is encoded; NULL: always */
 	const char *part;  /* "2/3" (dataset_part_parse); NULL: all */
 	uint64_t seal_age; /* ms after which what has been encoded is sealed, full shard or not */
 	struct recipe_options recipe;
@@ -76,6 +78,7 @@ const char *encoder_type_name(enum encoder_type type);
 struct encoder_config {
 	enum encoder_type type;
 	const char *name; /* unique; made from the type where the file gives none: "cpu", "cpu-2" */
+	const char *hours; /* day_hours_parse(): when it encodes; NULL: always */
 	struct encoder_limits cpu;
 	struct cuda_limits cuda;
 	struct remote_config remote;

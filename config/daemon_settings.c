@@ -3,6 +3,7 @@
 #include "config/daemon_config.h"
 
 #include "base/checked.h"
+#include "base/day_hours.h"
 
 #define NUMBER_OF(rows) .n = ARRAY_SIZE(rows)
 
@@ -40,6 +41,8 @@ static const struct setting output_rows[] = {
     {"path", SETTING_PATH, OUTPUT(path), .required = true, .example = "/data/latents",
      .help = "output folder; shards go to PATH/NAME/train/WxH"},
     {.type = SETTING_GROUP, .offset = OUTPUT(options), .group = &output_settings},
+    {"quota", SETTING_BYTES, OUTPUT(quota), .reloadable = true, .example = "500GiB",
+     .help = "with so many bytes of latents nothing new is begun; what is under way comes on top"},
 };
 
 static const struct settings_group dataset_output = {.rows = output_rows, NUMBER_OF(output_rows)};
@@ -66,6 +69,9 @@ static const struct setting dataset_rows[] = {
      .reloadable = true, .help = "datasets with more of it first; equal ones in turn"},
     {"paused", SETTING_FLAG, DATASET(paused), .fallback = "false", .reloadable = true,
      .help = "encode nothing until latentctl resume"},
+    {"hours", SETTING_STRING, DATASET(hours), .valid = day_hours_valid,
+     .expected = DAY_HOURS_EXPECTED, .reloadable = true, .example = "20:00-08:00",
+     .help = "when it is encoded, by the local clock; over midnight too (always)"},
     {"part", SETTING_STRING, DATASET(part), .valid = dataset_part_valid,
      .expected = DATASET_PART_EXPECTED, .example = "1/3",
      .help = "only this part of the images, into an output of its own (latentctl merge)"},
@@ -92,6 +98,9 @@ static const struct setting encoder_rows[] = {
 	     "without a model"},
     {"name", SETTING_STRING, ENCODER(name), .not_empty = true, .example = "cpu",
      .help = "as status and records call it (its type)"},
+    {"hours", SETTING_STRING, ENCODER(hours), .valid = day_hours_valid,
+     .expected = DAY_HOURS_EXPECTED, .reloadable = true, .example = "20:00-08:00",
+     .help = "when it encodes, by the local clock; over midnight too (always)"},
     {"threads", SETTING_COUNT, ENCODER(cpu.threads), .fallback = "0", .max = 1024, .of = "cpu",
      .help = "0: all cores"},
     {"memory", SETTING_BYTES, ENCODER(cpu.memory), .of = "cpu", .example = "3GiB",

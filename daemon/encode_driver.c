@@ -22,6 +22,7 @@ struct encode_driver {
 	void *arg;
 	struct encode_device own; /* of the loop's thread */
 	struct encode_device *device;
+	bool rests;
 	uint64_t submitted; /* of the loop's thread, and below */
 	int64_t back_at, pace;
 	atomic_uint_fast64_t cancelled;
@@ -247,7 +248,7 @@ void encode_driver_share(struct encode_driver *d, struct encode_device *device)
 
 size_t encode_driver_room(const struct encode_driver *d)
 {
-	size_t room = atomic_load(&d->shut) ? 0 : device_room(&d->own), shared = room;
+	size_t room = encode_driver_is_shut(d) ? 0 : device_room(&d->own), shared = room;
 
 	if (d->device)
 		shared = device_room(d->device);
@@ -256,7 +257,12 @@ size_t encode_driver_room(const struct encode_driver *d)
 
 bool encode_driver_is_shut(const struct encode_driver *d)
 {
-	return atomic_load(&d->shut);
+	return d->rests || atomic_load(&d->shut);
+}
+
+void encode_driver_rest(struct encode_driver *d, bool rests)
+{
+	d->rests = rests;
 }
 
 bool encode_driver_can(const struct encode_driver *d, unsigned needs)

@@ -43,7 +43,9 @@ void encode_driver_share(struct encode_driver *d, struct encode_device *device);
  * compute with (encoder_remote.h); what it has not begun then comes back with ERR_TRANSIENT.
  */
 size_t encode_driver_room(const struct encode_driver *d);
-/* Whether its encoder has nothing to compute with. */
+/* It takes no batch until it is told otherwise; what it has it finishes. Of the loop's thread. */
+void encode_driver_rest(struct encode_driver *d, bool rests);
+/* Whether it rests, or its encoder has nothing to compute with. */
 bool encode_driver_is_shut(const struct encode_driver *d);
 /* Whether its encoder takes batches that need this (ENCODE_...). */
 bool encode_driver_can(const struct encode_driver *d, unsigned needs);

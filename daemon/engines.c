@@ -21,6 +21,7 @@ struct entry {
 	char *engine_name; /* of the encoder that was opened last */
 	struct error
 	    lack; /* why it could not open the model that was loaded last, or failed since */
+	struct work_hours hours;
 	struct encode_device device;
 	struct encode_remote_told told;
 	struct spending *spending; /* NULL: without limits */
@@ -271,6 +272,7 @@ static int unit_open(struct unit *u, struct encoder *encoder, struct error *err)
 	u->entry->engine_name = xstrdup(encoder_caps(encoder)->engine);
 	encode_device_init(&u->entry->device, encoder);
 	encode_driver_share(u->driver, &u->entry->device);
+	encode_driver_rest(u->driver, u->entry->hours.rests);
 	encode_group_add(&e->group, u->driver);
 	return 0;
 }
@@ -402,6 +404,53 @@ struct encode_group *engine_group(struct engine *e)
 	return &e->group;
 }
 
+/* -- hours ------------------------------------------------------------------------------------------ */
+
+static void look_at_clock(struct engines *engines, size_t index)
+{
+	struct entry *entry = &engines->entries[index];
+
+	if (!work_hours_look(&entry->hours))
+		return;
+	for (struct engine *e = engines->first; e; e = e->next) {
+		if (e->units[index].driver)
+			encode_driver_rest(e->units[index].driver, entry->hours.rests);
+	}
+	engines->options.on_change(engines->options.arg);
+}
+
+void engines_set_hours(struct engines *engines, const char *name, const char *hours)
+{
+	for (size_t i = 0; i < engines->n; i++) {
+		if (strcmp(engines->entries[i].name, name) != 0)
+			continue;
+		work_hours_set(&engines->entries[i].hours, hours);
+		look_at_clock(engines, i);
+	}
+}
+
+const struct work_hours *engines_hours(const struct engines *engines, size_t index)
+{
+	return &engines->entries[index].hours;
+}
+
+const struct work_hours *engine_rests(const struct engine *e)
+{
+	const struct work_hours *first = NULL;
+
+	for (size_t i = 0; i < e->engines->n; i++) {
+		const struct entry *entry = &e->engines->entries[i];
+
+		if (!encoder_scope_has(&entry->config, e->vae))
+			continue;
+		if (!entry->hours.rests)
+			return NULL;
+		if (!first || entry->hours.resumes_at < first->resumes_at)
+			first = &entry->hours;
+	}
+	return first;
+}
+
 /* -- all of them ---------------------------------------------------------------------------------- */
 
 static int open_accounts(struct engines *engines, struct error *err)
@@ -433,6 +482,8 @@ int engines_open(struct inbox *inbox, const struct encoder_config *configs, size
 		engines->entries[i].config.cpu.beside = options->memory_limit;
 		engines->entries[i].name = xstrdup(configs[i].name);
 		engines->entries[i].device.limit = 1;
+		work_hours_set(&engines->entries[i].hours, configs[i].hours);
+		work_hours_look(&engines->entries[i].hours);
 	}
 	if (open_accounts(engines, err) < 0 ||
 	    executor_open(inbox, "models", &engines->loader, err) < 0) {
@@ -528,6 +579,7 @@ void engines_tick(struct engines *engines)
 			engine_unload(e);
 	}
 	for (size_t i = 0; i < engines->n; i++) {
+		look_at_clock(engines, i);
 		tell_health(engines, i);
 		if (engines->options.db)
 			spending_save(engines->entries[i].spending, engines->options.db);

@@ -7,6 +7,7 @@
  *	engine_want(engine)                                there is work: loads the model unless it is in memory
  *	if (engine_state(engine) == ENGINE_READY) ... engine_group(engine) takes batches ...
  *	engines_tick(engines)                              every now and then: an unused model leaves the memory
+ *	engines_set_hours(engines, name, hours)            other hours of an encoder: outside of them it takes nothing
  *	engines_cancel(engines)                            what is in flight comes back unfinished
  *	engines_close(engines)                             when nothing is in flight
  *
@@ -25,6 +26,7 @@
 #include "daemon/encode_remote.h"
 #include "daemon/encode_setup.h"
 #include "daemon/rate.h"
+#include "daemon/work_hours.h"
 
 enum engine_state { ENGINE_UNLOADED, ENGINE_LOADING, ENGINE_READY, ENGINE_FAILED };
 
@@ -57,6 +59,8 @@ int engines_open(struct inbox *inbox, const struct encoder_config *configs, size
 void engines_close(struct engines *engines);
 struct engine *engines_get(struct engines *engines, const struct recipe_options *options);
 void engines_tick(struct engines *engines);
+/* @hours lives as long as the engines, or until others are set. */
+void engines_set_hours(struct engines *engines, const char *name, const char *hours);
 void engines_cancel(struct engines *engines);
 
 /* Loads the model unless it is there or being loaded; also where that failed before. */
@@ -67,6 +71,8 @@ const struct error *engine_failure(const struct engine *e);
 /* What it computes with; not before it was ready once. */
 const struct encode_model *engine_model(const struct engine *e);
 struct encode_group *engine_group(struct engine *e);
+/* Every encoder that could compute it is outside its hours: those that end first. NULL: it is not so. */
+const struct work_hours *engine_rests(const struct engine *e);
 
 /* What people see of the encoder at @index of the configuration. */
 struct encoder_view {
@@ -82,6 +88,7 @@ struct encoder_view {
 
 size_t engines_count(const struct engines *engines);
 void engines_view(struct engines *engines, size_t index, struct encoder_view *view);
+const struct work_hours *engines_hours(const struct engines *engines, size_t index);
 /* What is wrong with the endpoints of the encoder at @index, to be freed; NULL: nothing. */
 char *engines_why(const struct engines *engines, size_t index);
 /* Calls @look for the encoder at @index with each model that is in memory; @model: its short name. */

@@ -43,6 +43,8 @@ struct lane *lane_new(const struct lane_shared *shared, const struct dataset_con
 	l->config = config;
 	l->priority = config->priority;
 	l->paused = config->paused;
+	work_hours_set(&l->hours, config->hours);
+	work_hours_look(&l->hours);
 	l->flushed_at = clock_mono_ms() - SEAL_EVERY_MS;
 	l->removal_asked_at = clock_mono_ms() - REMOVAL_EVERY_MS;
 	l->eta = (struct eta)ETA_INIT;
@@ -85,6 +87,7 @@ static void on_counts(void *arg, const struct queue_counts *counts, const struct
 	if (counts->recaptions > 0 && counts->recaptions != l->counts.recaptions)
 		l->tidy_wanted = l->index_wanted = true;
 	l->counts = *counts;
+	lane_note_counts(l);
 }
 
 void lane_count(struct lane *l)
@@ -198,9 +201,9 @@ static bool nothing_to_encode(const struct lane *l)
 	       packer_pending(l->packer) == 0;
 }
 
-static void apply_pause(struct lane *l)
+void lane_apply_pause(struct lane *l)
 {
-	bool paused = l->paused || l->held;
+	bool paused = l->paused || l->held || lane_rests(l);
 
 	if (l->intake)
 		intake_set_paused(l->intake, l->held || l->intake_off);
@@ -241,6 +244,8 @@ static void end_drain(struct lane *l)
 {
 	if (l->drained || l->paused || l->held || l->seen.removal_waits)
 		return;
+	if (lane_rests(l) && (l->counting || l->count_again || lane_has_work(l)))
+		return;
 	if (packer_unsealed(l->packer) > 0) {
 		packer_flush(l->packer);
 	} else if (l->sealed_unseen && l->drain_looks < DRAIN_LOOKS) {
@@ -248,7 +253,7 @@ static void end_drain(struct lane *l)
 		look_for_vanished(l);
 	} else if (!l->intake_off) {
 		l->intake_off = true;
-		apply_pause(l);
+		lane_apply_pause(l);
 	} else if (l->tidying || l->tidy_wanted || l->index_wanted) {
 		lane_tidy(l);
 	} else {
@@ -264,7 +269,7 @@ static void ask_for_removal(struct lane *l)
 {
 	int64_t now = clock_mono_ms();
 
-	if (!l->seen.removal_waits || l->paused || l->held ||
+	if (!l->seen.removal_waits || l->paused || l->held || lane_rests(l) ||
 	    l->seen.removal_asked == l->seen.scans || now - l->removal_asked_at < REMOVAL_EVERY_MS)
 		return;
 	l->seen.removal_asked = l->seen.scans;
@@ -278,7 +283,7 @@ static void pump_open(struct lane *l)
 		lane_fail(l, engine_failure(l->engine));
 		return;
 	}
-	if (lane_is_busy(l))
+	if (lane_is_busy(l) && !engine_rests(l->engine))
 		engine_want(l->engine);
 	pipeline_pump(l->pipeline);
 	if (l->phase != LANE_OPEN)
@@ -333,6 +338,8 @@ static void take_config(struct lane *l)
 	if (config->paused != l->config->paused)
 		lane_pause(l, config->paused);
 	l->config = config;
+	work_hours_set(&l->hours, config->hours);
+	lane_look_at_limits(l);
 	if (l->reopen)
 		l->retry_at = 0; /* what is different may be what was wrong */
 	l->reopen = false;
@@ -376,6 +383,7 @@ void lane_tick(struct lane *l)
 {
 	int64_t now = clock_mono_ms();
 
+	lane_look_at_limits(l);
 	lane_tick_eta(l, now);
 	if (l->phase != LANE_OPEN)
 		return;
@@ -401,7 +409,7 @@ void lane_pause(struct lane *l, bool paused)
 		l->drain_looks = 0;
 		l->retry_at = 0;
 	}
-	apply_pause(l);
+	lane_apply_pause(l);
 }
 
 void lane_hold(struct lane *l, const char *why)
@@ -416,7 +424,7 @@ void lane_hold(struct lane *l, const char *why)
 	lane_log(l, LOG_LEVEL_INFO, "%s", why ? why : "goes on");
 	if (!why && l->retry_at != INT64_MAX)
 		l->retry_at = 0; /* what failed for want of room need not wait any more */
-	apply_pause(l);
+	lane_apply_pause(l);
 }
 
 void lane_scan(struct lane *l)

@@ -92,8 +92,8 @@ void lane_stop(struct lane *l);
 bool lane_is_closed(const struct lane *l);
 /*
  * Whether a drain that has not ended is not to be waited for, because only others can help it: a failure that needs a person
- * (ERR_CONFIG and the like), an output that another process has (LANE_TAKEN), or nothing to do but in sources that have
- * not been there for LANE_PATIENCE_MS.
+ * (ERR_CONFIG and the like), an output that another process has (LANE_TAKEN), a quota that is used up, or nothing to do but
+ * in sources that have not been there for LANE_PATIENCE_MS.
  */
 enum lane_hope { LANE_HOPE, LANE_LOST, LANE_TAKEN };
 enum lane_hope lane_hope(const struct lane *l);

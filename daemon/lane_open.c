@@ -340,7 +340,7 @@ static int open_pipeline(struct lane *l, struct error *err)
 
 	if (pipeline_open(l->shared->event, &options, &l->pipeline, err) < 0)
 		return -1;
-	pipeline_pause(l->pipeline, l->paused || l->held);
+	pipeline_pause(l->pipeline, l->paused || l->held || lane_rests(l));
 	return 0;
 }
 

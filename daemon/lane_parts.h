@@ -3,6 +3,7 @@
  *
  *	lane.c           its life: phases, what happens in each, commands
  *	lane_open.c      opening: model, output, queue, store, spool; and the closing of it
+ *	lane_limits.c    its quota and its hours
  *	lane_tidy.c      rewriting and indexes, when there is nothing to encode
  *	lane_status.c    what it says of itself, to people and to the service
  */
@@ -65,6 +66,8 @@ struct lane {
 	unsigned drain_looks;
 	bool drain_counted; /* `counts` are asked for since nothing was left to do */
 	char *held;	    /* nothing new is begun: why */
+	struct work_hours hours;
+	bool over_quota;
 
 	struct engine *engine;
 	struct recipe recipe;
@@ -84,7 +87,7 @@ struct lane {
 	int64_t queue_id; /* of the dataset; 0: not known yet */
 	char recipe_id[RECIPE_ID_SIZE];
 	struct queue_counts counts;
-	bool counting, count_again;
+	bool counting, count_again, counted; /* under way, wanted, known */
 	int64_t counted_at;
 	bool news; /* people have not been shown what happened since */
 	enum dataset_state shown;
@@ -118,6 +121,8 @@ struct lane {
 
 void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* What is paused, held or resting is so in its parts, too. */
+void lane_apply_pause(struct lane *l);
 /* What people have not been shown yet. */
 void lane_news(struct lane *l);
 /* It closes because of @why, and opens again by itself unless that is beyond it. */
@@ -131,6 +136,19 @@ void lane_begin_open(struct lane *l);
 void lane_end(struct lane *l);
 /* The sources that can be read are now those that the intake found. */
 void lane_take_roots(struct lane *l, const struct intake_state *state);
+
+/* -- lane_limits.c ---------------------------------------------------------------------------------- */
+
+/* Its settings keep it from beginning anything now; where there is a quota, also before it is known what is used. */
+bool lane_rests(const struct lane *l);
+/* As far as is known there are images that it could begin. */
+bool lane_has_work(const struct lane *l);
+/* Looks at clock and bytes: once a second, and after other settings. */
+void lane_look_at_limits(struct lane *l);
+/* There are counts now. */
+void lane_note_counts(struct lane *l);
+/* Why it rests, to be freed; NULL: it does not. */
+char *lane_limits_why(const struct lane *l);
 
 /* -- lane_status.c ---------------------------------------------------------------------------------- */
 

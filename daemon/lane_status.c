@@ -26,8 +26,12 @@ enum dataset_state lane_state(const struct lane *l)
 		return l->phase == LANE_CLOSING && !l->reopen ? DATASET_BLOCKED : DATASET_STARTING;
 	if (l->seen.missing > 0 || l->held)
 		return DATASET_BLOCKED;
+	if (lane_rests(l) && lane_has_work(l))
+		return l->over_quota ? DATASET_BLOCKED : DATASET_PAUSED;
 	if (l->idle_since > 0)
 		return DATASET_IDLE;
+	if (engine_rests(l->engine))
+		return DATASET_PAUSED;
 	if (has_no_encoder(l))
 		return DATASET_BLOCKED;
 	return l->seen.scans == 0 ? DATASET_SCANNING : DATASET_RUNNING;
@@ -40,8 +44,34 @@ static bool hangs(const struct lane *l)
 	       clock_mono_ms() - l->closing_since >= HANGS_AFTER_MS;
 }
 
+/* Hours that keep it from encoding what it has: its own, or its encoders'. NULL: none do. */
+static const struct work_hours *hours_of(const struct lane *l)
+{
+	if (l->phase != LANE_OPEN)
+		return NULL;
+	if (l->hours.rests)
+		return lane_has_work(l) ? &l->hours : NULL;
+	return l->idle_since == 0 ? engine_rests(l->engine) : NULL;
+}
+
+/* Its settings forbid it. NULL: they do not. */
+static char *why_it_rests(const struct lane *l)
+{
+	const struct work_hours *hours = hours_of(l);
+	cleanup_free char *why = NULL;
+
+	if (l->over_quota && lane_has_work(l))
+		return lane_limits_why(l);
+	if (!hours || hours == &l->hours)
+		return hours ? work_hours_why(hours) : NULL;
+	why = work_hours_why(hours);
+	return xasprintf("no encoder of it encodes now: %s", why);
+}
+
 static char *why_of(const struct lane *l)
 {
+	char *rests = NULL;
+
 	if (hangs(l))
 		return xstrdup("it cannot end: a source folder does not answer");
 	if (l->held)
@@ -54,6 +84,9 @@ static char *why_of(const struct lane *l)
 		return xasprintf("%llu file%s no longer there, and %s: nothing is done about that",
 				 (unsigned long long)l->seen.deletions,
 				 l->seen.deletions == 1 ? " is" : "s are", l->seen.not_believed);
+	rests = l->seen.why ? NULL : why_it_rests(l);
+	if (rests)
+		return rests;
 	if (!l->seen.why && l->idle_since == 0 && has_no_encoder(l))
 		return xstrdup("no encoder can encode it now: its images wait");
 	return l->seen.why ? xstrdup(l->seen.why) : NULL;
@@ -62,6 +95,10 @@ static char *why_of(const struct lane *l)
 /* On the clock that people have. */
 static int64_t retry_at(const struct lane *l)
 {
+	const struct work_hours *hours = hours_of(l);
+
+	if (hours && !l->over_quota && !l->held && !l->paused && !l->stopping)
+		return hours->resumes_at;
 	if (l->phase != LANE_CLOSED || l->why.code == ERR_NONE || l->retry_at == INT64_MAX ||
 	    l->held || l->stopping)
 		return 0;
@@ -145,11 +182,20 @@ static bool lacks_sources(const struct lane *l)
 			       pipeline_finished(l->pipeline) && packer_pending(l->packer) == 0));
 }
 
+/* All that its quota allows is done. */
+static bool lacks_room(const struct lane *l)
+{
+	return l->phase == LANE_OPEN && l->over_quota && !l->held && !l->paused && !l->counting &&
+	       !l->count_again && lane_has_work(l) && pipeline_finished(l->pipeline) &&
+	       packer_pending(l->packer) == 0;
+}
+
 enum lane_hope lane_hope(const struct lane *l)
 {
 	if (l->phase == LANE_CLOSED && l->taken)
 		return LANE_TAKEN;
-	if ((l->phase == LANE_CLOSED && l->retry_at == INT64_MAX) || lacks_sources(l))
+	if ((l->phase == LANE_CLOSED && l->retry_at == INT64_MAX) || lacks_sources(l) ||
+	    lacks_room(l))
 		return LANE_LOST;
 	return LANE_HOPE;
 }

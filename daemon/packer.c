@@ -413,6 +413,11 @@ size_t packer_unsealed(const struct packer *p)
 	return p->pending + spool_index_count(&p->index) + p->being_sealed;
 }
 
+uint64_t packer_unsealed_bytes(const struct packer *p)
+{
+	return spool_index_bytes(&p->index);
+}
+
 void packer_drain(struct packer *p, bool seal)
 {
 	p->draining = true;

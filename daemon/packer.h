@@ -123,6 +123,8 @@ void packer_note_shard(struct packer *p, const char *name);
 bool packer_is_behind(const struct packer *p);
 /* Records that are in the spool and in no shard. */
 size_t packer_unsealed(const struct packer *p);
+/* Their bytes, but for those of the shard that is being made. */
+uint64_t packer_unsealed_bytes(const struct packer *p);
 /* Seals everything that is appended now, in shards as full as it makes them; what comes later waits for others. */
 void packer_flush(struct packer *p);
 /*

@@ -27,6 +27,7 @@ struct serve_server {
 	struct serve_http *http;
 	char *url;
 	enum engine_state seen; /* of the engine */
+	bool rests;		/* its encoders do, then */
 	int64_t failed_at;	/* monotonic ms */
 	bool stopping, cancelled;
 	int64_t patience_ends;
@@ -93,9 +94,17 @@ static void model_is_ready(struct serve_server *s)
 static void look_at_model(struct serve_server *s)
 {
 	enum engine_state state = engine_state(s->engine);
+	const struct work_hours *hours = engine_rests(s->engine);
+	bool other_hours = s->rests != (hours != NULL);
 
-	if (state != s->seen && state == ENGINE_READY) {
-		model_is_ready(s);
+	s->rests = hours != NULL;
+	if (state == ENGINE_READY && (state != s->seen || other_hours)) {
+		cleanup_free char *why = hours ? work_hours_why(hours) : NULL;
+
+		if (hours)
+			serve_http_not_ready(s->http, why);
+		else
+			model_is_ready(s);
 	} else if (state != s->seen && state == ENGINE_FAILED) {
 		s->failed_at = clock_mono_ms();
 		serve_http_not_ready(s->http, engine_failure(s->engine)->message);
@@ -202,7 +211,7 @@ const char *serve_server_url(const struct serve_server *s)
 
 bool serve_server_is_ready(const struct serve_server *s)
 {
-	return s->seen == ENGINE_READY;
+	return s->seen == ENGINE_READY && !s->rests;
 }
 
 const struct error *serve_server_failure(const struct serve_server *s)
@@ -216,6 +225,7 @@ void serve_server_view(struct serve_server *s, struct serve_view *view)
 	    .ready = serve_server_is_ready(s),
 	    .stopping = s->stopping,
 	    .failure = serve_server_failure(s),
+	    .resting = engine_rests(s->engine),
 	    .connections = serve_http_connections(s->http),
 	    .in_flight = serve_http_encodes(s->http),
 	    .sums = serve_stats_sums(&s->stats),

@@ -42,7 +42,7 @@ void serve_server_on_batch(struct serve_server *s, struct encode_batch *batch,
 			   const struct error *failure);
 /* "http://127.0.0.1:8188" */
 const char *serve_server_url(const struct serve_server *s);
-/* Requests are taken. */
+/* Requests are taken: not outside the hours of its encoders. */
 bool serve_server_is_ready(const struct serve_server *s);
 /* Why the model could not be loaded; NULL: it could, or is being loaded. It is tried again every half a minute. */
 const struct error *serve_server_failure(const struct serve_server *s);
@@ -51,8 +51,9 @@ const struct error *serve_server_failure(const struct serve_server *s);
 struct serve_view {
 	const char *model; /* NULL: not known yet */
 	bool ready, stopping;
-	const struct error *failure;   /* serve_server_failure() */
-	size_t connections, in_flight; /* requests to encode */
+	const struct error *failure;	  /* serve_server_failure() */
+	const struct work_hours *resting; /* engine_rests() */
+	size_t connections, in_flight;	  /* requests to encode */
 	struct serve_sums sums;
 	double images_per_second; /* over the last minute */
 };

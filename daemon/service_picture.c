@@ -67,6 +67,7 @@ static enum encoder_state working_state(const struct encoder_view *view)
 
 static void picture_encoder(struct service *s, size_t index, struct service_encoder *out)
 {
+	const struct work_hours *hours = engines_hours(s->engines, index);
 	struct encoder_view view;
 
 	engines_view(s->engines, index, &view);
@@ -77,9 +78,16 @@ static void picture_encoder(struct service *s, size_t index, struct service_enco
 	out->images_done = view.images_done;
 	out->images_per_second = view.images_per_second;
 	out->state = working_state(&view);
+	if (out->state == ENCODER_IDLE && hours->rests)
+		out->state = ENCODER_PAUSED;
 	if (out->state == ENCODER_IDLE && (view.loading || view.failure))
 		out->state = view.loading ? ENCODER_STARTING : ENCODER_FAILED;
-	out->why = view.failure ? copy(view.failure->message) : engines_why(s->engines, index);
+	if (view.failure)
+		out->why = copy(view.failure->message);
+	else if (out->state == ENCODER_PAUSED && hours->rests)
+		out->why = work_hours_why(hours);
+	else
+		out->why = engines_why(s->engines, index);
 	engines_each(s->engines, index, picture_endpoints, out);
 }
 

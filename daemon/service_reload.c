@@ -42,6 +42,18 @@ static bool ends_with(const char *text, const char *end)
 	return n >= tail && strcmp(text + n - tail, end) == 0;
 }
 
+/* A lane takes it as it goes. */
+static bool is_light(const char *setting)
+{
+	static const char *const light[] = {".priority", ".paused", ".hours", ".output.quota"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(light); i++) {
+		if (ends_with(setting, light[i]))
+			return true;
+	}
+	return false;
+}
+
 /* Something of it is another that is read when it opens. */
 static bool must_reopen(const struct config_changes *changes, const char *dataset)
 {
@@ -49,7 +61,7 @@ static bool must_reopen(const struct config_changes *changes, const char *datase
 		const struct config_change *c = &changes->items[i];
 
 		if (c->dataset && strcmp(c->dataset, dataset) == 0 && c->reloadable &&
-		    !ends_with(c->setting, ".priority") && !ends_with(c->setting, ".paused"))
+		    !is_light(c->setting))
 			return true;
 	}
 	return false;
@@ -68,6 +80,8 @@ static void apply(struct service *s, struct daemon_config *wanted,
 		else
 			service_add_lane(s, &wanted->datasets[i]);
 	}
+	for (size_t i = 0; i < wanted->n_encoders; i++)
+		engines_set_hours(s->engines, wanted->encoders[i].name, wanted->encoders[i].hours);
 	s->memory.limit = wanted->memory_limit;
 	atomic_store(&s->log_level, (int)wanted->log_level);
 	ARRAY_GROW(s->old_configs, s->n_old, s->old_capacity);

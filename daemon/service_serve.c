@@ -32,7 +32,9 @@ void service_picture_serve(const struct service *s, struct service_serve *out)
 		     : view.failure ? SERVE_FAILED
 		     : view.ready   ? SERVE_READY
 				    : SERVE_STARTING,
-	    .why = view.failure ? xstrdup(view.failure->message) : NULL,
+	    .why = view.failure	  ? xstrdup(view.failure->message)
+		   : view.resting ? work_hours_why(view.resting)
+				  : NULL,
 	    .connections = view.connections,
 	    .in_flight = view.in_flight,
 	    .requests = view.sums.requests,

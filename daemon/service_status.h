@@ -37,7 +37,7 @@ enum dataset_state {
 	DATASET_SCANNING, /* the first look at its folders; images that were found are worked on already */
 	DATASET_RUNNING,
 	DATASET_IDLE,	 /* nothing to do: everything that was found is done */
-	DATASET_PAUSED,	 /* by a command */
+	DATASET_PAUSED,	 /* by a command, or outside its hours */
 	DATASET_BLOCKED, /* it cannot go on by itself before something changes: `why` says what */
 };
 
@@ -51,7 +51,7 @@ enum encoder_state {
 	ENCODER_STARTING,
 	ENCODER_IDLE,
 	ENCODER_BUSY,
-	ENCODER_PAUSED,	 /* by its cost guard */
+	ENCODER_PAUSED,	 /* by its cost guard, or outside its hours */
 	ENCODER_FAILED,	 /* `why` says how */
 	ENCODER_WAITING, /* none of its endpoints can encode; they are tried again */
 };
@@ -84,8 +84,9 @@ struct service_dataset {
 	char *vae; /* as configured */
 	enum dataset_state state;
 	char *why;
-	int64_t retry_at; /* what failed is tried again then; 0: not by itself, or nothing failed */
-	int priority;	  /* larger goes first */
+	int64_t
+	    retry_at; /* what failed is tried again then, or its hours begin; 0: not by itself */
+	int priority; /* larger goes first */
 	struct queue_counts counts;
 	double images_per_second;	   /* over the last minute */
 	struct eta_range eta;		   /* until nothing is left to do; all -1: not known */
@@ -122,7 +123,7 @@ struct service_encoder {
 };
 
 enum serve_state {
-	SERVE_STARTING, /* its model is loaded */
+	SERVE_STARTING, /* its model is loaded, or its encoders are outside their hours: `why` */
 	SERVE_READY,
 	SERVE_FAILED, /* it could not be; tried again */
 	SERVE_STOPPING,

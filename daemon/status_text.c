@@ -271,7 +271,7 @@ static void dataset_text(struct buffer *out, const json_t *d, const char *reach,
 		buffer_appendf(out, ", priority %lld", (long long)priority);
 	if (retry_at > 0)
 		buffer_appendf(
-		    out, ", tried again in %s",
+		    out, ", %s in %s", strcmp(state, "paused") == 0 ? "goes on" : "tried again",
 		    text_duration(retry_at > now ? (uint64_t)(retry_at - now) / 1000 : 0, wait));
 	buffer_append_string(out, "\n");
 	text_warning(out, text_of(d, "why"));

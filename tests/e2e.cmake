@@ -25,6 +25,7 @@ foreach(name
 	daemon_steering
 	daemon_outages
 	daemon_stop
+	limits
 	models
 	notify
 	unit

@@ -696,6 +696,36 @@ static void an_encoder_more_or_less_waits_for_a_restart(void **state)
 	}
 }
 
+/* The file says it in another order, with one encoder more, and with what cannot change. */
+static void what_can_change_of_an_encoder_changes_though_the_list_cannot(void **state)
+{
+	struct daemon_config *a =
+	    parse("state_dir: /s1\n" DATASET
+		  "encoders: [{type: cpu, threads: 2, hours: 20:00-08:00}, {type: fake}]\n");
+	struct daemon_config *b =
+	    parse("state_dir: /s1\n" DATASET "encoders: [{type: fake, hours: 01:00-02:00}, {type: "
+		  "cuda}, {type: cpu, threads: 3}]\n");
+	struct config_changes changes = CONFIG_CHANGES_INIT;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(daemon_config_merge(b, a, &changes, &err), &err);
+	daemon_config_free(a);
+	assert_int_equal(changes.n, 4);
+	assert_change(&changes, "encoders.fake.hours", NULL, "01:00-02:00", true);
+	assert_change(&changes, "encoders.cpu.hours", "20:00-08:00", NULL, true);
+	assert_change(&changes, "encoders.cpu.threads", "2", "3", false);
+	assert_change(&changes, "encoders.cuda", NULL, "cuda", false);
+	assert_int_equal(b->n_encoders, 2);
+	assert_string_equal(b->encoders[0].name, "cpu");
+	assert_int_equal(b->encoders[0].cpu.threads, 2);
+	assert_null(b->encoders[0].hours);
+	assert_string_equal(b->encoders[1].name, "fake");
+	assert_string_equal(b->encoders[1].hours, "01:00-02:00");
+	config_changes_release(&changes);
+	daemon_config_free(b);
+}
+
 static void what_is_put_back_must_go_with_what_is_new(void **state)
 {
 	struct daemon_config *a = parse(before);
@@ -741,6 +771,7 @@ int main(void)
 	    cmocka_unit_test(a_dataset_that_is_gone_is_named_and_what_is_the_same_is_not),
 	    cmocka_unit_test(what_cannot_change_is_put_back),
 	    cmocka_unit_test(an_encoder_more_or_less_waits_for_a_restart),
+	    cmocka_unit_test(what_can_change_of_an_encoder_changes_though_the_list_cannot),
 	    cmocka_unit_test(what_is_put_back_must_go_with_what_is_new),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

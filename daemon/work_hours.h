@@ -1,0 +1,26 @@
+/*
+ * The hours of a dataset or an encoder that works only at some of the day (day_hours.h).
+ *
+ *	work_hours_set(&hours, text)             at first, and whenever other settings come
+ *	if (work_hours_look(&hours)) ...         once a second: it rests now, or does not any more
+ */
+#ifndef LATENTD_DAEMON_WORK_HOURS_H
+#define LATENTD_DAEMON_WORK_HOURS_H
+
+#include "base/day_hours.h"
+
+struct work_hours {
+	const char *text; /* not copied; NULL: at any time */
+	struct day_hours hours;
+	bool rests;
+	int64_t resumes_at; /* while it rests: wall-clock ms; 0: not known */
+};
+
+/* @text is good, or NULL. work_hours_look() follows. */
+void work_hours_set(struct work_hours *w, const char *text);
+/* Looks at the clock. Whether `rests` is another now. */
+bool work_hours_look(struct work_hours *w);
+/* "outside its hours 20:00-08:00, goes on at 20:00", to be freed; NULL: it does not rest. */
+char *work_hours_why(const struct work_hours *w);
+
+#endif
