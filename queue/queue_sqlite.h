@@ -191,7 +191,8 @@ int db_tally_read(struct sqlite_queue *q, int64_t dataset, int kind, int64_t *ou
 void db_idle(struct sqlite_queue *q);
 /*
  * Before new work is begun, outside of transactions. While another program reads, the log cannot start anew: ERR_TRANSIENT
- * if it has more than log_most bytes, and its readers have not ended within BUSY_TIMEOUT_MS.
+ * if it has more than log_most bytes, and its readers have not ended within BUSY_TIMEOUT_MS. What else keeps it from being
+ * cut back, such as the disk, is an error of its own.
  */
 int db_log_bounded(struct sqlite_queue *q, struct error *err);
 /* A job that goes from one state to the other. */

@@ -269,18 +269,27 @@ static int64_t log_size(const struct sqlite_queue *q)
 	return stat(wal, &st) == 0 ? (int64_t)st.st_size : 0;
 }
 
-static void cut_log(struct sqlite_queue *q)
+/* 0, or -1 where it failed; one that readers stand in the way of has not. */
+static int cut_log(struct sqlite_queue *q, struct error *err)
 {
-	sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	int r = sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+
+	return r == SQLITE_OK || (r & 0xff) == SQLITE_BUSY ? 0 : db_fail(q, err);
 }
 
-/* journal_size_limit cuts the log only when it starts anew, which may be long after its readers left. */
+/*
+ * journal_size_limit cuts the log only when it starts anew, which may be long after its readers left. That it could not
+ * be cut hurts nobody yet: what is wrong with the disk is said by the next one who writes.
+ */
 void db_idle(struct sqlite_queue *q)
 {
+	struct error ignored = ERROR_INIT;
+
 	if (log_size(q) <= WAL_LIMIT)
 		return;
 	sqlite3_busy_timeout(q->db, 0);
-	cut_log(q);
+	if (cut_log(q, &ignored) < 0)
+		error_clear(&ignored);
 	sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
 }
 
@@ -290,7 +299,8 @@ int db_log_bounded(struct sqlite_queue *q, struct error *err)
 
 	if (log_size(q) <= q->log_most)
 		return 0;
-	cut_log(q);
+	if (cut_log(q, err) < 0)
+		return -1;
 	if (log_size(q) <= q->log_most)
 		return 0;
 	return error_set(err, ERR_TRANSIENT,

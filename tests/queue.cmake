@@ -9,6 +9,8 @@ add_cmocka_test(NAME test_queue_contract SOURCES contract/test_queue_contract.c 
 add_cmocka_test(NAME test_queue_model SOURCES contract/test_queue_model.c
 	contract/queue_model_catalog.c contract/queue_model_lists.c LIBS contract_queue)
 add_cmocka_test(NAME test_queue_sqlite SOURCES unit/test_queue_sqlite.c LIBS contract_queue)
+add_cmocka_test(NAME test_queue_migration SOURCES unit/test_queue_migration.c
+	LIBS contract_queue PkgConfig::SQLITE)
 add_cmocka_test(NAME test_queue_readers SOURCES unit/test_queue_readers.c
 	LIBS contract_queue PkgConfig::SQLITE)
 add_cmocka_test(NAME test_queue_faults SOURCES unit/test_queue_faults.c LIBS contract_queue)

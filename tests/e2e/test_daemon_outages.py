@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import time
@@ -34,6 +35,8 @@ from harness import (
 )
 from reference import paths_in
 
+LOG_MOST = 1 << 30  # WAL_MOST, queue/queue_sqlite.h
+
 
 def blocked(daemon, *words, name="set"):
     """Waits until the dataset says that it cannot go on because of all of these."""
@@ -55,6 +58,35 @@ def sealed(ws, daemon, wanted):
 
 
 # -- others who want the same
+
+
+def another_program_reads(daemon):
+    """A snapshot of the database that it holds until it is closed, and the path of the log."""
+    file = os.path.join(daemon.state_dir, "queue.db")
+    reader = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM job").fetchone()
+    return reader, f"{file}-wal"
+
+
+@test
+def a_log_at_its_bound_is_named_as_what_keeps_a_dataset_from_going_on(ws):
+    daemon, folder = Daemon(ws), ws.path("set")
+    wanted = ws.small_pictures(2, folder)
+    daemon.dataset()
+    daemon.start()
+    daemon.wait_for("set", encoded=2)
+    reader, log = another_program_reads(daemon)
+    os.truncate(log, LOG_MOST + 4096)  # behind what is in it: sparse, and nobody reads it
+    wanted += ws.small_pictures(1, folder, first=2)
+    said = "another program has been reading it for long, and its log has grown to 1.0 GiB"
+    daemon.wait(lambda: said in (daemon.about("set")["why"] or ""), f"why to say: {said}")
+    told = ws.latentctl("status", "--socket", daemon.socket)
+    assert said in " ".join(told.out.split()), told
+    reader.close()
+    daemon.wait_for("set", encoded=3)
+    assert os.path.getsize(log) < LOG_MOST, "the log was not cut back"
+    sealed(ws, daemon, wanted)
 
 
 @test

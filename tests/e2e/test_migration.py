@@ -4,13 +4,16 @@
 What is in the files: tests/golden/state_make.sh.
 """
 
+import glob
 import os
 import re
 import socket
+import subprocess
 import tarfile
 
-from harness import FAILED, GOLDEN_IMAGES, QUARANTINED, SOURCE_DIR
-from harness import equal, run_tests, same_members, test
+from daemon_rig import Daemon
+from harness import BUILD_DIR, FAILED, GOLDEN_IMAGES, QUARANTINED, SOURCE_DIR, USAGE
+from harness import equal, one_line, run_tests, same_members, test
 from reference import read_dataset, shard_files
 
 GOLDEN = os.path.join(SOURCE_DIR, "tests", "golden")
@@ -119,6 +122,60 @@ def the_work_of_schema_version_4_goes_on(ws):
 @test
 def the_work_of_schema_version_5_goes_on(ws):
     goes_on(ws, 5)
+
+
+# -- a state folder that is newer
+
+NEWER = 12
+
+
+def make_newer(state):
+    """The database in it, now of a schema that this program does not know; its bytes."""
+    program = os.path.join(BUILD_DIR, "tests", "raise_schema")
+    file = os.path.join(state, "queue.db")
+    subprocess.run([program, file, str(NEWER)], check=True)
+    with open(file, "rb") as database:
+        return file, database.read()
+
+
+def refused(result, file):
+    one_line(result, file, f"has schema version {NEWER}, this program knows versions up to {LATEST}:")
+    assert "use the newer latentd that wrote it" in result.err, result
+
+
+def is_left_alone(file, was):
+    with open(file, "rb") as database:
+        assert database.read() == was, f"{file} is another"
+    equal(os.path.getsize(f"{file}-wal"), 0, "the size of the log")
+
+
+@test
+def latentctl_refuses_the_state_of_a_newer_one_and_leaves_it_alone(ws):
+    paths = ws.small_pictures(3)
+    ws.encode()
+    (state,) = glob.glob(os.path.join(ws.environment["XDG_STATE_HOME"], "latentd", "*"))
+    file, was = make_newer(state)
+    shards = contents(ws)
+    for words in (["status"], ["failed"], ["verify", "--deep"], ["retry"], ["gc"], ["compact"], ["reindex"]):
+        refused(ws.latentctl(*words, "--out", ws.out, code=FAILED), file)
+    refused(ws.latentctl("rebuild", ws.out, code=FAILED), file)
+    ws.small_pictures(1, first=3)
+    refused(ws.encode(code=FAILED), file)
+    is_left_alone(file, was)
+    equal(contents(ws), shards, "shards")
+    same_members([s.path for s in read_dataset(ws.dataset)], paths, "samples")
+
+
+@test
+def latentd_refuses_the_state_of_a_newer_one_and_leaves_it_alone(ws):
+    daemon = Daemon(ws)
+    ws.small_pictures(3, ws.path("set"))
+    daemon.dataset()
+    daemon.run("--once")
+    file, was = make_newer(daemon.state_dir)
+    refused(daemon.command(code=USAGE), file)
+    refused(daemon.command("--once", code=USAGE), file)
+    is_left_alone(file, was)
 
 
 run_tests()
