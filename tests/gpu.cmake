@@ -45,4 +45,10 @@ if(TARGET latentd_cuda_parts)
 	add_dependencies(test_gpu_engine fake_nvml)
 	set_property(TEST test_gpu_engine APPEND PROPERTY
 		ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_CURRENT_BINARY_DIR}/fake_nvml")
+	foreach(part conv_choice lt_product)
+		add_library(latentd_${part}_testing STATIC ${cuda_sources}/${part}.c)
+		target_link_libraries(latentd_${part}_testing PUBLIC latentd_fake_cuda)
+		add_cmocka_test(NAME test_${part} SOURCES component/test_${part}.c LIBS latentd_${part}_testing
+			latentd_base m)
+	endforeach()
 endif()

@@ -59,17 +59,17 @@ int conv_choice_run(struct conv_chooser *d, const struct gpu_conv *conv, const v
 	return 0;
 }
 
-/* What a convolution is timed on: memory of its size, full of small numbers. The output takes the residual's place. */
-struct stage {
-	void *x, *y, *w, *bias;
-	void *own[4]; /* of them, what was allocated */
-};
+enum { STAGE_PARTS = 5, STAGE_ALIGN = 256 };
 
-enum { STAGE_ALIGN = 256 };
+/* What a convolution is timed on: memory of its size, full of small numbers. */
+struct stage {
+	void *x, *y, *z, *w, *bias;
+	void *own[STAGE_PARTS]; /* of them, what was allocated */
+};
 
 static void stage_release(struct conv_chooser *d, struct stage *s)
 {
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < STAGE_PARTS; i++)
 		device_memory_release(d->memory, s->own[i]);
 }
 
@@ -78,12 +78,13 @@ static int stage_open(struct conv_chooser *d, const struct conv_problem *p, stru
 	size_t element = latentd_cuda_dtype_size(p->dtype), used = 0;
 	size_t out =
 	    (size_t)(p->n * conv_problem_out_height(p) * conv_problem_out_width(p) * p->out);
-	size_t sizes[4] = {(size_t)(p->n * p->height * p->width * p->in) * element, out * element,
-			   (size_t)(p->out * p->kernel * p->kernel * p->in) * element,
-			   (size_t)p->out * 4};
-	void **places[4] = {&s->x, &s->y, &s->w, &s->bias};
+	size_t sizes[STAGE_PARTS] = {
+	    (size_t)(p->n * p->height * p->width * p->in) * element, out * element,
+	    p->epilogue == CONV_BIAS_ADD ? out * element : 0,
+	    (size_t)(p->out * p->kernel * p->kernel * p->in) * element, (size_t)p->out * 4};
+	void **places[STAGE_PARTS] = {&s->x, &s->y, &s->z, &s->w, &s->bias};
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < STAGE_PARTS; i++) {
 		if (d->spare && used <= d->spare_bytes && sizes[i] <= d->spare_bytes - used) {
 			*places[i] = (uint8_t *)d->spare + used;
 			used += (sizes[i] + STAGE_ALIGN - 1) / STAGE_ALIGN * STAGE_ALIGN;
@@ -108,7 +109,7 @@ static float time_conv(struct conv_chooser *d, const struct gpu_conv *conv, cons
 
 	for (int i = 0; i <= REPEATS; i++) {
 		if (cudaEventRecord(d->begin, d->stream) != cudaSuccess ||
-		    conv_choice_run(d, conv, s->x, s->w, s->bias, s->y, s->y, NULL) < 0 ||
+		    conv_choice_run(d, conv, s->x, s->w, s->bias, s->z, s->y, NULL) < 0 ||
 		    cudaEventRecord(d->end, d->stream) != cudaSuccess ||
 		    cudaEventSynchronize(d->end) != cudaSuccess ||
 		    cudaEventElapsedTime(&ms, d->begin, d->end) != cudaSuccess) {
@@ -228,7 +229,7 @@ static void key_of(const struct conv_problem *p, char *key, size_t size)
 static int choose(struct conv_chooser *d, struct gpu_conv *conv, struct latentd_cuda_error *err)
 {
 	struct algo_choice best = {0, 0, 0};
-	struct stage s = {NULL, NULL, NULL, NULL, {NULL}};
+	struct stage s = {.x = NULL};
 	char key[LATENTD_CUDA_KEY_SIZE];
 
 	key_of(&conv->problem, key, sizeof(key));

@@ -60,7 +60,7 @@ struct gpu_device_ops {
 	int (*conv_open)(struct gpu_device *d, const struct conv_problem *p, struct gpu_conv **out,
 			 struct latentd_cuda_error *err);
 	void (*conv_close)(struct gpu_device *d, struct gpu_conv *conv);
-	/* y must not overlap x; it may be z. */
+	/* y overlaps neither x nor z. */
 	int (*conv)(struct gpu_device *d, struct gpu_conv *conv, const void *x, const void *w,
 		    const float *bias, const void *z, void *y, struct latentd_cuda_error *err);
 	int (*product)(struct gpu_device *d, const struct gpu_product *p,
