@@ -1,5 +1,5 @@
 /*
- * Merges the small shards that many short runs leave.
+ * Merges the small shards that many short runs leave, and brings captions that a person gave into theirs.
  */
 #include "daemon/maintenance.h"
 
@@ -13,6 +13,8 @@ static int compact(struct maintenance *m, struct error *err)
 	char size[24];
 
 	if (rewrite_small(m->rewriter, err) < 0)
+		return -1;
+	if (!m->options->dry_run && maintenance_recaption(m, err) < 0)
 		return -1;
 	printf("%s: %zu small shard%s %s into %zu (%zu sample%s, %s)\n", m->dataset->name,
 	       done->retired, plural(done->retired),

@@ -1,11 +1,13 @@
 #include "daemon/dataset_open.h"
 
+#include "daemon/caption_list.h"
 #include "daemon/skip_policy.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/files.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,6 +98,16 @@ static int recover(const struct dataset_open_options *o, struct opened_dataset *
 	return r;
 }
 
+static int read_given(struct opened_dataset *d, struct error *err)
+{
+	cleanup_free char *path = given_captions_path(d->folder);
+
+	if (!file_exists(path))
+		return 0;
+	d->given_captions = json_object();
+	return caption_list_read(path, d->given_captions, err);
+}
+
 int dataset_open(const struct dataset_open_options *o, struct opened_dataset *d, struct error *err)
 {
 	struct siblings siblings = {o, d};
@@ -104,7 +116,8 @@ int dataset_open(const struct dataset_open_options *o, struct opened_dataset *d,
 	d->spool_dir = xasprintf("%s/spool/%s", o->output->state, o->name);
 	if (claim_dataset(o, d, err) < 0 ||
 	    queue_datasets(o->queue, on_dataset, &siblings, err) < 0 ||
-	    store_local_open(d->folder, false, &d->store, err) < 0 || recover(o, d, err) < 0)
+	    store_local_open(d->folder, false, &d->store, err) < 0 || read_given(d, err) < 0 ||
+	    recover(o, d, err) < 0)
 		return -1;
 	return skip_policy_apply(o->output->state, o->name, &o->recipe->buckets, o->drop_duplicates,
 				 o->queue, d->id, &d->looked_again, err);
@@ -128,5 +141,6 @@ void dataset_close(struct opened_dataset *d)
 	free(d->siblings);
 	free(d->folder);
 	free(d->spool_dir);
+	json_decref(d->given_captions);
 	memset(d, 0, sizeof(*d));
 }

@@ -42,6 +42,7 @@ struct opened_dataset {
 	char *spool_dir;
 	struct store *store;
 	struct spool *spool;
+	struct json_t *given_captions; /* caption_list.h; NULL: none */
 	struct recovery recovered;
 	struct packer_sibling *siblings; /* datasets from which latents may be copied */
 	size_t n_siblings, siblings_capacity;

@@ -325,6 +325,7 @@ static const struct queue_ops db_queue_ops = {
     .retired = db_queue_retired,
     .forget_retired = db_queue_forget_retired,
     .recaptions = db_queue_recaptions,
+    .recaption = db_queue_recaption,
     .recaptioned = db_queue_recaptioned,
     .counts = db_queue_counts,
     .jobs = db_queue_jobs,

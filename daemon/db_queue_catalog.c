@@ -160,6 +160,28 @@ int db_queue_recaptions(struct queue *q, int64_t dataset, int64_t shard, queue_r
 	return db_queue_read(q, &a.op, err);
 }
 
+struct recaption_args {
+	struct operation op;
+	int64_t dataset;
+	const char *const *keys;
+	size_t n;
+};
+
+static int run_recaption(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct recaption_args *a = (const struct recaption_args *)op;
+
+	return queue_recaption(queue, a->dataset, a->keys, a->n, err);
+}
+
+int db_queue_recaption(struct queue *q, int64_t dataset, const char *const *keys, size_t n,
+		       struct error *err)
+{
+	struct recaption_args a = {{run_recaption, NULL, 0}, dataset, keys, n};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
 struct recaptioned_args {
 	struct operation op;
 	const struct recaptioned *done;

@@ -35,6 +35,8 @@ int db_queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, st
 int db_queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err);
 int db_queue_recaptions(struct queue *q, int64_t dataset, int64_t shard, queue_recaption_fn fn,
 			void *arg, struct error *err);
+int db_queue_recaption(struct queue *q, int64_t dataset, const char *const *keys, size_t n,
+		       struct error *err);
 int db_queue_recaptioned(struct queue *q, const struct recaptioned *done, size_t n,
 			 struct error *err);
 int db_queue_jobs(struct queue *q, const struct job_filter *which, queue_job_fn fn, void *arg,

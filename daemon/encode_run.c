@@ -299,6 +299,7 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 	    .n_roots = run->sources.n,
 	    .dataset = run->dataset.id,
 	    .captions = !run->options->no_captions,
+	    .given = run->dataset.given_captions,
 	    .drop_duplicates = run->options->duplicates == ON_DUPLICATE_DROP,
 	    .on_outcome = on_outcome,
 	    .on_fatal = on_fatal,

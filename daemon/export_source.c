@@ -4,6 +4,8 @@
  */
 #include "daemon/export_source.h"
 
+#include "daemon/caption_list.h"
+
 #include "storage/seal.h"
 #include "storage/store.h"
 
@@ -46,11 +48,16 @@ static int on_object(void *arg, const char *name, uint64_t bytes)
 	return 0;
 }
 
-/* A file's lines, one by one; @on_line may change them. A file that is not there has none. */
-static int each_line(const struct export_source *s, const char *name,
-		     bool (*on_line)(json_t *list, char *line), json_t *list, struct error *err)
+static int read_captions(struct export_source *s, struct error *err)
 {
-	cleanup_free char *path = xasprintf("%s/.latentd/%s", s->folder, name);
+	cleanup_free char *path = caption_list_path(s->folder);
+
+	return caption_list_read(path, s->captions, err);
+}
+
+static int read_removed(struct export_source *s, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/.latentd/removed.txt", s->folder);
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	char *rest, *line;
 
@@ -60,30 +67,14 @@ static int each_line(const struct export_source *s, const char *name,
 		return -1;
 	rest = (char *)text.data;
 	while ((line = strsep(&rest, "\n")) != NULL) {
-		if (*line && !on_line(list, line))
+		if (*line &&
+		    (!strchr(line, '\t') || json_object_set_new(s->removed, line, json_true()) < 0))
 			return error_data(err, "list",
 					  "%s is damaged: latentctl reindex or the next "
 					  "encode writes it again",
 					  path);
 	}
 	return 0;
-}
-
-static bool on_caption(json_t *list, char *line)
-{
-	json_t *entry = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
-	const char *key = json_string_value(json_object_get(entry, "key"));
-	json_t *caption = json_object_get(entry, "caption");
-	bool ok = key && (json_is_string(caption) || json_is_null(caption)) &&
-		  json_object_set(list, key, caption) == 0;
-
-	json_decref(entry);
-	return ok;
-}
-
-static bool on_removed(json_t *list, char *line)
-{
-	return strchr(line, '\t') && json_object_set_new(list, line, json_true()) == 0;
 }
 
 int export_source_open(const char *folder, struct export_source **out, struct error *err)
@@ -98,9 +89,9 @@ int export_source_open(const char *folder, struct export_source **out, struct er
 	if (r == 0)
 		r = store_list(s->store, "train", on_object, s, err);
 	if (r == 0)
-		r = each_line(s, "captions.jsonl", on_caption, s->captions, err);
+		r = read_captions(s, err);
 	if (r == 0)
-		r = each_line(s, "removed.txt", on_removed, s->removed, err);
+		r = read_removed(s, err);
 	if (r == 0 && s->n == 0)
 		r = error_set(err, ERR_CONFIG, "%s has no shards", folder);
 	if (r < 0) {

@@ -332,6 +332,7 @@ static int open_pipeline(struct lane *l, struct error *err)
 					   .buckets = l->buckets,
 					   .dataset = l->dataset.id,
 					   .captions = l->config->captions,
+					   .given = l->dataset.given_captions,
 					   .drop_duplicates =
 					       l->config->duplicates == ON_DUPLICATE_DROP,
 					   .on_outcome = on_outcome,

@@ -36,6 +36,7 @@ static const struct command {
     {"verify", cmd_verify, "--out DIR [--deep]", "read every shard and check every hash"},
     {"gc", cmd_gc, "--out DIR [--dry-run]", "remove what was replaced"},
     {"compact", cmd_compact, "--out DIR [--dry-run]", "merge small shards"},
+    {"captions", cmd_captions, "set FILE|DIR --out DIR", "captions from elsewhere"},
     {"reindex", cmd_reindex, "--out DIR", "write the indexes of the shards again"},
     {"rebuild", cmd_rebuild, "OUT [SRC...]", "make a lost queue from the shards"},
     {"merge", cmd_merge, "OUT PART...", "join the outputs of encode --part"},

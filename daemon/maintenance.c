@@ -1,6 +1,7 @@
 #include "daemon/maintenance.h"
 
 #include "daemon/index.h"
+#include "daemon/recaption.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -13,6 +14,7 @@ struct visit {
 	const struct opened_output *opened;
 	maintenance_fn fn;
 	struct error *err;
+	int ends;
 };
 
 static void on_note(void *arg, const char *line)
@@ -36,12 +38,27 @@ static int with_rewriter(struct visit *v, struct maintenance *m, struct error *e
 						.arg = v};
 	int r = options.dry_run ? 0 : replaced_settle(&m->replaced, err);
 
+	m->rewrite = &options;
 	if (r == 0)
 		r = rewriter_open(&options, &m->rewriter, err);
 	if (r == 0)
 		r = v->fn(m, err);
 	rewriter_close(m->rewriter);
 	return r;
+}
+
+int maintenance_recaption(struct maintenance *m, struct error *err)
+{
+	struct recaption_options options = {.rewrite = *m->rewrite, .folder = m->folder};
+	size_t changed = 0;
+
+	options.rewrite.shard_samples = options.rewrite.shard_bytes = 0;
+	if (recaption(&options, &changed, err) < 0)
+		return -1;
+	if (changed > 0)
+		printf("%s: %zu caption%s brought into the shards\n", m->dataset->name, changed,
+		       plural(changed));
+	return 0;
 }
 
 static int on_dataset(void *arg, const struct queue_dataset *d)
@@ -52,7 +69,10 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	    .dataset = d,
 	    .replaced = {.queue = v->opened->queue, .dataset = d->id, .note = on_note, .arg = v}};
 	cleanup_free char *folder = xasprintf("%s/%s", v->opened->output.root, d->name);
-	int r = folder_state(v->opened->queue, d->id, folder, v->err);
+	int r;
+
+	m.folder = folder;
+	r = folder_state(v->opened->queue, d->id, folder, v->err);
 
 	if (r < 0 || r == FOLDER_NOT_YET)
 		return r < 0 ? -1 : 0;
@@ -66,6 +86,8 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	if (r == 0 && !v->options->dry_run)
 		r = index_write_all(v->opened->queue, d->id, v->opened->output.root, false, v->err);
 	store_close(m.replaced.store);
+	if (m.ends != EXIT_OK)
+		v->ends = m.ends;
 	return r;
 }
 
@@ -95,7 +117,8 @@ int maintenance_run(int argc, char **argv, const struct read_command *command, m
 	if (r != 0)
 		return read_options_exit(r);
 	r = open_output(argv[0], &options, &opened, err);
-	return r != 0 ? r
-		      : each_dataset(opened.queue, &opened.output, options.name, on_dataset, &visit,
-				     err);
+	if (r == 0)
+		r = each_dataset(opened.queue, &opened.output, options.name, on_dataset, &visit,
+				 err);
+	return r != 0 ? r : visit.ends;
 }

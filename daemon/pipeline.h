@@ -33,6 +33,7 @@
 #include "daemon/packer.h"
 #include "source/source.h"
 
+struct json_t;
 struct pipeline;
 
 /* Where a job's file is: job.root says which. */
@@ -55,6 +56,8 @@ struct pipeline_options {
 	size_t n_roots;
 	int64_t dataset;
 	bool captions;
+	const struct json_t
+	    *given; /* captions that count instead of those of files: caption_list.h; NULL: none */
 	bool drop_duplicates; /* skip them, instead of giving each a record of its own */
 	/* A job that ended otherwise than encoded, in one line; @kind as settled. */
 	void (*on_outcome)(void *arg, const char *path, enum outcome_kind kind, const char *reason,

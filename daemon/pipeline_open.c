@@ -2,6 +2,7 @@
  * Opening may wait for a disk or a network for as long as that likes, so it has a thread of its own, which looks at
  * nothing of a work but what is given to it.
  */
+#include "daemon/caption_list.h"
 #include "daemon/pipeline_parts.h"
 
 #include "base/checked.h"
@@ -20,11 +21,17 @@ static struct source *source_of(const struct pipeline *p, const struct job *job)
 
 static int read_caption(struct work *w, struct error *err)
 {
+	const struct pipeline_options *options = &w->pipeline->options;
 	cleanup_buffer struct buffer text = BUFFER_INIT;
+	const char *given = NULL;
 	int r;
 
-	if (!w->pipeline->options.captions || w->caption)
+	if (!options->captions || w->caption)
 		return 0;
+	if (caption_list_find(options->given, w->job.key, &given)) {
+		w->caption = given ? xstrdup(given) : NULL;
+		return 0;
+	}
 	r = source_caption(w->source, w->job.path, &text, err);
 	if (r < 0)
 		return error_wrap(err, "its caption");

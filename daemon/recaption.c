@@ -1,5 +1,6 @@
 #include "daemon/recaption.h"
 
+#include "daemon/caption_list.h"
 #include "daemon/record_copy.h"
 
 #include "base/atomic_file.h"
@@ -25,20 +26,39 @@ static struct source *source_of(const struct recaption_options *o, uint32_t root
 	return NULL;
 }
 
-/* 0: *out, to be freed, is NULL if there is none. 1: it cannot be read now; *why is NULL or says why. */
-static int read_caption(const struct recaption_options *o, const struct recaption_row *row,
-			char **out, struct error *why)
+/* The captions that count instead of those of files; to be released. */
+static int read_given(const struct recaption_options *o, json_t **out, struct error *err)
+{
+	cleanup_free char *path = given_captions_path(o->folder);
+
+	*out = json_object();
+	return caption_list_read(path, *out, err);
+}
+
+enum { UNREADABLE = 1, ELSEWHERE }; /* outcomes of read_caption */
+
+/*
+ * 0: *out, to be freed, is NULL if there is none. UNREADABLE: now; *why says why. ELSEWHERE: of a source that this run does not
+ * look at.
+ */
+static int read_caption(const struct recaption_options *o, const json_t *given,
+			const struct recaption_row *row, char **out, struct error *why)
 {
 	struct source *source = source_of(o, row->root);
 	cleanup_buffer struct buffer text = BUFFER_INIT;
+	const char *caption = NULL;
 	int r;
 
 	*out = NULL;
+	if (caption_list_find(given, row->key, &caption)) {
+		*out = caption ? xstrdup(caption) : NULL;
+		return 0;
+	}
 	if (!source)
-		return 1;
+		return ELSEWHERE;
 	r = source_caption(source, row->path, &text, why);
 	if (r < 0)
-		return 1;
+		return UNREADABLE;
 	if (r == 0)
 		*out = xstrdup(text.data ? (const char *)text.data : "");
 	return 0;
@@ -48,6 +68,7 @@ static int read_caption(const struct recaption_options *o, const struct recaptio
 
 struct listing {
 	const struct recaption_options *options;
+	json_t *given, *before; /* before: the list as it is, for sources that are not looked at */
 	struct atomic_file file;
 	struct buffer text;
 	int64_t last; /* job: several samples of it are one line */
@@ -69,20 +90,18 @@ static int list_caption(void *arg, const struct recaption_row *row)
 	struct listing *l = arg;
 	struct error ignored = ERROR_INIT;
 	cleanup_free char *caption = NULL;
-	json_t *line;
-	char *text;
+	const char *known = NULL;
+	int r;
 
-	if (row->shard == 0 || row->job == l->last ||
-	    read_caption(l->options, row, &caption, &ignored) != 0)
+	if (row->shard == 0 || row->job == l->last)
+		return 0;
+	r = read_caption(l->options, l->given, row, &caption, &ignored);
+	if (r == ELSEWHERE && caption_list_find(l->before, row->key, &known))
+		caption = known ? xstrdup(known) : NULL;
+	else if (r != 0)
 		return 0;
 	l->last = row->job;
-	line = json_pack("{s:s, s:s?}", "key", row->key, "caption", caption);
-	text = json_dumps(line, JSON_COMPACT);
-	json_decref(line);
-	if (!text)
-		abort();
-	buffer_appendf(&l->text, "%s\n", text);
-	free(text);
+	caption_list_line(&l->text, row->key, caption);
 	l->lines++;
 	return l->text.size >= LIST_BUFFER ? flush(l) : 0;
 }
@@ -92,7 +111,12 @@ static int list_all(struct listing *l, const char *path, struct error *err)
 	const struct rewrite_options *rewrite = &l->options->rewrite;
 	cleanup_free char *dir = xasprintf("%s/.latentd", l->options->folder);
 
-	if (atomic_file_begin(&l->file, dir, err) < 0 ||
+	struct error ignored = ERROR_INIT; /* a list that is damaged is made anew */
+
+	l->before = json_object();
+	caption_list_read(path, l->before, &ignored);
+	if (read_given(l->options, &l->given, err) < 0 ||
+	    atomic_file_begin(&l->file, dir, err) < 0 ||
 	    queue_recaptions(rewrite->queue, rewrite->dataset, 0, list_caption, l, err) < 0 ||
 	    l->failed || flush(l))
 		return -1;
@@ -103,7 +127,7 @@ int captions_list_write(const struct recaption_options *o, struct error *err)
 {
 	struct listing l = {
 	    .options = o, .file = ATOMIC_FILE_INIT, .text = BUFFER_INIT, .err = err};
-	cleanup_free char *path = xasprintf("%s/.latentd/captions.jsonl", o->folder);
+	cleanup_free char *path = caption_list_path(o->folder);
 	struct queue_counts counts;
 	int r = 0;
 
@@ -113,6 +137,8 @@ int captions_list_write(const struct recaption_options *o, struct error *err)
 		r = list_all(&l, path, err);
 	atomic_file_abort(&l.file);
 	buffer_release(&l.text);
+	json_decref(l.given);
+	json_decref(l.before);
 	if (r == 0 && l.lines == 0 && unlink(path) < 0 && errno != ENOENT)
 		return error_sys(err, "remove %s", path);
 	return r;
@@ -130,6 +156,7 @@ struct mark {
 /* What goes on while captions are brought into shards. */
 struct recaptioning {
 	const struct recaption_options *options;
+	json_t *given;
 	struct mark *marks; /* of one shard, by job */
 	size_t n, capacity;
 	struct recaptioned *done; /* to be taken off the list */
@@ -156,6 +183,7 @@ static void recaptioning_release(struct recaptioning *r)
 	free(r->done);
 	free(r->later);
 	free(r->shards);
+	json_decref(r->given);
 }
 
 static int add_mark(void *arg, const struct recaption_row *row)
@@ -168,7 +196,7 @@ static int add_mark(void *arg, const struct recaption_row *row)
 
 	if (row->spooled)
 		return 0;
-	if (read_caption(r->options, row, &caption, &why) != 0) {
+	if (read_caption(r->options, r->given, row, &caption, &why) != 0) {
 		snprintf(line, sizeof(line), "%s: its caption changed, and cannot be read: %s",
 			 text_quote(row->path, quoted), why.message);
 		if (why.code != ERR_NONE)
@@ -363,7 +391,8 @@ static int recaption_all(struct recaptioning *r, struct error *err)
 	struct rewriter *w = NULL;
 	int result;
 
-	if (queue_recaptions(rewrite->queue, rewrite->dataset, 0, note_shard, r, err) < 0 ||
+	if (read_given(r->options, &r->given, err) < 0 ||
+	    queue_recaptions(rewrite->queue, rewrite->dataset, 0, note_shard, r, err) < 0 ||
 	    settle(r, err) < 0)
 		return -1;
 	if (r->shards_size == 0)

@@ -1,7 +1,7 @@
 /*
  * Captions that changed after their images were encoded.
  *
- * The scan notices them (queue.h: recaptions). Until the shard is rewritten a list beside it tells readers of the new
+ * The scan notices them (queue.h: recaptions), or a person gave them (caption_list.h). Until the shard is rewritten a list beside it tells readers of the new
  * ones; then KEY.json and KEY.txt of its new record say the same, and the latent is the old one, byte for byte.
  *
  *	captions_list_write(&options, err)      after a scan
@@ -17,15 +17,17 @@
 #include "daemon/rewrite.h"
 
 struct recaption_options {
-	struct rewrite_options rewrite;	   /* of the dataset; drop and edit are not used */
-	const struct pipeline_root *roots; /* the sources whose captions can be read */
+	struct rewrite_options rewrite; /* of the dataset; drop and edit are not used */
+	const struct pipeline_root
+	    *roots; /* the sources whose captions can be read; there may be none */
 	size_t n_roots;
 	const char *folder; /* OUT/NAME */
 };
 
 /*
  * FOLDER/.latentd/captions.jsonl: for readers, images whose sample has an earlier caption, one on a line:
- * {"key": ..., "caption": ...}, null where there is none any more. There is no such file where there is no such image.
+ * {"key": ..., "caption": ...}, null where there is none any more. There is no such file where there is no such image. Lines about sources that are not among the
+ * roots stay.
  */
 int captions_list_write(const struct recaption_options *options, struct error *err);
 

@@ -236,6 +236,12 @@ int queue_recaptions(struct queue *q, int64_t dataset, int64_t shard, queue_reca
 	return checked_result(q->ops->recaptions(q, dataset, shard, fn, arg, err), 0, err);
 }
 
+int queue_recaption(struct queue *q, int64_t dataset, const char *const *keys, size_t n,
+		    struct error *err)
+{
+	return checked_result(q->ops->recaption(q, dataset, keys, n, err), 0, err);
+}
+
 int queue_recaptioned(struct queue *q, const struct recaptioned *done, size_t n, struct error *err)
 {
 	return checked_result(q->ops->recaptioned(q, done, n, err), 0, err);

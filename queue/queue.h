@@ -331,7 +331,7 @@ struct duplicate_row {
 
 struct recaption_row {
 	int64_t job;
-	uint64_t caption; /* its stamp now; 0: there is none */
+	uint64_t caption; /* its stamp now; 0: there is none, or nobody has looked */
 	uint32_t root;
 	const char *key, *path;
 	bool spooled;	  /* a record of it is in the spool */
@@ -517,6 +517,12 @@ struct queue_ops {
 	int (*recaptions)(struct queue *q, int64_t dataset, int64_t shard, queue_recaption_fn fn,
 			  void *arg, struct error *err);
 	/*
+	 * Puts the jobs of these keys on the list: their caption is another one, whatever its stamp. Unknown keys are
+	 * ignored.
+	 */
+	int (*recaption)(struct queue *q, int64_t dataset, const char *const *keys, size_t n,
+			 struct error *err);
+	/*
 	 * What is stored of these jobs has the caption that they had with that stamp: they leave the list, unless
 	 * the stamp is another one meanwhile. Others are ignored.
 	 */
@@ -602,6 +608,8 @@ int queue_retired(struct queue *q, int64_t dataset, queue_retired_fn fn, void *a
 int queue_forget_retired(struct queue *q, const int64_t *shards, size_t n, struct error *err);
 int queue_recaptions(struct queue *q, int64_t dataset, int64_t shard, queue_recaption_fn fn,
 		     void *arg, struct error *err);
+int queue_recaption(struct queue *q, int64_t dataset, const char *const *keys, size_t n,
+		    struct error *err);
 int queue_recaptioned(struct queue *q, const struct recaptioned *done, size_t n, struct error *err);
 int queue_counts(struct queue *q, int64_t dataset, struct queue_counts *out, struct error *err);
 int queue_jobs(struct queue *q, const struct job_filter *which, queue_job_fn fn, void *arg,

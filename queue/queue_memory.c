@@ -110,6 +110,7 @@ static const struct queue_ops memory_ops = {
     .retired = memory_retired,
     .forget_retired = memory_forget_retired,
     .recaptions = memory_recaptions,
+    .recaption = memory_recaption,
     .recaptioned = memory_recaptioned,
     .counts = memory_counts,
     .jobs = memory_jobs,

@@ -143,6 +143,8 @@ int memory_duplicates(struct queue *base, int64_t dataset, const struct hash128 
 		      size_t limit, queue_duplicate_fn fn, void *arg, struct error *err);
 int memory_recaptions(struct queue *base, int64_t dataset, int64_t shard, queue_recaption_fn fn,
 		      void *arg, struct error *err);
+int memory_recaption(struct queue *base, int64_t dataset, const char *const *keys, size_t n,
+		     struct error *err);
 int memory_recaptioned(struct queue *base, const struct recaptioned *done, size_t n,
 		       struct error *err);
 int memory_shards(struct queue *base, int64_t dataset, queue_shard_fn fn, void *arg,

@@ -189,12 +189,17 @@ static bool lies_elsewhere(const struct memory_queue *q, int64_t job, int64_t sh
 	return false;
 }
 
+static uint64_t stamp_of(const struct memory_job *j)
+{
+	return j->caption == CAPTION_UNSEEN ? 0 : j->caption;
+}
+
 /* @sample NULL: a job without one. */
 static int show_recaption(struct memory_queue *q, const struct memory_job *j,
 			  const struct memory_sample *sample, queue_recaption_fn fn, void *arg)
 {
 	struct recaption_row row = {.job = j->job.id,
-				    .caption = j->caption,
+				    .caption = stamp_of(j),
 				    .root = j->job.root,
 				    .key = j->job.key,
 				    .path = j->job.path,
@@ -263,6 +268,21 @@ int memory_recaptions(struct queue *base, int64_t dataset, int64_t shard, queue_
 	return 0;
 }
 
+int memory_recaption(struct queue *base, int64_t dataset, const char *const *keys, size_t n,
+		     struct error *err)
+{
+	struct memory_queue *q = memory_queue(base);
+
+	(void)err;
+	for (size_t i = 0; i < n; i++) {
+		struct memory_job *j = memory_find_key(q, dataset, keys[i]);
+
+		if (j)
+			j->recaption = true;
+	}
+	return 0;
+}
+
 int memory_recaptioned(struct queue *base, const struct recaptioned *done, size_t n,
 		       struct error *err)
 {
@@ -272,7 +292,7 @@ int memory_recaptioned(struct queue *base, const struct recaptioned *done, size_
 	for (size_t i = 0; i < n; i++) {
 		if (done[i].job < 1 || (size_t)done[i].job > q->job_count)
 			continue;
-		if (q->jobs[done[i].job - 1].caption == done[i].caption)
+		if (stamp_of(&q->jobs[done[i].job - 1]) == done[i].caption)
 			q->jobs[done[i].job - 1].recaption = false;
 	}
 	return 0;

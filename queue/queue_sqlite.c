@@ -121,6 +121,7 @@ static const struct queue_ops sqlite_ops = {
     .retired = queue_sqlite_retired,
     .forget_retired = queue_sqlite_forget_retired,
     .recaptions = queue_sqlite_recaptions,
+    .recaption = queue_sqlite_recaption,
     .recaptioned = queue_sqlite_recaptioned,
     .counts = queue_sqlite_counts,
     .jobs = queue_sqlite_jobs,

@@ -399,6 +399,8 @@ int recaption_put(struct sqlite_queue *q, int64_t dataset, int64_t job, size_t *
 
 int queue_sqlite_recaptions(struct queue *base, int64_t dataset, int64_t shard,
 			    queue_recaption_fn fn, void *arg, struct error *err);
+int queue_sqlite_recaption(struct queue *base, int64_t dataset, const char *const *keys, size_t n,
+			   struct error *err);
 int queue_sqlite_recaptioned(struct queue *base, const struct recaptioned *done, size_t n,
 			     struct error *err);
 

@@ -24,11 +24,37 @@ int recaption_put(struct sqlite_queue *q, int64_t dataset, int64_t job, size_t *
 	return 0;
 }
 
+static int put_all(struct sqlite_queue *q, int64_t dataset, const char *const *keys, size_t n,
+		   struct error *err)
+{
+	size_t ignored = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int64_t job = 0;
+
+		if (job_of_key(q, dataset, keys[i], &job, err) < 0)
+			return -1;
+		if (job != 0 && recaption_put(q, dataset, job, &ignored, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int queue_sqlite_recaption(struct queue *base, int64_t dataset, const char *const *keys, size_t n,
+			   struct error *err)
+{
+	struct sqlite_queue *q = sqlite_queue(base);
+
+	if (db_begin(q, err) < 0)
+		return -1;
+	return db_end(q, put_all(q, dataset, keys, n, err), err);
+}
+
 static int settle_one(struct sqlite_queue *q, const struct recaptioned *done, struct error *err)
 {
-	static const char sql[] =
-	    "DELETE FROM recaption WHERE (dataset, job) IN"
-	    " (SELECT dataset, id FROM job WHERE id = ?1 AND caption IS ?2) RETURNING dataset";
+	static const char sql[] = "DELETE FROM recaption WHERE (dataset, job) IN"
+				  " (SELECT dataset, id FROM job WHERE id = ?1 AND ifnull(caption, "
+				  "0) = ?2) RETURNING dataset";
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_RECAPTION_DELETE, sql, err);
 	int r;
 

@@ -54,6 +54,7 @@ add_fuzz_target(NAME fuzz_record_facts SOURCES fuzz/fuzz_record_facts.c LIBS lat
 add_cmocka_test(NAME test_serve_ask SOURCES unit/test_serve_ask.c LIBS latentd_daemon)
 add_cmocka_test(NAME test_serve_server SOURCES component/test_serve_server.c LIBS latentd_daemon LABELS tsan)
 add_dependencies(test_serve_server latentd-decode)
+add_fuzz_target(NAME fuzz_caption_list SOURCES fuzz/fuzz_caption_list.c LIBS latentd_daemon)
 add_fuzz_target(NAME fuzz_import_kohya SOURCES fuzz/fuzz_import_kohya.c LIBS latentd_daemon)
 add_fuzz_target(NAME fuzz_serve_ask SOURCES fuzz/fuzz_serve_ask.c LIBS latentd_daemon)
 add_fuzz_target(NAME fuzz_api SOURCES fuzz/fuzz_api.c LIBS latentd_daemon PkgConfig::JANSSON)

@@ -40,10 +40,20 @@ int source_open_sample(struct source *s, const char *path, struct error *err)
 	return s->ops->open_sample(s, path, err);
 }
 
+void source_caption_clean(const struct buffer *raw, struct buffer *out)
+{
+	size_t end = raw->size;
+	size_t start = end >= 3 && memcmp(raw->data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+
+	while (end > start && memchr(" \t\r\n\v\f", raw->data[end - 1], 6))
+		end--;
+	if (end > start)
+		utf8_append_clean(out, raw->data + start, end - start);
+}
+
 int source_caption(struct source *s, const char *path, struct buffer *out, struct error *err)
 {
 	cleanup_buffer struct buffer raw = BUFFER_INIT;
-	size_t start, end;
 	int r;
 
 	if (path_check(path, err) < 0)
@@ -51,12 +61,7 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 	r = s->ops->caption(s, path, &raw, err);
 	if (r != 0)
 		return r;
-	end = raw.size;
-	start = end >= 3 && memcmp(raw.data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-	while (end > start && memchr(" \t\r\n\v\f", raw.data[end - 1], 6))
-		end--;
-	if (end > start)
-		utf8_append_clean(out, raw.data + start, end - start);
+	source_caption_clean(&raw, out);
 	return 0;
 }
 

@@ -109,6 +109,8 @@ int source_open_sample(struct source *s, const char *path, struct error *err);
 int source_caption(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* SOURCE_NO_META, nothing appended, if nothing is known. ERR_DATA as open_sample. */
 int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err);
+/* What source_caption makes of a caption's bytes; appends to @out. */
+void source_caption_clean(const struct buffer *raw, struct buffer *out);
 /* NULL is fine. */
 void source_close(struct source *s);
 

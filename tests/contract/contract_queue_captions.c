@@ -246,6 +246,30 @@ static void variants_in_several_shards_are_listed_one_by_one(void **state)
 	assert_listed(f, 3, "a 5 in 3/3 and elsewhere\nb 5 in 3/3 and elsewhere\n");
 }
 
+static void jobs_are_put_on_the_list_by_their_keys(void **state)
+{
+	static const char *const keys[] = {"b", "nobody", "a", "b"};
+	struct fixture *f = *state;
+	struct sample_row adopted = sample_of("c.jpg", "c", 0);
+	struct shard_row shard = shard_of(f->dataset, "3.tar", 1);
+	int64_t a = job_in_state(f, "a", JOB_COMPLETED);
+
+	job_in_state(f, "b", JOB_AVAILABLE);
+	assert_ok(queue_recaption(f->q, f->dataset, keys, ARRAY_SIZE(keys), &f->err), &f->err);
+	fixture_after(f);
+	assert_listed(f, 0, "a 0 in 1/0\nb 0 in 0/0\n");
+	settle_recaption(f, a, 0);
+	assert_listed(f, 0, "b 0 in 0/0\n");
+	/* Nobody has looked for a caption of this one: its stamp is not known. */
+	adopted.job = 0;
+	assert_int_equal(complete(f, &shard, &adopted, 1), 0);
+	assert_ok(queue_recaption(f->q, f->dataset, (const char *const[]){"c"}, 1, &f->err),
+		  &f->err);
+	assert_listed(f, 2, "c 0 in 2/0\n");
+	settle_recaption(f, a + 2, 0);
+	assert_listed(f, 2, "");
+}
+
 int contract_queue_captions(const struct queue_backend *backend)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +283,7 @@ int contract_queue_captions(const struct queue_backend *backend)
 	    contract_test(an_image_that_changes_with_its_caption_stays_on_the_list),
 	    contract_test(what_was_recaptioned_leaves_the_list_unless_it_changed_again),
 	    contract_test(variants_in_several_shards_are_listed_one_by_one),
+	    contract_test(jobs_are_put_on_the_list_by_their_keys),
 	};
 
 	fixture_use(backend);

@@ -42,6 +42,7 @@ bool same_result(struct world *w, const int *r);
 void make_file(struct world *w, struct held *file, char distinct[64]);
 
 void step_page(struct world *w);
+void step_recaption(struct world *w);
 void step_recaptioned(struct world *w);
 void step_complete(struct world *w);
 void step_swap(struct world *w);

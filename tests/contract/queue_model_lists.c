@@ -94,3 +94,16 @@ void step_recaptioned(struct world *w)
 		r[i] = queue_recaptioned(w->q[i], all.done, all.n, &w->err[i]);
 	same_result(w, r);
 }
+
+void step_recaption(struct world *w)
+{
+	const char *keys[] = {pick_key(w)};
+	int64_t dataset = 1 + (int64_t)pick(w, 2);
+	int r[2];
+
+	if (!keys[0])
+		keys[0] = "nobody";
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_recaption(w->q[i], dataset, keys, 1, &w->err[i]);
+	same_result(w, r);
+}

@@ -377,7 +377,7 @@ static void step(struct world *w)
 	    {1, step_reopen},	    {1, step_drop_shard},   {1, step_drop_samples},
 	    {4, step_swap},	    {1, step_forget},	    {1, step_scan_begin},
 	    {1, step_scan_end},	    {3, step_find_content}, {1, step_cancel},
-	    {3, step_page},	    {1, step_recaptioned},
+	    {3, step_page},	    {1, step_recaptioned},  {1, step_recaption},
 	};
 	size_t total = 0, at, i = 0;
 

@@ -4,11 +4,12 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 
-from harness import equal, one_line, run_tests, test
+from harness import BUSY, FAILED, OK, QUARANTINED, USAGE, equal, one_line, run_tests, test
 from reference import read_dataset, shard_files
 
 SEED = int(os.environ.get("LATENTD_TEST_SEED") or random.randrange(1 << 32))
@@ -187,6 +188,103 @@ def however_often_it_is_killed_captions_are_those_of_the_files(ws):
     equal(latents(ws), before, "latents, byte for byte")
     equal(overlay(ws), None, "the list")
     ws.verify()
+
+
+def key_of(path):
+    return os.path.splitext(path)[0]
+
+
+def set_captions(ws, given, *options, **settings):
+    """captions set of {key: caption}, as lines."""
+    lines = "".join(json.dumps({"key": key, "caption": caption}) + "\n" for key, caption in given.items())
+    ws.write("given.jsonl", lines.encode(), ws.root)
+    return ws.latentctl("captions", "set", ws.path("given.jsonl"), "--out", ws.out, *options, **settings)
+
+
+@test
+def captions_that_are_set_count_at_once_and_are_in_the_shards_after_the_next_rewrite(ws):
+    paths = captioned(ws, 8)
+    before, wanted = latents(ws), captions(ws)
+    given = {key_of(paths[0]): "given ä", key_of(paths[1]): None}
+    assert "2 captions would be set" in set_captions(ws, given, "--dry-run").out
+    equal(overlay(ws), None, "the list after a dry run")
+    set_captions(ws, given)
+    equal(overlay(ws), given, "the list")
+    equal(captions(ws), wanted, "what is stored so far")
+    ws.latentctl("export", ws.out, "--to", "npz", "--into", ws.path("npz"))
+    with open(ws.path("npz", "records.jsonl"), encoding="utf-8") as file:
+        told = {r["key"]: r["caption"] for r in map(json.loads, file)}
+    equal({key: told[key] for key in given}, given, "what an export has")
+    assert "2 captions brought" in ws.latentctl("compact", "--out", ws.out).out
+    wanted.update({paths[0]: "given ä", paths[1]: None})
+    equal(captions(ws), wanted, "captions")
+    equal(overlay(ws), None, "the list")
+    set_captions(ws, {key_of(paths[2]): "by the next encode"})
+    ws.encode()
+    wanted[paths[2]] = "by the next encode"
+    equal(captions(ws), wanted, "captions")
+    equal(latents(ws), before, "latents, byte for byte")
+    ws.verify()
+
+
+@test
+def a_caption_that_is_set_counts_instead_of_the_file_until_it_is_reset(ws):
+    paths = captioned(ws, 4)
+    wanted = captions(ws)
+    set_captions(ws, {key_of(paths[0]): "given", key_of(paths[1]): "given too"})
+    ws.write(caption_of(paths[0]), b"the file, changed")
+    ws.encode()
+    wanted.update({paths[0]: "given", paths[1]: "given too"})
+    equal(captions(ws), wanted, "captions")
+    with open(os.path.join(ws.src, paths[1]), "ab") as file:
+        file.write(b"other bytes")  # it is encoded again
+    ws.encode()
+    equal(captions(ws), wanted, "captions of what was encoded again")
+    shutil.rmtree(ws.path("state"))
+    ws.latentctl("rebuild", ws.out, ws.src)
+    ws.encode()
+    equal(captions(ws), wanted, "captions after a rebuild")
+    ws.latentctl("captions", "reset", "--out", ws.out)
+    ws.encode()
+    wanted.update({paths[0]: "the file, changed", paths[1]: f"a picture of {paths[1]}"})
+    equal(captions(ws), wanted, "captions after a reset")
+    equal(overlay(ws), None, "the list")
+
+
+@test
+def captions_come_from_a_folder_of_texts_too_and_what_is_nobodys_is_named(ws):
+    paths = captioned(ws, 5)
+    wanted = captions(ws)
+    for path in paths[:2]:
+        ws.write(caption_of(path), f"text of {path} \n".encode(), ws.path("texts"))
+        wanted[path] = f"text of {path}"
+    for i in range(4):
+        ws.write(f"nobody{i}.txt", b"", ws.path("texts"))
+    result = ws.latentctl("captions", "set", ws.path("texts"), "--out", ws.out, code=QUARANTINED)
+    one_line(result, "4 keys", '"nobody', "...")
+    ws.latentctl("compact", "--out", ws.out)
+    equal(captions(ws), wanted, "captions")
+
+
+@test
+def what_cannot_be_set_is_one_line_and_changes_nothing(ws):
+    captioned(ws, 2)
+    words = ("captions", "set")
+    for data in (b'{"key": "a"}\n', b'{"key": "a", "caption": 3}\n', b"\0\n", b'{"key": "a", "caption": "\xff"}\n', b"[]\n"):
+        ws.write("bad.jsonl", data, ws.root)
+        one_line(ws.latentctl(*words, ws.path("bad.jsonl"), "--out", ws.out, code=FAILED), "bad.jsonl")
+    ws.write("empty.jsonl", b"\n", ws.root)
+    one_line(ws.latentctl(*words, ws.path("empty.jsonl"), "--out", ws.out, code=FAILED), "no captions")
+    one_line(ws.latentctl(*words, ws.path("none"), "--out", ws.out, code=FAILED), "none")
+    os.mkfifo(ws.path("fifo"))
+    one_line(ws.latentctl(*words, ws.path("fifo"), "--out", ws.out, code=FAILED), "not a regular file")
+    ws.latentctl("captions", "put", code=USAGE)
+    ws.small_pictures(40, first=10)
+    holder = ws.start_and_stop("open:30", ws.src, *ws.encode_words())
+    one_line(set_captions(ws, {"0/0000": "x"}, code=BUSY), "in use by")
+    holder.send_signal(signal.SIGCONT)
+    equal(ws.finish(holder).code, OK)
+    equal(overlay(ws), None, "the list")
 
 
 run_tests()

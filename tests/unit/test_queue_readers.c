@@ -279,7 +279,7 @@ static void a_reader_cannot_write(void **state)
 	cleanup_queue struct queue *reader = NULL;
 	struct queue_swap swap = {0};
 	struct scan_counts scanned;
-	struct error errs[16] = {ERROR_INIT};
+	struct error errs[17] = {ERROR_INIT};
 	int64_t id = 0;
 	struct job job;
 	size_t n = 0;
@@ -302,6 +302,7 @@ static void a_reader_cannot_write(void **state)
 	queue_forget_retired(reader, &id, 1, &errs[12]);
 	queue_cancel(reader, &(struct job_filter){.dataset = f->dataset}, NOW, &n, &errs[14]);
 	queue_recaptioned(reader, &(struct recaptioned){1, 0}, 1, &errs[15]);
+	queue_recaption(reader, f->dataset, &(const char *){"a"}, 1, &errs[16]);
 	assert_ok(queue_scan_begin(reader, f->dataset, NULL, 0, &f->err), &f->err);
 	queue_scan_end(reader, f->dataset, SCAN_KEEP, NOW, &scanned, &errs[13]);
 	for (size_t i = 0; i < ARRAY_SIZE(errs); i++)
