@@ -2,6 +2,7 @@
 #ifndef LATENTD_CONFIG_ENCODER_LIMITS_H
 #define LATENTD_CONFIG_ENCODER_LIMITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* On its processor. */
@@ -9,7 +10,9 @@ struct encoder_limits {
 	size_t threads; /* 0: all cores */
 	size_t
 	    memory; /* bytes for the model and its maps; 0: half of what there is beside pixels in flight */
-	size_t beside; /* bytes in flight; no setting of its own, set by whoever knows */
+	/* No settings of their own, set by whoever knows: */
+	size_t beside; /* bytes in flight */
+	bool decoder;  /* it is to decode too */
 };
 
 #endif

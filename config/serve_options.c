@@ -34,6 +34,8 @@ static const struct setting rows[] = {
      .value_name = "VAE",
      .help = "folder, .safetensors file, hub id or name (sdxl); docs/MODELS.md"},
     {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
+    {"encode-only", SETTING_FLAG, FIELD(encode_only), .fallback = "false",
+     .help = "its decoder is not loaded: saves its memory"},
     {"token-file", SETTING_PATH, FIELD(token_file), .example = "/run/credentials/token",
      .value_name = "FILE",
      .help = "only who sends `Authorization: Bearer` and its contents may ask"},

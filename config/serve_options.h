@@ -15,6 +15,7 @@ struct serve_options {
 	const char *vae;    /* path, preset or hub id, or RECIPE_VAE_FAKE */
 	struct vae_options vae_options;
 	const char *token_file; /* NULL: whoever reaches it may ask */
+	bool encode_only;	/* the model's decoder is not loaded */
 	bool allow_anyone;	/* without a token beyond the loopback device */
 	const char *tls_cert, *tls_key;
 	size_t connections;

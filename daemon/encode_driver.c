@@ -270,7 +270,8 @@ bool encode_driver_can(const struct encode_driver *d, unsigned needs)
 	const struct encoder_caps *caps = encoder_caps(d->encoder);
 
 	return (!(needs & ENCODE_TILES) || caps->tiles) &&
-	       (!(needs & ENCODE_VALUES) || caps->values);
+	       (!(needs & ENCODE_VALUES) || caps->values) &&
+	       (!(needs & ENCODE_DECODE) || caps->decodes);
 }
 
 int64_t encode_driver_pace(const struct encode_driver *d)

@@ -83,8 +83,9 @@ static bool has_values(const struct encode_batch *batch)
 
 void encode_group_submit(struct encode_group *g, struct encode_batch *batch)
 {
-	unsigned needs =
-	    (batch->tile > 0 ? ENCODE_TILES : 0) | (has_values(batch) ? ENCODE_VALUES : 0);
+	unsigned needs = batch->decode ? ENCODE_DECODE
+				       : (batch->tile > 0 ? ENCODE_TILES : 0) |
+					     (has_values(batch) ? ENCODE_VALUES : 0);
 	struct encode_driver *d = soonest(g, needs);
 
 	assert(d);

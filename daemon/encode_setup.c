@@ -33,7 +33,8 @@ static int open_cpu(const struct recipe_options *o, const struct encoder_limits 
 	struct encoder_cpu_options cpu = {.precision = model->precision,
 					  .threads = limits->threads,
 					  .memory = limits->memory,
-					  .beside = limits->beside};
+					  .beside = limits->beside,
+					  .decoder = limits->decoder};
 	struct vae_choice choice = VAE_CHOICE_INIT;
 	const struct vae_encoder *vae;
 	int r;

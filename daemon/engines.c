@@ -45,7 +45,8 @@ struct engine {
 	char *vae, *vae_config, *vae_model, *precision; /* as recipe_options have them */
 	enum engine_state state;
 	struct error failure;
-	bool known; /* model was loaded once */
+	bool known;   /* model was loaded once */
+	bool decoder; /* its decoder is wanted */
 	struct encode_model model;
 	struct unit
 	    *units; /* one for each entry; without an encoder where that cannot compute it */
@@ -67,6 +68,7 @@ struct engines {
 struct load_task {
 	struct task base;
 	struct engine *engine;
+	bool decoder;
 	struct encode_model model;
 	struct encoder **encoders; /* one for each entry */
 	struct error *lacks;	   /* why an entry has none, though it could compute the model */
@@ -78,10 +80,12 @@ static int load_unit(struct load_task *t, size_t i, const struct recipe_options 
 		     struct encode_model *model, struct error *err)
 {
 	const struct encoder_config *config = &t->engine->engines->entries[i].config;
+	struct encoder_limits cpu = config->cpu;
 
+	cpu.decoder = t->decoder;
 	if (config->type == ENCODER_TYPE_CUDA)
 		return encode_cuda_open(options, &config->cuda, model, &t->encoders[i], err, err);
-	return encode_model_open(options, &config->cpu, model, &t->encoders[i], err);
+	return encode_model_open(options, &cpu, model, &t->encoders[i], err);
 }
 
 /* Whether others may go on where the encoder cannot: a GPU may be gone, a processor is as it is. */
@@ -308,6 +312,11 @@ static void load_done(struct task *task)
 	free(t);
 }
 
+void engine_want_decoder(struct engine *e)
+{
+	e->decoder = true;
+}
+
 void engine_want(struct engine *e)
 {
 	struct load_task *t;
@@ -319,6 +328,7 @@ void engine_want(struct engine *e)
 	t->base.run = load_run;
 	t->base.done = load_done;
 	t->engine = e;
+	t->decoder = e->decoder;
 	t->encoders = xcalloc(e->engines->n, sizeof(struct encoder *));
 	t->lacks = xcalloc(e->engines->n, sizeof(struct error));
 	e->state = ENGINE_LOADING;

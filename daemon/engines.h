@@ -63,6 +63,8 @@ void engines_tick(struct engines *engines);
 void engines_set_hours(struct engines *engines, const char *name, const char *hours);
 void engines_cancel(struct engines *engines);
 
+/* From the next load on the model's decoder is there too, on encoders that decode (ENCODE_DECODE). */
+void engine_want_decoder(struct engine *e);
 /* Loads the model unless it is there or being loaded; also where that failed before. */
 void engine_want(struct engine *e);
 enum engine_state engine_state(const struct engine *e);

@@ -209,7 +209,8 @@ static int decode_tiny(struct latent_decoder *d, const struct latent_space *spac
 		return -1;
 	memcpy(latent.data, raw->data, raw->bytes);
 	latent_space_normalise(space, &latent);
-	return tiny_vae_decode(d->tiny, latent.data, raw->shape[1], raw->shape[2], pixels, err);
+	return tiny_vae_decode(d->tiny, latent.data, raw->shape[1], raw->shape[2], pixels, NULL,
+			       err);
 }
 
 int latent_decoder_decode(struct latent_decoder *d, const struct latent_space *space,

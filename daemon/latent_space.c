@@ -120,6 +120,11 @@ static void rescale(const struct vae_config *c, struct ndarray *latent, bool bac
 	}
 }
 
+void latent_space_unscale(const struct latent_space *space, struct ndarray *latent)
+{
+	rescale(&space->vae, latent, true);
+}
+
 int latent_space_raw(const struct latent_space *space, const struct ndarray *stored,
 		     struct ndarray *out, struct error *err)
 {
@@ -133,7 +138,7 @@ int latent_space_raw(const struct latent_space *space, const struct ndarray *sto
 	else
 		memcpy(raw.data, stored->data, raw.bytes);
 	if (space->scaled)
-		rescale(&space->vae, &raw, true);
+		latent_space_unscale(space, &raw);
 	*out = raw;
 	return 0;
 }

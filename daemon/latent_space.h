@@ -34,6 +34,8 @@ void latent_space_of(const struct vae_config *config, struct latent_space *out);
  */
 int latent_space_raw(const struct latent_space *space, const struct ndarray *stored,
 		     struct ndarray *out, struct error *err);
+/* In place, of float32 values that are scaled: back to what the encoder gave. */
+void latent_space_unscale(const struct latent_space *space, struct ndarray *latent);
 /* From that to what a model is trained on, in place; of FLUX.2 with the normalised patches back in their places. */
 void latent_space_normalise(const struct latent_space *space, struct ndarray *raw);
 

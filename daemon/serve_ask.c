@@ -73,8 +73,8 @@ static int read_shape(const struct vae_wire_query *q, const struct serve_bounds 
 	return 0;
 }
 
-int serve_ask_read(const char *query, const struct serve_bounds *bounds, struct serve_ask *ask,
-		   struct error *err)
+int serve_ask_read(const char *query, const char *accept, const struct serve_bounds *bounds,
+		   struct serve_ask *ask, struct error *err)
 {
 	struct vae_wire_query q = VAE_WIRE_QUERY_INIT;
 	struct serve_ask read = {.n = 1, .scale = 1};
@@ -83,6 +83,13 @@ int serve_ask_read(const char *query, const struct serve_bounds *bounds, struct 
 		return -1;
 	if (q.unknown[0])
 		return error_data(err, "query", "%s is no parameter of this endpoint", q.unknown);
+	if (q.decode.asked) {
+		if (serve_picture_read(&q, bounds, &read, err) < 0)
+			return -1;
+		serve_picture_accept(&read, accept);
+		*ask = read;
+		return 0;
+	}
 	read.deterministic = bounds->deterministic;
 	read.posterior = posterior_of(&q, read.deterministic);
 	if (read.posterior == POSTERIOR_MOMENTS && (q.has_scaling_factor || q.has_shift_factor))
@@ -124,7 +131,14 @@ size_t serve_tensor_bytes(const struct serve_ask *ask)
 
 	if (!ask->tensor)
 		return 0;
+	if (ask->decode)
+		return ask->n * serve_picture_latent_floats(ask) * sizeof(float);
 	return ask->dtype == DTYPE_U8 ? ask->bytes : ask->bytes / item * sizeof(float);
+}
+
+size_t serve_ask_bytes(const struct serve_ask *ask)
+{
+	return serve_tensor_bytes(ask) + (ask->decode ? serve_picture_bytes(ask) : 0);
 }
 
 static void interleave_bytes(const uint8_t *planes, size_t pixels, uint8_t *out)
@@ -191,7 +205,13 @@ int serve_tensor_read(const struct serve_ask *ask, const uint8_t *body, struct s
 
 	if (!room)
 		return error_set(err, ERR_NOMEM, "no memory for the tensor");
-	if (ask->dtype == DTYPE_U8) {
+	if (ask->decode) {
+		t.values = room;
+		if (serve_picture_values(ask, body, t.values, err) < 0) {
+			serve_tensor_release(&t);
+			return -1;
+		}
+	} else if (ask->dtype == DTYPE_U8) {
 		t.pixels = room;
 		for (size_t i = 0; i < ask->n; i++)
 			interleave_bytes(body + i * each, pixels, t.pixels + i * each);
@@ -239,8 +259,7 @@ static uint64_t seed_of(const struct serve_ask *ask)
 	return seed;
 }
 
-static void put_headers(struct http_answer *answer, size_t ndim, const size_t *shape,
-			enum dtype dtype)
+void serve_ask_shape(struct http_answer *answer, size_t ndim, const size_t *shape, enum dtype dtype)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 
@@ -264,8 +283,8 @@ void serve_ask_sign(const struct serve_identity *identity, struct http_answer *a
 	http_answer_header(answer, VAE_WIRE_HEADER_PRECISION, identity->precision);
 }
 
-int serve_ask_answer(const struct serve_ask *ask, const struct serve_latent *latents,
-		     struct http_answer *answer, struct error *err)
+static int answer_latents(const struct serve_ask *ask, const struct serve_latent *latents,
+			  struct http_answer *answer, struct error *err)
 {
 	const struct ndarray *first = &latents[0].moments;
 	size_t channels = ask->deterministic ? first->shape[0] : first->shape[0] / 2,
@@ -289,10 +308,18 @@ int serve_ask_answer(const struct serve_ask *ask, const struct serve_latent *lat
 		return error_data(err, "non_finite", "%zu values of the latent do not fit %s", bad,
 				  dtype_name(ask->reply));
 	}
-	put_headers(answer, 4, shape, ask->reply);
+	serve_ask_shape(answer, 4, shape, ask->reply);
 	answer->status = 200;
 	answer->type = "tensor/binary";
 	return 0;
+}
+
+int serve_ask_answer(const struct serve_ask *ask, const struct serve_latent *latents,
+		     struct http_answer *answer, struct error *err)
+{
+	if (ask->decode)
+		return serve_picture_answer(ask, latents, answer, err);
+	return answer_latents(ask, latents, answer, err);
 }
 
 /* -- errors -------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
  * One request of the remote-VAE protocol as the server understands it (net/vae_wire.h has the words): what the body is,
  * and what is to be answered. Everything in it comes from outside and is checked here, before anything is computed.
  *
- *	serve_ask_read(query, &bounds, &ask, err)              the query alone, before the body is taken
+ *	serve_ask_read(query, accept, &bounds, &ask, err)      the query and `Accept`, before the body is taken
  *	serve_ask_check_size(&ask, size, err)                  the body's size, once it is known
  *	serve_tensor_read(&ask, body, size, &tensor, err)      a tensor's values; images are the decoders' business
  *	serve_ask_answer(&ask, items, n, channels, &answer, err)
@@ -15,6 +15,7 @@
 
 #include "base/hash.h"
 #include "daemon/http_answer.h"
+#include "daemon/serve_picture.h"
 #include "net/vae_wire.h"
 #include "vae/posterior.h"
 
@@ -22,10 +23,12 @@
 
 /* What the server takes. */
 struct serve_bounds {
-	size_t downscale;   /* sides are multiples of it */
-	size_t max_pixels;  /* of one image */
-	size_t max_images;  /* of one request */
-	size_t max_body;    /* bytes */
+	size_t downscale;  /* sides are multiples of it */
+	size_t max_pixels; /* of one image */
+	size_t max_images; /* of one request */
+	size_t max_body;   /* bytes */
+	bool decodes;	   /* there is a decoder, of latents like ... */
+	struct latent_space space;
 	bool deterministic; /* an image has one latent, and that is scaled (vae_config.h) */
 };
 
@@ -36,7 +39,9 @@ struct serve_ask {
 	uint64_t seed;
 	double scale, shift; /* the answer is (z - shift) * scale */
 	enum dtype reply;
-	/* What the body is. Of an image only n, 1, is known. */
+	bool decode; /* the body is a latent, the answer a picture */
+	struct serve_picture picture;
+	/* What the body is. Of an image only n, 1, is known; of a latent height and width are those of its picture. */
 	bool tensor;
 	enum dtype dtype;
 	bool signed_range;
@@ -44,17 +49,17 @@ struct serve_ask {
 	size_t bytes; /* exactly */
 };
 
-/* @query: what stands behind '?', as it was sent; NULL: nothing. */
-int serve_ask_read(const char *query, const struct serve_bounds *bounds, struct serve_ask *ask,
-		   struct error *err);
+/* @query: what stands behind '?', as it was sent; NULL: nothing. @accept: the header of that name; NULL: none. */
+int serve_ask_read(const char *query, const char *accept, const struct serve_bounds *bounds,
+		   struct serve_ask *ask, struct error *err);
 int serve_ask_check_size(const struct serve_ask *ask, size_t size, struct error *err);
 
-/*
- * Bytes that serve_tensor_read() makes of the body.
- */
+/* Bytes that serve_tensor_read() makes of the body. */
 size_t serve_tensor_bytes(const struct serve_ask *ask);
+/* All bytes that the request takes beside its body: that, and of a decode the picture and its answer. */
+size_t serve_ask_bytes(const struct serve_ask *ask);
 
-/* Images as encoders take them, [n][height][width][3]: one of the two. */
+/* Images as encoders take them, [n][height][width][3], one of the two; or latents as a decoder does, values [n][C][h][w]. */
 struct serve_tensor {
 	uint8_t *pixels; /* of uint8 */
 	float *values;	 /* of floats, [-1, 1] */
@@ -75,7 +80,7 @@ int serve_tensor_read(const struct serve_ask *ask, const uint8_t *body, struct s
 		      struct error *err);
 void serve_tensor_release(struct serve_tensor *tensor);
 
-/* One image's moments, [2C][h][w], or its only latent, [C][h][w]; and the hash that its draw is made from. */
+/* One image's moments, [2C][h][w], or its only latent, [C][h][w], or of a decode the picture, [height][width][3]; and the hash that its draw is made from. */
 struct serve_latent {
 	struct ndarray moments;
 	struct hash128 content;
@@ -87,6 +92,10 @@ struct serve_latent {
  */
 int serve_ask_answer(const struct serve_ask *ask, const struct serve_latent *latents,
 		     struct http_answer *answer, struct error *err);
+
+/* Adds the headers `shape` and `dtype`. */
+void serve_ask_shape(struct http_answer *answer, size_t ndim, const size_t *shape,
+		     enum dtype dtype);
 
 /* What computes, as each answer's headers say it (net/vae_wire.h). */
 struct serve_identity {

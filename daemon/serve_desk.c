@@ -77,6 +77,8 @@ const char *serve_job_pointless(const struct serve_job *job)
 
 static unsigned needs_of(const struct serve_job *job)
 {
+	if (job->decode)
+		return ENCODE_DECODE;
 	return job->image < 0 && !job->tensor.pixels ? ENCODE_VALUES : 0;
 }
 
@@ -119,13 +121,14 @@ void serve_job_ready(struct serve_job *job)
 	}
 }
 
-static void refuse_values(struct serve_job *job)
+static void refuse_needs(struct serve_job *job)
 {
 	struct error err = ERROR_INIT;
 
-	error_data(&err, "unsupported",
-		   "no encoder of this server takes tensors of floats: send an image, or a tensor "
-		   "of uint8");
+	error_data(&err, "unsupported", "%s",
+		   job->decode ? "no encoder of this server decodes"
+			       : "no encoder of this server takes tensors of floats: send an "
+				 "image, or a tensor of uint8");
 	serve_job_fail(job, &err);
 }
 
@@ -140,7 +143,7 @@ static void on_posted(struct task *t)
 		serve_decode_job(job);
 	else if (engine_state(d->options.engine) == ENGINE_READY &&
 		 !encode_group_can(engine_group(d->options.engine), needs_of(job)))
-		refuse_values(job);
+		refuse_needs(job);
 	else
 		serve_job_ready(job);
 }
@@ -191,11 +194,13 @@ static void submit(struct serve_desk *d, struct size_line *line, size_t most)
 	batch->posterior = vae_config_deterministic(&engine_model(d->options.engine)->vae)
 			       ? POSTERIOR_MEAN
 			       : POSTERIOR_MOMENTS;
+	batch->decode = line->needs & ENCODE_DECODE;
 	batch->owner = d;
 	for (size_t i = 0; i < n; i++) {
 		struct serve_item *item = line_pop(line);
 		struct serve_job *job = item->job;
-		size_t offset = item->index * 3 * line->width * line->height;
+		size_t each = job->decode ? job->latent_floats : 3 * line->width * line->height;
+		size_t offset = item->index * each;
 		struct encode_item *out = &batch->items[i];
 
 		job->submitted++;

@@ -48,14 +48,16 @@ struct serve_job {
 	struct task base;
 	struct serve_desk *desk;
 	/* What is to be encoded. */
-	size_t n, width, height;    /* of images the size shows when they are read */
+	size_t n, width, height; /* of images the size shows when they are read */
+	bool decode;		 /* the tensor is latents of so many values each */
+	size_t latent_floats;
 	struct serve_tensor tensor; /* or: */
 	int image;		    /* descriptor of a file; -1: a tensor */
 	struct hash128 content;	    /* of the image */
 	int client;		    /* socket of who asked; -1: not looked at */
 	int64_t deadline;	    /* monotonic ms: an encode begins before it, or never */
 	void (*answered)(struct serve_job *job);
-	/* The result: an error, or n latents. */
+	/* The result: an error, or n latents or pictures. */
 	struct error error;
 	struct serve_latent *latents;
 	/* The desk's own. */

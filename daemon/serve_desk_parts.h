@@ -21,7 +21,8 @@ struct serve_item {
 /* Images of one size that wait for a batch. */
 struct size_line {
 	size_t width, height, n;
-	unsigned needs; /* ENCODE_VALUES: tensors of floats, which not every encoder takes */
+	unsigned
+	    needs; /* ENCODE_VALUES: tensors of floats, which not every encoder takes; ENCODE_DECODE */
 	struct serve_item *first, *last;
 };
 

@@ -137,6 +137,8 @@ static enum MHD_Result begin_encoding(struct serve_request *r)
 		return send_answer(r);
 	}
 	r->job.n = r->ask.n;
+	r->job.decode = r->ask.decode;
+	r->job.latent_floats = r->ask.decode ? serve_picture_latent_floats(&r->ask) : 0;
 	r->job.width = r->ask.width;
 	r->job.height = r->ask.height;
 	r->job.client = r->client->fd;

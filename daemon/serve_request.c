@@ -124,22 +124,24 @@ static void admit(struct serve_request *r, size_t size)
 
 	if (decide_not_ready(r))
 		return;
-	if (serve_ask_read(query ? query + 1 : NULL, &h->bounds, &r->ask, &err) < 0 ||
+	if (serve_ask_read(query ? query + 1 : NULL,
+			   serve_request_header(r, MHD_HTTP_HEADER_ACCEPT), &h->bounds, &r->ask,
+			   &err) < 0 ||
 	    (size <= h->options->max_body && serve_ask_check_size(&r->ask, size, &err) < 0)) {
 		serve_request_decide_error(r, &err);
 	} else if (size != SIZE_MAX && size > h->options->max_body) {
 		serve_request_decide(r, 413, "the body is larger than this server takes");
-	} else if (body + serve_tensor_bytes(&r->ask) > h->options->memory) {
+	} else if (body + serve_ask_bytes(&r->ask) > h->options->memory) {
 		serve_request_decide(r, 413,
 				     "this needs more memory than the server has for all requests");
 	} else if (h->images + r->ask.n > h->options->queue) {
 		serve_request_decide(r, 429, "the queue is full: try again later");
-	} else if (h->bytes + body + serve_tensor_bytes(&r->ask) > h->options->memory) {
+	} else if (h->bytes + body + serve_ask_bytes(&r->ask) > h->options->memory) {
 		serve_request_decide(r, 429, "too much is under way: try again later");
 	} else {
 		h->encodes++;
 		r->images = r->ask.n;
-		r->bytes = body + serve_tensor_bytes(&r->ask);
+		r->bytes = body + serve_ask_bytes(&r->ask);
 		h->images += r->images;
 		h->bytes += r->bytes;
 		r->stage = REQUEST_BODY;

@@ -47,6 +47,11 @@ server_log(const struct serve_server *s, enum log_level level, const char *fmt, 
 
 /* -- the model ----------------------------------------------------------------------------------- */
 
+static bool decodes(const struct serve_server *s)
+{
+	return encode_group_can(engine_group(s->engine), ENCODE_DECODE);
+}
+
 /* What GET /v1/model answers; to be freed. */
 static char *describe_model(const struct serve_server *s, const struct encode_model *m)
 {
@@ -63,6 +68,7 @@ static char *describe_model(const struct serve_server *s, const struct encode_mo
 	json_object_set_new(o, "max_body", json_count(s->options->max_body));
 	json_object_set_new(o, "dtypes",
 			    json_pack("[s,s,s,s]", "float16", "bfloat16", "float32", "uint8"));
+	json_object_set_new(o, "decodes", json_boolean(decodes(s)));
 	json_object_set_new(o, "latentd", json_string(LATENTD_VERSION));
 	text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
 	json_decref(o);
@@ -74,13 +80,15 @@ static char *describe_model(const struct serve_server *s, const struct encode_mo
 static void model_is_ready(struct serve_server *s)
 {
 	const struct encode_model *m = engine_model(s->engine);
-	const struct serve_bounds bounds = {.downscale = serve_model_step(m),
-					    .max_pixels = s->options->max_pixels,
-					    .max_images = s->options->queue,
-					    .max_body = s->options->max_body,
-					    .deterministic = vae_config_deterministic(&m->vae)};
+	struct serve_bounds bounds = {.downscale = serve_model_step(m),
+				      .max_pixels = s->options->max_pixels,
+				      .max_images = s->options->queue,
+				      .max_body = s->options->max_body,
+				      .deterministic = vae_config_deterministic(&m->vae)};
 	struct serve_identity identity = {.precision = vae_precision_name(m->precision)};
 
+	bounds.decodes = decodes(s);
+	latent_space_of(&m->vae, &bounds.space);
 	snprintf(identity.model, sizeof(identity.model), "%s", m->name);
 	if (m->fake)
 		snprintf(identity.weights, sizeof(identity.weights), VAE_WIRE_FAKE);
@@ -153,6 +161,8 @@ int serve_server_open(const struct serve_shared *shared, const struct serve_opti
 		return -1;
 	}
 	s->url = xasprintf("%s://%s", s->listen.cert ? "https" : "http", s->listen.address);
+	if (!options->encode_only)
+		engine_want_decoder(s->engine);
 	engine_want(s->engine);
 	*out = s;
 	return 0;

@@ -107,20 +107,20 @@ void serve_stats_text(struct serve_stats *s, const struct serve_gauges *now, str
 {
 	pthread_mutex_lock(&s->mutex);
 	head(out, "requests_total", "counter",
-	     "Requests to encode, by the status of their answer.");
+	     "Requests to encode or decode, by the status of their answer.");
 	for (size_t i = 0; i < SERVE_STATS_STATUSES && s->requests[i].status != 0; i++)
 		buffer_appendf(out, METRIC "requests_total{status=\"%u\"} %llu\n",
 			       s->requests[i].status, (unsigned long long)s->requests[i].n);
 	histogram(out, "request_seconds",
-		  "From the headers to the answer, of encodes with a latent.", &s->seconds,
+		  "From the headers to the answer, of those that were not refused.", &s->seconds,
 		  second_bounds, SERVE_STATS_SECONDS);
-	histogram(out, "batch_images", "Images that were encoded together.", &s->batches,
+	histogram(out, "batch_images", "Images that were encoded or decoded together.", &s->batches,
 		  batch_bounds, SERVE_STATS_BATCHES);
-	number(out, "images_total", "counter", "Images encoded.", s->images);
-	number(out, "images_failed_total", "counter", "Images that the encoder could not encode.",
-	       s->images_failed);
+	number(out, "images_total", "counter", "Images encoded or decoded.", s->images);
+	number(out, "images_failed_total", "counter",
+	       "Images that could not be encoded or decoded.", s->images_failed);
 	number(out, "received_bytes_total", "counter", "Bytes of bodies.", s->bytes_in);
-	number(out, "sent_bytes_total", "counter", "Bytes of latents.", s->bytes_out);
+	number(out, "sent_bytes_total", "counter", "Bytes of answers.", s->bytes_out);
 	pthread_mutex_unlock(&s->mutex);
 	number(out, "queue_images", "gauge", "Images under way.", now->images);
 	number(out, "queue_bytes", "gauge", "Memory of requests under way.", now->bytes);

@@ -34,6 +34,7 @@ foreach(name
 	decode
 	serve
 	tiny
+	serve_decode
 	serve_load
 	remote
 	remote_http2

@@ -14,6 +14,7 @@ add_cmocka_test(NAME test_image_errors SOURCES unit/test_image_errors.c LIBS lat
 add_cmocka_test(NAME test_image_orientation SOURCES unit/test_image_orientation.c
 	LIBS latentd_image)
 add_cmocka_test(NAME test_png_encode SOURCES unit/test_png_encode.c LIBS latentd_image)
+add_cmocka_test(NAME test_jpeg_encode SOURCES unit/test_jpeg_encode.c LIBS latentd_image)
 add_cmocka_test(NAME test_render SOURCES unit/test_render.c LIBS latentd_image PkgConfig::JANSSON)
 add_cmocka_test(NAME test_render_memory SOURCES unit/test_render_memory.c
 	LIBS latentd_image z)

@@ -28,6 +28,24 @@ static bool can_keep(const struct encoder_caps *caps, enum posterior posterior)
 	return false;
 }
 
+/* What kind of result is wanted, and of what. */
+static int check_kind(const struct encoder *e, const struct encode_batch *batch, struct error *err)
+{
+	const struct encoder_caps *caps = encoder_caps(e);
+
+	if (batch->decode && !caps->decodes)
+		return error_set(err, ERR_CONFIG, "encoder %s does not decode", e->ops->name);
+	if (batch->decode)
+		return 0;
+	if (!can_keep(caps, batch->posterior))
+		return error_set(err, ERR_CONFIG, "encoder %s cannot give the posterior '%s'",
+				 e->ops->name, posterior_name(batch->posterior));
+	if (batch->tile > 0 && !caps->tiles)
+		return error_set(err, ERR_CONFIG, "encoder %s cannot encode in tiles",
+				 e->ops->name);
+	return 0;
+}
+
 int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *err)
 {
 	const struct encoder_caps *caps = encoder_caps(e);
@@ -40,7 +58,9 @@ int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *
 		if (!item->pixels == !item->values || item->latent.data ||
 		    item->error.code != ERR_NONE)
 			return error_set(err, ERR_BUG, "item %zu of a batch is not fresh", i);
-		if (item->values && !caps->values)
+		if (batch->decode && !item->values)
+			return error_set(err, ERR_BUG, "item %zu has no latent to decode", i);
+		if (item->values && !batch->decode && !caps->values)
 			return error_set(err, ERR_CONFIG, "encoder %s takes only 8-bit pixels",
 					 e->ops->name);
 	}
@@ -48,12 +68,8 @@ int encoder_submit(struct encoder *e, struct encode_batch *batch, struct error *
 		return error_set(err, ERR_CONFIG,
 				 "%zux%zu pixels: both sides must be multiples of %zu for this VAE",
 				 batch->width, batch->height, caps->downscale);
-	if (!can_keep(caps, batch->posterior))
-		return error_set(err, ERR_CONFIG, "encoder %s cannot give the posterior '%s'",
-				 e->ops->name, posterior_name(batch->posterior));
-	if (batch->tile > 0 && !caps->tiles)
-		return error_set(err, ERR_CONFIG, "encoder %s cannot encode in tiles",
-				 e->ops->name);
+	if (check_kind(e, batch, err) < 0)
+		return -1;
 	return e->ops->submit(e, batch, err);
 }
 
@@ -69,27 +85,38 @@ static bool all_finite(const struct ndarray *latent)
 	return true;
 }
 
-/* An item comes back with a finite latent of the right shape, or with an error. */
-static void check_item(const struct encoder *e, const struct encode_batch *batch,
-		       struct encode_item *item)
+/* Of each item's result. */
+static struct ndarray wanted_shape(const struct encoder *e, const struct encode_batch *batch)
 {
 	const struct encoder_caps *caps = encoder_caps(e);
-	const struct ndarray want = {
+
+	if (batch->decode)
+		return (struct ndarray){.ndim = 3, .shape = {batch->height, batch->width, 3}};
+	return (struct ndarray){
 	    .ndim = 3,
 	    .shape = {posterior_channels(batch->posterior, caps->latent_channels),
 		      batch->height / caps->downscale, batch->width / caps->downscale},
 	};
+}
+
+/* An item comes back with a finite result of the right shape, or with an error. */
+static void check_item(const struct encoder *e, const struct encode_batch *batch,
+		       struct encode_item *item)
+{
+	const struct ndarray want = wanted_shape(e, batch);
+	const char *what = batch->decode ? "picture" : "latent";
 	const struct ndarray *got = &item->latent;
 
 	if (item->error.code != ERR_NONE) {
 		ndarray_release(&item->latent);
 	} else if (!got->data || got->dtype != DTYPE_F32 || !ndarray_same_shape(got, &want)) {
 		ndarray_release(&item->latent);
-		error_set(&item->error, ERR_BUG, "encoder %s gave a latent of the wrong shape",
-			  e->ops->name);
+		error_set(&item->error, ERR_BUG, "encoder %s gave a %s of the wrong shape",
+			  e->ops->name, what);
 	} else if (!all_finite(got)) {
 		ndarray_release(&item->latent);
-		error_data(&item->error, "non_finite", "the latent has values that are not finite");
+		error_data(&item->error, "non_finite", "the %s has values that are not finite",
+			   what);
 	}
 }
 

@@ -33,10 +33,14 @@
 struct encode_item {
 	void *owner; /* the caller's, not touched */
 	/* One of the two, the caller's memory, [height][width][3]: */
-	const uint8_t *pixels;	/* sRGB */
-	const float *values;	/* what a VAE takes, [-1, 1] where it is of pixels, all finite */
+	const uint8_t *pixels; /* sRGB */
+	const float *values;   /* what a VAE takes, [-1, 1] where it is of pixels, all finite */
+	/* (of a decode: the latent as the decoder takes it, [channels][h][w]) */
 	struct hash128 content; /* of the source file: seeds a draw and the fake encoder */
-	/* The result, float32 [channels][h][w]; whoever holds the batch releases or takes it. */
+	/*
+	 * The result, float32 [channels][h][w], of a decode the picture around [-1, 1], [height][width][3]; whoever
+	 * holds the batch releases or takes it.
+	 */
 	struct ndarray latent;
 	bool in_float32;    /* it was not finite in the encoder's precision, and was repeated */
 	struct error error; /* or why there is none: ERR_DATA blames the image */
@@ -44,6 +48,7 @@ struct encode_item {
 
 struct encode_batch {
 	size_t width, height; /* of every image in it */
+	bool decode;	      /* latents to pictures: posterior, seed and tile count for nothing */
 	enum posterior posterior;
 	uint64_t seed; /* for draws */
 	size_t tile;   /* pixels of diffusers' tiles, kl_tiles.h; 0: images are encoded whole */
@@ -63,6 +68,7 @@ struct encoder_caps {
 	bool mean, moments, draw;
 	bool values;	    /* takes items that have values instead of pixels */
 	bool tiles;	    /* can encode in diffusers' tiles */
+	bool decodes;	    /* takes batches to be decoded */
 	const char *engine; /* for the record: "cpu/onednn-2.6.3 float32"; the encoder owns it */
 };
 
@@ -99,7 +105,7 @@ struct encoder {
 const struct encoder_caps *encoder_caps(const struct encoder *e);
 size_t encoder_capacity(struct encoder *e);
 /*
- * ERR_CONFIG: a size that is not a multiple of downscale, a posterior or tiles that this encoder cannot
+ * ERR_CONFIG: a size that is not a multiple of downscale, a posterior, tiles or a decode that this encoder cannot
  * give, values where it takes none. ERR_BUG: an empty batch, an item without pixels and values, with both, or with a
  * latent or error from before. The batch stays the caller's then.
  */

@@ -102,6 +102,20 @@ static int encode_item(struct encoder_blocking *e, const struct encode_batch *ba
 	return 0;
 }
 
+static int decode_item(struct encoder_blocking *e, const struct encode_batch *batch,
+		       struct encode_item *item, struct error *err)
+{
+	const size_t shape[3] = {batch->height, batch->width, 3};
+	cleanup_ndarray struct ndarray picture = NDARRAY_INIT;
+
+	if (ndarray_alloc(&picture, DTYPE_F32, 3, shape, err) < 0 ||
+	    e->picture(e, batch, item, picture.data, err) < 0)
+		return -1;
+	item->latent = picture;
+	picture = (struct ndarray)NDARRAY_INIT;
+	return 0;
+}
+
 int encoder_blocking_collect(struct encoder *base, int timeout_ms, struct encode_batch **done,
 			     struct error *err)
 {
@@ -109,11 +123,14 @@ int encoder_blocking_collect(struct encoder *base, int timeout_ms, struct encode
 	uint64_t number = e->collected;
 	struct error whole = ERROR_INIT;
 	struct encode_batch *batch;
+	int (*compute)(struct encoder_blocking *, const struct encode_batch *, struct encode_item *,
+		       struct error *);
 
 	(void)timeout_ms;
 	if (number == atomic_load(&e->submitted))
 		return ENCODER_NOTHING;
 	batch = e->line[number % ENCODER_BLOCKING_MAX];
+	compute = batch->decode ? decode_item : encode_item;
 	for (size_t i = 0; i < batch->n; i++) {
 		struct encode_item *item = &batch->items[i];
 
@@ -121,7 +138,7 @@ int encoder_blocking_collect(struct encoder *base, int timeout_ms, struct encode
 			item->error = whole;
 		else if (is_cancelled(e))
 			error_set(&item->error, ERR_TRANSIENT, "the encode was cancelled");
-		else if (encode_item(e, batch, item, &item->error) < 0 &&
+		else if (compute(e, batch, item, &item->error) < 0 &&
 			 item->error.code != ERR_DATA &&
 			 !(item->error.code == ERR_TRANSIENT && is_cancelled(e)))
 			whole = item->error;

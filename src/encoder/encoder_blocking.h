@@ -27,11 +27,17 @@ typedef int (*encoder_moments_fn)(struct encoder_blocking *e, const struct encod
 				  const struct encode_item *item, float *moments,
 				  struct error *err);
 
+/* The picture [height][width][3] of one item that is a latent; the same otherwise. */
+typedef int (*encoder_picture_fn)(struct encoder_blocking *e, const struct encode_batch *batch,
+				  const struct encode_item *item, float *picture,
+				  struct error *err);
+
 struct encoder_blocking {
 	struct encoder base;
 	struct encoder_caps caps;
 	encoder_moments_fn moments;
-	struct ndarray scratch; /* of the moments of one item */
+	encoder_picture_fn picture; /* for the backend to set, where caps.decodes */
+	struct ndarray scratch;	    /* of the moments of one item */
 	struct encode_batch *line[ENCODER_BLOCKING_MAX];
 	uint64_t collected; /* batches so far: the oldest in line has this number */
 	/* Numbers of batches: the next one to be submitted, the first one that is not cancelled. */

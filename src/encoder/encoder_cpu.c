@@ -5,12 +5,15 @@
 #include "base/memory_allowed.h"
 #include "encoder/encoder_blocking.h"
 #include "encoder/pixel_range.h"
+#include "vae/vae_decoder.h"
 
 #include <stdint.h>
 
 struct encoder_cpu {
 	struct encoder_blocking blocking;
 	struct vae_encoder *vae;
+	struct vae_decoder *decoder; /* NULL: none */
+	bool decoded;		     /* the last batch was */
 	char *engine;
 	struct ndarray pixels; /* the input of the network, kept between images */
 };
@@ -41,8 +44,31 @@ static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode
 
 	if (!input)
 		return -1;
+	if (e->decoded) /* one of the two has maps at a time */
+		vae_decoder_rest(e->decoder);
+	e->decoded = false;
 	return vae_encoder_encode(e->vae, batch->tile, input, batch->height, batch->width, moments,
 				  &hooks, err);
+}
+
+static int encoder_cpu_decode(struct encoder_blocking *base, const struct encode_batch *batch,
+			      const struct encode_item *item, float *picture, struct error *err)
+{
+	struct encoder_cpu *e = (struct encoder_cpu *)base;
+	const struct kl_hooks hooks = {.step = {encoder_blocking_step, base}};
+	size_t downscale = base->caps.downscale;
+
+	if (!e->decoded)
+		vae_encoder_rest(e->vae);
+	e->decoded = true;
+	return vae_decoder_decode(e->decoder, item->values, batch->height / downscale,
+				  batch->width / downscale, picture, &hooks, err);
+}
+
+static void free_networks(struct encoder_cpu *e)
+{
+	vae_encoder_free(e->vae);
+	vae_decoder_free(e->decoder);
 }
 
 static void encoder_cpu_close(struct encoder *base)
@@ -51,7 +77,7 @@ static void encoder_cpu_close(struct encoder *base)
 
 	encoder_blocking_release(&e->blocking);
 	ndarray_release(&e->pixels);
-	vae_encoder_free(e->vae);
+	free_networks(e);
 	free(e->engine);
 	free(e);
 }
@@ -76,31 +102,32 @@ static size_t default_memory(size_t beside)
 	return (all - (beside < all / 2 ? beside : all / 2)) / 2;
 }
 
-int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,
-		     struct error *err)
+/* The networks, within the memory that both may have: maps has one of them at a time. */
+static int load(struct encoder_cpu *e, const struct encoder_cpu_options *o,
+		const struct vae_engine_ops *engine, struct error *err)
 {
-	const struct vae_engine_ops *engine = vae_engine_choose(options->precision, err);
-	struct vae_encoder *vae = NULL;
-	const struct vae_config *config;
-	struct encoder_caps caps;
-	bool deterministic;
-	cleanup_free char *version = NULL;
-	struct encoder_cpu *e;
+	size_t memory = o->memory ? o->memory : default_memory(o->beside), held = 0;
 
-	if (engine)
-		vae = vae_encoder_load(options->model, engine, options->threads, err);
-	if (!vae)
+	e->vae = vae_encoder_load(o->model, engine, o->threads, err);
+	if (!e->vae)
 		return -1;
-	vae_encoder_limit_memory(vae, options->memory ? options->memory
-						      : default_memory(options->beside));
-	config = vae_encoder_config(vae);
-	deterministic = vae_config_deterministic(config);
-	e = xcalloc(1, sizeof(*e));
-	e->vae = vae;
-	version = engine->version();
-	e->engine =
-	    xasprintf("cpu/%s-%s %s", engine->name, version, vae_precision_name(engine->precision));
-	caps = (struct encoder_caps){
+	if (o->decoder && vae_decoder_exists(o->model)) {
+		e->decoder = vae_decoder_load(o->model, engine, o->threads, err);
+		if (!e->decoder)
+			return -1;
+		vae_decoder_limit_memory(e->decoder, memory / 2);
+		held = vae_decoder_held(e->decoder);
+	}
+	vae_encoder_limit_memory(e->vae, held < memory / 2 ? memory - held : memory / 2);
+	return 0;
+}
+
+static struct encoder_caps caps_of(const struct encoder_cpu *e)
+{
+	const struct vae_config *config = vae_encoder_config(e->vae);
+	bool deterministic = vae_config_deterministic(config);
+
+	return (struct encoder_caps){
 	    .latent_channels = config->latent_channels,
 	    .downscale = vae_config_downscale(config),
 	    /* Images are computed one after another: a batch only saves round trips. */
@@ -111,9 +138,33 @@ int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder *
 	    .draw = !deterministic,
 	    .values = true,
 	    .tiles = !deterministic,
+	    .decodes = e->decoder != NULL,
 	    .engine = e->engine,
 	};
+}
+
+int encoder_cpu_open(const struct encoder_cpu_options *options, struct encoder **out,
+		     struct error *err)
+{
+	const struct vae_engine_ops *engine = vae_engine_choose(options->precision, err);
+	cleanup_free char *version = NULL;
+	struct encoder_caps caps;
+	struct encoder_cpu *e;
+
+	if (!engine)
+		return -1;
+	e = xcalloc(1, sizeof(*e));
+	if (load(e, options, engine, err) < 0) {
+		free_networks(e);
+		free(e);
+		return -1;
+	}
+	version = engine->version();
+	e->engine =
+	    xasprintf("cpu/%s-%s %s", engine->name, version, vae_precision_name(engine->precision));
+	caps = caps_of(e);
 	encoder_blocking_init(&e->blocking, &encoder_cpu_ops, &caps, encoder_cpu_encode);
+	e->blocking.picture = encoder_cpu_decode;
 	*out = &e->blocking.base;
 	return 0;
 }

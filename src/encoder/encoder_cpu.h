@@ -11,6 +11,7 @@
 struct encoder_cpu_options {
 	struct vae_model *model; /* open; may be closed once the encoder is */
 	enum vae_precision precision;
+	bool decoder;	/* decodes too, where the model has a decoder */
 	size_t threads; /* 0: all cores */
 	size_t
 	    memory; /* vae_encoder_limit_memory(); 0: half of what memory_allowed() leaves beside ... */

@@ -5,23 +5,22 @@
 #include "net/vae_wire.h"
 
 #include "base/checked.h"
-#include "base/half.h"
 #include "base/text.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Of one axis; far beyond any image, so that products are judged elsewhere without surprises. */
-enum { AXIS_MAX = 1 << 24 };
+#include <strings.h>
 
 static const char *const posteriors[] = {
     [VAE_WIRE_MEAN] = "mean",
     [VAE_WIRE_MOMENTS] = "moments",
     [VAE_WIRE_DRAW] = "draw",
 };
+
+static const char *const outputs[] = {[VAE_WIRE_PIL] = "pil", [VAE_WIRE_PT] = "pt"};
+static const char *const formats[] = {[VAE_WIRE_JPG] = "jpg", [VAE_WIRE_PNG] = "png"};
 
 const char *vae_wire_posterior_name(enum vae_wire_posterior posterior)
 {
@@ -41,50 +40,6 @@ bool vae_wire_dtype_parse(const char *name, enum dtype *out)
 	return false;
 }
 
-/* Mantissa digits and exponent of "d.ddde[+-]xx" as Python writes them: plain from 1e-4 up to 1e16. */
-static void python_style(const char *scientific, char out[VAE_WIRE_FLOAT_SIZE])
-{
-	char digits[24] = "";
-	size_t n = 0;
-	const char *at = scientific, *sign = "";
-	int exponent;
-
-	if (*at == '-') {
-		sign = "-";
-		at++;
-	}
-	for (; *at != 'e'; at++) {
-		if (*at >= '0' && *at <= '9')
-			digits[n++] = *at;
-	}
-	exponent = atoi(at + 1);
-	if (exponent < -4 || exponent >= 16)
-		snprintf(out, VAE_WIRE_FLOAT_SIZE, "%s%c%s%se%c%02d", sign, digits[0],
-			 n > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+', abs(exponent));
-	else if (exponent < 0)
-		snprintf(out, VAE_WIRE_FLOAT_SIZE, "%s0.%.*s%s", sign, -exponent - 1, "000",
-			 digits);
-	else if (n <= (size_t)exponent + 1)
-		snprintf(out, VAE_WIRE_FLOAT_SIZE, "%s%s%.*s.0", sign, digits,
-			 (int)((size_t)exponent + 1 - n), "0000000000000000");
-	else
-		snprintf(out, VAE_WIRE_FLOAT_SIZE, "%s%.*s.%s", sign, exponent + 1, digits,
-			 digits + exponent + 1);
-}
-
-const char *vae_wire_float(double value, char out[VAE_WIRE_FLOAT_SIZE])
-{
-	char text[32] = "";
-
-	for (int precision = 0; precision < 17; precision++) {
-		snprintf(text, sizeof(text), "%.*e", precision, value);
-		if (strtod(text, NULL) == value)
-			break;
-	}
-	python_style(text, out);
-	return out;
-}
-
 /* ---- formatting ------------------------------------------------------------------------------------------------- */
 
 static void put_text(struct buffer *out, size_t start, const char *key, const char *value)
@@ -98,9 +53,8 @@ static void put_text(struct buffer *out, size_t start, const char *key, const ch
 	}
 }
 
-void vae_wire_query_format(const struct vae_wire_query *query, struct buffer *out)
+static void put_factors(const struct vae_wire_query *query, size_t start, struct buffer *out)
 {
-	size_t start = out->size;
 	char number[VAE_WIRE_FLOAT_SIZE];
 
 	if (query->has_scaling_factor)
@@ -108,12 +62,55 @@ void vae_wire_query_format(const struct vae_wire_query *query, struct buffer *ou
 			 vae_wire_float(query->scaling_factor, number));
 	if (query->has_shift_factor)
 		put_text(out, start, "shift_factor", vae_wire_float(query->shift_factor, number));
-	for (size_t i = 0; i < query->ndim; i++) {
-		snprintf(number, sizeof(number), "%zu", query->shape[i]);
-		put_text(out, start, "shape", number);
-	}
+}
+
+static void put_size(const char *key, size_t size, size_t start, struct buffer *out)
+{
+	char number[24];
+
+	snprintf(number, sizeof(number), "%zu", size);
+	put_text(out, start, key, number);
+}
+
+static void put_tensor(const struct vae_wire_query *query, size_t start, struct buffer *out)
+{
+	for (size_t i = 0; i < query->ndim; i++)
+		put_size("shape", query->shape[i], start, out);
 	if (query->has_dtype)
 		put_text(out, start, "dtype", dtype_name(query->dtype));
+}
+
+/* In the order of diffusers' remote_decode. */
+static void format_decode(const struct vae_wire_query *query, size_t start, struct buffer *out)
+{
+	const struct vae_wire_decode *d = &query->decode;
+
+	if (d->format != VAE_WIRE_FORMAT_UNSAID)
+		put_text(out, start, "image_format", formats[d->format]);
+	if (d->output != VAE_WIRE_OUTPUT_UNSAID)
+		put_text(out, start, "output_type", outputs[d->output]);
+	put_text(out, start, "partial_postprocess", d->partial_postprocess ? "True" : "False");
+	put_tensor(query, start, out);
+	put_factors(query, start, out);
+	if (d->has_do_scaling)
+		put_text(out, start, "do_scaling", d->do_scaling ? "True" : "False");
+	if (d->height > 0 && d->width > 0) {
+		put_size("height", d->height, start, out);
+		put_size("width", d->width, start, out);
+	}
+}
+
+void vae_wire_query_format(const struct vae_wire_query *query, struct buffer *out)
+{
+	size_t start = out->size;
+	char number[24];
+
+	if (query->decode.asked) {
+		format_decode(query, start, out);
+	} else {
+		put_factors(query, start, out);
+		put_tensor(query, start, out);
+	}
 	if (query->posterior != VAE_WIRE_UNSAID)
 		put_text(out, start, "posterior", posteriors[query->posterior]);
 	if (query->has_seed) {
@@ -124,13 +121,6 @@ void vae_wire_query_format(const struct vae_wire_query *query, struct buffer *ou
 		put_text(out, start, "range", "signed");
 	if (query->has_reply)
 		put_text(out, start, "reply", dtype_name(query->reply));
-}
-
-void vae_wire_shape_format(size_t ndim, const size_t *shape, struct buffer *out)
-{
-	for (size_t i = 0; i < ndim; i++)
-		buffer_appendf(out, "%s%zu", i == 0 ? "[" : ",", shape[i]);
-	buffer_append_string(out, "]");
 }
 
 /* ---- parsing ---------------------------------------------------------------------------------------------------- */
@@ -193,7 +183,7 @@ static int put_shape(struct vae_wire_query *q, const char *value, struct error *
 {
 	uint64_t axis = 0;
 
-	if (!parse_digits(value, AXIS_MAX, &axis) || axis == 0)
+	if (!parse_digits(value, VAE_WIRE_AXIS_MAX, &axis) || axis == 0)
 		return bad_value("shape", value,
 				 "a positive integer for each axis, as shape=1&shape=3&...", err);
 	if (q->ndim == NDARRAY_MAX_DIMS)
@@ -245,6 +235,95 @@ static int put_range(struct vae_wire_query *q, const char *value, struct error *
 	return 0;
 }
 
+/* One of @names, which begin at 1. */
+static int put_word(const char *key, const char *value, const char *const *names, size_t n,
+		    unsigned *out, const char *wanted, struct error *err)
+{
+	for (unsigned i = 1; i < n; i++) {
+		if (strcmp(value, names[i]) == 0) {
+			*out = i;
+			return 0;
+		}
+	}
+	return bad_value(key, value, wanted, err);
+}
+
+static int put_output_type(struct vae_wire_query *q, const char *value, struct error *err)
+{
+	unsigned output = 0;
+
+	q->decode.asked = true;
+	if (put_word("output_type", value, outputs, ARRAY_SIZE(outputs), &output,
+		     "pil or pt (there is no video here)", err) < 0)
+		return -1;
+	q->decode.output = (enum vae_wire_output)output;
+	return 0;
+}
+
+static int put_image_format(struct vae_wire_query *q, const char *value, struct error *err)
+{
+	unsigned format = 0;
+
+	q->decode.asked = true;
+	if (put_word("image_format", value, formats, ARRAY_SIZE(formats), &format, "jpg or png",
+		     err) < 0)
+		return -1;
+	q->decode.format = (enum vae_wire_format)format;
+	return 0;
+}
+
+/* As Python and as JSON write them. */
+static int parse_bool(const char *key, const char *value, bool *out, struct error *err)
+{
+	if (strcasecmp(value, "true") != 0 && strcasecmp(value, "false") != 0)
+		return bad_value(key, value, "True or False", err);
+	*out = strcasecmp(value, "true") == 0;
+	return 0;
+}
+
+static int put_partial_postprocess(struct vae_wire_query *q, const char *value, struct error *err)
+{
+	q->decode.asked = true;
+	return parse_bool("partial_postprocess", value, &q->decode.partial_postprocess, err);
+}
+
+static int put_do_scaling(struct vae_wire_query *q, const char *value, struct error *err)
+{
+	q->decode.asked = true;
+	q->decode.has_do_scaling = true;
+	return parse_bool("do_scaling", value, &q->decode.do_scaling, err);
+}
+
+static int parse_side(const char *key, const char *value, size_t *out, struct error *err)
+{
+	uint64_t side = 0;
+
+	if (!parse_digits(value, VAE_WIRE_AXIS_MAX, &side) || side == 0)
+		return bad_value(key, value, "pixels, a positive integer", err);
+	*out = (size_t)side;
+	return 0;
+}
+
+static int put_height(struct vae_wire_query *q, const char *value, struct error *err)
+{
+	q->decode.asked = true;
+	return parse_side("height", value, &q->decode.height, err);
+}
+
+static int put_width(struct vae_wire_query *q, const char *value, struct error *err)
+{
+	q->decode.asked = true;
+	return parse_side("width", value, &q->decode.width, err);
+}
+
+static int put_tensor_type(struct vae_wire_query *q, const char *value, struct error *err)
+{
+	q->decode.asked = true;
+	if (strcmp(value, "binary") != 0)
+		return bad_value("input_tensor_type and output_tensor_type", value, "binary", err);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*put)(struct vae_wire_query *q, const char *value, struct error *err);
@@ -258,6 +337,14 @@ static const struct {
     {"posterior", put_posterior, false},
     {"seed", put_seed, false},
     {"range", put_range, false},
+    {"output_type", put_output_type, false},
+    {"image_format", put_image_format, false},
+    {"partial_postprocess", put_partial_postprocess, false},
+    {"do_scaling", put_do_scaling, false},
+    {"height", put_height, false},
+    {"width", put_width, false},
+    {"input_tensor_type", put_tensor_type, false},
+    {"output_tensor_type", put_tensor_type, false},
 };
 
 int vae_wire_query_put(struct vae_wire_query *query, const char *key, const char *value,
@@ -276,8 +363,35 @@ int vae_wire_query_put(struct vae_wire_query *query, const char *key, const char
 	return 0;
 }
 
+static int check_decode(const struct vae_wire_query *q, struct error *err)
+{
+	const struct vae_wire_decode *d = &q->decode;
+
+	if (q->ndim == 0 || !q->has_dtype)
+		return error_data(err, "query", "a latent to be decoded needs its shape and dtype");
+	if (q->dtype == DTYPE_U8)
+		return error_data(err, "query", "a latent is float16, bfloat16 or float32");
+	if (q->ndim != 3 && q->ndim != 4)
+		return error_data(err, "query",
+				  "the shape of a latent is [N,C,h,w], or packed "
+				  "[N,tokens,4C]");
+	if (q->ndim == 3 && (d->height == 0 || d->width == 0))
+		return error_data(err, "query", "a packed latent needs height and width");
+	if (q->posterior != VAE_WIRE_UNSAID || q->has_seed || q->signed_range)
+		return error_data(err, "query",
+				  "posterior, seed and range are of encodes, this is "
+				  "a decode");
+	if (d->has_do_scaling && !d->do_scaling && (q->has_scaling_factor || q->has_shift_factor))
+		return error_data(err, "query",
+				  "do_scaling=False and a scaling_factor or "
+				  "shift_factor contradict each other");
+	return 0;
+}
+
 int vae_wire_query_check(const struct vae_wire_query *query, struct error *err)
 {
+	if (query->decode.asked)
+		return check_decode(query, err);
 	if (query->ndim > 0 && !query->has_dtype)
 		return error_data(err, "query", "a tensor of this shape needs its dtype too");
 	if (query->ndim > 0 && (query->ndim != 4 || query->shape[1] != 3))
@@ -350,101 +464,4 @@ enum dtype vae_wire_reply_dtype(const struct vae_wire_query *query, enum dtype o
 	if (query->has_reply)
 		return query->reply;
 	return query->has_dtype && query->dtype != DTYPE_U8 ? query->dtype : otherwise;
-}
-
-static const char *skip_spaces(const char *at)
-{
-	return at + strspn(at, " \t");
-}
-
-int vae_wire_shape_parse(const char *text, size_t *ndim, size_t shape[NDARRAY_MAX_DIMS],
-			 struct error *err)
-{
-	char quoted[TEXT_QUOTE_SIZE], digits[16];
-	size_t found[NDARRAY_MAX_DIMS] = {0}, n = 0, length;
-	const char *at = skip_spaces(text);
-	uint64_t axis = 0;
-
-	do {
-		if (*at != (n == 0 ? '[' : ','))
-			goto bad;
-		at = skip_spaces(at + 1);
-		length = strspn(at, "0123456789");
-		if (n == NDARRAY_MAX_DIMS || length == 0 || length >= sizeof(digits))
-			goto bad;
-		memcpy(digits, at, length);
-		digits[length] = '\0';
-		if (!parse_digits(digits, AXIS_MAX, &axis) || axis == 0)
-			goto bad;
-		found[n++] = (size_t)axis;
-		at = skip_spaces(at + length);
-	} while (*at != ']');
-	if (*skip_spaces(at + 1) != '\0')
-		goto bad;
-	*ndim = n;
-	memcpy(shape, found, sizeof(found));
-	return 0;
-bad:
-	return error_data(err, "reply", "shape %s is no list of sizes", text_quote(text, quoted));
-}
-
-/* ---- values ----------------------------------------------------------------------------------------------------- */
-
-/* Converted so many at a time, in memory that is aligned. */
-enum { CHUNK = 512 };
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "arrays travel as they lie in memory");
-
-static size_t count_not_finite(const float *in, size_t n)
-{
-	size_t bad = 0;
-
-	for (size_t i = 0; i < n; i++)
-		bad += !isfinite(in[i]);
-	return bad;
-}
-
-size_t vae_wire_write(enum dtype dtype, const float *in, size_t n, struct buffer *out)
-{
-	uint16_t halves[CHUNK];
-	size_t not_finite = 0;
-
-	assert(dtype != DTYPE_U8);
-	if (dtype == DTYPE_F32) {
-		buffer_append(out, in, n * sizeof(*in));
-		return count_not_finite(in, n);
-	}
-	for (size_t part; n > 0; in += part, n -= part) {
-		part = n < CHUNK ? n : CHUNK;
-		not_finite += dtype == DTYPE_F16 ? half_from_floats(halves, in, part)
-						 : bfloat16_from_floats(halves, in, part);
-		buffer_append(out, halves, part * sizeof(*halves));
-	}
-	return not_finite;
-}
-
-static void read_halves(enum dtype dtype, const uint8_t *bytes, size_t n, float *out)
-{
-	uint16_t halves[CHUNK];
-
-	for (size_t part; n > 0; bytes += part * sizeof(*halves), out += part, n -= part) {
-		part = n < CHUNK ? n : CHUNK;
-		memcpy(halves, bytes, part * sizeof(*halves));
-		if (dtype == DTYPE_F16)
-			half_to_floats(out, halves, part);
-		else
-			bfloat16_to_floats(out, halves, part);
-	}
-}
-
-void vae_wire_read(enum dtype dtype, const uint8_t *bytes, size_t n, float *out)
-{
-	if (dtype == DTYPE_F32) {
-		memcpy(out, bytes, n * sizeof(*out));
-	} else if (dtype == DTYPE_U8) {
-		for (size_t i = 0; i < n; i++)
-			out[i] = bytes[i];
-	} else {
-		read_halves(dtype, bytes, n, out);
-	}
 }

@@ -13,6 +13,16 @@
  *	dtype=uint8                    a tensor of pixels [N][3][H][W], 0 to 255: exact, and a quarter of float32
  *	dtype without shape            beside an image: the same as reply
  *
+ * The same server decodes, where one of these says so (remote_decode; SD.Next and ComfyUI-HFRemoteVae send fewer of them):
+ *	POST /?image_format=jpg&output_type=pil&partial_postprocess=False&shape=1&shape=4&shape=64&shape=64&dtype=float16
+ *	      &scaling_factor=0.18215        and the latent's bytes
+ *	output_type=pil|pt             an image, or a tensor [N,3,H,W]
+ *	image_format=jpg|png
+ *	partial_postprocess=True       a tensor of uint8, [N,H,W,3]
+ *	do_scaling=True|False          by the model's own factors; not: the latent is raw
+ *	height=H, width=W              of the picture: where a latent is packed, [N,tokens,4C], they are its shape
+ *	input_tensor_type=binary, output_tensor_type=binary     the only ones
+ *
  * A client:  vae_wire_query_format(&query, &url)          then vae_wire_shape_parse(), vae_wire_dtype_parse() on the reply
  * A server:  struct vae_wire_query q = VAE_WIRE_QUERY_INIT;
  *	      vae_wire_query_put(&q, key, value, err) for each pair, vae_wire_query_check(&q, err)
@@ -45,7 +55,30 @@ enum vae_wire_posterior {
 	VAE_WIRE_DRAW,
 };
 
+enum vae_wire_output {
+	VAE_WIRE_OUTPUT_UNSAID,
+	VAE_WIRE_PIL,
+	VAE_WIRE_PT,
+};
+
+enum vae_wire_format {
+	VAE_WIRE_FORMAT_UNSAID,
+	VAE_WIRE_JPG,
+	VAE_WIRE_PNG,
+};
+
+/* What only a decode is asked. */
+struct vae_wire_decode {
+	bool asked; /* one of its words stood there */
+	enum vae_wire_output output;
+	enum vae_wire_format format;
+	bool partial_postprocess;
+	bool has_do_scaling, do_scaling;
+	size_t height, width; /* pixels; 0: not said */
+};
+
 struct vae_wire_query {
+	struct vae_wire_decode decode;
 	bool has_scaling_factor, has_shift_factor, has_dtype, has_reply, has_seed;
 	bool signed_range;
 	double scaling_factor, shift_factor;
@@ -81,13 +114,15 @@ void vae_wire_query_format(const struct vae_wire_query *query, struct buffer *ou
 /* One decoded pair. A key that may stand once and does twice is an error; an unknown one is noted. */
 int vae_wire_query_put(struct vae_wire_query *query, const char *key, const char *value,
 		       struct error *err);
-/* Whether the pairs fit together: a shape has a dtype, is [N,3,H,W], a seed belongs to a draw, ... */
+/* Whether the pairs fit together: a shape has a dtype, is [N,3,H,W] or of a latent, a seed belongs to a draw, ... */
 int vae_wire_query_check(const struct vae_wire_query *query, struct error *err);
 /* The text between '?' and the end, percent-encoded; @out is filled from nothing, and checked. */
 int vae_wire_query_parse(const char *text, struct vae_wire_query *out, struct error *err);
 /* reply, else the dtype of the query if it is one of floats, else @otherwise. */
 enum dtype vae_wire_reply_dtype(const struct vae_wire_query *query, enum dtype otherwise);
 
+/* Of one axis; far beyond any image, so that products are judged elsewhere without surprises. */
+#define VAE_WIRE_AXIS_MAX (1 << 24)
 /* "[1,4,64,64]". */
 void vae_wire_shape_format(size_t ndim, const size_t *shape, struct buffer *out);
 /* A JSON list of 1 to NDARRAY_MAX_DIMS positive integers, with or without spaces. */

@@ -67,6 +67,19 @@ void kl_decoder_limit_memory(struct kl_decoder *vae, size_t bytes)
 	kl_network_limit_memory(&vae->network, bytes);
 }
 
+size_t kl_decoder_held(const struct kl_decoder *vae)
+{
+	return kl_network_held(&vae->network);
+}
+
+void kl_decoder_rest(struct kl_decoder *vae)
+{
+	kl_network_rest(&vae->network);
+	free(vae->latent);
+	vae->latent = NULL;
+	vae->latent_floats = 0;
+}
+
 void kl_decoder_use_bands(struct kl_decoder *vae, size_t rows)
 {
 	vae->network.band = rows;

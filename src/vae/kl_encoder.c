@@ -73,6 +73,11 @@ void kl_encoder_limit_memory(struct kl_encoder *vae, size_t bytes)
 	kl_network_limit_memory(&vae->network, bytes);
 }
 
+void kl_encoder_rest(struct kl_encoder *vae)
+{
+	kl_network_rest(&vae->network);
+}
+
 void kl_encoder_use_bands(struct kl_encoder *vae, size_t rows)
 {
 	vae->network.band = rows;

@@ -55,6 +55,8 @@ size_t kl_encoder_memory(const struct kl_encoder *vae, size_t height, size_t wid
  * slower. Where that is still more: ERR_DATA `too_large`.
  */
 void kl_encoder_limit_memory(struct kl_encoder *vae, size_t bytes);
+/* Maps that it keeps for the next encode go back to the system. */
+void kl_encoder_rest(struct kl_encoder *vae);
 /* For tests: every encode in bands of @rows; 0: as the limit demands. */
 void kl_encoder_use_bands(struct kl_encoder *vae, size_t rows);
 

@@ -81,6 +81,18 @@ void kl_network_limit_memory(struct kl_network *network, size_t bytes)
 	network->limit = bytes > engine->weight_bytes ? bytes - engine->weight_bytes : 0;
 }
 
+size_t kl_network_held(const struct kl_network *network)
+{
+	return network->model.engine->weight_bytes + network->model.engine->weight_room;
+}
+
+void kl_network_rest(struct kl_network *network)
+{
+	free(network->arena);
+	network->arena = NULL;
+	network->arena_floats = 0;
+}
+
 static int want_arena(struct kl_network *n, size_t floats, struct error *err)
 {
 	float *fresh;
@@ -88,9 +100,7 @@ static int want_arena(struct kl_network *n, size_t floats, struct error *err)
 	if (floats <= n->arena_floats)
 		return 0;
 	/* the old one goes first: two of them would be more than kl_network_memory says */
-	free(n->arena);
-	n->arena = NULL;
-	n->arena_floats = 0;
+	kl_network_rest(n);
 	fresh = aligned_alloc(ALIGNMENT,
 			      (floats * sizeof(float) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
 	if (!fresh)

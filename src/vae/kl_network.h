@@ -27,6 +27,11 @@ void kl_network_release(struct kl_network *network);
 size_t kl_network_memory(const struct kl_network *network, size_t height, size_t width);
 void kl_network_limit_memory(struct kl_network *network, size_t bytes);
 
+/* Bytes of weights, and of copies of them as the limit allows. */
+size_t kl_network_held(const struct kl_network *network);
+/* The memory of maps goes back to the system, until the next run. */
+void kl_network_rest(struct kl_network *network);
+
 /*
  * The plan for something of that size, and room for it in network->arena. ERR_NOMEM, or ERR_DATA `too_large`; @verb:
  * "encode" for messages, which are of the image.

@@ -125,6 +125,18 @@ void tiny_vae_limit_memory(struct tiny_vae *vae, size_t bytes)
 	vae->limit = bytes > engine->weight_bytes ? bytes - engine->weight_bytes : 0;
 }
 
+size_t tiny_vae_held(const struct tiny_vae *vae)
+{
+	return vae->model.engine->weight_bytes + vae->model.engine->weight_room;
+}
+
+void tiny_vae_rest(struct tiny_vae *vae)
+{
+	free(vae->maps);
+	vae->maps = NULL;
+	vae->maps_floats = 0;
+}
+
 /* -- run ----------------------------------------------------------------------------------------- */
 
 struct tiny_run {
@@ -268,8 +280,7 @@ static int begin(struct tiny_vae *vae, size_t height, size_t width, size_t chann
 				  "%zux%zu pixels take %zu MiB, %zu MiB are allowed", width * scale,
 				  height * scale, need >> 20, vae->limit >> 20);
 	if (floats > vae->maps_floats) {
-		free(vae->maps);
-		vae->maps_floats = 0;
+		tiny_vae_rest(vae);
 		vae->maps = aligned_alloc(ALIGNMENT, 3 * floats * sizeof(float));
 		if (!vae->maps)
 			return error_set(err, ERR_NOMEM, "no memory for %zu bytes of activations",
@@ -327,11 +338,12 @@ int tiny_vae_encode(struct tiny_vae *vae, const float *pixels, size_t height, si
 }
 
 int tiny_vae_decode(struct tiny_vae *vae, const float *latent, size_t height, size_t width,
-		    float *pixels, struct error *err)
+		    float *pixels, const struct vae_step *step, struct error *err)
 {
 	size_t tokens = height * width, channels = vae->model.latent_channels;
 	struct tiny_run run;
 
+	vae->model.engine->step = step ? *step : (struct vae_step){0};
 	if (begin(vae, height, width, channels, &run, err) < 0)
 		return -1;
 	for (size_t c = 0; c < channels; c++)

@@ -47,6 +47,10 @@ size_t tiny_vae_memory(const struct tiny_vae *vae, size_t height, size_t width);
  */
 void tiny_vae_limit_memory(struct tiny_vae *vae, size_t bytes);
 
+/* Bytes of weights, and of copies of them as the limit allows; and what maps take goes back to the system. */
+size_t tiny_vae_held(const struct tiny_vae *vae);
+void tiny_vae_rest(struct tiny_vae *vae);
+
 /*
  * @pixels: [height][width][3] in [-1, 1]. @latent: [C][h][w]. @step: NULL, or how it is watched. ERR_NOMEM, ERR_DATA
  * `too_small`, `too_large`, `non_finite`; ERR_TRANSIENT when @step ended it.
@@ -55,6 +59,6 @@ int tiny_vae_encode(struct tiny_vae *vae, const float *pixels, size_t height, si
 		    float *latent, const struct vae_step *step, struct error *err);
 /* @latent: [C][height][width]. @pixels: [H][W][3] around [-1, 1], not clamped. Errors as above. */
 int tiny_vae_decode(struct tiny_vae *vae, const float *latent, size_t height, size_t width,
-		    float *pixels, struct error *err);
+		    float *pixels, const struct vae_step *step, struct error *err);
 
 #endif

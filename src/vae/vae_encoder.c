@@ -61,6 +61,14 @@ void vae_encoder_limit_memory(struct vae_encoder *vae, size_t bytes)
 		kl_encoder_limit_memory(vae->kl, bytes);
 }
 
+void vae_encoder_rest(struct vae_encoder *vae)
+{
+	if (vae->tiny)
+		tiny_vae_rest(vae->tiny);
+	else
+		kl_encoder_rest(vae->kl);
+}
+
 int vae_encoder_encode(struct vae_encoder *vae, size_t tile, const float *pixels, size_t height,
 		       size_t width, float *moments, const struct kl_hooks *hooks,
 		       struct error *err)

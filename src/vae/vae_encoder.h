@@ -29,6 +29,9 @@ const struct sha256 *vae_encoder_weights_hash(const struct vae_encoder *vae);
 size_t vae_encoder_memory(const struct vae_encoder *vae, size_t height, size_t width);
 void vae_encoder_limit_memory(struct vae_encoder *vae, size_t bytes);
 
+/* Maps that it keeps for the next encode go back to the system. */
+void vae_encoder_rest(struct vae_encoder *vae);
+
 /*
  * Encodes one image, [height][width][3] in [-1, 1]; of an AutoencoderTiny with sides that are multiples of its downscale.
  * @moments: [2C][h][w], mean, then logvar; where the VAE is deterministic (vae_config.h) only the first half is written.

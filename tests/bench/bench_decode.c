@@ -25,7 +25,7 @@ static void decode(struct bench *b)
 
 	if (b->tiny)
 		bench_must(
-		    tiny_vae_decode(b->tiny, b->latent, b->height, b->width, b->pixels, &err),
+		    tiny_vae_decode(b->tiny, b->latent, b->height, b->width, b->pixels, NULL, &err),
 		    &err);
 	else
 		bench_must(

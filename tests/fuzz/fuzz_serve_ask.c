@@ -1,5 +1,5 @@
 /*
- * A request to encode: the query up to the first newline, then the body. What is accepted has a size that fits its
+ * A request to encode or to decode: the query up to the first newline, then the body. What is accepted has a size that fits its
  * bounds, becomes as many values as it says, and can be answered.
  */
 #include "base/checked.h"
@@ -11,16 +11,22 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct serve_bounds bounds = {
-    .downscale = 8, .max_pixels = 64 * 64, .max_images = 4, .max_body = 1 << 16};
+    .downscale = 8,
+    .max_pixels = 64 * 64,
+    .max_images = 4,
+    .max_body = 1 << 16,
+    .decodes = true,
+    .space = {.vae = {.latent_channels = 4, .scaling_factor = 0.18215, .patch_size = 1}}};
 
 static void check_tensor(const struct serve_ask *ask, const struct serve_tensor *t)
 {
-	size_t n = 3 * ask->n * ask->width * ask->height;
+	size_t n = ask->decode ? ask->n * serve_picture_latent_floats(ask)
+			       : 3 * ask->n * ask->width * ask->height;
 
 	if (!t->pixels == !t->values || !t->contents)
 		abort();
 	for (size_t i = 0; t->values && i < n; i++) {
-		if (!isfinite(t->values[i]))
+		if (!ask->decode && !isfinite(t->values[i]))
 			abort();
 	}
 }
@@ -43,7 +49,8 @@ static void read_body(const struct serve_ask *ask, const uint8_t *body, size_t s
 
 static void answer(struct serve_ask ask)
 {
-	static const size_t shape[] = {4, 1, 1};
+	const size_t latent_shape[] = {4, 1, 1}, picture[] = {ask.height, ask.width, 3};
+	const size_t *shape = ask.decode ? picture : latent_shape;
 	struct serve_latent latent = {.moments = NDARRAY_INIT};
 	struct http_answer made = HTTP_ANSWER_INIT;
 	struct error err = ERROR_INIT;
@@ -62,6 +69,7 @@ static void answer(struct serve_ask ask)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const char *const accepts[] = {NULL, "tensor/binary", "image/png"};
 	const uint8_t *end = size > 0 ? memchr(data, '\n', size) : NULL;
 	size_t n = end ? (size_t)(end - data) : size;
 	cleanup_free char *query = xcalloc(n + 1, 1);
@@ -69,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct serve_ask ask;
 
 	memcpy(query, data, n);
-	if (serve_ask_read(query, &bounds, &ask, &err) < 0) {
+	if (serve_ask_read(query, accepts[size % 3], &bounds, &ask, &err) < 0) {
 		if (serve_error_status(&err) < 400 || serve_error_status(&err) > 422)
 			abort();
 		return 0;

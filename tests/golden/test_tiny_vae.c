@@ -123,8 +123,9 @@ static void check_decoded(struct tiny_vae *vae, struct safetensors *expected, co
 	plane = n / 3;
 	got = xcalloc(n, sizeof(*got));
 	chw = xcalloc(n, sizeof(*chw));
-	assert_ok(tiny_vae_decode(vae, latent.data, latent.shape[2], latent.shape[3], got, &err),
-		  &err);
+	assert_ok(
+	    tiny_vae_decode(vae, latent.data, latent.shape[2], latent.shape[3], got, NULL, &err),
+	    &err);
 	for (size_t i = 0; i < n; i++) {
 		float value = got[i % plane * 3 + i / plane];
 

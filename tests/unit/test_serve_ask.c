@@ -20,7 +20,7 @@ static struct serve_ask read_ask(const char *query)
 	struct serve_ask ask;
 	struct error err = ERROR_INIT;
 
-	assert_ok(serve_ask_read(query, &bounds, &ask, &err), &err);
+	assert_ok(serve_ask_read(query, NULL, &bounds, &ask, &err), &err);
 	return ask;
 }
 
@@ -29,7 +29,7 @@ static void assert_refused(const char *query, unsigned status)
 	struct serve_ask ask;
 	struct error err = ERROR_INIT;
 
-	assert_true(serve_ask_read(query, &bounds, &ask, &err) < 0);
+	assert_true(serve_ask_read(query, NULL, &bounds, &ask, &err) < 0);
 	if (serve_error_status(&err) != status)
 		fail_msg("%s: %u, not %u: %s", query, serve_error_status(&err), status,
 			 err.message);

@@ -291,6 +291,71 @@ static void long_arrays_come_back_and_what_is_not_finite_is_counted(void **state
 	}
 }
 
+/* prepare_decode() in diffusers/utils/remote_utils.py, through requests. */
+static void a_decode_is_written_as_diffusers_writes_it(void **state)
+{
+	struct vae_wire_query q = {
+	    .decode = {.asked = true, .output = VAE_WIRE_PIL, .format = VAE_WIRE_JPG},
+	    .has_scaling_factor = true,
+	    .scaling_factor = 0.3611,
+	    .has_shift_factor = true,
+	    .shift_factor = 0.1159,
+	    .ndim = 3,
+	    .shape = {1, 1024, 64},
+	    .has_dtype = true,
+	    .dtype = DTYPE_BF16,
+	};
+	char *text;
+
+	(void)state;
+	q.decode.height = 512;
+	q.decode.width = 512;
+	text = format(&q);
+	assert_string_equal(text, "image_format=jpg&output_type=pil&partial_postprocess=False&"
+				  "shape=1&shape=1024&shape=64&dtype=bfloat16&"
+				  "scaling_factor=0.3611&shift_factor=0.1159&"
+				  "height=512&width=512");
+	free(text);
+	q = (struct vae_wire_query){.decode = {.asked = true,
+					       .output = VAE_WIRE_PT,
+					       .has_do_scaling = true,
+					       .do_scaling = true,
+					       .partial_postprocess = true},
+				    .ndim = 4,
+				    .shape = {1, 4, 64, 64},
+				    .has_dtype = true,
+				    .dtype = DTYPE_F16};
+	text = format(&q);
+	assert_string_equal(text, "output_type=pt&partial_postprocess=True&shape=1&shape=4&"
+				  "shape=64&shape=64&dtype=float16&do_scaling=True");
+	free(text);
+}
+
+static void decodes_are_told_from_encodes_by_their_words(void **state)
+{
+	static const char *const latent = "shape=1&shape=4&shape=8&shape=8&dtype=float16";
+	static const char *const words[] = {
+	    "output_type=pil", "image_format=png", "partial_postprocess=False",
+	    "do_scaling=true", "height=64",	   "input_tensor_type=binary"};
+	struct vae_wire_query q = VAE_WIRE_QUERY_INIT;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_refused(latent, "[N,3,height,width]");
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		cleanup_free char *text = xasprintf("%s&%s", latent, words[i]);
+
+		assert_ok(vae_wire_query_parse(text, &q, &err), &err);
+		assert_true(q.decode.asked);
+	}
+	assert_refused("output_type=mp4", "no video");
+	assert_refused("output_type=pt&shape=1&shape=4&dtype=float16", "[N,C,h,w]");
+	assert_refused("output_type=pt&shape=1&shape=16&shape=16&dtype=float16",
+		       "height and width");
+	assert_refused("output_type=pt&shape=1&shape=4&shape=8&shape=8", "shape and dtype");
+	assert_refused("height=0&shape=1&shape=4&shape=8&shape=8&dtype=float16", "positive");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +370,8 @@ int main(void)
 	    cmocka_unit_test(a_shape_is_read_with_and_without_spaces),
 	    cmocka_unit_test(values_travel_as_little_endian_bytes),
 	    cmocka_unit_test(long_arrays_come_back_and_what_is_not_finite_is_counted),
+	    cmocka_unit_test(a_decode_is_written_as_diffusers_writes_it),
+	    cmocka_unit_test(decodes_are_told_from_encodes_by_their_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
