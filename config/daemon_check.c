@@ -259,6 +259,14 @@ static bool is_folder(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Whether a file is an archive is known above (daemon/config_check.c). */
+static bool may_be_source(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode));
+}
+
 /* What it is shows when it is opened. */
 static int check_vae_there(const struct check *c, size_t i, struct error *err)
 {
@@ -294,8 +302,9 @@ static int check_there(const struct check *c, struct error *err)
 
 		/* One that is not there may be a disk that is mounted later: its dataset waits for it. */
 		for (size_t k = 0; k < d->n_sources; k++) {
-			if (file_exists(d->sources[k].path) && !is_folder(d->sources[k].path))
-				return refuse(c, in_source(c, i, k), err, "source: %s is no folder",
+			if (file_exists(d->sources[k].path) && !may_be_source(d->sources[k].path))
+				return refuse(c, in_source(c, i, k), err,
+					      "source: %s is no folder and no file",
 					      d->sources[k].path);
 		}
 		if (check_vae_there(c, i, err) < 0)

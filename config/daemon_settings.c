@@ -15,7 +15,7 @@ static const char *const watches[] = {"auto", "inotify", "poll", "off", NULL};
 
 static const struct setting source_rows[] = {
     {"path", SETTING_PATH, SOURCE(path), .required = true, .example = "/data/photos",
-     .help = "folder of images"},
+     .help = "folder of images, or an archive (.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z)"},
     {"recursive", SETTING_FLAG, SOURCE(recursive), .fallback = "true", .reloadable = true,
      .help = "folders in it too"},
     {"watch", SETTING_ENUM, SOURCE(watch), .fallback = "auto", .choices = watches,
@@ -53,7 +53,7 @@ static const struct setting dataset_rows[] = {
      .help = "name of the dataset, and of its folder in the output"},
     {"source", SETTING_LIST, DATASET(sources), .group = &source_settings,
      .count = DATASET(n_sources), .required = true, .reloadable = true,
-     .help = "where the images are: one folder or a list"},
+     .help = "where the images are: a folder, an archive, or a list"},
     {"output", SETTING_GROUP, DATASET(output), .group = &dataset_output, .required = true,
      .help = "where the shards go, and how they look"},
     {"captions", SETTING_FLAG, DATASET(captions), .fallback = "true", .reloadable = true,

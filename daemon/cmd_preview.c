@@ -104,12 +104,9 @@ static int find_source(struct preview *p, const struct record *record,
 	if (!path_stays_below(facts->path)) /* a record of somebody else's may say anything */
 		return 0;
 	for (size_t i = 0; p->sources && i < p->folders.n; i++) {
-		cleanup_free char *path =
-		    xasprintf("%s/%s", p->folders.folders[i].path, facts->path);
-
 		error_clear(&why);
-		if (sample_source_prepare(p->sources, path, record, facts, &cell->source, &why) ==
-		    0) {
+		if (sample_source_prepare(p->sources, p->folders.folders[i].path, facts->path,
+					  record, facts, &cell->source, &why) == 0) {
 			cell->why[0] = '\0';
 			return 0;
 		}

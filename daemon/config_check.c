@@ -7,8 +7,10 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "config/encoder_scope.h"
+#include "source/source_path.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 static int at_dataset(const struct daemon_config *config, const struct dataset_config *d,
 		      struct error *err)
@@ -111,6 +113,21 @@ static int look_at_model(const struct daemon_config *config, const struct recipe
 	return look_at_files(o, pixels, multiple, err);
 }
 
+static int check_sources(const struct dataset_config *d, struct error *err)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < d->n_sources; i++) {
+		const char *path = d->sources[i].path;
+
+		if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && !source_path_is_archive(path))
+			return error_set(err, ERR_CONFIG,
+					 "source: %s is no folder, and no archive by its name",
+					 path);
+	}
+	return 0;
+}
+
 static int check_dataset(const struct daemon_config *config, const struct dataset_config *d,
 			 struct error *err)
 {
@@ -118,6 +135,8 @@ static int check_dataset(const struct daemon_config *config, const struct datase
 	struct bucket_table *buckets;
 	size_t wanted = 0, multiple;
 
+	if (check_sources(d, err) < 0)
+		return -1;
 	/* Nobody is asked before the daemon runs. */
 	if (vae_source_of(d->recipe.vae, NULL) == VAE_SOURCE_ENDPOINT)
 		return 0;

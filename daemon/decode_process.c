@@ -22,20 +22,19 @@
 
 extern char **environ;
 
-/* latentd-decode in the folder of this executable. */
-static char *program_beside_us(void)
+char *decode_process_program(const char *name)
 {
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
 
 	if (n < 0)
-		return xstrdup("latentd-decode");
+		return xstrdup(name);
 	self[n] = '\0';
 	slash = strrchr(self, '/');
 	if (slash)
 		*slash = '\0';
-	return xasprintf("%s/latentd-decode", self);
+	return xasprintf("%s/%s", self, name);
 }
 
 static int slot_open(struct decode_process *p, size_t bytes, struct error *err)
@@ -92,7 +91,8 @@ static char **worker_environment(void)
 static int spawn_program(const char *program, int socket, pid_t *pid, struct error *err)
 {
 	cleanup_free char **environment = worker_environment();
-	char *const argv[] = {(char *)"latentd-decode", NULL};
+	const char *slash = strrchr(program, '/');
+	char *const argv[] = {(char *)(slash ? slash + 1 : program), NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none;
@@ -123,7 +123,7 @@ static int spawn_program(const char *program, int socket, pid_t *pid, struct err
 int decode_process_start(struct decode_process *p, const char *program, size_t slot_bytes,
 			 struct error *err)
 {
-	cleanup_free char *beside_us = program ? NULL : program_beside_us();
+	cleanup_free char *beside_us = program ? NULL : decode_process_program("latentd-decode");
 	cleanup_close int theirs = -1;
 	int pair[2];
 

@@ -1,6 +1,6 @@
 /*
- * One `latentd-decode` process as the daemon holds it: its socket, and the memory it draws into. Nothing here
- * knows of images; decode_pool does.
+ * One worker process as the daemon holds it: its socket, and the memory it draws into. Nothing here knows of images
+ * or archives; decode_pool and unpack_process do.
  */
 #ifndef LATENTD_DAEMON_DECODE_PROCESS_H
 #define LATENTD_DAEMON_DECODE_PROCESS_H
@@ -27,6 +27,8 @@ struct decode_process {
 
 #define DECODE_PROCESS_END_SIZE 96
 
+/* Worker @name in the folder of this executable, to be freed. */
+char *decode_process_program(const char *name);
 /*
  * It has nothing of ours but the socket: the standard streams are /dev/null (stderr is ours in builds with a
  * sanitizer), and of the environment it sees what decode_process.c names.

@@ -3,6 +3,7 @@
  * (young), and is enqueued when it has not changed from one look to the next, whatever its clock says.
  */
 #include "daemon/intake_parts.h"
+#include "daemon/unpack_process.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -11,6 +12,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { BATCH_FILES = 1000 };
 
@@ -65,14 +67,21 @@ void intake_file_heard(struct intake *in, size_t folder, const char *path, bool 
 	list_push(&in->batch, (struct intake_file){.folder = folder,
 						   .path = xstrdup(path),
 						   .settled = settled,
-						   .caption = caption});
+						   .caption = caption,
+						   .archive = source_path_is_archive(path)});
 	if (in->batch.n >= BATCH_FILES)
 		in->batch_due = 0;
 }
 
 size_t intake_files_awaited(const struct intake *in)
 {
-	return in->batch.n + in->young.n - in->restless + in->young_left;
+	return in->batch.n + in->young.n - in->restless + in->young_left + in->archive_due;
+}
+
+static struct intake_file with_path(struct intake_file file, const char *path)
+{
+	file.path = xstrdup(path);
+	return file;
 }
 
 /* Is looked at again in a while. Takes file.path. */
@@ -114,14 +123,27 @@ static bool is_restless(const struct intake *in, size_t folder, const char *path
 	return false;
 }
 
-bool intake_file_is_young(struct intake *in, size_t folder, const struct source_entry *entry)
+static bool waits(struct intake *in, size_t folder, const struct source_entry *entry, bool archive)
 {
+	const struct intake_file file = {.folder = folder, .archive = archive};
+
 	if (!is_young(entry))
 		return false;
 	if (is_restless(in, folder, entry->path))
 		return true; /* and it waits already */
-	look_again(in, (struct intake_file){.folder = folder, .path = xstrdup(entry->path)}, entry);
+	look_again(in, with_path(file, entry->path), entry);
 	return true;
+}
+
+/* Of an archive's members the archive was asked for. */
+bool intake_file_is_young(struct intake *in, size_t folder, const struct source_entry *entry)
+{
+	return !entry->key && waits(in, folder, entry, false);
+}
+
+bool intake_archive_is_young(struct intake *in, size_t folder, const struct source_entry *entry)
+{
+	return waits(in, folder, entry, true);
 }
 
 /* -- looking -------------------------------------------------------------------------------------- */
@@ -152,11 +174,12 @@ struct round {
 static struct source *source_of(struct round *r, size_t folder)
 {
 	const struct intake_folder *f = &r->in->folders[folder];
-	const struct source_folder_options options = {.captions = r->in->options.captions};
+	const struct source_folder_options options = {.captions = r->in->options.captions,
+						      .unpack = unpack_process_open};
 	struct error gone = ERROR_INIT; /* is noticed elsewhere */
 
 	if (f->there && !r->sources[folder])
-		source_folder_open(f->path, &options, &r->sources[folder], &gone);
+		source_open(f->path, &options, &r->sources[folder], &gone);
 	return r->sources[folder];
 }
 
@@ -230,8 +253,41 @@ static void look_at_images_of(struct round *r, const struct intake_file *caption
 	}
 }
 
+/* Its members are taken by a scan. Takes file.path. */
+static void look_at_archive(struct round *r, struct intake_file file)
+{
+	const struct intake_folder *f = &r->in->folders[file.folder];
+	cleanup_free char *path =
+	    f->archive ? xstrdup(f->path) : xasprintf("%s/%s", f->path, file.path);
+	struct source_entry entry = {.path = file.path};
+	bool wait, changed;
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
+		free(file.path);
+		return;
+	}
+	entry.size = (uint64_t)st.st_size;
+	entry.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	changed = file.seen && (file.size != entry.size || file.mtime_ns != entry.mtime_ns);
+	wait = file.seen ? changed : !file.settled && is_young(&entry);
+	if (changed)
+		note_change(r->in, &file);
+	if (wait) {
+		look_again(r->in, file, &entry);
+		return;
+	}
+	free(file.path);
+	r->in->archive_due = true;
+	intake_want_scan(r->in, RESCAN_SOON);
+}
+
 static void look_at(struct round *r, struct intake_file file)
 {
+	if (file.archive) {
+		look_at_archive(r, file);
+		return;
+	}
 	if (!file.caption) {
 		look_at_image(r, file);
 		return;

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "source/source_path.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,7 +19,7 @@
 #include <sys/stat.h>
 
 enum {
-	LOOK_MS = 2000, /* for folders that are missing */
+	LOOK_MS = 2000, /* for folders that are missing, and at archives */
 	EVENTS_AT_ONCE = 2000,
 	POLL_MS = 5 * 60 * 1000,
 	SAFETY_MS = 24 * 60 * 60 * 1000,
@@ -58,10 +59,19 @@ static void absent(struct intake_folder *f, const char *why)
 	snprintf(f->absent, sizeof(f->absent), "source %s: %s", text_quote(f->path, quoted), why);
 }
 
+static bool is_archive(const char *path)
+{
+	struct stat st;
+
+	return source_path_is_archive(path) && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 /* It may be read; *st is what it is. NULL, or why it is not there. */
 static const char *look_at(const struct intake_folder *f, struct stat *st)
 {
-	cleanup_close int fd = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool archive = is_archive(f->path);
+	int flags = archive ? O_NONBLOCK | O_NOCTTY : O_DIRECTORY;
+	cleanup_close int fd = open(f->path, O_RDONLY | O_CLOEXEC | flags);
 
 	if (fd < 0 || fstat(fd, st) < 0)
 		return strerror(errno);
@@ -90,6 +100,8 @@ static void listen_to(struct intake *in, struct intake_folder *f)
 	bool again = f->watch_failed;
 
 	f->watch_failed = false;
+	if (f->archive)
+		return;
 	if (f->source.watch != INTAKE_AUTO && f->source.watch != INTAKE_INOTIFY)
 		return;
 	if (watch_open(f->path, &options, &f->watch, &err) == 0)
@@ -97,6 +109,26 @@ static void listen_to(struct intake *in, struct intake_folder *f)
 	f->watch_failed = true;
 	if (!again)
 		intake_note(in, "%s: looked through from time to time instead", err.message);
+}
+
+static void keep(struct intake_folder *f, const struct stat *st)
+{
+	f->archive = S_ISREG(st->st_mode);
+	f->dev = st->st_dev;
+	f->ino = st->st_ino;
+	f->size = (uint64_t)st->st_size;
+	f->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+/* Another archive in its place, or the same with other bytes, is a change like that of a file in a folder. */
+static void look_for_change(struct intake *in, struct intake_folder *f, const struct stat *st)
+{
+	const struct intake_folder before = *f;
+
+	keep(f, st);
+	if (f->source.watch != INTAKE_OFF &&
+	    (f->ino != before.ino || f->size != before.size || f->mtime_ns != before.mtime_ns))
+		intake_want_scan(in, RESCAN_SOON);
 }
 
 static void come(struct intake *in, struct intake_folder *f, const struct stat *st)
@@ -110,8 +142,7 @@ static void come(struct intake *in, struct intake_folder *f, const struct stat *
 	if (f->absent[0] && in->state.scans > 0)
 		intake_note(in, "source %s is there again", f->path);
 	f->absent[0] = '\0';
-	f->dev = st->st_dev;
-	f->ino = st->st_ino;
+	keep(f, st);
 	f->there = true;
 	f->came++;
 	listen_to(in, f);
@@ -145,8 +176,8 @@ static bool is_empty(const char *path)
 /* What lies below a disk that is not mounted: neither the folder nor the device that it was. */
 static bool is_bare(const struct intake *in, const struct intake_folder *f, const struct stat *st)
 {
-	return f->ino != 0 && st->st_dev != f->dev && st->st_ino != f->ino && !in->doing.accept &&
-	       is_empty(f->path);
+	return !S_ISREG(st->st_mode) && f->ino != 0 && st->st_dev != f->dev &&
+	       st->st_ino != f->ino && !in->doing.accept && is_empty(f->path);
 }
 
 static void look(struct intake *in, struct intake_folder *f)
@@ -156,7 +187,9 @@ static void look(struct intake *in, struct intake_folder *f)
 
 	if (!why && is_bare(in, f, &st))
 		why = "it is empty and on another device than before, as if not mounted";
-	if (f->there && (why || st.st_dev != f->dev || st.st_ino != f->ino))
+	if (f->there && f->archive && !why && S_ISREG(st.st_mode))
+		look_for_change(in, f, &st);
+	else if (f->there && (why || st.st_dev != f->dev || st.st_ino != f->ino))
 		leave(in, f, why ? why : "it is another folder than before");
 	if (f->there)
 		return;
@@ -168,7 +201,7 @@ static void look(struct intake *in, struct intake_folder *f)
 
 void intake_folders_look(struct intake *in)
 {
-	size_t missing = 0;
+	size_t missing = 0, archives = 0;
 	bool news = false;
 
 	for (size_t i = 0; i < in->n; i++) {
@@ -178,9 +211,10 @@ void intake_folders_look(struct intake *in)
 		memcpy(before, f->absent, sizeof(before));
 		look(in, f);
 		missing += !f->there;
+		archives += f->archive;
 		news = news || strcmp(before, f->absent) != 0;
 	}
-	in->look_due = missing > 0 ? clock_mono_ms() + LOOK_MS : NEVER;
+	in->look_due = missing + archives > 0 ? clock_mono_ms() + LOOK_MS : NEVER;
 	if (news || missing != in->state.missing)
 		intake_tell_state(in, true);
 }

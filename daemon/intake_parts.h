@@ -41,6 +41,9 @@ struct intake_folder {
 	bool there, known;
 	uint32_t number; /* once known */
 	uint32_t came;
+	bool archive;	   /* one by itself, no folder */
+	uint64_t size;	   /* of the archive */
+	int64_t mtime_ns;  /* the same */
 	bool moved_device; /* since the last scan that believed what it saw */
 	dev_t dev;
 	ino_t ino;
@@ -56,7 +59,8 @@ struct intake_file {
 	char *path;
 	bool settled; /* need not be looked at twice */
 	bool caption;
-	bool seen; /* size and mtime are those of the last look */
+	bool archive; /* when it does not change any more, a scan looks into it */
+	bool seen;    /* size and mtime are those of the last look */
 	uint64_t size;
 	int64_t mtime_ns;
 	int64_t due;   /* of young ones, monotonic */
@@ -106,8 +110,9 @@ struct intake {
 	size_t n;
 	struct intake_commands doing;
 	struct file_list batch, young;
-	size_t restless; /* of the young */
-	bool young_left; /* more of them than are remembered: the next scan looks at these */
+	size_t restless;  /* of the young */
+	bool archive_due; /* one has settled, and the scan that looks into it is still to come */
+	bool young_left;  /* more of them than are remembered: the next scan looks at these */
 	struct scan_page *page;
 	int64_t batch_due, look_due; /* look_due: at folders that are missing */
 	int64_t rescan_due;
@@ -165,6 +170,8 @@ int64_t intake_files_next(const struct intake *in);
  * Of a file that a scan found: true: it may still be written, and is looked at again later.
  */
 bool intake_file_is_young(struct intake *in, size_t folder, const struct source_entry *entry);
+/* The same of an archive: nothing in it is taken before. */
+bool intake_archive_is_young(struct intake *in, size_t folder, const struct source_entry *entry);
 /* Files that will be enqueued, as far as anybody waits for that. */
 size_t intake_files_awaited(const struct intake *in);
 void intake_files_clear(struct intake *in);

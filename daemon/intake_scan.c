@@ -5,6 +5,7 @@
 #include "daemon/intake_parts.h"
 
 #include "daemon/run_sources.h"
+#include "daemon/unpack_process.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -47,6 +48,22 @@ static bool on_page(void *arg, const struct enqueue_counts *counts)
 	return intake_interrupted(in) || in->state.missing > missing;
 }
 
+/* The folder of a scan, as its source asks about archives. */
+struct archive_question {
+	struct intake *intake;
+	struct run_sources *sources;
+	size_t folder;
+};
+
+static bool on_archive(void *arg, const struct source_entry *entry)
+{
+	const struct archive_question *q = arg;
+	bool young = intake_archive_is_young(q->intake, q->folder, entry);
+
+	q->sources->waiting += young;
+	return young;
+}
+
 static void on_note(void *arg, const char *line)
 {
 	struct intake *in = arg;
@@ -57,7 +74,9 @@ static void on_note(void *arg, const char *line)
 
 /* -- before and after ----------------------------------------------------------------------------- */
 
-static int open_sources(struct intake *in, struct run_sources *s, struct error *err)
+/* @questions: one for each folder, as long as the sources. */
+static int open_sources(struct intake *in, struct run_sources *s,
+			struct archive_question *questions, struct error *err)
 {
 	memset(s, 0, sizeof(*s));
 	s->roots = xcalloc(in->n, sizeof(*s->roots));
@@ -66,15 +85,19 @@ static int open_sources(struct intake *in, struct run_sources *s, struct error *
 		const struct intake_folder *f = &in->folders[i];
 		const struct source_folder_options options = {.recursive = f->source.recursive,
 							      .captions = in->options.captions,
+							      .unpack = unpack_process_open,
+							      .archive_waits = on_archive,
+							      .archive_arg = &questions[i],
 							      .note = on_note,
 							      .note_arg = in,
 							      .unread = &s->unread,
 							      .stop = is_stopped,
 							      .stop_arg = in};
 
+		questions[i] = (struct archive_question){in, s, i};
 		if (!f->there)
 			continue;
-		if (source_folder_open(f->path, &options, &s->roots[s->n].source, err) < 0)
+		if (source_open(f->path, &options, &s->roots[s->n].source, err) < 0)
 			return -1;
 		s->roots[s->n].root = f->number;
 		s->paths[s->n++] = xstrdup(f->path);
@@ -122,6 +145,8 @@ static void take_down(struct intake *in, const struct sources_scanned *scanned)
 
 	s->scan_files = s->running_files;
 	s->scans++;
+	if (scanned->waits)
+		return;
 	s->not_believed = scanned->not_believed;
 	s->deletions =
 	    scanned->vanished.missed + (in->options.remove ? scanned->vanished.missed_done : 0);
@@ -147,7 +172,8 @@ static int scan(struct intake *in, struct sources_scanned *scanned, struct error
 	    .remove = in->options.remove, .all = in->doing.accept, .may_be_empty = true};
 	struct scan_options options = intake_scan_options(in, 0);
 	struct run_sources sources;
-	int r = open_sources(in, &sources, err);
+	cleanup_free struct archive_question *questions = xcalloc(in->n, sizeof(*questions));
+	int r = open_sources(in, &sources, questions, err);
 
 	options.is_young = on_young;
 	options.on_page = on_page;
@@ -182,6 +208,7 @@ void intake_scan(struct intake *in)
 		return;
 	in->rescan_due = NEVER;
 	in->scanning = true;
+	in->archive_due = false;
 	in->young_left = false;
 	in->state.running_files = 0;
 	in->state.scan_began_at = clock_wall_ms();

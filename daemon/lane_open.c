@@ -3,6 +3,7 @@
 #include "daemon/encode_setup.h"
 #include "daemon/rebuild.h"
 #include "daemon/sources.h"
+#include "daemon/unpack_process.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -183,7 +184,8 @@ void lane_take_roots(struct lane *l, const struct intake_state *state)
 	}
 	for (size_t i = 0; i < l->config->n_sources; i++) {
 		const struct source_config *s = &l->config->sources[i];
-		const struct source_folder_options options = {.recursive = s->recursive};
+		const struct source_folder_options options = {.recursive = s->recursive,
+							      .unpack = unpack_process_open};
 		const struct intake_root *now = &state->roots[i];
 		struct error ignored = ERROR_INIT; /* the intake says what is wrong with it */
 
@@ -192,8 +194,8 @@ void lane_take_roots(struct lane *l, const struct intake_state *state)
 		if (!now->there || !now->known)
 			continue;
 		if (!l->roots[i].source)
-			n_came += source_folder_open(s->path, &options, &l->roots[i].source,
-						     &ignored) == 0;
+			n_came +=
+			    source_open(s->path, &options, &l->roots[i].source, &ignored) == 0;
 		l->roots[i].root = now->number;
 		l->roots_came[i] = now->came;
 		if (l->roots[i].source)

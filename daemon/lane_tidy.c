@@ -7,6 +7,7 @@
 #include "daemon/index.h"
 #include "daemon/recaption.h"
 #include "daemon/replaced.h"
+#include "daemon/unpack_process.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -98,14 +99,15 @@ static void take_roots(struct tidy_task *t)
 
 static void open_sources(struct tidy_task *t)
 {
-	const struct source_folder_options options = {.recursive = true};
+	const struct source_folder_options options = {.recursive = true,
+						      .unpack = unpack_process_open};
 	size_t n = 0;
 
 	for (size_t i = 0; i < t->n_roots; i++) {
 		struct error ignored = ERROR_INIT; /* its captions stay as they are */
 
 		t->roots[n].root = t->roots[i].root;
-		n += source_folder_open(t->paths[i], &options, &t->roots[n].source, &ignored) == 0;
+		n += source_open(t->paths[i], &options, &t->roots[n].source, &ignored) == 0;
 	}
 	t->n_roots = n;
 }

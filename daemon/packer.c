@@ -23,6 +23,7 @@ void finished_release(struct finished *f)
 	free(f->key);
 	free(f->path);
 	free(f->caption);
+	free(f->meta);
 	free(f->engine);
 	ndarray_release(&f->latent);
 	free(f->stored.shard);
@@ -75,7 +76,8 @@ static int copy_stored(const struct packer *p, const struct finished *f, struct 
 		       struct error *err)
 {
 	const struct packer_options *options = &p->options;
-	const struct record_names names = {f->key, f->path, f->caption, f->facts.captions, f->rank};
+	const struct record_names names = {f->key,  f->path, f->caption, f->facts.captions,
+					   f->rank, f->meta};
 	cleanup_record struct record stored = RECORD_INIT;
 	struct error why = ERROR_INIT;
 	int r = f->stored.where == CONTENT_SPOOLED
@@ -96,6 +98,7 @@ static int make_record(const struct packer *p, struct finished *f, struct record
 	f->facts.key = f->key;
 	f->facts.path = f->path;
 	f->facts.caption = f->caption;
+	f->facts.meta = f->meta;
 	f->facts.engine = f->engine;
 	return record_build(p->options.recipe, &f->facts, &f->latent, f->rank, out, err);
 }

@@ -84,7 +84,7 @@ struct packer_stored {
 struct finished {
 	int64_t job;
 	uint64_t fence, rank;
-	char *key, *path, *caption, *engine;
+	char *key, *path, *caption, *meta, *engine;
 	struct sample_facts facts; /* its strings are set by the packer */
 	struct ndarray latent;
 	struct packer_stored

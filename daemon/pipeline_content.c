@@ -21,6 +21,7 @@ static struct finished finish_copy(struct work *w, struct packer_stored *stored)
 	f.key = TAKE(w->job.key);
 	f.path = TAKE(w->job.path);
 	f.caption = TAKE(w->caption);
+	f.meta = TAKE(w->meta);
 	f.again = w->job.has_content;
 	f.facts.content = w->content;
 	f.facts.captions = w->pipeline->options.captions;

@@ -71,6 +71,7 @@ static struct finished finish(struct work *w, struct encode_item *item, const ch
 	f.key = TAKE(w->job.key);
 	f.path = TAKE(w->job.path);
 	f.caption = TAKE(w->caption);
+	f.meta = TAKE(w->meta);
 	f.again = w->job.has_content;
 	f.facts.content = w->content;
 	f.facts.header = w->header;

@@ -40,6 +40,16 @@ static int read_caption(struct work *w, struct error *err)
 	return 0;
 }
 
+static int read_meta(struct work *w, struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	int r = w->meta ? SOURCE_NO_META : source_meta(w->source, w->job.path, &text, err);
+
+	if (r == 0)
+		w->meta = xstrdup((const char *)text.data);
+	return r < 0 ? -1 : 0;
+}
+
 static struct work *work_of(struct task *t)
 {
 	return (struct work *)((char *)t - offsetof(struct work, opening));
@@ -50,7 +60,7 @@ static void opening_run(struct task *t)
 	struct work *w = work_of(t);
 	struct error err = ERROR_INIT;
 
-	if (read_caption(w, &err) == 0)
+	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0)
 		w->fd = source_open_sample(w->source, w->job.path, &err);
 	if (w->fd < 0) {
 		w->failure = xmalloc(sizeof(err));

@@ -157,6 +157,16 @@ static void set_geometry(json_t *root, const struct recipe *recipe,
 	json_object_set_new(root, "kohya_crop_ltrb", ltrb);
 }
 
+json_t *record_meta_json(const char *meta)
+{
+	json_t *object = meta ? json_loads(meta, 0, NULL) : NULL;
+
+	if (json_is_object(object))
+		return object;
+	json_decref(object);
+	return json_object();
+}
+
 static char *build_json(const struct recipe *recipe, const struct sample_facts *facts,
 			const struct ndarray *stored, const struct hash128 *latent_hash)
 {
@@ -183,7 +193,7 @@ static char *build_json(const struct recipe *recipe, const struct sample_facts *
 	json_object_set_new(root, "engine", json_string(facts->engine));
 	json_object_set_new(root, "caption",
 			    facts->caption ? json_string(facts->caption) : json_null());
-	json_object_set_new(root, "meta", json_object());
+	json_object_set_new(root, "meta", record_meta_json(facts->meta));
 	text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(15));
 	json_decref(root);
 	if (!text)

@@ -17,6 +17,7 @@ struct sample_facts {
 	struct bucket_placement placement;
 	const char *caption; /* valid UTF-8; NULL: none */
 	bool captions;	     /* false: no KEY.txt at all */
+	const char *meta;    /* a JSON object; NULL: nothing is known */
 	const char *engine;
 	bool in_float32; /* it overflowed in the recipe's precision, and was repeated */
 };
@@ -28,6 +29,10 @@ struct sample_facts {
 int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 		 const struct ndarray *latent, uint64_t rank, struct record *out,
 		 struct error *err);
+
+struct json_t;
+/* The "meta" of KEY.json; what is no JSON object becomes an empty one. */
+struct json_t *record_meta_json(const char *meta);
 
 /* Member of the latent: "latent.npy.zst", "moments.npy.zst"; "latent.npy", "moments.npy" without a codec. */
 const char *record_latent_suffix(bool moments, enum output_codec codec);

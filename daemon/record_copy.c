@@ -41,6 +41,7 @@ static char *renamed_json(const struct record *stored, const struct record_names
 	json_object_set_new(root, "key", json_string(names->key));
 	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
 	set_caption(root, names->caption);
+	json_object_set_new(root, "meta", record_meta_json(names->meta));
 	return dump_json(root);
 }
 

@@ -12,11 +12,12 @@ struct record_names {
 	const char *caption; /* valid UTF-8; NULL: none */
 	bool captions;	     /* false: no KEY.txt at all */
 	uint64_t rank;
+	const char *meta; /* a JSON object; NULL: nothing is known */
 };
 
 /*
  * Makes of @stored, a record of @content under @recipe, what record_build() makes of the same latent under other
- * names: KEY.json with key, source and caption replaced, the latent (its bytes as they are where the codec is the
+ * names: KEY.json with key, source, caption and meta replaced, the latent (its bytes as they are where the codec is the
  * recipe's), the caption. Everything in
  * @stored is checked, the latent against its hash too. ERR_DATA `record`: it is not such a record, or damaged;
  * `path_too_long`: the same as in record_build().

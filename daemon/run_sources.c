@@ -1,6 +1,7 @@
 #include "daemon/run_sources.h"
 
 #include "daemon/sources.h"
+#include "daemon/unpack_process.h"
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -23,6 +24,7 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, 
 {
 	struct source_folder_options options = {.recursive = true,
 						.captions = captions,
+						.unpack = unpack_process_open,
 						.note = note,
 						.note_arg = arg,
 						.unread = &s->unread};
@@ -30,7 +32,7 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, 
 	s->roots = xcalloc(n, sizeof(*s->roots));
 	s->paths = xcalloc(n, sizeof(*s->paths));
 	for (size_t i = 0; i < n; i++) {
-		if (source_folder_open(paths[i], &options, &s->roots[i].source, err) < 0)
+		if (source_open(paths[i], &options, &s->roots[i].source, err) < 0)
 			return -1;
 		s->n++;
 		s->paths[i] = realpath(paths[i], NULL);
@@ -129,6 +131,9 @@ static int end_scan(struct run_sources *s, struct queue *queue, int64_t dataset,
 	struct scan_counts same;
 
 	out->dataset = dataset;
+	out->waits = s->waiting > 0;
+	if (out->waits)
+		return queue_scan_end(queue, dataset, SCAN_ABANDON, clock_wall_ms(), &same, err);
 	if (is_nothing(&out->found) && !policy->all && all_vanished(queue, dataset, out, err)) {
 		out->not_believed = "that is all of them";
 		return queue_scan_end(queue, dataset, SCAN_ABANDON, clock_wall_ms(), &same, err);

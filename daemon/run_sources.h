@@ -16,8 +16,9 @@ struct run_sources {
 	struct pipeline_root *roots;
 	char **paths; /* absolute */
 	size_t n;
-	size_t others; /* folders that the dataset knows and this run was not given */
-	size_t unread; /* folders in them that could not be read */
+	size_t others;	/* folders that the dataset knows and this run was not given */
+	size_t unread;	/* folders in them that could not be read */
+	size_t waiting; /* archives that are still being written */
 	bool moved_device;
 };
 
@@ -33,6 +34,8 @@ struct sources_scanned {
 	struct scan_counts vanished;
 	/* NULL, or why nothing was done about the files that are no longer there. */
 	const char *not_believed;
+	bool
+	    waits; /* nothing is concluded: an archive is being written, and its members were not looked at */
 	bool open; /* samples are to be removed, by run_sources_remove() */
 	int64_t dataset;
 };

@@ -1,24 +1,24 @@
 #include "daemon/sample_source.h"
 
 #include "daemon/source_pixels.h"
+#include "daemon/unpack_process.h"
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/files.h"
 #include "base/text.h"
 #include "config/pixel_options.h"
+#include "source/source.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 struct sample_sources {
 	struct source_pixels *reader;
 	enum resample_filter filter;
 	struct image_policy policy;
+	char *folder; /* of the source that is open */
+	struct source *source;
 };
 
 /* -- what was done to the pixels ----------------------------------------------------------------- */
@@ -73,6 +73,8 @@ void sample_sources_close(struct sample_sources *s)
 	if (!s)
 		return;
 	source_pixels_close(s->reader);
+	source_close(s->source);
+	free(s->folder);
 	free(s);
 }
 
@@ -146,21 +148,44 @@ static int place(void *arg, const struct image_header *header, struct render_geo
 	return 0;
 }
 
-static int open_file(const char *path, struct error *err)
+/* The source that was asked for last stays open: an archive need not be listed for each of its members. */
+static int turn_to(struct sample_sources *s, const char *folder, struct error *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	char quoted[TEXT_QUOTE_SIZE];
+	const struct source_folder_options options = {.recursive = true,
+						      .unpack = unpack_process_open};
+	struct error why = ERROR_INIT;
 
-	if (fd >= 0)
-		return fd;
-	if (errno == ENOENT || errno == ENOTDIR)
-		return error_data(err, "gone", "its source %s is not there any more",
-				  text_quote(path, quoted));
-	return error_data(err, "unreadable", "its source %s: %s", text_quote(path, quoted),
-			  strerror(errno));
+	if (s->source && strcmp(s->folder, folder) == 0)
+		return 0;
+	source_close(s->source);
+	s->source = NULL;
+	free(s->folder);
+	s->folder = xstrdup(folder);
+	if (source_open(folder, &options, &s->source, &why) < 0)
+		return error_data(err, "gone", "its %s", why.message);
+	return 0;
 }
 
-int sample_source_prepare(struct sample_sources *sources, const char *path,
+static int open_file(struct sample_sources *s, const char *folder, const char *path,
+		     struct error *err)
+{
+	struct error why = ERROR_INIT;
+	char quoted[TEXT_QUOTE_SIZE];
+	int fd;
+
+	if (turn_to(s, folder, err) < 0)
+		return -1;
+	fd = source_open_sample(s->source, path, &why);
+	if (fd >= 0)
+		return fd;
+	if (strcmp(why.reason, "gone") == 0)
+		return error_data(err, "gone", "its source %s is not there any more",
+				  text_quote(path, quoted));
+	return error_data(err, why.code == ERR_DATA ? why.reason : "unreadable", "its source: %s",
+			  why.message);
+}
+
+int sample_source_prepare(struct sample_sources *sources, const char *folder, const char *path,
 			  const struct record *record, const struct record_facts *facts,
 			  struct image *out, struct error *err)
 {
@@ -174,7 +199,7 @@ int sample_source_prepare(struct sample_sources *sources, const char *path,
 	if (read_geometry(record, facts, &geometry, &flip, err) < 0)
 		return -1;
 	geometry.filter = sources->filter;
-	fd = open_file(path, err);
+	fd = open_file(sources, folder, path, err);
 	if (fd < 0)
 		return -1;
 	if (source_pixels_read(sources->reader, fd, place, &geometry, &sources->policy, &image,

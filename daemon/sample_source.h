@@ -24,10 +24,10 @@ int sample_sources_open(const char *recipe_json, size_t pixels, struct sample_so
 void sample_sources_close(struct sample_sources *sources);
 
 /*
- * @path: of the file, absolute. ERR_DATA with a reason: it is `gone`, its content is another since (`changed`), or it
+ * @path: of the file in source @folder, which may be an archive. ERR_DATA with a reason: it is `gone`, its content is another since (`changed`), or it
  * cannot be decoded any more; `record`: the record does not say what was cut out of it.
  */
-int sample_source_prepare(struct sample_sources *sources, const char *path,
+int sample_source_prepare(struct sample_sources *sources, const char *folder, const char *path,
 			  const struct record *record, const struct record_facts *facts,
 			  struct image *out, struct error *err);
 

@@ -48,12 +48,35 @@ int scan_page_flush(struct scan_page *page, struct queue *queue, int64_t dataset
 	return r;
 }
 
+/*
+ * Members of one archive come together, so that it is read in one go: archives are shuffled among each other, and
+ * within one its members, unless only their own order is fast.
+ */
+static uint64_t member_rank(const struct scan_options *options, const struct source_entry *entry,
+			    const char *key)
+{
+	uint64_t archive = hash64_of(entry->path, entry->archive, options->seed ^ options->root);
+	uint64_t member = hash64_of(key, strlen(key), options->seed) >> 32;
+
+	if (entry->place > 0)
+		member = entry->place < UINT32_MAX ? entry->place : UINT32_MAX;
+	return (archive >> 33) << 32 | member;
+}
+
 /* Ranks are 63 bits: SQLite's integers are signed. */
-static uint64_t rank_of(const struct scan_options *options, const char *key, uint64_t position)
+static uint64_t rank_of(const struct scan_options *options, const struct source_entry *entry,
+			const char *key, uint64_t position)
 {
 	if (!options->shuffled)
 		return options->first_rank + (position < SCAN_LAST ? position : SCAN_LAST);
+	if (entry->key)
+		return member_rank(options, entry, key);
 	return hash64_of(key, strlen(key), options->seed) >> 1;
+}
+
+static const char *key_path(const struct source_entry *entry)
+{
+	return entry->key ? entry->key : entry->path;
 }
 
 /* By the plain key, so that all files that compete for one key are of one part. */
@@ -63,7 +86,7 @@ static bool is_ours(const struct scan_options *options, const struct source_entr
 
 	if (options->parts < 2)
 		return true;
-	sample_key(entry->path, key);
+	sample_key(key_path(entry), key);
 	return hash64_of(key, strlen(key), 0) % options->parts == options->part;
 }
 
@@ -83,8 +106,8 @@ void scan_page_add(struct scan_page *page, const struct scan_options *options,
 	if (!is_ours(options, entry))
 		return;
 	page->n++;
-	sample_key(entry->path, keys[0]);
-	sample_key_distinct(entry->path, distinction, keys[1]);
+	sample_key(key_path(entry), keys[0]);
+	sample_key_distinct(key_path(entry), distinction, keys[1]);
 	*spec = (struct job_spec){.root = options->root,
 				  .path = xstrdup(entry->path),
 				  .key = keys[0],
@@ -94,7 +117,7 @@ void scan_page_add(struct scan_page *page, const struct scan_options *options,
 				  .inode = entry->inode,
 				  .caption = caption_of(options, entry),
 				  .wants_caption = options->need_captions,
-				  .rank = rank_of(options, keys[0], position)};
+				  .rank = rank_of(options, entry, keys[0], position)};
 	spec->unsettled =
 	    options->is_young && options->is_young(options->arg, options->root, entry);
 }

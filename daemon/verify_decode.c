@@ -138,8 +138,8 @@ static void keep(struct decode_check *c, const char *key, const char *path, doub
 }
 
 /* ERR_DATA: this one cannot be compared, others can. */
-static int compare(struct decode_check *c, const struct record *record, const char *path,
-		   struct error *err)
+static int compare(struct decode_check *c, const struct record *record, const char *folder,
+		   const char *inside, const char *path, struct error *err)
 {
 	size_t downscale = latent_decoder_downscale(c->decoder);
 	cleanup_image struct image decoded = IMAGE_INIT, source = IMAGE_INIT;
@@ -153,7 +153,7 @@ static int compare(struct decode_check *c, const struct record *record, const ch
 	    latent_space_open(record, downscale, &facts, &space, &raw, err) < 0)
 		return -1;
 	check_factors(c, record->key, &space);
-	if (sample_source_prepare(c->sources, path, record, &facts, &source, err) < 0 ||
+	if (sample_source_prepare(c->sources, folder, inside, record, &facts, &source, err) < 0 ||
 	    latent_decoder_decode(c->decoder, &space, &raw, &decoded, err) < 0)
 		return -1;
 	if (decoded.width != source.width || decoded.height != source.height)
@@ -177,7 +177,7 @@ static int check_sample(struct decode_check *c, const struct shard_row *shard,
 		r = error_data(&why, "gone", "nobody knows in which folder its source %s was",
 			       row->path);
 	if (r == 0)
-		r = compare(c, &record, path, &why);
+		r = compare(c, &record, folder, row->path, path, &why);
 	if (r == 0)
 		return 0;
 	if (why.code != ERR_DATA) {

@@ -8,6 +8,7 @@ void work_release(struct work *w)
 {
 	job_release(&w->job);
 	free(w->caption);
+	free(w->meta);
 	free(w->first_key);
 	free(w->pixels);
 	free(w->failure);

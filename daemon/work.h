@@ -23,7 +23,7 @@ struct work {
 	uint64_t file_bytes;
 	struct image_header header;
 	struct bucket_placement placement;
-	char *caption;
+	char *caption, *meta;
 	char *first_key; /* of the image that it is parked behind */
 	uint8_t *pixels;
 	size_t reserved;	      /* bytes of the budget */

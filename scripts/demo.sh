@@ -44,7 +44,7 @@ step 'packages'
 step 'build'
 build=$ROOT/build/demo
 mkdir -p "$ROOT/build"
-build_tree "$build" 'latentctl latentd-decode make_pictures' -DCMAKE_BUILD_TYPE=RelWithDebInfo ||
+build_tree "$build" 'latentctl latentd-decode latentd-unpack make_pictures' -DCMAKE_BUILD_TYPE=RelWithDebInfo ||
 	die 'the build failed'
 PATH=$build/daemon:$PATH
 

@@ -232,6 +232,8 @@ int archive_file_caption(const struct archive_file *a, const char *inside, struc
 	const struct archive_item *item = inside ? archive_index_find(a->index, inside) : NULL;
 	char quoted[TEXT_QUOTE_SIZE];
 
+	if (item && item->encrypted)
+		return SOURCE_NO_CAPTION; /* its reading says what is wrong */
 	if (item && item->caption_unread)
 		return error_data(err, "too_large",
 				  "the caption of %s cannot be read, or is over %zu bytes",

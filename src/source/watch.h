@@ -1,5 +1,5 @@
 /*
- * Tells what happens to the images and captions below a folder, as inotify does for one folder. No threads: the
+ * Tells what happens to the images, captions and archives below a folder, as inotify does for one folder. No threads: the
  * caller polls a descriptor and asks.
  *
  *	struct watch *w = NULL;
@@ -16,7 +16,7 @@
  * what comes later is told. A folder that appears later is watched first and then listed, and what is found in
  * it is told, so that nothing slips through between its making and its watch; some files are told twice.
  *
- * Names are chosen as by source_folder: images (source_path_is_image) and captions; hidden names, links to folders and
+ * Names are chosen as by source_folder: images (source_path_is_image), captions and archives; hidden names, links to folders and
  * what lies deeper than SOURCE_FOLDER_DEPTH are left out.
  *
  * Some folders cannot be watched: they lie on a network file system, where changes that other machines make raise no

@@ -101,7 +101,8 @@ void walk_event(struct watch *w, struct watch_event *event, enum watch_kind kind
 
 bool walk_wants(const char *name)
 {
-	return name[0] != '.' && (source_path_is_image(name) || source_path_is_caption(name));
+	return name[0] != '.' && (source_path_is_image(name) || source_path_is_caption(name) ||
+				  source_path_is_archive(name));
 }
 
 /* -- the list of folders that wait ---------------------------------------------------------------- */

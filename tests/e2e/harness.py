@@ -273,12 +273,12 @@ class Workspace:
         return os.path.join(self.out, self.name)
 
     def workers(self):
-        """Processes latentd-decode that runs of this workspace have started."""
+        """Processes latentd-decode and latentd-unpack that runs of this workspace have started."""
         found, mark = [], f"E2E_SAN_OPTIONS={self.root}".encode()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 with open(f"/proc/{pid}/comm", "rb") as comm:
-                    is_worker = comm.read().strip() == b"latentd-decode"
+                    is_worker = comm.read().strip() in (b"latentd-decode", b"latentd-unpack")
                 with open(f"/proc/{pid}/environ", "rb") as environ:
                     if is_worker and mark in environ.read().split(b"\0"):
                         found.append(int(pid))
@@ -333,7 +333,7 @@ def is_stopped(process):
 
 
 def only_programs(folder, names):
-    return [name for name in names if name not in ("latentctl", "latentd-decode")]
+    return [name for name in names if name not in ("latentctl", "latentd-decode", "latentd-unpack")]
 
 
 # -- the runner

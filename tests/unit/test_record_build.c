@@ -373,7 +373,7 @@ static void a_record_with_two_latents_is_refused(void **state)
 
 static void a_copy_has_the_codec_of_its_recipe(void **state)
 {
-	const struct record_names names = {"dogs/rex", "dogs/rex.jpg", NULL, true, 5};
+	const struct record_names names = {"dogs/rex", "dogs/rex.jpg", NULL, true, 5, NULL};
 	struct sample_facts facts = golden_facts();
 	cleanup_ndarray struct ndarray latent = golden_latent(4);
 
