@@ -113,17 +113,20 @@ static int look_at_model(const struct daemon_config *config, const struct recipe
 	return look_at_files(o, pixels, multiple, err);
 }
 
-static int check_sources(const struct dataset_config *d, struct error *err)
+static int check_sources(const struct daemon_config *config, const struct dataset_config *d,
+			 struct error *err)
 {
 	struct stat st;
 
 	for (size_t i = 0; i < d->n_sources; i++) {
-		const char *path = d->sources[i].path;
+		const struct source_config *s = &d->sources[i];
 
-		if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && !source_path_is_archive(path))
+		if (stat(s->path, &st) == 0 && S_ISREG(st.st_mode) &&
+		    !source_path_is_archive(s->path))
 			return error_set(err, ERR_CONFIG,
-					 "source: %s is no folder, and no archive by its name",
-					 path);
+					 "%s:%zu:%zu: source: %s is no folder, and no archive by "
+					 "its name",
+					 config->file, s->place.line, s->place.column, s->path);
 	}
 	return 0;
 }
@@ -135,8 +138,6 @@ static int check_dataset(const struct daemon_config *config, const struct datase
 	struct bucket_table *buckets;
 	size_t wanted = 0, multiple;
 
-	if (check_sources(d, err) < 0)
-		return -1;
 	/* Nobody is asked before the daemon runs. */
 	if (vae_source_of(d->recipe.vae, NULL) == VAE_SOURCE_ENDPOINT)
 		return 0;
@@ -162,6 +163,9 @@ int config_check(const char *path, struct daemon_config **out, struct error *err
 	int r = daemon_config_load(path, &config, err);
 
 	for (size_t i = 0; r == 0 && i < config->n_datasets; i++) {
+		r = check_sources(config, &config->datasets[i], err);
+		if (r < 0)
+			break;
 		r = check_dataset(config, &config->datasets[i], err);
 		if (r < 0)
 			at_dataset(config, &config->datasets[i], err);

@@ -64,7 +64,7 @@ def what_is_wrong_is_named_with_its_place(ws):
             ':7:%d: resolution: "many": expected a multiple of 8'
             % (good.splitlines()[6].index("128") + 1),
         ),
-        (good.replace("path: src", "path: file"), ":5:20: source: "),
+        (good.replace("path: src", "path: file"), ":5:13: source: "),
         (good.replace(demo_model(), "gone"), ":7:19: vae: there is no file or folder "),
         (good.replace(demo_model(), "empty"), ":4:5: dataset photos: "),
         (good + good[good.index("datasets") :], ':9:1: "datasets" stands here for the second time'),

@@ -362,10 +362,12 @@ static void what_is_missing_is_named(void **state)
 	assert_refused("datasets:\n- source: {path: /a}\n",
 		       "/f:2:3: name is missing: name of the dataset, and of its folder in the "
 		       "output");
-	assert_refused("datasets:\n- name: a\n",
-		       "/f:2:3: source is missing: where the images are: one folder or a list");
+	assert_refused(
+	    "datasets:\n- name: a\n",
+	    "/f:2:3: source is missing: where the images are: a folder, an archive, or a list");
 	assert_refused("datasets:\n- name: a\n  source: {recursive: true}\n",
-		       "/f:3:11: path is missing: folder of images");
+		       "/f:3:11: path is missing: folder of images, or an archive "
+		       "(.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z)");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n",
 		       "/f:2:3: output is missing: where the shards go, and how they look");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n  output: {path: /o}\n",
