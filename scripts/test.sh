@@ -90,6 +90,24 @@ test_release()
 	run_ctest release "$BUILDS/ci-release"
 }
 
+# The engine as it is taken to a machine with a GPU, for one kind of them; what its test program can do without one.
+test_cuda_alone()
+{
+	local folder=$BUILDS/ci-cuda program
+
+	[ -e "$BUILDS/ci-release/src/encoder/cuda/latentd-cuda.so" ] || return 0
+	step 'the CUDA engine by itself: build'
+	if ! quietly cmake -S "$ROOT/src/encoder/cuda" -B "$folder" -G Ninja -DLATENTD_CUDA_ARCHITECTURES=90 ||
+		! quietly ninja -C "$folder" -j "$JOBS"; then
+		fail 'the CUDA engine by itself: build'
+		return
+	fi
+	for program in "$folder/test_cuda_engine proposals" "$folder/bench_cuda --help"; do
+		# shellcheck disable=SC2086 # a program and its words
+		if quietly $program; then pass; else fail "the CUDA engine by itself: $program"; fi
+	done
+}
+
 # Warnings are errors in the release build only: sanitizers make gcc warn where nothing is wrong.
 test_asan()
 {
@@ -335,6 +353,7 @@ step 'packages'
 test_release || finish
 [ "$mode" = all ] || finish
 check_format
+test_cuda_alone
 [ -z "$reliability" ] || test_reliability
 [ -z "$reliability" ] || test_mutations
 test_interop

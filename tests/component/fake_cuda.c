@@ -356,6 +356,14 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 	return queue(stream, &op);
 }
 
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+	(void)kind;
+	cudaDeviceSynchronize();
+	memcpy(to, from, bytes);
+	return result(cudaSuccess);
+}
+
 /* -- graphs ------------------------------------------------------------------------------------------ */
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode)
@@ -402,6 +410,42 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 	fake_cuda.graphs++;
 	for (size_t i = 0; i < graph->ops.n; i++)
 		queue(stream, &graph->ops.ops[i]);
+	return result(cudaSuccess);
+}
+
+/* -- the device ---------------------------------------------------------------------------------------- */
+
+cudaError_t cudaSetDevice(int device)
+{
+	return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaGetDevice(int *device)
+{
+	*device = 0;
+	return result(cudaSuccess);
+}
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+	*n = 1;
+	return result(cudaSuccess);
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
+{
+	(void)device;
+	memset(prop, 0, sizeof(*prop));
+	snprintf(prop->name, sizeof(prop->name), "made up");
+	prop->major = 9;
+	prop->multiProcessorCount = 132;
+	prop->l2CacheSize = 50 << 20;
+	return result(cudaSuccess);
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+	*version = 13000;
 	return result(cudaSuccess);
 }
 

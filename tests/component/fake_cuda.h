@@ -13,6 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Of the device and of page-locked memory; nothing may be held or queued. */
 void fake_cuda_reset(uint32_t seed);
 
@@ -32,5 +36,9 @@ struct fake_cuda {
 };
 
 extern struct fake_cuda fake_cuda;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -14,5 +14,6 @@ void test_cuda_check(int r, const struct latentd_cuda_error *err, const char *wh
 struct gpu_device *test_cuda_open(enum latentd_cuda_dtype dtype);
 
 void test_cuda_kernels(void);
+void test_cuda_libraries(void);
 
 #endif

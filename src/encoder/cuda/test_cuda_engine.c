@@ -433,7 +433,7 @@ int main(int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "";
 
 	if (strcmp(what, "kernels") == 0)
-		test_cuda_kernels();
+		test_cuda_kernels(), test_cuda_libraries();
 	else if (strcmp(what, "goldens") == 0 && argc > 2)
 		test_goldens(argv[2]);
 	else if (strcmp(what, "encoder") == 0)
