@@ -57,8 +57,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 
 static void worker_init(struct decode_worker *w, struct decode_pool *pool)
 {
-	*w = (struct decode_worker){
-	    .pool = pool, .process = DECODE_PROCESS_NONE, .deadline = DECODE_NO_DEADLINE};
+	*w = (struct decode_worker){.pool = pool,
+				    .process = DECODE_PROCESS_NONE,
+				    .deadline = DECODE_NO_DEADLINE,
+				    .stage = STAGE_NONE};
 	for (size_t i = 0; i < DECODE_BERTHS; i++)
 		w->berths[i].worker = w;
 }

@@ -28,6 +28,7 @@
 #define LATENTD_DAEMON_DECODE_POOL_H
 
 #include "daemon/decode_protocol.h"
+#include "daemon/stage_meter.h"
 
 #include <systemd/sd-event.h>
 
@@ -65,6 +66,7 @@ struct decode_pool_options {
 	size_t images_per_process; /* then it is replaced; 0: 10,000 */
 	/* A worker that cannot have seccomp and rlimits is not used: the pool dies of it. */
 	bool require_confinement;
+	struct stage_meter *stages; /* where its work is counted; NULL: nowhere */
 	struct decode_handlers handlers;
 };
 

@@ -49,7 +49,9 @@ struct decode_worker {
 	struct decode_ticket *owed[DECODE_BERTHS]; /* in order: the first is what it is at */
 	size_t n_owed;
 	struct decode_ticket
-	    *looked; /* what it did last was to look at this one; NULL: it was not */
+	    *looked;	       /* what it did last was to look at this one; NULL: it was not */
+	enum work_stage stage; /* what it is at; STAGE_NONE: nothing */
+	int64_t stage_since;   /* monotonic ns */
 	uint64_t limit_ms;
 	int64_t deadline; /* monotonic, ms: of the first answer that is owed */
 };

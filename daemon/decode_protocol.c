@@ -87,9 +87,11 @@ void decode_message_format(const struct decode_message *m, struct buffer *out)
 		packet_put_string(out, m->failed.reason);
 		packet_put_string(out, m->failed.message);
 		break;
+	case DECODE_DONE:
+		buffer_put_u64(out, m->done.resize_ns);
+		break;
 	case DECODE_OPEN:
 	case DECODE_SKIP:
-	case DECODE_DONE:
 		break;
 	}
 }
@@ -183,9 +185,11 @@ int decode_message_parse(const uint8_t *bytes, size_t size, struct decode_messag
 	case DECODE_FAILED:
 		parse_failed(&c, &parsed);
 		break;
+	case DECODE_DONE:
+		parsed.done.resize_ns = packet_u64(&c);
+		break;
 	case DECODE_OPEN:
 	case DECODE_SKIP:
-	case DECODE_DONE:
 		break;
 	default:
 		c.ok = false;

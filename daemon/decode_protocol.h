@@ -8,7 +8,7 @@
  *	                                      <-  HASHED content, bytes
  *	                                      <-  HEADER format, size, orientation, memory needed
  *	GEOMETRY berth, resize, crop, policy  ->
- *	                                      <-  DONE                  the pixels lie in the berth's slot
+ *	                                      <-  DONE how long it resized: the pixels lie in the berth's slot
  *	or SKIP berth                         ->                        the image is forgotten
  *
  * A worker has DECODE_BERTHS berths, each with room for an image that was opened and for its pixels, so that the next
@@ -35,7 +35,7 @@
 #include "image/decode.h"
 #include "image/render.h"
 
-#define DECODE_PROTOCOL_VERSION 4
+#define DECODE_PROTOCOL_VERSION 5
 #define DECODE_MESSAGE_MAX	1024
 #define DECODE_BERTHS		3
 
@@ -72,6 +72,9 @@ struct decode_message {
 			uint64_t bytes;
 		} hashed;
 		struct image_header header;
+		struct {
+			uint64_t resize_ns; /* of the time since GEOMETRY */
+		} done;
 		struct error failed;
 	};
 };

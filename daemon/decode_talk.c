@@ -6,6 +6,7 @@
 #include "daemon/decode_pool_parts.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "daemon/decode_memory.h"
 
 #include <assert.h>
@@ -87,6 +88,37 @@ static void ticket_free(struct decode_ticket *t)
 
 static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg);
 
+/* It is at the first thing that it owes from now on. */
+static void worker_moves_on(struct decode_worker *w)
+{
+	struct stage_meter *stages = w->pool->options.stages;
+
+	if (w->stage != STAGE_NONE)
+		stage_meter_leave(stages, w->stage);
+	w->stage = STAGE_NONE;
+	if (w->n_owed > 0)
+		w->stage = w->owed[0]->state == TICKET_PLACED ? STAGE_DECODE : STAGE_READ;
+	if (w->stage != STAGE_NONE)
+		stage_meter_enter(stages, w->stage);
+	w->stage_since = clock_mono_ns();
+}
+
+/* What it is at is done; @resize_ns: what it says of it, and may lie about. */
+static void worker_did(struct decode_worker *w, uint64_t resize_ns)
+{
+	struct stage_meter *stages = w->pool->options.stages;
+	uint64_t took = (uint64_t)(clock_mono_ns() - w->stage_since);
+
+	if (w->stage == STAGE_DECODE) {
+		if (resize_ns > took)
+			resize_ns = took;
+		stage_meter_did(stages, STAGE_RESIZE, 1, resize_ns);
+		stage_meter_shift(stages, STAGE_DECODE, STAGE_RESIZE, resize_ns);
+		took -= resize_ns;
+	}
+	stage_meter_did(stages, w->stage, 1, took);
+}
+
 int decode_worker_spawn(struct decode_worker *w, struct error *err)
 {
 	const struct decode_pool_options *options = &w->pool->options;
@@ -119,6 +151,7 @@ void decode_worker_stop(struct decode_worker *w, char how[DECODE_PROCESS_END_SIZ
 	w->state = WORKER_DOWN;
 	w->deadline = DECODE_NO_DEADLINE;
 	w->n_owed = 0;
+	worker_moves_on(w);
 	w->looked = NULL;
 	for (size_t i = 0; i < DECODE_BERTHS; i++)
 		ticket_free(&w->berths[i]);
@@ -244,8 +277,10 @@ static void worker_owes(struct decode_ticket *t, uint64_t limit_ms)
 
 	t->limit_ms = limit_ms;
 	w->owed[w->n_owed++] = t;
-	if (w->n_owed == 1)
-		worker_clock(w);
+	if (w->n_owed > 1)
+		return;
+	worker_moves_on(w);
+	worker_clock(w);
 }
 
 static void worker_say(const struct decode_ticket *t, struct decode_message *m, int fd)
@@ -313,20 +348,23 @@ void decode_pool_skip(struct decode_ticket *t)
 /* -- what it answers ------------------------------------------------------------------------------- */
 
 /* It has done the first thing that it owed. */
-static void worker_answered(struct decode_worker *w)
+static void worker_answered(struct decode_worker *w, uint64_t resize_ns)
 {
 	w->pool->early_deaths = 0;
+	worker_did(w, resize_ns);
 	w->n_owed--;
 	memmove(w->owed, w->owed + 1, w->n_owed * sizeof(w->owed[0]));
+	worker_moves_on(w);
 	worker_clock(w);
 }
 
 /* The same, and that was the end of @t, of which a copy is returned. */
-static struct decode_ticket worker_ended(struct decode_worker *w, struct decode_ticket *t)
+static struct decode_ticket worker_ended(struct decode_worker *w, struct decode_ticket *t,
+					 uint64_t resize_ns)
 {
 	struct decode_ticket ended = *t;
 
-	worker_answered(w);
+	worker_answered(w, resize_ns);
 	ticket_free(t);
 	w->looked = NULL;
 	worker_rest(w);
@@ -384,19 +422,19 @@ static bool handle_header(struct decode_ticket *t, const struct image_header *he
 	    header->decode_bytes > image_decode_bytes_max(header->width, header->height))
 		return false;
 	if (options->mode == DECODE_MODE_PIXELS) {
-		worker_answered(t->worker);
+		worker_answered(t->worker, 0);
 		t->state = TICKET_SEEN;
 		t->header = *header;
 		t->worker->looked = t;
 		t->handlers->on_header(t->image, header, t);
 	} else {
-		ended = worker_ended(t->worker, t);
+		ended = worker_ended(t->worker, t, 0);
 		ended.handlers->on_header(ended.image, header, NULL);
 	}
 	return true;
 }
 
-static bool handle_done(struct decode_ticket *t)
+static bool handle_done(struct decode_ticket *t, uint64_t resize_ns)
 {
 	struct decode_worker *w = t->worker;
 	const uint8_t *slot =
@@ -405,7 +443,7 @@ static bool handle_done(struct decode_ticket *t)
 
 	if (t->state != TICKET_PLACED)
 		return false;
-	ended = worker_ended(w, t);
+	ended = worker_ended(w, t, resize_ns);
 	ended.handlers->on_done(ended.image, slot);
 	return true;
 }
@@ -418,7 +456,7 @@ static bool handle_failed(struct decode_ticket *t, const struct error *why)
 	if (why->code == ERR_NOMEM) {
 		worker_lost(w, t, why); /* what took the memory may still have it */
 	} else {
-		ended = worker_ended(w, t);
+		ended = worker_ended(w, t, 0);
 		ended.handlers->on_failed(ended.image, why);
 	}
 	return true;
@@ -437,7 +475,7 @@ static bool handle_message(struct decode_worker *w, const struct decode_message 
 	case DECODE_HEADER:
 		return handle_header(w->owed[0], &m->header);
 	case DECODE_DONE:
-		return handle_done(w->owed[0]);
+		return handle_done(w->owed[0], m->done.resize_ns);
 	case DECODE_FAILED:
 		return handle_failed(w->owed[0], &m->failed);
 	default:

@@ -78,9 +78,19 @@ static size_t device_room(const struct encode_device *device)
 	return device->in_flight < device->limit ? device->limit - device->in_flight : 0;
 }
 
+uint64_t encode_device_busy_ns(const struct encode_device *device, int64_t now)
+{
+	return device->busy_ns + (device->in_flight > 0 ? (uint64_t)(now - device->busy_since) : 0);
+}
+
 /* A batch of @images goes in (1) or out (-1). */
 static void device_count(struct encode_device *device, int batches, size_t images)
 {
+	int64_t now = clock_mono_ns();
+
+	if (device->in_flight > 0)
+		device->busy_ns += (uint64_t)(now - device->busy_since);
+	device->busy_since = now;
 	device->in_flight += (size_t)batches;
 	device->images += (size_t)batches * images;
 }

@@ -29,10 +29,14 @@ struct encode_driver;
 struct encode_device {
 	size_t limit, in_flight;   /* batches */
 	size_t max_images, images; /* in them; 0: no limit */
+	uint64_t busy_ns;   /* something was in flight, until busy_since where something is */
+	int64_t busy_since; /* monotonic ns */
 };
 
 /* As much as one driver of @encoder takes. */
 void encode_device_init(struct encode_device *device, const struct encoder *encoder);
+/* For so long something was in flight, since the beginning. */
+uint64_t encode_device_busy_ns(const struct encode_device *device, int64_t now);
 
 /* The encoder stays the caller's and is used by the driver's thread alone until close. */
 int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driver_fn on_batch,

@@ -25,8 +25,9 @@ struct entry {
 	struct encode_device device;
 	struct encode_remote_told told;
 	struct spending *spending; /* NULL: without limits */
-	uint64_t images;
+	uint64_t images, failed;
 	struct rate rate;
+	int64_t back_at; /* the last batch; monotonic ns */
 };
 
 /* That encoder with the model of one engine. */
@@ -241,6 +242,32 @@ static bool leave_out(struct unit *u, struct encode_batch *batch, const struct e
 	return group->n > 0;
 }
 
+/* A batch that waited behind others counts from when the one before it came back. */
+static void count_batch(struct unit *u, const struct encode_batch *batch, size_t done)
+{
+	struct entry *entry = u->entry;
+	int64_t now = clock_mono_ns();
+	int64_t since = batch->given_at > entry->back_at ? batch->given_at : entry->back_at;
+
+	entry->back_at = now;
+	if (done > 0)
+		stage_meter_did(u->engine->engines->options.stages, STAGE_ENCODE, done,
+				(uint64_t)(now - since));
+}
+
+/* Images that are not to be blamed on the moment. */
+static size_t count_failed(const struct encode_batch *batch)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < batch->n; i++) {
+		enum error_code code = batch->items[i].error.code;
+
+		n += code != ERR_NONE && code != ERR_TRANSIENT;
+	}
+	return n;
+}
+
 static void unit_on_batch(void *arg, struct encode_batch *batch, const struct error *failure)
 {
 	const struct error none = ERROR_INIT;
@@ -252,6 +279,8 @@ static void unit_on_batch(void *arg, struct encode_batch *batch, const struct er
 	for (size_t i = 0; i < batch->n; i++)
 		done += batch->items[i].error.code == ERR_NONE;
 	u->entry->images += done;
+	u->entry->failed += count_failed(batch);
+	count_batch(u, batch, done);
 	rate_add(&u->entry->rate, clock_mono_ms(), (uint32_t)done);
 	e->used_at = clock_mono_ms();
 	if (failure->code != ERR_NONE && u->entry->config.type == ENCODER_TYPE_CUDA &&
@@ -615,18 +644,22 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 
 	cleanup_buffer struct buffer why = BUFFER_INIT;
 
-	*view = (struct encoder_view){.name = entry->name,
-				      .health = look_at(engines, index, &why),
-				      .type = encoder_type_name(entry->config.type),
-				      .engine = entry->engine_name,
-				      .in_flight = entry->device.in_flight,
-				      .images_done = entry->images,
-				      .images_per_second =
-					  rate_per_second(&entry->rate, clock_mono_ms())};
+	*view = (struct encoder_view){
+	    .name = entry->name,
+	    .health = look_at(engines, index, &why),
+	    .type = encoder_type_name(entry->config.type),
+	    .engine = entry->engine_name,
+	    .in_flight = entry->device.in_flight,
+	    .images = entry->device.images,
+	    .images_done = entry->images,
+	    .images_failed = entry->failed,
+	    .busy_ns = encode_device_busy_ns(&entry->device, clock_mono_ns()),
+	    .images_per_second = rate_per_second(&entry->rate, clock_mono_ms())};
 	if (entry->lack.code != ERR_NONE)
 		view->failure = &entry->lack;
 	for (const struct engine *e = engines->first; e; e = e->next) {
 		view->loading = view->loading || e->state == ENGINE_LOADING;
+		view->ready = view->ready || e->units[index].encoder;
 		if (e->state == ENGINE_FAILED)
 			view->failure = &e->failure;
 	}

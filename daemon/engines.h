@@ -26,6 +26,7 @@
 #include "daemon/encode_remote.h"
 #include "daemon/encode_setup.h"
 #include "daemon/rate.h"
+#include "daemon/stage_meter.h"
 #include "daemon/work_hours.h"
 
 enum engine_state { ENGINE_UNLOADED, ENGINE_LOADING, ENGINE_READY, ENGINE_FAILED };
@@ -40,6 +41,7 @@ struct engines_options {
 	/* Where it is kept what remote encoders spend, and its thread; NULL: nowhere. */
 	struct queue *queue;
 	struct db *db;
+	struct stage_meter *stages; /* where batches are counted; NULL: nowhere */
 	encode_driver_fn on_batch;
 	/* The state of an engine is another now. */
 	void (*on_change)(void *arg);
@@ -80,8 +82,11 @@ const struct work_hours *engine_rests(const struct engine *e);
 struct encoder_view {
 	const char *name, *type, *engine; /* engine: NULL before one was loaded */
 	size_t in_flight;		  /* batches */
-	uint64_t images_done;
+	size_t images;			  /* in them */
+	uint64_t images_done, images_failed;
 	double images_per_second;
+	uint64_t busy_ns; /* for so long something was in flight, since the beginning */
+	bool ready;	  /* it has a model in memory */
 	bool loading;
 	const struct error *
 	    failure; /* of a model that could not be loaded, there or at all, or of a GPU since; NULL: none */

@@ -41,6 +41,7 @@ struct lane_shared {
 	struct decode_pool *pool;
 	struct memory_budget *memory;
 	struct engines *engines;
+	struct stage_meter *stages;
 	const char *part; /* "2/3" of every dataset; NULL: as configured */
 	/* One line for people. */
 	void (*log)(void *arg, enum log_level level, const char *dataset, const char *line);
@@ -68,6 +69,16 @@ uint64_t lane_served(const struct lane *l);
 void lane_set_served(struct lane *l, uint64_t pixels);
 /* Its packer gets on, or has nothing to do. Once a second. */
 bool lane_stores(struct lane *l, int64_t now);
+/* What keeps it from going on, and what waits where; adds to *out. */
+struct lane_load {
+	size_t queues[STAGES];	 /* images */
+	size_t lanes;		 /* that are open */
+	size_t waits_for_memory; /* images */
+	size_t behind;		 /* lanes whose packer has all it may have */
+	uint64_t left;		 /* images to do, of lanes that work on them */
+	bool scanning;
+};
+void lane_load(const struct lane *l, struct lane_load *out);
 /* It has images under way. */
 bool lane_is_busy(const struct lane *l);
 

@@ -311,6 +311,7 @@ static int open_packer(struct lane *l, struct error *err)
 					 .shard_bytes = o->shard_size,
 					 .spool_waste = DATASET_SPOOL_WASTE,
 					 .seal_age_ms = (int64_t)l->config->seal_age,
+					 .stages = l->shared->stages,
 					 .backlog = l->shared->memory->limit / 4,
 					 .handlers = {on_encoded, on_rejected, on_shard, on_fatal},
 					 .arg = l};
@@ -333,6 +334,7 @@ static int open_pipeline(struct lane *l, struct error *err)
 					   .recipe = &l->recipe,
 					   .buckets = l->buckets,
 					   .dataset = l->dataset.id,
+					   .stages = l->shared->stages,
 					   .captions = l->config->captions,
 					   .given = l->dataset.given_captions,
 					   .drop_duplicates =

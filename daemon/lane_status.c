@@ -114,10 +114,15 @@ void lane_tick_eta(struct lane *l, int64_t now)
 		 state == DATASET_SCANNING || state == DATASET_RUNNING);
 }
 
+static uint64_t left_of(const struct lane *l)
+{
+	return l->counts.jobs[JOB_AVAILABLE] + l->counts.jobs[JOB_RETRYABLE] +
+	       l->counts.jobs[JOB_RUNNING];
+}
+
 static struct eta_range eta_of(const struct lane *l)
 {
-	uint64_t left = l->counts.jobs[JOB_AVAILABLE] + l->counts.jobs[JOB_RETRYABLE] +
-			l->counts.jobs[JOB_RUNNING];
+	uint64_t left = left_of(l);
 	struct eta_range range = {-1, -1, -1};
 
 	/* Before the first scan nobody knows what there is. */
@@ -224,6 +229,22 @@ void lane_set_served(struct lane *l, uint64_t pixels)
 {
 	l->served_before += pixels - l->served;
 	l->served = pixels;
+}
+
+void lane_load(const struct lane *l, struct lane_load *out)
+{
+	enum dataset_state state = lane_state(l);
+
+	if (l->phase != LANE_OPEN)
+		return;
+	out->lanes++;
+	pipeline_queues(l->pipeline, out->queues);
+	out->queues[STAGE_WRITE] += packer_pending(l->packer);
+	out->waits_for_memory += pipeline_waits_for_memory(l->pipeline);
+	out->behind += packer_is_behind(l->packer);
+	out->scanning = out->scanning || state == DATASET_SCANNING;
+	if (state == DATASET_RUNNING || state == DATASET_SCANNING)
+		out->left += left_of(l);
 }
 
 bool lane_is_busy(const struct lane *l)

@@ -131,10 +131,17 @@ static void append_one(struct append_task *t, struct append_item *item)
 static void append_run(struct task *task)
 {
 	struct append_task *t = (struct append_task *)task;
+	struct stage_meter *stages = t->packer->options.stages;
 
-	for (size_t i = 0; i < t->n && t->failure.code == ERR_NONE; i++)
+	stage_meter_enter(stages, STAGE_WRITE);
+	for (size_t i = 0; i < t->n && t->failure.code == ERR_NONE; i++) {
+		int64_t began = clock_mono_ns();
+
 		append_one(t, &t->items[i]);
+		stage_meter_did(stages, STAGE_WRITE, 1, (uint64_t)(clock_mono_ns() - began));
+	}
 	t->spool_bytes = spool_bytes(t->packer->options.spool);
+	stage_meter_leave(stages, STAGE_WRITE);
 }
 
 static void append_done(struct task *task)
@@ -259,7 +266,9 @@ static void sync_run(struct task *task)
 	struct sync_task *t = (struct sync_task *)task;
 
 	atomic_fetch_add(&t->packer->steps, 1);
+	stage_meter_enter(t->packer->options.stages, STAGE_WRITE);
 	spool_sync(t->packer->options.spool, &t->err);
+	stage_meter_leave(t->packer->options.stages, STAGE_WRITE);
 }
 
 static void sync_end(struct sync_task *t)

@@ -20,6 +20,7 @@
 
 #include "daemon/db.h"
 #include "daemon/record_build.h"
+#include "daemon/stage_meter.h"
 #include "storage/seal.h"
 #include "storage/spool.h"
 
@@ -66,7 +67,8 @@ struct packer_options {
 	uint64_t spool_waste;
 	int64_t
 	    seal_age_ms; /* a record that has waited so long is sealed with its group; 0: never */
-	size_t backlog;	 /* bytes of latents that may wait to be appended */
+	struct stage_meter *stages; /* where its work is counted; NULL: nowhere */
+	size_t backlog;		    /* bytes of latents that may wait to be appended */
 	struct packer_handlers handlers;
 	void *arg;
 };

@@ -75,8 +75,10 @@ static void seal_run(struct task *task)
 
 	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
 	t->samples = xcalloc(t->n, sizeof(*t->samples));
+	stage_meter_enter(options->stages, STAGE_WRITE);
 	if (seal_shard(&target, seal_load, t, t->n, &t->sealed, &t->err) == 0)
 		seal_row(t);
+	stage_meter_leave(options->stages, STAGE_WRITE);
 }
 
 static void seal_free(struct seal_task *t)
@@ -105,8 +107,10 @@ static void drop_run(struct task *task)
 {
 	struct seal_task *t = (struct seal_task *)task;
 
+	stage_meter_enter(t->packer->options.stages, STAGE_WRITE);
 	for (size_t i = 0; i < t->n && t->err.code == ERR_NONE; i++)
 		spool_drop(t->packer->options.spool, &t->entries[i].place, &t->err);
+	stage_meter_leave(t->packer->options.stages, STAGE_WRITE);
 	t->spool_bytes = spool_bytes(t->packer->options.spool);
 }
 

@@ -302,6 +302,21 @@ void pipeline_close(struct pipeline *p)
 	free(p);
 }
 
+void pipeline_queues(const struct pipeline *p, size_t queues[STAGES])
+{
+	queues[STAGE_OPEN] += p->ready.n + p->opening;
+	queues[STAGE_READ] += p->opened.n;
+	queues[STAGE_DECODE] += p->at_workers;
+	for (size_t i = 0; i < p->n_pending; i++)
+		queues[STAGE_ENCODE] += p->pending[i].works.n;
+	queues[STAGE_ENCODE] += p->encoding;
+}
+
+size_t pipeline_waits_for_memory(const struct pipeline *p)
+{
+	return p->waiting.n;
+}
+
 const struct pipeline_counts *pipeline_counts(const struct pipeline *p)
 {
 	return &p->counts;

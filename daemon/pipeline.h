@@ -58,7 +58,8 @@ struct pipeline_options {
 	bool captions;
 	const struct json_t
 	    *given; /* captions that count instead of those of files: caption_list.h; NULL: none */
-	bool drop_duplicates; /* skip them, instead of giving each a record of its own */
+	bool drop_duplicates;	    /* skip them, instead of giving each a record of its own */
+	struct stage_meter *stages; /* where its work is counted; NULL: nowhere */
 	/* A job that ended otherwise than encoded, in one line; @kind as settled. */
 	void (*on_outcome)(void *arg, const char *path, enum outcome_kind kind, const char *reason,
 			   const char *message);
@@ -95,6 +96,10 @@ void pipeline_on_encoded(struct pipeline *p, const struct packed *what);
 void pipeline_on_rejected(struct pipeline *p, const struct packed *what, const char *path,
 			  const struct error *why);
 const struct pipeline_counts *pipeline_counts(const struct pipeline *p);
+/* Adds the images that wait for each stage, or are in it. */
+void pipeline_queues(const struct pipeline *p, size_t queues[STAGES]);
+/* Images whose decode waits for memory. */
+size_t pipeline_waits_for_memory(const struct pipeline *p);
 /* Once it is finished; or its pool and encoders never give anything back any more. NULL is fine. */
 void pipeline_close(struct pipeline *p);
 

@@ -24,6 +24,7 @@ static void submit(struct pipeline *p, struct pending *bucket)
 		batch->items[i].content = w->content;
 	}
 	p->batches++;
+	p->encoding += n;
 	p->counts.pixels += (uint64_t)n * batch->width * batch->height;
 	encode_group_submit(p->options.encoders, batch);
 }
@@ -91,6 +92,7 @@ void pipeline_on_batch(struct encode_batch *batch, const struct error *failure)
 	size_t n = 0;
 
 	p->batches--;
+	p->encoding -= batch->n;
 	for (size_t i = 0; i < batch->n; i++) {
 		struct encode_item *item = &batch->items[i];
 		struct work *w = item->owner;

@@ -6,6 +6,7 @@
 #include "daemon/pipeline_parts.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 
 #include <stddef.h>
 
@@ -58,14 +59,19 @@ static struct work *work_of(struct task *t)
 static void opening_run(struct task *t)
 {
 	struct work *w = work_of(t);
+	struct stage_meter *stages = w->pipeline->options.stages;
+	int64_t began = clock_mono_ns();
 	struct error err = ERROR_INIT;
 
+	stage_meter_enter(stages, STAGE_OPEN);
 	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0)
 		w->fd = source_open_sample(w->source, w->job.path, &err);
 	if (w->fd < 0) {
 		w->failure = xmalloc(sizeof(err));
 		*w->failure = err;
 	}
+	stage_meter_did(stages, STAGE_OPEN, 1, (uint64_t)(clock_mono_ns() - began));
+	stage_meter_leave(stages, STAGE_OPEN);
 }
 
 static void opening_done(struct task *t)

@@ -46,6 +46,7 @@ struct pipeline {
 	size_t images;	   /* works between claim and end */
 	size_t at_workers; /* of them with a decode worker */
 	size_t batches;	   /* that encoders have */
+	size_t encoding;   /* images in them */
 	size_t extending;  /* renewals of leases that will be answered */
 	bool claiming, claims_over, paused, stopping, failed;
 	bool asked_suspects; /* by the last claim */

@@ -175,6 +175,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_tick(s->lanes[i]);
 	engines_tick(s->engines);
+	service_stages_tick(s->last_minute);
 	if (s->serve)
 		serve_server_tick(s->serve);
 	if (!s->warned && decode_pool_warning(s->pool)) {
@@ -310,18 +311,23 @@ static int open_workers(struct service *s, struct error *err)
 	    .remote_memory = c->memory_limit / 4,
 	    .queue = s->background_queue,
 	    .db = s->db,
+	    .stages = s->stages,
 	    .on_batch = on_batch,
 	    .on_change = on_engine,
 	    .on_health = on_health,
 	    .on_left_out = on_left_out,
 	    .arg = s};
-	struct decode_pool_options pool = {.workers = decode_workers(c), .slot_bytes = 3};
+	struct decode_pool_options pool = {
+	    .workers = decode_workers(c), .slot_bytes = 3, .stages = s->stages};
 
 	pipeline_decode_options(&pool);
 	s->memory.limit = c->memory_limit;
 	if (decode_pool_open(s->event, &pool, &s->pool, err) < 0)
 		return -1;
-	return engines_open(s->inbox, c->encoders, c->n_encoders, &engines, &s->engines, err);
+	if (engines_open(s->inbox, c->encoders, c->n_encoders, &engines, &s->engines, err) < 0)
+		return -1;
+	s->last_minute = service_stages_new(s);
+	return 0;
 }
 
 static int open_api(struct service *s, struct error *err)
@@ -353,6 +359,7 @@ static int open_all(struct service *s, struct error *err)
 					 .pool = s->pool,
 					 .memory = &s->memory,
 					 .engines = s->engines,
+					 .stages = s->stages,
 					 .part = s->options.part,
 					 .log = write_log,
 					 .arg = s};
@@ -402,6 +409,7 @@ static void close_all(struct service *s)
 	if (!s->abandons_load) /* it may still come back there */
 		inbox_close(s->inbox);
 	service_watchdog_free(s->watchdog);
+	service_stages_free(s->last_minute);
 	sd_event_source_disable_unref(s->on_int);
 	sd_event_source_disable_unref(s->on_term);
 	sd_event_source_disable_unref(s->on_hup);
@@ -412,6 +420,7 @@ static void close_all(struct service *s)
 	queue_close(s->queue);
 	outputs_close(&s->outputs);
 	state_folder_close(&s->state_folder);
+	stage_meter_free(s->stages);
 	free(s->full);
 	free(s->reload_error);
 	if (s->abandons_load)
@@ -434,6 +443,7 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 	int r;
 
 	atomic_init(&s.log_level, (int)config->log_level);
+	s.stages = stage_meter_new();
 	program_block_signals(true);
 	r = state_folder_open(config->state_dir, &s.state_folder, err);
 	if (r == OUTPUT_BUSY) {

@@ -7,6 +7,7 @@
  *	service_disks.c      which of them are full
  *	service_reload.c     another configuration
  *	service_picture.c    what people see
+ *	service_stages.c     what limits it
  *	service_serve.c      the server for others, beside the lanes
  *	service_watchdog.c   systemd, and whether the threads get on
  */
@@ -17,6 +18,7 @@
 #include "daemon/lane.h"
 #include "daemon/serve_server.h"
 #include "daemon/service.h"
+#include "daemon/service_stages.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -44,6 +46,8 @@ struct service {
 	struct decode_pool *pool;
 	struct memory_budget memory;
 	struct engines *engines;
+	struct stage_meter *stages;
+	struct service_stages *last_minute;
 	struct lane_shared shared;
 	struct lane **lanes; /* in the order of the configuration */
 	size_t n_lanes, lanes_capacity;

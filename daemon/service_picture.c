@@ -77,6 +77,10 @@ static void picture_encoder(struct service *s, size_t index, struct service_enco
 	out->in_flight = view.in_flight;
 	out->images_done = view.images_done;
 	out->images_per_second = view.images_per_second;
+	out->images_failed = view.images_failed;
+	out->images = view.images;
+	out->ready = view.ready;
+	out->busy_ns = view.busy_ns;
 	out->state = working_state(&view);
 	if (out->state == ENCODER_IDLE && hours->rests)
 		out->state = ENCODER_PAUSED;
@@ -117,6 +121,7 @@ void service_publish(struct service *s)
 		lane_status(s->lanes[i], &p->datasets[i]);
 	for (size_t i = 0; i < p->n_encoders; i++)
 		picture_encoder(s, i, &p->encoders[i]);
+	service_stages_picture(s->last_minute, p);
 	service_picture_serve(s, &p->serve);
 	status_board_publish(s->board, p);
 }

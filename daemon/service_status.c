@@ -60,8 +60,13 @@ struct service_status *service_status_new(size_t n_datasets, size_t n_encoders)
 	s->n_datasets = n_datasets;
 	s->encoders = xcalloc(n_encoders, sizeof(*s->encoders));
 	s->n_encoders = n_encoders;
+	s->limit_stage = STAGE_NONE;
 	for (size_t i = 0; i < n_datasets; i++)
 		s->datasets[i].eta = (struct eta_range){-1, -1, -1};
+	for (size_t i = 0; i < n_encoders; i++)
+		s->encoders[i].busy = -1;
+	for (size_t i = 0; i < STAGES; i++)
+		s->stages[i].busy = s->stages[i].images_per_second = -1;
 	return s;
 }
 
@@ -114,6 +119,7 @@ void service_status_unref(const struct service_status *shared)
 	free(s->intake_paused);
 	free(s->decode_warning);
 	free(s->reload_error);
+	free(s->limit);
 	free(s);
 }
 

@@ -18,6 +18,7 @@
 #ifndef LATENTD_DAEMON_SERVICE_STATUS_H
 #define LATENTD_DAEMON_SERVICE_STATUS_H
 
+#include "daemon/bottleneck.h"
 #include "daemon/eta.h"
 #include "queue/queue.h"
 
@@ -115,9 +116,13 @@ struct service_encoder {
 	char *engine;	   /* as in the records: "cpu/winograd-0.1.0-avx2 float32" */
 	enum encoder_state state;
 	char *why;
-	uint64_t in_flight;	  /* batches */
-	uint64_t images_done;	  /* since the daemon began */
-	double images_per_second; /* over the last minute */
+	bool ready;	    /* it has a model in memory */
+	double busy;	    /* share of the last seconds, 0 to 1; -1: not known yet */
+	uint64_t busy_ns;   /* since the daemon began, of one that is on this machine */
+	uint64_t in_flight; /* batches */
+	uint64_t images;    /* in them */
+	uint64_t images_done, images_failed; /* since the daemon began */
+	double images_per_second;	     /* over the last minute */
 	struct service_endpoint *endpoints;
 	size_t n_endpoints;
 };
@@ -157,6 +162,10 @@ struct service_status {
 	char *decode_warning; /* decode_pool_warning() */
 	int64_t reloaded_at;  /* the last reload, good or bad */
 	char *reload_error;   /* why it left the old settings in force; NULL: it did not */
+	struct stage_view stages[STAGES];
+	struct stage_sums stage_sums[STAGES];
+	enum work_stage limit_stage;
+	char *limit; /* why it is as fast as it is; NULL: nothing to do, or not known yet */
 	struct service_dataset *datasets; /* in the order of the config file */
 	size_t n_datasets;
 	struct service_encoder *encoders;

@@ -35,6 +35,11 @@ static json_t *json_seconds(int64_t s)
 	return s < 0 ? json_null() : json_integer(s);
 }
 
+static json_t *json_known(double value)
+{
+	return value < 0 ? json_null() : json_rounded(value, 3);
+}
+
 static json_t *jobs_json(const struct queue_counts *c)
 {
 	json_t *jobs = json_object();
@@ -127,8 +132,11 @@ static json_t *encoder_json(const struct service_encoder *e)
 	with(o, MEMBERS({"name", json_clean(e->name)}, {"type", json_clean(e->type)},
 			{"engine", json_clean(e->engine)},
 			{"state", json_string(encoder_state_name(e->state))},
-			{"why", json_clean(e->why)}, {"in_flight", json_count(e->in_flight)},
+			{"why", json_clean(e->why)}, {"busy", json_known(e->busy)},
+			{"in_flight", json_count(e->in_flight)},
+			{"images_in_flight", json_count(e->images)},
 			{"images_done", json_count(e->images_done)},
+			{"images_failed", json_count(e->images_failed)},
 			{"images_per_second", json_rounded(e->images_per_second, 2)}));
 	if (e->n_endpoints > 0) {
 		json_t *endpoints = json_array();
@@ -173,6 +181,26 @@ static json_t *daemon_json(const struct service_status *s)
 			    {"reload_error", json_clean(s->reload_error)}));
 }
 
+static json_t *stages_json(const struct service_status *s)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < STAGES; i++) {
+		const struct stage_view *v = &s->stages[i];
+		json_t *queue = i == STAGE_RESIZE ? json_null() : json_count(v->queue);
+
+		json_array_append_new(
+		    list,
+		    with(json_object(),
+			 MEMBERS({"name", json_string(stage_name((enum work_stage)i))},
+				 {"images_per_second", json_known(v->images_per_second)},
+				 {"busy", json_known(v->busy)}, {"workers", json_count(v->workers)},
+				 {"queue", queue}, {"images", json_count(s->stage_sums[i].images)},
+				 {"limits", json_boolean((int)s->limit_stage == i)})));
+	}
+	return list;
+}
+
 json_t *status_json(const struct service_status *s)
 {
 	json_t *o = json_object(), *datasets = json_array(), *encoders = json_array();
@@ -182,6 +210,7 @@ json_t *status_json(const struct service_status *s)
 	for (size_t i = 0; i < s->n_encoders; i++)
 		json_array_append_new(encoders, encoder_json(&s->encoders[i]));
 	with(o, MEMBERS({"taken_at", json_time(s->taken_at)}, {"daemon", daemon_json(s)},
+			{"limit", json_clean(s->limit)}, {"stages", stages_json(s)},
 			{"datasets", datasets}, {"encoders", encoders},
 			{"serve", serve_json(&s->serve)}));
 	return o;

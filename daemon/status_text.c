@@ -9,6 +9,8 @@
 #include "daemon/text_lines.h"
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #define BAR_CELLS 50
@@ -286,7 +288,7 @@ static void dataset_text(struct buffer *out, const json_t *d, const char *reach,
 
 /* -- the daemon ----------------------------------------------------------------------------------- */
 
-static void daemon_text(struct buffer *out, const json_t *daemon, int64_t now)
+static void daemon_text(struct buffer *out, const json_t *daemon, const char *limits, int64_t now)
 {
 	const char *full = text_of(daemon, "intake_paused"),
 		   *reload = text_of(daemon, "reload_error");
@@ -311,12 +313,73 @@ static void daemon_text(struct buffer *out, const json_t *daemon, int64_t now)
 		text_warning(out, text);
 	}
 	text_warning(out, text_of(daemon, "decode_warning"));
+	text_marked(out, '>', limits);
 	text_line_item(&line, "%llu of %llu workers busy",
 		       (unsigned long long)count_of(daemon, "decode_busy"),
 		       (unsigned long long)count_of(daemon, "decode_workers"));
 	text_line_item(&line, "memory %s of %s", text_bytes(count_of(daemon, "memory_used"), used),
 		       text_bytes(count_of(daemon, "memory_limit"), limit));
 	text_line_end(&line);
+}
+
+/* "7.9 of 8" of a member that is a number, or "-" where it is not known. */
+static void busy_text(const json_t *stage, char *out, size_t size)
+{
+	const json_t *busy = json_object_get(stage, "busy");
+
+	if (json_is_number(busy))
+		snprintf(out, size, "%.1f of %llu", json_number_value(busy),
+			 (unsigned long long)count_of(stage, "workers"));
+	else
+		snprintf(out, size, "-");
+}
+
+static void stage_text(struct buffer *out, const json_t *stage)
+{
+	const json_t *rate = json_object_get(stage, "images_per_second");
+	char busy[48], number[24] = "-", images[28];
+
+	busy_text(stage, busy, sizeof(busy));
+	if (json_is_number(rate))
+		snprintf(number, sizeof(number), "%.1f", json_number_value(rate));
+	buffer_append_string(out, "  ");
+	text_clean(out, text_of(stage, "name"));
+	buffer_appendf(out, "%*s%10s   %s",
+		       TEXT_LABEL_COLUMNS - 2 - (int)strlen(text_of(stage, "name")), "", number,
+		       busy);
+	if (!json_is_null(json_object_get(stage, "queue")))
+		buffer_appendf(out, "%*s", 22 - (int)strlen(busy),
+			       text_count(count_of(stage, "queue"), images));
+	if (json_is_true(json_object_get(stage, "limits")))
+		buffer_append_string(out, "   <- limits");
+	buffer_append_string(out, "\n");
+}
+
+static bool stages_move(const json_t *stages)
+{
+	const json_t *stage;
+	size_t i;
+
+	json_array_foreach(stages, i, stage)
+	{
+		if (count_of(stage, "queue") > 0 ||
+		    json_number_value(json_object_get(stage, "images_per_second")) > 0)
+			return true;
+	}
+	return false;
+}
+
+/* A table of them, if anything is or was in them of late. */
+static void stages_text(struct buffer *out, const json_t *stages)
+{
+	const json_t *stage;
+	size_t i;
+
+	if (!stages_move(stages))
+		return;
+	buffer_appendf(out, "\n  %-*s%10s   %s%18s\n", TEXT_LABEL_COLUMNS - 2, "stage", "images/s",
+		       "busy", "images");
+	json_array_foreach(stages, i, stage) stage_text(out, stage);
 }
 
 static void endpoint_text(struct buffer *out, const json_t *p)
@@ -356,8 +419,13 @@ static void encoder_text(struct buffer *out, const json_t *e)
 	if (in_flight > 0)
 		text_line_item(&line, "%s in flight", text_count(in_flight, count));
 	text_line_item(&line, "%s encoded", text_count(count_of(e, "images_done"), count));
+	if (count_of(e, "images_failed") > 0)
+		text_line_item(&line, "%s failed", text_count(count_of(e, "images_failed"), count));
 	if (rate > 0)
 		text_line_item(&line, "%.1f/s", rate);
+	if (json_is_number(json_object_get(e, "busy")))
+		text_line_item(&line, "busy %.0f %%",
+			       100 * json_number_value(json_object_get(e, "busy")));
 	text_line_end(&line);
 	json_array_foreach(json_object_get(e, "endpoints"), i, endpoint)
 	    endpoint_text(out, endpoint);
@@ -394,11 +462,12 @@ void status_text(struct buffer *out, const json_t *status, const char *reach, in
 	size_t i;
 
 	if (json_is_object(daemon))
-		daemon_text(out, daemon, now);
+		daemon_text(out, daemon, text_of(status, "limit"), now);
 	json_array_foreach(encoders, i, item) encoder_text(out, item);
 	if (json_is_object(json_object_get(status, "serve")))
 		serve_text(out, json_object_get(status, "serve"));
 	json_array_foreach(datasets, i, item) dataset_text(out, item, reach, now);
+	stages_text(out, json_object_get(status, "stages"));
 }
 
 void status_lines(struct buffer *out, const json_t *status)

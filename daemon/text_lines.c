@@ -90,6 +90,11 @@ void text_line_end(struct text_line *line)
 
 void text_warning(struct buffer *out, const char *text)
 {
+	text_marked(out, '!', text);
+}
+
+void text_marked(struct buffer *out, char mark, const char *text)
+{
 	cleanup_buffer struct buffer clean = BUFFER_INIT;
 	size_t column = TEXT_COLUMNS;
 	bool first = true;
@@ -102,7 +107,10 @@ void text_warning(struct buffer *out, const char *text)
 		memcpy(word, p, n);
 		word[n] = '\0';
 		if (column + 1 + columns(word) >= TEXT_COLUMNS) {
-			buffer_append_string(out, first ? "  ! " : "\n    ");
+			if (first)
+				buffer_appendf(out, "  %c ", mark);
+			else
+				buffer_append_string(out, "\n    ");
 			column = 4;
 		} else {
 			buffer_append_string(out, " ");

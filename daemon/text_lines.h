@@ -24,6 +24,8 @@ void text_line_end(struct text_line *line);
 
 /* Appends "  ! words of @text", broken at spaces; nothing where it is empty. Cleaned. */
 void text_warning(struct buffer *out, const char *text);
+/* The same with another mark. */
+void text_marked(struct buffer *out, char mark, const char *text);
 
 /* Appends @s with '?' for control characters, which would steer a terminal, and for what is not UTF-8. */
 void text_clean(struct buffer *out, const char *s);

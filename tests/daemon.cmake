@@ -1,11 +1,12 @@
 # Tests of daemon/.
-foreach(name config_check decode_protocol encode_model eta id_table memory_budget rate spool_index recipe record_build output pixel_setup plan
+foreach(name bottleneck config_check decode_protocol encode_model eta id_table memory_budget rate spool_index recipe record_build output pixel_setup plan
 	plan_output skip_policy sources watchdog)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_daemon)
 endforeach()
 add_cmocka_test(NAME test_vae_choice SOURCES unit/test_vae_choice.c LIBS latentd_kl_testing latentd_daemon)
 add_cmocka_test(NAME test_header_fd SOURCES unit/test_header_fd.c LIBS latentd_image)
 add_cmocka_test(NAME test_confine SOURCES unit/test_confine.c LIBS latentd_confine)
+add_cmocka_test(NAME test_stage_meter SOURCES unit/test_stage_meter.c LIBS latentd_daemon LABELS tsan)
 add_cmocka_test(NAME test_executor SOURCES unit/test_executor.c LIBS latentd_daemon LABELS tsan)
 add_cmocka_test(NAME test_service_status SOURCES unit/test_service_status.c LIBS latentd_daemon
 	LABELS tsan)

@@ -10,6 +10,7 @@
 #include "image/render.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "image/orientation.h"
 #include "image/pixel_sink.h"
 
@@ -18,6 +19,7 @@ struct render_input {
 	size_t size;
 	const struct image_limits *limits;
 	const struct image_policy *policy;
+	int64_t *resize_ns; /* NULL: nobody asks */
 };
 
 /* What the decoder hands out, and what becomes of it. */
@@ -81,6 +83,7 @@ struct resampler_sink {
 	struct resampler *resampler;
 	uint8_t *row; /* [width][3] */
 	bool mirrored;
+	int64_t *resize_ns;
 };
 
 static uint8_t *resampler_sink_row(struct pixel_sink *sink, size_t y)
@@ -101,6 +104,15 @@ static void mirror(uint8_t *row, size_t width)
 	}
 }
 
+static void resample_row(struct resampler *resampler, const uint8_t *row, int64_t *ns)
+{
+	int64_t began = ns ? clock_mono_ns() : 0;
+
+	resampler_row(resampler, row);
+	if (ns)
+		*ns += clock_mono_ns() - began;
+}
+
 static void resampler_sink_done(struct pixel_sink *sink, size_t y)
 {
 	struct resampler_sink *s = (struct resampler_sink *)sink;
@@ -108,7 +120,7 @@ static void resampler_sink_done(struct pixel_sink *sink, size_t y)
 	(void)y;
 	if (s->mirrored)
 		mirror(s->row, sink->width);
-	resampler_row(s->resampler, s->row);
+	resample_row(s->resampler, s->row, s->resize_ns);
 }
 
 static void resampler_free_p(struct resampler **r)
@@ -146,6 +158,7 @@ static int render_rows(const struct render_input *in, const struct shape *s, uin
 	    .resampler = resampler,
 	    .row = row,
 	    .mirrored = s->orientation == 2,
+	    .resize_ns = in->resize_ns,
 	};
 	return image_decode_rows(in->bytes, in->size, in->limits, in->policy, &sink.base, err);
 }
@@ -199,23 +212,40 @@ static int render_turned(const struct render_input *in, const struct shape *s, u
 	    resampler_new(&s->plan, upright.width, upright.height, out, &resampler, err) < 0)
 		return -1;
 	for (size_t y = 0; y < upright.height; y++)
-		resampler_row(resampler, upright.pixels + y * upright.width * 3);
+		resample_row(resampler, upright.pixels + y * upright.width * 3, in->resize_ns);
 	return 0;
+}
+
+static int render(const struct render_input *in, const struct render_geometry *geometry,
+		  uint8_t *out, struct error *err)
+{
+	struct image_header header;
+	struct shape s;
+
+	if (image_read_header(in->bytes, in->size, in->limits, &header, err) < 0)
+		return -1;
+	s = shape_of(&header, in->policy, geometry);
+	return rows_come_in_order(&s) ? render_rows(in, &s, out, err)
+				      : render_turned(in, &s, out, err);
 }
 
 int image_render(const uint8_t *bytes, size_t size, const struct image_limits *limits,
 		 const struct image_policy *policy, const struct render_geometry *geometry,
 		 uint8_t *out, struct error *err)
 {
-	const struct render_input in = {bytes, size, limits, policy};
-	struct image_header header;
-	struct shape s;
+	const struct render_input in = {bytes, size, limits, policy, NULL};
 
-	if (image_read_header(bytes, size, limits, &header, err) < 0)
-		return -1;
-	s = shape_of(&header, policy, geometry);
-	return rows_come_in_order(&s) ? render_rows(&in, &s, out, err)
-				      : render_turned(&in, &s, out, err);
+	return render(&in, geometry, out, err);
+}
+
+int image_render_timed(const uint8_t *bytes, size_t size, const struct image_limits *limits,
+		       const struct image_policy *policy, const struct render_geometry *geometry,
+		       uint8_t *out, int64_t *resize_ns, struct error *err)
+{
+	const struct render_input in = {bytes, size, limits, policy, resize_ns};
+
+	*resize_ns = 0;
+	return render(&in, geometry, out, err);
 }
 
 /* Decoder, resampler and a row together; or the upright picture, first beside the decoder and a band

@@ -120,6 +120,27 @@ static void fill_scans(struct service_dataset *d)
 	d->deletions = 17;
 }
 
+/* Its decode workers cannot keep up. */
+static void fill_stages(struct service_status *s)
+{
+	static const struct stage_view views[STAGES] = {{12.4, 0.1, 1, 3},    {12.4, 0.6, 8, 0},
+							{12.345, 6.7, 8, 24}, {12.345, 0.6, 8, 0},
+							{12.3, 0.38, 1, 8},   {12.3, 0.04, 1, 503}};
+
+	for (int i = 0; i < STAGES; i++) {
+		struct stage_sums *sums = &s->stage_sums[i];
+
+		s->stages[i] = views[i];
+		*sums = (struct stage_sums){.images = 5000, .busy_ns = 60000000000};
+		sums->buckets[4] = 4900;
+		sums->buckets[STAGE_BUCKETS - 1] = 100;
+		sums->took_ns = 61500000000;
+	}
+	s->limit_stage = STAGE_DECODE;
+	s->limit = xstrdup("cpu idle 62 %: decode-bound, 8 of 8 decode workers busy, 85 % of that "
+			   "with decoding");
+}
+
 struct service_status *api_rig_status(const struct api_rig *rig)
 {
 	struct service_status *s = service_status_new(2, 1);
@@ -136,14 +157,19 @@ struct service_status *api_rig_status(const struct api_rig *rig)
 	s->memory_limit = 2147483648;
 	s->decode_busy = 7;
 	s->decode_workers = 8;
+	fill_stages(s);
 	fill_photos(rig, &s->datasets[0]);
 	fill_scans(&s->datasets[1]);
 	s->encoders[0] = (struct service_encoder){.name = xstrdup("cpu"),
 						  .type = xstrdup("cpu"),
 						  .engine = xstrdup("cpu/onednn-2.6.3 float32"),
 						  .state = ENCODER_BUSY,
-						  .in_flight = 4,
+						  .ready = true,
+						  .busy = 0.38,
+						  .in_flight = 1,
+						  .images = 8,
 						  .images_done = 5000,
+						  .images_failed = 2,
 						  .images_per_second = 12.345};
 	return s;
 }

@@ -113,6 +113,7 @@ int rig_open(struct rig *rig, const struct rig_options *o, struct error *err)
 	if (o->max_file > 0)
 		options.limits.max_file_bytes = o->max_file;
 	assert_true(sd_event_new(&rig->event) >= 0);
+	rig->stages = options.stages = stage_meter_new();
 	return decode_pool_open(rig->event, &options, &rig->pool, err);
 }
 
@@ -133,7 +134,14 @@ void rig_open_liar(struct rig *rig, size_t workers, uint64_t time_limit_ms)
 
 void rig_close(struct rig *rig)
 {
+	struct stage_sums sums;
+
 	decode_pool_close(rig->pool);
+	for (int i = 0; i < STAGES; i++) {
+		stage_meter_sums(rig->stages, (enum work_stage)i, &sums);
+		assert_int_equal(sums.active, 0);
+	}
+	stage_meter_free(rig->stages);
 	sd_event_unref(rig->event);
 	bucket_table_free(rig->buckets);
 	assert_int_equal(open_descriptors(), rig->descriptors);

@@ -34,7 +34,8 @@ struct rig {
 	struct decode_pool *pool;
 	struct bucket_table *buckets;
 	struct image_policy policy;
-	size_t descriptors; /* of this process before anything was opened */
+	struct stage_meter *stages; /* of the pool; at its end nobody may be at work */
+	size_t descriptors;	    /* of this process before anything was opened */
 };
 
 /* @program: in the build folder. 64 x 64 targets; the limits are IMAGE_LIMITS_DEFAULT but for @max_file. */

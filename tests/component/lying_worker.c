@@ -46,6 +46,8 @@ static void say_type(enum decode_message_type type)
 
 	memset(&m, 0, sizeof(m));
 	m.type = type;
+	if (type == DECODE_DONE)
+		m.done.resize_ns = UINT64_MAX; /* longer than it was asked */
 	say(m);
 }
 

@@ -85,6 +85,28 @@ static void pixels_are_those_of_decoding_in_this_process(void **state)
 	rig_close(&rig);
 }
 
+static void what_workers_do_is_counted_by_stage(void **state)
+{
+	cleanup_buffer struct buffer file = golden_image("q16.jpg");
+	cleanup_shot struct shot drawn = {.skip = false}, seen = {.skip = true};
+	struct stage_sums read, decode, resize;
+	struct rig rig;
+
+	(void)state;
+	open_real(&rig, 1, BUCKET_KOHYA, 128);
+	rig_shoot(&rig, &drawn, file.data, file.size);
+	rig_shoot(&rig, &seen, file.data, file.size);
+	stage_meter_sums(rig.stages, STAGE_READ, &read);
+	stage_meter_sums(rig.stages, STAGE_DECODE, &decode);
+	stage_meter_sums(rig.stages, STAGE_RESIZE, &resize);
+	assert_int_equal(read.images, 2);
+	assert_int_equal(decode.images, 1);
+	assert_int_equal(resize.images, 1);
+	assert_true(read.took_ns > 0 && decode.took_ns > 0 && resize.took_ns > 0);
+	assert_true(resize.busy_ns == resize.took_ns);
+	rig_close(&rig);
+}
+
 static void many_images_in_several_workers_do_not_mix(void **state)
 {
 	struct buffer files[ARRAY_SIZE(images)];
@@ -465,6 +487,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(pixels_are_those_of_decoding_in_this_process),
+	    cmocka_unit_test(what_workers_do_is_counted_by_stage),
 	    cmocka_unit_test(many_images_in_several_workers_do_not_mix),
 	    cmocka_unit_test(a_skipped_image_is_hashed_and_never_decoded),
 	    cmocka_unit_test(what_the_decoder_refuses_arrives_with_its_reason),

@@ -238,6 +238,23 @@ static void the_neighbours_of_a_liar_are_not_disturbed(void **state)
 	rig_close(&rig);
 }
 
+/* The liar says of everything that it resized it for centuries. */
+static void nobody_resizes_for_longer_than_it_was_asked(void **state)
+{
+	int64_t began = clock_mono_ns();
+	struct stage_sums decode, resize;
+	struct rig rig;
+
+	(void)state;
+	rig_open_liar(&rig, 1, 0);
+	rig_works(&rig, 'a');
+	stage_meter_sums(rig.stages, STAGE_DECODE, &decode);
+	stage_meter_sums(rig.stages, STAGE_RESIZE, &resize);
+	assert_int_equal(resize.images, 1);
+	assert_true((int64_t)(decode.busy_ns + resize.busy_ns) <= clock_mono_ns() - began);
+	rig_close(&rig);
+}
+
 static void a_message_behind_the_last_one_costs_no_image(void **state)
 {
 	static const char *const lies[] = {"done_twice", "done_failed"};
@@ -579,6 +596,7 @@ int main(void)
 	    cmocka_unit_test(a_worker_that_hangs_costs_one_image_after_its_time),
 	    cmocka_unit_test(the_wait_for_a_place_does_not_count_as_time),
 	    cmocka_unit_test(the_neighbours_of_a_liar_are_not_disturbed),
+	    cmocka_unit_test(nobody_resizes_for_longer_than_it_was_asked),
 	    cmocka_unit_test(a_message_behind_the_last_one_costs_no_image),
 	    cmocka_unit_test(descriptors_from_a_worker_are_closed),
 	    cmocka_unit_test(closing_in_the_middle_forgets_images_without_a_call),

@@ -54,6 +54,9 @@ static struct decode_message example(enum decode_message_type type)
 	case DECODE_HEADER:
 		m.header = (struct image_header){IMAGE_PNG, 640, 481, 6, 0x0123456789abcdef};
 		break;
+	case DECODE_DONE:
+		m.done.resize_ns = 0x1122334455667788;
+		break;
 	case DECODE_FAILED:
 		error_data(&m.failed, "truncated", "ends at byte 12 of 13, \xc3\xa9");
 		break;
@@ -121,6 +124,7 @@ static void every_field_comes_back_in_its_place(void **state)
 	cleanup_buffer struct buffer open = example_bytes(DECODE_OPEN);
 	cleanup_buffer struct buffer geometry = example_bytes(DECODE_GEOMETRY);
 	cleanup_buffer struct buffer hashed = example_bytes(DECODE_HASHED);
+	cleanup_buffer struct buffer done = example_bytes(DECODE_DONE);
 	cleanup_buffer struct buffer failed = example_bytes(DECODE_FAILED);
 	struct decode_message m = parsed(&start);
 	struct hash128 abc = hash128_of("abc", 3);
@@ -149,6 +153,8 @@ static void every_field_comes_back_in_its_place(void **state)
 	assert_int_equal(m.draw.policy.alpha, ALPHA_DROP);
 	assert_true(m.draw.policy.jpeg_scaling);
 	assert_memory_equal(m.draw.policy.background, ((uint8_t[]){1, 128, 255}), 3);
+	m = parsed(&done);
+	assert_true(m.done.resize_ns == 0x1122334455667788);
 	m = parsed(&hashed);
 	assert_true(hash128_equal(&m.hashed.content, &abc));
 	assert_true(m.hashed.bytes == 0x8877665544332211);
@@ -160,7 +166,7 @@ static void every_field_comes_back_in_its_place(void **state)
 
 static void the_bytes_of_a_header_are_those_of_the_layout(void **state)
 {
-	static const uint8_t want[] = {4,    66,   1, /* version, type, PNG */
+	static const uint8_t want[] = {5,    66,   1, /* version, type, PNG */
 				       0x80, 2,	   0,	 0,    0,    0,	   0,	 0, /* 640 */
 				       0xe1, 1,	   0,	 0,    0,    0,	   0,	 0, /* 481 */
 				       6,    0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};

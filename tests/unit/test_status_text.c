@@ -14,9 +14,11 @@
 #include <string.h>
 
 #define NOW INT64_C(1800000000000)
-
 static struct service_status *busy_status(void)
 {
+	static const struct stage_view stages[STAGES] = {{1.4, 0.1, 1, 3},  {1.4, 0.6, 8, 0},
+							 {1.3, 6.7, 8, 24}, {1.3, 0.6, 8, 0},
+							 {1.3, 0.4, 1, 8},  {1.2, 0, 1, 1503}};
 	struct service_status *s = service_status_new(1, 1);
 	struct service_dataset *d = &s->datasets[0];
 
@@ -31,9 +33,15 @@ static struct service_status *busy_status(void)
 	s->encoders[0] = (struct service_encoder){.name = xstrdup("cpu"),
 						  .engine = xstrdup("naive"),
 						  .state = ENCODER_BUSY,
+						  .busy = 0.38,
 						  .in_flight = 2,
 						  .images_done = 1234,
+						  .images_failed = 5,
 						  .images_per_second = 1.26};
+	memcpy(s->stages, stages, sizeof(stages));
+	s->limit_stage = STAGE_DECODE;
+	s->limit = xstrdup("cpu idle 62 %: decode-bound, 8 of 8 decode workers busy, 85 % of that "
+			   "with decoding");
 	d->name = xstrdup("photos");
 	d->output = xstrdup("/out/photos");
 	d->recipe_id = xstrdup("0123456789abcdef0123456789abcdef");
@@ -71,8 +79,11 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	assert_text(
 	    status_json(s), "",
 	    "latentd 1.0: running for 2 h 1 min, process 77\n"
+	    "  > cpu idle 62 %: decode-bound, 8 of 8 decode workers busy, 85 % of that with\n"
+	    "    decoding\n"
 	    "  decoding   3 of 4 workers busy, memory 1.0 MiB of 2.0 MiB\n"
-	    "  encoder    cpu busy, naive, 2 in flight, 1,234 encoded, 1.3/s\n"
+	    "  encoder    cpu busy, naive, 2 in flight, 1,234 encoded, 5 failed, 1.3/s,\n"
+	    "             busy 38 %\n"
 	    "\n"
 	    "photos: running\n"
 	    "  progress   [#####################################.............] 75.0 %\n"
@@ -84,7 +95,15 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	    "  output     /out/photos\n"
 	    "  recipe     0123456789abcdef0123456789abcdef\n"
 	    "  ! 10 images failed: `latentctl failed --name photos` says why, `latentctl\n"
-	    "    retry --name photos` tries again\n");
+	    "    retry --name photos` tries again\n"
+	    "\n"
+	    "  stage        images/s   busy            images\n"
+	    "  open              1.4   0.1 of 1             3\n"
+	    "  read              1.4   0.6 of 8             0\n"
+	    "  decode            1.3   6.7 of 8            24   <- limits\n"
+	    "  resize            1.3   0.6 of 8\n"
+	    "  encode            1.3   0.4 of 1             8\n"
+	    "  write             1.2   0.0 of 1         1,503\n");
 	service_status_unref(s);
 }
 

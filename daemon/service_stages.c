@@ -1,0 +1,187 @@
+/*
+ * An encoder on this machine is busy while a batch is in flight in it; one of endpoints by as much of what they bear as
+ * is under way, looked at once a second.
+ */
+#include "daemon/service_stages.h"
+
+#include "daemon/bottleneck.h"
+#include "daemon/busy_window.h"
+#include "daemon/service_parts.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "encoder/encoder_remote.h"
+
+#include <string.h>
+
+struct encoder_window {
+	struct busy_window window;
+	uint64_t endpoints_ns; /* busy, of endpoints */
+};
+
+struct service_stages {
+	struct service *service;
+	struct busy_window stages[STAGES];
+	struct encoder_window *encoders;
+	int64_t ticked_at; /* monotonic ns */
+};
+
+struct service_stages *service_stages_new(struct service *s)
+{
+	struct service_stages *stages = xcalloc(1, sizeof(*stages));
+
+	stages->service = s;
+	stages->encoders = xcalloc(engines_count(s->engines), sizeof(*stages->encoders));
+	stages->ticked_at = clock_mono_ns();
+	return stages;
+}
+
+void service_stages_free(struct service_stages *stages)
+{
+	if (!stages)
+		return;
+	free(stages->encoders);
+	free(stages);
+}
+
+/* -- once a second ---------------------------------------------------------------------------------- */
+
+struct endpoint_load {
+	size_t endpoints, in_flight, limit;
+};
+
+static void add_endpoints(void *arg, const struct encoder *encoder, const char *model)
+{
+	struct endpoint_load *load = arg;
+	struct encoder_remote_view view;
+
+	(void)model;
+	if (!encoder_remote_view(encoder, &view))
+		return;
+	for (size_t i = 0; i < view.n_endpoints; i++) {
+		struct encoder_remote_endpoint_view p;
+
+		encoder_remote_endpoint_view(encoder, i, &p);
+		load->endpoints++;
+		load->in_flight += p.in_flight;
+		load->limit += p.limit;
+	}
+}
+
+/* What the encoder at @index was busy for, ever; *images: that it has encoded. */
+static uint64_t encoder_busy_ns(struct service_stages *stages, size_t index, int64_t passed,
+				uint64_t *images)
+{
+	struct encoder_window *e = &stages->encoders[index];
+	struct endpoint_load load = {.endpoints = 0};
+	struct encoder_view view;
+
+	engines_view(stages->service->engines, index, &view);
+	*images = view.images_done;
+	engines_each(stages->service->engines, index, add_endpoints, &load);
+	if (strcmp(view.type, "remote") != 0)
+		return view.busy_ns;
+	if (load.limit > 0)
+		e->endpoints_ns +=
+		    (uint64_t)((double)passed *
+			       (double)(load.in_flight < load.limit ? load.in_flight : load.limit) /
+			       (double)load.limit);
+	return e->endpoints_ns;
+}
+
+void service_stages_tick(struct service_stages *stages)
+{
+	const struct service *s = stages->service;
+	int64_t now = clock_mono_ns(), passed = now - stages->ticked_at;
+	uint64_t encoding = 0;
+	struct stage_sums sums;
+
+	stages->ticked_at = now;
+	for (size_t i = 0; i < engines_count(s->engines); i++) {
+		uint64_t images, busy = encoder_busy_ns(stages, i, passed, &images);
+
+		busy_window_add(&stages->encoders[i].window, now, busy, images);
+		encoding += busy;
+	}
+	for (int i = 0; i < STAGES; i++) {
+		stage_meter_sums(s->stages, (enum work_stage)i, &sums);
+		busy_window_add(&stages->stages[i], now,
+				i == STAGE_ENCODE ? encoding : sums.busy_ns, sums.images);
+	}
+}
+
+/* -- the picture ------------------------------------------------------------------------------------ */
+
+static size_t workers_of(const struct service *s, enum work_stage stage,
+			 const struct lane_load *load)
+{
+	switch (stage) {
+	case STAGE_OPEN:
+	case STAGE_WRITE:
+		return load->lanes;
+	case STAGE_ENCODE:
+		return engines_count(s->engines);
+	default:
+		return decode_pool_workers(s->pool);
+	}
+}
+
+static void picture_stages(const struct service_stages *stages, const struct lane_load *load,
+			   struct service_status *out)
+{
+	for (int i = 0; i < STAGES; i++) {
+		const struct busy_window *w = &stages->stages[i];
+
+		out->stages[i] = (struct stage_view){
+		    .images_per_second = busy_window_rate(w, BUSY_WINDOW_MINUTE),
+		    .busy = busy_window_busy(w, BUSY_WINDOW_NOW),
+		    .workers = workers_of(stages->service, (enum work_stage)i, load),
+		    .queue = load->queues[i]};
+		stage_meter_sums(stages->service->stages, (enum work_stage)i, &out->stage_sums[i]);
+	}
+}
+
+static void picture_limit(const struct service_stages *stages, const struct lane_load *load,
+			  struct service_status *out)
+{
+	const struct service *s = stages->service;
+	struct bottleneck_input in = {.n_encoders = out->n_encoders,
+				      .work = load->left > 0 && !s->full,
+				      .scanning = load->scanning,
+				      .behind = load->behind,
+				      .waits_for_memory = load->waits_for_memory,
+				      .memory_used = s->memory.used,
+				      .memory_limit = s->memory.limit};
+	struct bottleneck_encoder *encoders = xcalloc(out->n_encoders, sizeof(*encoders));
+	struct bottleneck found;
+
+	memcpy(in.stages, out->stages, sizeof(in.stages));
+	for (size_t i = 0; i < out->n_encoders; i++) {
+		const struct service_encoder *e = &out->encoders[i];
+
+		encoders[i] = (struct bottleneck_encoder){
+		    .name = e->name,
+		    .busy = e->busy,
+		    .usable = e->ready && (e->state == ENCODER_IDLE || e->state == ENCODER_BUSY),
+		    .loading = e->state == ENCODER_STARTING};
+	}
+	in.encoders = encoders;
+	bottleneck_find(&in, &found);
+	out->limit_stage = found.stage;
+	out->limit = found.text;
+	free(encoders);
+}
+
+void service_stages_picture(const struct service_stages *stages, struct service_status *out)
+{
+	const struct service *s = stages->service;
+	struct lane_load load = {.lanes = 0};
+
+	for (size_t i = 0; i < s->n_lanes; i++)
+		lane_load(s->lanes[i], &load);
+	for (size_t i = 0; i < out->n_encoders; i++)
+		out->encoders[i].busy =
+		    busy_window_busy(&stages->encoders[i].window, BUSY_WINDOW_NOW);
+	picture_stages(stages, &load, out);
+	picture_limit(stages, &load, out);
+}
