@@ -207,9 +207,11 @@ static int summed_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, i
 	r = real_vfs->xOpen(real_vfs, name, f->real, flags, out);
 	if (r != SQLITE_OK)
 		return r;
-	f->base.pMethods = &methods;
-	f->summed = f->real->pMethods->xRead(f->real, header, sizeof(header), 0) == SQLITE_OK &&
-		    has_sums(header);
+	f->base.pMethods = &methods; /* SQLite closes it, whatever is returned */
+	r = f->real->pMethods->xRead(f->real, header, sizeof(header), 0);
+	if (r != SQLITE_OK && r != SQLITE_IOERR_SHORT_READ) /* what it has is not known */
+		return r;
+	f->summed = r == SQLITE_OK && has_sums(header);
 	return SQLITE_OK;
 }
 

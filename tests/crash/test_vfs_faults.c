@@ -172,12 +172,14 @@ static bool shows(struct queue *q, const struct buffer *wanted)
 	return text.size == wanted->size && memcmp(text.data, wanted->data, text.size) == 0;
 }
 
+/* Every page is whole, and has its checksum. */
 static void integrity_is_ok(const char *path)
 {
 	sqlite3 *db = NULL;
 	sqlite3_stmt *stmt = NULL;
 
-	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, page_sums_vfs()),
+			 SQLITE_OK);
 	assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &stmt, NULL),
 			 SQLITE_OK);
 	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
@@ -307,6 +309,23 @@ static void every_operation_happens_whole_or_not_at_all(void **state)
 	print_message("%u cases\n", cases);
 }
 
+/* Pages would be written without them, and called damaged by the next one who reads them. */
+static void a_header_that_cannot_be_read_is_not_taken_for_one_without_checksums(void **state)
+{
+	static const enum vfs_fault faults[] = {VFS_FAILS, VFS_HALF};
+	struct fixture *f = *state;
+
+	fixture_close(f);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		vfs_shim_arm(VFS_READ, 1, faults[i]);
+		assert_error(queue_sqlite_open(f->path, &f->q, &f->err), &f->err, ERR_IO);
+		assert_true(vfs_shim_disarm());
+		assert_non_null(strstr(f->err.message, f->path));
+		error_clear(&f->err);
+	}
+	assert_ok(queue_sqlite_open(f->path, &f->q, &f->err), &f->err);
+}
+
 /* A log at its bound is cut back before work is begun; what keeps it from that is not always a reader. */
 static void a_log_that_the_disk_keeps_from_being_cut_back_names_the_disk(void **state)
 {
@@ -333,6 +352,7 @@ int main(void)
 	static const struct queue_backend sqlite = {"sqlite", queue_sqlite_open, false};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_operation_happens_whole_or_not_at_all),
+	    contract_test(a_header_that_cannot_be_read_is_not_taken_for_one_without_checksums),
 	    contract_test(a_log_that_the_disk_keeps_from_being_cut_back_names_the_disk),
 	};
 
