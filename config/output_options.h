@@ -10,6 +10,9 @@
 #include "config/settings.h"
 
 enum output_codec { OUTPUT_CODEC_ZSTD, OUTPUT_CODEC_NONE };
+/* Of all columns that are named in `columns`, and NUL. */
+#define OUTPUT_COLUMNS_SIZE 256
+
 enum output_order { OUTPUT_ORDER_SHUFFLED, OUTPUT_ORDER_SCAN };
 
 struct output_options {
@@ -17,6 +20,7 @@ struct output_options {
 	size_t shard_samples, shard_size;
 	enum output_codec codec;
 	enum output_order order;
+	const char *columns; /* of mds: storage/mds_columns.h; NULL: their own names */
 };
 
 extern const struct settings_group output_settings;

@@ -267,7 +267,7 @@ static char *dataset_folder(const char *path)
 /* Where nothing is known of the sources there are only pictures of latents. */
 static void find_sources(struct preview *p, const char *folder)
 {
-	cleanup_index_dataset struct index_dataset said = {.codec = OUTPUT_CODEC_ZSTD};
+	cleanup_index_dataset struct index_dataset said = {.there = false};
 	const char *slash = folder ? strrchr(folder, '/') : NULL;
 	cleanup_free char *out = slash ? xasprintf("%.*s", (int)(slash - folder), folder) : NULL;
 	struct output output = OUTPUT_INIT;

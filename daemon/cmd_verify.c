@@ -28,6 +28,7 @@ struct verify {
 	bool deep;
 	struct store *store;
 	const struct queue_dataset *dataset;
+	struct dataset_form form;     /* of what is rewritten */
 	struct names objects, staged; /* shard files by name: visible, and about to be */
 	struct shard_list shards;
 	struct retired_list retired;
@@ -129,7 +130,7 @@ static int repair(struct verify *v, const struct shard_row *row, const struct er
 	if (strcmp(why->reason, "missing") == 0)
 		r = queue_drop_shard(options.queue, row->id, clock_wall_ms(), &n, v->err);
 	else if (why->code != ERR_IO)
-		r = repair_shard(&options, v->dataset->recipe_id, row, &n, v->err);
+		r = repair_shard(&options, v->dataset->recipe_id, &v->form, row, &n, v->err);
 	v->requeued += n;
 	v->left += r == REPAIR_LEFT;
 	return r < 0 ? -1 : 0;
@@ -214,8 +215,12 @@ static int settle(struct verify *v)
 /* Lists the files first: what is published after that has its row by the time that rows are read. */
 static int check_dataset(struct verify *v, const char *folder)
 {
+	cleanup_index_dataset struct index_dataset said = {.there = false};
 	struct queue *queue = v->opened->queue;
 
+	if (index_dataset_read(folder, &said, v->err) < 0)
+		return -1;
+	v->form = said.form;
 	if (settle(v) < 0 || store_list(v->store, "train", on_object, &v->objects, v->err) < 0 ||
 	    store_list_area(v->store, STORE_STAGED, on_object, &v->staged, v->err) < 0 ||
 	    shard_list_read(queue, v->dataset->id, &v->shards, v->err) < 0 ||

@@ -136,8 +136,11 @@ static int check_dataset(const struct daemon_config *config, const struct datase
 {
 	struct pixel_options pixels = d->recipe.pixels;
 	struct bucket_table *buckets;
+	struct dataset_form form;
 	size_t wanted = 0, multiple;
 
+	if (dataset_form_of(&d->output.options, &form, err) < 0)
+		return -1;
 	/* Nobody is asked before the daemon runs. */
 	if (vae_source_of(d->recipe.vae, NULL) == VAE_SOURCE_ENDPOINT)
 		return 0;

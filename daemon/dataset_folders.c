@@ -18,12 +18,12 @@ static int by_name(const void *a, const void *b)
 
 static int read_recipe(struct dataset_folder *d, struct error *err)
 {
-	cleanup_index_dataset struct index_dataset said = {.codec = OUTPUT_CODEC_ZSTD};
+	cleanup_index_dataset struct index_dataset said = {.there = false};
 
 	if (index_dataset_read(d->folder, &said, err) < 0)
 		return -1;
 	d->recipe_json = TAKE(said.recipe_json);
-	d->codec = said.codec;
+	d->form = said.form;
 	if (said.there && !d->recipe_json)
 		return error_set(err, ERR_CONFIG,
 				 "%s/.latentd/dataset.json is damaged: its recipe is not that of "

@@ -11,7 +11,7 @@ struct dataset_folder {
 	char *folder;		 /* OUT/NAME */
 	char *recipe_json;	 /* canonical; "{}" where dataset.json does not have it */
 	char id[RECIPE_ID_SIZE]; /* of recipe_json; empty where that is not known */
-	enum output_codec codec;
+	struct dataset_form form;
 };
 
 struct dataset_folders {

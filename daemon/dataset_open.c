@@ -75,7 +75,6 @@ static int recover(const struct dataset_open_options *o, struct opened_dataset *
 {
 	struct recovery_options options = {.queue = o->queue,
 					   .store = d->store,
-					   .format = o->format,
 					   .recipe = o->recipe,
 					   .dataset = d->id,
 					   .spool_dir = d->spool_dir,

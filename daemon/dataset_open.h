@@ -20,7 +20,6 @@ struct dataset_open_options {
 	struct output *output; /* locked by this process */
 	const char *name;
 	const struct recipe *recipe;
-	const struct shard_ops *format;
 	const char *owner;    /* as which jobs are claimed */
 	bool again;	      /* this process had it open before */
 	bool drop_duplicates; /* with the limits of recipe->buckets: who is skipped */

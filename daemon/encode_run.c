@@ -198,7 +198,6 @@ static int open_dataset(struct encode_run *run, struct error *err)
 	struct dataset_open_options options = {.output = &run->output,
 					       .name = run->name,
 					       .recipe = &run->setup.recipe,
-					       .format = shard_format(run->options->output.format),
 					       .owner = run->owner,
 					       .drop_duplicates =
 						   run->options->duplicates == ON_DUPLICATE_DROP,
@@ -248,7 +247,6 @@ static int open_packer(struct encode_run *run, struct error *err)
 	struct packer_options options = {.db = run->db,
 					 .spool = run->dataset.spool,
 					 .store = run->dataset.store,
-					 .format = shard_format(run->options->output.format),
 					 .recipe = &run->setup.recipe,
 					 .dataset = run->dataset.id,
 					 .siblings = run->dataset.siblings,
@@ -441,18 +439,17 @@ static bool tidy_stops(void *arg)
 /* What may be rewritten. */
 static struct recaption_options rewriting_of(struct encode_run *run)
 {
-	return (struct recaption_options){
-	    .rewrite = {.queue = run->queue,
-			.store = run->dataset.store,
-			.dataset = run->dataset.id,
-			.recipe_id = run->setup.recipe.id,
-			.format = shard_format(run->options->output.format),
-			.stop = tidy_stops,
-			.note = on_note,
-			.arg = run},
-	    .roots = run->sources.roots,
-	    .n_roots = run->sources.n,
-	    .folder = run->dataset.folder};
+	return (struct recaption_options){.rewrite = {.queue = run->queue,
+						      .store = run->dataset.store,
+						      .dataset = run->dataset.id,
+						      .recipe_id = run->setup.recipe.id,
+						      .form = run->setup.recipe.form,
+						      .stop = tidy_stops,
+						      .note = on_note,
+						      .arg = run},
+					  .roots = run->sources.roots,
+					  .n_roots = run->sources.n,
+					  .folder = run->dataset.folder};
 }
 
 static int list_captions(struct encode_run *run, struct error *err)
@@ -533,6 +530,7 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 {
 	const struct encode_options *o = run->options;
 	struct remote_endpoint endpoints[SETTING_TEXTS_MAX];
+	struct dataset_form form;
 	struct encode_place place = {.cpu = o->encoder,
 				     .remote = encode_options_remote(o, endpoints),
 				     .remote_memory = o->memory / 4};
@@ -543,13 +541,14 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 	place.cpu.beside = o->memory;
 	if (encode_options_cuda(o, &cuda))
 		place.cuda = &cuda;
-	if (run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
+	if (dataset_form_of(&o->output, &form, err) < 0 ||
+	    run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
 			     err) < 0 ||
 	    encode_setup_open(&o->recipe, &place, &run->setup, err) < 0)
 		return -1;
 	if (run->setup.left_out.code != ERR_NONE)
 		fprintf(stderr, "latentctl: not used: %s\n", run->setup.left_out.message);
-	run->setup.recipe.codec = o->output.codec;
+	run->setup.recipe.form = form;
 	run->name = o->name ? xstrdup(o->name)
 			    : output_default_name(run->setup.model.name, &run->setup.recipe);
 	return 0;

@@ -12,14 +12,50 @@
 #include <unistd.h>
 
 const struct index_writer index_writers[INDEX_WRITERS] = {
-    {".latentd/shards.jsonl", index_shards_write, true},
-    {".latentd/shards.txt", index_paths_write, true},
-    {".latentd/wids.json", index_wids_write, true},
-    {".latentd/webshart", index_webshart_write, true},
-    {".latentd/energon/.nv-meta/.info.json", index_energon_write, true},
-    {"README.md", index_readme_write, false},
-    {".latentd/dataset.json", index_dataset_write, false},
+    {".latentd/shards.jsonl", index_shards_write, true, NULL},
+    {".latentd/shards.txt", index_paths_write, true, NULL},
+    {".latentd/wids.json", index_wids_write, true, "wds"},
+    {".latentd/webshart", index_webshart_write, true, "wds"},
+    {".latentd/energon/.nv-meta/.info.json", index_energon_write, true, "wds"},
+    {"train/index.json", index_mds_write, true, "mds"},
+    {"README.md", index_readme_write, false, NULL},
+    {".latentd/dataset.json", index_dataset_write, false, NULL},
 };
+
+static bool has_shards_of(const struct index_pass *pass, const char *format)
+{
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		if (strcmp(pass->shards[i].format, format) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool index_writer_applies(const struct index_pass *pass, const struct index_writer *w)
+{
+	cleanup_free char *path = xasprintf("%s/%s", pass->folder, w->file);
+
+	return !w->format || strcmp(dataset_form_format(&pass->form)->name, w->format) == 0 ||
+	       has_shards_of(pass, w->format) || file_exists(path);
+}
+
+int index_writer_run(const struct index_pass *pass, const struct index_writer *w, struct error *err)
+{
+	cleanup_free struct index_shard *shards = xcalloc(pass->n_shards + 1, sizeof(*shards));
+	struct index_pass part = *pass;
+
+	if (!w->format)
+		return w->write(pass, err);
+	if (!index_writer_applies(pass, w))
+		return 0;
+	part.shards = shards;
+	part.n_shards = 0;
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		if (strcmp(pass->shards[i].format, w->format) == 0)
+			shards[part.n_shards++] = pass->shards[i];
+	}
+	return w->write(&part, err);
+}
 
 /* -- what writers use ----------------------------------------------------------------------------- */
 
@@ -174,7 +210,9 @@ static int read_example(struct index_pass *pass, struct error *err)
 		if (record_facts_read(&record, &pass->example, err) < 0)
 			return -1;
 		pass->example_shard = s;
-		pass->codec = pass->example.codec;
+		if (!pass->form.format)
+			pass->form =
+			    (struct dataset_form){shard_format(s->format), pass->example.codec, ""};
 		return 0;
 	}
 	return 0;
@@ -191,7 +229,7 @@ int index_pass_load(struct index_pass *pass, struct error *err)
 
 static int run_pass(struct index_pass *pass, index_pass_fn fn, struct error *err)
 {
-	cleanup_index_dataset struct index_dataset before = {.codec = OUTPUT_CODEC_ZSTD};
+	cleanup_index_dataset struct index_dataset before = {.there = false};
 	struct shard_list list = {.n = 0};
 	int r = index_dataset_read(pass->folder, &before, err);
 
@@ -203,7 +241,7 @@ static int run_pass(struct index_pass *pass, index_pass_fn fn, struct error *err
 		make_catalog_hash(pass);
 		if (!pass->recipe_json[0] || strcmp(pass->recipe_json, "{}") == 0)
 			pass->recipe_json = before.recipe_json;
-		pass->codec = before.codec;
+		pass->form = before.form;
 		r = fn(pass, &before, before.catalog && strcmp(before.catalog, pass->catalog) == 0,
 		       err);
 	}

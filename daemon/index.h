@@ -11,6 +11,7 @@
  *	OUT/NAME/.latentd/wids.json            wids
  *	OUT/NAME/.latentd/webshart/            webshart, hfutils: a file a shard, with the place of every member
  *	OUT/NAME/.latentd/energon/             Megatron-Energon: a dataset folder whose shards are links
+ *	OUT/NAME/train/index.json              MosaicML Streaming, where shards have its format; also in train/WxH
  *
  * A file appears whole or not at all, and one that would not change is left alone. Memory is that of the rows of
  * all shards and of the samples of one.
@@ -77,8 +78,9 @@ struct index_pass {
 	void *use_arg;
 	const char *name; /* of the dataset */
 	const char *recipe_id;
-	const char *recipe_json;    /* NULL where nobody knows it */
-	enum output_codec codec;    /* of the example; without one, as dataset.json had it */
+	const char *recipe_json; /* NULL where nobody knows it */
+	struct dataset_form
+	    form; /* as dataset.json had it; where it says nothing, that of the example */
 	struct index_shard *shards; /* by path */
 	size_t n_shards;
 	const struct index_shard
@@ -100,6 +102,8 @@ struct index_use {
 	/* A symbolic link; a copy of the output may have made a file of it. */
 	int (*link)(const struct index_pass *pass, const char *name, const char *target,
 		    struct error *err);
+	/* A file that may be there. */
+	int (*remove)(const struct index_pass *pass, const char *name, struct error *err);
 	/* Removes the files FOLDER/train/...SUFFIX whose shard train/... is no longer in the catalog. */
 	int (*sweep)(const struct index_pass *pass, const char *folder, const char *suffix,
 		     struct error *err);
@@ -122,26 +126,34 @@ struct index_writer {
 	const char *file; /* below OUT/NAME: where it is missing, all is written again */
 	int (*write)(const struct index_pass *pass, struct error *err);
 	bool compared; /* otherwise it is for people, or has a hash of its own */
+	/* Whose shards alone it is given; left out where there are none, and it wrote nothing before. NULL: of all. */
+	const char *format;
 };
 
-#define INDEX_WRITERS 7
+#define INDEX_WRITERS 8
 /* dataset.json comes last: its hash says that all others are there. */
 extern const struct index_writer index_writers[INDEX_WRITERS];
+
+/* Whether that writer has something to do in this dataset. */
+bool index_writer_applies(const struct index_pass *pass, const struct index_writer *writer);
+int index_writer_run(const struct index_pass *pass, const struct index_writer *writer,
+		     struct error *err);
 
 int index_dataset_write(const struct index_pass *pass, struct error *err);
 int index_shards_write(const struct index_pass *pass, struct error *err);
 int index_paths_write(const struct index_pass *pass, struct error *err);
 int index_wids_write(const struct index_pass *pass, struct error *err);
 int index_webshart_write(const struct index_pass *pass, struct error *err);
+int index_mds_write(const struct index_pass *pass, struct error *err);
 int index_energon_write(const struct index_pass *pass, struct error *err);
 int index_readme_write(const struct index_pass *pass, struct error *err);
 
-/* What is read of a dataset.json again; NULL and zstd where it does not say. */
+/* What is read of a dataset.json again; NULL, also for the format, where it does not say. */
 struct index_dataset {
 	bool there, sound;		/* the file; its bytes are those that were written */
 	char *recipe_json, *catalog;	/* the recipe only where it is that of its id */
 	char recipe_id[RECIPE_ID_SIZE]; /* of recipe_json; empty without one */
-	enum output_codec codec;
+	struct dataset_form form;
 };
 
 /* @out is released by the caller, also after a failure. */

@@ -40,6 +40,14 @@ static int compare_link(const struct index_pass *pass, const char *name, const c
 	return 0;
 }
 
+static int compare_no_removal(const struct index_pass *pass, const char *name, struct error *err)
+{
+	(void)pass;
+	(void)name;
+	(void)err;
+	return 0;
+}
+
 /* Files too many are nobody's: no index names them. */
 static int compare_no_sweep(const struct index_pass *pass, const char *folder, const char *suffix,
 			    struct error *err)
@@ -51,7 +59,8 @@ static int compare_no_sweep(const struct index_pass *pass, const char *folder, c
 	return 0;
 }
 
-static const struct index_use comparing = {compare_put, compare_link, compare_no_sweep};
+static const struct index_use comparing = {compare_put, compare_link, compare_no_removal,
+					   compare_no_sweep};
 
 /* Those of an earlier catalog are written by the next pass. */
 static int compare_all(struct index_pass *pass, const struct index_dataset *before, bool same,
@@ -66,7 +75,7 @@ static int compare_all(struct index_pass *pass, const struct index_dataset *befo
 	if (index_pass_load(pass, err) < 0)
 		return -1;
 	for (size_t i = 0; i < INDEX_WRITERS; i++) {
-		if (index_writers[i].compared && index_writers[i].write(pass, err) < 0)
+		if (index_writers[i].compared && index_writer_run(pass, &index_writers[i], err) < 0)
 			return error_wrap(err, "%s", index_writers[i].file);
 	}
 	return 0;

@@ -84,8 +84,7 @@ int index_dataset_write(const struct index_pass *pass, struct error *err)
 	root = json_object();
 	json_object_set_new(root, "v", count(1));
 	json_object_set_new(root, "name", json_string(pass->name));
-	json_object_set_new(root, "format", json_string("wds"));
-	json_object_set_new(root, "codec", json_string(recipe_codec_name(pass->codec)));
+	dataset_form_put(&pass->form, root);
 	json_object_set_new(root, "recipe_id", json_string(pass->recipe_id));
 	set_recipe(root, pass->recipe_json);
 	set_counts(root, pass);
@@ -127,7 +126,7 @@ int index_dataset_read(const char *folder, struct index_dataset *out, struct err
 	const char *hash;
 	json_t *root;
 
-	*out = (struct index_dataset){.codec = OUTPUT_CODEC_ZSTD};
+	*out = (struct index_dataset){.there = false};
 	if (!file_exists(path))
 		return 0;
 	if (file_read_all(path, 16 << 20, &text, err) < 0)
@@ -138,7 +137,7 @@ int index_dataset_read(const char *folder, struct index_dataset *out, struct err
 	hash = json_string_value(json_object_get(root, "catalog_xxh3_128"));
 	out->catalog = hash ? xstrdup(hash) : NULL;
 	out->recipe_json = recipe_of(root, out->recipe_id);
-	recipe_codec_parse(json_string_value(json_object_get(root, "codec")), &out->codec);
+	dataset_form_read(root, &out->form);
 	json_decref(root);
 	return 0;
 }

@@ -140,20 +140,47 @@ static void put_numpy(struct buffer *out, const char *shard, const char *field, 
 			     : "            npy = zstandard.ZstdDecompressor().decompress(npy)\n");
 }
 
-static void put_indexes(struct buffer *out)
+/* Names of columns are left to the reader where they were chosen. */
+static void put_streaming(struct buffer *out, const struct index_pass *pass, const char *field)
 {
 	buffer_append_string(
-	    out,
-	    "| index | for |\n|---|---|\n"
-	    "| `.latentd/dataset.json`, `shards.jsonl`, `shards.txt` | recipe, counts, hashes of "
-	    "every shard |\n"
-	    "| `.latentd/wids.json` | wids |\n"
-	    "| `.latentd/webshart/train/WxH/` | webshart, hfutils: metadata of `train/WxH/` |\n"
-	    "| `.latentd/energon/` | Megatron-Energon: give this folder as the dataset |\n\n"
-	    "`latentctl reindex` makes all of them again.\n");
+	    out, "With MosaicML Streaming, a stream for each size, so that batches are of one:\n\n"
+		 "```python\nfrom pathlib import Path\n"
+		 "from streaming import Stream, StreamingDataset\n\n"
+		 "streams = [Stream(remote=str(index.parent), local=f\"/tmp/shards/"
+		 "{index.parent.name}\")\n"
+		 "           for index in Path(\"train\").glob(\"*/index.json\")]\n"
+		 "dataset = StreamingDataset(streams=streams, batch_size=16, shuffle=True,\n"
+		 "                           batching_method=\"per_stream\", "
+		 "validate_hash=\"xxh64\")\n");
+	buffer_appendf(out,
+		       "for sample in dataset:\n    latent, record = sample[\"%.*s\"], "
+		       "sample[\"meta\"]\n```\n\n",
+		       (int)strcspn(field, "."), field);
+	if (pass->form.columns[0])
+		buffer_appendf(out, "Columns were given other names or forms: `%s`.\n\n",
+			       pass->form.columns);
 }
 
-static void put_example(struct buffer *out, const struct index_pass *pass)
+static void put_indexes(struct buffer *out, bool mds)
+{
+	buffer_append_string(
+	    out, "| index | for |\n|---|---|\n"
+		 "| `.latentd/dataset.json`, `shards.jsonl`, `shards.txt` | recipe, counts, hashes "
+		 "of every shard |\n");
+	buffer_append_string(
+	    out,
+	    mds ? "| `train/WxH/index.json` | MosaicML Streaming, LitData: of one size |\n"
+		  "| `train/index.json` | of all sizes |\n\n"
+		: "| `.latentd/wids.json` | wids |\n"
+		  "| `.latentd/webshart/train/WxH/` | webshart, hfutils: metadata of `train/WxH/` "
+		  "|\n"
+		  "| `.latentd/energon/` | Megatron-Energon: give this folder as the dataset "
+		  "|\n\n");
+	buffer_append_string(out, "`latentctl reindex` makes all of them again.\n");
+}
+
+static void put_example(struct buffer *out, const struct index_pass *pass, bool mds)
 {
 	const struct record_facts *facts = &pass->example;
 	const char *field = record_latent_suffix(facts->moments, facts->codec);
@@ -166,6 +193,10 @@ static void put_example(struct buffer *out, const struct index_pass *pass)
 		       pass->example_shard->group, facts->channels, facts->height, facts->width,
 		       dtype_name(facts->dtype));
 	put_scaling(out, pass);
+	if (mds) {
+		put_streaming(out, pass, field);
+		return;
+	}
 	put_webdataset(out, pass->example_shard->path, field, plain);
 	put_datasets(out, field, plain);
 	put_numpy(out, pass->example_shard->path, field, plain);
@@ -174,14 +205,16 @@ static void put_example(struct buffer *out, const struct index_pass *pass)
 int index_readme_write(const struct index_pass *pass, struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/README.md", pass->folder);
+	bool mds = strcmp(dataset_form_format(&pass->form)->name, "mds") == 0;
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 
 	if (!is_ours(path))
 		return 0;
-	buffer_appendf(&text, MARK "# %s\n\nVAE latents in WebDataset shards. ", pass->name);
+	buffer_appendf(&text, MARK "# %s\n\nVAE latents in %s shards. ", pass->name,
+		       mds ? "MosaicML Streaming's" : "WebDataset");
 	put_totals(&text, pass);
 	if (pass->example_shard)
-		put_example(&text, pass);
-	put_indexes(&text);
+		put_example(&text, pass, mds);
+	put_indexes(&text, mds);
 	return index_put(pass, "README.md", &text, err);
 }

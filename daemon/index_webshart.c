@@ -149,9 +149,7 @@ int index_webshart_write(const struct index_pass *pass, struct error *err)
 	if (pass->use->sweep(pass, ".latentd/webshart", ".json", err) < 0)
 		return -1;
 	for (size_t i = 0; i < pass->n_shards; i++) {
-		const struct index_shard *shard = &pass->shards[i];
-
-		if (strcmp(shard->format, "wds") == 0 && write_shard(pass, shard, err) < 0)
+		if (write_shard(pass, &pass->shards[i], err) < 0)
 			return -1;
 	}
 	return 0;

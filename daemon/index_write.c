@@ -39,6 +39,13 @@ static int write_link(const struct index_pass *pass, const char *name, const cha
 	return 0;
 }
 
+static int write_remove(const struct index_pass *pass, const char *name, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/%s", pass->folder, name);
+
+	return unlink(path) < 0 && errno != ENOENT ? error_sys(err, "remove %s", path) : 0;
+}
+
 struct sweep {
 	const struct index_pass *pass;
 	const char *folder, *suffix;
@@ -87,14 +94,14 @@ static int write_sweep(const struct index_pass *pass, const char *folder, const 
 	return r;
 }
 
-static const struct index_use writing = {write_put, write_link, write_sweep};
+static const struct index_use writing = {write_put, write_link, write_remove, write_sweep};
 
 static bool all_there(const struct index_pass *pass)
 {
 	for (size_t i = 0; i < INDEX_WRITERS; i++) {
 		cleanup_free char *path = xasprintf("%s/%s", pass->folder, index_writers[i].file);
 
-		if (!file_exists(path))
+		if (index_writer_applies(pass, &index_writers[i]) && !file_exists(path))
 			return false;
 	}
 	return true;
@@ -107,7 +114,7 @@ static int write_files(struct index_pass *pass, struct error *err)
 
 		if (last && atomic_batch_commit(pass->files, err) < 0)
 			return -1;
-		if (index_writers[i].write(pass, err) < 0)
+		if (index_writer_run(pass, &index_writers[i], err) < 0)
 			return error_wrap(err, "%s", index_writers[i].file);
 	}
 	return atomic_batch_commit(pass->files, err);

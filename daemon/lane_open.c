@@ -276,7 +276,6 @@ static void open_run(struct task *task)
 	struct dataset_open_options options = {.queue = l->shared->queue,
 					       .name = c->name,
 					       .recipe = &l->recipe,
-					       .format = shard_format(c->output.options.format),
 					       .owner = l->shared->owner,
 					       .again = l->opened_before,
 					       .drop_duplicates =
@@ -289,9 +288,9 @@ static void open_run(struct task *task)
 		return;
 	if (encode_recipe(&c->recipe, engine_model(l->engine), &l->buckets, &l->recipe, &t->err) <
 		0 ||
+	    dataset_form_of(&c->output.options, &l->recipe.form, &t->err) < 0 ||
 	    get_output(t) < 0 || rebuild_lost(l, &t->err) < 0)
 		return;
-	l->recipe.codec = c->output.options.codec;
 	options.output = l->output;
 	dataset_open(&options, &l->dataset, &t->err);
 }
@@ -302,7 +301,6 @@ static int open_packer(struct lane *l, struct error *err)
 	struct packer_options options = {.db = l->shared->db,
 					 .spool = l->dataset.spool,
 					 .store = l->dataset.store,
-					 .format = shard_format(o->format),
 					 .recipe = &l->recipe,
 					 .dataset = l->dataset.id,
 					 .siblings = l->dataset.siblings,

@@ -57,7 +57,7 @@ static int put_right(struct tidy_task *t, struct store *store, struct error *err
 							      .store = store,
 							      .dataset = l->dataset.id,
 							      .recipe_id = l->recipe.id,
-							      .format = shard_format(o->format),
+							      .form = l->recipe.form,
 							      .shard_samples = o->shard_samples,
 							      .shard_bytes = o->shard_size,
 							      .stop = tidy_stops,

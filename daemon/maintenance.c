@@ -30,7 +30,7 @@ static int with_rewriter(struct visit *v, struct maintenance *m, struct error *e
 						.store = m->replaced.store,
 						.dataset = m->dataset->id,
 						.recipe_id = m->dataset->recipe_id,
-						.format = shard_format("wds"),
+						.form = m->form,
 						.shard_samples = v->options->shard_samples,
 						.shard_bytes = v->options->shard_size,
 						.dry_run = v->options->dry_run,
@@ -69,6 +69,7 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	    .dataset = d,
 	    .replaced = {.queue = v->opened->queue, .dataset = d->id, .note = on_note, .arg = v}};
 	cleanup_free char *folder = xasprintf("%s/%s", v->opened->output.root, d->name);
+	cleanup_index_dataset struct index_dataset said = {.there = false};
 	int r;
 
 	m.folder = folder;
@@ -78,6 +79,9 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 		return r < 0 ? -1 : 0;
 	if (r == FOLDER_LOST)
 		return error_set(v->err, ERR_CONFIG, "%s is not there", folder);
+	if (index_dataset_read(folder, &said, v->err) < 0)
+		return -1;
+	m.form = said.form;
 	if (store_local_open(folder, v->options->dry_run, &m.replaced.store, v->err) < 0)
 		return -1;
 	r = with_rewriter(v, &m, v->err);

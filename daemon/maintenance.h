@@ -13,7 +13,8 @@ struct maintenance {
 	const struct queue_dataset *dataset;
 	const char *folder; /* OUT/NAME */
 	const struct rewrite_options
-	    *rewrite; /* of the rewriter, which knows the shards as they were before */
+	    *rewrite;		  /* of the rewriter, which knows the shards as they were before */
+	struct dataset_form form; /* of the dataset; no format: dataset.json does not say */
 	struct rewriter *rewriter;
 	struct replaced_options replaced;
 	int ends; /* the exit code, if all goes well: EXIT_OK, or what the function says */

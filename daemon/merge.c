@@ -258,8 +258,8 @@ static int place_shard(struct merging *m, struct merge_shard *shard, struct erro
 	const char *old = shard->rows.shard.row.path;
 	cleanup_free char *folder = xasprintf("%.*s", (int)(strrchr(old, '/') - old), old);
 	cleanup_free char *full = xasprintf("%s/%s", m->folder, folder);
-	cleanup_free char *name =
-	    xasprintf("%s/%06u%s", folder, next_number(m, folder), strrchr(old, '.'));
+	cleanup_free char *name = xasprintf("%s/%06u%s", folder, next_number(m, folder),
+					    shard_format_of_file(old)->extension);
 	cleanup_free char *path = xasprintf("%s/%s", m->folder, name);
 	int r;
 
@@ -316,7 +316,7 @@ static int open_dataset(struct merging *m, struct error *err)
 {
 	struct merge_dataset *d = m->dataset;
 	char *json = d->recipe_json ? d->recipe_json : (char *)"{}";
-	struct recipe recipe = {.json = json, .codec = d->codec};
+	struct recipe recipe = {.json = json, .form = d->form};
 	struct queue_dataset_spec spec = {d->name, m->folder, d->recipe_id, json};
 	bool there = false;
 	int r;

@@ -29,8 +29,8 @@ struct merge_dataset {
 	char *recipe_json;
 	char recipe_id[RECIPE_ID_SIZE];
 	const char *recipe_from; /* the part that told */
-	enum output_codec codec;
-	const char *codec_from; /* likewise */
+	struct dataset_form form;
+	const char *form_from; /* likewise */
 	struct merge_shard *shards;
 	size_t n, capacity;
 };

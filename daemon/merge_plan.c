@@ -58,19 +58,22 @@ static int check_recipe(struct merge_dataset *d, const char *recipe_id, const ch
 }
 
 /* Of a part that has a dataset.json. */
-static int check_codec(struct merge_dataset *d, enum output_codec codec, const char *part,
-		       struct error *err)
+static int check_form(struct merge_dataset *d, const struct dataset_form *form, const char *part,
+		      struct error *err)
 {
-	if (!d->codec_from) {
-		d->codec = codec;
-		d->codec_from = part;
+	cleanup_free char *first = NULL, *other = NULL;
+
+	if (!d->form_from) {
+		d->form = *form;
+		d->form_from = part;
 	}
-	if (d->codec == codec)
+	first = dataset_form_difference(&d->form, form);
+	if (!first)
 		return 0;
+	other = dataset_form_difference(form, &d->form);
 	return error_set(err, ERR_CONFIG,
-			 "%s has codec %s in %s, but %s in %s: only parts of one codec go together",
-			 d->name, recipe_codec_name(d->codec), d->codec_from,
-			 recipe_codec_name(codec), part);
+			 "%s has %s in %s, but %s in %s: only parts of one form go together",
+			 d->name, first, d->form_from, other, part);
 }
 
 static int read_shard(struct merge_plan *plan, struct merge_dataset *d, size_t part,
@@ -106,7 +109,7 @@ static int read_dataset(struct merge_plan *plan, size_t part, const struct datas
 	if (folder->id[0])
 		r = check_recipe(d, folder->id, plan->parts[part], err);
 	if (r == 0 && folder->id[0])
-		r = check_codec(d, folder->codec, plan->parts[part], err);
+		r = check_form(d, &folder->form, plan->parts[part], err);
 	if (r == 0 && folder->id[0] && !d->recipe_json)
 		d->recipe_json = xstrdup(folder->recipe_json);
 	if (r == 0)

@@ -23,8 +23,7 @@ static int write_dataset(const char *path, const char *name, const struct recipe
 
 	json_object_set_new(root, "v", json_integer(1));
 	json_object_set_new(root, "name", json_string(name));
-	json_object_set_new(root, "format", json_string("wds"));
-	json_object_set_new(root, "codec", json_string(recipe_codec_name(recipe->codec)));
+	dataset_form_put(&recipe->form, root);
 	json_object_set_new(root, "recipe_id", json_string(recipe->id));
 	json_object_set_new(root, "recipe", json_loads(recipe->json, 0, NULL));
 	written = hashed_json_write(root, &text);
@@ -37,8 +36,8 @@ static int check_dataset(const char *path, const char *root, const char *name,
 			 const struct recipe *recipe, struct error *err)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
-	cleanup_free char *stored = NULL, *difference = NULL;
-	enum output_codec codec = OUTPUT_CODEC_ZSTD;
+	cleanup_free char *stored = NULL, *difference = NULL, *other = NULL;
+	struct dataset_form form = {.format = NULL};
 	const char *id;
 	json_t *json;
 	bool same, known, intact;
@@ -48,7 +47,7 @@ static int check_dataset(const char *path, const char *root, const char *name,
 	json = json_loadb((const char *)text.data, text.size, 0, NULL);
 	id = json_string_value(json_object_get(json, "recipe_id"));
 	same = id && strcmp(id, recipe->id) == 0;
-	known = recipe_codec_parse(json_string_value(json_object_get(json, "codec")), &codec);
+	known = dataset_form_read(json, &form);
 	stored = json_dumps(json_object_get(json, "recipe"),
 			    JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
 	intact = id && stored && same == (strcmp(stored, recipe->json) == 0);
@@ -59,13 +58,15 @@ static int check_dataset(const char *path, const char *root, const char *name,
 				 "reindex --out %s makes it again",
 				 path, root);
 	if (same && !known)
-		return error_set(err, ERR_CONFIG, "%s names a codec that is not known here", path);
-	if (same && codec != recipe->codec)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "%s/%s has codec %s: keep to that, or give another --name, because all "
-		    "samples of a dataset have the same members",
-		    root, name, recipe_codec_name(codec));
+		return error_set(err, ERR_CONFIG,
+				 "%s names a format or codec that is not known here", path);
+	if (same)
+		other = dataset_form_difference(&form, &recipe->form);
+	if (other)
+		return error_set(err, ERR_CONFIG,
+				 "%s/%s has %s: keep to that, or give another --name, because all "
+				 "samples of a dataset have the same members",
+				 root, name, other);
 	if (same)
 		return 0;
 	difference = recipe_difference(stored, recipe->json);

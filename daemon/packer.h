@@ -55,10 +55,9 @@ struct packer_sibling {
 
 struct packer_options {
 	struct db *db;
-	struct spool *spool; /* used by the packer's thread alone until close */
-	struct store *store; /* of OUT/NAME, likewise */
-	const struct shard_ops *format;
-	const struct recipe *recipe;
+	struct spool *spool;	     /* used by the packer's thread alone until close */
+	struct store *store;	     /* of OUT/NAME, likewise */
+	const struct recipe *recipe; /* its form is that of the shards */
 	int64_t dataset;
 	const struct packer_sibling *siblings; /* must live until close */
 	size_t n_siblings;

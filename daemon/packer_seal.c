@@ -54,7 +54,7 @@ static void seal_row(struct seal_task *t)
 	}
 	t->row = (struct shard_row){.dataset = options->dataset,
 				    .path = t->sealed.name,
-				    .format = options->format->name,
+				    .format = dataset_form_format(&options->recipe->form)->name,
 				    .group = t->entries[0].group,
 				    .bytes = t->sealed.bytes,
 				    .samples = t->n,
@@ -69,7 +69,8 @@ static void seal_run(struct task *task)
 	const struct packer_options *options = &t->packer->options;
 	char folder[64];
 	const struct seal_target target = {.store = options->store,
-					   .format = options->format,
+					   .format = dataset_form_format(&options->recipe->form),
+					   .columns = options->recipe->form.columns,
 					   .folder = folder,
 					   .first_number = t->first_number};
 

@@ -139,21 +139,6 @@ static json_t *pixels_json(const struct recipe *r)
 	return pixels;
 }
 
-const char *recipe_codec_name(enum output_codec codec)
-{
-	return codec == OUTPUT_CODEC_NONE ? "none" : "zstd";
-}
-
-bool recipe_codec_parse(const char *name, enum output_codec *codec)
-{
-	bool plain = name && strcmp(name, "none") == 0;
-
-	if (name && !plain && strcmp(name, "zstd") != 0)
-		return false;
-	*codec = plain ? OUTPUT_CODEC_NONE : OUTPUT_CODEC_ZSTD;
-	return true;
-}
-
 void recipe_finish(struct recipe *r)
 {
 	json_t *root = json_object(), *latent = json_object();

@@ -7,7 +7,7 @@
 #ifndef LATENTD_DAEMON_RECIPE_H
 #define LATENTD_DAEMON_RECIPE_H
 
-#include "config/output_options.h"
+#include "daemon/dataset_form.h"
 
 #include "base/hash.h"
 #include "base/ndarray.h"
@@ -47,15 +47,11 @@ struct recipe {
 	enum dtype dtype;
 	bool scaled; /* (z - shift_factor) * scaling_factor; not of moments */
 	/* how it lies in a shard: no part of the id, but one for a whole dataset */
-	enum output_codec codec;
+	struct dataset_form form;
 	/* made from the above by recipe_finish() */
 	char id[RECIPE_ID_SIZE];
 	char *json;
 };
-
-/* "zstd", "none"; and back: false where it is neither, NULL (datasets made before there was a choice) is zstd. */
-const char *recipe_codec_name(enum output_codec codec);
-bool recipe_codec_parse(const char *name, enum output_codec *codec);
 
 void recipe_finish(struct recipe *r);
 /*

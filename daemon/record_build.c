@@ -205,11 +205,11 @@ int record_add_latent(const struct recipe *recipe, const struct ndarray *stored,
 		      struct record *record, struct error *err)
 {
 	const char *suffix =
-	    record_latent_suffix(recipe->posterior == POSTERIOR_MOMENTS, recipe->codec);
+	    record_latent_suffix(recipe->posterior == POSTERIOR_MOMENTS, recipe->form.codec);
 	cleanup_buffer struct buffer npy = BUFFER_INIT, frame = BUFFER_INIT;
 
 	npy_write(&npy, stored);
-	if (recipe->codec == OUTPUT_CODEC_NONE)
+	if (recipe->form.codec == OUTPUT_CODEC_NONE)
 		return record_add_buffer(record, suffix, &npy, err);
 	if (compress_frame(&frame, npy.data, npy.size, COMPRESS_LEVEL_FLOATS, err) < 0)
 		return -1;

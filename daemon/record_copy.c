@@ -67,7 +67,7 @@ static int add_latent(const struct record *stored, const struct record_facts *fa
 	const char *suffix = record_latent_suffix(facts->moments, facts->codec);
 	const struct record_member *member = record_member(stored, suffix);
 
-	if (facts->codec != recipe->codec)
+	if (facts->codec != recipe->form.codec)
 		return record_add_latent(recipe, latent, record, err);
 	return record_add(record, suffix, member->data.data, member->data.size, err);
 }

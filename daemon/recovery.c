@@ -156,7 +156,7 @@ static int on_object(void *arg, const char *name, uint64_t bytes)
 	const struct known_shard wanted = {.name = (char *)name};
 
 	(void)bytes;
-	if (shard_format_of_file(name) != r->options->format ||
+	if (!shard_format_of_file(name) ||
 	    (r->n_known > 0 && bsearch(&wanted, r->known, r->n_known, sizeof(*r->known), by_name)))
 		return 0;
 	ARRAY_GROW(r->orphans, r->n_orphans, r->orphans_capacity);
@@ -198,7 +198,7 @@ static int enter_orphan(struct adoption *a, const char *name, struct error *err)
 	struct sample_row *samples;
 	struct shard_row row = {.dataset = options->dataset,
 				.path = name,
-				.format = options->format->name,
+				.format = shard_format_of_file(name)->name,
 				.samples = a->n,
 				.sealed_at = clock_wall_ms()};
 	char group[RECORD_GROUP_SIZE];

@@ -18,7 +18,6 @@
 struct recovery_options {
 	struct queue *queue;
 	struct store *store; /* of the dataset */
-	const struct shard_ops *format;
 	const struct recipe *recipe;
 	int64_t dataset;
 	const char *spool_dir;

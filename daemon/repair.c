@@ -59,13 +59,14 @@ static int survey_shard(const struct replaced_options *o, const char *recipe_id,
 }
 
 static int rewrite_rest(const struct replaced_options *o, const char *recipe_id,
-			const struct shard_row *row, struct error *err)
+			const struct dataset_form *form, const struct shard_row *row,
+			struct error *err)
 {
 	const struct rewrite_options options = {.queue = o->queue,
 						.store = o->store,
 						.dataset = o->dataset,
 						.recipe_id = recipe_id,
-						.format = shard_format(row->format),
+						.form = *form,
 						.salvage = true,
 						.note = o->note,
 						.arg = o->arg};
@@ -79,7 +80,8 @@ static int rewrite_rest(const struct replaced_options *o, const char *recipe_id,
 }
 
 int repair_shard(const struct replaced_options *o, const char *recipe_id,
-		 const struct shard_row *row, size_t *requeued, struct error *err)
+		 const struct dataset_form *form, const struct shard_row *row, size_t *requeued,
+		 struct error *err)
 {
 	cleanup_with(survey_release) struct survey s = {.samples = CATALOG_LIST_INIT};
 	size_t n = 0;
@@ -93,7 +95,7 @@ int repair_shard(const struct replaced_options *o, const char *recipe_id,
 			return -1;
 	} else if (queue_drop_samples(o->queue, row->id, s.lost, s.n_lost, clock_wall_ms(), &n,
 				      err) < 0 ||
-		   rewrite_rest(o, recipe_id, row, err) < 0) {
+		   rewrite_rest(o, recipe_id, form, row, err) < 0) {
 		return -1;
 	}
 	*requeued += n;

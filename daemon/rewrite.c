@@ -213,7 +213,8 @@ static int seal_chunk(struct rewriting *r, struct chunk *c, struct error *err)
 	const char *group = carried[0].from->group;
 	cleanup_free char *folder = xasprintf("train/%s", group);
 	const struct seal_target target = {.store = o->store,
-					   .format = o->format,
+					   .format = dataset_form_format(&o->form),
+					   .columns = o->form.columns,
 					   .folder = folder,
 					   .first_number =
 					       spool_index_next_shard(&r->writer->numbers, group),
@@ -262,7 +263,7 @@ static struct new_shard new_shard_of(const struct rewriting *r, const struct chu
 
 	return (struct new_shard){.row = {.dataset = o->dataset,
 					  .path = c->sealed.name,
-					  .format = o->format->name,
+					  .format = dataset_form_format(&o->form)->name,
 					  .group = r->carried[c->first].from->group,
 					  .bytes = c->sealed.bytes,
 					  .samples = c->n,

@@ -21,14 +21,14 @@
 #define LATENTD_DAEMON_REWRITE_H
 
 #include "daemon/catalog.h"
-#include "storage/shard.h"
+#include "daemon/dataset_form.h"
 
 struct rewrite_options {
 	struct queue *queue;
 	struct store *store; /* of the dataset */
 	int64_t dataset;
 	const char *recipe_id;
-	const struct shard_ops *format;	   /* of the new shards */
+	struct dataset_form form;	   /* of the new shards */
 	size_t shard_samples, shard_bytes; /* of a full one; 0: no limit */
 	bool dry_run;			   /* only counts what would be done */
 	/* Takes what is whole out of a file that has not its hash any more; otherwise that is ERR_DATA. */

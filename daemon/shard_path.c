@@ -14,7 +14,8 @@ int shard_path_open(const char *path, struct shard_path *out, struct error *err)
 		return error_sys(err, "%s", path);
 	p.format = shard_format_of_file(folder);
 	if (!p.format)
-		return error_set(err, ERR_CONFIG, "%s is not a shard: its name should end in .tar",
+		return error_set(err, ERR_CONFIG,
+				 "%s is not a shard: its name should end in .tar or .mds.zstd",
 				 path);
 	p.name = xstrdup(slash + 1);
 	slash[slash == folder] = '\0';

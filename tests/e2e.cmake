@@ -18,6 +18,7 @@ foreach(name
 	import
 	rebuild
 	indexes
+	mds
 	captions
 	latent_options
 	shells

@@ -261,7 +261,6 @@ void run_open_packer(struct run *run, const struct run_limits *limits)
 	    .db = run->db,
 	    .spool = run->spool,
 	    .store = run->store,
-	    .format = wds(),
 	    .recipe = &run->recipe,
 	    .dataset = run->dataset,
 	    .shard_samples = limits->samples ? limits->samples : RUN_MANY,

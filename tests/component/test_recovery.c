@@ -56,7 +56,6 @@ static int try_recover(struct fixture *f, struct error *err)
 {
 	struct recovery_options options = {.queue = f->run.queue,
 					   .store = f->run.store,
-					   .format = shard_format("wds"),
 					   .recipe = &f->run.recipe,
 					   .dataset = f->run.dataset,
 					   .spool_dir = f->run.spool_dir,

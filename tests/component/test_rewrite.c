@@ -70,7 +70,6 @@ static void recover(struct fixture *f)
 {
 	struct recovery_options options = {.queue = f->run.queue,
 					   .store = f->run.store,
-					   .format = shard_format("wds"),
 					   .recipe = &f->run.recipe,
 					   .dataset = f->run.dataset,
 					   .spool_dir = f->run.spool_dir,
@@ -190,7 +189,6 @@ static struct rewrite_options options_of(struct fixture *f)
 					.store = f->run.store,
 					.dataset = f->run.dataset,
 					.recipe_id = f->run.recipe.id,
-					.format = shard_format("wds"),
 					.shard_samples = f->full,
 					.drop = drops,
 					.edit = edits,
@@ -401,7 +399,9 @@ static size_t repaired(struct fixture *f)
 	cleanup_shard_list struct shard_list list = catalog(f);
 	size_t requeued = 0;
 
-	assert_ok(repair_shard(&options, f->run.recipe.id, &list.rows[0], &requeued, &err), &err);
+	assert_ok(repair_shard(&options, f->run.recipe.id, &f->run.recipe.form, &list.rows[0],
+			       &requeued, &err),
+		  &err);
 	return requeued;
 }
 

@@ -81,12 +81,57 @@ class Sample:
         return unzstd(self.members[name]) if name.endswith(".zst") else self.members[name]
 
 
-def shard_files(dataset):
-    return sorted(glob.glob(os.path.join(glob.escape(dataset), "train", "*", "*.tar")))
+def shard_files(dataset, split="*"):
+    folder = os.path.join(glob.escape(dataset), split, "*")
+    return sorted(glob.glob(os.path.join(folder, "*.tar")) + glob.glob(os.path.join(folder, "*.mds.zstd")))
+
+
+def read_mds(file):
+    """By the rules of streaming's base/format/mds/reader.py; ({column: encoding}, [{column: bytes}])."""
+    with open(file, "rb") as shard:
+        raw = unzstd(shard.read())
+    (n,) = struct.unpack_from("<I", raw)
+    places = struct.unpack_from(f"<{n + 1}I", raw, 4)
+    config = json.loads(raw[4 * (n + 2) : places[0]])
+    names, sizes, rows = config["column_names"], config["column_sizes"], []
+    for at, end in zip(places, places[1:]):
+        row = {}
+        lengths = [size or struct.unpack_from("<I", raw, at + 4 * sizes[:i].count(None))[0] for i, size in enumerate(sizes)]
+        at += 4 * sizes.count(None)
+        for name, length in zip(names, lengths):
+            row[name] = raw[at : at + length]
+            at += length
+        assert at == end, "a sample's values are not the sample"
+        rows.append(row)
+    return dict(zip(names, config["column_encodings"])), rows
+
+
+def mds_array(encoding, value):
+    """The .npy of an ndarray column."""
+    dims, dtype = value[0] >> 2, {"ndarray:float16": "<f2", "ndarray:float32": "<f4"}[encoding]
+    width = "BHIQ"[value[0] & 3]
+    shape = struct.unpack_from(f"<{dims}{width}", value, 1)
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * ((-len(header) - 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + value[1 + struct.calcsize(f"<{dims}{width}") :]
+
+
+def read_mds_samples(file):
+    columns, rows = read_mds(file)
+    samples = []
+    for row in rows:
+        members = {"json": row["meta"], **({"txt": row["caption"]} if "caption" in row else {})}
+        for name, encoding in columns.items():
+            if encoding in ("ndarray:float16", "ndarray:float32"):
+                members[f"{name}.npy"] = mds_array(encoding, row[name])
+        samples.append(Sample(row["key"].decode(), file, members))
+    return samples
 
 
 def read_shard(file):
-    """The samples in their order; a key ends at the first dot of the base name."""
+    """The samples in their order; in a tar a key ends at the first dot of the base name."""
+    if file.endswith(".mds.zstd"):
+        return read_mds_samples(file)
     samples = []
     with tarfile.open(file, "r:") as tar:
         for member in tar:

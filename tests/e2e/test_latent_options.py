@@ -144,8 +144,8 @@ def bfloat16_is_a_recipe_of_its_own_or_refused(ws):
 def what_cannot_be_is_wrong_usage(ws):
     result = ws.encode("--scaled", "--posterior", "moments", code=USAGE)
     assert "moments have no scale, expected posterior mean or draw" in result.err, result.err
-    result = ws.encode("--format", "mds", code=USAGE)
-    assert '--format "mds": expected wds' in result.err, result.err
+    result = ws.encode("--format", "parquet", code=USAGE)
+    assert '--format "parquet": expected wds or mds' in result.err, result.err
     result = ws.encode("--codec", "lz4", code=USAGE)
     assert '--codec "lz4": expected zstd or none' in result.err, result.err
 
@@ -222,7 +222,7 @@ def parts_of_one_codec_are_merged(ws):
     result = ws.latentctl(
         "merge", ws.path("both"), ws.path("part1"), ws.path("packed"), code=FAILED
     )
-    assert "only parts of one codec go together" in result.err, result.err
+    assert "only parts of one form go together" in result.err, result.err
 
 
 if __name__ == "__main__":

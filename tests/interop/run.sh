@@ -67,6 +67,8 @@ for family in sd15:0.18215 sdxl:0.13025; do
 	encode_and_read "${family%:*}" --resolution 128 --codec none
 done
 counted "$here/read_exports.py" "$build/daemon/latentctl" "$folder/out"
+printf 'MosaicML Streaming\n'
+counted "$here/read_streaming.py" "$build/daemon/latentctl" "$folder/pictures" "$here/../../models/demo"
 printf 'pixels\n'
 counted "$here/check_pixels.py" "$build"
 printf 'API\n'

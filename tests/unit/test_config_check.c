@@ -236,7 +236,7 @@ static void whatever_may_be_chosen_is_there(void **state)
 	for (size_t i = 0; formats[i]; i++)
 		assert_non_null(shard_format(formats[i]));
 	for (unsigned i = 0; codecs[i]; i++)
-		assert_string_equal(recipe_codec_name((enum output_codec)i), codecs[i]);
+		assert_string_equal(dataset_form_codec((enum output_codec)i), codecs[i]);
 	for (size_t i = 0; posteriors[i]; i++)
 		assert_true(posterior_parse(posteriors[i]) >= 0);
 }

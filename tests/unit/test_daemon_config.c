@@ -350,8 +350,8 @@ static void a_value_of_the_wrong_type_is_told_what_was_expected(void **state)
 	    "/f:1:28: alpha: \"red\": expected white, black, drop or a colour as #rrggbb");
 	assert_refused("datasets: {recipe: {max_upscale: -1}}\n",
 		       "/f:1:34: max_upscale: \"-1\": expected a number from 0 to 65536");
-	assert_refused("datasets: {output: {format: mds}}\n",
-		       "/f:1:29: format: \"mds\": expected wds");
+	assert_refused("datasets: {output: {format: npz}}\n",
+		       "/f:1:29: format: \"npz\": expected wds or mds");
 	assert_refused("datasets: {on_delete: remove}\n",
 		       "/f:1:23: on_delete: \"remove\": expected keep or drop");
 }

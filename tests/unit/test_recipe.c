@@ -292,7 +292,7 @@ static void the_codec_is_no_part_of_a_recipe(void **state)
 	struct recipe r = sdxl();
 
 	(void)state;
-	r.codec = OUTPUT_CODEC_NONE;
+	r.form.codec = OUTPUT_CODEC_NONE;
 	recipe_finish(&r);
 	assert_string_equal(r.id, SDXL_ID);
 	recipe_release(&r);

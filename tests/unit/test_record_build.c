@@ -322,7 +322,7 @@ static void without_a_codec_the_latent_is_a_plain_array(void **state)
 		struct record_facts read;
 		struct error err = ERROR_INIT;
 
-		recipe.codec = OUTPUT_CODEC_NONE;
+		recipe.form.codec = OUTPUT_CODEC_NONE;
 		build(&recipe, &facts, &latent, &record);
 		assert_int_equal(record.n_members, 3);
 		assert_string_equal(member->suffix, moments ? "moments.npy" : "latent.npy");
@@ -345,7 +345,7 @@ static void a_damaged_plain_latent_is_noticed(void **state)
 	struct error err = ERROR_INIT;
 
 	(void)state;
-	recipe.codec = OUTPUT_CODEC_NONE;
+	recipe.form.codec = OUTPUT_CODEC_NONE;
 	build(&recipe, &facts, &latent, &record);
 	assert_ok(record_facts_read(&record, &read, &err), &err);
 	for (size_t i = 0; i < record.members[1].data.size; i++) {
@@ -385,9 +385,9 @@ static void a_copy_has_the_codec_of_its_recipe(void **state)
 						     fresh = RECORD_INIT;
 			struct error err = ERROR_INIT;
 
-			recipe.codec = (enum output_codec)from;
+			recipe.form.codec = (enum output_codec)from;
 			build(&recipe, &facts, &latent, &stored);
-			recipe.codec = (enum output_codec)to;
+			recipe.form.codec = (enum output_codec)to;
 			build(&recipe, &facts, &latent, &fresh);
 			assert_ok(
 			    record_copy(&stored, &recipe, &facts.content, &names, &copy, &err),
