@@ -4,6 +4,7 @@
 #ifndef LATENTD_CONFIG_READ_OPTIONS_H
 #define LATENTD_CONFIG_READ_OPTIONS_H
 
+#include "config/remote_options.h"
 #include "config/vae_options.h"
 
 #include <stdbool.h>
@@ -29,6 +30,9 @@ struct read_options {
 	bool accept;			  /* deletions */
 	const char *vae;		  /* decode, verify: a VAE, as `encode` takes it; NULL */
 	struct vae_options vae_options;	  /* of it, or of a word */
+	const char *endpoint;		  /* instead of vae: what decodes; NULL */
+	const char *token_file;		  /* for it */
+	struct remote_options remote;	  /* of it what READ_ENDPOINT has */
 	const char *output;		  /* a file */
 	size_t count;			  /* preview */
 	size_t decode;			  /* verify: latents to decode */
@@ -38,6 +42,11 @@ struct read_options {
 	bool help;
 	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };
+
+/* What goes with an endpoint, for the list of options of a command. */
+#define READ_ENDPOINT                                                                              \
+	"endpoint token-file ca-file proxy proxy-auth-file timeout scale-up-timeout retries "      \
+	"allow-http"
 
 struct read_command {
 	/*

@@ -17,12 +17,12 @@
 enum { DECODE_FOUND = 1 };
 #define NPY_FILE_MAX ((size_t)1 << 30)
 
-/* What every decoding command needs. */
-static int check_words(const struct read_options *o, struct error *err)
+/* What every decoding command needs; @may: an endpoint may decode it. */
+static int check_words(const struct read_options *o, const char *may, struct error *err)
 {
-	if (!o->vae)
+	if (!o->vae && !o->endpoint)
 		return error_set(err, ERR_CONFIG,
-				 "--vae is missing: the model that the latent is of");
+				 "--vae is missing: the model that the latent is of%s", may);
 	return picture_file_check(o->output, err);
 }
 
@@ -73,13 +73,14 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 static int decode_of_shard(struct decode *d, struct error *err)
 {
 	const struct read_options *o = d->options;
-	const struct latent_decoder_options decoder = {.vae = o->vae,
-						       .vae_options = &o->vae_options};
+	struct latent_decoder_options with;
+	struct remote_vae_options endpoint;
 	cleanup_shard_path struct shard_path shard = SHARD_PATH_INIT;
 	int r;
 
-	if (shard_path_open(o->words[0], &shard, err) < 0 ||
-	    latent_decoder_open(&decoder, &d->decoder, err) < 0)
+	if (latent_decoder_options_of(o, &endpoint, &with, err) < 0 ||
+	    shard_path_open(o->words[0], &shard, err) < 0 ||
+	    latent_decoder_open(&with, &d->decoder, err) < 0)
 		return -1;
 	r = shard_read_stored(shard.store, shard.name, on_record, d, err);
 	if (r == 0)
@@ -93,15 +94,18 @@ static int decode_of_shard(struct decode *d, struct error *err)
 
 int cmd_decode(int argc, char **argv, struct error *err)
 {
-	static const struct read_command command = {"vae vae-options output", 2,
-						    "decode SHARD KEY --vae VAE -o OUT.png"};
+	static const struct read_command command = {
+	    "vae vae-options output " READ_ENDPOINT, 2,
+	    "decode SHARD KEY --vae VAE|--endpoint URL -o OUT.png"};
 	struct read_options options = {.out = NULL};
 	struct decode d = {.options = &options};
 	int r = read_options_parse(argc, argv, &command, &options);
 
 	if (r != 0)
 		return read_options_exit(r);
-	r = check_words(&options, err) < 0 ? -1 : decode_of_shard(&d, err);
+	r = check_words(&options, ", or --endpoint of one that decodes it", err) < 0
+		? -1
+		: decode_of_shard(&d, err);
 	latent_decoder_close(d.decoder);
 	return r;
 }
@@ -220,7 +224,7 @@ int cmd_decode_latent(int argc, char **argv, struct error *err)
 		return read_options_exit(r);
 	with = (struct latent_decoder_options){
 	    .vae = options.vae, .vae_options = &options.vae_options, .factors = options.scaled};
-	r = check_words(&options, err);
+	r = check_words(&options, "", err);
 	if (r == 0)
 		r = latent_decoder_open(&with, &decoder, err);
 	if (r == 0)

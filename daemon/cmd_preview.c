@@ -23,7 +23,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ENOUGH = 1, FAST_SIDE = 256, PIXELS_MAX = 64 << 20 };
+enum { ENOUGH = 1, FAST_SIDE = 256, PIXELS_MAX = 64 << 20, USUAL_DOWNSCALE = 8 };
 
 /* A sample on the sheet. */
 struct cell {
@@ -118,9 +118,10 @@ static int find_source(struct preview *p, const struct record *record,
 static int decode(struct preview *p, const struct latent_space *space, struct cell *cell,
 		  struct error *err)
 {
+	size_t downscale = latent_decoder_downscale(p->decoder);
 	struct image small = IMAGE_INIT;
 
-	if (p->options->fast && pool(&cell->raw, latent_decoder_downscale(p->decoder), err) < 0)
+	if (p->options->fast && pool(&cell->raw, downscale ? downscale : USUAL_DOWNSCALE, err) < 0)
 		return -1;
 	if (latent_decoder_decode(p->decoder, space, &cell->raw, &cell->decoded, err) < 0)
 		return -1;
@@ -355,11 +356,13 @@ static int draw_sheet(struct preview *p, struct error *err)
 static int preview(struct preview *p, struct error *err)
 {
 	const struct read_options *o = p->options;
-	const struct latent_decoder_options with = {.vae = o->vae, .vae_options = &o->vae_options};
+	struct remote_vae_options endpoint;
+	struct latent_decoder_options with;
 	int r;
 
 	if (picture_file_check(o->output, err) < 0 ||
-	    (o->vae && latent_decoder_open(&with, &p->decoder, err) < 0))
+	    latent_decoder_options_of(o, &endpoint, &with, err) < 0 ||
+	    ((with.vae || with.endpoint) && latent_decoder_open(&with, &p->decoder, err) < 0))
 		return -1;
 	p->cells = xcalloc(o->count, sizeof(*p->cells));
 	r = read_samples(p, o->words[0], err);
@@ -371,8 +374,8 @@ static int preview(struct preview *p, struct error *err)
 int cmd_preview(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "vae vae-options output count fast", 1,
-	    "preview SHARD|OUT/NAME -o SHEET.png [-n 24] [--vae VAE] [--fast]"};
+	    "vae vae-options output count fast " READ_ENDPOINT, 1,
+	    "preview SHARD|OUT/NAME -o SHEET.png [-n 24] [--vae VAE|--endpoint URL] [--fast]"};
 	struct read_options options = {.out = NULL};
 	struct preview p = {.options = &options};
 	int r = read_options_parse(argc, argv, &command, &options);

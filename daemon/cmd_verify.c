@@ -303,8 +303,9 @@ static void print_remedy(const struct verify *total)
 int cmd_verify(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "out name deep decode min-psnr vae vae-options", 0,
-	    "verify --out DIR [--name NAME] [--deep] [--decode N --vae VAE [--min-psnr DB]]"};
+	    "out name deep decode min-psnr vae vae-options " READ_ENDPOINT, 0,
+	    "verify --out DIR [--name NAME] [--deep] [--decode N --vae VAE|--endpoint URL "
+	    "[--min-psnr DB]]"};
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
 	struct read_options options = {.out = NULL};
 	struct verify total = {.opened = &opened, .err = err};
@@ -313,10 +314,10 @@ int cmd_verify(int argc, char **argv, struct error *err)
 
 	if (r != 0)
 		return read_options_exit(r);
-	if ((options.decode > 0) != (options.vae != NULL))
-		return error_set(
-		    err, ERR_CONFIG,
-		    "--decode and --vae belong together: the model that the latents are of");
+	if ((options.decode > 0) != (options.vae || options.endpoint))
+		return error_set(err, ERR_CONFIG,
+				 "--decode belongs together with --vae, the model that the latents "
+				 "are of, or with --endpoint");
 	total.deep = options.deep;
 	r = options.deep ? opened_output_own("verify", options.out, &opened, err)
 			 : opened_output_open(options.out, &opened, err);

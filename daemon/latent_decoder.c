@@ -18,6 +18,7 @@ struct latent_decoder {
 	struct vae_choice choice; /* of an AutoencoderTiny only where its encoder is wanted */
 	struct kl_decoder *kl;	  /* one of the two */
 	struct tiny_vae *tiny;
+	struct remote_vae *remote; /* or this in place of both */
 	char *name;
 	size_t memory;
 	struct vae_encoder *encoder; /* NULL: at most its hash was wanted */
@@ -71,13 +72,37 @@ static int open_tiny(struct latent_decoder *d, const struct latent_decoder_optio
 	return open_encoder(d, o, engine, err);
 }
 
+/* What it tells of its model is known as that of files is. */
+static int open_remote(struct latent_decoder *d, const struct latent_decoder_options *o,
+		       struct error *err)
+{
+	const struct endpoint_model *told;
+
+	if (remote_vae_open(o->endpoint, &d->remote, err) < 0)
+		return -1;
+	told = remote_vae_model(d->remote);
+	d->name = xstrdup(remote_vae_name(d->remote));
+	if (!told->latentd)
+		return 0;
+	if (!told->decodes)
+		return error_set(err, ERR_CONFIG, "%s: it encodes only: it has no decoder",
+				 d->name);
+	/* as with files: a tiny one decodes latents of another, unless they are to be proved */
+	d->encoder_known = o->encoder || !vae_config_deterministic(&told->vae);
+	d->encoder_hash = told->weights;
+	return 0;
+}
+
 static int open_decoder(struct latent_decoder *d, const struct latent_decoder_options *o,
 			struct error *err)
 {
-	const struct vae_engine_ops *engine = vae_engine_choose(VAE_FLOAT32, err);
+	const struct vae_engine_ops *engine;
 	struct vae_place place;
 	int r;
 
+	if (o->endpoint)
+		return open_remote(d, o, err);
+	engine = vae_engine_choose(VAE_FLOAT32, err);
 	if (!engine || vae_locate(o->vae, &place, err) < 0)
 		return -1;
 	d->memory = o->memory ? o->memory : memory_allowed() / 2;
@@ -88,6 +113,39 @@ static int open_decoder(struct latent_decoder *d, const struct latent_decoder_op
 		r = open_kl(d, o, engine, err);
 	vae_place_release(&place);
 	return r;
+}
+
+int latent_decoder_options_of(const struct read_options *o, struct remote_vae_options *endpoint,
+			      struct latent_decoder_options *out, struct error *err)
+{
+	struct remote_endpoint one = {.url = o->endpoint, .token_file = o->token_file};
+	const struct remote_config remote = {&one, 1, {.name = NULL}, o->remote};
+	size_t which;
+
+	*out = (struct latent_decoder_options){.vae = o->vae, .vae_options = &o->vae_options};
+	if (!o->endpoint && o->token_file)
+		return error_set(err, ERR_CONFIG,
+				 "--token-file is for --endpoint, which is missing");
+	if (!o->endpoint)
+		return 0;
+	if (o->vae)
+		return error_set(err, ERR_CONFIG,
+				 "--vae and --endpoint: decoding is here or there");
+	if (o->token_file && remote_secret_check("--token-file", o->token_file, err) < 0)
+		return -1;
+	if (remote_config_check(&remote, &which, err) < 0)
+		return error_wrap(err, "--endpoint");
+	*endpoint =
+	    (struct remote_vae_options){.ask = {.url = o->endpoint,
+						.token_file = o->token_file,
+						.ca_file = o->remote.ca_file,
+						.proxy = remote_proxy_of(&o->remote),
+						.proxy_auth_file = o->remote.proxy_auth_file,
+						.timeout_ms = (int64_t)o->remote.timeout,
+						.scale_up_ms = (int64_t)o->remote.scale_up_timeout},
+					.retries = o->remote.retries};
+	out->endpoint = endpoint;
+	return 0;
 }
 
 int latent_decoder_open(const struct latent_decoder_options *options, struct latent_decoder **out,
@@ -110,6 +168,7 @@ void latent_decoder_close(struct latent_decoder *d)
 	kl_decoder_free(d->kl);
 	vae_encoder_free(d->encoder);
 	tiny_vae_free(d->tiny);
+	remote_vae_close(d->remote);
 	free(d->name);
 	vae_choice_close(&d->choice);
 	free(d);
@@ -117,24 +176,41 @@ void latent_decoder_close(struct latent_decoder *d)
 
 const struct vae_config *latent_decoder_config(const struct latent_decoder *d)
 {
+	const struct endpoint_model *told = d->remote ? remote_vae_model(d->remote) : NULL;
+
+	if (told)
+		return told->latentd ? &told->vae : NULL;
 	return d->choice.model ? &d->choice.model->config : NULL;
 }
 
 const struct vae_preset *latent_decoder_preset(const struct latent_decoder *d)
 {
-	return d->choice.preset;
+	const struct vae_config *c = latent_decoder_config(d);
+
+	return d->remote && c ? vae_choice_preset_of(c) : d->choice.preset;
+}
+
+bool latent_decoder_encodes(const struct latent_decoder *d)
+{
+	return d->remote ? remote_vae_model(d->remote)->latentd : d->encoder != NULL;
 }
 
 size_t latent_decoder_channels(const struct latent_decoder *d)
 {
-	return d->tiny ? tiny_vae_latent_channels(d->tiny)
-		       : latent_decoder_config(d)->latent_channels;
+	const struct vae_config *c = latent_decoder_config(d);
+
+	if (d->tiny)
+		return tiny_vae_latent_channels(d->tiny);
+	return c ? c->latent_channels : 0;
 }
 
 size_t latent_decoder_downscale(const struct latent_decoder *d)
 {
-	return d->tiny ? tiny_vae_downscale(d->tiny)
-		       : vae_config_downscale(latent_decoder_config(d));
+	const struct vae_config *c = latent_decoder_config(d);
+
+	if (d->tiny)
+		return tiny_vae_downscale(d->tiny);
+	return c ? vae_config_downscale(c) : 0;
 }
 
 int latent_decoder_check(const struct latent_decoder *d, const char *key,
@@ -143,7 +219,7 @@ int latent_decoder_check(const struct latent_decoder *d, const char *key,
 	size_t channels = latent_decoder_channels(d);
 	char made_by[SHA256_HEX_SIZE], have[SHA256_HEX_SIZE];
 
-	if (space->vae.latent_channels != channels)
+	if (channels > 0 && space->vae.latent_channels != channels)
 		return error_set(
 		    err, ERR_CONFIG,
 		    "%s: its latent has %zu channels, %s decodes %zu: it is of another "
@@ -175,8 +251,8 @@ static int encode(struct latent_decoder *d, size_t tile, const float *pixels,
 				  NULL, err);
 }
 
-int latent_decoder_encode(struct latent_decoder *d, const struct latent_space *space,
-			  const struct image *image, struct ndarray *raw, struct error *err)
+static int encode_here(struct latent_decoder *d, const struct latent_space *space,
+		       const struct image *image, struct ndarray *raw, struct error *err)
 {
 	const struct vae_config *c = latent_decoder_config(d);
 	size_t downscale = vae_config_downscale(c);
@@ -199,22 +275,59 @@ int latent_decoder_encode(struct latent_decoder *d, const struct latent_space *s
 	return 0;
 }
 
-/* It decodes what a model sees. */
+int latent_decoder_encode(struct latent_decoder *d, const struct latent_space *space,
+			  const struct image *image, struct ndarray *raw, struct error *err)
+{
+	if (d->remote && space->tile > 0)
+		return error_data(err, "record", "an endpoint encodes no tiles");
+	if (d->remote)
+		return remote_vae_encode(d->remote, image->pixels, image->height, image->width, raw,
+					 err);
+	return encode_here(d, space, image, raw, err);
+}
+
+/* A copy of @raw as a decoder takes it that was trained on what a model sees. */
+static int normalised(const struct latent_space *space, const struct ndarray *raw,
+		      struct ndarray *out, struct error *err)
+{
+	if (ndarray_alloc(out, DTYPE_F32, 3, raw->shape, err) < 0)
+		return -1;
+	memcpy(out->data, raw->data, raw->bytes);
+	latent_space_normalise(space, out);
+	return 0;
+}
+
+static int decode_remote(struct latent_decoder *d, const struct latent_space *space,
+			 const struct ndarray *raw, struct image *out, struct error *err)
+{
+	const struct vae_config *c = latent_decoder_config(d);
+	bool tiny = c && vae_config_deterministic(c);
+	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
+	struct image image = IMAGE_INIT;
+	size_t side = 0;
+
+	if ((tiny && normalised(space, raw, &latent, err) < 0) ||
+	    remote_vae_decode(d->remote, tiny ? &latent : raw, &image.pixels, &side, err) < 0)
+		return -1;
+	image.height = raw->shape[1] * side;
+	image.width = raw->shape[2] * side;
+	*out = image;
+	return 0;
+}
+
 static int decode_tiny(struct latent_decoder *d, const struct latent_space *space,
 		       const struct ndarray *raw, float *pixels, struct error *err)
 {
 	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
 
-	if (ndarray_alloc(&latent, DTYPE_F32, 3, raw->shape, err) < 0)
+	if (normalised(space, raw, &latent, err) < 0)
 		return -1;
-	memcpy(latent.data, raw->data, raw->bytes);
-	latent_space_normalise(space, &latent);
 	return tiny_vae_decode(d->tiny, latent.data, raw->shape[1], raw->shape[2], pixels, NULL,
 			       err);
 }
 
-int latent_decoder_decode(struct latent_decoder *d, const struct latent_space *space,
-			  const struct ndarray *raw, struct image *out, struct error *err)
+static int decode_here(struct latent_decoder *d, const struct latent_space *space,
+		       const struct ndarray *raw, struct image *out, struct error *err)
 {
 	size_t scale = latent_decoder_downscale(d), height, width, bytes;
 	int r;
@@ -239,4 +352,10 @@ int latent_decoder_decode(struct latent_decoder *d, const struct latent_space *s
 	*out = image;
 	image = (struct image)IMAGE_INIT;
 	return 0;
+}
+
+int latent_decoder_decode(struct latent_decoder *d, const struct latent_space *space,
+			  const struct ndarray *raw, struct image *out, struct error *err)
+{
+	return (d->remote ? decode_remote : decode_here)(d, space, raw, out, err);
 }

@@ -39,6 +39,7 @@ foreach(name
 	serve_decode
 	serve_load
 	remote
+	remote_decode
 	remote_http2
 	remote_daemon
 	migration

@@ -111,6 +111,7 @@ static int read_model(const json_t *root, struct endpoint_model *m, struct error
 
 	copy_text(json_object_get(root, "name"), m->name, sizeof(m->name));
 	copy_text(json_object_get(root, "latentd"), m->version, sizeof(m->version));
+	m->decodes = json_is_true(json_object_get(root, "decodes"));
 	if (!json_is_object(vae) || read_vae(vae, m, err) < 0)
 		return err->code ? -1 : model_bad(err, "no recipe_vae");
 	if (!weights || !sha256_parse(weights, &m->weights))

@@ -10,7 +10,8 @@
  *	 "latent_channels": 4, "downscale": 8,
  *	 "max_pixels": 16777216,                  of an image, 0 or absent: no limit
  *	 "max_body": 67108864,                    bytes of a request, 0 or absent: no limit
- *	 "dtypes": ["float16", "bfloat16", "float32", "uint8"]}      of tensors that it takes
+ *	 "dtypes": ["float16", "bfloat16", "float32", "uint8"],      of tensors that it takes
+ *	 "decodes": true}                         latents too; absent: not
  * Anything else but an error is a foreign endpoint: it gives unseeded draws of a model that is known by name only.
  */
 #ifndef LATENTD_ENCODER_ENDPOINT_MODEL_H
@@ -30,6 +31,7 @@ struct endpoint_model {
 	/* What a recipe needs of it; what it does not tell has the class's defaults. */
 	struct vae_config vae;
 	struct sha256 weights;
+	bool decodes;
 	size_t size_multiple;
 	size_t max_pixels, max_body; /* 0: no limit */
 };
