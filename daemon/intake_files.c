@@ -178,8 +178,9 @@ static struct source *source_of(struct round *r, size_t folder)
 						      .unpack = unpack_process_open};
 	struct error gone = ERROR_INIT; /* is noticed elsewhere */
 
-	if (f->there && !r->sources[folder])
-		source_open(f->path, &options, &r->sources[folder], &gone);
+	if (f->there && !r->sources[folder] &&
+	    source_open(f->path, &options, &r->sources[folder], &gone) == 0)
+		intake_keep_lists(r->in, f, r->sources[folder]);
 	return r->sources[folder];
 }
 

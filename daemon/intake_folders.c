@@ -50,6 +50,14 @@ void intake_folders_close(struct intake *in)
 	free(in->folders);
 }
 
+void intake_keep_lists(const struct intake *in, const struct intake_folder *f,
+		       struct source *source)
+{
+	cleanup_free char *lists = sources_lists(in->state_dir, in->name, f->number);
+
+	source_keep_lists(source, lists);
+}
+
 /* -- coming and going ----------------------------------------------------------------------------- */
 
 static void absent(struct intake_folder *f, const char *why)

@@ -144,6 +144,9 @@ void intake_works(struct intake *in);
 
 void intake_folders_open(struct intake *in);
 void intake_folders_close(struct intake *in);
+/* @source, of @f, has the lists of archives that earlier ones left. */
+void intake_keep_lists(const struct intake *in, const struct intake_folder *f,
+		       struct source *source);
 /* Folders that came, or went. */
 void intake_folders_look(struct intake *in);
 /* Takes what is heard from all of them. True: there is more. */

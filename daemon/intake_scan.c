@@ -99,6 +99,7 @@ static int open_sources(struct intake *in, struct run_sources *s,
 			continue;
 		if (source_open(f->path, &options, &s->roots[s->n].source, err) < 0)
 			return -1;
+		intake_keep_lists(in, f, s->roots[s->n].source);
 		s->roots[s->n].root = f->number;
 		s->paths[s->n++] = xstrdup(f->path);
 		s->moved_device = s->moved_device || f->moved_device;

@@ -171,6 +171,21 @@ static int open_intake(struct lane *l, struct error *err)
 	return r;
 }
 
+/* The intake says what is wrong with it. */
+static bool open_root(struct lane *l, size_t i, uint32_t number)
+{
+	const struct source_config *s = &l->config->sources[i];
+	const struct source_folder_options options = {.recursive = s->recursive,
+						      .unpack = unpack_process_open};
+	cleanup_free char *lists = sources_lists(l->shared->state->path, l->config->name, number);
+	struct error ignored = ERROR_INIT;
+
+	if (source_open(s->path, &options, &l->roots[i].source, &ignored) < 0)
+		return false;
+	source_keep_lists(l->roots[i].source, lists);
+	return true;
+}
+
 void lane_take_roots(struct lane *l, const struct intake_state *state)
 {
 	struct pipeline_root *there = xcalloc(l->config->n_sources, sizeof(*there));
@@ -183,19 +198,14 @@ void lane_take_roots(struct lane *l, const struct intake_state *state)
 		return;
 	}
 	for (size_t i = 0; i < l->config->n_sources; i++) {
-		const struct source_config *s = &l->config->sources[i];
-		const struct source_folder_options options = {.recursive = s->recursive,
-							      .unpack = unpack_process_open};
 		const struct intake_root *now = &state->roots[i];
-		struct error ignored = ERROR_INIT; /* the intake says what is wrong with it */
 
 		if (l->roots[i].source && (!now->there || now->came != l->roots_came[i]))
 			left[n_left++] = TAKE(l->roots[i].source);
 		if (!now->there || !now->known)
 			continue;
 		if (!l->roots[i].source)
-			n_came +=
-			    source_open(s->path, &options, &l->roots[i].source, &ignored) == 0;
+			n_came += open_root(l, i, now->number);
 		l->roots[i].root = now->number;
 		l->roots_came[i] = now->came;
 		if (l->roots[i].source)

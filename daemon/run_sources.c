@@ -48,6 +48,15 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, 
 	return 0;
 }
 
+static void keep_lists(struct pipeline_root *root, uint32_t number, const char *state,
+		       const char *dataset)
+{
+	cleanup_free char *lists = sources_lists(state, dataset, number);
+
+	root->root = number;
+	source_keep_lists(root->source, lists);
+}
+
 int run_sources_number(struct run_sources *s, const char *state, const char *dataset,
 		       struct error *err)
 {
@@ -57,7 +66,7 @@ int run_sources_number(struct run_sources *s, const char *state, const char *dat
 	if (sources_number(state, dataset, s->paths, s->n, &sources, err) < 0)
 		return -1;
 	for (size_t i = 0; i < s->n; i++)
-		s->roots[i].root = numbers[i];
+		keep_lists(&s->roots[i], numbers[i], state, dataset);
 	s->others = sources.others;
 	s->moved_device = sources.moved_device;
 	return 0;

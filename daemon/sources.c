@@ -161,6 +161,11 @@ int sources_number(const char *state, const char *dataset, char *const *paths, s
 	return r;
 }
 
+char *sources_lists(const char *state, const char *dataset, uint32_t number)
+{
+	return xasprintf("%s/%s.archives/%u", state, dataset, number);
+}
+
 void sources_known_read(const char *state, const char *dataset, struct sources_known *out)
 {
 	cleanup_free char *file = xasprintf("%s/%s.sources.json", state, dataset);

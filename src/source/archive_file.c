@@ -11,18 +11,38 @@
 
 /* -- listing -------------------------------------------------------------------------------------- */
 
+void archive_reading_release(struct archive_reading *reading)
+{
+	unpack_close(reading->unpack);
+	archive_lists_close(reading->lists);
+}
+
+static int need_unpack(struct archive_reading *reading, struct error *err)
+{
+	return reading->unpack ? 0 : reading->options->unpack(&reading->unpack, err);
+}
+
 struct listing {
 	struct archive_index *index;
 	const struct source_folder_options *options;
+	struct buffer list; /* to be kept */
 };
 
 static int on_member(void *arg, const struct unpack_member *m)
 {
 	struct listing *l = arg;
 
-	if (m)
+	if (m) {
 		archive_index_add(l->index, m);
+		if (archive_index_wants(m))
+			archive_list_put(&l->list, m);
+	}
 	return l->options->stop && l->options->stop(l->options->stop_arg);
+}
+
+static void on_kept_member(void *arg, const struct unpack_member *m)
+{
+	archive_index_add(arg, m);
 }
 
 static void note(const struct archive_file *a, const struct source_folder_options *options,
@@ -65,13 +85,40 @@ static void take_damage(struct archive_file *a, const struct error *why)
 		error_data(&a->damage, why->reason, "%s: %s", name, why->message);
 }
 
-static int list(struct archive_file *a, struct unpack *unpack,
-		const struct source_folder_options *options, struct error *err)
+static struct archive_stamp stamp_of(const struct archive_file *a)
 {
-	struct listing l = {a->index, options};
-	struct error why = ERROR_INIT;
-	int r = unpack_list(unpack, a->fd, on_member, &l, &why);
+	return (struct archive_stamp){a->size, a->inode, a->mtime_ns};
+}
 
+/* The list that is kept of it, if there is one. */
+static bool take_list(struct archive_file *a, struct archive_lists *lists)
+{
+	const struct archive_stamp stamp = stamp_of(a);
+	cleanup_buffer struct buffer bytes = BUFFER_INIT;
+
+	if (!lists || !archive_lists_load(lists, a->path, &bytes) ||
+	    !archive_list_read(bytes.data, bytes.size, &stamp, on_kept_member, a->index,
+			       &a->damage))
+		return false;
+	archive_index_end(a->index);
+	return true;
+}
+
+/* What may be the fault of a moment is looked at again the next time. */
+static bool is_lasting(const struct error *damage)
+{
+	return strcmp(damage->reason, "worker_died") != 0 && strcmp(damage->reason, "timeout") != 0;
+}
+
+static int make_list(struct archive_file *a, struct listing *l, struct archive_reading *reading,
+		     struct error *err)
+{
+	const struct archive_stamp stamp = stamp_of(a);
+	struct error why = ERROR_INIT;
+	int r;
+
+	archive_list_begin(&l->list, &stamp);
+	r = unpack_list(reading->unpack, a->fd, on_member, l, &why);
 	if (r == UNPACK_STOPPED)
 		return error_set(err, ERR_TRANSIENT, "stopped while reading an archive");
 	if (r < 0 && why.code != ERR_DATA) {
@@ -81,15 +128,32 @@ static int list(struct archive_file *a, struct unpack *unpack,
 	archive_index_end(a->index);
 	if (r < 0)
 		take_damage(a, &why);
-	note_passed_over(a, options);
+	archive_list_end(&l->list, &a->damage);
+	if (reading->lists && is_lasting(&a->damage))
+		archive_lists_save(reading->lists, a->path, &l->list);
 	return 0;
+}
+
+static int list(struct archive_file *a, struct archive_reading *reading, struct error *err)
+{
+	struct listing l = {a->index, reading->options, BUFFER_INIT};
+	int r = 0;
+
+	if (!take_list(a, reading->lists)) {
+		r = need_unpack(reading, err);
+		if (r == 0)
+			r = make_list(a, &l, reading, err);
+	}
+	buffer_release(&l.list);
+	if (r == 0)
+		note_passed_over(a, reading->options);
+	return r;
 }
 
 /* -- open and close ------------------------------------------------------------------------------- */
 
 int archive_file_open(int fd, const char *path, const struct stat *st, const struct error *damage,
-		      struct unpack *unpack, const struct source_folder_options *options,
-		      struct archive_file **out, struct error *err)
+		      struct archive_reading *reading, struct archive_file **out, struct error *err)
 {
 	static atomic_uint_fast64_t numbers;
 	struct archive_file *a = xcalloc(1, sizeof(*a));
@@ -108,7 +172,7 @@ int archive_file_open(int fd, const char *path, const struct stat *st, const str
 	if (fd < 0) {
 		a->damage = *damage;
 		archive_index_end(a->index);
-	} else if (list(a, unpack, options, err) < 0) {
+	} else if (list(a, reading, err) < 0) {
 		archive_file_close(a);
 		return -1;
 	}
@@ -198,7 +262,7 @@ static int gone(const struct archive_file *a, const char *inside, struct error *
 			  text_quote(a->path, name));
 }
 
-int archive_file_read(struct archive_file *a, const char *inside, struct unpack *unpack,
+int archive_file_read(struct archive_file *a, const char *inside, struct archive_reading *reading,
 		      struct error *err)
 {
 	const struct archive_item *item = inside ? archive_index_find(a->index, inside) : NULL;
@@ -219,7 +283,9 @@ int archive_file_read(struct archive_file *a, const char *inside, struct unpack 
 	if (item->encrypted)
 		return error_data(err, "encrypted", "%s in %s is encrypted",
 				  text_quote(inside, quoted), text_quote(a->path, name));
-	fd = unpack_read(unpack, a->fd, a->number, &m, err);
+	if (need_unpack(reading, err) < 0)
+		return -1;
+	fd = unpack_read(reading->unpack, a->fd, a->number, &m, err);
 	if (fd < 0)
 		return error_wrap(err, "%s in %s", text_quote(inside, quoted),
 				  text_quote(a->path, name));

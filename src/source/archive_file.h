@@ -5,9 +5,19 @@
 #define LATENTD_SOURCE_ARCHIVE_FILE_H
 
 #include "source/archive_index.h"
+#include "source/archive_list.h"
 #include "source/source.h"
 
 struct stat;
+
+/* What all archives of a source share. */
+struct archive_reading {
+	const struct source_folder_options *options;
+	struct unpack *unpack;	     /* NULL: none was needed yet */
+	struct archive_lists *lists; /* NULL: none are kept */
+};
+
+void archive_reading_release(struct archive_reading *reading);
 
 struct archive_file {
 	unsigned users; /* each of them closes it */
@@ -22,12 +32,12 @@ struct archive_file {
 };
 
 /*
- * Lists it. @fd is taken; -1 with *damage: it cannot be opened, which is its damage. An archive that is damaged is
+ * Lists it, or takes the list that is kept of it. @fd is taken; -1 with *damage: it cannot be opened, which is its damage. An archive that is damaged is
  * no error here; ERR_TRANSIENT: stopped by options->stop, no process to parse it, no descriptor; ERR_IO.
  */
 int archive_file_open(int fd, const char *path, const struct stat *st, const struct error *damage,
-		      struct unpack *unpack, const struct source_folder_options *options,
-		      struct archive_file **out, struct error *err);
+		      struct archive_reading *reading, struct archive_file **out,
+		      struct error *err);
 /* NULL is fine. */
 void archive_file_close(struct archive_file *a);
 /* It is still what @st says. */
@@ -44,7 +54,7 @@ int archive_file_examine(const struct archive_file *a, const char *inside,
 /* Size, time and inode of a file. */
 void archive_file_describe(const struct stat *st, struct source_entry *entry);
 /* As source_ops.open_sample, caption and meta. */
-int archive_file_read(struct archive_file *a, const char *inside, struct unpack *unpack,
+int archive_file_read(struct archive_file *a, const char *inside, struct archive_reading *reading,
 		      struct error *err);
 int archive_file_caption(const struct archive_file *a, const char *inside, struct buffer *out,
 			 struct error *err);

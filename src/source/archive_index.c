@@ -105,6 +105,11 @@ static void add_text(struct archive_index *x, const struct unpack_member *m, siz
 	    (struct text){.name = name, .bytes = bytes, .size = m->text_size, .unread = !m->text};
 }
 
+bool archive_index_wants(const struct unpack_member *m)
+{
+	return source_path_is_image(m->name) || unpack_wants_text(m->name);
+}
+
 void archive_index_add(struct archive_index *x, const struct unpack_member *m)
 {
 	const char *path = without_dots(m->name);

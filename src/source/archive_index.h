@@ -40,6 +40,8 @@ struct archive_index;
 struct archive_index *archive_index_new(void);
 void archive_index_free(struct archive_index *x);
 void archive_index_add(struct archive_index *x, const struct unpack_member *m);
+/* Whether @m counts for an index; of others only the name of the last one does. */
+bool archive_index_wants(const struct unpack_member *m);
 void archive_index_end(struct archive_index *x);
 
 size_t archive_index_count(const struct archive_index *x);

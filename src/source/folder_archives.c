@@ -18,8 +18,7 @@ enum { KEPT = 8 };
 
 struct folder_archives {
 	int root;
-	const struct source_folder_options *options;
-	struct unpack *unpack;		 /* NULL: none was needed yet */
+	struct archive_reading reading;
 	struct archive_file *kept[KEPT]; /* the last used one first */
 	struct buffer path, key;	 /* of what was examined last */
 };
@@ -29,7 +28,7 @@ struct folder_archives *folder_archives_new(int root, const struct source_folder
 	struct folder_archives *a = xcalloc(1, sizeof(*a));
 
 	a->root = root;
-	a->options = options;
+	a->reading.options = options;
 	return a;
 }
 
@@ -39,10 +38,22 @@ void folder_archives_close(struct folder_archives *a)
 		return;
 	for (size_t i = 0; i < KEPT; i++)
 		archive_file_close(a->kept[i]);
-	unpack_close(a->unpack);
+	archive_reading_release(&a->reading);
 	buffer_release(&a->path);
 	buffer_release(&a->key);
 	free(a);
+}
+
+void folder_archives_keep_lists(struct folder_archives *a, const char *folder)
+{
+	archive_lists_close(a->reading.lists);
+	a->reading.lists = archive_lists_open(folder);
+}
+
+void folder_archives_listed(struct folder_archives *a)
+{
+	if (a->reading.lists)
+		archive_lists_sweep(a->reading.lists);
 }
 
 /* -- which archive -------------------------------------------------------------------------------- */
@@ -74,8 +85,6 @@ static int list(struct folder_archives *a, const char *path, size_t i, struct er
 	struct stat st;
 	int fd;
 
-	if (!a->unpack && a->options->unpack(&a->unpack, err) < 0)
-		return -1;
 	fd = folder_open_file(a->root, path, &failed);
 	if (fd < 0 && failed.code != ERR_DATA) {
 		*err = failed;
@@ -87,7 +96,7 @@ static int list(struct folder_archives *a, const char *path, size_t i, struct er
 			close(fd);
 		return error_set(err, ERR_TRANSIENT, "%s: %s", path, strerror(errno));
 	}
-	if (archive_file_open(fd, path, &st, &failed, a->unpack, a->options, &file, err) < 0)
+	if (archive_file_open(fd, path, &st, &failed, &a->reading, &file, err) < 0)
 		return -1;
 	archive_file_close(a->kept[i]);
 	a->kept[i] = file;
@@ -189,7 +198,7 @@ int folder_archives_open_sample(struct folder_archives *a, const char *path, str
 	const char *inside = NULL;
 	int r = find(a, path, &file, &inside, err);
 
-	return r != 0 ? r : archive_file_read(file, inside, a->unpack, err);
+	return r != 0 ? r : archive_file_read(file, inside, &a->reading, err);
 }
 
 int folder_archives_caption(struct folder_archives *a, const char *path, struct buffer *out,

@@ -15,6 +15,10 @@ struct folder_archives;
 struct folder_archives *folder_archives_new(int root, const struct source_folder_options *options);
 /* NULL is fine. */
 void folder_archives_close(struct folder_archives *a);
+/* Lists are kept in @folder from now on. */
+void folder_archives_keep_lists(struct folder_archives *a, const char *folder);
+/* Every archive that there is has been asked for: lists of others go. */
+void folder_archives_listed(struct folder_archives *a);
 /* Archive @path, listed; it is *a's and stays open until the next call. */
 int folder_archives_get(struct folder_archives *a, const char *path, struct archive_file **out,
 			struct error *err);

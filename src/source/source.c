@@ -84,6 +84,12 @@ int source_open(const char *path, const struct source_folder_options *options, s
 	return source_folder_open(path, options, out, err);
 }
 
+void source_keep_lists(struct source *s, const char *folder)
+{
+	if (s->ops->keep_lists)
+		s->ops->keep_lists(s, folder);
+}
+
 void source_close(struct source *s)
 {
 	if (s)

@@ -87,6 +87,9 @@ struct source_ops {
 	 */
 	int (*meta)(struct source *s, const char *path, struct buffer *out, struct error *err);
 
+	/* source_keep_lists(). NULL: it needs none. */
+	void (*keep_lists)(struct source *s, const char *folder);
+
 	void (*close)(struct source *s);
 };
 
@@ -111,6 +114,11 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* What source_caption makes of a caption's bytes; appends to @out. */
 void source_caption_clean(const struct buffer *raw, struct buffer *out);
+/*
+ * Before it is used: what it found in archives is kept in @folder, which is its own and is made when needed: an archive
+ * that is the same the next time is not read again to list it.
+ */
+void source_keep_lists(struct source *s, const char *folder);
 /* NULL is fine. */
 void source_close(struct source *s);
 

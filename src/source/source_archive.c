@@ -20,7 +20,7 @@ struct source_archive {
 	char *path;
 	const char *name; /* its last part */
 	int folder;	  /* that it is in */
-	struct unpack *unpack;
+	struct archive_reading reading;
 	struct archive_file *file; /* NULL: not listed yet */
 	size_t at;
 };
@@ -42,15 +42,13 @@ static int look(struct source_archive *s, struct error *err)
 		return SOURCE_GONE;
 	if (s->file && archive_file_is(s->file, &st))
 		return 0;
-	if (!s->unpack && s->options.unpack(&s->unpack, err) < 0)
-		return -1;
 	fd = folder_open_file(s->folder, s->name, &failed);
 	if ((fd < 0 && failed.code != ERR_DATA) || (fd >= 0 && fstat(fd, &st) < 0)) {
 		if (fd >= 0)
 			close(fd);
 		return error_set(err, ERR_TRANSIENT, "%s", fd < 0 ? failed.message : "fstat");
 	}
-	if (archive_file_open(fd, s->name, &st, &failed, s->unpack, &s->options, &file, err) < 0)
+	if (archive_file_open(fd, s->name, &st, &failed, &s->reading, &file, err) < 0)
 		return -1;
 	archive_file_close(s->file);
 	s->file = file;
@@ -127,7 +125,7 @@ static int source_archive_open_sample(struct source *base, const char *path, str
 
 	if (r == SOURCE_GONE)
 		return gone(s, err);
-	return r < 0 ? r : archive_file_read(s->file, inside_of(s, path), s->unpack, err);
+	return r < 0 ? r : archive_file_read(s->file, inside_of(s, path), &s->reading, err);
 }
 
 static int source_archive_caption(struct source *base, const char *path, struct buffer *out,
@@ -152,12 +150,20 @@ static int source_archive_meta(struct source *base, const char *path, struct buf
 	return r < 0 ? r : archive_file_meta(s->file, inside_of(s, path), out);
 }
 
+static void source_archive_keep_lists(struct source *base, const char *folder)
+{
+	struct source_archive *s = source_archive_of(base);
+
+	archive_lists_close(s->reading.lists);
+	s->reading.lists = archive_lists_open(folder);
+}
+
 static void source_archive_close(struct source *base)
 {
 	struct source_archive *s = source_archive_of(base);
 
 	archive_file_close(s->file);
-	unpack_close(s->unpack);
+	archive_reading_release(&s->reading);
 	close(s->folder);
 	free(s->path);
 	free(s);
@@ -170,6 +176,7 @@ static const struct source_ops source_archive_ops = {
     .open_sample = source_archive_open_sample,
     .caption = source_archive_caption,
     .meta = source_archive_meta,
+    .keep_lists = source_archive_keep_lists,
     .close = source_archive_close,
 };
 
@@ -193,6 +200,7 @@ int source_archive_open(const char *path, const struct source_folder_options *op
 	s = xcalloc(1, sizeof(*s));
 	s->base.ops = &source_archive_ops;
 	s->options = *options;
+	s->reading.options = &s->options;
 	s->path = xstrdup(path);
 	s->name = s->path + (name - path);
 	s->folder = TAKE_FD(folder);

@@ -43,7 +43,7 @@ struct source_folder {
 	struct source base;
 	struct source_folder_options options;
 	int root;
-	bool started;
+	bool started, unread; /* unread: some folder could not be read */
 	struct level *levels; /* root first */
 	size_t depth;
 	struct buffer path;		  /* of the current entry */
@@ -71,6 +71,7 @@ static void note(const struct source_folder *f, const char *what)
 static void note_unread(struct source_folder *f, const char *what)
 {
 	note(f, what);
+	f->unread = true;
 	if (f->options.unread)
 		++*f->options.unread;
 }
@@ -366,6 +367,8 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 		if (list(f, level, path_set(f, level->prefix, name), entry))
 			return 0;
 	}
+	if (f->archives && !f->unread)
+		folder_archives_listed(f->archives);
 	return SOURCE_END;
 }
 
@@ -413,6 +416,14 @@ static int source_folder_meta(struct source *s, const char *path, struct buffer 
 
 /* -- open and close ---------------------------------------------------------------------------- */
 
+static void source_folder_keep_lists(struct source *s, const char *folder)
+{
+	struct source_folder *f = source_folder_of(s);
+
+	if (f->archives)
+		folder_archives_keep_lists(f->archives, folder);
+}
+
 static void source_folder_close(struct source *s)
 {
 	struct source_folder *f = source_folder_of(s);
@@ -435,6 +446,7 @@ static const struct source_ops source_folder_ops = {
     .open_sample = source_folder_open_sample,
     .caption = source_folder_caption,
     .meta = source_folder_meta,
+    .keep_lists = source_folder_keep_lists,
     .close = source_folder_close,
 };
 

@@ -9,6 +9,7 @@
 #include "source/source.h"
 #include "source/unpack.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -532,6 +533,99 @@ static void what_is_no_archive_is_an_entry_that_says_so(void **state)
 	}
 }
 
+static size_t opened; /* parsers */
+
+static int open_and_count(struct unpack **out, struct error *err)
+{
+	opened++;
+	return open_unpack(out, err);
+}
+
+static void open_with_lists(struct fixture *f, const char *path, const char *name)
+{
+	const struct source_folder_options options = {
+	    .recursive = true, .unpack = open_and_count, .note = on_note, .note_arg = f};
+	cleanup_free char *lists = testing_path(f->dir, name);
+	struct error err = ERROR_INIT;
+
+	source_close(f->source);
+	f->source = NULL;
+	assert_ok(source_open(path, &options, &f->source, &err), &err);
+	source_keep_lists(f->source, lists);
+}
+
+static void an_archive_that_has_not_changed_is_not_listed_again(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *photos = testing_path(f->dir, "photos");
+	struct error err = ERROR_INIT;
+
+	assert_ok(dir_make(photos, &err), &err);
+	make(f, "photos/a.tar.gz", NULL);
+	cut(f, PICTURE_BYTES);
+	for (int i = 0; i < 2; i++) { /* in its folder, by itself */
+		size_t n;
+
+		opened = 0;
+		open_with_lists(f, i == 0 ? photos : f->path, i == 0 ? "lists" : "other");
+		n = count(f);
+		assert_int_equal(opened, 1);
+		open_with_lists(f, i == 0 ? photos : f->path, i == 0 ? "lists" : "other");
+		assert_int_equal(count(f), n);
+		assert_caption(f, i == 0 ? "a.tar.gz/d/1.jpg" : "d/1.jpg", "caption 1");
+		assert_refused(f, "a.tar.gz", "truncated");
+		assert_int_equal(opened, 1); /* not for that */
+		assert_picture(f, i == 0 ? "a.tar.gz/d/0.jpg" : "d/0.jpg", 0);
+		assert_int_equal(opened, 2);
+	}
+	free(f->path);
+	make(f, "photos/a.tar.gz", NULL);
+	opened = 0;
+	open_with_lists(f, photos, "lists");
+	assert_int_equal(count(f), PICTURES);
+	assert_int_equal(opened, 1);
+}
+
+/* Files in the folder of lists. */
+static size_t lists_of(struct fixture *f)
+{
+	cleanup_free char *folder = testing_path(f->dir, "lists");
+	DIR *dir = opendir(folder);
+	size_t n = 0;
+
+	while (dir && readdir(dir))
+		n++;
+	if (dir)
+		closedir(dir);
+	return n > 2 ? n - 2 : 0;
+}
+
+static void lists_of_archives_that_are_gone_go_too_and_damaged_ones_are_made_again(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *photos = testing_path(f->dir, "photos");
+	cleanup_free char *command =
+	    xasprintf("for f in %s/lists/*; do truncate -s -1 $f; done", f->dir);
+	struct error err = ERROR_INIT;
+
+	assert_ok(dir_make(photos, &err), &err);
+	make(f, "photos/a.zip", NULL);
+	free(f->path);
+	make(f, "photos/b.7z", NULL);
+	open_with_lists(f, photos, "lists");
+	assert_int_equal(count(f), 2 * PICTURES);
+	assert_int_equal(lists_of(f), 2);
+	assert_int_equal(system(command), 0);
+	opened = 0;
+	open_with_lists(f, photos, "lists");
+	assert_int_equal(count(f), 2 * PICTURES);
+	assert_int_equal(opened, 1);
+	assert_int_equal(unlink(f->path), 0);
+	open_with_lists(f, photos, "lists");
+	assert_int_equal(count(f), PICTURES);
+	assert_int_equal(lists_of(f), 1);
+}
+
 static bool it_waits(void *arg, const struct source_entry *entry)
 {
 	(void)entry;
@@ -584,6 +678,8 @@ int main(void)
 	    TEST(damaged_bytes_cost_that_member),
 	    TEST(what_is_no_archive_is_an_entry_that_says_so),
 	    TEST(an_archive_that_is_being_written_is_left_alone),
+	    TEST(an_archive_that_has_not_changed_is_not_listed_again),
+	    TEST(lists_of_archives_that_are_gone_go_too_and_damaged_ones_are_made_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
