@@ -1,6 +1,7 @@
 #include "config/cuda_options.h"
 
 #include "config/setting_value.h"
+#include "config/vae_source.h"
 
 #include "base/checked.h"
 
@@ -75,6 +76,46 @@ bool cuda_memory_of(const char *text, struct cuda_memory *out)
 	else
 		return false;
 	return true;
+}
+
+/* "0", "all" of "cuda:all"; NULL: the processor; "": neither. */
+static const char *gpu_of(const char *choice)
+{
+	if (!choice || strcmp(choice, "cpu") == 0)
+		return NULL;
+	if (strcmp(choice, "cuda") == 0)
+		return "0";
+	return strncmp(choice, "cuda:", 5) == 0 ? choice + 5 : "";
+}
+
+bool cuda_choice_valid(const char *text)
+{
+	const char *gpu = gpu_of(text);
+
+	return !gpu || cuda_device_valid(gpu);
+}
+
+bool cuda_choice_limits(const char *choice, const struct cuda_limits *limits,
+			struct cuda_limits *out)
+{
+	const char *gpu = gpu_of(choice);
+
+	if (!gpu)
+		return false;
+	*out = *limits;
+	out->device = gpu;
+	return true;
+}
+
+int cuda_choice_check(const char *choice, const char *vae, const struct cuda_limits *limits,
+		      struct error *err)
+{
+	if (!gpu_of(choice))
+		return 0;
+	if (vae && vae_source_of(vae, NULL) == VAE_SOURCE_FAKE)
+		return error_set(err, ERR_CONFIG, "--device %s: the fake encoder needs no GPU",
+				 choice);
+	return cuda_limits_check(limits, err);
 }
 
 int cuda_limits_check(const struct cuda_limits *limits, struct error *err)

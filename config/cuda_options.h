@@ -1,5 +1,5 @@
 /*
- * What encoders on GPUs may use: of the `cuda` encoder of a daemon, and of `latentctl encode --device cuda`.
+ * What encoders on GPUs may use: of the `cuda` encoder of a daemon, and of `--device cuda` on a command line.
  *
  *	struct my_options { struct cuda_limits cuda; ... };
  *	{.type = SETTING_GROUP, .offset = FIELD(cuda), .group = &cuda_settings},
@@ -26,6 +26,18 @@ extern const struct settings_group cuda_settings;
 /* As CUDA counts them; CUDA_ALL_DEVICES; CUDA_NO_DEVICE: it is none. */
 int cuda_device_of(const char *text);
 bool cuda_device_valid(const char *text);
+
+/* On a command line: "cpu", "cuda" (the first), "cuda:N", "cuda:all". */
+#define CUDA_CHOICE_EXPECTED "cpu, cuda, cuda:N or cuda:all"
+#define CUDA_CHOICE_HELP     "what encodes: cpu, cuda (its first GPU), cuda:N or cuda:all"
+
+bool cuda_choice_valid(const char *text);
+/* @limits with the device of @choice; false: the processor. */
+bool cuda_choice_limits(const char *choice, const struct cuda_limits *limits,
+			struct cuda_limits *out);
+/* ERR_CONFIG: @limits are of a GPU that was chosen, and wrong; or it is to encode @vae, which needs none. */
+int cuda_choice_check(const char *choice, const char *vae, const struct cuda_limits *limits,
+		      struct error *err);
 
 struct cuda_memory {
 	size_t bytes;	  /* 0: see percent */

@@ -11,23 +11,6 @@ static const char *const deletions[] = {"keep", "remove", NULL};
 
 #define FIELD(f) offsetof(struct encode_options, f)
 
-/* "0", "all" of "cuda:all"; NULL: the processor; "": neither. */
-static const char *gpu_of(const char *device)
-{
-	if (!device || strcmp(device, "cpu") == 0)
-		return NULL;
-	if (strcmp(device, "cuda") == 0)
-		return "0";
-	return strncmp(device, "cuda:", 5) == 0 ? device + 5 : "";
-}
-
-static bool device_valid(const char *device)
-{
-	const char *gpu = gpu_of(device);
-
-	return !gpu || cuda_device_valid(gpu);
-}
-
 const struct setting encode_settings[] = {
     {"out", SETTING_PATH, FIELD(out), .value_name = "DIR",
      .help = "output folder; shards go to DIR/NAME/train/WxH"},
@@ -53,9 +36,8 @@ const struct setting encode_settings[] = {
      .value_name = "N", .help = "encoder threads; 0: all cores"},
     {"encoder-memory", SETTING_BYTES, FIELD(encoder.memory), .value_name = "SIZE",
      .help = "for model and maps, beyond it in bands (half of what machine or cgroup have)"},
-    {"device", SETTING_STRING, FIELD(device), .fallback = "cpu", .valid = device_valid,
-     .expected = "cpu, cuda, cuda:N or cuda:all", .value_name = "DEVICE",
-     .help = "what encodes: cpu, cuda (its first GPU), cuda:N or cuda:all"},
+    {"device", SETTING_STRING, FIELD(device), .fallback = "cpu", .valid = cuda_choice_valid,
+     .expected = CUDA_CHOICE_EXPECTED, .value_name = "DEVICE", .help = CUDA_CHOICE_HELP},
     {.type = SETTING_GROUP, .offset = FIELD(cuda), .group = &cuda_settings},
     {"endpoint", SETTING_TEXTS, FIELD(endpoints), .valid = remote_url_valid,
      .expected = REMOTE_URL_EXPECTED, .value_name = "URL",
@@ -118,27 +100,18 @@ static int check_endpoints(const struct encode_options *o, struct error *err)
 
 bool encode_options_cuda(const struct encode_options *o, struct cuda_limits *out)
 {
-	const char *gpu = gpu_of(o->device);
-
-	if (!gpu)
-		return false;
-	*out = o->cuda;
-	out->device = gpu;
-	return true;
+	return cuda_choice_limits(o->device, &o->cuda, out);
 }
 
 static int check_device(const struct encode_options *o, struct error *err)
 {
-	if (!gpu_of(o->device))
-		return 0;
-	if (o->endpoints.n > 0)
+	struct cuda_limits limits;
+
+	if (o->endpoints.n > 0 && encode_options_cuda(o, &limits))
 		return error_set(err, ERR_CONFIG,
 				 "--device %s and --endpoint: encoding is here or there",
 				 o->device);
-	if (o->recipe.vae && vae_source_of(o->recipe.vae, NULL) == VAE_SOURCE_FAKE)
-		return error_set(err, ERR_CONFIG, "--device %s: the fake encoder needs no GPU",
-				 o->device);
-	return cuda_limits_check(&o->cuda, err);
+	return cuda_choice_check(o->device, o->recipe.vae, &o->cuda, err);
 }
 
 int encode_options_check(const struct encode_options *o, size_t n_sources, struct error *err)

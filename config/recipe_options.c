@@ -10,7 +10,7 @@
 
 static const char *const posteriors[] = {"mean", "moments", "draw", NULL};
 static const char *const tilings[] = {"none", "diffusers", NULL};
-static const char *const precisions[] = {"auto", "f32", "bf16", "f16", NULL};
+const char *const recipe_precisions[] = {"auto", "f32", "bf16", "f16", NULL};
 static const char *const dtypes[] = {"float16", "float32", NULL};
 
 #define FIELD(f) offsetof(struct recipe_options, f)
@@ -60,7 +60,8 @@ static const struct setting rows[] = {
      .help = "what is kept of the distribution"},
     {"tiling", SETTING_CHOICE, FIELD(tiling), .fallback = "none", .choices = tilings,
      .help = "diffusers: large images in its blended tiles, to match latents made so"},
-    {"precision", SETTING_CHOICE, FIELD(precision), .fallback = "auto", .choices = precisions,
+    {"precision", SETTING_CHOICE, FIELD(precision), .fallback = "auto",
+     .choices = recipe_precisions,
      .help = "of the network's products. auto: f32; where GPUs alone encode f16, or bf16 for a "
 	     "model that may overflow. bf16 is faster with AVX512_BF16 too, and less exact"},
     {"scaled", SETTING_FLAG, FIELD(scaled), .fallback = "false",

@@ -12,6 +12,9 @@
 #include "config/vae_options.h"
 #include "config/vae_source.h"
 
+/* Names of precisions, and NULL. */
+extern const char *const recipe_precisions[];
+
 struct recipe_options {
 	const char *vae; /* vae_source.h; NULL: not given */
 	struct vae_options vae_options;

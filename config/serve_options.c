@@ -34,6 +34,9 @@ static const struct setting rows[] = {
      .value_name = "VAE",
      .help = "folder, .safetensors file, hub id or name (sdxl); docs/MODELS.md"},
     {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
+    {"precision", SETTING_CHOICE, FIELD(precision), .fallback = "f32", .choices = recipe_precisions,
+     .help = "that it is encoded in: f32, bf16 or f16; auto: what suits model and devices. Other "
+	     "latentd nodes take f32 alone"},
     {"encode-only", SETTING_FLAG, FIELD(encode_only), .fallback = "false",
      .help = "its decoder is not loaded: saves its memory"},
     {"token-file", SETTING_PATH, FIELD(token_file), .example = "/run/credentials/token",
@@ -101,10 +104,18 @@ const struct setting serve_command_settings[] = {
      .value_name = "N", .help = "encoder threads; 0: all cores"},
     {"encoder-memory", SETTING_BYTES, FIELD(encoder.memory), .value_name = "SIZE",
      .help = "for model and maps, beyond it in bands (half of what machine or cgroup have)"},
+    {"device", SETTING_STRING, FIELD(device), .fallback = "cpu", .valid = cuda_choice_valid,
+     .expected = CUDA_CHOICE_EXPECTED, .value_name = "DEVICE", .help = CUDA_CHOICE_HELP},
+    {.type = SETTING_GROUP, .offset = FIELD(cuda), .group = &cuda_settings},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 
 const size_t n_serve_command_settings = ARRAY_SIZE(serve_command_settings);
+
+bool serve_command_cuda(const struct serve_command *c, struct cuda_limits *out)
+{
+	return cuda_choice_limits(c->device, &c->cuda, out);
+}
 
 int serve_command_check(const struct serve_command *c, struct error *err)
 {
@@ -112,5 +123,7 @@ int serve_command_check(const struct serve_command *c, struct error *err)
 		return error_set(err, ERR_CONFIG, "--listen is missing");
 	if (!c->serve.vae)
 		return error_set(err, ERR_CONFIG, "--vae is missing");
+	if (cuda_choice_check(c->device, c->serve.vae, &c->cuda, err) < 0)
+		return -1;
 	return serve_options_check(&c->serve, err);
 }

@@ -5,6 +5,7 @@
 #ifndef LATENTD_CONFIG_SERVE_OPTIONS_H
 #define LATENTD_CONFIG_SERVE_OPTIONS_H
 
+#include "config/cuda_options.h"
 #include "config/encoder_limits.h"
 #include "config/vae_options.h"
 
@@ -14,6 +15,7 @@ struct serve_options {
 	const char *listen; /* "HOST:PORT"; NULL: nothing is served */
 	const char *vae;    /* path, preset or hub id, or RECIPE_VAE_FAKE */
 	struct vae_options vae_options;
+	const char *precision;	/* as recipe_options have it */
 	const char *token_file; /* NULL: whoever reaches it may ask */
 	bool encode_only;	/* the model's decoder is not loaded */
 	bool allow_anyone;	/* without a token beyond the loopback device */
@@ -38,6 +40,8 @@ int serve_options_check(const struct serve_options *options, struct error *err);
 struct serve_command {
 	struct serve_options serve;
 	struct encoder_limits encoder;
+	const char *device; /* "cpu", "cuda", "cuda:1", "cuda:all": serve_command_cuda() */
+	struct cuda_limits cuda;
 	size_t jobs;	     /* decode processes */
 	size_t memory_limit; /* bytes of pixels */
 	bool help;
@@ -46,6 +50,8 @@ struct serve_command {
 extern const struct setting serve_command_settings[];
 extern const size_t n_serve_command_settings;
 
+/* Its GPU and what it may use of that; false: the processor encodes. */
+bool serve_command_cuda(const struct serve_command *command, struct cuda_limits *out);
 int serve_command_check(const struct serve_command *command, struct error *err);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/memory_allowed.h"
 #include "base/text.h"
+#include "base/thread.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,7 +80,7 @@ static void look_at_kernel(struct doctor *d)
 static void look_at_cores(struct doctor *d)
 {
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
-	size_t usable = program_cores();
+	size_t usable = thread_cores();
 
 	doctor_say(d, DOCTOR_GOOD, "cores", NULL, "%zu of %ld may be used", usable, online);
 }

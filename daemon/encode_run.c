@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "encoder/encoder_many.h"
 
 #include <errno.h>
@@ -268,7 +269,7 @@ static int open_packer(struct encode_run *run, struct error *err)
 static int open_workers(struct encode_run *run, struct error *err)
 {
 	struct decode_pool_options pool = {
-	    .workers = run->options->jobs > 0 ? run->options->jobs : program_cores(),
+	    .workers = run->options->jobs > 0 ? run->options->jobs : thread_cores(),
 	    .slot_bytes = bucket_table_max_pixels(run->setup.buckets) * 3};
 
 	pipeline_decode_options(&pool);

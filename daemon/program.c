@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <malloc.h>
-#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -46,11 +45,4 @@ void program_block_signals(bool hup)
 		sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
-}
-
-size_t program_cores(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
 }

@@ -16,7 +16,5 @@ void program_set_allocators(void);
  * them and die of them. SIGPIPE is ignored.
  */
 void program_block_signals(bool hup);
-/* Cores that this process may run on, which a container or taskset limits. */
-size_t program_cores(void);
 
 #endif

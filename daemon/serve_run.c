@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/thread.h"
 #include "config/serve_options.h"
 #include "config/settings_complete.h"
 
@@ -76,6 +77,12 @@ static void on_engine(void *arg)
 	(void)arg; /* the server looks at it after this turn */
 }
 
+static void on_left_out(void *arg, const char *name, const char *why)
+{
+	(void)arg;
+	fprintf(stderr, "latentd: encoder %s: %s\n", name, why);
+}
+
 /* What could not be loaded at the start is a mistake; later the server waits until it is there again. */
 static int turn(struct serve_run *run, struct error *err)
 {
@@ -135,20 +142,25 @@ static int open_workers(struct serve_run *run, struct error *err)
 {
 	const struct serve_command *c = run->command;
 	bool fake = strcmp(c->serve.vae, RECIPE_VAE_FAKE) == 0;
-	const struct encoder_config encoder = {.type = fake ? ENCODER_TYPE_FAKE : ENCODER_TYPE_CPU,
-					       .name = fake ? "fake" : "cpu",
-					       .cpu = c->encoder};
+	struct encoder_config encoder = {.type = fake ? ENCODER_TYPE_FAKE : ENCODER_TYPE_CPU,
+					 .name = fake ? "fake" : "cpu",
+					 .cpu = c->encoder};
 	const struct engines_options engines = {.model_idle_ms = INT64_MAX,
 						.memory_limit = c->memory_limit,
 						.on_batch = on_batch,
 						.on_change = on_engine,
+						.on_left_out = on_left_out,
 						.arg = run};
-	size_t half = program_cores() / 2;
+	size_t half = thread_cores() / 2;
 	struct decode_pool_options pool = {.workers = c->jobs ? c->jobs
 						      : half  ? half
 							      : 1,
 					   .slot_bytes = 3 * c->serve.max_pixels};
 
+	if (serve_command_cuda(c, &encoder.cuda)) {
+		encoder.type = ENCODER_TYPE_CUDA;
+		encoder.name = "cuda";
+	}
 	pipeline_decode_options(&pool);
 	run->memory.limit = c->memory_limit;
 	if (decode_pool_open(run->event, &pool, &run->pool, err) < 0)

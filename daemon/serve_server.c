@@ -146,7 +146,8 @@ int serve_server_open(const struct serve_shared *shared, const struct serve_opti
 		      struct serve_server **out, struct error *err)
 {
 	const struct recipe_options recipe = {.vae = options->vae,
-					      .vae_options = options->vae_options};
+					      .vae_options = options->vae_options,
+					      .precision = options->precision};
 	struct serve_server *s = xcalloc(1, sizeof(*s));
 
 	s->shared = *shared;

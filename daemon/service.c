@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -218,7 +219,7 @@ static int turn_loop(struct service *s, struct error *err)
  */
 static size_t decode_workers(const struct daemon_config *config)
 {
-	size_t cores = program_cores(), used = 0;
+	size_t cores = thread_cores(), used = 0;
 
 	if (config->decode.workers > 0)
 		return config->decode.workers;

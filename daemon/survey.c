@@ -8,6 +8,7 @@
 #include "daemon/program.h"
 
 #include "base/checked.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <string.h>
@@ -175,7 +176,7 @@ static size_t worker_count(size_t asked)
 	if (asked > 0)
 		return asked;
 	/* Two for each core: the next file is looked at while the answer to the last one is on its way. */
-	return 2 * program_cores();
+	return 2 * thread_cores();
 }
 
 static int survey_open(struct survey *s, struct error *err)

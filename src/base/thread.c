@@ -49,6 +49,24 @@ void thread_join(struct thread *t)
 	t->running = false;
 }
 
+/* The kernel wants room for all cores that the machine could have. */
+size_t thread_cores(void)
+{
+	for (int most = 1024; most <= 1 << 16; most *= 2) {
+		cpu_set_t *set = CPU_ALLOC(most);
+		size_t size = CPU_ALLOC_SIZE(most);
+		int r = set ? sched_getaffinity(0, size, set) : -1;
+		int n = r == 0 ? CPU_COUNT_S(size, set) : 0;
+
+		CPU_FREE(set);
+		if (r == 0)
+			return n > 0 ? (size_t)n : 1;
+		if (errno != EINVAL)
+			break;
+	}
+	return 1;
+}
+
 void thread_short_slices(void)
 {
 	struct scheduling s = {.size = sizeof(s)};

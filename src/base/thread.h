@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct thread {
 	pthread_t id;
@@ -24,6 +25,9 @@ int thread_start(struct thread *t, const char *name, void *(*run)(void *arg), vo
 		 struct error *err);
 /* Waits for its end. Safe on THREAD_INIT and twice. */
 void thread_join(struct thread *t);
+
+/* Cores that the calling thread may run on, at least 1: what a container, a cpuset or taskset leaves of the machine's. */
+size_t thread_cores(void);
 
 /*
  * For a thread that does little at a time and that others wait for: once woken, the calling thread gets a core at once, also

@@ -2,11 +2,10 @@
  * What takes a processor some milliseconds: making request bodies, and drawing from moments. Each worker has a PNG encoder.
  */
 #include "base/checked.h"
+#include "base/thread.h"
 #include "encoder/pixel_planes.h"
 #include "encoder/remote_parts.h"
 #include "image/png_encode.h"
-
-#include <unistd.h>
 
 enum { WORK_MAX = 4096, WORKERS_MOST = 4 };
 
@@ -117,8 +116,7 @@ void remote_work_give(struct encoder_remote *r, struct remote_item *item)
 
 static size_t worker_count(size_t wanted)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	size_t half = cores > 1 ? (size_t)cores / 2 : 1;
+	size_t cores = thread_cores(), half = cores > 1 ? cores / 2 : 1;
 
 	if (wanted > 0)
 		return wanted;

@@ -35,10 +35,10 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/thread.h"
 
 #include <stdint.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
 	ALIGNMENT = 64,
@@ -299,10 +299,9 @@ static int open_engine(const struct vae_engine_ops *ops, const struct cpu_kernel
 		       size_t threads, struct vae_engine **out, struct error *err)
 {
 	struct cpu_engine *e = xcalloc(1, sizeof(*e));
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (threads == 0)
-		threads = cores > 0 ? (size_t)cores : 1;
+		threads = thread_cores();
 	e->base.ops = ops;
 	e->kernels = cpu_kernels();
 	e->narrow = narrow;

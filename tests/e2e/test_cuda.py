@@ -215,6 +215,42 @@ def a_daemon_with_a_gpu_alone_serves_images_and_says_that_it_takes_no_floats(ws)
 
 
 @test
+def serve_on_a_command_line_encodes_on_a_gpu_as_it_is_told(ws):
+    use(ws)
+    server = Server(ws, "--device", "cuda:1", "--precision", "bf16", "--gpu-memory", "2GiB",
+                    "--gpu-share", "0.5", vae=demo_model())
+    server.start()
+    body = png(64, 64, noise(64 * 64 * 3))
+    answer = server.post(body, posterior="mean", reply="float32")
+    equal(answer.headers["latentd-precision"], "bfloat16", "the precision")
+    server.stop()
+    cache = ws.path("cache", "latentd", "cuda-1.algorithms")
+    equal(opened(ws),
+          [f"device=1 bfloat16 memory=2147483648 percent=0 share=0.5 pause=0 cache={cache}"],
+          "options")
+    here = Server(ws, vae=demo_model())
+    here.start()
+    same = here.post(body, posterior="mean", reply="float32")
+    equal(same.headers["latentd-precision"], "float32", "the precision without options")
+    pairs = zip(answer.latent().values, same.latent().values)
+    assert max(abs(a - b) for a, b in pairs) < 1e-4
+    here.stop()
+
+
+@test
+def a_server_whose_gpu_is_lost_says_so_to_whoever_asks(ws):
+    use(ws, HOST_PLUGIN="lost-1")
+    server = Server(ws, "--device", "cuda:1", vae=demo_model())
+    server.start()
+    body = png(64, 64, noise(64 * 64 * 3))
+    assert server.post(body, posterior="mean").status >= 500
+    wait_until(lambda: server.request("GET", "/health").status == 503, "it to be known")
+    server.post(body, posterior="mean").error(503, "Xid")
+    assert "encoder cuda: a kernel failed on the GPU" in server.said(), server.said()
+    server.stop()
+
+
+@test
 def a_daemon_goes_on_without_its_gpu_and_says_why(ws):
     use(ws, ws.path("none.so"))
     daemon = Daemon(ws)

@@ -111,11 +111,42 @@ static void short_slices_are_the_threads_own_and_niceness_stays(void **state)
 		assert_true(seen[1].ns > 0 && seen[1].ns < seen[0].ns);
 }
 
+static void *count_on_one_core(void *arg)
+{
+	size_t *counts = arg;
+	cpu_set_t all, one;
+	int first = 0;
+
+	counts[0] = thread_cores();
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	while (!CPU_ISSET(first, &all))
+		first++;
+	CPU_ZERO(&one);
+	CPU_SET(first, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	counts[1] = thread_cores();
+	return NULL;
+}
+
+static void cores_are_those_that_it_may_run_on(void **state)
+{
+	struct thread t = THREAD_INIT;
+	struct error err = ERROR_INIT;
+	size_t counts[2] = {0, 0};
+
+	(void)state;
+	assert_ok(thread_start(&t, "latentd-test", count_on_one_core, counts, &err), &err);
+	thread_join(&t);
+	assert_true(counts[0] >= 1);
+	assert_int_equal(counts[1], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_thread_runs_and_is_joined_once),
 	    cmocka_unit_test(signals_are_left_to_the_thread_that_started_it),
+	    cmocka_unit_test(cores_are_those_that_it_may_run_on),
 	    cmocka_unit_test(short_slices_are_the_threads_own_and_niceness_stays),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
