@@ -9,7 +9,7 @@
 Seed and number of a step decide its bucket, the same on every rank, and its samples: batches are whole and of one
 shape, no two ranks see one sample in an epoch, any number of workers gives the same batches in the same order. What is
 left of a bucket after whole batches for all ranks waits for the next epoch, which shuffles anew. Latents come scaled
-by what their records say; of moments each epoch gets its own draw. Shards behind URLs: stream(), on webdataset.
+by what their records say; of moments each epoch gets its own draw; what was attached is in "arrays". Shards behind URLs: stream(), on webdataset.
 """
 
 import glob
@@ -54,13 +54,14 @@ def draw(moments, *seed):
 
 def finish(members, captions, scale, *seed):
     """A sample as a trainer wants it."""
-    record, array = members["json"], next(v for k, v in members.items() if ".npy" in k)
+    arrays = {k.split(".")[0]: v for k, v in members.items() if ".npy" in k}
+    record, array = members["json"], arrays.pop("moments" if "moments" in arrays else "latent")
     if (about := record["latent"])["posterior"] == "moments":
         array = draw(array, *seed, record["key"])
     return {
         **{"key": record["key"], "caption": captions.get(record["key"], record["caption"]) or "", "record": record},
         "latent": normalise(array, about) if scale else numpy.asarray(array, numpy.float32),
-        "time_ids": numpy.array(record["time_ids"], numpy.float32),
+        "time_ids": numpy.array(record["time_ids"], numpy.float32), "arrays": arrays,
     }
 
 
@@ -74,7 +75,6 @@ def overlays(folder):
 def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
     """Samples of one bucket's shards, wherever they are, through webdataset."""
     import webdataset as wds
-
     data = wds.WebDataset(urls, shardshuffle=100, seed=seed, empty_check=False, **options).shuffle(shuffle)
     return data.decode(unzst).map(lambda sample: finish(sample, captions or {}, scale, seed))
 

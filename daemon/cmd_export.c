@@ -142,6 +142,9 @@ static void print_plan(const char *folder, const struct export_options *options,
 	       plan->job.arch ? plan->job.arch->name : "", dtype_name(plan->job.dtype),
 	       text_bytes(plan->bytes, size), text_quote(plan->example, quoted));
 	print_lost(&plan->job);
+	if (plan->attached > 0)
+		printf("  not carried: arrays attached to %zu sample%s\n", plan->attached,
+		       plural(plan->attached));
 	if ((plan->job.arch || plan->job.normalised) && plan->job.space->moments)
 		printf("  of the moments it has the mean\n");
 	if (plan->job.arch && plan->job.space->scaled && !plan->job.arch->normalised)

@@ -29,6 +29,7 @@ int cmd_deletions(int argc, char **argv, struct error *err);
 int cmd_reload(int argc, char **argv, struct error *err);
 int cmd_verify(int argc, char **argv, struct error *err);
 int cmd_gc(int argc, char **argv, struct error *err);
+int cmd_attach(int argc, char **argv, struct error *err);
 int cmd_captions(int argc, char **argv, struct error *err);
 int cmd_compact(int argc, char **argv, struct error *err);
 int cmd_reindex(int argc, char **argv, struct error *err);

@@ -293,6 +293,7 @@ static int plan_sample(void *arg, const struct export_sample *sample, struct err
 	p->hashes[p->n_hashes++] = (struct path_hash){hash64_of(path, strlen(path), 0), p->n++};
 	plan->bytes += product.file.size + record_bytes(&product.record);
 	plan->turned += sample->orientation >= 5;
+	plan->attached += sample->attached;
 	if (!plan->example)
 		plan->example = TAKE(path);
 	return 0;

@@ -26,10 +26,11 @@ struct export_options {
 
 struct export_plan {
 	struct export_job job;
-	size_t samples; /* that are written */
-	uint64_t bytes; /* of their files */
-	size_t turned;	/* of them, by EXIF, which the trainer ignores */
-	char *example;	/* path of the first file, or where the first sample is */
+	size_t samples;	 /* that are written */
+	uint64_t bytes;	 /* of their files */
+	size_t turned;	 /* of them, by EXIF, which the trainer ignores */
+	size_t attached; /* of them, with other arrays, which no format carries */
+	char *example;	 /* path of the first file, or where the first sample is */
 	/* Samples that are left out, by number, ascending; and how many of them for which reason, with the first one's words. */
 	size_t *left_out;
 	size_t n_left_out, left_out_capacity;

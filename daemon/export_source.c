@@ -271,6 +271,7 @@ static int give(struct export_source *s, const struct record *record,
 		return -1;
 	sample.caption = json_string_value(json_object_get(root, "caption"));
 	sample.stored = &stored;
+	sample.attached = record->n_members > 2 + (record_member(record, "txt") != NULL);
 	r = s->fn(s->arg, &sample, err);
 	s->refused = r != 0;
 	return r;

@@ -37,6 +37,7 @@ struct export_sample {
 	unsigned orientation;
 	struct json_t *record;	      /* KEY.json, with that caption; of this call alone */
 	const struct ndarray *stored; /* as the shard has it */
+	bool attached;		      /* it has other arrays, too (`latentctl attach`) */
 };
 
 typedef int (*export_sample_fn)(void *arg, const struct export_sample *sample, struct error *err);

@@ -37,6 +37,7 @@ static const struct command {
     {"gc", cmd_gc, "--out DIR [--dry-run]", "remove what was replaced"},
     {"compact", cmd_compact, "--out DIR [--dry-run]", "merge small shards"},
     {"captions", cmd_captions, "set FILE|DIR --out DIR", "captions from elsewhere"},
+    {"attach", cmd_attach, "NAME FILE|DIR --out DIR", "other arrays beside the latents"},
     {"reindex", cmd_reindex, "--out DIR", "write the indexes of the shards again"},
     {"rebuild", cmd_rebuild, "OUT [SRC...]", "make a lost queue from the shards"},
     {"merge", cmd_merge, "OUT PART...", "join the outputs of encode --part"},

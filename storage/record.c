@@ -62,6 +62,22 @@ int record_add_buffer(struct record *r, const char *suffix, struct buffer *data,
 	return 0;
 }
 
+int record_put_buffer(struct record *r, const char *suffix, struct buffer *data, struct error *err)
+{
+	for (size_t i = 0; i < r->n_members; i++) {
+		struct record_member *member = &r->members[i];
+
+		if (strcmp(member->suffix, suffix) != 0)
+			continue;
+		buffer_release(&member->data);
+		member->data = *data;
+		member->hash = hash128_of(data->data, data->size);
+		*data = (struct buffer)BUFFER_INIT;
+		return 0;
+	}
+	return record_add_buffer(r, suffix, data, err);
+}
+
 int record_add(struct record *r, const char *suffix, const void *data, size_t size,
 	       struct error *err)
 {

@@ -50,6 +50,8 @@ int record_add(struct record *r, const char *suffix, const void *data, size_t si
 	       struct error *err);
 /* The same without a copy: @data's memory becomes the record's, and @data is empty afterwards. */
 int record_add_buffer(struct record *r, const char *suffix, struct buffer *data, struct error *err);
+/* The same, in the place of the member of that suffix where there is one. */
+int record_put_buffer(struct record *r, const char *suffix, struct buffer *data, struct error *err);
 void record_release(struct record *r);
 /* Sum of the members' sizes. */
 size_t record_bytes(const struct record *r);

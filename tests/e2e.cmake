@@ -16,6 +16,7 @@ foreach(name
 	rewrite
 	export
 	import
+	attach
 	rebuild
 	indexes
 	mds

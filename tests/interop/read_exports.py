@@ -309,7 +309,22 @@ def streaming_reads_each_stream_and_all_of_them(into):
             assert found[key]["original_size"] == sample["record"]["original_size"]
 
 
+def attached_arrays_come_with_their_samples(into):
+    keys = sorted(s["key"] for s in samples("plain", True))
+    for i, key in enumerate(keys[::2]):
+        os.makedirs(os.path.dirname(os.path.join(into, key)), exist_ok=True)
+        numpy.save(os.path.join(into, key + ".npy"), numpy.full((i + 1, 3), i, numpy.float16))
+    done = subprocess.run([LATENTCTL, "attach", "te", into, "--out", OUT, "--name", "plain"], capture_output=True)
+    assert done.returncode == 3, done.stderr  # the others have none
+    found = {s["key"]: s["arrays"] for s in samples("plain", True)}
+    assert sorted(found) == keys
+    for i, key in enumerate(keys):
+        assert list(found[key]) == ([] if i % 2 else ["te"]), (key, found[key])
+        assert i % 2 or (found[key]["te"] == numpy.full((i // 2 + 1, 3), i // 2)).all(), key
+
+
 TESTS = [
+    attached_arrays_come_with_their_samples,
     mds_shards_have_the_layout_that_streaming_reads,
     streaming_reads_each_stream_and_all_of_them,
     sd_scripts_loads_each_npz,
