@@ -10,9 +10,9 @@
 #include "base/text.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -253,6 +253,8 @@ struct local_object {
 struct local_listing {
 	struct local_object *objects;
 	size_t n, capacity;
+	char **folders; /* that are still to be read, each with its '/' */
+	size_t n_folders, folder_capacity;
 };
 
 static void local_listing_release(struct local_listing *l)
@@ -260,6 +262,15 @@ static void local_listing_release(struct local_listing *l)
 	for (size_t i = 0; i < l->n; i++)
 		free(l->objects[i].name);
 	free(l->objects);
+	for (size_t i = 0; i < l->n_folders; i++)
+		free(l->folders[i]);
+	free(l->folders);
+}
+
+static void add_folder(struct local_listing *l, const char *name)
+{
+	ARRAY_GROW(l->folders, l->n_folders, l->folder_capacity);
+	l->folders[l->n_folders++] = xasprintf("%s%s", name, name[0] ? "/" : "");
 }
 
 static int compare_objects(const void *a, const void *b)
@@ -269,51 +280,76 @@ static int compare_objects(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-/* @skip: length of the area's path with its '/'. */
-static int collect(FTS *tree, size_t skip, struct local_listing *l, struct error *err)
+/* Or never was, or is a link by now. */
+static bool is_gone(void)
 {
-	char quoted[TEXT_QUOTE_SIZE];
-	FTSENT *entry;
-
-	for (errno = 0; (entry = fts_read(tree)); errno = 0) {
-		if (entry->fts_level > FTS_ROOTLEVEL && entry->fts_name[0] == '.') {
-			fts_set(tree, entry, FTS_SKIP);
-			continue;
-		}
-		if (entry->fts_level == FTS_ROOTLEVEL && entry->fts_info == FTS_NS &&
-		    (entry->fts_errno == ENOENT || entry->fts_errno == ENOTDIR))
-			return 0;
-		if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
-		    entry->fts_info == FTS_NS) {
-			errno = entry->fts_errno;
-			return error_sys(err, "list %s", text_quote(entry->fts_path, quoted));
-		}
-		if (entry->fts_info != FTS_F || entry->fts_level == FTS_ROOTLEVEL)
-			continue;
-		ARRAY_GROW(l->objects, l->n, l->capacity);
-		l->objects[l->n++] = (struct local_object){
-		    .name = xstrdup(entry->fts_path + skip),
-		    .bytes = (uint64_t)entry->fts_statp->st_size,
-		};
-	}
-	return errno == 0 ? 0 : error_sys(err, "list");
+	return errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
 }
 
+static int take_entry(struct local_listing *l, int dir, const char *folder, const char *entry,
+		      struct error *err)
+{
+	cleanup_free char *name = xasprintf("%s%s", folder, entry);
+	char quoted[TEXT_QUOTE_SIZE];
+	struct stat st;
+
+	if (fstatat(dir, entry, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return is_gone() ? 0 : error_sys(err, "list %s", text_quote(name, quoted));
+	if (S_ISDIR(st.st_mode)) {
+		add_folder(l, name);
+	} else if (S_ISREG(st.st_mode)) {
+		ARRAY_GROW(l->objects, l->n, l->capacity);
+		l->objects[l->n++] = (struct local_object){
+		    .name = TAKE(name),
+		    .bytes = (uint64_t)st.st_size,
+		};
+	}
+	return 0;
+}
+
+/* @area: its path, with a '/'. */
+static int take_folder(struct local_listing *l, const char *area, const char *folder,
+		       struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s%s", area, folder);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	char quoted[TEXT_QUOTE_SIZE];
+	struct dirent *entry;
+
+	if (!dir) {
+		r = is_gone() ? 0 : error_sys(err, "list %s", text_quote(path, quoted));
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	for (errno = 0; r == 0 && (entry = readdir(dir)); errno = 0) {
+		if (entry->d_name[0] != '.')
+			r = take_entry(l, dirfd(dir), folder, entry->d_name, err);
+	}
+	if (r == 0 && errno != 0)
+		r = error_sys(err, "list %s", text_quote(path, quoted));
+	closedir(dir);
+	return r;
+}
+
+/*
+ * Links are not followed: they may lead out of the store, or round in a ring. Not with fts(3): glibc's crashes where it has
+ * no memory.
+ */
 static int local_list(struct store *base, enum store_area area, const char *prefix,
 		      store_object_fn fn, void *arg, struct error *err)
 {
-	struct local_store *s = local_store(base);
-	cleanup_free char *top = area_path(s, area, prefix), *whole = area_path(s, area, "");
-	char *paths[] = {top, NULL};
-	struct local_listing l = {NULL, 0, 0};
-	/* Links are not followed: they may lead out of the store, or round in a ring. */
-	FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-	int r;
+	cleanup_free char *whole = area_path(local_store(base), area, "");
+	struct local_listing l = {0};
+	int r = 0;
 
-	if (!tree)
-		return error_sys(err, "list");
-	r = collect(tree, strlen(whole), &l, err);
-	fts_close(tree);
+	add_folder(&l, prefix);
+	while (r == 0 && l.n_folders > 0) {
+		cleanup_free char *folder = l.folders[--l.n_folders];
+
+		r = take_folder(&l, whole, folder, err);
+	}
 	if (r == 0 && l.n > 0)
 		qsort(l.objects, l.n, sizeof(l.objects[0]), compare_objects);
 	for (size_t i = 0; r == 0 && i < l.n; i++)
