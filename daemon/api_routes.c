@@ -9,6 +9,7 @@
 
 #include "daemon/api_lists.h"
 #include "daemon/json_text.h"
+#include "daemon/metrics.h"
 #include "daemon/status_json.h"
 
 #include <jansson.h>
@@ -21,6 +22,7 @@ struct exchange {
 	const struct service_status *status;   /* NULL: none yet */
 	const struct service_dataset *dataset; /* that the path names */
 	struct api_params params;
+	const char *accept;
 	struct http_answer *answer;
 };
 
@@ -33,6 +35,7 @@ struct route {
 };
 
 static void get_health(struct exchange *x);
+static void get_metrics(struct exchange *x);
 static void get_routes(struct exchange *x);
 static void get_status(struct exchange *x);
 static void get_datasets(struct exchange *x);
@@ -52,6 +55,7 @@ static void post_command(struct exchange *x);
 
 static const struct route routes[] = {
     {"GET", "/healthz", "", get_health, NULL, 0},
+    {"GET", "/metrics", "", get_metrics, NULL, 0},
     {"GET", "/api/v1", "", get_routes, NULL, 0},
     {"GET", "/api/v1/status", "", get_status, NULL, 0},
     {"GET", "/api/v1/datasets", "", get_datasets, NULL, 0},
@@ -136,6 +140,17 @@ static void get_health(struct exchange *x)
 	    status_json_health(x->status, status_board_age_ms(x->context->board), &healthy);
 
 	http_answer_json(x->answer, healthy ? 200 : 503, body);
+}
+
+static void get_metrics(struct exchange *x)
+{
+	bool open = x->accept && strstr(x->accept, "application/openmetrics-text"), healthy = false;
+
+	json_decref(
+	    status_json_health(x->status, status_board_age_ms(x->context->board), &healthy));
+	metrics_text(x->status, healthy, open, &x->answer->body);
+	x->answer->status = 200;
+	x->answer->type = open ? METRICS_TYPE_OPEN : METRICS_TYPE;
 }
 
 static void get_routes(struct exchange *x)
@@ -308,7 +323,10 @@ static void handle_route(struct exchange *x, const struct api_call *call, const 
 void api_handle(const struct api_context *context, const struct api_call *call,
 		struct http_answer *answer)
 {
-	struct exchange x = {.context = context, .params = API_PARAMS_INIT, .answer = answer};
+	struct exchange x = {.context = context,
+			     .params = API_PARAMS_INIT,
+			     .accept = call->accept,
+			     .answer = answer};
 	struct api_path path = {.n = 0};
 	const char *name = NULL, *allow = NULL;
 

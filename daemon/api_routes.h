@@ -19,7 +19,8 @@ struct api_context {
 
 struct api_call { /* none of it is trusted */
 	const char *method;
-	const char *uri; /* path and query as they were sent, ended by a NUL */
+	const char *uri;    /* path and query as they were sent, ended by a NUL */
+	const char *accept; /* the header; NULL: none */
 	const void *body;
 	size_t body_size;
 };

@@ -93,7 +93,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		*piece_size = 0;
 		return MHD_YES;
 	}
-	call = (struct api_call){method, request->uri, request->body.data, request->body.size};
+	call = (struct api_call){.method = method,
+				 .uri = request->uri,
+				 .accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+								       MHD_HTTP_HEADER_ACCEPT),
+				 .body = request->body.data,
+				 .body_size = request->body.size};
 	api_handle(&server->context, &call, &answer);
 	return http_answer_send(connection, &answer);
 }

@@ -55,6 +55,7 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 	free(l->last_shard);
 	l->last_shard = xstrdup(name);
 	l->last_shard_at = clock_wall_ms();
+	l->shard_bytes_written += bytes;
 	l->failures = 0;
 	lane_news(l);
 	l->index_wanted = true;

@@ -97,6 +97,7 @@ struct lane {
 	struct eta eta;
 	char *last_shard;
 	int64_t last_shard_at; /* wall clock */
+	uint64_t shard_bytes_written;
 
 	struct watchdog_mark stored;
 	int64_t removal_asked_at;

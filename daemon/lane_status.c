@@ -173,6 +173,7 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->watch = watch_of(l);
 	out->last_shard = l->last_shard ? xstrdup(l->last_shard) : NULL;
 	out->last_shard_at = l->last_shard_at;
+	out->shard_bytes_written = l->shard_bytes_written;
 	out->deletions = l->seen.deletions;
 }
 

@@ -96,7 +96,8 @@ struct service_dataset {
 	struct service_watch watch;
 	char *last_shard; /* path below the dataset's folder */
 	int64_t last_shard_at;
-	uint64_t deletions; /* samples of vanished files that wait for accept-deletions */
+	uint64_t shard_bytes_written; /* since the daemon began */
+	uint64_t deletions;	      /* samples of vanished files that wait for accept-deletions */
 };
 
 /* Of a remote encoder. */

@@ -11,6 +11,7 @@ foreach(name
 	commands
 	doctor
 	api
+	metrics
 	plan
 	identity
 	rewrite

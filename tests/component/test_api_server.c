@@ -208,11 +208,12 @@ static void a_dataset_is_found_by_its_encoded_name(void **state)
 static void before_the_first_picture_the_answer_is_503(void **state)
 {
 	struct api_context context = {.board = status_board_new()};
-	const char *const paths[] = {"/healthz", "/api/v1/status", "/api/v1/datasets/photos"};
+	const char *const paths[] = {"/healthz", "/metrics", "/api/v1/status",
+				     "/api/v1/datasets/photos"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		struct api_call call = {"GET", paths[i], NULL, 0};
+		struct api_call call = {.method = "GET", .uri = paths[i]};
 		struct http_answer answer = HTTP_ANSWER_INIT;
 
 		api_handle(&context, &call, &answer);

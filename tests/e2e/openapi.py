@@ -47,7 +47,12 @@ class Document:
         response = operation["responses"].get(str(status))
         if response is None:
             return None
-        return self.resolve(response)["content"]["application/json"]["schema"]
+        (content,) = self.resolve(response)["content"].values()
+        return content["schema"]
+
+    def content_type(self, operation, status):
+        (name,) = self.resolve(operation["responses"][str(status)])["content"]
+        return name
 
     def problems(self, value, schema, at="$"):
         """What is wrong with a value, as lines."""

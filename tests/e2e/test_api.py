@@ -49,15 +49,17 @@ DATASET = "/api/v1/datasets/{name}"
 
 
 def call(path_of_socket, method, path, body=None):
-    """(status, JSON) of a server."""
+    """(status, JSON, or text where it is that) of a server."""
     connection = http.client.HTTPConnection("latentd")
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(path_of_socket)
     connection.request(method, path, json.dumps(body) if body is not None else None)
     response = connection.getresponse()
-    equal(response.headers["Content-Type"], "application/json", "content type")
-    text = response.read()
+    content_type, text = response.headers["Content-Type"], response.read()
     connection.close()
+    if content_type.startswith("text/plain"):
+        return response.status, text.decode()
+    equal(content_type, "application/json", "content type")
     return response.status, json.loads(text)
 
 
@@ -118,6 +120,8 @@ def every_route_is_documented_and_nothing_else(ws):
 
 def check(document, operation, what, status, answer):
     schema = document.schema(operation, status)
+    is_text = document.content_type(operation, status) == "text/plain" if schema else False
+    assert is_text == isinstance(answer, str), f"{what} is no {'text' if is_text else 'JSON'}"
     assert schema is not None, f"{what} answers {status}, which is not documented: {answer}"
     problems = document.problems(answer, schema)
     assert not problems, f"{what}, {status}: " + "; ".join(problems)

@@ -50,9 +50,15 @@ static struct status_board *board(void)
 static void check_answer(const struct http_answer *answer)
 {
 	static const unsigned known[] = {200, 400, 404, 405, 503};
-	json_t *root =
-	    json_loadb((const char *)answer->body.data, answer->body.size, JSON_DECODE_ANY, NULL);
 	bool found = false;
+	json_t *root;
+
+	if (answer->type) { /* the metrics, which are made of nothing that was asked */
+		check(answer->status == 200);
+		return;
+	}
+	root =
+	    json_loadb((const char *)answer->body.data, answer->body.size, JSON_DECODE_ANY, NULL);
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		found = found || known[i] == answer->status;
@@ -78,8 +84,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!space)
 		return 0;
 	*space = '\0';
-	call = (struct api_call){method, space + 1, line ? line + 1 : NULL,
-				 line ? size - head - 1 : 0};
+	call = (struct api_call){.method = method,
+				 .uri = space + 1,
+				 .body = line ? line + 1 : NULL,
+				 .body_size = line ? size - head - 1 : 0};
 	api_handle(&context, &call, &answer);
 	check_answer(&answer);
 	buffer_release(&answer.body);
