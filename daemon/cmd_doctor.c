@@ -124,7 +124,7 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {"config json", 0,
 						    "doctor [--config FILE] [--json]"};
-	struct read_options options;
+	struct read_options options = {.json = false};
 	struct doctor doctor = {.found = print_text};
 	int r = read_options_parse(argc, argv, &command, &options);
 

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 
 /* Below that a service that begins now will soon stand still (service_disks.c holds it at 512 MiB). */
@@ -194,18 +195,36 @@ static void say_source(struct doctor *d, const char *quoted, const struct walk *
 			   more, images, folders);
 }
 
+/* An archive, whose members are another matter. */
+static void look_at_file(struct doctor *d, const char *path, const char *quoted, uint64_t size)
+{
+	char bytes[24];
+
+	if (may(path, R_OK))
+		doctor_say(d, DOCTOR_GOOD, "source", NULL, "%s: an archive of %s", quoted,
+			   text_bytes(size, bytes));
+	else
+		doctor_say(d, DOCTOR_BAD, "source", "let the user of the service read it: chmod",
+			   "%s cannot be read: %s", quoted, strerror(errno));
+}
+
 /* The folders of it that are to be watched. */
 static size_t look_at_source(struct doctor *d, const struct source_config *source)
 {
 	const char *network = network_of(source->path);
 	struct walk w = {.folders = 0};
+	struct stat st;
 	char quoted[TEXT_QUOTE_SIZE];
 	bool watched = source->watch != SOURCE_WATCH_OFF && source->watch != SOURCE_WATCH_POLL;
 
 	text_quote(source->path, quoted);
-	if (!file_exists(source->path)) {
-		doctor_say(d, DOCTOR_BAD, "source", "mount the disk, or mend the path",
-			   "%s is not there", quoted);
+	if (stat(source->path, &st) < 0) {
+		doctor_say(d, DOCTOR_BAD, "source", "mount the disk, or mend the path", "%s: %s",
+			   quoted, strerror(errno));
+		return 0;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		look_at_file(d, source->path, quoted, (uint64_t)st.st_size);
 		return 0;
 	}
 	walk_folder(&w, source->path, source->recursive, 0);

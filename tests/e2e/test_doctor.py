@@ -55,6 +55,25 @@ def where_nothing_is_wrong_nothing_is_bad(ws):
 
 
 @test
+def people_are_told_in_lines(ws):
+    daemon = healthy(ws)
+    daemon.write()
+    out = ws.latentctl("doctor", "--config", daemon.file).out
+    for line in out.splitlines():
+        assert line.startswith(("  ok  ", "  !   ", "                 -> ")), line
+
+
+@test
+def an_archive_is_a_source(ws):
+    daemon = Daemon(ws)
+    archive = daemon.dataset(src=ws.path("set.tar"))["source"]["path"]
+    os.rmdir(archive)
+    with open(archive, "wb") as file:
+        file.write(bytes(10240))
+    only(ask(ws, daemon), "source", "ok", archive, "10.0 KiB")
+
+
+@test
 def a_daemon_that_runs_is_found(ws):
     daemon = healthy(ws)
     daemon.config["encoders"] = [{"type": "fake"}]
