@@ -68,7 +68,7 @@ static const struct setting all[] = {
      .value_name = "N", .help = "how often a latent is sent again"},
     {"allow-http", SETTING_FLAG, FIELD(remote.allow_http), .fallback = "false",
      .help = "send the token over http, which anybody on the way can read"},
-    {"output", SETTING_PATH, FIELD(output), .letter = 'o', .value_name = "FILE",
+    {"out", SETTING_PATH, FIELD(output), .letter = 'o', .value_name = "FILE",
      .help = "picture to write, a .png"},
     {"count", SETTING_COUNT, FIELD(count), .letter = 'n', .fallback = "24", .min = 1, .max = 1000,
      .value_name = "N", .help = "latents to show"},
@@ -93,6 +93,14 @@ static bool listed(const char *accepted, const char *name)
 			return true;
 	}
 	return false;
+}
+
+/* What commands list it as: options of one name are told apart, and groups have none. */
+static const char *handle_of(const struct setting *s)
+{
+	if (s->offset == FIELD(output))
+		return "output";
+	return s->name ? s->name : "vae-options";
 }
 
 static bool taken(const struct read_command *command, const char *name)
@@ -129,7 +137,7 @@ int read_options_parse(int argc, char **argv, const struct read_command *command
 	size_t n = 0, n_words = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		if (taken(command, all[i].name ? all[i].name : "vae-options"))
+		if (taken(command, handle_of(&all[i])))
 			table[n++] = all[i];
 	}
 	if (settings_complete(stdout, table, n, command->n_words > 0, argc, argv))

@@ -50,7 +50,7 @@ struct read_options {
 
 struct read_command {
 	/*
-	 * That it takes, by name: "out name json". "daemon" stands for out, socket, state and config, of which none need
+	 * That it takes, by name: "out name json"; "output" is --out of a picture. "daemon" stands for out, socket, state and config, of which none need
 	 * be given.
 	 */
 	const char *options;

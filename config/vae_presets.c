@@ -13,17 +13,19 @@ static const double playground_std[] = {8.4927, 5.9022, 6.5498, 5.2299};
 
 /* The encoder of Stable Diffusion, and what became of its latents since. */
 #define SD(factor)                                                                                 \
-	.latent_channels = 4, .quant_conv = true, .scaling_factor = (factor), .multiple = 8
+	.latent_channels = 4, .quant_conv = true, .scaling_factor = (factor), .multiple = 8,       \
+	.least_psnr = 14
 #define SD3                                                                                        \
 	.latent_channels = 16, .scaling_factor = 1.5305, .has_shift_factor = true,                 \
-	.shift_factor = 0.0609
+	.shift_factor = 0.0609, .least_psnr = 18
 #define FLUX1                                                                                      \
 	.latent_channels = 16, .scaling_factor = 0.3611, .has_shift_factor = true,                 \
-	.shift_factor = 0.1159, .multiple = 16, .resolution = 1024
+	.shift_factor = 0.1159, .multiple = 16, .resolution = 1024, .least_psnr = 18
 
 /* An AutoencoderTiny, trained on what the diffusion model of another VAE takes. */
-#define TINY(channels)                                                                             \
-	.network = VAE_NETWORK_TINY, .latent_channels = (channels), .scaling_factor = 1
+#define TINY(channels, least)                                                                      \
+	.network = VAE_NETWORK_TINY, .latent_channels = (channels), .scaling_factor = 1,           \
+	.least_psnr = (least)
 
 const struct vae_preset vae_presets[] = {
     {"sd15", "Stable Diffusion 1.x", SD(0.18215), .resolution = 512, .fits_float16 = true,
@@ -53,16 +55,16 @@ const struct vae_preset vae_presets[] = {
     {"z-image", "Z-Image", FLUX1},
     {"ovis-image", "Ovis-Image", FLUX1},
     {"flux2", "FLUX.2, ERNIE-Image, Ideogram 4", .latent_channels = 32, .quant_conv = true,
-     .batch_norm = true, .scaling_factor = 1, .multiple = 16, .resolution = 1024},
+     .batch_norm = true, .scaling_factor = 1, .multiple = 16, .resolution = 1024, .least_psnr = 18},
     {"cogview4", "CogView4", VAE_NETWORK_COGVIEW4, .latent_channels = 16, .scaling_factor = 1,
-     .has_shift_factor = true, .multiple = 16, .resolution = 1024},
-    {"taesd", "TAESD, tiny, of SD 1.x and 2.x", TINY(4), .multiple = 8, .resolution = 512},
-    {"taesdxl", "TAESDXL, tiny, of SDXL", TINY(4), .multiple = 8, .resolution = 1024},
-    {"taesd3", "TAESD3, tiny, of SD3", TINY(16), .multiple = 8, .resolution = 1024},
-    {"taef1", "TAEF1, tiny, of FLUX.1", TINY(16), .multiple = 16, .resolution = 1024},
-    {"taef2", "TAEF2, tiny, of FLUX.2", TINY(32), .multiple = 16, .resolution = 1024},
+     .has_shift_factor = true, .multiple = 16, .resolution = 1024, .least_psnr = 18},
+    {"taesd", "TAESD, tiny, of SD 1.x and 2.x", TINY(4, 12), .multiple = 8, .resolution = 512},
+    {"taesdxl", "TAESDXL, tiny, of SDXL", TINY(4, 12), .multiple = 8, .resolution = 1024},
+    {"taesd3", "TAESD3, tiny, of SD3", TINY(16, 15), .multiple = 8, .resolution = 1024},
+    {"taef1", "TAEF1, tiny, of FLUX.1", TINY(16, 15), .multiple = 16, .resolution = 1024},
+    {"taef2", "TAEF2, tiny, of FLUX.2", TINY(32, 15), .multiple = 16, .resolution = 1024},
     {"taesana", "TAESANA, tiny, of Sana", .network = VAE_NETWORK_TINY_32, .latent_channels = 32,
-     .scaling_factor = 1, .multiple = 32, .resolution = 1024},
+     .scaling_factor = 1, .multiple = 32, .resolution = 1024, .least_psnr = 12},
 };
 
 const size_t n_vae_presets = ARRAY_SIZE(vae_presets);

@@ -96,7 +96,7 @@ int cmd_decode(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
 	    "vae vae-options output " READ_ENDPOINT, 2,
-	    "decode SHARD KEY --vae VAE|--endpoint URL -o OUT.png"};
+	    "decode SHARD KEY --vae VAE|--endpoint URL --out OUT.png"};
 	struct read_options options = {.out = NULL};
 	struct decode d = {.options = &options};
 	int r = read_options_parse(argc, argv, &command, &options);
@@ -214,7 +214,7 @@ int cmd_decode_latent(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
 	    "vae vae-options output scaled", 1,
-	    "decode-latent IN.safetensors|IN.npy --vae VAE -o OUT.png [--scaled]"};
+	    "decode-latent IN.safetensors|IN.npy --vae VAE --out OUT.png [--scaled]"};
 	struct read_options options = {.out = NULL};
 	struct latent_decoder *decoder = NULL;
 	struct latent_decoder_options with;

@@ -8,6 +8,7 @@
 #include "daemon/latent_colors.h"
 #include "daemon/latent_decoder.h"
 #include "daemon/picture_file.h"
+#include "daemon/remote_shard.h"
 #include "daemon/sample_source.h"
 #include "daemon/shard_path.h"
 #include "daemon/sources.h"
@@ -17,6 +18,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "image/resample.h"
+#include "net/http_fetch.h"
 #include "storage/seal.h"
 
 #include <math.h>
@@ -24,6 +26,9 @@
 #include <string.h>
 
 enum { ENOUGH = 1, FAST_SIDE = 256, PIXELS_MAX = 64 << 20, USUAL_DOWNSCALE = 8 };
+
+/* Bytes of a sample in a shard, at most: 16 channels of 1024x1024 in float16 have 512 KiB. */
+#define SAMPLE_MOST ((size_t)2 << 20)
 
 /* A sample on the sheet. */
 struct cell {
@@ -42,7 +47,8 @@ struct preview {
 	struct cell *cells;
 	size_t n, shard_end; /* of the shard at hand: no more cells than that */
 	struct latent_colors *colors;
-	bool reading; /* what fails is the shard's fault */
+	bool reading;	/* what fails is the shard's fault */
+	bool in_record; /* and that of a record, which was there */
 };
 
 static void cell_release(struct cell *c)
@@ -189,8 +195,11 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 	(void)span;
 	if (p->n == p->shard_end)
 		return ENOUGH;
+	p->in_record = true;
 	if (fill_cell(p, record, &p->cells[p->n++], err) < 0)
 		return -1;
+	p->in_record = false;
+	p->reading = true;
 	return p->n == p->shard_end ? ENOUGH : 0;
 }
 
@@ -213,15 +222,21 @@ static int on_object(void *arg, const char *name, uint64_t bytes)
 	return 0;
 }
 
+/* @whole: all of the shard is there; else it ends where the part of it does. */
 static int show_shard(struct preview *p, struct store *store, const char *name, const char *path,
-		      struct error *err)
+		      bool whole, struct error *err)
 {
 	int r;
 
 	p->reading = true;
+	p->in_record = false;
 	r = shard_read_stored(store, name, on_record, p, err);
 	if (r >= 0)
 		return 0;
+	if (!whole && !p->in_record && p->n > 0) {
+		error_clear(err);
+		return 0;
+	}
 	return p->reading && err->code != ERR_CONFIG ? shard_failed("preview", path, err) : -1;
 }
 
@@ -240,7 +255,7 @@ static int show_dataset(struct preview *p, const char *folder, struct error *err
 		size_t left = p->options->count - p->n, shards = names.n - i;
 
 		p->shard_end = p->n + (left + shards - 1) / shards;
-		r = show_shard(p, store, names.items[i], names.items[i], err);
+		r = show_shard(p, store, names.items[i], names.items[i], true, err);
 	}
 	for (size_t i = 0; i < names.n; i++)
 		free(names.items[i]);
@@ -287,12 +302,27 @@ static void find_sources(struct preview *p, const char *folder)
 		p->sources = NULL;
 }
 
+/* As much of it as so many samples may take. Its sources are not known here. */
+static int show_remote(struct preview *p, const char *url, struct error *err)
+{
+	cleanup_remote_shard struct remote_shard file = REMOTE_SHARD_INIT;
+	cleanup_shard_path struct shard_path shard = SHARD_PATH_INIT;
+
+	if (remote_shard_open(url, (p->options->count + 1) * SAMPLE_MOST, &file, err) < 0 ||
+	    shard_path_open(file.path, &shard, err) < 0)
+		return -1;
+	p->shard_end = p->options->count;
+	return show_shard(p, shard.store, shard.name, url, file.whole, err);
+}
+
 static int read_samples(struct preview *p, const char *what, struct error *err)
 {
 	cleanup_shard_path struct shard_path shard = SHARD_PATH_INIT;
 	cleanup_free char *folder = dataset_folder(what);
 	char quoted[TEXT_QUOTE_SIZE];
 
+	if (http_fetch_is_url(what))
+		return show_remote(p, what, err);
 	find_sources(p, folder);
 	if (!shard_format_of_file(what)) {
 		if (!folder)
@@ -304,7 +334,7 @@ static int read_samples(struct preview *p, const char *what, struct error *err)
 	if (shard_path_open(what, &shard, err) < 0)
 		return -1;
 	p->shard_end = p->options->count;
-	return show_shard(p, shard.store, shard.name, what, err);
+	return show_shard(p, shard.store, shard.name, what, true, err);
 }
 
 /* -- the sheet ----------------------------------------------------------------------------------- */
@@ -348,7 +378,9 @@ static int draw_sheet(struct preview *p, struct error *err)
 		r = picture_file_write(p->options->output, contact_sheet_image(sheet), err);
 	if (r == 0)
 		printf("%s: %zu latent%s%s\n", p->options->output, p->n, plural(p->n),
-		       p->decoder ? "" : ", approximate: without --vae nothing is decoded");
+		       p->decoder
+			   ? ""
+			   : ", approximate: without --vae or --endpoint nothing is decoded");
 	contact_sheet_free(sheet);
 	return r;
 }
@@ -375,7 +407,8 @@ int cmd_preview(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
 	    "vae vae-options output count fast " READ_ENDPOINT, 1,
-	    "preview SHARD|OUT/NAME -o SHEET.png [-n 24] [--vae VAE|--endpoint URL] [--fast]"};
+	    "preview SHARD|OUT/NAME|URL --out SHEET.png [-n 24] [--vae VAE|--endpoint URL] "
+	    "[--fast]"};
 	struct read_options options = {.out = NULL};
 	struct preview p = {.options = &options};
 	int r = read_options_parse(argc, argv, &command, &options);

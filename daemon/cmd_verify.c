@@ -331,7 +331,11 @@ int cmd_verify(int argc, char **argv, struct error *err)
 				   : "`latentctl reindex` makes the indexes named above again");
 	if (total.damaged > 0)
 		print_remedy(&total);
-	if (options.decode > 0 && verify_decode(&opened, &options, &bad, err) < 0)
-		return -1;
+	if (options.decode > 0 && verify_decode(&opened, &options, &bad, err) < 0) {
+		if (total.damaged + total.indexes + bad == 0)
+			return -1;
+		fprintf(stderr, "latentctl verify: %s\n",
+			err->message); /* what is damaged counts */
+	}
 	return total.damaged + total.indexes + bad > 0 ? EXIT_DAMAGED : EXIT_OK;
 }

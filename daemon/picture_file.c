@@ -13,9 +13,9 @@ int picture_file_check(const char *path, struct error *err)
 	char quoted[TEXT_QUOTE_SIZE];
 
 	if (!path)
-		return error_set(err, ERR_CONFIG, "-o is missing: the picture to write, a .png");
+		return error_set(err, ERR_CONFIG, "--out is missing: the picture to write, a .png");
 	if (!dot || strcasecmp(dot, ".png") != 0)
-		return error_set(err, ERR_CONFIG, "-o %s: expected a name that ends in .png",
+		return error_set(err, ERR_CONFIG, "--out %s: expected a name that ends in .png",
 				 text_quote(path, quoted));
 	return 0;
 }

@@ -16,10 +16,6 @@
 #include <sys/random.h>
 
 /*
- * Below it a picture is no reconstruction: a VAE of 4 channels keeps about 25 dB of a photograph and not less than 15 of
- * foliage, one of 16 channels or more 30 and 22; pictures that have nothing to do with each other have 8 to 12.
- */
-/*
  * How far a latent may be from the encoder's mean, root mean square, in units of the mean's own deviation: float16 and
  * bfloat16 are below 0.05, draws of the demo's VAE 0.014; a scale of 0.18215 too much is 0.8.
  */
@@ -110,6 +106,7 @@ static int check_distance(struct decode_check *c, const char *key, const char *p
 			  const struct image *source, struct error *err)
 {
 	cleanup_ndarray struct ndarray own = NDARRAY_INIT;
+	char quoted[TEXT_QUOTE_SIZE];
 	double far;
 
 	if (latent_decoder_encode(c->decoder, space, source, &own, err) < 0)
@@ -122,19 +119,21 @@ static int check_distance(struct decode_check *c, const char *key, const char *p
 	++*c->bad;
 	printf("%s/%s: its latent is not what the model makes of its picture: %.2f of its spread "
 	       "away, expected %g at most: %s\n",
-	       c->dataset->name, key, far, FARTHEST, path);
+	       c->dataset->name, key, far, FARTHEST, text_quote(path, quoted));
 	return 0;
 }
 
 static void keep(struct decode_check *c, const char *key, const char *path, double psnr)
 {
+	char quoted[TEXT_QUOTE_SIZE];
+
 	ARRAY_GROW(c->measured, c->n, c->capacity);
 	c->measured[c->n++] = (struct measured){psnr, xstrdup(key), xstrdup(path)};
 	if (psnr >= c->least)
 		return;
 	++*c->bad;
 	printf("%s/%s: %.2f dB, expected %g at least: %s\n", c->dataset->name, key, psnr, c->least,
-	       path);
+	       text_quote(path, quoted));
 }
 
 /* ERR_DATA: this one cannot be compared, others can. */
@@ -173,11 +172,12 @@ static int check_sample(struct decode_check *c, const struct shard_row *shard,
 	const struct shard_span span = {row->offset, row->bytes};
 	cleanup_record struct record record = RECORD_INIT;
 	struct error why = ERROR_INIT;
+	char quoted[TEXT_QUOTE_SIZE];
 	int r = shard_read_record(c->store, shard->path, &span, &record, &why);
 
 	if (r == 0 && !folder)
 		r = error_data(&why, "gone", "nobody knows in which folder its source %s was",
-			       row->path);
+			       text_quote(row->path, quoted));
 	if (r == 0)
 		r = compare(c, &record, folder, row->path, path, &why);
 	if (r == 0)
@@ -202,6 +202,7 @@ static int by_psnr(const void *a, const void *b)
 
 static void print_distribution(struct decode_check *c)
 {
+	char quoted[TEXT_QUOTE_SIZE];
 	double sum = 0;
 
 	qsort(c->measured, c->n, sizeof(*c->measured), by_psnr);
@@ -212,7 +213,8 @@ static void print_distribution(struct decode_check *c)
 	       c->dataset->name, c->n, plural(c->n), sum / (double)c->n, c->measured[c->n / 2].psnr,
 	       c->measured[0].psnr, c->measured[c->n - 1].psnr, c->least);
 	for (size_t i = 0; i < c->n && i < WORST_SHOWN; i++)
-		printf("  %6.2f dB  %s\n", c->measured[i].psnr, c->measured[i].path);
+		printf("  %6.2f dB  %s\n", c->measured[i].psnr,
+		       text_quote(c->measured[i].path, quoted));
 }
 
 static int check_shards(struct decode_check *c, const struct shard_list *shards)
@@ -295,13 +297,20 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	return r;
 }
 
+/*
+ * Below it a picture is no reconstruction: a VAE of 4 channels keeps about 25 dB of a photograph and not less than 15 of
+ * foliage, one of 16 channels or more 30 and 22; pictures that have nothing to do with each other have 8 to 12.
+ */
 static double least_psnr(const struct read_options *o, const struct latent_decoder *decoder)
 {
-	size_t channels = latent_decoder_channels(decoder);
+	const struct vae_preset *preset = latent_decoder_preset(decoder);
 
 	if (o->min_psnr > 0)
 		return o->min_psnr;
-	return channels >= MANY_CHANNELS ? LEAST_OF_MORE : LEAST_OF_4_CHANNELS;
+	if (preset)
+		return preset->least_psnr;
+	return latent_decoder_channels(decoder) >= MANY_CHANNELS ? LEAST_OF_MORE
+								 : LEAST_OF_4_CHANNELS;
 }
 
 int verify_decode(const struct opened_output *opened, const struct read_options *options,

@@ -123,7 +123,7 @@ def what_cannot_be_decoded_is_said_in_one_line(ws):
 
     refused("decode", shard, "nobody", *vae, "-o", png, says=["no sample nobody"])
     refused("decode", shard, "rocket", *vae, "-o", ws.path("x.jpg"), says=["x.jpg", ".png"])
-    refused("decode", shard, "rocket", *vae, says=["-o is missing"])
+    refused("decode", shard, "rocket", *vae, says=["--out is missing"])
     refused("decode", shard, "rocket", "-o", png, says=["--vae is missing"])
     refused("decode", shard, "rocket", "--vae", ENCODER_ONLY, "-o", png, says=["has no decoder"])
     other = ws.path("other")
@@ -390,7 +390,7 @@ def what_is_no_dataset_is_refused_by_preview(ws):
     result = ws.latentctl("preview", ws.src, "-o", ws.path("x.png"), code=FAILED)
     one_line(result, "neither a shard nor a dataset's folder")
     one_line(ws.latentctl("preview", ws.path("no.tar"), "-o", ws.path("x.png"), code=FAILED), "no.tar")
-    one_line(ws.latentctl("preview", shard, code=FAILED), "-o is missing")
+    one_line(ws.latentctl("preview", shard, code=FAILED), "--out is missing")
     result = ws.latentctl("preview", shard, "-o", ws.path("x.png"), "--vae", ENCODER_ONLY, code=FAILED)
     one_line(result, "has no decoder")
     with tarfile.open(shard) as tar:
@@ -400,6 +400,132 @@ def what_is_no_dataset_is_refused_by_preview(ws):
         file.write(b"\xff" * 64)
     ws.latentctl("preview", shard, "-o", ws.path("x.png"), code=DAMAGED)
     assert not os.path.exists(ws.path("x.png")), "a sheet of a damaged shard"
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    """A web server with one shard, under rules of the test's."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self.server.seen.append(self.headers.get("Range"))
+        rule, shard = self.server.rule, self.server.shard
+        if rule == "redirect" and self.path.startswith("/hub"):
+            self.send_response(302)
+            self.send_header("Location", "/shards/000000.tar")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if rule in ("none", "endless"):
+            self.send_response(302 if rule == "endless" else 404)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        data = shard[: self.server.part] if self.server.part else shard
+        self.send_response(206 if self.server.part else 200)
+        if self.server.part:
+            self.send_header("Content-Range", f"bytes 0-{len(data) - 1}/{len(shard)}")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def serve_file(ws, path, rule="plain", part=0):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files)
+    with open(path, "rb") as file:
+        server.shard = file.read()
+    server.rule, server.part, server.seen, server.daemon_threads = rule, part, [], True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    ws.at_end.append(server.shutdown)
+    return server, f"http://127.0.0.1:{server.server_address[1]}"
+
+
+@test
+def a_sheet_is_drawn_of_a_shard_on_a_web_server(ws):
+    for i in range(3):
+        ws.golden("rocket.jpg", f"{i}/rocket.jpg")
+        ws.golden("odd_420.jpg", f"{i}/odd.jpg")
+    shard = encode(ws)
+    vae = ["--vae", demo_model()]
+    temporary = ws.path("tmp")
+    os.mkdir(temporary)
+    ws.environment["TMPDIR"] = temporary
+    _, here = preview(ws, shard, *vae)
+    for rule, path in (("plain", "/000000.tar"), ("redirect", "/hub/000000.tar?download=true")):
+        server, address = serve_file(ws, shard, rule)
+        result, sheet = preview(ws, address + path, *vae)
+        assert "6 latents" in result.out, result
+        equal(server.seen[-1], f"bytes=0-{25 * (2 << 20) - 1}", "the range that is asked for")
+        for number in range(6):  # the same latents, without sources
+            assert cell(sheet, number, 1) == cell(here, number, 1), f"cell {number}"
+            equal(len(set(cell(sheet, number, 0))), 1, "colours where the source was")
+    # a part of it has the first samples
+    with tarfile.open(shard) as tar:
+        second = [m.offset for m in tar if m.name.endswith(".json")][2]
+    _, address = serve_file(ws, shard, part=second + 700)
+    result, sheet = preview(ws, address + "/000000.tar", *vae)
+    assert "2 latents" in result.out, result
+    equal(os.listdir(temporary), [], "files left behind")
+
+
+@test
+def what_a_web_server_has_not_is_one_line(ws):
+    ws.golden("rocket.jpg", "rocket.jpg")
+    shard, png = encode(ws), ws.path("x.png")
+    for rule, path, says in (
+        ("none", "/000000.tar", "status 404"),
+        ("endless", "/000000.tar", "redirected more than"),
+        ("plain", "/index.html", "not a shard"),
+    ):
+        _, address = serve_file(ws, shard, rule)
+        one_line(ws.latentctl("preview", address + path, "--out", png, code=FAILED), says)
+    one_line(ws.latentctl("preview", "http://127.0.0.1:1/000000.tar", "-o", png, code=FAILED), "127.0.0.1:1")
+    _, address = serve_file(ws, ws.write("page.tar", b"<html>" * 1000))
+    result = ws.latentctl("preview", address + "/000000.tar", "-o", png, code=DAMAGED)
+    assert address in result.out + result.err, result
+    large = ws.write("large.tar", bytes(5 << 20))
+    _, address = serve_file(ws, large)
+    one_line(ws.latentctl("preview", address + "/000000.tar", "-o", png, "-n", "1", code=FAILED), "no parts")
+    assert not os.path.exists(png), "a sheet of nothing"
+
+
+@test
+def a_record_does_not_lead_a_sheet_out_of_the_folder(ws):
+    ws.golden("rocket.jpg", "aa/rocket.jpg")
+    shard = encode(ws)
+    _, sheet = preview(ws, shard, "--vae", demo_model())
+    assert len(set(cell(sheet, 0, 0))) > 50, "its source is found"
+    ws.golden("rocket.jpg", "rocket.jpg", folder=os.path.dirname(ws.src))
+    with open(shard, "r+b") as file:
+        data = file.read()
+        equal(data.count(b'"aa/rocket.jpg"'), 1, "places of the path")
+        file.seek(0)
+        file.write(data.replace(b'"aa/rocket.jpg"', b'"../rocket.jpg"'))
+    _, sheet = preview(ws, shard, "--vae", demo_model())
+    equal(len(set(cell(sheet, 0, 0))), 1, "colours of a source outside")
+
+
+@test
+def damage_is_what_verify_ends_with_whatever_the_decode_says(ws):
+    ws.golden("rocket.jpg", "rocket.jpg")
+    shard = encode(ws)
+    with open(shard, "r+b") as file:
+        file.seek(-20, os.SEEK_END)
+        file.write(b"damage")
+    result = ws.latentctl("verify", "--out", ws.out, "--decode", "1", "--vae", ENCODER_ONLY, code=DAMAGED)
+    assert "1 shard damaged" in result.out and "has no decoder" in result.err, result
+    assert os.path.basename(shard) in result.out, result
+
+
+@test
+def paths_of_the_worst_are_quoted(ws):
+    ws.golden("rocket.jpg", "a\nb.jpg")
+    encode(ws)
+    result = verify(ws, "--min-psnr", "90", code=DAMAGED)
+    equal(result.out.count('a\\nb.jpg"'), 2, "quoted paths")
+    assert not [line for line in result.out.splitlines() if line.startswith("b.jpg")], result
 
 
 run_tests()
