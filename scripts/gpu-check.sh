@@ -15,19 +15,31 @@
 #	compile    torch.compile max-autotune with channels_last, at four shapes
 #	bands      the bench with whole maps, and with bands of 8, 16 and 32 MB
 #	precision  the bench in bfloat16, float32 and TF32
+#	start      a program's start to its first batch, algorithms known
+#	files      JPEG files to shards with latentctl, against the engine's rate
 #	memcheck racecheck     compute-sanitizer over the kernels' tests
 #
 # Needed: a GPU, nvcc, CMake, a C compiler. cuDNN 9 and cuBLASLt are taken from the CUDA toolkit, or from the wheels of a
-# Python that has PyTorch; no network, nothing is installed. After every phase gpu-report.json and gpu-report.txt are
-# written anew, in $GPU_CHECK_OUT (default: gpu-report/ in the working directory). PYTHON names the Python.
+# Python that has PyTorch; no network, nothing is installed. gpu-report.json and gpu-report.txt are written anew after
+# every phase and every ten seconds of one, in $GPU_CHECK_OUT (default: gpu-report/ in the working directory), so that what
+# was measured is there whenever the run ends. A phase that was cut off has the status timeout, or partial where it ended by
+# itself; once more, it goes on with the algorithms that it has found.
+#
+# PYTHON names the Python. GPU_CHECK_BUILD: where the engine is or will be built; GPU_CHECK_PROGRAMS: a folder with
+# latentctl, which else is built for `files`. GPU_CHECK_LIMIT: seconds for a phase. GPU_CHECK_FILES='N SIDE MODEL' are other
+# images than 2000 of 1024, and another model than Stable Diffusion's size.
 set -uo pipefail
+export LC_ALL=C
+
+# A toolkit is often there and not on the path.
+command -v nvcc >/dev/null || PATH=$PATH:/usr/local/cuda/bin
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=${GPU_CHECK_OUT:-$PWD/gpu-report}
 build=${GPU_CHECK_BUILD:-$here/build-gpu}
 python=${PYTHON:-python3}
-limit=570
-all="build kernels goldens encoder bench eager engine errors compile bands precision memcheck racecheck"
+limit=${GPU_CHECK_LIMIT:-570}
+all="build kernels goldens encoder bench eager engine errors compile start files bands precision memcheck racecheck"
 
 # Folders of a Python's CUDA wheels that have FILE (a pattern), one a line.
 wheel_folders()
@@ -67,13 +79,14 @@ json_text()
 	END { printf "\"" }'
 }
 
+# Written beside and put in place: whoever looks finds a whole one.
 report()
 {
-	local phase first=1
+	local phase status seconds first=1
 	{
 		printf '{"version": 1, "date": "%s", "commit": "%s",\n "machine": ' "$(date -u +%FT%TZ)" \
 			"$(git -C "$here" rev-parse --short HEAD 2>/dev/null || echo unknown)"
-		machine | json_text
+		json_text <"$out/machine.txt"
 		printf ',\n "phases": ['
 		for phase in $all; do
 			[ -f "$out/$phase.status" ] || continue
@@ -83,15 +96,15 @@ report()
 			printf '\n  {"name": "%s", "status": "%s", "seconds": %s, "checks_ok": %s, "checks_failed": %s, "results": [' \
 				"$phase" "$status" "$seconds" \
 				"$(grep -c '^ok ' "$out/$phase.log")" "$(grep -c '^FAILED ' "$out/$phase.log")"
-			grep -h '^{' "$out/$phase.log" | paste -s -d ,
+			grep -h '^{.*}$' "$out/$phase.log" | paste -s -d ,
 			printf '], "log": '
 			tail -n 400 "$out/$phase.log" | json_text
 			printf '}'
 		done
 		printf '\n ]}\n'
-	} >"$out/gpu-report.json"
+	} >"$out/gpu-report.json.new" && mv "$out/gpu-report.json.new" "$out/gpu-report.json"
 	{
-		machine
+		cat "$out/machine.txt"
 		for phase in $all; do
 			[ -f "$out/$phase.status" ] || continue
 			read -r status seconds <"$out/$phase.status"
@@ -104,9 +117,13 @@ report()
 			printf '\nfloat16, two jobs in flight, host to host; x: how many times as fast as PyTorch\n'
 			"$python" "$here/scripts/gpu_compare.py" table "$out/bench.log" "$out/eager.log" "$out/compile.log"
 		fi
-	} >"$out/gpu-report.txt"
+		grep -hs '"what": "files"' "$out/files.log"
+		grep -hs -o '"start_s": .*' "$out/start.log"
+	} >"$out/gpu-report.txt.new"
+	mv "$out/gpu-report.txt.new" "$out/gpu-report.txt"
 }
 
+# Whatever of it is there.
 machine()
 {
 	nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total,clocks.max.sm --format=csv,noheader 2>&1
@@ -150,6 +167,83 @@ phase_bench()
 		ours bench_cuda --cache "$out/algorithms" --sizes 512x512x8 --seconds 1 | sed 's/^{/cached {/'
 }
 
+# The second process has the first one's algorithms.
+phase_start()
+{
+	ours bench_cuda --cache "$out/algorithms" --sizes 512x512x8 --seconds 0 >/dev/null &&
+		ours bench_cuda --cache "$out/algorithms" --sizes 512x512x8 --seconds 0
+}
+
+# make_photos N SIDE FOLDER: JPEG files of different contents, by Python's Pillow where it is there, else the golden one with other bytes at its end.
+make_photos()
+{
+	"$python" - "$@" "$here/tests/golden/images/rocket.jpg" <<'PY'
+import os, sys
+n, side, folder, golden = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+data = open(golden, "rb").read()
+try:
+    import io
+    from PIL import Image
+    image = Image.open(golden).convert("RGB").resize((side * 5 // 4, side * 9 // 8), Image.BICUBIC)
+    made = io.BytesIO()
+    image.save(made, "JPEG", quality=90)
+    data = made.getvalue()
+except ImportError:
+    print("without Pillow the files are of 640x427, enlarged")
+for i in range(n):
+    with open(os.path.join(folder, f"{i:06}.jpg"), "wb") as f:
+        f.write(data + i.to_bytes(4, "big"))
+PY
+}
+
+# encode_photos FOLDER OUT: seconds
+encode_photos()
+{
+	local began=$EPOCHREALTIME
+
+	LD_LIBRARY_PATH=${GPU_CHECK_LIBRARIES:-} LATENTD_CUDA_PLUGIN=${LATENTD_CUDA_PLUGIN:-$build/latentd-cuda.so} \
+		"$programs/latentctl" encode "$1" --out "$2" --vae "$model" --device cuda --precision f16 --quiet \
+		--bucketing square --resolution "$side" --state "$2.state" >&2 || return
+	awk -v from="$began" -v to="$EPOCHREALTIME" 'BEGIN { print to - from }'
+}
+
+# Two runs, of which the difference is without a program's start and end.
+phase_files()
+{
+	local n side model programs work few many rate
+	local -a words
+
+	read -ra words <<<"${GPU_CHECK_FILES:-2000 1024}"
+	n=${words[0]} side=${words[1]} model=${words[2]:-}
+	programs=${GPU_CHECK_PROGRAMS:-$build/latentd/daemon}
+	if [ ! -x "$programs/latentctl" ]; then
+		if ! cmake -S "$here" -B "$build/latentd" -DLATENTD_CUDA=OFF -DLATENTD_TESTS=OFF >"$out/latentd.log" 2>&1 ||
+			! cmake --build "$build/latentd" -j "$(nproc)" --target latentctl >>"$out/latentd.log" 2>&1; then
+			tail -n 5 "$out/latentd.log"
+			echo "SKIPPED: latentctl cannot be built here (scripts/install-deps.sh); GPU_CHECK_PROGRAMS names a folder with it"
+			return 77
+		fi
+	fi
+	work=$(mktemp -d "$out/files.XXXXXX") || return
+	if [ -z "$model" ]; then
+		model=$work/model
+		mkdir "$model" && ours bench_cuda --model-to "$model" || return
+	fi
+	mkdir "$work/few" "$work/many"
+	make_photos $((n / 10)) "$side" "$work/few" && make_photos "$n" "$side" "$work/many" &&
+		few=$(encode_photos "$work/few" "$work/out-few") && many=$(encode_photos "$work/many" "$work/out-many") || {
+		rm -rf "$work"
+		return 1
+	}
+	rm -rf "$work"
+	rate=$(grep -hs "float16.*\"width\": $side, \"height\": $side, " "$out/bench.log" | sed -n 's/.*"images_per_second": \([0-9.]*\).*/\1/p' | sort -g | tail -n 1)
+	awk -v n="$((n - n / 10))" -v few="$few" -v many="$many" -v rate="${rate:-0}" -v side="$side" -v cores="$(nproc)" 'BEGIN {
+		files = many > few ? n / (many - few) : 0
+		printf "{\"what\": \"files\", \"side\": %d, \"cores\": %d, \"images_per_second\": %.2f", side, cores, files
+		if (rate > 0) printf ", \"of_engine\": %.3f", files / rate
+		print "}" }'
+}
+
 phase_bands()
 {
 	local bands
@@ -176,6 +270,7 @@ sanitize()
 	LD_LIBRARY_PATH=${GPU_CHECK_LIBRARIES:-} compute-sanitizer --tool "$1" --error-exitcode 9 "$build/test_cuda_engine" kernels
 	case $? in
 	0) ;;
+	75) return 75 ;;
 	1 | 9) echo "FAILED compute-sanitizer $1"; return 1 ;;
 	*) echo "SKIPPED: compute-sanitizer does not run on this machine"; return 77 ;;
 	esac
@@ -187,7 +282,7 @@ run_phase()
 	build) phase_build ;;
 	kernels | encoder | engine) ours test_cuda_engine "$1" ;;
 	goldens) ours test_cuda_engine goldens "$here/tests/golden" ;;
-	bench | bands | precision) "phase_$1" ;;
+	bench | bands | precision | start | files) "phase_$1" ;;
 	eager | compile | errors) has_torch && "$python" "$here/scripts/gpu_compare.py" "$1" /dev/null ;;
 	memcheck | racecheck) sanitize "$1" ;;
 	*) echo "no phase $1; there are: $all"; return 2 ;;
@@ -200,21 +295,45 @@ if [ "${1:-}" = --run ]; then
 	exit
 fi
 
-mkdir -p "$out"
+mkdir -p "$out" || exit
 GPU_CHECK_LIBRARIES=$(library_path)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-export GPU_CHECK_LIBRARIES
+export GPU_CHECK_LIBRARIES GPU_CHECK_OUT=$out GPU_CHECK_BUILD=$build
+# Of tests, which end by themselves a little earlier; and of PyTorch, for another time.
+export TEST_CUDA_CACHE=$out/algorithms-tests TEST_CUDA_SECONDS=$((limit * 9 / 10)) TORCHINDUCTOR_CACHE_DIR=$out/inductor
+machine >"$out/machine.txt"
 phases=${*:-$all}
+for phase in $phases; do
+	[[ " $all " = *" $phase "* ]] || { echo "no phase $phase; there are: $all" >&2; exit 2; }
+done
 [ -x "$build/test_cuda_engine" ] || [[ " $phases " = *" build "* ]] || phases="build $phases"
 failed=0
+# A terminal's ^C does not reach what timeout runs.
+trap 'kill "$(cat "$out/pid")" 2>/dev/null; exit 130' INT TERM
 for phase in $phases; do
-	began=$SECONDS
+	began=$SECONDS reported=$SECONDS
 	echo "== $phase"
-	GPU_CHECK_OUT=$out GPU_CHECK_BUILD=$build timeout "$limit" bash "${BASH_SOURCE[0]}" --run "$phase" 2>&1 | tee "$out/$phase.log"
-	code=${PIPESTATUS[0]}
+	: >"$out/$phase.log"
+	echo "running 0" >"$out/$phase.status"
+	while IFS= read -r line; do
+		printf '%s\n' "$line" | tee -a "$out/$phase.log"
+		if [ $((SECONDS - reported)) -ge 10 ]; then
+			echo "running $((SECONDS - began))" >"$out/$phase.status"
+			report
+			reported=$SECONDS
+		fi
+	done < <(
+		timeout -k 10 "$limit" bash "${BASH_SOURCE[0]}" --run "$phase" 2>&1 &
+		echo $! >"$out/pid"
+		wait $!
+		echo $? >"$out/$phase.code"
+	)
+	read -r code <"$out/$phase.code" || code=1
+	rm -f "$out/$phase.code" "$out/pid"
 	case $code in
 	0) status=ok ;;
+	75) status=partial ;;
 	77) status=skipped ;;
-	124) status=timeout failed=1 ;;
+	124 | 137) status=timeout failed=1 ;;
 	*) status=failed failed=1 ;;
 	esac
 	echo "$status $((SECONDS - began))" >"$out/$phase.status"

@@ -46,6 +46,7 @@ foreach(name
 	remote_daemon
 	migration
 	cuda
+	gpu_check
 	)
 	add_test(NAME e2e_${name} COMMAND ${Python3_EXECUTABLE} -B
 		${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_${name}.py)

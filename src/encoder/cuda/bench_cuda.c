@@ -3,10 +3,12 @@
  *
  *	bench_cuda [--dtype float16|bfloat16|float32] [--tf32] [--sizes 512x512x8,1024x1024x4] [--seconds 3]
  *		   [--bands whole|BYTES] [--memory BYTES] [--cache FILE]
+ *	bench_cuda --model-to DIR		writes the weights as a diffusers folder; needs no GPU
  *
  * Sizes are WIDTHxHEIGHTxBATCH. Two jobs are in flight, so copies overlap; "latency_ms" is one job alone. Every rate is
  * of whole jobs: bytes in the host's memory to moments in the host's memory. "first_s" is what the first job took,
- * algorithms and graph included.
+ * algorithms and graph included. The first line has "start_s", from the program's start to the end of its first job, of which
+ * the weights' making took "weights_s".
  */
 #include "cuda_testing.h"
 #include "device_cuda.h"
@@ -16,14 +18,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 enum { LATENCIES = 21, LEAST_JOBS = 6 };
 
 struct options {
 	struct latentd_cuda_options engine;
 	const char *sizes;
+	const char *model_to;
 	double seconds;
-	size_t bands; /* as gpu_engine_bands() takes it */
+	double weights_s; /* below zero: told already */
+	size_t bands;	  /* as gpu_engine_bands() takes it */
 };
 
 struct size {
@@ -48,6 +54,28 @@ static double flop_of(const struct latentd_cuda_model *m, uint32_t width, uint32
 			flop += 2 * pixels * (double)m->params[step->layer].n_weight;
 	}
 	return flop;
+}
+
+/* Since the program was started; below zero where Linux does not tell. */
+static double seconds_since_start(void)
+{
+	FILE *f = fopen("/proc/self/stat", "r");
+	unsigned long long ticks = 0;
+	struct timespec now = {0, 0};
+	char line[1024] = "";
+	const char *at = NULL;
+
+	if (f) {
+		at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+		fclose(f);
+	}
+	/* the 22nd; behind the name comes the third */
+	for (int i = 2; at && i < 22; i++)
+		at = strchr(at + 1, ' ');
+	if (!at || sscanf(at, "%llu", &ticks) != 1 || clock_gettime(CLOCK_BOOTTIME, &now) != 0)
+		return -1;
+	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9 -
+	       (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 static void check(int r, const struct latentd_cuda_error *err)
@@ -126,14 +154,14 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void bench(struct latentd_cuda_model *model, const struct options *o, const struct size *s)
+static void bench(struct latentd_cuda_model *model, struct options *o, const struct size *s)
 {
 	struct latentd_cuda_options options = o->engine;
 	struct latentd_cuda_error err = {LATENTD_CUDA_OK, ""};
 	struct latentd_cuda_engine *engine = NULL;
 	struct latentd_cuda_usage usage;
 	struct latentd_cuda_caps caps;
-	double latencies[LATENCIES], first, rate, flop = flop_of(model, s->width, s->height);
+	double latencies[LATENCIES], first, start, rate, flop = flop_of(model, s->width, s->height);
 	struct work w;
 
 	options.max_batch = s->batch;
@@ -142,6 +170,7 @@ static void bench(struct latentd_cuda_model *model, const struct options *o, con
 	gpu_engine_caps(engine, &caps);
 	work_open(&w, s);
 	first = one_job(engine, &w.jobs[0]);
+	start = seconds_since_start();
 	for (int i = 0; i < 3; i++)
 		one_job(engine, &w.jobs[i % 2]);
 	for (int i = 0; i < LATENCIES; i++)
@@ -154,11 +183,15 @@ static void bench(struct latentd_cuda_model *model, const struct options *o, con
 	    "\"computed_batch\": %u, "
 	    "\"banded\": %s, \"images_per_second\": %.2f, \"tflops\": %.1f, \"latency_ms\": %.3f, "
 	    "\"first_s\": %.2f, \"arena_mb\": %.1f, \"workspace_mb\": %.1f, \"weights_mb\": "
-	    "%.1f}\n",
+	    "%.1f",
 	    caps.engine, s->width, s->height, s->batch, usage.batch,
 	    usage.banded ? "true" : "false", rate, rate * flop / 1e12,
 	    latencies[LATENCIES / 2] * 1000, first, (double)usage.arena / 1e6,
 	    (double)usage.workspace / 1e6, (double)usage.weights / 1e6);
+	if (o->weights_s >= 0)
+		printf(", \"start_s\": %.2f, \"weights_s\": %.2f", start, o->weights_s);
+	o->weights_s = -1;
+	printf("}\n");
 	fflush(stdout);
 	work_close(&w);
 	gpu_engine_close(engine);
@@ -178,10 +211,10 @@ static enum latentd_cuda_dtype dtype_of(const char *name)
 
 static void parse(int argc, char **argv, struct options *o)
 {
-	static const struct option known[] = {{"dtype", 1, NULL, 'd'}, {"tf32", 0, NULL, 't'},
-					      {"sizes", 1, NULL, 's'}, {"seconds", 1, NULL, 'n'},
-					      {"bands", 1, NULL, 'b'}, {"memory", 1, NULL, 'm'},
-					      {"cache", 1, NULL, 'c'}, {NULL, 0, NULL, 0}};
+	static const struct option known[] = {
+	    {"dtype", 1, NULL, 'd'},   {"tf32", 0, NULL, 't'},	   {"sizes", 1, NULL, 's'},
+	    {"seconds", 1, NULL, 'n'}, {"bands", 1, NULL, 'b'},	   {"memory", 1, NULL, 'm'},
+	    {"cache", 1, NULL, 'c'},   {"model-to", 1, NULL, 'w'}, {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -207,6 +240,9 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'c':
 			o->engine.cache = optarg;
 			break;
+		case 'w':
+			o->model_to = optarg;
+			break;
 		default:
 			testing_die("an unknown option");
 		}
@@ -225,7 +261,13 @@ int main(int argc, char **argv)
 	const char *at;
 
 	parse(argc, argv, &o);
+	if (o.model_to) {
+		testing_model_write(&config, 1, o.model_to);
+		return 0;
+	}
+	o.weights_s = testing_seconds();
 	model = testing_model(&config, 1, 1);
+	o.weights_s = testing_seconds() - o.weights_s;
 	for (at = o.sizes; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
 		struct size s = {0, 0, 0};
 

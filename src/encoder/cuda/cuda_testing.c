@@ -139,6 +139,13 @@ static size_t weights_of(const struct gpu_layer *layer)
 		   : (size_t)layer->out * layer->in * layer->kernel * layer->kernel;
 }
 
+static void tensors_free(struct tensors *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		free((void *)(uintptr_t)t->list[i].data);
+	free(t);
+}
+
 static struct latentd_cuda_model *make(const struct latentd_cuda_config *config, struct tensors *t)
 {
 	struct latentd_cuda_error err = {LATENTD_CUDA_OK, ""};
@@ -146,9 +153,7 @@ static struct latentd_cuda_model *make(const struct latentd_cuda_config *config,
 
 	if (gpu_model_open(config, t->list, t->n, &model, &err) < 0)
 		testing_die("%s", err.message);
-	for (size_t i = 0; i < t->n; i++)
-		free((void *)(uintptr_t)t->list[i].data);
-	free(t);
+	tensors_free(t);
 	return model;
 }
 
@@ -162,8 +167,8 @@ static struct gpu_layers *layers_of(const struct latentd_cuda_config *config)
 	return layers;
 }
 
-struct latentd_cuda_model *testing_model(const struct latentd_cuda_config *config, uint64_t seed,
-					 float gain)
+static struct tensors *random_tensors(const struct latentd_cuda_config *config, uint64_t seed,
+				      float gain)
 {
 	struct gpu_layers *layers = layers_of(config);
 	struct tensors *t = testing_alloc(sizeof(*t));
@@ -187,7 +192,13 @@ struct latentd_cuda_model *testing_model(const struct latentd_cuda_config *confi
 		add(t, layer, "bias", bias);
 	}
 	free(layers);
-	return make(config, t);
+	return t;
+}
+
+struct latentd_cuda_model *testing_model(const struct latentd_cuda_config *config, uint64_t seed,
+					 float gain)
+{
+	return make(config, random_tensors(config, seed, gain));
 }
 
 /* -- files ---------------------------------------------------------------------------------------- */
@@ -356,4 +367,96 @@ struct latentd_cuda_model *testing_model_open(const char *folder)
 	free(json);
 	testing_file_close(f);
 	return make(&config, t);
+}
+
+/* -- writing -------------------------------------------------------------------------------------- */
+
+static FILE *create(const char *folder, const char *name)
+{
+	char path[1024];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	f = fopen(path, "wb");
+	if (!f)
+		testing_die("%s cannot be written", path);
+	return f;
+}
+
+static void finish(FILE *f, const char *folder)
+{
+	bool bad = ferror(f);
+
+	if (fclose(f) != 0 || bad)
+		testing_die("%s cannot be written", folder);
+}
+
+static void write_config(const struct latentd_cuda_config *c, const char *folder)
+{
+	FILE *f = create(folder, "config.json");
+
+	fprintf(
+	    f,
+	    "{\"_class_name\": \"AutoencoderKL\", \"in_channels\": 3, \"out_channels\": 3, "
+	    "\"layers_per_block\": %u, \"norm_num_groups\": %u, \"latent_channels\": %u, "
+	    "\"use_quant_conv\": %s, \"mid_block_add_attention\": %s,\n \"block_out_channels\": [",
+	    c->layers_per_block, c->groups, c->latent_channels, c->quant_conv ? "true" : "false",
+	    c->attention ? "true" : "false");
+	for (uint32_t i = 0; i < c->blocks; i++)
+		fprintf(f, "%s%u", i ? ", " : "", c->channels[i]);
+	fprintf(f, "],\n \"down_block_types\": [");
+	for (uint32_t i = 0; i < c->blocks; i++)
+		fprintf(f, "%s\"DownEncoderBlock2D\"", i ? ", " : "");
+	fprintf(f, "],\n \"up_block_types\": [");
+	for (uint32_t i = 0; i < c->blocks; i++)
+		fprintf(f, "%s\"UpDecoderBlock2D\"", i ? ", " : "");
+	fprintf(f, "],\n \"force_upcast\": false, \"scaling_factor\": 0.18215}\n");
+	finish(f, folder);
+}
+
+static size_t count_of(const struct latentd_cuda_tensor *t)
+{
+	size_t n = 1;
+
+	for (uint32_t d = 0; d < t->ndim; d++)
+		n *= t->shape[d];
+	return n;
+}
+
+void testing_model_write(const struct latentd_cuda_config *config, uint64_t seed,
+			 const char *folder)
+{
+	struct tensors *t = random_tensors(config, seed, 1);
+	FILE *f = create(folder, "diffusion_pytorch_model.safetensors");
+	size_t room = t->n * 320 + 16, used = 1, at = 0;
+	char *header = testing_alloc(room);
+	uint64_t size;
+
+	header[0] = '{';
+	for (size_t i = 0; i < t->n; i++) {
+		const struct latentd_cuda_tensor *x = &t->list[i];
+		size_t bytes = count_of(x) * sizeof(float);
+
+		used += (size_t)snprintf(header + used, room - used,
+					 "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[", i ? "," : "",
+					 x->name);
+		for (uint32_t d = 0; d < x->ndim; d++)
+			used += (size_t)snprintf(header + used, room - used, "%s%llu", d ? "," : "",
+						 (unsigned long long)x->shape[d]);
+		used += (size_t)snprintf(header + used, room - used,
+					 "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
+		at += bytes;
+	}
+	header[used++] = '}';
+	while (used % 8)
+		header[used++] = ' ';
+	size = used;
+	fwrite(&size, sizeof(size), 1, f);
+	fwrite(header, 1, used, f);
+	for (size_t i = 0; i < t->n; i++)
+		fwrite(t->list[i].data, sizeof(float), count_of(&t->list[i]), f);
+	finish(f, folder);
+	write_config(config, folder);
+	free(header);
+	tensors_free(t);
 }

@@ -26,6 +26,10 @@ struct latentd_cuda_config testing_sd_config(void);
 struct latentd_cuda_model *testing_model(const struct latentd_cuda_config *config, uint64_t seed,
 					 float gain);
 
+/* The same weights as a diffusers folder, which is there, for the other programs; it has no decoder. */
+void testing_model_write(const struct latentd_cuda_config *config, uint64_t seed,
+			 const char *folder);
+
 /* A .safetensors file, read whole. */
 struct testing_file;
 struct testing_file *testing_file_open(const char *folder, const char *name);

@@ -4,7 +4,8 @@
  * and without one what needs none:
  *	test_cuda_engine proposals          what cuDNN offers for an H100, described but not there
  *
- * A line for each check: ok or FAILED, what, the error, its limit. The status is 1 if any failed.
+ * A line for each check: ok or FAILED, what, the error, its limit. The status is 1 if any failed, 75 if none did and
+ * $TEST_CUDA_SECONDS were over before the last. $TEST_CUDA_CACHE is a file that remembers algorithms, for the next time.
  */
 #include "conv_graph.h"
 #include "cuda_testing.h"
@@ -41,12 +42,26 @@ void test_cuda_check(int r, const struct latentd_cuda_error *err, const char *wh
 
 struct gpu_device *test_cuda_open(enum latentd_cuda_dtype dtype)
 {
-	const struct device_cuda_options options = {.dtype = dtype, .patience = 0.02};
+	const struct device_cuda_options options = {
+	    .dtype = dtype, .patience = 0.02, .cache = getenv("TEST_CUDA_CACHE")};
 	struct latentd_cuda_error err = {LATENTD_CUDA_OK, ""};
 	struct gpu_device *d = NULL;
 
 	test_cuda_check(device_cuda_open(&options, &d, &err), &err, "the GPU");
 	return d;
+}
+
+/* Ends the program where there is no time for another check. */
+static void look_at_clock(void)
+{
+	static double began;
+	const char *limit = getenv("TEST_CUDA_SECONDS");
+
+	began = began > 0 ? began : testing_seconds();
+	if (!limit || testing_seconds() - began < atof(limit))
+		return;
+	printf("SKIPPED the rest: %s seconds are over\n", limit);
+	exit(failures > 0 ? 1 : 75);
 }
 
 /* -- the whole network ------------------------------------------------------------------------------ */
@@ -102,6 +117,7 @@ static float *encode(const struct encode *e)
 	float *out = testing_alloc(floats * sizeof(float));
 	uint8_t *arena;
 
+	look_at_clock();
 	if (!net)
 		testing_die("%s", err.message);
 	gpu_plan_make(&e->model->steps, &shape, plan);
@@ -285,10 +301,12 @@ static struct latentd_cuda_engine *open_engine(struct latentd_cuda_model *model,
 						     .dtype = dtype,
 						     .memory = memory,
 						     .max_batch = max_batch,
+						     .cache = getenv("TEST_CUDA_CACHE"),
 						     .share = 1};
 	struct latentd_cuda_error err = {LATENTD_CUDA_OK, ""};
 	struct latentd_cuda_engine *engine = NULL;
 
+	look_at_clock();
 	test_cuda_check(gpu_engine_open(model, &options, &engine, &err), &err, "engine");
 	return engine;
 }
