@@ -1,5 +1,7 @@
 #include "daemon/plan_table.h"
 
+#include "daemon/text_lines.h"
+
 #include "base/checked.h"
 #include "base/text.h"
 
@@ -23,16 +25,7 @@ static void line(FILE *out, const struct plan *p, uint64_t n, uint64_t whole, co
 		text_count(n, count), percent(n, whole), what);
 }
 
-/* A reason is a word of ours, or of a decode process: which may say anything. */
-static void append_word(struct buffer *out, const char *word)
-{
-	char quoted[TEXT_QUOTE_SIZE];
-	size_t n = strlen(text_quote(word, quoted));
-
-	buffer_append(out, quoted + 1, n - 2);
-}
-
-/* "skipped: too_small 3, upscale 1" */
+/* "skipped: too_small 3, upscale 1". A reason is a word of ours, or of a decode process: which may say anything. */
 static void reasons(FILE *out, const struct plan *p, const struct plan_reasons *r, const char *what)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
@@ -44,7 +37,7 @@ static void reasons(FILE *out, const struct plan *p, const struct plan_reasons *
 	for (size_t i = 0; i < r->n; i++) {
 		if (i > 0)
 			buffer_append_string(&text, ", ");
-		append_word(&text, r->list[i].word);
+		text_clean(&text, r->list[i].word);
 		buffer_appendf(&text, " %s", text_count(r->list[i].files, count));
 	}
 	line(out, p, r->files, p->files, (const char *)text.data);
@@ -189,9 +182,9 @@ static void failures(FILE *out, const struct plan *p)
 		const struct plan_failure *f = &p->failures[i];
 		cleanup_buffer struct buffer why = BUFFER_INIT;
 
-		append_word(&why, f->reason);
+		text_clean(&why, f->reason);
 		buffer_append_string(&why, ": ");
-		append_word(&why, f->message);
+		text_clean(&why, f->message);
 		fputs("  ", out);
 		print_name(out, p, f->source, f->path);
 		fprintf(out, ": %s\n", (const char *)why.data);
