@@ -61,7 +61,7 @@ void lane_free(struct lane *l)
 	free(l);
 }
 
-/* -- counts ----------------------------------------------------------------------------------------- */
+/* -- news ------------------------------------------------------------------------------------------- */
 
 void lane_news(struct lane *l)
 {
@@ -73,39 +73,6 @@ bool lane_has_news(const struct lane *l)
 	bool counts = l->phase == LANE_OPEN && l->count_again && !l->counting;
 
 	return l->news || counts || lane_state(l) != l->shown;
-}
-
-static void on_counts(void *arg, const struct queue_counts *counts, const struct error *err)
-{
-	struct lane *l = arg;
-
-	l->counting = false;
-	lane_news(l);
-	if (err->code != ERR_NONE)
-		return;
-	/* Those that could not be brought in are tried again with the next ones, or when something is sealed. */
-	if (counts->recaptions > 0 && counts->recaptions != l->counts.recaptions)
-		l->tidy_wanted = l->index_wanted = true;
-	l->counts = *counts;
-	lane_note_counts(l);
-}
-
-void lane_count(struct lane *l)
-{
-	l->count_again = true;
-}
-
-/* They are for people, and for nothing that must be exact. */
-static void ask_counts(struct lane *l)
-{
-	int64_t now = clock_mono_ms();
-
-	if (!l->count_again || l->counting || now - l->counted_at < LANE_COUNT_MS)
-		return;
-	l->count_again = false;
-	l->counting = true;
-	l->counted_at = now;
-	db_count(l->shared->db, l->dataset.id, on_counts, l);
 }
 
 /* -- failing ---------------------------------------------------------------------------------------- */
@@ -285,11 +252,11 @@ static void pump_open(struct lane *l)
 	}
 	if (lane_is_busy(l) && !engine_rests(l->engine))
 		engine_want(l->engine);
-	pipeline_pump(l->pipeline);
+	pipeline_encode_more(l->pipeline);
 	if (l->phase != LANE_OPEN)
 		return;
-	l->served = l->served_before + pipeline_counts(l->pipeline)->pixels;
-	ask_counts(l);
+	lane_note_shares(l);
+	lane_ask_counts(l);
 	insist_on_scans(l);
 	if (!nothing_to_encode(l)) {
 		l->idle_since = 0;
@@ -377,6 +344,12 @@ void lane_pump(struct lane *l)
 		before = l->phase;
 		pump_phase(l);
 	} while (l->phase != before);
+}
+
+void lane_decode(struct lane *l)
+{
+	if (l->phase == LANE_OPEN)
+		pipeline_decode_more(l->pipeline);
 }
 
 void lane_tick(struct lane *l)

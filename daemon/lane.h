@@ -3,7 +3,7 @@
  * latents of them, a packer that makes shards of those; and what keeps the output tidy when there is nothing to do.
  *
  *	lane = lane_new(&shared, config)
- *	after each turn of the loop: lane_pump(lane); once a second lane_tick(lane)
+ *	after each turn of the loop: lane_pump() of all, lane_decode() of all; once a second lane_tick(lane)
  *	lane_pause(lane, true)  lane_drain(lane)  lane_seal(lane)  lane_scan(lane) ...
  *	lane_stop(lane)                 what is encoded stays in the spool, everything else goes back to the queue
  *	lane_is_closed(lane)            then lane_free(lane)
@@ -56,6 +56,8 @@ struct lane *lane_new(const struct lane_shared *shared, const struct dataset_con
 void lane_free(struct lane *l);
 
 void lane_pump(struct lane *l);
+/* Begins images, as far as decode workers have room. */
+void lane_decode(struct lane *l);
 /* What takes time to come: once a second. */
 void lane_tick(struct lane *l);
 
@@ -63,10 +65,16 @@ const char *lane_name(const struct lane *l);
 /* The folder of its output, as configured. */
 const char *lane_output(const struct lane *l);
 int lane_priority(const struct lane *l);
-/* Pixels that encoders had of it: who had least goes first. */
-uint64_t lane_served(const struct lane *l);
+/* What lanes share. */
+enum lane_share {
+	LANE_ENCODERS,
+	LANE_DECODERS, /* those of a dataset of large files are busy for long with few images */
+	LANE_SHARES
+};
+/* Pixels that these had of it: who had least goes first. */
+uint64_t lane_had(const struct lane *l, enum lane_share of);
 /* It starts again from here: a lane that was idle has saved nothing up. */
-void lane_set_served(struct lane *l, uint64_t pixels);
+void lane_set_had(struct lane *l, enum lane_share of, uint64_t pixels);
 /* Its packer gets on, or has nothing to do. Once a second. */
 bool lane_stores(struct lane *l, int64_t now);
 /* What keeps it from going on, and what waits where; adds to *out. */

@@ -47,15 +47,6 @@ void lane_look_at_limits(struct lane *l)
 	lane_apply_pause(l);
 }
 
-void lane_note_counts(struct lane *l)
-{
-	if (l->counted)
-		return;
-	l->counted = true;
-	lane_look_at_limits(l);
-	lane_apply_pause(l);
-}
-
 char *lane_limits_why(const struct lane *l)
 {
 	char quota[24];

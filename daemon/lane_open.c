@@ -406,7 +406,7 @@ void lane_begin_open(struct lane *l)
 void lane_end(struct lane *l)
 {
 	intake_close(l->intake);
-	l->served_before = l->served;
+	memcpy(l->had_before, l->had, sizeof(l->had));
 	pipeline_close(l->pipeline);
 	packer_close(l->packer);
 	for (size_t i = 0; l->roots && i < l->config->n_sources; i++)

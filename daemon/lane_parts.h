@@ -3,6 +3,7 @@
  *
  *	lane.c           its life: phases, what happens in each, commands
  *	lane_open.c      opening: model, output, queue, store, spool; and the closing of it
+ *	lane_counts.c    its jobs, counted
  *	lane_limits.c    its quota and its hours
  *	lane_tidy.c      rewriting and indexes, when there is nothing to encode
  *	lane_status.c    what it says of itself, to people and to the service
@@ -91,8 +92,8 @@ struct lane {
 	int64_t counted_at;
 	bool news; /* people have not been shown what happened since */
 	enum dataset_state shown;
-	uint64_t served, served_before;	   /* pixels; before this pipeline */
-	uint64_t encoded, failed, skipped; /* since it was made */
+	uint64_t had[LANE_SHARES], had_before[LANE_SHARES]; /* pixels; before this pipeline */
+	uint64_t encoded, failed, skipped;		    /* since it was made */
 	struct rate rate;
 	struct eta eta;
 	char *last_shard;
@@ -138,6 +139,11 @@ void lane_end(struct lane *l);
 /* The sources that can be read are now those that the intake found. */
 void lane_take_roots(struct lane *l, const struct intake_state *state);
 
+/* -- lane_counts.c ---------------------------------------------------------------------------------- */
+
+/* Where they are wanted, and the last time was long enough ago. */
+void lane_ask_counts(struct lane *l);
+
 /* -- lane_limits.c ---------------------------------------------------------------------------------- */
 
 /* Its settings keep it from beginning anything now; where there is a quota, also before it is known what is used. */
@@ -146,14 +152,14 @@ bool lane_rests(const struct lane *l);
 bool lane_has_work(const struct lane *l);
 /* Looks at clock and bytes: once a second, and after other settings. */
 void lane_look_at_limits(struct lane *l);
-/* There are counts now. */
-void lane_note_counts(struct lane *l);
 /* Why it rests, to be freed; NULL: it does not. */
 char *lane_limits_why(const struct lane *l);
 
 /* -- lane_status.c ---------------------------------------------------------------------------------- */
 
 enum dataset_state lane_state(const struct lane *l);
+/* What encoders and decoders had of it since the last time. */
+void lane_note_shares(struct lane *l);
 /* Once a second, whatever its phase. */
 void lane_tick_eta(struct lane *l, int64_t now);
 

@@ -221,15 +221,23 @@ int lane_priority(const struct lane *l)
 	return l->priority;
 }
 
-uint64_t lane_served(const struct lane *l)
+void lane_note_shares(struct lane *l)
 {
-	return l->served;
+	const struct pipeline_counts *c = pipeline_counts(l->pipeline);
+
+	l->had[LANE_ENCODERS] = l->had_before[LANE_ENCODERS] + c->pixels;
+	l->had[LANE_DECODERS] = l->had_before[LANE_DECODERS] + c->drawn;
 }
 
-void lane_set_served(struct lane *l, uint64_t pixels)
+uint64_t lane_had(const struct lane *l, enum lane_share of)
 {
-	l->served_before += pixels - l->served;
-	l->served = pixels;
+	return l->had[of];
+}
+
+void lane_set_had(struct lane *l, enum lane_share of, uint64_t pixels)
+{
+	l->had_before[of] += pixels - l->had[of];
+	l->had[of] = pixels;
 }
 
 void lane_load(const struct lane *l, struct lane_load *out)
@@ -259,11 +267,6 @@ bool lane_stores(struct lane *l, int64_t now)
 
 	return watchdog_gets_on(&l->stored, l->packer ? packer_steps(l->packer) : 0, busy,
 				WATCHDOG_DISK_STUCK_MS, now);
-}
-
-void lane_counts(const struct lane *l, struct queue_counts *out)
-{
-	*out = l->counts;
 }
 
 int64_t lane_queue_id(const struct lane *l)

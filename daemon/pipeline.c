@@ -7,8 +7,8 @@
  *
  * An image whose content is under way leaves its worker and is parked (duplicates.h).
  *
- * pipeline_pump() is the whole policy: it is called after every turn of the loop, looks at what could move,
- * and moves it. Nothing else decides.
+ * pipeline_pump() is the whole policy: it, or its two parts, are called after every turn of the loop, look at what could
+ * move, and move it. Nothing else decides.
  */
 #include "daemon/pipeline_parts.h"
 
@@ -223,7 +223,7 @@ static bool is_ours(const void *image, const void *arg)
 	return ((const struct work *)image)->pipeline == arg;
 }
 
-void pipeline_pump(struct pipeline *p)
+void pipeline_encode_more(struct pipeline *p)
 {
 	struct error dead = ERROR_INIT;
 
@@ -242,9 +242,20 @@ void pipeline_pump(struct pipeline *p)
 	pipeline_place_waiting(p);
 	pipeline_submit_batches(p);
 	claim_more(p);
+	outcome_log_flush(p->outcomes);
+}
+
+void pipeline_decode_more(struct pipeline *p)
+{
 	pipeline_start_decodes(p);
 	pipeline_submit_batches(p);
 	outcome_log_flush(p->outcomes);
+}
+
+void pipeline_pump(struct pipeline *p)
+{
+	pipeline_encode_more(p);
+	pipeline_decode_more(p);
 }
 
 bool pipeline_finished(const struct pipeline *p)

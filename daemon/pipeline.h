@@ -11,6 +11,7 @@
  *	pipeline_decode_options(&pool_options), decode_pool_open(...)
  *	pipeline_open(event, &options, &pipeline, err)
  *	loop: sd_event_run(event, ...); pipeline_pump(pipeline);
+ *	   or, where several share encoders and workers: pipeline_encode_more() of all, pipeline_decode_more() of all
  *	pipeline_finished(pipeline)     nothing is left to claim and nothing is under way
  *	pipeline_set_roots(pipeline, roots, n)   other sources from now on, or none
  *	pipeline_again(pipeline)        there may be something to claim again
@@ -72,6 +73,7 @@ struct pipeline_counts {
 	size_t copied, kept;
 	size_t again;	 /* encoded or copied, after a change of the file */
 	uint64_t pixels; /* given to encoders so far */
+	uint64_t drawn;	 /* what decode workers had, in pixels of the files and of the targets */
 };
 
 /* Handlers and time limits of a decode pool for pipelines. */
@@ -80,6 +82,9 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 		  struct error *err);
 /* Does whatever can be done now; call after each turn of the loop. */
 void pipeline_pump(struct pipeline *p);
+/* The same in two parts: all but the beginning of images, and that. */
+void pipeline_encode_more(struct pipeline *p);
+void pipeline_decode_more(struct pipeline *p);
 bool pipeline_finished(const struct pipeline *p);
 /* Copies @roots; their sources live as long as they are among the roots, and are then closed by pipeline_close_source(). */
 void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, size_t n);

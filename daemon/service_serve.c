@@ -48,7 +48,7 @@ bool service_serve_goes_before(const struct service *s, const struct lane *l)
 {
 	if (s->config->serve.priority != lane_priority(l))
 		return s->config->serve.priority > lane_priority(l);
-	return serve_server_served(s->serve) <= lane_served(l);
+	return serve_server_served(s->serve) <= lane_had(l, LANE_ENCODERS);
 }
 
 void service_forgive_serve(struct service *s, uint64_t least)

@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
 """`latentd` as people steer it: order of datasets, pauses, drains and deletions, and other settings."""
 
+import contextlib
+import ctypes
 import os
 import signal
+import struct
+import time
 
 from daemon_rig import FINISHED, Daemon
 from harness import (
@@ -17,6 +21,7 @@ from harness import (
     test,
 )
 from reference import read_dataset
+from serve_rig import png
 
 
 def output_of(ws, name="set"):
@@ -99,6 +104,62 @@ def datasets_of_the_same_priority_take_turns(ws):
     for first, other in (("a", "b"), ("b", "a")):
         done = done_before_the_end_of(daemon, first, other)
         assert done >= SLOW // 4, f"{first} was done when {other} had only {done} of {SLOW} images"
+    daemon.stop()
+
+
+class Opens:
+    """Tells in which order files of some folders are opened, by whomever."""
+
+    OPEN, IS_FOLDER = 0x20, 0x40000000
+
+    def __init__(self, **folders):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = self.libc.inotify_init1(os.O_NONBLOCK)
+        assert self.fd >= 0, os.strerror(ctypes.get_errno())
+        self.names, self.seen = {}, []
+        for name, folder in folders.items():
+            self.names[self.libc.inotify_add_watch(self.fd, folder.encode(), self.OPEN)] = name
+
+    def until_now(self):
+        """Names of folders, one for each file that was opened."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.fd, 65536):
+                while data:
+                    watch, mask, _, size = struct.unpack_from("iIII", data)
+                    data = data[16 + size :]
+                    if not mask & self.IS_FOLDER:
+                        self.seen.append(self.names[watch])
+        return self.seen
+
+    def close(self):
+        os.close(self.fd)
+
+
+@test
+def a_dataset_of_huge_files_takes_the_decoders_no_longer_than_one_of_small_ones(ws):
+    daemon, side = Daemon(ws), {"small": 100, "huge": 4000}
+    count = {"small": 20, "huge": 30}  # the small ones are fewer than wait for an encoder
+    for name in ("huge", "small"):
+        src = daemon.dataset(name, paused=True)["source"]["path"]
+        picture = png(side[name], side[name], bytes(side[name] ** 2), mode=0)
+        for i in range(count[name]):
+            file = ws.write(f"{i}.png", picture + b"%d" % i, src)
+            os.utime(file, (time.time() - 60,) * 2)
+    daemon.start()
+    for name in ("huge", "small"):
+        daemon.wait_for(name, available=count[name])
+    opens = Opens(small=ws.path("small"), huge=ws.path("huge"))
+    # The one decode worker stands still until both datasets have all their images at hand.
+    (worker,) = ws.workers()
+    os.kill(worker, signal.SIGSTOP)
+    daemon.post("/resume")
+    for name in ("huge", "small"):
+        daemon.wait(lambda name=name: len(daemon.jobs(name, "running")) == count[name], "claims")
+    os.kill(worker, signal.SIGCONT)
+    daemon.wait(lambda: opens.until_now().count("small") == count["small"], "the small ones to be opened")
+    meanwhile = opens.seen[: len(opens.seen) - opens.seen[::-1].index("small")].count("huge")
+    opens.close()
+    assert meanwhile <= count["huge"] // 3, f"{meanwhile} huge files were opened before the last small one"
     daemon.stop()
 
 

@@ -1,0 +1,47 @@
+/*
+ * How many jobs are in which state, asked every now and then: for people, for a quota and for the end of a drain.
+ */
+#include "daemon/lane_parts.h"
+
+#include "base/clock.h"
+
+static void on_counts(void *arg, const struct queue_counts *counts, const struct error *err)
+{
+	struct lane *l = arg;
+
+	l->counting = false;
+	lane_news(l);
+	if (err->code != ERR_NONE)
+		return;
+	/* Those that could not be brought in are tried again with the next ones, or when something is sealed. */
+	if (counts->recaptions > 0 && counts->recaptions != l->counts.recaptions)
+		l->tidy_wanted = l->index_wanted = true;
+	l->counts = *counts;
+	if (l->counted)
+		return;
+	l->counted = true;
+	lane_look_at_limits(l); /* a quota waited for them */
+	lane_apply_pause(l);
+}
+
+void lane_count(struct lane *l)
+{
+	l->count_again = true;
+}
+
+void lane_ask_counts(struct lane *l)
+{
+	int64_t now = clock_mono_ms();
+
+	if (!l->count_again || l->counting || now - l->counted_at < LANE_COUNT_MS)
+		return;
+	l->count_again = false;
+	l->counting = true;
+	l->counted_at = now;
+	db_count(l->shared->db, l->dataset.id, on_counts, l);
+}
+
+void lane_counts(const struct lane *l, struct queue_counts *out)
+{
+	*out = l->counts;
+}
