@@ -23,6 +23,9 @@ struct output_options {
 	const char *columns; /* of mds: storage/mds_columns.h; NULL: their own names */
 };
 
+/* What they can be, each ending with NULL. */
+extern const char *const output_formats[], *const output_codecs[], *const output_orders[];
+
 extern const struct settings_group output_settings;
 
 #endif

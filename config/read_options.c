@@ -1,14 +1,24 @@
 #include "config/read_options.h"
 
+#include "config/output_options.h"
 #include "config/settings_complete.h"
 
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define FIELD(f) offsetof(struct read_options, f)
+
+static bool percent_valid(const char *text)
+{
+	char *end = NULL;
+	double percent = strtod(text, &end);
+
+	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && percent >= 0 && percent < 100;
+}
 
 static const struct setting all[] = {
     {"out", SETTING_PATH, FIELD(out), .value_name = "DIR",
@@ -80,6 +90,17 @@ static const struct setting all[] = {
      .help = "pictures of 256 pixels at most, from latents made smaller"},
     {"scaled", SETTING_FLAG, FIELD(scaled),
      .help = "the latent is scaled and shifted, as a model takes it"},
+    {"format", SETTING_CHOICE, FIELD(format), .choices = output_formats,
+     .help = "of shards (as they are)"},
+    {"codec", SETTING_CHOICE, FIELD(codec), .choices = output_codecs,
+     .help = "of latents in tars (as they are)"},
+    {"columns", SETTING_STRING, FIELD(columns), .value_name = "LIST",
+     .help = "of mds, as of encode"},
+    {"order", SETTING_CHOICE, FIELD(order), .choices = output_orders,
+     .help = "of samples in shards (as they are)"},
+    {"val", SETTING_STRING, FIELD(val), .valid = percent_valid,
+     .expected = "a number from 0 to below 100", .value_name = "PERCENT",
+     .help = "of the samples go to val/, the others to train/; chosen by key (as they are)"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
 

@@ -39,6 +39,8 @@ struct read_options {
 	double min_psnr;		  /* verify, dB; 0: as the model's family has it */
 	bool scaled;			  /* decode-latent */
 	bool fast;			  /* preview */
+	/* repack: of output_options.h; NULL: as it is. @val: percent */
+	const char *format, *codec, *columns, *order, *val;
 	bool help;
 	const char *words[READ_WORDS_MAX]; /* exactly as many as the command takes */
 };

@@ -82,12 +82,12 @@ def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
 class LatentBatches:
     """Step -> batch, a map-style dataset; its length is the steps of an epoch."""
 
-    def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True):
+    def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True, split="train"):
         self.folder, self.batch, self.rank, self.world = folder, batch_size, rank, world
         self.seed, self.scale = seed, scale
         self.shards, self.buckets, self.plans = [], {}, {}  # buckets: name -> [shard, first byte, end] of samples
         self.captions, removed = overlays(folder)
-        for index in sorted(glob.glob(os.path.join(glob.escape(folder), ".latentd/webshart/train/*/*.json"))):
+        for index in sorted(glob.glob(os.path.join(glob.escape(folder), ".latentd/webshart", split, "*/*.json"))):
             shard = os.path.relpath(index, os.path.join(folder, ".latentd", "webshart"))[:-5] + ".tar"
             self._add_shard(index, shard, {key for path, key in removed if path == shard})
         self.buckets = {name: numpy.concatenate(parts) for name, parts in sorted(self.buckets.items())}

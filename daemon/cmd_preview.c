@@ -4,6 +4,7 @@
  */
 #include "daemon/commands.h"
 #include "daemon/contact_sheet.h"
+#include "daemon/dataset_splits.h"
 #include "daemon/index.h"
 #include "daemon/latent_colors.h"
 #include "daemon/latent_decoder.h"
@@ -248,7 +249,7 @@ static int show_dataset(struct preview *p, const char *folder, struct error *err
 	int r = store_local_open(folder, true, &store, err);
 
 	if (r == 0)
-		r = store_list(store, "train", on_object, &names, err);
+		r = splits_list(store, on_object, &names, err);
 	if (r == 0 && names.n == 0)
 		r = error_set(err, ERR_CONFIG, "%s holds no shard", folder);
 	for (size_t i = 0; r == 0 && i < names.n && p->n < p->options->count; i++) {

@@ -4,6 +4,7 @@
  * what is damaged is put aside and queued again.
  */
 #include "daemon/commands.h"
+#include "daemon/dataset_splits.h"
 #include "daemon/index.h"
 #include "daemon/repair.h"
 #include "daemon/verify_decode.h"
@@ -221,7 +222,7 @@ static int check_dataset(struct verify *v, const char *folder)
 	if (index_dataset_read(folder, &said, v->err) < 0)
 		return -1;
 	v->form = said.form;
-	if (settle(v) < 0 || store_list(v->store, "train", on_object, &v->objects, v->err) < 0 ||
+	if (settle(v) < 0 || splits_list(v->store, on_object, &v->objects, v->err) < 0 ||
 	    store_list_area(v->store, STORE_STAGED, on_object, &v->staged, v->err) < 0 ||
 	    shard_list_read(queue, v->dataset->id, &v->shards, v->err) < 0 ||
 	    retired_list_read(queue, v->dataset->id, &v->retired, v->err) < 0)

@@ -32,6 +32,7 @@ int cmd_gc(int argc, char **argv, struct error *err);
 int cmd_attach(int argc, char **argv, struct error *err);
 int cmd_captions(int argc, char **argv, struct error *err);
 int cmd_compact(int argc, char **argv, struct error *err);
+int cmd_repack(int argc, char **argv, struct error *err);
 int cmd_reindex(int argc, char **argv, struct error *err);
 int cmd_rebuild(int argc, char **argv, struct error *err);
 int cmd_merge(int argc, char **argv, struct error *err);

@@ -18,6 +18,17 @@ const char *dataset_form_codec(enum output_codec codec)
 	return codecs[codec];
 }
 
+bool dataset_form_parse_codec(const char *name, enum output_codec *codec)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(codecs); i++) {
+		if (strcmp(codecs[i], name) == 0) {
+			*codec = (enum output_codec)i;
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool is_mds(const struct dataset_form *form)
 {
 	return strcmp(dataset_form_format(form)->name, "mds") == 0;
@@ -59,6 +70,8 @@ void dataset_form_put(const struct dataset_form *form, struct json_t *root)
 	json_object_set_new(root, "codec", json_string(codecs[form->codec]));
 	if (form->columns[0])
 		json_object_set_new(root, "columns", json_string(form->columns));
+	else
+		json_object_del(root, "columns");
 }
 
 /* Datasets made before there was a choice of a codec have zstd. */
@@ -68,14 +81,10 @@ bool dataset_form_read(struct json_t *root, struct dataset_form *form)
 	const char *codec = json_string_value(json_object_get(root, "codec"));
 	const char *columns = json_string_value(json_object_get(root, "columns"));
 	struct dataset_form read = {.format = shard_format(format ? format : "wds")};
-	size_t i = 0;
 
-	while (codec && i < ARRAY_SIZE(codecs) && strcmp(codecs[i], codec) != 0)
-		i++;
-	if (!read.format || i == ARRAY_SIZE(codecs) ||
+	if (!read.format || (codec && !dataset_form_parse_codec(codec, &read.codec)) ||
 	    (columns && strlen(columns) >= sizeof(read.columns)))
 		return false;
-	read.codec = (enum output_codec)i;
 	snprintf(read.columns, sizeof(read.columns), "%s", columns ? columns : "");
 	*form = read;
 	return true;

@@ -22,6 +22,7 @@ int dataset_form_of(const struct output_options *options, struct dataset_form *o
 		    struct error *err);
 /* "zstd", "none". */
 const char *dataset_form_codec(enum output_codec codec);
+bool dataset_form_parse_codec(const char *name, enum output_codec *codec);
 const struct shard_ops *dataset_form_format(const struct dataset_form *form);
 
 /* As members of @root, a dataset.json; and back: false where it says something that is not known here. */

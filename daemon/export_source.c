@@ -5,6 +5,7 @@
 #include "daemon/export_source.h"
 
 #include "daemon/caption_list.h"
+#include "daemon/dataset_splits.h"
 
 #include "storage/seal.h"
 #include "storage/store.h"
@@ -87,7 +88,7 @@ int export_source_open(const char *folder, struct export_source **out, struct er
 	s->removed = json_object();
 	r = store_local_open(folder, true, &s->store, err);
 	if (r == 0)
-		r = store_list(s->store, "train", on_object, s, err);
+		r = splits_list(s->store, on_object, s, err);
 	if (r == 0)
 		r = read_captions(s, err);
 	if (r == 0)

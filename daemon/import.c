@@ -4,6 +4,7 @@
  */
 #include "daemon/import.h"
 
+#include "daemon/dataset_splits.h"
 #include "daemon/index.h"
 #include "daemon/shard_rows.h"
 
@@ -149,7 +150,7 @@ static int on_object(void *arg, const char *name, uint64_t bytes)
 static int enter_left(struct importing *m, struct error *err)
 {
 	struct names names = {.n = 0};
-	int r = store_list(m->store, "train", on_object, &names, err);
+	int r = splits_list(m->store, on_object, &names, err);
 
 	for (size_t i = 0; i < names.n; i++) {
 		if (r == 0 && !have(m->shards, m->n_shards, names.items[i]))

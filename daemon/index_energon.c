@@ -5,6 +5,7 @@
  *
  * SHARD.tar.idx: uint64, little-endian: where each sample's first header begins, then where the last one ends.
  */
+#include "daemon/dataset_splits.h"
 #include "daemon/index.h"
 
 #include "base/checked.h"
@@ -65,16 +66,28 @@ static int write_info(const struct index_pass *pass, struct error *err)
 	return index_put(pass, ROOT ".nv-meta/.info.json", &text, err);
 }
 
+static void put_split(const struct index_pass *pass, const char *split, struct buffer *out)
+{
+	size_t n = 0;
+
+	buffer_appendf(out, "  %s:", split);
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		if (strcmp(split_of(pass->shards[i].path), split) != 0)
+			continue;
+		buffer_appendf(out, "\n  - %s", pass->shards[i].path);
+		n++;
+	}
+	buffer_append_string(out, n == 0 ? " []\n" : "\n");
+}
+
 static int write_split(const struct index_pass *pass, struct error *err)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 
-	buffer_append_string(&text, "exclude: []\nsplit_parts:\n  train:");
-	if (pass->n_shards == 0)
-		buffer_append_string(&text, " []");
-	for (size_t i = 0; i < pass->n_shards; i++)
-		buffer_appendf(&text, "\n  - %s", pass->shards[i].path);
-	buffer_append_string(&text, "\n  val: []\n  test: []\n");
+	buffer_append_string(&text, "exclude: []\nsplit_parts:\n");
+	put_split(pass, "train", &text);
+	put_split(pass, "val", &text);
+	buffer_append_string(&text, "  test: []\n");
 	return index_put(pass, ROOT ".nv-meta/split.yaml", &text, err);
 }
 

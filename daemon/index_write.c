@@ -1,6 +1,8 @@
 /* Makes the indexes. A file that would not change is left alone. */
 #include "daemon/index.h"
 
+#include "daemon/dataset_splits.h"
+
 #include "storage/store.h"
 
 #include "base/atomic_file.h"
@@ -89,7 +91,7 @@ static int write_sweep(const struct index_pass *pass, const char *folder, const 
 		return dir_make_below(pass->folder, folder, err);
 	if (store_local_open(path, true, &store, err) < 0)
 		return -1;
-	r = store_list(store, "train", on_index, &s, err);
+	r = splits_list(store, on_index, &s, err);
 	store_close(store);
 	return r;
 }

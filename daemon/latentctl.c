@@ -38,6 +38,7 @@ static const struct command {
     {"compact", cmd_compact, "--out DIR [--dry-run]", "merge small shards"},
     {"captions", cmd_captions, "set FILE|DIR --out DIR", "captions from elsewhere"},
     {"attach", cmd_attach, "NAME FILE|DIR --out DIR", "other arrays beside the latents"},
+    {"repack", cmd_repack, "--out DIR [--format F] ...", "another form, without encoding"},
     {"reindex", cmd_reindex, "--out DIR", "write the indexes of the shards again"},
     {"rebuild", cmd_rebuild, "OUT [SRC...]", "make a lost queue from the shards"},
     {"merge", cmd_merge, "OUT PART...", "join the outputs of encode --part"},

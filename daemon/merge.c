@@ -1,5 +1,6 @@
 #include "daemon/merge.h"
 
+#include "daemon/dataset_splits.h"
 #include "daemon/index.h"
 
 #include "storage/seal.h"
@@ -140,7 +141,7 @@ static int look_around(struct merging *m, struct error *err)
 	    store_list_area(m->store, STORE_STAGED, on_hidden, m, err) < 0 ||
 	    store_list_area(m->store, STORE_RETIRED, on_hidden, m, err) < 0)
 		return -1;
-	return store_list(m->store, "train", on_visible, &v, err);
+	return splits_list(m->store, on_visible, &v, err);
 }
 
 /* -- keys ----------------------------------------------------------------------------------------- */

@@ -1,5 +1,7 @@
 #include "daemon/merge.h"
 
+#include "daemon/dataset_splits.h"
+
 #include "storage/shard.h"
 
 #include "base/checked.h"
@@ -115,7 +117,7 @@ static int read_dataset(struct merge_plan *plan, size_t part, const struct datas
 	if (r == 0)
 		r = store_local_open(folder->folder, true, &options.store, err);
 	if (r == 0)
-		r = store_list(options.store, "train", on_object, &found, err);
+		r = splits_list(options.store, on_object, &found, err);
 	for (size_t i = 0; i < found.n; i++) {
 		if (r == 0)
 			r = read_shard(plan, d, part, &options, found.names[i], err);

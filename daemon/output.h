@@ -106,6 +106,9 @@ int output_check_dataset(const struct output *output, const char *name, const st
 int output_make_dataset(const struct output *output, const char *name, const struct recipe *recipe,
 			struct error *err);
 
+/* The dataset in @folder, OUT/NAME, has that form from now on. ERR_DATA: its dataset.json is damaged. */
+int output_change_form(const char *folder, const struct dataset_form *form, struct error *err);
+
 /* "MODEL-512-1a2b3c4d" from the model's short name, resolution and recipe. To be freed. */
 char *output_default_name(const char *model, const struct recipe *recipe);
 

@@ -103,6 +103,27 @@ int output_make_dataset(const struct output *o, const char *name, const struct r
 	return write_dataset(path, name, recipe, err);
 }
 
+int output_change_form(const char *folder, const struct dataset_form *form, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/.latentd/dataset.json", folder);
+	cleanup_buffer struct buffer text = BUFFER_INIT, changed = BUFFER_INIT;
+	json_t *root;
+	bool written;
+
+	if (file_read_all(path, 16 << 20, &text, err) < 0)
+		return -1;
+	root = hashed_json_holds(&text) ? json_loadb((const char *)text.data, text.size, 0, NULL)
+					: NULL;
+	if (!root)
+		return error_data(err, "dataset", "%s is damaged", path);
+	json_object_del(root, "xxh3_128"); /* of the text, made anew */
+	dataset_form_put(form, root);
+	written = hashed_json_write(root, &changed);
+	json_decref(root);
+	return written ? atomic_file_write(path, changed.data, changed.size, err)
+		       : error_set(err, ERR_BUG, "%s cannot be written as JSON", path);
+}
+
 char *output_default_name(const char *model, const struct recipe *recipe)
 {
 	const struct bucket_options *buckets = &recipe->buckets;

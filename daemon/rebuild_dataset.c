@@ -1,5 +1,7 @@
 #include "daemon/rebuild_dataset.h"
 
+#include "daemon/dataset_splits.h"
+
 #include "storage/shard.h"
 
 #include "base/checked.h"
@@ -294,7 +296,7 @@ static int take_staged(struct rebuilding *b, const char *name, struct error *err
 
 static int take_all(struct rebuilding *b, struct error *err)
 {
-	if (store_list(b->store, "train", on_object, b, err) < 0)
+	if (splits_list(b->store, on_object, b, err) < 0)
 		return -1;
 	take_ages(b);
 	if (b->n > 0)

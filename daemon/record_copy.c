@@ -1,11 +1,15 @@
 #include "daemon/record_copy.h"
 
 #include "base/checked.h"
+#include "base/compress.h"
 #include "base/text.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Opened: far more than any latent has. */
+#define ARRAY_BYTES_MAX ((size_t)4 << 30)
 
 /* KEY.json of @record; NULL if it cannot be read. */
 static json_t *load_json(const struct record *record)
@@ -142,6 +146,69 @@ int record_recaption(struct record *record, const char *caption, struct error *e
 	}
 	if (record_add(&changed, "txt", text, strlen(text), err) < 0)
 		return -1;
+	record_release(record);
+	*record = changed;
+	changed = (struct record)RECORD_INIT;
+	return 0;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n > m && strcmp(text + n - m, end) == 0;
+}
+
+/* Of an array that is in the other codec. */
+static bool is_to_change(const struct record_member *m, enum output_codec codec)
+{
+	return ends_with(m->suffix, codec == OUTPUT_CODEC_NONE ? ".npy.zst" : ".npy");
+}
+
+static int add_recoded(const struct record_member *m, enum output_codec codec,
+		       struct record *record, struct error *err)
+{
+	cleanup_buffer struct buffer data = BUFFER_INIT;
+	char suffix[RECORD_SUFFIX_SIZE];
+	size_t n = strlen(m->suffix);
+
+	if (codec == OUTPUT_CODEC_NONE) {
+		snprintf(suffix, sizeof(suffix), "%.*s", (int)(n - strlen(".zst")), m->suffix);
+		if (decompress_frame(&data, m->data.data, m->data.size, ARRAY_BYTES_MAX, err) < 0)
+			return -1;
+	} else {
+		if (n + strlen(".zst") >= sizeof(suffix))
+			return error_data(err, "name_too_long", "%s has no room for .zst",
+					  m->suffix);
+		snprintf(suffix, sizeof(suffix), "%.*s.zst", (int)n, m->suffix);
+		if (compress_frame(&data, m->data.data, m->data.size, COMPRESS_LEVEL_FLOATS, err) <
+		    0)
+			return -1;
+	}
+	return record_add_buffer(record, suffix, &data, err);
+}
+
+int record_recode(struct record *record, enum output_codec codec, struct error *err)
+{
+	cleanup_record struct record changed = RECORD_INIT;
+	bool any = false;
+
+	for (size_t i = 0; i < record->n_members; i++)
+		any = any || is_to_change(&record->members[i], codec);
+	if (!any)
+		return 0;
+	if (record_init(&changed, record->key, record->group, err) < 0)
+		return -1;
+	changed.rank = record->rank;
+	for (size_t i = 0; i < record->n_members; i++) {
+		struct record_member *m = &record->members[i];
+		int r = is_to_change(m, codec)
+			    ? add_recoded(m, codec, &changed, err)
+			    : record_add_buffer(&changed, m->suffix, &m->data, err);
+
+		if (r < 0)
+			return error_wrap(err, "%s", record->key);
+	}
 	record_release(record);
 	*record = changed;
 	changed = (struct record)RECORD_INIT;

@@ -1,5 +1,6 @@
 #include "daemon/recovery.h"
 
+#include "daemon/dataset_splits.h"
 #include "daemon/replaced.h"
 
 #include "base/checked.h"
@@ -294,7 +295,7 @@ static int compare_with_store(struct recoverer *r, struct error *err)
 		if (check_stop(r, err) < 0 || drop_missing(r, &r->known[i], err) < 0)
 			return -1;
 	}
-	if (store_list(r->options->store, "train", on_object, r, err) < 0)
+	if (splits_list(r->options->store, on_object, r, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->n_orphans; i++) {
 		if (adopt(r, r->orphans[i], err) < 0)

@@ -1,7 +1,8 @@
-#include "daemon/rewrite.h"
+#include "daemon/rewrite_parts.h"
 
+#include "daemon/dataset_splits.h"
+#include "daemon/record_copy.h"
 #include "daemon/replaced.h"
-#include "daemon/spool_index.h"
 #include "storage/seal.h"
 
 #include "base/checked.h"
@@ -9,14 +10,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-struct rewriter {
-	const struct rewrite_options *options;
-	uint64_t full_samples, full_bytes;
-	struct shard_list shards;   /* as they were when it was opened */
-	struct spool_index numbers; /* of every shard that there is or was: never given again */
-	struct rewritten done;
-};
 
 /* -- shard numbers -------------------------------------------------------------------------------- */
 
@@ -83,6 +76,8 @@ const struct rewritten *rewriter_done(const struct rewriter *w)
 struct carried {
 	const struct shard_row *from;
 	const struct sample_row *row;
+	const char *split; /* that it goes to */
+	uint64_t rank;	   /* of a shuffled order */
 };
 
 /* A new shard: carried[first] and those behind it. */
@@ -138,7 +133,10 @@ static void choose_samples(struct rewriting *r, size_t index)
 			r->counts.dead++;
 		} else {
 			ARRAY_GROW(r->carried, r->n_carried, r->carried_capacity);
-			r->carried[r->n_carried++] = (struct carried){shard, row};
+			r->carried[r->n_carried++] = (struct carried){
+			    shard, row,
+			    o->split ? split_of_key(row->key, o->val_share) : split_of(shard->path),
+			    hash64_of(row->key, strlen(row->key), 0)};
 			r->counts.samples++;
 		}
 	}
@@ -164,18 +162,105 @@ static int read_old(struct rewriting *r, struct error *err)
 	return 0;
 }
 
-/* In the order they have: up to a full shard, and of one group. */
-static void cut(struct rewriting *r)
+static int by_place(const void *a, const void *b)
+{
+	const struct carried *x = a, *y = b;
+	int order = strcmp(x->from->group, y->from->group);
+
+	return order != 0 ? order : strcmp(x->split, y->split);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return strcmp(((const struct carried *)a)->row->key, ((const struct carried *)b)->row->key);
+}
+
+static int by_rank(const void *a, const void *b)
+{
+	const struct carried *x = a, *y = b;
+	int order = by_place(a, b);
+
+	if (order != 0)
+		return order;
+	return x->rank != y->rank ? (x->rank < y->rank ? -1 : 1) : by_key(a, b);
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct carried *x = a, *y = b;
+	int order = by_place(a, b);
+
+	if (order == 0)
+		order = strcmp(x->row->path, y->row->path);
+	return order != 0 ? order : by_key(a, b);
+}
+
+/* As they were, but for the split. */
+static int by_age(const void *a, const void *b)
+{
+	const struct carried *x = a, *y = b;
+	int order = by_place(a, b);
+
+	if (order == 0)
+		order = strcmp(x->from->path, y->from->path);
+	if (order != 0 || x->row->offset == y->row->offset)
+		return order;
+	return x->row->offset < y->row->offset ? -1 : 1;
+}
+
+static void put_in_order(struct rewriting *r)
+{
+	const struct rewrite_options *o = r->writer->options;
+	int (*const compare)(const void *, const void *) = o->order == REWRITE_SHUFFLED ? by_rank
+							   : o->order == REWRITE_SCAN	? by_path
+											: by_age;
+
+	if ((o->order != REWRITE_KEEP || o->split) && r->n_carried > 0)
+		qsort(r->carried, r->n_carried, sizeof(*r->carried), compare);
+}
+
+static uint64_t parts_of(uint64_t n, uint64_t full)
+{
+	return n == 0 || full == 0 ? 1 : (n - 1) / full + 1;
+}
+
+size_t rewrite_shards_for(const struct rewrite_options *o, uint64_t samples, uint64_t bytes)
+{
+	uint64_t by_samples = parts_of(samples, o->shard_samples);
+	uint64_t by_bytes = parts_of(bytes, o->shard_bytes);
+
+	return samples == 0 ? 0 : by_samples > by_bytes ? by_samples : by_bytes;
+}
+
+/* Those behind carried[first] that belong into one folder; and so much of them as one shard is to have. */
+static size_t measure(const struct rewriting *r, size_t first, uint64_t *samples, uint64_t *bytes)
 {
 	const struct rewriter *w = r->writer;
+	uint64_t all = 0, n;
+	size_t end = first;
 
+	while (end < r->n_carried && by_place(&r->carried[first], &r->carried[end]) == 0)
+		all += r->carried[end++].row->bytes;
+	n = rewrite_shards_for(w->options, end - first, all);
+	*samples = w->options->even ? parts_of(end - first, n) : w->full_samples;
+	*bytes = w->options->even && n > 1 ? UINT64_MAX : w->full_bytes;
+	return end;
+}
+
+/* Up to a full shard, and of one group and split. */
+static void cut(struct rewriting *r)
+{
+	uint64_t samples = 0, full = 0;
+	size_t end = 0;
+
+	put_in_order(r);
 	for (size_t i = 0; i < r->n_carried;) {
 		struct chunk c = {.first = i};
-		const char *group = r->carried[i].from->group;
 		uint64_t bytes = 0;
 
-		while (i < r->n_carried && c.n < w->full_samples && bytes < w->full_bytes &&
-		       strcmp(r->carried[i].from->group, group) == 0) {
+		if (i == end)
+			end = measure(r, i, &samples, &full);
+		while (i < end && c.n < samples && bytes < full) {
 			bytes += r->carried[i++].row->bytes;
 			c.n++;
 		}
@@ -199,6 +284,8 @@ static int load(void *arg, size_t index, struct record *out, struct error *err)
 	if (shard_read_record(o->store, c->from->path, &span, &record, err) < 0 ||
 	    sample_check(&record, c->row, o->recipe_id, err) < 0)
 		return error_wrap(err, "%s", c->from->path);
+	if (record_recode(&record, o->form.codec, err) < 0)
+		return error_wrap(err, "%s", c->from->path);
 	if (o->edit && o->edit(o->arg, c->row, &record, err) < 0)
 		return -1;
 	*out = record;
@@ -211,7 +298,7 @@ static int seal_chunk(struct rewriting *r, struct chunk *c, struct error *err)
 	const struct rewrite_options *o = r->writer->options;
 	const struct carried *carried = &r->carried[c->first];
 	const char *group = carried[0].from->group;
-	cleanup_free char *folder = xasprintf("train/%s", group);
+	cleanup_free char *folder = xasprintf("%s/%s", carried[0].split, group);
 	const struct seal_target target = {.store = o->store,
 					   .format = dataset_form_format(&o->form),
 					   .columns = o->form.columns,
@@ -358,101 +445,4 @@ int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct e
 		add_counts(&w->done, &r.counts);
 	rewriting_release(&r);
 	return result;
-}
-
-/* -- which shards --------------------------------------------------------------------------------- */
-
-static bool stopped(const struct rewriter *w)
-{
-	return w->options->stop && w->options->stop(w->options->arg);
-}
-
-/* What is damaged is left to `verify --deep`. */
-int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err)
-{
-	struct error why = ERROR_INIT;
-	char line[1024];
-
-	if (rewrite(w, rows, n, &why) == 0)
-		return 0;
-	if (why.code != ERR_DATA) {
-		*err = why;
-		return -1;
-	}
-	snprintf(line, sizeof(line),
-		 "%s: not rewritten (latentctl verify --deep says what is damaged)", why.message);
-	w->options->note(w->options->arg, line);
-	return 1;
-}
-
-int rewrite_dead(struct rewriter *w, struct error *err)
-{
-	for (size_t i = 0; i < w->shards.n; i++) {
-		const struct shard_row *row = &w->shards.rows[i];
-
-		if (row->dead == 0)
-			continue;
-		if (stopped(w))
-			break;
-		if (rewrite_if_whole(w, row, 1, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static uint64_t live_bytes(const struct shard_row *row)
-{
-	return row->samples == 0 ? 0 : row->bytes / row->samples * (row->samples - row->dead);
-}
-
-static bool is_small(const struct rewriter *w, const struct shard_row *row)
-{
-	return row->samples - row->dead < (w->full_samples + 1) / 2 &&
-	       live_bytes(row) < w->full_bytes / 2;
-}
-
-/* Small shards of one group that fit into one full shard together. */
-struct batch {
-	struct shard_row *rows;
-	size_t n;
-	uint64_t samples, bytes;
-};
-
-static int batch_write(struct rewriter *w, struct batch *b, struct error *err)
-{
-	size_t n = b->n;
-
-	b->n = 0;
-	b->samples = b->bytes = 0;
-	return n > 1 && rewrite_if_whole(w, b->rows, n, err) < 0 ? -1 : 0;
-}
-
-static bool batch_takes(const struct rewriter *w, const struct batch *b,
-			const struct shard_row *row)
-{
-	return b->n == 0 || (strcmp(b->rows[0].group, row->group) == 0 &&
-			     b->samples + row->samples - row->dead <= w->full_samples &&
-			     b->bytes + live_bytes(row) <= w->full_bytes);
-}
-
-int rewrite_small(struct rewriter *w, struct error *err)
-{
-	struct batch b = {.rows = xcalloc(w->shards.n + 1, sizeof(*b.rows))};
-	int r = 0;
-
-	for (size_t i = 0; i < w->shards.n && r == 0 && !stopped(w); i++) {
-		const struct shard_row *row = &w->shards.rows[i];
-
-		if (!is_small(w, row))
-			continue;
-		if (!batch_takes(w, &b, row))
-			r = batch_write(w, &b, err);
-		b.rows[b.n++] = *row;
-		b.samples += row->samples - row->dead;
-		b.bytes += live_bytes(row);
-	}
-	if (r == 0 && !stopped(w))
-		r = batch_write(w, &b, err);
-	free(b.rows);
-	return r;
 }

@@ -2,7 +2,7 @@
  * The one operation behind deletion, replacement, new captions, compaction and another format: shards take the
  * place of others.
  *
- *	live records of the old shards, byte for byte -> new shards, sealed and verified, staged out of sight
+ *	live records of the old shards, each member byte for byte or in the codec of the new form -> new shards, sealed and verified, staged out of sight
  *	-> one transaction: new shards in the catalog, old ones retired -> old files out of sight -> new files
  *	into sight
  *
@@ -23,6 +23,12 @@
 #include "daemon/catalog.h"
 #include "daemon/dataset_form.h"
 
+enum rewrite_order {
+	REWRITE_KEEP,	  /* as the old shards have them */
+	REWRITE_SHUFFLED, /* as encode shuffles without a seed */
+	REWRITE_SCAN,	  /* by path */
+};
+
 struct rewrite_options {
 	struct queue *queue;
 	struct store *store; /* of the dataset */
@@ -30,7 +36,12 @@ struct rewrite_options {
 	const char *recipe_id;
 	struct dataset_form form;	   /* of the new shards */
 	size_t shard_samples, shard_bytes; /* of a full one; 0: no limit */
-	bool dry_run;			   /* only counts what would be done */
+	/* Samples of one call are put in order, and each into its split: that of its key, or the one it has. */
+	enum rewrite_order order;
+	bool split;
+	double val_share; /* 0 to 1, with @split */
+	bool even;	  /* shards of one size, rather than full ones and a rest */
+	bool dry_run;	  /* only counts what would be done */
 	/* Takes what is whole out of a file that has not its hash any more; otherwise that is ERR_DATA. */
 	bool salvage;
 	/* May be NULL. True: this live sample is left out, and its job is done (`deleted`). */
@@ -51,6 +62,9 @@ struct rewritten {
 	size_t dead;		/* left behind, those dropped now included */
 	uint64_t retired_bytes, bytes;
 };
+
+/* How many new shards hold so much. */
+size_t rewrite_shards_for(const struct rewrite_options *options, uint64_t samples, uint64_t bytes);
 
 struct rewriter;
 

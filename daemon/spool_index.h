@@ -43,7 +43,7 @@ struct spooled *spool_index_take_oldest(struct spool_index *index, size_t sample
 struct spooled *spool_index_take_aged(struct spool_index *index, int64_t since, size_t samples,
 				      uint64_t bytes, size_t *n);
 /*
- * Shard "train/GROUP/NUMBER.EXT" exists or existed: its number is not given again, because a shard's name never
+ * Shard "SPLIT/GROUP/NUMBER.EXT" exists or existed: its number is not given again, because a shard's name never
  * stands for other contents. Other names are ignored.
  */
 void spool_index_note_shard(struct spool_index *index, const char *name);

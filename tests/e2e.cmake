@@ -21,6 +21,7 @@ foreach(name
 	rebuild
 	indexes
 	mds
+	repack
 	captions
 	latent_options
 	shells
