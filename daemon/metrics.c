@@ -75,6 +75,22 @@ static void single(const struct writer *w, const char *name, enum kind kind, con
 
 /* -- the daemon ------------------------------------------------------------------------------------- */
 
+static void disk_metrics(const struct writer *w, const struct service_status *s)
+{
+	family(w, "disk_free_bytes", GAUGE, "Of a disk that state or outputs lie on.");
+	for (size_t i = 0; i < s->n_disks; i++)
+		sample(w, "disk_free_bytes", LABELS({"path", s->disks[i].path}),
+		       (double)s->disks[i].free);
+	family(w, "disk_usable_bytes", GAUGE, "Of that, until nothing new is begun.");
+	for (size_t i = 0; i < s->n_disks; i++)
+		sample(w, "disk_usable_bytes", LABELS({"path", s->disks[i].path}),
+		       (double)s->disks[i].usable);
+	family(w, "disk_needed_bytes", GAUGE, "What is left to do will take so much there.");
+	for (size_t i = 0; i < s->n_disks; i++)
+		sample(w, "disk_needed_bytes", LABELS({"path", s->disks[i].path}),
+		       (double)s->disks[i].needed);
+}
+
 static void daemon_metrics(const struct writer *w, const struct service_status *s, bool healthy)
 {
 	family(w, "build_info", GAUGE, "The version that runs; always 1.");
@@ -86,6 +102,7 @@ static void daemon_metrics(const struct writer *w, const struct service_status *
 	       s->intake_paused != NULL);
 	single(w, "reload_failed", GAUGE, "1: the last reload left the old settings in force.",
 	       s->reload_error != NULL);
+	disk_metrics(w, s);
 	single(w, "memory_used_bytes", GAUGE, "Pixels and latents in flight.",
 	       (double)s->memory_used);
 	single(w, "memory_limit_bytes", GAUGE, "The setting memory_limit.",

@@ -9,11 +9,19 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 /* With less than that a disk counts as full: room for a shard that is being sealed, and for the database. */
 #define DISK_LEFT      ((uint64_t)512 << 20)
 #define DISKS_EVERY_MS 2000
+
+/* What there is of a disk. */
+struct room {
+	bool known;
+	uint64_t device, free, total; /* bytes */
+	uint64_t usable;	      /* until it counts as full */
+};
 
 /* A folder that something of ours lies in. */
 struct service_disk {
@@ -21,18 +29,33 @@ struct service_disk {
 	struct service *service;
 	char *path;
 	struct executor *thread;
-	bool looking, wanted, full;
-	bool answer; /* of the thread */
+	bool looking, wanted;
+	struct room room, answer; /* of the thread */
 	int64_t looked_at;
 };
 
-static bool is_full(const char *path)
+static bool is_full(const struct room *room)
 {
-	struct statvfs fs;
+	return room->known && room->usable == 0;
+}
 
-	return statvfs(path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_LEFT &&
-	       /* one that is small altogether is used to its last tenth */
-	       fs.f_bavail < fs.f_blocks / 10;
+static struct room room_at(const char *path)
+{
+	struct room room = {.known = false};
+	struct statvfs fs;
+	struct stat st;
+	uint64_t left;
+
+	if (stat(path, &st) < 0 || statvfs(path, &fs) < 0)
+		return room;
+	room = (struct room){.known = true,
+			     .device = st.st_dev,
+			     .free = (uint64_t)fs.f_bavail * fs.f_frsize,
+			     .total = (uint64_t)fs.f_blocks * fs.f_frsize};
+	/* one that is small altogether is used to its last tenth */
+	left = DISK_LEFT < room.total / 10 ? DISK_LEFT : room.total / 10;
+	room.usable = room.free > left ? room.free - left : 0;
+	return room;
 }
 
 static struct service_disk *disk_of(struct task *look)
@@ -42,7 +65,7 @@ static struct service_disk *disk_of(struct task *look)
 
 static void look_run(struct task *look)
 {
-	disk_of(look)->answer = is_full(disk_of(look)->path);
+	disk_of(look)->answer = room_at(disk_of(look)->path);
 }
 
 /* -- what follows from it ----------------------------------------------------------------------------- */
@@ -60,7 +83,7 @@ static bool known_full(const struct service *s, const char *path)
 {
 	const struct service_disk *disk = find(s, path);
 
-	return disk && disk->full;
+	return disk && is_full(&disk->room);
 }
 
 /* Why a lane may begin nothing new. NULL: it may. */
@@ -115,7 +138,7 @@ static void look_done(struct task *look)
 	struct service_disk *disk = disk_of(look);
 
 	disk->looking = false;
-	disk->full = disk->answer;
+	disk->room = disk->answer;
 	take_answer(disk->service);
 }
 
@@ -179,6 +202,61 @@ void service_check_disks(struct service *s)
 			disk_free(s->disks[i]);
 			s->disks[i--] = s->disks[--s->n_disks];
 		}
+	}
+}
+
+/* -- what people see ---------------------------------------------------------------------------------- */
+
+/* The datasets of @p whose output lies on the disk of @room: what they will write there, and how fast. */
+static void forecast(const struct service *s, const struct service_status *p,
+		     const struct room *room, struct service_disk_view *out)
+{
+	double a_second = 0, needed = 0;
+
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		const struct service_dataset *d = &p->datasets[i];
+		const struct service_disk *disk = find(s, lane_output(s->lanes[i]));
+		double bytes;
+
+		if (!disk || !disk->room.known || disk->room.device != room->device ||
+		    d->counts.samples == 0)
+			continue;
+		bytes = (double)d->counts.shard_bytes / (double)d->counts.samples;
+		a_second += d->images_per_second * bytes;
+		needed +=
+		    bytes * (double)(d->counts.jobs[JOB_AVAILABLE] + d->counts.jobs[JOB_RETRYABLE] +
+				     d->counts.jobs[JOB_RUNNING] + d->counts.jobs[JOB_ENCODED]);
+	}
+	out->needed = (uint64_t)needed;
+	out->full_in_s = a_second > 0 ? (int64_t)((double)room->usable / a_second) : -1;
+}
+
+/* Whether a folder before that at @index lies on the same disk. */
+static bool is_shown(const struct service *s, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		if (s->disks[i]->room.known &&
+		    s->disks[i]->room.device == s->disks[index]->room.device)
+			return true;
+	}
+	return false;
+}
+
+void service_picture_disks(const struct service *s, struct service_status *p)
+{
+	p->disks = xcalloc(s->n_disks, sizeof(*p->disks));
+	for (size_t i = 0; i < s->n_disks; i++) {
+		const struct room *room = &s->disks[i]->room;
+		struct service_disk_view *view = &p->disks[p->n_disks];
+
+		if (!room->known || is_shown(s, i))
+			continue;
+		*view = (struct service_disk_view){.path = xstrdup(s->disks[i]->path),
+						   .free = room->free,
+						   .total = room->total,
+						   .usable = room->usable};
+		forecast(s, p, room, view);
+		p->n_disks++;
 	}
 }
 

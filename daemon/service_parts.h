@@ -120,6 +120,8 @@ struct service_disk;
 /* Once a second. */
 void service_check_disks(struct service *s);
 /* One of them has not answered yet. */
+/* After the datasets. */
+void service_picture_disks(const struct service *s, struct service_status *p);
 bool service_awaits_disks(const struct service *s);
 /* None may be awaited any more, or this waits for it. */
 void service_close_disks(struct service *s);

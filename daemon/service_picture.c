@@ -121,6 +121,7 @@ void service_publish(struct service *s)
 		lane_status(s->lanes[i], &p->datasets[i]);
 	for (size_t i = 0; i < p->n_encoders; i++)
 		picture_encoder(s, i, &p->encoders[i]);
+	service_picture_disks(s, p);
 	service_stages_picture(s->last_minute, p);
 	service_picture_serve(s, &p->serve);
 	status_board_publish(s->board, p);

@@ -107,6 +107,9 @@ void service_status_unref(const struct service_status *shared)
 		dataset_release(&s->datasets[i]);
 	for (size_t i = 0; i < s->n_encoders; i++)
 		encoder_release(&s->encoders[i]);
+	for (size_t i = 0; i < s->n_disks; i++)
+		free(s->disks[i].path);
+	free(s->disks);
 	free(s->datasets);
 	free(s->encoders);
 	free(s->serve.url);

@@ -128,6 +128,16 @@ struct service_encoder {
 	size_t n_endpoints;
 };
 
+/* A disk that state or outputs lie on. */
+struct service_disk_view {
+	char *path; /* of a folder there */
+	uint64_t free, total;
+	uint64_t usable; /* until nothing new is begun */
+	uint64_t needed; /* for what is left to do, as far as shards tell */
+	int64_t
+	    full_in_s; /* at the speed of the last minute; -1: not known, or nothing is written */
+};
+
 enum serve_state {
 	SERVE_STARTING, /* its model is loaded, or its encoders are outside their hours: `why` */
 	SERVE_READY,
@@ -167,6 +177,8 @@ struct service_status {
 	struct stage_sums stage_sums[STAGES];
 	enum work_stage limit_stage;
 	char *limit; /* why it is as fast as it is; NULL: nothing to do, or not known yet */
+	struct service_disk_view *disks;
+	size_t n_disks;
 	struct service_dataset *datasets; /* in the order of the config file */
 	size_t n_datasets;
 	struct service_encoder *encoders;

@@ -201,6 +201,24 @@ static json_t *stages_json(const struct service_status *s)
 	return list;
 }
 
+static json_t *disks_json(const struct service_status *s)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < s->n_disks; i++) {
+		const struct service_disk_view *d = &s->disks[i];
+
+		json_array_append_new(
+		    list, with(json_object(), MEMBERS({"path", json_path(d->path)},
+						      {"free_bytes", json_count(d->free)},
+						      {"total_bytes", json_count(d->total)},
+						      {"usable_bytes", json_count(d->usable)},
+						      {"needed_bytes", json_count(d->needed)},
+						      {"full_in_s", json_seconds(d->full_in_s)})));
+	}
+	return list;
+}
+
 json_t *status_json(const struct service_status *s)
 {
 	json_t *o = json_object(), *datasets = json_array(), *encoders = json_array();
@@ -211,7 +229,7 @@ json_t *status_json(const struct service_status *s)
 		json_array_append_new(encoders, encoder_json(&s->encoders[i]));
 	with(o, MEMBERS({"taken_at", json_time(s->taken_at)}, {"daemon", daemon_json(s)},
 			{"limit", json_clean(s->limit)}, {"stages", stages_json(s)},
-			{"datasets", datasets}, {"encoders", encoders},
+			{"disks", disks_json(s)}, {"datasets", datasets}, {"encoders", encoders},
 			{"serve", serve_json(&s->serve)}));
 	return o;
 }

@@ -382,6 +382,40 @@ static void stages_text(struct buffer *out, const json_t *stages)
 	json_array_foreach(stages, i, stage) stage_text(out, stage);
 }
 
+/* That it will be full too early. */
+static void disk_warning(struct buffer *out, const json_t *disk)
+{
+	uint64_t usable = count_of(disk, "usable_bytes"), needed = count_of(disk, "needed_bytes");
+	bool known = json_is_integer(json_object_get(disk, "full_in_s"));
+	cleanup_free char *text = NULL;
+	char size[24], time[32];
+
+	if (needed <= usable)
+		return;
+	text = xasprintf(
+	    "the disk will be full before all is done%s%s: %s more are needed than there are",
+	    known ? ", in about " : "",
+	    known ? text_duration(count_of(disk, "full_in_s"), time) : "",
+	    text_bytes(needed - usable, size));
+	text_warning(out, text);
+}
+
+static void disk_text(struct buffer *out, const json_t *disk)
+{
+	uint64_t needed = count_of(disk, "needed_bytes");
+	cleanup_buffer struct buffer path = BUFFER_INIT;
+	struct text_line line = {out, 0, "disk"};
+	char free_text[24], total[24], size[24];
+
+	append_path(&path, disk, "path");
+	text_line_item(&line, "%s of %s free", text_bytes(count_of(disk, "free_bytes"), free_text),
+		       text_bytes(count_of(disk, "total_bytes"), total));
+	if (needed > 0)
+		text_line_item(&line, "%s for what is left", text_bytes(needed, size));
+	text_line_item(&line, "%s", path.data ? (const char *)path.data : "");
+	text_line_end(&line);
+}
+
 static void endpoint_text(struct buffer *out, const json_t *p)
 {
 	struct text_line line = {out, 0, "endpoint"};
@@ -459,14 +493,19 @@ void status_text(struct buffer *out, const json_t *status, const char *reach, in
 	const json_t *daemon = json_object_get(status, "daemon");
 	const json_t *datasets = json_object_get(status, "datasets"), *item;
 	const json_t *encoders = json_object_get(status, "encoders");
+	const json_t *disks = json_object_get(status, "disks");
 	size_t i;
 
 	if (json_is_object(daemon))
 		daemon_text(out, daemon, text_of(status, "limit"), now);
+	json_array_foreach(disks, i, item) disk_warning(out, item);
 	json_array_foreach(encoders, i, item) encoder_text(out, item);
 	if (json_is_object(json_object_get(status, "serve")))
 		serve_text(out, json_object_get(status, "serve"));
 	json_array_foreach(datasets, i, item) dataset_text(out, item, reach, now);
+	if (json_array_size(disks) > 0)
+		buffer_append_string(out, "\n");
+	json_array_foreach(disks, i, item) disk_text(out, item);
 	stages_text(out, json_object_get(status, "stages"));
 }
 

@@ -158,6 +158,14 @@ struct service_status *api_rig_status(const struct api_rig *rig)
 	s->decode_busy = 7;
 	s->decode_workers = 8;
 	fill_stages(s);
+	s->disks = xcalloc(1, sizeof(*s->disks));
+	s->n_disks = 1;
+	s->disks[0] = (struct service_disk_view){.path = xstrdup("/data/latents"),
+						 .free = UINT64_C(3) << 30,
+						 .total = UINT64_C(1) << 40,
+						 .usable = UINT64_C(5) << 29,
+						 .needed = UINT64_C(7) << 29,
+						 .full_in_s = 2100};
 	fill_photos(rig, &s->datasets[0]);
 	fill_scans(&s->datasets[1]);
 	s->encoders[0] = (struct service_encoder){.name = xstrdup("cpu"),

@@ -39,6 +39,14 @@ static struct service_status *busy_status(void)
 						  .images_failed = 5,
 						  .images_per_second = 1.26};
 	memcpy(s->stages, stages, sizeof(stages));
+	s->disks = xcalloc(1, sizeof(*s->disks));
+	s->n_disks = 1;
+	s->disks[0] = (struct service_disk_view){.path = xstrdup("/out"),
+						 .free = UINT64_C(3) << 30,
+						 .total = UINT64_C(1) << 40,
+						 .usable = UINT64_C(5) << 29,
+						 .needed = UINT64_C(7) << 29,
+						 .full_in_s = 2100};
 	s->limit_stage = STAGE_DECODE;
 	s->limit = xstrdup("cpu idle 62 %: decode-bound, 8 of 8 decode workers busy, 85 % of that "
 			   "with decoding");
@@ -82,6 +90,8 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	    "  > cpu idle 62 %: decode-bound, 8 of 8 decode workers busy, 85 % of that with\n"
 	    "    decoding\n"
 	    "  decoding   3 of 4 workers busy, memory 1.0 MiB of 2.0 MiB\n"
+	    "  ! the disk will be full before all is done, in about 35 min: 1.0 GiB more are\n"
+	    "    needed than there are\n"
 	    "  encoder    cpu busy, naive, 2 in flight, 1,234 encoded, 5 failed, 1.3/s,\n"
 	    "             busy 38 %\n"
 	    "\n"
@@ -96,6 +106,8 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	    "  recipe     0123456789abcdef0123456789abcdef\n"
 	    "  ! 10 images failed: `latentctl failed --name photos` says why, `latentctl\n"
 	    "    retry --name photos` tries again\n"
+	    "\n"
+	    "  disk       3.0 GiB of 1.0 TiB free, 3.5 GiB for what is left, /out\n"
 	    "\n"
 	    "  stage        images/s   busy            images\n"
 	    "  open              1.4   0.1 of 1             3\n"
