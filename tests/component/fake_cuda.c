@@ -75,7 +75,8 @@ void fake_cuda_reset(uint32_t seed)
 {
 	if (streams || n_memories)
 		die("something is still held");
-	fake_cuda = (struct fake_cuda){.memory = SIZE_MAX, .lost_after = -1};
+	fake_cuda =
+	    (struct fake_cuda){.memory = SIZE_MAX, .lost_after = -1, .devices = 1, .dead = -1};
 	last_error = cudaSuccess;
 	lost = false;
 	random_state = seed;
@@ -417,7 +418,9 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream)
 
 cudaError_t cudaSetDevice(int device)
 {
-	return result(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+	if (device == fake_cuda.dead)
+		return result(cudaErrorDevicesUnavailable);
+	return result(device < fake_cuda.devices ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaGetDevice(int *device)
@@ -428,7 +431,7 @@ cudaError_t cudaGetDevice(int *device)
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-	*n = 1;
+	*n = fake_cuda.devices;
 	return result(cudaSuccess);
 }
 

@@ -27,7 +27,9 @@ static struct {
 	    workspace_image; /* bytes that algorithms need for each image of a batch, beside the arena */
 	size_t workspace_row;		   /* and, in bands, for each byte of a band */
 	struct latentd_cuda_error refusal; /* of a preparation */
-	size_t prepared, runs;
+	size_t prepared, runs, saved;
+	size_t algorithms;		    /* that a preparation chooses */
+	struct latentd_cuda_engine *cancel; /* by another thread, when two are chosen */
 } rig;
 
 struct device {
@@ -110,6 +112,7 @@ const char *device_cuda_name(const struct gpu_device *d)
 void device_cuda_save(struct gpu_device *d)
 {
 	(void)d;
+	rig.saved = rig.prepared;
 }
 
 struct gpu_network *gpu_network_open(const struct latentd_cuda_model *model,
@@ -148,6 +151,14 @@ int gpu_network_prepare(struct gpu_network *net, const struct gpu_plan *plan,
 	void *workspace;
 
 	rig.prepared++;
+	for (size_t i = 0; i < rig.algorithms; i++) {
+		if (i == 2 && rig.cancel)
+			gpu_engine_cancel(rig.cancel);
+		if (d->go_on(d->go_on_arg))
+			continue;
+		*err = (struct latentd_cuda_error){LATENTD_CUDA_CANCELLED, "cancelled"};
+		return -1;
+	}
 	if (rig.refusal.code != LATENTD_CUDA_OK) {
 		*err = rig.refusal;
 		return -1;
@@ -544,6 +555,30 @@ static void what_is_cancelled_ends_between_parts_and_later_jobs_are_computed(voi
 	work_free(next);
 }
 
+/* A new size takes up to a minute: a watchdog sees that it gets on, it can be stopped, and what was found is kept. */
+static void choosing_algorithms_counts_as_work_and_hears_cancel(void **state)
+{
+	struct latentd_cuda_engine *e = engine_new(&plenty);
+	struct work *w = work_new(SIDE, SIDE, 1, 3), *next = work_new(SIDE, SIDE, 1, 4);
+	uint64_t ticks = gpu_engine_ticks(e);
+
+	(void)state;
+	rig.algorithms = 10;
+	rig.cancel = e;
+	submit(e, w); /* it is numbered when it is taken */
+	collect(e, w, LATENTD_CUDA_CANCELLED);
+	assert_int_equal(rig.runs, 0);
+	rig.cancel = NULL;
+	submit(e, next);
+	assert_true(gpu_engine_ticks(e) >= ticks + 10);
+	assert_int_equal(rig.saved, rig.prepared);
+	collect(e, next, LATENTD_CUDA_OK);
+	assert_encoded(next, 0, 0);
+	gpu_engine_close(e);
+	work_free(w);
+	work_free(next);
+}
+
 /* -- memory ------------------------------------------------------------------------------------------ */
 
 static struct latentd_cuda_usage usage_of(const struct latentd_cuda_engine *e)
@@ -812,6 +847,7 @@ int main(void)
 	    TEST(while_others_use_the_gpu_nothing_starts_and_cancel_is_heard),
 	    TEST(a_share_of_the_time_leaves_the_rest_to_others),
 	    TEST(what_is_cancelled_ends_between_parts_and_later_jobs_are_computed),
+	    TEST(choosing_algorithms_counts_as_work_and_hears_cancel),
 	    TEST(batches_are_halved_until_they_fit_then_images_go_in_bands),
 	    TEST(algorithms_that_need_more_than_there_is_have_smaller_batches_and_smaller_bands),
 	    TEST(what_exceeds_the_limit_is_too_large_and_the_next_size_is_encoded),

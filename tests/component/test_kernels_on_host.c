@@ -144,9 +144,30 @@ size_t lt_products_version(void)
 	return 0;
 }
 
+/* -- device_cuda.c's own ------------------------------------------------------------------------------ */
+
+static void list_has_one_that_does_not_answer(void)
+{
+	struct latentd_cuda_device list[4];
+	struct latentd_cuda_error err = {LATENTD_CUDA_OK, ""};
+	size_t n = 0;
+
+	fake_cuda.devices = 3;
+	fake_cuda.dead = 1;
+	test_cuda_check(device_cuda_list(list, 4, &n, &err), &err, "the list of GPUs");
+	test_cuda_result(
+	    "a GPU that does not answer is listed", LATENTD_CUDA_F32,
+	    n == 3 && list[1].index == 1 && list[1].memory == 0 && list[2].memory > 0 ? 0 : 1, 0);
+	test_cuda_result("and is no error of the next launch", LATENTD_CUDA_F32,
+			 cudaGetLastError() == cudaSuccess ? 0 : 1, 0);
+	fake_cuda.devices = 1;
+	fake_cuda.dead = -1;
+}
+
 int main(void)
 {
 	fake_cuda_reset(1);
+	list_has_one_that_does_not_answer();
 	test_cuda_kernels();
 	if (fake_cuda.held > 0) {
 		printf("FAILED to give everything back: %zu bytes\n", fake_cuda.held);

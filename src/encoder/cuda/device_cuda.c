@@ -51,12 +51,13 @@ int device_cuda_list(struct latentd_cuda_device *list, size_t max, size_t *n,
 	TRY(cudaGetDevice(&old));
 	for (int i = 0; i < count && (size_t)i < max; i++) {
 		struct latentd_cuda_device *d = &list[i];
-		struct cudaDeviceProp prop;
+		struct cudaDeviceProp prop = {.major = 0};
 		size_t room = 0, total = 0;
 
-		TRY(cudaGetDeviceProperties(&prop, i));
-		TRY(cudaSetDevice(i));
-		TRY(cudaMemGetInfo(&room, &total));
+		/* One that does not answer is there all the same: whoever opens it is told why not. */
+		if (cudaGetDeviceProperties(&prop, i) != cudaSuccess ||
+		    cudaSetDevice(i) != cudaSuccess || cudaMemGetInfo(&room, &total) != cudaSuccess)
+			cudaGetLastError();
 		*d = (struct latentd_cuda_device){.index = i,
 						  .major = prop.major,
 						  .minor = prop.minor,
@@ -64,7 +65,8 @@ int device_cuda_list(struct latentd_cuda_device *list, size_t max, size_t *n,
 						  .memory_free = room};
 		snprintf(d->name, sizeof(d->name), "%.127s", prop.name);
 	}
-	TRY(cudaSetDevice(old));
+	cudaSetDevice(old);
+	cudaGetLastError();
 	*n = (size_t)count < max ? (size_t)count : max;
 	return 0;
 }

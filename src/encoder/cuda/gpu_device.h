@@ -105,6 +105,12 @@ struct gpu_device {
 	bool tf32;
 	size_t band_bytes; /* of a band that stays in the cache; 0: whole maps */
 	size_t workspace;  /* bytes that convolutions hold beside maps */
+	/*
+	 * Asked before an algorithm is chosen, which takes up to seconds, and a new size has dozens to choose. False: no
+	 * more are, LATENTD_CUDA_CANCELLED. NULL: nobody minds.
+	 */
+	bool (*go_on)(void *arg);
+	void *go_on_arg;
 	/* Memory that nobody needs while conv_open times algorithms, which it may overwrite; NULL: none. */
 	void *spare;
 	size_t spare_bytes;

@@ -84,6 +84,18 @@ static bool any_busy(const struct latentd_cuda_engine *e, const struct part_plan
 	return false;
 }
 
+/* Choosing algorithms: it is alive, and stops when the job is cancelled. */
+bool gpu_engine_goes_on(void *arg)
+{
+	struct latentd_cuda_engine *e = arg;
+
+	atomic_fetch_add(&e->ticks, 1);
+	if (!e->whose)
+		return !is_cancelled(e, e->starting);
+	atomic_fetch_add(&e->whose->ticks, 1);
+	return !is_cancelled(e->whose, e->whose->collected);
+}
+
 /* Pixels in, the network, moments out: all of it under way when it returns. */
 static int run_part(struct latentd_cuda_engine *e, const struct queued *q, struct part_slot *s,
 		    int index, struct latentd_cuda_error *err)
@@ -108,9 +120,11 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 	if (s->busy || (any_busy(e, plan) || (!plan && any_busy(e, NULL))) ||
 	    (e->pace.share < 1 && any_busy(e, NULL)))
 		return 1;
+	e->starting = q->number;
 	if (!plan && part_plans_make(e->plans, q->job->width, q->job->height,
 				     q->job->n - q->started, &plan, err) < 0)
 		return -1;
+	device_cuda_save(e->device); /* what was chosen took longer than it takes to lose it */
 	s->plan = plan;
 	s->number = q->number;
 	s->first = q->started;

@@ -59,6 +59,8 @@ static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error 
 
 	if (device_cuda_open(&options, &e->device, err) < 0)
 		return -1;
+	e->device->go_on = gpu_engine_goes_on;
+	e->device->go_on_arg = e;
 	TRY(cudaStreamCreateWithFlags(&e->copies, cudaStreamNonBlocking));
 	for (int i = 0; i < GPU_SLOTS; i++) {
 		if (part_slot_open(&e->slots[i], err) < 0)

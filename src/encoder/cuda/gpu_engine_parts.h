@@ -30,6 +30,7 @@ struct latentd_cuda_engine {
 	uint64_t submitted, collected; /* jobs */
 	unsigned next_slot;	       /* slots are filled and emptied in turn */
 	unsigned oldest_slot;
+	uint64_t starting;		   /* the job whose part is started */
 	struct latentd_cuda_engine *exact; /* float32, for images that are not finite in ours */
 	struct latentd_cuda_engine *whose; /* exact one this is; NULL */
 	struct gpu_pace pace;
@@ -42,6 +43,8 @@ struct latentd_cuda_engine {
 	char name[160];
 };
 
+/* gpu_device.h's go_on. @arg: the engine */
+bool gpu_engine_goes_on(void *arg);
 /* One that shares the limit of memory with @whose, whose exact one it is. */
 int gpu_engine_open_for(struct latentd_cuda_model *model,
 			const struct latentd_cuda_options *options,

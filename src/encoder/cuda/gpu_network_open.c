@@ -104,6 +104,10 @@ struct gpu_conv *gpu_network_conv(struct gpu_network *net, const struct conv_pro
 		if (strcmp(net->convs[i].key, key) == 0)
 			return net->convs[i].conv;
 	}
+	if (net->device->go_on && !net->device->go_on(net->device->go_on_arg)) {
+		plugin_error_set(err, LATENTD_CUDA_CANCELLED, "cancelled");
+		return NULL;
+	}
 	if (convs_have_room(net, err) < 0)
 		return NULL;
 	known = &net->convs[net->n_convs];
