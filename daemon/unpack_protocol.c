@@ -36,7 +36,7 @@ static void put_member(struct buffer *out, const struct unpack_message *m)
 	buffer_append(out, member->name, strnlen(member->name, UNPACK_NAME_MAX));
 }
 
-static void format(const struct unpack_message *m, struct buffer *out)
+void unpack_message_format(const struct unpack_message *m, struct buffer *out)
 {
 	buffer_put_u8(out, UNPACK_PROTOCOL_VERSION);
 	buffer_put_u8(out, (uint8_t)m->type);
@@ -181,7 +181,7 @@ int unpack_message_send(int socket, const struct unpack_message *m, int fd, stru
 {
 	cleanup_buffer struct buffer bytes = BUFFER_INIT;
 
-	format(m, &bytes);
+	unpack_message_format(m, &bytes);
 	return packet_send(socket, bytes.data, bytes.size, fd, err);
 }
 

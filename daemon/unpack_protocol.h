@@ -17,6 +17,7 @@
 #ifndef LATENTD_DAEMON_UNPACK_PROTOCOL_H
 #define LATENTD_DAEMON_UNPACK_PROTOCOL_H
 
+#include "base/buffer.h"
 #include "daemon/confine.h"
 #include "source/unpack.h"
 
@@ -58,6 +59,7 @@ struct unpack_message {
 	};
 };
 
+void unpack_message_format(const struct unpack_message *m, struct buffer *out);
 int unpack_message_send(int socket, const struct unpack_message *m, int fd, struct error *err);
 /* ERR_DATA `protocol`. @bytes end with a NUL that @size does not count. */
 int unpack_message_parse(const uint8_t *bytes, size_t size, struct unpack_message *m,

@@ -77,3 +77,11 @@ add_cmocka_test(NAME test_api_server SOURCES component/test_api_server.c
 	LIBS api_rig PkgConfig::JANSSON LABELS tsan)
 add_executable(api_test_server component/api_test_server.c)
 target_link_libraries(api_test_server PRIVATE api_rig)
+
+# Archives through the real latentd-unpack, and through one that lies.
+add_executable(lying_unpack component/lying_unpack.c)
+target_link_libraries(lying_unpack PRIVATE latentd_daemon)
+add_cmocka_test(NAME test_unpack_process SOURCES component/test_unpack_process.c
+	LIBS latentd_daemon archive_samples)
+add_dependencies(test_unpack_process latentd-unpack lying_unpack)
+add_fuzz_target(NAME fuzz_unpack_protocol SOURCES fuzz/fuzz_unpack_protocol.c LIBS latentd_daemon)

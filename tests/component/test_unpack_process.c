@@ -1,0 +1,257 @@
+/*
+ * Archives through the real latentd-unpack, and what is believed of one that was taken over.
+ */
+#include "tests/archive_samples.h"
+#include "tests/testing.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "daemon/unpack_process.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+static int open_with(const char *program, int silence_ms, struct unpack **out)
+{
+	struct unpack_process_options options = {.limits = UNPACK_LIMITS_DEFAULT,
+						 .silence_ms = silence_ms};
+	cleanup_free char *path = *program == '/'
+				      ? xstrdup(program)
+				      : xasprintf("%s/%s", getenv("LATENTD_BUILD_DIR"), program);
+	struct error err = ERROR_INIT;
+
+	options.program = path;
+	options.limits.members = 10;
+	assert_ok(unpack_process_open_with(&options, out, &err), &err);
+	return 0;
+}
+
+static int open_archive(const char *dir, const char *contents)
+{
+	cleanup_free char *path = testing_path(dir, "archive");
+	struct error err = ERROR_INIT;
+	int fd;
+
+	testing_write(path, contents, strlen(contents));
+	fd = file_open(path, O_RDONLY, 0, &err);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+struct heard {
+	size_t members, ticks;
+	struct unpack_member last;
+	char names[10][32];
+	uint64_t offsets[10], places[10];
+	int stop;
+};
+
+static int on_member(void *arg, const struct unpack_member *m)
+{
+	struct heard *h = arg;
+
+	if (!m) {
+		h->ticks++;
+		return h->stop;
+	}
+	h->last = *m;
+	if (h->members < ARRAY_SIZE(h->names)) {
+		snprintf(h->names[h->members], sizeof(h->names[0]), "%s", m->name);
+		h->offsets[h->members] = m->offset;
+		h->places[h->members] = m->place;
+	}
+	h->members++;
+	return h->stop;
+}
+
+static void assert_bytes(int fd, const char *want)
+{
+	cleanup_buffer struct buffer got = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	assert_ok(fd_read_all(fd, 1000, &got, &err), &err);
+	assert_int_equal(got.size, strlen(want));
+	assert_memory_equal(got.data, want, got.size);
+	close(fd);
+}
+
+/* The next process does what it should. */
+static void assert_works(struct unpack *u, const char *dir)
+{
+	cleanup_close int fine = open_archive(dir, "fine");
+	const struct unpack_member m = {.name = "a.jpg", .size = 5};
+	struct heard h = {0};
+	struct error err = ERROR_INIT;
+	int fd;
+
+	assert_ok(unpack_list(u, fine, on_member, &h, &err), &err);
+	assert_int_equal(h.members, 1);
+	assert_int_equal(h.ticks, 1);
+	fd = unpack_read(u, fine, 1000, &m, &err);
+	assert_true(fd >= 0);
+	assert_bytes(fd, "hello");
+}
+
+static void a_process_that_lies_or_dies_costs_what_it_was_asked(void **state)
+{
+	static const char *const lies[] = {"die",
+					   "garbage",
+					   "ready again",
+					   "another place",
+					   "a long text",
+					   "more text than said",
+					   "text of nobody",
+					   "no end",
+					   "more bytes"};
+	char *dir = testing_tempdir();
+	struct unpack *u = NULL;
+
+	(void)state;
+	open_with("tests/lying_unpack", UNPACK_SILENCE_MS, &u);
+	for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+		cleanup_close int fd = open_archive(dir, lies[i]);
+		const struct unpack_member m = {.name = "a.jpg", .size = 5};
+		bool lists = strcmp(lies[i], "more bytes") != 0;
+		bool reads = i < 3 || !lists;
+		struct error err = ERROR_INIT;
+		struct heard h = {0};
+
+		if (lists) {
+			assert_error(unpack_list(u, fd, on_member, &h, &err), &err, ERR_DATA);
+			assert_string_equal(err.reason, "worker_died");
+			error_clear(&err);
+		}
+		if (reads) {
+			assert_error(unpack_read(u, fd, i, &m, &err), &err, ERR_DATA);
+			assert_string_equal(err.reason, "worker_died");
+		}
+		assert_works(u, dir);
+	}
+	unpack_close(u);
+	testing_tempdir_remove(dir);
+}
+
+static void a_process_that_says_nothing_is_ended(void **state)
+{
+	char *dir = testing_tempdir();
+	cleanup_close int fd = open_archive(dir, "be silent");
+	struct error err = ERROR_INIT;
+	struct unpack *u = NULL;
+	struct heard h = {0};
+
+	(void)state;
+	open_with("tests/lying_unpack", 300, &u);
+	/* Under load it may be slow enough to be late from its beginning, which is another error. */
+	while (unpack_list(u, fd, on_member, &h, &err) < 0 && err.code != ERR_DATA)
+		error_clear(&err);
+	assert_int_equal(err.code, ERR_DATA);
+	assert_string_equal(err.reason, "timeout");
+	unpack_close(u);
+	testing_tempdir_remove(dir);
+}
+
+static void without_the_program_it_is_no_fault_of_the_archive(void **state)
+{
+	static const char *const programs[] = {"tests/none", "/bin/false"};
+	char *dir = testing_tempdir();
+	cleanup_close int fd = open_archive(dir, "fine");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		struct error err = ERROR_INIT;
+		struct unpack *u = NULL;
+		struct heard h = {0};
+
+		open_with(programs[i], UNPACK_SILENCE_MS, &u);
+		assert_error(unpack_list(u, fd, on_member, &h, &err), &err, ERR_IO);
+		assert_non_null(strstr(err.message, "archives cannot be read"));
+		unpack_close(u);
+	}
+	testing_tempdir_remove(dir);
+}
+
+static int make_real(const char *dir, const char *kind, const char *tail)
+{
+	cleanup_free char *path = testing_path(dir, kind);
+	struct archive_samples *s = archive_samples_begin(path, NULL);
+	struct error err = ERROR_INIT;
+
+	for (int i = 0; i < 3; i++) {
+		cleanup_free char *name = xasprintf("%d.jpg", i);
+		cleanup_free char *text = xasprintf("%d.txt", i);
+		cleanup_free char *bytes = xasprintf("bytes %d %s", i, tail);
+
+		archive_samples_add(s, name, bytes, strlen(bytes));
+		archive_samples_add(s, text, tail, strlen(tail));
+	}
+	archive_samples_end(s);
+	return file_open(path, O_RDONLY, 0, &err);
+}
+
+static void the_real_one_reads_two_archives_in_turns(void **state)
+{
+	char *dir = testing_tempdir();
+	cleanup_close int one = make_real(dir, "a.tar.gz", "one"),
+			  two = make_real(dir, "b.tar", "two");
+	const int fds[] = {one, two};
+	static const char *const tails[] = {"one", "two"};
+	struct error err = ERROR_INIT;
+	struct unpack *u = NULL;
+	struct heard h[2] = {{0}, {0}};
+
+	(void)state;
+	open_with("daemon/latentd-unpack", UNPACK_SILENCE_MS, &u);
+	for (int i = 0; i < 2; i++) {
+		assert_ok(unpack_list(u, fds[i], on_member, &h[i], &err), &err);
+		assert_int_equal(h[i].members, 6);
+		assert_int_equal(h[i].last.text_size, 3);
+	}
+	for (size_t k = 0; k < 12; k++) {
+		size_t a = k % 2, i = k / 2 % 3;
+		const struct unpack_member m = {.name = h[a].names[2 * i],
+						.size = 11,
+						.place = h[a].places[2 * i],
+						.offset = h[a].offsets[2 * i]};
+		cleanup_free char *want = xasprintf("bytes %zu %s", i, tails[a]);
+		int fd = unpack_read(u, fds[a], a, &m, &err);
+
+		if (fd < 0)
+			fail_msg("%s", err.message);
+		assert_bytes(fd, want);
+	}
+	unpack_close(u);
+	testing_tempdir_remove(dir);
+}
+
+static void whoever_lists_may_stop(void **state)
+{
+	char *dir = testing_tempdir();
+	cleanup_close int fd = make_real(dir, "a.zip", "one");
+	struct heard h = {.stop = 1};
+	struct error err = ERROR_INIT;
+	struct unpack *u = NULL;
+
+	(void)state;
+	open_with("daemon/latentd-unpack", UNPACK_SILENCE_MS, &u);
+	assert_int_equal(unpack_list(u, fd, on_member, &h, &err), UNPACK_STOPPED);
+	assert_int_equal(h.members + h.ticks, 1);
+	h = (struct heard){.stop = 0};
+	assert_ok(unpack_list(u, fd, on_member, &h, &err), &err);
+	assert_int_equal(h.members, 6);
+	unpack_close(u);
+	testing_tempdir_remove(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_process_that_lies_or_dies_costs_what_it_was_asked),
+	    cmocka_unit_test(a_process_that_says_nothing_is_ended),
+	    cmocka_unit_test(without_the_program_it_is_no_fault_of_the_archive),
+	    cmocka_unit_test(the_real_one_reads_two_archives_in_turns),
+	    cmocka_unit_test(whoever_lists_may_stop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
