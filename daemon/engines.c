@@ -473,6 +473,11 @@ const struct work_hours *engines_hours(const struct engines *engines, size_t ind
 	return &engines->entries[index].hours;
 }
 
+static bool is_of(const struct engine *e, const struct entry *entry)
+{
+	return encoder_scope_has(&entry->config, e->vae);
+}
+
 const struct work_hours *engine_rests(const struct engine *e)
 {
 	const struct work_hours *first = NULL;
@@ -480,7 +485,7 @@ const struct work_hours *engine_rests(const struct engine *e)
 	for (size_t i = 0; i < e->engines->n; i++) {
 		const struct entry *entry = &e->engines->entries[i];
 
-		if (!encoder_scope_has(&entry->config, e->vae))
+		if (!is_of(e, entry))
 			continue;
 		if (!entry->hours.rests)
 			return NULL;
@@ -638,6 +643,20 @@ size_t engines_count(const struct engines *engines)
 	return engines->n;
 }
 
+/* Of models that could not be loaded, where the encoder has no other: datasets tell of their own. */
+static const struct error *failure_of(const struct engines *engines, const struct entry *entry)
+{
+	const struct error *failure = NULL;
+
+	for (const struct engine *e = engines->first; e; e = e->next) {
+		if (is_of(e, entry) && e->state != ENGINE_FAILED)
+			return NULL;
+		if (is_of(e, entry))
+			failure = &e->failure;
+	}
+	return failure;
+}
+
 void engines_view(struct engines *engines, size_t index, struct encoder_view *view)
 {
 	struct entry *entry = &engines->entries[index];
@@ -657,11 +676,11 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 	    .images_per_second = rate_per_second(&entry->rate, clock_mono_ms())};
 	if (entry->lack.code != ERR_NONE)
 		view->failure = &entry->lack;
+	else
+		view->failure = failure_of(engines, entry);
 	for (const struct engine *e = engines->first; e; e = e->next) {
 		view->loading = view->loading || e->state == ENGINE_LOADING;
 		view->ready = view->ready || e->units[index].encoder;
-		if (e->state == ENGINE_FAILED)
-			view->failure = &e->failure;
 	}
 }
 

@@ -139,6 +139,15 @@ class Daemon(Running):
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
+    def has_model(self):
+        """Whether a model is in memory: then a thread of that name drives it."""
+        tasks = f"/proc/{self.process.pid}/task"
+        for task in os.listdir(tasks):
+            with contextlib.suppress(OSError), open(f"{tasks}/{task}/comm", encoding="ascii") as comm:
+                if comm.read().strip() == "encode":
+                    return True
+        return False
+
     # -- API
 
     def request(self, method, path, body=None):

@@ -311,16 +311,6 @@ def a_model_that_is_deleted_while_it_is_used_is_used_on(ws):
     sealed(ws, daemon, paths)
 
 
-def is_loaded(daemon):
-    """Whether it has a model: then a thread of that name drives it."""
-    tasks = f"/proc/{daemon.process.pid}/task"
-    for task in os.listdir(tasks):
-        with contextlib.suppress(OSError), open(f"{tasks}/{task}/comm", encoding="ascii") as comm:
-            if comm.read().strip() == "encode":
-                return True
-    return False
-
-
 @test
 def a_model_that_was_replaced_while_it_was_unloaded_is_not_mixed_with_the_old_one(ws):
     daemon = Daemon(ws)
@@ -329,7 +319,7 @@ def a_model_that_was_replaced_while_it_was_unloaded_is_not_mixed_with_the_old_on
     paths = ws.small_pictures(1, src)
     daemon.start()
     daemon.wait_for(finished=1)
-    daemon.wait(lambda: not is_loaded(daemon), "the model to be unloaded")
+    daemon.wait(lambda: not daemon.has_model(), "the model to be unloaded")
     os.rename(model, ws.path("old"))
     shutil.copytree(os.path.join(SOURCE_DIR, "tests", "golden", "kl_sd"), model)
     paths += ws.small_pictures(2, src, first=1)

@@ -3,12 +3,13 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import time
 
 from daemon_rig import Daemon
-from harness import equal, run_tests, test, wait_until
+from harness import demo_model, equal, run_tests, test, wait_until
 
 
 class Listener:
@@ -136,6 +137,36 @@ def the_watchdog_is_fed_again_and_again_until_the_end(ws):
             listener.wait_for(WATCHDOG="1")
         took = time.monotonic() - began
         assert took < 10, f"three times in {took:.1f} s is too slow for ten seconds"
+        daemon.stop()
+
+
+@test
+def a_model_that_is_deleted_blocks_its_dataset_and_the_service_stays_up_and_fed(ws):
+    model = ws.path("model")
+    shutil.copytree(demo_model(), model)
+    with Listener(ws) as listener:
+        daemon = Daemon(ws)
+        daemon.config.update(model_idle="1s", encoders=[{"type": "cpu", "threads": 1}, {"type": "fake"}])
+        daemon.dataset("with-model", recipe={"vae": model})
+        daemon.dataset("other")
+        ws.small_pictures(1, ws.path("with-model"))
+        daemon.spawn(env=listener.environment(ws, WATCHDOG_USEC="10000000"))
+        listener.wait_for(READY="1")
+        daemon.wait_for("with-model", finished=1)
+        daemon.wait(lambda: not daemon.has_model(), "the model to be unloaded")
+        os.rename(model, ws.path("away"))
+        ws.small_pictures(3, ws.path("with-model"), first=1)
+        about = daemon.wait_for_state("blocked", "with-model")
+        assert model in about["why"], about
+        for _ in range(2):
+            listener.wait_for(WATCHDOG="1")
+        ws.small_pictures(3, ws.path("other"))
+        daemon.wait_for("other", finished=3)
+        code, health = daemon.health()
+        equal(code, 200, f"health with one of two datasets blocked: {health}")
+        os.rename(ws.path("away"), model)
+        daemon.resume("with-model")
+        daemon.wait_for("with-model", finished=4)
         daemon.stop()
 
 
