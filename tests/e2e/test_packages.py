@@ -158,6 +158,11 @@ class Machine:
         )
         return listener
 
+    def reboot(self):
+        """What was in /run is gone, and is made again as at a start of the machine."""
+        shutil.rmtree(self.path("/run/latentd"))
+        self.do("systemd-tmpfiles", "--create", "--boot", "latentd.conf")
+
     def ended(self):
         _, said = self.process.communicate(timeout=60)
         code, self.process = self.process.returncode, None
@@ -219,12 +224,19 @@ def a_machine_installs_runs_upgrades_and_purges(ws):
     wait_for(listener, "READY=1")
     machine.process.kill()  # at once: the queue is live
     machine.ended()
+    machine.reboot()
+    paths += ws.small_pictures(1, machine.path("/data/photos"), first=6)
+    listener = machine.start()
+    wait_for(listener, "READY=1")
+    wait_until(lambda: finished(machine) == 7, "the seventh image, after a restart of the machine")
+    machine.process.kill()
+    machine.ended()
 
     # The settings of this machine stay as they are, and the daemon goes on where it was.
     machine.install(newer(ws, package, "9.0-1"))
     with open(machine.path("/etc/latentd/latentd.yaml"), encoding="utf-8") as file:
         assert "name: photos" in file.read(), "the settings"
-    paths += ws.small_pictures(3, machine.path("/data/photos"), first=6)
+    paths += ws.small_pictures(2, machine.path("/data/photos"), first=7)
     listener = machine.start()
     wait_for(listener, "READY=1")
     wait_until(lambda: finished(machine) == 9, "nine images")
@@ -234,7 +246,19 @@ def a_machine_installs_runs_upgrades_and_purges(ws):
     wait_for(listener, "STOPPING=1")
     equal(machine.ended()[0], 0, "exit status")
 
+    # Back to the old package, which does not know the schema that a newer one has left: refused, and nothing is touched.
     database = machine.path(f"{STATE}/queue.db")
+    run(os.path.join(BUILD_DIR, "tests", "raise_schema"), database, "99")
+    with open(database, "rb") as file:
+        was = file.read()
+    machine.install(package)
+    machine.start()
+    code, said = machine.ended()
+    equal(code, 2, f"exit status, which systemd does not try again: {said}")
+    assert "has schema version 99" in said and "use the newer latentd" in said, said
+    with open(database, "rb") as file:
+        assert file.read() == was, "the queue is another"
+
     machine.do("apt-get", "remove", "-y", "latentd")
     assert os.path.exists(database), "the queue is gone with the programs"
     machine.do("apt-get", "purge", "-y", "latentd")
