@@ -31,6 +31,7 @@ foreach(name
 	daemon_outages
 	daemon_stop
 	limits
+	operations
 	models
 	notify
 	unit
