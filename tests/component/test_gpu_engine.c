@@ -365,6 +365,14 @@ static void encode(struct latentd_cuda_engine *e, struct work *w)
 		assert_encoded(w, i, 0);
 }
 
+static struct latentd_cuda_usage usage_of(const struct latentd_cuda_engine *e)
+{
+	struct latentd_cuda_usage usage;
+
+	gpu_engine_usage(e, &usage);
+	return usage;
+}
+
 /* -- slots ------------------------------------------------------------------------------------------- */
 
 static void jobs_of_many_parts_come_back_in_order_with_their_own_moments(void **state)
@@ -401,7 +409,7 @@ static void jobs_of_many_parts_come_back_in_order_with_their_own_moments(void **
 static void where_graphs_cannot_be_captured_kernels_are_launched(void **state)
 {
 	struct latentd_cuda_engine *e = engine_new(&plenty);
-	struct work *w = work_new(SIDE, SIDE, 3, 7);
+	struct work *w = work_new(SIDE, SIDE, 3, 7), *other = work_new(2 * SIDE, SIDE, 1, 7);
 
 	(void)state;
 	fake_cuda.cannot_capture = true;
@@ -409,8 +417,14 @@ static void where_graphs_cannot_be_captured_kernels_are_launched(void **state)
 		encode(e, w);
 	assert_int_equal(fake_cuda.graphs, 0);
 	assert_int_equal(fake_cuda.launches, 3);
+	assert_int_equal(usage_of(e).graph, 0); /* and it can be seen */
+	fake_cuda.cannot_capture = false;
+	for (int i = 0; i < 3; i++)
+		encode(e, other);
+	assert_int_equal(usage_of(e).graph, 1);
 	gpu_engine_close(e);
 	work_free(w);
+	work_free(other);
 }
 
 static void a_third_job_must_wait_and_odd_sizes_are_refused(void **state)
@@ -580,14 +594,6 @@ static void choosing_algorithms_counts_as_work_and_hears_cancel(void **state)
 }
 
 /* -- memory ------------------------------------------------------------------------------------------ */
-
-static struct latentd_cuda_usage usage_of(const struct latentd_cuda_engine *e)
-{
-	struct latentd_cuda_usage usage;
-
-	gpu_engine_usage(e, &usage);
-	return usage;
-}
 
 static void batches_are_halved_until_they_fit_then_images_go_in_bands(void **state)
 {

@@ -178,16 +178,17 @@ static void bench(struct latentd_cuda_model *model, struct options *o, const str
 	qsort(latencies, LATENCIES, sizeof(latencies[0]), by_size);
 	rate = rate_of(engine, &w, o->seconds) * s->batch;
 	gpu_engine_usage(engine, &usage);
-	printf(
-	    "{\"engine\": \"%s\", \"width\": %u, \"height\": %u, \"batch\": %u, "
-	    "\"computed_batch\": %u, "
-	    "\"banded\": %s, \"images_per_second\": %.2f, \"tflops\": %.1f, \"latency_ms\": %.3f, "
-	    "\"first_s\": %.2f, \"arena_mb\": %.1f, \"workspace_mb\": %.1f, \"weights_mb\": "
-	    "%.1f",
-	    caps.engine, s->width, s->height, s->batch, usage.batch,
-	    usage.banded ? "true" : "false", rate, rate * flop / 1e12,
-	    latencies[LATENCIES / 2] * 1000, first, (double)usage.arena / 1e6,
-	    (double)usage.workspace / 1e6, (double)usage.weights / 1e6);
+	printf("{\"engine\": \"%s\", \"width\": %u, \"height\": %u, \"batch\": %u, "
+	       "\"computed_batch\": %u, "
+	       "\"banded\": %s, \"graph\": %s, \"images_per_second\": %.2f, \"tflops\": %.1f, "
+	       "\"latency_ms\": %.3f, "
+	       "\"first_s\": %.2f, \"arena_mb\": %.1f, \"workspace_mb\": %.1f, \"weights_mb\": "
+	       "%.1f",
+	       caps.engine, s->width, s->height, s->batch, usage.batch,
+	       usage.banded ? "true" : "false", usage.graph ? "true" : "false", rate,
+	       rate * flop / 1e12, latencies[LATENCIES / 2] * 1000, first,
+	       (double)usage.arena / 1e6, (double)usage.workspace / 1e6,
+	       (double)usage.weights / 1e6);
 	if (o->weights_s >= 0)
 		printf(", \"start_s\": %.2f, \"weights_s\": %.2f", start, o->weights_s);
 	o->weights_s = -1;

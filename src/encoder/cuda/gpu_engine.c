@@ -146,6 +146,7 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 	e->next_slot = (e->next_slot + 1) % GPU_SLOTS;
 	e->last_batch = (uint32_t)plan->plan.shape.n;
 	e->last_banded = plan->plan.banded;
+	e->last_graph = plan->graphs[index] != NULL;
 	return 0;
 }
 

@@ -24,7 +24,8 @@ void gpu_engine_usage(const struct latentd_cuda_engine *e, struct latentd_cuda_u
 					   .workspace = e->device->workspace,
 					   .weights = gpu_network_bytes(e->network),
 					   .batch = e->last_batch,
-					   .banded = e->last_banded};
+					   .banded = e->last_banded,
+					   .graph = e->last_graph};
 }
 
 void gpu_engine_bands(struct latentd_cuda_engine *e, size_t band_bytes)

@@ -36,7 +36,7 @@ struct latentd_cuda_engine {
 	struct gpu_pace pace;
 	struct latentd_cuda_error broken; /* the device is lost */
 	uint32_t last_batch;
-	bool last_banded;
+	bool last_banded, last_graph;
 	atomic_uint_fast64_t cancelled; /* jobs with smaller numbers are */
 	atomic_uint_fast64_t count;	/* submitted, for cancel */
 	atomic_uint_fast64_t ticks;

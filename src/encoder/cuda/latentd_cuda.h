@@ -143,6 +143,7 @@ struct latentd_cuda_usage {
 	uint64_t arena, workspace, weights; /* bytes held now */
 	uint32_t batch;			    /* images at once, of the last job */
 	uint32_t banded;		    /* 1: the last job was computed in bands */
+	uint32_t graph;			    /* 1: its last part was replayed as a CUDA graph */
 };
 
 struct latentd_cuda_model;
