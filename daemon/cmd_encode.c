@@ -12,8 +12,9 @@ static void print_help(void)
 	printf(
 	    "usage: latentctl encode SRC... --vae PATH --out DIR [options]\n"
 	    "       latentctl encode SRC... --endpoint URL... --out DIR [options]\n\n"
-	    "Encodes every image below the folders SRC to VAE latents and leaves them in shards\n"
-	    "below DIR. The same command goes on where an earlier one stopped.\n\n");
+	    "Encodes every image in SRC, folders and archives (.tar, .tar.gz, .tar.zst, .tar.xz,\n"
+	    ".zip, .7z; in folders too), to VAE latents and leaves them in shards below DIR.\n"
+	    "The same command goes on where an earlier one stopped.\n\n");
 	settings_help(stdout, encode_settings, n_encode_settings);
 }
 

@@ -4,6 +4,7 @@
 #include "source/source_path.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -72,15 +73,23 @@ int source_meta(struct source *s, const char *path, struct buffer *out, struct e
 	return s->ops->meta ? s->ops->meta(s, path, out, err) : SOURCE_NO_META;
 }
 
-/* What is no regular file with an archive's name is left to the folder, which says what is wrong with it. */
 int source_open(const char *path, const struct source_folder_options *options, struct source **out,
 		struct error *err)
 {
+	bool archive = options->unpack && source_path_is_archive(path);
+	char quoted[TEXT_QUOTE_SIZE];
 	struct stat st;
+	int r = stat(path, &st);
 
-	if (options->unpack && source_path_is_archive(path) && stat(path, &st) == 0 &&
-	    S_ISREG(st.st_mode))
+	if (r < 0 && errno == ENOENT && archive)
+		return error_set(err, ERR_CONFIG, "source %s: there is no such archive",
+				 text_quote(path, quoted));
+	if (r == 0 && S_ISREG(st.st_mode) && archive)
 		return source_archive_open(path, options, out, err);
+	if (r == 0 && S_ISREG(st.st_mode))
+		return error_set(err, ERR_CONFIG,
+				 "source %s is not a folder, and no archive by its name",
+				 text_quote(path, quoted));
 	return source_folder_open(path, options, out, err);
 }
 
