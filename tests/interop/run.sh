@@ -71,6 +71,8 @@ printf 'MosaicML Streaming\n'
 counted "$here/read_streaming.py" "$build/daemon/latentctl" "$folder/pictures" "$here/../../models/demo"
 printf 'pixels\n'
 counted "$here/check_pixels.py" "$build"
+printf 'decode\n'
+counted "$here/check_decode.py" "$build"
 printf 'API\n'
 counted "$here/check_openapi.py" "$here/../../docs/openapi.json"
 
