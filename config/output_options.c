@@ -3,7 +3,7 @@
 #include "base/checked.h"
 
 const char *const output_formats[] = {"wds", "mds", NULL};
-const char *const output_codecs[] = {"zstd", "none", NULL};
+const char *const output_codecs[] = {"zstd", "none", "planes", NULL};
 const char *const output_orders[] = {"shuffled", "scan", NULL};
 
 #define FIELD(f) offsetof(struct output_options, f)
@@ -17,7 +17,8 @@ static const struct setting rows[] = {
      .max = (uint64_t)64 << 30, .reloadable = true, .value_name = "SIZE",
      .help = "bytes in a full shard"},
     {"codec", SETTING_ENUM, FIELD(codec), .fallback = "zstd", .choices = output_codecs,
-     .help = "how latents are compressed in tars; none: plain .npy"},
+     .help = "how latents are compressed in tars; none: plain .npy; planes: smaller, a line more "
+	     "to read"},
     {"order", SETTING_ENUM, FIELD(order), .fallback = "shuffled", .choices = output_orders,
      .help = "of samples in shards"},
     {"columns", SETTING_STRING, FIELD(columns), .value_name = "LIST",

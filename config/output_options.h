@@ -9,7 +9,8 @@
 
 #include "config/settings.h"
 
-enum output_codec { OUTPUT_CODEC_ZSTD, OUTPUT_CODEC_NONE };
+enum output_codec { OUTPUT_CODEC_ZSTD, OUTPUT_CODEC_NONE, OUTPUT_CODEC_PLANES };
+#define OUTPUT_CODECS 3
 /* Of all columns that are named in `columns`, and NUL. */
 #define OUTPUT_COLUMNS_SIZE 256
 

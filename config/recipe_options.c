@@ -11,6 +11,7 @@
 static const char *const posteriors[] = {"mean", "moments", "draw", NULL};
 static const char *const tilings[] = {"none", "diffusers", NULL};
 const char *const recipe_precisions[] = {"auto", "f32", "bf16", "f16", NULL};
+static const char *const roundings[] = {"none", "bf16", "6bit", "step", NULL};
 static const char *const dtypes[] = {"float16", "float32", NULL};
 
 #define FIELD(f) offsetof(struct recipe_options, f)
@@ -68,6 +69,10 @@ static const struct setting rows[] = {
      .help = "store (z - shift_factor) * scaling_factor, what a model is trained on"},
     {"dtype", SETTING_CHOICE, FIELD(dtype), .fallback = "float16", .choices = dtypes,
      .help = "of the stored latents"},
+    {"round", SETTING_CHOICE, FIELD(round), .fallback = "none", .choices = roundings,
+     .help = "coarser latents, which are smaller: to bfloat16 (SNR about 55 dB), 6 bits of "
+	     "mantissa (49) or "
+	     "steps of a 64th of a standard deviation (47)"},
     {"seed", SETTING_U64, FIELD(seed), .fallback = "0", .max = INT64_MAX, .value_name = "N",
      .help = "of draws and of the order in shards"},
 };

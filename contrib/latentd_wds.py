@@ -56,6 +56,8 @@ def finish(members, captions, scale, *seed):
     """A sample as a trainer wants it."""
     arrays = {k.split(".")[0]: v for k, v in members.items() if ".npy" in k}
     record, array = members["json"], arrays.pop("moments" if "moments" in arrays else "latent")
+    if array.dtype == numpy.uint8:  # planes of bytes
+        array = numpy.ascontiguousarray(array).view(f"<f{array.shape[-1]}")[..., 0]
     if (about := record["latent"])["posterior"] == "moments":
         array = draw(array, *seed, record["key"])
     return {
@@ -83,8 +85,7 @@ class LatentBatches:
     """Step -> batch, a map-style dataset; its length is the steps of an epoch."""
 
     def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True, split="train"):
-        self.folder, self.batch, self.rank, self.world = folder, batch_size, rank, world
-        self.seed, self.scale = seed, scale
+        self.folder, self.batch, self.rank, self.world, self.seed, self.scale = folder, batch_size, rank, world, seed, scale
         self.shards, self.buckets, self.plans = [], {}, {}  # buckets: name -> [shard, first byte, end] of samples
         self.captions, removed = overlays(folder)
         for index in sorted(glob.glob(os.path.join(glob.escape(folder), ".latentd/webshart", split, "*/*.json"))):

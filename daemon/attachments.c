@@ -191,7 +191,7 @@ static int read_array(struct attachments *a, const char *key, struct ndarray *ou
 
 static bool is_compressed(const struct record *record)
 {
-	return record_member(record, "latent.npy.zst") || record_member(record, "moments.npy.zst");
+	return !record_member(record, "latent.npy") && !record_member(record, "moments.npy");
 }
 
 int attachments_put(struct attachments *a, struct record *record, struct error *err)

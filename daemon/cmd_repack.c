@@ -22,7 +22,7 @@ static int choose_form(const struct maintenance *m, struct dataset_form *form, s
 					.columns = o->columns};
 	bool same = strcmp(wanted.format, was) == 0;
 
-	if (!same && strcmp(was, "mds") == 0)
+	if (!same)
 		wanted.codec = OUTPUT_CODEC_ZSTD;
 	if (o->codec && !dataset_form_parse_codec(o->codec, &wanted.codec))
 		return error_set(err, ERR_BUG, "no codec %s", o->codec);

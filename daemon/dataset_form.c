@@ -11,7 +11,8 @@
 /* Places inside a shard have 32 bits; the last record comes on top. */
 #define MDS_SHARD_MAX ((size_t)3 << 30)
 
-static const char *const codecs[] = {[OUTPUT_CODEC_ZSTD] = "zstd", [OUTPUT_CODEC_NONE] = "none"};
+static const char *const codecs[] = {
+    [OUTPUT_CODEC_ZSTD] = "zstd", [OUTPUT_CODEC_NONE] = "none", [OUTPUT_CODEC_PLANES] = "planes"};
 
 const char *dataset_form_codec(enum output_codec codec)
 {
@@ -52,6 +53,10 @@ int dataset_form_of(const struct output_options *o, struct dataset_form *out, st
 		    err, ERR_CONFIG,
 		    "shards of format mds have at most 3 GiB: expected a smaller shard "
 		    "size");
+	if (is_mds(&form) && o->codec == OUTPUT_CODEC_PLANES)
+		return error_set(err, ERR_CONFIG,
+				 "codec planes is of format wds: mds compresses its shards as a "
+				 "whole");
 	if (strlen(columns) >= sizeof(form.columns))
 		return error_set(err, ERR_CONFIG, "names of columns have at most %zu bytes",
 				 sizeof(form.columns) - 1);

@@ -20,7 +20,7 @@ struct dataset_form {
 /* ERR_CONFIG: columns that are none or of another format, or shards too large for it. */
 int dataset_form_of(const struct output_options *options, struct dataset_form *out,
 		    struct error *err);
-/* "zstd", "none". */
+/* "zstd", "none", "planes". */
 const char *dataset_form_codec(enum output_codec codec);
 bool dataset_form_parse_codec(const char *name, enum output_codec *codec);
 const struct shard_ops *dataset_form_format(const struct dataset_form *form);

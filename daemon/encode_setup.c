@@ -200,6 +200,7 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	r.posterior = (enum posterior)posterior_parse(o->posterior);
 	r.scaled = o->scaled || vae_config_deterministic(&model->vae);
 	r.seed = o->seed;
+	r.rounding = (enum rounding)rounding_parse(o->round);
 	r.dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
 	recipe_finish(&r);
 	*recipe = r;

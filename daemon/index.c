@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -218,13 +219,46 @@ static int read_example(struct index_pass *pass, struct error *err)
 	return 0;
 }
 
+/* A shard that is damaged tells nothing here; `verify` names it. */
+static int measure_snr(struct index_pass *pass, struct error *err)
+{
+	for (size_t i = 0; i < pass->n_shards; i++) {
+		const struct index_shard *s = &pass->shards[i];
+		const struct shard_span span = {s->first_offset, s->first_bytes};
+		cleanup_record struct record record = RECORD_INIT;
+		struct record_facts facts;
+		struct error why = ERROR_INIT;
+
+		if (!s->first_key)
+			continue;
+		if (shard_read_record(pass->store, s->path, &span, &record, &why) < 0 ||
+		    record_facts_read(&record, &facts, &why) < 0) {
+			if (why.code == ERR_DATA)
+				continue;
+			*err = why;
+			return error_wrap(err, "%s", s->path);
+		}
+		if (isnan(facts.snr_db))
+			continue;
+		pass->snr.least = pass->snr.n == 0 || facts.snr_db < pass->snr.least
+				      ? facts.snr_db
+				      : pass->snr.least;
+		pass->snr.sum += facts.snr_db;
+		pass->snr.n++;
+	}
+	return 0;
+}
+
 int index_pass_load(struct index_pass *pass, struct error *err)
 {
 	for (size_t i = 0; i < pass->n_shards; i++) {
 		if (load_keys(pass, &pass->shards[i], err) < 0)
 			return -1;
 	}
-	return read_example(pass, err);
+	if (read_example(pass, err) < 0)
+		return -1;
+	return pass->recipe_json && strstr(pass->recipe_json, "\"round\":") ? measure_snr(pass, err)
+									    : 0;
 }
 
 static int run_pass(struct index_pass *pass, index_pass_fn fn, struct error *err)

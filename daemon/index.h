@@ -86,6 +86,11 @@ struct index_pass {
 	const struct index_shard
 	    *example_shard; /* the first live sample stands for all; NULL: there is none */
 	struct record_facts example;
+	/* Of latents that were rounded on purpose, of the first sample of each shard: dB. */
+	struct {
+		size_t n;
+		double sum, least;
+	} snr;
 	char catalog[HASH128_HEX_SIZE]; /* what the indexes stand for: recipe and shards */
 };
 

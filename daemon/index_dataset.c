@@ -8,6 +8,7 @@
 #include "base/files.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 static json_t *count(uint64_t n)
@@ -56,19 +57,36 @@ static void set_counts(json_t *root, const struct index_pass *pass)
 	json_object_set_new(root, "buckets", buckets);
 }
 
-static void set_recipe(json_t *root, const char *recipe_json)
+/* What rounding cost, in hundredths of a dB. */
+static void set_snr(json_t *latent, const struct index_pass *pass)
+{
+	json_t *snr;
+
+	if (pass->snr.n == 0)
+		return;
+	snr = json_object();
+	json_object_set_new(snr, "samples", count(pass->snr.n));
+	json_object_set_new(snr, "mean",
+			    json_real(round(pass->snr.sum / (double)pass->snr.n * 100) / 100));
+	json_object_set_new(snr, "least", json_real(pass->snr.least));
+	json_object_set_new(latent, "snr_db", snr);
+}
+
+static void set_recipe(json_t *root, const struct index_pass *pass)
 {
 	static const char *const of_vae[] = {"class",		"name",		  "weights_sha256",
 					     "latent_channels", "scaling_factor", "shift_factor",
 					     "patch_size",	"latents_mean",	  "latents_std"};
-	json_t *recipe = json_loads(recipe_json, 0, NULL), *vae = json_object();
+	json_t *recipe = json_loads(pass->recipe_json, 0, NULL), *vae = json_object(), *latent;
 
 	for (size_t i = 0; i < ARRAY_SIZE(of_vae); i++)
 		json_object_set(vae, of_vae[i],
 				json_object_get(json_object_get(recipe, "vae"), of_vae[i]));
 	json_object_set(root, "recipe", recipe);
 	json_object_set_new(root, "vae", vae);
-	json_object_set(root, "latent", json_object_get(recipe, "latent"));
+	latent = json_deep_copy(json_object_get(recipe, "latent"));
+	set_snr(latent, pass);
+	json_object_set_new(root, "latent", latent);
 	json_decref(recipe);
 }
 
@@ -86,7 +104,7 @@ int index_dataset_write(const struct index_pass *pass, struct error *err)
 	json_object_set_new(root, "name", json_string(pass->name));
 	dataset_form_put(&pass->form, root);
 	json_object_set_new(root, "recipe_id", json_string(pass->recipe_id));
-	set_recipe(root, pass->recipe_json);
+	set_recipe(root, pass);
 	set_counts(root, pass);
 	json_object_set_new(root, "catalog_xxh3_128", json_string(pass->catalog));
 	written = hashed_json_write(root, &contents);

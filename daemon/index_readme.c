@@ -193,6 +193,13 @@ static void put_example(struct buffer *out, const struct index_pass *pass, bool 
 		       pass->example_shard->group, facts->channels, facts->height, facts->width,
 		       dtype_name(facts->dtype));
 	put_scaling(out, pass);
+	if (facts->codec == OUTPUT_CODEC_PLANES)
+		buffer_appendf(out,
+			       "They are stored as planes of bytes: what is read below is "
+			       "`%s`, an array of bytes, and\n"
+			       "`latent = numpy.ascontiguousarray(latent).view(\"<f%zu\")[..., 0]` "
+			       "the latent.\n\n",
+			       field, dtype_size(facts->dtype));
 	if (mds) {
 		put_streaming(out, pass, field);
 		return;

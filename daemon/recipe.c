@@ -155,6 +155,8 @@ void recipe_finish(struct recipe *r)
 	json_object_set_new(latent, "precision", json_string(recipe_precision(r)));
 	json_object_set_new(latent, "dtype", json_string(dtype_name(r->dtype)));
 	json_object_set_new(latent, "scaled", json_boolean(r->scaled));
+	if (r->rounding != ROUNDING_NONE)
+		json_object_set_new(latent, "round", json_string(rounding_name(r->rounding)));
 	json_object_set_new(root, "v", json_integer(1));
 	json_object_set_new(root, "vae", recipe_vae_json(r));
 	if (r->imported) {

@@ -15,6 +15,7 @@
 #include "image/decode.h"
 #include "image/resample.h"
 #include "vae/posterior.h"
+#include "vae/rounding.h"
 #include "vae/vae_config.h"
 #include "vae/vae_engine.h"
 
@@ -45,6 +46,7 @@ struct recipe {
 	uint64_t seed; /* of draws; not part of the id otherwise */
 	size_t tile;   /* pixels of diffusers' tiles, kl_tiles.h; 0: images are encoded whole */
 	enum dtype dtype;
+	enum rounding rounding;
 	bool scaled; /* (z - shift_factor) * scaling_factor; not of moments */
 	/* how it lies in a shard: no part of the id, but one for a whole dataset */
 	struct dataset_form form;

@@ -1,5 +1,6 @@
 #include "daemon/record_build.h"
 
+#include "base/byte_planes.h"
 #include "base/checked.h"
 #include "base/compress.h"
 #include "base/half.h"
@@ -36,9 +37,10 @@ void record_group(const struct bucket_placement *p, char out[RECORD_GROUP_SIZE])
 
 const char *record_latent_suffix(bool moments, enum output_codec codec)
 {
-	static const char *const suffixes[2][2] = {
+	static const char *const suffixes[OUTPUT_CODECS][2] = {
 	    [OUTPUT_CODEC_ZSTD] = {"latent.npy.zst", "moments.npy.zst"},
-	    [OUTPUT_CODEC_NONE] = {"latent.npy", "moments.npy"}};
+	    [OUTPUT_CODEC_NONE] = {"latent.npy", "moments.npy"},
+	    [OUTPUT_CODEC_PLANES] = {"latent.planes.npy.zst", "moments.planes.npy.zst"}};
 
 	return suffixes[codec][moments];
 }
@@ -53,33 +55,55 @@ static void scale(float *values, size_t n, const struct vae_config *vae)
 		values[i] = (values[i] - shift) * factor;
 }
 
-/* The recipe's scale and container dtype. */
+static size_t to_container(const float *values, size_t n, struct ndarray *out)
+{
+	size_t bad = 0;
+
+	if (out->dtype == DTYPE_F16)
+		return half_from_floats(out->data, values, n);
+	memcpy(out->data, values, out->bytes);
+	for (size_t i = 0; i < n; i++)
+		bad += !isfinite(values[i]);
+	return bad;
+}
+
+/* What is stored, as floats again. */
+static double measure(const float *exact, const struct ndarray *stored)
+{
+	size_t n = ndarray_count(stored), channels = stored->shape[0];
+	cleanup_free float *floats = NULL;
+
+	if (stored->dtype != DTYPE_F16)
+		return rounding_snr_db(exact, stored->data, channels, n / channels);
+	floats = xmalloc(n * sizeof(*floats));
+	half_to_floats(floats, stored->data, n);
+	return rounding_snr_db(exact, floats, channels, n / channels);
+}
+
+/* The recipe's scale, rounding and container dtype. *@snr_db is set where it rounds. */
 static int latent_convert(const struct ndarray *latent, const struct recipe *recipe,
-			  struct ndarray *out, struct error *err)
+			  struct ndarray *out, double *snr_db, struct error *err)
 {
 	size_t n = ndarray_count(latent), bad = 0;
-	cleanup_free float *scaled = NULL;
-	const float *values = latent->data;
+	cleanup_free float *exact = xmalloc(latent->bytes), *rounded = NULL;
 	enum dtype dtype = recipe->dtype;
 
 	if (ndarray_alloc(out, dtype, latent->ndim, latent->shape, err) < 0)
 		return -1;
-	if (recipe->scaled) {
-		scaled = xmalloc(latent->bytes);
-		memcpy(scaled, values, latent->bytes);
-		scale(scaled, n, &recipe->vae);
-		values = scaled;
+	memcpy(exact, latent->data, latent->bytes);
+	if (recipe->scaled)
+		scale(exact, n, &recipe->vae);
+	if (recipe->rounding != ROUNDING_NONE) {
+		rounded = xmalloc(latent->bytes);
+		memcpy(rounded, exact, latent->bytes);
+		rounding_apply(recipe->rounding, rounded, latent->shape[0], n / latent->shape[0]);
 	}
-	if (dtype == DTYPE_F16) {
-		bad = half_from_floats(out->data, values, n);
-	} else {
-		memcpy(out->data, values, latent->bytes);
-		for (size_t i = 0; i < n; i++)
-			bad += !isfinite(values[i]);
-	}
+	bad = to_container(rounded ? rounded : exact, n, out);
 	if (bad > 0)
 		return error_data(err, "out_of_range", "%zu of %zu values do not fit %s", bad, n,
 				  dtype_name(dtype));
+	if (rounded)
+		*snr_db = measure(exact, out);
 	return 0;
 }
 
@@ -96,8 +120,18 @@ static void set_precision(json_t *latent, const struct recipe *recipe, bool in_f
 		json_object_set_new(latent, "overflowed", json_string(recipes));
 }
 
+/* In hundredths; nothing that can be told where no value changed. */
+static void set_rounding(json_t *latent, const struct recipe *recipe, double snr_db)
+{
+	if (recipe->rounding == ROUNDING_NONE)
+		return;
+	json_object_set_new(latent, "round", json_string(rounding_name(recipe->rounding)));
+	json_object_set_new(latent, "snr_db",
+			    isfinite(snr_db) ? json_real(round(snr_db * 100) / 100) : json_null());
+}
+
 static json_t *latent_json(const struct recipe *recipe, const struct ndarray *stored,
-			   const struct hash128 *hash, bool in_float32)
+			   const struct hash128 *hash, double snr_db, bool in_float32)
 {
 	char hex[HASH128_HEX_SIZE];
 	json_t *latent = json_object(), *shape = json_array();
@@ -115,6 +149,7 @@ static json_t *latent_json(const struct recipe *recipe, const struct ndarray *st
 				: json_null());
 	if (recipe->tile > 0)
 		json_object_set_new(latent, "tile_size", json_size(recipe->tile));
+	set_rounding(latent, recipe, snr_db);
 	json_object_set_new(latent, "scaled", json_boolean(recipe->scaled));
 	json_object_set_new(latent, "scaling_factor", json_real(recipe->vae.scaling_factor));
 	json_object_set_new(latent, "shift_factor",
@@ -168,7 +203,8 @@ json_t *record_meta_json(const char *meta)
 }
 
 static char *build_json(const struct recipe *recipe, const struct sample_facts *facts,
-			const struct ndarray *stored, const struct hash128 *latent_hash)
+			const struct ndarray *stored, const struct hash128 *latent_hash,
+			double snr_db)
 {
 	cleanup_buffer struct buffer source = BUFFER_INIT;
 	char content[HASH128_HEX_SIZE], weights[SHA256_HEX_SIZE];
@@ -189,7 +225,7 @@ static char *build_json(const struct recipe *recipe, const struct sample_facts *
 	json_object_set_new(root, "variant", json_integer(0));
 	json_object_set_new(root, "flip", json_false());
 	json_object_set_new(root, "latent",
-			    latent_json(recipe, stored, latent_hash, facts->in_float32));
+			    latent_json(recipe, stored, latent_hash, snr_db, facts->in_float32));
 	json_object_set_new(root, "engine", json_string(facts->engine));
 	json_object_set_new(root, "caption",
 			    facts->caption ? json_string(facts->caption) : json_null());
@@ -206,12 +242,19 @@ int record_add_latent(const struct recipe *recipe, const struct ndarray *stored,
 {
 	const char *suffix =
 	    record_latent_suffix(recipe->posterior == POSTERIOR_MOMENTS, recipe->form.codec);
+	int level =
+	    recipe->rounding == ROUNDING_STEP ? COMPRESS_LEVEL_STEPS : COMPRESS_LEVEL_FLOATS;
 	cleanup_buffer struct buffer npy = BUFFER_INIT, frame = BUFFER_INIT;
 
+	if (recipe->form.codec == OUTPUT_CODEC_PLANES) {
+		if (planes_compress(&frame, stored, err) < 0)
+			return -1;
+		return record_add_buffer(record, suffix, &frame, err);
+	}
 	npy_write(&npy, stored);
 	if (recipe->form.codec == OUTPUT_CODEC_NONE)
 		return record_add_buffer(record, suffix, &npy, err);
-	if (compress_frame(&frame, npy.data, npy.size, COMPRESS_LEVEL_FLOATS, err) < 0)
+	if (compress_frame(&frame, npy.data, npy.size, level, err) < 0)
 		return -1;
 	return record_add_buffer(record, suffix, &frame, err);
 }
@@ -224,14 +267,15 @@ int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 	cleanup_free char *json = NULL;
 	char group[RECORD_GROUP_SIZE];
 	struct hash128 hash;
+	double snr_db = NAN;
 
 	if (strlen(facts->path) >= sizeof(((struct record_facts *)NULL)->path))
 		return error_data(err, "path_too_long", "its path has %zu bytes",
 				  strlen(facts->path));
-	if (latent_convert(latent, recipe, &stored, err) < 0)
+	if (latent_convert(latent, recipe, &stored, &snr_db, err) < 0)
 		return -1;
 	hash = hash128_of(stored.data, stored.bytes);
-	json = build_json(recipe, facts, &stored, &hash);
+	json = build_json(recipe, facts, &stored, &hash, snr_db);
 	record_group(&facts->placement, group);
 	if (record_init(&record, facts->key, group, err) < 0 ||
 	    record_add(&record, "json", json, strlen(json), err) < 0 ||
@@ -280,7 +324,8 @@ static bool read_latent_part(json_t *latent, struct record_facts *f)
 	const char *dtype = json_string_value(json_object_get(latent, "dtype"));
 	const char *posterior = json_string_value(json_object_get(latent, "posterior"));
 	const char *hash = json_string_value(json_object_get(latent, "xxh3_128"));
-	json_t *scaled = json_object_get(latent, "scaled");
+	json_t *scaled = json_object_get(latent, "scaled"),
+	       *snr_db = json_object_get(latent, "snr_db");
 	bool half = dtype && strcmp(dtype, "float16") == 0;
 
 	if (!dtype || !posterior || !hash || (!half && strcmp(dtype, "float32") != 0) ||
@@ -289,6 +334,7 @@ static bool read_latent_part(json_t *latent, struct record_facts *f)
 	f->dtype = half ? DTYPE_F16 : DTYPE_F32;
 	f->moments = posterior_parse(posterior) == POSTERIOR_MOMENTS;
 	f->scaled = json_is_true(scaled);
+	f->snr_db = json_is_number(snr_db) ? json_number_value(snr_db) : NAN;
 	if (f->moments && f->scaled)
 		return false;
 	return hash128_parse(hash, &f->latent) && read_shape(json_object_get(latent, "shape"), f);
@@ -349,6 +395,23 @@ static bool read_fields(json_t *root, struct record_facts *f)
 	return read_names(root, f) && read_latent_part(json_object_get(root, "latent"), f);
 }
 
+/* Without a latent it is zstd, and whoever wants to read the latent is told. */
+static bool find_codec(const struct record *record, struct record_facts *f)
+{
+	size_t n = 0;
+
+	f->codec = OUTPUT_CODEC_ZSTD;
+	for (size_t i = 0; i < OUTPUT_CODECS; i++) {
+		enum output_codec codec = (enum output_codec)i;
+
+		if (!record_member(record, record_latent_suffix(f->moments, codec)))
+			continue;
+		f->codec = codec;
+		n++;
+	}
+	return n <= 1;
+}
+
 int record_facts_read(const struct record *record, struct record_facts *out, struct error *err)
 {
 	const struct record_member *json = record_member(record, "json");
@@ -366,10 +429,7 @@ int record_facts_read(const struct record *record, struct record_facts *out, str
 		return bad(err, record, "its .json is not a record of version 1");
 	if (strcmp(f.key, record->key) != 0)
 		return bad(err, record, "its .json belongs to another key");
-	if (record_member(record, record_latent_suffix(f.moments, OUTPUT_CODEC_NONE)))
-		f.codec = OUTPUT_CODEC_NONE;
-	if (f.codec == OUTPUT_CODEC_NONE &&
-	    record_member(record, record_latent_suffix(f.moments, OUTPUT_CODEC_ZSTD)))
+	if (!find_codec(record, &f))
 		return bad(err, record, "has two latents");
 	*out = f;
 	return 0;
@@ -394,6 +454,7 @@ static int open_latent(const struct record *record, const struct record_facts *f
 {
 	const struct record_member *member =
 	    record_member(record, record_latent_suffix(facts->moments, facts->codec));
+	const size_t shape[3] = {facts->channels, facts->height, facts->width};
 	cleanup_buffer struct buffer npy = BUFFER_INIT;
 
 	if (!member)
@@ -402,6 +463,8 @@ static int open_latent(const struct record *record, const struct record_facts *f
 		return npy_read(member->data.data, member->data.size, out, err);
 	if (decompress_frame(&npy, member->data.data, member->data.size, limit, err) < 0)
 		return -1;
+	if (facts->codec == OUTPUT_CODEC_PLANES)
+		return planes_read(npy.data, npy.size, facts->dtype, shape, out, err);
 	return npy_read(npy.data, npy.size, out, err);
 }
 

@@ -34,7 +34,7 @@ struct json_t;
 /* The "meta" of KEY.json; what is no JSON object becomes an empty one. */
 struct json_t *record_meta_json(const char *meta);
 
-/* Member of the latent: "latent.npy.zst", "moments.npy.zst"; "latent.npy", "moments.npy" without a codec. */
+/* Member of the latent: "latent.npy.zst", "moments.npy.zst"; "latent.npy" without a codec, "latent.planes.npy.zst". */
 const char *record_latent_suffix(bool moments, enum output_codec codec);
 
 /* Adds the array, in the container's dtype, as that member. */
@@ -56,6 +56,8 @@ struct record_facts {
 	size_t target_width, target_height;
 	bool moments, scaled;
 	enum output_codec codec;
+	double
+	    snr_db; /* of a latent that was rounded on purpose; NaN: it was not, or nothing was lost */
 	char caption[80]; /* its beginning, for a table */
 };
 

@@ -19,6 +19,18 @@ static json_t *load_json(const struct record *record)
 	return json ? json_loadb((const char *)json->data.data, json->data.size, 0, NULL) : NULL;
 }
 
+/* What its latent was rounded to, which decides how well it is compressed. */
+static enum rounding record_rounding(const struct record *record)
+{
+	json_t *root = load_json(record);
+	const char *name =
+	    json_string_value(json_object_get(json_object_get(root, "latent"), "round"));
+	int rounding = name ? rounding_parse(name) : ROUNDING_NONE;
+
+	json_decref(root);
+	return rounding < 0 ? ROUNDING_NONE : (enum rounding)rounding;
+}
+
 static void set_caption(json_t *root, const char *caption)
 {
 	json_object_set_new(root, "caption", caption ? json_string(caption) : json_null());
@@ -152,61 +164,104 @@ int record_recaption(struct record *record, const char *caption, struct error *e
 	return 0;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), m = strlen(end);
+/* How a member that is an array is stored, and under which name; false: it is none. */
+struct array_name {
+	char name[RECORD_SUFFIX_SIZE];
+	enum output_codec codec;
+};
 
-	return n > m && strcmp(text + n - m, end) == 0;
+static bool array_name(const char *suffix, struct array_name *out)
+{
+	static const struct {
+		const char *end;
+		enum output_codec codec;
+	} ends[] = {{".planes.npy.zst", OUTPUT_CODEC_PLANES},
+		    {".npy.zst", OUTPUT_CODEC_ZSTD},
+		    {".npy", OUTPUT_CODEC_NONE}};
+	size_t n = strlen(suffix);
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		size_t m = strlen(ends[i].end);
+
+		if (n <= m || strcmp(suffix + n - m, ends[i].end) != 0)
+			continue;
+		snprintf(out->name, sizeof(out->name), "%.*s", (int)(n - m), suffix);
+		out->codec = ends[i].codec;
+		return true;
+	}
+	return false;
 }
 
-/* Of an array that is in the other codec. */
-static bool is_to_change(const struct record_member *m, enum output_codec codec)
+static bool is_latent(const struct array_name *a)
 {
-	return ends_with(m->suffix, codec == OUTPUT_CODEC_NONE ? ".npy.zst" : ".npy");
+	return strcmp(a->name, "latent") == 0 || strcmp(a->name, "moments") == 0;
 }
 
-static int add_recoded(const struct record_member *m, enum output_codec codec,
-		       struct record *record, struct error *err)
+/* Only latents come as planes. */
+static enum output_codec codec_for(const struct array_name *a, enum output_codec codec)
+{
+	return codec == OUTPUT_CODEC_PLANES && !is_latent(a) ? OUTPUT_CODEC_ZSTD : codec;
+}
+
+/* An array that is no latent: its file, opened or compressed. */
+static int add_recoded(const struct record_member *m, const struct array_name *a,
+		       enum output_codec codec, struct record *record, struct error *err)
 {
 	cleanup_buffer struct buffer data = BUFFER_INIT;
 	char suffix[RECORD_SUFFIX_SIZE];
-	size_t n = strlen(m->suffix);
+	int n = snprintf(suffix, sizeof(suffix), "%s.npy%s", a->name,
+			 codec == OUTPUT_CODEC_NONE ? "" : ".zst");
+	int r;
 
-	if (codec == OUTPUT_CODEC_NONE) {
-		snprintf(suffix, sizeof(suffix), "%.*s", (int)(n - strlen(".zst")), m->suffix);
-		if (decompress_frame(&data, m->data.data, m->data.size, ARRAY_BYTES_MAX, err) < 0)
-			return -1;
-	} else {
-		if (n + strlen(".zst") >= sizeof(suffix))
-			return error_data(err, "name_too_long", "%s has no room for .zst",
-					  m->suffix);
-		snprintf(suffix, sizeof(suffix), "%.*s.zst", (int)n, m->suffix);
-		if (compress_frame(&data, m->data.data, m->data.size, COMPRESS_LEVEL_FLOATS, err) <
-		    0)
-			return -1;
-	}
-	return record_add_buffer(record, suffix, &data, err);
+	if (n < 0 || (size_t)n >= sizeof(suffix))
+		return error_data(err, "name_too_long", "%s has no room for .zst", m->suffix);
+	if (codec == OUTPUT_CODEC_NONE)
+		r = decompress_frame(&data, m->data.data, m->data.size, ARRAY_BYTES_MAX, err);
+	else
+		r = compress_frame(&data, m->data.data, m->data.size, COMPRESS_LEVEL_FLOATS, err);
+	return r < 0 ? -1 : record_add_buffer(record, suffix, &data, err);
+}
+
+static int add_in_codec(struct record *record, struct record_member *m,
+			const struct recipe *latents, struct record *out, struct error *err)
+{
+	enum output_codec codec = latents->form.codec;
+	struct array_name a;
+	struct record_facts facts;
+	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
+
+	if (!array_name(m->suffix, &a) || a.codec == codec_for(&a, codec))
+		return record_add(out, m->suffix, m->data.data, m->data.size, err);
+	if (!is_latent(&a))
+		return add_recoded(m, &a, codec_for(&a, codec), out, err);
+	if (record_facts_read(record, &facts, err) < 0 ||
+	    record_latent_read(record, &facts, &latent, err) < 0)
+		return -1;
+	return record_add_latent(latents, &latent, out, err);
 }
 
 int record_recode(struct record *record, enum output_codec codec, struct error *err)
 {
 	cleanup_record struct record changed = RECORD_INIT;
+	struct recipe latents = {.form = {.codec = codec}};
 	bool any = false;
 
-	for (size_t i = 0; i < record->n_members; i++)
-		any = any || is_to_change(&record->members[i], codec);
+	for (size_t i = 0; i < record->n_members; i++) {
+		struct array_name a;
+
+		any = any || (array_name(record->members[i].suffix, &a) &&
+			      a.codec != codec_for(&a, codec));
+		if (strncmp(record->members[i].suffix, "moments.", 8) == 0)
+			latents.posterior = POSTERIOR_MOMENTS;
+	}
 	if (!any)
 		return 0;
+	latents.rounding = record_rounding(record);
 	if (record_init(&changed, record->key, record->group, err) < 0)
 		return -1;
 	changed.rank = record->rank;
 	for (size_t i = 0; i < record->n_members; i++) {
-		struct record_member *m = &record->members[i];
-		int r = is_to_change(m, codec)
-			    ? add_recoded(m, codec, &changed, err)
-			    : record_add_buffer(&changed, m->suffix, &m->data, err);
-
-		if (r < 0)
+		if (add_in_codec(record, &record->members[i], &latents, &changed, err) < 0)
 			return error_wrap(err, "%s", record->key);
 	}
 	record_release(record);

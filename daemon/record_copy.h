@@ -34,7 +34,7 @@ bool record_has_caption(const struct record *record, const char *caption);
  */
 int record_recaption(struct record *record, const char *caption, struct error *err);
 
-/* Every array of @record (`NAME.npy`, `NAME.npy.zst`) becomes a member in that codec; the others stay. ERR_DATA. */
+/* Every array of @record (`NAME.npy`, `NAME.npy.zst`) becomes a member in that codec, the latent byte for byte as encode writes it; the others stay. ERR_DATA. */
 int record_recode(struct record *record, enum output_codec codec, struct error *err);
 
 #endif

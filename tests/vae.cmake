@@ -13,6 +13,7 @@ foreach(name layers convolutions)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c unit/layer_testing.c
 		LIBS latentd_vae m)
 endforeach()
+add_cmocka_test(NAME test_rounding SOURCES unit/test_rounding.c LIBS latentd_vae m)
 add_cmocka_test(NAME test_posterior SOURCES unit/test_posterior.c LIBS latentd_vae m)
 add_cmocka_test(NAME test_kl_encoder SOURCES unit/test_kl_encoder.c LIBS latentd_kl_testing)
 target_link_options(test_kl_encoder PRIVATE -Wl,--wrap=aligned_alloc,--wrap=free)

@@ -24,6 +24,50 @@ int compress_frame(struct buffer *out, const void *data, size_t size, int level,
 	return 0;
 }
 
+/* @out has room for all. */
+static size_t compress_parts(ZSTD_CCtx *context, ZSTD_outBuffer *out, const uint8_t *data,
+			     const size_t *ends, size_t n)
+{
+	size_t at = 0, left = 0;
+
+	for (size_t i = 0; i < n && !ZSTD_isError(left); i++) {
+		ZSTD_inBuffer in = {.src = data + at, .size = ends[i] - at};
+
+		left =
+		    ZSTD_compressStream2(context, out, &in, i + 1 < n ? ZSTD_e_flush : ZSTD_e_end);
+		at = ends[i];
+	}
+	return left;
+}
+
+int compress_frame_parts(struct buffer *out, const void *data, const size_t *ends, size_t n,
+			 int level, struct error *err)
+{
+	/* a part may end in a block of its own that cannot be compressed */
+	size_t bound = ZSTD_compressBound(ends[n - 1]) + 16 * n, left;
+	ZSTD_outBuffer room = {.size = bound};
+	ZSTD_CCtx *context;
+
+	if (buffer_reserve(out, bound, err) < 0)
+		return -1;
+	context = ZSTD_createCCtx();
+	if (!context)
+		return error_set(err, ERR_NOMEM, "no memory for a zstd context");
+	ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+	ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1);
+	ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+	ZSTD_CCtx_setPledgedSrcSize(context, ends[n - 1]);
+	room.dst = out->data + out->size;
+	left = compress_parts(context, &room, data, ends, n);
+	ZSTD_freeCCtx(context);
+	if (left != 0)
+		return error_set(err, ERR_BUG, "zstd: %s",
+				 ZSTD_isError(left) ? ZSTD_getErrorName(left) : "no room");
+	out->size += room.pos;
+	out->data[out->size] = '\0';
+	return 0;
+}
+
 int decompress_frame(struct buffer *out, const void *frame, size_t size, size_t limit,
 		     struct error *err)
 {

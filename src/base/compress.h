@@ -12,9 +12,15 @@
  * to 19).
  */
 #define COMPRESS_LEVEL_FLOATS 1
+/* For floats that are multiples of a step: 5 to 8 % smaller. */
+#define COMPRESS_LEVEL_STEPS 9
 
 /* Appends the frame to @out. The same bytes and level give the same frame with one libzstd. */
 int compress_frame(struct buffer *out, const void *data, size_t size, int level, struct error *err);
+
+/* The same, with blocks that end at each of @ends, the last of which is the size: each part gets tables of its own. */
+int compress_frame_parts(struct buffer *out, const void *data, const size_t *ends, size_t n,
+			 int level, struct error *err);
 
 /*
  * Appends the contents of exactly one frame of @size bytes to @out. ERR_DATA `zstd`: no frame, more

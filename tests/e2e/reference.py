@@ -48,6 +48,20 @@ def read_npy(npy):
     return header["descr"], header["shape"], npy[10 + length :]
 
 
+def joined(planes):
+    """The .npy of an array that is stored as planes of bytes: |u1 [C, H, W, item size] in Fortran order."""
+    (length,) = struct.unpack("<H", planes[8:10])
+    header = ast.literal_eval(planes[10 : 10 + length].decode())
+    assert header["descr"] == "|u1" and header["fortran_order"] is True, header
+    c, h, w, item = header["shape"]
+    data, n = planes[10 + length :], c * h * w
+    places = [(x * h + y) * c + z for z in range(c) for y in range(h) for x in range(w)]
+    values = bytes(data[b * n + place] for place in places for b in range(item))
+    about = f"{{'descr': '<f{item}', 'fortran_order': False, 'shape': {(c, h, w)}, }}".encode()
+    about += b" " * ((-len(about) - 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(about)) + about + values
+
+
 def npy_values(npy):
     dtype, _, data = read_npy(npy)
     return struct.unpack(f"<{len(data) // int(dtype[2])}{'e' if dtype == '<f2' else 'f'}", data)
@@ -78,7 +92,8 @@ class Sample:
     @property
     def npy(self):
         (name,) = [name for name in self.members if name.endswith((".npy.zst", ".npy"))]
-        return unzstd(self.members[name]) if name.endswith(".zst") else self.members[name]
+        data = unzstd(self.members[name]) if name.endswith(".zst") else self.members[name]
+        return joined(data) if ".planes." in name else data
 
 
 def shard_files(dataset, split="*"):

@@ -2,6 +2,7 @@
 """`--scaled` and `--codec none`: what is stored, and that every command works on it."""
 
 import json
+import math
 import os
 import struct
 import subprocess
@@ -207,6 +208,63 @@ def a_dataset_has_one_codec(ws):
     result = ws.encode(code=FAILED)
     assert "has codec none: keep to that, or give another --name" in result.err, result.err
     equal(members(ws, ws.name), {("json", "latent.npy", "txt")}, "members")
+
+
+@test
+def planes_are_the_same_latents_in_less(ws):
+    ws.small_pictures(6)
+    for more in ((), ("--posterior", "moments", "--dtype", "float32")):
+        suffix = "moments" if more else "latent"
+        names = [word + str(len(more)) for word in ("zstd", "planes")]
+        ws.encode("--name", names[0], *more, vae=demo_model())
+        result = ws.encode("--name", names[1], "--codec", "planes", *more, vae=demo_model())
+        assert "6 images copied" in result.out + result.err, result
+        one, other = ({s.key: s for s in read_dataset(ws.path("out", name))} for name in names)
+        for key, s in one.items():
+            equal(other[key].members["json"], s.members["json"], f"KEY.json of {key}")
+            equal(other[key].npy, s.npy, f"latent of {key}")
+            equal(list(other[key].members), ["json", f"{suffix}.planes.npy.zst", "txt"], "members")
+    ws.verify()
+    dataset = ws.path("out", "planes0")
+    equal(dataset_json(ws, "planes0")["codec"], "planes", "codec")
+    with open(os.path.join(dataset, "README.md"), encoding="utf-8") as file:
+        assert 'view("<f2")' in file.read()
+    before = {s.key: s.members for s in read_dataset(dataset)}
+    for words in (("--format", "mds"), ("--format", "wds", "--codec", "none"), ("--codec", "planes")):
+        ws.latentctl("repack", "--out", ws.out, "--name", "planes0", *words)
+    equal({s.key: s.members for s in read_dataset(dataset)}, before, "members after three repacks")
+    result = ws.encode("--format", "mds", "--codec", "planes", "--name", "no", code=FAILED)
+    assert "planes is of format wds" in result.err, result.err
+
+
+@test
+def coarser_latents_say_so_and_how_much_it_cost(ws):
+    ws.golden("rocket.jpg", "rocket.jpg")
+    options = ("--dtype", "float32", "--resolution", "256", "--name")
+    ws.encode(*options, "exact", vae=demo_model())
+    (exact,) = read_dataset(ws.path("out", "exact"))
+    assert "round" not in exact.record["latent"] and "snr_db" not in dataset_json(ws, "exact")["latent"]
+    values, found = npy_values(exact.npy), {}
+    for kind in ("bf16", "6bit", "step"):
+        ws.encode(*options, kind, "--round", kind, vae=demo_model())
+        (sample,) = read_dataset(ws.path("out", kind))
+        about, rounded = sample.record["latent"], npy_values(sample.npy)
+        equal(about["round"], kind, "round")
+        n = len(values) // about["shape"][0]
+        parts = [values[i : i + n] for i in range(0, len(values), n)]
+        signal = sum((v - sum(part) / n) ** 2 for part in parts for v in part)
+        noise = sum((a - b) ** 2 for a, b in zip(values, rounded))
+        assert abs(10 * math.log10(signal / noise) - about["snr_db"]) < 0.02, about
+        snr = {"least": about["snr_db"], "mean": about["snr_db"], "samples": 1}
+        latent = dataset_json(ws, kind)["latent"]
+        equal((latent["round"], latent["snr_db"]), (kind, snr), "dataset.json")
+        found[kind] = about["snr_db"], sum(map(len, sample.members.values()))
+    assert found["bf16"][0] > found["6bit"][0] > 40 and found["step"][0] > 45, found
+    assert len(exact.members["latent.npy.zst"]) > found["bf16"][1] > found["6bit"][1], found
+    ws.latentctl("reindex", "--out", ws.out)
+    ws.verify()
+    result = ws.encode(*options, "exact", "--round", "bf16", vae=demo_model(), code=FAILED)
+    assert "another recipe" in result.err and "round" in result.err, result.err
 
 
 @test

@@ -34,7 +34,10 @@ def read_all(dataset):
                 if field.endswith(".zst"):
                     data = zstandard.ZstdDecompressor().decompress(data)
                 if ".npy" in field:
-                    samples.setdefault(key, {})["array"] = numpy.load(io.BytesIO(data))
+                    array = numpy.load(io.BytesIO(data))
+                    if ".planes." in field:
+                        array = numpy.ascontiguousarray(array).view(f"<f{array.shape[-1]}")[..., 0]
+                    samples.setdefault(key, {})["array"] = array
                 elif field == "json":
                     samples.setdefault(key, {})["record"] = json.loads(data)
     return {key: (s["record"], s["array"]) for key, s in samples.items()}

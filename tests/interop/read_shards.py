@@ -45,7 +45,13 @@ def open_latent(fields):
     assert parameters.has_checksum, "no checksum in the zstd frame"
     npy = zstandard.ZstdDecompressor().decompress(frame)
     assert len(npy) == parameters.content_size
-    return name, numpy.load(io.BytesIO(npy), allow_pickle=False)
+    return name, joined(name, numpy.load(io.BytesIO(npy), allow_pickle=False))
+
+
+def joined(name, array):
+    """What was stored as planes of bytes."""
+    planes = ".planes." in name
+    return numpy.ascontiguousarray(array).view(f"<f{array.shape[-1]}")[..., 0] if planes else array
 
 
 def each_shard_is_plain_ustar(shards):
