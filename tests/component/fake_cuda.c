@@ -169,9 +169,11 @@ static bool run_any(void)
 	uint32_t n = 0, which;
 	struct op op;
 
+	if (fake_cuda.stands_still || lost)
+		return false;
 	for (const struct CUstream_st *t = streams; t; t = t->next)
 		n += may_run(t);
-	if (n == 0 || fake_cuda.stands_still || lost)
+	if (n == 0)
 		return false;
 	which = random_below(n);
 	while (!may_run(s) || which-- > 0)
