@@ -146,8 +146,10 @@ static void take_down(struct intake *in, const struct sources_scanned *scanned)
 
 	s->scan_files = s->running_files;
 	s->scans++;
+	if (found->busy > 0)
+		intake_want_scan(in, RESCAN_LATER);
 	if (scanned->waits)
-		return;
+		return; /* it is scanned again when the archive has settled */
 	s->not_believed = scanned->not_believed;
 	s->deletions =
 	    scanned->vanished.missed + (in->options.remove ? scanned->vanished.missed_done : 0);
@@ -161,8 +163,6 @@ static void take_down(struct intake *in, const struct sources_scanned *scanned)
 			    "before somebody accepts it",
 			    (unsigned long long)s->deletions, s->not_believed);
 	}
-	if (found->busy > 0)
-		intake_want_scan(in, RESCAN_LATER);
 	in->doing.remove = false;
 	in->doing.accept = in->doing.accept && s->removal_waits;
 }
