@@ -515,7 +515,9 @@ def main():
             failed += 1
         else:
             passed += 1
-            totals = [a + b for a, b in zip(totals, counts)]
+            before, totals = totals[0], [a + b for a, b in zip(totals, counts)]
+            if before // 10000 != totals[0] // 10000:
+                print(f"{passed + failed} episodes from {first}: {totals[0]} steps", flush=True)
         if failed == 5 or totals[0] >= STEPS:
             break
     print(f"{passed + failed} episodes from {first}: steps {totals[0]}, ", end="")
