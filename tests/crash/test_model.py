@@ -80,6 +80,7 @@ class Episode:
         self.clock = 0
         self.datasets = {name: Dataset() for name in NAMES}
         self.latents = {}  # {content: hash of the latent it had the first time}
+        self.unseen = set()  # shards without a row of which a byte was changed
         self.encode_s, self.checked, self.deaths = 0.05, 0, 0
         os.makedirs(ws.src)
 
@@ -398,6 +399,7 @@ class Episode:
             data.of(sample.path).add(ABSENT)
         if found.code == OK:  # a shard that a run has left without a row
             assert f"{self.ws.name}/{name}: not in the catalog" in found.out, found
+            self.unseen.add(file)
         return f"{self.ws.name}/{name} at {at}"
 
     def rebuild(self, chance):
@@ -413,14 +415,17 @@ class Episode:
         shutil.rmtree(self.ws.environment["XDG_STATE_HOME"])
         fault = f"change:{chance.randrange(1, 60)}:{chance.choice(('die', 'die-after'))}"
         words = ["rebuild", self.ws.out, self.ws.src]
-        if chance.random() < 0.4:
+        unseen, self.unseen = {f for f in self.unseen if os.path.exists(f)}, set()
+        died = chance.random() < 0.4
+        if died:
             self.ws.latentctl(*words, code=None, env=self.rig.shim(fault=fault))
-            result = self.ws.latentctl(*words, code=None)
-            assert result.code == OK or "--force" in result.err, f"exit status {result.code}"
+        result = self.ws.latentctl(*words, code=None)
+        if result.code == DAMAGED:
+            assert any(os.path.relpath(f, self.ws.out) in result.out for f in unseen), result
         else:
-            fault = ""
-            self.ws.latentctl(*words)
-        return fault
+            was_done = died and "--force" in result.err
+            assert result.code == OK or was_done, f"exit status {result.code}"
+        return fault if died else ""
 
     # -- the steps
 
