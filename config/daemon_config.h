@@ -98,8 +98,10 @@ struct daemon_config {
 	} decode;
 	struct {
 		const char *socket;
-		unsigned mode;	   /* of the socket: who may write to it may steer */
-		const char *group; /* NULL: the daemon's */
+		unsigned mode;		/* of the socket: who may write to it may steer */
+		const char *group;	/* NULL: the daemon's */
+		const char *listen;	/* on this machine, TCP; NULL: the socket alone */
+		const char *token_file; /* NULL: nothing is changed over TCP */
 	} api;
 	struct serve_options serve; /* listen NULL: nothing is served */
 	struct dataset_config *datasets;

@@ -88,6 +88,10 @@ static const char *error_word(unsigned status)
 	switch (status) {
 	case 400:
 		return "bad_request";
+	case 401:
+		return "unauthorized";
+	case 403:
+		return "forbidden";
 	case 404:
 		return "not_found";
 	case 405:

@@ -7,7 +7,10 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 
+#include "daemon/api_events.h"
+#include "daemon/api_guard.h"
 #include "daemon/api_socket.h"
+#include "daemon/api_web.h"
 #include "daemon/http_send.h"
 
 #include <errno.h>
@@ -18,7 +21,9 @@
 struct api_server {
 	struct api_context context;
 	struct api_socket socket;
-	struct MHD_Daemon *http;
+	struct serve_listen listen; /* fd -1: the socket alone */
+	struct api_events *events;
+	struct MHD_Daemon *http, *tcp;
 };
 
 /* One request, from its first line to its answer. */
@@ -64,6 +69,53 @@ static bool announces_too_much(struct MHD_Connection *connection)
 	return size && (strlen(size) > 9 || strtoul(size, NULL, 10) > API_BODY_MAX);
 }
 
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status, const char *why)
+{
+	struct http_answer answer = HTTP_ANSWER_INIT;
+
+	api_error(&answer, status, why);
+	return http_answer_send(connection, &answer);
+}
+
+static enum MHD_Result send_events(const struct api_server *server,
+				   struct MHD_Connection *connection)
+{
+	struct MHD_Response *response = api_events_response(server->events);
+	enum MHD_Result r;
+
+	if (!response)
+		return refuse(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+			      "too many listen already: close another page");
+	r = MHD_queue_response(connection, MHD_HTTP_OK, response);
+	MHD_destroy_response(response);
+	return r;
+}
+
+/* A request that has come whole. */
+static enum MHD_Result answer_request(const struct api_server *server,
+				      struct MHD_Connection *connection, const char *method,
+				      const struct request *request)
+{
+	struct http_answer answer = HTTP_ANSWER_INIT;
+	struct api_call call = {.method = method,
+				.uri = request->uri,
+				.accept = header(connection, MHD_HTTP_HEADER_ACCEPT),
+				.body = request->body.data,
+				.body_size = request->body.size};
+	bool get = strcmp(method, "GET") == 0;
+
+	if (get && strcmp(request->uri, "/api/v1/events") == 0)
+		return send_events(server, connection);
+	if (!get || !api_web_file(request->uri, &answer))
+		api_handle(&server->context, &call, &answer);
+	return http_answer_send(connection, &answer);
+}
+
 /*
  * Called with the headers, then with each piece of the body, then once more. MHD_NO closes the connection: nothing
  * else can be done about a body that is too large without having said so.
@@ -72,19 +124,16 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 				  const char *method, const char *version, const char *piece,
 				  size_t *piece_size, void **state)
 {
-	const struct api_server *server = arg;
 	struct request *request = *state;
-	struct http_answer answer = HTTP_ANSWER_INIT;
-	struct api_call call;
 
 	(void)url;
 	(void)version;
 	if (!request->begun) {
 		request->begun = true;
-		if (!announces_too_much(connection))
-			return MHD_YES;
-		api_error(&answer, MHD_HTTP_CONTENT_TOO_LARGE, "the body is larger than 64 KiB");
-		return http_answer_send(connection, &answer);
+		return announces_too_much(connection)
+			   ? refuse(connection, MHD_HTTP_CONTENT_TOO_LARGE,
+				    "the body is larger than 64 KiB")
+			   : MHD_YES;
 	}
 	if (*piece_size > 0) {
 		if (*piece_size > API_BODY_MAX - request->body.size)
@@ -93,17 +142,28 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		*piece_size = 0;
 		return MHD_YES;
 	}
-	call = (struct api_call){.method = method,
-				 .uri = request->uri,
-				 .accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
-								       MHD_HTTP_HEADER_ACCEPT),
-				 .body = request->body.data,
-				 .body_size = request->body.size};
-	api_handle(&server->context, &call, &answer);
-	return http_answer_send(connection, &answer);
+	return answer_request(arg, connection, method, request);
 }
 
-static struct MHD_Daemon *start_http(struct api_server *server)
+static enum MHD_Result on_tcp_request(void *arg, struct MHD_Connection *connection, const char *url,
+				      const char *method, const char *version, const char *piece,
+				      size_t *piece_size, void **state)
+{
+	const struct api_server *server = arg;
+	const struct api_visit visit = {method, header(connection, MHD_HTTP_HEADER_HOST),
+					header(connection, MHD_HTTP_HEADER_ORIGIN),
+					header(connection, MHD_HTTP_HEADER_AUTHORIZATION)};
+	const struct request *request = *state;
+	const char *why = NULL;
+	unsigned status = request->begun ? 0 : api_guard(&server->listen, &visit, &why);
+
+	if (status != 0)
+		return refuse(connection, status, why);
+	return on_request(arg, connection, url, method, version, piece, piece_size, state);
+}
+
+static struct MHD_Daemon *start_http(struct api_server *server, int fd,
+				     MHD_AccessHandlerCallback handler)
 {
 	sigset_t all, before;
 	struct MHD_Daemon *http;
@@ -113,13 +173,24 @@ static struct MHD_Daemon *start_http(struct api_server *server)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	http = MHD_start_daemon(
 	    MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ITC, 0, NULL,
-	    NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, server->socket.fd,
-	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-	    (unsigned)API_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_HEADERS_MAX,
+	    NULL, handler, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+	    (unsigned)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_HEADERS_MAX,
 	    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
 	    MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return http;
+}
+
+static int open_tcp(struct api_server *server, const struct api_options *options, struct error *err)
+{
+	const struct serve_options listen = {.listen = options->listen,
+					     .token_file = options->token_file};
+
+	if (serve_listen_open(&listen, &server->listen, err) < 0)
+		return error_wrap(err, "api");
+	server->tcp = start_http(server, server->listen.fd, on_tcp_request);
+	return server->tcp ? 0 : error_sys(err, "serve %s", options->listen);
 }
 
 int api_server_open(const struct api_options *options, struct api_server **out, struct error *err)
@@ -128,19 +199,30 @@ int api_server_open(const struct api_options *options, struct api_server **out, 
 
 	server->context = options->context;
 	server->socket = (struct api_socket)API_SOCKET_INIT;
+	server->listen = (struct serve_listen)SERVE_LISTEN_INIT;
 	if (api_socket_open(options->socket, options->mode, options->group, &server->socket, err) <
 	    0) {
 		free(server);
 		return -1;
 	}
-	server->http = start_http(server);
+	server->events = api_events_new(options->context.board);
+	server->http = start_http(server, server->socket.fd, on_request);
 	if (!server->http) {
 		error_sys(err, "serve %s", options->socket);
 		api_server_close(server);
 		return -1;
 	}
+	if (options->listen && open_tcp(server, options, err) < 0) {
+		api_server_close(server);
+		return -1;
+	}
 	*out = server;
 	return 0;
+}
+
+const char *api_server_address(const struct api_server *server)
+{
+	return server->tcp ? server->listen.address : NULL;
 }
 
 void api_server_unlink(const struct api_server *server)
@@ -152,10 +234,18 @@ void api_server_close(struct api_server *server)
 {
 	if (!server)
 		return;
+	if (server->events)
+		api_events_end(server->events);
+	if (server->tcp) {
+		MHD_stop_daemon(server->tcp);
+		server->listen.fd = -1; /* MHD has closed it */
+	}
 	if (server->http) {
 		MHD_stop_daemon(server->http);
 		server->socket.fd = -1; /* MHD has closed it */
 	}
+	api_events_free(server->events);
+	serve_listen_close(&server->listen);
 	api_socket_close(&server->socket);
 	free(server);
 }

@@ -1,5 +1,6 @@
 /*
- * The API over HTTP/1.1 on a Unix socket (api_socket.h: who may write to it may steer).
+ * The API over HTTP/1.1 on a Unix socket (api_socket.h: who may write to it may steer), and on TCP where that is asked
+ * for (api_guard.h: who may there); with the dashboard (api_web.h) and its events (api_events.h).
  *
  *	api_server_open(&options, &server, err)     serves from now on, with threads of its own
  *	...
@@ -22,16 +23,20 @@
 #define API_BODY_MAX	(64 << 10)
 
 struct api_options {
-	const char *socket; /* path */
-	unsigned mode;	    /* of it: 0660 */
-	const char *group;  /* NULL: the process's */
+	const char *socket;	/* path */
+	unsigned mode;		/* of it: 0660 */
+	const char *group;	/* NULL: the process's */
+	const char *listen;	/* HOST:PORT on this machine, TCP; NULL: the socket alone */
+	const char *token_file; /* for changes over TCP; NULL: there are none */
 	struct api_context context;
 };
 
 struct api_server;
 
-/* Errors of api_socket_open. */
+/* Errors of api_socket_open and serve_listen_open. */
 int api_server_open(const struct api_options *options, struct api_server **out, struct error *err);
+/* Where it is reached over TCP, "127.0.0.1:8190"; NULL: nowhere. */
+const char *api_server_address(const struct api_server *server);
 /* Nobody finds it any more; for a process that ends without closing. */
 void api_server_unlink(const struct api_server *server);
 /* NULL is fine. */

@@ -372,19 +372,20 @@ static int open_api(struct service *s, struct error *err)
 {
 	struct api_options api = {.socket = s->config->api.socket,
 				  .mode = s->config->api.mode,
-				  .group = s->config->api.group};
+				  .group = s->config->api.group,
+				  .listen = s->config->api.listen,
+				  .token_file = s->config->api.token_file};
 
-	s->board = status_board_new();
-	s->commands = service_commands_new(s);
 	api.context = (struct api_context){s->board, service_commands_request, s->commands};
 	return api_server_open(&api, &s->api, err);
 }
 
 static int open_all(struct service *s, struct error *err)
 {
-	if (open_loop(s, err) < 0 || open_database(s, err) < 0 || open_workers(s, err) < 0 ||
-	    open_api(s, err) < 0)
+	if (open_loop(s, err) < 0 || open_database(s, err) < 0 || open_workers(s, err) < 0)
 		return -1;
+	s->board = status_board_new();
+	s->commands = service_commands_new(s);
 	s->watchdog = service_watchdog_new(s);
 	s->shared = (struct lane_shared){.event = s->event,
 					 .inbox = s->inbox,
@@ -406,10 +407,16 @@ static int open_all(struct service *s, struct error *err)
 	s->state = s->options.once ? SERVICE_DRAINING : SERVICE_RUNNING;
 	for (size_t i = 0; i < s->config->n_datasets; i++)
 		service_add_lane(s, &s->config->datasets[i]);
+	/* Whoever comes early is answered with a picture that has the datasets. */
 	service_publish(s);
+	if (open_api(s, err) < 0)
+		return -1;
 	sd_notifyf(0, "READY=1\nSTATUS=%zu dataset%s", s->n_lanes, s->n_lanes == 1 ? "" : "s");
 	service_log(s, LOG_LEVEL_INFO, NULL, "version %s, %zu dataset%s, steered through %s",
 		    LATENTD_VERSION, s->n_lanes, s->n_lanes == 1 ? "" : "s", s->config->api.socket);
+	if (api_server_address(s->api))
+		service_log(s, LOG_LEVEL_INFO, NULL, "dashboard at http://%s/",
+			    api_server_address(s->api));
 	return 0;
 }
 

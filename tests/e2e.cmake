@@ -12,6 +12,7 @@ foreach(name
 	doctor
 	api
 	metrics
+	dashboard
 	plan
 	identity
 	rewrite

@@ -440,7 +440,7 @@ static void status_does_not_wait_for_a_command_that_waits(void **state)
 
 static void unknown_paths_are_404(void **state)
 {
-	static const char *const paths[] = {"/",
+	static const char *const paths[] = {"/index.html",
 					    "/api",
 					    "/api/v1/",
 					    "/api/v1/status/",

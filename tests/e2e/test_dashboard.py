@@ -1,0 +1,218 @@
+"""The API over TCP and the page that it serves: who may, what a browser is told, and what comes live."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+
+from browser import Browser
+from daemon_rig import Daemon
+from harness import SOURCE_DIR, USAGE, equal, one_line, run_tests, test
+
+TOKEN = "s3cret-word"
+EVIL = "<script>alert(1)<!--.jpg"
+
+
+def with_tcp(ws, token=True):
+    daemon = Daemon(ws)
+    daemon.config["api"]["listen"] = "127.0.0.1:0"
+    if token:
+        ws.write("token", f"{TOKEN}\n".encode(), ws.root)
+        daemon.config["api"]["token_file"] = ws.path("token")
+    daemon.dataset("photos")
+    return daemon
+
+
+def start(daemon):
+    daemon.start()
+    line = daemon.says("dashboard at http://")
+    return re.search(r"http://127\.0\.0\.1:(\d+)/", line).group(1)
+
+
+def ask(port, method, path, body=None, **headers):
+    """(status, headers, body)"""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", int(port), 60)) as connection:
+        connection.request(
+            method, path, body, {k.replace("_", "-"): v for k, v in headers.items()}
+        )
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+
+
+@test
+def the_page_is_whole_and_may_load_nothing_else(ws):
+    daemon = with_tcp(ws)
+    port = start(daemon)
+    status, headers, page = ask(port, "GET", "/")
+    equal(status, 200, "status")
+    policy = headers["Content-Security-Policy"]
+    for word in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"):
+        assert word in policy, policy
+    assert "unsafe" not in policy, policy
+    # nothing inline, nothing from elsewhere
+    assert not re.search(r"<script(?![^>]*\bsrc=)", page) and "<style" not in page, page
+    assert not re.search(r"\son\w+=|\sstyle=", page), page
+    loaded = re.findall(r'(?:src|href)="([^"]*)"', page)
+    for name in loaded:
+        if name.startswith("data:"):
+            continue
+        status, headers, text = ask(port, "GET", name)
+        equal(status, 200, name)
+        equal(headers["X-Content-Type-Options"], "nosniff", f"{name}: sniffing")
+        assert "http://" not in text and "https://" not in text, f"{name} names another place"
+        for word in ("innerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert word not in text, f"{name} makes markup of text: {word}"
+    equal(len(loaded), 3, f"what it loads: {loaded}")
+    daemon.stop()
+
+
+@test
+def only_this_machine_by_its_names_is_answered(ws):
+    daemon = with_tcp(ws)
+    port = start(daemon)
+    good = ("localhost", f"localhost:{port}", "127.0.0.1", f"127.1.2.3:{port}", "[::1]", "[::1]:80")
+    bad = ("evil.example", f"evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil.example")
+    bad += ("localhost:80:80", "localhost:x", "[::1", "", "[::1]x", "128.0.0.1", "x" * 200)
+    for host in good:
+        equal(ask(port, "GET", "/api/v1/status", Host=host)[0], 200, f"Host: {host}")
+    for host in bad:
+        for path in ("/", "/api/v1/status", "/metrics", "/api/v1/events"):
+            status = ask(port, "GET", path, Host=host)[0]
+            assert status in (400, 403), f"{path} with Host: {host}: {status}"
+    daemon.stop()
+
+
+@test
+def only_the_own_page_with_the_token_changes_anything(ws):
+    daemon = with_tcp(ws)
+    port = start(daemon)
+    mine, token = f"http://localhost:{port}", f"Bearer {TOKEN}"
+    cases = [
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": TOKEN}, 401),
+        ({"Authorization": token, "Origin": "http://evil.example"}, 403),
+        ({"Authorization": token, "Origin": "null"}, 403),
+        ({"Authorization": token, "Origin": "http://localhost:1"}, 403),
+        ({"Authorization": token, "Origin": mine}, 200),
+        ({"Authorization": token}, 200),
+    ]
+    for headers, wanted in cases:
+        status, _, text = ask(
+            port, "POST", "/api/v1/datasets/photos/pause", "{}", Host=f"localhost:{port}", **headers
+        )
+        equal(status, wanted, f"{headers}: {text}")
+        daemon.wait_for_state("paused" if wanted == 200 else "idle", "photos")
+        if wanted == 200:
+            daemon.resume("photos")
+            daemon.wait_for_state("idle", "photos")
+    daemon.stop()
+
+
+@test
+def without_a_token_file_nothing_is_changed_over_tcp(ws):
+    daemon = with_tcp(ws, token=False)
+    port = start(daemon)
+    status, _, text = ask(port, "POST", "/api/v1/pause", "{}", Authorization="Bearer ")
+    equal(status, 403, "status")
+    assert "token_file" in json.loads(text)["error"]["message"], text
+    equal(ask(port, "GET", "/api/v1/status")[0], 200, "reading")
+    daemon.stop()
+
+
+@test
+def events_come_until_the_daemon_ends(ws):
+    daemon = with_tcp(ws)
+    ws.small_pictures(2, folder=ws.path("photos"))
+    ws.write(EVIL, b"no picture", ws.path("photos"))
+    port = start(daemon)
+    daemon.wait_for("photos", finished=2, quarantined=1)
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), 60)
+    connection.request("GET", "/api/v1/events")
+    answer = connection.getresponse()
+    equal(answer.headers["Content-Type"], "text/event-stream", "content type")
+    for _ in range(2):
+        line = answer.readline().decode()
+        assert line.startswith("data: "), line
+        picture = json.loads(line[6:])
+        equal(picture["status"]["datasets"][0]["jobs"]["quarantined"], 1, "failures")
+        equal(picture["health"]["healthy"], True, "health")
+        equal(answer.readline(), b"\n", "end of an event")
+    (job,) = daemon.jobs("photos", "quarantined")
+    equal(job["source"], EVIL, "what the page shows as text")
+    daemon.stop()
+    connection.close()
+
+
+@test
+def further_listeners_are_told_to_come_later(ws):
+    daemon = with_tcp(ws)
+    port = start(daemon)
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), 60)
+            stack.callback(connection.close)
+            connection.request("GET", "/api/v1/events")
+            equal(connection.getresponse().status, 200, "status")
+        equal(ask(port, "GET", "/api/v1/events")[0], 503, "status of one too many")
+        equal(ask(port, "GET", "/api/v1/status")[0], 200, "others")
+    daemon.stop()
+
+
+@test
+def an_address_that_others_reach_is_refused(ws):
+    daemon = with_tcp(ws)
+    for address in ("0.0.0.0:8190", "[::]:8190", "192.168.1.2:80", "example.org:80", "127.0.0.1"):
+        daemon.config["api"]["listen"] = address
+        one_line(daemon.command("--check-config", code=USAGE), "listen")
+
+
+# -- in a browser
+
+
+@test
+def a_person_sees_what_goes_on_and_steers(ws):
+    daemon = with_tcp(ws)
+    ws.small_pictures(2, folder=ws.path("photos"))
+    ws.write(EVIL, b"no picture", ws.path("photos"))
+    with Browser(ws) as page:
+        port = start(daemon)
+        daemon.wait_for("photos", finished=2, quarantined=1)
+        page.open(f"http://localhost:{port}/")
+        page.wait("document.querySelectorAll('#stages tr').length === 6")
+        equal(page.run("document.querySelector('#state').textContent"), "running", "state")
+        # the file's name is text, wherever it stands
+        page.wait("document.querySelector('#failures details') !== null")
+        page.run("document.querySelector('#failures summary').click()")
+        page.wait("document.querySelector('#failures li') !== null")
+        shown = page.run("document.querySelector('#failures li').firstChild.textContent")
+        equal(shown.strip(), EVIL, "name of the failed file")
+        equal(page.run("document.querySelectorAll('script').length"), 1, "scripts")
+        # without the token a click says why nothing happens
+        page.run("document.querySelector('.dataset button').click()")
+        page.wait("document.querySelector('#message').textContent.includes('token')")
+        equal(daemon.about("photos")["state"] != "paused", True, "not paused")
+        page.errors.clear()  # the browser reports the 401
+        page.run(
+            f"document.querySelector('#token').value = '{TOKEN}';"
+            "document.querySelector('#token-form button').click()"
+        )
+        page.run("document.querySelector('.dataset button').click()")
+        page.wait("document.querySelector('.dataset button').textContent === 'Resume'")
+        equal(daemon.about("photos")["state"], "paused", "state")
+        # as wide as it is, and everything has a name
+        for width in (400, 1280):
+            page.size(width, 900)
+            wide = page.run("document.documentElement.scrollWidth")
+            assert wide <= width, f"the page is {wide} wide on a screen of {width}"
+        nameless = "[...document.querySelectorAll('button, input, canvas, progress, ul')].filter("
+        nameless += "(e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length"
+        nameless += " || e.classList.contains('list'))).length"
+        equal(page.run(nameless), 0, "elements that a screen reader cannot name")
+        equal(page.errors, [], "errors in the browser's console")
+    daemon.stop()
+
+
+if __name__ == "__main__":
+    run_tests()
