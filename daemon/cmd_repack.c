@@ -38,14 +38,15 @@ static int choose_form(const struct maintenance *m, struct dataset_form *form, s
 static void print_done(const struct maintenance *m, const struct repacked *done)
 {
 	const struct rewritten *s = &done->shards;
+	bool dry_run = m->options->dry_run;
 	char was[24], is[24];
 
 	if (done->went_on)
 		printf("%s: goes on where it was stopped\n", m->dataset->name);
 	printf("%s: %zu shard%s (%s) %s into %zu (%s), %zu sample%s", m->dataset->name, s->retired,
 	       plural(s->retired), text_bytes(s->retired_bytes, was),
-	       m->options->dry_run ? "would be repacked" : "repacked", s->shards,
-	       text_bytes(s->bytes, is), s->samples, plural(s->samples));
+	       dry_run ? "would be repacked" : "repacked", s->shards,
+	       text_bytes(dry_run ? s->bytes : s->written, is), s->samples, plural(s->samples));
 	if (done->kept > 0)
 		printf("; %zu %s so already", done->kept, done->kept == 1 ? "is" : "are");
 	printf("\n");

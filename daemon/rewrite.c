@@ -311,6 +311,7 @@ static int seal_chunk(struct rewriting *r, struct chunk *c, struct error *err)
 	if (seal_shard(&target, load, r, c->n, &c->sealed, err) < 0)
 		return -1;
 	spool_index_note_shard(&r->writer->numbers, c->sealed.name);
+	r->counts.written += c->sealed.bytes;
 	c->rows = xcalloc(c->n, sizeof(*c->rows));
 	for (size_t i = 0; i < c->n; i++) {
 		c->rows[i] = *carried[i].row;
@@ -420,6 +421,7 @@ static void add_counts(struct rewritten *sum, const struct rewritten *add)
 	sum->dead += add->dead;
 	sum->retired_bytes += add->retired_bytes;
 	sum->bytes += add->bytes;
+	sum->written += add->written;
 }
 
 int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err)

@@ -60,7 +60,9 @@ struct rewritten {
 	size_t retired, shards; /* old ones and new ones */
 	size_t samples;		/* in the new ones */
 	size_t dead;		/* left behind, those dropped now included */
-	uint64_t retired_bytes, bytes;
+	uint64_t retired_bytes,
+	    bytes; /* @bytes: of the samples where they were; foreseen and done are the same */
+	uint64_t written; /* bytes of the new files; 0 in a dry run */
 };
 
 /* How many new shards hold so much. */
