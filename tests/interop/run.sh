@@ -59,7 +59,12 @@ encode_and_read plain --resolution 128 --codec none --scaled
 encode_and_read planes --resolution 128 --codec planes --round step
 encode_and_read wide_planes --resolution 128 --codec planes --dtype float32 --round bf16
 encode_and_read plain_moments --resolution 128 --codec none --posterior moments --dtype float32
-# Under the factors of models that trainers know.
+# Under the factors of models that trainers know; photographs too, where they are there.
+photos=$here/../../../shared/photos
+if [ -d "$photos" ]; then
+	mkdir "$folder/pictures/photos"
+	find "$photos" -maxdepth 1 -type f ! -name 'broken*' -exec cp -t "$folder/pictures/photos" {} +
+fi
 cp -r "$model" "$folder/model"
 model=$folder/model
 readers=()
@@ -68,7 +73,10 @@ for family in sd15:0.18215 sdxl:0.13025; do
 		"$here/../../models/demo/config.json" >"$model/config.json"
 	encode_and_read "${family%:*}" --resolution 128 --codec none
 done
+rm -rf "$folder/pictures/photos"
 counted "$here/read_exports.py" "$build/daemon/latentctl" "$folder/out"
+printf 'parity\n'
+counted "$here/parity.py" "$build/daemon/latentctl" "$photos"
 printf 'MosaicML Streaming\n'
 counted "$here/read_streaming.py" "$build/daemon/latentctl" "$folder/pictures" "$here/../../models/demo"
 printf 'pixels\n'
