@@ -8,13 +8,19 @@
 void work_hours_set(struct work_hours *w, const char *text)
 {
 	w->text = text && day_hours_parse(text, &w->hours) ? text : NULL;
+	w->resumes_at = 0;
 }
 
 bool work_hours_look(struct work_hours *w)
 {
 	int64_t now = clock_wall_ms();
 	bool did = w->rests;
+	/* When it resumes is known, and does not change unless the clock is set. */
+	bool known = did && w->looked_at <= now && now < w->resumes_at;
 
+	w->looked_at = now;
+	if (known)
+		return false;
 	w->rests = w->text && !day_hours_hold(&w->hours, now);
 	w->resumes_at = w->rests ? day_hours_change(&w->hours, now) : 0;
 	return w->rests != did;

@@ -14,6 +14,7 @@ struct work_hours {
 	struct day_hours hours;
 	bool rests;
 	int64_t resumes_at; /* while it rests: wall-clock ms; 0: not known */
+	int64_t looked_at;  /* private: wall-clock ms */
 };
 
 /* @text is good, or NULL. work_hours_look() follows. */

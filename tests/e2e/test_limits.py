@@ -82,7 +82,7 @@ def a_dataset_outside_its_hours_finds_files_and_begins_none_until_they_come(ws):
 def an_encoder_outside_its_hours_is_given_nothing(ws):
     daemon = Daemon(ws)
     encoder = {"type": "fake", "name": "nightly", "hours": OTHERS}
-    daemon.config["encoders"] = [encoder]
+    daemon.config.update(encoders=[encoder], model_idle="1s")
     daemon.dataset()
     ws.small_pictures(3, ws.path("set"))
     start(daemon)
@@ -93,6 +93,7 @@ def an_encoder_outside_its_hours_is_given_nothing(ws):
     equal(said["why"], f"outside its hours {OTHERS}, goes on at {OTHERS[:5]}", "why")
     equal(daemon.about()["jobs"]["completed"] + daemon.about()["jobs"]["encoded"], 0, "images done")
     equal(daemon.health()[0], 200, "health: that is no problem")
+    daemon.wait(lambda: not daemon.has_model(), "the model to leave the memory")
     encoder["hours"] = THESE
     assert "restart" not in reload(daemon)["message"], "a restart is needed"
     daemon.wait_for(finished=3)
