@@ -56,7 +56,7 @@ def environment(ws, **more):
         "GPU_CHECK_OUT": ws.path("report"),
         "GPU_CHECK_BUILD": build,
         "GPU_CHECK_PROGRAMS": ws.programs,
-        "GPU_CHECK_FILES": f"20 64 {demo_model()}",
+        "GPU_CHECK_FILES": f"10 64 {demo_model()}",
         "LATENTD_CUDA_PLUGIN": PLUGIN,
         "XDG_CACHE_HOME": ws.path("cache"),
         **more,
