@@ -73,6 +73,20 @@ struct encode_run {
 
 /* -- what the parts report ------------------------------------------------------------------------ */
 
+static bool interrupted_early(void)
+{
+	sigset_t pending;
+
+	sigpending(&pending);
+	return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
+}
+
+static bool is_interrupted(void *arg)
+{
+	(void)arg;
+	return interrupted_early();
+}
+
 static void on_note(void *arg, const char *line)
 {
 	run_report_note(&((struct encode_run *)arg)->report, line);
@@ -427,8 +441,6 @@ static void close_all(struct encode_run *run)
 	output_close(&run->output);
 }
 
-static bool interrupted_early(void);
-
 static bool tidy_stops(void *arg)
 {
 	struct encode_run *run = arg;
@@ -518,14 +530,6 @@ static int run_jobs(struct encode_run *run, struct error *err)
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
 }
 
-static bool interrupted_early(void)
-{
-	sigset_t pending;
-
-	sigpending(&pending);
-	return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
-}
-
 /* What can be refused is refused before anything is made. */
 static int prepare(struct encode_run *run, const char *const *sources, size_t n, struct error *err)
 {
@@ -539,6 +543,7 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 
 	run->spending = spending_new("encode", &o->remote);
 	place.guard = spending_guard(run->spending);
+	run->sources.stop = is_interrupted;
 	place.cpu.beside = o->memory;
 	if (encode_options_cuda(o, &cuda))
 		place.cuda = &cuda;
@@ -567,6 +572,8 @@ static int run_all(struct encode_run *run, const char *const *sources, size_t n,
 	}
 	if (r == 0)
 		r = open_dataset(run, err);
+	if (r < 0 && err->code == ERR_TRANSIENT && interrupted_early())
+		return EXIT_INTERRUPTED; /* in the middle of a folder or an archive */
 	if (r == 0)
 		r = list_captions(run, err);
 	if (r == 0)

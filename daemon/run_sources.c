@@ -27,7 +27,8 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, 
 						.unpack = unpack_process_open,
 						.note = note,
 						.note_arg = arg,
-						.unread = &s->unread};
+						.unread = &s->unread,
+						.stop = s->stop};
 
 	s->roots = xcalloc(n, sizeof(*s->roots));
 	s->paths = xcalloc(n, sizeof(*s->paths));

@@ -16,9 +16,10 @@ struct run_sources {
 	struct pipeline_root *roots;
 	char **paths; /* absolute */
 	size_t n;
-	size_t others;	/* folders that the dataset knows and this run was not given */
-	size_t unread;	/* folders in them that could not be read */
-	size_t waiting; /* archives that are still being written */
+	size_t others;		 /* folders that the dataset knows and this run was not given */
+	size_t unread;		 /* folders in them that could not be read */
+	bool (*stop)(void *arg); /* set before it is opened: as in struct source_folder_options */
+	size_t waiting;		 /* archives that are still being written */
 	bool moved_device;
 };
 

@@ -4,12 +4,13 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import tarfile
 import time
 
 from daemon_rig import Daemon
-from harness import BUILD_DIR, OK, QUARANTINED, demo_model, equal, run_tests, same_members, test
+from harness import BUILD_DIR, INTERRUPTED, OK, QUARANTINED, demo_model, equal, run_tests, same_members, test
 from reference import read_dataset
 
 KINDS = ("tar", "tar.gz", "tar.zst", "tar.xz", "zip", "7z")
@@ -219,6 +220,23 @@ def a_run_that_was_killed_goes_on_in_the_middle_of_an_archive(ws):
     equal(captions(ws), wanted, "captions")
     ws.verify()
     ws.no_worker_is_left()
+
+
+def told_to_end():
+    """Between fork and exec: SIGTERM is there already when the program begins."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@test
+def a_run_stops_in_the_middle_of_a_list(ws):
+    wanted = pictures(ws, 4)
+    path = archive(ws, "a.tar.gz")
+    result = ws.latentctl(*ws.encode_words(src=[path]), code=INTERRUPTED, preexec_fn=told_to_end)
+    equal(result.errors, [], "errors")
+    equal(sum(ws.status()["jobs"].values()), 0, "jobs of the first run")
+    ws.encode(src=[path])
+    equal(captions(ws), wanted, "captions")
 
 
 @test
