@@ -43,13 +43,12 @@ static void sleep_ms(int64_t ms)
 		continue;
 }
 
-/* One try; @wake: the server may be starting, and is asked to hold the request until it has. */
-static int send_once(const struct question *q, bool wake, struct http_exchange *x,
+/* One try at @url; @wake: the server may be starting, and is asked to hold the request until it has. */
+static int send_once(const struct question *q, const char *url, bool wake, struct http_exchange *x,
 		     struct error *err)
 {
 	const struct remote_vae *v = q->vae;
 	int64_t timeout = v->options.ask.timeout_ms > 0 ? v->options.ask.timeout_ms : TIMEOUT_MS;
-	cleanup_buffer struct buffer url = BUFFER_INIT;
 	cleanup_free char *hold =
 	    xasprintf("X-Scale-Up-Timeout: %lld", (long long)v->options.ask.scale_up_ms / 1000);
 	const char *headers[5] = {"Content-Type: tensor/binary", "Accept: tensor/binary"};
@@ -59,10 +58,9 @@ static int send_once(const struct question *q, bool wake, struct http_exchange *
 		headers[n++] = v->access.bearer;
 	if (wake && v->options.ask.scale_up_ms > 0)
 		headers[n++] = hold;
-	remote_access_target(&v->access, q->query, &url);
 	*x = (struct http_exchange){
 	    .method = "POST",
-	    .url = (const char *)url.data,
+	    .url = url,
 	    .headers = headers,
 	    .body = q->body,
 	    .body_size = q->body_size,
@@ -113,8 +111,10 @@ static int judge(const struct question *q, const struct http_exchange *x, size_t
 static int ask(const struct question *q, struct error *err)
 {
 	struct remote_vae *v = q->vae;
+	cleanup_buffer struct buffer url = BUFFER_INIT;
 	bool wake = false;
 
+	remote_access_target(&v->access, q->query, &url);
 	for (size_t tries = 1;; tries++) {
 		struct error why = ERROR_INIT;
 		struct http_exchange x;
@@ -122,7 +122,7 @@ static int ask(const struct question *q, struct error *err)
 		int64_t pause;
 		int r;
 
-		if (send_once(q, wake, &x, err) < 0)
+		if (send_once(q, (const char *)url.data, wake, &x, err) < 0)
 			return -1;
 		r = judge(q, &x, tries, &wake, &again, &why);
 		pause = retry_pause_ms(tries, &v->random);
