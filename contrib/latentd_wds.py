@@ -95,7 +95,7 @@ class LatentBatches:
         self.counts = {name: len(rows) // (batch_size * world) for name, rows in self.buckets.items()}  # of steps
         self.rows = numpy.concatenate([*self.buckets.values(), numpy.empty((0, 3), numpy.int64)])
         if not len(self):
-            raise ValueError(f"{folder}: no bucket has {batch_size * world} samples, a batch for every rank")
+            raise ValueError(f"{folder}: no bucket of tars has {batch_size * world} samples, a batch for every rank")
 
     def _add_shard(self, index, shard, removed):
         spans = {}

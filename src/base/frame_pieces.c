@@ -145,7 +145,7 @@ static int damaged(const struct piece_reader *r, const char *what, struct error 
 			  (unsigned long long)r->position, what);
 }
 
-/* Up to @n bytes that lie side by side; 0: they are not there (or the error is set: *failed). */
+/* Between 1 and @n bytes, as many as lie side by side. */
 static int take(struct piece_reader *r, size_t n, const uint8_t **data, size_t *got,
 		struct error *err)
 {

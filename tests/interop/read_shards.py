@@ -153,7 +153,7 @@ def each_latent_is_what_its_record_says(shards):
                 about = json.loads(fields["json"])["latent"]
                 name, latent = open_latent(fields)
                 moments = about["posterior"] == "moments"
-                assert name.split(".npy")[0] == ("moments" if moments else "latent"), key
+                assert name.split(".")[0] == ("moments" if moments else "latent"), key
                 assert list(latent.shape) == about["shape"], key
                 assert latent.dtype.str == {"float16": "<f2", "float32": "<f4"}[about["dtype"]], key
                 assert latent.flags.c_contiguous and numpy.isfinite(latent).all(), key
@@ -183,7 +183,7 @@ def webdataset_reads_every_sample(shards):
     samples = webdataset.WebDataset(shards, shardshuffle=False, empty_check=False).decode(unzst)
     for sample in samples:
         name, latent = expected.pop(sample["__key__"])
-        assert (sample[name] == latent).all(), sample["__key__"]
+        assert (joined(name, sample[name]) == latent).all(), sample["__key__"]
         assert sample["json"]["key"] == sample["__key__"]
     assert not expected, f"webdataset did not see {sorted(expected)}"
 

@@ -56,9 +56,11 @@ encode_and_read moments --resolution 128 --posterior moments --dtype float32
 encode_and_read draw --resolution 192 --bucketing square --posterior draw --seed 7
 encode_and_read bare --resolution 128 --no-captions
 encode_and_read plain --resolution 128 --codec none --scaled
+encode_and_read plain_moments --resolution 128 --codec none --posterior moments --dtype float32
+# What loaders give of planes are bytes.
+readers=(read_shards.py read_contrib.py)
 encode_and_read planes --resolution 128 --codec planes --round step
 encode_and_read wide_planes --resolution 128 --codec planes --dtype float32 --round bf16
-encode_and_read plain_moments --resolution 128 --codec none --posterior moments --dtype float32
 # Under the factors of models that trainers know; photographs too, where they are there.
 photos=$here/../../../shared/photos
 if [ -d "$photos" ]; then
