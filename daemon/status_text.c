@@ -1,7 +1,7 @@
 /*
  * A dataset is its name, its state and lines of a label and items; what is wrong has a line of its own.
  */
-#include "daemon/status_text.h"
+#include "daemon/status_text_parts.h"
 
 #include "base/checked.h"
 #include "base/text.h"
@@ -9,22 +9,20 @@
 #include "daemon/text_lines.h"
 
 #include <jansson.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 #define BAR_CELLS 50
 
 /* -- members -------------------------------------------------------------------------------------- */
 
-static const char *text_of(const json_t *o, const char *member)
+const char *status_text_of(const json_t *o, const char *member)
 {
 	const char *s = json_string_value(json_object_get(o, member));
 
 	return s ? s : "";
 }
 
-static uint64_t count_of(const json_t *o, const char *member)
+uint64_t status_count_of(const json_t *o, const char *member)
 {
 	json_int_t n = json_integer_value(json_object_get(o, member));
 
@@ -33,7 +31,7 @@ static uint64_t count_of(const json_t *o, const char *member)
 
 static uint64_t jobs_of(const json_t *dataset, const char *state)
 {
-	return count_of(json_object_get(dataset, "jobs"), state);
+	return status_count_of(json_object_get(dataset, "jobs"), state);
 }
 
 int status_path(struct buffer *out, const json_t *object, const char *member)
@@ -43,8 +41,7 @@ int status_path(struct buffer *out, const json_t *object, const char *member)
 	return s && percent_decode(out, s) ? 0 : -1;
 }
 
-/* As it is where that is plain, quoted where it is not. */
-static void append_path(struct buffer *out, const json_t *object, const char *member)
+void status_append_path(struct buffer *out, const json_t *object, const char *member)
 {
 	cleanup_buffer struct buffer path = BUFFER_INIT;
 	char quoted[TEXT_QUOTE_SIZE];
@@ -120,9 +117,9 @@ static void rate_line(struct buffer *out, const json_t *d, const struct sums *s)
 		text_line_item(&line, "%.1f images/s", rate);
 	if (rate > 0 && s->todo > 0 && json_is_integer(eta))
 		text_line_item(&line, "about %s left (%s to %s)",
-			       text_duration(count_of(d, "eta_s"), text),
-			       text_duration(count_of(d, "eta_low_s"), low),
-			       text_duration(count_of(d, "eta_high_s"), high));
+			       text_duration(status_count_of(d, "eta_s"), text),
+			       text_duration(status_count_of(d, "eta_low_s"), low),
+			       text_duration(status_count_of(d, "eta_high_s"), high));
 	else if (rate > 0 && s->todo > 0)
 		text_line_item(&line, "time left not known yet");
 	text_line_end(&line);
@@ -154,15 +151,16 @@ static void shards_lines(struct buffer *out, const json_t *d, int64_t now)
 	struct text_line line = {out, 0, "shards"};
 	char shards[28], samples[28], size[24], time[32];
 
-	text_line_item(&line, "%s with %s sample%s", text_count(count_of(d, "shards"), shards),
-		       text_count(count_of(d, "samples"), samples),
-		       count_of(d, "samples") == 1 ? "" : "s");
-	text_line_item(&line, "%s", text_bytes(count_of(d, "shard_bytes"), size));
+	text_line_item(&line, "%s with %s sample%s",
+		       text_count(status_count_of(d, "shards"), shards),
+		       text_count(status_count_of(d, "samples"), samples),
+		       status_count_of(d, "samples") == 1 ? "" : "s");
+	text_line_item(&line, "%s", text_bytes(status_count_of(d, "shard_bytes"), size));
 	if (jobs_of(d, "encoded") > 0)
 		text_line_item(&line, "%s more encoded and not sealed yet",
 			       text_count(jobs_of(d, "encoded"), samples));
 	text_line_end(&line);
-	append_path(&path, last, "path");
+	status_append_path(&path, last, "path");
 	if (path.size == 0)
 		return;
 	line.label = "last shard";
@@ -174,27 +172,28 @@ static void shards_lines(struct buffer *out, const json_t *d, int64_t now)
 static void folders_lines(struct buffer *out, const json_t *d, int64_t now)
 {
 	const json_t *watch = json_object_get(d, "watch"), *scan = json_object_get(d, "scan");
-	const char *mode = text_of(watch, "mode");
+	const char *mode = status_text_of(watch, "mode");
 	struct text_line line = {out, 0, "folders"};
-	uint64_t ms = count_of(scan, "duration_ms");
+	uint64_t ms = status_count_of(scan, "duration_ms");
 	char count[28], time[32], took[32];
 
 	if (strcmp(mode, "inotify") == 0)
-		text_line_item(&line, "%s watched", text_count(count_of(watch, "folders"), count));
+		text_line_item(&line, "%s watched",
+			       text_count(status_count_of(watch, "folders"), count));
 	else if (strcmp(mode, "polling") == 0)
 		text_line_item(&line, "looked through every now and then");
 	else if (strcmp(mode, "off") == 0)
 		text_line_item(&line, "not watched");
 	if (json_is_true(json_object_get(scan, "running")))
 		text_line_item(&line, "a scan has met %s files",
-			       text_count(count_of(scan, "running_files"), count));
-	if (count_of(scan, "began_at") > 0)
+			       text_count(status_count_of(scan, "running_files"), count));
+	if (status_count_of(scan, "began_at") > 0)
 		text_line_item(&line, "scanned %s ago: %s files in %s",
 			       ago(scan, "began_at", now, time),
-			       text_count(count_of(scan, "files"), count),
+			       text_count(status_count_of(scan, "files"), count),
 			       ms < 1000 ? "less than 1 s" : text_duration(ms / 1000, took));
 	text_line_end(&line);
-	text_warning(out, text_of(watch, "note"));
+	text_warning(out, status_text_of(watch, "note"));
 }
 
 static void places_lines(struct buffer *out, const json_t *d)
@@ -202,12 +201,12 @@ static void places_lines(struct buffer *out, const json_t *d)
 	cleanup_buffer struct buffer path = BUFFER_INIT;
 	struct text_line line = {out, 0, "output"};
 
-	append_path(&path, d, "output");
+	status_append_path(&path, d, "output");
 	if (path.size > 0)
 		text_line_item(&line, "%s", (const char *)path.data);
 	text_line_end(&line);
 	line.label = "recipe";
-	text_line_item(&line, "%s", text_of(d, "recipe_id"));
+	text_line_item(&line, "%s", status_text_of(d, "recipe_id"));
 	text_line_end(&line);
 }
 
@@ -234,9 +233,9 @@ static char *reach_of(const json_t *d, const char *reach)
 static void advice_lines(struct buffer *out, const json_t *d, const struct sums *s,
 			 const char *reach)
 {
-	cleanup_free char *name = text_shell_word(text_of(d, "name"));
+	cleanup_free char *name = text_shell_word(status_text_of(d, "name"));
 	cleanup_free char *where = reach_of(d, reach);
-	uint64_t deletions = count_of(d, "deletions");
+	uint64_t deletions = status_count_of(d, "deletions");
 	cleanup_free char *failed = NULL, *deleted = NULL;
 	char count[28];
 
@@ -259,13 +258,13 @@ static void advice_lines(struct buffer *out, const json_t *d, const struct sums 
 static void dataset_text(struct buffer *out, const json_t *d, const char *reach, int64_t now)
 {
 	struct sums s = sums_of(d);
-	const char *state = text_of(d, "state");
+	const char *state = status_text_of(d, "state");
 	json_int_t priority = json_integer_value(json_object_get(d, "priority"));
 	int64_t retry_at = json_integer_value(json_object_get(d, "retry_at"));
 	char wait[32];
 
 	buffer_append_string(out, "\n");
-	text_clean(out, text_of(d, "name"));
+	text_clean(out, status_text_of(d, "name"));
 	if (*state)
 		buffer_append_string(out, ": ");
 	text_clean(out, state);
@@ -276,7 +275,7 @@ static void dataset_text(struct buffer *out, const json_t *d, const char *reach,
 		    out, ", %s in %s", strcmp(state, "paused") == 0 ? "goes on" : "tried again",
 		    text_duration(retry_at > now ? (uint64_t)(retry_at - now) / 1000 : 0, wait));
 	buffer_append_string(out, "\n");
-	text_warning(out, text_of(d, "why"));
+	text_warning(out, status_text_of(d, "why"));
 	progress_line(out, &s);
 	rate_line(out, d, &s);
 	images_line(out, &s);
@@ -290,17 +289,17 @@ static void dataset_text(struct buffer *out, const json_t *d, const char *reach,
 
 static void daemon_text(struct buffer *out, const json_t *daemon, const char *limits, int64_t now)
 {
-	const char *full = text_of(daemon, "intake_paused"),
-		   *reload = text_of(daemon, "reload_error");
+	const char *full = status_text_of(daemon, "intake_paused"),
+		   *reload = status_text_of(daemon, "reload_error");
 	struct text_line line = {out, 0, "decoding"};
 	char used[24], limit[24], time[32];
 
 	buffer_append_string(out, "latentd ");
-	text_clean(out, text_of(daemon, "version"));
+	text_clean(out, status_text_of(daemon, "version"));
 	buffer_append_string(out, ": ");
-	text_clean(out, text_of(daemon, "state"));
+	text_clean(out, status_text_of(daemon, "state"));
 	buffer_appendf(out, " for %s, process %llu\n", ago(daemon, "started_at", now, time),
-		       (unsigned long long)count_of(daemon, "pid"));
+		       (unsigned long long)status_count_of(daemon, "pid"));
 	if (*full) {
 		cleanup_free char *text = xasprintf("nothing new is begun: %s", full);
 
@@ -312,107 +311,14 @@ static void daemon_text(struct buffer *out, const json_t *daemon, const char *li
 
 		text_warning(out, text);
 	}
-	text_warning(out, text_of(daemon, "decode_warning"));
+	text_warning(out, status_text_of(daemon, "decode_warning"));
 	text_marked(out, '>', limits);
 	text_line_item(&line, "%llu of %llu workers busy",
-		       (unsigned long long)count_of(daemon, "decode_busy"),
-		       (unsigned long long)count_of(daemon, "decode_workers"));
-	text_line_item(&line, "memory %s of %s", text_bytes(count_of(daemon, "memory_used"), used),
-		       text_bytes(count_of(daemon, "memory_limit"), limit));
-	text_line_end(&line);
-}
-
-/* "7.9 of 8" of a member that is a number, or "-" where it is not known. */
-static void busy_text(const json_t *stage, char *out, size_t size)
-{
-	const json_t *busy = json_object_get(stage, "busy");
-
-	if (json_is_number(busy))
-		snprintf(out, size, "%.1f of %llu", json_number_value(busy),
-			 (unsigned long long)count_of(stage, "workers"));
-	else
-		snprintf(out, size, "-");
-}
-
-static void stage_text(struct buffer *out, const json_t *stage)
-{
-	const json_t *rate = json_object_get(stage, "images_per_second");
-	char busy[48], number[24] = "-", images[28];
-
-	busy_text(stage, busy, sizeof(busy));
-	if (json_is_number(rate))
-		snprintf(number, sizeof(number), "%.1f", json_number_value(rate));
-	buffer_append_string(out, "  ");
-	text_clean(out, text_of(stage, "name"));
-	buffer_appendf(out, "%*s%10s   %s",
-		       TEXT_LABEL_COLUMNS - 2 - (int)strlen(text_of(stage, "name")), "", number,
-		       busy);
-	if (!json_is_null(json_object_get(stage, "queue")))
-		buffer_appendf(out, "%*s", 22 - (int)strlen(busy),
-			       text_count(count_of(stage, "queue"), images));
-	if (json_is_true(json_object_get(stage, "limits")))
-		buffer_append_string(out, "   <- limits");
-	buffer_append_string(out, "\n");
-}
-
-static bool stages_move(const json_t *stages)
-{
-	const json_t *stage;
-	size_t i;
-
-	json_array_foreach(stages, i, stage)
-	{
-		if (count_of(stage, "queue") > 0 ||
-		    json_number_value(json_object_get(stage, "images_per_second")) > 0)
-			return true;
-	}
-	return false;
-}
-
-/* A table of them, if anything is or was in them of late. */
-static void stages_text(struct buffer *out, const json_t *stages)
-{
-	const json_t *stage;
-	size_t i;
-
-	if (!stages_move(stages))
-		return;
-	buffer_appendf(out, "\n  %-*s%10s   %s%18s\n", TEXT_LABEL_COLUMNS - 2, "stage", "images/s",
-		       "busy", "images");
-	json_array_foreach(stages, i, stage) stage_text(out, stage);
-}
-
-/* That it will be full too early. */
-static void disk_warning(struct buffer *out, const json_t *disk)
-{
-	uint64_t usable = count_of(disk, "usable_bytes"), needed = count_of(disk, "needed_bytes");
-	bool known = json_is_integer(json_object_get(disk, "full_in_s"));
-	cleanup_free char *text = NULL;
-	char size[24], time[32];
-
-	if (needed <= usable)
-		return;
-	text = xasprintf(
-	    "the disk will be full before all is done%s%s: %s more are needed than there are",
-	    known ? ", in about " : "",
-	    known ? text_duration(count_of(disk, "full_in_s"), time) : "",
-	    text_bytes(needed - usable, size));
-	text_warning(out, text);
-}
-
-static void disk_text(struct buffer *out, const json_t *disk)
-{
-	uint64_t needed = count_of(disk, "needed_bytes");
-	cleanup_buffer struct buffer path = BUFFER_INIT;
-	struct text_line line = {out, 0, "disk"};
-	char free_text[24], total[24], size[24];
-
-	append_path(&path, disk, "path");
-	text_line_item(&line, "%s of %s free", text_bytes(count_of(disk, "free_bytes"), free_text),
-		       text_bytes(count_of(disk, "total_bytes"), total));
-	if (needed > 0)
-		text_line_item(&line, "%s for what is left", text_bytes(needed, size));
-	text_line_item(&line, "%s", path.data ? (const char *)path.data : "");
+		       (unsigned long long)status_count_of(daemon, "decode_busy"),
+		       (unsigned long long)status_count_of(daemon, "decode_workers"));
+	text_line_item(&line, "memory %s of %s",
+		       text_bytes(status_count_of(daemon, "memory_used"), used),
+		       text_bytes(status_count_of(daemon, "memory_limit"), limit));
 	text_line_end(&line);
 }
 
@@ -423,18 +329,19 @@ static void endpoint_text(struct buffer *out, const json_t *p)
 	int64_t wait = json_integer_value(json_object_get(p, "wait_ms"));
 	char count[28];
 
-	text_line_item(&line, "%s %s", text_of(p, "url"), text_of(p, "state"));
+	text_line_item(&line, "%s %s", status_text_of(p, "url"), status_text_of(p, "state"));
 	if (wait > 0)
 		text_line_item(&line, "tried again in %lld s", (long long)(wait + 999) / 1000);
-	text_line_item(&line, "%s of %llu in flight", text_count(count_of(p, "in_flight"), count),
-		       (unsigned long long)count_of(p, "limit"));
+	text_line_item(&line, "%s of %llu in flight",
+		       text_count(status_count_of(p, "in_flight"), count),
+		       (unsigned long long)status_count_of(p, "limit"));
 	if (latency > 0)
 		text_line_item(&line, "%.0f ms", latency);
-	text_line_item(&line, "%s encoded", text_count(count_of(p, "images"), count));
-	if (count_of(p, "failures") > 0)
+	text_line_item(&line, "%s encoded", text_count(status_count_of(p, "images"), count));
+	if (status_count_of(p, "failures") > 0)
 		text_line_item(&line, "%s of %llu requests failed",
-			       text_count(count_of(p, "failures"), count),
-			       (unsigned long long)count_of(p, "requests"));
+			       text_count(status_count_of(p, "failures"), count),
+			       (unsigned long long)status_count_of(p, "requests"));
 	text_line_end(&line);
 }
 
@@ -443,18 +350,19 @@ static void encoder_text(struct buffer *out, const json_t *e)
 	cleanup_buffer struct buffer name = BUFFER_INIT;
 	struct text_line line = {out, 0, "encoder"};
 	double rate = json_number_value(json_object_get(e, "images_per_second"));
-	uint64_t in_flight = count_of(e, "in_flight");
+	uint64_t in_flight = status_count_of(e, "in_flight");
 	const json_t *endpoint;
 	char count[28];
 	size_t i;
 
-	text_line_item(&line, "%s %s", text_of(e, "name"), text_of(e, "state"));
-	text_line_item(&line, "%s", text_of(e, "engine"));
+	text_line_item(&line, "%s %s", status_text_of(e, "name"), status_text_of(e, "state"));
+	text_line_item(&line, "%s", status_text_of(e, "engine"));
 	if (in_flight > 0)
 		text_line_item(&line, "%s in flight", text_count(in_flight, count));
-	text_line_item(&line, "%s encoded", text_count(count_of(e, "images_done"), count));
-	if (count_of(e, "images_failed") > 0)
-		text_line_item(&line, "%s failed", text_count(count_of(e, "images_failed"), count));
+	text_line_item(&line, "%s encoded", text_count(status_count_of(e, "images_done"), count));
+	if (status_count_of(e, "images_failed") > 0)
+		text_line_item(&line, "%s failed",
+			       text_count(status_count_of(e, "images_failed"), count));
 	if (rate > 0)
 		text_line_item(&line, "%.1f/s", rate);
 	if (json_is_number(json_object_get(e, "busy")))
@@ -463,7 +371,7 @@ static void encoder_text(struct buffer *out, const json_t *e)
 	text_line_end(&line);
 	json_array_foreach(json_object_get(e, "endpoints"), i, endpoint)
 	    endpoint_text(out, endpoint);
-	text_warning(out, text_of(e, "why"));
+	text_warning(out, status_text_of(e, "why"));
 }
 
 static void serve_text(struct buffer *out, const json_t *s)
@@ -472,20 +380,22 @@ static void serve_text(struct buffer *out, const json_t *s)
 	double rate = json_number_value(json_object_get(s, "images_per_second"));
 	char count[28];
 
-	text_line_item(&line, "%s %s", text_of(s, "url"), text_of(s, "state"));
-	if (*text_of(s, "model"))
-		text_line_item(&line, "%s", text_of(s, "model"));
-	text_line_item(&line, "%s request%s", text_count(count_of(s, "requests"), count),
-		       count_of(s, "requests") == 1 ? "" : "s");
-	if (count_of(s, "refused") > 0)
-		text_line_item(&line, "%s refused", text_count(count_of(s, "refused"), count));
-	if (count_of(s, "in_flight") > 0)
-		text_line_item(&line, "%s in flight", text_count(count_of(s, "in_flight"), count));
-	text_line_item(&line, "%s encoded", text_count(count_of(s, "images_done"), count));
+	text_line_item(&line, "%s %s", status_text_of(s, "url"), status_text_of(s, "state"));
+	if (*status_text_of(s, "model"))
+		text_line_item(&line, "%s", status_text_of(s, "model"));
+	text_line_item(&line, "%s request%s", text_count(status_count_of(s, "requests"), count),
+		       status_count_of(s, "requests") == 1 ? "" : "s");
+	if (status_count_of(s, "refused") > 0)
+		text_line_item(&line, "%s refused",
+			       text_count(status_count_of(s, "refused"), count));
+	if (status_count_of(s, "in_flight") > 0)
+		text_line_item(&line, "%s in flight",
+			       text_count(status_count_of(s, "in_flight"), count));
+	text_line_item(&line, "%s encoded", text_count(status_count_of(s, "images_done"), count));
 	if (rate > 0)
 		text_line_item(&line, "%.1f/s", rate);
 	text_line_end(&line);
-	text_warning(out, text_of(s, "why"));
+	text_warning(out, status_text_of(s, "why"));
 }
 
 void status_text(struct buffer *out, const json_t *status, const char *reach, int64_t now)
@@ -497,16 +407,16 @@ void status_text(struct buffer *out, const json_t *status, const char *reach, in
 	size_t i;
 
 	if (json_is_object(daemon))
-		daemon_text(out, daemon, text_of(status, "limit"), now);
-	json_array_foreach(disks, i, item) disk_warning(out, item);
+		daemon_text(out, daemon, status_text_of(status, "limit"), now);
+	json_array_foreach(disks, i, item) status_disk_warning(out, item);
 	json_array_foreach(encoders, i, item) encoder_text(out, item);
 	if (json_is_object(json_object_get(status, "serve")))
 		serve_text(out, json_object_get(status, "serve"));
 	json_array_foreach(datasets, i, item) dataset_text(out, item, reach, now);
 	if (json_array_size(disks) > 0)
 		buffer_append_string(out, "\n");
-	json_array_foreach(disks, i, item) disk_text(out, item);
-	stages_text(out, json_object_get(status, "stages"));
+	json_array_foreach(disks, i, item) status_disk_text(out, item);
+	status_stages_text(out, json_object_get(status, "stages"));
 }
 
 void status_lines(struct buffer *out, const json_t *status)
@@ -520,17 +430,18 @@ void status_lines(struct buffer *out, const json_t *status)
 		double rate = json_number_value(json_object_get(d, "images_per_second"));
 		char done[28], todo[28], failed[28], time[32];
 
-		text_clean(out, text_of(d, "name"));
-		if (*text_of(d, "state"))
+		text_clean(out, status_text_of(d, "name"));
+		if (*status_text_of(d, "state"))
 			buffer_append_string(out, ": ");
-		text_clean(out, text_of(d, "state"));
+		text_clean(out, status_text_of(d, "state"));
 		buffer_appendf(out, ", %u.%u %%, %s done, %s to do, %s failed", s.permille / 10,
 			       s.permille % 10, text_count(s.done, done),
 			       text_count(s.todo + s.waiting, todo), text_count(s.failed, failed));
 		if (rate > 0)
 			buffer_appendf(out, ", %.1f/s", rate);
 		if (rate > 0 && s.todo > 0 && json_is_integer(json_object_get(d, "eta_s")))
-			buffer_appendf(out, ", %s left", text_duration(count_of(d, "eta_s"), time));
+			buffer_appendf(out, ", %s left",
+				       text_duration(status_count_of(d, "eta_s"), time));
 		buffer_append_string(out, "\n");
 	}
 }
@@ -540,11 +451,11 @@ void status_job_line(struct buffer *out, const json_t *job)
 	cleanup_buffer struct buffer path = BUFFER_INIT, reason = BUFFER_INIT;
 	char quoted[TEXT_QUOTE_SIZE];
 
-	text_clean(&reason, text_of(job, "reason"));
+	text_clean(&reason, status_text_of(job, "reason"));
 	if (status_path(&path, job, "source") < 0)
 		return;
 	buffer_appendf(out, "%-14s %s: ", reason.data ? (const char *)reason.data : "",
 		       text_quote(path.data ? (const char *)path.data : "", quoted));
-	text_clean(out, text_of(job, "message"));
+	text_clean(out, status_text_of(job, "message"));
 	buffer_append_string(out, "\n");
 }

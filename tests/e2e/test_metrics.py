@@ -1,4 +1,4 @@
-"""The metrics of the API: their form, as a parser and promtool see it, and what docs/monitoring/ makes of them."""
+"""The metrics of the API: their form, and what docs/monitoring/ makes of them."""
 
 import contextlib
 import json

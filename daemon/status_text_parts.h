@@ -1,0 +1,28 @@
+/*
+ * What the parts of the status as text share; nobody else includes it.
+ *
+ *	status_text.c         the daemon, its encoders, its datasets
+ *	status_text_work.c    stages and disks
+ */
+#ifndef LATENTD_DAEMON_STATUS_TEXT_PARTS_H
+#define LATENTD_DAEMON_STATUS_TEXT_PARTS_H
+
+#include "daemon/status_text.h"
+
+/* -- status_text.c: members of another type are as missing -------------------------------------------- */
+
+/* "" where there is none. */
+const char *status_text_of(const struct json_t *o, const char *member);
+uint64_t status_count_of(const struct json_t *o, const char *member);
+/* A path as it is where that is plain, quoted where it is not. */
+void status_append_path(struct buffer *out, const struct json_t *object, const char *member);
+
+/* -- status_text_work.c ------------------------------------------------------------------------------- */
+
+/* A table of them, if anything is or was in them of late. */
+void status_stages_text(struct buffer *out, const struct json_t *stages);
+/* That it will be full too early. */
+void status_disk_warning(struct buffer *out, const struct json_t *disk);
+void status_disk_text(struct buffer *out, const struct json_t *disk);
+
+#endif
