@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 
-from harness import BUILD_DIR, Skip, demo_model, equal, run_tests, sanitized, test, wait_until
+from harness import BUILD_DIR, SOURCE_DIR, Skip, demo_model, equal, run_tests, sanitized, test, wait_until
 from reference import paths_in
 
 LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
@@ -102,6 +102,14 @@ def the_same_build_gives_the_same_bytes(ws):
     for name, file in packages().items():
         with open(file, "rb") as a, open(again[name], "rb") as b:
             assert a.read() == b.read(), f"{name} differs"
+
+
+@test
+def two_whole_builds_in_two_folders_give_the_same_bytes(ws):
+    if not LONG:
+        raise Skip("everything is built twice in the long run only")
+    script = os.path.join(SOURCE_DIR, "scripts", "packages.sh")
+    run(script, "--check-reproducible", ws.path("made"), env=dict(os.environ, LATENTD_NO_INSTALL="1", TMPDIR=ws.root))
 
 
 @test
