@@ -126,7 +126,7 @@ static const char *not_believed(const struct run_sources *s, const struct deleti
 	if (vanished == 0 || policy->all)
 		return NULL;
 	if (s->unread > 0)
-		return "a folder cannot be read";
+		return "a folder or an archive cannot be read";
 	if (s->moved_device)
 		return "a source folder is on another device than before";
 	if (vanished > DELETED_FEW && vanished > all / 10)

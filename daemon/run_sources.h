@@ -17,7 +17,7 @@ struct run_sources {
 	char **paths; /* absolute */
 	size_t n;
 	size_t others;		 /* folders that the dataset knows and this run was not given */
-	size_t unread;		 /* folders in them that could not be read */
+	size_t unread;		 /* folders and archives in them that could not be read */
 	bool (*stop)(void *arg); /* set before it is opened: as in struct source_folder_options */
 	size_t waiting;		 /* archives that are still being written */
 	bool moved_device;
@@ -51,7 +51,7 @@ int run_sources_number(struct run_sources *s, const char *state, const char *dat
 		       struct error *err);
 /*
  * @options: root and first_rank are set for each source. Files that are no longer there are gone, unless that looks
- * like a disk that is not there: a folder cannot be read, is on another device than the last time, or more than a
+ * like a disk that is not there: a folder or an archive cannot be read, is on another device than the last time, or more than a
  * tenth of the files (and more than 10) vanished at once. ERR_CONFIG: there is no image at all. SCAN_STOPPED: by
  * options->on_page; nothing is concluded.
  */

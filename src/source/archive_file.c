@@ -115,12 +115,19 @@ static int make_list(struct archive_file *a, struct listing *l, struct archive_r
 {
 	const struct archive_stamp stamp = stamp_of(a);
 	struct error why = ERROR_INIT;
+	bool no_memory;
 	int r;
 
 	archive_list_begin(&l->list, &stamp);
 	r = unpack_list(reading->unpack, a->fd, on_member, l, &why);
 	if (r == UNPACK_STOPPED)
 		return error_set(err, ERR_TRANSIENT, "stopped while reading an archive");
+	/* An archive may ask for any amount: that must not keep the others from being read. */
+	no_memory = r < 0 && why.code == ERR_NOMEM;
+	if (no_memory) {
+		error_clear(&why);
+		error_data(&why, "too_large", "it takes too much memory to unpack");
+	}
 	if (r < 0 && why.code != ERR_DATA) {
 		*err = why;
 		return error_wrap(err, "%s", a->path);
@@ -129,7 +136,7 @@ static int make_list(struct archive_file *a, struct listing *l, struct archive_r
 	if (r < 0)
 		take_damage(a, &why);
 	archive_list_end(&l->list, &a->damage);
-	if (reading->lists && is_lasting(&a->damage))
+	if (reading->lists && !no_memory && is_lasting(&a->damage))
 		archive_lists_save(reading->lists, a->path, &l->list);
 	return 0;
 }
@@ -206,6 +213,14 @@ bool archive_file_is(const struct archive_file *a, const struct stat *st)
 	archive_file_describe(st, &entry);
 	return a->size == entry.size && a->mtime_ns == entry.mtime_ns && a->inode == entry.inode &&
 	       a->device == st->st_dev;
+}
+
+void archive_file_count_unread(const struct archive_file *a,
+			       const struct source_folder_options *options)
+{
+	if (options->unread && a->damage.code != ERR_NONE &&
+	    strcmp(a->damage.reason, "unsupported") != 0)
+		++*options->unread;
 }
 
 /* -- entries -------------------------------------------------------------------------------------- */

@@ -40,6 +40,9 @@ int archive_file_open(int fd, const char *path, const struct stat *st, const str
 		      struct error *err);
 /* NULL is fine. */
 void archive_file_close(struct archive_file *a);
+/* Members that are there may be missing from its list: options->unread counts it. What is no archive at all has none. */
+void archive_file_count_unread(const struct archive_file *a,
+			       const struct source_folder_options *options);
 /* It is still what @st says. */
 bool archive_file_is(const struct archive_file *a, const struct stat *st);
 

@@ -150,7 +150,8 @@ struct source_folder_options {
 	 */
 	void (*note)(void *arg, const char *line);
 	void *note_arg;
-	size_t *unread; /* one more for each folder that could not be read; may be NULL */
+	size_t *
+	    unread; /* one more for each folder or archive that could not be read to its end; may be NULL */
 	/* Who parses archives, asked for when the first is met; NULL: archives are passed over. */
 	int (*unpack)(struct unpack **out, struct error *err);
 	/*

@@ -86,6 +86,7 @@ static int source_archive_next(struct source *base, struct source_entry *entry, 
 			return error_set(err, ERR_IO, "source %s is not there any more", s->path);
 		if (r < 0)
 			return r;
+		archive_file_count_unread(s->file, &s->options);
 	}
 	if (!archive_file_entry(s->file, s->at, entry))
 		return SOURCE_END;

@@ -232,6 +232,7 @@ static int enter_archive(struct source_folder *f, struct level *level, const str
 	}
 	if (folder_archives_get(f->archives, entry.path, &f->archive, err) < 0)
 		return -1;
+	archive_file_count_unread(f->archive, &f->options);
 	f->archive_at = 0;
 	f->archive_prefix = f->path.size;
 	level->at++;

@@ -417,6 +417,55 @@ static void a_member_over_the_limit_is_too_large(void **state)
 	}
 }
 
+static int list_without_memory(struct unpack *u, int fd, unpack_member_fn on_member, void *arg,
+			       struct error *err)
+{
+	(void)u;
+	(void)fd;
+	(void)on_member;
+	(void)arg;
+	return error_set(err, ERR_NOMEM, "no memory to unpack it");
+}
+
+static void close_nothing(struct unpack *u)
+{
+	(void)u;
+}
+
+static int open_without_memory(struct unpack **out, struct error *err)
+{
+	static const struct unpack_ops ops = {
+	    .name = "without memory", .list = list_without_memory, .close = close_nothing};
+	static struct unpack unpack = {.ops = &ops};
+
+	(void)err;
+	*out = &unpack;
+	return 0;
+}
+
+static void
+an_archive_that_asks_for_too_much_memory_keeps_no_other_file_from_being_found(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *picture = testing_path(f->dir, "z.jpg");
+	size_t unread = 0;
+	const struct source_folder_options options = {.unpack = open_without_memory,
+						      .unread = &unread};
+	struct source_entry entry;
+	struct error err = ERROR_INIT;
+
+	make(f, "a.tar.xz", NULL);
+	testing_write(picture, "picture", 7);
+	assert_ok(source_open(f->dir, &options, &f->source, &err), &err);
+	assert_true(next(f, &entry));
+	assert_string_equal(entry.path, "a.tar.xz");
+	assert_true(next(f, &entry));
+	assert_string_equal(entry.path, "z.jpg");
+	assert_false(next(f, &entry));
+	assert_refused(f, "a.tar.xz", "too_large");
+	assert_int_equal(unread, 1);
+}
+
 static void more_members_than_the_limit_are_not_listed(void **state)
 {
 	struct fixture *f = *state;
@@ -671,6 +720,7 @@ int main(void)
 	    TEST(tricks_with_paths_and_links_are_passed_over_and_told),
 	    TEST(a_bomb_stops_at_the_limit_and_what_was_before_it_is_used),
 	    TEST(a_member_over_the_limit_is_too_large),
+	    TEST(an_archive_that_asks_for_too_much_memory_keeps_no_other_file_from_being_found),
 	    TEST(more_members_than_the_limit_are_not_listed),
 	    TEST(encrypted_members_are_listed_and_refused),
 	    TEST(of_a_truncated_tar_what_is_there_is_used),
