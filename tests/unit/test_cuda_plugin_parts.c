@@ -8,6 +8,7 @@
 #include "tests/testing.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -152,6 +153,28 @@ static void two_engines_that_share_a_file_keep_what_both_have_found(void **state
 	testing_tempdir_remove(dir);
 }
 
+static void what_a_killed_process_of_the_same_number_left_is_no_obstacle(void **state)
+{
+	char *dir = testing_tempdir(), *path = testing_path(dir, "algorithms");
+	struct algo_cache *a = algo_cache_new("GPU"), *b = algo_cache_new("GPU");
+	const struct algo_choice choice = {1, 2, 10};
+	struct algo_choice found = {0, 0, 0};
+	char left[4096];
+
+	(void)state;
+	snprintf(left, sizeof(left), "%s.%ld", path, (long)getpid());
+	testing_write(left, "half", 4);
+	algo_cache_add(a, "n1", &choice);
+	algo_cache_save(a, path);
+	algo_cache_load(b, path);
+	assert_int_equal(algo_cache_find(b, "n1", &found), 0);
+	assert_int_not_equal(access(left, F_OK), 0);
+	algo_cache_free(a);
+	algo_cache_free(b);
+	free(path);
+	testing_tempdir_remove(dir);
+}
+
 static void damaged_lines_are_passed_over(void **state)
 {
 	static const char text[] =
@@ -208,6 +231,7 @@ int main(void)
 	    cmocka_unit_test(the_first_error_is_kept),
 	    cmocka_unit_test(algorithms_are_remembered_in_a_file),
 	    cmocka_unit_test(two_engines_that_share_a_file_keep_what_both_have_found),
+	    cmocka_unit_test(what_a_killed_process_of_the_same_number_left_is_no_obstacle),
 	    cmocka_unit_test(damaged_lines_are_passed_over),
 	    cmocka_unit_test(float16_is_what_the_daemon_takes_it_for),
 	    cmocka_unit_test(a_missing_tensor_is_named),

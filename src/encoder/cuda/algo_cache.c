@@ -195,7 +195,10 @@ static int lock_of(const char *path)
 	return fd;
 }
 
-/* Linked into place: what is there now is removed first. */
+/*
+ * Linked into place: what is there now is removed first. So is what a process of our number left that was killed here: in
+ * a container they all have the same.
+ */
 static int replace(const char *path, const char *text)
 {
 	char temporary[4096];
@@ -203,8 +206,10 @@ static int replace(const char *path, const char *text)
 	int fd = -1, whole = 0;
 
 	if (snprintf(temporary, sizeof(temporary), "%s.%ld", path, (long)getpid()) <
-	    (int)sizeof(temporary))
+	    (int)sizeof(temporary)) {
+		unlink(temporary);
 		fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	}
 	if (fd < 0)
 		return 0;
 	whole = write(fd, text, size) == (ssize_t)size;
