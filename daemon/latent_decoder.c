@@ -84,7 +84,7 @@ static int open_remote(struct latent_decoder *d, const struct latent_decoder_opt
 	d->name = xstrdup(remote_vae_name(d->remote));
 	if (!told->latentd)
 		return 0;
-	if (!told->decodes)
+	if (!told->decodes || told->fake)
 		return error_set(err, ERR_CONFIG, "%s: it encodes only: it has no decoder",
 				 d->name);
 	/* as with files: a tiny one decodes latents of another, unless they are to be proved */

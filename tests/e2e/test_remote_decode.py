@@ -4,6 +4,7 @@ tells nothing of itself, and what becomes of answers that are none."""
 
 import http.client
 import http.server
+import json
 import os
 import threading
 
@@ -33,7 +34,8 @@ class Foreign(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        self.answer(404, [], b"no such page")
+        model = self.server.model
+        self.answer(*(200, [], json.dumps(model).encode()) if model else (404, [], b"no such page"))
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -53,6 +55,7 @@ class Foreign(http.server.BaseHTTPRequestHandler):
 def foreign(ws, to, first=()):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign)
     server.to, server.first, server.seen, server.daemon_threads = to, list(first), [], True
+    server.model = None  # what it tells
     threading.Thread(target=server.serve_forever, daemon=True).start()
     ws.at_end.append(server.shutdown)
     server.url = f"http://127.0.0.1:{server.server_address[1]}/"
@@ -189,6 +192,10 @@ def what_will_not_work_is_one_clear_line(ws):
     os.chmod(token, 0o600)
     refused("--endpoint", "http://example.org/", "--token-file", token, says=["unencrypted"])
     server.stop()
+    there = foreign(ws, server.port)
+    vae = {"class": "fake", "weights_sha256": "0" * 64}
+    there.model = {"latentd": "1", "recipe_vae": vae, "size_multiple": 8, "latent_channels": 4, "decodes": True}
+    refused("--endpoint", there.url, says=["it has no decoder"])
     for name, words, vae, says in (
         ("encoder", [], ENCODER_ONLY, "it has no decoder"),
         ("told", ["--encode-only"], demo_model(), "it has no decoder"),
