@@ -87,20 +87,24 @@ static bool has_pool(const struct tiny_vae *vae)
 	return false;
 }
 
-/* Of one of the three maps; 0 where it overflows. Pools work where maps are 1/8 of each side, 1/64 of the pixels. */
+/*
+ * Of one of the three maps; 0 where it overflows. At 1/8 of each side, 1/64 of the pixels, pools work, and begin or end
+ * latents, of which odd sizes are not that much smaller.
+ */
 static size_t map_floats(const struct tiny_vae *vae, size_t height, size_t width)
 {
 	size_t scale = vae->model.network->part == VAE_DECODER ? vae->model.network->downscale : 1;
-	size_t channels = vae->model.network->downscale == 32 ? TINY_WIDTH / 2 : TINY_WIDTH, floats,
-	       bytes, pool = 0;
+	size_t channels = vae->model.network->downscale == 32 ? TINY_WIDTH / 2 : TINY_WIDTH;
+	size_t small = vae->model.latent_channels, floats, bytes;
 
+	if (has_pool(vae) && small < TINY_POOL_WIDTH)
+		small = TINY_POOL_WIDTH;
 	if (!size_mul(height, scale, &height) || !size_mul(width, scale, &width) ||
 	    !size_mul3(height + 1, width + 1, channels, &floats) ||
-	    !size_mul(floats, 4 * sizeof(float), &bytes))
+	    !size_mul3(height / 8 + 1, width / 8 + 1, small, &small))
 		return 0;
-	if (has_pool(vae))
-		pool = (height / 8 + 1) * (width / 8 + 1) * TINY_POOL_WIDTH;
-	return rounded(floats > pool ? floats : pool);
+	floats = floats > small ? floats : small;
+	return size_mul(floats, 4 * sizeof(float), &bytes) ? rounded(floats) : 0;
 }
 
 size_t tiny_vae_memory(const struct tiny_vae *vae, size_t height, size_t width)

@@ -15,6 +15,8 @@
 
 #define LIMIT 1e-4
 
+enum { WIDE = 1024 };
+
 enum naming { DIFFUSERS, WITH_PREFIX, ALONE };
 
 /* "decoder.layers.2.conv.0.weight" as the original files have it, to be freed; NULL: not of @part. */
@@ -241,6 +243,52 @@ static void taesana_is_as_the_reference_has_it(void **state)
 	free(folder);
 }
 
+/* More channels than a latent of one value has room for among 64 of its pixels. */
+static void a_wide_latent_of_an_odd_size_has_room(void **state)
+{
+	static const char last[] = "encoder.layers.14.";
+	char *folder = kl_testing_formula_tiny();
+	char *path = testing_path(folder, "diffusion_pytorch_model.safetensors");
+	struct safetensors *file = kl_testing_open(folder, "diffusion_pytorch_model.safetensors");
+	size_t count = safetensors_count(file);
+	struct safetensors_entry *entries = xcalloc(count, sizeof(*entries));
+	struct ndarray *arrays = xcalloc(count, sizeof(*arrays));
+	const float pixel[3] = {0, 0, 0};
+	static float latent[WIDE];
+	struct error err = ERROR_INIT;
+	struct tiny_vae *vae;
+
+	(void)state;
+	for (size_t i = 0; i < count; i++) {
+		const char *name = safetensors_at(file, i)->name;
+		const size_t shape[4] = {WIDE, 64, 3, 3};
+		bool bias = strstr(name, "bias") != NULL;
+
+		arrays[i] = kl_testing_tensor(file, name);
+		entries[i] = (struct safetensors_entry){name, &arrays[i]};
+		if (strncmp(name, last, strlen(last)) != 0)
+			continue;
+		ndarray_release(&arrays[i]);
+		assert_ok(ndarray_alloc(&arrays[i], DTYPE_F32, bias ? 1 : 4, shape, &err), &err);
+		memset(arrays[i].data, 0, arrays[i].bytes);
+		for (size_t c = 0; bias && c < WIDE; c++)
+			((float *)arrays[i].data)[c] = (float)c;
+	}
+	assert_ok(safetensors_write(path, entries, count, &err), &err);
+	safetensors_close(file);
+	vae = load(path, VAE_ENCODER, &vae_engine_naive);
+	assert_ok(tiny_vae_encode(vae, pixel, 1, 1, latent, NULL, &err), &err);
+	for (size_t c = 0; c < WIDE; c++)
+		assert_true(latent[c] == (float)c);
+	tiny_vae_free(vae);
+	for (size_t i = 0; i < count; i++)
+		ndarray_release(&arrays[i]);
+	free(arrays);
+	free(entries);
+	free(path);
+	testing_tempdir_remove(folder);
+}
+
 static void what_is_wrong_with_a_file_is_said(void **state)
 {
 	static const struct {
@@ -280,6 +328,7 @@ int main(void)
 	    cmocka_unit_test(it_encodes_and_decodes_as_diffusers_does_under_every_naming),
 	    cmocka_unit_test(taef2_is_as_the_reference_has_it),
 	    cmocka_unit_test(taesana_is_as_the_reference_has_it),
+	    cmocka_unit_test(a_wide_latent_of_an_odd_size_has_room),
 	    cmocka_unit_test(what_is_wrong_with_a_file_is_said),
 	};
 
