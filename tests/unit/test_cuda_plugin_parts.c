@@ -85,6 +85,18 @@ static void no_driver_is_told_from_an_old_one(void **state)
 	assert_non_null(strstr(err.message, there ? "update the NVIDIA driver" : "--gpus all"));
 }
 
+static void an_error_that_is_passed_on_says_once_what_helps(void **state)
+{
+	struct latentd_cuda_error from = {0}, err = {0};
+
+	(void)state;
+	plugin_error_cuda(&from, 700, "a test");
+	assert_int_equal(plugin_error_pass(&err, &from), -1);
+	assert_int_equal(err.code, LATENTD_CUDA_DEVICE_LOST);
+	assert_string_equal(err.message, from.message);
+	assert_int_equal(plugin_error_pass(NULL, &from), -1);
+}
+
 static void the_first_error_is_kept(void **state)
 {
 	struct latentd_cuda_error err = {0};
@@ -228,6 +240,7 @@ int main(void)
 	    cmocka_unit_test(a_struct_of_another_size_is_named),
 	    cmocka_unit_test(errors_name_cause_and_remedy),
 	    cmocka_unit_test(no_driver_is_told_from_an_old_one),
+	    cmocka_unit_test(an_error_that_is_passed_on_says_once_what_helps),
 	    cmocka_unit_test(the_first_error_is_kept),
 	    cmocka_unit_test(algorithms_are_remembered_in_a_file),
 	    cmocka_unit_test(two_engines_that_share_a_file_keep_what_both_have_found),

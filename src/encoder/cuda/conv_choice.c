@@ -206,7 +206,7 @@ static int open_first(struct conv_chooser *d, struct gpu_conv *conv, struct late
 				return 0;
 		}
 	}
-	return plugin_error_set(err, last.code, "%s", last.message);
+	return plugin_error_pass(err, &last);
 }
 
 /*

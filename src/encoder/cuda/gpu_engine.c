@@ -196,7 +196,7 @@ static int repeat_exactly(struct latentd_cuda_engine *e, const struct latentd_cu
 		e->exact = NULL;
 	}
 	if (r < 0 && why.code != LATENTD_CUDA_TOO_LARGE)
-		return plugin_error_set(err, why.code, "%s", why.message);
+		return plugin_error_pass(err, &why);
 	item->flags = LATENTD_CUDA_ITEM_DONE;
 	if (r < 0)
 		item->flags |= LATENTD_CUDA_ITEM_TOO_LARGE;
@@ -341,7 +341,7 @@ int gpu_engine_submit(struct latentd_cuda_engine *e, struct latentd_cuda_job *jo
 	struct queued *q = queued_of(e, e->submitted);
 
 	if (e->broken.code != LATENTD_CUDA_OK)
-		return plugin_error_set(err, e->broken.code, "%s", e->broken.message);
+		return plugin_error_pass(err, &e->broken);
 	if (job->n == 0 || job->width == 0 || job->height == 0 || job->width % downscale ||
 	    job->height % downscale)
 		return plugin_error_set(err, LATENTD_CUDA_UNSUPPORTED,

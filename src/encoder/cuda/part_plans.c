@@ -178,7 +178,7 @@ static int make(struct part_plans *p, struct part_plan *plan, uint32_t width, ui
 	if (found && a.why.code == LATENTD_CUDA_OK)
 		return 0;
 	if (found)
-		return plugin_error_set(err, a.why.code, "%s", a.why.message);
+		return plugin_error_pass(err, &a.why);
 	if (a.short_of_memory)
 		return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY,
 					"the GPU has no memory left for an image of %ux%u", width,

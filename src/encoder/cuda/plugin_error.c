@@ -70,6 +70,13 @@ int plugin_error_memory(struct latentd_cuda_error *err, size_t bytes)
 	return plugin_error_set(err, LATENTD_CUDA_NO_MEMORY, "no %zu bytes of memory", bytes);
 }
 
+int plugin_error_pass(struct latentd_cuda_error *err, const struct latentd_cuda_error *from)
+{
+	if (err && err->code == LATENTD_CUDA_OK)
+		*err = *from;
+	return -1;
+}
+
 /* Numbers of cudaError_t (driver_types.h): stable since CUDA 10.1. */
 struct cuda_cause {
 	int number;

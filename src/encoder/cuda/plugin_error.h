@@ -12,6 +12,8 @@
 int plugin_error_set(struct latentd_cuda_error *err, enum latentd_cuda_code code,
 		     const char *format, ...) __attribute__((format(printf, 3, 4)));
 int plugin_error_memory(struct latentd_cuda_error *err, size_t bytes);
+/* One that these functions have made, as it is: what helps stands in it. */
+int plugin_error_pass(struct latentd_cuda_error *err, const struct latentd_cuda_error *from);
 
 /* @what: what was being done, for people. The statuses are int, so that no CUDA header is needed here. */
 int plugin_error_cuda(struct latentd_cuda_error *err, int cuda_error, const char *what);
