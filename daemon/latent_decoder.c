@@ -247,6 +247,10 @@ static int encode(struct latent_decoder *d, size_t tile, const float *pixels,
 		return error_data(err, "record", "an AutoencoderTiny has no tiles");
 	if (tile > 0 && kl_tiles_check(&tiled, &no_tiles) < 0)
 		return error_data(err, "record", "%s", no_tiles.message);
+	if (d->kl) /* one of the two has maps at a time */
+		kl_decoder_rest(d->kl);
+	if (d->tiny)
+		tiny_vae_rest(d->tiny);
 	return vae_encoder_encode(d->encoder, tile, pixels, image->height, image->width, moments,
 				  NULL, err);
 }
@@ -343,6 +347,8 @@ static int decode_here(struct latent_decoder *d, const struct latent_space *spac
 		return error_set(err, ERR_NOMEM, "no memory for %zu bytes of pixels", bytes);
 	if (image_alloc(&image, width, height, err) < 0)
 		return -1;
+	if (d->encoder)
+		vae_encoder_rest(d->encoder);
 	r = d->tiny ? decode_tiny(d, space, raw, pixels, err)
 		    : kl_decoder_decode(d->kl, raw->data, raw->shape[1], raw->shape[2], pixels,
 					NULL, err);
