@@ -44,7 +44,9 @@ static char *wish(const struct repack_options *o)
 	    w->shard_samples, w->shard_bytes, (int)w->order, w->split ? w->val_share : -1.0);
 }
 
-/* 1: an earlier one asked for the same and was stopped: its *last. */
+enum { NONE_BEFORE, SAME_BEFORE, OTHER_BEFORE };
+
+/* Whether an earlier one was stopped: SAME_BEFORE asked for the same, its *last. */
 static int read_state(const struct repack_options *o, const char *wanted, int64_t *last,
 		      struct error *err)
 {
@@ -52,17 +54,17 @@ static int read_state(const struct repack_options *o, const char *wanted, int64_
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	const char *asked;
 	json_t *root;
-	int r = 0;
+	int r = OTHER_BEFORE;
 
 	if (!file_exists(path))
-		return 0;
+		return NONE_BEFORE;
 	if (file_read_all(path, 1 << 16, &text, err) < 0)
 		return -1;
 	root = json_loadb((const char *)text.data, text.size, 0, NULL);
 	asked = json_string_value(json_object_get(root, "asked"));
 	if (asked && strcmp(asked, wanted) == 0) {
 		*last = json_integer_value(json_object_get(root, "last"));
-		r = 1;
+		r = SAME_BEFORE;
 	}
 	json_decref(root);
 	return r;
@@ -101,14 +103,15 @@ static int begin(struct repacking *r, struct error *err)
 
 	if (state < 0 || shard_list_read(o->rewrite.queue, o->rewrite.dataset, &r->shards, err) < 0)
 		return -1;
-	r->done->went_on = state == 1;
-	r->changed = other || state == 1;
+	r->done->went_on = state == SAME_BEFORE;
+	/* One that was stopped left shards of an older form, whatever dataset.json says by now. */
+	r->changed = other || state != NONE_BEFORE;
 	r->whole = o->rewrite.order != REWRITE_KEEP || o->rewrite.split;
-	for (size_t i = 0; state == 0 && i < r->shards.n; i++)
+	for (size_t i = 0; state != SAME_BEFORE && i < r->shards.n; i++)
 		r->last = r->shards.rows[i].id > r->last ? r->shards.rows[i].id : r->last;
 	if (o->rewrite.dry_run)
 		return 0;
-	if (state == 0 && write_state(o, wanted, r->last, err) < 0)
+	if (state != SAME_BEFORE && write_state(o, wanted, r->last, err) < 0)
 		return -1;
 	return other ? output_change_form(o->folder, &o->rewrite.form, err) : 0;
 }

@@ -149,6 +149,21 @@ def a_damaged_shard_is_left_alone_and_taken_when_it_is_mended(ws):
 
 
 @test
+def one_that_was_stopped_is_not_finished_by_another_that_asks_for_less(ws):
+    before = many_shards(ws, 24)
+    shim = {**ws.stops_at("change:1", ws.dataset), "SHIM_FAULT": "change:8:die"}
+    words = ("--format", "mds", "--shard-samples", "4")
+    equal(ws.latentctl("repack", "--out", ws.out, *words, code=None, env={**ws.environment, **shim}).code, DIED, "exit status")
+    equal(dataset_json(ws)["format"], "mds", "dataset.json")
+    assert [file for file in shard_files(ws.dataset) if file.endswith(".tar")], "nothing is left to do"
+    # The shards that it did not come to have the size that this one asks for.
+    repack(ws, "--shard-samples", "5", "--shard-size", "64MiB")
+    equal([file for file in shard_files(ws.dataset) if file.endswith(".tar")], [], "shards of the old format")
+    equal(contents(ws.dataset), before, "samples")
+    nothing_is_left(ws)
+
+
+@test
 def every_sample_is_there_once_after_kills(ws):
     print(f"LATENTD_TEST_SEED={SEED}")
     chance = random.Random(SEED)
