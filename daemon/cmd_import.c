@@ -61,6 +61,12 @@ static void on_note(const char *line)
 	fprintf(stderr, "latentctl import: left out: %s\n", line);
 }
 
+static void on_settled(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "latentctl import: %s\n", line);
+}
+
 static void print_plan(const struct import_options *o, const struct import_plan *plan)
 {
 	printf("%s: %zu latent%s of %s, as %s\n", o->folder, plan->n, plural(plan->n),
@@ -116,7 +122,8 @@ static int run(const struct import_words *words, const char *src, struct error *
 				   .metadata = words->metadata,
 				   .shard_samples = words->shard_samples,
 				   .shard_bytes = words->shard_size,
-				   .note = on_note};
+				   .note = on_note,
+				   .settled = on_settled};
 	struct import_plan plan = {.n = 0};
 	int r;
 

@@ -6,6 +6,8 @@
 
 #include "daemon/dataset_splits.h"
 #include "daemon/index.h"
+#include "daemon/replaced.h"
+#include "daemon/shard_numbers.h"
 #include "daemon/shard_rows.h"
 
 #include "storage/seal.h"
@@ -32,7 +34,7 @@ struct importing {
 	/* what the dataset has, sorted */
 	char **shards, **keys;
 	size_t n_shards, shards_capacity, n_keys, keys_capacity;
-	int64_t shard;	/* whose samples are listed */
+	struct spool_index numbers;
 	size_t first;	/* item of the shard being sealed */
 	size_t loading; /* the item whose record is being made, or could not be */
 };
@@ -92,11 +94,24 @@ static int on_shard(void *arg, const struct shard_row *row)
 	return 0;
 }
 
+/* A shard that was replaced and is still in sight must not be taken for one that was left. */
+static int settle(struct importing *m, struct error *err)
+{
+	const struct replaced_options options = {.queue = m->queue,
+						 .store = m->store,
+						 .dataset = m->dataset,
+						 .note = m->options->settled};
+
+	return replaced_settle(&options, err);
+}
+
 static int read_catalog(struct importing *m, struct error *err)
 {
 	struct shard_ids s = {.m = m};
 	int r = queue_shards(m->queue, m->dataset, on_shard, &s, err);
 
+	if (r == 0)
+		r = shard_numbers_read(m->queue, m->store, m->dataset, &m->numbers, err);
 	for (size_t i = 0; i < s.n && r == 0; i++)
 		r = queue_samples(m->queue, s.ids[i], on_sample, m, err);
 	free(s.ids);
@@ -207,16 +222,21 @@ static size_t shard_length(const struct importing *m)
 
 static int seal_next(struct importing *m, size_t n, struct error *err)
 {
-	cleanup_free char *folder = xasprintf("train/%s", m->plan->items[m->first].group);
+	const char *group = m->plan->items[m->first].group;
+	cleanup_free char *folder = xasprintf("train/%s", group);
 	const struct seal_target target = {.store = m->store,
 					   .format = shard_format("wds"),
 					   .folder = folder,
+					   .first_number =
+					       spool_index_next_shard(&m->numbers, group),
 					   .area = STORE_VISIBLE};
 	struct sealed_shard sealed = {.bytes = 0};
 	int r = seal_shard(&target, load_record, m, n, &sealed, err);
 
-	if (r == 0)
+	if (r == 0) {
+		spool_index_note_shard(&m->numbers, sealed.name);
 		r = enter(m, sealed.name, err);
+	}
 	sealed_shard_release(&sealed);
 	if (r == 0)
 		m->plan->done += n;
@@ -301,6 +321,7 @@ static void release(struct importing *m)
 	free(m->shards);
 	free(m->keys);
 	free(m->folder);
+	spool_index_release(&m->numbers);
 	store_close(m->store);
 	recipe_release(&m->recipe);
 }
@@ -311,11 +332,14 @@ int import_run(const struct import_options *options, struct import_plan *plan,
 	struct importing m = {.options = options,
 			      .plan = plan,
 			      .queue = queue,
-			      .folder = xasprintf("%s/%s", output->root, options->name)};
+			      .folder = xasprintf("%s/%s", output->root, options->name),
+			      .numbers = SPOOL_INDEX_INIT};
 	int r;
 
 	set_recipe(&m);
 	r = open_dataset(&m, output, err);
+	if (r == 0)
+		r = settle(&m, err);
 	if (r == 0)
 		r = read_catalog(&m, err);
 	if (r == 0)

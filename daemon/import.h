@@ -25,7 +25,8 @@ struct import_options {
 	const char *metadata; /* sd-scripts' metadata_file; NULL: none */
 	enum dtype dtype;     /* that is stored: F16, F32 */
 	size_t shard_samples, shard_bytes;
-	void (*note)(const char *line); /* about a file that is left out */
+	void (*note)(const char *line);		      /* about a file that is left out */
+	void (*settled)(void *arg, const char *line); /* about what an earlier rewrite left */
 };
 
 struct import_item {

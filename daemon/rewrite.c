@@ -3,6 +3,7 @@
 #include "daemon/dataset_splits.h"
 #include "daemon/record_copy.h"
 #include "daemon/replaced.h"
+#include "daemon/shard_numbers.h"
 #include "storage/seal.h"
 
 #include "base/checked.h"
@@ -10,34 +11,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-/* -- shard numbers -------------------------------------------------------------------------------- */
-
-static int on_object(void *arg, const char *name, uint64_t bytes)
-{
-	(void)bytes;
-	spool_index_note_shard(arg, name);
-	return 0;
-}
-
-static int note_numbers(struct rewriter *w, struct error *err)
-{
-	const struct rewrite_options *o = w->options;
-	cleanup_retired_list struct retired_list retired = CATALOG_LIST_INIT;
-
-	if (retired_list_read(o->queue, o->dataset, &retired, err) < 0)
-		return -1;
-	for (size_t i = 0; i < w->shards.n; i++)
-		spool_index_note_shard(&w->numbers, w->shards.rows[i].path);
-	for (size_t i = 0; i < retired.n; i++)
-		spool_index_note_shard(&w->numbers, retired.rows[i].path);
-	for (int area = 0; area < STORE_AREAS; area++) {
-		if (store_list_area(o->store, (enum store_area)area, on_object, &w->numbers, err) <
-		    0)
-			return -1;
-	}
-	return 0;
-}
 
 int rewriter_open(const struct rewrite_options *options, struct rewriter **out, struct error *err)
 {
@@ -48,7 +21,8 @@ int rewriter_open(const struct rewrite_options *options, struct rewriter **out, 
 	w->full_bytes = options->shard_bytes > 0 ? options->shard_bytes : UINT64_MAX;
 	w->numbers = (struct spool_index)SPOOL_INDEX_INIT;
 	if (shard_list_read(options->queue, options->dataset, &w->shards, err) < 0 ||
-	    note_numbers(w, err) < 0) {
+	    shard_numbers_read(options->queue, options->store, options->dataset, &w->numbers, err) <
+		0) {
 		rewriter_close(w);
 		return -1;
 	}

@@ -14,7 +14,7 @@ struct rewriter {
 	const struct rewrite_options *options;
 	uint64_t full_samples, full_bytes;
 	struct shard_list shards;   /* as they were when it was opened */
-	struct spool_index numbers; /* of every shard that there is or was: never given again */
+	struct spool_index numbers; /* shard_numbers.h */
 	struct rewritten done;
 };
 

@@ -11,6 +11,8 @@ from harness import FAILED, OK, QUARANTINED, USAGE, equal, one_line, run_tests, 
 from latent_files import FACTORS, close, files_below, forge, forged, load_npz, npy, values_of
 from reference import npy_values, read_dataset, shard_files, xxh3_128
 
+DIED = 77  # as tests/crash/shim.h ends a program
+
 
 def write_npz(ws, path, arrays, compression=zipfile.ZIP_STORED):
     full = ws.path("cache", path)
@@ -227,6 +229,38 @@ def a_later_import_takes_what_is_new_and_a_killed_one_goes_on(ws):
     ws.verify()
     ws.latentctl("compact", "--out", ws.out)
     equal(len(read_dataset(ws.dataset)), 13)
+    ws.verify()
+
+
+@test
+def what_is_new_comes_in_after_shards_were_replaced(ws):
+    for i in range(4):
+        write_npz(ws, f"a{i}_0100x0060_sdxl.npz", cached(seed=i))
+    import_(ws, "--shard-samples", "1")
+    ws.latentctl("repack", "--out", ws.out, "--shard-samples", "3")
+    write_npz(ws, "b_0100x0060_sdxl.npz", cached(seed=9))
+    assert "1 sample in 1 new shard, 4 there already" in import_(ws).out
+    ws.latentctl("compact", "--out", ws.out)
+    same_members(by_source(ws), ["a0.npz", "a1.npz", "a2.npz", "a3.npz", "b.npz"], "sources")
+    ws.verify()
+
+
+@test
+def an_import_settles_what_a_killed_rewrite_left(ws):
+    names = ["a", "b"]
+    for i, name in enumerate(names):
+        write_npz(ws, f"{name}_0100x0060_sdxl.npz", cached(seed=i))
+    import_(ws)
+    for fault in range(2, 16):
+        died = ws.latentctl(
+            *("repack", "--out", ws.out, "--shard-samples", str(1 + fault % 2)), code=None,
+            env={**ws.environment, **ws.stops_at("change:1", ws.dataset), "SHIM_FAULT": f"change:{fault}:die"},
+        )
+        assert died.code in (OK, DIED), f"exit status {died.code}"
+        names.append(f"c{fault}")
+        write_npz(ws, f"c{fault}_0100x0060_sdxl.npz", cached(seed=fault))
+        import_(ws)
+        same_members([s.path for s in read_dataset(ws.dataset)], [f"{name}.npz" for name in names], "sources")
     ws.verify()
 
 
