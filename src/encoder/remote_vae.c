@@ -141,12 +141,28 @@ static int ask(const struct question *q, struct error *err)
 
 /* -- open ---------------------------------------------------------------------------------------- */
 
+/* Which model it has; it may just be starting. */
+static int ask_model(struct remote_vae *v, struct error *err)
+{
+	for (size_t tries = 1;; tries++) {
+		struct error why = ERROR_INIT;
+
+		if (endpoint_model_ask(&v->options.ask, &v->model, &why) == 0)
+			return 0;
+		if (why.code != ERR_TRANSIENT || tries > v->options.retries) {
+			*err = why;
+			return -1;
+		}
+		sleep_ms(retry_pause_ms(tries, &v->random));
+	}
+}
+
 static int connect_to(struct remote_vae *v, struct error *err)
 {
 	const struct endpoint_model_ask *ask = &v->options.ask;
 	struct http_multi_options multi = {.connect_ms = ask->connect_ms, .ca_file = ask->ca_file};
 
-	if (endpoint_model_ask(ask, &v->model, err) < 0 ||
+	if (ask_model(v, err) < 0 ||
 	    remote_access_init(&v->access, ask->url, ask->token_file, err) < 0 ||
 	    remote_proxy_init(&v->proxy, ask->proxy, ask->proxy_auth_file, err) < 0)
 		return -1;

@@ -34,8 +34,13 @@ class Foreign(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        model = self.server.model
-        self.answer(*(200, [], json.dumps(model).encode()) if model else (404, [], b"no such page"))
+        self.server.asked += 1
+        if self.server.asked <= self.server.starting:
+            self.answer(503, [], b'{"error":"starting"}')
+        elif self.server.model:
+            self.answer(200, [], json.dumps(self.server.model).encode())
+        else:
+            self.answer(404, [], b"no such page")
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -55,7 +60,8 @@ class Foreign(http.server.BaseHTTPRequestHandler):
 def foreign(ws, to, first=()):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign)
     server.to, server.first, server.seen, server.daemon_threads = to, list(first), [], True
-    server.model = None  # what it tells
+    server.model = None  # what it tells, after so many answers that it is starting:
+    server.starting, server.asked = 0, 0
     threading.Thread(target=server.serve_forever, daemon=True).start()
     ws.at_end.append(server.shutdown)
     server.url = f"http://127.0.0.1:{server.server_address[1]}/"
@@ -162,6 +168,10 @@ def what_may_work_in_a_moment_is_tried_again(ws):
         there = foreign(ws, server.port, [answer])
         same(decoded(ws, shard, "--endpoint", there.url), want)
         equal(len(there.seen), 2, f"requests after {answer[0]}")
+    there = foreign(ws, server.port)
+    there.starting = 1
+    same(decoded(ws, shard, "--endpoint", there.url), want)
+    equal(there.asked, 2, "questions for the model")
     server.stop()
 
 
@@ -185,7 +195,7 @@ def what_will_not_work_is_one_clear_line(ws):
     refused(first=[(401, [], b"{}")], says=["wants a token"], requests=1)
     refused(first=[(422, [], b'{"error":"not mine"}')], says=["not mine"], requests=1)
     refused(first=[(400, [], b'{"error":"no"}')] * 2, says=["status 400", "no"], requests=2)
-    refused("--endpoint", "http://127.0.0.1:1/", says=["127.0.0.1:1"])
+    refused("--endpoint", "http://127.0.0.1:1/", "--retries", "1", says=["127.0.0.1:1"])
     refused("--endpoint", url(server), "--vae", demo_model(), says=["here or there"])
     refused("--token-file", shard, "--vae", demo_model(), says=["--endpoint, which is missing"])
     token = ws.write("token", b"x")
