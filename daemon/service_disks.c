@@ -18,7 +18,7 @@
 
 /* What there is of a disk. */
 struct room {
-	bool known;
+	bool known; /* it answers, and says how large it is: some of FUSE do not */
 	uint64_t device, free, total; /* bytes */
 	uint64_t usable;	      /* until it counts as full */
 };
@@ -46,7 +46,7 @@ static struct room room_at(const char *path)
 	struct stat st;
 	uint64_t left;
 
-	if (stat(path, &st) < 0 || statvfs(path, &fs) < 0)
+	if (stat(path, &st) < 0 || statvfs(path, &fs) < 0 || fs.f_blocks == 0)
 		return room;
 	room = (struct room){.known = true,
 			     .device = st.st_dev,

@@ -119,9 +119,9 @@ struct service_disk;
 
 /* Once a second. */
 void service_check_disks(struct service *s);
-/* One of them has not answered yet. */
 /* After the datasets. */
 void service_picture_disks(const struct service *s, struct service_status *p);
+/* One of them has not answered yet. */
 bool service_awaits_disks(const struct service *s);
 /* None may be awaited any more, or this waits for it. */
 void service_close_disks(struct service *s);

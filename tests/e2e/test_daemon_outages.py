@@ -174,17 +174,17 @@ def encode_into_the_output_of_a_daemon_is_told_who_has_it(ws):
 DISK = 16 << 20
 
 
-def on_a_disk_of_its_own(ws, daemon, folder, **options):
+def on_a_disk_of_its_own(ws, daemon, folder, size=DISK, **options):
     """Starts it where @folder is a small file system; gives the path by which that is seen from outside."""
     os.makedirs(folder)
     own = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
     try:
         subprocess.run([*own, *mount], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         why = getattr(error, "stderr", b"") or str(error).encode()
         raise Skip(f"mounts do not work here: {why.decode().strip()}") from None
-    script = f'mount -t tmpfs -o size={DISK} tmpfs "$1" && shift && exec "$@"'
+    script = f'mount -t tmpfs -o size={size} tmpfs "$1" && shift && exec "$@"'
     daemon.start(first=[*own, "sh", "-c", script, "sh", folder], **options)
     return f"/proc/{daemon.process.pid}/root{folder}"
 
@@ -571,6 +571,20 @@ def a_disk_that_hangs_does_not_hide_how_full_the_others_are(ws):
     blocked(daemon, f"the disk of the output {small} is full", name="full")
     ws.small_pictures(2, ws.path("hanging"))
     daemon.wait_for("hanging", finished=2)
+
+
+@test
+def a_file_system_that_does_not_say_how_large_it_is_is_not_full(ws):
+    """As some of FUSE: zero blocks, none free. The first answer stays: the second look does not return."""
+    daemon = Daemon(ws)
+    src, report = daemon.dataset()["source"]["path"], ws.path("report")
+    env = shimmed(ws, daemon, ws.out, fault="room:2:hang", report=report)
+    disk = on_a_disk_of_its_own(ws, daemon, ws.out, size=0, env=env)  # a tmpfs without a limit
+    equal(os.statvfs(disk).f_blocks, 0, "blocks of it")
+    daemon.wait(lambda: os.path.exists(report) and os.path.getsize(report), "the second look")
+    ws.small_pictures(2, src)
+    daemon.wait_for(finished=2)
+    equal([d["path"] for d in daemon.status()["disks"]], [daemon.state_dir], "disks of known size")
 
 
 @test
