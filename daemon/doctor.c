@@ -7,8 +7,10 @@
 #include "base/text.h"
 #include "base/thread.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/timex.h>
 #include <unistd.h>
@@ -30,8 +32,12 @@ void doctor_say(struct doctor *d, enum doctor_grade grade, const char *what, con
 static void look_at_clock(struct doctor *d)
 {
 	struct timex now = {.modes = 0};
+	int state = adjtimex(&now);
 
-	if (adjtimex(&now) == TIME_ERROR || (now.status & STA_UNSYNC))
+	if (state < 0) /* as in containers, whose host keeps it */
+		doctor_say(d, DOCTOR_GOOD, "clock", NULL,
+			   "whether it is kept right is not told: %s", strerror(errno));
+	else if (state == TIME_ERROR || (now.status & STA_UNSYNC))
 		doctor_say(d, DOCTOR_WARNING, "clock",
 			   "let it be set by the network: timedatectl set-ntp true",
 			   "nothing keeps it right; times in records and logs may be wrong");

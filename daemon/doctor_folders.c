@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 
 /* Below that a service that begins now will soon stand still (service_disks.c holds it at 512 MiB). */
 #define ROOM_WANTED ((uint64_t)10 << 30)
@@ -40,16 +41,18 @@ static const char *network_of(const char *path)
 
 static void look_at_room(struct doctor *d, const char *what, const char *path)
 {
-	struct statfs fs;
+	struct statvfs fs;
 	uint64_t room;
 	char text[24], quoted[TEXT_QUOTE_SIZE];
 
-	if (statfs(path, &fs) < 0)
+	if (statvfs(path, &fs) < 0)
 		return;
-	room = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	room = (uint64_t)fs.f_bavail * fs.f_frsize;
 	text_quote(path, quoted);
 	text_bytes(room, text);
-	if (room < ROOM_WANTED)
+	if (fs.f_blocks == 0) /* some of FUSE do not say how large they are */
+		doctor_say(d, DOCTOR_GOOD, what, NULL, "%s may be written to", quoted);
+	else if (room < ROOM_WANTED)
 		doctor_say(d, DOCTOR_WARNING, what, "make room, or use a larger disk",
 			   "%s has %s left", quoted, text);
 	else
@@ -122,6 +125,7 @@ static void look_at_state(struct doctor *d, const char *path)
 /* -- sources --------------------------------------------------------------------------------------- */
 
 struct walk {
+	bool recursive;
 	size_t folders, images, entries;
 	size_t closed;	    /* folders and images that may not be read */
 	char *first_closed; /* path of the first */
@@ -133,20 +137,33 @@ static void may_not(struct walk *w, const char *path)
 		w->first_closed = xstrdup(path);
 }
 
-static void walk_folder(struct walk *w, const char *path, bool recursive, size_t depth);
+/* d_type, asked of the file where the file system does not tell. */
+static bool is_folder(DIR *dir, const struct dirent *entry)
+{
+	struct stat st;
 
-static void walk_entry(struct walk *w, const char *folder, const struct dirent *entry,
-		       bool recursive, bool *tried, size_t depth)
+	if (entry->d_type != DT_UNKNOWN)
+		return entry->d_type == DT_DIR;
+	return fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISDIR(st.st_mode);
+}
+
+static void walk_folder(struct walk *w, const char *path, size_t depth);
+
+static void walk_entry(struct walk *w, DIR *dir, const char *folder, const struct dirent *entry,
+		       bool *tried, size_t depth)
 {
 	cleanup_free char *path = NULL;
+	bool is_dir;
 
 	if (entry->d_name[0] == '.')
 		return;
 	w->entries++;
-	if (entry->d_type == DT_DIR && recursive) {
+	is_dir = is_folder(dir, entry);
+	if (is_dir && w->recursive) {
 		path = xasprintf("%s/%s", folder, entry->d_name);
-		walk_folder(w, path, true, depth + 1);
-	} else if (entry->d_type != DT_DIR && source_path_is_image(entry->d_name)) {
+		walk_folder(w, path, depth + 1);
+	} else if (!is_dir && source_path_is_image(entry->d_name)) {
 		w->images++;
 		if (*tried) /* one speaks for its folder */
 			return;
@@ -157,7 +174,7 @@ static void walk_entry(struct walk *w, const char *folder, const struct dirent *
 	}
 }
 
-static void walk_folder(struct walk *w, const char *path, bool recursive, size_t depth)
+static void walk_folder(struct walk *w, const char *path, size_t depth)
 {
 	DIR *dir = depth > SOURCE_FOLDER_DEPTH ? NULL : opendir(path);
 	struct dirent *entry;
@@ -169,7 +186,7 @@ static void walk_folder(struct walk *w, const char *path, bool recursive, size_t
 		return;
 	}
 	while (w->entries < ENTRIES_MAX && (entry = readdir(dir)))
-		walk_entry(w, path, entry, recursive, &tried, depth);
+		walk_entry(w, dir, path, entry, &tried, depth);
 	closedir(dir);
 }
 
@@ -212,7 +229,7 @@ static void look_at_file(struct doctor *d, const char *path, const char *quoted,
 static size_t look_at_source(struct doctor *d, const struct source_config *source)
 {
 	const char *network = network_of(source->path);
-	struct walk w = {.folders = 0};
+	struct walk w = {.recursive = source->recursive};
 	struct stat st;
 	char quoted[TEXT_QUOTE_SIZE];
 	bool watched = source->watch != SOURCE_WATCH_OFF && source->watch != SOURCE_WATCH_POLL;
@@ -227,7 +244,7 @@ static size_t look_at_source(struct doctor *d, const struct source_config *sourc
 		look_at_file(d, source->path, quoted, (uint64_t)st.st_size);
 		return 0;
 	}
-	walk_folder(&w, source->path, source->recursive, 0);
+	walk_folder(&w, source->path, 0);
 	say_source(d, quoted, &w);
 	free(w.first_closed);
 	if (network && watched)

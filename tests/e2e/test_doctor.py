@@ -125,6 +125,20 @@ def a_folder_without_images_and_too_large_a_limit_are_found(ws):
 
 
 @test
+def a_file_system_that_does_not_say_how_large_it_is_lacks_no_room(ws):
+    daemon = healthy(ws)
+    os.makedirs(ws.out)
+    script = 'mount -t tmpfs -o size=0 tmpfs "$out" && exec "$@"'  # without a limit
+    launch = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+    launch += ["sh", "-c", script, "sh"]
+    env = dict(ws.environment, out=ws.out)
+    able = subprocess.run([*launch, "true"], env=env, capture_output=True)
+    if able.returncode != 0:
+        raise Skip(f"mounts do not work here: {able.stderr.decode().strip()}")
+    only(ask(ws, daemon, OK, launch, env=env), "output", "ok", ws.out)
+
+
+@test
 def a_damaged_queue_is_found(ws):
     daemon = healthy(ws)
     os.makedirs(daemon.state_dir)
