@@ -155,7 +155,8 @@ int index_dataset_read(const char *folder, struct index_dataset *out, struct err
 	hash = json_string_value(json_object_get(root, "catalog_xxh3_128"));
 	out->catalog = hash ? xstrdup(hash) : NULL;
 	out->recipe_json = recipe_of(root, out->recipe_id);
-	dataset_form_read(root, &out->form);
+	if (json_is_object(root))
+		dataset_form_read(root, &out->form);
 	json_decref(root);
 	return 0;
 }

@@ -247,6 +247,14 @@ static void cut(struct rewriting *r)
 
 /* -- sealing -------------------------------------------------------------------------------------- */
 
+/* Where nothing says what form a dataset has, its shards keep theirs. */
+static const struct shard_ops *format_of(const struct rewriting *r, const struct chunk *c)
+{
+	const struct shard_ops *format = r->writer->options->form.format;
+
+	return format ? format : shard_format(r->carried[c->first].from->format);
+}
+
 static int load(void *arg, size_t index, struct record *out, struct error *err)
 {
 	const struct rewriting *r = arg;
@@ -258,7 +266,7 @@ static int load(void *arg, size_t index, struct record *out, struct error *err)
 	if (shard_read_record(o->store, c->from->path, &span, &record, err) < 0 ||
 	    sample_check(&record, c->row, o->recipe_id, err) < 0)
 		return error_wrap(err, "%s", c->from->path);
-	if (record_recode(&record, o->form.codec, err) < 0)
+	if (o->form.format && record_recode(&record, o->form.codec, err) < 0)
 		return error_wrap(err, "%s", c->from->path);
 	if (o->edit && o->edit(o->arg, c->row, &record, err) < 0)
 		return -1;
@@ -274,7 +282,7 @@ static int seal_chunk(struct rewriting *r, struct chunk *c, struct error *err)
 	const char *group = carried[0].from->group;
 	cleanup_free char *folder = xasprintf("%s/%s", carried[0].split, group);
 	const struct seal_target target = {.store = o->store,
-					   .format = dataset_form_format(&o->form),
+					   .format = format_of(r, c),
 					   .columns = o->form.columns,
 					   .folder = folder,
 					   .first_number =
@@ -325,7 +333,7 @@ static struct new_shard new_shard_of(const struct rewriting *r, const struct chu
 
 	return (struct new_shard){.row = {.dataset = o->dataset,
 					  .path = c->sealed.name,
-					  .format = dataset_form_format(&o->form)->name,
+					  .format = format_of(r, c)->name,
 					  .group = r->carried[c->first].from->group,
 					  .bytes = c->sealed.bytes,
 					  .samples = c->n,

@@ -34,7 +34,7 @@ struct rewrite_options {
 	struct store *store; /* of the dataset */
 	int64_t dataset;
 	const char *recipe_id;
-	struct dataset_form form;	   /* of the new shards */
+	struct dataset_form form;	   /* of the new shards; no format: as the old ones */
 	size_t shard_samples, shard_bytes; /* of a full one; 0: no limit */
 	/* Samples of one call are put in order, and each into its split: that of its key, or the one it has. */
 	enum rewrite_order order;

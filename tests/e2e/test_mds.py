@@ -125,6 +125,26 @@ def damage_is_named_and_mended(ws):
 
 
 @test
+def the_form_is_that_of_the_shards_where_nothing_says_it(ws):
+    captioned(ws, 12)
+    about = os.path.join(ws.dataset, ".latentd", "dataset.json")
+    ws.encode(*MDS, "--shard-samples", "4")
+    before = contents(ws.dataset)
+    for command in ("reindex", "compact"):
+        for text in (None, "damaged"):
+            os.unlink(about)
+            if text:
+                with open(about, "w", encoding="utf-8") as file:
+                    file.write(text)
+            ws.latentctl(command, "--out", ws.out)
+            assert all(file.endswith(".mds.zstd") for file in shard_files(ws.dataset)), shard_files(ws.dataset)
+            with open(about, encoding="utf-8") as file:
+                equal(json.load(file)["format"], "mds", "format")
+            ws.encode(*MDS)
+    equal(contents(ws.dataset), before, "samples")
+
+
+@test
 def a_lost_state_comes_back_from_the_shards(ws):
     captioned(ws, 9)
     ws.encode(*MDS)
