@@ -93,7 +93,7 @@ def simpletuner(data, words):
     images = os.path.abspath(words.images)
     lists = {n: os.path.join(images, f"aspect_ratio_bucket_{n}_{words.id}.json") for n in ("indices", "metadata")}
     begin = claim(words.into, {"format": "simpletuner", "recipe_id": data.sample(0)["record"]["recipe_id"],
-                               "images": images, "id": words.id})
+                               "images": images, "id": words.id, **words.about})
     names, unnamed = {}, 0
     for i in range(len(data.rows)):
         path = source_path(data.sample(i)["record"])
@@ -102,7 +102,7 @@ def simpletuner(data, words):
             names.setdefault(os.path.join(os.path.dirname(path), digest + ".pt"), (i, path))
         except UnicodeEncodeError:
             unnamed += 1
-    print(f"{len(names)} samples; not carried: hashes, recipe, meta; captions stay beside the images")
+    print(f"{len(names)} samples; not carried: hashes, recipe, meta, attached arrays; captions stay beside the images")
     if clashes := len(data.rows) - unnamed - len(names):
         print(f"left out: {clashes} whose file would have the name of another's")
     if unnamed:
@@ -138,8 +138,9 @@ def diffusers_sdxl(data, words):
     about = data.sample(0)["record"]["latent"]
     if abs(about["scaling_factor"] - 0.13025) > 1e-6 or about.get("latents_mean"):
         raise ValueError(f"its scaling factor is {about['scaling_factor']}: not SDXL's latents")
-    begin = claim(words.into, {"format": "diffusers-sdxl", "recipe_id": data.sample(0)["record"]["recipe_id"]})
-    print(f"{len(data.rows)} samples; not carried: hashes, recipe, meta")
+    recipe_id = data.sample(0)["record"]["recipe_id"]
+    begin = claim(words.into, {"format": "diffusers-sdxl", "recipe_id": recipe_id, **words.about})
+    print(f"{len(data.rows)} samples; not carried: hashes, recipe, meta, attached arrays")
     sizes = {tuple(data.sample(i)["record"]["target_size"]) for i in range(len(data.rows))} if words.dry_run else ()
     if words.dry_run:
         return print(f"sizes: {sorted(sizes)}; that script trains on one (encode --bucketing square)")
@@ -211,8 +212,9 @@ def mds(data, words):
     if dtype == "bfloat16":
         raise ValueError("MDS has no bfloat16: --dtype float16 or float32")
     about = {"format": "mds", "recipe_id": data.sample(0)["record"]["recipe_id"], "dtype": dtype, "raw": words.raw}
-    begin = claim(words.into, about)
-    print(f"{len(data.rows)} samples in {len(data.buckets)} streams; not carried: hashes, recipe, log-variance of moments")
+    begin = claim(words.into, {**about, **words.about})
+    print(f"{len(data.rows)} samples in {len(data.buckets)} streams; not carried: hashes, recipe, log-variance of moments, "
+          "attached arrays")
     if words.dry_run:
         return
     begin()
@@ -252,6 +254,7 @@ def main():
     parser.add_argument("--id", help="simpletuner: id of the data backend")
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--raw", action="store_true", help="mds: latents as the VAE gives them, not scaled")
+    parser.add_argument("--split", default="train", help="train, or val, where latentctl repack --val made one")
     parser.add_argument("--dry-run", action="store_true")
     words = parser.parse_args()
     if words.to == "simpletuner" and not (words.images and words.id):
@@ -259,8 +262,12 @@ def main():
     if words.raw and words.to != "mds":
         parser.error("--raw is for mds")
     words.into = os.path.abspath(words.into)
+    words.about = {} if words.split == "train" else {"split": words.split}
     try:
-        data = LatentBatches(words.dataset, 1, scale=not words.raw)
+        data = LatentBatches(words.dataset, 1, scale=not words.raw, split=words.split)
+        for other in {"train", "val"} - {words.split}:
+            if glob.glob(os.path.join(glob.escape(words.dataset), other, "*", "*")):
+                print(f"not carried: what is in {other}/ (--split {other}, into another folder)")
         {"simpletuner": simpletuner, "diffusers-sdxl": diffusers_sdxl, "mds": mds}[words.to](data, words)
     except (OSError, ValueError, KeyError, ImportError) as error:
         sys.exit(f"latentd_export.py: {error}")

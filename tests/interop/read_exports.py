@@ -323,7 +323,28 @@ def attached_arrays_come_with_their_samples(into):
         assert i % 2 or (found[key]["te"] == numpy.full((i // 2 + 1, 3), i // 2)).all(), key
 
 
+def a_split_is_exported_by_itself_and_the_other_one_told(into):
+    """sd15 as repack --val leaves it: one size in val."""
+    import shutil
+
+    dataset = shutil.copytree(os.path.join(OUT, "sd15"), os.path.join(into, "sd15"))
+    size = sorted(os.listdir(os.path.join(dataset, "train")))[0]
+    for folder in (dataset, os.path.join(dataset, ".latentd", "webshart")):
+        os.makedirs(os.path.join(folder, "val"))
+        os.rename(os.path.join(folder, "train", size), os.path.join(folder, "val", size))
+    script = os.path.join(CONTRIB, "latentd_export.py")
+    for split, other in (("train", "val"), ("val", "train")):
+        target = os.path.join(into, split)
+        words = [sys.executable, "-B", script, dataset, "--to", "mds", "--into", target, "--split", split]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0 and f"not carried: what is in {other}/" in done.stdout, done
+        assert (size in os.listdir(os.path.join(target, "mds"))) == (split == "val"), split
+    done = subprocess.run([*words[:-3], os.path.join(into, "train"), "--split", "val"], capture_output=True, text=True)
+    assert "with other options" in done.stderr, done
+
+
 TESTS = [
+    a_split_is_exported_by_itself_and_the_other_one_told,
     attached_arrays_come_with_their_samples,
     mds_shards_have_the_layout_that_streaming_reads,
     streaming_reads_each_stream_and_all_of_them,
