@@ -75,7 +75,7 @@ static void add_file(struct attachments *a, const char *full, const char *path)
 static int list_files(struct attachments *a, const char *folder, struct error *err)
 {
 	char *const roots[] = {(char *)folder, NULL};
-	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
 	FTSENT *entry;
 	int r = 0;
 
@@ -87,7 +87,7 @@ static int list_files(struct attachments *a, const char *folder, struct error *e
 		if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
 		    entry->fts_info == FTS_NS)
 			r = (errno = entry->fts_errno, error_sys(err, "read %s", entry->fts_path));
-		else if (entry->fts_info == FTS_F)
+		else if (entry->fts_info == FTS_F || entry->fts_info == FTS_SL)
 			add_file(a, entry->fts_path, path + strspn(path, "/"));
 	}
 	if (r == 0 && errno != 0)

@@ -46,7 +46,7 @@ static bool is_text(const char *name)
 static int read_folder(const char *folder, json_t *list, struct error *err)
 {
 	char *const roots[] = {(char *)folder, NULL};
-	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
 	FTSENT *entry;
 	int r = 0;
 

@@ -84,13 +84,17 @@ def what_is_missing_or_foreign_is_counted_and_what_there_is_is_replaced(ws):
     for i, key in enumerate(keys[:4]):
         ws.write(f"{key}.npy", npy([float(i)], (1,)), ws.path("arrays"))
     ws.write("nobody.npy", npy([0.0], (1,)), ws.path("arrays"))
-    result = attach(ws, "t5", ws.path("arrays"), code=QUARANTINED)
+    os.rename(ws.path("arrays", f"{keys[0]}.npy"), ws.path("elsewhere"))
+    os.symlink(ws.path("elsewhere"), ws.path("arrays", f"{keys[0]}.npy"))
+    os.symlink(ws.path("arrays"), ws.path("link"))
+    result = attach(ws, "t5", ws.path("link"), code=QUARANTINED)
     one_line(result, "1 key", '"nobody"')
     assert "attached to 4 samples" in result.out and "; 3 samples are not in" in result.out, result.out
     same_members(attached(ws, "t5"), keys[:4], "samples that have one")
     os.remove(ws.path("arrays", "nobody.npy"))
     for key in keys[1:3]:
         os.remove(ws.path("arrays", f"{key}.npy"))
+    os.remove(ws.path("arrays", f"{keys[0]}.npy"))
     ws.write(f"{keys[0]}.npy", npy([9.0], (1,)), ws.path("arrays"))
     assert "attached to 1 sample in 1 shard, 1 had it already" in attach(ws, "t5", ws.path("arrays"), code=QUARANTINED).out
     found = attached(ws, "t5")

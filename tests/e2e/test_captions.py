@@ -260,7 +260,8 @@ def captions_come_from_a_folder_of_texts_too_and_what_is_nobodys_is_named(ws):
         wanted[path] = f"text of {path}"
     for i in range(4):
         ws.write(f"nobody{i}.txt", b"", ws.path("texts"))
-    result = ws.latentctl("captions", "set", ws.path("texts"), "--out", ws.out, code=QUARANTINED)
+    os.symlink(ws.path("texts"), ws.path("link"))
+    result = ws.latentctl("captions", "set", ws.path("link"), "--out", ws.out, code=QUARANTINED)
     one_line(result, "4 keys", '"nobody', "...")
     ws.latentctl("compact", "--out", ws.out)
     equal(captions(ws), wanted, "captions")
