@@ -100,7 +100,9 @@ static int fetch_once(const char *url, size_t most, struct buffer *out, bool *wh
 		return -1;
 	if (x.result == HTTP_REPLY && (x.status == 200 || x.status == 206)) {
 		*whole = is_all(&x);
-		buffer_append(out, x.reply.data, x.reply.size);
+		buffer_release(out);
+		*out = x.reply; /* no copy: it may be gigabytes */
+		x.reply = (struct buffer)BUFFER_INIT;
 	} else if (x.result == HTTP_REPLY && x.status >= 300 && x.status < 400 &&
 		   http_exchange_header(&x, "location", location, sizeof(location))) {
 		*next = redirected(url, location);

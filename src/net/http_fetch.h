@@ -17,7 +17,7 @@
 bool http_fetch_is_url(const char *path);
 
 /*
- * At most the first @most bytes into @out; *whole: that is all of it. ERR_CONFIG: a wrong address, nothing there, too many
+ * At most the first @most bytes become @out; *whole: that is all of it. ERR_CONFIG: a wrong address, nothing there, too many
  * redirects, a certificate that is not trusted. ERR_TRANSIENT: no answer, 5xx. ERR_DATA `too_large`: the server knows no
  * ranges, and the file is larger.
  */
