@@ -21,7 +21,7 @@
 #
 # Needed: a GPU, nvcc, CMake, a C compiler. cuDNN 9 and cuBLASLt are taken from the CUDA toolkit, or from the wheels of a
 # Python that has PyTorch; no network, nothing is installed. gpu-report.json and gpu-report.txt are written anew after
-# every phase and every ten seconds of one, in $GPU_CHECK_OUT (default: gpu-report/ in the working directory), so that what
+# every phase and while one tells something, every ten seconds, in $GPU_CHECK_OUT (default: gpu-report/ in the working directory), so that what
 # was measured is there whenever the run ends. A phase that was cut off has the status timeout, or partial where it ended by
 # itself; once more, it goes on with the algorithms that it has found.
 #
