@@ -26,6 +26,7 @@ struct pass {
 	struct archive *archive; /* NULL: none */
 	int64_t at, end;	 /* in the file: what is read next, its size */
 	uint64_t next;		 /* the place of the member whose header comes next */
+	uint64_t grown;		 /* bytes of all members so far, as they say */
 	size_t block;
 	uint8_t *bytes; /* BLOCK_MOST */
 };
@@ -57,14 +58,22 @@ static void tick(struct unpacker *u)
 	u->tick(u->tick_arg);
 }
 
+static bool is_7zip(struct archive *a)
+{
+	return (archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_7ZIP;
+}
+
+/* In a 7-Zip archive members are compressed together: what is before one is unpacked to read it. */
 static bool has_grown_too_far(const struct pass *p)
 {
 	const struct unpack_limits *limits = &p->unpacker->limits;
-	int64_t out = archive_filter_bytes(p->archive, 0);
+	bool together = is_7zip(p->archive);
+	int64_t unpacked = archive_filter_bytes(p->archive, 0);
+	uint64_t out = together ? p->grown : unpacked > 0 ? (uint64_t)unpacked : 0;
+	uint64_t in = (uint64_t)(together ? p->end : p->at);
 
-	return out > 0 && p->at > 0 && archive_filter_count(p->archive) > 1 &&
-	       (uint64_t)out > limits->grown_bytes &&
-	       (uint64_t)out / limits->grown_times > (uint64_t)p->at;
+	return (together || archive_filter_count(p->archive) > 1) && in > 0 &&
+	       out > limits->grown_bytes && out / limits->grown_times > in;
 }
 
 /* Sets the error as well. */
@@ -202,6 +211,7 @@ static int pass_begin(struct pass *p, uint64_t offset, struct error *err)
 	archive_read_set_callback_data(p->archive, p);
 	p->at = (int64_t)offset;
 	p->next = 0;
+	p->grown = 0;
 	p->block = BLOCK_FIRST;
 	if (archive_read_open1(p->archive) != ARCHIVE_OK)
 		return failed(p, err);
@@ -215,6 +225,9 @@ static int pass_next(struct pass *p, struct archive_entry **entry, struct error 
 
 	if (r == ARCHIVE_EOF)
 		return UNPACK_END;
+	if (r >= ARCHIVE_WARN &&
+	    __builtin_add_overflow(p->grown, (uint64_t)archive_entry_size(*entry), &p->grown))
+		p->grown = UINT64_MAX;
 	if (r < ARCHIVE_WARN || is_bomb(p))
 		return failed(p, err);
 	p->next++;
@@ -227,21 +240,33 @@ static bool is_plain_tar(struct archive *a)
 	       (archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_TAR;
 }
 
+/*
+ * The first bytes of a member. Where what was passed over in a 7-Zip archive is a multiple of 64 KiB, libarchive 3.6
+ * says once that it is truncated, and has the bytes when it is asked again; their checksum is looked at in any case.
+ */
+static la_ssize_t read_first(struct archive *a, void *out, size_t size)
+{
+	la_ssize_t n = archive_read_data(a, out, size);
+
+	return n < 0 && is_7zip(a) ? archive_read_data(a, out, size) : n;
+}
+
 /* -- the list ------------------------------------------------------------------------------------- */
 
 /* Without it the member is told of as well. */
 static void read_text(struct unpacker *u, struct unpack_member *m)
 {
 	size_t most = u->limits.text_bytes, got = 0;
-	la_ssize_t n = 1;
+	la_ssize_t n;
 
 	if (!m->regular || m->encrypted || (m->size != UNPACK_UNKNOWN && m->size > most) ||
 	    u->texts + most > u->limits.texts_bytes)
 		return;
-	while (n > 0 && got <= most) {
-		n = archive_read_data(u->list.archive, u->text + got, most + 1 - got);
-		if (n > 0)
-			got += (size_t)n;
+	n = read_first(u->list.archive, u->text, most + 1);
+	while (n > 0) {
+		got += (size_t)n;
+		n = got <= most ? archive_read_data(u->list.archive, u->text + got, most + 1 - got)
+				: 0;
 	}
 	if (n < 0 || got > most)
 		return;
@@ -323,18 +348,17 @@ static ssize_t read_data(struct pass *p, uint8_t *out, size_t size, struct error
 {
 	size_t got = 0;
 	uint8_t more;
-	la_ssize_t n;
+	la_ssize_t n =
+	    size > 0 ? read_first(p->archive, out, size) : read_first(p->archive, &more, 1);
 
-	do {
-		n = got < size ? archive_read_data(p->archive, out + got, size - got)
-			       : archive_read_data(p->archive, &more, 1);
-		if (n < 0)
-			return failed(p, err);
-		if (n > 0 && got == size)
+	while (n > 0) {
+		if (got == size)
 			return error_data(err, "too_large", "it has more than %zu bytes", size);
 		got += (size_t)n;
-	} while (n > 0);
-	return (ssize_t)got;
+		n = got < size ? archive_read_data(p->archive, out + got, size - got)
+			       : archive_read_data(p->archive, &more, 1);
+	}
+	return n < 0 ? failed(p, err) : (ssize_t)got;
 }
 
 ssize_t unpacker_read(struct unpacker *u, const struct unpack_member *m, uint8_t *out, size_t size,

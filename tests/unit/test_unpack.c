@@ -349,6 +349,33 @@ static void an_archive_that_is_replaced_is_listed_again(void **state)
 	assert_int_equal(before.caption, after.caption);
 }
 
+static void what_is_passed_over_may_be_of_any_size(void **state)
+{
+	static const size_t sizes[] = {1 << 16, (1 << 16) - 5};
+	struct fixture *f = *state;
+	cleanup_free uint8_t *other = xcalloc(1, 1 << 16);
+	uint8_t picture[PICTURE_BYTES];
+
+	fill(other, 1 << 16, 7);
+	fill(picture, sizeof(picture), 0);
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+		struct archive_samples *s;
+
+		f->path = testing_path(f->dir, kinds[k]);
+		s = archive_samples_begin(f->path, NULL);
+		archive_samples_add(s, "a.bin", other, sizes[0]);
+		archive_samples_add(s, "a.txt", "hello", 5);
+		archive_samples_add(s, "b.bin", other, sizes[1]);
+		archive_samples_add(s, "a.jpg", picture, sizeof(picture));
+		archive_samples_end(s);
+		open_at(f, f->path);
+		assert_int_equal(count(f), 1);
+		assert_caption(f, "a.jpg", "hello");
+		assert_picture(f, "a.jpg", 0);
+		close_source(f);
+	}
+}
+
 /* -- hostile -------------------------------------------------------------------------------------- */
 
 static void tricks_with_paths_and_links_are_passed_over_and_told(void **state)
@@ -381,7 +408,8 @@ static void a_bomb_stops_at_the_limit_and_what_was_before_it_is_used(void **stat
 	struct fixture *f = *state;
 	struct archive_samples *s;
 	cleanup_free char *zeros = xcalloc(1, 4 << 20);
-	static const char *const compressed[] = {"a.tar.gz", "a.tar.xz", "a.tar.zst", "a.tar.bz2"};
+	static const char *const compressed[] = {"a.tar.gz", "a.tar.xz", "a.tar.zst", "a.tar.bz2",
+						 "a.7z"};
 
 	limits_now.grown_bytes = 1 << 20;
 	limits_now.grown_times = 100;
@@ -719,6 +747,7 @@ int main(void)
 	    TEST(an_archive_that_is_replaced_is_listed_again),
 	    TEST(tricks_with_paths_and_links_are_passed_over_and_told),
 	    TEST(a_bomb_stops_at_the_limit_and_what_was_before_it_is_used),
+	    TEST(what_is_passed_over_may_be_of_any_size),
 	    TEST(a_member_over_the_limit_is_too_large),
 	    TEST(an_archive_that_asks_for_too_much_memory_keeps_no_other_file_from_being_found),
 	    TEST(more_members_than_the_limit_are_not_listed),
