@@ -225,7 +225,8 @@ static int seal_next(struct importing *m, size_t n, struct error *err)
 	const char *group = m->plan->items[m->first].group;
 	cleanup_free char *folder = xasprintf("train/%s", group);
 	const struct seal_target target = {.store = m->store,
-					   .format = shard_format("wds"),
+					   .format = dataset_form_format(&m->recipe.form),
+					   .columns = m->recipe.form.columns,
 					   .folder = folder,
 					   .first_number =
 					       spool_index_next_shard(&m->numbers, group),
@@ -298,9 +299,13 @@ static int open_dataset(struct importing *m, const struct output *output, struct
 {
 	const struct queue_dataset_spec spec = {m->options->name, m->folder, m->recipe.id,
 						m->recipe.json};
+	cleanup_index_dataset struct index_dataset said = {.there = false};
 	bool there = false;
 	int r;
 
+	if (index_dataset_read(m->folder, &said, err) < 0)
+		return -1;
+	m->recipe.form = said.form; /* that `latentctl repack` gave it */
 	if (output_check_dataset(output, m->options->name, &m->recipe, &there, err) < 0)
 		return -1;
 	r = queue_open_dataset(m->queue, &spec, &m->dataset, err);

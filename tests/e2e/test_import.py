@@ -246,6 +246,21 @@ def what_is_new_comes_in_after_shards_were_replaced(ws):
 
 
 @test
+def what_is_new_has_the_form_that_the_dataset_has_by_now(ws):
+    write_npz(ws, "a_0100x0060_sdxl.npz", cached(seed=1))
+    import_(ws)
+    for i, form in enumerate((("--format", "mds", "--columns", "caption=text"), ("--format", "wds", "--codec", "none"))):
+        ws.latentctl("repack", "--out", ws.out, *form)
+        write_npz(ws, f"b{i}_0100x0060_sdxl.npz", cached(seed=2 + i))
+        import_(ws)
+        ends = {os.path.basename(file).split(".", 1)[1] for file in shard_files(ws.dataset)}
+        equal(ends, {"mds.zstd" if i == 0 else "tar"}, "formats")
+        same_members(by_source(ws), ["a.npz", *(f"b{j}.npz" for j in range(i + 1))], "sources")
+        ws.verify()
+    assert all("latent.npy" in sample.members for sample in read_dataset(ws.dataset))
+
+
+@test
 def an_import_settles_what_a_killed_rewrite_left(ws):
     names = ["a", "b"]
     for i, name in enumerate(names):
