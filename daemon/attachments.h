@@ -20,7 +20,7 @@ struct attachments;
 #define ATTACHMENT_NAME_MAX 11
 #define ATTACHMENT_CHANGED  1
 
-/* Lower-case letters, digits, '_' and '-', and no member of latentd's own. */
+/* Lower-case letters, digits, '_' and '-', and no member of latentd's own, nor a column of mds. */
 bool attachment_name_valid(const char *name);
 
 /*

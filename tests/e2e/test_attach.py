@@ -140,7 +140,7 @@ def a_kill_in_its_middle_costs_nothing(ws):
 def what_cannot_be_attached_is_one_line(ws):
     keys = encoded(ws, 3)
     good = write_safetensors(ws.path("te.safetensors"), {key: ("F32", [1], floats(1)) for key in keys})
-    for name in ("latent", "txt", "Clip", "a.b", "a_name_too_long", ""):
+    for name in ("latent", "txt", "meta", "Clip", "a.b", "a_name_too_long", ""):
         one_line(attach(ws, name, good, code=FAILED), "no name for arrays")
     one_line(attach(ws, "te", ws.path("none"), code=FAILED), "none")
     os.mkdir(ws.path("empty"))
