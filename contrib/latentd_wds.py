@@ -26,7 +26,6 @@ import zstandard
 def unzst(key, data):
     """For webdataset's .decode()."""
     from webdataset.autodecode import Continue
-
     return Continue(key[:-4], zstandard.decompress(data)) if key.endswith(".zst") else None
 
 

@@ -57,6 +57,8 @@ static void print_help(void)
 	printf("\n");
 	for (size_t i = 0; export_format_at(i); i++)
 		printf("  %-12s %s\n", export_format_at(i)->name, export_format_at(i)->help);
+	printf("\nFor SimpleTuner, diffusers' SDXL script and MosaicML Streaming: "
+	       "contrib/latentd_export.py\n");
 }
 
 /* OUT itself, or the one dataset in it; to be freed. */
