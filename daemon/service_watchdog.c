@@ -13,6 +13,12 @@
 
 enum { STATUS_EVERY_MS = 5000 };
 
+/*
+ * The service ends by itself, and leaves behind what hangs, but clients of `serve:` may have an hour for that. systemd ends
+ * only one that has not said this for so long.
+ */
+#define STOPPING_LONGER "EXTEND_TIMEOUT_USEC=60000000"
+
 struct service_watchdog {
 	struct service *service;
 	bool enabled;
@@ -87,6 +93,8 @@ void service_watchdog_tick(struct service_watchdog *w)
 		w->said_at = now;
 		service_say_status(w->service);
 	}
+	if (w->service->state == SERVICE_STOPPING)
+		sd_notify(0, STOPPING_LONGER);
 	if (!w->enabled)
 		return;
 	if (!w->asked) {

@@ -12,6 +12,9 @@ from daemon_rig import Daemon
 from harness import demo_model, equal, run_tests, test, wait_until
 
 
+MORE_TIME = {"EXTEND_TIMEOUT_USEC": "60000000"}
+
+
 class Listener:
     """The service manager's end of NOTIFY_SOCKET: every message as a dict, in the order of their coming."""
 
@@ -125,7 +128,28 @@ def stopping_is_the_last_word(ws):
         daemon.stop()
         listener.rest()
         (at,) = [i for i, m in enumerate(listener.messages) if m.get("STOPPING") == "1"]
-        equal(listener.messages[at + 1 :], [], "messages after it")
+        after = [m for m in listener.messages[at + 1 :] if m != MORE_TIME]
+        equal(after, [], "messages after it")
+
+
+@test
+def more_time_is_asked_for_while_clients_are_still_answered(ws):
+    with Listener(ws) as listener:
+        daemon = Daemon(ws)
+        daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
+        daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model(), "stop_timeout": "10min"}
+        daemon.start(env=listener.environment(ws))
+        daemon.wait(lambda: daemon.status()["serve"]["state"] == "ready", "the model")
+        host, port = daemon.status()["serve"]["url"].removeprefix("http://").split(":")
+        client = socket.create_connection((host, int(port)))
+        client.sendall(b"POST /?posterior=mean HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")  # and no body
+        daemon.wait(lambda: daemon.status()["serve"]["in_flight"] == 1, "the request")
+        daemon.tell(signal.SIGTERM)
+        listener.wait_for(STOPPING="1")
+        for _ in range(2):
+            listener.wait_for(**MORE_TIME)
+        client.close()
+        daemon.ended()
 
 
 @test
