@@ -40,7 +40,7 @@ const char *record_latent_suffix(bool moments, enum output_codec codec)
 	static const char *const suffixes[OUTPUT_CODECS][2] = {
 	    [OUTPUT_CODEC_ZSTD] = {"latent.npy.zst", "moments.npy.zst"},
 	    [OUTPUT_CODEC_NONE] = {"latent.npy", "moments.npy"},
-	    [OUTPUT_CODEC_PLANES] = {"latent.planes.npy.zst", "moments.planes.npy.zst"}};
+	    [OUTPUT_CODEC_PLANES] = {"latent.u8.npy.zst", "moments.u8.npy.zst"}};
 
 	return suffixes[codec][moments];
 }

@@ -34,7 +34,10 @@ struct json_t;
 /* The "meta" of KEY.json; what is no JSON object becomes an empty one. */
 struct json_t *record_meta_json(const char *meta);
 
-/* Member of the latent: "latent.npy.zst", "moments.npy.zst"; "latent.npy" without a codec, "latent.planes.npy.zst". */
+/*
+ * Member of the latent: "latent.npy.zst", "moments.npy.zst"; "latent.npy" without a codec, "latent.u8.npy.zst". At most 19
+ * bytes: with the longest key its name fits a tar.
+ */
 const char *record_latent_suffix(bool moments, enum output_codec codec);
 
 /* Adds the array, in the container's dtype, as that member. */

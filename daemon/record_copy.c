@@ -175,7 +175,7 @@ static bool array_name(const char *suffix, struct array_name *out)
 	static const struct {
 		const char *end;
 		enum output_codec codec;
-	} ends[] = {{".planes.npy.zst", OUTPUT_CODEC_PLANES},
+	} ends[] = {{".u8.npy.zst", OUTPUT_CODEC_PLANES},
 		    {".npy.zst", OUTPUT_CODEC_ZSTD},
 		    {".npy", OUTPUT_CODEC_NONE}};
 	size_t n = strlen(suffix);

@@ -93,7 +93,7 @@ class Sample:
     def npy(self):
         (name,) = [name for name in self.members if name.endswith((".npy.zst", ".npy"))]
         data = unzstd(self.members[name]) if name.endswith(".zst") else self.members[name]
-        return joined(data) if ".planes." in name else data
+        return joined(data) if ".u8." in name else data
 
 
 def shard_files(dataset, split="*"):

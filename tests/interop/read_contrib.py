@@ -35,7 +35,7 @@ def read_all(dataset):
                     data = zstandard.ZstdDecompressor().decompress(data)
                 if ".npy" in field:
                     array = numpy.load(io.BytesIO(data))
-                    if ".planes." in field:
+                    if ".u8." in field:
                         array = numpy.ascontiguousarray(array).view(f"<f{array.shape[-1]}")[..., 0]
                     samples.setdefault(key, {})["array"] = array
                 elif field == "json":

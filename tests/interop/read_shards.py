@@ -50,7 +50,7 @@ def open_latent(fields):
 
 def joined(name, array):
     """What was stored as planes of bytes."""
-    planes = ".planes." in name
+    planes = ".u8." in name
     return numpy.ascontiguousarray(array).view(f"<f{array.shape[-1]}")[..., 0] if planes else array
 
 
