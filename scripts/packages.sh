@@ -59,7 +59,7 @@ step 'once more, elsewhere'
 	"$elsewhere/sources of another name/scripts/packages.sh" "$elsewhere/made"
 )
 step 'compare'
-for package in "$folder"/*.deb; do
-	cmp "$package" "$elsewhere/made/$(basename "$package")" || die "two builds of $(basename "$package") differ"
+for package in "$elsewhere"/made/*.deb; do # FOLDER may hold those of other versions too
+	cmp "$package" "$folder/$(basename "$package")" || die "two builds of $(basename "$package") differ"
 done
-(cd "$folder" && sha256sum ./*.deb)
+(cd "$elsewhere/made" && sha256sum ./*.deb)
