@@ -264,15 +264,16 @@ static int mds_read(shard_read_at_fn read_at, void *read_arg, uint64_t size, sha
 	return of_shard(result, err);
 }
 
+/* @most: bytes that it may have when opened. */
 static int read_span(shard_read_at_fn read_at, void *read_arg, const struct shard_span *span,
-		     struct buffer *sample, struct error *err)
+		     uint64_t most, struct buffer *sample, struct error *err)
 {
 	cleanup_buffer struct buffer bytes = BUFFER_INIT;
 
 	if (buffer_reserve(&bytes, (size_t)span->bytes, err) < 0 ||
 	    read_at(read_arg, bytes.data, (size_t)span->bytes, span->offset, err) < 0)
 		return -1;
-	return piece_open(bytes.data, (size_t)span->bytes, sample, err);
+	return piece_open(bytes.data, (size_t)span->bytes, most, sample, err);
 }
 
 /* The head stands before every record, so nothing behind this one is read. */
@@ -286,7 +287,8 @@ static int mds_read_record(shard_read_at_fn read_at, void *read_arg, const struc
 		return bad_shard("a record's place is not one", err);
 	result = reader_open(&r, read_at, read_arg, span->offset, err);
 	if (result == 0)
-		result = read_span(read_at, read_arg, span, &r.sample, err);
+		result = read_span(read_at, read_arg, span, place(&r, r.n) - place(&r, 0),
+				   &r.sample, err);
 	if (result == 0)
 		result = mds_sample_read(&r.columns, r.sample.data, r.sample.size, out, err);
 	return of_shard(result, err);

@@ -359,9 +359,11 @@ static int read_memory(void *arg, void *data, size_t size, uint64_t offset, stru
 	return 0;
 }
 
-int piece_open(const uint8_t *bytes, size_t size, struct buffer *out, struct error *err)
+int piece_open(const uint8_t *bytes, size_t size, uint64_t limit, struct buffer *out,
+	       struct error *err)
 {
 	struct piece_memory memory = {bytes};
+	size_t before = out->size;
 	struct piece_reader r = {.read = read_memory, .arg = &memory, .size = size};
 	int result;
 
@@ -369,8 +371,11 @@ int piece_open(const uint8_t *bytes, size_t size, struct buffer *out, struct err
 	if (!r.context)
 		memory_is_out();
 	result = begin_piece(&r, out, err);
-	while (result == 0 && r.position < r.size)
+	while (result == 0 && r.position < r.size) {
 		result = next_block(&r, out, err);
+		if (result == 0 && out->size - before > limit)
+			result = damaged(&r, "more content than it says", err);
+	}
 	ZSTD_freeDCtx(r.context);
 	return result;
 }

@@ -56,8 +56,9 @@ int piece_reader_end(struct piece_reader *r, struct error *err);
 /* NULL is fine. */
 void piece_reader_free(struct piece_reader *r);
 
-/* Appends the content of exactly one piece to @out. */
-int piece_open(const uint8_t *bytes, size_t size, struct buffer *out, struct error *err);
+/* Appends the content of exactly one piece to @out. ERR_DATA `zstd`: also where it is larger than @limit bytes. */
+int piece_open(const uint8_t *bytes, size_t size, uint64_t limit, struct buffer *out,
+	       struct error *err);
 
 static inline void piece_writer_free_p(struct piece_writer **w)
 {

@@ -127,13 +127,33 @@ static void each_piece_opens_without_the_others(void **state)
 		cleanup_buffer struct buffer out = BUFFER_INIT;
 		struct error err = ERROR_INIT;
 
-		assert_ok(
-		    piece_open(m.frame.data + m.ends[i], m.ends[i + 1] - m.ends[i], &out, &err),
-		    &err);
+		assert_ok(piece_open(m.frame.data + m.ends[i], m.ends[i + 1] - m.ends[i], sizes[i],
+				     &out, &err),
+			  &err);
 		assert_int_equal(out.size, sizes[i]);
 		assert_memory_equal(out.data, m.content.data + at, sizes[i]);
 		at += sizes[i];
 	}
+}
+
+static void a_piece_that_opens_to_more_than_it_may_is_refused(void **state)
+{
+	/* A block that is one byte, 128 KiB times: RFC 8878 3.1.1.2.2. */
+	static const uint8_t run[] = {(1 << 1) | (131072 << 3 & 0xff), 131072 >> 5 & 0xff,
+				      131072 >> 13, 'x'};
+	cleanup_buffer struct buffer piece = BUFFER_INIT, out = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < 100; i++)
+		buffer_append(&piece, run, sizeof(run));
+	assert_error(piece_open(piece.data, piece.size, 1000000, &out, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "zstd");
+	assert_in_range(out.size, 1000000, 1000000 + 131072);
+	error_clear(&err);
+	buffer_reset(&out);
+	assert_ok(piece_open(piece.data, piece.size, 13107200, &out, &err), &err);
+	assert_int_equal(out.size, 13107200);
 }
 
 static void a_frame_cut_off_or_changed_is_refused(void **state)
@@ -202,6 +222,7 @@ int main(void)
 	    cmocka_unit_test(the_same_pieces_give_the_same_frame),
 	    cmocka_unit_test(pieces_come_back_in_order),
 	    cmocka_unit_test(each_piece_opens_without_the_others),
+	    cmocka_unit_test(a_piece_that_opens_to_more_than_it_may_is_refused),
 	    cmocka_unit_test(a_frame_cut_off_or_changed_is_refused),
 	    cmocka_unit_test(a_frame_without_pieces_is_refused),
 	    cmocka_unit_test(content_that_was_not_promised_is_a_bug),
