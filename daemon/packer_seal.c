@@ -4,6 +4,8 @@
  */
 #include "daemon/packer_parts.h"
 
+#include "daemon/record_copy.h"
+
 #include "base/checked.h"
 #include "base/clock.h"
 
@@ -25,22 +27,25 @@ struct seal_task {
 static int seal_load(void *arg, size_t index, struct record *out, struct error *err)
 {
 	struct seal_task *t = arg;
+	const struct packer_options *options = &t->packer->options;
 	struct sample_row *row = &t->samples[index];
+	cleanup_record struct record record = RECORD_INIT;
 	struct record_facts facts;
 
 	atomic_fetch_add(&t->packer->steps, 1);
-	if (spool_read(t->packer->options.spool, &t->entries[index].place, out, err) < 0)
+	/* One that waits since before a repack has the codec of then. */
+	if (spool_read(options->spool, &t->entries[index].place, &record, err) < 0 ||
+	    record_recode(&record, options->recipe->form.codec, err) < 0 ||
+	    record_facts_read(&record, &facts, err) < 0)
 		return -1;
-	if (record_facts_read(out, &facts, err) < 0) {
-		record_release(out);
-		return -1;
-	}
 	*row = (struct sample_row){.key = xstrdup(facts.key),
 				   .path = xstrdup(facts.path),
 				   .job = t->entries[index].job,
 				   .variant = facts.variant,
 				   .content = facts.content,
 				   .latent = facts.latent};
+	*out = record;
+	record = (struct record)RECORD_INIT;
 	return 0;
 }
 

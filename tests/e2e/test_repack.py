@@ -149,6 +149,24 @@ def a_damaged_shard_is_left_alone_and_taken_when_it_is_mended(ws):
 
 
 @test
+def what_waits_for_its_shard_comes_in_the_new_form(ws):
+    captioned(ws, 4)
+    ws.encode()
+    for n, form in ((4, ("--codec", "none")), (8, ("--format", "mds")), (12, ("--format", "wds", "--codec", "zstd"))):
+        captioned(ws, 4, first=n)
+        words = before if n > 4 else ()
+        encode = ws.start_and_stop("sync:1", ws.dataset, *ws.encode_words(*words))
+        encode.kill()
+        ws.finish(encode)
+        repack(ws, *form)
+        ws.encode(*form)
+        member = "latent.npy.zst" if "zstd" in form else "latent.npy"
+        equal([sorted(s.members) for s in read_dataset(ws.dataset)], [["json", member, "txt"]] * (n + 4), "members")
+        ws.verify()
+        before = form
+
+
+@test
 def one_that_was_stopped_is_not_finished_by_another_that_asks_for_less(ws):
     before = many_shards(ws, 24)
     shim = {**ws.stops_at("change:1", ws.dataset), "SHIM_FAULT": "change:8:die"}
