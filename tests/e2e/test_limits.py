@@ -159,10 +159,12 @@ def what_is_no_hours_of_the_day_is_named_with_its_place(ws):
 def over_quota(ws):
     """A daemon whose dataset has three images in its output, and no room for more."""
     daemon = Daemon(ws)
-    dataset = daemon.dataset(output={"quota": "1KiB"})
+    dataset = daemon.dataset(output={"quota": "1GiB"})
     ws.small_pictures(3, ws.path("set"))
     start(daemon)
     daemon.wait_for(finished=3)
+    dataset["output"]["quota"] = "1KiB"  # only now: with it from the start not all three may be begun
+    reload(daemon)
     daemon.says("its quota of 1.0 KiB is used up")
     return daemon, dataset
 
