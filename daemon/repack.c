@@ -130,15 +130,17 @@ struct together {
 	const struct shard_row *rows;
 	size_t n;
 	uint64_t samples, bytes, dead;
+	bool foreign; /* one has another format: finished before an earlier repack, adopted since */
 };
 
-static void take(struct together *t, const struct shard_row *row)
+static void take(struct together *t, const struct shard_row *row, const char *format)
 {
 	uint64_t live = row->samples - row->dead;
 
 	t->n++;
 	t->samples += live;
 	t->dead += row->dead;
+	t->foreign = t->foreign || strcmp(row->format, format) != 0;
 	t->bytes += row->samples > 0 ? row->bytes / row->samples * live : 0;
 }
 
@@ -160,7 +162,7 @@ static bool is_so_already(const struct repacking *r, const struct together *t)
 {
 	const struct rewrite_options *o = &r->options->rewrite;
 
-	return !r->changed && !r->whole && t->dead == 0 &&
+	return !r->changed && !r->whole && !t->foreign && t->dead == 0 &&
 	       t->n == rewrite_shards_for(o, t->samples, t->bytes);
 }
 
@@ -180,6 +182,7 @@ static int repack_together(struct repacking *r, const struct together *t, struct
 
 static int repack_all(struct repacking *r, struct error *err)
 {
+	const char *format = dataset_form_format(&r->options->rewrite.form)->name;
 	/* The list's own memory is not to be moved about. */
 	cleanup_free struct shard_row *rows = xcalloc(r->shards.n + 1, sizeof(*rows));
 	size_t n = 0;
@@ -194,7 +197,7 @@ static int repack_all(struct repacking *r, struct error *err)
 		struct together t = {.rows = rows + i};
 
 		while (i < n && goes_with(r, &t, &rows[i]))
-			take(&t, &rows[i++]);
+			take(&t, &rows[i++], format);
 		if (repack_together(r, &t, err) < 0)
 			return -1;
 	}

@@ -167,6 +167,25 @@ def what_waits_for_its_shard_comes_in_the_new_form(ws):
 
 
 @test
+def a_shard_that_was_adopted_in_an_older_format_gets_the_new_one(ws):
+    captioned(ws, 4)
+    ws.encode()
+    captioned(ws, 4, first=4)
+    encode = ws.start_and_stop("change:1", os.path.join(ws.dataset, "train"), *ws.encode_words())
+    encode.kill()
+    ws.finish(encode)
+    repack(ws, "--format", "mds")
+    assert "adopted" in ws.encode("--format", "mds").err
+    before = contents(ws.dataset)
+    equal(len(before), 8, "samples")
+    assert [file for file in shard_files(ws.dataset) if file.endswith(".tar")], "nothing was adopted"
+    repack(ws)
+    equal([file for file in shard_files(ws.dataset) if file.endswith(".tar")], [], "shards of the old format")
+    equal(contents(ws.dataset), before, "samples")
+    nothing_is_left(ws)
+
+
+@test
 def one_that_was_stopped_is_not_finished_by_another_that_asks_for_less(ws):
     before = many_shards(ws, 24)
     shim = {**ws.stops_at("change:1", ws.dataset), "SHIM_FAULT": "change:8:die"}
