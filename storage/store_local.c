@@ -334,7 +334,7 @@ static int take_folder(struct local_listing *l, const char *area, const char *fo
 }
 
 /*
- * Links are not followed: they may lead out of the store, or round in a ring. Not with fts(3): glibc's crashes where it has
+ * Links below @prefix are not followed: they may lead out of the store, or round in a ring. Not with fts(3): glibc's crashes where it has
  * no memory.
  */
 static int local_list(struct store *base, enum store_area area, const char *prefix,
