@@ -68,29 +68,6 @@ static bool is_known(const struct part *part)
 	return false;
 }
 
-int mds_specification_check(const char *specification, struct error *err)
-{
-	const char *p = specification ? specification : "";
-	struct part part;
-
-	while (*p) {
-		if (!parse_part(&p, &part))
-			return error_set(
-			    err, ERR_CONFIG,
-			    "'%s' does not name columns: expected NAME=NEW, NAME:bytes or "
-			    "NAME=NEW:bytes, with commas between",
-			    specification);
-		if (!is_known(&part))
-			return error_set(
-			    err, ERR_CONFIG,
-			    "there is no column '%.*s' to change: key, meta, caption, "
-			    "latent, moments, original_size, crop_top_left and target_size "
-			    "are known",
-			    (int)part.name_n, part.name);
-	}
-	return 0;
-}
-
 static bool asks_for_bytes(const char *specification, const char *name)
 {
 	const char *p = specification ? specification : "";
@@ -118,6 +95,49 @@ static int set_name(struct mds_column *c, const char *specification, const char 
 				 part.renamed);
 	}
 	return 0;
+}
+
+/* A sample has one of latent and moments, which may have the same name. */
+static int check_names(const char *specification, struct error *err)
+{
+	struct mds_column columns[ARRAY_SIZE(names)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (set_name(&columns[i], specification, names[i], err) < 0)
+			return -1;
+		for (size_t j = 0; j < i; j++) {
+			bool either =
+			    strcmp(names[j], "latent") == 0 && strcmp(names[i], "moments") == 0;
+
+			if (!either && strcmp(columns[i].name, columns[j].name) == 0)
+				return error_set(err, ERR_CONFIG, "two columns would be called %s",
+						 columns[i].name);
+		}
+	}
+	return 0;
+}
+
+int mds_specification_check(const char *specification, struct error *err)
+{
+	const char *p = specification ? specification : "";
+	struct part part;
+
+	while (*p) {
+		if (!parse_part(&p, &part))
+			return error_set(
+			    err, ERR_CONFIG,
+			    "'%s' does not name columns: expected NAME=NEW, NAME:bytes or "
+			    "NAME=NEW:bytes, with commas between",
+			    specification);
+		if (!is_known(&part))
+			return error_set(
+			    err, ERR_CONFIG,
+			    "there is no column '%.*s' to change: key, meta, caption, "
+			    "latent, moments, original_size, crop_top_left and target_size "
+			    "are known",
+			    (int)part.name_n, part.name);
+	}
+	return check_names(specification, err);
 }
 
 /* -- choosing ----------------------------------------------------------------------------- */

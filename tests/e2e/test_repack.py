@@ -124,6 +124,7 @@ def what_cannot_be_is_said_in_one_line(ws):
     many_shards(ws, 4)
     one_line(repack(ws, "--format", "mds", "--codec", "none", code=FAILED), "codecs are of format wds")
     one_line(repack(ws, "--columns", "caption=text", code=FAILED), "of format mds")
+    one_line(repack(ws, "--format", "mds", "--columns", "caption=key", code=FAILED), "two columns would be called key")
     assert "from 0 to below 100" in repack(ws, "--val", "100", code=USAGE).err
     assert "--format" in repack(ws, "--format", "parquet", code=USAGE).err
     one_line(ws.latentctl("repack", "--out", ws.path("nowhere"), code=FAILED))

@@ -258,8 +258,12 @@ static void two_columns_of_one_name_are_refused(void **state)
 
 static void a_specification_is_checked(void **state)
 {
-	static const char *const good[] = {"", "latent=x", "latent:bytes,caption=y:bytes",
-					   "meta=a.b-c_9"};
+	static const char *const good[] = {"",
+					   "latent=x",
+					   "latent:bytes,caption=y:bytes",
+					   "meta=a.b-c_9",
+					   "latent=z,moments=z",
+					   "key=meta,meta=key"};
 	static const char *const bad[] = {",",
 					  "latent=",
 					  "latent=x,",
@@ -269,7 +273,9 @@ static void a_specification_is_checked(void **state)
 					  "latent=a b",
 					  "none=x",
 					  "latent=:bytes",
-					  "latent=x:bytes:bytes"};
+					  "latent=x:bytes:bytes",
+					  "caption=key",
+					  "key=x,meta=x"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
