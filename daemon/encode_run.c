@@ -30,6 +30,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,10 +82,13 @@ static bool interrupted_early(void)
 	return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
 }
 
+/* A signal that the loop has taken is pending no more; threads that read ask as well. */
+static atomic_bool interrupted;
+
 static bool is_interrupted(void *arg)
 {
 	(void)arg;
-	return interrupted_early();
+	return atomic_load(&interrupted) || interrupted_early();
 }
 
 static void on_note(void *arg, const char *line)
@@ -153,6 +157,7 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	if (run->interrupted)
 		_exit(128 + (int)info->ssi_signo);
 	run->interrupted = true;
+	atomic_store(&interrupted, true);
 	progress_message(run->report.progress,
 			 "latentctl: stopping; what is finished is kept (again: stop at once)");
 	encode_driver_cancel(run->driver);

@@ -172,12 +172,19 @@ static int open_intake(struct lane *l, struct error *err)
 	return r;
 }
 
+static bool is_interrupted(void *arg)
+{
+	return atomic_load(&((struct lane *)arg)->interrupted);
+}
+
 /* The intake says what is wrong with it. */
 static bool open_root(struct lane *l, size_t i, uint32_t number)
 {
 	const struct source_config *s = &l->config->sources[i];
 	const struct source_folder_options options = {.recursive = s->recursive,
-						      .unpack = unpack_process_open};
+						      .unpack = unpack_process_open,
+						      .stop = is_interrupted,
+						      .stop_arg = l};
 	cleanup_free char *lists = sources_lists(l->shared->state->path, l->config->name, number);
 	struct error ignored = ERROR_INIT;
 
@@ -230,11 +237,6 @@ struct open_task {
 	bool taken; /* another process has the output */
 	struct error err;
 };
-
-static bool is_interrupted(void *arg)
-{
-	return atomic_load(&((struct lane *)arg)->interrupted);
-}
 
 /* Waiting helps against another process: it ends some time. */
 static int get_output(struct open_task *t)

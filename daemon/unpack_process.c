@@ -217,14 +217,28 @@ static int process_list(struct unpack *u, int fd, unpack_member_fn on_member, vo
 
 /* -- reading -------------------------------------------------------------------------------------- */
 
+/* It is on its way to the member, which may take as long as unpacking all that is before it. */
+static int hear_end(struct unpack_process *p, struct unpack_message *m, struct error *err)
+{
+	const struct unpack *u = &p->base;
+
+	do {
+		if (hear(p, m, err) < 0)
+			return -1;
+		if (m->type == UNPACK_SAYS_TICK && u->stop && u->stop(u->stop_arg)) {
+			end(p);
+			return error_set(err, ERR_TRANSIENT, "stopped while reading an archive");
+		}
+	} while (m->type == UNPACK_SAYS_TICK);
+	return 0;
+}
+
 static int hear_done(struct unpack_process *p, size_t size, int fd, struct error *err)
 {
 	struct unpack_message m;
 
-	do {
-		if (hear(p, &m, err) < 0)
-			return -1;
-	} while (m.type == UNPACK_SAYS_TICK);
+	if (hear_end(p, &m, err) < 0)
+		return -1;
 	if (m.type == UNPACK_SAYS_FAILED) {
 		*err = m.failed;
 		return -1;

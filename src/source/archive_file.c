@@ -19,7 +19,13 @@ void archive_reading_release(struct archive_reading *reading)
 
 static int need_unpack(struct archive_reading *reading, struct error *err)
 {
-	return reading->unpack ? 0 : reading->options->unpack(&reading->unpack, err);
+	if (reading->unpack)
+		return 0;
+	if (reading->options->unpack(&reading->unpack, err) < 0)
+		return -1;
+	reading->unpack->stop = reading->options->stop;
+	reading->unpack->stop_arg = reading->options->stop_arg;
+	return 0;
 }
 
 struct listing {

@@ -159,7 +159,10 @@ struct source_folder_options {
 	 */
 	bool (*archive_waits)(void *arg, const struct source_entry *entry);
 	void *archive_arg;
-	/* Asked while a large folder or an archive is read; true: next fails, and nothing is to be expected of it. May be NULL. */
+	/*
+	 * Asked while a large folder or an archive is read, by whichever thread does that; true: next fails, and nothing is
+	 * to be expected of it, and open_sample with ERR_TRANSIENT. May be NULL.
+	 */
 	bool (*stop)(void *arg);
 	void *stop_arg;
 };

@@ -30,6 +30,8 @@ int unpack_list(struct unpack *u, int fd, unpack_member_fn on_member, void *arg,
 int unpack_read(struct unpack *u, int archive, uint64_t number, const struct unpack_member *m,
 		struct error *err)
 {
+	if (u->stop && u->stop(u->stop_arg))
+		return error_set(err, ERR_TRANSIENT, "stopped before reading an archive");
 	return u->ops->read(u, archive, number, m, err);
 }
 

@@ -75,7 +75,7 @@ struct unpack_ops {
 	/*
 	 * A descriptor, the caller's, of a file with the bytes of @m alone, at position 0. @archive is the archive's
 	 * descriptor, @number one that no other archive had: members of the last archive are read on from the last one.
-	 * ERR_DATA as list, also `too_large`; ERR_TRANSIENT: no descriptor, no memory.
+	 * ERR_DATA as list, also `too_large`; ERR_TRANSIENT: no descriptor, no memory, stopped.
 	 */
 	int (*read)(struct unpack *u, int archive, uint64_t number, const struct unpack_member *m,
 		    struct error *err);
@@ -84,6 +84,9 @@ struct unpack_ops {
 
 struct unpack {
 	const struct unpack_ops *ops;
+	/* Asked before a member is read, and now and then meanwhile; true: the read ends with ERR_TRANSIENT. NULL: it is never stopped. */
+	bool (*stop)(void *arg);
+	void *stop_arg;
 };
 
 int unpack_list(struct unpack *u, int fd, unpack_member_fn on_member, void *arg, struct error *err);

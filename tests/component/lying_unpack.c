@@ -94,6 +94,8 @@ static void read_member(int fd, size_t size)
 	void *bytes = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	go_wrong();
+	while (tells("read for ever"))
+		say_type(UNPACK_SAYS_TICK);
 	if (tells("more bytes"))
 		done.done = size + 1;
 	if (bytes == MAP_FAILED)

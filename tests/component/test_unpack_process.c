@@ -143,10 +143,37 @@ static void a_process_that_says_nothing_is_ended(void **state)
 	(void)state;
 	open_with("tests/lying_unpack", 300, &u);
 	/* Under load it may be slow enough to be late from its beginning, which is another error. */
-	while (unpack_list(u, fd, on_member, &h, &err) < 0 && err.code != ERR_DATA)
+	for (int i = 0;
+	     i < 100 && unpack_list(u, fd, on_member, &h, &err) < 0 && err.code != ERR_DATA; i++)
 		error_clear(&err);
 	assert_int_equal(err.code, ERR_DATA);
 	assert_string_equal(err.reason, "timeout");
+	unpack_close(u);
+	testing_tempdir_remove(dir);
+}
+
+static bool stops(void *arg)
+{
+	return ++*(size_t *)arg > 3;
+}
+
+static void whoever_reads_may_stop(void **state)
+{
+	char *dir = testing_tempdir();
+	cleanup_close int fd = open_archive(dir, "read for ever");
+	const struct unpack_member m = {.name = "a.jpg", .size = 5};
+	struct error err = ERROR_INIT;
+	struct unpack *u = NULL;
+	size_t asked = 0;
+
+	(void)state;
+	open_with("tests/lying_unpack", UNPACK_SILENCE_MS, &u);
+	u->stop = stops;
+	u->stop_arg = &asked;
+	assert_error(unpack_read(u, fd, 1, &m, &err), &err, ERR_TRANSIENT);
+	assert_int_equal(asked, 4);
+	u->stop = NULL;
+	assert_works(u, dir);
 	unpack_close(u);
 	testing_tempdir_remove(dir);
 }
@@ -251,6 +278,7 @@ int main(void)
 	    cmocka_unit_test(without_the_program_it_is_no_fault_of_the_archive),
 	    cmocka_unit_test(the_real_one_reads_two_archives_in_turns),
 	    cmocka_unit_test(whoever_lists_may_stop),
+	    cmocka_unit_test(whoever_reads_may_stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
