@@ -156,7 +156,7 @@ void intake_tell_state(struct intake *in, bool now)
 	in->tell_due = NEVER;
 	sum_up(in, &why, &note);
 	in->state.phase = phase_of(in);
-	in->state.young = in->young.n - in->restless + in->young_left;
+	in->state.young = in->young.n - in->restless + in->young_left + in->archive_due;
 	pthread_mutex_lock(&in->lock);
 	in->mail.now = in->state;
 	snprintf(in->mail_why, sizeof(in->mail_why), "%s", why ? why : "");

@@ -82,7 +82,7 @@ struct intake_state {
 	uint64_t scan_files;
 	uint64_t running_files; /* found by the scan that is under way */
 	uint64_t
-	    young; /* files that wait until they have stopped changing, the restless left out */
+	    young; /* files that wait until they have stopped changing, the restless left out; an archive that has, until it is listed */
 
 	uint64_t folders_watched, folders_polled;
 	const char *watch_note; /* why some are not watched: the limit with its sysctl; NULL */

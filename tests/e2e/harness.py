@@ -220,8 +220,9 @@ class Workspace:
         shim = os.path.join(BUILD_DIR, "tests", "shim.so")
         if not os.path.exists(shim):
             raise Skip(f"{shim} is not built")
+        first = sanitizer_runtime(os.path.join(self.programs, "latentctl"))
         return {
-            "LD_PRELOAD": sanitizer_runtime(os.path.join(self.programs, "latentctl")) + shim,
+            "LD_PRELOAD": (first + shim).replace(" ", ":"),  # one word for a shell
             "SHIM_PROGRAM": "latentctl",
             "SHIM_ROOTS": folder,
             "SHIM_FAULT": f"{call}:stop",
