@@ -1,7 +1,7 @@
 /*
  * train/WxH/index.json, a stream of MosaicML Streaming for each size, and train/index.json of all of them. An entry has
  * hashes of the opened shard, which no catalog knows: those of shards that stand in the index already are taken from it, by
- * the hash of their file.
+ * the name and the hash of their file.
  */
 #include "daemon/index.h"
 
@@ -19,7 +19,7 @@
 struct listing {
 	const struct index_pass *pass;
 	struct buffer stream, merged;
-	json_t *before; /* entries of the stream's index until now, by the SHA-256 of the file */
+	json_t *before; /* entries of the stream's index until now, by the name of the file */
 };
 
 struct stored {
@@ -51,6 +51,23 @@ static bool same_parts(const struct index_shard *a, const struct index_shard *b,
 	return length == parts_length(b->path, n) && memcmp(a->path, b->path, length) == 0;
 }
 
+/* Of the compressed file; NULL: it has none, or is no entry. */
+static const char *file_text(const json_t *entry, const char *name)
+{
+	return json_string_value(json_object_get(json_object_get(entry, "zip_data"), name));
+}
+
+static bool has_hash(const json_t *entry, const struct sha256 *hash)
+{
+	const json_t *file = json_object_get(entry, "zip_data");
+	const char *text =
+	    json_string_value(json_object_get(json_object_get(file, "hashes"), "sha256"));
+	char wanted[SHA256_HEX_SIZE];
+
+	sha256_hex(hash, wanted);
+	return text && strcmp(text, wanted) == 0;
+}
+
 /* What @folder's index says until now; nothing where every byte is to be made. */
 static json_t *entries_before(const struct index_pass *pass, const char *name)
 {
@@ -66,12 +83,10 @@ static json_t *entries_before(const struct index_pass *pass, const char *name)
 	root = json_loadb((const char *)text.data, text.size, 0, NULL);
 	json_array_foreach(json_object_get(root, "shards"), i, entry)
 	{
-		json_t *zip = json_object_get(entry, "zip_data");
-		const char *hash =
-		    json_string_value(json_object_get(json_object_get(zip, "hashes"), "sha256"));
+		const char *file = file_text(entry, "basename");
 
-		if (hash)
-			json_object_set(found, hash, entry);
+		if (file)
+			json_object_set(found, file, entry);
 	}
 	json_decref(root);
 	return found;
@@ -126,12 +141,11 @@ static int add_shard(struct listing *l, const struct index_shard *shard, struct 
 {
 	size_t split = parts_length(shard->path, 1) + 1, group = parts_length(shard->path, 2);
 	cleanup_free char *folder = xasprintf("%.*s", (int)(group - split), shard->path + split);
-	char hash[SHA256_HEX_SIZE];
-	json_t *entry;
+	json_t *entry = json_object_get(l->before, strrchr(shard->path, '/') + 1);
 
-	sha256_hex(&shard->row.sha256, hash);
-	entry = json_incref(json_object_get(l->before, hash));
-	if (!entry)
+	if (has_hash(entry, &shard->row.sha256))
+		json_incref(entry);
+	else
 		entry = make_entry(l->pass, shard, err);
 	if (!entry)
 		return -1;

@@ -110,6 +110,18 @@ def order_and_split_are_those_of_keys_and_paths(ws):
 
 
 @test
+def an_index_names_the_shards_that_are_there_also_where_new_ones_have_old_bytes(ws):
+    captioned(ws, 1)
+    ws.encode("--format", "mds")
+    (before,) = shard_files(ws.dataset)
+    repack(ws, "--order", "scan", "--val", "0")
+    (after,) = shard_files(ws.dataset)
+    assert os.path.basename(after) != os.path.basename(before), "nothing was written anew"
+    indexes_are_true(ws.dataset)
+    nothing_is_left(ws)
+
+
+@test
 def a_dry_run_says_what_would_be_and_changes_nothing(ws):
     before = many_shards(ws)
     files, about = shard_files(ws.dataset), dataset_json(ws)
