@@ -379,7 +379,8 @@ class Episode:
     def flip(self, chance):
         """A byte of a shard is changed. Only what has a file can be encoded again."""
         self.ws.name = chance.choice(NAMES)
-        data, shards = self.datasets[self.ws.name], shard_files(self.ws.dataset)
+        data = self.datasets[self.ws.name]
+        shards = [f for f in shard_files(self.ws.dataset) if f not in self.unseen]
         if not data.exists or not shards:
             return None
         file = shards[int(chance.random() * len(shards))]
@@ -406,6 +407,8 @@ class Episode:
         """The state is lost. What was dead or failed is forgotten; all else is as it was."""
         if not any(shard_files(os.path.join(self.ws.out, name)) for name in NAMES):
             return None
+        if any(f.endswith(".mds.zstd") and os.path.exists(f) for f in self.unseen):
+            return None  # nothing of it can be read here
         for name, data in self.datasets.items():
             self.ws.name = name
             dead, data.exists = self.removed(), bool(shard_files(self.ws.dataset))
