@@ -2,6 +2,21 @@
 
 #include <zstd.h>
 
+/* Of frames with their content's size and checksum. */
+static ZSTD_CCtx *frame_context(int level, struct error *err)
+{
+	ZSTD_CCtx *context = ZSTD_createCCtx();
+
+	if (!context) {
+		error_set(err, ERR_NOMEM, "no memory for a zstd context");
+		return NULL;
+	}
+	ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+	ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1);
+	ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+	return context;
+}
+
 int compress_frame(struct buffer *out, const void *data, size_t size, int level, struct error *err)
 {
 	size_t bound = ZSTD_compressBound(size), written;
@@ -9,12 +24,9 @@ int compress_frame(struct buffer *out, const void *data, size_t size, int level,
 
 	if (buffer_reserve(out, bound, err) < 0)
 		return -1;
-	context = ZSTD_createCCtx();
+	context = frame_context(level, err);
 	if (!context)
-		return error_set(err, ERR_NOMEM, "no memory for a zstd context");
-	ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
-	ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1);
-	ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+		return -1;
 	written = ZSTD_compress2(context, out->data + out->size, bound, data, size);
 	ZSTD_freeCCtx(context);
 	if (ZSTD_isError(written))
@@ -50,12 +62,9 @@ int compress_frame_parts(struct buffer *out, const void *data, const size_t *end
 
 	if (buffer_reserve(out, bound, err) < 0)
 		return -1;
-	context = ZSTD_createCCtx();
+	context = frame_context(level, err);
 	if (!context)
-		return error_set(err, ERR_NOMEM, "no memory for a zstd context");
-	ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
-	ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1);
-	ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+		return -1;
 	ZSTD_CCtx_setPledgedSrcSize(context, ends[n - 1]);
 	room.dst = out->data + out->size;
 	left = compress_parts(context, &room, data, ends, n);

@@ -73,17 +73,12 @@ size_t kl_network_memory(const struct kl_network *network, size_t height, size_t
 
 void kl_network_limit_memory(struct kl_network *network, size_t bytes)
 {
-	struct vae_engine *engine = network->model.engine;
-	size_t copies = engine->copy_bytes < bytes / 4 ? engine->copy_bytes : bytes / 4;
-
-	engine->weight_room = copies;
-	bytes -= copies;
-	network->limit = bytes > engine->weight_bytes ? bytes - engine->weight_bytes : 0;
+	network->limit = vae_engine_limit_memory(network->model.engine, bytes);
 }
 
 size_t kl_network_held(const struct kl_network *network)
 {
-	return network->model.engine->weight_bytes + network->model.engine->weight_room;
+	return vae_engine_held(network->model.engine);
 }
 
 void kl_network_rest(struct kl_network *network)

@@ -121,17 +121,12 @@ size_t tiny_vae_memory(const struct tiny_vae *vae, size_t height, size_t width)
 
 void tiny_vae_limit_memory(struct tiny_vae *vae, size_t bytes)
 {
-	struct vae_engine *engine = vae->model.engine;
-	size_t copies = engine->copy_bytes < bytes / 4 ? engine->copy_bytes : bytes / 4;
-
-	engine->weight_room = copies;
-	bytes -= copies;
-	vae->limit = bytes > engine->weight_bytes ? bytes - engine->weight_bytes : 0;
+	vae->limit = vae_engine_limit_memory(vae->model.engine, bytes);
 }
 
 size_t tiny_vae_held(const struct tiny_vae *vae)
 {
-	return vae->model.engine->weight_bytes + vae->model.engine->weight_room;
+	return vae_engine_held(vae->model.engine);
 }
 
 void tiny_vae_rest(struct tiny_vae *vae)

@@ -110,6 +110,25 @@ struct vae_engine {
 	size_t weight_bytes, copy_bytes;
 };
 
+/*
+ * Of @bytes in all, up to a quarter for copies of weights: sets weight_room, once the layers are made. What maps may take
+ * beside them and the weights.
+ */
+static inline size_t vae_engine_limit_memory(struct vae_engine *engine, size_t bytes)
+{
+	size_t copies = engine->copy_bytes < bytes / 4 ? engine->copy_bytes : bytes / 4;
+
+	engine->weight_room = copies;
+	bytes -= copies;
+	return bytes > engine->weight_bytes ? bytes - engine->weight_bytes : 0;
+}
+
+/* Bytes of weights and of the copies that there is room for. */
+static inline size_t vae_engine_held(const struct vae_engine *engine)
+{
+	return engine->weight_bytes + engine->weight_room;
+}
+
 static inline int vae_engine_cancelled(struct error *err)
 {
 	return error_set(err, ERR_TRANSIENT, "the encode was cancelled");
