@@ -38,7 +38,8 @@ int remote_shard_open(const char *url, size_t most, struct remote_shard *out, st
 	char quoted[TEXT_QUOTE_SIZE];
 
 	if (!shard_format_of_file(name))
-		return error_set(err, ERR_CONFIG, "%s is not a shard: its name should end in .tar",
+		return error_set(err, ERR_CONFIG,
+				 "%s is not a shard: its name should end in .tar or .mds.zstd",
 				 text_quote(url, quoted));
 	if (http_fetch_begin(url, most, &bytes, &s.whole, err) < 0)
 		return -1;
