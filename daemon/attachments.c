@@ -8,12 +8,12 @@
 
 #include "base/checked.h"
 #include "base/compress.h"
+#include "base/file_tree.h"
 #include "base/files.h"
 #include "base/half.h"
 #include "base/text.h"
 
 #include <errno.h>
-#include <fts.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,39 +62,21 @@ static int list_tensors(struct attachments *a, const char *path, struct error *e
 	return 0;
 }
 
-static void add_file(struct attachments *a, const char *full, const char *path)
+static int add_file(void *arg, const struct file_tree_entry *entry, struct error *err)
 {
-	size_t n = strlen(path);
-	char key[SAMPLE_KEY_SIZE];
+	struct attachments *a = arg;
+	size_t n = strlen(entry->name);
+	char key[SAMPLE_KEY_SIZE], quoted[TEXT_QUOTE_SIZE];
 
-	if (n <= 4 || strcmp(path + n - 4, ".npy") != 0)
-		return;
-	sample_key(path, key);
-	json_object_set_new(a->keys, key, json_stringn_nocheck(full, strlen(full)));
-}
-
-static int list_files(struct attachments *a, const char *folder, struct error *err)
-{
-	char *const roots[] = {(char *)folder, NULL};
-	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
-	FTSENT *entry;
-	int r = 0;
-
-	if (!tree)
-		return error_sys(err, "open folder %s", folder);
-	while (r == 0 && (errno = 0, entry = fts_read(tree)) != NULL) {
-		const char *path = entry->fts_path + strlen(folder);
-
-		if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
-		    entry->fts_info == FTS_NS)
-			r = (errno = entry->fts_errno, error_sys(err, "read %s", entry->fts_path));
-		else if (entry->fts_info == FTS_F || entry->fts_info == FTS_SL)
-			add_file(a, entry->fts_path, path + strspn(path, "/"));
+	if (entry->kind == FILE_TREE_UNREADABLE) {
+		errno = entry->why;
+		return error_sys(err, "read %s", text_quote(entry->path, quoted));
 	}
-	if (r == 0 && errno != 0)
-		r = error_sys(err, "read folder %s", folder);
-	fts_close(tree);
-	return r;
+	if (entry->kind == FILE_TREE_FOLDER || n <= 4 || strcmp(entry->name + n - 4, ".npy") != 0)
+		return 0;
+	sample_key(entry->below, key);
+	json_object_set_new(a->keys, key, json_stringn_nocheck(entry->path, strlen(entry->path)));
+	return 0;
 }
 
 int attachments_open(const char *name, const char *path, struct attachments **out,
@@ -109,7 +91,8 @@ int attachments_open(const char *name, const char *path, struct attachments **ou
 	if (stat(path, &st) < 0)
 		r = error_sys(err, "%s", path);
 	else
-		r = S_ISDIR(st.st_mode) ? list_files(a, path, err) : list_tensors(a, path, err);
+		r = S_ISDIR(st.st_mode) ? file_tree_walk(path, add_file, a, err)
+					: list_tensors(a, path, err);
 	if (r == 0 && json_object_size(a->keys) == 0)
 		r = error_set(err, ERR_CONFIG, "%s has no %s", path,
 			      S_ISDIR(st.st_mode) ? "KEY.npy, by the images' paths" : "tensors");

@@ -10,11 +10,11 @@
 #include "source/source.h"
 
 #include "base/checked.h"
+#include "base/file_tree.h"
 #include "base/files.h"
 #include "base/text.h"
 
 #include <errno.h>
-#include <fts.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,49 +23,31 @@
 /* -- what is given -------------------------------------------------------------------------------- */
 
 /* KEY.txt, as it would lie beside an image. */
-static int take_text(const char *full, const char *path, json_t *list, struct error *err)
+static int take_text(json_t *list, const struct file_tree_entry *entry, struct error *err)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT, clean = BUFFER_INIT;
 	char key[SAMPLE_KEY_SIZE];
 
-	if (file_read_regular(full, SOURCE_CAPTION_MAX, &text, err) < 0)
+	if (file_read_regular(entry->path, SOURCE_CAPTION_MAX, &text, err) < 0)
 		return -1;
 	source_caption_clean(&text, &clean);
-	sample_key(path, key);
+	sample_key(entry->below, key);
 	caption_list_set(list, key, clean.data ? (const char *)clean.data : "");
 	return 0;
 }
 
-static bool is_text(const char *name)
+static int visit(void *list, const struct file_tree_entry *entry, struct error *err)
 {
-	size_t n = strlen(name);
+	size_t n = strlen(entry->name);
+	char quoted[TEXT_QUOTE_SIZE];
 
-	return n > 4 && strcmp(name + n - 4, ".txt") == 0;
-}
-
-static int read_folder(const char *folder, json_t *list, struct error *err)
-{
-	char *const roots[] = {(char *)folder, NULL};
-	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
-	FTSENT *entry;
-	int r = 0;
-
-	if (!tree)
-		return error_sys(err, "open folder %s", folder);
-	while (r == 0 && (errno = 0, entry = fts_read(tree)) != NULL) {
-		const char *path = entry->fts_path + strlen(folder);
-
-		if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
-		    entry->fts_info == FTS_NS)
-			r = (errno = entry->fts_errno, error_sys(err, "read %s", entry->fts_path));
-		else if (entry->fts_info != FTS_D && entry->fts_info != FTS_DP &&
-			 is_text(entry->fts_name))
-			r = take_text(entry->fts_path, path + strspn(path, "/"), list, err);
+	if (entry->kind == FILE_TREE_UNREADABLE) {
+		errno = entry->why;
+		return error_sys(err, "read %s", text_quote(entry->path, quoted));
 	}
-	if (r == 0 && errno != 0)
-		r = error_sys(err, "read folder %s", folder);
-	fts_close(tree);
-	return r;
+	if (entry->kind == FILE_TREE_FOLDER || n <= 4 || strcmp(entry->name + n - 4, ".txt") != 0)
+		return 0;
+	return take_text(list, entry, err);
 }
 
 static int read_input(const char *input, json_t *list, struct error *err)
@@ -75,7 +57,7 @@ static int read_input(const char *input, json_t *list, struct error *err)
 
 	if (stat(input, &st) < 0)
 		return error_sys(err, "%s", input);
-	r = S_ISDIR(st.st_mode) ? read_folder(input, list, err)
+	r = S_ISDIR(st.st_mode) ? file_tree_walk(input, visit, list, err)
 				: caption_list_read(input, list, err);
 	if (r == 0 && json_object_size(list) == 0)
 		return error_set(err, ERR_CONFIG, "%s has no captions: %s", input,

@@ -7,11 +7,10 @@
 #include "source/sample_key.h"
 
 #include "base/checked.h"
+#include "base/file_tree.h"
 #include "base/files.h"
 #include "base/text.h"
 
-#include <errno.h>
-#include <fts.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -175,51 +174,21 @@ static int take_file(struct scan *s, const char *path, struct error *err)
 
 /* -- all ------------------------------------------------------------------------------------------ */
 
-static int by_name(const FTSENT **a, const FTSENT **b)
+static int visit(void *arg, const struct file_tree_entry *entry, struct error *err)
 {
-	return strcmp((*a)->fts_name, (*b)->fts_name);
-}
+	struct scan *s = arg;
 
-static int visit(struct scan *s, FTS *tree, FTSENT *entry, struct error *err)
-{
-	const char *path = entry->fts_path + strlen(s->options->folder) + 1;
-
-	switch (entry->fts_info) {
-	case FTS_D:
-		if (entry->fts_level > 0 && entry->fts_name[0] == '.')
-			fts_set(tree, entry, FTS_SKIP);
-		return 0;
-	case FTS_F:
-		return take_file(s, path, err);
-	case FTS_DNR:
-	case FTS_ERR:
-	case FTS_NS:
-		if (entry->fts_level == 0) {
-			errno = entry->fts_errno;
-			return error_sys(err, "read %s", entry->fts_path);
-		}
-		note(s, path, strerror(entry->fts_errno));
+	switch (entry->kind) {
+	case FILE_TREE_FOLDER:
+		return entry->name[0] == '.' ? FILE_TREE_SKIP : 0;
+	case FILE_TREE_FILE:
+		return take_file(s, entry->below, err);
+	case FILE_TREE_UNREADABLE:
+		note(s, entry->below, strerror(entry->why));
 		return 0;
 	default:
 		return 0;
 	}
-}
-
-static int walk(struct scan *s, struct error *err)
-{
-	char *const roots[] = {(char *)s->options->folder, NULL};
-	FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
-	FTSENT *entry;
-	int r = 0;
-
-	if (!tree)
-		return error_sys(err, "open folder %s", s->options->folder);
-	while (r == 0 && (errno = 0, entry = fts_read(tree)) != NULL)
-		r = visit(s, tree, entry, err);
-	if (r == 0 && errno != 0)
-		r = error_sys(err, "read folder %s", s->options->folder);
-	fts_close(tree);
-	return r;
 }
 
 static int by_key(const void *a, const void *b)
@@ -269,7 +238,7 @@ int import_scan(const struct import_options *options, struct import_plan *plan, 
 				 options->arch);
 	if (options->metadata && read_metadata(options, plan, err) < 0)
 		return -1;
-	if (walk(&s, err) < 0)
+	if (file_tree_walk(options->folder, visit, &s, err) < 0)
 		return -1;
 	if (plan->n == 0)
 		return error_set(err, ERR_CONFIG, "%s has no STEM_WxH_ARCH.npz%s", options->folder,

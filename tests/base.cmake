@@ -1,4 +1,4 @@
-foreach(name error buffer half ndarray hash compress text files bounded_queue thread thread_pool
+foreach(name error buffer half ndarray hash compress text files file_tree bounded_queue thread thread_pool
 	cpu_isa memory_allowed day_hours frame_pieces byte_planes)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_base)
 endforeach()
