@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/text.h"
 
+#include "daemon/api_history.h"
 #include "daemon/api_lists.h"
 #include "daemon/json_text.h"
 #include "daemon/metrics.h"
@@ -38,6 +39,7 @@ static void get_health(struct exchange *x);
 static void get_metrics(struct exchange *x);
 static void get_routes(struct exchange *x);
 static void get_status(struct exchange *x);
+static void get_history(struct exchange *x);
 static void get_datasets(struct exchange *x);
 static void get_dataset(struct exchange *x);
 static void get_list(struct exchange *x);
@@ -58,6 +60,7 @@ static const struct route routes[] = {
     {"GET", "/metrics", "", get_metrics, NULL, 0},
     {"GET", "/api/v1", "", get_routes, NULL, 0},
     {"GET", "/api/v1/status", "", get_status, NULL, 0},
+    {"GET", "/api/v1/history", "", get_history, NULL, 0},
     {"GET", "/api/v1/datasets", "", get_datasets, NULL, 0},
     {"GET", DATASET, "", get_dataset, NULL, 0},
     LIST("jobs", "state reason key after limit", api_list_jobs),
@@ -176,6 +179,11 @@ static void get_routes(struct exchange *x)
 static void get_status(struct exchange *x)
 {
 	reply(x, status_json(x->status));
+}
+
+static void get_history(struct exchange *x)
+{
+	reply(x, api_history_json(x->context->history, x->status->taken_at));
 }
 
 static void get_datasets(struct exchange *x)

@@ -7,6 +7,7 @@
 #ifndef LATENTD_DAEMON_API_ROUTES_H
 #define LATENTD_DAEMON_API_ROUTES_H
 
+#include "daemon/history.h"
 #include "daemon/http_answer.h"
 #include "daemon/service_request.h"
 #include "daemon/service_status.h"
@@ -15,6 +16,7 @@ struct api_context {
 	struct status_board *board;
 	service_request_fn request;
 	void *arg; /* of request */
+	struct history *history;
 };
 
 struct api_call { /* none of it is trusted */

@@ -335,6 +335,8 @@ static const struct queue_ops db_queue_ops = {
     .samples = db_queue_samples,
     .spend = db_queue_spend,
     .spent = db_queue_spent,
+    .keep_history = db_queue_keep_history,
+    .history = db_queue_history,
     .close = db_queue_close,
 };
 

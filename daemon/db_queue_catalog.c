@@ -383,3 +383,46 @@ int db_queue_spent(struct queue *q, const char *account, queue_spent_fn fn, void
 
 	return db_queue_read(q, &a.op, err);
 }
+
+/* -- history ----------------------------------------------------------------------------------- */
+
+struct keep_history_args {
+	struct operation op;
+	const struct history_row *rows;
+	size_t n;
+};
+
+static int run_keep_history(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct keep_history_args *a = (const struct keep_history_args *)op;
+
+	return queue_keep_history(queue, a->rows, a->n, err);
+}
+
+int db_queue_keep_history(struct queue *q, const struct history_row *rows, size_t n,
+			  struct error *err)
+{
+	struct keep_history_args a = {{run_keep_history, NULL, 0}, rows, n};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+struct history_args {
+	struct operation op;
+	queue_history_fn fn;
+	void *arg;
+};
+
+static int run_history(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct history_args *a = (const struct history_args *)op;
+
+	return queue_history(queue, a->fn, a->arg, err);
+}
+
+int db_queue_history(struct queue *q, queue_history_fn fn, void *arg, struct error *err)
+{
+	struct history_args a = {{run_history, NULL, 0}, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}

@@ -53,5 +53,8 @@ int db_queue_spend(struct queue *q, const char *account, uint64_t requests, uint
 		   int64_t now, struct error *err);
 int db_queue_spent(struct queue *q, const char *account, queue_spent_fn fn, void *arg,
 		   struct error *err);
+int db_queue_keep_history(struct queue *q, const struct history_row *rows, size_t n,
+			  struct error *err);
+int db_queue_history(struct queue *q, queue_history_fn fn, void *arg, struct error *err);
 
 #endif

@@ -332,7 +332,7 @@ static int open_database(struct service *s, struct error *err)
 	struct queue *reader = NULL;
 
 	dataset_owner(s->owner);
-	if (queue_sqlite_open(path, &s->queue, err) < 0 ||
+	if (queue_sqlite_open(path, &s->queue, err) < 0 || service_open_history(s, err) < 0 ||
 	    db_open(s->inbox, s->queue, s->owner, &s->db, err) < 0 ||
 	    queue_sqlite_open_readonly(path, &reader, err) < 0)
 		return -1;
@@ -376,7 +376,8 @@ static int open_api(struct service *s, struct error *err)
 				  .listen = s->config->api.listen,
 				  .token_file = s->config->api.token_file};
 
-	api.context = (struct api_context){s->board, service_commands_request, s->commands};
+	api.context =
+	    (struct api_context){s->board, service_commands_request, s->commands, s->history};
 	return api_server_open(&api, &s->api, err);
 }
 
@@ -462,6 +463,7 @@ static void close_all(struct service *s)
 	sd_event_source_disable_unref(s->on_picture);
 	if (!s->abandons_load)
 		sd_event_unref(s->event);
+	service_close_history(s);
 	queue_close(s->queue);
 	outputs_close(&s->outputs);
 	state_folder_close(&s->state_folder);

@@ -15,6 +15,7 @@
 #define LATENTD_DAEMON_SERVICE_PARTS_H
 
 #include "daemon/api_server.h"
+#include "daemon/history.h"
 #include "daemon/lane.h"
 #include "daemon/serve_server.h"
 #include "daemon/service.h"
@@ -38,6 +39,7 @@ struct service {
 	sd_event_source *on_int, *on_term, *on_hup, *on_second, *on_picture;
 	struct inbox *inbox;
 	struct db *db;
+	struct history *history;
 	struct executor *background;
 	struct service_disk **disks; /* how full they are */
 	size_t n_disks, disks_capacity;
@@ -128,6 +130,10 @@ void service_close_disks(struct service *s);
 
 /* -- service_picture.c ------------------------------------------------------------------------------ */
 
+/* With what an earlier process kept of its history. The queue must be nobody else's yet. */
+int service_open_history(struct service *s, struct error *err);
+/* Keeps what is new of it. The queue must be nobody else's any more. */
+void service_close_history(struct service *s);
 /* 0, or a negative errno as of sd_event. */
 int service_picture_open(struct service *s);
 void service_publish(struct service *s);

@@ -95,6 +95,38 @@ static void picture_encoder(struct service *s, size_t index, struct service_enco
 	engines_each(s->engines, index, picture_endpoints, out);
 }
 
+/* -- what charts show ------------------------------------------------------------------------------- */
+
+int service_open_history(struct service *s, struct error *err)
+{
+	s->history = history_new();
+	return history_restore(s->history, s->queue, err);
+}
+
+static void note_history(struct service *s, const struct service_status *p)
+{
+	uint64_t encoded = 0, todo = 0;
+
+	for (size_t i = 0; i < p->n_datasets; i++) {
+		const struct service_dataset *d = &p->datasets[i];
+
+		encoded += d->encoded;
+		todo += d->counts.jobs[JOB_AVAILABLE] + d->counts.jobs[JOB_RUNNING] +
+			d->counts.jobs[JOB_RETRYABLE];
+	}
+	history_note(s->history, p->taken_at, s->published_at, encoded, todo);
+	history_save(s->history, s->db, s->published_at);
+}
+
+void service_close_history(struct service *s)
+{
+	if (s->history)
+		history_flush(s->history, s->queue);
+	history_free(s->history);
+}
+
+/* -- the picture ------------------------------------------------------------------------------------ */
+
 void service_publish(struct service *s)
 {
 	struct service_status *p = service_status_new(s->n_lanes, engines_count(s->engines));
@@ -124,6 +156,7 @@ void service_publish(struct service *s)
 	service_picture_disks(s, p);
 	service_stages_picture(s->last_minute, p);
 	service_picture_serve(s, &p->serve);
+	note_history(s, p);
 	status_board_publish(s->board, p);
 }
 

@@ -298,6 +298,16 @@ int queue_spent(struct queue *q, const char *account, queue_spent_fn fn, void *a
 	return checked_result(q->ops->spent(q, account, fn, arg, err), 0, err);
 }
 
+int queue_keep_history(struct queue *q, const struct history_row *rows, size_t n, struct error *err)
+{
+	return checked_result(q->ops->keep_history(q, rows, n, err), 0, err);
+}
+
+int queue_history(struct queue *q, queue_history_fn fn, void *arg, struct error *err)
+{
+	return checked_result(q->ops->history(q, fn, arg, err), 0, err);
+}
+
 void queue_close(struct queue *q)
 {
 	if (q)

@@ -351,6 +351,19 @@ struct spent_row {
 	uint64_t requests, bytes;
 };
 
+/*
+ * What happened in one stretch of time, of a series of equal stretches that come round again: what a row of the same series
+ * and place had before is forgotten, so a series has as many rows as it has places.
+ */
+struct history_row {
+	uint32_t series; /* daemon/history.h knows which there are */
+	uint32_t place;
+	int64_t at;	 /* its beginning, wall clock, ms */
+	int64_t ms;	 /* that were seen of it */
+	uint64_t images; /* encoded in these */
+	uint64_t todo;	 /* images that were still to do at their end */
+};
+
 /* -- the interface -------------------------------------------------------------------------------- */
 
 /*
@@ -367,6 +380,7 @@ typedef int (*queue_reason_fn)(void *arg, const struct reason_row *row);
 typedef int (*queue_duplicate_fn)(void *arg, const struct duplicate_row *row);
 typedef int (*queue_recaption_fn)(void *arg, const struct recaption_row *row);
 typedef int (*queue_spent_fn)(void *arg, const struct spent_row *row);
+typedef int (*queue_history_fn)(void *arg, const struct history_row *row);
 
 struct queue;
 
@@ -562,6 +576,12 @@ struct queue_ops {
 	int (*spent)(struct queue *q, const char *account, queue_spent_fn fn, void *arg,
 		     struct error *err);
 
+	/* Each takes the place of the row that has its series and place. All of them, or none. */
+	int (*keep_history)(struct queue *q, const struct history_row *rows, size_t n,
+			    struct error *err);
+	/* All rows, by series and place. */
+	int (*history)(struct queue *q, queue_history_fn fn, void *arg, struct error *err);
+
 	void (*close)(struct queue *q);
 };
 
@@ -624,6 +644,9 @@ int queue_spend(struct queue *q, const char *account, uint64_t requests, uint64_
 		int64_t now, struct error *err);
 int queue_spent(struct queue *q, const char *account, queue_spent_fn fn, void *arg,
 		struct error *err);
+int queue_keep_history(struct queue *q, const struct history_row *rows, size_t n,
+		       struct error *err);
+int queue_history(struct queue *q, queue_history_fn fn, void *arg, struct error *err);
 /* NULL is fine. */
 void queue_close(struct queue *q);
 

@@ -82,6 +82,7 @@ static void memory_close(struct queue *base)
 	for (size_t i = 0; i < q->spent_count; i++)
 		free(q->spent[i].account);
 	free(q->spent);
+	free(q->history);
 	free(q->datasets);
 	free(q->jobs);
 	free(q->shards);
@@ -120,6 +121,8 @@ static const struct queue_ops memory_ops = {
     .samples = memory_samples,
     .spend = memory_spend,
     .spent = memory_spent,
+    .keep_history = memory_keep_history,
+    .history = memory_history,
     .close = memory_close,
 };
 

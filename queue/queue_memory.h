@@ -72,6 +72,8 @@ struct memory_queue {
 	size_t scan_count, scan_capacity;
 	struct memory_spent *spent; /* by account and minute */
 	size_t spent_count, spent_capacity;
+	struct history_row *history; /* by series and place */
+	size_t history_count, history_capacity;
 };
 
 static inline struct memory_queue *memory_queue(struct queue *q)
@@ -175,5 +177,11 @@ int memory_spend(struct queue *base, const char *account, uint64_t requests, uin
 		 int64_t now, struct error *err);
 int memory_spent(struct queue *base, const char *account, queue_spent_fn fn, void *arg,
 		 struct error *err);
+
+/* -- queue_memory_history.c ----------------------------------------------------------------------- */
+
+int memory_keep_history(struct queue *base, const struct history_row *rows, size_t n,
+			struct error *err);
+int memory_history(struct queue *base, queue_history_fn fn, void *arg, struct error *err);
 
 #endif

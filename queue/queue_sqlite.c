@@ -131,6 +131,8 @@ static const struct queue_ops sqlite_ops = {
     .samples = queue_sqlite_samples,
     .spend = queue_sqlite_spend,
     .spent = queue_sqlite_spent,
+    .keep_history = queue_sqlite_keep_history,
+    .history = queue_sqlite_history,
     .close = sqlite_close,
 };
 

@@ -112,6 +112,8 @@ enum stmt_slot {
 	STMT_SPEND,
 	STMT_SPENT,
 	STMT_SPENT_FORGET,
+	STMT_KEEP_HISTORY,
+	STMT_HISTORY,
 	STMT_SLOTS
 };
 
@@ -449,5 +451,11 @@ int queue_sqlite_spend(struct queue *base, const char *account, uint64_t request
 		       int64_t now, struct error *err);
 int queue_sqlite_spent(struct queue *base, const char *account, queue_spent_fn fn, void *arg,
 		       struct error *err);
+
+/* -- queue_sqlite_history.c ----------------------------------------------------------------------- */
+
+int queue_sqlite_keep_history(struct queue *base, const struct history_row *rows, size_t n,
+			      struct error *err);
+int queue_sqlite_history(struct queue *base, queue_history_fn fn, void *arg, struct error *err);
 
 #endif

@@ -29,6 +29,7 @@ union row {
 	struct reason_row reason;
 	struct recaption_row recaption;
 	struct spent_row spent;
+	struct history_row history;
 };
 
 /* Rows with the strings they point to. */

@@ -30,6 +30,7 @@
  * retired Shards that were swapped for others, until their files are unlinked.
  * tally   Counters by dataset and enum tally_kind.
  * spent   What accounts spent on requests, by minute, of the last two days.
+ * history How fast images were encoded, and how many waited: a ring of rows for each series.
  */
 #include "queue/queue_sqlite.h"
 
@@ -225,8 +226,18 @@ static const char version_5[] = "CREATE TABLE spent ("
 				" bytes INTEGER NOT NULL,"
 				" PRIMARY KEY (account, minute)) STRICT, WITHOUT ROWID;";
 
+static const char version_6[] = "CREATE TABLE history ("
+				" series INTEGER NOT NULL,"
+				" place INTEGER NOT NULL,"
+				" at INTEGER NOT NULL,"
+				" ms INTEGER NOT NULL,"
+				" images INTEGER NOT NULL,"
+				" todo INTEGER NOT NULL,"
+				" PRIMARY KEY (series, place)) STRICT, WITHOUT ROWID;";
+
 /* migrations[v] leads from version v to v + 1. */
-static const char *const migrations[] = {version_1, version_2, version_3, version_4, version_5};
+static const char *const migrations[] = {version_1, version_2, version_3,
+					 version_4, version_5, version_6};
 
 #define LATEST ((int64_t)ARRAY_SIZE(migrations))
 

@@ -2,7 +2,7 @@ add_library(contract_queue STATIC contract/contract_queue.c contract/contract_qu
 	contract/contract_queue_claims.c contract/contract_queue_catalog.c
 	contract/contract_queue_changes.c contract/contract_queue_scans.c contract/contract_queue_swap.c
 	contract/contract_queue_captions.c contract/contract_queue_lists.c
-	contract/contract_queue_spent.c)
+	contract/contract_queue_spent.c contract/contract_queue_history.c)
 target_link_libraries(contract_queue PUBLIC latentd_testing latentd_queue)
 
 add_cmocka_test(NAME test_queue_contract SOURCES contract/test_queue_contract.c LIBS contract_queue)

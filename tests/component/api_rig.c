@@ -254,13 +254,19 @@ void api_rig_open(struct api_rig *rig, const char *dir)
 	rig->socket = xasprintf("%s/api.sock", dir);
 	rig->database = xasprintf("%s/queue.db", dir);
 	rig->board = status_board_new();
+	rig->history = history_new();
+	/* half a minute at four images a second */
+	for (int64_t i = 0; i <= 30; i++)
+		history_note(rig->history, clock_wall_ms() + (i - 30) * 1000, i * 1000,
+			     (uint64_t)i * 4, 34064);
 	make_database(rig);
 }
 
 void api_rig_serve(struct api_rig *rig)
 {
-	struct api_options options = {
-	    .socket = rig->socket, .mode = 0600, .context = {rig->board, on_request, rig}};
+	struct api_options options = {.socket = rig->socket,
+				      .mode = 0600,
+				      .context = {rig->board, on_request, rig, rig->history}};
 	struct error err = ERROR_INIT;
 
 	need(api_server_open(&options, &rig->server, &err), &err);
@@ -286,6 +292,7 @@ void api_rig_close(struct api_rig *rig)
 {
 	api_server_close(rig->server);
 	status_board_free(rig->board);
+	history_free(rig->history);
 	free(rig->socket);
 	free(rig->database);
 	free(rig->dataset);

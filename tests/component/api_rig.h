@@ -13,6 +13,7 @@ struct api_rig {
 	char *socket, *database;
 	int64_t photos; /* its number in the database */
 	struct status_board *board;
+	struct history *history;
 	struct api_server *server; /* NULL: not started */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;

@@ -39,6 +39,7 @@ int contract_queue_swap(const struct queue_backend *backend);
 int contract_queue_captions(const struct queue_backend *backend);
 int contract_queue_lists(const struct queue_backend *backend);
 int contract_queue_spent(const struct queue_backend *backend);
+int contract_queue_history(const struct queue_backend *backend);
 
 /* For cmocka_unit_test_setup_teardown; the backend is the one that runs. */
 void fixture_use(const struct queue_backend *backend);

@@ -154,6 +154,7 @@ int main(void)
 		failed += contract_queue_captions(&backends[i]);
 		failed += contract_queue_lists(&backends[i]);
 		failed += contract_queue_spent(&backends[i]);
+		failed += contract_queue_history(&backends[i]);
 	}
 	rig_close();
 	return failed != 0;

@@ -28,6 +28,7 @@ int main(void)
 		failed += contract_queue_captions(&backends[i]);
 		failed += contract_queue_lists(&backends[i]);
 		failed += contract_queue_spent(&backends[i]);
+		failed += contract_queue_history(&backends[i]);
 	}
 	return failed != 0;
 }

@@ -147,6 +147,29 @@ def events_come_until_the_daemon_ends(ws):
 
 
 @test
+def the_history_outlives_the_daemon(ws):
+    daemon = Daemon(ws)
+    daemon.dataset("photos")
+    ws.small_pictures(3, folder=ws.path("photos"))
+
+    def images(series):
+        return sum(stretch["images"] for stretch in daemon.get("/history")[series]["stretches"])
+
+    daemon.start()
+    daemon.wait_for("photos", finished=3)
+    daemon.wait(lambda: images("hour") == images("day") == 3, "three images in the history")
+    daemon.stop()
+    daemon.start()
+    equal((images("hour"), images("day")), (3, 3), "images before and after the restart")
+    ws.small_pictures(2, folder=ws.path("photos"), first=3)
+    daemon.wait_for("photos", finished=5)
+    daemon.wait(lambda: images("hour") == images("day") == 5, "five images in the history")
+    last = daemon.get("/history")["hour"]["stretches"][-1]
+    equal(last["todo"], 0, "images to do")
+    daemon.stop()
+
+
+@test
 def further_listeners_are_told_to_come_later(ws):
     daemon = with_tcp(ws)
     port = start(daemon)

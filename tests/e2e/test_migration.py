@@ -20,7 +20,7 @@ GOLDEN = os.path.join(SOURCE_DIR, "tests", "golden")
 WAS_AT = "/srv/latents"
 OPTIONS = ("--shard-samples", "3", "--jobs", "1", "--quiet")
 PICTURES = 12
-LATEST = 5
+LATEST = 6
 
 
 def restore(ws, version):
@@ -122,6 +122,11 @@ def the_work_of_schema_version_4_goes_on(ws):
 @test
 def the_work_of_schema_version_5_goes_on(ws):
     goes_on(ws, 5)
+
+
+@test
+def the_work_of_schema_version_6_goes_on(ws):
+    goes_on(ws, 6)
 
 
 # -- a state folder that is newer

@@ -141,6 +141,7 @@ int main(int argc, char **argv)
 				     sample("found.png", "found", 512)};
 	struct sample_row second[] = {sample("copy.jpg", "copy", 0),
 				      sample("copy.jpg", "copy", 512)};
+	const struct history_row stretch = {1, 7, 1700000100000, 300000, 12, 34};
 	struct queue *q = NULL;
 	int64_t dataset;
 	size_t n;
@@ -174,6 +175,7 @@ int main(int argc, char **argv)
 	complete(q, 2, "train/512x512/000000.tar", second, 2);
 	captions_and_duplicates(q);
 	must(queue_spend(q, "https://gpu7:8188/", 3, 4096, 5800, &err));
+	must(queue_keep_history(q, &stretch, 1, &err)); /* from version 6 on */
 	queue_close(q);
 	return 0;
 }

@@ -8,7 +8,7 @@
 
 #include <sqlite3.h>
 
-#define SCHEMA 5 /* the version that this program writes */
+#define SCHEMA 6 /* the version that this program writes */
 
 /* Of a file that nobody has open. */
 static int64_t version_of(const char *path)
@@ -160,6 +160,25 @@ static void a_database_of_version_5_has_all_it_had(void **state)
 	assert_int_equal(rows, 1);
 }
 
+static int on_history(void *arg, const struct history_row *row)
+{
+	assert_int_equal(row->images, 12);
+	assert_int_equal(row->todo, 34);
+	++*(int *)arg;
+	return 0;
+}
+
+static void a_database_of_version_6_has_all_it_had(void **state)
+{
+	struct fixture *f = *state;
+	int rows = 0;
+
+	check_migrated(f, "queue_v6.db");
+	check_told(f);
+	assert_ok(queue_history(f->q, on_history, &rows, &f->err), &f->err);
+	assert_int_equal(rows, 1);
+}
+
 static void check_work_goes_on(struct fixture *f, const char *name, uint64_t fence)
 {
 	struct hash128 content = hash128_of("dir/0001.jpg", 12);
@@ -222,6 +241,11 @@ static void work_goes_on_in_a_database_migrated_from_version_4(void **state)
 static void work_goes_on_in_a_database_of_version_5(void **state)
 {
 	check_work_goes_on(*state, "queue_v5.db", 12);
+}
+
+static void work_goes_on_in_a_database_of_version_6(void **state)
+{
+	check_work_goes_on(*state, "queue_v6.db", 12);
 }
 
 /* Nobody knows which captions its samples have: the first stamps are taken as theirs. */
@@ -319,11 +343,13 @@ int main(void)
 	    contract_test(a_database_of_version_3_is_migrated_with_all_it_has),
 	    contract_test(a_database_of_version_4_is_migrated_with_all_it_has),
 	    contract_test(a_database_of_version_5_has_all_it_had),
+	    contract_test(a_database_of_version_6_has_all_it_had),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_1),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_2),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_3),
 	    contract_test(work_goes_on_in_a_database_migrated_from_version_4),
 	    contract_test(work_goes_on_in_a_database_of_version_5),
+	    contract_test(work_goes_on_in_a_database_of_version_6),
 	    contract_test(the_first_captions_of_a_migrated_database_change_nothing),
 	    contract_test(a_database_without_checksums_that_was_never_checkpointed_is_whole),
 	};
