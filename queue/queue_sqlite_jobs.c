@@ -5,40 +5,12 @@
 
 #include "base/checked.h"
 #include "base/text.h"
+#include "queue/queue_names.h"
 
 #include <sqlite3.h>
 #include <string.h>
 
 /* -- names ---------------------------------------------------------------------------------------- */
-
-/* Length of @path without its extension, by the rule of sample keys: a leading dot begins none. */
-static size_t stem_size(const char *path, size_t size)
-{
-	for (size_t i = size; i > 0 && path[i - 1] != '/'; i--) {
-		if (path[i - 1] == '.')
-			return i == 1 || path[i - 2] == '/' ? size : i - 1;
-	}
-	return size;
-}
-
-/*
- * Where a path's stem or a key stands in table `name`. The upper half leaves the last four bytes out, so that
- * names that count up (000123, 000124) have neighbouring prints: a scan in order then fills pages one
- * after the other, where a plain hash would write to every page of the table.
- */
-static int64_t name_print(int64_t dataset, const char *name, size_t size)
-{
-	uint64_t seed = (uint64_t)dataset;
-	uint64_t group = hash64_of(name, size > 4 ? size - 4 : 0, seed);
-	uint64_t member = hash64_of(name, size, seed);
-
-	return (int64_t)((group & 0xffffffff00000000) | member >> 32);
-}
-
-static bool bytes_equal(const char *a, size_t a_size, const char *b, size_t b_size)
-{
-	return a_size == b_size && memcmp(a, b, a_size) == 0;
-}
 
 char *job_column_key(struct sqlite3_stmt *stmt, int key_column, int path_column)
 {
@@ -47,7 +19,7 @@ char *job_column_key(struct sqlite3_stmt *stmt, int key_column, int path_column)
 	if (sqlite3_column_type(stmt, key_column) != SQLITE_NULL)
 		return db_column_copy(stmt, key_column);
 	path = db_column_copy(stmt, path_column);
-	path[stem_size(path, strlen(path))] = '\0';
+	path[name_stem_size(path, strlen(path))] = '\0';
 	return path;
 }
 
@@ -60,10 +32,10 @@ bool job_column_is(struct sqlite3_stmt *stmt, int key_column, int path_column, c
 
 	if (!row_key) {
 		row_key = row_path;
-		row_key_size = stem_size(row_path, row_path_size);
+		row_key_size = name_stem_size(row_path, row_path_size);
 	}
-	return bytes_equal(row_path, row_path_size, path, strlen(path)) &&
-	       bytes_equal(row_key, row_key_size, key, strlen(key));
+	return name_equal(row_path, row_path_size, path, strlen(path)) &&
+	       name_equal(row_key, row_key_size, key, strlen(key));
 }
 
 /* One row that has the print: is it the job of that path, or the holder of that key? */
@@ -78,10 +50,10 @@ static void match_row(struct sqlite3_stmt *stmt, uint32_t root, const char *path
 
 	if (!row_key) {
 		row_key = row_path;
-		row_key_size = stem_size(row_path, row_path_size);
+		row_key_size = name_stem_size(row_path, row_path_size);
 	}
-	same_path = bytes_equal(row_path, row_path_size, path, strlen(path));
-	if (bytes_equal(row_key, row_key_size, key, strlen(key))) {
+	same_path = name_equal(row_path, row_path_size, path, strlen(path));
+	if (name_equal(row_key, row_key_size, key, strlen(key))) {
 		out->key_holder = id;
 		out->holder_has_path = same_path;
 	}
@@ -123,7 +95,7 @@ static int match_print(struct sqlite_queue *q, int64_t dataset, int64_t print, u
 int job_find(struct sqlite_queue *q, int64_t dataset, uint32_t root, const char *path,
 	     const char *key, struct job_match *out, struct error *err)
 {
-	int64_t path_print = name_print(dataset, path, stem_size(path, strlen(path)));
+	int64_t path_print = name_print(dataset, path, name_stem_size(path, strlen(path)));
 	int64_t key_print = name_print(dataset, key, strlen(key));
 
 	memset(out, 0, sizeof(*out));
@@ -165,8 +137,8 @@ int job_insert(struct sqlite_queue *q, int64_t dataset, const struct job_spec *s
 	    "INSERT INTO job (dataset, rank, root, size, mtime_ns, inode, key, path, caption)"
 	    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 	size_t path_size = strlen(spec->path), key_size = strlen(key);
-	size_t stem = stem_size(spec->path, path_size);
-	bool key_is_stem = bytes_equal(spec->path, stem, key, key_size);
+	size_t stem = name_stem_size(spec->path, path_size);
+	bool key_is_stem = name_equal(spec->path, stem, key, key_size);
 	struct sqlite3_stmt *stmt = db_stmt(q, STMT_JOB_INSERT, sql, err);
 	int64_t path_print = name_print(dataset, spec->path, stem);
 	int64_t key_print = name_print(dataset, key, key_size);
