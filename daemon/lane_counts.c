@@ -5,14 +5,29 @@
 
 #include "base/clock.h"
 
+#include <string.h>
+
+/* What is not known at all is asked for again by itself: a quota waits for it. */
+static void count_failed(struct lane *l, const struct error *why)
+{
+	if (l->counted)
+		return;
+	if (strcmp(l->count_failure.message, why->message) != 0)
+		lane_log(l, LOG_LEVEL_ERROR, "its images cannot be counted: %s", why->message);
+	l->count_failure = *why;
+	l->count_again = true;
+}
+
 static void on_counts(void *arg, const struct queue_counts *counts, const struct error *err)
 {
 	struct lane *l = arg;
 
 	l->counting = false;
 	lane_news(l);
-	if (err->code != ERR_NONE)
+	if (err->code != ERR_NONE) {
+		count_failed(l, err);
 		return;
+	}
 	/* Those that could not be brought in are tried again with the next ones, or when something is sealed. */
 	if (counts->recaptions > 0 && counts->recaptions != l->counts.recaptions)
 		l->tidy_wanted = l->index_wanted = true;

@@ -12,6 +12,12 @@ bool lane_rests(const struct lane *l)
 	return l->over_quota || l->hours.rests || (l->config->output.quota > 0 && !l->counted);
 }
 
+bool lane_lacks_counts(const struct lane *l)
+{
+	return l->phase == LANE_OPEN && l->config->output.quota > 0 && !l->counted &&
+	       l->count_failure.code != ERR_NONE;
+}
+
 bool lane_has_work(const struct lane *l)
 {
 	return l->counts.jobs[JOB_AVAILABLE] + l->counts.jobs[JOB_RETRYABLE] > 0;

@@ -89,6 +89,7 @@ struct lane {
 	char recipe_id[RECIPE_ID_SIZE];
 	struct queue_counts counts;
 	bool counting, count_again, counted; /* under way, wanted, known */
+	struct error count_failure;	     /* while they are not known: why */
 	int64_t counted_at;
 	bool news; /* people have not been shown what happened since */
 	enum dataset_state shown;
@@ -148,6 +149,8 @@ void lane_ask_counts(struct lane *l);
 
 /* Its settings keep it from beginning anything now; where there is a quota, also before it is known what is used. */
 bool lane_rests(const struct lane *l);
+/* It has a quota, and its images could not be counted yet. */
+bool lane_lacks_counts(const struct lane *l);
 /* As far as is known there are images that it could begin. */
 bool lane_has_work(const struct lane *l);
 /* Looks at clock and bytes: once a second, and after other settings. */

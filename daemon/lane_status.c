@@ -24,7 +24,7 @@ enum dataset_state lane_state(const struct lane *l)
 		return DATASET_PAUSED;
 	if (l->phase != LANE_OPEN)
 		return l->phase == LANE_CLOSING && !l->reopen ? DATASET_BLOCKED : DATASET_STARTING;
-	if (l->seen.missing > 0 || l->held)
+	if (l->seen.missing > 0 || l->held || lane_lacks_counts(l))
 		return DATASET_BLOCKED;
 	if (lane_rests(l) && lane_has_work(l))
 		return l->over_quota ? DATASET_BLOCKED : DATASET_PAUSED;
@@ -78,6 +78,9 @@ static char *why_of(const struct lane *l)
 		return xstrdup(l->held);
 	if (l->phase == LANE_CLOSED || l->phase == LANE_CLOSING)
 		return l->why.code != ERR_NONE ? xstrdup(l->why.message) : NULL;
+	if (lane_lacks_counts(l))
+		return xasprintf("its images cannot be counted, which its quota waits for: %s",
+				 l->count_failure.message);
 	if (l->drained)
 		return xstrdup("drained: resume it to go on");
 	if (l->seen.not_believed)
