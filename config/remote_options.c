@@ -236,6 +236,12 @@ int remote_secret_check(const char *setting, const char *path, struct error *err
 {
 	struct stat st;
 
+	if (strncmp(path, SETTING_CREDENTIAL, strlen(SETTING_CREDENTIAL)) == 0)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "%s: %s: no credentials were handed over: systemd does that where the "
+		    "unit has LoadCredential=",
+		    setting, path);
 	if (stat(path, &st) < 0 || access(path, R_OK) < 0)
 		return error_set(err, ERR_CONFIG, "%s: %s: %s", setting, path, strerror(errno));
 	if (!S_ISREG(st.st_mode))

@@ -39,7 +39,7 @@ static const struct setting rows[] = {
 	     "latentd nodes take f32 alone"},
     {"encode-only", SETTING_FLAG, FIELD(encode_only), .fallback = "false",
      .help = "its decoder is not loaded: saves its memory"},
-    {"token-file", SETTING_PATH, FIELD(token_file), .example = "/run/credentials/token",
+    {"token-file", SETTING_PATH, FIELD(token_file), .example = "${CREDENTIALS_DIRECTORY}/token",
      .value_name = "FILE",
      .help = "only who sends `Authorization: Bearer` and its contents may ask"},
     {"allow-anyone", SETTING_FLAG, FIELD(allow_anyone), .fallback = "false",

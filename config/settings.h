@@ -32,6 +32,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* A path that begins so is of a file that systemd hands over (LoadCredential=), and lies where it says. */
+#define SETTING_CREDENTIAL "${CREDENTIALS_DIRECTORY}/"
+
 enum setting_type {
 	SETTING_STRING,	  /* const char * */
 	SETTING_PATH,	  /* const char *, not empty; in a file relative to its folder */

@@ -7,6 +7,7 @@
 #include "base/text.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct reading {
@@ -142,11 +143,22 @@ static int refuse_unknown(const struct reading *r, const struct yaml_node *node,
 
 /* -- values -------------------------------------------------------------------------------------- */
 
-/* Absolute, and without slashes at the end. */
+/* Absolute, and without slashes at the end; of a credential as it stands there where this process has none. */
 static char *full_path(const struct settings_file *file, const char *path)
 {
-	char *full = *path == '/' ? xstrdup(path) : xasprintf("%s/%s", file->folder, path);
-	size_t n = strlen(full);
+	const char *folder = file->folder, *credentials = getenv("CREDENTIALS_DIRECTORY");
+	bool credential = strncmp(path, SETTING_CREDENTIAL, strlen(SETTING_CREDENTIAL)) == 0;
+	char *full;
+	size_t n;
+
+	if (credential && !credentials)
+		return xstrdup(path);
+	if (credential) {
+		folder = credentials;
+		path += strlen(SETTING_CREDENTIAL);
+	}
+	full = *path == '/' ? xstrdup(path) : xasprintf("%s/%s", folder, path);
+	n = strlen(full);
 
 	while (n > 1 && full[n - 1] == '/')
 		full[--n] = '\0';

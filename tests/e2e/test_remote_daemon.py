@@ -296,6 +296,19 @@ def tokens_stand_in_no_log_status_or_state(ws):
 
 
 @test
+def a_token_that_the_service_manager_hands_over_is_found_where_it_says(ws):
+    plain_pictures(ws.path("set"), 2)
+    handed = ws.path("credentials")
+    os.chmod(ws.write("gpu", b"handed-over\n", handed), 0o400)
+    daemon = remote_daemon(ws, Endpoint(ws, token="handed-over"))
+    daemon.config["encoders"][0]["endpoints"][0]["token_file"] = "${CREDENTIALS_DIRECTORY}/gpu"
+    one_line(daemon.command("--check-config", code=USAGE), "token_file", "LoadCredential=")
+    daemon.start(env={**ws.environment, "CREDENTIALS_DIRECTORY": handed})
+    daemon.wait_for(finished=2)
+    daemon.stop()
+
+
+@test
 def what_is_wrong_with_endpoints_is_found_before_anything_runs(ws):
     daemon = remote_daemon(ws, Endpoint(ws))
     daemon.config["encoders"][0]["endpoints"][0]["token_file"] = ws.path("nothing")
