@@ -7,3 +7,4 @@ target_link_libraries(latentd_loopback PUBLIC latentd_base)
 add_cmocka_test(NAME test_http_multi SOURCES component/test_http_multi.c
 	LIBS latentd_net latentd_loopback LABELS tsan)
 add_cmocka_test(NAME test_endpoint SOURCES unit/test_endpoint.c LIBS latentd_net)
+add_cmocka_test(NAME test_sigv4 SOURCES unit/test_sigv4.c LIBS latentd_net PkgConfig::JANSSON)

@@ -256,6 +256,39 @@ void sha256_stream_free(struct sha256_stream *s)
 	free(s);
 }
 
+static struct sha256 sha256_of_two(const void *a, size_t a_size, const void *b, size_t b_size)
+{
+	struct sha256_stream *s = sha256_stream_new();
+	struct sha256 out;
+
+	sha256_stream_update(s, a, a_size);
+	sha256_stream_update(s, b, b_size);
+	out = sha256_stream_value(s);
+	sha256_stream_free(s);
+	return out;
+}
+
+struct sha256 sha256_hmac(const void *key, size_t key_size, const void *data, size_t size)
+{
+	uint8_t pad[64] = {0}; /* a block of SHA-256 */
+	struct sha256 shorter, inner;
+
+	if (key_size > sizeof(pad)) {
+		shorter = sha256_of(key, key_size);
+		memcpy(pad, shorter.bytes, sizeof(shorter.bytes));
+	} else if (key_size > 0) {
+		memcpy(pad, key, key_size);
+	}
+	for (size_t i = 0; i < sizeof(pad); i++)
+		pad[i] ^= 0x36;
+	inner = sha256_of_two(pad, sizeof(pad), data, size);
+	for (size_t i = 0; i < sizeof(pad); i++)
+		pad[i] ^= 0x36 ^ 0x5c;
+	inner = sha256_of_two(pad, sizeof(pad), inner.bytes, sizeof(inner.bytes));
+	explicit_bzero(pad, sizeof(pad));
+	return inner;
+}
+
 struct md5 md5_of(const void *data, size_t size)
 {
 	struct md5 out;

@@ -48,6 +48,8 @@ uint64_t xxh64_stream_value(const struct xxh64_stream *s);
 void xxh64_stream_free(struct xxh64_stream *s);
 
 struct sha256 sha256_of(const void *data, size_t size);
+/* HMAC with SHA-256, RFC 2104. */
+struct sha256 sha256_hmac(const void *key, size_t key_size, const void *data, size_t size);
 void sha256_hex(const struct sha256 *h, char out[SHA256_HEX_SIZE]);
 bool sha256_parse(const char *hex, struct sha256 *out);
 
