@@ -120,7 +120,7 @@ int queue_settle(struct queue *q, const struct job_outcome *outcomes, size_t n, 
 		const char *reason = outcomes[i].reason;
 
 		assert(!reason || strlen(reason) < QUEUE_REASON_SIZE);
-		assert((unsigned)outcomes[i].kind <= OUTCOME_KEPT);
+		assert((unsigned)outcomes[i].kind <= OUTCOME_POSTPONE);
 		assert(outcomes[i].kind != OUTCOME_KEPT || outcomes[i].has_content);
 	}
 	return checked_result(q->ops->settle(q, outcomes, n, now, lost ? lost : &ignored, err), 0,

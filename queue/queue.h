@@ -182,7 +182,8 @@ enum outcome_kind {
 	OUTCOME_QUARANTINE, /* reason, message */
 	OUTCOME_SKIP,	    /* reason, message */
 	OUTCOME_GONE,
-	OUTCOME_KEPT, /* the content is the one that the job's record or sample has */
+	OUTCOME_KEPT,	  /* the content is the one that the job's record or sample has */
+	OUTCOME_POSTPONE, /* not charged: the attempt is taken back; claimable again at not_before */
 };
 
 struct job_outcome {

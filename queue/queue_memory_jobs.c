@@ -334,9 +334,10 @@ static void settle_one(struct memory_queue *q, struct memory_job *j, const struc
 {
 	enum outcome_kind kind = o->kind == OUTCOME_KEPT ? kept(q, j, &o->content) : o->kind;
 	static const enum job_state after[] = {
-	    [OUTCOME_ENCODED] = JOB_ENCODED,   [OUTCOME_RETRY] = JOB_RETRYABLE,
-	    [OUTCOME_RELEASE] = JOB_AVAILABLE, [OUTCOME_QUARANTINE] = JOB_QUARANTINED,
-	    [OUTCOME_SKIP] = JOB_SKIPPED,      [OUTCOME_GONE] = JOB_GONE,
+	    [OUTCOME_ENCODED] = JOB_ENCODED,	[OUTCOME_RETRY] = JOB_RETRYABLE,
+	    [OUTCOME_RELEASE] = JOB_AVAILABLE,	[OUTCOME_QUARANTINE] = JOB_QUARANTINED,
+	    [OUTCOME_SKIP] = JOB_SKIPPED,	[OUTCOME_GONE] = JOB_GONE,
+	    [OUTCOME_POSTPONE] = JOB_RETRYABLE,
 	};
 
 	if (kind == OUTCOME_KEPT) {
@@ -350,11 +351,11 @@ static void settle_one(struct memory_queue *q, struct memory_job *j, const struc
 		j->is_dropped = true;
 		j->dropped = o->content;
 	}
-	if (kind == OUTCOME_RELEASE) {
+	if (kind == OUTCOME_RELEASE || kind == OUTCOME_POSTPONE)
 		j->job.attempts--;
+	if (kind == OUTCOME_RELEASE)
 		return;
-	}
-	if (kind == OUTCOME_RETRY)
+	if (kind == OUTCOME_RETRY || kind == OUTCOME_POSTPONE)
 		j->due = o->not_before;
 	if (kind == OUTCOME_ENCODED) {
 		j->changed = false;

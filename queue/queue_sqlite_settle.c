@@ -13,6 +13,7 @@ static enum job_state state_after(enum outcome_kind kind)
 	case OUTCOME_KEPT:
 		return JOB_ENCODED;
 	case OUTCOME_RETRY:
+	case OUTCOME_POSTPONE:
 		return JOB_RETRYABLE;
 	case OUTCOME_RELEASE:
 		return JOB_AVAILABLE;
@@ -63,8 +64,8 @@ static int settle_plain(struct sqlite_queue *q, const struct job_outcome *o, enu
 	static const char sql[] =
 	    "UPDATE work SET state = ?2, attempts = attempts - ?3, owner = NULL, due = ?4,"
 	    " changed = iif(?9, 0, changed), spooled = iif(?9, 1, spooled),"
-	    " content = iif(?9, ?5, content), reason = iif(?3, reason, ?6),"
-	    " message = iif(?3, message, ?7), updated_at = ?8 WHERE job = ?1";
+	    " content = iif(?9, ?5, content), reason = iif(?10, reason, ?6),"
+	    " message = iif(?10, message, ?7), updated_at = ?8 WHERE job = ?1";
 	struct sqlite3_stmt *stmt;
 	struct claimed claimed;
 	int r = find_claim(q, o, &claimed, err);
@@ -78,8 +79,8 @@ static int settle_plain(struct sqlite_queue *q, const struct job_outcome *o, enu
 		return -1;
 	db_bind_int(stmt, 1, o->job);
 	db_bind_int(stmt, 2, state_after(kind));
-	db_bind_int(stmt, 3, kind == OUTCOME_RELEASE);
-	if (kind == OUTCOME_RETRY)
+	db_bind_int(stmt, 3, kind == OUTCOME_RELEASE || kind == OUTCOME_POSTPONE);
+	if (kind == OUTCOME_RETRY || kind == OUTCOME_POSTPONE)
 		db_bind_int(stmt, 4, o->not_before);
 	else
 		db_bind_null(stmt, 4);
@@ -88,6 +89,7 @@ static int settle_plain(struct sqlite_queue *q, const struct job_outcome *o, enu
 	db_bind_text(stmt, 7, o->message);
 	db_bind_int(stmt, 8, now);
 	db_bind_int(stmt, 9, kind == OUTCOME_ENCODED);
+	db_bind_int(stmt, 10, kind == OUTCOME_RELEASE);
 	if (db_run(q, stmt, err) < 0)
 		return -1;
 	db_tally_move(q, claimed.dataset, JOB_RUNNING, state_after(kind));

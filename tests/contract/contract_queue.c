@@ -424,6 +424,7 @@ struct job_outcome outcome_of(const struct job *job, enum outcome_kind kind)
 
 	switch (kind) {
 	case OUTCOME_RETRY:
+	case OUTCOME_POSTPONE:
 		outcome.not_before = NOW + 500;
 		outcome.reason = "timeout";
 		outcome.message = "no answer";

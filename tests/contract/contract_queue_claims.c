@@ -144,6 +144,21 @@ static void a_retry_waits_for_its_time(void **state)
 	job_release(&job);
 }
 
+static void what_is_postponed_waits_for_its_time_and_is_not_charged(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = {0};
+
+	add_job(f, "a");
+	assert_int_equal(claim_at(f, 0, NOW + 400, &job), 0);
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_POSTPONE)));
+	job_release(&job);
+	assert_int_equal(claim_at(f, 0, NOW + 499, &job), QUEUE_LATER);
+	assert_int_equal(claim_at(f, 0, NOW + 500, &job), 0);
+	assert_int_equal(job.attempts, 1);
+	job_release(&job);
+}
+
 /* A source that is not there would keep a dataset from ever being done. */
 static void only_what_is_wanted_counts_as_due_later(void **state)
 {
@@ -504,6 +519,7 @@ int contract_queue_claims(const struct queue_backend *backend)
 	    contract_test(a_claim_takes_from_one_dataset_or_from_all_by_rank),
 	    contract_test(the_fence_and_the_attempts_rise_with_every_claim),
 	    contract_test(a_retry_waits_for_its_time),
+	    contract_test(what_is_postponed_waits_for_its_time_and_is_not_charged),
 	    contract_test(only_what_is_wanted_counts_as_due_later),
 	    contract_test(due_retries_and_available_jobs_mix_by_rank),
 	    contract_test(a_release_takes_the_attempt_back),
