@@ -1,9 +1,13 @@
 #include "base/thread.h"
 
+#include "base/checked.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,21 +26,41 @@ struct scheduling {
 
 #define RESET_ON_FORK 1
 
+struct start {
+	void *(*run)(void *arg);
+	void *arg;
+	char *name;
+};
+
+/* A thread that is named by another costs a look into /proc, and the kernel's tidying of that at its end. */
+static void *start(void *arg)
+{
+	struct start s = *(struct start *)arg;
+
+	free(arg);
+	prctl(PR_SET_NAME, s.name);
+	free(s.name);
+	return s.run(s.arg);
+}
+
 int thread_start(struct thread *t, const char *name, void *(*run)(void *arg), void *arg,
 		 struct error *err)
 {
+	struct start *s = xmalloc(sizeof(*s));
 	sigset_t all, old;
 	int r;
 
+	*s = (struct start){run, arg, xstrdup(name)};
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&t->id, NULL, run, arg);
+	r = pthread_create(&t->id, NULL, start, s);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r != 0) {
+		free(s->name);
+		free(s);
 		errno = r;
 		return error_sys(err, "start thread %s", name);
 	}
-	pthread_setname_np(t->id, name);
 	t->running = true;
 	return 0;
 }
