@@ -91,7 +91,8 @@ struct index_pass {
 		size_t n;
 		double sum, least;
 	} snr;
-	char catalog[HASH128_HEX_SIZE]; /* what the indexes stand for: recipe and shards */
+	char catalog
+	    [HASH128_HEX_SIZE]; /* what the indexes stand for: recipe and shards; empty: for none */
 };
 
 /* Samples of a shard, by offset, dead ones too. */
@@ -136,7 +137,7 @@ struct index_writer {
 };
 
 #define INDEX_WRITERS 8
-/* dataset.json comes last: its hash says that all others are there. */
+/* dataset.json comes last: its hash says that all others are there. It loses that before the first one changes. */
 extern const struct index_writer index_writers[INDEX_WRITERS];
 
 /* Whether that writer has something to do in this dataset. */

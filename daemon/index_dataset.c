@@ -106,7 +106,8 @@ int index_dataset_write(const struct index_pass *pass, struct error *err)
 	json_object_set_new(root, "recipe_id", json_string(pass->recipe_id));
 	set_recipe(root, pass);
 	set_counts(root, pass);
-	json_object_set_new(root, "catalog_xxh3_128", json_string(pass->catalog));
+	if (pass->catalog[0])
+		json_object_set_new(root, "catalog_xxh3_128", json_string(pass->catalog));
 	written = hashed_json_write(root, &contents);
 	json_decref(root);
 	if (!written)

@@ -109,6 +109,20 @@ static bool all_there(const struct index_pass *pass)
 	return true;
 }
 
+/*
+ * A pass that dies leaves some files of the new catalog; should the old one come back, as when the new shard is lost, they
+ * would be taken for its own. So dataset.json stands for no catalog until all are there.
+ */
+static int stand_for_none(const struct index_pass *pass, struct error *err)
+{
+	struct index_pass none = *pass;
+
+	none.catalog[0] = '\0';
+	if (index_dataset_write(&none, err) < 0)
+		return error_wrap(err, "dataset.json");
+	return atomic_batch_commit(pass->files, err);
+}
+
 static int write_files(struct index_pass *pass, struct error *err)
 {
 	for (size_t i = 0; i < INDEX_WRITERS; i++) {
@@ -137,7 +151,9 @@ static int write_changed(struct index_pass *pass, const struct index_dataset *be
 	    index_pass_load(pass, err) < 0)
 		return -1;
 	pass->files = &files;
-	r = write_files(pass, err);
+	r = before->catalog && !same ? stand_for_none(pass, err) : 0;
+	if (r == 0)
+		r = write_files(pass, err);
 	atomic_batch_release(&files);
 	pass->files = NULL;
 	return r;

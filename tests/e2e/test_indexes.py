@@ -1,11 +1,12 @@
 """Indexes for other programs, and what makes them again."""
 
+import itertools
 import json
 import os
 import shutil
 import tarfile
 
-from harness import DAMAGED, QUARANTINED, equal, run_tests, same_members, test
+from harness import DAMAGED, OK, QUARANTINED, equal, run_tests, same_members, test
 from reference import read_dataset, shard_files
 
 
@@ -155,6 +156,34 @@ def a_damaged_index_is_named_by_verify_and_made_again(ws):
         ws.latentctl("verify", "--deep", "--out", ws.out, code=DAMAGED)
         ws.verify()
         equal(index_files(ws), sound, "indexes")
+
+
+@test
+def an_old_catalog_that_comes_back_gets_its_indexes_back(ws):
+    """A run has died while it wrote those of a new one, and then all that was new is lost."""
+    make(ws, 4)
+    wanted, shards, came_back = index_files(ws), shard_files(ws.dataset), 0
+    folders = {ws.out: ws.path("old-out"), ws.path("state"): ws.path("old-state")}
+    for now, old in folders.items():
+        shutil.copytree(now, old, symlinks=True)
+    for n in itertools.count(1):
+        (new,) = ws.small_pictures(1, first=4)
+        faults = {**ws.stops_at("", ws.out), "SHIM_FAULT": f"rename:{n}:die-after"}
+        if ws.encode(code=None, env={**ws.environment, **faults}).code == OK:
+            break
+        os.remove(os.path.join(ws.src, new))
+        for file in set(shard_files(ws.dataset)) - set(shards):
+            os.remove(file)
+        ws.encode()
+        ws.verify()
+        if shard_files(ws.dataset) == shards:  # not where the new one's record still waited
+            found = index_files(ws)
+            equal([name for name in wanted if found.get(name) != wanted[name]], [], "other indexes")
+            came_back += 1
+        for now, old in folders.items():
+            shutil.rmtree(now)
+            shutil.copytree(old, now, symlinks=True)
+    assert came_back > 8, f"{came_back} of {n}"
 
 
 @test
