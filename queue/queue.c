@@ -161,6 +161,7 @@ void content_found_release(struct content_found *found)
 {
 	free(found->key);
 	free(found->shard_path);
+	free(found->variants);
 	memset(found, 0, sizeof(*found));
 }
 
@@ -169,6 +170,32 @@ int queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *c
 {
 	memset(found, 0, sizeof(*found));
 	return checked_result(q->ops->find_content(q, dataset, content, found, err), 0, err);
+}
+
+struct variant_search {
+	struct content_found *found;
+	size_t capacity;
+};
+
+static int find_variant(void *arg, const struct sample_row *row)
+{
+	struct variant_search *s = arg;
+	struct content_found *found = s->found;
+
+	if (row->job != found->job || row->dead)
+		return 0;
+	ARRAY_GROW(found->variants, found->n_variants, s->capacity);
+	found->variants[found->n_variants++] =
+	    (struct variant_place){row->variant, row->offset, row->bytes};
+	return 0;
+}
+
+int queue_find_variants(struct queue *q, struct content_found *found, struct error *err)
+{
+	struct variant_search s = {found, 0};
+
+	assert(found->where == CONTENT_VISIBLE && found->n_variants == 0);
+	return queue_samples(q, found->shard, find_variant, &s, err);
 }
 
 static void check_new_shard(const struct new_shard *shard)

@@ -268,6 +268,12 @@ struct content_found {
 	uint32_t variant;
 	uint64_t offset, bytes;
 	char *key, *shard_path;
+	/* What queue_find_variants() found. */
+	struct variant_place {
+		uint32_t variant;
+		uint64_t offset, bytes;
+	} * variants;
+	size_t n_variants;
 };
 
 void content_found_release(struct content_found *found);
@@ -504,6 +510,9 @@ struct queue_ops {
 	 * dropped is not a live sample of a retired shard; a completed job has another live sample of that
 	 * variant, or a sample is there twice; a key and a path belong to two different jobs; a shard of the
 	 * dataset, retired or not, has the path. ERR_BUG: no such shard; shards of several datasets.
+	 *
+	 * Variants of one job stand one behind the other in a shard: where the first completes the job, the
+	 * others make older samples of their variants dead all the same.
 	 */
 	int (*swap)(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
 		    struct error *err);
@@ -615,6 +624,11 @@ int queue_cancel(struct queue *q, const struct job_filter *which, int64_t now, s
 		 struct error *err);
 int queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *content,
 		       struct content_found *found, struct error *err);
+/*
+ * Where the live samples of the job of @found, which is visible, lie in its shard, that one included, by offset. Takes time in proportion to
+ * the shard's samples.
+ */
+int queue_find_variants(struct queue *q, struct content_found *found, struct error *err);
 int queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
 	       struct error *err);
 /* The swap of nothing for one shard: what sealing ends with. */

@@ -226,7 +226,8 @@ static void compare(struct memory_job *j, int64_t now)
 	memory_replace(&j->message, NULL);
 }
 
-static void finish(struct memory_job *j, const struct hash128 *content, int64_t now)
+/* Whether it completes the job. */
+static bool finish(struct memory_job *j, const struct hash128 *content, int64_t now)
 {
 	static const struct job_spec unseen = {.size = 0};
 	bool same = !j->job.has_content || hash128_equal(&j->job.content, content);
@@ -235,18 +236,27 @@ static void finish(struct memory_job *j, const struct hash128 *content, int64_t 
 	if (j->changed && same)
 		j->spooled = false;
 	if (j->state == JOB_COMPLETED || j->changed || (j->state == JOB_ENCODED && !same))
-		return;
+		return false;
 	if (j->state != JOB_ENCODED && !is_over && was_seen(j)) {
 		compare(j, now);
-		return;
+		return false;
 	}
 	if (is_over)
 		memory_remember_file(j, &unseen);
 	memory_complete_job(j);
+	return true;
 }
 
-static int add_sample(struct memory_queue *q, const struct queue_swap *swap, int64_t dataset,
-		      int64_t shard, size_t first_new, const struct sample_row *sample, int64_t now)
+/* What goes on while one swap is made. */
+struct swapping {
+	const struct queue_swap *swap;
+	size_t first_new;  /* shards of a higher number are its own */
+	int64_t completed; /* the job that it completed last */
+	int64_t now;
+};
+
+static int add_sample(struct memory_queue *q, struct swapping *w, int64_t dataset, int64_t shard,
+		      const struct sample_row *sample)
 {
 	struct memory_job *j = job_of(q, dataset, sample);
 	struct memory_sample *old;
@@ -255,10 +265,12 @@ static int add_sample(struct memory_queue *q, const struct queue_swap *swap, int
 	if (!j)
 		return QUEUE_CONFLICT;
 	old = memory_live(q, j->job.id, sample->variant);
-	carried = old && is_retired(swap, old->shard);
+	carried = old && is_retired(w->swap, old->shard);
 	if (carried && !hash128_equal(&old->row.latent, &sample->latent))
 		return QUEUE_CONFLICT;
-	if (old && !carried && ((size_t)old->shard > first_new || j->state == JOB_COMPLETED))
+	if (old && !carried &&
+	    ((size_t)old->shard > w->first_new ||
+	     (j->state == JOB_COMPLETED && j->job.id != w->completed)))
 		return QUEUE_CONFLICT;
 	if (old)
 		memory_kill(q, old);
@@ -269,13 +281,12 @@ static int add_sample(struct memory_queue *q, const struct queue_swap *swap, int
 	old->row.job = j->job.id;
 	old->row.key = j->job.key;
 	old->row.path = j->job.path;
-	if (!carried)
-		finish(j, &sample->content, now);
+	if (!carried && finish(j, &sample->content, w->now))
+		w->completed = j->job.id;
 	return 0;
 }
 
-static int add_shard(struct memory_queue *q, const struct queue_swap *swap, size_t first_new,
-		     const struct new_shard *shard, int64_t now)
+static int add_shard(struct memory_queue *q, struct swapping *w, const struct new_shard *shard)
 {
 	struct memory_shard *row;
 	int r = 0;
@@ -289,27 +300,27 @@ static int add_shard(struct memory_queue *q, const struct queue_swap *swap, size
 	    .path = xstrdup(shard->row.path),
 	    .format = xstrdup(shard->row.format),
 	    .group = xstrdup(shard->row.group),
-	    .visible_at = now,
+	    .visible_at = w->now,
 	};
 	row->row.id = (int64_t)q->shard_count;
 	row->row.path = row->path;
 	row->row.format = row->format;
 	row->row.group = row->group;
 	for (size_t i = 0; i < shard->row.samples && r == 0; i++)
-		r = add_sample(q, swap, shard->row.dataset, (int64_t)q->shard_count, first_new,
-			       &shard->samples[i], now);
+		r = add_sample(q, w, shard->row.dataset, (int64_t)q->shard_count,
+			       &shard->samples[i]);
 	return r;
 }
 
 static int make_swap(struct memory_queue *q, const struct queue_swap *swap, int64_t now)
 {
-	size_t first_new = q->shard_count;
+	struct swapping w = {.swap = swap, .first_new = q->shard_count, .now = now};
 	int r = 0;
 
 	for (size_t i = 0; i < swap->n_dropped && r == 0; i++)
 		r = drop(q, swap, &swap->dropped[i], now);
 	for (size_t i = 0; i < swap->n_shards && r == 0; i++)
-		r = add_shard(q, swap, first_new, &swap->shards[i], now);
+		r = add_shard(q, &w, &swap->shards[i]);
 	for (size_t i = 0; i < q->sample_count && r == 0; i++) {
 		if (!q->samples[i].row.dead && is_retired(swap, q->samples[i].shard))
 			r = QUEUE_CONFLICT;

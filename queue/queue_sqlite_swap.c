@@ -15,6 +15,7 @@ struct swapping {
 	int64_t now;
 	int64_t dataset;
 	int64_t first_new; /* this shard and later ones are the swap's own */
+	int64_t completed; /* the job that it completed last */
 	struct shard_place *retired;
 };
 
@@ -182,6 +183,7 @@ static int complete_job(struct swapping *s, const struct sample_row *sample, str
 	if (is_over && job_remember(s->q, w->job, &unseen, err) < 0)
 		return -1;
 	w->state = JOB_COMPLETED;
+	s->completed = w->job;
 	return job_write(s->q, w, err);
 }
 
@@ -195,7 +197,8 @@ static int replace_sample(struct swapping *s, const struct sample_row *sample, c
 		return -1;
 	*carried = is_retired(s, old.shard);
 	if (*carried ? !hash128_equal(&old.latent, &sample->latent)
-		     : old.shard >= s->first_new || w->state == JOB_COMPLETED)
+		     : old.shard >= s->first_new ||
+			   (w->state == JOB_COMPLETED && w->job != s->completed))
 		return QUEUE_CONFLICT;
 	return sample_kill(s->q, s->dataset, &old, err);
 }

@@ -96,6 +96,34 @@ static void only_the_same_variant_is_superseded(void **state)
 	assert_true(samples_of(f, 1).rows[1].dead);
 }
 
+static void all_variants_of_a_job_are_superseded_by_one_shard(void **state)
+{
+	struct fixture *f = *state;
+	struct sample_row samples[] = {sample_of("a.jpg", "a", 0), sample_of("a.jpg", "a", 512)};
+	struct shard_row shards[] = {shard_of(f->dataset, "1.tar", 2),
+				     shard_of(f->dataset, "2.tar", 2),
+				     shard_of(f->dataset, "3.tar", 2)};
+	cleanup_job struct job job = {.id = 0};
+	struct job_outcome outcome;
+	int64_t id = job_in_state(f, "a", JOB_ENCODED);
+
+	samples[1].variant = 1;
+	assert_int_equal(complete(f, &shards[0], samples, 2), 0);
+	assert_int_equal(complete(f, &shards[2], samples, 2), QUEUE_CONFLICT);
+	assert_int_equal(enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2)).superseding, 1);
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+	outcome = outcome_of(&job, OUTCOME_ENCODED);
+	outcome.content = samples[0].content = samples[1].content = content_of("new");
+	assert_true(settle_one(f, outcome));
+	assert_int_equal(complete(f, &shards[1], samples, 2), 0);
+	assert_int_equal(state_of(f, id), JOB_COMPLETED);
+	assert_int_equal(counts_of(f).samples, 2);
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(samples_of(f, 1).rows[i].dead);
+		assert_false(samples_of(f, 2).rows[i].dead);
+	}
+}
+
 static void a_record_of_a_changed_file_is_made_visible_without_completing_it(void **state)
 {
 	struct fixture *f = *state;
@@ -319,6 +347,29 @@ static void a_content_is_found_in_the_spool_and_then_in_its_shard(void **state)
 	content_found_release(&found);
 }
 
+static void the_variants_of_a_content_are_found_in_its_shard(void **state)
+{
+	struct fixture *f = *state;
+	struct sample_row samples[] = {sample_of("b.jpg", "b", 0), sample_of("a.jpg", "a", 512),
+				       sample_of("a.jpg", "a", 1024)};
+	struct shard_row shard = shard_of(f->dataset, "train/1.tar", 3);
+	struct content_found found;
+
+	samples[2].variant = 1;
+	job_in_state(f, "a", JOB_ENCODED);
+	job_in_state(f, "b", JOB_ENCODED);
+	assert_int_equal(complete(f, &shard, samples, 3), 0);
+	found = find(f, f->dataset, "a.jpg");
+	assert_ok(queue_find_variants(f->q, &found, &f->err), &f->err);
+	assert_int_equal(found.n_variants, 2);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(found.variants[i].variant, i);
+		assert_int_equal(found.variants[i].offset, 512 + 512 * i);
+		assert_int_equal(found.variants[i].bytes, 512);
+	}
+	content_found_release(&found);
+}
+
 static void a_content_is_found_in_every_dataset_of_its_recipe_only(void **state)
 {
 	struct fixture *f = *state;
@@ -410,6 +461,7 @@ int contract_queue_changes(const struct queue_backend *backend)
 	const struct CMUnitTest tests[] = {
 	    contract_test(a_new_sample_makes_the_old_one_dead),
 	    contract_test(only_the_same_variant_is_superseded),
+	    contract_test(all_variants_of_a_job_are_superseded_by_one_shard),
 	    contract_test(a_record_of_a_changed_file_is_made_visible_without_completing_it),
 	    contract_test(an_older_record_does_not_complete_a_job_that_was_encoded_anew),
 	    contract_test(the_old_sample_stays_while_the_new_file_is_bad),
@@ -422,6 +474,7 @@ int contract_queue_changes(const struct queue_backend *backend)
 	    contract_test(a_job_whose_old_sample_is_lost_has_its_content_no_more),
 	    contract_test(a_content_is_found_in_the_spool_and_then_in_its_shard),
 	    contract_test(a_content_is_found_where_another_was_dropped),
+	    contract_test(the_variants_of_a_content_are_found_in_its_shard),
 	    contract_test(a_content_is_found_in_every_dataset_of_its_recipe_only),
 	    contract_test(what_the_own_dataset_has_is_found_first),
 	    contract_test(a_dead_sample_and_a_lost_record_are_not_found),

@@ -40,8 +40,14 @@ void step_complete(struct world *w)
 	int r[2];
 
 	snprintf(path, sizeof(path), "%zu.tar", pick(w, 200));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		samples[i] = make_sample(w, &files[i], 512 * i);
+		if (i > 0 && pick(w, 3) == 0) { /* the other variant of the one before */
+			samples[i] = samples[i - 1];
+			samples[i].variant ^= 1;
+			samples[i].offset = 512 * i;
+		}
+	}
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_complete(w->q[i], &shard, samples, n, w->now, &id[i], &w->err[i]);
 	same_result(w, r);
