@@ -116,13 +116,45 @@ static int set_priority(struct api_params *p, int64_t value, struct error *err)
 	return 0;
 }
 
+static int set_dry_run(struct api_params *p, const json_t *value, struct error *err)
+{
+	if (!json_is_boolean(value))
+		return error_set(err, ERR_CONFIG, "dry_run: expected true or false");
+	p->dry_run = json_is_true(value);
+	return 0;
+}
+
+static int set_captions(struct api_params *p, const json_t *value, struct error *err)
+{
+	const char *key;
+	json_t *caption;
+
+	if (!json_is_object(value))
+		return error_set(err, ERR_CONFIG, "captions: expected {KEY: TEXT or null, ...}");
+	json_object_foreach((json_t *)value, key, caption)
+	{
+		char quoted[TEXT_QUOTE_SIZE];
+
+		if (!*key || (!json_is_string(caption) && !json_is_null(caption)))
+			return error_set(err, ERR_CONFIG,
+					 "captions: of %s: expected a string or null",
+					 text_quote(key, quoted));
+	}
+	p->captions = json_incref((json_t *)value);
+	return 0;
+}
+
+/* Text and numbers come in a query too, JSON in a body alone. */
 static const struct param {
 	const char *name;
 	int (*text)(struct api_params *p, const char *value, struct error *err);
 	int (*number)(struct api_params *p, int64_t value, struct error *err);
+	int (*json)(struct api_params *p, const json_t *value, struct error *err);
 } params_known[] = {
-    {"state", set_state, NULL}, {"reason", set_reason, NULL}, {"key", set_key, NULL},
-    {"after", set_after, NULL}, {"limit", NULL, set_limit},   {"priority", NULL, set_priority},
+    {"state", set_state, NULL, NULL},	    {"reason", set_reason, NULL, NULL},
+    {"key", set_key, NULL, NULL},	    {"after", set_after, NULL, NULL},
+    {"limit", NULL, set_limit, NULL},	    {"priority", NULL, set_priority, NULL},
+    {"captions", NULL, NULL, set_captions}, {"dry_run", NULL, NULL, set_dry_run},
 };
 
 static bool listed(const char *accepted, const char *name)
@@ -177,6 +209,8 @@ static int set_from_text(struct api_params *p, const struct param *param, const 
 
 	if (param->text)
 		return param->text(p, value, err);
+	if (param->json)
+		return error_set(err, ERR_CONFIG, "%s belongs into the body", param->name);
 	if (!parse_number(value, &number))
 		return error_set(err, ERR_CONFIG, "%s: %s is no whole number", param->name,
 				 text_quote(value, quoted));
@@ -225,6 +259,8 @@ static int set_from_json(struct api_params *p, const struct param *param, const 
 			return error_set(err, ERR_CONFIG, "%s: expected a string", param->name);
 		return param->text(p, json_string_value(value), err);
 	}
+	if (param->json)
+		return param->json(p, value, err);
 	if (!json_is_integer(value))
 		return error_set(err, ERR_CONFIG, "%s: expected a whole number", param->name);
 	return param->number(p, json_integer_value(value), err);
@@ -273,5 +309,6 @@ void api_params_release(struct api_params *p)
 	free(p->reason);
 	free(p->key);
 	free(p->after);
+	json_decref(p->captions);
 	*p = (struct api_params)API_PARAMS_INIT;
 }

@@ -22,17 +22,21 @@ struct api_path {
 	size_t n;
 };
 
+struct json_t;
+
 struct api_params {
 	int state;		    /* enum job_state; -1: not given */
 	char *reason, *key, *after; /* NULL: not given; after: see the route */
 	size_t limit;
 	bool has_priority;
-	int priority; /* -1000 to 1000 */
+	int priority;		 /* -1000 to 1000 */
+	struct json_t *captions; /* an object, its members strings or null; NULL: not given */
+	bool dry_run;
 };
 
 #define API_PARAMS_INIT                                                                            \
 	{                                                                                          \
-		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, false, 0                                  \
+		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, false, 0, NULL, false                     \
 	}
 
 /* The path of @uri, up to its query. False where it is none of ours: nothing is to be released then. */

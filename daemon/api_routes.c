@@ -82,6 +82,8 @@ static const struct route routes[] = {
     COMMAND(DATASET "/cancel", "key", REQUEST_CANCEL),
     COMMAND(DATASET "/priority", "priority", REQUEST_PRIORITY),
     COMMAND(DATASET "/accept-deletions", "", REQUEST_ACCEPT_DELETIONS),
+    COMMAND(DATASET "/captions", "captions dry_run", REQUEST_CAPTIONS),
+    COMMAND(DATASET "/reset-captions", "", REQUEST_RESET_CAPTIONS),
 };
 
 /* -- answers -------------------------------------------------------------------------------------- */
@@ -224,7 +226,9 @@ static void post_command(struct exchange *x)
 					  .state = p->state,
 					  .reason = p->reason,
 					  .key = p->key,
-					  .priority = p->priority};
+					  .priority = p->priority,
+					  .captions = p->captions,
+					  .dry_run = p->dry_run};
 	struct service_reply done = {.count = 0};
 	struct error err = ERROR_INIT;
 	json_t *body;
@@ -232,6 +236,10 @@ static void post_command(struct exchange *x)
 
 	if (request.command == REQUEST_PRIORITY && !p->has_priority) {
 		fail(x, 400, "priority is missing");
+		return;
+	}
+	if (request.command == REQUEST_CAPTIONS && !p->captions) {
+		fail(x, 400, "captions is missing");
 		return;
 	}
 	if (request.command == REQUEST_RETRY && p->state >= 0 && p->state != JOB_QUARANTINED &&

@@ -60,13 +60,23 @@ static void on_end(void *arg, struct MHD_Connection *connection, void **state,
 	*state = NULL;
 }
 
+static size_t body_max(const struct request *request)
+{
+	static const char end[] = "/captions";
+	size_t n = strlen(request->uri);
+
+	return n >= strlen(end) && strcmp(request->uri + n - strlen(end), end) == 0
+		   ? API_CAPTIONS_MAX
+		   : API_BODY_MAX;
+}
+
 /* Whether the headers announce a body that is too large. */
-static bool announces_too_much(struct MHD_Connection *connection)
+static bool announces_too_much(const struct request *request, struct MHD_Connection *connection)
 {
 	const char *size = MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
 						       MHD_HTTP_HEADER_CONTENT_LENGTH);
 
-	return size && (strlen(size) > 9 || strtoul(size, NULL, 10) > API_BODY_MAX);
+	return size && (strlen(size) > 9 || strtoul(size, NULL, 10) > body_max(request));
 }
 
 static const char *header(struct MHD_Connection *connection, const char *name)
@@ -130,13 +140,13 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	(void)version;
 	if (!request->begun) {
 		request->begun = true;
-		return announces_too_much(connection)
+		return announces_too_much(request, connection)
 			   ? refuse(connection, MHD_HTTP_CONTENT_TOO_LARGE,
-				    "the body is larger than 64 KiB")
+				    "the body is larger than 64 KiB, or 4 MiB of captions")
 			   : MHD_YES;
 	}
 	if (*piece_size > 0) {
-		if (*piece_size > API_BODY_MAX - request->body.size)
+		if (*piece_size > body_max(request) - request->body.size)
 			return MHD_NO;
 		buffer_append(&request->body, piece, *piece_size);
 		*piece_size = 0;

@@ -17,10 +17,11 @@
 
 #include "daemon/api_routes.h"
 
-#define API_CONNECTIONS 64
-#define API_IDLE_S	30	   /* a connection on which nothing happens is closed */
-#define API_HEADERS_MAX (32 << 10) /* request line and headers, for MHD's own buffers too */
-#define API_BODY_MAX	(64 << 10)
+#define API_CONNECTIONS	 64
+#define API_IDLE_S	 30	    /* a connection on which nothing happens is closed */
+#define API_HEADERS_MAX	 (32 << 10) /* request line and headers, for MHD's own buffers too */
+#define API_BODY_MAX	 (64 << 10)
+#define API_CAPTIONS_MAX (4 << 20) /* a body of .../captions */
 
 struct api_options {
 	const char *socket;	/* path */

@@ -120,7 +120,7 @@ static int attach(struct maintenance *m, struct error *err)
 	const char *name = m->options->words[0];
 	struct attaching a = {.base = m->rewrite};
 	char quoted[TEXT_QUOTE_SIZE];
-	size_t foreign = 0;
+	cleanup_foreign_keys struct foreign_keys foreign = FOREIGN_KEYS_INIT;
 	int r;
 
 	if (!attachment_name_valid(name))
@@ -129,8 +129,9 @@ static int attach(struct maintenance *m, struct error *err)
 				 text_quote(name, quoted), ATTACHMENT_NAME_MAX);
 	r = attachments_open(name, m->options->words[1], &a.arrays, err);
 	if (r == 0)
-		r = foreign_keys_leave("attach", m->rewrite->queue, m->dataset,
+		r = foreign_keys_leave(m->rewrite->queue, m->dataset->id,
 				       attachments_keys(a.arrays), &foreign, err);
+	foreign_keys_say(&foreign, "attach", m->dataset->name);
 	if (r == 0)
 		r = attach_to_all(&a, err);
 	if (r == 0) {
@@ -140,8 +141,8 @@ static int attach(struct maintenance *m, struct error *err)
 		       plural(a.attached), a.shards, plural(a.shards), a.same);
 		printf("; %zu sample%s not in %s\n", a.missing, a.missing == 1 ? " is" : "s are",
 		       m->options->words[1]);
-		m->ends =
-		    a.left ? EXIT_DAMAGED : (foreign + a.missing > 0 ? EXIT_QUARANTINED : EXIT_OK);
+		m->ends = a.left ? EXIT_DAMAGED
+				 : (foreign.n + a.missing > 0 ? EXIT_QUARANTINED : EXIT_OK);
 	}
 	attachments_close(a.arrays);
 	return r;

@@ -2,9 +2,10 @@
  * Captions from elsewhere than beside the images: they count from now on, and come into the shards with the next rewrite.
  */
 #include "daemon/caption_list.h"
-#include "daemon/foreign_keys.h"
+#include "daemon/ctl_source.h"
+#include "daemon/ctl_steer.h"
+#include "daemon/given_captions.h"
 #include "daemon/maintenance.h"
-#include "daemon/recaption.h"
 
 #include "source/sample_key.h"
 #include "source/source.h"
@@ -66,56 +67,130 @@ static int read_input(const char *input, json_t *list, struct error *err)
 	return r;
 }
 
-/* -- setting -------------------------------------------------------------------------------------- */
+/* -- by the daemon that works on the output ------------------------------------------------------ */
 
-/* Readers are told at once. */
-static int tell(struct maintenance *m, const json_t *list, struct error *err)
+/* Of one request: less than the API takes (API_CAPTIONS_MAX). */
+#define CHUNK_BYTES ((size_t)3 << 20)
+
+struct telling {
+	struct ctl_source *source;
+	const char *dataset;
+	bool dry_run;
+	json_t *chunk;
+	size_t bytes, given, set; /* of the chunk; keys */
+};
+
+static int post_chunk(struct telling *t, struct error *err)
 {
-	const struct recaption_options options = {.rewrite = *m->rewrite, .folder = m->folder};
-	cleanup_free const char **keys = xcalloc(json_object_size(list) + 1, sizeof(*keys));
+	json_t *body = json_pack("{s:o, s:b}", "captions", t->chunk, "dry_run", t->dry_run);
+	json_t *answer = NULL;
+	const char *message;
+	int r;
+
+	t->chunk = NULL;
+	r = ctl_source_post(t->source, t->dataset, "captions", body, &answer, err);
+	if (r < 0)
+		return error_wrap(err, "%s", t->dataset);
+	message = json_string_value(json_object_get(answer, "message"));
+	t->set += (size_t)json_integer_value(json_object_get(answer, "count"));
+	if (message && *message)
+		fprintf(stderr, "latentctl captions: %s\n", message);
+	json_decref(answer);
+	return 0;
+}
+
+static int tell_dataset(struct telling *t, json_t *list, struct error *err)
+{
 	const char *key;
-	json_t *unused;
-	size_t n = 0;
+	json_t *caption;
+	int r = 0;
 
-	json_object_foreach((json_t *)list, key, unused) keys[n++] = key;
-	if (queue_recaption(m->rewrite->queue, m->dataset->id, keys, n, err) < 0)
-		return -1;
-	return captions_list_write(&options, err);
-}
+	json_object_foreach(list, key, caption)
+	{
+		/* A byte of a key has six at most, as \\u0001. */
+		size_t bytes = json_dumpb(caption, NULL, 0, JSON_ENCODE_ANY) + 6 * strlen(key) + 4;
 
-/* Adds what is of this dataset to its file. */
-static int give(struct maintenance *m, const json_t *known, struct error *err)
-{
-	cleanup_free char *path = given_captions_path(m->folder);
-	json_t *given = json_object();
-	int r = caption_list_read(path, given, err);
-
-	if (r == 0) {
-		json_object_update(given, (json_t *)known);
-		r = caption_list_write(path, given, err);
+		if (t->chunk && t->bytes + bytes > CHUNK_BYTES && (r = post_chunk(t, err)) < 0)
+			return -1;
+		if (!t->chunk) {
+			t->chunk = json_object();
+			t->bytes = 0;
+		}
+		json_object_set(t->chunk, key, caption);
+		t->bytes += bytes;
+		t->given++;
 	}
-	json_decref(given);
-	return r < 0 ? -1 : tell(m, known, err);
+	return post_chunk(t, err);
 }
+
+/* Sets them in each of the datasets that are meant: an exit code, or -1. */
+static int tell_daemon(struct ctl_source *source, const struct read_options *options, json_t *list,
+		       struct error *err)
+{
+	json_t *status = NULL, *dataset;
+	int r = ctl_source_status(source, &status, err), ends = EXIT_OK;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "datasets"), i, dataset)
+	{
+		struct telling t = {.source = source,
+				    .dataset = json_string_value(json_object_get(dataset, "name")),
+				    .dry_run = options->dry_run};
+
+		r = r == 0 ? tell_dataset(&t, list, err) : r;
+		if (r < 0)
+			break;
+		printf("%s: %zu caption%s %s\n", t.dataset, t.set, plural(t.set),
+		       t.dry_run ? "would be set" : "set; the daemon brings them into the shards");
+		ends = t.set < t.given ? EXIT_QUARANTINED : ends;
+	}
+	json_decref(status);
+	return r < 0 ? -1 : ends;
+}
+
+static int set_by_daemon(struct ctl_source *source, const struct read_options *options,
+			 struct error *err)
+{
+	json_t *list = json_object();
+	int r = read_input(options->words[1], list, err);
+
+	if (r == 0)
+		r = tell_daemon(source, options, list, err);
+	json_decref(list);
+	return r;
+}
+
+static int reset_by_daemon(struct ctl_source *source, const struct read_options *options,
+			   struct error *err)
+{
+	static const struct ctl_order order = {
+	    .command = "reset-captions",
+	    .noun = "caption",
+	    .done = "no longer set; the daemon reads those beside the images",
+	    .each = true};
+
+	return ctl_steer(source, options, &order, NULL, err);
+}
+
+/* -- by ourselves --------------------------------------------------------------------------------- */
 
 static int set(struct maintenance *m, struct error *err)
 {
+	const struct recaption_options options = {.rewrite = *m->rewrite, .folder = m->folder};
+	cleanup_foreign_keys struct foreign_keys foreign = FOREIGN_KEYS_INIT;
 	json_t *list = json_object();
-	size_t foreign = 0;
 	int r = read_input(m->options->words[1], list, err);
 
 	if (r == 0)
-		r = foreign_keys_leave("captions", m->rewrite->queue, m->dataset, list, &foreign,
-				       err);
-	if (r == 0 && !m->options->dry_run && json_object_size(list) > 0)
-		r = give(m, list, err);
+		r = given_captions_set(&options, list, m->options->dry_run, &foreign, err);
+	foreign_keys_say(&foreign, "captions", m->dataset->name);
 	if (r == 0) {
 		printf("%s: %zu caption%s %s\n", m->dataset->name, json_object_size(list),
 		       plural(json_object_size(list)),
 		       m->options->dry_run
 			   ? "would be set"
 			   : "set; the next encode or compact brings them into the shards");
-		m->ends = foreign > 0 ? EXIT_QUARANTINED : EXIT_OK;
+		m->ends = foreign.n > 0 ? EXIT_QUARANTINED : EXIT_OK;
 	}
 	json_decref(list);
 	return r;
@@ -124,20 +199,36 @@ static int set(struct maintenance *m, struct error *err)
 /* Those beside the images count again; the next encode reads them. */
 static int reset(struct maintenance *m, struct error *err)
 {
-	cleanup_free char *path = given_captions_path(m->folder);
-	json_t *given = json_object();
-	int r = caption_list_read(path, given, err);
+	const struct recaption_options options = {.rewrite = *m->rewrite, .folder = m->folder};
+	size_t n = 0;
 
+	if (given_captions_reset(&options, &n, err) < 0)
+		return -1;
+	printf("%s: %zu caption%s no longer set; the next encode reads those beside the images\n",
+	       m->dataset->name, n, plural(n));
+	return 0;
+}
+
+/* -- either --------------------------------------------------------------------------------------- */
+
+static int change(int argc, char **argv, const struct read_command *command, maintenance_fn fn,
+		  int (*by_daemon)(struct ctl_source *source, const struct read_options *options,
+				   struct error *err),
+		  struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	struct read_options options = {.out = NULL};
+	int r = read_options_parse(argc, argv, command, &options);
+
+	if (r != 0)
+		return read_options_exit(r);
+	r = ctl_source_open_daemon(&options, &source, err);
 	if (r == 0)
-		r = tell(m, given, err);
-	if (r == 0 && unlink(path) < 0 && errno != ENOENT)
-		r = error_sys(err, "remove %s", path);
-	if (r == 0)
-		printf("%s: %zu caption%s no longer set; the next encode reads those beside the "
-		       "images\n",
-		       m->dataset->name, json_object_size(given), plural(json_object_size(given)));
-	json_decref(given);
-	return r;
+		return by_daemon(source, &options, err);
+	if (r < 0)
+		return -1;
+	error_clear(err);
+	return maintenance_run(argc, argv, command, fn, err);
 }
 
 int cmd_captions(int argc, char **argv, struct error *err)
@@ -153,7 +244,7 @@ int cmd_captions(int argc, char **argv, struct error *err)
 						     "captions reset --out DIR [--name NAME]"};
 
 	if (argc > 1 && strcmp(argv[1], "reset") == 0)
-		return maintenance_run(argc, argv, &to_reset, reset, err);
+		return change(argc, argv, &to_reset, reset, reset_by_daemon, err);
 	if (argc > 1 && strcmp(argv[1], "set") != 0 && argv[1][0] != '-') {
 		char quoted[TEXT_QUOTE_SIZE];
 
@@ -162,5 +253,5 @@ int cmd_captions(int argc, char **argv, struct error *err)
 			text_quote(argv[1], quoted), to_set.usage);
 		return EXIT_USAGE;
 	}
-	return maintenance_run(argc, argv, &to_set, set, err);
+	return change(argc, argv, &to_set, set, set_by_daemon, err);
 }

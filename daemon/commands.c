@@ -81,6 +81,15 @@ static int lock_found(const char *out, struct output *output, char **path, struc
 	return r;
 }
 
+int opened_output_busy(const char *command, const struct opened_output *o)
+{
+	fprintf(stderr,
+		"latentctl %s: %s: again when that has ended, because one process at a time "
+		"changes shards\n",
+		command, o->output.owner);
+	return EXIT_BUSY;
+}
+
 int opened_output_own(const char *command, const char *out, struct opened_output *o,
 		      struct error *err)
 {
@@ -89,8 +98,7 @@ int opened_output_own(const char *command, const char *out, struct opened_output
 	int r = lock_found(out, &opened.output, &path, err);
 
 	if (r == OUTPUT_BUSY) {
-		fprintf(stderr, "latentctl %s: %s\n", command, opened.output.owner);
-		r = EXIT_BUSY;
+		r = opened_output_busy(command, &opened);
 	} else if (r == 0) {
 		r = queue_sqlite_open(path, &opened.queue, err);
 	}

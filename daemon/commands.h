@@ -81,6 +81,9 @@ void opened_output_close(struct opened_output *o);
 int opened_output_own(const char *command, const char *out, struct opened_output *o,
 		      struct error *err);
 
+/* Says who is at work there, and gives EXIT_BUSY. */
+int opened_output_busy(const char *command, const struct opened_output *o);
+
 /*
  * Visits every dataset of @queue that is in @output (NULL: in any), or only the one called @name. @fn may use the queue.
  * ERR_CONFIG: there is none, or none of that name; nothing was visited then.

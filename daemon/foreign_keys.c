@@ -2,7 +2,7 @@
 
 #include "daemon/commands.h"
 
-#include "base/buffer.h"
+#include "base/checked.h"
 #include "base/text.h"
 
 #include <jansson.h>
@@ -17,19 +17,16 @@ static int on_job(void *arg, const struct job_row *row)
 	return 0;
 }
 
-int foreign_keys_leave(const char *command, struct queue *queue,
-		       const struct queue_dataset *dataset, json_t *list, size_t *foreign,
-		       struct error *err)
+int foreign_keys_leave(struct queue *queue, int64_t dataset, json_t *list,
+		       struct foreign_keys *foreign, struct error *err)
 {
-	cleanup_buffer struct buffer names = BUFFER_INIT;
 	const char *key;
 	json_t *unused;
 	void *next;
 
-	*foreign = 0;
 	json_object_foreach_safe(list, next, key, unused)
 	{
-		const struct job_filter which = {.dataset = dataset->id, .key = key};
+		const struct job_filter which = {.dataset = dataset, .key = key};
 		char quoted[TEXT_QUOTE_SIZE];
 		bool known = false;
 
@@ -37,13 +34,31 @@ int foreign_keys_leave(const char *command, struct queue *queue,
 			return -1;
 		if (known)
 			continue;
-		if ((*foreign)++ < NAMED)
-			buffer_appendf(&names, " %s", text_quote(key, quoted));
+		if (foreign->n++ < NAMED)
+			buffer_appendf(&foreign->names, " %s", text_quote(key, quoted));
 		json_object_del(list, key);
 	}
-	if (*foreign > 0)
-		fprintf(stderr, "latentctl %s: %zu key%s that %s does not have:%s%s\n", command,
-			*foreign, plural(*foreign), dataset->name, (const char *)names.data,
-			*foreign > NAMED ? " ..." : "");
 	return 0;
+}
+
+char *foreign_keys_line(const struct foreign_keys *foreign, const char *dataset)
+{
+	if (foreign->n == 0)
+		return NULL;
+	return xasprintf("%zu key%s that %s does not have:%s%s", foreign->n, plural(foreign->n),
+			 dataset, (const char *)foreign->names.data,
+			 foreign->n > NAMED ? " ..." : "");
+}
+
+void foreign_keys_say(const struct foreign_keys *foreign, const char *command, const char *dataset)
+{
+	cleanup_free char *line = foreign_keys_line(foreign, dataset);
+
+	if (line)
+		fprintf(stderr, "latentctl %s: %s\n", command, line);
+}
+
+void foreign_keys_release(struct foreign_keys *foreign)
+{
+	buffer_release(&foreign->names);
 }

@@ -6,14 +6,30 @@
 
 #include "queue/queue.h"
 
+#include "base/buffer.h"
+
 struct json_t;
 
-/*
- * Takes the keys of @list, an object, out of it that no image of @dataset has; *foreign: how many. @command says so on stderr,
- * with the first ones' names.
- */
-int foreign_keys_leave(const char *command, struct queue *queue,
-		       const struct queue_dataset *dataset, struct json_t *list, size_t *foreign,
-		       struct error *err);
+struct foreign_keys {
+	size_t n;
+	struct buffer names; /* of the first ones */
+};
+
+#define FOREIGN_KEYS_INIT                                                                          \
+	{                                                                                          \
+		0, BUFFER_INIT                                                                     \
+	}
+
+/* Takes the keys of @list, an object, out of it that no image of @dataset has; adds them to *foreign. */
+int foreign_keys_leave(struct queue *queue, int64_t dataset, struct json_t *list,
+		       struct foreign_keys *foreign, struct error *err);
+/* "4 keys that photos does not have: "a" "b" "c" ...", to be freed; NULL: there are none. */
+char *foreign_keys_line(const struct foreign_keys *foreign, const char *dataset);
+/* The same on stderr, of @command. */
+void foreign_keys_say(const struct foreign_keys *foreign, const char *command, const char *dataset);
+
+void foreign_keys_release(struct foreign_keys *foreign);
+
+#define cleanup_foreign_keys cleanup_with(foreign_keys_release)
 
 #endif

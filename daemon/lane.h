@@ -48,6 +48,7 @@ struct lane_shared {
 	void *arg;
 };
 
+struct json_t;
 struct lane;
 
 /* @config lives as long as the lane, or until lane_reconfigure(). */
@@ -107,6 +108,12 @@ bool lane_is_drained(const struct lane *l);
 void lane_again(struct lane *l);
 /* How many files vanish by it; 0: none wait for that. */
 uint64_t lane_accept_deletions(struct lane *l);
+/*
+ * Captions that a person gives are kept in lane_folder(), OUT/NAME, on the background thread; then lane_give_captions(), {key: text
+ * or null}, NULL: those of files count again. NULL with *err: it has no captions, or is not open now.
+ */
+const char *lane_folder(const struct lane *l, struct error *err);
+void lane_give_captions(struct lane *l, struct json_t *list);
 void lane_stop(struct lane *l);
 bool lane_is_closed(const struct lane *l);
 /*

@@ -12,6 +12,8 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include <jansson.h>
+
 /* A dataset that gets a file every now and then is not rewritten for each. */
 #define TIDY_EVERY_MS ((int64_t)10 * 60 * 1000)
 
@@ -159,6 +161,28 @@ static void tidy_done(struct task *task)
 	free(t->roots);
 	free(t->paths);
 	free(t);
+}
+
+const char *lane_folder(const struct lane *l, struct error *err)
+{
+	if (!l->config->captions)
+		error_set(err, ERR_CONFIG, "it has captions: false");
+	else if (l->phase != LANE_OPEN)
+		error_set(err, ERR_TRANSIENT, "it is not open now: ask again in a moment");
+	else
+		return l->dataset.folder;
+	return NULL;
+}
+
+void lane_give_captions(struct lane *l, json_t *list)
+{
+	if (l->phase != LANE_OPEN) /* it reads them when it opens */
+		return;
+	if (list)
+		json_object_update(l->dataset.given_captions, list);
+	else
+		json_object_clear(l->dataset.given_captions);
+	l->tidy_wanted = true;
 }
 
 void lane_tidy(struct lane *l)

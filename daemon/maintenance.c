@@ -105,8 +105,7 @@ static int open_output(const char *command, const struct read_options *options,
 		return -1;
 	if (!opened->running)
 		return 0;
-	fprintf(stderr, "latentctl %s: %s\n", command, opened->output.owner);
-	return EXIT_BUSY;
+	return opened_output_busy(command, opened);
 }
 
 int maintenance_run(int argc, char **argv, const struct read_command *command, maintenance_fn fn,

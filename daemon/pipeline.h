@@ -57,8 +57,9 @@ struct pipeline_options {
 	size_t n_roots;
 	int64_t dataset;
 	bool captions;
-	const struct json_t
-	    *given; /* captions that count instead of those of files: caption_list.h; NULL: none */
+	const struct json_t *
+	    given; /* captions that count instead of those of files: caption_list.h; NULL: none. The caller may
+		     * change it, on the loop's thread */
 	bool drop_duplicates;	    /* skip them, instead of giving each a record of its own */
 	struct stage_meter *stages; /* where its work is counted; NULL: nowhere */
 	/* A job that ended otherwise than encoded, in one line; @kind as settled. */

@@ -24,15 +24,10 @@ static int read_caption(struct work *w, struct error *err)
 {
 	const struct pipeline_options *options = &w->pipeline->options;
 	cleanup_buffer struct buffer text = BUFFER_INIT;
-	const char *given = NULL;
 	int r;
 
-	if (!options->captions || w->caption)
+	if (!options->captions || w->caption || w->caption_given)
 		return 0;
-	if (caption_list_find(options->given, w->job.key, &given)) {
-		w->caption = given ? xstrdup(given) : NULL;
-		return 0;
-	}
 	r = source_caption(w->source, w->job.path, &text, err);
 	if (r < 0)
 		return error_wrap(err, "its caption");
@@ -91,6 +86,18 @@ static void opening_done(struct task *t)
 	}
 }
 
+/* On the loop's thread, where the list may change. */
+static void take_given_caption(struct work *w)
+{
+	const struct pipeline_options *options = &w->pipeline->options;
+	const char *given = NULL;
+
+	if (!options->captions || w->caption)
+		return;
+	w->caption_given = caption_list_find(options->given, w->job.key, &given);
+	w->caption = given ? xstrdup(given) : NULL;
+}
+
 void pipeline_open_file(struct pipeline *p, struct work *w)
 {
 	work_forget(w);
@@ -99,6 +106,7 @@ void pipeline_open_file(struct pipeline *p, struct work *w)
 		work_released(w);
 		return;
 	}
+	take_given_caption(w);
 	w->opening.run = opening_run;
 	w->opening.done = opening_done;
 	p->opening++;

@@ -2,12 +2,14 @@
  * A request is a task for the loop, and its caller waits for it. What changes jobs is then done by the caller through the
  * database thread, so that a retry of a million images holds up nobody else.
  */
+#include "daemon/given_captions.h"
 #include "daemon/service_parts.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -19,9 +21,11 @@ struct call {
 	struct call *next, **link; /* in commands->first */
 	struct service_request request;
 	char *dataset; /* request's, copied: the caller may have given up */
+	char *folder;  /* of the dataset whose captions are meant */
 	int refs;
 	bool done;
 	int result;
+	bool kept;    /* the captions: the lane is told now */
 	int64_t *ids; /* of datasets whose jobs are meant */
 	size_t n_ids;
 	struct service_reply reply;
@@ -73,6 +77,8 @@ static void apply(struct service *s, struct lane *l, const struct service_reques
 	case REQUEST_CANCEL:
 		lane_count(l);
 		return;
+	case REQUEST_CAPTIONS: /* counted where they are kept */
+	case REQUEST_RESET_CAPTIONS:
 	case REQUEST_RELOAD:
 		return;
 	}
@@ -92,6 +98,25 @@ static void apply_to_all(struct service *s, const struct service_request *r,
 	}
 }
 
+static bool is_about_captions(const struct service_request *r)
+{
+	return r->command == REQUEST_CAPTIONS || r->command == REQUEST_RESET_CAPTIONS;
+}
+
+/* First where they are kept is told; then that they are. */
+static int run_captions(struct call *c, struct lane *l)
+{
+	const char *folder = NULL;
+
+	if (c->kept) {
+		lane_give_captions(l, c->request.captions);
+		return 0;
+	}
+	folder = lane_folder(l, &c->err);
+	c->folder = folder ? xstrdup(folder) : NULL;
+	return folder ? 0 : -1;
+}
+
 static int run_request(struct call *c)
 {
 	struct service *s = c->commands->service;
@@ -109,6 +134,8 @@ static int run_request(struct call *c)
 			continue;
 		if (lane_queue_id(s->lanes[i]) > 0)
 			c->ids[c->n_ids++] = lane_queue_id(s->lanes[i]);
+		if (is_about_captions(r) && run_captions(c, s->lanes[i]) < 0)
+			return error_wrap(&c->err, "%s", r->dataset);
 		apply(s, s->lanes[i], r, &c->reply);
 	}
 	apply_to_all(s, r, &c->reply);
@@ -125,7 +152,9 @@ static void let_go(struct call *c)
 	*c->link = c->next;
 	if (c->next)
 		c->next->link = c->link;
+	json_decref(c->request.captions);
 	free(c->dataset);
+	free(c->folder);
 	free(c->ids);
 	free(c);
 }
@@ -148,7 +177,7 @@ static void on_loop(struct task *task)
 /* -- on the caller's ---------------------------------------------------------------------------------- */
 
 static struct call *call_new(struct service_commands *commands,
-			     const struct service_request *request)
+			     const struct service_request *request, bool kept)
 {
 	struct call *c = xcalloc(1, sizeof(*c));
 
@@ -158,6 +187,8 @@ static struct call *call_new(struct service_commands *commands,
 	c->dataset = request->dataset ? xstrdup(request->dataset) : NULL;
 	c->request.dataset = c->dataset;
 	c->request.key = c->request.reason = NULL; /* the loop does not ask for them */
+	json_incref(c->request.captions);
+	c->kept = kept;
 	c->refs = 2;
 	c->next = commands->first;
 	c->link = &commands->first;
@@ -169,7 +200,7 @@ static struct call *call_new(struct service_commands *commands,
 
 /* Waits until the loop has done it; the caller lets go of *out. */
 static int ask_loop(struct service_commands *commands, const struct service_request *request,
-		    struct call **out, struct error *err)
+		    bool kept, struct call **out, struct error *err)
 {
 	struct timespec until;
 	struct call *c;
@@ -182,7 +213,7 @@ static int ask_loop(struct service_commands *commands, const struct service_requ
 		pthread_mutex_unlock(&commands->lock);
 		return error_set(err, ERR_TRANSIENT, "the daemon is stopping");
 	}
-	c = call_new(commands, request);
+	c = call_new(commands, request, kept);
 	inbox_post(commands->service->inbox, &c->base);
 	while (!c->done && !commands->closed && r == 0)
 		r = pthread_cond_timedwait(&commands->changed, &commands->lock, &until);
@@ -264,22 +295,74 @@ static int change_jobs(struct service_commands *commands, const struct service_r
 	return known ? 0 : SERVICE_NO_KEY;
 }
 
+/* Captions are kept on the background thread, which rewrites shards with them, too. */
+struct keeping {
+	struct service *service;
+	const struct service_request *request;
+	const struct call *call;
+	struct service_reply *reply;
+	struct error *err;
+	int result;
+};
+
+static void run_keeping(void *arg)
+{
+	struct keeping *k = arg;
+	const struct service_request *r = k->request;
+	const struct recaption_options options = {
+	    .rewrite = {.queue = k->service->background_queue, .dataset = k->call->ids[0]},
+	    .folder = k->call->folder};
+	cleanup_foreign_keys struct foreign_keys foreign = FOREIGN_KEYS_INIT;
+	cleanup_free char *line = NULL;
+	size_t n = 0;
+
+	if (r->command == REQUEST_RESET_CAPTIONS) {
+		k->result = given_captions_reset(&options, &n, k->err);
+	} else {
+		k->result = given_captions_set(&options, r->captions, r->dry_run, &foreign, k->err);
+		n = json_object_size(r->captions);
+		line = foreign_keys_line(&foreign, r->dataset);
+	}
+	k->reply->count = n;
+	if (line)
+		snprintf(k->reply->message, sizeof(k->reply->message), "%s", line);
+}
+
+static int keep_captions(struct service_commands *commands, const struct service_request *request,
+			 const struct call *c, struct service_reply *reply, struct error *err)
+{
+	struct keeping k = {.service = commands->service,
+			    .request = request,
+			    .call = c,
+			    .reply = reply,
+			    .err = err};
+
+	if (c->n_ids != 1)
+		return error_set(err, ERR_TRANSIENT, "%s is only being opened", request->dataset);
+	executor_call(commands->service->background, run_keeping, &k);
+	return k.result;
+}
+
 int service_commands_request(void *arg, const struct service_request *request,
 			     struct service_reply *reply, struct error *err)
 {
 	struct service_commands *commands = arg;
 	struct service_reply made = {.count = 0};
 	struct call *c = NULL, *again = NULL;
-	int r = ask_loop(commands, request, &c, err);
+	int r = ask_loop(commands, request, false, &c, err);
+	bool twice = false; /* the lanes are told what was changed */
 
 	if (c)
 		made = c->reply;
 	if (r == 0 && (request->command == REQUEST_RETRY || request->command == REQUEST_CANCEL)) {
 		r = change_jobs(commands, request, c, &made, err);
-		/* Now the lanes find them. */
-		if (r == 0 && ask_loop(commands, request, &again, err) < 0)
-			r = -1;
+		twice = true;
+	} else if (r == 0 && is_about_captions(request)) {
+		r = keep_captions(commands, request, c, &made, err);
+		twice = !request->dry_run;
 	}
+	if (r == 0 && twice && ask_loop(commands, request, true, &again, err) < 0)
+		r = -1;
 	if (r == 0)
 		*reply = made;
 	end_call(commands, c);

@@ -12,6 +12,7 @@
 
 #include "queue/queue.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,9 +29,13 @@ enum service_command {
 	REQUEST_CANCEL,	  /* jobs that nobody has begun: key [jobs] */
 	REQUEST_PRIORITY, /* priority [datasets] */
 	REQUEST_ACCEPT_DELETIONS, /* what vanished is removed [samples or files that waited] */
-	REQUEST_RELOAD,		  /* the config file; dataset is NULL [datasets that changed] */
+	REQUEST_CAPTIONS, /* captions, dry_run: given by a person from now on [those of its images] */
+	REQUEST_RESET_CAPTIONS, /* those of the files count again [that were given] */
+	REQUEST_RELOAD,		/* the config file; dataset is NULL [datasets that changed] */
 };
-#define SERVICE_COMMANDS 10
+#define SERVICE_COMMANDS 12
+
+struct json_t;
 
 struct service_request {
 	enum service_command command;
@@ -39,6 +44,9 @@ struct service_request {
 	const char *reason;  /* NULL: any */
 	const char *key;     /* one sample; NULL: all */
 	int priority;
+	struct json_t
+	    *captions; /* {key: text or null}; those that it has no image for are taken out */
+	bool dry_run;
 };
 
 struct service_reply {

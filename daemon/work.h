@@ -24,7 +24,8 @@ struct work {
 	struct image_header header;
 	struct bucket_placement placement;
 	char *caption, *meta;
-	char *first_key; /* of the image that it is parked behind */
+	bool caption_given; /* by a person: the file beside the image is not read */
+	char *first_key;    /* of the image that it is parked behind */
 	uint8_t *pixels;
 	size_t reserved;	      /* bytes of the budget */
 	int64_t waits_since;	      /* for memory; monotonic ms */

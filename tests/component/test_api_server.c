@@ -374,6 +374,42 @@ static void priority_needs_its_number(void **state)
 	assert_int_equal(f->rig.asked, 1);
 }
 
+static void captions_are_texts_or_null_by_key(void **state)
+{
+	static const char path[] = "/api/v1/datasets/photos/captions";
+	static const char *const wrong[] = {
+	    "{}",
+	    "{\"captions\": []}",
+	    "{\"captions\": {\"a\": 1}}",
+	    "{\"captions\": {\"\": null}}",
+	    "{\"captions\": {\"a\": \"x\", \"a\": \"y\"}}",
+	    "{\"captions\": {}, \"dry_run\": 1}",
+	};
+	struct fixture *f = *state;
+
+	post(f, path, "{\"captions\": {\"a\": \"x\", \"b\": null}, \"dry_run\": true}", 200);
+	assert_int_equal(f->rig.request.command, REQUEST_CAPTIONS);
+	assert_true(f->rig.request.dry_run);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		post(f, path, wrong[i], 400);
+	post(f, "/api/v1/datasets/photos/retry?captions=1", NULL, 400);
+	assert_int_equal(f->rig.asked, 1);
+}
+
+static void a_body_of_captions_may_be_larger_than_others(void **state)
+{
+	cleanup_buffer struct buffer body = BUFFER_INIT;
+	struct fixture *f = *state;
+
+	buffer_append_string(&body, "{\"captions\": {\"a\": \"");
+	while (body.size < (1 << 20))
+		buffer_append_string(&body, "0123456789abcdef");
+	buffer_append_string(&body, "\"}}");
+	post(f, "/api/v1/datasets/photos/captions", (char *)body.data, 200);
+	post(f, "/api/v1/datasets/photos/retry", (char *)body.data, 413);
+	assert_int_equal(f->rig.asked, 1);
+}
+
 static void a_body_that_is_wrong_is_400_and_asks_for_nothing(void **state)
 {
 	static const char *const bodies[] = {"{",
@@ -668,6 +704,8 @@ int main(void)
 	    TEST(commands_reach_the_service_with_all_they_say),
 	    TEST(commands_without_a_dataset_are_for_all),
 	    TEST(priority_needs_its_number),
+	    TEST(captions_are_texts_or_null_by_key),
+	    TEST(a_body_of_captions_may_be_larger_than_others),
 	    TEST(a_body_that_is_wrong_is_400_and_asks_for_nothing),
 	    TEST(what_the_service_refuses_has_the_status_of_its_reason),
 	    TEST(status_does_not_wait_for_a_command_that_waits),

@@ -131,7 +131,7 @@ def check(document, operation, what, status, answer):
 def every_answer_is_as_documented(ws):
     document = Document()
     queries = {f"{DATASET}/jobs": "?state=quarantined&reason=truncated&limit=2"}
-    bodies = {f"{DATASET}/priority": {"priority": 3}}
+    bodies = {f"{DATASET}/priority": {"priority": 3}, f"{DATASET}/captions": {"captions": {}}}
     with serving(ws) as server:
         for (method, path), operation in document.operations().items():
             for name, wanted in (("photos", 200), ("nobody", 404)):
@@ -176,7 +176,8 @@ def the_daemon_itself_answers_as_documented(ws):
                 continue
             place = path.replace("{name}", "photos")
             place += "?state=quarantined" if path.endswith("/jobs") else ""
-            body = {"priority": 3} if path.endswith("/priority") else None
+            bodies = {"priority": {"priority": 3}, "captions": {"captions": {"text": "a", "none": None}}}
+            body = bodies.get(path.rpartition("/")[2])
             status, answer = call(where, method, place, body)
             wanted = (200, 409) if path.endswith("/accept-deletions") else (200,)
             assert status in wanted, f"{method} {place} answers {status}: {answer}"
@@ -207,7 +208,7 @@ def what_is_refused_is_as_documented(ws):
 @test
 def what_is_documented_is_taken(ws):
     """Every parameter of the file, one after another."""
-    examples = {"state": "skipped", "reason": "x", "key": "k", "limit": 5, "priority": 1}
+    examples = {"state": "skipped", "reason": "x", "key": "k", "limit": 5, "priority": 1, "captions": {}, "dry_run": True}
     with serving(ws) as server:
         for (method, path), operation in Document().operations().items():
             place = path.replace("{name}", "photos")
@@ -220,7 +221,9 @@ def what_is_documented_is_taken(ws):
                 equal(status, 200, f"status of {place} with {name}: {answer}")
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             for name in body.get("schema", {}).get("properties", {}):
-                status, answer = server.call(method, place, {name: examples[name]})
+                needed = body["schema"].get("required", [])
+                given = {each: examples[each] for each in {name, *needed}}
+                status, answer = server.call(method, place, given)
                 equal(status, 200, f"status of {place} with {name}: {answer}")
 
 

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import time
 
-from harness import BUSY, FAILED, OK, QUARANTINED, USAGE, equal, one_line, run_tests, test
+from daemon_rig import Daemon
+from harness import BUSY, FAILED, OK, QUARANTINED, USAGE, equal, one_line, run_tests, test, wait_until
 from reference import read_dataset, shard_files
 
 SEED = int(os.environ.get("LATENTD_TEST_SEED") or random.randrange(1 << 32))
@@ -249,6 +250,67 @@ def a_caption_that_is_set_counts_instead_of_the_file_until_it_is_reset(ws):
     wanted.update({paths[0]: "the file, changed", paths[1]: f"a picture of {paths[1]}"})
     equal(captions(ws), wanted, "captions after a reset")
     equal(overlay(ws), None, "the list")
+
+
+@test
+def a_daemon_takes_captions_while_it_runs(ws):
+    daemon = Daemon(ws)
+    daemon.dataset("set", src=ws.src)
+    ws.name = "set"
+    paths = ws.small_pictures(4)
+    for path in paths:
+        ws.write(caption_of(path), f"a picture of {path}\n".encode())
+    daemon.start()
+    daemon.wait_for("set", completed=4)
+    # Shards are not rewritten again soon after the first indexes.
+    wait_until(lambda: os.path.exists(os.path.join(ws.dataset, ".latentd", "wids.json")), "indexes")
+    wanted = captions(ws)
+    given = {key_of(paths[0]): "given", key_of(paths[1]): None, key_of(paths[2]): "reset later"}
+    assert "3 captions would be set" in set_captions(ws, given, "--dry-run").out
+    equal(overlay(ws), None, "the list after a dry run")
+    result = set_captions(ws, {**given, "nobody": "x"}, code=QUARANTINED)
+    one_line(result, "1 key that set does not have", '"nobody"')
+    assert "3 captions set" in result.out, result.out
+    equal(overlay(ws), given, "the list")
+    # More than one request takes.
+    many = {key: "m" * 10000 for key in map(key_of, paths[3:])}
+    many.update({f"none{i}": "m" * 10000 for i in range(700)})
+    for line in set_captions(ws, many, code=QUARANTINED).errors:
+        assert "that set does not have" in line, line
+    wanted.update({paths[0]: "given", paths[1]: None, paths[2]: "reset later", paths[3]: "m" * 10000})
+    daemon.post("/drain")
+    daemon.ended()
+    equal(captions(ws), wanted, "captions")
+    equal(overlay(ws), None, "the list")
+    daemon.config["datasets"][0]["captions"] = False
+    daemon.start()
+    daemon.wait_for_state("idle")
+    one_line(set_captions(ws, given, code=FAILED), "captions: false")
+    daemon.stop()
+
+
+@test
+def a_daemon_gives_an_image_the_caption_that_was_set_before_it_was_encoded(ws):
+    daemon = Daemon(ws)
+    daemon.dataset("set", src=ws.src, paused=True)
+    ws.name = "set"
+    first, second = ws.small_pictures(2)
+    ws.write(caption_of(first), b"the file's")
+    ws.write(caption_of(second), b"the file's too")
+    daemon.start()
+    daemon.wait_for("set", available=2)
+    set_captions(ws, {key_of(first): "given", key_of(second): "given too"})
+    ws.latentctl("resume", "--out", ws.out)
+    daemon.post("/drain")
+    daemon.ended()
+    equal(captions(ws), {first: "given", second: "given too"}, "captions")
+    daemon.config["datasets"][0]["paused"] = False
+    daemon.start()
+    daemon.wait_for_state("idle")
+    assert "2 captions no longer set" in ws.latentctl("captions", "reset", "--out", ws.out).out
+    daemon.post("/drain")
+    daemon.ended()
+    equal(captions(ws), {first: "the file's", second: "the file's too"}, "captions after a reset")
 
 
 @test
