@@ -4,6 +4,7 @@ LATENTD_TEST_LONG=1 does all cases instead of as many as fit the time; LATENTD_C
 """
 
 import glob
+import json
 import os
 import shutil
 import sys
@@ -51,6 +52,7 @@ class Rig:
         self.paths = ws.small_pictures(pictures, names=TINY)
         self.options = OPTIONS
         self.command = None  # that is broken; None: the small run
+        self.repacked = False  # that command is a repack: its form counts from its first moment on
         self.facts = {}  # {path: (hash of its content, caption)}, where they are looked at
         self.bases = {}
         os.makedirs(self.fs)
@@ -84,7 +86,16 @@ class Rig:
 
     def encode(self, code=OK, **settings):
         """The small run; with settings of the shim, under it."""
-        return self.under(self.ws.encode_words(*self.options), code, settings)
+        form = self.form() if self.repacked else []
+        return self.under(self.ws.encode_words(*self.options, *form), code, settings)
+
+    def form(self):
+        """As which a repack, even one that died, has left the dataset: options of encode."""
+        path = os.path.join(self.ws.dataset, ".latentd", "dataset.json")
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding="utf-8") as file:
+            return ["--format", json.load(file)["format"]]
 
     def run(self, code=OK, **settings):
         """What is broken here, likewise."""
@@ -135,8 +146,8 @@ class Rig:
         self.samples_are_there(wanted)
         hidden = os.path.join(self.ws.dataset, ".latentd")
         equal(glob.glob(os.path.join(hidden, "partial", "*")), [], "left in partial")
-        staged = os.path.join(hidden, "staged", "**", "*.tar")
-        equal(glob.glob(staged, recursive=True), [], "left staged")
+        staged = glob.glob(os.path.join(hidden, "staged", "**"), recursive=True)
+        equal([path for path in staged if os.path.isfile(path)], [], "left staged")
         if quarantine is not None:
             equal(len(glob.glob(os.path.join(hidden, "quarantine", "*"))), quarantine, "quarantine")
         equal(glob.glob(os.path.join(self.fs, "**", "*.tmp"), recursive=True), [], "*.tmp")
@@ -145,6 +156,15 @@ class Rig:
         jobs = self.ws.status()["jobs"]
         equal(jobs["completed"], len(wanted), "completed")
         equal(sum(jobs.values()) - jobs["gone"], len(wanted), f"all jobs {jobs}")
+
+    def once_more(self, quarantine=0):
+        """What was cut off can be had now."""
+        self.run()
+        self.is_whole(quarantine=quarantine)
+        if self.repacked:
+            shards, state = shard_files(self.ws.dataset), ".latentd/repack.json"
+            equal([file for file in shards if not file.endswith(".mds.zstd")], [], "not repacked")
+            assert not os.path.exists(os.path.join(self.ws.dataset, state)), state
 
     def verify(self):
         """In the long run also what is put aside by --deep: nothing is."""
@@ -202,6 +222,22 @@ def has_small_shards(rig):
     """A whole output that is to be compacted. All pictures but one have no file any more: no encode could mend what is
     lost."""
     rig.encode()
+    only_one_has_a_file(rig)
+    rig.command = ["compact", "--shard-samples", "100", "--out", rig.ws.out]
+
+
+def has_another_form(rig):
+    """The same with some captions, and to be brought into another format, order and split."""
+    for path in rig.paths[:4]:
+        rig.ws.write(os.path.splitext(path)[0] + ".txt", b"told of " + path.encode())
+    rig.encode()
+    only_one_has_a_file(rig)
+    words = ["--format", "mds", "--shard-samples", "5", "--order", "shuffled", "--val", "30"]
+    rig.command, rig.repacked = ["repack", *words, "--out", rig.ws.out], True
+
+
+def only_one_has_a_file(rig):
+    samples = rig.samples_are_there()
+    rig.facts = {s.path: (s.record["content_xxh3_128"], s.record["caption"]) for s in samples}
     for path in rig.paths[1:]:
         os.remove(os.path.join(rig.ws.src, path))
-    rig.command = ["compact", "--shard-samples", "100", "--out", rig.ws.out]

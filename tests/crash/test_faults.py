@@ -10,7 +10,7 @@ import signal
 import time
 
 from crash import DIED, LONG, Rig, evenly, time_for
-from crash import has_changes, has_small_shards, interrupted_with_leftovers, needs_repair
+from crash import has_another_form, has_changes, has_small_shards, interrupted_with_leftovers, needs_repair
 from harness import BUSY, FAILED, OK, equal, run_tests, test
 from reference import shard_files
 from zygotes import Zygotes
@@ -108,9 +108,8 @@ def one_case(rig, base, fault, zygotes, tally, quarantine, keeps):
     under_fault(rig, fault, zygotes, tally, kept)
     rig.encode()
     rig.is_whole(quarantine=quarantine)
-    if rig.command:  # what was cut off can be had now
-        rig.run()
-        rig.is_whole(quarantine=quarantine)
+    if rig.command:
+        rig.once_more(quarantine)
 
 
 def all_cases(rig, name, base, quarantine=0, keeps=True, seconds=10):
@@ -185,6 +184,14 @@ def a_fault_in_a_compaction_loses_nothing(ws):
     has_small_shards(rig)
     rig.keep("compact")
     all_cases(rig, "compact", "compact", keeps=False)
+
+
+@test
+def a_fault_in_a_repack_loses_nothing(ws):
+    rig = Rig(ws)
+    has_another_form(rig)
+    rig.keep("repack")
+    all_cases(rig, "repack", "repack", keeps=False)
 
 
 @test

@@ -11,7 +11,6 @@ the long run goes on for a million steps, on all cores.
 import functools
 import hashlib
 import itertools
-import json
 import multiprocessing
 import os
 import random
@@ -226,16 +225,8 @@ class Episode:
         options = ["--shard-samples", str(chance.choice((2, 3, 5, 1000)))]
         options += ["--jobs", str(chance.choice((1, 2))), "--quiet"]
         options += ["--on-delete", "remove", "--on-delete-all"] if removes else []
-        options += self.form()
+        options += self.rig.form()
         return self.datasets[self.ws.name], removes, options
-
-    def form(self):
-        """As which a repack, even one that died, has left the dataset."""
-        path = os.path.join(self.ws.dataset, ".latentd", "dataset.json")
-        if not os.path.exists(path):
-            return []
-        with open(path, encoding="utf-8") as file:
-            return ["--format", json.load(file)["format"]]
 
     def encode(self, chance):
         if not self.files:

@@ -13,7 +13,7 @@ import sqlite3
 import time
 
 from crash import LONG, Rig, evenly, time_for
-from crash import has_changes, has_small_shards, interrupted_with_leftovers, needs_repair
+from crash import has_another_form, has_changes, has_small_shards, interrupted_with_leftovers, needs_repair
 from harness import equal, run_tests, same_members, test
 from power import MODELS, SYNC, Disk, read_journal, write_out
 from reference import shard_files
@@ -105,9 +105,8 @@ class Run:
             assert words not in result.err, f"a promise was broken: {result.err}"
         rig.is_whole(quarantine=self.quarantine)
         shards_have(rig.ws, promised)
-        if rig.command:  # what was cut off can be had now
-            rig.run()
-            rig.is_whole(quarantine=self.quarantine)
+        if rig.command:
+            rig.once_more(self.quarantine)
         self.tally["recovered"] += 1
         self.tally["adopted"] += result.err.count(": adopted")
         self.tally["cut back"] += result.err.count("cut back")
@@ -175,6 +174,13 @@ def power_lost_in_a_compaction_loses_nothing(ws):
     rig = Rig(ws)
     has_small_shards(rig)
     Run(rig, "compact").cut_everywhere(10)
+
+
+@test
+def power_lost_in_a_repack_loses_nothing(ws):
+    rig = Rig(ws)
+    has_another_form(rig)
+    Run(rig, "repack").cut_everywhere(10)
 
 
 run_tests()
