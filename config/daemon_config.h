@@ -87,12 +87,22 @@ struct encoder_config {
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
+/* NULL behind the last; the same words in files and on command lines. */
+extern const char *const log_levels[];
+
+enum log_format {
+	LOG_FORMAT_AUTO, /* the journal, where standard error leads there; else as text */
+	LOG_FORMAT_TEXT,
+	LOG_FORMAT_FIELDS, /* key=value */
+};
+
 struct daemon_config {
 	const char *file; /* its absolute path */
 	const char *state_dir;
 	size_t memory_limit; /* bytes of pixels and latents in flight */
 	uint64_t model_idle; /* ms that an unused model stays in memory */
 	enum log_level log_level;
+	enum log_format log_format;
 	struct {
 		size_t workers; /* 0: all cores less what the encoders use */
 	} decode;

@@ -138,7 +138,8 @@ static const struct settings_group encoder_settings = {
 
 /* -- the daemon ---------------------------------------------------------------------------------- */
 
-static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const log_formats[] = {"auto", "text", "logfmt", NULL};
 
 #define DAEMON(f)   offsetof(struct daemon_config, f)
 #define DECODING(f) (DAEMON(decode.f) - DAEMON(decode))
@@ -207,6 +208,11 @@ static const struct setting daemon_rows[] = {
      .help = "how long a model that is not used stays in memory; 0: for good"},
     {"log-level", SETTING_ENUM, DAEMON(log_level), .fallback = "info", .choices = log_levels,
      .reloadable = true, .help = "what goes to the journal"},
+    {"log-format", SETTING_ENUM, DAEMON(log_format), .fallback = "auto", .choices = log_formats,
+     .reloadable = true,
+     .help =
+	 "auto: fields of the journal where systemd reads standard error, text elsewhere; logfmt: "
+	 "time=... level=... dataset=... message=..."},
     {"decode", SETTING_GROUP, DAEMON(decode), .group = &decode_settings,
      .help = "reading and drawing images"},
     {"api", SETTING_GROUP, DAEMON(api), .group = &api_settings, .help = "how it is steered"},

@@ -1,5 +1,6 @@
 #include "config/read_options.h"
 
+#include "config/daemon_config.h"
 #include "config/output_options.h"
 #include "config/settings_complete.h"
 
@@ -52,6 +53,12 @@ static const struct setting all[] = {
      .help = "images left out on purpose (too small, ...) instead"},
     {"cancelled", SETTING_FLAG, FIELD(cancelled), .help = "images that were cancelled instead"},
     {"watch", SETTING_FLAG, FIELD(watch), .help = "show it again every second, until interrupted"},
+    {"level", SETTING_CHOICE, FIELD(level), .choices = log_levels,
+     .help = "only lines of this level and graver ones"},
+    {"lines", SETTING_COUNT, FIELD(lines), .letter = 'n', .fallback = "50", .min = 1, .max = 1000,
+     .value_name = "N", .help = "how many of the last lines"},
+    {"follow", SETTING_FLAG, FIELD(follow),
+     .help = "and those that come from now on, until interrupted"},
     {"accept", SETTING_FLAG, FIELD(accept), .help = "remove these samples"},
     {"vae", SETTING_PATH, FIELD(vae), .value_name = "VAE",
      .help = "folder, .safetensors file, hub id or name, as of encode"},

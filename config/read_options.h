@@ -28,6 +28,9 @@ struct read_options {
 	bool paths;			  /* failed, skipped: nothing but paths */
 	bool watch;			  /* status */
 	bool accept;			  /* deletions */
+	const char *level;		  /* log: and graver; NULL: all */
+	size_t lines;			  /* log */
+	bool follow;			  /* log */
 	const char *vae;		  /* decode, verify: a VAE, as `encode` takes it; NULL */
 	struct vae_options vae_options;	  /* of it, or of a word */
 	const char *endpoint;		  /* instead of vae: what decodes; NULL */

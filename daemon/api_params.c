@@ -99,6 +99,28 @@ static int set_after(struct api_params *p, const char *value, struct error *err)
 	return set_text(&p->after, value);
 }
 
+static int set_dataset(struct api_params *p, const char *value, struct error *err)
+{
+	(void)err;
+	return set_text(&p->dataset, value);
+}
+
+static int set_level(struct api_params *p, const char *value, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++) {
+		if (strcmp(value, log_levels[i]) != 0)
+			continue;
+		p->level = (enum log_level)i;
+		p->has_level = true;
+		return 0;
+	}
+	return error_set(err, ERR_CONFIG,
+			 "level: %s is none; expected error, warning, info or debug",
+			 text_quote(value, quoted));
+}
+
 static int set_limit(struct api_params *p, int64_t value, struct error *err)
 {
 	if (value < 1 || value > API_LIMIT_MAX)
@@ -155,6 +177,7 @@ static const struct param {
     {"key", set_key, NULL, NULL},	    {"after", set_after, NULL, NULL},
     {"limit", NULL, set_limit, NULL},	    {"priority", NULL, set_priority, NULL},
     {"captions", NULL, NULL, set_captions}, {"dry_run", NULL, NULL, set_dry_run},
+    {"level", set_level, NULL, NULL},	    {"dataset", set_dataset, NULL, NULL},
 };
 
 static bool listed(const char *accepted, const char *name)
@@ -310,5 +333,6 @@ void api_params_release(struct api_params *p)
 	free(p->key);
 	free(p->after);
 	json_decref(p->captions);
+	free(p->dataset);
 	*p = (struct api_params)API_PARAMS_INIT;
 }

@@ -9,6 +9,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
+#include "config/daemon_config.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,11 +34,15 @@ struct api_params {
 	int priority;		 /* -1000 to 1000 */
 	struct json_t *captions; /* an object, its members strings or null; NULL: not given */
 	bool dry_run;
+	bool has_level;
+	enum log_level level;
+	char *dataset; /* NULL: not given; of the path it is elsewhere */
 };
 
 #define API_PARAMS_INIT                                                                            \
 	{                                                                                          \
-		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, false, 0, NULL, false                     \
+		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, false, 0, NULL, false, false,             \
+		    LOG_LEVEL_DEBUG, NULL                                                          \
 	}
 
 /* The path of @uri, up to its query. False where it is none of ours: nothing is to be released then. */

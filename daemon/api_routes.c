@@ -9,6 +9,7 @@
 
 #include "daemon/api_history.h"
 #include "daemon/api_lists.h"
+#include "daemon/api_log.h"
 #include "daemon/json_text.h"
 #include "daemon/metrics.h"
 #include "daemon/status_json.h"
@@ -40,6 +41,7 @@ static void get_metrics(struct exchange *x);
 static void get_routes(struct exchange *x);
 static void get_status(struct exchange *x);
 static void get_history(struct exchange *x);
+static void get_log(struct exchange *x);
 static void get_datasets(struct exchange *x);
 static void get_dataset(struct exchange *x);
 static void get_list(struct exchange *x);
@@ -61,6 +63,7 @@ static const struct route routes[] = {
     {"GET", "/api/v1", "", get_routes, NULL, 0},
     {"GET", "/api/v1/status", "", get_status, NULL, 0},
     {"GET", "/api/v1/history", "", get_history, NULL, 0},
+    {"GET", "/api/v1/log", "level dataset after limit", get_log, NULL, 0},
     {"GET", "/api/v1/datasets", "", get_datasets, NULL, 0},
     {"GET", DATASET, "", get_dataset, NULL, 0},
     LIST("jobs", "state reason key after limit", api_list_jobs),
@@ -186,6 +189,17 @@ static void get_status(struct exchange *x)
 static void get_history(struct exchange *x)
 {
 	reply(x, api_history_json(x->context->history, x->status->taken_at));
+}
+
+static void get_log(struct exchange *x)
+{
+	struct error err = ERROR_INIT;
+	json_t *body = NULL;
+
+	if (api_log_page(x->context->log, &x->params, &body, &err) < 0)
+		fail_error(x, &err, 400);
+	else
+		reply(x, body);
 }
 
 static void get_datasets(struct exchange *x)

@@ -7,6 +7,7 @@
 #ifndef LATENTD_DAEMON_API_ROUTES_H
 #define LATENTD_DAEMON_API_ROUTES_H
 
+#include "daemon/event_log.h"
 #include "daemon/history.h"
 #include "daemon/http_answer.h"
 #include "daemon/service_request.h"
@@ -17,6 +18,7 @@ struct api_context {
 	service_request_fn request;
 	void *arg; /* of request */
 	struct history *history;
+	struct event_log *log;
 };
 
 struct api_call { /* none of it is trusted */

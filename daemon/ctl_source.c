@@ -472,6 +472,13 @@ int ctl_source_each(struct ctl_source *s, const char *dataset, const char *what,
 	return r;
 }
 
+int ctl_source_get(struct ctl_source *s, const char *what, json_t **out, struct error *err)
+{
+	cleanup_free char *path = ctl_api_path(NULL, what);
+
+	return ctl_api_get(s->api, path, out, err) == 0 ? 0 : -1;
+}
+
 int ctl_source_post(struct ctl_source *s, const char *dataset, const char *command, json_t *body,
 		    json_t **answer, struct error *err)
 {

@@ -49,6 +49,9 @@ bool ctl_source_busy(const struct ctl_source *source);
  * there is none of that name. The caller has the reference.
  */
 int ctl_source_status(struct ctl_source *source, struct json_t **status, struct error *err);
+/* GET /api/v1/@what of a daemon; the caller has the reference. */
+int ctl_source_get(struct ctl_source *source, const char *what, struct json_t **out,
+		   struct error *err);
 /*
  * Every member of @list in all pages of /api/v1/datasets/DATASET/@what. @fn returns 0 to go on, anything else ends the
  * listing, which then returns that.

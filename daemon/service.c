@@ -24,21 +24,9 @@
 
 /* -- talking ---------------------------------------------------------------------------------------- */
 
-/* The journal takes the level from the prefix; a person does not need it. */
-static const char *prefix(enum log_level level)
-{
-	static const char *const levels[] = {SD_ERR, SD_WARNING, SD_INFO, SD_DEBUG};
-
-	return getenv("JOURNAL_STREAM") ? levels[level] : "";
-}
-
 static void write_log(void *arg, enum log_level level, const char *dataset, const char *line)
 {
-	struct service *s = arg;
-
-	if ((int)level <= atomic_load(&s->log_level))
-		fprintf(stderr, "%slatentd: %s%s%s\n", prefix(level), dataset ? dataset : "",
-			dataset ? ": " : "", line);
+	daemon_log_write(((struct service *)arg)->log, level, dataset, line);
 }
 
 void service_log(struct service *s, enum log_level level, const char *dataset, const char *fmt, ...)
@@ -49,7 +37,7 @@ void service_log(struct service *s, enum log_level level, const char *dataset, c
 	va_start(args, fmt);
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
-	write_log(s, level, dataset, line);
+	daemon_log_write(s->log, level, dataset, line);
 }
 
 /* -- signals ---------------------------------------------------------------------------------------- */
@@ -220,6 +208,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 		s->warned = true;
 		service_log(s, LOG_LEVEL_WARNING, NULL, "%s", decode_pool_warning(s->pool));
 	}
+	daemon_log_tick(s->log);
 	service_publish(s);
 	service_watchdog_tick(s->watchdog);
 	sd_event_source_set_time(source, usec + 1000 * 1000);
@@ -376,8 +365,8 @@ static int open_api(struct service *s, struct error *err)
 				  .listen = s->config->api.listen,
 				  .token_file = s->config->api.token_file};
 
-	api.context =
-	    (struct api_context){s->board, service_commands_request, s->commands, s->history};
+	api.context = (struct api_context){s->board, service_commands_request, s->commands,
+					   s->history, daemon_log_lines(s->log)};
 	return api_server_open(&api, &s->api, err);
 }
 
@@ -476,6 +465,7 @@ static void close_all(struct service *s)
 		daemon_config_free(s->old_configs[i]);
 	free(s->old_configs);
 	daemon_config_free(s->config);
+	daemon_log_free(s->log);
 }
 
 int service_run(struct daemon_config *config, const struct service_options *options,
@@ -489,7 +479,8 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 			    .outputs = OUTPUTS_INIT};
 	int r;
 
-	atomic_init(&s.log_level, (int)config->log_level);
+	s.log = daemon_log_new();
+	daemon_log_set(s.log, config->log_level, config->log_format);
 	s.stages = stage_meter_new();
 	program_block_signals(true);
 	r = state_folder_open(config->state_dir, &s.state_folder, err);

@@ -15,6 +15,7 @@
 #define LATENTD_DAEMON_SERVICE_PARTS_H
 
 #include "daemon/api_server.h"
+#include "daemon/daemon_log.h"
 #include "daemon/history.h"
 #include "daemon/lane.h"
 #include "daemon/serve_server.h"
@@ -70,9 +71,9 @@ struct service {
 	int64_t reloaded_at;
 	char *reload_error;
 	struct service_watchdog *watchdog;
-	atomic_int log_level; /* read by every thread */
-	bool signalled;	      /* to end: a second time ends it at once */
-	bool warned;	      /* that decoders are not confined */
+	struct daemon_log *log;
+	bool signalled; /* to end: a second time ends it at once */
+	bool warned;	/* that decoders are not confined */
 	int exit_code;
 	int64_t stopping_at; /* monotonic */
 };

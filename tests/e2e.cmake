@@ -32,6 +32,7 @@ foreach(name
 	daemon_outages
 	daemon_stop
 	limits
+	log
 	operations
 	models
 	notify

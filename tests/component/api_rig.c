@@ -255,6 +255,11 @@ void api_rig_open(struct api_rig *rig, const char *dir)
 	rig->database = xasprintf("%s/queue.db", dir);
 	rig->board = status_board_new();
 	rig->history = history_new();
+	rig->log = event_log_new(3);
+	event_log_add(rig->log, LOG_LEVEL_INFO, NULL, "it fell out");
+	event_log_add(rig->log, LOG_LEVEL_INFO, NULL, "version 0");
+	event_log_add(rig->log, LOG_LEVEL_WARNING, "photos", "nearly full");
+	event_log_add(rig->log, LOG_LEVEL_INFO, "scans", "goes on\033[2J");
 	/* half a minute at four images a second */
 	for (int64_t i = 0; i <= 30; i++)
 		history_note(rig->history, clock_wall_ms() + (i - 30) * 1000, i * 1000,
@@ -264,9 +269,10 @@ void api_rig_open(struct api_rig *rig, const char *dir)
 
 void api_rig_serve(struct api_rig *rig)
 {
-	struct api_options options = {.socket = rig->socket,
-				      .mode = 0600,
-				      .context = {rig->board, on_request, rig, rig->history}};
+	struct api_options options = {
+	    .socket = rig->socket,
+	    .mode = 0600,
+	    .context = {rig->board, on_request, rig, rig->history, rig->log}};
 	struct error err = ERROR_INIT;
 
 	need(api_server_open(&options, &rig->server, &err), &err);
@@ -293,6 +299,7 @@ void api_rig_close(struct api_rig *rig)
 	api_server_close(rig->server);
 	status_board_free(rig->board);
 	history_free(rig->history);
+	event_log_free(rig->log);
 	free(rig->socket);
 	free(rig->database);
 	free(rig->dataset);

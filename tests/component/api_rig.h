@@ -14,6 +14,7 @@ struct api_rig {
 	int64_t photos; /* its number in the database */
 	struct status_board *board;
 	struct history *history;
+	struct event_log *log;
 	struct api_server *server; /* NULL: not started */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;

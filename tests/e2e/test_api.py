@@ -209,6 +209,7 @@ def what_is_refused_is_as_documented(ws):
 def what_is_documented_is_taken(ws):
     """Every parameter of the file, one after another."""
     examples = {"state": "skipped", "reason": "x", "key": "k", "limit": 5, "priority": 1, "captions": {}, "dry_run": True}
+    examples |= {"level": "warning", "dataset": "photos"}
     with serving(ws) as server:
         for (method, path), operation in Document().operations().items():
             place = path.replace("{name}", "photos")
@@ -296,6 +297,26 @@ def failures_are_listed_from_the_daemon(ws):
         )
         skipped = ws.latentctl("skipped", "--socket", server.socket, "--name", "photos").out
         assert skipped.startswith("too_small ") and "\\xff" in skipped, skipped
+
+
+@test
+def the_log_is_shown_filtered_and_cleaned(ws):
+    with serving(ws) as server:
+        where = ["log", "--socket", server.socket]
+        lines = ws.latentctl(*where).out.splitlines()
+        equal([line.split(" ", 2)[2] for line in lines], [
+            "info    version 0", "warning photos: nearly full", "info    scans: goes on?[2J",
+        ], "lines")
+        equal(len(ws.latentctl(*where, "-n", "1").out.splitlines()), 1, "lines of -n 1")
+        equal([row["text"] for row in ws.latentctl(*where, "--level", "warning", "--json").json],
+              ["nearly full"], "warnings")
+        equal([row["dataset"] for row in ws.latentctl(*where, "--name", "scans", "--json").json],
+              ["scans"], "of one dataset")
+        ws.latentctl(*where, "--level", "loud", code=USAGE)
+        for after in ("", "x", "-1", "1" * 19):
+            equal(server.call("GET", f"/api/v1/log?after={after}")[0], 400, f"after={after}")
+    result = ws.latentctl(*where, code=NO_DAEMON)
+    one_line(result, "journalctl -u latentd", "latentd --config")
 
 
 @test

@@ -1,0 +1,16 @@
+/*
+ * The daemon's last lines as a page of the API.
+ */
+#ifndef LATENTD_DAEMON_API_LOG_H
+#define LATENTD_DAEMON_API_LOG_H
+
+#include "daemon/api_params.h"
+#include "daemon/event_log.h"
+
+struct json_t;
+
+/* The answer's body in *out. ERR_CONFIG: `after` is no number. */
+int api_log_page(struct event_log *log, const struct api_params *params, struct json_t **out,
+		 struct error *err);
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * latentctl log: what the daemon said last.
+ */
+#include "daemon/commands.h"
+
+#include "base/buffer.h"
+#include "base/checked.h"
+
+#include "daemon/ctl_api.h"
+#include "daemon/ctl_source.h"
+#include "daemon/text_lines.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const char *text_of(const json_t *line, const char *member)
+{
+	return json_string_value(json_object_get(line, member));
+}
+
+/* "2026-11-26 21:04:05 warning photos: what happened", by the local clock. */
+static void print_line(const json_t *line)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	json_int_t at = json_integer_value(json_object_get(line, "at"));
+	const char *level = text_of(line, "level"), *dataset = text_of(line, "dataset");
+	const char *said = text_of(line, "text");
+	time_t second = (time_t)(at / 1000);
+	struct tm local = {.tm_year = 70};
+	char stamp[32];
+
+	localtime_r(&second, &local);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", &local);
+	buffer_appendf(&text, "%s %-7s ", stamp, level ? level : "");
+	if (dataset) {
+		text_clean(&text, dataset);
+		buffer_append_string(&text, ": ");
+	}
+	text_clean(&text, said ? said : "");
+	puts((const char *)text.data);
+}
+
+static void print_lines(const struct read_options *options, const json_t *page)
+{
+	json_t *line;
+	size_t i;
+
+	json_array_foreach(json_object_get(page, "lines"), i, line)
+	{
+		char *text = options->json ? json_dumps(line, JSON_COMPACT) : NULL;
+
+		if (text)
+			puts(text);
+		else
+			print_line(line);
+		free(text);
+	}
+}
+
+/* "log?limit=50&level=warning&dataset=photos&after=17". To be freed. */
+static char *page_of(const struct read_options *options, const char *after)
+{
+	cleanup_free char *name = options->name ? ctl_api_word(options->name) : NULL;
+
+	return xasprintf("log?limit=%zu%s%s%s%s%s%s", after ? (size_t)1000 : options->lines,
+			 options->level ? "&level=" : "", options->level ? options->level : "",
+			 name ? "&dataset=" : "", name ? name : "", after ? "&after=" : "",
+			 after ? after : "");
+}
+
+/* 0, CTL_NO_DAEMON or -1. *next is where the next one goes on. */
+static int show(const struct read_options *options, char **next, struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	cleanup_free char *what = page_of(options, *next);
+	json_t *page = NULL;
+	const char *after;
+	int r = ctl_source_open_daemon(options, &source, err);
+
+	if (r == 0)
+		r = ctl_source_get(source, what, &page, err);
+	if (r != 0)
+		return r;
+	print_lines(options, page);
+	after = text_of(page, "next");
+	if (after) {
+		free(*next);
+		*next = xstrdup(after);
+	}
+	json_decref(page);
+	return 0;
+}
+
+/* Until it is interrupted; over restarts of the daemon. */
+static int follow(const struct read_options *options, char **next, struct error *err)
+{
+	bool answered = true;
+
+	while (fflush(stdout) == 0) {
+		int r;
+
+		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+		r = show(options, next, err);
+		if (r != 0 && answered)
+			fprintf(stderr, "latentctl log: %s; asked again every second\n",
+				err->message);
+		answered = r == 0;
+		error_clear(err);
+	}
+	return EXIT_OK; /* main() says what is wrong with stdout */
+}
+
+int cmd_log(int argc, char **argv, struct error *err)
+{
+	static const struct read_command command = {
+	    "daemon name level lines follow json", 0,
+	    "log [--socket PATH | --out DIR] [--name NAME] [--level L] [-n N] [--follow] [--json]"};
+	struct read_options options = {.out = NULL};
+	cleanup_free char *next = NULL;
+	int r = read_options_parse(argc, argv, &command, &options);
+
+	if (r != 0)
+		return read_options_exit(r);
+	r = show(&options, &next, err);
+	if (r == CTL_NO_DAEMON)
+		error_wrap(err, "what an earlier daemon said is in its journal (journalctl -u "
+				"latentd) or where its standard error went");
+	if (r != 0)
+		return ctl_ended(argv[0], r, err);
+	return options.follow ? follow(&options, &next, err) : EXIT_OK;
+}
