@@ -27,6 +27,7 @@
 #include "config/recipe_options.h"
 #include "config/remote_options.h"
 #include "config/serve_options.h"
+#include "config/source_options.h"
 
 /* Where a service has it. */
 #define DAEMON_CONFIG_DEFAULT "/etc/latentd/latentd.yaml"
@@ -44,6 +45,7 @@ struct source_config {
 	enum source_watch watch;
 	uint64_t
 	    rescan; /* ms between two scans of everything; 0: 5 minutes polling, a day watching */
+	struct source_options options;
 	struct config_place place;
 };
 

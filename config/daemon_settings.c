@@ -17,7 +17,8 @@ static const char *const watches[] = {"auto", "inotify", "poll", "off", NULL};
 
 static const struct setting source_rows[] = {
     {"path", SETTING_PATH, SOURCE(path), .required = true, .example = "/data/photos",
-     .help = "folder of images, or an archive (.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z)"},
+     .help = "folder of images, archive (.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z) or manifest "
+	     "(.jsonl, .csv, .tsv, .json)"},
     {"recursive", SETTING_FLAG, SOURCE(recursive), .fallback = "true", .reloadable = true,
      .help = "folders in it too"},
     {"watch", SETTING_ENUM, SOURCE(watch), .fallback = "auto", .choices = watches,
@@ -26,6 +27,7 @@ static const struct setting source_rows[] = {
     {"rescan", SETTING_DURATION, SOURCE(rescan), .min = 1000, .max = (uint64_t)365 * 24 * 3600000,
      .example = "24h", .reloadable = true,
      .help = "time between two scans of everything (polling: 5min, inotify: 24h)"},
+    {.type = SETTING_GROUP, .offset = SOURCE(options), .group = &source_options_settings},
 };
 
 static const struct settings_group source_settings = {
@@ -55,7 +57,7 @@ static const struct setting dataset_rows[] = {
      .help = "name of the dataset, and of its folder in the output"},
     {"source", SETTING_LIST, DATASET(sources), .group = &source_settings,
      .count = DATASET(n_sources), .required = true, .reloadable = true,
-     .help = "where the images are: a folder, an archive, or a list"},
+     .help = "where the images are: a folder, an archive, a manifest, or a list of them"},
     {"output", SETTING_GROUP, DATASET(output), .group = &dataset_output, .required = true,
      .help = "where the shards go, and how they look"},
     {"captions", SETTING_FLAG, DATASET(captions), .fallback = "true", .reloadable = true,

@@ -19,6 +19,7 @@ const struct setting encode_settings[] = {
      .help = "name of the dataset in DIR (model-resolution-recipe)"},
     {.type = SETTING_GROUP, .offset = FIELD(recipe), .group = &recipe_settings},
     {.type = SETTING_GROUP, .offset = FIELD(output), .group = &output_settings},
+    {.type = SETTING_GROUP, .offset = FIELD(source), .group = &source_options_settings},
     {"duplicates", SETTING_ENUM, FIELD(duplicates), .fallback = "keep", .choices = duplicates,
      .help = "further files of the same content: a sample each, encoded once, or none"},
     {"on-delete", SETTING_ENUM, FIELD(on_delete), .fallback = "keep", .choices = deletions,

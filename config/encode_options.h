@@ -10,6 +10,7 @@
 #include "config/output_options.h"
 #include "config/recipe_options.h"
 #include "config/remote_options.h"
+#include "config/source_options.h"
 
 struct encode_options {
 	const char *out;
@@ -20,6 +21,7 @@ struct encode_options {
 	enum on_duplicate duplicates;
 	enum on_delete on_delete;
 	bool on_delete_all;
+	struct source_options source;
 	const char *part; /* "2/3" (dataset_part_parse); NULL: all */
 	bool no_captions;
 	size_t jobs; /* 0: all cores */

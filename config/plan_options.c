@@ -6,6 +6,7 @@
 
 const struct setting plan_settings[] = {
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
+    {.type = SETTING_GROUP, .offset = FIELD(source), .group = &source_options_settings},
     {"batch", SETTING_COUNT, FIELD(batch), .min = 1, .max = 1u << 30, .value_name = "N",
      .help = "what is lost when only full batches of N are used"},
     {"hash", SETTING_FLAG, FIELD(hash), .help = "find equal files: reads every byte"},

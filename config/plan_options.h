@@ -5,12 +5,14 @@
 #define LATENTD_CONFIG_PLAN_OPTIONS_H
 
 #include "config/pixel_options.h"
+#include "config/source_options.h"
 #include "config/vae_options.h"
 
 struct plan_options {
 	struct pixel_options pixels; /* placement_settings only */
 	const char *vae;	     /* path, preset or hub id; NULL: the usual latent is assumed */
 	struct vae_options vae_options;
+	struct source_options source;
 	const char *sizes; /* file of lines "W H", "-": stdin; NULL: folders are looked at */
 	const char *svg;   /* NULL: no picture */
 	size_t batch;	   /* 0: not asked for */

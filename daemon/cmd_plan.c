@@ -7,6 +7,7 @@
 #include "daemon/plan_table.h"
 #include "daemon/progress.h"
 #include "daemon/run_sources.h"
+#include "daemon/sources.h"
 #include "daemon/vae_choice.h"
 
 #include "base/atomic_file.h"
@@ -197,6 +198,8 @@ static int run_folders(const struct plan_options *o, const struct vae_choice *va
 		     .sources = paths,
 		     .n_sources = n}};
 	int r = check_svg(o->svg, err);
+
+	p.sources.manifest = sources_manifest(&o->source);
 
 	p.progress = progress_new(0, o->quiet);
 	if (r == 0)

@@ -121,11 +121,10 @@ static int check_sources(const struct daemon_config *config, const struct datase
 	for (size_t i = 0; i < d->n_sources; i++) {
 		const struct source_config *s = &d->sources[i];
 
-		if (stat(s->path, &st) == 0 && S_ISREG(st.st_mode) &&
-		    !source_path_is_archive(s->path))
+		if (stat(s->path, &st) == 0 && S_ISREG(st.st_mode) && !source_path_is_file(s->path))
 			return error_set(err, ERR_CONFIG,
-					 "%s:%zu:%zu: source: %s is no folder, and no archive by "
-					 "its name",
+					 "%s:%zu:%zu: source: %s is no folder, and no archive or "
+					 "manifest by its name",
 					 config->file, s->place.line, s->place.column, s->path);
 	}
 	return 0;

@@ -19,6 +19,7 @@
 #include "daemon/replaced.h"
 #include "daemon/run_report.h"
 #include "daemon/run_sources.h"
+#include "daemon/sources.h"
 #include "daemon/spending.h"
 
 #include "base/checked.h"
@@ -549,6 +550,7 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 	run->spending = spending_new("encode", &o->remote);
 	place.guard = spending_guard(run->spending);
 	run->sources.stop = is_interrupted;
+	run->sources.manifest = sources_manifest(&o->source);
 	place.cpu.beside = o->memory;
 	if (encode_options_cuda(o, &cuda))
 		place.cuda = &cuda;

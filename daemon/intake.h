@@ -16,6 +16,9 @@
  * caption that comes, changes or goes makes its images be looked at. A file that changes while its image is being
  * encoded is looked at again afterwards. What vanishes is noticed by a scan, which takes at most a fiftieth of the time.
  *
+ * Archives and manifests that are a source by themselves are looked at every two seconds, and read again when they have changed and
+ * settled. A manifest's images are looked at every rescan_ms.
+ *
  * Folders. One that is missing, or is another one than before (a disk that is not mounted), is left alone, with
  * everything that is known of it, until it is back. What is not watched (network file systems, folders beyond the
  * limit of inotify) is looked at every rescan_ms.
@@ -33,6 +36,8 @@
 
 #include "daemon/db.h"
 
+#include "source/source.h"
+
 #define INTAKE_BATCH_MS	   50
 #define INTAKE_YOUNG_MS	   2000
 #define INTAKE_PATIENCE_MS 10000
@@ -47,6 +52,7 @@ enum intake_watch {
 struct intake_source {
 	const char *path; /* absolute */
 	bool recursive;
+	struct source_manifest_options manifest;
 	enum intake_watch watch;
 	int64_t rescan_ms; /* between scans of what is not watched; 0: 5 minutes */
 	int64_t

@@ -25,6 +25,20 @@ enum {
 	SAFETY_MS = 24 * 60 * 60 * 1000,
 };
 
+static char *copy_text(const char *text)
+{
+	return text ? xstrdup(text) : NULL;
+}
+
+static struct manifest_texts copy_manifest(struct source_manifest_options *o)
+{
+	const struct manifest_texts copy = {copy_text(o->root), copy_text(o->path_column),
+					    copy_text(o->caption_column)};
+
+	*o = (struct source_manifest_options){copy.root, copy.path_column, copy.caption_column};
+	return copy;
+}
+
 void intake_folders_open(struct intake *in)
 {
 	in->folders = xcalloc(in->n, sizeof(*in->folders));
@@ -34,6 +48,7 @@ void intake_folders_open(struct intake *in)
 		f->source = in->options.sources[i];
 		f->path = xstrdup(f->source.path);
 		f->source.path = f->path;
+		f->manifest = copy_manifest(&f->source.manifest);
 		if (f->source.rescan_ms <= 0)
 			f->source.rescan_ms = POLL_MS;
 		if (f->source.safety_ms <= 0)
@@ -45,6 +60,9 @@ void intake_folders_close(struct intake *in)
 {
 	for (size_t i = 0; i < in->n; i++) {
 		watch_close(in->folders[i].watch);
+		free(in->folders[i].manifest.root);
+		free(in->folders[i].manifest.path_column);
+		free(in->folders[i].manifest.caption_column);
 		free(in->folders[i].path);
 	}
 	free(in->folders);
@@ -67,18 +85,17 @@ static void absent(struct intake_folder *f, const char *why)
 	snprintf(f->absent, sizeof(f->absent), "source %s: %s", text_quote(f->path, quoted), why);
 }
 
-static bool is_archive(const char *path)
+static bool is_file(const char *path)
 {
 	struct stat st;
 
-	return source_path_is_archive(path) && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+	return source_path_is_file(path) && stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 /* It may be read; *st is what it is. NULL, or why it is not there. */
 static const char *look_at(const struct intake_folder *f, struct stat *st)
 {
-	bool archive = is_archive(f->path);
-	int flags = archive ? O_NONBLOCK | O_NOCTTY : O_DIRECTORY;
+	int flags = is_file(f->path) ? O_NONBLOCK | O_NOCTTY : O_DIRECTORY;
 	cleanup_close int fd = open(f->path, O_RDONLY | O_CLOEXEC | flags);
 
 	if (fd < 0 || fstat(fd, st) < 0)

@@ -35,14 +35,20 @@ enum rescan {
 	    50, /* something vanished or was not ready: it takes 2 % of the time at most */
 };
 
+/* What source.manifest points to. */
+struct manifest_texts {
+	char *root, *path_column, *caption_column;
+};
+
 struct intake_folder {
 	struct intake_source source;
 	char *path; /* source.path */
+	struct manifest_texts manifest;
 	bool there, known;
 	uint32_t number; /* once known */
 	uint32_t came;
-	bool archive;	   /* one by itself, no folder */
-	uint64_t size;	   /* of the archive */
+	bool archive;	   /* or a manifest: a file by itself, no folder */
+	uint64_t size;	   /* of the file */
 	int64_t mtime_ns;  /* the same */
 	bool moved_device; /* since the last scan that believed what it saw */
 	dev_t dev;

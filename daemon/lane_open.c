@@ -161,6 +161,7 @@ static int open_intake(struct lane *l, struct error *err)
 
 		sources[i] = (struct intake_source){.path = s->path,
 						    .recursive = s->recursive,
+						    .manifest = sources_manifest(&s->options),
 						    .watch = watch_of(s->watch),
 						    .rescan_ms = (int64_t)s->rescan,
 						    .safety_ms = (int64_t)s->rescan};
@@ -183,6 +184,7 @@ static bool open_root(struct lane *l, size_t i, uint32_t number)
 	const struct source_config *s = &l->config->sources[i];
 	const struct source_folder_options options = {.recursive = s->recursive,
 						      .unpack = unpack_process_open,
+						      .manifest = sources_manifest(&s->options),
 						      .stop = is_interrupted,
 						      .stop_arg = l};
 	cleanup_free char *lists = sources_lists(l->shared->state->path, l->config->name, number);

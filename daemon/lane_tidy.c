@@ -7,6 +7,7 @@
 #include "daemon/index.h"
 #include "daemon/recaption.h"
 #include "daemon/replaced.h"
+#include "daemon/sources.h"
 #include "daemon/unpack_process.h"
 
 #include "base/checked.h"
@@ -23,7 +24,7 @@ struct tidy_task {
 	bool tidy, sweep;
 	/* Whose captions can be read. A source is for one thread: these are not the pipeline's. */
 	struct pipeline_root *roots;
-	const char **paths;
+	struct source_config *sources; /* of the roots */
 	size_t n_roots;
 	struct shard_list shards; /* there are now */
 	struct error err;
@@ -90,26 +91,33 @@ static void take_roots(struct tidy_task *t)
 	const struct lane *l = t->lane;
 
 	t->roots = xcalloc(l->config->n_sources, sizeof(*t->roots));
-	t->paths = xcalloc(l->config->n_sources, sizeof(*t->paths));
+	t->sources = xcalloc(l->config->n_sources, sizeof(*t->sources));
 	for (size_t i = 0; i < l->config->n_sources; i++) {
 		if (!l->roots[i].source)
 			continue;
 		t->roots[t->n_roots].root = l->roots[i].root;
-		t->paths[t->n_roots++] = l->config->sources[i].path;
+		t->sources[t->n_roots++] = l->config->sources[i];
 	}
 }
 
 static void open_sources(struct tidy_task *t)
 {
-	const struct source_folder_options options = {.recursive = true,
-						      .unpack = unpack_process_open};
+	const struct lane *l = t->lane;
 	size_t n = 0;
 
 	for (size_t i = 0; i < t->n_roots; i++) {
+		const struct source_folder_options options = {
+		    .recursive = true,
+		    .unpack = unpack_process_open,
+		    .manifest = sources_manifest(&t->sources[i].options)};
+		cleanup_free char *lists =
+		    sources_lists(l->shared->state->path, l->config->name, t->roots[i].root);
 		struct error ignored = ERROR_INIT; /* its captions stay as they are */
 
 		t->roots[n].root = t->roots[i].root;
-		n += source_open(t->paths[i], &options, &t->roots[n].source, &ignored) == 0;
+		if (source_open(t->sources[i].path, &options, &t->roots[n].source, &ignored) < 0)
+			continue;
+		source_keep_lists(t->roots[n++].source, lists);
 	}
 	t->n_roots = n;
 }
@@ -159,7 +167,7 @@ static void tidy_done(struct task *task)
 	lane_count(l);
 	shard_list_release(&t->shards);
 	free(t->roots);
-	free(t->paths);
+	free(t->sources);
 	free(t);
 }
 

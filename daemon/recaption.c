@@ -64,6 +64,24 @@ static int read_caption(const struct recaption_options *o, const json_t *given,
 	return 0;
 }
 
+/* The same of what its source knows beyond that. */
+static int read_meta(const struct recaption_options *o, const struct recaption_row *row, char **out,
+		     struct error *why)
+{
+	struct source *source = source_of(o, row->root);
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	int r;
+
+	*out = NULL;
+	if (!source)
+		return ELSEWHERE;
+	r = source_meta(source, row->path, &text, why);
+	if (r < 0)
+		return UNREADABLE;
+	*out = xstrdup(r == 0 ? (const char *)text.data : "{}");
+	return 0;
+}
+
 /* -- the list ------------------------------------------------------------------------------------- */
 
 struct listing {
@@ -149,7 +167,7 @@ int captions_list_write(const struct recaption_options *o, struct error *err)
 struct mark {
 	int64_t job;
 	uint64_t stamp;
-	char *caption;
+	char *caption, *meta; /* meta NULL: stays */
 	bool elsewhere, differs;
 };
 
@@ -171,8 +189,10 @@ struct recaptioning {
 
 static void clear_marks(struct recaptioning *r)
 {
-	for (size_t i = 0; i < r->n; i++)
+	for (size_t i = 0; i < r->n; i++) {
 		free(r->marks[i].caption);
+		free(r->marks[i].meta);
+	}
 	r->n = 0;
 }
 
@@ -192,11 +212,13 @@ static int add_mark(void *arg, const struct recaption_row *row)
 	const struct rewrite_options *rewrite = &r->options->rewrite;
 	struct error why = ERROR_INIT;
 	char quoted[TEXT_QUOTE_SIZE], line[1024];
-	char *caption;
+	char *caption = NULL, *meta = NULL;
 
 	if (row->spooled)
 		return 0;
-	if (read_caption(r->options, r->given, row, &caption, &why) != 0) {
+	if (read_caption(r->options, r->given, row, &caption, &why) != 0 ||
+	    read_meta(r->options, row, &meta, &why) == UNREADABLE) {
+		free(caption);
 		snprintf(line, sizeof(line), "%s: its caption changed, and cannot be read: %s",
 			 text_quote(row->path, quoted), why.message);
 		if (why.code != ERR_NONE)
@@ -204,7 +226,8 @@ static int add_mark(void *arg, const struct recaption_row *row)
 		return 0;
 	}
 	ARRAY_GROW(r->marks, r->n, r->capacity);
-	r->marks[r->n++] = (struct mark){row->job, row->caption, caption, row->elsewhere, false};
+	r->marks[r->n++] =
+	    (struct mark){row->job, row->caption, caption, meta, row->elsewhere, false};
 	return 0;
 }
 
@@ -241,7 +264,7 @@ static int compare(struct recaptioning *r, const struct shard_row *shard, size_t
 			continue;
 		if (shard_read_record(rewrite->store, shard->path, &span, &record, err) < 0)
 			return error_wrap(err, "%s", shard->path);
-		if (record_has_caption(&record, mark->caption))
+		if (record_has_texts(&record, &(struct record_texts){mark->caption, mark->meta}))
 			continue;
 		mark->differs = true;
 		++*differs;
@@ -253,7 +276,9 @@ static int edit(void *arg, const struct sample_row *row, struct record *record, 
 {
 	const struct mark *mark = find_mark(arg, row->job);
 
-	return mark && mark->differs ? record_recaption(record, mark->caption, err) : 0;
+	return mark && mark->differs
+		   ? record_retext(record, &(struct record_texts){mark->caption, mark->meta}, err)
+		   : 0;
 }
 
 static int settle(struct recaptioning *r, struct error *err)

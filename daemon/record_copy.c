@@ -120,28 +120,34 @@ int record_copy(const struct record *stored, const struct recipe *recipe,
 	return 0;
 }
 
-bool record_has_caption(const struct record *record, const char *caption)
+bool record_has_texts(const struct record *record, const struct record_texts *texts)
 {
 	json_t *root = load_json(record), *has = json_object_get(root, "caption");
-	bool same = caption ? json_is_string(has) && strcmp(json_string_value(has), caption) == 0
-			    : json_is_null(has);
+	bool same = texts->caption
+			? json_is_string(has) && strcmp(json_string_value(has), texts->caption) == 0
+			: json_is_null(has);
+	json_t *meta = texts->meta ? record_meta_json(texts->meta) : NULL;
 
+	same = same && (!meta || json_equal(meta, json_object_get(root, "meta")));
+	json_decref(meta);
 	json_decref(root);
 	return same;
 }
 
-int record_recaption(struct record *record, const char *caption, struct error *err)
+int record_retext(struct record *record, const struct record_texts *texts, struct error *err)
 {
 	cleanup_record struct record changed = RECORD_INIT;
 	cleanup_free char *json = NULL;
 	json_t *root = load_json(record);
-	const char *text = caption ? caption : "";
+	const char *text = texts->caption ? texts->caption : "";
 
 	if (!json_is_object(root)) {
 		json_decref(root);
 		return error_data(err, "record", "%s: has no .json that can be read", record->key);
 	}
-	set_caption(root, caption);
+	set_caption(root, texts->caption);
+	if (texts->meta)
+		json_object_set_new(root, "meta", record_meta_json(texts->meta));
 	json = dump_json(root);
 	if (record_init(&changed, record->key, record->group, err) < 0)
 		return -1;

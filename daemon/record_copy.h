@@ -26,13 +26,19 @@ int record_copy(const struct record *stored, const struct recipe *recipe,
 		const struct hash128 *content, const struct record_names *names, struct record *out,
 		struct error *err);
 
-/* Whether this is the caption in its KEY.json; NULL: none. False if it has no KEY.json that can be read. */
-bool record_has_caption(const struct record *record, const char *caption);
+/* What may change of a record without its latent. */
+struct record_texts {
+	const char *caption; /* valid UTF-8; NULL: none */
+	const char *meta;    /* a JSON object; NULL: whatever it has */
+};
+
+/* Whether these are in its KEY.json. False if it has no KEY.json that can be read. */
+bool record_has_texts(const struct record *record, const struct record_texts *texts);
 /*
- * Another caption in KEY.json and KEY.txt, valid UTF-8; NULL: none. Other members are as they were, byte for byte.
+ * These in KEY.json and KEY.txt. Other members are as they were, byte for byte.
  * ERR_DATA `record`: it has no KEY.json that can be read.
  */
-int record_recaption(struct record *record, const char *caption, struct error *err);
+int record_retext(struct record *record, const struct record_texts *texts, struct error *err);
 
 /* Every array of @record (`NAME.npy`, `NAME.npy.zst`) becomes a member in that codec, the latent byte for byte as encode writes it; the others stay. ERR_DATA. */
 int record_recode(struct record *record, enum output_codec codec, struct error *err);

@@ -25,6 +25,7 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, 
 	struct source_folder_options options = {.recursive = true,
 						.captions = captions,
 						.unpack = unpack_process_open,
+						.manifest = s->manifest,
 						.note = note,
 						.note_arg = arg,
 						.unread = &s->unread,
@@ -126,7 +127,7 @@ static const char *not_believed(const struct run_sources *s, const struct deleti
 	if (vanished == 0 || policy->all)
 		return NULL;
 	if (s->unread > 0)
-		return "a folder or an archive cannot be read";
+		return "a folder, an archive or a manifest cannot be read";
 	if (s->moved_device)
 		return "a source folder is on another device than before";
 	if (vanished > DELETED_FEW && vanished > all / 10)

@@ -16,10 +16,12 @@ struct run_sources {
 	struct pipeline_root *roots;
 	char **paths; /* absolute */
 	size_t n;
-	size_t others;		 /* folders that the dataset knows and this run was not given */
-	size_t unread;		 /* folders and archives in them that could not be read */
+	size_t others; /* folders that the dataset knows and this run was not given */
+	size_t
+	    unread; /* folders, archives and manifests that could not be read, or not all of them */
 	bool (*stop)(void *arg); /* set before it is opened: as in struct source_folder_options */
-	size_t waiting;		 /* archives that are still being written */
+	struct source_manifest_options manifest; /* likewise */
+	size_t waiting; /* archives and manifests that are still being written */
 	bool moved_device;
 };
 

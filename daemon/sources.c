@@ -206,3 +206,8 @@ void sources_known_release(struct sources_known *known)
 	free(known->folders);
 	*known = (struct sources_known){.n = 0};
 }
+
+struct source_manifest_options sources_manifest(const struct source_options *o)
+{
+	return (struct source_manifest_options){o->root, o->path_column, o->caption_column};
+}

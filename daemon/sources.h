@@ -1,7 +1,7 @@
 /*
  * The numbers of a dataset's source folders: a job names its source by number, so that a tree may move.
  *
- *	STATE/NAME.archives/NUMBER  what was found in the archives of a source (source_keep_lists())
+ *	STATE/NAME.archives/NUMBER  what was found in the archives of a source, or in a manifest (source_keep_lists())
  *	STATE/NAME.sources.json    {"0": {"path": "/data/photos", "inode": ..., "born_ns": ..., "device": ...}}
  *
  * A folder that is known keeps its number. One that is not, but is the same folder as a known one whose path is no
@@ -12,6 +12,8 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "config/source_options.h"
+#include "source/source.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +31,9 @@ struct sources_numbers {
  */
 int sources_number(const char *state, const char *dataset, char *const *paths, size_t n,
 		   struct sources_numbers *out, struct error *err);
+
+/* How a manifest is read; of other sources nothing is used. */
+struct source_manifest_options sources_manifest(const struct source_options *options);
 
 /* Where lists of the archives in source @number are kept, to be freed (source_keep_lists()). */
 char *sources_lists(const char *state, const char *dataset, uint32_t number);

@@ -231,6 +231,11 @@ void archive_file_count_unread(const struct archive_file *a,
 
 /* -- entries -------------------------------------------------------------------------------------- */
 
+static uint64_t meta_stamp(const char *meta)
+{
+	return (hash64_of(meta, strlen(meta), 0) >> 16) | 1;
+}
+
 /* Of a member the inode stands for the archive's inode and size: with another archive all its members are others. */
 static void describe(const struct archive_file *a, const struct archive_item *item,
 		     struct source_entry *entry)
@@ -244,6 +249,7 @@ static void describe(const struct archive_file *a, const struct archive_item *it
 				  .mtime_ns = a->mtime_ns,
 				  .inode = (hash64_of(known, sizeof(known), 0) >> 1) | 1,
 				  .caption = item->caption_stamp,
+				  .meta = item->meta ? meta_stamp(item->meta) : 0,
 				  .place = archive_index_is_random(a->index) ? 0 : item->place + 1};
 }
 

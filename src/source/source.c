@@ -86,10 +86,13 @@ int source_open(const char *path, const struct source_folder_options *options, s
 				 text_quote(path, quoted));
 	if (r == 0 && S_ISREG(st.st_mode) && archive)
 		return source_archive_open(path, options, out, err);
+	if (r == 0 && S_ISREG(st.st_mode) && source_path_is_manifest(path))
+		return source_manifest_open(path, options, out, err);
 	if (r == 0 && S_ISREG(st.st_mode))
-		return error_set(err, ERR_CONFIG,
-				 "source %s is not a folder, and no archive by its name",
-				 text_quote(path, quoted));
+		return error_set(
+		    err, ERR_CONFIG,
+		    "source %s is not a folder, and no archive or manifest by its name",
+		    text_quote(path, quoted));
 	return source_folder_open(path, options, out, err);
 }
 

@@ -37,6 +37,8 @@ struct source_entry {
 	 * none; SOURCE_UNSEEN: nobody looked, or it cannot be examined.
 	 */
 	uint64_t caption;
+	/* The same of its metadata, where they are known before the sample is opened; 0: there are none. */
+	uint64_t meta;
 	/* Of a member of an archive: what its key is made from, like a path. NULL: its path. */
 	const char *key;
 	/* So many bytes of its path name the archive that it is in. */
@@ -50,11 +52,11 @@ struct source_folder_options;
 struct unpack;
 
 struct source_ops {
-	const char *name; /* "folder", "archive", "memory" */
+	const char *name; /* "folder", "archive", "manifest", "memory" */
 
 	/*
-	 * The next entry, always in the same order: byte order of the paths, and within an archive
-	 * as its members stand. SOURCE_END after the last one, and from then on. A file that is there but cannot be examined (no permission, a
+	 * The next entry, always in the same order: byte order of the paths; within an archive
+	 * as its members stand, and a manifest's as its lines do. SOURCE_END after the last one, and from then on. A file that is there but cannot be examined (no permission, a
 	 * dangling link) is an entry with size, mtime and inode 0: opening it says what is wrong.
 	 * After an error (ERR_IO, ERR_TRANSIENT, ERR_NOMEM) the next call tries the same place
 	 * again; nothing was passed over.
@@ -122,9 +124,14 @@ void source_keep_lists(struct source *s, const char *folder);
 /* NULL is fine. */
 void source_close(struct source *s);
 
-/* The folder or the archive @path, whichever it is. ERR_CONFIG: it is neither, or may not be read. */
+/* The folder, the archive or the manifest @path, whichever it is. ERR_CONFIG: it is none of them, or may not be read. */
 int source_open(const char *path, const struct source_folder_options *options, struct source **out,
 		struct error *err);
+
+/* How a manifest is read. NULL: the folder that it is in, and the columns that are usual (manifest_record.h). */
+struct source_manifest_options {
+	const char *root, *path_column, *caption_column;
+};
 
 /* -- folder ------------------------------------------------------------------------------------ */
 
@@ -151,11 +158,12 @@ struct source_folder_options {
 	void (*note)(void *arg, const char *line);
 	void *note_arg;
 	size_t *
-	    unread; /* one more for each folder or archive that could not be read to its end; may be NULL */
+	    unread; /* one more for each folder, archive or manifest that could not be read to its end, or not all of it; may be NULL */
 	/* Who parses archives, asked for when the first is met; NULL: archives are passed over. */
 	int (*unpack)(struct unpack **out, struct error *err);
+	struct source_manifest_options manifest;
 	/*
-	 * True: archive @entry may still be written, and nothing of it is listed. May be NULL.
+	 * True: archive or manifest @entry may still be written, and nothing of it is listed. May be NULL.
 	 */
 	bool (*archive_waits)(void *arg, const struct source_entry *entry);
 	void *archive_arg;
@@ -185,6 +193,23 @@ int source_folder_open(const char *path, const struct source_folder_options *opt
  */
 int source_archive_open(const char *path, const struct source_folder_options *options,
 			struct source **out, struct error *err);
+
+/* -- manifest ---------------------------------------------------------------------------------- */
+
+/*
+ * The images that a manifest names (manifest_record.h), in the order of its lines, each path once: the last line of a
+ * path counts. Paths are below a root, and those of the source are relative to it: an absolute one must lie below it, ".."
+ * is refused, and links to other folders are not followed, as in a folder source. What a name ends in does not matter.
+ * A file that is not there is noted and passed over, as if no line named it. A key of kohya's JSON without an image's ending is that of
+ * the file that has one.
+ *
+ * Captions are those of the manifest; an image that has none there has that of the file beside it. A line that cannot be used
+ * is noted with its number, and counted in options->unread: what is not found then has not vanished.
+ *
+ * A manifest that changes is read again when something is asked of it; while it is being written that is ERR_TRANSIENT.
+ */
+int source_manifest_open(const char *path, const struct source_folder_options *options,
+			 struct source **out, struct error *err);
 
 /* -- memory: for tests ------------------------------------------------------------------------- */
 

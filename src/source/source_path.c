@@ -1,6 +1,7 @@
 #include "source/source_path.h"
 
 #include "base/checked.h"
+#include "source/manifest_record.h"
 
 #include <string.h>
 #include <strings.h>
@@ -77,4 +78,16 @@ size_t source_path_archive_stem(const char *path)
 bool source_path_is_archive(const char *path)
 {
 	return path[source_path_archive_stem(path)] != '\0';
+}
+
+bool source_path_is_manifest(const char *path)
+{
+	enum manifest_format format;
+
+	return manifest_format_of(path, &format);
+}
+
+bool source_path_is_file(const char *path)
+{
+	return source_path_is_archive(path) || source_path_is_manifest(path);
 }

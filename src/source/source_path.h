@@ -26,6 +26,11 @@ bool source_path_is_archive(const char *path);
 /* Length of @path without that ending; all of it if it has none. */
 size_t source_path_archive_stem(const char *path);
 
+/* Whether it is the name of a manifest: .jsonl, .ndjson, .csv, .tsv or .json, in any case. */
+bool source_path_is_manifest(const char *path);
+/* The paths that are files of their own as a source, no folders. */
+bool source_path_is_file(const char *path);
+
 /* The path of the caption beside @path, to be freed. */
 char *source_path_caption(const char *path);
 /* Whether it is the name of a caption. */

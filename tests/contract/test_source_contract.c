@@ -1,16 +1,18 @@
 /*
- * What every source does, run on each: the same files in memory, in a folder, and in archives of which one is read
- * at any place and the others from their beginning.
+ * What every source does, run on each: the same files in memory, in a folder, in archives of which one is read
+ * at any place and the others from their beginning, and named by manifests.
  */
 #include "tests/archive_samples.h"
 #include "tests/testing.h"
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/text.h"
 #include "source/source.h"
 #include "source/unpack.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <string.h>
 
 struct backend {
@@ -87,6 +89,58 @@ static void open_archive(struct backend *b, const struct source_memory_file *fil
 	assert_ok(source_open(path, &options, &b->source, &err), &err);
 }
 
+/* What a file is called in a manifest, and its caption; in CSV an empty one is none. */
+static void put_line(struct buffer *out, bool json, const struct source_memory_file *file)
+{
+	json_t *object = json_pack("{s:s}", "path", file->path);
+
+	if (file->caption)
+		json_object_set_new(object, "caption", json_string(file->caption));
+	if (json) {
+		char *line = json_dumps(object, JSON_COMPACT);
+
+		buffer_appendf(out, "%s\n", line);
+		free(line);
+	} else {
+		buffer_appendf(out, "\"%s\",\"%s\"\r\n", file->path,
+			       file->caption ? file->caption : "");
+	}
+	json_decref(object);
+}
+
+/* What a manifest cannot say (bytes that are no UTF-8, an empty caption in CSV) lies beside the image. */
+static void open_manifest(struct backend *b, const struct source_memory_file *files, size_t n)
+{
+	const struct source_folder_options options = {.recursive = true};
+	bool json = strcmp(b->name, "images.jsonl") == 0;
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+	cleanup_free char *path = NULL;
+
+	b->dir = testing_tempdir();
+	if (!json)
+		buffer_append_string(&text, "path,caption\r\n");
+	for (size_t i = 0; i < n; i++) {
+		struct source_memory_file file = files[i];
+
+		if (file.data)
+			write_file(b->dir, file.path, file.data, file.size);
+		if (file.caption &&
+		    (!utf8_valid(file.caption, strlen(file.caption)) || !*file.caption)) {
+			const char *dot = strrchr(file.path, '.');
+			cleanup_free char *caption =
+			    xasprintf("%.*s.txt", (int)(dot - file.path), file.path);
+
+			write_file(b->dir, caption, file.caption, strlen(file.caption));
+			file.caption = NULL;
+		}
+		put_line(&text, json, &file);
+	}
+	write_file(b->dir, b->name, text.data ? text.data : (const void *)"", text.size);
+	path = testing_path(b->dir, b->name);
+	assert_ok(source_open(path, &options, &b->source, &err), &err);
+}
+
 static void backend_open(void **state, const struct source_memory_file *files, size_t n)
 {
 	struct backend *b = *state;
@@ -95,6 +149,8 @@ static void backend_open(void **state, const struct source_memory_file *files, s
 		open_memory(b, files, n);
 	else if (strcmp(b->name, "folder") == 0)
 		open_folder(b, files, n);
+	else if (strncmp(b->name, "images.", 7) == 0)
+		open_manifest(b, files, n);
 	else
 		open_archive(b, files, n);
 }
@@ -131,14 +187,16 @@ static void entries_come_in_byte_order_of_their_paths_and_then_the_end(void **st
 	    "a/c.jpg",	  "a0.jpg",	  "b.jpg",    "b.png", "b.x/deep/one.jpg", "b/z.jpg",
 	    "new\nl.jpg", "\xc3\xa9.jpg", "\xff.jpg",
 	};
+	/* A manifest is UTF-8. */
+	size_t n = ARRAY_SIZE(sorted) - (strncmp(b->name, "images.", 7) == 0);
 	struct source_memory_file files[ARRAY_SIZE(sorted)];
 
-	/* An archive's is the order of its members. 7 and 15 are coprime */
-	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++)
+	/* An archive's is the order of its members, a manifest's that of its lines. 7 and 15 are coprime */
+	for (size_t i = 0; i < n; i++)
 		files[i] = (struct source_memory_file){
 		    sorted[strchr(b->name, '.') ? i : i * 7 % ARRAY_SIZE(sorted)], "x", 1, NULL};
-	backend_open(state, files, ARRAY_SIZE(files));
-	for (size_t i = 0; i < ARRAY_SIZE(sorted); i++)
+	backend_open(state, files, n);
+	for (size_t i = 0; i < n; i++)
 		assert_string_equal(next_path(b->source), sorted[i]);
 	assert_null(next_path(b->source));
 	assert_null(next_path(b->source));
@@ -325,13 +383,16 @@ static void a_caption_over_a_mebibyte_is_too_large(void **state)
 	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &folder),               \
 	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &tar),                  \
 	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &tar_gz),               \
-	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &zip)
+	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &zip),                  \
+	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &jsonl),                \
+	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &csv)
 
 int main(void)
 {
 	static struct backend memory = {.name = "memory"}, folder = {.name = "folder"},
 			      tar = {.name = "a.tar"}, tar_gz = {.name = "a.tar.gz"},
-			      zip = {.name = "a.zip"};
+			      zip = {.name = "a.zip"}, jsonl = {.name = "images.jsonl"},
+			      csv = {.name = "images.csv"};
 	const struct CMUnitTest tests[] = {
 	    CONTRACT(entries_come_in_byte_order_of_their_paths_and_then_the_end),
 	    CONTRACT(an_empty_source_is_at_its_end),

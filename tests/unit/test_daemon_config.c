@@ -364,10 +364,12 @@ static void what_is_missing_is_named(void **state)
 		       "output");
 	assert_refused(
 	    "datasets:\n- name: a\n",
-	    "/f:2:3: source is missing: where the images are: a folder, an archive, or a list");
+	    "/f:2:3: source is missing: where the images are: a folder, an archive, a manifest, "
+	    "or a list of them");
 	assert_refused("datasets:\n- name: a\n  source: {recursive: true}\n",
-		       "/f:3:11: path is missing: folder of images, or an archive "
-		       "(.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z)");
+		       "/f:3:11: path is missing: folder of images, archive "
+		       "(.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z) or manifest "
+		       "(.jsonl, .csv, .tsv, .json)");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n",
 		       "/f:2:3: output is missing: where the shards go, and how they look");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n  output: {path: /o}\n",
