@@ -57,6 +57,8 @@ static const struct setting rows[] = {
     {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
+    {"flip", SETTING_FLAG, FIELD(flip), .fallback = "false",
+     .help = "encode the mirrored picture, too: a sample of its own, with key KEY-f"},
     {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,
      .help = "what is kept of the distribution"},
     {"tiling", SETTING_CHOICE, FIELD(tiling), .fallback = "none", .choices = tilings,

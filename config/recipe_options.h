@@ -24,6 +24,7 @@ struct recipe_options {
 	const char *precision; /* "auto", "f32", "bf16", "f16"; NULL: f32 */
 	const char *dtype;     /* "float16", "float32" */
 	const char *round;     /* of src/vae/rounding.h */
+	bool flip;	       /* the mirrored picture, too */
 	bool scaled;	       /* stored as (z - shift_factor) * scaling_factor */
 	uint64_t seed;	       /* of draws and of the order in shards */
 };

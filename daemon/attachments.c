@@ -178,7 +178,8 @@ static bool is_compressed(const struct record *record)
 	return !record_member(record, "latent.npy") && !record_member(record, "moments.npy");
 }
 
-int attachments_put(struct attachments *a, struct record *record, struct error *err)
+int attachments_put(struct attachments *a, const char *key, struct record *record,
+		    struct error *err)
 {
 	cleanup_ndarray struct ndarray array = NDARRAY_INIT;
 	cleanup_buffer struct buffer npy = BUFFER_INIT, frame = BUFFER_INIT;
@@ -192,7 +193,7 @@ int attachments_put(struct attachments *a, struct record *record, struct error *
 	if (!there && record->n_members == RECORD_MAX_MEMBERS)
 		return error_set(err, ERR_CONFIG, "%s has %d members, the most there can be",
 				 record->key, RECORD_MAX_MEMBERS);
-	if (read_array(a, record->key, &array, err) < 0)
+	if (read_array(a, key, &array, err) < 0)
 		return -1;
 	npy_write(&npy, &array);
 	if (compressed &&

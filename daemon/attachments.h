@@ -3,7 +3,7 @@
  *
  *	attachments_open("clip", "te.safetensors", &a, err)    tensors by key; or a folder of KEY.npy
  *	attachments_keys(a)                                    a set
- *	attachments_put(a, &record, err)                       1: the record is another one now
+ *	attachments_put(a, key, &record, err)                  1: the record is another one now
  *	attachments_close(a)
  */
 #ifndef LATENTD_DAEMON_ATTACHMENTS_H
@@ -35,9 +35,10 @@ void attachments_close(struct attachments *a);
 struct json_t *attachments_keys(struct attachments *a);
 bool attachments_have(const struct attachments *a, const char *key);
 /*
- * Gives @record the array of its key, compressed as its latent is, in the place of an earlier one of that name.
+ * Gives @record, of any variant, the array of its image's @key, compressed as its latent is, in the place of an earlier one of that name.
  * ATTACHMENT_CHANGED, or 0 where it has exactly that already. ERR_CONFIG: the array cannot be read, or the record is full.
  */
-int attachments_put(struct attachments *a, struct record *record, struct error *err);
+int attachments_put(struct attachments *a, const char *key, struct record *record,
+		    struct error *err);
 
 #endif

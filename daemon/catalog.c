@@ -1,6 +1,7 @@
 #include "daemon/catalog.h"
 
 #include "daemon/record_build.h"
+#include "daemon/variants.h"
 #include "storage/seal.h"
 
 #include "base/checked.h"
@@ -148,13 +149,15 @@ int sample_check(const struct record *record, const struct sample_row *row, cons
 		 struct error *err)
 {
 	struct record_facts facts;
+	char key[SAMPLE_KEY_SIZE];
 
 	if (record_facts_read(record, &facts, err) < 0 ||
 	    record_latent_read(record, &facts, NULL, err) < 0)
 		return -1;
+	variant_key(row->key, row->variant, key);
 	if (strcmp(facts.recipe_id, recipe_id) != 0)
 		return error_data(err, "verify", "%s is of another recipe", record->key);
-	if (strcmp(row->key, record->key) != 0 || strcmp(row->path, facts.path) != 0 ||
+	if (strcmp(key, record->key) != 0 || strcmp(row->path, facts.path) != 0 ||
 	    row->variant != facts.variant || !hash128_equal(&row->content, &facts.content) ||
 	    !hash128_equal(&row->latent, &facts.latent))
 		return error_data(err, "verify", "%s is not what the catalog says", record->key);

@@ -34,7 +34,7 @@ static int edit(void *arg, const struct sample_row *row, struct record *record, 
 
 	if (!attachments_have(a->arrays, row->key))
 		return 0;
-	return attachments_put(a->arrays, record, err) < 0 ? -1 : 0;
+	return attachments_put(a->arrays, row->key, record, err) < 0 ? -1 : 0;
 }
 
 /* *changes: samples of the shard that would get an array that they have not. */
@@ -59,7 +59,7 @@ static int compare(struct attaching *a, const struct shard_row *shard, size_t *c
 		}
 		if (shard_read_record(a->base->store, shard->path, &span, &record, err) < 0)
 			return error_wrap(err, "%s", shard->path);
-		r = attachments_put(a->arrays, &record, err);
+		r = attachments_put(a->arrays, row->key, &record, err);
 		if (r < 0)
 			return -1;
 		*changes += r == ATTACHMENT_CHANGED;

@@ -240,6 +240,7 @@ struct find_task {
 	const struct hash128 *contents;
 	struct content_found *found;
 	size_t n;
+	bool variants;
 	struct error err;
 	db_found_fn fn;
 	void *arg;
@@ -250,8 +251,13 @@ static void find_run(struct task *task)
 	struct find_task *t = (struct find_task *)task;
 
 	for (size_t i = 0; i < t->n; i++) {
-		if (queue_find_content(t->db->queue, t->dataset, &t->contents[i], &t->found[i],
-				       &t->err) < 0)
+		struct content_found *found = &t->found[i];
+
+		if (queue_find_content(t->db->queue, t->dataset, &t->contents[i], found, &t->err) <
+		    0)
+			return;
+		if (t->variants && found->where == CONTENT_VISIBLE &&
+		    queue_find_variants(t->db->queue, found, &t->err) < 0)
 			return;
 	}
 }
@@ -268,7 +274,7 @@ static void find_done(struct task *task)
 }
 
 void db_find(struct db *db, int64_t dataset, const struct hash128 *contents, size_t n,
-	     db_found_fn fn, void *arg)
+	     bool variants, db_found_fn fn, void *arg)
 {
 	struct find_task *t = xcalloc(1, sizeof(*t));
 
@@ -279,6 +285,7 @@ void db_find(struct db *db, int64_t dataset, const struct hash128 *contents, siz
 	t->contents = contents;
 	t->found = xcalloc(n, sizeof(*t->found));
 	t->n = n;
+	t->variants = variants;
 	t->fn = fn;
 	t->arg = arg;
 	executor_post(db->executor, &t->base);

@@ -45,12 +45,12 @@ void db_complete(struct db *db, const struct shard_row *shard, const struct samp
 
 /*
  * What is stored of each of @n contents, of @dataset or another one of its recipe. Both must live until the answer; what was found is
- * released after it, unless the callback takes it (where = CONTENT_NONE then).
+ * released after it, unless the callback takes it (where = CONTENT_NONE then). @variants: where all variants lie, too.
  */
 typedef void (*db_found_fn)(void *arg, struct content_found *found, size_t n,
 			    const struct error *err);
 void db_find(struct db *db, int64_t dataset, const struct hash128 *contents, size_t n,
-	     db_found_fn fn, void *arg);
+	     bool variants, db_found_fn fn, void *arg);
 
 /* How much of a dataset is in which state. */
 typedef void (*db_counted_fn)(void *arg, const struct queue_counts *counts,

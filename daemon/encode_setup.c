@@ -197,6 +197,7 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	r.buckets = *bucket_table_options(table);
 	r.filter = pixel_setup_filter(&o->pixels);
 	r.policy = pixel_setup_policy(&o->pixels);
+	r.flip = o->flip;
 	r.posterior = (enum posterior)posterior_parse(o->posterior);
 	r.scaled = o->scaled || vae_config_deterministic(&model->vae);
 	r.seed = o->seed;

@@ -1,5 +1,6 @@
 #include "daemon/index.h"
 
+#include "daemon/variants.h"
 #include "storage/seal.h"
 
 #include "base/checked.h"
@@ -63,10 +64,11 @@ int index_writer_run(const struct index_pass *pass, const struct index_writer *w
 static int on_sample(void *arg, const struct sample_row *row)
 {
 	struct index_samples *s = arg;
+	char key[SAMPLE_KEY_SIZE];
 
+	variant_key(row->key, row->variant, key);
 	ARRAY_GROW(s->items, s->n, s->capacity);
-	s->items[s->n++] =
-	    (struct index_sample){xstrdup(row->key), row->offset, row->bytes, row->dead};
+	s->items[s->n++] = (struct index_sample){xstrdup(key), row->offset, row->bytes, row->dead};
 	return 0;
 }
 

@@ -165,7 +165,7 @@ static int check_disjoint(const struct merge_dataset *d, struct error *err)
 	}
 	qsort(keys, n, sizeof(*keys), by_key);
 	for (size_t i = 1; i < n; i++) {
-		if (strcmp(keys[i - 1].key, keys[i].key) == 0)
+		if (keys[i - 1].shard != keys[i].shard && strcmp(keys[i - 1].key, keys[i].key) == 0)
 			return error_set(err, ERR_CONFIG, "%s is both in %s and in %s", keys[i].key,
 					 keys[i - 1].shard->source, keys[i].shard->source);
 	}

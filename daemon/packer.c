@@ -25,7 +25,8 @@ void finished_release(struct finished *f)
 	free(f->caption);
 	free(f->meta);
 	free(f->engine);
-	ndarray_release(&f->latent);
+	for (size_t i = 0; i < VARIANTS; i++)
+		ndarray_release(&f->latents[i]);
 	free(f->stored.shard);
 }
 
@@ -71,36 +72,80 @@ struct append_task {
 	struct error failure; /* the spool failed */
 };
 
+/* The stored record, of the spool with its variants, of a shard by itself. */
+static int read_stored(const struct packer *p, const struct finished *f, uint32_t variant,
+		       struct record *out, struct error *err)
+{
+	const struct packer_stored *stored = &f->stored;
+	cleanup_record struct record bundle = RECORD_INIT;
+
+	if (stored->where != CONTENT_SPOOLED)
+		return shard_read_record(packer_store_of(p, stored->dataset), stored->shard,
+					 &stored->spans[variant], out, err);
+	if (spool_read(p->options.spool, &stored->place, &bundle, err) < 0)
+		return -1;
+	return variant_take(&bundle, variant, out, err);
+}
+
 /* The same record from the stored one. Whatever is wrong with that one is ERR_DATA: it is encoded then. */
-static int copy_stored(const struct packer *p, const struct finished *f, struct record *out,
-		       struct error *err)
+static int copy_stored(const struct packer *p, const struct finished *f, uint32_t variant,
+		       struct record *out, struct error *err)
 {
 	const struct packer_options *options = &p->options;
 	const struct record_names names = {f->key,  f->path, f->caption, f->facts.captions,
 					   f->rank, f->meta};
 	cleanup_record struct record stored = RECORD_INIT;
 	struct error why = ERROR_INIT;
-	int r = f->stored.where == CONTENT_SPOOLED
-		    ? spool_read(options->spool, &f->stored.place, &stored, &why)
-		    : shard_read_record(packer_store_of(p, f->stored.dataset), f->stored.shard,
-					&f->stored.span, &stored, &why);
+	int r = read_stored(p, f, variant, &stored, &why);
 
 	if (r == 0)
 		r = record_copy(&stored, options->recipe, &f->facts.content, &names, out, &why);
 	return r == 0 ? 0 : error_data(err, "record", "%s", why.message);
 }
 
-static int make_record(const struct packer *p, struct finished *f, struct record *out,
-		       struct error *err)
+static int make_record(const struct packer *p, struct finished *f, uint32_t variant,
+		       struct record *out, struct error *err)
 {
 	if (f->stored.where != CONTENT_NONE)
-		return copy_stored(p, f, out, err);
+		return copy_stored(p, f, variant, out, err);
 	f->facts.key = f->key;
+	f->facts.variant = variant;
+	f->facts.in_float32 = f->in_float32[variant];
 	f->facts.path = f->path;
 	f->facts.caption = f->caption;
 	f->facts.meta = f->meta;
 	f->facts.engine = f->engine;
-	return record_build(p->options.recipe, &f->facts, &f->latent, f->rank, out, err);
+	return record_build(p->options.recipe, &f->facts, &f->latents[variant], f->rank, out, err);
+}
+
+/* All variants of an image, as one record of the spool. */
+static int make_bundle(const struct packer *p, struct finished *f, struct record *out,
+		       struct error *err)
+{
+	cleanup_record struct record bundle = RECORD_INIT;
+	size_t n = recipe_variants(p->options.recipe);
+
+	for (uint32_t v = 0; v < n; v++) {
+		cleanup_record struct record record = RECORD_INIT;
+		struct record_facts facts;
+
+		/* What does not read back would stop its whole shard later. */
+		if (make_record(p, f, v, &record, err) < 0 ||
+		    record_facts_read(&record, &facts, err) < 0)
+			return -1;
+		if (facts.variant != v)
+			return error_data(err, "record", "%s is another variant", record.key);
+		if (v > 0) {
+			if (variant_put(&bundle, v, &record, err) < 0)
+				return -1;
+			continue;
+		}
+		bundle = record;
+		record = (struct record)RECORD_INIT;
+	}
+	*out = bundle;
+	bundle = (struct record)RECORD_INIT;
+	return 0;
 }
 
 static void append_one(struct append_task *t, struct append_item *item)
@@ -108,13 +153,9 @@ static void append_one(struct append_task *t, struct append_item *item)
 	const struct packer_options *options = &t->packer->options;
 	cleanup_record struct record record = RECORD_INIT;
 	struct finished *f = &item->finished;
-	struct record_facts facts;
 
 	atomic_fetch_add(&t->packer->steps, 1);
-	if (make_record(t->packer, f, &record, &item->rejected) < 0)
-		return;
-	/* What does not read back would stop its whole shard later. */
-	if (record_facts_read(&record, &facts, &item->rejected) < 0)
+	if (make_bundle(t->packer, f, &record, &item->rejected) < 0)
 		return;
 	record.dataset = options->dataset;
 	record.job = f->job;
@@ -196,7 +237,8 @@ void packer_append(struct packer *p, struct finished *items, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		t->items[i].finished = items[i];
 		t->items[i].entry.since = now;
-		t->bytes += items[i].latent.bytes;
+		for (size_t v = 0; v < VARIANTS; v++)
+			t->bytes += items[i].latents[v].bytes;
 	}
 	free(items);
 	p->pending += n;

@@ -21,6 +21,7 @@
 #include "daemon/db.h"
 #include "daemon/record_build.h"
 #include "daemon/stage_meter.h"
+#include "daemon/variants.h"
 #include "storage/seal.h"
 #include "storage/spool.h"
 
@@ -61,7 +62,8 @@ struct packer_options {
 	int64_t dataset;
 	const struct packer_sibling *siblings; /* must live until close */
 	size_t n_siblings;
-	size_t shard_samples, shard_bytes; /* a group with so much is sealed */
+	size_t shard_samples,
+	    shard_bytes; /* a group with so much is sealed; variants are not parted */
 	/* bytes of sealed records that a few unsealed ones may keep on disk: beyond, those are sealed too */
 	uint64_t spool_waste;
 	int64_t
@@ -78,7 +80,7 @@ struct packer_stored {
 	struct spool_place place;
 	int64_t dataset;
 	char *shard;
-	struct shard_span span;
+	struct shard_span spans[VARIANTS]; /* of each that the recipe has */
 };
 
 /* An encoded image, all of it owned; or one whose record is to be copied. */
@@ -86,14 +88,15 @@ struct finished {
 	int64_t job;
 	uint64_t fence, rank;
 	char *key, *path, *caption, *meta, *engine;
-	struct sample_facts facts; /* its strings are set by the packer */
-	struct ndarray latent;
+	struct sample_facts facts;	  /* its strings are set by the packer */
+	struct ndarray latents[VARIANTS]; /* of each that the recipe has */
+	bool in_float32[VARIANTS];	  /* see struct sample_facts */
 	struct packer_stored
 	    stored; /* the latent is this one's; of facts only content and captions count */
 	bool again; /* see struct packed */
 };
 
-/* A record that is in the spool and belongs into a shard of this dataset. */
+/* A record, with its variants, that is in the spool and belongs into a shard of this dataset. */
 struct spooled {
 	int64_t job;
 	uint64_t rank;
@@ -122,7 +125,7 @@ size_t packer_pending(const struct packer *p);
 void packer_note_shard(struct packer *p, const char *name);
 /* So much waits to be appended that nothing more should be encoded. */
 bool packer_is_behind(const struct packer *p);
-/* Records that are in the spool and in no shard. */
+/* Images whose records are in the spool and in no shard. */
 size_t packer_unsealed(const struct packer *p);
 /* Their bytes, but for those of the shard that is being made. */
 uint64_t packer_unsealed_bytes(const struct packer *p);

@@ -47,6 +47,27 @@ struct store *packer_store_of(const struct packer *p, int64_t dataset)
 	return NULL;
 }
 
+/* False: the shard has not all that the recipe wants. */
+static bool take_spans(const struct packer *p, const struct content_found *found,
+		       struct shard_span spans[VARIANTS])
+{
+	size_t wanted = recipe_variants(p->options.recipe), n = 0;
+
+	if (wanted == 1) {
+		spans[0] = (struct shard_span){found->offset, found->bytes};
+		return found->variant == VARIANT_PLAIN;
+	}
+	for (size_t i = 0; i < found->n_variants; i++) {
+		const struct variant_place *at = &found->variants[i];
+
+		if (at->variant >= wanted)
+			continue;
+		spans[at->variant] = (struct shard_span){at->offset, at->bytes};
+		n++;
+	}
+	return n == wanted;
+}
+
 bool packer_locate(const struct packer *p, const struct content_found *found,
 		   struct packer_stored *stored)
 {
@@ -59,9 +80,9 @@ bool packer_locate(const struct packer *p, const struct content_found *found,
 			stored->place = *place;
 		return place != NULL;
 	}
-	if (found->where != CONTENT_VISIBLE || !packer_store_of(p, found->dataset))
+	if (found->where != CONTENT_VISIBLE || !packer_store_of(p, found->dataset) ||
+	    !take_spans(p, found, stored->spans))
 		return false;
 	stored->shard = xstrdup(found->shard_path);
-	stored->span = (struct shard_span){found->offset, found->bytes};
 	return true;
 }

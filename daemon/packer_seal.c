@@ -16,8 +16,9 @@ struct seal_task {
 	struct packer *packer;
 	struct spooled *entries;
 	size_t n;
+	size_t variants; /* of each entry */
 	unsigned first_number;
-	struct sample_row *samples; /* with strings of their own */
+	struct sample_row *samples; /* n * variants, with strings of their own */
 	struct sealed_shard sealed;
 	struct shard_row row;
 	uint64_t spool_bytes; /* on disk after the drop */
@@ -28,19 +29,21 @@ static int seal_load(void *arg, size_t index, struct record *out, struct error *
 {
 	struct seal_task *t = arg;
 	const struct packer_options *options = &t->packer->options;
+	const struct spooled *entry = &t->entries[index / t->variants];
 	struct sample_row *row = &t->samples[index];
-	cleanup_record struct record record = RECORD_INIT;
+	cleanup_record struct record bundle = RECORD_INIT, record = RECORD_INIT;
 	struct record_facts facts;
 
 	atomic_fetch_add(&t->packer->steps, 1);
 	/* One that waits since before a repack has the codec of then. */
-	if (spool_read(options->spool, &t->entries[index].place, &record, err) < 0 ||
+	if (spool_read(options->spool, &entry->place, &bundle, err) < 0 ||
+	    variant_take(&bundle, (uint32_t)(index % t->variants), &record, err) < 0 ||
 	    record_recode(&record, options->recipe->form.codec, err) < 0 ||
 	    record_facts_read(&record, &facts, err) < 0)
 		return -1;
-	*row = (struct sample_row){.key = xstrdup(facts.key),
+	*row = (struct sample_row){.key = xstrdup(facts.image),
 				   .path = xstrdup(facts.path),
-				   .job = t->entries[index].job,
+				   .job = entry->job,
 				   .variant = facts.variant,
 				   .content = facts.content,
 				   .latent = facts.latent};
@@ -53,7 +56,7 @@ static void seal_row(struct seal_task *t)
 {
 	const struct packer_options *options = &t->packer->options;
 
-	for (size_t i = 0; i < t->n; i++) {
+	for (size_t i = 0; i < t->n * t->variants; i++) {
 		t->samples[i].offset = t->sealed.spans[i].offset;
 		t->samples[i].bytes = t->sealed.spans[i].bytes;
 	}
@@ -62,7 +65,7 @@ static void seal_row(struct seal_task *t)
 				    .format = dataset_form_format(&options->recipe->form)->name,
 				    .group = t->entries[0].group,
 				    .bytes = t->sealed.bytes,
-				    .samples = t->n,
+				    .samples = t->n * t->variants,
 				    .sha256 = t->sealed.sha256,
 				    .xxh3 = t->sealed.xxh3,
 				    .sealed_at = clock_wall_ms()};
@@ -80,9 +83,9 @@ static void seal_run(struct task *task)
 					   .first_number = t->first_number};
 
 	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
-	t->samples = xcalloc(t->n, sizeof(*t->samples));
+	t->samples = xcalloc(t->n * t->variants, sizeof(*t->samples));
 	stage_meter_enter(options->stages, STAGE_WRITE);
-	if (seal_shard(&target, seal_load, t, t->n, &t->sealed, &t->err) == 0)
+	if (seal_shard(&target, seal_load, t, t->n * t->variants, &t->sealed, &t->err) == 0)
 		seal_row(t);
 	stage_meter_leave(options->stages, STAGE_WRITE);
 }
@@ -90,7 +93,7 @@ static void seal_run(struct task *task)
 static void seal_free(struct seal_task *t)
 {
 	sealed_shard_release(&t->sealed);
-	for (size_t i = 0; t->samples && i < t->n; i++) {
+	for (size_t i = 0; t->samples && i < t->n * t->variants; i++) {
 		free((char *)t->samples[i].key);
 		free((char *)t->samples[i].path);
 	}
@@ -148,7 +151,8 @@ static void seal_completed(void *arg, bool conflict, const struct error *err)
 		seal_end(t);
 		return;
 	}
-	p->options.handlers.on_shard(p->options.arg, t->sealed.name, t->n, t->sealed.bytes);
+	p->options.handlers.on_shard(p->options.arg, t->sealed.name, t->n * t->variants,
+				     t->sealed.bytes);
 	for (size_t i = 0; i < t->n; i++)
 		packer_forget_place(p, t->entries[i].job, &t->entries[i].place);
 	t->base.run = drop_run;
@@ -169,7 +173,7 @@ static void seal_done(struct task *task)
 	}
 	spool_index_note_shard(&p->index, t->sealed.name);
 	p->under_way++;
-	db_complete(p->options.db, &t->row, t->samples, t->n, seal_completed, t);
+	db_complete(p->options.db, &t->row, t->samples, t->n * t->variants, seal_completed, t);
 }
 
 /* Bytes on disk that nobody needs, but for which some record in the same segment is still live. */
@@ -190,20 +194,21 @@ static bool flush_is_ready(const struct packer *p)
 static struct spooled *take_entries(struct packer *p, size_t *n)
 {
 	const struct packer_options *o = &p->options;
+	size_t variants = recipe_variants(o->recipe);
+	size_t images = o->shard_samples > variants ? o->shard_samples / variants : 1;
 	bool any = p->draining && p->drain_seals && p->pending == 0;
-	struct spooled *entries =
-	    spool_index_take(&p->index, o->shard_samples, o->shard_bytes, any, n);
+	struct spooled *entries = spool_index_take(&p->index, images, o->shard_bytes, any, n);
 
 	if (!entries && flush_is_ready(p)) {
-		entries = spool_index_take_aged(&p->index, p->flush_at + 1, o->shard_samples,
-						o->shard_bytes, n);
+		entries =
+		    spool_index_take_aged(&p->index, p->flush_at + 1, images, o->shard_bytes, n);
 		p->flushing = entries != NULL;
 	}
 	if (!entries && o->seal_age_ms > 0)
-		entries = spool_index_take_aged(&p->index, clock_mono_ms() - o->seal_age_ms,
-						o->shard_samples, o->shard_bytes, n);
+		entries = spool_index_take_aged(&p->index, clock_mono_ms() - o->seal_age_ms, images,
+						o->shard_bytes, n);
 	if (!entries && wasted(p) > o->spool_waste)
-		entries = spool_index_take_oldest(&p->index, o->shard_samples, o->shard_bytes, n);
+		entries = spool_index_take_oldest(&p->index, images, o->shard_bytes, n);
 	return entries;
 }
 
@@ -225,6 +230,7 @@ void packer_seal(struct packer *p)
 	t->packer = p;
 	t->entries = entries;
 	t->n = n;
+	t->variants = recipe_variants(p->options.recipe);
 	t->first_number = spool_index_next_shard(&p->index, entries[0].group);
 	p->sealing = true;
 	p->being_sealed = n;

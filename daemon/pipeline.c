@@ -179,6 +179,8 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	thread_short_slices(); /* decode workers wait for the loop, and use all cores */
 	p->event = event;
 	p->options = *options;
+	p->variants = recipe_variants(options->recipe);
+	p->per_batch = options->best_batch > p->variants ? options->best_batch / p->variants : 1;
 	pipeline_set_roots(p, options->roots, options->n_roots);
 	p->duplicates = duplicates_new();
 	p->outcomes = outcome_log_new(options->db, on_queue_failed, p);

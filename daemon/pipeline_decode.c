@@ -29,7 +29,7 @@ static size_t batches_ahead(const struct pipeline *p)
 	size_t n = 0;
 
 	for (size_t i = 0; i < p->n_pending; i++)
-		n += p->pending[i].works.n / p->options.best_batch;
+		n += p->pending[i].works.n / p->per_batch;
 	return n;
 }
 
@@ -88,6 +88,22 @@ void pipeline_decode(struct work *w)
 	}
 }
 
+/* From the slot, and mirrored where the recipe has that. */
+static void take_pixels(struct work *w, const uint8_t *pixels)
+{
+	size_t bytes = work_picture_bytes(w);
+	struct image mirrored = {.width = w->placement.target_width,
+				 .height = w->placement.target_height};
+
+	w->pixels = xmalloc(work_pixel_bytes(w));
+	memcpy(w->pixels, pixels, bytes);
+	if (!w->pipeline->options.recipe->flip)
+		return;
+	mirrored.pixels = w->pixels + bytes;
+	memcpy(mirrored.pixels, pixels, bytes);
+	image_mirror(&mirrored);
+}
+
 void pipeline_on_done(void *image, const uint8_t *pixels)
 {
 	struct work *w = image;
@@ -95,8 +111,7 @@ void pipeline_on_done(void *image, const uint8_t *pixels)
 	struct pending *bucket = NULL;
 
 	work_left_worker(w);
-	w->pixels = xmalloc(work_pixel_bytes(w));
-	memcpy(w->pixels, pixels, work_pixel_bytes(w));
+	take_pixels(w, pixels);
 	work_reserve(w, work_pixel_bytes(w));
 	for (size_t i = 0; i < p->n_pending && !bucket; i++) {
 		if (p->pending[i].width == w->placement.target_width &&

@@ -7,9 +7,8 @@
 
 static void submit(struct pipeline *p, struct pending *bucket)
 {
-	size_t n =
-	    bucket->works.n < p->options.best_batch ? bucket->works.n : p->options.best_batch;
-	struct encode_batch *batch = encode_batch_new(n);
+	size_t n = bucket->works.n < p->per_batch ? bucket->works.n : p->per_batch;
+	struct encode_batch *batch = encode_batch_new(n * p->variants);
 
 	batch->width = bucket->width;
 	batch->height = bucket->height;
@@ -19,13 +18,17 @@ static void submit(struct pipeline *p, struct pending *bucket)
 	for (size_t i = 0; i < n; i++) {
 		struct work *w = work_list_pop(&bucket->works);
 
-		batch->items[i].owner = w;
-		batch->items[i].pixels = w->pixels;
-		batch->items[i].content = w->content;
+		for (uint32_t v = 0; v < p->variants; v++) {
+			struct encode_item *item = &batch->items[i * p->variants + v];
+
+			item->owner = w;
+			item->pixels = w->pixels + v * work_picture_bytes(w);
+			item->content = variant_noise(&w->content, v);
+		}
 	}
 	p->batches++;
 	p->encoding += n;
-	p->counts.pixels += (uint64_t)n * batch->width * batch->height;
+	p->counts.pixels += (uint64_t)batch->n * batch->width * batch->height;
 	encode_group_submit(p->options.encoders, batch);
 }
 
@@ -59,13 +62,14 @@ void pipeline_submit_batches(struct pipeline *p)
 
 		if (!bucket)
 			return;
-		if (bucket->works.n < p->options.best_batch && !nothing_more_comes(p))
+		if (bucket->works.n < p->per_batch && !nothing_more_comes(p))
 			return;
 		submit(p, bucket);
 	}
 }
 
-static struct finished finish(struct work *w, struct encode_item *item, const char *engine)
+/* @items: of all its variants. */
+static struct finished finish(struct work *w, struct encode_item *items, const char *engine)
 {
 	struct finished f = {.job = w->job.id, .fence = w->job.fence, .rank = w->job.rank};
 
@@ -78,31 +82,50 @@ static struct finished finish(struct work *w, struct encode_item *item, const ch
 	f.facts.header = w->header;
 	f.facts.placement = w->placement;
 	f.facts.captions = w->pipeline->options.captions;
-	f.facts.in_float32 = item->in_float32;
 	f.engine = xstrdup(engine);
-	f.latent = item->latent;
-	item->latent = (struct ndarray)NDARRAY_INIT;
+	for (size_t v = 0; v < w->pipeline->variants; v++) {
+		f.in_float32[v] = items[v].in_float32;
+		f.latents[v] = items[v].latent;
+		items[v].latent = (struct ndarray)NDARRAY_INIT;
+	}
 	return f;
+}
+
+/* Of its variants the first that failed, one to be tried again before others; NULL: none. */
+static const struct error *item_error(const struct encode_item *items, size_t n)
+{
+	const struct error *first = NULL;
+
+	for (size_t v = 0; v < n; v++) {
+		const struct error *e = &items[v].error;
+
+		if (e->code == ERR_TRANSIENT)
+			return e;
+		if (e->code != ERR_NONE && !first)
+			first = e;
+	}
+	return first;
 }
 
 void pipeline_on_batch(struct encode_batch *batch, const struct error *failure)
 {
 	struct pipeline *p = ((const struct work *)batch->items[0].owner)->pipeline;
-	struct finished *finished = xcalloc(batch->n, sizeof(*finished));
-	size_t n = 0;
+	size_t images = batch->n / p->variants, n = 0;
+	struct finished *finished = xcalloc(images, sizeof(*finished));
 
 	p->batches--;
-	p->encoding -= batch->n;
-	for (size_t i = 0; i < batch->n; i++) {
-		struct encode_item *item = &batch->items[i];
-		struct work *w = item->owner;
+	p->encoding -= images;
+	for (size_t i = 0; i < images; i++) {
+		struct encode_item *items = &batch->items[i * p->variants];
+		const struct error *why = item_error(items, p->variants);
+		struct work *w = items[0].owner;
 
-		if (failure->code != ERR_NONE || item->error.code == ERR_TRANSIENT) {
+		if (failure->code != ERR_NONE || (why && why->code == ERR_TRANSIENT)) {
 			work_released(w);
-		} else if (item->error.code != ERR_NONE) {
-			work_failed(w, &item->error);
+		} else if (why) {
+			work_failed(w, why);
 		} else {
-			finished[n++] = finish(w, item, batch->engine);
+			finished[n++] = finish(w, items, batch->engine);
 			work_free(w);
 		}
 	}

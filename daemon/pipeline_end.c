@@ -23,9 +23,14 @@ void work_reserve(struct work *w, size_t bytes)
 	w->reserved = bytes;
 }
 
-size_t work_pixel_bytes(const struct work *w)
+size_t work_picture_bytes(const struct work *w)
 {
 	return w->placement.target_width * w->placement.target_height * 3;
+}
+
+size_t work_pixel_bytes(const struct work *w)
+{
+	return work_picture_bytes(w) * w->pipeline->variants;
 }
 
 void work_free(struct work *w)

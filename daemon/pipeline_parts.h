@@ -43,6 +43,8 @@ struct pipeline {
 	struct duplicates *duplicates;
 	struct pipeline_counts counts;
 	struct outcome_log *outcomes;
+	size_t variants;   /* of each image: they are encoded in one batch */
+	size_t per_batch;  /* images that fill one well */
 	size_t images;	   /* works between claim and end */
 	size_t at_workers; /* of them with a decode worker */
 	size_t batches;	   /* that encoders have */
@@ -100,6 +102,8 @@ void work_left_worker(struct work *w);
 /* Neither content nor header of @w make its worker draw it. */
 void work_skip_decode(struct work *w);
 void work_reserve(struct work *w, size_t bytes);
+/* Of one of its variants, and of all. */
+size_t work_picture_bytes(const struct work *w);
 size_t work_pixel_bytes(const struct work *w);
 void work_free(struct work *w);
 /* Those parked behind @w, which does not lead any more. */

@@ -156,7 +156,10 @@ static int by_key(const void *a, const void *b)
 {
 	const struct sample_row *const *x = a, *const *y = b;
 
-	return strcmp((*x)->key, (*y)->key);
+	int order = strcmp((*x)->key, (*y)->key);
+
+	return order != 0 ? order
+			  : ((*x)->variant > (*y)->variant) - ((*x)->variant < (*y)->variant);
 }
 
 static int on_entered_sample(void *arg, const struct sample_row *row)

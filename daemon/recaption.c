@@ -2,6 +2,7 @@
 
 #include "daemon/caption_list.h"
 #include "daemon/record_copy.h"
+#include "daemon/variants.h"
 
 #include "base/atomic_file.h"
 #include "base/checked.h"
@@ -89,7 +90,6 @@ struct listing {
 	json_t *given, *before; /* before: the list as it is, for sources that are not looked at */
 	struct atomic_file file;
 	struct buffer text;
-	int64_t last; /* job: several samples of it are one line */
 	size_t lines;
 	struct error *err;
 	bool failed;
@@ -109,17 +109,18 @@ static int list_caption(void *arg, const struct recaption_row *row)
 	struct error ignored = ERROR_INIT;
 	cleanup_free char *caption = NULL;
 	const char *known = NULL;
+	char key[SAMPLE_KEY_SIZE];
 	int r;
 
-	if (row->shard == 0 || row->job == l->last)
+	if (row->shard == 0)
 		return 0;
 	r = read_caption(l->options, l->given, row, &caption, &ignored);
 	if (r == ELSEWHERE && caption_list_find(l->before, row->key, &known))
 		caption = known ? xstrdup(known) : NULL;
 	else if (r != 0)
 		return 0;
-	l->last = row->job;
-	caption_list_line(&l->text, row->key, caption);
+	variant_key(row->key, row->variant, key);
+	caption_list_line(&l->text, key, caption);
 	l->lines++;
 	return l->text.size >= LIST_BUFFER ? flush(l) : 0;
 }
@@ -214,7 +215,8 @@ static int add_mark(void *arg, const struct recaption_row *row)
 	char quoted[TEXT_QUOTE_SIZE], line[1024];
 	char *caption = NULL, *meta = NULL;
 
-	if (row->spooled)
+	/* Variants stand side by side, and have one caption. */
+	if (row->spooled || (r->n > 0 && r->marks[r->n - 1].job == row->job))
 		return 0;
 	if (read_caption(r->options, r->given, row, &caption, &why) != 0 ||
 	    read_meta(r->options, row, &meta, &why) == UNREADABLE) {

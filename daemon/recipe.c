@@ -139,6 +139,20 @@ static json_t *pixels_json(const struct recipe *r)
 	return pixels;
 }
 
+static json_t *variants_json(const struct recipe *r)
+{
+	json_t *variants = json_pack("[s]", "plain");
+
+	if (r->flip)
+		json_array_append_new(variants, json_string("flip"));
+	return variants;
+}
+
+size_t recipe_variants(const struct recipe *r)
+{
+	return r->flip ? 2 : 1;
+}
+
 void recipe_finish(struct recipe *r)
 {
 	json_t *root = json_object(), *latent = json_object();
@@ -166,7 +180,7 @@ void recipe_finish(struct recipe *r)
 		json_object_set_new(root, "pixels", pixels_json(r));
 	}
 	json_object_set_new(root, "latent", latent);
-	json_object_set_new(root, "variants", json_pack("[s]", "plain"));
+	json_object_set_new(root, "variants", variants_json(r));
 	free(r->json);
 	r->json = json_dumps(root, JSON_STYLE);
 	json_decref(root);

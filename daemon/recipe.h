@@ -41,6 +41,7 @@ struct recipe {
 	enum resample_filter filter;
 	struct image_policy policy;
 	enum vae_precision precision;
+	bool flip; /* the mirrored picture is encoded, too: variants.h */
 	/* what is kept */
 	enum posterior posterior;
 	uint64_t seed; /* of draws; not part of the id otherwise */
@@ -63,6 +64,8 @@ void recipe_finish(struct recipe *r);
 void recipe_put_statistics(void *object, const struct vae_config *config);
 /* The member `vae` of the canonical text, as a new json_t: network, factors and weights alone decide it. */
 struct json_t *recipe_vae_json(const struct recipe *r);
+/* Samples of one image. */
+size_t recipe_variants(const struct recipe *r);
 /* Whether its latents can be made again: they are no draws, or draws with a seed. */
 bool recipe_is_repeatable(const struct recipe *r);
 /* What the network computes in; "unknown" of an endpoint that does not tell. */

@@ -1,5 +1,7 @@
 #include "daemon/record_build.h"
 
+#include "daemon/variants.h"
+
 #include "base/byte_planes.h"
 #include "base/checked.h"
 #include "base/compress.h"
@@ -174,10 +176,13 @@ static json_t *time_ids_json(size_t width, size_t height, const struct bucket_pl
 static void set_geometry(json_t *root, const struct recipe *recipe,
 			 const struct sample_facts *facts)
 {
-	const struct bucket_placement *p = &facts->placement;
+	struct bucket_placement mirrored = facts->placement;
+	const struct bucket_placement *p = &mirrored;
 	size_t width = facts->header.width, height = facts->header.height;
 	json_t *ltrb = json_array();
 
+	if (facts->variant == VARIANT_FLIP)
+		mirrored.crop_left = p->resized_width - p->crop_left - p->target_width;
 	for (size_t i = 0; i < 4; i++)
 		json_array_append_new(ltrb, json_real(p->kohya_crop_ltrb[i]));
 	json_object_set_new(root, "stored_size", json_pair(width, height));
@@ -207,23 +212,26 @@ static char *build_json(const struct recipe *recipe, const struct sample_facts *
 			double snr_db)
 {
 	cleanup_buffer struct buffer source = BUFFER_INIT;
-	char content[HASH128_HEX_SIZE], weights[SHA256_HEX_SIZE];
+	char content[HASH128_HEX_SIZE], weights[SHA256_HEX_SIZE], key[SAMPLE_KEY_SIZE];
 	json_t *root = json_object();
 	char *text;
 
+	variant_key(facts->key, facts->variant, key);
 	percent_encode(&source, facts->path, strlen(facts->path));
 	hash128_hex(&facts->content, content);
 	sha256_hex(&recipe->weights, weights);
 	json_object_set_new(root, "v", json_integer(1));
-	json_object_set_new(root, "key", json_string(facts->key));
+	json_object_set_new(root, "key", json_string(key));
 	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
 	json_object_set_new(root, "content_xxh3_128", json_string(content));
 	json_object_set_new(root, "recipe_id", json_string(recipe->id));
 	json_object_set_new(root, "vae_sha256",
 			    recipe->declared[0] ? json_null() : json_string(weights));
 	set_geometry(root, recipe, facts);
-	json_object_set_new(root, "variant", json_integer(0));
-	json_object_set_new(root, "flip", json_false());
+	json_object_set_new(root, "variant", json_integer(facts->variant));
+	json_object_set_new(root, "flip", json_boolean(facts->variant == VARIANT_FLIP));
+	if (facts->variant != VARIANT_PLAIN)
+		json_object_set_new(root, "image", json_string(facts->key));
 	json_object_set_new(root, "latent",
 			    latent_json(recipe, stored, latent_hash, snr_db, facts->in_float32));
 	json_object_set_new(root, "engine", json_string(facts->engine));
@@ -265,7 +273,7 @@ int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 	cleanup_ndarray struct ndarray stored = NDARRAY_INIT;
 	cleanup_record struct record record = RECORD_INIT;
 	cleanup_free char *json = NULL;
-	char group[RECORD_GROUP_SIZE];
+	char group[RECORD_GROUP_SIZE], key[SAMPLE_KEY_SIZE];
 	struct hash128 hash;
 	double snr_db = NAN;
 
@@ -277,7 +285,8 @@ int record_build(const struct recipe *recipe, const struct sample_facts *facts,
 	hash = hash128_of(stored.data, stored.bytes);
 	json = build_json(recipe, facts, &stored, &hash, snr_db);
 	record_group(&facts->placement, group);
-	if (record_init(&record, facts->key, group, err) < 0 ||
+	variant_key(facts->key, facts->variant, key);
+	if (record_init(&record, key, group, err) < 0 ||
 	    record_add(&record, "json", json, strlen(json), err) < 0 ||
 	    record_add_latent(recipe, &stored, &record, err) < 0)
 		return -1;
@@ -378,6 +387,21 @@ static bool read_names(json_t *root, struct record_facts *f)
 	return true;
 }
 
+/* Which image it is of: the plain one does not say. */
+static bool read_image(json_t *root, struct record_facts *f)
+{
+	const char *image = json_string_value(json_object_get(root, "image"));
+	char key[SAMPLE_KEY_SIZE];
+
+	if (f->variant == VARIANT_PLAIN)
+		image = f->key;
+	if (!image || strlen(image) >= sizeof(f->image))
+		return false;
+	snprintf(f->image, sizeof(f->image), "%s", image);
+	variant_key(image, f->variant, key);
+	return f->variant == VARIANT_PLAIN || strcmp(key, f->key) == 0;
+}
+
 static bool read_fields(json_t *root, struct record_facts *f)
 {
 	json_t *target = json_object_get(root, "target_size");
@@ -387,12 +411,13 @@ static bool read_fields(json_t *root, struct record_facts *f)
 
 	if (json_integer_value(json_object_get(root, "v")) != 1 ||
 	    !json_is_integer(json_object_get(root, "variant")) || variant < 0 ||
-	    variant > UINT32_MAX || json_array_size(target) != 2 || width < 1 || height < 1)
+	    variant >= VARIANTS || json_array_size(target) != 2 || width < 1 || height < 1)
 		return false;
 	f->variant = (uint32_t)variant;
 	f->target_width = (size_t)width;
 	f->target_height = (size_t)height;
-	return read_names(root, f) && read_latent_part(json_object_get(root, "latent"), f);
+	return read_names(root, f) && read_image(root, f) &&
+	       read_latent_part(json_object_get(root, "latent"), f);
 }
 
 /* Without a latent it is zstd, and whoever wants to read the latent is told. */

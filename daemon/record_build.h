@@ -10,7 +10,8 @@
 
 /* What is known of one sample beside its latent. */
 struct sample_facts {
-	const char *key;
+	const char *key; /* of its image */
+	uint32_t variant;
 	const char *path; /* of the source, relative, any bytes */
 	struct hash128 content;
 	struct image_header header;
@@ -50,7 +51,8 @@ void record_group(const struct bucket_placement *p, char out[RECORD_GROUP_SIZE])
 /* What KEY.json says, as far as verify, adoption and the catalog need it. */
 struct record_facts {
 	char key[RECORD_KEY_SIZE];
-	char path[4096]; /* decoded from `source` */
+	char image[RECORD_KEY_SIZE]; /* the key of its plain variant, and of its job */
+	char path[4096];	     /* decoded from `source` */
 	char recipe_id[RECIPE_ID_SIZE];
 	uint32_t variant;
 	struct hash128 content, latent;

@@ -1,5 +1,7 @@
 #include "daemon/record_copy.h"
 
+#include "daemon/variants.h"
+
 #include "base/checked.h"
 #include "base/compress.h"
 #include "base/text.h"
@@ -48,13 +50,16 @@ static char *dump_json(json_t *root)
 }
 
 /* KEY.json of @stored with other names. To be freed. */
-static char *renamed_json(const struct record *stored, const struct record_names *names)
+static char *renamed_json(const struct record *stored, const struct record_names *names,
+			  const char *key)
 {
 	json_t *root = load_json(stored);
 	cleanup_buffer struct buffer source = BUFFER_INIT;
 
 	percent_encode(&source, names->path, strlen(names->path));
-	json_object_set_new(root, "key", json_string(names->key));
+	json_object_set_new(root, "key", json_string(key));
+	if (json_object_get(root, "image"))
+		json_object_set_new(root, "image", json_string(names->key));
 	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
 	set_caption(root, names->caption);
 	json_object_set_new(root, "meta", record_meta_json(names->meta));
@@ -68,8 +73,7 @@ static int check(const struct record *stored, const struct recipe *recipe,
 	if (record_facts_read(stored, facts, err) < 0 ||
 	    record_latent_read(stored, facts, latent, err) < 0)
 		return -1;
-	if (strcmp(facts->recipe_id, recipe->id) != 0 || !hash128_equal(&facts->content, content) ||
-	    facts->variant != 0)
+	if (strcmp(facts->recipe_id, recipe->id) != 0 || !hash128_equal(&facts->content, content))
 		return error_data(err, "record", "%s: is not of the content that was looked for",
 				  stored->key);
 	return 0;
@@ -97,18 +101,19 @@ int record_copy(const struct record *stored, const struct recipe *recipe,
 	struct record_facts facts;
 	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
 	const char *caption = names->caption ? names->caption : "";
-	char group[RECORD_GROUP_SIZE];
+	char group[RECORD_GROUP_SIZE], key[SAMPLE_KEY_SIZE];
 
 	if (strlen(names->path) >= sizeof(facts.path))
 		return error_data(err, "path_too_long", "its path has %zu bytes",
 				  strlen(names->path));
 	if (check(stored, recipe, content, &facts, &latent, err) < 0)
 		return -1;
-	json = renamed_json(stored, names);
+	variant_key(names->key, facts.variant, key);
+	json = renamed_json(stored, names, key);
 	record_group(&(struct bucket_placement){.target_width = facts.target_width,
 						.target_height = facts.target_height},
 		     group);
-	if (record_init(&record, names->key, group, err) < 0 ||
+	if (record_init(&record, key, group, err) < 0 ||
 	    record_add(&record, "json", json, strlen(json), err) < 0 ||
 	    add_latent(stored, &facts, recipe, &latent, &record, err) < 0)
 		return -1;

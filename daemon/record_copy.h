@@ -8,9 +8,9 @@
 
 /* Of the file that the copy is for. */
 struct record_names {
-	const char *key, *path;
-	const char *caption; /* valid UTF-8; NULL: none */
-	bool captions;	     /* false: no KEY.txt at all */
+	const char *key, *path; /* @key: of the image, whatever variant is copied */
+	const char *caption;	/* valid UTF-8; NULL: none */
+	bool captions;		/* false: no KEY.txt at all */
 	uint64_t rank;
 	const char *meta; /* a JSON object; NULL: nothing is known */
 };

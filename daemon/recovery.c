@@ -215,7 +215,7 @@ static int enter_orphan(struct adoption *a, const char *name, struct error *err)
 	row.group = group;
 	samples = xcalloc(a->n, sizeof(*samples));
 	for (size_t i = 0; i < a->n; i++)
-		samples[i] = (struct sample_row){.key = a->facts[i].key,
+		samples[i] = (struct sample_row){.key = a->facts[i].image,
 						 .path = a->facts[i].path,
 						 .variant = a->facts[i].variant,
 						 .content = a->facts[i].content,

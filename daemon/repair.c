@@ -10,6 +10,7 @@
 /* The live samples of a shard that is damaged. */
 struct survey {
 	struct sample_list samples;
+	bool *damaged;	/* of each of them */
 	uint64_t *lost; /* offsets */
 	size_t n_lost, n_live;
 };
@@ -17,6 +18,7 @@ struct survey {
 static void survey_release(struct survey *s)
 {
 	sample_list_release(&s->samples);
+	free(s->damaged);
 	free(s->lost);
 }
 
@@ -31,6 +33,23 @@ static int check_at(const struct replaced_options *o, const char *recipe_id,
 	return sample_check(&record, row, recipe_id, err);
 }
 
+/* The variants of an image stand side by side, and are encoded together: where one is damaged all are lost. */
+static void lose_damaged(struct survey *s)
+{
+	const struct sample_row *rows = s->samples.rows;
+
+	for (size_t i = 0, end = 0; i < s->samples.n; i = end) {
+		bool damaged = false;
+
+		for (end = i; end < s->samples.n && rows[end].job == rows[i].job; end++)
+			damaged = damaged || s->damaged[end];
+		for (size_t k = i; damaged && k < end; k++) {
+			if (!rows[k].dead)
+				s->lost[s->n_lost++] = rows[k].offset;
+		}
+	}
+}
+
 /* Each by its own place, so that damage in one does not hide the others. */
 static int survey_shard(const struct replaced_options *o, const char *recipe_id,
 			const struct shard_row *shard, struct survey *s, struct error *err)
@@ -38,6 +57,7 @@ static int survey_shard(const struct replaced_options *o, const char *recipe_id,
 	if (sample_list_read(o->queue, shard->id, &s->samples, err) < 0)
 		return -1;
 	s->lost = xcalloc(s->samples.n + 1, sizeof(*s->lost));
+	s->damaged = xcalloc(s->samples.n + 1, sizeof(*s->damaged));
 	for (size_t i = 0; i < s->samples.n; i++) {
 		const struct sample_row *row = &s->samples.rows[i];
 		struct error why = ERROR_INIT;
@@ -53,8 +73,9 @@ static int survey_shard(const struct replaced_options *o, const char *recipe_id,
 			*err = why;
 			return -1;
 		}
-		s->lost[s->n_lost++] = row->offset;
+		s->damaged[i] = true;
 	}
+	lose_damaged(s);
 	return 0;
 }
 

@@ -1,5 +1,7 @@
 #include "daemon/replaced.h"
 
+#include "daemon/variants.h"
+
 #include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/clock.h"
@@ -222,8 +224,11 @@ static int append_dead(struct queue *queue, const struct shard_row *shard, struc
 	if (sample_list_read(queue, shard->id, &samples, err) < 0)
 		return -1;
 	for (size_t i = 0; i < samples.n; i++) {
+		char key[SAMPLE_KEY_SIZE];
+
+		variant_key(samples.rows[i].key, samples.rows[i].variant, key);
 		if (samples.rows[i].dead)
-			buffer_appendf(text, "%s\t%s\n", shard->path, samples.rows[i].key);
+			buffer_appendf(text, "%s\t%s\n", shard->path, key);
 	}
 	return 0;
 }

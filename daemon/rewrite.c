@@ -144,9 +144,14 @@ static int by_place(const void *a, const void *b)
 	return order != 0 ? order : strcmp(x->split, y->split);
 }
 
+/* The variants of an image have its key. */
 static int by_key(const void *a, const void *b)
 {
-	return strcmp(((const struct carried *)a)->row->key, ((const struct carried *)b)->row->key);
+	const struct sample_row *x = ((const struct carried *)a)->row,
+				*y = ((const struct carried *)b)->row;
+	int order = strcmp(x->key, y->key);
+
+	return order != 0 ? order : (x->variant > y->variant) - (x->variant < y->variant);
 }
 
 static int by_rank(const void *a, const void *b)
@@ -221,6 +226,12 @@ static size_t measure(const struct rewriting *r, size_t first, uint64_t *samples
 	return end;
 }
 
+/* Whether carried[i] is of the image of the one before it: they stay together. */
+static bool is_variant(const struct rewriting *r, size_t i)
+{
+	return r->carried[i].row->job == r->carried[i - 1].row->job;
+}
+
 /* Up to a full shard, and of one group and split. */
 static void cut(struct rewriting *r)
 {
@@ -234,7 +245,8 @@ static void cut(struct rewriting *r)
 
 		if (i == end)
 			end = measure(r, i, &samples, &full);
-		while (i < end && c.n < samples && bytes < full) {
+		while (i < end &&
+		       ((c.n < samples && bytes < full) || (c.n > 0 && is_variant(r, i)))) {
 			bytes += r->carried[i++].row->bytes;
 			c.n++;
 		}

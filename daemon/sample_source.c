@@ -108,6 +108,8 @@ static int read_geometry(const struct record *record, const struct record_facts 
 	if (!ok)
 		return error_data(err, "record", "%s: its .json does not say what was cut out",
 				  record->key);
+	if (*flip) /* its crop is of the mirrored picture */
+		g.left = g.full_width - g.left - g.width;
 	*out = g;
 	return 0;
 }
@@ -122,21 +124,6 @@ char *sample_source_about(const struct record *record, const struct record_facts
 		return xasprintf("%zux%zu", facts->target_width, facts->target_height);
 	return xasprintf("%zux%zu  crop %zu,%zu of %zux%zu%s", g.width, g.height, g.left, g.top,
 			 g.full_width, g.full_height, flip ? ", mirrored" : "");
-}
-
-static void mirror(struct image *image)
-{
-	for (size_t y = 0; y < image->height; y++) {
-		uint8_t *row = image->pixels + y * image->width * 3;
-
-		for (size_t x = 0; x < image->width / 2; x++) {
-			uint8_t *a = row + 3 * x, *b = row + 3 * (image->width - 1 - x), kept[3];
-
-			memcpy(kept, a, 3);
-			memcpy(a, b, 3);
-			memcpy(b, kept, 3);
-		}
-	}
 }
 
 static int place(void *arg, const struct image_header *header, struct render_geometry *geometry,
@@ -209,7 +196,7 @@ int sample_source_prepare(struct sample_sources *sources, const char *folder, co
 		return error_data(err, "changed", "its source %s is another file since",
 				  text_quote(path, quoted));
 	if (flip)
-		mirror(&image);
+		image_mirror(&image);
 	*out = image;
 	image = (struct image)IMAGE_INIT;
 	return 0;

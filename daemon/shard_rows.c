@@ -42,26 +42,18 @@ static uint32_t root_by_file(const struct shard_rows_options *o, const char *pat
 	return 0;
 }
 
-/* A variant's key is the plain one with a tail of its own. */
-static bool key_is(const char *key, const char *plain, uint32_t variant)
-{
-	size_t n = strlen(plain);
-
-	return strncmp(key, plain, n) == 0 && (key[n] == '\0' || (variant > 0 && key[n] == '-'));
-}
-
 static uint32_t root_of(const struct shard_rows_options *o, const struct record_facts *f)
 {
 	char key[SAMPLE_KEY_SIZE];
 
 	sample_key(f->path, key);
-	if (key_is(f->key, key, f->variant))
+	if (strcmp(f->image, key) == 0)
 		return root_by_file(o, f->path);
 	for (uint32_t root = 0; root < ROOTS_MAX; root++) {
 		cleanup_free char *distinction = xasprintf("%u/%s", root, f->path);
 
 		sample_key_distinct(f->path, distinction, key);
-		if (key_is(f->key, key, f->variant))
+		if (strcmp(f->image, key) == 0)
 			return root;
 	}
 	return root_by_file(o, f->path);
@@ -95,7 +87,7 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 	    record_latent_read(record, &f, NULL, err) < 0 || check_common(r, &f, err) < 0)
 		return -1;
 	ARRAY_GROW(r->samples, r->n, r->capacity);
-	r->samples[r->n++] = (struct sample_row){.key = keep(r->rows, f.key),
+	r->samples[r->n++] = (struct sample_row){.key = keep(r->rows, f.image),
 						 .path = keep(r->rows, f.path),
 						 .root = root_of(r->options, &f),
 						 .variant = f.variant,

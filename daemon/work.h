@@ -24,9 +24,9 @@ struct work {
 	struct image_header header;
 	struct bucket_placement placement;
 	char *caption, *meta;
-	bool caption_given; /* by a person: the file beside the image is not read */
-	char *first_key;    /* of the image that it is parked behind */
-	uint8_t *pixels;
+	bool caption_given;	      /* by a person: the file beside the image is not read */
+	char *first_key;	      /* of the image that it is parked behind */
+	uint8_t *pixels;	      /* of all variants, one behind the other */
 	size_t reserved;	      /* bytes of the budget */
 	int64_t waits_since;	      /* for memory; monotonic ms */
 	struct decode_ticket *ticket; /* its worker waits for an answer: of the queue, or memory */

@@ -16,6 +16,7 @@ foreach(name
 	dashboard
 	plan
 	identity
+	variants
 	rewrite
 	export
 	import

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int image_alloc(struct image *image, size_t width, size_t height, struct error *err)
 {
@@ -27,4 +28,19 @@ void image_release(struct image *image)
 size_t image_bytes(const struct image *image)
 {
 	return image->width * image->height * 3;
+}
+
+void image_mirror(struct image *image)
+{
+	for (size_t y = 0; y < image->height; y++) {
+		uint8_t *row = image->pixels + y * image->width * 3;
+
+		for (size_t x = 0; x < image->width / 2; x++) {
+			uint8_t *a = row + 3 * x, *b = row + 3 * (image->width - 1 - x), kept[3];
+
+			memcpy(kept, a, 3);
+			memcpy(a, b, 3);
+			memcpy(b, kept, 3);
+		}
+	}
 }

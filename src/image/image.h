@@ -24,6 +24,8 @@ struct image {
 int image_alloc(struct image *image, size_t width, size_t height, struct error *err);
 void image_release(struct image *image);
 size_t image_bytes(const struct image *image);
+/* Left to right, in place. */
+void image_mirror(struct image *image);
 
 #define cleanup_image cleanup_with(image_release)
 

@@ -73,16 +73,52 @@ static void append_clean(struct buffer *out, const char *stem, size_t size)
 		buffer_put_u8(out, '_');
 }
 
-/* @clean, cut where no character is split, and the tail made of @size bytes at @name. */
+/* Bytes of the @size at @text that fit into @most without splitting a character. */
+static size_t cut(const char *text, size_t size, size_t most)
+{
+	size_t length = size < most ? size : most;
+
+	while (length < size && ((uint8_t)text[length] & 0xc0) == 0x80)
+		length--;
+	return length;
+}
+
+static unsigned tail_of(const void *name, size_t size)
+{
+	return (unsigned)(hash64_of(name, size, 0) >> 32);
+}
+
+/* @clean, cut, and the tail made of @size bytes at @name. */
 static void with_tail(const struct buffer *clean, const void *name, size_t size,
 		      char out[SAMPLE_KEY_SIZE])
 {
-	size_t length = clean->size < KEY_MAX - TAIL ? clean->size : KEY_MAX - TAIL;
+	const char *text = (const char *)clean->data;
 
-	while (length < clean->size && (clean->data[length] & 0xc0) == 0x80)
-		length--;
-	snprintf(out, SAMPLE_KEY_SIZE, "%.*s-%08x", (int)length, (const char *)clean->data,
-		 (unsigned)(hash64_of(name, size, 0) >> 32));
+	snprintf(out, SAMPLE_KEY_SIZE, "%.*s-%08x", (int)cut(text, clean->size, KEY_MAX - TAIL),
+		 text, tail_of(name, size));
+}
+
+/* Whether a key ends as those of variants do. A tail of 8 digits is no such end. */
+static bool is_variants(const struct buffer *clean)
+{
+	size_t digits = 0, n = clean->size;
+
+	while (digits < n && clean->data[n - 1 - digits] >= '0' &&
+	       clean->data[n - 1 - digits] <= '9')
+		digits++;
+	n -= digits;
+	if (n < 2 || clean->data[n - 2] != '-')
+		return false;
+	switch (clean->data[n - 1]) {
+	case 'f':
+		return digits == 0;
+	case 'c':
+		return digits >= 1 && digits <= 3;
+	case 'r':
+		return digits >= 1 && digits <= 5;
+	default:
+		return false;
+	}
 }
 
 void sample_key(const char *path, char out[SAMPLE_KEY_SIZE])
@@ -91,7 +127,8 @@ void sample_key(const char *path, char out[SAMPLE_KEY_SIZE])
 	size_t stem = source_path_stem(path);
 
 	append_clean(&clean, path, stem);
-	if (clean.size > KEY_MAX || clean.size != stem || memcmp(clean.data, path, stem) != 0)
+	if (clean.size > KEY_MAX || is_variants(&clean) || clean.size != stem ||
+	    memcmp(clean.data, path, stem) != 0)
 		with_tail(&clean, path, stem, out);
 	else
 		snprintf(out, SAMPLE_KEY_SIZE, "%s", (const char *)clean.data);
@@ -103,4 +140,15 @@ void sample_key_distinct(const char *path, const char *distinction, char out[SAM
 
 	append_clean(&clean, path, source_path_stem(path));
 	with_tail(&clean, distinction, strlen(distinction), out);
+}
+
+void sample_key_variant(const char *image, const char *tail, char out[SAMPLE_KEY_SIZE])
+{
+	size_t n = strlen(image), own = strlen(tail);
+
+	if (n + own <= KEY_MAX)
+		snprintf(out, SAMPLE_KEY_SIZE, "%.*s%.*s", (int)n, image, (int)own, tail);
+	else
+		snprintf(out, SAMPLE_KEY_SIZE, "%.*s-%08x%s",
+			 (int)cut(image, n, KEY_MAX - TAIL - own), image, tail_of(image, n), tail);
 }

@@ -10,9 +10,13 @@
  *	   dot or character of the list above becomes one '_'
  *	3. empty parts (a//b, a leading or trailing '/') are left out; nothing left at all gives "_"
  *	4. a part that begins with "__" begins with "_-" instead
- *	5. if 2 to 4 changed something or the result has more than 80 bytes: at most 71 bytes of
- *	   it, cut between characters, then "-xxxxxxxx", the first 8 hex digits of XXH3-64 (seed
- *	   0) of the path without extension as it was before 2
+ *	5. if 2 to 4 changed something, the result has more than 80 bytes or ends as variants do (-f; -c and up to
+ *	   3 digits; -r and up to 5): at most 71 bytes of it, cut between characters, then "-xxxxxxxx", the first 8
+ *	   hex digits of XXH3-64 (seed 0) of the path without extension as it was before 2
+ *
+ * A variant's key is that of its image and its tail, "-f" for the mirrored one, so no image has it. Where both have more
+ * than 80 bytes, so much of the image's key as leaves room for another tail of that key is followed by this and then by its
+ * own.
  */
 #ifndef LATENTD_SOURCE_SAMPLE_KEY_H
 #define LATENTD_SOURCE_SAMPLE_KEY_H
@@ -26,5 +30,8 @@ void sample_key(const char *path, char out[SAMPLE_KEY_SIZE]);
  * tail, made from @distinction (e.g. the whole path with extension and the source's name).
  */
 void sample_key_distinct(const char *path, const char *distinction, char out[SAMPLE_KEY_SIZE]);
+
+/* The key of a variant with @tail ("-f") of the image with that key. */
+void sample_key_variant(const char *image, const char *tail, char out[SAMPLE_KEY_SIZE]);
 
 #endif

@@ -145,9 +145,9 @@ struct finished run_finished(const struct job *job, size_t width, size_t height)
 				      .kohya_crop_ltrb = {0, 0, (double)width, (double)height}};
 	f.facts.captions = true;
 	f.engine = xstrdup("fake");
-	assert_ok(ndarray_alloc(&f.latent, DTYPE_F32, 3, shape, &err), &err);
+	assert_ok(ndarray_alloc(&f.latents[0], DTYPE_F32, 3, shape, &err), &err);
 	encoder_fake_moments(&f.facts.content, 4, pixels, moments);
-	memcpy(f.latent.data, moments, f.latent.bytes);
+	memcpy(f.latents[0].data, moments, f.latents[0].bytes);
 	return f;
 }
 
@@ -159,7 +159,7 @@ void run_record(const struct recipe *recipe, const struct job *job, size_t width
 	f.facts.key = f.key;
 	f.facts.path = f.path;
 	f.facts.engine = f.engine;
-	assert_ok(record_build(recipe, &f.facts, &f.latent, f.rank, out, &err), &err);
+	assert_ok(record_build(recipe, &f.facts, &f.latents[0], f.rank, out, &err), &err);
 	out->dataset = job->dataset;
 	out->job = f.job;
 	out->fence = f.fence;

@@ -356,7 +356,7 @@ static void a_latent_that_cannot_be_stored_is_rejected_alone(void **state)
 	start(run, 0, 0);
 	for (size_t i = 0; i < 3; i++)
 		items[i] = run_finished(&jobs[i], 64, 64);
-	((float *)items[1].latent.data)[7] = NAN;
+	((float *)items[1].latents[0].data)[7] = NAN;
 	packer_append(run->packer, items, 3);
 	packer_drain(run->packer, true);
 	run_until_idle(run);
@@ -383,7 +383,7 @@ static void a_record_that_is_rejected_during_a_sync_holds_up_no_flush(void **sta
 	while (packer_works(run->packer))
 		run_turn(run);
 	*bad = run_finished(&jobs[1], 64, 64);
-	((float *)bad->latent.data)[7] = NAN;
+	((float *)bad->latents[0].data)[7] = NAN;
 	packer_sync(run->packer);
 	packer_append(run->packer, bad, 1);
 	packer_flush(run->packer);

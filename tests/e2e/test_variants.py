@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""encode --flip: the mirrored picture is a sample of its own, and whatever happens to an image happens to both."""
+
+import json
+import os
+import shutil
+import signal
+import struct
+
+from harness import DAMAGED, FAILED, QUARANTINED, demo_model, equal, one_line, run_tests, same_members, test
+from latent_files import npy
+from reference import read_dataset, read_shard, shard_files, unzstd
+
+
+def bmp(width, height, rows):
+    """24 bits, from the bottom row up; rows of (r, g, b)."""
+    data = b""
+    for row in reversed(rows):
+        line = b"".join(bytes((b, g, r)) for r, g, b in row)
+        data += line + bytes(-len(line) % 4)
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(data), 2835, 2835, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + len(data), 0, 0, 54) + head + data
+
+
+def rows_of(width, height):
+    """Nothing in it is like its mirror image."""
+    return [[(x * 255 // width, y * 255 // height, x * y * 255 // (width * height)) for x in range(width)] for y in range(height)]
+
+
+def pairs(ws, dataset=None):
+    """{path: (plain, mirrored)}; each has both, once, side by side in one shard."""
+    found = {}
+    for file in shard_files(dataset or ws.dataset):
+        samples = read_shard(file)
+        equal(len(samples) % 2, 0, f"samples of {file}")
+        for plain, mirrored in zip(samples[::2], samples[1::2]):
+            a, b = plain.record, mirrored.record
+            equal((a["variant"], a["flip"], "image" in a), (0, False, False), plain.key)
+            equal((b["variant"], b["flip"], b["image"], b["key"]), (1, True, a["key"], a["key"] + "-f"), mirrored.key)
+            for same in ("source", "content_xxh3_128", "recipe_id", "caption", "target_size", "resized_size", "meta"):
+                equal(a[same], b[same], f"{same} of {mirrored.key}")
+            equal(plain.members.get("txt"), mirrored.members.get("txt"), "texts")
+            assert plain.npy != mirrored.npy, plain.key
+            assert plain.path not in found, f"{plain.path} is there twice"
+            found[plain.path] = plain, mirrored
+    return found
+
+
+def arrays(ws, dataset=None):
+    return {path: (a.npy, b.npy) for path, (a, b) in pairs(ws, dataset).items()}
+
+
+def is_whole(ws, paths):
+    same_members(pairs(ws), paths, "images")
+    status = ws.status()
+    equal((status["samples"], status["jobs"]["completed"]), (2 * len(paths), len(paths)), "samples and jobs")
+    ws.verify()
+
+
+@test
+def the_mirrored_latent_is_that_of_the_mirrored_picture(ws):
+    rows = rows_of(160, 128)
+    ws.write("a.bmp", bmp(160, 128, rows))
+    ws.encode("--flip", vae=demo_model())
+    ((plain, mirrored),) = pairs(ws).values()
+    other = ws.write("a.bmp", bmp(160, 128, [row[::-1] for row in rows]), ws.path("mirrored"))
+    ws.encode("--name", "mirrored", src=[os.path.dirname(other)], vae=demo_model())
+    (wanted,) = read_dataset(ws.path("out", "mirrored"))
+    equal(mirrored.npy == wanted.npy, True, "the mirrored picture's latent")
+    assert plain.record["recipe_id"] != wanted.record["recipe_id"]
+    result = ws.latentctl("verify", "--decode", "10", "--vae", demo_model(), "--out", ws.out, "--name", ws.name)
+    assert "2 latents decoded" in result.out, result.out
+
+
+@test
+def the_crop_is_of_the_mirrored_picture(ws):
+    ws.write("a.bmp", bmp(161, 128, rows_of(161, 128)))
+    ws.encode("--flip")
+    ((plain, mirrored),) = pairs(ws).values()
+    equal(plain.record["crop_top_left"], [0, 16], "crop")
+    equal(plain.record["time_ids"], [128, 161, 0, 16, 128, 128], "time_ids")
+    equal(mirrored.record["crop_top_left"], [0, 17], "crop")
+    equal(mirrored.record["time_ids"], [128, 161, 0, 17, 128, 128], "time_ids")
+    equal(mirrored.record["kohya_crop_ltrb"], plain.record["kohya_crop_ltrb"], "kohya_crop_ltrb")
+
+
+@test
+def without_flip_nothing_is_different(ws):
+    ws.small_pictures(4)
+    ws.encode()
+    (recipe,) = {json.dumps(s.record["recipe_id"]) for s in read_dataset(ws.dataset)}
+    one_line(ws.encode("--flip", code=FAILED), 'variants ["plain"], now ["plain","flip"]')
+    ws.encode("--flip", "--name", "other")
+    assert recipe not in {json.dumps(s.record["recipe_id"]) for s in read_dataset(ws.path("out", "other"))}
+    equal({"image" in s.record for s in read_dataset(ws.dataset)}, {False}, "image")
+
+
+@test
+def shards_are_cut_between_images(ws):
+    paths = ws.small_pictures(14)
+    ws.encode("--flip", "--shard-samples", "5")
+    is_whole(ws, paths)
+    assert max(len(read_shard(file)) for file in shard_files(ws.dataset)) == 4
+    with open(os.path.join(ws.dataset, ".latentd/shards.jsonl"), encoding="utf-8") as lines:
+        for shard in map(json.loads, lines):
+            samples = read_shard(os.path.join(ws.dataset, shard["path"]))
+            equal((shard["first_key"], shard["last_key"]), (samples[0].key, samples[-1].key), "keys")
+
+
+@test
+def no_image_has_the_key_of_another_one_s_variant(ws):
+    names = ["cat", "cat-f", "cat-c2", "cat-r768", "cat-fine", "c" * 80, "c" * 80 + "-f"]
+    for i, name in enumerate(names):
+        ws.write(f"{name}.bmp", bmp(8 + i, 8, rows_of(8 + i, 8)))
+    ws.encode("--flip")
+    samples = read_dataset(ws.dataset)
+    equal(len({s.key for s in samples}), 2 * len(names), "number of keys")
+    keys = {s.path[:-4]: s.key for s in samples if not s.record["flip"]}
+    equal((keys["cat"], keys["cat-fine"], keys["c" * 80]), ("cat", "cat-fine", "c" * 80), "keys")
+    for odd in ("cat-f", "cat-c2", "cat-r768"):
+        assert keys[odd].startswith(odd + "-") and len(keys[odd]) == len(odd) + 9, keys[odd]
+    assert max(len(s.key) for s in samples) == 80
+    ws.verify()
+    ws.latentctl("reindex", "--out", ws.out)
+
+
+@test
+def copies_of_an_image_have_both(ws):
+    ws.golden("rocket.jpg", "a.jpg")
+    ws.golden("rocket.jpg", "b.jpg")  # while a is in the spool
+    assert "1 image copied" in ws.encode("--flip").out
+    ws.golden("rocket.jpg", "c.jpg")
+    assert "1 image copied" in ws.encode("--flip").out  # out of a shard
+    assert "3 images copied" in ws.encode("--flip", "--name", "other").out
+    for dataset in (ws.dataset, ws.path("out", "other")):
+        found = arrays(ws, dataset)
+        same_members(found, ["a.jpg", "b.jpg", "c.jpg"], "images")
+        equal(len(set(found.values())), 1, "number of latents")
+    ws.verify()
+
+
+@test
+def a_changed_file_takes_the_place_of_both(ws):
+    paths = ws.small_pictures(6)
+    ws.encode("--flip")
+    before = arrays(ws)
+    with open(os.path.join(ws.src, paths[0]), "ab") as file:
+        file.write(b"more")
+    os.utime(os.path.join(ws.src, paths[1]), (1, 1))
+    result = ws.encode("--flip")
+    assert "1 image encoded again" in result.out and "1 image kept" in result.out, result.out
+    is_whole(ws, paths)
+    after = arrays(ws)
+    equal([p for p in paths if before[p] != after[p]], paths[:1], "changed")
+    equal(before[paths[0]][1] != after[paths[0]][1], True, "the mirrored one changed")
+
+
+@test
+def a_deleted_file_takes_both_with_it(ws):
+    paths = ws.small_pictures(30)
+    ws.encode("--flip")
+    os.unlink(os.path.join(ws.src, paths[3]))
+    ws.encode("--flip", "--on-delete", "remove")
+    ws.latentctl("compact", "--out", ws.out)
+    same_members(pairs(ws), paths[:3] + paths[4:], "images")
+    ws.verify()
+
+
+@test
+def a_changed_caption_comes_into_both_without_encoding(ws):
+    paths = ws.small_pictures(6)
+    ws.encode("--flip")
+    before = arrays(ws)
+    text = os.path.splitext(paths[2])[0] + ".txt"
+    ws.write(text, b"a new caption")
+    ws.encode("--flip")
+    found = pairs(ws)
+    equal([s.record["caption"] for s in found[paths[2]]], ["a new caption"] * 2, "captions")
+    equal(arrays(ws), before, "latents")
+    key = found[paths[2]][0].key
+    ws.write("given.jsonl", json.dumps({"key": key, "caption": "given"}).encode() + b"\n", ws.root)
+    ws.latentctl("captions", "set", ws.path("given.jsonl"), "--out", ws.out)
+    with open(os.path.join(ws.dataset, ".latentd/captions.jsonl"), encoding="utf-8") as lines:
+        equal({row["key"]: row["caption"] for row in map(json.loads, lines)}, {key: "given", key + "-f": "given"}, "list")
+    ws.latentctl("compact", "--out", ws.out)
+    equal([s.record["caption"] for s in pairs(ws)[paths[2]]], ["given"] * 2, "captions")
+    ws.verify()
+
+
+@test
+def the_catalog_comes_back_from_shards_alone(ws):
+    paths = ws.small_pictures(8)
+    ws.encode("--flip", "--shard-samples", "4")
+    before = arrays(ws)
+    shutil.rmtree(ws.path("state"))
+    ws.latentctl("rebuild", ws.out, ws.src)
+    equal(ws.status()["samples"], 16, "samples after the rebuild")
+    assert "encoded again" not in ws.encode("--flip").out
+    is_whole(ws, paths)
+    equal(arrays(ws), before, "latents")
+
+
+@test
+def a_run_that_is_killed_leaves_no_image_with_one_of_them(ws):
+    paths = ws.small_pictures(24)
+    words = ws.encode_words("--flip", "--shard-samples", "6", "--jobs", "1")
+    for call in ("rename:2", "sync:9", "rename:5"):
+        process = ws.start_and_stop(call, ws.out, *words)
+        os.kill(process.pid, signal.SIGKILL)
+        ws.finish(process)
+        ws.no_worker_is_left()
+        assert len(pairs(ws)) < len(paths), "it was over before it was killed"
+    ws.latentctl(*words)
+    is_whole(ws, paths)
+
+
+@test
+def damage_to_one_of_them_is_mended_for_both(ws):
+    paths = ws.small_pictures(4)
+    ws.encode("--flip")
+    before = arrays(ws)
+    file = shard_files(ws.dataset)[0]
+    name = read_shard(file)[1].key + ".latent.npy.zst"
+    with open(file, "r+b") as shard:
+        at = shard.read().index(name.encode()) + 512 + 100
+        shard.seek(at)
+        shard.write(b"\xff" * 16)
+    ws.latentctl("verify", "--deep", "--out", ws.out, code=DAMAGED)
+    equal(len(pairs(ws)), 3, "images that are left")
+    ws.encode("--flip")
+    is_whole(ws, paths)
+    equal(arrays(ws), before, "latents")
+
+
+@test
+def repack_keeps_them_together(ws):
+    paths = ws.small_pictures(20)
+    ws.encode("--flip")
+    before = arrays(ws)
+    ws.latentctl("repack", "--shard-samples", "7", "--order", "shuffled", "--val", "40", "--out", ws.out)
+    is_whole(ws, paths)
+    equal(len({file.split("/")[-3] for file in shard_files(ws.dataset)}), 2, "number of splits")
+    ws.latentctl("repack", "--order", "scan", "--codec", "none", "--out", ws.out)
+    is_whole(ws, paths)
+    equal(arrays(ws), before, "latents")
+
+
+@test
+def parts_are_merged_with_both(ws):
+    paths = ws.small_pictures(10)
+    parts = [ws.path("part1"), ws.path("part2")]
+    for i, part in enumerate(parts):
+        ws.encode("--flip", "--part", f"{i + 1}/2", out=part)
+    ws.latentctl("merge", ws.out, *parts)
+    ws.encode("--flip")
+    is_whole(ws, paths)
+
+
+@test
+def what_is_attached_to_an_image_is_attached_to_both(ws):
+    ws.small_pictures(3)
+    ws.encode("--flip")
+    keys = [plain.key for plain, _ in pairs(ws).values()]
+    for i, key in enumerate(keys):
+        ws.write(f"{key}.npy", npy([i, 2 * i], (2,)), ws.path("te"))
+    ws.latentctl("attach", "te", ws.path("te"), "--out", ws.out)
+    for plain, mirrored in pairs_of_members(ws):
+        equal(unzstd(plain["te.npy.zst"]), unzstd(mirrored["te.npy.zst"]), "arrays")
+
+
+def pairs_of_members(ws):
+    for file in shard_files(ws.dataset):
+        samples = read_shard(file)
+        yield from ((a.members, b.members) for a, b in zip(samples[::2], samples[1::2]))
+
+
+@test
+def a_bad_image_has_neither(ws):
+    ws.golden("broken_truncated.jpg", "bad.jpg")
+    paths = ws.small_pictures(3)
+    ws.encode("--flip", code=QUARANTINED)
+    same_members(pairs(ws), paths, "images")
+    equal(ws.failed(), {b"bad.jpg": "truncated"}, "failed")
+
+
+run_tests()
