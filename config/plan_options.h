@@ -18,7 +18,7 @@ struct plan_options {
 	size_t batch;	   /* 0: not asked for */
 	double rate;	   /* images a second, 0: not known */
 	size_t jobs;	   /* decode processes; 0: two for each core */
-	bool hash, list, json;
+	bool flip, hash, list, json;
 	bool no_captions, quiet, help;
 };
 

@@ -9,7 +9,9 @@
 Seed and number of a step decide its bucket, the same on every rank, and its samples: batches are whole and of one
 shape, no two ranks see one sample in an epoch, any number of workers gives the same batches in the same order. What is
 left of a bucket after whole batches for all ranks waits for the next epoch, which shuffles anew. Latents come scaled
-by what their records say; of moments each epoch gets its own draw; what was attached is in "arrays". Shards behind URLs: stream(), on webdataset.
+by what their records say; of moments each epoch gets its own draw; what was attached is in "arrays". Of an image that was
+encoded with --flip each epoch draws the plain or the mirrored latent (flip=0.5: how often the mirrored one).
+Shards behind URLs: stream(), on webdataset.
 """
 
 import glob
@@ -83,16 +85,19 @@ def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
 class LatentBatches:
     """Step -> batch, a map-style dataset; its length is the steps of an epoch."""
 
-    def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True, split="train"):
+    def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True, split="train", flip=0.5):
         self.folder, self.batch, self.rank, self.world, self.seed, self.scale = folder, batch_size, rank, world, seed, scale
-        self.shards, self.buckets, self.plans = [], {}, {}  # buckets: name -> [shard, first byte, end] of samples
+        self.shards, self.buckets, self.plans, self.flip = [], {}, {}, flip
+        # buckets: name -> [shard, first byte, end, and of the mirrored one: first, end; 0: none] of images
         self.captions, removed = overlays(folder)
+        with open(os.path.join(folder, ".latentd/dataset.json"), encoding="utf-8") as file:
+            self.pairs = "flip" in (json.load(file).get("recipe") or {}).get("variants", ())
         for index in sorted(glob.glob(os.path.join(glob.escape(folder), ".latentd/webshart", split, "*/*.json"))):
             shard = os.path.relpath(index, os.path.join(folder, ".latentd", "webshart"))[:-5] + ".tar"
             self._add_shard(index, shard, {key for path, key in removed if path == shard})
         self.buckets = {name: numpy.concatenate(parts) for name, parts in sorted(self.buckets.items())}
         self.counts = {name: len(rows) // (batch_size * world) for name, rows in self.buckets.items()}  # of steps
-        self.rows = numpy.concatenate([*self.buckets.values(), numpy.empty((0, 3), numpy.int64)])
+        self.rows = numpy.concatenate([*self.buckets.values(), numpy.empty((0, 5), numpy.int64)])
         if not len(self):
             raise ValueError(f"{folder}: no bucket of tars has {batch_size * world} samples, a batch for every rank")
 
@@ -103,41 +108,52 @@ class LatentBatches:
             start, end = place["offset"] - 512, place["offset"] + place["size"]
             before = spans.get(key, (start, end))
             spans[key] = min(start, before[0]), max(end, before[1])
-        rows = [(len(self.shards), *span) for key, span in spans.items() if key not in removed]
-        self.buckets.setdefault(shard.split("/")[1], []).append(numpy.array(rows, numpy.int64).reshape(-1, 3))
+        rows = []
+        for key, span in spans.items():
+            if key in removed:
+                continue
+            if self.pairs and key.endswith("-f"):  # stands behind its plain one
+                rows[-1] = (*rows[-1][:3], *span)
+            else:
+                rows.append((len(self.shards), *span, 0, 0))
+        self.buckets.setdefault(shard.split("/")[1], []).append(numpy.array(rows, numpy.int64).reshape(-1, 5))
         self.shards.append(shard)
 
     def __len__(self):
         return sum(self.counts.values())
 
     def _plan(self, epoch):
-        """[(bucket, which of its batches)] by step, and the order of each bucket's samples."""
+        """[(bucket, which of its batches)] by step, the order of each bucket's images, and which of them are mirrored."""
         if epoch not in self.plans:  # one is kept
             random = numpy.random.Generator(numpy.random.Philox((self.seed << 64) + epoch))
             orders = {name: random.permutation(len(rows)) for name, rows in self.buckets.items()}
             steps = [(name, nth) for name, count in self.counts.items() for nth in range(count)]
-            self.plans = {epoch: ([steps[i] for i in random.permutation(len(steps))], orders)}
+            steps = [steps[i] for i in random.permutation(len(steps))]
+            mirrored = {name: random.random(len(rows)) < self.flip for name, rows in self.buckets.items()}
+            self.plans = {epoch: (steps, orders, mirrored)}
         return self.plans[epoch]
 
     def __getitem__(self, step):
         epoch, step = divmod(int(step), len(self))
-        steps, orders = self._plan(epoch)
+        steps, orders, mirrored = self._plan(epoch)
         name, nth = steps[step]
         first = (nth * self.world + self.rank) * self.batch
-        rows = self.buckets[name][orders[name][first : first + self.batch]]
-        samples = [finish(self._read(row), self.captions, self.scale, self.seed, epoch) for row in rows]
+        chosen = orders[name][first : first + self.batch]
+        images = zip(self.buckets[name][chosen], mirrored[name][chosen])
+        samples = [finish(self._read(*image), self.captions, self.scale, self.seed, epoch) for image in images]
         batch = {name: [sample[name] for sample in samples] for name in samples[0] if name != "record"}
         return {**batch, "latent": numpy.stack(batch["latent"]), "time_ids": numpy.stack(batch["time_ids"])}
 
-    def sample(self, i, epoch=0):
-        """Sample i of len(self.rows), with its record."""
-        return finish(self._read(self.rows[i]), self.captions, self.scale, self.seed, epoch)
+    def sample(self, i, epoch=0, mirrored=False):
+        """Image i of len(self.rows), with its record; the mirrored one, where there is one."""
+        return finish(self._read(self.rows[i], mirrored), self.captions, self.scale, self.seed, epoch)
 
-    def _read(self, row):
+    def _read(self, row, mirrored=False):
         members = {}
+        first, end = row[3:] if mirrored and row[4] else row[1:3]
         with open(os.path.join(self.folder, self.shards[row[0]]), "rb") as file:
-            file.seek(row[1])
-            data = file.read(row[2] - row[1])
+            file.seek(first)
+            data = file.read(end - first)
         with tarfile.open(fileobj=io.BytesIO(data + bytes(1536 - len(data) % 512))) as tar:
             for member in tar:
                 field = member.name.split(".", 1)[1]

@@ -185,27 +185,44 @@ static void product_release(struct product *p)
 		BUFFER_INIT, RECORD_INIT                                                           \
 	}
 
-static int make_product(const struct export_job *job, const struct export_sample *sample,
-			struct product *out, struct error *err)
+/* What the job keeps of a stored latent: that itself, or *@out. */
+static const struct ndarray *make_array(const struct export_job *job, const struct ndarray *stored,
+					struct ndarray *out, struct error *err)
 {
-	cleanup_ndarray struct ndarray latent = NDARRAY_INIT, converted = NDARRAY_INIT;
-	const struct ndarray *made = sample->stored;
+	cleanup_ndarray struct ndarray latent = NDARRAY_INIT;
+	const struct ndarray *made = stored;
 	bool normalised = job->arch ? job->arch->normalised : job->normalised;
 
 	if (job->arch || normalised) {
 		if (export_latent(job->space, made, normalised, &latent, err) < 0)
-			return error_wrap(err, "%s", sample->key);
+			return NULL;
 		made = &latent;
 	}
-	if (made->dtype != job->dtype) {
-		if (export_convert(made, job->dtype, &converted, err) < 0)
-			return error_wrap(err, "%s", sample->key);
-		made = &converted;
-	}
+	if (made->dtype != job->dtype)
+		return export_convert(made, job->dtype, out, err) < 0 ? NULL : out;
+	if (made == stored)
+		return stored;
+	*out = latent;
+	latent = (struct ndarray)NDARRAY_INIT;
+	return out;
+}
+
+static int make_product(const struct export_job *job, const struct export_sample *sample,
+			struct product *out, struct error *err)
+{
+	cleanup_ndarray struct ndarray latent = NDARRAY_INIT, other = NDARRAY_INIT;
+	const struct ndarray *made = make_array(job, sample->stored, &latent, err);
+	const struct ndarray *mirrored = NULL;
+
+	if (made && sample->mirrored)
+		mirrored = make_array(job, sample->mirrored, &other, err);
+	if (!made || (sample->mirrored && !mirrored))
+		return error_wrap(err, "%s", sample->key);
 	if (!job->arch && made != sample->stored)
 		export_record_describe(job, made, sample->record);
-	return job->format->pack ? job->format->pack(job, sample, made, &out->record, err)
-				 : job->format->encode(job, sample, made, &out->file, err);
+	return job->format->pack
+		   ? job->format->pack(job, sample, made, &out->record, err)
+		   : job->format->encode(job, sample, made, mirrored, &out->file, err);
 }
 
 static int begin(struct pass *p, struct error *err)
@@ -257,6 +274,12 @@ static void leave_out_too_long(struct pass *p, const char *path)
 		plan->too_long_example = xstrdup(path);
 }
 
+static void leave_out_mirrored(struct pass *p)
+{
+	leave_out(p->plan, p->n++);
+	p->plan->mirrored++;
+}
+
 static void leave_out_unfit(struct pass *p, const struct error *why)
 {
 	struct export_plan *plan = p->plan;
@@ -276,6 +299,10 @@ static int plan_sample(void *arg, const struct export_sample *sample, struct err
 
 	if (p->n == 0 && begin(p, err) < 0)
 		return -1;
+	if (sample->flip && plan->job.format->mirrored == EXPORT_MIRRORED_NONE) {
+		leave_out_mirrored(p);
+		return 0;
+	}
 	path = plan->job.format->path(&plan->job, sample);
 	if (too_long(p->options->into, path)) {
 		leave_out_too_long(p, path);
@@ -418,8 +445,11 @@ int export_plan(const struct export_options *options, struct export_source *sour
 		struct export_plan *plan, struct error *err)
 {
 	struct pass p = {.options = options, .source = source, .plan = plan};
-	int r = export_source_each(source, plan_sample, &p, err);
+	int r;
 
+	if (options->format->mirrored == EXPORT_MIRRORED_BESIDE)
+		export_source_pair(source);
+	r = export_source_each(source, plan_sample, &p, err);
 	if (r == 0 && p.n == 0)
 		r = error_set(err, ERR_CONFIG, "there is no sample in it");
 	if (r == 0) {

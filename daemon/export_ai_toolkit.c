@@ -67,13 +67,15 @@ static void set_number(json_t *object, const char *name, size_t n)
 }
 
 static int encode(const struct export_job *job, const struct export_sample *s,
-		  const struct ndarray *latent, struct buffer *out, struct error *err)
+		  const struct ndarray *latent, const struct ndarray *mirrored, struct buffer *out,
+		  struct error *err)
 {
 	cleanup_buffer struct buffer name = BUFFER_INIT;
 	struct safetensors_entry entry = {"latent", latent};
 	json_t *metadata = json_object();
 	int r;
 
+	(void)mirrored;
 	utf8_append_clean(&name, export_name(s->path), strlen(export_name(s->path)));
 	json_object_set_new(metadata, "filename", json_stringn((char *)name.data, name.size));
 	set_number(metadata, "scale_to_width", s->resized_width);
@@ -97,6 +99,7 @@ const struct export_format export_ai_toolkit = {
     .n_archs = ARRAY_SIZE(archs),
     .dtypes = "stored float32 float16 bfloat16",
     .bucket_rule = "ai_toolkit",
+    .mirrored = EXPORT_MIRRORED_NONE,
     .lost = "captions, which it reads beside the images; the log-variance of moments; hashes, "
 	    "recipe and "
 	    "meta of records",

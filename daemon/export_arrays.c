@@ -56,10 +56,12 @@ static int put_pair(struct npz_writer *w, const char *name, size_t a, size_t b, 
 }
 
 static int npz_encode(const struct export_job *job, const struct export_sample *s,
-		      const struct ndarray *latent, struct buffer *out, struct error *err)
+		      const struct ndarray *latent, const struct ndarray *mirrored,
+		      struct buffer *out, struct error *err)
 {
 	cleanup_npz_writer struct npz_writer w = NPZ_WRITER_INIT;
 
+	(void)mirrored;
 	npz_put(&w, export_array_name(job), latent);
 	if (put_pair(&w, "original_size", s->original_width, s->original_height, err) < 0 ||
 	    put_pair(&w, "crop_top_left", s->crop_top, s->crop_left, err) < 0 ||
@@ -84,14 +86,15 @@ char *export_record_text(const struct export_sample *s)
 }
 
 static int safetensors_encode_sample(const struct export_job *job, const struct export_sample *s,
-				     const struct ndarray *latent, struct buffer *out,
-				     struct error *err)
+				     const struct ndarray *latent, const struct ndarray *mirrored,
+				     struct buffer *out, struct error *err)
 {
 	struct safetensors_entry entry = {export_array_name(job), latent};
 	cleanup_free char *text = export_record_text(s);
 	json_t *metadata = json_pack("{s:s, s:s}", "format", "pt", "record", text);
 	int r = safetensors_encode(&entry, 1, metadata, out, err);
 
+	(void)mirrored;
 	json_decref(metadata);
 	return r;
 }

@@ -35,6 +35,13 @@ struct export_job {
 	unsigned columns; /* of enum export_column */
 };
 
+/* Where a format has the mirrored images of a dataset that has some. */
+enum export_mirrored {
+	EXPORT_MIRRORED_OWN,	/* a sample is as good as another */
+	EXPORT_MIRRORED_BESIDE, /* in the file of the plain one */
+	EXPORT_MIRRORED_NONE,	/* nowhere */
+};
+
 struct export_format {
 	const char *name, *help;
 	const struct export_arch
@@ -46,6 +53,7 @@ struct export_format {
 	/* The rule of buckets under which the trainer finds what it looks for; NULL: any. */
 	const char *bucket_rule;
 	bool upright; /* the trainer ignores EXIF orientation: a turned image is another to it */
+	enum export_mirrored mirrored;
 	const char *lost; /* what it cannot carry, in words */
 	bool columns;	  /* --columns chooses among them */
 	/* The file's path below the target, to be freed; with pack: one that tells the sample from others. */
@@ -53,8 +61,10 @@ struct export_format {
 	/* @latent: of the job's dtype; of the arch's kind, or as stored. One of the two: a file, or what is put in a tar. */
 	int (*pack)(const struct export_job *job, const struct export_sample *sample,
 		    const struct ndarray *latent, struct record *out, struct error *err);
+	/* @mirrored: the same of the mirrored image; NULL: there is none, or it is a sample of its own. */
 	int (*encode)(const struct export_job *job, const struct export_sample *sample,
-		      const struct ndarray *latent, struct buffer *out, struct error *err);
+		      const struct ndarray *latent, const struct ndarray *mirrored,
+		      struct buffer *out, struct error *err);
 	void (*list_entry)(const struct export_job *job, const struct export_sample *sample,
 			   struct buffer *out);
 };

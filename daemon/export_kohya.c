@@ -40,7 +40,8 @@ static int put_numbers(struct npz_writer *w, const char *name, const char *tail,
 }
 
 static int encode(const struct export_job *job, const struct export_sample *s,
-		  const struct ndarray *latent, struct buffer *out, struct error *err)
+		  const struct ndarray *latent, const struct ndarray *mirrored, struct buffer *out,
+		  struct error *err)
 {
 	cleanup_npz_writer struct npz_writer w = NPZ_WRITER_INIT;
 	cleanup_free char *key = NULL;
@@ -51,6 +52,11 @@ static int encode(const struct export_job *job, const struct export_sample *s,
 		snprintf(tail, sizeof(tail), "_%zux%zu", latent->shape[1], latent->shape[2]);
 	key = xasprintf("latents%s", tail);
 	npz_put(&w, key, latent);
+	if (mirrored) {
+		cleanup_free char *flipped = xasprintf("latents_flipped%s", tail);
+
+		npz_put(&w, flipped, mirrored);
+	}
 	if (put_numbers(&w, "original_size", tail, DTYPE_I64, 2, size, err) < 0 ||
 	    put_numbers(&w, "crop_ltrb", tail, DTYPE_F64, 4, s->kohya_crop_ltrb, err) < 0)
 		return -1;
@@ -79,6 +85,7 @@ const struct export_format export_kohya = {
     .tail = "\n}\n",
     .bucket_rule = "kohya",
     .upright = true,
+    .mirrored = EXPORT_MIRRORED_BESIDE,
     .lost = "the log-variance of moments; hashes, recipe and meta of records",
     .path = path,
     .encode = encode,

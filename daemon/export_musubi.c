@@ -36,7 +36,8 @@ static char *path(const struct export_job *job, const struct export_sample *s)
 }
 
 static int encode(const struct export_job *job, const struct export_sample *s,
-		  const struct ndarray *latent, struct buffer *out, struct error *err)
+		  const struct ndarray *latent, const struct ndarray *mirrored, struct buffer *out,
+		  struct error *err)
 {
 	cleanup_free char *name =
 	    xasprintf("latents_%s%zux%zu_%s", job->arch->patch_size == 1 ? "1x" : "",
@@ -48,6 +49,7 @@ static int encode(const struct export_job *job, const struct export_sample *s,
 				     "width", width, "height", height, "format_version", "1.0.1");
 	int r = safetensors_encode(&entry, 1, metadata, out, err);
 
+	(void)mirrored;
 	json_decref(metadata);
 	return r;
 }
@@ -74,6 +76,7 @@ const struct export_format export_musubi = {
     .between = "\n",
     .tail = "\n",
     .bucket_rule = "musubi",
+    .mirrored = EXPORT_MIRRORED_NONE,
     .upright = true,
     .lost =
 	"folders of images; crops; the log-variance of moments; hashes, recipe and meta of records",

@@ -6,6 +6,7 @@
 
 #include "daemon/caption_list.h"
 #include "daemon/dataset_splits.h"
+#include "daemon/variants.h"
 
 #include "storage/seal.h"
 #include "storage/store.h"
@@ -33,6 +34,8 @@ struct export_source {
 	void *arg;
 	const char *shard;
 	bool refused; /* the error is not the shard's */
+	bool pairs;
+	struct record held; /* a plain one, until it is known whether its mirrored one follows */
 };
 
 /* -- opening -------------------------------------------------------------------------------------- */
@@ -111,6 +114,7 @@ void export_source_close(struct export_source *s)
 		free(s->shards[i]);
 	free(s->shards);
 	free(s->folder);
+	record_release(&s->held);
 	json_decref(s->captions);
 	json_decref(s->removed);
 	store_close(s->store);
@@ -255,27 +259,110 @@ static void set_caption(const struct export_source *s, const char *key, json_t *
 		json_object_set(root, "caption", newer);
 }
 
-static int give(struct export_source *s, const struct record *record,
-		const struct record_facts *facts, json_t *root, struct error *err)
+/* Its latent, once it is known to be of the dataset's space. */
+static int open_latent(struct export_source *s, const struct record *record,
+		       const struct record_facts *facts, const json_t *root, struct ndarray *out,
+		       struct error *err)
 {
-	cleanup_ndarray struct ndarray stored = NDARRAY_INIT;
-	struct export_sample sample = {.key = record->key, .path = facts->path, .record = root};
 	struct export_space space;
+
+	if (!read_space(json_object_get(root, "latent"), facts, &space))
+		return bad_record(err, record->key);
+	if (check_space(s, &space, record->key, err) < 0)
+		return -1;
+	return record_latent_read(record, facts, out, err);
+}
+
+static json_t *record_json(const struct record *record)
+{
+	const struct record_member *json = record_member(record, "json");
+
+	return json_loadb((const char *)json->data.data, json->data.size, 0, NULL);
+}
+
+static int open_mirrored(struct export_source *s, const struct record *record, struct ndarray *out,
+			 struct error *err)
+{
+	struct record_facts facts;
+	json_t *root;
 	int r;
 
-	if (!read_space(json_object_get(root, "latent"), facts, &space) ||
-	    !read_geometry(root, &sample) || !path_stays_below(facts->path) ||
+	if (record_facts_read(record, &facts, err) < 0)
+		return -1;
+	root = record_json(record);
+	r = root ? open_latent(s, record, &facts, root, out, err) : bad_record(err, record->key);
+	json_decref(root);
+	return r;
+}
+
+/* @mirrored: of its mirrored one; NULL: it comes without. */
+static int give(struct export_source *s, const struct record *record, const struct record *mirrored,
+		const struct record_facts *facts, json_t *root, struct error *err)
+{
+	cleanup_ndarray struct ndarray stored = NDARRAY_INIT, other = NDARRAY_INIT;
+	struct export_sample sample = {.key = record->key, .path = facts->path, .record = root};
+	int r;
+
+	if (!read_geometry(root, &sample) || !path_stays_below(facts->path) ||
 	    !path_stays_below(record->key))
 		return bad_record(err, record->key);
-	if (check_space(s, &space, record->key, err) < 0 ||
-	    record_latent_read(record, facts, &stored, err) < 0)
+	if (open_latent(s, record, facts, root, &stored, err) < 0 ||
+	    (mirrored && open_mirrored(s, mirrored, &other, err) < 0))
 		return -1;
 	sample.caption = json_string_value(json_object_get(root, "caption"));
 	sample.stored = &stored;
+	sample.flip = facts->variant == VARIANT_FLIP;
+	sample.mirrored = mirrored ? &other : NULL;
 	sample.attached = record->n_members > 2 + (record_member(record, "txt") != NULL);
 	r = s->fn(s->arg, &sample, err);
 	s->refused = r != 0;
 	return r;
+}
+
+static int give_record(struct export_source *s, const struct record *record,
+		       const struct record *mirrored, struct error *err)
+{
+	struct record_facts facts;
+	json_t *root;
+	int r;
+
+	if (record_facts_read(record, &facts, err) < 0)
+		return -1;
+	root = record_json(record);
+	set_caption(s, record->key, root);
+	r = root ? give(s, record, mirrored, &facts, root, err) : bad_record(err, record->key);
+	json_decref(root);
+	return r;
+}
+
+/* The record that is held, with @mirrored (NULL: it has none). */
+static int give_held(struct export_source *s, const struct record *mirrored, struct error *err)
+{
+	int r = s->held.n_members > 0 ? give_record(s, &s->held, mirrored, err) : 0;
+
+	record_release(&s->held);
+	return r;
+}
+
+static int hold(struct export_source *s, const struct record *record, struct error *err)
+{
+	cleanup_buffer struct buffer bytes = BUFFER_INIT;
+
+	record_encode(record, &bytes);
+	return record_decode(bytes.data, bytes.size, &s->held, err);
+}
+
+static int pair_record(struct export_source *s, const struct record *record, struct error *err)
+{
+	struct record_facts facts;
+	int r;
+
+	if (record_facts_read(record, &facts, err) < 0)
+		return -1;
+	if (facts.variant == VARIANT_FLIP && strcmp(s->held.key, facts.image) == 0)
+		return give_held(s, record, err);
+	r = give_held(s, NULL, err);
+	return r != 0 || facts.variant == VARIANT_FLIP ? r : hold(s, record, err);
 }
 
 static int on_record(void *arg, const struct record *record, const struct shard_span *span,
@@ -283,22 +370,16 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 {
 	struct export_source *s = arg;
 	cleanup_free char *line = xasprintf("%s\t%s", s->shard, record->key);
-	struct record_facts facts;
-	const struct record_member *json;
-	json_t *root;
-	int r;
 
 	(void)span;
 	if (json_object_get(s->removed, line))
 		return 0;
-	if (record_facts_read(record, &facts, err) < 0)
-		return -1;
-	json = record_member(record, "json");
-	root = json_loadb((const char *)json->data.data, json->data.size, 0, NULL);
-	set_caption(s, record->key, root);
-	r = root ? give(s, record, &facts, root, err) : bad_record(err, record->key);
-	json_decref(root);
-	return r;
+	return s->pairs ? pair_record(s, record, err) : give_record(s, record, NULL, err);
+}
+
+void export_source_pair(struct export_source *s)
+{
+	s->pairs = true;
 }
 
 int export_source_each(struct export_source *s, export_sample_fn fn, void *arg, struct error *err)
@@ -310,7 +391,10 @@ int export_source_each(struct export_source *s, export_sample_fn fn, void *arg, 
 
 		s->shard = s->shards[i];
 		s->refused = false;
+		record_release(&s->held);
 		r = shard_read_stored(s->store, s->shard, on_record, s, err);
+		if (r == 0)
+			r = give_held(s, NULL, err);
 		if (r < 0 && !s->refused)
 			return error_wrap(err, "%s/%s", s->folder, s->shard);
 		if (r != 0)

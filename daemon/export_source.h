@@ -37,7 +37,10 @@ struct export_sample {
 	unsigned orientation;
 	struct json_t *record;	      /* KEY.json, with that caption; of this call alone */
 	const struct ndarray *stored; /* as the shard has it */
-	bool attached;		      /* it has other arrays, too (`latentctl attach`) */
+	bool flip;		      /* it is of the mirrored image: a sample of its own */
+	const struct ndarray
+	    *mirrored; /* that sample's, where export_source_pair() was asked for; NULL: none */
+	bool attached; /* it has other arrays, too (`latentctl attach`) */
 };
 
 typedef int (*export_sample_fn)(void *arg, const struct export_sample *sample, struct error *err);
@@ -48,6 +51,8 @@ struct export_source;
 int export_source_open(const char *folder, struct export_source **out, struct error *err);
 /* NULL is fine. */
 void export_source_close(struct export_source *s);
+/* From now on a mirrored image comes with its plain one, as one sample. */
+void export_source_pair(struct export_source *s);
 /* Live samples and nothing else; every latent is compared with its hash. ERR_DATA names the shard that is damaged. ERR_CONFIG:
  * samples of two recipes. Not 0 from @fn ends it with that value. */
 int export_source_each(struct export_source *s, export_sample_fn fn, void *arg, struct error *err);

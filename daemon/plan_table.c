@@ -49,7 +49,8 @@ static void summary(FILE *out, const struct plan *p)
 
 	fprintf(out, "%s file%s, %s\n", text_count(p->files, count), p->files == 1 ? "" : "s",
 		text_bytes(p->bytes, size));
-	line(out, p, p->images, p->files, "images to encode");
+	line(out, p, p->images, p->files,
+	     p->flip ? "images to encode, and mirrored" : "images to encode");
 	if (p->enlarged > 0)
 		line(out, p, p->enlarged, p->images, "  of them are enlarged");
 	if (p->no_caption > 0)

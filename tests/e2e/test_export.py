@@ -69,6 +69,35 @@ def kohya_gets_raw_latents_of_sd_and_normalised_ones_of_flux_with_its_own_names_
 
 
 @test
+def a_mirrored_image_is_where_each_layout_has_it(ws):
+    ws.small_pictures(4)
+    model = ws.path("model")
+    shutil.copytree(demo_model(), model)
+    with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    with open(os.path.join(model, "config.json"), "w", encoding="utf-8") as file:
+        json.dump({**config, "scaling_factor": 0.18215}, file)
+    ws.encode("--flip", vae=model)
+    samples = {s.record["key"]: s for s in read_dataset(ws.dataset)}
+    plain = {key: s for key, s in samples.items() if not s.record["flip"]}
+    equal((len(samples), len(plain)), (8, 4), "samples")
+    result = export(ws, "kohya", into=ws.path("kohya"))
+    assert "left out" not in result.out, result.out
+    for key, sample in plain.items():
+        stem, size = os.path.splitext(sample.path)[0], sample.record["original_size"]
+        arrays = load_npz(ws.path("kohya", f"{stem}_{size[0]:04d}x{size[1]:04d}_sd.npz"))
+        same_members(arrays, ["latents", "latents_flipped", "original_size", "crop_ltrb"], "arrays")
+        close(arrays["latents"][2], npy_values(sample.npy))
+        close(arrays["latents_flipped"][2], npy_values(samples[key + "-f"].npy))
+        equal(arrays["crop_ltrb"][2], tuple(sample.record["kohya_crop_ltrb"]), "crop_ltrb")
+    export(ws, "npz", into=ws.path("npz"))
+    same_members(files_below(ws.path("npz")), [f"{key}.npz" for key in samples] + ["records.jsonl"], "files")
+    result = export(ws, "ai-toolkit", into=ws.path("ai"))
+    assert "left out: 4 mirrored images" in result.out, result.out
+    equal(len(files_below(ws.path("ai"))), 4, "files")
+
+
+@test
 def what_encode_wrote_is_exported_beside_the_images_and_nothing_of_theirs_changes(ws):
     paths = ws.pictures(3)
     shutil.copytree(demo_model(), ws.path("model"))

@@ -225,6 +225,9 @@ def the_size_of_latents_is_the_models(ws):
     equal(assumed["assumed"], True, "assumed")
     equal(assumed["mean_bytes"], 4 * 64 * 64 * 2, "bytes")
     equal(assumed["moments_bytes"], 2 * 4 * 64 * 64 * 2, "bytes of moments")
+    equal(assumed["of_each_image"], 1, "latents of an image")
+    both = plan(ws, "--flip")["latents"]
+    equal((both["of_each_image"], both["mean_bytes"]), (2, 2 * assumed["mean_bytes"]), "with the mirrored one")
     known = plan(ws, "--vae", demo_model(), "--resolution", "512")["latents"]
     equal(known["assumed"], False, "assumed")
     side = 512 // known["downscale"]

@@ -155,6 +155,19 @@ def the_documented_random_access_works_as_typed(dataset, samples):
         assert found[0] == record and (value == array).all(), key
 
 
+def each_epoch_draws_one_of_an_image_and_its_mirrored_one(dataset, samples):
+    images = {key for key, (record, _) in samples.items() if not record["flip"]}
+    for flip, ends in ((0, {False}), (1, {True}), (0.5, {False, True})):
+        data = LatentBatches(dataset, 1, seed=4, flip=flip)
+        assert len(data) == len(images) == len(samples) // 2
+        met = set()
+        for epoch in range(4):
+            keys = [data[epoch * len(data) + i]["key"][0] for i in range(len(data))]
+            assert {samples[key][0].get("image", key) for key in keys} == images, keys
+            met |= {samples[key][0]["flip"] for key in keys}
+        assert met == ends, (flip, met)
+
+
 def workers_give_the_same_batches_in_the_same_order(dataset, samples):
     import torch
 
@@ -176,11 +189,18 @@ TESTS = [
     the_documented_random_access_works_as_typed,
 ]
 
+OF_MIRRORED = [
+    each_epoch_draws_one_of_an_image_and_its_mirrored_one,
+    latents_are_what_a_trainer_computes,
+    the_documented_random_access_works_as_typed,
+]
+
 
 def main():
     dataset = os.path.abspath(sys.argv[1])
     samples = read_all(dataset)
-    tests, failed, skipped = list(TESTS), 0, 0
+    mirrored = any(record["flip"] for record, _ in samples.values())
+    tests, failed, skipped = list(OF_MIRRORED if mirrored else TESTS), 0, 0
     if importlib.util.find_spec("torch"):
         tests.append(workers_give_the_same_batches_in_the_same_order)
     else:

@@ -155,6 +155,42 @@ static void random_path(uint32_t *random, char *path, size_t size)
 	path[used] = '\0';
 }
 
+static void no_image_has_a_key_that_ends_as_those_of_variants(void **state)
+{
+	static const struct example examples[] = {
+	    {"cat-f.jpg", "cat-f-0cbbf387"},
+	    {"a/cat-c12.png", "a/cat-c12-a93aa01d"},
+	    {"cat-r1024.jpg", "cat-r1024-78de6981"},
+	    {"cat-f1.jpg", "cat-f1"},
+	    {"cat-c.jpg", "cat-c"},
+	    {"cat-c1234.jpg", "cat-c1234"},
+	    {"cat-r123456.jpg", "cat-r123456"},
+	    {"catf.jpg", "catf"},
+	    {"c12.jpg", "c12"},
+	};
+	(void)state;
+	check(examples, ARRAY_SIZE(examples));
+}
+
+static void a_variant_has_the_key_of_its_image_and_a_tail_within_80_bytes(void **state)
+{
+	static const struct example examples[] = {
+	    {"a/cat", "a/cat-f"},
+	    {K70 "kkkkkkkk", K70 "kkkkkkkk-f"},
+	    {K70 "kkkkkkkkk", "kkkkkkkkk" K10 K10 K10 K10 K10 K10 "-f1b18acd-f"},
+	    {K70 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9",
+	     "kkkkkkkkk" K10 K10 K10 K10 K10 K10 "-09df5a58-f"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(examples); i++) {
+		char key[SAMPLE_KEY_SIZE];
+
+		sample_key_variant(examples[i].path, "-f", key);
+		assert_string_equal(key, examples[i].key);
+	}
+}
+
 static void assert_key_valid(const char *key)
 {
 	size_t length = strlen(key);
@@ -198,6 +234,8 @@ int main(void)
 	    cmocka_unit_test(empty_parts_are_left_out),
 	    cmocka_unit_test(a_long_key_is_cut_to_80_bytes_between_characters),
 	    cmocka_unit_test(a_distinct_key_has_its_tail_from_the_distinction),
+	    cmocka_unit_test(no_image_has_a_key_that_ends_as_those_of_variants),
+	    cmocka_unit_test(a_variant_has_the_key_of_its_image_and_a_tail_within_80_bytes),
 	    cmocka_unit_test(any_path_gives_a_valid_key_and_always_the_same),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
