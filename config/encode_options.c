@@ -27,7 +27,7 @@ const struct setting encode_settings[] = {
     {"on-delete-all", SETTING_FLAG, FIELD(on_delete_all),
      .help = "believe it when more than a tenth of the files are gone"},
     {"no-captions", SETTING_FLAG, FIELD(no_captions),
-     .help = "leave captions (.txt beside the image) out"},
+     .help = "leave captions (.txt, .caption, .json beside the image) out"},
     {"part", SETTING_STRING, FIELD(part), .valid = dataset_part_valid,
      .expected = DATASET_PART_EXPECTED, .value_name = "I/N",
      .help = "only part I of N, into an output of its own (latentctl merge)"},

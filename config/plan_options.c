@@ -17,7 +17,7 @@ const struct setting plan_settings[] = {
     {"rate", SETTING_NUMBER, FIELD(rate), .max = 1u << 30, .value_name = "X",
      .help = "images a second that an encode showed you: gives the time"},
     {"no-captions", SETTING_FLAG, FIELD(no_captions),
-     .help = "do not look for captions (.txt beside the image)"},
+     .help = "do not look for captions (.txt, .caption, .json beside the image)"},
     {"list", SETTING_FLAG, FIELD(list), .help = "every unreadable and every equal file"},
     {"json", SETTING_FLAG, FIELD(json), .help = "one JSON object, with everything --list has"},
     {"svg", SETTING_PATH, FIELD(svg), .value_name = "FILE", .help = "a picture of the buckets"},

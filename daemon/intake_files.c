@@ -175,6 +175,7 @@ static struct source *source_of(struct round *r, size_t folder)
 {
 	const struct intake_folder *f = &r->in->folders[folder];
 	const struct source_folder_options options = {.captions = r->in->options.captions,
+						      .need_captions = r->in->options.need_captions,
 						      .manifest = f->source.manifest,
 						      .unpack = unpack_process_open};
 	struct error gone = ERROR_INIT; /* is noticed elsewhere */

@@ -85,6 +85,8 @@ static int open_sources(struct intake *in, struct run_sources *s,
 		const struct intake_folder *f = &in->folders[i];
 		const struct source_folder_options options = {.recursive = f->source.recursive,
 							      .captions = in->options.captions,
+							      .need_captions =
+								  in->options.need_captions,
 							      .unpack = unpack_process_open,
 							      .manifest = f->source.manifest,
 							      .archive_waits = on_archive,

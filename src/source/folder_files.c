@@ -4,7 +4,6 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/text.h"
-#include "source/source_path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -143,14 +142,13 @@ enum folder_found folder_look(int dir, const char *name, struct source_entry *en
 	return FOLDER_FILE;
 }
 
-int folder_examine(int root, const char *path, bool captions, struct source_entry *entry,
-		   struct error *err)
+int folder_examine(int root, const char *path, const struct companion_search *companions,
+		   struct source_entry *entry, struct error *err)
 {
-	cleanup_free char *copy = xstrdup(path), *caption = NULL;
+	cleanup_free char *copy = xstrdup(path);
 	const char *base = NULL;
 	cleanup_close int dir = folder_open_parent(root, copy, &base);
 	struct source_entry found;
-	struct stat st;
 
 	if (dir < 0 && (errno == EMFILE || errno == ENFILE))
 		return folder_error(err, "look at", path);
@@ -158,31 +156,8 @@ int folder_examine(int root, const char *path, bool captions, struct source_entr
 		return SOURCE_GONE;
 	found.path = path;
 	found.caption = SOURCE_UNSEEN;
-	if (captions) {
-		caption = source_path_caption(base);
-		if (fstatat(dir, caption, &st, 0) == 0)
-			found.caption = folder_stamp(&st);
-		else if (errno == ENOENT)
-			found.caption = 0;
-	}
+	if (companions)
+		companions_look(dir, base, companions, &found);
 	*entry = found;
-	return 0;
-}
-
-int folder_caption(int root, const char *path, struct buffer *out, struct error *err)
-{
-	cleanup_free char *caption = source_path_caption(path);
-	struct error failed = ERROR_INIT;
-	cleanup_close int fd = folder_open_file(root, caption, &failed);
-	char quoted[TEXT_QUOTE_SIZE];
-
-	if (fd < 0) {
-		if (failed.code == ERR_DATA && strcmp(failed.reason, "gone") == 0)
-			return SOURCE_NO_CAPTION;
-		*err = failed;
-		return -1;
-	}
-	if (fd_read_all(fd, SOURCE_CAPTION_MAX, out, err) < 0)
-		return error_wrap(err, "%s", text_quote(caption, quoted));
 	return 0;
 }

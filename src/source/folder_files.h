@@ -5,6 +5,7 @@
 #ifndef LATENTD_SOURCE_FOLDER_FILES_H
 #define LATENTD_SOURCE_FOLDER_FILES_H
 
+#include "source/companions.h"
 #include "source/source.h"
 
 struct stat;
@@ -24,10 +25,8 @@ enum folder_found { FOLDER_FILE, FOLDER_FOLDER, FOLDER_NOTHING };
 
 /* Fills @entry but for its path if @name in @dir is a file, or may be one. */
 enum folder_found folder_look(int dir, const char *name, struct source_entry *entry);
-/* As source_ops.examine; @captions: looks for one. */
-int folder_examine(int root, const char *path, bool captions, struct source_entry *entry,
-		   struct error *err);
-/* As source_ops.caption. */
-int folder_caption(int root, const char *path, struct buffer *out, struct error *err);
+/* As source_ops.examine; @companions: what lies beside it is looked for so; NULL: not. */
+int folder_examine(int root, const char *path, const struct companion_search *companions,
+		   struct source_entry *entry, struct error *err);
 
 #endif

@@ -106,7 +106,7 @@ int source_examine(struct source *s, const char *path, struct source_entry *entr
 /* The descriptor, the caller's. Also ERR_DATA `outside` for a path that could leave the source. */
 int source_open_sample(struct source *s, const char *path, struct error *err);
 /*
- * Appends the caption: for a file, the text beside it with the extension .txt. Valid UTF-8 without
+ * Appends the caption: for a file, the text beside it (companions.h). Valid UTF-8 without
  * byte order mark and without trailing white space (ASCII); bytes that are not UTF-8 become U+FFFD.
  * SOURCE_NO_CAPTION, nothing appended, if there is none: an empty one is 0 with nothing appended.
  * ERR_DATA as open_sample, and `too_large`.
@@ -150,7 +150,10 @@ struct source_manifest_options {
 
 struct source_folder_options {
 	bool recursive;
-	bool captions; /* looks for them while listing: a stat more for each that is there */
+	bool
+	    captions; /* looks for them and metadata while listing: a stat more for each that is there */
+	bool
+	    need_captions; /* what has none waits for one: whether a .json beside an image has one is read */
 	/*
 	 * Called with one line for what is passed over or odd (a folder with an image's name). May
 	 * be NULL.
@@ -203,7 +206,7 @@ int source_archive_open(const char *path, const struct source_folder_options *op
  * A file that is not there is noted and passed over, as if no line named it. A key of kohya's JSON without an image's ending is that of
  * the file that has one.
  *
- * Captions are those of the manifest; an image that has none there has that of the file beside it. A line that cannot be used
+ * Captions and metadata are those of the manifest; an image that has none there has those of the files beside it. A line that cannot be used
  * is noted with its number, and counted in options->unread: what is not found then has not vanished.
  *
  * A manifest that changes is read again when something is asked of it; while it is being written that is ERR_TRANSIENT.

@@ -3,8 +3,8 @@
  * read whole and sorted when it is entered. Folders are kept as "name/": then the plain order of
  * the names is the byte order of the full paths ("a.jpg" before "a/b.jpg" before "a0.jpg").
  *
- * Where captions are looked for, their names are kept among the others and passed over by the walk: an
- * image without one costs no call.
+ * Where captions are looked for, their names and those of metadata are kept among the others and passed over by the
+ * walk: an image without one costs no call.
  *
  * An archive is kept as "name.tar/" too, and stands where a folder of that name would.
  *
@@ -305,37 +305,34 @@ static bool list_archive(struct source_folder *f, struct source_entry *entry)
 	return true;
 }
 
-/* The stamp of the caption beside @name. */
-static uint64_t look_for_caption(const struct source_folder *f, const struct level *level,
-				 const char *name)
+static bool has_name(const void *arg, const char *name)
 {
-	char wanted[NAME_MAX + sizeof(".txt")];
-	const char *key = wanted;
-	struct stat st;
+	const struct level *level = arg;
 
-	if (!f->options.captions)
-		return SOURCE_UNSEEN;
-	if (!level->captions)
-		return 0;
-	snprintf(wanted, sizeof(wanted), "%.*s.txt", (int)source_path_stem(name), name);
-	if (!bsearch(&key, level->names, level->n, sizeof(*level->names), compare_names))
-		return 0;
-	if (fstatat(level->fd, wanted, &st, 0) == 0)
-		return folder_stamp(&st);
-	return errno == ENOENT ? 0 : SOURCE_UNSEEN;
+	return bsearch(&name, level->names, level->n, sizeof(*level->names), compare_names);
+}
+
+static void look_for_companions(const struct source_folder *f, const struct level *level,
+				const char *name, struct source_entry *entry)
+{
+	const struct companion_search search = {has_name, level, f->options.need_captions};
+
+	entry->caption = f->options.captions ? 0 : SOURCE_UNSEEN;
+	if (level->captions)
+		companions_look(level->fd, name, &search, entry);
 }
 
 /* Fills @entry for the walk's path; false if there is nothing to list. */
 static bool list(struct source_folder *f, const struct level *level, const char *name,
 		 struct source_entry *entry)
 {
-	uint64_t caption = look_for_caption(f, level, name);
 	enum folder_found found = folder_look(level->fd, name, entry);
 
 	if (found == FOLDER_FOLDER)
 		note(f, "is a link to a folder: not followed");
 	entry->path = (const char *)f->path.data;
-	entry->caption = caption;
+	if (found == FOLDER_FILE)
+		look_for_companions(f, level, name, entry);
 	return found == FOLDER_FILE;
 }
 
@@ -388,12 +385,14 @@ static int source_folder_examine(struct source *s, const char *path, struct sour
 				 struct error *err)
 {
 	struct source_folder *f = source_folder_of(s);
+	const struct companion_search search = {.read_json = f->options.need_captions};
 	int r = f->archives ? folder_archives_examine(f->archives, path, entry, err)
 			    : FOLDER_NO_ARCHIVE;
 
 	return r != FOLDER_NO_ARCHIVE
 		   ? r
-		   : folder_examine(f->root, path, f->options.captions, entry, err);
+		   : folder_examine(f->root, path, f->options.captions ? &search : NULL, entry,
+				    err);
 }
 
 static int source_folder_caption(struct source *s, const char *path, struct buffer *out,
@@ -403,7 +402,7 @@ static int source_folder_caption(struct source *s, const char *path, struct buff
 	int r =
 	    f->archives ? folder_archives_caption(f->archives, path, out, err) : FOLDER_NO_ARCHIVE;
 
-	return r != FOLDER_NO_ARCHIVE ? r : folder_caption(f->root, path, out, err);
+	return r != FOLDER_NO_ARCHIVE ? r : companions_caption(f->root, path, out, err);
 }
 
 static int source_folder_meta(struct source *s, const char *path, struct buffer *out,
@@ -412,7 +411,7 @@ static int source_folder_meta(struct source *s, const char *path, struct buffer 
 	struct source_folder *f = source_folder_of(s);
 	int r = f->archives ? folder_archives_meta(f->archives, path, out, err) : FOLDER_NO_ARCHIVE;
 
-	return r != FOLDER_NO_ARCHIVE ? r : SOURCE_NO_META;
+	return r != FOLDER_NO_ARCHIVE ? r : companions_meta(f->root, path, out, err);
 }
 
 /* -- open and close ---------------------------------------------------------------------------- */

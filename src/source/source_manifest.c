@@ -146,7 +146,7 @@ static bool is_file(const struct source_manifest *s, const char *path)
 	struct source_entry entry;
 	struct error ignored = ERROR_INIT;
 
-	return folder_examine(s->root, path, false, &entry, &ignored) == 0;
+	return folder_examine(s->root, path, NULL, &entry, &ignored) == 0;
 }
 
 /* The file that the cleaned path names: of kohya's keys without an ending the one that is there. */
@@ -328,7 +328,8 @@ static int examine(const struct source_manifest *s, const char *path,
 		   const struct manifest_item *item, struct source_entry *entry, struct error *err)
 {
 	struct source_entry found = {.path = path};
-	int r = folder_examine(s->root, path, s->options.captions, &found, err);
+	const struct companion_search search = {.read_json = s->options.need_captions};
+	int r = folder_examine(s->root, path, s->options.captions ? &search : NULL, &found, err);
 
 	if (r != 0)
 		return r;
@@ -484,7 +485,7 @@ static int source_manifest_caption(struct source *base, const char *path, struct
 	if (r < 0)
 		return r;
 	if (r == SOURCE_GONE || !item.caption)
-		return folder_caption(s->root, path, out, err);
+		return companions_caption(s->root, path, out, err);
 	if (strlen(item.caption) > SOURCE_CAPTION_MAX)
 		return error_data(err, "too_large", "the caption of %s is over %zu bytes",
 				  text_quote(path, quoted), SOURCE_CAPTION_MAX);
@@ -502,7 +503,7 @@ static int source_manifest_meta(struct source *base, const char *path, struct bu
 	if (r < 0)
 		return r;
 	if (r == SOURCE_GONE || !item.meta)
-		return SOURCE_NO_META;
+		return companions_meta(s->root, path, out, err);
 	buffer_append_string(out, item.meta);
 	return 0;
 }

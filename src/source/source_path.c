@@ -50,12 +50,10 @@ bool source_path_is_inside(const char *path)
 
 bool source_path_is_caption(const char *path)
 {
-	return strcmp(path + source_path_stem(path), ".txt") == 0;
-}
+	const char *ending = path + source_path_stem(path);
 
-char *source_path_caption(const char *path)
-{
-	return xasprintf("%.*s.txt", (int)source_path_stem(path), path);
+	return strcmp(ending, ".txt") == 0 || strcmp(ending, ".caption") == 0 ||
+	       strcmp(ending, ".json") == 0;
 }
 
 size_t source_path_archive_stem(const char *path)

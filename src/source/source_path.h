@@ -31,9 +31,7 @@ bool source_path_is_manifest(const char *path);
 /* The paths that are files of their own as a source, no folders. */
 bool source_path_is_file(const char *path);
 
-/* The path of the caption beside @path, to be freed. */
-char *source_path_caption(const char *path);
-/* Whether it is the name of a caption. */
+/* Whether it is the name of what may lie beside an image and say something of it: .txt, .caption, .json. */
 bool source_path_is_caption(const char *path);
 
 #endif

@@ -5,10 +5,11 @@ import csv
 import io
 import json
 import os
+import subprocess
 import time
 
 from daemon_rig import Daemon
-from harness import OK, QUARANTINED, equal, run_tests, same_members, test
+from harness import BUILD_DIR, OK, QUARANTINED, equal, run_tests, same_members, test
 from reference import read_dataset
 
 
@@ -201,6 +202,66 @@ def a_file_that_is_not_there_is_told_and_comes_when_it_is(ws):
     os.rename(ws.path("elsewhere"), os.path.join(ws.src, paths[1]))
     ws.encode(src=[path])
     same_members(records(ws), paths, "samples")
+
+
+@test
+def what_lies_beside_an_image_is_its_caption_and_metadata(ws):
+    paths = ws.small_pictures(5)
+    stems = [os.path.splitext(p)[0] for p in paths]
+    full = json.dumps({"caption": "from json", "score": 1.5, "tags": ["a"]}).encode()
+    for at, endings in enumerate((".json .caption .txt", ".json .caption", ".json", "", ".json")):
+        for ending in endings.split():
+            ws.write(stems[at] + ending, full if ending == ".json" else f"from {ending}".encode())
+    ws.write(stems[4] + ".json", b"{cut")
+    ws.encode()
+    meta = json.loads(full)
+    wanted = [("from .txt", meta), ("from .caption", meta), ("from json", meta), (None, {}), (None, {})]
+    equal(texts(ws), dict(zip(paths, wanted)), "captions and metadata")
+    before = latents(ws)
+    ws.write(stems[0] + ".json", b'{"score": 2}')
+    os.remove(os.path.join(ws.src, stems[1] + ".caption"))
+    os.remove(os.path.join(ws.src, stems[2] + ".json"))
+    ws.write(stems[3] + ".caption", b"new")
+    ws.write(stems[4] + ".json", b'{"n": 1}')
+    ws.encode()
+    wanted = [("from .txt", {"score": 2}), ("from json", meta), (None, {}), ("new", {}), (None, {"n": 1})]
+    equal(texts(ws), dict(zip(paths, wanted)), "after changes")
+    equal(latents(ws), before, "latents")
+
+
+@test
+def metadata_that_change_in_an_archive_come_into_the_record(ws):
+    def archive(score):
+        ws.write("0/0000.json", json.dumps({"score": score}).encode())
+        subprocess.run([os.path.join(BUILD_DIR, "tests", "make_archive"), ws.path("a.tar"), ws.src], check=True)
+
+    ws.small_pictures(2)
+    archive(1)
+    ws.encode(src=[ws.path("a.tar")])
+    before = latents(ws)
+    os.remove(ws.path("a.tar"))
+    archive(2)
+    ws.encode(src=[ws.path("a.tar")])
+    equal(texts(ws)["0/0000.jpg"], (None, {"score": 2}), "metadata")
+    equal(latents(ws), before, "latents")
+
+
+@test
+def a_required_caption_may_stand_in_a_json_file(ws):
+    paths = ws.small_pictures(2)
+    for path, text in zip(paths, (b'{"caption": "here"}', b'{"score": 1}')):
+        name = ws.write(os.path.splitext(path)[0] + ".json", text)
+        os.utime(name, (time.time() - 60,) * 2)
+    daemon = Daemon(ws)
+    daemon.dataset("photos", src=ws.src, require_caption=True)
+    daemon.start()
+    daemon.wait_for("photos", finished=1)
+    ws.write(os.path.splitext(paths[1])[0] + ".json", b'{"score": 1, "caption": "came"}')
+    daemon.wait_for("photos", finished=2)
+    daemon.drain("photos")
+    daemon.stop()
+    found = texts(ws, os.path.join(ws.out, "photos"))
+    equal([found[p][0] for p in paths], ["here", "came"], "captions")
 
 
 @test
