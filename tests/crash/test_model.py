@@ -79,6 +79,7 @@ class Episode:
         self.clock = 0
         self.datasets = {name: Dataset() for name in NAMES}
         self.latents = {}  # {content: hash of the latent it had the first time}
+        self.mirrors = random.Random(f"{seed} mirrors").random() < 0.3  # all of its encodes
         self.unseen = set()  # shards without a row of which a byte was changed
         self.encode_s, self.checked, self.deaths = 0.05, 0, 0
         os.makedirs(ws.src)
@@ -225,6 +226,7 @@ class Episode:
         options = ["--shard-samples", str(chance.choice((2, 3, 5, 1000)))]
         options += ["--jobs", str(chance.choice((1, 2))), "--quiet"]
         options += ["--on-delete", "remove", "--on-delete-all"] if removes else []
+        options += ["--flip"] if self.mirrors else []
         options += self.rig.form()
         return self.datasets[self.ws.name], removes, options
 
@@ -266,11 +268,26 @@ class Episode:
             for s in read_dataset(self.ws.dataset)
             if (os.path.relpath(s.shard, self.ws.dataset), s.key) not in dead
         ]
+        if self.mirrors:
+            found = self.with_their_mirrored_ones(found)
         for what in ("path", "key"):
             names = [getattr(s, what) for s in found]
             twice = sorted({n for n in names if names.count(n) > 1})
             equal(twice, [], f"live samples that have their {what} in common")
         return found
+
+    def with_their_mirrored_ones(self, found):
+        """The plain ones, each of which must have the other behind it."""
+        plain, mirrored = found[::2], found[1::2]
+        equal(len(mirrored), len(plain), "number of mirrored samples")
+        for a, b in zip(plain, mirrored):
+            first, second = a.record, b.record
+            equal((second["image"], second["flip"], b.shard), (a.key, True, a.shard), f"what is behind {a.key}")
+            for same in ("source", "content_xxh3_128", "caption"):
+                equal(second[same], first[same], f"{same} of {b.key}")
+            latent, has = hashlib.sha256(b.npy).hexdigest(), ("mirrored", second["content_xxh3_128"])
+            equal(latent, self.latents.setdefault(has, latent), f"the latent of {b.key}")
+        return plain
 
     def check_captions(self):
         """Of images that are there; those of deleted ones stay as they were."""

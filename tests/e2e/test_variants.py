@@ -7,6 +7,7 @@ import shutil
 import signal
 import struct
 
+from daemon_rig import Daemon
 from harness import DAMAGED, FAILED, QUARANTINED, demo_model, equal, one_line, run_tests, same_members, test
 from latent_files import npy
 from reference import read_dataset, read_shard, shard_files, unzstd
@@ -272,6 +273,22 @@ def pairs_of_members(ws):
     for file in shard_files(ws.dataset):
         samples = read_shard(file)
         yield from ((a.members, b.members) for a, b in zip(samples[::2], samples[1::2]))
+
+
+@test
+def a_daemon_encodes_both_and_a_second_dataset_copies_both(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset(recipe={"flip": True})["source"]["path"]
+    paths = ws.small_pictures(8, src)
+    daemon.run("--once")
+    daemon.dataset("other", src=src, recipe={"flip": True})
+    daemon.dataset("plain", src=src)
+    daemon.run("--once")
+    first, second = arrays(ws, ws.path("out", "set")), arrays(ws, ws.path("out", "other"))
+    same_members(first, paths, "images")
+    equal(second, first, "latents")
+    same_members([s.path for s in read_dataset(ws.path("out", "plain"))], paths, "images without")
+    ws.verify()
 
 
 @test
