@@ -10,7 +10,8 @@ import struct
 from daemon_rig import Daemon
 from harness import DAMAGED, FAILED, QUARANTINED, demo_model, equal, one_line, run_tests, same_members, test
 from latent_files import npy
-from reference import read_dataset, read_shard, shard_files, unzstd
+from serve_rig import Server
+from reference import npy_values, read_dataset, read_shard, shard_files, unzstd
 
 
 def bmp(width, height, rows):
@@ -289,6 +290,34 @@ def a_daemon_encodes_both_and_a_second_dataset_copies_both(ws):
     equal(second, first, "latents")
     same_members([s.path for s in read_dataset(ws.path("out", "plain"))], paths, "images without")
     ws.verify()
+
+
+@test
+def an_endpoint_gives_both_and_each_its_own_noise(ws):
+    ws.small_pictures(5)
+    server = Server(ws, vae=demo_model()).start()
+    url = f"http://127.0.0.1:{server.port}/"
+    options = ("--flip", "--posterior", "draw", "--seed", "3", "--dtype", "float32")
+    ws.encode(*options, vae=demo_model())
+    ws.encode("--name", "there", "--endpoint", url, *options, vae=f"endpoint:{url}", out=ws.path("far"))
+    here, there = arrays(ws), arrays(ws, ws.path("far", "there"))
+    same_members(there, here, "images")
+    for path, both in here.items():
+        for a, b in zip(both, there[path]):
+            assert max(abs(x - y) for x, y in zip(npy_values(a), npy_values(b))) < 1e-3, path
+    server.stop()
+
+
+@test
+def the_noise_of_the_mirrored_draw_is_another(ws):
+    symmetric = [row + row[::-1] for row in rows_of(64, 128)]
+    ws.write("a.bmp", bmp(128, 128, symmetric))
+    ws.encode("--flip", "--name", "mean", vae=demo_model())
+    (plain, mirrored), = [read_dataset(ws.path("out", "mean"))]
+    equal(plain.npy == mirrored.npy, True, "the mean of a symmetric picture")
+    ws.encode("--flip", "--posterior", "draw", vae=demo_model())
+    ((plain, mirrored),) = pairs(ws).values()
+    assert plain.npy != mirrored.npy
 
 
 @test

@@ -5,6 +5,7 @@
  */
 #include "daemon/record_build.h"
 #include "daemon/record_copy.h"
+#include "daemon/variants.h"
 
 #include "base/checked.h"
 #include "base/compress.h"
@@ -415,6 +416,55 @@ static void without_exif_the_original_size_is_the_stored_one(void **state)
 	assert_true(json_has(&record, "\"time_ids\":[640,480,1,0,16,24]"));
 }
 
+static void a_mirrored_record_has_its_own_key_and_crop_and_names_its_image(void **state)
+{
+	struct recipe recipe = recipe_of(POSTERIOR_MEAN, DTYPE_F16);
+	struct sample_facts facts = golden_facts();
+	cleanup_ndarray struct ndarray latent = golden_latent(4);
+	cleanup_record struct record record = RECORD_INIT;
+	struct record_facts f;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	facts.variant = VARIANT_FLIP;
+	facts.placement.crop_left = 3;
+	facts.placement.resized_width = 29; /* 24 from 3 on: 2 are left */
+	build(&recipe, &facts, &latent, &record);
+	assert_string_equal(record.key, "cats/tom-f");
+	assert_true(json_has(&record, "\"variant\":1,\"flip\":true,\"image\":\"cats/tom\","));
+	assert_true(json_has(&record, "\"crop_top_left\":[1,2],"));
+	assert_true(json_has(&record, "\"kohya_crop_ltrb\":[1.5,0.0,22.5,16.0]"));
+	assert_ok(record_facts_read(&record, &f, &err), &err);
+	assert_string_equal(f.key, "cats/tom-f");
+	assert_string_equal(f.image, "cats/tom");
+	assert_int_equal(f.variant, VARIANT_FLIP);
+}
+
+static void a_bundle_gives_back_each_variant_and_the_plain_one_as_it_was(void **state)
+{
+	cleanup_record struct record plain = RECORD_INIT, bundle = RECORD_INIT, other = RECORD_INIT,
+				     got = RECORD_INIT, none = RECORD_INIT;
+	cleanup_buffer struct buffer before = BUFFER_INIT, after = BUFFER_INIT;
+	struct error err = ERROR_INIT, missing = ERROR_INIT;
+
+	(void)state;
+	build_golden(&plain);
+	build_golden(&bundle);
+	assert_ok(record_init(&other, "cats/tom-f", "24x16", &err), &err);
+	assert_ok(record_add(&other, "json", "{}", 2, &err), &err);
+	assert_error(variant_take(&bundle, VARIANT_FLIP, &none, &missing), &missing, ERR_DATA);
+	assert_ok(variant_put(&bundle, VARIANT_FLIP, &other, &err), &err);
+	assert_ok(variant_take(&bundle, VARIANT_FLIP, &got, &err), &err);
+	assert_string_equal(got.key, "cats/tom-f");
+	assert_memory_equal(record_member(&got, "json")->data.data, "{}", 2);
+	record_release(&got);
+	assert_ok(variant_take(&bundle, VARIANT_PLAIN, &got, &err), &err);
+	record_encode(&plain, &before);
+	record_encode(&got, &after);
+	assert_int_equal(before.size, after.size);
+	assert_memory_equal(before.data, after.data, before.size);
+}
+
 static void an_image_without_caption_has_an_empty_text_and_null(void **state)
 {
 	struct recipe recipe = recipe_of(POSTERIOR_MEAN, DTYPE_F16);
@@ -541,6 +591,9 @@ static void a_field_that_is_not_of_version_1_is_refused(void **state)
 	    {RECIPE_ID, "db93a8f6f747d1b13a441993d74acd2"},
 	    {RECIPE_ID, "zb93a8f6f747d1b13a441993d74acd2f"},
 	    {"\"variant\":0", "\"variant\":-1"},
+	    {"\"variant\":0", "\"variant\":1"}, /* of which image? */
+	    {"\"variant\":0", "\"variant\":1,\"image\":\"cats/tom\""},
+	    {"\"variant\":0", "\"variant\":2"},
 	    {"\"variant\":0", "\"variant\":4294967296"},
 	    {"\"target_size\":[24,16]", "\"target_size\":[24]"},
 	    {"\"target_size\":[24,16]", "\"target_size\":[24,16,1]"},
@@ -783,6 +836,8 @@ int main(void)
 	    cmocka_unit_test(a_record_with_two_latents_is_refused),
 	    cmocka_unit_test(a_copy_has_the_codec_of_its_recipe),
 	    cmocka_unit_test(without_exif_the_original_size_is_the_stored_one),
+	    cmocka_unit_test(a_mirrored_record_has_its_own_key_and_crop_and_names_its_image),
+	    cmocka_unit_test(a_bundle_gives_back_each_variant_and_the_plain_one_as_it_was),
 	    cmocka_unit_test(an_image_without_caption_has_an_empty_text_and_null),
 	    cmocka_unit_test(a_value_that_float16_cannot_hold_is_refused),
 	    cmocka_unit_test(float32_holds_everything_that_is_finite),
