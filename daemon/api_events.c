@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include "daemon/api_routes.h"
 #include "daemon/status_json.h"
 
 #include <jansson.h>
@@ -152,7 +153,7 @@ struct MHD_Response *api_events_response(struct api_events *e)
 		listener_gone(l);
 		return NULL;
 	}
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream");
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, API_EVENTS_TYPE);
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 	return response;
 }

@@ -9,8 +9,7 @@
 #include <jansson.h>
 #include <string.h>
 
-/* Of the dataset's folders; they are remembered beside the database. */
-static void read_sources(const struct service_dataset *dataset, struct sources_known *out)
+void api_lists_sources(const struct service_dataset *dataset, struct sources_known *out)
 {
 	cleanup_free char *state = xstrdup(dataset->database);
 	char *slash = strrchr(state, '/');
@@ -101,7 +100,7 @@ int api_list_jobs(const struct service_dataset *dataset, const struct api_params
 	if (parse_after(params->after, &which.after, err) < 0 ||
 	    queue_sqlite_open_readonly(dataset->database, &queue, err) < 0)
 		return -1;
-	read_sources(dataset, &sources);
+	api_lists_sources(dataset, &sources);
 	page.jobs = json_array();
 	if (queue_jobs(queue, &which, on_job, &page, err) < 0) {
 		json_decref(page.jobs);
@@ -217,7 +216,7 @@ int api_list_dupes(const struct service_dataset *dataset, const struct api_param
 		return error_set(err, ERR_CONFIG, "after: expected `next` of the page before");
 	if (queue_sqlite_open_readonly(dataset->database, &queue, err) < 0)
 		return -1;
-	read_sources(dataset, &sources);
+	api_lists_sources(dataset, &sources);
 	dupes.contents = json_array();
 	if (queue_duplicates(queue, dataset->queue_id, params->after ? &after : NULL, params->limit,
 			     on_duplicate, &dupes, err) < 0) {

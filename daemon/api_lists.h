@@ -11,6 +11,10 @@
 #include "daemon/service_status.h"
 
 struct json_t;
+struct sources_known;
+
+/* The dataset's folders, which are remembered beside the database. */
+void api_lists_sources(const struct service_dataset *dataset, struct sources_known *out);
 
 /* Each gives *out, the answer's body. */
 typedef int (*api_list_fn)(const struct service_dataset *dataset, const struct api_params *params,

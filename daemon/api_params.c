@@ -129,6 +129,24 @@ static int set_limit(struct api_params *p, int64_t value, struct error *err)
 	return 0;
 }
 
+static int set_place(const char *name, int64_t *field, int64_t value, struct error *err)
+{
+	if (value < 0)
+		return error_set(err, ERR_CONFIG, "%s: expected a number that a list has", name);
+	*field = value;
+	return 0;
+}
+
+static int set_shard(struct api_params *p, int64_t value, struct error *err)
+{
+	return set_place("shard", &p->shard, value, err);
+}
+
+static int set_offset(struct api_params *p, int64_t value, struct error *err)
+{
+	return set_place("offset", &p->offset, value, err);
+}
+
 static int set_priority(struct api_params *p, int64_t value, struct error *err)
 {
 	if (value < -1000 || value > 1000)
@@ -178,6 +196,7 @@ static const struct param {
     {"limit", NULL, set_limit, NULL},	    {"priority", NULL, set_priority, NULL},
     {"captions", NULL, NULL, set_captions}, {"dry_run", NULL, NULL, set_dry_run},
     {"level", set_level, NULL, NULL},	    {"dataset", set_dataset, NULL, NULL},
+    {"shard", NULL, set_shard, NULL},	    {"offset", NULL, set_offset, NULL},
 };
 
 static bool listed(const char *accepted, const char *name)

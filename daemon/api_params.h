@@ -30,6 +30,7 @@ struct api_params {
 	int state;		    /* enum job_state; -1: not given */
 	char *reason, *key, *after; /* NULL: not given; after: see the route */
 	size_t limit;
+	int64_t shard, offset; /* -1: not given */
 	bool has_priority;
 	int priority;		 /* -1000 to 1000 */
 	struct json_t *captions; /* an object, its members strings or null; NULL: not given */
@@ -41,7 +42,7 @@ struct api_params {
 
 #define API_PARAMS_INIT                                                                            \
 	{                                                                                          \
-		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, false, 0, NULL, false, false,             \
+		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, -1, -1, false, 0, NULL, false, false,     \
 		    LOG_LEVEL_DEBUG, NULL                                                          \
 	}
 

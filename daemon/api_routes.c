@@ -10,6 +10,7 @@
 #include "daemon/api_history.h"
 #include "daemon/api_lists.h"
 #include "daemon/api_log.h"
+#include "daemon/api_shards.h"
 #include "daemon/json_text.h"
 #include "daemon/metrics.h"
 #include "daemon/status_json.h"
@@ -42,9 +43,12 @@ static void get_routes(struct exchange *x);
 static void get_status(struct exchange *x);
 static void get_history(struct exchange *x);
 static void get_log(struct exchange *x);
+static void get_events(struct exchange *x);
 static void get_datasets(struct exchange *x);
 static void get_dataset(struct exchange *x);
 static void get_list(struct exchange *x);
+static void get_thumbnail(struct exchange *x);
+static void get_preview(struct exchange *x);
 static void post_command(struct exchange *x);
 
 #define DATASET "/api/v1/datasets/{name}"
@@ -64,11 +68,16 @@ static const struct route routes[] = {
     {"GET", "/api/v1/status", "", get_status, NULL, 0},
     {"GET", "/api/v1/history", "", get_history, NULL, 0},
     {"GET", "/api/v1/log", "level dataset after limit", get_log, NULL, 0},
+    {"GET", API_EVENTS_PATH, "", get_events, NULL, 0},
     {"GET", "/api/v1/datasets", "", get_datasets, NULL, 0},
     {"GET", DATASET, "", get_dataset, NULL, 0},
     LIST("jobs", "state reason key after limit", api_list_jobs),
     LIST("failures", "", api_list_failures),
     LIST("dupes", "after limit", api_list_dupes),
+    LIST("shards", "limit", api_list_shards),
+    LIST("samples", "limit", api_list_samples),
+    {"GET", DATASET "/thumbnail", "key", get_thumbnail, NULL, 0},
+    {"GET", DATASET "/preview", "shard offset", get_preview, NULL, 0},
     COMMAND("/api/v1/scan", "", REQUEST_SCAN),
     COMMAND("/api/v1/pause", "", REQUEST_PAUSE),
     COMMAND("/api/v1/resume", "", REQUEST_RESUME),
@@ -202,6 +211,13 @@ static void get_log(struct exchange *x)
 		reply(x, body);
 }
 
+/* The server itself has answered those that stay (api_events.h): this is a HEAD. */
+static void get_events(struct exchange *x)
+{
+	x->answer->status = 200;
+	x->answer->type = API_EVENTS_TYPE;
+}
+
 static void get_datasets(struct exchange *x)
 {
 	json_t *body = json_object(), *list = json_array();
@@ -217,17 +233,76 @@ static void get_dataset(struct exchange *x)
 	reply(x, status_json_dataset(x->dataset, true));
 }
 
+static bool has_opened(struct exchange *x)
+{
+	if (x->dataset->database && x->dataset->queue_id != 0)
+		return true;
+	fail(x, 503, "this dataset is only being opened: ask again in a moment");
+	return false;
+}
+
 static void get_list(struct exchange *x)
 {
 	struct error err = ERROR_INIT;
 	json_t *body = NULL;
 
-	if (!x->dataset->database || x->dataset->queue_id == 0)
-		fail(x, 503, "this dataset is only being opened: ask again in a moment");
-	else if (x->route->list(x->dataset, &x->params, &body, &err) < 0)
+	if (!has_opened(x))
+		return;
+	if (x->route->list(x->dataset, &x->params, &body, &err) < 0)
 		fail_error(x, &err, 400);
 	else
 		reply(x, body);
+}
+
+/* -- pictures ------------------------------------------------------------------------------------- */
+
+/* @cache: how long a browser may keep it. */
+static void reply_picture(struct exchange *x, int r, const struct error *err, const char *cache)
+{
+	if (r < 0 && err->code == ERR_DATA) {
+		fail(x, 404, err->message);
+	} else if (r < 0) {
+		fail_error(x, err, 404);
+	} else {
+		x->answer->status = 200;
+		x->answer->type = "image/png";
+		x->answer->cache = cache;
+		http_answer_header(x->answer, "X-Content-Type-Options", "nosniff");
+		http_answer_header(x->answer, "Cross-Origin-Resource-Policy", "same-origin");
+	}
+}
+
+static void get_thumbnail(struct exchange *x)
+{
+	struct error err = ERROR_INIT;
+	int r;
+
+	if (!has_opened(x))
+		return;
+	if (!x->params.key) {
+		fail(x, 400, "key is missing");
+		return;
+	}
+	r = api_pictures_thumbnail(x->context->pictures, x->dataset, x->params.key,
+				   &x->answer->body, &err);
+	reply_picture(x, r, &err, "private, max-age=60");
+}
+
+static void get_preview(struct exchange *x)
+{
+	const struct api_params *p = &x->params;
+	struct error err = ERROR_INIT;
+	int r;
+
+	if (!has_opened(x))
+		return;
+	if (p->shard < 0 || p->offset < 0) {
+		fail(x, 400, "shard or offset is missing");
+		return;
+	}
+	r = api_pictures_preview(x->context->pictures, x->dataset, p->shard, (uint64_t)p->offset,
+				 &x->answer->body, &err);
+	reply_picture(x, r, &err, "private, max-age=3600");
 }
 
 /* -- commands ------------------------------------------------------------------------------------- */

@@ -7,11 +7,16 @@
 #ifndef LATENTD_DAEMON_API_ROUTES_H
 #define LATENTD_DAEMON_API_ROUTES_H
 
+#include "daemon/api_pictures.h"
 #include "daemon/event_log.h"
 #include "daemon/history.h"
 #include "daemon/http_answer.h"
 #include "daemon/service_request.h"
 #include "daemon/service_status.h"
+
+/* api_server.c answers it as api_events.h says. */
+#define API_EVENTS_PATH "/api/v1/events"
+#define API_EVENTS_TYPE "text/event-stream"
 
 struct api_context {
 	struct status_board *board;
@@ -19,6 +24,7 @@ struct api_context {
 	void *arg; /* of request */
 	struct history *history;
 	struct event_log *log;
+	struct api_pictures *pictures;
 };
 
 struct api_call { /* none of it is trusted */

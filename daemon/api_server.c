@@ -119,7 +119,7 @@ static enum MHD_Result answer_request(const struct api_server *server,
 				.body_size = request->body.size};
 	bool get = strcmp(method, "GET") == 0;
 
-	if (get && strcmp(request->uri, "/api/v1/events") == 0)
+	if (get && strcmp(request->uri, API_EVENTS_PATH) == 0)
 		return send_events(server, connection);
 	if (!get || !api_web_file(request->uri, &answer))
 		api_handle(&server->context, &call, &answer);

@@ -63,34 +63,6 @@ static void cell_release(struct cell *c)
 
 /* -- one sample ---------------------------------------------------------------------------------- */
 
-/* Averages of 2 x 2, until the picture's sides are at most FAST_SIDE. */
-static int pool(struct ndarray *raw, size_t downscale, struct error *err)
-{
-	while (raw->shape[1] * downscale > FAST_SIDE || raw->shape[2] * downscale > FAST_SIDE) {
-		const size_t shape[3] = {raw->shape[0], raw->shape[1] / 2, raw->shape[2] / 2};
-		struct ndarray half = NDARRAY_INIT;
-		const float *in = raw->data;
-		float *out;
-
-		if (shape[1] == 0 || shape[2] == 0)
-			return 0;
-		if (ndarray_alloc(&half, DTYPE_F32, 3, shape, err) < 0)
-			return -1;
-		out = half.data;
-		for (size_t i = 0; i < ndarray_count(&half); i++) {
-			size_t x = i % shape[2], y = i / shape[2] % shape[1];
-			const float *at =
-			    in + (i / shape[2] / shape[1] * raw->shape[1] + 2 * y) * raw->shape[2] +
-			    2 * x;
-
-			out[i] = (at[0] + at[1] + at[raw->shape[2]] + at[raw->shape[2] + 1]) / 4;
-		}
-		ndarray_release(raw);
-		*raw = half;
-	}
-	return 0;
-}
-
 static int shrink(const struct image *from, size_t width, size_t height, struct image *out,
 		  struct error *err)
 {
@@ -128,7 +100,9 @@ static int decode(struct preview *p, const struct latent_space *space, struct ce
 	size_t downscale = latent_decoder_downscale(p->decoder);
 	struct image small = IMAGE_INIT;
 
-	if (p->options->fast && pool(&cell->raw, downscale ? downscale : USUAL_DOWNSCALE, err) < 0)
+	if (p->options->fast &&
+	    latent_colors_pool(&cell->raw, FAST_SIDE / (downscale ? downscale : USUAL_DOWNSCALE),
+			       err) < 0)
 		return -1;
 	if (latent_decoder_decode(p->decoder, space, &cell->raw, &cell->decoded, err) < 0)
 		return -1;
@@ -146,11 +120,9 @@ static int decode(struct preview *p, const struct latent_space *space, struct ce
 	return 0;
 }
 
-/* For colours: the source in the latent's size. */
+/* For colours. */
 static int learn(struct preview *p, const struct cell *cell, struct error *err)
 {
-	cleanup_image struct image small = IMAGE_INIT;
-
 	if (!p->colors) {
 		if (cell->raw.shape[0] > COLORS_CHANNELS_MAX)
 			return error_set(err, ERR_CONFIG, "%s: %zu channels are too many to show",
@@ -160,11 +132,8 @@ static int learn(struct preview *p, const struct cell *cell, struct error *err)
 	}
 	if (p->colors->channels != cell->raw.shape[0])
 		return error_set(err, ERR_CONFIG, "%s: its latent is of another model", cell->key);
-	if (cell->source.pixels &&
-	    shrink(&cell->source, cell->raw.shape[2], cell->raw.shape[1], &small, err) < 0)
-		return -1;
-	latent_colors_add(p->colors, &cell->raw, small.pixels ? &small : NULL);
-	return 0;
+	return latent_colors_learn(p->colors, &cell->raw,
+				   cell->source.pixels ? &cell->source : NULL, err);
 }
 
 static int fill_cell(struct preview *p, const struct record *record, struct cell *cell,

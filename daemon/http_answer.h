@@ -13,6 +13,7 @@ struct json_t;
 struct http_answer {
 	unsigned status;      /* of HTTP */
 	const char *type;     /* of the body; NULL: JSON */
+	const char *cache;    /* Cache-Control; NULL: no-store */
 	const char *allow;    /* with 405: the methods that this path has; else NULL */
 	unsigned retry_after; /* seconds; 0: not said */
 	struct {
@@ -24,7 +25,7 @@ struct http_answer {
 
 #define HTTP_ANSWER_INIT                                                                           \
 	{                                                                                          \
-		0, NULL, NULL, 0, {{NULL, NULL}}, BUFFER_INIT                                      \
+		0, NULL, NULL, NULL, 0, {{NULL, NULL}}, BUFFER_INIT                                \
 	}
 
 void http_answer_release(struct http_answer *answer);

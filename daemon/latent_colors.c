@@ -1,5 +1,8 @@
 #include "daemon/latent_colors.h"
 
+#include "base/cleanup.h"
+#include "image/resample.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -16,8 +19,35 @@ static void values_at(const struct ndarray *raw, size_t pixel, double *out)
 	out[channels] = 1;
 }
 
-void latent_colors_add(struct latent_colors *c, const struct ndarray *raw,
-		       const struct image *picture)
+int latent_colors_pool(struct ndarray *raw, size_t side, struct error *err)
+{
+	while (raw->shape[1] > side || raw->shape[2] > side) {
+		const size_t shape[3] = {raw->shape[0], raw->shape[1] / 2, raw->shape[2] / 2};
+		struct ndarray half = NDARRAY_INIT;
+		const float *in = raw->data;
+		float *out;
+
+		if (shape[1] == 0 || shape[2] == 0)
+			return 0;
+		if (ndarray_alloc(&half, DTYPE_F32, 3, shape, err) < 0)
+			return -1;
+		out = half.data;
+		for (size_t i = 0; i < ndarray_count(&half); i++) {
+			size_t x = i % shape[2], y = i / shape[2] % shape[1];
+			const float *at =
+			    in + (i / shape[2] / shape[1] * raw->shape[1] + 2 * y) * raw->shape[2] +
+			    2 * x;
+
+			out[i] = (at[0] + at[1] + at[raw->shape[2]] + at[raw->shape[2] + 1]) / 4;
+		}
+		ndarray_release(raw);
+		*raw = half;
+	}
+	return 0;
+}
+
+/* @picture: of the latent's size, or NULL. */
+static void add(struct latent_colors *c, const struct ndarray *raw, const struct image *picture)
 {
 	size_t plane = raw->shape[1] * raw->shape[2];
 	double x[COLORS_CHANNELS_MAX + 1];
@@ -39,6 +69,23 @@ void latent_colors_add(struct latent_colors *c, const struct ndarray *raw,
 				c->products[i][k] += x[i] * (double)picture->pixels[3 * p + k];
 		}
 	}
+}
+
+int latent_colors_learn(struct latent_colors *c, const struct ndarray *raw,
+			const struct image *picture, struct error *err)
+{
+	cleanup_image struct image small = IMAGE_INIT;
+
+	if (picture) {
+		const struct resample_plan plan =
+		    resample_whole(picture, raw->shape[2], raw->shape[1], FILTER_BOX);
+
+		if (image_alloc(&small, raw->shape[2], raw->shape[1], err) < 0 ||
+		    resample(picture, &plan, small.pixels, err) < 0)
+			return -1;
+	}
+	add(c, raw, picture ? &small : NULL);
+	return 0;
 }
 
 /* The lower triangle becomes its Cholesky factor. */

@@ -3,7 +3,8 @@
  * pixel. The function is fitted to pictures whose latents are known; where there are none the first channels are shown as
  * red, green and blue, which have nothing to do with the picture's colours. Both are approximate.
  *
- *	latent_colors_add(&colors, &raw, &picture)		picture: of the latent's size; NULL: not known
+ *	latent_colors_pool(&raw, side, err)			where it is larger than it is shown
+ *	latent_colors_learn(&colors, &raw, &picture, err)	of some latents; picture NULL: not known
  *	latent_colors_fit(&colors)
  *	latent_colors_paint(&colors, &raw, &image, err)
  */
@@ -26,9 +27,11 @@ struct latent_colors {
 	double factors[COLORS_CHANNELS_MAX + 1][3];
 };
 
-/* @raw: float32 [C][h][w]. @picture: w x h, or NULL. */
-void latent_colors_add(struct latent_colors *c, const struct ndarray *raw,
-		       const struct image *picture);
+/* @raw, float32 [C][h][w], becomes averages of 2 x 2 until its sides are at most @side. */
+int latent_colors_pool(struct ndarray *raw, size_t side, struct error *err);
+/* @raw: of @c->channels. @picture: what it was made from, of any size; or NULL. */
+int latent_colors_learn(struct latent_colors *c, const struct ndarray *raw,
+			const struct image *picture, struct error *err);
 void latent_colors_fit(struct latent_colors *c);
 int latent_colors_paint(const struct latent_colors *c, const struct ndarray *raw, struct image *out,
 			struct error *err);

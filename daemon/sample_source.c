@@ -172,6 +172,47 @@ static int open_file(struct sample_sources *s, const char *folder, const char *p
 			  why.message);
 }
 
+struct fit {
+	size_t side;
+	bool turns; /* as EXIF says */
+};
+
+static int place_whole(void *arg, const struct image_header *header, struct render_geometry *out,
+		       struct error *err)
+{
+	const struct fit *fit = arg;
+	size_t width = header->width, height = header->height, longest;
+
+	(void)err;
+	if (fit->turns)
+		image_oriented_size(header, &width, &height);
+	longest = width > height ? width : height;
+	if (longest > fit->side) {
+		width = width * fit->side / longest;
+		height = height * fit->side / longest;
+	}
+	width = width > 0 ? width : 1;
+	height = height > 0 ? height : 1;
+	*out = (struct render_geometry){width, height, 0, 0, width, height, FILTER_BILINEAR};
+	return 0;
+}
+
+int sample_source_thumbnail(struct sample_sources *sources, const char *folder, const char *path,
+			    size_t side, struct image *out, struct error *err)
+{
+	struct image_policy policy = sources->policy;
+	struct fit fit = {side, policy.apply_exif};
+	cleanup_close int fd = open_file(sources, folder, path, err);
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (fd < 0)
+		return -1;
+	policy.jpeg_scaling = true;
+	if (source_pixels_read(sources->reader, fd, place_whole, &fit, &policy, out, NULL, err) < 0)
+		return error_wrap(err, "its source %s", text_quote(path, quoted));
+	return 0;
+}
+
 int sample_source_prepare(struct sample_sources *sources, const char *folder, const char *path,
 			  const struct record *record, const struct record_facts *facts,
 			  struct image *out, struct error *err)

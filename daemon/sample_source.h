@@ -31,6 +31,13 @@ int sample_source_prepare(struct sample_sources *sources, const char *folder, co
 			  const struct record *record, const struct record_facts *facts,
 			  struct image *out, struct error *err);
 
+/*
+ * The whole picture in the file @path of source @folder, turned and coloured as the recipe says, at most @side along each
+ * side. Errors as above.
+ */
+int sample_source_thumbnail(struct sample_sources *sources, const char *folder, const char *path,
+			    size_t side, struct image *out, struct error *err);
+
 /* "512x768  crop 0,12 of 512x792", to be freed. */
 char *sample_source_about(const struct record *record, const struct record_facts *facts);
 

@@ -365,8 +365,8 @@ static int open_api(struct service *s, struct error *err)
 				  .listen = s->config->api.listen,
 				  .token_file = s->config->api.token_file};
 
-	api.context = (struct api_context){s->board, service_commands_request, s->commands,
-					   s->history, daemon_log_lines(s->log)};
+	api.context = (struct api_context){s->board,   service_commands_request, s->commands,
+					   s->history, daemon_log_lines(s->log), s->pictures};
 	return api_server_open(&api, &s->api, err);
 }
 
@@ -375,6 +375,7 @@ static int open_all(struct service *s, struct error *err)
 	if (open_loop(s, err) < 0 || open_database(s, err) < 0 || open_workers(s, err) < 0)
 		return -1;
 	s->board = status_board_new();
+	s->pictures = api_pictures_new();
 	s->commands = service_commands_new(s);
 	s->watchdog = service_watchdog_new(s);
 	s->shared = (struct lane_shared){.event = s->event,
@@ -428,6 +429,7 @@ static void close_all(struct service *s)
 	if (s->commands)
 		service_commands_close(s->commands);
 	api_server_close(s->api);
+	api_pictures_free(s->pictures);
 	serve_server_close(s->serve);
 	service_commands_free(s->commands);
 	status_board_free(s->board);

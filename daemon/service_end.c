@@ -18,6 +18,7 @@ void service_stop(struct service *s, int code)
 	s->exit_code = code;
 	sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
 	service_log(s, LOG_LEVEL_INFO, NULL, "stopping; what is encoded is kept");
+	api_pictures_end(s->pictures);
 	if (s->serve)
 		serve_server_stop(s->serve);
 	service_end_serve(s);
@@ -48,7 +49,7 @@ static bool all_closed(const struct service *s)
 		if (!lane_is_closed(s->lanes[i]))
 			return false;
 	}
-	return s->n_leaving == 0 && !service_awaits_disks(s) &&
+	return s->n_leaving == 0 && !service_awaits_disks(s) && !api_pictures_busy(s->pictures) &&
 	       (!s->serve || serve_server_is_done(s->serve));
 }
 

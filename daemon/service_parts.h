@@ -66,6 +66,7 @@ struct service {
 	int64_t published_at; /* monotonic */
 	bool news;	      /* of what is no lane's */
 	struct api_server *api;
+	struct api_pictures *pictures;
 	struct service_commands *commands;
 	char *full; /* why nothing new is begun: a disk is full */
 	int64_t reloaded_at;

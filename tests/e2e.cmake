@@ -14,6 +14,7 @@ foreach(name
 	api
 	metrics
 	dashboard
+	pictures
 	plan
 	identity
 	variants

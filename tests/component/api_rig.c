@@ -254,6 +254,7 @@ void api_rig_open(struct api_rig *rig, const char *dir)
 	rig->socket = xasprintf("%s/api.sock", dir);
 	rig->database = xasprintf("%s/queue.db", dir);
 	rig->board = status_board_new();
+	rig->pictures = api_pictures_new();
 	rig->history = history_new();
 	rig->log = event_log_new(3);
 	event_log_add(rig->log, LOG_LEVEL_INFO, NULL, "it fell out");
@@ -272,7 +273,7 @@ void api_rig_serve(struct api_rig *rig)
 	struct api_options options = {
 	    .socket = rig->socket,
 	    .mode = 0600,
-	    .context = {rig->board, on_request, rig, rig->history, rig->log}};
+	    .context = {rig->board, on_request, rig, rig->history, rig->log, rig->pictures}};
 	struct error err = ERROR_INIT;
 
 	need(api_server_open(&options, &rig->server, &err), &err);
@@ -300,6 +301,7 @@ void api_rig_close(struct api_rig *rig)
 	status_board_free(rig->board);
 	history_free(rig->history);
 	event_log_free(rig->log);
+	api_pictures_free(rig->pictures);
 	free(rig->socket);
 	free(rig->database);
 	free(rig->dataset);

@@ -15,6 +15,7 @@ struct api_rig {
 	struct status_board *board;
 	struct history *history;
 	struct event_log *log;
+	struct api_pictures *pictures;
 	struct api_server *server; /* NULL: not started */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;

@@ -45,7 +45,10 @@ datasets:
 encoders:
   - {{type: fake}}
 """
+EVENTS = "/api/v1/events"
 DATASET = "/api/v1/datasets/{name}"
+# The small server has neither sources nor shards: test_pictures.py has.
+NO_PICTURES = (f"{DATASET}/thumbnail", f"{DATASET}/preview")
 
 
 def call(path_of_socket, method, path, body=None):
@@ -107,6 +110,19 @@ def serving(ws, *words):
         server.close() if server.process.poll() is None else server.process.wait()
 
 
+def first_event(path_of_socket):
+    """(content type, the JSON of the first event)"""
+    with contextlib.closing(http.client.HTTPConnection("latentd")) as connection:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(path_of_socket)
+        connection.request("GET", EVENTS)
+        response = connection.getresponse()
+        equal(response.status, 200, "status of the events")
+        line = response.readline().decode()
+        assert line.startswith("data: "), line
+        return response.headers["Content-Type"], json.loads(line.removeprefix("data: "))
+
+
 # -- the OpenAPI file
 
 
@@ -130,12 +146,17 @@ def check(document, operation, what, status, answer):
 @test
 def every_answer_is_as_documented(ws):
     document = Document()
-    queries = {f"{DATASET}/jobs": "?state=quarantined&reason=truncated&limit=2"}
+    queries = {
+        f"{DATASET}/jobs": "?state=quarantined&reason=truncated&limit=2",
+        f"{DATASET}/thumbnail": "?key=key-1",
+        f"{DATASET}/preview": "?shard=1&offset=0",
+    }
     bodies = {f"{DATASET}/priority": {"priority": 3}, f"{DATASET}/captions": {"captions": {}}}
     with serving(ws) as server:
         for (method, path), operation in document.operations().items():
-            for name, wanted in (("photos", 200), ("nobody", 404)):
-                if name == "nobody" and "{name}" not in path:
+            found = 404 if path in NO_PICTURES else 200
+            for name, wanted in (("photos", found), ("nobody", 404)):
+                if path == EVENTS or name == "nobody" and "{name}" not in path:
                     continue
                 place = path.replace("{name}", name) + queries.get(path, "")
                 status, answer = server.call(method, place, bodies.get(path))
@@ -148,6 +169,22 @@ def every_answer_is_as_documented(ws):
             equal(status, 400, f"status of {method} {path} with ?x=1")
             if path != "/healthz":
                 check(document, operation, f"{method} {path}?x=1", status, answer)
+
+
+@test
+def events_are_as_documented(ws):
+    document = Document()
+    operation = document.operations()[("GET", EVENTS)]
+    with serving(ws) as server:
+        content_type, event = first_event(server.socket)
+        equal(content_type, document.content_type(operation, 200), "content type")
+        check(document, operation, "an event", 200, event)
+        connection = http.client.HTTPConnection("latentd")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(server.socket)
+        connection.request("HEAD", EVENTS)
+        equal(connection.getresponse().headers["Content-Type"], content_type, "of HEAD")
+        connection.close()
 
 
 @test
@@ -175,6 +212,8 @@ def the_daemon_itself_answers_as_documented(ws):
             if path.endswith("/drain"):  # that would be its end
                 continue
             place = path.replace("{name}", "photos")
+            if path == EVENTS or path in NO_PICTURES:
+                continue
             place += "?state=quarantined" if path.endswith("/jobs") else ""
             bodies = {"priority": {"priority": 3}, "captions": {"captions": {"text": "a", "none": None}}}
             body = bodies.get(path.rpartition("/")[2])
@@ -210,6 +249,7 @@ def what_is_documented_is_taken(ws):
     """Every parameter of the file, one after another."""
     examples = {"state": "skipped", "reason": "x", "key": "k", "limit": 5, "priority": 1, "captions": {}, "dry_run": True}
     examples |= {"level": "warning", "dataset": "photos"}
+    examples |= {"shard": 1, "offset": 0}
     with serving(ws) as server:
         for (method, path), operation in Document().operations().items():
             place = path.replace("{name}", "photos")
@@ -217,9 +257,12 @@ def what_is_documented_is_taken(ws):
                 name = parameter["name"]
                 if parameter["in"] != "query" or name == "after":
                     continue
-                state = "" if name == "state" or not path.endswith("/jobs") else "state=gone&"
-                status, answer = server.call(method, f"{place}?{state}{name}={examples[name]}")
-                equal(status, 200, f"status of {place} with {name}: {answer}")
+                others = "state=gone&" if path.endswith("/jobs") and name != "state" else ""
+                if path.endswith("/preview"):
+                    others = "offset=0&" if name == "shard" else "shard=1&"
+                status, answer = server.call(method, f"{place}?{others}{name}={examples[name]}")
+                wanted = 404 if path in NO_PICTURES else 200
+                equal(status, wanted, f"status of {place} with {name}: {answer}")
             body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             for name in body.get("schema", {}).get("properties", {}):
                 needed = body["schema"].get("required", [])

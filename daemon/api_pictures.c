@@ -1,0 +1,447 @@
+#include "daemon/api_pictures.h"
+
+#include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "image/png_encode.h"
+#include "storage/seal.h"
+
+#include "daemon/api_lists.h"
+#include "daemon/latent_colors.h"
+#include "daemon/latent_space.h"
+#include "daemon/picture_cache.h"
+#include "daemon/sample_source.h"
+#include "daemon/sources.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+/* Samples that colours are fitted to, each of them at that size of the latent, of sources of at most so many pixels. */
+enum { FIT_SAMPLES = 6, FIT_SIDE = 32, FIT_PIXELS = 4 << 20, RECIPES_MAX = 16 };
+
+/* The colours of a recipe's latents. */
+struct recipe_colors {
+	char *recipe_id;
+	struct latent_colors *colors;
+};
+
+struct api_pictures {
+	pthread_mutex_t lock; /* of the next two */
+	pthread_cond_t changed;
+	bool busy, ending;
+	struct picture_cache *cache; /* these belong to whoever is busy */
+	struct recipe_colors recipes[RECIPES_MAX];
+	size_t next_recipe;
+};
+
+struct api_pictures *api_pictures_new(void)
+{
+	struct api_pictures *p = xcalloc(1, sizeof(*p));
+	pthread_condattr_t attributes;
+
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	p->cache = picture_cache_new(API_PICTURES_BYTES);
+	return p;
+}
+
+void api_pictures_free(struct api_pictures *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < RECIPES_MAX; i++) {
+		free(p->recipes[i].recipe_id);
+		free(p->recipes[i].colors);
+	}
+	picture_cache_free(p->cache);
+	pthread_cond_destroy(&p->changed);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+/* -- one at a time ----------------------------------------------------------------------------------- */
+
+void api_pictures_end(struct api_pictures *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->ending = true;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+bool api_pictures_busy(struct api_pictures *p)
+{
+	bool busy;
+
+	pthread_mutex_lock(&p->lock);
+	busy = p->busy;
+	pthread_mutex_unlock(&p->lock);
+	return busy;
+}
+
+static int take_turn(struct api_pictures *p, struct error *err)
+{
+	int64_t due = clock_mono_ms() + API_PICTURE_WAIT_MS;
+	struct timespec until = {.tv_sec = due / 1000, .tv_nsec = due % 1000 * 1000000};
+	int r = 0;
+
+	pthread_mutex_lock(&p->lock);
+	while (p->busy && !p->ending && clock_mono_ms() < due)
+		pthread_cond_timedwait(&p->changed, &p->lock, &until);
+	if (p->ending)
+		r = error_set(err, ERR_TRANSIENT, "the daemon is stopping");
+	else if (p->busy)
+		r = error_set(err, ERR_TRANSIENT, "other pictures take their time: ask again");
+	else
+		p->busy = true;
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+static void end_turn(struct api_pictures *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->busy = false;
+	pthread_cond_signal(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static int encode(const struct image *image, struct buffer *png, struct error *err)
+{
+	cleanup_buffer struct buffer file = BUFFER_INIT;
+	struct png_encoder *encoder = png_encoder_new();
+	int r = png_encode(encoder, image->pixels, image->width, image->height, &file, err);
+
+	png_encoder_free(encoder);
+	if (r == 0)
+		buffer_append(png, file.data, file.size);
+	return r;
+}
+
+/* -- what a dataset has ------------------------------------------------------------------------------ */
+
+struct view {
+	const struct service_dataset *dataset;
+	struct queue *queue;
+	struct sources_known folders;
+	char *recipe_json;
+	struct sample_sources *sources; /* NULL: not wanted yet, or it cannot be */
+};
+
+static int on_dataset(void *arg, const struct queue_dataset *row)
+{
+	struct view *v = arg;
+
+	if (row->id == v->dataset->queue_id)
+		v->recipe_json = xstrdup(row->recipe_json);
+	return v->recipe_json != NULL;
+}
+
+static int view_open(struct view *v, const struct service_dataset *dataset, struct error *err)
+{
+	*v = (struct view){.dataset = dataset};
+	if (queue_sqlite_open_readonly(dataset->database, &v->queue, err) < 0 ||
+	    queue_datasets(v->queue, on_dataset, v, err) < 0)
+		return -1;
+	if (!v->recipe_json)
+		return error_set(err, ERR_CONFIG, "this dataset is not in the database");
+	api_lists_sources(dataset, &v->folders);
+	return 0;
+}
+
+static void view_close(struct view *v)
+{
+	sample_sources_close(v->sources);
+	sources_known_release(&v->folders);
+	free(v->recipe_json);
+	queue_close(v->queue);
+}
+
+/* -- thumbnails -------------------------------------------------------------------------------------- */
+
+struct wanted_job {
+	bool found;
+	uint32_t root;
+	char *path;
+	uint64_t size;
+	int64_t mtime_ns;
+};
+
+static int on_job(void *arg, const struct job_row *row)
+{
+	*(struct wanted_job *)arg =
+	    (struct wanted_job){true, row->root, xstrdup(row->path), row->size, row->mtime_ns};
+	return 1;
+}
+
+static int draw_source(struct view *v, const struct wanted_job *job, struct buffer *png,
+		       struct error *err)
+{
+	const char *folder = sources_known_path(&v->folders, job->root);
+	cleanup_image struct image image = IMAGE_INIT;
+
+	if (!folder)
+		return error_data(err, "gone", "nobody knows where its source folder is");
+	if (sample_sources_open(v->recipe_json, (size_t)API_PICTURE_SIDE * API_PICTURE_SIDE,
+				&v->sources, err) < 0 ||
+	    sample_source_thumbnail(v->sources, folder, job->path, API_PICTURE_SIDE, &image, err) <
+		0)
+		return -1;
+	return encode(&image, png, err);
+}
+
+static int make_thumbnail(struct api_pictures *p, struct view *v, const char *key,
+			  struct buffer *png, struct error *err)
+{
+	const struct job_filter which = {.dataset = v->dataset->queue_id, .key = key, .limit = 1};
+	struct wanted_job job = {.found = false};
+	cleanup_free char *name = NULL;
+	int r;
+
+	if (queue_jobs(v->queue, &which, on_job, &job, err) < 0)
+		return -1;
+	if (!job.found)
+		return error_set(err, ERR_CONFIG, "there is no image of this key");
+	/* of the file as it was when it was last seen */
+	name = xasprintf("%s %" PRId64 " %" PRIu64 " %" PRId64 " %s", v->dataset->database,
+			 v->dataset->queue_id, job.size, job.mtime_ns, key);
+	if (picture_cache_get(p->cache, name, png)) {
+		free(job.path);
+		return 0;
+	}
+	r = draw_source(v, &job, png, err);
+	free(job.path);
+	if (r == 0)
+		picture_cache_put(p->cache, name, png->data, png->size);
+	return r;
+}
+
+int api_pictures_thumbnail(struct api_pictures *p, const struct service_dataset *dataset,
+			   const char *key, struct buffer *png, struct error *err)
+{
+	struct view v;
+	int r;
+
+	if (take_turn(p, err) < 0)
+		return -1;
+	r = view_open(&v, dataset, err);
+	if (r == 0)
+		r = make_thumbnail(p, &v, key, png, err);
+	view_close(&v);
+	end_turn(p);
+	return r;
+}
+
+/* -- samples of a shard ------------------------------------------------------------------------------ */
+
+struct wanted_shard {
+	int64_t id;
+	char *path; /* NULL: not found */
+};
+
+static int on_shard(void *arg, const struct shard_row *row)
+{
+	struct wanted_shard *shard = arg;
+
+	if (row->id == shard->id)
+		shard->path = xstrdup(row->path);
+	return shard->path != NULL;
+}
+
+struct wanted_sample {
+	uint64_t offset;
+	struct shard_span span; /* bytes 0: not found */
+	/* those that colours are fitted to */
+	struct fit_sample {
+		struct shard_span span;
+		uint32_t root;
+		char *path;
+	} fit[FIT_SAMPLES];
+	size_t n;
+};
+
+static int on_sample(void *arg, const struct sample_row *row)
+{
+	struct wanted_sample *w = arg;
+
+	if (row->offset == w->offset)
+		w->span = (struct shard_span){row->offset, row->bytes};
+	if (!row->dead && row->variant == 0 && w->n < FIT_SAMPLES)
+		w->fit[w->n++] =
+		    (struct fit_sample){{row->offset, row->bytes}, row->root, xstrdup(row->path)};
+	return w->span.bytes > 0 && w->n == FIT_SAMPLES;
+}
+
+static void release_samples(struct wanted_sample *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		free(w->fit[i].path);
+}
+
+static int read_latent(struct store *store, const char *path, const struct shard_span *span,
+		       size_t side, struct record *record, struct record_facts *facts,
+		       struct ndarray *raw, struct error *err)
+{
+	struct latent_space space;
+
+	if (shard_read_record(store, path, span, record, err) < 0 ||
+	    latent_space_open(record, 0, facts, &space, raw, err) < 0)
+		return -1;
+	if (raw->shape[0] > COLORS_CHANNELS_MAX)
+		return error_data(err, "channels", "%zu channels are too many to show",
+				  raw->shape[0]);
+	return latent_colors_pool(raw, side, err);
+}
+
+/* -- colours ----------------------------------------------------------------------------------------- */
+
+/* Its source as it was encoded, where it is still there. */
+static void find_source(struct view *v, const struct fit_sample *sample,
+			const struct record *record, const struct record_facts *facts,
+			struct image *out)
+{
+	const char *folder = sources_known_path(&v->folders, sample->root);
+	struct error ignored = ERROR_INIT;
+
+	if (!folder)
+		return;
+	if (!v->sources &&
+	    sample_sources_open(v->recipe_json, FIT_PIXELS, &v->sources, &ignored) < 0)
+		v->sources = NULL;
+	error_clear(&ignored);
+	if (v->sources)
+		sample_source_prepare(v->sources, folder, sample->path, record, facts, out,
+				      &ignored);
+}
+
+static int learn(struct view *v, struct store *store, const char *path,
+		 const struct fit_sample *sample, struct latent_colors *colors, struct error *err)
+{
+	cleanup_record struct record record = RECORD_INIT;
+	cleanup_ndarray struct ndarray raw = NDARRAY_INIT;
+	cleanup_image struct image source = IMAGE_INIT;
+	struct record_facts facts;
+
+	if (read_latent(store, path, &sample->span, FIT_SIDE, &record, &facts, &raw, err) < 0)
+		return -1;
+	if (colors->channels == 0)
+		colors->channels = raw.shape[0];
+	if (colors->channels != raw.shape[0])
+		return 0;
+	find_source(v, sample, &record, &facts, &source);
+	return latent_colors_learn(colors, &raw, source.pixels ? &source : NULL, err);
+}
+
+static const struct latent_colors *known_colors(const struct api_pictures *p, const char *recipe_id)
+{
+	for (size_t i = 0; i < RECIPES_MAX; i++) {
+		if (p->recipes[i].recipe_id && strcmp(p->recipes[i].recipe_id, recipe_id) == 0)
+			return p->recipes[i].colors;
+	}
+	return NULL;
+}
+
+/* Takes @colors over. */
+static void remember_colors(struct api_pictures *p, const char *recipe_id,
+			    struct latent_colors *colors)
+{
+	struct recipe_colors *place = &p->recipes[p->next_recipe++ % RECIPES_MAX];
+
+	free(place->recipe_id);
+	free(place->colors);
+	*place = (struct recipe_colors){xstrdup(recipe_id), colors};
+}
+
+static int paint(struct api_pictures *p, struct view *v, struct store *store, const char *path,
+		 const struct wanted_sample *w, const struct ndarray *raw, struct image *out,
+		 struct error *err)
+{
+	const struct latent_colors *known = known_colors(p, v->dataset->recipe_id);
+	struct latent_colors *colors = NULL;
+	int r = 0;
+
+	if (known && known->channels == raw->shape[0])
+		return latent_colors_paint(known, raw, out, err);
+	colors = xcalloc(1, sizeof(*colors));
+	colors->channels = raw->shape[0];
+	for (size_t i = 0; i < w->n && r == 0; i++)
+		r = learn(v, store, path, &w->fit[i], colors, err);
+	if (r == 0 && colors->seen == 0)
+		r = latent_colors_learn(colors, raw, NULL, err);
+	if (r == 0) {
+		latent_colors_fit(colors);
+		r = latent_colors_paint(colors, raw, out, err);
+	}
+	if (r == 0 && colors->fitted && !known)
+		remember_colors(p, v->dataset->recipe_id, colors);
+	else
+		free(colors);
+	return r;
+}
+
+static int draw_sample(struct api_pictures *p, struct view *v, const char *path,
+		       const struct wanted_sample *w, struct buffer *png, struct error *err)
+{
+	cleanup_record struct record record = RECORD_INIT;
+	cleanup_ndarray struct ndarray raw = NDARRAY_INIT;
+	cleanup_image struct image image = IMAGE_INIT;
+	struct record_facts facts;
+	struct store *store = NULL;
+	int r = store_local_open(v->dataset->output, true, &store, err);
+
+	if (r == 0)
+		r = read_latent(store, path, &w->span, API_PICTURE_SIDE, &record, &facts, &raw,
+				err);
+	if (r == 0)
+		r = paint(p, v, store, path, w, &raw, &image, err);
+	store_close(store);
+	return r == 0 ? encode(&image, png, err) : -1;
+}
+
+static int make_preview(struct api_pictures *p, struct view *v, int64_t shard_id, uint64_t offset,
+			struct buffer *png, struct error *err)
+{
+	struct wanted_shard shard = {.id = shard_id};
+	struct wanted_sample sample = {.offset = offset};
+	int r = queue_shards(v->queue, v->dataset->queue_id, on_shard, &shard, err);
+
+	if (r == 0 && shard.path)
+		r = queue_samples(v->queue, shard_id, on_sample, &sample, err);
+	if (r == 0 && sample.span.bytes == 0)
+		r = error_set(err, ERR_CONFIG, "this dataset has no such shard, or sample in it");
+	if (r == 0)
+		r = draw_sample(p, v, shard.path, &sample, png, err);
+	release_samples(&sample);
+	free(shard.path);
+	return r;
+}
+
+int api_pictures_preview(struct api_pictures *p, const struct service_dataset *dataset,
+			 int64_t shard, uint64_t offset, struct buffer *png, struct error *err)
+{
+	/* Ids of shards are never used again. */
+	cleanup_free char *name = xasprintf("%s %" PRId64 " shard %" PRId64 " %" PRIu64,
+					    dataset->database, dataset->queue_id, shard, offset);
+	struct view v;
+	int r;
+
+	if (take_turn(p, err) < 0)
+		return -1;
+	if (picture_cache_get(p->cache, name, png)) {
+		end_turn(p);
+		return 0;
+	}
+	r = view_open(&v, dataset, err);
+	if (r == 0)
+		r = make_preview(p, &v, shard, offset, png, err);
+	if (r == 0)
+		picture_cache_put(p->cache, name, png->data, png->size);
+	view_close(&v);
+	end_turn(p);
+	return r;
+}
