@@ -18,7 +18,8 @@ struct attaching {
 	struct attachments *arrays;
 	size_t same, missing; /* live samples that have it already, or for which there is none */
 	size_t attached, shards;
-	bool left; /* a shard could not be rewritten */
+	bool left;  /* a shard could not be rewritten */
+	bool unfit; /* a shard has no room for it */
 };
 
 static void pass_note(void *arg, const char *line)
@@ -89,7 +90,8 @@ static int attach_to_shard(struct attaching *a, struct rewriter *w, const struct
 	r = rewrite_if_whole(w, shard, 1, err);
 	if (r < 0)
 		return -1;
-	a->left = a->left || r > 0;
+	a->left = a->left || r == REWRITE_DAMAGED;
+	a->unfit = a->unfit || r == REWRITE_UNFIT;
 	a->attached += r == 0 ? changes : 0;
 	a->shards += r == 0;
 	return 0;
@@ -141,8 +143,9 @@ static int attach(struct maintenance *m, struct error *err)
 		       plural(a.attached), a.shards, plural(a.shards), a.same);
 		printf("; %zu sample%s not in %s\n", a.missing, a.missing == 1 ? " is" : "s are",
 		       m->options->words[1]);
-		m->ends = a.left ? EXIT_DAMAGED
-				 : (foreign.n + a.missing > 0 ? EXIT_QUARANTINED : EXIT_OK);
+		m->ends = a.left				 ? EXIT_DAMAGED
+			  : a.unfit || foreign.n + a.missing > 0 ? EXIT_QUARANTINED
+								 : EXIT_OK;
 	}
 	attachments_close(a.arrays);
 	return r;

@@ -97,8 +97,8 @@ static int on_dataset(struct maintenance *m, struct error *err)
 		return -1;
 	print_done(m, &done);
 	print_form(m, &options.rewrite.form);
-	if (done.damaged > 0)
-		m->ends = EXIT_DAMAGED;
+	if (done.damaged + done.unfit > 0)
+		m->ends = done.damaged > 0 ? EXIT_DAMAGED : EXIT_QUARANTINED;
 	return 0;
 }
 

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert(OUTPUT_COLUMNS_SIZE == MDS_SPECIFICATION_SIZE, "a setting is a specification");
+
 /* Places inside a shard have 32 bits; the last record comes on top. */
 #define MDS_SHARD_MAX ((size_t)3 << 30)
 
@@ -57,9 +59,6 @@ int dataset_form_of(const struct output_options *o, struct dataset_form *out, st
 		return error_set(err, ERR_CONFIG,
 				 "codec planes is of format wds: mds compresses its shards as a "
 				 "whole");
-	if (strlen(columns) >= sizeof(form.columns))
-		return error_set(err, ERR_CONFIG, "names of columns have at most %zu bytes",
-				 sizeof(form.columns) - 1);
 	if (mds_specification_check(columns, err) < 0)
 		return -1;
 	snprintf(form.columns, sizeof(form.columns), "%s", columns);

@@ -49,8 +49,6 @@ static int flush(struct export_pack *p, struct error *err)
 
 int export_pack_add(struct export_pack *p, const struct record *record, struct error *err)
 {
-	struct shard_span span;
-
 	if (p->writer &&
 	    (strcmp(p->groups[p->group].name, record->group) != 0 ||
 	     p->samples >= EXPORT_PACK_SAMPLES || p->bytes.size >= EXPORT_PACK_BYTES) &&
@@ -61,7 +59,7 @@ int export_pack_add(struct export_pack *p, const struct record *record, struct e
 		sink_buffer_init(&p->sink, &p->bytes);
 		p->writer = shard_format("wds")->writer_new(&p->sink.base, NULL);
 	}
-	if (shard_format("wds")->add(p->writer, record, &span, err) < 0)
+	if (shard_format("wds")->add(p->writer, record, &p->span, err) < 0)
 		return -1;
 	p->samples++;
 	return 0;

@@ -29,6 +29,7 @@ struct export_pack {
 	struct buffer bytes;			 /* of that tar */
 	struct sink_buffer sink;
 	struct shard_writer *writer; /* NULL: none is being filled */
+	struct shard_span span;	     /* of the last sample, which nobody asks for */
 	size_t samples;
 	size_t written, kept; /* tars */
 };

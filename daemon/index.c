@@ -198,6 +198,17 @@ static int load_keys(const struct index_pass *pass, struct index_shard *shard, s
 	return 0;
 }
 
+/* Where dataset.json does not say it. */
+static int form_of_shard(struct index_pass *pass, const struct index_shard *s, struct error *err)
+{
+	struct dataset_form form = {shard_format(s->format), pass->example.codec, ""};
+
+	if (shard_stored_columns(pass->store, s->path, form.columns, err) < 0)
+		return -1;
+	pass->form = form;
+	return 0;
+}
+
 /* One record tells what all have in common. */
 static int read_example(struct index_pass *pass, struct error *err)
 {
@@ -213,9 +224,8 @@ static int read_example(struct index_pass *pass, struct error *err)
 		if (record_facts_read(&record, &pass->example, err) < 0)
 			return -1;
 		pass->example_shard = s;
-		if (!pass->form.format)
-			pass->form =
-			    (struct dataset_form){shard_format(s->format), pass->example.codec, ""};
+		if (!pass->form.format && form_of_shard(pass, s, err) < 0)
+			return error_wrap(err, "%s", s->path);
 		return 0;
 	}
 	return 0;

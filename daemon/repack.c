@@ -175,8 +175,10 @@ static int repack_together(struct repacking *r, const struct together *t, struct
 		return 0;
 	}
 	result = rewrite_if_whole(r->rewriter, t->rows, t->n, err);
-	if (result > 0)
+	if (result == REWRITE_DAMAGED)
 		r->done->damaged += t->n;
+	if (result == REWRITE_UNFIT)
+		r->done->unfit += t->n;
 	return result < 0 ? -1 : 0;
 }
 
@@ -218,7 +220,7 @@ int repack(const struct repack_options *options, struct repacked *out, struct er
 		done.shards = *rewriter_done(r.rewriter);
 	rewriter_close(r.rewriter);
 	shard_list_release(&r.shards);
-	if (result == 0 && !options->rewrite.dry_run && done.damaged == 0)
+	if (result == 0 && !options->rewrite.dry_run && done.damaged + done.unfit == 0)
 		result = remove_state(options, err);
 	if (result == 0)
 		*out = done;

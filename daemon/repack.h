@@ -18,6 +18,7 @@ struct repacked {
 	struct rewritten shards;
 	size_t kept;	/* shards that are as they should be */
 	size_t damaged; /* that were left alone, and noted */
+	size_t unfit;	/* the same, because a sample cannot have the new form */
 	bool went_on;	/* where an earlier one was stopped */
 };
 

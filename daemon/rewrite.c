@@ -73,6 +73,7 @@ struct rewriting {
 	struct chunk *chunks;
 	size_t n_chunks, chunks_capacity;
 	const struct chunk *sealing;
+	bool unreadable; /* the chunk that is sealed */
 	struct rewritten counts;
 };
 
@@ -267,9 +268,22 @@ static const struct shard_ops *format_of(const struct rewriting *r, const struct
 	return format ? format : shard_format(r->carried[c->first].from->format);
 }
 
-static int load(void *arg, size_t index, struct record *out, struct error *err)
+static int columns_of(const struct rewriting *r, const struct chunk *c,
+		      char out[MDS_SPECIFICATION_SIZE], struct error *err)
 {
-	const struct rewriting *r = arg;
+	const struct rewrite_options *o = r->writer->options;
+	const char *from = r->carried[c->first].from->path;
+
+	if (!o->form.format)
+		return shard_stored_columns(o->store, from, out, err) < 0
+			   ? error_wrap(err, "%s", from)
+			   : 0;
+	snprintf(out, MDS_SPECIFICATION_SIZE, "%s", o->form.columns);
+	return 0;
+}
+
+static int load_one(const struct rewriting *r, size_t index, struct record *out, struct error *err)
+{
 	const struct rewrite_options *o = r->writer->options;
 	const struct carried *c = &r->carried[r->sealing->first + index];
 	const struct shard_span span = {c->row->offset, c->row->bytes};
@@ -287,23 +301,37 @@ static int load(void *arg, size_t index, struct record *out, struct error *err)
 	return 0;
 }
 
+static int load(void *arg, size_t index, struct record *out, struct error *err)
+{
+	struct rewriting *r = arg;
+
+	r->unreadable = load_one(r, index, out, err) < 0;
+	return r->unreadable ? -1 : 0;
+}
+
 static int seal_chunk(struct rewriting *r, struct chunk *c, struct error *err)
 {
 	const struct rewrite_options *o = r->writer->options;
 	const struct carried *carried = &r->carried[c->first];
 	const char *group = carried[0].from->group;
+	char columns[MDS_SPECIFICATION_SIZE] = "";
 	cleanup_free char *folder = xasprintf("%s/%s", carried[0].split, group);
 	const struct seal_target target = {.store = o->store,
 					   .format = format_of(r, c),
-					   .columns = o->form.columns,
+					   .columns = columns,
 					   .folder = folder,
 					   .first_number =
 					       spool_index_next_shard(&r->writer->numbers, group),
 					   .area = STORE_STAGED};
 
-	r->sealing = c;
-	if (seal_shard(&target, load, r, c->n, &c->sealed, err) < 0)
+	if (columns_of(r, c, columns, err) < 0)
 		return -1;
+	r->sealing = c;
+	if (seal_shard(&target, load, r, c->n, &c->sealed, err) < 0) {
+		r->writer->unfit =
+		    err->code == ERR_DATA && !r->unreadable && strcmp(err->reason, "verify") != 0;
+		return r->unreadable ? -1 : error_wrap(err, "%s", carried[0].from->path);
+	}
 	spool_index_note_shard(&r->writer->numbers, c->sealed.name);
 	r->counts.written += c->sealed.bytes;
 	c->rows = xcalloc(c->n, sizeof(*c->rows));
@@ -426,6 +454,7 @@ int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct e
 			      .samples = xcalloc(n + 1, sizeof(struct sample_list))};
 	int result = n > 0 ? read_old(&r, err) : 0;
 
+	w->unfit = false;
 	if (result == 0)
 		cut(&r);
 	if (result == 0 && n > 0 && !w->options->dry_run) {

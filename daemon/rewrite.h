@@ -81,7 +81,12 @@ const struct rewritten *rewriter_done(const struct rewriter *w);
  * ERR_DATA: one of them is damaged or missing, nothing was changed.
  */
 int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err);
-/* The same, but where one of them is damaged that is noted and all stay as they are: 1. */
+/* Outcomes of rewrite_if_whole: noted, and all stay as they are. */
+#define REWRITE_DAMAGED 1
+#define REWRITE_UNFIT                                                                              \
+	2 /* the new form has no room for a sample: a name is too long, two columns have one name */
+
+/* The same, but what is wrong with these shards alone is an outcome. */
 int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err);
 /* Each shard that has dead samples. A damaged one is noted and left as it is. */
 int rewrite_dead(struct rewriter *w, struct error *err);

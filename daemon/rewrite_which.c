@@ -13,7 +13,7 @@ static bool stopped(const struct rewriter *w)
 	return w->options->stop && w->options->stop(w->options->arg);
 }
 
-/* What is damaged is left to `verify --deep`. */
+/* What is damaged is left to `verify --deep`; what does not fit is as good as before. */
 int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err)
 {
 	struct error why = ERROR_INIT;
@@ -25,10 +25,10 @@ int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n,
 		*err = why;
 		return -1;
 	}
-	snprintf(line, sizeof(line),
-		 "%s: not rewritten (latentctl verify --deep says what is damaged)", why.message);
+	snprintf(line, sizeof(line), "%s: not rewritten%s", why.message,
+		 w->unfit ? "" : " (latentctl verify --deep says what is damaged)");
 	w->options->note(w->options->arg, line);
-	return 1;
+	return w->unfit ? REWRITE_UNFIT : REWRITE_DAMAGED;
 }
 
 int rewrite_dead(struct rewriter *w, struct error *err)

@@ -122,6 +122,9 @@ int mds_specification_check(const char *specification, struct error *err)
 	const char *p = specification ? specification : "";
 	struct part part;
 
+	if (strlen(p) >= MDS_SPECIFICATION_SIZE)
+		return error_set(err, ERR_CONFIG, "names of columns have at most %d bytes",
+				 MDS_SPECIFICATION_SIZE - 1);
 	while (*p) {
 		if (!parse_part(&p, &part))
 			return error_set(
@@ -313,6 +316,8 @@ int mds_columns_choose(struct mds_columns *columns, const char *specification,
 	    .columns = columns, .specification = specification, .records = records, .n = n};
 
 	*columns = (struct mds_columns){.n = 0};
+	snprintf(columns->specification, sizeof(columns->specification), "%s",
+		 specification ? specification : "");
 	if (note_suffixes(&c, err) < 0 || !new_column(&c, MDS_KEY, MDS_STR, "key", err))
 		return -1;
 	columns->n_members = c.n_suffixes;

@@ -12,7 +12,8 @@
  *	members		str			only where not all records have the same members: which, with '/' between
  *
  * A specification renames columns and stores them as `bytes`: "latent=latents_256:bytes,caption=text". What is stored as
- * bytes of an array are its values alone; the shape, which is then one for the shard, stands in the shard's config.
+ * bytes of an array are its values alone; the shape, which is then one for the shard, stands in the shard's config, as does the
+ * specification, so that a dataset whose dataset.json is lost goes on with the same columns.
  */
 #ifndef LATENTD_STORAGE_MDS_COLUMNS_H
 #define LATENTD_STORAGE_MDS_COLUMNS_H
@@ -20,9 +21,10 @@
 #include "base/ndarray.h"
 #include "storage/record.h"
 
-#define MDS_NAME_SIZE	64
-#define MDS_MAX_MEMBERS 16
-#define MDS_MAX_COLUMNS (MDS_MAX_MEMBERS + 5)
+#define MDS_NAME_SIZE	       64
+#define MDS_MAX_MEMBERS	       16
+#define MDS_MAX_COLUMNS	       (MDS_MAX_MEMBERS + 5)
+#define MDS_SPECIFICATION_SIZE 256
 
 enum mds_encoding { MDS_STR, MDS_JSON, MDS_BYTES, MDS_NDARRAY, MDS_PAIR };
 enum mds_role { MDS_KEY, MDS_MEMBER, MDS_MEMBERS, MDS_FIELD };
@@ -42,9 +44,10 @@ struct mds_column {
 struct mds_columns {
 	struct mds_column items[MDS_MAX_COLUMNS]; /* by name */
 	size_t n, n_members;
+	char specification[MDS_SPECIFICATION_SIZE]; /* that they were chosen by; empty: none */
 };
 
-/* ERR_CONFIG: not such a specification. NULL and "" are one: nothing is renamed. */
+/* ERR_CONFIG: not such a specification, or one of MDS_SPECIFICATION_SIZE bytes and more. NULL and "" are one: nothing is renamed. */
 int mds_specification_check(const char *specification, struct error *err);
 
 /*

@@ -64,6 +64,8 @@ static json_t *own_json(const struct mds_columns *columns)
 			json_object_set_new(own, "which", json_string(c->name));
 	}
 	json_object_set_new(own, "members", members);
+	if (columns->specification[0])
+		json_object_set_new(own, "columns", json_string(columns->specification));
 	return own;
 }
 
@@ -208,8 +210,12 @@ static bool parse_own(json_t *own, struct mds_columns *columns)
 {
 	json_t *members = json_object_get(own, "members"), *which = json_object_get(own, "which"),
 	       *key = json_object_get(own, "key");
+	json_t *chosen = json_object_get(own, "columns");
 	size_t n = json_array_size(members);
 
+	if (chosen && !copy_name(columns->specification, sizeof(columns->specification),
+				 json_string_value(chosen)))
+		return false;
 	if (json_integer_value(json_object_get(own, "v")) != 1 || n > MDS_MAX_MEMBERS ||
 	    !appoint(columns, key, MDS_KEY) || (which && !appoint(columns, which, MDS_MEMBERS)))
 		return false;

@@ -6,6 +6,8 @@
  */
 #include "storage/seal.h"
 
+#include "storage/shard_mds.h"
+
 #include "base/checked.h"
 #include "base/text.h"
 
@@ -304,4 +306,19 @@ int shard_read_record(struct store *store, const char *name, const struct shard_
 	struct stored_shard shard = {store, name};
 
 	return format ? format->read_record(stored_read_at, &shard, span, out, err) : -1;
+}
+
+int shard_stored_columns(struct store *store, const char *name, char out[MDS_SPECIFICATION_SIZE],
+			 struct error *err)
+{
+	const struct shard_ops *format = format_of(name, err);
+	struct stored_shard shard = {store, name};
+	uint64_t bytes = 0;
+
+	out[0] = '\0';
+	if (!format || format != &shard_mds_ops)
+		return format ? 0 : -1;
+	if (store_size(store, name, &bytes, err) < 0)
+		return -1;
+	return shard_mds_columns(stored_read_at, &shard, bytes, out, err);
 }

@@ -10,6 +10,7 @@
 #ifndef LATENTD_STORAGE_SEAL_H
 #define LATENTD_STORAGE_SEAL_H
 
+#include "storage/mds_columns.h"
 #include "storage/shard.h"
 #include "storage/store.h"
 
@@ -64,5 +65,9 @@ int shard_read_stored(struct store *store, const char *name, shard_record_fn fn,
 /* The record at @span of a visible shard. ERR_DATA `shard`, `missing`, `truncated`. */
 int shard_read_record(struct store *store, const char *name, const struct shard_span *span,
 		      struct record *out, struct error *err);
+
+/* What its columns were chosen by (mds_columns.h), "" where it has none. ERR_DATA as above. */
+int shard_stored_columns(struct store *store, const char *name, char out[MDS_SPECIFICATION_SIZE],
+			 struct error *err);
 
 #endif

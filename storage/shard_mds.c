@@ -294,6 +294,17 @@ static int mds_read_record(shard_read_at_fn read_at, void *read_arg, const struc
 	return of_shard(result, err);
 }
 
+int shard_mds_columns(shard_read_at_fn read_at, void *read_arg, uint64_t size,
+		      char out[MDS_SPECIFICATION_SIZE], struct error *err)
+{
+	cleanup_reader struct mds_reader r = {.frame = NULL};
+	int result = reader_open(&r, read_at, read_arg, size, err);
+
+	if (result == 0)
+		memcpy(out, r.columns.specification, MDS_SPECIFICATION_SIZE);
+	return of_shard(result, err);
+}
+
 /* -- its entry in an index ---------------------------------------------------------------- */
 
 struct hashed_file {

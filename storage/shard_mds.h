@@ -12,10 +12,14 @@
 #ifndef LATENTD_STORAGE_SHARD_MDS_H
 #define LATENTD_STORAGE_SHARD_MDS_H
 
+#include "storage/mds_columns.h"
 #include "storage/shard.h"
 
 extern const struct shard_ops shard_mds_ops;
 
+/* The specification of the shard's columns; "" for none. ERR_DATA `shard`. */
+int shard_mds_columns(shard_read_at_fn read_at, void *read_arg, uint64_t size,
+		      char out[MDS_SPECIFICATION_SIZE], struct error *err);
 /*
  * Appends the shard's entry in an index.json, a JSON object on one line: reads all of the shard. @sha256: of the file;
  * @basename: "000000.mds.zstd", or "512x512/000000.mds.zstd". ERR_DATA `shard`.

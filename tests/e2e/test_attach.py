@@ -172,4 +172,22 @@ def a_damaged_shard_is_named_and_the_others_get_theirs(ws):
     same_members(attached(ws, "te"), whole, "samples that have one")
 
 
+@test
+def a_name_that_a_column_has_already_is_no_damage(ws):
+    keys = encoded(ws, 4, "--format", "mds", "--columns", "caption=text")
+    files = shard_files(ws.dataset)
+    path = write_safetensors(ws.path("t.safetensors"), {key: ("F32", [1], floats(1)) for key in keys})
+    result = attach(ws, "text", path, code=QUARANTINED)
+    for line in result.errors:
+        assert "two columns would be called text: not rewritten" in line and ".mds.zstd" in line, line
+    assert result.errors and "damaged" not in result.err, result.err
+    equal(shard_files(ws.dataset), files, "shards")
+    ws.verify()
+    # The same where a repack asks for it.
+    attach(ws, "prompt", path)
+    result = ws.latentctl("repack", "--out", ws.out, "--columns", "caption=prompt", code=QUARANTINED)
+    assert "would be called prompt: not rewritten" in result.err and "damaged" not in result.err, result.err
+    ws.verify()
+
+
 run_tests()

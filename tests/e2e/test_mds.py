@@ -145,6 +145,25 @@ def the_form_is_that_of_the_shards_where_nothing_says_it(ws):
 
 
 @test
+def columns_that_were_chosen_stay_where_dataset_json_is_lost(ws):
+    captioned(ws, 6)
+    chosen = (*MDS, "--columns", "caption=text,latent:bytes")
+    ws.encode(*chosen, "--shard-samples", "2")
+    about = os.path.join(ws.dataset, ".latentd", "dataset.json")
+    for command in ("reindex", "compact"):
+        os.unlink(about)
+        ws.latentctl(command, "--out", ws.out)
+        with open(about, encoding="utf-8") as file:
+            equal(json.load(file)["columns"], chosen[-1], f"columns after {command}")
+        for file in shard_files(ws.dataset):
+            columns, _ = read_mds(file)
+            equal((columns["text"], columns["latent"]), ("str", "bytes"), f"columns after {command}")
+    ws.verify()
+    assert "(0 new)" in ws.encode(*chosen).out
+    one_line(ws.encode(*MDS, code=FAILED), "columns caption=text,latent:bytes")
+
+
+@test
 def a_lost_state_comes_back_from_the_shards(ws):
     captioned(ws, 9)
     ws.encode(*MDS)
