@@ -32,6 +32,8 @@ static const struct setting all[] = {
      .help = "configuration of the daemon"},
     {"name", SETTING_STRING, FIELD(name), .not_empty = true, .value_name = "NAME",
      .help = "only this dataset"},
+    {"encoder", SETTING_STRING, FIELD(encoder), .not_empty = true, .value_name = "NAME",
+     .help = "this encoder of the daemon, and no dataset"},
     {"reason", SETTING_STRING, FIELD(reason), .not_empty = true, .value_name = "R",
      .help = "only this reason (truncated, unsupported, ...)"},
     {"key", SETTING_STRING, FIELD(key), .not_empty = true, .value_name = "KEY",

@@ -15,6 +15,7 @@ struct read_options {
 	const char *out;
 	const char *socket, *state, *config; /* where else a daemon may be found */
 	const char *name;		     /* of one dataset; NULL: all */
+	const char *encoder;		     /* pause, resume */
 	const char *reason;		     /* failed, retry */
 	const char *key;		     /* retry, cancel: of one image */
 	const char *to;			     /* extract */

@@ -24,6 +24,7 @@ struct exchange {
 	const struct route *route;
 	const struct service_status *status;   /* NULL: none yet */
 	const struct service_dataset *dataset; /* that the path names */
+	const char *encoder;		       /* that it names */
 	struct api_params params;
 	const char *accept;
 	struct http_answer *answer;
@@ -52,6 +53,7 @@ static void get_preview(struct exchange *x);
 static void post_command(struct exchange *x);
 
 #define DATASET "/api/v1/datasets/{name}"
+#define ENCODER "/api/v1/encoders/{name}"
 #define LIST(word, takes, fn)                                                                      \
 	{                                                                                          \
 		"GET", DATASET "/" word, takes, get_list, fn, 0                                    \
@@ -85,6 +87,8 @@ static const struct route routes[] = {
     COMMAND("/api/v1/seal", "", REQUEST_SEAL),
     COMMAND("/api/v1/retry", "state reason", REQUEST_RETRY),
     COMMAND("/api/v1/reload", "", REQUEST_RELOAD),
+    COMMAND(ENCODER "/pause", "", REQUEST_PAUSE),
+    COMMAND(ENCODER "/resume", "", REQUEST_RESUME),
     COMMAND(DATASET "/scan", "", REQUEST_SCAN),
     COMMAND(DATASET "/pause", "", REQUEST_PAUSE),
     COMMAND(DATASET "/resume", "", REQUEST_RESUME),
@@ -307,11 +311,24 @@ static void get_preview(struct exchange *x)
 
 /* -- commands ------------------------------------------------------------------------------------- */
 
+static const char *unknown(int outcome)
+{
+	switch (outcome) {
+	case SERVICE_NO_KEY:
+		return "there is no such image";
+	case SERVICE_NO_ENCODER:
+		return "there is no encoder of this name";
+	default:
+		return "there is no dataset of this name";
+	}
+}
+
 static void post_command(struct exchange *x)
 {
 	const struct api_params *p = &x->params;
 	struct service_request request = {.command = x->route->command,
 					  .dataset = x->dataset ? x->dataset->name : NULL,
+					  .encoder = x->encoder,
 					  .state = p->state,
 					  .reason = p->reason,
 					  .key = p->key,
@@ -342,9 +359,7 @@ static void post_command(struct exchange *x)
 		return;
 	}
 	if (r > 0) {
-		fail(x, 404,
-		     r == SERVICE_NO_KEY ? "there is no such image"
-					 : "there is no dataset of this name");
+		fail(x, 404, unknown(r));
 		return;
 	}
 	body = json_object();
@@ -415,7 +430,9 @@ static void handle_route(struct exchange *x, const struct api_call *call, const 
 		fail(x, 503, "the daemon is starting: ask again in a moment");
 		return;
 	}
-	if (name) {
+	if (name && strncmp(x->route->path, ENCODER, strlen(ENCODER)) == 0) {
+		x->encoder = name;
+	} else if (name) {
 		x->dataset = service_status_dataset(x->status, name);
 		if (!x->dataset) {
 			char quoted[TEXT_QUOTE_SIZE];

@@ -37,10 +37,49 @@ static int steer(int argc, char **argv, const struct read_command *command,
 	}
 
 STEER(scan, "dataset", "looked through now")
-STEER(pause, "dataset", "paused")
-STEER(resume, "dataset", "resumed")
 STEER(drain, "dataset", "draining")
 STEER(seal, "dataset", "sealed as far as encoded")
+
+/* Of datasets, or of one encoder. */
+static int steer_either(int argc, char **argv, const struct read_command *command,
+			const struct ctl_order *order, struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	struct read_options options = {.out = NULL};
+	int r = read_options_parse(argc, argv, command, &options);
+
+	if (r != 0)
+		return read_options_exit(r);
+	if (options.encoder && options.name)
+		return error_set(err, ERR_CONFIG, "--encoder and --name do not go together");
+	r = ctl_source_open_daemon(&options, &source, err);
+	if (r != 0)
+		return ctl_ended(argv[0], r, err);
+	return options.encoder ? ctl_steer_encoder(source, options.encoder, order, err)
+			       : ctl_steer(source, &options, order, NULL, err);
+}
+
+int cmd_pause(int argc, char **argv, struct error *err)
+{
+	static const struct read_command command = {
+	    "daemon name encoder", 0,
+	    "pause [--socket PATH | --out DIR] [--name NAME | --encoder NAME]"};
+	static const struct ctl_order order = {
+	    .command = "pause", .noun = "dataset", .done = "paused"};
+
+	return steer_either(argc, argv, &command, &order, err);
+}
+
+int cmd_resume(int argc, char **argv, struct error *err)
+{
+	static const struct read_command command = {
+	    "daemon name encoder", 0,
+	    "resume [--socket PATH | --out DIR] [--name NAME | --encoder NAME]"};
+	static const struct ctl_order order = {
+	    .command = "resume", .noun = "dataset", .done = "resumed"};
+
+	return steer_either(argc, argv, &command, &order, err);
+}
 
 int cmd_reload(int argc, char **argv, struct error *err)
 {

@@ -1,9 +1,11 @@
 #include "daemon/ctl_steer.h"
 
 #include "base/buffer.h"
+#include "base/checked.h"
 #include "base/text.h"
 
 #include "daemon/commands.h"
+#include "daemon/ctl_api.h"
 #include "daemon/ctl_source.h"
 #include "daemon/text_lines.h"
 
@@ -70,4 +72,19 @@ int ctl_steer(struct ctl_source *source, const struct read_options *options,
 	if (given)
 		*given = n;
 	return r;
+}
+
+int ctl_steer_encoder(struct ctl_source *source, const char *encoder, const struct ctl_order *order,
+		      struct error *err)
+{
+	cleanup_free char *word = ctl_api_word(encoder);
+	cleanup_free char *what = xasprintf("encoders/%s/%s", word, order->command);
+	cleanup_free char *shown = xasprintf("encoder %s", encoder);
+	json_t *answer = NULL;
+
+	if (ctl_source_post(source, NULL, what, NULL, &answer, err) < 0)
+		return error_wrap(err, "%s", shown);
+	print_answer(shown, order, answer);
+	json_decref(answer);
+	return 0;
 }

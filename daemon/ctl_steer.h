@@ -28,5 +28,8 @@ struct ctl_order {
  */
 int ctl_steer(struct ctl_source *source, const struct read_options *options,
 	      const struct ctl_order *order, size_t *given, struct error *err);
+/* To one encoder of the daemon. */
+int ctl_steer_encoder(struct ctl_source *source, const char *encoder, const struct ctl_order *order,
+		      struct error *err);
 
 #endif

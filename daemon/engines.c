@@ -151,6 +151,18 @@ void engines_set_hours(struct engines *engines, const char *name, const char *ho
 	}
 }
 
+bool engines_pause(struct engines *engines, const char *name, bool paused)
+{
+	for (size_t i = 0; i < engines->n; i++) {
+		if (strcmp(engines->entries[i].name, name) != 0)
+			continue;
+		work_hours_pause(&engines->entries[i].hours, paused);
+		look_at_clock(engines, i);
+		return true;
+	}
+	return false;
+}
+
 const struct work_hours *engines_hours(const struct engines *engines, size_t index)
 {
 	return &engines->entries[index].hours;
@@ -159,6 +171,13 @@ const struct work_hours *engines_hours(const struct engines *engines, size_t ind
 static bool is_of(const struct engine *e, const struct engine_entry *entry)
 {
 	return encoder_scope_has(&entry->config, e->vae);
+}
+
+static bool goes_on_before(const struct work_hours *a, const struct work_hours *b)
+{
+	if (a->resumes_at == 0 || b->resumes_at == 0)
+		return a->resumes_at != 0;
+	return a->resumes_at < b->resumes_at;
 }
 
 const struct work_hours *engine_rests(const struct engine *e)
@@ -172,7 +191,7 @@ const struct work_hours *engine_rests(const struct engine *e)
 			continue;
 		if (!entry->hours.rests)
 			return NULL;
-		if (!first || entry->hours.resumes_at < first->resumes_at)
+		if (!first || goes_on_before(&entry->hours, first))
 			first = &entry->hours;
 	}
 	return first;

@@ -8,6 +8,7 @@
  *	if (engine_state(engine) == ENGINE_READY) ... engine_group(engine) takes batches ...
  *	engines_tick(engines)                              every now and then: an unused model leaves the memory
  *	engines_set_hours(engines, name, hours)            other hours of an encoder: outside of them it takes nothing
+ *	engines_pause(engines, name, true)                 so does one that people have paused, until they end that
  *	engines_cancel(engines)                            what is in flight comes back unfinished
  *	engines_close(engines)                             when nothing is in flight
  *
@@ -63,6 +64,8 @@ struct engine *engines_get(struct engines *engines, const struct recipe_options 
 void engines_tick(struct engines *engines);
 /* @hours lives as long as the engines, or until others are set. */
 void engines_set_hours(struct engines *engines, const char *name, const char *hours);
+/* What it has it finishes; other hours do not end the pause. False: there is none of that name. */
+bool engines_pause(struct engines *engines, const char *name, bool paused);
 void engines_cancel(struct engines *engines);
 
 /* From the next load on the model's decoder is there too, on encoders that decode (ENCODE_DECODE). */
@@ -75,7 +78,10 @@ const struct error *engine_failure(const struct engine *e);
 /* What it computes with; not before it was ready once. */
 const struct encode_model *engine_model(const struct engine *e);
 struct encode_group *engine_group(struct engine *e);
-/* Every encoder that could compute it is outside its hours: those that end first. NULL: it is not so. */
+/*
+ * Every encoder that could compute it is paused or outside its hours: of the one that goes on first, if any does by itself.
+ * NULL: it is not so.
+ */
 const struct work_hours *engine_rests(const struct engine *e);
 
 /* What people see of the encoder at @index of the configuration. */

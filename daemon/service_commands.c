@@ -20,8 +20,8 @@ struct call {
 	struct service_commands *commands;
 	struct call *next, **link; /* in commands->first */
 	struct service_request request;
-	char *dataset; /* request's, copied: the caller may have given up */
-	char *folder;  /* of the dataset whose captions are meant */
+	char *dataset, *encoder; /* request's, copied: the caller may have given up */
+	char *folder;		 /* of the dataset whose captions are meant */
 	int refs;
 	bool done;
 	int result;
@@ -117,6 +117,19 @@ static int run_captions(struct call *c, struct lane *l)
 	return folder ? 0 : -1;
 }
 
+static int apply_to_encoder(struct service *s, const struct service_request *r,
+			    struct service_reply *reply)
+{
+	bool pause = r->command == REQUEST_PAUSE;
+
+	if (!engines_pause(s->engines, r->encoder, pause))
+		return SERVICE_NO_ENCODER;
+	service_log(s, LOG_LEVEL_INFO, NULL, "encoder %s: %s", r->encoder,
+		    pause ? "paused" : "resumed");
+	reply->count = 1;
+	return 0;
+}
+
 static int run_request(struct call *c)
 {
 	struct service *s = c->commands->service;
@@ -126,6 +139,8 @@ static int run_request(struct call *c)
 		return error_set(&c->err, ERR_TRANSIENT, "the daemon is stopping");
 	if (r->command == REQUEST_RELOAD)
 		return service_reload(s, &c->reply, &c->err);
+	if (r->encoder)
+		return apply_to_encoder(s, r, &c->reply);
 	if (r->dataset && !service_lane(s, r->dataset))
 		return SERVICE_NO_DATASET;
 	c->ids = xcalloc(s->n_lanes, sizeof(*c->ids));
@@ -154,6 +169,7 @@ static void let_go(struct call *c)
 		c->next->link = c->link;
 	json_decref(c->request.captions);
 	free(c->dataset);
+	free(c->encoder);
 	free(c->folder);
 	free(c->ids);
 	free(c);
@@ -185,7 +201,9 @@ static struct call *call_new(struct service_commands *commands,
 	c->commands = commands;
 	c->request = *request;
 	c->dataset = request->dataset ? xstrdup(request->dataset) : NULL;
+	c->encoder = request->encoder ? xstrdup(request->encoder) : NULL;
 	c->request.dataset = c->dataset;
+	c->request.encoder = c->encoder;
 	c->request.key = c->request.reason = NULL; /* the loop does not ask for them */
 	json_incref(c->request.captions);
 	c->kept = kept;

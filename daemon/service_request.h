@@ -20,9 +20,9 @@
 
 /* In brackets what is counted in the reply, and which fields besides dataset are used. */
 enum service_command {
-	REQUEST_SCAN,	/* look through the folders now [datasets] */
-	REQUEST_PAUSE,	/* begin nothing new; what is under way is finished [datasets] */
-	REQUEST_RESUME, /* [datasets] */
+	REQUEST_SCAN, /* look through the folders now [datasets] */
+	REQUEST_PAUSE, /* begin nothing new; what is under way is finished: encoder [datasets or encoders] */
+	REQUEST_RESUME, /* encoder [datasets or encoders] */
 	REQUEST_DRAIN, /* take no new files, encode and seal what is queued, then idle (all: then end) [datasets] */
 	REQUEST_SEAL,	  /* seal what is encoded, however few [datasets] */
 	REQUEST_RETRY,	  /* state (quarantined, skipped or cancelled), reason, key [jobs] */
@@ -40,6 +40,7 @@ struct json_t;
 struct service_request {
 	enum service_command command;
 	const char *dataset; /* NULL: all */
+	const char *encoder; /* pause, resume: this one, and no dataset; NULL: none */
 	int state;	     /* enum job_state; -1: quarantined */
 	const char *reason;  /* NULL: any */
 	const char *key;     /* one sample; NULL: all */
@@ -59,6 +60,8 @@ struct service_reply {
 #define SERVICE_NO_DATASET 1
 /* Of a request: there is no sample of this key. */
 #define SERVICE_NO_KEY 2
+/* Of a request: there is no encoder of this name. */
+#define SERVICE_NO_ENCODER 3
 
 /*
  * Errors: ERR_CONFIG (it cannot be done as asked: a bad config file, priorities out of range), ERR_TRANSIENT (no answer within the time: the loop is busy, or the daemon ends), ERR_IO (the disk).

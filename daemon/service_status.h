@@ -52,7 +52,7 @@ enum encoder_state {
 	ENCODER_STARTING,
 	ENCODER_IDLE,
 	ENCODER_BUSY,
-	ENCODER_PAUSED,	 /* by its cost guard, or outside its hours */
+	ENCODER_PAUSED,	 /* by a command, by its cost guard, or outside its hours */
 	ENCODER_FAILED,	 /* `why` says how */
 	ENCODER_WAITING, /* none of its endpoints can encode; they are tried again */
 };

@@ -11,6 +11,12 @@ void work_hours_set(struct work_hours *w, const char *text)
 	w->resumes_at = 0;
 }
 
+void work_hours_pause(struct work_hours *w, bool paused)
+{
+	w->paused = paused;
+	w->resumes_at = 0;
+}
+
 bool work_hours_look(struct work_hours *w)
 {
 	int64_t now = clock_wall_ms();
@@ -21,8 +27,8 @@ bool work_hours_look(struct work_hours *w)
 	w->looked_at = now;
 	if (known)
 		return false;
-	w->rests = w->text && !day_hours_hold(&w->hours, now);
-	w->resumes_at = w->rests ? day_hours_change(&w->hours, now) : 0;
+	w->rests = w->paused || (w->text && !day_hours_hold(&w->hours, now));
+	w->resumes_at = w->rests && !w->paused ? day_hours_change(&w->hours, now) : 0;
 	return w->rests != did;
 }
 
@@ -33,6 +39,8 @@ char *work_hours_why(const struct work_hours *w)
 
 	if (!w->rests)
 		return NULL;
+	if (w->paused)
+		return xstrdup("paused until it is resumed");
 	if (w->resumes_at == 0 || !localtime_r(&at, &local))
 		return xasprintf("outside its hours %s", w->text);
 	return xasprintf("outside its hours %s, goes on at %02d:%02d", w->text, local.tm_hour,

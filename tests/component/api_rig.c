@@ -227,10 +227,15 @@ static int on_request(void *arg, const struct service_request *request, struct s
 	rig->request = *request;
 	rig->asked++;
 	if (rig->print) {
-		printf("%s dataset=%s state=%d reason=%s key=%s priority=%d\n",
-		       service_command_name(request->command), text_or_none(request->dataset),
-		       request->state, text_or_none(request->reason), text_or_none(request->key),
-		       request->priority);
+		if (request->encoder)
+			printf("%s encoder=%s\n", service_command_name(request->command),
+			       request->encoder);
+		else
+			printf("%s dataset=%s state=%d reason=%s key=%s priority=%d\n",
+			       service_command_name(request->command),
+			       text_or_none(request->dataset), request->state,
+			       text_or_none(request->reason), text_or_none(request->key),
+			       request->priority);
 		fflush(stdout);
 	}
 	pthread_cond_broadcast(&rig->changed);
@@ -238,6 +243,8 @@ static int on_request(void *arg, const struct service_request *request, struct s
 		pthread_cond_wait(&rig->changed, &rig->lock);
 	obey_reason(rig, request->reason);
 	r = rig->outcome;
+	if (request->encoder && strcmp(request->encoder, "cpu") != 0)
+		r = SERVICE_NO_ENCODER;
 	if (r < 0)
 		error_set(err, rig->error, "the rig says no");
 	else

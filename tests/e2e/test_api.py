@@ -51,6 +51,11 @@ DATASET = "/api/v1/datasets/{name}"
 NO_PICTURES = (f"{DATASET}/thumbnail", f"{DATASET}/preview")
 
 
+def named(path, dataset, encoder="cpu"):
+    """The path with the name of what it is about."""
+    return path.replace("{name}", encoder if "/encoders/" in path else dataset)
+
+
 def call(path_of_socket, method, path, body=None):
     """(status, JSON, or text where it is that) of a server."""
     connection = http.client.HTTPConnection("latentd")
@@ -158,13 +163,13 @@ def every_answer_is_as_documented(ws):
             for name, wanted in (("photos", found), ("nobody", 404)):
                 if path == EVENTS or name == "nobody" and "{name}" not in path:
                     continue
-                place = path.replace("{name}", name) + queries.get(path, "")
+                place = named(path, name, "cpu" if wanted == 200 else name) + queries.get(path, "")
                 status, answer = server.call(method, place, bodies.get(path))
                 equal(status, wanted, f"status of {method} {place}")
                 check(document, operation, f"{method} {place}", status, answer)
             # a parameter that nobody takes is refused everywhere, and as documented where it is
             status, answer = server.call(
-                method, path.replace("{name}", "photos") + "?x=1", bodies.get(path)
+                method, named(path, "photos") + "?x=1", bodies.get(path)
             )
             equal(status, 400, f"status of {method} {path} with ?x=1")
             if path != "/healthz":
@@ -211,9 +216,9 @@ def the_daemon_itself_answers_as_documented(ws):
         for (method, path), operation in document.operations().items():
             if path.endswith("/drain"):  # that would be its end
                 continue
-            place = path.replace("{name}", "photos")
             if path == EVENTS or path in NO_PICTURES:
                 continue
+            place = named(path, "photos", "fake")
             place += "?state=quarantined" if path.endswith("/jobs") else ""
             bodies = {"priority": {"priority": 3}, "captions": {"captions": {"text": "a", "none": None}}}
             body = bodies.get(path.rpartition("/")[2])
@@ -378,6 +383,8 @@ def commands_reach_the_daemon(ws):
         (["cancel", "--name", "photos"], row("cancel", "photos")),
         (["pause"], row("pause")),
         (["pause", "--name", "old scans"], row("pause", "old scans")),
+        (["pause", "--encoder", "cpu"], "pause encoder=cpu"),
+        (["resume", "--encoder", "cpu"], "resume encoder=cpu"),
         (["resume"], row("resume")),
         (["scan"], row("scan")),
         (["drain"], row("drain")),

@@ -233,6 +233,38 @@ def a_pause_of_all_holds_every_dataset_and_a_restart_ends_it(ws):
 
 
 @test
+def a_paused_encoder_takes_nothing_until_it_is_resumed_also_over_a_reload(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    daemon.config["encoders"] = [{"type": "fake", "name": "first"}, {"type": "fake", "name": "other one"}]
+    daemon.start()
+    daemon.wait_for_state("idle")
+
+    def states():
+        return [encoder["state"] for encoder in daemon.status()["encoders"]]
+
+    equal(steer(ws, daemon, "pause", "--encoder", "other one").out, "encoder other one: paused\n", "told")
+    equal(states(), ["idle", "paused"], "states")
+    ws.small_pictures(3, ws.path("set"))
+    daemon.wait_for(finished=3)
+    equal([e["images_done"] for e in daemon.status()["encoders"]], [3, 0], "images of each")
+    steer(ws, daemon, "pause", "--encoder", "first")
+    ws.small_pictures(2, ws.path("set"), first=3)
+    daemon.wait_for_state("paused")
+    assert "paused until it is resumed" in daemon.about()["why"], daemon.about()
+    daemon.config["encoders"][0]["hours"] = "00:00-23:59"
+    reload(daemon)
+    equal(states(), ["paused", "paused"], "states after a reload")
+    equal([e["images_done"] for e in daemon.status()["encoders"]], [3, 0], "images of each")
+    steer(ws, daemon, "resume", "--encoder", "other one")
+    daemon.wait_for(finished=5)
+    equal([e["images_done"] for e in daemon.status()["encoders"]], [3, 2], "images of each")
+    one_line(steer(ws, daemon, "pause", "--encoder", "third", code=FAILED), "no encoder of this name")
+    steer(ws, daemon, "pause", "--encoder", "first", "--name", "set", code=FAILED)
+    daemon.stop()
+
+
+@test
 def a_drained_dataset_leaves_new_files_alone_until_it_is_resumed(ws):
     daemon = Daemon(ws)
     src = ws.path("pictures")
