@@ -9,12 +9,14 @@
 
 static void print_help(void)
 {
-	printf(
-	    "usage: latentctl encode SRC... --vae PATH --out DIR [options]\n"
-	    "       latentctl encode SRC... --endpoint URL... --out DIR [options]\n\n"
-	    "Encodes every image in SRC, folders and archives (.tar, .tar.gz, .tar.zst, .tar.xz,\n"
-	    ".zip, .7z; in folders too), to VAE latents and leaves them in shards below DIR.\n"
-	    "The same command goes on where an earlier one stopped.\n\n");
+	printf("usage: latentctl encode SRC... --vae PATH --out DIR [options]\n"
+	       "       latentctl encode SRC... --endpoint URL... --out DIR [options]\n\n"
+	       "Encodes every image in SRC to VAE latents and leaves them in shards below DIR. "
+	       "SRC: folders,\n"
+	       "archives (.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z; in folders too), manifests "
+	       "(.jsonl,\n"
+	       ".csv, .tsv, .json), or - for an archive on standard input.\n"
+	       "The same command goes on where an earlier one stopped.\n\n");
 	settings_help(stdout, encode_settings, n_encode_settings);
 }
 

@@ -21,6 +21,7 @@
 #include "daemon/run_sources.h"
 #include "daemon/sources.h"
 #include "daemon/spending.h"
+#include "daemon/stdin_archive.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -49,6 +50,7 @@ struct encode_run {
 	struct queue *queue;
 	struct opened_dataset dataset;
 	struct run_sources sources;
+	char *stdin_archive; /* its path; NULL: none was asked for, or it is not there yet */
 	struct sources_scanned scanned;
 
 	sd_event *event;
@@ -444,6 +446,9 @@ static void close_all(struct encode_run *run)
 	spending_close(run->spending, run->queue);
 	queue_close(run->queue);
 	free(run->name);
+	if (run->stdin_archive)
+		unlink(run->stdin_archive);
+	free(run->stdin_archive);
 	output_close(&run->output);
 }
 
@@ -536,6 +541,36 @@ static int run_jobs(struct encode_run *run, struct error *err)
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
 }
 
+static bool has_stdin(const char *const *sources, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(sources[i], STDIN_ARCHIVE) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int open_sources(struct encode_run *run, const char *const *sources, size_t n,
+			struct error *err)
+{
+	return run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
+				err);
+}
+
+/* Once everything else is known to work: what comes through standard input does so once. */
+static int take_stdin(struct encode_run *run, const char *const *sources, size_t n,
+		      struct error *err)
+{
+	cleanup_free const char **paths = xcalloc(n, sizeof(*paths));
+
+	run->stdin_archive = stdin_archive_path(run->output.state);
+	if (stdin_archive_write(STDIN_FILENO, run->stdin_archive, is_interrupted, NULL, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		paths[i] = strcmp(sources[i], STDIN_ARCHIVE) == 0 ? run->stdin_archive : sources[i];
+	return open_sources(run, paths, n, err);
+}
+
 /* What can be refused is refused before anything is made. */
 static int prepare(struct encode_run *run, const char *const *sources, size_t n, struct error *err)
 {
@@ -555,8 +590,7 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 	if (encode_options_cuda(o, &cuda))
 		place.cuda = &cuda;
 	if (dataset_form_of(&o->output, &form, err) < 0 ||
-	    run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
-			     err) < 0 ||
+	    (!has_stdin(sources, n) && open_sources(run, sources, n, err) < 0) ||
 	    encode_setup_open(&o->recipe, &place, &run->setup, err) < 0)
 		return -1;
 	if (run->setup.left_out.code != ERR_NONE)
@@ -577,10 +611,12 @@ static int run_all(struct encode_run *run, const char *const *sources, size_t n,
 		fprintf(stderr, "latentctl: %s\n", run->output.owner);
 		return EXIT_BUSY;
 	}
+	if (r == 0 && has_stdin(sources, n))
+		r = take_stdin(run, sources, n, err);
 	if (r == 0)
 		r = open_dataset(run, err);
 	if (r < 0 && err->code == ERR_TRANSIENT && interrupted_early())
-		return EXIT_INTERRUPTED; /* in the middle of a folder or an archive */
+		return EXIT_INTERRUPTED; /* in the middle of a folder, an archive or standard input */
 	if (r == 0)
 		r = list_captions(run, err);
 	if (r == 0)

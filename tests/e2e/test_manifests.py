@@ -247,6 +247,34 @@ def metadata_that_change_in_an_archive_come_into_the_record(ws):
 
 
 @test
+def an_archive_on_standard_input_is_a_source_once(ws):
+    paths = ws.small_pictures(6)
+    for path in paths:
+        ws.write(os.path.splitext(path)[0] + ".json", b'{"caption": "from the stream"}')
+    for name in ("a.tar", "a.tar.zst"):
+        subprocess.run([os.path.join(BUILD_DIR, "tests", "make_archive"), ws.path(name), ws.src], check=True)
+    words = ws.encode_words(src=["-"])
+    state = ["--state", ws.path("state")]
+    for name in ("a.tar", "a.tar.zst"):
+        with open(ws.path(name), "rb") as archive:
+            ws.latentctl(*words, *state, stdin=archive)
+        same_members(records(ws), paths, name)
+        equal({r["caption"] for r in records(ws).values()}, {"from the stream"}, "captions")
+        assert "stdin.tar" not in os.listdir(ws.path("state")), os.listdir(ws.path("state"))
+    equal(sum(s["samples"] for s in [ws.status()]), 6, "samples after the same again")
+    with open(os.devnull, "rb") as nothing:
+        result = ws.latentctl(*words, *state, stdin=nothing, code=None)
+    assert result.code not in (OK, QUARANTINED) and "standard input is empty" in result.err, result
+    with open(ws.path("a.tar"), "rb") as archive:
+        cut = archive.read()[:20000]
+    with open(ws.path("cut"), "wb") as file:
+        file.write(cut)
+    with open(ws.path("cut"), "rb") as archive:
+        result = ws.latentctl(*words, *state, stdin=archive, code=QUARANTINED)
+    same_members(records(ws), paths, "after a stream that ended early")
+
+
+@test
 def a_required_caption_may_stand_in_a_json_file(ws):
     paths = ws.small_pictures(2)
     for path, text in zip(paths, (b'{"caption": "here"}', b'{"score": 1}')):

@@ -82,6 +82,8 @@ printf 'parity\n'
 counted "$here/parity.py" "$build/daemon/latentctl" "$photos"
 printf 'MosaicML Streaming\n'
 counted "$here/read_streaming.py" "$build/daemon/latentctl" "$folder/pictures" "$here/../../models/demo"
+printf 'Parquet\n'
+counted "$here/read_parquet.py" "$build/daemon/latentctl"
 printf 'pixels\n'
 counted "$here/check_pixels.py" "$build"
 printf 'decode\n'
