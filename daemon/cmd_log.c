@@ -124,9 +124,16 @@ int cmd_log(int argc, char **argv, struct error *err)
 	if (r != 0)
 		return read_options_exit(r);
 	r = show(&options, &next, err);
-	if (r == CTL_NO_DAEMON)
-		error_wrap(err, "what an earlier daemon said is in its journal (journalctl -u "
-				"latentd) or where its standard error went");
+	if (r == CTL_NO_DAEMON) {
+		struct error why = *err;
+
+		error_clear(err);
+		error_set(err, why.code,
+			  "%s; what an earlier one said is in the journal (journalctl -u latentd) "
+			  "or where "
+			  "its standard error went",
+			  why.message);
+	}
 	if (r != 0)
 		return ctl_ended(argv[0], r, err);
 	return options.follow ? follow(&options, &next, err) : EXIT_OK;

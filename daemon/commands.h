@@ -15,6 +15,7 @@ int cmd_preview(int argc, char **argv, struct error *err);
 int cmd_plan(int argc, char **argv, struct error *err);
 int cmd_status(int argc, char **argv, struct error *err);
 int cmd_failed(int argc, char **argv, struct error *err);
+int cmd_top_errors(int argc, char **argv, struct error *err);
 int cmd_skipped(int argc, char **argv, struct error *err);
 int cmd_dupes(int argc, char **argv, struct error *err);
 int cmd_retry(int argc, char **argv, struct error *err);

@@ -314,6 +314,7 @@ static const struct {
 	const char *name, *takes;
 	api_list_fn list;
 } lists[] = {{"jobs", "state reason key after limit", api_list_jobs},
+	     {"failures", "", api_list_failures},
 	     {"dupes", "after limit", api_list_dupes}};
 
 static api_list_fn find_list(const char *what, const char **takes)
@@ -423,7 +424,7 @@ int ctl_source_status(struct ctl_source *s, json_t **status, struct error *err)
 	return 0;
 }
 
-static int get_page(struct ctl_source *s, const char *dataset, const char *what, json_t **page,
+int ctl_source_page(struct ctl_source *s, const char *dataset, const char *what, json_t **page,
 		    struct error *err)
 {
 	cleanup_free char *path = ctl_api_path(dataset, what);
@@ -459,7 +460,7 @@ int ctl_source_each(struct ctl_source *s, const char *dataset, const char *what,
 
 		json_decref(next);
 		next = NULL;
-		r = get_page(s, dataset, page_what, &page, err);
+		r = ctl_source_page(s, dataset, page_what, &page, err);
 		json_array_foreach(json_object_get(page, list), i, item)
 		{
 			if (r == 0)

@@ -49,6 +49,9 @@ bool ctl_source_busy(const struct ctl_source *source);
  * there is none of that name. The caller has the reference.
  */
 int ctl_source_status(struct ctl_source *source, struct json_t **status, struct error *err);
+/* One page of /api/v1/datasets/DATASET/@what ("jobs?state=skipped&limit=1"); the caller has the reference. */
+int ctl_source_page(struct ctl_source *source, const char *dataset, const char *what,
+		    struct json_t **page, struct error *err);
 /* GET /api/v1/@what of a daemon; the caller has the reference. */
 int ctl_source_get(struct ctl_source *source, const char *what, struct json_t **out,
 		   struct error *err);

@@ -21,6 +21,7 @@ static const struct command {
     {"plan", cmd_plan, "SRC...", "what an encode of them would be"},
     {"status", cmd_status, "[--watch | --json]", "how far the datasets are"},
     {"failed", cmd_failed, "[--reason R]", "images that failed, with the reason"},
+    {"top-errors", cmd_top_errors, "[--name NAME]", "what fails most, and what helps"},
     {"skipped", cmd_skipped, "[--reason R]", "images left out on purpose"},
     {"dupes", cmd_dupes, "[--name NAME]", "files with the same content"},
     {"retry", cmd_retry, "[--reason R]", "try them again"},

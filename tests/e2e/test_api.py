@@ -18,7 +18,7 @@ import termios
 import threading
 import time
 
-from harness import BUILD_DIR, BUSY, FAILED, NO_DAEMON, USAGE, Skip, equal, one_line, run_tests
+from harness import BUILD_DIR, BUSY, FAILED, NO_DAEMON, QUARANTINED, USAGE, Skip, equal, one_line, run_tests
 from harness import same_members, test, wait_until
 from openapi import Document
 
@@ -345,6 +345,30 @@ def failures_are_listed_from_the_daemon(ws):
         )
         skipped = ws.latentctl("skipped", "--socket", server.socket, "--name", "photos").out
         assert skipped.startswith("too_small ") and "\\xff" in skipped, skipped
+
+
+@test
+def errors_are_grouped_with_an_example_and_a_remedy_with_a_daemon_and_without(ws):
+    ws.small_pictures(2)
+    for i in range(3):
+        ws.write(f"text-{i}.jpg", b"text")
+    with open(ws.path("pictures", os.listdir(ws.src)[0]), "rb") as whole:
+        ws.write("\033short.png", b"\x89PNG\r\n\x1a\n" + whole.read(8)[:8])
+    ws.encode(code=QUARANTINED)
+    rows = ws.latentctl("top-errors", "--out", ws.out, "--json").json
+    equal([row["jobs"] for row in rows], [3, 1], "images of each reason")
+    equal((rows[0]["jobs"], rows[0]["reason"]), (3, "unsupported"), "the most frequent one")
+    equal(sum(row["jobs"] for row in rows), 4, "images in all")
+    assert all(row["message"] and row["dataset"] and row["path"] for row in rows), rows
+    assert "convert it" in rows[0]["remedy"], rows
+    text = ws.latentctl("top-errors", "--out", ws.out).out
+    assert text.index("unsupported") < text.index("short.png") and "\033" not in text, text
+    with serving(ws) as server:
+        ws.environment["LATENTD_SOCKET"] = server.socket
+        (row,) = [r for r in ws.latentctl("top-errors", "--name", "photos", "--json").json
+                  if r["reason"] == "truncated"]
+        assert row["remedy"] and row["message"], row
+    ws.latentctl("retry", "--out", ws.out)
 
 
 @test
