@@ -15,16 +15,107 @@ import contextlib
 import fcntl
 import glob
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 import urllib.parse
 
 import numpy
 
-from latentd_wds import LatentBatches
+from latentd_wds import LatentBatches, finish, overlays
+
+
+class MdsSamples:
+    """A dataset of MosaicML's format, as LatentBatches has one of tars: buckets, rows, sample(i)."""
+
+    def __init__(self, folder, split, scale, pairs):
+        self.folder, self.scale, self.pairs, self.opened = folder, scale, pairs, (None, None)
+        self.captions, removed = overlays(folder)
+        self.buckets = {}  # name -> [(shard, place in it)]
+        for index in sorted(glob.glob(os.path.join(glob.escape(folder), split, "*", "index.json"))):
+            bucket, rows = os.path.basename(os.path.dirname(index)), []
+            with open(index, encoding="utf-8") as file:
+                shards = json.load(file)["shards"]
+            for shard in shards:
+                path = f"{split}/{bucket}/{shard['zip_data']['basename']}"
+                gone = {key for at, key in removed if at == path}
+                for n in range(shard["samples"]):
+                    key = self._read(path, n)["key"] if gone or pairs else ""
+                    if key not in gone and not (pairs and key.endswith("-f")):
+                        rows.append((path, n))
+            self.buckets[bucket] = rows
+        self.rows = [row for rows in self.buckets.values() for row in rows]
+
+    def _open(self, path):
+        """(the shard, its places, its config); one is kept."""
+        if self.opened[0] != path:
+            import zstandard
+
+            with open(os.path.join(self.folder, path), "rb") as file:
+                raw = zstandard.ZstdDecompressor().decompress(file.read())
+            places = numpy.frombuffer(raw, "<u4", int.from_bytes(raw[:4], "little") + 1, 4)
+            self.opened = path, (raw, places, json.loads(raw[4 + places.nbytes : places[0]]))
+        return self.opened[1]
+
+    def _read(self, path, n):
+        """{column: bytes} of a sample."""
+        raw, places, config = self._open(path)
+        at, sizes = int(places[n]), list(config["column_sizes"])
+        for i, size in enumerate(sizes):
+            if size is None:
+                sizes[i] = int.from_bytes(raw[at : at + 4], "little")
+                at += 4
+        values = {}
+        for name, size in zip(config["column_names"], sizes):
+            values[name] = raw[at : at + size]
+            at += size
+        return {**values, "key": values[config["latentd"]["key"]].decode()}
+
+    def sample(self, i):
+        path, n = self.rows[i]
+        values, config = self._read(path, n), self._open(path)[2]
+        own, encodings, members = config["latentd"], dict(zip(config["column_names"], config["column_encodings"])), {}
+        there = values[own["which"]].decode().split("/") if "which" in own else [m[0] for m in own["members"]]
+        for suffix, column, *bare in own["members"]:
+            value, encoding = values[column], encodings[column]
+            if suffix not in there:
+                continue
+            if bare:  # values alone: their type and shape stand in the config
+                value = numpy.frombuffer(value, bare[0]).reshape(bare[1])
+            elif encoding.startswith("ndarray:"):
+                ndim, wide = value[0] >> 2, 1 << (value[0] & 3)
+                shape = numpy.frombuffer(value, f"<u{wide}", ndim, 1)
+                value = numpy.frombuffer(value, encoding.split(":")[1], offset=1 + ndim * wide).reshape(shape)
+            members[suffix] = json.loads(value) if suffix == "json" else value
+        return finish(members, self.captions, self.scale, 0, 0)
+
+
+def samples_of(folder, split, scale):
+    with open(os.path.join(folder, ".latentd", "dataset.json"), encoding="utf-8") as file:
+        about = json.load(file)
+    if about["format"] == "mds":
+        data = MdsSamples(folder, split, scale, "flip" in (about.get("recipe") or {}).get("variants", ()))
+    else:
+        data = LatentBatches(folder, 1, scale=scale, split=split)
+    if not len(data.rows):
+        raise ValueError(f"{folder}: no samples in {split}/")
+    return data
+
+
+def shown(items, total):
+    """The items, with a line on stderr about how far it is: each second on a terminal, else each half minute."""
+    began = last = time.monotonic()
+    every, end = (1, "\r") if sys.stderr.isatty() else (30, "\n")
+    for n, item in enumerate(items):
+        yield item
+        now = time.monotonic()
+        if now - last >= every or (n + 1 == total and last > began):
+            print(f"{n + 1} of {total}, {(n + 1) / (now - began):.0f}/s", file=sys.stderr, end=end if n + 1 < total else "\n")
+            last = now
 
 
 def source_path(record):
@@ -111,7 +202,7 @@ def simpletuner(data, words):
         return
     begin()
     indices, metadata, written = {}, {}, 0
-    for name, (i, path) in names.items():
+    for name, (i, path) in shown(names.items(), len(names)):
         sample, target = data.sample(i), os.path.join(words.into, name)
         record = sample["record"]
         if not os.path.exists(target):
@@ -147,7 +238,7 @@ def diffusers_sdxl(data, words):
     begin()
 
     def rows():
-        for i in range(len(data.rows)):
+        for i in shown(range(len(data.rows)), len(data.rows)):
             sample = data.sample(i)
             height, width = (int(n) for n in sample["time_ids"][:2])
             yield {"model_input": sample["latent"], "original_sizes": (height, width), "text": sample["caption"],
@@ -222,9 +313,10 @@ def mds(data, words):
         raise ValueError(f"{final} is there already")
     with tempfile.TemporaryDirectory(dir=os.path.join(words.into, ".latentd-export")) as cache:
         whole, at, merged = os.path.join(cache, "mds"), 0, []
+        numbers = iter(shown(range(len(data.rows)), len(data.rows)))
         for bucket, rows in data.buckets.items():
             shards, waiting, size = [], [], 0
-            for i in range(at, at + len(rows)):
+            for i in itertools.islice(numbers, len(rows)):
                 waiting.append(mds_sample(data.sample(i), dtype))
                 size += len(waiting[-1]) + 4
                 if size >= MDS_RAW_BYTES or i == at + len(rows) - 1:
@@ -264,7 +356,7 @@ def main():
     words.into = os.path.abspath(words.into)
     words.about = {} if words.split == "train" else {"split": words.split}
     try:
-        data = LatentBatches(words.dataset, 1, scale=not words.raw, split=words.split)
+        data = samples_of(words.dataset, words.split, not words.raw)
         for other in {"train", "val"} - {words.split}:
             if glob.glob(os.path.join(glob.escape(words.dataset), other, "*", "*")):
                 print(f"not carried: what is in {other}/ (--split {other}, into another folder)")

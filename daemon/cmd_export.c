@@ -231,16 +231,68 @@ static void check(const void *options, size_t n, struct error *err)
 		error_set(err, ERR_CONFIG, "--to and --into are needed");
 }
 
+/* The names that are not among our formats, for which there is another way. */
+static const struct {
+	const char *name, *more; /* NULL: no export; options that it needs */
+} by_python[] = {{"simpletuner", " --images IMAGES --id ID"},
+		 {"diffusers-sdxl", ""},
+		 {"mds", ""},
+		 {"onetrainer", NULL}};
+
+static int say_python(size_t which, const struct export_words *o, const char *out)
+{
+	cleanup_free char *folder = NULL;
+	struct error ignored = ERROR_INIT;
+
+	if (!by_python[which].more) {
+		fprintf(
+		    stderr,
+		    "latentctl export: --to onetrainer: its cache is named after settings of the "
+		    "training that reads it; EXPORT.md says what to do instead\n");
+		return EXIT_USAGE;
+	}
+	if (out)
+		find_folder(out, o->name, &folder, &ignored);
+	fprintf(stderr,
+		"latentctl export: --to %s is written by Python: python3 contrib/latentd_export.py "
+		"%s --to %s --into %s%s%s\n",
+		by_python[which].name, folder ? folder : "OUT/NAME", by_python[which].name,
+		o->into ? o->into : "DIR", by_python[which].more, o->dry_run ? " --dry-run" : "");
+	return EXIT_USAGE;
+}
+
+/* Whether --to is one of those: it is one of ours then, so that the rest can be read. */
+static bool take_python(int argc, char **argv, size_t *which)
+{
+	static char alone[] = "wds", joined[] = "--to=wds";
+
+	for (int i = 1; i < argc; i++) {
+		const char *name = strncmp(argv[i], "--to=", 5) == 0  ? argv[i] + 5
+				   : strcmp(argv[i - 1], "--to") == 0 ? argv[i]
+								      : "";
+
+		for (size_t j = 0; j < ARRAY_SIZE(by_python); j++) {
+			if (strcmp(name, by_python[j].name) != 0)
+				continue;
+			argv[i] = name == argv[i] ? alone : joined;
+			*which = j;
+			return true;
+		}
+	}
+	return false;
+}
+
 int cmd_export(int argc, char **argv, struct error *err)
 {
 	static const struct command_line line = {"export", settings, ARRAY_SIZE(settings), check,
 						 print_help};
 	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct export_words options = {.to = NULL};
-	size_t n = 0;
+	size_t n = 0, which = 0;
+	bool python = take_python(argc, argv, &which);
 	int code;
 
 	if (!command_line_read(&line, argc, argv, &options, &options.help, words, &n, &code))
 		return code;
-	return run(&options, words[0], err);
+	return python ? say_python(which, &options, words[0]) : run(&options, words[0], err);
 }

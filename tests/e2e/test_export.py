@@ -500,4 +500,15 @@ def statistics_that_nothing_can_be_divided_by_are_damage(ws):
         assert "000000.tar" in result.out and not os.path.exists(ws.path("into")), result
 
 
+@test
+def what_python_writes_is_told_with_its_command(ws):
+    ws.small_pictures(1)
+    ws.encode()
+    for name, more in (("simpletuner", " --images IMAGES --id ID"), ("diffusers-sdxl", ""), ("mds", " --dry-run")):
+        words = ("--dry-run",) if name == "mds" else ()
+        result = ws.latentctl("export", ws.out, f"--to={name}", "--into", "x", *words, code=USAGE)
+        one_line(result, f"python3 contrib/latentd_export.py {ws.dataset} --to {name} --into x{more}")
+    one_line(ws.latentctl("export", ws.out, "--to", "onetrainer", "--into", "x", code=USAGE), "EXPORT.md")
+
+
 run_tests()

@@ -343,7 +343,49 @@ def a_split_is_exported_by_itself_and_the_other_one_told(into):
     assert "with other options" in done.stderr, done
 
 
+def datasets_of_other_forms_are_exported_alike(into):
+    """sd15 repacked to MosaicML's format, with and without other columns, and to planes."""
+    import shutil
+
+    def files(folder):
+        found = {}
+        for at, _, names in os.walk(os.path.join(folder, "mds")):
+            for name in names:
+                with open(os.path.join(at, name), "rb") as file:
+                    found[os.path.relpath(os.path.join(at, name), folder)] = file.read()
+        return found
+
+    wanted, out = os.path.join(into, "wanted"), os.path.join(into, "out")
+    assert python_export("sd15", "mds", wanted).returncode == 0
+    shutil.copytree(os.path.join(OUT, "sd15"), os.path.join(out, "sd15"))
+    environment = {**os.environ, "XDG_STATE_HOME": os.path.join(into, "state")}
+    latentctl = lambda *words: subprocess.run([LATENTCTL, *words], check=True, capture_output=True, env=environment)  # noqa: E731
+    latentctl("rebuild", out)
+    forms = (["--codec", "planes"], ["--format", "mds"], ["--columns", "latent=z:bytes,caption=text,meta=record"])
+    for i, form in enumerate(forms):
+        latentctl("repack", "--out", out, *form)
+        target = os.path.join(into, f"made{i}")
+        done = python_export(os.path.join(out, "sd15"), "mds", target)
+        assert done.returncode == 0, done
+        assert files(target) == files(wanted), form
+
+
+def a_disk_that_fills_is_one_line_and_nothing_is_half_written(into):
+    import resource
+
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))  # noqa: E731
+    script, target = os.path.join(CONTRIB, "latentd_export.py"), os.path.join(into, "made")
+    words = [sys.executable, "-B", script, os.path.join(OUT, "sd15"), "--to", "mds", "--into", target]
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "too large" in done.stderr, done
+    left = [name for _, _, names in os.walk(into) for name in names]
+    assert sorted(left) == ["lock", "mds.json"], left
+    assert python_export("sd15", "mds", target).returncode == 0, "the same command goes on"
+
+
 TESTS = [
+    datasets_of_other_forms_are_exported_alike,
+    a_disk_that_fills_is_one_line_and_nothing_is_half_written,
     a_split_is_exported_by_itself_and_the_other_one_told,
     attached_arrays_come_with_their_samples,
     mds_shards_have_the_layout_that_streaming_reads,

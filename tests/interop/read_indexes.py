@@ -3,7 +3,7 @@
 
 Each must see exactly the samples that tarfile sees. What is not installed is skipped, with a line that says so:
     pip install datasets webshart                 in requirements.txt
-    pip install 'webdataset<=0.2.107'             has wids
+    pip install wids                              its own package since webdataset 0.3
     pip install megatron-energon                  brings PyTorch
 Prints one line for each failure and ends with 'N passed, N failed, N skipped'.
 """
@@ -11,6 +11,7 @@ Prints one line for each failure and ends with 'N passed, N failed, N skipped'.
 import glob
 import importlib.util
 import os
+import random
 import re
 import sys
 import tarfile
@@ -74,8 +75,19 @@ def wids_reads_every_sample(dataset, keys):
     with tempfile.TemporaryDirectory() as cache:
         os.environ["WIDS_CACHE"] = cache
         samples = wids.ShardListDataset(index, transformations=[], keep=True)
-        seen = [samples[i]["__key__"] for i in range(len(samples))]
-    assert len(seen) == len(keys) and set(seen) == keys, f"{len(seen)} samples"
+        order = random.Random(1).sample(range(len(samples)), len(samples))
+        found = {}
+        for i in order:
+            sample = samples[i]
+            for name, value in sample.items():
+                if name.startswith("."):
+                    found[sample["__key__"] + name] = value.read()
+    assert len(order) == len(keys), f"{len(order)} samples"
+    for shard in glob.glob(os.path.join(dataset, "train", "*", "*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                assert found.pop(member.name, None) == tar.extractfile(member).read(), member.name
+    assert not found, sorted(found)[:3]
 
 
 @needs("webshart")
@@ -124,7 +136,7 @@ def energon_reads_every_sample(dataset, keys):
 
     train = get_train_dataset(
         os.path.join(dataset, ".latentd", "energon"),
-        worker_config=WorkerConfig(rank=0, world_size=1, num_workers=0),
+        worker_config=WorkerConfig(rank=0, world_size=1, num_workers=2),
         batch_size=None,
         shuffle_buffer_size=None,
         max_samples_per_sequence=None,
