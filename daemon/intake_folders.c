@@ -106,7 +106,7 @@ static const char *look_at(const struct intake_folder *f, struct stat *st)
 static int learn_number(struct intake *in, struct intake_folder *f, struct error *err)
 {
 	cleanup_free char *path = realpath(f->path, NULL);
-	struct sources_numbers numbers = {.numbers = &f->number};
+	struct sources_numbers numbers = {.numbers = &f->number, .root = f->source.manifest.root};
 
 	if (!path)
 		return error_sys(err, "%s", f->path);

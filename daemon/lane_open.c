@@ -266,7 +266,8 @@ static int rebuild_lost(struct lane *l, struct error *err)
 	for (size_t i = 0; i < c->n_sources; i++) {
 		struct shard_rows_root *root = &roots[options.n_roots];
 		cleanup_free char *path = realpath(c->sources[i].path, NULL);
-		struct sources_numbers numbers = {.numbers = &root->number};
+		struct sources_numbers numbers = {.numbers = &root->number,
+						  .root = c->sources[i].options.root};
 
 		if (!path)
 			continue;

@@ -63,7 +63,7 @@ int run_sources_number(struct run_sources *s, const char *state, const char *dat
 		       struct error *err)
 {
 	cleanup_free uint32_t *numbers = xcalloc(s->n, sizeof(*numbers));
-	struct sources_numbers sources = {.numbers = numbers};
+	struct sources_numbers sources = {.numbers = numbers, .root = s->manifest.root};
 
 	if (sources_number(state, dataset, s->paths, s->n, &sources, err) < 0)
 		return -1;

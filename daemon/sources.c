@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "source/source_path.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -92,7 +93,19 @@ static uint32_t next_number(json_t *known)
 	return next;
 }
 
-static uint32_t number_of(json_t *known, const char *path, bool *moved_device)
+static void set_root(json_t *folder, const char *path, const char *root)
+{
+	cleanup_free char *parent = dir_of(path), *real = realpath(root ? root : parent, NULL);
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	struct stat st;
+
+	if (!real || !source_path_is_manifest(path) || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	percent_encode(&text, real, strlen(real));
+	json_object_set_new(folder, "root", json_stringn((const char *)text.data, text.size));
+}
+
+static uint32_t number_of(json_t *known, const char *path, const char *root, bool *moved_device)
 {
 	json_t *asked = folder_json(path);
 	const char *found = find_number(known, asked);
@@ -103,6 +116,7 @@ static uint32_t number_of(json_t *known, const char *path, bool *moved_device)
 		if (!same_field(json_object_get(known, found), asked, "device"))
 			*moved_device = true;
 	}
+	set_root(asked, path, root);
 	if (!found)
 		snprintf(number, sizeof(number), "%u", next_number(known));
 	json_object_set_new(known, number, asked);
@@ -144,7 +158,7 @@ int sources_number(const char *state, const char *dataset, char *const *paths, s
 		return -1;
 	before = json_deep_copy(known);
 	for (size_t i = 0; i < n; i++)
-		out->numbers[i] = number_of(known, paths[i], &out->moved_device);
+		out->numbers[i] = number_of(known, paths[i], out->root, &out->moved_device);
 	out->others = json_object_size(known) - n;
 	same = json_equal(known, before) == 1;
 	json_decref(before);
@@ -166,6 +180,18 @@ char *sources_lists(const char *state, const char *dataset, uint32_t number)
 	return xasprintf("%s/%s.archives/%u", state, dataset, number);
 }
 
+/* What the paths of its jobs are below, to be freed; NULL: that is damaged. */
+static char *folder_of(json_t *folder)
+{
+	json_t *root = json_object_get(folder, "root");
+	const char *text = json_string_value(root ? root : json_object_get(folder, "path"));
+	cleanup_buffer struct buffer path = BUFFER_INIT;
+
+	if (!text || !percent_decode(&path, text) || path.size == 0)
+		return NULL;
+	return xstrdup((const char *)path.data);
+}
+
 void sources_known_read(const char *state, const char *dataset, struct sources_known *out)
 {
 	cleanup_free char *file = xasprintf("%s/%s.sources.json", state, dataset);
@@ -179,13 +205,11 @@ void sources_known_read(const char *state, const char *dataset, struct sources_k
 	out->folders = xcalloc(json_object_size(known) + 1, sizeof(*out->folders));
 	json_object_foreach(known, number, folder)
 	{
-		cleanup_buffer struct buffer path = BUFFER_INIT;
-		const char *text = json_string_value(json_object_get(folder, "path"));
+		char *below = folder_of(folder);
 
-		if (!text || !percent_decode(&path, text) || path.size == 0)
-			continue;
-		out->folders[out->n++] = (struct sources_folder){
-		    (uint32_t)strtoul(number, NULL, 10), xstrdup((const char *)path.data)};
+		if (below)
+			out->folders[out->n++] =
+			    (struct sources_folder){(uint32_t)strtoul(number, NULL, 10), below};
 	}
 	json_decref(known);
 }

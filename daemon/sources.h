@@ -4,6 +4,8 @@
  *	STATE/NAME.archives/NUMBER  what was found in the archives of a source, or in a manifest (source_keep_lists())
  *	STATE/NAME.sources.json    {"0": {"path": "/data/photos", "inode": ..., "born_ns": ..., "device": ...}}
  *
+ * Of a manifest the file has "root" too: the folder that the paths of its jobs are below.
+ *
  * A folder that is known keeps its number. One that is not, but is the same folder as a known one whose path is no
  * longer there (renamed: same inode and birth time), takes its number over. Every other gets the next free number.
  */
@@ -21,6 +23,7 @@
 
 struct sources_numbers {
 	uint32_t *numbers; /* of the folders asked for; the caller's memory */
+	const char *root;  /* of those that are manifests; NULL: the folder that each is in */
 	size_t others;	   /* known folders that were not asked for */
 	bool moved_device; /* one of them is on another device than the last time */
 };
@@ -38,7 +41,7 @@ struct source_manifest_options sources_manifest(const struct source_options *opt
 /* Where lists of the archives in source @number are kept, to be freed (source_keep_lists()). */
 char *sources_lists(const char *state, const char *dataset, uint32_t number);
 
-/* Folders by number, as they were last seen. */
+/* Folders by number, as they were last seen; of a manifest the folder that its paths are below. */
 struct sources_known {
 	struct sources_folder {
 		uint32_t number;

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from daemon_rig import Daemon
-from harness import BUILD_DIR, OK, QUARANTINED, equal, run_tests, same_members, test
+from harness import BUILD_DIR, OK, QUARANTINED, demo_model, equal, run_tests, same_members, test
 from reference import read_dataset
 
 
@@ -108,6 +108,18 @@ def paths_are_below_the_root_and_columns_are_what_the_options_say(ws):
         assert f'line {line}: ' in said and why in said, (line, said)
     one = ws.latentctl("encode", put(ws, "b.csv", "a,b\n1,2\n"), "--out", ws.path("none"), "--vae", "fake", code=None)
     assert one.code not in (OK, QUARANTINED) and "no column path" in one.err and "a, b" in one.err, one
+
+
+@test
+def latents_are_compared_with_the_images_that_a_manifest_named(ws):
+    paths = ws.small_pictures(3)
+    for name, options in (("pictures/a.jsonl", []), ("elsewhere/b.jsonl", ["--root", ws.src])):
+        path = put(ws, ws.path(name), lines({"path": p} for p in paths))
+        ws.name = os.path.basename(path)[0]
+        ws.encode(*options, src=[path], vae=demo_model())
+    result = ws.latentctl("verify", "--out", ws.out, "--decode", "6", "--vae", demo_model())
+    assert "not compared" not in result.out, result
+    ws.latentctl("preview", ws.dataset, "-o", ws.path("sheet.png"), "--vae", demo_model())
 
 
 @test
