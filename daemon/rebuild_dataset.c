@@ -264,13 +264,18 @@ static int take_shard(struct rebuilding *b, const struct aged_shard *aged, struc
 	return enter(b, &rows.shard, err);
 }
 
+/* One of which every sample is in older shards, byte for byte, is no damage: encoded again before the state was lost, or a copy. */
 static int take_visible(struct rebuilding *b, const struct aged_shard *aged, struct error *err)
 {
 	int r = take_shard(b, aged, err);
 
-	return r == QUEUE_CONFLICT
-		   ? set_aside(b, aged->name, "its samples are in other shards", err)
-		   : r;
+	if (r != QUEUE_CONFLICT)
+		return r;
+	if (b->n_replaced == 0)
+		return set_aside(b, aged->name, "its samples are in other shards", err);
+	printf("%s/%s: other shards have the same samples: moved to .latentd/quarantine\n",
+	       b->dataset->name, aged->name);
+	return store_quarantine(b->store, aged->name, err);
 }
 
 /*

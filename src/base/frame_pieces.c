@@ -10,6 +10,8 @@
 
 #include <stdbool.h>
 #include <string.h>
+
+#define ZSTD_STATIC_LINKING_ONLY /* a context with memory of our own */
 #include <zstd.h>
 
 #define BLOCK_MAX    ((size_t)128 << 10) /* of content, RFC 8878 3.1.1.2.4 */
@@ -34,6 +36,21 @@ struct piece_writer {
 	uint64_t content, given;
 };
 
+/* libzstd's worker ends by SIGSEGV where some of its memory is refused. */
+static void *take_memory(void *ignored, size_t size)
+{
+	(void)ignored;
+	return xmalloc(size);
+}
+
+static void give_memory(void *ignored, void *memory)
+{
+	(void)ignored;
+	free(memory);
+}
+
+static const ZSTD_customMem own_memory = {take_memory, give_memory, NULL};
+
 struct piece_writer *piece_writer_new(uint64_t content, int level)
 {
 	static const struct {
@@ -46,7 +63,7 @@ struct piece_writer *piece_writer_new(uint64_t content, int level)
 	struct piece_writer *w = xcalloc(1, sizeof(*w));
 
 	w->content = content;
-	w->context = ZSTD_createCCtx();
+	w->context = ZSTD_createCCtx_advanced(own_memory);
 	if (!w->context)
 		memory_is_out();
 	ZSTD_CCtx_setParameter(w->context, ZSTD_c_compressionLevel, level);

@@ -158,6 +158,21 @@ def the_younger_sample_of_a_changed_file_stays_the_live_one(ws):
 
 
 @test
+def a_shard_of_which_others_have_every_sample_is_no_damage(ws):
+    """As is left where an image was encoded twice, and which of the two is dead stood in the state alone."""
+    ws.small_pictures(8)
+    ws.encode(*SMALL)
+    before, (first, *_) = contents(ws.dataset), shard_files(ws.dataset)
+    shutil.copy(first, os.path.join(os.path.dirname(first), "000077.tar"))
+    lose_state(ws)
+    result = ws.latentctl("rebuild", ws.out)
+    assert "other shards have the same samples" in result.out and ", 0 damaged" in result.out, result
+    equal(contents(ws.dataset), before, "samples")
+    ws.verify()
+    assert "(0 new)" in ws.encode(*SMALL).out
+
+
+@test
 def a_damaged_shard_is_put_aside_and_its_images_are_encoded_again(ws):
     ws.small_pictures(20)
     ws.encode(*SMALL)
