@@ -1,5 +1,5 @@
 /*
- * The dashboard: three files that are built into the program (daemon/dashboard/).
+ * The dashboard: four files that are built into the program (daemon/dashboard/).
  */
 #ifndef LATENTD_DAEMON_API_WEB_H
 #define LATENTD_DAEMON_API_WEB_H

@@ -6,8 +6,11 @@
 
 const byId = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
-const PAGE = 200, PAST_S = 900; /* failures that are fetched at once; seconds that the charts show */
-let token = "", failuresSeen = "", past = [], last = null;
+const moment = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+/* failures, samples and shards that are fetched at once; reasons that say there is no picture to be seen */
+const PAGE = 200, SAMPLES = 24, SHARDS = 8;
+const BLANK = ["empty", "unsupported", "truncated", "corrupt", "bomb", "too_large", "unreadable", "gone", "damaged"];
+let token = "", last = null;
 
 /* -- words ------------------------------------------------------------------------------------------- */
 
@@ -105,7 +108,7 @@ function drawTotals(status) {
 		tile(count.format(status.datasets.reduce((n, d) => n + d.shards, 0)), "shards, " +
 			bytes(status.datasets.reduce((n, d) => n + d.shard_bytes, 0))));
 	byId("limit").textContent = status.limit || (todo === 0 ? "There is nothing to do." : "");
-	remember(status.taken_at, speed, todo);
+	charts.now(status.taken_at, speed, todo);
 }
 
 function drawHead(status) {
@@ -148,7 +151,7 @@ function drawDisks(disks) {
 
 /* Buttons stay the same elements, so that a click or the focus is not lost to the next second. */
 function datasetCard(name) {
-	const where = "/datasets/" + encodeURIComponent(name);
+	const where = placeOf(name);
 	const card = make("div", { className: "dataset" });
 	card.name = name;
 	card.title_ = make("h3", {}, name);
@@ -192,7 +195,7 @@ function drawDatasets(datasets) {
 		box.replaceChildren(...cards);
 }
 
-/* -- failures: fetched when their number has changed, and of each reason when it is opened -------------- */
+/* -- what is fetched when a number has changed ---------------------------------------------------------- */
 
 async function get(where) {
 	const answer = await fetch("/api/v1" + where);
@@ -202,74 +205,117 @@ async function get(where) {
 	return body;
 }
 
+const placeOf = (name) => "/datasets/" + encodeURIComponent(name);
+
+/* @load answers with what shows it. One that comes late shows nothing; one that failed is tried again with the next picture. */
+function follower(load) {
+	let seen = "", turn = 0;
+	return async (key, datasets) => {
+		if (key === seen)
+			return;
+		seen = key;
+		const mine = ++turn;
+		try {
+			const show = await load(datasets);
+			if (mine === turn)
+				show();
+		} catch {
+			if (mine === turn)
+				seen = "";
+		}
+	};
+}
+
+/* -- failures: by reason, and of each reason when it is opened ------------------------------------------- */
+
+function failureItem(where, reason, job) {
+	let picture = null;
+	if (!BLANK.includes(reason)) {
+		picture = make("img", { src: "/api/v1" + where + "/thumbnail?key=" + encodeURIComponent(job.key), alt: "", loading: "lazy" });
+		picture.addEventListener("error", () => picture.remove());
+	}
+	return make("li", {}, picture, path(job.source) + " ", make("span", {}, job.message || ""));
+}
+
 async function fillReason(list, more, where, reason, after) {
 	const page = await get(where + "/jobs?state=quarantined&reason=" + encodeURIComponent(reason) + "&limit=" + PAGE +
 		(after ? "&after=" + after : ""));
-	list.append(...page.jobs.map((job) => make("li", {}, path(job.source) + " ", make("span", {}, job.message || ""))));
-	more.replaceChildren(page.next === null ? "" : button("Further ones", "", () => fillReason(list, more, where, reason, page.next)));
+	list.append(...page.jobs.map((job) => failureItem(where, reason, job)));
+	more.replaceChildren(page.next === null ? "" : button("Further ones", "",
+		() => fillReason(list, more, where, reason, page.next).catch((e) => say(e.message))));
 }
 
-function reasonOf(dataset, failure) {
-	const where = "/datasets/" + encodeURIComponent(dataset), list = make("ul", { className: "list" }), more = make("div", {});
-	const box = make("details", {}, make("summary", {}, dataset + ": " + failure.reason + ", " + count.format(failure.jobs)));
-	box.append(button("Retry them", "try these images again", () => post(where + "/retry", { reason: failure.reason })), list, more);
+function reasonBox(dataset, reason) {
+	const where = placeOf(dataset), list = make("ul", { className: "list" }), more = make("div", {});
+	const box = make("details", {}, make("summary", {}));
+	box.name_ = dataset + "\n" + reason;
+	box.append(button("Retry them", "try these images again", () => post(where + "/retry", { reason })), list, more);
 	box.addEventListener("toggle", () => {
-		if (box.open && list.children.length === 0)
-			fillReason(list, more, where, failure.reason, null).catch((e) => say(e.message));
+		if (!box.open || box.filled)
+			return;
+		box.filled = true;
+		list.replaceChildren();
+		fillReason(list, more, where, reason, null).catch((e) => {
+			box.filled = false;
+			say(e.message);
+		});
 	});
 	return box;
 }
 
-async function drawFailures(datasets) {
-	const seen = JSON.stringify(datasets.map((d) => [d.name, d.jobs.quarantined])), boxes = [];
-	if (seen === failuresSeen)
-		return;
-	failuresSeen = seen;
-	for (const d of datasets.filter((x) => x.jobs.quarantined > 0)) {
-		try {
-			const answer = await get("/datasets/" + encodeURIComponent(d.name) + "/failures");
-			for (const failure of answer.reasons.filter((f) => f.state === "quarantined"))
-				boxes.push(reasonOf(d.name, failure));
-		} catch (e) {
-			boxes.push(make("p", { className: "why" }, d.name + ": " + e.message));
-		}
+/* What is being read stays as it is; what is opened again is fetched again. */
+const drawFailures = follower(async (datasets) => {
+	const failed = datasets.filter((d) => d.jobs.quarantined > 0), found = [];
+	for (const d of failed) {
+		const answer = await get(placeOf(d.name) + "/failures");
+		for (const failure of answer.reasons.filter((f) => f.state === "quarantined"))
+			found.push([d.name, failure]);
 	}
-	/* what is being read stays open */
-	const open = new Set([...document.querySelectorAll("#failures details[open] summary")].map((s) => s.textContent.replace(/, [^,]*$/, "")));
-	byId("failures").replaceChildren(...(boxes.length > 0 ? boxes : [make("p", { className: "quiet" }, "none")]));
-	for (const box of boxes)
-		if (box.tagName === "DETAILS" && open.has(box.firstChild.textContent.replace(/, [^,]*$/, "")))
-			box.open = true;
+	return () => {
+		const old = new Map([...byId("failures").children].map((box) => [box.name_, box]));
+		const boxes = found.map(([name, failure]) => {
+			const box = old.get(name + "\n" + failure.reason) || reasonBox(name, failure.reason);
+			box.firstChild.textContent = name + ": " + failure.reason + ", " + count.format(failure.jobs);
+			box.filled = box.filled && box.open;
+			return box;
+		});
+		if (boxes.length === 0)
+			boxes.push(make("p", { className: "quiet" }, "none"));
+		if (boxes.length !== byId("failures").children.length || boxes.some((box, i) => byId("failures").children[i] !== box))
+			byId("failures").replaceChildren(...boxes);
+	};
+});
+
+/* -- shards and samples --------------------------------------------------------------------------------- */
+
+function sampleFigure(name, sample) {
+	const source = path(sample.source);
+	const picture = make("img", { alt: source, loading: "lazy",
+		src: "/api/v1" + placeOf(name) + "/preview?shard=" + sample.shard + "&offset=" + sample.offset });
+	return make("figure", { title: source + ", " + sample.group + ", " + path(sample.path) }, picture, make("figcaption", {}, source));
 }
 
-/* -- charts ------------------------------------------------------------------------------------------ */
+const SHARD_STATES = { whole: "whole", partly_replaced: "partly replaced", replaced: "replaced: gc removes it" };
 
-function remember(at, speed, todo) {
-	past.push({ at, speed, todo });
-	past = past.filter((h) => h.at > at - PAST_S * 1000);
-	byId("rate-now").textContent = speed.toFixed(1);
-	byId("todo-now").textContent = count.format(todo);
-	chart(byId("rate-chart"), (h) => h.speed);
-	chart(byId("todo-chart"), (h) => h.todo);
+function shardRow(name, shard) {
+	return row(path(shard.path), [name, SHARD_STATES[shard.state] || shard.state,
+		count.format(shard.samples - shard.replaced), bytes(shard.bytes), moment.format(shard.sealed_at)]);
 }
 
-function chart(canvas, value) {
-	const style = getComputedStyle(document.documentElement), scale = window.devicePixelRatio || 1;
-	const width = canvas.clientWidth, height = canvas.clientHeight, g = canvas.getContext("2d");
-	const top = Math.max(...past.map(value), 1e-9), first = past[0].at, span = Math.max(past[past.length - 1].at - first, 60000);
-	const x = (h) => (width * (h.at - first)) / span, y = (h) => height - 1 - (height - 6) * (value(h) / top);
-
-	canvas.width = Math.round(width * scale);
-	canvas.height = Math.round(height * scale);
-	g.scale(scale, scale);
-	g.strokeStyle = style.getPropertyValue("--line");
-	g.strokeRect(0.5, 0.5, width - 1, height - 1);
-	g.beginPath();
-	past.forEach((h, i) => (i === 0 ? g.moveTo(x(h), y(h)) : g.lineTo(x(h), y(h))));
-	g.strokeStyle = style.getPropertyValue("--accent");
-	g.lineWidth = 2;
-	g.stroke();
-}
+const drawStored = follower(async (datasets) => {
+	const stored = datasets.filter((d) => d.shards > 0 && d.state !== "starting"), found = [];
+	for (const d of stored)
+		found.push([d.name, await get(placeOf(d.name) + "/shards?limit=" + SHARDS),
+			await get(placeOf(d.name) + "/samples?limit=" + Math.max(4, Math.floor(SAMPLES / stored.length)))]);
+	return () => {
+		byId("shards").replaceChildren(...found.flatMap(([name, { shards }]) => shards.map((s) => shardRow(name, s))));
+		byId("samples").replaceChildren(...found.flatMap(([name, , { samples }]) => [
+			make("h3", { hidden: found.length === 1 }, name),
+			make("div", { className: "samples" }, ...samples.map((s) => sampleFigure(name, s)))]));
+		if (found.length === 0)
+			byId("samples").append(make("p", { className: "quiet" }, "none yet"));
+	};
+});
 
 /* -- steering ---------------------------------------------------------------------------------------- */
 
@@ -308,7 +354,8 @@ function draw(picture) {
 	drawDatasets(last.datasets);
 	drawEncoders(last.encoders);
 	drawDisks(last.disks);
-	drawFailures(last.datasets);
+	drawFailures(JSON.stringify(last.datasets.map((d) => [d.name, d.jobs.quarantined])), last.datasets);
+	drawStored(JSON.stringify(last.datasets.map((d) => [d.name, d.shards, d.shard_bytes, d.state === "starting"])), last.datasets);
 }
 
 const events = new EventSource("/api/v1/events");

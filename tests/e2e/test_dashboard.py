@@ -8,7 +8,7 @@ import re
 
 from browser import Browser
 from daemon_rig import Daemon
-from harness import SOURCE_DIR, USAGE, equal, one_line, run_tests, test
+from harness import USAGE, equal, one_line, run_tests, sanitized, test
 
 TOKEN = "s3cret-word"
 EVIL = "<script>alert(1)<!--.jpg"
@@ -63,7 +63,7 @@ def the_page_is_whole_and_may_load_nothing_else(ws):
         assert "http://" not in text and "https://" not in text, f"{name} names another place"
         for word in ("innerHTML", "insertAdjacentHTML", "document.write", "eval("):
             assert word not in text, f"{name} makes markup of text: {word}"
-    equal(len(loaded), 3, f"what it loads: {loaded}")
+    equal(len(loaded), 4, f"what it loads: {loaded}")
     daemon.stop()
 
 
@@ -212,7 +212,7 @@ def a_person_sees_what_goes_on_and_steers(ws):
         page.wait("document.querySelector('#failures li') !== null")
         shown = page.run("document.querySelector('#failures li').firstChild.textContent")
         equal(shown.strip(), EVIL, "name of the failed file")
-        equal(page.run("document.querySelectorAll('script').length"), 1, "scripts")
+        equal(page.run("document.querySelectorAll('script').length"), 2, "scripts")
         # without the token a click says why nothing happens
         page.run("document.querySelector('.dataset button').click()")
         page.wait("document.querySelector('#message').textContent.includes('token')")
@@ -230,10 +230,103 @@ def a_person_sees_what_goes_on_and_steers(ws):
             page.size(width, 900)
             wide = page.run("document.documentElement.scrollWidth")
             assert wide <= width, f"the page is {wide} wide on a screen of {width}"
-        nameless = "[...document.querySelectorAll('button, input, canvas, progress, ul')].filter("
+        nameless = "[...document.querySelectorAll('button, input, img, svg, progress, ul')].filter("
         nameless += "(e) => !(e.textContent.trim() || e.getAttribute('aria-label')"
         nameless += " || e.labels?.length || e.classList.contains('list'))).length"
         equal(page.run(nameless), 0, "elements that a screen reader cannot name")
+        equal(page.errors, [], "errors in the browser's console")
+    daemon.stop()
+
+
+# Text whose contrast with what lies behind it is below 4.5, as WCAG AA wants it.
+PALE = """
+[...document.querySelectorAll('main *, header *')].filter((e) => e.checkVisibility() && !e.closest('svg') && !e.disabled &&
+    [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).filter((e) => {
+    const rgba = (c) => c.match(/[0-9.]+/g).map(Number);
+    const light = (c) => rgba(c).slice(0, 3).map((v) => v / 255).map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    let behind = e;
+    while (behind.parentElement && rgba(getComputedStyle(behind).backgroundColor)[3] === 0)
+        behind = behind.parentElement;
+    const a = light(getComputedStyle(e).color), b = light(getComputedStyle(behind).backgroundColor);
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+}).map((e) => e.tagName + ': ' + e.textContent.slice(0, 40))
+"""
+
+
+def press(page, key, code):
+    for kind in ("keyDown", "keyUp"):
+        text = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
+        page.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
+
+
+@test
+def what_is_stored_is_seen_with_pictures_and_history(ws):
+    daemon = with_tcp(ws)
+    ws.small_pictures(3, folder=ws.path("photos"))
+    ws.write("empty.jpg", b"", ws.path("photos"))
+    with Browser(ws) as page:
+        page.size(1280, 900)
+        port = start(daemon)
+        daemon.wait_for("photos", finished=3, quarantined=1)
+        daemon.drain("photos")
+        page.open(f"http://localhost:{port}/")
+        page.wait("document.querySelectorAll('#samples img').length === 3")
+        page.run("document.querySelector('#samples').scrollIntoView()")
+        page.wait("[...document.querySelectorAll('#samples img')].every((i) => i.complete && i.naturalWidth > 0)")
+        shards = daemon.get("/datasets/photos/shards")["shards"]
+        equal(page.run("document.querySelectorAll('#shards tr').length"), len(shards), "shards")
+        page.wait("document.querySelector('#todo-chart svg') !== null")
+        label = page.run("document.querySelector('#rate-chart svg').getAttribute('aria-label')")
+        assert label.startswith("Images a second, last hour: now "), label
+        # by keyboard alone: from the top to the day's charts
+        page.run("document.activeElement.blur(); window.scrollTo(0, 0)")
+        for _ in range(10):
+            press(page, "Tab", 9)
+            if page.run("document.activeElement.id") == "show-day":
+                break
+        equal(page.run("document.activeElement.id"), "show-day", "where Tab leads")
+        outline = page.run("getComputedStyle(document.activeElement).outlineStyle")
+        equal(outline, "solid", "that it is seen where one is")
+        press(page, "Enter", 13)
+        page.wait("document.querySelector('#show-day').getAttribute('aria-pressed') === 'true'")
+        page.wait("document.querySelector('#rate-chart svg').getAttribute('aria-label').includes('last day')")
+        # the failed one is opened, tried again by a click, and found failed once more
+        page.wait("document.querySelector('#failures details') !== null")
+        page.run("document.querySelector('#failures summary').click()")
+        page.wait("document.querySelector('#failures li') !== null")
+        page.run(f"document.querySelector('#token').value = '{TOKEN}'; document.querySelector('#token-form button').click()")
+        page.run("document.querySelector('#failures details button').click()")
+        page.wait("document.querySelector('#message').textContent === 'retry: done (1)'")
+        for scheme in ("light", "dark"):
+            page.scheme(scheme)
+            equal(page.run(PALE), [], f"text that can hardly be read, {scheme}")
+        for width in (400, 1280):
+            page.size(width, 900)
+            wide = page.run("document.documentElement.scrollWidth")
+            assert wide <= width, f"the page is {wide} wide on a screen of {width}"
+        equal(page.errors, [], "errors in the browser's console")
+    daemon.stop()
+
+
+@test
+def thousands_of_failures_are_listed_by_and_by(ws):
+    daemon, many = with_tcp(ws), 2000 if sanitized() else 10000
+    folder = ws.path("photos")
+    for i in range(many):
+        with open(os.path.join(folder, f"{i:05d}.jpg"), "wb") as file:
+            os.utime(file.fileno(), (1e9, 1e9))
+    with Browser(ws) as page:
+        port = start(daemon)
+        daemon.wait_for("photos", quarantined=many)
+        page.open(f"http://localhost:{port}/")
+        page.wait("document.querySelector('#failures details') !== null")
+        page.wait(f"document.querySelector('#failures summary').textContent.endsWith('{many:,}')")
+        page.run("document.querySelector('#failures summary').click()")
+        page.wait("document.querySelectorAll('#failures li').length === 200")
+        for n in (400, 600):
+            page.run("document.querySelector('#failures details > div button').click()")
+            page.wait(f"document.querySelectorAll('#failures li').length === {n}")
         equal(page.errors, [], "errors in the browser's console")
     daemon.stop()
 
