@@ -176,18 +176,46 @@ static void make_catalog_hash(struct index_pass *pass)
 	hash128_hex(&hash, pass->catalog);
 }
 
-static int load_keys(const struct index_pass *pass, struct index_shard *shard, struct error *err)
+static size_t last_pick(const struct index_pass *pass)
 {
+	size_t last = 0;
+
+	for (size_t i = 1; i < pass->n_picks; i++)
+		last = pass->picks[i].rank > pass->picks[last].rank ? i : last;
+	return last;
+}
+
+/* *last: the pick that gives way next, kept between calls. */
+static void pick(struct index_pass *pass, const struct index_pick *candidate, size_t *last)
+{
+	if (pass->n_picks < INDEX_SNR_SAMPLES)
+		pass->picks[pass->n_picks++] = *candidate;
+	else if (candidate->rank < pass->picks[*last].rank)
+		pass->picks[*last] = *candidate;
+	else
+		return;
+	*last = last_pick(pass);
+}
+
+static int load_keys(struct index_pass *pass, size_t at, size_t *last_pick, struct error *err)
+{
+	struct index_shard *shard = &pass->shards[at];
 	cleanup_index_samples struct index_samples samples = {.n = 0};
 	const struct index_sample *first = NULL, *last = NULL;
 
 	if (index_samples(pass, shard, &samples, err) < 0)
 		return -1;
 	for (size_t i = 0; i < samples.n; i++) {
-		if (samples.items[i].dead)
+		const struct index_sample *s = &samples.items[i];
+		struct index_pick candidate = {0, s->offset, s->bytes, at};
+
+		if (s->dead)
 			continue;
-		first = first ? first : &samples.items[i];
-		last = &samples.items[i];
+		first = first ? first : s;
+		last = s;
+		candidate.rank = hash64_of(s->key, strlen(s->key), 2);
+		if (pass->picks)
+			pick(pass, &candidate, last_pick);
 	}
 	if (!first)
 		return 0;
@@ -231,46 +259,69 @@ static int read_example(struct index_pass *pass, struct error *err)
 	return 0;
 }
 
-/* A shard that is damaged tells nothing here; `verify` names it. */
+static int by_place(const void *a, const void *b)
+{
+	const struct index_pick *x = a, *y = b;
+
+	if (x->shard != y->shard)
+		return x->shard < y->shard ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* What is damaged tells nothing here; `verify` names it. */
+static int measure_pick(struct index_pass *pass, const struct index_pick *p, struct error *err)
+{
+	const struct index_shard *s = &pass->shards[p->shard];
+	const struct shard_span span = {p->offset, p->bytes};
+	cleanup_record struct record record = RECORD_INIT;
+	struct record_facts facts;
+	struct error why = ERROR_INIT;
+
+	if (shard_read_record(pass->store, s->path, &span, &record, &why) < 0 ||
+	    record_facts_read(&record, &facts, &why) < 0) {
+		if (why.code == ERR_DATA)
+			return 0;
+		*err = why;
+		return error_wrap(err, "%s", s->path);
+	}
+	if (isnan(facts.snr_db))
+		return 0;
+	pass->snr.least =
+	    pass->snr.n == 0 || facts.snr_db < pass->snr.least ? facts.snr_db : pass->snr.least;
+	pass->snr.sum += facts.snr_db;
+	pass->snr.n++;
+	return 0;
+}
+
 static int measure_snr(struct index_pass *pass, struct error *err)
 {
-	for (size_t i = 0; i < pass->n_shards; i++) {
-		const struct index_shard *s = &pass->shards[i];
-		const struct shard_span span = {s->first_offset, s->first_bytes};
-		cleanup_record struct record record = RECORD_INIT;
-		struct record_facts facts;
-		struct error why = ERROR_INIT;
-
-		if (!s->first_key)
-			continue;
-		if (shard_read_record(pass->store, s->path, &span, &record, &why) < 0 ||
-		    record_facts_read(&record, &facts, &why) < 0) {
-			if (why.code == ERR_DATA)
-				continue;
-			*err = why;
-			return error_wrap(err, "%s", s->path);
-		}
-		if (isnan(facts.snr_db))
-			continue;
-		pass->snr.least = pass->snr.n == 0 || facts.snr_db < pass->snr.least
-				      ? facts.snr_db
-				      : pass->snr.least;
-		pass->snr.sum += facts.snr_db;
-		pass->snr.n++;
+	if (pass->n_picks > 0)
+		qsort(pass->picks, pass->n_picks, sizeof(*pass->picks), by_place);
+	for (size_t i = 0; i < pass->n_picks; i++) {
+		if (pass->stop && pass->stop(pass->stop_arg))
+			return error_set(err, ERR_TRANSIENT, "the indexes are not finished");
+		if (measure_pick(pass, &pass->picks[i], err) < 0)
+			return -1;
 	}
 	return 0;
 }
 
 int index_pass_load(struct index_pass *pass, struct error *err)
 {
-	for (size_t i = 0; i < pass->n_shards; i++) {
-		if (load_keys(pass, &pass->shards[i], err) < 0)
-			return -1;
-	}
-	if (read_example(pass, err) < 0)
-		return -1;
-	return pass->recipe_json && strstr(pass->recipe_json, "\"round\":") ? measure_snr(pass, err)
-									    : 0;
+	cleanup_free struct index_pick *picks = xcalloc(INDEX_SNR_SAMPLES, sizeof(*picks));
+	size_t last = 0;
+	int r = 0;
+
+	pass->n_picks = 0;
+	pass->picks = pass->recipe_json && strstr(pass->recipe_json, "\"round\":") ? picks : NULL;
+	for (size_t i = 0; i < pass->n_shards && r == 0; i++)
+		r = load_keys(pass, i, &last, err);
+	if (r == 0)
+		r = read_example(pass, err);
+	if (r == 0)
+		r = measure_snr(pass, err);
+	pass->picks = NULL;
+	return r;
 }
 
 static int run_pass(struct index_pass *pass, index_pass_fn fn, struct error *err)

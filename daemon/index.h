@@ -65,6 +65,17 @@ struct index_samples {
 	size_t n, capacity;
 };
 
+/*
+ * The SNR of a dataset is that of so many live samples, or of all: those whose keys have the least XXH3-64 with seed 2, which is
+ * blind to shards, order and content.
+ */
+#define INDEX_SNR_SAMPLES 256
+
+struct index_pick {
+	uint64_t rank, offset, bytes;
+	size_t shard; /* its place among those of the pass */
+};
+
 struct index_pass {
 	struct queue *queue;
 	const char *folder;
@@ -86,11 +97,14 @@ struct index_pass {
 	const struct index_shard
 	    *example_shard; /* the first live sample stands for all; NULL: there is none */
 	struct record_facts example;
-	/* Of latents that were rounded on purpose, of the first sample of each shard: dB. */
+	/* Of latents that were rounded on purpose, of INDEX_SNR_SAMPLES of them: dB. */
 	struct {
 		size_t n;
 		double sum, least;
 	} snr;
+	struct index_pick
+	    *picks; /* those samples, while they are chosen; NULL: nothing was rounded */
+	size_t n_picks;
 	char catalog
 	    [HASH128_HEX_SIZE]; /* what the indexes stand for: recipe and shards; empty: for none */
 };

@@ -270,6 +270,20 @@ def coarser_latents_say_so_and_how_much_it_cost(ws):
 
 
 @test
+def the_snr_of_a_dataset_is_that_of_its_samples_however_they_lie_in_shards(ws):
+    ws.small_pictures(12)
+    ws.encode("--round", "6bit", "--dtype", "float32", "--shard-samples", "4", vae=demo_model())
+    found = [sample.record["latent"]["snr_db"] for sample in read_dataset(ws.dataset)]
+    wanted = {"samples": 12, "mean": sum(found) / 12, "least": min(found)}
+    assert len(set(found)) > 1, found
+    for words in (("reindex",), ("repack", "--order", "scan")):
+        told = dataset_json(ws, ws.name)["latent"]["snr_db"]
+        assert abs(told["mean"] - wanted["mean"]) < 0.006, (told, wanted)
+        equal({**told, "mean": wanted["mean"]}, wanted, "SNR")
+        ws.latentctl(*words, "--out", ws.out)
+
+
+@test
 def parts_of_one_codec_are_merged(ws):
     ws.pictures(8)
     for i in (1, 2):
