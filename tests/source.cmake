@@ -10,6 +10,7 @@ target_link_libraries(archive_samples PUBLIC latentd_base PRIVATE PkgConfig::ARC
 add_executable(make_archive tools/make_archive.c)
 target_link_libraries(make_archive PRIVATE archive_samples)
 add_cmocka_test(NAME test_unpack SOURCES unit/test_unpack.c LIBS latentd_unpack archive_samples)
+target_link_options(test_unpack PRIVATE -Wl,--wrap=pread)
 target_link_libraries(test_source_contract PRIVATE latentd_unpack archive_samples PkgConfig::JANSSON)
 add_fuzz_target(NAME fuzz_archive SOURCES fuzz/fuzz_archive.c LIBS latentd_unpack)
 add_fuzz_target(NAME fuzz_archive_list SOURCES fuzz/fuzz_archive_list.c LIBS latentd_source)

@@ -113,7 +113,8 @@ static bool take_list(struct archive_file *a, struct archive_lists *lists)
 /* What may be the fault of a moment is looked at again the next time. */
 static bool is_lasting(const struct error *damage)
 {
-	return strcmp(damage->reason, "worker_died") != 0 && strcmp(damage->reason, "timeout") != 0;
+	return strcmp(damage->reason, "worker_died") != 0 &&
+	       strcmp(damage->reason, "timeout") != 0 && strcmp(damage->reason, "unreadable") != 0;
 }
 
 static int make_list(struct archive_file *a, struct listing *l, struct archive_reading *reading,

@@ -167,7 +167,7 @@ static int failed(struct pass *p, struct error *err)
 
 	text_quote(message ? message : "it cannot be read", quoted);
 	if (archive_errno(p->archive) == EIO)
-		return error_set(err, ERR_IO, "read: %s", quoted);
+		return error_data(err, "unreadable", "the disk cannot read it: %s", quoted);
 	if (archive_errno(p->archive) == ENOMEM)
 		return error_set(err, ERR_NOMEM, "no memory to unpack it");
 	return error_data(err, reason_of(p->unpacker, quoted), "%.*s", (int)strlen(quoted) - 2,

@@ -10,6 +10,7 @@
 #include "source/unpack.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -59,8 +60,25 @@ static void close_source(struct fixture *f)
 	f->path = NULL;
 }
 
+/* A bad sector: what is read at or behind it fails. */
+static off_t bad_sector = -1;
+
+ssize_t __real_pread(int fd, void *bytes, size_t size, off_t offset);
+ssize_t __wrap_pread(int fd, void *bytes, size_t size, off_t offset);
+
+ssize_t __wrap_pread(int fd, void *bytes, size_t size, off_t offset)
+{
+	if (bad_sector < 0 || offset + (off_t)size <= bad_sector)
+		return __real_pread(fd, bytes, size, offset);
+	if (offset < bad_sector)
+		return __real_pread(fd, bytes, (size_t)(bad_sector - offset), offset);
+	errno = EIO;
+	return -1;
+}
+
 static int teardown(void **state)
 {
+	bad_sector = -1;
 	struct fixture *f = *state;
 
 	close_source(f);
@@ -552,6 +570,31 @@ static void of_a_truncated_tar_what_is_there_is_used(void **state)
 }
 
 /* Their lists are at their ends. */
+/* Others in its folder are nobody's loss. */
+static void of_an_archive_with_a_bad_sector_what_is_before_it_is_used(void **state)
+{
+	struct fixture *f = *state;
+	struct source_entry entry;
+	size_t members = 0, others = 0, damaged = 0;
+
+	for (size_t i = 0; i < 2; i++) {
+		make(f, i == 0 ? "a.tar" : "b.tar", NULL);
+		free(TAKE(f->path));
+	}
+	open_at(f, f->dir);
+	bad_sector = 2 * PICTURE_BYTES;
+	while (next(f, &entry)) {
+		members += strncmp(entry.path, "a.tar/", 6) == 0;
+		damaged += strcmp(entry.path, "a.tar") == 0;
+		if (damaged > 0)
+			bad_sector = -1;
+		others += strncmp(entry.path, "b.tar/", 6) == 0;
+	}
+	assert_in_range(members, 1, PICTURES - 1);
+	assert_int_equal(damaged, 1);
+	assert_int_equal(others, PICTURES);
+}
+
 static void of_a_truncated_zip_or_7z_it_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -754,6 +797,7 @@ int main(void)
 	    TEST(encrypted_members_are_listed_and_refused),
 	    TEST(of_a_truncated_tar_what_is_there_is_used),
 	    TEST(of_a_truncated_zip_or_7z_it_is_told),
+	    TEST(of_an_archive_with_a_bad_sector_what_is_before_it_is_used),
 	    TEST(damaged_bytes_cost_that_member),
 	    TEST(what_is_no_archive_is_an_entry_that_says_so),
 	    TEST(an_archive_that_is_being_written_is_left_alone),
