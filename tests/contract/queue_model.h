@@ -6,10 +6,10 @@
 
 #include "tests/contract/contract_queue.h"
 
-#define FILES  40
-#define HELD   32
-#define MODEL  0
-#define SQLITE 1
+#define FILES 40
+#define HELD  32
+#define MODEL 0
+#define PEER  1
 
 struct held {
 	int64_t id;
@@ -24,11 +24,14 @@ struct world {
 	struct error err[2];
 	char *path;
 	int64_t now;
-	int64_t content_backlog;
+	uint64_t seed;
 	struct held held[HELD]; /* claims of long ago, some of them stale */
 	size_t held_count;
 	size_t swapped;
 };
+
+/* Opens the queue that is compared, at w->path: anew, or again. */
+void model_open(struct world *w);
 
 /* Below @n. */
 size_t pick(struct world *w, size_t n);

@@ -51,7 +51,7 @@ void step_complete(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_complete(w->q[i], &shard, samples, n, w->now, &id[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(id[MODEL], id[SQLITE]);
+	assert_int_equal(id[MODEL], id[PEER]);
 }
 
 /* -- what a swap is made of ----------------------------------------------------------------------- */
@@ -161,7 +161,7 @@ void step_swap(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_swap(w->q[i], &swap, w->now, ids[i], &w->err[i]);
 	w->swapped += same_result(w, r);
-	assert_memory_equal(ids[MODEL], ids[SQLITE], sizeof(ids[0]));
+	assert_memory_equal(ids[MODEL], ids[PEER], sizeof(ids[0]));
 }
 
 void step_forget(struct world *w)
@@ -183,7 +183,7 @@ void step_drop_shard(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_drop_shard(w->q[i], shard, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(n[MODEL], n[SQLITE]);
+	assert_int_equal(n[MODEL], n[PEER]);
 }
 
 void step_drop_samples(struct world *w)
@@ -196,5 +196,5 @@ void step_drop_samples(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_drop_samples(w->q[i], shard, offsets, 3, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(n[MODEL], n[SQLITE]);
+	assert_int_equal(n[MODEL], n[PEER]);
 }

@@ -59,9 +59,9 @@ void step_page(struct world *w)
 		    queue_recaptions(w->q[i], which.dataset, shard, page_recaption, &pages[i], err),
 		    err);
 	}
-	assert_string_equal((const char *)pages[MODEL].data, (const char *)pages[SQLITE].data);
+	assert_string_equal((const char *)pages[MODEL].data, (const char *)pages[PEER].data);
 	buffer_release(&pages[MODEL]);
-	buffer_release(&pages[SQLITE]);
+	buffer_release(&pages[PEER]);
 }
 
 /* -- captions ------------------------------------------------------------------------------------- */

@@ -1,11 +1,11 @@
 /*
- * The same random operations against the queue in memory and the one in SQLite at once: results and
+ * The same random operations against the queue in memory and another one at once, which is what the program is linked
+ * with (queue_model_sqlite.c, queue_model_postgres.c): results and
  * everything they show must be equal after every step. Rounds are independent of each other:
  *
  *	LATENTD_MODEL_SEED=7 LATENTD_MODEL_STEPS=600 test_queue_model      runs the failing one again
  *	LATENTD_MODEL_STEPS=1000000 test_queue_model                       the long run
  */
-#include "queue/queue_sqlite.h"
 #include "tests/contract/queue_model.h"
 
 #include <inttypes.h>
@@ -51,12 +51,12 @@ const char *pick_reason(struct world *w)
 /* Both returned the same and failed in the same way; true if they did the work. */
 bool same_result(struct world *w, const int *r)
 {
-	assert_int_equal(r[MODEL], r[SQLITE]);
-	assert_int_equal(w->err[MODEL].code, w->err[SQLITE].code);
+	assert_int_equal(r[MODEL], r[PEER]);
+	assert_int_equal(w->err[MODEL].code, w->err[PEER].code);
 	if (r[MODEL] < 0)
-		assert_string_equal(w->err[MODEL].message, w->err[SQLITE].message);
+		assert_string_equal(w->err[MODEL].message, w->err[PEER].message);
 	error_clear(&w->err[MODEL]);
-	error_clear(&w->err[SQLITE]);
+	error_clear(&w->err[PEER]);
 	return r[MODEL] == 0;
 }
 
@@ -75,7 +75,7 @@ static void step_dataset(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_open_dataset(w->q[i], &spec, &id[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(id[MODEL], id[SQLITE]);
+	assert_int_equal(id[MODEL], id[PEER]);
 }
 
 /* Few names in two folders with two extensions: paths and keys meet all the time. */
@@ -130,7 +130,7 @@ static void step_enqueue(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_enqueue(w->q[i], dataset, specs, n, &counts[i], &w->err[i]);
 	same_result(w, r);
-	assert_memory_equal(&counts[MODEL], &counts[SQLITE], sizeof(counts[0]));
+	assert_memory_equal(&counts[MODEL], &counts[PEER], sizeof(counts[0]));
 }
 
 static void hold(struct world *w, const struct job *job)
@@ -161,9 +161,9 @@ static void step_claim(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_claim(w->q[i], &claim, jobs[i], &n[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(n[MODEL], n[SQLITE]);
+	assert_int_equal(n[MODEL], n[PEER]);
 	for (size_t i = 0; i < n[MODEL]; i++) {
-		const struct job *a = &jobs[MODEL][i], *b = &jobs[SQLITE][i];
+		const struct job *a = &jobs[MODEL][i], *b = &jobs[PEER][i];
 
 		assert_int_equal(a->id, b->id);
 		assert_int_equal(a->dataset, b->dataset);
@@ -179,7 +179,7 @@ static void step_claim(struct world *w)
 		assert_string_equal(a->path, b->path);
 		hold(w, a);
 		job_release(&jobs[MODEL][i]);
-		job_release(&jobs[SQLITE][i]);
+		job_release(&jobs[PEER][i]);
 	}
 }
 
@@ -208,7 +208,7 @@ static void step_settle(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_settle(w->q[i], outcomes, n, w->now, &lost[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(lost[MODEL], lost[SQLITE]);
+	assert_int_equal(lost[MODEL], lost[PEER]);
 }
 
 static void step_extend(struct world *w)
@@ -231,7 +231,7 @@ static void step_rescue(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_rescue(w->q[i], dataset, owner, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(n[MODEL], n[SQLITE]);
+	assert_int_equal(n[MODEL], n[PEER]);
 }
 
 static void step_requeue_lost(struct world *w)
@@ -248,7 +248,7 @@ static void step_requeue_lost(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_requeue_lost(w->q[i], dataset, ids, count, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(n[MODEL], n[SQLITE]);
+	assert_int_equal(n[MODEL], n[PEER]);
 }
 
 const char *pick_key(struct world *w)
@@ -273,7 +273,7 @@ static void step_retry(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_retry(w->q[i], &which, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(n[MODEL], n[SQLITE]);
+	assert_int_equal(n[MODEL], n[PEER]);
 }
 
 static void step_cancel(struct world *w)
@@ -287,7 +287,7 @@ static void step_cancel(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_cancel(w->q[i], &which, w->now, &n[i], &w->err[i]);
 	same_result(w, r);
-	assert_int_equal(n[MODEL], n[SQLITE]);
+	assert_int_equal(n[MODEL], n[PEER]);
 }
 
 static void step_scan_begin(struct world *w)
@@ -313,7 +313,7 @@ static void step_scan_end(struct world *w)
 	for (int i = 0; i < 2; i++)
 		r[i] = queue_scan_end(w->q[i], dataset, how, w->now, &counts[i], &w->err[i]);
 	same_result(w, r);
-	assert_memory_equal(&counts[MODEL], &counts[SQLITE], sizeof(counts[0]));
+	assert_memory_equal(&counts[MODEL], &counts[PEER], sizeof(counts[0]));
 }
 
 static void step_find_content(struct world *w)
@@ -327,26 +327,19 @@ static void step_find_content(struct world *w)
 		r[i] = queue_find_content(w->q[i], dataset, &content, &found[i], &w->err[i]);
 	if (!same_result(w, r))
 		return;
-	assert_int_equal(found[MODEL].where, found[SQLITE].where);
-	assert_int_equal(found[MODEL].job, found[SQLITE].job);
-	assert_int_equal(found[MODEL].dataset, found[SQLITE].dataset);
-	assert_int_equal(found[MODEL].shard, found[SQLITE].shard);
-	assert_int_equal(found[MODEL].variant, found[SQLITE].variant);
-	assert_int_equal(found[MODEL].offset, found[SQLITE].offset);
-	assert_int_equal(found[MODEL].bytes, found[SQLITE].bytes);
+	assert_int_equal(found[MODEL].where, found[PEER].where);
+	assert_int_equal(found[MODEL].job, found[PEER].job);
+	assert_int_equal(found[MODEL].dataset, found[PEER].dataset);
+	assert_int_equal(found[MODEL].shard, found[PEER].shard);
+	assert_int_equal(found[MODEL].variant, found[PEER].variant);
+	assert_int_equal(found[MODEL].offset, found[PEER].offset);
+	assert_int_equal(found[MODEL].bytes, found[PEER].bytes);
 	if (found[MODEL].where != CONTENT_NONE)
-		assert_string_equal(found[MODEL].key, found[SQLITE].key);
+		assert_string_equal(found[MODEL].key, found[PEER].key);
 	if (found[MODEL].where == CONTENT_VISIBLE)
-		assert_string_equal(found[MODEL].shard_path, found[SQLITE].shard_path);
+		assert_string_equal(found[MODEL].shard_path, found[PEER].shard_path);
 	content_found_release(&found[MODEL]);
-	content_found_release(&found[SQLITE]);
-}
-
-/* Some seeds find all samples by table, some by what is in memory, most by both. */
-static void open_sqlite(struct world *w)
-{
-	assert_ok(queue_sqlite_open(w->path, &w->q[SQLITE], &w->err[SQLITE]), &w->err[SQLITE]);
-	sqlite_queue(w->q[SQLITE])->content_backlog = w->content_backlog;
+	content_found_release(&found[PEER]);
 }
 
 /* A scan ends with the queue that was open. */
@@ -358,9 +351,9 @@ static void step_reopen(struct world *w)
 		queue_scan_end(w->q[MODEL], dataset, SCAN_ABANDON, w->now, &counts, &w->err[MODEL]);
 		error_clear(&w->err[MODEL]);
 	}
-	queue_close(w->q[SQLITE]);
-	w->q[SQLITE] = NULL;
-	open_sqlite(w);
+	queue_close(w->q[PEER]);
+	w->q[PEER] = NULL;
+	model_open(w);
 }
 
 /* -- rounds --------------------------------------------------------------------------------------- */
@@ -394,22 +387,20 @@ static void step(struct world *w)
 static size_t round_of(uint64_t seed, uint64_t steps)
 {
 	char *dir = testing_tempdir();
-	struct world w = {.random = seed,
-			  .now = 1000,
-			  .content_backlog = (int64_t[]){0, 5, 20, CONTENT_BACKLOG}[seed % 4],
-			  .path = testing_path(dir, "queue.db")};
+	struct world w = {
+	    .random = seed, .now = 1000, .seed = seed, .path = testing_path(dir, "queue.db")};
 
 	assert_ok(queue_memory_open(&w.q[MODEL], &w.err[MODEL]), &w.err[MODEL]);
-	open_sqlite(&w);
+	model_open(&w);
 	for (uint64_t i = 0; i < steps; i++) {
 		cleanup_buffer struct buffer dump = BUFFER_INIT;
 
 		step(&w);
 		queue_dump(w.q[MODEL], &dump);
-		assert_unchanged(w.q[SQLITE], &dump);
+		assert_unchanged(w.q[PEER], &dump);
 	}
 	queue_close(w.q[MODEL]);
-	queue_close(w.q[SQLITE]);
+	queue_close(w.q[PEER]);
 	free(w.path);
 	testing_tempdir_remove(dir);
 	return w.swapped;
@@ -422,10 +413,10 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 	return value ? strtoull(value, NULL, 10) : otherwise;
 }
 
-static void sqlite_does_what_the_model_does(void **state)
+static void it_does_what_the_model_does(void **state)
 {
 	uint64_t seed = setting("LATENTD_MODEL_SEED", 1);
-	uint64_t steps = setting("LATENTD_MODEL_STEPS", 6 * STEPS);
+	uint64_t steps = setting("LATENTD_MODEL_STEPS", MODEL_ROUNDS * STEPS);
 	size_t swapped = 0;
 
 	(void)state;
@@ -438,13 +429,13 @@ static void sqlite_does_what_the_model_does(void **state)
 		swapped += round_of(seed, n);
 	}
 	printf("%zu swaps\n", swapped);
-	assert_true(swapped > 0 || steps < 6 * STEPS);
+	assert_true(swapped > 0 || steps < MODEL_ROUNDS * STEPS);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(sqlite_does_what_the_model_does),
+	    cmocka_unit_test(it_does_what_the_model_does),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

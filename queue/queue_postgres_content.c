@@ -1,0 +1,148 @@
+/*
+ * Samples and encoded jobs by content.
+ */
+#include "queue/queue_postgres.h"
+
+#include "base/checked.h"
+
+#include <string.h>
+
+/* $1 content, $2 dataset. The dataset's own first. */
+static int find_visible(struct postgres_queue *q, const struct pg_args *args, PGresult **out,
+			struct error *err)
+{
+	static const char sql[] =
+	    "SELECT s.dataset, s.job, s.shard, s.variant, s.\"offset\", s.bytes, j.path, j.key, "
+	    "h.path"
+	    " FROM latentd.sample AS s JOIN latentd.shard AS h ON h.id = s.shard"
+	    " JOIN latentd.job AS j ON j.id = s.job JOIN latentd.dataset AS d ON d.id = s.dataset"
+	    " WHERE s.content = $1::uuid AND NOT s.dead AND d.recipe_id ="
+	    "  (SELECT recipe_id FROM latentd.dataset WHERE id = $2::bigint)"
+	    " ORDER BY s.dataset <> $2::bigint, s.shard, s.\"offset\" LIMIT 1";
+
+	return pg_read(q, sql, args, out, err);
+}
+
+/* In this node's spool: another's cannot be read here. */
+static int find_spooled(struct postgres_queue *q, const struct pg_args *args, PGresult **out,
+			struct error *err)
+{
+	static const char sql[] =
+	    "SELECT j.dataset, j.id, 0::bigint, 0::bigint, 0::bigint, 0::bigint, j.path, j.key"
+	    " FROM latentd.job AS j JOIN latentd.dataset AS d ON d.id = j.dataset"
+	    " JOIN latentd.node AS n ON n.id = j.keeper"
+	    " WHERE j.content = $1::uuid AND j.state = 3 AND n.name = $3::bytea AND d.recipe_id ="
+	    "  (SELECT recipe_id FROM latentd.dataset WHERE id = $2::bigint)"
+	    " ORDER BY j.dataset <> $2::bigint, j.id LIMIT 1";
+
+	return pg_read(q, sql, args, out, err);
+}
+
+static bool is_of(const PGresult *result, int64_t dataset)
+{
+	return pg_rows(result) > 0 && pg_value(result, 0, 0) == dataset;
+}
+
+int queue_postgres_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
+				struct content_found *found, struct error *err)
+{
+	struct postgres_queue *q = postgres_queue(base);
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *visible = NULL;
+	cleanup_pg_result PGresult *spooled = NULL;
+	const PGresult *best;
+
+	pg_hash(&args, content);
+	pg_int(&args, dataset);
+	if (pg_dataset_check(q, dataset, err) < 0 || find_visible(q, &args, &visible, err) < 0)
+		return -1;
+	pg_bytes(&args, q->node, strlen(q->node));
+	if (!is_of(visible, dataset) && find_spooled(q, &args, &spooled, err) < 0)
+		return -1;
+	best = visible;
+	if (spooled && (is_of(spooled, dataset) || pg_rows(visible) == 0))
+		best = spooled;
+	if (pg_rows(best) == 0)
+		return 0;
+	*found = (struct content_found){
+	    .where = best == visible ? CONTENT_VISIBLE : CONTENT_SPOOLED,
+	    .dataset = pg_value(best, 0, 0),
+	    .job = pg_value(best, 0, 1),
+	    .shard = pg_value(best, 0, 2),
+	    .variant = (uint32_t)pg_value(best, 0, 3),
+	    .offset = (uint64_t)pg_value(best, 0, 4),
+	    .bytes = (uint64_t)pg_value(best, 0, 5),
+	    .key = pg_key(best, 0, 7, 6),
+	    .shard_path = best == visible ? xstrdup(pg_string(best, 0, 8)) : NULL,
+	};
+	return 0;
+}
+
+/* -- duplicates ----------------------------------------------------------------------------------- */
+
+/* $1 dataset, $2 only contents above it or NULL, $3 how many contents. */
+static const char duplicates[] =
+    "WITH firsts AS MATERIALIZED ("
+    "  SELECT DISTINCT ON (s.job) s.job, s.content, s.shard FROM latentd.sample AS s"
+    "  WHERE s.dataset = $1::bigint AND NOT s.dead ORDER BY s.job, s.variant),"
+    " shown AS MATERIALIZED (SELECT * FROM firsts UNION ALL"
+    "  SELECT j.id, j.dropped, 0 FROM latentd.job AS j WHERE j.dataset = $1::bigint"
+    "  AND j.dropped IS NOT NULL"
+    "  AND NOT EXISTS (SELECT 1 FROM firsts WHERE firsts.job = j.id)),"
+    " several AS (SELECT content FROM shown WHERE $2::uuid IS NULL OR content > $2"
+    "  GROUP BY content HAVING count(*) > 1 ORDER BY content LIMIT $3::bigint)"
+    " SELECT h.content, h.job, j.root, j.path, j.key, h.shard FROM shown AS h"
+    " JOIN several USING (content) JOIN latentd.job AS j ON j.id = h.job ORDER BY 1, 2";
+
+/* Contents of which rows were shown, or -1: @fn ended it. */
+static int show_duplicates(const PGresult *result, queue_duplicate_fn fn, void *arg,
+			   struct hash128 *last)
+{
+	int contents = 0;
+
+	for (int i = 0; i < pg_rows(result); i++) {
+		cleanup_free char *key = pg_key(result, i, 4, 3);
+		struct duplicate_row row = {.content = pg_hash_of(result, i, 0),
+					    .job = pg_value(result, i, 1),
+					    .root = (uint32_t)pg_value(result, i, 2),
+					    .key = key,
+					    .path = pg_string(result, i, 3),
+					    .shard = pg_value(result, i, 5)};
+
+		contents += i == 0 || !hash128_equal(last, &row.content);
+		*last = row.content;
+		if (fn(arg, &row) != 0)
+			return -1;
+	}
+	return contents;
+}
+
+int queue_postgres_duplicates(struct queue *base, int64_t dataset, const struct hash128 *after,
+			      size_t limit, queue_duplicate_fn fn, void *arg, struct error *err)
+{
+	size_t left = limit > 0 ? limit : SIZE_MAX;
+	struct hash128 last = {{0}};
+	bool any = after != NULL;
+	int shown = PG_PAGE;
+
+	if (after)
+		last = *after;
+	while (shown == PG_PAGE && left > 0) {
+		cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+		cleanup_pg_result PGresult *result = NULL;
+		size_t page = left < PG_PAGE ? left : PG_PAGE;
+
+		pg_int(&args, dataset);
+		if (any)
+			pg_hash(&args, &last);
+		else
+			pg_null(&args);
+		pg_int(&args, (int64_t)page);
+		if (pg_read(postgres_queue(base), duplicates, &args, &result, err) < 0)
+			return -1;
+		shown = show_duplicates(result, fn, arg, &last);
+		any = true;
+		left -= shown > 0 ? (size_t)shown : 0;
+	}
+	return 0;
+}

@@ -1,0 +1,462 @@
+/*
+ * The connection: statements, errors, transactions.
+ */
+#include "queue/queue_postgres.h"
+
+#include "base/checked.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* -- errors --------------------------------------------------------------------------------------- */
+
+/* What libpq says, in one line and without its own prefixes. */
+static void one_line(const char *message, char *out, size_t size)
+{
+	static const char *const prefixes[] = {"ERROR:  ", "FATAL:  "};
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		if (strncmp(message, prefixes[i], strlen(prefixes[i])) == 0)
+			message += strlen(prefixes[i]);
+	}
+	for (; *message && n + 3 < size; message++) {
+		if (*message == '\n') {
+			if (message[1] == '\0')
+				break;
+			out[n++] = ';';
+			out[n++] = ' ';
+		} else if (*message != '\t') {
+			out[n++] = *message;
+		}
+	}
+	out[n] = '\0';
+}
+
+/*
+ * By SQLSTATE. What passes by itself, or when somebody repairs the database, is transient: no image is to blame
+ * for it.
+ */
+static enum error_code code_of(const char *state)
+{
+	static const struct {
+		const char *prefix;
+		enum error_code code;
+	} codes[] = {
+	    {"08", ERR_TRANSIENT},    /* connection */
+	    {"40", ERR_TRANSIENT},    /* serialization, deadlock */
+	    {"53", ERR_TRANSIENT},    /* disk full, memory, too many connections */
+	    {"55P03", ERR_TRANSIENT}, /* a lock */
+	    {"57", ERR_TRANSIENT},    /* shut down, cancelled */
+	    {"25006", ERR_TRANSIENT}, /* a read-only standby */
+	    {"58", ERR_TRANSIENT},    /* its system failed */
+	    {"28", ERR_CONFIG},	      /* password, role */
+	    {"3D", ERR_CONFIG},	      /* no such database */
+	    {"42501", ERR_CONFIG},    /* rights */
+	    {"XX001", ERR_IO},	      /* damage */
+	    {"XX002", ERR_IO},
+	};
+
+	for (size_t i = 0; state && i < ARRAY_SIZE(codes); i++) {
+		if (strncmp(state, codes[i].prefix, strlen(codes[i].prefix)) == 0)
+			return codes[i].code;
+	}
+	return ERR_BUG;
+}
+
+/* The server's words, or those about the connection. */
+static int fail(struct postgres_queue *q, const PGresult *result, struct error *err)
+{
+	const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+	const char *primary = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+	char line[300];
+
+	if (!state || PQstatus(q->conn) != CONNECTION_OK) {
+		one_line(primary ? primary : PQerrorMessage(q->conn), line, sizeof(line));
+		pg_disconnect(q);
+		return error_set(err, ERR_TRANSIENT, "queue in PostgreSQL: connection lost: %s",
+				 line[0] ? line : "it was closed");
+	}
+	one_line(primary ? primary : "failed", line, sizeof(line));
+	if (strcmp(state, "25006") == 0) {
+		pg_disconnect(q);
+		return error_set(
+		    err, ERR_TRANSIENT,
+		    "queue in PostgreSQL: the server is a read-only standby (%s): name "
+		    "the primary, or all hosts with target_session_attrs=read-write",
+		    line);
+	}
+	if (strcmp(state, "42501") == 0)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "queue in PostgreSQL: role \"%s\" lacks a right: %s (docs/scale.md "
+		    "lists what it needs)",
+		    PQuser(q->conn), line);
+	return error_set(err, code_of(state), "queue in PostgreSQL: %s (SQLSTATE %s)", line, state);
+}
+
+/* -- the connection ------------------------------------------------------------------------------- */
+
+void pg_disconnect(struct postgres_queue *q)
+{
+	PQfinish(q->conn);
+	q->conn = NULL;
+}
+
+/* libpq keeps the SQLSTATE of a refused connection to itself; its words are all there is. */
+static enum error_code code_of_refusal(const char *words)
+{
+	static const char *const lasting[] = {"authentication failed",
+					      "no password supplied",
+					      "pg_hba.conf",
+					      "role \"",
+					      "database \"",
+					      "definition of service",
+					      "service file",
+					      "invalid connection option",
+					      "missing \"=\"",
+					      "could not translate",
+					      "invalid sslmode",
+					      "invalid port number",
+					      "permission denied for database",
+					      "does not support SSL"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lasting); i++) {
+		if (strstr(words, lasting[i]))
+			return ERR_CONFIG;
+	}
+	return ERR_TRANSIENT;
+}
+
+static void ignore_notice(void *arg, const char *message)
+{
+	(void)arg;
+	(void)message;
+}
+
+static int ask_timeline(struct postgres_queue *q, struct error *err)
+{
+	static const char sql[] =
+	    "SELECT CASE WHEN pg_is_in_recovery() THEN ''"
+	    " ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END::text";
+	cleanup_pg_result PGresult *result = NULL;
+
+	if (pg_query(q, sql, NULL, &result, err) < 0)
+		return -1;
+	snprintf(q->timeline, sizeof(q->timeline), "%s", pg_string(result, 0, 0));
+	return 0;
+}
+
+int pg_connect(struct postgres_queue *q, struct error *err)
+{
+	/* The first gives defaults, which what the user wrote overrides. */
+	static const char *const names[] = {"connect_timeout", "application_name", "dbname", NULL};
+	const char *values[] = {"10", "latentd", q->conninfo, NULL};
+	char line[300];
+
+	if (q->conn)
+		return 0;
+	q->conn = PQconnectdbParams(names, values, 1);
+	if (!q->conn)
+		return error_set(err, ERR_NOMEM, "queue in PostgreSQL: out of memory");
+	if (PQstatus(q->conn) != CONNECTION_OK) {
+		one_line(PQerrorMessage(q->conn), line, sizeof(line));
+		pg_disconnect(q);
+		return error_set(err, code_of_refusal(line), "queue in PostgreSQL: %s", line);
+	}
+	PQsetNoticeProcessor(q->conn, ignore_notice, NULL);
+	if (PQserverVersion(q->conn) < 130000) {
+		int version = PQserverVersion(q->conn);
+
+		pg_disconnect(q);
+		return error_set(
+		    err, ERR_CONFIG,
+		    "queue in PostgreSQL: the server is version %d, 13 or newer is needed",
+		    version / 10000);
+	}
+	return ask_timeline(q, err);
+}
+
+/* -- statements ----------------------------------------------------------------------------------- */
+
+void pg_free(PGresult **result)
+{
+	PQclear(*result);
+	*result = NULL;
+}
+
+int pg_query(struct postgres_queue *q, const char *sql, const struct pg_args *args, PGresult **out,
+	     struct error *err)
+{
+	const char *values[PG_ARGS_MAX];
+	PGresult *result;
+	int n = args ? args->count : 0, r = 0;
+
+	assert(q->conn || !q->in_transaction);
+	if (pg_connect(q, err) < 0)
+		return -1;
+	for (int i = 0; i < n; i++)
+		values[i] =
+		    args->at[i] == SIZE_MAX ? NULL : (const char *)args->text.data + args->at[i];
+	result = PQexecParams(q->conn, sql, n, NULL, values, NULL, NULL, 1);
+	if (PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK)
+		*out = result;
+	else
+		r = fail(q, result, err);
+	if (r < 0)
+		PQclear(result);
+	return r;
+}
+
+int pg_run(struct postgres_queue *q, const char *sql, const struct pg_args *args, struct error *err)
+{
+	cleanup_pg_result PGresult *result = NULL;
+
+	return pg_query(q, sql, args, &result, err);
+}
+
+int pg_exec(struct postgres_queue *q, const char *sql, struct error *err)
+{
+	cleanup_pg_result PGresult *result = NULL;
+
+	if (pg_connect(q, err) < 0)
+		return -1;
+	result = PQexec(q->conn, sql);
+	if (PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK)
+		return 0;
+	return fail(q, result, err);
+}
+
+int pg_read(struct postgres_queue *q, const char *sql, const struct pg_args *args, PGresult **out,
+	    struct error *err)
+{
+	bool connected = q->conn != NULL;
+
+	if (pg_query(q, sql, args, out, err) == 0)
+		return 0;
+	if (!connected || q->conn || q->in_transaction)
+		return -1;
+	error_clear(err);
+	return pg_query(q, sql, args, out, err);
+}
+
+int pg_copy(struct postgres_queue *q, const char *sql, const struct buffer *rows, struct error *err)
+{
+	cleanup_pg_result PGresult *result = NULL;
+	cleanup_pg_result PGresult *started = NULL;
+
+	started = PQexec(q->conn, sql);
+	if (PQresultStatus(started) != PGRES_COPY_IN)
+		return fail(q, started, err);
+	for (size_t at = 0, n; at < rows->size; at += n) {
+		n = rows->size - at < 1 << 20 ? rows->size - at : 1 << 20;
+		if (PQputCopyData(q->conn, (const char *)rows->data + at, (int)n) != 1)
+			return fail(q, NULL, err);
+	}
+	if (PQputCopyEnd(q->conn, NULL) != 1)
+		return fail(q, NULL, err);
+	result = PQgetResult(q->conn);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		return fail(q, result, err);
+	PQclear(PQgetResult(q->conn)); /* the NULL that ends it */
+	return 0;
+}
+
+int pg_rows(const PGresult *result)
+{
+	return PQntuples(result);
+}
+
+bool pg_is_null(const PGresult *result, int row, int column)
+{
+	return PQgetisnull(result, row, column);
+}
+
+int64_t pg_value(const PGresult *result, int row, int column)
+{
+	const uint8_t *bytes = (const uint8_t *)PQgetvalue(result, row, column);
+	int size = PQgetlength(result, row, column);
+	uint64_t value = 0;
+
+	if (PQgetisnull(result, row, column))
+		return 0;
+	assert(size == 1 || size == 2 || size == 4 || size == 8);
+	/* Sign bits first; a bool has none. */
+	if (size > 1 && bytes[0] & 0x80)
+		value = UINT64_MAX;
+	for (int i = 0; i < size; i++)
+		value = value << 8 | bytes[i];
+	return (int64_t)value;
+}
+
+const char *pg_string(const PGresult *result, int row, int column)
+{
+	return PQgetvalue(result, row, column);
+}
+
+size_t pg_size(const PGresult *result, int row, int column)
+{
+	return (size_t)PQgetlength(result, row, column);
+}
+
+struct hash128 pg_hash_of(const PGresult *result, int row, int column)
+{
+	struct hash128 hash = {{0}};
+
+	if (pg_size(result, row, column) == sizeof(hash.bytes))
+		memcpy(hash.bytes, PQgetvalue(result, row, column), sizeof(hash.bytes));
+	return hash;
+}
+
+/* -- transactions --------------------------------------------------------------------------------- */
+
+static int begin(struct postgres_queue *q, struct error *err)
+{
+	static const char sql[] =
+	    "BEGIN; SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+	cleanup_pg_result PGresult *result = NULL;
+
+	if (pg_connect(q, err) < 0)
+		return -1;
+	result = PQexec(q->conn, sql);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		return fail(q, result, err);
+	q->now = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	q->in_transaction = true;
+	return 0;
+}
+
+/* A connection that the server closed while nobody used it is noticed here, and made again. */
+int pg_begin(struct postgres_queue *q, struct error *err)
+{
+	bool connected = q->conn != NULL;
+
+	if (begin(q, err) == 0)
+		return 0;
+	if (!connected || q->conn)
+		return -1;
+	error_clear(err);
+	return begin(q, err);
+}
+
+int64_t pg_time(const struct postgres_queue *q, int64_t time, int64_t now)
+{
+	return q->callers_clock ? time : q->now + (time - now);
+}
+
+static void pause_ms(int ms)
+{
+	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+
+	nanosleep(&t, NULL);
+}
+
+enum fate { FATE_UNKNOWN, FATE_COMMITTED, FATE_ABORTED };
+
+/* What became of transaction @xid, by a fresh connection. */
+static enum fate ask_fate(struct postgres_queue *q, const char *xid, const char *timeline)
+{
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+	struct error ignored = ERROR_INIT;
+	const char *status;
+
+	pg_text(&args, xid);
+	if (pg_query(q, "SELECT pg_xact_status($1::xid8)", &args, &result, &ignored) < 0)
+		return FATE_UNKNOWN;
+	/* After a failover to a standby the number may be another transaction's. */
+	if (strcmp(q->timeline, timeline) != 0)
+		return FATE_UNKNOWN;
+	status = pg_string(result, 0, 0);
+	if (strcmp(status, "committed") == 0)
+		return FATE_COMMITTED;
+	return strcmp(status, "aborted") == 0 ? FATE_ABORTED : FATE_UNKNOWN;
+}
+
+/* 0: it was committed after all. */
+static int resolve(struct postgres_queue *q, const char *xid, struct error *err)
+{
+	int64_t until = clock_mono_ms() + q->patience_ms;
+	struct error lost = *err;
+	char timeline[sizeof(q->timeline)];
+	int wait = 10;
+
+	memcpy(timeline, q->timeline, sizeof(timeline));
+	do {
+		switch (ask_fate(q, xid, timeline)) {
+		case FATE_COMMITTED:
+			error_clear(err);
+			return 0;
+		case FATE_ABORTED:
+			return error_wrap(err, "nothing was changed");
+		case FATE_UNKNOWN:
+			break;
+		}
+		pause_ms(wait);
+		wait = wait < 1000 ? wait * 2 : 1000;
+	} while (clock_mono_ms() < until);
+	error_clear(err);
+	return error_set(
+	    err, ERR_TRANSIENT,
+	    "%s; whether transaction %s was committed is not known: the same call again "
+	    "does nothing twice",
+	    lost.message, xid);
+}
+
+/* Where the connection is lost, so is the transaction. */
+static void abandon(struct postgres_queue *q)
+{
+	struct error ignored = ERROR_INIT;
+
+	q->in_transaction = false;
+	if (q->conn)
+		pg_exec(q, "ROLLBACK", &ignored);
+}
+
+static int commit(struct postgres_queue *q, struct error *err)
+{
+	static const char sql[] = "SELECT pg_current_xact_id_if_assigned()::text";
+	cleanup_pg_result PGresult *result = NULL;
+	char xid[24] = "";
+
+	if (pg_query(q, sql, NULL, &result, err) < 0) {
+		abandon(q);
+		return -1;
+	}
+	snprintf(xid, sizeof(xid), "%s", pg_string(result, 0, 0));
+	q->in_transaction = false;
+	if (pg_exec(q, "COMMIT", err) == 0)
+		return 0;
+	/* The server's own refusal is an answer; so is that nothing was written. */
+	if (q->conn || xid[0] == '\0')
+		return -1;
+	return resolve(q, xid, err);
+}
+
+int pg_end(struct postgres_queue *q, int r, struct error *err)
+{
+	if (r == 0)
+		return commit(q, err);
+	abandon(q);
+	return r;
+}
+
+#define FOLD_EVERY 256
+
+void pg_fold(struct postgres_queue *q)
+{
+	static const char sql[] =
+	    "WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(1818326116, 1) AS is),"
+	    " gone AS (DELETE FROM latentd.tally WHERE (SELECT is FROM mine)"
+	    "  RETURNING dataset, kind, n)"
+	    " INSERT INTO latentd.tally (dataset, kind, n)"
+	    " SELECT dataset, kind, sum(n) FROM gone GROUP BY 1, 2";
+	struct error ignored = ERROR_INIT;
+
+	if (++q->unfolded % FOLD_EVERY == 0)
+		pg_run(q, sql, NULL, &ignored);
+}
