@@ -275,14 +275,12 @@ static void find_sources(struct preview *p, const char *folder)
 /* As much of it as so many samples may take. Its sources are not known here. */
 static int show_remote(struct preview *p, const char *url, struct error *err)
 {
-	cleanup_remote_shard struct remote_shard file = REMOTE_SHARD_INIT;
-	cleanup_shard_path struct shard_path shard = SHARD_PATH_INIT;
+	cleanup_remote_shard struct remote_shard shard = REMOTE_SHARD_INIT;
 
-	if (remote_shard_open(url, (p->options->count + 1) * SAMPLE_MOST, &file, err) < 0 ||
-	    shard_path_open(file.path, &shard, err) < 0)
+	if (remote_shard_open(url, (p->options->count + 1) * SAMPLE_MOST, &shard, err) < 0)
 		return -1;
 	p->shard_end = p->options->count;
-	return show_shard(p, shard.store, shard.name, url, file.whole, err);
+	return show_shard(p, shard.store, shard.name, url, shard.whole, err);
 }
 
 static int read_samples(struct preview *p, const char *what, struct error *err)

@@ -1,13 +1,15 @@
 /*
- * The beginning of a shard on a web server, as a file of its name in a folder of its own, for who reads a few of its samples.
+ * The beginning of a shard on a web server, in memory under its own name, for who reads a few of its samples.
  *
  *	struct remote_shard shard = REMOTE_SHARD_INIT;
  *	remote_shard_open(url, most, &shard, err)
- *	... shard.path ...
- *	remote_shard_close(&shard);                  folder and file are gone
+ *	... shard.store, shard.name ...
+ *	remote_shard_close(&shard);
  */
 #ifndef LATENTD_DAEMON_REMOTE_SHARD_H
 #define LATENTD_DAEMON_REMOTE_SHARD_H
+
+#include "storage/store.h"
 
 #include "base/error.h"
 
@@ -15,7 +17,8 @@
 #include <stddef.h>
 
 struct remote_shard {
-	char *folder, *path;
+	struct store *store;
+	char *name;
 	bool whole; /* else it is cut off somewhere */
 };
 

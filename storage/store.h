@@ -115,7 +115,7 @@ void store_close(struct store *s);
  * there, whatever changes something is ERR_BUG; for verify and inspect.
  */
 int store_local_open(const char *root, bool readonly, struct store **out, struct error *err);
-/* In memory, for tests. */
+/* In memory: for tests, and for what is read once. */
 int store_memory_open(struct store **out, struct error *err);
 
 #endif

@@ -23,16 +23,33 @@ bool http_fetch_is_url(const char *path)
 	return is_https(path) || strncasecmp(path, "http://", 7) == 0;
 }
 
+/* What of @url a @location that is no whole address stands behind: RFC 3986, 5.2.2. Dots in it are for libcurl. */
+static size_t kept(const char *url, const char *location)
+{
+	size_t host = (size_t)(strchr(url, ':') - url) + 3, authority, path;
+
+	authority = host + strcspn(url + host, "/?#");
+	path = authority + strcspn(url + authority, "?#");
+	if (location[0] == '/')
+		return location[1] == '/' ? host - 2 : authority;
+	if (location[0] == '?')
+		return path;
+	while (path > authority && url[path - 1] != '/')
+		path--;
+	return path;
+}
+
 /* Where @location leads from @url, to be freed; NULL: nowhere that is gone to. */
 static char *redirected(const char *url, const char *location)
 {
-	size_t host = strcspn(strchr(url, ':') + 3, "/?#") + (size_t)(strchr(url, ':') + 3 - url);
+	size_t scheme = strcspn(location, ":/?#"), n = kept(url, location);
 
-	if (location[0] == '/' && location[1] != '/')
-		return xasprintf("%.*s%s", (int)host, url, location);
-	if (!http_fetch_is_url(location) || (is_https(url) && !is_https(location)))
-		return NULL;
-	return xstrdup(location);
+	if (location[scheme] == ':')
+		return http_fetch_is_url(location) && (!is_https(url) || is_https(location))
+			   ? xstrdup(location)
+			   : NULL;
+	return xasprintf("%.*s%s%s", (int)n, url,
+			 url[n - 1] == '/' || strchr("/?", location[0]) ? "" : "/", location);
 }
 
 static int request(const char *url, size_t most, struct http_exchange *x, struct error *err)
