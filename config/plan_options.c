@@ -8,6 +8,8 @@ const struct setting plan_settings[] = {
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &placement_settings},
     {.type = SETTING_GROUP, .offset = FIELD(source), .group = &source_options_settings},
     {"flip", SETTING_FLAG, FIELD(flip), .help = "as for encode: two latents of each image"},
+    {"crops", SETTING_COUNT, FIELD(crops), .fallback = "0", .max = 8, .value_name = "N",
+     .help = "as for encode: N more latents of each image"},
     {"batch", SETTING_COUNT, FIELD(batch), .min = 1, .max = 1u << 30, .value_name = "N",
      .help = "what is lost when only full batches of N are used"},
     {"hash", SETTING_FLAG, FIELD(hash), .help = "find equal files: reads every byte"},
@@ -37,11 +39,11 @@ int plan_options_check(const struct plan_options *o, size_t n_sources, struct er
 		return error_set(err, ERR_CONFIG, "SRC or --sizes, not both");
 	if (!o->sizes && n_sources == 0)
 		return error_set(err, ERR_CONFIG, "which folder? SRC is missing");
-	if (o->sizes && (o->svg || o->vae || o->flip || o->batch > 0 || o->rate > 0 || o->hash ||
-			 o->list || o->json))
+	if (o->sizes && (o->svg || o->vae || o->flip || o->crops > 0 || o->batch > 0 ||
+			 o->rate > 0 || o->hash || o->list || o->json))
 		return error_set(
 		    err, ERR_CONFIG,
-		    "--sizes only places: --flip, --batch, --hash, --vae, --rate, --list, "
+		    "--sizes only places: --flip, --crops, --batch, --hash, --vae, --rate, --list, "
 		    "--json and --svg are for folders");
 	return pixel_options_check(&o->pixels, err);
 }

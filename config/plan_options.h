@@ -16,6 +16,7 @@ struct plan_options {
 	const char *sizes; /* file of lines "W H", "-": stdin; NULL: folders are looked at */
 	const char *svg;   /* NULL: no picture */
 	size_t batch;	   /* 0: not asked for */
+	size_t crops;	   /* further ones of each image */
 	double rate;	   /* images a second, 0: not known */
 	size_t jobs;	   /* decode processes; 0: two for each core */
 	bool flip, hash, list, json;

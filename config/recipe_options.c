@@ -59,6 +59,9 @@ static const struct setting rows[] = {
     {.type = SETTING_GROUP, .offset = FIELD(pixels), .group = &drawing_settings},
     {"flip", SETTING_FLAG, FIELD(flip), .fallback = "false",
      .help = "encode the mirrored picture, too: a sample of its own, with key KEY-f"},
+    {"crops", SETTING_COUNT, FIELD(crops), .fallback = "0", .max = 8, .value_name = "N",
+     .help = "encode N further crops of each image, too, at places that its content and the seed "
+	     "decide: samples KEY-c1, KEY-c2 and so on"},
     {"posterior", SETTING_CHOICE, FIELD(posterior), .fallback = "mean", .choices = posteriors,
      .help = "what is kept of the distribution"},
     {"tiling", SETTING_CHOICE, FIELD(tiling), .fallback = "none", .choices = tilings,
@@ -76,7 +79,7 @@ static const struct setting rows[] = {
 	     "mantissa (49) or "
 	     "steps of a 64th of a standard deviation (47)"},
     {"seed", SETTING_U64, FIELD(seed), .fallback = "0", .max = INT64_MAX, .value_name = "N",
-     .help = "of draws and of the order in shards"},
+     .help = "of draws, of further crops and of the order in shards"},
 };
 
 const struct settings_group recipe_settings = {.rows = rows, .n = ARRAY_SIZE(rows)};

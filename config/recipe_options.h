@@ -25,6 +25,7 @@ struct recipe_options {
 	const char *dtype;     /* "float16", "float32" */
 	const char *round;     /* of src/vae/rounding.h */
 	bool flip;	       /* the mirrored picture, too */
+	size_t crops;	       /* further crops of each image */
 	bool scaled;	       /* stored as (z - shift_factor) * scaling_factor */
 	uint64_t seed;	       /* of draws and of the order in shards */
 };

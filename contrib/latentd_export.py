@@ -360,8 +360,8 @@ def main():
         for other in {"train", "val"} - {words.split}:
             if glob.glob(os.path.join(glob.escape(words.dataset), other, "*", "*")):
                 print(f"not carried: what is in {other}/ (--split {other}, into another folder)")
-        if data.pairs:
-            print("left out: the mirrored images")
+        if data.variants > 1:
+            print("left out: mirrored images and further crops")
         {"simpletuner": simpletuner, "diffusers-sdxl": diffusers_sdxl, "mds": mds}[words.to](data, words)
     except (OSError, ValueError, KeyError, ImportError) as error:
         sys.exit(f"latentd_export.py: {error}")

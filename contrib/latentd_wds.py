@@ -10,7 +10,7 @@ Seed and number of a step decide its bucket, the same on every rank, and its sam
 shape, no two ranks see one sample in an epoch, any number of workers gives the same batches in the same order. What is
 left of a bucket after whole batches for all ranks waits for the next epoch, which shuffles anew. Latents come scaled
 by what their records say; of moments each epoch gets its own draw; what was attached is in "arrays". Of an image that was
-encoded with --flip each epoch draws the plain or the mirrored latent (flip=0.5: how often the mirrored one).
+encoded with --flip or --crops each epoch draws one of its latents (flip=0.5: how often a mirrored one).
 Shards behind URLs: stream(), on webdataset.
 """
 
@@ -88,16 +88,18 @@ class LatentBatches:
     def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True, split="train", flip=0.5):
         self.folder, self.batch, self.rank, self.world, self.seed, self.scale = folder, batch_size, rank, world, seed, scale
         self.shards, self.buckets, self.plans, self.flip = [], {}, {}, flip
-        # buckets: name -> [shard, first byte, end, and of the mirrored one: first, end; 0: none] of images
+        # buckets: name -> [shard, and first byte and end of each variant] of images
         self.captions, removed = overlays(folder)
         with open(os.path.join(folder, ".latentd/dataset.json"), encoding="utf-8") as file:
-            self.pairs = "flip" in (json.load(file).get("recipe") or {}).get("variants", ())
+            variants = (json.load(file).get("recipe") or {}).get("variants", ("plain",))
+        self.ways = 2 if "flip" in variants else 1  # of each crop: plain, mirrored
+        self.variants = self.ways * sum(name != "flip" for name in variants)
         for index in sorted(glob.glob(os.path.join(glob.escape(folder), ".latentd/webshart", split, "*/*.json"))):
             shard = os.path.relpath(index, os.path.join(folder, ".latentd", "webshart"))[:-5] + ".tar"
             self._add_shard(index, shard, {key for path, key in removed if path == shard})
         self.buckets = {name: numpy.concatenate(parts) for name, parts in sorted(self.buckets.items())}
         self.counts = {name: len(rows) // (batch_size * world) for name, rows in self.buckets.items()}  # of steps
-        self.rows = numpy.concatenate([*self.buckets.values(), numpy.empty((0, 5), numpy.int64)])
+        self.rows = numpy.concatenate([*self.buckets.values(), numpy.empty((0, 1 + 2 * self.variants), numpy.int64)])
         if not len(self):
             raise ValueError(f"{folder}: no bucket of tars has {batch_size * world} samples, a batch for every rank")
 
@@ -112,45 +114,48 @@ class LatentBatches:
         for key, span in spans.items():
             if key in removed:
                 continue
-            if self.pairs and key.endswith("-f"):  # stands behind its plain one
-                rows[-1] = (*rows[-1][:3], *span)
-            else:
-                rows.append((len(self.shards), *span, 0, 0))
-        self.buckets.setdefault(shard.split("/")[1], []).append(numpy.array(rows, numpy.int64).reshape(-1, 5))
+            if not rows or len(rows[-1]) > 2 * self.variants:
+                rows.append([len(self.shards)])
+            rows[-1] += span  # the variants of an image stand side by side, all of them
+        rows = numpy.array(rows, numpy.int64).reshape(-1, 1 + 2 * self.variants)
+        self.buckets.setdefault(shard.split("/")[1], []).append(rows)
         self.shards.append(shard)
 
     def __len__(self):
         return sum(self.counts.values())
 
     def _plan(self, epoch):
-        """[(bucket, which of its batches)] by step, the order of each bucket's images, and which of them are mirrored."""
+        """[(bucket, which of its batches)] by step, the order of each bucket's images, and which of its variants each is."""
         if epoch not in self.plans:  # one is kept
             random = numpy.random.Generator(numpy.random.Philox((self.seed << 64) + epoch))
             orders = {name: random.permutation(len(rows)) for name, rows in self.buckets.items()}
             steps = [(name, nth) for name, count in self.counts.items() for nth in range(count)]
             steps = [steps[i] for i in random.permutation(len(steps))]
-            mirrored = {name: random.random(len(rows)) < self.flip for name, rows in self.buckets.items()}
-            self.plans = {epoch: (steps, orders, mirrored)}
+            variants = {}
+            for name, rows in self.buckets.items():
+                mirrored = random.random(len(rows)) < (self.flip if self.ways == 2 else 0)
+                variants[name] = random.integers(self.variants // self.ways, size=len(rows)) * self.ways + mirrored
+            self.plans = {epoch: (steps, orders, variants)}
         return self.plans[epoch]
 
     def __getitem__(self, step):
         epoch, step = divmod(int(step), len(self))
-        steps, orders, mirrored = self._plan(epoch)
+        steps, orders, variants = self._plan(epoch)
         name, nth = steps[step]
         first = (nth * self.world + self.rank) * self.batch
         chosen = orders[name][first : first + self.batch]
-        images = zip(self.buckets[name][chosen], mirrored[name][chosen])
+        images = zip(self.buckets[name][chosen], variants[name][chosen])
         samples = [finish(self._read(*image), self.captions, self.scale, self.seed, epoch) for image in images]
         batch = {name: [sample[name] for sample in samples] for name in samples[0] if name != "record"}
         return {**batch, "latent": numpy.stack(batch["latent"]), "time_ids": numpy.stack(batch["time_ids"])}
 
-    def sample(self, i, epoch=0, mirrored=False):
-        """Image i of len(self.rows), with its record; the mirrored one, where there is one."""
-        return finish(self._read(self.rows[i], mirrored), self.captions, self.scale, self.seed, epoch)
+    def sample(self, i, epoch=0, variant=0):
+        """Image i of len(self.rows), with its record; the variant-th of self.variants."""
+        return finish(self._read(self.rows[i], variant), self.captions, self.scale, self.seed, epoch)
 
-    def _read(self, row, mirrored=False):
+    def _read(self, row, variant=0):
         members = {}
-        first, end = row[3:] if mirrored and row[4] else row[1:3]
+        first, end = row[1 + 2 * variant : 3 + 2 * variant]
         with open(os.path.join(self.folder, self.shards[row[0]]), "rb") as file:
             file.seek(first)
             data = file.read(end - first)

@@ -120,9 +120,9 @@ static void print_left_out(const struct export_plan *plan)
 {
 	char quoted[TEXT_QUOTE_SIZE];
 
-	if (plan->mirrored > 0)
-		printf("  left out: %zu mirrored image%s, for which it has no place\n",
-		       plan->mirrored, plural(plan->mirrored));
+	if (plan->variants > 0)
+		printf("  left out: %zu variant%s of images, for which it has no place\n",
+		       plan->variants, plural(plan->variants));
 	if (plan->clashes > 0)
 		printf("  left out: %zu sample%s whose file would have the name of another's\n",
 		       plan->clashes, plural(plan->clashes));

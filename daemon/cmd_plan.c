@@ -112,7 +112,7 @@ static int describe_latent(const struct plan_options *o, const struct vae_choice
 	size_t wanted = vae->model ? vae_choice_multiple(vae) : LATENT_DOWNSCALE;
 
 	plan->latent_known = o->vae;
-	plan->flip = o->flip;
+	plan->more = (1 + o->crops) * (o->flip ? 2 : 1) - 1;
 	plan->channels = vae->model ? vae->model->config.latent_channels : LATENT_CHANNELS;
 	plan->downscale = vae->model ? vae_config_downscale(&vae->model->config) : LATENT_DOWNSCALE;
 	if (multiple % wanted == 0)

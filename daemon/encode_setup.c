@@ -198,6 +198,7 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	r.filter = pixel_setup_filter(&o->pixels);
 	r.policy = pixel_setup_policy(&o->pixels);
 	r.flip = o->flip;
+	r.crops = (unsigned)o->crops;
 	r.posterior = (enum posterior)posterior_parse(o->posterior);
 	r.scaled = o->scaled || vae_config_deterministic(&model->vae);
 	r.seed = o->seed;

@@ -5,6 +5,7 @@
 #include "daemon/export.h"
 #include "daemon/export_pack.h"
 #include "daemon/export_target.h"
+#include "daemon/variants.h"
 
 #include "base/checked.h"
 #include "base/hash.h"
@@ -274,10 +275,10 @@ static void leave_out_too_long(struct pass *p, const char *path)
 		plan->too_long_example = xstrdup(path);
 }
 
-static void leave_out_mirrored(struct pass *p)
+static void leave_out_variant(struct pass *p)
 {
 	leave_out(p->plan, p->n++);
-	p->plan->mirrored++;
+	p->plan->variants++;
 }
 
 static void leave_out_unfit(struct pass *p, const struct error *why)
@@ -299,8 +300,8 @@ static int plan_sample(void *arg, const struct export_sample *sample, struct err
 
 	if (p->n == 0 && begin(p, err) < 0)
 		return -1;
-	if (sample->flip && plan->job.format->mirrored == EXPORT_MIRRORED_NONE) {
-		leave_out_mirrored(p);
+	if (sample->variant != VARIANT_PLAIN && plan->job.format->variants != EXPORT_VARIANTS_OWN) {
+		leave_out_variant(p);
 		return 0;
 	}
 	path = plan->job.format->path(&plan->job, sample);
@@ -447,7 +448,7 @@ int export_plan(const struct export_options *options, struct export_source *sour
 	struct pass p = {.options = options, .source = source, .plan = plan};
 	int r;
 
-	if (options->format->mirrored == EXPORT_MIRRORED_BESIDE)
+	if (options->format->variants == EXPORT_VARIANTS_MIRRORED)
 		export_source_pair(source);
 	r = export_source_each(source, plan_sample, &p, err);
 	if (r == 0 && p.n == 0)

@@ -34,7 +34,7 @@ struct export_plan {
 	/* Samples that are left out, by number, ascending; and how many of them for which reason, with the first one's words. */
 	size_t *left_out;
 	size_t n_left_out, left_out_capacity;
-	size_t mirrored;	/* the format has no place for them */
+	size_t variants;	/* the format has no place for them */
 	size_t clashes;		/* their file would have another's name */
 	size_t too_long, unfit; /* its name; their values or their shape */
 	char *too_long_example, *unfit_example;

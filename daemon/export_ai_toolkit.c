@@ -99,7 +99,7 @@ const struct export_format export_ai_toolkit = {
     .n_archs = ARRAY_SIZE(archs),
     .dtypes = "stored float32 float16 bfloat16",
     .bucket_rule = "ai_toolkit",
-    .mirrored = EXPORT_MIRRORED_NONE,
+    .variants = EXPORT_VARIANTS_NONE,
     .lost = "captions, which it reads beside the images; the log-variance of moments; hashes, "
 	    "recipe and "
 	    "meta of records",

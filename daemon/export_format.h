@@ -35,11 +35,11 @@ struct export_job {
 	unsigned columns; /* of enum export_column */
 };
 
-/* Where a format has the mirrored images of a dataset that has some. */
-enum export_mirrored {
-	EXPORT_MIRRORED_OWN,	/* a sample is as good as another */
-	EXPORT_MIRRORED_BESIDE, /* in the file of the plain one */
-	EXPORT_MIRRORED_NONE,	/* nowhere */
+/* Where a format has the variants of an image. */
+enum export_variants {
+	EXPORT_VARIANTS_OWN,	  /* a sample is as good as another */
+	EXPORT_VARIANTS_MIRRORED, /* the mirrored one in the file of the plain one, others nowhere */
+	EXPORT_VARIANTS_NONE,	  /* nowhere */
 };
 
 struct export_format {
@@ -53,7 +53,7 @@ struct export_format {
 	/* The rule of buckets under which the trainer finds what it looks for; NULL: any. */
 	const char *bucket_rule;
 	bool upright; /* the trainer ignores EXIF orientation: a turned image is another to it */
-	enum export_mirrored mirrored;
+	enum export_variants variants;
 	const char *lost; /* what it cannot carry, in words */
 	bool columns;	  /* --columns chooses among them */
 	/* The file's path below the target, to be freed; with pack: one that tells the sample from others. */

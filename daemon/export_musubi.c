@@ -76,7 +76,7 @@ const struct export_format export_musubi = {
     .between = "\n",
     .tail = "\n",
     .bucket_rule = "musubi",
-    .mirrored = EXPORT_MIRRORED_NONE,
+    .variants = EXPORT_VARIANTS_NONE,
     .upright = true,
     .lost =
 	"folders of images; crops; the log-variance of moments; hashes, recipe and meta of records",

@@ -311,7 +311,7 @@ static int give(struct export_source *s, const struct record *record, const stru
 		return -1;
 	sample.caption = json_string_value(json_object_get(root, "caption"));
 	sample.stored = &stored;
-	sample.flip = facts->variant == VARIANT_FLIP;
+	sample.variant = facts->variant;
 	sample.mirrored = mirrored ? &other : NULL;
 	sample.attached = record->n_members > 2 + (record_member(record, "txt") != NULL);
 	r = s->fn(s->arg, &sample, err);
@@ -362,7 +362,10 @@ static int pair_record(struct export_source *s, const struct record *record, str
 	if (facts.variant == VARIANT_FLIP && strcmp(s->held.key, facts.image) == 0)
 		return give_held(s, record, err);
 	r = give_held(s, NULL, err);
-	return r != 0 || facts.variant == VARIANT_FLIP ? r : hold(s, record, err);
+	if (r != 0 || facts.variant == VARIANT_FLIP)
+		return r;
+	return facts.variant == VARIANT_PLAIN ? hold(s, record, err)
+					      : give_record(s, record, NULL, err);
 }
 
 static int on_record(void *arg, const struct record *record, const struct shard_span *span,

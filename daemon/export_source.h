@@ -37,7 +37,7 @@ struct export_sample {
 	unsigned orientation;
 	struct json_t *record;	      /* KEY.json, with that caption; of this call alone */
 	const struct ndarray *stored; /* as the shard has it */
-	bool flip;		      /* it is of the mirrored image: a sample of its own */
+	uint32_t variant;	      /* of its image: variants.h */
 	const struct ndarray
 	    *mirrored; /* that sample's, where export_source_pair() was asked for; NULL: none */
 	bool attached; /* it has other arrays, too (`latentctl attach`) */

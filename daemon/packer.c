@@ -73,7 +73,7 @@ struct append_task {
 };
 
 /* The stored record, of the spool with its variants, of a shard by itself. */
-static int read_stored(const struct packer *p, const struct finished *f, uint32_t variant,
+static int read_stored(const struct packer *p, const struct finished *f, size_t index,
 		       struct record *out, struct error *err)
 {
 	const struct packer_stored *stored = &f->stored;
@@ -81,14 +81,14 @@ static int read_stored(const struct packer *p, const struct finished *f, uint32_
 
 	if (stored->where != CONTENT_SPOOLED)
 		return shard_read_record(packer_store_of(p, stored->dataset), stored->shard,
-					 &stored->spans[variant], out, err);
+					 &stored->spans[index], out, err);
 	if (spool_read(p->options.spool, &stored->place, &bundle, err) < 0)
 		return -1;
-	return variant_take(&bundle, variant, out, err);
+	return variant_take(&bundle, recipe_variant(p->options.recipe, index), out, err);
 }
 
 /* The same record from the stored one. Whatever is wrong with that one is ERR_DATA: it is encoded then. */
-static int copy_stored(const struct packer *p, const struct finished *f, uint32_t variant,
+static int copy_stored(const struct packer *p, const struct finished *f, size_t index,
 		       struct record *out, struct error *err)
 {
 	const struct packer_options *options = &p->options;
@@ -96,26 +96,26 @@ static int copy_stored(const struct packer *p, const struct finished *f, uint32_
 					   f->rank, f->meta};
 	cleanup_record struct record stored = RECORD_INIT;
 	struct error why = ERROR_INIT;
-	int r = read_stored(p, f, variant, &stored, &why);
+	int r = read_stored(p, f, index, &stored, &why);
 
 	if (r == 0)
 		r = record_copy(&stored, options->recipe, &f->facts.content, &names, out, &why);
 	return r == 0 ? 0 : error_data(err, "record", "%s", why.message);
 }
 
-static int make_record(const struct packer *p, struct finished *f, uint32_t variant,
-		       struct record *out, struct error *err)
+static int make_record(const struct packer *p, struct finished *f, size_t index, struct record *out,
+		       struct error *err)
 {
 	if (f->stored.where != CONTENT_NONE)
-		return copy_stored(p, f, variant, out, err);
+		return copy_stored(p, f, index, out, err);
 	f->facts.key = f->key;
-	f->facts.variant = variant;
-	f->facts.in_float32 = f->in_float32[variant];
+	f->facts.variant = recipe_variant(p->options.recipe, index);
+	f->facts.in_float32 = f->in_float32[index];
 	f->facts.path = f->path;
 	f->facts.caption = f->caption;
 	f->facts.meta = f->meta;
 	f->facts.engine = f->engine;
-	return record_build(p->options.recipe, &f->facts, &f->latents[variant], f->rank, out, err);
+	return record_build(p->options.recipe, &f->facts, &f->latents[index], f->rank, out, err);
 }
 
 /* All variants of an image, as one record of the spool. */
@@ -125,18 +125,19 @@ static int make_bundle(const struct packer *p, struct finished *f, struct record
 	cleanup_record struct record bundle = RECORD_INIT;
 	size_t n = recipe_variants(p->options.recipe);
 
-	for (uint32_t v = 0; v < n; v++) {
+	for (size_t i = 0; i < n; i++) {
+		uint32_t variant = recipe_variant(p->options.recipe, i);
 		cleanup_record struct record record = RECORD_INIT;
 		struct record_facts facts;
 
 		/* What does not read back would stop its whole shard later. */
-		if (make_record(p, f, v, &record, err) < 0 ||
+		if (make_record(p, f, i, &record, err) < 0 ||
 		    record_facts_read(&record, &facts, err) < 0)
 			return -1;
-		if (facts.variant != v)
+		if (facts.variant != variant)
 			return error_data(err, "record", "%s is another variant", record.key);
-		if (v > 0) {
-			if (variant_put(&bundle, v, &record, err) < 0)
+		if (i > 0) {
+			if (variant_put(&bundle, variant, &record, err) < 0)
 				return -1;
 			continue;
 		}

@@ -80,7 +80,7 @@ struct packer_stored {
 	struct spool_place place;
 	int64_t dataset;
 	char *shard;
-	struct shard_span spans[VARIANTS]; /* of each that the recipe has */
+	struct shard_span spans[VARIANTS]; /* of each that the recipe has, in its order */
 };
 
 /* An encoded image, all of it owned; or one whose record is to be copied. */
@@ -89,7 +89,7 @@ struct finished {
 	uint64_t fence, rank;
 	char *key, *path, *caption, *meta, *engine;
 	struct sample_facts facts;	  /* its strings are set by the packer */
-	struct ndarray latents[VARIANTS]; /* of each that the recipe has */
+	struct ndarray latents[VARIANTS]; /* of each that the recipe has, in its order */
 	bool in_float32[VARIANTS];	  /* see struct sample_facts */
 	struct packer_stored
 	    stored; /* the latent is this one's; of facts only content and captions count */

@@ -57,13 +57,12 @@ static bool take_spans(const struct packer *p, const struct content_found *found
 		spans[0] = (struct shard_span){found->offset, found->bytes};
 		return found->variant == VARIANT_PLAIN;
 	}
-	for (size_t i = 0; i < found->n_variants; i++) {
+	/* Both are in the order of variants. */
+	for (size_t i = 0; i < found->n_variants && n < wanted; i++) {
 		const struct variant_place *at = &found->variants[i];
 
-		if (at->variant >= wanted)
-			continue;
-		spans[at->variant] = (struct shard_span){at->offset, at->bytes};
-		n++;
+		if (at->variant == recipe_variant(p->options.recipe, n))
+			spans[n++] = (struct shard_span){at->offset, at->bytes};
 	}
 	return n == wanted;
 }

@@ -37,7 +37,8 @@ static int seal_load(void *arg, size_t index, struct record *out, struct error *
 	atomic_fetch_add(&t->packer->steps, 1);
 	/* One that waits since before a repack has the codec of then. */
 	if (spool_read(options->spool, &entry->place, &bundle, err) < 0 ||
-	    variant_take(&bundle, (uint32_t)(index % t->variants), &record, err) < 0 ||
+	    variant_take(&bundle, recipe_variant(options->recipe, index % t->variants), &record,
+			 err) < 0 ||
 	    record_recode(&record, options->recipe->form.codec, err) < 0 ||
 	    record_facts_read(&record, &facts, err) < 0)
 		return -1;

@@ -190,7 +190,9 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 		pipeline_close(p);
 		return -1;
 	}
-	decode_pool_reserve(options->pool, bucket_table_max_pixels(options->buckets) * 3);
+	/* All crops of an image lie in a window of up to twice the target in both directions: variants.h. */
+	decode_pool_reserve(options->pool, bucket_table_max_pixels(options->buckets) * 3 *
+					       (options->recipe->crops > 0 ? 4 : 1));
 	*out = p;
 	return 0;
 }

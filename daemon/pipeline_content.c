@@ -138,8 +138,7 @@ void pipeline_ask(struct pipeline *p)
 		q->works[q->n] = w;
 		q->contents[q->n++] = w->content;
 	}
-	db_find(p->options.db, p->options.dataset, q->contents, q->n, p->options.recipe->flip,
-		on_found, q);
+	db_find(p->options.db, p->options.dataset, q->contents, q->n, p->variants > 1, on_found, q);
 }
 
 void pipeline_look_up(struct work *w)

@@ -88,20 +88,56 @@ void pipeline_decode(struct work *w)
 	}
 }
 
-/* From the slot, and mirrored where the recipe has that. */
+/* What is drawn: all crops, and no more. */
+static struct render_geometry geometry_of(const struct pipeline *p, const struct work *w)
+{
+	const struct bucket_placement *at = &w->placement;
+	const struct recipe *recipe = p->options.recipe;
+	size_t left = at->crop_left, top = at->crop_top, right = left, bottom = top;
+
+	for (unsigned crop = 1; crop <= recipe->crops; crop++) {
+		size_t x, y;
+
+		variant_place(at, &w->content, recipe->seed, 2 * crop, &x, &y);
+		left = x < left ? x : left;
+		top = y < top ? y : top;
+		right = x > right ? x : right;
+		bottom = y > bottom ? y : bottom;
+	}
+	return (struct render_geometry){at->resized_width,
+					at->resized_height,
+					left,
+					top,
+					right - left + at->target_width,
+					bottom - top + at->target_height,
+					recipe->filter};
+}
+
+/* One variant out of what was drawn. */
+static void take_variant(const struct work *w, const struct render_geometry *drawn,
+			 const uint8_t *pixels, uint32_t variant, uint8_t *out)
+{
+	struct image picture = {w->placement.target_width, w->placement.target_height, out};
+	size_t row = picture.width * 3, left, top;
+
+	variant_place(&w->placement, &w->content, w->pipeline->options.recipe->seed, variant, &left,
+		      &top);
+	pixels += ((top - drawn->top) * drawn->width + left - drawn->left) * 3;
+	for (size_t y = 0; y < picture.height; y++)
+		memcpy(out + y * row, pixels + y * drawn->width * 3, row);
+	if (variant_is_mirrored(variant))
+		image_mirror(&picture);
+}
+
 static void take_pixels(struct work *w, const uint8_t *pixels)
 {
-	size_t bytes = work_picture_bytes(w);
-	struct image mirrored = {.width = w->placement.target_width,
-				 .height = w->placement.target_height};
+	const struct pipeline *p = w->pipeline;
+	struct render_geometry drawn = geometry_of(p, w);
 
 	w->pixels = xmalloc(work_pixel_bytes(w));
-	memcpy(w->pixels, pixels, bytes);
-	if (!w->pipeline->options.recipe->flip)
-		return;
-	mirrored.pixels = w->pixels + bytes;
-	memcpy(mirrored.pixels, pixels, bytes);
-	image_mirror(&mirrored);
+	for (size_t i = 0; i < p->variants; i++)
+		take_variant(w, &drawn, pixels, recipe_variant(p->options.recipe, i),
+			     w->pixels + i * work_picture_bytes(w));
 }
 
 void pipeline_on_done(void *image, const uint8_t *pixels)
@@ -162,19 +198,6 @@ void pipeline_on_returned(void *image)
 	work_again(w);
 }
 
-static struct render_geometry geometry_of(const struct pipeline *p, const struct work *w)
-{
-	const struct bucket_placement *at = &w->placement;
-
-	return (struct render_geometry){at->resized_width,
-					at->resized_height,
-					at->crop_left,
-					at->crop_top,
-					at->target_width,
-					at->target_height,
-					p->options.recipe->filter};
-}
-
 /* Memory that decoding takes, the file and the result included. */
 static size_t decode_need(const struct pipeline *p, const struct work *w)
 {
@@ -193,7 +216,7 @@ static void place(struct pipeline *p, struct work *w, size_t need)
 	work_list_remove(&p->waiting, w);
 	work_reserve(w, need);
 	p->counts.drawn += FILE_PIXELS + (uint64_t)w->header.width * w->header.height +
-			   (uint64_t)w->placement.target_width * w->placement.target_height;
+			   (uint64_t)geometry.width * geometry.height;
 	decode_pool_place(TAKE(w->ticket), &geometry, &p->options.recipe->policy);
 }
 

@@ -18,12 +18,13 @@ static void submit(struct pipeline *p, struct pending *bucket)
 	for (size_t i = 0; i < n; i++) {
 		struct work *w = work_list_pop(&bucket->works);
 
-		for (uint32_t v = 0; v < p->variants; v++) {
+		for (size_t v = 0; v < p->variants; v++) {
 			struct encode_item *item = &batch->items[i * p->variants + v];
 
 			item->owner = w;
 			item->pixels = w->pixels + v * work_picture_bytes(w);
-			item->content = variant_noise(&w->content, v);
+			item->content =
+			    variant_noise(&w->content, recipe_variant(p->options.recipe, v));
 		}
 	}
 	p->batches++;

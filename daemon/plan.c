@@ -170,7 +170,7 @@ void plan_finish(struct plan *p)
 		b->crop_loss = (double)b->loss_sum / MILLION / (double)b->images;
 		b->upscale = (double)b->up_sum / MILLION / (double)b->images;
 		loss_sum += b->loss_sum;
-		p->latent_bytes += latent_bytes(p, b) * b->images * (p->flip ? 2 : 1);
+		p->latent_bytes += latent_bytes(p, b) * b->images * (1 + p->more);
 		if (p->batch > 0) {
 			b->batches = b->images / p->batch;
 			b->dropped = b->images % p->batch;

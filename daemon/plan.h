@@ -55,7 +55,7 @@ struct plan {
 	double rate;		    /* images a second; 0: not known */
 	size_t channels, downscale; /* of a latent; downscale 0: not known */
 	bool latent_known;	    /* false: that is an assumption */
-	bool flip;		    /* a latent of the mirrored image, too */
+	size_t more;		    /* latents of each image beside the plain one */
 	size_t max_failures;	    /* to keep; SIZE_MAX: all */
 	const char *const *sources; /* names */
 	size_t n_sources;

@@ -113,7 +113,7 @@ static json_t *latents_json(const struct plan *p)
 {
 	json_t *latents = json_object();
 
-	json_object_set_new(latents, "of_each_image", json_count(p->flip ? 2 : 1));
+	json_object_set_new(latents, "of_each_image", json_count(1 + p->more));
 	json_object_set_new(latents, "channels", json_count(p->channels));
 	json_object_set_new(latents, "downscale", json_count(p->downscale));
 	json_object_set_new(latents, "assumed", json_boolean(!p->latent_known));

@@ -45,12 +45,15 @@ static void reasons(FILE *out, const struct plan *p, const struct plan_reasons *
 
 static void summary(FILE *out, const struct plan *p)
 {
-	char count[28], size[24];
+	cleanup_buffer struct buffer what = BUFFER_INIT;
+	char count[28], size[24], each[40] = "";
 
 	fprintf(out, "%s file%s, %s\n", text_count(p->files, count), p->files == 1 ? "" : "s",
 		text_bytes(p->bytes, size));
-	line(out, p, p->images, p->files,
-	     p->flip ? "images to encode, and mirrored" : "images to encode");
+	if (p->more > 0)
+		snprintf(each, sizeof(each), ", %zu latents of each", 1 + p->more);
+	buffer_appendf(&what, "images to encode%s", each);
+	line(out, p, p->images, p->files, (const char *)what.data);
 	if (p->enlarged > 0)
 		line(out, p, p->enlarged, p->images, "  of them are enlarged");
 	if (p->no_caption > 0)

@@ -5,6 +5,7 @@
 #include "image/render.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { JSON_STYLE = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15) };
@@ -130,6 +131,8 @@ static json_t *pixels_json(const struct recipe *r)
 
 	json_object_set_new(pixels, "filter", json_string(resample_filter_name(r->filter)));
 	json_object_set_new(pixels, "crop", json_string("center"));
+	if (r->crops > 0)
+		json_object_set_new(pixels, "crop_seed", json_integer((json_int_t)r->seed));
 	json_object_set_new(pixels, "exif", json_string(r->policy.apply_exif ? "apply" : "ignore"));
 	json_object_set_new(pixels, "color",
 			    json_string(r->policy.color == COLOR_SRGB ? "srgb" : "ignore"));
@@ -143,6 +146,12 @@ static json_t *variants_json(const struct recipe *r)
 {
 	json_t *variants = json_pack("[s]", "plain");
 
+	for (unsigned i = 1; i <= r->crops; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "crop %u", i);
+		json_array_append_new(variants, json_string(name));
+	}
 	if (r->flip)
 		json_array_append_new(variants, json_string("flip"));
 	return variants;
@@ -150,7 +159,12 @@ static json_t *variants_json(const struct recipe *r)
 
 size_t recipe_variants(const struct recipe *r)
 {
-	return r->flip ? 2 : 1;
+	return (1 + (size_t)r->crops) * (r->flip ? 2 : 1);
+}
+
+uint32_t recipe_variant(const struct recipe *r, size_t index)
+{
+	return (uint32_t)(r->flip ? index : 2 * index);
 }
 
 void recipe_finish(struct recipe *r)

@@ -41,10 +41,12 @@ struct recipe {
 	enum resample_filter filter;
 	struct image_policy policy;
 	enum vae_precision precision;
-	bool flip; /* the mirrored picture is encoded, too: variants.h */
+	/* Of each image: variants.h */
+	bool flip;	/* the mirrored picture is encoded, too */
+	unsigned crops; /* further crops */
 	/* what is kept */
 	enum posterior posterior;
-	uint64_t seed; /* of draws; not part of the id otherwise */
+	uint64_t seed; /* of draws and further crops; not part of the id otherwise */
 	size_t tile;   /* pixels of diffusers' tiles, kl_tiles.h; 0: images are encoded whole */
 	enum dtype dtype;
 	enum rounding rounding;
@@ -66,6 +68,8 @@ void recipe_put_statistics(void *object, const struct vae_config *config);
 struct json_t *recipe_vae_json(const struct recipe *r);
 /* Samples of one image. */
 size_t recipe_variants(const struct recipe *r);
+/* The number of the @index-th of them. */
+uint32_t recipe_variant(const struct recipe *r, size_t index);
 /* Whether its latents can be made again: they are no draws, or draws with a seed. */
 bool recipe_is_repeatable(const struct recipe *r);
 /* What the network computes in; "unknown" of an endpoint that does not tell. */

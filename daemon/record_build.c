@@ -176,13 +176,15 @@ static json_t *time_ids_json(size_t width, size_t height, const struct bucket_pl
 static void set_geometry(json_t *root, const struct recipe *recipe,
 			 const struct sample_facts *facts)
 {
-	struct bucket_placement mirrored = facts->placement;
-	const struct bucket_placement *p = &mirrored;
+	struct bucket_placement at = facts->placement;
+	const struct bucket_placement *p = &at;
 	size_t width = facts->header.width, height = facts->header.height;
 	json_t *ltrb = json_array();
 
-	if (facts->variant == VARIANT_FLIP)
-		mirrored.crop_left = p->resized_width - p->crop_left - p->target_width;
+	variant_place(&facts->placement, &facts->content, recipe->seed, facts->variant,
+		      &at.crop_left, &at.crop_top);
+	if (variant_is_mirrored(facts->variant))
+		at.crop_left = at.resized_width - at.crop_left - at.target_width;
 	for (size_t i = 0; i < 4; i++)
 		json_array_append_new(ltrb, json_real(p->kohya_crop_ltrb[i]));
 	json_object_set_new(root, "stored_size", json_pair(width, height));
@@ -229,7 +231,7 @@ static char *build_json(const struct recipe *recipe, const struct sample_facts *
 			    recipe->declared[0] ? json_null() : json_string(weights));
 	set_geometry(root, recipe, facts);
 	json_object_set_new(root, "variant", json_integer(facts->variant));
-	json_object_set_new(root, "flip", json_boolean(facts->variant == VARIANT_FLIP));
+	json_object_set_new(root, "flip", json_boolean(variant_is_mirrored(facts->variant)));
 	if (facts->variant != VARIANT_PLAIN)
 		json_object_set_new(root, "image", json_string(facts->key));
 	json_object_set_new(root, "latent",

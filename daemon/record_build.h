@@ -15,10 +15,10 @@ struct sample_facts {
 	const char *path; /* of the source, relative, any bytes */
 	struct hash128 content;
 	struct image_header header;
-	struct bucket_placement placement;
-	const char *caption; /* valid UTF-8; NULL: none */
-	bool captions;	     /* false: no KEY.txt at all */
-	const char *meta;    /* a JSON object; NULL: nothing is known */
+	struct bucket_placement placement; /* the rule's, of the plain one */
+	const char *caption;		   /* valid UTF-8; NULL: none */
+	bool captions;			   /* false: no KEY.txt at all */
+	const char *meta;		   /* a JSON object; NULL: nothing is known */
 	const char *engine;
 	bool in_float32; /* it overflowed in the recipe's precision, and was repeated */
 };

@@ -3,23 +3,39 @@
  * sample of its own; they are claimed, encoded, spooled, sealed and replaced together, so that none is ever there without
  * the others.
  *
- * A record in the spool is a bundle: the plain record, and each further one encoded as a member of it. In a shard they stand
+ * A record in the spool is a bundle: the plain record, with the others encoded in one member of it. In a shard they stand
  * side by side, the plain one first.
  */
 #ifndef LATENTD_DAEMON_VARIANTS_H
 #define LATENTD_DAEMON_VARIANTS_H
 
+#include "image/bucket.h"
 #include "source/sample_key.h"
 #include "storage/record.h"
 
 #include "base/hash.h"
 
-/* Stored as these numbers: never renumber. */
-enum variant {
-	VARIANT_PLAIN = 0,
-	VARIANT_FLIP = 1, /* mirrored left to right */
-};
-#define VARIANTS 2
+/*
+ * The number of a variant is stored: never renumber. Twice the number of its crop, where 0 is the rule's own, and 1 more where it is
+ * mirrored left to right.
+ */
+#define VARIANT_PLAIN 0
+#define VARIANT_FLIP  1
+#define VARIANT_CROPS 8 /* at most, beside the rule's own */
+#define VARIANTS      (2 * (1 + VARIANT_CROPS))
+
+static inline bool variant_is_mirrored(uint32_t variant)
+{
+	return variant & 1;
+}
+
+/*
+ * Where in the resized image, which is not mirrored, @variant lies: @placement is that of the rule. Crops lie where XXH3-64, seed
+ * @seed, of the 16 bytes of the content's hash and a byte, the number of the crop, says: its upper half for left, its lower half for top,
+ * each scaled to the places that there are: inside the image, and no more than half a target from the rule's own.
+ */
+void variant_place(const struct bucket_placement *placement, const struct hash128 *content,
+		   uint64_t seed, uint32_t variant, size_t *left, size_t *top);
 
 /* The key of a sample, from that of its image; of the plain one it is the same. */
 void variant_key(const char *image, uint32_t variant, char out[SAMPLE_KEY_SIZE]);
@@ -27,7 +43,7 @@ void variant_key(const char *image, uint32_t variant, char out[SAMPLE_KEY_SIZE])
 /* What the noise of a draw is made from in place of the content, so that each variant has its own. */
 struct hash128 variant_noise(const struct hash128 *content, uint32_t variant);
 
-/* Puts @record, of @variant, into the bundle that @plain begins. */
+/* Puts @record, of @variant, into the bundle that @plain begins; each once. */
 int variant_put(struct record *plain, uint32_t variant, const struct record *record,
 		struct error *err);
 /*

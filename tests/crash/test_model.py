@@ -79,7 +79,7 @@ class Episode:
         self.clock = 0
         self.datasets = {name: Dataset() for name in NAMES}
         self.latents = {}  # {content: hash of the latent it had the first time}
-        self.mirrors = random.Random(f"{seed} mirrors").random() < 0.3  # all of its encodes
+        self.more = random.Random(f"{seed} variants").choice(([],) * 7 + (["--flip"],) * 2 + (["--flip", "--crops", "1"],))
         self.unseen = set()  # shards without a row of which a byte was changed
         self.encode_s, self.checked, self.deaths = 0.05, 0, 0
         os.makedirs(ws.src)
@@ -226,7 +226,7 @@ class Episode:
         options = ["--shard-samples", str(chance.choice((2, 3, 5, 1000)))]
         options += ["--jobs", str(chance.choice((1, 2))), "--quiet"]
         options += ["--on-delete", "remove", "--on-delete-all"] if removes else []
-        options += ["--flip"] if self.mirrors else []
+        options += self.more
         options += self.rig.form()
         return self.datasets[self.ws.name], removes, options
 
@@ -268,25 +268,27 @@ class Episode:
             for s in read_dataset(self.ws.dataset)
             if (os.path.relpath(s.shard, self.ws.dataset), s.key) not in dead
         ]
-        if self.mirrors:
-            found = self.with_their_mirrored_ones(found)
+        found = self.with_their_variants(found)
         for what in ("path", "key"):
             names = [getattr(s, what) for s in found]
             twice = sorted({n for n in names if names.count(n) > 1})
             equal(twice, [], f"live samples that have their {what} in common")
         return found
 
-    def with_their_mirrored_ones(self, found):
-        """The plain ones, each of which must have the other behind it."""
-        plain, mirrored = found[::2], found[1::2]
-        equal(len(mirrored), len(plain), "number of mirrored samples")
-        for a, b in zip(plain, mirrored):
-            first, second = a.record, b.record
-            equal((second["image"], second["flip"], b.shard), (a.key, True, a.shard), f"what is behind {a.key}")
-            for same in ("source", "content_xxh3_128", "caption"):
-                equal(second[same], first[same], f"{same} of {b.key}")
-            latent, has = hashlib.sha256(b.npy).hexdigest(), ("mirrored", second["content_xxh3_128"])
-            equal(latent, self.latents.setdefault(has, latent), f"the latent of {b.key}")
+    def with_their_variants(self, found):
+        """The plain ones, each of which must have the others behind it."""
+        numbers = list(range((1, 2, None, 4)[len(self.more)]))
+        plain = found[:: len(numbers)]
+        equal(len(found), len(numbers) * len(plain), "number of samples")
+        for i, first in enumerate(plain):
+            group = found[i * len(numbers) :][: len(numbers)]
+            equal([(s.record["variant"], s.shard) for s in group], [(n, first.shard) for n in numbers], f"variants of {first.key}")
+            for sample in group[1:]:
+                record = sample.record
+                for same in ("source", "content_xxh3_128", "caption"):
+                    equal(record[same], first.record[same], f"{same} of {sample.key}")
+                latent, has = hashlib.sha256(sample.npy).hexdigest(), (record["variant"], record["content_xxh3_128"])
+                equal(latent, self.latents.setdefault(has, latent), f"the latent of {sample.key}")
         return plain
 
     def check_captions(self):

@@ -93,7 +93,7 @@ def a_mirrored_image_is_where_each_layout_has_it(ws):
     export(ws, "npz", into=ws.path("npz"))
     same_members(files_below(ws.path("npz")), [f"{key}.npz" for key in samples] + ["records.jsonl"], "files")
     result = export(ws, "ai-toolkit", into=ws.path("ai"))
-    assert "left out: 4 mirrored images" in result.out, result.out
+    assert "left out: 4 variants of images" in result.out, result.out
     equal(len(files_below(ws.path("ai"))), 4, "files")
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""encode --flip: the mirrored picture is a sample of its own, and whatever happens to an image happens to both."""
+"""encode --flip and --crops: each variant is a sample of its own, and whatever happens to an image happens to all."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -27,6 +28,12 @@ def bmp(width, height, rows):
 def rows_of(width, height):
     """Nothing in it is like its mirror image."""
     return [[(x * 255 // width, y * 255 // height, x * y * 255 // (width * height)) for x in range(width)] for y in range(height)]
+
+
+def xxh3_64(data, seed):
+    xxhash = ctypes.CDLL("libxxhash.so.0")
+    xxhash.XXH3_64bits_withSeed.restype = ctypes.c_uint64
+    return xxhash.XXH3_64bits_withSeed(data, ctypes.c_size_t(len(data)), ctypes.c_uint64(seed))
 
 
 def pairs(ws, dataset=None):
@@ -274,6 +281,98 @@ def pairs_of_members(ws):
     for file in shard_files(ws.dataset):
         samples = read_shard(file)
         yield from ((a.members, b.members) for a, b in zip(samples[::2], samples[1::2]))
+
+
+def variants(ws, n, dataset=None):
+    """{path: {variant: sample}}, which stand side by side in one shard."""
+    found = {}
+    for file in shard_files(dataset or ws.dataset):
+        samples = read_shard(file)
+        for i in range(0, len(samples), n):
+            group = samples[i : i + n]
+            equal([s.path for s in group], [group[0].path] * n, "what stands side by side")
+            assert group[0].path not in found, f"{group[0].path} is there twice"
+            found[group[0].path] = {s.record["variant"]: s for s in group}
+    return found
+
+
+def crop_of(sample, number, seed):
+    """(left, top) by the rule of docs/FORMAT.md, from the record of the plain one."""
+    record = sample.record
+    digits = xxh3_64(bytes.fromhex(record["content_xxh3_128"]) + bytes([number]), seed)
+    top_left, place = record["crop_top_left"], []
+    for axis, random in ((0, digits >> 32), (1, digits & 0xFFFFFFFF)):
+        own, target, whole = top_left[1 - axis], record["target_size"][axis], record["resized_size"][axis]
+        first, last = max(0, own - target // 2), min(whole - target, own + target // 2)
+        place.append(first + (random * (last - first + 1) >> 32))
+    return tuple(place)
+
+
+@test
+def further_crops_are_of_the_places_that_the_rule_says(ws):
+    width, height, rows = 230, 128, rows_of(230, 128)
+    ws.write("wide.bmp", bmp(width, height, rows))
+    ws.write("tall.bmp", bmp(128, 700, rows_of(128, 700)))
+    options = ("--crops", "3", "--flip", "--seed", "5", "--bucketing", "square")
+    ws.encode(*options, vae=demo_model())
+    found = variants(ws, 8)
+    for group in found.values():
+        equal(sorted(group), list(range(8)), "variants")
+        for number, sample in group.items():
+            record, plain = sample.record, group[0]
+            tail = ("", "-c1", "-c2", "-c3")[number // 2] + ("-f" if number % 2 else "")
+            equal((record["key"], record["flip"]), (plain.key + tail, number % 2 == 1), "key and flip")
+            if number > 1:
+                left, top = crop_of(plain, number // 2, 5)
+                if number % 2:
+                    left = record["resized_size"][0] - left - record["target_size"][0]
+                equal(record["crop_top_left"], [top, left], "crop")
+                equal(record["time_ids"][2:4], [top, left], "time_ids")
+    equal(len({tuple(s.record["crop_top_left"]) for s in found["tall.bmp"].values()}), 4, "places of a tall picture")
+    # What lies there, as a picture of its own, has the same latent.
+    for number in (2, 4, 6):
+        left, _ = crop_of(found["wide.bmp"][0], number // 2, 5)
+        for mirrored in (0, 1):
+            cut = [row[left : left + 128][:: -1 if mirrored else 1] for row in rows]
+            name = f"cut{number + mirrored}"
+            ws.write("a.bmp", bmp(128, 128, cut), ws.path(name))
+            ws.encode("--name", name, src=[ws.path(name)], vae=demo_model())
+            (wanted,) = read_dataset(ws.path("out", name))
+            equal(found["wide.bmp"][number + mirrored].npy == wanted.npy, True, name)
+    result = ws.latentctl("verify", "--decode", "20", "--vae", demo_model(), "--min-psnr", "5", "--out", ws.out, "--name", ws.name)
+    assert "16 latents decoded" in result.out, result.out
+
+
+@test
+def an_image_that_is_all_in_its_crop_has_equal_ones(ws):
+    ws.write("a.bmp", bmp(128, 128, rows_of(128, 128)))
+    ws.encode("--crops", "2", vae=demo_model())
+    (group,) = variants(ws, 3).values()
+    equal(len({s.npy for s in group.values()}), 1, "number of latents")
+
+
+@test
+def crops_live_as_their_image_does(ws):
+    paths = ws.small_pictures(9)
+    ws.golden("rocket.jpg", "a.jpg")
+    ws.golden("rocket.jpg", "b.jpg")
+    options = ("--crops", "2", "--shard-samples", "7", "--bucketing", "square")
+    ws.encode(*options)
+    before = {path: [s.npy for s in group.values()] for path, group in variants(ws, 3).items()}
+    same_members(before, paths + ["a.jpg", "b.jpg"], "images")
+    equal(before["a.jpg"], before["b.jpg"], "a copy")
+    with open(os.path.join(ws.src, paths[0]), "ab") as file:
+        file.write(b"more")
+    assert "1 image encoded again" in ws.encode(*options).out
+    shutil.rmtree(ws.path("state"))
+    ws.latentctl("rebuild", ws.out, ws.src)
+    ws.encode(*options)
+    ws.latentctl("repack", "--shard-samples", "4", "--order", "shuffled", "--out", ws.out)
+    after = {path: [s.npy for s in group.values()] for path, group in variants(ws, 3).items()}
+    equal([path for path in before if before[path] != after[path]], paths[:1], "changed")
+    equal(ws.status()["samples"], 33, "samples")
+    ws.verify()
+    one_line(ws.encode(*options, "--seed", "1", code=FAILED), "pixels.crop_seed 0, now 1")
 
 
 @test

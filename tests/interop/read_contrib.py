@@ -155,17 +155,21 @@ def the_documented_random_access_works_as_typed(dataset, samples):
         assert found[0] == record and (value == array).all(), key
 
 
-def each_epoch_draws_one_of_an_image_and_its_mirrored_one(dataset, samples):
-    images = {key for key, (record, _) in samples.items() if not record["flip"]}
-    for flip, ends in ((0, {False}), (1, {True}), (0.5, {False, True})):
+def each_epoch_draws_one_of_the_variants_of_an_image(dataset, samples):
+    images = {key for key, (record, _) in samples.items() if record["variant"] == 0}
+    variants = {record["variant"] for record, _ in samples.values()}
+    crops = {variant // 2 for variant in variants}
+    for flip, ends in ((0, {0}), (1, {1}), (0.5, {0, 1})):
         data = LatentBatches(dataset, 1, seed=4, flip=flip)
-        assert len(data) == len(images) == len(samples) // 2
+        assert len(data) == len(images) == len(samples) // len(variants)
         met = set()
-        for epoch in range(4):
+        for epoch in range(8):
             keys = [data[epoch * len(data) + i]["key"][0] for i in range(len(data))]
             assert {samples[key][0].get("image", key) for key in keys} == images, keys
-            met |= {samples[key][0]["flip"] for key in keys}
-        assert met == ends, (flip, met)
+            met |= {samples[key][0]["variant"] for key in keys}
+        if 1 in variants:
+            assert met == {2 * crop + end for crop in crops for end in ends}, (flip, met)
+        assert {variant // 2 for variant in met} == crops, met
 
 
 def workers_give_the_same_batches_in_the_same_order(dataset, samples):
@@ -189,8 +193,8 @@ TESTS = [
     the_documented_random_access_works_as_typed,
 ]
 
-OF_MIRRORED = [
-    each_epoch_draws_one_of_an_image_and_its_mirrored_one,
+OF_VARIANTS = [
+    each_epoch_draws_one_of_the_variants_of_an_image,
     latents_are_what_a_trainer_computes,
     the_documented_random_access_works_as_typed,
 ]
@@ -199,8 +203,8 @@ OF_MIRRORED = [
 def main():
     dataset = os.path.abspath(sys.argv[1])
     samples = read_all(dataset)
-    mirrored = any(record["flip"] for record, _ in samples.values())
-    tests, failed, skipped = list(OF_MIRRORED if mirrored else TESTS), 0, 0
+    several = any(record["variant"] > 0 for record, _ in samples.values())
+    tests, failed, skipped = list(OF_VARIANTS if several else TESTS), 0, 0
     if importlib.util.find_spec("torch"):
         tests.append(workers_give_the_same_batches_in_the_same_order)
     else:

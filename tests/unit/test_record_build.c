@@ -593,7 +593,7 @@ static void a_field_that_is_not_of_version_1_is_refused(void **state)
 	    {"\"variant\":0", "\"variant\":-1"},
 	    {"\"variant\":0", "\"variant\":1"}, /* of which image? */
 	    {"\"variant\":0", "\"variant\":1,\"image\":\"cats/tom\""},
-	    {"\"variant\":0", "\"variant\":2"},
+	    {"\"variant\":0", "\"variant\":18,\"image\":\"cats/tom\""},
 	    {"\"variant\":0", "\"variant\":4294967296"},
 	    {"\"target_size\":[24,16]", "\"target_size\":[24]"},
 	    {"\"target_size\":[24,16]", "\"target_size\":[24,16,1]"},
