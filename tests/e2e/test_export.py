@@ -69,7 +69,7 @@ def kohya_gets_raw_latents_of_sd_and_normalised_ones_of_flux_with_its_own_names_
 
 
 @test
-def a_mirrored_image_is_where_each_layout_has_it(ws):
+def variants_are_where_each_layout_has_them(ws):
     ws.small_pictures(4)
     model = ws.path("model")
     shutil.copytree(demo_model(), model)
@@ -77,12 +77,12 @@ def a_mirrored_image_is_where_each_layout_has_it(ws):
         config = json.load(file)
     with open(os.path.join(model, "config.json"), "w", encoding="utf-8") as file:
         json.dump({**config, "scaling_factor": 0.18215}, file)
-    ws.encode("--flip", vae=model)
+    ws.encode("--flip", "--crops", "1", vae=model)
     samples = {s.record["key"]: s for s in read_dataset(ws.dataset)}
-    plain = {key: s for key, s in samples.items() if not s.record["flip"]}
-    equal((len(samples), len(plain)), (8, 4), "samples")
+    plain = {key: s for key, s in samples.items() if s.record["variant"] == 0}
+    equal((len(samples), len(plain)), (16, 4), "samples")
     result = export(ws, "kohya", into=ws.path("kohya"))
-    assert "left out" not in result.out, result.out
+    assert "left out: 8 variants of images" in result.out, result.out
     for key, sample in plain.items():
         stem, size = os.path.splitext(sample.path)[0], sample.record["original_size"]
         arrays = load_npz(ws.path("kohya", f"{stem}_{size[0]:04d}x{size[1]:04d}_sd.npz"))
@@ -93,7 +93,7 @@ def a_mirrored_image_is_where_each_layout_has_it(ws):
     export(ws, "npz", into=ws.path("npz"))
     same_members(files_below(ws.path("npz")), [f"{key}.npz" for key in samples] + ["records.jsonl"], "files")
     result = export(ws, "ai-toolkit", into=ws.path("ai"))
-    assert "left out: 4 variants of images" in result.out, result.out
+    assert "left out: 12 variants of images" in result.out, result.out
     equal(len(files_below(ws.path("ai"))), 4, "files")
 
 
