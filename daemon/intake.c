@@ -122,6 +122,8 @@ static enum intake_phase phase_of(const struct intake *in)
 /* The folders' part of the state. */
 static void sum_up(struct intake *in, const char **why, const char **watch_note_text)
 {
+	cleanup_free char *unsettled = intake_files_restless(in);
+	char quoted[TEXT_QUOTE_SIZE];
 	struct intake_state *s = &in->state;
 
 	s->missing = s->folders_watched = s->folders_polled = 0;
@@ -140,6 +142,13 @@ static void sum_up(struct intake *in, const char **why, const char **watch_note_
 		s->folders_polled += watch_unwatched(f->watch);
 		if (watch_note(f->watch))
 			*watch_note_text = watch_note(f->watch);
+	}
+	if (!*why && unsettled) {
+		snprintf(in->unsettled, sizeof(in->unsettled),
+			 "%s keeps changing: until it does not, nothing in it is taken, and "
+			 "nothing that vanished is noticed",
+			 text_quote(unsettled, quoted));
+		*why = in->unsettled;
 	}
 }
 

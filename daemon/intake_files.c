@@ -123,6 +123,17 @@ static bool is_restless(const struct intake *in, size_t folder, const char *path
 	return false;
 }
 
+char *intake_files_restless(const struct intake *in)
+{
+	for (size_t i = 0; i < in->young.n && in->restless > 0; i++) {
+		const struct intake_file *f = &in->young.items[in->young.first + i];
+
+		if (f->restless && f->archive)
+			return xstrdup(f->path);
+	}
+	return NULL;
+}
+
 static bool waits(struct intake *in, size_t folder, const struct source_entry *entry, bool archive)
 {
 	const struct intake_file file = {.folder = folder, .archive = archive};

@@ -125,6 +125,7 @@ struct intake {
 	int64_t last_scan_end, last_scan_ms; /* monotonic */
 	int64_t failed_ms;		     /* how long the last failure made wait; 0: it works */
 	char failure[WHY_SIZE];
+	char unsettled[WHY_SIZE]; /* what is said of an archive that keeps changing */
 	bool scanning;
 	int64_t told_at, tell_due; /* tell_due: what was held back then */
 	struct intake_state state;
@@ -183,6 +184,8 @@ bool intake_file_is_young(struct intake *in, size_t folder, const struct source_
 bool intake_archive_is_young(struct intake *in, size_t folder, const struct source_entry *entry);
 /* Files that will be enqueued, as far as anybody waits for that. */
 size_t intake_files_awaited(const struct intake *in);
+/* The archive or manifest that keeps changing, by its path, to be freed; NULL: there is none. */
+char *intake_files_restless(const struct intake *in);
 void intake_files_clear(struct intake *in);
 struct scan_options intake_scan_options(const struct intake *in, size_t folder);
 

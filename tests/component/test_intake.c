@@ -145,6 +145,23 @@ static void nothing_waits_for_a_file_that_keeps_changing(void **state)
 	close(fd);
 }
 
+static void an_archive_that_keeps_changing_says_what_it_holds_up(void **state)
+{
+	struct intake_rig *rig = *state;
+	cleanup_free char *path = intake_rig_path(rig, "grows.tar");
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	rig->sources[0].watch = INTAKE_OFF;
+	rig->options.patience_ms = 1;
+	intake_rig_scan(rig);
+	wait_until(rig, write(fd, "1", 1) == 1 && rig->state.why);
+	assert_non_null(strstr(rig->state.why, "\"grows.tar\" keeps changing"));
+	close(fd);
+	assert_int_equal(unlink(path), 0);
+	wait_until(rig, !rig->state.why);
+}
+
 static void a_young_file_is_not_taken_for_gone(void **state)
 {
 	struct intake_rig *rig = *state;
@@ -620,6 +637,7 @@ int main(void)
 	    intake_test(a_tree_that_is_made_meanwhile_is_found),
 	    intake_test(a_young_file_that_a_scan_finds_waits_until_it_stays_the_same),
 	    intake_test(nothing_waits_for_a_file_that_keeps_changing),
+	    intake_test(an_archive_that_keeps_changing_says_what_it_holds_up),
 	    intake_test(a_young_file_is_not_taken_for_gone),
 	    intake_test(a_file_that_changes_while_it_is_encoded_is_available_again_afterwards),
 	    intake_test(an_image_waits_for_its_caption_and_again_when_that_goes),
