@@ -8,3 +8,6 @@ add_cmocka_test(NAME test_http_multi SOURCES component/test_http_multi.c
 	LIBS latentd_net latentd_loopback LABELS tsan)
 add_cmocka_test(NAME test_endpoint SOURCES unit/test_endpoint.c LIBS latentd_net)
 add_cmocka_test(NAME test_sigv4 SOURCES unit/test_sigv4.c LIBS latentd_net PkgConfig::JANSSON)
+add_cmocka_test(NAME test_download SOURCES component/test_download.c
+	LIBS latentd_net latentd_loopback LABELS tsan)
+add_cmocka_test(NAME test_http_url SOURCES unit/test_http_url.c LIBS latentd_net)

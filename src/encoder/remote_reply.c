@@ -181,6 +181,7 @@ static void no_reply_reason(const struct http_exchange *x, char reason[REMOTE_RE
 		what = "its url is wrong";
 		break;
 	case HTTP_BROKEN:
+	case HTTP_NOT_PUBLIC: /* never asked for here */
 	case HTTP_PROXY_REFUSES:
 	case HTTP_REPLY:
 		break;

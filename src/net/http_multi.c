@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "net/http_address.h"
 #include "net/http_curl.h"
 
 #include <assert.h>
@@ -22,7 +23,8 @@ enum {
 	HEAD_MAX = 64 << 10,
 	IDLE_CONNECTIONS = 512,
 	IDLE_HANDLES = 64,
-	STREAMS = 1024, /* of one connection with HTTP/2; servers allow fewer */
+	STALL_BYTES = 1024, /* a second */
+	STREAMS = 1024,	    /* of one connection with HTTP/2; servers allow fewer */
 	EVENTS = 64,
 	RETRY_AFTER_MAX_S = 3600,
 	TLS_ALERT = 0x15, /* a record's first bytes, RFC 8446 5.1 */
@@ -36,6 +38,7 @@ struct http_transfer {
 	struct curl_slist *headers;
 	struct http_exchange *x;
 	bool too_large;
+	bool not_public;   /* an address was not connected to */
 	bool no_http, tls; /* what came is something else, and that is TLS */
 	char why[CURL_ERROR_SIZE];
 	struct http_transfer *prev, *next; /* in flight, or idle */
@@ -106,6 +109,35 @@ static int on_timer(CURLM *curl, long ms, void *arg)
 	return 0;
 }
 
+/* An error in a few words, and not the page that comes with it. */
+static size_t keep_start(struct http_exchange *x, const char *data, size_t n)
+{
+	size_t room = HTTP_ERROR_BODY - x->reply.size;
+
+	buffer_append(&x->reply, data, n < room ? n : room);
+	return n;
+}
+
+/* Before anything of it is read. */
+static bool says_too_large(const struct http_transfer *t)
+{
+	curl_off_t length = -1;
+
+	curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+	return length > 0 && (uint64_t)length > t->x->response_max;
+}
+
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct http_transfer *t = arg;
+
+	if (purpose == CURLSOCKTYPE_IPCXN && !http_address_is_public(&address->addr)) {
+		t->not_public = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
 	struct http_transfer *t = arg;
@@ -117,10 +149,19 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
 		t->tls = n >= 2 && data[0] == TLS_ALERT && data[1] == TLS_MAJOR;
 		return 0;
 	}
-	if (n > x->response_max - x->reply.size) {
+	if (x->received == 0 && x->on_body)
+		curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &x->status);
+	if (x->on_body && x->status != 200)
+		return keep_start(x, data, n);
+	if (x->received == 0 && says_too_large(t))
+		t->too_large = true;
+	if (t->too_large || n > x->response_max - x->received) {
 		t->too_large = true;
 		return 0;
 	}
+	x->received += n;
+	if (x->on_body)
+		return x->on_body(x, data, n) ? n : 0;
 	buffer_append(&x->reply, data, n);
 	return n;
 }
@@ -290,6 +331,25 @@ static void set_version(CURL *easy, const char *url)
 	curl_easy_setopt(easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
 }
 
+/*
+ * Where only public addresses are connected to, a proxy of the environment is asked nonetheless: where that leads is its
+ * own matter.
+ */
+static void set_guards(struct http_transfer *t)
+{
+	const struct http_exchange *x = t->x;
+
+	if (x->stall_ms > 0) {
+		curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_LIMIT, (long)STALL_BYTES);
+		curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_TIME,
+				 (long)((x->stall_ms + 999) / 1000));
+	}
+	if (x->only_public && !http_address_has_proxy()) {
+		curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+		curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
+	}
+}
+
 int http_multi_start(struct http_multi *m, struct http_exchange *x, struct error *err)
 {
 	struct http_transfer *t = transfer_get(m);
@@ -298,7 +358,8 @@ int http_multi_start(struct http_multi *m, struct http_exchange *x, struct error
 	if (!t)
 		return error_set(err, ERR_NOMEM, "libcurl gives no handle");
 	t->x = x;
-	t->too_large = t->no_http = t->tls = false;
+	t->too_large = t->not_public = t->no_http = t->tls = false;
+	x->received = 0;
 	t->why[0] = '\0';
 	t->headers = http_curl_headers(x->headers);
 	http_curl_setup(t->easy, &m->options, t->why);
@@ -307,6 +368,7 @@ int http_multi_start(struct http_multi *m, struct http_exchange *x, struct error
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
 	set_version(t->easy, x->url);
+	set_guards(t);
 	curl_easy_setopt(t->easy, CURLOPT_HTTP09_ALLOWED, 1L); /* on_body looks at what it is */
 	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
@@ -356,6 +418,8 @@ static enum http_result result_of(const struct http_transfer *t, CURLcode code)
 
 	if (t->too_large)
 		return HTTP_TOO_LARGE;
+	if (t->not_public && code == CURLE_COULDNT_CONNECT)
+		return HTTP_NOT_PUBLIC;
 	if (t->no_http)
 		return t->tls ? HTTP_WRONG_SCHEME : HTTP_NO_HTTP;
 	if (code == CURLE_SSL_CONNECT_ERROR && strstr(t->why, "wrong version number"))
@@ -385,6 +449,8 @@ static void finish(struct http_multi *m, struct http_transfer *t, CURLcode code)
 	if (x->result == HTTP_TOO_LARGE)
 		snprintf(x->why, sizeof(x->why), "the reply is larger than %zu bytes",
 			 x->response_max);
+	else if (x->result == HTTP_NOT_PUBLIC)
+		snprintf(x->why, sizeof(x->why), "it leads to an address that is not public");
 	else if (t->no_http)
 		snprintf(x->why, sizeof(x->why), "what came is %s", t->tls ? "TLS" : "no HTTP");
 	else if (x->result != HTTP_REPLY)
@@ -488,50 +554,4 @@ void http_multi_wake(struct http_multi *m)
 int http_multi_fd(const struct http_multi *m)
 {
 	return m->epoll;
-}
-
-/* ---- replies ---------------------------------------------------------------------------------------------------- */
-
-/* The end of the line at @at, before its line break. */
-static const char *line_end(const char *at, const char *end)
-{
-	const char *newline = memchr(at, '\n', (size_t)(end - at));
-
-	return newline ? newline : end;
-}
-
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r';
-}
-
-bool http_exchange_header(const struct http_exchange *x, const char *name, char *out, size_t size)
-{
-	const char *at = (const char *)x->head.data, *end = at ? at + x->head.size : NULL;
-	size_t length = strlen(name);
-
-	for (const char *stop; at && at < end; at = stop + 1) {
-		const char *from = at + length + 1, *to;
-
-		stop = to = line_end(at, end);
-		if ((size_t)(stop - at) <= length || at[length] != ':' ||
-		    strncasecmp(at, name, length) != 0)
-			continue;
-		while (from < to && is_space(*from))
-			from++;
-		while (to > from && is_space(to[-1]))
-			to--;
-		if ((size_t)(to - from) >= size)
-			return false;
-		memcpy(out, from, (size_t)(to - from));
-		out[to - from] = '\0';
-		return true;
-	}
-	return false;
-}
-
-void http_exchange_release(struct http_exchange *x)
-{
-	buffer_release(&x->reply);
-	buffer_release(&x->head);
 }

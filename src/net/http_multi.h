@@ -23,6 +23,8 @@
 struct http_multi;
 struct http_transfer;
 
+#define HTTP_ERROR_BODY 4096
+
 struct http_multi_options {
 	int64_t connect_ms;			 /* 0: 10 s */
 	const char *ca_file;			 /* NULL: the system's */
@@ -40,12 +42,20 @@ struct http_exchange {
 	int64_t timeout_ms;  /* from start to the last byte */
 	size_t response_max; /* bytes of the reply's body */
 	void *owner;	     /* the caller's, not touched */
+	/*
+	 * Takes the body of a reply with status 200 instead of @reply, piece by piece; false: no further, as if the connection
+	 * had ended. NULL: it becomes @reply, as do bodies of other replies, of which no more than HTTP_ERROR_BODY is kept then.
+	 */
+	bool (*on_body)(struct http_exchange *x, const void *data, size_t size);
+	int64_t stall_ms; /* less than a kilobyte a second for so long is HTTP_TIMEOUT; 0: never */
+	/* Connects to public addresses alone (http_address.h). Of all exchanges of a multi or none: they share connections. */
+	bool only_public;
 	/* The result. */
 	enum http_result result;
 	long status;		 /* of a reply, or of a proxy that refuses */
 	struct buffer reply;	 /* its body */
 	int64_t retry_after_ms;	 /* as it said, at most an hour; 0: nothing, or the past */
-	uint64_t sent, received; /* bytes of bodies */
+	uint64_t sent, received; /* bytes of bodies; received grows while the body comes */
 	char why[256];		 /* of a result that is no reply, for people */
 	struct buffer head;	 /* its headers, see http_exchange_header */
 	struct http_transfer *transfer;

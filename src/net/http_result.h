@@ -13,8 +13,9 @@ enum http_result {
 	HTTP_WRONG_SCHEME,  /* TLS where http was spoken, or the other way round */
 	HTTP_PROXY_REFUSES, /* the proxy makes no connection to there; the status is its */
 	HTTP_TOO_LARGE,	    /* the reply is larger than was wanted */
-	HTTP_UNTRUSTED,	    /* a certificate or TLS itself: trying again changes nothing */
-	HTTP_BAD_REQUEST,   /* this URL or request cannot be sent by anybody */
+	HTTP_NOT_PUBLIC, /* it leads into this machine or a network of its own, and only_public is set */
+	HTTP_UNTRUSTED,	  /* a certificate or TLS itself: trying again changes nothing */
+	HTTP_BAD_REQUEST, /* this URL or request cannot be sent by anybody */
 };
 
 #endif

@@ -75,6 +75,7 @@ enum retry_class retry_class_of(enum http_result result, long status, int64_t re
 	case HTTP_PROXY_REFUSES:
 		return class_of_proxy(status);
 	case HTTP_WRONG_SCHEME:
+	case HTTP_NOT_PUBLIC:
 	case HTTP_UNTRUSTED:
 	case HTTP_BAD_REQUEST:
 		return RETRY_STOP;

@@ -1,0 +1,100 @@
+/*
+ * Files from web servers, many at once, on a thread of their own.
+ *
+ *	download_pool_open(&options, &pool, err)
+ *	struct download d = {.url = url, .done = on_done, .owner = ...};
+ *	download_start(pool, &d)          any thread; d belongs to the pool until done is called, on the pool's thread
+ *	download_wait(pool, &d)           the same, and waits; without done
+ *	... d.fd, or d.err ...            download_release(&d)
+ *	download_pool_close(pool)         what is under way ends with ERR_TRANSIENT
+ *
+ * One server. Each (scheme, host, port) has the breaker, the limit and the backoff of endpoint.h, at most per_host
+ * connections and, if wanted, so many requests a second. What fails for a passing reason (no answer, a reset, 429, 5xx) is
+ * tried up to DOWNLOAD_TRIES times, with Retry-After obeyed. A download of a server that is down, has been silent for
+ * DOWNLOAD_PATIENCE_MS, or asks for a longer pause than that, does not stand in the way of others: it ends with ERR_TRANSIENT, and
+ * retry_ms says when it may be asked again.
+ *
+ * Whose fault. ERR_DATA is about this file: `not_found` (404, 410), `forbidden` (401, 402, 403, 451), `refused` (another 4xx),
+ * `too_large`, `redirect` (more than DOWNLOAD_REDIRECTS, from https to http, to no URL), `not_public`, `bad_url`, and
+ * `unreachable` where it failed DOWNLOAD_TRIES times while its server answered others. ERR_TRANSIENT is about the server, the network
+ * or us, and ERR_CONFIG about an account (@account).
+ *
+ * Redirects are followed, to other servers too, but without the headers that @headers made. Bodies lie in memory
+ * (memfd), at most as many as were started: whoever starts them bounds that.
+ */
+#ifndef LATENTD_NET_DOWNLOAD_H
+#define LATENTD_NET_DOWNLOAD_H
+
+#include "base/buffer.h"
+
+#include <stdbool.h>
+
+#define DOWNLOAD_TRIES	     4
+#define DOWNLOAD_PATIENCE_MS 3000
+#define DOWNLOAD_REDIRECTS   5
+
+struct download_pool;
+struct download_task;
+
+struct download_options {
+	size_t connections;  /* in all; at least 1 */
+	size_t per_host;     /* at least 1 */
+	double rate;	     /* requests a second to each server; 0: as fast as it goes */
+	uint64_t bytes_max;  /* of one file */
+	int64_t connect_ms;  /* 0: 10 s */
+	int64_t stall_ms;    /* with less than a kilobyte a second; 0: 30 s */
+	int64_t timeout_ms;  /* of one try; 0: 10 min */
+	bool only_public;    /* addresses: http_address.h */
+	const char *ca_file; /* NULL: the system's */
+	/* Asked a few times a second while something is under way; true: all of it ends with ERR_TRANSIENT. May be NULL. */
+	bool (*stop)(void *arg);
+	void *stop_arg;
+};
+
+struct download {
+	const char *url; /* lives as long as the download */
+	/* With this ETag, a file that is still the same ends as `unchanged`. NULL: it is wanted anyway. */
+	const char *etag;
+	/*
+	 * Appends lines "Name: value\n" for a request that is about to be sent, on the pool's thread. NULL: none. ERR_CONFIG and
+	 * ERR_TRANSIENT end the download.
+	 */
+	int (*headers)(struct download *d, struct buffer *out, struct error *err);
+	/* The server is one that we have an account with: 401, 403 and redirects are about that, not about the file. */
+	bool account;
+	bool text; /* the body becomes text, not a descriptor */
+	void (*done)(struct download *d);
+	void *owner;
+
+	/* The result. */
+	struct error err; /* ERR_NONE: it is there */
+	int fd;		  /* its bytes, at 0; -1: none */
+	bool unchanged;
+	long status;		 /* of the last reply; 0: none */
+	struct buffer text_body; /* of `text`; of a reply with an error: how it begins */
+	char *etag_now;		 /* what the server calls it; NULL: nothing */
+	char *type;		 /* its Content-Type; NULL: none */
+	int64_t retry_ms;	 /* of ERR_TRANSIENT: not earlier */
+	struct download_task *task;
+};
+
+/* So far. */
+struct download_counts {
+	uint64_t files, bytes, unchanged; /* that came */
+	uint64_t failed;		  /* ERR_DATA */
+	uint64_t put_off;		  /* ERR_TRANSIENT */
+	uint64_t retries;
+};
+
+int download_pool_open(const struct download_options *options, struct download_pool **out,
+		       struct error *err);
+/* Waits for the pool's thread; done of what is left is called before. NULL is fine. */
+void download_pool_close(struct download_pool *pool);
+void download_start(struct download_pool *pool, struct download *d);
+/* 0, or -1 with @err as in d->err. */
+int download_wait(struct download_pool *pool, struct download *d, struct error *err);
+void download_pool_counts(struct download_pool *pool, struct download_counts *out);
+/* Frees what the result holds, the descriptor included. */
+void download_release(struct download *d);
+
+#endif

@@ -1,0 +1,164 @@
+#include "net/download_host.h"
+
+#include "base/checked.h"
+#include "base/hash.h"
+
+#include <string.h>
+
+enum { BUCKETS = 1024, MANY = 16384 };
+
+struct download_hosts {
+	struct endpoint_limits limits;
+	double interval_ms;
+	struct download_host *buckets[BUCKETS];
+	struct download_host *waiting;
+	size_t n;
+};
+
+struct download_hosts *download_hosts_new(size_t per_host, double rate)
+{
+	struct download_hosts *hosts = xcalloc(1, sizeof(*hosts));
+
+	hosts->limits = (struct endpoint_limits){.max_in_flight = per_host};
+	hosts->interval_ms = rate > 0 ? 1000 / rate : 0;
+	return hosts;
+}
+
+static void host_free(struct download_host *h)
+{
+	free(h->origin);
+	free(h);
+}
+
+void download_hosts_free(struct download_hosts *hosts)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (struct download_host *h = hosts->buckets[i], *next; h; h = next) {
+			next = h->next_of_hash;
+			host_free(h);
+		}
+	}
+	free(hosts);
+}
+
+/* What is known of it is what is known of any. */
+static bool is_forgettable(const struct download_host *h)
+{
+	return h->waiting == 0 && h->endpoint.in_flight == 0 && h->endpoint.phase == ENDPOINT_OK;
+}
+
+static void forget_some(struct download_hosts *hosts)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		struct download_host **at = &hosts->buckets[i];
+
+		while (*at) {
+			struct download_host *h = *at;
+
+			if (!is_forgettable(h)) {
+				at = &h->next_of_hash;
+				continue;
+			}
+			*at = h->next_of_hash;
+			host_free(h);
+			hosts->n--;
+		}
+	}
+}
+
+struct download_host *download_hosts_get(struct download_hosts *hosts, const char *origin,
+					 int64_t now)
+{
+	size_t bucket = hash64_of(origin, strlen(origin), 0) % BUCKETS;
+	struct download_host *h = hosts->buckets[bucket];
+
+	while (h && strcmp(h->origin, origin) != 0)
+		h = h->next_of_hash;
+	if (h)
+		return h;
+	if (hosts->n >= MANY)
+		forget_some(hosts);
+	h = xcalloc(1, sizeof(*h));
+	h->origin = xstrdup(origin);
+	h->last = &h->first;
+	h->interval_ms = hosts->interval_ms;
+	endpoint_init(&h->endpoint, &hosts->limits, now);
+	h->next_of_hash = hosts->buckets[bucket];
+	hosts->buckets[bucket] = h;
+	hosts->n++;
+	return h;
+}
+
+struct download_host *download_hosts_waiting(struct download_hosts *hosts)
+{
+	return hosts->waiting;
+}
+
+void download_host_push(struct download_hosts *hosts, struct download_host *h,
+			struct download_waiter *w)
+{
+	w->next = NULL;
+	*h->last = w;
+	h->last = &w->next;
+	if (h->waiting++ > 0)
+		return;
+	h->next_waiting = hosts->waiting;
+	h->of_waiting = &hosts->waiting;
+	if (h->next_waiting)
+		h->next_waiting->of_waiting = &h->next_waiting;
+	hosts->waiting = h;
+}
+
+static struct download_waiter *take(struct download_host *h, struct download_waiter **at)
+{
+	struct download_waiter *w = *at;
+
+	*at = w->next;
+	if (!*at)
+		h->last = at;
+	if (--h->waiting == 0) {
+		*h->of_waiting = h->next_waiting;
+		if (h->next_waiting)
+			h->next_waiting->of_waiting = h->of_waiting;
+	}
+	return w;
+}
+
+struct download_waiter *download_host_pop(struct download_host *h, int64_t now)
+{
+	if (!endpoint_room(&h->endpoint, now) || (double)now < h->free_at)
+		return NULL;
+	for (struct download_waiter **at = &h->first; *at; at = &(*at)->next) {
+		if ((*at)->not_before <= now)
+			return take(h, at);
+	}
+	return NULL;
+}
+
+struct download_waiter *download_host_drop(struct download_host *h)
+{
+	return h->first ? take(h, &h->first) : NULL;
+}
+
+int64_t download_host_next(const struct download_host *h, int64_t now)
+{
+	int64_t at = INT64_MAX, host = endpoint_next(&h->endpoint, now);
+
+	for (const struct download_waiter *w = h->first; w; w = w->next)
+		at = w->not_before < at ? w->not_before : at;
+	if (at == INT64_MAX || (host == INT64_MAX && !endpoint_room(&h->endpoint, now)))
+		return INT64_MAX;
+	if (host != INT64_MAX && host > at)
+		at = host;
+	if (h->free_at > (double)at)
+		at = (int64_t)h->free_at + 1;
+	return at;
+}
+
+/* What was not used of the rate is not saved up. */
+void download_host_sent(struct download_host *h, int64_t now)
+{
+	double from = h->free_at > (double)now ? h->free_at : (double)now;
+
+	h->free_at = from + h->interval_ms;
+}

@@ -1,0 +1,177 @@
+/*
+ * What came of a request: the end of its download, or another try.
+ */
+#include "net/download_parts.h"
+#include "net/http_url.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum { THROTTLES_MAX = 20, LOCATION_SIZE = 8192, WHAT_SIZE = 160 };
+
+static enum endpoint_outcome outcome_of(const struct download_task *t, enum retry_class class)
+{
+	if (t->sink.code != ERR_NONE || t->x.result == HTTP_BAD_REQUEST)
+		return ENDPOINT_UNASKED;
+	if (t->x.result == HTTP_TOO_LARGE || t->x.result == HTTP_NOT_PUBLIC)
+		return ENDPOINT_ALIVE;
+	if (t->x.result == HTTP_REPLY && (t->d->account && t->x.status == 503))
+		return ENDPOINT_THROTTLES; /* SlowDown */
+	switch (class) {
+	case RETRY_NOT_NEEDED:
+		return ENDPOINT_GOOD;
+	case RETRY_TIMED_OUT:
+		return ENDPOINT_TIMES_OUT;
+	case RETRY_THROTTLED:
+		return ENDPOINT_THROTTLES;
+	case RETRY_STARTING:
+		return ENDPOINT_STARTS;
+	case RETRY_LATER:
+		return ENDPOINT_FAILS;
+	case RETRY_ELSEWHERE:
+	case RETRY_REFUSED:
+	case RETRY_STOP:
+		break;
+	}
+	return t->x.result == HTTP_REPLY ? ENDPOINT_ALIVE : ENDPOINT_FAILS;
+}
+
+static void describe(const struct http_exchange *x, char out[WHAT_SIZE])
+{
+	if (x->result == HTTP_REPLY)
+		snprintf(out, WHAT_SIZE, "status %ld", x->status);
+	else
+		snprintf(out, WHAT_SIZE, "%.150s", x->why);
+}
+
+/* It failed for a passing reason. */
+static void again(struct download_pool *p, struct download_task *t, enum endpoint_outcome outcome,
+		  int64_t now)
+{
+	bool throttled = outcome == ENDPOINT_THROTTLES;
+	char what[WHAT_SIZE];
+
+	describe(&t->x, what);
+	if (throttled)
+		t->throttles++;
+	else
+		t->tries++;
+	if (t->throttles == THROTTLES_MAX) {
+		download_put_off(p, t, 0, what);
+	} else if (t->tries == DOWNLOAD_TRIES && t->host->answers > t->answers) {
+		download_end_bad(p, t, "unreachable",
+				 "%s, %d times, while its server answered others", what,
+				 DOWNLOAD_TRIES);
+	} else if (t->tries == DOWNLOAD_TRIES ||
+		   (!throttled &&
+		    !endpoint_may_retry(&t->host->endpoint, outcome == ENDPOINT_TIMES_OUT))) {
+		download_put_off(p, t, 0, what);
+	} else {
+		if (t->fd >= 0)
+			close(TAKE_FD(t->fd));
+		pthread_mutex_lock(&p->lock);
+		p->counts.retries++;
+		pthread_mutex_unlock(&p->lock);
+		t->since = now;
+		t->waiter.not_before = throttled ? now : now + retry_pause_ms(t->tries, &p->random);
+		download_host_push(p->hosts, t->host, &t->waiter);
+	}
+}
+
+static void follow(struct download_pool *p, struct download_task *t, int64_t now)
+{
+	char location[LOCATION_SIZE];
+	char *next = http_exchange_header(&t->x, "location", location, sizeof(location))
+			 ? http_url_join(download_url(t), location)
+			 : NULL;
+
+	if (!next) {
+		download_end_bad(p, t, "redirect", "status %ld leads to no URL of http or https",
+				 t->x.status);
+	} else if (http_url_is_https(download_url(t)) && !http_url_is_https(next)) {
+		free(next);
+		download_end_bad(p, t, "redirect", "status %ld leads from https to http",
+				 t->x.status);
+	} else if (t->redirects++ == DOWNLOAD_REDIRECTS) {
+		free(next);
+		download_end_bad(p, t, "redirect", "redirected more than %d times",
+				 DOWNLOAD_REDIRECTS);
+	} else {
+		free(t->url);
+		t->url = next;
+		download_queue_up(p, t, now);
+	}
+}
+
+/* An answer about the file, or about the account. */
+static void judge_refusal(struct download_pool *p, struct download_task *t)
+{
+	long status = t->x.status;
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (t->d->account && (status == 401 || status == 403 || status / 100 == 3)) {
+		t->d->retry_ms = DOWNLOAD_PUT_OFF_MS;
+		error_set(&t->d->err, ERR_CONFIG, "%s: status %ld", text_quote(t->d->url, quoted),
+			  status);
+		download_end(p, t);
+	} else if (status == 404 || status == 410) {
+		download_end_bad(p, t, "not_found", "status %ld", status);
+	} else if (status == 401 || status == 402 || status == 403 || status == 451) {
+		download_end_bad(p, t, "forbidden", "status %ld", status);
+	} else {
+		download_end_bad(p, t, "refused", "status %ld", status);
+	}
+}
+
+static bool is_redirect(long status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+static void judge_reply(struct download_pool *p, struct download_task *t,
+			enum endpoint_outcome outcome, int64_t now)
+{
+	if (t->x.status == 200) {
+		download_end(p, t);
+	} else if (t->x.status == 304 && t->d->etag) {
+		t->d->unchanged = true;
+		download_end(p, t);
+	} else if (is_redirect(t->x.status) && !t->d->account) {
+		follow(p, t, now);
+	} else if (outcome == ENDPOINT_ALIVE || outcome == ENDPOINT_GOOD) {
+		judge_refusal(p, t);
+	} else {
+		again(p, t, outcome, now);
+	}
+}
+
+void download_judge(struct download_pool *p, struct download_task *t)
+{
+	struct http_exchange *x = &t->x;
+	int64_t now = clock_mono_ms();
+	enum endpoint_outcome outcome =
+	    outcome_of(t, retry_class_of(x->result, x->status, x->retry_after_ms));
+
+	download_land(p, t);
+	endpoint_done(&t->host->endpoint, &t->ticket, now, outcome, x->retry_after_ms, &p->random);
+	t->host->answers += outcome == ENDPOINT_GOOD || outcome == ENDPOINT_ALIVE;
+	if (t->sink.code != ERR_NONE) {
+		error_set(&t->d->err, ERR_TRANSIENT, "%s", t->sink.message);
+		download_end(p, t);
+	} else if (x->result == HTTP_REPLY) {
+		judge_reply(p, t, outcome, now);
+	} else if (x->result == HTTP_TOO_LARGE) {
+		download_end_bad(p, t, "too_large", "larger than %llu bytes",
+				 (unsigned long long)p->options.bytes_max);
+	} else if (x->result == HTTP_NOT_PUBLIC) {
+		download_end_bad(p, t, "not_public", "%s", x->why);
+	} else if (x->result == HTTP_BAD_REQUEST) {
+		download_end_bad(p, t, "bad_url", "%s", x->why);
+	} else {
+		again(p, t, outcome, now);
+	}
+}

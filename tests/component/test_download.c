@@ -1,0 +1,398 @@
+/*
+ * Downloads from a server that answers as each URL asks: ?how=...
+ */
+#include "tests/testing.h"
+
+#include "tests/component/loopback_server.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "net/download.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LIMIT = 100000, MANY = 40 };
+
+struct rig {
+	struct loopback_server *server, *other;
+	struct download_pool *pool;
+	char *elsewhere; /* the other server's URL */
+	atomic_size_t asked_for_later, failures;
+	atomic_bool stop;
+	char last_head[2048];
+};
+
+static void answer(void *arg, const struct loopback_request *request, struct loopback_reply *reply)
+{
+	struct rig *rig = arg;
+	char how[32];
+
+	snprintf(rig->last_head, sizeof(rig->last_head), "%s", request->head);
+	loopback_query(request->target, "how", how, sizeof(how));
+	buffer_append_string(&reply->body, "0123456789");
+	if (strcmp(how, "gone") == 0) {
+		reply->status = 410;
+	} else if (strcmp(how, "missing") == 0) {
+		reply->status = 404;
+	} else if (strcmp(how, "closed") == 0) {
+		reply->status = 403;
+	} else if (strcmp(how, "teapot") == 0) {
+		reply->status = 418;
+	} else if (strcmp(how, "cut") == 0) {
+		reply->how = LOOPBACK_CUT;
+	} else if (strcmp(how, "never") == 0) {
+		reply->how = LOOPBACK_NEVER;
+	} else if (strcmp(how, "huge") == 0) {
+		buffer_append_zeros(&reply->body, LIMIT);
+	} else if (strcmp(how, "chunked") == 0) {
+		reply->how = LOOPBACK_RAW;
+		buffer_reset(&reply->body);
+		buffer_append_string(&reply->body, "HTTP/1.1 200 OK\r\n\r\n");
+		buffer_append_zeros(&reply->body, LIMIT + 1);
+	} else if (strcmp(how, "loop") == 0) {
+		reply->status = 302;
+		strcpy(reply->headers, "Location: /?how=loop\r\n");
+	} else if (strcmp(how, "away") == 0) {
+		reply->status = 302;
+		snprintf(reply->headers, sizeof(reply->headers), "Location: %s\r\n",
+			 rig->elsewhere);
+	} else if (strcmp(how, "file") == 0) {
+		reply->status = 301;
+		strcpy(reply->headers, "Location: file:///etc/passwd\r\n");
+	} else if (strcmp(how, "later") == 0 && atomic_fetch_add(&rig->asked_for_later, 1) == 0) {
+		reply->status = 503;
+		strcpy(reply->headers, "Retry-After: 1\r\n");
+	} else if (strcmp(how, "pause") == 0) {
+		reply->status = 429;
+		strcpy(reply->headers, "Retry-After: 3600\r\n");
+	} else if (strcmp(how, "once") == 0 && atomic_fetch_add(&rig->failures, 1) == 0) {
+		reply->status = 500;
+	} else if (strcmp(how, "broken") == 0) {
+		reply->status = 500;
+	} else if (strcmp(how, "tagged") == 0) {
+		strcpy(reply->headers, "ETag: \"v1\"\r\nContent-Type: image/png\r\n");
+		if (strstr(request->head, "If-None-Match: \"v1\"")) {
+			reply->status = 304;
+			buffer_reset(&reply->body);
+		}
+	}
+}
+
+static bool is_stopped(void *arg)
+{
+	return atomic_load(&((struct rig *)arg)->stop);
+}
+
+static void open_pool(struct rig *rig, bool only_public)
+{
+	const struct download_options options = {.connections = 8,
+						 .per_host = 4,
+						 .bytes_max = LIMIT,
+						 .only_public = only_public,
+						 .stop = is_stopped,
+						 .stop_arg = rig};
+	struct error err = ERROR_INIT;
+
+	assert_ok(download_pool_open(&options, &rig->pool, &err), &err);
+}
+
+static int setup(void **state)
+{
+	struct rig *rig = xcalloc(1, sizeof(*rig));
+	const struct loopback_options server = {.answer = answer, .arg = rig};
+
+	unsetenv("http_proxy");
+	unsetenv("all_proxy");
+	rig->server = loopback_start(&server);
+	rig->other = loopback_start(&server);
+	rig->elsewhere = xstrdup(loopback_url(rig->other));
+	open_pool(rig, false);
+	*state = rig;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct rig *rig = *state;
+
+	download_pool_close(rig->pool);
+	loopback_stop(rig->server);
+	loopback_stop(rig->other);
+	free(rig->elsewhere);
+	free(rig);
+	return 0;
+}
+
+/* Fetches ?how=@how; the caller releases *d. */
+static int fetch(struct rig *rig, const char *how, struct download *d, struct error *err)
+{
+	cleanup_free char *url = xasprintf("%s?how=%s", loopback_url(rig->server), how);
+	int r;
+
+	*d = (struct download){.url = url};
+	error_clear(err);
+	r = download_wait(rig->pool, d, err);
+	d->url = NULL;
+	return r;
+}
+
+static void assert_bytes(const struct download *d, const char *want)
+{
+	cleanup_buffer struct buffer got = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	assert_true(d->fd >= 0);
+	assert_int_equal(lseek(d->fd, 0, SEEK_SET), 0);
+	assert_ok(fd_read_all(d->fd, LIMIT, &got, &err), &err);
+	assert_string_equal((const char *)got.data, want);
+}
+
+static void assert_data(struct rig *rig, const char *how, const char *reason)
+{
+	struct error err = ERROR_INIT;
+	struct download d;
+
+	assert_error(fetch(rig, how, &d, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, reason);
+	assert_int_equal(d.fd, -1);
+	download_release(&d);
+}
+
+static void a_file_comes_with_its_bytes_and_what_the_server_calls_it(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct rig *rig = *state;
+	struct download d;
+
+	assert_ok(fetch(rig, "tagged", &d, &err), &err);
+	assert_bytes(&d, "0123456789");
+	assert_string_equal(d.etag_now, "\"v1\"");
+	assert_string_equal(d.type, "image/png");
+	assert_non_null(strstr(rig->last_head, "User-Agent: latentd/"));
+	download_release(&d);
+}
+
+static void a_file_that_is_the_same_is_not_sent_again(void **state)
+{
+	struct rig *rig = *state;
+	cleanup_free char *url = xasprintf("%s?how=tagged", loopback_url(rig->server));
+	struct download d = {.url = url, .etag = "\"v1\""};
+	struct error err = ERROR_INIT;
+
+	assert_ok(download_wait(rig->pool, &d, &err), &err);
+	assert_true(d.unchanged);
+	assert_int_equal(d.fd, -1);
+	download_release(&d);
+}
+
+static void what_the_server_refuses_is_about_the_file(void **state)
+{
+	assert_data(*state, "missing", "not_found");
+	assert_data(*state, "gone", "not_found");
+	assert_data(*state, "closed", "forbidden");
+	assert_data(*state, "teapot", "refused");
+	assert_int_equal(loopback_requests(((struct rig *)*state)->server), 4);
+}
+
+static void a_file_is_read_to_its_limit_whatever_its_length_says(void **state)
+{
+	assert_data(*state, "huge", "too_large");
+	assert_data(*state, "chunked", "too_large");
+}
+
+static void redirects_are_followed_to_other_servers_but_not_for_ever(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct rig *rig = *state;
+	struct download d;
+
+	assert_ok(fetch(rig, "away", &d, &err), &err);
+	assert_bytes(&d, "0123456789");
+	download_release(&d);
+	assert_int_equal(loopback_requests(rig->other), 1);
+	assert_data(rig, "loop", "redirect");
+	assert_int_equal(loopback_requests(rig->server), 1 + DOWNLOAD_REDIRECTS + 1);
+	assert_data(rig, "file", "redirect");
+}
+
+static void retry_after_is_obeyed(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct download d;
+
+	assert_ok(fetch(*state, "later", &d, &err), &err);
+	assert_bytes(&d, "0123456789");
+	download_release(&d);
+}
+
+static void a_server_that_asks_for_a_long_pause_is_put_off(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct download d;
+
+	assert_error(fetch(*state, "pause", &d, &err), &err, ERR_TRANSIENT);
+	assert_true(d.retry_ms >= 3600 * 1000);
+	download_release(&d);
+	/* nothing is asked of it meanwhile */
+	assert_error(fetch(*state, "tagged", &d, &err), &err, ERR_TRANSIENT);
+	download_release(&d);
+	assert_int_equal(loopback_requests(((struct rig *)*state)->server), 1);
+}
+
+static void a_failure_is_tried_again(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct download d;
+
+	assert_ok(fetch(*state, "once", &d, &err), &err);
+	assert_bytes(&d, "0123456789");
+	download_release(&d);
+}
+
+static void nobody_is_charged_for_a_server_that_fails(void **state)
+{
+	static const char *const hows[] = {"broken", "cut"};
+	struct error err = ERROR_INIT;
+	struct download d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(hows); i++) {
+		assert_error(fetch(*state, hows[i], &d, &err), &err, ERR_TRANSIENT);
+		assert_true(d.retry_ms > 0);
+		assert_int_equal(d.fd, -1);
+		download_release(&d);
+	}
+}
+
+static void a_server_that_nobody_runs_is_put_off(void **state)
+{
+	struct rig *rig = *state;
+	cleanup_free char *url = loopback_nobody();
+	struct download d = {.url = url};
+	struct error err = ERROR_INIT;
+
+	assert_error(download_wait(rig->pool, &d, &err), &err, ERR_TRANSIENT);
+	download_release(&d);
+}
+
+static void a_private_address_is_not_connected_to_where_only_public_ones_are_wanted(void **state)
+{
+	struct rig *rig = *state;
+
+	download_pool_close(rig->pool);
+	open_pool(rig, true);
+	assert_data(rig, "tagged", "not_public");
+	assert_int_equal(loopback_connections(rig->server), 0);
+}
+
+/* -- many at once ---------------------------------------------------------------------------------- */
+
+struct many {
+	struct download downloads[MANY];
+	char *urls[MANY];
+	sem_t over;
+	atomic_size_t good;
+};
+
+static void one_of_many_done(struct download *d)
+{
+	struct many *many = d->owner;
+
+	if (d->err.code == ERR_NONE)
+		atomic_fetch_add(&many->good, 1);
+	sem_post(&many->over);
+}
+
+static void start_many(struct rig *rig, struct many *many, const char *how)
+{
+	sem_init(&many->over, 0, 0);
+	for (size_t i = 0; i < MANY; i++) {
+		many->urls[i] = xasprintf("%s%zu?how=%s", loopback_url(rig->server), i, how);
+		many->downloads[i] = (struct download){
+		    .url = many->urls[i], .done = one_of_many_done, .owner = many};
+		download_start(rig->pool, &many->downloads[i]);
+	}
+}
+
+static void end_many(struct many *many)
+{
+	for (size_t i = 0; i < MANY; i++) {
+		while (sem_wait(&many->over) < 0)
+			;
+	}
+	for (size_t i = 0; i < MANY; i++) {
+		download_release(&many->downloads[i]);
+		free(many->urls[i]);
+	}
+	sem_destroy(&many->over);
+}
+
+static void many_come_over_a_few_connections(void **state)
+{
+	struct rig *rig = *state;
+	struct many many = {.good = 0};
+	struct download_counts counts;
+
+	start_many(rig, &many, "tagged");
+	end_many(&many);
+	assert_int_equal(atomic_load(&many.good), MANY);
+	assert_true(loopback_connections(rig->server) <= 4);
+	download_pool_counts(rig->pool, &counts);
+	assert_int_equal(counts.files, MANY);
+	assert_int_equal(counts.bytes, MANY * 10);
+}
+
+static void a_server_that_stalls_does_not_hold_up_another(void **state)
+{
+	struct rig *rig = *state;
+	struct many many = {.good = 0};
+	struct download d = {.url = rig->elsewhere};
+	struct error err = ERROR_INIT;
+
+	start_many(rig, &many, "never");
+	assert_ok(download_wait(rig->pool, &d, &err), &err);
+	assert_bytes(&d, "0123456789");
+	download_release(&d);
+	atomic_store(&rig->stop, true);
+	end_many(&many);
+	assert_int_equal(atomic_load(&many.good), 0);
+}
+
+static void closing_ends_what_is_under_way(void **state)
+{
+	struct rig *rig = *state;
+	struct many many = {.good = 0};
+
+	start_many(rig, &many, "never");
+	download_pool_close(rig->pool);
+	rig->pool = NULL;
+	end_many(&many);
+}
+
+#define download_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    download_test(a_file_comes_with_its_bytes_and_what_the_server_calls_it),
+	    download_test(a_file_that_is_the_same_is_not_sent_again),
+	    download_test(what_the_server_refuses_is_about_the_file),
+	    download_test(a_file_is_read_to_its_limit_whatever_its_length_says),
+	    download_test(redirects_are_followed_to_other_servers_but_not_for_ever),
+	    download_test(retry_after_is_obeyed),
+	    download_test(a_server_that_asks_for_a_long_pause_is_put_off),
+	    download_test(a_failure_is_tried_again),
+	    download_test(nobody_is_charged_for_a_server_that_fails),
+	    download_test(a_server_that_nobody_runs_is_put_off),
+	    download_test(a_private_address_is_not_connected_to_where_only_public_ones_are_wanted),
+	    download_test(many_come_over_a_few_connections),
+	    download_test(a_server_that_stalls_does_not_hold_up_another),
+	    download_test(closing_ends_what_is_under_way),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
