@@ -23,6 +23,7 @@
 #include "config/cuda_options.h"
 #include "config/dataset_options.h"
 #include "config/encoder_limits.h"
+#include "config/fetch_options.h"
 #include "config/output_options.h"
 #include "config/recipe_options.h"
 #include "config/remote_options.h"
@@ -46,6 +47,7 @@ struct source_config {
 	uint64_t
 	    rescan; /* ms between two scans of everything; 0: 5 minutes polling, a day watching */
 	struct source_options options;
+	struct fetch_options fetch;
 	struct config_place place;
 };
 

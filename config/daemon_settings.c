@@ -28,6 +28,7 @@ static const struct setting source_rows[] = {
      .example = "24h", .reloadable = true,
      .help = "time between two scans of everything (polling: 5min, inotify: 24h)"},
     {.type = SETTING_GROUP, .offset = SOURCE(options), .group = &source_options_settings},
+    {.type = SETTING_GROUP, .offset = SOURCE(fetch), .group = &fetch_settings},
 };
 
 static const struct settings_group source_settings = {

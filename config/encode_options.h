@@ -7,6 +7,7 @@
 #include "config/cuda_options.h"
 #include "config/dataset_options.h"
 #include "config/encoder_limits.h"
+#include "config/fetch_options.h"
 #include "config/output_options.h"
 #include "config/recipe_options.h"
 #include "config/remote_options.h"
@@ -22,7 +23,9 @@ struct encode_options {
 	enum on_delete on_delete;
 	bool on_delete_all;
 	struct source_options source;
-	const char *part; /* "2/3" (dataset_part_parse); NULL: all */
+	struct fetch_options fetch;
+	uint64_t host_patience; /* ms */
+	const char *part;	/* "2/3" (dataset_part_parse); NULL: all */
 	bool no_captions;
 	size_t jobs; /* 0: all cores */
 	struct encoder_limits encoder;

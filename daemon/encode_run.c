@@ -321,6 +321,7 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 	    .dataset = run->dataset.id,
 	    .captions = !run->options->no_captions,
 	    .given = run->dataset.given_captions,
+	    .patience_ms = (int64_t)run->options->host_patience,
 	    .drop_duplicates = run->options->duplicates == ON_DUPLICATE_DROP,
 	    .on_outcome = on_outcome,
 	    .on_fatal = on_fatal,
@@ -538,6 +539,8 @@ static int run_jobs(struct encode_run *run, struct error *err)
 	    report_result(run, &counts, left_out) > 0 || run->scanned.open || counts.recaptions > 0;
 	if ((is_left && run->interrupted) || run->untidy)
 		return EXIT_INTERRUPTED;
+	if (run->report.put_off && images_to_do(&counts) > left_out)
+		return EXIT_FAILED; /* the servers of what is left cannot be reached */
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
 }
 
@@ -586,6 +589,7 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 	place.guard = spending_guard(run->spending);
 	run->sources.stop = is_interrupted;
 	run->sources.manifest = sources_manifest(&o->source);
+	run->sources.remote = sources_remote(&o->fetch);
 	place.cpu.beside = o->memory;
 	if (encode_options_cuda(o, &cuda))
 		place.cuda = &cuda;

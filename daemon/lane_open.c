@@ -21,6 +21,8 @@ static void on_outcome(void *arg, const char *path, enum outcome_kind kind, cons
 	if (kind == OUTCOME_QUARANTINE) {
 		l->failed++;
 		lane_log(l, LOG_LEVEL_WARNING, "%s: %s: %s", path, reason, message);
+	} else if (kind == OUTCOME_POSTPONE) {
+		lane_log(l, LOG_LEVEL_DEBUG, "put off: %s", message);
 	} else if (kind == OUTCOME_SKIP) {
 		l->skipped++;
 		lane_log(l, LOG_LEVEL_DEBUG, "%s: skipped, %s: %s", path, reason, message);
@@ -185,6 +187,7 @@ static bool open_root(struct lane *l, size_t i, uint32_t number)
 	const struct source_folder_options options = {.recursive = s->recursive,
 						      .unpack = unpack_process_open,
 						      .manifest = sources_manifest(&s->options),
+						      .remote = sources_remote(&s->fetch),
 						      .stop = is_interrupted,
 						      .stop_arg = l};
 	cleanup_free char *lists = sources_lists(l->shared->state->path, l->config->name, number);

@@ -54,6 +54,13 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
+/* What is left waits for servers that nobody has reached for long. */
+static bool gives_up(const struct pipeline *p)
+{
+	return p->options.patience_ms > 0 && p->put_off && p->images == 0 &&
+	       clock_mono_ms() - p->reached_at > p->options.patience_ms;
+}
+
 static void on_claimed(void *arg, struct job *jobs, size_t n, bool later, const struct error *err)
 {
 	struct pipeline *p = arg;
@@ -72,6 +79,10 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, bool later, const 
 		pipeline_fail(p, err);
 	if (n > 0) {
 		p->alone = p->asked_suspects;
+		return;
+	}
+	if (gives_up(p)) {
+		p->claims_over = p->suspects_over = true;
 		return;
 	}
 	if (p->asked_suspects)
@@ -179,6 +190,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	thread_short_slices(); /* decode workers wait for the loop, and use all cores */
 	p->event = event;
 	p->options = *options;
+	p->reached_at = clock_mono_ms();
 	p->variants = recipe_variants(options->recipe);
 	p->per_batch = options->best_batch > p->variants ? options->best_batch / p->variants : 1;
 	pipeline_set_roots(p, options->roots, options->n_roots);

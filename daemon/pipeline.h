@@ -60,6 +60,8 @@ struct pipeline_options {
 	const struct json_t *
 	    given; /* captions that count instead of those of files: caption_list.h; NULL: none. The caller may
 		     * change it, on the loop's thread */
+	/* When only images of servers that cannot be reached are left, it is finished after so long; 0: never. */
+	int64_t patience_ms;
 	bool drop_duplicates;	    /* skip them, instead of giving each a record of its own */
 	struct stage_meter *stages; /* where its work is counted; NULL: nowhere */
 	/* A job that ended otherwise than encoded, in one line; @kind as settled. */

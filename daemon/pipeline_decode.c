@@ -42,12 +42,13 @@ static bool may_start(const struct pipeline *p)
 
 void pipeline_start_decodes(struct pipeline *p)
 {
-	size_t ahead;
+	size_t room;
 
 	while (p->opened.n > 0 && decode_pool_room(p->options.pool) > 0 && may_start(p))
 		start_one(p, work_list_pop(&p->opened));
-	ahead = decode_pool_room(p->options.pool) + OPENED_AHEAD;
-	while (p->ready.n > 0 && p->opening + p->opened.n < ahead && may_start(p))
+	room = decode_pool_room(p->options.pool) + OPENED_AHEAD;
+	while (p->ready.n > 0 && may_start(p) &&
+	       p->opening + p->opened.n < room + pipeline_fetches(p, p->ready.first))
 		pipeline_open_file(p, work_list_pop(&p->ready));
 }
 

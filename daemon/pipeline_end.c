@@ -54,7 +54,8 @@ void pipeline_ready_again(struct pipeline *p, struct work_list *parked)
 	work_list_append(&p->ready, parked);
 }
 
-static void settle(struct work *w, enum outcome_kind kind, const char *reason, const char *message)
+static void settle_until(struct work *w, enum outcome_kind kind, const char *reason,
+			 const char *message, int64_t ms)
 {
 	struct pipeline *p = w->pipeline;
 	struct job_outcome o = {.job = w->job.id,
@@ -62,15 +63,27 @@ static void settle(struct work *w, enum outcome_kind kind, const char *reason, c
 				.kind = kind,
 				.has_content = w->has_content && kind != OUTCOME_RELEASE,
 				.content = w->content,
-				.not_before = clock_steady_wall_ms() + PIPELINE_RETRY_MS,
+				.not_before = clock_steady_wall_ms() + ms,
 				.reason = reason,
 				.message = message};
 
 	outcome_log_add(p->outcomes, &o);
-	if (kind == OUTCOME_RETRY)
+	if (kind == OUTCOME_RETRY || kind == OUTCOME_POSTPONE)
 		pipeline_claim_later(p);
 	if (kind != OUTCOME_KEPT && kind != OUTCOME_RELEASE)
 		p->options.on_outcome(p->options.arg, w->job.path, kind, reason, message);
+}
+
+static void settle(struct work *w, enum outcome_kind kind, const char *reason, const char *message)
+{
+	settle_until(w, kind, reason, message, PIPELINE_RETRY_MS);
+}
+
+void work_put_off(struct work *w, const struct error *why, int64_t ms)
+{
+	w->pipeline->put_off = true;
+	settle_until(w, OUTCOME_POSTPONE, "unreachable", why->message, ms);
+	work_free(w);
 }
 
 /* Ends @w with an error about it. */

@@ -76,8 +76,13 @@ static void opening_done(struct task *t)
 	struct error why = ERROR_INIT;
 
 	p->opening--;
+	if (w->fd >= 0)
+		p->reached_at = clock_mono_ms();
 	if (p->paused || p->stopping || p->failed) {
 		work_released(w);
+	} else if (w->failure && w->order.put_off_ms > 0) {
+		why = *w->failure;
+		work_put_off(w, &why, w->order.put_off_ms);
 	} else if (w->failure) {
 		why = *w->failure;
 		work_failed(w, &why);
@@ -98,6 +103,40 @@ static void take_given_caption(struct work *w)
 	w->caption = given ? xstrdup(given) : NULL;
 }
 
+/* On a thread of the source's. */
+static void on_order(struct source_order *order)
+{
+	struct work *w = (struct work *)((char *)order - offsetof(struct work, order));
+
+	w->fd = order->fd;
+	if (w->fd < 0) {
+		w->failure = xmalloc(sizeof(order->err));
+		*w->failure = order->err;
+	}
+	inbox_post(w->pipeline->options.inbox, &w->opening);
+}
+
+/* Its source fetches many at once, and knows captions and metadata without waiting for anything. */
+static void order_file(struct work *w)
+{
+	struct error err = ERROR_INIT;
+
+	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0) {
+		source_open_later(w->source, &w->order);
+		return;
+	}
+	w->order.fd = -1;
+	w->order.err = err;
+	on_order(&w->order);
+}
+
+size_t pipeline_fetches(const struct pipeline *p, const struct work *w)
+{
+	const struct source *source = source_of(p, &w->job);
+
+	return source ? source_ahead(source) : 0;
+}
+
 void pipeline_open_file(struct pipeline *p, struct work *w)
 {
 	work_forget(w);
@@ -109,8 +148,12 @@ void pipeline_open_file(struct pipeline *p, struct work *w)
 	take_given_caption(w);
 	w->opening.run = opening_run;
 	w->opening.done = opening_done;
+	w->order = (struct source_order){.path = w->job.path, .done = on_order, .fd = -1};
 	p->opening++;
-	executor_post(p->opener, &w->opening);
+	if (source_ahead(w->source) > 0)
+		order_file(w);
+	else
+		executor_post(p->opener, &w->opening);
 }
 
 struct closing {

@@ -34,6 +34,8 @@ struct pipeline {
 	size_t n_roots;
 	struct executor *opener;
 	struct work_list ready;	  /* claimed */
+	int64_t reached_at;	  /* when the last file could be opened; monotonic ms */
+	bool put_off;		  /* servers cannot be reached: images wait for them */
 	size_t opening;		  /* works whose file is being opened */
 	struct work_list opened;  /* no decode worker has room yet */
 	struct work_list waiting; /* header seen, no memory yet */
@@ -67,6 +69,8 @@ void pipeline_claim_later(struct pipeline *p);
 
 /* Has the file of a work opened that is in no list; it comes among the opened, or ends. */
 void pipeline_open_file(struct pipeline *p, struct work *w);
+/* How many more may be opened for files like that of @w, which its source fetches; 0 where it lies here. */
+size_t pipeline_fetches(const struct pipeline *p, const struct work *w);
 
 /* -- pipeline_decode.c ------------------------------------------------------------------------------ */
 
@@ -114,6 +118,8 @@ void pipeline_ready_again(struct pipeline *p, struct work_list *parked);
 void work_failed(struct work *w, const struct error *why);
 /* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out. */
 void work_skipped(struct work *w, size_t width, size_t height);
+/* The server of @w cannot be reached: it is claimed again in @ms, uncharged. */
+void work_put_off(struct work *w, const struct error *why, int64_t ms);
 /* Gives @w back to the queue, uncharged. */
 void work_released(struct work *w);
 /* @w, that lost its worker through another image, begins anew. */

@@ -23,6 +23,13 @@ void run_report_outcome(struct run_report *report, const char *path, enum outcom
 
 	if (kind == OUTCOME_RETRY)
 		return;
+	if (kind == OUTCOME_POSTPONE) { /* what it waits for, once */
+		if (!report->put_off)
+			progress_message(report->progress,
+					 "latentctl: images wait for a server: %s", message);
+		report->put_off = true;
+		return;
+	}
 	if (kind == OUTCOME_SKIP) {
 		progress_skipped(report->progress);
 		return;

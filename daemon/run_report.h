@@ -12,6 +12,7 @@
 struct run_report {
 	struct progress *progress; /* NULL before there is something to count */
 	size_t messages;	   /* of failed images so far */
+	bool put_off;		   /* it was said that images wait for servers */
 };
 
 void run_report_note(struct run_report *report, const char *line);

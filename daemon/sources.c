@@ -235,3 +235,12 @@ struct source_manifest_options sources_manifest(const struct source_options *o)
 {
 	return (struct source_manifest_options){o->root, o->path_column, o->caption_column};
 }
+
+struct source_remote_options sources_remote(const struct fetch_options *o)
+{
+	return (struct source_remote_options){.connections = o->connections,
+					      .per_host = o->host_connections,
+					      .rate = (double)o->host_rate,
+					      .bytes_max = o->file_limit,
+					      .private_hosts = o->private_hosts};
+}

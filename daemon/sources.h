@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "config/fetch_options.h"
 #include "config/source_options.h"
 #include "source/source.h"
 
@@ -37,6 +38,8 @@ int sources_number(const char *state, const char *dataset, char *const *paths, s
 
 /* How a manifest is read; of other sources nothing is used. */
 struct source_manifest_options sources_manifest(const struct source_options *options);
+/* How files elsewhere are fetched, likewise. */
+struct source_remote_options sources_remote(const struct fetch_options *o);
 
 /* Where lists of the archives in source @number are kept, to be freed (source_keep_lists()). */
 char *sources_lists(const char *state, const char *dataset, uint32_t number);

@@ -132,6 +132,8 @@ static int start_some(struct survey *s, struct error *err)
 			return -1;
 		if (r == SOURCE_END)
 			s->at++;
+		else if (source_ahead(s->sources[s->at]) > 0)
+			++*s->options->elsewhere;
 		else
 			start_one(s, &entry);
 	}

@@ -27,6 +27,8 @@ struct survey_options {
 	bool captions; /* one that cannot be read makes the file a bad one, as in encode */
 	/* Once, with a line that warns of how images are looked at here; NULL: not told. */
 	void (*on_note)(void *arg, const char *line);
+	size_t *
+	    elsewhere; /* counts files that would have to be fetched: nothing else is done with them */
 	size_t jobs; /* decode processes; 0: two for each core */
 	void (*on_file)(void *arg, const struct survey_file *file);
 	void *arg;

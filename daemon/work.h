@@ -35,7 +35,8 @@ struct work {
 	/* While its file is opened, and from then until a decode worker has it. */
 	struct task opening;
 	struct source *source;
-	int fd; /* -1: none */
+	struct source_order order; /* where the source fetches it */
+	int fd;			   /* -1: none */
 	struct work *next;
 };
 

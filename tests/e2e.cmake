@@ -5,6 +5,7 @@ foreach(name
 	main_job
 	archives
 	manifests
+	urls
 	bad_input
 	bad_output
 	kill

@@ -98,7 +98,10 @@ void download_end_bad(struct download_pool *p, struct download_task *t, const ch
 	va_start(args, fmt);
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
-	error_data(&t->d->err, reason, "%s: %s", text_quote(download_url(t), quoted), what);
+	if (t->url) /* it was redirected */
+		error_data(&t->d->err, reason, "%s: %s", text_quote(t->url, quoted), what);
+	else
+		error_data(&t->d->err, reason, "%s", what);
 	download_end(p, t);
 }
 

@@ -14,7 +14,7 @@
  * DOWNLOAD_PATIENCE_MS, or asks for a longer pause than that, does not stand in the way of others: it ends with ERR_TRANSIENT, and
  * retry_ms says when it may be asked again.
  *
- * Whose fault. ERR_DATA is about this file: `not_found` (404, 410), `forbidden` (401, 402, 403, 451), `refused` (another 4xx),
+ * Whose fault. ERR_DATA is about this file: `not_found` (404, 410), `forbidden` (401, 402, 403, 451), `bad_status` (another 4xx),
  * `too_large`, `redirect` (more than DOWNLOAD_REDIRECTS, from https to http, to no URL), `not_public`, `bad_url`, and
  * `unreachable` where it failed DOWNLOAD_TRIES times while its server answered others. ERR_TRANSIENT is about the server, the network
  * or us, and ERR_CONFIG about an account (@account).
@@ -65,6 +65,7 @@ struct download {
 	bool text; /* the body becomes text, not a descriptor */
 	void (*done)(struct download *d);
 	void *owner;
+	void *arg; /* of headers; not touched */
 
 	/* The result. */
 	struct error err; /* ERR_NONE: it is there */

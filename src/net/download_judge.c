@@ -123,7 +123,7 @@ static void judge_refusal(struct download_pool *p, struct download_task *t)
 	} else if (status == 401 || status == 402 || status == 403 || status == 451) {
 		download_end_bad(p, t, "forbidden", "status %ld", status);
 	} else {
-		download_end_bad(p, t, "refused", "status %ld", status);
+		download_end_bad(p, t, "bad_status", "status %ld", status);
 	}
 }
 

@@ -127,6 +127,14 @@ static bool says_too_large(const struct http_transfer *t)
 	return length > 0 && (uint64_t)length > t->x->response_max;
 }
 
+static bool is_too_large(const struct http_transfer *t)
+{
+	long status = 0;
+
+	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	return status == 200 && says_too_large(t);
+}
+
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct http_transfer *t = arg;
@@ -179,6 +187,11 @@ static size_t on_header(char *data, size_t one, size_t n, void *arg)
 		return 0;
 	}
 	buffer_append(&x->head, data, n);
+	if (n <= 2 && x->on_body &&
+	    is_too_large(t)) { /* the empty line: what follows need not be waited for */
+		t->too_large = true;
+		return 0;
+	}
 	return n;
 }
 

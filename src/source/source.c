@@ -8,11 +8,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int path_check(const char *path, struct error *err)
+static int path_check(const struct source *s, const char *path, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
 
-	if (!source_path_is_inside(path))
+	if (!s->urls && !source_path_is_inside(path))
 		return error_data(err, "outside", "%s is not a path inside the source",
 				  text_quote(path, quoted));
 	return 0;
@@ -22,23 +22,37 @@ int source_next(struct source *s, struct source_entry *entry, struct error *err)
 {
 	int r = s->ops->next(s, entry, err);
 
-	assert(r != 0 || source_path_is_inside(entry->path));
+	assert(r != 0 || s->urls || source_path_is_inside(entry->path));
 	return r;
 }
 
 int source_examine(struct source *s, const char *path, struct source_entry *entry,
 		   struct error *err)
 {
-	if (path_check(path, err) < 0)
+	if (path_check(s, path, err) < 0)
 		return -1;
 	return s->ops->examine(s, path, entry, err);
 }
 
 int source_open_sample(struct source *s, const char *path, struct error *err)
 {
-	if (path_check(path, err) < 0)
+	if (path_check(s, path, err) < 0)
 		return -1;
 	return s->ops->open_sample(s, path, err);
+}
+
+size_t source_ahead(const struct source *s)
+{
+	return s->ahead;
+}
+
+void source_open_later(struct source *s, struct source_order *order)
+{
+	assert(s->ops->open_later);
+	order->fd = -1;
+	order->err.code = ERR_NONE;
+	order->put_off_ms = 0;
+	s->ops->open_later(s, order);
 }
 
 void source_caption_clean(const struct buffer *raw, struct buffer *out)
@@ -57,7 +71,7 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 	cleanup_buffer struct buffer raw = BUFFER_INIT;
 	int r;
 
-	if (path_check(path, err) < 0)
+	if (path_check(s, path, err) < 0)
 		return -1;
 	r = s->ops->caption(s, path, &raw, err);
 	if (r != 0)
@@ -68,7 +82,7 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 
 int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err)
 {
-	if (path_check(path, err) < 0)
+	if (path_check(s, path, err) < 0)
 		return -1;
 	return s->ops->meta ? s->ops->meta(s, path, out, err) : SOURCE_NO_META;
 }
@@ -88,11 +102,13 @@ int source_open(const char *path, const struct source_folder_options *options, s
 		return source_archive_open(path, options, out, err);
 	if (r == 0 && S_ISREG(st.st_mode) && source_path_is_manifest(path))
 		return source_manifest_open(path, options, out, err);
+	if (r == 0 && S_ISREG(st.st_mode) && source_path_is_list(path))
+		return source_urls_open(path, options, out, err);
 	if (r == 0 && S_ISREG(st.st_mode))
-		return error_set(
-		    err, ERR_CONFIG,
-		    "source %s is not a folder, and no archive or manifest by its name",
-		    text_quote(path, quoted));
+		return error_set(err, ERR_CONFIG,
+				 "source %s is not a folder, and no archive, manifest or list of "
+				 "URLs by its name",
+				 text_quote(path, quoted));
 	return source_folder_open(path, options, out, err);
 }
 

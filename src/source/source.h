@@ -51,6 +51,20 @@ struct source;
 struct source_folder_options;
 struct unpack;
 
+/* A sample that is fetched from elsewhere, while others are. */
+struct source_order {
+	const char *path;			  /* lives until done is called */
+	void (*done)(struct source_order *order); /* on a thread of the source's */
+	/* The result: the descriptor, or why there is none. */
+	int fd;
+	struct error err;
+	/*
+	 * Of ERR_TRANSIENT: where it lies cannot be reached now, and nothing is known about this sample; it may be asked for again in
+	 * so many milliseconds. 0: an error like others.
+	 */
+	int64_t put_off_ms;
+};
+
 struct source_ops {
 	const char *name; /* "folder", "archive", "manifest", "memory" */
 
@@ -79,6 +93,12 @@ struct source_ops {
 	int (*open_sample)(struct source *s, const char *path, struct error *err);
 
 	/*
+	 * The same where that takes a while: returns at once. At most source_ahead() are wanted at a time, none
+	 * when the source is closed. NULL: open_sample does it at once.
+	 */
+	void (*open_later)(struct source *s, struct source_order *order);
+
+	/*
 	 * Appends the bytes of the caption that belongs to @path as they are, at most
 	 * SOURCE_CAPTION_MAX; or SOURCE_NO_CAPTION. source_caption() cleans them.
 	 */
@@ -97,6 +117,8 @@ struct source_ops {
 
 struct source {
 	const struct source_ops *ops;
+	bool urls;    /* its paths are URLs, and need not be inside */
+	size_t ahead; /* source_ahead() */
 };
 
 int source_next(struct source *s, struct source_entry *entry, struct error *err);
@@ -105,6 +127,9 @@ int source_examine(struct source *s, const char *path, struct source_entry *entr
 		   struct error *err);
 /* The descriptor, the caller's. Also ERR_DATA `outside` for a path that could leave the source. */
 int source_open_sample(struct source *s, const char *path, struct error *err);
+/* So many samples should be opened at once with source_open_later(). 0: source_open_sample() is as good. */
+size_t source_ahead(const struct source *s);
+void source_open_later(struct source *s, struct source_order *order);
 /*
  * Appends the caption: for a file, the text beside it (companions.h). Valid UTF-8 without
  * byte order mark and without trailing white space (ASCII); bytes that are not UTF-8 become U+FFFD.
@@ -131,6 +156,15 @@ int source_open(const char *path, const struct source_folder_options *options, s
 /* How a manifest is read. NULL: the folder that it is in, and the columns that are usual (manifest_record.h). */
 struct source_manifest_options {
 	const char *root, *path_column, *caption_column;
+};
+
+/* How sources elsewhere are asked; zeros and NULL are what is usual. */
+struct source_remote_options {
+	size_t connections; /* in all; 32 */
+	size_t per_host;    /* to one server; 4 */
+	double rate;	    /* requests a second to one server; as fast as it goes */
+	uint64_t bytes_max; /* of a file; 256 MiB */
+	bool private_hosts; /* of URL lists: servers on this machine and in its networks too */
 };
 
 /* -- folder ------------------------------------------------------------------------------------ */
@@ -165,6 +199,7 @@ struct source_folder_options {
 	/* Who parses archives, asked for when the first is met; NULL: archives are passed over. */
 	int (*unpack)(struct unpack **out, struct error *err);
 	struct source_manifest_options manifest;
+	struct source_remote_options remote;
 	/*
 	 * True: archive or manifest @entry may still be written, and nothing of it is listed. May be NULL.
 	 */
@@ -213,6 +248,21 @@ int source_archive_open(const char *path, const struct source_folder_options *op
  */
 int source_manifest_open(const char *path, const struct source_folder_options *options,
 			 struct source **out, struct error *err);
+
+/* -- list of URLs ------------------------------------------------------------------------------ */
+
+/*
+ * The files that a list names: a URL of http or https in each line; empty lines and those that begin with '#' are passed over.
+ * Their paths are the URLs, their keys come from host and path, and what their names end in does not matter. A line
+ * that is no URL is noted with its number, and counted in options->unread.
+ *
+ * Nothing is asked of a server before a sample is opened. Files are fetched as net/download.h does, with its errors, and `web_page`
+ * for HTML. Servers whose addresses are not public are not asked unless options->remote says so: others write such lists.
+ *
+ * A URL is one file for good: what lies there later is not noticed. Captions and metadata: none.
+ */
+int source_urls_open(const char *path, const struct source_folder_options *options,
+		     struct source **out, struct error *err);
 
 /* -- memory: for tests ------------------------------------------------------------------------- */
 

@@ -85,7 +85,13 @@ bool source_path_is_manifest(const char *path)
 	return manifest_format_of(path, &format);
 }
 
+bool source_path_is_list(const char *path)
+{
+	return strcasecmp(path + source_path_stem(path), ".urls") == 0;
+}
+
 bool source_path_is_file(const char *path)
 {
-	return source_path_is_archive(path) || source_path_is_manifest(path);
+	return source_path_is_archive(path) || source_path_is_manifest(path) ||
+	       source_path_is_list(path);
 }

@@ -23,6 +23,8 @@ bool source_path_is_inside(const char *path);
 
 /* Whether it is the name of an archive: .tar, .tar.gz, .tgz, .zip and so on, in any case. */
 bool source_path_is_archive(const char *path);
+/* Whether it is the name of a list of URLs: .urls, in any case. */
+bool source_path_is_list(const char *path);
 /* Length of @path without that ending; all of it if it has none. */
 size_t source_path_archive_stem(const char *path);
 

@@ -195,7 +195,7 @@ static void what_the_server_refuses_is_about_the_file(void **state)
 	assert_data(*state, "missing", "not_found");
 	assert_data(*state, "gone", "not_found");
 	assert_data(*state, "closed", "forbidden");
-	assert_data(*state, "teapot", "refused");
+	assert_data(*state, "teapot", "bad_status");
 	assert_int_equal(loopback_requests(((struct rig *)*state)->server), 4);
 }
 

@@ -1,0 +1,21 @@
+#include "config/fetch_options.h"
+
+#include "base/checked.h"
+
+#define FIELD(f) offsetof(struct fetch_options, f)
+
+static const struct setting rows[] = {
+    {"connections", SETTING_COUNT, FIELD(connections), .fallback = "32", .min = 1, .max = 1024,
+     .value_name = "N", .help = "files of a list of URLs that are fetched at once"},
+    {"host-connections", SETTING_COUNT, FIELD(host_connections), .fallback = "4", .min = 1,
+     .max = 256, .value_name = "N", .help = "of them, from one server"},
+    {"host-rate", SETTING_COUNT, FIELD(host_rate), .fallback = "0", .max = 100000,
+     .value_name = "N", .help = "requests a second to one server; 0: as fast as it answers"},
+    {"file-limit", SETTING_BYTES, FIELD(file_limit), .fallback = "64MiB", .min = 1024,
+     .max = (uint64_t)1 << 30, .value_name = "SIZE", .help = "a larger file is not fetched"},
+    {"private-hosts", SETTING_FLAG, FIELD(private_hosts), .fallback = "false",
+     .help = "fetch also from this machine and private networks: only for lists that you wrote"},
+};
+
+const struct settings_group fetch_settings = {
+    .rows = rows, .n = ARRAY_SIZE(rows), .size = sizeof(struct fetch_options)};

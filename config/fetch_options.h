@@ -1,0 +1,18 @@
+/*
+ * How the files of a list of URLs are fetched; of other sources nothing is used.
+ */
+#ifndef LATENTD_CONFIG_FETCH_OPTIONS_H
+#define LATENTD_CONFIG_FETCH_OPTIONS_H
+
+#include "config/settings.h"
+
+struct fetch_options {
+	size_t connections, host_connections;
+	size_t host_rate; /* requests a second; 0: no limit */
+	size_t file_limit;
+	bool private_hosts;
+};
+
+extern const struct settings_group fetch_settings;
+
+#endif

@@ -1,0 +1,179 @@
+#include "source/remote_files.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+enum { CONNECTIONS = 32, PER_HOST = 4, START_SIZE = 256 };
+
+#define BYTES_MAX ((uint64_t)256 << 20)
+
+struct remote_files {
+	struct download_options options;
+	pthread_mutex_t lock; /* several threads may want the pool first */
+	struct download_pool *pool;
+};
+
+/* One that somebody is to be told of. */
+struct remote_order {
+	struct download download;
+	char *url;
+	struct source_order *order;
+};
+
+struct remote_files *remote_files_new(const struct source_folder_options *options)
+{
+	const struct source_remote_options *remote = &options->remote;
+	struct remote_files *f = xcalloc(1, sizeof(*f));
+
+	f->options = (struct download_options){
+	    .connections = remote->connections > 0 ? remote->connections : CONNECTIONS,
+	    .per_host = remote->per_host > 0 ? remote->per_host : PER_HOST,
+	    .rate = remote->rate,
+	    .bytes_max = remote->bytes_max > 0 ? remote->bytes_max : BYTES_MAX,
+	    .only_public = !remote->private_hosts,
+	    .stop = options->stop,
+	    .stop_arg = options->stop_arg};
+	pthread_mutex_init(&f->lock, NULL);
+	return f;
+}
+
+void remote_files_close(struct remote_files *f)
+{
+	if (!f)
+		return;
+	download_pool_close(f->pool);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+size_t remote_files_ahead(const struct remote_files *f)
+{
+	return f->options.connections;
+}
+
+static struct download_pool *pool_of(struct remote_files *f, struct error *err)
+{
+	pthread_mutex_lock(&f->lock);
+	if (!f->pool)
+		download_pool_open(&f->options, &f->pool, err);
+	pthread_mutex_unlock(&f->lock);
+	return f->pool;
+}
+
+static void make(struct download *d, const struct remote_file *file)
+{
+	*d = (struct download){
+	    .url = file->url, .headers = file->headers, .account = file->account, .fd = -1};
+}
+
+/* Servers send pages for images that are gone, with status 200. The decoders would call it no image. */
+static bool is_page(int fd)
+{
+	static const char *const starts[] = {"<!doctype", "<html", "<head", "<?xml", "<!--"};
+	char text[START_SIZE + 1] = "";
+	ssize_t n = pread(fd, text, START_SIZE, 0);
+	const char *at = text;
+
+	if (n <= 0)
+		return false;
+	if (strncmp(at, "\xef\xbb\xbf", 3) == 0)
+		at += 3;
+	at += strspn(at, " \t\r\n");
+	for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
+		if (strncasecmp(at, starts[i], strlen(starts[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The descriptor of what came, at its beginning; d->err says otherwise why not. */
+static int take(struct download *d, struct error *err)
+{
+	int fd = -1;
+
+	if (d->err.code != ERR_NONE) {
+		*err = d->err;
+	} else if (d->fd < 0) {
+		error_data(err, "truncated", "the server sent nothing");
+	} else if (is_page(d->fd)) {
+		error_data(err, "web_page", "the server sent a page of HTML or XML%s%.100s%s",
+			   d->type ? " (" : "", d->type ? d->type : "", d->type ? ")" : "");
+	} else if (lseek(d->fd, 0, SEEK_SET) < 0) {
+		error_sys(err, "lseek");
+	} else {
+		fd = TAKE_FD(d->fd);
+	}
+	download_release(d);
+	return fd;
+}
+
+int remote_files_open(struct remote_files *f, const struct remote_file *file, struct error *err)
+{
+	struct download_pool *pool = pool_of(f, err);
+	struct error ignored = ERROR_INIT;
+	struct download d;
+
+	if (!pool)
+		return -1;
+	make(&d, file);
+	d.arg = file->owner;
+	download_wait(pool, &d, &ignored); /* take() says so */
+	return take(&d, err);
+}
+
+int remote_files_text(struct remote_files *f, const struct remote_file *file, struct buffer *out,
+		      struct error *err)
+{
+	struct download_pool *pool = pool_of(f, err);
+	struct download d;
+	int r;
+
+	if (!pool)
+		return -1;
+	make(&d, file);
+	d.arg = file->owner;
+	d.text = true;
+	r = download_wait(pool, &d, err);
+	if (d.text_body.size > 0)
+		buffer_append(out, d.text_body.data, d.text_body.size);
+	download_release(&d);
+	return r;
+}
+
+static void on_done(struct download *d)
+{
+	struct remote_order *o = d->owner;
+	struct source_order *order = o->order;
+
+	order->fd = take(d, &order->err);
+	order->put_off_ms = order->err.code == ERR_TRANSIENT ? d->retry_ms : 0;
+	free(o->url);
+	free(o);
+	order->done(order);
+}
+
+void remote_files_open_later(struct remote_files *f, const struct remote_file *file,
+			     struct source_order *order)
+{
+	struct download_pool *pool = pool_of(f, &order->err);
+	struct remote_order *o;
+
+	if (!pool) {
+		order->done(order);
+		return;
+	}
+	o = xcalloc(1, sizeof(*o));
+	o->url = xstrdup(file->url);
+	o->order = order;
+	make(&o->download, file);
+	o->download.url = o->url;
+	o->download.done = on_done;
+	o->download.owner = o;
+	o->download.arg = file->owner;
+	download_start(pool, &o->download);
+}

@@ -1,0 +1,39 @@
+/*
+ * Private to src/source: files on web servers, as sources hand them out. The pool is opened when the first is wanted.
+ *
+ *	struct remote_files *f = remote_files_new(&options)
+ *	fd = remote_files_open(f, &wanted, err)                  waits
+ *	remote_files_open_later(f, &wanted, order)               order->done is called
+ *	remote_files_close(f)
+ */
+#ifndef LATENTD_SOURCE_REMOTE_FILES_H
+#define LATENTD_SOURCE_REMOTE_FILES_H
+
+#include "net/download.h"
+#include "source/source.h"
+
+struct remote_files;
+
+/* What is fetched. */
+struct remote_file {
+	const char *url;
+	/* As in struct download; @owner is its download.arg. */
+	int (*headers)(struct download *d, struct buffer *out, struct error *err);
+	bool account;
+	void *owner;
+};
+
+struct remote_files *remote_files_new(const struct source_folder_options *options);
+/* NULL is fine. */
+void remote_files_close(struct remote_files *f);
+/* So many are fetched at once. */
+size_t remote_files_ahead(const struct remote_files *f);
+/* A page of text, at most @most bytes kept; the errors of download.h. Appends to @out. */
+int remote_files_text(struct remote_files *f, const struct remote_file *file, struct buffer *out,
+		      struct error *err);
+/* ERR_DATA as download.h, and `web_page`: what came is HTML or XML. */
+int remote_files_open(struct remote_files *f, const struct remote_file *file, struct error *err);
+void remote_files_open_later(struct remote_files *f, const struct remote_file *file,
+			     struct source_order *order);
+
+#endif

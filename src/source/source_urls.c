@@ -1,0 +1,229 @@
+/*
+ * The list is read line by line, and once more for whoever looks for one of its lines: no URL is kept in memory.
+ */
+#include "source/remote_files.h"
+
+#include "base/checked.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "net/http_url.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { URL_MAX = 8192 };
+
+struct source_urls {
+	struct source base;
+	struct source_folder_options options;
+	struct remote_files *files;
+	char *path;
+	FILE *list;
+	uint64_t line;
+	bool at_end;
+	char *text; /* of the last line */
+};
+
+/* -- lines ----------------------------------------------------------------------------------------- */
+
+static void pass_over(struct source_urls *u, const char *why)
+{
+	char quoted[TEXT_QUOTE_SIZE], note[512];
+
+	if (u->options.unread)
+		++*u->options.unread;
+	if (!u->options.note)
+		return;
+	snprintf(note, sizeof(note), "%s: line %llu is passed over: %s",
+		 text_quote(u->path, quoted), (unsigned long long)u->line, why);
+	u->options.note(u->options.note_arg, note);
+}
+
+/* The next line without spaces around it and line break; NULL: the end, or *err. */
+static char *next_line(struct source_urls *u, struct error *err)
+{
+	char *start = u->text;
+	size_t n = 0;
+	int c;
+
+	while ((c = getc_unlocked(u->list)) != EOF && c != '\n') {
+		if (n < URL_MAX)
+			start[n] = (char)c;
+		n++;
+	}
+	if (ferror(u->list)) {
+		error_sys(err, "%s", u->path);
+		return NULL;
+	}
+	if (c == EOF && n == 0)
+		return NULL;
+	u->line++;
+	if (n > URL_MAX) {
+		strcpy(start, "(too long)"); /* which is no URL */
+		return start;
+	}
+	if (u->line == 1 && n >= 3 && memcmp(start, "\xef\xbb\xbf", 3) == 0) {
+		start += 3;
+		n -= 3;
+	}
+	while (n > 0 && memchr(" \t\r", start[n - 1], 3))
+		n--;
+	start[n] = '\0';
+	if (strlen(start) != n)
+		*start = '\1'; /* which is no URL either */
+	return start + strspn(start, " \t");
+}
+
+static bool is_stopped(const struct source_urls *u)
+{
+	return u->options.stop && u->options.stop(u->options.stop_arg);
+}
+
+/* The next URL; NULL: the end, or *err. */
+static const char *next_url(struct source_urls *u, bool notes, struct error *err)
+{
+	char *line;
+
+	while ((line = next_line(u, err))) {
+		if (is_stopped(u)) {
+			error_set(err, ERR_TRANSIENT, "%s: stopped", u->path);
+			return NULL;
+		}
+		if (line[0] == '\0' || line[0] == '#')
+			continue;
+		if (http_url_is_valid(line))
+			return line;
+		if (notes)
+			pass_over(u, "it is no URL of http or https");
+	}
+	return NULL;
+}
+
+/* A list that may still be written is empty. */
+static bool waits(const struct source_urls *u)
+{
+	const char *slash = strrchr(u->path, '/');
+	struct source_entry entry = {.path = slash ? slash + 1 : u->path};
+	struct stat st;
+
+	if (!u->options.archive_waits || fstat(fileno(u->list), &st) < 0)
+		return false;
+	entry.size = (uint64_t)st.st_size;
+	entry.mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	entry.inode = st.st_ino;
+	return u->options.archive_waits(u->options.archive_arg, &entry);
+}
+
+/* -- the source ------------------------------------------------------------------------------------ */
+
+static void describe(const char *url, struct source_entry *entry)
+{
+	*entry = (struct source_entry){.path = url, .inode = 1, .key = strstr(url, "://") + 3};
+}
+
+static int source_urls_next(struct source *s, struct source_entry *entry, struct error *err)
+{
+	struct source_urls *u = (struct source_urls *)s;
+	const char *url = NULL;
+
+	if (u->line > 0 || u->at_end || !waits(u))
+		url = next_url(u, true, err);
+	u->at_end = !url && err->code == ERR_NONE;
+	if (!url)
+		return err->code == ERR_NONE ? SOURCE_END : -1;
+	describe(url, entry);
+	return 0;
+}
+
+/* As if it were opened anew, for as long as it takes. */
+static int source_urls_examine(struct source *s, const char *path, struct source_entry *entry,
+			       struct error *err)
+{
+	struct source_urls *u = (struct source_urls *)s;
+	long at = ftell(u->list);
+	uint64_t line = u->line;
+	const char *url;
+
+	rewind(u->list);
+	u->line = 0;
+	while ((url = next_url(u, false, err)) && strcmp(url, path) != 0)
+		continue;
+	fseek(u->list, at, SEEK_SET);
+	u->line = line;
+	if (!url)
+		return err->code == ERR_NONE ? SOURCE_GONE : -1;
+	describe(path, entry);
+	return 0;
+}
+
+static int source_urls_open_sample(struct source *s, const char *path, struct error *err)
+{
+	const struct remote_file file = {.url = path};
+
+	return remote_files_open(((struct source_urls *)s)->files, &file, err);
+}
+
+static void source_urls_open_later(struct source *s, struct source_order *order)
+{
+	const struct remote_file file = {.url = order->path};
+
+	remote_files_open_later(((struct source_urls *)s)->files, &file, order);
+}
+
+static int source_urls_caption(struct source *s, const char *path, struct buffer *out,
+			       struct error *err)
+{
+	(void)s;
+	(void)path;
+	(void)out;
+	(void)err;
+	return SOURCE_NO_CAPTION;
+}
+
+static void source_urls_close(struct source *s)
+{
+	struct source_urls *u = (struct source_urls *)s;
+
+	remote_files_close(u->files);
+	if (u->list)
+		fclose(u->list);
+	free(u->text);
+	free(u->path);
+	free(u);
+}
+
+static const struct source_ops source_urls_ops = {
+    .name = "urls",
+    .next = source_urls_next,
+    .examine = source_urls_examine,
+    .open_sample = source_urls_open_sample,
+    .open_later = source_urls_open_later,
+    .caption = source_urls_caption,
+    .close = source_urls_close,
+};
+
+int source_urls_open(const char *path, const struct source_folder_options *options,
+		     struct source **out, struct error *err)
+{
+	struct source_urls *u = xcalloc(1, sizeof(*u));
+	char quoted[TEXT_QUOTE_SIZE];
+
+	u->base.ops = &source_urls_ops;
+	u->base.urls = true;
+	u->options = *options;
+	u->path = xstrdup(path);
+	u->text = xmalloc(URL_MAX + 1);
+	u->files = remote_files_new(options);
+	u->base.ahead = remote_files_ahead(u->files);
+	u->list = fopen(path, "re");
+	if (!u->list) {
+		error_set(err, ERR_CONFIG, "source %s: %s", text_quote(path, quoted),
+			  strerror(errno));
+		source_urls_close(&u->base);
+		return -1;
+	}
+	*out = &u->base;
+	return 0;
+}

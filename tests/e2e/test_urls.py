@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""Lists of URLs: files from servers that answer, refuse, lie, redirect, pause and are not there, under encode and the daemon."""
+
+import http.server
+import os
+import socket
+import threading
+import time
+
+from daemon_rig import Daemon
+from harness import FAILED, QUARANTINED, equal, run_tests, test
+from reference import read_dataset
+
+PRIVATE = ("--private-hosts",)
+
+
+class Server:
+    """Serves the files of a folder; a path in `ways` is answered by that function instead."""
+
+    def __init__(self, folder):
+        outer = self
+        self.folder, self.ways, self.asked, self.lock = folder, {}, [], threading.Lock()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                path = self.path.split("?")[0].lstrip("/")
+                with outer.lock:
+                    outer.asked.append((path, self.headers["User-Agent"]))
+                if path in outer.ways:
+                    outer.ways[path](self)
+                else:
+                    with open(os.path.join(outer.folder, path), "rb") as file:
+                        self.say(200, file.read())
+
+            def say(self, status, body=b"", **headers):
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                if "Content_Length" not in headers:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.httpd.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.httpd.server_port}/"
+        threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
+
+    def count(self, path):
+        with self.lock:
+            return sum(p == path for p, _ in self.asked)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.httpd.shutdown()
+        self.httpd.server_close()
+
+
+def put(ws, urls, name="list.urls"):
+    """The list appears at once, old enough for a daemon that meets it."""
+    path = os.path.join(ws.root, name)
+    text = "# pictures\n\n" + "".join(url + "\r\n" for url in urls)
+    with open(path + ".new", "w") as file:
+        file.write(text)
+    os.utime(path + ".new", (time.time() - 60 + len(text) % 50,) * 2)
+    os.rename(path + ".new", path)
+    return path
+
+
+def sources(ws):
+    return sorted(s.path for s in read_dataset(ws.dataset))
+
+
+def reasons(ws):
+    return {path.decode(): reason for path, reason in ws.failed().items()}
+
+
+def nobody():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{s.getsockname()[1]}/"
+
+
+@test
+def images_of_a_list_are_those_of_the_folder_that_a_server_has(ws):
+    paths = ws.small_pictures(8)
+    with Server(ws.src) as server:
+        urls = [server.url + p for p in paths]
+        listed = put(ws, urls)
+        plan = ws.latentctl("plan", listed, "--resolution", "128")
+        assert "8 images are elsewhere" in plan.err
+        equal(server.asked, [], "what a plan asked")
+        ws.encode(*PRIVATE, src=[listed])
+        equal(sources(ws), sorted(urls), "samples")
+        equal(len(server.asked), 8, "requests")
+        assert all(agent.startswith("latentd/") for _, agent in server.asked), server.asked
+        here = {s.record["content_xxh3_128"] for s in read_dataset(ws.dataset)}
+        ws.encode(*PRIVATE, src=[listed])
+        equal(len(server.asked), 8, "requests of a second run")
+        ws.name = "folder"
+        ws.encode()
+        equal({s.record["content_xxh3_128"] for s in read_dataset(ws.dataset)}, here, "contents")
+
+
+@test
+def each_file_has_its_own_fate(ws):
+    paths = ws.small_pictures(3)
+    whole = open(os.path.join(ws.src, paths[0]), "rb").read()
+    again = threading.Event()
+
+    def once(h):
+        if again.is_set():
+            h.say(200, whole)
+        else:
+            again.set()
+            h.say(503, b"busy", Retry_After="1")
+
+    with Server(ws.src) as server:
+        server.ways = {
+            "gone.jpg": lambda h: h.say(410),
+            "missing.jpg": lambda h: h.say(404, b"<html>not here</html>"),
+            "closed.jpg": lambda h: h.say(403),
+            "page.jpg": lambda h: h.say(200, b"\n<!DOCTYPE html><p>not here any more", Content_Type="text/html"),
+            "huge.jpg": lambda h: h.say(200, b"", Content_Length=str(10 << 30)),
+            "garbage.jpg": lambda h: h.say(200, b"\xff\xd8\xff\xe0 and then nothing"),
+            "empty.jpg": lambda h: h.say(200),
+            "loop.jpg": lambda h: h.say(302, Location="/loop.jpg"),
+            "file.jpg": lambda h: h.say(302, Location="file:///etc/passwd"),
+            "moved.jpg": lambda h: h.say(301, Location="/" + paths[1]),
+            "busy.jpg": once,
+        }
+        urls = [server.url + p for p in [*server.ways, paths[2]]]
+        result = ws.encode(*PRIVATE, src=[put(ws, urls + ["not a URL", "ftp://example.org/a.jpg"])], code=QUARANTINED)
+        assert "line 15 is passed over" in result.err and "line 16" in result.err
+        equal(sources(ws), sorted(server.url + p for p in ("moved.jpg", "busy.jpg", paths[2])), "samples")
+        found = {url[len(server.url):]: reason for url, reason in reasons(ws).items()}
+        wanted = {"gone.jpg": "not_found", "missing.jpg": "not_found", "closed.jpg": "forbidden", "page.jpg": "web_page",
+                  "huge.jpg": "too_large", "empty.jpg": "truncated", "loop.jpg": "redirect", "file.jpg": "redirect"}
+        equal({k: v for k, v in found.items() if k != "garbage.jpg"}, wanted, "reasons")
+        assert "garbage.jpg" in found, found
+        equal(server.count("gone.jpg"), 1, "requests for what is gone")
+
+
+@test
+def a_server_that_is_not_there_charges_nobody_and_is_asked_again(ws):
+    paths = ws.small_pictures(3)
+    dead = nobody()
+    with Server(ws.src) as server:
+        urls = [server.url + paths[0], dead + paths[1], dead + paths[2]]
+        listed = put(ws, urls)
+        result = ws.encode(*PRIVATE, "--host-patience", "1s", src=[listed], code=FAILED)
+        assert "images wait for a server" in result.err
+        assert "2 images left: run the same command again" in result.out
+        equal(sources(ws), [urls[0]], "samples")
+        equal(ws.failed(), {}, "quarantined")
+
+
+@test
+def private_addresses_are_not_asked_unless_that_is_wanted(ws):
+    paths = ws.small_pictures(1)
+    with Server(ws.src) as server:
+        ws.encode(src=[put(ws, [server.url + paths[0]])], code=QUARANTINED)
+        equal(reasons(ws), {server.url + paths[0]: "not_public"}, "reasons")
+        equal(server.asked, [], "requests")
+
+
+@test
+def a_daemon_takes_a_list_and_what_is_added_to_it(ws):
+    paths = ws.small_pictures(4)
+    with Server(ws.src) as server:
+        urls = [server.url + p for p in paths]
+        listed = put(ws, urls[:2])
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src)["source"] = {"path": listed, "private_hosts": True}
+        daemon.start()
+        daemon.wait_for("photos", finished=2)
+        put(ws, urls)
+        daemon.wait_for("photos", finished=4)
+        daemon.drain("photos")
+        daemon.stop()
+        equal(server.count(paths[0]), 1, "requests for the first")
+
+
+run_tests()
