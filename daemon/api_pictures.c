@@ -242,45 +242,81 @@ int api_pictures_thumbnail(struct api_pictures *p, const struct service_dataset 
 struct wanted_shard {
 	int64_t id;
 	char *path; /* NULL: not found */
-};
-
-static int on_shard(void *arg, const struct shard_row *row)
-{
-	struct wanted_shard *shard = arg;
-
-	if (row->id == shard->id)
-		shard->path = xstrdup(row->path);
-	return shard->path != NULL;
-}
-
-struct wanted_sample {
-	uint64_t offset;
-	struct shard_span span; /* bytes 0: not found */
-	/* those that colours are fitted to */
-	struct fit_sample {
-		struct shard_span span;
-		uint32_t root;
-		char *path;
+	/* those whose samples colours are fitted to: one of each size, as far as there are so many */
+	struct fit_shard {
+		int64_t id;
+		char *path, *group;
 	} fit[FIT_SAMPLES];
 	size_t n;
 };
 
-static int on_sample(void *arg, const struct sample_row *row)
+static int on_shard(void *arg, const struct shard_row *row)
 {
-	struct wanted_sample *w = arg;
+	struct wanted_shard *w = arg;
 
-	if (row->offset == w->offset)
-		w->span = (struct shard_span){row->offset, row->bytes};
-	if (!row->dead && row->variant == 0 && w->n < FIT_SAMPLES)
+	if (row->id == w->id)
+		w->path = xstrdup(row->path);
+	if (w->n < FIT_SAMPLES && (w->n == 0 || strcmp(w->fit[w->n - 1].group, row->group) != 0))
 		w->fit[w->n++] =
-		    (struct fit_sample){{row->offset, row->bytes}, row->root, xstrdup(row->path)};
-	return w->span.bytes > 0 && w->n == FIT_SAMPLES;
+		    (struct fit_shard){row->id, xstrdup(row->path), xstrdup(row->group)};
+	return w->path && w->n == FIT_SAMPLES;
 }
 
-static void release_samples(struct wanted_sample *w)
+static void release_shards(struct wanted_shard *w)
 {
-	for (size_t i = 0; i < w->n; i++)
+	for (size_t i = 0; i < w->n; i++) {
 		free(w->fit[i].path);
+		free(w->fit[i].group);
+	}
+	free(w->path);
+}
+
+/* Samples that colours are fitted to. */
+struct fit_samples {
+	const char *shard; /* path of the one that is being read */
+	struct fit_sample {
+		const char *shard;
+		struct shard_span span;
+		uint32_t root;
+		char *path;
+	} items[FIT_SAMPLES];
+	size_t n, limit; /* of them, until the next shard */
+};
+
+static int on_fit_sample(void *arg, const struct sample_row *row)
+{
+	struct fit_samples *f = arg;
+
+	if (!row->dead && row->variant == 0)
+		f->items[f->n++] = (struct fit_sample){
+		    f->shard, {row->offset, row->bytes}, row->root, xstrdup(row->path)};
+	return f->n == f->limit;
+}
+
+/* As many of each shard as all of them have to give. */
+static int find_fit_samples(struct view *v, const struct wanted_shard *w, struct fit_samples *out,
+			    struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < w->n && out->n < FIT_SAMPLES; i++) {
+		size_t left = FIT_SAMPLES - out->n, shards = w->n - i;
+
+		out->shard = w->fit[i].path;
+		out->limit = out->n + (left + shards - 1) / shards;
+		r = queue_samples(v->queue, w->fit[i].id, on_fit_sample, out, err);
+	}
+	return r;
+}
+
+static int on_sample(void *arg, const struct sample_row *row)
+{
+	struct shard_span *wanted = arg;
+
+	if (row->offset != wanted->offset)
+		return 0;
+	wanted->bytes = row->bytes;
+	return 1;
 }
 
 static int read_latent(struct store *store, const char *path, const struct shard_span *span,
@@ -319,15 +355,16 @@ static void find_source(struct view *v, const struct fit_sample *sample,
 				      &ignored);
 }
 
-static int learn(struct view *v, struct store *store, const char *path,
-		 const struct fit_sample *sample, struct latent_colors *colors, struct error *err)
+static int learn(struct view *v, struct store *store, const struct fit_sample *sample,
+		 struct latent_colors *colors, struct error *err)
 {
 	cleanup_record struct record record = RECORD_INIT;
 	cleanup_ndarray struct ndarray raw = NDARRAY_INIT;
 	cleanup_image struct image source = IMAGE_INIT;
 	struct record_facts facts;
 
-	if (read_latent(store, path, &sample->span, FIT_SIDE, &record, &facts, &raw, err) < 0)
+	if (read_latent(store, sample->shard, &sample->span, FIT_SIDE, &record, &facts, &raw, err) <
+	    0)
 		return -1;
 	if (colors->channels == 0)
 		colors->channels = raw.shape[0];
@@ -357,26 +394,42 @@ static void remember_colors(struct api_pictures *p, const char *recipe_id,
 	*place = (struct recipe_colors){xstrdup(recipe_id), colors};
 }
 
-static int paint(struct api_pictures *p, struct view *v, struct store *store, const char *path,
-		 const struct wanted_sample *w, const struct ndarray *raw, struct image *out,
+/* A sample that cannot be read, of a shard that is damaged perhaps, teaches nothing. */
+static int fit_colors(struct view *v, struct store *store, const struct wanted_shard *shards,
+		      const struct ndarray *raw, struct latent_colors *colors, struct error *err)
+{
+	struct fit_samples samples = {.n = 0};
+	int r = find_fit_samples(v, shards, &samples, err);
+
+	for (size_t i = 0; i < samples.n; i++) {
+		struct error ignored = ERROR_INIT;
+
+		if (r == 0)
+			learn(v, store, &samples.items[i], colors, &ignored);
+		free(samples.items[i].path);
+	}
+	if (r == 0 && colors->seen == 0)
+		r = latent_colors_learn(colors, raw, NULL, err);
+	if (r == 0)
+		latent_colors_fit(colors);
+	return r;
+}
+
+static int paint(struct api_pictures *p, struct view *v, struct store *store,
+		 const struct wanted_shard *shards, const struct ndarray *raw, struct image *out,
 		 struct error *err)
 {
 	const struct latent_colors *known = known_colors(p, v->dataset->recipe_id);
 	struct latent_colors *colors = NULL;
-	int r = 0;
+	int r;
 
 	if (known && known->channels == raw->shape[0])
 		return latent_colors_paint(known, raw, out, err);
 	colors = xcalloc(1, sizeof(*colors));
 	colors->channels = raw->shape[0];
-	for (size_t i = 0; i < w->n && r == 0; i++)
-		r = learn(v, store, path, &w->fit[i], colors, err);
-	if (r == 0 && colors->seen == 0)
-		r = latent_colors_learn(colors, raw, NULL, err);
-	if (r == 0) {
-		latent_colors_fit(colors);
+	r = fit_colors(v, store, shards, raw, colors, err);
+	if (r == 0)
 		r = latent_colors_paint(colors, raw, out, err);
-	}
 	if (r == 0 && colors->fitted && !known)
 		remember_colors(p, v->dataset->recipe_id, colors);
 	else
@@ -384,8 +437,8 @@ static int paint(struct api_pictures *p, struct view *v, struct store *store, co
 	return r;
 }
 
-static int draw_sample(struct api_pictures *p, struct view *v, const char *path,
-		       const struct wanted_sample *w, struct buffer *png, struct error *err)
+static int draw_sample(struct api_pictures *p, struct view *v, const struct wanted_shard *shards,
+		       const struct shard_span *span, struct buffer *png, struct error *err)
 {
 	cleanup_record struct record record = RECORD_INIT;
 	cleanup_ndarray struct ndarray raw = NDARRAY_INIT;
@@ -395,29 +448,28 @@ static int draw_sample(struct api_pictures *p, struct view *v, const char *path,
 	int r = store_local_open(v->dataset->output, true, &store, err);
 
 	if (r == 0)
-		r = read_latent(store, path, &w->span, API_PICTURE_SIDE, &record, &facts, &raw,
+		r = read_latent(store, shards->path, span, API_PICTURE_SIDE, &record, &facts, &raw,
 				err);
 	if (r == 0)
-		r = paint(p, v, store, path, w, &raw, &image, err);
+		r = paint(p, v, store, shards, &raw, &image, err);
 	store_close(store);
 	return r == 0 ? encode(&image, png, err) : -1;
 }
 
-static int make_preview(struct api_pictures *p, struct view *v, int64_t shard_id, uint64_t offset,
+static int make_preview(struct api_pictures *p, struct view *v, int64_t shard, uint64_t offset,
 			struct buffer *png, struct error *err)
 {
-	struct wanted_shard shard = {.id = shard_id};
-	struct wanted_sample sample = {.offset = offset};
-	int r = queue_shards(v->queue, v->dataset->queue_id, on_shard, &shard, err);
+	struct wanted_shard shards = {.id = shard};
+	struct shard_span span = {.offset = offset}; /* bytes 0: not found */
+	int r = queue_shards(v->queue, v->dataset->queue_id, on_shard, &shards, err);
 
-	if (r == 0 && shard.path)
-		r = queue_samples(v->queue, shard_id, on_sample, &sample, err);
-	if (r == 0 && sample.span.bytes == 0)
+	if (r == 0 && shards.path)
+		r = queue_samples(v->queue, shard, on_sample, &span, err);
+	if (r == 0 && span.bytes == 0)
 		r = error_set(err, ERR_CONFIG, "this dataset has no such shard, or sample in it");
 	if (r == 0)
-		r = draw_sample(p, v, shard.path, &sample, png, err);
-	release_samples(&sample);
-	free(shard.path);
+		r = draw_sample(p, v, &shards, &span, png, err);
+	release_shards(&shards);
 	return r;
 }
 

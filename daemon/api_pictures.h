@@ -13,8 +13,8 @@
  * longer than API_PICTURE_WAIT_MS for the others is told to come again. API_PICTURES_BYTES of those that were asked for
  * last are kept.
  *
- * Colours of latents are fitted (latent_colors.h) to samples of the same shard whose sources are still there, once for
- * each recipe; where there are none they are false colours.
+ * Colours of latents are fitted (latent_colors.h) to samples of several sizes whose sources are still there, once for each
+ * recipe; where there are none they are false colours.
  */
 #ifndef LATENTD_DAEMON_API_PICTURES_H
 #define LATENTD_DAEMON_API_PICTURES_H

@@ -72,7 +72,7 @@ static unsigned char type_of(const char *path, int *why)
 		*why = errno;
 		return DT_UNKNOWN;
 	}
-	return IFTODT(st.st_mode);
+	return (unsigned char)IFTODT(st.st_mode);
 }
 
 static enum file_tree_kind kind_of(unsigned char type)
