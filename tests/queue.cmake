@@ -35,8 +35,11 @@ if(PQ_FOUND)
 		set_tests_properties(${name} PROPERTIES TIMEOUT 900 COST 30 SKIP_RETURN_CODE 77)
 	endfunction()
 	add_postgres_test(test_queue_postgres contract/test_queue_postgres.c)
+	add_postgres_test(test_queue_postgres_faults contract/test_queue_postgres_faults.c)
 	add_postgres_test(test_queue_postgres_model contract/test_queue_model.c
 		contract/queue_model_catalog.c contract/queue_model_lists.c
 		contract/queue_model_postgres.c)
 	target_compile_definitions(test_queue_postgres_model PRIVATE MODEL_ROUNDS=1)
+	add_executable(bench_queue_postgres bench/bench_queue_postgres.c)
+	target_link_libraries(bench_queue_postgres PRIVATE postgres_server)
 endif()

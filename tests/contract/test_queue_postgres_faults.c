@@ -1,0 +1,384 @@
+/*
+ * A queue in PostgreSQL when things go wrong, and when several nodes share it. Connections go through a
+ * relay in this process, which can cut one at the message that says COMMIT: before the server sees it, or when the
+ * server has answered and the client has not heard it.
+ */
+#include "base/thread.h"
+#include "tests/contract/contract_queue.h"
+#include "tests/contract/postgres_server.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* -- the relay ------------------------------------------------------------------------------------ */
+
+enum cut { CUT_NOTHING, CUT_BEFORE, CUT_AFTER };
+
+static struct {
+	char *dir;
+	int listener;
+	int ends[2]; /* a pipe: closed to end the thread */
+	struct thread thread;
+	_Atomic int cut; /* at the next COMMIT, once */
+} relay;
+
+static int socket_at(const char *dir, struct sockaddr_un *address)
+{
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(address->sun_path, sizeof(address->sun_path), "%s/.s.PGSQL.5432", dir);
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static bool send_all(int fd, const char *data, ssize_t n)
+{
+	for (ssize_t done; n > 0; n -= done, data += done) {
+		done = send(fd, data, (size_t)n, MSG_NOSIGNAL);
+		if (done <= 0)
+			return false;
+	}
+	return true;
+}
+
+/* A simple query of that text: libpq sends it in one piece. */
+static bool is_commit(const char *data, ssize_t n)
+{
+	static const char commit[] = "Q\0\0\0\013COMMIT";
+
+	return n == (ssize_t)sizeof(commit) && memcmp(data, commit, sizeof(commit)) == 0;
+}
+
+/* One connection at a time, until an end of it closes or it is cut. */
+static void pass_on(int client, int server)
+{
+	char data[65536];
+
+	for (;;) {
+		struct pollfd fds[] = {
+		    {client, POLLIN, 0}, {server, POLLIN, 0}, {relay.ends[0], POLLIN, 0}};
+		ssize_t n;
+		int at, cut = CUT_NOTHING;
+
+		if (poll(fds, 3, -1) < 0 || fds[2].revents)
+			return;
+		at = fds[1].revents ? 1 : 0;
+		n = recv(fds[at].fd, data, sizeof(data), 0);
+		if (n <= 0)
+			return;
+		if (at == 0 && is_commit(data, n))
+			cut = atomic_exchange(&relay.cut, CUT_NOTHING);
+		if (cut == CUT_BEFORE || !send_all(fds[!at].fd, data, n))
+			return;
+		if (cut == CUT_AFTER) {
+			(void)!recv(server, data, sizeof(data), 0);
+			return;
+		}
+	}
+}
+
+static void *relay_run(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		struct pollfd fds[] = {{relay.listener, POLLIN, 0}, {relay.ends[0], POLLIN, 0}};
+		struct sockaddr_un address;
+		int client, server;
+
+		if (poll(fds, 2, -1) < 0 || fds[1].revents)
+			return NULL;
+		client = accept4(relay.listener, NULL, NULL, SOCK_CLOEXEC);
+		server = socket_at(getenv("LATENTD_TEST_POSTGRES_DIR"), &address);
+		if (connect(server, (struct sockaddr *)&address, sizeof(address)) == 0)
+			pass_on(client, server);
+		close(server);
+		close(client);
+	}
+}
+
+static int relay_start(void **state)
+{
+	struct error err = ERROR_INIT;
+	struct sockaddr_un address;
+
+	(void)state;
+	relay.dir = testing_tempdir();
+	relay.listener = socket_at(relay.dir, &address);
+	assert_int_equal(bind(relay.listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(relay.listener, 8), 0);
+	assert_int_equal(pipe(relay.ends), 0);
+	assert_ok(thread_start(&relay.thread, "relay", relay_run, NULL, &err), &err);
+	postgres_empty();
+	return 0;
+}
+
+static int relay_stop(void **state)
+{
+	(void)state;
+	close(relay.ends[1]);
+	thread_join(&relay.thread);
+	close(relay.ends[0]);
+	close(relay.listener);
+	testing_tempdir_remove(relay.dir);
+	return 0;
+}
+
+/* -- a queue behind it ---------------------------------------------------------------------------- */
+
+static int open_relayed(const char *path, struct queue **out, struct error *err)
+{
+	cleanup_free char *conninfo = xasprintf("host=%s user=latentd dbname=postgres", relay.dir);
+	struct queue_postgres_options options = {
+	    .conninfo = conninfo, .node = "here", .patience_ms = 120000, .callers_clock = true};
+	cleanup_queue struct queue *direct = NULL;
+
+	/* The schema is made and emptied on a way that nobody cuts. */
+	if (postgres_open_fresh(path, &direct, err) < 0)
+		return -1;
+	return queue_postgres_open(&options, out, err);
+}
+
+/* The next COMMIT that is sent. */
+static void cut_next(enum cut cut)
+{
+	atomic_store(&relay.cut, cut);
+}
+
+static void a_commit_whose_answer_is_lost_counts(void **state)
+{
+	struct fixture *f = *state;
+	struct job_spec spec = file_spec("a.jpg", "a", 1);
+	struct sample_row sample = sample_of("a.jpg", "a", 0);
+	struct shard_row shard = shard_of(f->dataset, "1.tar", 1);
+	struct enqueue_counts counts = {0};
+	struct job_outcome outcome;
+	cleanup_job struct job job = {0};
+	int64_t shard_id = 0;
+	size_t lost = 99;
+
+	cut_next(CUT_AFTER);
+	assert_ok(queue_enqueue(f->q, f->dataset, &spec, 1, &counts, &f->err), &f->err);
+	assert_int_equal(counts.added, 1);
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+	outcome = outcome_of(&job, OUTCOME_ENCODED);
+	cut_next(CUT_AFTER);
+	assert_ok(queue_settle(f->q, &outcome, 1, NOW, &lost, &f->err), &f->err);
+	assert_int_equal(lost, 0);
+	assert_int_equal(state_of(f, job.id), JOB_ENCODED);
+	cut_next(CUT_AFTER);
+	assert_ok(queue_complete(f->q, &shard, &sample, 1, NOW, &shard_id, &f->err), &f->err);
+	assert_int_equal(shard_id, 1);
+	assert_int_equal(state_of(f, job.id), JOB_COMPLETED);
+	assert_int_equal(atomic_load(&relay.cut), CUT_NOTHING);
+	fixture_after(f);
+}
+
+static void a_commit_that_never_arrived_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct job_spec spec = file_spec("a.jpg", "a", 1);
+	cleanup_buffer struct buffer before = BUFFER_INIT;
+	struct enqueue_counts counts = {0};
+
+	queue_dump(f->q, &before);
+	cut_next(CUT_BEFORE);
+	assert_error(queue_enqueue(f->q, f->dataset, &spec, 1, &counts, &f->err), &f->err,
+		     ERR_TRANSIENT);
+	assert_non_null(strstr(f->err.message, "nothing was changed"));
+	error_clear(&f->err);
+	assert_int_equal(counts.added, 0);
+	assert_unchanged(f->q, &before);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).added, 1);
+}
+
+static void a_claim_whose_answer_is_lost_is_handed_out(void **state)
+{
+	struct fixture *f = *state;
+	int64_t id = add_job(f, "a");
+	struct queue_claim claim = {
+	    .owner = ME, .now = NOW, .lease_until = NOW + LEASE, .limit = 1};
+	cleanup_job struct job first = {0}, job = {0};
+	size_t n = 0;
+
+	add_job(f, "b");
+	assert_int_equal(claim_jobs(f, ME, &first, 1), 1); /* the owner is known from here on */
+	assert_int_equal(first.id, id);
+	cut_next(CUT_AFTER);
+	assert_ok(queue_claim(f->q, &claim, &job, &n, &f->err), &f->err);
+	assert_int_equal(n, 1);
+	assert_true(job.id != id && job.fence > first.fence);
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
+}
+
+/* As a server that restarts, or a firewall that forgets. */
+static void a_connection_that_was_ended_while_idle_is_made_again(void **state)
+{
+	struct fixture *f = *state;
+
+	add_job(f, "a");
+	postgres_run("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+		     " WHERE application_name = 'latentd'");
+	add_job(f, "b");
+}
+
+/* -- several nodes -------------------------------------------------------------------------------- */
+
+static struct queue *open_node(const char *node, struct error *err)
+{
+	struct queue_postgres_options options = {.conninfo = postgres_conninfo(),
+						 .node = node,
+						 .patience_ms = 60000,
+						 .callers_clock = true};
+	struct queue *q = NULL;
+
+	assert_ok(queue_postgres_open(&options, &q, err), err);
+	return q;
+}
+
+static void a_node_leaves_alone_what_others_run_and_have_spooled(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_queue struct queue *other = open_node("there", &f->err);
+	struct job spooled = add_claimed(f, "a"), running = {0};
+	struct job_outcome outcome = outcome_of(&spooled, OUTCOME_ENCODED);
+	struct content_found found;
+	size_t n = 99;
+
+	assert_true(settle_one(f, outcome));
+	running = add_claimed(f, "b");
+	assert_ok(queue_rescue(other, f->dataset, OTHER, NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 0);
+	assert_ok(queue_requeue_lost(other, f->dataset, NULL, 0, NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 0);
+	assert_ok(queue_find_content(other, f->dataset, &outcome.content, &found, &f->err),
+		  &f->err);
+	assert_int_equal(found.where, CONTENT_NONE);
+	assert_ok(queue_rescue(other, f->dataset, OTHER, NOW + LEASE + 1, &n, &f->err), &f->err);
+	assert_int_equal(n, 1);
+	assert_false(settle_one(f, outcome_of(&running, OUTCOME_ENCODED)));
+	assert_ok(queue_requeue_lost(f->q, f->dataset, NULL, 0, NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 1);
+	job_release(&spooled);
+	job_release(&running);
+}
+
+static void a_claim_passes_over_what_another_transaction_holds(void **state)
+{
+	struct fixture *f = *state;
+	int64_t first = add_job(f, "a"), second = add_job(f, "b");
+	cleanup_job struct job job = {0};
+
+	postgres_run("BEGIN");
+	postgres_run("SELECT 1 FROM latentd.job ORDER BY id LIMIT 1 FOR UPDATE");
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+	postgres_run("ROLLBACK");
+	assert_int_equal(job.id, second);
+	assert_int_equal(state_of(f, first), JOB_AVAILABLE);
+}
+
+static void two_recipes_of_one_name_from_two_nodes_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_queue struct queue *other = open_node("there", &f->err);
+	struct queue_dataset_spec spec = {"photos", "/out", "00000000000000000000000000000009",
+					  "{}"};
+	int64_t id = 0;
+
+	assert_int_equal(queue_open_dataset(other, &spec, &id, &f->err), QUEUE_OTHER_RECIPE);
+}
+
+/* The caller's clock is a day off: its lease is as long as it said, by the database's clock. */
+static void clocks_of_nodes_do_not_matter(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_postgres_options options = {
+	    .conninfo = postgres_conninfo(), .node = "there", .patience_ms = 60000};
+	cleanup_queue struct queue *other = NULL;
+	struct queue_claim claim = {
+	    .owner = OTHER, .now = NOW, .lease_until = NOW + 3600000, .limit = 1};
+	cleanup_free char *late = NULL;
+	cleanup_job struct job job = {0};
+	size_t n = 0;
+
+	add_job(f, "a");
+	assert_ok(queue_postgres_open(&options, &other, &f->err), &f->err);
+	assert_ok(queue_claim(other, &claim, &job, &n, &f->err), &f->err);
+	assert_ok(queue_rescue(other, f->dataset, OTHER, NOW + 86400000, &n, &f->err), &f->err);
+	assert_int_equal(n, 0);
+	late = postgres_value("SELECT abs(due - (extract(epoch FROM clock_timestamp()) * 1000) -"
+			      " 3600000) < 3000000 FROM latentd.job");
+	assert_string_equal(late, "t");
+}
+
+/* -- what is refused ------------------------------------------------------------------------------ */
+
+static void refused_as(const char *user, const char *database, enum error_code code,
+		       const char *words)
+{
+	cleanup_free char *conninfo = xasprintf(
+	    "host=%s user=%s dbname=%s", getenv("LATENTD_TEST_POSTGRES_DIR"), user, database);
+	struct queue_postgres_options options = {.conninfo = conninfo, .node = "here"};
+	struct error err = ERROR_INIT;
+	struct queue *q = NULL;
+
+	assert_error(queue_postgres_open(&options, &q, &err), &err, code);
+	if (!strstr(err.message, words))
+		fail_msg("%s", err.message);
+	assert_null(strchr(err.message, '\n'));
+}
+
+static void what_cannot_be_opened_is_said_in_one_line(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_close(f);
+	refused_as("nobody_of_that_name", "postgres", ERR_CONFIG, "does not exist");
+	refused_as("latentd", "no_such_database", ERR_CONFIG, "does not exist");
+	postgres_run("CREATE ROLE stranger LOGIN");
+	refused_as("stranger", "postgres", ERR_CONFIG, "lacks a right");
+	postgres_run("UPDATE latentd.schema_version SET version = version + 1");
+	refused_as("latentd", "postgres", ERR_CONFIG, "use the newer latentd");
+	postgres_run("UPDATE latentd.schema_version SET version = version - 1");
+}
+
+/* What a standby says, too. */
+static void a_server_that_only_reads_is_a_passing_fault(void **state)
+{
+	struct fixture *f = *state;
+	struct job_spec spec = file_spec("a.jpg", "a", 1);
+	struct enqueue_counts counts = {0};
+	int r;
+
+	fixture_close(f);
+	postgres_run("ALTER ROLE latentd SET default_transaction_read_only = on");
+	assert_ok(open_relayed(f->path, &f->q, &f->err), &f->err);
+	r = queue_enqueue(f->q, f->dataset, &spec, 1, &counts, &f->err);
+	postgres_run("ALTER ROLE latentd RESET default_transaction_read_only");
+	assert_error(r, &f->err, ERR_TRANSIENT);
+	assert_non_null(strstr(f->err.message, "read-only"));
+	error_clear(&f->err);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).added, 1);
+}
+
+int main(void)
+{
+	static const struct queue_backend backend = {"postgres, relayed", open_relayed, false};
+	const struct CMUnitTest tests[] = {
+	    contract_test(a_commit_whose_answer_is_lost_counts),
+	    contract_test(a_commit_that_never_arrived_changes_nothing),
+	    contract_test(a_claim_whose_answer_is_lost_is_handed_out),
+	    contract_test(a_connection_that_was_ended_while_idle_is_made_again),
+	    contract_test(a_node_leaves_alone_what_others_run_and_have_spooled),
+	    contract_test(a_claim_passes_over_what_another_transaction_holds),
+	    contract_test(two_recipes_of_one_name_from_two_nodes_are_refused),
+	    contract_test(clocks_of_nodes_do_not_matter),
+	    contract_test(what_cannot_be_opened_is_said_in_one_line),
+	    contract_test(a_server_that_only_reads_is_a_passing_fault),
+	};
+
+	fixture_use(&backend);
+	return cmocka_run_group_tests(tests, relay_start, relay_stop);
+}
