@@ -12,7 +12,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ENQUEUE_BATCH 4096
@@ -63,16 +65,50 @@ static double log_position(void)
 	return number("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')");
 }
 
-static void report(const char *what, uint64_t jobs, int64_t started, double log)
+struct phase {
+	int64_t started, ended;
+	double log, cpu;
+};
+
+/* CPU time of clients that ended, and of the server's processes that ended with them. */
+static double cpu_seconds(void)
 {
-	double seconds = (double)(clock_mono_ms() - started) / 1000;
+	cleanup_free char *pid_path =
+	    xasprintf("%s/data/postmaster.pid", getenv("LATENTD_TEST_POSTGRES_DIR"));
+	FILE *file = fopen(pid_path, "r");
+	unsigned long ticks[4] = {0};
+	char stat_path[64];
+	struct rusage own;
+	int pid = 0;
+
+	if (!file || fscanf(file, "%d", &pid) != 1)
+		exit(1);
+	fclose(file);
+	snprintf(stat_path, sizeof(stat_path), "/proc/%d/stat", pid);
+	file = fopen(stat_path, "r");
+	if (!file ||
+	    fscanf(file, "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %lu %lu",
+		   &ticks[0], &ticks[1], &ticks[2], &ticks[3]) != 4)
+		exit(1);
+	fclose(file);
+	getrusage(RUSAGE_CHILDREN, &own);
+	return (double)(ticks[0] + ticks[1] + ticks[2] + ticks[3]) / (double)sysconf(_SC_CLK_TCK) +
+	       (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +
+	       (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6;
+}
+
+static void report(const char *what, uint64_t jobs, const struct phase *phase)
+{
+	double seconds = (double)(phase->ended - phase->started) / 1000;
+	double cpu = cpu_seconds() - phase->cpu;
 	double bytes = number("SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class AS c"
 			      " WHERE relnamespace = 'latentd'::regnamespace AND relkind = 'r'");
 
 	printf("%-9s %8" PRIu64
-	       " jobs %7.2f s %8.0f jobs/s %6.0f bytes a job in tables, %6.0f in the log\n",
-	       what, jobs, seconds, (double)jobs / seconds, bytes / (double)jobs,
-	       (log_position() - log) / (double)jobs);
+	       " jobs %7.2f s %8.0f jobs/s, CPU %6.2f s: %3.0f us a job; %5.0f bytes a job in "
+	       "tables, %5.0f in the log\n",
+	       what, jobs, seconds, (double)jobs / seconds, cpu, cpu * 1e6 / (double)jobs,
+	       bytes / (double)jobs, (log_position() - phase->log) / (double)jobs);
 	fflush(stdout);
 }
 
@@ -92,7 +128,7 @@ static void enqueue(struct queue *q, int64_t dataset, uint64_t jobs)
 			snprintf(keys[i], sizeof(keys[i]),
 				 "photos/of/the/dataset/%05" PRIu64 "/%012" PRIu64,
 				 number_of / 1000, number_of);
-			snprintf(paths[i], sizeof(paths[i]), "%s.jpg", keys[i]);
+			snprintf(paths[i], sizeof(paths[i]), "%.63s.jpg", keys[i]);
 			specs[i] = (struct job_spec){.path = paths[i],
 						     .key = keys[i],
 						     .key_distinct = "distinct",
@@ -141,22 +177,6 @@ static void work(int client)
 	free(owner);
 }
 
-static void work_all(int clients)
-{
-	int status = 0;
-
-	for (int i = 0; i < clients; i++) {
-		if (fork() == 0) {
-			work(i);
-			_exit(0);
-		}
-	}
-	while (wait(&status) > 0) {
-		if (status != 0)
-			exit(1);
-	}
-}
-
 static void complete(struct queue *q, int64_t dataset, uint64_t jobs)
 {
 	static struct sample_row samples[SHARD];
@@ -181,7 +201,7 @@ static void complete(struct queue *q, int64_t dataset, uint64_t jobs)
 			snprintf(keys[i], sizeof(keys[i]),
 				 "photos/of/the/dataset/%05" PRIu64 "/%012" PRIu64,
 				 number_of / 1000, number_of);
-			snprintf(paths[i], sizeof(paths[i]), "%s.jpg", keys[i]);
+			snprintf(paths[i], sizeof(paths[i]), "%.63s.jpg", keys[i]);
 			samples[i] = (struct sample_row){.key = keys[i],
 							 .path = paths[i],
 							 .job = job,
@@ -194,30 +214,47 @@ static void complete(struct queue *q, int64_t dataset, uint64_t jobs)
 	}
 }
 
+/* Each phase in processes of their own, so that what they and their servers used is known when they ended. */
+static void run(const char *what, int clients, uint64_t jobs)
+{
+	struct phase phase = {clock_mono_ms(), 0, log_position(), cpu_seconds()};
+	struct timespec reaping = {0,
+				   300000000}; /* of the server's processes, which end after ours */
+	int status = 0;
+
+	for (int i = 0; i < clients; i++) {
+		struct queue *q;
+
+		if (fork() != 0)
+			continue;
+		q = open_node("bench:scan");
+		if (strcmp(what, "enqueue") == 0)
+			enqueue(q, make_dataset(q), jobs);
+		else if (strcmp(what, "work") == 0)
+			work(i);
+		else
+			complete(q, make_dataset(q), jobs);
+		queue_close(q);
+		_exit(0);
+	}
+	while (wait(&status) > 0) {
+		if (status != 0)
+			exit(1);
+	}
+	phase.ended = clock_mono_ms();
+	nanosleep(&reaping, NULL);
+	report(what, jobs, &phase);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t jobs = argc > 1 ? strtoull(argv[1], NULL, 10) : 200000;
 	int clients = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 4;
-	struct queue *q;
-	int64_t dataset, started;
-	double log;
 
 	jobs = jobs < SHARD ? SHARD : jobs;
 	postgres_empty();
-	q = open_node("bench:scan");
-	dataset = make_dataset(q);
-	log = log_position();
-	started = clock_mono_ms();
-	enqueue(q, dataset, jobs);
-	report("enqueue", jobs, started, log);
-	log = log_position();
-	started = clock_mono_ms();
-	work_all(clients);
-	report("work", jobs, started, log);
-	log = log_position();
-	started = clock_mono_ms();
-	complete(q, dataset, jobs);
-	report("complete", jobs, started, log);
-	queue_close(q);
+	run("enqueue", 1, jobs);
+	run("work", clients, jobs);
+	run("complete", 1, jobs);
 	return 0;
 }

@@ -344,6 +344,30 @@ static void what_cannot_be_opened_is_said_in_one_line(void **state)
 	postgres_run("UPDATE latentd.schema_version SET version = version - 1");
 }
 
+/* The rights that docs/scale.md grants are enough to work with. */
+static void a_worker_needs_no_right_to_change_the_schema(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *conninfo =
+	    xasprintf("host=%s user=worker dbname=postgres", getenv("LATENTD_TEST_POSTGRES_DIR"));
+	struct queue_postgres_options options = {
+	    .conninfo = conninfo, .node = "there", .patience_ms = 60000, .callers_clock = true};
+	cleanup_job struct job job = {0};
+	struct sample_row sample = sample_of("a.jpg", "a", 0);
+	struct shard_row shard = shard_of(f->dataset, "1.tar", 1);
+
+	postgres_run(
+	    "CREATE ROLE worker LOGIN; GRANT USAGE ON SCHEMA latentd TO worker;"
+	    " GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA latentd TO worker;"
+	    " REVOKE INSERT, UPDATE, DELETE ON latentd.schema_version FROM worker;"
+	    " GRANT USAGE ON ALL SEQUENCES IN SCHEMA latentd TO worker");
+	fixture_close(f);
+	assert_ok(queue_postgres_open(&options, &f->q, &f->err), &f->err);
+	job = add_claimed(f, "a");
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
+	assert_int_equal(complete(f, &shard, &sample, 1), 0);
+}
+
 /* What a standby says, too. */
 static void a_server_that_only_reads_is_a_passing_fault(void **state)
 {
@@ -376,6 +400,7 @@ int main(void)
 	    contract_test(two_recipes_of_one_name_from_two_nodes_are_refused),
 	    contract_test(clocks_of_nodes_do_not_matter),
 	    contract_test(what_cannot_be_opened_is_said_in_one_line),
+	    contract_test(a_worker_needs_no_right_to_change_the_schema),
 	    contract_test(a_server_that_only_reads_is_a_passing_fault),
 	};
 
