@@ -1,8 +1,9 @@
 /*
  * Made tests/golden/queue_v1.db: a state folder's database of schema version 1, as the code of commit a51a940
  * wrote it; queue_v2.db, of schema version 2, as commit 3bf99e4 wrote it; queue_v3.db, of schema version 3, as
- * commit f7fad05 wrote it; queue_v4.db, of schema version 4, as commit a2b30d0 wrote it; and queue_v5.db, of schema
- * version 5 with checksums, as commit 88fc8ab wrote it. Kept to show what is in the files.
+ * commit f7fad05 wrote it; queue_v4.db, of schema version 4, as commit a2b30d0 wrote it; queue_v5.db, of schema
+ * version 5 with checksums, as commit 88fc8ab wrote it; and queue_v6.db, as commit 3b79e02 wrote it. Kept to show what
+ * is in the files.
  *
  *	queue_v1_make queue_v1.db
  *
@@ -10,7 +11,7 @@
  * quarantined after a crash, skipped, gone, running, available; dataset 2 "other": one completed job of the
  * same content as job 1, with two variants. From version 4 on also dataset 3 "told": a completed job whose caption has
  * changed since, one that waits for its caption, and a duplicate that was left out; from
- * version 5 on what an endpoint has cost.
+ * version 5 on what an endpoint has cost; from version 6 on a stretch of the history.
  */
 #include "base/checked.h"
 #include "queue/queue.h"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Made tests/golden/state_vN.tar.gz: output and state folder of schema version N, as a run left them that died between a
-# shard's rename and its row. N=1 is of commit d4ab673, 2 of b40cb6e, 3 of 4f3b507, 4 of 62cf81b, 5 of fc58c42, the last or
+# shard's rename and its row. N=1 is of commit d4ab673, 2 of b40cb6e, 3 of 4f3b507, 4 of 62cf81b, 5 of fc58c42, 6 of 3b79e02, the last or
 # newest ones with these versions. Kept to show what is in the files.
 #
 #	state_make.sh BUILD SHIM IMAGES state_v1.tar.gz
