@@ -41,6 +41,7 @@ foreach(name
 	models
 	notify
 	unit
+	systemd
 	packages
 	container
 	decode
