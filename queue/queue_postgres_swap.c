@@ -133,7 +133,7 @@ static int drop(struct swap *s, const struct sample_place *place)
 	if (job->state != JOB_COMPLETED || job_live(job))
 		return 0;
 	job_set_state(job, JOB_SKIPPED);
-	job_says(job, "deleted", job->message);
+	job_says(job, "deleted", NULL);
 	job->updated_at = s->now;
 	return 0;
 }
