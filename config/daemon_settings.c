@@ -17,8 +17,8 @@ static const char *const watches[] = {"auto", "inotify", "poll", "off", NULL};
 
 static const struct setting source_rows[] = {
     {"path", SETTING_PATH, SOURCE(path), .required = true, .example = "/data/photos",
-     .help = "folder of images, archive (.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z) or manifest "
-	     "(.jsonl, .csv, .tsv, .json)"},
+     .help = "folder of images, archive (.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z), manifest "
+	     "(.jsonl, .csv, .tsv, .json) or list of URLs (.urls)"},
     {"recursive", SETTING_FLAG, SOURCE(recursive), .fallback = "true", .reloadable = true,
      .help = "folders in it too"},
     {"watch", SETTING_ENUM, SOURCE(watch), .fallback = "auto", .choices = watches,

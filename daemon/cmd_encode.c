@@ -15,7 +15,7 @@ static void print_help(void)
 	       "SRC: folders,\n"
 	       "archives (.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z; in folders too), manifests "
 	       "(.jsonl,\n"
-	       ".csv, .tsv, .json), or - for an archive on standard input.\n"
+	       ".csv, .tsv, .json), lists of URLs (.urls), or - for an archive on standard input.\n"
 	       "The same command goes on where an earlier one stopped.\n\n");
 	settings_help(stdout, encode_settings, n_encode_settings);
 }

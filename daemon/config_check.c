@@ -123,8 +123,8 @@ static int check_sources(const struct daemon_config *config, const struct datase
 
 		if (stat(s->path, &st) == 0 && S_ISREG(st.st_mode) && !source_path_is_file(s->path))
 			return error_set(err, ERR_CONFIG,
-					 "%s:%zu:%zu: source: %s is no folder, and no archive or "
-					 "manifest by its name",
+					 "%s:%zu:%zu: source: %s is no folder, and no archive, "
+					 "manifest or list of URLs by its name",
 					 config->file, s->place.line, s->place.column, s->path);
 	}
 	return 0;

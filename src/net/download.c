@@ -202,14 +202,15 @@ static void send_one(struct download_pool *p, struct download_task *t, int64_t n
 /* -- a server's turn ------------------------------------------------------------------------------- */
 
 /* NULL, or why nothing should wait for it now; *ms is for how long. */
-static const char *is_down(const struct download_host *h, int64_t now, int64_t *ms)
+static const char *is_down(const struct download_pool *p, const struct download_host *h,
+			   int64_t now, int64_t *ms)
 {
 	const struct endpoint *e = &h->endpoint;
 
 	*ms = e->not_before > now ? e->not_before - now : 0;
 	if (e->phase == ENDPOINT_OPEN && (*ms > 0 || e->probing))
 		return "its server cannot be reached";
-	if (*ms > DOWNLOAD_PATIENCE_MS)
+	if (*ms > p->options.patience_ms)
 		return "its server asks for a pause";
 	return NULL;
 }
@@ -218,17 +219,17 @@ static void turn(struct download_pool *p, struct download_host *h, int64_t now)
 {
 	struct download_waiter *w;
 	int64_t ms = 0;
-	const char *why = is_down(h, now, &ms);
-	bool silent = h->endpoint.in_flight > 0 && now - h->endpoint.heard > DOWNLOAD_PATIENCE_MS;
+	const char *why = is_down(p, h, now, &ms);
+	bool silent = h->endpoint.in_flight > 0 && now - h->endpoint.heard > p->options.patience_ms;
 
 	while (!why && p->n_flying < p->options.connections && (w = download_host_pop(h, now))) {
 		send_one(p, (struct download_task *)w, now);
-		why = is_down(h, now, &ms);
+		why = is_down(p, h, now, &ms);
 	}
 	while (why && (w = download_host_drop(h)))
 		download_put_off(p, (struct download_task *)w, ms, why);
 	while (silent && h->first &&
-	       now - ((struct download_task *)h->first)->since > DOWNLOAD_PATIENCE_MS)
+	       now - ((struct download_task *)h->first)->since > p->options.patience_ms)
 		download_put_off(p, (struct download_task *)download_host_drop(h), 0,
 				 "its server does not answer for now");
 }
@@ -344,6 +345,8 @@ int download_pool_open(const struct download_options *options, struct download_p
 	multi.ca_file = p->options.ca_file = p->ca_file;
 	if (p->options.stall_ms <= 0)
 		p->options.stall_ms = STALL_MS;
+	if (p->options.patience_ms <= 0)
+		p->options.patience_ms = DOWNLOAD_PATIENCE_MS;
 	if (p->options.timeout_ms <= 0)
 		p->options.timeout_ms = TIMEOUT_MS;
 	p->random.state = (uint64_t)clock_mono_ns();

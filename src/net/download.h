@@ -44,6 +44,7 @@ struct download_options {
 	int64_t connect_ms;  /* 0: 10 s */
 	int64_t stall_ms;    /* with less than a kilobyte a second; 0: 30 s */
 	int64_t timeout_ms;  /* of one try; 0: 10 min */
+	int64_t patience_ms; /* with a server's silence or pause; 0: DOWNLOAD_PATIENCE_MS */
 	bool only_public;    /* addresses: http_address.h */
 	const char *ca_file; /* NULL: the system's */
 	/* Asked a few times a second while something is under way; true: all of it ends with ERR_TRANSIENT. May be NULL. */

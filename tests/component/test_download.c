@@ -93,6 +93,7 @@ static void open_pool(struct rig *rig, bool only_public)
 	const struct download_options options = {.connections = 8,
 						 .per_host = 4,
 						 .bytes_max = LIMIT,
+						 .patience_ms = 60000,
 						 .only_public = only_public,
 						 .stop = is_stopped,
 						 .stop_arg = rig};

@@ -368,8 +368,8 @@ static void what_is_missing_is_named(void **state)
 	    "or a list of them");
 	assert_refused("datasets:\n- name: a\n  source: {recursive: true}\n",
 		       "/f:3:11: path is missing: folder of images, archive "
-		       "(.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z) or manifest "
-		       "(.jsonl, .csv, .tsv, .json)");
+		       "(.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z), manifest "
+		       "(.jsonl, .csv, .tsv, .json) or list of URLs (.urls)");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n",
 		       "/f:2:3: output is missing: where the shards go, and how they look");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n  output: {path: /o}\n",
