@@ -48,6 +48,8 @@ static const struct queue_ops postgres_ops = {
     .samples = queue_postgres_samples,
     .spend = queue_postgres_spend,
     .spent = queue_postgres_spent,
+    .keep_history = queue_postgres_keep_history,
+    .history = queue_postgres_history,
     .close = postgres_close,
 };
 

@@ -303,5 +303,8 @@ int queue_postgres_spend(struct queue *base, const char *account, uint64_t reque
 			 int64_t now, struct error *err);
 int queue_postgres_spent(struct queue *base, const char *account, queue_spent_fn fn, void *arg,
 			 struct error *err);
+int queue_postgres_keep_history(struct queue *base, const struct history_row *rows, size_t n,
+				struct error *err);
+int queue_postgres_history(struct queue *base, queue_history_fn fn, void *arg, struct error *err);
 
 #endif

@@ -118,6 +118,16 @@ static const char version_1[] =
     " bytes bigint NOT NULL,"
     " PRIMARY KEY (account, minute));"
 
+    "CREATE TABLE latentd.history ("
+    " node bigint NOT NULL REFERENCES latentd.node,"
+    " series bigint NOT NULL,"
+    " place bigint NOT NULL,"
+    " at bigint NOT NULL,"
+    " ms bigint NOT NULL,"
+    " images bigint NOT NULL,"
+    " todo bigint NOT NULL,"
+    " PRIMARY KEY (node, series, place));"
+
     /* Sums are what counts; see pg_fold(). */
     "CREATE TABLE latentd.tally ("
     " dataset integer NOT NULL,"

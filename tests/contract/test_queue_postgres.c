@@ -24,6 +24,7 @@ int main(void)
 	failed += contract_queue_captions(&kept);
 	failed += contract_queue_lists(&kept);
 	failed += contract_queue_spent(&kept);
+	failed += contract_queue_history(&kept);
 	printf("-- %s\n", anew.name);
 	failed += contract_queue_claims(&anew);
 	return failed != 0;
