@@ -20,6 +20,11 @@ if [ "$(id -u)" -eq 0 ]; then # initdb refuses root
 	chown nobody:nogroup "$dir"
 	chmod 755 "$dir"
 fi
+if ! "${as[@]}" test -w "$dir"; then
+	rmdir "$dir"
+	echo "SKIPPED: user nobody, who would run PostgreSQL, cannot reach $dir"
+	exit 77
+fi
 run()
 {
 	(cd "$dir" && "${as[@]}" env HOME="$dir" LC_ALL=C "$@")
