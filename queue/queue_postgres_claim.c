@@ -235,7 +235,7 @@ int queue_postgres_extend(struct queue *base, const char *owner, int64_t lease_u
 
 /*
  * What this node's former selves had, and whatever has a lease that ended: its owner is dead, or it will find that it lost
- * the job.
+ * the job. Locked at once, so that what another node rescues, and claims anew, in the meantime is not among them.
  */
 static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const char *owner,
 			     int64_t now, struct ids *ids, struct error *err)
@@ -243,7 +243,7 @@ static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const ch
 	static const char sql[] =
 	    "SELECT j.id FROM latentd.job AS j JOIN latentd.owner AS o ON o.id = j.owner"
 	    " WHERE j.state = 2 AND j.dataset = $1::bigint AND (j.due < $2::bigint"
-	    "  OR o.node = $3::bigint AND o.name <> $4::bytea) ORDER BY j.id";
+	    "  OR o.node = $3::bigint AND o.name <> $4::bytea) ORDER BY j.id FOR UPDATE OF j";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
@@ -287,12 +287,8 @@ static int rescue_jobs(struct postgres_queue *q, int64_t dataset, const char *ow
 		return -1;
 	for (size_t i = 0; i < jobs.count; i++) {
 		struct pg_job *job = &jobs.items[i];
-		bool mine = job->owner == q->owner_id;
 
-		/* Settled or claimed anew while the lock was waited for. */
-		if (job->state != JOB_RUNNING || (mine && job->due >= now))
-			continue;
-		rescue_one(job, !mine, now, count);
+		rescue_one(job, job->owner != q->owner_id, now, count);
 	}
 	return jobs_write(q, &jobs, err);
 }

@@ -153,9 +153,19 @@ static int ask_timeline(struct postgres_queue *q, struct error *err)
 
 int pg_connect(struct postgres_queue *q, struct error *err)
 {
-	/* The first gives defaults, which what the user wrote overrides. */
-	static const char *const names[] = {"connect_timeout", "application_name", "dbname", NULL};
-	const char *values[] = {"10", "latentd", q->conninfo, NULL};
+	/*
+	 * Defaults first, which what the user wrote overrides. A server that is silent for a minute, because the
+	 * network or its machine is gone, is a lost connection: the kernel's own defaults are hours.
+	 */
+	static const char *const names[] = {"connect_timeout",
+					    "keepalives_idle",
+					    "keepalives_interval",
+					    "keepalives_count",
+					    "tcp_user_timeout",
+					    "application_name",
+					    "dbname",
+					    NULL};
+	const char *values[] = {"10", "30", "10", "3", "60000", "latentd", q->conninfo, NULL};
 	char line[300];
 
 	if (q->conn)
@@ -314,17 +324,32 @@ struct hash128 pg_hash_of(const PGresult *result, int row, int column)
 
 /* -- transactions --------------------------------------------------------------------------------- */
 
+/* Where the connection is lost, so is the transaction. */
+static void abandon(struct postgres_queue *q)
+{
+	struct error ignored = ERROR_INIT;
+
+	q->in_transaction = false;
+	if (q->conn)
+		pg_exec(q, "ROLLBACK", &ignored);
+}
+
+/* What is read behind a lock must be what its last holder wrote, whatever the database's default is. */
 static int begin(struct postgres_queue *q, struct error *err)
 {
-	static const char sql[] =
-	    "BEGIN; SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+	static const char sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+				  "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 	cleanup_pg_result PGresult *result = NULL;
+	int r;
 
 	if (pg_connect(q, err) < 0)
 		return -1;
 	result = PQexec(q->conn, sql);
-	if (PQresultStatus(result) != PGRES_TUPLES_OK)
-		return fail(q, result, err);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+		r = fail(q, result, err);
+		abandon(q); /* BEGIN itself may have gone well */
+		return r;
+	}
 	q->now = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
 	q->in_transaction = true;
 	return 0;
@@ -405,16 +430,6 @@ static int resolve(struct postgres_queue *q, const char *xid, struct error *err)
 	    "%s; whether transaction %s was committed is not known: the same call again "
 	    "does nothing twice",
 	    lost.message, xid);
-}
-
-/* Where the connection is lost, so is the transaction. */
-static void abandon(struct postgres_queue *q)
-{
-	struct error ignored = ERROR_INIT;
-
-	q->in_transaction = false;
-	if (q->conn)
-		pg_exec(q, "ROLLBACK", &ignored);
 }
 
 static int commit(struct postgres_queue *q, struct error *err)

@@ -265,6 +265,55 @@ static void a_node_leaves_alone_what_others_run_and_have_spooled(void **state)
 	job_release(&running);
 }
 
+struct rescue {
+	struct queue *q;
+	int64_t dataset;
+	size_t count;
+	int r;
+	struct error err;
+};
+
+static void *rescue_run(void *arg)
+{
+	struct rescue *rescue = arg;
+
+	rescue->r = queue_rescue(rescue->q, rescue->dataset, OTHER, NOW + LEASE + 1, &rescue->count,
+				 &rescue->err);
+	return NULL;
+}
+
+/* Whatever the isolation is that the database has by default. */
+static void a_lease_that_is_renewed_meanwhile_is_not_rescued(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = add_claimed(f, "a");
+	struct rescue rescue = {.dataset = f->dataset, .count = 99, .err = ERROR_INIT};
+	bool waits = false;
+	struct thread thread;
+
+	postgres_run("ALTER ROLE latentd SET default_transaction_isolation = 'repeatable read'");
+	rescue.q = open_node("there", &f->err);
+	postgres_run("ALTER ROLE latentd RESET default_transaction_isolation");
+	postgres_run("BEGIN");
+	postgres_run("UPDATE latentd.job SET due = due + 3600000");
+	assert_ok(thread_start(&thread, "rescue", rescue_run, &rescue, &f->err), &f->err);
+	for (int i = 0; i < 3000 && !waits; i++) {
+		cleanup_free char *n =
+		    postgres_value("SELECT count(*) FROM pg_locks WHERE NOT granted");
+
+		waits = strcmp(n, "0") != 0;
+		postgres_run("SELECT pg_sleep(0.01)");
+	}
+	postgres_run("COMMIT");
+	thread_join(&thread);
+	assert_true(waits);
+	assert_ok(rescue.r, &rescue.err);
+	assert_int_equal(rescue.count, 0);
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
+	queue_close(rescue.q);
+	job_release(&job);
+}
+
 static void a_claim_passes_over_what_another_transaction_holds(void **state)
 {
 	struct fixture *f = *state;
@@ -396,6 +445,7 @@ int main(void)
 	    contract_test(a_claim_whose_answer_is_lost_is_handed_out),
 	    contract_test(a_connection_that_was_ended_while_idle_is_made_again),
 	    contract_test(a_node_leaves_alone_what_others_run_and_have_spooled),
+	    contract_test(a_lease_that_is_renewed_meanwhile_is_not_rescued),
 	    contract_test(a_claim_passes_over_what_another_transaction_holds),
 	    contract_test(two_recipes_of_one_name_from_two_nodes_are_refused),
 	    contract_test(clocks_of_nodes_do_not_matter),
