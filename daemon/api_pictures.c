@@ -2,11 +2,11 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "image/png_encode.h"
 #include "storage/seal.h"
 
 #include "daemon/api_lists.h"
+#include "daemon/api_turn.h"
 #include "daemon/latent_colors.h"
 #include "daemon/latent_space.h"
 #include "daemon/picture_cache.h"
@@ -14,9 +14,7 @@
 #include "daemon/sources.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 /* Samples that colours are fitted to, each of them at that size of the latent, of sources of at most so many pixels. */
 enum { FIT_SAMPLES = 6, FIT_SIDE = 32, FIT_PIXELS = 4 << 20, RECIPES_MAX = 16 };
@@ -28,10 +26,8 @@ struct recipe_colors {
 };
 
 struct api_pictures {
-	pthread_mutex_t lock; /* of the next two */
-	pthread_cond_t changed;
-	bool busy, ending;
-	struct picture_cache *cache; /* these belong to whoever is busy */
+	struct api_turn *turn;
+	struct picture_cache *cache; /* these belong to whoever has the turn */
 	struct recipe_colors recipes[RECIPES_MAX];
 	size_t next_recipe;
 };
@@ -39,13 +35,8 @@ struct api_pictures {
 struct api_pictures *api_pictures_new(void)
 {
 	struct api_pictures *p = xcalloc(1, sizeof(*p));
-	pthread_condattr_t attributes;
 
-	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	p->turn = api_turn_new();
 	p->cache = picture_cache_new(API_PICTURES_BYTES);
 	return p;
 }
@@ -59,56 +50,18 @@ void api_pictures_free(struct api_pictures *p)
 		free(p->recipes[i].colors);
 	}
 	picture_cache_free(p->cache);
-	pthread_cond_destroy(&p->changed);
-	pthread_mutex_destroy(&p->lock);
+	api_turn_free(p->turn);
 	free(p);
 }
 
-/* -- one at a time ----------------------------------------------------------------------------------- */
-
 void api_pictures_end(struct api_pictures *p)
 {
-	pthread_mutex_lock(&p->lock);
-	p->ending = true;
-	pthread_cond_broadcast(&p->changed);
-	pthread_mutex_unlock(&p->lock);
+	api_turn_close(p->turn);
 }
 
 bool api_pictures_busy(struct api_pictures *p)
 {
-	bool busy;
-
-	pthread_mutex_lock(&p->lock);
-	busy = p->busy;
-	pthread_mutex_unlock(&p->lock);
-	return busy;
-}
-
-static int take_turn(struct api_pictures *p, struct error *err)
-{
-	int64_t due = clock_mono_ms() + API_PICTURE_WAIT_MS;
-	struct timespec until = {.tv_sec = due / 1000, .tv_nsec = due % 1000 * 1000000};
-	int r = 0;
-
-	pthread_mutex_lock(&p->lock);
-	while (p->busy && !p->ending && clock_mono_ms() < due)
-		pthread_cond_timedwait(&p->changed, &p->lock, &until);
-	if (p->ending)
-		r = error_set(err, ERR_TRANSIENT, "the daemon is stopping");
-	else if (p->busy)
-		r = error_set(err, ERR_TRANSIENT, "other pictures take their time: ask again");
-	else
-		p->busy = true;
-	pthread_mutex_unlock(&p->lock);
-	return r;
-}
-
-static void end_turn(struct api_pictures *p)
-{
-	pthread_mutex_lock(&p->lock);
-	p->busy = false;
-	pthread_cond_signal(&p->changed);
-	pthread_mutex_unlock(&p->lock);
+	return api_turn_is_taken(p->turn);
 }
 
 static int encode(const struct image *image, struct buffer *png, struct error *err)
@@ -126,6 +79,7 @@ static int encode(const struct image *image, struct buffer *png, struct error *e
 /* -- what a dataset has ------------------------------------------------------------------------------ */
 
 struct view {
+	struct api_turn *turn;
 	const struct service_dataset *dataset;
 	struct queue *queue;
 	struct sources_known folders;
@@ -142,15 +96,24 @@ static int on_dataset(void *arg, const struct queue_dataset *row)
 	return v->recipe_json != NULL;
 }
 
-static int view_open(struct view *v, const struct service_dataset *dataset, struct error *err)
+static int view_open(struct view *v, struct api_pictures *p, const struct service_dataset *dataset,
+		     struct error *err)
 {
-	*v = (struct view){.dataset = dataset};
+	*v = (struct view){.turn = p->turn, .dataset = dataset};
 	if (queue_sqlite_open_readonly(dataset->database, &v->queue, err) < 0 ||
 	    queue_datasets(v->queue, on_dataset, v, err) < 0)
 		return -1;
 	if (!v->recipe_json)
 		return error_set(err, ERR_CONFIG, "this dataset is not in the database");
 	api_lists_sources(dataset, &v->folders);
+	return 0;
+}
+
+static int view_open_sources(struct view *v, size_t pixels, struct error *err)
+{
+	if (sample_sources_open(v->recipe_json, pixels, &v->sources, err) < 0)
+		return -1;
+	sample_sources_stop(v->sources, api_turn_is_over, v->turn);
 	return 0;
 }
 
@@ -187,12 +150,15 @@ static int draw_source(struct view *v, const struct wanted_job *job, struct buff
 
 	if (!folder)
 		return error_data(err, "gone", "nobody knows where its source folder is");
-	if (sample_sources_open(v->recipe_json, (size_t)API_PICTURE_SIDE * API_PICTURE_SIDE,
-				&v->sources, err) < 0 ||
-	    sample_source_thumbnail(v->sources, folder, job->path, API_PICTURE_SIDE, &image, err) <
-		0)
+	if (view_open_sources(v, (size_t)API_PICTURE_SIDE * API_PICTURE_SIDE, err) < 0)
 		return -1;
-	return encode(&image, png, err);
+	if (sample_source_thumbnail(v->sources, folder, job->path, API_PICTURE_SIDE, &image, err) ==
+	    0)
+		return encode(&image, png, err);
+	if (!api_turn_is_over(v->turn))
+		return -1;
+	error_clear(err);
+	return error_set(err, ERR_TRANSIENT, "its source takes too long to read");
 }
 
 static int make_thumbnail(struct api_pictures *p, struct view *v, const char *key,
@@ -227,13 +193,13 @@ int api_pictures_thumbnail(struct api_pictures *p, const struct service_dataset 
 	struct view v;
 	int r;
 
-	if (take_turn(p, err) < 0)
+	if (api_turn_take(p->turn, err) < 0)
 		return -1;
-	r = view_open(&v, dataset, err);
+	r = view_open(&v, p, dataset, err);
 	if (r == 0)
 		r = make_thumbnail(p, &v, key, png, err);
 	view_close(&v);
-	end_turn(p);
+	api_turn_end(p->turn);
 	return r;
 }
 
@@ -346,8 +312,7 @@ static void find_source(struct view *v, const struct fit_sample *sample,
 
 	if (!folder)
 		return;
-	if (!v->sources &&
-	    sample_sources_open(v->recipe_json, FIT_PIXELS, &v->sources, &ignored) < 0)
+	if (!v->sources && view_open_sources(v, FIT_PIXELS, &ignored) < 0)
 		v->sources = NULL;
 	error_clear(&ignored);
 	if (v->sources)
@@ -482,18 +447,18 @@ int api_pictures_preview(struct api_pictures *p, const struct service_dataset *d
 	struct view v;
 	int r;
 
-	if (take_turn(p, err) < 0)
+	if (api_turn_take(p->turn, err) < 0)
 		return -1;
 	if (picture_cache_get(p->cache, name, png)) {
-		end_turn(p);
+		api_turn_end(p->turn);
 		return 0;
 	}
-	r = view_open(&v, dataset, err);
+	r = view_open(&v, p, dataset, err);
 	if (r == 0)
 		r = make_preview(p, &v, shard, offset, png, err);
 	if (r == 0)
 		picture_cache_put(p->cache, name, png->data, png->size);
 	view_close(&v);
-	end_turn(p);
+	api_turn_end(p->turn);
 	return r;
 }

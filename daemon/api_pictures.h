@@ -9,9 +9,9 @@
  *	api_pictures_free(p)
  *
  * Only what the catalog knows is shown: clients name keys and shards, never files. Sources are decoded by a confined
- * worker (source_pixels.h) that lives for one picture. One is made at a time, since people look at one page; who waits for
- * longer than API_PICTURE_WAIT_MS for the others is told to come again. API_PICTURES_BYTES of those that were asked for
- * last are kept.
+ * worker (source_pixels.h) that lives for one picture. One is made at a time (api_turn.h), since people look at one page; who
+ * waits for long for the others is told to come again. Sources that take longer than a turn (an archive that has to be unpacked,
+ * a server that is silent) are given up. API_PICTURES_BYTES of those that were asked for last are kept.
  *
  * Colours of latents are fitted (latent_colors.h) to samples of several sizes whose sources are still there, once for each
  * recipe; where there are none they are false colours.
@@ -22,16 +22,15 @@
 #include "base/buffer.h"
 #include "daemon/service_status.h"
 
-#define API_PICTURE_SIDE    192
-#define API_PICTURE_WAIT_MS 10000
-#define API_PICTURES_BYTES  ((size_t)8 << 20)
+#define API_PICTURE_SIDE   192
+#define API_PICTURES_BYTES ((size_t)8 << 20)
 
 struct api_pictures;
 
 struct api_pictures *api_pictures_new(void);
 /* When nobody asks any more. NULL is fine. */
 void api_pictures_free(struct api_pictures *p);
-/* Who comes from now on, or waits, is refused. */
+/* Who comes from now on, or waits, is refused; what is being made of a source is given up. */
 void api_pictures_end(struct api_pictures *p);
 /* One is being made, from files that may be on a network that is gone. */
 bool api_pictures_busy(struct api_pictures *p);

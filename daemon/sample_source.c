@@ -19,6 +19,8 @@ struct sample_sources {
 	struct image_policy policy;
 	char *folder; /* of the source that is open */
 	struct source *source;
+	bool (*stop)(void *arg); /* NULL: never */
+	void *stop_arg;
 };
 
 /* -- what was done to the pixels ----------------------------------------------------------------- */
@@ -76,6 +78,13 @@ void sample_sources_close(struct sample_sources *s)
 	source_close(s->source);
 	free(s->folder);
 	free(s);
+}
+
+void sample_sources_stop(struct sample_sources *s, bool (*stop)(void *arg), void *arg)
+{
+	s->stop = stop;
+	s->stop_arg = arg;
+	source_pixels_stop(s->reader, stop, arg);
 }
 
 /* -- one sample ---------------------------------------------------------------------------------- */
@@ -139,7 +148,9 @@ static int place(void *arg, const struct image_header *header, struct render_geo
 static int turn_to(struct sample_sources *s, const char *folder, struct error *err)
 {
 	const struct source_folder_options options = {.recursive = true,
-						      .unpack = unpack_process_open};
+						      .unpack = unpack_process_open,
+						      .stop = s->stop,
+						      .stop_arg = s->stop_arg};
 	struct error why = ERROR_INIT;
 
 	if (s->source && strcmp(s->folder, folder) == 0)

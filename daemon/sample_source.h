@@ -22,6 +22,11 @@ struct sample_sources;
 int sample_sources_open(const char *recipe_json, size_t pixels, struct sample_sources **out,
 			struct error *err);
 void sample_sources_close(struct sample_sources *sources);
+/*
+ * @stop is asked a few times a second while a source is read: an archive is listed, a file fetched, an image decoded. Any thread
+ * may ask. True: it fails soon, and so does all that is asked of @sources afterwards.
+ */
+void sample_sources_stop(struct sample_sources *sources, bool (*stop)(void *arg), void *arg);
 
 /*
  * @path: of the file in source @folder, which may be an archive. ERR_DATA with a reason: it is `gone`, its content is another since (`changed`), or it

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RETURNS_AT_MOST = 3 };
+enum { RETURNS_AT_MOST = 3, STOP_US = 100 * 1000 };
 
 /* The one image that is under way. */
 struct reading {
@@ -25,6 +25,8 @@ struct source_pixels {
 	sd_event *event;
 	struct decode_pool *pool;
 	size_t slot_bytes;
+	bool (*stop)(void *arg); /* NULL: never */
+	void *stop_arg;
 };
 
 static void end(struct reading *r, bool failed)
@@ -124,14 +126,22 @@ void source_pixels_close(struct source_pixels *reader)
 	free(reader);
 }
 
+void source_pixels_stop(struct source_pixels *reader, bool (*stop)(void *arg), void *arg)
+{
+	reader->stop = stop;
+	reader->stop_arg = arg;
+}
+
 static int turn(struct source_pixels *reader, struct error *err)
 {
 	int r;
 
+	if (reader->stop && reader->stop(reader->stop_arg))
+		return error_set(err, ERR_TRANSIENT, "stopped before it was decoded");
 	if (decode_pool_dead(reader->pool))
 		return error_set(err, ERR_IO, "no decode process can be kept running: %s",
 				 decode_pool_last_end(reader->pool));
-	r = sd_event_run(reader->event, UINT64_MAX);
+	r = sd_event_run(reader->event, reader->stop ? STOP_US : UINT64_MAX);
 	if (r >= 0)
 		return 0;
 	errno = -r;

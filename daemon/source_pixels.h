@@ -3,6 +3,7 @@
  * meanwhile.
  *
  *	source_pixels_open(max_pixels, &reader, err)
+ *	source_pixels_stop(reader, stop, arg)                                 for whoever cannot wait for each of them
  *	source_pixels_read(reader, fd, place, arg, &policy, &image, err)      for many files
  *	source_pixels_close(reader)
  */
@@ -17,6 +18,11 @@ struct source_pixels;
 /* For pictures of at most @pixels. */
 int source_pixels_open(size_t pixels, struct source_pixels **out, struct error *err);
 void source_pixels_close(struct source_pixels *reader);
+/*
+ * @stop is asked a few times a second while a file is read; true: that ends with ERR_TRANSIENT, and the reader is only good for
+ * closing.
+ */
+void source_pixels_stop(struct source_pixels *reader, bool (*stop)(void *arg), void *arg);
 
 /* What to make of an image whose header this is: its geometry. Not 0: an error, which ends the reading. */
 typedef int (*source_pixels_place_fn)(void *arg, const struct image_header *header,

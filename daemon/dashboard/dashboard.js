@@ -7,9 +7,10 @@
 const byId = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-/* failures, samples and shards that are fetched at once; reasons that say there is no picture to be seen */
+/* failures, samples and shards that are fetched at once; reasons that say there is no picture to be seen, or none to be had */
 const PAGE = 200, SAMPLES = 24, SHARDS = 8;
-const BLANK = ["empty", "unsupported", "truncated", "corrupt", "bomb", "too_large", "unreadable", "gone", "damaged"];
+const BLANK = ["empty", "unsupported", "truncated", "corrupt", "bomb", "too_large", "unreadable", "gone", "damaged",
+	"not_found", "forbidden", "bad_status", "web_page", "redirect", "not_public", "unreachable", "bad_url"];
 let token = "", last = null;
 
 /* -- words ------------------------------------------------------------------------------------------- */

@@ -6,9 +6,10 @@ import os
 import socket
 import threading
 import time
+import urllib.parse
 
 from daemon_rig import Daemon
-from harness import FAILED, QUARANTINED, equal, run_tests, test
+from harness import FAILED, QUARANTINED, equal, run_tests, test, wait_until
 from reference import read_dataset
 
 PRIVATE = ("--private-hosts",)
@@ -186,6 +187,36 @@ def a_daemon_takes_a_list_and_what_is_added_to_it(ws):
         daemon.drain("photos")
         daemon.stop()
         equal(server.count(paths[0]), 1, "requests for the first")
+
+
+@test
+def a_thumbnail_of_a_silent_server_does_not_hold_up_the_end(ws):
+    picture = open(os.path.join(ws.src, ws.small_pictures(1)[0]), "rb").read()
+    url, answers = "http://pictures.example/a.jpg", []
+    silent, ended = threading.Event(), threading.Event()
+
+    def way(h):
+        if silent.is_set():
+            ended.wait()
+        else:
+            h.say(200, picture)
+
+    with Server(ws.src) as server:
+        server.ways[url] = way  # as a proxy is asked
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src)["source"] = {"path": put(ws, [url])}
+        daemon.start(env={**ws.environment, "http_proxy": server.url, "no_proxy": ""})
+        daemon.wait_for("photos", finished=1)
+        (key,) = (job["key"] for job in daemon.jobs_of("photos", "encoded", "completed"))
+        where = f"/api/v1/datasets/photos/thumbnail?key={urllib.parse.quote(key)}"
+        silent.set()
+        asking = threading.Thread(target=lambda: answers.append(daemon.request("GET", where)[0]))
+        asking.start()
+        wait_until(lambda: server.count(url) == 2, "the server to be asked again")
+        daemon.stop()  # code 0: nothing was left behind
+        asking.join()
+        ended.set()
+        equal(answers, [503], "answers")
 
 
 run_tests()
