@@ -47,6 +47,7 @@ struct rebuilding {
 	int64_t other;
 	struct replaced *replaced;
 	size_t n_replaced, replaced_capacity;
+	bool foreign; /* one of these keys is another file's */
 };
 
 /* -- which shards, and how old -------------------------------------------------------------------- */
@@ -170,6 +171,7 @@ static int on_entered_sample(void *arg, const struct sample_row *row)
 
 	if (!found)
 		return 0;
+	b->foreign = b->foreign || strcmp(row->path, (*found)->path) != 0;
 	ARRAY_GROW(b->replaced, b->n_replaced, b->replaced_capacity);
 	b->replaced[b->n_replaced++] =
 	    (struct replaced){b->other, row->offset,
@@ -186,6 +188,7 @@ static int find_replaced(struct rebuilding *b, const struct new_shard *shard, st
 	b->n_keys = shard->row.samples;
 	b->keys = xcalloc(b->n_keys, sizeof(*b->keys));
 	b->n_replaced = 0;
+	b->foreign = false;
 	for (size_t i = 0; i < b->n_keys; i++)
 		b->keys[i] = &shard->samples[i];
 	qsort(b->keys, b->n_keys, sizeof(*b->keys), by_key);
@@ -210,7 +213,7 @@ static int drop_replaced(struct rebuilding *b, struct error *err)
 	return 0;
 }
 
-/* 0, QUEUE_CONFLICT where it brings nothing new, or -1. */
+/* 0; QUEUE_CONFLICT where it brings nothing new, or does not belong to the others; or -1. */
 static int enter(struct rebuilding *b, const struct new_shard *shard, struct error *err)
 {
 	const struct shard_row *row = &shard->row;
@@ -224,7 +227,7 @@ static int enter(struct rebuilding *b, const struct new_shard *shard, struct err
 			return -1;
 		for (size_t i = 0; i < b->n_replaced; i++)
 			same += b->replaced[i].same;
-		if (b->n_replaced == 0 || same == row->samples)
+		if (b->foreign || b->n_replaced == 0 || same == row->samples)
 			return QUEUE_CONFLICT;
 		if (drop_replaced(b, err) < 0)
 			return -1;
@@ -271,6 +274,8 @@ static int take_visible(struct rebuilding *b, const struct aged_shard *aged, str
 
 	if (r != QUEUE_CONFLICT)
 		return r;
+	if (b->foreign)
+		return set_aside(b, aged->name, "keys of it are those of other files", err);
 	if (b->n_replaced == 0)
 		return set_aside(b, aged->name, "its samples are in other shards", err);
 	printf("%s/%s: other shards have the same samples: moved to .latentd/quarantine\n",

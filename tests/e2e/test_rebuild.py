@@ -173,6 +173,29 @@ def a_shard_of_which_others_have_every_sample_is_no_damage(ws):
 
 
 @test
+def a_shard_with_the_keys_of_other_files_takes_nothing_away(ws):
+    """Somebody moved it there from another output."""
+    ws.golden("rocket.jpg", "a.jpg")
+    ws.encode()
+    before, other = contents(ws.dataset), ws.path("other")
+    for name, to in (("grey_alpha.png", "a.png"), ("grey.jpg", "b.jpg")):
+        ws.golden(name, to, other)
+        ws.encode(src=[other], out=ws.path("elsewhere"))
+    for i, file in enumerate(shard_files(ws.path("elsewhere", ws.name))):
+        to = file.replace(ws.path("elsewhere"), ws.out).replace(".tar", f"{i}7.tar")
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+        shutil.copy(file, to)
+        os.utime(to, (time.time() + 60,) * 2)  # the younger ones
+    lose_state(ws)
+    result = ws.latentctl("rebuild", ws.out, code=DAMAGED)
+    assert "keys of it are those of other files" in result.out and ", 1 damaged" in result.out, result
+    (b,) = set(contents(ws.dataset)) - set(before)
+    equal((b, contents(ws.dataset)["a.jpg"]), ("b.jpg", before["a.jpg"]), "samples")
+    equal(catalog(ws)["samples"], 2)
+    ws.verify()
+
+
+@test
 def a_damaged_shard_is_put_aside_and_its_images_are_encoded_again(ws):
     ws.small_pictures(20)
     ws.encode(*SMALL)
