@@ -9,14 +9,19 @@
 /* Added to each square, in units of the mean one: channels that say the same would make the equations singular. */
 #define RIDGE 1e-4
 
-static void values_at(const struct ndarray *raw, size_t pixel, double *out)
+/* False: one of them is no finite number, as shards may have it that others wrote. */
+static bool values_at(const struct ndarray *raw, size_t pixel, double *out)
 {
 	size_t channels = raw->shape[0], plane = raw->shape[1] * raw->shape[2];
 	const float *z = raw->data;
+	bool finite = true;
 
-	for (size_t i = 0; i < channels; i++)
+	for (size_t i = 0; i < channels; i++) {
 		out[i] = (double)z[i * plane + pixel];
+		finite = finite && isfinite(out[i]);
+	}
 	out[channels] = 1;
+	return finite;
 }
 
 int latent_colors_pool(struct ndarray *raw, size_t side, struct error *err)
@@ -53,7 +58,8 @@ static void add(struct latent_colors *c, const struct ndarray *raw, const struct
 	double x[COLORS_CHANNELS_MAX + 1];
 
 	for (size_t p = 0; p < plane; p++) {
-		values_at(raw, p, x);
+		if (!values_at(raw, p, x))
+			continue;
 		for (size_t i = 0; i < 3 && i < c->channels; i++) {
 			c->sum[i] += x[i];
 			c->square[i] += x[i] * x[i];
@@ -126,6 +132,8 @@ static void solve(struct latent_colors *c, size_t color)
 /* Mean and two deviations of the first channels to the range of a colour. */
 static void false_colors(struct latent_colors *c)
 {
+	if (c->seen == 0)
+		return; /* all is black */
 	for (size_t i = 0; i < 3; i++) {
 		size_t channel = i < c->channels ? i : c->channels - 1;
 		double mean = c->sum[channel] / c->seen;
@@ -159,13 +167,15 @@ int latent_colors_paint(const struct latent_colors *c, const struct ndarray *raw
 	if (image_alloc(out, raw->shape[2], raw->shape[1], err) < 0)
 		return -1;
 	for (size_t p = 0; p < plane; p++) {
-		values_at(raw, p, x);
+		bool finite = values_at(raw, p, x);
+
 		for (size_t k = 0; k < 3; k++) {
 			double value = 0;
 
-			for (size_t i = 0; i <= c->channels; i++)
+			for (size_t i = 0; finite && i <= c->channels; i++)
 				value += x[i] * c->factors[i][k];
-			out->pixels[3 * p + k] = (uint8_t)(value < 0	 ? 0
+			/* NaN is not above 0 */
+			out->pixels[3 * p + k] = (uint8_t)(!(value > 0)	 ? 0
 							   : value > 255 ? 255
 									 : rint(value));
 		}

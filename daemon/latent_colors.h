@@ -29,7 +29,10 @@ struct latent_colors {
 
 /* @raw, float32 [C][h][w], becomes averages of 2 x 2 until its sides are at most @side. */
 int latent_colors_pool(struct ndarray *raw, size_t side, struct error *err);
-/* @raw: of @c->channels. @picture: what it was made from, of any size; or NULL. */
+/*
+ * @raw: of @c->channels; pixels with a number that is not finite teach nothing, and are painted black. @picture: what it was made
+ * from, of any size; or NULL.
+ */
 int latent_colors_learn(struct latent_colors *c, const struct ndarray *raw,
 			const struct image *picture, struct error *err);
 void latent_colors_fit(struct latent_colors *c);
