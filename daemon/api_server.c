@@ -117,11 +117,11 @@ static enum MHD_Result answer_request(const struct api_server *server,
 				.accept = header(connection, MHD_HTTP_HEADER_ACCEPT),
 				.body = request->body.data,
 				.body_size = request->body.size};
-	bool get = strcmp(method, "GET") == 0;
+	bool get = strcmp(method, "GET") == 0, reads = get || strcmp(method, "HEAD") == 0;
 
 	if (get && strcmp(request->uri, API_EVENTS_PATH) == 0)
 		return send_events(server, connection);
-	if (!get || !api_web_file(request->uri, &answer))
+	if (!reads || !api_web_file(request->uri, &answer))
 		api_handle(&server->context, &call, &answer);
 	return http_answer_send(connection, &answer);
 }

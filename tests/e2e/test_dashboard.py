@@ -50,6 +50,7 @@ def the_page_is_whole_and_may_load_nothing_else(ws):
     for word in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"):
         assert word in policy, policy
     assert "unsafe" not in policy, policy
+    equal(ask(port, "HEAD", "/")[::2], (200, ""), "its head")
     # nothing inline, nothing from elsewhere
     assert not re.search(r"<script(?![^>]*\bsrc=)", page) and "<style" not in page, page
     assert not re.search(r"\son\w+=|\sstyle=", page), page
