@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/text.h"
 
+#include "daemon/text_lines.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -68,6 +70,19 @@ static char *why_it_rests(const struct lane *l)
 	return xasprintf("no encoder of it encodes now: %s", why);
 }
 
+/* It goes on by itself after a while, or somebody has to say that it is mended. */
+static char *why_closed(const struct lane *l)
+{
+	cleanup_free char *name = text_shell_word(l->config->name);
+
+	if (l->why.code == ERR_NONE)
+		return NULL;
+	if (l->retry_at != INT64_MAX)
+		return xstrdup(l->why.message);
+	return xasprintf("%s; when that is mended: `latentctl resume --name %s`", l->why.message,
+			 name);
+}
+
 static char *why_of(const struct lane *l)
 {
 	char *rests = NULL;
@@ -75,9 +90,9 @@ static char *why_of(const struct lane *l)
 	if (hangs(l))
 		return xstrdup("it cannot end: a source folder does not answer");
 	if (l->held)
-		return xstrdup(l->held);
+		return xasprintf("%s: it goes on by itself when there is room", l->held);
 	if (l->phase == LANE_CLOSED || l->phase == LANE_CLOSING)
-		return l->why.code != ERR_NONE ? xstrdup(l->why.message) : NULL;
+		return why_closed(l);
 	if (lane_lacks_counts(l))
 		return xasprintf("its images cannot be counted, which its quota waits for: %s",
 				 l->count_failure.message);
@@ -91,7 +106,12 @@ static char *why_of(const struct lane *l)
 	if (rests)
 		return rests;
 	if (!l->seen.why && l->idle_since == 0 && has_no_encoder(l))
-		return xstrdup("no encoder can encode it now: its images wait");
+		return xstrdup(
+		    "no endpoint can encode it now: its images wait; `latentctl doctor` asks "
+		    "each and says what to do");
+	if (l->seen.why && l->seen.missing > 0)
+		return xasprintf("%s: it is waited for; mount it, or mend its path in the settings",
+				 l->seen.why);
 	return l->seen.why ? xstrdup(l->seen.why) : NULL;
 }
 
@@ -171,7 +191,8 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->scan = (struct service_scan){.began_at = l->seen.scan_began_at,
 					  .duration_ms = l->seen.scan_ms,
 					  .files = l->seen.scan_files,
-					  .running = l->seen.phase == INTAKE_SCANNING,
+					  .running = l->phase == LANE_OPEN &&
+						     l->seen.phase == INTAKE_SCANNING,
 					  .running_files = l->seen.running_files};
 	out->watch = watch_of(l);
 	out->last_shard = l->last_shard ? xstrdup(l->last_shard) : NULL;

@@ -163,12 +163,58 @@ static json_t *serve_json(const struct service_serve *s)
 		    {"images_per_second", json_rounded(s->images_per_second, 2)}));
 }
 
+static void add_problem(json_t *problems, const char *what, const char *name, const char *why)
+{
+	cleanup_free char *line =
+	    xasprintf("%s%s%s%s%s", what, *name ? " " : "", name, why ? ": " : "", why ? why : "");
+
+	json_array_append_new(problems, json_clean(line));
+}
+
+/* What is wrong with parts of it. Whether nothing can go on because of it. */
+static bool add_problems(json_t *problems, const struct service_status *s)
+{
+	size_t blocked = 0, useless = 0;
+
+	if (s->intake_paused)
+		add_problem(problems, "nothing new is begun until there is room", "",
+			    s->intake_paused);
+	if (s->reload_error)
+		add_problem(problems, "reload failed, the old settings are in force", "",
+			    s->reload_error);
+	if (s->decode_warning)
+		add_problem(problems, s->decode_warning, "", NULL);
+	for (size_t i = 0; i < s->n_datasets; i++) {
+		if (s->datasets[i].state != DATASET_BLOCKED)
+			continue;
+		add_problem(problems, "dataset", s->datasets[i].name, s->datasets[i].why);
+		blocked++;
+	}
+	for (size_t i = 0; i < s->n_encoders; i++) {
+		enum encoder_state state = s->encoders[i].state;
+
+		if (state != ENCODER_FAILED && state != ENCODER_WAITING && state != ENCODER_PAUSED)
+			continue;
+		add_problem(problems, "encoder", s->encoders[i].name, s->encoders[i].why);
+		useless += state == ENCODER_FAILED || state == ENCODER_WAITING;
+	}
+	if (s->serve.url && s->serve.state == SERVE_FAILED)
+		add_problem(problems, "serve", "", s->serve.why);
+	return s->intake_paused || (blocked > 0 && blocked == s->n_datasets) ||
+	       (useless > 0 && useless == s->n_encoders);
+}
+
 static json_t *daemon_json(const struct service_status *s)
 {
+	json_t *problems = json_array();
+	bool stuck = add_problems(problems, s);
+
+	json_decref(problems);
 	return with(json_object(),
 		    MEMBERS({"version", json_clean(s->version)}, {"pid", json_integer(s->pid)},
 			    {"started_at", json_time(s->started_at)},
 			    {"state", json_string(service_state_name(s->state))},
+			    {"healthy", json_boolean(!stuck)},
 			    {"state_dir", json_path(s->state_dir)},
 			    {"config", json_path(s->config)}, {"socket", json_path(s->socket)},
 			    {"intake_paused", json_clean(s->intake_paused)},
@@ -232,41 +278,6 @@ json_t *status_json(const struct service_status *s)
 			{"disks", disks_json(s)}, {"datasets", datasets}, {"encoders", encoders},
 			{"serve", serve_json(&s->serve)}));
 	return o;
-}
-
-static void add_problem(json_t *problems, const char *what, const char *name, const char *why)
-{
-	cleanup_free char *line =
-	    xasprintf("%s%s%s%s%s", what, *name ? " " : "", name, why ? ": " : "", why ? why : "");
-
-	json_array_append_new(problems, json_clean(line));
-}
-
-/* What is wrong with parts of it. Whether nothing can go on because of it. */
-static bool add_problems(json_t *problems, const struct service_status *s)
-{
-	size_t blocked = 0, failed = 0;
-
-	if (s->intake_paused)
-		add_problem(problems, "nothing new is begun", "", s->intake_paused);
-	for (size_t i = 0; i < s->n_datasets; i++) {
-		if (s->datasets[i].state != DATASET_BLOCKED)
-			continue;
-		add_problem(problems, "dataset", s->datasets[i].name, s->datasets[i].why);
-		blocked++;
-	}
-	for (size_t i = 0; i < s->n_encoders; i++) {
-		enum encoder_state state = s->encoders[i].state;
-
-		if (state != ENCODER_FAILED && state != ENCODER_WAITING && state != ENCODER_PAUSED)
-			continue;
-		add_problem(problems, "encoder", s->encoders[i].name, s->encoders[i].why);
-		failed += state == ENCODER_FAILED;
-	}
-	if (s->serve.url && s->serve.state == SERVE_FAILED)
-		add_problem(problems, "serve", "", s->serve.why);
-	return s->intake_paused || (blocked > 0 && blocked == s->n_datasets) ||
-	       (failed > 0 && failed == s->n_encoders);
 }
 
 json_t *status_json_health(const struct service_status *s, int64_t age_ms, bool *healthy)

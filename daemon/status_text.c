@@ -298,10 +298,13 @@ static void daemon_text(struct buffer *out, const json_t *daemon, const char *li
 	text_clean(out, status_text_of(daemon, "version"));
 	buffer_append_string(out, ": ");
 	text_clean(out, status_text_of(daemon, "state"));
+	if (json_is_false(json_object_get(daemon, "healthy")))
+		buffer_append_string(out, ", not healthy,");
 	buffer_appendf(out, " for %s, process %llu\n", ago(daemon, "started_at", now, time),
 		       (unsigned long long)status_count_of(daemon, "pid"));
 	if (*full) {
-		cleanup_free char *text = xasprintf("nothing new is begun: %s", full);
+		cleanup_free char *text =
+		    xasprintf("nothing new is begun until there is room: %s", full);
 
 		text_warning(out, text);
 	}

@@ -144,7 +144,7 @@ static void health_is_503_with_the_reason_when_the_disk_is_full(void **state)
 	status_board_publish(f->rig.board, s);
 	root = get(f, "/healthz", 503);
 	assert_string_equal(json_string_value(json_array_get(json_object_get(root, "problems"), 0)),
-			    "nothing new is begun: /data has 12 MiB left");
+			    "nothing new is begun until there is room: /data has 12 MiB left");
 	json_decref(root);
 }
 

@@ -210,10 +210,10 @@ def a_full_disk_pauses(ws, folder, why):
     ballast = fill(disk)
     paths += ws.small_pictures(12, src, first=3)  # before anybody has looked at the disk
     daemon.wait(lambda: daemon.status()["daemon"]["intake_paused"] == why, "the pause")
-    blocked(daemon, why)
+    blocked(daemon, f"{why}: it goes on by itself when there is room")
     code, health = daemon.health()
     equal(code, 503, "health")
-    assert f"nothing new is begun: {why}" in health["problems"], health
+    assert f"nothing new is begun until there is room: {why}" in health["problems"], health
     told = ws.latentctl("status", env=dict(ws.environment, LATENTD_SOCKET=daemon.socket)).out
     assert why in " ".join(told.split()), told
     paths += ws.small_pictures(3, src, first=15)
@@ -326,7 +326,9 @@ def a_model_that_was_replaced_while_it_was_unloaded_is_not_mixed_with_the_old_on
     blocked(daemon, f"the model at {model} is another one than before")
     shutil.rmtree(model)
     daemon.resume()
-    blocked(daemon, model, "there is no such file or folder")
+    blocked(daemon, model, "there is no such file or folder", "when that is mended: `latentctl resume --name set`")
+    told = ws.latentctl("status", "--socket", daemon.socket).out
+    assert told.splitlines()[0].startswith("latentd ") and "running, not healthy, for " in told, told
     os.rename(ws.path("old"), model)
     daemon.resume()
     daemon.wait_for(finished=3)
@@ -444,7 +446,7 @@ def a_source_that_is_not_there_at_the_start_is_awaited(ws):
     said = daemon.command("--check-config").out
     assert f"the folder {src} is not there: dataset set would wait for it" in said, said
     daemon.start()
-    blocked(daemon, f'source "{src}": No such file or directory')
+    blocked(daemon, f'source "{src}": No such file or directory: it is waited for; mount it, or mend its path')
     paths = ws.small_pictures(3, ws.path("elsewhere"))
     os.rename(ws.path("elsewhere"), src)
     daemon.wait_for(finished=3)

@@ -563,6 +563,12 @@ def a_bad_file_changes_nothing_and_status_says_why(ws):
             daemon.tell(signal.SIGHUP)
         why = daemon.wait(lambda: daemon.status()["daemon"]["reload_error"], "the reason")
         assert "priority" in why and daemon.file in why, why
+        said = f"reload failed, the old settings are in force: {why}"
+        code, health = daemon.health()
+        equal(code, 200, "health")
+        assert said in health["problems"], health
+        told = ws.latentctl("status", "--socket", daemon.socket).out
+        assert said in " ".join(told.split()), told
         equal(daemon.about()["priority"], 1, "priority")
         dataset["priority"] = 1
         steer_back = reload(daemon)

@@ -90,10 +90,11 @@ def endpoints_that_are_all_gone_are_waited_for(ws):
     daemon.wait(lambda: encoder_of(daemon)["state"] == "waiting", "the encoder to wait")
     encoder = encoder_of(daemon)
     assert endpoint.url in encoder["why"] and "no endpoint can encode" in encoder["why"], encoder
-    daemon.wait_for_state("blocked")
-    assert "its images wait" in daemon.about()["why"], daemon.about()["why"]
+    why = daemon.wait_for_state("blocked")["why"]  # while one is being tried again it is not
+    assert "its images wait; `latentctl doctor` asks each" in why, why
     daemon.says("encoder remote", "no endpoint can encode")
-    healthy, body = daemon.health()
+    code, body = daemon.health()
+    equal((code, body["healthy"]), (503, False), "health while no endpoint can encode")
     assert any("remote" in problem for problem in body["problems"]), body
     counts = daemon.about()["jobs"]
     equal((counts["quarantined"], counts["skipped"], counts["gone"]), (0, 0, 0), "images given up")

@@ -149,7 +149,7 @@ static void endpoints_have_lines_of_their_own(void **state)
 						    .failures = 4};
 	assert_text(
 	    status_json(s), "",
-	    "latentd 1.0: running for 0 s, process 0\n"
+	    "latentd 1.0: running, not healthy, for 0 s, process 0\n"
 	    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
 	    "  encoder    remote waiting, remote/latentd, 0 encoded\n"
 	    "  endpoint   http://a/ ok, 3 of 8 in flight, 42 ms, 1,000 encoded\n"
@@ -227,8 +227,8 @@ static void trouble_is_said_before_anything_else(void **state)
 	s->datasets[0].scan.running_files = 7;
 	assert_text(
 	    status_json(s), " --socket /s",
-	    "latentd 1.0: draining for 0 s, process 0\n"
-	    "  ! nothing new is begun: /data has 12 MiB left\n"
+	    "latentd 1.0: draining, not healthy, for 0 s, process 0\n"
+	    "  ! nothing new is begun until there is room: /data has 12 MiB left\n"
 	    "  ! reload failed, the old settings are in force: latentd.yaml:3:5: no such key\n"
 	    "  ! no seccomp\n"
 	    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
