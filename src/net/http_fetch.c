@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "net/http_multi.h"
+#include "net/http_url.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,43 +14,20 @@
 
 enum { REDIRECTS_MAX = 5, TIMEOUT_MS = 10 * 60 * 1000, HEADER_SIZE = 4096 };
 
-static bool is_https(const char *url)
-{
-	return strncasecmp(url, "https://", 8) == 0;
-}
-
 bool http_fetch_is_url(const char *path)
 {
-	return is_https(path) || strncasecmp(path, "http://", 7) == 0;
-}
-
-/* What of @url a @location that is no whole address stands behind: RFC 3986, 5.2.2. Dots in it are for libcurl. */
-static size_t kept(const char *url, const char *location)
-{
-	size_t host = (size_t)(strchr(url, ':') - url) + 3, authority, path;
-
-	authority = host + strcspn(url + host, "/?#");
-	path = authority + strcspn(url + authority, "?#");
-	if (location[0] == '/')
-		return location[1] == '/' ? host - 2 : authority;
-	if (location[0] == '?')
-		return path;
-	while (path > authority && url[path - 1] != '/')
-		path--;
-	return path;
+	return http_url_is_https(path) || strncasecmp(path, "http://", 7) == 0;
 }
 
 /* Where @location leads from @url, to be freed; NULL: nowhere that is gone to. */
 static char *redirected(const char *url, const char *location)
 {
-	size_t scheme = strcspn(location, ":/?#"), n = kept(url, location);
+	char *next = http_url_join(url, location);
 
-	if (location[scheme] == ':')
-		return http_fetch_is_url(location) && (!is_https(url) || is_https(location))
-			   ? xstrdup(location)
-			   : NULL;
-	return xasprintf("%.*s%s%s", (int)n, url,
-			 url[n - 1] == '/' || strchr("/?", location[0]) ? "" : "/", location);
+	if (!next || !http_url_is_https(url) || http_url_is_https(next))
+		return next;
+	free(next);
+	return NULL;
 }
 
 static int request(const char *url, size_t most, struct http_exchange *x, struct error *err)
