@@ -246,8 +246,8 @@ static bool is_same(const struct stat *a, const struct stat *b)
 
 /*
  * It is read if it is not what it was. A manifest that is not there is no empty one: ERR_TRANSIENT. One that is still being
- * written is taken as it was: lines were added, or the old file is still open; in a file that is written anew nothing is
- * found where it was.
+ * written is taken as it was, and so is one that is being listed: lines were added, or the old file is still open; in a file
+ * that is written anew nothing is found where it was.
  */
 static int look(struct source_manifest *s, struct error *err)
 {
@@ -262,7 +262,7 @@ static int look(struct source_manifest *s, struct error *err)
 	if (s->index && is_same(&s->known, &st))
 		return 0;
 	age = clock_wall_ms() - ((int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000);
-	s->stale = s->index && age < YOUNG_MS && age > -FUTURE_MS;
+	s->stale = s->index && ((s->listing && !s->ended) || (age < YOUNG_MS && age > -FUTURE_MS));
 	if (s->stale)
 		return 0;
 	forget(s);

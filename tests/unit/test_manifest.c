@@ -304,6 +304,7 @@ static void a_manifest_that_is_being_written_is_taken_as_it_was(void **state)
 	put(f, "m.jsonl", "{\"path\":\"a.jpg\",\"caption\":\"one\"}\n");
 	s = open_source(f, "m.jsonl", NULL);
 	assert_ok(source_next(s, &entry, &err), &err);
+	assert_int_equal(source_next(s, &entry, &err), SOURCE_END);
 	put(f, "m.jsonl", "{\"path\":\"a.jpg\",\"caption\":\"one\"}\n{\"pa");
 	assert_int_equal(utimensat(AT_FDCWD, path, now, 0), 0);
 	assert_ok(source_caption(s, "a.jpg", &caption, &err), &err);
@@ -318,6 +319,36 @@ static void a_manifest_that_is_being_written_is_taken_as_it_was(void **state)
 	buffer_reset(&caption);
 	assert_ok(source_caption(s, "a.jpg", &caption, &err), &err);
 	assert_string_equal(caption.data, "two");
+	source_close(s);
+}
+
+/* What is asked of it meanwhile closes nothing that the listing reads. */
+static void a_manifest_that_breaks_while_it_is_listed_is_listed_to_its_end(void **state)
+{
+	struct fixture *f = *state;
+	const struct timespec old[2] = {{1000000000, 0}, {1000000000, 0}};
+	cleanup_free char *path = testing_path(f->dir, "m.csv"),
+			  *other = testing_path(f->dir, "new");
+	cleanup_buffer struct buffer caption = BUFFER_INIT;
+	struct source_entry entry;
+	struct error err = ERROR_INIT;
+	size_t unread = 0;
+	struct source *s;
+
+	put(f, "a.jpg", "x");
+	put(f, "b.jpg", "x");
+	put(f, "m.csv", "path,caption\na.jpg,one\nb.jpg,two\n");
+	s = open_source(f, "m.csv", &unread);
+	assert_ok(source_next(s, &entry, &err), &err);
+	put(f, "new", "name,size\n");
+	assert_int_equal(utimensat(AT_FDCWD, other, old, 0), 0);
+	assert_int_equal(rename(other, path), 0);
+	assert_ok(source_caption(s, "a.jpg", &caption, &err), &err);
+	assert_string_equal(caption.data, "one");
+	assert_ok(source_next(s, &entry, &err), &err);
+	assert_string_equal(entry.path, "b.jpg");
+	assert_int_equal(source_next(s, &entry, &err), SOURCE_END);
+	assert_error(source_caption(s, "a.jpg", &caption, &err), &err, ERR_CONFIG);
 	source_close(s);
 }
 
@@ -340,6 +371,8 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_caption_beside_the_image_counts_where_the_manifest_has_none, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_manifest_that_breaks_while_it_is_listed_is_listed_to_its_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_manifest_that_is_being_written_is_taken_as_it_was,
 					    setup, teardown),
 	};
