@@ -16,4 +16,5 @@ add_fuzz_target(NAME fuzz_archive SOURCES fuzz/fuzz_archive.c LIBS latentd_unpac
 add_fuzz_target(NAME fuzz_archive_list SOURCES fuzz/fuzz_archive_list.c LIBS latentd_source)
 add_fuzz_target(NAME fuzz_manifest SOURCES fuzz/fuzz_manifest.c LIBS latentd_source PkgConfig::JANSSON)
 add_cmocka_test(NAME test_manifest SOURCES unit/test_manifest.c LIBS latentd_source)
+add_cmocka_test(NAME test_source_urls SOURCES unit/test_source_urls.c LIBS latentd_source)
 add_fuzz_target(NAME fuzz_url_list SOURCES fuzz/fuzz_url_list.c LIBS latentd_source)

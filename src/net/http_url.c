@@ -35,7 +35,7 @@ static CURLU *parse(const char *url)
 	u = curl_url();
 	if (!u)
 		memory_is_out();
-	if (curl_url_set(u, CURLUPART_URL, url, CURLU_URLENCODE) == CURLUE_OK)
+	if (curl_url_set(u, CURLUPART_URL, url, CURLU_URLENCODE | CURLU_DISALLOW_USER) == CURLUE_OK)
 		return u;
 	curl_url_cleanup(u);
 	return NULL;

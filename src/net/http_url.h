@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-/* Whether it is a whole http:// or https:// URL with a host. */
+/* Whether it is a whole http:// or https:// URL with a host, and without a user or password, which would end up in logs. */
 bool http_url_is_valid(const char *url);
 /* "https://example.org:443", in small letters; NULL: it is none. To be freed. */
 char *http_url_origin(const char *url);

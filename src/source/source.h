@@ -253,8 +253,9 @@ int source_manifest_open(const char *path, const struct source_folder_options *o
 
 /*
  * The files that a list names: a URL of http or https in each line; empty lines and those that begin with '#' are passed over.
- * Their paths are the URLs, their keys come from host and path, and what their names end in does not matter. A line
- * that is no URL is noted with its number, and counted in options->unread.
+ * Their paths are the URLs, their keys come from what follows the scheme, and what their names end in does not matter. A line
+ * that is no URL, or one with a user in it, is noted with its number, and counted in options->unread, as is a list that is written
+ * anew while it is listed.
  *
  * Nothing is asked of a server before a sample is opened. Files are fetched as net/download.h does, with its errors, and `web_page`
  * for HTML. Servers whose addresses are not public are not asked unless options->remote says so: others write such lists.

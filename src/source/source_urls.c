@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "net/http_url.h"
+#include "source/folder_files.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,13 +23,14 @@ struct source_urls {
 	char *path;
 	FILE *list;
 	uint64_t line;
+	uint64_t stamp; /* of the list as it was when the listing began; 0: it has not */
 	bool at_end;
 	char *text; /* of the last line */
 };
 
 /* -- lines ----------------------------------------------------------------------------------------- */
 
-static void pass_over(struct source_urls *u, const char *why)
+static void note_unread(struct source_urls *u, const char *what)
 {
 	char quoted[TEXT_QUOTE_SIZE], note[512];
 
@@ -36,9 +38,17 @@ static void pass_over(struct source_urls *u, const char *why)
 		++*u->options.unread;
 	if (!u->options.note)
 		return;
-	snprintf(note, sizeof(note), "%s: line %llu is passed over: %s",
-		 text_quote(u->path, quoted), (unsigned long long)u->line, why);
+	snprintf(note, sizeof(note), "%s: %s", text_quote(u->path, quoted), what);
 	u->options.note(u->options.note_arg, note);
+}
+
+static void pass_over(struct source_urls *u, const char *why)
+{
+	char what[128];
+
+	snprintf(what, sizeof(what), "line %llu is passed over: %s", (unsigned long long)u->line,
+		 why);
+	note_unread(u, what);
 }
 
 /* The next line without spaces around it and line break; NULL: the end, or *err. */
@@ -96,7 +106,7 @@ static const char *next_url(struct source_urls *u, bool notes, struct error *err
 		if (http_url_is_valid(line))
 			return line;
 		if (notes)
-			pass_over(u, "it is no URL of http or https");
+			pass_over(u, "it is no URL of http or https, or has a user in it");
 	}
 	return NULL;
 }
@@ -123,18 +133,36 @@ static void describe(const char *url, struct source_entry *entry)
 	*entry = (struct source_entry){.path = url, .inode = 1, .key = strstr(url, "://") + 3};
 }
 
+/* 0: it cannot be looked at. */
+static uint64_t stamp_of(const struct source_urls *u)
+{
+	struct stat st;
+
+	return fstat(fileno(u->list), &st) == 0 ? folder_stamp(&st) : 0;
+}
+
 static int source_urls_next(struct source *s, struct source_entry *entry, struct error *err)
 {
 	struct source_urls *u = (struct source_urls *)s;
-	const char *url = NULL;
+	const char *url;
 
-	if (u->line > 0 || u->at_end || !waits(u))
-		url = next_url(u, true, err);
-	u->at_end = !url && err->code == ERR_NONE;
-	if (!url)
-		return err->code == ERR_NONE ? SOURCE_END : -1;
-	describe(url, entry);
-	return 0;
+	if (u->stamp == 0) {
+		u->stamp = stamp_of(u);
+		u->at_end = waits(u);
+	}
+	if (u->at_end)
+		return SOURCE_END;
+	url = next_url(u, true, err);
+	if (url) {
+		describe(url, entry);
+		return 0;
+	}
+	if (err->code != ERR_NONE)
+		return -1;
+	u->at_end = true;
+	if (stamp_of(u) != u->stamp)
+		note_unread(u, "it has changed while it was read");
+	return SOURCE_END;
 }
 
 /* As if it were opened anew, for as long as it takes. */
