@@ -28,7 +28,7 @@ static ssize_t read_some(int fd, uint8_t *bytes, bool (*stop)(void *arg), void *
 		if (stop(arg))
 			return error_set(err, ERR_TRANSIENT,
 					 "stopped while reading standard input");
-		if (poll(&ready, 1, ASK_EVERY_MS) == 0)
+		if (poll(&ready, 1, ASK_EVERY_MS) <= 0) /* a signal, too */
 			continue;
 		n = read(fd, bytes, BUFFER_BYTES);
 		if (n >= 0)
