@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/checked.h"
+#include "net/http_url.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -64,16 +65,21 @@ bool http_address_is_public(const struct sockaddr *address)
 	return is_public_6(v6.sin6_addr.s6_addr);
 }
 
-bool http_address_has_proxy(void)
+static bool is_set(const char *name)
 {
-	static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
-					    "ALL_PROXY"};
+	const char *value = getenv(name);
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		const char *value = getenv(names[i]);
+	return value && value[0];
+}
 
-		if (value && value[0])
-			return true;
-	}
-	return false;
+bool http_address_has_proxy(const char *url)
+{
+	const char *none = getenv(is_set("no_proxy") ? "no_proxy" : "NO_PROXY");
+
+	if (none && strcmp(none, "*") == 0)
+		return false;
+	if (http_url_is_https(url) ? is_set("https_proxy") || is_set("HTTPS_PROXY")
+				   : is_set("http_proxy"))
+		return true;
+	return is_set("all_proxy") || is_set("ALL_PROXY");
 }

@@ -15,7 +15,7 @@
  */
 bool http_address_is_public(const struct sockaddr *address);
 
-/* The environment names a proxy for http or https. */
-bool http_address_has_proxy(void);
+/* The environment names a proxy for @url, as libcurl looks for it. Hosts in no_proxy count nonetheless, but not its "*". */
+bool http_address_has_proxy(const char *url);
 
 #endif

@@ -345,8 +345,8 @@ static void set_version(CURL *easy, const char *url)
 }
 
 /*
- * Where only public addresses are connected to, a proxy of the environment is asked nonetheless: where that leads is its
- * own matter.
+ * Where only public addresses are connected to, a proxy of the environment is asked nonetheless, for all hosts: where that
+ * leads is its own matter, and what goes past it is not told from what goes to it.
  */
 static void set_guards(struct http_transfer *t)
 {
@@ -357,7 +357,9 @@ static void set_guards(struct http_transfer *t)
 		curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_TIME,
 				 (long)((x->stall_ms + 999) / 1000));
 	}
-	if (x->only_public && !http_address_has_proxy()) {
+	if (x->only_public && http_address_has_proxy(x->url)) {
+		curl_easy_setopt(t->easy, CURLOPT_NOPROXY, "");
+	} else if (x->only_public) {
 		curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
 		curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
 	}

@@ -173,6 +173,20 @@ def private_addresses_are_not_asked_unless_that_is_wanted(ws):
 
 
 @test
+def no_proxy_leads_to_private_addresses(ws):
+    paths = ws.small_pictures(1)
+    with Server(ws.src) as server:
+        listed = put(ws, [server.url + paths[0]])
+        ws.environment.update(https_proxy=nobody())
+        ws.encode(src=[listed], code=QUARANTINED)
+        equal(reasons(ws), {server.url + paths[0]: "not_public"}, "reasons")
+        ws.environment.update(http_proxy=nobody(), no_proxy="127.0.0.1")
+        ws.name = "past"
+        ws.encode("--host-patience", "1s", src=[listed], code=FAILED)
+        equal(server.asked, [], "requests")
+
+
+@test
 def a_daemon_takes_a_list_and_what_is_added_to_it(ws):
     paths = ws.small_pictures(4)
     with Server(ws.src) as server:

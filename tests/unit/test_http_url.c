@@ -64,6 +64,7 @@ static void a_redirect_leads_from_where_it_was_given(void **state)
 	}
 	assert_null(http_url_join("http://example.org/a", "file:///etc/passwd"));
 	assert_null(http_url_join("http://example.org/a", "ftp://example.org/c.jpg"));
+	assert_null(http_url_join("http://example.org/a", "http://user:pw@example.org/c.jpg"));
 }
 
 static bool is_public(const char *text)
@@ -105,6 +106,30 @@ static void addresses_of_this_machine_and_its_networks_are_not_public(void **sta
 	assert_false(http_address_is_public(&local));
 }
 
+/* What goes past a proxy is looked at like everything. */
+static void a_proxy_is_that_of_its_scheme(void **state)
+{
+	static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+					    "ALL_PROXY",  "no_proxy",	 "NO_PROXY"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		unsetenv(names[i]);
+	assert_false(http_address_has_proxy("http://a.example/"));
+	setenv("HTTPS_PROXY", "http://proxy:3128", 1);
+	assert_false(http_address_has_proxy("http://a.example/"));
+	assert_true(http_address_has_proxy("https://a.example/"));
+	setenv("no_proxy", "a.example", 1);
+	assert_true(http_address_has_proxy("https://a.example/"));
+	setenv("no_proxy", "*", 1);
+	assert_false(http_address_has_proxy("https://a.example/"));
+	unsetenv("no_proxy");
+	unsetenv("HTTPS_PROXY");
+	setenv("all_proxy", "http://proxy:3128", 1);
+	assert_true(http_address_has_proxy("http://a.example/"));
+	unsetenv("all_proxy");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +137,7 @@ int main(void)
 	    cmocka_unit_test(a_server_is_scheme_host_and_port),
 	    cmocka_unit_test(a_redirect_leads_from_where_it_was_given),
 	    cmocka_unit_test(addresses_of_this_machine_and_its_networks_are_not_public),
+	    cmocka_unit_test(a_proxy_is_that_of_its_scheme),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
