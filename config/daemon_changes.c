@@ -67,12 +67,32 @@ static char *find_item(const struct setting *list, const char *options, const ch
 static void copy_group(struct config_memory *memory, const struct settings_group *group,
 		       const char *from, char *to);
 
+static void copy_texts(struct config_memory *memory, const struct setting *s, const char *from,
+		       char *to)
+{
+	const struct setting_texts *texts = (const void *)(from + s->offset);
+	struct error err = ERROR_INIT;
+
+	setting_clear(s, to);
+	for (size_t i = 0; i < texts->n; i++) {
+		char *text = config_memory_take(memory, xstrdup(texts->items[i]));
+
+		if (setting_store(s, text, to, &err) < 0)
+			abort(); /* it was stored once */
+	}
+}
+
 static void copy_value(struct config_memory *memory, const struct setting *s, const char *from,
 		       char *to)
 {
 	struct error err = ERROR_INIT;
-	char *text = setting_text(s, from);
+	char *text;
 
+	if (s->type == SETTING_TEXTS) {
+		copy_texts(memory, s, from, to);
+		return;
+	}
+	text = setting_text(s, from);
 	if (!text)
 		setting_clear(s, to);
 	else if (setting_store(s, config_memory_take(memory, text), to, &err) < 0)

@@ -1,5 +1,6 @@
 #include "config/setting_value.h"
 
+#include "base/buffer.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -305,6 +306,26 @@ static char *sides_text(const struct setting_sides *sides)
 					     : xasprintf("%zux%zu", sides->width, sides->height);
 }
 
+/* ["a", "b"], a backslash before quotes and backslashes; NULL: there are none. */
+static char *texts_text(const struct setting_texts *texts)
+{
+	cleanup_buffer struct buffer out = BUFFER_INIT;
+
+	for (size_t i = 0; i < texts->n; i++) {
+		buffer_append_string(&out, i == 0 ? "[\"" : ", \"");
+		for (const char *c = texts->items[i]; *c; c++) {
+			if (*c == '"' || *c == '\\')
+				buffer_put_u8(&out, '\\');
+			buffer_put_u8(&out, (uint8_t)*c);
+		}
+		buffer_put_u8(&out, '"');
+	}
+	if (texts->n == 0)
+		return NULL;
+	buffer_put_u8(&out, ']');
+	return xasprintf("%.*s", (int)out.size, (const char *)out.data);
+}
+
 char *setting_text(const struct setting *s, const void *options)
 {
 	const void *field = (const char *)options + s->offset;
@@ -339,6 +360,7 @@ char *setting_text(const struct setting *s, const void *options)
 	case SETTING_FLAG:
 		return xstrdup(*(const bool *)field ? "true" : "false");
 	case SETTING_TEXTS:
+		return texts_text(field);
 	case SETTING_GROUP:
 	case SETTING_LIST:
 		break;
@@ -355,7 +377,7 @@ void setting_clear(const struct setting *s, void *options)
 	    [SETTING_INTEGER] = sizeof(int),   [SETTING_NUMBER] = sizeof(double),
 	    [SETTING_MODE] = sizeof(unsigned), [SETTING_SIDES] = sizeof(struct setting_sides),
 	    [SETTING_ENUM] = sizeof(unsigned), [SETTING_DURATION] = sizeof(uint64_t),
-	    [SETTING_FLAG] = sizeof(bool),
+	    [SETTING_FLAG] = sizeof(bool),     [SETTING_TEXTS] = sizeof(struct setting_texts),
 	};
 
 	memset((char *)options + s->offset, 0, sizes[s->type]);

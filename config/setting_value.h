@@ -16,7 +16,7 @@
 int setting_store(const struct setting *row, const char *text, void *options, struct error *err);
 /* Whether an error may repeat @text: a URL with a user may have a password too. */
 bool setting_is_public(const char *text);
-/* The field's value as such a text, to be freed; NULL: nothing was stored there, and there is no default. */
+/* The field's value as such a text (texts as a list in YAML), to be freed; NULL: nothing was stored there, and there is no default. */
 char *setting_text(const struct setting *row, const void *options);
 /* As if nothing had been stored there. */
 void setting_clear(const struct setting *row, void *options);

@@ -49,7 +49,7 @@ enum setting_type {
 	SETTING_CHOICE,	  /* const char *, one of choices */
 	SETTING_ENUM,	  /* an enum: the place in choices, from 0 */
 	SETTING_FLAG,	  /* bool: on a command line without a value, in a file true or false */
-	SETTING_TEXTS,	  /* struct setting_texts, a text each time; on command lines only */
+	SETTING_TEXTS,	  /* struct setting_texts, a text each time; in a file one, or a list */
 	SETTING_GROUP,	  /* the struct that the rows of `group` are about */
 	SETTING_LIST,	  /* a pointer to such structs and, at `count`, a size_t; in files only */
 };

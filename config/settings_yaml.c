@@ -258,6 +258,24 @@ static int read_list(const struct reading *r, const struct setting *s, const str
 	return 0;
 }
 
+/* A text alone is a list of one. */
+static int read_texts(const struct reading *r, const struct setting *s,
+		      const struct yaml_node *node, void *options, struct error *err)
+{
+	const struct yaml_node *first = node->kind == YAML_LIST ? node->first : node;
+	size_t n = node->kind == YAML_LIST ? node->n : 1;
+	char key[SETTING_KEY_SIZE];
+
+	if (n > SETTING_TEXTS_MAX)
+		return settings_refuse(r->file, &node->place, err, "%s: %zu: expected %d at most",
+				       setting_key(s->name, key), n, SETTING_TEXTS_MAX);
+	for (const struct yaml_node *at = first; n > 0; at = at->next, n--) {
+		if (read_value(r, s, at, options, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int read_setting(const struct reading *r, const struct setting *s,
 			const struct yaml_node *node, void *options, struct error *err)
 {
@@ -273,6 +291,8 @@ static int read_setting(const struct reading *r, const struct setting *s,
 	}
 	if (s->type == SETTING_LIST)
 		return read_list(r, s, node, options, err);
+	if (s->type == SETTING_TEXTS)
+		return read_texts(r, s, node, options, err);
 	if (s->type != SETTING_GROUP && s->group && node->kind == YAML_MAPPING)
 		return read_mapping(r, s, node, options, err);
 	if (s->type != SETTING_GROUP)

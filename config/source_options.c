@@ -1,10 +1,22 @@
 #include "config/source_options.h"
 
 #include "base/checked.h"
+#include "base/path_glob.h"
 
 #define FIELD(f) offsetof(struct source_options, f)
 
+static const char *const hidden[] = {"skip", "take", NULL};
+
 static const struct setting rows[] = {
+    {"include", SETTING_TEXTS, FIELD(include), .valid = path_glob_valid,
+     .expected = PATH_GLOB_EXPECTED, .value_name = "PATTERN", .reloadable = true,
+     .example = "['*.jpg', 'train/**']",
+     .help = "only such files of a folder or archive (several: any)"},
+    {"exclude", SETTING_TEXTS, FIELD(exclude), .valid = path_glob_valid,
+     .expected = PATH_GLOB_EXPECTED, .value_name = "PATTERN", .reloadable = true,
+     .example = "['masks/', '*.gif']", .help = "no such files, nor what is in such folders"},
+    {"hidden", SETTING_ENUM, FIELD(hidden), .fallback = "skip", .choices = hidden,
+     .reloadable = true, .help = "files and folders whose names begin with a dot"},
     {"root", SETTING_PATH, FIELD(root), .value_name = "DIR", .example = "/data/photos",
      .help = "what the paths in a manifest are relative to (its folder)"},
     {"path-column", SETTING_STRING, FIELD(path_column), .not_empty = true, .value_name = "NAME",

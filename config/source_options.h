@@ -1,12 +1,17 @@
 /*
- * How a source that is a manifest is read; of others nothing is used.
+ * Which files of a folder or an archive count, and how a manifest is read; of other sources nothing is used.
  */
 #ifndef LATENTD_CONFIG_SOURCE_OPTIONS_H
 #define LATENTD_CONFIG_SOURCE_OPTIONS_H
 
 #include "config/settings.h"
 
+/* Names that begin with a dot. */
+enum hidden_files { HIDDEN_SKIP, HIDDEN_TAKE };
+
 struct source_options {
+	struct setting_texts include, exclude; /* path_glob.h; none included: all are */
+	enum hidden_files hidden;
 	const char *root;	    /* NULL: the folder that the manifest is in */
 	const char *path_column;    /* NULL: the first that is there of those that are usual */
 	const char *caption_column; /* the same */

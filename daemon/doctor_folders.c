@@ -1,5 +1,7 @@
 #include "daemon/doctor.h"
 
+#include "daemon/sources.h"
+
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -126,6 +128,8 @@ static void look_at_state(struct doctor *d, const char *path)
 
 struct walk {
 	bool recursive;
+	struct source_choice choice;
+	size_t root; /* bytes of a path before what is below the source */
 	size_t folders, images, entries;
 	size_t closed;	    /* folders and images that may not be read */
 	char *first_closed; /* path of the first */
@@ -156,19 +160,20 @@ static void walk_entry(struct walk *w, DIR *dir, const char *folder, const struc
 	cleanup_free char *path = NULL;
 	bool is_dir;
 
-	if (entry->d_name[0] == '.')
+	if (!source_choice_sees(&w->choice, entry->d_name))
 		return;
 	w->entries++;
 	is_dir = is_folder(dir, entry);
-	if (is_dir && w->recursive) {
-		path = xasprintf("%s/%s", folder, entry->d_name);
+	if (is_dir ? !w->recursive : !source_path_is_image(entry->d_name))
+		return;
+	path = xasprintf("%s/%s", folder, entry->d_name);
+	if (is_dir && source_choice_enters(&w->choice, path + w->root)) {
 		walk_folder(w, path, depth + 1);
-	} else if (!is_dir && source_path_is_image(entry->d_name)) {
+	} else if (!is_dir && source_choice_takes(&w->choice, path + w->root)) {
 		w->images++;
 		if (*tried) /* one speaks for its folder */
 			return;
 		*tried = true;
-		path = xasprintf("%s/%s", folder, entry->d_name);
 		if (!may(path, R_OK))
 			may_not(w, path);
 	}
@@ -204,9 +209,10 @@ static void say_source(struct doctor *d, const char *quoted, const struct walk *
 		    "%s: may not be read in %zu places, the first is %s", quoted, w->closed,
 		    text_quote(w->first_closed, closed));
 	else if (w->images == 0)
-		doctor_say(d, DOCTOR_WARNING, "source",
-			   "look at path and recursive; a disk may not be mounted",
-			   "%s has no image in it", quoted);
+		doctor_say(
+		    d, DOCTOR_WARNING, "source",
+		    "look at path, recursive, include and exclude; a disk may not be mounted",
+		    "%s has no image in it", quoted);
 	else
 		doctor_say(d, DOCTOR_GOOD, "source", NULL, "%s: %s%s images in %s folders", quoted,
 			   more, images, folders);
@@ -229,7 +235,9 @@ static void look_at_file(struct doctor *d, const char *path, const char *quoted,
 static size_t look_at_source(struct doctor *d, const struct source_config *source)
 {
 	const char *network = network_of(source->path);
-	struct walk w = {.recursive = source->recursive};
+	struct walk w = {.recursive = source->recursive,
+			 .choice = sources_choice(&source->options),
+			 .root = strlen(source->path) + 1};
 	struct stat st;
 	char quoted[TEXT_QUOTE_SIZE];
 	bool watched = source->watch != SOURCE_WATCH_OFF && source->watch != SOURCE_WATCH_POLL;

@@ -588,6 +588,7 @@ static int prepare(struct encode_run *run, const char *const *sources, size_t n,
 	run->spending = spending_new("encode", &o->remote);
 	place.guard = spending_guard(run->spending);
 	run->sources.stop = is_interrupted;
+	run->sources.choice = sources_choice(&o->source);
 	run->sources.manifest = sources_manifest(&o->source);
 	run->sources.remote = sources_remote(&o->fetch);
 	place.cpu.beside = o->memory;

@@ -52,6 +52,7 @@ enum intake_watch {
 struct intake_source {
 	const char *path; /* absolute */
 	bool recursive;
+	struct source_choice choice;
 	struct source_manifest_options manifest;
 	enum intake_watch watch;
 	int64_t rescan_ms; /* between scans of what is not watched; 0: 5 minutes */

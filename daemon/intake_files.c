@@ -185,7 +185,8 @@ struct round {
 static struct source *source_of(struct round *r, size_t folder)
 {
 	const struct intake_folder *f = &r->in->folders[folder];
-	const struct source_folder_options options = {.captions = r->in->options.captions,
+	const struct source_folder_options options = {.choice = f->source.choice,
+						      .captions = r->in->options.captions,
 						      .need_captions = r->in->options.need_captions,
 						      .manifest = f->source.manifest,
 						      .unpack = unpack_process_open};

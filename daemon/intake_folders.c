@@ -48,6 +48,7 @@ void intake_folders_open(struct intake *in)
 		f->source = in->options.sources[i];
 		f->path = xstrdup(f->source.path);
 		f->source.path = f->path;
+		f->source.choice = source_choice_copy(&f->source.choice);
 		f->manifest = copy_manifest(&f->source.manifest);
 		if (f->source.rescan_ms <= 0)
 			f->source.rescan_ms = POLL_MS;
@@ -63,6 +64,7 @@ void intake_folders_close(struct intake *in)
 		free(in->folders[i].manifest.root);
 		free(in->folders[i].manifest.path_column);
 		free(in->folders[i].manifest.caption_column);
+		source_choice_release(&in->folders[i].source.choice);
 		free(in->folders[i].path);
 	}
 	free(in->folders);
@@ -120,7 +122,8 @@ static int learn_number(struct intake *in, struct intake_folder *f, struct error
 static void listen_to(struct intake *in, struct intake_folder *f)
 {
 	const struct watch_options options = {.recursive = f->source.recursive,
-					      .network = f->source.watch == INTAKE_INOTIFY};
+					      .network = f->source.watch == INTAKE_INOTIFY,
+					      .choice = f->source.choice};
 	struct error err = ERROR_INIT;
 	bool again = f->watch_failed;
 

@@ -84,6 +84,7 @@ static int open_sources(struct intake *in, struct run_sources *s,
 	for (size_t i = 0; i < in->n; i++) {
 		const struct intake_folder *f = &in->folders[i];
 		const struct source_folder_options options = {.recursive = f->source.recursive,
+							      .choice = f->source.choice,
 							      .captions = in->options.captions,
 							      .need_captions =
 								  in->options.need_captions,

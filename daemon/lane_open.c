@@ -163,6 +163,7 @@ static int open_intake(struct lane *l, struct error *err)
 
 		sources[i] = (struct intake_source){.path = s->path,
 						    .recursive = s->recursive,
+						    .choice = sources_choice(&s->options),
 						    .manifest = sources_manifest(&s->options),
 						    .watch = watch_of(s->watch),
 						    .rescan_ms = (int64_t)s->rescan,

@@ -23,6 +23,7 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, 
 		     void (*note)(void *arg, const char *line), void *arg, struct error *err)
 {
 	struct source_folder_options options = {.recursive = true,
+						.choice = s->choice,
 						.captions = captions,
 						.unpack = unpack_process_open,
 						.manifest = s->manifest,
@@ -187,8 +188,11 @@ int run_sources_scan(struct run_sources *s, struct queue *queue, const struct sc
 		return -1;
 	r = scan_each(s, queue, options, &out->found, err);
 	if (r == 0 && is_nothing(&out->found) && !policy->may_be_empty)
-		r = error_set(err, ERR_CONFIG, "no images below %s%s", s->paths[0],
-			      s->n > 1 ? " and the other folders" : "");
+		r = error_set(err, ERR_CONFIG, "no images below %s%s%s", s->paths[0],
+			      s->n > 1 ? " and the other folders" : "",
+			      s->choice.include.n + s->choice.exclude.n > 0
+				  ? " that --include and --exclude leave"
+				  : "");
 	if (r == 0)
 		r = end_scan(s, queue, options->dataset, policy, out, err);
 	if (r != 0)

@@ -20,6 +20,7 @@ struct run_sources {
 	size_t
 	    unread; /* folders, archives and manifests that could not be read, or not all of them */
 	bool (*stop)(void *arg); /* set before it is opened: as in struct source_folder_options */
+	struct source_choice choice;		 /* likewise */
 	struct source_manifest_options manifest; /* likewise */
 	struct source_remote_options remote;	 /* likewise */
 	size_t waiting; /* archives and manifests that are still being written */

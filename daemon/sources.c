@@ -231,6 +231,13 @@ void sources_known_release(struct sources_known *known)
 	*known = (struct sources_known){.n = 0};
 }
 
+struct source_choice sources_choice(const struct source_options *o)
+{
+	return (struct source_choice){{o->include.items, o->include.n},
+				      {o->exclude.items, o->exclude.n},
+				      o->hidden == HIDDEN_TAKE};
+}
+
 struct source_manifest_options sources_manifest(const struct source_options *o)
 {
 	return (struct source_manifest_options){o->root, o->path_column, o->caption_column};

@@ -4,6 +4,7 @@ find_package(Python3 3.9 COMPONENTS Interpreter REQUIRED)
 foreach(name
 	main_job
 	archives
+	globs
 	manifests
 	urls
 	bad_input

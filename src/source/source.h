@@ -16,6 +16,7 @@
 #define LATENTD_SOURCE_SOURCE_H
 
 #include "base/buffer.h"
+#include "source/source_choice.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -172,9 +173,9 @@ struct source_remote_options {
 /*
  * Files with the extension of an image format (jpg jpeg jpe jfif png webp gif bmp tif tiff avif jxl
  * heic heif, any case; formats this build cannot decode are listed too, so that they are reported
- * and not silently left out), in all folders below @path, in byte order of their paths, hidden
- * names (.x) left out. Whatever has such a name is listed, except folders: opening a FIFO says
- * `not_regular`. Symbolic links to files are followed, to folders not.
+ * and not silently left out), in all folders below @path, in byte order of their paths, as far as
+ * options->choice takes them; a folder or archive of which it takes nothing is not opened. Whatever has such a name is
+ * listed, except folders: opening a FIFO says `not_regular`. Symbolic links to files are followed, to folders not.
  *
  * Passed over and noted: a folder that may not be read or is gone, a link to a folder, folders more
  * than SOURCE_FOLDER_DEPTH deep. Memory is bounded by the names of one folder on each level; one
@@ -184,6 +185,7 @@ struct source_remote_options {
 
 struct source_folder_options {
 	bool recursive;
+	struct source_choice choice; /* of folders and archives; copied */
 	bool
 	    captions; /* looks for them and metadata while listing: a stat more for each that is there */
 	bool
@@ -221,7 +223,7 @@ int source_folder_open(const char *path, const struct source_folder_options *opt
 
 /*
  * The images in one archive (unpack.h says of which kinds) with their captions and metadata (archive_index.h); paths
- * are those inside it. Found in a folder, an archive is like a folder of its name: "train.tar/a.jpg", with the key of
+ * are those inside it, and hidden ones are left out. Found in a folder, an archive is like a folder of its name: "train.tar/a.jpg", with the key of
  * "train/a.jpg". An image that cannot be read, or is encrypted, is an entry like others: opening it says why.
  *
  * An archive that cannot be read, or not to its end, is an entry itself, behind the members before the damage: opening

@@ -73,6 +73,12 @@ static bool waits(const struct source_archive *s)
 	return s->options.archive_waits(s->options.archive_arg, &entry);
 }
 
+/* The archive's own entry, of which path is NULL, always is. */
+static bool is_chosen(const struct source_archive *s, const char *path)
+{
+	return !path || source_choice_takes(&s->options.choice, path);
+}
+
 static int source_archive_next(struct source *base, struct source_entry *entry, struct error *err)
 {
 	struct source_archive *s = source_archive_of(base);
@@ -88,9 +94,11 @@ static int source_archive_next(struct source *base, struct source_entry *entry, 
 			return r;
 		archive_file_count_unread(s->file, &s->options);
 	}
-	if (!archive_file_entry(s->file, s->at, entry))
-		return SOURCE_END;
-	s->at++;
+	do {
+		if (!archive_file_entry(s->file, s->at, entry))
+			return SOURCE_END;
+		s->at++;
+	} while (!is_chosen(s, entry->path));
 	if (!entry->path)
 		entry->path = s->name;
 	return 0;
@@ -101,7 +109,7 @@ static int source_archive_examine(struct source *base, const char *path, struct 
 {
 	struct source_archive *s = source_archive_of(base);
 	struct source_entry found;
-	int r = look(s, err);
+	int r = is_chosen(s, inside_of(s, path)) ? look(s, err) : SOURCE_GONE;
 
 	if (r == 0)
 		r = archive_file_examine(s->file, inside_of(s, path), &found);
@@ -165,6 +173,7 @@ static void source_archive_close(struct source *base)
 
 	archive_file_close(s->file);
 	archive_reading_release(&s->reading);
+	source_choice_release(&s->options.choice);
 	close(s->folder);
 	free(s->path);
 	free(s);
@@ -201,6 +210,7 @@ int source_archive_open(const char *path, const struct source_folder_options *op
 	s = xcalloc(1, sizeof(*s));
 	s->base.ops = &source_archive_ops;
 	s->options = *options;
+	s->options.choice = source_choice_copy(&options->choice);
 	s->reading.options = &s->options;
 	s->path = xstrdup(path);
 	s->name = s->path + (name - path);

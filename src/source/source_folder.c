@@ -106,6 +106,14 @@ static unsigned char entry_type(int dir, const struct dirent *entry)
 	return (unsigned char)IFTODT(st.st_mode);
 }
 
+/* Whether the file @path, a caption or not, or what is in the archive, is among those that are wanted. */
+static bool is_chosen(const struct source_folder *f, const char *path)
+{
+	return f->archives && source_path_is_archive(path)
+		   ? source_choice_enters(&f->options.choice, path)
+		   : source_choice_takes(&f->options.choice, path);
+}
+
 /* Puts the name into the level's arena if the walk will come back to it. */
 static int level_add(struct source_folder *f, struct level *level, const struct dirent *entry,
 		     struct error *err)
@@ -121,6 +129,10 @@ static int level_add(struct source_folder *f, struct level *level, const struct 
 	struct stat st;
 
 	path_set(f, level->prefix, entry->d_name);
+	if (type == DT_DIR || (!image && !caption)
+		? !source_choice_enters(&f->options.choice, (const char *)f->path.data)
+		: image && !source_choice_takes(&f->options.choice, (const char *)f->path.data))
+		return 0;
 	if (type == DT_DIR && image)
 		note(f, "is a folder with the name of an image");
 	if (type == DT_LNK && !image && !caption && !archive && f->options.recursive &&
@@ -167,7 +179,7 @@ static int level_fill(struct source_folder *f, struct level *level, DIR *dir, st
 	int r = 0;
 
 	for (errno = 0; r == 0 && (entry = readdir(dir)); errno = 0) {
-		if (entry->d_name[0] != '.')
+		if (source_choice_sees(&f->options.choice, entry->d_name))
 			r = level_add(f, level, entry, err);
 		if (r == 0 && f->options.stop && ++seen % STOP_EVERY == 0 &&
 		    f->options.stop(f->options.stop_arg))
@@ -292,17 +304,18 @@ static int enter(struct source_folder *f, struct level *level, struct error *err
 	return 0;
 }
 
-/* The next entry of the archive that is being listed; false: that was all. */
+/* The next entry of the archive that is being listed; false: that was all. What is said of the archive itself is one always. */
 static bool list_archive(struct source_folder *f, struct source_entry *entry)
 {
-	if (!archive_file_entry(f->archive, f->archive_at, entry)) {
-		archive_file_close(TAKE(f->archive));
-		return false;
+	while (archive_file_entry(f->archive, f->archive_at, entry)) {
+		f->archive_at++;
+		path_set(f, f->archive_prefix, "");
+		folder_archives_place(&f->path, &f->key, entry);
+		if (!entry->key || source_choice_takes(&f->options.choice, entry->path))
+			return true;
 	}
-	f->archive_at++;
-	path_set(f, f->archive_prefix, "");
-	folder_archives_place(&f->path, &f->key, entry);
-	return true;
+	archive_file_close(TAKE(f->archive));
+	return false;
 }
 
 static bool has_name(const void *arg, const char *name)
@@ -386,8 +399,9 @@ static int source_folder_examine(struct source *s, const char *path, struct sour
 {
 	struct source_folder *f = source_folder_of(s);
 	const struct companion_search search = {.read_json = f->options.need_captions};
-	int r = f->archives ? folder_archives_examine(f->archives, path, entry, err)
-			    : FOLDER_NO_ARCHIVE;
+	int r = !is_chosen(f, path) ? SOURCE_GONE
+		: f->archives	    ? folder_archives_examine(f->archives, path, entry, err)
+				    : FOLDER_NO_ARCHIVE;
 
 	return r != FOLDER_NO_ARCHIVE
 		   ? r
@@ -435,6 +449,7 @@ static void source_folder_close(struct source *s)
 	folder_archives_close(f->archives);
 	buffer_release(&f->path);
 	buffer_release(&f->key);
+	source_choice_release(&f->options.choice);
 	close(f->root);
 	free(f);
 }
@@ -473,6 +488,7 @@ int source_folder_open(const char *path, const struct source_folder_options *opt
 	f = xcalloc(1, sizeof(*f));
 	f->base.ops = &source_folder_ops;
 	f->options = *options;
+	f->options.choice = source_choice_copy(&options->choice);
 	f->root = root;
 	f->levels = xcalloc(SOURCE_FOLDER_DEPTH + 1, sizeof(*f->levels));
 	if (options->unpack)

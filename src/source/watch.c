@@ -49,6 +49,7 @@ int watch_open(const char *path, const struct watch_options *options, struct wat
 		return -1;
 	w = xcalloc(1, sizeof(*w));
 	w->options = *options;
+	w->options.choice = source_choice_copy(&options->choice);
 	w->root = xstrdup(path);
 	w->dev = st.st_dev;
 	w->ino = st.st_ino;
@@ -89,6 +90,7 @@ void watch_close(struct watch *w)
 	close(w->fd); /* and all watches with it */
 	watch_tree_release(&w->tree);
 	buffer_release(&w->path);
+	source_choice_release(&w->options.choice);
 	free(w->events);
 	free(w->root);
 	free(w);
@@ -124,7 +126,8 @@ static int on_folder(struct watch *w, struct watch_folder *parent, const struct 
 
 	if (e->mask & (IN_CREATE | IN_MOVED_TO))
 		walk_add(w, parent, e->name);
-	if (!(e->mask & (IN_DELETE | IN_MOVED_FROM)) || !w->options.recursive)
+	if (!(e->mask & (IN_DELETE | IN_MOVED_FROM)) || !w->options.recursive ||
+	    !walk_enters(w, parent, e->name))
 		return WATCH_AGAIN;
 	if (known)
 		walk_drop(w, known);
@@ -156,7 +159,7 @@ static int on_created(struct watch *w, struct watch_event *event)
 static int on_file(struct watch *w, struct watch_folder *parent, const struct inotify_event *e,
 		   struct watch_event *event)
 {
-	if (!walk_wants(e->name))
+	if (!walk_wants(w, parent, e->name))
 		return WATCH_AGAIN;
 	walk_event(w, event, e->mask & (IN_DELETE | IN_MOVED_FROM) ? WATCH_VANISHED : WATCH_SETTLED,
 		   parent, e->name);
@@ -194,7 +197,7 @@ static int on_event(struct watch *w, const struct inotify_event *e, struct watch
 		return WATCH_AGAIN;
 	if (e->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED))
 		return on_watch_end(w, f, e->mask);
-	if (e->len == 0 || e->name[0] == '.')
+	if (e->len == 0 || !source_choice_sees(&w->options.choice, e->name))
 		return WATCH_AGAIN;
 	return e->mask & IN_ISDIR ? on_folder(w, f, e, event) : on_file(w, f, e, event);
 }

@@ -16,8 +16,8 @@
  * what comes later is told. A folder that appears later is watched first and then listed, and what is found in
  * it is told, so that nothing slips through between its making and its watch; some files are told twice.
  *
- * Names are chosen as by source_folder: images (source_path_is_image), captions and archives; hidden names, links to folders and
- * what lies deeper than SOURCE_FOLDER_DEPTH are left out.
+ * Names are chosen as by source_folder: images (source_path_is_image) and archives that options->choice takes, and captions; links
+ * to folders and what lies deeper than SOURCE_FOLDER_DEPTH are left out. Folders of which it takes nothing are not watched.
  *
  * Some folders cannot be watched: they lie on a network file system, where changes that other machines make raise no
  * events, or the user's limit of watches is reached. They are counted, and have to be looked through from time to
@@ -30,6 +30,7 @@
 #define LATENTD_SOURCE_WATCH_H
 
 #include "base/error.h"
+#include "source/source_choice.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,7 +56,8 @@ struct watch_event {
 
 struct watch_options {
 	bool recursive;
-	bool network; /* watch network file systems too */
+	bool network;		     /* watch network file systems too */
+	struct source_choice choice; /* copied */
 };
 
 struct watch;

@@ -89,20 +89,40 @@ static void note_network(struct watch *w, const struct watch_folder *f, const ch
 	note(w, &w->noted_network, line);
 }
 
-void walk_event(struct watch *w, struct watch_event *event, enum watch_kind kind,
-		const struct watch_folder *f, const char *name)
+static const char *path_of(struct watch *w, const struct watch_folder *f, const char *name)
 {
 	buffer_reset(&w->path);
 	watch_tree_path(f, &w->path);
 	buffer_append_string(&w->path, name);
-	*event =
-	    (struct watch_event){kind, (const char *)w->path.data, source_path_is_caption(name)};
+	return (const char *)w->path.data;
 }
 
-bool walk_wants(const char *name)
+void walk_event(struct watch *w, struct watch_event *event, enum watch_kind kind,
+		const struct watch_folder *f, const char *name)
 {
-	return name[0] != '.' && (source_path_is_image(name) || source_path_is_caption(name) ||
-				  source_path_is_archive(name));
+	*event = (struct watch_event){kind, path_of(w, f, name), source_path_is_caption(name)};
+}
+
+static bool is_choosy(const struct watch *w)
+{
+	return w->options.choice.include.n + w->options.choice.exclude.n > 0;
+}
+
+bool walk_wants(struct watch *w, const struct watch_folder *f, const char *name)
+{
+	const struct source_choice *choice = &w->options.choice;
+
+	if (source_path_is_image(name))
+		return !is_choosy(w) || source_choice_takes(choice, path_of(w, f, name));
+	if (source_path_is_archive(name))
+		return !is_choosy(w) || source_choice_enters(choice, path_of(w, f, name));
+	return source_path_is_caption(name);
+}
+
+bool walk_enters(struct watch *w, const struct watch_folder *f, const char *name)
+{
+	return source_choice_sees(&w->options.choice, name) &&
+	       (!is_choosy(w) || source_choice_enters(&w->options.choice, path_of(w, f, name)));
 }
 
 /* -- the list of folders that wait ---------------------------------------------------------------- */
@@ -172,8 +192,8 @@ void walk_drop(struct watch *w, struct watch_folder *f)
 
 void walk_add(struct watch *w, struct watch_folder *parent, const char *name)
 {
-	if (!w->options.recursive || name[0] == '.' || parent->depth >= SOURCE_FOLDER_DEPTH ||
-	    watch_tree_child(&w->tree, parent, name))
+	if (!w->options.recursive || parent->depth >= SOURCE_FOLDER_DEPTH ||
+	    watch_tree_child(&w->tree, parent, name) || !walk_enters(w, parent, name))
 		return;
 	pend(w, watch_tree_add(&w->tree, parent, name));
 }
@@ -370,13 +390,13 @@ static bool is_folder(const struct watch *w, const struct dirent *entry)
 /* 0: @event tells of it. */
 static int list_entry(struct watch *w, const struct dirent *entry, struct watch_event *event)
 {
-	if (entry->d_name[0] == '.')
+	if (!source_choice_sees(&w->options.choice, entry->d_name))
 		return WATCH_AGAIN;
 	if (is_folder(w, entry)) {
 		walk_add(w, w->at, entry->d_name);
 		return WATCH_AGAIN;
 	}
-	if (w->whole || !walk_wants(entry->d_name))
+	if (w->whole || !walk_wants(w, w->at, entry->d_name))
 		return WATCH_AGAIN;
 	walk_event(w, event, WATCH_FOUND, w->at, entry->d_name);
 	return 0;

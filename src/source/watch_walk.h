@@ -52,7 +52,8 @@ void walk_lost(struct watch *w, const char *why);
 /* Fills @event for @name in @f; its path is the watch's. */
 void walk_event(struct watch *w, struct watch_event *event, enum watch_kind kind,
 		const struct watch_folder *f, const char *name);
-/* A name that is told of; not of a folder. */
-bool walk_wants(const char *name);
+/* @name in @f, which is no folder, is told of; the same of a folder that is watched. The event's path may be written over. */
+bool walk_wants(struct watch *w, const struct watch_folder *f, const char *name);
+bool walk_enters(struct watch *w, const struct watch_folder *f, const char *name);
 
 #endif

@@ -156,7 +156,8 @@ static void every_kind_of_value_is_read(void **state)
 		  "datasets:\n"
 		  "- name: \"2024\"\n"
 		  "  source:\n"
-		  "  - path: /a\n    watch: off\n    recursive: false\n"
+		  "  - path: /a\n    watch: off\n    recursive: false\n    hidden: take\n"
+		  "    include: ['*.jpg', a/**]\n    exclude: raw/\n"
 		  "  - {path: /b, watch: poll, rescan: 10s}\n"
 		  "  output:\n    path: /o\n    codec: none\n    order: scan\n"
 		  "  duplicates: drop\n  on_delete: drop\n  priority: -5\n  paused: true\n"
@@ -177,10 +178,16 @@ static void every_kind_of_value_is_read(void **state)
 	assert_int_equal(d->n_sources, 2);
 	assert_int_equal(d->sources[0].watch, SOURCE_WATCH_OFF);
 	assert_false(d->sources[0].recursive);
+	assert_int_equal(d->sources[0].options.hidden, HIDDEN_TAKE);
+	assert_int_equal(d->sources[0].options.include.n, 2);
+	assert_string_equal(d->sources[0].options.include.items[1], "a/**");
+	assert_int_equal(d->sources[0].options.exclude.n, 1);
+	assert_string_equal(d->sources[0].options.exclude.items[0], "raw/");
+	assert_int_equal(d->sources[1].options.include.n, 0);
 	assert_true(d->sources[1].recursive);
 	assert_int_equal(d->sources[1].watch, SOURCE_WATCH_POLL);
 	assert_int_equal(d->sources[1].rescan, 10 * 1000);
-	assert_int_equal(d->sources[1].place.line, 11);
+	assert_int_equal(d->sources[1].place.line, 14);
 	assert_int_equal(d->output.options.codec, OUTPUT_CODEC_NONE);
 	assert_int_equal(d->output.options.order, OUTPUT_ORDER_SCAN);
 	assert_int_equal(d->duplicates, ON_DUPLICATE_DROP);
@@ -352,6 +359,12 @@ static void a_value_of_the_wrong_type_is_told_what_was_expected(void **state)
 		       "/f:1:34: max_upscale: \"-1\": expected a number from 0 to 65536");
 	assert_refused("datasets: {output: {format: npz}}\n",
 		       "/f:1:29: format: \"npz\": expected wds or mds");
+	assert_refused("datasets: {source: {path: /a, include: ['!a']}}\n",
+		       "/f:1:41: include: \"!a\": expected a pattern like *.jpg, masks/ or raw/**, "
+		       "relative to the source");
+	assert_refused("datasets: {source: {path: /a, exclude: {a: b}}}\n",
+		       "/f:1:40: exclude: a mapping: expected a pattern like *.jpg, masks/ or "
+		       "raw/**, relative to the source");
 	assert_refused("datasets: {on_delete: remove}\n",
 		       "/f:1:23: on_delete: \"remove\": expected keep or drop");
 }
@@ -596,8 +609,8 @@ static const char after[] =
     "state_dir: /s2\nmodel_idle: 5min\nlog_level: debug\n"
     "encoders: {type: cpu, threads: 3}\n"
     "datasets:\n" OTHER("new", "{path: /n}", "/data/new", "{vae: /v}")
-	OTHER("photos", "[{path: /data/photos, watch: poll}, {path: /p2}]", "/data/elsewhere",
-	      "{vae: /models/vae, resolution: 768}") "    priority: 2\n";
+	OTHER("photos", "[{path: /data/photos, watch: poll, exclude: ['a\"b', c]}, {path: /p2}]",
+	      "/data/elsewhere", "{vae: /models/vae, resolution: 768}") "    priority: 2\n";
 
 static void every_change_is_named_with_what_it_was_and_is(void **state)
 {
@@ -607,7 +620,9 @@ static void every_change_is_named_with_what_it_was_and_is(void **state)
 
 	(void)state;
 	assert_ok(daemon_config_merge(b, a, &changes, &err), &err);
-	assert_int_equal(changes.n, 10);
+	assert_int_equal(changes.n, 11);
+	assert_change(&changes, "datasets.photos.source./data/photos.exclude", NULL,
+		      "[\"a\\\"b\", \"c\"]", true);
 	assert_change(&changes, "state_dir", "/s1", "/s2", false);
 	assert_change(&changes, "log_level", "info", "debug", true);
 	assert_change(&changes, "model_idle", "10min", "5min", false);
@@ -669,7 +684,9 @@ static void what_cannot_change_is_put_back(void **state)
 	assert_int_equal(b->n_encoders, 1);
 	assert_string_equal(b->encoders[0].name, "cpu");
 	assert_int_equal(b->encoders[0].cpu.threads, 2);
-	assert_int_equal(changes.n, 10);
+	assert_int_equal(d->sources[0].options.exclude.n, 2);
+	assert_string_equal(d->sources[0].options.exclude.items[1], "c");
+	assert_int_equal(changes.n, 11);
 	config_changes_release(&changes);
 	daemon_config_free(b);
 }

@@ -154,6 +154,85 @@ static void hidden_folders_are_left_out(void **state)
 	assert_string_equal(list(f), "");
 }
 
+/* With this choice, from a fresh start. */
+static const char *list_chosen(struct fixture *f, const char *include, const char *exclude,
+			       bool hidden)
+{
+	const struct source_folder_options options = {
+	    .recursive = true,
+	    .captions = true,
+	    .choice = {{&include, include != NULL}, {&exclude, exclude != NULL}, hidden},
+	    .note = collect_note,
+	    .note_arg = f};
+	struct error err = ERROR_INIT;
+
+	source_close(f->source);
+	f->source = NULL;
+	assert_ok(source_folder_open(f->dir, &options, &f->source, &err), &err);
+	return list(f);
+}
+
+static void hidden_names_are_listed_where_they_are_asked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	make_folder(f, ".git");
+	make_file(f, ".git/a.jpg");
+	make_file(f, ".b.jpg");
+	make_file(f, "c.jpg");
+	assert_string_equal(list_chosen(f, NULL, NULL, true), ".b.jpg|.git/a.jpg|c.jpg|");
+	assert_opens(f, ".git/a.jpg");
+	assert_string_equal(list_chosen(f, NULL, ".git/", true), ".b.jpg|c.jpg|");
+}
+
+static void what_is_included_and_not_excluded_is_listed(void **state)
+{
+	struct fixture *f = *state;
+
+	make_folder(f, "a");
+	make_folder(f, "a/masks");
+	make_file(f, "a/masks/1.png");
+	make_file(f, "a/1.png");
+	make_file(f, "a/2.jpg");
+	make_file(f, "masks.png");
+	assert_string_equal(list_chosen(f, "*.jpg", NULL, false), "a/2.jpg|");
+	assert_string_equal(list_chosen(f, "a", NULL, false), "a/1.png|a/2.jpg|a/masks/1.png|");
+	assert_string_equal(list_chosen(f, NULL, "masks/", false), "a/1.png|a/2.jpg|masks.png|");
+	assert_string_equal(list_chosen(f, "a/*", "*.jpg", false), "a/1.png|a/masks/1.png|");
+	assert_string_equal(list_chosen(f, "none", NULL, false), "");
+}
+
+static void what_is_excluded_is_gone_where_somebody_asks_for_it(void **state)
+{
+	struct fixture *f = *state;
+	struct source_entry entry;
+	struct error err = ERROR_INIT;
+
+	make_folder(f, "raw");
+	make_file(f, "raw/a.jpg");
+	make_file(f, "b.jpg");
+	list_chosen(f, NULL, "/raw", false);
+	assert_ok(source_examine(f->source, "b.jpg", &entry, &err), &err);
+	assert_int_equal(source_examine(f->source, "raw/a.jpg", &entry, &err), SOURCE_GONE);
+}
+
+/* Folders that may not be read, or are links, are noted where they are entered. */
+static void an_excluded_folder_is_not_entered(void **state)
+{
+	struct fixture *f = *state;
+
+	make_folder(f, "a");
+	make_folder(f, "a/b.jpg");
+	make_folder(f, "a/b.jpg/c.jpg");
+	list_chosen(f, NULL, "*.gif", false);
+	assert_non_null(strstr(notes(f), "c.jpg"));
+	buffer_reset(&f->notes);
+	list_chosen(f, NULL, "a/b*", false);
+	assert_string_equal(notes(f), "");
+	list_chosen(f, "b/**", NULL, false);
+	assert_string_equal(notes(f), "");
+}
+
 static void any_name_the_file_system_allows_is_listed_and_opens(void **state)
 {
 	struct fixture *f = *state;
@@ -601,6 +680,10 @@ int main(void)
 	    TEST(only_names_of_images_are_listed_in_any_case),
 	    TEST(reading_a_large_folder_can_be_stopped),
 	    TEST(hidden_folders_are_left_out),
+	    TEST(hidden_names_are_listed_where_they_are_asked_for),
+	    TEST(what_is_included_and_not_excluded_is_listed),
+	    TEST(what_is_excluded_is_gone_where_somebody_asks_for_it),
+	    TEST(an_excluded_folder_is_not_entered),
 	    TEST(any_name_the_file_system_allows_is_listed_and_opens),
 	    TEST(without_recursion_only_the_root_is_listed),
 	    TEST(the_order_is_the_same_on_every_run),

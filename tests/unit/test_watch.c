@@ -376,6 +376,33 @@ static void links_to_folders_and_hidden_ones_are_left_out(void **state)
 	assert_int_equal(watch_folders(f->w), 1);
 }
 
+static void what_is_not_chosen_is_neither_watched_nor_told(void **state)
+{
+	static const char *const include[] = {"*.jpg", "*.tar"}, *const exclude[] = {"raw/", "b.*"};
+	struct fixture *f = *state;
+
+	f->options.choice = (struct source_choice){
+	    {include, ARRAY_SIZE(include)}, {exclude, ARRAY_SIZE(exclude)}, true};
+	make_folder(f, "raw");
+	make_folder(f, ".a");
+	start(f);
+	assert_int_equal(watch_folders(f->w), 2);
+	make_folder(f, "later");
+	make_folder(f, "later/raw");
+	write_file(f, "later/raw/a.jpg");
+	write_file(f, "raw/a.jpg");
+	write_file(f, "a.png");
+	write_file(f, "b.jpg");
+	write_file(f, "b.tar");
+	assert_string_equal(told(f), "");
+	assert_int_equal(watch_folders(f->w), 3);
+	write_file(f, ".a/c.jpg");
+	write_file(f, "later/d.tar");
+	assert_string_equal(told(f), "settled .a/c.jpg|settled later/d.tar|");
+	move(f, "later/raw", "raw/raw");
+	assert_string_equal(told(f), "");
+}
+
 static void not_recursive_is_the_root_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -717,6 +744,7 @@ int main(void)
 	    watch_test(a_folder_that_moves_within_is_told_under_its_new_name),
 	    watch_test(a_deleted_tree_leaves_nothing_behind),
 	    watch_test(links_to_folders_and_hidden_ones_are_left_out),
+	    watch_test(what_is_not_chosen_is_neither_watched_nor_told),
 	    watch_test(not_recursive_is_the_root_alone),
 	    watch_test(as_deep_as_the_source_looks_and_no_deeper),
 	    watch_test(no_file_slips_through_while_its_folders_are_made),
