@@ -125,16 +125,25 @@ int record_copy(const struct record *stored, const struct recipe *recipe,
 	return 0;
 }
 
+/* In the notation of records, which keeps 15 digits of a number. */
+static bool is_meta(const json_t *has, const char *text)
+{
+	json_t *meta = record_meta_json(text);
+	const size_t flags = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15);
+	cleanup_free char *a = json_dumps(meta, flags), *b = json_dumps(has, flags);
+
+	json_decref(meta);
+	return a && b && strcmp(a, b) == 0;
+}
+
 bool record_has_texts(const struct record *record, const struct record_texts *texts)
 {
 	json_t *root = load_json(record), *has = json_object_get(root, "caption");
 	bool same = texts->caption
 			? json_is_string(has) && strcmp(json_string_value(has), texts->caption) == 0
 			: json_is_null(has);
-	json_t *meta = texts->meta ? record_meta_json(texts->meta) : NULL;
 
-	same = same && (!meta || json_equal(meta, json_object_get(root, "meta")));
-	json_decref(meta);
+	same = same && (!texts->meta || is_meta(json_object_get(root, "meta"), texts->meta));
 	json_decref(root);
 	return same;
 }

@@ -86,6 +86,9 @@ def new_changed_and_removed_captions_come_into_the_shards(ws):
 @test
 def a_caption_that_was_only_touched_rewrites_nothing(ws):
     paths = captioned(ws, 6)
+    ws.write(os.path.splitext(paths[0])[0] + ".json", b'{"score": 0.12345678901234567, "rate": 1.0, "n": 1}')
+    ws.write(caption_of(paths[0]), b"with metadata")
+    ws.encode()
     files = shard_files(ws.dataset)
     for path in paths:
         os.utime(os.path.join(ws.src, caption_of(path)), (1, 1))
