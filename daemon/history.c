@@ -14,7 +14,10 @@ struct history {
 	pthread_mutex_t lock; /* of rows: the loop writes, the API reads */
 	struct history_row rows[HISTORY_SERIES][HISTORY_PLACES]; /* at 0: none */
 	bool unsaved[HISTORY_SERIES][HISTORY_PLACES];
-	bool noted; /* the next two count */
+	/* How often the clock was set back, and how often it had been when a row was begun. */
+	uint32_t pass[HISTORY_SERIES], passes[HISTORY_SERIES][HISTORY_PLACES];
+	int64_t wall; /* of the last note */
+	bool noted;   /* the next two count */
 	int64_t noted_at;
 	uint64_t images;
 	int64_t saved_at; /* monotonic */
@@ -54,9 +57,13 @@ static void note(struct history *h, uint32_t series, const struct history_row *n
 	uint32_t place = (uint32_t)(number % kinds[series].places);
 	struct history_row *row = &h->rows[series][place];
 
-	if (row->at != number * step)
+	if (now->at < h->wall - step)
+		h->pass[series]++;
+	/* A clock that was set back passes the same time again: what was the first time is no part of it. */
+	if (row->at != number * step || h->passes[series][place] != h->pass[series])
 		*row = (struct history_row){.series = series, .place = place, .at = number * step};
-	/* A clock that is set back passes the same time again; a process that stood still had less than it thinks. */
+	h->passes[series][place] = h->pass[series];
+	/* A process that stood still had less than it thinks. */
 	row->ms = row->ms + now->ms < step ? row->ms + now->ms : step;
 	row->images += now->images;
 	row->todo = now->todo;
@@ -78,6 +85,7 @@ void history_note(struct history *h, int64_t wall, int64_t mono, uint64_t images
 	pthread_mutex_lock(&h->lock);
 	for (uint32_t series = 0; series < HISTORY_SERIES; series++)
 		note(h, series, &now);
+	h->wall = wall;
 	pthread_mutex_unlock(&h->lock);
 }
 

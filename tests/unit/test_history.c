@@ -174,6 +174,24 @@ static void a_clock_that_jumps_costs_no_row_and_makes_no_image(void **state)
 	assert_int_equal(f->rows[f->n - 1].ms, 10 * SECOND);
 }
 
+static void a_clock_that_is_set_back_doubles_no_speed(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t images = work(f, START, 600, 0, 2);
+
+	images = work(f, START, 600, images, 3);
+	for (int series = 0; series < HISTORY_SERIES; series++) {
+		read_at(f, (enum history_series)series, START + 600 * SECOND - 1);
+		assert_true(f->n > 1);
+		for (size_t i = 0; i < f->n; i++)
+			assert_int_equal(f->rows[i].images, 3 * f->rows[i].ms / SECOND);
+	}
+	/* but one that is put right by a little goes on where it was */
+	work(f, START + 598 * SECOND, 2, images, 3);
+	read_at(f, HISTORY_HOUR, START + 600 * SECOND - 1);
+	assert_int_equal(f->rows[59].images, 36);
+}
+
 static void a_process_that_stood_still_has_a_gap_and_loses_no_image(void **state)
 {
 	struct fixture *f = *state;
@@ -215,6 +233,7 @@ int main(void)
 	    history_test(a_restart_goes_on_in_the_same_stretch),
 	    history_test(only_what_changed_is_written_again),
 	    history_test(a_clock_that_jumps_costs_no_row_and_makes_no_image),
+	    history_test(a_clock_that_is_set_back_doubles_no_speed),
 	    history_test(a_process_that_stood_still_has_a_gap_and_loses_no_image),
 	    history_test(rows_that_cannot_be_are_not_taken_over),
 	};
