@@ -11,6 +11,9 @@
 #define FULL_WORKERS 0.85
 #define FULL_MEMORY  0.9
 
+/* No usual image takes a worker so long. */
+#define STUCK_MS 5000
+
 static unsigned percent(double share)
 {
 	if (share < 0)
@@ -77,6 +80,15 @@ static void decode_bound(const struct bottleneck_input *in, const char *idle,
 	size_t full = (size_t)(busy + 0.5);
 
 	out->stage = stage;
+	if (in->longest_ms >= STUCK_MS) {
+		out->text =
+		    xasprintf("%s%s-bound, %zu of %zu decode workers busy, one of them at one "
+			      "image for %lld s: a slow disk, a hard image, or it is stuck; "
+			      "it will be replaced",
+			      idle, stage_name(stage), full < workers ? full : workers, workers,
+			      (long long)in->longest_ms / 1000);
+		return;
+	}
 	out->text = xasprintf("%s%s-bound, %zu of %zu decode workers busy, %u %% of that with "
 			      "%s",
 			      idle, stage_name(stage), full < workers ? full : workers, workers,

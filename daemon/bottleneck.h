@@ -30,6 +30,7 @@ struct bottleneck_input {
 	bool scanning;		 /* more of it is being looked for */
 	size_t behind;		 /* datasets whose writing is as far behind as it may be */
 	size_t waits_for_memory; /* images */
+	int64_t longest_ms;	 /* that a decode worker has been at one step of an image */
 	uint64_t memory_used, memory_limit;
 };
 

@@ -144,6 +144,20 @@ size_t decode_pool_busy(const struct decode_pool *pool)
 	return n;
 }
 
+int64_t decode_pool_longest_ms(const struct decode_pool *pool, int64_t now)
+{
+	int64_t longest = 0;
+
+	for (size_t i = 0; i < pool->n; i++) {
+		const struct decode_worker *w = &pool->workers[i];
+		int64_t at = w->n_owed > 0 ? now - (w->deadline - (int64_t)w->limit_ms) : 0;
+
+		if (at > longest)
+			longest = at;
+	}
+	return longest;
+}
+
 /* Whether @w has an image of @whose that @which picks; NULL: any. */
 static bool has_any(const struct decode_worker *w, const struct decode_handlers *whose,
 		    bool (*which)(const void *image, const void *arg), const void *arg)

@@ -80,6 +80,8 @@ size_t decode_pool_workers(const struct decode_pool *pool);
 size_t decode_pool_room(const struct decode_pool *pool);
 /* Workers that have images. */
 size_t decode_pool_busy(const struct decode_pool *pool);
+/* How long the worker that has been at one step of an image the longest has been; 0: none is at any. */
+int64_t decode_pool_longest_ms(const struct decode_pool *pool, int64_t now);
 /* No worker is left and none can be started: nothing will ever come back. */
 bool decode_pool_dead(const struct decode_pool *pool);
 /* Tries again where it is dead. */

@@ -150,6 +150,8 @@ static void picture_limit(const struct service_stages *stages, const struct lane
 				      .scanning = load->scanning,
 				      .behind = load->behind,
 				      .waits_for_memory = load->waits_for_memory,
+				      .longest_ms =
+					  decode_pool_longest_ms(s->pool, clock_mono_ms()),
 				      .memory_used = s->memory.used,
 				      .memory_limit = s->memory.limit};
 	struct bottleneck_encoder *encoders = xcalloc(out->n_encoders, sizeof(*encoders));

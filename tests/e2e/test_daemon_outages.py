@@ -427,6 +427,32 @@ def a_latentd_decode_that_vanishes_blocks_the_dataset_until_it_is_back(ws):
 
 
 @test
+def a_decode_worker_that_is_stuck_is_named_as_what_limits(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset()["source"]["path"]
+    daemon.start()
+    daemon.wait_for_state("idle")
+    for pid in ws.workers():
+        os.kill(pid, signal.SIGSTOP)
+    paths = ws.small_pictures(3, src)
+
+    def said():
+        for pid in ws.workers():  # also one that took its place
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        return "one of them at one image for " in (daemon.status()["limit"] or "")
+
+    daemon.wait(said, "the stuck worker to be named")
+    told = ws.latentctl("status", "--socket", daemon.socket).out
+    assert "or it is stuck; it will be replaced" in " ".join(told.split()), told
+    for pid in ws.workers():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    daemon.wait_for(finished=3, quarantined=0)
+    sealed(ws, daemon, paths)
+
+
+@test
 def a_path_that_is_too_long_for_a_socket_is_named(ws):
     daemon = Daemon(ws)
     daemon.dataset()

@@ -57,6 +57,21 @@ static void an_idle_gpu_behind_busy_decoders_is_decode_bound(void **state)
 	    "decoding");
 }
 
+static void a_worker_that_is_at_one_image_for_long_is_named(void **state)
+{
+	struct bottleneck_encoder gpu = one_gpu(0);
+	struct bottleneck_input in = input(&gpu, 1);
+
+	(void)state;
+	in.stages[STAGE_READ].busy = 8;
+	in.stages[STAGE_DECODE].busy = 0;
+	in.longest_ms = 12345;
+	assert_found(
+	    &in, STAGE_READ,
+	    "cuda:0 idle 100 %: read-bound, 8 of 8 decode workers busy, one of them at one "
+	    "image for 12 s: a slow disk, a hard image, or it is stuck; it will be replaced");
+}
+
 static void workers_that_wait_for_a_disk_are_read_bound(void **state)
 {
 	struct bottleneck_encoder gpu = one_gpu(0);
@@ -184,6 +199,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(an_idle_gpu_behind_busy_decoders_is_decode_bound),
+	    cmocka_unit_test(a_worker_that_is_at_one_image_for_long_is_named),
 	    cmocka_unit_test(workers_that_wait_for_a_disk_are_read_bound),
 	    cmocka_unit_test(a_busy_encoder_is_what_limits),
 	    cmocka_unit_test(of_several_encoders_the_idlest_tells),
