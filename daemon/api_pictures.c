@@ -382,19 +382,22 @@ static int fit_colors(struct view *v, struct store *store, const struct wanted_s
 
 static int paint(struct api_pictures *p, struct view *v, struct store *store,
 		 const struct wanted_shard *shards, const struct ndarray *raw, struct image *out,
-		 struct error *err)
+		 bool *fitted, struct error *err)
 {
 	const struct latent_colors *known = known_colors(p, v->dataset->recipe_id);
 	struct latent_colors *colors = NULL;
 	int r;
 
-	if (known && known->channels == raw->shape[0])
+	if (known && known->channels == raw->shape[0]) {
+		*fitted = true;
 		return latent_colors_paint(known, raw, out, err);
+	}
 	colors = xcalloc(1, sizeof(*colors));
 	colors->channels = raw->shape[0];
 	r = fit_colors(v, store, shards, raw, colors, err);
 	if (r == 0)
 		r = latent_colors_paint(colors, raw, out, err);
+	*fitted = colors->fitted;
 	if (r == 0 && colors->fitted && !known)
 		remember_colors(p, v->dataset->recipe_id, colors);
 	else
@@ -403,7 +406,7 @@ static int paint(struct api_pictures *p, struct view *v, struct store *store,
 }
 
 static int draw_sample(struct api_pictures *p, struct view *v, const struct wanted_shard *shards,
-		       const struct shard_span *span, struct buffer *png, struct error *err)
+		       const struct shard_span *span, struct api_preview *out, struct error *err)
 {
 	cleanup_record struct record record = RECORD_INIT;
 	cleanup_ndarray struct ndarray raw = NDARRAY_INIT;
@@ -416,13 +419,13 @@ static int draw_sample(struct api_pictures *p, struct view *v, const struct want
 		r = read_latent(store, shards->path, span, API_PICTURE_SIDE, &record, &facts, &raw,
 				err);
 	if (r == 0)
-		r = paint(p, v, store, shards, &raw, &image, err);
+		r = paint(p, v, store, shards, &raw, &image, &out->fitted, err);
 	store_close(store);
-	return r == 0 ? encode(&image, png, err) : -1;
+	return r == 0 ? encode(&image, out->png, err) : -1;
 }
 
 static int make_preview(struct api_pictures *p, struct view *v, int64_t shard, uint64_t offset,
-			struct buffer *png, struct error *err)
+			struct api_preview *out, struct error *err)
 {
 	struct wanted_shard shards = {.id = shard};
 	struct shard_span span = {.offset = offset}; /* bytes 0: not found */
@@ -433,31 +436,34 @@ static int make_preview(struct api_pictures *p, struct view *v, int64_t shard, u
 	if (r == 0 && span.bytes == 0)
 		r = error_set(err, ERR_CONFIG, "this dataset has no such shard, or sample in it");
 	if (r == 0)
-		r = draw_sample(p, v, &shards, &span, png, err);
+		r = draw_sample(p, v, &shards, &span, out, err);
 	release_shards(&shards);
 	return r;
 }
 
 int api_pictures_preview(struct api_pictures *p, const struct service_dataset *dataset,
-			 int64_t shard, uint64_t offset, struct buffer *png, struct error *err)
+			 int64_t shard, uint64_t offset, struct api_preview *out, struct error *err)
 {
-	/* Ids of shards are never used again. */
+	/* Ids of shards are never used again. False colours are kept under a name of their own. */
 	cleanup_free char *name = xasprintf("%s %" PRId64 " shard %" PRId64 " %" PRIu64,
 					    dataset->database, dataset->queue_id, shard, offset);
+	cleanup_free char *false_name = xasprintf("%s false", name);
 	struct view v;
 	int r;
 
 	if (api_turn_take(p->turn, err) < 0)
 		return -1;
-	if (picture_cache_get(p->cache, name, png)) {
+	out->fitted = picture_cache_get(p->cache, name, out->png);
+	if (out->fitted || picture_cache_get(p->cache, false_name, out->png)) {
 		api_turn_end(p->turn);
 		return 0;
 	}
 	r = view_open(&v, p, dataset, err);
 	if (r == 0)
-		r = make_preview(p, &v, shard, offset, png, err);
+		r = make_preview(p, &v, shard, offset, out, err);
 	if (r == 0)
-		picture_cache_put(p->cache, name, png->data, png->size);
+		picture_cache_put(p->cache, out->fitted ? name : false_name, out->png->data,
+				  out->png->size);
 	view_close(&v);
 	api_turn_end(p->turn);
 	return r;

@@ -4,7 +4,7 @@
  *
  *	p = api_pictures_new()
  *	api_pictures_thumbnail(p, dataset, key, &png, err)              any thread
- *	api_pictures_preview(p, dataset, shard, offset, &png, err)      any thread
+ *	api_pictures_preview(p, dataset, shard, offset, &preview, err)  any thread
  *	api_pictures_end(p); ... while (api_pictures_busy(p)) ...       nothing new, and what still is under way
  *	api_pictures_free(p)
  *
@@ -22,6 +22,8 @@
 #include "base/buffer.h"
 #include "daemon/service_status.h"
 
+#include <stdbool.h>
+
 #define API_PICTURE_SIDE   192
 #define API_PICTURES_BYTES ((size_t)8 << 20)
 
@@ -35,13 +37,19 @@ void api_pictures_end(struct api_pictures *p);
 /* One is being made, from files that may be on a network that is gone. */
 bool api_pictures_busy(struct api_pictures *p);
 
+struct api_preview {
+	struct buffer *png; /* it is appended to */
+	bool fitted;	    /* colours that were fitted to sources; false colours otherwise */
+};
+
 /*
- * Both append to @png. ERR_CONFIG: there is no such image, or sample; ERR_DATA with a reason: it cannot be shown;
+ * Both append to a png. ERR_CONFIG: there is no such image, or sample; ERR_DATA with a reason: it cannot be shown;
  * ERR_TRANSIENT: not now. Others as of the database.
  */
 int api_pictures_thumbnail(struct api_pictures *p, const struct service_dataset *dataset,
 			   const char *key, struct buffer *png, struct error *err);
 int api_pictures_preview(struct api_pictures *p, const struct service_dataset *dataset,
-			 int64_t shard, uint64_t offset, struct buffer *png, struct error *err);
+			 int64_t shard, uint64_t offset, struct api_preview *out,
+			 struct error *err);
 
 #endif

@@ -295,6 +295,7 @@ static void get_thumbnail(struct exchange *x)
 static void get_preview(struct exchange *x)
 {
 	const struct api_params *p = &x->params;
+	struct api_preview preview = {.png = &x->answer->body};
 	struct error err = ERROR_INIT;
 	int r;
 
@@ -305,8 +306,11 @@ static void get_preview(struct exchange *x)
 		return;
 	}
 	r = api_pictures_preview(x->context->pictures, x->dataset, p->shard, (uint64_t)p->offset,
-				 &x->answer->body, &err);
-	reply_picture(x, r, &err, "private, max-age=3600");
+				 &preview, &err);
+	reply_picture(x, r, &err, preview.fitted ? "private, max-age=3600" : "private, max-age=60");
+	if (r == 0)
+		http_answer_header(x->answer, "Latentd-Colors",
+				   preview.fitted ? "fitted" : "false");
 }
 
 /* -- commands ------------------------------------------------------------------------------------- */

@@ -7,10 +7,9 @@
 const byId = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-/* failures, samples and shards that are fetched at once; reasons that say there is no picture to be seen, or none to be had */
+/* failures, samples and shards that are fetched at once; reasons that say there is no picture to be seen */
 const PAGE = 200, SAMPLES = 24, SHARDS = 8;
-const BLANK = ["empty", "unsupported", "truncated", "corrupt", "bomb", "too_large", "unreadable", "gone", "damaged",
-	"not_found", "forbidden", "bad_status", "web_page", "redirect", "not_public", "unreachable", "bad_url"];
+const BLANK = ["empty", "unsupported", "truncated", "corrupt", "bomb", "too_large", "unreadable", "gone", "damaged"];
 let token = "", last = null;
 
 /* -- words ------------------------------------------------------------------------------------------- */
@@ -108,7 +107,8 @@ function drawTotals(status) {
 			slowest ? "left (" + duration(slowest.eta_low_s) + " to " + duration(slowest.eta_high_s) + ")" : "left"),
 		tile(count.format(status.datasets.reduce((n, d) => n + d.shards, 0)), "shards, " +
 			bytes(status.datasets.reduce((n, d) => n + d.shard_bytes, 0))));
-	byId("limit").textContent = status.limit || (todo === 0 ? "There is nothing to do." : "");
+	byId("limit").textContent = status.limit ||
+		(todo === 0 && status.datasets.every((d) => d.state === "idle") ? "There is nothing to do." : "");
 	charts.now(status.taken_at, speed, todo);
 }
 
@@ -119,10 +119,43 @@ function drawHead(status) {
 		", pixels and latents " + bytes(d.memory_used) + " of " + bytes(d.memory_limit);
 }
 
-function drawHealth(health) {
-	byId("state").textContent = health.healthy ? health.state : health.state + ", not healthy";
+/* What will go wrong, or is for people to decide; health has what is wrong already. */
+function notes(status) {
+	const found = [];
+	for (const d of status.disks)
+		if (d.needed_bytes > d.usable_bytes)
+			found.push("the disk of " + path(d.path) + " will be full before all is done" +
+				(d.full_in_s === null ? "" : ", in about " + duration(d.full_in_s)) + ": " +
+				bytes(d.needed_bytes - d.usable_bytes) + " more are needed than there are");
+	for (const d of status.datasets) {
+		if (d.watch.note)
+			found.push("dataset " + d.name + ": " + d.watch.note);
+		if (d.deletions > 0)
+			found.push("dataset " + d.name + ": " + count.format(d.deletions) + (d.deletions === 1 ? " sample is" : " samples are") +
+				" kept although the file is gone: `latentctl deletions --accept` removes " + (d.deletions === 1 ? "it" : "them"));
+	}
+	return found;
+}
+
+/* Of a live region: only what is new is read out, so what changes stays the same element. */
+function setText(element, text) {
+	if (element.textContent !== text)
+		element.textContent = text;
+}
+
+function drawHealth(health, status) {
+	const list = byId("problems"), lines = health.problems.map((text) => [text, ""]).concat(notes(status).map((text) => [text, "note"]));
+
+	setText(byId("state"), health.healthy ? health.state : health.state + ", not healthy");
 	byId("state").className = health.healthy ? "good" : "bad";
-	byId("problems").replaceChildren(...health.problems.map((line) => make("li", {}, line)));
+	while (list.children.length > lines.length)
+		list.lastChild.remove();
+	lines.forEach(([text, className], i) => {
+		if (i === list.children.length)
+			list.append(make("li", {}));
+		setText(list.children[i], text);
+		list.children[i].className = className;
+	});
 }
 
 function drawStages(stages) {
@@ -137,11 +170,18 @@ function drawEncoders(encoders) {
 		rows.push(row(e.name, [e.state + (e.why ? ": " + e.why : ""), rate(e.images_per_second), percent(e.busy),
 			count.format(e.images_done), count.format(e.images_failed)]));
 		for (const p of e.endpoints || [])
-			rows.push(row(p.url, [p.state + (p.why ? ": " + p.why : ""), "",
+			rows.push(row(p.url, [p.state + (p.why ? ": " + p.why : "") +
+				(p.wait_ms > 0 ? ", tried again in " + duration(Math.ceil(p.wait_ms / 1000)) : ""), "",
 				p.in_flight + " of " + p.limit + (p.latency_ms === null ? "" : ", " + Math.round(p.latency_ms) + " ms"),
 				count.format(p.images), count.format(p.failures)], "sub"));
 	}
 	byId("encoders").replaceChildren(...rows);
+}
+
+function drawServe(s) {
+	byId("serve").textContent = s ? "Serving others at " + s.url + ": " + [s.state + (s.why ? ": " + s.why : ""), s.model,
+		count.format(s.requests) + " requests", s.refused > 0 ? count.format(s.refused) + " refused" : "",
+		count.format(s.images_done) + " encoded", s.images_per_second.toFixed(1) + " images/s"].filter(Boolean).join(" · ") : "";
 }
 
 function drawDisks(disks) {
@@ -158,13 +198,14 @@ function datasetCard(name) {
 	card.title_ = make("h3", {}, name);
 	card.state = make("span", {});
 	card.pause = button("Pause", "begin nothing new of " + name, () => post(where + (card.paused ? "/resume" : "/pause")));
+	card.again = button("Try again", "go on with " + name + " when what is wrong is mended", () => post(where + "/resume"));
 	card.scan = button("Scan", "look through the folders of " + name + " now", () => post(where + "/scan"));
 	card.why = make("p", { className: "why" });
 	card.bar = make("progress", { max: 1000 });
 	card.bar.setAttribute("aria-label", "progress of " + name);
 	card.line = make("div", { className: "quiet" });
 	card.append(make("div", { className: "row" }, card.title_, card.state,
-		make("div", { className: "buttons" }, card.pause, card.scan)), card.why, card.bar, card.line);
+		make("div", { className: "buttons" }, card.pause, card.again, card.scan)), card.why, card.bar, card.line);
 	return card;
 }
 
@@ -174,7 +215,9 @@ function drawDatasets(datasets) {
 		const card = old.get(d.name) || datasetCard(d.name), s = sums(d), words = [];
 		card.paused = d.state === "paused";
 		card.pause.textContent = card.paused ? "Resume" : "Pause";
-		card.state.textContent = d.state;
+		card.again.hidden = d.state !== "blocked";
+		card.state.textContent = d.state + (d.priority === 0 ? "" : ", priority " + d.priority) + (d.retry_at === null ? "" :
+			(d.state === "paused" ? ", goes on in " : ", tried again in ") + duration(Math.max(0, d.retry_at - last.taken_at) / 1000));
 		card.why.textContent = d.why || "";
 		card.why.hidden = !d.why;
 		card.bar.value = s.all === 0 ? 0 : Math.floor((1000 * s.ended) / s.all);
@@ -289,10 +332,22 @@ const drawFailures = follower(async (datasets) => {
 
 /* -- shards and samples --------------------------------------------------------------------------------- */
 
+const previewOf = (name, sample) => "/api/v1" + placeOf(name) + "/preview?shard=" + sample.shard + "&offset=" + sample.offset;
+
+/* A header of the picture says it, which an img does not show: the first speaks for its dataset. */
+function falseColors(name, samples) {
+	const line = make("p", { className: "false-colors", hidden: true },
+		"False colours: there are no sources to fit them to (were the files moved?), so the first channels are shown as red, green and blue.");
+	if (samples.length > 0)
+		fetch(previewOf(name, samples[0]), { method: "HEAD" }).then((answer) => {
+			line.hidden = answer.headers.get("Latentd-Colors") !== "false";
+		}, () => {});
+	return line;
+}
+
 function sampleFigure(name, sample) {
 	const source = path(sample.source);
-	const picture = make("img", { alt: source, loading: "lazy",
-		src: "/api/v1" + placeOf(name) + "/preview?shard=" + sample.shard + "&offset=" + sample.offset });
+	const picture = make("img", { alt: source, loading: "lazy", src: previewOf(name, sample) });
 	return make("figure", { title: source + ", " + sample.group + ", " + path(sample.path) }, picture, make("figcaption", {}, source));
 }
 
@@ -311,7 +366,7 @@ const drawStored = follower(async (datasets) => {
 	return () => {
 		byId("shards").replaceChildren(...found.flatMap(([name, { shards }]) => shards.map((s) => shardRow(name, s))));
 		byId("samples").replaceChildren(...found.flatMap(([name, , { samples }]) => [
-			make("h3", { hidden: found.length === 1 }, name),
+			make("h3", { hidden: found.length === 1 }, name), falseColors(name, samples),
 			make("div", { className: "samples" }, ...samples.map((s) => sampleFigure(name, s)))]));
 		if (found.length === 0)
 			byId("samples").append(make("p", { className: "quiet" }, "none yet"));
@@ -348,12 +403,13 @@ byId("token-form").addEventListener("submit", (event) => {
 
 function draw(picture) {
 	last = picture.status;
-	drawHealth(picture.health);
+	drawHealth(picture.health, last);
 	drawHead(last);
 	drawTotals(last);
 	drawStages(last.stages);
 	drawDatasets(last.datasets);
 	drawEncoders(last.encoders);
+	drawServe(last.serve);
 	drawDisks(last.disks);
 	drawFailures(JSON.stringify(last.datasets.map((d) => [d.name, d.jobs.quarantined])), last.datasets);
 	drawStored(JSON.stringify(last.datasets.map((d) => [d.name, d.shards, d.shard_bytes, d.state === "starting"])), last.datasets);
@@ -362,6 +418,6 @@ function draw(picture) {
 const events = new EventSource("/api/v1/events");
 events.addEventListener("message", (event) => draw(JSON.parse(event.data)));
 events.addEventListener("error", () => {
-	byId("state").textContent = "the daemon does not answer";
+	setText(byId("state"), "the daemon does not answer: what is below was so before");
 	byId("state").className = "bad";
 });

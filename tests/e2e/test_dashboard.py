@@ -255,6 +255,89 @@ PALE = """
 """
 
 
+# What a screen reader would stumble over, by the rules of axe: landmarks, order of headings, lists, tables, names, live regions.
+WRONG = """
+(() => {
+    const found = [], all = (s) => [...document.querySelectorAll(s)], name = (e) => e.getAttribute('aria-label') ||
+        (e.getAttribute('aria-labelledby') || '').split(' ').map((id) => document.getElementById(id)?.textContent || '').join('');
+    const want = (holds, what) => holds || found.push(what);
+    want(document.documentElement.lang === 'en', 'no language');
+    want(document.title !== '', 'no title');
+    want(all('main').length === 1 && all('h1').length === 1, 'not one main and one h1');
+    let level = 0;
+    for (const h of all('h1, h2, h3, h4').filter((e) => e.checkVisibility())) {
+        want(Number(h.tagName[1]) <= level + 1, 'heading after a gap: ' + h.textContent);
+        level = Number(h.tagName[1]);
+    }
+    for (const list of all('ul, ol'))
+        want([...list.children].every((e) => e.tagName === 'LI'), 'a list with other children than items');
+    for (const item of all('li'))
+        want(['UL', 'OL'].includes(item.parentElement.tagName), 'an item without a list');
+    for (const region of all('section, [role=region], [role=group]'))
+        want(name(region) !== '', 'a region without a name: ' + region.innerHTML.slice(0, 60));
+    for (const region of all('[aria-live], [role=status], [role=alert]'))
+        want(region.getAttribute('role') === 'status' || region.ariaLive === 'polite', 'a live region that interrupts');
+    want(document.querySelector('#state').getAttribute('role') === 'status', 'the state is not live');
+    want(document.querySelector('#problems').ariaLive === 'polite', 'the problems are not live');
+    for (const cell of all('th'))
+        want(['col', 'row'].includes(cell.scope), 'a heading of a table without scope: ' + cell.textContent);
+    for (const image of all('img'))
+        want(image.hasAttribute('alt'), 'a picture without alt');
+    for (const id of all('[id]').map((e) => e.id))
+        want(all('#' + id).length === 1, 'twice: ' + id);
+    for (const label of all('[aria-labelledby]'))
+        want(name(label) !== '', 'named by nothing');
+    return found;
+})()
+"""
+
+
+@test
+def what_is_wrong_stands_on_the_page_with_what_to_do(ws):
+    daemon = with_tcp(ws)
+    (photos,) = daemon.config["datasets"]
+    ws.small_pictures(3, folder=ws.path("photos"))
+    with Browser(ws) as page:
+        page.size(1280, 900)
+        port = start(daemon)
+        daemon.wait_for("photos", finished=3)
+        daemon.wait_for_state("idle", "photos")
+        page.open(f"http://localhost:{port}/")
+        page.wait("document.querySelectorAll('#stages tr').length === 6")
+        page.wait("document.querySelector('#limit').textContent === 'There is nothing to do.'")
+        equal(page.run("document.querySelector('#problems').children.length"), 0, "problems")
+        equal(page.run(WRONG), [], "roles")
+        again = "[...document.querySelectorAll('.dataset button')].find((b) => b.textContent === 'Try again')"
+        assert page.run(f"{again}.hidden"), "there is nothing to try again"
+        # settings that are wrong, then a source that vanishes
+        photos["priority"] = "high"
+        daemon.write()
+        daemon.post("/reload", code=409)
+        problem = "document.querySelector('#problems').textContent.includes"
+        page.wait(f"{problem}('reload failed, the old settings are in force: ')")
+        equal(page.run("document.querySelector('#state').textContent"), "running", "state")
+        os.rename(ws.path("photos"), ws.path("away"))
+        page.wait(f"{problem}('No such file or directory: it is waited for; mount it, or mend its path')")
+        page.wait("document.querySelector('#state').textContent === 'running, not healthy'")
+        page.wait("document.querySelector('#limit').textContent === ''")
+        equal(page.run(f"{again}.hidden"), False, "whether it can be tried again")
+        # what is read out is what is new: the lines stay the same elements
+        page.run("document.querySelector('#problems').firstChild.mark = 1; window.seen = last; 0")
+        page.wait("window.seen !== last")
+        equal(page.run("document.querySelector('#problems').firstChild.mark"), 1, "the first line")
+        equal(page.run(WRONG), [], "roles")
+        for scheme in ("light", "dark"):
+            page.scheme(scheme)
+            equal(page.run(PALE), [], f"text that can hardly be read, {scheme}")
+        page.size(400, 900)
+        wide = page.run("document.documentElement.scrollWidth")
+        assert wide <= 400, f"the page is {wide} wide on a screen of 400"
+        os.rename(ws.path("away"), ws.path("photos"))
+        page.wait("document.querySelector('#state').textContent === 'running'")
+        equal(page.errors, [], "errors in the browser's console")
+    daemon.stop()
+
+
 def press(page, key, code):
     for kind in ("keyDown", "keyUp"):
         text = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
@@ -275,6 +358,11 @@ def what_is_stored_is_seen_with_pictures_and_history(ws):
         page.wait("document.querySelectorAll('#samples img').length === 3")
         page.run("document.querySelector('#samples').scrollIntoView()")
         page.wait("[...document.querySelectorAll('#samples img')].every((i) => i.complete && i.naturalWidth > 0)")
+        equal(page.run(WRONG), [], "roles")
+        # latents of the fake encoder are of no colours; that there are sources is said by the daemon alone
+        colors = "(await fetch(document.querySelector('#samples img').src, { method: 'HEAD' })).headers.get('Latentd-Colors')"
+        told = page.run(f"(async () => {colors})()")
+        page.wait(f"document.querySelector('.false-colors').hidden === {json.dumps(told == 'fitted')}")
         shards = daemon.get("/datasets/photos/shards")["shards"]
         equal(page.run("document.querySelectorAll('#shards tr').length"), len(shards), "shards")
         page.wait("document.querySelector('#todo-chart svg') !== null")
