@@ -26,15 +26,16 @@ import urllib.parse
 
 import numpy
 
-from latentd_wds import LatentBatches, finish, overlays
+from latentd_wds import LatentBatches, finish, overlays, variants_of
 
 
 class MdsSamples:
     """A dataset of MosaicML's format, as LatentBatches has one of tars: buckets, rows, sample(i)."""
 
-    def __init__(self, folder, split, scale, pairs):
-        self.folder, self.scale, self.pairs, self.opened = folder, scale, pairs, (None, None)
+    def __init__(self, folder, split, scale):
+        self.folder, self.scale, self.opened = folder, scale, (None, None)
         self.captions, removed = overlays(folder)
+        self.variants = variants_of(folder)[1]
         self.buckets = {}  # name -> [(shard, place in it)]
         for index in sorted(glob.glob(os.path.join(glob.escape(folder), split, "*", "index.json"))):
             bucket, rows = os.path.basename(os.path.dirname(index)), []
@@ -43,10 +44,9 @@ class MdsSamples:
             for shard in shards:
                 path = f"{split}/{bucket}/{shard['zip_data']['basename']}"
                 gone = {key for at, key in removed if at == path}
-                for n in range(shard["samples"]):
-                    key = self._read(path, n)["key"] if gone or pairs else ""
-                    if key not in gone and not (pairs and key.endswith("-f")):
-                        rows.append((path, n))
+                left = [n for n in range(shard["samples"]) if not gone or self._read(path, n)["key"] not in gone]
+                # the variants of an image stand side by side, the plain one first
+                rows += [(path, n) for n in left[:: self.variants]]
             self.buckets[bucket] = rows
         self.rows = [row for rows in self.buckets.values() for row in rows]
 
@@ -98,7 +98,7 @@ def samples_of(folder, split, scale):
     with open(os.path.join(folder, ".latentd", "dataset.json"), encoding="utf-8") as file:
         about = json.load(file)
     if about["format"] == "mds":
-        data = MdsSamples(folder, split, scale, "flip" in (about.get("recipe") or {}).get("variants", ()))
+        data = MdsSamples(folder, split, scale)
     else:
         data = LatentBatches(folder, 1, scale=scale, split=split)
     if not len(data.rows):

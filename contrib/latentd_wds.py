@@ -82,6 +82,14 @@ def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
     return data.decode(unzst).map(lambda sample: finish(sample, captions or {}, scale, seed))
 
 
+def variants_of(folder):
+    """How many latents there are of each crop (2: plain, mirrored), and of each image."""
+    with open(os.path.join(folder, ".latentd/dataset.json"), encoding="utf-8") as file:
+        names = (json.load(file).get("recipe") or {}).get("variants", ("plain",))
+    ways = 2 if "flip" in names else 1
+    return ways, ways * sum(name != "flip" for name in names)
+
+
 class LatentBatches:
     """Step -> batch, a map-style dataset; its length is the steps of an epoch."""
 
@@ -90,10 +98,7 @@ class LatentBatches:
         self.shards, self.buckets, self.plans, self.flip = [], {}, {}, flip
         # buckets: name -> [shard, and first byte and end of each variant] of images
         self.captions, removed = overlays(folder)
-        with open(os.path.join(folder, ".latentd/dataset.json"), encoding="utf-8") as file:
-            variants = (json.load(file).get("recipe") or {}).get("variants", ("plain",))
-        self.ways = 2 if "flip" in variants else 1  # of each crop: plain, mirrored
-        self.variants = self.ways * sum(name != "flip" for name in variants)
+        self.ways, self.variants = variants_of(folder)
         for index in sorted(glob.glob(os.path.join(glob.escape(folder), ".latentd/webshart", split, "*/*.json"))):
             shard = os.path.relpath(index, os.path.join(folder, ".latentd", "webshart"))[:-5] + ".tar"
             self._add_shard(index, shard, {key for path, key in removed if path == shard})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""read_exports.py LATENTCTL OUT: exports of OUT's datasets sdxl and sd15, read by those that they are for.
+"""read_exports.py LATENTCTL OUT: exports of OUT's datasets sdxl, sd15 and mirrored, read by those that they are for.
 
 What is in the Python index is installed: numpy, safetensors, datasets, torch where it is. The trainers' own loading code is
 taken out of their sources, one class or function each, below the folder that LATENTD_TRAINERS names:
@@ -344,7 +344,7 @@ def a_split_is_exported_by_itself_and_the_other_one_told(into):
 
 
 def datasets_of_other_forms_are_exported_alike(into):
-    """sd15 repacked to MosaicML's format, with and without other columns, and to planes."""
+    """sd15, and one with variants, repacked to MosaicML's format, with and without other columns, and to planes."""
     import shutil
 
     def files(folder):
@@ -355,19 +355,24 @@ def datasets_of_other_forms_are_exported_alike(into):
                     found[os.path.relpath(os.path.join(at, name), folder)] = file.read()
         return found
 
-    wanted, out = os.path.join(into, "wanted"), os.path.join(into, "out")
-    assert python_export("sd15", "mds", wanted).returncode == 0
-    shutil.copytree(os.path.join(OUT, "sd15"), os.path.join(out, "sd15"))
+    def exported(folder, variants, target):
+        done = python_export(folder, "mds", target)
+        assert done.returncode == 0 and ("left out: mirrored" in done.stdout) == variants, done
+        return files(target)
+
+    out, datasets, wanted = os.path.join(into, "out"), {"sd15": False, "mirrored": True}, {}
+    for name, variants in datasets.items():
+        wanted[name] = exported(name, variants, os.path.join(into, f"wanted_{name}"))
+        shutil.copytree(os.path.join(OUT, name), os.path.join(out, name))
     environment = {**os.environ, "XDG_STATE_HOME": os.path.join(into, "state")}
     latentctl = lambda *words: subprocess.run([LATENTCTL, *words], check=True, capture_output=True, env=environment)  # noqa: E731
     latentctl("rebuild", out)
     forms = (["--codec", "planes"], ["--format", "mds"], ["--columns", "latent=z:bytes,caption=text,meta=record"])
     for i, form in enumerate(forms):
         latentctl("repack", "--out", out, *form)
-        target = os.path.join(into, f"made{i}")
-        done = python_export(os.path.join(out, "sd15"), "mds", target)
-        assert done.returncode == 0, done
-        assert files(target) == files(wanted), form
+        for name, variants in datasets.items():
+            made = exported(os.path.join(out, name), variants, os.path.join(into, f"made{i}_{name}"))
+            assert made == wanted[name], (form, name)
 
 
 def a_disk_that_fills_is_one_line_and_nothing_is_half_written(into):
