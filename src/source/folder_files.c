@@ -148,15 +148,22 @@ int folder_examine(int root, const char *path, const struct companion_search *co
 	cleanup_free char *copy = xstrdup(path);
 	const char *base = NULL;
 	cleanup_close int dir = folder_open_parent(root, copy, &base);
-	struct source_entry found;
+	struct source_entry found = {.path = NULL};
+	struct error why = ERROR_INIT;
 
-	if (dir < 0 && (errno == EMFILE || errno == ENFILE))
-		return folder_error(err, "look at", path);
-	if (dir < 0 || folder_look(dir, base, &found) != FOLDER_FILE)
+	if (dir < 0)
+		open_error(&why, path);
+	if (dir < 0 && why.code != ERR_DATA) {
+		*err = why;
+		return -1;
+	}
+	/* What may not be reached is there, as far as anybody knows. */
+	if (dir < 0 ? strcmp(why.reason, "unreadable") != 0
+		    : folder_look(dir, base, &found) != FOLDER_FILE)
 		return SOURCE_GONE;
 	found.path = path;
 	found.caption = SOURCE_UNSEEN;
-	if (companions)
+	if (companions && dir >= 0)
 		companions_look(dir, base, companions, &found);
 	*entry = found;
 	return 0;

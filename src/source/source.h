@@ -80,7 +80,7 @@ struct source_ops {
 
 	/*
 	 * Fills @entry (its path is @path) as next would, if the file had a name that it lists.
-	 * SOURCE_GONE: there is no such file. ERR_TRANSIENT: no descriptors left.
+	 * SOURCE_GONE: there is no such file. ERR_TRANSIENT, ERR_IO: nothing is known: no descriptors left, a stale handle.
 	 */
 	int (*examine)(struct source *s, const char *path, struct source_entry *entry,
 		       struct error *err);

@@ -589,6 +589,28 @@ static void what_may_not_be_read_is_reported_and_the_rest_listed(void **state)
 	assert_int_equal(fchmodat(f->fd, "shut", 0755, 0), 0);
 }
 
+static bool has_not_vanished(struct fixture *f)
+{
+	struct source_entry entry = {.size = 1};
+	struct error err = ERROR_INIT;
+
+	return source_examine(f->source, "shut/deep/a.jpg", &entry, &err) == 0 && entry.size == 0 &&
+	       source_examine(f->source, "none/deep/a.jpg", &entry, &err) == SOURCE_GONE;
+}
+
+static void what_may_not_be_reached_has_not_vanished(void **state)
+{
+	struct fixture *f = *state;
+
+	make_folder(f, "shut");
+	make_folder(f, "shut/deep");
+	make_file(f, "shut/deep/a.jpg");
+	assert_int_equal(fchmodat(f->fd, "shut", geteuid() == 0 ? 0700 : 0, 0), 0);
+	open_source(f, true);
+	as_nobody(f, has_not_vanished);
+	assert_int_equal(fchmodat(f->fd, "shut", 0755, 0), 0);
+}
+
 static bool root_is_refused(struct fixture *f)
 {
 	const struct source_folder_options options = {.recursive = true};
@@ -702,6 +724,7 @@ int main(void)
 	    TEST(a_folder_replaced_by_a_link_is_not_followed),
 	    TEST(without_descriptors_nothing_is_passed_over),
 	    TEST(what_may_not_be_read_is_reported_and_the_rest_listed),
+	    TEST(what_may_not_be_reached_has_not_vanished),
 	    TEST(an_unreadable_root_is_one_clear_line),
 	    TEST(a_missing_root_or_a_file_as_root_is_one_clear_line),
 	    TEST(a_root_may_be_a_link),
