@@ -24,7 +24,8 @@ enum {
 	IDLE_CONNECTIONS = 512,
 	IDLE_HANDLES = 64,
 	STALL_BYTES = 1024, /* a second */
-	STREAMS = 1024,	    /* of one connection with HTTP/2; servers allow fewer */
+	ERROR_PAGE_MAX = 1 << 20,
+	STREAMS = 1024, /* of one connection with HTTP/2; servers allow fewer */
 	EVENTS = 64,
 	RETRY_AFTER_MAX_S = 3600,
 	TLS_ALERT = 0x15, /* a record's first bytes, RFC 8446 5.1 */
@@ -38,6 +39,7 @@ struct http_transfer {
 	struct curl_slist *headers;
 	struct http_exchange *x;
 	bool too_large;
+	bool enough;	   /* of a page that came with an error */
 	bool not_public;   /* an address was not connected to */
 	bool no_http, tls; /* what came is something else, and that is TLS */
 	char why[CURL_ERROR_SIZE];
@@ -109,13 +111,16 @@ static int on_timer(CURLM *curl, long ms, void *arg)
 	return 0;
 }
 
-/* An error in a few words, and not the page that comes with it. */
-static size_t keep_start(struct http_exchange *x, const char *data, size_t n)
+/* An error in a few words, and not the page that comes with it, which is read for the sake of the connection, but not without end. */
+static size_t keep_start(struct http_transfer *t, const char *data, size_t n)
 {
+	struct http_exchange *x = t->x;
 	size_t room = HTTP_ERROR_BODY - x->reply.size;
 
 	buffer_append(&x->reply, data, n < room ? n : room);
-	return n;
+	x->received += n;
+	t->enough = x->received > ERROR_PAGE_MAX;
+	return t->enough ? 0 : n;
 }
 
 /* Before anything of it is read. */
@@ -160,7 +165,7 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
 	if (x->received == 0 && x->on_body)
 		curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &x->status);
 	if (x->on_body && x->status != 200)
-		return keep_start(x, data, n);
+		return keep_start(t, data, n);
 	if (x->received == 0 && says_too_large(t))
 		t->too_large = true;
 	if (t->too_large || n > x->response_max - x->received) {
@@ -373,7 +378,7 @@ int http_multi_start(struct http_multi *m, struct http_exchange *x, struct error
 	if (!t)
 		return error_set(err, ERR_NOMEM, "libcurl gives no handle");
 	t->x = x;
-	t->too_large = t->not_public = t->no_http = t->tls = false;
+	t->too_large = t->enough = t->not_public = t->no_http = t->tls = false;
 	x->received = 0;
 	t->why[0] = '\0';
 	t->headers = http_curl_headers(x->headers);
@@ -431,6 +436,8 @@ static enum http_result result_of(const struct http_transfer *t, CURLcode code)
 {
 	long refusal = refusal_of_proxy(t, code);
 
+	if (t->enough)
+		return HTTP_REPLY;
 	if (t->too_large)
 		return HTTP_TOO_LARGE;
 	if (t->not_public && code == CURLE_COULDNT_CONNECT)

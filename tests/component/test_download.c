@@ -37,6 +37,12 @@ static void answer(void *arg, const struct loopback_request *request, struct loo
 	buffer_append_string(&reply->body, "0123456789");
 	if (strcmp(how, "gone") == 0) {
 		reply->status = 410;
+	} else if (strcmp(how, "endless") == 0) {
+		reply->how = LOOPBACK_RAW;
+		buffer_reset(&reply->body);
+		buffer_append_string(&reply->body,
+				     "HTTP/1.1 404 Gone\r\nContent-Length: 100000000\r\n\r\n");
+		buffer_append_zeros(&reply->body, 2 << 20);
 	} else if (strcmp(how, "missing") == 0) {
 		reply->status = 404;
 	} else if (strcmp(how, "closed") == 0) {
@@ -195,9 +201,10 @@ static void what_the_server_refuses_is_about_the_file(void **state)
 {
 	assert_data(*state, "missing", "not_found");
 	assert_data(*state, "gone", "not_found");
+	assert_data(*state, "endless", "not_found");
 	assert_data(*state, "closed", "forbidden");
 	assert_data(*state, "teapot", "bad_status");
-	assert_int_equal(loopback_requests(((struct rig *)*state)->server), 4);
+	assert_int_equal(loopback_requests(((struct rig *)*state)->server), 5);
 }
 
 static void a_file_is_read_to_its_limit_whatever_its_length_says(void **state)
