@@ -252,6 +252,7 @@ static void pump_open(struct lane *l)
 	}
 	if (lane_is_busy(l) && !engine_rests(l->engine))
 		engine_want(l->engine);
+	pipeline_set_patience(l->pipeline, l->draining ? LANE_PATIENCE_MS : 0);
 	pipeline_encode_more(l->pipeline);
 	if (l->phase != LANE_OPEN)
 		return;

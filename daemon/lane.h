@@ -99,7 +99,10 @@ void lane_pause(struct lane *l, bool paused);
 void lane_hold(struct lane *l, const char *why);
 void lane_scan(struct lane *l);
 void lane_seal(struct lane *l);
-/* Takes no new files once it has looked through all folders, encodes and seals everything; lane_is_drained() then. */
+/*
+ * Takes no new files once it has looked through all folders, encodes and seals everything; lane_is_drained() then. Images whose
+ * servers have not been reached for LANE_PATIENCE_MS are left.
+ */
 void lane_drain(struct lane *l);
 bool lane_is_paused(const struct lane *l);
 /* A lane that is paused, or held, or lacks a source, does not get there. */

@@ -308,6 +308,11 @@ void pipeline_pause(struct pipeline *p, bool paused)
 	p->paused = paused;
 }
 
+void pipeline_set_patience(struct pipeline *p, int64_t ms)
+{
+	p->options.patience_ms = ms;
+}
+
 void pipeline_stop(struct pipeline *p)
 {
 	p->stopping = true;

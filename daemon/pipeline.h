@@ -95,6 +95,8 @@ void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, s
 void pipeline_close_source(struct pipeline *p, struct source *source);
 void pipeline_again(struct pipeline *p);
 void pipeline_pause(struct pipeline *p, bool paused);
+/* options.patience_ms from now on. */
+void pipeline_set_patience(struct pipeline *p, int64_t ms);
 void pipeline_stop(struct pipeline *p);
 /* An encode driver's answer, to whichever pipeline the batch is of. */
 void pipeline_on_batch(struct encode_batch *batch, const struct error *failure);

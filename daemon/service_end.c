@@ -89,6 +89,8 @@ static int end_of(const struct service *s, const struct lane *l)
 	if (!lane_is_drained(l))
 		return -1;
 	lane_counts(l, &counts);
+	if (s->options.once && counts.jobs[JOB_RETRYABLE] > 0)
+		return EXIT_FAILED; /* their servers cannot be reached */
 	return counts.jobs[JOB_QUARANTINED] > 0 ? EXIT_QUARANTINED : EXIT_OK;
 }
 

@@ -204,6 +204,18 @@ def a_daemon_takes_a_list_and_what_is_added_to_it(ws):
 
 
 @test
+def a_drain_waits_for_no_server_that_is_not_there(ws):
+    paths = ws.small_pictures(2)
+    with Server(ws.src) as server:
+        daemon = Daemon(ws)
+        listed = put(ws, [server.url + paths[0], nobody() + paths[1]])
+        daemon.dataset("photos", src=ws.src)["source"] = {"path": listed, "private_hosts": True}
+        daemon.run("--once", code=FAILED)
+        ws.name = "photos"
+        equal(sources(ws), [server.url + paths[0]], "samples")
+
+
+@test
 def a_thumbnail_of_a_silent_server_does_not_hold_up_the_end(ws):
     picture = open(os.path.join(ws.src, ws.small_pictures(1)[0]), "rb").read()
     url, answers = "http://pictures.example/a.jpg", []
