@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "image/png_encode.h"
 #include "storage/seal.h"
 
@@ -19,10 +20,14 @@
 /* Samples that colours are fitted to, each of them at that size of the latent, of sources of at most so many pixels. */
 enum { FIT_SAMPLES = 6, FIT_SIDE = 32, FIT_PIXELS = 4 << 20, RECIPES_MAX = 16 };
 
+/* False colours, too, for so long: sources that are not there are not looked for with every sample of a page. */
+enum { FALSE_COLORS_MS = 60000 };
+
 /* The colours of a recipe's latents. */
 struct recipe_colors {
 	char *recipe_id;
 	struct latent_colors *colors;
+	int64_t until; /* monotonic ms */
 };
 
 struct api_pictures {
@@ -339,11 +344,11 @@ static int learn(struct view *v, struct store *store, const struct fit_sample *s
 	return latent_colors_learn(colors, &raw, source.pixels ? &source : NULL, err);
 }
 
-static const struct latent_colors *known_colors(const struct api_pictures *p, const char *recipe_id)
+static struct recipe_colors *known_colors(struct api_pictures *p, const char *recipe_id)
 {
 	for (size_t i = 0; i < RECIPES_MAX; i++) {
 		if (p->recipes[i].recipe_id && strcmp(p->recipes[i].recipe_id, recipe_id) == 0)
-			return p->recipes[i].colors;
+			return &p->recipes[i];
 	}
 	return NULL;
 }
@@ -352,11 +357,15 @@ static const struct latent_colors *known_colors(const struct api_pictures *p, co
 static void remember_colors(struct api_pictures *p, const char *recipe_id,
 			    struct latent_colors *colors)
 {
-	struct recipe_colors *place = &p->recipes[p->next_recipe++ % RECIPES_MAX];
+	struct recipe_colors *place = known_colors(p, recipe_id);
 
+	if (!place)
+		place = &p->recipes[p->next_recipe++ % RECIPES_MAX];
 	free(place->recipe_id);
 	free(place->colors);
-	*place = (struct recipe_colors){xstrdup(recipe_id), colors};
+	*place =
+	    (struct recipe_colors){xstrdup(recipe_id), colors,
+				   colors->fitted ? INT64_MAX : clock_mono_ms() + FALSE_COLORS_MS};
 }
 
 /* A sample that cannot be read, of a shard that is damaged perhaps, teaches nothing. */
@@ -384,13 +393,13 @@ static int paint(struct api_pictures *p, struct view *v, struct store *store,
 		 const struct wanted_shard *shards, const struct ndarray *raw, struct image *out,
 		 bool *fitted, struct error *err)
 {
-	const struct latent_colors *known = known_colors(p, v->dataset->recipe_id);
+	const struct recipe_colors *known = known_colors(p, v->dataset->recipe_id);
 	struct latent_colors *colors = NULL;
 	int r;
 
-	if (known && known->channels == raw->shape[0]) {
-		*fitted = true;
-		return latent_colors_paint(known, raw, out, err);
+	if (known && known->colors->channels == raw->shape[0] && clock_mono_ms() < known->until) {
+		*fitted = known->colors->fitted;
+		return latent_colors_paint(known->colors, raw, out, err);
 	}
 	colors = xcalloc(1, sizeof(*colors));
 	colors->channels = raw->shape[0];
@@ -398,7 +407,7 @@ static int paint(struct api_pictures *p, struct view *v, struct store *store,
 	if (r == 0)
 		r = latent_colors_paint(colors, raw, out, err);
 	*fitted = colors->fitted;
-	if (r == 0 && colors->fitted && !known)
+	if (r == 0)
 		remember_colors(p, v->dataset->recipe_id, colors);
 	else
 		free(colors);

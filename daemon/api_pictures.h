@@ -14,7 +14,7 @@
  * a server that is silent) are given up. API_PICTURES_BYTES of those that were asked for last are kept.
  *
  * Colours of latents are fitted (latent_colors.h) to samples of several sizes whose sources are still there, once for each
- * recipe; where there are none they are false colours.
+ * recipe; where there are none they are false colours, and the sources are looked for again later.
  */
 #ifndef LATENTD_DAEMON_API_PICTURES_H
 #define LATENTD_DAEMON_API_PICTURES_H

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.parse
 
-from daemon_rig import Daemon
+from daemon_rig import Connection, Daemon
 from harness import FAILED, QUARANTINED, equal, run_tests, test, wait_until
 from reference import read_dataset
 
@@ -243,6 +243,35 @@ def a_thumbnail_of_a_silent_server_does_not_hold_up_the_end(ws):
         asking.join()
         ended.set()
         equal(answers, [503], "answers")
+
+
+@test
+def sources_that_are_gone_are_not_asked_for_with_every_preview(ws):
+    pictures = [open(os.path.join(ws.src, p), "rb").read() for p in ws.small_pictures(2)]
+    urls = [f"http://pictures.example/{i}.jpg" for i in range(2)]
+    gone = threading.Event()
+
+    def way(picture):
+        return lambda h: h.say(410) if gone.is_set() else h.say(200, picture)
+
+    with Server(ws.src) as server:
+        server.ways = {url: way(picture) for url, picture in zip(urls, pictures)}  # as a proxy is asked
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src)["source"] = {"path": put(ws, urls)}
+        daemon.start(env={**ws.environment, "http_proxy": server.url, "no_proxy": ""})
+        daemon.wait_for("photos", finished=2)
+        daemon.drain("photos")
+        gone.set()
+        for asked, sample in enumerate(daemon.get("/datasets/photos/samples")["samples"]):
+            if asked:
+                server.asked.clear()
+            connection = Connection(daemon.socket)
+            where = f"/api/v1/datasets/photos/preview?shard={sample['shard']}&offset={sample['offset']}"
+            connection.request("GET", where)
+            equal(connection.getresponse().status, 200, "in false colours")
+            connection.close()
+        equal(server.asked, [], "requests for the second")
+        daemon.stop()
 
 
 run_tests()
