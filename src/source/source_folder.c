@@ -106,7 +106,7 @@ static unsigned char entry_type(int dir, const struct dirent *entry)
 	return (unsigned char)IFTODT(st.st_mode);
 }
 
-/* Whether the file @path, a caption or not, or what is in the archive, is among those that are wanted. */
+/* Whether @path, of a file or an archive, may be asked for. */
 static bool is_chosen(const struct source_folder *f, const char *path)
 {
 	return f->archives && source_path_is_archive(path)

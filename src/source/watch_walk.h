@@ -52,7 +52,7 @@ void walk_lost(struct watch *w, const char *why);
 /* Fills @event for @name in @f; its path is the watch's. */
 void walk_event(struct watch *w, struct watch_event *event, enum watch_kind kind,
 		const struct watch_folder *f, const char *name);
-/* @name in @f, which is no folder, is told of; the same of a folder that is watched. The event's path may be written over. */
+/* Whether file @name in @f is told of, and whether folder @name is watched. Both may write over the event's path. */
 bool walk_wants(struct watch *w, const struct watch_folder *f, const char *name);
 bool walk_enters(struct watch *w, const struct watch_folder *f, const char *name);
 
