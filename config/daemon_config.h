@@ -64,10 +64,11 @@ struct dataset_config {
 	bool require_caption; /* an image waits until it has one */
 	enum on_duplicate duplicates;
 	enum on_delete on_delete;
-	int priority;	   /* higher first; equal: in turn */
-	bool paused;	   /* from the start, until `latentctl resume` */
-	const char *hours; /* day_hours_parse(): when it is encoded; NULL: always */
-	const char *part;  /* "2/3" (dataset_part_parse); NULL: all */
+	int priority;		     /* higher first; equal: in turn */
+	bool paused;		     /* from the start, until `latentctl resume` */
+	const char *hours;	     /* day_hours_parse(): when it is encoded; NULL: always */
+	size_t max_requests_per_day; /* images, variants counted, that endpoints encode; 0: any */
+	const char *part;	     /* "2/3" (dataset_part_parse); NULL: all */
 	uint64_t seal_age; /* ms after which what has been encoded is sealed, full shard or not */
 	struct recipe_options recipe;
 	struct config_place place; /* of its item in the list */

@@ -77,6 +77,10 @@ static const struct setting dataset_rows[] = {
     {"hours", SETTING_STRING, DATASET(hours), .valid = day_hours_valid,
      .expected = DAY_HOURS_EXPECTED, .reloadable = true, .example = "20:00-08:00",
      .help = "when it is encoded, by the local clock; over midnight too (always)"},
+    {"max-requests-per-day", SETTING_COUNT, DATASET(max_requests_per_day), .fallback = "0",
+     .reloadable = true,
+     .help = "so many images, or variants of them, do endpoints encode for it in 24 hours; then it "
+	     "rests, unless this machine encodes it too; 0: no limit"},
     {"part", SETTING_STRING, DATASET(part), .valid = dataset_part_valid,
      .expected = DATASET_PART_EXPECTED, .example = "1/3",
      .help = "only this part of the images, into an output of its own (latentctl merge)"},

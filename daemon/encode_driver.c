@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/thread.h"
+#include "encoder/encoder_remote.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -23,6 +24,7 @@ struct encode_driver {
 	struct encode_device own; /* of the loop's thread */
 	struct encode_device *device;
 	bool rests;
+	bool remote;	    /* it computes on endpoints */
 	uint64_t submitted; /* of the loop's thread, and below */
 	int64_t back_at, pace;
 	atomic_uint_fast64_t cancelled;
@@ -231,9 +233,11 @@ int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driv
 		       void *arg, struct encode_driver **out, struct error *err)
 {
 	struct encode_driver *d = xcalloc(1, sizeof(*d));
+	struct encoder_remote_view view;
 
 	d->inbox = inbox;
 	d->encoder = encoder;
+	d->remote = encoder_remote_view(encoder, &view);
 	d->on_batch = on_batch;
 	d->arg = arg;
 	atomic_init(&d->cancelled, 0);
@@ -281,7 +285,8 @@ bool encode_driver_can(const struct encode_driver *d, unsigned needs)
 
 	return (!(needs & ENCODE_TILES) || caps->tiles) &&
 	       (!(needs & ENCODE_VALUES) || caps->values) &&
-	       (!(needs & ENCODE_DECODE) || caps->decodes);
+	       (!(needs & ENCODE_DECODE) || caps->decodes) &&
+	       (!(needs & ENCODE_HERE) || !d->remote);
 }
 
 int64_t encode_driver_pace(const struct encode_driver *d)
@@ -302,6 +307,7 @@ void encode_driver_submit(struct encode_driver *d, struct encode_batch *batch)
 	d->submitted++;
 	batch->given_at = clock_mono_ns();
 	batch->engine = encoder_caps(d->encoder)->engine;
+	batch->sent = d->remote;
 	taken = bounded_queue_try_push(d->batches, batch, 0);
 	assert(taken);
 	(void)taken;

@@ -24,6 +24,7 @@ struct encode_driver;
 #define ENCODE_TILES  1u /* batches with a tile size */
 #define ENCODE_VALUES 2u /* items with values instead of pixels */
 #define ENCODE_DECODE 4u /* to be decoded */
+#define ENCODE_HERE   8u /* not by endpoints */
 
 /* What several encoders compute on (the cores, a GPU): so much in flight in all of them together. Of the loop's thread. */
 struct encode_device {

@@ -86,7 +86,7 @@ void encode_group_submit(struct encode_group *g, struct encode_batch *batch)
 	unsigned needs = batch->decode ? ENCODE_DECODE
 				       : (batch->tile > 0 ? ENCODE_TILES : 0) |
 					     (has_values(batch) ? ENCODE_VALUES : 0);
-	struct encode_driver *d = soonest(g, needs);
+	struct encode_driver *d = soonest(g, needs | (batch->here ? ENCODE_HERE : 0));
 
 	assert(d);
 	encode_driver_submit(d, batch);

@@ -197,6 +197,19 @@ const struct work_hours *engine_rests(const struct engine *e)
 	return first;
 }
 
+bool engine_is_here(const struct engine *e)
+{
+	for (size_t i = 0; i < e->engines->n; i++) {
+		const struct engine_entry *entry = &e->engines->entries[i];
+		const struct engine_unit *u = &e->units[i];
+
+		if (is_of(e, entry) && entry->config.type != ENCODER_TYPE_REMOTE &&
+		    !entry->hours.rests && (e->state != ENGINE_READY || (u->driver && !u->out)))
+			return true;
+	}
+	return false;
+}
+
 /* -- all of them ---------------------------------------------------------------------------------- */
 
 static int open_accounts(struct engines *engines, struct error *err)

@@ -83,6 +83,8 @@ struct encode_group *engine_group(struct engine *e);
  * NULL: it is not so.
  */
 const struct work_hours *engine_rests(const struct engine *e);
+/* An encoder of this machine computes it, or would if it were loaded: neither paused nor outside its hours. */
+bool engine_is_here(const struct engine *e);
 
 /* What people see of the encoder at @index of the configuration. */
 struct encoder_view {

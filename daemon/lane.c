@@ -37,6 +37,8 @@ void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
 
 struct lane *lane_new(const struct lane_shared *shared, const struct dataset_config *config)
 {
+	const struct cost_limits limits = lane_cost_limits(config);
+	cleanup_free char *account = xasprintf("dataset %s", config->name);
 	struct lane *l = xcalloc(1, sizeof(*l));
 
 	l->shared = shared;
@@ -45,6 +47,7 @@ struct lane *lane_new(const struct lane_shared *shared, const struct dataset_con
 	l->paused = config->paused;
 	work_hours_set(&l->hours, config->hours);
 	work_hours_look(&l->hours);
+	l->spending = spending_open(account, &limits);
 	l->flushed_at = clock_mono_ms() - SEAL_EVERY_MS;
 	l->removal_asked_at = clock_mono_ms() - REMOVAL_EVERY_MS;
 	l->eta = (struct eta)ETA_INIT;
@@ -56,6 +59,7 @@ void lane_free(struct lane *l)
 {
 	if (!l)
 		return;
+	spending_leave(l->spending, l->shared->db);
 	free(l->held);
 	free(l->last_shard);
 	free(l);
@@ -290,6 +294,7 @@ static void pump_closing(struct lane *l)
 static void take_config(struct lane *l)
 {
 	const struct dataset_config *config = l->next_config;
+	struct cost_limits limits;
 
 	if (!config || l->tidying || l->phase == LANE_OPENING)
 		return;
@@ -307,6 +312,8 @@ static void take_config(struct lane *l)
 		lane_pause(l, config->paused);
 	l->config = config;
 	work_hours_set(&l->hours, config->hours);
+	limits = lane_cost_limits(config);
+	cost_guard_limit(spending_guard(l->spending), &limits);
 	lane_look_at_limits(l);
 	if (l->reopen)
 		l->retry_at = 0; /* what is different may be what was wrong */
@@ -358,6 +365,7 @@ void lane_tick(struct lane *l)
 	int64_t now = clock_mono_ms();
 
 	lane_look_at_limits(l);
+	spending_save(l->spending, l->shared->db);
 	lane_tick_eta(l, now);
 	if (l->phase != LANE_OPEN)
 		return;

@@ -306,6 +306,9 @@ static void open_run(struct task *task)
 
 	if (is_interrupted(l))
 		return;
+	if (!l->spending_known && spending_load(l->spending, l->shared->queue, &t->err) < 0)
+		return;
+	l->spending_known = true;
 	if (encode_recipe(&c->recipe, engine_model(l->engine), &l->buckets, &l->recipe, &t->err) <
 		0 ||
 	    dataset_form_of(&c->output.options, &l->recipe.form, &t->err) < 0 ||
@@ -355,6 +358,7 @@ static int open_pipeline(struct lane *l, struct error *err)
 					   .stages = l->shared->stages,
 					   .captions = l->config->captions,
 					   .given = l->dataset.given_captions,
+					   .guard = spending_guard(l->spending),
 					   .drop_duplicates =
 					       l->config->duplicates == ON_DUPLICATE_DROP,
 					   .on_outcome = on_outcome,

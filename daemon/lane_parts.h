@@ -4,7 +4,7 @@
  *	lane.c           its life: phases, what happens in each, commands
  *	lane_open.c      opening: model, output, queue, store, spool; and the closing of it
  *	lane_counts.c    its jobs, counted
- *	lane_limits.c    its quota and its hours
+ *	lane_limits.c    its quotas and its hours
  *	lane_tidy.c      rewriting and indexes, when there is nothing to encode
  *	lane_status.c    what it says of itself, to people and to the service
  */
@@ -17,6 +17,7 @@
 #include "daemon/lane.h"
 #include "daemon/pipeline.h"
 #include "daemon/service_watchdog.h"
+#include "daemon/spending.h"
 
 #include <stdatomic.h>
 
@@ -69,6 +70,10 @@ struct lane {
 	char *held;	    /* nothing new is begun: why */
 	struct work_hours hours;
 	bool over_quota;
+	struct spending *spending; /* images that endpoints encode for it */
+	bool spending_known;	   /* what was spent before */
+	bool over_requests;
+	int64_t requests_at; /* while it is: when some may be sent again, wall clock */
 
 	struct engine *engine;
 	struct recipe recipe;
@@ -153,8 +158,10 @@ bool lane_rests(const struct lane *l);
 bool lane_lacks_counts(const struct lane *l);
 /* As far as is known there are images that it could begin. */
 bool lane_has_work(const struct lane *l);
-/* Looks at clock and bytes: once a second, and after other settings. */
+/* Looks at clock, bytes and requests: once a second, and after other settings. */
 void lane_look_at_limits(struct lane *l);
+/* Of its settings: what its spending is held against. */
+struct cost_limits lane_cost_limits(const struct dataset_config *config);
 /* Why it rests, to be freed; NULL: it does not. */
 char *lane_limits_why(const struct lane *l);
 

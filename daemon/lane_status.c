@@ -62,7 +62,7 @@ static char *why_it_rests(const struct lane *l)
 	const struct work_hours *hours = hours_of(l);
 	cleanup_free char *why = NULL;
 
-	if (l->over_quota && lane_has_work(l))
+	if ((l->over_quota || l->over_requests) && lane_has_work(l))
 		return lane_limits_why(l);
 	if (!hours || hours == &l->hours)
 		return hours ? work_hours_why(hours) : NULL;
@@ -120,8 +120,12 @@ static int64_t retry_at(const struct lane *l)
 {
 	const struct work_hours *hours = hours_of(l);
 
-	if (hours && !l->over_quota && !l->held && !l->paused && !l->stopping)
-		return hours->resumes_at;
+	if (!l->over_quota && !l->held && !l->paused && !l->stopping) {
+		if (l->over_requests && lane_has_work(l))
+			return l->requests_at;
+		if (hours)
+			return hours->resumes_at;
+	}
 	if (l->phase != LANE_CLOSED || l->why.code == ERR_NONE || l->retry_at == INT64_MAX ||
 	    l->held || l->stopping)
 		return 0;

@@ -220,18 +220,24 @@ static void release_ready(struct pipeline *p)
 		work_released(w);
 }
 
-/* What was claimed and is not with a worker or an encoder goes back to the queue. */
-static void release_held(struct pipeline *p)
+static void release_pending(struct pipeline *p)
 {
-	struct work_list parked = duplicates_unpark(p->duplicates);
 	struct work *w;
 
-	pipeline_ready_again(p, &parked);
-	release_ready(p);
 	for (size_t i = 0; i < p->n_pending; i++) {
 		while ((w = work_list_pop(&p->pending[i].works)))
 			work_released(w);
 	}
+}
+
+/* What was claimed and is not with a worker or an encoder goes back to the queue. */
+static void release_held(struct pipeline *p)
+{
+	struct work_list parked = duplicates_unpark(p->duplicates);
+
+	pipeline_ready_again(p, &parked);
+	release_ready(p);
+	release_pending(p);
 }
 
 static bool is_ours(const void *image, const void *arg)
@@ -252,6 +258,8 @@ void pipeline_encode_more(struct pipeline *p)
 		decode_pool_cancel_some(p->options.pool, is_ours, p);
 		release_held(p);
 	} else if (p->paused) {
+		if (pipeline_has_no_budget(p))
+			release_pending(p);
 		release_ready(p);
 	}
 	pipeline_ask(p);

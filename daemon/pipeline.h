@@ -32,6 +32,7 @@
 #include "daemon/encode_group.h"
 #include "daemon/memory_budget.h"
 #include "daemon/packer.h"
+#include "net/cost_guard.h"
 #include "source/source.h"
 
 struct json_t;
@@ -62,6 +63,8 @@ struct pipeline_options {
 		     * change it, on the loop's thread */
 	/* When only images of servers that cannot be reached are left, it is finished after so long; 0: never. */
 	int64_t patience_ms;
+	/* Images that endpoints encode for it, by requests, are spent here, and none beyond its limits; NULL: no limits. */
+	struct cost_guard *guard;
 	bool drop_duplicates;	    /* skip them, instead of giving each a record of its own */
 	struct stage_meter *stages; /* where its work is counted; NULL: nowhere */
 	/* A job that ended otherwise than encoded, in one line; @kind as settled. */

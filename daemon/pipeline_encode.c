@@ -4,12 +4,43 @@
 #include "daemon/pipeline_parts.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 
-static void submit(struct pipeline *p, struct pending *bucket)
+/* Images that endpoints may have now, with all their variants; what they have already may yet come back unspent. */
+static uint64_t images_to_send(const struct pipeline *p)
+{
+	uint64_t left = cost_guard_left(p->options.guard, clock_mono_ms());
+
+	return left > p->sent ? (left - p->sent) / p->variants : 0;
+}
+
+static unsigned needs_of(const struct pipeline *p)
+{
+	return (p->options.recipe->tile > 0 ? ENCODE_TILES : 0) |
+	       (images_to_send(p) == 0 ? ENCODE_HERE : 0);
+}
+
+bool pipeline_has_no_budget(const struct pipeline *p)
+{
+	unsigned needs = needs_of(p);
+
+	return (needs & ENCODE_HERE) && !encode_group_can(p->options.encoders, needs);
+}
+
+static size_t batch_size(const struct pipeline *p, const struct pending *bucket, unsigned needs)
 {
 	size_t n = bucket->works.n < p->per_batch ? bucket->works.n : p->per_batch;
+	uint64_t most = images_to_send(p);
+
+	return (needs & ENCODE_HERE) || n < most ? n : (size_t)most;
+}
+
+static void submit(struct pipeline *p, struct pending *bucket, unsigned needs)
+{
+	size_t n = batch_size(p, bucket, needs);
 	struct encode_batch *batch = encode_batch_new(n * p->variants);
 
+	batch->here = needs & ENCODE_HERE;
 	batch->width = bucket->width;
 	batch->height = bucket->height;
 	batch->posterior = p->options.recipe->posterior;
@@ -31,6 +62,7 @@ static void submit(struct pipeline *p, struct pending *bucket)
 	p->encoding += n;
 	p->counts.pixels += (uint64_t)batch->n * batch->width * batch->height;
 	encode_group_submit(p->options.encoders, batch);
+	p->sent += batch->sent ? batch->n : 0;
 }
 
 static struct pending *fullest(struct pipeline *p)
@@ -56,16 +88,15 @@ static bool nothing_more_comes(const struct pipeline *p)
 
 void pipeline_submit_batches(struct pipeline *p)
 {
-	while (!p->failed && !packer_is_behind(p->options.packer) &&
-	       encode_group_room(p->options.encoders,
-				 p->options.recipe->tile > 0 ? ENCODE_TILES : 0)) {
+	while (!p->failed && !packer_is_behind(p->options.packer)) {
+		unsigned needs = needs_of(p);
 		struct pending *bucket = fullest(p);
 
-		if (!bucket)
+		if (!bucket || !encode_group_room(p->options.encoders, needs))
 			return;
 		if (bucket->works.n < p->per_batch && !nothing_more_comes(p))
 			return;
-		submit(p, bucket);
+		submit(p, bucket, needs);
 	}
 }
 
@@ -108,6 +139,22 @@ static const struct error *item_error(const struct encode_item *items, size_t n)
 	return first;
 }
 
+/* What was answered is spent, a refusal of the image too; what is to be sent again is not. */
+static void count_sent(struct pipeline *p, const struct encode_batch *batch)
+{
+	uint64_t spent = 0;
+
+	if (!batch->sent)
+		return;
+	p->sent -= batch->n;
+	for (size_t i = 0; i < batch->n; i++) {
+		enum error_code code = batch->items[i].error.code;
+
+		spent += code == ERR_NONE || code == ERR_DATA;
+	}
+	cost_guard_spend(p->options.guard, clock_mono_ms(), spent, 0);
+}
+
 void pipeline_on_batch(struct encode_batch *batch, const struct error *failure)
 {
 	struct pipeline *p = ((const struct work *)batch->items[0].owner)->pipeline;
@@ -116,6 +163,7 @@ void pipeline_on_batch(struct encode_batch *batch, const struct error *failure)
 
 	p->batches--;
 	p->encoding -= images;
+	count_sent(p, batch);
 	for (size_t i = 0; i < images; i++) {
 		struct encode_item *items = &batch->items[i * p->variants];
 		const struct error *why = item_error(items, p->variants);

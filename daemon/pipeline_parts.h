@@ -51,6 +51,7 @@ struct pipeline {
 	size_t at_workers; /* of them with a decode worker */
 	size_t batches;	   /* that encoders have */
 	size_t encoding;   /* images in them */
+	size_t sent;	   /* pictures of them, variants counted, that endpoints have */
 	size_t extending;  /* renewals of leases that will be answered */
 	bool claiming, claims_over, paused, stopping, failed;
 	bool asked_suspects; /* by the last claim */
@@ -98,6 +99,8 @@ bool pipeline_parking_is_full(const struct pipeline *p);
 /* -- pipeline_encode.c ------------------------------------------------------------------------------ */
 
 void pipeline_submit_batches(struct pipeline *p);
+/* Its guard allows no image for endpoints, and nobody else encodes. */
+bool pipeline_has_no_budget(const struct pipeline *p);
 
 /* -- pipeline_end.c --------------------------------------------------------------------------------- */
 

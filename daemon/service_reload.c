@@ -45,7 +45,8 @@ static bool ends_with(const char *text, const char *end)
 /* A lane takes it as it goes. */
 static bool is_light(const char *setting)
 {
-	static const char *const light[] = {".priority", ".paused", ".hours", ".output.quota"};
+	static const char *const light[] = {".priority", ".paused", ".hours", ".output.quota",
+					    ".max_requests_per_day"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(light); i++) {
 		if (ends_with(setting, light[i]))

@@ -15,18 +15,24 @@ struct spending {
 	int64_t saved_at; /* monotonic */
 };
 
-struct spending *spending_new(const char *account, const struct remote_options *options)
+struct spending *spending_open(const char *account, const struct cost_limits *limits)
 {
-	struct spending *s;
+	struct spending *s = xcalloc(1, sizeof(*s));
 
-	if (options->max_requests_per_hour == 0 && options->max_bytes_per_day == 0)
-		return NULL;
-	s = xcalloc(1, sizeof(*s));
-	cost_guard_init(&s->guard, options->max_requests_per_hour, options->max_bytes_per_day,
-			clock_mono_ms());
+	cost_guard_init(&s->guard, limits, clock_mono_ms());
 	s->account = xstrdup(account);
 	atomic_init(&s->holders, 1);
 	return s;
+}
+
+struct spending *spending_new(const char *account, const struct remote_options *options)
+{
+	const struct cost_limits limits = {.requests_per_hour = options->max_requests_per_hour,
+					   .bytes_per_day = options->max_bytes_per_day};
+
+	if (limits.requests_per_hour == 0 && limits.bytes_per_day == 0)
+		return NULL;
+	return spending_open(account, &limits);
 }
 
 static void let_go(struct spending *s)
@@ -80,20 +86,35 @@ static void save_run(struct queue *queue, void *arg)
 	free(saving);
 }
 
-void spending_save(struct spending *s, struct db *db)
+static void post(struct spending *s, struct db *db)
 {
-	int64_t now = clock_mono_ms();
 	struct saving *saving;
 	uint64_t requests, bytes;
 
-	if (!s || now - s->saved_at < SPENDING_SAVE_MS ||
-	    !cost_guard_unsaved(&s->guard, &requests, &bytes))
+	if (!cost_guard_unsaved(&s->guard, &requests, &bytes))
 		return;
-	s->saved_at = now;
 	saving = xcalloc(1, sizeof(*saving));
 	*saving = (struct saving){s, requests, bytes};
 	atomic_fetch_add(&s->holders, 1);
 	db_post(db, save_run, saving);
+}
+
+void spending_save(struct spending *s, struct db *db)
+{
+	int64_t now = clock_mono_ms();
+
+	if (!s || now - s->saved_at < SPENDING_SAVE_MS)
+		return;
+	s->saved_at = now;
+	post(s, db);
+}
+
+void spending_leave(struct spending *s, struct db *db)
+{
+	if (!s)
+		return;
+	post(s, db);
+	let_go(s);
 }
 
 void spending_flush(struct spending *s, struct queue *queue)

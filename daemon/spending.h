@@ -1,6 +1,6 @@
 /*
  * What an encoder spends on endpoints: the guard that all its models share, kept in the database, so that neither a
- * restart nor another model begins a new hour.
+ * restart nor another model begins a new hour. And what a dataset has endpoints encode.
  *
  *	s = spending_new("remote", &config->remote.options)     NULL: it has no limits
  *	... encoder_remote_open() with spending_guard(s) ...
@@ -9,7 +9,7 @@
  *	spending_close(s, queue)                                when its encoders are closed
  *
  * A process that is killed forgets what it spent since the last save: SPENDING_SAVE_MS at most. Everything takes NULL,
- * and is of the loop's thread.
+ * and is of the loop's thread, but for spending_load(), which may be of another.
  */
 #ifndef LATENTD_DAEMON_SPENDING_H
 #define LATENTD_DAEMON_SPENDING_H
@@ -22,7 +22,9 @@
 
 struct spending;
 
-/* @account: of the rows in the database. */
+/* @account: of the rows in the database. The limits of its guard may be changed; there need not be any. */
+struct spending *spending_open(const char *account, const struct cost_limits *limits);
+/* Of an encoder; NULL: it has no limits. */
 struct spending *spending_new(const char *account, const struct remote_options *options);
 /* NULL where it has no limits; lives until spending_close(). */
 struct cost_guard *spending_guard(struct spending *s);
@@ -31,7 +33,9 @@ int spending_load(struct spending *s, struct queue *queue, struct error *err);
 void spending_save(struct spending *s, struct db *db);
 /* Adds what is new through @queue, and waits for that. */
 void spending_flush(struct spending *s, struct queue *queue);
-/* The same, unless @queue is NULL, and frees. */
+/* Has the database thread add the rest, and frees. */
+void spending_leave(struct spending *s, struct db *db);
+/* The same as spending_flush(), unless @queue is NULL, and frees. */
 void spending_close(struct spending *s, struct queue *queue);
 
 #endif

@@ -55,6 +55,8 @@ struct encode_batch {
 	const char *engine; /* of the encoder that has it: lives as long as that one */
 	void *owner;	    /* the caller's, not touched */
 	int64_t given_at;   /* the caller's too: when it was submitted */
+	bool here;	    /* the caller's too: endpoints are not to have it ... */
+	bool sent;	    /* ... and whether they had it */
 	size_t n;
 	struct encode_item *items;
 };

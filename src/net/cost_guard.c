@@ -49,36 +49,56 @@ static void window_remember(struct cost_window *w, int64_t now, int64_t age_ms, 
 	w->sum += amount;
 }
 
-static int64_t window_wait_ms(struct cost_window *w, int64_t now)
+static bool has_room(const struct cost_window *w, uint64_t sum, uint64_t amount)
+{
+	return w->max == 0 || (sum < w->max && amount <= w->max - sum);
+}
+
+/* Until @amount may be spent. */
+static int64_t window_wait_ms(struct cost_window *w, int64_t now, uint64_t amount)
 {
 	uint64_t sum;
 
 	window_advance(w, now);
 	sum = w->sum;
-	if (w->max == 0 || sum < w->max)
+	if (has_room(w, sum, amount))
 		return 0;
 	/* The oldest step leaves first: it has the slot of the step that comes. */
 	for (int64_t i = 1; i <= COST_SLOTS; i++) {
 		sum -= *slot(w, w->step + i);
-		if (sum < w->max)
+		if (has_room(w, sum, amount))
 			return (w->step + i) * w->step_ms - BEFORE_MS - now;
 	}
 	return COST_SLOTS * w->step_ms;
 }
 
+static uint64_t window_left(struct cost_window *w, int64_t now)
+{
+	window_advance(w, now);
+	if (w->max == 0)
+		return UINT64_MAX;
+	return w->sum < w->max ? w->max - w->sum : 0;
+}
+
 /* ---- under the lock ----------------------------------------------------------------------------- */
 
-static int64_t wait_ms(struct cost_guard *guard, int64_t now)
+static int64_t longer(int64_t a, int64_t b)
 {
-	int64_t requests = window_wait_ms(&guard->requests, now),
-		bytes = window_wait_ms(&guard->bytes, now);
+	return a > b ? a : b;
+}
 
-	return requests > bytes ? requests : bytes;
+static int64_t wait_ms(struct cost_guard *guard, int64_t now, uint64_t requests)
+{
+	int64_t wait = window_wait_ms(&guard->requests, now, requests);
+
+	wait = longer(wait, window_wait_ms(&guard->daily, now, requests));
+	return longer(wait, window_wait_ms(&guard->bytes, now, 1));
 }
 
 static void spend(struct cost_guard *guard, int64_t now, uint64_t requests, uint64_t bytes)
 {
 	window_spend(&guard->requests, now, requests);
+	window_spend(&guard->daily, now, requests);
 	window_spend(&guard->bytes, now, bytes);
 	guard->unsaved_requests += requests;
 	guard->unsaved_bytes += bytes;
@@ -86,18 +106,27 @@ static void spend(struct cost_guard *guard, int64_t now, uint64_t requests, uint
 
 /* ---- for everybody ------------------------------------------------------------------------------ */
 
-void cost_guard_init(struct cost_guard *guard, uint64_t requests_per_hour, uint64_t bytes_per_day,
-		     int64_t now)
+void cost_guard_init(struct cost_guard *guard, const struct cost_limits *limits, int64_t now)
 {
 	*guard = (struct cost_guard){.unsaved_requests = 0};
 	pthread_mutex_init(&guard->lock, NULL);
-	window_init(&guard->requests, requests_per_hour, HOUR_MS, now);
-	window_init(&guard->bytes, bytes_per_day, 24 * HOUR_MS, now);
+	window_init(&guard->requests, limits->requests_per_hour, HOUR_MS, now);
+	window_init(&guard->daily, limits->requests_per_day, 24 * HOUR_MS, now);
+	window_init(&guard->bytes, limits->bytes_per_day, 24 * HOUR_MS, now);
 }
 
 void cost_guard_release(struct cost_guard *guard)
 {
 	pthread_mutex_destroy(&guard->lock);
+}
+
+void cost_guard_limit(struct cost_guard *guard, const struct cost_limits *limits)
+{
+	pthread_mutex_lock(&guard->lock);
+	guard->requests.max = limits->requests_per_hour;
+	guard->daily.max = limits->requests_per_day;
+	guard->bytes.max = limits->bytes_per_day;
+	pthread_mutex_unlock(&guard->lock);
 }
 
 bool cost_guard_take(struct cost_guard *guard, int64_t now, uint64_t bytes)
@@ -107,7 +136,7 @@ bool cost_guard_take(struct cost_guard *guard, int64_t now, uint64_t bytes)
 	if (!guard)
 		return true;
 	pthread_mutex_lock(&guard->lock);
-	may = wait_ms(guard, now) == 0;
+	may = wait_ms(guard, now, 1) == 0;
 	if (may)
 		spend(guard, now, 1, bytes);
 	pthread_mutex_unlock(&guard->lock);
@@ -125,14 +154,32 @@ void cost_guard_spend(struct cost_guard *guard, int64_t now, uint64_t requests, 
 
 int64_t cost_guard_wait_ms(struct cost_guard *guard, int64_t now)
 {
+	return cost_guard_wait_for_ms(guard, now, 1);
+}
+
+int64_t cost_guard_wait_for_ms(struct cost_guard *guard, int64_t now, uint64_t requests)
+{
 	int64_t wait;
 
 	if (!guard)
 		return 0;
 	pthread_mutex_lock(&guard->lock);
-	wait = wait_ms(guard, now);
+	wait = wait_ms(guard, now, requests);
 	pthread_mutex_unlock(&guard->lock);
 	return wait;
+}
+
+uint64_t cost_guard_left(struct cost_guard *guard, int64_t now)
+{
+	uint64_t hour, day;
+
+	if (!guard)
+		return UINT64_MAX;
+	pthread_mutex_lock(&guard->lock);
+	hour = window_left(&guard->requests, now);
+	day = window_left(&guard->daily, now);
+	pthread_mutex_unlock(&guard->lock);
+	return hour < day ? hour : day;
 }
 
 struct cost_sums cost_guard_sums(struct cost_guard *guard, int64_t now)
@@ -154,6 +201,7 @@ void cost_guard_remember(struct cost_guard *guard, int64_t now, int64_t age_ms, 
 {
 	pthread_mutex_lock(&guard->lock);
 	window_remember(&guard->requests, now, age_ms, requests);
+	window_remember(&guard->daily, now, age_ms, requests);
 	window_remember(&guard->bytes, now, age_ms, bytes);
 	pthread_mutex_unlock(&guard->lock);
 }

@@ -1,7 +1,8 @@
 /*
  * Counts what is spent on requests, and says when to pause. Times are milliseconds of any monotonic clock.
  *
- *	cost_guard_init(&guard, 1000, 0, now)
+ *	const struct cost_limits limits = {.requests_per_hour = 1000};
+ *	cost_guard_init(&guard, &limits, now)
  *	cost_guard_remember(&guard, now, age, requests, bytes)     what an earlier process spent
  *	if (cost_guard_take(&guard, now, bytes)) ... one request is sent ...
  *	cost_guard_spend(&guard, now, 0, more)                     what it took beyond that
@@ -27,9 +28,14 @@ struct cost_window {
 	uint64_t spent[COST_SLOTS], sum;
 };
 
+/* 0: no limit. */
+struct cost_limits {
+	uint64_t requests_per_hour, requests_per_day, bytes_per_day;
+};
+
 struct cost_guard {
 	pthread_mutex_t lock;
-	struct cost_window requests, bytes;
+	struct cost_window requests, daily, bytes; /* daily: requests, too */
 	uint64_t unsaved_requests, unsaved_bytes;
 };
 
@@ -37,16 +43,20 @@ struct cost_sums {
 	uint64_t requests, bytes; /* of the last hour, and of the last day */
 };
 
-/* 0: no limit. */
-void cost_guard_init(struct cost_guard *guard, uint64_t requests_per_hour, uint64_t bytes_per_day,
-		     int64_t now);
+void cost_guard_init(struct cost_guard *guard, const struct cost_limits *limits, int64_t now);
 void cost_guard_release(struct cost_guard *guard);
+/* Others from now on; what was spent stays. */
+void cost_guard_limit(struct cost_guard *guard, const struct cost_limits *limits);
 /* Whether a request with a body of @bytes may be sent now; if so both are spent. */
 bool cost_guard_take(struct cost_guard *guard, int64_t now, uint64_t bytes);
 /* Without asking. */
 void cost_guard_spend(struct cost_guard *guard, int64_t now, uint64_t requests, uint64_t bytes);
 /* How long until the next request may be sent; 0: now. */
 int64_t cost_guard_wait_ms(struct cost_guard *guard, int64_t now);
+/* The same for so many at once. What no limit ever allows waits for the longest of all times. */
+int64_t cost_guard_wait_for_ms(struct cost_guard *guard, int64_t now, uint64_t requests);
+/* How many may be sent now, bytes aside; UINT64_MAX: as many as one likes. */
+uint64_t cost_guard_left(struct cost_guard *guard, int64_t now);
 struct cost_sums cost_guard_sums(struct cost_guard *guard, int64_t now);
 
 /* Spent by an earlier process, @age_ms ago; that is saved. */

@@ -51,7 +51,10 @@ struct remote_rig *remote_rig_new(size_t n, bool latentd)
 
 void remote_rig_guard(struct remote_rig *rig, uint64_t requests_per_hour, uint64_t bytes_per_day)
 {
-	cost_guard_init(&rig->guard, requests_per_hour, bytes_per_day, clock_mono_ms());
+	const struct cost_limits limits = {.requests_per_hour = requests_per_hour,
+					   .bytes_per_day = bytes_per_day};
+
+	cost_guard_init(&rig->guard, &limits, clock_mono_ms());
 	rig->options.guard = &rig->guard;
 }
 

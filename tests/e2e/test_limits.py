@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""What the settings forbid `latentd`: work outside the hours of a dataset or an encoder, more latents than a quota."""
+"""What the settings forbid `latentd`: work outside the hours of a dataset or an encoder, more latents than a quota, more
+images sent to endpoints than those of a day."""
 
 import contextlib
 import http.client
+import os
 import time
 
 from daemon_rig import Daemon
-from harness import FAILED, equal, run_tests, test
+from harness import FAILED, USAGE, demo_model, equal, run_tests, same_members, test
+from reference import read_dataset
+from remote_server import Endpoint, plain_pictures
+from serve_rig import Server
 
 KiB = 1024
 
@@ -204,6 +209,78 @@ def a_run_to_the_end_gives_up_what_its_quota_does_not_allow(ws):
     ws.name = "set"
     jobs = ws.status()["jobs"]
     equal((jobs["available"], jobs["completed"] + jobs["encoded"]), (2, 3), "images to do and done")
+
+
+# -- images for endpoints
+
+
+def with_endpoint(ws, images, **options):
+    """A daemon of which an endpoint encodes so many images a day, and its dataset."""
+    endpoint, daemon = Endpoint(ws), Daemon(ws)
+    recipe = {"vae": {"endpoint": endpoint.url}, "bucketing": "square", "resolution": 64, **options}
+    dataset = daemon.dataset(recipe=recipe, max_requests_per_day=images)
+    daemon.config["encoders"] = [{"type": "remote", "endpoints": {"url": endpoint.url}}]
+    return daemon, dataset, endpoint
+
+
+@test
+def with_its_images_of_a_day_sent_a_dataset_rests_until_there_are_more(ws):
+    daemon, dataset, endpoint = with_endpoint(ws, 5)
+    paths = plain_pictures(ws.path("set"), 12)
+    start(daemon)
+    daemon.wait_for(finished=5)
+    about = resting(daemon, "its 5 images a day for endpoints are used up, goes on at ")
+    equal(about["why"][-5:], goes_on_at(about), "the time at which it goes on")
+    assert 23 < (about["retry_at"] / 1000 - time.time()) / 3600 < 25, about["retry_at"]
+    daemon.wait_for(available=7, finished=5)  # what was decoded meanwhile does not wait in memory
+    equal(daemon.health()[0], 200, "health: that is no problem")
+    # It is no other after a restart.
+    daemon.stop()
+    asked = len(endpoint.seen)
+    start(daemon)
+    resting(daemon, "its 5 images a day for endpoints are used up")
+    equal((len(endpoint.seen), daemon.about()["since_start"]["encoded"]), (asked, 0), "images sent at the start")
+    # More of them, and none left again.
+    dataset["max_requests_per_day"] = 8
+    assert "restart" not in reload(daemon)["message"], "a restart is needed"
+    daemon.wait_for(finished=8)
+    resting(daemon, "its 8 images a day for endpoints are used up")
+    dataset["max_requests_per_day"] = 0
+    reload(daemon)
+    daemon.wait_for(finished=12)
+    daemon.drain()
+    daemon.stop()
+    same_members([s.path for s in read_dataset(os.path.join(ws.out, "set"))], paths, "samples")
+
+
+@test
+def variants_count_and_an_image_is_sent_with_all_of_them_or_not(ws):
+    daemon, dataset, _ = with_endpoint(ws, 5, flip=True)
+    plain_pictures(ws.path("set"), 4)
+    start(daemon)
+    resting(daemon, "its 5 images a day for endpoints are used up")
+    daemon.wait_for(finished=2, available=2)
+    daemon.stop()
+    dataset["max_requests_per_day"] = 1
+    daemon.write()
+    said = daemon.command("--check-config", code=USAGE).err
+    assert "max_requests_per_day" in said and "2 variants" in said, said
+
+
+@test
+def what_endpoints_may_not_have_any_more_this_machine_encodes(ws):
+    server, daemon = Server(ws, vae=demo_model()), Daemon(ws)
+    server.start()
+    daemon.dataset(recipe={"vae": demo_model()}, max_requests_per_day=4)
+    url = f"http://127.0.0.1:{server.port}/"
+    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}, {"type": "remote", "endpoints": {"url": url}}]
+    ws.small_pictures(30, ws.path("set"))
+    start(daemon)
+    daemon.wait_for(finished=30)
+    done = {e["name"]: e["images_done"] for e in daemon.status()["encoders"]}
+    assert 1 <= done["remote"] <= 4 and done["cpu"] == 30 - done["remote"], done
+    server.kill()
+    daemon.stop()
 
 
 run_tests()

@@ -266,9 +266,9 @@ def a_cost_guard_counts_all_models_of_its_encoder_and_what_was_before_a_restart(
 
 
 def spent_in(daemon):
-    """Requests that its database remembers."""
+    """Requests of its encoder that its database remembers."""
     with contextlib.closing(sqlite3.connect(daemon.state_dir + "/queue.db")) as db:
-        return db.execute("SELECT coalesce(sum(requests), 0) FROM spent").fetchone()[0]
+        return db.execute("SELECT coalesce(sum(requests), 0) FROM spent WHERE account = 'remote'").fetchone()[0]
 
 
 @test

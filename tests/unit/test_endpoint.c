@@ -92,6 +92,15 @@ static void a_pause_is_anything_between_nothing_and_its_double(void **state)
 	assert_true(retry_pause_ms(SIZE_MAX, &rnd) < MINUTE);
 }
 
+static void init_guard(struct cost_guard *guard, uint64_t requests_per_hour, uint64_t bytes_per_day,
+		       int64_t now)
+{
+	const struct cost_limits limits = {.requests_per_hour = requests_per_hour,
+					   .bytes_per_day = bytes_per_day};
+
+	cost_guard_init(guard, &limits, now);
+}
+
 static void assert_sums(struct cost_guard *guard, int64_t now, uint64_t requests, uint64_t bytes)
 {
 	struct cost_sums sums = cost_guard_sums(guard, now);
@@ -106,7 +115,7 @@ static void the_guard_allows_what_is_left_of_an_hour_and_a_day(void **state)
 	int64_t now = 5 * HOUR + 1234, wait;
 
 	(void)state;
-	cost_guard_init(&guard, 10, 1000, now);
+	init_guard(&guard, 10, 1000, now);
 	for (size_t i = 0; i < 10; i++) {
 		assert_int_equal(cost_guard_wait_ms(&guard, now), 0);
 		assert_true(cost_guard_take(&guard, now, 10));
@@ -133,7 +142,7 @@ static void a_guard_without_limits_only_counts(void **state)
 	struct cost_guard guard;
 
 	(void)state;
-	cost_guard_init(&guard, 0, 0, 0);
+	init_guard(&guard, 0, 0, 0);
 	assert_true(cost_guard_take(&guard, 1, 1u << 30));
 	cost_guard_spend(&guard, 1, 0, UINT64_MAX / 4);
 	assert_int_equal(cost_guard_wait_ms(&guard, 1), 0);
@@ -143,6 +152,35 @@ static void a_guard_without_limits_only_counts(void **state)
 	assert_int_equal(cost_guard_wait_ms(NULL, 1), 0);
 }
 
+static void a_guard_says_how_many_requests_are_left_of_a_day(void **state)
+{
+	const struct cost_limits ten = {.requests_per_day = 10}, twelve = {.requests_per_day = 12};
+	struct cost_guard guard;
+	int64_t now = MINUTE, wait;
+
+	(void)state;
+	cost_guard_init(&guard, &ten, now);
+	cost_guard_remember(&guard, now, 20 * HOUR, 4, 0);
+	assert_int_equal(cost_guard_left(&guard, now), 6);
+	cost_guard_spend(&guard, now, 5, 1000);
+	assert_int_equal(cost_guard_left(&guard, now), 1);
+	assert_int_equal(cost_guard_wait_for_ms(&guard, now, 1), 0);
+	wait = cost_guard_wait_for_ms(&guard, now, 2); /* until the four are forgotten */
+	assert_true(wait >= 4 * HOUR - 24 * MINUTE && wait <= 4 * HOUR + 24 * MINUTE);
+	now += wait;
+	assert_int_equal(cost_guard_left(&guard, now), 5);
+	wait = cost_guard_wait_for_ms(&guard, now, 10);
+	assert_true(wait >= 19 * HOUR && wait <= 21 * HOUR);
+	assert_true(cost_guard_wait_for_ms(&guard, now, 11) > wait); /* never */
+	cost_guard_spend(&guard, now, 6, 0);
+	assert_int_equal(cost_guard_left(&guard, now), 0);
+	cost_guard_limit(&guard, &twelve);
+	assert_int_equal(cost_guard_left(&guard, now), 1);
+	assert_int_equal(cost_guard_left(NULL, now), UINT64_MAX);
+	assert_int_equal(cost_guard_left(&guard, now + 25 * HOUR), 12);
+	cost_guard_release(&guard);
+}
+
 /* A machine that has been up for a minute only: what is remembered was before its clock began. */
 static void a_guard_remembers_what_was_spent_before_it_began(void **state)
 {
@@ -150,7 +188,7 @@ static void a_guard_remembers_what_was_spent_before_it_began(void **state)
 	int64_t now = MINUTE, wait;
 
 	(void)state;
-	cost_guard_init(&guard, 10, 1000, now);
+	init_guard(&guard, 10, 1000, now);
 	cost_guard_remember(&guard, now, 50 * MINUTE, 6, 60);
 	cost_guard_remember(&guard, now, 20 * MINUTE, 4, 40);
 	cost_guard_remember(&guard, now, 2 * HOUR, 100, 300);
@@ -173,7 +211,7 @@ static void a_guard_tells_once_what_is_to_be_saved(void **state)
 	uint64_t requests = 9, bytes = 9;
 
 	(void)state;
-	cost_guard_init(&guard, 10, 0, 0);
+	init_guard(&guard, 10, 0, 0);
 	cost_guard_remember(&guard, 0, MINUTE, 1, 1);
 	assert_false(cost_guard_unsaved(&guard, &requests, &bytes));
 	assert_true(cost_guard_take(&guard, 0, 5));
@@ -681,6 +719,7 @@ int main(void)
 	    cmocka_unit_test(a_pause_is_anything_between_nothing_and_its_double),
 	    cmocka_unit_test(the_guard_allows_what_is_left_of_an_hour_and_a_day),
 	    cmocka_unit_test(a_guard_without_limits_only_counts),
+	    cmocka_unit_test(a_guard_says_how_many_requests_are_left_of_a_day),
 	    cmocka_unit_test(a_guard_remembers_what_was_spent_before_it_began),
 	    cmocka_unit_test(a_guard_tells_once_what_is_to_be_saved),
 	    cmocka_unit_test(five_failures_in_a_row_open_the_breaker_and_a_probe_closes_it),
