@@ -1,3 +1,4 @@
+#include "daemon/disk_reserve.h"
 #include "daemon/doctor.h"
 
 #include "daemon/sources.h"
@@ -21,7 +22,7 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 
-/* Below that a service that begins now will soon stand still (service_disks.c holds it at 512 MiB). */
+/* Below that a service that begins now will soon stand still. */
 #define ROOM_WANTED ((uint64_t)10 << 30)
 
 /* A source is looked through no further than that: a doctor does not take an hour. */
@@ -54,6 +55,9 @@ static void look_at_room(struct doctor *d, const char *what, const char *path)
 	text_bytes(room, text);
 	if (fs.f_blocks == 0) /* some of FUSE do not say how large they are */
 		doctor_say(d, DOCTOR_GOOD, what, NULL, "%s may be written to", quoted);
+	else if (room <= disk_reserve((uint64_t)fs.f_blocks * fs.f_frsize))
+		doctor_say(d, DOCTOR_BAD, what, "make room, or use a larger disk",
+			   "the disk of %s is full, %s left: nothing new is begun", quoted, text);
 	else if (room < ROOM_WANTED)
 		doctor_say(d, DOCTOR_WARNING, what, "make room, or use a larger disk",
 			   "%s has %s left", quoted, text);

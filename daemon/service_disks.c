@@ -2,6 +2,7 @@
  * Where a disk is full nothing new is begun, before writes fail. A file system that hangs does not answer, so each folder
  * is asked about on a thread of its own: what was known of it stays, and the others are seen.
  */
+#include "daemon/disk_reserve.h"
 #include "daemon/service_parts.h"
 
 #include "base/checked.h"
@@ -12,8 +13,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-/* With less than that a disk counts as full: room for a shard that is being sealed, and for the database. */
-#define DISK_LEFT      ((uint64_t)512 << 20)
 #define DISKS_EVERY_MS 2000
 
 /* What there is of a disk. */
@@ -52,8 +51,7 @@ static struct room room_at(const char *path)
 			     .device = st.st_dev,
 			     .free = (uint64_t)fs.f_bavail * fs.f_frsize,
 			     .total = (uint64_t)fs.f_blocks * fs.f_frsize};
-	/* one that is small altogether is used to its last tenth */
-	left = DISK_LEFT < room.total / 10 ? DISK_LEFT : room.total / 10;
+	left = disk_reserve(room.total);
 	room.usable = room.free > left ? room.free - left : 0;
 	return room;
 }

@@ -124,18 +124,29 @@ def a_folder_without_images_and_too_large_a_limit_are_found(ws):
     only(found, "memory", "bad", "16.0 TiB")
 
 
-@test
-def a_file_system_that_does_not_say_how_large_it_is_lacks_no_room(ws):
-    daemon = healthy(ws)
+def with_disk(ws, daemon, code, script):
+    """What is found where the output is a file system of its own, that the @script mounts."""
     os.makedirs(ws.out)
-    script = 'mount -t tmpfs -o size=0 tmpfs "$out" && exec "$@"'  # without a limit
     launch = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
-    launch += ["sh", "-c", script, "sh"]
+    launch += ["sh", "-c", f'{script} && exec "$@"', "sh"]
     env = dict(ws.environment, out=ws.out)
     able = subprocess.run([*launch, "true"], env=env, capture_output=True)
     if able.returncode != 0:
         raise Skip(f"mounts do not work here: {able.stderr.decode().strip()}")
-    only(ask(ws, daemon, OK, launch, env=env), "output", "ok", ws.out)
+    return ask(ws, daemon, code, launch, env=env)
+
+
+@test
+def a_file_system_that_does_not_say_how_large_it_is_lacks_no_room(ws):
+    found = with_disk(ws, healthy(ws), OK, 'mount -t tmpfs -o size=0 tmpfs "$out"')  # without a limit
+    only(found, "output", "ok", ws.out)
+
+
+@test
+def a_full_disk_is_found(ws):
+    fill = 'mount -t tmpfs -o size=1m tmpfs "$out" && head -c 1000k /dev/zero >"$out/ballast"'
+    found = with_disk(ws, healthy(ws), FAILED, fill)
+    only(found, "output", "bad", ws.out, "is full", "nothing new is begun")
 
 
 @test
