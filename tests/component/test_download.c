@@ -115,6 +115,7 @@ static int setup(void **state)
 
 	unsetenv("http_proxy");
 	unsetenv("all_proxy");
+	unsetenv("ALL_PROXY");
 	rig->server = loopback_start(&server);
 	rig->other = loopback_start(&server);
 	rig->elsewhere = xstrdup(loopback_url(rig->other));
