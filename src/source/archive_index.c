@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/hash.h"
+#include "source/source_json.h"
 #include "source/source_path.h"
 
 #include <jansson.h>
@@ -213,9 +214,8 @@ static json_t *class_of(const struct archive_index *x, const struct text *t)
 static void take_meta(struct archive_index *x, struct archive_item *item)
 {
 	const struct text *json = companion(x, item, ".json"), *cls = companion(x, item, ".cls");
-	json_t *meta = json && !json->unread
-			   ? json_loadb(bytes_of(x, json), json->size, JSON_FLAGS, NULL)
-			   : NULL;
+	json_t *meta =
+	    json && !json->unread ? source_json(bytes_of(x, json), json->size, JSON_FLAGS) : NULL;
 	const char *caption;
 
 	if (!json_is_object(meta)) {

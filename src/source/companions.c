@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/text.h"
 #include "source/folder_files.h"
+#include "source/source_json.h"
 #include "source/source_path.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ static int read_json(int root, const char *path, json_t **out, struct error *err
 
 	*out = NULL;
 	if (fd >= 0 && fd_read_all(fd, SOURCE_CAPTION_MAX, &bytes, &failed) == 0)
-		*out = json_loadb((const char *)bytes.data, bytes.size, 0, NULL);
+		*out = source_json(bytes.data, bytes.size, 0);
 	if (!json_is_object(*out)) {
 		json_decref(*out);
 		*out = NULL;

@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/text.h"
+#include "source/source_json.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -210,7 +211,7 @@ int manifest_record_header(struct manifest_record *m, const char *bytes, size_t 
 
 static const char *parse_line(struct manifest_record *m, const char *bytes, size_t size)
 {
-	m->object = json_loadb(bytes, size, 0, NULL);
+	m->object = source_json(bytes, size, 0);
 	return json_is_object(m->object) ? NULL : "it is no JSON object";
 }
 
@@ -225,7 +226,7 @@ static const char *parse_member(struct manifest_record *m, const char *bytes, si
 	buffer_put_u8(&braced, '{');
 	buffer_append(&braced, bytes, size);
 	buffer_put_u8(&braced, '}');
-	all = json_loadb((const char *)braced.data, braced.size, 0, NULL);
+	all = source_json(braced.data, braced.size, 0);
 	first = json_object_iter(all);
 	if (first) {
 		name = json_object_iter_key(first);

@@ -96,7 +96,7 @@ def samples_of_webdataset_keep_their_keys_captions_and_metadata(ws):
     for path in ws.small_pictures(2):
         os.rename(os.path.join(ws.src, path), os.path.join(ws.src, os.path.basename(path)))
     one, two = sorted(name for name in os.listdir(ws.src) if "." in name)
-    ws.write("0000.json", json.dumps({"caption": "from json", "width": 7, "tags": ["a"]}).encode())
+    ws.write("0000.json", json.dumps({"caption": "from json", "width": 7, "tags": ["a"], "hash": 17 * 10**18}).encode())
     ws.write("0000.cls", b"3")
     ws.write("0001.txt", b"from text")
     os.rename(os.path.join(ws.src, two), os.path.join(ws.src, "0001.image" + os.path.splitext(two)[1]))
@@ -105,7 +105,7 @@ def samples_of_webdataset_keep_their_keys_captions_and_metadata(ws):
     same_members(samples, ["0000", "0001"], "keys")
     equal(samples["0000"]["source"], one, "source")
     equal(samples["0000"]["caption"], "from json", "caption")
-    equal(samples["0000"]["meta"], {"caption": "from json", "width": 7, "tags": ["a"], "cls": 3}, "metadata")
+    equal(samples["0000"]["meta"], {"caption": "from json", "width": 7, "tags": ["a"], "hash": 1.7e19, "cls": 3}, "metadata")
     equal((samples["0001"]["caption"], samples["0001"]["meta"]), ("from text", {}), "the other")
 
 

@@ -234,9 +234,9 @@ def what_lies_beside_an_image_is_its_caption_and_metadata(ws):
     os.remove(os.path.join(ws.src, stems[1] + ".caption"))
     os.remove(os.path.join(ws.src, stems[2] + ".json"))
     ws.write(stems[3] + ".caption", b"new")
-    ws.write(stems[4] + ".json", b'{"n": 1}')
+    ws.write(stems[4] + ".json", b'{"caption": "c", "n": 17000000000000000000}')
     ws.encode()
-    wanted = [("from .txt", {"score": 2}), ("from json", meta), (None, {}), ("new", {}), (None, {"n": 1})]
+    wanted = [("from .txt", {"score": 2}), ("from json", meta), (None, {}), ("new", {}), ("c", {"caption": "c", "n": 1.7e19})]
     equal(texts(ws), dict(zip(paths, wanted)), "after changes")
     equal(latents(ws), before, "latents")
 

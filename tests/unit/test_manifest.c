@@ -120,13 +120,17 @@ static void a_line_that_is_wrong_does_not_spoil_the_next(void **state)
 	open_text(
 	    f, "a.jsonl",
 	    "{\"path\":\"a.jpg\"}\n[]\n{\"path\":\"b.jpg\"\n\n{\"caption\":\"x\"}\n"
-	    "{\"file_name\":\"c.jpg\",\"text\":null,\"n\":1.5,\"a\":[true]}\n{\"path\":\"\xff\"}");
+	    "{\"file_name\":\"c.jpg\",\"text\":null,\"n\":1.5,\"a\":[true]}\n{\"path\":\"\xff\"}\n"
+	    "{\"path\":\"d.jpg\",\"caption\":\"d\",\"phash\":17000000000000000000,\"n\":1}\n"
+	    "{\"path\":\"e.jpg\",\"n\":1e999}");
 	assert_next(f, "a.jpg|-|-");
 	assert_next(f, "2: it is no JSON object");
 	assert_next(f, "3: it is no JSON object");
 	assert_next(f, "5: it has no path");
 	assert_next(f, "c.jpg|-|{\"a\":[true],\"n\":1.5}");
 	assert_next(f, "7: it is no JSON object");
+	assert_next(f, "d.jpg|d|{\"n\":1.0,\"phash\":1.7e19}");
+	assert_next(f, "9: it is no JSON object");
 	assert_next(f, "");
 }
 
