@@ -13,6 +13,7 @@ import argparse
 import base64
 import io
 import json
+import math
 import os
 import sys
 import tarfile
@@ -58,6 +59,15 @@ def plain(value):
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
+def finite(value):
+    """NaN and infinities, which Python writes and nobody else reads, as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list) else value
+
+
 def add(tar, name, data):
     member = tarfile.TarInfo(name)
     member.size = len(data)
@@ -74,8 +84,21 @@ def put_row(tar, key, row, image, caption):
     if caption in row:
         row["caption"] = row.pop(caption)
     add(tar, f"{key}.{ending_of(data)}", data)
-    add(tar, f"{key}.json", json.dumps(row, ensure_ascii=False, default=plain).encode())
+    add(tar, f"{key}.json", json.dumps(finite(row), ensure_ascii=False, default=plain).encode())
     return True
+
+
+def stem_of(path):
+    return os.path.basename(path).rsplit(".parquet", 1)[0].replace(".", "_")
+
+
+def refuse_twins(paths):
+    """Their rows would have the same keys."""
+    known = {}
+    for path in paths:
+        other = known.setdefault(stem_of(path), path)
+        if other != path:
+            sys.exit(f"{other} and {path} have the same name, and it makes the keys: rename one of them")
 
 
 def put_file(tar, path, options):
@@ -83,7 +106,7 @@ def put_file(tar, path, options):
     names = file.schema_arrow.names
     image = image_column(file.schema_arrow, options.image)
     caption = options.caption or next((name for name in CAPTIONS if name in names), None)
-    stem = os.path.basename(path).rsplit(".parquet", 1)[0].replace(".", "_")
+    stem = stem_of(path)
     number = missing = 0
     for batch in file.iter_batches(BATCH):
         for row in batch.to_pylist():
@@ -99,6 +122,7 @@ def main():
     parser.add_argument("--image", metavar="COLUMN", help="column with the images (the only one that can be)")
     parser.add_argument("--caption", metavar="COLUMN", help="column with the captions (caption, text, prompt, ...)")
     options = parser.parse_args()
+    refuse_twins(options.files)
     if sys.stdout.isatty():
         sys.exit("standard output is a terminal: a tar goes there")
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:

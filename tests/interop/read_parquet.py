@@ -28,7 +28,7 @@ def write_parquet(folder):
         into = io.BytesIO()
         Image.new("RGB", (160, 144), (30 * i, 255 - 30 * i, 7)).save(into, ("PNG", "JPEG", "WEBP")[i % 3])
         pictures.append({"bytes": into.getvalue(), "path": f"{i}.img"})
-    rows = {"image": [*pictures, None], "text": [f"caption {i}" for i in range(ROWS + 1)], "score": [i / 2 for i in range(ROWS + 1)]}
+    rows = {"image": [*pictures, None], "text": [f"caption {i}" for i in range(ROWS + 1)], "score": [i / 2 if i else float("nan") for i in range(ROWS + 1)]}
     whole = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
     whole.select(range(4)).to_parquet(os.path.join(folder, "train-00000-of-00002.parquet"))
     whole.select(range(4, ROWS + 1)).to_parquet(os.path.join(folder, "train-00001-of-00002.parquet"))
@@ -59,14 +59,23 @@ def encode(program, files, folder):
     return records(out)
 
 
+def refuse(files):
+    """Of two files with one name half the rows would be lost."""
+    twin = os.path.join(os.path.dirname(files[0]), "other", os.path.basename(files[0]))
+    done = subprocess.run([sys.executable, SCRIPT, files[0], twin], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 1 and "have the same name" in done.stderr and not done.stdout, done
+
+
 def test(program):
     with tempfile.TemporaryDirectory() as folder:
-        found = encode(program, write_parquet(folder), folder)
+        files = write_parquet(folder)
+        refuse(files)
+        found = encode(program, files, folder)
         assert len(found) == ROWS, sorted(found)
         for i in range(ROWS):
             record = found[f"train-0000{i // 4}-of-00002/{i % 4:08d}"]
             assert record["caption"] == f"caption {i}", record
-            meta = {"caption": f"caption {i}", "score": i / 2, "image_path": f"{i}.img"}
+            meta = {"caption": f"caption {i}", "score": i / 2 if i else None, "image_path": f"{i}.img"}
             assert record["meta"] == meta, record["meta"]
             assert record["original_size"] == [160, 144], record
 
