@@ -25,7 +25,7 @@ enum {
 
 const char *download_url(const struct download_task *t)
 {
-	return t->url ? t->url : t->d->url;
+	return t->url ? t->url : t->encoded ? t->encoded : t->d->url;
 }
 
 /* -- how a download ends --------------------------------------------------------------------------- */
@@ -70,6 +70,7 @@ void download_end(struct download_pool *p, struct download_task *t)
 		close(t->fd);
 	http_exchange_release(&t->x);
 	buffer_release(&t->header_text);
+	free(t->encoded);
 	free(t->url);
 	free(t);
 	d->task = NULL;
@@ -253,6 +254,8 @@ void download_queue_up(struct download_pool *p, struct download_task *t, int64_t
 		download_end_bad(p, t, "bad_url", "not a URL of http or https");
 		return;
 	}
+	if (!t->encoded)
+		t->encoded = http_url_encode(t->d->url);
 	t->host = download_hosts_get(p->hosts, origin, now);
 	t->answers = t->host->answers;
 	t->since = now;

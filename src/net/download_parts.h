@@ -23,7 +23,8 @@ struct download_task {
 	struct download *d;
 	struct download_host *host;
 	struct endpoint_ticket ticket;
-	char *url; /* where it was redirected to; NULL: nowhere */
+	char *encoded; /* d->url, as it is sent */
+	char *url;     /* where it was redirected to; NULL: nowhere */
 	unsigned tries, throttles, redirects;
 	uint64_t answers; /* of its server before the first try */
 	int64_t since;	  /* it waits for its server */

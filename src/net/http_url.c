@@ -48,6 +48,15 @@ bool http_url_is_valid(const char *url)
 	return u != NULL;
 }
 
+char *http_url_encode(const char *url)
+{
+	cleanup_with(url_free) CURLU *u = parse(url);
+	cleanup_with(text_free) char *encoded = NULL;
+
+	return u && curl_url_get(u, CURLUPART_URL, &encoded, 0) == CURLUE_OK ? xstrdup(encoded)
+									     : NULL;
+}
+
 char *http_url_origin(const char *url)
 {
 	cleanup_with(url_free) CURLU *u = parse(url);

@@ -201,7 +201,7 @@ static void a_file_that_is_the_same_is_not_sent_again(void **state)
 static void what_the_server_refuses_is_about_the_file(void **state)
 {
 	assert_data(*state, "missing", "not_found");
-	assert_data(*state, "gone", "not_found");
+	assert_data(*state, "gone&name=a b\xc3\xa4", "not_found");
 	assert_data(*state, "endless", "not_found");
 	assert_data(*state, "closed", "forbidden");
 	assert_data(*state, "teapot", "bad_status");
