@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { PUT_OFF_EVERY_MS = 5 };
+
 void work_left_worker(struct work *w)
 {
 	w->pipeline->at_workers--;
@@ -79,10 +81,21 @@ static void settle(struct work *w, enum outcome_kind kind, const char *reason, c
 	settle_until(w, kind, reason, message, PIPELINE_RETRY_MS);
 }
 
+/* In how long one is claimed again that should not be before @ms: one after the other, so that there is room for those of others. */
+static int64_t take_turn(struct pipeline *p, int64_t ms)
+{
+	int64_t now = clock_mono_ms();
+
+	p->put_off_until += PUT_OFF_EVERY_MS;
+	if (p->put_off_until < now + ms)
+		p->put_off_until = now + ms;
+	return p->put_off_until - now;
+}
+
 void work_put_off(struct work *w, const struct error *why, int64_t ms)
 {
 	w->pipeline->put_off = true;
-	settle_until(w, OUTCOME_POSTPONE, "unreachable", why->message, ms);
+	settle_until(w, OUTCOME_POSTPONE, "unreachable", why->message, take_turn(w->pipeline, ms));
 	work_free(w);
 }
 

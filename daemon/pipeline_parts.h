@@ -36,6 +36,7 @@ struct pipeline {
 	struct work_list ready;	  /* claimed */
 	int64_t reached_at;	  /* when the last file could be opened; monotonic ms */
 	bool put_off;		  /* servers cannot be reached: images wait for them */
+	int64_t put_off_until;	  /* when the last of these is claimed again; monotonic ms */
 	size_t opening;		  /* works whose file is being opened */
 	struct work_list opened;  /* no decode worker has room yet */
 	struct work_list waiting; /* header seen, no memory yet */
@@ -121,7 +122,7 @@ void pipeline_ready_again(struct pipeline *p, struct work_list *parked);
 void work_failed(struct work *w, const struct error *why);
 /* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out. */
 void work_skipped(struct work *w, size_t width, size_t height);
-/* The server of @w cannot be reached: it is claimed again in @ms, uncharged. */
+/* The server of @w cannot be reached: it is claimed again in @ms or later, uncharged. */
 void work_put_off(struct work *w, const struct error *why, int64_t ms);
 /* Gives @w back to the queue, uncharged. */
 void work_released(struct work *w);
