@@ -21,8 +21,8 @@
 
 #define PAGE 4096
 
-#define SCHEMA	    5 /* the version that this program writes */
-#define SCHEMA_TEXT "5"
+#define SCHEMA	    6 /* the version that this program writes */
+#define SCHEMA_TEXT "6"
 
 static uint32_t pretended_f_type;
 
