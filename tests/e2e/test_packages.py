@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The .deb packages: what is in them, and what becomes of a machine on which they are installed, upgraded and removed.
 
-LATENTD_TEST_LONG=1 does the second part, in a fresh Debian root (debootstrap, from the network).
+LATENTD_TEST_LONG=1 does the second part, in a fresh Debian root (debootstrap, from the network), and builds an earlier package
+from the repository's history.
 """
 
 import atexit
+import contextlib
 import functools
 import glob
 import json
@@ -13,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 
@@ -22,6 +25,8 @@ from reference import paths_in
 LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
 EPOCH = "1700000000"
 STATE = "/var/lib/latentd"
+# The first commit that made packages; its queue is of schema 5.
+EARLIER, EARLIER_SCHEMA = "fb3be5376eee", 5
 
 
 def run(*words, code=0, **options):
@@ -201,20 +206,21 @@ def newer(ws, package, version):
     return out
 
 
+def photos(machine):
+    """What the daemon says of its dataset."""
+    return json.loads(machine.do("/usr/bin/latentctl", "status", "--json"))["datasets"][0]
+
+
 def finished(machine):
     """How many images are encoded, in shards or not."""
-    said = machine.do("/usr/bin/latentctl", "status", "--json")
-    jobs = json.loads(said)["datasets"][0]["jobs"]
+    jobs = photos(machine)["jobs"]
     return jobs["encoded"] + jobs["completed"]
 
 
-@test
-def a_machine_installs_runs_upgrades_and_purges(ws):
-    package = packages()["latentd"]
-    machine = Machine(ws)
-    machine.install(package)
+def configure(ws, machine, pictures):
+    """A dataset of so many pictures, and the settings for it; the paths of the pictures."""
     shutil.copytree(demo_model(), machine.path("/models/demo"))
-    paths = ws.small_pictures(6, machine.path("/data/photos"))
+    paths = ws.small_pictures(pictures, machine.path("/data/photos"))
     machine.do("install", "-d", "-o", "latentd", "-g", "latentd", "/data/latents")
     with open(machine.path("/etc/latentd/latentd.yaml"), "w", encoding="utf-8") as file:
         file.write(
@@ -222,7 +228,43 @@ def a_machine_installs_runs_upgrades_and_purges(ws):
             "datasets:\n  - {name: photos, source: {path: /data/photos}, output: {path: /data/latents},\n"
             "     recipe: {vae: /models/demo, resolution: 128, max_upscale: 0}}\n"
         )
+    return paths
 
+
+def earlier_package(ws):
+    """That of EARLIER, built from the repository's history."""
+    if not LONG:
+        raise Skip("an earlier package is built in the long run only")
+    needs("git", "cmake", "ninja", "tar")
+    known = ["git", "-C", SOURCE_DIR, "cat-file", "-e", EARLIER]
+    if subprocess.run(known, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        raise Skip(f"the repository's history has no {EARLIER} here")
+    sources, archive = ws.path("earlier"), ws.path("earlier.tar")
+    os.mkdir(sources)
+    run("git", "-C", SOURCE_DIR, "archive", "-o", archive, EARLIER)
+    run("tar", "-C", sources, "-xf", archive)
+    script = os.path.join(sources, "scripts", "packages.sh")
+    run(script, ws.path("earlier-made"), env=dict(os.environ, LATENTD_NO_INSTALL="1"))
+    (package,) = glob.glob(os.path.join(ws.path("earlier-made"), "latentd_*.deb"))
+    return package
+
+
+def schema_of(database):
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+        return db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def content_of(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@test
+def a_machine_installs_runs_upgrades_and_purges(ws):
+    package = packages()["latentd"]
+    machine = Machine(ws)
+    machine.install(package)
+    paths = configure(ws, machine, 6)
     listener = machine.start()
     wait_for(listener, "READY=1")
     wait_for(listener, "WATCHDOG=1")
@@ -257,15 +299,13 @@ def a_machine_installs_runs_upgrades_and_purges(ws):
     # Back to the old package, which does not know the schema that a newer one has left: refused, and nothing is touched.
     database = machine.path(f"{STATE}/queue.db")
     run(os.path.join(BUILD_DIR, "tests", "raise_schema"), database, "99")
-    with open(database, "rb") as file:
-        was = file.read()
+    was = content_of(database)
     machine.install(package)
     machine.start()
     code, said = machine.ended()
     equal(code, 2, f"exit status, which systemd does not try again: {said}")
     assert "has schema version 99" in said and "use the newer latentd" in said, said
-    with open(database, "rb") as file:
-        assert file.read() == was, "the queue is another"
+    assert content_of(database) == was, "the queue is another"
 
     machine.do("apt-get", "remove", "-y", "latentd")
     assert os.path.exists(database), "the queue is gone with the programs"
@@ -273,6 +313,47 @@ def a_machine_installs_runs_upgrades_and_purges(ws):
     for gone in (STATE, "/etc/latentd/latentd.yaml", "/run/latentd"):
         assert not os.path.exists(machine.path(gone)), f"{gone} is left"
     equal(sorted(paths_in(machine.path("/data/latents/photos"))), sorted(paths), "shards after the purge")
+
+
+@test
+def a_live_queue_of_an_earlier_package_goes_on_under_todays(ws):
+    today = newer(ws, packages()["latentd"], "9.0-1")
+    earlier, machine = earlier_package(ws), Machine(ws)
+    machine.install(earlier)
+    paths = configure(ws, machine, 6)
+    database = machine.path(f"{STATE}/queue.db")
+
+    # Six are encoded and in no shard yet, six are in the queue; then the earlier daemon is killed.
+    wait_for(machine.start(), "READY=1")
+    wait_until(lambda: finished(machine) == 6, "six images, by the earlier daemon")
+    machine.do("/usr/bin/latentctl", "pause", "--name", "photos")
+    paths += ws.small_pictures(6, machine.path("/data/photos"), first=6)
+    wait_until(lambda: photos(machine)["jobs"]["available"] == 6, "six images in the queue")
+    equal(photos(machine)["jobs"]["encoded"], 6, "images in no shard")
+    machine.process.kill()
+    machine.ended()
+    equal(schema_of(database), EARLIER_SCHEMA, "the earlier schema")
+
+    machine.install(today)
+    listener = machine.start()
+    wait_for(listener, "READY=1")
+    wait_until(lambda: finished(machine) == 12, "twelve images, six of them by today's daemon")
+    equal(photos(machine)["since_start"]["encoded"], 6, "images that today's daemon encoded")
+    machine.do("/usr/bin/latentctl", "drain")
+    wait_until(lambda: len(paths_in(machine.path("/data/latents/photos"))) == 12, "twelve in shards")
+    machine.process.send_signal(signal.SIGTERM)
+    wait_for(listener, "STOPPING=1")
+    equal(machine.ended()[0], 0, "exit status")
+    equal(sorted(paths_in(machine.path("/data/latents/photos"))), sorted(paths), "every sample once")
+
+    schema, was = schema_of(database), content_of(database)
+    assert schema > EARLIER_SCHEMA, schema
+    machine.install(earlier)
+    machine.start()
+    code, said = machine.ended()
+    equal(code, 2, f"exit status of the earlier daemon: {said}")
+    assert f"schema version {schema}" in said, said
+    assert content_of(database) == was, "the queue is another"
 
 
 run_tests()
