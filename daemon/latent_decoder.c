@@ -12,6 +12,7 @@
 #include "vae/tiny_weights.h"
 #include "vae/vae_encoder.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct latent_decoder {
@@ -115,6 +116,13 @@ static int open_decoder(struct latent_decoder *d, const struct latent_decoder_op
 	return r;
 }
 
+/* Of the pauses that a person notices. */
+static void say_wait(int64_t ms, const char *why)
+{
+	if (ms >= 1000)
+		fprintf(stderr, "waiting %lld s: %s\n", (long long)(ms / 1000), why);
+}
+
 int latent_decoder_options_of(const struct read_options *o, struct remote_vae_options *endpoint,
 			      struct latent_decoder_options *out, struct error *err)
 {
@@ -143,7 +151,8 @@ int latent_decoder_options_of(const struct read_options *o, struct remote_vae_op
 						.proxy_auth_file = o->remote.proxy_auth_file,
 						.timeout_ms = (int64_t)o->remote.timeout,
 						.scale_up_ms = (int64_t)o->remote.scale_up_timeout},
-					.retries = o->remote.retries};
+					.retries = o->remote.retries,
+					.on_wait = say_wait};
 	out->endpoint = endpoint;
 	return 0;
 }

@@ -35,10 +35,12 @@ struct question {
 
 /* -- asking -------------------------------------------------------------------------------------- */
 
-static void sleep_ms(int64_t ms)
+static void wait_before_next(const struct remote_vae *v, int64_t ms, const struct error *why)
 {
 	struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 
+	if (v->options.on_wait)
+		v->options.on_wait(ms, why->message);
 	while (nanosleep(&left, &left) < 0)
 		continue;
 }
@@ -135,7 +137,7 @@ static int ask(const struct question *q, struct error *err)
 			*err = why;
 			return -1;
 		}
-		sleep_ms(pause);
+		wait_before_next(v, pause, &why);
 	}
 }
 
@@ -153,7 +155,7 @@ static int ask_model(struct remote_vae *v, struct error *err)
 			*err = why;
 			return -1;
 		}
-		sleep_ms(retry_pause_ms(tries, &v->random));
+		wait_before_next(v, retry_pause_ms(tries, &v->random), &why);
 	}
 }
 

@@ -6,7 +6,7 @@
  *	remote_vae_decode(vae, &latent, &pixels, &side, err)
  *	remote_vae_close(vae)
  *
- * What may work in a moment is tried again, after a pause. Errors: ERR_TRANSIENT where it did not work in all tries,
+ * What may work in a moment is tried again, after a pause that on_wait() is told. Errors: ERR_TRANSIENT where it did not work in all tries,
  * ERR_CONFIG where no request of ours will (a token, a certificate, an address), ERR_DATA `refused` of what the server
  * does not take. The message is a line with the server's words.
  */
@@ -21,6 +21,8 @@ struct remote_vae;
 struct remote_vae_options {
 	struct endpoint_model_ask ask; /* timeout_ms: of every request */
 	size_t retries;		       /* of a request, after its first try */
+	/* Before a pause of @ms; @why: the server's words. May be NULL. */
+	void (*on_wait)(int64_t ms, const char *why);
 };
 
 int remote_vae_open(const struct remote_vae_options *options, struct remote_vae **out,

@@ -176,6 +176,17 @@ def what_may_work_in_a_moment_is_tried_again(ws):
 
 
 @test
+def a_pause_that_a_server_asks_for_is_said(ws):
+    ws.golden("rocket.jpg", "rocket.jpg")
+    shard = encode(ws)
+    server = Server(ws, vae=demo_model()).start()
+    there = foreign(ws, server.port, [(503, [("Retry-After", "2")], b'{"error":"loading weights"}')])
+    result = ws.latentctl("decode", shard, "rocket", "-o", ws.path("back.png"), "--endpoint", there.url)
+    assert "waiting 2 s: " in result.err and "loading weights" in result.err, result
+    server.stop()
+
+
+@test
 def what_will_not_work_is_one_clear_line(ws):
     ws.golden("rocket.jpg", "rocket.jpg")
     shard, png = encode(ws), ws.path("x.png")
