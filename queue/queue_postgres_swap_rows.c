@@ -252,12 +252,14 @@ static int insert_jobs(struct swap *s, struct error *err)
 	return 0;
 }
 
+/* QUEUE_CONFLICT: another node has published this path since check_paths() looked. */
 static int insert_shard(struct swap *s, const struct shard_row *row, int64_t *id, struct error *err)
 {
 	static const char sql[] =
 	    "INSERT INTO latentd.shard (dataset, path, format, grp, bytes, samples, sha256, xxh3,"
 	    " sealed_at, visible_at) VALUES ($1::integer, $2::bytea, $3::bytea, $4::bytea,"
-	    " $5::bigint, $6::bigint, $7::bytea, $8::uuid, $9::bigint, $10::bigint) RETURNING id";
+	    " $5::bigint, $6::bigint, $7::bytea, $8::uuid, $9::bigint, $10::bigint)"
+	    " ON CONFLICT (dataset, path) DO NOTHING RETURNING id";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
@@ -273,6 +275,8 @@ static int insert_shard(struct swap *s, const struct shard_row *row, int64_t *id
 	pg_int(&args, s->now);
 	if (pg_query(s->q, sql, &args, &result, err) < 0)
 		return -1;
+	if (pg_rows(result) == 0)
+		return QUEUE_CONFLICT;
 	*id = pg_value(result, 0, 0);
 	return 0;
 }
@@ -307,7 +311,8 @@ static int retire(struct swap *s, struct error *err)
 	    "WITH gone AS (DELETE FROM latentd.shard WHERE id = ANY($1::bigint[])"
 	    " RETURNING id, dataset, path) INSERT INTO latentd.retired (id, dataset, path, "
 	    "retired_at)"
-	    " SELECT id, dataset, path, $2::bigint FROM gone RETURNING id"};
+	    " SELECT id, dataset, path, $2::bigint FROM gone"
+	    " ON CONFLICT (dataset, path) DO NOTHING RETURNING id"};
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
@@ -336,9 +341,11 @@ int swap_write(struct swap *s, int64_t *shard_ids, struct error *err)
 	for (size_t i = 0; i < s->what->n_shards; i++) {
 		size_t n = s->what->shards[i].row.samples;
 
-		if (insert_shard(s, &s->what->shards[i].row, &shard_ids[i], err) < 0 ||
-		    (n > 0 && copy_samples(s, at, n, shard_ids[i], err) < 0))
-			return -1;
+		r = insert_shard(s, &s->what->shards[i].row, &shard_ids[i], err);
+		if (r == 0 && n > 0)
+			r = copy_samples(s, at, n, shard_ids[i], err);
+		if (r != 0)
+			return r;
 		at += n;
 	}
 	return jobs_write(s->q, &s->jobs, err);

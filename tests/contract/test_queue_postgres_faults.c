@@ -265,6 +265,21 @@ static void a_node_leaves_alone_what_others_run_and_have_spooled(void **state)
 	job_release(&running);
 }
 
+/* Somebody waits for a row that the open transaction of postgres_run() holds; false: nobody does after a long time. */
+static bool somebody_waits(void)
+{
+	bool waits = false;
+
+	for (int i = 0; i < 3000 && !waits; i++) {
+		cleanup_free char *n =
+		    postgres_value("SELECT count(*) FROM pg_locks WHERE NOT granted");
+
+		waits = strcmp(n, "0") != 0;
+		postgres_run("SELECT pg_sleep(0.01)");
+	}
+	return waits;
+}
+
 struct rescue {
 	struct queue *q;
 	int64_t dataset;
@@ -297,13 +312,7 @@ static void a_lease_that_is_renewed_meanwhile_is_not_rescued(void **state)
 	postgres_run("BEGIN");
 	postgres_run("UPDATE latentd.job SET due = due + 3600000");
 	assert_ok(thread_start(&thread, "rescue", rescue_run, &rescue, &f->err), &f->err);
-	for (int i = 0; i < 3000 && !waits; i++) {
-		cleanup_free char *n =
-		    postgres_value("SELECT count(*) FROM pg_locks WHERE NOT granted");
-
-		waits = strcmp(n, "0") != 0;
-		postgres_run("SELECT pg_sleep(0.01)");
-	}
+	waits = somebody_waits();
 	postgres_run("COMMIT");
 	thread_join(&thread);
 	assert_true(waits);
@@ -312,6 +321,46 @@ static void a_lease_that_is_renewed_meanwhile_is_not_rescued(void **state)
 	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
 	queue_close(rescue.q);
 	job_release(&job);
+}
+
+struct publishing {
+	struct queue *q;
+	struct new_shard shard;
+	int r;
+	struct error err;
+};
+
+static void *publish_run(void *arg)
+{
+	struct publishing *p = arg;
+	struct queue_swap what = {.shards = &p->shard, .n_shards = 1};
+	int64_t id;
+
+	p->r = queue_swap(p->q, &what, NOW, &id, &p->err);
+	return NULL;
+}
+
+static void a_path_that_another_node_publishes_meanwhile_is_a_conflict(void **state)
+{
+	struct fixture *f = *state;
+	struct publishing p = {
+	    .q = f->q, .shard = {.row = shard_of(f->dataset, "1.tar", 0)}, .err = ERROR_INIT};
+	bool waits = false;
+	struct thread thread;
+
+	postgres_run("BEGIN");
+	postgres_run(
+	    "INSERT INTO latentd.shard (dataset, path, format, grp, bytes, samples, sha256,"
+	    " xxh3, sealed_at, visible_at) SELECT id, '1.tar', 'tar', '', 1, 0,"
+	    " decode(repeat('00', 32), 'hex'), repeat('0', 32)::uuid, 1, 1"
+	    " FROM latentd.dataset");
+	assert_ok(thread_start(&thread, "publish", publish_run, &p, &f->err), &f->err);
+	waits = somebody_waits();
+	postgres_run("COMMIT");
+	thread_join(&thread);
+	assert_true(waits);
+	assert_ok(p.r < 0 ? p.r : 0, &p.err);
+	assert_int_equal(p.r, QUEUE_CONFLICT);
 }
 
 static void a_claim_passes_over_what_another_transaction_holds(void **state)
@@ -446,6 +495,7 @@ int main(void)
 	    contract_test(a_connection_that_was_ended_while_idle_is_made_again),
 	    contract_test(a_node_leaves_alone_what_others_run_and_have_spooled),
 	    contract_test(a_lease_that_is_renewed_meanwhile_is_not_rescued),
+	    contract_test(a_path_that_another_node_publishes_meanwhile_is_a_conflict),
 	    contract_test(a_claim_passes_over_what_another_transaction_holds),
 	    contract_test(two_recipes_of_one_name_from_two_nodes_are_refused),
 	    contract_test(clocks_of_nodes_do_not_matter),
