@@ -214,8 +214,10 @@ int queue_postgres_claim(struct queue *base, const struct queue_claim *claim, st
 
 static int extend(struct postgres_queue *q, int64_t lease_until, struct error *err)
 {
-	static const char sql[] = "UPDATE latentd.job SET due = $2::bigint"
-				  " WHERE state = 2 AND owner = $1::bigint";
+	static const char sql[] =
+	    "WITH held AS MATERIALIZED (SELECT id FROM latentd.job"
+	    "  WHERE state = 2 AND owner = $1::bigint ORDER BY id FOR UPDATE)"
+	    " UPDATE latentd.job AS j SET due = $2::bigint FROM held WHERE j.id = held.id";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 
 	pg_int(&args, q->owner_id);
