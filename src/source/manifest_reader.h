@@ -4,7 +4,7 @@
  *	manifest_reader_open(fd, format, &columns, &reader, err)
  *	while ((r = manifest_reader_next(reader, false, &item, &place, err)) == 0)
  *		if (place.bad) ... else ...
- *	manifest_reader_seek(reader, &place)            item is read again by the next call
+ *	manifest_reader_seek(reader, place.offset)      item is read again by the next call
  *	manifest_reader_close(reader)
  *
  * A byte order mark, CRLF and empty lines are passed over. One record that is wrong does not spoil the others: a line
