@@ -2,6 +2,7 @@
  * What the parts of the service share; nobody else includes it.
  *
  *	service.c            opening, the loop, closing
+ *	service_turn.c       whose turn it is
  *	service_end.c        when it ends, and how
  *	service_commands.c   what the API asks for
  *	service_disks.c      which of them are full
@@ -86,6 +87,11 @@ void service_log(struct service *s, enum log_level level, const char *dataset, c
 /* NULL: there is none. */
 struct lane *service_lane(const struct service *s, const char *name);
 void service_add_lane(struct service *s, const struct dataset_config *config);
+
+/* -- service_turn.c --------------------------------------------------------------------------------- */
+
+/* After each turn of the loop: what can go on does, in the order of who is to go first. */
+void service_pump_lanes(struct service *s);
 
 /* -- service_end.c ---------------------------------------------------------------------------------- */
 
