@@ -1,11 +1,11 @@
 #include "daemon/executor.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/thread.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <semaphore.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -54,6 +54,21 @@ static struct task *list_take(struct task_list *list)
 	if (!list->first)
 		list_init(list);
 	return t;
+}
+
+/* False: it is not there. */
+static bool list_remove(struct task_list *list, struct task *t)
+{
+	struct task **at = &list->first;
+
+	while (*at && *at != t)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = t->next;
+	if (!*at)
+		list->last = at;
+	return true;
 }
 
 /* -- inbox ---------------------------------------------------------------------------------------- */
@@ -118,16 +133,8 @@ void inbox_post(struct inbox *inbox, struct task *t)
 
 void inbox_cancel(struct inbox *inbox, struct task *t)
 {
-	struct task **at;
-
 	pthread_mutex_lock(&inbox->lock);
-	for (at = &inbox->tasks.first; *at && *at != t;)
-		at = &(*at)->next;
-	if (*at) {
-		*at = t->next;
-		if (!*at)
-			inbox->tasks.last = at;
-	}
+	list_remove(&inbox->tasks, t);
 	pthread_mutex_unlock(&inbox->lock);
 }
 
@@ -218,28 +225,71 @@ void executor_post(struct executor *e, struct task *t)
 
 struct call {
 	struct task base;
+	struct executor *executor;
 	void (*run)(void *arg);
 	void *arg;
-	sem_t over;
+	pthread_cond_t changed;
+	bool over; /* with the executor's lock */
 };
 
 static void call_run(struct task *t)
 {
 	struct call *call = (struct call *)t;
+	struct executor *e = call->executor;
 
 	call->run(call->arg);
-	sem_post(&call->over);
+	pthread_mutex_lock(&e->lock);
+	call->over = true;
+	pthread_cond_signal(&call->changed);
+	pthread_mutex_unlock(&e->lock);
+}
+
+static void call_init(struct call *call)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&call->changed, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+/* With @until, which is monotonic, a call that has not begun then is taken back. */
+static bool call_make(struct call *call, const struct timespec *until)
+{
+	struct executor *e = call->executor;
+	bool taken_back = false;
+
+	call_init(call);
+	add(e, &e->called, &call->base);
+	pthread_mutex_lock(&e->lock);
+	while (!call->over && !taken_back) {
+		if (!until)
+			pthread_cond_wait(&call->changed, &e->lock);
+		else if (pthread_cond_timedwait(&call->changed, &e->lock, until) == ETIMEDOUT) {
+			taken_back = !call->over && list_remove(&e->called, &call->base);
+			until = NULL;
+		}
+	}
+	pthread_mutex_unlock(&e->lock);
+	pthread_cond_destroy(&call->changed);
+	return !taken_back;
 }
 
 void executor_call(struct executor *e, void (*run)(void *arg), void *arg)
 {
-	struct call call = {.base = {.run = call_run}, .run = run, .arg = arg};
+	struct call call = {.base = {.run = call_run}, .executor = e, .run = run, .arg = arg};
 
-	sem_init(&call.over, 0, 0);
-	add(e, &e->called, &call.base);
-	while (sem_wait(&call.over) < 0)
-		;
-	sem_destroy(&call.over);
+	call_make(&call, NULL);
+}
+
+bool executor_try_call(struct executor *e, void (*run)(void *arg), void *arg, int64_t patience_ms)
+{
+	struct call call = {.base = {.run = call_run}, .executor = e, .run = run, .arg = arg};
+	int64_t until_ms = clock_mono_ms() + patience_ms;
+	const struct timespec until = {until_ms / 1000, until_ms % 1000 * 1000000};
+
+	return call_make(&call, &until);
 }
 
 void executor_close(struct executor *e)

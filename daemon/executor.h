@@ -15,6 +15,8 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <systemd/sd-event.h>
 
 struct task {
@@ -43,6 +45,8 @@ int executor_open(struct inbox *inbox, const char *name, struct executor **out, 
 void executor_post(struct executor *e, struct task *t);
 /* Any thread but the executor's: runs @run(@arg) there and waits until it has returned. */
 void executor_call(struct executor *e, void (*run)(void *arg), void *arg);
+/* The same where it begins within @patience_ms. False: it did not, and does not any more. */
+bool executor_try_call(struct executor *e, void (*run)(void *arg), void *arg, int64_t patience_ms);
 /*
  * Waits until every task has run; their `done` still comes through the inbox. Nothing may be posted or called
  * any more. NULL is fine.

@@ -357,7 +357,11 @@ static int keep_captions(struct service_commands *commands, const struct service
 
 	if (c->n_ids != 1)
 		return error_set(err, ERR_TRANSIENT, "%s is only being opened", request->dataset);
-	executor_call(commands->service->background, run_keeping, &k);
+	if (!executor_try_call(commands->service->background, run_keeping, &k, SERVICE_REQUEST_MS))
+		return error_set(err, ERR_TRANSIENT,
+				 "%s: the daemon is busy with shards: this was not done, repeat it "
+				 "later",
+				 request->dataset);
 	return k.result;
 }
 

@@ -339,6 +339,25 @@ static void a_call_has_been_made_when_it_returns(void **state)
 	assert_false(pthread_equal(j.ran_on, pthread_self()));
 }
 
+static void a_call_that_does_not_begin_in_time_is_never_made(void **state)
+{
+	struct fixture *f = *state;
+	struct gate gate = {.base = {.run = gate_run}};
+	struct journal late = {.n_ran = 0}, first = {.n_ran = 0}, last = {.n_ran = 0};
+
+	sem_init(&gate.open, 0, 0);
+	executor_post(f->executor, &gate.base);
+	assert_false(executor_try_call(f->executor, note_call, &late, 20));
+	assert_false(executor_try_call(f->executor, note_call, &late, 0));
+	sem_post(&gate.open);
+	assert_true(executor_try_call(f->executor, note_call, &first, 600000));
+	executor_call(f->executor, note_call, &last);
+	assert_int_equal(late.n_ran, 0);
+	assert_int_equal(first.n_ran, 1);
+	assert_int_equal(last.n_ran, 1);
+	sem_destroy(&gate.open);
+}
+
 /* -- several threads post to one inbox -------------------------------------------------------------- */
 
 struct poster {
@@ -399,6 +418,7 @@ int main(void)
 	    loop_test(what_is_taken_back_is_not_brought),
 	    loop_test(a_task_may_be_posted_again_when_it_is_done),
 	    loop_test(a_call_has_been_made_when_it_returns),
+	    loop_test(a_call_that_does_not_begin_in_time_is_never_made),
 	    loop_test(a_stream_of_tasks_does_not_starve_a_call),
 	    loop_test(what_is_posted_goes_first_and_calls_go_on_all_the_same),
 	    loop_test(any_thread_may_post_and_each_keeps_its_order),
