@@ -453,26 +453,24 @@ static int make_preview(struct api_pictures *p, struct view *v, int64_t shard, u
 int api_pictures_preview(struct api_pictures *p, const struct service_dataset *dataset,
 			 int64_t shard, uint64_t offset, struct api_preview *out, struct error *err)
 {
-	/* Ids of shards are never used again. False colours are kept under a name of their own. */
+	/* Ids of shards are never used again. False colours are not kept: sources may come back. */
 	cleanup_free char *name = xasprintf("%s %" PRId64 " shard %" PRId64 " %" PRIu64,
 					    dataset->database, dataset->queue_id, shard, offset);
-	cleanup_free char *false_name = xasprintf("%s false", name);
 	struct view v;
 	int r;
 
 	if (api_turn_take(p->turn, err) < 0)
 		return -1;
 	out->fitted = picture_cache_get(p->cache, name, out->png);
-	if (out->fitted || picture_cache_get(p->cache, false_name, out->png)) {
+	if (out->fitted) {
 		api_turn_end(p->turn);
 		return 0;
 	}
 	r = view_open(&v, p, dataset, err);
 	if (r == 0)
 		r = make_preview(p, &v, shard, offset, out, err);
-	if (r == 0)
-		picture_cache_put(p->cache, out->fitted ? name : false_name, out->png->data,
-				  out->png->size);
+	if (r == 0 && out->fitted)
+		picture_cache_put(p->cache, name, out->png->data, out->png->size);
 	view_close(&v);
 	api_turn_end(p->turn);
 	return r;

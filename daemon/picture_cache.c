@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct picture {
@@ -12,6 +13,8 @@ struct picture {
 	struct buffer data;
 	uint64_t used; /* when it was asked for last */
 };
+
+static_assert(sizeof(struct picture) <= PICTURE_CACHE_EACH, "a picture takes more than is counted");
 
 struct picture_cache {
 	struct picture *pictures;
@@ -27,9 +30,14 @@ struct picture_cache *picture_cache_new(size_t bytes)
 	return c;
 }
 
+static size_t cost_of(const char *name, size_t size)
+{
+	return PICTURE_CACHE_EACH + strlen(name) + 1 + size;
+}
+
 static void drop(struct picture_cache *c, size_t i)
 {
-	c->bytes -= c->pictures[i].data.size;
+	c->bytes -= cost_of(c->pictures[i].name, c->pictures[i].data.size);
 	free(c->pictures[i].name);
 	buffer_release(&c->pictures[i].data);
 	c->pictures[i] = c->pictures[--c->n];
@@ -79,18 +87,18 @@ static size_t oldest(const struct picture_cache *c)
 
 void picture_cache_put(struct picture_cache *c, const char *name, const void *data, size_t size)
 {
-	size_t i = find(c, name);
+	size_t i = find(c, name), cost = cost_of(name, size);
 	struct picture *p;
 
 	if (i < c->n)
 		drop(c, i);
-	if (size > c->limit)
+	if (cost > c->limit)
 		return;
-	while (c->bytes + size > c->limit)
+	while (c->bytes + cost > c->limit)
 		drop(c, oldest(c));
 	ARRAY_GROW(c->pictures, c->n, c->capacity);
 	p = &c->pictures[c->n++];
 	*p = (struct picture){xstrdup(name), BUFFER_INIT, ++c->clock};
 	buffer_append(&p->data, data, size);
-	c->bytes += size;
+	c->bytes += cost;
 }

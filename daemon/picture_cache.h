@@ -1,6 +1,6 @@
 /*
- * Pictures that were made a moment ago, by name: those that were asked for last, of so many bytes in all. One thread at a
- * time.
+ * Pictures that were made a moment ago, by name: those that were asked for last, of so many bytes in all, names and
+ * PICTURE_CACHE_EACH counted. One thread at a time.
  */
 #ifndef LATENTD_DAEMON_PICTURE_CACHE_H
 #define LATENTD_DAEMON_PICTURE_CACHE_H
@@ -8,6 +8,9 @@
 #include "base/buffer.h"
 
 #include <stdbool.h>
+
+/* What each takes besides its name and its data. */
+#define PICTURE_CACHE_EACH ((size_t)64)
 
 struct picture_cache;
 

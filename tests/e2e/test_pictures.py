@@ -182,7 +182,7 @@ def latents_are_shown_in_the_colours_of_their_sources(ws):
         os.remove(os.path.join(ws.path("photos"), f"{name}.png"))
     daemon.start()
     daemon.wait(lambda: daemon.about("photos")["scan"]["began_at"], "the first scan")
-    for _ in range(2):  # made, and kept
+    for _ in range(2):  # the colours are made, and kept
         answer = preview(daemon, one)
         equal(pixels(answer)[:2], (8, 8), "without sources")
         equal(answer[1]["Latentd-Colors"], "false", "colours without sources")
