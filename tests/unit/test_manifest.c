@@ -134,6 +134,25 @@ static void a_line_that_is_wrong_does_not_spoil_the_next(void **state)
 	assert_next(f, "");
 }
 
+static void what_python_writes_for_no_number_is_null(void **state)
+{
+	struct fixture *f = *state;
+
+	open_text(f, "a.jsonl",
+		  "{\"path\":\"a.jpg\",\"score\":NaN,\"all\":[Infinity,-Infinity,1]}\n"
+		  "{\"path\":\"b.jpg\",\"caption\":\"a \\\"NaN\\\" in it\\\\\",\"n\":NaN,"
+		  "\"Infinity\":17000000000000000000}\n"
+		  "{\"path\":\"c.jpg\",\"n\":-NaN}\n"
+		  "{\"path\":\"d.jpg\",\"n\":NaNs}\n"
+		  "{\"path\":\"e.jpg\",\"n\":NaN,\"open\":\"\\");
+	assert_next(f, "a.jpg|-|{\"all\":[null,null,1],\"score\":null}");
+	assert_next(f, "b.jpg|a \"NaN\" in it\\|{\"Infinity\":1.7e19,\"n\":null}");
+	assert_next(f, "3: it is no JSON object");
+	assert_next(f, "4: it is no JSON object");
+	assert_next(f, "5: it is no JSON object");
+	assert_next(f, "");
+}
+
 static void members_of_kohyas_json_are_found_one_by_one(void **state)
 {
 	struct fixture *f = *state;
@@ -363,6 +382,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_row_that_is_wrong_does_not_spoil_the_next, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(a_line_that_is_wrong_does_not_spoil_the_next, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(what_python_writes_for_no_number_is_null, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(members_of_kohyas_json_are_found_one_by_one, setup,
 					    teardown),
