@@ -15,6 +15,7 @@
 #include "daemon/sources.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Samples that colours are fitted to, each of them at that size of the latent, of sources of at most so many pixels. */
@@ -130,6 +131,21 @@ static void view_close(struct view *v)
 	queue_close(v->queue);
 }
 
+/* Sources are remembered by their real paths. */
+static void fetch_as_configured(struct view *v, const char *folder)
+{
+	struct source_remote_options remote = {.connections = 0};
+
+	for (size_t i = 0; i < v->dataset->n_sources; i++) {
+		const struct service_source *source = &v->dataset->sources[i];
+		cleanup_free char *path = realpath(source->path, NULL);
+
+		if (path && strcmp(path, folder) == 0)
+			remote = sources_remote(&source->fetch);
+	}
+	sample_sources_fetch(v->sources, &remote);
+}
+
 /* -- thumbnails -------------------------------------------------------------------------------------- */
 
 struct wanted_job {
@@ -157,6 +173,7 @@ static int draw_source(struct view *v, const struct wanted_job *job, struct buff
 		return error_data(err, "gone", "nobody knows where its source folder is");
 	if (view_open_sources(v, (size_t)API_PICTURE_SIDE * API_PICTURE_SIDE, err) < 0)
 		return -1;
+	fetch_as_configured(v, folder);
 	if (sample_source_thumbnail(v->sources, folder, job->path, API_PICTURE_SIDE, &image, err) ==
 	    0)
 		return encode(&image, png, err);
@@ -320,9 +337,10 @@ static void find_source(struct view *v, const struct fit_sample *sample,
 	if (!v->sources && view_open_sources(v, FIT_PIXELS, &ignored) < 0)
 		v->sources = NULL;
 	error_clear(&ignored);
-	if (v->sources)
-		sample_source_prepare(v->sources, folder, sample->path, record, facts, out,
-				      &ignored);
+	if (!v->sources)
+		return;
+	fetch_as_configured(v, folder);
+	sample_source_prepare(v->sources, folder, sample->path, record, facts, out, &ignored);
 }
 
 static int learn(struct view *v, struct store *store, const struct fit_sample *sample,

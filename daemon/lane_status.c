@@ -180,6 +180,10 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->queue_id = l->queue_id;
 	out->recipe_id = l->recipe_id[0] ? xstrdup(l->recipe_id) : NULL;
 	out->vae = xstrdup(c->recipe.vae);
+	out->sources = xcalloc(c->n_sources, sizeof(*out->sources));
+	for (size_t i = 0; i < c->n_sources; i++)
+		out->sources[out->n_sources++] =
+		    (struct service_source){xstrdup(c->sources[i].path), c->sources[i].fetch};
 	l->news = false;
 	l->shown = lane_state(l);
 	out->state = l->shown;

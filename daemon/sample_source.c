@@ -19,6 +19,7 @@ struct sample_sources {
 	struct image_policy policy;
 	char *folder; /* of the source that is open */
 	struct source *source;
+	struct source_remote_options remote;
 	bool (*stop)(void *arg); /* NULL: never */
 	void *stop_arg;
 };
@@ -78,6 +79,11 @@ void sample_sources_close(struct sample_sources *s)
 	source_close(s->source);
 	free(s->folder);
 	free(s);
+}
+
+void sample_sources_fetch(struct sample_sources *s, const struct source_remote_options *remote)
+{
+	s->remote = *remote;
 }
 
 void sample_sources_stop(struct sample_sources *s, bool (*stop)(void *arg), void *arg)
@@ -149,6 +155,7 @@ static int turn_to(struct sample_sources *s, const char *folder, struct error *e
 {
 	const struct source_folder_options options = {.recursive = true,
 						      .unpack = unpack_process_open,
+						      .remote = s->remote,
 						      .stop = s->stop,
 						      .stop_arg = s->stop_arg};
 	struct error why = ERROR_INIT;

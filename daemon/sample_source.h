@@ -12,6 +12,7 @@
 
 #include "daemon/record_build.h"
 #include "image/image.h"
+#include "source/source.h"
 
 struct sample_sources;
 
@@ -22,6 +23,9 @@ struct sample_sources;
 int sample_sources_open(const char *recipe_json, size_t pixels, struct sample_sources **out,
 			struct error *err);
 void sample_sources_close(struct sample_sources *sources);
+/* How lists of URLs that are opened from now on fetch; until then as is usual. */
+void sample_sources_fetch(struct sample_sources *sources,
+			  const struct source_remote_options *remote);
 /*
  * @stop is asked a few times a second while a source is read: an archive is listed, a file fetched, an image decoded. Any thread
  * may ask. True: it fails soon, and so does all that is asked of @sources afterwards.

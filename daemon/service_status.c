@@ -77,6 +77,9 @@ static void dataset_release(struct service_dataset *d)
 	free(d->database);
 	free(d->recipe_id);
 	free(d->vae);
+	for (size_t i = 0; i < d->n_sources; i++)
+		free(d->sources[i].path);
+	free(d->sources);
 	free(d->why);
 	free(d->watch.note);
 	free(d->last_shard);

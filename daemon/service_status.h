@@ -18,6 +18,7 @@
 #ifndef LATENTD_DAEMON_SERVICE_STATUS_H
 #define LATENTD_DAEMON_SERVICE_STATUS_H
 
+#include "config/fetch_options.h"
 #include "daemon/bottleneck.h"
 #include "daemon/eta.h"
 #include "queue/queue.h"
@@ -83,6 +84,11 @@ struct service_dataset {
 	int64_t queue_id; /* its number there; 0: not opened yet */
 	char *recipe_id;
 	char *vae; /* as configured */
+	struct service_source {
+		char *path; /* as configured */
+		struct fetch_options fetch;
+	} * sources;
+	size_t n_sources;
 	enum dataset_state state;
 	char *why;
 	int64_t

@@ -199,8 +199,15 @@ def a_daemon_takes_a_list_and_what_is_added_to_it(ws):
         put(ws, urls)
         daemon.wait_for("photos", finished=4)
         daemon.drain("photos")
-        daemon.stop()
         equal(server.count(paths[0]), 1, "requests for the first")
+        for job in daemon.jobs_of("photos", "completed"):
+            where = f"/api/v1/datasets/photos/thumbnail?key={urllib.parse.quote(job['key'])}"
+            connection = Connection(daemon.socket)
+            connection.request("GET", where)
+            equal(connection.getresponse().status, 200, "a picture from there")
+            connection.close()
+        equal(server.count(paths[0]), 2, "requests for the first, and its picture")
+        daemon.stop()
 
 
 @test
