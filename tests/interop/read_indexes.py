@@ -8,14 +8,19 @@ Each must see exactly the samples that tarfile sees. What is not installed is sk
 Prints one line for each failure and ends with 'N passed, N failed, N skipped'.
 """
 
+import ast
 import glob
 import importlib.util
+import io
+import json
 import os
 import random
 import re
 import sys
 import tarfile
 import tempfile
+
+import numpy
 
 NEEDS = {}
 
@@ -34,6 +39,29 @@ def tar_keys(shards):
         with tarfile.open(shard) as tar:
             keys |= {name[: -len(".json")] for name in tar.getnames() if name.endswith(".json")}
     return keys
+
+
+def plain(value):
+    """What a library made of a member, as bytes: of JSON the values, of an array its numbers."""
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True).encode()
+    if isinstance(value, str):
+        return value.encode()
+    return value if isinstance(value, bytes) else value.tobytes()
+
+
+def tar_members(shards):
+    members = {}
+    for shard in shards:
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                data = tar.extractfile(member).read()
+                if member.name.endswith(".json"):
+                    data = json.loads(data)
+                elif member.name.endswith(".npy"):
+                    data = numpy.load(io.BytesIO(data))
+                members[member.name] = plain(data)
+    return members
 
 
 @needs("datasets", "zstandard")
@@ -125,7 +153,8 @@ def energon_reads_every_sample(dataset, keys):
 
     @stateless
     def cook(sample):
-        return TextSample(**basic_sample_keys(sample), text=sample["__key__"])
+        members = {name: plain(value) for name, value in sample.items() if not name.startswith("__")}
+        return TextSample(**basic_sample_keys(sample), text=repr((sample["__key__"], members)))
 
     class Encoder(DefaultTaskEncoder):
         cookers = [Cooker(cook)]
@@ -134,18 +163,23 @@ def energon_reads_every_sample(dataset, keys):
         def encode_sample(self, sample):
             return sample
 
-    train = get_train_dataset(
-        os.path.join(dataset, ".latentd", "energon"),
-        worker_config=WorkerConfig(rank=0, world_size=1, num_workers=2),
-        batch_size=None,
-        shuffle_buffer_size=None,
-        max_samples_per_sequence=None,
-        repeat=False,
-        task_encoder=Encoder(),
-    )
-    seen = [sample.text.split(".tar/")[-1] for sample in get_loader(train)]
-    assert len(seen) == len(keys), f"{len(seen)} samples"
-    assert all(any(name.endswith(key) for name in seen) for key in keys), seen[:3]
+    wanted = tar_members(glob.glob(os.path.join(dataset, "train", "*", "*.tar")))
+    orders = []
+    for shuffled in (None, len(keys)):
+        train = get_train_dataset(
+            os.path.join(dataset, ".latentd", "energon"),
+            worker_config=WorkerConfig(rank=0, world_size=1, num_workers=2),
+            batch_size=None,
+            shuffle_buffer_size=shuffled,
+            max_samples_per_sequence=None,
+            repeat=False,
+            task_encoder=Encoder(),
+        )
+        seen = [ast.literal_eval(sample.text) for sample in get_loader(train)]
+        found = {f"{key}.{name}": value for key, members in seen for name, value in members.items()}
+        assert found == wanted, sorted(found.items() ^ wanted.items())[:2]
+        orders.append([key for key, _ in seen])
+    assert len(keys) < 3 or orders[0] != orders[1], "it is shuffled"
 
 
 TESTS = [
