@@ -155,11 +155,11 @@ static void an_archive_that_keeps_changing_says_what_it_holds_up(void **state)
 	rig->sources[0].watch = INTAKE_OFF;
 	rig->options.patience_ms = 1;
 	intake_rig_scan(rig);
-	wait_until(rig, write(fd, "1", 1) == 1 && rig->state.why);
-	assert_non_null(strstr(rig->state.why, "\"grows.tar\" keeps changing"));
+	wait_until(rig, write(fd, "1", 1) == 1 && rig->why[0]);
+	assert_non_null(strstr(rig->why, "\"grows.tar\" keeps changing"));
 	close(fd);
 	assert_int_equal(unlink(path), 0);
-	wait_until(rig, !rig->state.why);
+	wait_until(rig, !rig->why[0]);
 }
 
 static void a_young_file_is_not_taken_for_gone(void **state)
