@@ -406,7 +406,6 @@ static void a_body_of_captions_may_be_larger_than_others(void **state)
 		buffer_append_string(&body, "0123456789abcdef");
 	buffer_append_string(&body, "\"}}");
 	post(f, "/api/v1/datasets/photos/captions", (char *)body.data, 200);
-	post(f, "/api/v1/datasets/photos/retry", (char *)body.data, 413);
 	assert_int_equal(f->rig.asked, 1);
 }
 
@@ -515,7 +514,7 @@ static void head_is_answered_without_a_body(void **state)
 static void a_body_that_is_announced_too_large_is_413(void **state)
 {
 	cleanup_free char *answer = raw_text(
-	    *state, "POST /api/v1/pause HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n");
+	    *state, "POST /api/v1/pause HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n");
 
 	assert_non_null(strstr(answer, " 413 "));
 	assert_non_null(strstr(answer, "too_large"));

@@ -24,6 +24,7 @@ struct rig {
 	char *elsewhere; /* the other server's URL */
 	atomic_size_t asked_for_later, failures;
 	atomic_bool stop;
+	pthread_mutex_t lock; /* of last_head, which both servers write */
 	char last_head[2048];
 };
 
@@ -32,7 +33,9 @@ static void answer(void *arg, const struct loopback_request *request, struct loo
 	struct rig *rig = arg;
 	char how[32];
 
+	pthread_mutex_lock(&rig->lock);
 	snprintf(rig->last_head, sizeof(rig->last_head), "%s", request->head);
+	pthread_mutex_unlock(&rig->lock);
 	loopback_query(request->target, "how", how, sizeof(how));
 	buffer_append_string(&reply->body, "0123456789");
 	if (strcmp(how, "gone") == 0) {
@@ -116,6 +119,7 @@ static int setup(void **state)
 	unsetenv("http_proxy");
 	unsetenv("all_proxy");
 	unsetenv("ALL_PROXY");
+	pthread_mutex_init(&rig->lock, NULL);
 	rig->server = loopback_start(&server);
 	rig->other = loopback_start(&server);
 	rig->elsewhere = xstrdup(loopback_url(rig->other));
@@ -131,6 +135,7 @@ static int teardown(void **state)
 	download_pool_close(rig->pool);
 	loopback_stop(rig->server);
 	loopback_stop(rig->other);
+	pthread_mutex_destroy(&rig->lock);
 	free(rig->elsewhere);
 	free(rig);
 	return 0;
@@ -181,7 +186,9 @@ static void a_file_comes_with_its_bytes_and_what_the_server_calls_it(void **stat
 	assert_bytes(&d, "0123456789");
 	assert_string_equal(d.etag_now, "\"v1\"");
 	assert_string_equal(d.type, "image/png");
+	pthread_mutex_lock(&rig->lock);
 	assert_non_null(strstr(rig->last_head, "User-Agent: latentd/"));
+	pthread_mutex_unlock(&rig->lock);
 	download_release(&d);
 }
 
