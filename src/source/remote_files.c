@@ -126,25 +126,6 @@ int remote_files_open(struct remote_files *f, const struct remote_file *file, st
 	return take(&d, err);
 }
 
-int remote_files_text(struct remote_files *f, const struct remote_file *file, struct buffer *out,
-		      struct error *err)
-{
-	struct download_pool *pool = pool_of(f, err);
-	struct download d;
-	int r;
-
-	if (!pool)
-		return -1;
-	make(&d, file);
-	d.arg = file->owner;
-	d.text = true;
-	r = download_wait(pool, &d, err);
-	if (d.text_body.size > 0)
-		buffer_append(out, d.text_body.data, d.text_body.size);
-	download_release(&d);
-	return r;
-}
-
 static void on_done(struct download *d)
 {
 	struct remote_order *o = d->owner;

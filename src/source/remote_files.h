@@ -28,9 +28,6 @@ struct remote_files *remote_files_new(const struct source_folder_options *option
 void remote_files_close(struct remote_files *f);
 /* So many are fetched at once. */
 size_t remote_files_ahead(const struct remote_files *f);
-/* A page of text, as large as a file may be; the errors of download.h. Appends it to @out: of a reply with an error how it begins. */
-int remote_files_text(struct remote_files *f, const struct remote_file *file, struct buffer *out,
-		      struct error *err);
 /* ERR_DATA as download.h, and `web_page`: what came is HTML or XML. */
 int remote_files_open(struct remote_files *f, const struct remote_file *file, struct error *err);
 void remote_files_open_later(struct remote_files *f, const struct remote_file *file,
