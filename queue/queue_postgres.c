@@ -3,6 +3,8 @@
  */
 #include "queue/queue_postgres.h"
 
+#include "queue/open_scan.h"
+
 #include "base/checked.h"
 
 static void postgres_close(struct queue *base)
@@ -10,7 +12,7 @@ static void postgres_close(struct queue *base)
 	struct postgres_queue *q = postgres_queue(base);
 
 	pg_disconnect(q);
-	pg_scans_free(q);
+	open_scans_free(&q->scans);
 	free(q->owner);
 	free(q->conninfo);
 	free(q->node);

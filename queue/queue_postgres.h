@@ -243,9 +243,6 @@ int samples_kill(struct postgres_queue *q, const struct pg_live *const *lives, s
 
 /* -- the operations ------------------------------------------------------------------------------- */
 
-void pg_scan_met(struct postgres_queue *q, int64_t dataset, int64_t job);
-void pg_scans_free(struct postgres_queue *q);
-
 int queue_postgres_open_dataset(struct queue *base, const struct queue_dataset_spec *spec,
 				int64_t *id, struct error *err);
 int queue_postgres_datasets(struct queue *base, queue_dataset_fn fn, void *arg, struct error *err);

@@ -4,6 +4,8 @@
  */
 #include "queue/queue_postgres.h"
 
+#include "queue/open_scan.h"
+
 #include "base/checked.h"
 #include "base/text.h"
 #include "queue/queue_names.h"
@@ -439,7 +441,7 @@ int queue_postgres_enqueue(struct queue *base, int64_t dataset, const struct job
 	if (r != 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
-		pg_scan_met(q, dataset, b.ids[i]);
+		open_scans_met(&q->scans, dataset, b.ids[i]);
 	*counts = counted;
 	return 0;
 }

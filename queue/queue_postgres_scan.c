@@ -3,64 +3,13 @@
  */
 #include "queue/queue_postgres.h"
 
+#include "queue/open_scan.h"
+
 #include "base/checked.h"
 
 #include <string.h>
 
 #define WINDOW 20000 /* ids that one statement looks at */
-
-struct open_scan { /* at most one for each dataset */
-	struct open_scan *next;
-	int64_t dataset;
-	uint32_t *roots;
-	size_t n_roots;
-	bool all_roots;
-	int64_t last;  /* the youngest job when it began: later ones were met by it */
-	uint8_t *bits; /* of jobs 1 to last: met */
-	size_t met;
-};
-
-/* The link to the dataset's; to NULL: there is none. */
-static struct open_scan **scan_of(struct postgres_queue *q, int64_t dataset)
-{
-	struct open_scan **at = &q->scans;
-
-	while (*at && (*at)->dataset != dataset)
-		at = &(*at)->next;
-	return at;
-}
-
-static void scan_close(struct open_scan **at)
-{
-	struct open_scan *scan = *at;
-
-	*at = scan->next;
-	free(scan->roots);
-	free(scan->bits);
-	free(scan);
-}
-
-void pg_scans_free(struct postgres_queue *q)
-{
-	while (q->scans)
-		scan_close(&q->scans);
-}
-
-void pg_scan_met(struct postgres_queue *q, int64_t dataset, int64_t job)
-{
-	struct open_scan *scan = *scan_of(q, dataset);
-	uint8_t bit = (uint8_t)(1 << (job & 7));
-
-	if (!scan || job < 1 || job > scan->last || scan->bits[job >> 3] & bit)
-		return;
-	scan->bits[job >> 3] |= bit;
-	scan->met++;
-}
-
-static bool is_met(const struct open_scan *scan, int64_t job)
-{
-	return scan->bits[job >> 3] >> (job & 7) & 1;
-}
 
 static int last_job(struct postgres_queue *q, int64_t *last, struct error *err)
 {
@@ -82,7 +31,7 @@ int queue_postgres_scan_begin(struct queue *base, int64_t dataset, const uint32_
 	struct open_scan *scan;
 	int64_t last = 0;
 
-	if (*scan_of(q, dataset))
+	if (*open_scan_of(&q->scans, dataset))
 		return error_set(err, ERR_BUG, "a scan is open already");
 	if (pg_dataset_check(q, dataset, err) < 0 || last_job(q, &last, err) < 0)
 		return -1;
@@ -104,7 +53,7 @@ int queue_postgres_scan_begin(struct queue *base, int64_t dataset, const uint32_
 
 static bool all_met(const struct open_scan *scan, int64_t from, int64_t to)
 {
-	while (from <= to && is_met(scan, from))
+	while (from <= to && open_scan_has(scan, from))
 		from++;
 	return from > to;
 }
@@ -136,7 +85,7 @@ static int collect_missed(struct postgres_queue *q, const struct open_scan *scan
 	for (int i = 0; i < pg_rows(result); i++) {
 		int64_t id = pg_value(result, i, 0);
 
-		if (!is_met(scan, id))
+		if (!open_scan_has(scan, id))
 			ids_add(ids, id);
 	}
 	return 0;
@@ -218,7 +167,7 @@ int queue_postgres_scan_end(struct queue *base, int64_t dataset, enum scan_end h
 			    struct scan_counts *counts, struct error *err)
 {
 	struct postgres_queue *q = postgres_queue(base);
-	struct open_scan **scan = scan_of(q, dataset);
+	struct open_scan **scan = open_scan_of(&q->scans, dataset);
 	struct scan_counts counted = {0};
 
 	if (!*scan)
@@ -231,7 +180,7 @@ int queue_postgres_scan_end(struct queue *base, int64_t dataset, enum scan_end h
 			return -1;
 	}
 	if (how != SCAN_COUNT)
-		scan_close(scan);
+		open_scan_close(scan);
 	*counts = counted;
 	return 0;
 }

@@ -10,6 +10,8 @@
  */
 #include "queue/queue_sqlite.h"
 
+#include "queue/open_scan.h"
+
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/file_system.h"
@@ -93,7 +95,7 @@ static void sqlite_close(struct queue *base)
 	for (size_t i = 0; i < STMT_SLOTS; i++)
 		sqlite3_finalize(q->stmts[i]);
 	sqlite3_close(q->db);
-	scans_free(q);
+	open_scans_free(&q->scans);
 	recent_contents_free(q->recent);
 	free(q->tallies);
 	free(q->path);

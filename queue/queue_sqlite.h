@@ -319,10 +319,6 @@ int queue_sqlite_cancel(struct queue *base, const struct job_filter *which, int6
 
 /* -- queue_sqlite_scan.c -------------------------------------------------------------------------- */
 
-/* Tells the scan of @dataset that is open, if one is, that a job was met. */
-void scan_met(struct sqlite_queue *q, int64_t dataset, int64_t job);
-void scans_free(struct sqlite_queue *q);
-
 int queue_sqlite_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots, size_t n,
 			    struct error *err);
 int queue_sqlite_scan_end(struct queue *base, int64_t dataset, enum scan_end how, int64_t now,

@@ -3,6 +3,8 @@
  */
 #include "queue/queue_sqlite.h"
 
+#include "queue/open_scan.h"
+
 #include "base/checked.h"
 #include "base/text.h"
 #include "queue/queue_names.h"
@@ -380,7 +382,7 @@ int queue_sqlite_enqueue(struct queue *base, int64_t dataset, const struct job_s
 	    db_end(q, enqueue_all(q, dataset, specs, n, ids, &counted, err), err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		scan_met(q, dataset, ids[i]);
+		open_scans_met(&q->scans, dataset, ids[i]);
 	*counts = counted;
 	return 0;
 }

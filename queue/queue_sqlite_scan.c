@@ -3,63 +3,12 @@
  */
 #include "queue/queue_sqlite.h"
 
+#include "queue/open_scan.h"
+
 #include "base/checked.h"
 
 #include <sqlite3.h>
 #include <string.h>
-
-struct open_scan { /* at most one for each dataset */
-	struct open_scan *next;
-	int64_t dataset;
-	uint32_t *roots;
-	size_t n_roots;
-	bool all_roots;
-	int64_t last;  /* the youngest job when it began: later ones were met by it */
-	uint8_t *bits; /* of jobs 1 to last: met */
-	size_t met;
-};
-
-/* The link to the dataset's; to NULL: there is none. */
-static struct open_scan **scan_of(struct sqlite_queue *q, int64_t dataset)
-{
-	struct open_scan **at = &q->scans;
-
-	while (*at && (*at)->dataset != dataset)
-		at = &(*at)->next;
-	return at;
-}
-
-static void scan_close(struct open_scan **at)
-{
-	struct open_scan *scan = *at;
-
-	*at = scan->next;
-	free(scan->roots);
-	free(scan->bits);
-	free(scan);
-}
-
-void scans_free(struct sqlite_queue *q)
-{
-	while (q->scans)
-		scan_close(&q->scans);
-}
-
-void scan_met(struct sqlite_queue *q, int64_t dataset, int64_t job)
-{
-	struct open_scan *scan = *scan_of(q, dataset);
-	uint8_t bit = (uint8_t)(1 << (job & 7));
-
-	if (!scan || job < 1 || job > scan->last || scan->bits[job >> 3] & bit)
-		return;
-	scan->bits[job >> 3] |= bit;
-	scan->met++;
-}
-
-static bool is_met(const struct open_scan *scan, int64_t job)
-{
-	return scan->bits[job >> 3] >> (job & 7) & 1;
-}
 
 int queue_sqlite_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots, size_t n,
 			    struct error *err)
@@ -68,7 +17,7 @@ int queue_sqlite_scan_begin(struct queue *base, int64_t dataset, const uint32_t 
 	struct open_scan *scan;
 	int64_t last = 0;
 
-	if (*scan_of(q, dataset))
+	if (*open_scan_of(&q->scans, dataset))
 		return error_set(err, ERR_BUG, "a scan is open already");
 	if (dataset_check(q, dataset, err) < 0 ||
 	    db_value(q, "SELECT max(id) FROM job", &last, err) < 0)
@@ -104,11 +53,11 @@ static int next_missed(struct sqlite_queue *q, const struct open_scan *scan, int
 		struct sqlite3_stmt *stmt;
 		int r;
 
-		while (from <= scan->last && is_met(scan, from))
+		while (from <= scan->last && open_scan_has(scan, from))
 			from++;
 		if (from > scan->last)
 			break;
-		for (to = from; to < scan->last && !is_met(scan, to + 1);)
+		for (to = from; to < scan->last && !open_scan_has(scan, to + 1);)
 			to++;
 		stmt = db_stmt(q, STMT_SCAN_IDS, sql, err);
 		if (!stmt)
@@ -196,7 +145,7 @@ int queue_sqlite_scan_end(struct queue *base, int64_t dataset, enum scan_end how
 			  struct scan_counts *counts, struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
-	struct open_scan **scan = scan_of(q, dataset);
+	struct open_scan **scan = open_scan_of(&q->scans, dataset);
 	struct scan_counts counted = {0};
 
 	if (!*scan)
@@ -207,7 +156,7 @@ int queue_sqlite_scan_end(struct queue *base, int64_t dataset, enum scan_end how
 	     db_end(q, miss_all(q, *scan, how, now, &counted, err), err) < 0))
 		return -1;
 	if (how != SCAN_COUNT)
-		scan_close(scan);
+		open_scan_close(scan);
 	*counts = counted;
 	return 0;
 }
