@@ -46,6 +46,9 @@ const struct export_format *export_format_find(const char *name);
 /* The i-th; NULL behind the last. */
 const struct export_format *export_format_at(size_t i);
 
+/* What @options make of latents of @space. ERR_CONFIG: they are not for this format. */
+int export_job_begin(const struct export_options *options, const struct export_space *space,
+		     struct export_job *job, struct error *err);
 /* ERR_CONFIG: it is not for this format, or INTO cannot take it; ERR_DATA: a shard is damaged, or (`missing`) not there. */
 int export_plan(const struct export_options *options, struct export_source *source,
 		struct export_plan *plan, struct error *err);
