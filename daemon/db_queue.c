@@ -319,6 +319,7 @@ static const struct queue_ops db_queue_ops = {
     .retry = db_queue_retry,
     .cancel = db_queue_cancel,
     .find_content = db_queue_find_content,
+    .find_variants = db_queue_find_variants,
     .swap = db_queue_swap,
     .drop_shard = db_queue_drop_shard,
     .drop_samples = db_queue_drop_samples,

@@ -25,6 +25,25 @@ int db_queue_find_content(struct queue *q, int64_t dataset, const struct hash128
 	return db_queue_forward(q, &a.op, err);
 }
 
+struct find_variants_args {
+	struct operation op;
+	struct content_found *found;
+};
+
+static int run_find_variants(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct find_variants_args *a = (const struct find_variants_args *)op;
+
+	return queue_find_variants(queue, a->found, err);
+}
+
+int db_queue_find_variants(struct queue *q, struct content_found *found, struct error *err)
+{
+	struct find_variants_args a = {{run_find_variants, NULL, 0}, found};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
 struct swap_args {
 	struct operation op;
 	const struct queue_swap *swap;

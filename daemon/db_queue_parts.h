@@ -23,6 +23,7 @@ int db_queue_read(struct queue *q, struct operation *op, struct error *err);
 
 int db_queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *content,
 			  struct content_found *found, struct error *err);
+int db_queue_find_variants(struct queue *q, struct content_found *found, struct error *err);
 int db_queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
 		  struct error *err);
 int db_queue_drop_shard(struct queue *q, int64_t shard, int64_t now, size_t *requeued,

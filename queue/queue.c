@@ -157,6 +157,14 @@ int queue_cancel(struct queue *q, const struct job_filter *which, int64_t now, s
 	return checked_result(q->ops->cancel(q, which, now, cancelled, err), 0, err);
 }
 
+/* They are few. */
+void content_found_add(struct content_found *found, const struct variant_place *place)
+{
+	found->variants =
+	    xrealloc(found->variants, found->n_variants + 1, sizeof(*found->variants));
+	found->variants[found->n_variants++] = *place;
+}
+
 void content_found_release(struct content_found *found)
 {
 	free(found->key);
@@ -172,30 +180,10 @@ int queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *c
 	return checked_result(q->ops->find_content(q, dataset, content, found, err), 0, err);
 }
 
-struct variant_search {
-	struct content_found *found;
-	size_t capacity;
-};
-
-static int find_variant(void *arg, const struct sample_row *row)
-{
-	struct variant_search *s = arg;
-	struct content_found *found = s->found;
-
-	if (row->job != found->job || row->dead)
-		return 0;
-	ARRAY_GROW(found->variants, found->n_variants, s->capacity);
-	found->variants[found->n_variants++] =
-	    (struct variant_place){row->variant, row->offset, row->bytes};
-	return 0;
-}
-
 int queue_find_variants(struct queue *q, struct content_found *found, struct error *err)
 {
-	struct variant_search s = {found, 0};
-
 	assert(found->where == CONTENT_VISIBLE && found->n_variants == 0);
-	return queue_samples(q, found->shard, find_variant, &s, err);
+	return checked_result(q->ops->find_variants(q, found, err), 0, err);
 }
 
 static void check_new_shard(const struct new_shard *shard)

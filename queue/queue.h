@@ -276,6 +276,7 @@ struct content_found {
 	size_t n_variants;
 };
 
+void content_found_add(struct content_found *found, const struct variant_place *place);
 void content_found_release(struct content_found *found);
 
 /* -- scans ---------------------------------------------------------------------------------------- */
@@ -489,6 +490,12 @@ struct queue_ops {
 			    struct content_found *found, struct error *err);
 
 	/*
+	 * Adds to @found, which is visible, where the live samples of its job lie in its shard, that one included, by offset:
+	 * content_found_add().
+	 */
+	int (*find_variants)(struct queue *q, struct content_found *found, struct error *err);
+
+	/*
 	 * Brings @swap's new shards into the catalog and takes the retired ones out of it, whose rows are then
 	 * among the retired. All shards are of one dataset. @shard_ids: one for each new shard.
 	 *
@@ -624,10 +631,6 @@ int queue_cancel(struct queue *q, const struct job_filter *which, int64_t now, s
 		 struct error *err);
 int queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *content,
 		       struct content_found *found, struct error *err);
-/*
- * Where the live samples of the job of @found, which is visible, lie in its shard, that one included, by offset. Takes time in proportion to
- * the shard's samples.
- */
 int queue_find_variants(struct queue *q, struct content_found *found, struct error *err);
 int queue_swap(struct queue *q, const struct queue_swap *swap, int64_t now, int64_t *shard_ids,
 	       struct error *err);

@@ -105,6 +105,7 @@ static const struct queue_ops memory_ops = {
     .retry = memory_retry,
     .cancel = memory_cancel,
     .find_content = memory_find_content,
+    .find_variants = memory_find_variants,
     .swap = memory_swap,
     .drop_shard = memory_drop_shard,
     .drop_samples = memory_drop_samples,

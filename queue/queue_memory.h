@@ -158,6 +158,7 @@ int memory_samples(struct queue *base, int64_t shard, queue_sample_fn fn, void *
 
 int memory_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
 			struct content_found *found, struct error *err);
+int memory_find_variants(struct queue *base, struct content_found *found, struct error *err);
 
 /* -- queue_memory_catalog.c ----------------------------------------------------------------------- */
 

@@ -34,6 +34,7 @@ static const struct queue_ops postgres_ops = {
     .retry = queue_postgres_retry,
     .cancel = queue_postgres_cancel,
     .find_content = queue_postgres_find_content,
+    .find_variants = queue_postgres_find_variants,
     .swap = queue_postgres_swap,
     .drop_shard = queue_postgres_drop_shard,
     .drop_samples = queue_postgres_drop_samples,

@@ -268,6 +268,8 @@ int queue_postgres_cancel(struct queue *base, const struct job_filter *which, in
 			  size_t *cancelled, struct error *err);
 int queue_postgres_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
 				struct content_found *found, struct error *err);
+int queue_postgres_find_variants(struct queue *base, struct content_found *found,
+				 struct error *err);
 int queue_postgres_swap(struct queue *base, const struct queue_swap *swap, int64_t now,
 			int64_t *shard_ids, struct error *err);
 int queue_postgres_drop_shard(struct queue *base, int64_t shard, int64_t now, size_t *requeued,

@@ -78,6 +78,28 @@ int queue_postgres_find_content(struct queue *base, int64_t dataset, const struc
 	return 0;
 }
 
+int queue_postgres_find_variants(struct queue *base, struct content_found *found, struct error *err)
+{
+	static const char sql[] = "SELECT variant, \"offset\", bytes FROM latentd.sample"
+				  " WHERE job = $1::bigint AND shard = $2::bigint AND NOT dead"
+				  " ORDER BY \"offset\"";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	pg_int(&args, found->job);
+	pg_int(&args, found->shard);
+	if (pg_read(postgres_queue(base), sql, &args, &result, err) < 0)
+		return -1;
+	for (int i = 0; i < pg_rows(result); i++) {
+		const struct variant_place place = {(uint32_t)pg_value(result, i, 0),
+						    (uint64_t)pg_value(result, i, 1),
+						    (uint64_t)pg_value(result, i, 2)};
+
+		content_found_add(found, &place);
+	}
+	return 0;
+}
+
 /* -- duplicates ----------------------------------------------------------------------------------- */
 
 /* $1 dataset, $2 only contents above it or NULL, $3 how many contents. */

@@ -117,6 +117,7 @@ static const struct queue_ops sqlite_ops = {
     .retry = queue_sqlite_retry,
     .cancel = queue_sqlite_cancel,
     .find_content = queue_sqlite_find_content,
+    .find_variants = queue_sqlite_find_variants,
     .swap = queue_sqlite_swap,
     .drop_shard = queue_sqlite_drop_shard,
     .drop_samples = queue_sqlite_drop_samples,

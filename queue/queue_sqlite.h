@@ -98,6 +98,7 @@ enum stmt_slot {
 	STMT_CONTENT_VISIBLE,
 	STMT_CONTENT_RECENT,
 	STMT_CONTENT_SPOOLED,
+	STMT_CONTENT_VARIANTS,
 	STMT_COUNTS,
 	STMT_JOBS_SCAN,
 	STMT_JOBS_INDEXED,
@@ -377,6 +378,7 @@ int recent_contents_read(struct sqlite_queue *q, const struct recent **out, size
 
 int queue_sqlite_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
 			      struct content_found *found, struct error *err);
+int queue_sqlite_find_variants(struct queue *base, struct content_found *found, struct error *err);
 
 /* -- queue_sqlite_duplicates.c -------------------------------------------------------------------- */
 

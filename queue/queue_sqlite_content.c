@@ -315,3 +315,26 @@ int queue_sqlite_find_content(struct queue *base, int64_t dataset, const struct 
 		return -1;
 	return is_own(found, dataset) ? 0 : find_spooled(q, dataset, content, found, err);
 }
+
+int queue_sqlite_find_variants(struct queue *base, struct content_found *found, struct error *err)
+{
+	static const char sql[] = "SELECT variant, offset, bytes FROM sample INDEXED BY sample_live"
+				  " WHERE dead = 0 AND rank = (SELECT rank FROM job WHERE id = ?1)"
+				  " AND job = ?1 AND shard = ?2 ORDER BY offset";
+	struct sqlite_queue *q = sqlite_queue(base);
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_CONTENT_VARIANTS, sql, err);
+	int more;
+
+	if (!stmt)
+		return -1;
+	db_bind_int(stmt, 1, found->job);
+	db_bind_int(stmt, 2, found->shard);
+	while ((more = db_step(q, stmt, err)) > 0) {
+		const struct variant_place place = {(uint32_t)sqlite3_column_int64(stmt, 0),
+						    (uint64_t)sqlite3_column_int64(stmt, 1),
+						    (uint64_t)sqlite3_column_int64(stmt, 2)};
+
+		content_found_add(found, &place);
+	}
+	return more;
+}

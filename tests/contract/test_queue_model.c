@@ -316,6 +316,25 @@ static void step_scan_end(struct world *w)
 	assert_memory_equal(&counts[MODEL], &counts[PEER], sizeof(counts[0]));
 }
 
+static void same_variants(struct world *w, struct content_found found[2])
+{
+	int r[2];
+
+	for (int i = 0; i < 2; i++)
+		r[i] = queue_find_variants(w->q[i], &found[i], &w->err[i]);
+	if (!same_result(w, r))
+		return;
+	assert_int_equal(found[MODEL].n_variants, found[PEER].n_variants);
+	for (size_t i = 0; i < found[MODEL].n_variants; i++) {
+		const struct variant_place *a = &found[MODEL].variants[i];
+		const struct variant_place *b = &found[PEER].variants[i];
+
+		assert_int_equal(a->variant, b->variant);
+		assert_int_equal(a->offset, b->offset);
+		assert_int_equal(a->bytes, b->bytes);
+	}
+}
+
 static void step_find_content(struct world *w)
 {
 	struct hash128 content = pick_content(w);
@@ -336,8 +355,10 @@ static void step_find_content(struct world *w)
 	assert_int_equal(found[MODEL].bytes, found[PEER].bytes);
 	if (found[MODEL].where != CONTENT_NONE)
 		assert_string_equal(found[MODEL].key, found[PEER].key);
-	if (found[MODEL].where == CONTENT_VISIBLE)
+	if (found[MODEL].where == CONTENT_VISIBLE) {
 		assert_string_equal(found[MODEL].shard_path, found[PEER].shard_path);
+		same_variants(w, found);
+	}
 	content_found_release(&found[MODEL]);
 	content_found_release(&found[PEER]);
 }
