@@ -19,7 +19,7 @@ static struct cuda_job *add_job(struct cuda_work *w, size_t width, size_t height
 	j->items = xcalloc(n, sizeof(*j->items));
 	j->moments = xcalloc(n * floats, sizeof(*j->moments));
 	for (size_t i = 0; i < n; i++)
-		j->items[i].moments = j->moments + i * floats;
+		j->items[i].result = j->moments + i * floats;
 	j->job = (struct latentd_cuda_job){.width = (uint32_t)width,
 					   .height = (uint32_t)height,
 					   .n = (uint32_t)n,
@@ -86,12 +86,11 @@ static void add_tiles(struct cuda_work *w)
 		j = add_job(w, tile->width, tile->height, n);
 		j->pixels = xmalloc(n * bytes);
 		for (size_t i = 0; i < n; i++)
-			j->items[i].pixels = j->pixels + i * bytes;
+			j->items[i].input = j->pixels + i * bytes;
 	}
 	for (size_t i = 0; i < b->n; i++) {
 		for (size_t k = 0; k < w->n_tiles; k++)
-			cut_tile(w, &w->tiles[k], i,
-				 (uint8_t *)(uintptr_t)item_of(w, i, k)->pixels);
+			cut_tile(w, &w->tiles[k], i, (uint8_t *)(uintptr_t)item_of(w, i, k)->input);
 	}
 }
 
@@ -108,7 +107,7 @@ struct cuda_work *cuda_work_new(const struct vae_config *config, struct encode_b
 	}
 	j = add_job(w, batch->width, batch->height, batch->n);
 	for (size_t i = 0; i < batch->n; i++)
-		j->items[i].pixels = batch->items[i].pixels;
+		j->items[i].input = batch->items[i].pixels;
 	return w;
 }
 
@@ -164,7 +163,7 @@ static void join_tiles(struct cuda_work *w, size_t image)
 	float *moments = xmalloc(floats * sizeof(*moments));
 
 	for (size_t k = 0; k < w->n_tiles; k++)
-		parts[k] = item_of(w, image, k)->moments;
+		parts[k] = item_of(w, image, k)->result;
 	kl_tiles_join(w->config, b->tile, b->height, b->width, parts, moments);
 	take_moments(w, &w->batch->items[image], moments);
 	free(parts);
@@ -191,7 +190,7 @@ void cuda_work_finish(struct cuda_work *w)
 		else if (w->n_tiles > 0)
 			join_tiles(w, i);
 		else
-			take_moments(w, item, w->jobs[0].items[i].moments);
+			take_moments(w, item, w->jobs[0].items[i].result);
 	}
 	cuda_work_free(w);
 }

@@ -126,23 +126,23 @@ static int host_submit(struct latentd_cuda_engine *e, struct latentd_cuda_job *j
 	return 0;
 }
 
-static int encode(struct latentd_cuda_engine *e, const struct latentd_cuda_job *job,
-		  struct latentd_cuda_item *item, struct latentd_cuda_error *err)
+static int compute(struct latentd_cuda_engine *e, const struct latentd_cuda_job *job,
+		   struct latentd_cuda_item *item, struct latentd_cuda_error *err)
 {
 	const struct gpu_shape shape = {1, job->height, job->width, sizeof(float), 0};
 	struct gpu_plan *plan = calloc(1, sizeof(*plan));
-	size_t down = gpu_model_downscale(e->model);
+	const struct gpu_steps *steps = &e->model->steps;
 	uint8_t *arena;
 
-	gpu_plan_make(&e->model->steps, &shape, plan);
+	gpu_plan_make(steps, &shape, plan);
 	arena = malloc(plan->arena);
-	memcpy(arena + plan->bytes[0], item->pixels, (size_t)job->width * job->height * 3);
+	memcpy(arena + plan->input[0], item->input,
+	       gpu_port_values(&steps->input, job->height, job->width) * steps->input.element);
 	if (gpu_network_prepare(e->network, plan, err) < 0 ||
 	    gpu_network_run(e->network, plan, arena, 0, err) < 0)
 		return -1;
-	memcpy(item->moments, arena + plan->moments[0],
-	       gpu_model_moments(e->model) * (job->width / down) * (job->height / down) *
-		   sizeof(float));
+	memcpy(item->result, arena + plan->result[0],
+	       gpu_port_values(&steps->result, job->height, job->width) * sizeof(float));
 	item->flags = LATENTD_CUDA_ITEM_DONE;
 	if (misbehaves("overflow") && item == job->items)
 		item->flags |= LATENTD_CUDA_ITEM_F32;
@@ -186,7 +186,7 @@ static int host_collect(struct latentd_cuda_engine *e, int timeout_ms,
 		one_is_lost = one_is_lost || e->lost;
 		if (e->lost)
 			return plugin_error_cuda(err, 719, "computing on the GPU");
-		if (encode(e, job, &job->items[i], err) < 0)
+		if (compute(e, job, &job->items[i], err) < 0)
 			return -1;
 	}
 	return 0;

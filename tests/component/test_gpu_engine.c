@@ -218,8 +218,8 @@ int gpu_network_run(struct gpu_network *net, const struct gpu_plan *plan, void *
 {
 	uint8_t *at = arena;
 	const struct encode e = {
-	    .bytes = at + plan->bytes[slot],
-	    .moments = (float *)(void *)(at + plan->moments[slot]),
+	    .bytes = at + plan->input[slot],
+	    .moments = (float *)(void *)(at + plan->result[slot]),
 	    .flags = (uint32_t *)(void *)(at + plan->flags[slot]),
 	    .arena = at,
 	    .n = (size_t)plan->shape.n,
@@ -227,8 +227,8 @@ int gpu_network_run(struct gpu_network *net, const struct gpu_plan *plan, void *
 	    .floats = (size_t)CHANNELS * (size_t)(plan->shape.height / DOWN) *
 		      (size_t)(plan->shape.width / DOWN),
 	    .arena_bytes = plan->arena,
-	    .slots = {plan->bytes[0], plan->moments[0], plan->flags[0], plan->bytes[1],
-		      plan->moments[1], plan->flags[1]},
+	    .slots = {plan->input[0], plan->result[0], plan->flags[0], plan->input[1],
+		      plan->result[1], plan->flags[1]},
 	    .dtype = net->device->dtype,
 	};
 	cudaError_t status =
@@ -302,9 +302,9 @@ static void assert_encoded(const struct work *w, uint32_t i, uint32_t flags)
 
 	assert_int_equal(w->items[i].flags, LATENTD_CUDA_ITEM_DONE | flags);
 	for (size_t p = 0; p < w->image; p++)
-		sum += (double)w->items[i].pixels[p] * (double)(p % 7 + 1);
+		sum += (double)((const uint8_t *)w->items[i].input)[p] * (double)(p % 7 + 1);
 	for (size_t k = 0; k < w->floats; k++)
-		assert_true(w->items[i].moments[k] == (float)(sum / 1000 + (double)k));
+		assert_true(w->items[i].result[k] == (float)(sum / 1000 + (double)k));
 }
 
 static struct latentd_cuda_engine *engine_new(const struct latentd_cuda_options *options)

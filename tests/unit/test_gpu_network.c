@@ -1,6 +1,6 @@
 /*
- * The CUDA engine's network, computed by the host instead of a GPU: steps, folded parameters, maps that share memory and
- * bands, against the moments that diffusers gives.
+ * The CUDA engine's networks, computed by the host instead of a GPU: steps, folded parameters, maps that share memory and
+ * bands, against the moments and pictures that diffusers gives.
  */
 #include "base/checked.h"
 #include "encoder/cuda/gpu_network.h"
@@ -21,15 +21,18 @@ struct loaded {
 	size_t n;
 };
 
-static struct latentd_cuda_config config_of(const struct vae_config *v)
+static struct latentd_cuda_config config_of(const struct vae_config *v, enum vae_part part)
 {
-	struct latentd_cuda_config c = {.size = sizeof(c),
-					.blocks = (uint32_t)v->blocks,
-					.layers_per_block = (uint32_t)v->layers_per_block,
-					.groups = (uint32_t)v->norm_num_groups,
-					.latent_channels = (uint32_t)v->latent_channels,
-					.quant_conv = v->use_quant_conv,
-					.attention = v->mid_block_add_attention};
+	bool decoder = part == VAE_DECODER;
+	struct latentd_cuda_config c = {
+	    .size = sizeof(c),
+	    .part = decoder ? LATENTD_CUDA_DECODER : LATENTD_CUDA_ENCODER,
+	    .blocks = (uint32_t)v->blocks,
+	    .layers_per_block = (uint32_t)v->layers_per_block,
+	    .groups = (uint32_t)v->norm_num_groups,
+	    .latent_channels = (uint32_t)v->latent_channels,
+	    .quant_conv = decoder ? v->use_post_quant_conv : v->use_quant_conv,
+	    .attention = v->mid_block_add_attention};
 
 	for (size_t i = 0; i < v->blocks; i++)
 		c.channels[i] = (uint32_t)v->block_out_channels[i];
@@ -57,7 +60,7 @@ static void add_tensor(struct loaded *l, struct kl_weights *weights, const struc
 	l->n++;
 }
 
-static void load(const char *folder, struct loaded *l)
+static void load(const char *folder, enum vae_part part, struct loaded *l)
 {
 	struct error err = ERROR_INIT;
 	struct latentd_cuda_error gpu_err = {0};
@@ -67,7 +70,7 @@ static void load(const char *folder, struct loaded *l)
 
 	if (!model)
 		fail_msg("%s", err.message);
-	config = config_of(&model->config);
+	config = config_of(&model->config, part);
 	*l = (struct loaded){.n = 0};
 	assert_int_equal(gpu_layers_list(&config, &layers, &gpu_err), 0);
 	l->tensors = xcalloc(2 * layers.n, sizeof(*l->tensors));
@@ -77,7 +80,7 @@ static void load(const char *folder, struct loaded *l)
 		add_tensor(l, model->weights, &layers.layers[i], "weight");
 		add_tensor(l, model->weights, &layers.layers[i], "bias");
 	}
-	assert_ok(kl_weights_check_rest(model->weights, VAE_ENCODER, &err), &err);
+	assert_ok(kl_weights_check_rest(model->weights, part, &err), &err);
 	if (gpu_model_open(&config, l->tensors, l->n, &l->model, &gpu_err) < 0)
 		fail_msg("%s", gpu_err.message);
 	vae_model_close(model);
@@ -133,13 +136,13 @@ static void check(struct loaded *l, const struct ndarray *images, const struct n
 	gpu_plan_make(&l->model->steps, &shape, &plan);
 	arena = xmalloc(plan.arena);
 	memset(arena, 0xff, plan.arena);
-	memset(arena + plan.bytes[1], 0,
+	memset(arena + plan.input[1], 0,
 	       images->shape[0] * images->shape[2] * images->shape[3] * 3);
 	gpu_network_tap(net, put_input, &input);
 	if (gpu_network_prepare(net, &plan, &err) < 0 ||
 	    gpu_network_run(net, &plan, arena, 1, &err) < 0)
 		fail_msg("%s", err.message);
-	worst = kl_testing_max_abs((const float *)(arena + plan.moments[1]), moments->data,
+	worst = kl_testing_max_abs((const float *)(arena + plan.result[1]), moments->data,
 				   ndarray_count(moments));
 	print_message("%s bands of %zu bytes: max-abs %.2g, arena %.1f MB\n", name, band_bytes,
 		      worst, (double)plan.arena / 1e6);
@@ -160,7 +163,7 @@ static void check_golden(const char *model, const char *golden, const char *inpu
 	struct ndarray images = kl_testing_tensor(expected, name), moments;
 	struct loaded l;
 
-	load(model, &l);
+	load(model, VAE_ENCODER, &l);
 	free(name);
 	name = xasprintf("moments.%s", input);
 	moments = kl_testing_tensor(expected, name);
@@ -217,11 +220,112 @@ static void a_model_without_attention_is_computed(void **state)
 	testing_tempdir_remove(model);
 }
 
+/* -- decoders ------------------------------------------------------------------------------------- */
+
+/* The picture of a latent [1, C, h, w] within LIMIT of @decoded, [1, 3, H, W]. */
+static void check_picture(struct loaded *l, const float *latent, const struct ndarray *decoded,
+			  size_t band_bytes, const char *name)
+{
+	struct latentd_cuda_error err = {0};
+	struct gpu_device *device = device_host_open(&err);
+	struct gpu_network *net = gpu_network_open(l->model, device, &err);
+	const struct gpu_steps *steps = &l->model->steps;
+	struct gpu_shape shape = {1, (int64_t)decoded->shape[2], (int64_t)decoded->shape[3],
+				  sizeof(float), band_bytes};
+	float *want = kl_testing_nhwc(decoded, 0);
+	static struct gpu_plan plan;
+	uint8_t *arena;
+	double worst;
+
+	gpu_plan_make(steps, &shape, &plan);
+	arena = xmalloc(plan.arena);
+	memset(arena, 0xff, plan.arena);
+	memcpy(arena + plan.input[1], latent,
+	       gpu_port_values(&steps->input, decoded->shape[2], decoded->shape[3]) *
+		   sizeof(float));
+	if (gpu_network_prepare(net, &plan, &err) < 0 ||
+	    gpu_network_run(net, &plan, arena, 1, &err) < 0)
+		fail_msg("%s", err.message);
+	worst = kl_testing_max_abs((const float *)(arena + plan.result[1]), want,
+				   ndarray_count(decoded));
+	print_message("%s bands of %zu bytes: max-abs %.2g, arena %.1f MB\n", name, band_bytes,
+		      worst, (double)plan.arena / 1e6);
+	if (worst > LIMIT)
+		fail_msg("%s: max-abs %g", name, worst);
+	/* smaller ones are within one chunk of sums */
+	assert_int_equal(plan.banded, band_bytes > 0 && decoded->shape[2] >= 32);
+	assert_int_equal(((uint32_t *)(arena + plan.flags[1]))[0], 0);
+	gpu_network_close(net);
+	device_host_close(device);
+	free(want);
+	free(arena);
+}
+
+static void check_decoder(const char *model, struct safetensors *expected, const char *latents,
+			  const char *size)
+{
+	struct ndarray latent, decoded;
+	struct loaded l;
+	char *name = xasprintf("%s.%s", latents, size);
+
+	latent = kl_testing_tensor(expected, name);
+	free(name);
+	name = xasprintf("decoded.%s", size);
+	decoded = kl_testing_tensor(expected, name);
+	load(model, VAE_DECODER, &l);
+	check_picture(&l, latent.data, &decoded, 0, name);
+	check_picture(&l, latent.data, &decoded, 16384, name);
+	unload(&l);
+	ndarray_release(&latent);
+	ndarray_release(&decoded);
+	free(name);
+}
+
+/* With post_quant_conv and without, of many channels and few, with two blocks. */
+static void pictures_are_those_of_diffusers_whole_and_in_bands(void **state)
+{
+	static const char *const goldens[] = {"kl_sd", "kl_flux", "kl_two_blocks",
+					      "kl_no_attention"};
+	char *folder = testing_golden("kl_decoder");
+
+	(void)state;
+	for (size_t g = 0; g < ARRAY_SIZE(goldens); g++) {
+		char *model = kl_testing_formula_decoder(goldens[g], NAMES_CANONICAL);
+		char *file = xasprintf("%s.safetensors", goldens[g]);
+		struct safetensors *expected = kl_testing_open(folder, file);
+
+		for (size_t i = 0; i < safetensors_count(expected); i++) {
+			const char *name = safetensors_at(expected, i)->name;
+
+			if (strncmp(name, "decoded.", 8) == 0)
+				check_decoder(model, expected, "latent", name + 8);
+		}
+		safetensors_close(expected);
+		testing_tempdir_remove(model);
+		free(file);
+	}
+	free(folder);
+}
+
+static void the_demo_decodes_as_diffusers_does(void **state)
+{
+	char *model = testing_golden("../../models/demo"), *folder = testing_golden("demo_vae");
+	struct safetensors *expected = kl_testing_open(folder, "expected.safetensors");
+
+	(void)state;
+	check_decoder(model, expected, "moments", "96x72"); /* the mean comes first */
+	safetensors_close(expected);
+	free(folder);
+	free(model);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(moments_are_those_of_diffusers_whole_and_in_bands),
 	    cmocka_unit_test(a_model_without_attention_is_computed),
+	    cmocka_unit_test(pictures_are_those_of_diffusers_whole_and_in_bands),
+	    cmocka_unit_test(the_demo_decodes_as_diffusers_does),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,9 +6,10 @@
 
 #include <string.h>
 
-static void sd_steps(struct gpu_steps *steps)
+static void part_steps(enum latentd_cuda_part part, struct gpu_steps *steps)
 {
-	const struct latentd_cuda_config sd = {.blocks = 4,
+	const struct latentd_cuda_config sd = {.part = part,
+					       .blocks = 4,
 					       .channels = {128, 256, 512, 512},
 					       .layers_per_block = 2,
 					       .groups = 32,
@@ -17,6 +18,11 @@ static void sd_steps(struct gpu_steps *steps)
 					       .attention = 1};
 
 	gpu_steps_list(&sd, steps);
+}
+
+static void sd_steps(struct gpu_steps *steps)
+{
+	part_steps(LATENTD_CUDA_ENCODER, steps);
 }
 
 static bool overlap(const struct gpu_arena_item *a, const struct gpu_arena_item *b)
@@ -97,6 +103,18 @@ static void an_encode_takes_three_maps_whole_and_two_in_bands(void **state)
 	assert_true(units(steps, 2048, 0) < 3.2);
 	assert_true(units(steps, 2048, 16 << 20) < 2.2);
 	assert_true(units(steps, 1024, 0) < 3.4);
+	free(steps);
+}
+
+/* The last block begins with a map of twice the channels, beside which its inner map and its shortcut lie. */
+static void a_decode_takes_six_maps_whole_and_four_in_bands(void **state)
+{
+	struct gpu_steps *steps = xcalloc(1, sizeof(*steps));
+
+	(void)state;
+	part_steps(LATENTD_CUDA_DECODER, steps);
+	assert_true(units(steps, 2048, 0) < 6.4);
+	assert_true(units(steps, 2048, 16 << 20) < 4.3);
 	free(steps);
 }
 
@@ -213,6 +231,7 @@ int main(void)
 	    cmocka_unit_test(what_follows_takes_the_place_of_what_is_over),
 	    cmocka_unit_test(sizes_that_overflow_have_no_place),
 	    cmocka_unit_test(an_encode_takes_three_maps_whole_and_two_in_bands),
+	    cmocka_unit_test(a_decode_takes_six_maps_whole_and_four_in_bands),
 	    cmocka_unit_test(bands_are_whole_chunks_and_cover_no_less_than_the_halo),
 	    cmocka_unit_test(scores_are_never_whole_for_large_images),
 	    cmocka_unit_test(an_image_beyond_all_memory_has_no_plan),

@@ -173,6 +173,20 @@ static int cuda_pixels(struct gpu_device *d, void *out, const uint8_t *in, int64
 	return 0;
 }
 
+static int cuda_latents(struct gpu_device *d, void *out, const float *in, int64_t n, int64_t pixels,
+			int64_t channels, int64_t stride, struct latentd_cuda_error *err)
+{
+	TRY(kernels_latents(cuda_of(d)->stream, d->dtype, out, in, n, pixels, channels, stride));
+	return 0;
+}
+
+static int cuda_repeat(struct gpu_device *d, void *out, const void *x, const struct gpu_rows *rows,
+		       struct latentd_cuda_error *err)
+{
+	TRY(kernels_repeat(cuda_of(d)->stream, d->dtype, out, x, rows));
+	return 0;
+}
+
 static int cuda_sums(struct gpu_device *d, float *partials, const void *x,
 		     const struct gpu_rows *rows, const struct gpu_chunks *chunks,
 		     struct latentd_cuda_error *err)
@@ -220,6 +234,13 @@ static int cuda_moments(struct gpu_device *d, float *out, uint32_t *flags, const
 	return 0;
 }
 
+static int cuda_picture(struct gpu_device *d, float *out, uint32_t *flags, const void *in,
+			int64_t n, int64_t pixels, int64_t stride, struct latentd_cuda_error *err)
+{
+	TRY(kernels_picture(cuda_of(d)->stream, d->dtype, out, flags, in, n, pixels, stride));
+	return 0;
+}
+
 static const struct gpu_device_ops cuda_ops = {
     .name = "cuda",
     .alloc = cuda_alloc,
@@ -230,12 +251,15 @@ static const struct gpu_device_ops cuda_ops = {
     .conv = cuda_conv,
     .product = cuda_product,
     .pixels = cuda_pixels,
+    .latents = cuda_latents,
+    .repeat = cuda_repeat,
     .sums = cuda_sums,
     .norm = cuda_norm,
     .apply = cuda_apply,
     .softmax = cuda_softmax,
     .scale_rows = cuda_scale_rows,
     .moments = cuda_moments,
+    .picture = cuda_picture,
     .copy = cuda_copy,
     .sync = cuda_sync,
 };

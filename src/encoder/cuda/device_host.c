@@ -176,6 +176,41 @@ static int host_pixels(struct gpu_device *d, void *out_, const uint8_t *in, int6
 	return 0;
 }
 
+static int host_latents(struct gpu_device *d, void *out_, const float *in, int64_t n,
+			int64_t pixels, int64_t channels, int64_t stride,
+			struct latentd_cuda_error *err)
+{
+	float *out = out_;
+
+	(void)d;
+	(void)err;
+	for (int64_t i = 0; i < n * pixels * stride; i++) {
+		int64_t c = i % stride, image = i / stride / pixels, p = i / stride % pixels;
+
+		out[i] = c < channels ? in[(image * channels + c) * pixels + p] : c == channels;
+	}
+	return 0;
+}
+
+static int host_repeat(struct gpu_device *d, void *out_, const void *x_, const struct gpu_rows *r,
+		       struct latentd_cuda_error *err)
+{
+	int64_t c = r->channels, half = r->width / 2;
+	float *out = out_;
+
+	(void)d;
+	(void)err;
+	for (int64_t i = 0; i < r->n * r->rows * r->width; i++) {
+		int64_t column = i % r->width, row = r->first + i / r->width % r->rows;
+		int64_t image = i / r->width / r->rows;
+		const float *x = (const float *)x_ +
+				 ((image * (r->height / 2) + row / 2) * half + column / 2) * c;
+
+		memcpy(out + i * c, x, (size_t)c * sizeof(*out));
+	}
+	return 0;
+}
+
 static int host_sums(struct gpu_device *d, float *partials, const void *x_,
 		     const struct gpu_rows *r, const struct gpu_chunks *chunks,
 		     struct latentd_cuda_error *err)
@@ -305,6 +340,20 @@ static int host_moments(struct gpu_device *d, float *out, uint32_t *flags, const
 	return 0;
 }
 
+static int host_picture(struct gpu_device *d, float *out, uint32_t *flags, const void *in,
+			int64_t n, int64_t pixels, int64_t stride, struct latentd_cuda_error *err)
+{
+	(void)d;
+	(void)err;
+	memset(flags, 0, (size_t)n * sizeof(*flags));
+	for (int64_t i = 0; i < n * pixels * 3; i++) {
+		out[i] = ((const float *)in)[i / 3 * stride + i % 3];
+		if (!isfinite(out[i]))
+			flags[i / 3 / pixels] = 1;
+	}
+	return 0;
+}
+
 static const struct gpu_device_ops host_ops = {
     .name = "host",
     .alloc = host_alloc,
@@ -315,12 +364,15 @@ static const struct gpu_device_ops host_ops = {
     .conv = host_conv,
     .product = host_product,
     .pixels = host_pixels,
+    .latents = host_latents,
+    .repeat = host_repeat,
     .sums = host_sums,
     .norm = host_norm,
     .apply = host_apply,
     .softmax = host_softmax,
     .scale_rows = host_scale_rows,
     .moments = host_moments,
+    .picture = host_picture,
     .copy = host_copy,
     .sync = host_sync,
 };

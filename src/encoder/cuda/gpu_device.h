@@ -1,5 +1,5 @@
 /*
- * What the network needs of a device: memory, and the few operations that an encoder consists of. Two devices keep it:
+ * What the network needs of a device: memory, and the few operations that an encoder and a decoder consist of. Two devices keep it:
  * device_cuda.c, and device_host.c, which computes in the host's memory with plain loops. The network and its plans
  * cannot tell them apart, so everything above this line is tested without a GPU.
  *
@@ -68,6 +68,18 @@ struct gpu_device_ops {
 	/* @in: bytes [pixels][3]; @out: [pixels][8], x / 127.5 - 1 and five zeros */
 	int (*pixels)(struct gpu_device *d, void *out, const uint8_t *in, int64_t pixels,
 		      struct latentd_cuda_error *err);
+	/*
+	 * @in: float32 [n][channels][pixels]; @out: [n][pixels][stride] of the device's dtype, behind the channels a one
+	 * and zeros
+	 */
+	int (*latents)(struct gpu_device *d, void *out, const float *in, int64_t n, int64_t pixels,
+		       int64_t channels, int64_t stride, struct latentd_cuda_error *err);
+	/*
+	 * out[n][rows][width][channels], packed: those rows of x[n][height / 2][width / 2][channels] in twice its size,
+	 * nearest neighbours
+	 */
+	int (*repeat)(struct gpu_device *d, void *out, const void *x, const struct gpu_rows *rows,
+		      struct latentd_cuda_error *err);
 	/* Of the whole chunks that the rows are. */
 	int (*sums)(struct gpu_device *d, float *partials, const void *x,
 		    const struct gpu_rows *rows, const struct gpu_chunks *chunks,
@@ -93,6 +105,9 @@ struct gpu_device_ops {
 	int (*moments)(struct gpu_device *d, float *out, uint32_t *flags, const void *in, int64_t n,
 		       int64_t pixels, int64_t channels, int64_t stride,
 		       struct latentd_cuda_error *err);
+	/* out[n][pixels][3] of in[n][pixels][stride]; flags as above */
+	int (*picture)(struct gpu_device *d, float *out, uint32_t *flags, const void *in, int64_t n,
+		       int64_t pixels, int64_t stride, struct latentd_cuda_error *err);
 	/* Within the device; they do not overlap. */
 	int (*copy)(struct gpu_device *d, void *out, const void *in, size_t bytes,
 		    struct latentd_cuda_error *err);

@@ -1,6 +1,6 @@
 /*
  * A job is computed in parts of as many images as suit its size. Two parts are under way at once, each in a slot of its
- * own: while one is computed the next one's bytes are copied up, on a stream of their own, and the last one's moments
+ * own: while one is computed the next one's input is copied up, on a stream of its own, and the last one's results
  * handed out. Everything of one size lies in one arena whose places were planned before; sizes take turns in it, so a
  * part of another size waits until the device is idle.
  *
@@ -36,25 +36,30 @@ static bool is_cancelled(const struct latentd_cuda_engine *e, uint64_t number)
 	return number < atomic_load(&e->cancelled);
 }
 
-/* Floats of one image's moments. */
-static size_t moments_of(const struct latentd_cuda_engine *e, const struct latentd_cuda_job *job)
+/* Bytes of one image's input, floats of its result. */
+static size_t input_of(const struct latentd_cuda_engine *e, const struct latentd_cuda_job *job)
 {
-	size_t downscale = gpu_model_downscale(e->model);
+	const struct gpu_port *port = &e->model->steps.input;
 
-	return gpu_model_moments(e->model) * (job->width / downscale) * (job->height / downscale);
+	return gpu_port_values(port, job->height, job->width) * port->element;
+}
+
+static size_t result_of(const struct latentd_cuda_engine *e, const struct latentd_cuda_job *job)
+{
+	return gpu_port_values(&e->model->steps.result, job->height, job->width);
 }
 
 /* The bytes of the slot's images to the device; the compute stream waits for them. */
 static int send(struct latentd_cuda_engine *e, struct part_slot *s, int index,
 		const struct latentd_cuda_job *job, struct latentd_cuda_error *err)
 {
-	size_t image = (size_t)job->width * job->height * 3;
+	size_t image = input_of(e, job);
 	uint8_t *arena = part_plans_arena(e->plans);
 	cudaStream_t stream = device_cuda_stream(e->device);
 
 	for (uint32_t i = 0; i < s->n; i++)
-		memcpy(s->bytes + i * image, job->items[s->first + i].pixels, image);
-	TRY(cudaMemcpyAsync(arena + s->plan->plan.bytes[index], s->bytes, s->n * image,
+		memcpy(s->input + i * image, job->items[s->first + i].input, image);
+	TRY(cudaMemcpyAsync(arena + s->plan->plan.input[index], s->input, s->n * image,
 			    cudaMemcpyHostToDevice, e->copies));
 	TRY(cudaEventRecord(s->copied, e->copies));
 	TRY(cudaStreamWaitEvent(stream, s->copied, 0));
@@ -67,7 +72,7 @@ static int receive(struct latentd_cuda_engine *e, struct part_slot *s, int index
 	uint8_t *arena = part_plans_arena(e->plans);
 	cudaStream_t stream = device_cuda_stream(e->device);
 
-	TRY(cudaMemcpyAsync(s->moments, arena + s->plan->plan.moments[index],
+	TRY(cudaMemcpyAsync(s->result, arena + s->plan->plan.result[index],
 			    s->n * floats * sizeof(float), cudaMemcpyDeviceToHost, stream));
 	TRY(cudaMemcpyAsync(s->flags, arena + s->plan->plan.flags[index], s->n * sizeof(*s->flags),
 			    cudaMemcpyDeviceToHost, stream));
@@ -96,7 +101,7 @@ bool gpu_engine_goes_on(void *arg)
 	return !is_cancelled(e->whose, e->whose->collected);
 }
 
-/* Pixels in, the network, moments out: all of it under way when it returns. */
+/* Inputs up, the network, results down: all of it under way when it returns. */
 static int run_part(struct latentd_cuda_engine *e, const struct queued *q, struct part_slot *s,
 		    int index, struct latentd_cuda_error *err)
 {
@@ -105,7 +110,7 @@ static int run_part(struct latentd_cuda_engine *e, const struct queued *q, struc
 	TRY(cudaEventRecord(s->began, device_cuda_stream(e->device)));
 	if (part_plans_run(e->plans, s->plan, index, err) < 0)
 		return -1;
-	return receive(e, s, index, moments_of(e, q->job), err);
+	return receive(e, s, index, result_of(e, q->job), err);
 }
 
 /* Starts the next part of a job in the next slot; 1: not now, a slot must be emptied first. */
@@ -113,7 +118,7 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 {
 	int index = (int)e->next_slot;
 	struct part_slot *s = &e->slots[index];
-	size_t floats = moments_of(e, q->job), image = (size_t)q->job->width * q->job->height * 3;
+	size_t floats = result_of(e, q->job), image = input_of(e, q->job);
 	struct part_plan *plan =
 	    part_plans_find(e->plans, q->job->width, q->job->height, q->job->n - q->started);
 
@@ -131,9 +136,9 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 	s->n = q->job->n - q->started;
 	if (s->n > (uint32_t)plan->plan.shape.n)
 		s->n = (uint32_t)plan->plan.shape.n;
-	if (part_slot_pin((void **)&s->bytes, &s->bytes_size, (size_t)plan->plan.shape.n * image,
+	if (part_slot_pin((void **)&s->input, &s->input_size, (size_t)plan->plan.shape.n * image,
 			  err) < 0 ||
-	    part_slot_pin((void **)&s->moments, &s->moments_size,
+	    part_slot_pin((void **)&s->result, &s->result_size,
 			  (size_t)plan->plan.shape.n * floats * sizeof(float), err) < 0)
 		return -1;
 	if (run_part(e, q, s, index, err) < 0) {
@@ -153,8 +158,8 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 /* -- results -------------------------------------------------------------------------------------- */
 
 /* The image in float32, by an engine that is opened when it is needed for the first time. */
-static int encode_exactly(struct latentd_cuda_engine *e, struct latentd_cuda_job *one,
-			  struct latentd_cuda_error *err)
+static int compute_exactly(struct latentd_cuda_engine *e, struct latentd_cuda_job *one,
+			   struct latentd_cuda_error *err)
 {
 	struct latentd_cuda_options options = e->options;
 	struct latentd_cuda_job *done = NULL;
@@ -183,15 +188,15 @@ static int repeat_exactly(struct latentd_cuda_engine *e, const struct latentd_cu
 			  struct latentd_cuda_item *item, struct latentd_cuda_error *err)
 {
 	struct latentd_cuda_error why = {LATENTD_CUDA_OK, ""};
-	struct latentd_cuda_item again = {item->pixels, item->moments, 0};
+	struct latentd_cuda_item again = {item->input, item->result, 0};
 	struct latentd_cuda_job one = {job->width, job->height, 1, &again, NULL};
-	int r = encode_exactly(e, &one, &why);
+	int r = compute_exactly(e, &one, &why);
 
 	if (r < 0 && (why.code == LATENTD_CUDA_NO_MEMORY || why.code == LATENTD_CUDA_TOO_LARGE)) {
 		why.code = LATENTD_CUDA_OK;
 		r = make_room(e, &why);
 		if (r == 0)
-			r = encode_exactly(e, &one, &why);
+			r = compute_exactly(e, &one, &why);
 		gpu_engine_close(e->exact);
 		e->exact = NULL;
 	}
@@ -210,14 +215,14 @@ static int finish(struct latentd_cuda_engine *e, struct part_slot *s,
 		  struct latentd_cuda_error *err)
 {
 	struct queued *q = queued_of(e, s->number);
-	size_t floats = moments_of(e, q->job);
+	size_t floats = result_of(e, q->job);
 	int r = 0;
 
 	for (uint32_t i = 0; i < s->n; i++) {
 		struct latentd_cuda_item *item = &q->job->items[s->first + i];
 
 		if (!s->flags[i]) {
-			memcpy(item->moments, s->moments + i * floats, floats * sizeof(float));
+			memcpy(item->result, s->result + i * floats, floats * sizeof(float));
 			item->flags = LATENTD_CUDA_ITEM_DONE;
 		} else if (e->options.dtype == LATENTD_CUDA_F32) {
 			item->flags = LATENTD_CUDA_ITEM_DONE | LATENTD_CUDA_ITEM_NOT_FINITE;

@@ -42,10 +42,11 @@ static void walk_resnet(struct walk *w, const char *name, uint32_t in, uint32_t 
 	add(w, GPU_CONV, out, out, 3, "%s.conv2", name);
 }
 
-static void walk_attention(struct walk *w, uint32_t c)
+static void walk_attention(struct walk *w, const char *part, uint32_t c)
 {
-	static const char name[] = "encoder.mid_block.attentions.0";
+	char name[64];
 
+	snprintf(name, sizeof(name), "%s.mid_block.attentions.0", part);
 	add(w, GPU_NORM, 0, c, 0, "%s.group_norm", name);
 	if (w->joined) {
 		add(w, GPU_LINEAR, c, 3 * c, 1, "%s.to_qkv", name);
@@ -57,7 +58,19 @@ static void walk_attention(struct walk *w, uint32_t c)
 	add(w, GPU_LINEAR, c, c, 1, "%s.to_out.0", name);
 }
 
-static void walk_all(struct walk *w, const struct latentd_cuda_config *c)
+static void walk_mid(struct walk *w, const char *part, uint32_t channels, uint32_t attention)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s.mid_block.resnets.0", part);
+	walk_resnet(w, name, channels, channels);
+	if (attention)
+		walk_attention(w, part, channels);
+	snprintf(name, sizeof(name), "%s.mid_block.resnets.1", part);
+	walk_resnet(w, name, channels, channels);
+}
+
+static void walk_encoder(struct walk *w, const struct latentd_cuda_config *c)
 {
 	uint32_t in = c->channels[0], moments = 2 * c->latent_channels;
 	char name[64];
@@ -74,18 +87,54 @@ static void walk_all(struct walk *w, const struct latentd_cuda_config *c)
 		add(w, GPU_CONV, in, in, 3, "encoder.down_blocks.%u.downsamplers.0.conv", i);
 		w->out->layers[w->out->n - 1].stride = 2;
 	}
-	walk_resnet(w, "encoder.mid_block.resnets.0", in, in);
-	if (c->attention)
-		walk_attention(w, in);
-	walk_resnet(w, "encoder.mid_block.resnets.1", in, in);
+	walk_mid(w, "encoder", in, c->attention);
 	add(w, GPU_NORM, 0, in, 0, "encoder.conv_norm_out");
 	add(w, GPU_CONV, in, w->joined ? gpu_pad8(moments) : moments, 3, "encoder.conv_out");
 	if (c->quant_conv && !w->joined)
 		add(w, GPU_CONV, moments, moments, 1, "quant_conv");
 }
 
+/* Of the @i-th block that a decoder computes. */
+static uint32_t up_channels(const struct latentd_cuda_config *c, uint32_t i)
+{
+	return c->channels[c->blocks - 1 - i];
+}
+
+static void walk_decoder(struct walk *w, const struct latentd_cuda_config *c)
+{
+	uint32_t in = up_channels(c, 0), latent = c->latent_channels;
+	char name[64];
+
+	add(w, GPU_CONV, w->joined ? gpu_pad8(latent + 1) : latent, in, 3, "decoder.conv_in");
+	walk_mid(w, "decoder", in, c->attention);
+	for (uint32_t i = 0; i < c->blocks; i++) {
+		for (uint32_t j = 0; j < c->layers_per_block + 1; j++) {
+			snprintf(name, sizeof(name), "decoder.up_blocks.%u.resnets.%u", i, j);
+			walk_resnet(w, name, in, up_channels(c, i));
+			in = up_channels(c, i);
+		}
+		if (i + 1 < c->blocks)
+			add(w, GPU_CONV, in, in, 3, "decoder.up_blocks.%u.upsamplers.0.conv", i);
+	}
+	add(w, GPU_NORM, 0, in, 0, "decoder.conv_norm_out");
+	add(w, GPU_CONV, in, w->joined ? 8 : 3, 3, "decoder.conv_out");
+	if (c->quant_conv && !w->joined)
+		add(w, GPU_CONV, latent, latent, 1, "post_quant_conv");
+}
+
+static void walk_all(struct walk *w, const struct latentd_cuda_config *c)
+{
+	if (c->part == LATENTD_CUDA_DECODER)
+		walk_decoder(w, c);
+	else
+		walk_encoder(w, c);
+}
+
 static int check(const struct latentd_cuda_config *c, struct latentd_cuda_error *err)
 {
+	if (c->part > LATENTD_CUDA_DECODER)
+		return plugin_error_set(err, LATENTD_CUDA_UNSUPPORTED, "part %u of a model",
+					(unsigned)c->part);
 	if (c->blocks == 0 || c->blocks > LATENTD_CUDA_MAX_BLOCKS || c->layers_per_block == 0 ||
 	    c->layers_per_block > 16 || c->groups == 0 || c->latent_channels == 0 ||
 	    c->latent_channels > 1024)
@@ -175,13 +224,13 @@ static void step_resnet(struct stepper *s, uint32_t channels)
 	int x = s->x, norm1 = s->param++, conv1 = s->param++, z = x, inner;
 
 	inner = new_map(s, channels, level_of(s, x));
-	push(s, (struct gpu_step){GPU_CONV_STEP, x, inner, GPU_NONE, conv1, norm1, 1, 1});
+	push(s, (struct gpu_step){GPU_CONV_STEP, x, inner, GPU_NONE, conv1, norm1, 1, 1, 0});
 	if (channels_of(s, x) != channels) {
 		z = new_map(s, channels, level_of(s, x));
 		push(s, (struct gpu_step){GPU_LINEAR_STEP, x, z, GPU_NONE, s->param++, GPU_NONE, 0,
-					  0});
+					  0, 0});
 	}
-	push(s, (struct gpu_step){GPU_CONV_STEP, inner, inner, z, s->param + 1, s->param, 1, 1});
+	push(s, (struct gpu_step){GPU_CONV_STEP, inner, inner, z, s->param + 1, s->param, 1, 1, 0});
 	s->param += 2;
 	s->x = inner;
 }
@@ -192,42 +241,101 @@ static void step_attention(struct stepper *s)
 	int norm = s->param++, qkv = s->param++, out = s->param++;
 	int t = new_map(s, c, level), all, y;
 
-	push(s, (struct gpu_step){GPU_NORM_STEP, s->x, t, GPU_NONE, GPU_NONE, norm, 0, 0});
+	push(s, (struct gpu_step){GPU_NORM_STEP, s->x, t, GPU_NONE, GPU_NONE, norm, 0, 0, 0});
 	all = new_map(s, 3 * c, level);
-	push(s, (struct gpu_step){GPU_LINEAR_STEP, t, all, GPU_NONE, qkv, GPU_NONE, 0, 0});
+	push(s, (struct gpu_step){GPU_LINEAR_STEP, t, all, GPU_NONE, qkv, GPU_NONE, 0, 0, 0});
 	t = new_map(s, c, level);
-	push(s, (struct gpu_step){GPU_ATTENTION, all, t, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0});
+	push(s, (struct gpu_step){GPU_ATTENTION, all, t, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0});
 	y = new_map(s, c, level);
-	push(s, (struct gpu_step){GPU_LINEAR_STEP, t, y, s->x, out, GPU_NONE, 0, 1});
+	push(s, (struct gpu_step){GPU_LINEAR_STEP, t, y, s->x, out, GPU_NONE, 0, 1, 0});
 	s->x = y;
+}
+
+/* A convolution of the state, at @level. */
+static void step_conv(struct stepper *s, uint32_t channels, uint32_t level)
+{
+	int map = new_map(s, channels, level);
+
+	push(s, (struct gpu_step){.kind = GPU_CONV_STEP,
+				  .in = s->x,
+				  .out = map,
+				  .z = GPU_NONE,
+				  .layer = s->param++,
+				  .norm = GPU_NONE,
+				  .stats = 1,
+				  .up = level < level_of(s, s->x)});
+	s->x = map;
+}
+
+static void step_mid(struct stepper *s, uint32_t channels, uint32_t attention)
+{
+	step_resnet(s, channels);
+	if (attention)
+		step_attention(s);
+	step_resnet(s, channels);
+}
+
+/* @kind: of what makes the first map */
+static void step_begin(struct stepper *s, enum gpu_step_kind kind, uint32_t channels,
+		       uint32_t level)
+{
+	s->x = new_map(s, channels, level);
+	push(s, (struct gpu_step){kind, GPU_NONE, s->x, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0});
+}
+
+/* conv_norm_out, SiLU, conv_out; @kind: of what hands out its map */
+static void step_end(struct stepper *s, enum gpu_step_kind kind, uint32_t channels)
+{
+	int map = new_map(s, gpu_pad8(channels), level_of(s, s->x));
+
+	push(s, (struct gpu_step){GPU_CONV_STEP, s->x, map, GPU_NONE, s->param + 1, s->param, 1, 0,
+				  0});
+	push(s, (struct gpu_step){kind, map, GPU_NONE, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0});
+}
+
+static void encoder_steps(struct stepper *s, const struct latentd_cuda_config *c)
+{
+	uint32_t latent = c->blocks - 1;
+
+	s->out->input = (struct gpu_port){3, 0, 1};
+	s->out->result = (struct gpu_port){2 * c->latent_channels, latent, sizeof(float)};
+	step_begin(s, GPU_PIXELS, 8, 0);
+	step_conv(s, c->channels[0], 0);
+	for (uint32_t i = 0; i < c->blocks; i++) {
+		for (uint32_t j = 0; j < c->layers_per_block; j++)
+			step_resnet(s, c->channels[i]);
+		if (i + 1 < c->blocks)
+			step_conv(s, c->channels[i], i + 1);
+	}
+	step_mid(s, c->channels[latent], c->attention);
+	step_end(s, GPU_MOMENTS, 2 * c->latent_channels);
+}
+
+static void decoder_steps(struct stepper *s, const struct latentd_cuda_config *c)
+{
+	uint32_t latent = c->blocks - 1;
+
+	s->out->input = (struct gpu_port){c->latent_channels, latent, sizeof(float)};
+	s->out->result = (struct gpu_port){3, 0, sizeof(float)};
+	step_begin(s, GPU_LATENTS, gpu_pad8(c->latent_channels + 1), latent);
+	step_conv(s, up_channels(c, 0), latent);
+	step_mid(s, up_channels(c, 0), c->attention);
+	for (uint32_t i = 0; i < c->blocks; i++) {
+		for (uint32_t j = 0; j < c->layers_per_block + 1; j++)
+			step_resnet(s, up_channels(c, i));
+		if (i + 1 < c->blocks)
+			step_conv(s, up_channels(c, i), latent - i - 1);
+	}
+	step_end(s, GPU_PICTURE, 3);
 }
 
 void gpu_steps_list(const struct latentd_cuda_config *c, struct gpu_steps *out)
 {
 	struct stepper s = {.out = out};
-	int map;
 
 	memset(out, 0, sizeof(*out));
-	s.x = new_map(&s, 8, 0);
-	push(&s, (struct gpu_step){GPU_PIXELS, GPU_NONE, s.x, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0});
-	map = new_map(&s, c->channels[0], 0);
-	push(&s, (struct gpu_step){GPU_CONV_STEP, s.x, map, GPU_NONE, s.param++, GPU_NONE, 0, 1});
-	s.x = map;
-	for (uint32_t i = 0; i < c->blocks; i++) {
-		for (uint32_t j = 0; j < c->layers_per_block; j++)
-			step_resnet(&s, c->channels[i]);
-		if (i + 1 == c->blocks)
-			break;
-		map = new_map(&s, c->channels[i], i + 1);
-		push(&s, (struct gpu_step){GPU_CONV_STEP, s.x, map, GPU_NONE, s.param++, GPU_NONE,
-					   0, 1});
-		s.x = map;
-	}
-	step_resnet(&s, c->channels[c->blocks - 1]);
-	if (c->attention)
-		step_attention(&s);
-	step_resnet(&s, c->channels[c->blocks - 1]);
-	map = new_map(&s, gpu_pad8(2 * c->latent_channels), c->blocks - 1);
-	push(&s, (struct gpu_step){GPU_CONV_STEP, s.x, map, GPU_NONE, s.param + 1, s.param, 1, 0});
-	push(&s, (struct gpu_step){GPU_MOMENTS, map, GPU_NONE, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0});
+	if (c->part == LATENTD_CUDA_DECODER)
+		decoder_steps(&s, c);
+	else
+		encoder_steps(&s, c);
 }

@@ -1,6 +1,6 @@
 /*
- * The layers of an AutoencoderKL encoder, by diffusers' names, and the order in which the engine computes them. Made
- * from the config alone; the host asks it which tensors to hand over, the engine which steps to take.
+ * The layers of an AutoencoderKL's encoder or decoder, by diffusers' names, and the order in which the engine computes
+ * them. Made from the config alone; the host asks it which tensors to hand over, the engine which steps to take.
  */
 #ifndef LATENTD_ENCODER_CUDA_GPU_LAYERS_H
 #define LATENTD_ENCODER_CUDA_GPU_LAYERS_H
@@ -33,19 +33,23 @@ int gpu_layers_list(const struct latentd_cuda_config *config, struct gpu_layers 
 /*
  * What is computed, step by step. Maps are numbered; one lives from the step that writes it to the last that reads it.
  *	PIXELS     out = bytes / 127.5 - 1, eight channels of which the last five are zero
- *	CONV       out = conv(norm(in)) + z; in and out may be one map if there is a norm
+ *	LATENTS    out = the latent, by pixel; behind its channels one of ones, then zeros
+ *	CONV       out = conv(norm(in)) + z; in and out may be one map if there is a norm; or conv(in in twice its size)
  *	LINEAR     out = in * weight + z, over pixels
  *	NORM       out = norm(in)
  *	ATTENTION  out = softmax(q k^T / sqrt(c)) v, in: q, k, v side by side
  *	MOMENTS    the result: float32, by channel
+ *	PICTURE    the result: float32, by pixel
  */
 enum gpu_step_kind {
 	GPU_PIXELS,
+	GPU_LATENTS,
 	GPU_CONV_STEP,
 	GPU_LINEAR_STEP,
 	GPU_NORM_STEP,
 	GPU_ATTENTION,
-	GPU_MOMENTS
+	GPU_MOMENTS,
+	GPU_PICTURE
 };
 
 /* Places of a layer's parameters; made from layers by gpu_model.c. */
@@ -57,6 +61,7 @@ struct gpu_step {
 	int layer, norm; /* parameters; GPU_NONE */
 	int silu;	 /* behind the norm */
 	int stats;	 /* a norm comes next: sums of out are wanted */
+	int up;		 /* in is in twice its size, nearest neighbours, when it is convolved */
 };
 
 struct gpu_map {
@@ -66,7 +71,14 @@ struct gpu_map {
 
 #define GPU_MAX_STEPS 256
 
+/* What goes in or comes out, of each image. */
+struct gpu_port {
+	uint32_t channels, level;
+	uint32_t element; /* bytes */
+};
+
 struct gpu_steps {
+	struct gpu_port input, result;
 	struct gpu_step steps[GPU_MAX_STEPS];
 	struct gpu_map maps[GPU_MAX_STEPS];
 	size_t n_steps, n_maps;
@@ -75,8 +87,17 @@ struct gpu_steps {
 /* Parameters are numbered as gpu_params_list() lists them. The config has been through gpu_layers_list(). */
 void gpu_steps_list(const struct latentd_cuda_config *config, struct gpu_steps *out);
 
-/* What is on the device: layers with q, k and v joined, quant_conv folded into conv_out, channels padded to 8. */
+/*
+ * What is on the device: layers with q, k and v joined, quant_conv folded into conv_out, post_quant_conv into conv_in,
+ * channels padded to 8.
+ */
 void gpu_params_list(const struct latentd_cuda_config *config, struct gpu_layers *out);
+
+/* Of an image of that size. */
+static inline size_t gpu_port_values(const struct gpu_port *port, size_t height, size_t width)
+{
+	return (height >> port->level) * (width >> port->level) * port->channels;
+}
 
 static inline uint32_t gpu_pad8(uint32_t channels)
 {

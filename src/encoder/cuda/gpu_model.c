@@ -1,6 +1,9 @@
 /*
  * quant_conv after conv_out is one convolution: W[o] = sum over m of Q[o][m] K[m], b = Q b + q; in double, so that
  * folding costs no accuracy. It stays exact at the borders, where padding is of conv_out's input.
+ *
+ * post_quant_conv before conv_in is one too, W[o][c] = sum over m of K[o][m] Q[m][c], but its bias must be missing where
+ * conv_in sees padding: it is the weight of a channel that is 1 in the image, behind the latent's.
  */
 #include "gpu_model.h"
 
@@ -195,6 +198,31 @@ static int fold_quant(const struct source *s, uint32_t moments, struct gpu_param
 	return 0;
 }
 
+static int fold_post_quant(const struct source *s, uint32_t latent, struct gpu_param *p)
+{
+	const uint32_t shape[4] = {latent, latent, 1, 1}, bias_shape[4] = {latent, 1, 1, 1};
+	const struct latentd_cuda_tensor *q = find(s, "post_quant_conv", "weight", shape), *b;
+	float *old;
+
+	b = q ? find(s, "post_quant_conv", "bias", bias_shape) : NULL;
+	old = b ? zeros(latent, s->err) : NULL;
+	if (!old)
+		return -1;
+	for (float *w = p->weight; w < p->weight + p->n_weight; w += p->in) {
+		memcpy(old, w, latent * sizeof(*old));
+		for (size_t c = 0; c <= latent; c++) {
+			double sum = 0;
+
+			for (size_t m = 0; m < latent; m++)
+				sum += (double)old[m] *
+				       (c < latent ? value_at(q, m * latent + c) : value_at(b, m));
+			w[c] = (float)sum;
+		}
+	}
+	free(old);
+	return 0;
+}
+
 static int new_param(const struct gpu_layer *layer, struct gpu_param *p,
 		     struct latentd_cuda_error *err)
 {
@@ -227,6 +255,8 @@ static int fill(struct latentd_cuda_model *m, const struct source *s,
 	}
 	if (!m->config.quant_conv)
 		return 0;
+	if (m->config.part == LATENTD_CUDA_DECODER)
+		return fold_post_quant(s, m->config.latent_channels, &m->params[0]);
 	return fold_quant(s, 2 * m->config.latent_channels, &m->params[m->n_params - 1]);
 }
 
@@ -273,5 +303,5 @@ uint32_t gpu_model_downscale(const struct latentd_cuda_model *model)
 
 uint32_t gpu_model_moments(const struct latentd_cuda_model *model)
 {
-	return 2 * model->config.latent_channels;
+	return model->config.part == LATENTD_CUDA_DECODER ? 0 : 2 * model->config.latent_channels;
 }

@@ -1,6 +1,6 @@
 /*
  * A model in the host's memory, as the engine wants it: float32, convolutions [out][k][k][in], q, k and v joined,
- * quant_conv folded into conv_out, channels padded with zeros. Engines of any dtype are made from it.
+ * quant_conv folded into conv_out, or post_quant_conv into conv_in, channels padded with zeros. Engines of any dtype are made from it.
  */
 #ifndef LATENTD_ENCODER_CUDA_GPU_MODEL_H
 #define LATENTD_ENCODER_CUDA_GPU_MODEL_H
@@ -28,7 +28,7 @@ int gpu_model_open(const struct latentd_cuda_config *config,
 void gpu_model_close(struct latentd_cuda_model *model);
 
 uint32_t gpu_model_downscale(const struct latentd_cuda_model *model);
-/* 2C */
+/* 2C; 0 of a decoder */
 uint32_t gpu_model_moments(const struct latentd_cuda_model *model);
 
 /* @n floats as @dtype, rounded to nearest even. */

@@ -1,6 +1,7 @@
 /*
  * A normed convolution goes band by band: rows of its input are normed into the band, then convolved, then the sums of
- * what came out are taken while it is still in the cache. The last two rows of a band are the first two of the next.
+ * what came out are taken while it is still in the cache. One that sees its input in twice its size does the same with
+ * rows that are repeated. The last two rows of a band are the first two of the next.
  * They are copied, not normed again; so a row of the input is not read once it may have been written, and the output
  * may take the input's place.
  */
@@ -12,7 +13,7 @@
 
 #define EPS 1e-6f /* of every norm of these networks */
 
-/* One encode; without an arena it only chooses algorithms. */
+/* One encode or decode; without an arena it only chooses algorithms. */
 struct run {
 	struct gpu_network *net;
 	const struct gpu_device_ops *ops;
@@ -37,13 +38,17 @@ static void *map_at(const struct run *run, int map, int64_t element)
 }
 
 /* All rows of a map. */
-static struct gpu_rows rows_of(const struct run *run, int map)
+static struct gpu_rows rows_of_map(const struct run *run, const struct gpu_map *m)
 {
-	const struct gpu_map *m = &run->steps->maps[map];
 	int64_t height = run->plan->shape.height >> m->level;
 
 	return (struct gpu_rows){run->plan->shape.n, height, run->plan->shape.width >> m->level,
 				 m->channels,	     0,	     height};
+}
+
+static struct gpu_rows rows_of(const struct run *run, int map)
+{
+	return rows_of_map(run, &run->steps->maps[map]);
 }
 
 static struct gpu_chunks chunks_of(const struct gpu_rows *map)
@@ -101,7 +106,7 @@ static int apply(const struct run *run, const struct gpu_step *step, int64_t ima
 struct piece {
 	size_t index;
 	const struct gpu_step *step;
-	struct gpu_rows in, out; /* whole maps, n images at once */
+	struct gpu_rows in, out; /* whole maps, n images at once; in as it is seen */
 	int64_t image;
 	int64_t first, rows; /* of the output */
 	int64_t in_first, in_rows;
@@ -135,7 +140,17 @@ static void aim(const struct run *run, struct piece *p)
 	};
 }
 
-/* The rows that the piece reads, normed, in the band; *x is where they begin. */
+/* The rows that the piece reads, from its input in half their size. */
+static int repeat(const struct run *run, const struct piece *p, const struct gpu_rows *rows,
+		  void *out)
+{
+	int64_t half = p->in.height / 2 * (p->in.width / 2) * p->in.channels;
+
+	return run->ops->repeat(run->device, out, map_at(run, p->step->in, p->image * half), rows,
+				run->err);
+}
+
+/* The rows that the piece reads, normed or repeated, in the band; *x is where they begin. */
 static int fill_band(const struct run *run, const struct piece *p, int64_t previous_rows, void **x)
 {
 	int64_t row = p->in.width * p->in.channels;
@@ -149,25 +164,31 @@ static int fill_band(const struct run *run, const struct piece *p, int64_t previ
 		return -1;
 	rows.first = p->in_first + (int64_t)kept;
 	rows.rows = p->in_rows - (int64_t)kept;
-	return rows.rows == 0 ? 0 : apply(run, p->step, p->image, &rows, band + kept * bytes);
+	if (rows.rows == 0)
+		return 0;
+	band += kept * bytes;
+	return p->step->up ? repeat(run, p, &rows, band)
+			   : apply(run, p->step, p->image, &rows, band);
 }
 
 static int conv_piece(const struct run *run, struct piece *p, int64_t previous_rows)
 {
 	const struct gpu_step *step = p->step;
 	int64_t in_row = p->in.width * p->in.channels, out_row = p->out.width * p->out.channels;
+	bool in_band = step->norm != GPU_NONE || step->up;
 	int64_t out_at = (p->image * p->out.height + p->first) * out_row;
 	struct gpu_conv *conv = gpu_network_conv(run->net, &p->problem, run->err);
 	struct gpu_rows written = p->out;
-	void *x;
+	void *x = NULL;
 
 	if (!conv)
 		return -1;
 	if (!run->arena)
 		return 0;
-	x = map_at(run, step->in, (p->image * p->in.height + p->in_first) * in_row);
-	if (step->norm != GPU_NONE && fill_band(run, p, previous_rows, &x) < 0)
+	if (in_band && fill_band(run, p, previous_rows, &x) < 0)
 		return -1;
+	if (!in_band)
+		x = map_at(run, step->in, (p->image * p->in.height + p->in_first) * in_row);
 	if (run->ops->conv(run->device, conv, x, run->net->weights[step->layer],
 			   run->net->biases[step->layer],
 			   step->z == GPU_NONE ? NULL : map_at(run, step->z, out_at),
@@ -182,8 +203,9 @@ static int conv_step(const struct run *run, size_t index)
 {
 	const struct gpu_pieces *pieces = &run->plan->pieces[index];
 	struct piece p = {.index = index, .step = &run->steps->steps[index]};
+	struct gpu_map seen = gpu_plan_seen(run->steps, p.step);
 
-	p.in = rows_of(run, p.step->in);
+	p.in = rows_of_map(run, &seen);
 	p.out = rows_of(run, p.step->out);
 	if (run->arena && p.step->norm != GPU_NONE && norm(run, p.step) < 0)
 		return -1;
@@ -319,18 +341,36 @@ static int pixels_step(const struct run *run, const struct gpu_step *step)
 	const struct gpu_shape *shape = &run->plan->shape;
 
 	return run->ops->pixels(run->device, map_at(run, step->out, 0),
-				at(run, run->plan->bytes[run->slot]),
+				at(run, run->plan->input[run->slot]),
 				shape->n * shape->height * shape->width, run->err);
+}
+
+static int latents_step(const struct run *run, const struct gpu_step *step)
+{
+	struct gpu_rows out = rows_of(run, step->out);
+
+	return run->ops->latents(
+	    run->device, map_at(run, step->out, 0), at(run, run->plan->input[run->slot]), out.n,
+	    out.height * out.width, run->steps->input.channels, out.channels, run->err);
 }
 
 static int moments_step(const struct run *run, const struct gpu_step *step)
 {
 	struct gpu_rows in = rows_of(run, step->in);
 
-	return run->ops->moments(run->device, at(run, run->plan->moments[run->slot]),
+	return run->ops->moments(run->device, at(run, run->plan->result[run->slot]),
 				 at(run, run->plan->flags[run->slot]), map_at(run, step->in, 0),
-				 in.n, in.height * in.width, gpu_model_moments(run->net->model),
+				 in.n, in.height * in.width, run->steps->result.channels,
 				 in.channels, run->err);
+}
+
+static int picture_step(const struct run *run, const struct gpu_step *step)
+{
+	struct gpu_rows in = rows_of(run, step->in);
+
+	return run->ops->picture(run->device, at(run, run->plan->result[run->slot]),
+				 at(run, run->plan->flags[run->slot]), map_at(run, step->in, 0),
+				 in.n, in.height * in.width, in.channels, run->err);
 }
 
 static int run_step(const struct run *run, size_t index)
@@ -340,6 +380,8 @@ static int run_step(const struct run *run, size_t index)
 	switch (step->kind) {
 	case GPU_PIXELS:
 		return pixels_step(run, step);
+	case GPU_LATENTS:
+		return latents_step(run, step);
 	case GPU_CONV_STEP:
 		return conv_step(run, index);
 	case GPU_LINEAR_STEP:
@@ -350,6 +392,8 @@ static int run_step(const struct run *run, size_t index)
 		return attention_step(run, index);
 	case GPU_MOMENTS:
 		return moments_step(run, step);
+	case GPU_PICTURE:
+		return picture_step(run, step);
 	}
 	return plugin_error_set(run->err, LATENTD_CUDA_BUG, "a step of kind %d", (int)step->kind);
 }

@@ -1,12 +1,12 @@
 /*
- * A model on a device: its parameters there, and an encode step by step.
+ * A model on a device: its parameters there, and an encode or decode step by step.
  *
  *	network = gpu_network_open(model, device, err)
  *	gpu_plan_make(...)
  *	gpu_network_prepare(network, &plan, err)           algorithms are chosen
- *	... bytes [n][h][w][3] to arena + plan.bytes[slot] ...
+ *	... gpu_layers.h's steps->input to arena + plan.input[slot] ...
  *	gpu_network_run(network, &plan, arena, slot, err)  queues everything
- *	... arena + plan.moments[slot]: float32 [n][channels of the last map][h][w]; plan.flags[slot]: [n] ...
+ *	... arena + plan.result[slot]: steps->result; plan.flags[slot]: [n] ...
  *	gpu_network_close(network)
  */
 #ifndef LATENTD_ENCODER_CUDA_GPU_NETWORK_H

@@ -49,6 +49,14 @@ static int64_t larger(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+struct gpu_map gpu_plan_seen(const struct gpu_steps *steps, const struct gpu_step *step)
+{
+	struct gpu_map map = steps->maps[step->in];
+
+	map.level -= (uint32_t)step->up;
+	return map;
+}
+
 /* -- pieces --------------------------------------------------------------------------------------- */
 
 /* Rows of the output whose input, with its halo, is at most @elements; whole chunks. */
@@ -65,14 +73,14 @@ static int64_t rows_within(const struct gpu_plan *p, const struct gpu_map *in,
 }
 
 static struct gpu_pieces pieces_of(const struct gpu_plan *p, const struct gpu_map *in,
-				   const struct gpu_map *out, bool normed)
+				   const struct gpu_map *out, bool in_band)
 {
 	int64_t height = map_height(p, out), n = p->shape.n;
 	int64_t most = larger(map_elements(p, in), map_elements(p, out));
 	int64_t band = (int64_t)(p->shape.band_bytes / p->shape.element);
 	int64_t per_row = larger(1, map_elements(p, out) / map_elements(p, in));
 
-	if (normed && p->shape.band_bytes && map_elements(p, in) > band)
+	if (in_band && p->shape.band_bytes && map_elements(p, in) > band)
 		return (struct gpu_pieces){1, rows_within(p, in, out, band)};
 	if (most > LARGEST_ELEMENTS)
 		return (struct gpu_pieces){1, rows_within(p, in, out, LARGEST_ELEMENTS / per_row)};
@@ -117,6 +125,8 @@ static size_t scratch_of(struct gpu_plan *p, const struct gpu_steps *steps, size
 	const struct gpu_step *step = &steps->steps[i];
 	const struct gpu_map *in = step->in == GPU_NONE ? NULL : &steps->maps[step->in];
 	struct gpu_pieces *pieces = &p->pieces[i];
+	bool in_band = step->norm != GPU_NONE || step->up;
+	struct gpu_map seen;
 	int64_t rows;
 
 	if (step->kind == GPU_ATTENTION) {
@@ -127,12 +137,14 @@ static size_t scratch_of(struct gpu_plan *p, const struct gpu_steps *steps, size
 	}
 	if (step->kind != GPU_CONV_STEP)
 		return 0;
-	*pieces = pieces_of(p, in, &steps->maps[step->out], step->norm != GPU_NONE);
-	if (step->norm == GPU_NONE)
+	seen = gpu_plan_seen(steps, step);
+	*pieces = pieces_of(p, &seen, &steps->maps[step->out], in_band);
+	if (!in_band)
 		return 0;
-	rows = pieces->rows + 2 < map_height(p, in) ? pieces->rows + 2 : map_height(p, in);
-	p->banded = p->banded || pieces->rows < map_height(p, in);
-	return (size_t)(pieces->images * rows * map_width(p, in) * in->channels) * p->shape.element;
+	rows = pieces->rows + 2 < map_height(p, &seen) ? pieces->rows + 2 : map_height(p, &seen);
+	p->banded = p->banded || pieces->rows < map_height(p, &seen);
+	return (size_t)(pieces->images * rows * map_width(p, &seen) * seen.channels) *
+	       p->shape.element;
 }
 
 /* -- the arena ------------------------------------------------------------------------------------ */
@@ -154,20 +166,21 @@ static void place_fixed(struct layout *l, struct gpu_plan *p, const struct gpu_s
 {
 	int last = (int)steps->n_steps;
 	size_t n = (size_t)p->shape.n, partials = 0, channels = 0;
-	const struct gpu_map *moments = &steps->maps[steps->n_maps - 1];
+	size_t height = (size_t)p->shape.height, width = (size_t)p->shape.width;
+	size_t input = gpu_port_values(&steps->input, height, width) * steps->input.element;
+	size_t result = gpu_port_values(&steps->result, height, width) * steps->result.element;
 
 	for (size_t i = 0; i < steps->n_maps; i++) {
 		const struct gpu_map *m = &steps->maps[i];
-		int64_t height = map_height(p, m),
-			rows = gpu_plan_chunk_rows(height, map_width(p, m));
-		size_t sums = (size_t)((height + rows - 1) / rows) * m->channels;
+		int64_t high = map_height(p, m), rows = gpu_plan_chunk_rows(high, map_width(p, m));
+		size_t sums = (size_t)((high + rows - 1) / rows) * m->channels;
 
 		partials = sums > partials ? sums : partials;
 		channels = m->channels > channels ? m->channels : channels;
 	}
 	for (int s = 0; s < GPU_SLOTS; s++) {
-		place(l, n * (size_t)(p->shape.height * p->shape.width) * 3, 0, last, &p->bytes[s]);
-		place(l, n * (size_t)map_elements(p, moments) * 4, 0, last, &p->moments[s]);
+		place(l, n * input, 0, last, &p->input[s]);
+		place(l, n * result, 0, last, &p->result[s]);
 		place(l, n * 4, 0, last, &p->flags[s]);
 	}
 	place(l, n * partials * 8, 0, last, &p->partials);

@@ -1,9 +1,10 @@
 /*
- * How an encode of @n images of one size goes through memory: where each map lies, in how many rows at once each
+ * How an encode or decode of @n images of one size goes through memory: where each map lies, in how many rows at once each
  * convolution is computed, how many queries attention takes at once. Arithmetic only.
  *
  * A convolution whose input is normed reads it from a band: some rows of one image, normed into a buffer that stays in
- * the cache, with the halo rows that a 3x3 window needs. Whole maps are bands of all rows of all images.
+ * the cache, with the halo rows that a 3x3 window needs; so does one that reads its input in twice its size. Whole maps
+ * are bands of all rows of all images.
  */
 #ifndef LATENTD_ENCODER_CUDA_GPU_PLAN_H
 #define LATENTD_ENCODER_CUDA_GPU_PLAN_H
@@ -15,9 +16,9 @@
 #define GPU_SLOTS 2 /* inputs and results that are held beside the maps, so that copies overlap */
 
 struct gpu_shape {
-	int64_t n, height, width;
-	size_t element;	   /* bytes of the dtype */
-	size_t band_bytes; /* of a band; 0: whole maps */
+	int64_t n, height, width; /* of the pictures */
+	size_t element;		  /* bytes of the dtype */
+	size_t band_bytes;	  /* of a band; 0: whole maps */
 };
 
 /* How often and in what pieces a step is computed. */
@@ -32,11 +33,14 @@ struct gpu_plan {
 	size_t maps[GPU_MAX_STEPS];    /* offsets */
 	size_t scratch[GPU_MAX_STEPS]; /* of each step: its band, or the attention's scores */
 	struct gpu_pieces pieces[GPU_MAX_STEPS];
-	size_t bytes[GPU_SLOTS], moments[GPU_SLOTS], flags[GPU_SLOTS];
+	size_t input[GPU_SLOTS], result[GPU_SLOTS], flags[GPU_SLOTS];
 	size_t partials, scale, shift;
 	int64_t attend_images, attend_queries;
 	bool banded; /* a convolution is computed in bands */
 };
+
+/* What a convolution sees: its input, or that in twice its size. */
+struct gpu_map gpu_plan_seen(const struct gpu_steps *steps, const struct gpu_step *step);
 
 void gpu_plan_make(const struct gpu_steps *steps, const struct gpu_shape *shape,
 		   struct gpu_plan *out);

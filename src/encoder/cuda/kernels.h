@@ -15,6 +15,11 @@ extern "C" {
 
 cudaError_t kernels_pixels(cudaStream_t stream, enum latentd_cuda_dtype dtype, void *out,
 			   const uint8_t *in, int64_t pixels);
+cudaError_t kernels_latents(cudaStream_t stream, enum latentd_cuda_dtype dtype, void *out,
+			    const float *in, int64_t n, int64_t pixels, int64_t channels,
+			    int64_t stride);
+cudaError_t kernels_repeat(cudaStream_t stream, enum latentd_cuda_dtype dtype, void *out,
+			   const void *x, const struct gpu_rows *rows);
 /* y[i][channels] += bias (+ z[i][channels]); either may be NULL */
 cudaError_t kernels_add(cudaStream_t stream, enum latentd_cuda_dtype dtype, void *y,
 			const float *bias, const void *z, int64_t pixels, int64_t channels);
@@ -34,6 +39,9 @@ cudaError_t kernels_scale_rows(cudaStream_t stream, enum latentd_cuda_dtype dtyp
 cudaError_t kernels_moments(cudaStream_t stream, enum latentd_cuda_dtype dtype, float *out,
 			    uint32_t *flags, const void *in, int64_t n, int64_t pixels,
 			    int64_t channels, int64_t stride);
+cudaError_t kernels_picture(cudaStream_t stream, enum latentd_cuda_dtype dtype, float *out,
+			    uint32_t *flags, const void *in, int64_t n, int64_t pixels,
+			    int64_t stride);
 
 #ifdef __cplusplus
 }

@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-#define LATENTD_CUDA_ABI	 3
+#define LATENTD_CUDA_ABI	 4
 #define LATENTD_CUDA_SYMBOL	 "latentd_cuda_plugin"
 #define LATENTD_CUDA_MAX_BLOCKS	 8
 #define LATENTD_CUDA_MAX_DEVICES 64
@@ -64,15 +64,19 @@ struct latentd_cuda_error {
 	char message[500];
 };
 
-/* The encoder, as diffusers' config.json has it. */
+/* A model is one of the two; an engine computes what its model is. */
+enum latentd_cuda_part { LATENTD_CUDA_ENCODER, LATENTD_CUDA_DECODER };
+
+/* An AutoencoderKL, as diffusers' config.json has it: channels from the pixels on, of a decoder too. */
 struct latentd_cuda_config {
 	uint32_t size;
+	enum latentd_cuda_part part;
 	uint32_t blocks;
 	uint32_t channels[LATENTD_CUDA_MAX_BLOCKS];
 	uint32_t layers_per_block;
 	uint32_t groups;
 	uint32_t latent_channels;
-	uint32_t quant_conv, attention; /* 0 or 1 */
+	uint32_t quant_conv, attention; /* 0 or 1; of a decoder the first is post_quant_conv */
 };
 
 /* Under its canonical (diffusers) name, as PyTorch stores it: conv [out][in][kh][kw], linear [out][in]. */
@@ -109,7 +113,7 @@ struct latentd_cuda_options {
 struct latentd_cuda_caps {
 	uint32_t size;
 	uint32_t downscale;	  /* pixels per latent along one axis */
-	uint32_t moment_channels; /* 2C */
+	uint32_t moment_channels; /* 2C; 0 of a decoder */
 	uint32_t best_batch;	  /* images of a job that fill the device at small sizes */
 	uint64_t memory_weights;  /* bytes on the device */
 	char engine[160];	  /* "cuda/0.1.0 NVIDIA H200 cudnn-9.19.0 float16" */
@@ -126,13 +130,15 @@ enum {
 
 /* One image of a job. Both memories are the caller's until the job is collected. */
 struct latentd_cuda_item {
-	const uint8_t *pixels; /* [height][width][3] sRGB */
-	float *moments;	       /* [2C][height / downscale][width / downscale] */
+	/* uint8_t [height][width][3], sRGB; of a decoder float [C][height / downscale][width / downscale] */
+	const void *input;
+	/* moments, [2C][height / downscale][width / downscale]; of a decoder pixels around [-1, 1], [height][width][3] */
+	float *result;
 	uint32_t flags;
 };
 
 struct latentd_cuda_job {
-	uint32_t width, height; /* multiples of downscale */
+	uint32_t width, height; /* of the images; multiples of downscale */
 	uint32_t n;
 	struct latentd_cuda_item *items;
 	void *owner;
@@ -170,7 +176,7 @@ struct latentd_cuda_api {
 		      struct latentd_cuda_error *err);
 	/*
 	 * Waits at most @timeout_ms (-1: as long as it takes), and longer only while an algorithm is chosen. On
-	 * failure *out is the job that failed; items without LATENTD_CUDA_ITEM_DONE have no moments.
+	 * failure *out is the job that failed; items without LATENTD_CUDA_ITEM_DONE have no result.
 	 */
 	int (*collect)(struct latentd_cuda_engine *engine, int timeout_ms,
 		       struct latentd_cuda_job **out, struct latentd_cuda_error *err);

@@ -42,8 +42,8 @@ int part_slot_open(struct part_slot *s, struct latentd_cuda_error *err)
 
 void part_slot_close(struct part_slot *s)
 {
-	cudaFreeHost(s->bytes);
-	cudaFreeHost(s->moments);
+	cudaFreeHost(s->input);
+	cudaFreeHost(s->result);
 	cudaFreeHost(s->flags);
 	if (s->copied)
 		cudaEventDestroy(s->copied);

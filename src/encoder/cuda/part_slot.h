@@ -9,10 +9,10 @@ struct part_slot {
 	uint64_t number; /* of its job */
 	uint32_t first, n;
 	struct part_plan *plan;
-	uint8_t *bytes; /* of the host, pinned; as all below */
-	float *moments;
+	uint8_t *input; /* of the host, pinned; as all below */
+	float *result;
 	uint32_t *flags;
-	size_t bytes_size, moments_size;
+	size_t input_size, result_size; /* bytes */
 	cudaEvent_t copied, began, done;
 };
 

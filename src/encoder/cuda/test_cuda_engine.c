@@ -125,7 +125,7 @@ static float *encode(const struct encode *e)
 	if (!arena)
 		testing_die("%s", err.message);
 	if (e->bytes)
-		test_cuda_check(d->ops->upload(d, arena + plan->bytes[0], e->bytes, bytes, &err),
+		test_cuda_check(d->ops->upload(d, arena + plan->input[0], e->bytes, bytes, &err),
 				&err, "upload");
 	if (e->input)
 		gpu_network_tap(net, put_input, (void *)(uintptr_t)e);
@@ -133,8 +133,8 @@ static float *encode(const struct encode *e)
 	test_cuda_check(gpu_network_run(net, plan, arena, 0, &err), &err, "run");
 	test_cuda_check(d->ops->sync(d, &err), &err, "sync");
 	if (!e->gpu)
-		memcpy(out, arena + plan->moments[0], floats * sizeof(float));
-	else if (cudaMemcpy(out, arena + plan->moments[0], floats * sizeof(float),
+		memcpy(out, arena + plan->result[0], floats * sizeof(float));
+	else if (cudaMemcpy(out, arena + plan->result[0], floats * sizeof(float),
 			    cudaMemcpyDeviceToHost) != cudaSuccess)
 		testing_die("a copy from the device");
 	d->ops->free(d, arena);

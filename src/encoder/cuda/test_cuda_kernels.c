@@ -191,6 +191,51 @@ static void test_flags(struct pair *p)
 	both_free(p, &flags);
 }
 
+/* A latent with its ones, rows of it in twice its size, and a picture of it. */
+static void test_latents_and_picture(struct pair *p, int64_t channels)
+{
+	enum { IMAGES = 2, HEIGHT = 5, WIDTH = 7, PIXELS = HEIGHT * WIDTH };
+	int64_t stride = gpu_pad8((uint32_t)channels + 1);
+	const struct gpu_rows rows = {IMAGES, 2 * HEIGHT, 2 * WIDTH, stride, 3, 4};
+	struct both in = both_new(p, (size_t)(IMAGES * channels * PIXELS), 1, 4, true);
+	struct both map = both_new(p, (size_t)(IMAGES * PIXELS * stride), 2, 1, false);
+	struct both twice =
+	    both_new(p, (size_t)(IMAGES * rows.rows * rows.width * stride), 3, 1, false);
+	struct both picture = both_new(p, IMAGES * PIXELS * 3, 4, 1, true);
+	struct both flags = both_new(p, IMAGES, 5, 1, true);
+	uint32_t on_gpu[IMAGES], on_host[IMAGES];
+
+	in.host[(size_t)channels * PIXELS + 9] = INFINITY; /* the second's first channel */
+	both_send(p, &in);
+	ON_BOTH(p, latents, (p->gpu, map.gpu, in.gpu, IMAGES, PIXELS, channels, stride, &p->err),
+		(p->host, map.host, in.host, IMAGES, PIXELS, channels, stride, &p->err));
+	ON_BOTH(p, picture,
+		(p->gpu, picture.gpu, flags.gpu, map.gpu, IMAGES, PIXELS, stride, &p->err),
+		(p->host, picture.host, on_host, map.host, IMAGES, PIXELS, stride, &p->err));
+	if (p->gpu->ops->sync(p->gpu, &p->err) < 0 ||
+	    cudaMemcpy(on_gpu, flags.gpu, sizeof(on_gpu), cudaMemcpyDeviceToHost) != cudaSuccess)
+		testing_die("a copy from the device");
+	test_cuda_result("flags of a picture that is not finite", p->dtype,
+			 !on_gpu[0] && on_gpu[1] && !on_host[0] && on_host[1] ? 0 : 1, 0);
+	in.host[(size_t)channels * PIXELS + 9] = 1;
+	both_send(p, &in);
+	ON_BOTH(p, latents, (p->gpu, map.gpu, in.gpu, IMAGES, PIXELS, channels, stride, &p->err),
+		(p->host, map.host, in.host, IMAGES, PIXELS, channels, stride, &p->err));
+	both_compare(p, "a latent", &map, p->limit);
+	ON_BOTH(p, repeat, (p->gpu, twice.gpu, map.gpu, &rows, &p->err),
+		(p->host, twice.host, map.host, &rows, &p->err));
+	both_compare(p, "rows in twice their size", &twice, p->limit);
+	ON_BOTH(p, picture,
+		(p->gpu, picture.gpu, flags.gpu, map.gpu, IMAGES, PIXELS, stride, &p->err),
+		(p->host, picture.host, on_host, map.host, IMAGES, PIXELS, stride, &p->err));
+	both_compare(p, "a picture", &picture, p->limit);
+	both_free(p, &in);
+	both_free(p, &map);
+	both_free(p, &twice);
+	both_free(p, &picture);
+	both_free(p, &flags);
+}
+
 void test_cuda_kernels(void)
 {
 	for (size_t i = 0; i < 3; i++) {
@@ -198,6 +243,8 @@ void test_cuda_kernels(void)
 
 		test_pixels_and_moments(&p);
 		test_flags(&p);
+		test_latents_and_picture(&p, 4);
+		test_latents_and_picture(&p, 16);
 		test_norm(&p, 8, 8, 0);
 		test_norm(&p, 128, 32, 0);
 		test_norm(&p, 96, 16, 0);
