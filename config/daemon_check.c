@@ -12,7 +12,6 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 struct check {
 	const struct daemon_config *config;
@@ -478,22 +477,21 @@ static int check_encoders(const struct check *c, struct error *err)
 
 /* -- everything ---------------------------------------------------------------------------------- */
 
-static int check_socket(const struct check *c, struct error *err)
+static int check_api(const struct check *c, struct error *err)
 {
-	size_t room = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
-	size_t n = strlen(c->config->api.socket);
+	struct error wrong = ERROR_INIT;
+	const char *which = NULL;
 
-	if (n <= room)
+	if (api_config_check(&c->config->api, &which, &wrong) == 0)
 		return 0;
-	return refuse(c, at_top(c, NAMES("api", "socket")), err,
-		      "socket: a path of %zu bytes: expected at most %zu", n, room);
+	return refuse(c, at_top(c, NAMES("api", which)), err, "%s", wrong.message);
 }
 
 int daemon_check(const struct daemon_config *config, const struct yaml_node *tree, bool look,
 		 struct error *err)
 {
 	struct check c = {.config = config, .tree = tree, .look = look};
-	int r = check_socket(&c, err);
+	int r = check_api(&c, err);
 
 	for (size_t i = 0; r == 0 && i < config->n_datasets; i++)
 		r = check_dataset(&c, i, err);

@@ -20,6 +20,7 @@
 #ifndef LATENTD_CONFIG_DAEMON_CONFIG_H
 #define LATENTD_CONFIG_DAEMON_CONFIG_H
 
+#include "config/api_config.h"
 #include "config/cuda_options.h"
 #include "config/dataset_options.h"
 #include "config/encoder_limits.h"
@@ -111,13 +112,7 @@ struct daemon_config {
 	struct {
 		size_t workers; /* 0: all cores less what the encoders use */
 	} decode;
-	struct {
-		const char *socket;
-		unsigned mode;		/* of the socket: who may write to it may steer */
-		const char *group;	/* NULL: the daemon's */
-		const char *listen;	/* on this machine, TCP; NULL: the socket alone */
-		const char *token_file; /* NULL: nothing is changed over TCP */
-	} api;
+	struct api_config api;
 	struct serve_options serve; /* listen NULL: nothing is served */
 	struct dataset_config *datasets;
 	size_t n_datasets; /* may be 0 */

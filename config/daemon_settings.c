@@ -150,7 +150,6 @@ static const char *const log_formats[] = {"auto", "text", "logfmt", NULL};
 
 #define DAEMON(f)   offsetof(struct daemon_config, f)
 #define DECODING(f) (DAEMON(decode.f) - DAEMON(decode))
-#define API(f)	    (DAEMON(api.f) - DAEMON(api))
 
 static const struct setting decode_rows[] = {
     {"workers", SETTING_COUNT, DECODING(workers), .fallback = "0", .max = 256,
@@ -158,43 +157,6 @@ static const struct setting decode_rows[] = {
 };
 
 static const struct settings_group decode_settings = {.rows = decode_rows, NUMBER_OF(decode_rows)};
-
-static bool is_loopback(const char *text)
-{
-	static const char *const hosts[] = {"localhost:", "127.0.0.1:", "[::1]:"};
-
-	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-		const char *port;
-
-		if (strncmp(text, hosts[i], strlen(hosts[i])) != 0)
-			continue;
-		port = text + strlen(hosts[i]);
-		return *port && strlen(port) <= 5 && port[strspn(port, "0123456789")] == '\0' &&
-		       strtoul(port, NULL, 10) <= 65535;
-	}
-	return false;
-}
-
-static const struct setting api_rows[] = {
-    {"socket", SETTING_PATH, API(socket), .fallback = "/run/latentd/latentd.sock",
-     .help = "Unix socket that latentctl talks to"},
-    {"mode", SETTING_MODE, API(mode), .fallback = "0660",
-     .help = "its permissions: who may write to it may steer"},
-    {"group", SETTING_STRING, API(group), .not_empty = true, .example = "latentd",
-     .help = "its group (the daemon's)"},
-    {"listen", SETTING_STRING, API(listen), .valid = is_loopback,
-     .expected =
-	 "localhost, 127.0.0.1 or [::1] with a port, like 127.0.0.1:8190; for other machines "
-	 "put a proxy with TLS in front",
-     .example = "127.0.0.1:8190",
-     .help = "the API and the dashboard over TCP too, for this machine: whoever is on it may read"},
-    {"token-file", SETTING_PATH, API(token_file), .example = "/etc/latentd/api-token",
-     .help =
-	 "over TCP only who sends `Authorization: Bearer` and its contents may change anything; "
-	 "without it nobody"},
-};
-
-static const struct settings_group api_settings = {.rows = api_rows, NUMBER_OF(api_rows)};
 
 static const struct setting serve_rows[] = {
     {.type = SETTING_GROUP, .offset = 0, .group = &serve_settings},

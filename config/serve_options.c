@@ -14,8 +14,7 @@ static bool is_no_path(const char *text)
 	       vae_hub_id_valid(text);
 }
 
-/* HOST:PORT, where HOST may be [IPv6]; whether there is such a host shows when it is opened. */
-static bool is_address(const char *text)
+bool serve_address_valid(const char *text)
 {
 	const char *colon = strrchr(text, ':');
 	size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
@@ -27,7 +26,7 @@ static bool is_address(const char *text)
 }
 
 static const struct setting rows[] = {
-    {"listen", SETTING_STRING, FIELD(listen), .valid = is_address,
+    {"listen", SETTING_STRING, FIELD(listen), .valid = serve_address_valid,
      .expected = "HOST:PORT, like 127.0.0.1:8188", .example = "127.0.0.1:8188",
      .value_name = "HOST:PORT", .help = "where requests are taken"},
     {"vae", SETTING_PATH, FIELD(vae), .is_word = is_no_path, .example = "/models/sd-vae-ft-mse",

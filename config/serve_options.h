@@ -33,6 +33,9 @@ struct serve_options {
 
 extern const struct settings_group serve_settings;
 
+/* HOST:PORT, where HOST may be [IPv6]; whether there is such a host shows when it is opened. */
+bool serve_address_valid(const char *text);
+
 /* What no single option can tell. ERR_CONFIG. Nothing is wrong where nothing is served. */
 int serve_options_check(const struct serve_options *options, struct error *err);
 

@@ -7,25 +7,55 @@
 #include <string.h>
 #include <strings.h>
 
-/* "localhost", an address of the loopback device, each with a port or without. */
-static bool is_this_machine(const char *host)
+/* The name of @host, "NAME", "NAME:PORT", "[ADDRESS]:PORT". False: it is none of them. */
+static bool name_of(const char *host, char name[256])
 {
-	char name[64];
 	size_t n =
 	    *host == '[' ? strcspn(host, "]") + (strchr(host, ']') != NULL) : strcspn(host, ":");
-	struct in_addr v4;
 
-	if (n >= sizeof(name))
+	if (n >= 256)
 		return false;
 	memcpy(name, host, n);
 	name[n] = '\0';
-	if (host[n] == ':' && host[n + 1 + strspn(host + n + 1, "0123456789")] != '\0')
-		return false;
-	if (host[n] != ':' && host[n] != '\0')
-		return false;
+	if (host[n] == ':')
+		return host[n + 1 + strspn(host + n + 1, "0123456789")] == '\0';
+	return host[n] == '\0';
+}
+
+static bool is_this_machine(const char *name)
+{
+	struct in_addr v4;
+
 	if (strcasecmp(name, "localhost") == 0 || strcmp(name, "[::1]") == 0)
 		return true;
 	return inet_pton(AF_INET, name, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
+}
+
+static bool is_any_address(const char *name)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+	char bare[INET6_ADDRSTRLEN] = "";
+	size_t n = strlen(name);
+
+	if (*name != '[')
+		return inet_pton(AF_INET, name, address) == 1;
+	if (n < 2 || name[n - 1] != ']' || n - 2 >= sizeof(bare))
+		return false;
+	memcpy(bare, name + 1, n - 2);
+	return inet_pton(AF_INET6, bare, address) == 1;
+}
+
+static bool answers_to(const struct api_door *door, const char *host)
+{
+	char name[256];
+
+	if (!host || !name_of(host, name))
+		return false;
+	for (size_t i = 0; i < door->hosts.n; i++) {
+		if (strcasecmp(name, door->hosts.items[i]) == 0)
+			return true;
+	}
+	return is_this_machine(name) || (!door->listen.loopback && is_any_address(name));
 }
 
 /* The page that asks came from @host; https: from behind a proxy. */
@@ -36,19 +66,26 @@ static bool is_same_origin(const char *origin, const char *host)
 	return strncmp(origin, "https://", 8) == 0 && strcasecmp(origin + 8, host) == 0;
 }
 
-unsigned api_guard(const struct serve_listen *listen, const struct api_visit *v, const char **why)
+bool api_visit_reads(const struct api_visit *v)
 {
-	bool reads = strcmp(v->method, "GET") == 0 || strcmp(v->method, "HEAD") == 0;
+	return strcmp(v->method, "GET") == 0 || strcmp(v->method, "HEAD") == 0;
+}
 
-	if (!v->host || !is_this_machine(v->host)) {
-		*why = "this address answers only to localhost, 127.0.0.1 and [::1]";
+unsigned api_guard(const struct api_door *door, const struct api_visit *v, const char **why)
+{
+	const struct serve_listen *listen = &door->listen;
+
+	if (!answers_to(door, v->host)) {
+		*why = "it does not answer to this name: expected localhost, 127.0.0.1, [::1] or "
+		       "one of api.hosts";
 		return MHD_HTTP_FORBIDDEN;
 	}
 	if (v->origin && !is_same_origin(v->origin, v->host)) {
 		*why = "this address answers only to its own page";
 		return MHD_HTTP_FORBIDDEN;
 	}
-	if (reads)
+	if (api_visit_reads(v) &&
+	    (!door->published || serve_listen_admits_reader(listen, v->authorization)))
 		return 0;
 	if (!listen->has_token) {
 		*why = "nothing is changed over TCP without api.token_file: use latentctl";

@@ -21,7 +21,7 @@
 struct api_server {
 	struct api_context context;
 	struct api_socket socket;
-	struct serve_listen listen; /* fd -1: the socket alone */
+	struct api_door door; /* its listen.fd is -1: the socket alone */
 	struct api_events *events;
 	struct MHD_Daemon *http, *tcp;
 };
@@ -89,6 +89,20 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
 	struct http_answer answer = HTTP_ANSWER_INIT;
 
 	api_error(&answer, status, why);
+	return http_answer_send(connection, &answer);
+}
+
+/* A browser asks the person in front of it, where that is of use: to read. */
+static enum MHD_Result refuse_visit(struct MHD_Connection *connection,
+				    const struct api_visit *visit, unsigned status, const char *why)
+{
+	struct http_answer answer = HTTP_ANSWER_INIT;
+
+	api_error(&answer, status, why);
+	if (status == MHD_HTTP_UNAUTHORIZED && api_visit_reads(visit))
+		http_answer_header(&answer, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+				   "Basic realm=\"latentd: the user is " SERVE_USER
+				   ", the password the token\", charset=\"UTF-8\"");
 	return http_answer_send(connection, &answer);
 }
 
@@ -165,64 +179,89 @@ static enum MHD_Result on_tcp_request(void *arg, struct MHD_Connection *connecti
 					header(connection, MHD_HTTP_HEADER_AUTHORIZATION)};
 	const struct request *request = *state;
 	const char *why = NULL;
-	unsigned status = request->begun ? 0 : api_guard(&server->listen, &visit, &why);
+	unsigned status = request->begun ? 0 : api_guard(&server->door, &visit, &why);
 
 	if (status != 0)
-		return refuse(connection, status, why);
+		return refuse_visit(connection, &visit, status, why);
 	return on_request(arg, connection, url, method, version, piece, piece_size, state);
 }
 
+/* @tls: its certificate and key; NULL: plain HTTP. */
 static struct MHD_Daemon *start_http(struct api_server *server, int fd,
+				     const struct MHD_OptionItem *tls,
 				     MHD_AccessHandlerCallback handler)
 {
+	const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+	unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION |
+			 MHD_USE_ITC | (tls ? MHD_USE_TLS : 0);
 	sigset_t all, before;
 	struct MHD_Daemon *http;
 
 	/* Its threads take the mask over: signals are the loop's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	http = MHD_start_daemon(
-	    MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ITC, 0, NULL,
-	    NULL, handler, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-	    (unsigned)API_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_HEADERS_MAX,
-	    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
-	    MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL, MHD_OPTION_END);
+	http = MHD_start_daemon(flags, 0, NULL, NULL, handler, server, MHD_OPTION_LISTEN_SOCKET, fd,
+				MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS,
+				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_HEADERS_MAX,
+				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
+				on_uri, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL,
+				MHD_OPTION_ARRAY, tls ? tls : none, MHD_OPTION_END);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return http;
 }
 
-static int open_tcp(struct api_server *server, const struct api_options *options, struct error *err)
+static int open_tcp(struct api_server *server, const struct api_config *config, struct error *err)
 {
-	const struct serve_options listen = {.listen = options->listen,
-					     .token_file = options->token_file};
+	const struct serve_options options = {.listen = config->listen,
+					      .token_file = config->token_file,
+					      .tls_cert = config->tls_cert,
+					      .tls_key = config->tls_key};
+	struct serve_listen *l = &server->door.listen;
+	struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, NULL},
+				       {MHD_OPTION_HTTPS_MEM_KEY, 0, NULL},
+				       {MHD_OPTION_END, 0, NULL}};
 
-	if (serve_listen_open(&listen, &server->listen, err) < 0)
+	if (serve_listen_open(&options, l, err) < 0)
 		return error_wrap(err, "api");
-	server->tcp = start_http(server, server->listen.fd, on_tcp_request);
-	return server->tcp ? 0 : error_sys(err, "serve %s", options->listen);
+	if (!l->loopback && !l->cert && !config->behind_proxy)
+		return error_set(err, ERR_CONFIG,
+				 "api: listen: other machines reach %s without TLS: expected "
+				 "tls_cert and tls_key",
+				 l->address);
+	tls[0].ptr_value = l->cert;
+	tls[1].ptr_value = l->key;
+	server->door.hosts = config->hosts;
+	server->door.published = !l->loopback || config->behind_proxy;
+	server->tcp = start_http(server, l->fd, l->cert ? tls : NULL, on_tcp_request);
+	if (server->tcp)
+		return 0;
+	return error_set(err, ERR_CONFIG, "api: cannot serve %s%s", config->listen,
+			 l->cert ? ": are tls_cert and tls_key PEM, and do they belong together?"
+				 : "");
 }
 
-int api_server_open(const struct api_options *options, struct api_server **out, struct error *err)
+int api_server_open(const struct api_config *config, const struct api_context *context,
+		    struct api_server **out, struct error *err)
 {
 	struct api_server *server = xcalloc(1, sizeof(*server));
 
-	server->context = options->context;
+	server->context = *context;
 	server->socket = (struct api_socket)API_SOCKET_INIT;
-	server->listen = (struct serve_listen)SERVE_LISTEN_INIT;
-	if (api_socket_open(options->socket, options->mode, options->group, &server->socket, err) <
+	server->door.listen = (struct serve_listen)SERVE_LISTEN_INIT;
+	if (api_socket_open(config->socket, config->mode, config->group, &server->socket, err) <
 	    0) {
 		free(server);
 		return -1;
 	}
-	server->events = api_events_new(options->context.board);
-	server->http = start_http(server, server->socket.fd, on_request);
+	server->events = api_events_new(context->board);
+	server->http = start_http(server, server->socket.fd, NULL, on_request);
 	if (!server->http) {
-		error_sys(err, "serve %s", options->socket);
+		error_sys(err, "serve %s", config->socket);
 		api_server_close(server);
 		return -1;
 	}
-	if (options->listen && open_tcp(server, options, err) < 0) {
+	if (config->listen && open_tcp(server, config, err) < 0) {
 		api_server_close(server);
 		return -1;
 	}
@@ -230,9 +269,11 @@ int api_server_open(const struct api_options *options, struct api_server **out, 
 	return 0;
 }
 
-const char *api_server_address(const struct api_server *server)
+char *api_server_url(const struct api_server *server)
 {
-	return server->tcp ? server->listen.address : NULL;
+	return server->tcp ? xasprintf("%s://%s/", server->door.listen.cert ? "https" : "http",
+				       server->door.listen.address)
+			   : NULL;
 }
 
 void api_server_unlink(const struct api_server *server)
@@ -248,14 +289,14 @@ void api_server_close(struct api_server *server)
 		api_events_end(server->events);
 	if (server->tcp) {
 		MHD_stop_daemon(server->tcp);
-		server->listen.fd = -1; /* MHD has closed it */
+		server->door.listen.fd = -1; /* MHD has closed it */
 	}
 	if (server->http) {
 		MHD_stop_daemon(server->http);
 		server->socket.fd = -1; /* MHD has closed it */
 	}
 	api_events_free(server->events);
-	serve_listen_close(&server->listen);
+	serve_listen_close(&server->door.listen);
 	api_socket_close(&server->socket);
 	free(server);
 }

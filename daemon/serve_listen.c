@@ -81,7 +81,8 @@ static int open_socket(const struct serve_options *o, struct serve_listen *l, st
 	if (r != 0)
 		return error_set(err, ERR_CONFIG, "listen: %s: %s", text_quote(host, quoted),
 				 gai_strerror(r));
-	if (!is_loopback(found->ai_addr) && !l->has_token && !o->allow_anyone)
+	l->loopback = is_loopback(found->ai_addr);
+	if (!l->loopback && !l->has_token && !o->allow_anyone)
 		r = error_set(err, ERR_CONFIG,
 			      "listen: other machines reach %s: expected a token file, or that "
 			      "anyone is allowed (allow-anyone)",
@@ -96,6 +97,37 @@ static int open_socket(const struct serve_options *o, struct serve_listen *l, st
 }
 
 /* -- the token ----------------------------------------------------------------------------------- */
+
+/* @n bytes of @data in base64. To be freed. */
+static char *base64(const char *data, size_t n)
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *text = xcalloc((n + 2) / 3 * 4 + 1, 1), *out = text;
+
+	for (size_t i = 0; i < n; i += 3) {
+		uint32_t bits = 0;
+
+		for (size_t k = 0; k < 3; k++)
+			bits = bits << 8 | (i + k < n ? (unsigned char)data[i + k] : 0);
+		for (size_t k = 0; k < 4; k++)
+			*out++ = i + k > n ? '=' : digits[bits >> (18 - 6 * k) & 63];
+	}
+	return text;
+}
+
+/* Keeps hashes of what who has the token may send. */
+static void keep_token(struct serve_listen *l, const char *token, size_t n)
+{
+	cleanup_free char *pair = xasprintf(SERVE_USER ":%.*s", (int)n, token);
+	cleanup_free char *sent = base64(pair, strlen(pair));
+
+	l->token = sha256_of(token, n);
+	l->basic = sha256_of(sent, strlen(sent));
+	l->has_token = true;
+	explicit_bzero(pair, strlen(pair));
+	explicit_bzero(sent, strlen(sent));
+}
 
 /* The first line without blanks around it. */
 static int read_token(const char *path, struct serve_listen *l, struct error *err)
@@ -114,26 +146,35 @@ static int read_token(const char *path, struct serve_listen *l, struct error *er
 	if (n == 0 || token[n + strspn(token + n, " \t\r\n")] != '\0')
 		return error_set(err, ERR_CONFIG, "token file %s: expected one word",
 				 text_quote(path, quoted));
-	l->token = sha256_of(token, n);
-	l->has_token = true;
+	keep_token(l, token, n);
 	explicit_bzero(text.data, text.size);
 	return 0;
 }
 
-bool serve_listen_admits(const struct serve_listen *l, const char *authorization)
+/* @authorization is @scheme and what has the hash @wanted. */
+static bool is_given(const char *authorization, const char *scheme, const struct sha256 *wanted)
 {
 	struct sha256 tried;
 	unsigned differ = 0;
+	size_t n = strlen(scheme);
 
-	if (!l->has_token)
-		return true;
-	if (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0)
+	if (!authorization || strncasecmp(authorization, scheme, n) != 0 || authorization[n] != ' ')
 		return false;
-	authorization += 7 + strspn(authorization + 7, " ");
+	authorization += n + strspn(authorization + n, " ");
 	tried = sha256_of(authorization, strlen(authorization));
 	for (size_t i = 0; i < sizeof(tried.bytes); i++)
-		differ |= (unsigned)(tried.bytes[i] ^ l->token.bytes[i]);
+		differ |= (unsigned)(tried.bytes[i] ^ wanted->bytes[i]);
 	return differ == 0;
+}
+
+bool serve_listen_admits(const struct serve_listen *l, const char *authorization)
+{
+	return !l->has_token || is_given(authorization, "Bearer", &l->token);
+}
+
+bool serve_listen_admits_reader(const struct serve_listen *l, const char *authorization)
+{
+	return serve_listen_admits(l, authorization) || is_given(authorization, "Basic", &l->basic);
 }
 
 /* -- TLS ----------------------------------------------------------------------------------------- */

@@ -8,20 +8,22 @@
 #include "config/serve_options.h"
 
 #define SERVE_ADDRESS_SIZE 80
+#define SERVE_USER	   "latentd"
 
 struct serve_listen {
 	int fd;
 	char address
 	    [SERVE_ADDRESS_SIZE]; /* as a URL has it, with the port that it got: "127.0.0.1:8188" */
+	bool loopback;		  /* only this machine reaches it */
 	bool has_token;
-	struct sha256
-	    token;	  /* compared as a hash: in the same time for every token that is tried */
+	/* Compared as hashes: in the same time for every token that is tried. */
+	struct sha256 token, basic;
 	char *cert, *key; /* PEM; NULL: plain HTTP */
 };
 
 #define SERVE_LISTEN_INIT                                                                          \
 	{                                                                                          \
-		-1, "", false, {{0}}, NULL, NULL                                                   \
+		-1, "", false, false, {{0}}, {{0}}, NULL, NULL                                     \
 	}
 
 /*
@@ -34,5 +36,7 @@ void serve_listen_close(struct serve_listen *l);
 
 /* Whether @authorization, the header of that name or NULL, is "Bearer" and the token. */
 bool serve_listen_admits(const struct serve_listen *l, const char *authorization);
+/* Or "Basic" with the user SERVE_USER and the token as password, which browsers ask people for by themselves. */
+bool serve_listen_admits_reader(const struct serve_listen *l, const char *authorization);
 
 #endif

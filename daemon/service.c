@@ -251,15 +251,21 @@ static int open_workers(struct service *s, struct error *err)
 
 static int open_api(struct service *s, struct error *err)
 {
-	struct api_options api = {.socket = s->config->api.socket,
-				  .mode = s->config->api.mode,
-				  .group = s->config->api.group,
-				  .listen = s->config->api.listen,
-				  .token_file = s->config->api.token_file};
+	const struct api_context context = {s->board,	service_commands_request, s->commands,
+					    s->history, daemon_log_lines(s->log), s->pictures};
 
-	api.context = (struct api_context){s->board,   service_commands_request, s->commands,
-					   s->history, daemon_log_lines(s->log), s->pictures};
-	return api_server_open(&api, &s->api, err);
+	return api_server_open(&s->config->api, &context, &s->api, err);
+}
+
+static void say_ready(struct service *s)
+{
+	cleanup_free char *url = api_server_url(s->api);
+
+	sd_notifyf(0, "READY=1\nSTATUS=%zu dataset%s", s->n_lanes, s->n_lanes == 1 ? "" : "s");
+	service_log(s, LOG_LEVEL_INFO, NULL, "version %s, %zu dataset%s, steered through %s",
+		    LATENTD_VERSION, s->n_lanes, s->n_lanes == 1 ? "" : "s", s->config->api.socket);
+	if (url)
+		service_log(s, LOG_LEVEL_INFO, NULL, "dashboard at %s", url);
 }
 
 static int open_all(struct service *s, struct error *err)
@@ -294,12 +300,7 @@ static int open_all(struct service *s, struct error *err)
 	service_publish(s);
 	if (open_api(s, err) < 0)
 		return -1;
-	sd_notifyf(0, "READY=1\nSTATUS=%zu dataset%s", s->n_lanes, s->n_lanes == 1 ? "" : "s");
-	service_log(s, LOG_LEVEL_INFO, NULL, "version %s, %zu dataset%s, steered through %s",
-		    LATENTD_VERSION, s->n_lanes, s->n_lanes == 1 ? "" : "s", s->config->api.socket);
-	if (api_server_address(s->api))
-		service_log(s, LOG_LEVEL_INFO, NULL, "dashboard at http://%s/",
-			    api_server_address(s->api));
+	say_ready(s);
 	return 0;
 }
 

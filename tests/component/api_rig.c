@@ -277,13 +277,12 @@ void api_rig_open(struct api_rig *rig, const char *dir)
 
 void api_rig_serve(struct api_rig *rig)
 {
-	struct api_options options = {
-	    .socket = rig->socket,
-	    .mode = 0600,
-	    .context = {rig->board, on_request, rig, rig->history, rig->log, rig->pictures}};
+	const struct api_config config = {.socket = rig->socket, .mode = 0600};
+	const struct api_context context = {rig->board,	  on_request, rig,
+					    rig->history, rig->log,   rig->pictures};
 	struct error err = ERROR_INIT;
 
-	need(api_server_open(&options, &rig->server, &err), &err);
+	need(api_server_open(&config, &context, &rig->server, &err), &err);
 }
 
 void api_rig_wait_asked(struct api_rig *rig, size_t n)

@@ -589,10 +589,10 @@ static void closing_does_not_wait_for_clients_that_say_nothing(void **state)
 static int open_at(struct fixture *f, const char *path, unsigned mode, const char *group,
 		   struct api_server **out, struct error *err)
 {
-	struct api_options options = {
-	    .socket = path, .mode = mode, .group = group, .context = {.board = f->rig.board}};
+	const struct api_config config = {.socket = path, .mode = mode, .group = group};
+	const struct api_context context = {.board = f->rig.board};
 
-	return api_server_open(&options, out, err);
+	return api_server_open(&config, &context, out, err);
 }
 
 static void the_socket_has_the_mode_and_group_that_were_asked_for(void **state)

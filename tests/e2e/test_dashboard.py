@@ -1,14 +1,20 @@
 """The API over TCP and the page that it serves: who may what, and what comes live."""
 
+import base64
 import contextlib
 import http.client
 import json
 import os
 import re
+import shutil
+import socket
+import ssl
+import subprocess
 
 from browser import Browser
 from daemon_rig import Daemon
-from harness import USAGE, equal, one_line, run_tests, sanitized, test
+from harness import SOURCE_DIR, USAGE, Skip, equal, one_line, run_tests, sanitized, test
+from remote_server import certificate
 
 TOKEN = "s3cret-word"
 EVIL = "<script>alert(1)<!--.jpg"
@@ -185,12 +191,178 @@ def further_listeners_are_told_to_come_later(ws):
     daemon.stop()
 
 
+# -- other machines
+
+
 @test
-def an_address_that_others_reach_is_refused(ws):
+def an_address_that_others_reach_wants_a_token_and_tls(ws):
     daemon = with_tcp(ws)
-    for address in ("0.0.0.0:8190", "[::]:8190", "192.168.1.2:80", "example.org:80", "127.0.0.1"):
-        daemon.config["api"]["listen"] = address
-        one_line(daemon.command("--check-config", code=USAGE), "listen")
+    api = daemon.config["api"]
+    for address in ("127.0.0.1", "example.org:x", "::1:80", ":80"):
+        api["listen"] = address
+        one_line(daemon.command("--check-config", code=USAGE), "listen", "HOST:PORT")
+    others = ("0.0.0.0:8190", "[::]:8190", "192.168.1.2:80", "example.org:80", "127.0.0.1.nip.example:80")
+    for address in others:
+        api["listen"] = address
+        one_line(daemon.command("--check-config", code=USAGE), address, "tls_cert", "behind_proxy")
+        api["behind_proxy"] = True
+        daemon.command("--check-config")
+        del api["token_file"]
+        one_line(daemon.command("--check-config", code=USAGE), address, "token_file")
+        del api["behind_proxy"]
+        api["token_file"] = ws.path("token")
+    api["tls_cert"] = ws.path("token")
+    one_line(daemon.command("--check-config", code=USAGE), "tls_cert and tls_key", "both or none")
+    api["tls_key"] = ws.path("token")
+    api["listen"] = "127.0.0.1:0"
+    one_line(daemon.command(code=USAGE), "tls_cert and tls_key", "belong together")
+    api["hosts"] = ["latents.example.org:443"]
+    one_line(daemon.command("--check-config", code=USAGE), "hosts", "without a port")
+
+
+class Encrypted(http.client.HTTPConnection):
+    """To a server whose certificate is in @trust, by what @connect makes."""
+
+    def __init__(self, trust, connect):
+        super().__init__("localhost", timeout=60)
+        self.connect_to = connect
+        self.tls = ssl.create_default_context(cafile=trust)
+
+    def connect(self):
+        self.sock = self.tls.wrap_socket(self.connect_to(), server_hostname="localhost")
+
+
+def talk(connection, method, path, body=None, **headers):
+    """(status, headers, body, but of events the first line)"""
+    with contextlib.closing(connection):
+        connection.request(
+            method, path, body, {k.replace("_", "-"): v for k, v in headers.items()}
+        )
+        answer = connection.getresponse()
+        endless = answer.headers["Content-Type"] == "text/event-stream"
+        text = answer.readline() if endless else answer.read()
+        return answer.status, answer.headers, text.decode()
+
+
+def port_of(daemon, url):
+    return int(re.search(re.escape(url) + r":(\d+)/", daemon.says("dashboard at ")).group(1))
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@test
+def others_read_with_the_token_over_tls_and_change_with_it_alone(ws):
+    daemon = with_tcp(ws)
+    cert, key = certificate(ws, "api")
+    daemon.config["api"].update(listen="0.0.0.0:0", tls_cert=cert, tls_key=key)
+    daemon.config["api"]["hosts"] = ["latents.example.org"]
+    daemon.start()
+    port = port_of(daemon, "https://0.0.0.0")
+
+    def there(*words, **headers):
+        connect = lambda: socket.create_connection(("127.0.0.1", port), 60)
+        return talk(Encrypted(cert, connect), *words, **headers)
+
+    token, person = f"Bearer {TOKEN}", basic("latentd", TOKEN)
+    for path in ("/", "/dashboard.js", "/healthz", "/metrics", "/api/v1/status", "/api/v1/events"):
+        status, headers, text = there("GET", path)
+        equal(status, 401, f"{path} without the token")
+        assert "Basic" in str(headers.get_all("WWW-Authenticate")), headers
+        assert TOKEN not in text, text
+    for path in ("/", "/healthz", "/metrics", "/api/v1/status"):
+        for given in (token, person):
+            equal(there("GET", path, Authorization=given)[0], 200, f"{path} with {given}")
+        for given in ("Bearer x", basic("latentd", "x"), basic("root", TOKEN), basic("", ""), TOKEN):
+            equal(there("GET", path, Authorization=given)[0], 401, f"{path} with {given}")
+    # a browser sends Basic by itself, whatever page made it: not enough for a change
+    pause = ("POST", "/api/v1/datasets/photos/pause", "{}")
+    status, headers, _ = there(*pause, Authorization=person)
+    equal((status, headers.get_all("WWW-Authenticate")), (401, ["Bearer"]), "a change with Basic")
+    mine = "https://latents.example.org"
+    equal(there(*pause, Authorization=token, Origin="https://evil.example")[0], 403, "another page")
+    equal(there(*pause, Authorization=token, Origin=mine, Host=mine[8:])[0], 200, "a change")
+    for host in ("latents.example.org", "Latents.example.org:8190", "192.168.1.2:8190", "[fe80::1]"):
+        equal(there("GET", "/healthz", Authorization=token, Host=host)[0], 200, host)
+    for host in ("evil.example", "x.latents.example.org", "192.168.1.2.evil.example", "[fe80::x]"):
+        equal(there("GET", "/healthz", Authorization=token, Host=host)[0], 403, host)
+    daemon.stop()
+
+
+@test
+def what_a_proxy_says_of_its_clients_is_not_believed(ws):
+    daemon = with_tcp(ws)
+    daemon.config["api"].update(behind_proxy=True)
+    port = start(daemon)
+    says = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
+    says |= {"X-Forwarded-Host": "localhost", "X-Forwarded-User": "root"}
+    equal(ask(port, "GET", "/api/v1/status", **says)[0], 401, "without the token")
+    says["Authorization"] = f"Bearer {TOKEN}"
+    equal(ask(port, "GET", "/api/v1/status", **says)[0], 200, "with the token")
+    equal(ask(port, "GET", "/api/v1/status", Host="evil.example", **says)[0], 403, "a name")
+    daemon.stop()
+
+
+def nginx_of_the_manual(ws, port):
+    """nginx with what docs/API.md has for it, at a socket of its own: (words, socket, certificate)"""
+    with open(os.path.join(SOURCE_DIR, "docs", "API.md"), encoding="utf-8") as manual:
+        (server,) = re.findall(r"```nginx\n(.*?)```", manual.read(), re.DOTALL)
+    cert, key = certificate(ws, "latents")
+    mine = ws.path("nginx.sock")
+    changes = {"listen 443 ssl;": f"listen unix:{mine} ssl;", "127.0.0.1:8190": f"127.0.0.1:{port}"}
+    changes |= {"/etc/ssl/latents.pem": cert, "/etc/ssl/private/latents.key": key}
+    for old, new in changes.items():
+        assert old in server, f"{old!r} is not in docs/API.md"
+        server = server.replace(old, new)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{kind}_temp_path {ws.path(kind)}; " for kind in kinds)
+    text = f"daemon off; master_process off; error_log stderr; pid {ws.path('nginx.pid')}; events {{}}\n"
+    text += f"http {{ access_log off; {paths}\n{server}\n}}\n"
+    file = ws.write("nginx.conf", text.encode(), ws.root)
+    return ["nginx", "-e", "stderr", "-p", ws.root, "-c", file], mine, cert
+
+
+@test
+def nginx_stands_in_front_as_the_manual_has_it(ws):
+    path = os.environ["PATH"] + ":/usr/sbin"
+    if not shutil.which("nginx", path=path):
+        raise Skip("there is no nginx (nginx-light)")
+    daemon = with_tcp(ws)
+    daemon.config["api"].update(hosts="latents.example.org", behind_proxy=True)
+    words, mine, cert = nginx_of_the_manual(ws, start(daemon))
+    log = open(ws.path("nginx.log"), "wb")
+    proxy = subprocess.Popen(words, env={**os.environ, "PATH": path}, stderr=log)
+    ws.at_end.append(lambda: (proxy.kill(), proxy.wait(), log.close()))
+
+    def connect():
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(60)
+        s.connect(mine)
+        return s
+
+    def there(*words, **headers):
+        headers = {"Host": "latents.example.org", **headers}
+        return talk(Encrypted(cert, connect), *words, **headers)
+
+    def answers():
+        assert proxy.poll() is None, f"nginx has ended: see {log.name}"
+        with contextlib.suppress(OSError):
+            return there("GET", "/healthz")[0]
+        return None
+
+    equal(daemon.wait(answers, "nginx to answer"), 401, "who has no token")
+    person, token = basic("latentd", TOKEN), f"Bearer {TOKEN}"
+    equal(there("GET", "/", Authorization=person)[0], 200, "the page")
+    status, _, line = there("GET", "/api/v1/events", Authorization=person)
+    equal((status, line[:6]), (200, "data: "), "events come when they are sent")
+    pause = ("POST", "/api/v1/datasets/photos/pause", "{}")
+    equal(there(*pause, Authorization=person)[0], 401, "a change as a browser sends it by itself")
+    equal(there(*pause, Authorization=token, Origin="https://evil.example")[0], 403, "another page")
+    status, _, text = there(*pause, Authorization=token, Origin="https://latents.example.org")
+    equal(status, 200, f"a change: {text}")
+    daemon.wait_for_state("paused", "photos")
+    daemon.stop()
 
 
 # -- in a browser
