@@ -1,5 +1,5 @@
 /*
- * How the files of a list of URLs are fetched; of other sources nothing is used.
+ * How files of URLs are fetched, in lists of URLs and in manifests; of other sources nothing is used.
  */
 #ifndef LATENTD_CONFIG_FETCH_OPTIONS_H
 #define LATENTD_CONFIG_FETCH_OPTIONS_H

@@ -97,6 +97,8 @@ static const struct setting all[] = {
      .help = "least PSNR of a decoded latent; without it what the model's family gives"},
     {"fast", SETTING_FLAG, FIELD(fast),
      .help = "pictures of 256 pixels at most, from latents made smaller"},
+    {"private-hosts", SETTING_FLAG, FIELD(private_hosts),
+     .help = "fetch sources also from this machine and private networks"},
     {"scaled", SETTING_FLAG, FIELD(scaled),
      .help = "the latent is scaled and shifted, as a model takes it"},
     {"format", SETTING_CHOICE, FIELD(format), .choices = output_formats,

@@ -43,6 +43,7 @@ struct read_options {
 	double min_psnr;		  /* verify, dB; 0: as the model's family has it */
 	bool scaled;			  /* decode-latent */
 	bool fast;			  /* preview */
+	bool private_hosts;		  /* preview, verify: as of encode */
 	/* repack: of output_options.h; NULL: as it is. @val: percent */
 	const char *format, *codec, *columns, *order, *val;
 	bool help;

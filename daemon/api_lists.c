@@ -5,6 +5,7 @@
 
 #include "daemon/json_text.h"
 #include "daemon/sources.h"
+#include "source/source_path.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -25,7 +26,7 @@ static json_t *file_json(const struct sources_known *sources, uint32_t root, con
 	const char *folder = sources_known_path(sources, root);
 	cleanup_free char *whole = folder ? xasprintf("%s/%s", folder, path) : NULL;
 
-	return json_path(whole);
+	return json_path(source_path_is_url(path) ? path : whole);
 }
 
 /* -- jobs ----------------------------------------------------------------------------------------- */

@@ -132,15 +132,16 @@ static void view_close(struct view *v)
 }
 
 /* Sources are remembered by their real paths. */
-static void fetch_as_configured(struct view *v, const char *folder)
+static void fetch_as_configured(struct view *v, uint32_t root)
 {
+	const char *known = sources_known_source(&v->folders, root);
 	struct source_remote_options remote = {.connections = 0};
 
 	for (size_t i = 0; i < v->dataset->n_sources; i++) {
 		const struct service_source *source = &v->dataset->sources[i];
 		cleanup_free char *path = realpath(source->path, NULL);
 
-		if (path && strcmp(path, folder) == 0)
+		if (path && known && strcmp(path, known) == 0)
 			remote = sources_remote(&source->fetch);
 	}
 	sample_sources_fetch(v->sources, &remote);
@@ -173,7 +174,7 @@ static int draw_source(struct view *v, const struct wanted_job *job, struct buff
 		return error_data(err, "gone", "nobody knows where its source folder is");
 	if (view_open_sources(v, (size_t)API_PICTURE_SIDE * API_PICTURE_SIDE, err) < 0)
 		return -1;
-	fetch_as_configured(v, folder);
+	fetch_as_configured(v, job->root);
 	if (sample_source_thumbnail(v->sources, folder, job->path, API_PICTURE_SIDE, &image, err) ==
 	    0)
 		return encode(&image, png, err);
@@ -339,7 +340,7 @@ static void find_source(struct view *v, const struct fit_sample *sample,
 	error_clear(&ignored);
 	if (!v->sources)
 		return;
-	fetch_as_configured(v, folder);
+	fetch_as_configured(v, sample->root);
 	sample_source_prepare(v->sources, folder, sample->path, record, facts, out, &ignored);
 }
 

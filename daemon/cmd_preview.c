@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "image/resample.h"
 #include "net/http_fetch.h"
+#include "source/source_path.h"
 #include "storage/seal.h"
 
 #include <math.h>
@@ -78,11 +79,13 @@ static int find_source(struct preview *p, const struct record *record,
 		       const struct record_facts *facts, struct cell *cell)
 {
 	struct error why = ERROR_INIT;
+	bool url = source_path_is_url(facts->path);
 
 	snprintf(cell->why, sizeof(cell->why), "source not known here");
-	if (!path_stays_below(facts->path)) /* a record of somebody else's may say anything */
+	if (!url &&
+	    !path_stays_below(facts->path)) /* a record of somebody else's may say anything */
 		return 0;
-	for (size_t i = 0; p->sources && i < p->folders.n; i++) {
+	for (size_t i = 0; p->sources && i < (url ? 1 : p->folders.n); i++) {
 		error_clear(&why);
 		if (sample_source_prepare(p->sources, p->folders.folders[i].path, facts->path,
 					  record, facts, &cell->source, &why) == 0) {
@@ -257,6 +260,7 @@ static void find_sources(struct preview *p, const char *folder)
 	const char *slash = folder ? strrchr(folder, '/') : NULL;
 	cleanup_free char *out = slash ? xasprintf("%.*s", (int)(slash - folder), folder) : NULL;
 	struct output output = OUTPUT_INIT;
+	const struct source_remote_options remote = {.private_hosts = p->options->private_hosts};
 	struct error ignored = ERROR_INIT;
 	bool running = false;
 
@@ -267,9 +271,12 @@ static void find_sources(struct preview *p, const char *folder)
 		sources_known_read(output.state, slash + 1, &p->folders);
 	output_close(&output);
 	error_clear(&ignored);
-	if (p->folders.n > 0 &&
-	    sample_sources_open(said.recipe_json, PIXELS_MAX, &p->sources, &ignored) < 0)
+	if (p->folders.n == 0)
+		return;
+	if (sample_sources_open(said.recipe_json, PIXELS_MAX, &p->sources, &ignored) < 0)
 		p->sources = NULL;
+	else
+		sample_sources_fetch(p->sources, &remote);
 }
 
 /* As much of it as so many samples may take. Its sources are not known here. */
@@ -374,9 +381,9 @@ static int preview(struct preview *p, struct error *err)
 int cmd_preview(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "vae vae-options output count fast " READ_ENDPOINT, 1,
+	    "vae vae-options output count fast private-hosts " READ_ENDPOINT, 1,
 	    "preview SHARD|OUT/NAME|URL --out SHEET.png [-n 24] [--vae VAE|--endpoint URL] "
-	    "[--fast]"};
+	    "[--fast] [--private-hosts]"};
 	struct read_options options = {.out = NULL};
 	struct preview p = {.options = &options};
 	int r = read_options_parse(argc, argv, &command, &options);

@@ -59,9 +59,9 @@ static void opening_run(struct task *t)
 	struct error err = ERROR_INIT;
 
 	stage_meter_enter(stages, STAGE_OPEN);
-	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0)
+	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0 && !w->is_remote)
 		w->fd = source_open_sample(w->source, w->job.path, &err);
-	if (w->fd < 0) {
+	if (err.code != ERR_NONE) {
 		w->failure = xmalloc(sizeof(err));
 		*w->failure = err;
 	}
@@ -116,25 +116,28 @@ static void on_order(struct source_order *order)
 	inbox_post(w->pipeline->options.inbox, &w->opening);
 }
 
-/* Its source fetches many at once, and knows captions and metadata without waiting for anything. */
-static void order_file(struct work *w)
+/* Captions and metadata of one that is remote are known: now its bytes are fetched, among many others. */
+static void looked_up(struct task *t)
 {
-	struct error err = ERROR_INIT;
+	struct work *w = work_of(t);
+	struct pipeline *p = w->pipeline;
 
-	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0) {
+	t->done = opening_done;
+	if (w->failure || p->paused || p->stopping || p->failed) {
+		opening_done(t);
+	} else if (source_of(p, &w->job) != w->source) { /* it may be closed by now */
+		p->opening--;
+		work_released(w);
+	} else {
 		source_open_later(w->source, &w->order);
-		return;
 	}
-	w->order.fd = -1;
-	w->order.err = err;
-	on_order(&w->order);
 }
 
 size_t pipeline_fetches(const struct pipeline *p, const struct work *w)
 {
 	const struct source *source = source_of(p, &w->job);
 
-	return source ? source_ahead(source) : 0;
+	return source && source_is_remote(source, w->job.path) ? source_ahead(source) : 0;
 }
 
 void pipeline_open_file(struct pipeline *p, struct work *w)
@@ -146,14 +149,12 @@ void pipeline_open_file(struct pipeline *p, struct work *w)
 		return;
 	}
 	take_given_caption(w);
+	w->is_remote = source_is_remote(w->source, w->job.path);
 	w->opening.run = opening_run;
-	w->opening.done = opening_done;
+	w->opening.done = w->is_remote ? looked_up : opening_done;
 	w->order = (struct source_order){.path = w->job.path, .done = on_order, .fd = -1};
 	p->opening++;
-	if (source_ahead(w->source) > 0)
-		order_file(w);
-	else
-		executor_post(p->opener, &w->opening);
+	executor_post(p->opener, &w->opening);
 }
 
 struct closing {

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "config/pixel_options.h"
 #include "source/source.h"
+#include "source/source_path.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -17,7 +18,7 @@ struct sample_sources {
 	struct source_pixels *reader;
 	enum resample_filter filter;
 	struct image_policy policy;
-	char *folder; /* of the source that is open */
+	char *folder; /* of the source that is open; "": the one for URLs */
 	struct source *source;
 	struct source_remote_options remote;
 	bool (*stop)(void *arg); /* NULL: never */
@@ -166,7 +167,8 @@ static int turn_to(struct sample_sources *s, const char *folder, struct error *e
 	s->source = NULL;
 	free(s->folder);
 	s->folder = xstrdup(folder);
-	if (source_open(folder, &options, &s->source, &why) < 0)
+	if ((*folder ? source_open(folder, &options, &s->source, &why)
+		     : source_urls_open(NULL, &options, &s->source, &why)) < 0)
 		return error_data(err, "gone", "its %s", why.message);
 	return 0;
 }
@@ -178,7 +180,7 @@ static int open_file(struct sample_sources *s, const char *folder, const char *p
 	char quoted[TEXT_QUOTE_SIZE];
 	int fd;
 
-	if (turn_to(s, folder, err) < 0)
+	if (turn_to(s, source_path_is_url(path) ? "" : folder, err) < 0)
 		return -1;
 	fd = source_open_sample(s->source, path, &why);
 	if (fd >= 0)

@@ -180,11 +180,10 @@ char *sources_lists(const char *state, const char *dataset, uint32_t number)
 	return xasprintf("%s/%s.archives/%u", state, dataset, number);
 }
 
-/* What the paths of its jobs are below, to be freed; NULL: that is damaged. */
-static char *folder_of(json_t *folder)
+/* To be freed; NULL: it is damaged. */
+static char *decoded(json_t *field)
 {
-	json_t *root = json_object_get(folder, "root");
-	const char *text = json_string_value(root ? root : json_object_get(folder, "path"));
+	const char *text = json_string_value(field);
 	cleanup_buffer struct buffer path = BUFFER_INIT;
 
 	if (!text || !percent_decode(&path, text) || path.size == 0)
@@ -205,28 +204,50 @@ void sources_known_read(const char *state, const char *dataset, struct sources_k
 	out->folders = xcalloc(json_object_size(known) + 1, sizeof(*out->folders));
 	json_object_foreach(known, number, folder)
 	{
-		char *below = folder_of(folder);
+		json_t *path = json_object_get(folder, "path"),
+		       *root = json_object_get(folder, "root");
+		struct sources_folder known_one = {(uint32_t)strtoul(number, NULL, 10),
+						   decoded(root ? root : path), decoded(path)};
 
-		if (below)
-			out->folders[out->n++] =
-			    (struct sources_folder){(uint32_t)strtoul(number, NULL, 10), below};
+		if (known_one.path && known_one.source) {
+			out->folders[out->n++] = known_one;
+			continue;
+		}
+		free(known_one.path);
+		free(known_one.source);
 	}
 	json_decref(known);
 }
 
-const char *sources_known_path(const struct sources_known *known, uint32_t number)
+static const struct sources_folder *find_known(const struct sources_known *known, uint32_t number)
 {
 	for (size_t i = 0; i < known->n; i++) {
 		if (known->folders[i].number == number)
-			return known->folders[i].path;
+			return &known->folders[i];
 	}
 	return NULL;
 }
 
+const char *sources_known_path(const struct sources_known *known, uint32_t number)
+{
+	const struct sources_folder *folder = find_known(known, number);
+
+	return folder ? folder->path : NULL;
+}
+
+const char *sources_known_source(const struct sources_known *known, uint32_t number)
+{
+	const struct sources_folder *folder = find_known(known, number);
+
+	return folder ? folder->source : NULL;
+}
+
 void sources_known_release(struct sources_known *known)
 {
-	for (size_t i = 0; i < known->n; i++)
+	for (size_t i = 0; i < known->n; i++) {
 		free(known->folders[i].path);
+		free(known->folders[i].source);
+	}
 	free(known->folders);
 	*known = (struct sources_known){.n = 0};
 }

@@ -51,6 +51,7 @@ struct sources_known {
 	struct sources_folder {
 		uint32_t number;
 		char *path;
+		char *source; /* itself */
 	} * folders;
 	size_t n;
 };
@@ -59,6 +60,7 @@ struct sources_known {
 void sources_known_read(const char *state, const char *dataset, struct sources_known *out);
 /* NULL: not known. */
 const char *sources_known_path(const struct sources_known *known, uint32_t number);
+const char *sources_known_source(const struct sources_known *known, uint32_t number);
 void sources_known_release(struct sources_known *known);
 
 #define cleanup_sources cleanup_with(sources_known_release)

@@ -132,7 +132,7 @@ static int start_some(struct survey *s, struct error *err)
 			return -1;
 		if (r == SOURCE_END)
 			s->at++;
-		else if (source_ahead(s->sources[s->at]) > 0)
+		else if (source_is_remote(s->sources[s->at], entry.path))
 			++*s->options->elsewhere;
 		else
 			start_one(s, &entry);

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "source/source_path.h"
 #include "storage/seal.h"
 
 #include <math.h>
@@ -168,7 +169,9 @@ static int check_sample(struct decode_check *c, const struct shard_row *shard,
 			const struct sample_row *row)
 {
 	const char *folder = sources_known_path(&c->folders, row->root);
-	cleanup_free char *path = xasprintf("%s/%s", folder ? folder : "", row->path);
+	cleanup_free char *path = source_path_is_url(row->path)
+				      ? xstrdup(row->path)
+				      : xasprintf("%s/%s", folder ? folder : "", row->path);
 	const struct shard_span span = {row->offset, row->bytes};
 	cleanup_record struct record record = RECORD_INIT;
 	struct error why = ERROR_INIT;
@@ -254,6 +257,7 @@ static size_t largest_picture(const struct shard_list *shards)
 
 static int check_dataset(struct decode_check *c, const char *folder)
 {
+	const struct source_remote_options remote = {.private_hosts = c->options->private_hosts};
 	cleanup_shard_list struct shard_list shards = CATALOG_LIST_INIT;
 
 	if (shard_list_read(c->opened->queue, c->dataset->id, &shards, c->err) < 0)
@@ -264,6 +268,7 @@ static int check_dataset(struct decode_check *c, const char *folder)
 	    sample_sources_open(c->dataset->recipe_json, largest_picture(&shards), &c->sources,
 				c->err) < 0)
 		return -1;
+	sample_sources_fetch(c->sources, &remote);
 	sources_known_read(c->opened->output.state, c->dataset->name, &c->folders);
 	if (check_shards(c, &shards) < 0)
 		return -1;

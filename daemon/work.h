@@ -35,7 +35,8 @@ struct work {
 	/* While its file is opened, and from then until a decode worker has it. */
 	struct task opening;
 	struct source *source;
-	struct source_order order; /* where the source fetches it */
+	bool is_remote;
+	struct source_order order; /* if it is remote */
 	int fd;			   /* -1: none */
 	struct work *next;
 };

@@ -7,6 +7,7 @@ foreach(name
 	globs
 	manifests
 	urls
+	remote_lists
 	bad_input
 	bad_output
 	kill

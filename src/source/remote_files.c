@@ -2,6 +2,8 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "net/http_url.h"
+#include "source/source_path.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -24,6 +26,20 @@ struct remote_order {
 	char *url;
 	struct source_order *order;
 };
+
+const char *remote_url_wrong(const char *url)
+{
+	if (!source_path_is_url(url))
+		return "it is no URL of http or https";
+	if (strlen(url) > REMOTE_URL_MAX)
+		return "its URL is too long";
+	return http_url_is_valid(url) ? NULL : "its URL is not whole, or has a user in it";
+}
+
+void remote_url_describe(const char *url, struct source_entry *entry)
+{
+	*entry = (struct source_entry){.path = url, .inode = 1, .key = strstr(url, "://") + 3};
+}
 
 struct remote_files *remote_files_new(const struct source_folder_options *options)
 {

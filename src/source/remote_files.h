@@ -12,6 +12,8 @@
 #include "net/download.h"
 #include "source/source.h"
 
+#define REMOTE_URL_MAX 8192
+
 struct remote_files;
 
 /* What is fetched. */
@@ -22,6 +24,11 @@ struct remote_file {
 	bool account;
 	void *owner;
 };
+
+/* NULL, or why @url cannot be one: its scheme, a user in it, its length. */
+const char *remote_url_wrong(const char *url);
+/* Fills @entry, which refers to @url: what is known before it is fetched. */
+void remote_url_describe(const char *url, struct source_entry *entry);
 
 struct remote_files *remote_files_new(const struct source_folder_options *options);
 /* NULL is fine. */

@@ -12,7 +12,7 @@ static int path_check(const struct source *s, const char *path, struct error *er
 {
 	char quoted[TEXT_QUOTE_SIZE];
 
-	if (!s->urls && !source_path_is_inside(path))
+	if (!source_path_is_inside(path) && !source_is_remote(s, path))
 		return error_data(err, "outside", "%s is not a path inside the source",
 				  text_quote(path, quoted));
 	return 0;
@@ -22,7 +22,7 @@ int source_next(struct source *s, struct source_entry *entry, struct error *err)
 {
 	int r = s->ops->next(s, entry, err);
 
-	assert(r != 0 || s->urls || source_path_is_inside(entry->path));
+	assert(r != 0 || source_path_is_inside(entry->path) || source_is_remote(s, entry->path));
 	return r;
 }
 
@@ -39,6 +39,11 @@ int source_open_sample(struct source *s, const char *path, struct error *err)
 	if (path_check(s, path, err) < 0)
 		return -1;
 	return s->ops->open_sample(s, path, err);
+}
+
+bool source_is_remote(const struct source *s, const char *path)
+{
+	return s->urls && source_path_is_url(path);
 }
 
 size_t source_ahead(const struct source *s)

@@ -94,8 +94,8 @@ struct source_ops {
 	int (*open_sample)(struct source *s, const char *path, struct error *err);
 
 	/*
-	 * The same where that takes a while: returns at once. At most source_ahead() are wanted at a time, none
-	 * when the source is closed. NULL: open_sample does it at once.
+	 * The same for one that is remote: returns at once. When the source is closed, what is under way ends with
+	 * ERR_TRANSIENT. NULL: none is remote.
 	 */
 	void (*open_later)(struct source *s, struct source_order *order);
 
@@ -118,7 +118,7 @@ struct source_ops {
 
 struct source {
 	const struct source_ops *ops;
-	bool urls;    /* its paths are URLs, and need not be inside */
+	bool urls;    /* its paths may be URLs, which are not inside */
 	size_t ahead; /* source_ahead() */
 };
 
@@ -128,8 +128,11 @@ int source_examine(struct source *s, const char *path, struct source_entry *entr
 		   struct error *err);
 /* The descriptor, the caller's. Also ERR_DATA `outside` for a path that could leave the source. */
 int source_open_sample(struct source *s, const char *path, struct error *err);
-/* So many samples should be opened at once with source_open_later(). 0: source_open_sample() is as good. */
+/* Whether a sample is fetched from elsewhere: open_later is for those, and only for those. Any thread. */
+bool source_is_remote(const struct source *s, const char *path);
+/* So many of these should be wanted at once. 0: none is remote. */
 size_t source_ahead(const struct source *s);
+/* Any thread, while others use the source. */
 void source_open_later(struct source *s, struct source_order *order);
 /*
  * Appends the caption: for a file, the text beside it (companions.h). Valid UTF-8 without
@@ -159,13 +162,13 @@ struct source_manifest_options {
 	const char *root, *path_column, *caption_column;
 };
 
-/* How sources elsewhere are asked; zeros and NULL are what is usual. */
+/* How files elsewhere are fetched; zeros and NULL are what is usual. */
 struct source_remote_options {
 	size_t connections; /* in all; 32 */
 	size_t per_host;    /* to one server; 4 */
 	double rate;	    /* requests a second to one server; as fast as it goes */
 	uint64_t bytes_max; /* of a file; 256 MiB */
-	bool private_hosts; /* of URL lists: servers on this machine and in its networks too */
+	bool private_hosts; /* servers on this machine and in its networks too */
 };
 
 /* -- folder ------------------------------------------------------------------------------------ */
@@ -243,6 +246,8 @@ int source_archive_open(const char *path, const struct source_folder_options *op
  * A file that is not there is noted and passed over, as if no line named it. A key of kohya's JSON without an image's ending is that of
  * the file that has one.
  *
+ * A path may be a URL: it is what it is in a list of URLs (below), with the caption and metadata of its line.
+ *
  * Captions and metadata are those of the manifest; an image that has none there has those of the files beside it. A line that cannot be used
  * is noted with its number, and counted in options->unread: what is not found then has not vanished.
  *
@@ -254,7 +259,7 @@ int source_manifest_open(const char *path, const struct source_folder_options *o
 /* -- list of URLs ------------------------------------------------------------------------------ */
 
 /*
- * The files that a list names: a URL of http or https in each line; empty lines and those that begin with '#' are passed over.
+ * @path NULL: it lists nothing, and opens any URL. Otherwise the files that a list names: a URL of http or https in each line; empty lines and those that begin with '#' are passed over.
  * Their paths are the URLs, their keys come from what follows the scheme, and what their names end in does not matter. A line
  * that is no URL, or one with a user in it, is noted with its number, and counted in options->unread, as is a list that is written
  * anew while it is listed.

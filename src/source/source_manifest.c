@@ -5,6 +5,7 @@
 #include "source/folder_files.h"
 #include "source/manifest_index.h"
 #include "source/manifest_reader.h"
+#include "source/remote_files.h"
 #include "source/source.h"
 #include "source/source_path.h"
 
@@ -50,6 +51,7 @@ struct source_manifest {
 	struct manifest_index *index;
 	struct buffer clean; /* the path of an item */
 	struct buffer found; /* and of its file */
+	struct remote_files *remote;
 
 	bool listing, ended;
 	struct manifest_item item; /* that is being listed; path NULL: the next one is */
@@ -98,6 +100,7 @@ static const char *below_root(const struct source_manifest *s, const char *path)
 	return NULL;
 }
 
+/* Of any scheme. */
 static bool is_url(const char *path)
 {
 	size_t n = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
@@ -105,11 +108,14 @@ static bool is_url(const char *path)
 	return n > 0 && strncmp(path + n, "://", 3) == 0;
 }
 
-/* @path without empty and "." parts into s->clean; or what is wrong with it. */
+/* @path into s->clean, without empty and "." parts if it is no URL; or what is wrong with it. */
 static const char *clean_path(struct source_manifest *s, const char *path)
 {
-	if (is_url(path))
-		return "a URL is only read from a list of URLs";
+	if (source_path_is_url(path) || is_url(path)) {
+		buffer_reset(&s->clean);
+		buffer_append_string(&s->clean, path);
+		return remote_url_wrong(path);
+	}
 	if (*path == '/') {
 		path = below_root(s, path);
 		if (!path)
@@ -154,7 +160,8 @@ static const char *file_of(struct source_manifest *s)
 {
 	const char *extension;
 
-	if (s->format != MANIFEST_KOHYA || source_path_is_image(cleaned(s)))
+	if (s->format != MANIFEST_KOHYA || source_path_is_image(cleaned(s)) ||
+	    source_path_is_url(cleaned(s)))
 		return cleaned(s);
 	for (size_t i = 0; (extension = source_path_image_extension(i)); i++) {
 		for (int large = 0; large < 2; large++) {
@@ -323,13 +330,25 @@ static uint64_t stamp_of(const char *text)
 	return (hash64_of(text, strlen(text), 0) >> 16) | 1;
 }
 
+/* Its file; a URL is one that nobody looks at now. SOURCE_GONE: it is not there. */
+static int examine_file(const struct source_manifest *s, const char *path,
+			struct source_entry *entry, struct error *err)
+{
+	const struct companion_search search = {.read_json = s->options.need_captions};
+
+	if (!source_path_is_url(path))
+		return folder_examine(s->root, path, s->options.captions ? &search : NULL, entry,
+				      err);
+	remote_url_describe(path, entry);
+	return 0;
+}
+
 /* The file @path with what @item says of it. SOURCE_GONE: it is not there. */
 static int examine(const struct source_manifest *s, const char *path,
 		   const struct manifest_item *item, struct source_entry *entry, struct error *err)
 {
 	struct source_entry found = {.path = path};
-	const struct companion_search search = {.read_json = s->options.need_captions};
-	int r = folder_examine(s->root, path, s->options.captions ? &search : NULL, &found, err);
+	int r = examine_file(s, path, &found, err);
 
 	if (r != 0)
 		return r;
@@ -471,7 +490,19 @@ static int source_manifest_examine(struct source *base, const char *path,
 
 static int source_manifest_open_sample(struct source *base, const char *path, struct error *err)
 {
-	return folder_open_file(source_manifest_of(base)->root, path, err);
+	struct source_manifest *s = source_manifest_of(base);
+	const struct remote_file file = {.url = path};
+
+	if (source_path_is_url(path))
+		return remote_files_open(s->remote, &file, err);
+	return folder_open_file(s->root, path, err);
+}
+
+static void source_manifest_open_later(struct source *base, struct source_order *order)
+{
+	const struct remote_file file = {.url = order->path};
+
+	remote_files_open_later(source_manifest_of(base)->remote, &file, order);
 }
 
 static int source_manifest_caption(struct source *base, const char *path, struct buffer *out,
@@ -484,6 +515,8 @@ static int source_manifest_caption(struct source *base, const char *path, struct
 
 	if (r < 0)
 		return r;
+	if (source_path_is_url(path) && (r == SOURCE_GONE || !item.caption))
+		return SOURCE_NO_CAPTION;
 	if (r == SOURCE_GONE || !item.caption)
 		return companions_caption(s->root, path, out, err);
 	if (strlen(item.caption) > SOURCE_CAPTION_MAX)
@@ -502,6 +535,8 @@ static int source_manifest_meta(struct source *base, const char *path, struct bu
 
 	if (r < 0)
 		return r;
+	if (source_path_is_url(path) && (r == SOURCE_GONE || !item.meta))
+		return SOURCE_NO_META;
 	if (r == SOURCE_GONE || !item.meta)
 		return companions_meta(s->root, path, out, err);
 	buffer_append_string(out, item.meta);
@@ -522,6 +557,7 @@ static void source_manifest_close(struct source *base)
 {
 	struct source_manifest *s = source_manifest_of(base);
 
+	remote_files_close(s->remote);
 	forget(s);
 	if (s->root >= 0)
 		close(s->root);
@@ -543,6 +579,7 @@ static const struct source_ops source_manifest_ops = {
     .next = source_manifest_next,
     .examine = source_manifest_examine,
     .open_sample = source_manifest_open_sample,
+    .open_later = source_manifest_open_later,
     .caption = source_manifest_caption,
     .meta = source_manifest_meta,
     .keep_lists = source_manifest_keep_lists,
@@ -585,7 +622,10 @@ int source_manifest_open(const char *path, const struct source_folder_options *o
 	const char *slash;
 
 	s->base.ops = &source_manifest_ops;
+	s->base.urls = true;
 	s->options = *options;
+	s->remote = remote_files_new(options);
+	s->base.ahead = remote_files_ahead(s->remote);
 	s->path = xstrdup(path);
 	slash = strrchr(s->path, '/');
 	s->name = slash ? slash + 1 : s->path;

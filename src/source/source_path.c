@@ -48,6 +48,11 @@ bool source_path_is_inside(const char *path)
 	}
 }
 
+bool source_path_is_url(const char *path)
+{
+	return strncasecmp(path, "http://", 7) == 0 || strncasecmp(path, "https://", 8) == 0;
+}
+
 bool source_path_is_caption(const char *path)
 {
 	const char *ending = path + source_path_stem(path);

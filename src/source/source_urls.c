@@ -6,15 +6,12 @@
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/text.h"
-#include "net/http_url.h"
 #include "source/folder_files.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-enum { URL_MAX = 8192 };
 
 struct source_urls {
 	struct source base;
@@ -59,7 +56,7 @@ static char *next_line(struct source_urls *u, struct error *err)
 	int c;
 
 	while ((c = getc_unlocked(u->list)) != EOF && c != '\n') {
-		if (n < URL_MAX)
+		if (n < REMOTE_URL_MAX)
 			start[n] = (char)c;
 		n++;
 	}
@@ -70,7 +67,7 @@ static char *next_line(struct source_urls *u, struct error *err)
 	if (c == EOF && n == 0)
 		return NULL;
 	u->line++;
-	if (n > URL_MAX) {
+	if (n > REMOTE_URL_MAX) {
 		strcpy(start, "(too long)"); /* which is no URL */
 		return start;
 	}
@@ -94,6 +91,7 @@ static bool is_stopped(const struct source_urls *u)
 /* The next URL; NULL: the end, or *err. */
 static const char *next_url(struct source_urls *u, bool notes, struct error *err)
 {
+	const char *why;
 	char *line;
 
 	while ((line = next_line(u, err))) {
@@ -103,10 +101,11 @@ static const char *next_url(struct source_urls *u, bool notes, struct error *err
 		}
 		if (line[0] == '\0' || line[0] == '#')
 			continue;
-		if (http_url_is_valid(line))
+		why = remote_url_wrong(line);
+		if (!why)
 			return line;
 		if (notes)
-			pass_over(u, "it is no URL of http or https, or has a user in it");
+			pass_over(u, why);
 	}
 	return NULL;
 }
@@ -128,11 +127,6 @@ static bool waits(const struct source_urls *u)
 
 /* -- the source ------------------------------------------------------------------------------------ */
 
-static void describe(const char *url, struct source_entry *entry)
-{
-	*entry = (struct source_entry){.path = url, .inode = 1, .key = strstr(url, "://") + 3};
-}
-
 /* 0: it cannot be looked at. */
 static uint64_t stamp_of(const struct source_urls *u)
 {
@@ -146,7 +140,7 @@ static int source_urls_next(struct source *s, struct source_entry *entry, struct
 	struct source_urls *u = (struct source_urls *)s;
 	const char *url;
 
-	if (u->stamp == 0) {
+	if (u->list && u->stamp == 0) {
 		u->stamp = stamp_of(u);
 		u->at_end = waits(u);
 	}
@@ -154,7 +148,7 @@ static int source_urls_next(struct source *s, struct source_entry *entry, struct
 		return SOURCE_END;
 	url = next_url(u, true, err);
 	if (url) {
-		describe(url, entry);
+		remote_url_describe(url, entry);
 		return 0;
 	}
 	if (err->code != ERR_NONE)
@@ -170,10 +164,13 @@ static int source_urls_examine(struct source *s, const char *path, struct source
 			       struct error *err)
 {
 	struct source_urls *u = (struct source_urls *)s;
-	long at = ftell(u->list);
 	uint64_t line = u->line;
 	const char *url;
+	long at;
 
+	if (!u->list)
+		return SOURCE_GONE;
+	at = ftell(u->list);
 	rewind(u->list);
 	u->line = 0;
 	while ((url = next_url(u, false, err)) && strcmp(url, path) != 0)
@@ -182,7 +179,7 @@ static int source_urls_examine(struct source *s, const char *path, struct source
 	u->line = line;
 	if (!url)
 		return err->code == ERR_NONE ? SOURCE_GONE : -1;
-	describe(path, entry);
+	remote_url_describe(path, entry);
 	return 0;
 }
 
@@ -241,12 +238,13 @@ int source_urls_open(const char *path, const struct source_folder_options *optio
 	u->base.ops = &source_urls_ops;
 	u->base.urls = true;
 	u->options = *options;
-	u->path = xstrdup(path);
-	u->text = xmalloc(URL_MAX + 1);
+	u->path = path ? xstrdup(path) : NULL;
+	u->text = xmalloc(REMOTE_URL_MAX + 1);
 	u->files = remote_files_new(options);
 	u->base.ahead = remote_files_ahead(u->files);
-	u->list = fopen(path, "re");
-	if (!u->list) {
+	u->at_end = !path;
+	u->list = path ? fopen(path, "re") : NULL;
+	if (path && !u->list) {
 		error_set(err, ERR_CONFIG, "source %s: %s", text_quote(path, quoted),
 			  strerror(errno));
 		source_urls_close(&u->base);

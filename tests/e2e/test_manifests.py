@@ -101,7 +101,7 @@ def paths_are_below_the_root_and_columns_are_what_the_options_say(ws):
     for line, why in {
         3: "leads out of the root",
         4: "is not below the root",
-        5: "a URL",
+        5: "no URL of http or https",
         6: "has no path",
         7: "its caption is no text",
     }.items():

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Manifests that name files on web servers: whole, mixed with files here, damaged, changed, and under the daemon."""
+
+import csv
+import io
+import json
+import os
+import time
+import urllib.parse
+
+from daemon_rig import Connection, Daemon
+from harness import QUARANTINED, demo_model, equal, run_tests, same_members, test
+from reference import read_dataset
+from url_server import Server
+
+PRIVATE = ("--private-hosts",)
+
+
+def put(ws, name, text):
+    """A manifest beside the pictures that appears at once, old enough for a daemon that meets it."""
+    path = os.path.join(ws.src, name)
+    with open(path + ".new", "w") as file:
+        file.write(text)
+    os.utime(path + ".new", (time.time() - 60 + len(text) % 50,) * 2)
+    os.rename(path + ".new", path)
+    return path
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def table(rows, separator):
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=separator)
+    writer.writerow(rows[0])
+    writer.writerows(row.values() for row in rows)
+    return out.getvalue()
+
+
+def records(ws):
+    return {s.path: s.record for s in read_dataset(ws.dataset)}
+
+
+def texts(ws):
+    return {path: (r["caption"], r["meta"]) for path, r in records(ws).items()}
+
+
+def latents(ws):
+    return {s.path: s.members["latent.npy.zst"] for s in read_dataset(ws.dataset)}
+
+
+def mixed(paths, server):
+    """Every second file is one of the server's."""
+    return [
+        {"file_name": server.url + p if i % 2 else p, "text": f"picture {i}", "score": str(i)}
+        for i, p in enumerate(paths)
+    ]
+
+
+def picture_status(daemon, key):
+    connection = Connection(daemon.socket)
+    connection.request("GET", f"/api/v1/datasets/photos/thumbnail?key={urllib.parse.quote(key)}")
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@test
+def urls_of_a_manifest_are_images_with_the_captions_and_metadata_of_their_lines(ws):
+    with Server(ws.src) as server:
+        rows = mixed(ws.small_pictures(6), server)
+        wanted = {r["file_name"]: (r["text"], {"score": r["score"]}) for r in rows}
+        kinds = {
+            "a.jsonl": lines(rows),
+            "b.csv": table(rows, ","),
+            "c.tsv": table(rows, "\t"),
+            "d.json": json.dumps({r["file_name"]: {"caption": r["text"], "score": r["score"]} for r in rows}),
+        }
+        for name, text in kinds.items():
+            ws.name = name.replace(".", "-")
+            listed = put(ws, name, text)
+            server.asked.clear()
+            plan = ws.latentctl("plan", listed, "--resolution", "128")
+            assert "3 images are elsewhere" in plan.err, plan.err
+            equal(server.asked, [], "what a plan asked")
+            ws.encode(*PRIVATE, src=[listed])
+            equal(texts(ws), wanted, name)
+            same_members([p for p, _ in server.asked], [r["file_name"][len(server.url):] for r in rows[1::2]], "requests")
+            ws.encode(*PRIVATE, src=[listed])
+            equal(len(server.asked), 3, "requests of a second run")
+        ws.name = "folder"
+        ws.encode()
+        here = {path: r["content_xxh3_128"] for path, r in records(ws).items()}
+        ws.name = "a-jsonl"
+        listed = {p.removeprefix(server.url): r["content_xxh3_128"] for p, r in records(ws).items()}
+        equal(listed, here, "contents")
+
+
+@test
+def a_changed_line_of_a_url_changes_its_record_and_fetches_nothing(ws):
+    with Server(ws.src) as server:
+        rows = mixed(ws.small_pictures(4), server)
+        listed = put(ws, "a.jsonl", lines(rows))
+        ws.encode(*PRIVATE, src=[listed])
+        before, asked = latents(ws), len(server.asked)
+        rows[1]["text"] = "another"
+        rows[3]["score"] = "another"
+        put(ws, "a.jsonl", lines(rows))
+        ws.encode(*PRIVATE, src=[listed])
+        equal(texts(ws), {r["file_name"]: (r["text"], {"score": r["score"]}) for r in rows}, "samples")
+        equal(latents(ws), before, "latents")
+        equal(len(server.asked), asked, "requests")
+        put(ws, "a.jsonl", lines(rows[:3]))
+        ws.encode(*PRIVATE, "--on-delete", "remove", src=[listed])
+        same_members(records(ws), [r["file_name"] for r in rows[:3]], "samples without the line")
+
+
+@test
+def lines_with_urls_that_cannot_be_fetched_are_told_and_the_others_come(ws):
+    paths = ws.small_pictures(3)
+    with Server(ws.src) as server:
+        server.ways = {"gone.jpg": lambda h: h.say(404), "page.jpg": lambda h: h.say(200, b"<html>no")}
+        rows = [
+            {"url": server.url + paths[0], "caption": "one"},
+            {"url": "http://joe:secret@a.example/1.jpg"},
+            {"url": "ftp://a.example/1.jpg"},
+            {"url": "http://a.example/" + "x" * 9000},
+            {"url": server.url + "gone.jpg"},
+            {"url": server.url + "page.jpg"},
+            {"url": paths[1]},
+        ]
+        listed = put(ws, "a.jsonl", lines(rows) + json.dumps({"url": server.url + paths[2]})[:-3])
+        result = ws.encode(*PRIVATE, src=[listed], code=QUARANTINED)
+        for line, why in {2: "has a user", 3: "no URL of http", 4: "too long", 8: "no JSON"}.items():
+            assert any(f"line {line}: " in said and why in said for said in result.err.splitlines()), (line, result.err)
+        assert "secret" not in result.err, result.err
+        same_members(records(ws), [server.url + paths[0], paths[1]], "samples")
+        reasons = {path.decode(): reason for path, reason in ws.failed().items()}
+        equal(reasons, {server.url + "gone.jpg": "not_found", server.url + "page.jpg": "web_page"}, "reasons")
+
+
+@test
+def private_addresses_in_a_manifest_are_not_asked_unless_that_is_wanted(ws):
+    paths = ws.small_pictures(1)
+    with Server(ws.src) as server:
+        ws.encode(src=[put(ws, "a.jsonl", lines([{"url": server.url + paths[0]}]))], code=QUARANTINED)
+        equal({path.decode(): reason for path, reason in ws.failed().items()}, {server.url + paths[0]: "not_public"}, "reasons")
+        equal(server.asked, [], "requests")
+
+
+@test
+def latents_of_urls_are_compared_with_the_images_that_are_there(ws):
+    with Server(ws.src) as server:
+        rows = mixed(ws.small_pictures(2), server)
+        listed = put(ws, "a.jsonl", lines(rows))
+        ws.encode(*PRIVATE, src=[listed], vae=demo_model())
+        verify = ["verify", "--out", ws.out, "--decode", "4", "--vae", demo_model()]
+        refused = ws.latentctl(*verify)
+        assert "1 not compared" in refused.out or "not compared: " in refused.out, refused
+        result = ws.latentctl(*verify, *PRIVATE)
+        assert "not compared" not in result.out, result
+        asked = len(server.asked)
+        ws.latentctl("preview", ws.dataset, "-o", ws.path("sheet.png"), "--vae", demo_model(), *PRIVATE)
+        equal(len(server.asked), asked + 1, "requests of a preview")
+
+
+@test
+def a_daemon_takes_urls_of_a_manifest_and_what_is_added(ws):
+    with Server(ws.src) as server:
+        rows = mixed(ws.small_pictures(6), server)
+        listed = put(ws, "a.jsonl", lines(rows[:3]))
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src)["source"] = {"path": listed, "private_hosts": True}
+        daemon.start()
+        daemon.wait_for("photos", finished=3)
+        put(ws, "a.jsonl", lines(rows))
+        daemon.wait_for("photos", finished=6)
+        daemon.drain("photos")
+        equal(server.count(rows[1]["file_name"][len(server.url):]), 1, "requests for the first")
+        for job in daemon.jobs_of("photos", "completed"):
+            equal(picture_status(daemon, job["key"]), 200, job["key"])
+        daemon.stop()
+        ws.name = "photos"
+        equal(texts(ws), {r["file_name"]: (r["text"], {"score": r["score"]}) for r in rows}, "samples")
+
+
+run_tests()
