@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Exports that need Python's own writers; latentctl export has the others.
+"""The exports of latentctl export that Python's own writers make; it runs this, for each:
 
-    latentd_export.py OUT/NAME --to simpletuner --into CACHE --images IMAGES --id ID      needs torch
-    latentd_export.py OUT/NAME --to diffusers-sdxl --into DIR                             needs datasets
-    latentd_export.py OUT/NAME --to mds --into DIR [--raw] [--dtype float16]              needs xxhash
+    --to simpletuner --into CACHE --images IMAGES --id ID    needs torch
+        CACHE is the backend's cache_dir_vae, ID its id; IMAGES, its instance_data_dir, gets the two aspect JSON files
+    --to onetrainer --into DIR [--dtype bfloat16]            needs torch
+        DIR/concepts.json and DIR/cache for its settings, DIR/images with the captions
+    --to diffusers-sdxl --into DIR                           needs datasets
+        DIR/dataset, for load_from_disk(), with what train_text_to_image_sdxl.py precomputes
+    --to mds --into DIR [--raw] [--dtype float32]            needs xxhash
+        DIR/mds, shards of MosaicML Streaming: a stream for each size below it, and all of them in its index
 
-mds: DIR/mds, shards of MosaicML Streaming, a stream for each size below it and all of them in its index. simpletuner: CACHE is the backend's cache_dir_vae and ID its id; IMAGES, its instance_data_dir, also gets the two
-aspect JSON files. diffusers-sdxl: a dataset for load_from_disk() with what train_text_to_image_sdxl.py precomputes.
-latentd_wds.py lies beside this file. docs/EXPORT.md of latentd says more.
+By itself: latentd_export.py OUT/NAME --to ..., with latentd_wds.py and latentd_mds.py beside it. docs/EXPORT.md of latentd says more.
 """
 
 import argparse
+import collections
 import contextlib
 import fcntl
 import glob
@@ -24,74 +28,23 @@ import tempfile
 import time
 import urllib.parse
 
-import numpy
+NEEDS = {"simpletuner": ["torch"], "onetrainer": ["torch"], "diffusers-sdxl": ["datasets"], "mds": ["xxhash"]}
+BUSY = 5  # the exit status of latentctl where somebody else is at work
 
-from latentd_wds import LatentBatches, finish, overlays, variants_of
+try:
+    import numpy
+    from latentd_mds import MdsSamples
+    from latentd_wds import LatentBatches
+except ImportError as error:
+    sys.exit(f"latentd_export.py: {sys.executable} has no {error.name}: python3 -m pip install numpy zstandard")
 
 
-class MdsSamples:
-    """A dataset of MosaicML's format, as LatentBatches has one of tars: buckets, rows, sample(i)."""
+class Busy(Exception):
+    """Another process exports there."""
 
-    def __init__(self, folder, split, scale):
-        self.folder, self.scale, self.opened = folder, scale, (None, None)
-        self.captions, removed = overlays(folder)
-        self.variants = variants_of(folder)[1]
-        self.buckets = {}  # name -> [(shard, place in it)]
-        for index in sorted(glob.glob(os.path.join(glob.escape(folder), split, "*", "index.json"))):
-            bucket, rows = os.path.basename(os.path.dirname(index)), []
-            with open(index, encoding="utf-8") as file:
-                shards = json.load(file)["shards"]
-            for shard in shards:
-                path = f"{split}/{bucket}/{shard['zip_data']['basename']}"
-                gone = {key for at, key in removed if at == path}
-                left = [n for n in range(shard["samples"]) if not gone or self._read(path, n)["key"] not in gone]
-                # the variants of an image stand side by side, the plain one first
-                rows += [(path, n) for n in left[:: self.variants]]
-            self.buckets[bucket] = rows
-        self.rows = [row for rows in self.buckets.values() for row in rows]
 
-    def _open(self, path):
-        """(the shard, its places, its config); one is kept."""
-        if self.opened[0] != path:
-            import zstandard
-
-            with open(os.path.join(self.folder, path), "rb") as file:
-                raw = zstandard.ZstdDecompressor().decompress(file.read())
-            places = numpy.frombuffer(raw, "<u4", int.from_bytes(raw[:4], "little") + 1, 4)
-            self.opened = path, (raw, places, json.loads(raw[4 + places.nbytes : places[0]]))
-        return self.opened[1]
-
-    def _read(self, path, n):
-        """{column: bytes} of a sample."""
-        raw, places, config = self._open(path)
-        at, sizes = int(places[n]), list(config["column_sizes"])
-        for i, size in enumerate(sizes):
-            if size is None:
-                sizes[i] = int.from_bytes(raw[at : at + 4], "little")
-                at += 4
-        values = {}
-        for name, size in zip(config["column_names"], sizes):
-            values[name] = raw[at : at + size]
-            at += size
-        return {**values, "key": values[config["latentd"]["key"]].decode()}
-
-    def sample(self, i):
-        path, n = self.rows[i]
-        values, config = self._read(path, n), self._open(path)[2]
-        own, encodings, members = config["latentd"], dict(zip(config["column_names"], config["column_encodings"])), {}
-        there = values[own["which"]].decode().split("/") if "which" in own else [m[0] for m in own["members"]]
-        for suffix, column, *bare in own["members"]:
-            value, encoding = values[column], encodings[column]
-            if suffix not in there:
-                continue
-            if bare:  # values alone: their type and shape stand in the config
-                value = numpy.frombuffer(value, bare[0]).reshape(bare[1])
-            elif encoding.startswith("ndarray:"):
-                ndim, wide = value[0] >> 2, 1 << (value[0] & 3)
-                shape = numpy.frombuffer(value, f"<u{wide}", ndim, 1)
-                value = numpy.frombuffer(value, encoding.split(":")[1], offset=1 + ndim * wide).reshape(shape)
-            members[suffix] = json.loads(value) if suffix == "json" else value
-        return finish(members, self.captions, self.scale, 0, 0)
+class Unfit(ValueError):
+    """A sample that cannot have the form that was asked for."""
 
 
 def samples_of(folder, split, scale):
@@ -106,7 +59,7 @@ def samples_of(folder, split, scale):
     return data
 
 
-def shown(items, total):
+def shown(items, total, what):
     """The items, with a line on stderr about how far it is: each second on a terminal, else each half minute."""
     began = last = time.monotonic()
     every, end = (1, "\r") if sys.stderr.isatty() else (30, "\n")
@@ -114,8 +67,81 @@ def shown(items, total):
         yield item
         now = time.monotonic()
         if now - last >= every or (n + 1 == total and last > began):
-            print(f"{n + 1} of {total}, {(n + 1) / (now - began):.0f}/s", file=sys.stderr, end=end if n + 1 < total else "\n")
+            text = f"{what} {n + 1} of {total}, {(n + 1) / (now - began):.0f}/s"
+            print(text, file=sys.stderr, end=end if n + 1 < total else "\n")
             last = now
+
+
+def look(data, words, dtype, name_of, left_out=None, lost="hashes, recipe, meta"):
+    """{file of a sample: its number}, after a first look at all of them; says what is not carried. name_of: the file's name
+    for a sample, or one of left_out: why it has none. Unfit raises: left out, too."""
+    left_out, unfit = left_out or {}, None
+    names, counts, recipes = {}, collections.Counter(), set()
+    for i in shown(range(len(data.rows)), len(data.rows), "looked at"):
+        sample = data.sample(i)
+        recipes.add(sample["record"]["recipe_id"])
+        if len(recipes) > 1:
+            raise ValueError(f"{sample['key']} has another recipe: a dataset is of one latent space")
+        counts["attached"] += bool(sample["arrays"])
+        try:
+            name = name_of(sample)
+        except Unfit as error:
+            unfit = unfit or error
+            counts["unfit"] += 1
+            continue
+        if name in left_out:
+            counts[name] += 1
+        elif name in names:
+            counts["clash"] += 1
+        else:
+            names[name] = i
+    left = [f"{counts[why]} {text}" for why, text in left_out.items() if counts[why]]
+    left += [f"{counts['unfit']} sample{'s' * (counts['unfit'] > 1)}: {unfit}"] if unfit else []
+    about = data.sample(0)["record"]["latent"]
+    if not names:
+        raise ValueError(f"no sample can be exported: {', '.join(left)}")
+    many, example = "s" * (len(names) > 1), ascii(next(iter(names)))
+    print(f"{words.dataset}: {len(names)} sample{many} to {words.to}, {dtype}, as {example} ...")
+    print(f"  not carried: {lost}")
+    if counts["attached"]:
+        print(f"  not carried: arrays attached to {counts['attached']} of them")
+    if about["posterior"] == "moments":
+        print("  not carried: the variance of moments; of them it has the mean")
+    for other in {"train", "val"} - {words.split}:
+        if glob.glob(os.path.join(glob.escape(words.dataset), other, "*", "*")):
+            print(f"  not carried: what is in {other}/ (--split {other}, into another folder)")
+    if data.variants > 1 and words.to != "onetrainer":
+        print("  left out: mirrored images and further crops")
+    left += [f"{counts['clash']} whose file would have the name of another's"] if counts["clash"] else []
+    for text in left:
+        print(f"  left out: {text}")
+    return names
+
+
+def about_of(data, words, **more):
+    """What makes this export another than one into the same folder before it."""
+    split = {} if words.split == "train" else {"split": words.split}
+    return {"format": words.to, "recipe_id": data.sample(0)["record"]["recipe_id"], **more, **split}
+
+
+def raw(sample):
+    """The latent as the VAE gives it, of a sample that was read with scale=False."""
+    about = sample["record"]["latent"]
+    if not about["scaled"]:
+        return sample["latent"]
+    if about.get("latents_mean"):
+        raise ValueError("latents of a model with statistics that were scaled by a factor")
+    return sample["latent"] / numpy.float32(about["scaling_factor"]) + numpy.float32(about["shift_factor"] or 0)
+
+
+def tensor_of(latent, dtype, key):
+    """The array as a tensor of that type."""
+    import torch
+
+    tensor = torch.from_numpy(numpy.ascontiguousarray(latent)).to(getattr(torch, dtype))
+    if not torch.isfinite(tensor).all():
+        raise Unfit(f"{key}: values are too large for {dtype}")
+    return tensor
 
 
 def source_path(record):
@@ -169,7 +195,7 @@ def claim(folder, about):
         try:
             fcntl.lockf(begin.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"another process exports into {folder}") from None
+            raise Busy(f"another process exports into {folder}") from None
         for left in glob.glob(os.path.join(glob.escape(os.path.dirname(mark)), "tmp*")):
             shutil.rmtree(left)  # of a run that was killed
         write_whole(mark, lambda file: file.write(json.dumps(about).encode()))
@@ -177,41 +203,52 @@ def claim(folder, about):
     return begin
 
 
+def put(path, data):
+    """Whether the file had to be written; one with other bytes is never replaced."""
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            if file.read() == data:
+                return False
+        raise ValueError(f"{path} is there with other contents: nothing is overwritten")
+    write_whole(path, lambda file: file.write(data))
+    return True
+
+
 def simpletuner(data, words):
     """SimpleTuner bc8e6ab (2026-08): helpers/caching/vae.py and helpers/metadata/backends/discovery.py."""
     import torch
 
-    images = os.path.abspath(words.images)
+    dtype, images = words.dtype or "float32", os.path.abspath(words.images)
     lists = {n: os.path.join(images, f"aspect_ratio_bucket_{n}_{words.id}.json") for n in ("indices", "metadata")}
-    begin = claim(words.into, {"format": "simpletuner", "recipe_id": data.sample(0)["record"]["recipe_id"],
-                               "images": images, "id": words.id, **words.about})
-    names, unnamed = {}, 0
-    for i in range(len(data.rows)):
-        path = source_path(data.sample(i)["record"])
+
+    def name_of(sample):
+        path = source_path(sample["record"])
         try:
             digest = hashlib.sha256(os.path.splitext(os.path.basename(path))[0].encode()).hexdigest()
-            names.setdefault(os.path.join(os.path.dirname(path), digest + ".pt"), (i, path))
         except UnicodeEncodeError:
-            unnamed += 1
-    print(f"{len(names)} samples; not carried: hashes, recipe, meta, attached arrays; captions stay beside the images")
-    if clashes := len(data.rows) - unnamed - len(names):
-        print(f"left out: {clashes} whose file would have the name of another's")
-    if unnamed:
-        print(f"left out: {unnamed} whose name is not UTF-8, which SimpleTuner cannot have")
+            return "unnamed"
+        tensor_of(sample["latent"], dtype, sample["key"])
+        return os.path.join(os.path.dirname(path), digest + ".pt")
+
+    if not os.path.isdir(images):
+        raise ValueError(f"{images} is no folder: --images is SimpleTuner's instance_data_dir")
+    begin = claim(words.into, about_of(data, words, images=images, id=words.id, dtype=dtype))
+    unnamed = "whose name is not UTF-8, which SimpleTuner cannot have"
+    names = look(data, words, dtype, name_of, {"unnamed": unnamed}, "hashes, recipe, meta; captions stay beside the images")
     if words.dry_run:
         return
     begin()
     indices, metadata, written = {}, {}, 0
-    for name, (i, path) in shown(names.items(), len(names)):
+    for name, i in shown(names.items(), len(names), "wrote"):
         sample, target = data.sample(i), os.path.join(words.into, name)
-        record = sample["record"]
+        record, path = sample["record"], os.path.join(images, source_path(sample["record"]))
         if not os.path.exists(target):
-            tensor = torch.from_numpy(sample["latent"]).to(getattr(torch, words.dtype or "float32"))
+            tensor = tensor_of(sample["latent"], dtype, sample["key"])
             write_whole(target, lambda file: torch.save(tensor, file))
             written += 1
         aspect = round(record["target_size"][0] / record["target_size"][1], 2)
-        indices.setdefault(str(aspect), []).append(os.path.join(images, path))
-        metadata[os.path.join(images, path)] = {
+        indices.setdefault(str(aspect), []).append(path)
+        metadata[path] = {
             "original_size": record["original_size"], "intermediary_size": record["resized_size"],
             "target_size": record["target_size"], "crop_coordinates": record["crop_top_left"], "aspect_ratio": aspect,
         }
@@ -222,23 +259,110 @@ def simpletuner(data, words):
     print(f"{words.into}: {written} files written, {len(names) - written} there already")
 
 
+# (channels, scaling factor) of the VAEs whose latents OneTrainer keeps as [C, h, w]: SD, SDXL, SD3, FLUX.1 and Z-Image
+ONETRAINER = {(4, 0.18215), (4, 0.13025), (16, 1.5305), (16, 0.3611)}
+ONETRAINER_IMAGE = {
+    "__version": 0, "enable_crop_jitter": False, "enable_random_flip": False, "enable_fixed_flip": False,
+    "enable_random_rotate": False, "enable_fixed_rotate": False, "random_rotate_max_angle": 0.0,
+    "enable_random_brightness": False, "enable_fixed_brightness": False, "random_brightness_max_strength": 0.0,
+    "enable_random_contrast": False, "enable_fixed_contrast": False, "random_contrast_max_strength": 0.0,
+    "enable_random_saturation": False, "enable_fixed_saturation": False, "random_saturation_max_strength": 0.0,
+    "enable_random_hue": False, "enable_fixed_hue": False, "random_hue_max_strength": 0.0,
+    "enable_resolution_override": False, "resolution_override": "512", "enable_random_circular_mask_shrink": False,
+    "enable_random_mask_rotate_crop": False,
+}
+
+
+def onetrainer(data, words):
+    """OneTrainer 23df383 (2026-08): DataLoaderText2ImageMixin.py, ConceptConfig.py; mgds 3a6994a: DiskCache.py, CollectPaths.py.
+
+    It finds a cache by a hash over the concept's settings, so the concept is written, too; and a file by the place of its
+    image in the sorted list of the concept's folder, so that folder is written, too: empty files, which it does not open as
+    long as the cache is whole, with the captions beside them."""
+    import torch
+
+    dtype, images = words.dtype or "float32", os.path.join(words.into, "images")
+    first = data.sample(0)["record"]
+    about = first["latent"]
+    channels = about["shape"][0] // (2 if about["posterior"] == "moments" else 1)
+    if about.get("patch_size") != 2 and (channels, round(about["scaling_factor"], 5)) not in ONETRAINER:
+        raise ValueError(f"its latents ({channels} channels, scaling factor {about['scaling_factor']}) are of no model that "
+                         "OneTrainer keeps in this way: SD, SDXL, SD3, FLUX.1, FLUX.2, Z-Image")
+    captions, hashes = {}, {}
+
+    def name_of(sample):
+        name = sample["key"] + ".png"
+        tensor_of(raw(sample), dtype, sample["key"])
+        captions[name], hashes[name] = sample["caption"], sample["record"]["latent"]["xxh3_128"]
+        return "mask" if sample["key"].endswith(("-masklabel", "-condlabel")) else name
+
+    skipped = "whose key ends in -masklabel or -condlabel, which OneTrainer skips"
+    names = look(data, words, dtype, name_of, {"mask": skipped}, "hashes, recipe, meta; the images themselves")
+    if several := sum("\n" in caption.strip() for caption in captions.values()):
+        print(f"  {several} of the captions have several lines, of which OneTrainer draws one")
+    order = sorted((os.path.join(images, name), i) for name, i in names.items())
+    state = hashlib.sha256(repr(sorted((name, hashes[name]) for name in names)).encode()).hexdigest()
+    begin = claim(words.into, about_of(data, words, dtype=dtype, folder=images, samples=state))
+    if words.dry_run:
+        return
+    begin()
+    concept = {"__version": 2, "name": os.path.basename(os.path.abspath(words.dataset)), "path": images, "seed": 0,
+               "enabled": True, "type": "STANDARD", "include_subdirectories": True, "image_variations": data.variants,
+               "text_variations": 1, "balancing": 1.0, "balancing_strategy": "REPEATS", "loss_weight": 1.0,
+               "image": ONETRAINER_IMAGE}
+    named = [concept[name] for name in ("path", "seed", "include_subdirectories", "image")]
+    group = hashlib.sha256(json.dumps(named, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    cache, written, there = os.path.join(words.into, "cache", "image", group), 0, 0
+    for name, caption in sorted((name, captions[name]) for name in names):
+        for file, text in ((name, ""), (os.path.splitext(name)[0] + ".txt", caption)):
+            new = put(os.path.join(images, file), text.encode())
+            written, there = written + new, there + (not new)
+    work = [(variant, n, path, i) for variant in range(data.variants) for n, (path, i) in enumerate(order)]
+    whole = []
+    for variant, n, path, i in shown(work, len(work), "wrote"):
+        sample = data.sample(i, variant=variant)
+        record, target = sample["record"], os.path.join(cache, f"variation-{variant}", f"{n}.pt")
+        whole.append({"crop_resolution": tuple(record["target_size"][::-1]), "image_path": path})
+        if new := not os.path.exists(target):
+            item = {"latent_image": tensor_of(raw(sample), dtype, sample["key"]),
+                    "original_resolution": tuple(record["original_size"][::-1]),
+                    "crop_offset": tuple(record["crop_top_left"])}
+            write_whole(target, lambda file: torch.save(item, file))
+        written, there = written + new, there + (not new)
+        if n + 1 == len(order):  # this one says that all others are there
+            write_whole(os.path.join(os.path.dirname(target), "aggregate.pt"), lambda file: torch.save(whole, file))
+            whole = []
+    text = json.dumps([concept], indent=4).encode()
+    write_whole(os.path.join(words.into, "concepts.json"), lambda file: file.write(text))
+    sync_tree(words.into)
+    print(f"{words.into}: {written} files written, {there} there already")
+
+
 def diffusers_sdxl(data, words):
     """diffusers 58eb52c (2026-08): the columns that compute_vae_encodings and preprocess_train make."""
     import datasets
 
+    datasets.disable_progress_bars()
     about = data.sample(0)["record"]["latent"]
     if abs(about["scaling_factor"] - 0.13025) > 1e-6 or about.get("latents_mean"):
         raise ValueError(f"its scaling factor is {about['scaling_factor']}: not SDXL's latents")
-    recipe_id = data.sample(0)["record"]["recipe_id"]
-    begin = claim(words.into, {"format": "diffusers-sdxl", "recipe_id": recipe_id, **words.about})
-    print(f"{len(data.rows)} samples; not carried: hashes, recipe, meta, attached arrays")
-    sizes = {tuple(data.sample(i)["record"]["target_size"]) for i in range(len(data.rows))} if words.dry_run else ()
+    begin, sizes = claim(words.into, about_of(data, words)), collections.Counter()
+
+    def name_of(sample):
+        sizes["{}x{}".format(*sample["record"]["target_size"])] += 1
+        return sample["key"]
+
+    look(data, words, "float32", name_of)
+    if len(sizes) > 1:
+        print(f"  sizes: {', '.join(sorted(sizes))}; that script trains on one (encode --bucketing square)")
     if words.dry_run:
-        return print(f"sizes: {sorted(sizes)}; that script trains on one (encode --bucketing square)")
+        return
+    if os.path.exists(final := os.path.join(words.into, "dataset")):
+        raise ValueError(f"{final} is there already")
     begin()
 
     def rows():
-        for i in shown(range(len(data.rows)), len(data.rows)):
+        for i in shown(range(len(data.rows)), len(data.rows), "wrote"):
             sample = data.sample(i)
             height, width = (int(n) for n in sample["time_ids"][:2])
             yield {"model_input": sample["latent"], "original_sizes": (height, width), "text": sample["caption"],
@@ -252,9 +376,9 @@ def diffusers_sdxl(data, words):
         made = datasets.Dataset.from_generator(rows, features=features, cache_dir=cache)
         made.save_to_disk(os.path.join(cache, "whole"))
         sync_tree(os.path.join(cache, "whole"), files=True)
-        os.rename(os.path.join(cache, "whole"), os.path.join(words.into, "dataset"))
+        os.rename(os.path.join(cache, "whole"), final)
     sync_tree(words.into)
-    print(f"{words.into}/dataset: {len(data.rows)} rows")
+    print(f"{final}: {len(data.rows)} rows")
 
 
 MDS_COLUMNS = {"caption": "str", "crop_top_left": "json", "key": "str", "latent": "ndarray:{}", "meta": "json",
@@ -262,9 +386,9 @@ MDS_COLUMNS = {"caption": "str", "crop_top_left": "json", "key": "str", "latent"
 MDS_RAW_BYTES = 1 << 26  # of a full shard, as MDSWriter has it
 
 
-def mds_sample(sample, dtype):
+def mds_sample(sample, latent, dtype):
     """A sample's bytes: sizes of all columns, by name, then the columns."""
-    latent, record = sample["latent"].astype(dtype), sample["record"]
+    latent, record = latent.astype(dtype), sample["record"]
     if not numpy.isfinite(latent).all():
         raise ValueError(f"{sample['key']}: values are too large for {dtype}")
     wide = next(c for c in range(3) if max(latent.shape) < 1 << (8 << c))
@@ -302,10 +426,8 @@ def mds(data, words):
     dtype = words.dtype or "float16"
     if dtype == "bfloat16":
         raise ValueError("MDS has no bfloat16: --dtype float16 or float32")
-    about = {"format": "mds", "recipe_id": data.sample(0)["record"]["recipe_id"], "dtype": dtype, "raw": words.raw}
-    begin = claim(words.into, {**about, **words.about})
-    print(f"{len(data.rows)} samples in {len(data.buckets)} streams; not carried: hashes, recipe, log-variance of moments, "
-          "attached arrays")
+    begin = claim(words.into, about_of(data, words, dtype=dtype, raw=words.raw))
+    look(data, words, dtype, lambda sample: sample["key"], lost="hashes, recipe")
     if words.dry_run:
         return
     begin()
@@ -313,11 +435,12 @@ def mds(data, words):
         raise ValueError(f"{final} is there already")
     with tempfile.TemporaryDirectory(dir=os.path.join(words.into, ".latentd-export")) as cache:
         whole, at, merged = os.path.join(cache, "mds"), 0, []
-        numbers = iter(shown(range(len(data.rows)), len(data.rows)))
+        numbers = iter(shown(range(len(data.rows)), len(data.rows), "wrote"))
         for bucket, rows in data.buckets.items():
             shards, waiting, size = [], [], 0
             for i in itertools.islice(numbers, len(rows)):
-                waiting.append(mds_sample(data.sample(i), dtype))
+                sample = data.sample(i)
+                waiting.append(mds_sample(sample, raw(sample) if words.raw else sample["latent"], dtype))
                 size += len(waiting[-1]) + 4
                 if size >= MDS_RAW_BYTES or i == at + len(rows) - 1:
                     shards.append(mds_shard(os.path.join(whole, bucket), len(shards), waiting, dtype))
@@ -338,9 +461,10 @@ def mds(data, words):
 
 
 def main():
+    writers = {"simpletuner": simpletuner, "onetrainer": onetrainer, "diffusers-sdxl": diffusers_sdxl, "mds": mds}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset")
-    parser.add_argument("--to", required=True, choices=["simpletuner", "diffusers-sdxl", "mds"])
+    parser.add_argument("--to", required=True, choices=list(writers))
     parser.add_argument("--into", required=True)
     parser.add_argument("--images", help="simpletuner: instance_data_dir")
     parser.add_argument("--id", help="simpletuner: id of the data backend")
@@ -354,17 +478,18 @@ def main():
     if words.raw and words.to != "mds":
         parser.error("--raw is for mds")
     words.into = os.path.abspath(words.into)
-    words.about = {} if words.split == "train" else {"split": words.split}
     try:
-        data = samples_of(words.dataset, words.split, not words.raw)
-        for other in {"train", "val"} - {words.split}:
-            if glob.glob(os.path.join(glob.escape(words.dataset), other, "*", "*")):
-                print(f"not carried: what is in {other}/ (--split {other}, into another folder)")
-        if data.variants > 1:
-            print("left out: mirrored images and further crops")
-        {"simpletuner": simpletuner, "diffusers-sdxl": diffusers_sdxl, "mds": mds}[words.to](data, words)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        writers[words.to](samples_of(words.dataset, words.split, not words.raw and words.to != "onetrainer"), words)
+    except Busy as error:
+        print(f"latentd_export.py: {error}", file=sys.stderr)
+        sys.exit(BUSY)
+    except ImportError as error:
+        packages = " ".join(NEEDS[words.to])
+        sys.exit(f"latentd_export.py: {sys.executable} has no {error.name}: python3 -m pip install {packages}")
+    except (OSError, ValueError, KeyError) as error:
         sys.exit(f"latentd_export.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

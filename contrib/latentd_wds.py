@@ -3,26 +3,19 @@
     data = LatentBatches("OUT/NAME", batch_size=16, rank=rank, world=world, seed=1)
     loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=4,
                                          sampler=range(position, 10 * len(data)))   # 10 epochs
-    for batch in loader:          # "latent" [16, C, h, w] float32, "time_ids" [16, 6], "caption", "key"
+    for batch in loader:          # "latent" [16, C, h, w] float32, "time_ids" [16, 6], "caption", "key", "arrays"
         position += 1             # all there is to save
 
-Seed and number of a step decide its bucket, the same on every rank, and its samples: batches are whole and of one
-shape, no two ranks see one sample in an epoch, any number of workers gives the same batches in the same order. What is
-left of a bucket after whole batches for all ranks waits for the next epoch, which shuffles anew. Latents come scaled
-by what their records say; of moments each epoch gets its own draw; what was attached is in "arrays". Of an image that was
-encoded with --flip or --crops each epoch draws one of its latents (flip=0.5: how often a mirrored one).
-Shards behind URLs: stream(), on webdataset.
+Seed and number of a step decide its bucket, the same on every rank, and its samples: batches are whole and of one shape, no
+two ranks see one sample in an epoch, any number of workers gives the same batches in the same order. What is left of a bucket
+waits for the next epoch, which shuffles anew. Latents come scaled by what their records say; of moments each epoch gets its own
+draw; what was attached is in "arrays". Of an image that was encoded with --flip or --crops each epoch draws one latent
+(flip=0.5: how often a mirrored one). Shards behind URLs: stream().
 """
 
-import glob
-import hashlib
-import io
-import json
-import os
-import tarfile
+import glob, hashlib, io, json, os, tarfile  # noqa: E401
 
-import numpy
-import zstandard
+import numpy, zstandard  # noqa: E401
 
 
 def unzst(key, data):
@@ -46,8 +39,10 @@ def normalise(z, about):
 
 
 def draw(moments, *seed):
-    """A draw from moments [2C, h, w]; equal seeds (any values) give equal draws."""
+    """A draw from moments [2C, h, w]; equal seeds (any values) give equal draws, none gives the mean."""
     mean, logvar = numpy.split(numpy.asarray(moments, numpy.float32), 2)
+    if not seed:
+        return mean
     number = int.from_bytes(hashlib.sha256(repr(seed).encode()).digest()[:16], "little")
     noise = numpy.random.Generator(numpy.random.Philox(number)).standard_normal(mean.shape, numpy.float32)
     return mean + numpy.exp(0.5 * numpy.clip(logvar, -30, 20)) * noise
@@ -60,19 +55,23 @@ def finish(members, captions, scale, *seed):
     if array.dtype == numpy.uint8:  # planes of bytes
         array = numpy.ascontiguousarray(array).view(f"<f{array.shape[-1]}")[..., 0]
     if (about := record["latent"])["posterior"] == "moments":
-        array = draw(array, *seed, record["key"])
-    return {
-        **{"key": record["key"], "caption": captions.get(record["key"], record["caption"]) or "", "record": record},
-        "latent": normalise(array, about) if scale else numpy.asarray(array, numpy.float32),
-        "time_ids": numpy.array(record["time_ids"], numpy.float32), "arrays": arrays,
-    }
+        array = draw(array, *(seed and (*seed, record["key"])))
+    caption = captions.get(record["key"], record["caption"]) or ""
+    latent = normalise(array, about) if scale else numpy.asarray(array, numpy.float32)
+    return {"key": record["key"], "caption": caption, "record": record, "latent": latent, "arrays": arrays,
+            "time_ids": numpy.array(record["time_ids"], numpy.float32)}
 
 
-def overlays(folder):
-    """What changed since shards were written: {key: caption}, and {(shard, key)} of removed samples."""
-    paths = [os.path.join(folder, ".latentd", name) for name in ("captions.jsonl", "removed.txt")]
-    captions, removed = [open(p, encoding="utf-8").read().split("\n")[:-1] if os.path.exists(p) else [] for p in paths]
-    return {c["key"]: c["caption"] for c in map(json.loads, captions)}, {tuple(r.split("\t")) for r in removed}
+def state_of(folder):
+    """What changed since shards were written, {key: caption} and {(shard, key)} of removed samples; how many latents there
+    are of each crop (2: plain, mirrored), and of each image."""
+    paths = [os.path.join(folder, ".latentd", name) for name in ("captions.jsonl", "removed.txt", "dataset.json")]
+    *lists, about = [open(p, encoding="utf-8").read() if os.path.exists(p) else "" for p in paths]
+    captions, removed = [text.split("\n")[:-1] for text in lists]
+    names = (json.loads(about or "{}").get("recipe") or {}).get("variants", ("plain",))
+    ways = 2 if "flip" in names else 1
+    changed = {c["key"]: c["caption"] for c in map(json.loads, captions)}
+    return changed, {tuple(r.split("\t")) for r in removed}, ways, ways * sum(name != "flip" for name in names)
 
 
 def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
@@ -82,49 +81,29 @@ def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
     return data.decode(unzst).map(lambda sample: finish(sample, captions or {}, scale, seed))
 
 
-def variants_of(folder):
-    """How many latents there are of each crop (2: plain, mirrored), and of each image."""
-    with open(os.path.join(folder, ".latentd/dataset.json"), encoding="utf-8") as file:
-        names = (json.load(file).get("recipe") or {}).get("variants", ("plain",))
-    ways = 2 if "flip" in names else 1
-    return ways, ways * sum(name != "flip" for name in names)
-
-
 class LatentBatches:
     """Step -> batch, a map-style dataset; its length is the steps of an epoch."""
 
     def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True, split="train", flip=0.5):
         self.folder, self.batch, self.rank, self.world, self.seed, self.scale = folder, batch_size, rank, world, seed, scale
-        self.shards, self.buckets, self.plans, self.flip = [], {}, {}, flip
-        # buckets: name -> [shard, and first byte and end of each variant] of images
-        self.captions, removed = overlays(folder)
-        self.ways, self.variants = variants_of(folder)
-        for index in sorted(glob.glob(os.path.join(glob.escape(folder), ".latentd/webshart", split, "*/*.json"))):
-            shard = os.path.relpath(index, os.path.join(folder, ".latentd", "webshart"))[:-5] + ".tar"
-            self._add_shard(index, shard, {key for path, key in removed if path == shard})
-        self.buckets = {name: numpy.concatenate(parts) for name, parts in sorted(self.buckets.items())}
+        self.shards, self.plans, self.flip, buckets = [], {}, flip, {}
+        self.captions, removed, self.ways, self.variants = state_of(folder)
+        top = os.path.join(folder, ".latentd/webshart")
+        for index in sorted(glob.glob(os.path.join(glob.escape(top), split, "*/*.json"))):
+            shard, spans = os.path.relpath(index, top)[:-5] + ".tar", {}
+            for name, place in json.load(open(index, encoding="utf-8"))["files"].items():  # in the order of the bytes
+                key, start = name[: name.index(".")], place["offset"] - 512
+                spans[key] = spans.get(key, (start,))[0], place["offset"] + place["size"]
+            live = [span for key, span in spans.items() if (shard, key) not in removed]
+            # the variants of an image stand side by side: a row is its shard, and first byte and end of each
+            rows = numpy.array(live, numpy.int64).reshape(-1, 2 * self.variants)
+            buckets.setdefault(shard.split("/")[1], []).append(numpy.insert(rows, 0, len(self.shards), axis=1))
+            self.shards.append(shard)
+        self.buckets = {name: numpy.concatenate(parts) for name, parts in sorted(buckets.items())}
         self.counts = {name: len(rows) // (batch_size * world) for name, rows in self.buckets.items()}  # of steps
         self.rows = numpy.concatenate([*self.buckets.values(), numpy.empty((0, 1 + 2 * self.variants), numpy.int64)])
         if not len(self):
             raise ValueError(f"{folder}: no bucket of tars has {batch_size * world} samples, a batch for every rank")
-
-    def _add_shard(self, index, shard, removed):
-        spans = {}
-        for name, place in json.load(open(index, encoding="utf-8"))["files"].items():
-            key = name[: name.index(".")]
-            start, end = place["offset"] - 512, place["offset"] + place["size"]
-            before = spans.get(key, (start, end))
-            spans[key] = min(start, before[0]), max(end, before[1])
-        rows = []
-        for key, span in spans.items():
-            if key in removed:
-                continue
-            if not rows or len(rows[-1]) > 2 * self.variants:
-                rows.append([len(self.shards)])
-            rows[-1] += span  # the variants of an image stand side by side, all of them
-        rows = numpy.array(rows, numpy.int64).reshape(-1, 1 + 2 * self.variants)
-        self.buckets.setdefault(shard.split("/")[1], []).append(rows)
-        self.shards.append(shard)
 
     def __len__(self):
         return sum(self.counts.values())
@@ -135,8 +114,7 @@ class LatentBatches:
             random = numpy.random.Generator(numpy.random.Philox((self.seed << 64) + epoch))
             orders = {name: random.permutation(len(rows)) for name, rows in self.buckets.items()}
             steps = [(name, nth) for name, count in self.counts.items() for nth in range(count)]
-            steps = [steps[i] for i in random.permutation(len(steps))]
-            variants = {}
+            steps, variants = [steps[i] for i in random.permutation(len(steps))], {}
             for name, rows in self.buckets.items():
                 mirrored = random.random(len(rows)) < (self.flip if self.ways == 2 else 0)
                 variants[name] = random.integers(self.variants // self.ways, size=len(rows)) * self.ways + mirrored
@@ -147,29 +125,25 @@ class LatentBatches:
         epoch, step = divmod(int(step), len(self))
         steps, orders, variants = self._plan(epoch)
         name, nth = steps[step]
-        first = (nth * self.world + self.rank) * self.batch
-        chosen = orders[name][first : first + self.batch]
+        chosen = orders[name][(nth * self.world + self.rank) * self.batch :][: self.batch]
         images = zip(self.buckets[name][chosen], variants[name][chosen])
         samples = [finish(self._read(*image), self.captions, self.scale, self.seed, epoch) for image in images]
         batch = {name: [sample[name] for sample in samples] for name in samples[0] if name != "record"}
         return {**batch, "latent": numpy.stack(batch["latent"]), "time_ids": numpy.stack(batch["time_ids"])}
 
-    def sample(self, i, epoch=0, variant=0):
-        """Image i of len(self.rows), with its record; the variant-th of self.variants."""
-        return finish(self._read(self.rows[i], variant), self.captions, self.scale, self.seed, epoch)
+    def sample(self, i, epoch=None, variant=0):
+        """Image i of len(self.rows), with its record; of moments the draw of that epoch, or the mean."""
+        seed = () if epoch is None else (self.seed, epoch)
+        return finish(self._read(self.rows[i], variant), self.captions, self.scale, *seed)
 
     def _read(self, row, variant=0):
-        members = {}
-        first, end = row[1 + 2 * variant : 3 + 2 * variant]
+        (first, end), members = row[1 + 2 * variant : 3 + 2 * variant], {}
         with open(os.path.join(self.folder, self.shards[row[0]]), "rb") as file:
             file.seek(first)
-            data = file.read(end - first)
-        with tarfile.open(fileobj=io.BytesIO(data + bytes(1536 - len(data) % 512))) as tar:
+            span = file.read(end - first)
+        with tarfile.open(fileobj=io.BytesIO(span + bytes(1536 - len(span) % 512))) as tar:
             for member in tar:
-                field = member.name.split(".", 1)[1]
-                members[field] = tar.extractfile(member).read()
-                if field.endswith(".zst"):
-                    members[field] = zstandard.decompress(members[field])
-                if ".npy" in field:
-                    members[field] = numpy.load(io.BytesIO(members[field]), allow_pickle=False)
+                field, data = member.name.split(".", 1)[1], tar.extractfile(member).read()
+                data = zstandard.decompress(data) if field.endswith(".zst") else data
+                members[field] = numpy.load(io.BytesIO(data), allow_pickle=False) if ".npy" in field else data
         return {**members, "json": json.loads(members["json"])}

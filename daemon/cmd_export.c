@@ -5,6 +5,7 @@
 #include "daemon/commands.h"
 #include "daemon/dataset_folders.h"
 #include "daemon/export.h"
+#include "daemon/export_python.h"
 #include "daemon/export_target.h"
 
 #include "base/checked.h"
@@ -16,14 +17,16 @@
 #include <string.h>
 
 struct export_words {
-	const char *to, *into, *name, *arch, *dtype, *columns;
-	bool beside, normalised, dry_run, help;
+	const char *to, *into, *name, *arch, *dtype, *columns, *images, *id, *split;
+	bool beside, normalised, raw, dry_run, help;
 };
 
 #define FIELD(f) offsetof(struct export_words, f)
 
-static const char *const format_names[] = {"kohya",	  "musubi", "ai-toolkit", "npz",
-					   "safetensors", "wds",    NULL};
+static const char *const format_names[] = {
+    "kohya", "musubi",	    "ai-toolkit", "simpletuner", "onetrainer", "diffusers-sdxl",
+    "npz",   "safetensors", "wds",	  "mds",	 NULL};
+static const char *const split_names[] = {"train", "val", NULL};
 static const char *const dtype_names[] = {"float32", "float16", "bfloat16", NULL};
 
 static const struct setting settings[] = {
@@ -43,6 +46,13 @@ static const struct setting settings[] = {
      .help = "npz, safetensors, wds: latents as a model is trained on them, not as stored"},
     {"columns", SETTING_STRING, FIELD(columns), .not_empty = true, .value_name = "LIST",
      .help = "wds: what a sample has (json,latent,txt)"},
+    {"images", SETTING_PATH, FIELD(images), .value_name = "DIR",
+     .help = "simpletuner: its instance_data_dir"},
+    {"id", SETTING_STRING, FIELD(id), .not_empty = true, .value_name = "ID",
+     .help = "simpletuner: the id of its data backend"},
+    {"raw", SETTING_FLAG, FIELD(raw), .help = "mds: latents as the VAE gives them"},
+    {"split", SETTING_CHOICE, FIELD(split), .choices = split_names, .value_name = "SPLIT",
+     .help = "simpletuner, onetrainer, diffusers-sdxl, mds: which part (train)"},
     {"dry-run", SETTING_FLAG, FIELD(dry_run), .help = "write nothing; say what would be done"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
@@ -56,9 +66,10 @@ static void print_help(void)
 	settings_help(stdout, settings, ARRAY_SIZE(settings));
 	printf("\n");
 	for (size_t i = 0; export_format_at(i); i++)
-		printf("  %-12s %s\n", export_format_at(i)->name, export_format_at(i)->help);
-	printf("\nFor SimpleTuner, diffusers' SDXL script and MosaicML Streaming: "
-	       "contrib/latentd_export.py\n");
+		printf("  %-14s %s\n", export_format_at(i)->name, export_format_at(i)->help);
+	printf("\nwritten by Python 3 with numpy, zstandard and what stands in brackets:\n");
+	for (size_t i = 0; export_python_at(i); i++)
+		printf("  %-14s %s\n", export_python_at(i)->name, export_python_at(i)->help);
 }
 
 /* OUT itself, or the one dataset in it; to be freed. */
@@ -197,6 +208,34 @@ static int export_folder(const char *folder, struct export_options *options, boo
 	return r;
 }
 
+static int nothing(void *arg, const struct export_sample *sample, struct error *err)
+{
+	(void)arg;
+	(void)sample;
+	(void)err;
+	return 0;
+}
+
+/* Everything is found whole first, as for the others; then Python goes on in the place of this process. */
+static int export_by_python(const char *folder, const struct export_words *o, struct error *err)
+{
+	struct export_python_words words = {.to = o->to,
+					    .into = o->into,
+					    .dtype = o->dtype,
+					    .split = o->split,
+					    .images = o->images,
+					    .id = o->id,
+					    .raw = o->raw,
+					    .dry_run = o->dry_run};
+	struct export_source *source = NULL;
+	int r = export_source_open(folder, &source, err);
+
+	if (r == 0)
+		r = export_source_each(source, nothing, NULL, err);
+	export_source_close(source);
+	return r < 0 ? r : export_python_run(folder, &words, err);
+}
+
 static int run(const struct export_words *words, const char *out, struct error *err)
 {
 	struct export_options options = {.format = export_format_find(words->to),
@@ -211,7 +250,8 @@ static int run(const struct export_words *words, const char *out, struct error *
 
 	if (find_folder(out, words->name, &folder, err) < 0)
 		return -1;
-	r = export_folder(folder, &options, words->dry_run, err);
+	r = options.format ? export_folder(folder, &options, words->dry_run, err)
+			   : export_by_python(folder, words, err);
 	if (r >= 0)
 		return r == EXPORT_TARGET_BUSY ? EXIT_BUSY : EXIT_OK;
 	if (err->code != ERR_DATA || strcmp(err->reason, "missing") == 0)
@@ -220,66 +260,42 @@ static int run(const struct export_words *words, const char *out, struct error *
 	return EXIT_DAMAGED;
 }
 
+/* What only some formats have; python: all of those. */
+static bool has(const struct export_words *o, const char *option)
+{
+	static const struct {
+		const char *option, *format;
+	} own[] = {{"images", "simpletuner"}, {"id", "simpletuner"}, {"raw", "mds"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+		if (strcmp(own[i].option, option) == 0)
+			return strcmp(own[i].format, o->to) == 0;
+	}
+	return export_python_has(o->to) == (strcmp(option, "split") == 0);
+}
+
 /* What the table cannot tell. */
 static void check(const void *options, size_t n, struct error *err)
 {
 	const struct export_words *o = options;
+	const struct {
+		const char *option;
+		bool said;
+	} some[] = {{"images", o->images},   {"id", o->id},
+		    {"raw", o->raw},	     {"split", o->split},
+		    {"beside", o->beside},   {"arch", o->arch},
+		    {"columns", o->columns}, {"normalised", o->normalised}};
 
 	if (n != 1)
 		error_set(err, ERR_CONFIG, "one OUT is needed");
 	else if (!o->to || !o->into)
 		error_set(err, ERR_CONFIG, "--to and --into are needed");
-}
-
-/* The names that are not among our formats, for which there is another way. */
-static const struct {
-	const char *name, *more; /* NULL: no export; options that it needs */
-} by_python[] = {{"simpletuner", " --images IMAGES --id ID"},
-		 {"diffusers-sdxl", ""},
-		 {"mds", ""},
-		 {"onetrainer", NULL}};
-
-static int say_python(size_t which, const struct export_words *o, const char *out)
-{
-	cleanup_free char *folder = NULL;
-	struct error ignored = ERROR_INIT;
-
-	if (!by_python[which].more) {
-		fprintf(
-		    stderr,
-		    "latentctl export: --to onetrainer: its cache is named after settings of the "
-		    "training that reads it; EXPORT.md says what to do instead\n");
-		return EXIT_USAGE;
+	else if (strcmp(o->to, "simpletuner") == 0 && (!o->images || !o->id))
+		error_set(err, ERR_CONFIG, "simpletuner needs --images and --id");
+	for (size_t i = 0; err->code == ERR_NONE && i < ARRAY_SIZE(some); i++) {
+		if (some[i].said && !has(o, some[i].option))
+			error_set(err, ERR_CONFIG, "%s has no --%s", o->to, some[i].option);
 	}
-	if (out)
-		find_folder(out, o->name, &folder, &ignored);
-	fprintf(stderr,
-		"latentctl export: --to %s is written by Python: python3 contrib/latentd_export.py "
-		"%s --to %s --into %s%s%s\n",
-		by_python[which].name, folder ? folder : "OUT/NAME", by_python[which].name,
-		o->into ? o->into : "DIR", by_python[which].more, o->dry_run ? " --dry-run" : "");
-	return EXIT_USAGE;
-}
-
-/* Whether --to is one of those: it is one of ours then, so that the rest can be read. */
-static bool take_python(int argc, char **argv, size_t *which)
-{
-	static char alone[] = "wds", joined[] = "--to=wds";
-
-	for (int i = 1; i < argc; i++) {
-		const char *name = strncmp(argv[i], "--to=", 5) == 0  ? argv[i] + 5
-				   : strcmp(argv[i - 1], "--to") == 0 ? argv[i]
-								      : "";
-
-		for (size_t j = 0; j < ARRAY_SIZE(by_python); j++) {
-			if (strcmp(name, by_python[j].name) != 0)
-				continue;
-			argv[i] = name == argv[i] ? alone : joined;
-			*which = j;
-			return true;
-		}
-	}
-	return false;
 }
 
 int cmd_export(int argc, char **argv, struct error *err)
@@ -288,11 +304,10 @@ int cmd_export(int argc, char **argv, struct error *err)
 						 print_help};
 	cleanup_free const char **words = xcalloc((size_t)argc, sizeof(*words));
 	struct export_words options = {.to = NULL};
-	size_t n = 0, which = 0;
-	bool python = take_python(argc, argv, &which);
+	size_t n = 0;
 	int code;
 
 	if (!command_line_read(&line, argc, argv, &options, &options.help, words, &n, &code))
 		return code;
-	return python ? say_python(which, &options, words[0]) : run(&options, words[0], err);
+	return run(&options, words[0], err);
 }

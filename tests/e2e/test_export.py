@@ -14,7 +14,7 @@ import tarfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "crash"))
 
-from harness import BUSY, DAMAGED, FAILED, OK, USAGE, demo_model, equal, one_line, run_tests
+from harness import BUSY, DAMAGED, FAILED, OK, SOURCE_DIR, USAGE, demo_model, equal, one_line, run_tests
 from harness import same_members, test
 from latent_files import FACTORS, close, files_below, forge, forged, load_npz, values_of, with_values
 from power import Disk, read_journal
@@ -500,15 +500,50 @@ def statistics_that_nothing_can_be_divided_by_are_damage(ws):
         assert "000000.tar" in result.out and not os.path.exists(ws.path("into")), result
 
 
+# -- exports that Python writes: what it makes is read in tests/interop/
+
+
+def python_that_tells(ws, code=OK):
+    """An environment where python3 prints its words, one a line, and ends with @code."""
+    script = ws.write("python3", b'#!/bin/sh\nprintf "%s\\n" "$@"\nexit ' + b"%d\n" % code, ws.path("bin"))
+    os.chmod(script, 0o755)
+    return {**ws.environment, "PATH": ws.path("bin") + ":/usr/bin:/bin"}
+
+
 @test
-def what_python_writes_is_told_with_its_command(ws):
-    ws.small_pictures(1)
-    ws.encode()
-    for name, more in (("simpletuner", " --images IMAGES --id ID"), ("diffusers-sdxl", ""), ("mds", " --dry-run")):
-        words = ("--dry-run",) if name == "mds" else ()
-        result = ws.latentctl("export", ws.out, f"--to={name}", "--into", "x", *words, code=USAGE)
-        one_line(result, f"python3 contrib/latentd_export.py {ws.dataset} --to {name} --into x{more}")
-    one_line(ws.latentctl("export", ws.out, "--to", "onetrainer", "--into", "x", code=USAGE), "EXPORT.md")
+def what_python_writes_is_one_command_too(ws):
+    forge(ws, [forged("a.jpg", seed=1)])
+    tells = python_that_tells(ws, 3)
+    words = ("--dtype", "float16", "--split", "val", "--images", "i", "--id", "-x", "--dry-run")
+    result = export(ws, "simpletuner", *words, into="in to", code=3, env=tells)
+    no_bytecode, script, *told = result.out.splitlines()
+    equal(no_bytecode, "-B")
+    with open(script, "rb") as one, open(os.path.join(SOURCE_DIR, "contrib", "latentd_export.py"), "rb") as other:
+        equal(one.read(), other.read(), "the script")
+    wanted = ["--to=simpletuner", "--into=in to", "--dtype=float16", "--split=val", "--images=i", "--id=-x", "--dry-run"]
+    equal(told, [*wanted, "--", ws.dataset])
+    for name in ("onetrainer", "diffusers-sdxl", "mds"):
+        more = ("--raw",) if name == "mds" else ()
+        told = export(ws, name, *more, code=3, env=tells).out.splitlines()[2:]
+        wanted = [f"--to={name}", f"--into={ws.path('into')}", *more, "--", ws.dataset]
+        equal(told, wanted)
+
+
+@test
+def an_export_that_python_writes_is_not_begun_where_that_cannot_end_well(ws):
+    forge(ws, [forged("a.jpg", seed=1)])
+    tells = python_that_tells(ws)
+    none = {**ws.environment, "PATH": ws.path("nowhere")}
+    one_line(export(ws, "onetrainer", code=FAILED, env=none), "written by Python", "python3", "No such file")
+    one_line(export(ws, "simpletuner", "--id", "a", code=USAGE, env=tells), "--images and --id")
+    one_line(export(ws, "mds", "--beside", code=USAGE, env=tells), "mds has no --beside")
+    one_line(export(ws, "onetrainer", "--raw", code=USAGE, env=tells), "onetrainer has no --raw")
+    one_line(export(ws, "kohya", "--split", "val", code=USAGE, env=tells), "kohya has no --split")
+    path = os.path.join(ws.dataset, "train", "128x64", "000000.tar")
+    with open(path, "r+b") as file:
+        file.truncate(os.path.getsize(path) - 1024)
+    result = export(ws, "mds", code=DAMAGED, env=tells)
+    assert "000000.tar" in result.out and "--to" not in result.out, result
 
 
 run_tests()

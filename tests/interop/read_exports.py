@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""read_exports.py LATENTCTL OUT: exports of OUT's datasets sdxl, sd15 and mirrored, read by those that they are for.
+"""read_exports.py LATENTCTL OUT: exports of OUT's datasets sdxl, sd15 and others, read by those that they are for.
 
 What is in the Python index is installed: numpy, safetensors, datasets, torch where it is. The trainers' own loading code is
 taken out of their sources, one class or function each, below the folder that LATENTD_TRAINERS names:
-    sd-scripts/  musubi-tuner/  ai-toolkit/  SimpleTuner/          checkouts; the commits stand in docs/EXPORT.md
+    sd-scripts/  musubi-tuner/  ai-toolkit/  SimpleTuner/  OneTrainer/  mgds/      checkouts; the commits stand in docs/EXPORT.md
 What is not there is skipped, with a line that says so. Ends with 'N passed, N failed, N skipped'.
 """
 
 import ast
 import base64
 import collections
+import collections.abc
+import enum
 import glob
 import hashlib
 import importlib.util
@@ -78,10 +80,11 @@ def export(name, to, into, *options):
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
 
-def python_export(name, to, into, *options):
-    script = os.path.join(CONTRIB, "latentd_export.py")
-    words = [sys.executable, "-B", script, os.path.join(OUT, name), "--to", to, "--into", into, *options]
-    return subprocess.run(words, capture_output=True, text=True)
+def python_export(name, to, into, *options, **settings):
+    """With the Python that runs this, as in an environment that is activated."""
+    words = [LATENTCTL, "export", os.path.join(OUT, name), "--to", to, "--into", into, *options]
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    return subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PATH": path}, **settings)
 
 
 def with_16_channels(into):
@@ -225,6 +228,87 @@ def simpletuner_finds_and_loads_each_latent(into):
         assert os.path.exists(method.generate_vae_cache_filename(own, path)[0]), path
 
 
+def onetrainer_trains_from_the_cache_without_opening_an_image(into):
+    """Its own concept, paths, caches and batches, as _create_dataset puts them together; only texts are not encoded."""
+    need("torch", "tqdm")
+    import torch
+
+    sys.path.insert(0, os.path.join(TRAINERS, "mgds", "src"))
+    if not TRAINERS or not importlib.util.find_spec("mgds"):
+        raise Skip("LATENTD_TRAINERS has no mgds")
+    from mgds.MGDS import MGDS, TrainDataLoader
+    from mgds.OutputPipelineModule import OutputPipelineModule
+    from mgds.PipelineModule import PipelineState
+    from mgds.pipelineModules.AspectBatchSorting import AspectBatchSorting
+    from mgds.pipelineModules.CollectPaths import CollectPaths
+    from mgds.pipelineModules.DiskCache import DiskCache
+    from mgds.pipelineModules.LoadMultipleTexts import LoadMultipleTexts
+    from mgds.pipelineModules.ModifyPath import ModifyPath
+    from mgds.pipelineModules.SelectRandomText import SelectRandomText
+    from mgds.pipelineModules.VariationSorting import VariationSorting
+
+    config = "OneTrainer/modules/util/config"
+    enums = taken_from("OneTrainer/modules/util/enum/ConceptType.py", "ConceptType", Enum=enum.Enum)
+    ways = taken_from("OneTrainer/modules/util/enum/BalancingStrategy.py", "BalancingStrategy", Enum=enum.Enum)
+    base = taken_from(f"{config}/BaseConfig.py", "BaseConfig", Callable=collections.abc.Callable, Enum=enum.Enum,
+                      issubclass_safe=lambda a, b: isinstance(a, type) and issubclass(a, b))
+    kinds = taken_from(f"{config}/ConceptConfig.py", "ConceptImageConfig", "ConceptTextConfig", "ConceptConfig",
+                       BaseConfig=base.BaseConfig, ConceptType=enums.ConceptType, BalancingStrategy=ways.BalancingStrategy)
+    path = taken_from("OneTrainer/modules/util/path_util.py", "supported_image_extensions",
+                      SUPPORTED_IMAGE_EXTENSIONS={".png"})
+    mixin = taken_from("OneTrainer/modules/dataLoader/mixin/DataLoaderText2ImageMixin.py",
+                       "DataLoaderText2ImageMixin._cache_modules_from_names", DiskCache=DiskCache, torch=torch,
+                       VariationSorting=VariationSorting, BaseModel=None, ModelSetupText2ImageMixin=None, BaseModelSetup=None,
+                       TrainConfig=None, Callable=collections.abc.Callable)
+
+    def never():
+        raise AssertionError("it does not take the cache for whole")
+
+    for name, n in (("sdxl", 1), ("sdxl_mirrored", 6)):
+        target = os.path.join(into, name)
+        python_export(name, "onetrainer", target).check_returncode()
+        again = python_export(name, "onetrainer", target)
+        assert " 0 files written" in again.stdout, again
+        settings = types.SimpleNamespace(cache_dir=os.path.join(target, "cache"), latent_caching=True)
+        with open(os.path.join(target, "concepts.json"), encoding="utf-8") as file:
+            concepts = [kinds.ConceptConfig.default_values().from_dict(c).to_dict() for c in json.load(file)]
+        split, aggregate = ["latent_image", "original_resolution", "crop_offset"], ["crop_resolution", "image_path"]
+        names = aggregate + split + ["prompt", "concept"]
+        modules = [
+            CollectPaths("concept", "path", "concept.include_subdirectories", "enabled", "image_path", "concept",
+                         path.supported_image_extensions(), None, ["-masklabel", "-condlabel"]),
+            ModifyPath("image_path", "sample_prompt_path", "", ".txt"),
+            LoadMultipleTexts("sample_prompt_path", "prompts"),
+            SelectRandomText("prompts", "prompt"),
+            mixin._cache_modules_from_names(None, None, None, split, aggregate, [], names, settings, False, never),
+            AspectBatchSorting("crop_resolution", [*names[:-1], "concept"], 1),
+            OutputPipelineModule(names[:-1]),
+        ]
+        data = MGDS(torch.device("cpu"), concepts, {}, modules, 1, PipelineState(1))
+        wanted = read_variants(name)
+        assert len(next(iter(wanted.values()))) == n, name
+        for epoch in range(n):
+            data.start_next_epoch()
+            met = set()
+            for batch in TrainDataLoader(data, 1):
+                key = os.path.splitext(os.path.relpath(batch["image_path"][0], os.path.join(target, "images")))[0]
+                record, latent = wanted[key][epoch]
+                assert (batch["latent_image"][0].numpy() == latent).all(), key
+                assert [int(v) for v in batch["original_resolution"]] == record["original_size"][::-1]
+                assert [int(v) for v in batch["crop_offset"]] == record["crop_top_left"]
+                assert [int(v) for v in batch["crop_resolution"]] == record["target_size"][::-1]
+                assert batch["prompt"] == [(record["caption"] or "").strip()], key
+                met.add(key)
+            assert met == set(wanted), (name, epoch)
+
+
+def read_variants(name):
+    """{key of an image: [(record, raw latent) of each variant]}"""
+    data = LatentBatches(os.path.join(OUT, name), 1, scale=False)
+    images = [[data.sample(i, variant=v) for v in range(data.variants)] for i in range(len(data.rows))]
+    return {image[0]["key"]: [(s["record"], s["latent"]) for s in image] for image in images}
+
+
 def exports_by_python_refuse_what_is_foreign(into):
     need("datasets")
     with open(os.path.join(into, "mine"), "w", encoding="utf-8"):
@@ -332,14 +416,12 @@ def a_split_is_exported_by_itself_and_the_other_one_told(into):
     for folder in (dataset, os.path.join(dataset, ".latentd", "webshart")):
         os.makedirs(os.path.join(folder, "val"))
         os.rename(os.path.join(folder, "train", size), os.path.join(folder, "val", size))
-    script = os.path.join(CONTRIB, "latentd_export.py")
     for split, other in (("train", "val"), ("val", "train")):
         target = os.path.join(into, split)
-        words = [sys.executable, "-B", script, dataset, "--to", "mds", "--into", target, "--split", split]
-        done = subprocess.run(words, capture_output=True, text=True)
+        done = python_export(dataset, "mds", target, "--split", split)
         assert done.returncode == 0 and f"not carried: what is in {other}/" in done.stdout, done
         assert (size in os.listdir(os.path.join(target, "mds"))) == (split == "val"), split
-    done = subprocess.run([*words[:-3], os.path.join(into, "train"), "--split", "val"], capture_output=True, text=True)
+    done = python_export(dataset, "mds", os.path.join(into, "train"), "--split", "val")
     assert "with other options" in done.stderr, done
 
 
@@ -379,9 +461,8 @@ def a_disk_that_fills_is_one_line_and_nothing_is_half_written(into):
     import resource
 
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))  # noqa: E731
-    script, target = os.path.join(CONTRIB, "latentd_export.py"), os.path.join(into, "made")
-    words = [sys.executable, "-B", script, os.path.join(OUT, "sd15"), "--to", "mds", "--into", target]
-    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit)
+    target = os.path.join(into, "made")
+    done = python_export("sd15", "mds", target, preexec_fn=limit)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "too large" in done.stderr, done
     left = [name for _, _, names in os.walk(into) for name in names]
     assert sorted(left) == ["lock", "mds.json"], left
@@ -401,6 +482,7 @@ TESTS = [
     ai_toolkit_finds_and_loads_each_latent,
     musubi_loads_each_latent,
     simpletuner_finds_and_loads_each_latent,
+    onetrainer_trains_from_the_cache_without_opening_an_image,
     datasets_has_the_columns_that_diffusers_trains_on,
     exports_by_python_refuse_what_is_foreign,
 ]

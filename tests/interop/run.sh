@@ -77,6 +77,7 @@ for family in sd15:0.18215 sdxl:0.13025; do
 	encode_and_read "${family%:*}" --resolution 128 --codec none
 done
 rm -rf "$folder/pictures/photos"
+encode_and_read sdxl_mirrored --resolution 128 --flip --crops 2
 counted "$here/read_exports.py" "$build/daemon/latentctl" "$folder/out"
 printf 'parity\n'
 counted "$here/parity.py" "$build/daemon/latentctl" "$photos"
