@@ -31,6 +31,7 @@ latentd_optional(POSTGRES PQ "The queue in PostgreSQL, which machines share" lib
 pkg_check_modules(LCMS2   REQUIRED IMPORTED_TARGET lcms2)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(EXPAT   REQUIRED IMPORTED_TARGET expat)
 pkg_check_modules(CURL    REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(MHD     REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.71)
 # Debian's dnnl package config asks for OpenCL, which the CPU engine never calls.

@@ -19,7 +19,7 @@ usage()
 REQUIRED=(build-essential cmake ninja-build pkg-config
 	libdnnl-dev libarchive-dev libzstd-dev libxxhash-dev libjansson-dev libpng-dev libjpeg-dev
 	libwebp-dev libdeflate-dev libgif-dev libseccomp-dev liblcms2-dev libsqlite3-dev libssl-dev libsystemd-dev
-	libmicrohttpd-dev libcurl4-openssl-dev libyaml-dev libcmocka-dev python3)
+	libmicrohttpd-dev libcurl4-openssl-dev libexpat1-dev libyaml-dev libcmocka-dev python3)
 # libomp-dev: CMake's FindOpenMP needs it with clang. Ubuntu 22.04 has no libclang-rt-dev; its clang
 # brings the same files by itself.
 OPTIONAL=(clang libclang-rt-dev libomp-dev clang-format-14 python3-venv python3-h2 libavif-dev libjxl-dev

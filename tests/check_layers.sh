@@ -34,6 +34,7 @@ check_c()
 		home["^libpq-fe|^postgresql/"] = "^queue/queue_postgres[^/]*$"
 		home["^dnnl|^oneapi/"] = "^src/vae/(vae_engine_onednn|onednn_kernels)\\.[ch]$"
 		home["^archive"] = "^(storage|src/source)/"
+		home["^expat"] = "^src/net/s3_xml\\.c$"
 		home["^curl/"] = "^src/net/"
 		home["^(jpeglib|turbojpeg|png|spng|lcms2|webp/|gif_lib|avif/|jxl/)"] = "^src/image/"
 		home["^zstd"] = "^src/base/(compress|frame_pieces)\\.c$"

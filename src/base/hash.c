@@ -299,3 +299,8 @@ struct md5 md5_of(const void *data, size_t size)
 	assert(length == sizeof(out.bytes));
 	return out;
 }
+
+void md5_base64(const struct md5 *h, char out[MD5_BASE64_SIZE])
+{
+	EVP_EncodeBlock((unsigned char *)out, h->bytes, (int)sizeof(h->bytes));
+}

@@ -53,11 +53,13 @@ struct sha256 sha256_hmac(const void *key, size_t key_size, const void *data, si
 void sha256_hex(const struct sha256 *h, char out[SHA256_HEX_SIZE]);
 bool sha256_parse(const char *hex, struct sha256 *out);
 
-/* MD5, for names that other programs make of it and for nothing else. */
+/* MD5, for names and checksums of other programs and for nothing else. */
 struct md5 {
 	uint8_t bytes[16];
 };
 struct md5 md5_of(const void *data, size_t size);
+#define MD5_BASE64_SIZE 25
+void md5_base64(const struct md5 *h, char out[MD5_BASE64_SIZE]);
 
 struct sha256_stream;
 struct sha256_stream *sha256_stream_new(void);

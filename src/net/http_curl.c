@@ -72,7 +72,11 @@ void http_curl_method(CURL *easy, const char *method, const void *body, size_t s
 {
 	bool post = strcmp(method, "POST") == 0;
 
-	if (post) {
+	if (strcmp(method, "HEAD") == 0) {
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+		return;
+	}
+	if (post || strcmp(method, "PUT") == 0) {
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body ? body : "");
 	} else {

@@ -37,7 +37,7 @@ void http_curl_setup(CURL *easy, const struct http_curl_options *options, char *
  */
 struct curl_slist *http_curl_headers(const char *const *headers);
 
-/* GET, or POST of @size bytes at @body, which are read from there. */
+/* @size bytes at @body, which are read from there, go with POST and PUT. */
 void http_curl_method(CURL *easy, const char *method, const void *body, size_t size);
 
 enum http_result http_curl_result(CURLcode code);

@@ -33,11 +33,11 @@ struct http_multi_options {
 };
 
 struct http_exchange {
-	const char *method; /* "GET", "POST" */
+	const char *method; /* "GET", "HEAD", "DELETE"; "POST", "PUT" */
 	const char *url;
 	/* Lines "Name: value", the last NULL; NULL: none. "Name:" leaves out one that libcurl would send. Copied. */
 	const char *const *headers;
-	const void *body; /* of a POST */
+	const void *body; /* of a POST or PUT */
 	size_t body_size;
 	int64_t timeout_ms;  /* from start to the last byte */
 	size_t response_max; /* bytes of the reply's body */

@@ -1,0 +1,38 @@
+/*
+ * What the files of AWS's tools say, ~/.aws/credentials and ~/.aws/config: keys, region and endpoint of one profile.
+ *
+ *	cleanup_s3_profile struct s3_profile profile = S3_PROFILE_INIT;
+ *	s3_profile_load("training", &profile, err)
+ *
+ * Read are aws_access_key_id, aws_secret_access_key, aws_session_token, region, endpoint_url, and addressing_style below `s3 =`.
+ * What starts programs or other sessions (credential_process, role_arn, sso_*) is not.
+ */
+#ifndef LATENTD_NET_S3_PROFILE_H
+#define LATENTD_NET_S3_PROFILE_H
+
+#include "base/cleanup.h"
+#include "base/error.h"
+
+struct s3_profile {
+	char *key_id, *secret, *token; /* NULL: it says none */
+	char *region, *endpoint, *addressing;
+};
+
+#define S3_PROFILE_INIT                                                                            \
+	{                                                                                          \
+		NULL, NULL, NULL, NULL, NULL, NULL                                                 \
+	}
+
+/* Adds what the sections [@name] and [profile @name] of @text say and *out has not yet; of repeated keys the first counts. */
+void s3_profile_parse(const char *text, const char *name, struct s3_profile *out);
+/*
+ * Out of the files that AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE name, or those in ~/.aws. @name NULL: as AWS_PROFILE
+ * says, or "default". Files that are not there say nothing. ERR_CONFIG: one cannot be read.
+ */
+int s3_profile_load(const char *name, struct s3_profile *out, struct error *err);
+/* Wipes what is secret. */
+void s3_profile_release(struct s3_profile *profile);
+
+#define cleanup_s3_profile cleanup_with(s3_profile_release)
+
+#endif
