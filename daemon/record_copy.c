@@ -223,6 +223,17 @@ static enum output_codec codec_for(const struct array_name *a, enum output_codec
 	return codec == OUTPUT_CODEC_PLANES && !is_latent(a) ? OUTPUT_CODEC_ZSTD : codec;
 }
 
+enum output_codec record_codec(const struct record *record)
+{
+	struct array_name a;
+
+	for (size_t i = 0; i < record->n_members; i++) {
+		if (array_name(record->members[i].suffix, &a) && is_latent(&a))
+			return a.codec;
+	}
+	return OUTPUT_CODEC_ZSTD;
+}
+
 /* An array that is no latent: its file, opened or compressed. */
 static int add_recoded(const struct record_member *m, const struct array_name *a,
 		       enum output_codec codec, struct record *record, struct error *err)

@@ -40,6 +40,8 @@ bool record_has_texts(const struct record *record, const struct record_texts *te
  */
 int record_retext(struct record *record, const struct record_texts *texts, struct error *err);
 
+/* That of its latent; without one the default. */
+enum output_codec record_codec(const struct record *record);
 /* Every array of @record (`NAME.npy`, `NAME.npy.zst`) becomes a member in that codec, the latent byte for byte as encode writes it; the others stay. ERR_DATA. */
 int record_recode(struct record *record, enum output_codec codec, struct error *err);
 

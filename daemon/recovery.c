@@ -2,6 +2,7 @@
 
 #include "daemon/dataset_splits.h"
 #include "daemon/replaced.h"
+#include "daemon/shard_form.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -227,6 +228,21 @@ static int enter_orphan(struct adoption *a, const char *name, struct error *err)
 	return result;
 }
 
+/* One that was finished before a repack. */
+static void note_form(struct recoverer *r, const char *name, const struct adoption *a)
+{
+	cleanup_free char *other = NULL;
+	struct error ignored = ERROR_INIT;
+	struct dataset_form form;
+
+	if (shard_form_read(r->options->store, name, &a->spans[0], &form, &ignored) < 0)
+		return;
+	other = dataset_form_difference(&form, &r->options->recipe->form);
+	if (other)
+		note(r, "%s has %s, as before a repack: the next `latentctl repack` changes it",
+		     name, other);
+}
+
 static int adopt(struct recoverer *r, const char *name, struct error *err)
 {
 	struct adoption a = {.r = r};
@@ -238,6 +254,7 @@ static int adopt(struct recoverer *r, const char *name, struct error *err)
 	if (result == 0) {
 		r->adopted += a.n;
 		note(r, "%s was finished but not in the catalog: adopted (%zu samples)", name, a.n);
+		note_form(r, name, &a);
 	} else if (result == QUEUE_CONFLICT || why.code == ERR_DATA) {
 		note(r, "%s is not in the catalog and cannot be adopted (%s): moved to %s", name,
 		     result == QUEUE_CONFLICT ? "its samples are in other shards" : why.message,

@@ -6,6 +6,7 @@
 
 #include "daemon/dataset_splits.h"
 #include "daemon/output.h"
+#include "daemon/shard_form.h"
 
 #include "base/atomic_file.h"
 #include "base/checked.h"
@@ -130,18 +131,46 @@ struct together {
 	const struct shard_row *rows;
 	size_t n;
 	uint64_t samples, bytes, dead;
-	bool foreign; /* one has another format: finished before an earlier repack, adopted since */
+	bool foreign; /* one has another form: finished before an earlier repack, adopted since */
 };
 
-static void take(struct together *t, const struct shard_row *row, const char *format)
+/* What cannot be read is not told apart here: its damage is met where it is rewritten. */
+static int is_foreign(const struct repacking *r, const struct shard_row *row, bool *foreign,
+		      struct error *err)
+{
+	const struct rewrite_options *o = &r->options->rewrite;
+	cleanup_sample_list struct sample_list samples = CATALOG_LIST_INIT;
+	cleanup_free char *other = NULL;
+	struct dataset_form form;
+	struct error why = ERROR_INIT;
+
+	if (sample_list_read(o->queue, row->id, &samples, err) < 0)
+		return -1;
+	if (samples.n == 0)
+		return 0;
+	if (shard_form_read(o->store, row->path,
+			    &(struct shard_span){samples.rows[0].offset, samples.rows[0].bytes},
+			    &form, &why) < 0) {
+		if (why.code == ERR_DATA)
+			return 0;
+		*err = why;
+		return -1;
+	}
+	other = dataset_form_difference(&form, &o->form);
+	*foreign = other != NULL;
+	return 0;
+}
+
+static int take(const struct repacking *r, struct together *t, const struct shard_row *row,
+		struct error *err)
 {
 	uint64_t live = row->samples - row->dead;
 
 	t->n++;
 	t->samples += live;
 	t->dead += row->dead;
-	t->foreign = t->foreign || strcmp(row->format, format) != 0;
 	t->bytes += row->samples > 0 ? row->bytes / row->samples * live : 0;
+	return r->changed || r->whole || t->foreign ? 0 : is_foreign(r, row, &t->foreign, err);
 }
 
 static bool goes_with(const struct repacking *r, const struct together *t,
@@ -184,7 +213,6 @@ static int repack_together(struct repacking *r, const struct together *t, struct
 
 static int repack_all(struct repacking *r, struct error *err)
 {
-	const char *format = dataset_form_format(&r->options->rewrite.form)->name;
 	/* The list's own memory is not to be moved about. */
 	cleanup_free struct shard_row *rows = xcalloc(r->shards.n + 1, sizeof(*rows));
 	size_t n = 0;
@@ -198,8 +226,10 @@ static int repack_all(struct repacking *r, struct error *err)
 	for (size_t i = 0; i < n;) {
 		struct together t = {.rows = rows + i};
 
-		while (i < n && goes_with(r, &t, &rows[i]))
-			take(&t, &rows[i++], format);
+		while (i < n && goes_with(r, &t, &rows[i])) {
+			if (take(r, &t, &rows[i++], err) < 0)
+				return -1;
+		}
 		if (repack_together(r, &t, err) < 0)
 			return -1;
 	}

@@ -180,22 +180,34 @@ def what_waits_for_its_shard_comes_in_the_new_form(ws):
 
 
 @test
-def a_shard_that_was_adopted_in_an_older_format_gets_the_new_one(ws):
+def a_shard_that_was_adopted_in_an_older_form_is_told_and_gets_the_new_one(ws):
     captioned(ws, 4)
     ws.encode()
-    captioned(ws, 4, first=4)
-    encode = ws.start_and_stop("change:1", os.path.join(ws.dataset, "train"), *ws.encode_words())
-    encode.kill()
-    ws.finish(encode)
-    repack(ws, "--format", "mds")
-    assert "adopted" in ws.encode("--format", "mds").err
-    before = contents(ws.dataset)
-    equal(len(before), 8, "samples")
-    assert [file for file in shard_files(ws.dataset) if file.endswith(".tar")], "nothing was adopted"
-    repack(ws)
-    equal([file for file in shard_files(ws.dataset) if file.endswith(".tar")], [], "shards of the old format")
-    equal(contents(ws.dataset), before, "samples")
-    nothing_is_left(ws)
+    was = ("--format", "wds")
+    forms = {
+        "codec zstd": ("--codec", "none"),
+        "format wds": ("--format", "mds"),
+        "columns under their own names": ("--format", "mds", "--columns", "caption=text"),
+    }
+    for n, (told, form) in enumerate(forms.items(), 1):
+        captioned(ws, 4, first=4 * n)
+        encode = ws.start_and_stop("change:1", os.path.join(ws.dataset, "train"), *ws.encode_words(*was))
+        encode.kill()
+        ws.finish(encode)
+        whole = set(shard_files(ws.dataset))
+        repack(ws, *form)
+        (late,) = whole & set(shard_files(ws.dataset))  # nobody knew it
+        result = ws.encode(*form)
+        assert "adopted" in result.err and f"has {told}, as before a repack" in result.err, result
+        before = {path: sample[:2] for path, sample in contents(ws.dataset).items()}  # the third is in a column of another name
+        equal(len(before), 4 * n + 4, "samples")
+        assert late in shard_files(ws.dataset), "nothing was adopted"
+        repack(ws)
+        assert late not in shard_files(ws.dataset), "the shard of the old form"
+        assert {path: sample[:2] for path, sample in contents(ws.dataset).items()} == before, "samples"
+        nothing_is_left(ws)
+        assert "0 shards" in repack(ws).out, "nothing is left to do"
+        was = form
 
 
 @test
