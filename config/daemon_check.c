@@ -487,6 +487,20 @@ static int check_api(const struct check *c, struct error *err)
 	return refuse(c, at_top(c, NAMES("api", which)), err, "%s", wrong.message);
 }
 
+static int check_webhook(const struct check *c, struct error *err)
+{
+	const struct webhook_options *webhook = &c->config->webhook;
+	struct error wrong = ERROR_INIT;
+
+	if (webhook_options_check(webhook, &wrong) < 0)
+		return refuse(c, at_top(c, NAMES("webhook", "url")), err, "%s", wrong.message);
+	if (c->look && webhook->url && webhook->secret_file &&
+	    remote_secret_check("secret_file", webhook->secret_file, &wrong) < 0)
+		return refuse(c, at_top(c, NAMES("webhook", "secret_file")), err, "%s",
+			      wrong.message);
+	return 0;
+}
+
 int daemon_check(const struct daemon_config *config, const struct yaml_node *tree, bool look,
 		 struct error *err)
 {
@@ -499,6 +513,8 @@ int daemon_check(const struct daemon_config *config, const struct yaml_node *tre
 		r = check_encoders(&c, err);
 	if (r == 0)
 		r = check_serve(&c, err);
+	if (r == 0)
+		r = check_webhook(&c, err);
 	if (r < 0)
 		return -1;
 	find_folders(&c);

@@ -30,6 +30,7 @@
 #include "config/remote_options.h"
 #include "config/serve_options.h"
 #include "config/source_options.h"
+#include "config/webhook_options.h"
 
 /* Where a service has it. */
 #define DAEMON_CONFIG_DEFAULT "/etc/latentd/latentd.yaml"
@@ -114,6 +115,7 @@ struct daemon_config {
 	} decode;
 	struct api_config api;
 	struct serve_options serve; /* listen NULL: nothing is served */
+	struct webhook_options webhook;
 	struct dataset_config *datasets;
 	size_t n_datasets; /* may be 0 */
 	struct encoder_config *encoders;

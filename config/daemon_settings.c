@@ -185,6 +185,8 @@ static const struct setting daemon_rows[] = {
     {"decode", SETTING_GROUP, DAEMON(decode), .group = &decode_settings,
      .help = "reading and drawing images"},
     {"api", SETTING_GROUP, DAEMON(api), .group = &api_settings, .help = "how it is steered"},
+    {"webhook", SETTING_GROUP, DAEMON(webhook), .group = &webhook_settings,
+     .help = "messages to people who do not look; docs/operations.md"},
     {"serve", SETTING_GROUP, DAEMON(serve), .group = &daemon_serve,
      .help = "encodes for others over HTTP, with listen and vae set; docs/SERVE.md"},
     {"datasets", SETTING_LIST, DAEMON(datasets), .group = &dataset_settings,

@@ -173,8 +173,7 @@ static bool is_loopback(const char *host, size_t n)
 	       (n == 5 && strncmp(host, "[::1]", n) == 0);
 }
 
-/* Whether anybody on the way could read what is sent there. */
-static bool is_open_to_others(const char *url)
+bool remote_url_is_open(const char *url)
 {
 	bool encrypted = false;
 	const char *authority = behind_scheme(url, &encrypted);
@@ -195,7 +194,7 @@ int remote_config_check(const struct remote_config *c, size_t *which, struct err
 		const struct remote_endpoint *e = &c->endpoints[i];
 
 		*which = i;
-		if (e->token_file && !c->options.allow_http && is_open_to_others(e->url))
+		if (e->token_file && !c->options.allow_http && remote_url_is_open(e->url))
 			return error_set(err, ERR_CONFIG,
 					 "url: a token would travel to %s unencrypted: expected "
 					 "https, or allow_http",

@@ -75,6 +75,8 @@ const char *remote_send_name(enum remote_send send);
 bool remote_url_valid(const char *url);
 #define REMOTE_URL_EXPECTED                                                                        \
 	"http:// or https:// and a host, without user, password, query or fragment"
+/* Whether anybody on the way could read what is sent there: no TLS, and another machine. */
+bool remote_url_is_open(const char *url);
 /* The same endpoint, written in two ways: case of the host, the slash at the end. */
 bool remote_url_same(const char *a, const char *b);
 

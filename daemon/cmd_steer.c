@@ -3,6 +3,8 @@
  */
 #include "daemon/commands.h"
 
+#include "base/checked.h"
+#include "base/cleanup.h"
 #include "base/text.h"
 
 #include "daemon/ctl_source.h"
@@ -41,12 +43,14 @@ STEER(drain, "dataset", "draining")
 STEER(seal, "dataset", "sealed as far as encoded")
 
 /* Of datasets, or of one encoder. */
-static int steer_either(int argc, char **argv, const struct read_command *command,
-			const struct ctl_order *order, struct error *err)
+static int steer_either(int argc, char **argv, const struct ctl_order *order, struct error *err)
 {
+	cleanup_free char *usage = xasprintf(
+	    "%s [--socket PATH | --out DIR] [--name NAME | --encoder NAME]", order->command);
+	const struct read_command command = {"daemon name encoder", 0, usage};
 	cleanup_ctl_source struct ctl_source *source = NULL;
 	struct read_options options = {.out = NULL};
-	int r = read_options_parse(argc, argv, command, &options);
+	int r = read_options_parse(argc, argv, &command, &options);
 
 	if (r != 0)
 		return read_options_exit(r);
@@ -61,24 +65,18 @@ static int steer_either(int argc, char **argv, const struct read_command *comman
 
 int cmd_pause(int argc, char **argv, struct error *err)
 {
-	static const struct read_command command = {
-	    "daemon name encoder", 0,
-	    "pause [--socket PATH | --out DIR] [--name NAME | --encoder NAME]"};
 	static const struct ctl_order order = {
 	    .command = "pause", .noun = "dataset", .done = "paused"};
 
-	return steer_either(argc, argv, &command, &order, err);
+	return steer_either(argc, argv, &order, err);
 }
 
 int cmd_resume(int argc, char **argv, struct error *err)
 {
-	static const struct read_command command = {
-	    "daemon name encoder", 0,
-	    "resume [--socket PATH | --out DIR] [--name NAME | --encoder NAME]"};
 	static const struct ctl_order order = {
 	    .command = "resume", .noun = "dataset", .done = "resumed"};
 
-	return steer_either(argc, argv, &command, &order, err);
+	return steer_either(argc, argv, &order, err);
 }
 
 int cmd_reload(int argc, char **argv, struct error *err)

@@ -194,6 +194,7 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->images_per_second = rate_per_second(&l->rate, clock_mono_ms());
 	out->eta = eta_of(l);
 	out->encoded = l->encoded;
+	out->counting = l->counting || l->count_again;
 	out->failed = l->failed;
 	out->skipped = l->skipped;
 	out->scan = (struct service_scan){.began_at = l->seen.scan_began_at,

@@ -376,6 +376,17 @@ static void endpoint_metrics(const struct writer *w, const struct service_status
 	}
 }
 
+static void webhook_metrics(const struct writer *w, const struct service_webhook *hook)
+{
+	if (!hook->server)
+		return;
+	family(w, "webhook_messages", COUNTER, "Messages that arrived, or were given up.");
+	sample(w, "webhook_messages_total", LABELS({"outcome", "sent"}), (double)hook->sent);
+	sample(w, "webhook_messages_total", LABELS({"outcome", "lost"}), (double)hook->lost);
+	single(w, "webhook_waiting_messages", GAUGE, "Messages that have not arrived yet.",
+	       (double)hook->waiting);
+}
+
 void metrics_text(const struct service_status *s, bool healthy, bool open, struct buffer *out)
 {
 	const struct writer w = {out, open};
@@ -385,6 +396,7 @@ void metrics_text(const struct service_status *s, bool healthy, bool open, struc
 	stage_metrics(&w, s);
 	encoder_metrics(&w, s);
 	endpoint_metrics(&w, s);
+	webhook_metrics(&w, &s->webhook);
 	if (open)
 		buffer_append_string(out, "# EOF\n");
 }

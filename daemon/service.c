@@ -291,7 +291,7 @@ static int open_all(struct service *s, struct error *err)
 					 .part = s->options.part,
 					 .log = write_log,
 					 .arg = s};
-	if (service_open_serve(s, err) < 0)
+	if (service_open_serve(s, err) < 0 || service_open_webhook(s, err) < 0)
 		return -1;
 	s->state = s->options.once ? SERVICE_DRAINING : SERVICE_RUNNING;
 	for (size_t i = 0; i < s->config->n_datasets; i++)
@@ -325,6 +325,7 @@ static void close_all(struct service *s)
 	api_pictures_free(s->pictures);
 	serve_server_close(s->serve);
 	service_commands_free(s->commands);
+	service_close_webhook(s);
 	status_board_free(s->board);
 	close_lanes(s);
 	if (s->abandons_load)

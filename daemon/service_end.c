@@ -126,6 +126,7 @@ bool service_end_drain(struct service *s)
 			service_log(s, LOG_LEVEL_ERROR, lane_name(s->lanes[i]),
 				    "given up: it was not waited for any longer");
 	}
+	service_publish(s); /* with all of it done, for the last messages */
 	service_stop(s, code);
 	return true;
 }

@@ -10,6 +10,7 @@
  *	service_picture.c    what people see
  *	service_stages.c     what limits it
  *	service_serve.c      the server for others, beside the lanes
+ *	service_webhook.c    messages to those who do not look
  *	service_watchdog.c   systemd, and whether the threads get on
  */
 #ifndef LATENTD_DAEMON_SERVICE_PARTS_H
@@ -19,9 +20,11 @@
 #include "daemon/daemon_log.h"
 #include "daemon/history.h"
 #include "daemon/lane.h"
+#include "daemon/notices.h"
 #include "daemon/serve_server.h"
 #include "daemon/service.h"
 #include "daemon/service_stages.h"
+#include "daemon/webhook.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -62,6 +65,9 @@ struct service {
 	struct serve_server *serve; /* NULL: nothing is served */
 	bool encoders_cancelled;    /* at the end */
 	bool abandons_load;	    /* then too: the thread that loads a model is left to itself */
+
+	struct webhook *webhook;
+	struct notices *notices;
 
 	struct status_board *board;
 	int64_t published_at; /* monotonic */
@@ -162,6 +168,16 @@ bool service_serve_goes_before(const struct service *s, const struct lane *l);
 void service_forgive_serve(struct service *s, uint64_t least);
 /* After service_stop(): encoders are cancelled as soon as no request waits for them any more, or not for longer. */
 void service_end_serve(struct service *s);
+
+/* -- service_webhook.c ------------------------------------------------------------------------------ */
+
+int service_open_webhook(struct service *s, struct error *err);
+/* After another configuration is in force. */
+void service_reload_webhook(struct service *s);
+/* At the end of a picture: tells what it shows, and adds what has become of that. */
+void service_picture_webhook(struct service *s, struct service_status *p);
+/* What waits may still go, for a few seconds. */
+void service_close_webhook(struct service *s);
 
 /* -- service_watchdog.c ----------------------------------------------------------------------------- */
 

@@ -156,6 +156,7 @@ void service_publish(struct service *s)
 	service_picture_disks(s, p);
 	service_stages_picture(s->last_minute, p);
 	service_picture_serve(s, &p->serve);
+	service_picture_webhook(s, p);
 	note_history(s, p);
 	status_board_publish(s->board, p);
 }

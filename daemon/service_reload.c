@@ -88,6 +88,7 @@ static void apply(struct service *s, struct daemon_config *wanted,
 	ARRAY_GROW(s->old_configs, s->n_old, s->old_capacity);
 	s->old_configs[s->n_old++] = s->config;
 	s->config = wanted;
+	service_reload_webhook(s);
 }
 
 /* "datasets.photos.recipe, state_dir": what must wait for a restart. To be freed; NULL: nothing. */

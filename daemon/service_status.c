@@ -118,6 +118,8 @@ void service_status_unref(const struct service_status *shared)
 	free(s->serve.url);
 	free(s->serve.model);
 	free(s->serve.why);
+	free(s->webhook.server);
+	free(s->webhook.why);
 	free(s->version);
 	free(s->state_dir);
 	free(s->config);

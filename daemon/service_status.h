@@ -95,6 +95,7 @@ struct service_dataset {
 	    retry_at; /* what failed is tried again then, or its hours begin; 0: not by itself */
 	int priority; /* larger goes first */
 	struct queue_counts counts;
+	bool counting;			   /* they are older than what was done last */
 	double images_per_second;	   /* over the last minute */
 	struct eta_range eta;		   /* until nothing is left to do; all -1: not known */
 	uint64_t encoded, failed, skipped; /* since the daemon began */
@@ -166,6 +167,13 @@ struct service_serve {
 	double images_per_second; /* over the last minute */
 };
 
+/* The server that is told, `webhook:` of the configuration. */
+struct service_webhook {
+	char *server;		      /* NULL: nobody is told; then nothing else counts */
+	uint64_t waiting, sent, lost; /* messages */
+	char *why;		      /* the last try failed */
+};
+
 struct service_status {
 	int64_t taken_at;
 	char *version;
@@ -190,6 +198,7 @@ struct service_status {
 	struct service_encoder *encoders;
 	size_t n_encoders;
 	struct service_serve serve;
+	struct service_webhook webhook;
 	unsigned refs; /* private to service_status.c */
 };
 

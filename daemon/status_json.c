@@ -200,6 +200,9 @@ static bool add_problems(json_t *problems, const struct service_status *s)
 	}
 	if (s->serve.url && s->serve.state == SERVE_FAILED)
 		add_problem(problems, "serve", "", s->serve.why);
+	if (s->webhook.why)
+		add_problem(problems, "messages do not arrive at", s->webhook.server,
+			    s->webhook.why);
 	return s->intake_paused || (blocked > 0 && blocked == s->n_datasets) ||
 	       (useless > 0 && useless == s->n_encoders);
 }
@@ -247,22 +250,33 @@ static json_t *stages_json(const struct service_status *s)
 	return list;
 }
 
+json_t *status_json_disk(const struct service_disk_view *d)
+{
+	return with(json_object(),
+		    MEMBERS({"path", json_path(d->path)}, {"free_bytes", json_count(d->free)},
+			    {"total_bytes", json_count(d->total)},
+			    {"usable_bytes", json_count(d->usable)},
+			    {"needed_bytes", json_count(d->needed)},
+			    {"full_in_s", json_seconds(d->full_in_s)}));
+}
+
 static json_t *disks_json(const struct service_status *s)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < s->n_disks; i++) {
-		const struct service_disk_view *d = &s->disks[i];
-
-		json_array_append_new(
-		    list, with(json_object(), MEMBERS({"path", json_path(d->path)},
-						      {"free_bytes", json_count(d->free)},
-						      {"total_bytes", json_count(d->total)},
-						      {"usable_bytes", json_count(d->usable)},
-						      {"needed_bytes", json_count(d->needed)},
-						      {"full_in_s", json_seconds(d->full_in_s)})));
-	}
+	for (size_t i = 0; i < s->n_disks; i++)
+		json_array_append_new(list, status_json_disk(&s->disks[i]));
 	return list;
+}
+
+static json_t *webhook_json(const struct service_webhook *w)
+{
+	if (!w->server)
+		return json_null();
+	return with(json_object(),
+		    MEMBERS({"server", json_clean(w->server)}, {"waiting", json_count(w->waiting)},
+			    {"sent", json_count(w->sent)}, {"lost", json_count(w->lost)},
+			    {"why", json_clean(w->why)}));
 }
 
 json_t *status_json(const struct service_status *s)
@@ -276,7 +290,7 @@ json_t *status_json(const struct service_status *s)
 	with(o, MEMBERS({"taken_at", json_time(s->taken_at)}, {"daemon", daemon_json(s)},
 			{"limit", json_clean(s->limit)}, {"stages", stages_json(s)},
 			{"disks", disks_json(s)}, {"datasets", datasets}, {"encoders", encoders},
-			{"serve", serve_json(&s->serve)}));
+			{"serve", serve_json(&s->serve)}, {"webhook", webhook_json(&s->webhook)}));
 	return o;
 }
 

@@ -11,6 +11,8 @@ struct json_t;
 
 /* Everything. */
 struct json_t *status_json(const struct service_status *s);
+/* A disk, as in it. */
+struct json_t *status_json_disk(const struct service_disk_view *disk);
 /* One dataset. Without @live only what a database can tell: it has no state, rates, scans and so on. */
 struct json_t *status_json_dataset(const struct service_dataset *d, bool live);
 /*

@@ -401,6 +401,17 @@ static void serve_text(struct buffer *out, const json_t *s)
 	text_warning(out, status_text_of(s, "why"));
 }
 
+static void webhook_text(struct buffer *out, const json_t *w)
+{
+	cleanup_free char *line = NULL;
+
+	if (!*status_text_of(w, "why"))
+		return;
+	line = xasprintf("messages do not arrive at %s: %s", status_text_of(w, "server"),
+			 status_text_of(w, "why"));
+	text_warning(out, line);
+}
+
 void status_text(struct buffer *out, const json_t *status, const char *reach, int64_t now)
 {
 	const json_t *daemon = json_object_get(status, "daemon");
@@ -412,6 +423,7 @@ void status_text(struct buffer *out, const json_t *status, const char *reach, in
 	if (json_is_object(daemon))
 		daemon_text(out, daemon, status_text_of(status, "limit"), now);
 	json_array_foreach(disks, i, item) status_disk_warning(out, item);
+	webhook_text(out, json_object_get(status, "webhook"));
 	json_array_foreach(encoders, i, item) encoder_text(out, item);
 	if (json_is_object(json_object_get(status, "serve")))
 		serve_text(out, json_object_get(status, "serve"));

@@ -7,6 +7,7 @@ add_cmocka_test(NAME test_vae_choice SOURCES unit/test_vae_choice.c LIBS latentd
 add_cmocka_test(NAME test_header_fd SOURCES unit/test_header_fd.c LIBS latentd_image)
 add_cmocka_test(NAME test_confine SOURCES unit/test_confine.c LIBS latentd_confine)
 add_cmocka_test(NAME test_stage_meter SOURCES unit/test_stage_meter.c LIBS latentd_daemon LABELS tsan)
+add_cmocka_test(NAME test_notices SOURCES unit/test_notices.c LIBS latentd_daemon PkgConfig::JANSSON)
 add_cmocka_test(NAME test_history SOURCES unit/test_history.c LIBS latentd_daemon)
 add_cmocka_test(NAME test_api_turn SOURCES unit/test_api_turn.c LIBS latentd_daemon LABELS tsan)
 add_cmocka_test(NAME test_event_log SOURCES unit/test_event_log.c LIBS latentd_daemon LABELS tsan)

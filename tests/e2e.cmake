@@ -17,6 +17,7 @@ foreach(name
 	api
 	metrics
 	dashboard
+	webhook
 	pictures
 	plan
 	identity

@@ -293,8 +293,8 @@ static void an_unknown_setting_is_told_the_one_that_was_meant(void **state)
 		       "/f:1:1: unknown setting \"memory_limits\": did you mean memory_limit?");
 	assert_refused("shard-size: 1GiB\n" ENCODER,
 		       "/f:1:1: unknown setting \"shard-size\": expected one of state_dir, "
-		       "memory_limit, model_idle, log_level, log_format, decode, api, serve, "
-		       "datasets, encoders");
+		       "memory_limit, model_idle, log_level, log_format, decode, api, webhook, "
+		       "serve, datasets, encoders");
 	assert_refused("workers: 3\n" ENCODER,
 		       "/f:1:1: unknown setting \"workers\": it belongs below decode");
 	assert_refused("datasets:\n- name: a\n  resolution: 512\n" ENCODER,
@@ -305,8 +305,8 @@ static void an_unknown_setting_is_told_the_one_that_was_meant(void **state)
 		       "/f:3:22: unknown setting \"shard-size\": did you mean shard_size?");
 	assert_refused("\"\\x1b[31m\": 3\n" ENCODER,
 		       "/f:1:1: unknown setting \"\\x1b[31m\": expected one of state_dir, "
-		       "memory_limit, model_idle, log_level, log_format, decode, api, serve, "
-		       "datasets, encoders");
+		       "memory_limit, model_idle, log_level, log_format, decode, api, webhook, "
+		       "serve, datasets, encoders");
 }
 
 static void a_value_of_the_wrong_type_is_told_what_was_expected(void **state)
