@@ -21,6 +21,12 @@ static bool percent_valid(const char *text)
 	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && percent >= 0 && percent < 100;
 }
 
+/* One picture after another needs no more than one GPU. */
+static bool device_valid(const char *text)
+{
+	return cuda_choice_valid(text) && strcmp(text, "cuda:all") != 0;
+}
+
 static const struct setting all[] = {
     {"out", SETTING_PATH, FIELD(out), .value_name = "DIR",
      .help = "output folder of latentctl encode"},
@@ -68,6 +74,9 @@ static const struct setting all[] = {
     {"endpoint", SETTING_STRING, FIELD(endpoint), .valid = remote_url_valid,
      .expected = REMOTE_URL_EXPECTED, .value_name = "URL",
      .help = "decode there instead: latentd serve, or another endpoint of remote_decode"},
+    {"device", SETTING_STRING, FIELD(device), .fallback = "cpu", .valid = device_valid,
+     .expected = "cpu, cuda or cuda:N", .value_name = "DEVICE",
+     .help = "what decodes: cpu, cuda (its first GPU) or cuda:N"},
     {"token-file", SETTING_PATH, FIELD(token_file), .value_name = "FILE",
      .help = "with the token that the endpoint asks for"},
     {"ca-file", SETTING_PATH, FIELD(remote.ca_file), .value_name = "FILE",

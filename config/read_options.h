@@ -4,6 +4,7 @@
 #ifndef LATENTD_CONFIG_READ_OPTIONS_H
 #define LATENTD_CONFIG_READ_OPTIONS_H
 
+#include "config/cuda_options.h"
 #include "config/remote_options.h"
 #include "config/vae_options.h"
 
@@ -35,7 +36,8 @@ struct read_options {
 	const char *vae;		  /* decode, verify: a VAE, as `encode` takes it; NULL */
 	struct vae_options vae_options;	  /* of it, or of a word */
 	const char *endpoint;		  /* instead of vae: what decodes; NULL */
-	const char *token_file;		  /* for it */
+	const char *device;		  /* what decodes, as --device says it; one GPU */
+	const char *token_file;		  /* for the endpoint */
 	struct remote_options remote;	  /* of it what READ_ENDPOINT has */
 	const char *output;		  /* a file */
 	size_t count;			  /* preview */

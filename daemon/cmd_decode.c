@@ -95,8 +95,8 @@ static int decode_of_shard(struct decode *d, struct error *err)
 int cmd_decode(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "vae vae-options output " READ_ENDPOINT, 2,
-	    "decode SHARD KEY --vae VAE|--endpoint URL --out OUT.png"};
+	    "vae vae-options device output " READ_ENDPOINT, 2,
+	    "decode SHARD KEY --vae VAE|--endpoint URL --out OUT.png [--device cuda]"};
 	struct read_options options = {.out = NULL};
 	struct decode d = {.options = &options};
 	int r = read_options_parse(argc, argv, &command, &options);
@@ -213,8 +213,9 @@ static int decode_file(struct latent_decoder *decoder, const struct read_options
 int cmd_decode_latent(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "vae vae-options output scaled", 1,
-	    "decode-latent IN.safetensors|IN.npy --vae VAE --out OUT.png [--scaled]"};
+	    "vae vae-options device output scaled", 1,
+	    "decode-latent IN.safetensors|IN.npy --vae VAE --out OUT.png [--scaled] "
+	    "[--device cuda]"};
 	struct read_options options = {.out = NULL};
 	struct latent_decoder *decoder = NULL;
 	struct latent_decoder_options with;
@@ -222,8 +223,10 @@ int cmd_decode_latent(int argc, char **argv, struct error *err)
 
 	if (r != 0)
 		return read_options_exit(r);
-	with = (struct latent_decoder_options){
-	    .vae = options.vae, .vae_options = &options.vae_options, .factors = options.scaled};
+	with = (struct latent_decoder_options){.vae = options.vae,
+					       .vae_options = &options.vae_options,
+					       .device = options.device,
+					       .factors = options.scaled};
 	r = check_words(&options, "", err);
 	if (r == 0)
 		r = latent_decoder_open(&with, &decoder, err);

@@ -381,9 +381,9 @@ static int preview(struct preview *p, struct error *err)
 int cmd_preview(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "vae vae-options output count fast private-hosts " READ_ENDPOINT, 1,
+	    "vae vae-options device output count fast private-hosts " READ_ENDPOINT, 1,
 	    "preview SHARD|OUT/NAME|URL --out SHEET.png [-n 24] [--vae VAE|--endpoint URL] "
-	    "[--fast] [--private-hosts]"};
+	    "[--device cuda] [--fast] [--private-hosts]"};
 	struct read_options options = {.out = NULL};
 	struct preview p = {.options = &options};
 	int r = read_options_parse(argc, argv, &command, &options);

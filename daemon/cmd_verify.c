@@ -304,9 +304,9 @@ static void print_remedy(const struct verify *total)
 int cmd_verify(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "out name deep decode min-psnr private-hosts vae vae-options " READ_ENDPOINT, 0,
+	    "out name deep decode min-psnr private-hosts vae vae-options device " READ_ENDPOINT, 0,
 	    "verify --out DIR [--name NAME] [--deep] [--decode N --vae VAE|--endpoint URL "
-	    "[--min-psnr DB] [--private-hosts]]"};
+	    "[--device cuda] [--min-psnr DB] [--private-hosts]]"};
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
 	struct read_options options = {.out = NULL};
 	struct verify total = {.opened = &opened, .err = err};

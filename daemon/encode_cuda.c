@@ -56,15 +56,23 @@ static enum latentd_cuda_dtype dtype_of(enum vae_precision precision)
 	return LATENTD_CUDA_F32;
 }
 
-static int open_one(struct vae_model *model, const struct cuda_limits *limits,
-		    enum vae_precision precision, int device, struct encoder **out,
-		    struct error *err)
+/* What every GPU gets. */
+struct opening {
+	struct vae_model *model;
+	const struct cuda_limits *limits;
+	enum vae_precision precision;
+	bool decoder;
+};
+
+static int open_one(const struct opening *o, int device, struct encoder **out, struct error *err)
 {
+	const struct cuda_limits *limits = o->limits;
 	cleanup_free char *cache = cache_file(device);
 	struct cuda_memory memory = {.bytes = 0};
-	struct encoder_cuda_options options = {.model = model,
+	struct encoder_cuda_options options = {.model = o->model,
 					       .device = device,
-					       .precision = dtype_of(precision),
+					       .precision = dtype_of(o->precision),
+					       .decoder = o->decoder,
 					       .cache = cache,
 					       .share = limits->gpu_share,
 					       .pause_when_busy = limits->pause_when_busy};
@@ -75,8 +83,7 @@ static int open_one(struct vae_model *model, const struct cuda_limits *limits,
 	return encoder_cuda_open(&options, out, err);
 }
 
-static int open_all(struct vae_model *model, const struct cuda_limits *limits,
-		    enum vae_precision precision, struct encoder **out, struct error *left_out,
+static int open_all(const struct opening *o, struct encoder **out, struct error *left_out,
 		    struct error *err)
 {
 	struct latentd_cuda_device devices[LATENTD_CUDA_MAX_DEVICES];
@@ -89,8 +96,7 @@ static int open_all(struct vae_model *model, const struct cuda_limits *limits,
 	for (size_t i = 0; i < n; i++) {
 		struct error why = ERROR_INIT;
 
-		if (open_one(model, limits, precision, devices[i].index, &encoders[opened], &why) ==
-		    0)
+		if (open_one(o, devices[i].index, &encoders[opened], &why) == 0)
 			opened++;
 		else if (first.code == ERR_NONE)
 			error_set(&first, why.code, "GPU %d: %s", (int)devices[i].index,
@@ -110,13 +116,14 @@ static int open_all(struct vae_model *model, const struct cuda_limits *limits,
 	return 0;
 }
 
-int encode_cuda_open(const struct recipe_options *o, const struct cuda_limits *limits,
+int encode_cuda_open(const struct recipe_options *o, const struct cuda_limits *limits, bool decoder,
 		     struct encode_model *model, struct encoder **out, struct error *left_out,
 		     struct error *err)
 {
 	int device = cuda_device_of(limits->device), r;
 	struct vae_choice choice = VAE_CHOICE_INIT;
 	struct encode_model opened = {.fake = false};
+	struct opening opening = {.limits = limits, .decoder = decoder};
 	const struct encoder *first;
 
 	if (vae_choice_open(o->vae, &o->vae_options, &choice, err) < 0)
@@ -125,10 +132,10 @@ int encode_cuda_open(const struct recipe_options *o, const struct cuda_limits *l
 	snprintf(opened.name, sizeof(opened.name), "%s", choice.name);
 	opened.multiple = vae_choice_multiple(&choice);
 	opened.resolution = choice.preset ? choice.preset->resolution : 0;
-	if (device == CUDA_ALL_DEVICES)
-		r = open_all(choice.model, limits, opened.precision, out, left_out, err);
-	else
-		r = open_one(choice.model, limits, opened.precision, device, out, err);
+	opening.model = choice.model;
+	opening.precision = opened.precision;
+	r = device == CUDA_ALL_DEVICES ? open_all(&opening, out, left_out, err)
+				       : open_one(&opening, device, out, err);
 	vae_choice_close(&choice);
 	if (r < 0)
 		return -1;

@@ -254,7 +254,7 @@ int encode_setup_open(const struct recipe_options *options, const struct encode_
 	if (place->remote.n_endpoints > 0)
 		r = open_remote(options, place, setup, err);
 	else if (place->cuda)
-		r = encode_cuda_open(options, place->cuda, &setup->model, &setup->encoder,
+		r = encode_cuda_open(options, place->cuda, false, &setup->model, &setup->encoder,
 				     &setup->left_out, err);
 	else
 		r = encode_model_open(options, &place->cpu, &setup->model, &setup->encoder, err);

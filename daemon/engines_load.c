@@ -25,7 +25,8 @@ static int load_unit(struct load_task *t, size_t i, const struct recipe_options 
 
 	cpu.decoder = t->decoder;
 	if (config->type == ENCODER_TYPE_CUDA)
-		return encode_cuda_open(options, &config->cuda, model, &t->encoders[i], err, err);
+		return encode_cuda_open(options, &config->cuda, t->decoder, model, &t->encoders[i],
+					err, err);
 	return encode_model_open(options, &cpu, model, &t->encoders[i], err);
 }
 

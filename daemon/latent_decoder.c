@@ -1,5 +1,6 @@
 #include "daemon/latent_decoder.h"
 
+#include "daemon/gpu_decoder.h"
 #include "daemon/vae_locate.h"
 
 #include "base/checked.h"
@@ -20,6 +21,7 @@ struct latent_decoder {
 	struct kl_decoder *kl;	  /* one of the two */
 	struct tiny_vae *tiny;
 	struct remote_vae *remote; /* or this in place of both */
+	struct encoder *gpu;	   /* or this, which encodes too */
 	char *name;
 	size_t memory;
 	struct vae_encoder *encoder; /* NULL: at most its hash was wanted */
@@ -51,6 +53,10 @@ static int open_kl(struct latent_decoder *d, const struct latent_decoder_options
 	if ((o->factors ? vae_choice_open : vae_choice_look)(o->vae, o->vae_options, &d->choice,
 							     err) < 0)
 		return -1;
+	d->encoder_known =
+	    gpu_decoder_open(o->device, o->vae, o->vae_options, &d->gpu, &d->encoder_hash);
+	if (d->gpu)
+		return 0;
 	d->kl = kl_decoder_load_model(d->choice.model, engine, o->threads, err);
 	if (!d->kl)
 		return -1;
@@ -62,6 +68,7 @@ static int open_kl(struct latent_decoder *d, const struct latent_decoder_options
 static int open_tiny(struct latent_decoder *d, const struct latent_decoder_options *o,
 		     const char *path, const struct vae_engine_ops *engine, struct error *err)
 {
+	gpu_decoder_tiny(o->device);
 	d->tiny = tiny_vae_load(path, VAE_DECODER, engine, o->threads, err);
 	if (!d->tiny)
 		return -1;
@@ -130,15 +137,16 @@ int latent_decoder_options_of(const struct read_options *o, struct remote_vae_op
 	const struct remote_config remote = {&one, 1, {.name = NULL}, o->remote};
 	size_t which;
 
-	*out = (struct latent_decoder_options){.vae = o->vae, .vae_options = &o->vae_options};
+	*out = (struct latent_decoder_options){
+	    .vae = o->vae, .vae_options = &o->vae_options, .device = o->device};
 	if (!o->endpoint && o->token_file)
 		return error_set(err, ERR_CONFIG,
 				 "--token-file is for --endpoint, which is missing");
 	if (!o->endpoint)
 		return 0;
-	if (o->vae)
-		return error_set(err, ERR_CONFIG,
-				 "--vae and --endpoint: decoding is here or there");
+	if (o->vae || strcmp(o->device, "cpu") != 0)
+		return error_set(err, ERR_CONFIG, "%s and --endpoint: decoding is here or there",
+				 o->vae ? "--vae" : "--device");
 	if (o->token_file && remote_secret_check("--token-file", o->token_file, err) < 0)
 		return -1;
 	if (remote_config_check(&remote, &which, err) < 0)
@@ -178,6 +186,7 @@ void latent_decoder_close(struct latent_decoder *d)
 	vae_encoder_free(d->encoder);
 	tiny_vae_free(d->tiny);
 	remote_vae_close(d->remote);
+	encoder_close(d->gpu);
 	free(d->name);
 	vae_choice_close(&d->choice);
 	free(d);
@@ -201,7 +210,7 @@ const struct vae_preset *latent_decoder_preset(const struct latent_decoder *d)
 
 bool latent_decoder_encodes(const struct latent_decoder *d)
 {
-	return d->remote ? remote_vae_model(d->remote)->latentd : d->encoder != NULL;
+	return d->remote ? remote_vae_model(d->remote)->latentd : d->encoder || d->gpu;
 }
 
 size_t latent_decoder_channels(const struct latent_decoder *d)
@@ -245,8 +254,8 @@ int latent_decoder_check(const struct latent_decoder *d, const char *key,
 	    made_by, d->name, have);
 }
 
-static int encode(struct latent_decoder *d, size_t tile, const float *pixels,
-		  const struct image *image, float *moments, struct error *err)
+/* ERR_DATA `record`: the model has no tiles of that size. */
+static int check_tile(const struct latent_decoder *d, size_t tile, struct error *err)
 {
 	struct vae_config tiled = *latent_decoder_config(d);
 	struct error no_tiles = ERROR_INIT;
@@ -256,6 +265,12 @@ static int encode(struct latent_decoder *d, size_t tile, const float *pixels,
 		return error_data(err, "record", "an AutoencoderTiny has no tiles");
 	if (tile > 0 && kl_tiles_check(&tiled, &no_tiles) < 0)
 		return error_data(err, "record", "%s", no_tiles.message);
+	return 0;
+}
+
+static int encode(struct latent_decoder *d, size_t tile, const float *pixels,
+		  const struct image *image, float *moments, struct error *err)
+{
 	if (d->kl) /* one of the two has maps at a time */
 		kl_decoder_rest(d->kl);
 	if (d->tiny)
@@ -296,6 +311,10 @@ int latent_decoder_encode(struct latent_decoder *d, const struct latent_space *s
 	if (d->remote)
 		return remote_vae_encode(d->remote, image->pixels, image->height, image->width, raw,
 					 err);
+	if (check_tile(d, space->tile, err) < 0)
+		return -1;
+	if (d->gpu)
+		return gpu_decoder_mean(d->gpu, space->tile, image, raw, err);
 	return encode_here(d, space, image, raw, err);
 }
 
@@ -358,9 +377,13 @@ static int decode_here(struct latent_decoder *d, const struct latent_space *spac
 		return -1;
 	if (d->encoder)
 		vae_encoder_rest(d->encoder);
-	r = d->tiny ? decode_tiny(d, space, raw, pixels, err)
-		    : kl_decoder_decode(d->kl, raw->data, raw->shape[1], raw->shape[2], pixels,
-					NULL, err);
+	if (d->tiny)
+		r = decode_tiny(d, space, raw, pixels, err);
+	else if (d->gpu)
+		r = gpu_decoder_picture(d->gpu, raw, pixels, err);
+	else
+		r = kl_decoder_decode(d->kl, raw->data, raw->shape[1], raw->shape[2], pixels, NULL,
+				      err);
 	if (r < 0)
 		return -1;
 	pixel_range_stored(image.pixels, pixels, image_bytes(&image));

@@ -1,5 +1,5 @@
 /*
- * Latents back to pictures, on this machine or on an endpoint (remote_vae.h).
+ * Latents back to pictures, on this machine's processor or a GPU of it, or on an endpoint (remote_vae.h).
  *
  *	latent_decoder_open(&options, &decoder, err)
  *	latent_decoder_check(decoder, key, &space, err)          of each latent that comes from somewhere
@@ -18,9 +18,10 @@ struct latent_decoder_options {
 	const char *
 	    vae; /* as vae_locate.h says; or an AutoencoderTiny (tiny_vae.h), for its channels a preview of any model */
 	const struct vae_options *vae_options;
-	size_t threads; /* 0: all cores */
-	size_t memory;	/* kl_decoder_limit_memory(); 0: memory_allowed() / 2 */
-	bool encoder;	/* for latent_decoder_encode() */
+	const char *device; /* as --device says it; NULL: the processor */
+	size_t threads;	    /* 0: all cores */
+	size_t memory;	    /* kl_decoder_limit_memory(); 0: memory_allowed() / 2 */
+	bool encoder;	    /* for latent_decoder_encode() */
 	const struct remote_vae_options *endpoint; /* in place of vae and all above; NULL: here */
 	bool factors; /* what tells no scaling and shift is refused: for latents without a record */
 };
@@ -35,7 +36,10 @@ int latent_decoder_options_of(const struct read_options *options,
 			      struct remote_vae_options *endpoint,
 			      struct latent_decoder_options *out, struct error *err);
 
-/* ERR_CONFIG: no such model, or one without a decoder. */
+/*
+ * ERR_CONFIG: no such model, or one without a decoder. Where a GPU is wanted and does not compute it, the processor does,
+ * and a line on standard error says why.
+ */
 int latent_decoder_open(const struct latent_decoder_options *options, struct latent_decoder **out,
 			struct error *err);
 void latent_decoder_close(struct latent_decoder *decoder);

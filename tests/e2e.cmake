@@ -58,6 +58,7 @@ foreach(name
 	remote_daemon
 	migration
 	cuda
+	cuda_decode
 	gpu_check
 	)
 	add_test(NAME e2e_${name} COMMAND ${Python3_EXECUTABLE} -B

@@ -14,12 +14,14 @@ static struct cuda_job *add_job(struct cuda_work *w, size_t width, size_t height
 	size_t downscale = vae_config_downscale(w->config);
 	size_t floats = 2 * w->config->latent_channels * (width / downscale) * (height / downscale);
 
+	if (w->batch->decode)
+		floats = 3 * width * height;
 	assert(w->n <= CUDA_WORK_JOBS);
 	j->work = w;
 	j->items = xcalloc(n, sizeof(*j->items));
-	j->moments = xcalloc(n * floats, sizeof(*j->moments));
+	j->results = xcalloc(n * floats, sizeof(*j->results));
 	for (size_t i = 0; i < n; i++)
-		j->items[i].result = j->moments + i * floats;
+		j->items[i].result = j->results + i * floats;
 	j->job = (struct latentd_cuda_job){.width = (uint32_t)width,
 					   .height = (uint32_t)height,
 					   .n = (uint32_t)n,
@@ -101,13 +103,15 @@ struct cuda_work *cuda_work_new(const struct vae_config *config, struct encode_b
 
 	w->batch = batch;
 	w->config = config;
-	if (batch->tile > 0 && (batch->width > batch->tile || batch->height > batch->tile)) {
+	if (!batch->decode && batch->tile > 0 &&
+	    (batch->width > batch->tile || batch->height > batch->tile)) {
 		add_tiles(w);
 		return w;
 	}
 	j = add_job(w, batch->width, batch->height, batch->n);
 	for (size_t i = 0; i < batch->n; i++)
-		j->items[i].input = batch->items[i].pixels;
+		j->items[i].input = batch->decode ? (const void *)batch->items[i].values
+						  : (const void *)batch->items[i].pixels;
 	return w;
 }
 
@@ -135,6 +139,14 @@ static void take_moments(const struct cuda_work *w, struct encode_item *item, co
 	if (ndarray_alloc(&item->latent, DTYPE_F32, 3, shape, &item->error) == 0)
 		posterior_apply(b->posterior, moments, channels, shape[1] * shape[2],
 				&item->content, b->seed, item->latent.data);
+}
+
+static void take_picture(const struct cuda_work *w, struct encode_item *item, const float *picture)
+{
+	const size_t shape[3] = {w->batch->height, w->batch->width, 3};
+
+	if (ndarray_alloc(&item->latent, DTYPE_F32, 3, shape, &item->error) == 0)
+		memcpy(item->latent.data, picture, item->latent.bytes);
 }
 
 /* Flags of all parts of an image: done if every one is, the others if any has them. */
@@ -172,6 +184,8 @@ static void join_tiles(struct cuda_work *w, size_t image)
 
 void cuda_work_finish(struct cuda_work *w)
 {
+	const char *what = w->batch->decode ? "picture" : "latent";
+
 	for (size_t i = 0; i < w->batch->n; i++) {
 		struct encode_item *item = &w->batch->items[i];
 		uint32_t flags = flags_of(w, i);
@@ -180,13 +194,15 @@ void cuda_work_finish(struct cuda_work *w)
 		if (!(flags & LATENTD_CUDA_ITEM_DONE))
 			item->error = w->failure;
 		else if (flags & LATENTD_CUDA_ITEM_TOO_LARGE)
-			error_data(
-			    &item->error, "too_large",
-			    "its latent overflows, and the GPU's memory is too small to repeat "
-			    "it in float32");
+			error_data(&item->error, "too_large",
+				   "its %s overflows, and the GPU's memory is too small to repeat "
+				   "it in float32",
+				   what);
 		else if (flags & LATENTD_CUDA_ITEM_NOT_FINITE)
 			error_data(&item->error, "non_finite",
-				   "the latent has values that are not finite, in float32 too");
+				   "the %s has values that are not finite, in float32 too", what);
+		else if (w->batch->decode)
+			take_picture(w, item, w->jobs[0].items[i].result);
 		else if (w->n_tiles > 0)
 			join_tiles(w, i);
 		else
@@ -200,7 +216,7 @@ void cuda_work_free(struct cuda_work *w)
 	for (size_t i = 0; i < CUDA_WORK_JOBS; i++) {
 		free(w->jobs[i].items);
 		free(w->jobs[i].pixels);
-		free(w->jobs[i].moments);
+		free(w->jobs[i].results);
 	}
 	free(w->tiles);
 	free(w);

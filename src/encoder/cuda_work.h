@@ -1,5 +1,5 @@
 /*
- * A batch on its way through the CUDA plugin: one job of all its images, or, in diffusers' tiles, one for each shape that
+ * A batch on its way through the CUDA plugin: one job of all its images or latents, or, in diffusers' tiles, one for each shape that
  * tiles have. Along one side there are three lengths at most: a whole tile's, and as tiles overlap by a quarter two may
  * reach the edge.
  *
@@ -24,7 +24,7 @@ struct cuda_job {
 	struct cuda_work *work;
 	struct latentd_cuda_item *items;
 	uint8_t *pixels; /* of tiles; images are used where they are */
-	float *moments;
+	float *results;
 };
 
 struct cuda_work {

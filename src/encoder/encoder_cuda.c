@@ -1,7 +1,8 @@
 /*
  * The plugin keeps two jobs under way and is collected from when a driver asks, which waits for the device: so nothing
  * here is pollable. A batch is a job or a few (cuda_work.h); what comes back is moments, of which the posterior is made
- * here, as for every other engine. Cancelling moves a mark, as in encoder_blocking.c: batches with a smaller number end.
+ * here, as for every other engine. A decoder is a model and an engine of its own, which shares the GPU's memory with the
+ * encoder's (latentd_cuda.h: beside). Cancelling moves a mark, as in encoder_blocking.c: batches with a smaller number end.
  */
 #include "encoder/encoder_cuda.h"
 
@@ -10,20 +11,26 @@
 #include "encoder/cuda/gpu_layers.h"
 #include "encoder/cuda_plugin_load.h"
 #include "encoder/cuda_work.h"
+#include "vae/vae_decoder.h"
 
 #include <assert.h>
 #include <stdatomic.h>
 #include <string.h>
 
+/* One of the model's two networks. */
+struct network {
+	struct latentd_cuda_model *model;
+	struct latentd_cuda_engine *engine;
+	struct sha256 weights;
+};
+
 struct encoder_cuda {
 	struct encoder base;
 	const struct latentd_cuda_api *api;
-	struct latentd_cuda_model *model;
-	struct latentd_cuda_engine *engine;
+	struct network encoder, decoder; /* without an engine: there is none */
 	struct encoder_caps caps;
 	struct latentd_cuda_caps plugin_caps;
 	struct vae_config config;
-	struct sha256 weights;
 	struct cuda_work *line[LATENTD_CUDA_IN_FLIGHT]; /* the oldest first */
 	size_t n;
 	atomic_uint_fast64_t submitted, cancelled; /* numbers of batches */
@@ -36,15 +43,18 @@ static struct encoder_cuda *cuda_of(const struct encoder *e)
 
 /* -- weights -------------------------------------------------------------------------------------- */
 
-static struct latentd_cuda_config config_of(const struct vae_config *v)
+static struct latentd_cuda_config config_of(const struct vae_config *v, enum vae_part part)
 {
-	struct latentd_cuda_config c = {.size = sizeof(c),
-					.blocks = (uint32_t)v->blocks,
-					.layers_per_block = (uint32_t)v->layers_per_block,
-					.groups = (uint32_t)v->norm_num_groups,
-					.latent_channels = (uint32_t)v->latent_channels,
-					.quant_conv = v->use_quant_conv,
-					.attention = v->mid_block_add_attention};
+	bool decoder = part == VAE_DECODER;
+	struct latentd_cuda_config c = {
+	    .size = sizeof(c),
+	    .part = decoder ? LATENTD_CUDA_DECODER : LATENTD_CUDA_ENCODER,
+	    .blocks = (uint32_t)v->blocks,
+	    .layers_per_block = (uint32_t)v->layers_per_block,
+	    .groups = (uint32_t)v->norm_num_groups,
+	    .latent_channels = (uint32_t)v->latent_channels,
+	    .quant_conv = decoder ? v->use_post_quant_conv : v->use_quant_conv,
+	    .attention = v->mid_block_add_attention};
 
 	for (size_t i = 0; i < v->blocks && i < LATENTD_CUDA_MAX_BLOCKS; i++)
 		c.channels[i] = (uint32_t)v->block_out_channels[i];
@@ -76,8 +86,8 @@ static int read_tensor(struct tensors *t, struct kl_weights *weights, const stru
 	return 0;
 }
 
-/* Every tensor that the encoder has, and no other: the hash covers what is computed with. */
-static int read_tensors(struct tensors *t, struct vae_model *model,
+/* Every tensor that @part has, and no other: the hash covers what is computed with. */
+static int read_tensors(struct tensors *t, struct vae_model *model, enum vae_part part,
 			const struct latentd_cuda_config *config, struct error *err)
 {
 	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
@@ -92,24 +102,25 @@ static int read_tensors(struct tensors *t, struct vae_model *model,
 			r = read_tensor(t, model->weights, &layers->layers[i], "bias", err);
 	}
 	free(layers);
-	return r < 0 ? -1 : kl_weights_check_rest(model->weights, VAE_ENCODER, err);
+	return r < 0 ? -1 : kl_weights_check_rest(model->weights, part, err);
 }
 
-static int load_model(struct encoder_cuda *e, struct vae_model *model, struct error *err)
+static int load_model(struct encoder_cuda *e, struct vae_model *model, enum vae_part part,
+		      struct network *out, struct error *err)
 {
-	const struct latentd_cuda_config config = config_of(&model->config);
+	const struct latentd_cuda_config config = config_of(&model->config, part);
 	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
 	struct tensors *t = xcalloc(1, sizeof(*t));
-	int r = read_tensors(t, model, &config, err);
+	int r = read_tensors(t, model, part, &config, err);
 
-	if (r == 0 && e->api->model_open(&config, t->list, t->n, &e->model, &refusal) < 0)
+	if (r == 0 && e->api->model_open(&config, t->list, t->n, &out->model, &refusal) < 0)
 		r = cuda_plugin_error(&refusal, err);
 	for (size_t i = 0; i < t->n; i++) {
 		free(t->names[i]);
 		free(t->values[i]);
 	}
 	free(t);
-	return r < 0 ? -1 : kl_weights_hash(model->weights, VAE_ENCODER, &e->weights, err);
+	return r < 0 ? -1 : kl_weights_hash(model->weights, part, &out->weights, err);
 }
 
 /* -- batches -------------------------------------------------------------------------------------- */
@@ -129,6 +140,12 @@ static bool is_cancelled(const struct encoder_cuda *e, const struct cuda_work *w
 	return w->number < atomic_load(&e->cancelled);
 }
 
+static struct latentd_cuda_engine *engine_of(const struct encoder_cuda *e,
+					     const struct cuda_work *w)
+{
+	return w->batch->decode ? e->decoder.engine : e->encoder.engine;
+}
+
 /* The next job of @w. 0, LATENTD_CUDA_FULL, or -1: nothing more of it is submitted. */
 static int submit_job(struct encoder_cuda *e, struct cuda_work *w)
 {
@@ -141,7 +158,7 @@ static int submit_job(struct encoder_cuda *e, struct cuda_work *w)
 		cuda_work_fail(w, &why);
 		return -1;
 	}
-	r = e->api->submit(e->engine, &w->jobs[w->submitted].job, &refusal);
+	r = e->api->submit(engine_of(e, w), &w->jobs[w->submitted].job, &refusal);
 	if (r > 0)
 		return LATENTD_CUDA_FULL;
 	if (r < 0) {
@@ -151,7 +168,7 @@ static int submit_job(struct encoder_cuda *e, struct cuda_work *w)
 	}
 	w->submitted++;
 	if (is_cancelled(e, w)) /* meanwhile: the plugin did not have it yet */
-		e->api->cancel(e->engine);
+		e->api->cancel(engine_of(e, w));
 	return 0;
 }
 
@@ -190,14 +207,14 @@ static int encoder_cuda_submit(struct encoder *base, struct encode_batch *batch,
 	return 0;
 }
 
-/* One job back from the plugin. False: none yet. */
-static bool collect_job(struct encoder_cuda *e, int timeout_ms)
+/* One job back from an engine. False: none yet. */
+static bool collect_job(struct encoder_cuda *e, struct latentd_cuda_engine *engine, int timeout_ms)
 {
 	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
 	struct latentd_cuda_job *finished = NULL;
 	struct error failure = ERROR_INIT;
 	struct cuda_work *w;
-	int r = e->api->collect(e->engine, timeout_ms, &finished, &refusal);
+	int r = e->api->collect(engine, timeout_ms, &finished, &refusal);
 
 	assert((r <= 0) == (finished != NULL));
 	if (r > 0)
@@ -222,7 +239,7 @@ static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct enc
 		return ENCODER_NOTHING;
 	submit_jobs(e);
 	while (!cuda_work_is_over(w)) {
-		if (!collect_job(e, timeout_ms))
+		if (!collect_job(e, engine_of(e, w), timeout_ms))
 			return ENCODER_NOTHING;
 		submit_jobs(e);
 	}
@@ -243,12 +260,17 @@ static void encoder_cuda_cancel(struct encoder *base)
 
 	while (old < mark && !atomic_compare_exchange_weak(&e->cancelled, &old, mark))
 		continue;
-	e->api->cancel(e->engine);
+	e->api->cancel(e->encoder.engine);
+	if (e->decoder.engine)
+		e->api->cancel(e->decoder.engine);
 }
 
 static uint64_t encoder_cuda_ticks(const struct encoder *e)
 {
-	return cuda_of(e)->api->ticks(cuda_of(e)->engine);
+	const struct encoder_cuda *c = cuda_of(e);
+
+	return c->api->ticks(c->encoder.engine) +
+	       (c->decoder.engine ? c->api->ticks(c->decoder.engine) : 0);
 }
 
 static int encoder_cuda_pollable(struct encoder *e)
@@ -257,15 +279,21 @@ static int encoder_cuda_pollable(struct encoder *e)
 	return -1;
 }
 
+static void close_network(const struct latentd_cuda_api *api, struct network *n)
+{
+	if (n->engine)
+		api->engine_close(n->engine);
+	if (n->model)
+		api->model_close(n->model);
+}
+
 static void encoder_cuda_close(struct encoder *base)
 {
 	struct encoder_cuda *e = cuda_of(base);
 
 	assert(e->n == 0);
-	if (e->engine)
-		e->api->engine_close(e->engine);
-	if (e->model)
-		e->api->model_close(e->model);
+	close_network(e->api, &e->decoder);
+	close_network(e->api, &e->encoder);
 	free(e);
 }
 
@@ -284,7 +312,7 @@ static const struct encoder_ops encoder_cuda_ops = {
 /* -- opening -------------------------------------------------------------------------------------- */
 
 static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options *options,
-		       struct error *err)
+		       struct network *n, struct error *err)
 {
 	const struct latentd_cuda_options o = {.size = sizeof(o),
 					       .device = options->device,
@@ -293,16 +321,37 @@ static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options
 					       .memory_percent = options->memory_percent,
 					       .cache = options->cache,
 					       .share = options->share > 0 ? options->share : 1,
-					       .pause_when_busy = options->pause_when_busy};
+					       .pause_when_busy = options->pause_when_busy,
+					       .beside = e->encoder.engine};
 	struct latentd_cuda_error refusal = {LATENTD_CUDA_OK, ""};
 
-	if (e->api->engine_open(e->model, &o, &e->engine, &refusal) < 0) {
+	if (e->api->engine_open(n->model, &o, &n->engine, &refusal) < 0) {
 		/* no image is to blame */
 		return refusal.code == LATENTD_CUDA_TOO_LARGE
 			   ? error_set(err, ERR_CONFIG, "%s", refusal.message)
 			   : cuda_plugin_error(&refusal, err);
 	}
-	e->api->caps(e->engine, &e->plugin_caps);
+	return 0;
+}
+
+static int open_network(struct encoder_cuda *e, const struct encoder_cuda_options *options,
+			enum vae_part part, struct network *n, struct error *err)
+{
+	return load_model(e, options->model, part, n, err) < 0 ||
+		       open_engine(e, options, n, err) < 0
+		   ? -1
+		   : 0;
+}
+
+static int open_networks(struct encoder_cuda *e, const struct encoder_cuda_options *options,
+			 struct error *err)
+{
+	if (open_network(e, options, VAE_ENCODER, &e->encoder, err) < 0)
+		return -1;
+	if (options->decoder && vae_decoder_exists(options->model) &&
+	    open_network(e, options, VAE_DECODER, &e->decoder, err) < 0)
+		return -1;
+	e->api->caps(e->encoder.engine, &e->plugin_caps);
 	e->caps = (struct encoder_caps){.latent_channels = e->config.latent_channels,
 					.downscale = e->plugin_caps.downscale,
 					.best_batch = e->plugin_caps.best_batch,
@@ -311,6 +360,7 @@ static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options
 					.moments = true,
 					.draw = true,
 					.tiles = true,
+					.decodes = e->decoder.engine != NULL,
 					.engine = e->plugin_caps.engine};
 	return 0;
 }
@@ -322,7 +372,7 @@ int encoder_cuda_open(const struct encoder_cuda_options *options, struct encoder
 
 	if (options->model->tiny)
 		return error_set(err, ERR_CONFIG,
-				 "%s: an AutoencoderTiny is encoded on the processor, the CUDA "
+				 "%s: an AutoencoderTiny is computed on the processor, the CUDA "
 				 "engine computes AutoencoderKL",
 				 vae_model_name(options->model));
 	e = xcalloc(1, sizeof(*e));
@@ -331,7 +381,7 @@ int encoder_cuda_open(const struct encoder_cuda_options *options, struct encoder
 	e->base.ops = &encoder_cuda_ops;
 	e->config = options->model->config;
 	e->api = cuda_plugin_load(options->plugin, err);
-	if (!e->api || load_model(e, options->model, err) < 0 || open_engine(e, options, err) < 0) {
+	if (!e->api || open_networks(e, options, err) < 0) {
 		encoder_cuda_close(&e->base);
 		return -1;
 	}
@@ -346,7 +396,7 @@ const struct vae_config *encoder_cuda_config(const struct encoder *e)
 
 const struct sha256 *encoder_cuda_weights_hash(const struct encoder *e)
 {
-	return e->ops == &encoder_cuda_ops ? &cuda_of(e)->weights : NULL;
+	return e->ops == &encoder_cuda_ops ? &cuda_of(e)->encoder.weights : NULL;
 }
 
 int encoder_cuda_devices(const char *plugin, struct latentd_cuda_device *list, size_t max,

@@ -1,5 +1,5 @@
 /*
- * The `cuda` encoder: an AutoencoderKL on an NVIDIA GPU, by the plugin latentd-cuda.so, which is loaded when the first
+ * The `cuda` encoder: an AutoencoderKL on an NVIDIA GPU, its decoder too where that is wanted, by the plugin latentd-cuda.so, which is loaded when the first
  * such encoder is opened. The plugin is looked for at $LATENTD_CUDA_PLUGIN, beside the program, in ../lib/latentd/
  * from there, and where the dynamic loader looks.
  */
@@ -14,6 +14,7 @@ struct encoder_cuda_options {
 	struct vae_model *model; /* open; may be closed once the encoder is */
 	int device;		 /* as CUDA counts them */
 	enum latentd_cuda_dtype precision;
+	bool decoder;		 /* decodes too, where the model has a decoder */
 	size_t memory;		 /* bytes of the GPU; 0: see below */
 	unsigned memory_percent; /* of what is free of it; 0: 80 */
 	const char *cache;	 /* file that remembers algorithms; NULL: none */

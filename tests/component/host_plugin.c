@@ -10,6 +10,7 @@
  *	overflow    repeats the first image of each job in float32
  *	overflow-no-room  has no memory to repeat it
  *	one-lost    opens no engine on the second of its devices
+ *	decoder-no-room  may take too little memory for a decoder
  * HOST_PLUGIN_DEVICES is how many it has (1). HOST_PLUGIN_LOG is a file to which each engine that is opened adds a line with
  * its options.
  */
@@ -61,14 +62,15 @@ static int host_devices(struct latentd_cuda_device *list, size_t max, size_t *n,
 	return 0;
 }
 
-static void write_log(const struct latentd_cuda_options *o)
+static void write_log(const struct latentd_cuda_options *o, enum latentd_cuda_part part)
 {
 	const char *path = getenv("HOST_PLUGIN_LOG");
 	FILE *f = path ? fopen(path, "a") : NULL;
 
 	if (!f)
 		return;
-	fprintf(f, "device=%d %s memory=%llu percent=%u share=%g pause=%u cache=%s\n", o->device,
+	fprintf(f, "%sdevice=%d %s memory=%llu percent=%u share=%g pause=%u cache=%s\n",
+		part == LATENTD_CUDA_DECODER ? "decoder " : "", o->device,
 		latentd_cuda_dtype_name(o->dtype), (unsigned long long)o->memory, o->memory_percent,
 		o->share, o->pause_when_busy, o->cache ? o->cache : "");
 	fclose(f);
@@ -91,7 +93,9 @@ static int host_engine_open(struct latentd_cuda_model *model,
 		return plugin_error_cuda(err, 36, "opening the GPU");
 	if (misbehaves("one-lost") && options->device == 1)
 		return plugin_error_cuda(err, 719, "opening the GPU");
-	write_log(options);
+	if (misbehaves("decoder-no-room") && model->config.part == LATENTD_CUDA_DECODER)
+		return plugin_error_set(err, LATENTD_CUDA_TOO_LARGE, "the parameters do not fit");
+	write_log(options, model->config.part);
 	e = calloc(1, sizeof(*e));
 	e->model = model;
 	e->index = options->device;

@@ -14,9 +14,9 @@ static char *plugin_path(void)
 	return xasprintf("%s/tests/host_plugin.so", getenv("LATENTD_BUILD_DIR"));
 }
 
-static struct vae_model *model_open(void)
+static struct vae_model *model_of(const char *name)
 {
-	char *folder = testing_golden("kl_sd");
+	char *folder = testing_golden(name);
 	struct error err = ERROR_INIT;
 	struct vae_model *model = vae_model_open(folder, NULL, &err);
 
@@ -24,6 +24,11 @@ static struct vae_model *model_open(void)
 		fail_msg("%s", err.message);
 	free(folder);
 	return model;
+}
+
+static struct vae_model *model_open(void)
+{
+	return model_of("kl_sd");
 }
 
 static int try_open(const char *plugin, struct encoder **out, struct error *err)
@@ -367,6 +372,128 @@ static void a_third_batch_must_wait(void **state)
 	encoder_close(e);
 }
 
+/* -- decoding ---------------------------------------------------------------------------------------- */
+
+static struct encoder *decoder_open(const char *name, bool cuda)
+{
+	char *plugin = plugin_path();
+	struct vae_model *model = model_of(name);
+	struct encoder_cuda_options on_cuda = {.model = model, .plugin = plugin, .decoder = true};
+	struct encoder_cpu_options on_cpu = {.model = model, .threads = 1, .decoder = true};
+	struct encoder *e = NULL;
+	struct error err = ERROR_INIT;
+
+	assert_ok(cuda ? encoder_cuda_open(&on_cuda, &e, &err)
+		       : encoder_cpu_open(&on_cpu, &e, &err),
+		  &err);
+	vae_model_close(model);
+	free(plugin);
+	return e;
+}
+
+static struct encode_batch *latents_of(float *values, size_t n)
+{
+	enum { EACH = 4 * (HEIGHT / 8) * (WIDTH / 8) };
+	struct encode_batch *batch = encode_batch_new(n);
+
+	batch->width = WIDTH;
+	batch->height = HEIGHT;
+	batch->decode = true;
+	batch->tile = 64; /* of encodes only */
+	for (size_t i = 0; i < n * EACH; i++)
+		values[i] = (float)(i * 37 % 101) / 25 - 2;
+	for (size_t i = 0; i < n; i++)
+		batch->items[i].values = values + i * EACH;
+	return batch;
+}
+
+static void pictures_are_those_of_the_cpu_decoder(void **state)
+{
+	struct encoder *cuda = decoder_open("../../models/demo", true);
+	struct encoder *cpu = decoder_open("../../models/demo", false);
+	float values[2 * 4 * HEIGHT * WIDTH];
+	struct encode_batch *a = latents_of(values, 2), *b = latents_of(values, 2);
+
+	(void)state;
+	assert_true(encoder_caps(cuda)->decodes);
+	encode(cuda, a);
+	encode(cpu, b);
+	assert_same_latents(a, b);
+	assert_int_equal(a->items[0].latent.shape[0], HEIGHT);
+	assert_memory_equal(encoder_cuda_weights_hash(cuda),
+			    vae_encoder_weights_hash(encoder_cpu_vae(cpu)), sizeof(struct sha256));
+	encode_batch_free(a);
+	encode_batch_free(b);
+	encoder_close(cuda);
+	encoder_close(cpu);
+}
+
+/* Both engines have work at once; batches come back in their order whichever they are. */
+static void encodes_and_decodes_come_back_in_order(void **state)
+{
+	struct encoder *e = decoder_open("../../models/demo", true);
+	uint8_t pixels[2 * WIDTH * HEIGHT * 3];
+	float values[2 * 4 * HEIGHT * WIDTH];
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	for (int order = 0; order < 2; order++) {
+		struct encode_batch *batches[2], *done = NULL;
+
+		batches[order] = batch_of(pixels, 2, POSTERIOR_MEAN);
+		batches[1 - order] = latents_of(values, 2);
+		for (size_t i = 0; i < 2; i++)
+			assert_ok(encoder_submit(e, batches[i], &err), &err);
+		for (size_t i = 0; i < 2; i++) {
+			assert_ok(encoder_collect(e, -1, &done, &err), &err);
+			assert_ptr_equal(done, batches[i]);
+			for (size_t k = 0; k < 2; k++)
+				assert_int_equal(done->items[k].error.code, ERR_NONE);
+		}
+		encode_batch_free(batches[0]);
+		encode_batch_free(batches[1]);
+	}
+	encoder_close(e);
+}
+
+static void a_model_without_a_decoder_encodes_only(void **state)
+{
+	struct encoder *e = decoder_open("kl_sd", true);
+	float values[4 * HEIGHT * WIDTH];
+	struct encode_batch *batch = latents_of(values, 1);
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_false(encoder_caps(e)->decodes);
+	assert_error(encoder_submit(e, batch, &err), &err, ERR_CONFIG);
+	encode_batch_free(batch);
+	encoder_close(e);
+}
+
+static void a_decode_that_is_cancelled_or_whose_gpu_is_lost_says_so(void **state)
+{
+	struct encoder *e = decoder_open("../../models/demo", true);
+	float values[2 * 4 * HEIGHT * WIDTH];
+	struct encode_batch *batch = latents_of(values, 1), *lost = latents_of(values, 2);
+	struct encode_batch *done = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(encoder_submit(e, batch, &err), &err);
+	encoder_cancel(e);
+	assert_ok(encoder_collect(e, -1, &done, &err), &err);
+	assert_int_equal(batch->items[0].error.code, ERR_TRANSIENT);
+	assert_ok(encoder_submit(e, lost, &err), &err);
+	setenv("HOST_PLUGIN", "lost", 1);
+	assert_error(encoder_collect(e, -1, &done, &err), &err, ERR_IO);
+	unsetenv("HOST_PLUGIN");
+	assert_int_equal(lost->items[0].error.code, ERR_NONE);
+	assert_int_equal(lost->items[1].error.code, ERR_IO);
+	encode_batch_free(batch);
+	encode_batch_free(lost);
+	encoder_close(e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -385,6 +512,10 @@ int main(void)
 		an_image_that_overflows_and_does_not_fit_in_float32_is_too_large_alone),
 	    cmocka_unit_test(what_is_cancelled_comes_back_to_be_tried_again),
 	    cmocka_unit_test(a_third_batch_must_wait),
+	    cmocka_unit_test(pictures_are_those_of_the_cpu_decoder),
+	    cmocka_unit_test(encodes_and_decodes_come_back_in_order),
+	    cmocka_unit_test(a_model_without_a_decoder_encodes_only),
+	    cmocka_unit_test(a_decode_that_is_cancelled_or_whose_gpu_is_lost_says_so),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

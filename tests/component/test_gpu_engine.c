@@ -177,15 +177,15 @@ struct encode {
 	float *moments;
 	uint32_t *flags;
 	uint8_t *arena;
-	size_t n, pixels, floats, arena_bytes;
-	size_t slots[3 * GPU_SLOTS]; /* where inputs and results of both are */
+	size_t n, input, floats, arena_bytes; /* bytes and floats of an image */
+	size_t slots[3 * GPU_SLOTS];	      /* where inputs and results of both are */
 	enum latentd_cuda_dtype dtype;
 };
 
 /* Maps take all of the arena but the slots. */
 static void overwrite_maps(const struct encode *e)
 {
-	const size_t sizes[3] = {e->n * e->pixels * 3, e->n * e->floats * 4, e->n * 4};
+	const size_t sizes[3] = {e->n * e->input, e->n * e->floats * 4, e->n * 4};
 	uint8_t *before = xmalloc(e->arena_bytes);
 
 	memcpy(before, e->arena, e->arena_bytes);
@@ -201,16 +201,22 @@ static void run_encode(const void *arg)
 
 	overwrite_maps(e);
 	for (size_t i = 0; i < e->n; i++) {
-		const uint8_t *image = e->bytes + i * e->pixels * 3;
+		const uint8_t *image = e->bytes + i * e->input;
 		double sum = 0;
 
-		for (size_t p = 0; p < e->pixels * 3; p++)
+		for (size_t p = 0; p < e->input; p++)
 			sum += (double)image[p] * (double)(p % 7 + 1);
 		for (size_t k = 0; k < e->floats; k++)
 			e->moments[i * e->floats + k] = (float)(sum / 1000 + (double)k);
 		e->flags[i] = image[0] == ALWAYS_OVERFLOWS ||
 			      (image[0] == OVERFLOWS && e->dtype != LATENTD_CUDA_F32);
 	}
+}
+
+/* Bytes of an image. */
+static size_t input_of(const struct latentd_cuda_model *m, size_t width, size_t height)
+{
+	return gpu_port_values(&m->steps.input, height, width) * m->steps.input.element;
 }
 
 int gpu_network_run(struct gpu_network *net, const struct gpu_plan *plan, void *arena, int slot,
@@ -223,9 +229,9 @@ int gpu_network_run(struct gpu_network *net, const struct gpu_plan *plan, void *
 	    .flags = (uint32_t *)(void *)(at + plan->flags[slot]),
 	    .arena = at,
 	    .n = (size_t)plan->shape.n,
-	    .pixels = (size_t)(plan->shape.height * plan->shape.width),
-	    .floats = (size_t)CHANNELS * (size_t)(plan->shape.height / DOWN) *
-		      (size_t)(plan->shape.width / DOWN),
+	    .input = input_of(net->model, (size_t)plan->shape.width, (size_t)plan->shape.height),
+	    .floats = gpu_port_values(&net->model->steps.result, (size_t)plan->shape.height,
+				      (size_t)plan->shape.width),
 	    .arena_bytes = plan->arena,
 	    .slots = {plan->input[0], plan->result[0], plan->flags[0], plan->input[1],
 		      plan->result[1], plan->flags[1]},
@@ -253,7 +259,7 @@ struct work {
 	size_t image, floats;
 };
 
-static struct latentd_cuda_model model;
+static struct latentd_cuda_model model, decoder;
 
 static int make_model(void **state)
 {
@@ -265,17 +271,21 @@ static int make_model(void **state)
 						    .groups = 4,
 						    .latent_channels = 4};
 	gpu_steps_list(&model.config, &model.steps);
+	decoder.config = model.config;
+	decoder.config.part = LATENTD_CUDA_DECODER;
+	gpu_steps_list(&decoder.config, &decoder.steps);
 	assert_int_equal(gpu_model_downscale(&model), DOWN);
 	assert_int_equal(gpu_model_moments(&model), CHANNELS);
 	return 0;
 }
 
-static struct work *work_new(uint32_t width, uint32_t height, uint32_t n, uint32_t seed)
+static struct work *work_of(const struct latentd_cuda_model *m, uint32_t width, uint32_t height,
+			    uint32_t n, uint32_t seed)
 {
 	struct work *w = xcalloc(1, sizeof(*w));
 
-	w->image = (size_t)width * height * 3;
-	w->floats = (size_t)CHANNELS * (width / DOWN) * (height / DOWN);
+	w->image = input_of(m, width, height);
+	w->floats = gpu_port_values(&m->steps.result, height, width);
 	w->pixels = xmalloc(n * w->image);
 	w->moments = xcalloc(n * w->floats, sizeof(float));
 	for (size_t i = 0; i < n * w->image; i++) {
@@ -287,6 +297,11 @@ static struct work *work_new(uint32_t width, uint32_t height, uint32_t n, uint32
 							 w->moments + i * w->floats, 0};
 	w->job = (struct latentd_cuda_job){width, height, n, w->items, w};
 	return w;
+}
+
+static struct work *work_new(uint32_t width, uint32_t height, uint32_t n, uint32_t seed)
+{
+	return work_of(&model, width, height, n, seed);
 }
 
 static void work_free(struct work *w)
@@ -307,14 +322,20 @@ static void assert_encoded(const struct work *w, uint32_t i, uint32_t flags)
 		assert_true(w->items[i].result[k] == (float)(sum / 1000 + (double)k));
 }
 
-static struct latentd_cuda_engine *engine_new(const struct latentd_cuda_options *options)
+static struct latentd_cuda_engine *engine_of(struct latentd_cuda_model *m,
+					     const struct latentd_cuda_options *options)
 {
 	struct latentd_cuda_error err = {LATENTD_CUDA_OK, ""};
 	struct latentd_cuda_engine *e = NULL;
 
-	if (gpu_engine_open(&model, options, &e, &err) < 0)
+	if (gpu_engine_open(m, options, &e, &err) < 0)
 		fail_msg("%s", err.message);
 	return e;
+}
+
+static struct latentd_cuda_engine *engine_new(const struct latentd_cuda_options *options)
+{
+	return engine_of(&model, options);
 }
 
 static const struct latentd_cuda_options plenty = {
@@ -841,6 +862,53 @@ static void a_lost_device_gives_every_job_back_and_takes_no_more(void **state)
 	}
 }
 
+/* -- an encoder and a decoder ------------------------------------------------------------------------- */
+
+/* Both under way at once, in every order, with room for one's maps at a time: whole batches, and within one limit. */
+static void what_is_beside_takes_the_others_maps_and_keeps_to_one_limit(void **state)
+{
+	(void)state;
+	for (uint32_t seed = 0; seed < ORDERS / 2; seed++) {
+		struct latentd_cuda_options options = plenty;
+		struct latentd_cuda_engine *e, *d;
+		struct work *in = work_new(2 * SIDE, 2 * SIDE, 4, seed);
+		struct work *out = work_of(&decoder, 2 * SIDE, 2 * SIDE, 2, seed);
+		struct work *large = work_of(&decoder, 4 * SIDE, 4 * SIDE, 1, seed);
+
+		start_over(seed);
+		options.memory = 11 * MIB;
+		options.max_batch = 2;
+		e = engine_new(&options);
+		options.beside = e;
+		d = engine_of(&decoder, &options);
+		for (int round = 0; round < 2; round++) {
+			submit(e, in);
+			submit(d, out);
+			submit(d, large);
+			collect(e, in, LATENTD_CUDA_OK);
+			collect(d, out, LATENTD_CUDA_OK);
+			collect(d, large, LATENTD_CUDA_OK);
+			assert_false(usage_of(d).banded);
+			for (uint32_t i = 0; i < 4; i++)
+				assert_encoded(in, i, 0);
+			for (uint32_t i = 0; i < 2; i++)
+				assert_encoded(out, i, 0);
+			assert_encoded(large, 0, 0);
+		}
+		assert_true(fake_cuda.most <= options.memory);
+		gpu_engine_close(d);
+		submit(e, in);
+		collect(e, in, LATENTD_CUDA_OK);
+		assert_int_equal(usage_of(e).batch, 2);
+		gpu_engine_close(e);
+		work_free(in);
+		work_free(out);
+		work_free(large);
+		assert_int_equal(fake_cuda.held, 0);
+		assert_int_equal(fake_cuda.host_held, 0);
+	}
+}
+
 #define TEST(test) cmocka_unit_test_setup(test, setup)
 
 int main(void)
@@ -863,6 +931,7 @@ int main(void)
 	    TEST(what_overflows_is_repeated_in_float32_between_its_neighbours),
 	    TEST(where_there_is_no_room_for_both_the_repeat_has_the_memory_for_itself),
 	    TEST(an_image_that_is_too_large_for_float32_is_that_alone),
+	    TEST(what_is_beside_takes_the_others_maps_and_keeps_to_one_limit),
 	    TEST(a_lost_device_gives_every_job_back_and_takes_no_more),
 	};
 

@@ -6,28 +6,13 @@ import re
 import shutil
 import struct
 
+from cuda_rig import PLUGIN, opened, use
 from daemon_rig import Daemon
 from harness import FAILED, USAGE, demo_model, equal, one_line, run_tests, test, wait_until
 from reference import npy_values, read_dataset
 from serve_rig import Server, noise, planes, png
 
-PLUGIN = os.path.join(os.environ["LATENTD_BUILD_DIR"], "tests", "host_plugin.so")
 OPTIONS = ("--bucketing", "square", "--resolution", "64", "--dtype", "float32", "--name")
-
-
-def use(ws, plugin=PLUGIN, **how):
-    ws.environment["LATENTD_CUDA_PLUGIN"] = plugin
-    ws.environment["HOST_PLUGIN_LOG"] = ws.path("opened")
-    ws.environment.pop("CACHE_DIRECTORY", None)
-    ws.environment["XDG_CACHE_HOME"] = ws.path("cache")
-    for name, value in how.items():
-        ws.environment[name] = value
-
-
-def opened(ws):
-    """The options of each engine that was opened."""
-    with open(ws.path("opened"), encoding="utf-8") as file:
-        return file.read().splitlines()
 
 
 def encode(ws, name, *options, **settings):
@@ -225,9 +210,8 @@ def serve_on_a_command_line_encodes_on_a_gpu_as_it_is_told(ws):
     equal(answer.headers["latentd-precision"], "bfloat16", "the precision")
     server.stop()
     cache = ws.path("cache", "latentd", "cuda-1.algorithms")
-    equal(opened(ws),
-          [f"device=1 bfloat16 memory=2147483648 percent=0 share=0.5 pause=0 cache={cache}"],
-          "options")
+    options = f"device=1 bfloat16 memory=2147483648 percent=0 share=0.5 pause=0 cache={cache}"
+    equal(opened(ws), [options, f"decoder {options}"], "options")
     here = Server(ws, vae=demo_model())
     here.start()
     same = here.post(body, posterior="mean", reply="float32")

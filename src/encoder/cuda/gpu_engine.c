@@ -123,7 +123,7 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 	    part_plans_find(e->plans, q->job->width, q->job->height, q->job->n - q->started);
 
 	if (s->busy || (any_busy(e, plan) || (!plan && any_busy(e, NULL))) ||
-	    (e->pace.share < 1 && any_busy(e, NULL)))
+	    (e->pace->share < 1 && any_busy(e, NULL)))
 		return 1;
 	e->starting = q->number;
 	if (!plan && part_plans_make(e->plans, q->job->width, q->job->height,
@@ -176,11 +176,23 @@ static int compute_exactly(struct latentd_cuda_engine *e, struct latentd_cuda_jo
 }
 
 /* What is in flight is waited for; its results are on the host then. */
-static int make_room(struct latentd_cuda_engine *e, struct latentd_cuda_error *err)
+static int let_go(struct latentd_cuda_engine *e, struct latentd_cuda_error *err)
 {
 	TRY(cudaStreamSynchronize(device_cuda_stream(e->device)));
 	part_plans_let_go(e->plans);
 	return 0;
+}
+
+/* Of the engine beside: its maps, and its float32 engine, which only computes while it is waited for. */
+bool gpu_engine_make_room(void *arg)
+{
+	struct latentd_cuda_engine *e = arg, *other = e->whose ? e->whose->beside : e->beside;
+
+	if (!other || (!other->exact && !part_plans_arena(other->plans)))
+		return false;
+	gpu_engine_close(other->exact);
+	other->exact = NULL;
+	return let_go(other, NULL) == 0;
 }
 
 /* Where there is not room for both, our arena goes, and then the float32 engine. */
@@ -194,7 +206,7 @@ static int repeat_exactly(struct latentd_cuda_engine *e, const struct latentd_cu
 
 	if (r < 0 && (why.code == LATENTD_CUDA_NO_MEMORY || why.code == LATENTD_CUDA_TOO_LARGE)) {
 		why.code = LATENTD_CUDA_OK;
-		r = make_room(e, &why);
+		r = let_go(e, &why);
 		if (r == 0)
 			r = compute_exactly(e, &one, &why);
 		gpu_engine_close(e->exact);
@@ -245,7 +257,7 @@ static void pump(struct latentd_cuda_engine *e)
 				plugin_error_set(&q->error, LATENTD_CUDA_CANCELLED, "cancelled");
 				break;
 			}
-			if (gpu_pace_wait_us(&e->pace) > 0 || start(e, q, &q->error) > 0)
+			if (gpu_pace_wait_us(e->pace) > 0 || start(e, q, &q->error) > 0)
 				return;
 		}
 	}
@@ -288,15 +300,15 @@ static int empty(struct latentd_cuda_engine *e, int64_t deadline, struct latentd
 	e->oldest_slot = (e->oldest_slot + 1) % GPU_SLOTS;
 	if (status != cudaSuccess)
 		return plugin_error_cuda(err, (int)status, "computing on the GPU");
-	if (e->pace.share < 1 && cudaEventElapsedTime(&ms, s->began, s->done) == cudaSuccess)
-		gpu_pace_ran(&e->pace, (double)ms);
+	if (e->pace->share < 1 && cudaEventElapsedTime(&ms, s->began, s->done) == cudaSuccess)
+		gpu_pace_ran(e->pace, (double)ms);
 	return finish(e, s, err);
 }
 
 /* Nothing runs, and nothing may be started yet. False: not before @deadline. */
 static bool wait_for_turn(struct latentd_cuda_engine *e, int64_t deadline)
 {
-	int64_t wait = smaller(gpu_pace_wait_us(&e->pace), LONGEST_REST_US), left = GPU_CLOCK_NEVER;
+	int64_t wait = smaller(gpu_pace_wait_us(e->pace), LONGEST_REST_US), left = GPU_CLOCK_NEVER;
 
 	if (deadline != GPU_CLOCK_NEVER)
 		left = deadline - gpu_clock_us();

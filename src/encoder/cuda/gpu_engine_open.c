@@ -47,16 +47,31 @@ void gpu_engine_caps(const struct latentd_cuda_engine *e, struct latentd_cuda_ca
 
 /* -- opening -------------------------------------------------------------------------------------- */
 
+/* Two engines beside each other have one share of the time. */
+static int open_pace(struct latentd_cuda_engine *e, struct latentd_cuda_error *err)
+{
+	char bus[32] = "";
+
+	if (e->beside) {
+		e->pace = e->beside->pace;
+		return 0;
+	}
+	if (e->options.pause_when_busy)
+		TRY(cudaDeviceGetPCIBusId(bus, sizeof(bus), e->options.device));
+	return gpu_pace_open(e->pace, e->options.share, e->options.pause_when_busy ? bus : NULL,
+			     err);
+}
+
 static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error *err)
 {
+	const struct latentd_cuda_engine *with = e->whose ? e->whose : e->beside;
 	const struct device_cuda_options options = {.index = e->options.device,
 						    .dtype = e->options.dtype,
 						    .tf32 = e->options.tf32,
 						    .cache = e->cache,
 						    .memory = e->options.memory,
 						    .memory_percent = e->options.memory_percent,
-						    .with = e->whose ? e->whose->device : NULL};
-	char bus[32] = "";
+						    .with = with ? with->device : NULL};
 
 	if (device_cuda_open(&options, &e->device, err) < 0)
 		return -1;
@@ -67,10 +82,7 @@ static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error 
 		if (part_slot_open(&e->slots[i], err) < 0)
 			return -1;
 	}
-	if (e->options.pause_when_busy)
-		TRY(cudaDeviceGetPCIBusId(bus, sizeof(bus), e->options.device));
-	if (gpu_pace_open(&e->pace, e->options.share, e->options.pause_when_busy ? bus : NULL,
-			  err) < 0)
+	if (open_pace(e, err) < 0)
 		return -1;
 	e->network = gpu_network_open(e->model, e->device, err);
 	if (!e->network)
@@ -78,8 +90,11 @@ static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error 
 	snprintf(e->name, sizeof(e->name), "cuda/" LATENTD_VERSION " %.100s %s%s",
 		 device_cuda_name(e->device), latentd_cuda_dtype_name(e->options.dtype),
 		 e->options.dtype == LATENTD_CUDA_F32 && e->options.tf32 ? " tf32" : "");
-	return part_plans_open(e->model, e->network, e->device, e->options.max_batch, &e->plans,
-			       err);
+	if (part_plans_open(e->model, e->network, e->device, e->options.max_batch, &e->plans, err) <
+	    0)
+		return -1;
+	part_plans_ask(e->plans, gpu_engine_make_room, e);
+	return 0;
 }
 
 int gpu_engine_open_for(struct latentd_cuda_model *model,
@@ -103,10 +118,15 @@ int gpu_engine_open_for(struct latentd_cuda_model *model,
 		return plugin_error_memory(err, strlen(options->cache));
 	}
 	e->options.cache = e->cache;
+	e->pace = &e->own_pace;
+	e->beside = options->beside;
+	e->options.beside = NULL;
 	if (open_device(e, err) < 0) {
 		gpu_engine_close(e);
 		return -1;
 	}
+	if (e->beside)
+		e->beside->beside = e;
 	*out = e;
 	return 0;
 }
@@ -121,6 +141,8 @@ void gpu_engine_close(struct latentd_cuda_engine *e)
 {
 	if (!e)
 		return;
+	if (e->beside && e->beside->beside == e)
+		e->beside->beside = NULL;
 	gpu_engine_close(e->exact);
 	if (e->device) {
 		device_cuda_use(e->device, NULL);
@@ -132,7 +154,7 @@ void gpu_engine_close(struct latentd_cuda_engine *e)
 		part_slot_close(&e->slots[i]);
 	if (e->copies)
 		cudaStreamDestroy(e->copies);
-	gpu_pace_close(&e->pace);
+	gpu_pace_close(&e->own_pace);
 	device_cuda_close(e->device);
 	free(e->cache);
 	free(e);

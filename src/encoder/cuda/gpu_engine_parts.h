@@ -30,10 +30,11 @@ struct latentd_cuda_engine {
 	uint64_t submitted, collected; /* jobs */
 	unsigned next_slot;	       /* slots are filled and emptied in turn */
 	unsigned oldest_slot;
-	uint64_t starting;		   /* the job whose part is started */
-	struct latentd_cuda_engine *exact; /* float32, for images that are not finite in ours */
-	struct latentd_cuda_engine *whose; /* exact one this is; NULL */
-	struct gpu_pace pace;
+	uint64_t starting;		    /* the job whose part is started */
+	struct latentd_cuda_engine *exact;  /* float32, for images that are not finite in ours */
+	struct latentd_cuda_engine *whose;  /* exact one this is; NULL */
+	struct latentd_cuda_engine *beside; /* of each other; NULL */
+	struct gpu_pace own_pace, *pace;
 	struct latentd_cuda_error broken; /* the device is lost */
 	uint32_t last_batch;
 	bool last_banded, last_graph;
@@ -45,6 +46,8 @@ struct latentd_cuda_engine {
 
 /* gpu_device.h's go_on. @arg: the engine */
 bool gpu_engine_goes_on(void *arg);
+/* part_plans.h's part_plans_room_fn. @arg: the engine that needs it */
+bool gpu_engine_make_room(void *arg);
 /* One that shares the limit of memory with @whose, whose exact one it is. */
 int gpu_engine_open_for(struct latentd_cuda_model *model,
 			const struct latentd_cuda_options *options,

@@ -95,6 +95,8 @@ struct latentd_cuda_device {
 	uint64_t memory, memory_free; /* bytes */
 };
 
+struct latentd_cuda_engine;
+
 struct latentd_cuda_options {
 	uint32_t size;
 	int32_t device;
@@ -108,6 +110,11 @@ struct latentd_cuda_options {
 	    pause_when_busy; /* 1: while another process computes on the device, this engine waits */
 	uint32_t memory_percent; /* of what is free, where no bytes are given; 0: 80 */
 	uint32_t max_batch;	 /* images computed at once at most; 0: as many as pay */
+	/*
+	 * One of the same device and thread, closed after this one: both keep to its memory and share, and take each
+	 * other's maps when they need them. NULL: alone
+	 */
+	struct latentd_cuda_engine *beside;
 };
 
 struct latentd_cuda_caps {
@@ -153,7 +160,6 @@ struct latentd_cuda_usage {
 };
 
 struct latentd_cuda_model;
-struct latentd_cuda_engine;
 
 struct latentd_cuda_api {
 	uint32_t abi, size;

@@ -18,6 +18,8 @@ struct part_plans {
 	size_t arena_bytes;
 	struct part_plan *plans[MAX_PLANS];
 	uint64_t clock;
+	part_plans_room_fn make_room;
+	void *make_room_arg;
 };
 
 static void drop_graphs(struct part_plan *plan)
@@ -53,6 +55,12 @@ int part_plans_open(const struct latentd_cuda_model *model, struct gpu_network *
 	p->band_bytes = device->band_bytes;
 	*out = p;
 	return 0;
+}
+
+void part_plans_ask(struct part_plans *p, part_plans_room_fn make_room, void *arg)
+{
+	p->make_room = make_room;
+	p->make_room_arg = arg;
 }
 
 void part_plans_bands(struct part_plans *p, size_t band_bytes)
@@ -145,23 +153,37 @@ static bool is_memory(enum latentd_cuda_code code)
 	return code == LATENTD_CUDA_NO_MEMORY || code == LATENTD_CUDA_TOO_LARGE;
 }
 
-/* Algorithms are timed in the arena. True also where it failed for a reason that a smaller plan would not mend. */
+/* Algorithms are timed in the arena. */
+static int try_plan(struct part_plans *p, const struct gpu_plan *plan,
+		    struct latentd_cuda_error *err)
+{
+	int r = reserve(p, plan, err);
+
+	if (r < 0)
+		return -1;
+	p->device->spare = p->arena;
+	p->device->spare_bytes = p->arena_bytes;
+	r = gpu_network_prepare(p->network, plan, err);
+	p->device->spare = NULL;
+	p->device->spare_bytes = 0;
+	if (r < 0 && is_memory(err->code))
+		part_plans_let_go(p); /* for workspaces beside a smaller one */
+	return r;
+}
+
+/* True also where it failed for a reason that a smaller plan would not mend. */
 static bool fits(void *arg, const struct gpu_plan *plan)
 {
+	static const struct latentd_cuda_error none = {LATENTD_CUDA_OK, ""};
 	struct attempt *a = arg;
 	struct part_plans *p = a->p;
 	int r;
 
-	a->why = (struct latentd_cuda_error){LATENTD_CUDA_OK, ""};
-	r = reserve(p, plan, &a->why);
-	if (r == 0) {
-		p->device->spare = p->arena;
-		p->device->spare_bytes = p->arena_bytes;
-		r = gpu_network_prepare(p->network, plan, &a->why);
-		p->device->spare = NULL;
-		p->device->spare_bytes = 0;
-		if (r < 0 && is_memory(a->why.code))
-			part_plans_let_go(p); /* for workspaces beside a smaller one */
+	a->why = none;
+	r = try_plan(p, plan, &a->why);
+	if (r < 0 && is_memory(a->why.code) && p->make_room && p->make_room(p->make_room_arg)) {
+		a->why = none;
+		r = try_plan(p, plan, &a->why);
 	}
 	a->short_of_memory = a->short_of_memory || a->why.code == LATENTD_CUDA_NO_MEMORY;
 	return r == 0 || !is_memory(a->why.code);

@@ -28,6 +28,13 @@ int part_plans_open(const struct latentd_cuda_model *model, struct gpu_network *
 		    struct latentd_cuda_error *err);
 void part_plans_close(struct part_plans *p);
 
+/*
+ * Asked where a plan does not fit, before it becomes smaller: gives back memory of the limit that can be had again. False:
+ * it holds none.
+ */
+typedef bool (*part_plans_room_fn)(void *arg);
+void part_plans_ask(struct part_plans *p, part_plans_room_fn make_room, void *arg);
+
 /* For @n more images of that size; NULL: there is none yet. */
 struct part_plan *part_plans_find(struct part_plans *p, uint32_t width, uint32_t height,
 				  uint32_t n);
