@@ -8,6 +8,7 @@
 #	kernels    every operation against the host's, in every dtype
 #	goldens    small models against diffusers' outputs
 #	encoder    Stable Diffusion's size against float32, whole and in bands
+#	decoder    pictures of the demo against diffusers', with PSNR; Stable Diffusion's size against float32; its speed
 #	bench      images/s, TFLOP/s and memory at 256, 512, 1024 and 2048
 #	eager      the same work in PyTorch (diffusers' class where it is installed): eager, channels_last
 #	engine     jobs of several sizes, CUDA graphs, little memory, overflow
@@ -39,7 +40,7 @@ out=${GPU_CHECK_OUT:-$PWD/gpu-report}
 build=${GPU_CHECK_BUILD:-$here/build-gpu}
 python=${PYTHON:-python3}
 limit=${GPU_CHECK_LIMIT:-570}
-all="build kernels goldens encoder bench eager engine errors compile start files bands precision memcheck racecheck"
+all="build kernels goldens encoder bench eager decoder engine errors compile start files bands precision memcheck racecheck"
 
 # Folders of a Python's CUDA wheels that have FILE (a pattern), one a line.
 wheel_folders()
@@ -117,6 +118,11 @@ report()
 			printf '\nfloat16, two jobs in flight, host to host; x: how many times as fast as PyTorch\n'
 			"$python" "$here/scripts/gpu_compare.py" table "$out/bench.log" "$out/eager.log" "$out/compile.log"
 		fi
+		if grep -qs '"part": "decoder"' "$out/decoder.log" && command -v "$python" >/dev/null; then
+			printf '\ndecoding, float16\n'
+			"$python" "$here/scripts/gpu_compare.py" table "$out/decoder.log"
+			grep -h ': PSNR ' "$out/decoder.log"
+		fi
 		grep -hs '"what": "files"' "$out/files.log"
 		grep -hs -o '"start_s": .*' "$out/start.log"
 	} >"$out/gpu-report.txt.new"
@@ -165,6 +171,18 @@ phase_bench()
 		--sizes 512x512x8,1024x1024x4,256x256x32,2048x2048x1,512x512x1,256x256x1,1024x1024x1 &&
 		echo '-- once more, algorithms from the cache' &&
 		ours bench_cuda --cache "$out/algorithms" --sizes 512x512x8 --seconds 1 | sed 's/^{/cached {/'
+}
+
+# Pictures, then how fast: 512 and 1024, the best batch and one image.
+phase_decoder()
+{
+	ours test_cuda_engine decoder "$here"
+	case $? in
+	0) ;;
+	75) echo 'SKIPPED the bench' && return 75 ;;
+	*) return 1 ;;
+	esac
+	ours bench_cuda --decode --cache "$out/algorithms" --sizes 512x512x8,1024x1024x4,512x512x1,2048x2048x1
 }
 
 # The second process has the first one's algorithms.
@@ -281,8 +299,8 @@ run_phase()
 	case $1 in
 	build) phase_build ;;
 	kernels | encoder | engine) ours test_cuda_engine "$1" ;;
-	goldens) ours test_cuda_engine goldens "$here/tests/golden" ;;
-	bench | bands | precision | start | files) "phase_$1" ;;
+	goldens) ours test_cuda_engine goldens "$here" ;;
+	bench | decoder | bands | precision | start | files) "phase_$1" ;;
 	eager | compile | errors) has_torch && "$python" "$here/scripts/gpu_compare.py" "$1" /dev/null ;;
 	memcheck | racecheck) sanitize "$1" ;;
 	*) echo "no phase $1; there are: $all"; return 2 ;;

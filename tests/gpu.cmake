@@ -3,6 +3,10 @@ add_cmocka_test(NAME test_gpu_network SOURCES unit/test_gpu_network.c LIBS laten
 if(TARGET test_cuda_engine)
 	# An H100 is described to cuDNN, which must have algorithms for every kind of convolution.
 	add_test(NAME gpu_proposals COMMAND test_cuda_engine proposals)
+	# The checks of small models, in the host's memory: what a machine with a GPU is to run has been run.
+	foreach(part goldens decoder)
+		add_test(NAME gpu_${part}_on_host COMMAND test_cuda_engine ${part} ${CMAKE_SOURCE_DIR} host)
+	endforeach()
 endif()
 
 # The plugin's interface without CUDA behind it.

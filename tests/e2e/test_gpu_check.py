@@ -17,8 +17,12 @@ BENCH = """#!/bin/sh
 case "$*" in
 *--model-to*) : >"$2/config.json"; exit ;;
 esac
+part=encoder
+case "$*" in
+*--decode*) part=decoder ;;
+esac
 for side in 64 512; do
-	echo "{\\"engine\\": \\"cuda/0.1.0 made up float16\\", \\"width\\": $side, \\"height\\": $side, \\"batch\\": 4, \\
+	echo "{\\"engine\\": \\"cuda/0.1.0 made up float16\\", \\"part\\": \\"$part\\", \\"width\\": $side, \\"height\\": $side, \\"batch\\": 4, \\
 \\"computed_batch\\": 4, \\"banded\\": false, \\"images_per_second\\": 12.50, \\"tflops\\": 1.5, \\"latency_ms\\": 9, \\
 \\"first_s\\": 1, \\"arena_mb\\": 1, \\"workspace_mb\\": 2, \\"weights_mb\\": 3, \\"start_s\\": 1.25, \\"weights_s\\": 0.5}" |
 		tr -d '\\n'
@@ -29,6 +33,7 @@ TESTS = """#!/bin/sh
 case $1 in
 kernels) echo 'ok pixels float32: error 0, limit 1e-05' ;;
 goldens) echo 'ok one'; echo 'FAILED another "quoted" \\ one: error 1'; exit 1 ;;
+decoder) echo 'ok golden demo_vae float32'; echo 'golden demo_vae float32: PSNR 99.0 dB' ;;
 encoder) echo "SKIPPED the rest: $TEST_CUDA_SECONDS seconds are over"; exit 75 ;;
 engine) echo 'ok begun'; touch "$GPU_CHECK_OUT/hangs"; exec sleep 1000 ;;
 esac
@@ -71,12 +76,12 @@ def report(ws):
 
 @test
 def phases_end_as_their_programs_do_and_the_report_says_so(ws):
-    phases = ("kernels", "goldens", "encoder", "bench", "start", "files", "memcheck")
+    phases = ("kernels", "goldens", "encoder", "bench", "decoder", "start", "files", "memcheck")
     done = subprocess.run((SCRIPT, *phases), env=environment(ws), capture_output=True,
                           text=True, timeout=HANGS_AFTER_S, check=False)
     found = report(ws)
     equal({name: phase["status"] for name, phase in found.items()}, {
-        "kernels": "ok", "goldens": "failed", "encoder": "partial", "bench": "ok", "start": "ok",
+        "kernels": "ok", "goldens": "failed", "encoder": "partial", "bench": "ok", "decoder": "ok", "start": "ok",
         "files": "ok", "memcheck": "skipped"}, f"statuses {done.stdout}{done.stderr}")
     equal(done.returncode, 1, "the exit status")
     equal((found["goldens"]["checks_ok"], found["goldens"]["checks_failed"]), (1, 1), "checks")
@@ -86,7 +91,8 @@ def phases_end_as_their_programs_do_and_the_report_says_so(ws):
     assert files["images_per_second"] >= 0 and "of_engine" in files, files
     with open(ws.path("report", "gpu-report.txt"), encoding="utf-8") as file:
         text = file.read()
-    for words in ("made up, 1.0, 9.0", "goldens    failed", "FAILED another", "12.5", "files"):
+    equal({line["part"] for line in found["decoder"]["results"]}, {"decoder"}, "what the bench computed")
+    for words in ("made up, 1.0, 9.0", "decoding, float16", "PSNR 99.0 dB", "goldens    failed", "FAILED another", "12.5", "files"):
         assert words in text, text
     left = {name for name in os.listdir(ws.path("report")) if name.startswith("files")}
     equal(left, {"files.log", "files.status"}, "what is left of files")

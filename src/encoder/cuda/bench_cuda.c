@@ -2,11 +2,11 @@
  * How fast the CUDA engine is, with weights of Stable Diffusion's size from a seed: a line of JSON for each size.
  *
  *	bench_cuda [--dtype float16|bfloat16|float32] [--tf32] [--sizes 512x512x8,1024x1024x4] [--seconds 3]
- *		   [--bands whole|BYTES] [--memory BYTES] [--cache FILE]
+ *		   [--bands whole|BYTES] [--memory BYTES] [--cache FILE] [--decode]
  *	bench_cuda --model-to DIR		writes the weights as a diffusers folder; needs no GPU
  *
  * Sizes are WIDTHxHEIGHTxBATCH. Two jobs are in flight, so copies overlap; "latency_ms" is one job alone. Every rate is
- * of whole jobs: bytes in the host's memory to moments in the host's memory. "first_s" is what the first job took,
+ * of whole jobs: bytes in the host's memory to moments in the host's memory, with --decode latents to pictures. "first_s" is what the first job took,
  * algorithms and graph included. The first line has "start_s", from the program's start to the end of its first job, of which
  * the weights' making took "weights_s".
  */
@@ -27,6 +27,7 @@ struct options {
 	struct latentd_cuda_options engine;
 	const char *sizes;
 	const char *model_to;
+	enum latentd_cuda_part part;
 	double seconds;
 	double weights_s; /* below zero: told already */
 	size_t bands;	  /* as gpu_engine_bands() takes it */
@@ -84,27 +85,30 @@ static void check(int r, const struct latentd_cuda_error *err)
 		testing_die("%s", err->message);
 }
 
-/* Two jobs over the same pictures. */
+/* Two jobs over the same input. */
 struct work {
 	struct latentd_cuda_job jobs[2];
 	struct latentd_cuda_item *items;
-	uint8_t *bytes;
-	float *moments;
+	uint8_t *input;
+	float *results;
 };
 
-static void work_open(struct work *w, const struct size *s)
+static void work_open(struct work *w, const struct latentd_cuda_model *m, const struct size *s)
 {
-	size_t image = (size_t)s->width * s->height * 3,
-	       floats = (size_t)s->width * s->height / 64 * 8;
+	const struct gpu_port *port = &m->steps.input;
+	size_t values = gpu_port_values(port, s->height, s->width), image = values * port->element;
+	size_t floats = gpu_port_values(&m->steps.result, s->height, s->width);
 
 	w->items = testing_alloc(2 * s->batch * sizeof(*w->items));
-	w->bytes = testing_alloc(s->batch * image);
-	w->moments = testing_alloc(2 * s->batch * floats * sizeof(float));
-	for (size_t i = 0; i < s->batch * image; i++)
-		w->bytes[i] = (uint8_t)(128 + 100 * testing_random(1, i));
+	w->input = testing_alloc(s->batch * image);
+	w->results = testing_alloc(2 * s->batch * floats * sizeof(float));
+	if (m->config.part == LATENTD_CUDA_DECODER)
+		testing_fill((float *)(void *)w->input, s->batch * values, 1, 4);
+	for (size_t i = 0; m->config.part == LATENTD_CUDA_ENCODER && i < s->batch * image; i++)
+		w->input[i] = (uint8_t)(128 + 100 * testing_random(1, i));
 	for (size_t i = 0; i < 2 * (size_t)s->batch; i++)
-		w->items[i] = (struct latentd_cuda_item){w->bytes + i % s->batch * image,
-							 w->moments + i * floats, 0};
+		w->items[i] = (struct latentd_cuda_item){w->input + i % s->batch * image,
+							 w->results + i * floats, 0};
 	for (int j = 0; j < 2; j++)
 		w->jobs[j] = (struct latentd_cuda_job){s->width, s->height, s->batch,
 						       w->items + (size_t)j * s->batch, NULL};
@@ -113,8 +117,8 @@ static void work_open(struct work *w, const struct size *s)
 static void work_close(struct work *w)
 {
 	free(w->items);
-	free(w->bytes);
-	free(w->moments);
+	free(w->input);
+	free(w->results);
 }
 
 static double one_job(struct latentd_cuda_engine *e, struct latentd_cuda_job *job)
@@ -168,7 +172,7 @@ static void bench(struct latentd_cuda_model *model, struct options *o, const str
 	check(gpu_engine_open(model, &options, &engine, &err), &err);
 	gpu_engine_bands(engine, o->bands);
 	gpu_engine_caps(engine, &caps);
-	work_open(&w, s);
+	work_open(&w, model, s);
 	first = one_job(engine, &w.jobs[0]);
 	start = seconds_since_start();
 	for (int i = 0; i < 3; i++)
@@ -178,17 +182,18 @@ static void bench(struct latentd_cuda_model *model, struct options *o, const str
 	qsort(latencies, LATENCIES, sizeof(latencies[0]), by_size);
 	rate = rate_of(engine, &w, o->seconds) * s->batch;
 	gpu_engine_usage(engine, &usage);
-	printf("{\"engine\": \"%s\", \"width\": %u, \"height\": %u, \"batch\": %u, "
-	       "\"computed_batch\": %u, "
-	       "\"banded\": %s, \"graph\": %s, \"images_per_second\": %.2f, \"tflops\": %.1f, "
-	       "\"latency_ms\": %.3f, "
-	       "\"first_s\": %.2f, \"arena_mb\": %.1f, \"workspace_mb\": %.1f, \"weights_mb\": "
-	       "%.1f",
-	       caps.engine, s->width, s->height, s->batch, usage.batch,
-	       usage.banded ? "true" : "false", usage.graph ? "true" : "false", rate,
-	       rate * flop / 1e12, latencies[LATENCIES / 2] * 1000, first,
-	       (double)usage.arena / 1e6, (double)usage.workspace / 1e6,
-	       (double)usage.weights / 1e6);
+	printf(
+	    "{\"engine\": \"%s\", \"part\": \"%s\", \"width\": %u, \"height\": %u, \"batch\": %u, "
+	    "\"computed_batch\": %u, "
+	    "\"banded\": %s, \"graph\": %s, \"images_per_second\": %.2f, \"tflops\": %.1f, "
+	    "\"latency_ms\": %.3f, "
+	    "\"first_s\": %.2f, \"arena_mb\": %.1f, \"workspace_mb\": %.1f, \"weights_mb\": "
+	    "%.1f",
+	    caps.engine, o->part == LATENTD_CUDA_DECODER ? "decoder" : "encoder", s->width,
+	    s->height, s->batch, usage.batch, usage.banded ? "true" : "false",
+	    usage.graph ? "true" : "false", rate, rate * flop / 1e12,
+	    latencies[LATENCIES / 2] * 1000, first, (double)usage.arena / 1e6,
+	    (double)usage.workspace / 1e6, (double)usage.weights / 1e6);
 	if (o->weights_s >= 0)
 		printf(", \"start_s\": %.2f, \"weights_s\": %.2f", start, o->weights_s);
 	o->weights_s = -1;
@@ -212,10 +217,11 @@ static enum latentd_cuda_dtype dtype_of(const char *name)
 
 static void parse(int argc, char **argv, struct options *o)
 {
-	static const struct option known[] = {
-	    {"dtype", 1, NULL, 'd'},   {"tf32", 0, NULL, 't'},	   {"sizes", 1, NULL, 's'},
-	    {"seconds", 1, NULL, 'n'}, {"bands", 1, NULL, 'b'},	   {"memory", 1, NULL, 'm'},
-	    {"cache", 1, NULL, 'c'},   {"model-to", 1, NULL, 'w'}, {NULL, 0, NULL, 0}};
+	static const struct option known[] = {{"dtype", 1, NULL, 'd'},	{"tf32", 0, NULL, 't'},
+					      {"sizes", 1, NULL, 's'},	{"seconds", 1, NULL, 'n'},
+					      {"bands", 1, NULL, 'b'},	{"memory", 1, NULL, 'm'},
+					      {"cache", 1, NULL, 'c'},	{"model-to", 1, NULL, 'w'},
+					      {"decode", 0, NULL, 'x'}, {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -241,6 +247,9 @@ static void parse(int argc, char **argv, struct options *o)
 		case 'c':
 			o->engine.cache = optarg;
 			break;
+		case 'x':
+			o->part = LATENTD_CUDA_DECODER;
+			break;
 		case 'w':
 			o->model_to = optarg;
 			break;
@@ -257,11 +266,12 @@ int main(int argc, char **argv)
 				       .share = 1},
 			    .sizes = "256x256x32,512x512x8,1024x1024x4,2048x2048x1,512x512x1",
 			    .seconds = 3};
-	const struct latentd_cuda_config config = testing_sd_config();
+	struct latentd_cuda_config config;
 	struct latentd_cuda_model *model;
 	const char *at;
 
 	parse(argc, argv, &o);
+	config = testing_sd_config(o.part);
 	if (o.model_to) {
 		testing_model_write(&config, 1, o.model_to);
 		return 0;

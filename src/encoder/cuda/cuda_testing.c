@@ -95,11 +95,21 @@ double testing_relative_rms(const float *a, const float *b, size_t n)
 	return size > 0 ? sqrt(error / size) : sqrt(error);
 }
 
+double testing_psnr(const float *a, const float *b, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+	return 10 * log10(4 * (double)n / sum); /* from -1 to 1 */
+}
+
 /* -- models --------------------------------------------------------------------------------------- */
 
-struct latentd_cuda_config testing_sd_config(void)
+struct latentd_cuda_config testing_sd_config(enum latentd_cuda_part part)
 {
 	return (struct latentd_cuda_config){.size = sizeof(struct latentd_cuda_config),
+					    .part = part,
 					    .blocks = 4,
 					    .channels = {128, 256, 512, 512},
 					    .layers_per_block = 2,
@@ -329,11 +339,11 @@ static uint32_t number_of(const char *json, const char *key, uint32_t fallback)
 	return strncmp(at, "false", 5) == 0 ? 0 : (uint32_t)strtoul(at, NULL, 10);
 }
 
-struct latentd_cuda_model *testing_model_open(const char *folder)
+struct latentd_cuda_model *testing_model_open(const char *folder, enum latentd_cuda_part part)
 {
 	struct testing_file *f = testing_file_open(folder, "diffusion_pytorch_model.safetensors");
 	struct tensors *t = testing_alloc(sizeof(*t));
-	struct latentd_cuda_config config = {.size = sizeof(config)};
+	struct latentd_cuda_config config = {.size = sizeof(config), .part = part};
 	size_t channels[LATENTD_CUDA_MAX_BLOCKS] = {0}, shape[4], size = 0;
 	struct gpu_layers *layers;
 	char path[1024], *json;
@@ -346,7 +356,9 @@ struct latentd_cuda_model *testing_model_open(const char *folder)
 	config.layers_per_block = number_of(json, "\"layers_per_block\"", 1);
 	config.groups = number_of(json, "\"norm_num_groups\"", 32);
 	config.latent_channels = number_of(json, "\"latent_channels\"", 4);
-	config.quant_conv = number_of(json, "\"use_quant_conv\"", 1);
+	config.quant_conv = number_of(
+	    json, part == LATENTD_CUDA_DECODER ? "\"use_post_quant_conv\"" : "\"use_quant_conv\"",
+	    1);
 	config.attention = number_of(json, "\"mid_block_add_attention\"", 1);
 	layers = layers_of(&config);
 	for (size_t i = 0; i < layers->n; i++) {

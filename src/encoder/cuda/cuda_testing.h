@@ -17,11 +17,13 @@ void testing_fill(float *out, size_t n, uint64_t seed, float scale);
 /* What @dtype makes of them. */
 void testing_round(float *values, size_t n, enum latentd_cuda_dtype dtype);
 void testing_widen(float *out, const void *in, size_t n, enum latentd_cuda_dtype dtype);
+/* Of pixels around [-1, 1], in dB; infinite where they are the same. */
+double testing_psnr(const float *a, const float *b, size_t n);
 /* sqrt(mean (a - b)^2 / mean b^2); infinite where a value is not finite. */
 double testing_relative_rms(const float *a, const float *b, size_t n);
 
-/* Stable Diffusion's encoder. */
-struct latentd_cuda_config testing_sd_config(void);
+/* Stable Diffusion's. */
+struct latentd_cuda_config testing_sd_config(enum latentd_cuda_part part);
 /* Weights of any config from a seed, of a size that keeps activations near 1; conv_in's are multiplied by @gain. */
 struct latentd_cuda_model *testing_model(const struct latentd_cuda_config *config, uint64_t seed,
 					 float gain);
@@ -39,7 +41,7 @@ float *testing_file_read(const struct testing_file *f, const char *name, size_t 
 /* The name of the @i-th tensor that begins with @prefix, behind it; false where there are no more. */
 bool testing_file_name(const struct testing_file *f, const char *prefix, size_t i, char *out,
 		       size_t size);
-/* A diffusers folder. */
-struct latentd_cuda_model *testing_model_open(const char *folder);
+/* A diffusers folder's. */
+struct latentd_cuda_model *testing_model_open(const char *folder, enum latentd_cuda_part part);
 
 #endif
