@@ -13,6 +13,9 @@ static const struct setting rows[] = {
      .value_name = "N", .help = "requests a second to one server; 0: as fast as it answers"},
     {"file-limit", SETTING_BYTES, FIELD(file_limit), .fallback = "64MiB", .min = 1024,
      .max = (uint64_t)1 << 30, .value_name = "SIZE", .help = "a larger file is not fetched"},
+    {"recheck", SETTING_DURATION, FIELD(recheck), .fallback = "0s",
+     .max = (uint64_t)10 * 365 * 24 * 3600000, .value_name = "TIME",
+     .help = "how often a server is asked whether a file of it has changed; 0: never"},
     {"private-hosts", SETTING_FLAG, FIELD(private_hosts), .fallback = "false",
      .help = "fetch also from this machine and private networks: only for lists that you wrote"},
 };

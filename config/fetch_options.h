@@ -10,6 +10,7 @@ struct fetch_options {
 	size_t connections, host_connections;
 	size_t host_rate; /* requests a second; 0: no limit */
 	size_t file_limit;
+	uint64_t recheck; /* ms; 0: never */
 	bool private_hosts;
 };
 

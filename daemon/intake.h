@@ -17,7 +17,7 @@
  * encoded is looked at again afterwards. What vanishes is noticed by a scan, which takes at most a fiftieth of the time.
  *
  * Archives and manifests that are a source by themselves are looked at every two seconds, and read again when they have changed and
- * settled. A manifest's images are looked at every rescan_ms.
+ * settled. A manifest's images are looked at every rescan_ms, and those that are URLs as often as remote.recheck_ms says.
  *
  * Folders. One that is missing, or is another one than before (a disk that is not mounted), is left alone, with
  * everything that is known of it, until it is back. What is not watched (network file systems, folders beyond the
@@ -54,6 +54,7 @@ struct intake_source {
 	bool recursive;
 	struct source_choice choice;
 	struct source_manifest_options manifest;
+	struct source_remote_options remote;
 	enum intake_watch watch;
 	int64_t rescan_ms; /* between scans of what is not watched; 0: 5 minutes */
 	int64_t

@@ -189,6 +189,7 @@ static struct source *source_of(struct round *r, size_t folder)
 						      .captions = r->in->options.captions,
 						      .need_captions = r->in->options.need_captions,
 						      .manifest = f->source.manifest,
+						      .remote = f->source.remote,
 						      .unpack = unpack_process_open};
 	struct error gone = ERROR_INIT; /* is noticed elsewhere */
 

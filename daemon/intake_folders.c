@@ -348,7 +348,9 @@ int64_t intake_folders_period(const struct intake *in)
 	for (size_t i = 0; i < in->n; i++) {
 		const struct intake_folder *f = &in->folders[i];
 		int64_t ms = intake_folder_is_polled(f) ? f->source.rescan_ms : f->source.safety_ms;
+		int64_t recheck = f->source.remote.recheck_ms;
 
+		ms = recheck > 0 && recheck < ms ? recheck : ms;
 		if (f->there && f->source.watch != INTAKE_OFF && ms < period)
 			period = ms;
 	}

@@ -165,6 +165,7 @@ static int open_intake(struct lane *l, struct error *err)
 						    .recursive = s->recursive,
 						    .choice = sources_choice(&s->options),
 						    .manifest = sources_manifest(&s->options),
+						    .remote = sources_remote(&s->fetch),
 						    .watch = watch_of(s->watch),
 						    .rescan_ms = (int64_t)s->rescan,
 						    .safety_ms = (int64_t)s->rescan};

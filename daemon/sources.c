@@ -270,5 +270,6 @@ struct source_remote_options sources_remote(const struct fetch_options *o)
 					      .per_host = o->host_connections,
 					      .rate = (double)o->host_rate,
 					      .bytes_max = o->file_limit,
+					      .recheck_ms = (int64_t)o->recheck,
 					      .private_hosts = o->private_hosts};
 }

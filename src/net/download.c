@@ -38,7 +38,7 @@ static void count(struct download_pool *p, const struct download *d)
 	if (d->fd >= 0)
 		fd_size(d->fd, &bytes, &ignored);
 	pthread_mutex_lock(&p->lock);
-	p->counts.files += d->err.code == ERR_NONE && !d->unchanged;
+	p->counts.files += d->err.code == ERR_NONE && !d->check && !d->unchanged;
 	p->counts.unchanged += d->unchanged;
 	p->counts.bytes += bytes + d->text_body.size;
 	p->counts.failed += d->err.code == ERR_DATA;
@@ -61,10 +61,11 @@ void download_end(struct download_pool *p, struct download_task *t)
 
 	d->status = t->x.status;
 	d->etag_now = header_of(&t->x, "etag");
+	d->modified_now = header_of(&t->x, "last-modified");
 	d->type = header_of(&t->x, "content-type");
 	d->text_body = t->x.reply;
 	t->x.reply = (struct buffer)BUFFER_INIT;
-	if (d->err.code == ERR_NONE && !d->text && !d->unchanged)
+	if (d->err.code == ERR_NONE && !d->text && !d->check && !d->unchanged)
 		d->fd = TAKE_FD(t->fd);
 	if (t->fd >= 0)
 		close(t->fd);
@@ -112,6 +113,9 @@ static bool on_body(struct http_exchange *x, const void *data, size_t size)
 {
 	struct download_task *t = x->owner;
 
+	t->seen = t->d->check;
+	if (t->seen)
+		return false;
 	if (t->fd < 0)
 		t->fd = memfd_create("latentd-download", MFD_CLOEXEC);
 	if (t->fd < 0) {
@@ -142,10 +146,12 @@ static int make_headers(struct download_task *t, struct error *err)
 	struct download *d = t->d;
 
 	buffer_reset(&t->header_text);
-	if (t->url)
-		return 0;
 	if (d->etag)
 		buffer_appendf(&t->header_text, "If-None-Match: %s\n", d->etag);
+	if (d->modified)
+		buffer_appendf(&t->header_text, "If-Modified-Since: %s\n", d->modified);
+	if (t->url)
+		return 0;
 	return d->headers ? d->headers(d, &t->header_text, err) : 0;
 }
 
@@ -181,12 +187,13 @@ static void send_one(struct download_pool *p, struct download_task *t, int64_t n
 	}
 	lines = lines_of(&t->header_text);
 	http_exchange_release(&t->x);
+	t->seen = false;
 	t->x = (struct http_exchange){.method = "GET",
 				      .url = download_url(t),
 				      .headers = lines,
 				      .timeout_ms = p->options.timeout_ms,
 				      .stall_ms = p->options.stall_ms,
-				      .response_max = p->options.bytes_max,
+				      .response_max = t->d->check ? SIZE_MAX : p->options.bytes_max,
 				      .only_public = p->options.only_public,
 				      .on_body = t->d->text ? NULL : on_body,
 				      .owner = t};
@@ -432,5 +439,6 @@ void download_release(struct download *d)
 	d->fd = -1;
 	buffer_release(&d->text_body);
 	free(TAKE(d->etag_now));
+	free(TAKE(d->modified_now));
 	free(TAKE(d->type));
 }

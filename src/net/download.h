@@ -54,8 +54,9 @@ struct download_options {
 
 struct download {
 	const char *url; /* lives as long as the download */
-	/* With this ETag, a file that is still the same ends as `unchanged`. NULL: it is wanted anyway. */
-	const char *etag;
+	/* With this ETag, or modified then, a file that is still the same ends as `unchanged`. NULL: it is wanted anyway. */
+	const char *etag, *modified;
+	bool check; /* nothing but that is wanted: no bytes of another file come */
 	/*
 	 * Appends lines "Name: value\n" for a request that is about to be sent, on the pool's thread. NULL: none. ERR_CONFIG and
 	 * ERR_TRANSIENT end the download.
@@ -75,6 +76,7 @@ struct download {
 	long status;		 /* of the last reply; 0: none */
 	struct buffer text_body; /* of `text`; of a reply with an error: how it begins */
 	char *etag_now;		 /* what the server calls it; NULL: nothing */
+	char *modified_now;	 /* its Last-Modified; NULL: none */
 	char *type;		 /* its Content-Type; NULL: none */
 	int64_t retry_ms;	 /* of ERR_TRANSIENT: not earlier */
 	struct download_task *task;

@@ -15,6 +15,8 @@ enum { THROTTLES_MAX = 20, LOCATION_SIZE = 8192, WHAT_SIZE = 160 };
 
 static enum endpoint_outcome outcome_of(const struct download_task *t, enum retry_class class)
 {
+	if (t->seen)
+		return ENDPOINT_GOOD;
 	if (t->sink.code != ERR_NONE || t->x.result == HTTP_BAD_REQUEST)
 		return ENDPOINT_UNASKED;
 	if (t->x.result == HTTP_TOO_LARGE || t->x.result == HTTP_NOT_PUBLIC)
@@ -137,7 +139,7 @@ static void judge_reply(struct download_pool *p, struct download_task *t,
 {
 	if (t->x.status == 200) {
 		download_end(p, t);
-	} else if (t->x.status == 304 && t->d->etag) {
+	} else if (t->x.status == 304 && (t->d->etag || t->d->modified)) {
 		t->d->unchanged = true;
 		download_end(p, t);
 	} else if (is_redirect(t->x.status) && !t->d->account) {
@@ -161,6 +163,8 @@ void download_judge(struct download_pool *p, struct download_task *t)
 	t->host->answers += outcome == ENDPOINT_GOOD || outcome == ENDPOINT_ALIVE;
 	if (t->sink.code != ERR_NONE) {
 		error_set(&t->d->err, ERR_TRANSIENT, "%s", t->sink.message);
+		download_end(p, t);
+	} else if (t->seen) {
 		download_end(p, t);
 	} else if (x->result == HTTP_REPLY) {
 		judge_reply(p, t, outcome, now);

@@ -30,6 +30,7 @@ struct download_task {
 	int64_t since;	  /* it waits for its server */
 	struct buffer header_text;
 	int fd;
+	bool seen;			   /* a body has begun that nobody wants */
 	struct error sink;		   /* why its body could not be kept */
 	struct download_task *prev, *next; /* in flight */
 };

@@ -1,6 +1,7 @@
 #include "source/remote_files.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/files.h"
 #include "net/http_url.h"
 #include "source/source_path.h"
@@ -18,11 +19,14 @@ struct remote_files {
 	struct download_options options;
 	pthread_mutex_t lock; /* several threads may want the pool first */
 	struct download_pool *pool;
+	int64_t recheck_ms;
+	struct remote_known *known; /* NULL: nothing is remembered */
 };
 
 /* One that somebody is to be told of. */
 struct remote_order {
 	struct download download;
+	struct remote_files *files;
 	char *url;
 	struct source_order *order;
 };
@@ -34,11 +38,6 @@ const char *remote_url_wrong(const char *url)
 	if (strlen(url) > REMOTE_URL_MAX)
 		return "its URL is too long";
 	return http_url_is_valid(url) ? NULL : "its URL is not whole, or has a user in it";
-}
-
-void remote_url_describe(const char *url, struct source_entry *entry)
-{
-	*entry = (struct source_entry){.path = url, .inode = 1, .key = strstr(url, "://") + 3};
 }
 
 struct remote_files *remote_files_new(const struct source_folder_options *options)
@@ -54,8 +53,24 @@ struct remote_files *remote_files_new(const struct source_folder_options *option
 	    .only_public = !remote->private_hosts,
 	    .stop = options->stop,
 	    .stop_arg = options->stop_arg};
+	f->recheck_ms = remote->recheck_ms;
 	pthread_mutex_init(&f->lock, NULL);
 	return f;
+}
+
+void remote_files_keep(struct remote_files *f, const char *folder)
+{
+	remote_known_close(f->known);
+	f->known = f->recheck_ms > 0 ? remote_known_open(folder) : NULL;
+}
+
+void remote_files_describe(struct remote_files *f, const char *url, struct source_entry *entry)
+{
+	struct remote_fact fact = {.version = REMOTE_VERSION_FIRST};
+
+	remote_known_find(f->known, url, &fact);
+	*entry = (struct source_entry){
+	    .path = url, .inode = fact.version, .key = strstr(url, "://") + 3};
 }
 
 void remote_files_close(struct remote_files *f)
@@ -63,6 +78,7 @@ void remote_files_close(struct remote_files *f)
 	if (!f)
 		return;
 	download_pool_close(f->pool);
+	remote_known_close(f->known);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
@@ -107,8 +123,103 @@ static bool is_page(int fd)
 	return false;
 }
 
+/* -- what is remembered ---------------------------------------------------------------------------- */
+
+/* What does not fit is not asked with. */
+static void keep_text(char *out, size_t size, const char *text)
+{
+	*out = '\0';
+	if (text && strlen(text) < size)
+		memcpy(out, text, strlen(text) + 1);
+}
+
+/* As its server said just now. */
+static void take_validators(const struct download *d, struct remote_fact *fact)
+{
+	fact->checked_at = clock_wall_ms();
+	keep_text(fact->etag, sizeof(fact->etag), d->etag_now);
+	keep_text(fact->modified, sizeof(fact->modified), d->modified_now);
+}
+
+static void remember(struct remote_files *f, const struct download *d)
+{
+	struct remote_fact fact = {.version = REMOTE_VERSION_FIRST};
+
+	if (!f->known)
+		return;
+	remote_known_find(f->known, d->url, &fact);
+	take_validators(d, &fact);
+	remote_known_put(f->known, d->url, &fact);
+}
+
+bool remote_files_recheck(const struct remote_files *f)
+{
+	return f->recheck_ms > 0;
+}
+
+/* Servers that know no conditional requests send all of it with the same ETag or date. */
+static bool is_same(const struct download *d, const struct remote_fact *fact)
+{
+	if (d->unchanged)
+		return true;
+	if (fact->etag[0])
+		return d->etag_now && strcmp(d->etag_now, fact->etag) == 0;
+	return d->modified_now && strcmp(d->modified_now, fact->modified) == 0;
+}
+
+static void on_checked(struct download *d)
+{
+	struct remote_check *c = d->owner;
+	struct remote_files *f = c->files;
+
+	if (d->err.code != ERR_NONE) {
+		c->changed = false; /* nothing is known */
+	} else if (is_same(d, &c->fact)) {
+		c->fact.checked_at = clock_wall_ms();
+		remote_known_put(f->known, c->url, &c->fact);
+	} else {
+		c->changed = true;
+		take_validators(d, &c->fact);
+		c->fact.version = c->fact.version < (uint64_t)c->fact.checked_at
+				      ? (uint64_t)c->fact.checked_at
+				      : c->fact.version + 1;
+		remote_known_put(f->known, c->url, &c->fact);
+	}
+	download_release(d);
+	free(c->url);
+	c->done(c);
+}
+
+bool remote_files_check(struct remote_files *f, const char *url, struct remote_check *c)
+{
+	struct error ignored = ERROR_INIT;
+	struct download_pool *pool;
+	int64_t age;
+
+	memset(&c->fact, 0, sizeof(c->fact));
+	if (!remote_known_find(f->known, url, &c->fact) ||
+	    !(c->fact.etag[0] || c->fact.modified[0]))
+		return false;
+	age = clock_wall_ms() - c->fact.checked_at;
+	pool = age >= 0 && age < f->recheck_ms ? NULL : pool_of(f, &ignored);
+	if (!pool)
+		return false;
+	c->files = f;
+	c->url = xstrdup(url);
+	c->download = (struct download){.url = c->url,
+					.etag = c->fact.etag[0] ? c->fact.etag : NULL,
+					.modified = c->fact.modified[0] ? c->fact.modified : NULL,
+					.check = true,
+					.done = on_checked,
+					.owner = c};
+	download_start(pool, &c->download);
+	return true;
+}
+
+/* -- what came ------------------------------------------------------------------------------------- */
+
 /* The descriptor of what came, at its beginning; d->err says otherwise why not. */
-static int take(struct download *d, struct error *err)
+static int take(struct remote_files *f, struct download *d, struct error *err)
 {
 	int fd = -1;
 
@@ -123,6 +234,7 @@ static int take(struct download *d, struct error *err)
 		error_sys(err, "lseek");
 	} else {
 		fd = TAKE_FD(d->fd);
+		remember(f, d);
 	}
 	download_release(d);
 	return fd;
@@ -139,7 +251,7 @@ int remote_files_open(struct remote_files *f, const struct remote_file *file, st
 	make(&d, file);
 	d.arg = file->owner;
 	download_wait(pool, &d, &ignored); /* take() says so */
-	return take(&d, err);
+	return take(f, &d, err);
 }
 
 static void on_done(struct download *d)
@@ -147,7 +259,7 @@ static void on_done(struct download *d)
 	struct remote_order *o = d->owner;
 	struct source_order *order = o->order;
 
-	order->fd = take(d, &order->err);
+	order->fd = take(o->files, d, &order->err);
 	order->put_off_ms = order->err.code == ERR_TRANSIENT ? d->retry_ms : 0;
 	free(o->url);
 	free(o);
@@ -167,6 +279,7 @@ void remote_files_open_later(struct remote_files *f, const struct remote_file *f
 	o = xcalloc(1, sizeof(*o));
 	o->url = xstrdup(file->url);
 	o->order = order;
+	o->files = f;
 	make(&o->download, file);
 	o->download.url = o->url;
 	o->download.done = on_done;

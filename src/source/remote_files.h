@@ -5,11 +5,14 @@
  *	fd = remote_files_open(f, &wanted, err)                  waits
  *	remote_files_open_later(f, &wanted, order)               order->done is called
  *	remote_files_close(f)
+ *
+ * Where it is to notice that files change (recheck_ms), it remembers what servers said of them; remote_window.h asks.
  */
 #ifndef LATENTD_SOURCE_REMOTE_FILES_H
 #define LATENTD_SOURCE_REMOTE_FILES_H
 
 #include "net/download.h"
+#include "source/remote_known.h"
 #include "source/source.h"
 
 #define REMOTE_URL_MAX 8192
@@ -27,17 +30,37 @@ struct remote_file {
 
 /* NULL, or why @url cannot be one: its scheme, a user in it, its length. */
 const char *remote_url_wrong(const char *url);
-/* Fills @entry, which refers to @url: what is known before it is fetched. */
-void remote_url_describe(const char *url, struct source_entry *entry);
 
 struct remote_files *remote_files_new(const struct source_folder_options *options);
 /* NULL is fine. */
 void remote_files_close(struct remote_files *f);
+/* Before it is used: where it remembers. */
+void remote_files_keep(struct remote_files *f, const char *folder);
+/* Fills @entry, which refers to @url: what is known before it is fetched. */
+void remote_files_describe(struct remote_files *f, const char *url, struct source_entry *entry);
 /* So many are fetched at once. */
 size_t remote_files_ahead(const struct remote_files *f);
 /* ERR_DATA as download.h, and `web_page`: what came is HTML or XML. */
 int remote_files_open(struct remote_files *f, const struct remote_file *file, struct error *err);
 void remote_files_open_later(struct remote_files *f, const struct remote_file *file,
 			     struct source_order *order);
+
+/* Whether a file has changed. */
+struct remote_check {
+	void (*done)(struct remote_check *c); /* on a thread of its own */
+	void *owner;
+	bool
+	    changed; /* the result: it is another since the last check, and described so from now on */
+	/* Private. */
+	struct remote_files *files;
+	char *url;
+	struct remote_fact fact;
+	struct download download;
+};
+
+/* Whether files are asked about at all. */
+bool remote_files_recheck(const struct remote_files *f);
+/* False: @url is not due, or nothing is known to ask with. Otherwise done is called. */
+bool remote_files_check(struct remote_files *f, const char *url, struct remote_check *c);
 
 #endif

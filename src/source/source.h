@@ -147,7 +147,7 @@ int source_meta(struct source *s, const char *path, struct buffer *out, struct e
 void source_caption_clean(const struct buffer *raw, struct buffer *out);
 /*
  * Before it is used: what it found in archives is kept in @folder, which is its own and is made when needed: an archive
- * that is the same the next time is not read again to list it.
+ * that is the same the next time is not read again to list it. So is what servers said of files that were fetched.
  */
 void source_keep_lists(struct source *s, const char *folder);
 /* NULL is fine. */
@@ -168,6 +168,7 @@ struct source_remote_options {
 	size_t per_host;    /* to one server; 4 */
 	double rate;	    /* requests a second to one server; as fast as it goes */
 	uint64_t bytes_max; /* of a file; 256 MiB */
+	int64_t recheck_ms; /* what a server said so long ago is asked again; 0: never */
 	bool private_hosts; /* servers on this machine and in its networks too */
 };
 
@@ -267,7 +268,9 @@ int source_manifest_open(const char *path, const struct source_folder_options *o
  * Nothing is asked of a server before a sample is opened. Files are fetched as net/download.h does, with its errors, and `web_page`
  * for HTML. Servers whose addresses are not public are not asked unless options->remote says so: others write such lists.
  *
- * A URL is one file for good: what lies there later is not noticed. Captions and metadata: none.
+ * A URL is one file for good, unless options->remote has recheck_ms: then a listing asks the servers of files that were fetched, with
+ * their ETag or Last-Modified, and one that has changed is another entry (source_keep_lists() says where that is remembered).
+ * Captions and metadata: none.
  */
 int source_urls_open(const char *path, const struct source_folder_options *options,
 		     struct source **out, struct error *err);

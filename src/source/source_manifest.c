@@ -5,7 +5,7 @@
 #include "source/folder_files.h"
 #include "source/manifest_index.h"
 #include "source/manifest_reader.h"
-#include "source/remote_files.h"
+#include "source/remote_window.h"
 #include "source/source.h"
 #include "source/source_path.h"
 
@@ -52,6 +52,7 @@ struct source_manifest {
 	struct buffer clean; /* the path of an item */
 	struct buffer found; /* and of its file */
 	struct remote_files *remote;
+	struct remote_window *window;
 
 	bool listing, ended;
 	struct manifest_item item; /* that is being listed; path NULL: the next one is */
@@ -331,21 +332,21 @@ static uint64_t stamp_of(const char *text)
 }
 
 /* Its file; a URL is one that nobody looks at now. SOURCE_GONE: it is not there. */
-static int examine_file(const struct source_manifest *s, const char *path,
-			struct source_entry *entry, struct error *err)
+static int examine_file(struct source_manifest *s, const char *path, struct source_entry *entry,
+			struct error *err)
 {
 	const struct companion_search search = {.read_json = s->options.need_captions};
 
 	if (!source_path_is_url(path))
 		return folder_examine(s->root, path, s->options.captions ? &search : NULL, entry,
 				      err);
-	remote_url_describe(path, entry);
+	remote_files_describe(s->remote, path, entry);
 	return 0;
 }
 
 /* The file @path with what @item says of it. SOURCE_GONE: it is not there. */
-static int examine(const struct source_manifest *s, const char *path,
-		   const struct manifest_item *item, struct source_entry *entry, struct error *err)
+static int examine(struct source_manifest *s, const char *path, const struct manifest_item *item,
+		   struct source_entry *entry, struct error *err)
 {
 	struct source_entry found = {.path = path};
 	int r = examine_file(s, path, &found, err);
@@ -461,9 +462,9 @@ static int next_file(struct source_manifest *s, struct source_entry *entry, stru
 	return 0;
 }
 
-static int source_manifest_next(struct source *base, struct source_entry *entry, struct error *err)
+static int next_entry(void *arg, struct source_entry *entry, struct error *err)
 {
-	struct source_manifest *s = source_manifest_of(base);
+	struct source_manifest *s = arg;
 	struct source_entry next = {.path = NULL};
 	int r = s->ended ? SOURCE_END : 0;
 
@@ -476,6 +477,13 @@ static int source_manifest_next(struct source *base, struct source_entry *entry,
 	if (r == 0)
 		*entry = next;
 	return r;
+}
+
+static int source_manifest_next(struct source *base, struct source_entry *entry, struct error *err)
+{
+	struct source_manifest *s = source_manifest_of(base);
+
+	return remote_window_next(s->window, next_entry, s, entry, err);
 }
 
 static int source_manifest_examine(struct source *base, const char *path,
@@ -551,6 +559,7 @@ static void source_manifest_keep_lists(struct source *base, const char *folder)
 
 	free(s->lists);
 	s->lists = xstrdup(folder);
+	remote_files_keep(s->remote, folder);
 }
 
 static void source_manifest_close(struct source *base)
@@ -558,6 +567,7 @@ static void source_manifest_close(struct source *base)
 	struct source_manifest *s = source_manifest_of(base);
 
 	remote_files_close(s->remote);
+	remote_window_close(s->window);
 	forget(s);
 	if (s->root >= 0)
 		close(s->root);
@@ -625,6 +635,7 @@ int source_manifest_open(const char *path, const struct source_folder_options *o
 	s->base.urls = true;
 	s->options = *options;
 	s->remote = remote_files_new(options);
+	s->window = remote_window_new(s->remote);
 	s->base.ahead = remote_files_ahead(s->remote);
 	s->path = xstrdup(path);
 	slash = strrchr(s->path, '/');

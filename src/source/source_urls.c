@@ -1,7 +1,7 @@
 /*
  * The list is read line by line, and once more for whoever looks for one of its lines: no URL is kept in memory.
  */
-#include "source/remote_files.h"
+#include "source/remote_window.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -17,6 +17,7 @@ struct source_urls {
 	struct source base;
 	struct source_folder_options options;
 	struct remote_files *files;
+	struct remote_window *window;
 	char *path;
 	FILE *list;
 	uint64_t line;
@@ -135,9 +136,9 @@ static uint64_t stamp_of(const struct source_urls *u)
 	return fstat(fileno(u->list), &st) == 0 ? folder_stamp(&st) : 0;
 }
 
-static int source_urls_next(struct source *s, struct source_entry *entry, struct error *err)
+static int next_entry(void *arg, struct source_entry *entry, struct error *err)
 {
-	struct source_urls *u = (struct source_urls *)s;
+	struct source_urls *u = arg;
 	const char *url;
 
 	if (u->list && u->stamp == 0) {
@@ -148,7 +149,7 @@ static int source_urls_next(struct source *s, struct source_entry *entry, struct
 		return SOURCE_END;
 	url = next_url(u, true, err);
 	if (url) {
-		remote_url_describe(url, entry);
+		remote_files_describe(u->files, url, entry);
 		return 0;
 	}
 	if (err->code != ERR_NONE)
@@ -157,6 +158,18 @@ static int source_urls_next(struct source *s, struct source_entry *entry, struct
 	if (stamp_of(u) != u->stamp)
 		note_unread(u, "it has changed while it was read");
 	return SOURCE_END;
+}
+
+static int source_urls_next(struct source *s, struct source_entry *entry, struct error *err)
+{
+	struct source_urls *u = (struct source_urls *)s;
+
+	return remote_window_next(u->window, next_entry, u, entry, err);
+}
+
+static void source_urls_keep_lists(struct source *s, const char *folder)
+{
+	remote_files_keep(((struct source_urls *)s)->files, folder);
 }
 
 /* As if it were opened anew, for as long as it takes. */
@@ -179,7 +192,7 @@ static int source_urls_examine(struct source *s, const char *path, struct source
 	u->line = line;
 	if (!url)
 		return err->code == ERR_NONE ? SOURCE_GONE : -1;
-	remote_url_describe(path, entry);
+	remote_files_describe(u->files, path, entry);
 	return 0;
 }
 
@@ -212,6 +225,7 @@ static void source_urls_close(struct source *s)
 	struct source_urls *u = (struct source_urls *)s;
 
 	remote_files_close(u->files);
+	remote_window_close(u->window);
 	if (u->list)
 		fclose(u->list);
 	free(u->text);
@@ -226,6 +240,7 @@ static const struct source_ops source_urls_ops = {
     .open_sample = source_urls_open_sample,
     .open_later = source_urls_open_later,
     .caption = source_urls_caption,
+    .keep_lists = source_urls_keep_lists,
     .close = source_urls_close,
 };
 
@@ -241,6 +256,7 @@ int source_urls_open(const char *path, const struct source_folder_options *optio
 	u->path = path ? xstrdup(path) : NULL;
 	u->text = xmalloc(REMOTE_URL_MAX + 1);
 	u->files = remote_files_new(options);
+	u->window = remote_window_new(u->files);
 	u->base.ahead = remote_files_ahead(u->files);
 	u->at_end = !path;
 	u->list = path ? fopen(path, "re") : NULL;

@@ -2,14 +2,16 @@
 """Manifests that name files on web servers: whole, mixed with files here, damaged, changed, and under the daemon."""
 
 import csv
+import glob
 import io
 import json
 import os
+import threading
 import time
 import urllib.parse
 
 from daemon_rig import Connection, Daemon
-from harness import QUARANTINED, demo_model, equal, run_tests, same_members, test
+from harness import QUARANTINED, demo_model, equal, run_tests, same_members, test, wait_until
 from reference import read_dataset
 from url_server import Server
 
@@ -183,6 +185,131 @@ def a_daemon_takes_urls_of_a_manifest_and_what_is_added(ws):
         daemon.stop()
         ws.name = "photos"
         equal(texts(ws), {r["file_name"]: (r["text"], {"score": r["score"]}) for r in rows}, "samples")
+
+
+RECHECK = (*PRIVATE, "--recheck", "1ms")  # of which every run is later than the one before
+
+
+def replace(ws, path, with_path):
+    with open(os.path.join(ws.src, with_path), "rb") as file:
+        data = file.read()
+    ws.write(path, data)
+
+
+def statuses(server):
+    """What was answered since the last question."""
+    with server.lock:
+        found, server.statuses = sorted(server.statuses), []
+    return found
+
+
+def contents(ws):
+    return {s.path: s.record["content_xxh3_128"] for s in read_dataset(ws.dataset)}
+
+
+@test
+def a_file_that_changes_on_its_server_is_found_and_the_others_are_one_question_each(ws):
+    paths = ws.small_pictures(5)
+    with Server(ws.src) as server:
+        server.tags = {paths[0]: '"one"', paths[1]: 'W/"two"'}
+        server.dates = {paths[2]: "Wed, 21 Oct 2015 07:28:00 GMT"}
+        for name, text in (
+            ("a.jsonl", lines([{"url": server.url + p} for p in paths[:4]])),
+            ("b.urls", "".join(server.url + p + "\n" for p in paths[:4])),
+        ):
+            ws.name = name.replace(".", "-")
+            listed = put(ws, name, text)
+            ws.encode(*RECHECK, src=[listed])
+            before = contents(ws)
+            equal(statuses(server), [(p, 200) for p in sorted(paths[:4])], "the first time")
+            ws.encode(*RECHECK, src=[listed])
+            equal(statuses(server), [(p, 304) for p in sorted(paths[:3])], "questions, none for what has no tag")
+            ws.encode(*PRIVATE, "--recheck", "1h", src=[listed])
+            ws.encode(*PRIVATE, src=[listed])
+            equal(statuses(server), [], "questions before the time, and without the option")
+            equal(contents(ws), before, "contents")
+            for path, tags, tag in ((paths[1], server.tags, '"three"'), (paths[2], server.dates, "Thu, 22 Oct 2015 07:28:00 GMT")):
+                old, tags[path] = tags[path], tag
+                os.rename(os.path.join(ws.src, path), ws.path("kept"))
+                replace(ws, path, paths[4])
+                ws.encode(*RECHECK, src=[listed])
+                equal([a for a in statuses(server) if a[1] == 200], [(path, 200)] * 2, "a question, and the file")
+                now = contents(ws)
+                changed = [p for p in now if now[p] != before[p]]
+                equal(changed, [server.url + path], "changed samples")
+                os.rename(ws.path("kept"), os.path.join(ws.src, path))
+                tags[path] = old
+                ws.encode(*RECHECK, src=[listed])
+                equal(contents(ws), before, "contents when it is back")
+                statuses(server)
+
+
+@test
+def what_servers_say_of_unchanged_files_in_other_ways_changes_nothing(ws):
+    paths = ws.small_pictures(3)
+    whole = [open(os.path.join(ws.src, p), "rb").read() for p in paths]
+    gone = threading.Event()
+
+    def way(i):
+        """It knows no conditional requests."""
+        return lambda h: h.say(404) if gone.is_set() else h.say(200, whole[i], ETag=f'"{i}"')
+
+    with Server(ws.src) as server:
+        server.ways = {p: way(i) for i, p in enumerate(paths[:2])}
+        server.tags = {paths[2]: '"' + "long" * 200 + '"'}
+        listed = put(ws, "a.urls", "".join(server.url + p + "\n" for p in paths))
+        ws.encode(*RECHECK, src=[listed])
+        before = latents(ws)
+        statuses(server)
+        ws.encode(*RECHECK, src=[listed])
+        equal([p for p, _ in statuses(server)], sorted(paths[:2]), "questions")
+        gone.set()
+        ws.encode(*RECHECK, src=[listed])
+        equal([s for _, s in statuses(server)], [404, 404], "answers")
+        equal(latents(ws), before, "latents")
+    ws.encode(*RECHECK, src=[listed])  # nobody answers any more
+    equal(latents(ws), before, "latents without a server")
+
+
+@test
+def a_damaged_memory_of_what_servers_said_costs_a_question_at_most(ws):
+    paths = ws.small_pictures(2)
+    with Server(ws.src) as server:
+        server.tags = {p: '"one"' for p in paths}
+        listed = put(ws, "a.urls", "".join(server.url + p + "\n" for p in paths))
+        ws.encode(*RECHECK, src=[listed])
+        before = latents(ws)
+        (known,) = glob.glob(ws.path("state/**/fetched-1"), recursive=True)
+        size = os.path.getsize(known)
+        for damage in (os.urandom(size), b"", b"\xff" * 100):
+            with open(known, "wb") as file:
+                file.write(damage)
+            ws.encode(*RECHECK, src=[listed])
+            equal(latents(ws), before, "latents")
+
+
+@test
+def a_daemon_finds_files_that_change_on_their_servers(ws):
+    paths = ws.small_pictures(3)
+    with Server(ws.src) as server:
+        server.tags = {p: '"one"' for p in paths[:2]}
+        listed = put(ws, "a.jsonl", lines([{"url": server.url + p} for p in paths[:2]]))
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src)["source"] = {"path": listed, "private_hosts": True, "recheck": "100ms"}
+        daemon.start()
+        daemon.wait_for("photos", finished=2)
+        wait_until(lambda: (paths[1], 304) in server.statuses, "an unchanged file to be asked for")
+        os.remove(os.path.join(ws.src, paths[0]))
+        replace(ws, paths[0], paths[2])
+        server.tags[paths[0]] = '"two"'
+        wait_until(lambda: server.statuses.count((paths[0], 200)) == 3, "the changed file to be found and fetched")
+        daemon.drain("photos")
+        daemon.stop()
+        ws.name = "photos"
+        now = contents(ws)
+        ws.name = "folder"
+        ws.encode()
+        equal(now[server.url + paths[0]], contents(ws)[paths[2]], "its content")
 
 
 run_tests()
