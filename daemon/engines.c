@@ -373,6 +373,24 @@ static const struct error *failure_of(const struct engines *engines,
 	return failure;
 }
 
+/* Each model keeps to the limit by itself. */
+static void add_memory(const struct engines *engines, size_t index, struct encoder_memory *sum)
+{
+	bool limited = true;
+
+	for (const struct engine *e = engines->first; e; e = e->next) {
+		struct encoder_memory one = {0, 0};
+
+		if (!e->units[index].encoder || !encoder_memory(e->units[index].encoder, &one))
+			continue;
+		sum->used += one.used;
+		sum->limit += one.limit;
+		limited = limited && one.limit > 0;
+	}
+	if (!limited)
+		sum->limit = 0;
+}
+
 void engines_view(struct engines *engines, size_t index, struct encoder_view *view)
 {
 	struct engine_entry *entry = &engines->entries[index];
@@ -398,6 +416,7 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 		view->loading = view->loading || e->state == ENGINE_LOADING;
 		view->ready = view->ready || e->units[index].encoder;
 	}
+	add_memory(engines, index, &view->memory);
 }
 
 bool engines_busy(const struct engines *engines)

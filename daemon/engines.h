@@ -99,6 +99,7 @@ struct encoder_view {
 	const struct error *
 	    failure; /* of a model that could not be loaded, there or at all, or of a GPU since; NULL: none */
 	enum encode_remote_health health; /* the worst of its models */
+	struct encoder_memory memory;	  /* of all its models; used 0: not known */
 };
 
 size_t engines_count(const struct engines *engines);

@@ -267,6 +267,24 @@ static void stage_metrics(const struct writer *w, const struct service_status *s
 
 /* -- encoders and endpoints ------------------------------------------------------------------------- */
 
+static void device_metrics(const struct writer *w, const struct service_status *s)
+{
+	family(w, "device_memory_bytes", GAUGE,
+	       "Weights and maps on the device of an encoder, and what they may take.");
+	for (size_t i = 0; i < s->n_encoders; i++) {
+		const struct service_encoder *e = &s->encoders[i];
+
+		if (e->memory_used > 0)
+			sample(w, "device_memory_bytes",
+			       LABELS({"encoder", e->name}, {"kind", "used"}),
+			       (double)e->memory_used);
+		if (e->memory_limit > 0)
+			sample(w, "device_memory_bytes",
+			       LABELS({"encoder", e->name}, {"kind", "limit"}),
+			       (double)e->memory_limit);
+	}
+}
+
 static void encoder_metrics(const struct writer *w, const struct service_status *s)
 {
 	family(w, "encoder_state", GAUGE, "1 for the state that an encoder is in.");
@@ -395,6 +413,7 @@ void metrics_text(const struct service_status *s, bool healthy, bool open, struc
 	dataset_metrics(&w, s);
 	stage_metrics(&w, s);
 	encoder_metrics(&w, s);
+	device_metrics(&w, s);
 	endpoint_metrics(&w, s);
 	webhook_metrics(&w, &s->webhook);
 	if (open)

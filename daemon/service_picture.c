@@ -80,6 +80,8 @@ static void picture_encoder(struct service *s, size_t index, struct service_enco
 	out->images_failed = view.images_failed;
 	out->images = view.images;
 	out->ready = view.ready;
+	out->memory_used = view.memory.used;
+	out->memory_limit = view.memory.limit;
 	out->busy_ns = view.busy_ns;
 	out->state = working_state(&view);
 	if (out->state == ENCODER_IDLE && hours->rests)

@@ -131,6 +131,7 @@ struct service_encoder {
 	uint64_t images;    /* in them */
 	uint64_t images_done, images_failed; /* since the daemon began */
 	double images_per_second;	     /* over the last minute */
+	uint64_t memory_used, memory_limit;  /* bytes on its device; 0: not known */
 	struct service_endpoint *endpoints;
 	size_t n_endpoints;
 };

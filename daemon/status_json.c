@@ -40,6 +40,12 @@ static json_t *json_known(double value)
 	return value < 0 ? json_null() : json_rounded(value, 3);
 }
 
+/* 0: not known. */
+static json_t *json_positive(uint64_t n)
+{
+	return n > 0 ? json_count(n) : json_null();
+}
+
 static json_t *jobs_json(const struct queue_counts *c)
 {
 	json_t *jobs = json_object();
@@ -137,7 +143,9 @@ static json_t *encoder_json(const struct service_encoder *e)
 			{"images_in_flight", json_count(e->images)},
 			{"images_done", json_count(e->images_done)},
 			{"images_failed", json_count(e->images_failed)},
-			{"images_per_second", json_rounded(e->images_per_second, 2)}));
+			{"images_per_second", json_rounded(e->images_per_second, 2)},
+			{"memory_used", json_positive(e->memory_used)},
+			{"memory_limit", json_positive(e->memory_limit)}));
 	if (e->n_endpoints > 0) {
 		json_t *endpoints = json_array();
 

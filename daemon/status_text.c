@@ -355,7 +355,7 @@ static void encoder_text(struct buffer *out, const json_t *e)
 	double rate = json_number_value(json_object_get(e, "images_per_second"));
 	uint64_t in_flight = status_count_of(e, "in_flight");
 	const json_t *endpoint;
-	char count[28];
+	char count[28], bytes[24];
 	size_t i;
 
 	text_line_item(&line, "%s %s", status_text_of(e, "name"), status_text_of(e, "state"));
@@ -371,6 +371,9 @@ static void encoder_text(struct buffer *out, const json_t *e)
 	if (json_is_number(json_object_get(e, "busy")))
 		text_line_item(&line, "busy %.0f %%",
 			       100 * json_number_value(json_object_get(e, "busy")));
+	if (status_count_of(e, "memory_used") > 0)
+		text_line_item(&line, "%s in memory",
+			       text_bytes(status_count_of(e, "memory_used"), bytes));
 	text_line_end(&line);
 	json_array_foreach(json_object_get(e, "endpoints"), i, endpoint)
 	    endpoint_text(out, endpoint);

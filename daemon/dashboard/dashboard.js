@@ -168,12 +168,13 @@ function drawEncoders(encoders) {
 	const rows = [];
 	for (const e of encoders) {
 		rows.push(row(e.name, [e.state + (e.why ? ": " + e.why : ""), rate(e.images_per_second), percent(e.busy),
-			count.format(e.images_done), count.format(e.images_failed)]));
+			count.format(e.images_done), count.format(e.images_failed), e.memory_used === null ? "" :
+				bytes(e.memory_used) + (e.memory_limit === null ? "" : " of " + bytes(e.memory_limit))]));
 		for (const p of e.endpoints || [])
 			rows.push(row(p.url, [p.state + (p.why ? ": " + p.why : "") +
 				(p.wait_ms > 0 ? ", tried again in " + duration(Math.ceil(p.wait_ms / 1000)) : ""), "",
 				p.in_flight + " of " + p.limit + (p.latency_ms === null ? "" : ", " + Math.round(p.latency_ms) + " ms"),
-				count.format(p.images), count.format(p.failures)], "sub"));
+				count.format(p.images), count.format(p.failures), ""], "sub"));
 	}
 	byId("encoders").replaceChildren(...rows);
 }

@@ -148,6 +148,14 @@ int encoder_pollable(struct encoder *e)
 	return e->ops->pollable(e);
 }
 
+bool encoder_memory(const struct encoder *e, struct encoder_memory *out)
+{
+	if (!e->ops->memory)
+		return false;
+	*out = e->ops->memory(e);
+	return out->used > 0;
+}
+
 void encoder_close(struct encoder *e)
 {
 	if (e)

@@ -76,6 +76,12 @@ struct encoder_caps {
 
 struct encoder;
 
+/* Bytes on the device that it computes on. */
+struct encoder_memory {
+	uint64_t used;	/* weights and maps, as of the last image; 0: not known */
+	uint64_t limit; /* that they may take; 0: not known */
+};
+
 struct encoder_ops {
 	const char *name; /* "cpu", "fake" */
 	const struct encoder_caps *(*caps)(const struct encoder *e);
@@ -97,6 +103,8 @@ struct encoder_ops {
 	uint64_t (*ticks)(const struct encoder *e);
 	/* Readable when collect has something; -1 if it always has what submit took. */
 	int (*pollable)(struct encoder *e);
+	/* From any thread. NULL: it has no device here. */
+	struct encoder_memory (*memory)(const struct encoder *e);
 	void (*close)(struct encoder *e);
 };
 
@@ -122,6 +130,8 @@ void encoder_cancel(struct encoder *e);
  */
 uint64_t encoder_ticks(const struct encoder *e);
 int encoder_pollable(struct encoder *e);
+/* From any thread; false: it has no device here, or does not say. */
+bool encoder_memory(const struct encoder *e, struct encoder_memory *out);
 /* NULL is fine. Nothing may be in flight. */
 void encoder_close(struct encoder *e);
 

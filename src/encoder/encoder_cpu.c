@@ -15,6 +15,8 @@ struct encoder_cpu {
 	struct vae_decoder *decoder; /* NULL: none */
 	bool decoded;		     /* the last batch was */
 	char *engine;
+	size_t limit;
+	atomic_size_t used;    /* after the last image */
 	struct ndarray pixels; /* the input of the network, kept between images */
 };
 
@@ -35,20 +37,39 @@ static const float *input_of(struct encoder_cpu *e, const struct encode_batch *b
 	return e->pixels.data;
 }
 
+static void note_memory(struct encoder_cpu *e)
+{
+	size_t used = vae_encoder_in_use(e->vae);
+
+	if (e->decoder)
+		used += vae_decoder_in_use(e->decoder);
+	atomic_store(&e->used, used);
+}
+
+static struct encoder_memory encoder_cpu_memory(const struct encoder *base)
+{
+	const struct encoder_cpu *e = (const struct encoder_cpu *)base;
+
+	return (struct encoder_memory){atomic_load(&e->used), e->limit};
+}
+
 static int encoder_cpu_encode(struct encoder_blocking *base, const struct encode_batch *batch,
 			      const struct encode_item *item, float *moments, struct error *err)
 {
 	struct encoder_cpu *e = (struct encoder_cpu *)base;
 	const struct kl_hooks hooks = {.step = {encoder_blocking_step, base}};
 	const float *input = input_of(e, batch, item, err);
+	int r;
 
 	if (!input)
 		return -1;
 	if (e->decoded) /* one of the two has maps at a time */
 		vae_decoder_rest(e->decoder);
 	e->decoded = false;
-	return vae_encoder_encode(e->vae, batch->tile, input, batch->height, batch->width, moments,
-				  &hooks, err);
+	r = vae_encoder_encode(e->vae, batch->tile, input, batch->height, batch->width, moments,
+			       &hooks, err);
+	note_memory(e);
+	return r;
 }
 
 static int encoder_cpu_decode(struct encoder_blocking *base, const struct encode_batch *batch,
@@ -57,12 +78,15 @@ static int encoder_cpu_decode(struct encoder_blocking *base, const struct encode
 	struct encoder_cpu *e = (struct encoder_cpu *)base;
 	const struct kl_hooks hooks = {.step = {encoder_blocking_step, base}};
 	size_t downscale = base->caps.downscale;
+	int r;
 
 	if (!e->decoded)
 		vae_encoder_rest(e->vae);
 	e->decoded = true;
-	return vae_decoder_decode(e->decoder, item->values, batch->height / downscale,
-				  batch->width / downscale, picture, &hooks, err);
+	r = vae_decoder_decode(e->decoder, item->values, batch->height / downscale,
+			       batch->width / downscale, picture, &hooks, err);
+	note_memory(e);
+	return r;
 }
 
 static void free_networks(struct encoder_cpu *e)
@@ -91,6 +115,7 @@ static const struct encoder_ops encoder_cpu_ops = {
     .cancel = encoder_blocking_cancel,
     .ticks = encoder_blocking_ticks,
     .pollable = encoder_blocking_pollable,
+    .memory = encoder_cpu_memory,
     .close = encoder_cpu_close,
 };
 
@@ -119,6 +144,8 @@ static int load(struct encoder_cpu *e, const struct encoder_cpu_options *o,
 		held = vae_decoder_held(e->decoder);
 	}
 	vae_encoder_limit_memory(e->vae, held < memory / 2 ? memory - held : memory / 2);
+	e->limit = memory;
+	note_memory(e);
 	return 0;
 }
 

@@ -301,6 +301,24 @@ static uint64_t many_ticks(const struct encoder *e)
 	return sum;
 }
 
+static struct encoder_memory many_memory(const struct encoder *e)
+{
+	const struct encoder_many *m = many_of(e);
+	struct encoder_memory sum = {0, 0}, one = {0, 0};
+	bool limited = true;
+
+	for (size_t i = 0; i < m->n; i++) {
+		if (!encoder_memory(m->lanes[i].encoder, &one))
+			continue;
+		sum.used += one.used;
+		sum.limit += one.limit;
+		limited = limited && one.limit > 0;
+	}
+	if (!limited)
+		sum.limit = 0;
+	return sum;
+}
+
 static int many_pollable(struct encoder *e)
 {
 	(void)e;
@@ -338,6 +356,7 @@ static const struct encoder_ops encoder_many_ops = {
     .cancel = many_cancel,
     .ticks = many_ticks,
     .pollable = many_pollable,
+    .memory = many_memory,
     .close = many_close,
 };
 

@@ -72,6 +72,11 @@ size_t kl_decoder_held(const struct kl_decoder *vae)
 	return kl_network_held(&vae->network);
 }
 
+size_t kl_decoder_in_use(const struct kl_decoder *vae)
+{
+	return kl_network_in_use(&vae->network);
+}
+
 void kl_decoder_rest(struct kl_decoder *vae)
 {
 	kl_network_rest(&vae->network);

@@ -39,6 +39,7 @@ void kl_decoder_limit_memory(struct kl_decoder *vae, size_t bytes);
 /* Bytes of weights, and of copies of them as the limit allows: what it holds between decodes beside its maps. */
 size_t kl_decoder_held(const struct kl_decoder *vae);
 /* Maps that it keeps for the next decode go back to the system. */
+size_t kl_decoder_in_use(const struct kl_decoder *vae);
 void kl_decoder_rest(struct kl_decoder *vae);
 /* For tests: every decode in bands of @rows; 0: as the limit demands. */
 void kl_decoder_use_bands(struct kl_decoder *vae, size_t rows);

@@ -73,6 +73,11 @@ void kl_encoder_limit_memory(struct kl_encoder *vae, size_t bytes)
 	kl_network_limit_memory(&vae->network, bytes);
 }
 
+size_t kl_encoder_in_use(const struct kl_encoder *vae)
+{
+	return kl_network_in_use(&vae->network);
+}
+
 void kl_encoder_rest(struct kl_encoder *vae)
 {
 	kl_network_rest(&vae->network);

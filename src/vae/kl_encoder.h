@@ -56,6 +56,7 @@ size_t kl_encoder_memory(const struct kl_encoder *vae, size_t height, size_t wid
  */
 void kl_encoder_limit_memory(struct kl_encoder *vae, size_t bytes);
 /* Maps that it keeps for the next encode go back to the system. */
+size_t kl_encoder_in_use(const struct kl_encoder *vae);
 void kl_encoder_rest(struct kl_encoder *vae);
 /* For tests: every encode in bands of @rows; 0: as the limit demands. */
 void kl_encoder_use_bands(struct kl_encoder *vae, size_t rows);

@@ -81,6 +81,11 @@ size_t kl_network_held(const struct kl_network *network)
 	return vae_engine_held(network->model.engine);
 }
 
+size_t kl_network_in_use(const struct kl_network *network)
+{
+	return kl_network_held(network) + network->arena_floats * sizeof(float);
+}
+
 void kl_network_rest(struct kl_network *network)
 {
 	free(network->arena);

@@ -29,6 +29,8 @@ void kl_network_limit_memory(struct kl_network *network, size_t bytes);
 
 /* Bytes of weights, and of copies of them as the limit allows. */
 size_t kl_network_held(const struct kl_network *network);
+/* That, and of the maps that it has now. */
+size_t kl_network_in_use(const struct kl_network *network);
 /* The memory of maps goes back to the system, until the next run. */
 void kl_network_rest(struct kl_network *network);
 

@@ -129,6 +129,11 @@ size_t tiny_vae_held(const struct tiny_vae *vae)
 	return vae_engine_held(vae->model.engine);
 }
 
+size_t tiny_vae_in_use(const struct tiny_vae *vae)
+{
+	return tiny_vae_held(vae) + 3 * vae->maps_floats * sizeof(float);
+}
+
 void tiny_vae_rest(struct tiny_vae *vae)
 {
 	free(vae->maps);

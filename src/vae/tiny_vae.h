@@ -49,6 +49,8 @@ void tiny_vae_limit_memory(struct tiny_vae *vae, size_t bytes);
 
 /* Bytes of weights, and of copies of them as the limit allows; and what maps take goes back to the system. */
 size_t tiny_vae_held(const struct tiny_vae *vae);
+/* With the maps that it has now. */
+size_t tiny_vae_in_use(const struct tiny_vae *vae);
 void tiny_vae_rest(struct tiny_vae *vae);
 
 /*

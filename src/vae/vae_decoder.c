@@ -61,6 +61,11 @@ size_t vae_decoder_held(const struct vae_decoder *vae)
 	return vae->tiny ? tiny_vae_held(vae->tiny) : kl_decoder_held(vae->kl);
 }
 
+size_t vae_decoder_in_use(const struct vae_decoder *vae)
+{
+	return vae->tiny ? tiny_vae_in_use(vae->tiny) : kl_decoder_in_use(vae->kl);
+}
+
 void vae_decoder_rest(struct vae_decoder *vae)
 {
 	if (vae->tiny)

@@ -28,6 +28,8 @@ void vae_decoder_free(struct vae_decoder *vae);
 void vae_decoder_limit_memory(struct vae_decoder *vae, size_t bytes);
 /* Bytes that it holds between decodes at most: weights, and copies of them as the limit allows. */
 size_t vae_decoder_held(const struct vae_decoder *vae);
+/* Bytes of weights, of copies of them as the limit allows, and of the maps that it has now. */
+size_t vae_decoder_in_use(const struct vae_decoder *vae);
 /* Maps that it keeps for the next decode go back to the system. */
 void vae_decoder_rest(struct vae_decoder *vae);
 

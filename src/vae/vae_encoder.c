@@ -61,6 +61,11 @@ void vae_encoder_limit_memory(struct vae_encoder *vae, size_t bytes)
 		kl_encoder_limit_memory(vae->kl, bytes);
 }
 
+size_t vae_encoder_in_use(const struct vae_encoder *vae)
+{
+	return vae->tiny ? tiny_vae_in_use(vae->tiny) : kl_encoder_in_use(vae->kl);
+}
+
 void vae_encoder_rest(struct vae_encoder *vae)
 {
 	if (vae->tiny)

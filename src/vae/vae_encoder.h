@@ -29,6 +29,8 @@ const struct sha256 *vae_encoder_weights_hash(const struct vae_encoder *vae);
 size_t vae_encoder_memory(const struct vae_encoder *vae, size_t height, size_t width);
 void vae_encoder_limit_memory(struct vae_encoder *vae, size_t bytes);
 
+/* Bytes of weights, of copies of them as the limit allows, and of the maps that it has now. */
+size_t vae_encoder_in_use(const struct vae_encoder *vae);
 /* Maps that it keeps for the next encode go back to the system. */
 void vae_encoder_rest(struct vae_encoder *vae);
 

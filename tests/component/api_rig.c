@@ -178,7 +178,9 @@ struct service_status *api_rig_status(const struct api_rig *rig)
 						  .images = 8,
 						  .images_done = 5000,
 						  .images_failed = 2,
-						  .images_per_second = 12.345};
+						  .images_per_second = 12.345,
+						  .memory_used = UINT64_C(3) << 28,
+						  .memory_limit = UINT64_C(3) << 30};
 	return s;
 }
 

@@ -385,6 +385,24 @@ static void ticks_grow_with_the_work(void **state)
 	assert_true(encoder_ticks(e) >= before + 2);
 }
 
+/* A device that has the model in memory says so: at once, and with the maps of an image after that. */
+static void memory_is_that_of_the_device(void **state)
+{
+	static const size_t both[] = {0, 1};
+	struct backend *b = *state;
+	struct encoder *e = encoder_of(state);
+	struct encoder_memory before = {0, 0}, after = {0, 0};
+	bool computes = strcmp(b->name, "cpu") == 0;
+
+	assert_int_equal(encoder_memory(e, &before), computes);
+	encode_batch_free(encode(e, batch_of(2, both, POSTERIOR_MEAN)));
+	assert_int_equal(encoder_memory(e, &after), computes);
+	if (!computes)
+		return;
+	assert_true(before.used > 0 && after.used >= before.used + sizeof(images[0]));
+	assert_true(after.used <= after.limit && before.limit == after.limit);
+}
+
 static void *cancel_often(void *arg)
 {
 	for (size_t i = 0; i < 100; i++)
@@ -442,6 +460,7 @@ int main(void)
 	    CONTRACT_OF_ONE(what_is_in_flight_when_cancelled_comes_back_transient),
 	    CONTRACT(what_is_submitted_after_a_cancel_is_computed),
 	    CONTRACT(ticks_grow_with_the_work),
+	    CONTRACT(memory_is_that_of_the_device),
 	    CONTRACT(cancel_may_come_from_another_thread_at_any_time),
 	};
 	return cmocka_run_group_tests(tests, make_images, NULL);
