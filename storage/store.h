@@ -41,7 +41,7 @@ struct store;
 typedef int (*store_object_fn)(void *arg, const char *name, uint64_t bytes);
 
 struct store_ops {
-	const char *name; /* "local", "memory" */
+	const char *name; /* "local", "memory", "s3" */
 	int (*begin)(struct store *s, struct store_writer **out, struct error *err);
 	int (*flush)(struct store_writer *w, struct error *err);
 	int (*writer_read)(struct store_writer *w, void *data, size_t size, uint64_t offset,

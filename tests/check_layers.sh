@@ -25,8 +25,8 @@ check_c()
 	BEGIN {
 		below["base"] = " "
 		below["net"] = below["image"] = below["vae"] = " base "
-		below["queue"] = below["storage"] = below["config"] = " base "
-		below["source"] = " base net "
+		below["queue"] = below["config"] = " base "
+		below["storage"] = below["source"] = " base net "
 		below["encoder"] = " base vae image net "
 		below["daemon"] = " base net image vae source encoder queue storage config "
 

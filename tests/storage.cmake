@@ -16,6 +16,13 @@ add_cmocka_test(NAME test_shard_mds SOURCES unit/test_shard_mds.c LIBS storage_t
 target_link_libraries(test_shard_mds PRIVATE PkgConfig::JANSSON)
 add_cmocka_test(NAME test_shard_contract SOURCES contract/test_shard_contract.c LIBS storage_testing)
 add_cmocka_test(NAME test_store_contract SOURCES contract/test_store_contract.c LIBS storage_testing)
+# With a real S3 server; 77: none is installed here.
+add_executable(test_store_s3 component/test_store_s3.c)
+target_link_libraries(test_store_s3 PRIVATE storage_testing latentd_net)
+foreach(name test_store_contract test_store_s3)
+	add_test(NAME ${name}_server COMMAND ${CMAKE_SOURCE_DIR}/tests/e2e/s3_rig.py run $<TARGET_FILE:${name}>)
+	set_tests_properties(${name}_server PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77)
+endforeach()
 target_link_options(test_store_contract PRIVATE -Wl,--wrap=mkdirat)
 add_storage_fault_test(test_atomic_file unit/test_atomic_file.c)
 add_storage_fault_test(test_spool unit/test_spool.c)

@@ -34,10 +34,13 @@ struct s3;
 
 struct s3_options {
 	struct s3_place place;
-	int64_t timeout_ms;  /* of one request, from start to the last byte; 0: 5 min */
+	int64_t
+	    timeout_ms; /* of one request, from start to the last byte; 0: 10 min, and never longer than a minute without one */
 	int64_t patience_ms; /* for one call, pauses and all; 0: 2 min; below 0: no second try */
 	const char *ca_file; /* NULL: the system's */
-	bool (*stop)(void *arg); /* asked while waiting, at least each 200 ms; NULL: never */
+	/* Asked before each try and in pauses: what is under way comes to its end. NULL: never */
+	bool (*stop)(void *arg);
+	void (*on_wait)(void *arg); /* called a few times a second while waiting; NULL: not */
 	void *arg;
 };
 

@@ -1,15 +1,20 @@
 #!/usr/bin/python3
 """OpenStack Swift with its S3 interface, all of its servers in this one process, on ports of 127.0.0.1.
 
-    swift_server.py FOLDER
+    swift_server.py FOLDER [SECONDS]
 
 FOLDER is for the objects and the configuration, on a file system with user attributes. Prints the address of the S3 interface
-and serves until its standard input ends. The access key is test:tester, the secret testing, the region us-east-1.
+and serves until its standard input ends; its clock is SECONDS ahead. The access key is test:tester, the secret testing, the region us-east-1.
 Exit status 77: Swift is not installed here.
 """
 
 import os
 import sys
+import time
+
+AHEAD_S = float(sys.argv[2]) if len(sys.argv) > 2 else 0
+machine_time = time.time
+time.time = lambda: machine_time() + AHEAD_S
 
 try:
     import eventlet
@@ -44,8 +49,7 @@ use = egg:swift#tempauth
 user_test_tester = testing .admin
 user_test_reader = reading
 [filter:cache]
-use = egg:swift#memcache
-memcache_servers = 127.0.0.1:1
+paste.filter_factory = swift_server:cache_factory
 """ + "".join(f"[filter:{name}]\nuse = egg:swift#{name}\n" for name in PLAIN)
 
 STORAGE = """
@@ -59,6 +63,35 @@ pipeline = app
 [app:app]
 use = egg:swift#%s
 """
+
+
+class Cache:
+    """In the place of memcached, whose clients wait for it."""
+
+    def __init__(self, app):
+        self.app, self.values = app, {}
+
+    def __call__(self, environ, start_response):
+        environ["swift.cache"] = self
+        return self.app(environ, start_response)
+
+    def get(self, key, *words, **options):
+        value, until = self.values.get(key, (None, 0))
+        return value if until > time.time() else None
+
+    def set(self, key, value, *words, time=0, **options):
+        self.values[key] = value, machine_time() + AHEAD_S + (time or 60)
+
+    def incr(self, key, delta=1, **options):
+        self.set(key, (self.get(key) or 0) + delta, **options)
+        return self.get(key)
+
+    def delete(self, key, *words, **options):
+        self.values.pop(key, None)
+
+
+def cache_factory(*words, **options):
+    return Cache
 
 
 def write(path, text):
@@ -102,6 +135,7 @@ def configuration(folder):
 
 
 def serve(folder):
+    sys.modules["swift_server"] = sys.modules["__main__"]
     sockets = configuration(folder)
     sockets["proxy"] = eventlet.listen(("127.0.0.1", 0))
     log = open(f"{folder}/log", "w")

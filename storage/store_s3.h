@@ -1,0 +1,50 @@
+/*
+ * A bucket of an S3-compatible store, below a prefix. What is being written lies in a folder of this machine until it is whole
+ * and verified; publishing uploads it, never over another object, and looks with HEAD at what is there then. Areas and
+ * quarantine are below PREFIX/.latentd/ as in a folder; a move is a copy inside the store, so no object may be larger than the
+ * 5 GiB that stores copy at once.
+ *
+ *	FOLDER/.latentd/partial/    being written
+ *	FOLDER/.latentd/uploads/    uploads in parts that were begun: another life goes on with them, if it makes the same bytes
+ *	PREFIX/.latentd/owner       who writes here
+ *
+ * A failure that passes is tried again for a while (s3.h), then it is ERR_TRANSIENT; publishing again is safe.
+ */
+#ifndef LATENTD_STORAGE_STORE_S3_H
+#define LATENTD_STORAGE_STORE_S3_H
+
+#include "storage/store.h"
+
+#define STORE_S3_OBJECT_MAX ((uint64_t)5 << 30)
+
+struct store_s3_options {
+	const char *folder; /* local, as of store_local_open */
+	bool readonly;	    /* likewise */
+	const char *url;    /* "s3://BUCKET/PREFIX" */
+	/* As of struct s3_place; NULL: as the environment and the profile say. */
+	const char *endpoint, *region, *profile, *addressing;
+	size_t part_bytes; /* up to so much goes in one request; 0: 16 MiB */
+	/* A line that names the only one who writes below the prefix; another's: ERR_CONFIG. Of a readonly store NULL. */
+	const char *owner;
+	int64_t patience_ms; /* s3.h; 0: its own */
+	bool (*stop)(void *arg);
+	void (*on_wait)(void *arg);
+	void *arg;
+};
+
+int store_s3_open(const struct store_s3_options *options, struct store **out, struct error *err);
+
+/* What is in the bucket and no object of an area: uploads in parts that nobody goes on with. */
+typedef void (*store_s3_leftover_fn)(void *arg, const char *key, int64_t begun_ms);
+
+/*
+ * Names all uploads below the prefix that were begun before wall time @before_ms; those of this folder's journal are not
+ * among them. With @abort they are forgotten, and their parts with them. @store: one of S3.
+ */
+int store_s3_leftovers(struct store *store, int64_t before_ms, bool abort, store_s3_leftover_fn fn,
+		       void *arg, struct error *err);
+/* Puts a small file beside the objects, in the place of an older one: "README.md", ".latentd/shards.jsonl". */
+int store_s3_put_file(struct store *store, const char *name, const void *data, size_t size,
+		      struct error *err);
+
+#endif
