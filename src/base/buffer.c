@@ -44,15 +44,23 @@ int buffer_reserve(struct buffer *b, size_t extra, struct error *err)
 	return 0;
 }
 
-static uint8_t *buffer_extend(struct buffer *b, size_t size)
+static void reserve_or_abort(struct buffer *b, size_t size)
 {
 	struct error err = ERROR_INIT;
-	uint8_t *at;
 
 	if (buffer_reserve(b, size, &err) < 0) {
 		fprintf(stderr, "latentd: %s\n", err.message);
 		abort();
 	}
+}
+
+/* Most calls find room, and a struct error costs more than they do. */
+static uint8_t *buffer_extend(struct buffer *b, size_t size)
+{
+	uint8_t *at;
+
+	if (size >= b->capacity - b->size)
+		reserve_or_abort(b, size);
 	at = b->data + b->size;
 	b->size += size;
 	b->data[b->size] = '\0';

@@ -24,15 +24,45 @@ static uint32_t code_point(const uint8_t *s, size_t n)
 	return code;
 }
 
+static bool is_plain(uint32_t code)
+{
+	switch (code) {
+	case '"':
+	case '\\':
+	case '*':
+	case '?':
+	case '<':
+	case '>':
+	case '|':
+	case ':':
+	case '%':
+	case '.':
+	case 0x7f:
+		return false;
+	default:
+		return code > ' ' && code < 0x80;
+	}
+}
+
 /* Whether shard readers, file systems or shells trip over it. */
 static bool is_awkward(uint32_t code)
 {
 	if (code < 0x80)
-		return code <= ' ' || code == 0x7f || strchr("\"\\*?<>|:%.", (int)code);
+		return !is_plain(code);
 	/* C1 controls; then what is left of Unicode's White_Space */
 	return code < 0xa0 || code == 0xa0 || code == 0x1680 ||
 	       (code >= 0x2000 && code <= 0x200a) || code == 0x2028 || code == 0x2029 ||
 	       code == 0x202f || code == 0x205f || code == 0x3000;
+}
+
+/* So many bytes at @part need no second look. */
+static size_t plain_run(const uint8_t *part, size_t size)
+{
+	size_t n = 0;
+
+	while (n < size && is_plain(part[n]))
+		n++;
+	return n;
 }
 
 static void append_part(struct buffer *out, const uint8_t *part, size_t size)
@@ -40,12 +70,15 @@ static void append_part(struct buffer *out, const uint8_t *part, size_t size)
 	size_t start = out->size;
 
 	while (size > 0) {
-		size_t n = utf8_sequence(part, size);
+		size_t n = plain_run(part, size);
+		bool plain = n > 0;
 
-		if (n == 0 || is_awkward(code_point(part, n)))
-			buffer_put_u8(out, '_');
-		else
+		if (!plain)
+			n = utf8_sequence(part, size);
+		if (plain || (n > 0 && !is_awkward(code_point(part, n))))
 			buffer_append(out, part, n);
+		else
+			buffer_put_u8(out, '_');
 		n += n == 0;
 		part += n;
 		size -= n;
