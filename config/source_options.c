@@ -6,6 +6,7 @@
 #define FIELD(f) offsetof(struct source_options, f)
 
 static const char *const hidden[] = {"skip", "take", NULL};
+static const char *const symlinks[] = {"files", "none", "all", NULL};
 
 static const struct setting rows[] = {
     {"include", SETTING_TEXTS, FIELD(include), .valid = path_glob_valid,
@@ -17,6 +18,8 @@ static const struct setting rows[] = {
      .example = "['masks/', '*.gif']", .help = "no such files, nor what is in such folders"},
     {"hidden", SETTING_ENUM, FIELD(hidden), .fallback = "skip", .choices = hidden,
      .reloadable = true, .help = "files and folders whose names begin with a dot"},
+    {"symlinks", SETTING_ENUM, FIELD(symlinks), .fallback = "files", .choices = symlinks,
+     .reloadable = true, .help = "links that are followed: to files, none, or to folders too"},
     {"root", SETTING_PATH, FIELD(root), .value_name = "DIR", .example = "/data/photos",
      .help = "what the paths in a manifest are relative to (its folder)"},
     {"path-column", SETTING_STRING, FIELD(path_column), .not_empty = true, .value_name = "NAME",

@@ -9,9 +9,13 @@
 /* Names that begin with a dot. */
 enum hidden_files { HIDDEN_SKIP, HIDDEN_TAKE };
 
+/* Symbolic links that are followed; all: to folders, too. */
+enum followed_symlinks { SYMLINKS_FILES, SYMLINKS_NONE, SYMLINKS_ALL };
+
 struct source_options {
 	struct setting_texts include, exclude; /* path_glob.h; none included: all are */
 	enum hidden_files hidden;
+	enum followed_symlinks symlinks;
 	const char *root;	    /* NULL: the folder that the manifest is in */
 	const char *path_column;    /* NULL: the first that is there of those that are usual */
 	const char *caption_column; /* the same */

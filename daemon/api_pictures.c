@@ -132,19 +132,23 @@ static void view_close(struct view *v)
 }
 
 /* Sources are remembered by their real paths. */
-static void fetch_as_configured(struct view *v, uint32_t root)
+static void read_as_configured(struct view *v, uint32_t root)
 {
 	const char *known = sources_known_source(&v->folders, root);
 	struct source_remote_options remote = {.connections = 0};
+	enum source_links links = LINKS_FILES;
 
 	for (size_t i = 0; i < v->dataset->n_sources; i++) {
 		const struct service_source *source = &v->dataset->sources[i];
 		cleanup_free char *path = realpath(source->path, NULL);
 
-		if (path && known && strcmp(path, known) == 0)
-			remote = sources_remote(&source->fetch);
+		if (!path || !known || strcmp(path, known) != 0)
+			continue;
+		remote = sources_remote(&source->fetch);
+		links = sources_links(source->symlinks);
 	}
 	sample_sources_fetch(v->sources, &remote);
+	sample_sources_follow(v->sources, links);
 }
 
 /* -- thumbnails -------------------------------------------------------------------------------------- */
@@ -174,7 +178,7 @@ static int draw_source(struct view *v, const struct wanted_job *job, struct buff
 		return error_data(err, "gone", "nobody knows where its source folder is");
 	if (view_open_sources(v, (size_t)API_PICTURE_SIDE * API_PICTURE_SIDE, err) < 0)
 		return -1;
-	fetch_as_configured(v, job->root);
+	read_as_configured(v, job->root);
 	if (sample_source_thumbnail(v->sources, folder, job->path, API_PICTURE_SIDE, &image, err) ==
 	    0)
 		return encode(&image, png, err);
@@ -340,7 +344,7 @@ static void find_source(struct view *v, const struct fit_sample *sample,
 	error_clear(&ignored);
 	if (!v->sources)
 		return;
-	fetch_as_configured(v, sample->root);
+	read_as_configured(v, sample->root);
 	sample_source_prepare(v->sources, folder, sample->path, record, facts, out, &ignored);
 }
 

@@ -186,12 +186,14 @@ static bool is_interrupted(void *arg)
 static bool open_root(struct lane *l, size_t i, uint32_t number)
 {
 	const struct source_config *s = &l->config->sources[i];
-	const struct source_folder_options options = {.recursive = s->recursive,
-						      .unpack = unpack_process_open,
-						      .manifest = sources_manifest(&s->options),
-						      .remote = sources_remote(&s->fetch),
-						      .stop = is_interrupted,
-						      .stop_arg = l};
+	const struct source_folder_options options = {
+	    .recursive = s->recursive,
+	    .choice = {.links = sources_links(s->options.symlinks)},
+	    .unpack = unpack_process_open,
+	    .manifest = sources_manifest(&s->options),
+	    .remote = sources_remote(&s->fetch),
+	    .stop = is_interrupted,
+	    .stop_arg = l};
 	cleanup_free char *lists = sources_lists(l->shared->state->path, l->config->name, number);
 	struct error ignored = ERROR_INIT;
 

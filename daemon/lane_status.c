@@ -183,7 +183,8 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->sources = xcalloc(c->n_sources, sizeof(*out->sources));
 	for (size_t i = 0; i < c->n_sources; i++)
 		out->sources[out->n_sources++] =
-		    (struct service_source){xstrdup(c->sources[i].path), c->sources[i].fetch};
+		    (struct service_source){xstrdup(c->sources[i].path), c->sources[i].fetch,
+					    c->sources[i].options.symlinks};
 	l->news = false;
 	l->shown = lane_state(l);
 	out->state = l->shown;

@@ -109,6 +109,7 @@ static void open_sources(struct tidy_task *t)
 		const struct source_folder_options options = {
 		    .recursive = true,
 		    .unpack = unpack_process_open,
+		    .choice = {.links = sources_links(t->sources[i].options.symlinks)},
 		    .manifest = sources_manifest(&t->sources[i].options)};
 		cleanup_free char *lists =
 		    sources_lists(l->shared->state->path, l->config->name, t->roots[i].root);

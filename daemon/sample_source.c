@@ -21,6 +21,7 @@ struct sample_sources {
 	char *folder; /* of the source that is open; "": the one for URLs */
 	struct source *source;
 	struct source_remote_options remote;
+	enum source_links links;
 	bool (*stop)(void *arg); /* NULL: never */
 	void *stop_arg;
 };
@@ -60,6 +61,7 @@ int sample_sources_open(const char *recipe_json, size_t pixels, struct sample_so
 	int r = 0;
 
 	json_decref(root);
+	s->links = LINKS_ALL;
 	if (!ok)
 		r = error_data(err, "recipe",
 			       "its recipe does not say how its pixels were prepared");
@@ -85,6 +87,11 @@ void sample_sources_close(struct sample_sources *s)
 void sample_sources_fetch(struct sample_sources *s, const struct source_remote_options *remote)
 {
 	s->remote = *remote;
+}
+
+void sample_sources_follow(struct sample_sources *s, enum source_links links)
+{
+	s->links = links;
 }
 
 void sample_sources_stop(struct sample_sources *s, bool (*stop)(void *arg), void *arg)
@@ -156,6 +163,7 @@ static int turn_to(struct sample_sources *s, const char *folder, struct error *e
 {
 	const struct source_folder_options options = {.recursive = true,
 						      .unpack = unpack_process_open,
+						      .choice = {.links = s->links},
 						      .remote = s->remote,
 						      .stop = s->stop,
 						      .stop_arg = s->stop_arg};

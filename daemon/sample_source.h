@@ -27,6 +27,11 @@ void sample_sources_close(struct sample_sources *sources);
 void sample_sources_fetch(struct sample_sources *sources,
 			  const struct source_remote_options *remote);
 /*
+ * Which links are followed in sources that are opened from now on; until then all: what they lead to must have the content of
+ * the sample.
+ */
+void sample_sources_follow(struct sample_sources *sources, enum source_links links);
+/*
  * @stop is asked a few times a second while a source is read: an archive is listed, a file fetched, an image decoded. Any thread
  * may ask. True: it fails soon, and so does all that is asked of @sources afterwards.
  */

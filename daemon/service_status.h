@@ -19,6 +19,7 @@
 #define LATENTD_DAEMON_SERVICE_STATUS_H
 
 #include "config/fetch_options.h"
+#include "config/source_options.h"
 #include "daemon/bottleneck.h"
 #include "daemon/eta.h"
 #include "queue/queue.h"
@@ -87,6 +88,7 @@ struct service_dataset {
 	struct service_source {
 		char *path; /* as configured */
 		struct fetch_options fetch;
+		enum followed_symlinks symlinks;
 	} * sources;
 	size_t n_sources;
 	enum dataset_state state;

@@ -252,11 +252,24 @@ void sources_known_release(struct sources_known *known)
 	*known = (struct sources_known){.n = 0};
 }
 
+enum source_links sources_links(enum followed_symlinks symlinks)
+{
+	switch (symlinks) {
+	case SYMLINKS_NONE:
+		return LINKS_NONE;
+	case SYMLINKS_ALL:
+		return LINKS_ALL;
+	default:
+		return LINKS_FILES;
+	}
+}
+
 struct source_choice sources_choice(const struct source_options *o)
 {
-	return (struct source_choice){{o->include.items, o->include.n},
-				      {o->exclude.items, o->exclude.n},
-				      o->hidden == HIDDEN_TAKE};
+	return (struct source_choice){.include = {o->include.items, o->include.n},
+				      .exclude = {o->exclude.items, o->exclude.n},
+				      .hidden = o->hidden == HIDDEN_TAKE,
+				      .links = sources_links(o->symlinks)};
 }
 
 struct source_manifest_options sources_manifest(const struct source_options *o)

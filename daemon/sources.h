@@ -36,6 +36,7 @@ struct sources_numbers {
 int sources_number(const char *state, const char *dataset, char *const *paths, size_t n,
 		   struct sources_numbers *out, struct error *err);
 
+enum source_links sources_links(enum followed_symlinks symlinks);
 /* Which files of a folder or an archive count; refers to @options. */
 struct source_choice sources_choice(const struct source_options *options);
 /* How a manifest is read; of other sources nothing is used. */

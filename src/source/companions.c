@@ -21,12 +21,13 @@ static char *beside(const char *path, const char *ending)
 }
 
 /* 0: it is not there, or no object. */
-static int read_json(int root, const char *path, json_t **out, struct error *err)
+static int read_json(int root, enum source_links links, const char *path, json_t **out,
+		     struct error *err)
 {
 	cleanup_free char *json = beside(path, ".json");
 	cleanup_buffer struct buffer bytes = BUFFER_INIT;
 	struct error failed = ERROR_INIT;
-	cleanup_close int fd = folder_open_file(root, json, &failed);
+	cleanup_close int fd = folder_open_file(root, links, json, &failed);
 
 	*out = NULL;
 	if (fd >= 0 && fd_read_all(fd, SOURCE_CAPTION_MAX, &bytes, &failed) == 0)
@@ -45,7 +46,7 @@ static int read_json(int root, const char *path, json_t **out, struct error *err
 /* -- looking -------------------------------------------------------------------------------------- */
 
 /* The stamp of that one. */
-static uint64_t stamp_of(int dir, const char *name, const char *ending,
+static uint64_t stamp_of(int dir, enum source_links links, const char *name, const char *ending,
 			 const struct companion_search *search)
 {
 	char wanted[NAME_MAX + 16];
@@ -54,48 +55,48 @@ static uint64_t stamp_of(int dir, const char *name, const char *ending,
 	snprintf(wanted, sizeof(wanted), "%.*s%s", (int)source_path_stem(name), name, ending);
 	if (search->may_be && !search->may_be(search->arg, wanted))
 		return 0;
-	if (fstatat(dir, wanted, &st, 0) == 0)
-		return folder_stamp(&st);
+	if (folder_stat(dir, links, wanted, &st) == 0)
+		return S_ISLNK(st.st_mode) ? 0 : folder_stamp(&st);
 	return errno == ENOENT || errno == ENAMETOOLONG ? 0 : SOURCE_UNSEEN;
 }
 
-static bool has_caption(int dir, const char *name)
+static bool has_caption(int dir, enum source_links links, const char *name)
 {
 	struct error ignored = ERROR_INIT;
 	json_t *json = NULL;
 	bool has;
 
-	read_json(dir, name, &json, &ignored);
+	read_json(dir, links, name, &json, &ignored);
 	has = json_is_string(json_object_get(json, "caption"));
 	json_decref(json);
 	return has;
 }
 
-void companions_look(int dir, const char *name, const struct companion_search *search,
-		     struct source_entry *entry)
+void companions_look(int dir, enum source_links links, const char *name,
+		     const struct companion_search *search, struct source_entry *entry)
 {
-	entry->caption = stamp_of(dir, name, ".txt", search);
+	entry->caption = stamp_of(dir, links, name, ".txt", search);
 	if (entry->caption == 0)
-		entry->caption = stamp_of(dir, name, ".caption", search);
-	entry->meta = stamp_of(dir, name, ".json", search);
+		entry->caption = stamp_of(dir, links, name, ".caption", search);
+	entry->meta = stamp_of(dir, links, name, ".json", search);
 	if (entry->meta == SOURCE_UNSEEN) {
 		entry->meta = 0;
 		entry->caption = SOURCE_UNSEEN;
 	}
 	if (entry->caption == 0 && entry->meta != 0 &&
-	    (!search->read_json || has_caption(dir, name)))
+	    (!search->read_json || has_caption(dir, links, name)))
 		entry->caption = entry->meta;
 }
 
 /* -- reading -------------------------------------------------------------------------------------- */
 
 /* SOURCE_NO_CAPTION: it is not there. */
-static int read_text(int root, const char *path, const char *ending, struct buffer *out,
-		     struct error *err)
+static int read_text(int root, enum source_links links, const char *path, const char *ending,
+		     struct buffer *out, struct error *err)
 {
 	cleanup_free char *caption = beside(path, ending);
 	struct error failed = ERROR_INIT;
-	cleanup_close int fd = folder_open_file(root, caption, &failed);
+	cleanup_close int fd = folder_open_file(root, links, caption, &failed);
 	char quoted[TEXT_QUOTE_SIZE];
 
 	if (fd < 0) {
@@ -109,17 +110,18 @@ static int read_text(int root, const char *path, const char *ending, struct buff
 	return 0;
 }
 
-int companions_caption(int root, const char *path, struct buffer *out, struct error *err)
+int companions_caption(int root, enum source_links links, const char *path, struct buffer *out,
+		       struct error *err)
 {
-	int r = read_text(root, path, ".txt", out, err);
+	int r = read_text(root, links, path, ".txt", out, err);
 	json_t *json = NULL;
 	const char *caption;
 
 	if (r == SOURCE_NO_CAPTION)
-		r = read_text(root, path, ".caption", out, err);
+		r = read_text(root, links, path, ".caption", out, err);
 	if (r != SOURCE_NO_CAPTION)
 		return r;
-	if (read_json(root, path, &json, err) < 0)
+	if (read_json(root, links, path, &json, err) < 0)
 		return -1;
 	caption = json_string_value(json_object_get(json, "caption"));
 	if (caption)
@@ -128,12 +130,13 @@ int companions_caption(int root, const char *path, struct buffer *out, struct er
 	return caption ? 0 : SOURCE_NO_CAPTION;
 }
 
-int companions_meta(int root, const char *path, struct buffer *out, struct error *err)
+int companions_meta(int root, enum source_links links, const char *path, struct buffer *out,
+		    struct error *err)
 {
 	json_t *json = NULL;
 	char *text;
 
-	if (read_json(root, path, &json, err) < 0)
+	if (read_json(root, links, path, &json, err) < 0)
 		return -1;
 	if (!json)
 		return SOURCE_NO_META;

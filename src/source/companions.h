@@ -16,10 +16,12 @@ struct companion_search {
 };
 
 /* Fills caption and meta of @entry, which is of file @name in folder @dir. */
-void companions_look(int dir, const char *name, const struct companion_search *search,
-		     struct source_entry *entry);
+void companions_look(int dir, enum source_links links, const char *name,
+		     const struct companion_search *search, struct source_entry *entry);
 /* As source_ops.caption and meta, of the file @path below @root. */
-int companions_caption(int root, const char *path, struct buffer *out, struct error *err);
-int companions_meta(int root, const char *path, struct buffer *out, struct error *err);
+int companions_caption(int root, enum source_links links, const char *path, struct buffer *out,
+		       struct error *err);
+int companions_meta(int root, enum source_links links, const char *path, struct buffer *out,
+		    struct error *err);
 
 #endif

@@ -58,13 +58,18 @@ void folder_archives_listed(struct folder_archives *a)
 
 /* -- which archive -------------------------------------------------------------------------------- */
 
+static enum source_links links_of(const struct folder_archives *a)
+{
+	return a->reading.options->choice.links;
+}
+
 static bool stat_file(const struct folder_archives *a, const char *path, struct stat *st)
 {
 	cleanup_free char *copy = xstrdup(path);
 	const char *base = NULL;
-	cleanup_close int dir = folder_open_parent(a->root, copy, &base);
+	cleanup_close int dir = folder_open_parent(a->root, links_of(a), copy, &base);
 
-	return dir >= 0 && fstatat(dir, base, st, 0) == 0 && S_ISREG(st->st_mode);
+	return dir >= 0 && folder_stat(dir, links_of(a), base, st) == 0 && S_ISREG(st->st_mode);
 }
 
 /* Takes what was at @i to the front. */
@@ -85,7 +90,7 @@ static int list(struct folder_archives *a, const char *path, size_t i, struct er
 	struct stat st;
 	int fd;
 
-	fd = folder_open_file(a->root, path, &failed);
+	fd = folder_open_file(a->root, links_of(a), path, &failed);
 	if (fd < 0 && failed.code != ERR_DATA) {
 		*err = failed;
 		return -1;

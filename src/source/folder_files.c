@@ -69,8 +69,9 @@ static int open_error(struct error *err, const char *path)
 	}
 }
 
-int folder_open_parent(int root, char *path, const char **base)
+int folder_open_parent(int root, enum source_links links, char *path, const char **base)
 {
+	int flags = O_PATH | O_DIRECTORY | (links == LINKS_ALL ? 0 : O_NOFOLLOW);
 	cleanup_close int dir = folder_open_at(root, ".", O_PATH | O_DIRECTORY);
 	char *part = path, *slash;
 
@@ -78,7 +79,7 @@ int folder_open_parent(int root, char *path, const char **base)
 		int next;
 
 		*slash = '\0';
-		next = folder_open_at(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+		next = folder_open_at(dir, part, flags);
 		*slash = '/';
 		close(dir);
 		dir = next;
@@ -88,23 +89,30 @@ int folder_open_parent(int root, char *path, const char **base)
 	return TAKE_FD(dir);
 }
 
+int folder_stat(int dir, enum source_links links, const char *name, struct stat *st)
+{
+	return fstatat(dir, name, st, links == LINKS_NONE ? AT_SYMLINK_NOFOLLOW : 0);
+}
+
 /*
  * Nothing but a regular file is opened: opening a FIFO wakes its writer, opening a device may do
  * anything. The second look is for what was put in its place in between.
  */
-int folder_open_file(int root, const char *path, struct error *err)
+int folder_open_file(int root, enum source_links links, const char *path, struct error *err)
 {
 	cleanup_free char *copy = xstrdup(path);
 	const char *base = NULL;
-	cleanup_close int dir = folder_open_parent(root, copy, &base), fd = -1;
+	cleanup_close int dir = folder_open_parent(root, links, copy, &base), fd = -1;
 	char quoted[TEXT_QUOTE_SIZE];
 	struct stat st;
 	int flags;
 
-	if (dir < 0 || fstatat(dir, base, &st, 0) < 0)
+	if (dir < 0 || folder_stat(dir, links, base, &st) < 0)
 		return open_error(err, path);
 	if (S_ISREG(st.st_mode)) {
-		fd = folder_open_at(dir, base, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+		fd = folder_open_at(dir, base,
+				    O_RDONLY | O_NONBLOCK | O_NOCTTY |
+					(links == LINKS_NONE ? O_NOFOLLOW : 0));
 		if (fd < 0 || fstat(fd, &st) < 0)
 			return open_error(err, path);
 	}
@@ -125,29 +133,33 @@ uint64_t folder_stamp(const struct stat *st)
 	return (hash64_of(known, sizeof(known), 0) >> 16) | 1;
 }
 
-enum folder_found folder_look(int dir, const char *name, struct source_entry *entry)
+enum folder_found folder_look(int dir, enum source_links links, const char *name,
+			      struct source_entry *entry)
 {
 	struct stat st;
 
 	memset(entry, 0, sizeof(*entry));
-	if (fstatat(dir, name, &st, 0) < 0)
+	if (folder_stat(dir, links, name, &st) < 0)
 		return errno == ENOENT && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0
 			   ? FOLDER_NOTHING
 			   : FOLDER_FILE;
 	if (S_ISDIR(st.st_mode))
 		return FOLDER_FOLDER;
+	if (S_ISLNK(st.st_mode))
+		return FOLDER_NOTHING;
 	entry->size = (uint64_t)st.st_size;
 	entry->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 	entry->inode = st.st_ino;
 	return FOLDER_FILE;
 }
 
-int folder_examine(int root, const char *path, const struct companion_search *companions,
-		   struct source_entry *entry, struct error *err)
+int folder_examine(int root, enum source_links links, const char *path,
+		   const struct companion_search *companions, struct source_entry *entry,
+		   struct error *err)
 {
 	cleanup_free char *copy = xstrdup(path);
 	const char *base = NULL;
-	cleanup_close int dir = folder_open_parent(root, copy, &base);
+	cleanup_close int dir = folder_open_parent(root, links, copy, &base);
 	struct source_entry found = {.path = NULL};
 	struct error why = ERROR_INIT;
 
@@ -159,12 +171,12 @@ int folder_examine(int root, const char *path, const struct companion_search *co
 	}
 	/* What may not be reached is there, as far as anybody knows. */
 	if (dir < 0 ? strcmp(why.reason, "unreadable") != 0
-		    : folder_look(dir, base, &found) != FOLDER_FILE)
+		    : folder_look(dir, links, base, &found) != FOLDER_FILE)
 		return SOURCE_GONE;
 	found.path = path;
 	found.caption = SOURCE_UNSEEN;
 	if (companions && dir >= 0)
-		companions_look(dir, base, companions, &found);
+		companions_look(dir, links, base, companions, &found);
 	*entry = found;
 	return 0;
 }

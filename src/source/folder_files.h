@@ -1,6 +1,6 @@
 /*
  * Private to src/source: files below a folder, reached part by part from its descriptor, so that no link is followed
- * to another folder.
+ * to another folder unless all are.
  */
 #ifndef LATENTD_SOURCE_FOLDER_FILES_H
 #define LATENTD_SOURCE_FOLDER_FILES_H
@@ -15,18 +15,22 @@ int folder_error(struct error *err, const char *what, const char *path);
 /* openat with O_CLOEXEC that tries again when a signal came in between. */
 int folder_open_at(int dir, const char *name, int flags);
 /* The folder of @path, opened as a place only; *base is the name in it. -1 with errno. */
-int folder_open_parent(int root, char *path, const char **base);
+int folder_open_parent(int root, enum source_links links, char *path, const char **base);
 /* A descriptor for reading; the errors of source_ops.open_sample. */
-int folder_open_file(int root, const char *path, struct error *err);
+int folder_open_file(int root, enum source_links links, const char *path, struct error *err);
+/* fstatat of a file that may be read by its name; a link that is not followed is one. */
+int folder_stat(int dir, enum source_links links, const char *name, struct stat *st);
 /* 48 bits that change with the file, and are not 0. */
 uint64_t folder_stamp(const struct stat *st);
 
 enum folder_found { FOLDER_FILE, FOLDER_FOLDER, FOLDER_NOTHING };
 
 /* Fills @entry but for its path if @name in @dir is a file, or may be one. */
-enum folder_found folder_look(int dir, const char *name, struct source_entry *entry);
+enum folder_found folder_look(int dir, enum source_links links, const char *name,
+			      struct source_entry *entry);
 /* As source_ops.examine; @companions: what lies beside it is looked for so; NULL: not. */
-int folder_examine(int root, const char *path, const struct companion_search *companions,
-		   struct source_entry *entry, struct error *err);
+int folder_examine(int root, enum source_links links, const char *path,
+		   const struct companion_search *companions, struct source_entry *entry,
+		   struct error *err);
 
 #endif

@@ -179,9 +179,11 @@ struct source_remote_options {
  * heic heif, any case; formats this build cannot decode are listed too, so that they are reported
  * and not silently left out), in all folders below @path, in byte order of their paths, as far as
  * options->choice takes them; a folder or archive of which it takes nothing is not opened. Whatever has such a name is
- * listed, except folders: opening a FIFO says `not_regular`. Symbolic links to files are followed, to folders not.
+ * listed, except folders: opening a FIFO says `not_regular`. Symbolic links to files are followed, to folders not, unless
+ * options->choice.links says otherwise; where links to folders are followed, too, none leads back to where it is, and to one
+ * folder only the first link is.
  *
- * Passed over and noted: a folder that may not be read or is gone, a link to a folder, folders more
+ * Passed over and noted: a folder that may not be read or is gone, a link to a folder that is not followed, folders more
  * than SOURCE_FOLDER_DEPTH deep. Memory is bounded by the names of one folder on each level; one
  * descriptor is held per level.
  */
@@ -243,7 +245,7 @@ int source_archive_open(const char *path, const struct source_folder_options *op
 /*
  * The images that a manifest names (manifest_record.h), in the order of its lines, each path once: the last line of a
  * path counts. Paths are below a root, and those of the source are relative to it: an absolute one must lie below it, ".."
- * is refused, and links to other folders are not followed, as in a folder source. What a name ends in does not matter.
+ * is refused, and links are followed as in a folder source. What a name ends in does not matter.
  * A file that is not there is noted and passed over, as if no line named it. A key of kohya's JSON without an image's ending is that of
  * the file that has one.
  *

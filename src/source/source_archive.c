@@ -42,7 +42,7 @@ static int look(struct source_archive *s, struct error *err)
 		return SOURCE_GONE;
 	if (s->file && archive_file_is(s->file, &st))
 		return 0;
-	fd = folder_open_file(s->folder, s->name, &failed);
+	fd = folder_open_file(s->folder, LINKS_FILES, s->name, &failed);
 	if ((fd < 0 && failed.code != ERR_DATA) || (fd >= 0 && fstat(fd, &st) < 0)) {
 		if (fd >= 0)
 			close(fd);
@@ -197,7 +197,7 @@ int source_archive_open(const char *path, const struct source_folder_options *op
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	cleanup_close int folder = folder_open_at(AT_FDCWD, parent, O_PATH | O_DIRECTORY);
 	struct error why = ERROR_INIT;
-	cleanup_close int fd = folder < 0 ? -1 : folder_open_file(folder, name, &why);
+	cleanup_close int fd = folder < 0 ? -1 : folder_open_file(folder, LINKS_FILES, name, &why);
 	char quoted[TEXT_QUOTE_SIZE];
 	struct source_archive *s;
 

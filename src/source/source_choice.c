@@ -25,7 +25,7 @@ bool source_choice_enters(const struct source_choice *c, const char *path)
 struct source_choice source_choice_copy(const struct source_choice *c)
 {
 	return (struct source_choice){path_globs_copy(&c->include), path_globs_copy(&c->exclude),
-				      c->hidden};
+				      c->hidden, c->links};
 }
 
 void source_choice_release(struct source_choice *c)

@@ -9,7 +9,7 @@
  * An archive is kept as "name.tar/" too, and stands where a folder of that name would.
  *
  * Samples are opened part by part from the root's descriptor: no link is followed to another
- * folder, and no path is too long.
+ * folder unless all are, and no path is too long.
  */
 #include "source/source.h"
 
@@ -18,25 +18,20 @@
 #include "base/text.h"
 #include "source/folder_archives.h"
 #include "source/folder_files.h"
+#include "source/folder_links.h"
+#include "source/folder_names.h"
 #include "source/source_path.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { STOP_EVERY = 1024 }; /* names of one folder */
-
 struct level {
 	int fd;
-	struct buffer arena; /* the names, each with its NUL */
-	const char **names;  /* into it, sorted */
-	size_t n, at;
+	struct folder_names names;
+	size_t at;
 	size_t prefix; /* bytes of the walk's path that lead here, with the last '/' */
-	bool captions; /* there are any */
 };
 
 struct source_folder {
@@ -51,6 +46,7 @@ struct source_folder {
 	struct archive_file *archive;	  /* that is being listed; NULL: none */
 	size_t archive_at, archive_prefix;
 	struct buffer key;
+	struct folder_links links;
 };
 
 static struct source_folder *source_folder_of(struct source *s)
@@ -60,20 +56,13 @@ static struct source_folder *source_folder_of(struct source *s)
 
 static void note(const struct source_folder *f, const char *what)
 {
-	char quoted[TEXT_QUOTE_SIZE], line[TEXT_QUOTE_SIZE + 128];
-
-	if (!f->options.note)
-		return;
-	snprintf(line, sizeof(line), "%s %s", text_quote((const char *)f->path.data, quoted), what);
-	f->options.note(f->options.note_arg, line);
+	folder_note(&f->options, &f->path, what);
 }
 
 static void note_unread(struct source_folder *f, const char *what)
 {
-	note(f, what);
+	folder_note_unread(&f->options, &f->path, what);
 	f->unread = true;
-	if (f->options.unread)
-		++*f->options.unread;
 }
 
 /* The path is the first @prefix bytes that it has now and @name. Returns where @name begins. */
@@ -90,20 +79,7 @@ static void level_release(struct level *level)
 {
 	if (level->fd >= 0)
 		close(level->fd);
-	buffer_release(&level->arena);
-	free(level->names);
-}
-
-/* d_type, asked of the file where the file system does not tell. */
-static unsigned char entry_type(int dir, const struct dirent *entry)
-{
-	struct stat st;
-
-	if (entry->d_type != DT_UNKNOWN)
-		return entry->d_type;
-	if (fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return DT_UNKNOWN;
-	return (unsigned char)IFTODT(st.st_mode);
+	folder_names_release(&level->names);
 }
 
 /* Whether @path, of a file or an archive, may be asked for. */
@@ -114,104 +90,17 @@ static bool is_chosen(const struct source_folder *f, const char *path)
 		   : source_choice_takes(&f->options.choice, path);
 }
 
-/* Puts the name into the level's arena if the walk will come back to it. */
-static int level_add(struct source_folder *f, struct level *level, const struct dirent *entry,
-		     struct error *err)
-{
-	unsigned char type = entry_type(level->fd, entry);
-	bool image = source_path_is_image(entry->d_name);
-	bool archive = f->archives && (type == DT_REG || type == DT_LNK) &&
-		       source_path_is_archive(entry->d_name);
-	bool folder = (type == DT_DIR && f->options.recursive) || archive;
-	bool caption = type != DT_DIR && f->options.captions && !image &&
-		       source_path_is_caption(entry->d_name);
-	size_t length = strlen(entry->d_name);
-	struct stat st;
-
-	path_set(f, level->prefix, entry->d_name);
-	if (type == DT_DIR || (!image && !caption)
-		? !source_choice_enters(&f->options.choice, (const char *)f->path.data)
-		: image && !source_choice_takes(&f->options.choice, (const char *)f->path.data))
-		return 0;
-	if (type == DT_DIR && image)
-		note(f, "is a folder with the name of an image");
-	if (type == DT_LNK && !image && !caption && !archive && f->options.recursive &&
-	    fstatat(level->fd, entry->d_name, &st, 0) == 0 && S_ISDIR(st.st_mode))
-		note(f, "is a link to a folder: not followed");
-	if (type == DT_DIR ? !folder : !image && !caption && !archive)
-		return 0;
-	level->captions = level->captions || caption;
-	if (buffer_reserve(&level->arena, length + 2, err) < 0)
-		return -1;
-	buffer_append(&level->arena, entry->d_name, length);
-	if (folder)
-		buffer_put_u8(&level->arena, '/');
-	buffer_put_u8(&level->arena, '\0');
-	level->n++;
-	return 0;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static int level_sort(struct level *level, struct error *err)
-{
-	const char *at = (const char *)level->arena.data;
-
-	level->names = calloc(level->n + 1, sizeof(*level->names));
-	if (!level->names)
-		return error_set(err, ERR_NOMEM, "no memory for %zu names", level->n);
-	for (size_t i = 0; i < level->n; i++) {
-		level->names[i] = at;
-		at += strlen(at) + 1;
-	}
-	qsort(level->names, level->n, sizeof(*level->names), compare_names);
-	return 0;
-}
-
-/* Reads the folder @dir, whose path is the walk's path. Closes @dir. */
-static int level_fill(struct source_folder *f, struct level *level, DIR *dir, struct error *err)
-{
-	struct dirent *entry;
-	size_t seen = 0;
-	int r = 0;
-
-	for (errno = 0; r == 0 && (entry = readdir(dir)); errno = 0) {
-		if (source_choice_sees(&f->options.choice, entry->d_name))
-			r = level_add(f, level, entry, err);
-		if (r == 0 && f->options.stop && ++seen % STOP_EVERY == 0 &&
-		    f->options.stop(f->options.stop_arg))
-			r = error_set(err, ERR_TRANSIENT, "stopped while reading a folder");
-	}
-	if (r == 0 && errno != 0) {
-		path_set(f, level->prefix, "");
-		r = folder_error(err, "read folder", (const char *)f->path.data);
-	}
-	closedir(dir);
-	return r < 0 ? r : level_sort(level, err);
-}
-
 /* Reads the folder @fd, which it takes, and goes on there; the walk's path leads to it. */
 static int level_push(struct source_folder *f, int fd, struct error *err)
 {
-	struct level level = {.fd = fd, .arena = BUFFER_INIT, .prefix = f->path.size};
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	const struct folder_reading reading = {&f->options, f->archives, &f->path};
+	struct level level = {.fd = fd, .prefix = f->path.size};
 
-	if (!dir) {
-		folder_error(err, "read folder", (const char *)f->path.data);
-		if (copy >= 0)
-			close(copy);
+	if (folder_names_read(&level.names, fd, &reading, err) < 0) {
 		level_release(&level);
 		return -1;
 	}
-	if (level_fill(f, &level, dir, err) < 0) {
-		level_release(&level);
-		return -1;
-	}
-	path_set(f, level.prefix, "");
+	f->unread = f->unread || level.names.unread;
 	f->levels[f->depth++] = level;
 	return 0;
 }
@@ -251,10 +140,49 @@ static int enter_archive(struct source_folder *f, struct level *level, const str
 	return 0;
 }
 
+/* -1 with errno. *linked: a link led there, and *refused says why it is not followed. */
+static int open_folder(struct source_folder *f, const struct level *level, const char *name,
+		       bool *linked, const char **refused)
+{
+	int flags = O_RDONLY | O_DIRECTORY, above[SOURCE_FOLDER_DEPTH + 1];
+	cleanup_close int fd = folder_open_at(level->fd, name, flags | O_NOFOLLOW);
+
+	*linked =
+	    fd < 0 && (errno == ENOTDIR || errno == ELOOP) && f->options.choice.links == LINKS_ALL;
+	*refused = NULL;
+	if (!*linked)
+		return TAKE_FD(fd);
+	fd = folder_open_at(level->fd, name, flags);
+	for (size_t i = 0; i < f->depth; i++)
+		above[i] = f->levels[i].fd;
+	if (fd >= 0)
+		*refused = folder_links_refuse(&f->links, fd, above, f->depth);
+	return TAKE_FD(fd);
+}
+
+/* What is said of a folder that could not be opened; or ERR_TRANSIENT, ERR_IO. */
+static int pass_over(struct source_folder *f, struct error *err)
+{
+	switch (errno) {
+	case EACCES:
+	case EPERM:
+		note_unread(f, "is a folder that may not be read");
+		return 0;
+	case ENOENT:
+	case ENOTDIR:
+	case ELOOP:
+		note(f, "is a folder no longer");
+		return 0;
+	default:
+		return folder_error(err, "open folder", (const char *)f->path.data);
+	}
+}
+
 /* Enters the folder "name/" that @level stands at, or notes why not. */
 static int enter_folder(struct source_folder *f, struct level *level, struct error *err)
 {
-	const char *name = (const char *)f->path.data + level->prefix;
+	const char *refused = NULL;
+	bool linked = false;
 	int fd;
 
 	if (f->depth > SOURCE_FOLDER_DEPTH) {
@@ -262,27 +190,19 @@ static int enter_folder(struct source_folder *f, struct level *level, struct err
 		level->at++;
 		return 0;
 	}
-	fd = folder_open_at(level->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-	if (fd < 0) {
-		switch (errno) {
-		case EACCES:
-		case EPERM:
-			note_unread(f, "is a folder that may not be read");
-			break;
-		case ENOENT:
-		case ENOTDIR:
-		case ELOOP:
-			note(f, "is a folder no longer");
-			break;
-		default:
-			return folder_error(err, "open folder", (const char *)f->path.data);
-		}
-		level->at++;
-		return 0;
-	}
-	buffer_put_u8(&f->path, '/');
-	if (level_push(f, fd, err) < 0)
+	fd = open_folder(f, level, (const char *)f->path.data + level->prefix, &linked, &refused);
+	if (fd < 0 && pass_over(f, err) < 0)
 		return -1;
+	if (refused) {
+		note(f, refused);
+		close(fd);
+	} else if (fd >= 0) {
+		buffer_put_u8(&f->path, '/');
+		if (level_push(f, fd, err) < 0)
+			return -1;
+		if (linked)
+			folder_links_entered(&f->links, fd);
+	}
 	level->at++;
 	return 0;
 }
@@ -290,14 +210,15 @@ static int enter_folder(struct source_folder *f, struct level *level, struct err
 /* What @level stands at, "name/", is a folder or an archive. */
 static int enter(struct source_folder *f, struct level *level, struct error *err)
 {
-	const char *name = path_set(f, level->prefix, level->names[level->at]);
+	const char *name = path_set(f, level->prefix, level->names.names[level->at]);
+	int follow = f->options.choice.links == LINKS_ALL ? 0 : AT_SYMLINK_NOFOLLOW;
 	struct stat st;
 
 	f->path.data[--f->path.size] = '\0'; /* with the '/', O_NOFOLLOW would follow */
 	if (!f->archives || !source_path_is_archive(name) ||
-	    fstatat(level->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
+	    fstatat(level->fd, name, &st, follow) < 0 || S_ISDIR(st.st_mode))
 		return enter_folder(f, level, err);
-	if (fstatat(level->fd, name, &st, 0) == 0 && S_ISREG(st.st_mode))
+	if (folder_stat(level->fd, f->options.choice.links, name, &st) == 0 && S_ISREG(st.st_mode))
 		return enter_archive(f, level, &st, err);
 	note(f, "is no archive");
 	level->at++;
@@ -320,26 +241,24 @@ static bool list_archive(struct source_folder *f, struct source_entry *entry)
 
 static bool has_name(const void *arg, const char *name)
 {
-	const struct level *level = arg;
-
-	return bsearch(&name, level->names, level->n, sizeof(*level->names), compare_names);
+	return folder_names_have(arg, name);
 }
 
 static void look_for_companions(const struct source_folder *f, const struct level *level,
 				const char *name, struct source_entry *entry)
 {
-	const struct companion_search search = {has_name, level, f->options.need_captions};
+	const struct companion_search search = {has_name, &level->names, f->options.need_captions};
 
 	entry->caption = f->options.captions ? 0 : SOURCE_UNSEEN;
-	if (level->captions)
-		companions_look(level->fd, name, &search, entry);
+	if (level->names.captions)
+		companions_look(level->fd, f->options.choice.links, name, &search, entry);
 }
 
 /* Fills @entry for the walk's path; false if there is nothing to list. */
 static bool list(struct source_folder *f, const struct level *level, const char *name,
 		 struct source_entry *entry)
 {
-	enum folder_found found = folder_look(level->fd, name, entry);
+	enum folder_found found = folder_look(level->fd, f->options.choice.links, name, entry);
 
 	if (found == FOLDER_FOLDER)
 		note(f, "is a link to a folder: not followed");
@@ -361,19 +280,19 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 
 		if (f->archive && list_archive(f, entry))
 			return 0;
-		if (level->at == level->n) {
+		if (level->at == level->names.n) {
 			level_release(level);
 			f->depth--;
 			continue;
 		}
-		name = level->names[level->at];
+		name = level->names.names[level->at];
 		if (name[strlen(name) - 1] == '/') {
 			if (enter(f, level, err) < 0)
 				return -1;
 			continue;
 		}
 		level->at++;
-		if (level->captions && source_path_is_caption(name))
+		if (level->names.captions && source_path_is_caption(name))
 			continue;
 		if (list(f, level, path_set(f, level->prefix, name), entry))
 			return 0;
@@ -391,7 +310,9 @@ static int source_folder_open_sample(struct source *s, const char *path, struct 
 	int r =
 	    f->archives ? folder_archives_open_sample(f->archives, path, err) : FOLDER_NO_ARCHIVE;
 
-	return r != FOLDER_NO_ARCHIVE ? r : folder_open_file(f->root, path, err);
+	return r != FOLDER_NO_ARCHIVE
+		   ? r
+		   : folder_open_file(f->root, f->options.choice.links, path, err);
 }
 
 static int source_folder_examine(struct source *s, const char *path, struct source_entry *entry,
@@ -405,8 +326,8 @@ static int source_folder_examine(struct source *s, const char *path, struct sour
 
 	return r != FOLDER_NO_ARCHIVE
 		   ? r
-		   : folder_examine(f->root, path, f->options.captions ? &search : NULL, entry,
-				    err);
+		   : folder_examine(f->root, f->options.choice.links, path,
+				    f->options.captions ? &search : NULL, entry, err);
 }
 
 static int source_folder_caption(struct source *s, const char *path, struct buffer *out,
@@ -416,7 +337,9 @@ static int source_folder_caption(struct source *s, const char *path, struct buff
 	int r =
 	    f->archives ? folder_archives_caption(f->archives, path, out, err) : FOLDER_NO_ARCHIVE;
 
-	return r != FOLDER_NO_ARCHIVE ? r : companions_caption(f->root, path, out, err);
+	return r != FOLDER_NO_ARCHIVE
+		   ? r
+		   : companions_caption(f->root, f->options.choice.links, path, out, err);
 }
 
 static int source_folder_meta(struct source *s, const char *path, struct buffer *out,
@@ -425,7 +348,9 @@ static int source_folder_meta(struct source *s, const char *path, struct buffer 
 	struct source_folder *f = source_folder_of(s);
 	int r = f->archives ? folder_archives_meta(f->archives, path, out, err) : FOLDER_NO_ARCHIVE;
 
-	return r != FOLDER_NO_ARCHIVE ? r : companions_meta(f->root, path, out, err);
+	return r != FOLDER_NO_ARCHIVE
+		   ? r
+		   : companions_meta(f->root, f->options.choice.links, path, out, err);
 }
 
 /* -- open and close ---------------------------------------------------------------------------- */
@@ -449,6 +374,7 @@ static void source_folder_close(struct source *s)
 	folder_archives_close(f->archives);
 	buffer_release(&f->path);
 	buffer_release(&f->key);
+	folder_links_release(&f->links);
 	source_choice_release(&f->options.choice);
 	close(f->root);
 	free(f);

@@ -153,7 +153,7 @@ static bool is_file(const struct source_manifest *s, const char *path)
 	struct source_entry entry;
 	struct error ignored = ERROR_INIT;
 
-	return folder_examine(s->root, path, NULL, &entry, &ignored) == 0;
+	return folder_examine(s->root, s->options.choice.links, path, NULL, &entry, &ignored) == 0;
 }
 
 /* The file that the cleaned path names: of kohya's keys without an ending the one that is there. */
@@ -234,7 +234,7 @@ static int read_manifest(struct source_manifest *s, struct error *err)
 {
 	struct error failed = ERROR_INIT;
 
-	s->fd = folder_open_file(s->folder, s->name, &failed);
+	s->fd = folder_open_file(s->folder, LINKS_FILES, s->name, &failed);
 	if (s->fd < 0)
 		return error_set(err, ERR_TRANSIENT, "%s", failed.message);
 	if (fstat(s->fd, &s->known) < 0)
@@ -338,8 +338,8 @@ static int examine_file(struct source_manifest *s, const char *path, struct sour
 	const struct companion_search search = {.read_json = s->options.need_captions};
 
 	if (!source_path_is_url(path))
-		return folder_examine(s->root, path, s->options.captions ? &search : NULL, entry,
-				      err);
+		return folder_examine(s->root, s->options.choice.links, path,
+				      s->options.captions ? &search : NULL, entry, err);
 	remote_files_describe(s->remote, path, entry);
 	return 0;
 }
@@ -503,7 +503,7 @@ static int source_manifest_open_sample(struct source *base, const char *path, st
 
 	if (source_path_is_url(path))
 		return remote_files_open(s->remote, &file, err);
-	return folder_open_file(s->root, path, err);
+	return folder_open_file(s->root, s->options.choice.links, path, err);
 }
 
 static void source_manifest_open_later(struct source *base, struct source_order *order)
@@ -526,7 +526,7 @@ static int source_manifest_caption(struct source *base, const char *path, struct
 	if (source_path_is_url(path) && (r == SOURCE_GONE || !item.caption))
 		return SOURCE_NO_CAPTION;
 	if (r == SOURCE_GONE || !item.caption)
-		return companions_caption(s->root, path, out, err);
+		return companions_caption(s->root, s->options.choice.links, path, out, err);
 	if (strlen(item.caption) > SOURCE_CAPTION_MAX)
 		return error_data(err, "too_large", "the caption of %s is over %zu bytes",
 				  text_quote(path, quoted), SOURCE_CAPTION_MAX);
@@ -546,7 +546,7 @@ static int source_manifest_meta(struct source *base, const char *path, struct bu
 	if (source_path_is_url(path) && (r == SOURCE_GONE || !item.meta))
 		return SOURCE_NO_META;
 	if (r == SOURCE_GONE || !item.meta)
-		return companions_meta(s->root, path, out, err);
+		return companions_meta(s->root, s->options.choice.links, path, out, err);
 	buffer_append_string(out, item.meta);
 	return 0;
 }
@@ -612,7 +612,7 @@ static int open_folders(struct source_manifest *s, struct error *err)
 		return error_set(err, ERR_CONFIG,
 				 "source %s: its root %s is no folder that is there", s->path,
 				 text_quote(root, quoted));
-	fd = s->folder < 0 ? -1 : folder_open_file(s->folder, s->name, &why);
+	fd = s->folder < 0 ? -1 : folder_open_file(s->folder, LINKS_FILES, s->name, &why);
 	if (fd < 0)
 		return error_set(err, ERR_CONFIG, "source %s: %s", text_quote(s->path, quoted),
 				 s->folder < 0 ? "is not there" : why.message);

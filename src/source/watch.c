@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "source/folder_links.h"
 #include "source/watch_walk.h"
 
 #include <errno.h>
@@ -183,6 +184,20 @@ static int on_watch_end(struct watch *w, struct watch_folder *f, uint32_t mask)
 	return WATCH_AGAIN;
 }
 
+/* Whether @e tells of a folder, or of a link that is followed to one. */
+static bool is_of_folder(struct watch *w, const struct watch_folder *parent,
+			 const struct inotify_event *e)
+{
+	cleanup_free char *path = NULL;
+
+	if (e->mask & IN_ISDIR || w->options.choice.links != LINKS_ALL)
+		return e->mask & IN_ISDIR;
+	if (watch_tree_child(&w->tree, parent, e->name))
+		return true;
+	path = walk_path(w, parent, e->name);
+	return folder_links_lead_to_folder(LINKS_ALL, AT_FDCWD, path);
+}
+
 /* 0: @event is filled; otherwise WATCH_AGAIN. */
 static int on_event(struct watch *w, const struct inotify_event *e, struct watch_event *event)
 {
@@ -199,7 +214,7 @@ static int on_event(struct watch *w, const struct inotify_event *e, struct watch
 		return on_watch_end(w, f, e->mask);
 	if (e->len == 0 || !source_choice_sees(&w->options.choice, e->name))
 		return WATCH_AGAIN;
-	return e->mask & IN_ISDIR ? on_folder(w, f, e, event) : on_file(w, f, e, event);
+	return is_of_folder(w, f, e) ? on_folder(w, f, e, event) : on_file(w, f, e, event);
 }
 
 /* What has been read: 0 or WATCH_EMPTY. */

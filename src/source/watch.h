@@ -16,11 +16,12 @@
  * what comes later is told. A folder that appears later is watched first and then listed, and what is found in
  * it is told, so that nothing slips through between its making and its watch; some files are told twice.
  *
- * Names are chosen as by source_folder: images (source_path_is_image) and archives that options->choice takes, and captions; links
- * to folders and what lies deeper than SOURCE_FOLDER_DEPTH are left out. Folders of which it takes nothing are not watched.
+ * Names are chosen as by source_folder: images (source_path_is_image) and archives that options->choice takes, and captions; what
+ * lies deeper than SOURCE_FOLDER_DEPTH and links to folders that are not followed are left out. Folders of which it takes nothing
+ * are not watched.
  *
  * Some folders cannot be watched: they lie on a network file system, where changes that other machines make raise no
- * events, or the user's limit of watches is reached. They are counted, and have to be looked through from time to
+ * events, a link leads to them (they may have several names), or the user's limit of watches is reached. They are counted, and have to be looked through from time to
  * time; watch_retry() tries again those that may succeed later.
  *
  * One descriptor is held, and one more while a folder is listed: the root may be unmounted. About 150 bytes are

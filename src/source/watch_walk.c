@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/file_system.h"
 #include "base/text.h"
+#include "source/folder_links.h"
 #include "source/source.h"
 #include "source/source_path.h"
 
@@ -89,6 +90,29 @@ static void note_network(struct watch *w, const struct watch_folder *f, const ch
 	note(w, &w->noted_network, line);
 }
 
+char *walk_path(const struct watch *w, const struct watch_folder *f, const char *name)
+{
+	struct buffer path = BUFFER_INIT;
+
+	buffer_appendf(&path, "%s/", w->root);
+	watch_tree_path(f, &path);
+	buffer_append_string(&path, name);
+	return (char *)path.data;
+}
+
+static void note_link(struct watch *w, const struct watch_folder *f)
+{
+	cleanup_free char *path = walk_path(w, f->parent, f->name);
+	char quoted[TEXT_QUOTE_SIZE], line[512];
+
+	if (w->noted_link)
+		return;
+	snprintf(line, sizeof(line),
+		 "%s is a link to a folder: what is in there is looked through from time to time",
+		 text_quote(path, quoted));
+	note(w, &w->noted_link, line);
+}
+
 static const char *path_of(struct watch *w, const struct watch_folder *f, const char *name)
 {
 	buffer_reset(&w->path);
@@ -162,7 +186,7 @@ static void set_unwatched(struct watch *w, struct watch_folder *f, bool unwatche
 	f->unwatched = unwatched;
 	f->may_retry = may_retry;
 	if (w->unwatched == 0)
-		w->noted_limit = w->noted_descriptors = false;
+		w->noted_limit = w->noted_descriptors = w->noted_link = false;
 }
 
 static void forget(struct watch *w, struct watch_folder *leaf)
@@ -322,6 +346,26 @@ static int put_watch(struct watch *w, struct watch_folder *f, int fd)
 	return -1;
 }
 
+/* Whether @f is a link to a folder, and such are followed. */
+static bool is_followed(struct watch *w, const struct watch_folder *f)
+{
+	cleanup_free char *path = NULL;
+	struct stat st;
+
+	if (!f->parent || w->options.choice.links != LINKS_ALL)
+		return false;
+	path = walk_path(w, f->parent, f->name);
+	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+static void forget_folder(struct watch *w, struct watch_folder *f, int why)
+{
+	if (f->parent)
+		walk_drop(w, f);
+	else
+		walk_lost(w, strerror(why));
+}
+
 /* What becomes of a folder that could not be opened or watched. */
 static void refuse(struct watch *w, struct watch_folder *f, int why)
 {
@@ -333,15 +377,19 @@ static void refuse(struct watch *w, struct watch_folder *f, int why)
 	case ENFILE:
 		note_descriptors(w);
 		break;
-	case ENOENT:
 	case ENOTDIR:
 	case ELOOP:
+		if (is_followed(w, f)) {
+			note_link(w, f);
+			set_unwatched(w, f, true, false);
+			return;
+		}
+		forget_folder(w, f, why);
+		return;
+	case ENOENT:
 	case EACCES:
 	case EPERM:
-		if (f->parent)
-			walk_drop(w, f);
-		else
-			walk_lost(w, strerror(why));
+		forget_folder(w, f, why);
 		return;
 	default:
 		break;
@@ -381,9 +429,12 @@ static bool is_folder(const struct watch *w, const struct dirent *entry)
 {
 	struct stat st;
 
-	if (entry->d_type != DT_UNKNOWN)
-		return entry->d_type == DT_DIR;
-	return fstatat(dirfd(w->dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	if (entry->d_type == DT_DIR ||
+	    (entry->d_type == DT_LNK &&
+	     folder_links_lead_to_folder(w->options.choice.links, dirfd(w->dir), entry->d_name)))
+		return true;
+	return entry->d_type == DT_UNKNOWN &&
+	       fstatat(dirfd(w->dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	       S_ISDIR(st.st_mode);
 }
 

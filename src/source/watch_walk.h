@@ -28,7 +28,7 @@ struct watch {
 	bool last_remote; /* and is */
 
 	char note[512];
-	bool note_is_new, noted_limit, noted_descriptors, noted_network;
+	bool note_is_new, noted_limit, noted_descriptors, noted_network, noted_link;
 	char lost[512]; /* why; empty: it is not */
 	bool lost_told;
 
@@ -49,6 +49,8 @@ void walk_drop(struct watch *w, struct watch_folder *f);
  */
 int walk_next(struct watch *w, struct watch_event *event);
 void walk_lost(struct watch *w, const char *why);
+/* The path of @name in @f, to be freed. */
+char *walk_path(const struct watch *w, const struct watch_folder *f, const char *name);
 /* Fills @event for @name in @f; its path is the watch's. */
 void walk_event(struct watch *w, struct watch_event *event, enum watch_kind kind,
 		const struct watch_folder *f, const char *name);

@@ -376,13 +376,34 @@ static void links_to_folders_and_hidden_ones_are_left_out(void **state)
 	assert_int_equal(watch_folders(f->w), 1);
 }
 
+static void folders_behind_links_that_are_followed_are_known_and_not_watched(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *link = path_of(f, "link"), *later = path_of(f, "later");
+
+	f->options.choice.links = LINKS_ALL;
+	make_folder(f, "../elsewhere");
+	assert_int_equal(symlink("../elsewhere", link), 0);
+	open_watch(f);
+	assert_non_null(strstr(told(f), "link\" is a link to a folder"));
+	assert_int_equal(watch_folders(f->w), 1);
+	assert_int_equal(watch_unwatched(f->w), 1);
+	assert_int_equal(symlink("../elsewhere", later), 0);
+	assert_string_equal(told(f), "");
+	assert_int_equal(watch_unwatched(f->w), 2);
+	assert_int_equal(unlink(later) | unlink(link), 0);
+	assert_string_equal(told(f), "vanished later/|vanished link/|");
+	assert_int_equal(watch_unwatched(f->w), 0);
+}
+
 static void what_is_not_chosen_is_neither_watched_nor_told(void **state)
 {
 	static const char *const include[] = {"*.jpg", "*.tar"}, *const exclude[] = {"raw/", "b.*"};
 	struct fixture *f = *state;
 
-	f->options.choice = (struct source_choice){
-	    {include, ARRAY_SIZE(include)}, {exclude, ARRAY_SIZE(exclude)}, true};
+	f->options.choice = (struct source_choice){.include = {include, ARRAY_SIZE(include)},
+						   .exclude = {exclude, ARRAY_SIZE(exclude)},
+						   .hidden = true};
 	make_folder(f, "raw");
 	make_folder(f, ".a");
 	start(f);
@@ -744,6 +765,7 @@ int main(void)
 	    watch_test(a_folder_that_moves_within_is_told_under_its_new_name),
 	    watch_test(a_deleted_tree_leaves_nothing_behind),
 	    watch_test(links_to_folders_and_hidden_ones_are_left_out),
+	    watch_test(folders_behind_links_that_are_followed_are_known_and_not_watched),
 	    watch_test(what_is_not_chosen_is_neither_watched_nor_told),
 	    watch_test(not_recursive_is_the_root_alone),
 	    watch_test(as_deep_as_the_source_looks_and_no_deeper),
