@@ -44,7 +44,7 @@ struct decode_handlers {
 	 */
 	void (*on_header)(void *image, const struct image_header *header,
 			  struct decode_ticket *ticket);
-	/* @pixels: [height][width][3] of the geometry. */
+	/* @pixels: [height][width][3] of each geometry, one behind the other. */
 	void (*on_done)(void *image, const uint8_t *pixels);
 	void (*on_failed)(void *image, const struct error *why);
 	/* Nothing is known of it any more. Where only headers are asked for, only after a cancel. */
@@ -109,9 +109,9 @@ void decode_pool_start(struct decode_pool *pool, int fd, void *image);
 /* The same for one who shares the pool: of this image @handlers are called, which live as long as it is there. */
 void decode_pool_start_for(struct decode_pool *pool, int fd, void *image,
 			   const struct decode_handlers *handlers);
-/* Tells the worker what to make of the image whose header it sent. */
-void decode_pool_place(struct decode_ticket *ticket, const struct render_geometry *geometry,
-		       const struct image_policy *policy);
+/* Tells the worker what to make of the image whose header it sent: 1 to RENDERS_MAX pictures. */
+void decode_pool_place(struct decode_ticket *ticket, const struct render_geometry *geometries,
+		       size_t n, const struct image_policy *policy);
 /* Whether its worker would not draw it at once, but after another one. */
 bool decode_pool_would_wait(const struct decode_ticket *ticket);
 /* It is not wanted: the image is forgotten without another call. */

@@ -36,13 +36,18 @@ static void format_ready(const struct decode_message *m, struct buffer *out)
 
 static void format_draw(const struct decode_message *m, struct buffer *out)
 {
-	buffer_put_u64(out, m->draw.geometry.full_width);
-	buffer_put_u64(out, m->draw.geometry.full_height);
-	buffer_put_u64(out, m->draw.geometry.left);
-	buffer_put_u64(out, m->draw.geometry.top);
-	buffer_put_u64(out, m->draw.geometry.width);
-	buffer_put_u64(out, m->draw.geometry.height);
-	buffer_put_u8(out, (uint8_t)m->draw.geometry.filter);
+	buffer_put_u8(out, (uint8_t)m->draw.n);
+	for (size_t i = 0; i < m->draw.n; i++) {
+		const struct render_geometry *g = &m->draw.geometries[i];
+
+		buffer_put_u64(out, g->full_width);
+		buffer_put_u64(out, g->full_height);
+		buffer_put_u64(out, g->left);
+		buffer_put_u64(out, g->top);
+		buffer_put_u64(out, g->width);
+		buffer_put_u64(out, g->height);
+		buffer_put_u8(out, (uint8_t)g->filter);
+	}
 	buffer_put_u8(out, m->draw.policy.apply_exif);
 	buffer_put_u8(out, (uint8_t)m->draw.policy.color);
 	buffer_put_u8(out, (uint8_t)m->draw.policy.alpha);
@@ -118,13 +123,20 @@ static void parse_ready(struct packet_cursor *c, struct decode_message *m)
 
 static void parse_draw(struct packet_cursor *c, struct decode_message *m)
 {
-	m->draw.geometry.full_width = packet_positive(c);
-	m->draw.geometry.full_height = packet_positive(c);
-	m->draw.geometry.left = packet_u64(c);
-	m->draw.geometry.top = packet_u64(c);
-	m->draw.geometry.width = packet_positive(c);
-	m->draw.geometry.height = packet_positive(c);
-	m->draw.geometry.filter = (enum resample_filter)packet_below(c, FILTER_KOHYA + 1);
+	m->draw.n = packet_below(c, RENDERS_MAX + 1);
+	if (m->draw.n == 0)
+		c->ok = false;
+	for (size_t i = 0; i < m->draw.n; i++) {
+		struct render_geometry *g = &m->draw.geometries[i];
+
+		g->full_width = packet_positive(c);
+		g->full_height = packet_positive(c);
+		g->left = packet_u64(c);
+		g->top = packet_u64(c);
+		g->width = packet_positive(c);
+		g->height = packet_positive(c);
+		g->filter = (enum resample_filter)packet_below(c, FILTER_KOHYA + 1);
+	}
 	m->draw.policy.apply_exif = packet_below(c, 2) != 0;
 	m->draw.policy.color = (enum image_color)packet_below(c, COLOR_IGNORE + 1);
 	m->draw.policy.alpha = (enum image_alpha)packet_below(c, ALPHA_DROP + 1);

@@ -7,7 +7,7 @@
  *	OPEN berth (+ descriptor of the file) ->
  *	                                      <-  HASHED content, bytes
  *	                                      <-  HEADER format, size, orientation, memory needed
- *	GEOMETRY berth, resize, crop, policy  ->
+ *	GEOMETRY berth, pictures, policy      ->
  *	                                      <-  DONE how long it resized: the pixels lie in the berth's slot
  *	or SKIP berth                         ->                        the image is forgotten
  *
@@ -35,7 +35,7 @@
 #include "image/decode.h"
 #include "image/render.h"
 
-#define DECODE_PROTOCOL_VERSION 5
+#define DECODE_PROTOCOL_VERSION 6
 #define DECODE_MESSAGE_MAX	1024
 #define DECODE_BERTHS		3
 
@@ -64,7 +64,8 @@ struct decode_message {
 		} start;
 		struct confinement ready;
 		struct {
-			struct render_geometry geometry;
+			struct render_geometry geometries[RENDERS_MAX];
+			size_t n; /* 1 at least; they lie one behind the other in the slot */
 			struct image_policy policy;
 		} draw;
 		struct {

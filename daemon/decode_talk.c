@@ -309,18 +309,20 @@ void decode_worker_open(struct decode_worker *w, int fd, void *image,
 	worker_say(t, &m, fd);
 }
 
-void decode_pool_place(struct decode_ticket *t, const struct render_geometry *geometry,
+void decode_pool_place(struct decode_ticket *t, const struct render_geometry *geometries, size_t n,
 		       const struct image_policy *policy)
 {
 	const struct decode_pool_options *options = &t->worker->pool->options;
-	struct decode_message m = {.type = DECODE_GEOMETRY, .draw = {*geometry, *policy}};
+	struct decode_message m = {.type = DECODE_GEOMETRY, .draw = {.n = n, .policy = *policy}};
 	size_t bytes, megapixels = t->header.width * t->header.height / 1000000;
 
 	assert(t->state == TICKET_SEEN);
-	assert(size_mul3(geometry->width, geometry->height, 3, &bytes) &&
+	assert(n >= 1 && n <= RENDERS_MAX);
+	assert(render_pixel_bytes(geometries, n, &bytes) &&
 	       bytes <= t->worker->process.slot_bytes / DECODE_BERTHS);
+	memcpy(m.draw.geometries, geometries, n * sizeof(*geometries));
 	t->state = TICKET_PLACED;
-	t->render_bytes = image_render_bytes(&t->header, policy, geometry);
+	t->render_bytes = image_render_bytes(&t->header, policy, geometries, n);
 	worker_owes(t, options->time_limit_ms + megapixels * options->megapixel_ms);
 	worker_limit(t->worker);
 	worker_say(t, &m, -1);

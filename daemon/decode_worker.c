@@ -104,17 +104,16 @@ static int look(struct worker *w, struct berth *b, int fd, struct error *err)
 static int draw(struct worker *w, struct berth *b, const struct decode_message *m,
 		struct error *err)
 {
-	const struct render_geometry *geometry = &m->draw.geometry;
 	struct decode_message done = {.type = DECODE_DONE};
 	uint8_t *slot = w->slots + m->berth * w->slot_bytes;
 	struct error gone = ERROR_INIT;
 	int64_t resize_ns;
 	size_t bytes;
 
-	if (!size_mul3(geometry->width, geometry->height, 3, &bytes) || bytes > w->slot_bytes)
-		return error_set(err, ERR_BUG, "the target does not fit the slot");
-	if (image_render_timed(b->file.data, b->file.size, &w->limits, &m->draw.policy, geometry,
-			       slot, &resize_ns, err) < 0)
+	if (!render_pixel_bytes(m->draw.geometries, m->draw.n, &bytes) || bytes > w->slot_bytes)
+		return error_set(err, ERR_BUG, "what is wanted does not fit the slot");
+	if (image_render_many(b->file.data, b->file.size, &w->limits, &m->draw.policy,
+			      m->draw.geometries, m->draw.n, slot, &resize_ns, err) < 0)
 		return -1;
 	done.done.resize_ns = (uint64_t)resize_ns;
 	return decode_message_send(SOCKET_FD, &done, -1, &gone) < 0 ? DECODE_CLOSED : 0;

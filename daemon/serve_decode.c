@@ -136,7 +136,7 @@ static void place_waiting(struct serve_desk *d)
 	while (d->for_memory.first) {
 		struct serve_job *job = d->for_memory.first;
 		const struct render_geometry geometry = geometry_of(job);
-		size_t need = image_render_bytes(&job->header, &policy, &geometry);
+		size_t need = image_render_bytes(&job->header, &policy, &geometry, 1);
 		const char *why = serve_job_pointless(job);
 
 		if (why) {
@@ -151,7 +151,7 @@ static void place_waiting(struct serve_desk *d)
 			return;
 		list_pop(&d->for_memory);
 		serve_job_reserve(job, need);
-		decode_pool_place(TAKE(job->ticket), &geometry, &policy);
+		decode_pool_place(TAKE(job->ticket), &geometry, 1, &policy);
 	}
 	memory_budget_pass(d->options.memory, d);
 }

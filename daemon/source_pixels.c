@@ -64,7 +64,7 @@ static void on_header(void *arg, const struct image_header *header, struct decod
 		end(r, true);
 		return;
 	}
-	decode_pool_place(ticket, &g, r->policy);
+	decode_pool_place(ticket, &g, 1, r->policy);
 }
 
 static void on_done(void *arg, const uint8_t *pixels)

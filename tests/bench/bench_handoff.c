@@ -81,7 +81,7 @@ static void on_header(void *image, const struct image_header *header, struct dec
 		return;
 	}
 	start_more(); /* the next is looked at before this one is drawn */
-	decode_pool_place(ticket, &geometry, &policy);
+	decode_pool_place(ticket, &geometry, 1, &policy);
 }
 
 static void on_done(void *image, const uint8_t *pixels)

@@ -211,7 +211,7 @@ void rig_place(struct shot *shot)
 	    p->resized_width, p->resized_height, p->crop_left,	p->crop_top,
 	    p->target_width,  p->target_height,	 FILTER_LANCZOS};
 
-	decode_pool_place(TAKE(shot->ticket), &geometry, &shot->rig->policy);
+	decode_pool_place(TAKE(shot->ticket), &geometry, 1, &shot->rig->policy);
 }
 
 void shot_release(struct shot *shot)

@@ -236,7 +236,7 @@ static void on_header(void *image, const struct image_header *header, struct dec
 
 	shot->header = *header;
 	if (ticket)
-		decode_pool_place(ticket, &run.task.geometry, &run.task.policy);
+		decode_pool_place(ticket, &run.task.geometry, 1, &run.task.policy);
 	else
 		ended_well(shot, NULL);
 }

@@ -125,7 +125,7 @@ static void check_rendered(const uint8_t *data, size_t size, const struct image_
 	g.top = choice & 32 ? g.full_height / 4 : 0;
 	g.width = g.full_width - g.left;
 	g.height = g.full_height - g.top;
-	if (image_render_bytes(header, policy, &g) == SIZE_MAX)
+	if (image_render_bytes(header, policy, &g, 1) == SIZE_MAX)
 		abort();
 	if (image_render(data, size, &limits, policy, &g, out, &err) < 0 && err.code == ERR_BUG)
 		abort();

@@ -37,13 +37,11 @@ static struct decode_message example(enum decode_message_type type)
 		break;
 	case DECODE_GEOMETRY:
 		m.berth = DECODE_BERTHS - 1;
-		m.draw.geometry.full_width = 1000;
-		m.draw.geometry.full_height = 0x1122334455667788;
-		m.draw.geometry.left = 3;
-		m.draw.geometry.top = 4;
-		m.draw.geometry.width = 512;
-		m.draw.geometry.height = 768;
-		m.draw.geometry.filter = FILTER_BICUBIC;
+		m.draw.n = 2;
+		m.draw.geometries[0] = (struct render_geometry){1000, 0x1122334455667788, 3, 4, 512,
+								768,  FILTER_BICUBIC};
+		m.draw.geometries[1] =
+		    (struct render_geometry){2000, 3000, 5, 6, 1024, 1536, FILTER_BOX};
 		m.draw.policy =
 		    (struct image_policy){true, COLOR_IGNORE, ALPHA_DROP, {1, 128, 255}, true};
 		break;
@@ -141,13 +139,16 @@ static void every_field_comes_back_in_its_place(void **state)
 	assert_int_equal(m.berth, 1);
 	m = parsed(&geometry);
 	assert_int_equal(m.berth, DECODE_BERTHS - 1);
-	assert_int_equal(m.draw.geometry.full_width, 1000);
-	assert_true(m.draw.geometry.full_height == 0x1122334455667788);
-	assert_int_equal(m.draw.geometry.left, 3);
-	assert_int_equal(m.draw.geometry.top, 4);
-	assert_int_equal(m.draw.geometry.width, 512);
-	assert_int_equal(m.draw.geometry.height, 768);
-	assert_int_equal(m.draw.geometry.filter, FILTER_BICUBIC);
+	assert_int_equal(m.draw.n, 2);
+	assert_int_equal(m.draw.geometries[0].full_width, 1000);
+	assert_true(m.draw.geometries[0].full_height == 0x1122334455667788);
+	assert_int_equal(m.draw.geometries[0].left, 3);
+	assert_int_equal(m.draw.geometries[0].top, 4);
+	assert_int_equal(m.draw.geometries[0].width, 512);
+	assert_int_equal(m.draw.geometries[0].height, 768);
+	assert_int_equal(m.draw.geometries[0].filter, FILTER_BICUBIC);
+	assert_int_equal(m.draw.geometries[1].height, 1536);
+	assert_int_equal(m.draw.geometries[1].filter, FILTER_BOX);
 	assert_true(m.draw.policy.apply_exif);
 	assert_int_equal(m.draw.policy.color, COLOR_IGNORE);
 	assert_int_equal(m.draw.policy.alpha, ALPHA_DROP);
@@ -166,7 +167,7 @@ static void every_field_comes_back_in_its_place(void **state)
 
 static void the_bytes_of_a_header_are_those_of_the_layout(void **state)
 {
-	static const uint8_t want[] = {5,    66,   1, /* version, type, PNG */
+	static const uint8_t want[] = {6,    66,   1, /* version, type, PNG */
 				       0x80, 2,	   0,	 0,    0,    0,	   0,	 0, /* 640 */
 				       0xe1, 1,	   0,	 0,    0,    0,	   0,	 0, /* 481 */
 				       6,    0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01};
@@ -242,11 +243,13 @@ static void a_value_outside_its_enumeration_is_refused(void **state)
 	    {DECODE_OPEN, 2, 0, DECODE_BERTHS - 1},
 	    {DECODE_SKIP, 2, 0, DECODE_BERTHS - 1},
 	    {DECODE_GEOMETRY, 2, 0, DECODE_BERTHS - 1},
-	    {DECODE_GEOMETRY, 3 + 6 * 8, 0, FILTER_KOHYA},
-	    {DECODE_GEOMETRY, 4 + 6 * 8, 0, 1},
-	    {DECODE_GEOMETRY, 5 + 6 * 8, 0, COLOR_IGNORE},
-	    {DECODE_GEOMETRY, 6 + 6 * 8, 0, ALPHA_DROP},
-	    {DECODE_GEOMETRY, 10 + 6 * 8, 0, 1},
+	    {DECODE_GEOMETRY, 3, 2, 2}, /* the length says how many there are */
+	    {DECODE_GEOMETRY, 4 + 6 * 8, 0, FILTER_KOHYA},
+	    {DECODE_GEOMETRY, 4 + 6 * 8 + 49, 0, FILTER_KOHYA},
+	    {DECODE_GEOMETRY, 5 + 6 * 8 + 49, 0, 1},
+	    {DECODE_GEOMETRY, 6 + 6 * 8 + 49, 0, COLOR_IGNORE},
+	    {DECODE_GEOMETRY, 7 + 6 * 8 + 49, 0, ALPHA_DROP},
+	    {DECODE_GEOMETRY, 11 + 6 * 8 + 49, 0, 1},
 	    {DECODE_HEADER, 2, 0, IMAGE_FORMATS - 1},
 	    {DECODE_HEADER, 3 + 2 * 8, 1, 8},
 	    {DECODE_FAILED, 2, ERR_TRANSIENT, ERR_BUG},
@@ -287,10 +290,10 @@ static void a_size_of_zero_is_refused(void **state)
 	static const struct {
 		enum decode_message_type type;
 		size_t offset; /* of eight bytes */
-	} sizes[] = {{DECODE_HEADER, 3},	   {DECODE_HEADER, 11},
-		     {DECODE_GEOMETRY, 3},	   {DECODE_GEOMETRY, 11},
-		     {DECODE_GEOMETRY, 3 + 4 * 8}, {DECODE_GEOMETRY, 3 + 5 * 8},
-		     {DECODE_START, 3 + 3 * 8}};
+	} sizes[] = {
+	    {DECODE_HEADER, 3},	   {DECODE_HEADER, 11},		  {DECODE_GEOMETRY, 4},
+	    {DECODE_GEOMETRY, 12}, {DECODE_GEOMETRY, 4 + 4 * 8},  {DECODE_GEOMETRY, 4 + 5 * 8},
+	    {DECODE_GEOMETRY, 53}, {DECODE_GEOMETRY, 53 + 5 * 8}, {DECODE_START, 3 + 3 * 8}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {

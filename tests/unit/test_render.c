@@ -116,6 +116,42 @@ static void scaling_is_for_jpeg_and_filters_that_take_a_box(void **state)
 	expect_scaling_changes_nothing(&jpeg, &kohya);
 }
 
+/* Orientations whose rows come in order, mirrored or not, and one that is turned. */
+static void several_of_one_decoding_are_what_each_is_alone(void **state)
+{
+	static const char *const files[] = {"images/rocket.jpg", "images/icc.png",
+					    "images/exif6.webp"};
+	struct render_geometry g[RENDERS_MAX] = {whole(64, 48, FILTER_LANCZOS),
+						 whole(120, 90, FILTER_BICUBIC),
+						 whole(33, 70, FILTER_KOHYA),
+						 {90, 90, 10, 20, 64, 32, FILTER_LANCZOS}};
+	struct image_policy policy = IMAGE_POLICY_DEFAULT;
+	size_t all, one;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		cleanup_free char *path = testing_golden(files[i]);
+		cleanup_buffer struct buffer file = testing_read(path);
+		cleanup_free uint8_t *out = NULL;
+		struct error err = ERROR_INIT;
+		const uint8_t *at;
+		int64_t ns = 0;
+
+		assert_true(render_pixel_bytes(g, RENDERS_MAX, &all));
+		at = out = xmalloc(all);
+		assert_ok(image_render_many(file.data, file.size, &limits, &policy, g, RENDERS_MAX,
+					    out, &ns, &err),
+			  &err);
+		for (size_t k = 0; k < RENDERS_MAX; k++) {
+			cleanup_free uint8_t *want = render(&file, &policy, &g[k]);
+
+			assert_true(render_pixel_bytes(&g[k], 1, &one));
+			assert_memory_equal(at, want, one);
+			at += one;
+		}
+	}
+}
+
 static void an_ignored_orientation_turns_nothing(void **state)
 {
 	cleanup_buffer struct buffer turned = golden_image("orientation_6.jpg");
@@ -183,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_jpeg_is_rendered_to_the_bytes_that_pillow_gives),
 	    cmocka_unit_test(scaling_is_for_jpeg_and_filters_that_take_a_box),
+	    cmocka_unit_test(several_of_one_decoding_are_what_each_is_alone),
 	    cmocka_unit_test(an_ignored_orientation_turns_nothing),
 	    cmocka_unit_test(a_crop_that_leaves_its_frame_is_a_bug),
 	    cmocka_unit_test(a_file_cut_short_is_truncated_when_rendered_too),

@@ -106,7 +106,7 @@ static void expect_within_bound(const char *name, const struct buffer *file,
 	size_t bound, peak;
 
 	assert_ok(image_read_header(file->data, file->size, &limits, &header, &err), &err);
-	bound = image_render_bytes(&header, policy, g);
+	bound = image_render_bytes(&header, policy, g, 1);
 	peak = measure(file, policy, g);
 	if (peak > bound)
 		fail_msg("%s, %zu x %zu, to %zu x %zu: %zu bytes, expected at most %zu", name,
@@ -443,7 +443,7 @@ static void a_profile_over_the_limit_costs_nothing(void **state)
 		struct image_header header;
 
 		assert_ok(image_read_header(file.data, file.size, &limits, &header, &err), &err);
-		assert_true(image_render_bytes(&header, &policy, &g) < 8u << 20);
+		assert_true(image_render_bytes(&header, &policy, &g, 1) < 8u << 20);
 	}
 }
 
@@ -459,7 +459,7 @@ static void a_picture_that_is_not_turned_is_never_whole_in_memory(void **state)
 	(void)state;
 	resize_frame(&file, 6000, 4000);
 	assert_ok(image_read_header(file.data, file.size, &limits, &header, &err), &err);
-	assert_true(image_render_bytes(&header, &policy, &g) < 6000 * 4000 * 3 / 4);
+	assert_true(image_render_bytes(&header, &policy, &g, 1) < 6000 * 4000 * 3 / 4);
 	if (COUNTED)
 		assert_true(measure(&file, &policy, &g) < 6000 * 4000 * 3 / 4);
 }
@@ -471,11 +471,11 @@ static void a_size_beyond_memory_is_bounded_by_all_of_it(void **state)
 	struct image_header header = {IMAGE_JPEG, SIZE_MAX / 4, 4, 6, 0};
 
 	(void)state;
-	assert_int_equal(image_render_bytes(&header, &policy, &g), SIZE_MAX);
+	assert_int_equal(image_render_bytes(&header, &policy, &g, 1), SIZE_MAX);
 	header.orientation = 1;
 	header.width = 4;
 	header.decode_bytes = SIZE_MAX;
-	assert_int_equal(image_render_bytes(&header, &policy, &g), SIZE_MAX);
+	assert_int_equal(image_render_bytes(&header, &policy, &g, 1), SIZE_MAX);
 }
 
 int main(void)
