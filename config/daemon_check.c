@@ -318,7 +318,7 @@ static int check_dataset(const struct check *c, size_t i, struct error *err)
 {
 	const struct dataset_config *d = &c->config->datasets[i];
 	struct error wrong = ERROR_INIT;
-	size_t variants;
+	size_t variants, sides[PIXEL_RESOLUTIONS_MAX], resolutions;
 
 	for (size_t k = 0; k < i; k++) {
 		if (strcmp(c->config->datasets[k].name, d->name) == 0)
@@ -336,7 +336,9 @@ static int check_dataset(const struct check *c, size_t i, struct error *err)
 	if (recipe_options_check(&d->recipe, &wrong) < 0)
 		return refuse(c, in_dataset(c, i, NAMES("recipe")), err, "recipe: %s",
 			      wrong.message);
-	variants = (1 + d->recipe.crops) * (d->recipe.flip ? 2 : 1);
+	resolutions = pixel_options_resolutions(&d->recipe.pixels, sides);
+	variants =
+	    (1 + d->recipe.crops) * (d->recipe.flip ? 2 : 1) * (resolutions > 0 ? resolutions : 1);
 	if (d->max_requests_per_day > 0 && d->max_requests_per_day < variants)
 		return refuse(c, in_dataset(c, i, NAMES("max_requests_per_day")), err,
 			      "max_requests_per_day: less than the %zu variants of one image, "

@@ -19,14 +19,45 @@ static bool alpha_valid(const char *text)
 	return strcmp(text, "drop") == 0 || background_parse(text, (uint8_t[3]){0});
 }
 
+enum { RESOLUTION_MIN = 64, RESOLUTION_MAX = 8192, RESOLUTION_MULTIPLE = 8 };
+
+/* The number that *@text begins with, which moves behind it and its comma; false: there is none that is allowed. */
+static bool next_resolution(const char **text, size_t *out)
+{
+	size_t digits = strspn(*text, "0123456789");
+	unsigned long n = digits > 0 && digits <= 5 ? strtoul(*text, NULL, 10) : 0;
+
+	if (n < RESOLUTION_MIN || n > RESOLUTION_MAX || n % RESOLUTION_MULTIPLE != 0)
+		return false;
+	*out = n;
+	*text += digits;
+	if (**text == ',')
+		return *++*text != '\0';
+	return **text == '\0';
+}
+
+static bool resolutions_valid(const char *text)
+{
+	size_t n;
+
+	do {
+		if (!next_resolution(&text, &n))
+			return false;
+	} while (*text);
+	return true;
+}
+
 #define FIELD(f) offsetof(struct pixel_options, f)
 
 static const struct setting placement_rows[] = {
     {"bucketing", SETTING_CHOICE, FIELD(bucketing), .fallback = "kohya", .choices = bucketings,
      .value_name = "RULE", .help = "how the target size is chosen"},
-    {"resolution", SETTING_SIDES, FIELD(resolution), .min = 64, .max = 8192, .multiple = 8,
-     .example = "512", .value_name = "N",
+    {"resolution", SETTING_SIDES, FIELD(resolution), .min = RESOLUTION_MIN, .max = RESOLUTION_MAX,
+     .multiple = RESOLUTION_MULTIPLE, .example = "512", .value_name = "N",
      .help = "area of a bucket, N x N; fixed needs WxH (the model's; sdxl: 1024)"},
+    {"resolutions", SETTING_TEXTS, FIELD(resolutions), .valid = resolutions_valid,
+     .expected = "multiples of 8 from 64 to 8192, 512,768,1024", .example = "[512, 768, 1024]",
+     .value_name = "N,N,...", .help = "up to 4, decoded once: samples KEY-rN beside the least"},
     {"min-bucket", SETTING_COUNT, FIELD(min_bucket), .max = 16384, .example = "256",
      .value_name = "N", .help = "shortest side of a bucket (the rule's)"},
     {"max-bucket", SETTING_COUNT, FIELD(max_bucket), .max = 16384, .example = "1024",
@@ -82,8 +113,58 @@ bool background_parse(const char *text, uint8_t rgb[3])
 	return true;
 }
 
+static int by_size(const void *a, const void *b)
+{
+	const size_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+size_t pixel_options_resolutions(const struct pixel_options *o, size_t out[PIXEL_RESOLUTIONS_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < o->resolutions.n; i++) {
+		const char *text = o->resolutions.items[i];
+		size_t side;
+
+		while (*text && next_resolution(&text, &side)) {
+			size_t at = 0;
+
+			while (at < n && at < PIXEL_RESOLUTIONS_MAX && out[at] != side)
+				at++;
+			if (at < n && at < PIXEL_RESOLUTIONS_MAX)
+				continue;
+			if (n < PIXEL_RESOLUTIONS_MAX)
+				out[n] = side;
+			n++;
+		}
+	}
+	qsort(out, n < PIXEL_RESOLUTIONS_MAX ? n : PIXEL_RESOLUTIONS_MAX, sizeof(*out), by_size);
+	return n;
+}
+
+static int check_resolutions(const struct pixel_options *o, struct error *err)
+{
+	size_t sides[PIXEL_RESOLUTIONS_MAX], n = pixel_options_resolutions(o, sides);
+
+	if (n > PIXEL_RESOLUTIONS_MAX)
+		return error_set(err, ERR_CONFIG, "resolutions: %zu of them, expected %d at most",
+				 n, PIXEL_RESOLUTIONS_MAX);
+	if (n > 0 && o->resolution.width != 0)
+		return error_set(err, ERR_CONFIG, "resolution or resolutions, not both");
+	if (n > 0 && o->bucketing &&
+	    (strcmp(o->bucketing, "fixed") == 0 || strcmp(o->bucketing, "sdxl") == 0))
+		return error_set(err, ERR_CONFIG,
+				 "resolutions: bucketing %s has one size, expected another rule",
+				 o->bucketing);
+	return 0;
+}
+
 int pixel_options_check(const struct pixel_options *o, struct error *err)
 {
+	if (check_resolutions(o, err) < 0)
+		return -1;
 	if (o->resolution.width != o->resolution.height && strcmp(o->bucketing, "fixed") != 0)
 		return error_set(err, ERR_CONFIG,
 				 "resolution %zux%zu: only bucketing fixed takes two sides",

@@ -17,6 +17,7 @@ struct pixel_options {
 	const char *bucketing;
 	struct setting_sides
 	    resolution; /* 0: the rule's, `fixed` has none; unequal sides only where they are a size */
+	struct setting_texts resolutions; /* several in its place; pixel_options_resolutions() */
 	size_t min_bucket, max_bucket, bucket_step; /* 0: the rule's */
 	size_t min_side;			    /* 0: no limit, as in the next two */
 	double max_upscale, max_crop_loss;
@@ -30,6 +31,13 @@ extern const struct settings_group placement_settings, drawing_settings;
 
 /* "white", "black" or "#rrggbb"; false for anything else. */
 bool background_parse(const char *text, uint8_t rgb[3]);
+
+/* The most that an image can have. */
+#define PIXEL_RESOLUTIONS_MAX 4
+
+/* Those that `resolutions` names, rising, each once; their number, which may be over the most that there can be: 0 without. */
+size_t pixel_options_resolutions(const struct pixel_options *options,
+				 size_t out[PIXEL_RESOLUTIONS_MAX]);
 
 /* What no single option can tell. ERR_CONFIG. */
 int pixel_options_check(const struct pixel_options *options, struct error *err);

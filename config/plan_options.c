@@ -39,11 +39,12 @@ int plan_options_check(const struct plan_options *o, size_t n_sources, struct er
 		return error_set(err, ERR_CONFIG, "SRC or --sizes, not both");
 	if (!o->sizes && n_sources == 0)
 		return error_set(err, ERR_CONFIG, "which folder? SRC is missing");
-	if (o->sizes && (o->svg || o->vae || o->flip || o->crops > 0 || o->batch > 0 ||
-			 o->rate > 0 || o->hash || o->list || o->json))
-		return error_set(
-		    err, ERR_CONFIG,
-		    "--sizes only places: --flip, --crops, --batch, --hash, --vae, --rate, --list, "
-		    "--json and --svg are for folders");
+	if (o->sizes &&
+	    (o->svg || o->vae || o->flip || o->crops > 0 || o->batch > 0 || o->rate > 0 ||
+	     o->hash || o->list || o->json || o->pixels.resolutions.n > 0))
+		return error_set(err, ERR_CONFIG,
+				 "--sizes only places: --resolutions, --flip, --crops, --batch, "
+				 "--hash, --vae, --rate, --list, "
+				 "--json and --svg are for folders");
 	return pixel_options_check(&o->pixels, err);
 }

@@ -47,13 +47,13 @@ class Unfit(ValueError):
     """A sample that cannot have the form that was asked for."""
 
 
-def samples_of(folder, split, scale):
+def samples_of(folder, split, scale, resolution=None):
     with open(os.path.join(folder, ".latentd", "dataset.json"), encoding="utf-8") as file:
         about = json.load(file)
     if about["format"] == "mds":
-        data = MdsSamples(folder, split, scale)
+        data = MdsSamples(folder, split, scale, resolution)
     else:
-        data = LatentBatches(folder, 1, scale=scale, split=split)
+        data = LatentBatches(folder, 1, scale=scale, split=split, resolution=resolution)
     if not len(data.rows):
         raise ValueError(f"{folder}: no samples in {split}/")
     return data
@@ -121,7 +121,8 @@ def look(data, words, dtype, name_of, left_out=None, lost="hashes, recipe, meta"
 def about_of(data, words, **more):
     """What makes this export another than one into the same folder before it."""
     split = {} if words.split == "train" else {"split": words.split}
-    return {"format": words.to, "recipe_id": data.sample(0)["record"]["recipe_id"], **more, **split}
+    resolution = {"resolution": words.resolution} if words.resolution else {}
+    return {"format": words.to, "recipe_id": data.sample(0)["record"]["recipe_id"], **more, **split, **resolution}
 
 
 def raw(sample):
@@ -471,6 +472,7 @@ def main():
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--raw", action="store_true", help="mds: latents as the VAE gives them, not scaled")
     parser.add_argument("--split", default="train", help="train, or val, where latentctl repack --val made one")
+    parser.add_argument("--resolution", type=int, help="of a dataset that has several: this one (the least)")
     parser.add_argument("--dry-run", action="store_true")
     words = parser.parse_args()
     if words.to == "simpletuner" and not (words.images and words.id):
@@ -479,7 +481,8 @@ def main():
         parser.error("--raw is for mds")
     words.into = os.path.abspath(words.into)
     try:
-        writers[words.to](samples_of(words.dataset, words.split, not words.raw and words.to != "onetrainer"), words)
+        scale = not words.raw and words.to != "onetrainer"
+        writers[words.to](samples_of(words.dataset, words.split, scale, words.resolution), words)
     except Busy as error:
         print(f"latentd_export.py: {error}", file=sys.stderr)
         sys.exit(BUSY)

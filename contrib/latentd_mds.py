@@ -15,9 +15,9 @@ from latentd_wds import finish, state_of
 class MdsSamples:
     """A dataset of MosaicML's format, as LatentBatches has one of tars: buckets, rows, sample(i)."""
 
-    def __init__(self, folder, split, scale):
+    def __init__(self, folder, split, scale, resolution=None):
         self.folder, self.scale, self.opened = folder, scale, (None, None)
-        self.captions, removed, _, self.variants = state_of(folder)
+        self.captions, removed, _, self.variants, nth, sides = state_of(folder, resolution)
         self.buckets = {}  # name -> [(shard, places of an image's variants in it)]
         for index in sorted(glob.glob(os.path.join(glob.escape(folder), split, "*", "index.json"))):
             bucket, rows = os.path.basename(os.path.dirname(index)), []
@@ -27,9 +27,10 @@ class MdsSamples:
                 path = f"{split}/{bucket}/{shard['zip_data']['basename']}"
                 gone = {key for at, key in removed if at == path}
                 left = [n for n in range(shard["samples"]) if not gone or self._read(path, n)["key"] not in gone]
-                # the variants of an image stand side by side, the plain one first
-                rows += [(path, left[n : n + self.variants]) for n in range(0, len(left), self.variants)]
-            self.buckets[bucket] = rows
+                # the variants of an image stand side by side, the plain one of each resolution first
+                images = range(nth * self.variants, len(left), sides * self.variants)
+                rows += [(path, left[n : n + self.variants]) for n in images]
+            self.buckets.setdefault(bucket.split("_")[nth], []).extend(rows)
         self.rows = [row for rows in self.buckets.values() for row in rows]
 
     def _open(self, path):

@@ -10,7 +10,7 @@ Seed and number of a step decide its bucket, the same on every rank, and its sam
 two ranks see one sample in an epoch, any number of workers gives the same batches in the same order. What is left of a bucket
 waits for the next epoch, which shuffles anew. Latents come scaled by what their records say; of moments each epoch gets its own
 draw; what was attached is in "arrays". Of an image that was encoded with --flip or --crops each epoch draws one latent
-(flip=0.5: how often a mirrored one). Shards behind URLs: stream().
+(flip=0.5: how often a mirrored one), of one with --resolutions in the least, or resolution=N. Shards behind URLs: stream().
 """
 
 import glob, hashlib, io, json, os, tarfile  # noqa: E401
@@ -62,16 +62,17 @@ def finish(members, captions, scale, *seed):
             "time_ids": numpy.array(record["time_ids"], numpy.float32)}
 
 
-def state_of(folder):
+def state_of(folder, resolution=None):
     """What changed since shards were written, {key: caption} and {(shard, key)} of removed samples; how many latents there
-    are of each crop (2: plain, mirrored), and of each image."""
+    are of each crop (2: plain, mirrored), and of each image in a resolution; which of how many resolutions that one is."""
     paths = [os.path.join(folder, ".latentd", name) for name in ("captions.jsonl", "removed.txt", "dataset.json")]
     *lists, about = [open(p, encoding="utf-8").read() if os.path.exists(p) else "" for p in paths]
     captions, removed = [text.split("\n")[:-1] for text in lists]
-    names = (json.loads(about or "{}").get("recipe") or {}).get("variants", ("plain",))
-    ways = 2 if "flip" in names else 1
-    changed = {c["key"]: c["caption"] for c in map(json.loads, captions)}
-    return changed, {tuple(r.split("\t")) for r in removed}, ways, ways * sum(name != "flip" for name in names)
+    names = (recipe := json.loads(about or "{}").get("recipe") or {}).get("variants", ("plain",))
+    sides = [recipe.get("buckets", {}).get("resolution"), *(int(n[11:]) for n in names if n.startswith("resolution "))]
+    ways, nth = 2 if "flip" in names else 1, sides.index(resolution or sides[0])  # ValueError: it has no such resolution
+    each, changed = ways * sum(n[0] in "pc" for n in names), {c["key"]: c["caption"] for c in map(json.loads, captions)}
+    return changed, {tuple(r.split("\t")) for r in removed}, ways, each, nth, len(sides)
 
 
 def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
@@ -84,10 +85,10 @@ def stream(urls, seed=0, scale=True, shuffle=1000, captions=None, **options):
 class LatentBatches:
     """Step -> batch, a map-style dataset; its length is the steps of an epoch."""
 
-    def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True, split="train", flip=0.5):
+    def __init__(self, folder, batch_size, rank=0, world=1, seed=0, scale=True, split="train", flip=0.5, resolution=None):
         self.folder, self.batch, self.rank, self.world, self.seed, self.scale = folder, batch_size, rank, world, seed, scale
         self.shards, self.plans, self.flip, buckets = [], {}, flip, {}
-        self.captions, removed, self.ways, self.variants = state_of(folder)
+        self.captions, removed, self.ways, self.variants, nth, sides = state_of(folder, resolution)
         top = os.path.join(folder, ".latentd/webshart")
         for index in sorted(glob.glob(os.path.join(glob.escape(top), split, "*/*.json"))):
             shard, spans = os.path.relpath(index, top)[:-5] + ".tar", {}
@@ -96,8 +97,8 @@ class LatentBatches:
                 spans[key] = spans.get(key, (start,))[0], place["offset"] + place["size"]
             live = [span for key, span in spans.items() if (shard, key) not in removed]
             # the variants of an image stand side by side: a row is its shard, and first byte and end of each
-            rows = numpy.array(live, numpy.int64).reshape(-1, 2 * self.variants)
-            buckets.setdefault(shard.split("/")[1], []).append(numpy.insert(rows, 0, len(self.shards), axis=1))
+            rows = numpy.array(live, numpy.int64).reshape(-1, sides, 2 * self.variants)[:, nth]
+            buckets.setdefault(shard.split("/")[1].split("_")[nth], []).append(numpy.insert(rows, 0, len(self.shards), axis=1))
             self.shards.append(shard)
         self.buckets = {name: numpy.concatenate(parts) for name, parts in sorted(buckets.items())}
         self.counts = {name: len(rows) // (batch_size * world) for name, rows in self.buckets.items()}  # of steps
@@ -133,8 +134,7 @@ class LatentBatches:
 
     def sample(self, i, epoch=None, variant=0):
         """Image i of len(self.rows), with its record; of moments the draw of that epoch, or the mean."""
-        seed = () if epoch is None else (self.seed, epoch)
-        return finish(self._read(self.rows[i], variant), self.captions, self.scale, *seed)
+        return finish(self._read(self.rows[i], variant), self.captions, self.scale, *(() if epoch is None else (self.seed, epoch)))
 
     def _read(self, row, variant=0):
         (first, end), members = row[1 + 2 * variant : 3 + 2 * variant], {}

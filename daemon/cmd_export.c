@@ -18,6 +18,7 @@
 
 struct export_words {
 	const char *to, *into, *name, *arch, *dtype, *columns, *images, *id, *split;
+	size_t resolution;
 	bool beside, normalised, raw, dry_run, help;
 };
 
@@ -53,6 +54,8 @@ static const struct setting settings[] = {
     {"raw", SETTING_FLAG, FIELD(raw), .help = "mds: latents as the VAE gives them"},
     {"split", SETTING_CHOICE, FIELD(split), .choices = split_names, .value_name = "SPLIT",
      .help = "simpletuner, onetrainer, diffusers-sdxl, mds: which part (train)"},
+    {"resolution", SETTING_COUNT, FIELD(resolution), .min = 1, .max = 8192, .value_name = "N",
+     .help = "of a dataset that has several: the latents of this one"},
     {"dry-run", SETTING_FLAG, FIELD(dry_run), .help = "write nothing; say what would be done"},
     {"help", SETTING_FLAG, FIELD(help), .help = "this text"},
 };
@@ -225,6 +228,7 @@ static int export_by_python(const char *folder, const struct export_words *o, st
 					    .split = o->split,
 					    .images = o->images,
 					    .id = o->id,
+					    .resolution = o->resolution,
 					    .raw = o->raw,
 					    .dry_run = o->dry_run};
 	struct export_source *source = NULL;
@@ -243,6 +247,7 @@ static int run(const struct export_words *words, const char *out, struct error *
 					 .dtype = words->dtype,
 					 .normalised = words->normalised,
 					 .columns = words->columns,
+					 .resolution = words->resolution,
 					 .into = words->into,
 					 .beside = words->beside};
 	cleanup_free char *folder = NULL;

@@ -108,7 +108,7 @@ static void on_file(void *arg, const struct survey_file *file)
 static int describe_latent(const struct plan_options *o, const struct vae_choice *vae,
 			   struct plan *plan, struct error *err)
 {
-	size_t multiple = bucket_table_multiple(plan->table);
+	size_t multiple = bucket_table_multiple(plan->resolutions.tables[0]);
 	size_t wanted = vae->model ? vae_choice_multiple(vae) : LATENT_DOWNSCALE;
 
 	plan->latent_known = o->vae;
@@ -192,11 +192,11 @@ static int show(const struct plan *plan, const struct plan_options *o, struct er
 }
 
 static int run_folders(const struct plan_options *o, const struct vae_choice *vae,
-		       const struct bucket_table *table, const char *const *paths, size_t n,
+		       const struct resolutions *resolutions, const char *const *paths, size_t n,
 		       struct error *err)
 {
 	struct planning p = {
-	    .plan = {.table = table,
+	    .plan = {.resolutions = *resolutions,
 		     .apply_exif = strcmp(o->pixels.exif, "apply") == 0,
 		     .captions = !o->no_captions,
 		     .hash = o->hash,
@@ -233,14 +233,14 @@ static int run_placed(const struct plan_options *o, const struct vae_choice *vae
 {
 	struct pixel_options pixels = o->pixels;
 	struct error wrong = ERROR_INIT;
-	cleanup_bucket_table struct bucket_table *table = NULL;
+	cleanup_resolutions struct resolutions resolutions = RESOLUTIONS_INIT;
 
 	if (vae->model && vae_choice_resolution(vae, &pixels, &wrong) < 0)
 		return usage(wrong.message);
-	table = pixel_setup_buckets(&pixels, &wrong);
-	if (!table)
+	if (pixel_setup_resolutions(&pixels, &resolutions, &wrong) < 0)
 		return usage(wrong.message);
-	return o->sizes ? run_sizes(o, table, err) : run_folders(o, vae, table, paths, n, err);
+	return o->sizes ? run_sizes(o, resolutions.tables[0], err)
+			: run_folders(o, vae, &resolutions, paths, n, err);
 }
 
 static int run(const struct plan_options *o, const char *const *paths, size_t n, struct error *err)

@@ -134,7 +134,7 @@ static int check_dataset(const struct daemon_config *config, const struct datase
 			 struct error *err)
 {
 	struct pixel_options pixels = d->recipe.pixels;
-	struct bucket_table *buckets;
+	cleanup_resolutions struct resolutions resolutions = RESOLUTIONS_INIT;
 	struct dataset_form form;
 	size_t wanted = 0, multiple;
 
@@ -145,17 +145,17 @@ static int check_dataset(const struct daemon_config *config, const struct datase
 		return 0;
 	if (look_at_model(config, &d->recipe, &pixels, &wanted, err) < 0)
 		return -1;
-	buckets = pixel_setup_buckets(&pixels, err);
-	if (!buckets)
+	if (pixel_setup_resolutions(&pixels, &resolutions, err) < 0)
 		return -1;
-	multiple = bucket_table_multiple(buckets);
-	bucket_table_free(buckets);
-	if (multiple % wanted != 0)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "sides in multiples of %zu do not fit a VAE that works on multiples "
-		    "of %zu: expected another bucket_step or resolution",
-		    multiple, wanted);
+	for (size_t i = 0; i < resolutions.n; i++) {
+		multiple = bucket_table_multiple(resolutions.tables[i]);
+		if (multiple % wanted != 0)
+			return error_set(
+			    err, ERR_CONFIG,
+			    "sides in multiples of %zu do not fit a VAE that works on multiples "
+			    "of %zu: expected another bucket_step or resolution",
+			    multiple, wanted);
+	}
 	return 0;
 }
 

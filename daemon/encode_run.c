@@ -292,7 +292,7 @@ static int open_workers(struct encode_run *run, struct error *err)
 {
 	struct decode_pool_options pool = {
 	    .workers = run->options->jobs > 0 ? run->options->jobs : thread_cores(),
-	    .slot_bytes = bucket_table_max_pixels(run->setup.buckets) * 3};
+	    .slot_bytes = resolutions_max_pixels(&run->setup.resolutions) * 3};
 
 	pipeline_decode_options(&pool);
 	run->memory.limit = run->options->memory;
@@ -315,7 +315,7 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 	    .encoders = &run->encoders,
 	    .best_batch = encoder_caps(run->setup.encoder)->best_batch,
 	    .recipe = &run->setup.recipe,
-	    .buckets = run->setup.buckets,
+	    .resolutions = run->setup.resolutions,
 	    .roots = run->sources.roots,
 	    .n_roots = run->sources.n,
 	    .dataset = run->dataset.id,

@@ -156,11 +156,26 @@ static int check_deterministic(const struct recipe_options *o, const struct enco
 	return 0;
 }
 
+static int check_multiples(const struct resolutions *r, size_t wanted, struct error *err)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		size_t multiple = bucket_table_multiple(r->tables[i]);
+
+		if (multiple % wanted != 0)
+			return error_set(
+			    err, ERR_CONFIG,
+			    "sides in multiples of %zu do not fit a VAE that works on multiples of "
+			    "%zu: --bucket-step or --resolution",
+			    multiple, wanted);
+	}
+	return 0;
+}
+
 int encode_recipe(const struct recipe_options *o, const struct encode_model *model,
-		  struct bucket_table **buckets, struct recipe *recipe, struct error *err)
+		  struct resolutions *resolutions, struct recipe *recipe, struct error *err)
 {
 	struct pixel_options pixels = o->pixels;
-	struct bucket_table *table;
+	cleanup_resolutions struct resolutions wanted = RESOLUTIONS_INIT;
 	struct recipe r = {.fake = model->fake,
 			   .vae = model->vae,
 			   .weights = model->weights,
@@ -183,18 +198,12 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	memcpy(r.declared, model->declared, sizeof(r.declared));
 	if (pixel_setup_resolution(&pixels, model->name, model->resolution, err) < 0)
 		return -1;
-	table = pixel_setup_buckets(&pixels, err);
-	if (!table)
+	if (pixel_setup_resolutions(&pixels, &wanted, err) < 0 ||
+	    check_multiples(&wanted, model->multiple, err) < 0)
 		return -1;
-	if (bucket_table_multiple(table) % model->multiple != 0) {
-		error_set(err, ERR_CONFIG,
-			  "sides in multiples of %zu do not fit a VAE that works on multiples of "
-			  "%zu: --bucket-step or --resolution",
-			  bucket_table_multiple(table), model->multiple);
-		bucket_table_free(table);
-		return -1;
-	}
-	r.buckets = *bucket_table_options(table);
+	r.buckets = *bucket_table_options(wanted.tables[0]);
+	for (size_t i = 1; i < wanted.n; i++)
+		r.more[r.n_more++] = *bucket_table_options(wanted.tables[i]);
 	r.filter = pixel_setup_filter(&o->pixels);
 	r.policy = pixel_setup_policy(&o->pixels);
 	r.flip = o->flip;
@@ -206,7 +215,8 @@ int encode_recipe(const struct recipe_options *o, const struct encode_model *mod
 	r.dtype = strcmp(o->dtype, "float16") == 0 ? DTYPE_F16 : DTYPE_F32;
 	recipe_finish(&r);
 	*recipe = r;
-	*buckets = table;
+	*resolutions = wanted;
+	wanted = (struct resolutions)RESOLUTIONS_INIT;
 	return 0;
 }
 
@@ -260,12 +270,12 @@ int encode_setup_open(const struct recipe_options *options, const struct encode_
 		r = encode_model_open(options, &place->cpu, &setup->model, &setup->encoder, err);
 	if (r < 0)
 		return -1;
-	return encode_recipe(options, &setup->model, &setup->buckets, &setup->recipe, err);
+	return encode_recipe(options, &setup->model, &setup->resolutions, &setup->recipe, err);
 }
 
 void encode_setup_close(struct encode_setup *setup)
 {
 	encoder_close(setup->encoder);
-	bucket_table_free(setup->buckets);
+	resolutions_release(&setup->resolutions);
 	recipe_release(&setup->recipe);
 }

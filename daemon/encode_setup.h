@@ -35,7 +35,7 @@ int encode_model_remote(const struct recipe_options *options, const struct remot
  * encode.
  */
 int encode_recipe(const struct recipe_options *options, const struct encode_model *model,
-		  struct bucket_table **buckets, struct recipe *recipe, struct error *err);
+		  struct resolutions *resolutions, struct recipe *recipe, struct error *err);
 
 /* What a dataset is encoded on. */
 struct encode_place {
@@ -51,7 +51,7 @@ struct encode_setup {
 	struct encode_model model;
 	struct encoder *encoder;
 	struct error left_out; /* why one of all GPUs is not used */
-	struct bucket_table *buckets;
+	struct resolutions resolutions;
 	struct recipe recipe;
 };
 

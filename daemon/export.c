@@ -286,16 +286,21 @@ static void find_clashes(struct pass *p)
 /* -- the whole ------------------------------------------------------------------------------------ */
 
 /* What makes this export another than one into the same folder before it. */
-static char *about_text(const struct export_source *source, const struct export_plan *plan)
+static char *about_text(const struct export_source *source, const struct export_plan *plan,
+			size_t resolution)
 {
 	const struct export_job *job = &plan->job;
+	char more[40] = "";
+
+	if (resolution > 0)
+		snprintf(more, sizeof(more), ", \"resolution\": %zu", resolution);
 
 	return xasprintf("{\"format\": \"%s\", \"dataset\": \"%s\", \"recipe_id\": \"%s\", "
 			 "\"arch\": \"%s\", \"dtype\": \"%s\", \"normalised\": %s, "
-			 "\"columns\": %u}\n",
+			 "\"columns\": %u%s}\n",
 			 job->format->name, export_source_name(source), job->space->recipe_id,
 			 job->arch ? job->arch->name : "", dtype_name(job->dtype),
-			 job->normalised ? "true" : "false", job->columns);
+			 job->normalised ? "true" : "false", job->columns, more);
 }
 
 static int refuse_nothing(const struct export_plan *plan, struct error *err)
@@ -312,13 +317,19 @@ int export_plan(const struct export_options *options, struct export_source *sour
 	struct pass p = {.options = options, .source = source, .plan = plan};
 	int r;
 
+	export_source_resolution(source, options->resolution);
 	if (options->format->variants == EXPORT_VARIANTS_MIRRORED)
 		export_source_pair(source);
 	r = export_source_each(source, plan_sample, &p, err);
-	if (r == 0 && p.n == 0)
+	if (r == 0 && p.n == 0 && options->resolution > 0)
+		r = error_set(err, ERR_CONFIG,
+			      "there is no sample of several resolutions in it "
+			      "with %zu",
+			      options->resolution);
+	else if (r == 0 && p.n == 0)
 		r = error_set(err, ERR_CONFIG, "there is no sample in it");
 	if (r == 0) {
-		cleanup_free char *about = about_text(source, plan);
+		cleanup_free char *about = about_text(source, plan, options->resolution);
 
 		find_clashes(&p);
 		r = plan->samples == 0
@@ -343,7 +354,7 @@ static int put_list(struct pass *p, struct error *err)
 int export_run(const struct export_options *options, struct export_source *source,
 	       struct export_plan *plan, struct error *err)
 {
-	cleanup_free char *about = about_text(source, plan);
+	cleanup_free char *about = about_text(source, plan, options->resolution);
 	struct pass p = {.options = options, .source = source, .plan = plan};
 	int r = export_target_open(options->into, options->format->name, options->format->list,
 				   about, options->beside, &p.target, err);

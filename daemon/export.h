@@ -19,6 +19,7 @@ struct export_options {
 	const char *dtype;   /* NULL: the format's first */
 	bool normalised;     /* of a format for any model */
 	const char *columns; /* "json,latent,txt"; NULL: all */
+	size_t resolution;   /* of a dataset that has several: this one alone; 0: all */
 	const char *into;
 	bool beside;		   /* INTO has other files */
 	struct progress *progress; /* may be NULL */

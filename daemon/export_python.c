@@ -80,6 +80,8 @@ int export_python_run(const char *folder, const struct export_python_words *word
 	add(&a, "--into=", words->into);
 	add(&a, "--dtype=", words->dtype);
 	add(&a, "--split=", words->split);
+	if (words->resolution > 0)
+		a.items[a.n++] = xasprintf("--resolution=%zu", words->resolution);
 	add(&a, "--images=", words->images);
 	add(&a, "--id=", words->id);
 	add(&a, "", words->raw ? "--raw" : NULL);

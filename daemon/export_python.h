@@ -17,6 +17,7 @@ struct export_python_format {
 struct export_python_words {
 	const char *to, *into;
 	const char *dtype, *split, *images, *id; /* NULL: not said */
+	size_t resolution;			 /* 0: not said */
 	bool raw, dry_run;
 };
 

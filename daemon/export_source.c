@@ -35,7 +35,10 @@ struct export_source {
 	const char *shard;
 	bool refused; /* the error is not the shard's */
 	bool pairs;
+	size_t resolution;  /* 0: whichever */
 	struct record held; /* a plain one, until it is known whether its mirrored one follows */
+	char held_image[RECORD_KEY_SIZE];
+	uint32_t held_variant;
 };
 
 /* -- opening -------------------------------------------------------------------------------------- */
@@ -296,6 +299,12 @@ static int open_mirrored(struct export_source *s, const struct record *record, s
 }
 
 /* @mirrored: of its mirrored one; NULL: it comes without. */
+/* As if there were no other resolution than the one that is wanted. */
+static uint32_t variant_of(const struct export_source *s, const struct record_facts *facts)
+{
+	return s->resolution > 0 ? facts->variant % VARIANT_RESOLUTION : facts->variant;
+}
+
 static int give(struct export_source *s, const struct record *record, const struct record *mirrored,
 		const struct record_facts *facts, json_t *root, struct error *err)
 {
@@ -311,7 +320,7 @@ static int give(struct export_source *s, const struct record *record, const stru
 		return -1;
 	sample.caption = json_string_value(json_object_get(root, "caption"));
 	sample.stored = &stored;
-	sample.variant = facts->variant;
+	sample.variant = variant_of(s, facts);
 	sample.mirrored = mirrored ? &other : NULL;
 	sample.attached = record->n_members > 2 + (record_member(record, "txt") != NULL);
 	r = s->fn(s->arg, &sample, err);
@@ -344,10 +353,13 @@ static int give_held(struct export_source *s, const struct record *mirrored, str
 	return r;
 }
 
-static int hold(struct export_source *s, const struct record *record, struct error *err)
+static int hold(struct export_source *s, const struct record *record,
+		const struct record_facts *facts, struct error *err)
 {
 	cleanup_buffer struct buffer bytes = BUFFER_INIT;
 
+	memcpy(s->held_image, facts->image, sizeof(s->held_image));
+	s->held_variant = facts->variant;
 	record_encode(record, &bytes);
 	return record_decode(bytes.data, bytes.size, &s->held, err);
 }
@@ -355,17 +367,30 @@ static int hold(struct export_source *s, const struct record *record, struct err
 static int pair_record(struct export_source *s, const struct record *record, struct error *err)
 {
 	struct record_facts facts;
+	uint32_t variant;
 	int r;
 
 	if (record_facts_read(record, &facts, err) < 0)
 		return -1;
-	if (facts.variant == VARIANT_FLIP && strcmp(s->held.key, facts.image) == 0)
+	variant = variant_of(s, &facts);
+	if (variant == VARIANT_FLIP && s->held.n_members > 0 &&
+	    s->held_variant + VARIANT_FLIP == facts.variant &&
+	    strcmp(s->held_image, facts.image) == 0)
 		return give_held(s, record, err);
 	r = give_held(s, NULL, err);
-	if (r != 0 || facts.variant == VARIANT_FLIP)
+	if (r != 0 || variant == VARIANT_FLIP)
 		return r;
-	return facts.variant == VARIANT_PLAIN ? hold(s, record, err)
-					      : give_record(s, record, NULL, err);
+	return variant == VARIANT_PLAIN ? hold(s, record, &facts, err)
+					: give_record(s, record, NULL, err);
+}
+
+static bool is_wanted(const struct export_source *s, const struct record *record)
+{
+	json_t *root = s->resolution > 0 ? record_json(record) : NULL;
+	json_int_t resolution = json_integer_value(json_object_get(root, "resolution"));
+
+	json_decref(root);
+	return s->resolution == 0 || (size_t)resolution == s->resolution;
 }
 
 static int on_record(void *arg, const struct record *record, const struct shard_span *span,
@@ -375,9 +400,14 @@ static int on_record(void *arg, const struct record *record, const struct shard_
 	cleanup_free char *line = xasprintf("%s\t%s", s->shard, record->key);
 
 	(void)span;
-	if (json_object_get(s->removed, line))
+	if (json_object_get(s->removed, line) || !is_wanted(s, record))
 		return 0;
 	return s->pairs ? pair_record(s, record, err) : give_record(s, record, NULL, err);
+}
+
+void export_source_resolution(struct export_source *s, size_t resolution)
+{
+	s->resolution = resolution;
 }
 
 void export_source_pair(struct export_source *s)

@@ -312,8 +312,8 @@ static void open_run(struct task *task)
 	if (!l->spending_known && spending_load(l->spending, l->shared->queue, &t->err) < 0)
 		return;
 	l->spending_known = true;
-	if (encode_recipe(&c->recipe, engine_model(l->engine), &l->buckets, &l->recipe, &t->err) <
-		0 ||
+	if (encode_recipe(&c->recipe, engine_model(l->engine), &l->resolutions, &l->recipe,
+			  &t->err) < 0 ||
 	    dataset_form_of(&c->output.options, &l->recipe.form, &t->err) < 0 ||
 	    get_output(t) < 0 || rebuild_lost(l, &t->err) < 0)
 		return;
@@ -356,7 +356,7 @@ static int open_pipeline(struct lane *l, struct error *err)
 					   .encoders = engine_group(l->engine),
 					   .best_batch = engine_model(l->engine)->best_batch,
 					   .recipe = &l->recipe,
-					   .buckets = l->buckets,
+					   .resolutions = l->resolutions,
 					   .dataset = l->dataset.id,
 					   .stages = l->shared->stages,
 					   .captions = l->config->captions,
@@ -431,7 +431,7 @@ void lane_end(struct lane *l)
 	free(l->roots_came);
 	dataset_close(&l->dataset);
 	recipe_release(&l->recipe);
-	bucket_table_free(l->buckets);
+	resolutions_release(&l->resolutions);
 	free(l->seen.why);
 	free(l->seen.watch_note);
 	free(l->seen.not_believed);
@@ -440,7 +440,6 @@ void lane_end(struct lane *l)
 	l->packer = NULL;
 	l->roots = NULL;
 	l->roots_came = NULL;
-	l->buckets = NULL;
 	l->recipe = (struct recipe){.json = NULL};
 	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};
 	l->closing = l->sealed_unseen = false;

@@ -77,7 +77,7 @@ struct lane {
 
 	struct engine *engine;
 	struct recipe recipe;
-	struct bucket_table *buckets;
+	struct resolutions resolutions;
 	struct output *output;
 	struct opened_dataset dataset;
 	struct packer *packer;

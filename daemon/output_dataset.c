@@ -124,12 +124,23 @@ int output_change_form(const char *folder, const struct dataset_form *form, stru
 		       : error_set(err, ERR_BUG, "%s cannot be written as JSON", path);
 }
 
+/* "512", "768x512", "512-768-1024"; to be freed. */
+static char *sizes_name(const struct recipe *recipe)
+{
+	const struct bucket_options *first = &recipe->buckets;
+	cleanup_buffer struct buffer name = BUFFER_INIT;
+
+	if (first->rule == BUCKET_FIXED)
+		return xasprintf("%zux%zu", first->width, first->height);
+	buffer_appendf(&name, "%zu", first->resolution);
+	for (size_t i = 0; i < recipe->n_more; i++)
+		buffer_appendf(&name, "-%zu", recipe->more[i].resolution);
+	return xstrdup((const char *)name.data);
+}
+
 char *output_default_name(const char *model, const struct recipe *recipe)
 {
-	const struct bucket_options *buckets = &recipe->buckets;
-	cleanup_free char *size = buckets->rule == BUCKET_FIXED
-				      ? xasprintf("%zux%zu", buckets->width, buckets->height)
-				      : xasprintf("%zu", buckets->resolution);
+	cleanup_free char *size = sizes_name(recipe);
 	cleanup_buffer struct buffer base = BUFFER_INIT;
 
 	for (const char *p = model; *p && base.size < 60; p++) {

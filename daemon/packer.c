@@ -24,7 +24,8 @@ void finished_release(struct finished *f)
 	free(f->path);
 	free(f->caption);
 	free(f->meta);
-	free(f->engine);
+	for (size_t i = 0; i < RESOLUTIONS_MAX; i++)
+		free(f->engines[i]);
 	for (size_t i = 0; i < VARIANTS; i++)
 		ndarray_release(&f->latents[i]);
 	free(f->stored.shard);
@@ -106,6 +107,8 @@ static int copy_stored(const struct packer *p, const struct finished *f, size_t 
 static int make_record(const struct packer *p, struct finished *f, size_t index, struct record *out,
 		       struct error *err)
 {
+	size_t resolution = index / recipe_variants_each(p->options.recipe);
+
 	if (f->stored.where != CONTENT_NONE)
 		return copy_stored(p, f, index, out, err);
 	f->facts.key = f->key;
@@ -114,8 +117,17 @@ static int make_record(const struct packer *p, struct finished *f, size_t index,
 	f->facts.path = f->path;
 	f->facts.caption = f->caption;
 	f->facts.meta = f->meta;
-	f->facts.engine = f->engine;
+	f->facts.placement = f->placements[resolution];
+	f->facts.engine = f->engines[resolution];
 	return record_build(p->options.recipe, &f->facts, &f->latents[index], f->rank, out, err);
+}
+
+/* "512x512_768x768": the sizes of all resolutions, which the samples of a shard share. */
+static void add_to_group(struct record *bundle, const char *size)
+{
+	size_t n = strlen(bundle->group);
+
+	snprintf(bundle->group + n, sizeof(bundle->group) - n, "_%s", size);
 }
 
 /* All variants of an image, as one record of the spool. */
@@ -123,7 +135,8 @@ static int make_bundle(const struct packer *p, struct finished *f, struct record
 		       struct error *err)
 {
 	cleanup_record struct record bundle = RECORD_INIT;
-	size_t n = recipe_variants(p->options.recipe);
+	size_t n = recipe_variants(p->options.recipe),
+	       each = recipe_variants_each(p->options.recipe);
 
 	for (size_t i = 0; i < n; i++) {
 		uint32_t variant = recipe_variant(p->options.recipe, i);
@@ -136,6 +149,8 @@ static int make_bundle(const struct packer *p, struct finished *f, struct record
 			return -1;
 		if (facts.variant != variant)
 			return error_data(err, "record", "%s is another variant", record.key);
+		if (i > 0 && i % each == 0)
+			add_to_group(&bundle, record.group);
 		if (i > 0) {
 			if (variant_put(&bundle, variant, &record, err) < 0)
 				return -1;

@@ -87,8 +87,10 @@ struct packer_stored {
 struct finished {
 	int64_t job;
 	uint64_t fence, rank;
-	char *key, *path, *caption, *meta, *engine;
-	struct sample_facts facts;	  /* its strings are set by the packer */
+	char *key, *path, *caption, *meta;
+	char *engines[RESOLUTIONS_MAX]; /* of each resolution */
+	struct bucket_placement placements[RESOLUTIONS_MAX];
+	struct sample_facts facts;	  /* its strings and its placement are set by the packer */
 	struct ndarray latents[VARIANTS]; /* of each that the recipe has, in its order */
 	bool in_float32[VARIANTS];	  /* see struct sample_facts */
 	struct packer_stored

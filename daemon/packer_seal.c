@@ -76,7 +76,7 @@ static void seal_run(struct task *task)
 {
 	struct seal_task *t = (struct seal_task *)task;
 	const struct packer_options *options = &t->packer->options;
-	char folder[64];
+	char folder[RECORD_GROUP_SIZE + 8];
 	const struct seal_target target = {.store = options->store,
 					   .format = dataset_form_format(&options->recipe->form),
 					   .columns = options->recipe->form.columns,

@@ -192,7 +192,8 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	p->options = *options;
 	p->reached_at = clock_mono_ms();
 	p->variants = recipe_variants(options->recipe);
-	p->per_batch = options->best_batch > p->variants ? options->best_batch / p->variants : 1;
+	p->each = recipe_variants_each(options->recipe);
+	p->per_batch = options->best_batch > p->each ? options->best_batch / p->each : 1;
 	pipeline_set_roots(p, options->roots, options->n_roots);
 	p->duplicates = duplicates_new();
 	p->outcomes = outcome_log_new(options->db, on_queue_failed, p);
@@ -203,7 +204,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 		return -1;
 	}
 	/* All crops of an image lie in a window of up to twice the target in both directions: variants.h. */
-	decode_pool_reserve(options->pool, bucket_table_max_pixels(options->buckets) * 3 *
+	decode_pool_reserve(options->pool, resolutions_max_pixels(&options->resolutions) * 3 *
 					       (options->recipe->crops > 0 ? 4 : 1));
 	*out = p;
 	return 0;
@@ -238,6 +239,7 @@ static void release_held(struct pipeline *p)
 	pipeline_ready_again(p, &parked);
 	release_ready(p);
 	release_pending(p);
+	pipeline_drop_formed(p);
 }
 
 static bool is_ours(const void *image, const void *arg)
@@ -338,6 +340,9 @@ void pipeline_close(struct pipeline *p)
 	duplicates_free(p->duplicates);
 	free(p->root_numbers);
 	free(p->roots);
+	for (size_t i = 0; i < p->n_formed; i++)
+		encode_batch_free(p->formed[i]);
+	free(p->formed);
 	free(p->pending);
 	free(p);
 }

@@ -53,7 +53,7 @@ struct pipeline_options {
 	struct encode_group *encoders;
 	size_t best_batch; /* images that fill one of them well */
 	const struct recipe *recipe;
-	const struct bucket_table *buckets;
+	struct resolutions resolutions;	   /* the tables stay the caller's */
 	const struct pipeline_root *roots; /* copied */
 	size_t n_roots;
 	int64_t dataset;

@@ -75,25 +75,25 @@ void pipeline_on_header(void *image, const struct image_header *header,
 void pipeline_decode(struct work *w)
 {
 	struct pipeline *p = w->pipeline;
-	size_t width = w->header.width, height = w->header.height;
+	size_t width = w->header.width, height = w->header.height, skips;
 
 	if (p->options.recipe->policy.apply_exif)
 		image_oriented_size(&w->header, &width, &height);
-	bucket_place(p->options.buckets, width, height, &w->placement);
-	if (w->placement.skip) {
+	skips = resolutions_place(&p->options.resolutions, width, height, w->placements);
+	if (skips < p->options.resolutions.n) {
 		work_skip_decode(w);
-		work_skipped(w, width, height);
+		work_skipped(w, skips, width, height);
 	} else {
 		w->waits_since = clock_mono_ms();
 		work_list_push(&p->waiting, w);
 	}
 }
 
-/* What is drawn: all crops, and no more. */
-static struct render_geometry geometry_of(const struct pipeline *p, const struct work *w)
+/* What is drawn for one resolution: all crops, and no more. */
+static struct render_geometry geometry_of(const struct work *w, size_t resolution)
 {
-	const struct bucket_placement *at = &w->placement;
-	const struct recipe *recipe = p->options.recipe;
+	const struct bucket_placement *at = &w->placements[resolution];
+	const struct recipe *recipe = w->pipeline->options.recipe;
 	size_t left = at->crop_left, top = at->crop_top, right = left, bottom = top;
 
 	for (unsigned crop = 1; crop <= recipe->crops; crop++) {
@@ -114,15 +114,26 @@ static struct render_geometry geometry_of(const struct pipeline *p, const struct
 					recipe->filter};
 }
 
-/* One variant out of what was drawn. */
-static void take_variant(const struct work *w, const struct render_geometry *drawn,
-			 const uint8_t *pixels, uint32_t variant, uint8_t *out)
+/* Of all resolutions; their number. */
+static size_t geometries_of(const struct work *w, struct render_geometry out[RESOLUTIONS_MAX])
 {
-	struct image picture = {w->placement.target_width, w->placement.target_height, out};
+	size_t n = w->pipeline->options.resolutions.n;
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = geometry_of(w, i);
+	return n;
+}
+
+/* One variant out of what was drawn of its resolution. */
+static void take_variant(const struct work *w, size_t resolution,
+			 const struct render_geometry *drawn, const uint8_t *pixels,
+			 uint32_t variant, uint8_t *out)
+{
+	const struct bucket_placement *at = &w->placements[resolution];
+	struct image picture = {at->target_width, at->target_height, out};
 	size_t row = picture.width * 3, left, top;
 
-	variant_place(&w->placement, &w->content, w->pipeline->options.recipe->seed, variant, &left,
-		      &top);
+	variant_place(at, &w->content, w->pipeline->options.recipe->seed, variant, &left, &top);
 	pixels += ((top - drawn->top) * drawn->width + left - drawn->left) * 3;
 	for (size_t y = 0; y < picture.height; y++)
 		memcpy(out + y * row, pixels + y * drawn->width * 3, row);
@@ -133,35 +144,56 @@ static void take_variant(const struct work *w, const struct render_geometry *dra
 static void take_pixels(struct work *w, const uint8_t *pixels)
 {
 	const struct pipeline *p = w->pipeline;
-	struct render_geometry drawn = geometry_of(p, w);
+	struct render_geometry drawn[RESOLUTIONS_MAX];
+	size_t n = geometries_of(w, drawn);
+	uint8_t *out;
 
-	w->pixels = xmalloc(work_pixel_bytes(w));
-	for (size_t i = 0; i < p->variants; i++)
-		take_variant(w, &drawn, pixels, recipe_variant(p->options.recipe, i),
-			     w->pixels + i * work_picture_bytes(w));
+	out = w->pixels = xmalloc(work_pixel_bytes(w));
+	for (size_t r = 0; r < n; r++) {
+		for (size_t i = 0; i < p->each; i++) {
+			take_variant(w, r, &drawn[r], pixels,
+				     recipe_variant(p->options.recipe, r * p->each + i), out);
+			out += work_picture_bytes(w, r);
+		}
+		pixels += drawn[r].width * drawn[r].height * 3;
+	}
+}
+
+static bool is_of(const struct pending *bucket, const struct work *w)
+{
+	for (size_t i = 0; i < w->pipeline->options.resolutions.n; i++) {
+		if (bucket->sizes[i].width != w->placements[i].target_width ||
+		    bucket->sizes[i].height != w->placements[i].target_height)
+			return false;
+	}
+	return true;
+}
+
+static struct pending *pending_of(struct pipeline *p, const struct work *w)
+{
+	struct pending *bucket;
+
+	for (size_t i = 0; i < p->n_pending; i++) {
+		if (is_of(&p->pending[i], w))
+			return &p->pending[i];
+	}
+	ARRAY_GROW(p->pending, p->n_pending, p->pending_capacity);
+	bucket = &p->pending[p->n_pending++];
+	*bucket = (struct pending){.works = WORK_LIST_INIT};
+	for (size_t i = 0; i < p->options.resolutions.n; i++)
+		bucket->sizes[i] = (struct picture_size){w->placements[i].target_width,
+							 w->placements[i].target_height};
+	return bucket;
 }
 
 void pipeline_on_done(void *image, const uint8_t *pixels)
 {
 	struct work *w = image;
-	struct pipeline *p = w->pipeline;
-	struct pending *bucket = NULL;
 
 	work_left_worker(w);
 	take_pixels(w, pixels);
 	work_reserve(w, work_pixel_bytes(w));
-	for (size_t i = 0; i < p->n_pending && !bucket; i++) {
-		if (p->pending[i].width == w->placement.target_width &&
-		    p->pending[i].height == w->placement.target_height)
-			bucket = &p->pending[i];
-	}
-	if (!bucket) {
-		ARRAY_GROW(p->pending, p->n_pending, p->pending_capacity);
-		bucket = &p->pending[p->n_pending++];
-		*bucket = (struct pending){.width = w->placement.target_width,
-					   .height = w->placement.target_height};
-	}
-	work_list_push(&bucket->works, w);
+	work_list_push(&pending_of(w->pipeline, w)->works, w);
 }
 
 /* What was hashed may be stored already, whatever its header is like. */
@@ -202,8 +234,9 @@ void pipeline_on_returned(void *image)
 /* Memory that decoding takes, the file and the result included. */
 static size_t decode_need(const struct pipeline *p, const struct work *w)
 {
-	struct render_geometry geometry = geometry_of(p, w);
-	size_t need = image_render_bytes(&w->header, &p->options.recipe->policy, &geometry);
+	struct render_geometry geometries[RESOLUTIONS_MAX];
+	size_t n = geometries_of(w, geometries);
+	size_t need = image_render_bytes(&w->header, &p->options.recipe->policy, geometries, n);
 
 	if (!size_add(need, w->file_bytes, &need) || !size_add(need, work_pixel_bytes(w), &need))
 		return SIZE_MAX;
@@ -212,13 +245,15 @@ static size_t decode_need(const struct pipeline *p, const struct work *w)
 
 static void place(struct pipeline *p, struct work *w, size_t need)
 {
-	struct render_geometry geometry = geometry_of(p, w);
+	struct render_geometry geometries[RESOLUTIONS_MAX];
+	size_t n = geometries_of(w, geometries);
 
 	work_list_remove(&p->waiting, w);
 	work_reserve(w, need);
-	p->counts.drawn += FILE_PIXELS + (uint64_t)w->header.width * w->header.height +
-			   (uint64_t)geometry.width * geometry.height;
-	decode_pool_place(TAKE(w->ticket), &geometry, &p->options.recipe->policy);
+	p->counts.drawn += FILE_PIXELS + (uint64_t)w->header.width * w->header.height;
+	for (size_t i = 0; i < n; i++)
+		p->counts.drawn += (uint64_t)geometries[i].width * geometries[i].height;
+	decode_pool_place(TAKE(w->ticket), geometries, n, &p->options.recipe->policy);
 }
 
 /*

@@ -6,6 +6,8 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include <string.h>
+
 /* Images that endpoints may have now, with all their variants; what they have already may yet come back unspent. */
 static uint64_t images_to_send(const struct pipeline *p)
 {
@@ -18,6 +20,13 @@ static unsigned needs_of(const struct pipeline *p)
 {
 	return (p->options.recipe->tile > 0 ? ENCODE_TILES : 0) |
 	       (images_to_send(p) == 0 ? ENCODE_HERE : 0);
+}
+
+/* Of the one whose turn it is. */
+static unsigned formed_needs(const struct pipeline *p)
+{
+	return (p->options.recipe->tile > 0 ? ENCODE_TILES : 0) |
+	       (p->formed[0]->here ? ENCODE_HERE : 0);
 }
 
 bool pipeline_has_no_budget(const struct pipeline *p)
@@ -35,31 +44,59 @@ static size_t batch_size(const struct pipeline *p, const struct pending *bucket,
 	return (needs & ENCODE_HERE) || n < most ? n : (size_t)most;
 }
 
-static void submit(struct pipeline *p, struct pending *bucket, unsigned needs)
+/* The pictures of one resolution. */
+static void form_batch(struct pipeline *p, const struct pending *bucket, struct work *const *works,
+		       size_t n, size_t resolution, unsigned needs)
 {
-	size_t n = batch_size(p, bucket, needs);
-	struct encode_batch *batch = encode_batch_new(n * p->variants);
+	struct encode_batch *batch = encode_batch_new(n * p->each);
 
 	batch->here = needs & ENCODE_HERE;
-	batch->width = bucket->width;
-	batch->height = bucket->height;
+	batch->width = bucket->sizes[resolution].width;
+	batch->height = bucket->sizes[resolution].height;
 	batch->posterior = p->options.recipe->posterior;
 	batch->seed = p->options.recipe->seed;
 	batch->tile = p->options.recipe->tile;
 	for (size_t i = 0; i < n; i++) {
-		struct work *w = work_list_pop(&bucket->works);
+		const uint8_t *pixels = works[i]->pixels;
 
-		for (size_t v = 0; v < p->variants; v++) {
-			struct encode_item *item = &batch->items[i * p->variants + v];
+		for (size_t r = 0; r < resolution; r++)
+			pixels += work_resolution_bytes(works[i], r);
+		works[i]->batches++;
+		for (size_t v = 0; v < p->each; v++) {
+			struct encode_item *item = &batch->items[i * p->each + v];
+			size_t index = resolution * p->each + v;
 
-			item->owner = w;
-			item->pixels = w->pixels + v * work_picture_bytes(w);
-			item->content =
-			    variant_noise(&w->content, recipe_variant(p->options.recipe, v));
+			item->owner = works[i];
+			item->pixels = pixels + v * work_picture_bytes(works[i], resolution);
+			item->content = variant_noise(&works[i]->content,
+						      recipe_variant(p->options.recipe, index));
 		}
 	}
+	ARRAY_GROW(p->formed, p->n_formed, p->formed_capacity);
+	p->formed[p->n_formed++] = batch;
 	p->batches++;
+}
+
+/* A batch for each resolution, of the same images. */
+static void form_batches(struct pipeline *p, struct pending *bucket, unsigned needs)
+{
+	size_t n = batch_size(p, bucket, needs);
+	cleanup_free struct work **works = xcalloc(n, sizeof(struct work *));
+
+	for (size_t i = 0; i < n; i++) {
+		works[i] = work_list_pop(&bucket->works);
+		works[i]->finished = xcalloc(1, sizeof(*works[i]->finished));
+	}
 	p->encoding += n;
+	for (size_t r = 0; r < p->options.resolutions.n; r++)
+		form_batch(p, bucket, works, n, r, needs);
+}
+
+static void submit_formed(struct pipeline *p)
+{
+	struct encode_batch *batch = p->formed[0];
+
+	memmove(p->formed, p->formed + 1, --p->n_formed * sizeof(struct encode_batch *));
 	p->counts.pixels += (uint64_t)batch->n * batch->width * batch->height;
 	encode_group_submit(p->options.encoders, batch);
 	p->sent += batch->sent ? batch->n : 0;
@@ -86,25 +123,39 @@ static bool nothing_more_comes(const struct pipeline *p)
 		(p->claims_over || p->alone || p->paused || p->n_roots == 0));
 }
 
-void pipeline_submit_batches(struct pipeline *p)
+/* What is formed goes first: images wait for it. False: there is nothing to submit, or no room. */
+static bool submit_one(struct pipeline *p)
 {
-	while (!p->failed && !packer_is_behind(p->options.packer)) {
-		unsigned needs = needs_of(p);
-		struct pending *bucket = fullest(p);
+	unsigned needs = p->n_formed > 0 ? formed_needs(p) : needs_of(p);
+	struct pending *bucket = fullest(p);
 
-		if (!bucket || !encode_group_room(p->options.encoders, needs))
-			return;
+	if ((p->n_formed == 0 && (!bucket || packer_is_behind(p->options.packer))) ||
+	    !encode_group_room(p->options.encoders, needs))
+		return false;
+	if (p->n_formed == 0) {
 		if (bucket->works.n < p->per_batch && !nothing_more_comes(p))
-			return;
-		submit(p, bucket, needs);
+			return false;
+		form_batches(p, bucket, needs);
 	}
+	submit_formed(p);
+	return true;
 }
 
-/* @items: of all its variants. */
-static struct finished finish(struct work *w, struct encode_item *items, const char *engine)
+void pipeline_submit_batches(struct pipeline *p)
 {
-	struct finished f = {.job = w->job.id, .fence = w->job.fence, .rank = w->job.rank};
+	while (!p->failed && submit_one(p))
+		;
+}
 
+/* All its latents are there: what the packer gets. */
+static struct finished finish(struct work *w)
+{
+	struct finished f = *w->finished;
+
+	free(TAKE(w->finished));
+	f.job = w->job.id;
+	f.fence = w->job.fence;
+	f.rank = w->job.rank;
 	f.key = TAKE(w->job.key);
 	f.path = TAKE(w->job.path);
 	f.caption = TAKE(w->caption);
@@ -112,31 +163,43 @@ static struct finished finish(struct work *w, struct encode_item *items, const c
 	f.again = w->job.has_content;
 	f.facts.content = w->content;
 	f.facts.header = w->header;
-	f.facts.placement = w->placement;
 	f.facts.captions = w->pipeline->options.captions;
-	f.engine = xstrdup(engine);
-	for (size_t v = 0; v < w->pipeline->variants; v++) {
-		f.in_float32[v] = items[v].in_float32;
-		f.latents[v] = items[v].latent;
-		items[v].latent = (struct ndarray)NDARRAY_INIT;
-	}
+	memcpy(f.placements, w->placements, sizeof(f.placements));
 	return f;
 }
 
-/* Of its variants the first that failed, one to be tried again before others; NULL: none. */
-static const struct error *item_error(const struct encode_item *items, size_t n)
+/* An error of one of its pictures: the first counts, but one to be tried again before others. */
+static void note_failure(struct work *w, const struct error *why)
 {
-	const struct error *first = NULL;
+	if (!w->unencoded)
+		w->unencoded = xcalloc(1, sizeof(*w->unencoded));
+	if (w->unencoded->code == ERR_NONE || why->code == ERR_TRANSIENT)
+		*w->unencoded = *why;
+}
 
-	for (size_t v = 0; v < n; v++) {
-		const struct error *e = &items[v].error;
+static size_t resolution_of(const struct work *w, const struct encode_item *first)
+{
+	const uint8_t *pixels = w->pixels;
+	size_t r = 0;
 
-		if (e->code == ERR_TRANSIENT)
-			return e;
-		if (e->code != ERR_NONE && !first)
-			first = e;
+	while (pixels != first->pixels)
+		pixels += work_resolution_bytes(w, r++);
+	return r;
+}
+
+/* What a batch has of one image. */
+static void take_latents(struct work *w, struct encode_item *items, const char *engine)
+{
+	size_t each = w->pipeline->each, first = resolution_of(w, items) * each;
+
+	for (size_t v = 0; v < each; v++) {
+		if (items[v].error.code != ERR_NONE)
+			note_failure(w, &items[v].error);
+		w->finished->in_float32[first + v] = items[v].in_float32;
+		w->finished->latents[first + v] = items[v].latent;
+		items[v].latent = (struct ndarray)NDARRAY_INIT;
 	}
-	return first;
+	w->finished->engines[first / each] = xstrdup(engine);
 }
 
 /* What was answered is spent, a refusal of the image too; what is to be sent again is not. */
@@ -155,34 +218,75 @@ static void count_sent(struct pipeline *p, const struct encode_batch *batch)
 	cost_guard_spend(p->options.guard, clock_mono_ms(), spent, 0);
 }
 
-void pipeline_on_batch(struct encode_batch *batch, const struct error *failure)
+/* The last of its batches is back: true, and it is in @out, or it ended otherwise. */
+static bool end_image(struct work *w, struct finished *out)
 {
-	struct pipeline *p = ((const struct work *)batch->items[0].owner)->pipeline;
-	size_t images = batch->n / p->variants, n = 0;
+	bool encoded = !w->unencoded;
+
+	w->pipeline->encoding--;
+	if (encoded) {
+		*out = finish(w);
+		work_free(w);
+	} else if (w->unencoded->code == ERR_TRANSIENT) {
+		work_released(w);
+	} else {
+		work_failed(w, w->unencoded);
+	}
+	return encoded;
+}
+
+static void take_batch(struct pipeline *p, struct encode_batch *batch)
+{
+	size_t images = batch->n / p->each, n = 0;
 	struct finished *finished = xcalloc(images, sizeof(*finished));
 
 	p->batches--;
-	p->encoding -= images;
-	count_sent(p, batch);
 	for (size_t i = 0; i < images; i++) {
-		struct encode_item *items = &batch->items[i * p->variants];
-		const struct error *why = item_error(items, p->variants);
+		struct encode_item *items = &batch->items[i * p->each];
 		struct work *w = items[0].owner;
 
-		if (failure->code != ERR_NONE || (why && why->code == ERR_TRANSIENT)) {
-			work_released(w);
-		} else if (why) {
-			work_failed(w, why);
-		} else {
-			finished[n++] = finish(w, items, batch->engine);
-			work_free(w);
-		}
+		take_latents(w, items, batch->engine);
+		if (--w->batches == 0 && end_image(w, &finished[n]))
+			n++;
 	}
 	if (n > 0)
 		packer_append(p->options.packer, finished, n);
 	else
 		free(finished);
 	encode_batch_free(batch);
+}
+
+/* As if an encoder had given them back. */
+static void give_back(struct encode_batch *batch, const struct error *why)
+{
+	for (size_t i = 0; i < batch->n; i++)
+		batch->items[i].error = *why;
+}
+
+void pipeline_on_batch(struct encode_batch *batch, const struct error *failure)
+{
+	struct pipeline *p = ((const struct work *)batch->items[0].owner)->pipeline;
+	struct error again = ERROR_INIT;
+
+	count_sent(p, batch);
+	if (failure->code != ERR_NONE) {
+		error_set(&again, ERR_TRANSIENT, "%s", failure->message);
+		give_back(batch, &again);
+	}
+	take_batch(p, batch);
 	if (failure->code != ERR_NONE)
 		pipeline_fail(p, failure);
+}
+
+void pipeline_drop_formed(struct pipeline *p)
+{
+	struct error why = ERROR_INIT;
+
+	error_set(&why, ERR_TRANSIENT, "it was not encoded");
+	while (p->n_formed > 0) {
+		struct encode_batch *batch = p->formed[--p->n_formed];
+
+		give_back(batch, &why);
+		take_batch(p, batch);
+	}
 }

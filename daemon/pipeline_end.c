@@ -25,14 +25,25 @@ void work_reserve(struct work *w, size_t bytes)
 	w->reserved = bytes;
 }
 
-size_t work_picture_bytes(const struct work *w)
+size_t work_picture_bytes(const struct work *w, size_t resolution)
 {
-	return w->placement.target_width * w->placement.target_height * 3;
+	const struct bucket_placement *p = &w->placements[resolution];
+
+	return p->target_width * p->target_height * 3;
+}
+
+size_t work_resolution_bytes(const struct work *w, size_t resolution)
+{
+	return work_picture_bytes(w, resolution) * w->pipeline->each;
 }
 
 size_t work_pixel_bytes(const struct work *w)
 {
-	return work_picture_bytes(w) * w->pipeline->variants;
+	size_t sum = 0;
+
+	for (size_t i = 0; i < w->pipeline->options.resolutions.n; i++)
+		sum += work_resolution_bytes(w, i);
+	return sum;
 }
 
 void work_free(struct work *w)
@@ -124,19 +135,20 @@ void work_failed(struct work *w, const struct error *why)
 }
 
 /* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out. */
-void work_skipped(struct work *w, size_t width, size_t height)
+void work_skipped(struct work *w, size_t resolution, size_t width, size_t height)
 {
+	const struct bucket_placement *placement = &w->placements[resolution];
 	struct work_list same = WORK_LIST_INIT;
 	char message[160];
 	struct work *each;
 
-	bucket_skip_message(w->pipeline->options.buckets, width, height, &w->placement, message,
-			    sizeof(message));
+	bucket_skip_message(w->pipeline->options.resolutions.tables[resolution], width, height,
+			    placement, message, sizeof(message));
 	if (w->leads)
 		same = work_stop_leading(w);
-	settle(w, OUTCOME_SKIP, w->placement.skip, message);
+	settle(w, OUTCOME_SKIP, placement->skip, message);
 	while ((each = work_list_pop(&same))) {
-		settle(each, OUTCOME_SKIP, w->placement.skip, message);
+		settle(each, OUTCOME_SKIP, placement->skip, message);
 		work_free(each);
 	}
 	work_free(w);

@@ -19,9 +19,11 @@
 /* When what failed for a passing reason is tried again. */
 #define PIPELINE_RETRY_MS 500
 
-/* Decoded images of one target size that wait for a batch. */
+/* Decoded images whose targets have the same sizes, and wait for a batch of each. */
 struct pending {
-	size_t width, height;
+	struct picture_size {
+		size_t width, height;
+	} sizes[RESOLUTIONS_MAX];
 	struct work_list works;
 };
 
@@ -46,11 +48,14 @@ struct pipeline {
 	struct duplicates *duplicates;
 	struct pipeline_counts counts;
 	struct outcome_log *outcomes;
-	size_t variants;   /* of each image: they are encoded in one batch */
-	size_t per_batch;  /* images that fill one well */
+	size_t variants;	      /* of each image */
+	size_t each;		      /* of them of one resolution: they are encoded in one batch */
+	size_t per_batch;	      /* images that fill one well */
+	struct encode_batch **formed; /* batches that no encoder has had room for yet */
+	size_t n_formed, formed_capacity;
 	size_t images;	   /* works between claim and end */
 	size_t at_workers; /* of them with a decode worker */
-	size_t batches;	   /* that encoders have */
+	size_t batches;	   /* formed, and not back yet */
 	size_t encoding;   /* images in them */
 	size_t sent;	   /* pictures of them, variants counted, that endpoints have */
 	size_t extending;  /* renewals of leases that will be answered */
@@ -100,6 +105,8 @@ bool pipeline_parking_is_full(const struct pipeline *p);
 /* -- pipeline_encode.c ------------------------------------------------------------------------------ */
 
 void pipeline_submit_batches(struct pipeline *p);
+/* What no encoder has had room for yet is not encoded: its images are released. */
+void pipeline_drop_formed(struct pipeline *p);
 /* Its guard allows no image for endpoints, and nobody else encodes. */
 bool pipeline_has_no_budget(const struct pipeline *p);
 
@@ -110,8 +117,9 @@ void work_left_worker(struct work *w);
 /* Neither content nor header of @w make its worker draw it. */
 void work_skip_decode(struct work *w);
 void work_reserve(struct work *w, size_t bytes);
-/* Of one of its variants, and of all. */
-size_t work_picture_bytes(const struct work *w);
+/* Of one of its variants of this resolution, of all of those, and of all. */
+size_t work_picture_bytes(const struct work *w, size_t resolution);
+size_t work_resolution_bytes(const struct work *w, size_t resolution);
 size_t work_pixel_bytes(const struct work *w);
 void work_free(struct work *w);
 /* Those parked behind @w, which does not lead any more. */
@@ -120,8 +128,8 @@ struct work_list work_stop_leading(struct work *w);
 void pipeline_ready_again(struct pipeline *p, struct work_list *parked);
 /* Ends @w with an error about it. */
 void work_failed(struct work *w, const struct error *why);
-/* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out. */
-void work_skipped(struct work *w, size_t width, size_t height);
+/* Ends @w, of @width x @height oriented pixels, because its dataset leaves such images out in this resolution. */
+void work_skipped(struct work *w, size_t resolution, size_t width, size_t height);
 /* The server of @w cannot be reached: it is claimed again in @ms or later, uncharged. */
 void work_put_off(struct work *w, const struct error *why, int64_t ms);
 /* Gives @w back to the queue, uncharged. */

@@ -9,7 +9,8 @@ int pixel_setup_resolution(struct pixel_options *o, const char *name, size_t sid
 {
 	int rule = bucket_rule_parse(o->bucketing);
 
-	if (o->resolution.width != 0 || rule == BUCKET_FIXED || rule == BUCKET_SDXL)
+	if (o->resolution.width != 0 || o->resolutions.n > 0 || rule == BUCKET_FIXED ||
+	    rule == BUCKET_SDXL)
 		return 0;
 	if (side == 0)
 		return error_set(err, ERR_CONFIG,
@@ -45,6 +46,29 @@ struct bucket_table *pixel_setup_buckets(const struct pixel_options *o, struct e
 		buckets.resolution = sides.width;
 	}
 	return bucket_table_new(&buckets, err);
+}
+
+_Static_assert(PIXEL_RESOLUTIONS_MAX == RESOLUTIONS_MAX, "each has a place");
+
+int pixel_setup_resolutions(const struct pixel_options *o, struct resolutions *out,
+			    struct error *err)
+{
+	size_t sides[PIXEL_RESOLUTIONS_MAX], n = pixel_options_resolutions(o, sides);
+	cleanup_resolutions struct resolutions made = RESOLUTIONS_INIT;
+
+	do {
+		struct pixel_options one = *o;
+
+		if (made.n < n)
+			one.resolution = (struct setting_sides){sides[made.n], sides[made.n]};
+		made.tables[made.n] = pixel_setup_buckets(&one, err);
+		if (!made.tables[made.n])
+			return -1;
+		made.n++;
+	} while (made.n < n);
+	*out = made;
+	made = (struct resolutions)RESOLUTIONS_INIT;
+	return 0;
 }
 
 struct image_policy pixel_setup_policy(const struct pixel_options *o)

@@ -15,7 +15,7 @@
 /* -- counting ------------------------------------------------------------------------------------- */
 
 /* The place of a size in the sorted buckets, where it is or would be. */
-static size_t bucket_index(const struct plan *p, size_t width, size_t height)
+static size_t bucket_index(const struct plan *p, size_t resolution, size_t width, size_t height)
 {
 	size_t low = 0, high = p->n_buckets;
 
@@ -23,7 +23,9 @@ static size_t bucket_index(const struct plan *p, size_t width, size_t height)
 		size_t middle = low + (high - low) / 2;
 		const struct plan_bucket *b = &p->buckets[middle];
 
-		if (b->width < width || (b->width == width && b->height < height))
+		if (b->resolution < resolution ||
+		    (b->resolution == resolution &&
+		     (b->width < width || (b->width == width && b->height < height))))
 			low = middle + 1;
 		else
 			high = middle;
@@ -31,18 +33,19 @@ static size_t bucket_index(const struct plan *p, size_t width, size_t height)
 	return low;
 }
 
-static struct plan_bucket *bucket_of(struct plan *p, size_t width, size_t height)
+static struct plan_bucket *bucket_of(struct plan *p, size_t resolution, size_t width, size_t height)
 {
-	size_t i = bucket_index(p, width, height);
+	size_t i = bucket_index(p, resolution, width, height);
 	struct plan_bucket *b;
 
-	if (i < p->n_buckets && p->buckets[i].width == width && p->buckets[i].height == height)
+	if (i < p->n_buckets && p->buckets[i].resolution == resolution &&
+	    p->buckets[i].width == width && p->buckets[i].height == height)
 		return &p->buckets[i];
 	ARRAY_GROW(p->buckets, p->n_buckets, p->buckets_capacity);
 	b = &p->buckets[i];
 	memmove(b + 1, b, (p->n_buckets - i) * sizeof(*b));
 	p->n_buckets++;
-	*b = (struct plan_bucket){.width = width, .height = height};
+	*b = (struct plan_bucket){.resolution = resolution, .width = width, .height = height};
 	return b;
 }
 
@@ -86,28 +89,36 @@ static void failures_add(struct plan *p, const struct survey_file *file)
 	memcpy(f->reason, file->why->reason, sizeof(f->reason));
 }
 
+static void add_placement(struct plan *p, size_t resolution,
+			  const struct bucket_placement *placement)
+{
+	struct plan_bucket *b =
+	    bucket_of(p, resolution, placement->target_width, placement->target_height);
+
+	b->images++;
+	b->loss_sum += (uint64_t)llround(placement->crop_loss * MILLION);
+	b->up_sum += (uint64_t)llround(placement->upscale * MILLION);
+	b->max_upscale = fmax(b->max_upscale, placement->upscale);
+	b->enlarged += placement->upscale > 1;
+}
+
 static void add_image(struct plan *p, const struct survey_file *file)
 {
 	struct image_header header = *file->header;
-	struct bucket_placement placement;
-	struct plan_bucket *b;
-	size_t width, height;
+	struct bucket_placement placements[RESOLUTIONS_MAX];
+	size_t width, height, skips, n = p->resolutions.n;
 
 	if (!p->apply_exif)
 		header.orientation = 1;
 	image_oriented_size(&header, &width, &height);
-	bucket_place(p->table, width, height, &placement);
-	if (placement.skip) {
-		reasons_add(&p->skipped, placement.skip);
+	skips = resolutions_place(&p->resolutions, width, height, placements);
+	if (skips < n) {
+		reasons_add(&p->skipped, placements[skips].skip);
 		return;
 	}
-	b = bucket_of(p, placement.target_width, placement.target_height);
-	b->images++;
-	b->loss_sum += (uint64_t)llround(placement.crop_loss * MILLION);
-	b->up_sum += (uint64_t)llround(placement.upscale * MILLION);
-	b->max_upscale = fmax(b->max_upscale, placement.upscale);
-	b->enlarged += placement.upscale > 1;
-	p->enlarged += placement.upscale > 1;
+	for (size_t i = 0; i < n; i++)
+		add_placement(p, i, &placements[i]);
+	p->enlarged += placements[n - 1].upscale > 1;
 	p->images++;
 	p->no_caption += p->captions && !file->has_caption;
 }
@@ -134,6 +145,8 @@ static int by_aspect(const void *a, const void *b)
 	const struct plan_bucket *x = a, *y = b;
 	uint64_t p = (uint64_t)x->width * y->height, q = (uint64_t)y->width * x->height;
 
+	if (x->resolution != y->resolution)
+		return x->resolution < y->resolution ? -1 : 1;
 	if (p != q)
 		return p < q ? -1 : 1;
 	return (x->width > y->width) - (x->width < y->width);
@@ -179,9 +192,14 @@ void plan_finish(struct plan *p)
 		}
 	}
 	if (p->images > 0)
-		p->crop_loss = (double)loss_sum / MILLION / (double)p->images;
+		p->crop_loss = (double)loss_sum / MILLION / (double)(p->images * p->resolutions.n);
 	if (p->rate > 0)
 		p->seconds = (uint64_t)ceil((double)p->images / p->rate);
+}
+
+size_t plan_resolution(const struct plan *p, size_t number)
+{
+	return bucket_table_options(p->resolutions.tables[number])->resolution;
 }
 
 char *plan_name(const struct plan *p, size_t source, const char *path)

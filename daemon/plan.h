@@ -1,7 +1,7 @@
 /*
  * What an encode of a collection would be: counted while its files are looked at, then worked out.
  *
- *	struct plan plan = {.table = table, .apply_exif = true, .batch = 2048, ...};
+ *	struct plan plan = {.resolutions = {{table}, 1}, .apply_exif = true, .batch = 2048, ...};
  *	plan_add(&plan, &file) ...                 as survey's on_file, in any order
  *	plan_finish(&plan);
  *	... the numbers below; plan_table, plan_json and plan_svg show them ...
@@ -14,12 +14,13 @@
 #define LATENTD_DAEMON_PLAN_H
 
 #include "daemon/plan_duplicates.h"
+#include "daemon/resolutions.h"
 #include "daemon/survey.h"
-#include "image/bucket.h"
 
 #define PLAN_REASONS 32 /* different words; further ones are counted as the last */
 
 struct plan_bucket {
+	size_t resolution; /* its number */
 	size_t width, height;
 	uint64_t images;
 	uint64_t enlarged;	   /* images that are smaller than the bucket */
@@ -49,35 +50,38 @@ struct plan_failure {
 
 struct plan {
 	/* Given. */
-	const struct bucket_table *table;
+	struct resolutions resolutions; /* the tables stay the caller's */
 	bool apply_exif, captions, hash;
 	size_t batch;		    /* 0: not asked for */
 	double rate;		    /* images a second; 0: not known */
 	size_t channels, downscale; /* of a latent; downscale 0: not known */
 	bool latent_known;	    /* false: that is an assumption */
-	size_t more;		    /* latents of each image beside the plain one */
-	size_t max_failures;	    /* to keep; SIZE_MAX: all */
+	size_t more;	     /* latents of each image beside the plain one, in each resolution */
+	size_t max_failures; /* to keep; SIZE_MAX: all */
 	const char *const *sources; /* names */
 	size_t n_sources;
 
 	/* Counted. */
 	uint64_t files, bytes;	       /* everything that was looked at */
 	uint64_t images;	       /* that become latents */
-	uint64_t no_caption, enlarged; /* of these */
+	uint64_t no_caption, enlarged; /* of these; in the largest resolution */
 	struct plan_reasons skipped, unreadable;
-	struct plan_bucket *buckets; /* by aspect ratio, upright first */
+	struct plan_bucket *buckets; /* of each resolution, by aspect ratio, upright first */
 	size_t n_buckets, buckets_capacity;
 	struct plan_failure *failures; /* in the order of the listing */
 	size_t n_failures, failures_capacity;
 	struct plan_duplicates duplicates;
 
 	/* Worked out by plan_finish. */
-	double crop_loss;	   /* mean over all images */
+	double crop_loss;	   /* mean over all images, in all resolutions */
 	uint64_t batches, dropped; /* sums of the buckets' */
 	/* Of float16 means, before compression; moments are twice that. 0: not known. */
 	uint64_t latent_bytes;
 	uint64_t seconds; /* at that rate; 0: not known */
 };
+
+/* The resolution that a bucket of this number is for. */
+size_t plan_resolution(const struct plan *plan, size_t number);
 
 /* "SRC/path" of a file, to be freed. */
 char *plan_name(const struct plan *plan, size_t source, const char *path);

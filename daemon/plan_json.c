@@ -75,6 +75,9 @@ static json_t *bucket_json(const struct plan *p, const struct plan_bucket *b)
 {
 	json_t *bucket = json_object();
 
+	if (p->resolutions.n > 1)
+		json_object_set_new(bucket, "resolution",
+				    json_count(plan_resolution(p, b->resolution)));
 	json_object_set_new(bucket, "width", json_count(b->width));
 	json_object_set_new(bucket, "height", json_count(b->height));
 	json_object_set_new(bucket, "images", json_count(b->images));
@@ -113,7 +116,7 @@ static json_t *latents_json(const struct plan *p)
 {
 	json_t *latents = json_object();
 
-	json_object_set_new(latents, "of_each_image", json_count(1 + p->more));
+	json_object_set_new(latents, "of_each_image", json_count((1 + p->more) * p->resolutions.n));
 	json_object_set_new(latents, "channels", json_count(p->channels));
 	json_object_set_new(latents, "downscale", json_count(p->downscale));
 	json_object_set_new(latents, "assumed", json_boolean(!p->latent_known));
@@ -167,8 +170,10 @@ char *plan_json(const struct plan *p)
 
 	json_object_set_new(root, "v", json_integer(1));
 	json_object_set_new(root, "sources", sources_json(p));
-	json_object_set_new(root, "buckets_by", rule_json(bucket_table_options(p->table)));
-	json_object_set_new(root, "limits", limits_json(bucket_table_options(p->table)));
+	json_object_set_new(root, "buckets_by",
+			    rule_json(bucket_table_options(p->resolutions.tables[0])));
+	json_object_set_new(root, "limits",
+			    limits_json(bucket_table_options(p->resolutions.tables[0])));
 	json_object_set_new(root, "files", json_count(p->files));
 	json_object_set_new(root, "bytes", json_count(p->bytes));
 	json_object_set_new(root, "images", json_count(p->images));

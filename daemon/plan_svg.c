@@ -223,7 +223,7 @@ static void top(struct picture *p)
 		       "<text x=\"%d\" y=\"66\">%s, %s files; %s enlarged; %.1f %% of the area "
 		       "cropped",
 		       MARGIN, text_count(plan->images, images), plan->n_buckets, MARGIN,
-		       bucket_rule_name(bucket_table_options(plan->table)->rule),
+		       bucket_rule_name(bucket_table_options(plan->resolutions.tables[0])->rule),
 		       text_count(plan->files, files), text_count(plan->enlarged, enlarged),
 		       100 * plan->crop_loss);
 	if (plan->batch > 0)

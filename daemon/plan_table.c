@@ -46,12 +46,13 @@ static void reasons(FILE *out, const struct plan *p, const struct plan_reasons *
 static void summary(FILE *out, const struct plan *p)
 {
 	cleanup_buffer struct buffer what = BUFFER_INIT;
-	char count[28], size[24], each[40] = "";
+	char count[28], size[24], each[48] = "";
+	size_t latents = (1 + p->more) * p->resolutions.n;
 
 	fprintf(out, "%s file%s, %s\n", text_count(p->files, count), p->files == 1 ? "" : "s",
 		text_bytes(p->bytes, size));
-	if (p->more > 0)
-		snprintf(each, sizeof(each), ", %zu latents of each", 1 + p->more);
+	if (latents > 1)
+		snprintf(each, sizeof(each), ", %zu latents of each", latents);
 	buffer_appendf(&what, "images to encode%s", each);
 	line(out, p, p->images, p->files, (const char *)what.data);
 	if (p->enlarged > 0)
@@ -111,8 +112,13 @@ static void buckets(FILE *out, const struct plan *p, size_t columns)
 	if (p->batch > 0)
 		fprintf(out, " %7s %9s", "batches", "left over");
 	fputc('\n', out);
-	for (size_t i = 0; i < p->n_buckets; i++)
-		bucket_row(out, p, &p->buckets[i], most, columns);
+	for (size_t i = 0; i < p->n_buckets; i++) {
+		const struct plan_bucket *b = &p->buckets[i];
+
+		if (p->resolutions.n > 1 && (i == 0 || b[-1].resolution != b->resolution))
+			fprintf(out, "  resolution %zu\n", plan_resolution(p, b->resolution));
+		bucket_row(out, p, b, most, columns);
+	}
 }
 
 /* -- what follows from them ------------------------------------------------------------------------- */
@@ -133,7 +139,7 @@ static void estimates(FILE *out, const struct plan *p)
 	else
 		fprintf(out,
 			"latents   unknown: the usual VAE takes no sides in multiples of %zu\n",
-			bucket_table_multiple(p->table));
+			bucket_table_multiple(p->resolutions.tables[0]));
 	if (p->seconds > 0) {
 		fprintf(out, "time      about %s at %g images a second\n",
 			text_duration(p->seconds, time), p->rate);

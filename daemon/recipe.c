@@ -1,5 +1,7 @@
 #include "daemon/recipe.h"
 
+#include "daemon/variants.h"
+
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "image/render.h"
@@ -154,17 +156,40 @@ static json_t *variants_json(const struct recipe *r)
 	}
 	if (r->flip)
 		json_array_append_new(variants, json_string("flip"));
+	for (size_t i = 0; i < r->n_more; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "resolution %zu", r->more[i].resolution);
+		json_array_append_new(variants, json_string(name));
+	}
 	return variants;
 }
 
-size_t recipe_variants(const struct recipe *r)
+static json_t *more_buckets_json(const struct recipe *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->n_more; i++)
+		json_array_append_new(list, buckets_json(&r->more[i]));
+	return list;
+}
+
+size_t recipe_variants_each(const struct recipe *r)
 {
 	return (1 + (size_t)r->crops) * (r->flip ? 2 : 1);
 }
 
+size_t recipe_variants(const struct recipe *r)
+{
+	return (1 + r->n_more) * recipe_variants_each(r);
+}
+
 uint32_t recipe_variant(const struct recipe *r, size_t index)
 {
-	return (uint32_t)(r->flip ? index : 2 * index);
+	size_t each = recipe_variants_each(r), resolution = index / each;
+	size_t first = resolution > 0 ? VARIANT_RESOLUTION * r->more[resolution - 1].resolution : 0;
+
+	return (uint32_t)(first + (r->flip ? index % each : 2 * (index % each)));
 }
 
 void recipe_finish(struct recipe *r)
@@ -192,6 +217,8 @@ void recipe_finish(struct recipe *r)
 	} else {
 		json_object_set_new(root, "buckets", buckets_json(&r->buckets));
 		json_object_set_new(root, "pixels", pixels_json(r));
+		if (r->n_more > 0)
+			json_object_set_new(root, "more_buckets", more_buckets_json(r));
 	}
 	json_object_set_new(root, "latent", latent);
 	json_object_set_new(root, "variants", variants_json(r));

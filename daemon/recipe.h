@@ -8,10 +8,10 @@
 #define LATENTD_DAEMON_RECIPE_H
 
 #include "daemon/dataset_form.h"
+#include "daemon/resolutions.h"
 
 #include "base/hash.h"
 #include "base/ndarray.h"
-#include "image/bucket.h"
 #include "image/decode.h"
 #include "image/resample.h"
 #include "vae/posterior.h"
@@ -37,7 +37,9 @@ struct recipe {
 	/* The trainer whose cache the latents are from: nothing is known of pixels then. NULL: encoded here. */
 	const char *imported;
 	/* pixels */
-	struct bucket_options buckets; /* with every default filled in */
+	struct bucket_options buckets;			 /* with every default filled in */
+	struct bucket_options more[RESOLUTIONS_MAX - 1]; /* of further resolutions, rising */
+	size_t n_more;
 	enum resample_filter filter;
 	struct image_policy policy;
 	enum vae_precision precision;
@@ -66,9 +68,10 @@ void recipe_finish(struct recipe *r);
 void recipe_put_statistics(void *object, const struct vae_config *config);
 /* The member `vae` of the canonical text, as a new json_t: network, factors and weights alone decide it. */
 struct json_t *recipe_vae_json(const struct recipe *r);
-/* Samples of one image. */
+/* Samples of one image, and how many of them have the same resolution. */
 size_t recipe_variants(const struct recipe *r);
-/* The number of the @index-th of them. */
+size_t recipe_variants_each(const struct recipe *r);
+/* The number of the @index-th of them; those of one resolution stand together. */
 uint32_t recipe_variant(const struct recipe *r, size_t index);
 /* Whether its latents can be made again: they are no draws, or draws with a seed. */
 bool recipe_is_repeatable(const struct recipe *r);

@@ -37,6 +37,26 @@ void record_group(const struct bucket_placement *p, char out[RECORD_GROUP_SIZE])
 	snprintf(out, RECORD_GROUP_SIZE, "%zux%zu", p->target_width, p->target_height);
 }
 
+void record_group_of_shard(const char *name, char out[RECORD_GROUP_SIZE])
+{
+	const char *slash = strchr(name, '/'), *end = slash ? strchr(slash + 1, '/') : NULL;
+	size_t n = end ? (size_t)(end - slash - 1) : 0;
+
+	snprintf(out, RECORD_GROUP_SIZE, "%.*s", (int)n, n > 0 ? slash + 1 : "");
+}
+
+bool record_group_has(const char *group, size_t width, size_t height)
+{
+	char size[48];
+	size_t n = (size_t)snprintf(size, sizeof(size), "%zux%zu", width, height);
+
+	for (const char *at = group; at; at = strchr(at, '_') ? strchr(at, '_') + 1 : NULL) {
+		if (strncmp(at, size, n) == 0 && (at[n] == '_' || at[n] == '\0'))
+			return true;
+	}
+	return false;
+}
+
 const char *record_latent_suffix(bool moments, enum output_codec codec)
 {
 	static const char *const suffixes[OUTPUT_CODECS][2] = {
@@ -209,6 +229,13 @@ json_t *record_meta_json(const char *meta)
 	return json_object();
 }
 
+static size_t resolution_of(const struct recipe *recipe, const struct sample_facts *facts)
+{
+	size_t resolution = variant_resolution(facts->variant);
+
+	return resolution > 0 ? resolution : recipe->buckets.resolution;
+}
+
 static char *build_json(const struct recipe *recipe, const struct sample_facts *facts,
 			const struct ndarray *stored, const struct hash128 *latent_hash,
 			double snr_db)
@@ -234,6 +261,8 @@ static char *build_json(const struct recipe *recipe, const struct sample_facts *
 	json_object_set_new(root, "flip", json_boolean(variant_is_mirrored(facts->variant)));
 	if (facts->variant != VARIANT_PLAIN)
 		json_object_set_new(root, "image", json_string(facts->key));
+	if (recipe->n_more > 0)
+		json_object_set_new(root, "resolution", json_size(resolution_of(recipe, facts)));
 	json_object_set_new(root, "latent",
 			    latent_json(recipe, stored, latent_hash, snr_db, facts->in_float32));
 	json_object_set_new(root, "engine", json_string(facts->engine));
@@ -413,7 +442,8 @@ static bool read_fields(json_t *root, struct record_facts *f)
 
 	if (json_integer_value(json_object_get(root, "v")) != 1 ||
 	    !json_is_integer(json_object_get(root, "variant")) || variant < 0 ||
-	    variant >= VARIANTS || json_array_size(target) != 2 || width < 1 || height < 1)
+	    !variant_valid((uint64_t)variant) || json_array_size(target) != 2 || width < 1 ||
+	    height < 1)
 		return false;
 	f->variant = (uint32_t)variant;
 	f->target_width = (size_t)width;

@@ -15,7 +15,7 @@ struct sample_facts {
 	const char *path; /* of the source, relative, any bytes */
 	struct hash128 content;
 	struct image_header header;
-	struct bucket_placement placement; /* the rule's, of the plain one */
+	struct bucket_placement placement; /* the rule's, of its resolution */
 	const char *caption;		   /* valid UTF-8; NULL: none */
 	bool captions;			   /* false: no KEY.txt at all */
 	const char *meta;		   /* a JSON object; NULL: nothing is known */
@@ -45,8 +45,15 @@ const char *record_latent_suffix(bool moments, enum output_codec codec);
 int record_add_latent(const struct recipe *recipe, const struct ndarray *stored,
 		      struct record *record, struct error *err);
 
-/* "512x768" of a placement: the group that a record belongs to. */
+/*
+ * "512x768" of a placement: the group that a record belongs to. Where images have several resolutions the sizes of all are joined:
+ * "512x512_768x768".
+ */
 void record_group(const struct bucket_placement *p, char out[RECORD_GROUP_SIZE]);
+/* Of the shard "SPLIT/GROUP/NUMBER.EXT"; "" where that is not its name. */
+void record_group_of_shard(const char *name, char out[RECORD_GROUP_SIZE]);
+/* Whether records of this size are in such a group. */
+bool record_group_has(const char *group, size_t width, size_t height);
 
 /* What KEY.json says, as far as verify, adoption and the catalog need it. */
 struct record_facts {

@@ -211,8 +211,7 @@ static int enter_orphan(struct adoption *a, const char *name, struct error *err)
 		return error_data(err, "shard", "it holds no sample");
 	if (shard_file_hashes(options->store, name, &row.bytes, &row.sha256, &row.xxh3, err) < 0)
 		return -1;
-	snprintf(group, sizeof(group), "%zux%zu", a->facts[0].target_width,
-		 a->facts[0].target_height);
+	record_group_of_shard(name, group);
 	row.group = group;
 	samples = xcalloc(a->n, sizeof(*samples));
 	for (size_t i = 0; i < a->n; i++)

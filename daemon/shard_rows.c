@@ -63,17 +63,13 @@ static uint32_t root_of(const struct shard_rows_options *o, const struct record_
 static int check_common(struct reading *r, const struct record_facts *f, struct error *err)
 {
 	const char *wanted = r->options->recipe_id;
-	char group[RECORD_GROUP_SIZE];
 
-	snprintf(group, sizeof(group), "%zux%zu", f->target_width, f->target_height);
-	if (r->n == 0) {
+	if (r->n == 0)
 		memcpy(r->recipe_id, f->recipe_id, sizeof(r->recipe_id));
-		memcpy(r->group, group, sizeof(r->group));
-	}
 	if (strcmp(f->recipe_id, wanted ? wanted : r->recipe_id) != 0)
 		return error_data(err, "shard", "%s is of another recipe", f->key);
-	if (strcmp(group, r->group) != 0)
-		return error_data(err, "shard", "%s has another size than the first", f->key);
+	if (!record_group_has(r->group, f->target_width, f->target_height))
+		return error_data(err, "shard", "%s has another size than its folder", f->key);
 	return 0;
 }
 
@@ -130,8 +126,10 @@ int shard_rows_read(const struct shard_rows_options *options, const char *name,
 {
 	cleanup_shard_rows struct shard_rows rows = SHARD_ROWS_INIT;
 	struct reading r = {.options = options, .rows = &rows};
-	int result = shard_read_stored(options->store, name, on_record, &r, err);
+	int result;
 
+	record_group_of_shard(name, r.group);
+	result = shard_read_stored(options->store, name, on_record, &r, err);
 	rows.shard.samples = r.samples;
 	if (result == 0)
 		result = fill_row(&r, name, err);

@@ -155,7 +155,7 @@ void spool_index_note_shard(struct spool_index *index, const char *name)
 	char group[RECORD_GROUP_SIZE];
 	unsigned number = 0;
 
-	if (sscanf(name, "%*[^/]/%31[^/]/%u", group, &number) == 2) {
+	if (sscanf(name, "%*[^/]/%63[^/]/%u", group, &number) == 2) {
 		struct spool_group *g = find_group(index, group);
 
 		if (number >= g->next_shard)

@@ -9,17 +9,18 @@
 
 void variant_key(const char *image, uint32_t variant, char out[SAMPLE_KEY_SIZE])
 {
-	const char *flip = variant_is_mirrored(variant) ? "-f" : "";
-	char tail[24];
+	char resolution[16] = "", crop[16] = "", tail[40];
 
 	if (variant == VARIANT_PLAIN) {
 		snprintf(out, SAMPLE_KEY_SIZE, "%s", image);
 		return;
 	}
-	if (variant / 2 > 0)
-		snprintf(tail, sizeof(tail), "-c%u%s", variant / 2, flip);
-	else
-		snprintf(tail, sizeof(tail), "%s", flip);
+	if (variant_resolution(variant) > 0)
+		snprintf(resolution, sizeof(resolution), "-r%u", variant_resolution(variant));
+	if (variant_crop(variant) > 0)
+		snprintf(crop, sizeof(crop), "-c%u", variant_crop(variant));
+	snprintf(tail, sizeof(tail), "%s%s%s", resolution, crop,
+		 variant_is_mirrored(variant) ? "-f" : "");
 	sample_key_variant(image, tail, out);
 }
 
@@ -34,11 +35,17 @@ static size_t numbered(const struct hash128 *content, uint8_t number,
 
 struct hash128 variant_noise(const struct hash128 *content, uint32_t variant)
 {
-	uint8_t bytes[sizeof(content->bytes) + 1];
+	uint8_t bytes[sizeof(content->bytes) + 4];
+	size_t n;
 
 	if (variant == VARIANT_PLAIN)
 		return *content;
-	return hash128_of(bytes, numbered(content, (uint8_t)variant, bytes));
+	n = numbered(content, (uint8_t)variant, bytes);
+	while (variant_resolution(variant) > 0 && n < sizeof(bytes)) {
+		bytes[n] = (uint8_t)(variant >> 8 * (n - sizeof(content->bytes)));
+		n++;
+	}
+	return hash128_of(bytes, n);
 }
 
 /* One of the places from which @target of @whole are visible, near @own. */
@@ -58,9 +65,9 @@ void variant_place(const struct bucket_placement *p, const struct hash128 *conte
 
 	*left = p->crop_left;
 	*top = p->crop_top;
-	if (variant / 2 == 0)
+	if (variant_crop(variant) == 0)
 		return;
-	random = hash64_of(bytes, numbered(content, (uint8_t)(variant / 2), bytes), seed);
+	random = hash64_of(bytes, numbered(content, (uint8_t)variant_crop(variant), bytes), seed);
 	*left = place_axis(*left, p->target_width, p->resized_width, (uint32_t)(random >> 32));
 	*top = place_axis(*top, p->target_height, p->resized_height, (uint32_t)random);
 }

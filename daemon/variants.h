@@ -9,28 +9,48 @@
 #ifndef LATENTD_DAEMON_VARIANTS_H
 #define LATENTD_DAEMON_VARIANTS_H
 
-#include "image/bucket.h"
+#include "daemon/resolutions.h"
 #include "source/sample_key.h"
 #include "storage/record.h"
 
 #include "base/hash.h"
 
 /*
- * The number of a variant is stored: never renumber. Twice the number of its crop, where 0 is the rule's own, and 1 more where it is
- * mirrored left to right.
+ * The number of a variant is stored: never renumber. 32 times its resolution, where 0 is the dataset's first, twice the number of its
+ * crop, where 0 is the rule's own, and 1 more where it is mirrored left to right.
  */
-#define VARIANT_PLAIN 0
-#define VARIANT_FLIP  1
-#define VARIANT_CROPS 8 /* at most, beside the rule's own */
-#define VARIANTS      (2 * (1 + VARIANT_CROPS))
+#define VARIANT_PLAIN	       0
+#define VARIANT_FLIP	       1
+#define VARIANT_CROPS	       8 /* at most, beside the rule's own */
+#define VARIANT_RESOLUTION     32
+#define VARIANT_RESOLUTION_MAX 8192
+#define VARIANTS	       (RESOLUTIONS_MAX * 2 * (1 + VARIANT_CROPS))
 
 static inline bool variant_is_mirrored(uint32_t variant)
 {
 	return variant & 1;
 }
 
+static inline uint32_t variant_crop(uint32_t variant)
+{
+	return variant % VARIANT_RESOLUTION / 2;
+}
+
+/* 0: the dataset's first. */
+static inline uint32_t variant_resolution(uint32_t variant)
+{
+	return variant / VARIANT_RESOLUTION;
+}
+
+/* Whether the number can be one. */
+static inline bool variant_valid(uint64_t variant)
+{
+	return variant % VARIANT_RESOLUTION <= 2 * VARIANT_CROPS + 1 &&
+	       variant / VARIANT_RESOLUTION <= VARIANT_RESOLUTION_MAX;
+}
+
 /*
- * Where in the resized image, which is not mirrored, @variant lies: @placement is that of the rule. Crops lie where XXH3-64, seed
+ * Where in the resized image, which is not mirrored, @variant lies: @placement is that of the rule for its resolution. Crops lie where XXH3-64, seed
  * @seed, of the 16 bytes of the content's hash and a byte, the number of the crop, says: its upper half for left, its lower half for top,
  * each scaled to the places that there are: inside the image, and no more than half a target from the rule's own.
  */
@@ -40,7 +60,10 @@ void variant_place(const struct bucket_placement *placement, const struct hash12
 /* The key of a sample, from that of its image; of the plain one it is the same. */
 void variant_key(const char *image, uint32_t variant, char out[SAMPLE_KEY_SIZE]);
 
-/* What the noise of a draw is made from in place of the content, so that each variant has its own. */
+/*
+ * What the noise of a draw is made from in place of the content, so that each variant has its own: the hash of the content's and of the
+ * number, as a byte, or as four (little-endian) of a further resolution.
+ */
 struct hash128 variant_noise(const struct hash128 *content, uint32_t variant);
 
 /* Puts @record, of @variant, into the bundle that @plain begins; each once. */

@@ -240,17 +240,20 @@ static int check_shards(struct decode_check *c, const struct shard_list *shards)
 	return 0;
 }
 
-/* The largest picture of the dataset: its shards' folders are named by their size. */
+/* The largest picture of the dataset: its shards' folders are named by their sizes. */
 static size_t largest_picture(const struct shard_list *shards)
 {
 	size_t most = 1;
 
 	for (size_t i = 0; i < shards->n; i++) {
+		const char *at = shards->rows[i].group;
 		size_t width = 0, height = 0, pixels = 0;
 
-		if (sscanf(shards->rows[i].group, "%zux%zu", &width, &height) == 2 &&
-		    size_mul(width, height, &pixels) && pixels > most)
-			most = pixels;
+		for (; at; at = strchr(at, '_') ? strchr(at, '_') + 1 : NULL) {
+			if (sscanf(at, "%zux%zu", &width, &height) == 2 &&
+			    size_mul(width, height, &pixels) && pixels > most)
+				most = pixels;
+		}
 	}
 	return most;
 }

@@ -1,5 +1,7 @@
 #include "daemon/work.h"
 
+#include "daemon/packer.h"
+
 #include "base/checked.h"
 
 #include <unistd.h>
@@ -12,6 +14,10 @@ void work_release(struct work *w)
 	free(w->first_key);
 	free(w->pixels);
 	free(w->failure);
+	free(w->unencoded);
+	if (w->finished)
+		finished_release(w->finished);
+	free(w->finished);
 	if (w->fd >= 0)
 		close(w->fd);
 }

@@ -6,10 +6,11 @@
 
 #include "daemon/decode_pool.h"
 #include "daemon/executor.h"
-#include "image/bucket.h"
+#include "daemon/resolutions.h"
 #include "queue/queue.h"
 #include "source/source.h"
 
+struct finished;
 struct pipeline;
 
 struct work {
@@ -22,11 +23,14 @@ struct work {
 	bool asked_again; /* the first answer was out of date */
 	uint64_t file_bytes;
 	struct image_header header;
-	struct bucket_placement placement;
+	struct bucket_placement placements[RESOLUTIONS_MAX]; /* one for each resolution */
 	char *caption, *meta;
 	bool caption_given;	      /* by a person: the file beside the image is not read */
 	char *first_key;	      /* of the image that it is parked behind */
 	uint8_t *pixels;	      /* of all variants, one behind the other */
+	struct finished *finished;    /* while encoders have it: what is encoded already */
+	size_t batches;		      /* of them that are not back yet */
+	struct error *unencoded;      /* why one of its latents is none */
 	size_t reserved;	      /* bytes of the budget */
 	int64_t waits_since;	      /* for memory; monotonic ms */
 	struct decode_ticket *ticket; /* its worker waits for an answer: of the queue, or memory */

@@ -15,7 +15,7 @@
 #include "base/hash.h"
 
 #define RECORD_KEY_SIZE	   89 /* 80 bytes of sample key, 8 of variant suffix, NUL */
-#define RECORD_GROUP_SIZE  32
+#define RECORD_GROUP_SIZE  64
 #define RECORD_SUFFIX_SIZE 32
 #define RECORD_MAX_MEMBERS 8
 

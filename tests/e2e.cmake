@@ -21,6 +21,7 @@ foreach(name
 	pictures
 	plan
 	identity
+	resolutions
 	variants
 	rewrite
 	export

@@ -135,7 +135,7 @@ void open_pipeline(struct fixture *f, const struct how *how)
 	struct encoder_fake_options fake = {.poison = how->poison};
 	struct run_limits limits = {.samples = 10};
 	struct pipeline_options options = {.recipe = &f->run.recipe,
-					   .buckets = f->run.buckets,
+					   .resolutions = {{f->run.buckets}, 1},
 					   .roots = &f->root,
 					   .n_roots = 1,
 					   .dataset = f->run.dataset,

@@ -137,14 +137,14 @@ struct finished run_finished(const struct job *job, size_t width, size_t height)
 	f.path = xstrdup(job->path);
 	f.facts.content = hash128_of(job->key, strlen(job->key));
 	f.facts.header = (struct image_header){IMAGE_PNG, width, height, 1, 1};
-	f.facts.placement =
+	f.placements[0] =
 	    (struct bucket_placement){.target_width = width,
 				      .target_height = height,
 				      .resized_width = width,
 				      .resized_height = height,
 				      .kohya_crop_ltrb = {0, 0, (double)width, (double)height}};
 	f.facts.captions = true;
-	f.engine = xstrdup("fake");
+	f.engines[0] = xstrdup("fake");
 	assert_ok(ndarray_alloc(&f.latents[0], DTYPE_F32, 3, shape, &err), &err);
 	encoder_fake_moments(&f.facts.content, 4, pixels, moments);
 	memcpy(f.latents[0].data, moments, f.latents[0].bytes);
@@ -158,7 +158,8 @@ void run_record(const struct recipe *recipe, const struct job *job, size_t width
 
 	f.facts.key = f.key;
 	f.facts.path = f.path;
-	f.facts.engine = f.engine;
+	f.facts.engine = f.engines[0];
+	f.facts.placement = f.placements[0];
 	assert_ok(record_build(recipe, &f.facts, &f.latents[0], f.rank, out, &err), &err);
 	out->dataset = job->dataset;
 	out->job = f.job;

@@ -43,7 +43,7 @@ def bash_offers_commands_options_values_and_files(ws):
     os.makedirs(ws.path("folder"))
     equal(bash(ws, "ver"), ["verify"], "commands that begin so")
     assert {"encode", "status", "plan"} <= set(bash(ws, "")), "all commands"
-    equal(bash(ws, "encode", "--res"), ["--resolution"], "options that begin so")
+    equal(bash(ws, "encode", "--res"), ["--resolution", "--resolutions"], "options that begin so")
     equal(bash(ws, "encode", "src", "--posterior", ""), ["mean", "moments", "draw"], "values")
     equal(
         bash(ws, "encode", "src", "--posterior", "m"), ["mean", "moments"], "values that begin so"

@@ -28,7 +28,7 @@ static int setup(void **state)
 
 	f->table = bucket_table_new(&options, &err);
 	assert_non_null(f->table);
-	f->plan = (struct plan){.table = f->table,
+	f->plan = (struct plan){.resolutions = {{f->table}, 1},
 				.apply_exif = true,
 				.captions = true,
 				.channels = 4,

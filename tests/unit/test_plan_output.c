@@ -121,7 +121,7 @@ static int setup(void **state)
 	struct fixture *f = xcalloc(1, sizeof(*f));
 
 	f->table = bucket_table_new(&kohya, &err);
-	f->plan = (struct plan){.table = f->table,
+	f->plan = (struct plan){.resolutions = {{f->table}, 1},
 				.captions = true,
 				.batch = 2048,
 				.rate = 3,
@@ -237,7 +237,7 @@ static void the_smallest_of_very_many_buckets_share_a_row(void **state)
 
 	bucket_table_free(f->table);
 	f->table = bucket_table_new(&many, &err);
-	f->plan.table = f->table;
+	f->plan.resolutions.tables[0] = f->table;
 	for (size_t i = 0; i < 2000; i++)
 		add_image(&f->plan, 1000 + i, 2999 - i);
 	plan_finish(&f->plan);
