@@ -29,6 +29,8 @@ static const struct setting rows[] = {
      .help = "of the GPU's time, over 0 and at most 1: it rests between batches"},
     {"pause-when-busy", SETTING_FLAG, FIELD(pause_when_busy), .fallback = "false", .of = "cuda",
      .help = "wait while another process computes on the GPU"},
+    {"gpu-tf32", SETTING_FLAG, FIELD(tf32), .fallback = "false", .of = "cuda",
+     .help = "in f32: multiplications in TF32, some times as fast, as exact as f16"},
 };
 
 const struct settings_group cuda_settings = {.rows = rows, .n = ARRAY_SIZE(rows)};

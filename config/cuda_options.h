@@ -14,6 +14,7 @@ struct cuda_limits {
 	const char *memory; /* of the GPU, "80%" of what is free or "8GiB": cuda_memory_of() */
 	double gpu_share;   /* of its time, over 0 and at most 1 */
 	bool pause_when_busy;
+	bool tf32; /* in float32 */
 };
 
 /* All but the device, which is said otherwise on a command line. In a file, of the type `cuda`. */

@@ -75,7 +75,8 @@ static int open_one(const struct opening *o, int device, struct encoder **out, s
 					       .decoder = o->decoder,
 					       .cache = cache,
 					       .share = limits->gpu_share,
-					       .pause_when_busy = limits->pause_when_busy};
+					       .pause_when_busy = limits->pause_when_busy,
+					       .tf32 = limits->tf32};
 
 	cuda_memory_of(limits->memory, &memory);
 	options.memory = memory.bytes;

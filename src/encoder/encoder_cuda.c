@@ -317,6 +317,7 @@ static int open_engine(struct encoder_cuda *e, const struct encoder_cuda_options
 	const struct latentd_cuda_options o = {.size = sizeof(o),
 					       .device = options->device,
 					       .dtype = options->precision,
+					       .tf32 = options->tf32,
 					       .memory = options->memory,
 					       .memory_percent = options->memory_percent,
 					       .cache = options->cache,

@@ -20,6 +20,7 @@ struct encoder_cuda_options {
 	const char *cache;	 /* file that remembers algorithms; NULL: none */
 	double share;		 /* of the GPU's time; 0 or 1: all of it */
 	bool pause_when_busy;
+	bool tf32;	    /* of float32: multiplications may be rounded to TF32 */
 	const char *plugin; /* NULL: looked for as above */
 };
 

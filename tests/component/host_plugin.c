@@ -69,10 +69,10 @@ static void write_log(const struct latentd_cuda_options *o, enum latentd_cuda_pa
 
 	if (!f)
 		return;
-	fprintf(f, "%sdevice=%d %s memory=%llu percent=%u share=%g pause=%u cache=%s\n",
+	fprintf(f, "%sdevice=%d %s memory=%llu percent=%u share=%g pause=%u%s cache=%s\n",
 		part == LATENTD_CUDA_DECODER ? "decoder " : "", o->device,
 		latentd_cuda_dtype_name(o->dtype), (unsigned long long)o->memory, o->memory_percent,
-		o->share, o->pause_when_busy, o->cache ? o->cache : "");
+		o->share, o->pause_when_busy, o->tf32 ? " tf32" : "", o->cache ? o->cache : "");
 	fclose(f);
 }
 

@@ -48,13 +48,13 @@ def options_reach_the_engine_and_algorithms_have_a_file(ws):
     encode(ws, "b", "--device", "cuda:1", "--gpu-memory", "2GiB", "--gpu-share", "0.5",
            "--pause-when-busy", "--precision", "f16")
     ws.environment["CACHE_DIRECTORY"] = ws.path("service-cache")
-    encode(ws, "c", "--device", "cuda", "--gpu-memory", "25%", "--precision", "f32")
+    encode(ws, "c", "--device", "cuda", "--gpu-memory", "25%", "--precision", "f32", "--gpu-tf32")
     cache = ws.path("cache", "latentd")
     equal(opened(ws), [
         f"device=0 bfloat16 memory=0 percent=80 share=1 pause=0 cache={cache}/cuda-0.algorithms",
         "device=1 float16 memory=2147483648 percent=0 share=0.5 pause=1 "
         f"cache={cache}/cuda-1.algorithms",
-        "device=0 float32 memory=0 percent=25 share=1 pause=0 "
+        "device=0 float32 memory=0 percent=25 share=1 pause=0 tf32 "
         f"cache={ws.path('service-cache')}/cuda-0.algorithms",
     ], "what was opened")
     assert os.path.isdir(cache), "no folder for algorithms"

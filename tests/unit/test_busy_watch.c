@@ -5,8 +5,11 @@
 #include "base/clock.h"
 #include "tests/testing.h"
 
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+static const char *why;
 
 static bool is_busy(struct busy_watch *w, unsigned pid, const char *percent)
 {
@@ -24,7 +27,7 @@ static void another_process_is_seen_and_this_one_is_not(void **state)
 
 	(void)state;
 	setenv("FAKE_NVML_PID", "1", 1);
-	w = busy_watch_open("0000:01:00.0");
+	w = busy_watch_open("0000:01:00.0", &why);
 	assert_non_null(w);
 	assert_true(is_busy(w, other, "60"));
 	assert_false(is_busy(w, self, "100"));
@@ -41,7 +44,7 @@ static void between_two_samples_it_stays_busy_and_not_for_ever(void **state)
 
 	(void)state;
 	setenv("FAKE_NVML_PID", "1", 1);
-	w = busy_watch_open("0000:01:00.0");
+	w = busy_watch_open("0000:01:00.0", &why);
 	assert_false(is_busy(w, other, "")); /* nothing is known yet */
 	do {
 		assert_true(clock_mono_ms() <
@@ -58,11 +61,15 @@ static void between_two_samples_it_stays_busy_and_not_for_ever(void **state)
 	busy_watch_close(w);
 }
 
-static void a_device_that_it_does_not_know_cannot_be_watched(void **state)
+static void a_device_of_which_it_does_not_tell_cannot_be_watched(void **state)
 {
 	(void)state;
 	setenv("FAKE_NVML_PID", "none", 1);
-	assert_null(busy_watch_open("0000:01:00.0"));
+	assert_null(busy_watch_open("0000:01:00.0", &why));
+	assert_non_null(strstr(why, "does not know this GPU"));
+	setenv("FAKE_NVML_PID", "mig", 1);
+	assert_null(busy_watch_open("0000:01:00.0", &why));
+	assert_non_null(strstr(why, "MIG"));
 	assert_false(busy_watch_busy(NULL));
 	busy_watch_close(NULL);
 }
@@ -72,7 +79,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(another_process_is_seen_and_this_one_is_not),
 	    cmocka_unit_test(between_two_samples_it_stays_busy_and_not_for_ever),
-	    cmocka_unit_test(a_device_that_it_does_not_know_cannot_be_watched),
+	    cmocka_unit_test(a_device_of_which_it_does_not_tell_cannot_be_watched),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

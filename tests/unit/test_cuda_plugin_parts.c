@@ -10,6 +10,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void a_host_of_the_same_header_is_let_in(void **state)
@@ -187,6 +189,71 @@ static void what_a_killed_process_of_the_same_number_left_is_no_obstacle(void **
 	testing_tempdir_remove(dir);
 }
 
+static bool has(const char *path, const char *key)
+{
+	struct algo_cache *cache = algo_cache_new("GPU");
+	struct algo_choice found = {0, 0, 0};
+	bool there;
+
+	algo_cache_load(cache, path);
+	there = algo_cache_find(cache, key, &found) == 0;
+	algo_cache_free(cache);
+	return there;
+}
+
+/* A batch must not wait for a file again and again. */
+static void what_could_not_be_saved_goes_with_the_next_and_at_the_end(void **state)
+{
+	char *dir = testing_tempdir(), *path = testing_path(dir, "folder/algorithms");
+	char *folder = testing_path(dir, "folder");
+	struct algo_cache *a = algo_cache_new("GPU");
+	const struct algo_choice choice = {1, 2, 10};
+
+	(void)state;
+	algo_cache_add(a, "n1", &choice);
+	algo_cache_save(a, path);
+	assert_int_equal(mkdir(folder, 0755), 0);
+	algo_cache_save(a, path);
+	assert_int_not_equal(access(path, F_OK), 0);
+	algo_cache_add(a, "n2", &choice);
+	algo_cache_save(a, path);
+	assert_true(has(path, "n1") && has(path, "n2"));
+	assert_int_equal(unlink(path), 0);
+	algo_cache_save_rest(a, path);
+	assert_int_not_equal(access(path, F_OK), 0);
+	algo_cache_add(a, "n3", &choice);
+	algo_cache_save_rest(a, path);
+	assert_true(has(path, "n3"));
+	algo_cache_free(a);
+	free(path);
+	free(folder);
+	testing_tempdir_remove(dir);
+}
+
+/* Its holder has been stopped; it comes back where another waited without end. */
+static void a_lock_that_is_never_given_back_is_not_waited_for(void **state)
+{
+	char *dir = testing_tempdir(), *path = testing_path(dir, "algorithms");
+	char *lock = testing_path(dir, "algorithms.lock");
+	struct algo_cache *a = algo_cache_new("GPU");
+	const struct algo_choice choice = {1, 2, 10};
+	int holder = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+	(void)state;
+	assert_true(holder >= 0);
+	assert_int_equal(flock(holder, LOCK_EX), 0);
+	algo_cache_add(a, "n1", &choice);
+	algo_cache_save(a, path);
+	assert_int_not_equal(access(path, F_OK), 0);
+	close(holder);
+	algo_cache_save_rest(a, path);
+	assert_true(has(path, "n1"));
+	algo_cache_free(a);
+	free(path);
+	free(lock);
+	testing_tempdir_remove(dir);
+}
+
 static void damaged_lines_are_passed_over(void **state)
 {
 	static const char text[] =
@@ -245,6 +312,8 @@ int main(void)
 	    cmocka_unit_test(algorithms_are_remembered_in_a_file),
 	    cmocka_unit_test(two_engines_that_share_a_file_keep_what_both_have_found),
 	    cmocka_unit_test(what_a_killed_process_of_the_same_number_left_is_no_obstacle),
+	    cmocka_unit_test(what_could_not_be_saved_goes_with_the_next_and_at_the_end),
+	    cmocka_unit_test(a_lock_that_is_never_given_back_is_not_waited_for),
 	    cmocka_unit_test(damaged_lines_are_passed_over),
 	    cmocka_unit_test(float16_is_what_the_daemon_takes_it_for),
 	    cmocka_unit_test(a_missing_tensor_is_named),

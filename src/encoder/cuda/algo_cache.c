@@ -1,5 +1,8 @@
 #include "algo_cache.h"
 
+#include "gpu_clock.h"
+
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +14,7 @@
 #define TITLE "latentd-cuda algorithms 1"
 
 enum { MAX_ENTRIES = 4096, MAX_FILE = 1 << 20, DEVICE_SIZE = 256 };
+enum { LOCK_TRIES = 50, LOCK_PAUSE_US = 20000 };
 
 struct entry {
 	char key[LATENTD_CUDA_KEY_SIZE];
@@ -21,7 +25,7 @@ struct algo_cache {
 	char device[DEVICE_SIZE];
 	struct entry *entries;
 	size_t n, room;
-	int changed;
+	int changed, unsaved; /* since a save was tried; since one succeeded */
 };
 
 struct algo_cache *algo_cache_new(const char *device)
@@ -86,7 +90,7 @@ void algo_cache_add(struct algo_cache *cache, const char *key, const struct algo
 	if (strlen(key) >= LATENTD_CUDA_KEY_SIZE)
 		return;
 	put(cache, key, choice);
-	cache->changed = 1;
+	cache->changed = cache->unsaved = 1;
 }
 
 /* The next line without its end; false where there is none. */
@@ -181,7 +185,20 @@ void algo_cache_load(struct algo_cache *cache, const char *path)
 	close(fd);
 }
 
-/* Takes turns with others that save the same file; -1: it cannot be had, and two may save at once. */
+/* Whoever has it saves a small file: one that takes longer than this has been stopped. */
+static int lock(int fd)
+{
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return 0; /* a file system without locks: two may save at once */
+		gpu_clock_sleep_us(LOCK_PAUSE_US);
+	}
+	return -1;
+}
+
+/* Takes turns with others that save the same file; -1: somebody has it for too long, or it cannot be made. */
 static int lock_of(const char *path)
 {
 	char name[4096];
@@ -189,9 +206,11 @@ static int lock_of(const char *path)
 
 	if (snprintf(name, sizeof(name), "%s.lock", path) >= (int)sizeof(name))
 		return -1;
-	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
-	if (fd >= 0)
-		flock(fd, LOCK_EX);
+	fd = open(name, O_RDONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
+	if (fd >= 0 && lock(fd) < 0) {
+		close(fd);
+		return -1;
+	}
 	return fd;
 }
 
@@ -237,19 +256,30 @@ static void add_from(struct algo_cache *cache, const char *path)
 	algo_cache_free(others);
 }
 
-void algo_cache_save(struct algo_cache *cache, const char *path)
+static void save(struct algo_cache *cache, const char *path)
 {
 	char *text;
-	int lock;
+	int lock = lock_of(path);
 
-	if (!cache->changed)
+	if (lock < 0)
 		return;
-	lock = lock_of(path);
 	add_from(cache, path);
 	text = algo_cache_text(cache);
 	if (text && replace(path, text))
-		cache->changed = 0;
+		cache->unsaved = 0;
 	free(text);
-	if (lock >= 0)
-		close(lock);
+	close(lock);
+}
+
+void algo_cache_save(struct algo_cache *cache, const char *path)
+{
+	if (cache->changed)
+		save(cache, path);
+	cache->changed = 0; /* what could not be written goes with the next */
+}
+
+void algo_cache_save_rest(struct algo_cache *cache, const char *path)
+{
+	if (cache->unsaved)
+		save(cache, path);
 }

@@ -35,9 +35,11 @@ char *algo_cache_text(const struct algo_cache *cache);
 /*
  * Of a file; what cannot be read or written is not an error: algorithms are only timed again. Saving adds to what the file
  * has by then, under a lock (PATH.lock), as several engines share it; it writes a new file beside it and puts that in
- * place. Nothing is written if nothing was added.
+ * place. Nothing is written if nothing was added since the last time. What cannot be written, or not within a second for
+ * somebody who holds the lock, is when the next is added, and by algo_cache_save_rest() at the end.
  */
 void algo_cache_load(struct algo_cache *cache, const char *path);
 void algo_cache_save(struct algo_cache *cache, const char *path);
+void algo_cache_save_rest(struct algo_cache *cache, const char *path);
 
 #endif

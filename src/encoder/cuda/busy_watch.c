@@ -29,30 +29,57 @@ struct busy_watch {
 	int (*shutdown)(void);
 };
 
-static bool connect_to(struct busy_watch *w, const char *bus)
+/* What NVML's question about processes may answer: nothing since, and more than there was room for. */
+enum { NVML_NOT_SUPPORTED = 3, NVML_NO_PERMISSION = 4, NVML_NOT_FOUND = 6, NVML_MORE = 7 };
+
+/* NULL: it tells. */
+static const char *why_it_does_not_tell(struct busy_watch *w)
+{
+	struct nvml_sample samples[MAX_SAMPLES];
+	unsigned n = MAX_SAMPLES;
+
+	switch (w->utilization(w->device, samples, &n, 0)) {
+	case 0:
+	case NVML_NOT_FOUND:
+	case NVML_MORE:
+		return NULL;
+	case NVML_NOT_SUPPORTED:
+		return "NVML does not tell what others do on this GPU, as of a MIG instance";
+	case NVML_NO_PERMISSION:
+		return "NVML does not let this user see what others do on this GPU";
+	default:
+		return "NVML fails where it is asked what others do on this GPU";
+	}
+}
+
+/* NULL: done. */
+static const char *connect_to(struct busy_watch *w, const char *bus)
 {
 	int (*init)(void);
 	int (*by_bus)(const char *, nvml_device *);
 
 	w->library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
 	if (!w->library)
-		return false;
+		return "there is no NVML (libnvidia-ml.so.1 of the driver)";
 	*(void **)&init = dlsym(w->library, "nvmlInit_v2");
 	*(void **)&by_bus = dlsym(w->library, "nvmlDeviceGetHandleByPciBusId_v2");
 	*(void **)&w->utilization = dlsym(w->library, "nvmlDeviceGetProcessUtilization");
 	*(void **)&w->shutdown = dlsym(w->library, "nvmlShutdown");
 	if (!init || !by_bus || !w->utilization || !w->shutdown || init() != 0) {
 		w->shutdown = NULL;
-		return false;
+		return "NVML (libnvidia-ml.so.1 of the driver) does not work here";
 	}
-	return by_bus(bus, &w->device) == 0;
+	if (by_bus(bus, &w->device) != 0)
+		return "NVML does not know this GPU";
+	return why_it_does_not_tell(w);
 }
 
-struct busy_watch *busy_watch_open(const char *bus)
+struct busy_watch *busy_watch_open(const char *bus, const char **why)
 {
 	struct busy_watch *w = calloc(1, sizeof(*w));
 
-	if (w && !connect_to(w, bus)) {
+	*why = w ? connect_to(w, bus) : "no memory";
+	if (w && *why) {
 		busy_watch_close(w);
 		return NULL;
 	}

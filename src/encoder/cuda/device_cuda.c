@@ -378,7 +378,8 @@ void device_cuda_close(struct gpu_device *base)
 
 	if (!d)
 		return;
-	device_cuda_save(base);
+	if (d->cache && d->cache_path)
+		algo_cache_save_rest(d->cache, d->cache_path);
 	lt_products_close(d->products);
 	algo_cache_free(d->cache);
 	free(d->cache_path);

@@ -165,6 +165,7 @@ static int compute_exactly(struct latentd_cuda_engine *e, struct latentd_cuda_jo
 	struct latentd_cuda_job *done = NULL;
 
 	options.dtype = LATENTD_CUDA_F32;
+	options.tf32 = 0;
 	options.max_batch = 1;
 	options.share = 1; /* it is this one's turn */
 	options.pause_when_busy = 0;

@@ -7,16 +7,15 @@ enum { BUSY_POLL_US = 200000 };
 
 int gpu_pace_open(struct gpu_pace *p, double share, const char *bus, struct latentd_cuda_error *err)
 {
+	const char *why = NULL;
+
 	*p = (struct gpu_pace){.share = share > 0 && share < 1 ? share : 1};
 	if (!bus)
 		return 0;
-	p->watch = busy_watch_open(bus);
+	p->watch = busy_watch_open(bus, &why);
 	if (!p->watch)
-		return plugin_error_set(
-		    err, LATENTD_CUDA_UNSUPPORTED,
-		    "pause_when_busy: NVML (libnvidia-ml.so.1 of the driver) does not "
-		    "know this GPU; make it visible to this process, or leave "
-		    "pause_when_busy out");
+		return plugin_error_set(err, LATENTD_CUDA_UNSUPPORTED,
+					"pause_when_busy: %s; leave pause_when_busy out", why);
 	return 0;
 }
 

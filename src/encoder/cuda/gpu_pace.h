@@ -20,7 +20,7 @@ struct gpu_pace {
 
 /*
  * @share: 0 < share < 1; all else is 1. @bus: the GPU's, where it is to be left to other processes; NULL: it is not.
- * LATENTD_CUDA_UNSUPPORTED: NVML does not know it.
+ * LATENTD_CUDA_UNSUPPORTED: NVML does not tell of it.
  */
 int gpu_pace_open(struct gpu_pace *p, double share, const char *bus,
 		  struct latentd_cuda_error *err);
