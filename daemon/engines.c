@@ -197,6 +197,29 @@ const struct work_hours *engine_rests(const struct engine *e)
 	return first;
 }
 
+static bool can_compute(const struct engine_unit *u)
+{
+	cleanup_buffer struct buffer why = BUFFER_INIT;
+
+	if (encode_driver_is_shut(u->driver))
+		return false;
+	return u->entry->config.type != ENCODER_TYPE_REMOTE ||
+	       encode_remote_look(u->encoder, &why) == ENCODE_REMOTE_FINE;
+}
+
+bool engine_is_shut(const struct engine *e)
+{
+	if (e->state != ENGINE_READY)
+		return false;
+	for (size_t i = 0; i < e->engines->n; i++) {
+		const struct engine_unit *u = &e->units[i];
+
+		if (u->driver && !u->out && can_compute(u))
+			return false;
+	}
+	return true;
+}
+
 bool engine_is_here(const struct engine *e)
 {
 	for (size_t i = 0; i < e->engines->n; i++) {

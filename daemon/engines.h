@@ -83,6 +83,11 @@ struct encode_group *engine_group(struct engine *e);
  * NULL: it is not so.
  */
 const struct work_hours *engine_rests(const struct engine *e);
+/*
+ * It is in memory, and none of its encoders can compute now: endpoints fail, or ask for time. It stays so while one of
+ * them is tried again.
+ */
+bool engine_is_shut(const struct engine *e);
 /* An encoder of this machine computes it, or would if it were loaded: neither paused nor outside its hours. */
 bool engine_is_here(const struct engine *e);
 

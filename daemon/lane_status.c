@@ -14,8 +14,7 @@ enum { HANGS_AFTER_MS = 3000 };
 /* What it has to encode waits for endpoints. */
 static bool has_no_encoder(const struct lane *l)
 {
-	return l->phase == LANE_OPEN && engine_state(l->engine) == ENGINE_READY &&
-	       encode_group_is_shut(engine_group(l->engine));
+	return l->phase == LANE_OPEN && engine_is_shut(l->engine);
 }
 
 enum dataset_state lane_state(const struct lane *l)

@@ -3,12 +3,14 @@
 
     daemon_figures.py idle              CPU and memory with one watched dataset and nothing to do, over 60 s
     daemon_figures.py available         from a file that is closed to its job in the queue, 200 files
-    daemon_figures.py status [JOBS]     100 times /api/v1/status with so many jobs (ten million) in the queue
+    daemon_figures.py status [JOBS]     what the API costs with so many jobs (ten million) in five datasets of the queue: time of an
+                                        answer, CPU with nobody asking and at a poll a second for 30 s each, the history
 
 LATENTD_BUILD_DIR names the build folder. CPU time is that of the daemon and its decode workers. Memory is theirs, too: PSS
 counts what they share once, RSS in each of them.
 """
 
+import contextlib
 import os
 import sqlite3
 import statistics
@@ -18,7 +20,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "e2e"))
 
-from daemon_rig import Daemon  # noqa: E402
+from daemon_rig import Connection, Daemon  # noqa: E402
 from harness import BUILD_DIR, Workspace  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -98,26 +100,57 @@ def available(ws):
     daemon.stop()
 
 
+def share_of_a_core(daemon, ask, seconds=30):
+    """CPU share while ask() is called once a second."""
+    pids = processes(daemon.process.pid)
+    before, began = cpu_s(pids), time.monotonic()
+    for second in range(1, seconds + 1):
+        ask()
+        time.sleep(max(0, began + second - time.monotonic()))
+    return 100 * (cpu_s(pids) - before) / (time.monotonic() - began)
+
+
+def fetch(daemon, path):
+    """The size of an answer."""
+    with contextlib.closing(Connection(daemon.socket)) as connection:
+        connection.request("GET", path)
+        return len(connection.getresponse().read())
+
+
 def status(ws, jobs="10000000"):
     daemon = Daemon(ws)
-    daemon.dataset()
+    for i in range(5):
+        daemon.dataset(f"set{i}", src=ws.path(f"src{i}"))
     daemon.start()
-    daemon.wait_for_state("idle")
+    for i in range(5):
+        daemon.wait_for_state("idle", f"set{i}")
     daemon.stop()
-    fill = os.path.join(BUILD_DIR, "tests", "fill_queue")
-    subprocess.run([fill, os.path.join(daemon.state_dir, "queue.db"), jobs], check=True)
+    database = os.path.join(daemon.state_dir, "queue.db")
+    began = time.monotonic()
+    subprocess.run([os.path.join(BUILD_DIR, "tests", "fill_queue"), database, jobs], check=True)
+    print(f"filled in {time.monotonic() - began:.0f} s: {os.path.getsize(database) / 2**30:.2f} GiB")
+    for dataset in daemon.config["datasets"]:
+        dataset["paused"] = True  # the files are not there
     began = time.monotonic()
     daemon.start()
-    daemon.post("/datasets/set/pause")  # the files are not there
-    daemon.wait(lambda: sum(daemon.about()["jobs"].values()) > 0, "the counts")
-    print(f"{daemon.about()['jobs']} after {time.monotonic() - began:.2f} s")
-    took = []
-    for _ in range(100):
-        began = time.monotonic()
-        daemon.status()
-        took.append(1000 * (time.monotonic() - began))
-    spread("status", took)
+    known = lambda: sum(sum(d["jobs"].values()) for d in daemon.status()["datasets"])
+    daemon.wait(lambda: known() == int(jobs), "the counts")
+    print(f"{known()} jobs are known {time.monotonic() - began:.2f} s after the start")
+    nothing = share_of_a_core(daemon, lambda: None)
+    print(f"nobody asks: {nothing:.3f} % of a core, PSS {memory_mib(processes(daemon.process.pid), 'Pss'):.1f} MiB")
+    for path in ("/api/v1/status", "/metrics", "/api/v1/history", "/api/v1/datasets/set3/jobs?state=available"):
+        took = []
+        for _ in range(100):
+            began = time.monotonic()
+            size = fetch(daemon, path)
+            took.append(1000 * (time.monotonic() - began))
+        spread(f"{path}, {size} bytes", took)
+        share = share_of_a_core(daemon, lambda p=path: fetch(daemon, p))
+        print(f"{path} once a second: {share:.3f} % of a core, {share - nothing:+.3f} %")
     daemon.stop()
+    with contextlib.closing(sqlite3.connect(database)) as queue:
+        rows = queue.execute("SELECT count(*) FROM history").fetchone()[0]
+    print(f"history: {rows} rows of at most 720 in the database")
 
 
 def main():

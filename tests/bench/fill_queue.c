@@ -1,6 +1,6 @@
 /*
- * fill_queue QUEUE.DB JOBS: as many jobs more, in batches of 4,096, into the first dataset of the queue of a daemon that
- * does not run. Their files are nowhere. For daemon_figures.py.
+ * fill_queue QUEUE.DB JOBS: as many jobs more, in batches of 4,096, into the datasets of the queue of a daemon that does not
+ * run, in turn. Their files are nowhere. For daemon_figures.py.
  */
 #include "base/checked.h"
 #include "queue/queue.h"
@@ -9,6 +9,12 @@
 #include <stdio.h>
 
 #define BATCH 4096
+#define MOST  64
+
+struct datasets {
+	int64_t ids[MOST];
+	size_t n;
+};
 
 static void must(int r, const struct error *err)
 {
@@ -20,10 +26,10 @@ static void must(int r, const struct error *err)
 
 static int on_dataset(void *arg, const struct queue_dataset *dataset)
 {
-	int64_t *first = arg;
+	struct datasets *all = arg;
 
-	if (*first == 0)
-		*first = dataset->id;
+	if (all->n < MOST)
+		all->ids[all->n++] = dataset->id;
 	return 0;
 }
 
@@ -55,7 +61,7 @@ int main(int argc, char **argv)
 {
 	struct error err = ERROR_INIT;
 	cleanup_queue struct queue *q = NULL;
-	int64_t dataset = 0;
+	struct datasets all = {.n = 0};
 	uint64_t jobs;
 
 	if (argc != 3) {
@@ -64,8 +70,8 @@ int main(int argc, char **argv)
 	}
 	jobs = strtoull(argv[2], NULL, 10);
 	must(queue_sqlite_open(argv[1], &q, &err), &err);
-	must(queue_datasets(q, on_dataset, &dataset, &err), &err);
-	for (uint64_t i = 0; i < jobs; i += BATCH)
-		enqueue(q, dataset, i, jobs - i < BATCH ? jobs - i : BATCH);
+	must(queue_datasets(q, on_dataset, &all, &err), &err);
+	for (uint64_t i = 0; all.n > 0 && i < jobs; i += BATCH)
+		enqueue(q, all.ids[i / BATCH % all.n], i, jobs - i < BATCH ? jobs - i : BATCH);
 	return 0;
 }

@@ -90,7 +90,7 @@ def endpoints_that_are_all_gone_are_waited_for(ws):
     daemon.wait(lambda: encoder_of(daemon)["state"] == "waiting", "the encoder to wait")
     encoder = encoder_of(daemon)
     assert endpoint.url in encoder["why"] and "no endpoint can encode" in encoder["why"], encoder
-    why = daemon.wait_for_state("blocked")["why"]  # while one is being tried again it is not
+    why = daemon.wait_for_state("blocked")["why"]
     assert "its images wait; `latentctl doctor` asks each" in why, why
     daemon.says("encoder remote", "no endpoint can encode")
     code, body = daemon.health()
@@ -107,6 +107,31 @@ def endpoints_that_are_all_gone_are_waited_for(ws):
     daemon.drain()
     daemon.stop()
     all_there(ws, first + second)
+
+
+@test
+def a_dataset_stays_blocked_while_its_endpoint_is_tried_again(ws):
+    """The one request that tries it stands still there: what people see meanwhile is what is so."""
+    endpoint = Endpoint(ws)
+    daemon = remote_daemon(ws, endpoint)
+    plain_pictures(ws.path("set"), 2)
+    daemon.start()
+    daemon.wait_for(finished=2)
+    endpoint.down()
+    plain_pictures(ws.path("set"), 3, first=2)
+    daemon.wait_for_state("blocked")
+    endpoint.plan, tries = "stuck", endpoint.requests
+    endpoint.released.clear()
+    endpoint.up()
+    daemon.wait(lambda: endpoint.requests > tries, "the endpoint to be tried")
+    for _ in range(20):
+        about = daemon.about()
+        equal(about["state"], "blocked", f"state while it is tried: {about['why']}")
+    equal(encoder_of(daemon)["state"], "waiting", "state of the encoder")
+    endpoint.plan = "ok"
+    endpoint.released.set()
+    daemon.wait_for(finished=5)
+    daemon.stop()
 
 
 @test
