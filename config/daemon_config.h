@@ -26,6 +26,7 @@
 #include "config/encoder_limits.h"
 #include "config/fetch_options.h"
 #include "config/output_options.h"
+#include "config/queue_options.h"
 #include "config/recipe_options.h"
 #include "config/remote_options.h"
 #include "config/serve_options.h"
@@ -106,6 +107,7 @@ enum log_format {
 struct daemon_config {
 	const char *file; /* its absolute path */
 	const char *state_dir;
+	struct queue_options queue;
 	size_t memory_limit; /* bytes of pixels and latents in flight */
 	uint64_t model_idle; /* ms that an unused model stays in memory */
 	enum log_level log_level;

@@ -169,6 +169,7 @@ static const struct settings_group daemon_serve = {.rows = serve_rows, NUMBER_OF
 static const struct setting daemon_rows[] = {
     {"state-dir", SETTING_PATH, DAEMON(state_dir), .fallback = "/var/lib/latentd",
      .help = "queue and spool, on a local disk"},
+    {"queue", SETTING_GROUP, DAEMON(queue), .group = &queue_settings, .help = "where the jobs are"},
     {"memory-limit", SETTING_BYTES, DAEMON(memory_limit), .fallback = "2GiB",
      .min = (uint64_t)16 << 20, .max = (uint64_t)16 << 40, .reloadable = true,
      .help = "pixels and latents in flight"},

@@ -55,12 +55,21 @@ struct example {
 
 static void example_group(const struct example *e, const struct settings_group *group, bool item);
 
-/* What is for another type than the one that is shown, or has neither default nor need, is commented out. */
+/*
+ * What is for another type than the one that is shown, or has neither default nor need, is commented out; so is a group of
+ * such settings alone.
+ */
 static bool example_is_off(const struct example *e, const struct setting *s)
 {
 	if (e->off || (s->of && e->type && strcmp(s->of, e->type) != 0))
 		return true;
-	return !s->fallback && !s->required && s->type != SETTING_GROUP && s->type != SETTING_LIST;
+	if (s->fallback || s->required || s->type == SETTING_LIST)
+		return false;
+	for (size_t i = 0; s->type == SETTING_GROUP && i < s->group->n; i++) {
+		if (!example_is_off(e, &s->group->rows[i]))
+			return false;
+	}
+	return true;
 }
 
 static void example_row(const struct example *e, const struct setting *s, const char *lead)

@@ -5,6 +5,7 @@
 
 #include "daemon/json_text.h"
 #include "daemon/sources.h"
+#include "daemon/state_queue.h"
 #include "source/source_path.h"
 
 #include <jansson.h>
@@ -12,12 +13,7 @@
 
 void api_lists_sources(const struct service_dataset *dataset, struct sources_known *out)
 {
-	cleanup_free char *state = xstrdup(dataset->database);
-	char *slash = strrchr(state, '/');
-
-	if (slash)
-		*slash = '\0';
-	sources_known_read(slash ? state : ".", dataset->name, out);
+	sources_known_read(dataset->state_folder, dataset->name, out);
 }
 
 /* Where a file is, or was when its folder was last scanned; null where nobody knows. */
@@ -99,7 +95,7 @@ int api_list_jobs(const struct service_dataset *dataset, const struct api_params
 	if (params->state < 0 && !params->key)
 		return error_set(err, ERR_CONFIG, "state or key is missing");
 	if (parse_after(params->after, &which.after, err) < 0 ||
-	    queue_sqlite_open_readonly(dataset->database, &queue, err) < 0)
+	    state_queue_open_readonly(dataset->state_folder, &queue, err) < 0)
 		return -1;
 	api_lists_sources(dataset, &sources);
 	page.jobs = json_array();
@@ -143,7 +139,7 @@ int api_list_failures(const struct service_dataset *dataset, const struct api_pa
 	int r = 0;
 
 	(void)params;
-	if (queue_sqlite_open_readonly(dataset->database, &queue, err) < 0)
+	if (state_queue_open_readonly(dataset->state_folder, &queue, err) < 0)
 		return -1;
 	body = json_object();
 	reasons.list = json_array();
@@ -215,7 +211,7 @@ int api_list_dupes(const struct service_dataset *dataset, const struct api_param
 
 	if (params->after && !hash128_parse(params->after, &after))
 		return error_set(err, ERR_CONFIG, "after: expected `next` of the page before");
-	if (queue_sqlite_open_readonly(dataset->database, &queue, err) < 0)
+	if (state_queue_open_readonly(dataset->state_folder, &queue, err) < 0)
 		return -1;
 	api_lists_sources(dataset, &sources);
 	dupes.contents = json_array();

@@ -13,6 +13,7 @@
 #include "daemon/picture_cache.h"
 #include "daemon/sample_source.h"
 #include "daemon/sources.h"
+#include "daemon/state_queue.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -106,7 +107,7 @@ static int view_open(struct view *v, struct api_pictures *p, const struct servic
 		     struct error *err)
 {
 	*v = (struct view){.turn = p->turn, .dataset = dataset};
-	if (queue_sqlite_open_readonly(dataset->database, &v->queue, err) < 0 ||
+	if (state_queue_open_readonly(dataset->state_folder, &v->queue, err) < 0 ||
 	    queue_datasets(v->queue, on_dataset, v, err) < 0)
 		return -1;
 	if (!v->recipe_json)
@@ -201,7 +202,7 @@ static int make_thumbnail(struct api_pictures *p, struct view *v, const char *ke
 	if (!job.found)
 		return error_set(err, ERR_CONFIG, "there is no image of this key");
 	/* of the file as it was when it was last seen */
-	name = xasprintf("%s %" PRId64 " %" PRIu64 " %" PRId64 " %s", v->dataset->database,
+	name = xasprintf("%s %" PRId64 " %" PRIu64 " %" PRId64 " %s", v->dataset->state_folder,
 			 v->dataset->queue_id, job.size, job.mtime_ns, key);
 	if (picture_cache_get(p->cache, name, png)) {
 		free(job.path);
@@ -477,8 +478,9 @@ int api_pictures_preview(struct api_pictures *p, const struct service_dataset *d
 			 int64_t shard, uint64_t offset, struct api_preview *out, struct error *err)
 {
 	/* Ids of shards are never used again. False colours are not kept: sources may come back. */
-	cleanup_free char *name = xasprintf("%s %" PRId64 " shard %" PRId64 " %" PRIu64,
-					    dataset->database, dataset->queue_id, shard, offset);
+	cleanup_free char *name =
+	    xasprintf("%s %" PRId64 " shard %" PRId64 " %" PRIu64, dataset->state_folder,
+		      dataset->queue_id, shard, offset);
 	struct view v;
 	int r;
 

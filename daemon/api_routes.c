@@ -239,7 +239,7 @@ static void get_dataset(struct exchange *x)
 
 static bool has_opened(struct exchange *x)
 {
-	if (x->dataset->database && x->dataset->queue_id != 0)
+	if (x->dataset->state_folder && x->dataset->queue_id != 0)
 		return true;
 	fail(x, 503, "this dataset is only being opened: ask again in a moment");
 	return false;

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 
 #include "daemon/json_text.h"
+#include "daemon/state_queue.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -97,7 +98,7 @@ int api_list_shards(const struct service_dataset *dataset, const struct api_para
 	json_t *body, *list;
 	int r;
 
-	if (queue_sqlite_open_readonly(dataset->database, &queue, err) < 0)
+	if (state_queue_open_readonly(dataset->state_folder, &queue, err) < 0)
 		return -1;
 	r = find_newest(queue, dataset->queue_id, params->limit, &newest, err);
 	if (r == 0) {
@@ -148,7 +149,7 @@ int api_list_samples(const struct service_dataset *dataset, const struct api_par
 	json_t *body;
 	int r;
 
-	if (queue_sqlite_open_readonly(dataset->database, &queue, err) < 0)
+	if (state_queue_open_readonly(dataset->state_folder, &queue, err) < 0)
 		return -1;
 	samples.list = json_array();
 	r = find_newest(queue, dataset->queue_id, params->limit, &newest, err);

@@ -5,6 +5,7 @@
 #include "base/text.h"
 
 #include "daemon/ctl_source.h"
+#include "daemon/state_queue.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,16 +23,13 @@ int ctl_ended(const char *command, int r, struct error *err)
 	return EXIT_NO_DAEMON;
 }
 
-int output_find_queue(const char *out, struct output *output, bool *running, char **path,
-		      struct error *err)
+int output_find_queue(const char *out, struct output *output, bool *running, struct error *err)
 {
 	struct output peeked = OUTPUT_INIT;
-	cleanup_free char *queue = NULL;
 
 	if (output_peek(out, &peeked, running, err) < 0)
 		return -1;
-	queue = xasprintf("%s/queue.db", peeked.state);
-	if (!file_exists(queue)) {
+	if (!state_queue_exists(peeked.state)) {
 		if (*running) /* it has only just begun */
 			error_set(err, ERR_CONFIG, "%s, which has no queue yet", peeked.owner);
 		else
@@ -43,18 +41,16 @@ int output_find_queue(const char *out, struct output *output, bool *running, cha
 		return -1;
 	}
 	*output = peeked;
-	*path = TAKE(queue);
 	return 0;
 }
 
 int opened_output_open(const char *out, struct opened_output *o, struct error *err)
 {
-	cleanup_free char *path = NULL;
 	struct opened_output opened = OPENED_OUTPUT_INIT;
 
-	if (output_find_queue(out, &opened.output, &opened.running, &path, err) < 0)
+	if (output_find_queue(out, &opened.output, &opened.running, err) < 0)
 		return -1;
-	if (queue_sqlite_open_readonly(path, &opened.queue, err) < 0) {
+	if (state_queue_open_readonly(opened.output.state, &opened.queue, err) < 0) {
 		opened_output_close(&opened);
 		return -1;
 	}
@@ -63,7 +59,7 @@ int opened_output_open(const char *out, struct opened_output *o, struct error *e
 }
 
 /* Makes neither output nor state. 0, OUTPUT_BUSY or -1. */
-static int lock_found(const char *out, struct output *output, char **path, struct error *err)
+static int lock_found(const char *out, struct output *output, struct error *err)
 {
 	struct output found = OUTPUT_INIT;
 	bool running = false;
@@ -74,7 +70,7 @@ static int lock_found(const char *out, struct output *output, char **path, struc
 		return OUTPUT_BUSY;
 	}
 	output_close(&found);
-	if (r < 0 || output_find_queue(out, &found, &running, path, err) < 0)
+	if (r < 0 || output_find_queue(out, &found, &running, err) < 0)
 		return -1;
 	r = output_open(out, found.state, output, err);
 	output_close(&found);
@@ -93,14 +89,13 @@ int opened_output_busy(const char *command, const struct opened_output *o)
 int opened_output_own(const char *command, const char *out, struct opened_output *o,
 		      struct error *err)
 {
-	cleanup_free char *path = NULL;
 	struct opened_output opened = OPENED_OUTPUT_INIT;
-	int r = lock_found(out, &opened.output, &path, err);
+	int r = lock_found(out, &opened.output, err);
 
 	if (r == OUTPUT_BUSY) {
 		r = opened_output_busy(command, &opened);
 	} else if (r == 0) {
-		r = queue_sqlite_open(path, &opened.queue, err);
+		r = state_queue_open(opened.output.state, &opened.queue, err);
 	}
 	if (r != 0)
 		opened_output_close(&opened);

@@ -56,11 +56,10 @@ int read_options_exit(int outcome);
 int ctl_ended(const char *command, int r, struct error *err);
 
 /*
- * Finds the queue of an output that exists: *output as output_peek fills it, *path of its database. ERR_CONFIG
- * where the state folder that @out names has none, which is then named.
+ * Finds an output that exists and has a queue: *output as output_peek fills it. ERR_CONFIG where the state folder that
+ * @out names has none, which is then named.
  */
-int output_find_queue(const char *out, struct output *output, bool *running, char **path,
-		      struct error *err);
+int output_find_queue(const char *out, struct output *output, bool *running, struct error *err);
 
 /* What the reading commands share: an output that exists, its queue open for reading. */
 struct opened_output {

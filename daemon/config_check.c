@@ -2,6 +2,7 @@
 
 #include "daemon/encode_setup.h"
 #include "daemon/pixel_setup.h"
+#include "daemon/state_queue.h"
 #include "daemon/vae_choice.h"
 
 #include "base/checked.h"
@@ -163,6 +164,9 @@ int config_check(const char *path, struct daemon_config **out, struct error *err
 {
 	struct daemon_config *config = NULL;
 	int r = daemon_config_load(path, &config, err);
+
+	if (r == 0 && config->queue.postgres && state_queue_check(config->queue.postgres, err) < 0)
+		r = error_wrap(err, "%s", path);
 
 	for (size_t i = 0; r == 0 && i < config->n_datasets; i++) {
 		r = check_sources(config, &config->datasets[i], err);

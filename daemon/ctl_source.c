@@ -9,6 +9,7 @@
 #include "daemon/api_lists.h"
 #include "daemon/commands.h"
 #include "daemon/ctl_api.h"
+#include "daemon/state_queue.h"
 #include "daemon/status_json.h"
 #include "daemon/status_text.h"
 #include "daemon/text_lines.h"
@@ -106,9 +107,7 @@ static char *reach_of(const struct read_options *o)
 
 static bool has_database(const struct ctl_source *s)
 {
-	cleanup_free char *path = xasprintf("%s/queue.db", s->state ? s->state : "");
-
-	return s->state && file_exists(path);
+	return s->state && state_queue_exists(s->state);
 }
 
 /* 0: it is there (or was, and says what is wrong); CTL_API_NOBODY. */
@@ -240,7 +239,7 @@ static void stored_release(struct stored *list)
 	for (size_t i = 0; i < list->n; i++) {
 		free(list->items[i].name);
 		free(list->items[i].output);
-		free(list->items[i].database);
+		free(list->items[i].state_folder);
 		free(list->items[i].recipe_id);
 	}
 	free(list->items);
@@ -252,19 +251,18 @@ static void stored_release(struct stored *list)
 static int read_stored(const struct ctl_source *s, struct stored *list, struct error *err)
 {
 	cleanup_queue struct queue *queue = NULL;
-	cleanup_free char *path = xasprintf("%s/queue.db", s->state);
 
-	if (!file_exists(path))
+	if (!state_queue_exists(s->state))
 		return error_set(err, ERR_CONFIG, "%s: %s, which has no queue%s",
 				 s->root ? s->root : s->state, s->state,
 				 s->busy ? " yet" : " (another host?)");
-	if (queue_sqlite_open_readonly(path, &queue, err) < 0 ||
+	if (state_queue_open_readonly(s->state, &queue, err) < 0 ||
 	    queue_datasets(queue, on_stored, list, err) < 0)
 		return -1;
 	for (size_t i = 0; i < list->n; i++) {
 		struct service_dataset *d = &list->items[i];
 
-		d->database = xstrdup(path);
+		d->state_folder = xstrdup(s->state);
 		if (queue_counts(queue, d->queue_id, &d->counts, err) < 0)
 			return -1;
 	}

@@ -2,6 +2,7 @@
 #include "daemon/doctor.h"
 
 #include "daemon/sources.h"
+#include "daemon/state_queue.h"
 
 #include "base/buffer.h"
 #include "base/checked.h"
@@ -97,14 +98,14 @@ static void look_at_target(struct doctor *d, const char *what, const char *path)
 
 /* -- state ----------------------------------------------------------------------------------------- */
 
-static void look_at_database(struct doctor *d, const char *path)
+static void look_at_database(struct doctor *d, const char *state)
 {
 	struct error err = ERROR_INIT;
 	struct queue *queue = NULL;
 
-	if (!file_exists(path))
+	if (!state_queue_exists(state))
 		return;
-	if (queue_sqlite_open_readonly(path, &queue, &err) < 0)
+	if (state_queue_open_readonly(state, &queue, &err) < 0)
 		doctor_say(d, DOCTOR_BAD, "queue",
 			   "docs/operations.md, \"What to do when\", has the cases", "%s",
 			   err.message);
@@ -116,7 +117,6 @@ static void look_at_database(struct doctor *d, const char *path)
 static void look_at_state(struct doctor *d, const char *path)
 {
 	cleanup_free char *at = nearest(path);
-	cleanup_free char *database = xasprintf("%s/queue.db", path);
 	const char *network = network_of(at);
 	char quoted[TEXT_QUOTE_SIZE];
 
@@ -125,7 +125,7 @@ static void look_at_state(struct doctor *d, const char *path)
 			   "%s lies on %s, where a database can be damaged", text_quote(at, quoted),
 			   network);
 	look_at_target(d, "state", path);
-	look_at_database(d, database);
+	look_at_database(d, path);
 }
 
 /* -- sources --------------------------------------------------------------------------------------- */

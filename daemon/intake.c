@@ -196,7 +196,9 @@ void intake_failed(struct intake *in, const struct error *why)
 	if (strcmp(in->failure, why->message) != 0)
 		intake_note(in, "%s", why->message);
 	snprintf(in->failure, sizeof(in->failure), "%s", why->message);
-	in->failed_ms = in->failed_ms == 0 ? RETRY_MS : in->failed_ms * 2;
+	/* A server that is away costs little to ask. */
+	in->failed_ms =
+	    in->failed_ms == 0 || why->code == ERR_TRANSIENT ? RETRY_MS : in->failed_ms * 2;
 	in->failed_ms = in->failed_ms < RETRY_MAX_MS ? in->failed_ms : RETRY_MAX_MS;
 	in->rescan_due = clock_mono_ms() + in->failed_ms;
 	intake_tell_state(in, true);

@@ -11,8 +11,8 @@ enum {
 	/* What failed is tried again, each time twice as long after it ... */
 	RETRY_FIRST_MS = 1000,
 	RETRY_MOST_MS = 5 * 60 * 1000,
-	/* ... and a lock, which costs little, more often than that ... */
-	RETRY_TAKEN_MS = 10 * 1000,
+	/* ... and a lock, or a server that is away, which cost little, more often than that ... */
+	RETRY_SOON_MS = 10 * 1000,
 	/* ... unless it went well for so long. */
 	WENT_WELL_MS = RETRY_MOST_MS,
 	/* What is encoded and fills no shard is sealed when nothing more came for so long ... */
@@ -102,14 +102,15 @@ static int64_t next_wait(struct lane *l)
 
 void lane_fail(struct lane *l, const struct error *why)
 {
-	bool again = l->taken && strcmp(l->why.message, why->message) == 0;
+	bool soon = l->taken || why->code == ERR_TRANSIENT;
+	bool again = soon && strcmp(l->why.message, why->message) == 0;
 	int64_t wait;
 
 	if (l->phase == LANE_CLOSING)
 		return;
 	wait = next_wait(l);
-	if (l->taken && wait > RETRY_TAKEN_MS)
-		wait = RETRY_TAKEN_MS;
+	if (soon && wait > RETRY_SOON_MS)
+		wait = RETRY_SOON_MS;
 	lane_news(l);
 	if (may_pass(why)) {
 		l->retry_at = clock_mono_ms() + wait;

@@ -175,7 +175,7 @@ void lane_status(struct lane *l, struct service_dataset *out)
 
 	out->name = xstrdup(c->name);
 	out->output = xasprintf("%s/%s", c->output.path, c->name);
-	out->database = xasprintf("%s/queue.db", l->shared->state->path);
+	out->state_folder = xstrdup(l->shared->state->path);
 	out->queue_id = l->queue_id;
 	out->recipe_id = l->recipe_id[0] ? xstrdup(l->recipe_id) : NULL;
 	out->vae = xstrdup(c->recipe.vae);

@@ -1,5 +1,7 @@
 #include "daemon/output_parts.h"
 
+#include "daemon/state_queue.h"
+
 #include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/clock.h"
@@ -222,6 +224,8 @@ int output_open(const char *out, const char *state, struct output *output, struc
 
 	if (r == 0)
 		r = choose_state(&o, state, &owner, err);
+	if (r == 0)
+		r = state_queue_must_be_own(o.state, err);
 	if (r == 0)
 		r = lock_state(o.state, &o.state_lock_fd, &o.owner, err);
 	if (r == 0)

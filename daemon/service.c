@@ -5,6 +5,7 @@
 #include "daemon/db_queue.h"
 #include "daemon/pipeline.h"
 #include "daemon/program.h"
+#include "daemon/state_queue.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -209,13 +210,16 @@ static int open_loop(struct service *s, struct error *err)
 
 static int open_database(struct service *s, struct error *err)
 {
-	cleanup_free char *path = xasprintf("%s/queue.db", s->state_folder.path);
+	const struct daemon_config *c = s->config;
+	const char *state = s->state_folder.path;
+	cleanup_free char *node = node_name(c->queue.node);
 	struct queue *reader = NULL;
 
 	dataset_owner(s->owner);
-	if (queue_sqlite_open(path, &s->queue, err) < 0 || service_open_history(s, err) < 0 ||
+	if (state_queue_choose(state, c->queue.postgres, node, err) < 0 ||
+	    state_queue_open(state, &s->queue, err) < 0 || service_open_history(s, err) < 0 ||
 	    db_open(s->inbox, s->queue, s->owner, &s->db, err) < 0 ||
-	    queue_sqlite_open_readonly(path, &reader, err) < 0)
+	    state_queue_open_readonly(state, &reader, err) < 0)
 		return -1;
 	s->background_queue = db_queue_new(s->db, reader);
 	return executor_open(s->inbox, "background", &s->background, err);

@@ -74,7 +74,7 @@ static void dataset_release(struct service_dataset *d)
 {
 	free(d->name);
 	free(d->output);
-	free(d->database);
+	free(d->state_folder);
 	free(d->recipe_id);
 	free(d->vae);
 	for (size_t i = 0; i < d->n_sources; i++)

@@ -80,9 +80,9 @@ struct service_watch {
 
 struct service_dataset {
 	char *name;
-	char *output;	  /* its folder: OUT/NAME */
-	char *database;	  /* path of the queue that has its jobs */
-	int64_t queue_id; /* its number there; 0: not opened yet */
+	char *output;	    /* its folder: OUT/NAME */
+	char *state_folder; /* whose queue has its jobs */
+	int64_t queue_id;   /* its number there; 0: not opened yet */
 	char *recipe_id;
 	char *vae; /* as configured */
 	struct service_source {

@@ -685,9 +685,10 @@ const char *queue_sqlite_version(void);
 
 /*
  * A queue that nodes share, each with its own spool: whatever concerns what a process of this node had touches nothing
- * of the others. queue_rescue() takes the jobs of this node's former owners, and of others those whose lease
- * ended; queue_requeue_lost() and CONTENT_SPOOLED are about records in this node's spool. Any number of processes
- * may have it open for writing, but one of each node; what they do is as if one came after the other.
+ * of the others. queue_rescue() takes the jobs of this node's former owners, and of others those whose lease ended; with
+ * INT64_MAX for the time, also what @owner itself has, and nobody is charged for that. queue_requeue_lost() and
+ * CONTENT_SPOOLED are about records in this node's spool. Any number of processes may have it open for writing, but one
+ * of each node; what they do is as if one came after the other.
  *
  * Errors, beside those above: ERR_TRANSIENT where the connection is lost or refused, the server stops, is full or is a
  * read-only standby: nothing was changed, the same call may succeed later, and the next call connects anew. Only
@@ -700,6 +701,7 @@ struct queue_postgres_options {
 	    *conninfo; /* of libpq: "service=latentd", "host=... dbname=...", "postgresql://..." */
 	const char *node; /* this machine and state folder: the same after a restart */
 	int patience_ms;
+	bool readonly; /* migrates nothing, and changes nothing: ERR_BUG where it is asked to */
 	/*
 	 * For tests that own the clock. Otherwise the database's clock counts: of the caller's times only the
 	 * distance to its `now` does.
@@ -707,6 +709,11 @@ struct queue_postgres_options {
 	bool callers_clock;
 };
 
+/*
+ * ERR_CONFIG where libpq does not understand it, or a password stands in it: configurations are shown, and libpq reads
+ * passwords from a file of their own. Repeats nothing of it.
+ */
+int queue_postgres_check(const char *conninfo, struct error *err);
 /* Opens or creates schema `latentd`, and migrates an older one. In library latentd_queue_postgres, where libpq is. */
 int queue_postgres_open(const struct queue_postgres_options *options, struct queue **out,
 			struct error *err);

@@ -59,13 +59,17 @@ static const struct queue_ops postgres_ops = {
 int queue_postgres_open(const struct queue_postgres_options *options, struct queue **out,
 			struct error *err)
 {
-	struct postgres_queue *q = xcalloc(1, sizeof(*q));
+	struct postgres_queue *q;
 
+	if (queue_postgres_check(options->conninfo, err) < 0)
+		return -1;
+	q = xcalloc(1, sizeof(*q));
 	q->base.ops = &postgres_ops;
 	q->conninfo = xstrdup(options->conninfo);
 	q->node = xstrdup(options->node);
 	q->callers_clock = options->callers_clock;
 	q->patience_ms = options->patience_ms;
+	q->readonly = options->readonly;
 	if (pg_connect(q, err) < 0 || pg_schema(q, err) < 0) {
 		postgres_close(&q->base);
 		return -1;

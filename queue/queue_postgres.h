@@ -42,7 +42,7 @@ enum pg_tally_kind {
 struct postgres_queue {
 	struct queue base;
 	char *conninfo, *node;
-	bool callers_clock, in_transaction;
+	bool callers_clock, readonly, in_transaction;
 	int patience_ms;
 	PGconn *conn;
 	int64_t now;		 /* the database's, when the transaction began */

@@ -236,8 +236,8 @@ int queue_postgres_extend(struct queue *base, const char *owner, int64_t lease_u
 }
 
 /*
- * What this node's former selves had, and whatever has a lease that ended: its owner is dead, or it will find that it lost
- * the job. Locked at once, so that what another node rescues, and claims anew, in the meantime is not among them.
+ * What this node's former selves had, with INT64_MAX what @owner itself has too, and whatever has a lease that ended: its
+ * owner is dead, or it will find that it lost the job. Locked at once, so that what another node rescues, and claims anew, in the meantime is not among them.
  */
 static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const char *owner,
 			     int64_t now, struct ids *ids, struct error *err)
@@ -245,14 +245,16 @@ static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const ch
 	static const char sql[] =
 	    "SELECT j.id FROM latentd.job AS j JOIN latentd.owner AS o ON o.id = j.owner"
 	    " WHERE j.state = 2 AND j.dataset = $1::bigint AND (j.due < $2::bigint"
-	    "  OR o.node = $3::bigint AND o.name <> $4::bytea) ORDER BY j.id FOR UPDATE OF j";
+	    "  OR o.node = $3::bigint AND (o.name <> $4::bytea OR $5::bigint <> 0))"
+	    " ORDER BY j.id FOR UPDATE OF j";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
 	pg_int(&args, dataset);
-	pg_int(&args, now);
+	pg_int(&args, pg_time(q, now, now));
 	pg_int(&args, q->node_id);
 	pg_bytes(&args, owner, strlen(owner));
+	pg_int(&args, now == INT64_MAX);
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
 	ids_of(ids, result);
@@ -290,7 +292,12 @@ static int rescue_jobs(struct postgres_queue *q, int64_t dataset, const char *ow
 	for (size_t i = 0; i < jobs.count; i++) {
 		struct pg_job *job = &jobs.items[i];
 
-		rescue_one(job, job->owner != q->owner_id, now, count);
+		bool mine = job->owner == q->owner_id;
+
+		/* What it could not give back while the database was away. */
+		if (mine && now == INT64_MAX)
+			job->attempts--;
+		rescue_one(job, !mine, pg_time(q, now, now), count);
 	}
 	return jobs_write(q, &jobs, err);
 }
@@ -304,7 +311,7 @@ int queue_postgres_rescue(struct queue *base, int64_t dataset, const char *owner
 
 	if (remember_owner(q, owner, err) < 0 || pg_begin(q, err) < 0)
 		return -1;
-	r = pg_end(q, rescue_jobs(q, dataset, owner, pg_time(q, now, now), &count, err), err);
+	r = pg_end(q, rescue_jobs(q, dataset, owner, now, &count, err), err);
 	if (r == 0)
 		*rescued = count;
 	return r;

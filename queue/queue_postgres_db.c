@@ -132,6 +132,32 @@ static enum error_code code_of_refusal(const char *words)
 	return ERR_TRANSIENT;
 }
 
+/* What libpq says of text that it does not understand repeats some of it: perhaps of a password. */
+int queue_postgres_check(const char *conninfo, struct error *err)
+{
+	PQconninfoOption *options;
+	bool bare = !strchr(conninfo, '=') && !strstr(conninfo, "://"), password = false;
+	char *message = NULL;
+
+	options = PQconninfoParse(conninfo, &message);
+	PQfreemem(message);
+	if (!options || bare) {
+		PQconninfoFree(options);
+		return error_set(err, ERR_CONFIG,
+				 "queue.postgres is not understood by libpq: write it as "
+				 "\"service=latentd\" or \"host=db dbname=latentd user=latentd\"");
+	}
+	for (const PQconninfoOption *o = options; o->keyword; o++)
+		password = password || (o->val && (strcmp(o->keyword, "password") == 0 ||
+						   strcmp(o->keyword, "sslpassword") == 0));
+	PQconninfoFree(options);
+	if (!password)
+		return 0;
+	return error_set(err, ERR_CONFIG,
+			 "queue.postgres has a password in it: leave it out, and write it into "
+			 "~/.pgpass or the file that passfile= names");
+}
+
 static void ignore_notice(void *arg, const char *message)
 {
 	(void)arg;
@@ -360,6 +386,8 @@ int pg_begin(struct postgres_queue *q, struct error *err)
 {
 	bool connected = q->conn != NULL;
 
+	if (q->readonly)
+		return error_set(err, ERR_BUG, "queue in PostgreSQL: it is open for reading only");
 	if (begin(q, err) == 0)
 		return 0;
 	if (!connected || q->conn)

@@ -264,6 +264,13 @@ int pg_schema(struct postgres_queue *q, struct error *err)
 				 (long long)version, (long long)LATEST);
 	if (version == LATEST)
 		return 0;
+	if (q->readonly)
+		return error_set(err, ERR_CONFIG,
+				 version == 0
+				     ? "queue in PostgreSQL: there is none yet in this "
+				       "database"
+				     : "queue in PostgreSQL has an older schema: start the "
+				       "daemon, which migrates it");
 	if (pg_begin(q, err) < 0)
 		return -1;
 	return pg_end(q, migrate(q, err), err);

@@ -42,6 +42,7 @@ foreach(name
 	limits
 	log
 	operations
+	nodes
 	models
 	notify
 	unit

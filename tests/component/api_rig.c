@@ -79,7 +79,7 @@ static void fill_photos(const struct api_rig *rig, struct service_dataset *d)
 {
 	d->name = xstrdup("photos");
 	d->output = xstrdup("/data/latents/photos");
-	d->database = xstrdup(rig->database);
+	d->state_folder = xstrdup(rig->state);
 	d->queue_id = rig->photos;
 	d->recipe_id = xstrdup("0123456789abcdef0123456789abcdef");
 	d->vae = xstrdup("/models/sd-vae-ft-mse");
@@ -261,6 +261,7 @@ void api_rig_open(struct api_rig *rig, const char *dir)
 	pthread_mutex_init(&rig->lock, NULL);
 	pthread_cond_init(&rig->changed, NULL);
 	rig->socket = xasprintf("%s/api.sock", dir);
+	rig->state = xstrdup(dir);
 	rig->database = xasprintf("%s/queue.db", dir);
 	rig->board = status_board_new();
 	rig->pictures = api_pictures_new();
@@ -311,6 +312,7 @@ void api_rig_close(struct api_rig *rig)
 	event_log_free(rig->log);
 	api_pictures_free(rig->pictures);
 	free(rig->socket);
+	free(rig->state);
 	free(rig->database);
 	free(rig->dataset);
 	free(rig->reason);

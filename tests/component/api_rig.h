@@ -10,7 +10,7 @@
 #include <pthread.h>
 
 struct api_rig {
-	char *socket, *database;
+	char *socket, *state, *database;
 	int64_t photos; /* its number in the database */
 	struct status_board *board;
 	struct history *history;

@@ -185,8 +185,8 @@ static void status_reads_no_database(void **state)
 	struct fixture *f = *state;
 	struct service_status *s = api_rig_status(&f->rig);
 
-	free(s->datasets[0].database);
-	s->datasets[0].database = xstrdup("/no/such/database");
+	free(s->datasets[0].state_folder);
+	s->datasets[0].state_folder = xstrdup("/no/such/state");
 	status_board_publish(f->rig.board, s);
 	json_decref(get(f, "/api/v1/status", 200));
 	json_decref(get(f, "/api/v1/datasets/photos", 200));

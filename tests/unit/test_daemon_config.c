@@ -292,7 +292,7 @@ static void an_unknown_setting_is_told_the_one_that_was_meant(void **state)
 	assert_refused("memory_limits: 2GiB\n" ENCODER,
 		       "/f:1:1: unknown setting \"memory_limits\": did you mean memory_limit?");
 	assert_refused("shard-size: 1GiB\n" ENCODER,
-		       "/f:1:1: unknown setting \"shard-size\": expected one of state_dir, "
+		       "/f:1:1: unknown setting \"shard-size\": expected one of state_dir, queue, "
 		       "memory_limit, model_idle, log_level, log_format, decode, api, webhook, "
 		       "serve, datasets, encoders");
 	assert_refused("workers: 3\n" ENCODER,
@@ -304,7 +304,7 @@ static void an_unknown_setting_is_told_the_one_that_was_meant(void **state)
 	assert_refused("datasets:\n- name: a\n  output: {path: /o, shard-size: 1GiB}\n" ENCODER,
 		       "/f:3:22: unknown setting \"shard-size\": did you mean shard_size?");
 	assert_refused("\"\\x1b[31m\": 3\n" ENCODER,
-		       "/f:1:1: unknown setting \"\\x1b[31m\": expected one of state_dir, "
+		       "/f:1:1: unknown setting \"\\x1b[31m\": expected one of state_dir, queue, "
 		       "memory_limit, model_idle, log_level, log_format, decode, api, webhook, "
 		       "serve, datasets, encoders");
 }

@@ -1,0 +1,52 @@
+#include "config/queue_options.h"
+
+#include "base/checked.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FIELD(f) offsetof(struct queue_options, f)
+
+/* The value of `postgres` is never repeated by a message: somebody may have put a password into it. */
+static const struct setting rows[] = {
+    {"postgres", SETTING_STRING, FIELD(postgres), .not_empty = true, .example = "service=latentd",
+     .help = "a PostgreSQL database that several machines share, as libpq names it, without a "
+	     "password; without it the queue is a file in state_dir; docs/scale.md"},
+    {"node", SETTING_STRING, FIELD(node), .valid = node_name_valid, .expected = NODE_NAME_EXPECTED,
+     .example = "gpu1",
+     .help = "what this machine is called among those that share the queue (its host name)"},
+};
+
+const struct settings_group queue_settings = {
+    .rows = rows, .n = ARRAY_SIZE(rows), .size = sizeof(struct queue_options)};
+
+static bool belongs(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       c == '_' || c == '-';
+}
+
+bool node_name_valid(const char *name)
+{
+	size_t n = 0;
+
+	while (belongs(name[n]))
+		n++;
+	return n > 0 && n < NODE_NAME_SIZE && name[n] == '\0';
+}
+
+char *node_name(const char *asked)
+{
+	char name[NODE_NAME_SIZE], host[256] = "";
+
+	if (asked)
+		return xstrdup(asked);
+	gethostname(host, sizeof(host) - 1);
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(host, "."), host);
+	for (char *c = name; *c; c++) {
+		if (!belongs(*c))
+			*c = '-';
+	}
+	return xstrdup(*name ? name : "node");
+}

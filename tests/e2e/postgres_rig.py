@@ -1,0 +1,113 @@
+"""A PostgreSQL of a test's own, on a socket in a folder of the workspace, and what its database holds.
+
+    with_server = Postgres(ws)             started; Skip where there is none
+    daemon.config["queue"] = {"postgres": with_server.conninfo, "node": "a"}
+    with_server.value("SELECT count(*) FROM latentd.job")
+    with_server.restart()  .kill()  .stop()  .start()
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+
+from harness import HANGS_AFTER_S, Skip
+
+
+def _programs():
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin") + glob.glob("/usr/pgsql*/bin"))
+    beside = shutil.which("initdb")
+    for folder in [*reversed(found), os.path.dirname(beside) if beside else ""]:
+        if os.path.exists(os.path.join(folder, "initdb")) and os.path.exists(os.path.join(folder, "postgres")):
+            return folder
+    raise Skip("there is no PostgreSQL server here (Debian: apt-get install postgresql)")
+
+
+class Postgres:
+    def __init__(self, ws, name="pg"):
+        self.bin, self.dir = _programs(), ws.path(name)
+        self.data, self.log = os.path.join(self.dir, "data"), os.path.join(self.dir, "server.log")
+        self.conninfo = f"host={self.dir} user=latentd dbname=postgres"
+        os.mkdir(self.dir, 0o755)
+        self.first = []
+        if os.geteuid() == 0:  # initdb refuses root
+            self.first = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+            shutil.chown(self.dir, "nobody", "nogroup")
+        if subprocess.run([*self.first, "test", "-w", self.dir], check=False).returncode != 0:
+            raise Skip(f"user nobody, who would run PostgreSQL, cannot reach {self.dir}")
+        ws.at_end.append(self.kill)
+        self.run("initdb", "-D", self.data, "-U", "latentd", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as file:
+            file.write(
+                f"listen_addresses = ''\nunix_socket_directories = '{self.dir}'\nfsync = off\n"
+                "full_page_writes = off\nmax_connections = 40\nshared_buffers = 32MB\n"
+            )
+        self.start()
+
+    def run(self, program, *words, text=None):
+        done = subprocess.run(
+            [*self.first, os.path.join(self.bin, program), *words],
+            input=text,
+            stdout=subprocess.PIPE if program == "psql" else subprocess.DEVNULL,
+            stderr=subprocess.PIPE if program == "psql" else subprocess.DEVNULL,
+            stdin=None if text is not None else subprocess.DEVNULL,
+            encoding="utf-8",
+            cwd=self.dir,
+            env={"HOME": self.dir, "LC_ALL": "C", "PATH": os.environ["PATH"]},
+            timeout=HANGS_AFTER_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"{program} {words}: {done.stderr or self.said()}"
+        return done.stdout
+
+    def said(self):
+        if not os.path.exists(self.log):
+            return ""
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()[-4000:]
+
+    # -- the server
+
+    def control(self, *words):
+        self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", str(HANGS_AFTER_S), *words)
+
+    def start(self):
+        self.control("start")
+
+    def stop(self, mode="fast"):
+        self.control("-m", mode, "stop")
+
+    def restart(self):
+        """As an administrator does: every connection is ended."""
+        self.control("-m", "fast", "restart")
+
+    def kill(self):
+        """Without a word to anybody: it recovers at its next start."""
+        if os.path.exists(os.path.join(self.data, "postmaster.pid")):
+            subprocess.run(
+                [*self.first, os.path.join(self.bin, "pg_ctl"), "-D", self.data, "-m", "immediate", "-w", "stop"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                check=False,
+            )
+
+    def read_only(self, on):
+        """What every new transaction may do."""
+        self.sql(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
+        self.control("reload")
+
+    # -- what is in it
+
+    def psql(self, text):
+        return self.run("psql", "-h", self.dir, "-U", "latentd", "-d", "postgres", "-qAtX", "-v", "ON_ERROR_STOP=1", text=text)
+
+    def sql(self, text):
+        # ALTER SYSTEM runs outside transactions, and whatever the default is
+        self.psql(text)
+
+    def value(self, text):
+        return self.psql(text).strip()
+
+    def rows(self, text):
+        return [line.split("|") for line in self.psql(text).splitlines()]
