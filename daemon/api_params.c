@@ -1,5 +1,7 @@
 #include "daemon/api_params.h"
 
+#include "daemon/attachments.h"
+
 #include "base/checked.h"
 #include "base/text.h"
 
@@ -164,6 +166,23 @@ static int set_dry_run(struct api_params *p, const json_t *value, struct error *
 	return 0;
 }
 
+static int set_array(struct api_params *p, const char *value, struct error *err)
+{
+	if (!attachment_name_valid(value))
+		return error_set(
+		    err, ERR_CONFIG,
+		    "array: expected up to %d of a-z, 0-9, _ and -, and no member's name",
+		    ATTACHMENT_NAME_MAX);
+	return set_text(&p->array, value);
+}
+
+static int set_path(struct api_params *p, const char *value, struct error *err)
+{
+	if (*value != '/')
+		return error_set(err, ERR_CONFIG, "path: expected an absolute one");
+	return set_text(&p->path, value);
+}
+
 static int set_captions(struct api_params *p, const json_t *value, struct error *err)
 {
 	const char *key;
@@ -197,6 +216,7 @@ static const struct param {
     {"captions", NULL, NULL, set_captions}, {"dry_run", NULL, NULL, set_dry_run},
     {"level", set_level, NULL, NULL},	    {"dataset", set_dataset, NULL, NULL},
     {"shard", NULL, set_shard, NULL},	    {"offset", NULL, set_offset, NULL},
+    {"array", set_array, NULL, NULL},	    {"path", set_path, NULL, NULL},
 };
 
 static bool listed(const char *accepted, const char *name)
@@ -353,5 +373,7 @@ void api_params_release(struct api_params *p)
 	free(p->after);
 	json_decref(p->captions);
 	free(p->dataset);
+	free(p->array);
+	free(p->path);
 	*p = (struct api_params)API_PARAMS_INIT;
 }

@@ -37,13 +37,14 @@ struct api_params {
 	bool dry_run;
 	bool has_level;
 	enum log_level level;
-	char *dataset; /* NULL: not given; of the path it is elsewhere */
+	char *dataset;	    /* NULL: not given; of the path it is elsewhere */
+	char *array, *path; /* NULL: not given; a valid name, an absolute path */
 };
 
 #define API_PARAMS_INIT                                                                            \
 	{                                                                                          \
 		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, -1, -1, false, 0, NULL, false, false,     \
-		    LOG_LEVEL_DEBUG, NULL                                                          \
+		    LOG_LEVEL_DEBUG, NULL, NULL, NULL                                              \
 	}
 
 /* The path of @uri, up to its query. False where it is none of ours: nothing is to be released then. */

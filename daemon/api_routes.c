@@ -100,6 +100,7 @@ static const struct route routes[] = {
     COMMAND(DATASET "/accept-deletions", "", REQUEST_ACCEPT_DELETIONS),
     COMMAND(DATASET "/captions", "captions dry_run", REQUEST_CAPTIONS),
     COMMAND(DATASET "/reset-captions", "", REQUEST_RESET_CAPTIONS),
+    COMMAND(DATASET "/attach", "array path dry_run", REQUEST_ATTACH),
 };
 
 /* -- answers -------------------------------------------------------------------------------------- */
@@ -338,6 +339,8 @@ static void post_command(struct exchange *x)
 					  .key = p->key,
 					  .priority = p->priority,
 					  .captions = p->captions,
+					  .array = p->array,
+					  .path = p->path,
 					  .dry_run = p->dry_run};
 	struct service_reply done = {.count = 0};
 	struct error err = ERROR_INIT;
@@ -350,6 +353,10 @@ static void post_command(struct exchange *x)
 	}
 	if (request.command == REQUEST_CAPTIONS && !p->captions) {
 		fail(x, 400, "captions is missing");
+		return;
+	}
+	if (request.command == REQUEST_ATTACH && (!p->array || !p->path)) {
+		fail(x, 400, "array or path is missing");
 		return;
 	}
 	if (request.command == REQUEST_RETRY && p->state >= 0 && p->state != JOB_QUARANTINED &&

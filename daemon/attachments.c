@@ -3,7 +3,7 @@
  */
 #include "daemon/attachments.h"
 
-#include "source/sample_key.h"
+#include "source/source_path.h"
 #include "vae/safetensors.h"
 
 #include "base/checked.h"
@@ -24,7 +24,7 @@
 struct attachments {
 	const char *name;
 	struct safetensors *tensors; /* NULL: files */
-	json_t *keys;		     /* true, or the file's path */
+	json_t *keys;		     /* the tensor's name, or the file's path */
 };
 
 bool attachment_name_valid(const char *name)
@@ -57,7 +57,8 @@ static int list_tensors(struct attachments *a, const char *path, struct error *e
 			return error_set(err, ERR_CONFIG,
 					 "%s: tensor %s is not float32, float16 or bfloat16", path,
 					 text_quote(t->name, quoted));
-		json_object_set_new(a->keys, t->name, json_true());
+		json_object_set_new_nocheck(a->keys, t->name,
+					    json_stringn_nocheck(t->name, strlen(t->name)));
 	}
 	return 0;
 }
@@ -66,7 +67,8 @@ static int add_file(void *arg, const struct file_tree_entry *entry, struct error
 {
 	struct attachments *a = arg;
 	size_t n = strlen(entry->name);
-	char key[SAMPLE_KEY_SIZE], quoted[TEXT_QUOTE_SIZE];
+	cleanup_free char *stem = NULL;
+	char quoted[TEXT_QUOTE_SIZE];
 
 	if (entry->kind == FILE_TREE_UNREADABLE) {
 		errno = entry->why;
@@ -74,8 +76,9 @@ static int add_file(void *arg, const struct file_tree_entry *entry, struct error
 	}
 	if (entry->kind == FILE_TREE_FOLDER || n <= 4 || strcmp(entry->name + n - 4, ".npy") != 0)
 		return 0;
-	sample_key(entry->below, key);
-	json_object_set_new(a->keys, key, json_stringn_nocheck(entry->path, strlen(entry->path)));
+	stem = xasprintf("%.*s", (int)source_path_stem(entry->below), entry->below);
+	json_object_set_new_nocheck(a->keys, stem,
+				    json_stringn_nocheck(entry->path, strlen(entry->path)));
 	return 0;
 }
 
@@ -125,11 +128,11 @@ bool attachments_have(const struct attachments *a, const char *key)
 
 /* -- one array ------------------------------------------------------------------------------------ */
 
-static int read_tensor(struct attachments *a, const char *key, struct ndarray *out,
+static int read_tensor(struct attachments *a, const char *where, struct ndarray *out,
 		       struct error *err)
 {
 	cleanup_ndarray struct ndarray floats = NDARRAY_INIT, halves = NDARRAY_INIT;
-	const struct safetensor *t = safetensors_find(a->tensors, key);
+	const struct safetensor *t = safetensors_find(a->tensors, where);
 
 	if (ndarray_alloc(&floats, DTYPE_F32, t->ndim, t->shape, err) < 0 ||
 	    safetensors_read_f32(a->tensors, t, floats.data, err) < 0)
@@ -163,12 +166,12 @@ static int read_file(const char *path, struct ndarray *out, struct error *err)
 static int read_array(struct attachments *a, const char *key, struct ndarray *out,
 		      struct error *err)
 {
+	const char *where = json_string_value(json_object_get(a->keys, key));
 	struct error why = ERROR_INIT;
-	int r = a->tensors ? read_tensor(a, key, out, &why)
-			   : read_file(json_string_value(json_object_get(a->keys, key)), out, &why);
+	int r = a->tensors ? read_tensor(a, where, out, &why) : read_file(where, out, &why);
 
 	if (r < 0)
-		return error_set(err, why.code == ERR_DATA ? ERR_CONFIG : why.code, "%s",
+		return error_set(err, why.code == ERR_NOMEM ? ERR_NOMEM : ERR_CONFIG, "%s",
 				 why.message);
 	return 0;
 }

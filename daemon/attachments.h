@@ -31,7 +31,7 @@ int attachments_open(const char *name, const char *path, struct attachments **ou
 		     struct error *err);
 /* NULL is fine. */
 void attachments_close(struct attachments *a);
-/* An object that has the keys; the caller may take some out, whose arrays are then not asked for. */
+/* An object that has the keys, or paths without extension: foreign_keys_leave() makes keys of a dataset of them. */
 struct json_t *attachments_keys(struct attachments *a);
 bool attachments_have(const struct attachments *a, const char *key);
 /*

@@ -1,153 +1,114 @@
 /*
- * Other arrays join the samples: shards that get some are rewritten, latents are copied byte for byte.
+ * Arrays by key, put into the shards at once or, where a daemon works on them, by that.
  */
-#include "daemon/attachments.h"
-#include "daemon/catalog.h"
+#include "daemon/attach.h"
+#include "daemon/ctl_source.h"
 #include "daemon/foreign_keys.h"
 #include "daemon/maintenance.h"
 
-#include "storage/seal.h"
-
+#include "base/checked.h"
 #include "base/text.h"
 
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-struct attaching {
-	const struct rewrite_options *base;
-	struct attachments *arrays;
-	size_t same, missing; /* live samples that have it already, or for which there is none */
-	size_t attached, shards;
-	bool left;  /* a shard could not be rewritten */
-	bool unfit; /* a shard has no room for it */
-};
-
-static void pass_note(void *arg, const char *line)
+static int check_name(const char *name, struct error *err)
 {
-	const struct attaching *a = arg;
+	char quoted[TEXT_QUOTE_SIZE];
 
-	a->base->note(a->base->arg, line);
-}
-
-static int edit(void *arg, const struct sample_row *row, struct record *record, struct error *err)
-{
-	struct attaching *a = arg;
-
-	if (!attachments_have(a->arrays, row->key))
+	if (attachment_name_valid(name))
 		return 0;
-	return attachments_put(a->arrays, row->key, record, err) < 0 ? -1 : 0;
+	return error_set(err, ERR_CONFIG, "%s is no name for arrays: up to %d of a-z, 0-9, _ and -",
+			 text_quote(name, quoted), ATTACHMENT_NAME_MAX);
 }
 
-/* *changes: samples of the shard that would get an array that they have not. */
-static int compare(struct attaching *a, const struct shard_row *shard, size_t *changes,
-		   struct error *err)
+/* -- by the daemon that works on the output ------------------------------------------------------- */
+
+static int tell_dataset(struct ctl_source *source, const struct read_options *options,
+			const char *dataset, const char *path, int *ends, struct error *err)
 {
-	cleanup_sample_list struct sample_list samples = CATALOG_LIST_INIT;
+	json_t *answer = NULL, *body = json_pack("{s:s, s:s, s:b}", "array", options->words[0],
+						 "path", path, "dry_run", options->dry_run);
+	const char *message;
+	uint64_t n;
 
-	if (sample_list_read(a->base->queue, shard->id, &samples, err) < 0)
-		return -1;
-	for (size_t i = 0; i < samples.n; i++) {
-		const struct sample_row *row = &samples.rows[i];
-		const struct shard_span span = {row->offset, row->bytes};
-		cleanup_record struct record record = RECORD_INIT;
-		int r;
-
-		if (row->dead)
-			continue;
-		if (!attachments_have(a->arrays, row->key)) {
-			a->missing++;
-			continue;
-		}
-		if (shard_read_record(a->base->store, shard->path, &span, &record, err) < 0)
-			return error_wrap(err, "%s", shard->path);
-		r = attachments_put(a->arrays, row->key, &record, err);
-		if (r < 0)
-			return -1;
-		*changes += r == ATTACHMENT_CHANGED;
-		a->same += r == 0;
+	if (!body)
+		return error_set(err, ERR_CONFIG, "%s: a daemon takes paths in UTF-8", path);
+	if (ctl_source_post(source, dataset, "attach", body, &answer, err) < 0)
+		return error_wrap(err, "%s", dataset);
+	message = json_string_value(json_object_get(answer, "message"));
+	n = (uint64_t)json_integer_value(json_object_get(answer, "count"));
+	if (message && *message) {
+		fprintf(stderr, "latentctl attach: %s\n", message);
+		*ends = EXIT_QUARANTINED;
 	}
+	if (n == 0)
+		printf("%s: nothing of it is for an image of %s\n", options->words[0], dataset);
+	else
+		printf("%s: %s of %llu image%s %s\n", dataset, options->words[0],
+		       (unsigned long long)n, plural(n),
+		       options->dry_run
+			   ? "would be attached"
+			   : "is attached when the daemon rewrites shards next (latentctl log)");
+	json_decref(answer);
 	return 0;
 }
 
-static int attach_to_shard(struct attaching *a, struct rewriter *w, const struct shard_row *shard,
-			   struct error *err)
+static int by_daemon(struct ctl_source *source, const struct read_options *options,
+		     struct error *err)
 {
-	struct error why = ERROR_INIT;
-	size_t changes = 0;
-	int r;
+	cleanup_free char *path = realpath(options->words[1], NULL);
+	json_t *status = NULL, *dataset;
+	int ends = EXIT_OK, r;
+	size_t i;
 
-	if (compare(a, shard, &changes, &why) < 0) {
-		if (why.code != ERR_DATA) {
-			*err = why;
-			return -1;
-		}
-		a->left = true;
-		pass_note(a, why.message);
-		return 0;
-	}
-	if (changes == 0)
-		return 0;
-	r = rewrite_if_whole(w, shard, 1, err);
-	if (r < 0)
+	if (check_name(options->words[0], err) < 0)
 		return -1;
-	a->left = a->left || r == REWRITE_DAMAGED;
-	a->unfit = a->unfit || r == REWRITE_UNFIT;
-	a->attached += r == 0 ? changes : 0;
-	a->shards += r == 0;
-	return 0;
+	if (!path)
+		return error_sys(err, "%s", options->words[1]);
+	r = ctl_source_status(source, &status, err);
+	json_array_foreach(json_object_get(status, "datasets"), i, dataset)
+	{
+		if (r == 0)
+			r = tell_dataset(source, options,
+					 json_string_value(json_object_get(dataset, "name")), path,
+					 &ends, err);
+	}
+	json_decref(status);
+	return r < 0 ? -1 : ends;
 }
 
-static int attach_to_all(struct attaching *a, struct error *err)
-{
-	struct rewrite_options options = *a->base;
-	cleanup_shard_list struct shard_list shards = CATALOG_LIST_INIT;
-	struct rewriter *w = NULL;
-	int r;
+/* -- by ourselves --------------------------------------------------------------------------------- */
 
-	options.shard_samples = options.shard_bytes = 0;
-	options.edit = edit;
-	options.note = pass_note;
-	options.arg = a;
-	r = shard_list_read(options.queue, options.dataset, &shards, err);
-	if (r == 0)
-		r = rewriter_open(&options, &w, err);
-	for (size_t i = 0; i < shards.n && r == 0; i++)
-		r = attach_to_shard(a, w, &shards.rows[i], err);
-	rewriter_close(w);
-	return r;
-}
-
-static int attach(struct maintenance *m, struct error *err)
+static int attach_to(struct maintenance *m, struct error *err)
 {
 	const char *name = m->options->words[0];
-	struct attaching a = {.base = m->rewrite};
-	char quoted[TEXT_QUOTE_SIZE];
+	struct attachments *arrays = NULL;
+	struct attached done = {.samples = 0};
 	cleanup_foreign_keys struct foreign_keys foreign = FOREIGN_KEYS_INIT;
-	int r;
+	int r = check_name(name, err);
 
-	if (!attachment_name_valid(name))
-		return error_set(err, ERR_CONFIG,
-				 "%s is no name for arrays: up to %d of a-z, 0-9, _ and -",
-				 text_quote(name, quoted), ATTACHMENT_NAME_MAX);
-	r = attachments_open(name, m->options->words[1], &a.arrays, err);
 	if (r == 0)
-		r = foreign_keys_leave(m->rewrite->queue, m->dataset->id,
-				       attachments_keys(a.arrays), &foreign, err);
+		r = attachments_open(name, m->options->words[1], &arrays, err);
+	if (r == 0)
+		r = foreign_keys_leave(m->rewrite->queue, m->dataset->id, attachments_keys(arrays),
+				       &foreign, err);
 	foreign_keys_say(&foreign, "attach", m->dataset->name);
 	if (r == 0)
-		r = attach_to_all(&a, err);
+		r = attach(m->rewrite, arrays, &done, err);
 	if (r == 0) {
 		printf("%s: %s %s %zu sample%s in %zu shard%s, %zu had it already",
 		       m->dataset->name, name,
-		       m->options->dry_run ? "would be attached to" : "attached to", a.attached,
-		       plural(a.attached), a.shards, plural(a.shards), a.same);
-		printf("; %zu sample%s not in %s\n", a.missing, a.missing == 1 ? " is" : "s are",
-		       m->options->words[1]);
-		m->ends = a.left				 ? EXIT_DAMAGED
-			  : a.unfit || foreign.n + a.missing > 0 ? EXIT_QUARANTINED
-								 : EXIT_OK;
+		       m->options->dry_run ? "would be attached to" : "attached to", done.samples,
+		       plural(done.samples), done.shards, plural(done.shards), done.same);
+		printf("; %zu sample%s not in %s\n", done.missing,
+		       done.missing == 1 ? " is" : "s are", m->options->words[1]);
+		m->ends = done.left				       ? EXIT_DAMAGED
+			  : done.unfit || foreign.n + done.missing > 0 ? EXIT_QUARANTINED
+								       : EXIT_OK;
 	}
-	attachments_close(a.arrays);
+	attachments_close(arrays);
 	return r;
 }
 
@@ -160,5 +121,5 @@ int cmd_attach(int argc, char **argv, struct error *err)
 	    "file, or\n"
 	    "KEY.npy below DIR. NAME is up to 11 of a-z, 0-9, _ and -."};
 
-	return maintenance_run(argc, argv, &command, attach, err);
+	return maintenance_change(argc, argv, &command, attach_to, by_daemon, err);
 }

@@ -9,6 +9,7 @@
 
 #include "source/sample_key.h"
 #include "source/source.h"
+#include "source/source_path.h"
 
 #include "base/checked.h"
 #include "base/file_tree.h"
@@ -23,17 +24,20 @@
 
 /* -- what is given -------------------------------------------------------------------------------- */
 
-/* KEY.txt, as it would lie beside an image. */
+/* As it would lie beside an image, whose key the dataset knows. What no daemon could be told has the key of a new dataset. */
 static int take_text(json_t *list, const struct file_tree_entry *entry, struct error *err)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT, clean = BUFFER_INIT;
+	cleanup_free char *stem =
+	    xasprintf("%.*s", (int)source_path_stem(entry->below), entry->below);
 	char key[SAMPLE_KEY_SIZE];
 
 	if (file_read_regular(entry->path, SOURCE_CAPTION_MAX, &text, err) < 0)
 		return -1;
 	source_caption_clean(&text, &clean);
 	sample_key(entry->below, key);
-	caption_list_set(list, key, clean.data ? (const char *)clean.data : "");
+	caption_list_set(list, utf8_valid(stem, strlen(stem)) ? stem : key,
+			 clean.data ? (const char *)clean.data : "");
 	return 0;
 }
 
@@ -209,28 +213,6 @@ static int reset(struct maintenance *m, struct error *err)
 	return 0;
 }
 
-/* -- either --------------------------------------------------------------------------------------- */
-
-static int change(int argc, char **argv, const struct read_command *command, maintenance_fn fn,
-		  int (*by_daemon)(struct ctl_source *source, const struct read_options *options,
-				   struct error *err),
-		  struct error *err)
-{
-	cleanup_ctl_source struct ctl_source *source = NULL;
-	struct read_options options = {.out = NULL};
-	int r = read_options_parse(argc, argv, command, &options);
-
-	if (r != 0)
-		return read_options_exit(r);
-	r = ctl_source_open_daemon(&options, &source, err);
-	if (r == 0)
-		return by_daemon(source, &options, err);
-	if (r < 0)
-		return -1;
-	error_clear(err);
-	return maintenance_run(argc, argv, command, fn, err);
-}
-
 int cmd_captions(int argc, char **argv, struct error *err)
 {
 	static const struct read_command to_set = {
@@ -244,7 +226,7 @@ int cmd_captions(int argc, char **argv, struct error *err)
 						     "captions reset --out DIR [--name NAME]"};
 
 	if (argc > 1 && strcmp(argv[1], "reset") == 0)
-		return change(argc, argv, &to_reset, reset, reset_by_daemon, err);
+		return maintenance_change(argc, argv, &to_reset, reset, reset_by_daemon, err);
 	if (argc > 1 && strcmp(argv[1], "set") != 0 && argv[1][0] != '-') {
 		char quoted[TEXT_QUOTE_SIZE];
 
@@ -253,5 +235,5 @@ int cmd_captions(int argc, char **argv, struct error *err)
 			text_quote(argv[1], quoted), to_set.usage);
 		return EXIT_USAGE;
 	}
-	return change(argc, argv, &to_set, set, set_by_daemon, err);
+	return maintenance_change(argc, argv, &to_set, set, set_by_daemon, err);
 }

@@ -1,5 +1,6 @@
 /*
- * What a person brings by keys, against the images that a dataset has.
+ * What a person brings by keys, or by the images' paths without extension, against the images that a dataset has: whatever rule
+ * its keys were made by.
  */
 #ifndef LATENTD_DAEMON_FOREIGN_KEYS_H
 #define LATENTD_DAEMON_FOREIGN_KEYS_H
@@ -20,7 +21,8 @@ struct foreign_keys {
 		0, BUFFER_INIT                                                                     \
 	}
 
-/* Takes the keys of @list, an object, out of it that no image of @dataset has; adds them to *foreign. */
+/* Takes the keys of @list, an object, out of it that no image of @dataset has, and adds them to *foreign; one that is the path of an
+ * image without its extension gives way to the key of that image. */
 int foreign_keys_leave(struct queue *queue, int64_t dataset, struct json_t *list,
 		       struct foreign_keys *foreign, struct error *err);
 /* "4 keys that photos does not have: "a" "b" "c" ...", to be freed; NULL: there are none. */

@@ -112,11 +112,13 @@ void lane_again(struct lane *l);
 /* How many files vanish by it; 0: none wait for that. */
 uint64_t lane_accept_deletions(struct lane *l);
 /*
- * Captions that a person gives are kept in lane_folder(), OUT/NAME, on the background thread; then lane_give_captions(), {key: text
- * or null}, NULL: those of files count again. NULL with *err: it has no captions, or is not open now.
+ * What a person gives is kept in lane_folder(), OUT/NAME, on the background thread; then the lane is told: lane_give_captions(),
+ * {key: text or null}, NULL: those of files count again; lane_give_arrays(). NULL with *err: it is not open now, or @captions
+ * are given and it has none.
  */
-const char *lane_folder(const struct lane *l, struct error *err);
+const char *lane_folder(const struct lane *l, bool captions, struct error *err);
 void lane_give_captions(struct lane *l, struct json_t *list);
+void lane_give_arrays(struct lane *l);
 void lane_stop(struct lane *l);
 bool lane_is_closed(const struct lane *l);
 /*

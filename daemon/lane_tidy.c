@@ -1,9 +1,10 @@
 /*
- * While a dataset is idle: samples that are dead leave their shards, changed captions come into them, small shards
+ * While a dataset is idle: samples that are dead leave their shards, changed captions and given arrays come into them, small shards
  * are merged, and the indexes are made again. In between, lists tell readers what is not as it should be. The packer is held meanwhile, because both number shards.
  */
 #include "daemon/lane_parts.h"
 
+#include "daemon/given_arrays.h"
 #include "daemon/index.h"
 #include "daemon/recaption.h"
 #include "daemon/replaced.h"
@@ -69,6 +70,8 @@ static int put_right(struct tidy_task *t, struct store *store, struct error *err
 						  .roots = t->roots,
 						  .n_roots = t->n_roots,
 						  .folder = l->dataset.folder};
+	const struct given_arrays arrays = {options.rewrite.queue, options.rewrite.dataset,
+					    options.folder};
 	size_t changed = 0;
 
 	if (!t->tidy) {
@@ -82,6 +85,8 @@ static int put_right(struct tidy_task *t, struct store *store, struct error *err
 		return -1;
 	if (changed > 0)
 		lane_log(l, LOG_LEVEL_INFO, "%zu changed captions are in their shards", changed);
+	if (given_arrays_attach(&arrays, &options.rewrite, err) < 0)
+		return -1;
 	return replaced_tidy(&options.rewrite, options.folder, err);
 }
 
@@ -172,9 +177,9 @@ static void tidy_done(struct task *task)
 	free(t);
 }
 
-const char *lane_folder(const struct lane *l, struct error *err)
+const char *lane_folder(const struct lane *l, bool captions, struct error *err)
 {
-	if (!l->config->captions)
+	if (captions && !l->config->captions)
 		error_set(err, ERR_CONFIG, "it has captions: false");
 	else if (l->phase != LANE_OPEN)
 		error_set(err, ERR_TRANSIENT, "it is not open now: ask again in a moment");
@@ -192,6 +197,12 @@ void lane_give_captions(struct lane *l, json_t *list)
 	else
 		json_object_clear(l->dataset.given_captions);
 	l->tidy_wanted = true;
+}
+
+void lane_give_arrays(struct lane *l)
+{
+	l->tidy_wanted =
+	    l->tidy_wanted || l->phase == LANE_OPEN; /* else they are found when it opens */
 }
 
 void lane_tidy(struct lane *l)

@@ -1,5 +1,6 @@
 #include "daemon/maintenance.h"
 
+#include "daemon/ctl_source.h"
 #include "daemon/index.h"
 #include "daemon/recaption.h"
 
@@ -124,4 +125,22 @@ int maintenance_run(int argc, char **argv, const struct read_command *command, m
 		r = each_dataset(opened.queue, &opened.output, options.name, on_dataset, &visit,
 				 err);
 	return r != 0 ? r : visit.ends;
+}
+
+int maintenance_change(int argc, char **argv, const struct read_command *command, maintenance_fn fn,
+		       maintenance_daemon_fn by_daemon, struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	struct read_options options = {.out = NULL};
+	int r = read_options_parse(argc, argv, command, &options);
+
+	if (r != 0)
+		return read_options_exit(r);
+	r = ctl_source_open_daemon(&options, &source, err);
+	if (r == 0)
+		return by_daemon(source, &options, err);
+	if (r < 0)
+		return -1;
+	error_clear(err);
+	return maintenance_run(argc, argv, command, fn, err);
 }

@@ -8,6 +8,8 @@
 #include "daemon/commands.h"
 #include "daemon/replaced.h"
 
+struct ctl_source;
+
 struct maintenance {
 	const struct read_options *options;
 	const struct queue_dataset *dataset;
@@ -28,5 +30,13 @@ int maintenance_recaption(struct maintenance *m, struct error *err);
 /* An exit code, or -1. With --dry-run nothing is locked and nothing can be written. */
 int maintenance_run(int argc, char **argv, const struct read_command *command, maintenance_fn fn,
 		    struct error *err);
+
+/* The same through a daemon: an exit code, or -1. */
+typedef int (*maintenance_daemon_fn)(struct ctl_source *source, const struct read_options *options,
+				     struct error *err);
+
+/* By the daemon that works on the output; where none does, by ourselves. */
+int maintenance_change(int argc, char **argv, const struct read_command *command, maintenance_fn fn,
+		       maintenance_daemon_fn by_daemon, struct error *err);
 
 #endif

@@ -2,6 +2,7 @@
  * A request is a task for the loop, and its caller waits for it. What changes jobs is then done by the caller through the
  * database thread, so that a retry of a million images holds up nobody else.
  */
+#include "daemon/given_arrays.h"
 #include "daemon/given_captions.h"
 #include "daemon/service_parts.h"
 
@@ -79,6 +80,7 @@ static void apply(struct service *s, struct lane *l, const struct service_reques
 		return;
 	case REQUEST_CAPTIONS: /* counted where they are kept */
 	case REQUEST_RESET_CAPTIONS:
+	case REQUEST_ATTACH:
 	case REQUEST_RELOAD:
 		return;
 	}
@@ -98,21 +100,27 @@ static void apply_to_all(struct service *s, const struct service_request *r,
 	}
 }
 
-static bool is_about_captions(const struct service_request *r)
+/* Captions or arrays, which lie beside the shards until they are in them. */
+static bool is_given(const struct service_request *r)
 {
-	return r->command == REQUEST_CAPTIONS || r->command == REQUEST_RESET_CAPTIONS;
+	return r->command == REQUEST_CAPTIONS || r->command == REQUEST_RESET_CAPTIONS ||
+	       r->command == REQUEST_ATTACH;
 }
 
 /* First where they are kept is told; then that they are. */
-static int run_captions(struct call *c, struct lane *l)
+static int run_given(struct call *c, struct lane *l)
 {
+	bool arrays = c->request.command == REQUEST_ATTACH;
 	const char *folder = NULL;
 
 	if (c->kept) {
-		lane_give_captions(l, c->request.captions);
+		if (arrays)
+			lane_give_arrays(l);
+		else
+			lane_give_captions(l, c->request.captions);
 		return 0;
 	}
-	folder = lane_folder(l, &c->err);
+	folder = lane_folder(l, !arrays, &c->err);
 	c->folder = folder ? xstrdup(folder) : NULL;
 	return folder ? 0 : -1;
 }
@@ -149,7 +157,7 @@ static int run_request(struct call *c)
 			continue;
 		if (lane_queue_id(s->lanes[i]) > 0)
 			c->ids[c->n_ids++] = lane_queue_id(s->lanes[i]);
-		if (is_about_captions(r) && run_captions(c, s->lanes[i]) < 0)
+		if (is_given(r) && run_given(c, s->lanes[i]) < 0)
 			return error_wrap(&c->err, "%s", r->dataset);
 		apply(s, s->lanes[i], r, &c->reply);
 	}
@@ -205,6 +213,7 @@ static struct call *call_new(struct service_commands *commands,
 	c->request.dataset = c->dataset;
 	c->request.encoder = c->encoder;
 	c->request.key = c->request.reason = NULL; /* the loop does not ask for them */
+	c->request.array = c->request.path = NULL;
 	json_incref(c->request.captions);
 	c->kept = kept;
 	c->refs = 2;
@@ -313,7 +322,7 @@ static int change_jobs(struct service_commands *commands, const struct service_r
 	return known ? 0 : SERVICE_NO_KEY;
 }
 
-/* Captions are kept on the background thread, which rewrites shards with them, too. */
+/* What is given is kept on the background thread, which rewrites shards with it, too. */
 struct keeping {
 	struct service *service;
 	const struct service_request *request;
@@ -330,24 +339,29 @@ static void run_keeping(void *arg)
 	const struct recaption_options options = {
 	    .rewrite = {.queue = k->service->background_queue, .dataset = k->call->ids[0]},
 	    .folder = k->call->folder};
+	const struct given_arrays arrays = {options.rewrite.queue, options.rewrite.dataset,
+					    options.folder};
 	cleanup_foreign_keys struct foreign_keys foreign = FOREIGN_KEYS_INIT;
 	cleanup_free char *line = NULL;
 	size_t n = 0;
 
-	if (r->command == REQUEST_RESET_CAPTIONS) {
+	if (r->command == REQUEST_ATTACH) {
+		k->result =
+		    given_arrays_add(&arrays, r->array, r->path, r->dry_run, &n, &foreign, k->err);
+	} else if (r->command == REQUEST_RESET_CAPTIONS) {
 		k->result = given_captions_reset(&options, &n, k->err);
 	} else {
 		k->result = given_captions_set(&options, r->captions, r->dry_run, &foreign, k->err);
 		n = json_object_size(r->captions);
-		line = foreign_keys_line(&foreign, r->dataset);
 	}
+	line = foreign_keys_line(&foreign, r->dataset);
 	k->reply->count = n;
 	if (line)
 		snprintf(k->reply->message, sizeof(k->reply->message), "%s", line);
 }
 
-static int keep_captions(struct service_commands *commands, const struct service_request *request,
-			 const struct call *c, struct service_reply *reply, struct error *err)
+static int keep_given(struct service_commands *commands, const struct service_request *request,
+		      const struct call *c, struct service_reply *reply, struct error *err)
 {
 	struct keeping k = {.service = commands->service,
 			    .request = request,
@@ -379,8 +393,8 @@ int service_commands_request(void *arg, const struct service_request *request,
 	if (r == 0 && (request->command == REQUEST_RETRY || request->command == REQUEST_CANCEL)) {
 		r = change_jobs(commands, request, c, &made, err);
 		twice = true;
-	} else if (r == 0 && is_about_captions(request)) {
-		r = keep_captions(commands, request, c, &made, err);
+	} else if (r == 0 && is_given(request)) {
+		r = keep_given(commands, request, c, &made, err);
 		twice = !request->dry_run;
 	}
 	if (r == 0 && twice && ask_loop(commands, request, true, &again, err) < 0)

@@ -31,9 +31,10 @@ enum service_command {
 	REQUEST_ACCEPT_DELETIONS, /* what vanished is removed [samples or files that waited] */
 	REQUEST_CAPTIONS, /* captions, dry_run: given by a person from now on [those of its images] */
 	REQUEST_RESET_CAPTIONS, /* those of the files count again [that were given] */
-	REQUEST_RELOAD,		/* the config file; dataset is NULL [datasets that changed] */
+	REQUEST_ATTACH, /* array, path, dry_run: come into the shards when they are rewritten [images that get one] */
+	REQUEST_RELOAD, /* the config file; dataset is NULL [datasets that changed] */
 };
-#define SERVICE_COMMANDS 12
+#define SERVICE_COMMANDS 13
 
 struct json_t;
 
@@ -47,6 +48,7 @@ struct service_request {
 	int priority;
 	struct json_t
 	    *captions; /* {key: text or null}; those that it has no image for are taken out */
+	const char *array, *path; /* a name, and a .safetensors file or a folder */
 	bool dry_run;
 };
 

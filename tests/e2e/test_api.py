@@ -20,6 +20,7 @@ import time
 
 from harness import BUILD_DIR, BUSY, FAILED, NO_DAEMON, QUARANTINED, USAGE, Skip, equal, one_line, run_tests
 from harness import same_members, test, wait_until
+from latent_files import npy
 from openapi import Document
 
 # What a client needs of it: nothing else has to be there.
@@ -157,6 +158,7 @@ def every_answer_is_as_documented(ws):
         f"{DATASET}/preview": "?shard=1&offset=0",
     }
     bodies = {f"{DATASET}/priority": {"priority": 3}, f"{DATASET}/captions": {"captions": {}}}
+    bodies[f"{DATASET}/attach"] = {"array": "te", "path": "/arrays"}
     with serving(ws) as server:
         for (method, path), operation in document.operations().items():
             found = 404 if path in NO_PICTURES else 200
@@ -196,6 +198,7 @@ def events_are_as_documented(ws):
 def the_daemon_itself_answers_as_documented(ws):
     ws.small_pictures(2)
     ws.write("text.jpg", b"text")
+    arrays = os.path.dirname(ws.write("nobody.npy", npy([0.0], (1,)), ws.path("arrays")))
     config = DAEMON.format(source=ws.src, output=ws.out).encode()
     ws.write("latentd.yaml", config, ws.root)
     program = os.path.join(ws.programs, "latentd")
@@ -221,6 +224,7 @@ def the_daemon_itself_answers_as_documented(ws):
             place = named(path, "photos", "fake")
             place += "?state=quarantined" if path.endswith("/jobs") else ""
             bodies = {"priority": {"priority": 3}, "captions": {"captions": {"text": "a", "none": None}}}
+            bodies["attach"] = {"array": "te", "path": arrays}
             body = bodies.get(path.rpartition("/")[2])
             status, answer = call(where, method, place, body)
             wanted = (200, 409) if path.endswith("/accept-deletions") else (200,)
@@ -254,7 +258,7 @@ def what_is_documented_is_taken(ws):
     """Every parameter of the file, one after another."""
     examples = {"state": "skipped", "reason": "x", "key": "k", "limit": 5, "priority": 1, "captions": {}, "dry_run": True}
     examples |= {"level": "warning", "dataset": "photos"}
-    examples |= {"shard": 1, "offset": 0}
+    examples |= {"shard": 1, "offset": 0, "array": "te", "path": "/arrays"}
     with serving(ws) as server:
         for (method, path), operation in Document().operations().items():
             place = path.replace("{name}", "photos")

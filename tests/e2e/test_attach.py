@@ -6,7 +6,8 @@ import os
 import struct
 import tarfile
 
-from harness import DAMAGED, FAILED, OK, QUARANTINED, USAGE, equal, one_line, run_tests, same_members, test
+from daemon_rig import Daemon
+from harness import DAMAGED, FAILED, OK, QUARANTINED, USAGE, equal, one_line, run_tests, same_members, test, wait_until
 from latent_files import npy
 from reference import read_dataset, read_npy, shard_files, unzstd
 
@@ -188,6 +189,84 @@ def a_name_that_a_column_has_already_is_no_damage(ws):
     result = ws.latentctl("repack", "--out", ws.out, "--columns", "caption=prompt", code=QUARANTINED)
     assert "would be called prompt: not rewritten" in result.err and "damaged" not in result.err, result.err
     ws.verify()
+
+
+@test
+def files_of_a_folder_may_have_the_names_of_the_images(ws):
+    """Whatever the keys are: these are cleaned, or have a tail because they would end as a variant's."""
+    names = ["a b.jpg", "cat-f.jpg", "sub/v1.2.jpg", "plain.jpg", "n\udcff.jpg"]
+    for i, name in enumerate(names):
+        os.rename(os.path.join(ws.src, *ws.small_pictures(1, first=i)), ws.write(name))
+    ws.encode()
+    keys = {s.path: s.key for s in read_dataset(ws.dataset)}
+    assert keys["cat-f.jpg"] != "cat-f" and keys["a b.jpg"] != "a b", keys
+    for i, name in enumerate(names):
+        ws.write(name[:-4] + ".npy", npy([float(i)], (1,)), ws.path("te"))
+        ws.write(name[:-4] + ".txt", b"text %d" % i, ws.path("texts"))
+    ws.write("nobody b.npy", npy([0.0], (1,)), ws.path("te"))
+    result = attach(ws, "te", ws.path("te"), code=QUARANTINED)
+    one_line(result, "1 key", '"nobody b"')
+    found = attached(ws, "te")
+    same_members(found, keys.values(), "samples that have one")
+    ws.latentctl("captions", "set", ws.path("texts"), "--out", ws.out)
+    ws.latentctl("compact", "--out", ws.out)
+    for sample in read_dataset(ws.dataset):
+        i = names.index(os.fsdecode(sample.path))
+        equal(found[sample.key][2], floats(i), f"array of {names[i]}")
+        equal(sample.record["caption"], f"text {i}", f"caption of {names[i]}")
+
+
+# -- while a daemon runs
+
+
+def given(ws):
+    path = os.path.join(ws.dataset, ".latentd", "given-arrays.json")
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+@test
+def a_daemon_takes_arrays_while_it_runs_and_has_them_after_a_restart(ws):
+    daemon = Daemon(ws)
+    daemon.dataset("set", src=ws.src, output={"shard_samples": 3})
+    ws.small_pictures(6)
+    daemon.start()
+    daemon.wait_for("set", completed=6)
+    # Shards are not rewritten again soon after the first indexes.
+    wait_until(lambda: os.path.exists(os.path.join(ws.dataset, ".latentd", "wids.json")), "indexes")
+    before = latents(ws)
+    keys = sorted(before)
+    tensors = {key: ("F32", [1], floats(i)) for i, key in enumerate(keys)}
+    write_safetensors(ws.path("te.safetensors"), tensors)
+    assert "te of 6 images would be attached" in attach(ws, "te", "te.safetensors", "--dry-run").out
+    equal(given(ws), None, "what is kept after a dry run")
+    assert "te of 6 images is attached when" in attach(ws, "te", "te.safetensors").out
+    ws.write("nobody.npy", npy([0.0], (1,)), ws.path("other"))
+    ws.write(f"{keys[0]}.npy", npy([7.0], (1,)), ws.path("other"))
+    one_line(attach(ws, "other", "other", code=QUARANTINED), "1 key that set does not have", '"nobody"')
+    attach(ws, "gone", "other", code=QUARANTINED)
+    one_line(attach(ws, "latent", "other", code=FAILED), "no name for arrays")
+    one_line(attach(ws, "te", "nowhere", code=FAILED), "nowhere")
+    one_line(attach(ws, "te", ws.src, code=FAILED), "KEY.npy")
+    ws.write("nobody.npy", npy([0.0], (1,)), ws.path("nobody"))
+    assert "nothing of it is for an image of set" in attach(ws, "te", "nobody", code=QUARANTINED).out
+    wanted = {"te": ws.path("te.safetensors"), "other": ws.path("other"), "gone": ws.path("other")}
+    equal(given(ws), wanted, "what is kept")
+    equal(attached(ws, "te"), {}, "arrays that are there at once")
+    daemon.stop()
+    about = given(ws)
+    about["gone"] = ws.path("removed")
+    ws.write("given-arrays.json", json.dumps(about).encode(), os.path.join(ws.dataset, ".latentd"))
+    daemon.run("--once")
+    equal({key: data for key, (_, _, data) in attached(ws, "te").items()}, {key: floats(i) for i, key in enumerate(keys)})
+    same_members(attached(ws, "other"), keys[:1], "samples that have the other one")
+    equal(given(ws), None, "what is kept")
+    assert "arrays gone of" in daemon.said() and "give them again" in daemon.said(), daemon.said()
+    equal(latents(ws), before, "latents, byte for byte")
+    daemon.run("--once")
+    ws.latentctl("verify", "--out", ws.out)
 
 
 run_tests()
