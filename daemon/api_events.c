@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include "daemon/api_log.h"
 #include "daemon/api_routes.h"
 #include "daemon/status_json.h"
 
@@ -16,6 +17,7 @@ enum { EVERY_MS = 1000 };
 
 struct api_events {
 	struct status_board *board;
+	struct event_log *log;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* on the monotonic clock */
 	size_t listeners;
@@ -24,17 +26,19 @@ struct api_events {
 
 struct listener {
 	struct api_events *events;
-	int64_t due; /* the next event, monotonic ms */
+	int64_t due;   /* the next event, monotonic ms */
+	int64_t after; /* lines of the log up to this one have been sent */
 	struct buffer event;
 	size_t sent; /* of it */
 };
 
-struct api_events *api_events_new(struct status_board *board)
+struct api_events *api_events_new(struct status_board *board, struct event_log *log)
 {
 	struct api_events *e = xcalloc(1, sizeof(*e));
 	pthread_condattr_t attributes;
 
 	e->board = board;
+	e->log = log;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -80,6 +84,8 @@ static void make_event(struct listener *l)
 {
 	const struct service_status *s = status_board_get(l->events->board);
 	bool healthy = false;
+	const struct event_filter filter = {
+	    .after = l->after, .level = LOG_LEVEL_DEBUG, .limit = API_EVENTS_LINES};
 	json_t *root = json_object();
 	char *text;
 
@@ -88,6 +94,8 @@ static void make_event(struct listener *l)
 	json_object_set_new(root, "health",
 			    status_json_health(s, status_board_age_ms(l->events->board), &healthy));
 	json_object_set_new(root, "status", s ? status_json(s) : json_null());
+	if (s)
+		json_object_set_new(root, "log", api_log_lines(l->events->log, &filter, &l->after));
 	text = json_dumps(root, JSON_COMPACT);
 	/* JSON has no newline of its own, which would end the event. */
 	if (s && text)
@@ -147,6 +155,7 @@ struct MHD_Response *api_events_response(struct api_events *e)
 		return NULL;
 	l = xcalloc(1, sizeof(*l));
 	l->events = e;
+	l->after = EVENT_LOG_NEWEST;
 	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_events, l,
 						     listener_gone);
 	if (!response) {

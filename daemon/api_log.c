@@ -19,6 +19,14 @@ static void on_line(void *arg, const struct event_line *line)
 	json_array_append_new(arg, item);
 }
 
+json_t *api_log_lines(struct event_log *log, const struct event_filter *filter, int64_t *next)
+{
+	json_t *lines = json_array();
+
+	*next = event_log_read(log, filter, on_line, lines);
+	return lines;
+}
+
 int api_log_page(struct event_log *log, const struct api_params *params, json_t **out,
 		 struct error *err)
 {
@@ -28,15 +36,15 @@ int api_log_page(struct event_log *log, const struct api_params *params, json_t 
 				      .limit = params->limit};
 	const char *after = params->after;
 	json_t *lines;
+	int64_t read = 0;
 	char next[24];
 
 	if (after && (strlen(after) > 18 || after[strspn(after, "0123456789")] != '\0' || !*after))
 		return error_set(err, ERR_CONFIG, "after: expected `next` of an earlier answer");
 	if (after)
 		filter.after = strtoll(after, NULL, 10);
-	lines = json_array();
-	snprintf(next, sizeof(next), "%lld",
-		 (long long)event_log_read(log, &filter, on_line, lines));
+	lines = api_log_lines(log, &filter, &read);
+	snprintf(next, sizeof(next), "%lld", (long long)read);
 	*out = json_object();
 	json_object_set_new(*out, "lines", lines);
 	json_object_set_new(*out, "next", json_string(next));

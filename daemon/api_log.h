@@ -9,6 +9,9 @@
 
 struct json_t;
 
+/* The lines that are meant, as JSON; *next: as of event_log_read(). */
+struct json_t *api_log_lines(struct event_log *log, const struct event_filter *filter,
+			     int64_t *next);
 /* The answer's body in *out. ERR_CONFIG: `after` is no number. */
 int api_log_page(struct event_log *log, const struct api_params *params, struct json_t **out,
 		 struct error *err);

@@ -254,7 +254,7 @@ int api_server_open(const struct api_config *config, const struct api_context *c
 		free(server);
 		return -1;
 	}
-	server->events = api_events_new(context->board);
+	server->events = api_events_new(context->board, context->log);
 	server->http = start_http(server, server->socket.fd, NULL, on_request);
 	if (!server->http) {
 		error_sys(err, "serve %s", config->socket);

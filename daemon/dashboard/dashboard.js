@@ -7,10 +7,10 @@
 const byId = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-/* failures, samples and shards that are fetched at once; reasons that say there is no picture to be seen */
-const PAGE = 200, SAMPLES = 24, SHARDS = 8;
+/* failures, samples and shards that are fetched at once, lines of the log that are kept; reasons that say there is no picture to be seen */
+const PAGE = 200, SAMPLES = 24, SHARDS = 8, LINES = 300;
 const BLANK = ["empty", "unsupported", "truncated", "corrupt", "bomb", "too_large", "unreadable", "gone", "damaged"];
-let token = "", last = null;
+let token = "", last = null, logged = 0;
 
 /* -- words ------------------------------------------------------------------------------------------- */
 
@@ -374,6 +374,20 @@ const drawStored = follower(async (datasets) => {
 	};
 });
 
+/* -- log ------------------------------------------------------------------------------------------------ */
+
+/* The newest comes first. After a gap of the connection the newest are sent again. */
+function drawLog(lines) {
+	const list = byId("log");
+	for (const line of lines.filter((l) => l.id > logged)) {
+		list.prepend(make("li", { className: line.level }, make("span", {}, moment.format(line.at) + (line.level === "info" ? " " : " " + line.level + " ")),
+			(line.dataset === null ? "" : line.dataset + ": ") + line.text));
+		logged = line.id;
+	}
+	while (list.children.length > LINES)
+		list.lastChild.remove();
+}
+
 /* -- steering ---------------------------------------------------------------------------------------- */
 
 function say(text) {
@@ -412,6 +426,7 @@ function draw(picture) {
 	drawEncoders(last.encoders);
 	drawServe(last.serve);
 	drawDisks(last.disks);
+	drawLog(picture.log);
 	drawFailures(JSON.stringify(last.datasets.map((d) => [d.name, d.jobs.quarantined])), last.datasets);
 	drawStored(JSON.stringify(last.datasets.map((d) => [d.name, d.shards, d.shard_bytes, d.state === "starting"])), last.datasets);
 }

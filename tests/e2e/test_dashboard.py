@@ -140,13 +140,17 @@ def events_come_until_the_daemon_ends(ws):
     connection.request("GET", "/api/v1/events")
     answer = connection.getresponse()
     equal(answer.headers["Content-Type"], "text/event-stream", "content type")
+    lines = []
     for _ in range(2):
         line = answer.readline().decode()
         assert line.startswith("data: "), line
         picture = json.loads(line[6:])
         equal(picture["status"]["datasets"][0]["jobs"]["quarantined"], 1, "failures")
         equal(picture["health"]["healthy"], True, "health")
+        lines += picture["log"]
         equal(answer.readline(), b"\n", "end of an event")
+    assert lines, "no lines of the log"
+    equal(lines, daemon.get("/log")["lines"][: len(lines)], "lines of the log, each once")
     (job,) = daemon.jobs("photos", "quarantined")
     equal(job["source"], EVIL, "what the page shows as text")
     daemon.stop()
@@ -386,6 +390,12 @@ def a_person_sees_what_goes_on_and_steers(ws):
         shown = page.run("document.querySelector('#failures li').firstChild.textContent")
         equal(shown.strip(), EVIL, "name of the failed file")
         equal(page.run("document.querySelectorAll('script').length"), 2, "scripts")
+        # what was said comes as text too, and once
+        page.wait("document.querySelector('#log .warning') !== null")
+        log = "[...document.querySelectorAll('#log li')].map((e) => e.textContent)"
+        equal(len([t for t in page.run(log) if "photos: " + EVIL in t]), 1, "lines about it")
+        daemon.post("/reload")
+        page.wait("document.querySelector('#log').textContent.includes('read again: 0 changes')")
         # without the token a click says why nothing happens
         page.run("document.querySelector('.dataset button').click()")
         page.wait("document.querySelector('#message').textContent.includes('token')")
