@@ -13,12 +13,18 @@
 
 static const char *const watches[] = {"auto", "inotify", "poll", "off", NULL};
 
+static bool is_bucket(const char *text)
+{
+	return strncmp(text, "s3://", 5) == 0;
+}
+
 #define SOURCE(f) offsetof(struct source_config, f)
 
 static const struct setting source_rows[] = {
-    {"path", SETTING_PATH, SOURCE(path), .required = true, .example = "/data/photos",
+    {"path", SETTING_PATH, SOURCE(path), .is_word = is_bucket, .required = true,
+     .example = "/data/photos",
      .help = "folder of images, archive (.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z), manifest "
-	     "(.jsonl, .csv, .tsv, .json) or list of URLs (.urls)"},
+	     "(.jsonl, .csv, .tsv, .json), list of URLs (.urls) or bucket (s3://BUCKET/PREFIX)"},
     {"recursive", SETTING_FLAG, SOURCE(recursive), .fallback = "true", .reloadable = true,
      .help = "folders in it too"},
     {"watch", SETTING_ENUM, SOURCE(watch), .fallback = "auto", .choices = watches,

@@ -6,7 +6,7 @@
 
 static const struct setting rows[] = {
     {"connections", SETTING_COUNT, FIELD(connections), .fallback = "32", .min = 1, .max = 1024,
-     .value_name = "N", .help = "files that are fetched at once, of URLs in lists and manifests"},
+     .value_name = "N", .help = "files that are fetched at once, of URLs and buckets"},
     {"host-connections", SETTING_COUNT, FIELD(host_connections), .fallback = "4", .min = 1,
      .max = 256, .value_name = "N", .help = "of them, from one server"},
     {"host-rate", SETTING_COUNT, FIELD(host_rate), .fallback = "0", .max = 100000,

@@ -141,7 +141,7 @@ static void read_as_configured(struct view *v, uint32_t root)
 
 	for (size_t i = 0; i < v->dataset->n_sources; i++) {
 		const struct service_source *source = &v->dataset->sources[i];
-		cleanup_free char *path = realpath(source->path, NULL);
+		cleanup_free char *path = sources_real_path(source->path);
 
 		if (!path || !known || strcmp(path, known) != 0)
 			continue;

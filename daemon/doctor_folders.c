@@ -235,6 +235,29 @@ static void look_at_file(struct doctor *d, const char *path, const char *quoted,
 			   "%s cannot be read: %s", quoted, strerror(errno));
 }
 
+/* The first page of its list says whether it is there and may be read. */
+static void look_at_bucket(struct doctor *d, const struct source_config *config, const char *quoted)
+{
+	const struct source_folder_options options = {.recursive = config->recursive,
+						      .choice = sources_choice(&config->options)};
+	struct error err = ERROR_INIT;
+	struct source *source = NULL;
+	struct source_entry entry;
+	int r = source_open(config->path, &options, &source, &err);
+
+	if (r == 0)
+		r = source_next(source, &entry, &err);
+	if (r < 0)
+		doctor_say(d, DOCTOR_BAD, "source", "mend the keys, the region or the endpoint",
+			   "%s", err.message);
+	else if (r == SOURCE_END)
+		doctor_say(d, DOCTOR_WARNING, "source", "look at its prefix", "%s has no image",
+			   quoted);
+	else
+		doctor_say(d, DOCTOR_GOOD, "source", NULL, "%s can be listed", quoted);
+	source_close(source);
+}
+
 /* The folders of it that are to be watched. */
 static size_t look_at_source(struct doctor *d, const struct source_config *source)
 {
@@ -247,6 +270,10 @@ static size_t look_at_source(struct doctor *d, const struct source_config *sourc
 	bool watched = source->watch != SOURCE_WATCH_OFF && source->watch != SOURCE_WATCH_POLL;
 
 	text_quote(source->path, quoted);
+	if (source_path_is_url(source->path)) {
+		look_at_bucket(d, source, quoted);
+		return 0;
+	}
 	if (stat(source->path, &st) < 0) {
 		doctor_say(d, DOCTOR_BAD, "source", "mount the disk, or mend the path", "%s: %s",
 			   quoted, strerror(errno));

@@ -107,7 +107,7 @@ static const char *look_at(const struct intake_folder *f, struct stat *st)
 
 static int learn_number(struct intake *in, struct intake_folder *f, struct error *err)
 {
-	cleanup_free char *path = realpath(f->path, NULL);
+	cleanup_free char *path = sources_real_path(f->path);
 	struct sources_numbers numbers = {.numbers = &f->number, .root = f->source.manifest.root};
 
 	if (!path)
@@ -128,7 +128,7 @@ static void listen_to(struct intake *in, struct intake_folder *f)
 	bool again = f->watch_failed;
 
 	f->watch_failed = false;
-	if (f->archive)
+	if (f->archive || source_path_is_url(f->path))
 		return;
 	if (f->source.watch != INTAKE_AUTO && f->source.watch != INTAKE_INOTIFY)
 		return;
@@ -211,7 +211,8 @@ static bool is_bare(const struct intake *in, const struct intake_folder *f, cons
 static void look(struct intake *in, struct intake_folder *f)
 {
 	struct stat st = {0};
-	const char *why = look_at(f, &st);
+	/* Whether a bucket is there only a scan can tell. */
+	const char *why = source_path_is_url(f->path) ? NULL : look_at(f, &st);
 
 	if (!why && is_bare(in, f, &st))
 		why = "it is empty and on another device than before, as if not mounted";

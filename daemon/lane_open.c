@@ -272,7 +272,7 @@ static int rebuild_lost(struct lane *l, struct error *err)
 
 	for (size_t i = 0; i < c->n_sources; i++) {
 		struct shard_rows_root *root = &roots[options.n_roots];
-		cleanup_free char *path = realpath(c->sources[i].path, NULL);
+		cleanup_free char *path = sources_real_path(c->sources[i].path);
 		struct sources_numbers numbers = {.numbers = &root->number,
 						  .root = c->sources[i].options.root};
 

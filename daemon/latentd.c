@@ -11,6 +11,7 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "source/source_path.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -71,7 +72,8 @@ static void print_checked(const struct daemon_config *c)
 		const struct dataset_config *d = &c->datasets[i];
 
 		for (size_t k = 0; k < d->n_sources; k++) {
-			if (!file_exists(d->sources[k].path))
+			if (!source_path_is_url(d->sources[k].path) &&
+			    !file_exists(d->sources[k].path))
 				printf("%s:%zu:%zu: the folder %s is not there: dataset %s would "
 				       "wait for it\n",
 				       c->file, d->sources[k].place.line,

@@ -39,7 +39,7 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, 
 		if (source_open(paths[i], &options, &s->roots[i].source, err) < 0)
 			return -1;
 		s->n++;
-		s->paths[i] = realpath(paths[i], NULL);
+		s->paths[i] = sources_real_path(paths[i]);
 		if (!s->paths[i])
 			return error_sys(err, "%s", paths[i]);
 		for (size_t k = 0; k < i; k++) {

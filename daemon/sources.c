@@ -53,8 +53,9 @@ static bool path_is_there(json_t *folder)
 static bool is_moved(json_t *known, json_t *asked)
 {
 	bool born = json_integer_value(json_object_get(asked, "born_ns")) != 0;
+	bool here = json_integer_value(json_object_get(asked, "inode")) != 0;
 
-	return same_field(known, asked, "inode") && same_field(known, asked, "born_ns") &&
+	return here && same_field(known, asked, "inode") && same_field(known, asked, "born_ns") &&
 	       (born || same_field(known, asked, "device")) && !path_is_there(known);
 }
 
@@ -75,6 +76,17 @@ static const char *find_number(json_t *known, json_t *asked)
 			return number;
 	}
 	return NULL;
+}
+
+char *sources_real_path(const char *path)
+{
+	size_t n = strlen(path);
+
+	if (!source_path_is_url(path))
+		return realpath(path, NULL);
+	while (path[n - 1] == '/')
+		n--;
+	return xasprintf("%.*s", (int)n, path);
 }
 
 static uint32_t next_number(json_t *known)

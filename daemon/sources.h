@@ -37,6 +37,10 @@ int sources_number(const char *state, const char *dataset, char *const *paths, s
 		   struct sources_numbers *out, struct error *err);
 
 enum source_links sources_links(enum followed_symlinks symlinks);
+
+/* By which it is remembered: without links, of a bucket as it is written. To be freed; NULL with errno: it is not there. */
+char *sources_real_path(const char *path);
+
 /* Which files of a folder or an archive count; refers to @options. */
 struct source_choice sources_choice(const struct source_options *options);
 /* How a manifest is read; of other sources nothing is used. */

@@ -8,6 +8,7 @@ foreach(name
 	manifests
 	urls
 	remote_lists
+	buckets
 	bad_input
 	bad_output
 	kill

@@ -141,18 +141,24 @@ static const char **lines_of(struct buffer *text)
 	return lines;
 }
 
+/* Of one that is signed also the URL. */
 static int make_headers(struct download_task *t, struct error *err)
 {
 	struct download *d = t->d;
+	char *url = NULL;
 
 	buffer_reset(&t->header_text);
+	if (d->sign && d->sign(d, &url, &t->header_text, err) < 0)
+		return -1;
+	if (d->sign) {
+		free(t->encoded);
+		t->encoded = url;
+	}
 	if (d->etag)
 		buffer_appendf(&t->header_text, "If-None-Match: %s\n", d->etag);
 	if (d->modified)
 		buffer_appendf(&t->header_text, "If-Modified-Since: %s\n", d->modified);
-	if (t->url)
-		return 0;
-	return d->headers ? d->headers(d, &t->header_text, err) : 0;
+	return 0;
 }
 
 static void fly(struct download_pool *p, struct download_task *t)
@@ -255,8 +261,14 @@ static void turn_all(struct download_pool *p)
 /* Into the line of its server. */
 void download_queue_up(struct download_pool *p, struct download_task *t, int64_t now)
 {
-	cleanup_free char *origin = http_url_origin(download_url(t));
+	cleanup_free char *origin = NULL;
 
+	if (t->d->sign && !t->encoded && make_headers(t, &t->d->err) < 0) {
+		t->d->retry_ms = DOWNLOAD_PUT_OFF_MS;
+		download_end(p, t);
+		return;
+	}
+	origin = http_url_origin(download_url(t));
 	if (!origin) {
 		download_end_bad(p, t, "bad_url", "not a URL of http or https");
 		return;

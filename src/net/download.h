@@ -17,9 +17,9 @@
  * Whose fault. ERR_DATA is about this file: `not_found` (404, 410), `forbidden` (401, 402, 403, 451), `bad_status` (another 4xx),
  * `too_large`, `redirect` (more than DOWNLOAD_REDIRECTS, from https to http, to no URL), `not_public`, `bad_url`, and
  * `unreachable` where it failed DOWNLOAD_TRIES times while its server answered others. ERR_TRANSIENT is about the server, the network
- * or us, and ERR_CONFIG about an account (@account).
+ * or us. Of a server that wants to know who asks, @sign and @judge say more.
  *
- * Redirects are followed, to other servers too, but without the headers that @headers made. Bodies lie in memory
+ * Redirects are followed, to other servers too, but for requests that are signed. Bodies lie in memory
  * (memfd), at most as many as were started: whoever starts them bounds that.
  */
 #ifndef LATENTD_NET_DOWNLOAD_H
@@ -35,6 +35,13 @@
 
 struct download_pool;
 struct download_task;
+struct http_exchange;
+
+enum download_next {
+	DOWNLOAD_AGAIN, /* another request, at once */
+	DOWNLOAD_LATER, /* as after a failure of the server */
+	DOWNLOAD_OVER,	/* the error is set */
+};
 
 struct download_options {
 	size_t connections;  /* in all; at least 1 */
@@ -58,16 +65,16 @@ struct download {
 	const char *etag, *modified;
 	bool check; /* nothing but that is wanted: no bytes of another file come */
 	/*
-	 * Appends lines "Name: value\n" for a request that is about to be sent, on the pool's thread. NULL: none. ERR_CONFIG and
-	 * ERR_TRANSIENT end the download.
+	 * Both or neither, on the pool's thread. For each request @sign makes *url, to be freed, and appends lines "Name: value\n"; its
+	 * error ends the download. @judge hears of each reply, and says what those mean that have not the file.
 	 */
-	int (*headers)(struct download *d, struct buffer *out, struct error *err);
-	/* The server is one that we have an account with: 401, 403 and redirects are about that, not about the file. */
-	bool account;
+	int (*sign)(struct download *d, char **url, struct buffer *lines, struct error *err);
+	enum download_next (*judge)(struct download *d, const struct http_exchange *x,
+				    struct error *err);
 	bool text; /* the body becomes text, not a descriptor */
 	void (*done)(struct download *d);
 	void *owner;
-	void *arg; /* of headers; not touched */
+	void *arg; /* of sign and judge; not touched */
 
 	/* The result. */
 	struct error err; /* ERR_NONE: it is there */

@@ -21,7 +21,7 @@ static enum endpoint_outcome outcome_of(const struct download_task *t, enum retr
 		return ENDPOINT_UNASKED;
 	if (t->x.result == HTTP_TOO_LARGE || t->x.result == HTTP_NOT_PUBLIC)
 		return ENDPOINT_ALIVE;
-	if (t->x.result == HTTP_REPLY && (t->d->account && t->x.status == 503))
+	if (t->x.result == HTTP_REPLY && t->d->sign && t->x.status == 503)
 		return ENDPOINT_THROTTLES; /* SlowDown */
 	switch (class) {
 	case RETRY_NOT_NEEDED:
@@ -109,23 +109,35 @@ static void follow(struct download_pool *p, struct download_task *t, int64_t now
 	}
 }
 
-/* An answer about the file, or about the account. */
+/* An answer about the file. */
 static void judge_refusal(struct download_pool *p, struct download_task *t)
 {
 	long status = t->x.status;
-	char quoted[TEXT_QUOTE_SIZE];
 
-	if (t->d->account && (status == 401 || status == 403 || status / 100 == 3)) {
-		t->d->retry_ms = DOWNLOAD_PUT_OFF_MS;
-		error_set(&t->d->err, ERR_CONFIG, "%s: status %ld", text_quote(t->d->url, quoted),
-			  status);
-		download_end(p, t);
-	} else if (status == 404 || status == 410) {
+	if (status == 404 || status == 410) {
 		download_end_bad(p, t, "not_found", "status %ld", status);
 	} else if (status == 401 || status == 402 || status == 403 || status == 451) {
 		download_end_bad(p, t, "forbidden", "status %ld", status);
 	} else {
 		download_end_bad(p, t, "bad_status", "status %ld", status);
+	}
+}
+
+/* What a signed request did not give. */
+static void ask_judge(struct download_pool *p, struct download_task *t,
+		      enum endpoint_outcome outcome, int64_t now)
+{
+	switch (t->d->judge(t->d, &t->x, &t->d->err)) {
+	case DOWNLOAD_AGAIN:
+		download_queue_up(p, t, now);
+		break;
+	case DOWNLOAD_LATER:
+		again(p, t, outcome, now);
+		break;
+	case DOWNLOAD_OVER:
+		t->d->retry_ms = DOWNLOAD_PUT_OFF_MS;
+		download_end(p, t);
+		break;
 	}
 }
 
@@ -137,12 +149,18 @@ static bool is_redirect(long status)
 static void judge_reply(struct download_pool *p, struct download_task *t,
 			enum endpoint_outcome outcome, int64_t now)
 {
+	struct error ignored = ERROR_INIT;
+
 	if (t->x.status == 200) {
+		if (t->d->judge)
+			t->d->judge(t->d, &t->x, &ignored);
 		download_end(p, t);
 	} else if (t->x.status == 304 && (t->d->etag || t->d->modified)) {
 		t->d->unchanged = true;
 		download_end(p, t);
-	} else if (is_redirect(t->x.status) && !t->d->account) {
+	} else if (t->d->judge) {
+		ask_judge(p, t, outcome, now);
+	} else if (is_redirect(t->x.status)) {
 		follow(p, t, now);
 	} else if (outcome == ENDPOINT_ALIVE || outcome == ENDPOINT_GOOD) {
 		judge_refusal(p, t);

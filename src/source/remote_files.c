@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "net/http_url.h"
+#include "net/s3_request.h"
 #include "source/source_path.h"
 
 #include <pthread.h>
@@ -15,10 +16,13 @@ enum { CONNECTIONS = 32, PER_HOST = 4, START_SIZE = 256 };
 
 #define BYTES_MAX ((uint64_t)256 << 20)
 
+enum { WEB, STORE, POOLS };
+
 struct remote_files {
 	struct download_options options;
-	pthread_mutex_t lock; /* several threads may want the pool first */
-	struct download_pool *pool;
+	pthread_mutex_t lock; /* several threads may want a pool first */
+	struct download_pool *pools[POOLS];
+	struct remote_s3 *s3;
 	int64_t recheck_ms;
 	struct remote_known *known; /* NULL: nothing is remembered */
 };
@@ -27,16 +31,28 @@ struct remote_files {
 struct remote_order {
 	struct download download;
 	struct remote_files *files;
+	struct remote_object object;
 	char *url;
 	struct source_order *order;
 };
 
+static bool names_object(const char *url)
+{
+	cleanup_free char *bucket = NULL;
+	cleanup_free char *key = NULL;
+	struct error ignored = ERROR_INIT;
+
+	return s3_url_parse(url, &bucket, &key, &ignored) == 0 && *key;
+}
+
 const char *remote_url_wrong(const char *url)
 {
 	if (!source_path_is_url(url))
-		return "it is no URL of http or https";
+		return "it is no URL of http, https or s3";
 	if (strlen(url) > REMOTE_URL_MAX)
 		return "its URL is too long";
+	if (s3_is_url(url))
+		return names_object(url) ? NULL : "it is no s3://BUCKET/KEY";
 	return http_url_is_valid(url) ? NULL : "its URL is not whole, or has a user in it";
 }
 
@@ -53,6 +69,7 @@ struct remote_files *remote_files_new(const struct source_folder_options *option
 	    .only_public = !remote->private_hosts,
 	    .stop = options->stop,
 	    .stop_arg = options->stop_arg};
+	f->s3 = remote_s3_new();
 	f->recheck_ms = remote->recheck_ms;
 	pthread_mutex_init(&f->lock, NULL);
 	return f;
@@ -77,7 +94,9 @@ void remote_files_close(struct remote_files *f)
 {
 	if (!f)
 		return;
-	download_pool_close(f->pool);
+	for (size_t i = 0; i < POOLS; i++)
+		download_pool_close(f->pools[i]);
+	remote_s3_free(f->s3);
 	remote_known_close(f->known);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
@@ -88,19 +107,32 @@ size_t remote_files_ahead(const struct remote_files *f)
 	return f->options.connections;
 }
 
-static struct download_pool *pool_of(struct remote_files *f, struct error *err)
+/* Where a bucket is, the environment says, and no list: private addresses are as good as others there. */
+static struct download_pool *pool_of(struct remote_files *f, const char *url, struct error *err)
 {
+	struct download_options options = f->options;
+	int which = s3_is_url(url) ? STORE : WEB;
+
+	options.only_public = options.only_public && which == WEB;
 	pthread_mutex_lock(&f->lock);
-	if (!f->pool)
-		download_pool_open(&f->options, &f->pool, err);
+	if (!f->pools[which])
+		download_pool_open(&options, &f->pools[which], err);
 	pthread_mutex_unlock(&f->lock);
-	return f->pool;
+	return f->pools[which];
 }
 
-static void make(struct download *d, const struct remote_file *file)
+/* *object, which is released when the download is done, is what of it is in a bucket. */
+static int make(struct remote_files *f, const char *url, struct remote_object *object,
+		struct download *d, struct error *err)
 {
-	*d = (struct download){
-	    .url = file->url, .headers = file->headers, .account = file->account, .fd = -1};
+	*d = (struct download){.url = url, .fd = -1};
+	*object = (struct remote_object)REMOTE_OBJECT_INIT;
+	if (!s3_is_url(url))
+		return 0;
+	d->sign = remote_s3_sign;
+	d->judge = remote_s3_judge;
+	d->arg = object;
+	return remote_s3_init(f->s3, url, object, err);
 }
 
 /* Servers send pages for images that are gone, with status 200. The decoders would call it no image. */
@@ -186,6 +218,7 @@ static void on_checked(struct download *d)
 		remote_known_put(f->known, c->url, &c->fact);
 	}
 	download_release(d);
+	remote_s3_release(&c->object);
 	free(c->url);
 	c->done(c);
 }
@@ -201,17 +234,17 @@ bool remote_files_check(struct remote_files *f, const char *url, struct remote_c
 	    !(c->fact.etag[0] || c->fact.modified[0]))
 		return false;
 	age = clock_wall_ms() - c->fact.checked_at;
-	pool = age >= 0 && age < f->recheck_ms ? NULL : pool_of(f, &ignored);
-	if (!pool)
+	pool = age >= 0 && age < f->recheck_ms ? NULL : pool_of(f, url, &ignored);
+	if (!pool || make(f, url, &c->object, &c->download, &ignored) < 0)
 		return false;
 	c->files = f;
 	c->url = xstrdup(url);
-	c->download = (struct download){.url = c->url,
-					.etag = c->fact.etag[0] ? c->fact.etag : NULL,
-					.modified = c->fact.modified[0] ? c->fact.modified : NULL,
-					.check = true,
-					.done = on_checked,
-					.owner = c};
+	c->download.url = c->url;
+	c->download.etag = c->fact.etag[0] ? c->fact.etag : NULL;
+	c->download.modified = c->fact.modified[0] ? c->fact.modified : NULL;
+	c->download.check = true;
+	c->download.done = on_checked;
+	c->download.owner = c;
 	download_start(pool, &c->download);
 	return true;
 }
@@ -240,18 +273,26 @@ static int take(struct remote_files *f, struct download *d, struct error *err)
 	return fd;
 }
 
-int remote_files_open(struct remote_files *f, const struct remote_file *file, struct error *err)
+int remote_files_open(struct remote_files *f, const char *url, struct error *err)
 {
-	struct download_pool *pool = pool_of(f, err);
+	struct download_pool *pool = pool_of(f, url, err);
+	struct remote_object object;
 	struct error ignored = ERROR_INIT;
 	struct download d;
+	int fd;
 
-	if (!pool)
+	if (!pool || make(f, url, &object, &d, err) < 0)
 		return -1;
-	make(&d, file);
-	d.arg = file->owner;
 	download_wait(pool, &d, &ignored); /* take() says so */
-	return take(f, &d, err);
+	fd = take(f, &d, err);
+	remote_s3_release(&object);
+	return fd;
+}
+
+/* Wrong keys, region or clock are no fault of a file. */
+static int64_t put_off_ms(const struct error *err, const struct download *d)
+{
+	return err->code == ERR_TRANSIENT || err->code == ERR_CONFIG ? d->retry_ms : 0;
 }
 
 static void on_done(struct download *d)
@@ -260,16 +301,16 @@ static void on_done(struct download *d)
 	struct source_order *order = o->order;
 
 	order->fd = take(o->files, d, &order->err);
-	order->put_off_ms = order->err.code == ERR_TRANSIENT ? d->retry_ms : 0;
+	order->put_off_ms = put_off_ms(&order->err, d);
+	remote_s3_release(&o->object);
 	free(o->url);
 	free(o);
 	order->done(order);
 }
 
-void remote_files_open_later(struct remote_files *f, const struct remote_file *file,
-			     struct source_order *order)
+void remote_files_open_later(struct remote_files *f, const char *url, struct source_order *order)
 {
-	struct download_pool *pool = pool_of(f, &order->err);
+	struct download_pool *pool = pool_of(f, url, &order->err);
 	struct remote_order *o;
 
 	if (!pool) {
@@ -277,13 +318,16 @@ void remote_files_open_later(struct remote_files *f, const struct remote_file *f
 		return;
 	}
 	o = xcalloc(1, sizeof(*o));
-	o->url = xstrdup(file->url);
 	o->order = order;
 	o->files = f;
-	make(&o->download, file);
-	o->download.url = o->url;
+	o->url = xstrdup(url);
+	if (make(f, o->url, &o->object, &o->download, &order->err) < 0) {
+		free(o->url);
+		free(o);
+		order->done(order);
+		return;
+	}
 	o->download.done = on_done;
 	o->download.owner = o;
-	o->download.arg = file->owner;
 	download_start(pool, &o->download);
 }

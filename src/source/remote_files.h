@@ -1,9 +1,9 @@
 /*
- * Private to src/source: files on web servers, as sources hand them out. The pool is opened when the first is wanted.
+ * Private to src/source: files on web servers and in buckets, as sources hand them out. The pool is opened when the first is wanted.
  *
  *	struct remote_files *f = remote_files_new(&options)
- *	fd = remote_files_open(f, &wanted, err)                  waits
- *	remote_files_open_later(f, &wanted, order)               order->done is called
+ *	fd = remote_files_open(f, url, err)                      waits
+ *	remote_files_open_later(f, url, order)                   order->done is called
  *	remote_files_close(f)
  *
  * Where it is to notice that files change (recheck_ms), it remembers what servers said of them; remote_window.h asks.
@@ -13,20 +13,12 @@
 
 #include "net/download.h"
 #include "source/remote_known.h"
+#include "source/remote_s3.h"
 #include "source/source.h"
 
 #define REMOTE_URL_MAX 8192
 
 struct remote_files;
-
-/* What is fetched. */
-struct remote_file {
-	const char *url;
-	/* As in struct download; @owner is its download.arg. */
-	int (*headers)(struct download *d, struct buffer *out, struct error *err);
-	bool account;
-	void *owner;
-};
 
 /* NULL, or why @url cannot be one: its scheme, a user in it, its length. */
 const char *remote_url_wrong(const char *url);
@@ -40,10 +32,9 @@ void remote_files_keep(struct remote_files *f, const char *folder);
 void remote_files_describe(struct remote_files *f, const char *url, struct source_entry *entry);
 /* So many are fetched at once. */
 size_t remote_files_ahead(const struct remote_files *f);
-/* ERR_DATA as download.h, and `web_page`: what came is HTML or XML. */
-int remote_files_open(struct remote_files *f, const struct remote_file *file, struct error *err);
-void remote_files_open_later(struct remote_files *f, const struct remote_file *file,
-			     struct source_order *order);
+/* Errors as download.h, of s3:// as remote_s3.h; and `web_page`: what came is HTML or XML. */
+int remote_files_open(struct remote_files *f, const char *url, struct error *err);
+void remote_files_open_later(struct remote_files *f, const char *url, struct source_order *order);
 
 /* Whether a file has changed. */
 struct remote_check {
@@ -55,6 +46,7 @@ struct remote_check {
 	struct remote_files *files;
 	char *url;
 	struct remote_fact fact;
+	struct remote_object object;
 	struct download download;
 };
 

@@ -1,6 +1,7 @@
 #include "source/source.h"
 
 #include "base/text.h"
+#include "net/s3_request.h"
 #include "source/source_path.h"
 
 #include <assert.h>
@@ -12,7 +13,7 @@ static int path_check(const struct source *s, const char *path, struct error *er
 {
 	char quoted[TEXT_QUOTE_SIZE];
 
-	if (!source_path_is_inside(path) && !source_is_remote(s, path))
+	if (!source_path_is_inside(path) && !(s->urls && source_path_is_url(path)))
 		return error_data(err, "outside", "%s is not a path inside the source",
 				  text_quote(path, quoted));
 	return 0;
@@ -43,7 +44,7 @@ int source_open_sample(struct source *s, const char *path, struct error *err)
 
 bool source_is_remote(const struct source *s, const char *path)
 {
-	return s->urls && source_path_is_url(path);
+	return s->remote || (s->urls && source_path_is_url(path));
 }
 
 size_t source_ahead(const struct source *s)
@@ -98,8 +99,11 @@ int source_open(const char *path, const struct source_folder_options *options, s
 	bool archive = options->unpack && source_path_is_archive(path);
 	char quoted[TEXT_QUOTE_SIZE];
 	struct stat st;
-	int r = stat(path, &st);
+	int r;
 
+	if (s3_is_url(path))
+		return source_s3_open(path, options, out, err);
+	r = stat(path, &st);
 	if (r < 0 && errno == ENOENT && archive)
 		return error_set(err, ERR_CONFIG, "source %s: there is no such archive",
 				 text_quote(path, quoted));

@@ -67,7 +67,7 @@ struct source_order {
 };
 
 struct source_ops {
-	const char *name; /* "folder", "archive", "manifest", "memory" */
+	const char *name; /* "folder", "archive", "manifest", "urls", "s3", "memory" */
 
 	/*
 	 * The next entry, always in the same order: byte order of the paths; within an archive
@@ -119,6 +119,7 @@ struct source_ops {
 struct source {
 	const struct source_ops *ops;
 	bool urls;    /* its paths may be URLs, which are not inside */
+	bool remote;  /* all of it is elsewhere */
 	size_t ahead; /* source_ahead() */
 };
 
@@ -153,7 +154,7 @@ void source_keep_lists(struct source *s, const char *folder);
 /* NULL is fine. */
 void source_close(struct source *s);
 
-/* The folder, the archive or the manifest @path, whichever it is. ERR_CONFIG: it is none of them, or may not be read. */
+/* The folder, archive, manifest or list @path, or bucket s3://..., whichever it is. ERR_CONFIG: it is none of them, or may not be read. */
 int source_open(const char *path, const struct source_folder_options *options, struct source **out,
 		struct error *err);
 
@@ -262,7 +263,7 @@ int source_manifest_open(const char *path, const struct source_folder_options *o
 /* -- list of URLs ------------------------------------------------------------------------------ */
 
 /*
- * @path NULL: it lists nothing, and opens any URL. Otherwise the files that a list names: a URL of http or https in each line; empty lines and those that begin with '#' are passed over.
+ * @path NULL: it lists nothing, and opens any URL. Otherwise the files that a list names: a URL of http, https or s3 in each line; empty lines and those that begin with '#' are passed over.
  * Their paths are the URLs, their keys come from what follows the scheme, and what their names end in does not matter. A line
  * that is no URL, or one with a user in it, is noted with its number, and counted in options->unread, as is a list that is written
  * anew while it is listed.
@@ -276,6 +277,17 @@ int source_manifest_open(const char *path, const struct source_folder_options *o
  */
 int source_urls_open(const char *path, const struct source_folder_options *options,
 		     struct source **out, struct error *err);
+
+/* -- bucket ------------------------------------------------------------------------------------ */
+
+/*
+ * The images in "s3://BUCKET/PREFIX" of any S3-compatible store, in byte order of their keys, as far as options->choice takes them;
+ * paths are what follows the prefix, which is a folder. Region, endpoint and keys are those of the environment and of AWS's files (net/s3.h).
+ * Files are fetched like those of URLs; an entry's inode says its ETag, so that one that has changed is another. Keys that are no
+ * paths ("a//b") are noted. Archives, captions and metadata: none. Errors of next are those of s3_list().
+ */
+int source_s3_open(const char *url, const struct source_folder_options *options,
+		   struct source **out, struct error *err);
 
 /* -- memory: for tests ------------------------------------------------------------------------- */
 

@@ -499,18 +499,15 @@ static int source_manifest_examine(struct source *base, const char *path,
 static int source_manifest_open_sample(struct source *base, const char *path, struct error *err)
 {
 	struct source_manifest *s = source_manifest_of(base);
-	const struct remote_file file = {.url = path};
 
 	if (source_path_is_url(path))
-		return remote_files_open(s->remote, &file, err);
+		return remote_files_open(s->remote, path, err);
 	return folder_open_file(s->root, s->options.choice.links, path, err);
 }
 
 static void source_manifest_open_later(struct source *base, struct source_order *order)
 {
-	const struct remote_file file = {.url = order->path};
-
-	remote_files_open_later(source_manifest_of(base)->remote, &file, order);
+	remote_files_open_later(source_manifest_of(base)->remote, order->path, order);
 }
 
 static int source_manifest_caption(struct source *base, const char *path, struct buffer *out,

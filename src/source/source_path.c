@@ -1,6 +1,7 @@
 #include "source/source_path.h"
 
 #include "base/checked.h"
+#include "net/s3_request.h"
 #include "source/manifest_record.h"
 
 #include <string.h>
@@ -50,7 +51,8 @@ bool source_path_is_inside(const char *path)
 
 bool source_path_is_url(const char *path)
 {
-	return strncasecmp(path, "http://", 7) == 0 || strncasecmp(path, "https://", 8) == 0;
+	return strncasecmp(path, "http://", 7) == 0 || strncasecmp(path, "https://", 8) == 0 ||
+	       s3_is_url(path);
 }
 
 bool source_path_is_caption(const char *path)

@@ -21,7 +21,7 @@ bool source_path_is_image(const char *path);
 /* Not empty, not absolute, and no part that is empty, "." or "..". */
 bool source_path_is_inside(const char *path);
 
-/* Whether it is no file of a folder but the URL of one that is fetched: http://, https://, in any case. */
+/* Whether it is no file of a folder but the URL of one that is fetched: http://, https://, s3://, in any case. */
 bool source_path_is_url(const char *path);
 
 /* Whether it is the name of an archive: .tar, .tar.gz, .tgz, .zip and so on, in any case. */

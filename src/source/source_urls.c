@@ -198,16 +198,12 @@ static int source_urls_examine(struct source *s, const char *path, struct source
 
 static int source_urls_open_sample(struct source *s, const char *path, struct error *err)
 {
-	const struct remote_file file = {.url = path};
-
-	return remote_files_open(((struct source_urls *)s)->files, &file, err);
+	return remote_files_open(((struct source_urls *)s)->files, path, err);
 }
 
 static void source_urls_open_later(struct source *s, struct source_order *order)
 {
-	const struct remote_file file = {.url = order->path};
-
-	remote_files_open_later(((struct source_urls *)s)->files, &file, order);
+	remote_files_open_later(((struct source_urls *)s)->files, order->path, order);
 }
 
 static int source_urls_caption(struct source *s, const char *path, struct buffer *out,

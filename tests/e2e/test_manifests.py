@@ -90,7 +90,7 @@ def paths_are_below_the_root_and_columns_are_what_the_options_say(ws):
         {"f": os.path.join(ws.src, paths[1]), "t": None},
         {"f": "../outside.jpg"},
         {"f": outside},
-        {"f": "s3://bucket/a.jpg"},
+        {"f": "gs://bucket/a.jpg"},
         {"path": paths[2]},
         {"f": paths[3], "t": ["no", "text"]},
     ]
@@ -101,7 +101,7 @@ def paths_are_below_the_root_and_columns_are_what_the_options_say(ws):
     for line, why in {
         3: "leads out of the root",
         4: "is not below the root",
-        5: "no URL of http or https",
+        5: "no URL of http, https or s3",
         6: "has no path",
         7: "its caption is no text",
     }.items():

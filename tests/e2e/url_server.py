@@ -24,10 +24,7 @@ class Server:
                 path = self.path.split("?")[0].lstrip("/")
                 with outer.lock:
                     outer.asked.append((path, self.headers["User-Agent"]))
-                if path in outer.ways:
-                    outer.ways[path](self)
-                else:
-                    self.say_file(path)
+                outer.answer(self)
 
             def say_file(self, path):
                 tag, date = outer.tags.get(path), outer.dates.get(path)
@@ -63,6 +60,13 @@ class Server:
         self.httpd.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.httpd.server_port}/"
         threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
+
+    def answer(self, h):
+        path = h.path.split("?")[0].lstrip("/")
+        if path in self.ways:
+            self.ways[path](h)
+        else:
+            h.say_file(path)
 
     def count(self, path):
         with self.lock:

@@ -379,10 +379,11 @@ static void what_is_missing_is_named(void **state)
 	    "datasets:\n- name: a\n",
 	    "/f:2:3: source is missing: where the images are: a folder, an archive, a manifest, "
 	    "or a list of them");
-	assert_refused("datasets:\n- name: a\n  source: {recursive: true}\n",
-		       "/f:3:11: path is missing: folder of images, archive "
-		       "(.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z), manifest "
-		       "(.jsonl, .csv, .tsv, .json) or list of URLs (.urls)");
+	assert_refused(
+	    "datasets:\n- name: a\n  source: {recursive: true}\n",
+	    "/f:3:11: path is missing: folder of images, archive "
+	    "(.tar, .tar.gz, .tar.zst, .tar.xz, .zip, .7z), manifest "
+	    "(.jsonl, .csv, .tsv, .json), list of URLs (.urls) or bucket (s3://BUCKET/PREFIX)");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n",
 		       "/f:2:3: output is missing: where the shards go, and how they look");
 	assert_refused("datasets:\n- name: a\n  source: {path: /a}\n  output: {path: /o}\n",

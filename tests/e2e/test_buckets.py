@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Images in S3 buckets: as a source, in lists and manifests, whole, changed, damaged and refused, and under the daemon."""
+
+import json
+import os
+
+from daemon_rig import Daemon
+from harness import QUARANTINED, equal, run_tests, same_members, test
+from reference import read_dataset
+from s3_server import BUCKET, S3Server
+
+
+def contents(ws):
+    return {s.path: s.record["content_xxh3_128"] for s in read_dataset(ws.dataset)}
+
+
+def reasons(ws):
+    return {path.decode(): reason for path, reason in ws.failed().items()}
+
+
+def bucket(ws):
+    server = S3Server(ws.src)
+    ws.environment.update(server.environment)
+    return server
+
+
+@test
+def a_bucket_gives_the_samples_of_a_folder(ws):
+    paths = ws.small_pictures(8)
+    ws.write("0/note.txt", b"no image")
+    ws.write(".hidden.jpg", b"x")
+    with bucket(ws) as server:
+        where = f"s3://{BUCKET}"
+        plan = ws.latentctl("plan", where, "--resolution", "128")
+        assert "8 images are elsewhere" in plan.err, plan.err
+        ws.encode(src=[where])
+        found = contents(ws)
+        same_members(found, paths, "samples")
+        asked = len(server.asked)
+        ws.encode(src=[where + "/"])
+        assert all(path.rstrip("/") == BUCKET for path, _ in server.asked[asked:]), "an object was asked for again"
+        ws.name = "folder"
+        ws.encode()
+        equal(contents(ws), found, "contents")
+        ws.name = "part"
+        ws.encode("--include", "0001*", src=[where + "/1"])
+        equal(contents(ws), {"0001.jpg": found["1/0001.jpg"]}, "samples below a prefix")
+
+
+@test
+def what_changes_in_a_bucket_is_found_by_its_list(ws):
+    paths = ws.small_pictures(5)
+    with bucket(ws) as server:
+        where = f"s3://{BUCKET}"
+        ws.encode(src=[where])
+        before = contents(ws)
+        os.replace(os.path.join(ws.src, paths[0]), os.path.join(ws.src, paths[1]))
+        server.asked.clear()
+        ws.encode("--on-delete", "remove", src=[where])
+        equal(contents(ws), {**{p: before[p] for p in paths[2:]}, paths[1]: before[paths[0]]}, "samples")
+
+
+@test
+def objects_in_lists_and_manifests_are_signed_for(ws):
+    paths = ws.small_pictures(4)
+    with bucket(ws) as server:
+        urls = [f"s3://{BUCKET}/{p}" for p in paths]
+        listed = ws.write("a.urls", "\n".join([*urls[:2], f"s3://{BUCKET}/none.jpg", "s3://other/a.jpg", f"s3://{BUCKET}"]).encode(), ws.root)
+        result = ws.encode(src=[listed], code=QUARANTINED)
+        assert "line 5 is passed over" in result.err, result.err
+        same_members(contents(ws), urls[:2], "samples of a list")
+        equal(reasons(ws), {f"s3://{BUCKET}/none.jpg": "not_found", "s3://other/a.jpg": "not_found"}, "reasons")
+        ws.name = "manifest"
+        rows = [{"path": urls[2], "caption": "two"}, {"path": paths[3], "caption": "three"}]
+        ws.encode(src=[ws.write("a.jsonl", "\n".join(map(json.dumps, rows)).encode())])
+        captions = {s.path: s.record["caption"] for s in read_dataset(ws.dataset)}
+        equal(captions, {urls[2]: "two", paths[3]: "three"}, "captions")
+        assert server.statuses and all(status != 403 for _, status in server.statuses), server.statuses
+
+
+@test
+def each_object_has_its_own_fate(ws):
+    paths = ws.small_pictures(3)
+    whole = open(os.path.join(ws.src, paths[0]), "rb").read()
+    answers = iter([503, 500])
+    with bucket(ws) as server:
+        server.ways = {
+            "2/denied.jpg": lambda h: server.fault(h, 403, "AccessDenied"),
+            "2/gone.jpg": lambda h: server.fault(h, 404, "NoSuchKey"),
+            "2/cut.jpg": lambda h: h.say(200, whole[:2000]),
+            "2/slow.jpg": lambda h: server.fault(h, next(answers), "SlowDown") if server.count(f"{BUCKET}/2/slow.jpg") < 3 else h.say(200, whole),
+        }
+        ws.encode(src=[f"s3://{BUCKET}"], code=QUARANTINED)
+        same_members(contents(ws), [*paths, "2/slow.jpg"], "samples")
+        found = reasons(ws)
+        equal(found.pop("2/cut.jpg") in ("truncated", "corrupt"), True, "a cut object is damaged")
+        equal(found, {"2/denied.jpg": "forbidden", "2/gone.jpg": "not_found"}, "reasons")
+
+
+@test
+def a_bucket_that_cannot_be_listed_says_why_and_deletes_nothing(ws):
+    paths = ws.small_pictures(3)
+    with bucket(ws):
+        where = f"s3://{BUCKET}"
+        ws.encode(src=[where])
+        for change, why in (
+            ({"AWS_SECRET_ACCESS_KEY": "another"}, "credentials are wrong"),
+            ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no S3 credentials"),
+        ):
+            kept = dict(ws.environment)
+            ws.environment.update(change)
+            result = ws.encode("--on-delete", "remove", src=[where], code=None)
+            ws.environment.clear()
+            ws.environment.update(kept)
+            assert result.code != 0 and why in result.err, (why, result.err)
+            assert "another" not in result.err, result.err
+        result = ws.encode("--on-delete", "remove", src=["s3://nowhere"], code=None)
+        assert result.code != 0 and "does not exist" in result.err, result.err
+        assert ws.encode(src=["s3://"], code=None).code != 0
+        same_members(contents(ws), paths, "samples")
+
+
+@test
+def a_daemon_takes_what_is_added_to_a_bucket(ws):
+    paths = ws.small_pictures(4)
+    kept = {p: open(os.path.join(ws.src, p), "rb").read() for p in paths[2:]}
+    for path in kept:
+        os.remove(os.path.join(ws.src, path))
+    with bucket(ws):
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src)["source"] = {"path": f"s3://{BUCKET}", "rescan": "1s"}
+        daemon.start(env=ws.environment)
+        daemon.wait_for("photos", finished=2)
+        for path, data in kept.items():
+            ws.write(path + ".new", data)
+            os.rename(os.path.join(ws.src, path + ".new"), os.path.join(ws.src, path))
+        daemon.wait_for("photos", finished=4)
+        daemon.drain("photos")
+        daemon.stop()
+        ws.name = "photos"
+        same_members(contents(ws), paths, "samples")
+
+
+run_tests()
