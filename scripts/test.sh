@@ -67,12 +67,13 @@ count_ctest() # NAME FOLDER LOG
 		"$folder/Testing/Temporary/LastTest.log" | sort -u)
 }
 
+# Two more than there are cores: tests of what a daemon does after a while wait for most of their time.
 run_ctest() # NAME FOLDER CTEST-OPTION...
 {
 	local name=$1 folder=$2 log=$2/ctest.log
 	shift 2
 	step "$name: tests"
-	"${under[@]}" ctest --test-dir "$folder" -j "$JOBS" --output-on-failure --no-tests=error "$@" </dev/null 2>&1 |
+	"${under[@]}" ctest --test-dir "$folder" -j "$((JOBS + 2))" --output-on-failure --no-tests=error "$@" </dev/null 2>&1 |
 		tee "$log" || true
 	count_ctest "$name" "$folder" "$log"
 }
@@ -87,7 +88,10 @@ test_release()
 	fi
 	[ -e "$BUILDS/ci-release/src/encoder/cuda/latentd-cuda.so" ] ||
 		skip 'the CUDA plugin' 'there is no CUDA toolkit with cuDNN 9 here'
+	# A dose of what scripts/test.sh --long does in full.
+	export LATENTD_CRASH_SECONDS=6 LATENTD_MODEL_SECONDS=20
 	run_ctest release "$BUILDS/ci-release"
+	unset LATENTD_CRASH_SECONDS LATENTD_MODEL_SECONDS
 }
 
 # The engine as it is taken to a machine with a GPU, for one kind of them; what its test program can do without one.
@@ -129,7 +133,7 @@ test_asan()
 	export ASAN_OPTIONS=detect_leaks=$leaks:detect_stack_use_after_return=1:strict_string_checks=1
 	export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 	# Less of what the release build has just done for minutes.
-	export LATENTD_CRASH_SECONDS=5 LATENTD_TEST_KILLS=40
+	export LATENTD_CRASH_SECONDS=4 LATENTD_TEST_KILLS=40
 	run_ctest ASan+UBSan "$BUILDS/ci-asan"
 	unset ASAN_OPTIONS UBSAN_OPTIONS LATENTD_CRASH_SECONDS LATENTD_TEST_KILLS
 }
@@ -190,15 +194,32 @@ fuzz_one() # TARGET SECONDS
 	local seeds=$ROOT/tests/fuzz/corpus/$1
 	mkdir -p "$found"
 	[ -d "$seeds" ] || seeds=
-	printf '%s: ' "$target"
 	# shellcheck disable=SC2086 # seeds may be none
-	if ASAN_OPTIONS=detect_leaks=$leaks quietly "$BUILDS/ci-fuzz/tests/$target" -max_total_time="$seconds" -timeout=20 \
-		-rss_limit_mb=3072 -artifact_prefix="$BUILDS/ci-fuzz/$target-" "$found" $seeds; then
-		printf 'nothing found in %s s\n' "$seconds"
-		pass
-	else
-		fail "$target: the input is $BUILDS/ci-fuzz/$target-*"
-	fi
+	ASAN_OPTIONS=detect_leaks=$leaks quietly "$BUILDS/ci-fuzz/tests/$target" -max_total_time="$seconds" -timeout=20 \
+		-rss_limit_mb=3072 -artifact_prefix="$BUILDS/ci-fuzz/$target-" "$found" $seeds
+}
+
+# As many at once as there are cores.
+fuzz_all() # SECONDS TARGET...
+{
+	local seconds=$1 target running i
+	shift
+	while [ $# -gt 0 ]; do
+		running=()
+		for target in "${@:1:JOBS}"; do
+			fuzz_one "$target" "$seconds" &
+			running+=($!)
+		done
+		for i in "${!running[@]}"; do
+			if wait "${running[i]}"; then
+				printf '%s: nothing found in %s s\n' "$1" "$seconds"
+				pass
+			else
+				fail "$1: the input is $BUILDS/ci-fuzz/$1-*"
+			fi
+			shift
+		done
+	done
 }
 
 test_fuzz() # SECONDS
@@ -219,9 +240,7 @@ test_fuzz() # SECONDS
 		return
 	fi
 	step "fuzzing: $1 s each"
-	for source in "${targets[@]}"; do
-		fuzz_one "$source" "$1"
-	done
+	fuzz_all "$1" "${targets[@]}"
 }
 
 # add_closing_line NAME LOG: sums up a run whose last line is 'N passed, N failed, N skipped'.

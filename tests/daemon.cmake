@@ -53,6 +53,7 @@ endforeach()
 add_library(intake_rig STATIC component/intake_rig.c)
 target_link_libraries(intake_rig PUBLIC latentd_testing latentd_daemon)
 add_cmocka_test(NAME test_intake SOURCES component/test_intake.c LIBS intake_rig LABELS tsan)
+set_property(TEST test_intake PROPERTY COST 55) # it waits for files to settle
 target_link_options(test_intake PRIVATE -Wl,--wrap=inotify_add_watch)
 
 add_fuzz_target(NAME fuzz_decode_protocol SOURCES fuzz/fuzz_decode_protocol.c LIBS latentd_daemon)
