@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-static void part_steps(enum latentd_cuda_part part, struct gpu_steps *steps)
+static void list_steps(enum latentd_cuda_part part, struct gpu_steps *steps,
+		       void (*list)(const struct latentd_cuda_config *config,
+				    struct gpu_steps *out))
 {
 	const struct latentd_cuda_config sd = {.part = part,
 					       .blocks = 4,
@@ -17,7 +19,12 @@ static void part_steps(enum latentd_cuda_part part, struct gpu_steps *steps)
 					       .quant_conv = 1,
 					       .attention = 1};
 
-	gpu_steps_list(&sd, steps);
+	list(&sd, steps);
+}
+
+static void part_steps(enum latentd_cuda_part part, struct gpu_steps *steps)
+{
+	list_steps(part, steps, gpu_steps_list);
 }
 
 static void sd_steps(struct gpu_steps *steps)
@@ -74,6 +81,25 @@ static void what_follows_takes_the_place_of_what_is_over(void **state)
 	assert_int_equal(items[0].offset, items[2].offset);
 }
 
+static void
+what_lies_over_another_begins_where_that_does_and_nothing_else_is_in_its_way(void **state)
+{
+	struct gpu_arena_item items[] = {
+	    {.bytes = 4096, .first = 0, .last = 3},
+	    {.bytes = 8192, .first = 4, .last = 5}, /* larger: it has the first place */
+	    {.bytes = 1024, .first = 3, .last = 5, .over = &items[0]},
+	    {.bytes = 2048, .first = 4, .last = 6},
+	};
+	size_t size = gpu_arena_plan(items, ARRAY_SIZE(items));
+
+	(void)state;
+	assert_int_equal(items[2].offset, items[0].offset);
+	assert_false(overlap(&items[2], &items[1]));
+	assert_false(overlap(&items[2], &items[3]));
+	assert_false(overlap(&items[1], &items[3]));
+	assert_true(size >= items[0].offset + 4096);
+}
+
 static void sizes_that_overflow_have_no_place(void **state)
 {
 	struct gpu_arena_item items[] = {{.bytes = SIZE_MAX / 2, .first = 0, .last = 1},
@@ -81,6 +107,11 @@ static void sizes_that_overflow_have_no_place(void **state)
 
 	(void)state;
 	assert_true(gpu_arena_plan(items, 2) == SIZE_MAX);
+}
+
+static bool within(void *arg, const struct gpu_plan *plan)
+{
+	return plan->arena <= *(size_t *)arg;
 }
 
 /* The unit: a full-size map of 128 channels. Reference: three of them whole, two and a band in bands. */
@@ -115,6 +146,49 @@ static void a_decode_takes_six_maps_whole_and_four_in_bands(void **state)
 	part_steps(LATENTD_CUDA_DECODER, steps);
 	assert_true(units(steps, 2048, 0) < 6.4);
 	assert_true(units(steps, 2048, 16 << 20) < 4.3);
+	free(steps);
+}
+
+/*
+ * 2048x2048 in 1.3 GB: the arena, 69 MB of parameters and the least workspace, 34 MB. A map of that size is 1,074 MB, and the
+ * first convolution has its pixels beside it.
+ */
+static void a_lean_encode_of_2048_takes_one_map_and_fits_into_1300_mb(void **state)
+{
+	struct gpu_steps *steps = xcalloc(1, sizeof(*steps));
+	const struct gpu_shape shape = {1, 2048, 2048, 2, 2 << 20};
+	static struct gpu_plan plan;
+
+	(void)state;
+	list_steps(LATENTD_CUDA_ENCODER, steps, gpu_steps_lean);
+	gpu_plan_make(steps, &shape, &plan);
+	print_message("2048x2048: an arena of %.1f MB\n", (double)plan.arena / 1e6);
+	assert_true(plan.arena + (69 + 34) * (size_t)1000000 < (size_t)1300 * 1000000);
+	assert_true(plan.banded);
+	list_steps(LATENTD_CUDA_DECODER, steps, gpu_steps_lean);
+	assert_true(units(steps, 2048, 2 << 20) < 3.2);
+	free(steps);
+}
+
+static void lean_steps_are_taken_when_the_smallest_bands_do_not_fit(void **state)
+{
+	struct gpu_steps *steps = xcalloc(2, sizeof(*steps));
+	const struct gpu_shape wanted = {4, 2048, 2048, 2, 16 << 20};
+	static struct gpu_plan plan;
+	size_t memory = (size_t)2400 * 1000000;
+
+	(void)state;
+	sd_steps(&steps[0]);
+	list_steps(LATENTD_CUDA_ENCODER, &steps[1], gpu_steps_lean);
+	steps[0].lean = &steps[1];
+	assert_true(gpu_plan_find(steps, &wanted, within, &memory, &plan));
+	assert_ptr_equal(plan.steps, &steps[0]);
+	memory = (size_t)1200 * 1000000;
+	assert_true(gpu_plan_find(steps, &wanted, within, &memory, &plan));
+	assert_ptr_equal(plan.steps, &steps[1]);
+	assert_int_equal(plan.shape.n, 1);
+	memory = (size_t)1000 * 1000000;
+	assert_false(gpu_plan_find(steps, &wanted, within, &memory, &plan));
 	free(steps);
 }
 
@@ -173,11 +247,6 @@ static void an_image_beyond_all_memory_has_no_plan(void **state)
 	free(steps);
 }
 
-static bool within(void *arg, const struct gpu_plan *plan)
-{
-	return plan->arena <= *(size_t *)arg;
-}
-
 static void batches_are_halved_until_they_fit_then_bands_shrink(void **state)
 {
 	struct gpu_steps *steps = xcalloc(1, sizeof(*steps));
@@ -229,9 +298,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(nothing_that_lives_at_once_shares_memory),
 	    cmocka_unit_test(what_follows_takes_the_place_of_what_is_over),
+	    cmocka_unit_test(
+		what_lies_over_another_begins_where_that_does_and_nothing_else_is_in_its_way),
 	    cmocka_unit_test(sizes_that_overflow_have_no_place),
 	    cmocka_unit_test(an_encode_takes_three_maps_whole_and_two_in_bands),
 	    cmocka_unit_test(a_decode_takes_six_maps_whole_and_four_in_bands),
+	    cmocka_unit_test(a_lean_encode_of_2048_takes_one_map_and_fits_into_1300_mb),
+	    cmocka_unit_test(lean_steps_are_taken_when_the_smallest_bands_do_not_fit),
 	    cmocka_unit_test(bands_are_whole_chunks_and_cover_no_less_than_the_halo),
 	    cmocka_unit_test(scores_are_never_whole_for_large_images),
 	    cmocka_unit_test(an_image_beyond_all_memory_has_no_plan),

@@ -13,6 +13,8 @@ struct gpu_arena_item {
 	size_t bytes; /* 0: needs no place */
 	int first, last;
 	size_t offset; /* the result, a multiple of GPU_ARENA_ALIGN */
+	const struct gpu_arena_item
+	    *over; /* one that is larger: it begins where that does. NULL: anywhere */
 };
 
 /* Fills in the offsets; the size of the arena, SIZE_MAX where that overflows. At most GPU_ARENA_ITEMS items. */

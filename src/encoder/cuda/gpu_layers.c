@@ -7,6 +7,7 @@
 #include "plugin_error.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -184,13 +185,14 @@ struct stepper {
 	struct gpu_steps *out;
 	int param; /* the next one */
 	int x;	   /* the map that holds the state */
+	bool lean;
 };
 
 static int new_map(struct stepper *s, uint32_t channels, uint32_t level)
 {
 	int map = (int)s->out->n_maps++;
 
-	s->out->maps[map] = (struct gpu_map){channels, level, (int)s->out->n_steps, 0};
+	s->out->maps[map] = (struct gpu_map){channels, level, (int)s->out->n_steps, 0, GPU_NONE};
 	return map;
 }
 
@@ -218,19 +220,43 @@ static uint32_t level_of(const struct stepper *s, int map)
 	return s->out->maps[map].level;
 }
 
+static void step_lean_resnet(struct stepper *s, uint32_t channels)
+{
+	bool same = channels_of(s, s->x) == channels;
+	int out = same ? s->x : new_map(s, channels, level_of(s, s->x));
+
+	push(s, (struct gpu_step){.kind = GPU_RESNET,
+				  .in = s->x,
+				  .out = out,
+				  .z = GPU_NONE,
+				  .norm = s->param,
+				  .layer = s->param + 1,
+				  .silu = 1,
+				  .stats = 1});
+	s->param += same ? 4 : 5;
+	s->x = out;
+}
+
 /* conv2 writes over its own input, which the bands permit (gpu_network.c): two maps and a band are enough. */
 static void step_resnet(struct stepper *s, uint32_t channels)
 {
-	int x = s->x, norm1 = s->param++, conv1 = s->param++, z = x, inner;
+	int x = s->x, norm1, conv1, z = x, inner;
 
+	if (s->lean) {
+		step_lean_resnet(s, channels);
+		return;
+	}
+	norm1 = s->param++;
+	conv1 = s->param++;
 	inner = new_map(s, channels, level_of(s, x));
-	push(s, (struct gpu_step){GPU_CONV_STEP, x, inner, GPU_NONE, conv1, norm1, 1, 1, 0});
+	push(s, (struct gpu_step){GPU_CONV_STEP, x, inner, GPU_NONE, conv1, norm1, 1, 1, 0, 0});
 	if (channels_of(s, x) != channels) {
 		z = new_map(s, channels, level_of(s, x));
 		push(s, (struct gpu_step){GPU_LINEAR_STEP, x, z, GPU_NONE, s->param++, GPU_NONE, 0,
-					  0, 0});
+					  0, 0, 0});
 	}
-	push(s, (struct gpu_step){GPU_CONV_STEP, inner, inner, z, s->param + 1, s->param, 1, 1, 0});
+	push(s,
+	     (struct gpu_step){GPU_CONV_STEP, inner, inner, z, s->param + 1, s->param, 1, 1, 0, 0});
 	s->param += 2;
 	s->x = inner;
 }
@@ -241,20 +267,24 @@ static void step_attention(struct stepper *s)
 	int norm = s->param++, qkv = s->param++, out = s->param++;
 	int t = new_map(s, c, level), all, y;
 
-	push(s, (struct gpu_step){GPU_NORM_STEP, s->x, t, GPU_NONE, GPU_NONE, norm, 0, 0, 0});
+	push(s, (struct gpu_step){GPU_NORM_STEP, s->x, t, GPU_NONE, GPU_NONE, norm, 0, 0, 0, 0});
 	all = new_map(s, 3 * c, level);
-	push(s, (struct gpu_step){GPU_LINEAR_STEP, t, all, GPU_NONE, qkv, GPU_NONE, 0, 0, 0});
+	push(s, (struct gpu_step){GPU_LINEAR_STEP, t, all, GPU_NONE, qkv, GPU_NONE, 0, 0, 0, 0});
 	t = new_map(s, c, level);
-	push(s, (struct gpu_step){GPU_ATTENTION, all, t, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0});
+	push(s, (struct gpu_step){GPU_ATTENTION, all, t, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0, 0});
 	y = new_map(s, c, level);
-	push(s, (struct gpu_step){GPU_LINEAR_STEP, t, y, s->x, out, GPU_NONE, 0, 1, 0});
+	push(s, (struct gpu_step){GPU_LINEAR_STEP, t, y, s->x, out, GPU_NONE, 0, 1, 0, 0});
 	s->x = y;
 }
 
-/* A convolution of the state, at @level. */
+/* A convolution of the state, at @level. A lean one makes the state smaller in its place. */
 static void step_conv(struct stepper *s, uint32_t channels, uint32_t level)
 {
-	int map = new_map(s, channels, level);
+	int map = new_map(s, channels, level), over = s->out->maps[s->x].over;
+	bool smaller = s->lean && level > level_of(s, s->x);
+
+	if (smaller)
+		s->out->maps[map].over = over != GPU_NONE ? over : s->x;
 
 	push(s, (struct gpu_step){.kind = GPU_CONV_STEP,
 				  .in = s->x,
@@ -263,7 +293,8 @@ static void step_conv(struct stepper *s, uint32_t channels, uint32_t level)
 				  .layer = s->param++,
 				  .norm = GPU_NONE,
 				  .stats = 1,
-				  .up = level < level_of(s, s->x)});
+				  .up = level < level_of(s, s->x),
+				  .over = smaller});
 	s->x = map;
 }
 
@@ -280,7 +311,7 @@ static void step_begin(struct stepper *s, enum gpu_step_kind kind, uint32_t chan
 		       uint32_t level)
 {
 	s->x = new_map(s, channels, level);
-	push(s, (struct gpu_step){kind, GPU_NONE, s->x, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0});
+	push(s, (struct gpu_step){kind, GPU_NONE, s->x, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0, 0});
 }
 
 /* conv_norm_out, SiLU, conv_out; @kind: of what hands out its map */
@@ -289,8 +320,8 @@ static void step_end(struct stepper *s, enum gpu_step_kind kind, uint32_t channe
 	int map = new_map(s, gpu_pad8(channels), level_of(s, s->x));
 
 	push(s, (struct gpu_step){GPU_CONV_STEP, s->x, map, GPU_NONE, s->param + 1, s->param, 1, 0,
-				  0});
-	push(s, (struct gpu_step){kind, map, GPU_NONE, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0});
+				  0, 0});
+	push(s, (struct gpu_step){kind, map, GPU_NONE, GPU_NONE, GPU_NONE, GPU_NONE, 0, 0, 0, 0});
 }
 
 static void encoder_steps(struct stepper *s, const struct latentd_cuda_config *c)
@@ -329,13 +360,25 @@ static void decoder_steps(struct stepper *s, const struct latentd_cuda_config *c
 	step_end(s, GPU_PICTURE, 3);
 }
 
+static void list(struct stepper *s, const struct latentd_cuda_config *c)
+{
+	memset(s->out, 0, sizeof(*s->out));
+	if (c->part == LATENTD_CUDA_DECODER)
+		decoder_steps(s, c);
+	else
+		encoder_steps(s, c);
+}
+
 void gpu_steps_list(const struct latentd_cuda_config *c, struct gpu_steps *out)
 {
 	struct stepper s = {.out = out};
 
-	memset(out, 0, sizeof(*out));
-	if (c->part == LATENTD_CUDA_DECODER)
-		decoder_steps(&s, c);
-	else
-		encoder_steps(&s, c);
+	list(&s, c);
+}
+
+void gpu_steps_lean(const struct latentd_cuda_config *c, struct gpu_steps *out)
+{
+	struct stepper s = {.out = out, .lean = true};
+
+	list(&s, c);
 }

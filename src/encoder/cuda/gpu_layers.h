@@ -35,6 +35,9 @@ int gpu_layers_list(const struct latentd_cuda_config *config, struct gpu_layers 
  *	PIXELS     out = bytes / 127.5 - 1, eight channels of which the last five are zero
  *	LATENTS    out = the latent, by pixel; behind its channels one of ones, then zeros
  *	CONV       out = conv(norm(in)) + z; in and out may be one map if there is a norm; or conv(in in twice its size)
+ *	RESNET     out = conv2(norm(conv1(norm(in)))) + in, or + in * shortcut; in and out may be one map. Of one image: what is
+ *		   between the convolutions exists in bands alone, and conv1 is computed twice. Behind layer, conv1, and norm, its
+ *		   norm, come the parameters of shortcut (where channels differ), norm2 and conv2
  *	LINEAR     out = in * weight + z, over pixels
  *	NORM       out = norm(in)
  *	ATTENTION  out = softmax(q k^T / sqrt(c)) v, in: q, k, v side by side
@@ -45,6 +48,7 @@ enum gpu_step_kind {
 	GPU_PIXELS,
 	GPU_LATENTS,
 	GPU_CONV_STEP,
+	GPU_RESNET,
 	GPU_LINEAR_STEP,
 	GPU_NORM_STEP,
 	GPU_ATTENTION,
@@ -62,11 +66,13 @@ struct gpu_step {
 	int silu;	 /* behind the norm */
 	int stats;	 /* a norm comes next: sums of out are wanted */
 	int up;		 /* in is in twice its size, nearest neighbours, when it is convolved */
+	int over;	 /* out lies at the beginning of in, which it may write over row by row */
 };
 
 struct gpu_map {
 	uint32_t channels, level; /* height and width are those of the image >> level */
 	int first, last;	  /* steps */
+	int over;		  /* the map at whose beginning it lies; GPU_NONE */
 };
 
 #define GPU_MAX_STEPS 256
@@ -78,14 +84,18 @@ struct gpu_port {
 };
 
 struct gpu_steps {
+	const struct gpu_steps *lean; /* the same network in less memory, for one image; NULL */
 	struct gpu_port input, result;
 	struct gpu_step steps[GPU_MAX_STEPS];
 	struct gpu_map maps[GPU_MAX_STEPS];
 	size_t n_steps, n_maps;
 };
 
-/* Parameters are numbered as gpu_params_list() lists them. The config has been through gpu_layers_list(). */
+/*
+ * The lean ones keep one map of the image's size where the others keep two. Parameters are numbered as gpu_params_list() lists them. The config has been through gpu_layers_list().
+ */
 void gpu_steps_list(const struct latentd_cuda_config *config, struct gpu_steps *out);
+void gpu_steps_lean(const struct latentd_cuda_config *config, struct gpu_steps *out);
 
 /*
  * What is on the device: layers with q, k and v joined, quant_conv folded into conv_out, post_quant_conv into conv_in,

@@ -275,6 +275,8 @@ int gpu_model_open(const struct latentd_cuda_config *config,
 		m->config = *config;
 		gpu_params_list(config, &lists[1]);
 		gpu_steps_list(config, &m->steps);
+		gpu_steps_lean(config, &m->lean);
+		m->steps.lean = &m->lean;
 		r = fill(m, &s, &lists[0], &lists[1]);
 	}
 	free(lists);

@@ -16,7 +16,7 @@ struct gpu_param {
 
 struct latentd_cuda_model {
 	struct latentd_cuda_config config;
-	struct gpu_steps steps;
+	struct gpu_steps steps, lean; /* the first's lean ones are the second */
 	struct gpu_param params[GPU_MAX_LAYERS];
 	size_t n_params;
 };

@@ -1,10 +1,4 @@
-/*
- * A normed convolution goes band by band: rows of its input are normed into the band, then convolved, then the sums of
- * what came out are taken while it is still in the cache. One that sees its input in twice its size does the same with
- * rows that are repeated. The last two rows of a band are the first two of the next.
- * They are copied, not normed again; so a row of the input is not read once it may have been written, and the output
- * may take the input's place.
- */
+/* The steps of an encode or decode, in order; gpu_convs.c has the convolutions. */
 #include "gpu_network_parts.h"
 
 #include "plugin_error.h"
@@ -13,32 +7,19 @@
 
 #define EPS 1e-6f /* of every norm of these networks */
 
-/* One encode or decode; without an arena it only chooses algorithms. */
-struct run {
-	struct gpu_network *net;
-	const struct gpu_device_ops *ops;
-	struct gpu_device *device;
-	const struct gpu_plan *plan;
-	const struct gpu_steps *steps;
-	uint8_t *arena;
-	int slot;
-	struct latentd_cuda_error *err;
-};
-
 /* -- maps ----------------------------------------------------------------------------------------- */
 
-static void *at(const struct run *run, size_t offset)
+void *gpu_run_at(const struct gpu_run *run, size_t offset)
 {
 	return run->arena ? run->arena + offset : NULL;
 }
 
-static void *map_at(const struct run *run, int map, int64_t element)
+void *gpu_run_map(const struct gpu_run *run, int map, int64_t element)
 {
-	return at(run, run->plan->maps[map] + (size_t)element * run->plan->shape.element);
+	return gpu_run_at(run, run->plan->maps[map] + (size_t)element * run->plan->shape.element);
 }
 
-/* All rows of a map. */
-static struct gpu_rows rows_of_map(const struct run *run, const struct gpu_map *m)
+struct gpu_rows gpu_run_rows(const struct gpu_run *run, const struct gpu_map *m)
 {
 	int64_t height = run->plan->shape.height >> m->level;
 
@@ -46,197 +27,71 @@ static struct gpu_rows rows_of_map(const struct run *run, const struct gpu_map *
 				 m->channels,	     0,	     height};
 }
 
-static struct gpu_rows rows_of(const struct run *run, int map)
+struct gpu_rows gpu_run_rows_of(const struct gpu_run *run, int map)
 {
-	return rows_of_map(run, &run->steps->maps[map]);
+	return gpu_run_rows(run, &run->steps->maps[map]);
 }
 
-static struct gpu_chunks chunks_of(const struct gpu_rows *map)
+struct gpu_chunks gpu_run_chunks(const struct gpu_rows *map)
 {
 	int64_t rows = gpu_plan_chunk_rows(map->height, map->width);
 
 	return (struct gpu_chunks){rows, (map->height + rows - 1) / rows};
 }
 
-/* Sums of rows of the images from @image on. */
-static int sums(const struct run *run, int map, int64_t image, const struct gpu_rows *rows)
+int gpu_run_sums(const struct gpu_run *run, int map, int64_t image, const struct gpu_rows *rows)
 {
-	struct gpu_chunks chunks = chunks_of(rows);
+	struct gpu_chunks chunks = gpu_run_chunks(rows);
 	size_t skipped = (size_t)(image * chunks.chunks * rows->channels * 2) * sizeof(float);
-	float *partials = at(run, run->plan->partials + skipped);
+	float *partials = gpu_run_at(run, run->plan->partials + skipped);
 
-	return run->ops->sums(run->device, partials,
-			      map_at(run, map, image * rows->height * rows->width * rows->channels),
-			      rows, &chunks, run->err);
+	return run->ops->sums(
+	    run->device, partials,
+	    gpu_run_map(run, map, image * rows->height * rows->width * rows->channels), rows,
+	    &chunks, run->err);
 }
 
-/* Scale and shift of the norm of a map whose sums are known. */
-static int norm(const struct run *run, const struct gpu_step *step)
+int gpu_run_norm(const struct gpu_run *run, int param, const struct gpu_rows *map, size_t scale,
+		 size_t shift)
 {
-	struct gpu_rows map = rows_of(run, step->in);
-	struct gpu_chunks chunks = chunks_of(&map);
+	struct gpu_chunks chunks = gpu_run_chunks(map);
 	const struct gpu_norm_call call = {
-	    .partials = at(run, run->plan->partials),
-	    .weight = run->net->weights[step->norm],
-	    .bias = run->net->biases[step->norm],
-	    .scale = at(run, run->plan->scale),
-	    .shift = at(run, run->plan->shift),
+	    .partials = gpu_run_at(run, run->plan->partials),
+	    .weight = run->net->weights[param],
+	    .bias = run->net->biases[param],
+	    .scale = gpu_run_at(run, scale),
+	    .shift = gpu_run_at(run, shift),
 	    .groups = run->net->model->config.groups,
 	    .eps = EPS,
 	};
 
-	return run->ops->norm(run->device, &call, &map, &chunks, run->err);
+	return run->ops->norm(run->device, &call, map, &chunks, run->err);
 }
 
-static int apply(const struct run *run, const struct gpu_step *step, int64_t image,
-		 const struct gpu_rows *rows, void *out)
+int gpu_run_apply(const struct gpu_run *run, const struct gpu_step *step, int64_t image,
+		  const struct gpu_rows *rows, void *out)
 {
-	const float *scale = at(run, run->plan->scale), *shift = at(run, run->plan->shift);
+	const float *scale = gpu_run_at(run, run->plan->scale),
+		    *shift = gpu_run_at(run, run->plan->shift);
 
 	return run->ops->apply(
 	    run->device, out,
-	    map_at(run, step->in, image * rows->height * rows->width * rows->channels),
+	    gpu_run_map(run, step->in, image * rows->height * rows->width * rows->channels),
 	    scale + image * rows->channels, shift + image * rows->channels, rows, step->silu,
 	    run->err);
 }
 
-/* -- convolutions --------------------------------------------------------------------------------- */
-
-/* A piece of a convolution: rows @out_first and following of images @image and following. */
-struct piece {
-	size_t index;
-	const struct gpu_step *step;
-	struct gpu_rows in, out; /* whole maps, n images at once; in as it is seen */
-	int64_t image;
-	int64_t first, rows; /* of the output */
-	int64_t in_first, in_rows;
-	struct conv_problem problem;
-};
-
-static void aim(const struct run *run, struct piece *p)
-{
-	const struct gpu_param *param = &run->net->model->params[p->step->layer];
-	int64_t stride = param->stride, before = stride == 1 ? 1 : 0, top, bottom;
-
-	top = p->first * stride - before;
-	bottom = (p->first + p->rows - 1) * stride - before + 3;
-	p->in_first = top > 0 ? top : 0;
-	p->in_rows = (bottom < p->in.height ? bottom : p->in.height) - p->in_first;
-	p->problem = (struct conv_problem){
-	    .n = p->in.n,
-	    .height = p->in_rows,
-	    .width = p->in.width,
-	    .in = p->in.channels,
-	    .out = p->out.channels,
-	    .kernel = 3,
-	    .stride = stride,
-	    .pad_top = p->in_first - top,
-	    .pad_bottom = bottom - (p->in_first + p->in_rows),
-	    .pad_left = before,
-	    .pad_right = 1,
-	    .dtype = run->device->dtype,
-	    .epilogue = p->step->z == GPU_NONE ? CONV_BIAS : CONV_BIAS_ADD,
-	    .tf32 = run->device->tf32,
-	};
-}
-
-/* The rows that the piece reads, from its input in half their size. */
-static int repeat(const struct run *run, const struct piece *p, const struct gpu_rows *rows,
-		  void *out)
-{
-	int64_t half = p->in.height / 2 * (p->in.width / 2) * p->in.channels;
-
-	return run->ops->repeat(run->device, out, map_at(run, p->step->in, p->image * half), rows,
-				run->err);
-}
-
-/* The rows that the piece reads, normed or repeated, in the band; *x is where they begin. */
-static int fill_band(const struct run *run, const struct piece *p, int64_t previous_rows, void **x)
-{
-	int64_t row = p->in.width * p->in.channels;
-	size_t bytes = (size_t)row * run->plan->shape.element, kept = p->first > 0 ? 2 : 0;
-	uint8_t *band = at(run, run->plan->scratch[p->index]);
-	struct gpu_rows rows = p->in;
-
-	*x = band;
-	if (kept && run->ops->copy(run->device, band, band + (size_t)(previous_rows - 2) * bytes,
-				   2 * bytes, run->err) < 0)
-		return -1;
-	rows.first = p->in_first + (int64_t)kept;
-	rows.rows = p->in_rows - (int64_t)kept;
-	if (rows.rows == 0)
-		return 0;
-	band += kept * bytes;
-	return p->step->up ? repeat(run, p, &rows, band)
-			   : apply(run, p->step, p->image, &rows, band);
-}
-
-static int conv_piece(const struct run *run, struct piece *p, int64_t previous_rows)
-{
-	const struct gpu_step *step = p->step;
-	int64_t in_row = p->in.width * p->in.channels, out_row = p->out.width * p->out.channels;
-	bool in_band = step->norm != GPU_NONE || step->up;
-	int64_t out_at = (p->image * p->out.height + p->first) * out_row;
-	struct gpu_conv *conv = gpu_network_conv(run->net, &p->problem, run->err);
-	struct gpu_rows written = p->out;
-	void *x = NULL;
-
-	if (!conv)
-		return -1;
-	if (!run->arena)
-		return 0;
-	if (in_band && fill_band(run, p, previous_rows, &x) < 0)
-		return -1;
-	if (!in_band)
-		x = map_at(run, step->in, (p->image * p->in.height + p->in_first) * in_row);
-	if (run->ops->conv(run->device, conv, x, run->net->weights[step->layer],
-			   run->net->biases[step->layer],
-			   step->z == GPU_NONE ? NULL : map_at(run, step->z, out_at),
-			   map_at(run, step->out, out_at), run->err) < 0)
-		return -1;
-	written.first = p->first;
-	written.rows = p->rows;
-	return step->stats ? sums(run, step->out, p->image, &written) : 0;
-}
-
-static int conv_step(const struct run *run, size_t index)
-{
-	const struct gpu_pieces *pieces = &run->plan->pieces[index];
-	struct piece p = {.index = index, .step = &run->steps->steps[index]};
-	struct gpu_map seen = gpu_plan_seen(run->steps, p.step);
-
-	p.in = rows_of_map(run, &seen);
-	p.out = rows_of(run, p.step->out);
-	if (run->arena && p.step->norm != GPU_NONE && norm(run, p.step) < 0)
-		return -1;
-	p.in.n = p.out.n = pieces->images;
-	for (p.image = 0; p.image < run->plan->shape.n; p.image += pieces->images) {
-		int64_t previous_rows = 0;
-
-		for (p.first = 0; p.first < p.out.height; p.first += pieces->rows) {
-			int64_t left = p.out.height - p.first;
-
-			p.rows = left < pieces->rows ? left : pieces->rows;
-			aim(run, &p);
-			if (conv_piece(run, &p, previous_rows) < 0)
-				return -1;
-			previous_rows = p.in_rows;
-		}
-	}
-	return 0;
-}
-
 /* -- the other steps ------------------------------------------------------------------------------ */
 
-static int linear_step(const struct run *run, const struct gpu_step *step)
+static int linear_step(const struct gpu_run *run, const struct gpu_step *step)
 {
-	struct gpu_rows in = rows_of(run, step->in), out = rows_of(run, step->out);
+	struct gpu_rows in = gpu_run_rows_of(run, step->in), out = gpu_run_rows_of(run, step->out);
 	const struct gpu_product product = {
-	    .a = map_at(run, step->in, 0),
+	    .a = gpu_run_map(run, step->in, 0),
 	    .w = run->net->weights[step->layer],
 	    .bias = run->net->biases[step->layer],
-	    .z = step->z == GPU_NONE ? NULL : map_at(run, step->z, 0),
-	    .out = map_at(run, step->out, 0),
+	    .z = step->z == GPU_NONE ? NULL : gpu_run_map(run, step->z, 0),
+	    .out = gpu_run_map(run, step->out, 0),
 	    .m = in.n * in.height * in.width,
 	    .n = out.channels,
 	    .k = in.channels,
@@ -250,24 +105,25 @@ static int linear_step(const struct run *run, const struct gpu_step *step)
 
 	if (run->ops->product(run->device, &product, run->err) < 0)
 		return -1;
-	return step->stats ? sums(run, step->out, 0, &out) : 0;
+	return step->stats ? gpu_run_sums(run, step->out, 0, &out) : 0;
 }
 
 /* @queries of @images, from row @row of all tokens on. */
-static int attend(const struct run *run, size_t index, int64_t images, int64_t queries, int64_t row)
+static int attend(const struct gpu_run *run, size_t index, int64_t images, int64_t queries,
+		  int64_t row)
 {
 	const struct gpu_step *step = &run->steps->steps[index];
-	struct gpu_rows in = rows_of(run, step->in);
+	struct gpu_rows in = gpu_run_rows_of(run, step->in);
 	int64_t c = in.channels / 3, tokens = in.height * in.width, keys = row / tokens * tokens;
 	struct gpu_attention_scratch at_scratch = gpu_plan_attention(run->plan, tokens, c);
-	uint8_t *scratch = at(run, run->plan->scratch[index]);
+	uint8_t *scratch = gpu_run_at(run, run->plan->scratch[index]);
 	float *scores = (float *)(scratch + at_scratch.scores);
 	void *probabilities = scratch + at_scratch.probabilities;
 	float *products = (float *)(scratch + at_scratch.products);
 	float *inverse = (float *)(scratch + at_scratch.inverse);
 	struct gpu_product p = {
-	    .a = map_at(run, step->in, row * in.channels),
-	    .w = map_at(run, step->in, keys * in.channels + c),
+	    .a = gpu_run_map(run, step->in, row * in.channels),
+	    .w = gpu_run_map(run, step->in, keys * in.channels + c),
 	    .out = scores,
 	    .m = queries,
 	    .n = tokens,
@@ -289,7 +145,7 @@ static int attend(const struct run *run, size_t index, int64_t images, int64_t q
 			      run->err) < 0)
 		return -1;
 	p.a = probabilities;
-	p.w = map_at(run, step->in, keys * in.channels + 2 * c);
+	p.w = gpu_run_map(run, step->in, keys * in.channels + 2 * c);
 	p.out = products;
 	p.n = c;
 	p.k = tokens;
@@ -301,14 +157,14 @@ static int attend(const struct run *run, size_t index, int64_t images, int64_t q
 	p.alpha = 1;
 	if (run->ops->product(run->device, &p, run->err) < 0)
 		return -1;
-	return run->ops->scale_rows(run->device, map_at(run, step->out, row * c), products, inverse,
-				    images * queries, c, run->err);
+	return run->ops->scale_rows(run->device, gpu_run_map(run, step->out, row * c), products,
+				    inverse, images * queries, c, run->err);
 }
 
 /* Scores exist for some queries at a time, never all of them. */
-static int attention_step(const struct run *run, size_t index)
+static int attention_step(const struct gpu_run *run, size_t index)
 {
-	struct gpu_rows in = rows_of(run, run->steps->steps[index].in);
+	struct gpu_rows in = gpu_run_rows_of(run, run->steps->steps[index].in);
 	int64_t tokens = in.height * in.width;
 
 	for (int64_t image = 0; image < in.n; image += run->plan->attend_images) {
@@ -327,53 +183,55 @@ static int attention_step(const struct run *run, size_t index)
 	return 0;
 }
 
-static int norm_step(const struct run *run, const struct gpu_step *step)
+static int norm_step(const struct gpu_run *run, const struct gpu_step *step)
 {
-	struct gpu_rows in = rows_of(run, step->in);
+	struct gpu_rows in = gpu_run_rows_of(run, step->in);
 
-	if (norm(run, step) < 0)
+	if (gpu_run_norm(run, step->norm, &in, run->plan->scale, run->plan->shift) < 0)
 		return -1;
-	return apply(run, step, 0, &in, map_at(run, step->out, 0));
+	return gpu_run_apply(run, step, 0, &in, gpu_run_map(run, step->out, 0));
 }
 
-static int pixels_step(const struct run *run, const struct gpu_step *step)
+static int pixels_step(const struct gpu_run *run, const struct gpu_step *step)
 {
 	const struct gpu_shape *shape = &run->plan->shape;
 
-	return run->ops->pixels(run->device, map_at(run, step->out, 0),
-				at(run, run->plan->input[run->slot]),
+	return run->ops->pixels(run->device, gpu_run_map(run, step->out, 0),
+				gpu_run_at(run, run->plan->input[run->slot]),
 				shape->n * shape->height * shape->width, run->err);
 }
 
-static int latents_step(const struct run *run, const struct gpu_step *step)
+static int latents_step(const struct gpu_run *run, const struct gpu_step *step)
 {
-	struct gpu_rows out = rows_of(run, step->out);
+	struct gpu_rows out = gpu_run_rows_of(run, step->out);
 
-	return run->ops->latents(
-	    run->device, map_at(run, step->out, 0), at(run, run->plan->input[run->slot]), out.n,
-	    out.height * out.width, run->steps->input.channels, out.channels, run->err);
+	return run->ops->latents(run->device, gpu_run_map(run, step->out, 0),
+				 gpu_run_at(run, run->plan->input[run->slot]), out.n,
+				 out.height * out.width, run->steps->input.channels, out.channels,
+				 run->err);
 }
 
-static int moments_step(const struct run *run, const struct gpu_step *step)
+static int moments_step(const struct gpu_run *run, const struct gpu_step *step)
 {
-	struct gpu_rows in = rows_of(run, step->in);
+	struct gpu_rows in = gpu_run_rows_of(run, step->in);
 
-	return run->ops->moments(run->device, at(run, run->plan->result[run->slot]),
-				 at(run, run->plan->flags[run->slot]), map_at(run, step->in, 0),
-				 in.n, in.height * in.width, run->steps->result.channels,
+	return run->ops->moments(run->device, gpu_run_at(run, run->plan->result[run->slot]),
+				 gpu_run_at(run, run->plan->flags[run->slot]),
+				 gpu_run_map(run, step->in, 0), in.n, in.height * in.width,
+				 run->steps->result.channels, in.channels, run->err);
+}
+
+static int picture_step(const struct gpu_run *run, const struct gpu_step *step)
+{
+	struct gpu_rows in = gpu_run_rows_of(run, step->in);
+
+	return run->ops->picture(run->device, gpu_run_at(run, run->plan->result[run->slot]),
+				 gpu_run_at(run, run->plan->flags[run->slot]),
+				 gpu_run_map(run, step->in, 0), in.n, in.height * in.width,
 				 in.channels, run->err);
 }
 
-static int picture_step(const struct run *run, const struct gpu_step *step)
-{
-	struct gpu_rows in = rows_of(run, step->in);
-
-	return run->ops->picture(run->device, at(run, run->plan->result[run->slot]),
-				 at(run, run->plan->flags[run->slot]), map_at(run, step->in, 0),
-				 in.n, in.height * in.width, in.channels, run->err);
-}
-
-static int run_step(const struct run *run, size_t index)
+static int run_step(const struct gpu_run *run, size_t index)
 {
 	const struct gpu_step *step = &run->steps->steps[index];
 
@@ -383,7 +241,9 @@ static int run_step(const struct run *run, size_t index)
 	case GPU_LATENTS:
 		return latents_step(run, step);
 	case GPU_CONV_STEP:
-		return conv_step(run, index);
+		return gpu_run_conv(run, index);
+	case GPU_RESNET:
+		return gpu_run_resnet(run, index);
 	case GPU_LINEAR_STEP:
 		return linear_step(run, step);
 	case GPU_NORM_STEP:
@@ -398,7 +258,7 @@ static int run_step(const struct run *run, size_t index)
 	return plugin_error_set(run->err, LATENTD_CUDA_BUG, "a step of kind %d", (int)step->kind);
 }
 
-static int tapped(const struct run *run, size_t index)
+static int tapped(const struct gpu_run *run, size_t index)
 {
 	int map = run->steps->steps[index].out;
 
@@ -406,18 +266,21 @@ static int tapped(const struct run *run, size_t index)
 		return 0;
 	if (run->ops->sync(run->device, run->err) < 0)
 		return -1;
-	run->net->tap(run->net->tap_arg, index, map_at(run, map, 0));
+	run->net->tap(run->net->tap_arg, index, gpu_run_map(run, map, 0));
 	return 0;
 }
 
 int gpu_network_prepare(struct gpu_network *net, const struct gpu_plan *plan,
 			struct latentd_cuda_error *err)
 {
-	const struct run run = {
-	    net, net->device->ops, net->device, plan, &net->model->steps, NULL, 0, err};
+	const struct gpu_run run = {net, net->device->ops, net->device, plan, plan->steps, NULL, 0,
+				    err};
 
 	for (size_t i = 0; i < run.steps->n_steps; i++) {
-		if (run.steps->steps[i].kind == GPU_CONV_STEP && conv_step(&run, i) < 0)
+		enum gpu_step_kind kind = run.steps->steps[i].kind;
+
+		if ((kind == GPU_CONV_STEP && gpu_run_conv(&run, i) < 0) ||
+		    (kind == GPU_RESNET && gpu_run_resnet(&run, i) < 0))
 			return -1;
 	}
 	return 0;
@@ -426,8 +289,8 @@ int gpu_network_prepare(struct gpu_network *net, const struct gpu_plan *plan,
 int gpu_network_run(struct gpu_network *net, const struct gpu_plan *plan, void *arena, int slot,
 		    struct latentd_cuda_error *err)
 {
-	const struct run run = {
-	    net, net->device->ops, net->device, plan, &net->model->steps, arena, slot, err};
+	const struct gpu_run run = {
+	    net, net->device->ops, net->device, plan, plan->steps, arena, slot, err};
 
 	for (size_t i = 0; i < run.steps->n_steps; i++) {
 		if (run_step(&run, i) < 0 || tapped(&run, i) < 0)

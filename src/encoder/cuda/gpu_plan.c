@@ -12,6 +12,7 @@ enum {
 
 #define SCORE_BYTES	 ((int64_t)32 << 20)
 #define SMALLEST_BAND	 ((size_t)2 << 20)
+#define LEAN_BAND	 ((size_t)8 << 20)
 #define LARGEST_ELEMENTS ((int64_t)1 << 30) /* of a map in one call: libraries count in 32 bits */
 #define HUGE_BYTES	 ((double)(SIZE_MAX / 4))
 
@@ -120,6 +121,39 @@ static void plan_attention(struct gpu_plan *p, int64_t tokens)
 		p->attend_images = p->shape.n;
 }
 
+struct gpu_resnet_scratch gpu_plan_resnet(const struct gpu_plan *p, const struct gpu_step *step,
+					  int64_t rows)
+{
+	const struct gpu_map *in = &p->steps->maps[step->in], *out = &p->steps->maps[step->out];
+	size_t element = p->shape.element, align = GPU_ARENA_ALIGN, at = 0;
+	size_t row = (size_t)map_width(p, in) * element;
+	/* of an output of n rows: n + 2 of what is convolved, which is an output of n + 1 in its turn */
+	const size_t sizes[4] = {
+	    (size_t)(rows + 3) * row * in->channels, (size_t)(rows + 1) * row * out->channels,
+	    (size_t)(rows + 2) * row * out->channels, (size_t)rows * row * out->channels};
+	size_t places[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		places[i] = at;
+		at += (sizes[i] + align - 1) / align * align;
+	}
+	return (struct gpu_resnet_scratch){places[0], places[1], places[2], places[3], at};
+}
+
+static size_t resnet_scratch(struct gpu_plan *p, const struct gpu_step *step,
+			     struct gpu_pieces *pieces)
+{
+	const struct gpu_map *in = &p->steps->maps[step->in], *out = &p->steps->maps[step->out];
+	int64_t band = (int64_t)(p->shape.band_bytes / p->shape.element);
+
+	if (p->shape.band_bytes == 0)
+		band = INT64_MAX;
+	*pieces = (struct gpu_pieces){
+	    1, rows_within(p, in, out, band < LARGEST_ELEMENTS ? band : LARGEST_ELEMENTS)};
+	p->banded = p->banded || pieces->rows < map_height(p, in);
+	return gpu_plan_resnet(p, step, pieces->rows).size;
+}
+
 static size_t scratch_of(struct gpu_plan *p, const struct gpu_steps *steps, size_t i)
 {
 	const struct gpu_step *step = &steps->steps[i];
@@ -135,10 +169,18 @@ static size_t scratch_of(struct gpu_plan *p, const struct gpu_steps *steps, size
 		plan_attention(p, tokens);
 		return gpu_plan_attention(p, tokens, in->channels / 3).size;
 	}
+	if (step->kind == GPU_RESNET)
+		return resnet_scratch(p, step, pieces);
 	if (step->kind != GPU_CONV_STEP)
 		return 0;
 	seen = gpu_plan_seen(steps, step);
-	*pieces = pieces_of(p, &seen, &steps->maps[step->out], in_band);
+	*pieces = pieces_of(p, &seen, &steps->maps[step->out], in_band || step->over);
+	if (step->over) {
+		const struct gpu_map *out = &steps->maps[step->out];
+
+		return (size_t)(pieces->rows * map_width(p, out) * out->channels) *
+		       p->shape.element;
+	}
 	if (!in_band)
 		return 0;
 	rows = pieces->rows + 2 < map_height(p, &seen) ? pieces->rows + 2 : map_height(p, &seen);
@@ -186,6 +228,8 @@ static void place_fixed(struct layout *l, struct gpu_plan *p, const struct gpu_s
 	place(l, n * partials * 8, 0, last, &p->partials);
 	place(l, n * channels * 4, 0, last, &p->scale);
 	place(l, n * channels * 4, 0, last, &p->shift);
+	place(l, n * channels * 4, 0, last, &p->scale2);
+	place(l, n * channels * 4, 0, last, &p->shift2);
 }
 
 /* A few maps more than there can be at once, as a bound for sizes that would overflow. */
@@ -206,6 +250,7 @@ void gpu_plan_make(const struct gpu_steps *steps, const struct gpu_shape *shape,
 	struct layout l = {.n = 0};
 
 	memset(out, 0, sizeof(*out));
+	out->steps = steps;
 	out->shape = *shape;
 	out->arena = SIZE_MAX;
 	if (is_beyond_reason(steps, shape))
@@ -218,10 +263,24 @@ void gpu_plan_make(const struct gpu_steps *steps, const struct gpu_shape *shape,
 
 		place(&l, (size_t)(shape->n * map_elements(out, m)) * shape->element, m->first,
 		      m->last, &out->maps[i]);
+		if (m->over != GPU_NONE)
+			l.items[l.n - 1].over = &l.items[l.n - 1 - (i - (size_t)m->over)];
 	}
 	out->arena = gpu_arena_plan(l.items, l.n);
 	for (size_t i = 0; i < l.n; i++)
 		*l.places[i] = l.items[i].offset;
+}
+
+/* One image in smaller and smaller bands. */
+static bool find_bands(const struct gpu_steps *steps, struct gpu_shape shape, gpu_fits_fn fits,
+		       void *arg, struct gpu_plan *out)
+{
+	for (; shape.band_bytes >= SMALLEST_BAND; shape.band_bytes /= 2) {
+		gpu_plan_make(steps, &shape, out);
+		if (out->arena != SIZE_MAX && fits(arg, out))
+			return true;
+	}
+	return false;
 }
 
 bool gpu_plan_find(const struct gpu_steps *steps, const struct gpu_shape *wanted, gpu_fits_fn fits,
@@ -236,10 +295,8 @@ bool gpu_plan_find(const struct gpu_steps *steps, const struct gpu_shape *wanted
 	}
 	shape.n = 1;
 	shape.band_bytes = shape.band_bytes ? shape.band_bytes : SMALLEST_BAND * 32;
-	for (; shape.band_bytes >= SMALLEST_BAND; shape.band_bytes /= 2) {
-		gpu_plan_make(steps, &shape, out);
-		if (out->arena != SIZE_MAX && fits(arg, out))
-			return true;
-	}
-	return false;
+	if (find_bands(steps, shape, fits, arg, out))
+		return true;
+	shape.band_bytes = LEAN_BAND;
+	return steps->lean && find_bands(steps->lean, shape, fits, arg, out);
 }

@@ -28,13 +28,14 @@ struct gpu_pieces {
 };
 
 struct gpu_plan {
+	const struct gpu_steps *steps;
 	struct gpu_shape shape;
 	size_t arena;		       /* bytes; SIZE_MAX: too large for any memory */
 	size_t maps[GPU_MAX_STEPS];    /* offsets */
 	size_t scratch[GPU_MAX_STEPS]; /* of each step: its band, or the attention's scores */
 	struct gpu_pieces pieces[GPU_MAX_STEPS];
 	size_t input[GPU_SLOTS], result[GPU_SLOTS], flags[GPU_SLOTS];
-	size_t partials, scale, shift;
+	size_t partials, scale, shift, scale2, shift2;
 	int64_t attend_images, attend_queries;
 	bool banded; /* a convolution is computed in bands */
 };
@@ -55,9 +56,16 @@ struct gpu_attention_scratch {
 struct gpu_attention_scratch gpu_plan_attention(const struct gpu_plan *plan, int64_t tokens,
 						int64_t channels);
 
+/* Where the bands of a GPU_RESNET of pieces of @rows begin: normed in, inner, normed inner, out; and their size. */
+struct gpu_resnet_scratch {
+	size_t x, inner, normed, y, size;
+};
+struct gpu_resnet_scratch gpu_plan_resnet(const struct gpu_plan *plan, const struct gpu_step *step,
+					  int64_t rows);
+
 /*
  * The batch that suits: @fits is asked for fewer and fewer images (@wanted, then halves), and at one image for smaller
- * and smaller bands. False: not even the smallest. A batch of one that does not fit whole is banded.
+ * and smaller bands, then for lean steps where there are any. False: not even the smallest. A batch of one that does not fit whole is banded.
  */
 typedef bool (*gpu_fits_fn)(void *arg, const struct gpu_plan *plan);
 bool gpu_plan_find(const struct gpu_steps *steps, const struct gpu_shape *wanted, gpu_fits_fn fits,

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* On the host there is float32 alone. */
-enum { DTYPES = 3, BANDED = 2 };
+/* On the host there is float32 alone. Whole, in bands, and in one map, of one image. */
+enum { DTYPES = 3, WAYS = 3 };
 
 struct compute {
 	const struct latentd_cuda_model *model;
@@ -21,6 +21,7 @@ struct compute {
 	const void *input;	  /* as the model's steps have it; NULL: see images */
 	const float *images;	  /* NCHW, in place of bytes */
 	size_t band_bytes;
+	bool lean;
 	enum latentd_cuda_dtype dtype;
 	bool gpu;
 };
@@ -99,7 +100,7 @@ static float *compute(const struct compute *c)
 
 	test_cuda_clock();
 	d = c->gpu ? test_cuda_open(c->dtype) : device_host_open(&err);
-	gpu_plan_make(&c->model->steps, &shape, plan);
+	gpu_plan_make(c->lean ? c->model->steps.lean : &c->model->steps, &shape, plan);
 	arena = d ? d->ops->alloc(d, plan->arena, &err) : NULL;
 	if (!arena)
 		testing_die("%s", err.message);
@@ -114,21 +115,24 @@ static float *compute(const struct compute *c)
 }
 
 /*
- * Against @want in every dtype, whole and in bands. @title: "golden kl_sd 64x64_b2". A picture's PSNR is told too, for people.
+ * Against @want in every dtype and way. @title: "golden kl_sd 64x64_b2". A picture's PSNR is told too, for people.
  */
 static void check_all(struct compute *c, const float *want, const char *title, size_t band_bytes,
 		      const double limits[DTYPES])
 {
-	for (size_t i = 0; i < DTYPES * BANDED; i++) {
+	static const char *const ways[WAYS] = {"", " in bands", " in one map"};
+
+	for (size_t i = 0; i < DTYPES * WAYS; i++) {
 		char line[256];
 		float *got;
 
 		c->dtype = test_cuda_dtypes[i % DTYPES];
 		c->band_bytes = i < DTYPES ? 0 : band_bytes;
-		if (!c->gpu && c->dtype != LATENTD_CUDA_F32)
+		c->lean = i / DTYPES == 2;
+		if ((!c->gpu && c->dtype != LATENTD_CUDA_F32) || (c->lean && c->n > 1))
 			continue;
 		got = compute(c);
-		snprintf(line, sizeof(line), "%s%s", title, i < DTYPES ? "" : " in bands");
+		snprintf(line, sizeof(line), "%s%s", title, ways[i / DTYPES]);
 		test_cuda_result(line, c->dtype, testing_relative_rms(got, want, floats_of(c)),
 				 limits[i % DTYPES]);
 		if (c->model->config.part == LATENTD_CUDA_DECODER)
