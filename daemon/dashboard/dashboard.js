@@ -168,8 +168,7 @@ function drawEncoders(encoders) {
 	const rows = [];
 	for (const e of encoders) {
 		rows.push(row(e.name, [e.state + (e.why ? ": " + e.why : ""), rate(e.images_per_second), percent(e.busy),
-			count.format(e.images_done), count.format(e.images_failed), e.memory_used === null ? "" :
-				bytes(e.memory_used) + (e.memory_limit === null ? "" : " of " + bytes(e.memory_limit))]));
+			count.format(e.images_done), count.format(e.images_failed), e.memory_used === null ? "" : bytes(e.memory_used)]));
 		for (const p of e.endpoints || [])
 			rows.push(row(p.url, [p.state + (p.why ? ": " + p.why : "") +
 				(p.wait_ms > 0 ? ", tried again in " + duration(Math.ceil(p.wait_ms / 1000)) : ""), "",
@@ -231,6 +230,8 @@ function drawDatasets(datasets) {
 		if (s.todo > 0 && d.images_per_second > 0)
 			words.push(left(d));
 		words.push(count.format(d.shards) + " shards, " + bytes(d.shard_bytes));
+		if (d.jobs.encoded > 0)
+			words.push(count.format(d.jobs.encoded) + " encoded and not sealed yet");
 		if (d.last_shard)
 			words.push("last " + path(d.last_shard.path) + ", " + duration((last.taken_at - d.last_shard.sealed_at) / 1000) + " ago");
 		card.line.textContent = words.join(" · ");

@@ -34,6 +34,8 @@ struct encoder_cuda {
 	struct cuda_work *line[LATENTD_CUDA_IN_FLIGHT]; /* the oldest first */
 	size_t n;
 	atomic_uint_fast64_t submitted, cancelled; /* numbers of batches */
+	uint64_t limit;		   /* bytes, as configured; 0: a share of what was free */
+	atomic_uint_fast64_t used; /* bytes, after the last batch */
 };
 
 static struct encoder_cuda *cuda_of(const struct encoder *e)
@@ -228,6 +230,27 @@ static bool collect_job(struct encoder_cuda *e, struct latentd_cuda_engine *engi
 	return true;
 }
 
+static uint64_t used_by(const struct encoder_cuda *e, const struct network *n)
+{
+	struct latentd_cuda_usage usage = {.size = sizeof(usage)};
+
+	if (!n->engine)
+		return 0;
+	e->api->usage(n->engine, &usage);
+	return usage.weights + usage.workspace + usage.arena;
+}
+
+/* On the thread that the engines belong to. */
+static void note_memory(struct encoder_cuda *e)
+{
+	atomic_store(&e->used, used_by(e, &e->encoder) + used_by(e, &e->decoder));
+}
+
+static struct encoder_memory encoder_cuda_memory(const struct encoder *e)
+{
+	return (struct encoder_memory){atomic_load(&cuda_of(e)->used), cuda_of(e)->limit};
+}
+
 static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct encode_batch **done,
 				struct error *err)
 {
@@ -243,6 +266,7 @@ static int encoder_cuda_collect(struct encoder *base, int timeout_ms, struct enc
 			return ENCODER_NOTHING;
 		submit_jobs(e);
 	}
+	note_memory(e);
 	failure = w->failure;
 	*done = w->batch;
 	cuda_work_finish(w);
@@ -306,6 +330,7 @@ static const struct encoder_ops encoder_cuda_ops = {
     .cancel = encoder_cuda_cancel,
     .ticks = encoder_cuda_ticks,
     .pollable = encoder_cuda_pollable,
+    .memory = encoder_cuda_memory,
     .close = encoder_cuda_close,
 };
 
@@ -379,6 +404,8 @@ int encoder_cuda_open(const struct encoder_cuda_options *options, struct encoder
 	e = xcalloc(1, sizeof(*e));
 	atomic_init(&e->submitted, 0);
 	atomic_init(&e->cancelled, 0);
+	atomic_init(&e->used, 0);
+	e->limit = options->memory;
 	e->base.ops = &encoder_cuda_ops;
 	e->config = options->model->config;
 	e->api = cuda_plugin_load(options->plugin, err);
@@ -386,6 +413,7 @@ int encoder_cuda_open(const struct encoder_cuda_options *options, struct encoder
 		encoder_cuda_close(&e->base);
 		return -1;
 	}
+	note_memory(e);
 	*out = &e->base;
 	return 0;
 }

@@ -209,7 +209,8 @@ static uint64_t host_ticks(const struct latentd_cuda_engine *e)
 static void host_usage(const struct latentd_cuda_engine *e, struct latentd_cuda_usage *out)
 {
 	(void)e;
-	*out = (struct latentd_cuda_usage){.size = sizeof(*out)};
+	*out = (struct latentd_cuda_usage){
+	    .size = sizeof(*out), .arena = 3000, .workspace = 200, .weights = 10};
 }
 
 static const struct latentd_cuda_api api = {.abi = LATENTD_CUDA_ABI,

@@ -2,6 +2,7 @@
 #include "base/checked.h"
 #include "encoder/encoder_cpu.h"
 #include "encoder/encoder_cuda.h"
+#include "encoder/encoder_many.h"
 #include "tests/testing.h"
 
 #include <math.h>
@@ -351,6 +352,32 @@ static void what_is_cancelled_comes_back_to_be_tried_again(void **state)
 	encoder_close(e);
 }
 
+/* Two GPUs as one encoder have what both have; how much they may take is known where it is configured. */
+static void memory_is_what_the_engines_have_on_their_devices(void **state)
+{
+	cleanup_free char *plugin = plugin_path();
+	struct encoder_cuda_options options = {
+	    .model = model_open(), .plugin = plugin, .memory = 1 << 20};
+	struct encoder_memory memory = {0, 0};
+	struct encoder *each[2] = {NULL, NULL}, *both = NULL;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	each[0] = cuda_open();
+	assert_true(encoder_memory(each[0], &memory));
+	assert_int_equal(memory.used, 3210);
+	assert_int_equal(memory.limit, 0);
+	assert_ok(encoder_cuda_open(&options, &each[1], &err), &err);
+	assert_true(encoder_memory(each[1], &memory));
+	assert_int_equal(memory.limit, 1 << 20);
+	assert_ok(encoder_many_open(each, 2, &both, &err), &err);
+	assert_true(encoder_memory(both, &memory));
+	assert_int_equal(memory.used, 2 * 3210);
+	assert_int_equal(memory.limit, 0);
+	encoder_close(both);
+	vae_model_close(options.model);
+}
+
 static void a_third_batch_must_wait(void **state)
 {
 	struct encoder *e = cuda_open();
@@ -511,6 +538,7 @@ int main(void)
 	    cmocka_unit_test(
 		an_image_that_overflows_and_does_not_fit_in_float32_is_too_large_alone),
 	    cmocka_unit_test(what_is_cancelled_comes_back_to_be_tried_again),
+	    cmocka_unit_test(memory_is_what_the_engines_have_on_their_devices),
 	    cmocka_unit_test(a_third_batch_must_wait),
 	    cmocka_unit_test(pictures_are_those_of_the_cpu_decoder),
 	    cmocka_unit_test(encodes_and_decodes_come_back_in_order),
