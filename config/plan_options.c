@@ -13,6 +13,10 @@ const struct setting plan_settings[] = {
     {"batch", SETTING_COUNT, FIELD(batch), .min = 1, .max = 1u << 30, .value_name = "N",
      .help = "what is lost when only full batches of N are used"},
     {"hash", SETTING_FLAG, FIELD(hash), .help = "find equal files: reads every byte"},
+    {"out", SETTING_PATH, FIELD(out), .value_name = "DIR",
+     .help = "what a dataset there has already, and why not; reads every byte"},
+    {"name", SETTING_STRING, FIELD(name), .value_name = "NAME",
+     .help = "of that dataset (the only one)"},
     {"vae", SETTING_PATH, FIELD(vae), .value_name = "VAE",
      .help = "as for encode: resolution, size of latents (512; 4 channels, 1/8)"},
     {.type = SETTING_GROUP, .offset = FIELD(vae_options), .group = &vae_settings},
@@ -40,11 +44,13 @@ int plan_options_check(const struct plan_options *o, size_t n_sources, struct er
 	if (!o->sizes && n_sources == 0)
 		return error_set(err, ERR_CONFIG, "which folder? SRC is missing");
 	if (o->sizes &&
-	    (o->svg || o->vae || o->flip || o->crops > 0 || o->batch > 0 || o->rate > 0 ||
+	    (o->svg || o->out || o->vae || o->flip || o->crops > 0 || o->batch > 0 || o->rate > 0 ||
 	     o->hash || o->list || o->json || o->pixels.resolutions.n > 0))
 		return error_set(err, ERR_CONFIG,
 				 "--sizes only places: --resolutions, --flip, --crops, --batch, "
-				 "--hash, --vae, --rate, --list, "
+				 "--hash, --out, --vae, --rate, --list, "
 				 "--json and --svg are for folders");
+	if (o->name && !o->out)
+		return error_set(err, ERR_CONFIG, "--name is of a dataset in --out");
 	return pixel_options_check(&o->pixels, err);
 }

@@ -15,6 +15,8 @@ struct plan_options {
 	struct source_options source;
 	const char *sizes; /* file of lines "W H", "-": stdin; NULL: folders are looked at */
 	const char *svg;   /* NULL: no picture */
+	const char *out;   /* whose dataset it is compared with; NULL: with none */
+	const char *name;  /* of that dataset; NULL: the only one */
 	size_t batch;	   /* 0: not asked for */
 	size_t crops;	   /* further ones of each image */
 	double rate;	   /* images a second, 0: not known */

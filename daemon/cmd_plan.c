@@ -2,6 +2,7 @@
 
 #include "daemon/pixel_setup.h"
 #include "daemon/plan_json.h"
+#include "daemon/plan_known.h"
 #include "daemon/plan_sizes.h"
 #include "daemon/plan_svg.h"
 #include "daemon/plan_table.h"
@@ -27,27 +28,31 @@ enum { FAILURES_SHOWN = 10, COLUMNS = 80, LATENT_CHANNELS = 4, LATENT_DOWNSCALE 
 
 static void print_help(void)
 {
-	printf("usage: latentctl plan SRC... [options]\n"
-	       "       latentctl plan --sizes FILE [--bucketing RULE ...]\n\n"
-	       "Says what an encode of the folders SRC would be: which buckets the images fall "
-	       "into, what\n"
-	       "is skipped, what cannot be read. Reads headers only (with --hash every byte) and "
-	       "writes\n"
-	       "nothing but the picture that --svg names. Files that break off in their middle are "
-	       "found\n"
-	       "by an encode only.\n\n"
-	       "Bytes of latents follow from the sizes; the shards are smaller, by how much "
-	       "depends on the\n"
-	       "pictures. How long an encode takes depends on machine, model and size: give the "
-	       "--rate that\n"
-	       "an encode of a part has shown.\n\n"
-	       "In the table: crop %%, mean part of the resized picture that is cut away; scale, "
-	       "mean of\n"
-	       "resized / original, over 1 enlarges; most, the largest; left over, images that "
-	       "fill no batch.\n"
-	       "--sizes reads lines `W H` and prints `W H bucket_w bucket_h resized_w resized_h "
-	       "crop_x crop_y`,\n"
-	       "or `W H skipped REASON`: for its size only where a limit is given.\n\n");
+	printf(
+	    "usage: latentctl plan SRC... [options]\n"
+	    "       latentctl plan --sizes FILE [--bucketing RULE ...]\n\n"
+	    "Says what an encode of the folders SRC would be: which buckets the images fall "
+	    "into, what\n"
+	    "is skipped, what cannot be read. Reads headers only (with --hash or --out every byte) "
+	    "and\n"
+	    "writes nothing but the picture that --svg names. Files that break off in their middle "
+	    "are\n"
+	    "found by an encode only.\n\n"
+	    "Bytes of latents follow from the sizes; the shards are smaller, by how much "
+	    "depends on the\n"
+	    "pictures. How long an encode takes depends on machine, model and size: give the "
+	    "--rate that\n"
+	    "an encode of a part has shown.\n\n"
+	    "With --out it says which images a dataset there has, by their bytes, and which must "
+	    "be encoded;\n"
+	    "where options given here are not those of its recipe, all, and what differs.\n\n"
+	    "In the table: crop %%, mean part of the resized picture that is cut away; scale, "
+	    "mean of\n"
+	    "resized / original, over 1 enlarges; most, the largest; left over, images that "
+	    "fill no batch.\n"
+	    "--sizes reads lines `W H` and prints `W H bucket_w bucket_h resized_w resized_h "
+	    "crop_x crop_y`,\n"
+	    "or `W H skipped REASON`: for its size only where a limit is given.\n\n");
 	settings_help(stdout, plan_settings, n_plan_settings);
 	printf("\nexit status: 0 done, 3 done but some files cannot be read, 1 could not, 2 wrong "
 	       "usage\n");
@@ -85,6 +90,8 @@ struct planning {
 	struct plan plan;
 	struct run_sources sources;
 	struct progress *progress;
+	struct plan_known *known; /* NULL: not asked for */
+	struct error failed;	  /* to look there */
 };
 
 static void on_note(void *arg, const char *line)
@@ -95,8 +102,11 @@ static void on_note(void *arg, const char *line)
 static void on_file(void *arg, const struct survey_file *file)
 {
 	struct planning *p = arg;
+	uint64_t images = p->plan.images;
 
 	plan_add(&p->plan, file);
+	if (p->known && p->plan.images > images && p->failed.code == ERR_NONE)
+		plan_known_look(p->known, file->content, &p->failed);
 	if (file->header)
 		progress_done(p->progress);
 	else
@@ -139,10 +149,31 @@ static int check_svg(const char *path, struct error *err)
 	return 0;
 }
 
+/* The dataset that the plan is compared with, where there is one. */
+static int open_known(struct planning *p, const struct plan_options *o, struct error *err)
+{
+	const struct recipe_options recipe = {.vae = o->vae, .vae_options = o->vae_options};
+	struct encode_model model = {.fake = o->vae && strcmp(o->vae, RECIPE_VAE_FAKE) == 0};
+	const struct plan_asked asked = {.resolutions = &p->plan.resolutions,
+					 .apply_exif = p->plan.apply_exif,
+					 .flip = o->flip,
+					 .crops = (unsigned)o->crops,
+					 .model = o->vae ? &model : NULL};
+
+	if (!o->out)
+		return 0;
+	if (o->vae && !model.fake && encode_model_of_files(&recipe, &model, err) < 0)
+		return -1;
+	if (plan_known_open(o->out, o->name, &asked, &p->known, err) < 0)
+		return -1;
+	p->plan.known = plan_known_counts(p->known);
+	return 0;
+}
+
 static int look_at_files(struct planning *p, const struct plan_options *o, struct error *err)
 {
 	size_t elsewhere = 0;
-	struct survey_options survey = {.hash = o->hash,
+	struct survey_options survey = {.hash = o->hash || o->out,
 					.captions = !o->no_captions,
 					.jobs = o->jobs,
 					.on_file = on_file,
@@ -155,6 +186,10 @@ static int look_at_files(struct planning *p, const struct plan_options *o, struc
 		sources[i] = p->sources.roots[i].source;
 	if (survey_run(sources, p->sources.n, &survey, err) < 0)
 		return -1;
+	if (p->failed.code != ERR_NONE) {
+		*err = p->failed;
+		return -1;
+	}
 	if (elsewhere > 0)
 		progress_message(
 		    p->progress,
@@ -214,6 +249,8 @@ static int run_folders(const struct plan_options *o, const struct vae_choice *va
 	if (r == 0)
 		r = describe_latent(o, vae, &p.plan, err);
 	if (r == 0)
+		r = open_known(&p, o, err);
+	if (r == 0)
 		r = run_sources_open(&p.sources, paths, n, false, on_note, &p, err);
 	if (r == 0)
 		r = look_at_files(&p, o, err);
@@ -223,6 +260,7 @@ static int run_folders(const struct plan_options *o, const struct vae_choice *va
 	if (r == 0)
 		r = p.plan.unreadable.files > 0 ? EXIT_QUARANTINED : EXIT_OK;
 	run_sources_close(&p.sources);
+	plan_known_close(p.known);
 	plan_release(&p.plan);
 	return r;
 }

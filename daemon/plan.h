@@ -48,6 +48,14 @@ struct plan_failure {
 	char *message;
 };
 
+/* What a dataset has of it already: plan_known.h. */
+struct plan_known_counts {
+	const char *dataset;
+	const char
+	    *difference; /* "buckets.resolution 512, now 1024"; NULL: the recipe is the same */
+	uint64_t encoded, to_encode; /* images */
+};
+
 struct plan {
 	/* Given. */
 	struct resolutions resolutions; /* the tables stay the caller's */
@@ -60,6 +68,7 @@ struct plan {
 	size_t max_failures; /* to keep; SIZE_MAX: all */
 	const char *const *sources; /* names */
 	size_t n_sources;
+	const struct plan_known_counts *known; /* NULL: not asked for */
 
 	/* Counted. */
 	uint64_t files, bytes;	       /* everything that was looked at */

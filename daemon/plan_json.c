@@ -163,6 +163,17 @@ static json_t *failures_json(const struct plan *p)
 	return failures;
 }
 
+static json_t *known_json(const struct plan_known_counts *k)
+{
+	json_t *known = json_object();
+
+	json_object_set_new(known, "dataset", json_clean(k->dataset));
+	json_object_set_new(known, "difference", json_clean(k->difference));
+	json_object_set_new(known, "encoded", json_count(k->encoded));
+	json_object_set_new(known, "to_encode", json_count(k->to_encode));
+	return known;
+}
+
 char *plan_json(const struct plan *p)
 {
 	json_t *root = json_object();
@@ -188,6 +199,7 @@ char *plan_json(const struct plan *p)
 	json_object_set_new(root, "latents", p->downscale > 0 ? latents_json(p) : json_null());
 	json_object_set_new(root, "seconds", p->rate > 0 ? json_count(p->seconds) : json_null());
 	json_object_set_new(root, "equal", p->hash ? equal_json(p) : json_null());
+	json_object_set_new(root, "known", p->known ? known_json(p->known) : json_null());
 	json_object_set_new(root, "failures", failures_json(p));
 	text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	json_decref(root);

@@ -183,6 +183,24 @@ static void duplicates(FILE *out, const struct plan *p, bool list)
 		fprintf(out, "  ... (--list names all)\n");
 }
 
+static void known(FILE *out, const struct plan_known_counts *k)
+{
+	char count[28], count2[28];
+
+	if (!k)
+		return;
+	if (k->difference)
+		fprintf(out,
+			"known     %s has another recipe, %s images must be encoded again: %s\n",
+			k->dataset, text_count(k->to_encode, count), k->difference);
+	else
+		fprintf(out,
+			"known     %s has %s of the images, %s must be encoded: their bytes are "
+			"new there\n",
+			k->dataset, text_count(k->encoded, count),
+			text_count(k->to_encode, count2));
+}
+
 static void failures(FILE *out, const struct plan *p)
 {
 	if (p->n_failures == 0)
@@ -210,5 +228,6 @@ void plan_table(FILE *out, const struct plan *plan, size_t columns, bool list)
 		buckets(out, plan, columns);
 	estimates(out, plan);
 	duplicates(out, plan, list);
+	known(out, plan->known);
 	failures(out, plan);
 }

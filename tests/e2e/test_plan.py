@@ -10,6 +10,7 @@ import xml.etree.ElementTree as xml
 import zlib
 
 from harness import (
+    BUILD_DIR,
     FAILED,
     OK,
     QUARANTINED,
@@ -292,6 +293,61 @@ def a_picture_that_cannot_be_written_is_said_before_the_work(ws):
 
 
 @test
+def what_a_dataset_has_is_told_of_every_kind_of_source(ws):
+    paths = ws.small_pictures(6)
+    ws.encode()
+    options = ("--resolution", "128", "--max-upscale", "0", "--out", ws.out, "--name", ws.name)
+    same = {"dataset": ws.name, "difference": None}
+    equal(plan(ws, *options)["known"], {**same, "encoded": 6, "to_encode": 0}, "of the folder itself")
+    other = [f"other/{path}" for path in ws.small_pictures(2, ws.path("other"), first=10)]
+    for i, path in enumerate(paths[:4]):  # the same bytes under other names
+        other.append(f"other/{i}{os.path.splitext(path)[1]}")
+        shutil.copy(os.path.join(ws.src, path), ws.path(other[-1]))
+    with open(ws.path(other[-1]), "ab") as file:
+        file.write(b"changed")
+    wanted = {**same, "encoded": 3, "to_encode": 3}
+    equal(plan(ws, *options, src=[ws.path("other")])["known"], wanted, "of a folder")
+    program = os.path.join(BUILD_DIR, "tests", "make_archive")
+    for kind in ("tar", "tar.gz", "tar.zst", "tar.xz", "zip", "7z"):
+        path = ws.path(f"other.{kind}")
+        subprocess.run([program, path, ws.path("other")], check=True)
+        equal(plan(ws, *options, src=[path])["known"], wanted, f"of an archive: {kind}")
+    with open(ws.path("list.jsonl"), "w") as file:
+        file.writelines(f'{{"path": "{path}"}}\n' for path in other)
+    equal(plan(ws, *options, src=[ws.path("list.jsonl")])["known"], wanted, "of a manifest")
+    text = ws.latentctl("plan", ws.path("other"), *options).out
+    assert f"{ws.name} has 3 of the images, 3 must be encoded" in text, text
+
+
+@test
+def another_recipe_is_the_reason_why_everything_must_be_encoded_again(ws):
+    ws.small_pictures(3)
+    ws.encode()
+    usual = ("--resolution", "128", "--max-upscale", "0", "--out", ws.out)
+    for options, said in (
+        (["--resolution", "256"], ["buckets.resolution 128, now 256"]),
+        (["--flip", "--crops", "1"], ["variants", '"flip"', '"crop 1"']),
+        (["--exif", "ignore", "--bucketing", "square"], ["buckets.rule", "pixels.exif"]),
+        (["--vae", demo_model()], ["vae."]),
+        (["--resolutions", "128,256"], ["more_buckets none, now"]),
+    ):
+        words = usual if "--resolutions" not in options else usual[2:]
+        known = plan(ws, *words, *options)["known"]
+        equal((known["encoded"], known["to_encode"]), (0, 3), f"with {options}")
+        for word in said:
+            assert word in known["difference"], known
+    equal(plan(ws, *usual, "--vae", "fake")["known"]["difference"], None, "with the recipe's own VAE")
+    text = ws.latentctl("plan", ws.src, *usual, "--resolution", "256").out
+    (line,) = (line for line in text.splitlines() if line.startswith("known "))
+    assert "has another recipe, 3 images must be encoded again: " in line, line
+    assert "buckets.resolution 128, now 256" in line, line
+    ws.name = "second"
+    ws.encode()
+    one_line(ws.latentctl("plan", ws.src, *usual, code=FAILED), "2 datasets", "--name")
+    one_line(ws.latentctl("plan", ws.src, *usual, "--name", "none", code=FAILED), "none")
+
+
+@test
 def a_wrong_command_line_ends_with_2_and_says_what_is_wrong(ws):
     ws.write("a.png", png(512, 512))
     wrong = [
@@ -306,7 +362,8 @@ def a_wrong_command_line_ends_with_2_and_says_what_is_wrong(ws):
         ([ws.src, "--resolution", "100"], ["multiple of 8"]),
         ([ws.src, "--batch", "0"], ["--batch"]),
         ([ws.src, "--max-upscale", "two"], ["--max-upscale", "number"]),
-        ([ws.src, "--out", "x"], ["--out"]),
+        ([ws.src, "--name", "x"], ["--out"]),
+        (["--sizes", "-", "--out", "x"], ["--sizes", "--out"]),
     ]
     for words, said in wrong:
         result = ws.latentctl("plan", *words, code=USAGE)
