@@ -359,6 +359,8 @@ void engines_tick(struct engines *engines)
 		if (e->state == ENGINE_READY && engine_in_flight(e) == 0 &&
 		    now - e->used_at >= engines->options.model_idle_ms)
 			engine_unload(e);
+		if (e->state == ENGINE_READY)
+			engine_units_look(e, now);
 	}
 	for (size_t i = 0; i < engines->n; i++) {
 		look_at_clock(engines, i);
@@ -442,10 +444,19 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 	add_memory(engines, index, &view->memory);
 }
 
+static bool is_loading(const struct engine *e)
+{
+	for (size_t i = 0; i < e->engines->n; i++) {
+		if (e->units[i].opening)
+			return true;
+	}
+	return e->state == ENGINE_LOADING;
+}
+
 bool engines_busy(const struct engines *engines)
 {
 	for (const struct engine *e = engines->first; e; e = e->next) {
-		if (e->state == ENGINE_LOADING || engine_in_flight(e) > 0)
+		if (is_loading(e) || engine_in_flight(e) > 0)
 			return true;
 	}
 	return false;
@@ -458,7 +469,7 @@ bool engines_only_load(const struct engines *engines)
 	for (const struct engine *e = engines->first; e; e = e->next) {
 		if (engine_in_flight(e) > 0)
 			return false;
-		loads = loads || e->state == ENGINE_LOADING;
+		loads = loads || is_loading(e);
 	}
 	return loads;
 }

@@ -12,8 +12,8 @@
  *	engines_cancel(engines)                            what is in flight comes back unfinished
  *	engines_close(engines)                             when nothing is in flight
  *
- * A GPU that fails while it encodes is left out until the model is loaded anew, and what it had comes back as
- * ERR_TRANSIENT. Where nothing else is left to compute the model, the failure is passed on, and the engine fails when all
+ * A GPU that fails while it encodes is left out, and what it had comes back as ERR_TRANSIENT. It is opened once more after
+ * a while, as others may have taken its memory, and then when the model is loaded anew. Where nothing else is left to compute the model, the failure is passed on, and the engine fails when all
  * has come back.
  *
  * Models are loaded on a thread of their own. What a model is (engine_model) stays known when it has left the memory;
@@ -37,6 +37,7 @@ struct engine;
 
 struct engines_options {
 	int64_t model_idle_ms; /* an unused model stays so long */
+	int64_t gpu_again_ms;  /* after which a GPU that failed is opened once more; 0: never */
 	size_t memory_limit;   /* what is in flight beside the encoders, bytes */
 	size_t remote_memory;  /* of each remote encoder: encode_remote_open() */
 	/* Where it is kept what remote encoders spend, and its thread; NULL: nowhere. */
@@ -50,8 +51,9 @@ struct engines_options {
 	 * remote. */
 	void (*on_health)(void *arg, const char *name, enum encode_remote_health health,
 			  const char *why);
-	/* A GPU of an encoder is left out from now on. NULL: nobody asks. */
+	/* A GPU of an encoder is left out from now on; the encoder is there again. NULL: nobody asks. */
 	void (*on_left_out)(void *arg, const char *name, const char *why);
+	void (*on_back)(void *arg, const char *name);
 	void *arg;
 };
 

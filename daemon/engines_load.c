@@ -97,12 +97,17 @@ static int load_remote(struct load_task *t, const struct recipe_options *options
 	return 0;
 }
 
+static struct recipe_options options_of(const struct engine *e)
+{
+	return (struct recipe_options){
+	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
+}
+
 static void load_run(struct task *task)
 {
 	struct load_task *t = (struct load_task *)task;
 	struct engine *e = t->engine;
-	const struct recipe_options options = {
-	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
+	const struct recipe_options options = options_of(e);
 
 	if (load_local(t, &options) < 0 || load_remote(t, &options) < 0)
 		return;
@@ -156,4 +161,71 @@ void engine_load(struct engine *e)
 	t->lacks = xcalloc(e->engines->n, sizeof(struct error));
 	e->state = ENGINE_LOADING;
 	executor_post(e->engines->loader, &t->base);
+}
+
+/* -- one GPU once more ---------------------------------------------------------------------------- */
+
+struct again_task {
+	struct task base;
+	struct engine_unit *unit;
+	bool decoder;
+	struct encode_model model;
+	struct encoder *encoder; /* NULL: see err */
+	struct error left_out, err;
+};
+
+static void again_run(struct task *task)
+{
+	struct again_task *t = (struct again_task *)task;
+	const struct recipe_options options = options_of(t->unit->engine);
+
+	encode_cuda_open(&options, &t->unit->entry->config.cuda, t->decoder, &t->model, &t->encoder,
+			 &t->left_out, &t->err);
+}
+
+static void take_back(struct again_task *t)
+{
+	struct engine_unit *u = t->unit;
+	const struct engines_options *options = &u->engine->engines->options;
+
+	if (t->encoder && !encode_model_same(&u->engine->model, &t->model))
+		error_set(&t->err, ERR_CONFIG, "the model at %s is another one than before",
+			  u->engine->vae);
+	else if (t->encoder && engine_unit_open(u, t->encoder, &t->err) == 0)
+		t->encoder = NULL;
+	u->entry->lack = t->err.code != ERR_NONE ? t->err : t->left_out;
+	if (t->err.code != ERR_NONE)
+		return;
+	u->out = false;
+	u->left_out = 0;
+	if (options->on_back)
+		options->on_back(options->arg, u->entry->name);
+}
+
+/* A model that was unloaded meanwhile has no use for it. */
+static void again_done(struct task *task)
+{
+	struct again_task *t = (struct again_task *)task;
+	struct engines *engines = t->unit->engine->engines;
+
+	if (t->unit->opening) {
+		t->unit->opening = false;
+		take_back(t);
+		engines->options.on_change(engines->options.arg);
+	}
+	if (t->encoder != t->unit->encoder)
+		encoder_close(t->encoder);
+	free(t);
+}
+
+void engine_load_again(struct engine_unit *u)
+{
+	struct again_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = again_run;
+	t->base.done = again_done;
+	t->unit = u;
+	t->decoder = u->engine->decoder;
+	u->opening = true;
+	executor_post(u->engine->engines->loader, &t->base);
 }

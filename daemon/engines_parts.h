@@ -33,6 +33,9 @@ struct engine_unit {
 	struct encode_driver *driver;
 	size_t left_out; /* of several GPUs that are one encoder */
 	bool out;	 /* of the group: it has failed */
+	int64_t out_at;	 /* monotonic ms */
+	bool tried;	 /* once more, since the model was loaded */
+	bool opening;	 /* that is under way */
 };
 
 struct engine {
@@ -70,9 +73,13 @@ size_t engine_in_flight(const struct engine *e);
 
 /* Begins; the state is ENGINE_LOADING until on_change. */
 void engine_load(struct engine *e);
+/* Opens the encoder of one unit, which has none. */
+void engine_load_again(struct engine_unit *u);
 
 /* -- engines_unit.c: what becomes of batches, and of GPUs that are lost --------------------------- */
 
+/* GPUs that were left out are opened once more, when it is time. */
+void engine_units_look(struct engine *e, int64_t now);
 /* Takes @encoder, also where it fails. */
 int engine_unit_open(struct engine_unit *u, struct encoder *encoder, struct error *err);
 

@@ -36,6 +36,7 @@ static bool leave_out(struct engine_unit *u, struct encode_batch *batch,
 		encode_group_remove(group, u->driver);
 		tell_left_out(u, failure);
 		u->out = true;
+		u->out_at = clock_mono_ms();
 	}
 	for (size_t i = 0; i < batch->n && group->n > 0; i++) {
 		struct error *why = &batch->items[i].error;
@@ -44,6 +45,26 @@ static bool leave_out(struct engine_unit *u, struct encode_batch *batch,
 			why->code = ERR_TRANSIENT;
 	}
 	return group->n > 0;
+}
+
+void engine_units_look(struct engine *e, int64_t now)
+{
+	int64_t wait = e->engines->options.gpu_again_ms;
+
+	for (size_t i = 0; i < e->engines->n && wait > 0; i++) {
+		struct engine_unit *u = &e->units[i];
+
+		if (!u->out || u->tried || now - u->out_at < wait ||
+		    encode_driver_in_flight(u->driver) > 0)
+			continue;
+		/* what it holds of the GPU's memory goes first */
+		encode_driver_close(u->driver);
+		encoder_close(u->encoder);
+		u->driver = NULL;
+		u->encoder = NULL;
+		u->tried = true;
+		engine_load_again(u);
+	}
 }
 
 /* -- batches ---------------------------------------------------------------------------------------- */

@@ -18,6 +18,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#define GPU_AGAIN_MS ((int64_t)60 * 1000)
+
 /* -- talking ---------------------------------------------------------------------------------------- */
 
 static void write_log(void *arg, enum log_level level, const char *dataset, const char *line)
@@ -181,7 +183,14 @@ static void on_health(void *arg, const char *name, enum encode_remote_health hea
 static void on_left_out(void *arg, const char *name, const char *why)
 {
 	service_log(arg, LOG_LEVEL_WARNING, NULL,
-		    "encoder %s: %s; it is left out until its model is loaded anew", name, why);
+		    "encoder %s: %s; it is left out until it is opened once more, a minute after "
+		    "its first failure, or its model is loaded anew",
+		    name, why);
+}
+
+static void on_back(void *arg, const char *name)
+{
+	service_log(arg, LOG_LEVEL_INFO, NULL, "encoder %s: encodes again", name);
 }
 
 static int open_loop(struct service *s, struct error *err)
@@ -230,6 +239,7 @@ static int open_workers(struct service *s, struct error *err)
 	const struct daemon_config *c = s->config;
 	const struct engines_options engines = {
 	    .model_idle_ms = c->model_idle > 0 ? (int64_t)c->model_idle : INT64_MAX,
+	    .gpu_again_ms = GPU_AGAIN_MS,
 	    .memory_limit = c->memory_limit,
 	    .remote_memory = c->memory_limit / 4,
 	    .queue = s->background_queue,
@@ -239,6 +249,7 @@ static int open_workers(struct service *s, struct error *err)
 	    .on_change = on_engine,
 	    .on_health = on_health,
 	    .on_left_out = on_left_out,
+	    .on_back = on_back,
 	    .arg = s};
 	struct decode_pool_options pool = {
 	    .workers = decode_workers(c), .slot_bytes = 3, .stages = s->stages};

@@ -1,4 +1,4 @@
-#include "daemon/engines.h"
+#include "daemon/engines_parts.h"
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -19,6 +19,7 @@ struct fixture {
 	bool may_fail;
 	struct error failure; /* of the last batch */
 	char left_out[512];
+	size_t back;
 	char engine[64]; /* of the last batch */
 	struct error err;
 };
@@ -50,10 +51,18 @@ static void on_left_out(void *arg, const char *name, const char *why)
 	snprintf(f->left_out, sizeof(f->left_out), "%s: %s", name, why);
 }
 
+static void on_back(void *arg, const char *name)
+{
+	(void)name;
+	((struct fixture *)arg)->back++;
+}
+
 static void open_engines(struct fixture *f, const struct encoder_config *configs, size_t n,
 			 int64_t idle_ms)
 {
 	const struct engines_options options = {.model_idle_ms = idle_ms,
+						.gpu_again_ms = 1,
+						.on_back = on_back,
 						.on_batch = on_batch,
 						.on_change = on_change,
 						.on_left_out = on_left_out,
@@ -441,6 +450,105 @@ static void a_gpu_that_is_lost_is_left_out_and_the_others_have_what_it_had(void 
 	close_engines(&f);
 }
 
+/* One that has just been left out is opened again by some tick from now on. */
+static void tick_until_tried(struct fixture *f)
+{
+	size_t changes = f->changes;
+
+	while (f->changes == changes) {
+		engines_tick(f->engines);
+		if (engines_busy(f->engines))
+			turn(f);
+	}
+}
+
+static void lose_the_gpu(struct fixture *f, struct engine *e)
+{
+	size_t batches = f->batches;
+
+	setenv("HOST_PLUGIN", "lost", 1);
+	encode_group_submit(engine_group(e), batch_of(2));
+	while (f->batches == batches)
+		turn(f);
+	unsetenv("HOST_PLUGIN");
+	assert_int_equal(engine_group(e)->n, 1);
+}
+
+static void a_gpu_that_is_lost_is_opened_once_more_and_encodes_again(void **state)
+{
+	cleanup_free char *model = testing_golden("kl_sd");
+	const struct recipe_options recipe = {.vae = model, .precision = "f32"};
+	struct encoder_view view;
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	use_plugin(NULL);
+	open_engines(&f, gpu_and_cpu, 2, 1000000);
+	e = load(&f, &recipe);
+	lose_the_gpu(&f, e);
+	tick_until_tried(&f);
+	assert_int_equal(f.back, 1);
+	assert_int_equal(engine_group(e)->n, 2);
+	engines_view(f.engines, 0, &view);
+	assert_null(view.failure);
+	encode_group_submit(engine_group(e), batch_of(2));
+	encode_group_submit(engine_group(e), batch_of(2));
+	while (f.batches < 3)
+		turn(&f);
+	engines_view(f.engines, 0, &view);
+	assert_true(view.images_done > 0);
+	close_engines(&f);
+}
+
+static void a_gpu_that_does_not_open_once_more_stays_out_with_that_reason(void **state)
+{
+	cleanup_free char *model = testing_golden("kl_sd");
+	const struct recipe_options recipe = {.vae = model, .precision = "f32"};
+	struct encoder_view view;
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	use_plugin(NULL);
+	open_engines(&f, gpu_and_cpu, 2, 1000000);
+	e = load(&f, &recipe);
+	lose_the_gpu(&f, e);
+	setenv("HOST_PLUGIN", "old-driver", 1);
+	tick_until_tried(&f);
+	unsetenv("HOST_PLUGIN");
+	assert_int_equal(f.back, 0);
+	assert_int_equal(engine_group(e)->n, 1);
+	engines_tick(f.engines);
+	assert_false(engines_busy(f.engines)); /* not a third time */
+	engines_view(f.engines, 0, &view);
+	assert_non_null(strstr(view.failure->message, "update the NVIDIA driver"));
+	close_engines(&f);
+}
+
+/* The model is unloaded while its GPU is opened again: that has come for nothing. */
+static void a_model_that_leaves_while_its_gpu_is_opened_again_takes_it_along(void **state)
+{
+	cleanup_free char *model = testing_golden("kl_sd");
+	const struct recipe_options recipe = {.vae = model, .precision = "f32"};
+	struct fixture f;
+	struct engine *e;
+
+	(void)state;
+	use_plugin(NULL);
+	open_engines(&f, gpu_and_cpu, 2, 0);
+	e = load(&f, &recipe);
+	lose_the_gpu(&f, e);
+	engine_units_look(e, INT64_MAX);
+	assert_true(engines_busy(f.engines));
+	engines_tick(f.engines);
+	assert_int_equal(engine_state(e), ENGINE_UNLOADED);
+	e = load(&f, &recipe); /* behind it in the loader's line */
+	assert_int_equal(f.back, 0);
+	assert_int_equal(engine_group(e)->n, 2);
+	close_engines(&f);
+}
+
 static void the_only_gpu_that_is_lost_fails_its_engine_which_can_be_loaded_anew(void **state)
 {
 	cleanup_free char *model = testing_golden("kl_sd");
@@ -514,6 +622,9 @@ int main(void)
 	    cmocka_unit_test(where_gpus_alone_encode_auto_is_half_precision),
 	    cmocka_unit_test(all_gpus_are_one_encoder_and_what_is_left_out_is_said),
 	    cmocka_unit_test(a_gpu_that_is_lost_is_left_out_and_the_others_have_what_it_had),
+	    cmocka_unit_test(a_gpu_that_is_lost_is_opened_once_more_and_encodes_again),
+	    cmocka_unit_test(a_gpu_that_does_not_open_once_more_stays_out_with_that_reason),
+	    cmocka_unit_test(a_model_that_leaves_while_its_gpu_is_opened_again_takes_it_along),
 	    cmocka_unit_test(the_only_gpu_that_is_lost_fails_its_engine_which_can_be_loaded_anew),
 	    cmocka_unit_test(one_gpu_of_several_that_is_lost_is_named_and_the_encoder_goes_on),
 	};

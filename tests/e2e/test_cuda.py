@@ -100,7 +100,7 @@ def a_daemon_goes_on_without_a_gpu_that_it_loses_and_says_why(ws):
     gpu, cpu = daemon.status()["encoders"]
     assert "Xid" in gpu["why"], gpu
     equal((gpu["images_done"], cpu["images_done"]), (0, 12), "images of each")
-    assert "left out until its model is loaded anew" in daemon.said(), daemon.said()
+    assert "left out until it is opened once more" in daemon.said(), daemon.said()
     daemon.stop()
 
 
