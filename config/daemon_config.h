@@ -65,6 +65,7 @@ struct dataset_config {
 	} output;
 	bool captions;	      /* the .txt beside an image becomes part of its sample */
 	bool require_caption; /* an image waits until it has one */
+	const char *masks;    /* masks_where() */
 	enum on_duplicate duplicates;
 	enum on_delete on_delete;
 	int priority;		     /* higher first; equal: in turn */

@@ -69,6 +69,8 @@ static const struct setting dataset_rows[] = {
      .help = "where the shards go, and how they look"},
     {"captions", SETTING_FLAG, DATASET(captions), .fallback = "true", .reloadable = true,
      .help = "the .txt, .caption or .json beside an image becomes part of its sample"},
+    {"masks", SETTING_PATH, DATASET(masks), .fallback = "none", .is_word = masks_word,
+     .value_name = "WHERE", .help = MASKS_HELP},
     {"require-caption", SETTING_FLAG, DATASET(require_caption), .fallback = "false",
      .reloadable = true, .help = "an image waits until its caption is there"},
     {"duplicates", SETTING_ENUM, DATASET(duplicates), .fallback = "keep", .choices = duplicates,

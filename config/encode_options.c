@@ -32,6 +32,8 @@ const struct setting encode_settings[] = {
      .help = "believe it when more than a tenth of the files are gone"},
     {"no-captions", SETTING_FLAG, FIELD(no_captions),
      .help = "leave captions (.txt, .caption, .json beside the image) out"},
+    {"masks", SETTING_PATH, FIELD(masks), .fallback = "none", .is_word = masks_word,
+     .value_name = "WHERE", .help = MASKS_HELP},
     {"part", SETTING_STRING, FIELD(part), .valid = dataset_part_valid,
      .expected = DATASET_PART_EXPECTED, .value_name = "I/N",
      .help = "only part I of N, into an output of its own (latentctl merge)"},

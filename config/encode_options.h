@@ -27,7 +27,8 @@ struct encode_options {
 	uint64_t host_patience; /* ms */
 	const char *part;	/* "2/3" (dataset_part_parse); NULL: all */
 	bool no_captions;
-	size_t jobs; /* 0: all cores */
+	const char *masks; /* masks_where() */
+	size_t jobs;	   /* 0: all cores */
 	struct encoder_limits encoder;
 	const char *device;		/* "cpu" (also NULL), "cuda:1" */
 	struct cuda_limits cuda;	/* all but the device: encode_options_cuda() */

@@ -24,6 +24,8 @@ const struct setting plan_settings[] = {
      .help = "images a second that an encode showed you: gives the time"},
     {"no-captions", SETTING_FLAG, FIELD(no_captions),
      .help = "do not look for captions (.txt, .caption, .json beside the image)"},
+    {"masks", SETTING_PATH, FIELD(masks), .fallback = "none", .is_word = masks_word,
+     .value_name = "WHERE", .help = "as for encode: masks are no images of their own"},
     {"list", SETTING_FLAG, FIELD(list), .help = "every unreadable and every equal file"},
     {"json", SETTING_FLAG, FIELD(json), .help = "one JSON object, with everything --list has"},
     {"svg", SETTING_PATH, FIELD(svg), .value_name = "FILE", .help = "a picture of the buckets"},

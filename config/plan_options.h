@@ -23,6 +23,7 @@ struct plan_options {
 	size_t jobs;	   /* decode processes; 0: two for each core */
 	bool flip, hash, list, json;
 	bool no_captions, quiet, help;
+	const char *masks; /* masks_where() */
 };
 
 extern const struct setting plan_settings[];

@@ -3,6 +3,8 @@
 #include "base/checked.h"
 #include "base/path_glob.h"
 
+#include <string.h>
+
 #define FIELD(f) offsetof(struct source_options, f)
 
 static const char *const hidden[] = {"skip", "take", NULL};
@@ -32,3 +34,13 @@ static const struct setting rows[] = {
 
 const struct settings_group source_options_settings = {
     .rows = rows, .n = ARRAY_SIZE(rows), .size = sizeof(struct source_options)};
+
+bool masks_word(const char *text)
+{
+	return strcmp(text, "none") == 0 || strcmp(text, "beside") == 0;
+}
+
+const char *masks_where(const char *setting)
+{
+	return !setting || strcmp(setting, "none") == 0 ? NULL : setting;
+}

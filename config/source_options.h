@@ -23,4 +23,12 @@ struct source_options {
 
 extern const struct settings_group source_options_settings;
 
+/* Of settings that say where masks are: words that are no folder. */
+bool masks_word(const char *text);
+/* What such a setting says, as struct source_folder_options has it: "beside" or a folder; NULL: nowhere. */
+const char *masks_where(const char *setting);
+#define MASKS_HELP                                                                                 \
+	"none; beside: NAME-mask.png beside an image is its mask; or a folder with NAME.png. "     \
+	"Becomes mask.npy of its samples"
+
 #endif

@@ -29,8 +29,8 @@ struct attachments {
 
 bool attachment_name_valid(const char *name)
 {
-	static const char *const own[] = {"json", "latent", "moments", "txt",	     "caption",
-					  "key",  "meta",   "members", "target_size"};
+	static const char *const own[] = {"json", "latent", "moments", "txt",	      "caption",
+					  "key",  "meta",   "members", "target_size", "mask"};
 	size_t n = strlen(name);
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {

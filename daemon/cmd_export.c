@@ -161,6 +161,8 @@ static void print_plan(const char *folder, const struct export_options *options,
 	       plan->job.arch ? plan->job.arch->name : "", dtype_name(plan->job.dtype),
 	       text_bytes(plan->bytes, size), text_quote(plan->example, quoted));
 	print_lost(&plan->job);
+	if (plan->masks > 0)
+		printf("  not carried: masks of %zu of them\n", plan->masks);
 	if (plan->attached > 0)
 		printf("  not carried: arrays attached to %zu sample%s\n", plan->attached,
 		       plural(plan->attached));

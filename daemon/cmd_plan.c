@@ -243,6 +243,7 @@ static int run_folders(const struct plan_options *o, const struct vae_choice *va
 	int r = check_svg(o->svg, err);
 
 	p.sources.choice = sources_choice(&o->source);
+	p.sources.masks = masks_where(o->masks);
 	p.sources.manifest = sources_manifest(&o->source);
 
 	p.progress = progress_new(0, o->quiet);

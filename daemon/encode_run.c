@@ -272,6 +272,7 @@ static int open_packer(struct encode_run *run, struct error *err)
 					 .store = run->dataset.store,
 					 .recipe = &run->setup.recipe,
 					 .dataset = run->dataset.id,
+					 .masks = masks_where(run->options->masks),
 					 .siblings = run->dataset.siblings,
 					 .n_siblings = run->dataset.n_siblings,
 					 .shard_samples = run->options->output.shard_samples,
@@ -320,6 +321,7 @@ static int open_pipeline(struct encode_run *run, struct error *err)
 	    .n_roots = run->sources.n,
 	    .dataset = run->dataset.id,
 	    .captions = !run->options->no_captions,
+	    .masks = masks_where(run->options->masks),
 	    .given = run->dataset.given_captions,
 	    .patience_ms = (int64_t)run->options->host_patience,
 	    .drop_duplicates = run->options->duplicates == ON_DUPLICATE_DROP,
@@ -490,14 +492,21 @@ static int list_captions(struct encode_run *run, struct error *err)
  */
 static int tidy(struct encode_run *run, struct error *err)
 {
-	const struct recaption_options options = rewriting_of(run);
+	struct recaption_options options = rewriting_of(run);
+	struct mask_reader masks = MASK_READER_INIT;
 	size_t changed = 0;
+	int r = 0;
 
-	if (!run->options->no_captions && recaption(&options, &changed, err) < 0)
+	mask_reader_init(&masks, &run->setup.recipe);
+	options.masks = masks_where(run->options->masks) ? &masks : NULL;
+	if (!run->options->no_captions)
+		r = recaption(&options, &changed, err);
+	mask_reader_release(&masks);
+	if (r < 0)
 		return -1;
 	if (changed > 0)
-		fprintf(stderr, "latentctl: %zu caption%s changed: brought into the shards\n",
-			changed, changed == 1 ? "" : "s");
+		fprintf(stderr, "latentctl: %zu caption%s%s changed: brought into the shards\n",
+			changed, changed == 1 ? "" : "s", options.masks ? " or masks" : "");
 	return replaced_tidy(&options.rewrite, options.folder, err);
 }
 
@@ -556,6 +565,7 @@ static bool has_stdin(const char *const *sources, size_t n)
 static int open_sources(struct encode_run *run, const char *const *sources, size_t n,
 			struct error *err)
 {
+	run->sources.masks = masks_where(run->options->masks);
 	return run_sources_open(&run->sources, sources, n, !run->options->no_captions, on_note, run,
 				err);
 }

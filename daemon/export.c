@@ -186,6 +186,7 @@ static int plan_sample(void *arg, const struct export_sample *sample, struct err
 	plan->bytes += product.file.size + record_bytes(&product.record);
 	plan->turned += sample->orientation >= 5;
 	plan->attached += sample->attached;
+	plan->masks += sample->mask && !plan->job.format->masks;
 	if (!plan->example)
 		plan->example = TAKE(path);
 	return 0;

@@ -30,6 +30,7 @@ struct export_plan {
 	size_t samples;	 /* that are written */
 	uint64_t bytes;	 /* of their files */
 	size_t turned;	 /* of them, by EXIF, which the trainer ignores */
+	size_t masks;	 /* of them, with masks that the format does not carry */
 	size_t attached; /* of them, with other arrays, which no format carries */
 	char *example;	 /* path of the first file, or where the first sample is */
 	/* Samples that are left out, by number, ascending; and how many of them for which reason, with the first one's words. */

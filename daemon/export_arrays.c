@@ -23,6 +23,7 @@ void export_record_describe(const struct export_job *job, const struct ndarray *
 	struct hash128 hash = hash128_of(made->data, made->bytes);
 	char hex[HASH128_HEX_SIZE];
 
+	json_object_del(record, "mask"); /* no record goes with one */
 	for (size_t i = 0; i < made->ndim; i++)
 		json_array_append_new(shape, json_integer((json_int_t)made->shape[i]));
 	hash128_hex(&hash, hex);

@@ -56,6 +56,7 @@ struct export_format {
 	enum export_variants variants;
 	const char *lost; /* what it cannot carry, in words */
 	bool columns;	  /* --columns chooses among them */
+	bool masks;	  /* it carries them */
 	/* The file's path below the target, to be freed; with pack: one that tells the sample from others. */
 	char *(*path)(const struct export_job *job, const struct export_sample *sample);
 	/* @latent: of the job's dtype; of the arch's kind, or as stored. One of the two: a file, or what is put in a tar. */

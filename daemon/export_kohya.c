@@ -39,6 +39,21 @@ static int put_numbers(struct npz_writer *w, const char *name, const char *tail,
 	return 0;
 }
 
+/* As sd-scripts' alpha_mask: float32 [height][width], 0 to 1; it mirrors it itself. */
+static int put_mask(struct npz_writer *w, const char *tail, const struct ndarray *mask,
+		    struct error *err)
+{
+	cleanup_free char *key = xasprintf("alpha_mask%s", tail);
+	cleanup_ndarray struct ndarray a = NDARRAY_INIT;
+
+	if (ndarray_alloc(&a, DTYPE_F32, mask->ndim, mask->shape, err) < 0)
+		return -1;
+	for (size_t i = 0; i < mask->bytes; i++)
+		((float *)a.data)[i] = (float)((const uint8_t *)mask->data)[i] / 255.0f;
+	npz_put(w, key, &a);
+	return 0;
+}
+
 static int encode(const struct export_job *job, const struct export_sample *s,
 		  const struct ndarray *latent, const struct ndarray *mirrored, struct buffer *out,
 		  struct error *err)
@@ -57,6 +72,8 @@ static int encode(const struct export_job *job, const struct export_sample *s,
 
 		npz_put(&w, flipped, mirrored);
 	}
+	if (s->mask && put_mask(&w, tail, s->mask, err) < 0)
+		return -1;
 	if (put_numbers(&w, "original_size", tail, DTYPE_I64, 2, size, err) < 0 ||
 	    put_numbers(&w, "crop_ltrb", tail, DTYPE_F64, 4, s->kohya_crop_ltrb, err) < 0)
 		return -1;
@@ -85,6 +102,7 @@ const struct export_format export_kohya = {
     .tail = "\n}\n",
     .bucket_rule = "kohya",
     .upright = true,
+    .masks = true,
     .variants = EXPORT_VARIANTS_MIRRORED,
     .lost = "the log-variance of moments; hashes, recipe and meta of records",
     .path = path,

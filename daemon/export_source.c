@@ -6,6 +6,7 @@
 
 #include "daemon/caption_list.h"
 #include "daemon/dataset_splits.h"
+#include "daemon/record_mask.h"
 #include "daemon/variants.h"
 
 #include "storage/seal.h"
@@ -298,17 +299,18 @@ static int open_mirrored(struct export_source *s, const struct record *record, s
 	return r;
 }
 
-/* @mirrored: of its mirrored one; NULL: it comes without. */
 /* As if there were no other resolution than the one that is wanted. */
 static uint32_t variant_of(const struct export_source *s, const struct record_facts *facts)
 {
 	return s->resolution > 0 ? facts->variant % VARIANT_RESOLUTION : facts->variant;
 }
 
+/* @mirrored: of its mirrored one; NULL: it comes without. */
 static int give(struct export_source *s, const struct record *record, const struct record *mirrored,
 		const struct record_facts *facts, json_t *root, struct error *err)
 {
-	cleanup_ndarray struct ndarray stored = NDARRAY_INIT, other = NDARRAY_INIT;
+	cleanup_ndarray struct ndarray stored = NDARRAY_INIT, other = NDARRAY_INIT,
+				       mask = NDARRAY_INIT;
 	struct export_sample sample = {.key = record->key, .path = facts->path, .record = root};
 	int r;
 
@@ -316,13 +318,16 @@ static int give(struct export_source *s, const struct record *record, const stru
 	    !path_stays_below(record->key))
 		return bad_record(err, record->key);
 	if (open_latent(s, record, facts, root, &stored, err) < 0 ||
-	    (mirrored && open_mirrored(s, mirrored, &other, err) < 0))
+	    (mirrored && open_mirrored(s, mirrored, &other, err) < 0) ||
+	    (facts->has_mask && record_mask_read(record, facts, &mask, err) < 0))
 		return -1;
 	sample.caption = json_string_value(json_object_get(root, "caption"));
 	sample.stored = &stored;
 	sample.variant = variant_of(s, facts);
 	sample.mirrored = mirrored ? &other : NULL;
-	sample.attached = record->n_members > 2 + (record_member(record, "txt") != NULL);
+	sample.mask = facts->has_mask ? &mask : NULL;
+	sample.attached =
+	    record->n_members > 2u + (record_member(record, "txt") != NULL) + facts->has_mask;
 	r = s->fn(s->arg, &sample, err);
 	s->refused = r != 0;
 	return r;

@@ -40,7 +40,8 @@ struct export_sample {
 	uint32_t variant;	      /* of its image: variants.h */
 	const struct ndarray
 	    *mirrored; /* that sample's, where export_source_pair() was asked for; NULL: none */
-	bool attached; /* it has other arrays, too (`latentctl attach`) */
+	const struct ndarray *mask; /* uint8 [height][width] of the target; NULL: it has none */
+	bool attached;		    /* it has other arrays, too (`latentctl attach`) */
 };
 
 typedef int (*export_sample_fn)(void *arg, const struct export_sample *sample, struct error *err);

@@ -352,6 +352,8 @@ static struct intake *intake_new(const struct intake_options *options, struct in
 	struct intake *in = xcalloc(1, sizeof(*in));
 
 	in->options = *options;
+	if (options->masks)
+		in->options.masks = in->masks = xstrdup(options->masks);
 	in->options.name = in->name = xstrdup(options->name);
 	in->options.state = in->state_dir = xstrdup(options->state);
 	if (in->options.patience_ms <= 0)
@@ -416,5 +418,6 @@ void intake_close(struct intake *in)
 	free(in->roots);
 	free(in->name);
 	free(in->state_dir);
+	free(in->masks);
 	free(in);
 }

@@ -120,6 +120,7 @@ struct intake_options {
 	uint64_t seed;
 	uint32_t part, parts;
 	bool captions;	     /* the .txt beside an image counts */
+	const char *masks;   /* as in struct source_folder_options; copied */
 	bool need_captions;  /* an image without one waits for it */
 	bool remove;	     /* samples of vanished files die */
 	bool paused;	     /* from the start */

@@ -57,18 +57,31 @@ void intake_files_clear(struct intake *in)
 	list_clear(&in->young);
 }
 
+/* "a/b.png" of "a/b-mask.png"; to be freed. */
+static char *image_of_mask(const char *path)
+{
+	int stem = (int)(source_path_stem(path) - strlen("-mask"));
+
+	return xasprintf("%.*s.png", stem, path);
+}
+
 void intake_file_heard(struct intake *in, size_t folder, const char *path, bool settled,
 		       bool caption)
 {
-	if (caption && !in->options.captions)
+	const char *masks = in->options.masks;
+	bool mask = masks && strcmp(masks, SOURCE_MASKS_BESIDE) == 0 && source_path_is_mask(path);
+
+	if ((caption || mask) && !in->options.captions)
 		return;
+	caption = caption || mask;
 	if (in->batch.n == 0)
 		in->batch_due = clock_mono_ms() + INTAKE_BATCH_MS;
-	list_push(&in->batch, (struct intake_file){.folder = folder,
-						   .path = xstrdup(path),
-						   .settled = settled,
-						   .caption = caption,
-						   .archive = source_path_is_archive(path)});
+	list_push(&in->batch,
+		  (struct intake_file){.folder = folder,
+				       .path = mask ? image_of_mask(path) : xstrdup(path),
+				       .settled = settled,
+				       .caption = caption,
+				       .archive = source_path_is_archive(path)});
 	if (in->batch.n >= BATCH_FILES)
 		in->batch_due = 0;
 }
@@ -187,6 +200,7 @@ static struct source *source_of(struct round *r, size_t folder)
 	const struct intake_folder *f = &r->in->folders[folder];
 	const struct source_folder_options options = {.choice = f->source.choice,
 						      .captions = r->in->options.captions,
+						      .masks = r->in->options.masks,
 						      .need_captions = r->in->options.need_captions,
 						      .manifest = f->source.manifest,
 						      .remote = f->source.remote,

@@ -97,7 +97,7 @@ struct intake_mail {
 struct intake {
 	/* as they were given */
 	struct intake_options options;
-	char *name, *state_dir;
+	char *name, *state_dir, *masks;
 	struct inbox *inbox;
 
 	pthread_mutex_t lock;

@@ -86,6 +86,7 @@ static int open_sources(struct intake *in, struct run_sources *s,
 		const struct source_folder_options options = {.recursive = f->source.recursive,
 							      .choice = f->source.choice,
 							      .captions = in->options.captions,
+							      .masks = in->options.masks,
 							      .need_captions =
 								  in->options.need_captions,
 							      .unpack = unpack_process_open,

@@ -151,6 +151,7 @@ static int open_intake(struct lane *l, struct error *err)
 					     c->output.options.order == OUTPUT_ORDER_SHUFFLED,
 					 .seed = c->recipe.seed,
 					 .captions = c->captions,
+					 .masks = masks_where(c->masks),
 					 .need_captions = c->require_caption,
 					 .remove = c->on_delete == ON_DELETE_DROP,
 					 .paused = l->held || l->intake_off,
@@ -189,6 +190,7 @@ static bool open_root(struct lane *l, size_t i, uint32_t number)
 	const struct source_folder_options options = {
 	    .recursive = s->recursive,
 	    .choice = {.links = sources_links(s->options.symlinks)},
+	    .masks = masks_where(l->config->masks),
 	    .unpack = unpack_process_open,
 	    .manifest = sources_manifest(&s->options),
 	    .remote = sources_remote(&s->fetch),
@@ -329,6 +331,7 @@ static int open_packer(struct lane *l, struct error *err)
 					 .store = l->dataset.store,
 					 .recipe = &l->recipe,
 					 .dataset = l->dataset.id,
+					 .masks = masks_where(l->config->masks),
 					 .siblings = l->dataset.siblings,
 					 .n_siblings = l->dataset.n_siblings,
 					 .shard_samples = o->shard_samples,
@@ -360,6 +363,7 @@ static int open_pipeline(struct lane *l, struct error *err)
 					   .dataset = l->dataset.id,
 					   .stages = l->shared->stages,
 					   .captions = l->config->captions,
+					   .masks = masks_where(l->config->masks),
 					   .given = l->dataset.given_captions,
 					   .guard = spending_guard(l->spending),
 					   .drop_duplicates =

@@ -57,6 +57,7 @@ static int put_right(struct tidy_task *t, struct store *store, struct error *err
 {
 	struct lane *l = t->lane;
 	const struct output_options *o = &l->config->output.options;
+	struct mask_reader masks = MASK_READER_INIT;
 	const struct recaption_options options = {.rewrite = {.queue = l->shared->queue,
 							      .store = store,
 							      .dataset = l->dataset.id,
@@ -69,10 +70,13 @@ static int put_right(struct tidy_task *t, struct store *store, struct error *err
 							      .arg = l},
 						  .roots = t->roots,
 						  .n_roots = t->n_roots,
+						  .masks =
+						      masks_where(l->config->masks) ? &masks : NULL,
 						  .folder = l->dataset.folder};
 	const struct given_arrays arrays = {options.rewrite.queue, options.rewrite.dataset,
 					    options.folder};
 	size_t changed = 0;
+	int r = 0;
 
 	if (!t->tidy) {
 		if (l->config->captions && captions_list_write(&options, err) < 0)
@@ -81,7 +85,11 @@ static int put_right(struct tidy_task *t, struct store *store, struct error *err
 	}
 	if (t->sweep && merge_small(&options.rewrite, err) < 0)
 		return -1;
-	if (l->config->captions && recaption(&options, &changed, err) < 0)
+	mask_reader_init(&masks, &l->recipe);
+	if (l->config->captions)
+		r = recaption(&options, &changed, err);
+	mask_reader_release(&masks);
+	if (r < 0)
 		return -1;
 	if (changed > 0)
 		lane_log(l, LOG_LEVEL_INFO, "%zu changed captions are in their shards", changed);
@@ -115,6 +123,7 @@ static void open_sources(struct tidy_task *t)
 		    .recursive = true,
 		    .unpack = unpack_process_open,
 		    .choice = {.links = sources_links(t->sources[i].options.symlinks)},
+		    .masks = masks_where(l->config->masks),
 		    .manifest = sources_manifest(&t->sources[i].options)};
 		cleanup_free char *lists =
 		    sources_lists(l->shared->state->path, l->config->name, t->roots[i].root);

@@ -29,6 +29,7 @@ void finished_release(struct finished *f)
 	for (size_t i = 0; i < VARIANTS; i++)
 		ndarray_release(&f->latents[i]);
 	free(f->stored.shard);
+	buffer_release(&f->mask);
 }
 
 static struct packed packed_of(const struct finished *f)
@@ -104,8 +105,8 @@ static int copy_stored(const struct packer *p, const struct finished *f, size_t 
 	return r == 0 ? 0 : error_data(err, "record", "%s", why.message);
 }
 
-static int make_record(const struct packer *p, struct finished *f, size_t index, struct record *out,
-		       struct error *err)
+static int make_unmasked(const struct packer *p, struct finished *f, size_t index,
+			 struct record *out, struct error *err)
 {
 	size_t resolution = index / recipe_variants_each(p->options.recipe);
 
@@ -122,6 +123,19 @@ static int make_record(const struct packer *p, struct finished *f, size_t index,
 	return record_build(p->options.recipe, &f->facts, &f->latents[index], f->rank, out, err);
 }
 
+static int make_record(struct packer *p, struct finished *f, size_t index, struct record *out,
+		       struct error *err)
+{
+	cleanup_record struct record record = RECORD_INIT;
+
+	if (make_unmasked(p, f, index, &record, err) < 0 ||
+	    (p->options.masks && mask_put(&p->mask_reader, &f->mask, &record, err) < 0))
+		return -1;
+	*out = record;
+	record = (struct record)RECORD_INIT;
+	return 0;
+}
+
 /* "512x512_768x768": the sizes of all resolutions, which the samples of a shard share. */
 static void add_to_group(struct record *bundle, const char *size)
 {
@@ -131,8 +145,7 @@ static void add_to_group(struct record *bundle, const char *size)
 }
 
 /* All variants of an image, as one record of the spool. */
-static int make_bundle(const struct packer *p, struct finished *f, struct record *out,
-		       struct error *err)
+static int make_bundle(struct packer *p, struct finished *f, struct record *out, struct error *err)
 {
 	cleanup_record struct record bundle = RECORD_INIT;
 	size_t n = recipe_variants(p->options.recipe),
@@ -436,6 +449,7 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 	struct packer *p = xcalloc(1, sizeof(*p));
 
 	p->options = *options;
+	mask_reader_init(&p->mask_reader, options->recipe);
 	atomic_init(&p->steps, 0);
 	p->spool_bytes = p->spool_foreign = spool_bytes(options->spool);
 	if (executor_open(inbox, "pack", &p->executor, err) < 0) {
@@ -521,6 +535,7 @@ void packer_close(struct packer *p)
 		return;
 	sd_event_source_disable_unref(p->timer);
 	executor_close(p->executor);
+	mask_reader_release(&p->mask_reader);
 	spool_index_release(&p->index);
 	packer_forget_places(p);
 	free(p->unsynced);

@@ -60,6 +60,7 @@ struct packer_options {
 	struct store *store;	     /* of OUT/NAME, likewise */
 	const struct recipe *recipe; /* its form is that of the shards */
 	int64_t dataset;
+	bool masks;			       /* each record gets one */
 	const struct packer_sibling *siblings; /* must live until close */
 	size_t n_siblings;
 	size_t shard_samples,
@@ -94,8 +95,9 @@ struct finished {
 	struct ndarray latents[VARIANTS]; /* of each that the recipe has, in its order */
 	bool in_float32[VARIANTS];	  /* see struct sample_facts */
 	struct packer_stored
-	    stored; /* the latent is this one's; of facts only content and captions count */
-	bool again; /* see struct packed */
+	    stored;	    /* the latent is this one's; of facts only content and captions count */
+	bool again;	    /* see struct packed */
+	struct buffer mask; /* the file with its mask; empty: it has none */
 };
 
 /* A record, with its variants, that is in the spool and belongs into a shard of this dataset. */

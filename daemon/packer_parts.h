@@ -10,6 +10,7 @@
 
 #include "daemon/id_table.h"
 #include "daemon/packer.h"
+#include "daemon/record_mask.h"
 #include "daemon/spool_index.h"
 
 #include <stdatomic.h>
@@ -34,8 +35,9 @@ struct packer {
 	uint64_t spool_bytes;		     /* on disk, when it was last asked */
 	uint64_t
 	    spool_foreign; /* of that, what was there before this run and is not ours to seal */
-	atomic_uint_fast64_t steps; /* that its thread has done */
-	size_t under_way;	    /* tasks and database commands that will come back */
+	struct mask_reader mask_reader; /* of its thread */
+	atomic_uint_fast64_t steps;	/* that its thread has done */
+	size_t under_way;		/* tasks and database commands that will come back */
 	/* append tasks so far: posted, come back, and those whose images are all encoded or rejected */
 	uint64_t posted_tasks, append_tasks, settled_tasks;
 	int64_t flush_at;     /* what was appended until then is to be sealed; monotonic */

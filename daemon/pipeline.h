@@ -58,6 +58,7 @@ struct pipeline_options {
 	size_t n_roots;
 	int64_t dataset;
 	bool captions;
+	bool masks; /* read with each file, for the packer */
 	const struct json_t *
 	    given; /* captions that count instead of those of files: caption_list.h; NULL: none. The caller may
 		     * change it, on the loop's thread */

@@ -6,6 +6,8 @@
 
 #include "base/checked.h"
 
+#include <string.h>
+
 enum { PARKED_MAX = 4096 };
 
 bool pipeline_parking_is_full(const struct pipeline *p)
@@ -22,6 +24,8 @@ static struct finished finish_copy(struct work *w, struct packer_stored *stored)
 	f.path = TAKE(w->job.path);
 	f.caption = TAKE(w->caption);
 	f.meta = TAKE(w->meta);
+	f.mask = w->mask;
+	w->mask = (struct buffer)BUFFER_INIT;
 	f.again = w->job.has_content;
 	f.facts.content = w->content;
 	f.facts.captions = w->pipeline->options.captions;
@@ -185,7 +189,8 @@ void pipeline_on_rejected(struct pipeline *p, const struct packed *what, const c
 				.message = why->message};
 
 	pipeline_ready_again(p, &parked);
-	if (what->copied) { /* it is the stored record that is bad, whatever that is */
+	if (what->copied && strncmp(why->reason, "mask", 4) !=
+				0) { /* it is the stored record that is bad, whatever that is */
 		duplicates_distrust(p->duplicates, &what->content);
 		o = (struct job_outcome){
 		    .job = what->job, .fence = what->fence, .kind = OUTCOME_RELEASE};

@@ -160,6 +160,8 @@ static struct finished finish(struct work *w)
 	f.path = TAKE(w->job.path);
 	f.caption = TAKE(w->caption);
 	f.meta = TAKE(w->meta);
+	f.mask = w->mask;
+	w->mask = (struct buffer)BUFFER_INIT;
 	f.again = w->job.has_content;
 	f.facts.content = w->content;
 	f.facts.header = w->header;

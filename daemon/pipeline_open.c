@@ -46,6 +46,15 @@ static int read_meta(struct work *w, struct error *err)
 	return r < 0 ? -1 : 0;
 }
 
+static int read_mask(struct work *w, struct error *err)
+{
+	int r = 0;
+
+	if (w->pipeline->options.masks && w->mask.size == 0)
+		r = source_mask(w->source, w->job.path, &w->mask, err);
+	return r < 0 ? error_wrap(err, "its mask") : 0;
+}
+
 static struct work *work_of(struct task *t)
 {
 	return (struct work *)((char *)t - offsetof(struct work, opening));
@@ -59,7 +68,8 @@ static void opening_run(struct task *t)
 	struct error err = ERROR_INIT;
 
 	stage_meter_enter(stages, STAGE_OPEN);
-	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0 && !w->is_remote)
+	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0 && read_mask(w, &err) == 0 &&
+	    !w->is_remote)
 		w->fd = source_open_sample(w->source, w->job.path, &err);
 	if (err.code != ERR_NONE) {
 		w->failure = xmalloc(sizeof(err));

@@ -83,6 +83,16 @@ static int read_meta(const struct recaption_options *o, const struct recaption_r
 	return 0;
 }
 
+static int read_mask(const struct recaption_options *o, const struct recaption_row *row,
+		     struct buffer *out, struct error *why)
+{
+	struct source *source = source_of(o, row->root);
+
+	if (!source || !o->masks)
+		return ELSEWHERE;
+	return source_mask(source, row->path, out, why) < 0 ? UNREADABLE : 0;
+}
+
 /* -- the list ------------------------------------------------------------------------------------- */
 
 struct listing {
@@ -169,7 +179,10 @@ struct mark {
 	int64_t job;
 	uint64_t stamp;
 	char *caption, *meta; /* meta NULL: stays */
+	struct buffer mask;   /* the file; empty: there is none */
+	bool has_source;      /* its mask is known */
 	bool elsewhere, differs;
+	bool bad; /* its mask is none: it stays on the list */
 };
 
 /* What goes on while captions are brought into shards. */
@@ -193,6 +206,7 @@ static void clear_marks(struct recaptioning *r)
 	for (size_t i = 0; i < r->n; i++) {
 		free(r->marks[i].caption);
 		free(r->marks[i].meta);
+		buffer_release(&r->marks[i].mask);
 	}
 	r->n = 0;
 }
@@ -214,22 +228,32 @@ static int add_mark(void *arg, const struct recaption_row *row)
 	struct error why = ERROR_INIT;
 	char quoted[TEXT_QUOTE_SIZE], line[1024];
 	char *caption = NULL, *meta = NULL;
+	cleanup_buffer struct buffer mask = BUFFER_INIT;
 
 	/* Variants stand side by side, and have one caption. */
 	if (row->spooled || (r->n > 0 && r->marks[r->n - 1].job == row->job))
 		return 0;
 	if (read_caption(r->options, r->given, row, &caption, &why) != 0 ||
-	    read_meta(r->options, row, &meta, &why) == UNREADABLE) {
+	    read_meta(r->options, row, &meta, &why) == UNREADABLE ||
+	    read_mask(r->options, row, &mask, &why) == UNREADABLE) {
 		free(caption);
-		snprintf(line, sizeof(line), "%s: its caption changed, and cannot be read: %s",
+		free(meta);
+		snprintf(line, sizeof(line),
+			 "%s: its caption or mask changed, and cannot be read: %s",
 			 text_quote(row->path, quoted), why.message);
 		if (why.code != ERR_NONE)
 			rewrite->note(rewrite->arg, line);
 		return 0;
 	}
 	ARRAY_GROW(r->marks, r->n, r->capacity);
-	r->marks[r->n++] =
-	    (struct mark){row->job, row->caption, caption, meta, row->elsewhere, false};
+	r->marks[r->n++] = (struct mark){.job = row->job,
+					 .stamp = row->caption,
+					 .caption = caption,
+					 .meta = meta,
+					 .mask = mask,
+					 .has_source = source_of(r->options, row->root) != NULL,
+					 .elsewhere = row->elsewhere};
+	mask = (struct buffer)BUFFER_INIT;
 	return 0;
 }
 
@@ -245,6 +269,38 @@ static struct mark *find_mark(struct recaptioning *r, int64_t job)
 	const struct mark wanted = {.job = job};
 
 	return r->n > 0 ? bsearch(&wanted, r->marks, r->n, sizeof(wanted), by_job) : NULL;
+}
+
+/* Whether it has a mask to be brought in, and which can be: otherwise it is named, and stays on the list. */
+static bool mask_differs(struct recaptioning *r, struct mark *mark, const struct record *record,
+			 const struct sample_row *row, struct error *err)
+{
+	const struct rewrite_options *rewrite = &r->options->rewrite;
+	char quoted[TEXT_QUOTE_SIZE], line[1024];
+	struct error why = ERROR_INIT;
+	bool same = true;
+
+	if (!r->options->masks || !mark->has_source ||
+	    mask_compare(r->options->masks, &mark->mask, record, &same, &why) == 0)
+		return !same;
+	if (why.code != ERR_DATA || strncmp(why.reason, "mask", 4) != 0) {
+		*err = why;
+		return false;
+	}
+	mark->bad = true;
+	snprintf(line, sizeof(line), "%s: its mask changed, and cannot be used: %s",
+		 text_quote(row->path, quoted), why.message);
+	rewrite->note(rewrite->arg, line);
+	return false;
+}
+
+/* False with *@err: it cannot be told. */
+static bool differs_from(struct recaptioning *r, struct mark *mark, const struct record *record,
+			 const struct sample_row *row, struct error *err)
+{
+	bool texts = !record_has_texts(record, &(struct record_texts){mark->caption, mark->meta});
+
+	return !mark->bad && (mask_differs(r, mark, record, row, err) || (texts && !mark->bad));
 }
 
 /* Holds what is stored in the shard against the captions: *differs of its samples. */
@@ -266,8 +322,11 @@ static int compare(struct recaptioning *r, const struct shard_row *shard, size_t
 			continue;
 		if (shard_read_record(rewrite->store, shard->path, &span, &record, err) < 0)
 			return error_wrap(err, "%s", shard->path);
-		if (record_has_texts(&record, &(struct record_texts){mark->caption, mark->meta}))
+		if (!differs_from(r, mark, &record, row, err)) {
+			if (err->code != ERR_NONE)
+				return -1;
 			continue;
+		}
 		mark->differs = true;
 		++*differs;
 	}
@@ -276,10 +335,15 @@ static int compare(struct recaptioning *r, const struct shard_row *shard, size_t
 
 static int edit(void *arg, const struct sample_row *row, struct record *record, struct error *err)
 {
-	const struct mark *mark = find_mark(arg, row->job);
+	struct recaptioning *r = arg;
+	const struct mark *mark = find_mark(r, row->job);
 
-	return mark && mark->differs
-		   ? record_retext(record, &(struct record_texts){mark->caption, mark->meta}, err)
+	if (!mark || !mark->differs || mark->bad)
+		return 0;
+	if (record_retext(record, &(struct record_texts){mark->caption, mark->meta}, err) < 0)
+		return -1;
+	return r->options->masks && mark->has_source
+		   ? mask_put(r->options->masks, &mark->mask, record, err)
 		   : 0;
 }
 
@@ -296,6 +360,8 @@ static int settle_marks(struct recaptioning *r, struct error *err)
 	for (size_t i = 0; i < r->n; i++) {
 		const struct recaptioned done = {r->marks[i].job, r->marks[i].stamp};
 
+		if (r->marks[i].bad)
+			continue;
 		if (r->marks[i].elsewhere) {
 			ARRAY_GROW(r->later, r->n_later, r->later_capacity);
 			r->later[r->n_later++] = done;

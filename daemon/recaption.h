@@ -1,5 +1,5 @@
 /*
- * Captions that changed after their images were encoded.
+ * Captions, metadata and masks that changed after their images were encoded.
  *
  * The scan notices them (queue.h: recaptions), or a person gave them (caption_list.h). Until the shard is rewritten a list beside it tells readers of the new
  * ones; then KEY.json and KEY.txt of its new record say the same, and the latent is the old one, byte for byte.
@@ -14,6 +14,7 @@
 #define LATENTD_DAEMON_RECAPTION_H
 
 #include "daemon/pipeline.h"
+#include "daemon/record_mask.h"
 #include "daemon/rewrite.h"
 
 struct recaption_options {
@@ -21,7 +22,8 @@ struct recaption_options {
 	const struct pipeline_root
 	    *roots; /* the sources whose captions can be read; there may be none */
 	size_t n_roots;
-	const char *folder; /* OUT/NAME */
+	const char *folder;	   /* OUT/NAME */
+	struct mask_reader *masks; /* records get their masks, too; NULL: they have none */
 };
 
 /*

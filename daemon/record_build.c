@@ -1,5 +1,6 @@
 #include "daemon/record_build.h"
 
+#include "daemon/record_mask.h"
 #include "daemon/variants.h"
 
 #include "base/byte_planes.h"
@@ -433,6 +434,26 @@ static bool read_image(json_t *root, struct record_facts *f)
 	return f->variant == VARIANT_PLAIN || strcmp(key, f->key) == 0;
 }
 
+/* As large as the image is: that of a mask. */
+static void read_original(json_t *root, struct record_facts *f)
+{
+	json_t *size = json_object_get(root, "original_size");
+	json_int_t width = json_integer_value(json_array_get(size, 0));
+	json_int_t height = json_integer_value(json_array_get(size, 1));
+
+	f->original_width = width > 0 ? (size_t)width : 0;
+	f->original_height = height > 0 ? (size_t)height : 0;
+}
+
+static bool read_mask(json_t *mask, struct record_facts *f)
+{
+	const char *hash = json_string_value(json_object_get(mask, "xxh3_128"));
+
+	f->has_mask = mask != NULL;
+	f->mask_given = json_is_true(json_object_get(mask, "given"));
+	return !mask || (hash && hash128_parse(hash, &f->mask));
+}
+
 static bool read_fields(json_t *root, struct record_facts *f)
 {
 	json_t *target = json_object_get(root, "target_size");
@@ -445,11 +466,12 @@ static bool read_fields(json_t *root, struct record_facts *f)
 	    !variant_valid((uint64_t)variant) || json_array_size(target) != 2 || width < 1 ||
 	    height < 1)
 		return false;
+	read_original(root, f);
 	f->variant = (uint32_t)variant;
 	f->target_width = (size_t)width;
 	f->target_height = (size_t)height;
-	return read_names(root, f) && read_image(root, f) &&
-	       read_latent_part(json_object_get(root, "latent"), f);
+	return read_mask(json_object_get(root, "mask"), f) && read_names(root, f) &&
+	       read_image(root, f) && read_latent_part(json_object_get(root, "latent"), f);
 }
 
 /* Without a latent it is zstd, and whoever wants to read the latent is told. */
@@ -545,6 +567,8 @@ int record_latent_read(const struct record *record, const struct record_facts *f
 		return bad(err, record, "the latent's hash is not what its .json says");
 	if (!all_finite(&latent))
 		return bad(err, record, "the latent has values that are not finite");
+	if (facts->has_mask && record_mask_read(record, facts, NULL, err) < 0)
+		return -1;
 	if (out) {
 		*out = latent;
 		latent = (struct ndarray)NDARRAY_INIT;

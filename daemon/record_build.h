@@ -66,6 +66,9 @@ struct record_facts {
 	size_t channels, height, width;
 	enum dtype dtype;
 	size_t target_width, target_height;
+	size_t original_width, original_height; /* 0: it does not say */
+	bool has_mask, mask_given;		/* record_mask.h; given: by a file */
+	struct hash128 mask;
 	bool moments, scaled;
 	enum output_codec codec;
 	double
@@ -77,8 +80,8 @@ struct record_facts {
 int record_facts_read(const struct record *record, struct record_facts *out, struct error *err);
 
 /*
- * Opens the latent of @record and compares shape, dtype, hash and finiteness with what @facts say. ERR_DATA
- * `record`. @out may be NULL.
+ * Opens the latent of @record and compares shape, dtype, hash and finiteness with what @facts say, and the mask where it has one.
+ * ERR_DATA `record`. @out, the latent, may be NULL.
  */
 int record_latent_read(const struct record *record, const struct record_facts *facts,
 		       struct ndarray *out, struct error *err);

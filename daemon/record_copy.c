@@ -63,6 +63,7 @@ static char *renamed_json(const struct record *stored, const struct record_names
 	json_object_set_new(root, "source", json_stringn((const char *)source.data, source.size));
 	set_caption(root, names->caption);
 	json_object_set_new(root, "meta", record_meta_json(names->meta));
+	json_object_del(root, "mask"); /* it has its own */
 	return dump_json(root);
 }
 

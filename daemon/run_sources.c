@@ -24,6 +24,7 @@ int run_sources_open(struct run_sources *s, const char *const *paths, size_t n, 
 {
 	struct source_folder_options options = {.recursive = true,
 						.choice = s->choice,
+						.masks = s->masks,
 						.captions = captions,
 						.unpack = unpack_process_open,
 						.manifest = s->manifest,

@@ -23,6 +23,7 @@ struct run_sources {
 	struct source_choice choice;		 /* likewise */
 	struct source_manifest_options manifest; /* likewise */
 	struct source_remote_options remote;	 /* likewise */
+	const char *masks;			 /* likewise */
 	size_t waiting; /* archives and manifests that are still being written */
 	bool moved_device;
 };

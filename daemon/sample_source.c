@@ -116,8 +116,8 @@ static bool read_pair(json_t *root, const char *name, size_t *first, size_t *sec
 	return true;
 }
 
-static int read_geometry(const struct record *record, const struct record_facts *facts,
-			 struct render_geometry *out, bool *flip, struct error *err)
+int sample_source_geometry(const struct record *record, const struct record_facts *facts,
+			   struct render_geometry *out, bool *flip, struct error *err)
 {
 	const struct record_member *json = record_member(record, "json");
 	json_t *root = json_loadb((const char *)json->data.data, json->data.size, 0, NULL);
@@ -143,7 +143,7 @@ char *sample_source_about(const struct record *record, const struct record_facts
 	struct render_geometry g;
 	bool flip = false;
 
-	if (read_geometry(record, facts, &g, &flip, &ignored) < 0)
+	if (sample_source_geometry(record, facts, &g, &flip, &ignored) < 0)
 		return xasprintf("%zux%zu", facts->target_width, facts->target_height);
 	return xasprintf("%zux%zu  crop %zu,%zu of %zux%zu%s", g.width, g.height, g.left, g.top,
 			 g.full_width, g.full_height, flip ? ", mirrored" : "");
@@ -252,7 +252,7 @@ int sample_source_prepare(struct sample_sources *sources, const char *folder, co
 	cleanup_close int fd = -1;
 	bool flip = false;
 
-	if (read_geometry(record, facts, &geometry, &flip, err) < 0)
+	if (sample_source_geometry(record, facts, &geometry, &flip, err) < 0)
 		return -1;
 	geometry.filter = sources->filter;
 	fd = open_file(sources, folder, path, err);

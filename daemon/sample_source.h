@@ -52,6 +52,13 @@ int sample_source_prepare(struct sample_sources *sources, const char *folder, co
 int sample_source_thumbnail(struct sample_sources *sources, const char *folder, const char *path,
 			    size_t side, struct image *out, struct error *err);
 
+/*
+ * What was cut out of the resized image, which is not mirrored, and whether it was mirrored then; without a filter. ERR_DATA `record`: it does
+ * not say.
+ */
+int sample_source_geometry(const struct record *record, const struct record_facts *facts,
+			   struct render_geometry *out, bool *flip, struct error *err);
+
 /* "512x768  crop 0,12 of 512x792", to be freed. */
 char *sample_source_about(const struct record *record, const struct record_facts *facts);
 

@@ -90,16 +90,17 @@ static bool is_ours(const struct scan_options *options, const struct source_entr
 	return hash64_of(key, strlen(key), 0) % options->parts == options->part;
 }
 
-/* Of caption and metadata, which come into a record together; where captions are needed, no caption is none. */
+/* Of caption, metadata and mask, which come into a record together; where captions are needed, no caption is none. */
 static uint64_t caption_of(const struct scan_options *options, const struct source_entry *entry)
 {
-	const uint64_t both[] = {entry->caption, entry->meta};
+	const uint64_t all[] = {entry->caption, entry->meta, entry->mask};
 
 	if (!options->captions || entry->caption == SOURCE_UNSEEN)
 		return CAPTION_UNSEEN;
-	if (entry->meta == 0 || (entry->caption == 0 && options->need_captions))
+	if ((entry->meta == 0 && entry->mask == 0) ||
+	    (entry->caption == 0 && options->need_captions))
 		return entry->caption;
-	return (hash64_of(both, sizeof(both), 0) >> 16) | 1;
+	return (hash64_of(all, entry->mask ? sizeof(all) : 2 * sizeof(all[0]), 0) >> 16) | 1;
 }
 
 void scan_page_add(struct scan_page *page, const struct scan_options *options,

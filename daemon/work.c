@@ -11,6 +11,7 @@ void work_release(struct work *w)
 	job_release(&w->job);
 	free(w->caption);
 	free(w->meta);
+	buffer_release(&w->mask);
 	free(w->first_key);
 	free(w->pixels);
 	free(w->failure);

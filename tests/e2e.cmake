@@ -22,6 +22,7 @@ foreach(name
 	pictures
 	plan
 	identity
+	masks
 	resolutions
 	variants
 	rewrite

@@ -1,13 +1,18 @@
 #include "source/source.h"
 
+#include "base/checked.h"
+#include "base/files.h"
 #include "base/text.h"
 #include "net/s3_request.h"
+#include "source/folder_files.h"
 #include "source/source_path.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int path_check(const struct source *s, const char *path, struct error *err)
 {
@@ -19,20 +24,90 @@ static int path_check(const struct source *s, const char *path, struct error *er
 	return 0;
 }
 
+/* -- masks ---------------------------------------------------------------------------------------- */
+
+/* As source_ops.open_sample, of the mask of @path. */
+static int open_mask(struct source *s, const char *path, struct error *err)
+{
+	int stem = (int)source_path_stem(path);
+	cleanup_free char *name =
+	    xasprintf("%.*s%s", stem, path, s->masks_beside ? "-mask.png" : ".png");
+
+	return s->masks_beside ? s->ops->open_sample(s, name, err)
+			       : folder_open_file(s->mask_root, LINKS_ALL, name, err);
+}
+
+static bool has_masks(const struct source *s, const char *path)
+{
+	return (s->masks_beside || s->has_mask_root) && !source_is_remote(s, path);
+}
+
+static bool is_mask(const struct source *s, const char *path)
+{
+	return s->masks_beside && source_path_is_mask(path) && !source_is_remote(s, path);
+}
+
+/* Of a member only the archive tells when it changes. */
+static void look_for_mask(struct source *s, struct source_entry *entry)
+{
+	struct error ignored = ERROR_INIT;
+	cleanup_close int fd = -1;
+	struct stat st;
+
+	entry->mask = 0;
+	if (entry->archive > 0 || !has_masks(s, entry->path))
+		return;
+	fd = open_mask(s, entry->path, &ignored);
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		entry->mask = folder_stamp(&st);
+}
+
+int source_mask(struct source *s, const char *path, struct buffer *out, struct error *err)
+{
+	struct error why = ERROR_INIT;
+	cleanup_close int fd = -1;
+
+	if (path_check(s, path, err) < 0)
+		return -1;
+	if (!has_masks(s, path))
+		return SOURCE_NO_MASK;
+	fd = open_mask(s, path, &why);
+	if (fd >= 0)
+		return fd_read_all(fd, SOURCE_MASK_MAX, out, err);
+	if (why.code == ERR_DATA && strcmp(why.reason, "gone") == 0)
+		return SOURCE_NO_MASK;
+	*err = why;
+	return -1;
+}
+
+/* -- listing and opening -------------------------------------------------------------------------- */
+
 int source_next(struct source *s, struct source_entry *entry, struct error *err)
 {
-	int r = s->ops->next(s, entry, err);
+	int r;
 
+	do {
+		r = s->ops->next(s, entry, err);
+	} while (r == 0 && is_mask(s, entry->path));
 	assert(r != 0 || source_path_is_inside(entry->path) || source_is_remote(s, entry->path));
+	if (r == 0)
+		look_for_mask(s, entry);
 	return r;
 }
 
 int source_examine(struct source *s, const char *path, struct source_entry *entry,
 		   struct error *err)
 {
+	int r;
+
 	if (path_check(s, path, err) < 0)
 		return -1;
-	return s->ops->examine(s, path, entry, err);
+	if (is_mask(s, path))
+		return SOURCE_GONE;
+	r = s->ops->examine(s, path, entry, err);
+	if (r == 0)
+		look_for_mask(s, entry);
+	return r;
 }
 
 int source_open_sample(struct source *s, const char *path, struct error *err)
@@ -93,8 +168,8 @@ int source_meta(struct source *s, const char *path, struct buffer *out, struct e
 	return s->ops->meta ? s->ops->meta(s, path, out, err) : SOURCE_NO_META;
 }
 
-int source_open(const char *path, const struct source_folder_options *options, struct source **out,
-		struct error *err)
+static int open_kind(const char *path, const struct source_folder_options *options,
+		     struct source **out, struct error *err)
 {
 	bool archive = options->unpack && source_path_is_archive(path);
 	char quoted[TEXT_QUOTE_SIZE];
@@ -121,6 +196,27 @@ int source_open(const char *path, const struct source_folder_options *options, s
 	return source_folder_open(path, options, out, err);
 }
 
+int source_open(const char *path, const struct source_folder_options *options, struct source **out,
+		struct error *err)
+{
+	bool beside = options->masks && strcmp(options->masks, SOURCE_MASKS_BESIDE) == 0;
+	cleanup_close int root = -1;
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (options->masks && !beside) {
+		root = open(options->masks, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (root < 0)
+			return error_set(err, ERR_CONFIG, "the folder of masks %s: %s",
+					 text_quote(options->masks, quoted), strerror(errno));
+	}
+	if (open_kind(path, options, out, err) < 0)
+		return -1;
+	(*out)->masks_beside = beside;
+	(*out)->has_mask_root = root >= 0;
+	(*out)->mask_root = TAKE_FD(root);
+	return 0;
+}
+
 void source_keep_lists(struct source *s, const char *folder)
 {
 	if (s->ops->keep_lists)
@@ -129,6 +225,8 @@ void source_keep_lists(struct source *s, const char *folder)
 
 void source_close(struct source *s)
 {
+	if (s && s->has_mask_root)
+		close(s->mask_root);
 	if (s)
 		s->ops->close(s);
 }

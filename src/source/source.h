@@ -21,12 +21,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SOURCE_END	   1
-#define SOURCE_NO_CAPTION  1
-#define SOURCE_NO_META	   1
-#define SOURCE_GONE	   1
-#define SOURCE_CAPTION_MAX ((size_t)1 << 20)
-#define SOURCE_UNSEEN	   UINT64_MAX
+#define SOURCE_END	    1
+#define SOURCE_NO_CAPTION   1
+#define SOURCE_NO_META	    1
+#define SOURCE_NO_MASK	    1
+#define SOURCE_GONE	    1
+#define SOURCE_CAPTION_MAX  ((size_t)1 << 20)
+#define SOURCE_MASK_MAX	    ((size_t)64 << 20)
+#define SOURCE_MASKS_BESIDE "beside"
+#define SOURCE_UNSEEN	    UINT64_MAX
 
 struct source_entry {
 	const char *path; /* relative, NUL-terminated bytes */
@@ -40,6 +43,8 @@ struct source_entry {
 	uint64_t caption;
 	/* The same of its metadata, where they are known before the sample is opened; 0: there are none. */
 	uint64_t meta;
+	/* The same of its mask, of a file that is in no archive; 0: none is known. */
+	uint64_t mask;
 	/* Of a member of an archive: what its key is made from, like a path. NULL: its path. */
 	const char *key;
 	/* So many bytes of its path name the archive that it is in. */
@@ -121,8 +126,12 @@ struct source {
 	bool urls;    /* its paths may be URLs, which are not inside */
 	bool remote;  /* all of it is elsewhere */
 	size_t ahead; /* source_ahead() */
+	bool masks_beside;
+	bool has_mask_root;
+	int mask_root; /* where it has one */
 };
 
+/* Where masks lie beside their images those are passed over: they are no images of their own. */
 int source_next(struct source *s, struct source_entry *entry, struct error *err);
 /* Also ERR_DATA `outside` for a path that could leave the source. */
 int source_examine(struct source *s, const char *path, struct source_entry *entry,
@@ -144,6 +153,11 @@ void source_open_later(struct source *s, struct source_order *order);
 int source_caption(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* SOURCE_NO_META, nothing appended, if nothing is known. ERR_DATA as open_sample. */
 int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err);
+/*
+ * Appends the file that is the mask of @path: of "a/b.jpg" "a/b-mask.png" of the same folder or archive, or "a/b.png" in the folder of
+ * masks. SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`.
+ */
+int source_mask(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* What source_caption makes of a caption's bytes; appends to @out. */
 void source_caption_clean(const struct buffer *raw, struct buffer *out);
 /*
@@ -193,6 +207,10 @@ struct source_remote_options {
 struct source_folder_options {
 	bool recursive;
 	struct source_choice choice; /* of folders and archives; copied */
+	/*
+	 * Where masks of images are (source_mask()): SOURCE_MASKS_BESIDE, or a folder. NULL: nowhere.
+	 */
+	const char *masks;
 	bool
 	    captions; /* looks for them and metadata while listing: a stat more for each that is there */
 	bool

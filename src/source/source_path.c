@@ -102,3 +102,11 @@ bool source_path_is_file(const char *path)
 	return source_path_is_archive(path) || source_path_is_manifest(path) ||
 	       source_path_is_list(path);
 }
+
+bool source_path_is_mask(const char *path)
+{
+	static const char ending[] = "-mask.png";
+	size_t n = strlen(path), own = sizeof(ending) - 1;
+
+	return n > own && path[n - own - 1] != '/' && strcasecmp(path + n - own, ending) == 0;
+}

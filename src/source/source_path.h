@@ -39,4 +39,7 @@ bool source_path_is_file(const char *path);
 /* Whether it is the name of what may lie beside an image and say something of it: .txt, .caption, .json. */
 bool source_path_is_caption(const char *path);
 
+/* Whether it is the name of a mask beside an image: NAME-mask.png, in any case. */
+bool source_path_is_mask(const char *path);
+
 #endif

@@ -91,7 +91,7 @@ class Sample:
 
     @property
     def npy(self):
-        (name,) = [name for name in self.members if name.endswith((".npy.zst", ".npy"))]
+        (name,) = [name for name in self.members if name.endswith((".npy.zst", ".npy")) and not name.startswith("mask.")]
         data = unzstd(self.members[name]) if name.endswith(".zst") else self.members[name]
         return joined(data) if ".u8." in name else data
 

@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""encode --masks: the mask of an image goes through the same geometry, is stored beside the latent and follows its file."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+
+from bitmaps import bmp, rows_of
+from daemon_rig import Daemon
+from harness import DAMAGED, FAILED, QUARANTINED, SOURCE_DIR, equal, one_line, run_tests, same_members, test, wait_until
+from latent_files import forge, forged, load_npz, npy
+from reference import read_dataset, read_npy, read_shard, shard_files, unzstd, xxh3_128
+
+GOLDEN = os.path.join(SOURCE_DIR, "tests", "golden", "masks")
+
+
+def golden(name):
+    with open(os.path.join(GOLDEN, name), "rb") as file:
+        return file.read()
+
+
+def image(seed=0, size=(230, 150)):
+    rows = rows_of(*size)
+    rows[0][0] = (seed, seed, seed)
+    return bmp(*size, rows)
+
+
+def mask_of(sample):
+    """(bytes, given), checked against what the record says of it."""
+    record = sample.record["mask"]
+    data = sample.members.get("mask.npy") or unzstd(sample.members["mask.npy.zst"])
+    dtype, shape, values = read_npy(data)
+    width, height = sample.record["target_size"]
+    equal((dtype, tuple(shape)), ("|u1", (height, width)), f"the mask of {sample.key}")
+    equal((record["shape"], record["dtype"], record["xxh3_128"]), ([height, width], "uint8", xxh3_128(values)), "record")
+    return bytes(values), record["given"]
+
+
+def masks(ws, dataset=None):
+    return {s.key: mask_of(s) for s in read_dataset(dataset or ws.dataset)}
+
+
+def latents(ws):
+    return {s.key: s.npy for s in read_dataset(ws.dataset)}
+
+
+@test
+def every_variant_has_what_pillow_makes_of_the_mask(ws):
+    rows = json.loads(golden("masks.json"))
+    for name in ("grey.png", "bits.png"):
+        ws.write(name[:4] + ".bmp", image(len(name)))
+        ws.write(name[:4] + "-mask.png", golden(name))
+    target = ("--vae", "fake", "--out", ws.out, "--name", ws.name)
+    ws.latentctl("encode", ws.src, *target, "--resolutions", "128,192", "--flip", "--masks", "beside")
+    samples, found = read_dataset(ws.dataset), 0
+    equal(len(samples), 8, "samples: a mask is no image of its own")
+    for sample in samples:
+        record = sample.record
+        (top, left), (width, height) = record["crop_top_left"], record["target_size"]
+        if record["flip"]:
+            left = record["resized_size"][0] - left - width
+        for row in rows:
+            where = (row["file"][:4] + ".bmp", row["resized"], row["crop"], row["flip"])
+            if where == (sample.path, record["resized_size"], [left, top, width, height], record["flip"]):
+                values, given = mask_of(sample)
+                equal((hashlib.sha256(values).hexdigest(), given), (row["sha256"], True), sample.key)
+                found += 1
+    equal(found, len(rows), "goldens that were met")
+    ws.verify()
+
+
+@test
+def an_image_without_a_mask_counts_as_a_whole(ws):
+    ws.write("a.bmp", image())
+    ws.encode("--masks", "beside")
+    equal(masks(ws), {"a": (b"\xff" * (128 * 128), False)}, "mask")
+    ws.encode("--name", "without")
+    assert "mask" not in read_dataset(ws.path("out", "without"))[0].record
+
+
+@test
+def a_mask_that_is_none_fails_its_image_by_a_reason(ws):
+    ws.write("good.bmp", image())
+    for name, data in (("size", golden("grey.png")), ("broken", b"no picture"), ("cut", golden("grey.png")[:300])):
+        ws.write(f"{name}.bmp", image(ord(name[0]), (230, 151 if name == "size" else 150)))
+        ws.write(f"{name}-mask.png", data)
+    ws.encode("--masks", "beside", code=QUARANTINED)
+    equal(ws.failed(), {b"size.bmp": "mask_size", b"broken.bmp": "mask", b"cut.bmp": "mask"}, "failed")
+    rows = ws.latentctl("failed", "--out", ws.out, "--name", ws.name, "--json").json
+    assert any("230x150 pixels, where the image has 230x151" in row["message"] for row in rows), rows
+    same_members(masks(ws), ["good"], "samples")
+    ws.write("broken-mask.png", golden("bits.png"))
+    ws.latentctl("retry", "--reason", "mask", "--out", ws.out)
+    ws.encode("--masks", "beside", code=QUARANTINED)
+    equal(masks(ws)["broken"][1], True, "the mended mask")
+
+
+@test
+def a_mask_that_changes_or_goes_is_brought_in_without_encoding(ws):
+    for i, name in enumerate("abc"):
+        ws.write(f"{name}.bmp", image(i))
+        ws.write(f"{name}-mask.png", golden("grey.png"))
+    ws.encode("--masks", "beside", "--flip")
+    before, was = latents(ws), masks(ws)
+    ws.write("a-mask.png", golden("bits.png"))
+    os.unlink(os.path.join(ws.src, "b-mask.png"))
+    result = ws.encode("--masks", "beside", "--flip")
+    assert "encoded again" not in result.out and "4 captions or masks changed" in result.err, result
+    now = masks(ws)
+    equal(latents(ws), before, "latents")
+    equal(sorted(k for k in now if now[k] != was[k]), ["a", "a-f", "b", "b-f"], "changed")
+    equal((now["b"], now["b-f"][1]), ((b"\xff" * (128 * 128), False), False), "without a file")
+    ws.write("c-mask.png", b"no picture")
+    result = ws.encode("--masks", "beside", "--flip")
+    assert '"c.bmp": its mask changed, and cannot be used' in result.err, result
+    equal(masks(ws), now, "masks")
+    assert "cannot be used" in ws.encode("--masks", "beside", "--flip").err, "it stays on the list"
+    ws.verify()
+
+
+@test
+def a_folder_of_masks_has_them_by_name(ws):
+    folder = ws.path("masks")
+    ws.write("sub/a.bmp", image())
+    ws.write("sub/a.png", golden("grey.png"), folder)
+    ws.write("b-mask.png", golden("bits.png"))  # here an image like others
+    ws.encode("--masks", folder)
+    equal({key: given for key, (_, given) in masks(ws).items()}, {"sub/a": True, "b-mask": False}, "masks")
+    one_line(ws.encode("--masks", ws.path("nowhere"), code=FAILED), "the folder of masks")
+
+
+@test
+def a_member_of_an_archive_has_the_mask_beside_it(ws):
+    with tarfile.open(ws.write("set.tar", b""), "w") as tar:
+        for name, data in (("a.bmp", image()), ("a-mask.png", golden("grey.png")), ("b.bmp", image(1))):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    ws.encode("--masks", "beside")
+    equal({key: given for key, (_, given) in masks(ws).items()}, {"set/a": True, "set/b": False}, "masks")
+
+
+@test
+def equal_images_have_each_their_own(ws):
+    for name, mask in (("a", "grey.png"), ("b", "bits.png"), ("c", None)):
+        ws.write(f"{name}.bmp", image())
+        if mask:
+            ws.write(f"{name}-mask.png", golden(mask))
+    assert "2 images copied" in ws.encode("--masks", "beside").out
+    equal(len(set(masks(ws).values())), 3, "number of masks")
+    equal(len(set(latents(ws).values())), 1, "number of latents")
+    assert "3 images copied" in ws.encode("--name", "without").out
+    assert not any("mask" in s.record or "mask.npy.zst" in s.members for s in read_dataset(ws.path("out", "without")))
+    ws.verify()
+
+
+@test
+def they_come_along_wherever_their_sample_goes(ws):
+    for i in range(6):
+        ws.write(f"p{i}.bmp", image(i))
+        ws.write(f"p{i}-mask.png", golden(("grey.png", "bits.png")[i % 2]))
+    ws.encode("--masks", "beside")
+    before = masks(ws)
+    shutil.rmtree(ws.path("state"))
+    ws.latentctl("rebuild", ws.out, ws.src)
+    ws.encode("--masks", "beside")
+    ws.latentctl("repack", "--shard-samples", "4", "--order", "shuffled", "--codec", "none", "--out", ws.out)
+    equal(masks(ws), before, "masks")
+    ws.latentctl("repack", "--codec", "planes", "--out", ws.out)
+    equal(masks(ws), before, "masks")
+    ws.latentctl("merge", ws.path("merged"), ws.out)
+    equal(masks(ws, ws.path("merged", ws.name)), before, "masks")
+    ws.latentctl("repack", "--format", "mds", "--out", ws.out)
+    ws.verify()
+    ws.latentctl("repack", "--format", "wds", "--codec", "zstd", "--out", ws.out)
+    equal(masks(ws), before, "masks")
+
+
+@test
+def a_mask_that_is_another_than_the_record_says_is_damage(ws):
+    ws.write("a.bmp", image())
+    ws.encode("--masks", "beside", "--codec", "none")
+    (file,) = shard_files(ws.dataset)
+    with open(file, "r+b") as shard:
+        at = shard.read().index(b"a.mask.npy") + 512 + 1000
+        shard.seek(at)
+        shard.write(b"\x00")
+    shutil.rmtree(ws.path("state"))
+    result = ws.latentctl("rebuild", ws.out, ws.src, code=DAMAGED)
+    assert "the mask is not the one that its .json says" in result.out + result.err, result
+
+
+@test
+def a_daemon_follows_a_mask(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset(masks="beside")["source"]["path"]
+    ws.write("a.bmp", image(), src)
+    ws.write("a-mask.png", golden("grey.png"), src)
+    daemon.run("--once")
+    before = masks(ws, ws.path("out", "set"))
+    equal([given for _, given in before.values()], [True], "masks")
+    ws.write("a-mask.png", golden("bits.png"), src)
+    daemon.run("--once")
+    now = masks(ws, ws.path("out", "set"))
+    assert now.keys() == before.keys() and now != before, now.keys()
+    ws.verify()
+
+
+@test
+def sd_scripts_gets_it_as_its_alpha_mask(ws):
+    record, values = forged("a.jpg")
+    mask = bytes(i % 256 for i in range(128 * 64))
+    record["mask"] = {"shape": [64, 128], "dtype": "uint8", "given": True, "xxh3_128": xxh3_128(mask)}
+    forge(ws, [(record, values)])
+    (file,) = shard_files(ws.dataset)
+    with tarfile.open(file) as tar:
+        members = [(m.name, tar.extractfile(m).read()) for m in tar]
+    members.append((record["key"] + ".mask.npy", npy(mask, (64, 128), "B").replace(b"'<B1'", b"'|u1'")))
+    with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(data), 0o644
+            tar.addfile(info, io.BytesIO(data))
+    with open(file, "rb") as shard:
+        data = shard.read().rstrip(b"\0")
+    with open(file, "wb") as shard:
+        shard.write(data + bytes(-len(data) % 512 + 1024))
+    told = ws.latentctl("export", ws.out, "--to", "kohya", "--into", ws.path("kohya"))
+    assert "not carried: masks" not in told.out, told.out
+    dtype, shape, got = load_npz(ws.path("kohya", "a_0100x0060_sd.npz"))["alpha_mask"]
+    equal((dtype, tuple(shape)), ("<f4", (64, 128)), "alpha_mask")
+    assert max(abs(a - b / 255) for a, b in zip(got, mask)) < 1e-7
+    told = ws.latentctl("export", ws.out, "--to", "npz", "--into", ws.path("npz"))
+    assert "not carried: masks of 1 of them" in told.out, told.out
+
+
+run_tests()
