@@ -361,6 +361,16 @@ void lane_decode(struct lane *l)
 		pipeline_decode_more(l->pipeline);
 }
 
+/* False: it is sealed, or was asked to be not long ago. */
+static bool seal_what_is_there(struct lane *l, int64_t now)
+{
+	if (packer_unsealed(l->packer) == 0 || now - l->flushed_at < SEAL_EVERY_MS)
+		return false;
+	l->flushed_at = now;
+	packer_flush(l->packer);
+	return true;
+}
+
 void lane_tick(struct lane *l)
 {
 	int64_t now = clock_mono_ms();
@@ -370,12 +380,17 @@ void lane_tick(struct lane *l)
 	lane_tick_eta(l, now);
 	if (l->phase != LANE_OPEN)
 		return;
-	if (l->idle_since == 0 || l->draining || now - l->idle_since < SEAL_IDLE_MS)
+	if (l->draining)
 		return;
-	if (packer_unsealed(l->packer) > 0 && now - l->flushed_at >= SEAL_EVERY_MS) {
-		l->flushed_at = now;
-		packer_flush(l->packer);
-	} else if (l->sealed_unseen && packer_unsealed(l->packer) == 0) {
+	if (l->idle_since == 0 && pipeline_reaches_nothing(l->pipeline, SEAL_IDLE_MS)) {
+		seal_what_is_there(l, now);
+		return;
+	}
+	if (l->idle_since == 0 || now - l->idle_since < SEAL_IDLE_MS)
+		return;
+	if (seal_what_is_there(l, now))
+		return;
+	if (l->sealed_unseen && packer_unsealed(l->packer) == 0) {
 		look_for_vanished(l);
 	} else {
 		lane_tidy(l);

@@ -151,6 +151,14 @@ static int on_extend_timer(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
+/* The loop's turn looks. */
+static int on_fetch_timer(sd_event_source *source, uint64_t usec, void *arg)
+{
+	(void)usec;
+	(void)arg;
+	return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+}
+
 static int open_timers(struct pipeline *p)
 {
 	int r = sd_event_add_time_relative(p->event, &p->extend_timer, CLOCK_MONOTONIC,
@@ -162,6 +170,11 @@ static int open_timers(struct pipeline *p)
 					       PIPELINE_RETRY_MS * 1000 / 50, on_retry_timer, p);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(p->retry_timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time_relative(p->event, &p->fetch_timer, CLOCK_MONOTONIC, 0, 0,
+					       on_fetch_timer, p);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(p->fetch_timer, SD_EVENT_OFF);
 	return r;
 }
 
@@ -307,6 +320,11 @@ void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, s
 	}
 }
 
+bool pipeline_reaches_nothing(const struct pipeline *p, int64_t ms)
+{
+	return p->put_off && p->batches == 0 && clock_mono_ms() - p->reached_at >= ms;
+}
+
 void pipeline_again(struct pipeline *p)
 {
 	p->claims_over = p->suspects_over = false;
@@ -336,6 +354,7 @@ void pipeline_close(struct pipeline *p)
 	memory_budget_pass(p->options.memory, p);
 	sd_event_source_disable_unref(p->extend_timer);
 	sd_event_source_disable_unref(p->retry_timer);
+	sd_event_source_disable_unref(p->fetch_timer);
 	outcome_log_free(p->outcomes);
 	duplicates_free(p->duplicates);
 	free(p->root_numbers);

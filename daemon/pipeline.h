@@ -97,6 +97,8 @@ bool pipeline_finished(const struct pipeline *p);
 void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, size_t n);
 /* @source is no root's any more: it is closed when no file of it is being opened. */
 void pipeline_close_source(struct pipeline *p, struct source *source);
+/* For so long nothing could be reached, and images wait for servers; what is there is encoded. */
+bool pipeline_reaches_nothing(const struct pipeline *p, int64_t ms);
 void pipeline_again(struct pipeline *p);
 void pipeline_pause(struct pipeline *p, bool paused);
 /* options.patience_ms from now on. */

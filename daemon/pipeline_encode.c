@@ -6,6 +6,9 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+/* What nothing comes of for so long does not hold up what is there: a server that says a byte a second. */
+#define FETCH_PATIENCE_MS 2000
+
 #include <string.h>
 
 /* Images that endpoints may have now, with all their variants; what they have already may yet come back unspent. */
@@ -113,14 +116,30 @@ static struct pending *fullest(struct pipeline *p)
 	return best;
 }
 
+/* All that is being opened is fetched, and nothing has come for long. Looks again when that may be so. */
+static bool fetches_stall(struct pipeline *p)
+{
+	int64_t silent = clock_mono_ms() - p->fetched_at;
+
+	if (p->fetching == 0 || p->fetching < p->opening || p->opened.n > 0)
+		return false;
+	if (silent >= FETCH_PATIENCE_MS)
+		return true;
+	sd_event_source_set_time_relative(p->fetch_timer,
+					  (uint64_t)(FETCH_PATIENCE_MS - silent) * 1000);
+	sd_event_source_set_enabled(p->fetch_timer, SD_EVENT_ONESHOT);
+	return false;
+}
+
 /* No image can join a batch before one is encoded: nothing is being decoded, and nothing could start. */
-static bool nothing_more_comes(const struct pipeline *p)
+static bool nothing_more_comes(struct pipeline *p)
 {
 	if (p->at_workers > p->waiting.n)
 		return false;
 	return p->waiting.n > 0 || p->options.memory->turn || pipeline_parking_is_full(p) ||
 	       (p->ready.n == 0 && p->opening == 0 && p->opened.n == 0 && !p->claiming &&
-		(p->claims_over || p->alone || p->paused || p->n_roots == 0));
+		(p->claims_over || p->alone || p->paused || p->n_roots == 0)) ||
+	       fetches_stall(p);
 }
 
 /* What is formed goes first: images wait for it. False: there is nothing to submit, or no room. */

@@ -86,6 +86,11 @@ static void opening_done(struct task *t)
 	struct error why = ERROR_INIT;
 
 	p->opening--;
+	if (w->fetching)
+		p->fetching--;
+	if (w->fetching && w->fd >= 0)
+		p->fetched_at = clock_mono_ms();
+	w->fetching = false;
 	if (w->fd >= 0)
 		p->reached_at = clock_mono_ms();
 	if (p->paused || p->stopping || p->failed) {
@@ -139,6 +144,9 @@ static void looked_up(struct task *t)
 		p->opening--;
 		work_released(w);
 	} else {
+		w->fetching = true;
+		if (p->fetching++ == 0)
+			p->fetched_at = clock_mono_ms();
 		source_open_later(w->source, &w->order);
 	}
 }

@@ -30,16 +30,19 @@ struct pending {
 struct pipeline {
 	sd_event *event;
 	sd_event_source *extend_timer, *retry_timer;
+	sd_event_source *fetch_timer; /* what is fetched has been silent for long */
 	struct pipeline_options options;
 	struct pipeline_root *roots;
 	uint32_t *root_numbers; /* of them: what may be claimed */
 	size_t n_roots;
 	struct executor *opener;
-	struct work_list ready;	  /* claimed */
-	int64_t reached_at;	  /* when the last file could be opened; monotonic ms */
-	bool put_off;		  /* servers cannot be reached: images wait for them */
-	int64_t put_off_until;	  /* when the last of these is claimed again; monotonic ms */
-	size_t opening;		  /* works whose file is being opened */
+	struct work_list ready; /* claimed */
+	int64_t reached_at;	/* when the last file could be opened; monotonic ms */
+	bool put_off;		/* servers cannot be reached: images wait for them */
+	int64_t put_off_until;	/* when the last of these is claimed again; monotonic ms */
+	size_t opening;		/* works whose file is being opened */
+	size_t fetching;	/* of them, by their source */
+	int64_t fetched_at; /* when the last of these came, or the first was wanted; monotonic ms */
 	struct work_list opened;  /* no decode worker has room yet */
 	struct work_list waiting; /* header seen, no memory yet */
 	struct pending *pending;

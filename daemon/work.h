@@ -40,7 +40,7 @@ struct work {
 	/* While its file is opened, and from then until a decode worker has it. */
 	struct task opening;
 	struct source *source;
-	bool is_remote;
+	bool is_remote, fetching;
 	struct source_order order; /* if it is remote */
 	int fd;			   /* -1: none */
 	struct work *next;

@@ -265,7 +265,8 @@ int source_archive_open(const char *path, const struct source_folder_options *op
  * The images that a manifest names (manifest_record.h), in the order of its lines, each path once: the last line of a
  * path counts. Paths are below a root, and those of the source are relative to it: an absolute one must lie below it, ".."
  * is refused, and links are followed as in a folder source. What a name ends in does not matter.
- * A file that is not there is noted and passed over, as if no line named it. A key of kohya's JSON without an image's ending is that of
+ * A file that is not there is noted and passed over, as if no line named it; where the root is empty, a disk may not be mounted, and it is
+ * counted in options->unread. A key of kohya's JSON without an image's ending is that of
  * the file that has one.
  *
  * A path may be a URL: it is what it is in a list of URLs (below), with the caption and metadata of its line.

@@ -16,6 +16,7 @@
 #include "base/text.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -387,6 +388,25 @@ static void note_bad(struct source_manifest *s)
 		note(s, s->place.line, s->place.bad);
 }
 
+/* As a disk looks that is not mounted. */
+static bool root_is_empty(const struct source_manifest *s)
+{
+	DIR *dir = NULL;
+	int fd = folder_open_at(s->root, ".", O_RDONLY | O_DIRECTORY);
+	struct dirent *entry;
+	bool empty = true;
+
+	if (fd >= 0)
+		dir = fdopendir(fd);
+	if (!dir && fd >= 0)
+		close(fd);
+	while (dir && empty && (entry = readdir(dir)))
+		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+	if (dir)
+		closedir(dir);
+	return dir && empty;
+}
+
 static int end_listing(struct source_manifest *s)
 {
 	cleanup_free char *more = NULL;
@@ -403,6 +423,10 @@ static int end_listing(struct source_manifest *s)
 	}
 	if (fstat(s->fd, &st) < 0 || !is_same(&st, &s->known)) {
 		note(s, 0, "has changed while it was read");
+		s->bad++;
+	}
+	if (s->missing > 0 && root_is_empty(s)) {
+		note(s, 0, "names files below a root that is empty, as if it were not mounted");
 		s->bad++;
 	}
 	if (s->bad > 0 && s->options.unread)

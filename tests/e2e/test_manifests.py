@@ -217,6 +217,19 @@ def a_file_that_is_not_there_is_told_and_comes_when_it_is(ws):
 
 
 @test
+def files_below_a_root_that_is_not_mounted_have_not_vanished(ws):
+    paths = ws.small_pictures(3)
+    path = put(ws, ws.path("lists/a.csv"), "file_name\n" + "".join(p + "\n" for p in paths))
+    options = ("--root", ws.src, "--on-delete", "remove")
+    ws.encode(*options, src=[path])
+    os.rename(ws.src, ws.path("elsewhere"))
+    os.mkdir(ws.src)
+    result = ws.encode(*options, src=[path], code=None)
+    assert "as if it were not mounted" in result.err, result
+    same_members(records(ws), paths, "samples")
+
+
+@test
 def what_lies_beside_an_image_is_its_caption_and_metadata(ws):
     paths = ws.small_pictures(5)
     stems = [os.path.splitext(p)[0] for p in paths]

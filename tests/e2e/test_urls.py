@@ -155,6 +155,45 @@ def a_daemon_takes_a_list_and_what_is_added_to_it(ws):
 
 
 @test
+def what_is_there_does_not_wait_for_what_hardly_comes(ws):
+    paths = ws.small_pictures(3)
+    released = threading.Event()
+
+    def slowly(h):
+        """Fast enough to be no stall, until it is let go: then cut off."""
+        h.send_response(200)
+        h.send_header("Content-Length", "1000000000")
+        h.end_headers()
+        while not released.wait(0.2):
+            h.wfile.write(bytes(1000))
+
+    with Server(ws.src) as server:
+        server.ways["slow.jpg"] = slowly
+        daemon = Daemon(ws)
+        listed = put(ws, [server.url + p for p in (paths[0], "slow.jpg", paths[1])])
+        source = {"path": listed, "private_hosts": True, "file_limit": "1GiB"}
+        daemon.dataset("photos", src=ws.src)["source"] = source
+        daemon.start()
+        daemon.wait_for("photos", finished=2)
+        equal(server.count("slow.jpg"), 1, "requests for the one that does not come")
+        daemon.stop()
+        released.set()
+
+
+@test
+def samples_come_into_shards_while_others_wait_for_a_server(ws):
+    paths = ws.small_pictures(2)
+    with Server(ws.src) as server:
+        daemon = Daemon(ws)
+        listed = put(ws, [server.url + paths[0], nobody() + paths[1]])
+        daemon.dataset("photos", src=ws.src)["source"] = {"path": listed, "private_hosts": True}
+        daemon.start()
+        ws.name = "photos"
+        wait_until(lambda: os.path.isdir(ws.dataset) and sources(ws) == [server.url + paths[0]], "the first in a shard")
+        daemon.stop()
+
+
+@test
 def a_drain_waits_for_no_server_that_is_not_there(ws):
     paths = ws.small_pictures(2)
     with Server(ws.src) as server:
