@@ -175,9 +175,16 @@ static bool should_get_on(const struct look *l, const struct service_dataset *d)
 	return d->state == DATASET_BLOCKED || left_of(d) > 0;
 }
 
+/* What a first look at the folders finds is progress; that they are looked through again is none. */
+static uint64_t progress_of(const struct service_dataset *d)
+{
+	return d->encoded + d->failed + d->skipped +
+	       (d->state == DATASET_SCANNING ? d->scan.running_files : 0);
+}
+
 static void look_stalled(const struct look *l, struct subject *s, const struct service_dataset *d)
 {
-	uint64_t progress = d->encoded + d->failed + d->skipped + d->scan.running_files;
+	uint64_t progress = progress_of(d), left = left_of(d);
 	const char *why = d->why ? d->why : l->status->limit;
 	char count[28], time[32];
 	cleanup_free char *message = NULL;
@@ -190,9 +197,10 @@ static void look_stalled(const struct look *l, struct subject *s, const struct s
 	if (s->stalled || l->now - s->progress_at < (int64_t)l->options->stalled_after ||
 	    !may_tell(l, s, WEBHOOK_STALLED))
 		return;
-	message = xasprintf("%s: nothing got done for %s, %s images wait%s%s", d->name,
+	message = xasprintf("%s: nothing got done for %s, %s image%s to do%s%s", d->name,
 			    text_duration((uint64_t)(l->now - s->progress_at) / 1000, time),
-			    text_count(left_of(d), count), why ? ": " : "", why ? why : "");
+			    text_count(left, count), left == 1 ? "" : "s", why ? ": " : "",
+			    why ? why : "");
 	tell_dataset(l, s, WEBHOOK_STALLED, d, message);
 	s->stalled = true;
 }

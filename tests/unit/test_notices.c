@@ -159,6 +159,25 @@ static void a_dataset_that_stands_still_is_told_once_until_it_goes_on(void **sta
 	assert_told(f, "stalled");
 }
 
+static void looking_through_folders_again_is_no_progress_and_the_first_time_is(void **state)
+{
+	struct fixture *f = *state;
+
+	f->dataset->counts.jobs[JOB_AVAILABLE] = 3;
+	f->dataset->state = DATASET_SCANNING;
+	for (int i = 0; i < 20; i++) {
+		f->dataset->scan.running_files += 1000;
+		look_after(f, MINUTE);
+	}
+	assert_told(f, "");
+	f->dataset->state = DATASET_RUNNING;
+	for (int i = 0; i < 7; i++) {
+		f->dataset->scan.running_files = i % 2 == 0 ? 0 : 5000;
+		look_after(f, MINUTE);
+	}
+	assert_non_null(strstr(assert_told(f, "stalled"), "3 images to do"));
+}
+
 static void what_rests_is_not_stalled_and_what_is_blocked_is(void **state)
 {
 	struct fixture *f = *state;
@@ -229,6 +248,7 @@ int main(void)
 	    TEST(what_failed_is_told_at_once_and_then_together),
 	    TEST(the_end_of_work_is_told_and_a_dataset_that_had_none_is_not),
 	    TEST(a_dataset_that_stands_still_is_told_once_until_it_goes_on),
+	    TEST(looking_through_folders_again_is_no_progress_and_the_first_time_is),
 	    TEST(what_rests_is_not_stalled_and_what_is_blocked_is),
 	    TEST(a_disk_that_fills_is_told_until_there_is_room_again),
 	    TEST(only_what_is_wanted_is_told),
