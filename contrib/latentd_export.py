@@ -10,7 +10,7 @@
     --to mds --into DIR [--raw] [--dtype float32]            needs xxhash
         DIR/mds, shards of MosaicML Streaming: a stream for each size below it, and all of them in its index
 
-By itself: latentd_export.py OUT/NAME --to ..., with latentd_wds.py and latentd_mds.py beside it. docs/EXPORT.md of latentd says more.
+By itself: latentd_export.py OUT/NAME --to ..., latentd_wds.py and latentd_mds.py beside it; more in docs/EXPORT.md.
 """
 
 import argparse
@@ -22,14 +22,14 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 import time
 import urllib.parse
 
-NEEDS = {"simpletuner": ["torch"], "onetrainer": ["torch"], "diffusers-sdxl": ["datasets"], "mds": ["xxhash"]}
-BUSY = 5  # the exit status of latentctl where somebody else is at work
+NEEDS = {"simpletuner": "torch", "onetrainer": "torch", "diffusers-sdxl": "datasets", "mds": "xxhash"}
 
 try:
     import numpy
@@ -100,8 +100,7 @@ def look(data, words, dtype, name_of, left_out=None, lost="hashes, recipe, meta"
     about = data.sample(0)["record"]["latent"]
     if not names:
         raise ValueError(f"no sample can be exported: {', '.join(left)}")
-    many, example = "s" * (len(names) > 1), ascii(next(iter(names)))
-    print(f"{words.dataset}: {len(names)} sample{many} to {words.to}, {dtype}, as {example} ...")
+    print(f"{words.dataset}: {len(names)} samples to {words.to}, {dtype}, as {ascii(next(iter(names)))} ...")
     print(f"  not carried: {lost}")
     if counts["attached"]:
         print(f"  not carried: arrays attached to {counts['attached']} of them")
@@ -120,9 +119,9 @@ def look(data, words, dtype, name_of, left_out=None, lost="hashes, recipe, meta"
 
 def about_of(data, words, **more):
     """What makes this export another than one into the same folder before it."""
-    split = {} if words.split == "train" else {"split": words.split}
-    resolution = {"resolution": words.resolution} if words.resolution else {}
-    return {"format": words.to, "recipe_id": data.sample(0)["record"]["recipe_id"], **more, **split, **resolution}
+    said = {"split": words.split if words.split != "train" else None, "resolution": words.resolution}
+    more |= {name: value for name, value in said.items() if value}
+    return {"format": words.to, "recipe_id": data.sample(0)["record"]["recipe_id"], **more}
 
 
 def raw(sample):
@@ -199,6 +198,9 @@ def claim(folder, about):
             raise Busy(f"another process exports into {folder}") from None
         for left in glob.glob(os.path.join(glob.escape(os.path.dirname(mark)), "tmp*")):
             shutil.rmtree(left)  # of a run that was killed
+        for at, _, names in os.walk(folder):
+            for name in filter(re.compile(r".*\.\d+\.tmp").fullmatch, names):  # as write_whole() calls them
+                os.unlink(os.path.join(at, name))
         write_whole(mark, lambda file: file.write(json.dumps(about).encode()))
 
     return begin
@@ -275,7 +277,7 @@ ONETRAINER_IMAGE = {
 
 
 def onetrainer(data, words):
-    """OneTrainer 23df383 (2026-08): DataLoaderText2ImageMixin.py, ConceptConfig.py; mgds 3a6994a: DiskCache.py, CollectPaths.py.
+    """OneTrainer 23df383 (2026-08): DataLoaderText2ImageMixin.py, ConceptConfig.py; mgds 3a6994a: DiskCache.py.
 
     It finds a cache by a hash over the concept's settings, so the concept is written, too; and a file by the place of its
     image in the sorted list of the concept's folder, so that folder is written, too: empty files, which it does not open as
@@ -485,10 +487,9 @@ def main():
         writers[words.to](samples_of(words.dataset, words.split, scale, words.resolution), words)
     except Busy as error:
         print(f"latentd_export.py: {error}", file=sys.stderr)
-        sys.exit(BUSY)
+        sys.exit(5)  # as latentctl ends where somebody else is at work
     except ImportError as error:
-        packages = " ".join(NEEDS[words.to])
-        sys.exit(f"latentd_export.py: {sys.executable} has no {error.name}: python3 -m pip install {packages}")
+        sys.exit(f"latentd_export.py: {sys.executable} has no {error.name}: python3 -m pip install {NEEDS[words.to]}")
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"latentd_export.py: {error}")
     except KeyboardInterrupt:
