@@ -9,20 +9,22 @@
 
 struct reindex {
 	const struct opened_output *opened;
+	const struct queue_dataset *dataset; /* the one it is at */
 	struct error *err;
 };
 
 static void on_note(void *arg, const char *line)
 {
-	(void)arg;
-	fprintf(stderr, "latentctl reindex: %s\n", line);
+	const struct reindex *x = arg;
+
+	fprintf(stderr, "latentctl reindex: %s: %s\n", x->dataset->name, line);
 }
 
 /* A rewrite that was cut off has shards in the catalog that are not in sight yet. */
-static int settle(const struct reindex *x, int64_t dataset, const char *folder)
+static int settle(struct reindex *x, const char *folder)
 {
 	struct replaced_options options = {
-	    .queue = x->opened->queue, .dataset = dataset, .note = on_note};
+	    .queue = x->opened->queue, .dataset = x->dataset->id, .note = on_note, .arg = x};
 	int r;
 
 	if (store_local_open(folder, false, &options.store, x->err) < 0)
@@ -34,7 +36,7 @@ static int settle(const struct reindex *x, int64_t dataset, const char *folder)
 
 static int on_dataset(void *arg, const struct queue_dataset *d)
 {
-	const struct reindex *x = arg;
+	struct reindex *x = arg;
 	const char *root = x->opened->output.root;
 	cleanup_free char *folder = xasprintf("%s/%s", root, d->name);
 	int r = folder_state(x->opened->queue, d->id, folder, x->err);
@@ -45,7 +47,8 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 		printf("%s: %s is not there\n", d->name, folder);
 		return 0;
 	}
-	if (settle(x, d->id, folder) < 0 ||
+	x->dataset = d;
+	if (settle(x, folder) < 0 ||
 	    index_write_all(x->opened->queue, d->id, root, true, x->err) < 0)
 		return -1;
 	printf("%s: indexes are up to date\n", d->name);

@@ -96,8 +96,9 @@ static int check_contents(struct verify *v, const struct shard_row *row, struct 
 
 static void on_note(void *arg, const char *line)
 {
-	(void)arg;
-	fprintf(stderr, "latentctl verify: %s\n", line);
+	const struct verify *v = arg;
+
+	fprintf(stderr, "latentctl verify: %s: %s\n", v->dataset->name, line);
 }
 
 static struct replaced_options replaced_options_of(struct verify *v)

@@ -14,6 +14,7 @@ struct visit {
 	const struct read_options *options;
 	const struct opened_output *opened;
 	maintenance_fn fn;
+	const char *dataset; /* name of the one it is at */
 	struct error *err;
 	int ends;
 };
@@ -22,7 +23,7 @@ static void on_note(void *arg, const char *line)
 {
 	const struct visit *visit = arg;
 
-	fprintf(stderr, "latentctl %s: %s\n", visit->command, line);
+	fprintf(stderr, "latentctl %s: %s: %s\n", visit->command, visit->dataset, line);
 }
 
 static int with_rewriter(struct visit *v, struct maintenance *m, struct error *err)
@@ -73,6 +74,7 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	cleanup_index_dataset struct index_dataset said = {.there = false};
 	int r;
 
+	v->dataset = d->name;
 	m.folder = folder;
 	r = folder_state(v->opened->queue, d->id, folder, v->err);
 

@@ -403,7 +403,7 @@ class Episode:
             shard.write(bytes([byte ^ 1 << chance.randrange(8)]))
         found = self.on_output("verify", "--deep", code=None)
         assert found.code in (OK, DAMAGED), f"exit status {found.code}"
-        hidden = f" {name} was replaced before the last run ended: taken out of sight\n"
+        hidden = f" {self.ws.name}: {name} was replaced before the last run ended: taken out of sight\n"
         if hidden in found.err:  # its samples are in another shard
             return f"{self.ws.name}/{name} at {at}, replaced"
         for sample in samples:
