@@ -74,6 +74,21 @@ static enum rewrite_order order_of(const char *name)
 	return strcmp(name, "scan") == 0 ? REWRITE_SCAN : REWRITE_SHUFFLED;
 }
 
+/* A run that ended before it had a shard has not said either which form the dataset has. */
+static int without_form(const struct maintenance *m, struct error *err)
+{
+	cleanup_shard_list struct shard_list shards = CATALOG_LIST_INIT;
+
+	if (shard_list_read(m->replaced.queue, m->dataset->id, &shards, err) < 0)
+		return -1;
+	if (shards.n == 0)
+		return 0;
+	return error_set(err, ERR_CONFIG,
+			 "%s/.latentd/dataset.json is missing or damaged: latentctl reindex makes "
+			 "it again",
+			 m->folder);
+}
+
 static int on_dataset(struct maintenance *m, struct error *err)
 {
 	const struct read_options *o = m->options;
@@ -82,11 +97,7 @@ static int on_dataset(struct maintenance *m, struct error *err)
 	struct repacked done;
 
 	if (!m->form.format)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "%s/.latentd/dataset.json is missing or damaged: latentctl reindex "
-		    "makes it again",
-		    m->folder);
+		return without_form(m, err);
 	if (choose_form(m, &options.rewrite.form, err) < 0)
 		return -1;
 	options.rewrite.order = order_of(o->order);

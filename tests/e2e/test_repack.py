@@ -211,6 +211,18 @@ def a_shard_that_was_adopted_in_an_older_form_is_told_and_gets_the_new_one(ws):
 
 
 @test
+def a_dataset_whose_first_run_was_killed_before_it_had_an_index_is_in_nobodys_way(ws):
+    many_shards(ws, 6)
+    first = ws.start_and_stop("rename:1", os.path.join(ws.out, "other"), *ws.encode_words("--name", "other"))
+    first.kill()
+    ws.finish(first)
+    assert os.path.isdir(os.path.join(ws.out, "other")), "the first run had not begun"
+    assert not os.path.exists(os.path.join(ws.out, "other", ".latentd", "dataset.json")), "it has an index"
+    repack(ws, "--shard-samples", "100")
+    equal(len(shard_files(ws.dataset)), 2, "shards, one for each size")
+
+
+@test
 def one_that_was_stopped_is_not_finished_by_another_that_asks_for_less(ws):
     before = many_shards(ws, 24)
     shim = {**ws.stops_at("change:1", ws.dataset), "SHIM_FAULT": "change:8:die"}
