@@ -1,6 +1,7 @@
 #include "config/api_config.h"
 
 #include "base/checked.h"
+#include "base/files.h"
 #include "config/serve_options.h"
 
 #include <string.h>
@@ -75,5 +76,20 @@ int api_config_check(const struct api_config *c, const char **which, struct erro
 				 "and tls_key, or behind_proxy: true where only a proxy with TLS "
 				 "can reach it",
 				 c->listen);
+	return 0;
+}
+
+int api_config_check_files(const struct api_config *c, const char **which, struct error *err)
+{
+	const struct {
+		const char *name, *path;
+	} files[] = {{"tls_cert", c->tls_cert}, {"tls_key", c->tls_key}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		*which = files[i].name;
+		if (files[i].path && !file_exists(files[i].path))
+			return error_set(err, ERR_CONFIG, "%s: there is no file %s", *which,
+					 files[i].path);
+	}
 	return 0;
 }

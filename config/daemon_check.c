@@ -484,7 +484,8 @@ static int check_api(const struct check *c, struct error *err)
 	struct error wrong = ERROR_INIT;
 	const char *which = NULL;
 
-	if (api_config_check(&c->config->api, &which, &wrong) == 0)
+	if (api_config_check(&c->config->api, &which, &wrong) == 0 &&
+	    (!c->look || api_config_check_files(&c->config->api, &which, &wrong) == 0))
 		return 0;
 	return refuse(c, at_top(c, NAMES("api", which)), err, "%s", wrong.message);
 }

@@ -217,6 +217,8 @@ def an_address_that_others_reach_wants_a_token_and_tls(ws):
         api["token_file"] = ws.path("token")
     api["tls_cert"] = ws.path("token")
     one_line(daemon.command("--check-config", code=USAGE), "tls_cert and tls_key", "both or none")
+    api["tls_key"] = ws.path("nowhere")
+    one_line(daemon.command("--check-config", code=USAGE), "tls_key: there is no file", "nowhere")
     api["tls_key"] = ws.path("token")
     api["listen"] = "127.0.0.1:0"
     one_line(daemon.command(code=USAGE), "tls_cert and tls_key", "belong together")
