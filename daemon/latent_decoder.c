@@ -142,6 +142,9 @@ int latent_decoder_options_of(const struct read_options *o, struct remote_vae_op
 	if (!o->endpoint && o->token_file)
 		return error_set(err, ERR_CONFIG,
 				 "--token-file is for --endpoint, which is missing");
+	if (!o->vae && !o->endpoint && strcmp(o->device, "cpu") != 0)
+		return error_set(err, ERR_CONFIG,
+				 "--device is for --vae, the model that decodes, which is missing");
 	if (!o->endpoint)
 		return 0;
 	if (o->vae || strcmp(o->device, "cpu") != 0)

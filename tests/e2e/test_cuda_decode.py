@@ -104,6 +104,7 @@ def what_does_not_go_together_is_refused(ws):
     result = ws.latentctl("decode", shard, "rocket", "--endpoint", "http://127.0.0.1:1/", "-o", ws.path("a.png"),
                           "--device", "cuda", code=FAILED)
     one_line(result, "--device and --endpoint")
+    one_line(ws.latentctl("preview", shard, "-o", ws.path("a.png"), "--device", "cuda", code=FAILED), "--device is for --vae")
     no_decoder = os.path.join(os.environ["LATENTD_SOURCE_DIR"], "tests", "golden", "kl_sd")
     use(ws)
     result = ws.latentctl("decode", shard, "rocket", "--vae", no_decoder, "-o", ws.path("a.png"), "--device", "cuda", code=FAILED)
