@@ -16,6 +16,9 @@ static const struct setting rows[] = {
     {"node", SETTING_STRING, FIELD(node), .valid = node_name_valid, .expected = NODE_NAME_EXPECTED,
      .example = "gpu1",
      .help = "what this machine is called among those that share the queue (its host name)"},
+    {"node-timeout", SETTING_DURATION, FIELD(node_timeout), .fallback = "60s", .min = 1000,
+     .max = (uint64_t)24 * 3600000,
+     .help = "a machine that was silent for so long is taken for dead: others do what it was at"},
 };
 
 const struct settings_group queue_settings = {

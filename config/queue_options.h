@@ -9,7 +9,8 @@
 struct queue_options {
 	const char
 	    *postgres; /* what libpq connects with; NULL: a queue of its own, in the state folder */
-	const char *node; /* NULL: the machine's */
+	const char *node;      /* NULL: the machine's */
+	uint64_t node_timeout; /* ms without a sign of life after which others take over */
 };
 
 extern const struct settings_group queue_settings;

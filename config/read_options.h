@@ -30,22 +30,23 @@ struct read_options {
 	bool paths;			  /* failed, skipped: nothing but paths */
 	bool watch;			  /* status */
 	bool accept;			  /* deletions */
-	const char *level;		  /* log: and graver; NULL: all */
-	size_t lines;			  /* log */
-	bool follow;			  /* log */
-	const char *vae;		  /* decode, verify: a VAE, as `encode` takes it; NULL */
-	struct vae_options vae_options;	  /* of it, or of a word */
-	const char *endpoint;		  /* instead of vae: what decodes; NULL */
-	const char *device;		  /* what decodes, as --device says it; one GPU */
-	const char *token_file;		  /* for the endpoint */
-	struct remote_options remote;	  /* of it what READ_ENDPOINT has */
-	const char *output;		  /* a file */
-	size_t count;			  /* preview */
-	size_t decode;			  /* verify: latents to decode */
-	double min_psnr;		  /* verify, dB; 0: as the model's family has it */
-	bool scaled;			  /* decode-latent */
-	bool fast;			  /* preview */
-	bool private_hosts;		  /* preview, verify: as of encode */
+	const char *drain, *resume, *forget; /* nodes: one of them */
+	const char *level;		     /* log: and graver; NULL: all */
+	size_t lines;			     /* log */
+	bool follow;			     /* log */
+	const char *vae;		     /* decode, verify: a VAE, as `encode` takes it; NULL */
+	struct vae_options vae_options;	     /* of it, or of a word */
+	const char *endpoint;		     /* instead of vae: what decodes; NULL */
+	const char *device;		     /* what decodes, as --device says it; one GPU */
+	const char *token_file;		     /* for the endpoint */
+	struct remote_options remote;	     /* of it what READ_ENDPOINT has */
+	const char *output;		     /* a file */
+	size_t count;			     /* preview */
+	size_t decode;			     /* verify: latents to decode */
+	double min_psnr;		     /* verify, dB; 0: as the model's family has it */
+	bool scaled;			     /* decode-latent */
+	bool fast;			     /* preview */
+	bool private_hosts;		     /* preview, verify: as of encode */
 	/* repack: of output_options.h; NULL: as it is. @val: percent */
 	const char *format, *codec, *columns, *order, *val;
 	bool help;

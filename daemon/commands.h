@@ -28,6 +28,7 @@ int cmd_seal(int argc, char **argv, struct error *err);
 int cmd_priority(int argc, char **argv, struct error *err);
 int cmd_deletions(int argc, char **argv, struct error *err);
 int cmd_log(int argc, char **argv, struct error *err);
+int cmd_nodes(int argc, char **argv, struct error *err);
 int cmd_reload(int argc, char **argv, struct error *err);
 int cmd_verify(int argc, char **argv, struct error *err);
 int cmd_gc(int argc, char **argv, struct error *err);

@@ -42,7 +42,7 @@ static int find_out(struct ctl_source *s, struct error *err)
 	s->state = TAKE(output.state);
 	s->owner = TAKE(output.owner);
 	output_close(&output);
-	folder = xasprintf("%s/.latentd", s->root);
+	folder = output_owner_folder(s->root);
 	/* Its owner may have ended, and something else listen there meanwhile. */
 	s->socket = s->busy ? output_socket(folder) : NULL;
 	return 0;
@@ -85,6 +85,23 @@ static int find(struct ctl_source *s, struct error *err)
 	if (!s->socket && !s->state)
 		s->socket = xstrdup(environment && *environment ? environment : CTL_SOCKET_DEFAULT);
 	return 0;
+}
+
+char *ctl_source_state(const struct read_options *options, struct error *err)
+{
+	struct read_options o = *options;
+	struct ctl_source s = {.options = &o};
+	char *state;
+
+	if (!o.out && !o.state && !o.config)
+		o.config = DAEMON_CONFIG_DEFAULT;
+	if (find(&s, err) < 0)
+		return NULL;
+	state = TAKE(s.state);
+	free(s.root);
+	free(s.owner);
+	free(s.socket);
+	return state;
 }
 
 /* The options that say where it is, again. To be freed. */

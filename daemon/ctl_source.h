@@ -33,6 +33,8 @@ int ctl_source_open(const struct read_options *options, struct ctl_source **out,
 /* The same, but only a daemon will do. */
 int ctl_source_open_daemon(const struct read_options *options, struct ctl_source **out,
 			   struct error *err);
+/* The state folder that --out, --state or --config leads to, to be freed. NULL with *err. */
+char *ctl_source_state(const struct read_options *options, struct error *err);
 /* NULL is fine. */
 void ctl_source_close(struct ctl_source *source);
 

@@ -35,6 +35,11 @@ static int claim_dataset(const struct dataset_open_options *o, struct opened_dat
 	if (output_check_dataset(o->output, o->name, o->recipe, &there, err) < 0)
 		return -1;
 	r = queue_open_dataset(o->queue, &spec, &d->id, err);
+	if (r == QUEUE_OTHER_RECIPE && o->output->node)
+		return error_set(err, ERR_CONFIG,
+				 "another node encodes dataset %s with another recipe: give one of "
+				 "the two another name",
+				 o->name);
 	if (r == QUEUE_OTHER_RECIPE)
 		return error_set(
 		    err, ERR_CONFIG,
@@ -80,6 +85,7 @@ static int recover(const struct dataset_open_options *o, struct opened_dataset *
 					   .spool_dir = d->spool_dir,
 					   .segment_bytes = DATASET_SPOOL_SEGMENT,
 					   .owner = o->owner,
+					   .node = o->output->node,
 					   .again = o->again,
 					   .stop = o->stop,
 					   .note = o->note,
@@ -115,8 +121,8 @@ int dataset_open(const struct dataset_open_options *o, struct opened_dataset *d,
 	d->spool_dir = xasprintf("%s/spool/%s", o->output->state, o->name);
 	if (claim_dataset(o, d, err) < 0 ||
 	    queue_datasets(o->queue, on_dataset, &siblings, err) < 0 ||
-	    store_local_open(d->folder, false, &d->store, err) < 0 || read_given(d, err) < 0 ||
-	    recover(o, d, err) < 0)
+	    store_local_open_shared(d->folder, o->output->node, &d->store, err) < 0 ||
+	    read_given(d, err) < 0 || recover(o, d, err) < 0)
 		return -1;
 	return skip_policy_apply(o->output->state, o->name, &o->recipe->buckets, o->drop_duplicates,
 				 o->queue, d->id, &d->looked_again, err);

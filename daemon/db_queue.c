@@ -339,6 +339,7 @@ static const struct queue_ops db_queue_ops = {
     .keep_history = db_queue_keep_history,
     .history = db_queue_history,
     .close = db_queue_close,
+    .nodes = &db_queue_nodes,
 };
 
 struct queue *db_queue_new(struct db *db, struct queue *reader)

@@ -3,6 +3,8 @@
  */
 #include "daemon/db_queue_parts.h"
 
+#include "queue/queue_nodes.h"
+
 struct find_content_args {
 	struct operation op;
 	int64_t dataset;
@@ -358,6 +360,30 @@ int db_queue_samples(struct queue *q, int64_t shard, queue_sample_fn fn, void *a
 }
 
 /* -- spent ------------------------------------------------------------------------------------- */
+
+struct root_args {
+	struct operation op;
+	int64_t dataset;
+	const char *path;
+	uint32_t *number;
+};
+
+static int run_root(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct root_args *a = (const struct root_args *)op;
+
+	return queue_node_root(queue, a->dataset, a->path, a->number, err);
+}
+
+static int node_root(struct queue *q, int64_t dataset, const char *path, uint32_t *number,
+		     struct error *err)
+{
+	struct root_args a = {{run_root, NULL, 0}, dataset, path, number};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+const struct queue_nodes_ops db_queue_nodes = {.root = node_root};
 
 struct spend_args {
 	struct operation op;

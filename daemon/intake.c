@@ -108,6 +108,8 @@ static enum intake_phase phase_of(const struct intake *in)
 
 	if (in->doing.paused)
 		return INTAKE_PAUSED;
+	if (in->doing.following)
+		return INTAKE_IDLE;
 	if (in->scanning)
 		return INTAKE_SCANNING;
 	for (size_t i = 0; i < in->n; i++) {
@@ -214,11 +216,12 @@ void intake_works(struct intake *in)
 
 bool intake_interrupted(struct intake *in)
 {
-	bool was_paused = in->doing.paused;
+	bool was_paused = in->doing.paused, was_following = in->doing.following;
 
 	pthread_mutex_lock(&in->lock);
 	in->doing.stop = in->asked.stop;
 	in->doing.paused = in->asked.paused;
+	in->doing.following = in->asked.following;
 	in->doing.accept = in->doing.accept || in->asked.accept;
 	in->doing.remove = in->doing.remove || in->asked.remove;
 	in->doing.rescan = in->asked.rescan || in->asked.accept || in->asked.remove;
@@ -226,9 +229,11 @@ bool intake_interrupted(struct intake *in)
 	pthread_mutex_unlock(&in->lock);
 	if (in->doing.rescan || (was_paused && !in->doing.paused))
 		intake_want_scan(in, RESCAN_NOW);
-	if (was_paused != in->doing.paused)
+	if (was_following != in->doing.following)
+		intake_folders_follow(in);
+	if (was_paused != in->doing.paused || was_following != in->doing.following)
 		intake_tell_state(in, true);
-	return in->doing.stop || in->doing.paused;
+	return in->doing.stop || in->doing.paused || (in->scanning && in->doing.following);
 }
 
 static int64_t next_due(const struct intake *in)
@@ -238,6 +243,8 @@ static int64_t next_due(const struct intake *in)
 
 	if (in->doing.paused)
 		return NEVER;
+	if (in->doing.following)
+		return due;
 	due = files < due ? files : due;
 	if (intake_folders_ready(in))
 		due = in->rescan_due < due ? in->rescan_due : due;
@@ -272,6 +279,12 @@ static void turn(struct intake *in)
 
 	if (clock_mono_ms() >= in->look_due)
 		intake_folders_look(in);
+	if (in->doing.following) {
+		if (clock_mono_ms() >= in->tell_due)
+			intake_tell_state(in, true);
+		wait_for_anything(in);
+		return;
+	}
 	more = intake_folders_hear(in);
 	intake_files_due(in);
 	if (clock_mono_ms() >= in->tell_due)
@@ -332,6 +345,11 @@ void intake_set_paused(struct intake *in, bool paused)
 	ask(in, &in->asked.paused, paused);
 }
 
+void intake_set_following(struct intake *in, bool following)
+{
+	ask(in, &in->asked.following, following);
+}
+
 void intake_accept_deletions(struct intake *in)
 {
 	ask(in, &in->asked.accept, true);
@@ -363,6 +381,7 @@ static struct intake *intake_new(const struct intake_options *options, struct in
 	pthread_mutex_init(&in->lock, NULL);
 	atomic_init(&in->ended, false);
 	in->asked.paused = in->doing.paused = options->paused;
+	in->asked.following = in->doing.following = options->following;
 	in->mail.bell.done = on_bell;
 	in->mail.intake = in;
 	in->mail_roots = xcalloc(in->n, sizeof(*in->mail_roots));

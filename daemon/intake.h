@@ -124,6 +124,8 @@ struct intake_options {
 	bool need_captions;  /* an image without one waits for it */
 	bool remove;	     /* samples of vanished files die */
 	bool paused;	     /* from the start */
+	bool shared;	     /* nodes share the queue, which numbers the sources */
+	bool following;	     /* from the start, see intake_set_following() */
 	int64_t patience_ms; /* with a file that keeps changing; 0: INTAKE_PATIENCE_MS */
 	struct intake_handlers handlers;
 	void *arg;
@@ -139,6 +141,11 @@ int intake_open(const struct intake_options *options, struct inbox *inbox, struc
 void intake_rescan(struct intake *in);
 /* Paused it enqueues nothing; afterwards it looks through everything once. */
 void intake_set_paused(struct intake *in, bool paused);
+/*
+ * Following it only notices whether the sources are there: another node looks through them. Afterwards it looks through
+ * everything.
+ */
+void intake_set_following(struct intake *in, bool following);
 /* What the next scan does not find is gone, however much that is. */
 void intake_accept_deletions(struct intake *in);
 /*

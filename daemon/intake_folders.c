@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "queue/queue_nodes.h"
 #include "source/source_path.h"
 
 #include <dirent.h>
@@ -109,9 +110,16 @@ static int learn_number(struct intake *in, struct intake_folder *f, struct error
 {
 	cleanup_free char *path = sources_real_path(f->path);
 	struct sources_numbers numbers = {.numbers = &f->number, .root = f->source.manifest.root};
+	uint32_t number = 0;
 
 	if (!path)
 		return error_sys(err, "%s", f->path);
+	/* By its path as configured: a symbolic link may lead elsewhere on another machine. */
+	if (in->options.shared) {
+		if (queue_node_root(in->queue, in->options.dataset, f->path, &number, err) < 0)
+			return -1;
+		numbers.given = &number;
+	}
 	if (sources_number(in->state_dir, in->name, &path, 1, &numbers, err) < 0)
 		return -1;
 	f->known = true;
@@ -128,7 +136,7 @@ static void listen_to(struct intake *in, struct intake_folder *f)
 	bool again = f->watch_failed;
 
 	f->watch_failed = false;
-	if (f->archive || source_path_is_url(f->path))
+	if (f->archive || source_path_is_url(f->path) || in->doing.following)
 		return;
 	if (f->source.watch != INTAKE_AUTO && f->source.watch != INTAKE_INOTIFY)
 		return;
@@ -319,6 +327,23 @@ bool intake_folders_ready(const struct intake *in)
 		there += in->folders[i].there;
 	}
 	return there > 0;
+}
+
+void intake_folders_follow(struct intake *in)
+{
+	for (size_t i = 0; i < in->n; i++) {
+		struct intake_folder *f = &in->folders[i];
+
+		if (in->doing.following) {
+			watch_close(f->watch);
+			f->watch = NULL;
+		} else if (f->there) {
+			listen_to(in, f);
+		}
+		f->ready = f->there && !f->watch;
+	}
+	if (!in->doing.following)
+		intake_want_scan(in, RESCAN_NOW);
 }
 
 void intake_folders_retry(struct intake *in)

@@ -80,7 +80,7 @@ struct file_list { /* first in, first out */
 };
 
 struct intake_commands {
-	bool stop, rescan, accept, remove, paused;
+	bool stop, rescan, accept, remove, paused, following;
 };
 
 /* What the loop's thread has not been told yet. */
@@ -162,6 +162,8 @@ bool intake_folders_hear(struct intake *in);
 bool intake_folders_ready(const struct intake *in);
 /* It, or some folder below it, has to be looked through every now and then. */
 bool intake_folder_is_polled(const struct intake_folder *f);
+/* Begins or ends listening to all that are there, as it follows or not. */
+void intake_folders_follow(struct intake *in);
 /* What could not be watched is tried again. */
 void intake_folders_retry(struct intake *in);
 /* When the next scan is due because nothing tells of changes, from the end of the last one; NEVER. */

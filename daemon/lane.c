@@ -163,8 +163,18 @@ static void pump_loading(struct lane *l)
 /* Every folder was looked through, and no file waits until it has stopped changing. */
 static bool intake_is_through(const struct lane *l)
 {
+	if (lane_follows(l))
+		return l->through;
 	return l->seen.scans > 0 && l->seen.scans >= l->scans_wanted &&
 	       l->seen.phase != INTAKE_SCANNING && l->seen.young == 0;
+}
+
+/* Before a drain has ended. */
+static bool has_to_tidy(const struct lane *l)
+{
+	if (lane_is_shared(l))
+		return l->tidying || lane_index_lags(l);
+	return l->tidying || l->tidy_wanted || l->index_wanted;
 }
 
 static bool nothing_to_encode(const struct lane *l)
@@ -175,7 +185,7 @@ static bool nothing_to_encode(const struct lane *l)
 
 void lane_apply_pause(struct lane *l)
 {
-	bool paused = l->paused || l->held || lane_rests(l);
+	bool paused = l->paused || l->held || l->node_drains || lane_rests(l);
 
 	if (l->intake)
 		intake_set_paused(l->intake, l->held || l->intake_off);
@@ -226,8 +236,10 @@ static void end_drain(struct lane *l)
 	} else if (!l->intake_off) {
 		l->intake_off = true;
 		lane_apply_pause(l);
-	} else if (l->tidying || l->tidy_wanted || l->index_wanted) {
+	} else if (has_to_tidy(l)) {
 		lane_tidy(l);
+	} else if (lane_awaits_nodes(l)) {
+		l->drain_counted = false;
 	} else {
 		if (!l->drain_counted)
 			lane_count(l);
@@ -380,6 +392,7 @@ void lane_tick(struct lane *l)
 	lane_tick_eta(l, now);
 	if (l->phase != LANE_OPEN)
 		return;
+	lane_tick_node(l, now);
 	if (l->draining)
 		return;
 	if (l->idle_since == 0 && pipeline_reaches_nothing(l->pipeline, SEAL_IDLE_MS)) {

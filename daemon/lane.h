@@ -91,6 +91,19 @@ void lane_load(const struct lane *l, struct lane_load *out);
 /* It has images under way. */
 bool lane_is_busy(const struct lane *l);
 
+/*
+ * What this node was told: whether it looks through the sources and writes the indexes (another node does otherwise), and whether
+ * whoever does has been through; @drains: it begins nothing new, and seals what it has.
+ */
+void lane_set_duty(struct lane *l, bool mine, bool through, bool drains);
+/* It is open, and so takes part; how many images it has encoded. */
+bool lane_works(const struct lane *l);
+uint64_t lane_encoded(const struct lane *l);
+/* A drain is under way. */
+bool lane_drains(const struct lane *l);
+/* For others: it has looked through all sources. */
+bool lane_has_scanned(const struct lane *l);
+
 /* Other settings. With @reopen it closes, and opens with them; without, only priority and pause differ. */
 void lane_reconfigure(struct lane *l, const struct dataset_config *config, bool reopen);
 void lane_set_priority(struct lane *l, int priority);

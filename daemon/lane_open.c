@@ -155,6 +155,8 @@ static int open_intake(struct lane *l, struct error *err)
 					 .need_captions = c->require_caption,
 					 .remove = c->on_delete == ON_DELETE_DROP,
 					 .paused = l->held || l->intake_off,
+					 .shared = lane_is_shared(l),
+					 .following = lane_follows(l),
 					 .handlers = {on_state, on_jobs, on_note},
 					 .arg = l};
 	int r;
@@ -317,7 +319,7 @@ static void open_run(struct task *task)
 	if (encode_recipe(&c->recipe, engine_model(l->engine), &l->resolutions, &l->recipe,
 			  &t->err) < 0 ||
 	    dataset_form_of(&c->output.options, &l->recipe.form, &t->err) < 0 ||
-	    get_output(t) < 0 || rebuild_lost(l, &t->err) < 0)
+	    get_output(t) < 0 || (!l->shared->state->node && rebuild_lost(l, &t->err) < 0))
 		return;
 	options.output = l->output;
 	dataset_open(&options, &l->dataset, &t->err);
@@ -332,6 +334,7 @@ static int open_packer(struct lane *l, struct error *err)
 					 .recipe = &l->recipe,
 					 .dataset = l->dataset.id,
 					 .masks = masks_where(l->config->masks),
+					 .node = l->shared->state->node,
 					 .siblings = l->dataset.siblings,
 					 .n_siblings = l->dataset.n_siblings,
 					 .shard_samples = o->shard_samples,

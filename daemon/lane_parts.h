@@ -5,6 +5,7 @@
  *	lane_open.c      opening: model, output, queue, store, spool; and the closing of it
  *	lane_counts.c    its jobs, counted
  *	lane_limits.c    its quotas and its hours
+ *	lane_node.c      what it leaves to other nodes
  *	lane_tidy.c      rewriting and indexes, when there is nothing to encode
  *	lane_status.c    what it says of itself, to people and to the service
  */
@@ -72,6 +73,12 @@ struct lane {
 	bool over_quota;
 	struct spending *spending; /* images that endpoints encode for it */
 	bool spending_known;	   /* what was spent before */
+	bool duty;		   /* this node looks through the sources, and writes the indexes */
+	bool through;		   /* whoever does has looked through all of them */
+	bool node_drains;	   /* somebody asked this node to */
+	int64_t polled_at;	   /* jobs that other nodes made available */
+	uint64_t indexed_shards,
+	    indexed_samples; /* in the catalog, when the indexes were last made */
 	bool over_requests;
 	int64_t requests_at; /* while it is: when some may be sent again, wall clock */
 
@@ -135,6 +142,20 @@ void lane_apply_pause(struct lane *l);
 void lane_news(struct lane *l);
 /* It closes because of @why, and opens again by itself unless that is beyond it. */
 void lane_fail(struct lane *l, const struct error *why);
+
+/* Nodes share its queue. */
+bool lane_is_shared(const struct lane *l);
+
+/* -- lane_node.c ------------------------------------------------------------------------------------ */
+
+/* Another node looks through its sources. */
+bool lane_follows(const struct lane *l);
+/* Once a second, while it is open. */
+void lane_tick_node(struct lane *l, int64_t now);
+/* Its indexes lag behind what all nodes have put into the catalog. */
+bool lane_index_lags(const struct lane *l);
+/* Other nodes have images that are in no shard yet; the one with the duty waits for them at the end. */
+bool lane_awaits_nodes(const struct lane *l);
 
 /* -- lane_open.c ------------------------------------------------------------------------------------ */
 

@@ -140,7 +140,8 @@ static void open_sources(struct tidy_task *t)
 static int tidy(struct tidy_task *t, struct error *err)
 {
 	struct store *store = NULL;
-	int r = store_local_open(t->lane->dataset.folder, false, &store, err);
+	int r = store_local_open_shared(t->lane->dataset.folder, t->lane->shared->state->node,
+					&store, err);
 
 	if (r < 0)
 		return -1;
@@ -174,8 +175,10 @@ static void tidy_done(struct task *task)
 	l->tidied_at = now;
 	if (t->sweep)
 		l->swept_at = now;
-	for (size_t i = 0; i < t->shards.n; i++)
-		packer_note_shard(l->packer, t->shards.rows[i].path);
+	for (size_t i = 0; i < t->shards.n; i++) {
+		if (sealed_name_is_of(t->shards.rows[i].path, l->shared->state->node))
+			packer_note_shard(l->packer, t->shards.rows[i].path);
+	}
 	packer_hold(l->packer, false);
 	if (t->err.code != ERR_NONE && !l->stopping)
 		lane_fail(l, &t->err);
@@ -217,13 +220,14 @@ void lane_give_arrays(struct lane *l)
 void lane_tidy(struct lane *l)
 {
 	int64_t now = clock_mono_ms();
-	bool sweep = now - l->swept_at >= LANE_SWEEP_EVERY_MS;
-	bool tidy = l->tidy_wanted || sweep;
+	/* Shards of a dataset that nodes share stay as they are sealed. */
+	bool sweep = now - l->swept_at >= LANE_SWEEP_EVERY_MS && !lane_is_shared(l);
+	bool tidy = (l->tidy_wanted && !lane_is_shared(l)) || sweep;
+	bool index = lane_is_shared(l) ? lane_index_lags(l) : l->index_wanted;
 	bool soon = l->draining || l->tidied_at == 0 || now - l->tidied_at >= TIDY_EVERY_MS;
 	struct tidy_task *t;
 
-	if (l->held || l->tidying || packer_sealing(l->packer) ||
-	    !(l->index_wanted || (tidy && soon)))
+	if (l->held || l->tidying || packer_sealing(l->packer) || !(index || (tidy && soon)))
 		return;
 	packer_hold(l->packer, true);
 	t = xcalloc(1, sizeof(*t));
@@ -235,6 +239,8 @@ void lane_tidy(struct lane *l)
 	take_roots(t);
 	l->tidying = true;
 	l->index_wanted = false;
+	l->indexed_shards = l->counts.shards;
+	l->indexed_samples = l->counts.samples;
 	if (t->tidy)
 		l->tidy_wanted = false;
 	executor_post(l->shared->background, &t->base);

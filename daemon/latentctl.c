@@ -34,6 +34,7 @@ static const struct command {
     {"priority", cmd_priority, "NAME N", "larger goes first"},
     {"deletions", cmd_deletions, "[--accept]", "samples whose files are gone"},
     {"log", cmd_log, "[--follow]", "what the daemon said last"},
+    {"nodes", cmd_nodes, "[--drain NODE]", "machines that share the queue"},
     {"reload", cmd_reload, "", "read the configuration again"},
     {"verify", cmd_verify, "--out DIR [--deep]", "read every shard and check every hash"},
     {"gc", cmd_gc, "--out DIR [--dry-run]", "remove what was replaced"},

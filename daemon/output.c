@@ -69,10 +69,31 @@ static int lock_folder(const char *folder, int *fd, struct owner *owner, struct 
 	}
 }
 
+static int check_sharing(const struct output *o, struct error *err)
+{
+	cleanup_free char *own = xasprintf("%s/.latentd/owner.json", o->root);
+	cleanup_free char *nodes = xasprintf("%s/.latentd/nodes", o->root);
+
+	if (o->node && file_exists(own))
+		return error_set(err, ERR_CONFIG,
+				 "%s was encoded with a queue of its own: give another output with "
+				 "queue.postgres",
+				 o->root);
+	if (!o->node && file_exists(nodes))
+		return error_set(err, ERR_CONFIG,
+				 "%s is shared by nodes with a queue in PostgreSQL: there only "
+				 "their daemons change anything; give another output",
+				 o->root);
+	return 0;
+}
+
 static int lock_root(struct output *o, struct owner *owner, struct error *err)
 {
-	cleanup_free char *folder = xasprintf("%s/.latentd", o->root);
+	cleanup_free char *folder = owner_folder(o->root, o->node);
 	int r;
+
+	if (check_sharing(o, err) < 0)
+		return -1;
 
 	if (dir_make(folder, err) < 0)
 		return -1;
@@ -200,7 +221,7 @@ static void remember_device(struct output *o)
 /* With both locks held: half-written files of a run that died, and who works here now. */
 static int take_over(const struct output *o, struct error *err)
 {
-	cleanup_free char *folder = xasprintf("%s/.latentd", o->root);
+	cleanup_free char *folder = owner_folder(o->root, o->node);
 
 	if (atomic_file_sweep(folder, err) < 0)
 		return -1;
@@ -261,8 +282,10 @@ int output_attach(const char *out, const struct state_folder *state, struct outp
 {
 	struct output o = OUTPUT_INIT;
 	cleanup_owner struct owner owner = {.pid = 0};
-	int r = open_root(out, &o, &owner, err);
+	int r;
 
+	o.node = state->node;
+	r = open_root(out, &o, &owner, err);
 	o.state = xstrdup(state->path);
 	o.socket = state->socket;
 	if (r == 0)
@@ -333,7 +356,7 @@ void output_close(struct output *o)
 int output_peek(const char *out, struct output *output, bool *running, struct error *err)
 {
 	cleanup_free char *root = absolute(out, err);
-	cleanup_free char *folder = root ? xasprintf("%s/.latentd", root) : NULL;
+	cleanup_free char *folder = root ? output_owner_folder(root) : NULL;
 	cleanup_free char *path = root ? xasprintf("%s/lock", folder) : NULL;
 	struct flock held = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	cleanup_close int fd = -1;

@@ -4,6 +4,7 @@
  *	OUT/.latentd/lock, owner.json    locked by the process that works here; names host, process and state
  *	                                 folder, also after that process has ended
  *	OUT/NAME/.latentd/dataset.json   recipe of the dataset: written once, never changed
+ *	OUT/.latentd/nodes/NODE/         the same two files of each node, where several share the output and a queue
  *	STATE/lock, owner.json, queue.db, spool/   on a local disk, never in OUT; names its outputs
  *
  * A command works on one output with the state that this has:
@@ -36,13 +37,14 @@ struct output {
 	char *state;	    /* state folder, absolute */
 	char *owner;	    /* one line about who has the lock, when it is not us */
 	const char *socket; /* of the daemon that has the state; NULL: there is none */
+	const char *node;   /* that this is; NULL: the output is not shared */
 	int lock_fd, state_lock_fd;
 	uint64_t last_device; /* that OUT was on when this state was last used; 0: never */
 };
 
 #define OUTPUT_INIT                                                                                \
 	{                                                                                          \
-		NULL, NULL, NULL, NULL, -1, -1, 0                                                  \
+		NULL, NULL, NULL, NULL, NULL, -1, -1, 0                                            \
 	}
 
 /* A state folder whose lock is ours. */
@@ -50,12 +52,13 @@ struct state_folder {
 	char *path;	    /* absolute */
 	char *owner;	    /* one line about who has the lock, when it is not us */
 	const char *socket; /* of the daemon that works here, the caller's; NULL: there is none */
+	const char *node; /* the caller's, of those that share the queue; NULL: it is not shared */
 	int lock_fd;
 };
 
 #define STATE_FOLDER_INIT                                                                          \
 	{                                                                                          \
-		NULL, NULL, NULL, -1                                                               \
+		NULL, NULL, NULL, NULL, -1                                                         \
 	}
 
 /* Makes the folder where needed and takes its lock. */
@@ -88,6 +91,8 @@ void output_close(struct output *output);
  */
 int output_peek(const char *out, struct output *output, bool *running, struct error *err);
 
+/* Where owner.json of OUT is: that of this machine's node, where several share it. To be freed. */
+char *output_owner_folder(const char *root);
 /* The socket that FOLDER/owner.json (OUT/.latentd or STATE) names; NULL: none. To be freed. */
 char *output_socket(const char *folder);
 

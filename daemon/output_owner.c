@@ -1,9 +1,12 @@
 #include "daemon/output_parts.h"
 
+#include "daemon/state_queue.h"
+
 #include "base/atomic_file.h"
 #include "base/clock.h"
 #include "base/files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
 #include <signal.h>
@@ -16,6 +19,37 @@ void owner_release(struct owner *owner)
 {
 	free(owner->outputs);
 	*owner = (struct owner){.pid = 0};
+}
+
+char *owner_folder(const char *root, const char *node)
+{
+	return xasprintf("%s/.latentd%s%s", root, node ? "/nodes/" : "", node ? node : "");
+}
+
+char *output_owner_folder(const char *root)
+{
+	cleanup_free char *nodes = xasprintf("%s/.latentd/nodes", root);
+	char *found = NULL;
+	DIR *dir = opendir(nodes);
+	bool here = false;
+	struct dirent *entry;
+
+	while (dir && !here && (entry = readdir(dir))) {
+		cleanup_owner struct owner owner = {.pid = 0};
+		cleanup_free char *folder = owner_folder(root, entry->d_name);
+
+		if (entry->d_name[0] == '.')
+			continue;
+		owner_read(folder, &owner);
+		here = owner_is_here(&owner) && file_exists(owner.state);
+		if (here || !found) {
+			free(found);
+			found = TAKE(folder);
+		}
+	}
+	if (dir)
+		closedir(dir);
+	return found ? found : owner_folder(root, NULL);
 }
 
 static void copy_string(json_t *value, char *out, size_t size)
@@ -77,7 +111,8 @@ uint64_t output_device(const char *path)
 
 bool output_still_claims(const char *path, const char *state)
 {
-	cleanup_free char *folder = xasprintf("%s/.latentd", path);
+	cleanup_free char *node = state_queue_node(state);
+	cleanup_free char *folder = owner_folder(path, node);
 	cleanup_owner struct owner owner;
 
 	owner_read(folder, &owner);

@@ -44,6 +44,9 @@ const struct owned_output *owner_output(const struct owner *owner, const char *o
 /* The list for the owner.json of the state: this output, and those others whose state it still is. */
 struct json_t *owner_outputs_json(const struct output *o);
 
+/* Where lock and owner.json of an output are: of each node its own, where several share it. To be freed. */
+char *owner_folder(const char *root, const char *node);
+
 /* On this host. */
 bool owner_is_here(const struct owner *owner);
 /* A process of this host that is no more. */

@@ -364,9 +364,12 @@ static void sync_settled(void *arg, size_t lost, const struct error *err)
 	if (err->code != ERR_NONE) {
 		packer_fail(p, err);
 	} else if (lost > 0) {
-		/* The lock makes this process the only owner, and its leases are renewed. */
-		error_set(&stolen, ERR_BUG, "%zu results belong to jobs that another owner has",
-			  lost);
+		/*
+		 * The lock makes this process the only owner, and its leases are renewed. But among nodes one that stood
+		 * still was taken for dead: opening again drops what others did meanwhile.
+		 */
+		error_set(&stolen, p->options.node ? ERR_TRANSIENT : ERR_BUG,
+			  "%zu results belong to jobs that another owner has", lost);
 		packer_fail(p, &stolen);
 	} else {
 		for (size_t i = 0; i < t->n; i++) {

@@ -61,6 +61,7 @@ struct packer_options {
 	const struct recipe *recipe; /* its form is that of the shards */
 	int64_t dataset;
 	bool masks;			       /* each record gets one */
+	const char *node;		       /* of several that share the store; NULL: one */
 	const struct packer_sibling *siblings; /* must live until close */
 	size_t n_siblings;
 	size_t shard_samples,

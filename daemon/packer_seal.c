@@ -81,7 +81,8 @@ static void seal_run(struct task *task)
 					   .format = dataset_form_format(&options->recipe->form),
 					   .columns = options->recipe->form.columns,
 					   .folder = folder,
-					   .first_number = t->first_number};
+					   .first_number = t->first_number,
+					   .node = options->node};
 
 	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
 	t->samples = xcalloc(t->n * t->variants, sizeof(*t->samples));
@@ -143,8 +144,9 @@ static void seal_completed(void *arg, bool conflict, const struct error *err)
 
 	p->under_way--;
 	if (conflict) {
-		error_set(&twice, ERR_BUG, "%s holds a sample that another shard has",
-			  t->sealed.name);
+		/* Of a node that was silent for so long that others did its work: opening again finds what is left. */
+		error_set(&twice, p->options.node ? ERR_TRANSIENT : ERR_BUG,
+			  "%s holds a sample that another shard has", t->sealed.name);
 		err = &twice;
 	}
 	if (err->code != ERR_NONE) {

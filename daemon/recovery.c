@@ -33,6 +33,7 @@ struct recoverer {
 		uint64_t bytes;
 	} * known;
 	size_t n_known, known_capacity;
+	size_t n_rows; /* of all nodes */
 	struct retired_list retired;
 	/* visible shards without a row */
 	char **orphans;
@@ -117,6 +118,9 @@ static int on_known(void *arg, const struct shard_row *row)
 {
 	struct recoverer *r = arg;
 
+	r->n_rows++;
+	if (!sealed_name_is_of(row->path, r->options->node))
+		return 0;
 	ARRAY_GROW(r->known, r->n_known, r->known_capacity);
 	r->known[r->n_known++] = (struct known_shard){xstrdup(row->path), row->id, row->bytes};
 	return 0;
@@ -158,7 +162,7 @@ static int on_object(void *arg, const char *name, uint64_t bytes)
 	const struct known_shard wanted = {.name = (char *)name};
 
 	(void)bytes;
-	if (!shard_format_of_file(name) ||
+	if (!shard_format_of_file(name) || !sealed_name_is_of(name, r->options->node) ||
 	    (r->n_known > 0 && bsearch(&wanted, r->known, r->n_known, sizeof(*r->known), by_name)))
 		return 0;
 	ARRAY_GROW(r->orphans, r->n_orphans, r->orphans_capacity);
@@ -277,13 +281,14 @@ static int check_catalog(struct recoverer *r, struct error *err)
 
 	if (queue_counts(r->options->queue, r->options->dataset, &counts, err) < 0)
 		return -1;
-	if (counts.shards == r->n_known)
+	/* Where others seal meanwhile the two are of different moments. */
+	if (counts.shards == r->n_rows || r->options->node)
 		return 0;
 	return error_set(err, ERR_CONFIG,
 			 "the database beside %s is damaged: %llu shards were counted, %zu are in "
 			 "it; remove the folder that it is in and run the same encode again, which "
 			 "reads the shards themselves",
-			 r->options->spool_dir, (unsigned long long)counts.shards, r->n_known);
+			 r->options->spool_dir, (unsigned long long)counts.shards, r->n_rows);
 }
 
 /* A shard that was replaced may still be visible: not an orphan, so it goes out of sight first. */
@@ -303,7 +308,10 @@ static int settle_rewrites(struct recoverer *r, struct error *err)
 static int compare_with_store(struct recoverer *r, struct error *err)
 {
 	if (queue_shards(r->options->queue, r->options->dataset, on_known, r, err) < 0 ||
-	    check_catalog(r, err) < 0 || settle_rewrites(r, err) < 0)
+	    check_catalog(r, err) < 0)
+		return -1;
+	/* Nodes that share an output rewrite nothing. */
+	if (!r->options->node && settle_rewrites(r, err) < 0)
 		return -1;
 	if (r->n_known > 0)
 		qsort(r->known, r->n_known, sizeof(*r->known), by_name);
@@ -366,7 +374,8 @@ static int mark_live(struct recoverer *r, struct error *err)
 	if (queue_datasets(r->options->queue, on_dataset, r, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->n_datasets; i++) {
-		const struct job_filter which = {.dataset = r->datasets[i], .state = JOB_ENCODED};
+		const struct job_filter which = {
+		    .dataset = r->datasets[i], .state = JOB_ENCODED, .here = true};
 
 		if (queue_jobs(r->options->queue, &which, on_encoded_job, r, err) < 0)
 			return -1;

@@ -23,6 +23,8 @@ struct recovery_options {
 	const char *spool_dir;
 	size_t segment_bytes; /* of the spool; 0: its default */
 	const char *owner;
+	const char
+	    *node; /* of those that share queue and store: others' shards are theirs; NULL: one */
 	bool
 	    again; /* this process had the dataset open before: what runs in its name does not any more */
 	/* NULL, or whether it is to end soon: ERR_TRANSIENT, and the next recovery does the rest */

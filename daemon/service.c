@@ -96,6 +96,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_tick(s->lanes[i]);
 	engines_tick(s->engines);
+	service_nodes_tick(s);
 	service_stages_tick(s->last_minute);
 	if (s->serve)
 		serve_server_tick(s->serve);
@@ -221,12 +222,15 @@ static int open_database(struct service *s, struct error *err)
 {
 	const struct daemon_config *c = s->config;
 	const char *state = s->state_folder.path;
-	cleanup_free char *node = node_name(c->queue.node);
 	struct queue *reader = NULL;
 
 	dataset_owner(s->owner);
-	if (state_queue_choose(state, c->queue.postgres, node, err) < 0 ||
-	    state_queue_open(state, &s->queue, err) < 0 || service_open_history(s, err) < 0 ||
+	s->node = node_name(c->queue.node);
+	if (c->queue.postgres)
+		s->state_folder.node = s->node;
+	if (state_queue_choose(state, c->queue.postgres, s->node, err) < 0 ||
+	    state_queue_open(state, &s->queue, err) < 0 || service_nodes_open(s, err) < 0 ||
+	    service_open_history(s, err) < 0 ||
 	    db_open(s->inbox, s->queue, s->owner, &s->db, err) < 0 ||
 	    state_queue_open_readonly(state, &reader, err) < 0)
 		return -1;
@@ -364,10 +368,12 @@ static void close_all(struct service *s)
 	if (!s->abandons_load)
 		sd_event_unref(s->event);
 	service_close_history(s);
+	service_nodes_close(s);
 	queue_close(s->queue);
 	outputs_close(&s->outputs);
 	state_folder_close(&s->state_folder);
 	stage_meter_free(s->stages);
+	free(s->node);
 	free(s->full);
 	free(s->reload_error);
 	if (s->abandons_load)

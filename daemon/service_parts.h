@@ -9,6 +9,7 @@
  *	service_reload.c     another configuration
  *	service_picture.c    what people see
  *	service_stages.c     what limits it
+ *	service_nodes.c      which other machines share the queue
  *	service_serve.c      the server for others, beside the lanes
  *	service_webhook.c    messages to those who do not look
  *	service_watchdog.c   systemd, and whether the threads get on
@@ -39,6 +40,7 @@ struct service {
 
 	struct state_folder state_folder;
 	char owner[QUEUE_OWNER_SIZE];
+	char *node; /* what this machine is called */
 	struct queue *queue;
 	sd_event *event;
 	sd_event_source *on_int, *on_term, *on_hup, *on_second, *on_picture;
@@ -62,9 +64,10 @@ struct service {
 	size_t n_leaving, leaving_capacity;
 	struct lane **order; /* of a turn: who goes first */
 
-	struct serve_server *serve; /* NULL: nothing is served */
-	bool encoders_cancelled;    /* at the end */
-	bool abandons_load;	    /* then too: the thread that loads a model is left to itself */
+	struct service_nodes *nodes; /* NULL: the queue is not shared */
+	struct serve_server *serve;  /* NULL: nothing is served */
+	bool encoders_cancelled;     /* at the end */
+	bool abandons_load;	     /* then too: the thread that loads a model is left to itself */
 
 	struct webhook *webhook;
 	struct notices *notices;
@@ -153,6 +156,18 @@ int service_picture_open(struct service *s);
 void service_publish(struct service *s);
 /* After each turn: publishes what is new, or makes the loop turn when that is due. */
 void service_follow_news(struct service *s);
+
+/* -- service_nodes.c -------------------------------------------------------------------------------- */
+
+/*
+ * With the queue open and still nobody else's: makes this node known. ERR_CONFIG: another one has the name. Where the
+ * queue is not shared it does nothing.
+ */
+int service_nodes_open(struct service *s, struct error *err);
+/* Once a second: says that it is alive, and does what it is told. */
+void service_nodes_tick(struct service *s);
+/* With the queue nobody else's any more: others need not wait. */
+void service_nodes_close(struct service *s);
 
 /* -- service_serve.c -------------------------------------------------------------------------------- */
 

@@ -117,20 +117,21 @@ static void set_root(json_t *folder, const char *path, const char *root)
 	json_object_set_new(folder, "root", json_stringn((const char *)text.data, text.size));
 }
 
-static uint32_t number_of(json_t *known, const char *path, const char *root, bool *moved_device)
+static uint32_t number_of(json_t *known, const char *path, const char *root, const uint32_t *given,
+			  bool *moved_device)
 {
-	json_t *asked = folder_json(path);
-	const char *found = find_number(known, asked);
+	json_t *asked = folder_json(path), *before;
+	const char *found = given ? NULL : find_number(known, asked);
 	char number[16];
 
-	if (found) {
+	if (found)
 		snprintf(number, sizeof(number), "%s", found);
-		if (!same_field(json_object_get(known, found), asked, "device"))
-			*moved_device = true;
-	}
+	else
+		snprintf(number, sizeof(number), "%u", given ? *given : next_number(known));
+	before = json_object_get(known, number);
+	if (before && !same_field(before, asked, "device"))
+		*moved_device = true;
 	set_root(asked, path, root);
-	if (!found)
-		snprintf(number, sizeof(number), "%u", next_number(known));
 	json_object_set_new(known, number, asked);
 	return (uint32_t)strtoul(number, NULL, 10);
 }
@@ -170,7 +171,8 @@ int sources_number(const char *state, const char *dataset, char *const *paths, s
 		return -1;
 	before = json_deep_copy(known);
 	for (size_t i = 0; i < n; i++)
-		out->numbers[i] = number_of(known, paths[i], out->root, &out->moved_device);
+		out->numbers[i] = number_of(known, paths[i], out->root,
+					    out->given ? &out->given[i] : NULL, &out->moved_device);
 	out->others = json_object_size(known) - n;
 	same = json_equal(known, before) == 1;
 	json_decref(before);

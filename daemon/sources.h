@@ -23,10 +23,11 @@
 #include <stdint.h>
 
 struct sources_numbers {
-	uint32_t *numbers; /* of the folders asked for; the caller's memory */
-	const char *root;  /* of those that are manifests; NULL: the folder that each is in */
-	size_t others;	   /* known folders that were not asked for */
-	bool moved_device; /* one of them is on another device than the last time */
+	const uint32_t *given; /* as nodes that share a queue agree on them; NULL: found here */
+	uint32_t *numbers;     /* of the folders asked for; the caller's memory */
+	const char *root;      /* of those that are manifests; NULL: the folder that each is in */
+	size_t others;	       /* known folders that were not asked for */
+	bool moved_device;     /* one of them is on another device than the last time */
 };
 
 /*

@@ -12,14 +12,17 @@
 
 /* What queue.json says; all NULL: there is none. */
 struct shared {
-	char *postgres, *node;
+	char *postgres, *node, *instance;
 };
+
+#define SHARED_NONE ((struct shared){NULL, NULL, NULL})
 
 static void shared_release(struct shared *s)
 {
 	free(s->postgres);
 	free(s->node);
-	*s = (struct shared){NULL, NULL};
+	free(s->instance);
+	*s = SHARED_NONE;
 }
 
 #define cleanup_shared cleanup_with(shared_release)
@@ -38,7 +41,7 @@ static int shared_read(const char *state, struct shared *out, struct error *err)
 {
 	cleanup_free char *path = queue_json(state);
 	cleanup_buffer struct buffer text = BUFFER_INIT;
-	const char *postgres, *node;
+	const char *postgres, *node, *instance;
 	json_t *root;
 	int r = 0;
 
@@ -49,8 +52,9 @@ static int shared_read(const char *state, struct shared *out, struct error *err)
 	root = json_loadb((const char *)text.data, text.size, 0, NULL);
 	postgres = json_string_value(json_object_get(root, "postgres"));
 	node = json_string_value(json_object_get(root, "node"));
-	if (postgres && node)
-		*out = (struct shared){xstrdup(postgres), xstrdup(node)};
+	instance = json_string_value(json_object_get(root, "instance"));
+	if (postgres && node && instance)
+		*out = (struct shared){xstrdup(postgres), xstrdup(node), xstrdup(instance)};
 	else
 		r = error_set(err, ERR_CONFIG,
 			      "%s is damaged: it names no queue in PostgreSQL and no node", path);
@@ -58,8 +62,24 @@ static int shared_read(const char *state, struct shared *out, struct error *err)
 	return r;
 }
 
+/* 32 hex digits that nobody else has. */
+static int new_instance(char out[33], struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	size_t n = 0;
+
+	if (file_read_all("/proc/sys/kernel/random/uuid", 64, &text, err) < 0)
+		return -1;
+	for (size_t i = 0; i < text.size && n < 32; i++) {
+		if (text.data[i] != '-' && text.data[i] != '\n')
+			out[n++] = (char)text.data[i];
+	}
+	out[n] = '\0';
+	return 0;
+}
+
 static int shared_write(const char *state, const char *postgres, const char *node,
-			struct error *err)
+			const char *instance, struct error *err)
 {
 	cleanup_free char *path = queue_json(state);
 	json_t *root = json_object();
@@ -68,6 +88,7 @@ static int shared_write(const char *state, const char *postgres, const char *nod
 
 	json_object_set_new(root, "postgres", json_string(postgres));
 	json_object_set_new(root, "node", json_string(node));
+	json_object_set_new(root, "instance", json_string(instance));
 	text = json_dumps(root, JSON_INDENT(1));
 	json_decref(root);
 	if (!text)
@@ -86,8 +107,9 @@ bool state_queue_exists(const char *state)
 
 int state_queue_choose(const char *state, const char *postgres, const char *node, struct error *err)
 {
-	cleanup_shared struct shared known = {NULL, NULL};
+	cleanup_shared struct shared known = SHARED_NONE;
 	cleanup_free char *db = queue_db(state);
+	char instance[33];
 
 	if (shared_read(state, &known, err) < 0)
 		return -1;
@@ -110,7 +132,11 @@ int state_queue_choose(const char *state, const char *postgres, const char *node
 				 state, known.node, node);
 	if (known.postgres && strcmp(known.postgres, postgres) == 0)
 		return 0;
-	return shared_write(state, postgres, node, err);
+	if (known.instance)
+		return shared_write(state, postgres, node, known.instance, err);
+	if (new_instance(instance, err) < 0)
+		return -1;
+	return shared_write(state, postgres, node, instance, err);
 }
 
 #ifdef LATENTD_POSTGRES
@@ -148,7 +174,7 @@ static int open_shared(const struct shared *shared, bool readonly, struct queue 
 
 int state_queue_open(const char *state, struct queue **out, struct error *err)
 {
-	cleanup_shared struct shared shared = {NULL, NULL};
+	cleanup_shared struct shared shared = SHARED_NONE;
 	cleanup_free char *db = queue_db(state);
 
 	if (shared_read(state, &shared, err) < 0)
@@ -160,7 +186,7 @@ int state_queue_open(const char *state, struct queue **out, struct error *err)
 
 int state_queue_open_readonly(const char *state, struct queue **out, struct error *err)
 {
-	cleanup_shared struct shared shared = {NULL, NULL};
+	cleanup_shared struct shared shared = SHARED_NONE;
 	cleanup_free char *db = queue_db(state);
 
 	if (shared_read(state, &shared, err) < 0)
@@ -172,7 +198,7 @@ int state_queue_open_readonly(const char *state, struct queue **out, struct erro
 
 int state_queue_must_be_own(const char *state, struct error *err)
 {
-	cleanup_shared struct shared shared = {NULL, NULL};
+	cleanup_shared struct shared shared = SHARED_NONE;
 
 	if (shared_read(state, &shared, err) < 0)
 		return -1;
@@ -186,10 +212,20 @@ int state_queue_must_be_own(const char *state, struct error *err)
 
 char *state_queue_node(const char *state)
 {
-	cleanup_shared struct shared shared = {NULL, NULL};
+	cleanup_shared struct shared shared = SHARED_NONE;
 	struct error ignored = ERROR_INIT;
 
 	if (shared_read(state, &shared, &ignored) < 0)
 		return NULL;
 	return TAKE(shared.node);
+}
+
+char *state_queue_instance(const char *state)
+{
+	cleanup_shared struct shared shared = SHARED_NONE;
+	struct error ignored = ERROR_INIT;
+
+	if (shared_read(state, &shared, &ignored) < 0)
+		return NULL;
+	return TAKE(shared.instance);
 }

@@ -2,9 +2,9 @@
  * The queue of a state folder: STATE/queue.db, or one in PostgreSQL that nodes share. Which one STATE/queue.json says,
  * written once by the daemon that began there:
  *
- *	{"postgres": "service=latentd", "node": "gpu1"}
+ *	{"postgres": "service=latentd", "node": "gpu1", "instance": "6f0c..."}
  *
- * So whoever has the folder finds the queue. No password stands in it: libpq has a file of its own for those.
+ * The instance tells this folder from any other that is used under the node's name. So whoever has the folder finds the queue. No password stands in it: libpq has a file of its own for those.
  */
 #ifndef LATENTD_DAEMON_STATE_QUEUE_H
 #define LATENTD_DAEMON_STATE_QUEUE_H
@@ -34,5 +34,7 @@ int state_queue_must_be_own(const char *state, struct error *err);
 
 /* This node's name, to be freed; NULL: the queue is not shared. */
 char *state_queue_node(const char *state);
+/* Likewise, of the instance. */
+char *state_queue_instance(const char *state);
 
 #endif

@@ -321,6 +321,7 @@ struct job_filter {
 	const char *key;    /* NULL: all */
 	int64_t after;	    /* only ids above it: 0, or the last one of the page before */
 	size_t limit;	    /* at most so many, the lowest ids; 0: all */
+	bool here;	    /* of encoded jobs: only those whose record is in this node's spool */
 };
 
 struct reason_row {
@@ -391,6 +392,8 @@ typedef int (*queue_spent_fn)(void *arg, const struct spent_row *row);
 typedef int (*queue_history_fn)(void *arg, const struct history_row *row);
 
 struct queue;
+
+struct queue_nodes_ops;
 
 struct queue_ops {
 	const char *name; /* "sqlite", "memory" */
@@ -600,6 +603,8 @@ struct queue_ops {
 	int (*history)(struct queue *q, queue_history_fn fn, void *arg, struct error *err);
 
 	void (*close)(struct queue *q);
+
+	const struct queue_nodes_ops *nodes; /* queue_nodes.h; NULL: no nodes share it */
 };
 
 struct queue {

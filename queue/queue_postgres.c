@@ -54,6 +54,7 @@ static const struct queue_ops postgres_ops = {
     .keep_history = queue_postgres_keep_history,
     .history = queue_postgres_history,
     .close = postgres_close,
+    .nodes = &queue_postgres_nodes,
 };
 
 int queue_postgres_open(const struct queue_postgres_options *options, struct queue **out,

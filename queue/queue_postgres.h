@@ -243,6 +243,8 @@ int samples_kill(struct postgres_queue *q, const struct pg_live *const *lives, s
 
 /* -- the operations ------------------------------------------------------------------------------- */
 
+extern const struct queue_nodes_ops queue_postgres_nodes;
+
 int queue_postgres_open_dataset(struct queue *base, const struct queue_dataset_spec *spec,
 				int64_t *id, struct error *err);
 int queue_postgres_datasets(struct queue *base, queue_dataset_fn fn, void *arg, struct error *err);

@@ -236,15 +236,18 @@ int queue_postgres_extend(struct queue *base, const char *owner, int64_t lease_u
 }
 
 /*
- * What this node's former selves had, with INT64_MAX what @owner itself has too, and whatever has a lease that ended: its
- * owner is dead, or it will find that it lost the job. Locked at once, so that what another node rescues, and claims anew, in the meantime is not among them.
+ * What this node's former selves had, with INT64_MAX what @owner itself has too, and whatever has a lease that ended
+ * or is of a node that is silent: its owner is dead, or it will find that it lost the job. Locked at once, so that what another node rescues, and claims anew, in the meantime is not among them.
  */
 static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const char *owner,
 			     int64_t now, struct ids *ids, struct error *err)
 {
 	static const char sql[] =
 	    "SELECT j.id FROM latentd.job AS j JOIN latentd.owner AS o ON o.id = j.owner"
+	    " JOIN latentd.node AS n ON n.id = o.node"
 	    " WHERE j.state = 2 AND j.dataset = $1::bigint AND (j.due < $2::bigint"
+	    "  OR n.instance IS NOT NULL AND n.id <> $3::bigint"
+	    "   AND (n.left_in_order OR n.beat_at + n.timeout_ms < $2::bigint)"
 	    "  OR o.node = $3::bigint AND (o.name <> $4::bytea OR $5::bigint <> 0))"
 	    " ORDER BY j.id FOR UPDATE OF j";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;

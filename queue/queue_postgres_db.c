@@ -53,6 +53,7 @@ static enum error_code code_of(const char *state)
 	    {"55P03", ERR_TRANSIENT}, /* a lock */
 	    {"57", ERR_TRANSIENT},    /* shut down, cancelled */
 	    {"25006", ERR_TRANSIENT}, /* a read-only standby */
+	    {"25P03", ERR_TRANSIENT}, /* it stood still in the middle of a transaction */
 	    {"58", ERR_TRANSIENT},    /* its system failed */
 	    {"28", ERR_CONFIG},	      /* password, role */
 	    {"3D", ERR_CONFIG},	      /* no such database */
@@ -363,7 +364,9 @@ static void abandon(struct postgres_queue *q)
 /* What is read behind a lock must be what its last holder wrote, whatever the database's default is. */
 static int begin(struct postgres_queue *q, struct error *err)
 {
+	/* Of a node that stands still in the middle, others must not wait for the locks. */
 	static const char sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+				  "SET LOCAL idle_in_transaction_session_timeout = 30000;"
 				  "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 	cleanup_pg_result PGresult *result = NULL;
 	int r;

@@ -109,7 +109,10 @@ int queue_postgres_jobs(struct queue *base, const struct job_filter *which, queu
 {
 	static const char sql[] =
 	    JOB_COLUMNS " WHERE dataset = $1::bigint AND state = $2::smallint AND id > $3::bigint"
-			" AND ($4::text IS NULL OR reason = $4) ORDER BY id LIMIT $5::bigint";
+			" AND ($4::text IS NULL OR reason = $4)"
+			" AND ($6::bytea IS NULL OR keeper ="
+			"  (SELECT id FROM latentd.node WHERE name = $6::bytea))"
+			" ORDER BY id LIMIT $5::bigint";
 	struct postgres_queue *q = postgres_queue(base);
 	size_t left = which->limit > 0 ? which->limit : SIZE_MAX;
 	int64_t after = which->after;
@@ -126,6 +129,10 @@ int queue_postgres_jobs(struct queue *base, const struct job_filter *which, queu
 		pg_int(&args, after);
 		pg_text(&args, which->reason);
 		pg_int(&args, left < PG_PAGE ? (int64_t)left : PG_PAGE);
+		if (which->here)
+			pg_bytes(&args, q->node, strlen(q->node));
+		else
+			pg_null(&args);
 		if (pg_read(q, sql, &args, &result, err) < 0)
 			return -1;
 		rows = pg_rows(result);

@@ -195,10 +195,37 @@ static const char version_1_counts[] =
     "CREATE TRIGGER count_killed AFTER UPDATE ON latentd.sample REFERENCING OLD TABLE AS stale"
     " FOR EACH STATEMENT EXECUTE FUNCTION latentd.samples_killed();";
 
+/* beat_at, until: by the database's clock, ms. instance NULL: it never began, or is forgotten. */
+static const char version_2[] =
+    "ALTER TABLE latentd.node"
+    " ADD instance bytea,"
+    " ADD host bytea NOT NULL DEFAULT '',"
+    " ADD version bytea NOT NULL DEFAULT '',"
+    " ADD beat_at bigint NOT NULL DEFAULT 0,"
+    " ADD timeout_ms bigint NOT NULL DEFAULT 0,"
+    " ADD encoded bigint NOT NULL DEFAULT 0,"
+    " ADD rate_milli bigint NOT NULL DEFAULT 0,"
+    " ADD left_in_order boolean NOT NULL DEFAULT false,"
+    " ADD drains boolean NOT NULL DEFAULT false;"
+
+    /* Who looks through a dataset's sources, and whether all of them were looked through. */
+    "CREATE TABLE latentd.duty ("
+    " dataset bigint PRIMARY KEY,"
+    " node bigint NOT NULL,"
+    " until bigint NOT NULL,"
+    " scanned boolean NOT NULL);"
+
+    "CREATE TABLE latentd.source ("
+    " dataset bigint NOT NULL,"
+    " path bytea NOT NULL,"
+    " number bigint NOT NULL,"
+    " PRIMARY KEY (dataset, path));";
+
 static const char *const version_1_parts[] = {version_1, version_1_counts, NULL};
+static const char *const version_2_parts[] = {version_2, NULL};
 
 /* migrations[v] leads from version v to v + 1. */
-static const char *const *const migrations[] = {version_1_parts};
+static const char *const *const migrations[] = {version_1_parts, version_2_parts};
 
 #define LATEST ((int64_t)ARRAY_SIZE(migrations))
 

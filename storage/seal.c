@@ -184,12 +184,24 @@ static int verify_shard(const struct sealing *s, struct error *err)
 
 /* -- sealing ------------------------------------------------------------------------------ */
 
+bool sealed_name_is_of(const char *name, const char *node)
+{
+	const char *file = strrchr(name, '/'), *dash;
+	size_t n = node ? strlen(node) : 0;
+
+	if (!node)
+		return true;
+	dash = strchr(file ? file : name, '-');
+	return dash && strncmp(dash + 1, node, n) == 0 && dash[1 + n] == '.';
+}
+
 /* The first free name. */
 static int publish(const struct sealing *s, const struct seal_target *target,
 		   char name[SEALED_NAME_SIZE], struct error *err)
 {
 	for (unsigned number = target->first_number;; number++) {
-		int n = snprintf(name, SEALED_NAME_SIZE, "%s/%06u%s", target->folder, number,
+		int n = snprintf(name, SEALED_NAME_SIZE, "%s/%06u%s%s%s", target->folder, number,
+				 target->node ? "-" : "", target->node ? target->node : "",
 				 s->format->extension);
 		int r;
 

@@ -2,7 +2,7 @@
  * Sealing: records become a shard that is whole, verified and visible, or nothing.
  *
  *	write all records into a store writer -> flush (durable) -> read it back and compare every
- *	member with its record's hash -> publish as FOLDER/%06d.EXT, without replacing
+ *	member with its record's hash -> publish as FOLDER/%06d.EXT, or FOLDER/%06d-NODE.EXT, without replacing
  *
  * A name that is taken (a crash left a shard without a row, or another writer) is passed over: the
  * next number is tried.
@@ -40,6 +40,7 @@ struct seal_target {
 	const char *columns;   /* of mds: shard.h */
 	const char *folder;    /* "train/512x512" */
 	unsigned first_number; /* the first one to try */
+	const char *node;      /* that seals it, of several; NULL: there is one */
 	enum store_area area;  /* STORE_STAGED: out of sight, until it takes the place of others */
 };
 
@@ -51,6 +52,9 @@ struct seal_target {
  */
 int seal_shard(const struct seal_target *target, seal_load_fn load, void *arg, size_t n,
 	       struct sealed_shard *out, struct error *err);
+
+/* Whether a shard is this node's, by its name; every one is where @node is NULL. */
+bool sealed_name_is_of(const char *name, const char *node);
 
 /* Size and hashes of a visible shard: for verify and adoption. */
 int shard_file_hashes(struct store *store, const char *name, uint64_t *bytes, struct sha256 *sha256,

@@ -115,6 +115,9 @@ void store_close(struct store *s);
  * there, whatever changes something is ERR_BUG; for verify and inspect.
  */
 int store_local_open(const char *root, bool readonly, struct store **out, struct error *err);
+/* For writing, of a ROOT that nodes share: temporaries in ROOT/.latentd/partial/NODE. NULL: the same as above. */
+int store_local_open_shared(const char *root, const char *node, struct store **out,
+			    struct error *err);
 /* In memory: for tests, and for what is read once. */
 int store_memory_open(struct store **out, struct error *err);
 

@@ -20,6 +20,7 @@
 struct local_store {
 	struct store base;
 	char *root;
+	char *partial; /* folder of temporaries, below it */
 	bool readonly;
 	/* Of the root, when the store was opened, or when it was made. */
 	dev_t device;
@@ -108,12 +109,11 @@ static int local_begin(struct store *base, struct store_writer **out, struct err
 	struct local_store *s = local_store(base);
 	struct local_writer *w;
 	struct atomic_file file = ATOMIC_FILE_INIT;
-	cleanup_free char *partial = xasprintf("%s/.latentd/partial", s->root);
+	cleanup_free char *partial = xasprintf("%s/%s", s->root, s->partial);
 
 	if (s->readonly)
 		return refuse_readonly(s, err);
-	if (make_folder(s, ".latentd/partial", err) < 0 ||
-	    atomic_file_begin(&file, partial, err) < 0)
+	if (make_folder(s, s->partial, err) < 0 || atomic_file_begin(&file, partial, err) < 0)
 		return -1;
 	w = xcalloc(1, sizeof(*w));
 	w->base = (struct store_writer){.sink = {.write = local_write}, .store = base};
@@ -420,13 +420,17 @@ static void local_close(struct store *base)
 	struct local_store *s = local_store(base);
 
 	free(s->root);
+	free(s->partial);
 	free(s);
 }
 
-int store_local_open(const char *root, bool readonly, struct store **out, struct error *err)
+static int open_folder(const char *root, bool readonly, const char *node, struct store **out,
+		       struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
-	cleanup_free char *partial = xasprintf("%s/.latentd/partial", root);
+	cleanup_free char *below =
+	    xasprintf(".latentd/partial%s%s", node ? "/" : "", node ? node : "");
+	cleanup_free char *partial = xasprintf("%s/%s", root, below);
 	struct local_store *s;
 	struct stat st = {.st_ino = 0};
 
@@ -437,11 +441,23 @@ int store_local_open(const char *root, bool readonly, struct store **out, struct
 	s = xcalloc(1, sizeof(*s));
 	s->base.ops = &local_ops;
 	s->root = xstrdup(root);
+	s->partial = TAKE(below);
 	s->readonly = readonly;
 	s->device = st.st_dev;
 	s->inode = st.st_ino;
 	*out = &s->base;
 	return 0;
+}
+
+int store_local_open(const char *root, bool readonly, struct store **out, struct error *err)
+{
+	return open_folder(root, readonly, NULL, out, err);
+}
+
+int store_local_open_shared(const char *root, const char *node, struct store **out,
+			    struct error *err)
+{
+	return open_folder(root, false, node, out, err);
 }
 
 static const struct store_ops local_ops = {

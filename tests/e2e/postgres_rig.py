@@ -6,6 +6,7 @@
     with_server.restart()  .kill()  .stop()  .start()
 """
 
+import contextlib
 import glob
 import os
 import shutil
@@ -105,6 +106,22 @@ class Postgres:
     def sql(self, text):
         # ALTER SYSTEM runs outside transactions, and whatever the default is
         self.psql(text)
+
+    @contextlib.contextmanager
+    def session(self, text):
+        """What @text took is held for as long as the context lasts."""
+        command = [*self.first, os.path.join(self.bin, "psql"), "-h", self.dir, "-U", "latentd", "-d", "postgres", "-qAtX"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", cwd=self.dir
+        ) as process:
+            process.stdin.write(f"{text};\n\\echo ready\n")
+            process.stdin.flush()
+            while process.stdout.readline() not in ("ready\n", ""):
+                pass
+            try:
+                yield
+            finally:
+                process.stdin.close()
 
     def value(self, text):
         return self.psql(text).strip()

@@ -9,7 +9,7 @@ from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, one_line,
 
 COMMANDS = ("encode", "plan", "status", "failed", "retry", "verify", "gc", "compact", "reindex")
 COMMANDS += ("rebuild", "merge", "export", "import", "model", "inspect", "extract", "bench", "doctor")
-STEERING = ("top-errors", "log", "scan", "pause", "resume", "drain", "seal", "reload", "cancel", "priority", "deletions")
+STEERING = ("top-errors", "log", "scan", "pause", "resume", "drain", "seal", "reload", "cancel", "priority", "deletions", "nodes")
 COMMANDS += ("skipped", "dupes", "decode", "preview", "encode-image", "decode-latent", *STEERING)
 
 

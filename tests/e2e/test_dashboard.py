@@ -423,33 +423,6 @@ def a_person_sees_what_goes_on_and_steers(ws):
     daemon.stop()
 
 
-@test
-def a_page_for_others_asks_for_the_token_and_then_works_as_at_home(ws):
-    daemon = with_tcp(ws)
-    daemon.config["api"]["behind_proxy"] = True
-    ws.small_pictures(2, folder=ws.path("photos"))
-    with Browser(ws) as page:
-        port = start(daemon)
-        daemon.wait_for("photos", finished=2)
-        # what a person types into the browser's own dialog, which is then sent with everything
-        page.open(f"http://latentd:{TOKEN}@localhost:{port}/metrics")
-        page.wait("document.body.textContent.includes('latentd_build_info')")
-        page.open(f"http://localhost:{port}/")
-        page.wait("document.querySelector('#state')?.textContent === 'running'")
-        page.wait("document.querySelectorAll('#rate-chart svg').length === 1")
-        page.run("document.querySelector('.dataset button').click()")
-        page.wait("document.querySelector('#message').textContent.includes('token')")
-        page.errors.clear()  # the browser reports the 401
-        page.run(
-            f"document.querySelector('#token').value = '{TOKEN}';"
-            "document.querySelector('#token-form button').click()"
-        )
-        page.run("document.querySelector('.dataset button').click()")
-        page.wait("document.querySelector('.dataset button').textContent === 'Resume'")
-        equal(page.errors, [], "errors in the browser's console")
-    daemon.stop()
-
-
 # Text whose contrast with what lies behind it is below 4.5, as WCAG AA wants it.
 PALE = """
 [...document.querySelectorAll('main *, header *')].filter((e) => e.checkVisibility() && !e.closest('svg') && !e.disabled &&

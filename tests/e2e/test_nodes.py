@@ -2,9 +2,10 @@
 """`latentd` with its queue in a PostgreSQL that the test runs."""
 
 import os
+import signal
 
 from daemon_rig import Daemon
-from harness import FAILED, USAGE, equal, one_line, run_tests, same_members, test
+from harness import FAILED, HANGS_AFTER_S, OK, USAGE, equal, one_line, run_tests, same_members, test, wait_until
 from postgres_rig import Postgres
 from reference import paths_in
 
@@ -54,7 +55,7 @@ def commands_read_the_database_without_a_daemon_and_change_nothing(ws):
     assert "5" in ws.latentctl("status", "--out", ws.out).out
     ws.latentctl("verify", "--out", ws.out)
     ws.latentctl("failed", "--out", ws.out)
-    one_line(ws.latentctl("compact", "--out", ws.out, code=FAILED), "node a", "daemon")
+    one_line(ws.latentctl("compact", "--out", ws.out, code=FAILED), "shared by nodes", "daemons")
 
 
 @test
@@ -151,6 +152,190 @@ def a_reload_names_the_queue_as_waiting_for_a_restart(ws):
     answer = daemon.post("/reload")
     assert "needs a restart: queue.node" in answer["message"], answer
     daemon.stop()
+
+
+# -- several nodes, one output
+
+
+def nodes(ws, postgres, *names, timeout="20s", n=0, **options):
+    """Daemons that encode ws.path("set") into ws.out, not started, and the pictures that are there."""
+    daemons = [node(ws, postgres, name) for name in names]
+    for daemon in daemons:
+        daemon.config["queue"]["node_timeout"] = timeout
+        daemon.dataset(**options)
+    return [*daemons, ws.small_pictures(n, ws.path("set"))]
+
+
+def finished(postgres, n):
+    """Waits until so many images are encoded, whoever did it."""
+    wait_until(
+        lambda: postgres.value("SELECT count(*) FROM latentd.job WHERE state IN (3, 4)") == str(n),
+        f"{n} images to be encoded",
+    )
+
+
+def everything_is_there_once(ws, postgres, wanted):
+    """In readable shards, in the catalog, and nowhere else."""
+    same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples in shards")
+    equal(postgres.value("SELECT count(*) FROM latentd.sample WHERE NOT dead"), str(len(wanted)), "samples")
+    equal(
+        postgres.value("SELECT count(*) FROM latentd.job WHERE state <> 4 OR keeper IS NOT NULL"),
+        "0",
+        "jobs that are not completed",
+    )
+    in_catalog = {path for (path,) in postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")}
+    on_disk = set()
+    for at, folders, names in os.walk(os.path.join(ws.out, "set", "train")):
+        on_disk |= {os.path.relpath(os.path.join(at, name), os.path.join(ws.out, "set")) for name in names if name.endswith(".tar")}
+    same_members(on_disk, in_catalog, "shards")
+    ws.latentctl("verify", "--out", ws.out)
+
+
+def drained(*daemons):
+    for daemon in daemons:
+        daemon.post("/datasets/set/drain")
+    for daemon in daemons:
+        daemon.wait(lambda d=daemon: (d.about()["why"] or "").startswith("drained"), "the drain")
+
+
+def stopped(*daemons):
+    """All of them at once: each checks that nothing of any is left."""
+    for daemon in daemons:
+        daemon.tell(signal.SIGTERM)
+    for daemon in daemons:
+        equal(daemon.process.wait(HANGS_AFTER_S), OK, f"exit status of {daemon.name}")
+        daemon.process = None
+    daemons[0].ws.no_worker_is_left()
+
+
+@test
+def three_nodes_share_a_dataset_and_each_image_is_in_one_shard(ws):
+    postgres = Postgres(ws)
+    a, b, c, wanted = nodes(ws, postgres, "a", "b-2", "c", n=int(os.environ.get("LATENTD_TEST_NODES", "400")))
+    for daemon in (a, b, c):
+        daemon.start()
+    finished(postgres, len(wanted))
+    drained(a, b, c)
+    stopped(a, b, c)
+    everything_is_there_once(ws, postgres, wanted)
+    for at, folders, names in os.walk(os.path.join(ws.out, "set", "train")):
+        for name in names:
+            if name.endswith(".tar"):
+                assert name.split("-", 1)[1] in ("a.tar", "b-2.tar", "c.tar"), name
+
+
+@test
+def one_node_looks_through_the_sources_and_another_takes_over_when_it_dies(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s", n=6)
+    a.start()
+    finished(postgres, 6)
+    b.start()
+    b.wait(lambda: b.about()["state"] != "opening", "b to be open")
+    a.kill()
+    wanted += ws.small_pictures(6, ws.path("set"), first=6)
+    finished(postgres, 12)  # b has found them
+    a.start()
+    drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_node_that_stood_still_for_longer_than_its_timeout_doubles_nothing(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s")
+    # With this lock taken nobody gets beyond what he has claimed.
+    postgres.sql("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+                 " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END $$")
+    waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
+    with postgres.session("SELECT pg_advisory_lock(4711)"):
+        b.run("--once")  # makes the tables
+        postgres.sql("CREATE TRIGGER hold BEFORE UPDATE ON latentd.job FOR EACH ROW WHEN (NEW.state = 3)"
+                     " EXECUTE FUNCTION hold()")
+        wanted += ws.small_pictures(300, ws.path("set"))
+        a.start()
+        wait_until(lambda: postgres.value(f"SELECT count(*) {waiting}") != "0", "a to have encoded some")
+        a.tell(signal.SIGSTOP)
+        postgres.sql(f"SELECT pg_terminate_backend(pid) {waiting}")
+    b.start()
+    # All is done by b, also what a was at.
+    finished(postgres, len(wanted))
+    a.tell(signal.SIGCONT)
+    drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_second_machine_under_the_same_name_is_refused(ws):
+    postgres = Postgres(ws)
+    a = node(ws, postgres)
+    a.dataset()
+    a.start()
+    other = Daemon(ws, "other")
+    other.config["queue"] = {"postgres": postgres.conninfo, "node": "a"}
+    other.dataset(out=ws.path("other-out"))
+    one_line(other.command(code=USAGE), "node a", "already")
+    a.stop()
+
+
+@test
+def another_recipe_under_the_same_name_is_refused_in_one_line(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b")
+    b.config["datasets"][0]["recipe"]["resolution"] = 256
+    b.config["datasets"][0]["output"]["path"] = ws.path("other-out")
+    a.start()
+    a.wait_for_state("idle")
+    b.start()
+    b.wait(lambda: "another recipe" in (b.about()["why"] or ""), "b to say why")
+    stopped(a, b)
+
+
+@test
+def a_node_that_never_returns_is_forgotten_and_its_images_are_encoded_again(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="15s", n=40)
+    a.start()
+    finished(postgres, 40)
+    b.start()
+    where = ("--state", b.state_dir)
+    one_line(ws.latentctl("nodes", *where, "--forget", "a", code=FAILED), "alive")
+    one_line(ws.latentctl("nodes", *where, "--forget", "z", code=FAILED), "no node z")
+    a.kill()
+    kept = postgres.value("SELECT count(*) FROM latentd.job WHERE state = 3")
+    wait_until(lambda: "silent" in ws.latentctl("nodes", *where).out, "a to be silent")
+    said = ws.latentctl("nodes", *where, "--forget", "a").out
+    assert f": {kept} image" in said, said
+    drained(b)
+    # It does return after all, with its spool.
+    a.start()
+    drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_node_that_is_to_drain_begins_nothing_until_it_is_resumed(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="20s", n=6)
+    where = ("--state", a.state_dir)
+    a.start()
+    finished(postgres, 6)
+    assert "drains" in ws.latentctl("nodes", *where, "--drain", "a").out
+    a.says("node a drains")
+    b.start()
+    wanted += ws.small_pictures(6, ws.path("set"), first=6)
+    finished(postgres, 12)  # b has taken the scan over, and all of them
+    rows = {row["name"]: row for row in ws.latentctl("nodes", *where, "--json").json}
+    equal((rows["a"]["state"], rows["b"]["state"]), ("drains", "works"), "states")
+    equal(rows["b"]["scans"], "set", "what b looks through")
+    ws.latentctl("nodes", *where, "--resume", "a")
+    a.says("node a goes on")
+    drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
 
 
 run_tests()

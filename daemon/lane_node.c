@@ -1,0 +1,85 @@
+/*
+ * A dataset that several nodes work on. All of them encode and seal; one looks through the sources and writes the
+ * indexes: the duty is a row in the queue (queue_nodes.h), which another node takes over when its holder dies.
+ */
+#include "daemon/lane_parts.h"
+
+#include "base/clock.h"
+
+/* Nothing tells a node of what others enqueue: an idle one asks so often. */
+#define POLL_MS 10000
+
+bool lane_is_shared(const struct lane *l)
+{
+	return l->shared->state->node != NULL;
+}
+
+bool lane_follows(const struct lane *l)
+{
+	return lane_is_shared(l) && !l->duty;
+}
+
+bool lane_works(const struct lane *l)
+{
+	return l->phase == LANE_OPEN;
+}
+
+uint64_t lane_encoded(const struct lane *l)
+{
+	return l->encoded;
+}
+
+bool lane_drains(const struct lane *l)
+{
+	return l->draining && !l->drained;
+}
+
+bool lane_has_scanned(const struct lane *l)
+{
+	return l->duty && l->phase == LANE_OPEN && l->seen.scans > 0 &&
+	       l->seen.phase != INTAKE_SCANNING && l->seen.missing == 0;
+}
+
+void lane_set_duty(struct lane *l, bool mine, bool through, bool drains)
+{
+	bool change = drains != l->node_drains;
+
+	if (mine != l->duty) {
+		lane_log(l, LOG_LEVEL_INFO,
+			 mine ? "this node looks through its sources from now on"
+			      : "another node looks through its sources");
+		l->duty = mine;
+		l->through = false; /* until it is said anew */
+		if (l->intake)
+			intake_set_following(l->intake, !mine);
+	}
+	l->through = through;
+	l->node_drains = drains;
+	if (change)
+		lane_apply_pause(l);
+	lane_news(l);
+	if (mine) /* what others have sealed */
+		lane_count(l);
+}
+
+bool lane_index_lags(const struct lane *l)
+{
+	return l->duty && l->counted && l->phase == LANE_OPEN &&
+	       (l->counts.shards != l->indexed_shards || l->counts.samples != l->indexed_samples);
+}
+
+bool lane_awaits_nodes(const struct lane *l)
+{
+	return l->duty && l->counts.jobs[JOB_RUNNING] + l->counts.jobs[JOB_ENCODED] > 0;
+}
+
+void lane_tick_node(struct lane *l, int64_t now)
+{
+	if (!lane_is_shared(l) || now - l->polled_at < POLL_MS)
+		return;
+	l->polled_at = now;
+	if (l->node_drains && packer_unsealed(l->packer) > 0)
+		packer_flush(l->packer);
+	else if (!lane_is_busy(l))
+		pipeline_again(l->pipeline);
+}

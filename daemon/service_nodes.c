@@ -1,0 +1,252 @@
+/*
+ * This machine among those that share the queue: a sign of life every third of the timeout, with the images that it
+ * encoded; what comes back is whose duty which dataset is. A beat is one task on the database thread; its
+ * datasets are found again by number, because a lane may close meanwhile.
+ */
+#include "daemon/service_parts.h"
+
+#include "daemon/state_queue.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "queue/queue_nodes.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Somebody waits for the end of a drain, which depends on what others say. */
+enum { DRAIN_MS = 1000 };
+
+/* A beat under way. */
+struct beat_task {
+	struct task base;
+	struct service *service;
+	struct node_beat beat;
+	struct node_pulse pulse;
+	int result;
+	size_t rescued;
+	struct error err;
+};
+
+struct service_nodes {
+	char *instance;
+	char host[96];
+	int64_t timeout_ms;
+	int64_t due;	  /* monotonic */
+	size_t n_open;	  /* lanes, at the last beat */
+	size_t n_scanned; /* of those, looked through by this node */
+	bool under_way, drains, began;
+	struct beat_task task;
+	struct node_dataset *datasets; /* of the task */
+	uint64_t encoded;	       /* images, at the last beat */
+	uint64_t encoded_at;	       /* when the rate was last taken */
+	int64_t rated_at;
+	double rate;
+};
+
+static struct node_beat beat_of(const struct service_nodes *n)
+{
+	return (struct node_beat){.instance = n->instance,
+				  .host = n->host,
+				  .version = LATENTD_VERSION,
+				  .timeout_ms = n->timeout_ms,
+				  .encoded = n->encoded,
+				  .rate = n->rate};
+}
+
+static int taken(const struct service *s, const struct node_pulse *pulse, struct error *err)
+{
+	return error_set(
+	    err, ERR_CONFIG,
+	    "node %s is at work already, on %s, with another state folder: set another "
+	    "queue.node",
+	    s->state_folder.node, pulse->holder);
+}
+
+int service_nodes_open(struct service *s, struct error *err)
+{
+	struct service_nodes *n;
+	struct node_pulse pulse = {.drains = false};
+	struct node_beat beat;
+	int r;
+
+	if (!s->state_folder.node)
+		return 0;
+	n = s->nodes = xcalloc(1, sizeof(*n));
+	n->instance = state_queue_instance(s->state_folder.path);
+	n->timeout_ms = (int64_t)s->config->queue.node_timeout;
+	n->rated_at = clock_mono_ms();
+	gethostname(n->host, sizeof(n->host) - 1);
+	beat = beat_of(n);
+	r = queue_node_beat(s->queue, &beat, &pulse, err);
+	if (r == QUEUE_NODE_TAKEN)
+		return taken(s, &pulse, err);
+	n->began = r == 0;
+	n->drains = pulse.drains;
+	return r;
+}
+
+static uint64_t encoded(const struct service *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < s->n_lanes; i++)
+		sum += lane_encoded(s->lanes[i]);
+	return sum;
+}
+
+/* Over the time since the last beat, or a few of them. */
+static void take_rate(struct service_nodes *n)
+{
+	int64_t now = clock_mono_ms(), ms = now - n->rated_at;
+
+	if (ms < n->timeout_ms / 4)
+		return;
+	/* A dataset that is no longer configured takes its images along. */
+	n->rate = n->encoded < n->encoded_at
+		      ? 0
+		      : (double)(n->encoded - n->encoded_at) * 1000 / (double)ms;
+	n->encoded_at = n->encoded;
+	n->rated_at = now;
+}
+
+/* -- on the database thread ------------------------------------------------------------------------- */
+
+static void beat_run(struct queue *queue, void *arg)
+{
+	struct beat_task *t = arg;
+
+	t->result = queue_node_beat(queue, &t->beat, &t->pulse, &t->err);
+	for (size_t i = 0; t->result == 0 && i < t->beat.n_datasets; i++) {
+		const struct node_dataset *d = &t->beat.datasets[i];
+		size_t rescued = 0;
+
+		if (!d->mine)
+			continue;
+		if (queue_rescue(queue, d->dataset, t->service->owner, clock_steady_wall_ms(),
+				 &rescued, &t->err) < 0)
+			t->result = -1;
+		t->rescued += rescued;
+	}
+	inbox_post(t->service->inbox, &t->base);
+}
+
+/* -- on the loop's ---------------------------------------------------------------------------------- */
+
+static struct lane *lane_of(const struct service *s, int64_t dataset)
+{
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (lane_queue_id(s->lanes[i]) == dataset)
+			return s->lanes[i];
+	}
+	return NULL;
+}
+
+static void obey(struct service *s, const struct beat_task *t)
+{
+	struct service_nodes *n = s->nodes;
+
+	if (t->pulse.drains != n->drains)
+		service_log(s, LOG_LEVEL_INFO, NULL, "node %s %s", s->state_folder.node,
+			    t->pulse.drains ? "drains: it begins nothing new" : "goes on");
+	n->drains = t->pulse.drains;
+	if (t->rescued > 0)
+		service_log(s, LOG_LEVEL_INFO, NULL,
+			    "%zu image%s of a node that is silent: encoded again", t->rescued,
+			    t->rescued == 1 ? "" : "s");
+	for (size_t i = 0; i < t->beat.n_datasets; i++) {
+		const struct node_dataset *d = &t->beat.datasets[i];
+		struct lane *l = lane_of(s, d->dataset);
+
+		if (l)
+			lane_set_duty(l, d->mine && !n->drains, d->known, n->drains);
+		if (l && t->rescued > 0)
+			lane_again(l);
+	}
+}
+
+static void beat_done(struct task *task)
+{
+	struct beat_task *t = (struct beat_task *)task;
+	struct service *s = t->service;
+	struct error err = ERROR_INIT;
+
+	s->nodes->under_way = false;
+	if (t->result == QUEUE_NODE_TAKEN) {
+		taken(s, &t->pulse, &err);
+		service_log(s, LOG_LEVEL_ERROR, NULL, "%s", err.message);
+		s->nodes->began = false; /* nothing of the other's is given up */
+		service_stop(s, EXIT_BUSY);
+	} else if (t->result == 0) {
+		obey(s, t);
+	}
+}
+
+static void begin_beat(struct service *s)
+{
+	struct service_nodes *n = s->nodes;
+	struct beat_task *t = &n->task;
+
+	n->encoded = encoded(s);
+	take_rate(n);
+	free(n->datasets);
+	n->datasets = xcalloc(s->n_lanes + 1, sizeof(*n->datasets));
+	*t = (struct beat_task){
+	    .base.done = beat_done, .service = s, .beat = beat_of(n), .err = ERROR_INIT};
+	t->beat.datasets = n->datasets;
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		int64_t id = lane_queue_id(s->lanes[i]);
+
+		if (id != 0 && lane_works(s->lanes[i]))
+			t->beat.datasets[t->beat.n_datasets++] = (struct node_dataset){
+			    .dataset = id, .scanned = lane_has_scanned(s->lanes[i])};
+	}
+	t->beat.resigns = n->drains;
+	n->under_way = true;
+	db_post(s->db, beat_run, t);
+}
+
+void service_nodes_tick(struct service *s)
+{
+	struct service_nodes *n = s->nodes;
+	int64_t now = clock_mono_ms();
+	size_t open = 0, scanned = 0;
+	bool drains = false;
+
+	if (!n || n->under_way || s->state == SERVICE_STOPPING)
+		return;
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		open += lane_works(s->lanes[i]);
+		scanned += lane_has_scanned(s->lanes[i]);
+		drains = drains || lane_drains(s->lanes[i]);
+	}
+	/* Others wait for what is new of it. */
+	if (now < n->due && open == n->n_open && scanned <= n->n_scanned)
+		return;
+	n->due = now + (drains && n->timeout_ms > DRAIN_MS * 3 ? DRAIN_MS : n->timeout_ms / 3);
+	n->n_open = open;
+	n->n_scanned = scanned;
+	begin_beat(s);
+}
+
+void service_nodes_close(struct service *s)
+{
+	struct service_nodes *n = s->nodes;
+	struct node_pulse pulse;
+	struct error ignored = ERROR_INIT; /* others wait for the timeout then */
+
+	if (n && n->began && s->queue) {
+		struct node_beat beat = beat_of(n);
+
+		beat.leaves = true;
+		beat.rate = 0;
+		queue_node_beat(s->queue, &beat, &pulse, &ignored);
+	}
+	if (n) {
+		free(n->instance);
+		free(n->datasets);
+	}
+	free(n);
+	s->nodes = NULL;
+}

@@ -1,0 +1,45 @@
+#include "queue/queue_nodes.h"
+
+static const struct queue_nodes_ops *nodes_of(const struct queue *q, struct error *err)
+{
+	if (!q->ops->nodes)
+		error_set(err, ERR_BUG, "a queue in %s is not shared by nodes", q->ops->name);
+	return q->ops->nodes;
+}
+
+int queue_node_beat(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
+		    struct error *err)
+{
+	const struct queue_nodes_ops *ops = nodes_of(q, err);
+
+	return ops ? ops->beat(q, beat, pulse, err) : -1;
+}
+
+int queue_node_root(struct queue *q, int64_t dataset, const char *path, uint32_t *number,
+		    struct error *err)
+{
+	const struct queue_nodes_ops *ops = nodes_of(q, err);
+
+	return ops ? ops->root(q, dataset, path, number, err) : -1;
+}
+
+int queue_nodes(struct queue *q, queue_node_fn fn, void *arg, struct error *err)
+{
+	const struct queue_nodes_ops *ops = nodes_of(q, err);
+
+	return ops ? ops->list(q, fn, arg, err) : -1;
+}
+
+int queue_node_order(struct queue *q, const char *node, bool drains, struct error *err)
+{
+	const struct queue_nodes_ops *ops = nodes_of(q, err);
+
+	return ops ? ops->order(q, node, drains, err) : -1;
+}
+
+int queue_node_forget(struct queue *q, const char *node, size_t *requeued, struct error *err)
+{
+	const struct queue_nodes_ops *ops = nodes_of(q, err);
+
+	return ops ? ops->forget(q, node, requeued, err) : -1;
+}

@@ -1,0 +1,90 @@
+/*
+ * The machines that share a queue: who is alive, who looks through which dataset's sources, and what becomes of the
+ * work of one that never returns. Only a queue in PostgreSQL has any; with others these are ERR_BUG.
+ *
+ *	queue_node_beat(q, &beat, &pulse, err)     at the start, then every third of beat.timeout_ms
+ *	queue_node_root(q, dataset, path, &number, err)   a source's number, the same on every node
+ *	queue_nodes(q, fn, arg, err)               for people
+ *	queue_node_order(q, "gpu1", true, err)     it drains
+ *	queue_node_forget(q, "gpu1", &requeued, err)
+ *
+ * A node that gave no sign of life for its timeout has lost its duties and what it was encoding: queue_rescue() of
+ * others takes that, and its fences are void. What it has in its spool waits for it, or for queue_node_forget(). All by the
+ * database's clock.
+ */
+#ifndef LATENTD_QUEUE_QUEUE_NODES_H
+#define LATENTD_QUEUE_QUEUE_NODES_H
+
+#include "queue/queue.h"
+
+/* A dataset that this node works on. */
+struct node_dataset {
+	int64_t dataset;
+	bool scanned; /* this node has looked through all of its sources, and does still */
+	/* answered: */
+	bool mine;  /* this node looks through its sources and writes its indexes */
+	bool known; /* whoever does has looked through all of them */
+};
+
+struct node_beat {
+	const char *instance; /* of the state folder: the same after a restart, and no other's */
+	const char *host;     /* where it is, for people */
+	const char *version;
+	int64_t timeout_ms;
+	uint64_t encoded; /* since it began */
+	double rate;	  /* images a second, over the last minute */
+	struct node_dataset *datasets;
+	size_t n_datasets;
+	bool resigns; /* it takes no duties, and gives up those that it has */
+	bool leaves;  /* in order: it gives up its duties, and others need not wait */
+};
+
+struct node_pulse {
+	bool drains;	 /* somebody asked it to */
+	char holder[96]; /* with QUEUE_NODE_TAKEN: host of who has the name */
+};
+
+#define QUEUE_NODE_TAKEN 1 /* another instance has the name and is alive; nothing was changed */
+
+int queue_node_beat(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
+		    struct error *err);
+
+/* Number of the source at @path; it gets the next free one where it has none. */
+int queue_node_root(struct queue *q, int64_t dataset, const char *path, uint32_t *number,
+		    struct error *err);
+
+struct node_row { /* strings live during the call */
+	const char *name, *host, *version;
+	bool alive, left, drains;
+	int64_t silent_ms;  /* since its last sign of life */
+	uint64_t encoded;   /* since it began */
+	double rate;	    /* images a second */
+	uint64_t running;   /* jobs that it is at */
+	uint64_t spooled;   /* encoded ones that are in no shard yet */
+	const char *duties; /* datasets whose sources it looks through: "photos, scans" */
+};
+
+typedef int (*queue_node_fn)(void *arg, const struct node_row *row);
+
+/* By name. The callback must not call the queue. */
+int queue_nodes(struct queue *q, queue_node_fn fn, void *arg, struct error *err);
+/* It begins nothing new and seals what it has, or goes on. ERR_CONFIG: there is no such node. */
+int queue_node_order(struct queue *q, const char *node, bool drains, struct error *err);
+/*
+ * It does not return: what it was encoding and what is in its spool is to be encoded again, *requeued of them. Its
+ * shards stay. ERR_CONFIG: there is no such node, or it is alive.
+ */
+int queue_node_forget(struct queue *q, const char *node, size_t *requeued, struct error *err);
+
+/* What a backend that nodes share has beside struct queue_ops. */
+struct queue_nodes_ops {
+	int (*beat)(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
+		    struct error *err);
+	int (*root)(struct queue *q, int64_t dataset, const char *path, uint32_t *number,
+		    struct error *err);
+	int (*list)(struct queue *q, queue_node_fn fn, void *arg, struct error *err);
+	int (*order)(struct queue *q, const char *node, bool drains, struct error *err);
+	int (*forget)(struct queue *q, const char *node, size_t *requeued, struct error *err);
+};
+
+#endif

@@ -1,0 +1,343 @@
+/*
+ * Nodes. Everything that a node says, and all that it is told, is one transaction of a few statements, every third of
+ * its timeout; a duty is a row with a time, so that nothing depends on a session.
+ */
+#include "queue/queue_postgres.h"
+
+#include "queue/queue_nodes.h"
+
+#include "base/checked.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define IS_ALIVE                                                                                   \
+	"(n.instance IS NOT NULL AND NOT n.left_in_order AND n.beat_at + n.timeout_ms >= "         \
+	"$1::bigint)"
+
+/* -- signs of life -------------------------------------------------------------------------------- */
+
+static int say(struct postgres_queue *q, const struct node_beat *beat, struct node_pulse *pulse,
+	       struct error *err)
+{
+	static const char sql[] =
+	    "UPDATE latentd.node AS n SET instance = $3::bytea, host = $4::bytea,"
+	    " version = $5::bytea, timeout_ms = $6::bigint, encoded = $7::bigint,"
+	    " rate_milli = $8::bigint, left_in_order = $9::bigint <> 0, beat_at = $1::bigint"
+	    " WHERE n.id = $2::bigint AND (n.instance = $3::bytea OR NOT " IS_ALIVE
+	    ") RETURNING n.drains";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+	cleanup_pg_result PGresult *holder = NULL;
+
+	pg_int(&args, q->now);
+	pg_int(&args, q->node_id);
+	pg_bytes(&args, beat->instance, strlen(beat->instance));
+	pg_bytes(&args, beat->host, strlen(beat->host));
+	pg_bytes(&args, beat->version, strlen(beat->version));
+	pg_int(&args, beat->timeout_ms);
+	pg_int(&args, (int64_t)beat->encoded);
+	pg_int(&args, (int64_t)(beat->rate * 1000));
+	pg_int(&args, beat->leaves);
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	if (pg_rows(result) > 0) {
+		pulse->drains = pg_value(result, 0, 0) != 0;
+		return 0;
+	}
+	pg_args_clear(&args);
+	pg_int(&args, q->node_id);
+	if (pg_query(q, "SELECT host FROM latentd.node WHERE id = $1::bigint", &args, &holder,
+		     err) < 0)
+		return -1;
+	if (pg_rows(holder) > 0)
+		snprintf(pulse->holder, sizeof(pulse->holder), "%s", pg_string(holder, 0, 0));
+	return QUEUE_NODE_TAKEN;
+}
+
+static void put_datasets(struct pg_args *args, const struct node_beat *beat, bool scanned)
+{
+	pg_array(args);
+	for (size_t i = 0; i < beat->n_datasets; i++)
+		pg_item_int(args, scanned ? beat->datasets[i].scanned : beat->datasets[i].dataset);
+	pg_array_end(args);
+}
+
+/*
+ * Takes duties that are nobody's or whose holder is silent, and keeps its own, in one statement. Rows are locked in order of dataset, so that two nodes do not wait in a circle.
+ */
+static int take_duties(struct postgres_queue *q, const struct node_beat *beat, struct error *err)
+{
+	static const char take[] =
+	    "INSERT INTO latentd.duty AS d (dataset, node, until, scanned)"
+	    " SELECT v.dataset, $2::bigint, $3::bigint, v.scanned <> 0"
+	    " FROM unnest($4::bigint[], $5::bigint[]) AS v(dataset, scanned) ORDER BY 1"
+	    " ON CONFLICT (dataset) DO UPDATE SET node = excluded.node, until = excluded.until,"
+	    " scanned = CASE WHEN d.node = excluded.node THEN excluded.scanned ELSE d.scanned"
+	    " OR excluded.scanned END"
+	    " WHERE d.node = excluded.node OR d.until < $1::bigint";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+
+	pg_int(&args, q->now);
+	pg_int(&args, q->node_id);
+	pg_int(&args, q->now + beat->timeout_ms);
+	put_datasets(&args, beat, false);
+	put_datasets(&args, beat, true);
+	return pg_run(q, take, &args, err);
+}
+
+static int read_duties(struct postgres_queue *q, const struct node_beat *beat, PGresult **out,
+		       struct error *err)
+{
+	static const char look[] = "SELECT dataset, node, scanned FROM latentd.duty"
+				   " WHERE dataset = ANY($1::bigint[])";
+	cleanup_pg_args struct pg_args which = PG_ARGS_INIT;
+
+	put_datasets(&which, beat, false);
+	return pg_query(q, look, &which, out, err);
+}
+
+static int do_duties(struct postgres_queue *q, const struct node_beat *beat, struct error *err)
+{
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	static const char resign[] = "UPDATE latentd.duty SET until = 0 WHERE node = $1::bigint";
+
+	if (beat->leaves || beat->resigns) {
+		pg_int(&args, q->node_id);
+		if (pg_run(q, resign, &args, err) < 0)
+			return -1;
+	}
+	if (beat->leaves || beat->n_datasets == 0)
+		return 0;
+	if (!beat->resigns && take_duties(q, beat, err) < 0)
+		return -1;
+	if (read_duties(q, beat, &result, err) < 0)
+		return -1;
+	for (int i = 0; i < pg_rows(result); i++) {
+		for (size_t k = 0; k < beat->n_datasets; k++) {
+			struct node_dataset *d = &beat->datasets[k];
+
+			if (d->dataset != pg_value(result, i, 0))
+				continue;
+			d->mine = pg_value(result, i, 1) == q->node_id && !beat->resigns;
+			d->known = pg_value(result, i, 2) != 0;
+		}
+	}
+	return 0;
+}
+
+static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
+		     struct node_pulse *pulse, struct error *err)
+{
+	int r = node_number(q, &q->node_id, err);
+
+	if (r == 0)
+		r = say(q, beat, pulse, err);
+	return r == 0 ? do_duties(q, beat, err) : r;
+}
+
+static int postgres_beat(struct queue *base, const struct node_beat *beat, struct node_pulse *pulse,
+			 struct error *err)
+{
+	struct postgres_queue *q = postgres_queue(base);
+
+	if (pg_begin(q, err) < 0)
+		return -1;
+	return pg_end(q, beat_once(q, beat, pulse, err), err);
+}
+
+/* -- sources -------------------------------------------------------------------------------------- */
+
+static int find_root(struct postgres_queue *q, int64_t dataset, const char *path, uint32_t *number,
+		     struct error *err)
+{
+	static const char add[] =
+	    "INSERT INTO latentd.source (dataset, path, number)"
+	    " SELECT $1::bigint, $2::bytea, coalesce(max(number) + 1, 0) FROM latentd.source"
+	    " WHERE dataset = $1::bigint ON CONFLICT (dataset, path) DO NOTHING";
+	static const char find[] = "SELECT number FROM latentd.source WHERE dataset = $1::bigint"
+				   " AND path = $2::bytea";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	if (names_lock(q, dataset, err) < 0)
+		return -1;
+	pg_int(&args, dataset);
+	pg_bytes(&args, path, strlen(path));
+	if (pg_run(q, add, &args, err) < 0 || pg_query(q, find, &args, &result, err) < 0)
+		return -1;
+	*number = (uint32_t)pg_value(result, 0, 0);
+	return 0;
+}
+
+static int postgres_root(struct queue *base, int64_t dataset, const char *path, uint32_t *number,
+			 struct error *err)
+{
+	struct postgres_queue *q = postgres_queue(base);
+
+	if (pg_begin(q, err) < 0)
+		return -1;
+	return pg_end(q, find_root(q, dataset, path, number, err), err);
+}
+
+/* -- for people ----------------------------------------------------------------------------------- */
+
+static int postgres_list(struct queue *base, queue_node_fn fn, void *arg, struct error *err)
+{
+	static const char sql[] =
+	    "WITH t AS MATERIALIZED"
+	    " (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now)"
+	    " SELECT n.name, n.host, n.version, NOT n.left_in_order AND n.beat_at + n.timeout_ms >="
+	    " t.now, n.left_in_order, n.drains, t.now - n.beat_at, n.encoded, n.rate_milli,"
+	    " (SELECT count(*) FROM latentd.job AS j JOIN latentd.owner AS o ON o.id = j.owner"
+	    "  WHERE j.state = 2 AND o.node = n.id),"
+	    " (SELECT count(*) FROM latentd.job AS j WHERE j.keeper = n.id AND j.state = 3),"
+	    " (SELECT string_agg(d.name, ', '::bytea ORDER BY d.name) FROM latentd.duty AS y"
+	    "  JOIN latentd.dataset AS d ON d.id = y.dataset"
+	    "  WHERE y.node = n.id AND y.until >= t.now)"
+	    " FROM latentd.node AS n CROSS JOIN t WHERE n.instance IS NOT NULL ORDER BY n.name";
+	cleanup_pg_result PGresult *r = NULL;
+
+	if (pg_read(postgres_queue(base), sql, NULL, &r, err) < 0)
+		return -1;
+	for (int i = 0; i < pg_rows(r); i++) {
+		const struct node_row row = {.name = pg_string(r, i, 0),
+					     .host = pg_string(r, i, 1),
+					     .version = pg_string(r, i, 2),
+					     .alive = pg_value(r, i, 3) != 0,
+					     .left = pg_value(r, i, 4) != 0,
+					     .drains = pg_value(r, i, 5) != 0,
+					     .silent_ms = pg_value(r, i, 6),
+					     .encoded = (uint64_t)pg_value(r, i, 7),
+					     .rate = (double)pg_value(r, i, 8) / 1000,
+					     .running = (uint64_t)pg_value(r, i, 9),
+					     .spooled = (uint64_t)pg_value(r, i, 10),
+					     .duties = pg_string(r, i, 11)};
+
+		if (fn(arg, &row) != 0)
+			break;
+	}
+	return 0;
+}
+
+static int no_such_node(const char *node, struct error *err)
+{
+	return error_set(err, ERR_CONFIG, "there is no node %s: `latentctl nodes` lists them",
+			 node);
+}
+
+static int give_order(struct postgres_queue *q, const char *node, bool drains, struct error *err)
+{
+	static const char sql[] = "UPDATE latentd.node SET drains = $2::bigint <> 0"
+				  " WHERE name = $1::bytea AND instance IS NOT NULL RETURNING id";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	pg_bytes(&args, node, strlen(node));
+	pg_int(&args, drains);
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	return pg_rows(result) > 0 ? 0 : no_such_node(node, err);
+}
+
+static int postgres_order(struct queue *base, const char *node, bool drains, struct error *err)
+{
+	struct postgres_queue *q = postgres_queue(base);
+
+	if (pg_begin(q, err) < 0)
+		return -1;
+	return pg_end(q, give_order(q, node, drains, err), err);
+}
+
+/* -- one that does not return --------------------------------------------------------------------- */
+
+/* Its number. The row stays locked: it cannot come back in between. */
+static int find_dead(struct postgres_queue *q, const char *node, int64_t *id, struct error *err)
+{
+	static const char sql[] = "SELECT n.id, " IS_ALIVE " FROM latentd.node AS n"
+				  " WHERE n.name = $2::bytea AND n.instance IS NOT NULL FOR UPDATE";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	pg_int(&args, q->now);
+	pg_bytes(&args, node, strlen(node));
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	if (pg_rows(result) == 0)
+		return no_such_node(node, err);
+	if (pg_value(result, 0, 1) != 0)
+		return error_set(err, ERR_CONFIG, "node %s is alive: stop it first", node);
+	*id = pg_value(result, 0, 0);
+	return 0;
+}
+
+/* A job whose record is lost is as it was before it was encoded; one that was being encoded is given back. */
+static void give_back(struct pg_job *job, int64_t node, int64_t now, size_t *count)
+{
+	bool was = job->state == JOB_RUNNING || job->state == JOB_ENCODED;
+
+	if (job->keeper == node) {
+		job->keeper = 0;
+		job->has_content = false;
+	}
+	job->is_changed = true;
+	if (!was)
+		return;
+	if (job->state == JOB_RUNNING)
+		job->attempts--;
+	job_set_state(job, JOB_AVAILABLE);
+	job->updated_at = now;
+	++*count;
+}
+
+static int forget(struct postgres_queue *q, const char *node, size_t *count, struct error *err)
+{
+	static const char sql[] =
+	    "SELECT j.id FROM latentd.job AS j LEFT JOIN latentd.owner AS o ON o.id = j.owner"
+	    " WHERE j.keeper = $1::bigint OR (j.state = 2 AND o.node = $1::bigint) ORDER BY j.id"
+	    " FOR UPDATE OF j";
+	static const char leave[] = "UPDATE latentd.node SET instance = NULL, drains = false"
+				    " WHERE id = $1::bigint";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+	cleanup_ids struct ids ids = {NULL, 0, 0};
+	cleanup_pg_jobs struct pg_jobs jobs = {0};
+	int64_t id = 0;
+
+	if (find_dead(q, node, &id, err) < 0)
+		return -1;
+	pg_int(&args, id);
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	ids_of(&ids, result);
+	if (jobs_lock(q, ids.items, ids.count, &jobs, err) < 0)
+		return -1;
+	for (size_t i = 0; i < jobs.count; i++)
+		give_back(&jobs.items[i], id, q->now, count);
+	if (jobs_write(q, &jobs, err) < 0)
+		return -1;
+	return pg_run(q, leave, &args, err);
+}
+
+static int postgres_forget(struct queue *base, const char *node, size_t *requeued,
+			   struct error *err)
+{
+	struct postgres_queue *q = postgres_queue(base);
+	size_t count = 0;
+	int r;
+
+	if (pg_begin(q, err) < 0)
+		return -1;
+	r = pg_end(q, forget(q, node, &count, err), err);
+	if (r == 0)
+		*requeued = count;
+	return r;
+}
+
+const struct queue_nodes_ops queue_postgres_nodes = {.beat = postgres_beat,
+						     .root = postgres_root,
+						     .list = postgres_list,
+						     .order = postgres_order,
+						     .forget = postgres_forget};
