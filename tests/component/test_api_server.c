@@ -396,6 +396,29 @@ static void captions_are_texts_or_null_by_key(void **state)
 	assert_int_equal(f->rig.asked, 1);
 }
 
+static void arrays_have_a_name_and_an_absolute_path(void **state)
+{
+	static const char path[] = "/api/v1/datasets/photos/attach";
+	static const char *const wrong[] = {
+	    "{}",
+	    "{\"array\": \"te\"}",
+	    "{\"path\": \"/te.safetensors\"}",
+	    "{\"array\": \"te\", \"path\": \"te.safetensors\"}",
+	    "{\"array\": \"te\", \"path\": \"\"}",
+	    "{\"array\": \"latent\", \"path\": \"/te.safetensors\"}",
+	    "{\"array\": \"../te\", \"path\": \"/te.safetensors\"}",
+	    "{\"array\": 1, \"path\": \"/te.safetensors\"}",
+	};
+	struct fixture *f = *state;
+
+	post(f, path, "{\"array\": \"te\", \"path\": \"/te.safetensors\"}", 200);
+	assert_int_equal(f->rig.request.command, REQUEST_ATTACH);
+	assert_false(f->rig.request.dry_run);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		post(f, path, wrong[i], 400);
+	assert_int_equal(f->rig.asked, 1);
+}
+
 static void a_body_of_captions_may_be_larger_than_others(void **state)
 {
 	cleanup_buffer struct buffer body = BUFFER_INIT;
@@ -704,6 +727,7 @@ int main(void)
 	    TEST(commands_without_a_dataset_are_for_all),
 	    TEST(priority_needs_its_number),
 	    TEST(captions_are_texts_or_null_by_key),
+	    TEST(arrays_have_a_name_and_an_absolute_path),
 	    TEST(a_body_of_captions_may_be_larger_than_others),
 	    TEST(a_body_that_is_wrong_is_400_and_asks_for_nothing),
 	    TEST(what_the_service_refuses_has_the_status_of_its_reason),
