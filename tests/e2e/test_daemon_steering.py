@@ -83,19 +83,6 @@ def done_before_the_end_of(daemon, first, other):
 
 
 @test
-def a_dataset_of_higher_priority_goes_first(ws):
-    daemon = slow_and_paused(ws, "low", "high")
-    daemon.post("/datasets/high/priority", priority=7)
-    equal(daemon.about("high")["priority"], 7, "priority")
-    equal(daemon.post("/resume")["count"], 2, "datasets")
-    for name in ("low", "high"):
-        daemon.wait_for(name, finished=SLOW)
-    done = done_before_the_end_of(daemon, "high", "low")
-    assert done < SLOW // 2, f"{done} of {SLOW} images of the lower one were done before the higher one was"
-    daemon.stop()
-
-
-@test
 def datasets_of_the_same_priority_take_turns(ws):
     daemon = slow_and_paused(ws, "a", "b")
     daemon.post("/resume")
@@ -135,31 +122,53 @@ class Opens:
         os.close(self.fd)
 
 
-@test
-def a_dataset_of_huge_files_takes_the_decoders_no_longer_than_one_of_small_ones(ws):
-    daemon, side = Daemon(ws), {"small": 100, "huge": 4000}
-    count = {"small": 20, "huge": 30}  # the small ones are fewer than wait for an encoder
-    for name in ("huge", "small"):
-        src = daemon.dataset(name, paused=True)["source"]["path"]
-        picture = png(side[name], side[name], bytes(side[name] ** 2), mode=0)
-        for i in range(count[name]):
-            file = ws.write(f"{i}.png", picture + b"%d" % i, src)
-            os.utime(file, (time.time() - 60,) * 2)
-    daemon.start()
-    for name in ("huge", "small"):
+def opened_before_the_last(ws, daemon, first, other, count):
+    """How many files of the other dataset are opened before the last one of the first. {name: files} in @count."""
+    for name in count:
         daemon.wait_for(name, available=count[name])
-    opens = Opens(small=ws.path("small"), huge=ws.path("huge"))
+    opens = Opens(**{name: ws.path(name) for name in count})
     # The one decode worker stands still until both datasets have all their images at hand.
     (worker,) = ws.workers()
     os.kill(worker, signal.SIGSTOP)
     daemon.post("/resume")
-    for name in ("huge", "small"):
+    for name in count:
         daemon.wait(lambda name=name: len(daemon.jobs(name, "running")) == count[name], "claims")
     os.kill(worker, signal.SIGCONT)
-    daemon.wait(lambda: opens.until_now().count("small") == count["small"], "the small ones to be opened")
-    meanwhile = opens.seen[: len(opens.seen) - opens.seen[::-1].index("small")].count("huge")
+    daemon.wait(lambda: opens.until_now().count(first) == count[first], f"the files of {first} to be opened")
     opens.close()
+    return opens.seen[: len(opens.seen) - opens.seen[::-1].index(first)].count(other)
+
+
+def fill_with(ws, daemon, name, side, files):
+    """A paused dataset with so many different grey pictures."""
+    src = daemon.dataset(name, paused=True)["source"]["path"]
+    picture = png(side, side, bytes(side**2), mode=0)
+    for i in range(files):
+        file = ws.write(f"{i}.png", picture + f"{name} {i}".encode(), src)
+        os.utime(file, (time.time() - 60,) * 2)
+
+
+@test
+def a_dataset_of_huge_files_takes_the_decoders_no_longer_than_one_of_small_ones(ws):
+    daemon, count = Daemon(ws), {"huge": 30, "small": 20}  # the small ones are fewer than wait for an encoder
+    for name, side in (("huge", 4000), ("small", 100)):
+        fill_with(ws, daemon, name, side, count[name])
+    daemon.start()
+    meanwhile = opened_before_the_last(ws, daemon, "small", "huge", count)
     assert meanwhile <= count["huge"] // 3, f"{meanwhile} huge files were opened before the last small one"
+    daemon.stop()
+
+
+@test
+def a_dataset_of_higher_priority_goes_first(ws):
+    daemon, count = Daemon(ws), {"low": 20, "high": 20}
+    for name in count:
+        fill_with(ws, daemon, name, 100, count[name])
+    daemon.start()
+    daemon.post("/datasets/high/priority", priority=7)
+    equal(daemon.about("high")["priority"], 7, "priority")
+    meanwhile = opened_before_the_last(ws, daemon, "high", "low", count)
+    assert meanwhile <= count["low"] // 3, f"{meanwhile} files of low were opened before the last of high"
     daemon.stop()
 
 
