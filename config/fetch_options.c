@@ -16,6 +16,11 @@ static const struct setting rows[] = {
     {"recheck", SETTING_DURATION, FIELD(recheck), .fallback = "0s",
      .max = (uint64_t)10 * 365 * 24 * 3600000, .value_name = "TIME",
      .help = "how often a server is asked whether a file of it has changed; 0: never"},
+    {"cache", SETTING_PATH, FIELD(cache), .value_name = "DIR",
+     .help = "folder that keeps fetched files of URLs for the next time; of a local disk"},
+    {"cache-size", SETTING_BYTES, FIELD(cache_size), .fallback = "50GiB", .min = (uint64_t)16 << 20,
+     .max = (uint64_t)1 << 50, .value_name = "SIZE",
+     .help = "of all in it: what was not used for longest makes room"},
     {"private-hosts", SETTING_FLAG, FIELD(private_hosts), .fallback = "false",
      .help = "fetch also from this machine and private networks: only for lists that you wrote"},
 };

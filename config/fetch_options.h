@@ -10,7 +10,9 @@ struct fetch_options {
 	size_t connections, host_connections;
 	size_t host_rate; /* requests a second; 0: no limit */
 	size_t file_limit;
-	uint64_t recheck; /* ms; 0: never */
+	uint64_t recheck;  /* ms; 0: never */
+	const char *cache; /* folder; NULL: none */
+	size_t cache_size;
 	bool private_hosts;
 };
 

@@ -51,6 +51,8 @@ void intake_folders_open(struct intake *in)
 		f->source.path = f->path;
 		f->source.choice = source_choice_copy(&f->source.choice);
 		f->manifest = copy_manifest(&f->source.manifest);
+		f->cache = copy_text(f->source.remote.cache);
+		f->source.remote.cache = f->cache;
 		if (f->source.rescan_ms <= 0)
 			f->source.rescan_ms = POLL_MS;
 		if (f->source.safety_ms <= 0)
@@ -62,6 +64,7 @@ void intake_folders_close(struct intake *in)
 {
 	for (size_t i = 0; i < in->n; i++) {
 		watch_close(in->folders[i].watch);
+		free(in->folders[i].cache);
 		free(in->folders[i].manifest.root);
 		free(in->folders[i].manifest.path_column);
 		free(in->folders[i].manifest.caption_column);

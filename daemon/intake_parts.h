@@ -44,6 +44,7 @@ struct intake_folder {
 	struct intake_source source;
 	char *path; /* source.path */
 	struct manifest_texts manifest;
+	char *cache; /* source.remote.cache */
 	bool there, known;
 	uint32_t number; /* once known */
 	uint32_t came;

@@ -180,10 +180,16 @@ void lane_status(struct lane *l, struct service_dataset *out)
 	out->recipe_id = l->recipe_id[0] ? xstrdup(l->recipe_id) : NULL;
 	out->vae = xstrdup(c->recipe.vae);
 	out->sources = xcalloc(c->n_sources, sizeof(*out->sources));
-	for (size_t i = 0; i < c->n_sources; i++)
-		out->sources[out->n_sources++] =
-		    (struct service_source){xstrdup(c->sources[i].path), c->sources[i].fetch,
-					    c->sources[i].options.symlinks};
+	for (size_t i = 0; i < c->n_sources; i++) {
+		const struct source_config *source = &c->sources[i];
+		struct service_source *s = &out->sources[out->n_sources++];
+
+		s->path = xstrdup(source->path);
+		s->fetch = source->fetch;
+		s->cache = source->fetch.cache ? xstrdup(source->fetch.cache) : NULL;
+		s->fetch.cache = s->cache;
+		s->symlinks = source->options.symlinks;
+	}
 	l->news = false;
 	l->shown = lane_state(l);
 	out->state = l->shown;

@@ -121,6 +121,8 @@ void work_failed(struct work *w, const struct error *why)
 
 	if (w->leads)
 		parked = work_stop_leading(w);
+	if (why->code == ERR_DATA)
+		pipeline_drop_at_hand(w);
 	settle(w, kind, reason, why->message);
 	/* What is wrong with the bytes is wrong with every file of them; a decoder's death may be chance. */
 	if (kind == OUTCOME_QUARANTINE && why->code == ERR_DATA &&

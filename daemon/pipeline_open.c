@@ -68,9 +68,9 @@ static void opening_run(struct task *t)
 	struct error err = ERROR_INIT;
 
 	stage_meter_enter(stages, STAGE_OPEN);
-	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0 && read_mask(w, &err) == 0 &&
-	    !w->is_remote)
-		w->fd = source_open_sample(w->source, w->job.path, &err);
+	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0 && read_mask(w, &err) == 0)
+		w->fd = w->is_remote ? source_open_at_hand(w->source, w->job.path)
+				     : source_open_sample(w->source, w->job.path, &err);
 	if (err.code != ERR_NONE) {
 		w->failure = xmalloc(sizeof(err));
 		*w->failure = err;
@@ -131,14 +131,14 @@ static void on_order(struct source_order *order)
 	inbox_post(w->pipeline->options.inbox, &w->opening);
 }
 
-/* Captions and metadata of one that is remote are known: now its bytes are fetched, among many others. */
+/* Captions and metadata of one that is remote are known, and that it is not at hand: now its bytes are fetched, among many others. */
 static void looked_up(struct task *t)
 {
 	struct work *w = work_of(t);
 	struct pipeline *p = w->pipeline;
 
 	t->done = opening_done;
-	if (w->failure || p->paused || p->stopping || p->failed) {
+	if (w->fd >= 0 || w->failure || p->paused || p->stopping || p->failed) {
 		opening_done(t);
 	} else if (source_of(p, &w->job) != w->source) { /* it may be closed by now */
 		p->opening--;
@@ -149,6 +149,12 @@ static void looked_up(struct task *t)
 			p->fetched_at = clock_mono_ms();
 		source_open_later(w->source, &w->order);
 	}
+}
+
+void pipeline_drop_at_hand(const struct work *w)
+{
+	if (w->is_remote && source_of(w->pipeline, &w->job) == w->source)
+		source_drop_at_hand(w->source, w->job.path);
 }
 
 size_t pipeline_fetches(const struct pipeline *p, const struct work *w)

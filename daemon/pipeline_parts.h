@@ -79,6 +79,8 @@ void pipeline_claim_later(struct pipeline *p);
 
 /* Has the file of a work opened that is in no list; it comes among the opened, or ends. */
 void pipeline_open_file(struct pipeline *p, struct work *w);
+/* It is no image: if it is kept for the next time, it is not any more. */
+void pipeline_drop_at_hand(const struct work *w);
 /* How many more may be opened for files like that of @w, which its source fetches; 0 where it lies here. */
 size_t pipeline_fetches(const struct pipeline *p, const struct work *w);
 

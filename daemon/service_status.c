@@ -77,8 +77,10 @@ static void dataset_release(struct service_dataset *d)
 	free(d->state_folder);
 	free(d->recipe_id);
 	free(d->vae);
-	for (size_t i = 0; i < d->n_sources; i++)
+	for (size_t i = 0; i < d->n_sources; i++) {
 		free(d->sources[i].path);
+		free(d->sources[i].cache);
+	}
 	free(d->sources);
 	free(d->why);
 	free(d->watch.note);

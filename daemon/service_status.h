@@ -88,6 +88,7 @@ struct service_dataset {
 	struct service_source {
 		char *path; /* as configured */
 		struct fetch_options fetch;
+		char *cache; /* its folder */
 		enum followed_symlinks symlinks;
 	} * sources;
 	size_t n_sources;

@@ -298,5 +298,7 @@ struct source_remote_options sources_remote(const struct fetch_options *o)
 					      .rate = (double)o->host_rate,
 					      .bytes_max = o->file_limit,
 					      .recheck_ms = (int64_t)o->recheck,
+					      .cache = o->cache,
+					      .cache_bytes = o->cache_size,
 					      .private_hosts = o->private_hosts};
 }

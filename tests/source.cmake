@@ -20,3 +20,5 @@ add_cmocka_test(NAME test_source_urls SOURCES unit/test_source_urls.c LIBS laten
 add_fuzz_target(NAME fuzz_url_list SOURCES fuzz/fuzz_url_list.c LIBS latentd_source)
 add_cmocka_test(NAME test_remote_known SOURCES unit/test_remote_known.c LIBS latentd_source)
 add_fuzz_target(NAME fuzz_remote_known SOURCES fuzz/fuzz_remote_known.c LIBS latentd_source)
+add_cmocka_test(NAME test_remote_cache SOURCES unit/test_remote_cache.c LIBS latentd_source)
+add_fuzz_target(NAME fuzz_remote_cache SOURCES fuzz/fuzz_remote_cache.c LIBS latentd_source)

@@ -23,6 +23,9 @@ struct remote_files {
 	pthread_mutex_t lock; /* several threads may want a pool first */
 	struct download_pool *pools[POOLS];
 	struct remote_s3 *s3;
+	char *cache_folder; /* NULL: none */
+	uint64_t cache_bytes;
+	struct remote_cache *cache;
 	int64_t recheck_ms;
 	struct remote_known *known; /* NULL: nothing is remembered */
 };
@@ -71,8 +74,26 @@ struct remote_files *remote_files_new(const struct source_folder_options *option
 	    .stop_arg = options->stop_arg};
 	f->s3 = remote_s3_new();
 	f->recheck_ms = remote->recheck_ms;
+	f->cache_folder = remote->cache ? xstrdup(remote->cache) : NULL;
+	f->cache_bytes = remote->cache_bytes;
 	pthread_mutex_init(&f->lock, NULL);
 	return f;
+}
+
+int remote_files_begin(struct remote_files *f, struct error *err)
+{
+	return f->cache_folder ? remote_cache_open(f->cache_folder, f->cache_bytes, &f->cache, err)
+			       : 0;
+}
+
+int remote_files_at_hand(struct remote_files *f, const char *url)
+{
+	return s3_is_url(url) ? -1 : remote_cache_get(f->cache, url);
+}
+
+void remote_files_drop(struct remote_files *f, const char *url)
+{
+	remote_cache_drop(f->cache, url);
 }
 
 void remote_files_keep(struct remote_files *f, const char *folder)
@@ -98,6 +119,8 @@ void remote_files_close(struct remote_files *f)
 		download_pool_close(f->pools[i]);
 	remote_s3_free(f->s3);
 	remote_known_close(f->known);
+	remote_cache_close(f->cache);
+	free(f->cache_folder);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
@@ -211,6 +234,7 @@ static void on_checked(struct download *d)
 		remote_known_put(f->known, c->url, &c->fact);
 	} else {
 		c->changed = true;
+		remote_cache_drop(f->cache, c->url);
 		take_validators(d, &c->fact);
 		c->fact.version = c->fact.version < (uint64_t)c->fact.checked_at
 				      ? (uint64_t)c->fact.checked_at
@@ -268,6 +292,8 @@ static int take(struct remote_files *f, struct download *d, struct error *err)
 	} else {
 		fd = TAKE_FD(d->fd);
 		remember(f, d);
+		if (!s3_is_url(d->url))
+			remote_cache_put(f->cache, d->url, fd);
 	}
 	download_release(d);
 	return fd;
@@ -275,12 +301,15 @@ static int take(struct remote_files *f, struct download *d, struct error *err)
 
 int remote_files_open(struct remote_files *f, const char *url, struct error *err)
 {
-	struct download_pool *pool = pool_of(f, url, err);
-	struct remote_object object;
 	struct error ignored = ERROR_INIT;
+	struct remote_object object;
+	struct download_pool *pool;
 	struct download d;
-	int fd;
+	int fd = remote_files_at_hand(f, url);
 
+	if (fd >= 0)
+		return fd;
+	pool = pool_of(f, url, err);
 	if (!pool || make(f, url, &object, &d, err) < 0)
 		return -1;
 	download_wait(pool, &d, &ignored); /* take() says so */

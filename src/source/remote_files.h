@@ -12,6 +12,7 @@
 #define LATENTD_SOURCE_REMOTE_FILES_H
 
 #include "net/download.h"
+#include "source/remote_cache.h"
 #include "source/remote_known.h"
 #include "source/remote_s3.h"
 #include "source/source.h"
@@ -26,6 +27,8 @@ const char *remote_url_wrong(const char *url);
 struct remote_files *remote_files_new(const struct source_folder_options *options);
 /* NULL is fine. */
 void remote_files_close(struct remote_files *f);
+/* Before it is used: opens the cache. ERR_CONFIG. */
+int remote_files_begin(struct remote_files *f, struct error *err);
 /* Before it is used: where it remembers. */
 void remote_files_keep(struct remote_files *f, const char *folder);
 /* Fills @entry, which refers to @url: what is known before it is fetched. */
@@ -35,6 +38,10 @@ size_t remote_files_ahead(const struct remote_files *f);
 /* Errors as download.h, of s3:// as remote_s3.h; and `web_page`: what came is HTML or XML. */
 int remote_files_open(struct remote_files *f, const char *url, struct error *err);
 void remote_files_open_later(struct remote_files *f, const char *url, struct source_order *order);
+
+/* As source_open_at_hand() and source_drop_at_hand(): of URLs, not of objects in buckets, whose cache would not know of changes. */
+int remote_files_at_hand(struct remote_files *f, const char *url);
+void remote_files_drop(struct remote_files *f, const char *url);
 
 /* Whether a file has changed. */
 struct remote_check {

@@ -136,6 +136,17 @@ void source_open_later(struct source *s, struct source_order *order)
 	s->ops->open_later(s, order);
 }
 
+int source_open_at_hand(struct source *s, const char *path)
+{
+	return s->ops->open_at_hand ? s->ops->open_at_hand(s, path) : -1;
+}
+
+void source_drop_at_hand(struct source *s, const char *path)
+{
+	if (s->ops->drop_at_hand)
+		s->ops->drop_at_hand(s, path);
+}
+
 void source_caption_clean(const struct buffer *raw, struct buffer *out)
 {
 	size_t end = raw->size;

@@ -104,6 +104,10 @@ struct source_ops {
 	 */
 	void (*open_later)(struct source *s, struct source_order *order);
 
+	/* Of one that is remote: source_open_at_hand(), source_drop_at_hand(). NULL: nothing is. */
+	int (*open_at_hand)(struct source *s, const char *path);
+	void (*drop_at_hand)(struct source *s, const char *path);
+
 	/*
 	 * Appends the bytes of the caption that belongs to @path as they are, at most
 	 * SOURCE_CAPTION_MAX; or SOURCE_NO_CAPTION. source_caption() cleans them.
@@ -144,6 +148,10 @@ bool source_is_remote(const struct source *s, const char *path);
 size_t source_ahead(const struct source *s);
 /* Any thread, while others use the source. */
 void source_open_later(struct source *s, struct source_order *order);
+/* The descriptor of a remote sample that need not be fetched, the caller's. -1: it must. */
+int source_open_at_hand(struct source *s, const char *path);
+/* What is at hand of it is no image: the next time it is fetched. Any thread. */
+void source_drop_at_hand(struct source *s, const char *path);
 /*
  * Appends the caption: for a file, the text beside it (companions.h). Valid UTF-8 without
  * byte order mark and without trailing white space (ASCII); bytes that are not UTF-8 become U+FFFD.
@@ -184,6 +192,8 @@ struct source_remote_options {
 	double rate;	    /* requests a second to one server; as fast as it goes */
 	uint64_t bytes_max; /* of a file; 256 MiB */
 	int64_t recheck_ms; /* what a server said so long ago is asked again; 0: never */
+	const char *cache;  /* folder of what was fetched, for the next time; NULL: none */
+	uint64_t cache_bytes;
 	bool private_hosts; /* servers on this machine and in its networks too */
 };
 

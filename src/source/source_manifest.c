@@ -534,6 +534,16 @@ static void source_manifest_open_later(struct source *base, struct source_order 
 	remote_files_open_later(source_manifest_of(base)->remote, order->path, order);
 }
 
+static int source_manifest_open_at_hand(struct source *base, const char *path)
+{
+	return remote_files_at_hand(source_manifest_of(base)->remote, path);
+}
+
+static void source_manifest_drop_at_hand(struct source *base, const char *path)
+{
+	remote_files_drop(source_manifest_of(base)->remote, path);
+}
+
 static int source_manifest_caption(struct source *base, const char *path, struct buffer *out,
 				   struct error *err)
 {
@@ -611,6 +621,8 @@ static const struct source_ops source_manifest_ops = {
     .examine = source_manifest_examine,
     .open_sample = source_manifest_open_sample,
     .open_later = source_manifest_open_later,
+    .open_at_hand = source_manifest_open_at_hand,
+    .drop_at_hand = source_manifest_drop_at_hand,
     .caption = source_manifest_caption,
     .meta = source_manifest_meta,
     .keep_lists = source_manifest_keep_lists,
@@ -665,7 +677,8 @@ int source_manifest_open(const char *path, const struct source_folder_options *o
 	s->asked[1] = copy(options->manifest.caption_column);
 	s->columns = (struct manifest_columns){s->asked[0], s->asked[1]};
 	s->fd = s->folder = s->root = -1;
-	if (!manifest_format_of(path, &s->format) || open_folders(s, err) < 0) {
+	if (!manifest_format_of(path, &s->format) || open_folders(s, err) < 0 ||
+	    remote_files_begin(s->remote, err) < 0) {
 		source_manifest_close(&s->base);
 		return -1;
 	}

@@ -206,6 +206,16 @@ static void source_urls_open_later(struct source *s, struct source_order *order)
 	remote_files_open_later(((struct source_urls *)s)->files, order->path, order);
 }
 
+static int source_urls_open_at_hand(struct source *s, const char *path)
+{
+	return remote_files_at_hand(((struct source_urls *)s)->files, path);
+}
+
+static void source_urls_drop_at_hand(struct source *s, const char *path)
+{
+	remote_files_drop(((struct source_urls *)s)->files, path);
+}
+
 static int source_urls_caption(struct source *s, const char *path, struct buffer *out,
 			       struct error *err)
 {
@@ -235,6 +245,8 @@ static const struct source_ops source_urls_ops = {
     .examine = source_urls_examine,
     .open_sample = source_urls_open_sample,
     .open_later = source_urls_open_later,
+    .open_at_hand = source_urls_open_at_hand,
+    .drop_at_hand = source_urls_drop_at_hand,
     .caption = source_urls_caption,
     .keep_lists = source_urls_keep_lists,
     .close = source_urls_close,
@@ -259,6 +271,10 @@ int source_urls_open(const char *path, const struct source_folder_options *optio
 	if (path && !u->list) {
 		error_set(err, ERR_CONFIG, "source %s: %s", text_quote(path, quoted),
 			  strerror(errno));
+		source_urls_close(&u->base);
+		return -1;
+	}
+	if (remote_files_begin(u->files, err) < 0) {
 		source_urls_close(&u->base);
 		return -1;
 	}

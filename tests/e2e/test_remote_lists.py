@@ -289,6 +289,66 @@ def a_damaged_memory_of_what_servers_said_costs_a_question_at_most(ws):
 
 
 @test
+def files_that_were_fetched_come_from_the_cache_the_next_time(ws):
+    paths = ws.small_pictures(4)
+    with Server(ws.src) as server:
+        cached = (*PRIVATE, "--cache", ws.path("cache"))
+        listed = put(ws, "a.urls", "".join(server.url + p + "\n" for p in paths))
+        ws.encode(*cached, src=[listed])
+        before = contents(ws)
+        statuses(server)
+        ws.name = "again"
+        ws.encode(*cached, src=[listed])
+        equal(statuses(server), [], "requests")
+        equal(contents(ws), before, "contents")
+        kept = glob.glob(ws.path("cache/??/*"))
+        equal(len(kept), 4, "files in the cache")
+        for path in kept[:2]:
+            with open(path, "r+b") as file:
+                file.seek(500)
+                file.write(b"damaged")
+        ws.name = "damaged"
+        ws.encode(*cached, src=[listed])
+        equal(len(statuses(server)), 2, "requests for what was damaged")
+        equal(contents(ws), before, "contents")
+    ws.name = "alone"
+    ws.encode(*cached, src=[listed])  # nobody answers any more
+    equal(contents(ws), before, "contents")
+
+
+@test
+def what_is_no_image_or_has_changed_is_not_taken_from_the_cache(ws):
+    paths = ws.small_pictures(3)
+    with Server(ws.src) as server:
+        server.tags = {paths[0]: '"one"'}
+        server.ways = {paths[1]: lambda h: h.say(200, b"\xff\xd8\xff\xe0 and then nothing")}
+        options = (*RECHECK, "--cache", ws.path("cache"))
+        listed = put(ws, "a.urls", "".join(server.url + p + "\n" for p in paths[:2]))
+        ws.encode(*options, src=[listed], code=QUARANTINED)
+        server.ways = {}
+        server.tags[paths[0]] = '"two"'
+        os.remove(os.path.join(ws.src, paths[0]))
+        replace(ws, paths[0], paths[2])
+        ws.latentctl("retry", "--out", ws.out)
+        ws.encode(*options, src=[listed])
+        found = contents(ws)
+        ws.name = "folder"
+        ws.encode()
+        here = contents(ws)
+        equal(found, {server.url + paths[0]: here[paths[2]], server.url + paths[1]: here[paths[1]]}, "contents")
+
+
+@test
+def a_cache_that_cannot_be_is_told_before_anything_is_done(ws):
+    paths = ws.small_pictures(1)
+    with Server(ws.src) as server:
+        listed = put(ws, "a.urls", server.url + paths[0] + "\n")
+        result = ws.encode(*PRIVATE, "--cache", ws.write("no-folder", b"x", ws.root), src=[listed], code=None)
+        assert result.code != 0 and "cache folder" in result.err, result
+        equal(server.asked, [], "requests")
+
+
+@test
 def a_daemon_finds_files_that_change_on_their_servers(ws):
     paths = ws.small_pictures(3)
     with Server(ws.src) as server:
