@@ -186,8 +186,14 @@ static void put_example(struct buffer *out, const struct index_pass *pass, bool 
 	const char *field = record_latent_suffix(facts->moments, facts->codec);
 	bool plain = facts->codec == OUTPUT_CODEC_NONE;
 
+	buffer_append_string(
+	    out,
+	    strchr(pass->example_shard->group, '_')
+		? "Each image is there in several resolutions, whose sizes name the folder of its "
+		  "shard: take the samples\nwhose record has the `resolution` that you want. The "
+		  "first in "
+		: "All samples of a shard have one size, which names its folder. In ");
 	buffer_appendf(out,
-		       "All samples of a shard have one size, which names its folder. In "
 		       "`train/%s`: latents of\nshape [%zu, %zu, %zu] (channels, height, "
 		       "width), %s.\n",
 		       pass->example_shard->group, facts->channels, facts->height, facts->width,

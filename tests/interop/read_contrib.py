@@ -33,7 +33,7 @@ def read_all(dataset):
                 key, field = member.name.split(".", 1)
                 if field.endswith(".zst"):
                     data = zstandard.ZstdDecompressor().decompress(data)
-                if ".npy" in field:
+                if field.startswith(("latent.", "moments.")):
                     array = numpy.load(io.BytesIO(data))
                     if ".u8." in field:
                         array = numpy.ascontiguousarray(array).view(f"<f{array.shape[-1]}")[..., 0]
@@ -41,6 +41,15 @@ def read_all(dataset):
                 elif field == "json":
                     samples.setdefault(key, {})["record"] = json.loads(data)
     return {key: (s["record"], s["array"]) for key, s in samples.items()}
+
+
+def folders_of(dataset):
+    """{key: name of its shard's folder}: its size, or those of all resolutions."""
+    found = {}
+    for shard in glob.glob(os.path.join(glob.escape(dataset), "train", "*", "*.tar")):
+        with tarfile.open(shard) as tar:
+            found.update({name.split(".", 1)[0]: shard.split("/")[-2] for name in tar.getnames()})
+    return found
 
 
 def bucket_of(sample):
@@ -147,29 +156,50 @@ def the_documented_random_access_works_as_typed(dataset, samples):
     assert len(block.splitlines()) <= 12, block
     names = {}
     exec(compile(block, "FORMAT.md", "exec"), names)  # what a reader would type
+    folders = folders_of(dataset)
     for key, (record, array) in samples.items():
-        found = names["load"](dataset, bucket_of((record, array)), key)
+        found = names["load"](dataset, folders[key], key)
         value = found[1]
         if value.dtype == numpy.uint8:  # what section 3 says of planes
             value = numpy.ascontiguousarray(value).view(f"<f{value.shape[-1]}")[..., 0]
         assert found[0] == record and (value == array).all(), key
 
 
-def each_epoch_draws_one_of_the_variants_of_an_image(dataset, samples):
+def each_epoch_draws_one_of_the_variants_of_an_image(dataset, samples, resolution=None):
     images = {key for key, (record, _) in samples.items() if record["variant"] == 0}
-    variants = {record["variant"] for record, _ in samples.values()}
+    variants = {record["variant"] % 32 for record, _ in samples.values()}
     crops = {variant // 2 for variant in variants}
+    least = min(record.get("resolution", 0) for record, _ in samples.values())
     for flip, ends in ((0, {0}), (1, {1}), (0.5, {0, 1})):
-        data = LatentBatches(dataset, 1, seed=4, flip=flip)
-        assert len(data) == len(images) == len(samples) // len(variants)
+        data = LatentBatches(dataset, 1, seed=4, flip=flip, resolution=resolution)
+        assert len(data) == len(images)
         met = set()
         for epoch in range(8):
             keys = [data[epoch * len(data) + i]["key"][0] for i in range(len(data))]
             assert {samples[key][0].get("image", key) for key in keys} == images, keys
-            met |= {samples[key][0]["variant"] for key in keys}
+            assert {samples[key][0].get("resolution", 0) for key in keys} == {resolution or least}, keys
+            met |= {samples[key][0]["variant"] % 32 for key in keys}
         if 1 in variants:
             assert met == {2 * crop + end for crop in crops for end in ends}, (flip, met)
         assert {variant // 2 for variant in met} == crops, met
+
+
+def a_resolution_is_what_is_asked_for(dataset, samples):
+    sides = {record["resolution"] for record, _ in samples.values() if "resolution" in record}
+    for side in sides:
+        each_epoch_draws_one_of_the_variants_of_an_image(dataset, samples, side)
+        data = LatentBatches(dataset, 1, resolution=side)
+        for i in range(len(data.rows)):
+            sample = data.sample(i)
+            assert sample["record"]["resolution"] == side, sample["key"]
+            if "mask" in sample["record"]:
+                width, height = sample["record"]["target_size"]
+                assert sample["arrays"]["mask"].shape == (height, width), sample["key"]
+    try:
+        LatentBatches(dataset, 1, resolution=8)
+    except ValueError:
+        return
+    raise AssertionError("8 is no resolution of it")
 
 
 def workers_give_the_same_batches_in_the_same_order(dataset, samples):
@@ -195,6 +225,7 @@ TESTS = [
 
 OF_VARIANTS = [
     each_epoch_draws_one_of_the_variants_of_an_image,
+    a_resolution_is_what_is_asked_for,
     latents_are_what_a_trainer_computes,
     the_documented_random_access_works_as_typed,
 ]

@@ -89,7 +89,8 @@ def the_readme_says_how_to_read_the_first_shard(dataset, keys):
             names = {}
             exec(compile(block, "README.md", "exec"), names)  # what a reader would type
             assert names["latent"].ndim == 3, block
-        assert list(names["latent"].shape) == shape, f"{names['latent'].shape}, not {shape}"
+        if "several resolutions" not in text:
+            assert list(names["latent"].shape) == shape, f"{names['latent'].shape}, not {shape}"
     finally:
         os.chdir(back)
 

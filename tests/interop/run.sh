@@ -62,6 +62,7 @@ readers=(read_shards.py read_contrib.py)
 encode_and_read planes --resolution 128 --codec planes --round step
 encode_and_read wide_planes --resolution 128 --codec planes --dtype float32 --round bf16
 encode_and_read mirrored --resolution 128 --flip --crops 2
+encode_and_read resolutions --resolutions 64,96,128 --flip --crops 1 --masks beside
 # Under the factors of models that trainers know; photographs too, where they are there.
 photos=$here/../../../shared/photos
 if [ -d "$photos" ]; then
