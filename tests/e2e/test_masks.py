@@ -10,7 +10,7 @@ import tarfile
 
 from bitmaps import bmp, rows_of
 from daemon_rig import Daemon
-from harness import DAMAGED, FAILED, QUARANTINED, SOURCE_DIR, equal, one_line, run_tests, same_members, test, wait_until
+from harness import DAMAGED, FAILED, QUARANTINED, SOURCE_DIR, equal, one_line, run_tests, same_members, test
 from latent_files import forge, forged, load_npz, npy
 from reference import read_dataset, read_npy, read_shard, shard_files, unzstd, xxh3_128
 
@@ -207,6 +207,23 @@ def a_daemon_follows_a_mask(ws):
     now = masks(ws, ws.path("out", "set"))
     assert now.keys() == before.keys() and now != before, now.keys()
     ws.verify()
+
+
+@test
+def a_daemon_that_runs_hears_of_a_mask(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset(masks="beside")["source"]["path"]
+    ws.write("a.bmp", image(), src)
+    daemon.start()
+    daemon.wait_for(finished=1)
+    daemon.post("/datasets/set/seal")
+    daemon.wait_for(completed=1)
+    equal(masks(ws, ws.path("out", "set"))["a"][1], False, "given")
+    ws.write("a-mask.png", golden("grey.png"), src)
+    daemon.drain()
+    found = masks(ws, ws.path("out", "set"))
+    equal({key: given for key, (_, given) in found.items()}, {"a": True}, "given")
+    daemon.stop()
 
 
 @test
