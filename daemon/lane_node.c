@@ -4,6 +4,7 @@
  */
 #include "daemon/lane_parts.h"
 
+#include "base/checked.h"
 #include "base/clock.h"
 
 /* Nothing tells a node of what others enqueue: an idle one asks so often. */
@@ -71,6 +72,23 @@ bool lane_index_lags(const struct lane *l)
 bool lane_awaits_nodes(const struct lane *l)
 {
 	return l->duty && l->counts.jobs[JOB_RUNNING] + l->counts.jobs[JOB_ENCODED] > 0;
+}
+
+bool lane_waits_for_nodes(const struct lane *l)
+{
+	return l->draining && l->idle_since != 0 && lane_awaits_nodes(l) &&
+	       packer_unsealed(l->packer) == 0;
+}
+
+char *lane_node_why(const struct lane *l)
+{
+	if (l->node_drains)
+		return xasprintf("node %s drains: `latentctl nodes --resume %s`",
+				 l->shared->state->node, l->shared->state->node);
+	return xasprintf(
+	    "waits for %llu images that other nodes have and that are in no shard "
+	    "yet: `latentctl nodes` shows where",
+	    (unsigned long long)(l->counts.jobs[JOB_RUNNING] + l->counts.jobs[JOB_ENCODED]));
 }
 
 void lane_tick_node(struct lane *l, int64_t now)

@@ -156,6 +156,10 @@ void lane_tick_node(struct lane *l, int64_t now);
 bool lane_index_lags(const struct lane *l);
 /* Other nodes have images that are in no shard yet; the one with the duty waits for them at the end. */
 bool lane_awaits_nodes(const struct lane *l);
+/* Nothing else keeps its drain from ending. */
+bool lane_waits_for_nodes(const struct lane *l);
+/* Why it drains, or waits for other nodes; to be freed. */
+char *lane_node_why(const struct lane *l);
 
 /* -- lane_open.c ------------------------------------------------------------------------------------ */
 

@@ -101,6 +101,8 @@ static char *why_of(const struct lane *l)
 		return xasprintf("%llu file%s no longer there, and %s: nothing is done about that",
 				 (unsigned long long)l->seen.deletions,
 				 l->seen.deletions == 1 ? " is" : "s are", l->seen.not_believed);
+	if (lane_is_shared(l) && (l->node_drains || lane_waits_for_nodes(l)))
+		return lane_node_why(l);
 	rests = l->seen.why ? NULL : why_it_rests(l);
 	if (rests)
 		return rests;

@@ -73,8 +73,7 @@ static int take_duties(struct postgres_queue *q, const struct node_beat *beat, s
 	    " SELECT v.dataset, $2::bigint, $3::bigint, v.scanned <> 0"
 	    " FROM unnest($4::bigint[], $5::bigint[]) AS v(dataset, scanned) ORDER BY 1"
 	    " ON CONFLICT (dataset) DO UPDATE SET node = excluded.node, until = excluded.until,"
-	    " scanned = CASE WHEN d.node = excluded.node THEN excluded.scanned ELSE d.scanned"
-	    " OR excluded.scanned END"
+	    " scanned = excluded.scanned"
 	    " WHERE d.node = excluded.node OR d.until < $1::bigint";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 
@@ -90,10 +89,11 @@ static int read_duties(struct postgres_queue *q, const struct node_beat *beat, P
 		       struct error *err)
 {
 	static const char look[] = "SELECT dataset, node, scanned FROM latentd.duty"
-				   " WHERE dataset = ANY($1::bigint[])";
+				   " WHERE dataset = ANY($1::bigint[]) AND until >= $2::bigint";
 	cleanup_pg_args struct pg_args which = PG_ARGS_INIT;
 
 	put_datasets(&which, beat, false);
+	pg_int(&which, q->now);
 	return pg_query(q, look, &which, out, err);
 }
 

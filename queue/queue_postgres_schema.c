@@ -232,11 +232,14 @@ static const char *const *const migrations[] = {version_1_parts, version_2_parts
 /* 0: the schema is not there. */
 static int read_version(struct postgres_queue *q, int64_t *version, struct error *err)
 {
+	/* Not to_regclass(): what its cache says may be older than the lock that was waited for. */
+	static const char find[] = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class AS c"
+				   " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+				   " WHERE n.nspname = 'latentd' AND c.relname = 'schema_version')";
 	cleanup_pg_result PGresult *there = NULL;
 	cleanup_pg_result PGresult *result = NULL;
 
-	if (pg_query(q, "SELECT to_regclass('latentd.schema_version') IS NOT NULL", NULL, &there,
-		     err) < 0)
+	if (pg_query(q, find, NULL, &there, err) < 0)
 		return -1;
 	*version = 0;
 	if (pg_value(there, 0, 0) == 0)

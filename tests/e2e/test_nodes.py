@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """`latentd` with its queue in a PostgreSQL that the test runs."""
 
+import json
 import os
 import signal
 
 from daemon_rig import Daemon
-from harness import FAILED, HANGS_AFTER_S, OK, USAGE, equal, one_line, run_tests, same_members, test, wait_until
+from harness import FAILED, HANGS_AFTER_S, OK, USAGE, equal, one_line, run_tests, same_members, sanitized, test, wait_until
 from postgres_rig import Postgres
 from reference import paths_in
+
+
+MANY = 20000 if os.environ.get("LATENTD_TEST_LONG") else 200 if sanitized() else 2000
 
 
 def node(ws, postgres, name="a"):
@@ -211,7 +215,7 @@ def stopped(*daemons):
 @test
 def three_nodes_share_a_dataset_and_each_image_is_in_one_shard(ws):
     postgres = Postgres(ws)
-    a, b, c, wanted = nodes(ws, postgres, "a", "b-2", "c", n=int(os.environ.get("LATENTD_TEST_NODES", "400")))
+    a, b, c, wanted = nodes(ws, postgres, "a", "b-2", "c", n=MANY)
     for daemon in (a, b, c):
         daemon.start()
     finished(postgres, len(wanted))
@@ -222,6 +226,26 @@ def three_nodes_share_a_dataset_and_each_image_is_in_one_shard(ws):
         for name in names:
             if name.endswith(".tar"):
                 assert name.split("-", 1)[1] in ("a.tar", "b-2.tar", "c.tar"), name
+
+
+@test
+def a_database_that_dies_while_nodes_are_at_work_loses_and_doubles_nothing(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", n=200)
+    a.start()
+    b.start()
+    for done in (20, 100):
+        wait_until(
+            lambda done=done: int(postgres.value("SELECT count(*) FROM latentd.job WHERE state IN (3, 4)")) >= done,
+            f"{done} images to be encoded",
+        )
+        postgres.kill()
+        postgres.start()
+    finished(postgres, len(wanted))
+    drained(a, b)
+    stopped(a, b)
+    equal(postgres.value("SELECT max(crashes) FROM latentd.job"), "0", "crashes")
+    everything_is_there_once(ws, postgres, wanted)
 
 
 @test
@@ -265,6 +289,39 @@ def a_node_that_stood_still_for_longer_than_its_timeout_doubles_nothing(ws):
     drained(a, b)
     stopped(a, b)
     everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def nodes_that_begin_at_the_same_time_make_the_tables_once(ws):
+    postgres = Postgres(ws)
+    a, b, _ = nodes(ws, postgres, "a", "b", n=4)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    with postgres.session("SELECT pg_advisory_lock(1818326116, 0)"):  # as whoever makes them does
+        a.spawn()
+        b.spawn()
+        wait_until(lambda: postgres.value(waiting) == "2", "both to want it")
+    for daemon in (a, b):
+        wait_until(daemon.answers, f"{daemon.name} to answer")
+    finished(postgres, 4)
+    stopped(a, b)
+
+
+@test
+def nodes_that_run_once_end_with_everything_in_shards_and_indexes(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", n=100)
+    for last in (False, True):  # what the first run left in the queue is not taken for news
+        a.spawn("--once")
+        b.spawn("--once")
+        for daemon in (a, b):
+            equal(daemon.process.wait(HANGS_AFTER_S), OK, f"exit status of {daemon.name}")
+            daemon.process = None
+        everything_is_there_once(ws, postgres, wanted)
+        wanted += ws.small_pictures(50, ws.path("set"), first=len(wanted)) if not last else []
+    with open(os.path.join(ws.out, "set", ".latentd", "wids.json"), encoding="utf-8") as file:
+        listed = [os.path.normpath(os.path.join(".latentd", shard["url"])) for shard in json.load(file)["shardlist"]]
+    in_catalog = [path for (path,) in postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")]
+    same_members(listed, in_catalog, "shards in the index")
 
 
 @test
@@ -325,6 +382,7 @@ def a_node_that_is_to_drain_begins_nothing_until_it_is_resumed(ws):
     finished(postgres, 6)
     assert "drains" in ws.latentctl("nodes", *where, "--drain", "a").out
     a.says("node a drains")
+    assert "--resume a" in a.about()["why"], a.about()
     b.start()
     wanted += ws.small_pictures(6, ws.path("set"), first=6)
     finished(postgres, 12)  # b has taken the scan over, and all of them
