@@ -39,10 +39,6 @@ except ImportError as error:
     sys.exit(f"latentd_export.py: {sys.executable} has no {error.name}: python3 -m pip install numpy zstandard")
 
 
-class Busy(Exception):
-    """Another process exports there."""
-
-
 class Unfit(ValueError):
     """A sample that cannot have the form that was asked for."""
 
@@ -82,7 +78,8 @@ def look(data, words, dtype, name_of, left_out=None, lost="hashes, recipe, meta"
         recipes.add(sample["record"]["recipe_id"])
         if len(recipes) > 1:
             raise ValueError(f"{sample['key']} has another recipe: a dataset is of one latent space")
-        counts["attached"] += bool(sample["arrays"])
+        counts["attached"] += bool(sample["arrays"].keys() - {"mask"})
+        counts["mask"] += "mask" in sample["arrays"]
         try:
             name = name_of(sample)
         except Unfit as error:
@@ -104,6 +101,8 @@ def look(data, words, dtype, name_of, left_out=None, lost="hashes, recipe, meta"
     print(f"  not carried: {lost}")
     if counts["attached"]:
         print(f"  not carried: arrays attached to {counts['attached']} of them")
+    if counts["mask"] and words.to != "onetrainer":
+        print(f"  not carried: masks of {counts['mask']} images")
     if about["posterior"] == "moments":
         print("  not carried: the variance of moments; of them it has the mean")
     for other in {"train", "val"} - {words.split}:
@@ -137,7 +136,6 @@ def raw(sample):
 def tensor_of(latent, dtype, key):
     """The array as a tensor of that type."""
     import torch
-
     tensor = torch.from_numpy(numpy.ascontiguousarray(latent)).to(getattr(torch, dtype))
     if not torch.isfinite(tensor).all():
         raise Unfit(f"{key}: values are too large for {dtype}")
@@ -195,7 +193,7 @@ def claim(folder, about):
         try:
             fcntl.lockf(begin.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"another process exports into {folder}") from None
+            raise BlockingIOError(f"another process exports into {folder}") from None
         for left in glob.glob(os.path.join(glob.escape(os.path.dirname(mark)), "tmp*")):
             shutil.rmtree(left)  # of a run that was killed
         for at, _, names in os.walk(folder):
@@ -285,8 +283,7 @@ def onetrainer(data, words):
     import torch
 
     dtype, images = words.dtype or "float32", os.path.join(words.into, "images")
-    first = data.sample(0)["record"]
-    about = first["latent"]
+    about = data.sample(0)["record"]["latent"]
     channels = about["shape"][0] // (2 if about["posterior"] == "moments" else 1)
     if about.get("patch_size") != 2 and (channels, round(about["scaling_factor"], 5)) not in ONETRAINER:
         raise ValueError(f"its latents ({channels} channels, scaling factor {about['scaling_factor']}) are of no model that "
@@ -313,8 +310,8 @@ def onetrainer(data, words):
                "enabled": True, "type": "STANDARD", "include_subdirectories": True, "image_variations": data.variants,
                "text_variations": 1, "balancing": 1.0, "balancing_strategy": "REPEATS", "loss_weight": 1.0,
                "image": ONETRAINER_IMAGE}
-    named = [concept[name] for name in ("path", "seed", "include_subdirectories", "image")]
-    group = hashlib.sha256(json.dumps(named, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    named = json.dumps([images, 0, True, ONETRAINER_IMAGE], sort_keys=True, separators=(",", ":"))
+    group = hashlib.sha256(named.encode()).hexdigest()  # of path, seed, include_subdirectories, image
     cache, written, there = os.path.join(words.into, "cache", "image", group), 0, 0
     for name, caption in sorted((name, captions[name]) for name in names):
         for file, text in ((name, ""), (os.path.splitext(name)[0] + ".txt", caption)):
@@ -330,13 +327,16 @@ def onetrainer(data, words):
             item = {"latent_image": tensor_of(raw(sample), dtype, sample["key"]),
                     "original_resolution": tuple(record["original_size"][::-1]),
                     "crop_offset": tuple(record["crop_top_left"])}
+            if "mask" in sample["arrays"]:  # as mgds' ScaleImage makes it of an image
+                mask = torch.from_numpy(sample["arrays"]["mask"])[None, None].float() / 255
+                size = item["latent_image"].shape[1:]
+                item["latent_mask"] = torch.nn.functional.interpolate(mask, size, mode="bilinear", antialias=True)[0]
             write_whole(target, lambda file: torch.save(item, file))
         written, there = written + new, there + (not new)
         if n + 1 == len(order):  # this one says that all others are there
             write_whole(os.path.join(os.path.dirname(target), "aggregate.pt"), lambda file: torch.save(whole, file))
             whole = []
-    text = json.dumps([concept], indent=4).encode()
-    write_whole(os.path.join(words.into, "concepts.json"), lambda file: file.write(text))
+    write_whole(os.path.join(words.into, "concepts.json"), lambda file: file.write(json.dumps([concept], indent=4).encode()))
     sync_tree(words.into)
     print(f"{words.into}: {written} files written, {there} there already")
 
@@ -485,7 +485,7 @@ def main():
     try:
         scale = not words.raw and words.to != "onetrainer"
         writers[words.to](samples_of(words.dataset, words.split, scale, words.resolution), words)
-    except Busy as error:
+    except BlockingIOError as error:
         print(f"latentd_export.py: {error}", file=sys.stderr)
         sys.exit(5)  # as latentctl ends where somebody else is at work
     except ImportError as error:

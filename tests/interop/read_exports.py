@@ -21,12 +21,14 @@ import logging
 import math
 import os
 import random
+import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
 import types
 import typing
+import zlib
 
 import numpy
 
@@ -306,6 +308,43 @@ def onetrainer_trains_from_the_cache_without_opening_an_image(into):
             assert met == set(wanted), (name, epoch)
 
 
+def png(array):
+    """uint8 [h, w] or [h, w, 3] as a file."""
+    rows = b"".join(b"\0" + row.tobytes() for row in array)
+    head = struct.pack(">2I5B", array.shape[1], array.shape[0], 8, 2 * (array.ndim - 2), 0, 0, 0)
+    chunk = lambda name, data: struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))  # noqa: E731
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def onetrainer_gets_masks_as_it_would_make_them(into):
+    """Of an image of the bucket's own size, so that nothing but its ScaleImage comes in between."""
+    need("torch", "torchvision")
+    import torch
+    from torchvision import transforms
+
+    random_ = numpy.random.Generator(numpy.random.Philox(5))
+    planes = {"a": random_.integers(0, 256, (128, 128), numpy.uint8), "b": None}
+    os.mkdir(os.path.join(into, "src"))
+    for name, plane in planes.items():
+        with open(os.path.join(into, "src", f"{name}.png"), "wb") as file:
+            file.write(png(random_.integers(0, 256, (128, 128, 3), numpy.uint8)))
+        if plane is not None:
+            with open(os.path.join(into, "src", f"{name}-mask.png"), "wb") as file:
+                file.write(png(plane))
+    words = ["encode", "src", "--out", "out", "--name", "set", "--vae", os.path.join(OUT, "..", "model"), "--resolution", "128"]
+    words += ["--masks", "beside", "--state", "state"]
+    subprocess.run([LATENTCTL, *words], check=True, capture_output=True, cwd=into)
+    target = os.path.join(into, "made")
+    done = python_export(os.path.join(into, "out", "set"), "onetrainer", target)
+    assert done.returncode == 0 and "arrays attached" not in done.stdout, done
+    (cache,) = glob.glob(os.path.join(target, "cache", "image", "*", "variation-0"))
+    resize = transforms.Resize((16, 16), interpolation=transforms.InterpolationMode.BILINEAR, antialias=True)
+    for i, plane in enumerate(planes.values()):
+        mask = torch.load(os.path.join(cache, f"{i}.pt"))["latent_mask"]
+        wanted = torch.ones(1, 16, 16) if plane is None else resize(torch.from_numpy(plane)[None].float() / 255)
+        assert mask.shape == wanted.shape and torch.allclose(mask, wanted, rtol=0, atol=1e-6), i
+
+
 def read_variants(name):
     """{key of an image: [(record, raw latent) of each variant]}"""
     data = LatentBatches(os.path.join(OUT, name), 1, scale=False)
@@ -487,6 +526,7 @@ TESTS = [
     musubi_loads_each_latent,
     simpletuner_finds_and_loads_each_latent,
     onetrainer_trains_from_the_cache_without_opening_an_image,
+    onetrainer_gets_masks_as_it_would_make_them,
     datasets_has_the_columns_that_diffusers_trains_on,
     exports_by_python_refuse_what_is_foreign,
 ]
