@@ -31,6 +31,7 @@
 #include "config/remote_options.h"
 #include "config/serve_options.h"
 #include "config/source_options.h"
+#include "config/store_options.h"
 #include "config/webhook_options.h"
 
 /* Where a service has it. */
@@ -61,6 +62,7 @@ struct dataset_config {
 	struct {
 		const char *path; /* shards go to PATH/NAME/train/WxH; datasets may share it */
 		struct output_options options;
+		struct store_options store;
 		size_t quota; /* bytes of its latents: nothing new is begun with so much; 0: none */
 	} output;
 	bool captions;	      /* the .txt beside an image becomes part of its sample */

@@ -52,6 +52,8 @@ static const struct setting output_rows[] = {
     {"path", SETTING_PATH, OUTPUT(path), .required = true, .example = "/data/latents",
      .help = "output folder; shards go to PATH/NAME/train/WxH"},
     {.type = SETTING_GROUP, .offset = OUTPUT(options), .group = &output_settings},
+    {"store", SETTING_GROUP, OUTPUT(store), .group = &store_settings,
+     .help = "shards go to an S3-compatible store; PATH keeps what belongs to them"},
     {"quota", SETTING_BYTES, OUTPUT(quota), .reloadable = true, .example = "500GiB",
      .help = "with so many bytes of latents nothing new is begun; what is under way comes on top"},
 };

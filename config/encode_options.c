@@ -19,6 +19,7 @@ const struct setting encode_settings[] = {
      .help = "name of the dataset in DIR (model-resolution-recipe)"},
     {.type = SETTING_GROUP, .offset = FIELD(recipe), .group = &recipe_settings},
     {.type = SETTING_GROUP, .offset = FIELD(output), .group = &output_settings},
+    {.type = SETTING_GROUP, .offset = FIELD(store), .group = &store_words},
     {.type = SETTING_GROUP, .offset = FIELD(source), .group = &source_options_settings},
     {.type = SETTING_GROUP, .offset = FIELD(fetch), .group = &fetch_settings},
     {"host-patience", SETTING_DURATION, FIELD(host_patience), .fallback = "2min", .min = 1000,

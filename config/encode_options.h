@@ -12,6 +12,7 @@
 #include "config/recipe_options.h"
 #include "config/remote_options.h"
 #include "config/source_options.h"
+#include "config/store_options.h"
 
 struct encode_options {
 	const char *out;
@@ -19,6 +20,7 @@ struct encode_options {
 	const char *state; /* NULL: below XDG_STATE_HOME */
 	struct recipe_options recipe;
 	struct output_options output;
+	struct store_options store;
 	enum on_duplicate duplicates;
 	enum on_delete on_delete;
 	bool on_delete_all;

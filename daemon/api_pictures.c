@@ -8,6 +8,7 @@
 
 #include "daemon/api_lists.h"
 #include "daemon/api_turn.h"
+#include "daemon/dataset_store.h"
 #include "daemon/latent_colors.h"
 #include "daemon/latent_space.h"
 #include "daemon/picture_cache.h"
@@ -446,7 +447,7 @@ static int draw_sample(struct api_pictures *p, struct view *v, const struct want
 	cleanup_image struct image image = IMAGE_INIT;
 	struct record_facts facts;
 	struct store *store = NULL;
-	int r = store_local_open(v->dataset->output, true, &store, err);
+	int r = dataset_store_open(v->dataset->output, true, &store, err);
 
 	if (r == 0)
 		r = read_latent(store, shards->path, span, API_PICTURE_SIDE, &record, &facts, &raw,

@@ -5,6 +5,7 @@
 #include "daemon/commands.h"
 #include "daemon/contact_sheet.h"
 #include "daemon/dataset_splits.h"
+#include "daemon/dataset_store.h"
 #include "daemon/index.h"
 #include "daemon/latent_colors.h"
 #include "daemon/latent_decoder.h"
@@ -218,7 +219,7 @@ static int show_dataset(struct preview *p, const char *folder, struct error *err
 {
 	struct shard_names names = {.n = 0};
 	struct store *store = NULL;
-	int r = store_local_open(folder, true, &store, err);
+	int r = dataset_store_open(folder, true, &store, err);
 
 	if (r == 0)
 		r = splits_list(store, on_object, &names, err);

@@ -1,4 +1,5 @@
 #include "daemon/commands.h"
+#include "daemon/dataset_store.h"
 #include "daemon/index.h"
 #include "daemon/replaced.h"
 
@@ -27,7 +28,7 @@ static int settle(struct reindex *x, const char *folder)
 	    .queue = x->opened->queue, .dataset = x->dataset->id, .note = on_note, .arg = x};
 	int r;
 
-	if (store_local_open(folder, false, &options.store, x->err) < 0)
+	if (dataset_store_open(folder, false, &options.store, x->err) < 0)
 		return -1;
 	r = replaced_settle(&options, x->err);
 	store_close(options.store);

@@ -5,6 +5,7 @@
  */
 #include "daemon/commands.h"
 #include "daemon/dataset_splits.h"
+#include "daemon/dataset_store.h"
 #include "daemon/index.h"
 #include "daemon/repair.h"
 #include "daemon/verify_decode.h"
@@ -273,7 +274,7 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 		total->left++;
 		return 0;
 	}
-	if (store_local_open(folder, !v.deep, &v.store, v.err) < 0)
+	if (dataset_store_open(folder, !v.deep, &v.store, v.err) < 0)
 		return -1;
 	r = check_dataset(&v, folder);
 	if (r == 0)

@@ -67,8 +67,8 @@ static int on_dataset(void *arg, const struct queue_dataset *other)
 	struct store *store = NULL;
 
 	if (other->id == d->id || strcmp(other->recipe_id, s->options->recipe->id) != 0 ||
-	    store_local_open(file_exists(folder) ? folder : other->output, true, &store, &ignored) <
-		0)
+	    dataset_store_open(file_exists(folder) ? folder : other->output, true, &store,
+			       &ignored) < 0)
 		return 0;
 	ARRAY_GROW(d->siblings, d->n_siblings, d->siblings_capacity);
 	d->siblings[d->n_siblings++] = (struct packer_sibling){other->id, store};
@@ -113,6 +113,15 @@ static int read_given(struct opened_dataset *d, struct error *err)
 	return caption_list_read(path, d->given_captions, err);
 }
 
+static int open_store(const struct dataset_open_options *o, struct opened_dataset *d,
+		      struct error *err)
+{
+	const struct dataset_store_use use = {
+	    .node = o->output->node, .stop = o->give_up, .on_wait = o->on_wait, .arg = o->arg};
+
+	return dataset_store_begin(d->folder, o->name, o->store, &use, &d->store, err);
+}
+
 int dataset_open(const struct dataset_open_options *o, struct opened_dataset *d, struct error *err)
 {
 	struct siblings siblings = {o, d};
@@ -120,8 +129,7 @@ int dataset_open(const struct dataset_open_options *o, struct opened_dataset *d,
 	d->folder = xasprintf("%s/%s", o->output->root, o->name);
 	d->spool_dir = xasprintf("%s/spool/%s", o->output->state, o->name);
 	if (claim_dataset(o, d, err) < 0 ||
-	    queue_datasets(o->queue, on_dataset, &siblings, err) < 0 ||
-	    store_local_open_shared(d->folder, o->output->node, &d->store, err) < 0 ||
+	    queue_datasets(o->queue, on_dataset, &siblings, err) < 0 || open_store(o, d, err) < 0 ||
 	    read_given(d, err) < 0 || recover(o, d, err) < 0)
 		return -1;
 	return skip_policy_apply(o->output->state, o->name, &o->recipe->buckets, o->drop_duplicates,

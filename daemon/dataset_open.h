@@ -11,6 +11,7 @@
 #ifndef LATENTD_DAEMON_DATASET_OPEN_H
 #define LATENTD_DAEMON_DATASET_OPEN_H
 
+#include "daemon/dataset_store.h"
 #include "daemon/output.h"
 #include "daemon/packer.h"
 #include "daemon/recovery.h"
@@ -20,8 +21,10 @@ struct dataset_open_options {
 	struct output *output; /* locked by this process */
 	const char *name;
 	const struct recipe *recipe;
-	const char *owner;    /* as which jobs are claimed */
-	bool again;	      /* this process had it open before */
+	const char *owner; /* as which jobs are claimed */
+	bool again;	   /* this process had it open before */
+	const struct store_options
+	    *store;	      /* where its shards are to go; NULL: as the output says */
 	bool drop_duplicates; /* with the limits of recipe->buckets: who is skipped */
 	/*
 	 * Looks through the sources: after records that were finished count for the files as they were, and before
@@ -30,6 +33,9 @@ struct dataset_open_options {
 	int (*scan)(void *arg, int64_t dataset, struct error *err);
 	/* NULL, or whether it is to end soon, unfinished: ERR_TRANSIENT */
 	bool (*stop)(void *arg);
+	/* While the dataset is open, of a store that is waited for (dataset_store.h). NULL: not */
+	bool (*give_up)(void *arg);
+	void (*on_wait)(void *arg);
 	/* One line for a person about what was found and done. */
 	void (*note)(void *arg, const char *line);
 	void *arg;

@@ -98,7 +98,9 @@ static int open_dataset(struct encode_run *run, struct error *err)
 					       .owner = run->owner,
 					       .drop_duplicates =
 						   run->options->duplicates == ON_DUPLICATE_DROP,
+					       .store = &run->options->store,
 					       .scan = scan_all,
+					       .give_up = is_interrupted,
 					       .note = on_note,
 					       .arg = run};
 	size_t again;

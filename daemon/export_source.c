@@ -6,6 +6,7 @@
 
 #include "daemon/caption_list.h"
 #include "daemon/dataset_splits.h"
+#include "daemon/dataset_store.h"
 #include "daemon/record_mask.h"
 #include "daemon/variants.h"
 
@@ -93,7 +94,7 @@ int export_source_open(const char *folder, struct export_source **out, struct er
 	s->folder = xstrdup(folder);
 	s->captions = json_object();
 	s->removed = json_object();
-	r = store_local_open(folder, true, &s->store, err);
+	r = dataset_store_open(folder, true, &s->store, err);
 	if (r == 0)
 		r = splits_list(s->store, on_object, s, err);
 	if (r == 0)

@@ -5,6 +5,7 @@
 #include "daemon/import.h"
 
 #include "daemon/dataset_splits.h"
+#include "daemon/dataset_store.h"
 #include "daemon/index.h"
 #include "daemon/replaced.h"
 #include "daemon/shard_numbers.h"
@@ -314,7 +315,7 @@ static int open_dataset(struct importing *m, const struct output *output, struct
 				 "%s is there with another recipe: give another --name", m->folder);
 	if (r < 0 || (!there && output_make_dataset(output, m->options->name, &m->recipe, err) < 0))
 		return -1;
-	return store_local_open(m->folder, false, &m->store, err);
+	return dataset_store_open(m->folder, false, &m->store, err);
 }
 
 static void release(struct importing *m)

@@ -1,5 +1,6 @@
 #include "daemon/index.h"
 
+#include "daemon/dataset_store.h"
 #include "daemon/variants.h"
 #include "storage/seal.h"
 
@@ -14,14 +15,14 @@
 #include <unistd.h>
 
 const struct index_writer index_writers[INDEX_WRITERS] = {
-    {".latentd/shards.jsonl", index_shards_write, true, NULL},
-    {".latentd/shards.txt", index_paths_write, true, NULL},
-    {".latentd/wids.json", index_wids_write, true, "wds"},
-    {".latentd/webshart", index_webshart_write, true, "wds"},
-    {".latentd/energon/.nv-meta/.info.json", index_energon_write, true, "wds"},
-    {"train/index.json", index_mds_write, true, "mds"},
-    {"README.md", index_readme_write, false, NULL},
-    {".latentd/dataset.json", index_dataset_write, false, NULL},
+    {".latentd/shards.jsonl", index_shards_write, true, NULL, false},
+    {".latentd/shards.txt", index_paths_write, true, NULL, false},
+    {".latentd/wids.json", index_wids_write, true, "wds", false},
+    {".latentd/webshart", index_webshart_write, true, "wds", false},
+    {".latentd/energon/.nv-meta/.info.json", index_energon_write, true, "wds", true},
+    {"train/index.json", index_mds_write, true, "mds", false},
+    {"README.md", index_readme_write, false, NULL, false},
+    {".latentd/dataset.json", index_dataset_write, false, NULL, false},
 };
 
 static bool has_shards_of(const struct index_pass *pass, const char *format)
@@ -37,6 +38,8 @@ bool index_writer_applies(const struct index_pass *pass, const struct index_writ
 {
 	cleanup_free char *path = xasprintf("%s/%s", pass->folder, w->file);
 
+	if (w->links && store_is_elsewhere(pass->store))
+		return false;
 	return !w->format || strcmp(dataset_form_format(&pass->form)->name, w->format) == 0 ||
 	       has_shards_of(pass, w->format) || file_exists(path);
 }
@@ -364,7 +367,7 @@ int index_pass_run(struct index_pass *pass, const char *output, index_pass_fn fn
 	if (!found.name)
 		return error_set(err, ERR_BUG, "no dataset %lld", (long long)pass->dataset);
 	folder = xasprintf("%s/%s", output, found.name);
-	r = store_local_open(folder, true, &pass->store, err);
+	r = dataset_store_open(folder, true, &pass->store, err);
 	if (r == 0) {
 		pass->folder = folder;
 		pass->name = found.name;

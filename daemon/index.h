@@ -148,6 +148,7 @@ struct index_writer {
 	bool compared; /* otherwise it is for people, or has a hash of its own */
 	/* Whose shards alone it is given; left out where there are none, and it wrote nothing before. NULL: of all. */
 	const char *format;
+	bool links; /* to shards: left out where those are elsewhere */
 };
 
 #define INDEX_WRITERS 8

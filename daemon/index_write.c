@@ -24,6 +24,9 @@ static int write_put(const struct index_pass *pass, const char *name, const stru
 	folder[slash ? slash - folder : 0] = '\0';
 	if (index_file_is(path, contents))
 		return 0;
+	/* First where readers are: a pass that dies in between finds the one here as it was, and does both again. */
+	if (store_mirror(pass->store, name, contents->data, contents->size, err) < 0)
+		return -1;
 	if (dir_make_below(pass->folder, folder, err) < 0)
 		return -1;
 	return atomic_batch_write(pass->files, path, contents->data, contents->size, err);
@@ -45,6 +48,8 @@ static int write_remove(const struct index_pass *pass, const char *name, struct 
 {
 	cleanup_free char *path = xasprintf("%s/%s", pass->folder, name);
 
+	if (file_exists(path) && store_mirror(pass->store, name, NULL, 0, err) < 0)
+		return -1;
 	return unlink(path) < 0 && errno != ENOENT ? error_sys(err, "remove %s", path) : 0;
 }
 
@@ -65,7 +70,8 @@ static int on_index(void *arg, const char *name, uint64_t bytes)
 	const struct index_pass *pass = s->pass;
 	size_t n = strlen(name), tail = strlen(s->suffix);
 	cleanup_free char *shard = n > tail ? xasprintf("%.*s.tar", (int)(n - tail), name) : NULL;
-	cleanup_free char *path = xasprintf("%s/%s/%s", pass->folder, s->folder, name);
+	cleanup_free char *whole = xasprintf("%s/%s", s->folder, name);
+	cleanup_free char *path = xasprintf("%s/%s", pass->folder, whole);
 	cleanup_free char *link =
 	    shard ? xasprintf("%s/%s/%s", pass->folder, s->folder, shard) : NULL;
 
@@ -74,6 +80,8 @@ static int on_index(void *arg, const char *name, uint64_t bytes)
 	    (pass->n_shards > 0 &&
 	     bsearch(shard, pass->shards, pass->n_shards, sizeof(*pass->shards), compare_path)))
 		return 0;
+	if (store_mirror(pass->store, whole, NULL, 0, s->err) < 0)
+		return -1;
 	if ((unlink(link) < 0 && errno != ENOENT) || unlink(path) < 0)
 		return error_sys(s->err, "remove %s", path);
 	return 0;

@@ -185,6 +185,12 @@ static bool is_interrupted(void *arg)
 	return atomic_load(&((struct lane *)arg)->interrupted);
 }
 
+/* A store in the network is not stuck while it is waited for: it has its own patience. */
+static void on_store_wait(void *arg)
+{
+	atomic_fetch_add(&((struct lane *)arg)->store_waits, 1);
+}
+
 /* The intake says what is wrong with it. */
 static bool open_root(struct lane *l, size_t i, uint32_t number)
 {
@@ -307,7 +313,10 @@ static void open_run(struct task *task)
 					       .again = l->opened_before,
 					       .drop_duplicates =
 						   c->duplicates == ON_DUPLICATE_DROP,
+					       .store = &c->output.store,
 					       .stop = is_interrupted,
+					       .give_up = is_interrupted,
+					       .on_wait = on_store_wait,
 					       .note = on_note,
 					       .arg = l};
 

@@ -122,12 +122,13 @@ struct lane {
 	 * its shard, where scans leave it alone.
 	 */
 	bool sealed_unseen;
-	uint64_t scan_asked;	 /* for the last time, when so many were through */
-	uint64_t scans_wanted;	 /* so many must be through */
-	bool tidy_wanted;	 /* shards hold samples that are dead, or other captions */
-	bool index_wanted;	 /* the catalog is another one than the indexes' */
-	bool tidying;		 /* on the background thread */
-	atomic_bool interrupted; /* that is to end soon */
+	uint64_t scan_asked;		  /* for the last time, when so many were through */
+	uint64_t scans_wanted;		  /* so many must be through */
+	bool tidy_wanted;		  /* shards hold samples that are dead, or other captions */
+	bool index_wanted;		  /* the catalog is another one than the indexes' */
+	bool tidying;			  /* on the background thread */
+	atomic_bool interrupted;	  /* that is to end soon */
+	atomic_uint_fast64_t store_waits; /* how often its store was waited for */
 	int64_t tidied_at;
 	int64_t swept_at; /* retired files were looked at, small shards merged */
 };

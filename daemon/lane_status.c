@@ -305,8 +305,9 @@ bool lane_is_busy(const struct lane *l)
 bool lane_stores(struct lane *l, int64_t now)
 {
 	bool busy = l->packer && packer_works(l->packer);
+	uint64_t steps = l->packer ? packer_steps(l->packer) : 0;
 
-	return watchdog_gets_on(&l->stored, l->packer ? packer_steps(l->packer) : 0, busy,
+	return watchdog_gets_on(&l->stored, steps + atomic_load(&l->store_waits), busy,
 				WATCHDOG_DISK_STUCK_MS, now);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "daemon/lane_parts.h"
 
+#include "daemon/dataset_store.h"
 #include "daemon/given_arrays.h"
 #include "daemon/index.h"
 #include "daemon/recaption.h"
@@ -140,8 +141,8 @@ static void open_sources(struct tidy_task *t)
 static int tidy(struct tidy_task *t, struct error *err)
 {
 	struct store *store = NULL;
-	int r = store_local_open_shared(t->lane->dataset.folder, t->lane->shared->state->node,
-					&store, err);
+	const struct dataset_store_use use = {.node = t->lane->shared->state->node};
+	int r = dataset_store_open_for(t->lane->dataset.folder, &use, &store, err);
 
 	if (r < 0)
 		return -1;

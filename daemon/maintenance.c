@@ -1,6 +1,7 @@
 #include "daemon/maintenance.h"
 
 #include "daemon/ctl_source.h"
+#include "daemon/dataset_store.h"
 #include "daemon/index.h"
 #include "daemon/recaption.h"
 
@@ -85,7 +86,7 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	if (index_dataset_read(folder, &said, v->err) < 0)
 		return -1;
 	m.form = said.form;
-	if (store_local_open(folder, v->options->dry_run, &m.replaced.store, v->err) < 0)
+	if (dataset_store_open(folder, v->options->dry_run, &m.replaced.store, v->err) < 0)
 		return -1;
 	r = with_rewriter(v, &m, v->err);
 	if (r == 0 && !v->options->dry_run)

@@ -1,6 +1,7 @@
 #include "daemon/merge.h"
 
 #include "daemon/dataset_splits.h"
+#include "daemon/dataset_store.h"
 #include "daemon/index.h"
 
 #include "storage/seal.h"
@@ -333,6 +334,8 @@ static int open_dataset(struct merging *m, struct error *err)
 	if (r < 0)
 		return -1;
 	if (!there && d->recipe_json && output_make_dataset(m->output, d->name, &recipe, err) < 0)
+		return -1;
+	if (dataset_store_need_folder(m->folder, "merge", err) < 0)
 		return -1;
 	return store_local_open(m->folder, false, &m->store, err);
 }

@@ -1,6 +1,7 @@
 #include "daemon/merge.h"
 
 #include "daemon/dataset_splits.h"
+#include "daemon/dataset_store.h"
 
 #include "storage/shard.h"
 
@@ -114,6 +115,8 @@ static int read_dataset(struct merge_plan *plan, size_t part, const struct datas
 		r = check_form(d, &folder->form, plan->parts[part], err);
 	if (r == 0 && folder->id[0] && !d->recipe_json)
 		d->recipe_json = xstrdup(folder->recipe_json);
+	if (r == 0)
+		r = dataset_store_need_folder(folder->folder, "merge", err);
 	if (r == 0)
 		r = store_local_open(folder->folder, true, &options.store, err);
 	if (r == 0)

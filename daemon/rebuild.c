@@ -1,6 +1,7 @@
 #include "daemon/rebuild.h"
 
 #include "daemon/commands.h"
+#include "daemon/dataset_store.h"
 #include "daemon/index.h"
 #include "daemon/rebuild_dataset.h"
 #include "daemon/replaced.h"
@@ -186,7 +187,7 @@ static int anything_staged(const struct output *output, const char *name, struct
 
 	if (!file_exists(folder))
 		return 0;
-	if (store_local_open(folder, true, &store, err) < 0)
+	if (dataset_store_open(folder, true, &store, err) < 0)
 		return -1;
 	r = store_list_area(store, STORE_STAGED, count_object, &staged, err);
 	store_close(store);

@@ -1,6 +1,7 @@
 #include "daemon/rebuild_dataset.h"
 
 #include "daemon/dataset_splits.h"
+#include "daemon/dataset_store.h"
 
 #include "storage/shard.h"
 
@@ -333,7 +334,7 @@ int rebuild_dataset(struct queue *queue, const struct rebuild_options *options,
 {
 	struct rebuilding b = {
 	    .queue = queue, .options = options, .dataset = dataset, .result = result};
-	int r = store_local_open(dataset->folder, false, &b.store, err);
+	int r = dataset_store_open(dataset->folder, false, &b.store, err);
 
 	if (r == 0)
 		r = take_all(&b, err);

@@ -1,6 +1,7 @@
 #include "daemon/verify_decode.h"
 
 #include "daemon/catalog.h"
+#include "daemon/dataset_store.h"
 #include "daemon/latent_decoder.h"
 #include "daemon/sample_source.h"
 #include "daemon/sources.h"
@@ -267,7 +268,7 @@ static int check_dataset(struct decode_check *c, const char *folder)
 		return -1;
 	if (shards.n == 0)
 		return 0;
-	if (store_local_open(folder, true, &c->store, c->err) < 0 ||
+	if (dataset_store_open(folder, true, &c->store, c->err) < 0 ||
 	    sample_sources_open(c->dataset->recipe_json, largest_picture(&shards), &c->sources,
 				c->err) < 0)
 		return -1;

@@ -130,6 +130,23 @@ int store_quarantine(struct store *s, const char *name, struct error *err)
 	return s->ops->quarantine(s, name, err);
 }
 
+bool store_is_elsewhere(const struct store *s)
+{
+	return s->ops->mirror != NULL;
+}
+
+int store_mirror(struct store *s, const char *name, const void *data, size_t size,
+		 struct error *err)
+{
+	return s->ops->mirror ? s->ops->mirror(s, name, data, size, err) : 0;
+}
+
+int store_leftovers(struct store *s, int64_t before_ms, bool remove, store_leftover_fn fn,
+		    void *arg, struct error *err)
+{
+	return s->ops->leftovers ? s->ops->leftovers(s, before_ms, remove, fn, arg, err) : 0;
+}
+
 void store_close(struct store *s)
 {
 	if (s)

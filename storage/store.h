@@ -40,6 +40,9 @@ struct store;
 /* @name and @bytes of an object that is visible. Anything but 0 ends the listing. */
 typedef int (*store_object_fn)(void *arg, const char *name, uint64_t bytes);
 
+/* Something that a dead writer left, and when that began it, in ms of wall time. */
+typedef void (*store_leftover_fn)(void *arg, const char *name, int64_t begun_ms);
+
 struct store_ops {
 	const char *name; /* "local", "memory", "s3" */
 	int (*begin)(struct store *s, struct store_writer **out, struct error *err);
@@ -73,6 +76,16 @@ struct store_ops {
 	int (*remove)(struct store *s, enum store_area area, const char *name, struct error *err);
 	/* Takes it out of sight, to be looked at by a person: `.latentd/quarantine/`. */
 	int (*quarantine)(struct store *s, const char *name, struct error *err);
+	/*
+	 * Of a store whose objects lie elsewhere than in its folder; NULL: they lie there. A file of the folder that
+	 * readers want beside the objects takes the place of an older one, or with @data NULL is there no more. Also
+	 * of a store that was opened for reading only.
+	 */
+	int (*mirror)(struct store *s, const char *name, const void *data, size_t size,
+		      struct error *err);
+	/* What dead writers left that takes room and is no object; NULL: there can be none. */
+	int (*leftovers)(struct store *s, int64_t before_ms, bool remove, store_leftover_fn fn,
+			 void *arg, struct error *err);
 	void (*close)(struct store *s);
 };
 
@@ -106,6 +119,14 @@ int store_move(struct store *s, const char *name, enum store_area from, enum sto
 	       struct error *err);
 int store_remove(struct store *s, enum store_area area, const char *name, struct error *err);
 int store_quarantine(struct store *s, const char *name, struct error *err);
+/* Whether objects lie elsewhere than in the folder: then readers want its other files there too. */
+bool store_is_elsewhere(const struct store *s);
+/* Nothing where they do not. @name may be hidden: ".latentd/shards.jsonl". */
+int store_mirror(struct store *s, const char *name, const void *data, size_t size,
+		 struct error *err);
+/* Names what writers left before wall time @before_ms, while none is at work; with @remove it goes. */
+int store_leftovers(struct store *s, int64_t before_ms, bool remove, store_leftover_fn fn,
+		    void *arg, struct error *err);
 /* NULL is fine. */
 void store_close(struct store *s);
 

@@ -212,44 +212,43 @@ static int s3_quarantine(struct store *base, const char *name, struct error *err
 	}
 }
 
-/* -- what only this store has ------------------------------------------------------------------------- */
+/* -- beside the objects ------------------------------------------------------------------------------- */
 
-int store_s3_put_file(struct store *store, const char *name, const void *data, size_t size,
-		      struct error *err)
+static int s3_mirror(struct store *base, const char *name, const void *data, size_t size,
+		     struct error *err)
 {
-	struct s3_store *s = s3_store_of(store);
+	struct s3_store *s = s3_store_of(base);
 	cleanup_free char *key = xasprintf("%s%s", s->prefix, name);
 
-	return s->readonly ? s3_store_refuse(s, err)
-			   : s3_put(s->s3, key, data, size, S3_REPLACE, err);
+	return data ? s3_put(s->s3, key, data, size, S3_REPLACE, err) : s3_delete(s->s3, key, err);
 }
 
 struct leftovers {
 	struct s3_store *store;
 	int64_t before_ms;
-	bool abort;
-	store_s3_leftover_fn fn;
+	bool remove;
+	store_leftover_fn fn;
 	void *arg;
 };
 
+/* Who goes on with one that is forgotten begins anew. */
 static int on_upload(void *arg, const struct s3_item *item, struct error *err)
 {
 	const struct leftovers *l = arg;
 
-	if (item->modified_ms >= l->before_ms ||
-	    s3_journal_has(l->store, item->key, item->upload_id))
+	if (item->modified_ms >= l->before_ms)
 		return 0;
-	if (l->abort && s3_abort(l->store->s3, item->key, item->upload_id, err) < 0)
+	if (l->remove && s3_abort(l->store->s3, item->key, item->upload_id, err) < 0)
 		return -1;
 	l->fn(l->arg, item->key, item->modified_ms);
 	return 0;
 }
 
-int store_s3_leftovers(struct store *store, int64_t before_ms, bool abort, store_s3_leftover_fn fn,
-		       void *arg, struct error *err)
+static int s3_leftovers(struct store *base, int64_t before_ms, bool remove, store_leftover_fn fn,
+			void *arg, struct error *err)
 {
-	struct s3_store *s = s3_store_of(store);
-	struct leftovers l = {s, before_ms, abort, fn, arg};
+	struct s3_store *s = s3_store_of(base);
+	struct leftovers l = {s, before_ms, remove, fn, arg};
 
 	return s3_list_uploads(s->s3, s->prefix, on_upload, &l, err);
 }
@@ -323,7 +322,8 @@ int store_s3_open(const struct store_s3_options *o, struct store **out, struct e
 	s->folder = xstrdup(o->folder);
 	s->readonly = o->readonly;
 	s->part_bytes = o->part_bytes;
-	if (store_local_open(o->folder, o->readonly, &s->local, err) < 0 ||
+	if ((o->readonly ? store_local_open(o->folder, true, &s->local, err)
+			 : store_local_open_shared(o->folder, o->node, &s->local, err)) < 0 ||
 	    open_client(s, o, err) < 0 || (o->owner && claim(s, o->owner, err) < 0)) {
 		s3_close_store(&s->base);
 		return -1;
@@ -345,5 +345,7 @@ static const struct store_ops s3_ops = {
     .move = s3_move,
     .remove = s3_remove,
     .quarantine = s3_quarantine,
+    .mirror = s3_mirror,
+    .leftovers = s3_leftovers,
     .close = s3_close_store,
 };

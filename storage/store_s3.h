@@ -20,6 +20,7 @@
 struct store_s3_options {
 	const char *folder; /* local, as of store_local_open */
 	bool readonly;	    /* likewise */
+	const char *node;   /* as of store_local_open_shared */
 	const char *url;    /* "s3://BUCKET/PREFIX" */
 	/* As of struct s3_place; NULL: as the environment and the profile say. */
 	const char *endpoint, *region, *profile, *addressing;
@@ -33,18 +34,5 @@ struct store_s3_options {
 };
 
 int store_s3_open(const struct store_s3_options *options, struct store **out, struct error *err);
-
-/* What is in the bucket and no object of an area: uploads in parts that nobody goes on with. */
-typedef void (*store_s3_leftover_fn)(void *arg, const char *key, int64_t begun_ms);
-
-/*
- * Names all uploads below the prefix that were begun before wall time @before_ms; those of this folder's journal are not
- * among them. With @abort they are forgotten, and their parts with them. @store: one of S3.
- */
-int store_s3_leftovers(struct store *store, int64_t before_ms, bool abort, store_s3_leftover_fn fn,
-		       void *arg, struct error *err);
-/* Puts a small file beside the objects, in the place of an older one: "README.md", ".latentd/shards.jsonl". */
-int store_s3_put_file(struct store *store, const char *name, const void *data, size_t size,
-		      struct error *err);
 
 #endif

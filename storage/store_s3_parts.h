@@ -30,9 +30,6 @@ char *s3_store_key(const struct s3_store *s, enum store_area area, const char *n
 void s3_store_forget(struct s3_store *s);
 int s3_store_refuse(const struct s3_store *s, struct error *err);
 
-/* Whether the upload is one that this folder's journal has. */
-bool s3_journal_has(const struct s3_store *s, const char *key, const char *upload_id);
-
 int s3_store_begin(struct store *base, struct store_writer **out, struct error *err);
 int s3_store_flush(struct store_writer *base, struct error *err);
 int s3_store_writer_read(struct store_writer *base, void *data, size_t size, uint64_t offset,

@@ -120,14 +120,6 @@ static void journal_read(const struct s3_store *s, const char *key, struct journ
 	json_decref(root);
 }
 
-bool s3_journal_has(const struct s3_store *s, const char *key, const char *upload_id)
-{
-	cleanup_journal struct journal j = {.key = NULL};
-
-	journal_read(s, key, &j);
-	return j.key && strcmp(j.key, key) == 0 && strcmp(j.upload_id, upload_id) == 0;
-}
-
 static int journal_drop(const struct s3_store *s, const char *key, struct error *err)
 {
 	cleanup_free char *path = journal_path(s, key);

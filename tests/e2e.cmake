@@ -26,6 +26,7 @@ foreach(name
 	resolutions
 	variants
 	rewrite
+	s3_store
 	export
 	import
 	attach

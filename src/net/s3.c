@@ -45,6 +45,8 @@ int s3_list(struct s3 *s3, const char *prefix, const char *after, s3_item_fn fn,
 	while (r == 0 && more) {
 		cleanup_s3_page struct s3_page page = {.n = 0};
 
+		if (s3_stops(s3))
+			return error_set(err, ERR_TRANSIENT, "interrupted");
 		if (list_page(s3, prefix, after, token, &page, err) < 0)
 			return -1;
 		for (size_t i = 0; r == 0 && i < page.n; i++) {

@@ -38,7 +38,7 @@ struct s3_options {
 	    timeout_ms; /* of one request, from start to the last byte; 0: 10 min, and never longer than a minute without one */
 	int64_t patience_ms; /* for one call, pauses and all; 0: 2 min; below 0: no second try */
 	const char *ca_file; /* NULL: the system's */
-	/* Asked before each try and in pauses: what is under way comes to its end. NULL: never */
+	/* Whether to try nothing again, to pause no more, and to end lists: what is under way comes to its end. NULL: never */
 	bool (*stop)(void *arg);
 	void (*on_wait)(void *arg); /* called a few times a second while waiting; NULL: not */
 	void *arg;

@@ -109,11 +109,9 @@ void s3_tick(const struct s3 *s3)
 		s3->options.on_wait(s3->options.arg);
 }
 
-int s3_check_stop(const struct s3 *s3, struct error *err)
+bool s3_stops(const struct s3 *s3)
 {
-	if (s3->options.stop && s3->options.stop(s3->options.arg))
-		return error_set(err, ERR_TRANSIENT, "interrupted");
-	return 0;
+	return s3->options.stop && s3->options.stop(s3->options.arg);
 }
 
 void s3_call_release(struct s3_call *c)
@@ -155,21 +153,18 @@ static int send_once(struct s3 *s3, struct s3_call *c, struct error *err)
 	return 0;
 }
 
-/* As long as the server asks for, or a while. */
-static int rest(struct s3 *s3, const struct s3_call *c, int64_t until, struct error *err)
+/* As long as the server asks for, or a while; shorter where stop says so. */
+static void rest(struct s3 *s3, const struct s3_call *c, int64_t until)
 {
 	int64_t pause = retry_pause_ms(c->tries, &s3->random), now = clock_mono_ms(), end;
 
 	if (pause < c->x.retry_after_ms)
 		pause = c->x.retry_after_ms;
 	end = now + pause < until ? now + pause : until;
-	for (; now < end; now = clock_mono_ms()) {
-		if (s3_check_stop(s3, err) < 0)
-			return -1;
+	for (; now < end && !s3_stops(s3); now = clock_mono_ms()) {
 		http_multi_wait(s3->multi, (int)(end - now < S3_LOOK_MS ? end - now : S3_LOOK_MS));
 		s3_tick(s3);
 	}
-	return 0;
 }
 
 int s3_call_failed(const struct s3 *s3, const struct s3_call *c, struct error *err)
@@ -187,12 +182,14 @@ int s3_perform(struct s3 *s3, struct s3_call *c, struct error *err)
 	for (;;) {
 		enum s3_next next;
 
-		if (s3_check_stop(s3, err) < 0 || send_once(s3, c, err) < 0)
+		if (send_once(s3, c, err) < 0)
 			return -1;
 		next = s3_judge(s3, &c->x, &c->outcome);
-		if (next == S3_DONE || (next == S3_LATER && clock_mono_ms() >= until))
+		if (next == S3_DONE)
 			return 0;
-		if (next == S3_LATER && rest(s3, c, until, err) < 0)
-			return -1;
+		if (next == S3_LATER)
+			rest(s3, c, until);
+		if (next == S3_LATER && (clock_mono_ms() >= until || s3_stops(s3)))
+			return 0;
 	}
 }

@@ -43,7 +43,8 @@ int s3_call_failed(const struct s3 *s3, const struct s3_call *c, struct error *e
 int s3_call_start(struct s3 *s3, struct s3_call *c, struct s3_request *request, struct error *err);
 /* Tells who asked for it that it is being waited. */
 void s3_tick(const struct s3 *s3);
-int s3_check_stop(const struct s3 *s3, struct error *err);
+/* Who asked wants no second try and no pause. */
+bool s3_stops(const struct s3 *s3);
 
 #define S3_SAME 3
 

@@ -190,10 +190,8 @@ static int part_finished(struct transfer *t, struct part *p, struct error *err)
 	}
 	if (next == S3_AGAIN)
 		return 0;
-	if (next == S3_DONE || now - t->progress > t->s3->options.patience_ms)
+	if (next == S3_DONE || s3_stops(t->s3) || now - t->progress > t->s3->options.patience_ms)
 		return s3_call_failed(t->s3, c, err);
-	if (s3_check_stop(t->s3, err) < 0)
-		return -1;
 	if (c->outcome.cause == S3_THROTTLED) {
 		t->window = t->window > 1 ? t->window / 2 : 1;
 		t->went_well = 0;

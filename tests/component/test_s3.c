@@ -270,7 +270,7 @@ static bool always(void *arg)
 	return true;
 }
 
-static void who_stops_does_not_wait_for_a_pause(void **state)
+static void who_stops_is_told_the_cause_and_does_not_wait(void **state)
 {
 	struct rig *rig = *state;
 	struct s3_options options = {
@@ -279,8 +279,10 @@ static void who_stops_does_not_wait_for_a_pause(void **state)
 	struct s3 *s3 = NULL;
 
 	assert_ok(s3_open(&options, &s3, &err), &err);
+	SCRIPT(rig, {503, "Retry-After: 3600\r\n", FAULT("SlowDown"), 0});
 	assert_error(s3_delete(s3, "k", &err), &err, ERR_TRANSIENT);
-	assert_int_equal(rig->asked, 0);
+	assert_non_null(strstr(err.message, "SlowDown"));
+	assert_int_equal(rig->asked, 1);
 	s3_close(s3);
 }
 
@@ -352,7 +354,7 @@ int main(void)
 	    TEST(a_bucket_of_another_region_is_asked_there),
 	    TEST(a_put_whose_reply_was_lost_knows_its_own_object),
 	    TEST(a_store_without_conditions_is_asked_without),
-	    TEST(who_stops_does_not_wait_for_a_pause),
+	    TEST(who_stops_is_told_the_cause_and_does_not_wait),
 	    TEST(keys_come_from_the_metadata_service_and_again_when_they_expired),
 	    TEST(a_container_gives_keys_only_to_who_is_on_its_machine),
 	    TEST(nobody_with_keys_is_said),

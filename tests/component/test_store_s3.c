@@ -171,17 +171,16 @@ static void an_upload_that_nobody_goes_on_with_is_found_and_forgotten(void **sta
 	assert_error(s3_upload(s3, &upload, &err), &err, ERR_IO);
 	error_clear(&err);
 	assert_true(file.id[0]);
-	assert_ok(store_s3_leftovers(f->store, 1, true, note_leftover, &found, &err), &err);
+	assert_ok(store_leftovers(f->store, 1, true, note_leftover, &found, &err), &err);
 	assert_int_equal(found.size, 0);
 	for (int i = 0; i < 2; i++) {
 		buffer_reset(&found);
-		assert_ok(
-		    store_s3_leftovers(f->store, INT64_MAX, i == 1, note_leftover, &found, &err),
-		    &err);
+		assert_ok(store_leftovers(f->store, INT64_MAX, i == 1, note_leftover, &found, &err),
+			  &err);
 		assert_non_null(strstr((char *)found.data, "train/x.tar "));
 	}
 	buffer_reset(&found);
-	assert_ok(store_s3_leftovers(f->store, INT64_MAX, true, note_leftover, &found, &err), &err);
+	assert_ok(store_leftovers(f->store, INT64_MAX, true, note_leftover, &found, &err), &err);
 	assert_int_equal(found.size, 0);
 	s3_close(s3);
 	free(bucket);

@@ -215,10 +215,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_one
 
 
+class Listener(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *words):
+        """Clients that are killed hang up."""
+
+
 class Proxy:
     def __init__(self, server):
-        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.httpd.daemon_threads = True
+        self.httpd = Listener(("127.0.0.1", 0), Handler)
         self.httpd.to, self.httpd.proxy = server.host, self
         self.url = f"http://127.0.0.1:{self.httpd.server_address[1]}"
         self.lock, self.harm, self.asked = threading.Lock(), lambda request: None, []

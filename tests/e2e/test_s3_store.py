@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+"""Shards in a bucket of a real S3 server, behind a proxy that throttles, breaks, lies and is there when somebody is killed."""
+
+import atexit
+import itertools
+import os
+import shutil
+import signal
+import threading
+
+from daemon_rig import Daemon
+from harness import DAMAGED, FAILED, OK, Skip, equal, one_line, run_tests, same_members, test, wait_until
+from reference import read_dataset
+from s3_rig import Missing, Proxy, S3Server
+
+import tempfile
+
+PART = 64 << 10
+# of one bucket, so that they are one shard of three parts
+ALIKE = {"names": ("rocket.jpg",)}
+_servers, _numbers = {}, itertools.count()
+
+
+def server(ahead_s=0):
+    """One for all tests of a clock."""
+    if ahead_s not in _servers:
+        folder = tempfile.mkdtemp(prefix="latentd-s3-")
+        atexit.register(shutil.rmtree, folder, True)
+        try:
+            _servers[ahead_s] = S3Server(folder, ahead_s)
+        except Missing as why:
+            raise Skip(str(why)) from None
+        atexit.register(_servers[ahead_s].stop)
+    return _servers[ahead_s]
+
+
+class Store:
+    """A bucket for one test, the proxy before it, and the options that lead there."""
+
+    def __init__(self, ws, ahead_s=0):
+        self.ws, self.server = ws, server(ahead_s)
+        self.bucket = self.server.bucket(f"test-{os.getpid()}-{next(_numbers)}")
+        self.proxy = Proxy(self.server)
+        ws.at_end.append(self.proxy.close)
+        ws.environment.update(self.server.environment(self.proxy.url))
+        self.url = f"s3://{self.bucket.name}/team"
+        # no frames: two dozen tiny pictures are several parts
+        self.options = ("--store", self.url, "--s3-part-size", str(PART), "--codec", "none")
+
+    def encode(self, *options, **settings):
+        return self.ws.encode(*self.options, *options, **settings)
+
+    def shards(self, name=None):
+        return [k for k in self.bucket.keys(f"team/{name or self.ws.name}/train/") if k.endswith(".tar")]
+
+    def fetched(self, name=None):
+        """The dataset as a reader of the bucket has it."""
+        folder = tempfile.mkdtemp(dir=self.ws.root)
+        for key in self.shards(name):
+            self.ws.write(key.split("/", 2)[2], self.bucket.get(key), folder)
+        return read_dataset(folder)
+
+    def holds(self, paths, name=None):
+        """Each picture once, in the bucket and in the catalog, and nothing begun is left."""
+        same_members((s.path for s in self.fetched(name)), paths, "samples in the bucket")
+        equal(self.bucket.uploads(), [], "uploads that were begun")
+        said = self.ws.latentctl("verify", "--out", self.ws.out, "--name", name or self.ws.name)
+        assert f"{len(paths)} sample" in said.out, said.out
+
+
+def each_request_fails_once(how):
+    """Of those that have not been seen before; what is tried again is another with the same name."""
+    seen, lock = set(), threading.Lock()
+
+    def harm(request):
+        with lock:
+            name = (request.method, request.target, len(request.body))
+            if name in seen:
+                return None
+            seen.add(name)
+            return how(request)
+
+    return harm
+
+
+@test
+def a_shard_in_the_bucket_is_the_one_that_a_folder_would_have(ws):
+    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+    store.encode()
+    here = [os.path.join(at, f) for at, _, files in os.walk(ws.out) for f in files if f.endswith(".tar")]
+    equal(here, [], "shards on this machine")
+    store.holds(paths)
+    assert store.proxy.sent("POST", "uploads="), "nothing went in parts"
+    ws.name = "here"
+    ws.encode("--codec", "none")
+    for key in store.shards("set"):
+        with open(ws.path("out", "here", *key.split("/")[2:]), "rb") as file:
+            assert file.read() == store.bucket.get(key), f"{key} is another"
+    for name in ("README.md", ".latentd/wids.json", ".latentd/shards.jsonl", ".latentd/dataset.json"):
+        with open(ws.path("out", "set", name), "rb") as file:
+            assert file.read() == store.bucket.get(f"team/set/{name}"), f"{name} is another"
+
+
+@test
+def what_changes_is_rewritten_in_the_bucket_and_the_catalog_comes_back_from_it(ws):
+    store, paths = Store(ws), ws.small_pictures(12)
+    store.encode()
+    ws.small_pictures(3, first=20)
+    ws.golden("grey.jpg", paths[0])
+    os.remove(os.path.join(ws.src, paths[1]))
+    paths = sorted(p for p in [*paths, *ws.small_pictures(3, first=20)] if p != paths[1])
+    ws.encode("--codec", "none", "--on-delete", "remove", "--on-delete-all")
+    store.holds(paths)
+    ws.latentctl("compact", "--out", ws.out)
+    store.holds(paths)
+    retired = store.bucket.keys("team/set/.latentd/retired/")
+    assert retired, "what was replaced waits for its grace time"
+    ws.latentctl("gc", "--out", ws.out, "--grace", "0")
+    equal(store.bucket.keys("team/set/.latentd/retired/"), [], "retired shards")
+    shutil.rmtree(ws.path("state"))
+    ws.latentctl("rebuild", ws.out)
+    store.holds(paths)
+    store.encode()
+    store.holds(paths)
+
+
+@test
+def an_output_that_is_lost_comes_back_from_the_bucket_once_its_owner_is_released(ws):
+    store, paths = Store(ws), ws.small_pictures(6)
+    store.encode()
+    shutil.rmtree(ws.out)
+    shutil.rmtree(ws.path("state"))
+    one_line(store.encode(code=FAILED), "belongs to another output", "team/set/.latentd/owner")
+    store.bucket.delete("team/set/.latentd/owner")
+    said = store.encode()
+    assert "adopted" in said.err and "(0 new)" in said.err + said.out, said
+    store.holds(paths)
+
+
+@test
+def two_outputs_do_not_share_a_prefix(ws):
+    store, _ = Store(ws), ws.small_pictures(3)
+    store.encode()
+    one_line(store.encode(out=ws.path("other"), code=FAILED), "belongs to another output", ws.out)
+
+
+@test
+def throttled_broken_lost_and_faulty_replies_are_asked_again(ws):
+    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+    hows = {
+        "throttled": lambda r: (503, "SlowDown"),
+        "broken": lambda r: "reset",
+        # what is written without a condition may be written twice; a lost reply to the end of an upload is another test
+        "lost": lambda r: "lost" if r.method == "PUT" else None,
+        # of the end of an upload: whose beginning is lost leaves one that gc finds
+        "faulty": lambda r: ("fault", "InternalError") if "uploadId=" in r.target and r.method == "POST" else None,
+        "full": lambda r: (500, "InternalError"),
+    }
+    for name, how in hows.items():
+        ws.name, store.proxy.harm = name, each_request_fails_once(how)
+        store.encode()
+        store.proxy.harm = lambda request: None
+        store.holds(paths, name)
+
+
+@test
+def a_run_that_is_killed_at_any_step_of_an_upload_loses_nothing_and_doubles_nothing(ws):
+    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+
+    def killed(name, nth, after):
+        """Runs until its @nth request that writes, which the server has done or not; false: there is none."""
+        ws.name, count, process = name, [0], []
+        begun, lock = threading.Event(), threading.Lock()
+
+        def harm(request):
+            with lock:
+                count[0] += request.method in ("PUT", "POST")
+                mine = request.method in ("PUT", "POST") and count[0] == nth
+            if not mine:
+                return None
+            begun.wait()
+            if not after:
+                process[0].kill()
+                process[0].wait()
+            return "lost" if after else "reset"
+
+        store.proxy.harm = harm
+        process.append(ws.start(*ws.encode_words(*store.options)))
+        begun.set()
+        if after:
+            # the server answers the proxy first; the run, whose answer is lost, is killed whatever it does then
+            wait_until(lambda: count[0] >= nth or process[0].poll() is not None, "a request")
+            process[0].kill()
+        code = ws.finish(process[0]).code
+        store.proxy.harm = lambda request: None
+        return code == -signal.SIGKILL
+
+    for after in (False, True):
+        for nth in (2, 4, 5, 6) if after else (2, 4, 5):
+            assert killed(f"k{nth}{'ab'[after]}", nth, after), f"there is no step {nth}"
+            store.encode()
+            # the name of an upload, that it never heard
+            ws.latentctl("gc", "--out", ws.out, "--name", ws.name, "--grace", "0")
+            store.holds(paths, ws.name)
+
+
+@test
+def parts_that_a_killed_run_has_sent_are_not_sent_again(ws):
+    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+    process, begun = [], threading.Event()
+
+    def harm(request):
+        if request.method != "POST" or "uploadId=" not in request.target:
+            return None
+        begun.wait()
+        process[0].kill()
+        process[0].wait()
+        return "reset"
+
+    store.proxy.harm = harm
+    process.append(ws.start(*ws.encode_words(*store.options)))
+    begun.set()
+    equal(ws.finish(process[0]).code, -signal.SIGKILL, "exit status")
+    store.proxy.harm = lambda request: None
+    sent = {r.target for r in store.proxy.sent("PUT", "partNumber=")}
+    assert len(sent) >= 2, sent
+    store.encode()
+    again = [r.target for r in store.proxy.sent("PUT", "partNumber=")]
+    equal(sorted(t for t in again if t in sent), sorted(sent), "requests for the parts that were there")
+    store.holds(paths)
+
+
+@test
+def what_cannot_work_is_one_clear_line(ws):
+    store, _ = Store(ws), ws.small_pictures(2)
+    bucket = f"s3://nobody-made-this/{ws.name}"
+    one_line(ws.encode("--store", bucket, "--codec", "none", code=FAILED), "the bucket does not exist", "NoSuchBucket")
+    good = dict(ws.environment)
+    ws.environment["AWS_SECRET_ACCESS_KEY"] = "wrong"
+    said = store.encode(code=FAILED)
+    one_line(said, "credentials")
+    assert "wrong\n" not in said.err and "testing" not in said.err, "the secret is told"
+    ws.environment.update(good, AWS_ACCESS_KEY_ID="test:reader", AWS_SECRET_ACCESS_KEY="reading")
+    one_line(store.encode(code=FAILED), "credentials do not allow")
+    ws.environment.pop("AWS_ACCESS_KEY_ID")
+    one_line(store.encode(code=FAILED), "no S3 credentials")
+    ws.environment.update(good)
+    one_line(store.encode("--s3-endpoint", "minio:9000", code=FAILED), "no endpoint")
+    store.encode()
+    one_line(ws.encode("--store", store.url + "2", "--codec", "none", code=FAILED), "has its shards in", "give another --name")
+
+
+@test
+def a_clock_that_is_an_hour_behind_is_corrected(ws):
+    store, paths = Store(ws, ahead_s=3600), ws.small_pictures(30, **ALIKE)
+    store.encode()
+    store.holds(paths)
+
+
+@test
+def an_object_that_somebody_overwrites_is_named_and_encoded_again(ws):
+    store, paths = Store(ws), ws.small_pictures(6)
+    store.encode()
+    key = store.shards()[0]
+    store.bucket.put(key, b"somebody else's")
+    said = ws.latentctl("verify", "--out", ws.out, code=DAMAGED)
+    assert key.split("/", 2)[2] in said.out, said.out
+    store.encode()
+    equal(len(store.bucket.keys("team/set/.latentd/quarantine/")), 1, "objects put aside")
+    store.holds(paths)
+
+
+@test
+def gc_forgets_uploads_that_nobody_goes_on_with(ws):
+    store, paths = Store(ws), ws.small_pictures(2)
+    store.encode()
+    store.bucket.ask("POST", "team/set/train/128x128/000009.tar", query="uploads=")
+    store.bucket.put("team/set/train/128x128/000008.tar", b"x")
+    gc = ("gc", "--out", ws.out, "--grace", "0")
+    said = ws.latentctl(*gc, "--dry-run").out
+    assert "would be forgotten" in said and "000008.tar" in said, said
+    equal(len(store.bucket.uploads()), 1, "uploads")
+    assert "was forgotten" in ws.latentctl(*gc).out
+    store.bucket.delete("team/set/train/128x128/000008.tar")
+    store.holds(paths)
+
+
+@test
+def merge_says_that_it_cannot(ws):
+    store, _ = Store(ws), ws.small_pictures(2)
+    store.encode()
+    said = ws.latentctl("merge", ws.path("merged"), ws.out, code=None)
+    assert said.code != OK and store.url in said.err, said
+
+
+@test
+def a_daemon_waits_for_its_store_and_goes_on(ws):
+    store, paths = Store(ws), ws.small_pictures(8, folder=ws.path("set"))
+    daemon = Daemon(ws)
+    daemon.dataset("set", output={"codec": "none", "store": {"s3": store.url, "part_size": "64KiB"}})
+    store.proxy.harm = lambda request: "reset"
+    daemon.start()
+    wait_until(lambda: len(store.proxy.sent("HEAD")) >= 2, "the store to be asked twice")
+    store.proxy.harm = lambda request: None
+    daemon.wait_for("set", finished=len(paths))
+    daemon.drain()
+    daemon.stop()
+    store.holds(paths)
+
+
+run_tests()
