@@ -190,13 +190,12 @@ static void known(FILE *out, const struct plan_known_counts *k)
 	if (!k)
 		return;
 	if (k->difference)
-		fprintf(out,
-			"known     %s has another recipe, %s images must be encoded again: %s\n",
-			k->dataset, text_count(k->to_encode, count), k->difference);
+		fprintf(out, "known     %s has another recipe, all must be encoded again: %s\n",
+			k->dataset, k->difference);
+	else if (k->to_encode == 0)
+		fprintf(out, "known     %s has all of the images\n", k->dataset);
 	else
-		fprintf(out,
-			"known     %s has %s of the images, %s must be encoded: their bytes are "
-			"new there\n",
+		fprintf(out, "known     %s has %s of the images; new by their bytes: %s\n",
 			k->dataset, text_count(k->encoded, count),
 			text_count(k->to_encode, count2));
 }

@@ -316,7 +316,8 @@ def what_a_dataset_has_is_told_of_every_kind_of_source(ws):
         file.writelines(f'{{"path": "{path}"}}\n' for path in other)
     equal(plan(ws, *options, src=[ws.path("list.jsonl")])["known"], wanted, "of a manifest")
     text = ws.latentctl("plan", ws.path("other"), *options).out
-    assert f"{ws.name} has 3 of the images, 3 must be encoded" in text, text
+    assert f"known     {ws.name} has 3 of the images; new by their bytes: 3\n" in text, text
+    assert f"{ws.name} has all of the images" in ws.latentctl("plan", ws.src, *options).out
 
 
 @test
@@ -339,7 +340,7 @@ def another_recipe_is_the_reason_why_everything_must_be_encoded_again(ws):
     equal(plan(ws, *usual, "--vae", "fake")["known"]["difference"], None, "with the recipe's own VAE")
     text = ws.latentctl("plan", ws.src, *usual, "--resolution", "256").out
     (line,) = (line for line in text.splitlines() if line.startswith("known "))
-    assert "has another recipe, 3 images must be encoded again: " in line, line
+    assert "has another recipe, all must be encoded again: " in line, line
     assert "buckets.resolution 128, now 256" in line, line
     ws.name = "second"
     ws.encode()
