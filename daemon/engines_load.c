@@ -167,7 +167,9 @@ void engine_load(struct engine *e)
 
 struct again_task {
 	struct task base;
-	struct engine_unit *unit;
+	struct engine_unit *unit; /* of the loop alone, which may empty it meanwhile */
+	const struct engine *engine;
+	const struct cuda_limits *limits;
 	bool decoder;
 	struct encode_model model;
 	struct encoder *encoder; /* NULL: see err */
@@ -177,10 +179,10 @@ struct again_task {
 static void again_run(struct task *task)
 {
 	struct again_task *t = (struct again_task *)task;
-	const struct recipe_options options = options_of(t->unit->engine);
+	const struct recipe_options options = options_of(t->engine);
 
-	encode_cuda_open(&options, &t->unit->entry->config.cuda, t->decoder, &t->model, &t->encoder,
-			 &t->left_out, &t->err);
+	encode_cuda_open(&options, t->limits, t->decoder, &t->model, &t->encoder, &t->left_out,
+			 &t->err);
 }
 
 static void take_back(struct again_task *t)
@@ -225,6 +227,8 @@ void engine_load_again(struct engine_unit *u)
 	t->base.run = again_run;
 	t->base.done = again_done;
 	t->unit = u;
+	t->engine = u->engine;
+	t->limits = &u->entry->config.cuda;
 	t->decoder = u->engine->decoder;
 	u->opening = true;
 	executor_post(u->engine->engines->loader, &t->base);
