@@ -63,6 +63,7 @@ foreach(name
 	remote_daemon
 	migration
 	cuda
+	recipes
 	cuda_decode
 	gpu_check
 	)

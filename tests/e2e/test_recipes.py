@@ -1,0 +1,282 @@
+#!/usr/bin/env python3
+"""The recipes of contrib/slurm and contrib/k8s, by the commands in them; several 'nodes' of this machine."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+from harness import INTERRUPTED, OK, SOURCE_DIR, USAGE, Skip, demo_model, equal, run_tests, same_members, test, wait_until
+from postgres_rig import Postgres
+from reference import paths_in
+
+SLURM = os.path.join(SOURCE_DIR, "contrib", "slurm")
+K8S = os.path.join(SOURCE_DIR, "contrib", "k8s")
+JOB = "77"
+
+
+class Script:
+    """A script of a recipe that runs, as its scheduler starts it."""
+
+    def __init__(self, ws, environment, *command):
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=ws.root,
+            encoding="utf-8",
+            env={**ws.environment, "PATH": f"{ws.path('bin')}:{ws.programs}:{os.environ['PATH']}", **environment},
+        )
+
+    def child(self):
+        """The program that it started, once that stands still."""
+
+        def stopped():
+            assert self.process.poll() is None, self.process.communicate()[0]
+            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as file:
+                pids = [int(word) for word in file.read().split()]
+            for pid in pids:
+                with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                    if file.read().rsplit(")", 1)[1].split()[0] == "T":
+                        return pid
+            return None
+
+        return wait_until(stopped, "a program that stands still")
+
+    def end(self, code=OK):
+        out, _ = self.process.communicate()
+        assert self.process.returncode == code, f"status {self.process.returncode}, not {code}: {out}"
+        return out
+
+
+def slurm_task(ws, index, script, *words, **environment):
+    """A task of an array on this node; what it tells Slurm goes to the file `told`."""
+    os.makedirs(ws.path("bin"), exist_ok=True)
+    with open(ws.path("bin", "scontrol"), "w", encoding="ascii") as file:
+        file.write(f'#!/bin/sh\necho "$*" >>{ws.path("told")}\n')
+        os.fchmod(file.fileno(), 0o755)
+    slurm = {
+        "SLURM_ARRAY_JOB_ID": JOB,
+        "SLURM_ARRAY_TASK_ID": str(index),
+        "SLURM_CPUS_PER_TASK": "1",
+        "LATENTD_STATE": ws.path("local"),
+    }
+    return Script(ws, {**slurm, **environment}, "bash", os.path.join(SLURM, script), *words)
+
+
+def task(ws, part, parts, *words, **environment):
+    """One part of the pictures."""
+    options = ["--vae", demo_model(), "--resolution", "64", "--name", "set", "--max-upscale", "0", *words]
+    return slurm_task(ws, part, "encode.sbatch", str(parts), ws.out, ws.src, *options, **environment)
+
+
+def merge(ws, parts, code=OK):
+    slurm = {"SLURM_JOB_ID": "78", "LATENTD_STATE": ws.path("local")}
+    return Script(ws, slurm, "bash", os.path.join(SLURM, "merge.sbatch"), str(parts), ws.out).end(code)
+
+
+def told(ws):
+    try:
+        with open(ws.path("told"), encoding="ascii") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+@test
+def an_array_of_slurm_encodes_every_image_once_and_merges(ws):
+    wanted = ws.small_pictures(12)
+    tasks = [task(ws, part, 3) for part in (1, 2, 3)]
+    for one in tasks:
+        one.end()
+    merge(ws, 3)
+    same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples")
+    equal(told(ws), [], "what Slurm was told")
+    equal(os.listdir(ws.path("local")), [], "what is left on the local disk")
+
+
+@test
+def a_task_near_its_time_limit_is_queued_again_and_goes_on_without_its_old_disk(ws):
+    wanted = ws.small_pictures(200)
+    first = task(ws, 1, 2, "--shard-samples", "5", **ws.stops_at("open:30", ws.src))
+    child = first.child()
+    first.process.send_signal(signal.SIGTERM)  # as --signal=B:TERM@120
+    os.kill(child, signal.SIGCONT)
+    assert "run the same command again" in first.end(INTERRUPTED)
+    equal(told(ws), [f"requeue {JOB}_1"], "what Slurm was told")
+    shutil.rmtree(ws.path("local"))
+    for part in (1, 2):
+        task(ws, part, 2, "--shard-samples", "50").end()
+    merge(ws, 2)
+    same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples")
+
+
+@test
+def an_image_that_cannot_be_encoded_is_told_and_does_not_stop_the_merge(ws):
+    wanted = ws.small_pictures(4)
+    with open(os.path.join(ws.src, "bad.jpg"), "wb") as file:
+        file.write(b"\xff\xd8\xff\xe0 and nothing more")
+    said = task(ws, 1, 1).end()
+    assert "bad.jpg" in said, said
+    merge(ws, 1)
+    same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples")
+
+
+@test
+def wrong_calls_of_the_slurm_scripts_say_what_was_expected(ws):
+    ws.small_pictures(1)
+    assert "--array=1-2" in task(ws, 3, 2).end(USAGE)
+    assert "--array=1-2" in task(ws, "", 2).end(USAGE)
+    assert "PARTS is 'two'" in task(ws, 1, "two").end(USAGE)
+    assert "parts/1 is not there" in merge(ws, 1, USAGE)
+    task(ws, 1, 2, "--no-such-option").end(USAGE)
+    equal(told(ws), [], "what Slurm was told")
+
+
+def filled(file, places):
+    """The text of a recipe's file with its @places in the workspace, the longest first."""
+    with open(file, encoding="utf-8") as opened:
+        text = opened.read()
+    for inside in sorted(places, key=len, reverse=True):
+        text = text.replace(inside, places[inside])
+    return text
+
+
+def node(ws, postgres, index, **environment):
+    """A node of the queue in @postgres."""
+    places = {
+        "/lustre/photos": ws.src,
+        "/lustre/latents": ws.out,
+        "/lustre/models/sdxl-vae": demo_model(),
+        "service=latentd": postgres.conninfo,
+        "resolution: 1024": "resolution: 64\n      max_upscale: 0",
+        "{type: cuda}": "{type: cpu}",
+    }
+    with open(ws.path("nodes.yaml"), "w", encoding="utf-8") as file:
+        file.write(filled(os.path.join(SLURM, "nodes.yaml"), places))
+    return slurm_task(ws, index, "nodes.sbatch", ws.path("nodes.yaml"), **environment)
+
+
+@test
+def nodes_of_slurm_share_a_queue_and_one_that_is_stopped_is_queued_again(ws):
+    postgres = Postgres(ws)
+    wanted = ws.small_pictures(60)
+    stops = {**ws.stops_at("open:10", ws.src), "SHIM_PROGRAM": "latentd"}
+    first = node(ws, postgres, 1, **stops)
+    child = first.child()
+    first.process.send_signal(signal.SIGTERM)
+    os.kill(child, signal.SIGCONT)
+    first.end(INTERRUPTED)
+    equal(told(ws), [f"requeue {JOB}_1"], "what Slurm was told")
+    nodes = [node(ws, postgres, index) for index in (1, 2, 3)]
+    for one in nodes:
+        one.end()
+    same_members(paths_in(os.path.join(ws.out, "photos")), wanted, "samples")
+    equal(os.listdir(ws.path("local")), [], "what is left on the local disks")
+
+
+# -- Kubernetes
+
+
+def container(way):
+    """(command, environment) of a job.yaml, whose form is ours: a list on one line or an item a line."""
+    with open(os.path.join(K8S, way, "job.yaml"), encoding="utf-8") as file:
+        text = file.read()
+    inline = re.search(r"command: \[(.*)\]\n", text)
+    if inline:
+        quoted = re.findall(r"'([^']*)'|([^', ][^',]*)", inline[1])
+        words = [a or b for a, b in quoted]
+    else:
+        block = re.search(r"command:\n((?: +- .*\n)+)", text)[1]
+        words = re.findall(r"- (.*)\n", block)
+    environment = dict(re.findall(r"- name: (\w+)\n +value: \"?([^\"\n]*)\"?\n", text))
+    return words, environment
+
+
+def pod(ws, way, index, **environment):
+    """A pod's command, with its paths in the workspace."""
+    words, settings = container(way)
+    places = {
+        "/etc/latentd": os.path.join(K8S, "base"),
+        "/data/latents": ws.out,
+        "/data/photos": ws.src,
+        "/data/models/sdxl-vae": demo_model(),
+        "/var/lib/latentd": ws.path("local", f"{way}{index}"),
+    }
+    for inside, here in places.items():
+        words = [word.replace(inside, here) for word in words]
+    words = [word.replace("--resolution=1024", "--resolution=64") for word in words]
+    os.makedirs(places["/var/lib/latentd"], exist_ok=True)
+    if way == "parts":
+        words += ["--max-upscale", "0", "--name", "set"]
+        settings.update(JOB_COMPLETION_INDEX=str(index), LATENTD_STATE=places["/var/lib/latentd"])
+    return Script(ws, {**settings, **environment}, *words)
+
+
+@test
+def pods_of_an_indexed_job_encode_every_image_once_and_merge(ws):
+    wanted = ws.small_pictures(9)
+    _, settings = container("parts")
+    pods = [pod(ws, "parts", index) for index in range(int(settings["PARTS"]))]
+    for one in pods:
+        one.end()
+    pod(ws, "merge", 0).end()
+    same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples")
+
+
+@test
+def a_pod_that_is_moved_stops_in_order_and_its_successor_goes_on(ws):
+    wanted = ws.small_pictures(200)
+    first = pod(ws, "parts", 0, PARTS="1", **ws.stops_at("open:30", ws.src))
+    child = first.child()
+    first.process.send_signal(signal.SIGTERM)
+    os.kill(child, signal.SIGCONT)
+    first.end(INTERRUPTED)
+    shutil.rmtree(ws.path("local"))
+    pod(ws, "parts", 0, PARTS="1").end()
+    same_members(paths_in(os.path.join(f"{ws.out}.parts", "1", "set")), wanted, "samples")
+
+
+@test
+def every_resource_that_a_kustomization_names_is_there_and_every_file_is_named(ws):
+    named = set()
+    for at, _, names in os.walk(K8S):
+        if "kustomization.yaml" not in names:
+            continue
+        with open(os.path.join(at, "kustomization.yaml"), encoding="utf-8") as file:
+            items = re.findall(r"^ +- (?!op\b|target\b)(\S+)$", file.read(), re.M)
+        for item in items:
+            path = os.path.normpath(os.path.join(at, item))
+            assert os.path.exists(path), f"{at}: {item} is not there"
+            named.add(path)
+    assert ws
+    for at, _, names in os.walk(K8S):
+        for name in names:
+            if name not in ("kustomization.yaml", "README.md"):
+                assert os.path.join(at, name) in named, f"{at}/{name} is in no kustomization"
+
+
+@test
+def the_configuration_of_the_pods_is_one_that_the_daemon_takes(ws):
+    places = {
+        "/data/models/sdxl-vae": demo_model(),
+        "/data/photos": ws.src,
+        "/data/latents": ws.out,
+        "/var/lib/latentd": ws.path("local"),
+        "/run/latentd": ws.root,
+    }
+    text = filled(os.path.join(K8S, "base", "latentd.yaml"), places)
+    os.makedirs(ws.src)
+    with open(ws.path("latentd.yaml"), "w", encoding="utf-8") as file:
+        file.write(text)
+    program = os.path.join(ws.programs, "latentd")
+    words = [program, "--check-config", "--config", ws.path("latentd.yaml")]
+    done = subprocess.run(words, capture_output=True, text=True, env=ws.environment, check=False)
+    if "without PostgreSQL" in done.stderr:
+        raise Skip("latentd was built without PostgreSQL")
+    equal((done.returncode, done.stderr), (OK, ""), "what --check-config says")
+
+
+run_tests()
