@@ -183,6 +183,13 @@ static bool nothing_to_encode(const struct lane *l)
 	       packer_pending(l->packer) == 0;
 }
 
+/* Whether other nodes have made something available: it is as idle as before. */
+static bool only_asks(const struct lane *l)
+{
+	return lane_is_shared(l) && intake_is_through(l) && !pipeline_has_images(l->pipeline) &&
+	       packer_pending(l->packer) == 0;
+}
+
 void lane_apply_pause(struct lane *l)
 {
 	bool paused = l->paused || l->held || l->node_drains || lane_rests(l);
@@ -277,7 +284,8 @@ static void pump_open(struct lane *l)
 	lane_ask_counts(l);
 	insist_on_scans(l);
 	if (!nothing_to_encode(l)) {
-		l->idle_since = 0;
+		if (!only_asks(l))
+			l->idle_since = 0;
 		return;
 	}
 	if (l->idle_since == 0)

@@ -307,6 +307,11 @@ bool pipeline_finished(const struct pipeline *p)
 	       p->batches == 0 && p->extending == 0;
 }
 
+bool pipeline_has_images(const struct pipeline *p)
+{
+	return p->images > 0 || p->batches > 0;
+}
+
 void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, size_t n)
 {
 	free(p->roots);

@@ -93,6 +93,8 @@ void pipeline_pump(struct pipeline *p);
 void pipeline_encode_more(struct pipeline *p);
 void pipeline_decode_more(struct pipeline *p);
 bool pipeline_finished(const struct pipeline *p);
+/* Images are under way; otherwise it is finished, or asks for some. */
+bool pipeline_has_images(const struct pipeline *p);
 /* Copies @roots; their sources live as long as they are among the roots, and are then closed by pipeline_close_source(). */
 void pipeline_set_roots(struct pipeline *p, const struct pipeline_root *roots, size_t n);
 /* @source is no root's any more: it is closed when no file of it is being opened. */

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 
-from harness import HANGS_AFTER_S, Skip
+from harness import HANGS_AFTER_S, Skip, wait_until
 
 
 def _programs():
@@ -128,3 +128,35 @@ class Postgres:
 
     def rows(self, text):
         return [line.split("|") for line in self.psql(text).splitlines()]
+
+
+class Pooler:
+    """pgbouncer before @postgres, with two connections that change hands after each transaction."""
+
+    def __init__(self, ws, postgres):
+        program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+        if not program:
+            raise Skip("there is no pgbouncer here (Debian: apt-get install pgbouncer)")
+        self.dir = ws.path("pooler")
+        self.conninfo = f"host={self.dir} port=6432 user=latentd dbname=postgres"
+        os.mkdir(self.dir, 0o755)
+        if postgres.first:
+            shutil.chown(self.dir, "nobody", "nogroup")
+        users, settings = os.path.join(self.dir, "users"), os.path.join(self.dir, "ini")
+        with open(users, "w", encoding="utf-8") as file:
+            file.write('"latentd" ""\n')
+        with open(settings, "w", encoding="utf-8") as file:
+            file.write(
+                f"[databases]\npostgres = host={postgres.dir}\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n"
+                f"unix_socket_dir = {self.dir}\nauth_type = trust\nauth_file = {users}\npool_mode = transaction\n"
+                f"default_pool_size = 2\n"
+            )
+        self.process = subprocess.Popen(
+            [*postgres.first, program, settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.dir
+        )
+        ws.at_end.insert(0, self.kill)
+        wait_until(lambda: os.path.exists(os.path.join(self.dir, ".s.PGSQL.6432")), "pgbouncer to listen")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()

@@ -7,7 +7,7 @@ import signal
 
 from daemon_rig import Daemon
 from harness import FAILED, HANGS_AFTER_S, OK, USAGE, equal, one_line, run_tests, same_members, sanitized, test, wait_until
-from postgres_rig import Postgres
+from postgres_rig import Pooler, Postgres
 from reference import paths_in
 
 
@@ -249,6 +249,24 @@ def a_database_that_dies_while_nodes_are_at_work_loses_and_doubles_nothing(ws):
 
 
 @test
+def a_pooler_that_hands_out_connections_by_transaction_may_stand_in_between(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", n=100)
+    pooler = Pooler(ws, postgres)
+    for daemon in (a, b):
+        daemon.config["queue"]["postgres"] = pooler.conninfo
+        daemon.start()
+    finished(postgres, len(wanted))
+    # Idle nodes ask again and again, and are idle all the same: they seal what they have.
+    wait_until(
+        lambda: postgres.value("SELECT count(*) FROM latentd.job WHERE state = 4") == str(len(wanted)),
+        "all images to be in shards",
+    )
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
 def one_node_looks_through_the_sources_and_another_takes_over_when_it_dies(ws):
     postgres = Postgres(ws)
     a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s", n=6)
@@ -382,7 +400,7 @@ def a_node_that_is_to_drain_begins_nothing_until_it_is_resumed(ws):
     finished(postgres, 6)
     assert "drains" in ws.latentctl("nodes", *where, "--drain", "a").out
     a.says("node a drains")
-    assert "--resume a" in a.about()["why"], a.about()
+    a.wait(lambda: "--resume a" in (a.about()["why"] or ""), "a to say how it goes on")
     b.start()
     wanted += ws.small_pictures(6, ws.path("set"), first=6)
     finished(postgres, 12)  # b has taken the scan over, and all of them
