@@ -55,6 +55,24 @@ static int read_mask(struct work *w, struct error *err)
 	return r < 0 ? error_wrap(err, "its mask") : 0;
 }
 
+static int open_image(struct work *w, struct error *err)
+{
+	w->fd = w->is_remote ? source_open_at_hand(w->source, w->job.path)
+			     : source_open_sample(w->source, w->job.path, err);
+	return err->code == ERR_NONE ? 0 : -1;
+}
+
+/* In the order in which they stand in an archive. */
+static void open_with_mask(struct work *w, struct error *err)
+{
+	if (!w->pipeline->options.masks || !source_mask_follows(w->source, w->job.path)) {
+		if (read_mask(w, err) == 0)
+			open_image(w, err);
+	} else if (open_image(w, err) == 0) {
+		read_mask(w, err);
+	}
+}
+
 static struct work *work_of(struct task *t)
 {
 	return (struct work *)((char *)t - offsetof(struct work, opening));
@@ -68,9 +86,8 @@ static void opening_run(struct task *t)
 	struct error err = ERROR_INIT;
 
 	stage_meter_enter(stages, STAGE_OPEN);
-	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0 && read_mask(w, &err) == 0)
-		w->fd = w->is_remote ? source_open_at_hand(w->source, w->job.path)
-				     : source_open_sample(w->source, w->job.path, &err);
+	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0)
+		open_with_mask(w, &err);
 	if (err.code != ERR_NONE) {
 		w->failure = xmalloc(sizeof(err));
 		*w->failure = err;

@@ -26,12 +26,17 @@ static int path_check(const struct source *s, const char *path, struct error *er
 
 /* -- masks ---------------------------------------------------------------------------------------- */
 
+/* "a/b-mask.png", or "a/b.png" in the folder of masks; to be freed. */
+static char *mask_path(const struct source *s, const char *path)
+{
+	return xasprintf("%.*s%s", (int)source_path_stem(path), path,
+			 s->masks_beside ? "-mask.png" : ".png");
+}
+
 /* As source_ops.open_sample, of the mask of @path. */
 static int open_mask(struct source *s, const char *path, struct error *err)
 {
-	int stem = (int)source_path_stem(path);
-	cleanup_free char *name =
-	    xasprintf("%.*s%s", stem, path, s->masks_beside ? "-mask.png" : ".png");
+	cleanup_free char *name = mask_path(s, path);
 
 	return s->masks_beside ? s->ops->open_sample(s, name, err)
 			       : folder_open_file(s->mask_root, LINKS_ALL, name, err);
@@ -78,6 +83,20 @@ int source_mask(struct source *s, const char *path, struct buffer *out, struct e
 		return SOURCE_NO_MASK;
 	*err = why;
 	return -1;
+}
+
+bool source_mask_follows(struct source *s, const char *path)
+{
+	cleanup_free char *name = mask_path(s, path);
+	struct error ignored = ERROR_INIT;
+	struct source_entry entry;
+	uint64_t place;
+
+	if (!s->masks_beside || !has_masks(s, path) ||
+	    s->ops->examine(s, path, &entry, &ignored) != 0 || entry.place == 0)
+		return false;
+	place = entry.place;
+	return s->ops->examine(s, name, &entry, &ignored) == 0 && entry.place > place;
 }
 
 /* -- listing and opening -------------------------------------------------------------------------- */

@@ -166,6 +166,8 @@ int source_meta(struct source *s, const char *path, struct buffer *out, struct e
  * masks. SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`.
  */
 int source_mask(struct source *s, const char *path, struct buffer *out, struct error *err);
+/* Whether the mask of @path stands behind it in an archive that is read fast only in its order: then it is best read after it. */
+bool source_mask_follows(struct source *s, const char *path);
 /* What source_caption makes of a caption's bytes; appends to @out. */
 void source_caption_clean(const struct buffer *raw, struct buffer *out);
 /*

@@ -134,13 +134,19 @@ def a_folder_of_masks_has_them_by_name(ws):
 
 @test
 def a_member_of_an_archive_has_the_mask_beside_it(ws):
-    with tarfile.open(ws.write("set.tar", b""), "w") as tar:
-        for name, data in (("a.bmp", image()), ("a-mask.png", golden("grey.png")), ("b.bmp", image(1))):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
+    members = [("b-mask.png", golden("bits.png"))]
+    members += [("a.bmp", image()), ("a-mask.png", golden("grey.png")), ("b.bmp", image(1)), ("c.bmp", image(2))]
+    for file, mode in (("set.tar", "w"), ("packed.tar.gz", "w:gz")):  # masks behind their images, and before
+        with tarfile.open(ws.write(file, b""), mode) as tar:
+            for name, data in members:
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
     ws.encode("--masks", "beside")
-    equal({key: given for key, (_, given) in masks(ws).items()}, {"set/a": True, "set/b": False}, "masks")
+    found = masks(ws)
+    for name in ("set", "packed"):
+        equal([found[f"{name}/{key}"][1] for key in "abc"], [True, True, False], f"masks of {name}")
+        equal([found[f"{name}/{key}"] == found[f"set/{key}"] for key in "abc"], [True] * 3, "equal ones")
 
 
 @test
