@@ -7,8 +7,8 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
-/* Nothing tells a node of what others enqueue: an idle one asks so often. */
-#define POLL_MS 10000
+/* Nothing tells a node of what others enqueue: an idle one asks so often, which is eight statements. */
+#define POLL_MS 20000
 
 bool lane_is_shared(const struct lane *l)
 {

@@ -131,7 +131,7 @@ static int do_duties(struct postgres_queue *q, const struct node_beat *beat, str
 static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
 		     struct node_pulse *pulse, struct error *err)
 {
-	int r = node_number(q, &q->node_id, err);
+	int r = q->node_id != 0 ? 0 : node_number(q, &q->node_id, err);
 
 	if (r == 0)
 		r = say(q, beat, pulse, err);
