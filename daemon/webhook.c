@@ -116,12 +116,15 @@ static int64_t time_left(struct webhook *w, uint64_t settings)
 static void judge(struct attempt *a, const struct http_exchange *x,
 		  const struct remote_access *access)
 {
-	enum retry_class class = retry_class_of(x->result, x->status, x->retry_after_ms);
+	/* One with more to say than anybody reads is an answer all the same. */
+	bool answers = x->result == HTTP_REPLY || (x->result == HTTP_TOO_LARGE && x->status > 0);
+	enum http_result result = answers ? HTTP_REPLY : x->result;
+	enum retry_class class = retry_class_of(result, x->status, x->retry_after_ms);
 
 	a->arrived = class == RETRY_NOT_NEEDED;
 	a->refused = class == RETRY_REFUSED || class == RETRY_ELSEWHERE;
 	a->pause_ms = x->retry_after_ms;
-	if (x->result == HTTP_REPLY)
+	if (answers)
 		snprintf(a->why, sizeof(a->why), "it answers %ld", x->status);
 	else
 		snprintf(a->why, sizeof(a->why), "%s", x->why);

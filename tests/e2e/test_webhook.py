@@ -18,7 +18,7 @@ class Receiver:
     """A server that takes messages as its plan says: a status, "stall" until it is released, "reset". It may be down."""
 
     def __init__(self, ws, plan=200, up=True):
-        self.plan, self.got, self.tries = plan, [], 0
+        self.plan, self.got, self.tries, self.answer = plan, [], 0, b""
         self.changed, self.released = threading.Condition(), threading.Event()
         self.server, self.port = None, 0
         self.up()
@@ -70,8 +70,10 @@ class Receiver:
                 self.got.append((request.headers, json.loads(body)))
                 self.changed.notify_all()
         request.send_response(plan)
-        request.send_header("Content-Length", "0")
+        request.send_header("Content-Length", str(len(self.answer)))
         request.end_headers()
+        with contextlib.suppress(OSError):
+            request.wfile.write(self.answer)
 
     def wait(self, holds, what):
         with self.changed:
@@ -191,6 +193,24 @@ def a_message_that_is_refused_is_lost_alone(ws):
     receiver.message("drained")
     daemon.wait(lambda: about(daemon)["sent"] == 1, "the next to arrive")
     daemon.stop()
+
+
+@test
+def an_answer_of_any_length_takes_a_message_once(ws):
+    for plan, count in ((200, "sent"), (201, "sent"), (422, "lost")):
+        receiver = Receiver(ws, plan)
+        receiver.answer = b"<html>" + 2 * (1 << 20) * b"x"
+        daemon = Daemon(ws, f"daemon-{plan}")
+        daemon.config["webhook"] = {"url": receiver.url}
+        daemon.dataset("set", src=ws.path(f"src-{plan}"), out=ws.path(f"out-{plan}"))
+        ws.small_pictures(1, folder=ws.path(f"src-{plan}"))
+        daemon.start()
+        daemon.wait(lambda d=daemon: about(d)["waiting"] + about(d)["sent"] + about(d)["lost"] == 1, "a message")
+        daemon.wait(lambda d=daemon, c=count: about(d)[c] == 1 or about(d)["why"], "its end")
+        equal(about(daemon)[count], 1, f"messages {count} after {plan}: {about(daemon)['why']}")
+        daemon.stop()
+        equal(receiver.tries, 1, f"tries after {plan}")
+        receiver.down()
 
 
 @test
