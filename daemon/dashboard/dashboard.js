@@ -8,7 +8,7 @@ const byId = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
 const moment = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 /* failures, samples and shards that are fetched at once, lines of the log that are kept; reasons that say there is no picture to be seen */
-const PAGE = 200, SAMPLES = 24, SHARDS = 8, LINES = 300;
+const PAGE = 200, SAMPLES = 24, SHARDS = 8, LINES = 300, AGAIN_MS = 3000;
 const BLANK = ["empty", "unsupported", "truncated", "corrupt", "bomb", "too_large", "unreadable", "gone", "damaged"];
 let token = "", last = null, logged = 0;
 
@@ -63,12 +63,15 @@ function tile(value, label) {
 	return make("div", { className: "tile" }, make("b", {}, value), make("span", {}, label));
 }
 
+/* Not `disabled` meanwhile: whoever came by keyboard would lose the place. */
 function button(text, title, act) {
 	const b = make("button", { type: "button", title }, text);
 	b.addEventListener("click", async () => {
-		b.disabled = true;
+		if (b.ariaDisabled === "true")
+			return;
+		b.ariaDisabled = "true";
 		await act();
-		b.disabled = false;
+		b.ariaDisabled = null;
 	});
 	return b;
 }
@@ -287,12 +290,15 @@ async function fillReason(list, more, where, reason, after) {
 	const page = await get(where + "/jobs?state=quarantined&reason=" + encodeURIComponent(reason) + "&limit=" + PAGE +
 		(after ? "&after=" + after : ""));
 	list.append(...page.jobs.map((job) => failureItem(where, reason, job)));
+	const focused = more.contains(document.activeElement);
 	more.replaceChildren(page.next === null ? "" : button("Further ones", "",
 		() => fillReason(list, more, where, reason, page.next).catch((e) => say(e.message))));
+	if (focused)
+		(more.querySelector("button") || list).focus();
 }
 
 function reasonBox(dataset, reason) {
-	const where = placeOf(dataset), list = make("ul", { className: "list" }), more = make("div", {});
+	const where = placeOf(dataset), list = make("ul", { className: "list", tabIndex: -1 }), more = make("div", {});
 	const box = make("details", {}, make("summary", {}));
 	box.name_ = dataset + "\n" + reason;
 	box.append(button("Retry them", "try these images again", () => post(where + "/retry", { reason })), list, more);
@@ -432,9 +438,16 @@ function draw(picture) {
 	drawStored(JSON.stringify(last.datasets.map((d) => [d.name, d.shards, d.shard_bytes, d.state === "starting"])), last.datasets);
 }
 
-const events = new EventSource("/api/v1/events");
-events.addEventListener("message", (event) => draw(JSON.parse(event.data)));
-events.addEventListener("error", () => {
-	setText(byId("state"), "the daemon does not answer: what is below was so before");
-	byId("state").className = "bad";
-});
+/* The browser makes a connection that broke anew, but not one that was answered with an error: by a proxy, or when too many listen. */
+function listen() {
+	const events = new EventSource("/api/v1/events");
+	events.addEventListener("message", (event) => draw(JSON.parse(event.data)));
+	events.addEventListener("error", () => {
+		setText(byId("state"), "the daemon does not answer: what is below was so before");
+		byId("state").className = "bad";
+		if (events.readyState === EventSource.CLOSED)
+			setTimeout(listen, AGAIN_MS);
+	});
+}
+
+listen();

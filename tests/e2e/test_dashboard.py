@@ -407,8 +407,12 @@ def a_person_sees_what_goes_on_and_steers(ws):
             f"document.querySelector('#token').value = '{TOKEN}';"
             "document.querySelector('#token-form button').click()"
         )
-        page.run("document.querySelector('.dataset button').click()")
+        # by keyboard, which stays where it is
+        page.run("document.querySelector('.dataset button').focus()")
+        press(page, "Enter", 13)
         page.wait("document.querySelector('.dataset button').textContent === 'Resume'")
+        page.wait("document.querySelector('.dataset button').ariaDisabled === null")
+        equal(page.run("document.activeElement.textContent"), "Resume", "where the keyboard is")
         equal(daemon.about("photos")["state"], "paused", "state")
         # as wide as it is, and everything has a name
         for width in (400, 1280):
@@ -425,7 +429,7 @@ def a_person_sees_what_goes_on_and_steers(ws):
 
 # Text whose contrast with what lies behind it is below 4.5, as WCAG AA wants it.
 PALE = """
-[...document.querySelectorAll('main *, header *')].filter((e) => e.checkVisibility() && !e.closest('svg') && !e.disabled &&
+[...document.querySelectorAll('main *, header *')].filter((e) => e.checkVisibility() && !e.closest('svg') && e.ariaDisabled !== 'true' &&
     [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).filter((e) => {
     const rgba = (c) => c.match(/[0-9.]+/g).map(Number);
     const light = (c) => rgba(c).slice(0, 3).map((v) => v / 255).map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
@@ -521,6 +525,23 @@ def what_is_wrong_stands_on_the_page_with_what_to_do(ws):
         os.rename(ws.path("away"), ws.path("photos"))
         page.wait("document.querySelector('#state').textContent === 'running'")
         equal(page.errors, [], "errors in the browser's console")
+    daemon.stop()
+
+
+@test
+def a_page_that_was_sent_away_comes_back_by_itself(ws):
+    daemon = with_tcp(ws)
+    with contextlib.ExitStack() as listeners, Browser(ws) as page:
+        port = start(daemon)
+        for _ in range(16):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), 60)
+            listeners.callback(connection.close)
+            connection.request("GET", "/api/v1/events")
+            equal(connection.getresponse().status, 200, "status")
+        page.open(f"http://localhost:{port}/")
+        page.wait("document.querySelector('#state').textContent.startsWith('the daemon does not answer')")
+        listeners.close()
+        page.wait("document.querySelector('#state').textContent === 'running'")
     daemon.stop()
 
 
