@@ -6,6 +6,8 @@ add_library(latentd_loopback STATIC component/loopback_server.c)
 target_link_libraries(latentd_loopback PUBLIC latentd_base)
 add_cmocka_test(NAME test_http_multi SOURCES component/test_http_multi.c
 	LIBS latentd_net latentd_loopback LABELS tsan)
+add_cmocka_test(NAME test_http_names SOURCES component/test_http_names.c
+	LIBS latentd_net PkgConfig::CURL)
 add_cmocka_test(NAME test_endpoint SOURCES unit/test_endpoint.c LIBS latentd_net)
 add_cmocka_test(NAME test_sigv4 SOURCES unit/test_sigv4.c LIBS latentd_net PkgConfig::JANSSON)
 add_cmocka_test(NAME test_download SOURCES component/test_download.c

@@ -51,6 +51,10 @@ void http_curl_setup(CURL *easy, const struct http_curl_options *options, char *
 #else
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 #endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* A resolver that does not answer holds up nobody: what waits for it is left to end by itself. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
 	if (options->ca_file)
 		curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
 	if (options->proxy)
