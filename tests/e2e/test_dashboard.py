@@ -539,7 +539,7 @@ def a_page_that_was_sent_away_comes_back_by_itself(ws):
             connection.request("GET", "/api/v1/events")
             equal(connection.getresponse().status, 200, "status")
         page.open(f"http://localhost:{port}/")
-        page.wait("document.querySelector('#state').textContent.startsWith('the daemon does not answer')")
+        page.wait("document.querySelector('#state')?.textContent.startsWith('the daemon does not answer')")
         listeners.close()
         page.wait("document.querySelector('#state').textContent === 'running'")
     daemon.stop()
