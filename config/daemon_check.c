@@ -336,6 +336,9 @@ static int check_dataset(const struct check *c, size_t i, struct error *err)
 	if (recipe_options_check(&d->recipe, &wrong) < 0)
 		return refuse(c, in_dataset(c, i, NAMES("recipe")), err, "recipe: %s",
 			      wrong.message);
+	if (store_options_check(&d->output.store, d->output.options.shard_size, &wrong) < 0)
+		return refuse(c, in_dataset(c, i, NAMES("output")), err, "output: %s",
+			      wrong.message);
 	resolutions = pixel_options_resolutions(&d->recipe.pixels, sides);
 	variants =
 	    (1 + d->recipe.crops) * (d->recipe.flip ? 2 : 1) * (resolutions > 0 ? resolutions : 1);

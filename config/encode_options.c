@@ -131,7 +131,8 @@ int encode_options_check(const struct encode_options *o, size_t n_sources, struc
 				 "--vae is missing, or --endpoint of one that has a VAE");
 	if (!o->out)
 		return error_set(err, ERR_CONFIG, "--out is missing");
-	if (check_endpoints(o, err) < 0 || check_device(o, err) < 0)
+	if (store_options_check(&o->store, o->output.shard_size, err) < 0 ||
+	    check_endpoints(o, err) < 0 || check_device(o, err) < 0)
 		return -1;
 	return recipe_options_check(&o->recipe, err);
 }

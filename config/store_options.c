@@ -23,6 +23,9 @@ static bool is_s3_url(const char *text)
 #define ADDRESS_HELP  "BUCKET.HOST or HOST/BUCKET; auto: the former at Amazon alone"
 #define PART_HELP     "larger shards are uploaded in parts of this size, which a killed run keeps"
 
+/* At once, by any store: what is rewritten is copied. */
+#define COPIED_MAX ((size_t)5 << 30)
+
 #define PART .fallback = "16MiB", .min = 64 << 10, .max = (uint64_t)5 << 30
 
 static const struct setting rows[] = {
@@ -48,6 +51,19 @@ static const struct setting words[] = {
     {"s3-part-size", SETTING_BYTES, FIELD(part_size), PART, .value_name = "SIZE",
      .help = PART_HELP},
 };
+
+int store_options_check(const struct store_options *o, size_t shard_bytes, struct error *err)
+{
+	if (!o->s3 && (o->endpoint || o->region || o->profile))
+		return error_set(err, ERR_CONFIG,
+				 "endpoint, region or profile of a store, and no store: expected "
+				 "one (" S3_EXPECTED ")");
+	if (o->s3 && shard_bytes > COPIED_MAX)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "shards of more than 5 GiB in a store: expected a smaller shard size");
+	return 0;
+}
 
 const struct settings_group store_settings = {.rows = rows, .n = ARRAY_SIZE(rows)};
 const struct settings_group store_words = {.rows = words, .n = ARRAY_SIZE(words)};

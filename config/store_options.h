@@ -15,6 +15,9 @@ struct store_options {
 	size_t part_size;
 };
 
+/* ERR_CONFIG: a place in a store without a store, or shards of @shard_bytes, which stores do not copy. */
+int store_options_check(const struct store_options *o, size_t shard_bytes, struct error *err);
+
 /* Rows of a mapping, and of a command line. */
 extern const struct settings_group store_settings, store_words;
 

@@ -246,6 +246,8 @@ def what_cannot_work_is_one_clear_line(ws):
     one_line(store.encode(code=FAILED), "no S3 credentials")
     ws.environment.update(good)
     one_line(store.encode("--s3-endpoint", "minio:9000", code=FAILED), "no endpoint")
+    one_line(ws.encode("--s3-region", "mars", code=None), "no store")
+    one_line(store.encode("--shard-size", "6GiB", code=None), "smaller shard size")
     store.encode()
     one_line(ws.encode("--store", store.url + "2", "--codec", "none", code=FAILED), "has its shards in", "give another --name")
 
