@@ -81,11 +81,13 @@ static int show(const struct read_options *options, struct error *err)
 
 /* -- again and again ------------------------------------------------------------------------------ */
 
-static size_t terminal_rows(void)
+static void measure_terminal(size_t *rows, size_t *columns)
 {
-	struct winsize w;
+	struct winsize w = {.ws_row = 0};
+	bool told = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0;
 
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_row > 2 ? w.ws_row : 24;
+	*rows = told && w.ws_row > 2 ? w.ws_row : 24;
+	*columns = told && w.ws_col > 0 ? w.ws_col : 80;
 }
 
 static size_t count_lines(const struct buffer *text)
@@ -97,19 +99,29 @@ static size_t count_lines(const struct buffer *text)
 	return n;
 }
 
-/* In place: every line is cut off behind its end, and what lies below the last one. What does not fit is left out. */
+/*
+ * In place: what lies behind each line and below the last one is erased. What does not fit is left out, at the right too: a
+ * line that went on in a second row would push the first one off the screen.
+ */
 static void redraw(const struct buffer *text)
 {
-	size_t rows = terminal_rows(), lines = count_lines(text), line = 0;
-	size_t shown = lines < rows ? lines : rows - 2;
+	size_t rows = 0, columns = 0, lines = count_lines(text), shown, line = 0, column = 0;
 
+	measure_terminal(&rows, &columns);
+	shown = lines < rows ? lines : rows - 2;
 	fputs("\033[H", stdout);
 	for (size_t i = 0; i < text->size && line < shown; i++) {
-		if (text->data[i] == '\n') {
-			fputs("\033[K", stdout);
+		char c = (char)text->data[i];
+
+		if (c == '\n') {
+			fputs(column < columns ? "\033[K\n" : "\n", stdout);
 			line++;
+			column = 0;
+			continue;
 		}
-		fputc(text->data[i], stdout);
+		column += (c & 0xc0) != 0x80; /* a character begins */
+		if (column <= columns)
+			fputc(c, stdout);
 	}
 	if (shown < lines)
 		printf("... and %zu more lines\033[K\n", lines - shown);

@@ -337,6 +337,23 @@ def a_watched_status_is_redrawn_in_place_and_fits_the_terminal(ws):
 
 
 @test
+def a_watched_status_keeps_to_a_narrow_terminal(ws):
+    ours, theirs = pty.openpty()
+    with serving(ws) as server, os.fdopen(ours, "rb", buffering=0) as screen:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 40, 0, 0))
+        process = ws.start("status", "--watch", "--socket", server.socket, stdout=theirs)
+        os.close(theirs)
+        seen = b""
+        while b"\x1b[J" not in seen:
+            seen += screen.read(65536)
+        process.kill()
+        process.communicate()
+    picture = seen.split(b"\x1b[J")[0].split(b"\x1b[H")[1].replace(b"\x1b[K", b"").decode()
+    assert "  recipe     0123456789abcdef0123456789a\r\n" in picture, picture
+    assert all(len(line) <= 40 for line in picture.splitlines()), picture
+
+
+@test
 def failures_are_listed_from_the_daemon(ws):
     with serving(ws) as server:
         words = ("failed", "--socket", server.socket, "--name", "photos")
