@@ -16,6 +16,16 @@ _latentctl
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
+# What the script hands to zsh's own functions, which draw the list.
+ZSH = """
+_describe() { print -rl -- "${(@P)2}"; }
+_files() { print -r -- files "$@"; }
+script=$1; shift
+words=("$@"); CURRENT=$#
+offer() { . $script; }
+offer
+"""
+
 
 def run(*command, **options):
     result = subprocess.run(command, capture_output=True, text=True, check=False, **options)
@@ -89,6 +99,21 @@ def fish_offers_them_with_their_meaning(ws):
 def zsh_takes_its_script(ws):
     needs("zsh")
     run("zsh", "-n", os.path.join(COMPLETIONS, "_latentctl"))
+
+
+@test
+def zsh_offers_them_with_their_meaning(ws):
+    needs("zsh")
+    script, program = os.path.join(COMPLETIONS, "_latentctl"), os.path.join(ws.programs, "latentctl")
+
+    def zsh(*words):
+        return run("zsh", "-f", "-c", ZSH, "zsh", script, program, *words, cwd=ws.root).splitlines()
+
+    equal(zsh("veri"), ["verify:read every shard and check every hash"], "a command")
+    equal(zsh("encode", "--poste"), ["--posterior:what is kept of the distribution"], "an option")
+    equal(zsh("encode", "src", "--posterior", "m"), ["mean", "moments"], "values")
+    equal(zsh("encode", "--out", ""), ["files -/"], "a folder")
+    equal(zsh("plan", "--svg", ""), ["files"], "a file")
 
 
 @test
