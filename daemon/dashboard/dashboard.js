@@ -298,7 +298,7 @@ async function fillReason(list, more, where, reason, after) {
 }
 
 function reasonBox(dataset, reason) {
-	const where = placeOf(dataset), list = make("ul", { className: "list", tabIndex: -1 }), more = make("div", {});
+	const where = placeOf(dataset), list = make("ul", { className: "list", tabIndex: 0, ariaLabel: dataset + ": " + reason }), more = make("div", {});
 	const box = make("details", {}, make("summary", {}));
 	box.name_ = dataset + "\n" + reason;
 	box.append(button("Retry them", "try these images again", () => post(where + "/retry", { reason })), list, more);
