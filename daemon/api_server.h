@@ -7,7 +7,8 @@
  *	api_server_close(server)
  *
  * Each connection has a thread: an answer may wait for the loop or for the disk, and nobody else's status may wait
- * with it. Threads are there only while somebody is connected, at most API_CONNECTIONS; further clients wait.
+ * with it. Threads are there only while somebody is connected, at most API_CONNECTIONS on the socket and as many on TCP;
+ * further connections are closed at once.
  *
  * Close waits for the requests that are under way, so whoever calls it sees to it that context.request returns (the
  * service answers what waits with ERR_TRANSIENT).

@@ -8,7 +8,7 @@
  *
  * Messages go one after another, in their order, from a thread that exists once there is somebody to tell. One that did not
  * arrive is sent again, after pauses that grow to a minute, until it does; so it may arrive twice, and has an id. One that the server
- * refuses for what it is (400, 413, 415, 422) is lost, and so is the oldest where more than WEBHOOK_MOST wait.
+ * refuses for what it is (400, 409, 413, 415, 422 and the like) is lost, and so is the oldest where more than WEBHOOK_MOST wait.
  */
 #ifndef LATENTD_DAEMON_WEBHOOK_H
 #define LATENTD_DAEMON_WEBHOOK_H
