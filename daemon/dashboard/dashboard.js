@@ -256,21 +256,23 @@ async function get(where) {
 
 const placeOf = (name) => "/datasets/" + encodeURIComponent(name);
 
-/* @load answers with what shows it. One that comes late shows nothing; one that failed is tried again with the next picture. */
+/*
+ * @load answers with what shows it. One at a time: a browser has few connections, and buttons need them too. What has changed meanwhile,
+ * or failed, comes with the next picture.
+ */
 function follower(load) {
-	let seen = "", turn = 0;
+	let seen = "", busy = false;
 	return async (key, datasets) => {
-		if (key === seen)
+		if (key === seen || busy)
 			return;
-		seen = key;
-		const mine = ++turn;
+		busy = true;
 		try {
-			const show = await load(datasets);
-			if (mine === turn)
-				show();
+			(await load(datasets))();
+			seen = key;
 		} catch {
-			if (mine === turn)
-				seen = "";
+			/* the next picture is in a second */
+		} finally {
+			busy = false;
 		}
 	};
 }

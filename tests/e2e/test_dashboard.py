@@ -623,6 +623,9 @@ def thousands_of_failures_are_listed_by_and_by(ws):
         for n in (400, 600):
             page.run("document.querySelector('#failures details > div button').click()")
             page.wait(f"document.querySelectorAll('#failures li').length === {n}")
+        # a daemon that is slow to list them is not asked again meanwhile
+        never = "window.asked = 0; window.fetch = () => { window.asked++; return new Promise(() => {}); };"
+        equal(page.run(f"{never} ['a', 'b'].forEach((key) => drawFailures(key, last.datasets)); window.asked"), 1, "questions")
         equal(page.errors, [], "errors in the browser's console")
     daemon.stop()
 
