@@ -8,18 +8,8 @@ import signal
 import struct
 import time
 
-from daemon_rig import FINISHED, Daemon
-from harness import (
-    FAILED,
-    NO_DAEMON,
-    demo_model,
-    equal,
-    one_line,
-    run_tests,
-    same_members,
-    sanitized,
-    test,
-)
+from daemon_rig import Daemon
+from harness import FAILED, NO_DAEMON, equal, one_line, run_tests, same_members, test
 from reference import read_dataset
 from serve_rig import png
 
@@ -48,8 +38,6 @@ def steer(ws, daemon, command, *words, **options):
 
 # -- several datasets
 
-SLOW = 40  # images of a dataset: outcomes are written once a second
-
 
 def filled_while_paused(ws, *names, files):
     """A daemon with that many images to encode in each dataset, which has begun none of them."""
@@ -60,38 +48,6 @@ def filled_while_paused(ws, *names, files):
     for name in names:
         daemon.wait_for(name, available=files)
     return daemon
-
-
-def slow_and_paused(ws, *names):
-    """The same with seconds of work for a real model, and with no image in two datasets."""
-    daemon = Daemon(ws)
-    daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
-    recipe = {"vae": demo_model(), "resolution": 256 if sanitized() else 512}
-    for i, name in enumerate(names):
-        src = daemon.dataset(name, recipe=recipe, paused=True)["source"]["path"]
-        ws.small_pictures(SLOW, src, first=i * SLOW)
-    daemon.start()
-    for name in names:
-        daemon.wait_for(name, available=SLOW)
-    return daemon
-
-
-def done_before_the_end_of(daemon, first, other):
-    """How many images of the other one were encoded when the last one of the first was."""
-    last = max(job["updated_at"] for job in daemon.jobs_of(first, *FINISHED))
-    return sum(job["updated_at"] < last for job in daemon.jobs_of(other, *FINISHED))
-
-
-@test
-def datasets_of_the_same_priority_take_turns(ws):
-    daemon = slow_and_paused(ws, "a", "b")
-    daemon.post("/resume")
-    for name in ("a", "b"):
-        daemon.wait_for(name, finished=SLOW)
-    for first, other in (("a", "b"), ("b", "a")):
-        done = done_before_the_end_of(daemon, first, other)
-        assert done >= SLOW // 4, f"{first} was done when {other} had only {done} of {SLOW} images"
-    daemon.stop()
 
 
 class Opens:
@@ -122,21 +78,27 @@ class Opens:
         os.close(self.fd)
 
 
-def opened_before_the_last(ws, daemon, first, other, count):
-    """How many files of the other dataset are opened before the last one of the first. {name: files} in @count."""
+def order_of_opens(ws, daemon, count, *whole):
+    """Names of datasets, one for each file that is opened until those of @whole all are. {name: files} in @count."""
     for name in count:
         daemon.wait_for(name, available=count[name])
     opens = Opens(**{name: ws.path(name) for name in count})
-    # The one decode worker stands still until both datasets have all their images at hand.
+    # The one decode worker stands still until all datasets have all their images at hand.
     (worker,) = ws.workers()
     os.kill(worker, signal.SIGSTOP)
     daemon.post("/resume")
     for name in count:
         daemon.wait(lambda name=name: len(daemon.jobs(name, "running")) == count[name], "claims")
     os.kill(worker, signal.SIGCONT)
-    daemon.wait(lambda: opens.until_now().count(first) == count[first], f"the files of {first} to be opened")
+    for name in whole:
+        daemon.wait(lambda name=name: opens.until_now().count(name) == count[name], f"opens of all files of {name}")
     opens.close()
-    return opens.seen[: len(opens.seen) - opens.seen[::-1].index(first)].count(other)
+    return opens.seen
+
+
+def before_the_last(order, first, other):
+    """How many files of the other dataset were opened before the last one of the first."""
+    return order[: len(order) - order[::-1].index(first)].count(other)
 
 
 def fill_with(ws, daemon, name, side, files):
@@ -154,8 +116,21 @@ def a_dataset_of_huge_files_takes_the_decoders_no_longer_than_one_of_small_ones(
     for name, side in (("huge", 4000), ("small", 100)):
         fill_with(ws, daemon, name, side, count[name])
     daemon.start()
-    meanwhile = opened_before_the_last(ws, daemon, "small", "huge", count)
+    meanwhile = before_the_last(order_of_opens(ws, daemon, count, "small"), "small", "huge")
     assert meanwhile <= count["huge"] // 3, f"{meanwhile} huge files were opened before the last small one"
+    daemon.stop()
+
+
+@test
+def datasets_of_the_same_priority_take_turns(ws):
+    daemon, count = Daemon(ws), {"a": 20, "b": 20}
+    for name in count:
+        fill_with(ws, daemon, name, 100, count[name])
+    daemon.start()
+    order = order_of_opens(ws, daemon, count, "a", "b")
+    for first, other in (("a", "b"), ("b", "a")):
+        meanwhile = before_the_last(order, first, other)
+        assert meanwhile >= count[other] // 4, f"{meanwhile} files of {other} were opened before the last of {first}"
     daemon.stop()
 
 
@@ -167,7 +142,7 @@ def a_dataset_of_higher_priority_goes_first(ws):
     daemon.start()
     daemon.post("/datasets/high/priority", priority=7)
     equal(daemon.about("high")["priority"], 7, "priority")
-    meanwhile = opened_before_the_last(ws, daemon, "high", "low", count)
+    meanwhile = before_the_last(order_of_opens(ws, daemon, count, "high"), "high", "low")
     assert meanwhile <= count["low"] // 3, f"{meanwhile} files of low were opened before the last of high"
     daemon.stop()
 
