@@ -94,9 +94,11 @@ class Postgres:
             )
 
     def read_only(self, on):
-        """What every new transaction may do."""
-        self.sql(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
-        self.control("reload")
+        """What every new transaction may do, also of those who are connected."""
+        word = "on" if on else "off"
+        self.sql(f"ALTER SYSTEM SET default_transaction_read_only = {word}")
+        self.control("reload")  # tells the server, and does not wait until it has told everybody
+        wait_until(lambda: self.value("SHOW default_transaction_read_only") == word, "the setting")
 
     # -- what is in it
 

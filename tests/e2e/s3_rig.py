@@ -13,6 +13,7 @@ pass, or one of:
     (503, "SlowDown")            this status with an <Error> of this code; with a third item as the reply's Date
     "reset"                      the connection is closed before the server is asked
     "lost"                       the server is asked, and the connection closed instead of its answer
+    a function                   the server is asked, and this called; then as "lost"
     ("fault", "InternalError")   the server is asked; the answer is a 200 with an <Error>
 
     s3_rig.py run COMMAND...     runs it with a server in its environment: AWS_*, and S3_TEST_URL=s3://BUCKET
@@ -105,6 +106,10 @@ class S3Server:
         if not os.path.exists(python):
             raise Missing("no /usr/bin/python3")
         os.makedirs(folder, exist_ok=True)
+        try:
+            os.setxattr(folder, "user.swift", b"1")
+        except OSError as error:
+            raise Missing(f"Swift needs user attributes, which {folder} cannot have: {error.strerror}") from None
         self.ahead = datetime.timedelta(seconds=ahead_s)
         self.stderr = os.path.join(folder, "stderr")
         with open(self.stderr, "w") as err:
@@ -206,7 +211,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if isinstance(harm, tuple) and harm[0] != "fault":
             return self.fault(*harm)
         answer = self.pass_on(body)
-        if harm == "lost":
+        if callable(harm):
+            harm()
+        if harm == "lost" or callable(harm):
             return self.hang_up()
         if harm:
             return self.fault(200, harm[1])

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The recipes of contrib/slurm and contrib/k8s, by the commands in them; several 'nodes' of this machine."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -27,8 +28,16 @@ class Script:
             stderr=subprocess.STDOUT,
             cwd=ws.root,
             encoding="utf-8",
+            start_new_session=True,
             env={**ws.environment, "PATH": f"{ws.path('bin')}:{ws.programs}:{os.environ['PATH']}", **environment},
         )
+        ws.at_end.append(self.kill)
+
+    def kill(self):
+        """With everything that it started, which may stand still."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
 
     def child(self):
         """The program that it started, once that stands still."""
@@ -38,7 +47,8 @@ class Script:
             with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as file:
                 pids = [int(word) for word in file.read().split()]
             for pid in pids:
-                with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                # Others that it starts end meanwhile.
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8") as file:
                     if file.read().rsplit(")", 1)[1].split()[0] == "T":
                         return pid
             return None

@@ -177,6 +177,10 @@ def a_run_that_is_killed_at_any_step_of_an_upload_loses_nothing_and_doubles_noth
         ws.name, count, process = name, [0], []
         begun, lock = threading.Event(), threading.Lock()
 
+        def kill():
+            process[0].kill()
+            process[0].wait()
+
         def harm(request):
             with lock:
                 count[0] += request.method in ("PUT", "POST")
@@ -184,18 +188,14 @@ def a_run_that_is_killed_at_any_step_of_an_upload_loses_nothing_and_doubles_noth
             if not mine:
                 return None
             begun.wait()
-            if not after:
-                process[0].kill()
-                process[0].wait()
-            return "lost" if after else "reset"
+            if after:
+                return kill
+            kill()
+            return "reset"
 
         store.proxy.harm = harm
         process.append(ws.start(*ws.encode_words(*store.options)))
         begun.set()
-        if after:
-            # the server answers the proxy first; the run, whose answer is lost, is killed whatever it does then
-            wait_until(lambda: count[0] >= nth or process[0].poll() is not None, "a request")
-            process[0].kill()
         code = ws.finish(process[0]).code
         store.proxy.harm = lambda request: None
         return code == -signal.SIGKILL

@@ -80,7 +80,11 @@ class Server:
         self.httpd.server_close()
 
 
+_taken = []  # ports that nobody else gets meanwhile
+
+
 def nobody():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{s.getsockname()[1]}/"
+    """An address that refuses connections."""
+    _taken.append(socket.socket())
+    _taken[-1].bind(("127.0.0.1", 0))
+    return f"http://127.0.0.1:{_taken[-1].getsockname()[1]}/"
