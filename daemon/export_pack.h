@@ -2,6 +2,9 @@
  * Samples of an export in tars, as webdataset reads them: DIR/WxH/000000.tar, each of one size. The same samples in the same
  * order give the same tars, so an export that goes on finds those that are whole.
  *
+ * Resolutions of an image come one behind another: as many tars are filled side by side, and the one that has got nothing for
+ * longest is finished where a further size comes.
+ *
  *	export_pack_begin(&pack, target)
  *	export_pack_add(&pack, &record, err)
  *	export_pack_end(&pack, err)                           pack.written, pack.kept
@@ -11,6 +14,7 @@
 #define LATENTD_DAEMON_EXPORT_PACK_H
 
 #include "daemon/export_target.h"
+#include "daemon/resolutions.h"
 #include "storage/shard.h"
 
 /* Of a full one; it is held in memory. */
@@ -22,15 +26,23 @@ struct export_pack_group {
 	unsigned next; /* number of its next tar */
 };
 
+/* One that is being filled; writer NULL: none is. */
+struct export_pack_tar {
+	size_t group;
+	struct buffer bytes;
+	struct sink_buffer sink;
+	struct shard_writer *writer;
+	size_t samples;
+	uint64_t used; /* when it got its last sample: that one's number */
+};
+
 struct export_pack {
 	struct export_target *target;
 	struct export_pack_group *groups;
-	size_t n_groups, groups_capacity, group; /* the last: whose tar is being filled */
-	struct buffer bytes;			 /* of that tar */
-	struct sink_buffer sink;
-	struct shard_writer *writer; /* NULL: none is being filled */
-	struct shard_span span;	     /* of the last sample, which nobody asks for */
-	size_t samples;
+	size_t n_groups, groups_capacity;
+	struct export_pack_tar tars[RESOLUTIONS_MAX];
+	struct shard_span span; /* of the last sample, which nobody asks for */
+	uint64_t samples;
 	size_t written, kept; /* tars */
 };
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """encode --resolutions: an image in several sizes is decoded once, and its samples live and die together."""
 
+import glob
 import json
 import os
 import shutil
 import signal
+import tarfile
 
 from bitmaps import bmp, rows_of
 from daemon_rig import Daemon
@@ -214,6 +216,20 @@ def a_trainer_gets_the_one_it_wants(ws):
         keys = sorted(os.path.relpath(os.path.join(at, f), into)[:-4] for at, _, files in os.walk(into) for f in files if f.endswith(".npz"))
         same_members(keys, [s.key for group in found.values() for s in group[2 * i : 2 * i + 2]], "keys")
     one_line(ws.latentctl("export", ws.out, "--to", "npz", "--into", into, "--resolution", "64", code=FAILED), "with 64")
+
+
+@test
+def tars_of_an_export_are_filled_side_by_side(ws):
+    ws.small_pictures(4, names=("rocket.jpg",))
+    encode(ws)
+    words = ("export", ws.out, "--to", "wds", "--columns", "latent", "--into", ws.path("wds"))
+    ws.latentctl(*words)
+    (group,) = {tuple("{}x{}".format(*s.record["target_size"]) for s in group) for group in images(ws).values()}
+    for size in group:
+        (file,) = glob.glob(ws.path("wds", size, "*.tar"))
+        with tarfile.open(file) as tar:
+            equal(len(tar.getnames()), 4, f"samples of {size}")
+    assert "0 files written, 3 there already" in ws.latentctl(*words).out
 
 
 @test
