@@ -67,6 +67,16 @@ static void look_for_mask(struct source *s, struct source_entry *entry)
 		entry->mask = folder_stamp(&st);
 }
 
+/* An empty file is one that was not written, and none that says that all counts. */
+static int read_mask(int fd, struct buffer *out, struct error *err)
+{
+	size_t before = out->size;
+
+	if (fd_read_all(fd, SOURCE_MASK_MAX, out, err) < 0)
+		return -1;
+	return out->size > before ? 0 : error_data(err, "mask", "the file is empty");
+}
+
 int source_mask(struct source *s, const char *path, struct buffer *out, struct error *err)
 {
 	struct error why = ERROR_INIT;
@@ -78,7 +88,7 @@ int source_mask(struct source *s, const char *path, struct buffer *out, struct e
 		return SOURCE_NO_MASK;
 	fd = open_mask(s, path, &why);
 	if (fd >= 0)
-		return fd_read_all(fd, SOURCE_MASK_MAX, out, err);
+		return read_mask(fd, out, err);
 	if (why.code == ERR_DATA && strcmp(why.reason, "gone") == 0)
 		return SOURCE_NO_MASK;
 	*err = why;

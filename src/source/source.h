@@ -163,7 +163,7 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err);
 /*
  * Appends the file that is the mask of @path: of "a/b.jpg" "a/b-mask.png" of the same folder or archive, or "a/b.png" in the folder of
- * masks. SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`.
+ * masks. SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`; `mask`: it is empty.
  */
 int source_mask(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* Whether the mask of @path stands behind it in an archive that is read fast only in its order: then it is best read after it. */

@@ -84,11 +84,11 @@ def an_image_without_a_mask_counts_as_a_whole(ws):
 @test
 def a_mask_that_is_none_fails_its_image_by_a_reason(ws):
     ws.write("good.bmp", image())
-    for name, data in (("size", golden("grey.png")), ("broken", b"no picture"), ("cut", golden("grey.png")[:300])):
+    for name, data in (("size", golden("grey.png")), ("broken", b"no picture"), ("cut", golden("grey.png")[:300]), ("empty", b"")):
         ws.write(f"{name}.bmp", image(ord(name[0]), (230, 151 if name == "size" else 150)))
         ws.write(f"{name}-mask.png", data)
     ws.encode("--masks", "beside", code=QUARANTINED)
-    equal(ws.failed(), {b"size.bmp": "mask_size", b"broken.bmp": "mask", b"cut.bmp": "mask"}, "failed")
+    equal(ws.failed(), {b"size.bmp": "mask_size", b"broken.bmp": "mask", b"cut.bmp": "mask", b"empty.bmp": "mask"}, "failed")
     rows = ws.latentctl("failed", "--out", ws.out, "--name", ws.name, "--json").json
     assert any("230x150 pixels, where the image has 230x151" in row["message"] for row in rows), rows
     same_members(masks(ws), ["good"], "samples")
