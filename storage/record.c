@@ -4,7 +4,7 @@
  *	u8   version, 1
  *	u64  dataset, job, fence, rank        (dataset and job as two's complement)
  *	u8   length of key,    key            1 to 88 bytes
- *	u8   length of group,  group          0 to 31 bytes
+ *	u8   length of group,  group          0 to 63 bytes
  *	u8   number of members                0 to 8, and for each
  *	     u8   length of suffix, suffix    1 to 31 bytes, no '/', each once in a record
  *	     u8   hash[16]                    XXH3-128 of data, canonical (big-endian) order
