@@ -293,11 +293,12 @@ def onetrainer(data, words):
     def name_of(sample):
         name = sample["key"] + ".png"
         tensor_of(raw(sample), dtype, sample["key"])
-        captions[name], hashes[name] = sample["caption"], sample["record"]["latent"]["xxh3_128"]
-        return "mask" if sample["key"].endswith(("-masklabel", "-condlabel")) else name
+        record = sample["record"]
+        captions[name], hashes[name] = sample["caption"], record["latent"]["xxh3_128"] + record.get("mask", {}).get("xxh3_128", "")
+        return "skipped" if sample["key"].endswith(("-masklabel", "-condlabel")) else name
 
     skipped = "whose key ends in -masklabel or -condlabel, which OneTrainer skips"
-    names = look(data, words, dtype, name_of, {"mask": skipped}, "hashes, recipe, meta; the images themselves")
+    names = look(data, words, dtype, name_of, {"skipped": skipped}, "hashes, recipe, meta; the images themselves")
     if several := sum("\n" in caption.strip() for caption in captions.values()):
         print(f"  {several} of the captions have several lines, of which OneTrainer draws one")
     order = sorted((os.path.join(images, name), i) for name, i in names.items())

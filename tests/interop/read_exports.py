@@ -336,13 +336,17 @@ def onetrainer_gets_masks_as_it_would_make_them(into):
     subprocess.run([LATENTCTL, *words], check=True, capture_output=True, cwd=into)
     target = os.path.join(into, "made")
     done = python_export(os.path.join(into, "out", "set"), "onetrainer", target)
-    assert done.returncode == 0 and "arrays attached" not in done.stdout, done
+    assert done.returncode == 0 and "arrays attached" not in done.stdout and "left out" not in done.stdout, done
     (cache,) = glob.glob(os.path.join(target, "cache", "image", "*", "variation-0"))
     resize = transforms.Resize((16, 16), interpolation=transforms.InterpolationMode.BILINEAR, antialias=True)
     for i, plane in enumerate(planes.values()):
         mask = torch.load(os.path.join(cache, f"{i}.pt"))["latent_mask"]
         wanted = torch.ones(1, 16, 16) if plane is None else resize(torch.from_numpy(plane)[None].float() / 255)
         assert mask.shape == wanted.shape and torch.allclose(mask, wanted, rtol=0, atol=1e-6), i
+    os.unlink(os.path.join(into, "src", "a-mask.png"))
+    subprocess.run([LATENTCTL, *words], check=True, capture_output=True, cwd=into)
+    done = python_export(os.path.join(into, "out", "set"), "onetrainer", target)
+    assert done.returncode == 1 and "another dataset" in done.stderr, done
 
 
 def read_variants(name):
