@@ -214,8 +214,9 @@ static int tidy(struct encode_run *run, struct error *err)
 	if (r < 0)
 		return -1;
 	if (changed > 0)
-		fprintf(stderr, "latentctl: %zu caption%s%s changed: brought into the shards\n",
-			changed, changed == 1 ? "" : "s", options.masks ? " or masks" : "");
+		fprintf(stderr, "latentctl: %zu caption%s%s%s changed: brought into the shards\n",
+			changed, plural(changed), options.masks ? " or mask" : "",
+			options.masks ? plural(changed) : "");
 	return replaced_tidy(&options.rewrite, options.folder, err);
 }
 
