@@ -213,11 +213,11 @@ static int export_folder(const char *folder, struct export_options *options, boo
 	return r;
 }
 
-static int nothing(void *arg, const struct export_sample *sample, struct error *err)
+static int count(void *arg, const struct export_sample *sample, struct error *err)
 {
-	(void)arg;
 	(void)sample;
 	(void)err;
+	++*(size_t *)arg;
 	return 0;
 }
 
@@ -235,9 +235,14 @@ static int export_by_python(const char *folder, const struct export_words *o, st
 					    .dry_run = o->dry_run};
 	struct export_source *source = NULL;
 	int r = export_source_open(folder, &source, err);
+	size_t n = 0;
 
-	if (r == 0)
-		r = export_source_each(source, nothing, NULL, err);
+	if (r == 0) {
+		export_source_resolution(source, o->resolution);
+		r = export_source_each(source, count, &n, err);
+	}
+	if (r == 0 && n == 0)
+		r = export_source_refuse_empty(source, err);
 	export_source_close(source);
 	return r < 0 ? r : export_python_run(folder, &words, err);
 }

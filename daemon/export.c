@@ -322,13 +322,8 @@ int export_plan(const struct export_options *options, struct export_source *sour
 	if (options->format->variants == EXPORT_VARIANTS_MIRRORED)
 		export_source_pair(source);
 	r = export_source_each(source, plan_sample, &p, err);
-	if (r == 0 && p.n == 0 && options->resolution > 0)
-		r = error_set(err, ERR_CONFIG,
-			      "there is no sample of several resolutions in it "
-			      "with %zu",
-			      options->resolution);
-	else if (r == 0 && p.n == 0)
-		r = error_set(err, ERR_CONFIG, "there is no sample in it");
+	if (r == 0 && p.n == 0)
+		r = export_source_refuse_empty(source, err);
 	if (r == 0) {
 		cleanup_free char *about = about_text(source, plan, options->resolution);
 

@@ -416,6 +416,14 @@ void export_source_resolution(struct export_source *s, size_t resolution)
 	s->resolution = resolution;
 }
 
+int export_source_refuse_empty(const struct export_source *s, struct error *err)
+{
+	if (s->resolution == 0)
+		return error_set(err, ERR_CONFIG, "there is no sample in it");
+	return error_set(err, ERR_CONFIG,
+			 "there is no sample of several resolutions in it with %zu", s->resolution);
+}
+
 void export_source_pair(struct export_source *s)
 {
 	s->pairs = true;

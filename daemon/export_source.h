@@ -56,6 +56,8 @@ void export_source_close(struct export_source *s);
 void export_source_pair(struct export_source *s);
 /* From now on only samples of this resolution; their variants are numbered as if there were no other. */
 void export_source_resolution(struct export_source *s, size_t resolution);
+/* -1 and ERR_CONFIG: export_source_each() has met nothing. */
+int export_source_refuse_empty(const struct export_source *s, struct error *err);
 /* Live samples and nothing else; every latent is compared with its hash. ERR_DATA names the shard that is damaged. ERR_CONFIG:
  * samples of two recipes. Not 0 from @fn ends it with that value. */
 int export_source_each(struct export_source *s, export_sample_fn fn, void *arg, struct error *err);

@@ -215,7 +215,8 @@ def a_trainer_gets_the_one_it_wants(ws):
         ws.latentctl("export", ws.out, "--to", "npz", "--into", into, "--resolution", str(side))
         keys = sorted(os.path.relpath(os.path.join(at, f), into)[:-4] for at, _, files in os.walk(into) for f in files if f.endswith(".npz"))
         same_members(keys, [s.key for group in found.values() for s in group[2 * i : 2 * i + 2]], "keys")
-    one_line(ws.latentctl("export", ws.out, "--to", "npz", "--into", into, "--resolution", "64", code=FAILED), "with 64")
+    for to in ("npz", "mds"):
+        one_line(ws.latentctl("export", ws.out, "--to", to, "--into", into, "--resolution", "64", code=FAILED), "with 64")
 
 
 @test
