@@ -160,8 +160,8 @@ static int open_folder(struct source_folder *f, const struct level *level, const
 	return TAKE_FD(fd);
 }
 
-/* What is said of a folder that could not be opened; or ERR_TRANSIENT, ERR_IO. */
-static int pass_over(struct source_folder *f, struct error *err)
+/* What is said of a folder that could not be opened; or ERR_TRANSIENT, ERR_IO. @linked: a link leads there. */
+static int pass_over(struct source_folder *f, bool linked, struct error *err)
 {
 	switch (errno) {
 	case EACCES:
@@ -171,7 +171,11 @@ static int pass_over(struct source_folder *f, struct error *err)
 	case ENOENT:
 	case ENOTDIR:
 	case ELOOP:
-		note(f, "is a folder no longer");
+		/* Where its disk has gone meanwhile, what is in it has not been deleted. */
+		if (linked)
+			note_unread(f, "is a link that leads nowhere");
+		else
+			note(f, "is a folder no longer");
 		return 0;
 	default:
 		return folder_error(err, "open folder", (const char *)f->path.data);
@@ -191,7 +195,7 @@ static int enter_folder(struct source_folder *f, struct level *level, struct err
 		return 0;
 	}
 	fd = open_folder(f, level, (const char *)f->path.data + level->prefix, &linked, &refused);
-	if (fd < 0 && pass_over(f, err) < 0)
+	if (fd < 0 && pass_over(f, linked, err) < 0)
 		return -1;
 	if (refused) {
 		note(f, refused);

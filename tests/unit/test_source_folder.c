@@ -482,6 +482,23 @@ static void a_link_that_leads_nowhere_may_be_a_folder_that_cannot_be_read(void *
 	assert_string_equal(notes(f), "\"store\" is a link that leads nowhere\n");
 }
 
+static void a_link_whose_disk_goes_while_others_are_listed_has_not_been_read(void **state)
+{
+	struct fixture *f = *state;
+	struct source_entry entry = {0};
+	struct error err = ERROR_INIT;
+
+	make_file(f, "a.jpg");
+	make_folder(f, ".disk");
+	assert_int_equal(symlinkat(".disk", f->fd, "store"), 0);
+	open_with_links(f, LINKS_ALL);
+	assert_ok(source_next(f->source, &entry, &err), &err);
+	assert_int_equal(unlinkat(f->fd, ".disk", AT_REMOVEDIR), 0);
+	assert_string_equal(list(f), "");
+	assert_int_equal(f->unread, 1);
+	assert_string_equal(notes(f), "\"store\" is a link that leads nowhere\n");
+}
+
 static int next_descriptor(void)
 {
 	int fd = dup(STDERR_FILENO);
@@ -852,6 +869,7 @@ int main(void)
 	    TEST(with_all_links_folders_behind_them_are_listed_and_open),
 	    TEST(no_link_leads_back_nor_two_to_the_same_folder),
 	    TEST(a_link_that_leads_nowhere_may_be_a_folder_that_cannot_be_read),
+	    TEST(a_link_whose_disk_goes_while_others_are_listed_has_not_been_read),
 	    TEST(a_linked_folder_that_could_not_be_read_at_once_is_read_later),
 	    TEST(a_dangling_link_is_listed_with_size_0_and_gone_when_opened),
 	    TEST(a_link_to_itself_is_listed_and_unreadable),
