@@ -24,8 +24,15 @@ def _programs():
     raise Skip("there is no PostgreSQL server here (Debian: apt-get install postgresql)")
 
 
+def _is_built_in(program):
+    with open(program, "rb") as file:
+        return b"libpq.so" in file.read()
+
+
 class Postgres:
     def __init__(self, ws, name="pg"):
+        if not _is_built_in(os.path.join(ws.programs, "latentd")):
+            raise Skip("latentd was built without PostgreSQL")
         self.bin, self.dir = _programs(), ws.path(name)
         self.data, self.log = os.path.join(self.dir, "data"), os.path.join(self.dir, "server.log")
         self.conninfo = f"host={self.dir} user=latentd dbname=postgres"
