@@ -236,6 +236,16 @@ bool intake_interrupted(struct intake *in)
 	return in->doing.stop || in->doing.paused || (in->scanning && in->doing.following);
 }
 
+bool intake_scan_stops(struct intake *in)
+{
+	bool stops;
+
+	pthread_mutex_lock(&in->lock);
+	stops = in->asked.stop || in->asked.paused || in->asked.following;
+	pthread_mutex_unlock(&in->lock);
+	return stops;
+}
+
 static int64_t next_due(const struct intake *in)
 {
 	int64_t due = in->look_due < in->tell_due ? in->look_due : in->tell_due;

@@ -137,6 +137,8 @@ struct intake {
 
 /* What was asked meanwhile comes into in->doing. True: stop or pause, at once. */
 bool intake_interrupted(struct intake *in);
+/* Whether that would end a scan; nothing of it is taken over. Any thread: sources fetch and unpack on theirs. */
+bool intake_scan_stops(struct intake *in);
 /* To the loop, one line. */
 void intake_note(struct intake *in, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void intake_found_jobs(struct intake *in, const struct enqueue_counts *counts);

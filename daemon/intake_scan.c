@@ -16,9 +16,7 @@
 
 static bool is_stopped(void *arg)
 {
-	struct intake *in = arg;
-
-	return intake_interrupted(in);
+	return intake_scan_stops(arg);
 }
 
 static bool on_young(void *arg, uint32_t root, const struct source_entry *entry)
@@ -208,6 +206,7 @@ void intake_scan(struct intake *in)
 	int64_t began = clock_mono_ms();
 	struct sources_scanned scanned = {.open = false};
 	struct error err = ERROR_INIT;
+	bool interrupted;
 	int r;
 
 	intake_folders_look(in);
@@ -224,6 +223,7 @@ void intake_scan(struct intake *in)
 	r = scan(in, &scanned, &err);
 	if (r == 0)
 		r = conclude(in, &scanned, &err);
+	interrupted = intake_interrupted(in);
 	in->scanning = false;
 	in->last_scan_end = clock_mono_ms();
 	in->last_scan_ms = in->last_scan_end - began;
@@ -232,7 +232,7 @@ void intake_scan(struct intake *in)
 		intake_works(in);
 		take_down(in, &scanned);
 		intake_found_jobs(in, &scanned.found);
-	} else if (r == SCAN_STOPPED || in->doing.stop || in->doing.paused) {
+	} else if (r == SCAN_STOPPED || interrupted) {
 		intake_want_scan(in, RESCAN_NOW);
 	} else {
 		intake_failed(in, &err);
