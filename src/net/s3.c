@@ -21,8 +21,8 @@ static int list_page(struct s3 *s3, const char *prefix, const char *after, const
 		query[n++] = (struct sigv4_pair){"continuation-token", token};
 	else if (after)
 		query[n++] = (struct sigv4_pair){"start-after", after};
-	cleanup_s3_call struct s3_call c = {
-	    .what = {.method = "GET", .query = query, .n_query = n}};
+	cleanup_s3_call struct s3_call c = {.what = {.method = "GET", .query = query, .n_query = n},
+					    .gives_up = true};
 
 	if (s3_perform(s3, &c, err) < 0)
 		return -1;
@@ -53,7 +53,11 @@ int s3_list(struct s3 *s3, const char *prefix, const char *after, s3_item_fn fn,
 			if (page.items[i].key)
 				r = fn(arg, &page.items[i], err);
 		}
-		more = page.truncated && page.next && (!token || strcmp(token, page.next) != 0);
+		more = page.truncated;
+		if (r == 0 && more && (!page.next || (token && strcmp(token, page.next) == 0)))
+			return error_data(err, "protocol",
+					  "s3://%s: its list goes on and does not say where",
+					  s3->bucket.name);
 		free(token);
 		token = TAKE(page.next);
 	}

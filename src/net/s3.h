@@ -38,7 +38,7 @@ struct s3_options {
 	    timeout_ms; /* of one request, from start to the last byte; 0: 10 min, and never longer than a minute without one */
 	int64_t patience_ms; /* for one call, pauses and all; 0: 2 min; below 0: no second try */
 	const char *ca_file; /* NULL: the system's */
-	/* Whether to try nothing again, to pause no more, and to end lists: what is under way comes to its end. NULL: never */
+	/* Whether to try nothing again, to pause no more, and to end lists: what else is under way comes to its end. NULL: never */
 	bool (*stop)(void *arg);
 	void (*on_wait)(void *arg); /* called a few times a second while waiting; NULL: not */
 	void *arg;
@@ -67,7 +67,13 @@ int s3_open(const struct s3_options *options, struct s3 **out, struct error *err
 /* NULL is fine. */
 void s3_close(struct s3 *s3);
 
-/* @after: only keys behind it; NULL: all. Pages of 1,000, fetched as they are needed. */
+/* For people: why the last try of the call that is under way failed; "": none has. Of on_wait. */
+const char *s3_trouble(const struct s3 *s3);
+
+/*
+ * @after: only keys behind it; NULL: all. Pages of 1,000, fetched as they are needed. ERR_DATA `protocol`: a page that is none, or
+ * that does not say how the list goes on.
+ */
 int s3_list(struct s3 *s3, const char *prefix, const char *after, s3_item_fn fn, void *arg,
 	    struct error *err);
 int s3_head(struct s3 *s3, const char *key, struct s3_object *out, struct error *err);

@@ -103,6 +103,11 @@ enum s3_next s3_judge(struct s3 *s3, const struct http_exchange *x, struct s3_ou
 	return s3_cause_is_transient(out->cause) ? S3_LATER : S3_DONE;
 }
 
+const char *s3_trouble(const struct s3 *s3)
+{
+	return s3->trouble.message;
+}
+
 void s3_tick(const struct s3 *s3)
 {
 	if (s3->options.on_wait)
@@ -147,10 +152,20 @@ static int send_once(struct s3 *s3, struct s3_call *c, struct error *err)
 	if (s3_call_start(s3, c, &request, err) < 0)
 		return -1;
 	while (!http_multi_finished(s3->multi)) {
+		if (c->gives_up && s3_stops(s3)) {
+			http_multi_cancel(s3->multi, &c->x);
+			return error_set(err, ERR_TRANSIENT, "interrupted");
+		}
 		http_multi_wait(s3->multi, S3_LOOK_MS);
 		s3_tick(s3);
 	}
 	return 0;
+}
+
+static void note_trouble(struct s3 *s3, const struct s3_call *c)
+{
+	s3->trouble = (struct error)ERROR_INIT;
+	s3_call_failed(s3, c, &s3->trouble);
 }
 
 /* As long as the server asks for, or a while; shorter where stop says so. */
@@ -179,6 +194,7 @@ int s3_perform(struct s3 *s3, struct s3_call *c, struct error *err)
 {
 	int64_t until = clock_mono_ms() + s3->options.patience_ms;
 
+	s3->trouble = (struct error)ERROR_INIT;
 	for (;;) {
 		enum s3_next next;
 
@@ -187,8 +203,10 @@ int s3_perform(struct s3 *s3, struct s3_call *c, struct error *err)
 		next = s3_judge(s3, &c->x, &c->outcome);
 		if (next == S3_DONE)
 			return 0;
-		if (next == S3_LATER)
+		if (next == S3_LATER) {
+			note_trouble(s3, c);
 			rest(s3, c, until);
+		}
 		if (next == S3_LATER && (clock_mono_ms() >= until || s3_stops(s3)))
 			return 0;
 	}

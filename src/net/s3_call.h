@@ -22,11 +22,13 @@ struct s3 {
 	int64_t skew_ms;			    /* what the server's clock is ahead of ours */
 	bool corrected_clock, new_keys, new_region; /* since the last reply that was fine */
 	bool no_conditions;			    /* the store does not know If-None-Match */
+	struct error trouble;			    /* s3_trouble() */
 };
 
 struct s3_call {
 	struct s3_what what;
 	size_t response_max; /* 0: of a document */
+	bool gives_up;	     /* as soon as stop says so, and not when its reply has come */
 	struct http_exchange x;
 	struct s3_outcome outcome;
 	size_t tries;

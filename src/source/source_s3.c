@@ -5,6 +5,7 @@
 #include "source/source_path.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "net/s3.h"
@@ -12,7 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE = 1000, DONE = 1 };
+enum {
+	PAGE = 1000,
+	DONE = 1,
+	QUIET_MS = 5000,      /* until somebody is told that a page is waited for */
+	AGAIN_MS = 60 * 1000, /* and until he is told again */
+};
 
 struct object {
 	char *key;
@@ -28,8 +34,11 @@ struct source_s3 {
 	char *bucket, *prefix; /* which ends in '/', or is empty */
 	struct object page[PAGE];
 	size_t n, at;
-	char *after; /* the last key of the page; NULL: none was asked for */
-	bool ended;  /* no page follows */
+	char *after;	 /* the last key of the page; NULL: none was asked for */
+	bool ended;	 /* no page follows */
+	bool disordered; /* the page's keys do not go up */
+	int64_t asked_at,
+	    told_at; /* for the page, monotonic; told_at: 0: nobody was told that it is waited for */
 };
 
 static void drop_page(struct source_s3 *s)
@@ -45,13 +54,50 @@ static uint64_t stamp_of(const char *etag)
 	return (hash64_of(etag, strlen(etag), 0) >> 16) | 1;
 }
 
+/* The next page begins behind the last key: a list that does not go up would never end, or leave something out. */
+static int out_of_order(const struct source_s3 *s, const char *key, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	return error_data(err, "protocol", "s3://%s: its list is not in order at %s", s->bucket,
+			  text_quote(key, quoted));
+}
+
 static int on_item(void *arg, const struct s3_item *item, struct error *err)
 {
 	struct source_s3 *s = arg;
 
-	(void)err;
+	if (s->after && strcmp(item->key, s->after) <= 0)
+		return out_of_order(s, item->key, err);
+	if (s->n > 0 && strcmp(item->key, s->page[s->n - 1].key) <= 0)
+		s->disordered = true;
 	s->page[s->n++] = (struct object){xstrdup(item->key), item->size, stamp_of(item->etag)};
-	return s->n == PAGE ? DONE : 0;
+	if (s->n < PAGE)
+		return 0;
+	return s->disordered ? out_of_order(s, item->key, err) : DONE;
+}
+
+static bool stops(void *arg)
+{
+	const struct source_s3 *s = arg;
+
+	return s->options.stop && s->options.stop(s->options.stop_arg);
+}
+
+static void on_wait(void *arg)
+{
+	struct source_s3 *s = arg;
+	int64_t now = clock_mono_ms();
+	const char *trouble = s3_trouble(s->s3);
+	char line[1024];
+
+	if (!s->options.note || now - s->asked_at < QUIET_MS ||
+	    (s->told_at > 0 && now - s->told_at < AGAIN_MS))
+		return;
+	s->told_at = now;
+	snprintf(line, sizeof(line), "waiting for the list of s3://%s%s%s", s->bucket,
+		 *trouble ? ": " : "", trouble);
+	s->options.note(s->options.note_arg, line);
 }
 
 /* The page behind the last one. */
@@ -60,6 +106,8 @@ static int next_page(struct source_s3 *s, struct error *err)
 	int r;
 
 	drop_page(s);
+	s->disordered = false;
+	s->asked_at = clock_mono_ms();
 	r = s3_list(s->s3, s->prefix, s->after, on_item, s, err);
 	if (r < 0) {
 		drop_page(s); /* it is asked for again */
@@ -221,7 +269,7 @@ int source_s3_open(const char *url, const struct source_folder_options *options,
 	n = strlen(prefix);
 	s->prefix = xasprintf("%s%s", prefix, n > 0 && prefix[n - 1] != '/' ? "/" : "");
 	const struct s3_options s3 = {
-	    .place = {.bucket = s->bucket}, .stop = options->stop, .arg = options->stop_arg};
+	    .place = {.bucket = s->bucket}, .stop = stops, .on_wait = on_wait, .arg = s};
 	if (s3_open(&s3, &s->s3, err) < 0) {
 		source_s3_close(&s->base);
 		return -1;

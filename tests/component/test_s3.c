@@ -128,6 +128,30 @@ static void a_list_goes_on_with_the_next_page(void **state)
 	assert_null(strstr(rig->heads[1], "secret"));
 }
 
+/* Silence would say that what was not listed is not there. */
+static void a_list_that_does_not_say_how_it_goes_on_is_an_error(void **state)
+{
+	static const char same[] =
+	    "<ListBucketResult><Contents><Key>p/a</Key><Size>1</Size></Contents>"
+	    "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+	    "</ListBucketResult>";
+	struct rig *rig = *state;
+	cleanup_buffer struct buffer got = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	SCRIPT(rig, {200, NULL,
+		     "<ListBucketResult><Contents><Key>p/a</Key><Size>1</Size></Contents>"
+		     "<IsTruncated>true</IsTruncated></ListBucketResult>",
+		     0});
+	assert_int_equal(s3_list(rig->s3, "p/", NULL, collect, &got, &err), -1);
+	assert_string_equal(err.reason, "protocol");
+	err = (struct error)ERROR_INIT;
+	SCRIPT(rig, {200, NULL, same, 0}, {200, NULL, same, 0});
+	assert_int_equal(s3_list(rig->s3, "p/", NULL, collect, &got, &err), -1);
+	assert_string_equal(err.reason, "protocol");
+	assert_int_equal(rig->asked, 2);
+}
+
 static void what_passes_is_asked_again_and_what_stays_is_not(void **state)
 {
 	struct rig *rig = *state;
@@ -347,6 +371,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_list_goes_on_with_the_next_page),
+	    TEST(a_list_that_does_not_say_how_it_goes_on_is_an_error),
 	    TEST(what_passes_is_asked_again_and_what_stays_is_not),
 	    TEST(a_range_is_exactly_what_was_asked_for),
 	    TEST(an_error_inside_a_200_is_one),

@@ -3,11 +3,15 @@
 
 import json
 import os
+import signal
+import threading
+import time
 
 from daemon_rig import Daemon
 from harness import QUARANTINED, equal, run_tests, same_members, test
 from reference import read_dataset
 from s3_server import BUCKET, S3Server
+from url_server import nobody
 
 
 def contents(ws):
@@ -118,6 +122,51 @@ def a_bucket_that_cannot_be_listed_says_why_and_deletes_nothing(ws):
         assert result.code != 0 and "does not exist" in result.err, result.err
         assert ws.encode(src=["s3://"], code=None).code != 0
         same_members(contents(ws), paths, "samples")
+
+
+def same_page():
+    """Of a server that knows no start-after."""
+    keys = "".join(f"<Contents><Key>{i:04}.txt</Key><ETag>e</ETag><Size>1</Size></Contents>" for i in range(1000))
+    token = "<NextContinuationToken>t</NextContinuationToken>"
+    return f"<ListBucketResult><IsTruncated>true</IsTruncated>{token}{keys}</ListBucketResult>".encode()
+
+
+@test
+def a_list_that_begins_again_ends_the_run(ws):
+    with bucket(ws) as server:
+        server.list = lambda h, query: h.say(200, same_page())
+        result = ws.encode(src=[f"s3://{BUCKET}"], code=None)
+        assert result.code != 0 and "its list is not in order" in result.err, result.err
+        equal(len(server.asked), 2, "requests")
+
+
+def says_that_it_waits_and_can_be_stopped(ws, *words):
+    process = ws.start(*ws.encode_words(src=[f"s3://{BUCKET}"]))
+    line = next((line.decode() for line in process.stderr if b"waiting" in line), "")
+    for word in (f"waiting for the list of s3://{BUCKET}", *words):
+        assert word in line, line
+    process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    result = ws.finish(process)
+    assert result.code != 0, result
+    assert time.monotonic() - began < 30, f"{result.code} after {time.monotonic() - began:.0f} s"
+
+
+@test
+def a_bucket_that_is_silent_is_named_and_can_be_left(ws):
+    leave = threading.Event()
+    ws.at_end.append(leave.set)
+    with bucket(ws) as server:
+        server.list = lambda h, query: leave.wait()
+        says_that_it_waits_and_can_be_stopped(ws)  # a reply itself is waited for for a minute
+        leave.set()
+
+
+@test
+def a_bucket_that_cannot_be_reached_is_named_while_it_is_asked_again(ws):
+    with bucket(ws):
+        ws.environment["AWS_ENDPOINT_URL_S3"] = nobody()
+        says_that_it_waits_and_can_be_stopped(ws, "connect")
 
 
 @test
