@@ -301,6 +301,33 @@ def merge_says_that_it_cannot(ws):
 
 
 @test
+def a_bucket_of_a_real_server_is_a_source(ws):
+    """Whose lists and replies are not those that our own tests imagine; with names that need care in a URL."""
+    store, names = Store(ws), ["a.jpg", "b c.jpg", "d+e%20.jpg", "f/ü&=?.jpg"]
+    pictures = [open(os.path.join(ws.src, path), "rb").read() for path in ws.small_pictures(len(names))]
+    for name, data in zip(names, pictures):
+        store.bucket.put(f"2024/{name}", data)
+    for name in ("2024/notes.md", "2024x.jpg", "2024/.hidden.jpg"):
+        store.bucket.put(name, b"not asked for")
+    where = f"s3://{store.bucket.name}/2024"
+    same_members(listed(ws, where), names, "samples")
+    store.bucket.put("2024/a.jpg", pictures[1])
+    store.bucket.delete("2024/f/ü&=?.jpg")
+    before = len(store.proxy.sent("GET", ".jpg"))
+    found = listed(ws, where, "--on-delete", "remove")
+    same_members(found, names[:3], "samples after a change")
+    equal(found["a.jpg"], found["b c.jpg"], "content")
+    equal(len(store.proxy.sent("GET", ".jpg")) - before, 1, "objects that were asked for again")
+    result = ws.encode(src=[f"s3://{store.bucket.name}/nothing"], code=None)
+    assert result.code != 0 and "no images below" in result.err, result.err
+
+
+def listed(ws, where, *options):
+    ws.encode(*options, src=[where])
+    return {s.path: s.record["content_xxh3_128"] for s in read_dataset(ws.dataset)}
+
+
+@test
 def a_daemon_waits_for_its_store_and_goes_on(ws):
     store, paths = Store(ws), ws.small_pictures(8, folder=ws.path("set"))
     daemon = Daemon(ws)
