@@ -83,7 +83,8 @@ int api_config_check_files(const struct api_config *c, const char **which, struc
 {
 	const struct {
 		const char *name, *path;
-	} files[] = {{"tls_cert", c->tls_cert}, {"tls_key", c->tls_key}};
+	} files[] = {
+	    {"token_file", c->token_file}, {"tls_cert", c->tls_cert}, {"tls_key", c->tls_key}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		*which = files[i].name;

@@ -21,7 +21,7 @@
 struct api_server {
 	struct api_context context;
 	struct api_socket socket;
-	struct api_door door; /* its listen.fd is -1: the socket alone */
+	struct api_door door;
 	struct api_events *events;
 	struct MHD_Daemon *http, *tcp;
 };
@@ -186,8 +186,8 @@ static enum MHD_Result on_tcp_request(void *arg, struct MHD_Connection *connecti
 	return on_request(arg, connection, url, method, version, piece, piece_size, state);
 }
 
-/* @tls: its certificate and key; NULL: plain HTTP. */
-static struct MHD_Daemon *start_http(struct api_server *server, int fd,
+/* @tls: its certificate and key; NULL: plain HTTP. *fd is MHD's from then on, and closed where it cannot serve. */
+static struct MHD_Daemon *start_http(struct api_server *server, int *fd,
 				     const struct MHD_OptionItem *tls,
 				     MHD_AccessHandlerCallback handler)
 {
@@ -200,14 +200,15 @@ static struct MHD_Daemon *start_http(struct api_server *server, int fd,
 	/* Its threads take the mask over: signals are the loop's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	http = MHD_start_daemon(flags, 0, NULL, NULL, handler, server, MHD_OPTION_LISTEN_SOCKET, fd,
-				MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS,
+	http = MHD_start_daemon(flags, 0, NULL, NULL, handler, server, MHD_OPTION_LISTEN_SOCKET,
+				*fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS,
 				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)API_HEADERS_MAX,
 				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
 				on_uri, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_end, NULL,
 				MHD_OPTION_ARRAY, tls ? tls : none, MHD_OPTION_END);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	*fd = -1;
 	return http;
 }
 
@@ -233,7 +234,7 @@ static int open_tcp(struct api_server *server, const struct api_config *config, 
 	tls[1].ptr_value = l->key;
 	server->door.hosts = config->hosts;
 	server->door.published = !l->loopback || config->behind_proxy;
-	server->tcp = start_http(server, l->fd, l->cert ? tls : NULL, on_tcp_request);
+	server->tcp = start_http(server, &l->fd, l->cert ? tls : NULL, on_tcp_request);
 	if (server->tcp)
 		return 0;
 	return error_set(err, ERR_CONFIG, "api: cannot serve %s%s", config->listen,
@@ -255,7 +256,7 @@ int api_server_open(const struct api_config *config, const struct api_context *c
 		return -1;
 	}
 	server->events = api_events_new(context->board, context->log);
-	server->http = start_http(server, server->socket.fd, NULL, on_request);
+	server->http = start_http(server, &server->socket.fd, NULL, on_request);
 	if (!server->http) {
 		error_sys(err, "serve %s", config->socket);
 		api_server_close(server);
@@ -287,14 +288,10 @@ void api_server_close(struct api_server *server)
 		return;
 	if (server->events)
 		api_events_end(server->events);
-	if (server->tcp) {
+	if (server->tcp)
 		MHD_stop_daemon(server->tcp);
-		server->door.listen.fd = -1; /* MHD has closed it */
-	}
-	if (server->http) {
+	if (server->http)
 		MHD_stop_daemon(server->http);
-		server->socket.fd = -1; /* MHD has closed it */
-	}
 	api_events_free(server->events);
 	serve_listen_close(&server->door.listen);
 	api_socket_close(&server->socket);

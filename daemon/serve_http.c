@@ -298,6 +298,7 @@ int serve_http_open(const struct serve_options *options, struct serve_listen *li
 	serve_clients_init(&h->clients);
 	h->mhd = start(h);
 	if (!h->mhd) {
+		listen->fd = -1; /* MHD has closed it */
 		serve_http_close(h);
 		return error_set(err, ERR_CONFIG, "cannot serve %s%s", listen->address,
 				 listen->cert ? ": are the certificate and its key good?" : "");

@@ -222,6 +222,9 @@ def an_address_that_others_reach_wants_a_token_and_tls(ws):
     api["tls_key"] = ws.path("token")
     api["listen"] = "127.0.0.1:0"
     one_line(daemon.command(code=USAGE), "tls_cert and tls_key", "belong together")
+    api["token_file"] = ws.path("nowhere")
+    one_line(daemon.command("--check-config", code=USAGE), "token_file: there is no file", "nowhere")
+    api["token_file"] = ws.path("token")
     api["hosts"] = ["latents.example.org:443"]
     one_line(daemon.command("--check-config", code=USAGE), "hosts", "without a port")
 
