@@ -221,6 +221,7 @@ static int open_tcp(struct api_server *server, const struct api_config *config, 
 	struct serve_listen *l = &server->door.listen;
 	struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, NULL},
 				       {MHD_OPTION_HTTPS_MEM_KEY, 0, NULL},
+				       {MHD_OPTION_HTTPS_PRIORITIES, 0, (char *)SERVE_TLS},
 				       {MHD_OPTION_END, 0, NULL}};
 
 	if (serve_listen_open(&options, l, err) < 0)

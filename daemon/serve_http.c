@@ -261,6 +261,7 @@ static struct MHD_Daemon *start(struct serve_http *h)
 {
 	const struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_CERT, 0, h->listen->cert},
 					     {MHD_OPTION_HTTPS_MEM_KEY, 0, h->listen->key},
+					     {MHD_OPTION_HTTPS_PRIORITIES, 0, (char *)SERVE_TLS},
 					     {MHD_OPTION_END, 0, NULL}};
 	const struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
 	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |

@@ -9,6 +9,7 @@
 
 #define SERVE_ADDRESS_SIZE 80
 #define SERVE_USER	   "latentd"
+#define SERVE_TLS	   "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1" /* GnuTLS: as clients of ours want it */
 
 struct serve_listen {
 	int fd;

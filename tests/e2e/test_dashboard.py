@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import warnings
 
 from browser import Browser
 from daemon_rig import Daemon
@@ -274,6 +275,18 @@ def others_read_with_the_token_over_tls_and_change_with_it_alone(ws):
         connect = lambda: socket.create_connection(("127.0.0.1", port), 60)
         return talk(Encrypted(cert, connect), *words, **headers)
 
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(("127.0.0.1", port), 60) as plain:
+        try:
+            old.wrap_socket(plain)
+            raise AssertionError("TLS 1.1 is spoken")
+        except (ssl.SSLError, OSError):
+            pass
     token, person = f"Bearer {TOKEN}", basic("latentd", TOKEN)
     for path in ("/", "/dashboard.js", "/healthz", "/metrics", "/api/v1/status", "/api/v1/events"):
         status, headers, text = there("GET", path)
