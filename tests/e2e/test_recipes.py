@@ -61,12 +61,18 @@ class Script:
         return out
 
 
+def write_once(path, text, mode=0o644):
+    """Others may be reading it."""
+    if not os.path.exists(path):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), mode)
+
+
 def slurm_task(ws, index, script, *words, **environment):
     """A task of an array on this node; what it tells Slurm goes to the file `told`."""
-    os.makedirs(ws.path("bin"), exist_ok=True)
-    with open(ws.path("bin", "scontrol"), "w", encoding="ascii") as file:
-        file.write(f'#!/bin/sh\necho "$*" >>{ws.path("told")}\n')
-        os.fchmod(file.fileno(), 0o755)
+    write_once(ws.path("bin", "scontrol"), f'#!/bin/sh\necho "$*" >>{ws.path("told")}\n', 0o755)
     slurm = {
         "SLURM_ARRAY_JOB_ID": JOB,
         "SLURM_ARRAY_TASK_ID": str(index),
@@ -164,8 +170,7 @@ def node(ws, postgres, index, **environment):
         "resolution: 1024": "resolution: 64\n      max_upscale: 0",
         "{type: cuda}": "{type: cpu}",
     }
-    with open(ws.path("nodes.yaml"), "w", encoding="utf-8") as file:
-        file.write(filled(os.path.join(SLURM, "nodes.yaml"), places))
+    write_once(ws.path("nodes.yaml"), filled(os.path.join(SLURM, "nodes.yaml"), places))
     return slurm_task(ws, index, "nodes.sbatch", ws.path("nodes.yaml"), **environment)
 
 
