@@ -6,6 +6,7 @@ import glob
 import io
 import json
 import os
+import struct
 import threading
 import time
 import urllib.parse
@@ -336,6 +337,36 @@ def what_is_no_image_or_has_changed_is_not_taken_from_the_cache(ws):
         ws.encode()
         here = contents(ws)
         equal(found, {server.url + paths[0]: here[paths[2]], server.url + paths[1]: here[paths[1]]}, "contents")
+
+
+def is_whole(path):
+    """By its head, which src/source/remote_cache.c describes and which is written last."""
+    with open(path, "rb") as file:
+        data = file.read()
+    magic, _, url, size = struct.unpack_from("<4sIQQ", data)
+    return magic == b"LDUC" and len(data) == 40 + url + size
+
+
+@test
+def a_run_that_is_killed_while_it_fills_the_cache_leaves_whole_files_there(ws):
+    paths = ws.small_pictures(3)
+    with Server(ws.src) as server:
+        listed = put(ws, "a.urls", "".join(server.url + p + "\n" for p in paths))
+        for n in range(1, 6):  # a file is more than one write
+            cache, ws.name = ws.path(f"cache-{n}"), f"killed-{n}"
+            cached = (*PRIVATE, "--cache", cache)
+            os.mkdir(cache)
+            process = ws.start_and_stop(f"write:{n}", cache, *ws.encode_words(*cached, src=[listed]))
+            process.kill()
+            ws.finish(process)
+            kept = glob.glob(os.path.join(cache, "*/*"))
+            assert len(kept) < 3 and all(map(is_whole, kept)), f"write {n}: {kept}"
+        ws.encode(*cached, src=[listed])
+        before = contents(ws)
+        same_members(before, [server.url + p for p in paths], "samples")
+    ws.name = "again"
+    ws.encode(*cached, src=[listed])  # nobody answers any more
+    equal(contents(ws), before, "contents")
 
 
 @test
