@@ -18,7 +18,7 @@ import os
 import socket
 import subprocess
 
-from harness import HANGS_AFTER_S, OK, Result, equal, wait_until
+from harness import BUILD_DIR, HANGS_AFTER_S, OK, Result, Skip, equal, sanitizer_runtime, wait_until
 from process_rig import Running
 
 FINISHED = ("completed", "encoded")
@@ -222,6 +222,16 @@ class Daemon(Running):
 
     def copy_of_config(self):
         return copy.deepcopy(self.config)
+
+
+def shimmed(ws, daemon, roots, **settings):
+    """The environment of a daemon under tests/crash/shim.h."""
+    shim = os.path.join(BUILD_DIR, "tests", "shim.so")
+    if not os.path.exists(shim):
+        raise Skip(f"{shim} is not built")
+    more = {f"SHIM_{name.upper()}": value for name, value in settings.items()}
+    preload = sanitizer_runtime(daemon.program) + shim
+    return dict(ws.environment, LD_PRELOAD=preload, SHIM_PROGRAM="latentd", SHIM_ROOTS=roots, **more)
 
 
 class HandedOver:

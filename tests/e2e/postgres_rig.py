@@ -4,12 +4,17 @@
     daemon.config["queue"] = {"postgres": with_server.conninfo, "node": "a"}
     with_server.value("SELECT count(*) FROM latentd.job")
     with_server.restart()  .kill()  .stop()  .start()
+    other = with_server.standby()          gets each commit before it is answered
+    with_server.die()
+    other.promote()
 """
 
 import contextlib
+import ctypes
 import glob
 import os
 import shutil
+import signal
 import subprocess
 
 from harness import HANGS_AFTER_S, Skip, wait_until
@@ -29,10 +34,19 @@ def _is_built_in(program):
         return b"libpq.so" in file.read()
 
 
+def _runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
 class Postgres:
-    def __init__(self, ws, name="pg"):
+    def __init__(self, ws, name="pg", primary=None):
         if not _is_built_in(os.path.join(ws.programs, "latentd")):
             raise Skip("latentd was built without PostgreSQL")
+        self.ws = ws
         self.bin, self.dir = _programs(), ws.path(name)
         self.data, self.log = os.path.join(self.dir, "data"), os.path.join(self.dir, "server.log")
         self.conninfo = f"host={self.dir} user=latentd dbname=postgres"
@@ -44,7 +58,10 @@ class Postgres:
         if subprocess.run([*self.first, "test", "-w", self.dir], check=False).returncode != 0:
             raise Skip(f"user nobody, who would run PostgreSQL, cannot reach {self.dir}")
         ws.at_end.append(self.kill)
-        self.run("initdb", "-D", self.data, "-U", "latentd", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        if primary:
+            self.run("pg_basebackup", "-h", primary.dir, "-U", "latentd", "-D", self.data, "-R", "-c", "fast", "--no-sync")
+        else:
+            self.run("initdb", "-D", self.data, "-U", "latentd", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as file:
             file.write(
                 f"listen_addresses = ''\nunix_socket_directories = '{self.dir}'\nfsync = off\n"
@@ -99,6 +116,33 @@ class Postgres:
                 cwd="/",
                 check=False,
             )
+
+    # -- a second one
+
+    def standby(self, name="standby"):
+        """Follows this one, which from now on answers no COMMIT before the standby has it."""
+        other = Postgres(self.ws, name, primary=self)
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")  # in a file that the standby has no copy of
+        self.control("reload")
+        wait_until(lambda: self.value("SELECT sync_state FROM pg_stat_replication") == "sync", "the standby to be synchronous")
+        return other
+
+    def promote(self):
+        self.control("promote")
+
+    def die(self):
+        """As when its machine loses power: all of its processes at once, and none says a word."""
+        with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as file:
+            lines = file.read().splitlines()
+        leader = int(lines[0])
+        os.kill(leader, signal.SIGSTOP)  # it begins no more of them
+        with open(f"/proc/{leader}/task/{leader}/children", encoding="ascii") as file:
+            children = [int(pid) for pid in file.read().split()]
+        for pid in (*children, leader):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(_runs(pid) for pid in (*children, leader)), "the server to be dead")
+        os.remove(os.path.join(self.data, "postmaster.pid"))
+        ctypes.CDLL(None).shmctl(int(lines[6].split()[1]), 0, None)  # IPC_RMID: nobody else would
 
     def read_only(self, on):
         """What every new transaction may do, also of those who are connected."""

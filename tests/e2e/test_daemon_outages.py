@@ -14,9 +14,8 @@ import struct
 import subprocess
 import time
 
-from daemon_rig import Daemon, HandedOver
+from daemon_rig import Daemon, HandedOver, shimmed
 from harness import (
-    BUILD_DIR,
     BUSY,
     FAILED,
     HANGS_AFTER_S,
@@ -29,7 +28,6 @@ from harness import (
     one_line,
     run_tests,
     same_members,
-    sanitizer_runtime,
     test,
     wait_until,
 )
@@ -531,16 +529,6 @@ def a_source_that_is_moved_away_pauses_and_drops_nothing_until_it_is_back(ws):
 
 
 # -- what only a shim can bring about
-
-
-def shimmed(ws, daemon, roots, **settings):
-    """The environment of a daemon under tests/crash/shim.h."""
-    shim = os.path.join(BUILD_DIR, "tests", "shim.so")
-    if not os.path.exists(shim):
-        raise Skip(f"{shim} is not built")
-    more = {f"SHIM_{name.upper()}": value for name, value in settings.items()}
-    preload = sanitizer_runtime(daemon.program) + shim
-    return dict(ws.environment, LD_PRELOAD=preload, SHIM_PROGRAM="latentd", SHIM_ROOTS=roots, **more)
 
 
 @test

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 
-from daemon_rig import Daemon
+from daemon_rig import Daemon, shimmed
 from harness import FAILED, HANGS_AFTER_S, OK, USAGE, equal, one_line, run_tests, same_members, sanitized, test, wait_until
 from postgres_rig import Pooler, Postgres
 from reference import paths_in
@@ -178,6 +178,37 @@ def finished(postgres, n):
     )
 
 
+# With this lock taken nobody gets beyond what he has claimed.
+HOLD = "SELECT pg_advisory_lock(4711)"
+HELD = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
+
+
+def hold_results(postgres, after=0):
+    """While somebody has the lock @HOLD, of more than @after encoded images; the tables must be there."""
+    postgres.sql(
+        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF (SELECT count(*) FROM latentd.job WHERE state IN (3, 4)) >= {after} THEN"
+        " PERFORM pg_advisory_xact_lock_shared(4711); END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER hold BEFORE UPDATE ON latentd.job FOR EACH ROW WHEN (NEW.state = 3)"
+        " EXECUTE FUNCTION hold()"
+    )
+
+
+def note_charges(postgres):
+    """From now on: who was tried twice, or blamed for a death. Images that are completed have forgotten it."""
+    postgres.sql(
+        "CREATE TABLE charged (job bigint);"
+        "CREATE FUNCTION charge() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO charged VALUES (NEW.id); RETURN NEW; END $$;"
+        "CREATE TRIGGER charge AFTER UPDATE ON latentd.job FOR EACH ROW"
+        " WHEN (NEW.attempts > 1 OR NEW.crashes > 0) EXECUTE FUNCTION charge()"
+    )
+
+
+def nobody_is_charged(postgres):
+    equal(postgres.value("SELECT count(*) FROM charged"), "0", "images that were charged")
+
+
 def everything_is_there_once(ws, postgres, wanted):
     """In readable shards, in the catalog, and nowhere else."""
     same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples in shards")
@@ -231,7 +262,10 @@ def three_nodes_share_a_dataset_and_each_image_is_in_one_shard(ws):
 @test
 def a_database_that_dies_while_nodes_are_at_work_loses_and_doubles_nothing(ws):
     postgres = Postgres(ws)
-    a, b, wanted = nodes(ws, postgres, "a", "b", n=200)
+    a, b, wanted = nodes(ws, postgres, "a", "b")
+    b.run("--once")  # makes the tables
+    note_charges(postgres)
+    wanted += ws.small_pictures(200, ws.path("set"))
     a.start()
     b.start()
     for done in (20, 100):
@@ -244,8 +278,37 @@ def a_database_that_dies_while_nodes_are_at_work_loses_and_doubles_nothing(ws):
     finished(postgres, len(wanted))
     drained(a, b)
     stopped(a, b)
-    equal(postgres.value("SELECT max(crashes) FROM latentd.job"), "0", "crashes")
+    nobody_is_charged(postgres)
     everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_failover_to_a_standby_loses_and_doubles_nothing_and_charges_nobody(ws):
+    primary = Postgres(ws)
+    standby = primary.standby()
+    a, b, wanted = nodes(ws, primary, "a", "b")
+    for daemon in (a, b):
+        daemon.config["queue"]["postgres"] = (
+            f"host={primary.dir},{standby.dir} user=latentd dbname=postgres target_session_attrs=read-write"
+        )
+    b.run("--once")  # makes the tables
+    note_charges(primary)
+    hold_results(primary, after=60)
+    wanted += ws.small_pictures(200, ws.path("set"))
+    with primary.session(HOLD):
+        for daemon in (a, b):
+            daemon.start()
+        wait_until(lambda: primary.value(f"SELECT count(*) {HELD}") != "0", "60 images to be encoded")
+        primary.die()
+    # They ask the standby too, which is read-only as yet.
+    for daemon in (a, b):
+        daemon.wait(lambda d=daemon: "PostgreSQL" in (d.about()["why"] or ""), "the dataset to say why")
+    standby.promote()
+    finished(standby, len(wanted))
+    drained(a, b)
+    stopped(a, b)
+    nobody_is_charged(standby)
+    everything_is_there_once(ws, standby, wanted)
 
 
 @test
@@ -287,25 +350,49 @@ def one_node_looks_through_the_sources_and_another_takes_over_when_it_dies(ws):
 def a_node_that_stood_still_for_longer_than_its_timeout_doubles_nothing(ws):
     postgres = Postgres(ws)
     a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s")
-    # With this lock taken nobody gets beyond what he has claimed.
-    postgres.sql("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
-                 " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END $$")
-    waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
-    with postgres.session("SELECT pg_advisory_lock(4711)"):
+    with postgres.session(HOLD):
         b.run("--once")  # makes the tables
-        postgres.sql("CREATE TRIGGER hold BEFORE UPDATE ON latentd.job FOR EACH ROW WHEN (NEW.state = 3)"
-                     " EXECUTE FUNCTION hold()")
+        hold_results(postgres)
         wanted += ws.small_pictures(300, ws.path("set"))
         a.start()
-        wait_until(lambda: postgres.value(f"SELECT count(*) {waiting}") != "0", "a to have encoded some")
+        wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") != "0", "a to have encoded some")
         a.tell(signal.SIGSTOP)
-        postgres.sql(f"SELECT pg_terminate_backend(pid) {waiting}")
+        postgres.sql(f"SELECT pg_terminate_backend(pid) {HELD}")
     b.start()
     # All is done by b, also what a was at.
     finished(postgres, len(wanted))
     a.tell(signal.SIGCONT)
     drained(a, b)
     stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def clocks_that_are_an_hour_off_end_no_lease_and_double_nothing(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="60s")
+    b.run("--once")  # makes the tables
+    note_charges(postgres)
+    hold_results(postgres)
+    wanted += ws.small_pictures(300, ws.path("set"))
+    with postgres.session(HOLD):
+        for daemon, clock in ((a, "1:-3600"), (b, "1:3600")):
+            daemon.start(env=shimmed(ws, daemon, daemon.state_dir, clock=clock))
+        wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") == "2", "both to have encoded some")
+        now = "extract(epoch FROM clock_timestamp()) * 1000"
+        equal(
+            postgres.rows(
+                f"SELECT n.name, min(j.due) > {now}, max(j.due) < {now} + 1800000, n.beat_at BETWEEN {now} - 600000 AND {now}"
+                " FROM latentd.job AS j JOIN latentd.owner AS o ON o.id = j.owner JOIN latentd.node AS n ON n.id = o.node"
+                " WHERE j.state = 2 GROUP BY n.name, n.beat_at ORDER BY 1"
+            ),
+            [[r"\x61", "t", "t", "t"], [r"\x62", "t", "t", "t"]],
+            "node; whether its leases end in the next half hour, and its sign of life is of now",
+        )
+    finished(postgres, len(wanted))
+    drained(a, b)
+    stopped(a, b)
+    nobody_is_charged(postgres)
     everything_is_there_once(ws, postgres, wanted)
 
 
