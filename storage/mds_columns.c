@@ -10,6 +10,8 @@ static const char *const fields[] = {"original_size", "crop_top_left", "target_s
 /* What a specification can name: columns that every dataset may have. */
 static const char *const names[] = {"key",     "meta",		"caption",	 "latent",
 				    "moments", "original_size", "crop_top_left", "target_size"};
+/* Columns that a shard may have besides, under these names. */
+static const char *const others[] = {"members", "mask"};
 
 /* -- specification ------------------------------------------------------------------------ */
 
@@ -97,6 +99,11 @@ static int set_name(struct mds_column *c, const char *specification, const char 
 	return 0;
 }
 
+static int refuse_twice(const char *name, struct error *err)
+{
+	return error_set(err, ERR_CONFIG, "two columns would be called %s", name);
+}
+
 /* A sample has one of latent and moments, which may have the same name. */
 static int check_names(const char *specification, struct error *err)
 {
@@ -110,8 +117,11 @@ static int check_names(const char *specification, struct error *err)
 			    strcmp(names[j], "latent") == 0 && strcmp(names[i], "moments") == 0;
 
 			if (!either && strcmp(columns[i].name, columns[j].name) == 0)
-				return error_set(err, ERR_CONFIG, "two columns would be called %s",
-						 columns[i].name);
+				return refuse_twice(columns[i].name, err);
+		}
+		for (size_t j = 0; j < ARRAY_SIZE(others); j++) {
+			if (strcmp(columns[i].name, others[j]) == 0)
+				return refuse_twice(others[j], err);
 		}
 	}
 	return 0;

@@ -275,6 +275,8 @@ static void a_specification_is_checked(void **state)
 					  "latent=:bytes",
 					  "latent=x:bytes:bytes",
 					  "caption=key",
+					  "caption=mask",
+					  "latent=members:bytes",
 					  "key=x,meta=x"};
 
 	(void)state;
