@@ -66,6 +66,17 @@ static bool is_same_origin(const char *origin, const char *host)
 	return strncmp(origin, "https://", 8) == 0 && strcasecmp(origin + 8, host) == 0;
 }
 
+/*
+ * What a page of elsewhere embeds (a picture, a script) comes without an Origin; it could not read the answer, but it would cost
+ * pictures and places. A link to here is followed.
+ */
+static bool is_embedded_elsewhere(const struct api_visit *v)
+{
+	return v->fetch_site && strcmp(v->fetch_site, "same-origin") != 0 &&
+	       strcmp(v->fetch_site, "none") != 0 &&
+	       (!v->fetch_dest || strcmp(v->fetch_dest, "document") != 0);
+}
+
 bool api_visit_reads(const struct api_visit *v)
 {
 	return strcmp(v->method, "GET") == 0 || strcmp(v->method, "HEAD") == 0;
@@ -80,7 +91,7 @@ unsigned api_guard(const struct api_door *door, const struct api_visit *v, const
 		       "one of api.hosts";
 		return MHD_HTTP_FORBIDDEN;
 	}
-	if (v->origin && !is_same_origin(v->origin, v->host)) {
+	if ((v->origin && !is_same_origin(v->origin, v->host)) || is_embedded_elsewhere(v)) {
 		*why = "this address answers only to its own page";
 		return MHD_HTTP_FORBIDDEN;
 	}

@@ -23,6 +23,8 @@ struct api_door {
 struct api_visit { /* headers of a request, NULL where it has none; none of it is trusted */
 	const char *method;
 	const char *host, *origin, *authorization;
+	const char *fetch_site,
+	    *fetch_dest; /* Sec-Fetch-*, which no page can make a browser change */
 };
 
 /* GET or HEAD. */

@@ -174,9 +174,12 @@ static enum MHD_Result on_tcp_request(void *arg, struct MHD_Connection *connecti
 				      size_t *piece_size, void **state)
 {
 	const struct api_server *server = arg;
-	const struct api_visit visit = {method, header(connection, MHD_HTTP_HEADER_HOST),
+	const struct api_visit visit = {method,
+					header(connection, MHD_HTTP_HEADER_HOST),
 					header(connection, MHD_HTTP_HEADER_ORIGIN),
-					header(connection, MHD_HTTP_HEADER_AUTHORIZATION)};
+					header(connection, MHD_HTTP_HEADER_AUTHORIZATION),
+					header(connection, "Sec-Fetch-Site"),
+					header(connection, "Sec-Fetch-Dest")};
 	const struct request *request = *state;
 	const char *why = NULL;
 	unsigned status = request->begun ? 0 : api_guard(&server->door, &visit, &why);

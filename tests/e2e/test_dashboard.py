@@ -120,6 +120,25 @@ def only_the_own_page_with_the_token_changes_anything(ws):
 
 
 @test
+def a_page_of_elsewhere_cannot_embed_anything(ws):
+    daemon = with_tcp(ws)
+    port = start(daemon)
+    cases = [
+        ("cross-site", "image", 403),
+        ("cross-site", "iframe", 403),
+        ("same-site", "empty", 403),  # another server on this machine
+        ("cross-site", "document", 200),  # a link
+        ("same-origin", "image", 200),
+        ("none", "document", 200),
+    ]
+    for site, what, wanted in cases:
+        for path in ("/", "/api/v1/status"):
+            status = ask(port, "GET", path, Sec_Fetch_Site=site, Sec_Fetch_Dest=what)[0]
+            equal(status, wanted, f"{path} from {site} as {what}")
+    daemon.stop()
+
+
+@test
 def without_a_token_file_nothing_is_changed_over_tcp(ws):
     daemon = with_tcp(ws, token=False)
     port = start(daemon)
