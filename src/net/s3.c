@@ -1,7 +1,9 @@
 #include "net/s3_call.h"
 
 #include "base/checked.h"
+#include "base/text.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +37,17 @@ static int list_page(struct s3 *s3, const char *prefix, const char *after, const
 	return 0;
 }
 
+/* Callers cut the prefix off. */
+static int check_item(const struct s3_item *item, const char *prefix, struct error *err)
+{
+	char quoted[TEXT_QUOTE_SIZE];
+
+	if (item->key && strncmp(item->key, prefix, strlen(prefix)) == 0)
+		return 0;
+	return error_data(err, "protocol", "the store lists %s, which was not asked for",
+			  text_quote(item->key ? item->key : "", quoted));
+}
+
 int s3_list(struct s3 *s3, const char *prefix, const char *after, s3_item_fn fn, void *arg,
 	    struct error *err)
 {
@@ -50,7 +63,8 @@ int s3_list(struct s3 *s3, const char *prefix, const char *after, s3_item_fn fn,
 		if (list_page(s3, prefix, after, token, &page, err) < 0)
 			return -1;
 		for (size_t i = 0; r == 0 && i < page.n; i++) {
-			if (page.items[i].key)
+			r = check_item(&page.items[i], prefix, err);
+			if (r == 0)
 				r = fn(arg, &page.items[i], err);
 		}
 		more = page.truncated;
@@ -64,20 +78,27 @@ int s3_list(struct s3 *s3, const char *prefix, const char *after, s3_item_fn fn,
 	return r;
 }
 
-static void read_object(const struct http_exchange *x, struct s3_object *out)
+/* False: no size is told, as by a proxy that sends in chunks; 0 would be another than the object has. */
+static bool read_object(const struct http_exchange *x, struct s3_object *out)
 {
-	char length[HEADER_SIZE];
+	char length[HEADER_SIZE], *end;
 	struct sha256 unused;
 	struct s3_object o = {.size = 0};
 
-	if (http_exchange_header(x, "content-length", length, sizeof(length)))
-		o.size = strtoull(length, NULL, 10);
+	if (!http_exchange_header(x, "content-length", length, sizeof(length)) ||
+	    !(length[0] >= '0' && length[0] <= '9'))
+		return false;
+	errno = 0;
+	o.size = strtoull(length, &end, 10);
+	if (*end != '\0' || errno != 0)
+		return false;
 	if (!http_exchange_header(x, "etag", o.etag, sizeof(o.etag)))
 		o.etag[0] = '\0';
 	if (!http_exchange_header(x, "x-amz-meta-sha256", o.sha256, sizeof(o.sha256)) ||
 	    !sha256_parse(o.sha256, &unused))
 		o.sha256[0] = '\0';
 	*out = o;
+	return true;
 }
 
 int s3_head(struct s3 *s3, const char *key, struct s3_object *out, struct error *err)
@@ -90,7 +111,11 @@ int s3_head(struct s3 *s3, const char *key, struct s3_object *out, struct error 
 		return S3_NOT_THERE;
 	if (c.outcome.cause != S3_FINE)
 		return s3_call_failed(s3, &c, err);
-	read_object(&c.x, out);
+	if (!read_object(&c.x, out)) {
+		cleanup_free char *name = s3_name(s3, key);
+
+		return error_set(err, ERR_TRANSIENT, "%s: the store does not tell its size", name);
+	}
 	return 0;
 }
 
@@ -205,6 +230,22 @@ int s3_put(struct s3 *s3, const char *key, const void *data, size_t size, enum s
 	return put_new(s3, &c, mode, sha256, err);
 }
 
+/* Before somebody deletes the original. */
+static int check_copy(struct s3 *s3, const char *key, const struct s3_object *original,
+		      struct error *err)
+{
+	cleanup_free char *name = s3_name(s3, key);
+	struct s3_object copy = {.size = 0};
+	int r = s3_head(s3, key, &copy, err);
+
+	if (r < 0)
+		return r;
+	if (r == S3_NOT_THERE || copy.size != original->size ||
+	    strcmp(copy.sha256, original->sha256) != 0)
+		return error_set(err, ERR_IO, "%s is not what was copied there", name);
+	return 0;
+}
+
 int s3_copy(struct s3 *s3, const char *from, const char *to, enum s3_mode mode, struct error *err)
 {
 	cleanup_buffer struct buffer source = BUFFER_INIT;
@@ -226,7 +267,8 @@ int s3_copy(struct s3 *s3, const char *from, const char *to, enum s3_mode mode, 
 		return r == S3_SAME ? 0 : r;
 	if (s3_perform(s3, &c, err) < 0)
 		return -1;
-	return c.outcome.cause == S3_FINE ? 0 : s3_call_failed(s3, &c, err);
+	return c.outcome.cause == S3_FINE ? check_copy(s3, to, &original, err)
+					  : s3_call_failed(s3, &c, err);
 }
 
 int s3_delete(struct s3 *s3, const char *key, struct error *err)

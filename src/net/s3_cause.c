@@ -145,6 +145,9 @@ void s3_outcome_of(const struct http_exchange *x, int64_t now_ms, struct s3_outc
 				     sizeof(o.fault.region));
 	if (o.fault.region[0] && x->status == 400)
 		o.cause = S3_WRONG_REGION;
+	/* Of AWS; wrong regions are told above. */
+	if (o.cause == S3_REFUSED && x->status == 400 && strcmp(x->method, "HEAD") == 0)
+		o.cause = S3_EXPIRED;
 	/* Some refuse an old signature as if it were a wrong one. */
 	if ((o.cause == S3_DENIED || o.cause == S3_WRONG_KEYS || o.cause == S3_REFUSED) &&
 	    is_skewed(&o, now_ms))

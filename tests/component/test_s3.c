@@ -190,16 +190,79 @@ static void a_range_is_exactly_what_was_asked_for(void **state)
 	assert_non_null(strstr(err.message, "bucket does not exist"));
 }
 
+static char *sha_header(const char *data)
+{
+	struct sha256 hash = sha256_of(data, strlen(data));
+	char hex[SHA256_HEX_SIZE];
+
+	sha256_hex(&hash, hex);
+	return xasprintf("x-amz-meta-sha256: %s\r\n", hex);
+}
+
 static void an_error_inside_a_200_is_one(void **state)
 {
 	struct rig *rig = *state;
 	struct error err = ERROR_INIT;
 
 	SCRIPT(rig, {200, NULL, NULL, 0}, {200, NULL, FAULT("InternalError"), 0},
-	       {200, NULL, "<CopyObjectResult/>", 0});
+	       {200, NULL, "<CopyObjectResult/>", 0}, {200, NULL, NULL, 0});
 	assert_ok(s3_copy(rig->s3, "a b", "c", S3_REPLACE, &err), &err);
-	assert_int_equal(rig->asked, 3);
+	assert_int_equal(rig->asked, 4);
 	assert_non_null(strstr(rig->heads[2], "x-amz-copy-source: /b/a%20b"));
+}
+
+static void a_copy_that_the_store_did_not_make_is_none(void **state)
+{
+	struct rig *rig = *state;
+	cleanup_free char *theirs = sha_header("other");
+	struct error err = ERROR_INIT;
+
+	SCRIPT(rig, {200, NULL, NULL, 0}, {200, NULL, "<CopyObjectResult/>", 0},
+	       {404, NULL, NULL, 0}, {200, NULL, NULL, 0}, {200, NULL, "<CopyObjectResult/>", 0},
+	       {200, theirs, NULL, 0});
+	for (int i = 0; i < 2; i++) {
+		error_clear(&err);
+		assert_error(s3_copy(rig->s3, "a", "b", S3_REPLACE, &err), &err, ERR_IO);
+	}
+	assert_int_equal(rig->asked, 6);
+}
+
+static void a_list_that_lies_is_refused(void **state)
+{
+	struct rig *rig = *state;
+	cleanup_buffer struct buffer got = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+
+	SCRIPT(
+	    rig,
+	    {200, NULL,
+	     "<ListBucketResult><Contents><Key>q</Key><Size>1</Size></Contents>"
+	     "</ListBucketResult>",
+	     0},
+	    {200, NULL, "<ListBucketResult><Contents/></ListBucketResult>", 0},
+	    {200, NULL, "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", 0});
+	for (int i = 0; i < 3; i++) {
+		error_clear(&err);
+		assert_error(s3_list(rig->s3, "p/", NULL, collect, &got, &err), &err, ERR_DATA);
+		assert_string_equal(err.reason, "protocol");
+	}
+	assert_int_equal(got.size, 0);
+}
+
+/* Who takes it for lost or for another makes it again. */
+static void an_object_of_which_nothing_is_told_is_neither_missing_nor_empty(void **state)
+{
+	struct rig *rig = *state;
+	struct s3_object object;
+	struct error err = ERROR_INIT;
+
+	SCRIPT(rig, {200, NULL, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", LOOPBACK_RAW},
+	       {400, NULL, NULL, 0}, {400, NULL, NULL, 0});
+	assert_error(s3_head(rig->s3, "k", &object, &err), &err, ERR_TRANSIENT);
+	error_clear(&err);
+	assert_error(s3_head(rig->s3, "k", &object, &err), &err, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "credentials"));
+	assert_int_equal(rig->asked, 3);
 }
 
 /* "Date: ...\r\n" so many seconds from now. */
@@ -246,15 +309,6 @@ static void a_bucket_of_another_region_is_asked_there(void **state)
 	assert_non_null(strstr(rig->heads[0], "/us-east-1/s3/"));
 	assert_non_null(strstr(rig->heads[1], "/eu-west-3/s3/"));
 	assert_string_equal(object.etag, "\"e\"");
-}
-
-static char *sha_header(const char *data)
-{
-	struct sha256 hash = sha256_of(data, strlen(data));
-	char hex[SHA256_HEX_SIZE];
-
-	sha256_hex(&hash, hex);
-	return xasprintf("x-amz-meta-sha256: %s\r\n", hex);
 }
 
 static void a_put_whose_reply_was_lost_knows_its_own_object(void **state)
@@ -375,6 +429,9 @@ int main(void)
 	    TEST(what_passes_is_asked_again_and_what_stays_is_not),
 	    TEST(a_range_is_exactly_what_was_asked_for),
 	    TEST(an_error_inside_a_200_is_one),
+	    TEST(a_copy_that_the_store_did_not_make_is_none),
+	    TEST(a_list_that_lies_is_refused),
+	    TEST(an_object_of_which_nothing_is_told_is_neither_missing_nor_empty),
 	    TEST(a_wrong_clock_is_corrected_once_by_the_date_of_the_server),
 	    TEST(a_bucket_of_another_region_is_asked_there),
 	    TEST(a_put_whose_reply_was_lost_knows_its_own_object),
