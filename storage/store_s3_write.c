@@ -1,6 +1,6 @@
 /*
  * A writer is one of the local store, whose bytes are hashed on their way. The journal of an upload in parts is a file
- * .latentd/uploads/HASH-OF-KEY.json: {"key", "sha256", "upload_id"}, there from the upload's beginning to its end.
+ * .latentd/uploads/HASH-OF-KEY.json: {"key", "sha256", "upload_id", "part_size"}, there from the upload's beginning to its end.
  */
 #include "storage/store_s3_parts.h"
 
@@ -86,6 +86,7 @@ static char *journal_path(const struct s3_store *s, const char *key)
 
 struct journal {
 	char *key, *sha256, *upload_id; /* NULL: there is none */
+	size_t part_bytes; /* parts of another size hold other bytes under their numbers */
 };
 
 static void journal_release(struct journal *j)
@@ -97,11 +98,11 @@ static void journal_release(struct journal *j)
 
 #define cleanup_journal cleanup_with(journal_release)
 
-static char *text_of(const json_t *root, const char *name)
+static const char *text_of(const json_t *root, const char *name)
 {
 	const char *text = json_string_value(json_object_get(root, name));
 
-	return xstrdup(text ? text : "");
+	return text ? text : "";
 }
 
 /* One that cannot be read is none: the upload begins anew, and what it left is a leftover. */
@@ -114,9 +115,11 @@ static void journal_read(const struct s3_store *s, const char *key, struct journ
 
 	if (file_exists(path) && file_read_regular(path, JOURNAL_MAX, &text, &ignored) == 0)
 		root = json_loadb((const char *)text.data, text.size, 0, NULL);
-	if (root)
-		*out = (struct journal){text_of(root, "key"), text_of(root, "sha256"),
-					text_of(root, "upload_id")};
+	if (strcmp(text_of(root, "key"), key) == 0 && *text_of(root, "upload_id"))
+		*out = (struct journal){
+		    xstrdup(key), xstrdup(text_of(root, "sha256")),
+		    xstrdup(text_of(root, "upload_id")),
+		    (size_t)json_integer_value(json_object_get(root, "part_size"))};
 	json_decref(root);
 }
 
@@ -146,8 +149,9 @@ static int note_upload(void *arg, const char *upload_id, struct error *err)
 {
 	const struct publishing *p = arg;
 	cleanup_free char *path = journal_path(p->store, p->key);
-	json_t *root = json_pack("{s:s, s:s, s:s}", "key", p->key, "sha256", p->writer->sha256,
-				 "upload_id", upload_id);
+	json_t *root =
+	    json_pack("{s:s, s:s, s:s, s:I}", "key", p->key, "sha256", p->writer->sha256,
+		      "upload_id", upload_id, "part_size", (json_int_t)p->store->part_bytes);
 	cleanup_free char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
 
 	json_decref(root);
@@ -172,7 +176,7 @@ static int publish_key(struct publishing *p, struct error *err)
 	int r;
 
 	journal_read(p->store, p->key, &j);
-	if (j.key && strcmp(j.sha256, upload.sha256) == 0)
+	if (j.key && strcmp(j.sha256, upload.sha256) == 0 && j.part_bytes == upload.part_bytes)
 		upload.upload_id = j.upload_id;
 	else if (j.key && s3_abort(p->store->s3, p->key, j.upload_id, err) < 0)
 		return -1;
