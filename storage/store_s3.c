@@ -51,12 +51,20 @@ static int missing(const char *name, struct error *err)
 
 /* -- reading ----------------------------------------------------------------------------------------- */
 
+/* ERR_DATA is said of the object, and who hears it takes it for lost: a store that refuses to tell has not said so. */
+static int asked(int r, struct error *err)
+{
+	if (r < 0 && err->code == ERR_DATA && strcmp(err->reason, "truncated") != 0)
+		err->code = ERR_IO;
+	return r;
+}
+
 static int s3_size(struct store *base, const char *name, uint64_t *bytes, struct error *err)
 {
 	struct s3_store *s = s3_store_of(base);
 	cleanup_free char *key = s3_store_key(s, STORE_VISIBLE, name);
 	struct s3_object object;
-	int r = s3_head(s->s3, key, &object, err);
+	int r = asked(s3_head(s->s3, key, &object, err), err);
 
 	if (r == S3_NOT_THERE)
 		return missing(name, err);
@@ -116,7 +124,7 @@ static int s3_read(struct store *base, const char *name, void *data, size_t size
 				  (unsigned long long)s->size);
 	if (size == 0 || read_of_last(s, data, size, offset))
 		return 0;
-	r = s3_get(s->s3, key, offset, size_to_get(s, size, offset), &piece, err);
+	r = asked(s3_get(s->s3, key, offset, size_to_get(s, size, offset), &piece, err), err);
 	if (r == S3_NOT_THERE)
 		s3_store_forget(s);
 	if (r != 0)
@@ -142,8 +150,9 @@ static int on_item(void *arg, const struct s3_item *item, struct error *err)
 	size_t length = strlen(name);
 
 	(void)err;
-	/* Some programs put an empty object where a folder would be. */
-	if (length == 0 || name[0] == '.' || strstr(name, "/.") || name[length - 1] == '/')
+	/* Some programs put an empty object where a folder would be, or one below a folder without a name. */
+	if (length == 0 || name[0] == '.' || name[0] == '/' || strstr(name, "/.") ||
+	    strstr(name, "//") || name[length - 1] == '/')
 		return 0;
 	return l->fn(l->arg, name, item->size);
 }

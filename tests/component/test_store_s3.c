@@ -187,6 +187,38 @@ static void an_upload_that_nobody_goes_on_with_is_found_and_forgotten(void **sta
 	free(prefix);
 }
 
+static int count_object(void *arg, const char *name, uint64_t bytes)
+{
+	(void)bytes;
+	assert_string_equal(name, "train/a/1.tar");
+	++*(size_t *)arg;
+	return 0;
+}
+
+static void keys_that_are_no_names_of_objects_are_not_listed(void **state)
+{
+	const struct fixture *f = *state;
+	static const char *const keys[] = {"train//x.tar", "train/a/", "train/.a/x.tar",
+					   "train/a/1.tar"};
+	char *bucket = NULL, *prefix = NULL;
+	struct error err = ERROR_INIT;
+	struct s3 *s3 = NULL;
+	size_t n = 0;
+
+	assert_ok(s3_url_parse(f->url, &bucket, &prefix, &err), &err);
+	assert_ok(s3_open(&(struct s3_options){.place = {.bucket = bucket}}, &s3, &err), &err);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		cleanup_free char *key = xasprintf("%s%s", prefix, keys[i]);
+
+		assert_ok(s3_put(s3, key, "x", 1, S3_NEW, &err), &err);
+	}
+	assert_ok(store_list(f->store, "train", count_object, &n, &err), &err);
+	assert_int_equal(n, 1);
+	s3_close(s3);
+	free(bucket);
+	free(prefix);
+}
+
 static void a_bucket_that_is_not_there_is_one_clear_line(void **state)
 {
 	const struct fixture *f = *state;
@@ -208,6 +240,7 @@ int main(void)
 	    TEST(what_another_life_has_published_is_known_by_its_bytes),
 	    TEST(a_prefix_has_one_owner),
 	    TEST(an_upload_that_nobody_goes_on_with_is_found_and_forgotten),
+	    TEST(keys_that_are_no_names_of_objects_are_not_listed),
 	    TEST(a_bucket_that_is_not_there_is_one_clear_line),
 	};
 
