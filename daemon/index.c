@@ -367,7 +367,9 @@ int index_pass_run(struct index_pass *pass, const char *output, index_pass_fn fn
 	if (!found.name)
 		return error_set(err, ERR_BUG, "no dataset %lld", (long long)pass->dataset);
 	folder = xasprintf("%s/%s", output, found.name);
-	r = dataset_store_open(folder, true, &pass->store, err);
+	const struct dataset_store_use use = {
+	    .readonly = true, .stop = pass->stop, .arg = pass->stop_arg};
+	r = dataset_store_open_for(folder, &use, &pass->store, err);
 	if (r == 0) {
 		pass->folder = folder;
 		pass->name = found.name;

@@ -141,7 +141,8 @@ static void open_sources(struct tidy_task *t)
 static int tidy(struct tidy_task *t, struct error *err)
 {
 	struct store *store = NULL;
-	const struct dataset_store_use use = {.node = t->lane->shared->state->node};
+	const struct dataset_store_use use = {
+	    .node = t->lane->shared->state->node, .stop = tidy_stops, .arg = t->lane};
 	int r = dataset_store_open_for(t->lane->dataset.folder, &use, &store, err);
 
 	if (r < 0)
