@@ -104,6 +104,10 @@ def a_shard_in_the_bucket_is_the_one_that_a_folder_would_have(ws):
     for name in ("README.md", ".latentd/wids.json", ".latentd/shards.jsonl", ".latentd/dataset.json"):
         with open(ws.path("out", "set", name), "rb") as file:
             assert file.read() == store.bucket.get(f"team/set/{name}"), f"{name} is another"
+    wids = store.bucket.get("team/set/.latentd/wids.json")
+    store.bucket.delete("team/set/.latentd/wids.json")
+    ws.latentctl("reindex", "--out", ws.out)
+    equal(store.bucket.get("team/set/.latentd/wids.json"), wids, "an index that somebody deleted")
 
 
 @test
@@ -208,9 +212,8 @@ def a_run_that_is_killed_at_any_step_of_an_upload_loses_nothing_and_doubles_noth
             store.holds(paths, ws.name)
 
 
-@test
-def parts_that_a_killed_run_has_sent_are_not_sent_again(ws):
-    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+def killed_before_the_end_of_an_upload(ws, store, *options):
+    """All parts are there, and nobody put them together."""
     process, begun = [], threading.Event()
 
     def harm(request):
@@ -222,16 +225,36 @@ def parts_that_a_killed_run_has_sent_are_not_sent_again(ws):
         return "reset"
 
     store.proxy.harm = harm
-    process.append(ws.start(*ws.encode_words(*store.options)))
+    process.append(ws.start(*ws.encode_words(*store.options, *options)))
     begun.set()
     equal(ws.finish(process[0]).code, -signal.SIGKILL, "exit status")
     store.proxy.harm = lambda request: None
+
+
+@test
+def parts_that_a_killed_run_has_sent_are_not_sent_again(ws):
+    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+    killed_before_the_end_of_an_upload(ws, store)
     sent = {r.target for r in store.proxy.sent("PUT", "partNumber=")}
     assert len(sent) >= 2, sent
     store.encode()
     again = [r.target for r in store.proxy.sent("PUT", "partNumber=")]
     equal(sorted(t for t in again if t in sent), sorted(sent), "requests for the parts that were there")
     store.holds(paths)
+
+
+@test
+def parts_of_another_size_are_not_taken_for_these(ws):
+    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+    store.encode()
+    whole = store.bucket.get(store.shards()[0])
+    ws.name = "other"
+    # the second and last of these parts is as long as the second of three below
+    killed_before_the_end_of_an_upload(ws, store, "--s3-part-size", str(len(whole) - PART))
+    store.encode()
+    assert store.bucket.get(store.shards()[0]) == whole, "the parts of two sizes are mixed up"
+    store.no_upload_is_left()
+    store.holds(paths, "other")
 
 
 @test
