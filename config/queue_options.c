@@ -19,6 +19,10 @@ static const struct setting rows[] = {
     {"node-timeout", SETTING_DURATION, FIELD(node_timeout), .fallback = "60s", .min = 1000,
      .max = (uint64_t)24 * 3600000,
      .help = "a machine that was silent for so long is taken for dead: others do what it was at"},
+    {"forget-after", SETTING_DURATION, FIELD(forget_after), .fallback = "1h",
+     .max = (uint64_t)30 * 24 * 3600000,
+     .help = "the images in the spool of a machine that was silent for so long, and in no shard, "
+	     "are encoded again by others; 0: never"},
 };
 
 const struct settings_group queue_settings = {

@@ -3,6 +3,7 @@
 
 #include "daemon/dataset_splits.h"
 
+#include "queue/queue_nodes.h"
 #include "storage/store.h"
 
 #include "base/atomic_file.h"
@@ -145,7 +146,13 @@ static int write_files(struct index_pass *pass, struct error *err)
 	return atomic_batch_commit(pass->files, err);
 }
 
-/* A run that died may have left half-written files; nobody else works here. */
+/* A run that died may have left half-written files. */
+static int sweep_folder(const struct index_pass *pass, const char *folder, struct error *err)
+{
+	return queue_has_nodes(pass->queue) ? atomic_file_sweep_old(folder, err)
+					    : atomic_file_sweep(folder, err);
+}
+
 static int write_changed(struct index_pass *pass, const struct index_dataset *before, bool same,
 			 struct error *err)
 {
@@ -156,7 +163,7 @@ static int write_changed(struct index_pass *pass, const struct index_dataset *be
 	if (!pass->always && same && before->sound && all_there(pass))
 		return 0;
 	if (dir_make_below(pass->folder, ".latentd", err) < 0 ||
-	    atomic_file_sweep(folder, err) < 0 || atomic_file_sweep(pass->folder, err) < 0 ||
+	    sweep_folder(pass, folder, err) < 0 || sweep_folder(pass, pass->folder, err) < 0 ||
 	    index_pass_load(pass, err) < 0)
 		return -1;
 	pass->files = &files;

@@ -247,11 +247,12 @@ static void end_drain(struct lane *l)
 		lane_tidy(l);
 	} else if (lane_awaits_nodes(l)) {
 		l->drain_counted = false;
-	} else {
-		if (!l->drain_counted)
-			lane_count(l);
+		l->left_available = 0;
+	} else if (!l->drain_counted) {
 		l->drain_counted = true;
-		l->drained = !l->counting && !l->count_again;
+		lane_count(l);
+	} else if (!l->counting && !l->count_again) {
+		l->drained = !lane_got_back(l);
 	}
 }
 
@@ -426,6 +427,7 @@ void lane_pause(struct lane *l, bool paused)
 	if (!paused) {
 		l->draining = l->drained = l->drain_counted = l->intake_off = false;
 		l->drain_looks = 0;
+		l->left_available = 0;
 		l->retry_at = 0;
 	}
 	lane_apply_pause(l);

@@ -74,6 +74,19 @@ bool lane_awaits_nodes(const struct lane *l)
 	return l->duty && l->counts.jobs[JOB_RUNNING] + l->counts.jobs[JOB_ENCODED] > 0;
 }
 
+bool lane_got_back(struct lane *l)
+{
+	uint64_t available = l->counts.jobs[JOB_AVAILABLE];
+
+	if (!l->duty || available <= l->left_available)
+		return false;
+	l->left_available = available;
+	l->drain_counted = false;
+	l->idle_since = 0;
+	pipeline_again(l->pipeline);
+	return true;
+}
+
 bool lane_waits_for_nodes(const struct lane *l)
 {
 	return l->draining && l->idle_since != 0 && lane_awaits_nodes(l) &&

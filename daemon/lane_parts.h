@@ -77,6 +77,7 @@ struct lane {
 	bool through;		   /* whoever does has looked through all of them */
 	bool node_drains;	   /* somebody asked this node to */
 	int64_t polled_at;	   /* jobs that other nodes made available */
+	uint64_t left_available;   /* jobs, when the end of a drain last asked for some */
 	uint64_t indexed_shards,
 	    indexed_samples; /* in the catalog, when the indexes were last made */
 	bool over_requests;
@@ -157,6 +158,11 @@ void lane_tick_node(struct lane *l, int64_t now);
 bool lane_index_lags(const struct lane *l);
 /* Other nodes have images that are in no shard yet; the one with the duty waits for them at the end. */
 bool lane_awaits_nodes(const struct lane *l);
+/*
+ * At the end of a drain: images that other nodes had may have been given back since it last asked for some, and are
+ * asked for. True: the drain goes on. What stays available, of folders that are no longer configured, is asked for once.
+ */
+bool lane_got_back(struct lane *l);
 /* Nothing else keeps its drain from ending. */
 bool lane_waits_for_nodes(const struct lane *l);
 /* Why it drains, or waits for other nodes; to be freed. */

@@ -98,7 +98,10 @@ int output_make_dataset(const struct output *o, const char *name, const struct r
 	cleanup_free char *folder = xasprintf("%s/%s", o->root, below);
 	cleanup_free char *path = xasprintf("%s/dataset.json", folder);
 
-	if (dir_make_below(o->root, below, err) < 0 || atomic_file_sweep(folder, err) < 0)
+	if (dir_make_below(o->root, below, err) < 0)
+		return -1;
+	/* Other nodes may be making it just now. */
+	if (!o->node && atomic_file_sweep(folder, err) < 0)
 		return -1;
 	return write_dataset(path, name, recipe, err);
 }

@@ -24,16 +24,21 @@ struct beat_task {
 	struct service *service;
 	struct node_beat beat;
 	struct node_pulse pulse;
+	int64_t forget_ms; /* 0: nobody is forgotten */
 	int result;
 	size_t rescued;
+	struct buffer forgotten; /* "gpu2, gpu3" */
+	size_t forgotten_images;
 	struct error err;
 };
 
 struct service_nodes {
 	char *instance;
 	char host[96];
-	int64_t timeout_ms;
+	int64_t timeout_ms, forget_ms;
 	int64_t due;	  /* monotonic */
+	int64_t heard_at; /* the queue, for the last time */
+	int64_t watches;  /* others, without a gap, since then */
 	size_t n_open;	  /* lanes, at the last beat */
 	size_t n_scanned; /* of those, looked through by this node */
 	bool under_way, drains, began;
@@ -76,6 +81,7 @@ int service_nodes_open(struct service *s, struct error *err)
 	n = s->nodes = xcalloc(1, sizeof(*n));
 	n->instance = state_queue_instance(s->state_folder.path);
 	n->timeout_ms = (int64_t)s->config->queue.node_timeout;
+	n->forget_ms = (int64_t)s->config->queue.forget_after;
 	n->rated_at = clock_mono_ms();
 	gethostname(n->host, sizeof(n->host) - 1);
 	beat = beat_of(n);
@@ -113,6 +119,27 @@ static void take_rate(struct service_nodes *n)
 
 /* -- on the database thread ------------------------------------------------------------------------- */
 
+static void on_forgotten(void *arg, const char *node, size_t requeued)
+{
+	struct beat_task *t = arg;
+
+	buffer_appendf(&t->forgotten, "%s%s", t->forgotten.size > 0 ? ", " : "", node);
+	t->forgotten_images += requeued;
+}
+
+static void forget_silent(struct queue *queue, struct beat_task *t)
+{
+	bool duty = false;
+
+	for (size_t i = 0; i < t->beat.n_datasets; i++)
+		duty = duty || t->beat.datasets[i].mine;
+	if (t->forget_ms == 0 || !duty ||
+	    queue_nodes_forget(queue, t->forget_ms, on_forgotten, t, &t->err) == 0)
+		return;
+	buffer_release(&t->forgotten); /* at the next beat, then */
+	t->forgotten_images = 0;
+}
+
 static void beat_run(struct queue *queue, void *arg)
 {
 	struct beat_task *t = arg;
@@ -129,6 +156,8 @@ static void beat_run(struct queue *queue, void *arg)
 			t->result = -1;
 		t->rescued += rescued;
 	}
+	if (t->result == 0)
+		forget_silent(queue, t);
 	inbox_post(t->service->inbox, &t->base);
 }
 
@@ -155,15 +184,38 @@ static void obey(struct service *s, const struct beat_task *t)
 		service_log(s, LOG_LEVEL_INFO, NULL,
 			    "%zu image%s of a node that is silent: encoded again", t->rescued,
 			    t->rescued == 1 ? "" : "s");
+	if (t->forgotten.size > 0)
+		service_log(
+		    s, LOG_LEVEL_INFO, NULL,
+		    "%s gave no sign of life for %lld s and %s forgotten: %zu image%s encoded "
+		    "again",
+		    (const char *)t->forgotten.data, (long long)t->forget_ms / 1000,
+		    strchr((const char *)t->forgotten.data, ',') ? "are" : "is",
+		    t->forgotten_images, t->forgotten_images == 1 ? " is" : "s are");
 	for (size_t i = 0; i < t->beat.n_datasets; i++) {
 		const struct node_dataset *d = &t->beat.datasets[i];
 		struct lane *l = lane_of(s, d->dataset);
 
 		if (l)
 			lane_set_duty(l, d->mine && !n->drains, d->known, n->drains);
-		if (l && t->rescued > 0)
+		if (l && t->rescued + t->forgotten_images > 0)
 			lane_again(l);
 	}
+}
+
+/*
+ * While the database was away, or all machines were off, everybody was silent: only what this node has seen of the silence
+ * counts.
+ */
+static void note_contact(struct service_nodes *n, bool heard)
+{
+	int64_t now = clock_mono_ms();
+
+	if (!heard)
+		n->watches = 0;
+	else if (n->watches == 0 || now - n->heard_at > n->timeout_ms)
+		n->watches = now;
+	n->heard_at = now;
 }
 
 static void beat_done(struct task *task)
@@ -173,6 +225,7 @@ static void beat_done(struct task *task)
 	struct error err = ERROR_INIT;
 
 	s->nodes->under_way = false;
+	note_contact(s->nodes, t->result == 0);
 	if (t->result == QUEUE_NODE_TAKEN) {
 		taken(s, &t->pulse, &err);
 		service_log(s, LOG_LEVEL_ERROR, NULL, "%s", err.message);
@@ -181,6 +234,7 @@ static void beat_done(struct task *task)
 	} else if (t->result == 0) {
 		obey(s, t);
 	}
+	buffer_release(&t->forgotten);
 }
 
 static void begin_beat(struct service *s)
@@ -202,6 +256,8 @@ static void begin_beat(struct service *s)
 			t->beat.datasets[t->beat.n_datasets++] = (struct node_dataset){
 			    .dataset = id, .scanned = lane_has_scanned(s->lanes[i])};
 	}
+	if (n->forget_ms > 0 && n->watches > 0 && clock_mono_ms() - n->watches >= n->forget_ms)
+		t->forget_ms = n->forget_ms;
 	t->beat.resigns = n->drains;
 	n->under_way = true;
 	db_post(s->db, beat_run, t);
@@ -246,6 +302,7 @@ void service_nodes_close(struct service *s)
 	if (n) {
 		free(n->instance);
 		free(n->datasets);
+		buffer_release(&n->task.forgotten);
 	}
 	free(n);
 	s->nodes = NULL;

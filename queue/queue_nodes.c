@@ -7,6 +7,11 @@ static const struct queue_nodes_ops *nodes_of(const struct queue *q, struct erro
 	return q->ops->nodes;
 }
 
+bool queue_has_nodes(const struct queue *q)
+{
+	return q->ops->nodes != NULL;
+}
+
 int queue_node_beat(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
 		    struct error *err)
 {
@@ -42,4 +47,12 @@ int queue_node_forget(struct queue *q, const char *node, size_t *requeued, struc
 	const struct queue_nodes_ops *ops = nodes_of(q, err);
 
 	return ops ? ops->forget(q, node, requeued, err) : -1;
+}
+
+int queue_nodes_forget(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn, void *arg,
+		       struct error *err)
+{
+	const struct queue_nodes_ops *ops = nodes_of(q, err);
+
+	return ops ? ops->forget_silent(q, silent_ms, fn, arg, err) : -1;
 }

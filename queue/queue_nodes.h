@@ -6,10 +6,10 @@
  *	queue_node_root(q, dataset, path, &number, err)   a source's number, the same on every node
  *	queue_nodes(q, fn, arg, err)               for people
  *	queue_node_order(q, "gpu1", true, err)     it drains
- *	queue_node_forget(q, "gpu1", &requeued, err)
+ *	queue_node_forget(q, "gpu1", &requeued, err)   queue_nodes_forget(q, silent_ms, fn, arg, err)
  *
  * A node that gave no sign of life for its timeout has lost its duties and what it was encoding: queue_rescue() of
- * others takes that, and its fences are void. What it has in its spool waits for it, or for queue_node_forget(). All by the
+ * others takes that, and its fences are void. What it has in its spool waits for it, or until it is forgotten. All by the
  * database's clock.
  */
 #ifndef LATENTD_QUEUE_QUEUE_NODES_H
@@ -44,6 +44,9 @@ struct node_pulse {
 	char holder[96]; /* with QUEUE_NODE_TAKEN: host of who has the name */
 };
 
+/* Otherwise the rest is ERR_BUG. */
+bool queue_has_nodes(const struct queue *q);
+
 #define QUEUE_NODE_TAKEN 1 /* another instance has the name and is alive; nothing was changed */
 
 int queue_node_beat(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
@@ -76,6 +79,16 @@ int queue_node_order(struct queue *q, const char *node, bool drains, struct erro
  */
 int queue_node_forget(struct queue *q, const char *node, size_t *requeued, struct error *err);
 
+typedef void (*queue_forgotten_fn)(void *arg, const char *node, size_t requeued);
+
+/*
+ * Likewise all that are not alive and gave no sign of life for @silent_ms, this one excepted. One that was asked to drain
+ * and comes back drains still. They are told of in one transaction: where it fails, some may have been told of that are
+ * not forgotten.
+ */
+int queue_nodes_forget(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn, void *arg,
+		       struct error *err);
+
 /* What a backend that nodes share has beside struct queue_ops. */
 struct queue_nodes_ops {
 	int (*beat)(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
@@ -85,6 +98,8 @@ struct queue_nodes_ops {
 	int (*list)(struct queue *q, queue_node_fn fn, void *arg, struct error *err);
 	int (*order)(struct queue *q, const char *node, bool drains, struct error *err);
 	int (*forget)(struct queue *q, const char *node, size_t *requeued, struct error *err);
+	int (*forget_silent)(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn, void *arg,
+			     struct error *err);
 };
 
 #endif

@@ -292,22 +292,18 @@ static void give_back(struct pg_job *job, int64_t node, int64_t now, size_t *cou
 	++*count;
 }
 
-static int forget(struct postgres_queue *q, const char *node, size_t *count, struct error *err)
+static int forget(struct postgres_queue *q, int64_t id, size_t *count, struct error *err)
 {
 	static const char sql[] =
 	    "SELECT j.id FROM latentd.job AS j LEFT JOIN latentd.owner AS o ON o.id = j.owner"
 	    " WHERE j.keeper = $1::bigint OR (j.state = 2 AND o.node = $1::bigint) ORDER BY j.id"
 	    " FOR UPDATE OF j";
-	static const char leave[] = "UPDATE latentd.node SET instance = NULL, drains = false"
-				    " WHERE id = $1::bigint";
+	static const char leave[] = "UPDATE latentd.node SET instance = NULL WHERE id = $1::bigint";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 	cleanup_ids struct ids ids = {NULL, 0, 0};
 	cleanup_pg_jobs struct pg_jobs jobs = {0};
-	int64_t id = 0;
 
-	if (find_dead(q, node, &id, err) < 0)
-		return -1;
 	pg_int(&args, id);
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
@@ -321,6 +317,18 @@ static int forget(struct postgres_queue *q, const char *node, size_t *count, str
 	return pg_run(q, leave, &args, err);
 }
 
+static int forget_one(struct postgres_queue *q, const char *node, size_t *count, struct error *err)
+{
+	static const char sql[] = "UPDATE latentd.node SET drains = false WHERE id = $1::bigint";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	int64_t id = 0;
+
+	if (find_dead(q, node, &id, err) < 0)
+		return -1;
+	pg_int(&args, id);
+	return pg_run(q, sql, &args, err) < 0 ? -1 : forget(q, id, count, err);
+}
+
 static int postgres_forget(struct queue *base, const char *node, size_t *requeued,
 			   struct error *err)
 {
@@ -330,14 +338,52 @@ static int postgres_forget(struct queue *base, const char *node, size_t *requeue
 
 	if (pg_begin(q, err) < 0)
 		return -1;
-	r = pg_end(q, forget(q, node, &count, err), err);
+	r = pg_end(q, forget_one(q, node, &count, err), err);
 	if (r == 0)
 		*requeued = count;
 	return r;
+}
+
+static int forget_silent(struct postgres_queue *q, int64_t silent_ms, queue_forgotten_fn fn,
+			 void *arg, struct error *err)
+{
+	static const char sql[] =
+	    "SELECT n.id, n.name FROM latentd.node AS n WHERE n.instance IS NOT NULL"
+	    " AND n.id <> $2::bigint AND NOT " IS_ALIVE " AND n.beat_at + $3::bigint < $1::bigint"
+	    " ORDER BY n.id FOR UPDATE";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	if (q->node_id == 0 && node_number(q, &q->node_id, err) < 0)
+		return -1;
+	pg_int(&args, q->now);
+	pg_int(&args, q->node_id);
+	pg_int(&args, silent_ms);
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	for (int i = 0; i < pg_rows(result); i++) {
+		size_t count = 0;
+
+		if (forget(q, pg_value(result, i, 0), &count, err) < 0)
+			return -1;
+		fn(arg, pg_string(result, i, 1), count);
+	}
+	return 0;
+}
+
+static int postgres_forget_silent(struct queue *base, int64_t silent_ms, queue_forgotten_fn fn,
+				  void *arg, struct error *err)
+{
+	struct postgres_queue *q = postgres_queue(base);
+
+	if (pg_begin(q, err) < 0)
+		return -1;
+	return pg_end(q, forget_silent(q, silent_ms, fn, arg, err), err);
 }
 
 const struct queue_nodes_ops queue_postgres_nodes = {.beat = postgres_beat,
 						     .root = postgres_root,
 						     .list = postgres_list,
 						     .order = postgres_order,
-						     .forget = postgres_forget};
+						     .forget = postgres_forget,
+						     .forget_silent = postgres_forget_silent};

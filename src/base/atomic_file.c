@@ -128,11 +128,13 @@ int atomic_file_move(const char *from, const char *to, struct error *err)
 	return dir_sync(source, err);
 }
 
-int atomic_file_sweep(const char *dir, struct error *err)
+/* INT64_MAX: whatever its age. */
+static int sweep_before(const char *dir, int64_t before, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
 	struct dirent *entry;
 	DIR *d = opendir(dir);
+	struct stat st;
 	int r = 0;
 
 	if (!d && errno == ENOENT)
@@ -144,10 +146,32 @@ int atomic_file_sweep(const char *dir, struct error *err)
 
 		if (n < 4 || strcmp(entry->d_name + n - 4, ".tmp") != 0)
 			continue;
+		if (before != INT64_MAX &&
+		    (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		     st.st_mtime >= before))
+			continue;
 		if (unlinkat(dirfd(d), entry->d_name, 0) < 0 && errno != ENOENT)
 			r = error_sys(err, "remove %s in %s", entry->d_name,
 				      text_quote(dir, quoted));
 	}
 	closedir(d);
 	return r;
+}
+
+int atomic_file_sweep(const char *dir, struct error *err)
+{
+	return sweep_before(dir, INT64_MAX, err);
+}
+
+int atomic_file_sweep_old(const char *dir, struct error *err)
+{
+	struct atomic_file now = ATOMIC_FILE_INIT;
+	struct stat st;
+	int r;
+
+	if (atomic_file_begin(&now, dir, err) < 0)
+		return -1;
+	r = fstat(now.fd, &st) < 0 ? error_sys(err, "stat %s", now.path) : 0;
+	atomic_file_abort(&now);
+	return r < 0 ? -1 : sweep_before(dir, st.st_mtime - ATOMIC_FILE_OLD_S, err);
 }

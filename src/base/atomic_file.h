@@ -65,5 +65,11 @@ int atomic_file_move(const char *from, const char *to, struct error *err);
 
 /* Removes the `*.tmp` files in @dir that dead writers left. A missing folder is fine. */
 int atomic_file_sweep(const char *dir, struct error *err);
+/*
+ * Likewise where others are writing, too: only those that nobody changed for ATOMIC_FILE_OLD_S, by the clock of the
+ * file system.
+ */
+int atomic_file_sweep_old(const char *dir, struct error *err);
+#define ATOMIC_FILE_OLD_S (24 * 60 * 60)
 
 #endif

@@ -479,6 +479,41 @@ def a_node_that_never_returns_is_forgotten_and_its_images_are_encoded_again(ws):
 
 
 @test
+def a_drain_that_waits_for_a_dead_node_goes_on_when_that_is_forgotten(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s", n=20)
+    a.start()
+    finished(postgres, 20)
+    a.kill()
+    b.start()
+    b.post("/datasets/set/drain")
+    b.wait(lambda: "waits for 20 images" in (b.about()["why"] or ""), "b to wait for a")
+    ws.latentctl("nodes", "--state", b.state_dir, "--forget", "a")
+    drained(b)
+    stopped(b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_run_forgets_a_node_that_is_silent_for_too_long_and_doubles_nothing_when_it_wakes(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s", n=20)
+    b.config["queue"]["forget_after"] = "3s"
+    a.start()
+    finished(postgres, 20)
+    a.tell(signal.SIGSTOP)
+    b.spawn("--once")
+    equal(b.process.wait(HANGS_AFTER_S), OK, "exit status of b")
+    b.process = None
+    b.says("a gave no sign of life for 3 s and is forgotten: 20 images are encoded again")
+    everything_is_there_once(ws, postgres, wanted)
+    a.tell(signal.SIGCONT)  # with all of them in its spool
+    drained(a)
+    stopped(a)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
 def a_node_that_is_to_drain_begins_nothing_until_it_is_resumed(ws):
     postgres = Postgres(ws)
     a, b, wanted = nodes(ws, postgres, "a", "b", timeout="20s", n=6)

@@ -203,6 +203,24 @@ static void a_sweep_takes_temporaries_only(void **state)
 	atomic_file_abort(&dead);
 }
 
+static void where_others_write_a_sweep_takes_old_temporaries_only(void **state)
+{
+	const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+	struct fixture *f = *state;
+	struct error err = ERROR_INIT;
+	struct atomic_file dead = ATOMIC_FILE_INIT, others = ATOMIC_FILE_INIT;
+
+	begin(f, &dead, "half");
+	begin(f, &others, "half");
+	assert_int_equal(futimens(dead.fd, old), 0);
+	assert_ok(atomic_file_sweep_old(f->partial, &err), &err);
+	assert_false(file_exists(dead.path));
+	assert_true(file_exists(others.path));
+	assert_int_equal(sample_count_files(f->partial), 1);
+	atomic_file_abort(&dead);
+	atomic_file_abort(&others);
+}
+
 static void the_mode_follows_the_umask(void **state)
 {
 	struct fixture *f = *state;
@@ -323,6 +341,7 @@ int main(void)
 	    FILE_TEST(a_write_replaces_whole_or_not_at_all_whichever_call_fails),
 	    FILE_TEST(a_move_syncs_both_folders_and_does_not_replace),
 	    FILE_TEST(a_sweep_takes_temporaries_only),
+	    FILE_TEST(where_others_write_a_sweep_takes_old_temporaries_only),
 	    FILE_TEST(the_mode_follows_the_umask),
 	    FILE_TEST(a_batch_is_durable_before_any_of_it_appears),
 	    FILE_TEST(a_full_batch_commits_itself),
