@@ -37,10 +37,16 @@ const struct settings_group source_options_settings = {
 
 bool masks_word(const char *text)
 {
-	return strcmp(text, "none") == 0 || strcmp(text, "beside") == 0;
+	return strcmp(text, "none") == 0 || strcmp(text, "beside") == 0 || masks_are_alpha(text);
 }
 
 const char *masks_where(const char *setting)
 {
-	return !setting || strcmp(setting, "none") == 0 ? NULL : setting;
+	return !setting || strcmp(setting, "none") == 0 || masks_are_alpha(setting) ? NULL
+										    : setting;
+}
+
+bool masks_are_alpha(const char *setting)
+{
+	return setting && strcmp(setting, "alpha") == 0;
 }

@@ -25,10 +25,12 @@ extern const struct settings_group source_options_settings;
 
 /* Of settings that say where masks are: words that are no folder. */
 bool masks_word(const char *text);
-/* What such a setting says, as struct source_folder_options has it: "beside" or a folder; NULL: nowhere. */
+/* What such a setting says, as struct source_folder_options has it: "beside" or a folder; NULL: in no files. */
 const char *masks_where(const char *setting);
+/* Whether such a setting makes the alpha channel of an image its mask. */
+bool masks_are_alpha(const char *setting);
 #define MASKS_HELP                                                                                 \
-	"none; beside: NAME-mask.png beside an image is its mask; or a folder with NAME.png. "     \
-	"Becomes mask.npy of its samples"
+	"none; beside: NAME-mask.png beside an image is its mask; alpha: its own alpha is; or a "  \
+	"folder with NAME.png. Becomes mask.npy of its samples"
 
 #endif

@@ -139,7 +139,7 @@ static void parse_draw(struct packet_cursor *c, struct decode_message *m)
 	}
 	m->draw.policy.apply_exif = packet_below(c, 2) != 0;
 	m->draw.policy.color = (enum image_color)packet_below(c, COLOR_IGNORE + 1);
-	m->draw.policy.alpha = (enum image_alpha)packet_below(c, ALPHA_DROP + 1);
+	m->draw.policy.alpha = (enum image_alpha)packet_below(c, ALPHA_ALONE + 1);
 	memcpy(m->draw.policy.background, packet_take(c, 3), 3);
 	m->draw.policy.jpeg_scaling = packet_below(c, 2) != 0;
 }

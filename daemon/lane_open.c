@@ -343,6 +343,7 @@ static int open_packer(struct lane *l, struct error *err)
 					 .recipe = &l->recipe,
 					 .dataset = l->dataset.id,
 					 .masks = masks_where(l->config->masks),
+					 .alpha = masks_are_alpha(l->config->masks),
 					 .node = l->shared->state->node,
 					 .siblings = l->dataset.siblings,
 					 .n_siblings = l->dataset.n_siblings,
@@ -376,6 +377,7 @@ static int open_pipeline(struct lane *l, struct error *err)
 					   .stages = l->shared->stages,
 					   .captions = l->config->captions,
 					   .masks = masks_where(l->config->masks),
+					   .alpha = masks_are_alpha(l->config->masks),
 					   .given = l->dataset.given_captions,
 					   .guard = spending_guard(l->spending),
 					   .drop_duplicates =

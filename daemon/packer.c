@@ -15,8 +15,9 @@
 #include "base/clock.h"
 
 #include <string.h>
+#include <unistd.h>
 
-enum { SYNC_EVERY_MS = 1000, BACKLOG_TASKS = 1024 };
+enum { SYNC_EVERY_MS = 1000, BACKLOG_TASKS = 1024, BACKLOG_FILES = 256 };
 
 void finished_release(struct finished *f)
 {
@@ -30,6 +31,8 @@ void finished_release(struct finished *f)
 		ndarray_release(&f->latents[i]);
 	free(f->stored.shard);
 	buffer_release(&f->mask);
+	if (f->has_file)
+		close(f->file);
 }
 
 static struct packed packed_of(const struct finished *f)
@@ -69,6 +72,7 @@ struct append_task {
 	struct packer *packer;
 	size_t n;
 	size_t bytes; /* of the latents */
+	size_t files; /* open */
 	struct append_item *items;
 	uint64_t spool_bytes; /* on disk afterwards */
 	struct error failure; /* the spool failed */
@@ -123,13 +127,20 @@ static int make_unmasked(const struct packer *p, struct finished *f, size_t inde
 	return record_build(p->options.recipe, &f->facts, &f->latents[index], f->rank, out, err);
 }
 
+static int make_mask(struct packer *p, const struct finished *f, struct record *record,
+		     struct error *err)
+{
+	if (p->options.alpha)
+		return mask_put_alpha(&p->mask_reader, f->has_file ? f->file : -1, record, err);
+	return p->options.masks ? mask_put(&p->mask_reader, &f->mask, record, err) : 0;
+}
+
 static int make_record(struct packer *p, struct finished *f, size_t index, struct record *out,
 		       struct error *err)
 {
 	cleanup_record struct record record = RECORD_INIT;
 
-	if (make_unmasked(p, f, index, &record, err) < 0 ||
-	    (p->options.masks && mask_put(&p->mask_reader, &f->mask, &record, err) < 0))
+	if (make_unmasked(p, f, index, &record, err) < 0 || make_mask(p, f, &record, err) < 0)
 		return -1;
 	*out = record;
 	record = (struct record)RECORD_INIT;
@@ -223,6 +234,7 @@ static void append_done(struct task *task)
 	p->append_tasks++;
 	p->backlog_tasks--;
 	p->backlog_bytes -= t->bytes;
+	p->backlog_files -= t->files;
 	p->spool_bytes = t->spool_bytes;
 	for (size_t i = 0; i < t->n; i++) {
 		struct append_item *item = &t->items[i];
@@ -266,6 +278,7 @@ void packer_append(struct packer *p, struct finished *items, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		t->items[i].finished = items[i];
 		t->items[i].entry.since = now;
+		t->files += items[i].has_file;
 		for (size_t v = 0; v < VARIANTS; v++)
 			t->bytes += items[i].latents[v].bytes;
 	}
@@ -274,6 +287,7 @@ void packer_append(struct packer *p, struct finished *items, size_t n)
 	p->posted_tasks++;
 	p->backlog_tasks++;
 	p->backlog_bytes += t->bytes;
+	p->backlog_files += t->files;
 	packer_post(p, &t->base);
 }
 
@@ -492,7 +506,8 @@ void packer_note_shard(struct packer *p, const char *name)
 
 bool packer_is_behind(const struct packer *p)
 {
-	return p->backlog_bytes > p->options.backlog || p->backlog_tasks >= BACKLOG_TASKS;
+	return p->backlog_bytes > p->options.backlog || p->backlog_tasks >= BACKLOG_TASKS ||
+	       p->backlog_files >= BACKLOG_FILES;
 }
 
 size_t packer_unsealed(const struct packer *p)

@@ -61,6 +61,7 @@ struct packer_options {
 	const struct recipe *recipe; /* its form is that of the shards */
 	int64_t dataset;
 	bool masks;			       /* each record gets one */
+	bool alpha;			       /* the same, of its image's own alpha */
 	const char *node;		       /* of several that share the store; NULL: one */
 	const struct packer_sibling *siblings; /* must live until close */
 	size_t n_siblings;
@@ -99,6 +100,8 @@ struct finished {
 	    stored;	    /* the latent is this one's; of facts only content and captions count */
 	bool again;	    /* see struct packed */
 	struct buffer mask; /* the file with its mask; empty: it has none */
+	bool has_file;	    /* the image itself, for its alpha: */
+	int file;
 };
 
 /* A record, with its variants, that is in the spool and belongs into a shard of this dataset. */

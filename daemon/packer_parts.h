@@ -32,6 +32,7 @@ struct packer {
 	size_t being_sealed;		     /* records of the shard that is being made */
 	size_t pending;			     /* images appended and not yet encoded or rejected */
 	size_t backlog_tasks, backlog_bytes; /* append tasks that have not come back */
+	size_t backlog_files;		     /* that their images have open */
 	uint64_t spool_bytes;		     /* on disk, when it was last asked */
 	uint64_t
 	    spool_foreign; /* of that, what was there before this run and is not ours to seal */

@@ -59,6 +59,7 @@ struct pipeline_options {
 	int64_t dataset;
 	bool captions;
 	bool masks; /* read with each file, for the packer */
+	bool alpha; /* files are kept open until the packer has drawn their alpha */
 	const struct json_t *
 	    given; /* captions that count instead of those of files: caption_list.h; NULL: none. The caller may
 		     * change it, on the loop's thread */

@@ -8,11 +8,12 @@
 
 #include <string.h>
 
-enum { PARKED_MAX = 4096 };
+/* What is kept open may be memory: a member of an archive, a fetched file. */
+enum { PARKED_MAX = 4096, KEPT_FILES_MAX = 256 };
 
 bool pipeline_parking_is_full(const struct pipeline *p)
 {
-	return duplicates_parked(p->duplicates) >= PARKED_MAX;
+	return duplicates_parked(p->duplicates) >= PARKED_MAX || p->kept_files >= KEPT_FILES_MAX;
 }
 
 /* @w, which is without a worker, becomes a copy of what was found, or is dropped. Consumes *@stored. */
@@ -26,6 +27,7 @@ static struct finished finish_copy(struct work *w, struct packer_stored *stored)
 	f.meta = TAKE(w->meta);
 	f.mask = w->mask;
 	w->mask = (struct buffer)BUFFER_INIT;
+	work_hand_file(w, &f);
 	f.again = w->job.has_content;
 	f.facts.content = w->content;
 	f.facts.captions = w->pipeline->options.captions;

@@ -19,8 +19,10 @@ static void start_one(struct pipeline *p, struct work *w)
 {
 	p->at_workers++;
 	decode_pool_start(p->options.pool, w->fd, w);
-	close(w->fd);
-	w->fd = -1;
+	if (p->options.alpha)
+		work_keep_file(w);
+	else
+		close(TAKE_FD(w->fd));
 }
 
 /* Whole batches that the encoder has no room for yet. */
@@ -69,6 +71,8 @@ void pipeline_on_header(void *image, const struct image_header *header,
 	w->header = *header;
 	w->has_header = true;
 	w->ticket = ticket;
+	if (header->format == IMAGE_JPEG) /* which has no alpha */
+		work_drop_file(w);
 	pipeline_look_up(w);
 }
 
@@ -192,7 +196,7 @@ void pipeline_on_done(void *image, const uint8_t *pixels)
 
 	work_left_worker(w);
 	take_pixels(w, pixels);
-	work_reserve(w, work_pixel_bytes(w));
+	work_reserve(w, work_pixel_bytes(w) + (w->keeps_file ? w->file_bytes : 0));
 	work_list_push(&pending_of(w->pipeline, w)->works, w);
 }
 

@@ -181,6 +181,7 @@ static struct finished finish(struct work *w)
 	f.meta = TAKE(w->meta);
 	f.mask = w->mask;
 	w->mask = (struct buffer)BUFFER_INIT;
+	work_hand_file(w, &f);
 	f.again = w->job.has_content;
 	f.facts.content = w->content;
 	f.facts.header = w->header;

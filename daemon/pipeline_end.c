@@ -2,9 +2,11 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "daemon/packer.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PUT_OFF_EVERY_MS = 5 };
 
@@ -46,8 +48,35 @@ size_t work_pixel_bytes(const struct work *w)
 	return sum;
 }
 
+void work_keep_file(struct work *w)
+{
+	w->keeps_file = true;
+	w->kept_file = TAKE_FD(w->fd);
+	w->pipeline->kept_files++;
+}
+
+void work_drop_file(struct work *w)
+{
+	if (!w->keeps_file)
+		return;
+	w->keeps_file = false;
+	close(w->kept_file);
+	w->pipeline->kept_files--;
+}
+
+void work_hand_file(struct work *w, struct finished *f)
+{
+	if (!w->keeps_file)
+		return;
+	w->keeps_file = false;
+	f->has_file = true;
+	f->file = w->kept_file;
+	w->pipeline->kept_files--;
+}
+
 void work_free(struct work *w)
 {
+	work_drop_file(w);
 	work_reserve(w, 0);
 	w->pipeline->images--;
 	work_release(w);
@@ -64,6 +93,8 @@ struct work_list work_stop_leading(struct work *w)
 /* They are tried for themselves. */
 void pipeline_ready_again(struct pipeline *p, struct work_list *parked)
 {
+	for (struct work *w = parked->first; w; w = w->next)
+		work_drop_file(w);
 	work_list_append(&p->ready, parked);
 }
 

@@ -60,6 +60,7 @@ struct pipeline {
 	size_t at_workers; /* of them with a decode worker */
 	size_t batches;	   /* formed, and not back yet */
 	size_t encoding;   /* images in them */
+	size_t kept_files; /* that works keep open */
 	size_t sent;	   /* pictures of them, variants counted, that endpoints have */
 	size_t extending;  /* renewals of leases that will be answered */
 	bool claiming, claims_over, paused, stopping, failed;
@@ -104,7 +105,7 @@ void pipeline_decode(struct work *w);
 void pipeline_look_up(struct work *w);
 /* Asks the queue about the contents that were hashed since. */
 void pipeline_ask(struct pipeline *p);
-/* So much is parked that nothing more should be hashed. */
+/* So much is parked, or kept open, that nothing more should be hashed. */
 bool pipeline_parking_is_full(const struct pipeline *p);
 
 /* -- pipeline_encode.c ------------------------------------------------------------------------------ */
@@ -126,6 +127,12 @@ void work_reserve(struct work *w, size_t bytes);
 size_t work_picture_bytes(const struct work *w, size_t resolution);
 size_t work_resolution_bytes(const struct work *w, size_t resolution);
 size_t work_pixel_bytes(const struct work *w);
+/* Keeps its file, which a worker has by now, open for its alpha. */
+void work_keep_file(struct work *w);
+/* It is not needed. */
+void work_drop_file(struct work *w);
+/* To the packer. */
+void work_hand_file(struct work *w, struct finished *f);
 void work_free(struct work *w);
 /* Those parked behind @w, which does not lead any more. */
 struct work_list work_stop_leading(struct work *w);

@@ -6,12 +6,14 @@
 #include "base/checked.h"
 #include "base/compress.h"
 #include "base/files.h"
+#include "image/sniff.h"
 
 #include <jansson.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum { PIXELS_USUAL = 1 << 20, ALL_COUNTS = 255 };
+enum { PIXELS_USUAL = 1 << 20, ALL_COUNTS = 255, SIGNATURE_SIZE = 16 };
 
 /* More than the header of any .npy of ours. */
 #define HEADER_MAX ((size_t)4096)
@@ -36,6 +38,7 @@ struct wanted {
 	struct render_geometry geometry;
 	bool flip, apply_exif;
 	size_t width, height; /* of the image */
+	struct hash128 content;
 };
 
 static int read_wanted(const struct mask_reader *reader, const struct record *record,
@@ -50,6 +53,7 @@ static int read_wanted(const struct mask_reader *reader, const struct record *re
 	out->apply_exif = reader->apply_exif;
 	out->width = facts.original_width;
 	out->height = facts.original_height;
+	out->content = facts.content;
 	return 0;
 }
 
@@ -92,17 +96,50 @@ static int start(struct mask_reader *reader, size_t pixels, struct error *err)
 	return source_pixels_open(reader->most, &reader->pixels, err);
 }
 
-static int draw_picture(struct mask_reader *reader, const struct buffer *file,
-			struct wanted *wanted, struct image *out, struct error *err)
+/* What is to become a mask. */
+struct drawn {
+	struct image picture; /* mirrored where its record is; without pixels: there is none */
+	struct ndarray mask;  /* uint8 [height][width] of what was encoded */
+	bool given;
+};
+
+#define DRAWN_INIT                                                                                 \
+	{                                                                                          \
+		IMAGE_INIT, NDARRAY_INIT, false                                                    \
+	}
+
+static void drawn_release(struct drawn *d)
+{
+	image_release(&d->picture);
+	ndarray_release(&d->mask);
+}
+
+#define cleanup_drawn cleanup_with(drawn_release)
+
+static int read_picture(struct mask_reader *reader, int fd, enum image_alpha alpha,
+			struct wanted *wanted, struct image *out, struct hash128 *content,
+			struct error *err)
 {
 	const struct image_policy policy = {
-	    .apply_exif = reader->apply_exif, .color = COLOR_IGNORE, .alpha = ALPHA_DROP};
+	    .apply_exif = reader->apply_exif, .color = COLOR_IGNORE, .alpha = alpha};
+
+	if (start(reader, wanted->geometry.width * wanted->geometry.height, err) < 0 ||
+	    source_pixels_read(reader->pixels, fd, place, wanted, &policy, out, content, err) < 0)
+		return -1;
+	if (wanted->flip)
+		image_mirror(out);
+	return 0;
+}
+
+static int read_file(struct mask_reader *reader, const struct buffer *file, struct wanted *wanted,
+		     struct image *out, struct error *err)
+{
 	cleanup_close int fd = file_of(file, err);
 	struct error why = ERROR_INIT;
 
-	if (fd < 0 || start(reader, wanted->geometry.width * wanted->geometry.height, err) < 0)
+	if (fd < 0)
 		return -1;
-	if (source_pixels_read(reader->pixels, fd, place, wanted, &policy, out, NULL, &why) == 0)
+	if (read_picture(reader, fd, ALPHA_DROP, wanted, out, NULL, &why) == 0)
 		return 0;
 	if ((why.code == ERR_DATA && strcmp(why.reason, "mask_size") != 0) || why.code == ERR_NOMEM)
 		return error_data(err, "mask", "its mask: %s", why.message);
@@ -116,30 +153,73 @@ static uint8_t luma(const uint8_t *rgb)
 	return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
 }
 
-/* uint8 [height][width] of what was encoded. */
-static int draw(struct mask_reader *reader, const struct buffer *file, const struct record *record,
-		struct ndarray *out, struct error *err)
+static int alloc_mask(const struct wanted *wanted, struct ndarray *out, struct error *err)
 {
-	cleanup_image struct image picture = IMAGE_INIT;
-	struct wanted wanted = {.flip = false};
-	size_t shape[2];
+	const size_t shape[] = {wanted->geometry.height, wanted->geometry.width};
 
-	if (read_wanted(reader, record, &wanted, err) < 0)
-		return -1;
-	shape[0] = wanted.geometry.height;
-	shape[1] = wanted.geometry.width;
-	if (file->size > 0 && draw_picture(reader, file, &wanted, &picture, err) < 0)
-		return -1;
 	if (ndarray_alloc(out, DTYPE_U8, 2, shape, err) < 0)
 		return -1;
-	if (file->size == 0) {
-		memset(out->data, ALL_COUNTS, out->bytes);
-		return 0;
+	memset(out->data, ALL_COUNTS, out->bytes);
+	return 0;
+}
+
+static int draw_file(struct mask_reader *reader, const struct buffer *file,
+		     const struct record *record, struct drawn *out, struct error *err)
+{
+	struct wanted wanted = {.flip = false};
+
+	out->given = file->size > 0;
+	if (read_wanted(reader, record, &wanted, err) < 0 ||
+	    (out->given && read_file(reader, file, &wanted, &out->picture, err) < 0) ||
+	    alloc_mask(&wanted, &out->mask, err) < 0)
+		return -1;
+	for (size_t i = 0; out->given && i < out->mask.bytes; i++)
+		((uint8_t *)out->mask.data)[i] = luma(out->picture.pixels + 3 * i);
+	return 0;
+}
+
+/* Most files of most datasets: they need not be decoded once more. */
+static bool is_jpeg(int fd)
+{
+	uint8_t bytes[SIGNATURE_SIZE];
+	ssize_t n = pread(fd, bytes, sizeof(bytes), 0);
+	struct error ignored = ERROR_INIT;
+	enum image_format format;
+
+	return n > 0 && sniff_format(bytes, (size_t)n, &format, &ignored) == 0 &&
+	       format == IMAGE_JPEG;
+}
+
+static int read_alpha(struct mask_reader *reader, int fd, struct wanted *wanted, struct image *out,
+		      struct error *err)
+{
+	struct hash128 content;
+	struct error why = ERROR_INIT;
+
+	if (read_picture(reader, fd, ALPHA_ALONE, wanted, out, &content, &why) < 0) {
+		if (why.code == ERR_DATA || why.code == ERR_NOMEM)
+			return error_data(err, "mask", "its alpha: %s", why.message);
+		*err = why;
+		return -1;
 	}
-	if (wanted.flip)
-		image_mirror(&picture);
-	for (size_t i = 0; i < out->bytes; i++)
-		((uint8_t *)out->data)[i] = luma(picture.pixels + 3 * i);
+	if (!hash128_equal(&content, &wanted->content))
+		return error_data(err, "mask", "its alpha: the file changed while it was encoded");
+	return 0;
+}
+
+static int draw_alpha(struct mask_reader *reader, int fd, const struct record *record,
+		      struct drawn *out, struct error *err)
+{
+	struct wanted wanted = {.flip = false};
+	bool may_have = fd >= 0 && !is_jpeg(fd);
+
+	if (read_wanted(reader, record, &wanted, err) < 0 ||
+	    (may_have && read_alpha(reader, fd, &wanted, &out->picture, err) < 0) ||
+	    alloc_mask(&wanted, &out->mask, err) < 0)
+		return -1;
+	out->given = may_have && out->picture.pixels[1] > 127; /* a filter may round */
+	for (size_t i = 0; out->given && i < out->mask.bytes; i++)
+		((uint8_t *)out->mask.data)[i] = out->picture.pixels[3 * i];
 	return 0;
 }
 
@@ -169,36 +249,48 @@ static int put_json(struct record *record, const struct ndarray *mask, bool give
 	return record_put_buffer(record, "json", &bytes, err);
 }
 
-int mask_put(struct mask_reader *reader, const struct buffer *file, struct record *record,
-	     struct error *err)
+static int put(struct record *record, const struct drawn *drawn, struct error *err)
 {
 	bool packed = record_codec(record) != OUTPUT_CODEC_NONE;
-	cleanup_ndarray struct ndarray mask = NDARRAY_INIT;
 	cleanup_buffer struct buffer npy = BUFFER_INIT, frame = BUFFER_INIT;
 
-	if (draw(reader, file, record, &mask, err) < 0 ||
-	    put_json(record, &mask, file->size > 0, err) < 0)
+	if (put_json(record, &drawn->mask, drawn->given, err) < 0)
 		return -1;
-	npy_write(&npy, &mask);
+	npy_write(&npy, &drawn->mask);
 	if (packed && compress_frame(&frame, npy.data, npy.size, COMPRESS_LEVEL_FLOATS, err) < 0)
 		return -1;
 	return packed ? record_put_buffer(record, packed_name, &frame, err)
 		      : record_put_buffer(record, plain_name, &npy, err);
 }
 
+int mask_put(struct mask_reader *reader, const struct buffer *file, struct record *record,
+	     struct error *err)
+{
+	cleanup_drawn struct drawn drawn = DRAWN_INIT;
+
+	return draw_file(reader, file, record, &drawn, err) < 0 ? -1 : put(record, &drawn, err);
+}
+
+int mask_put_alpha(struct mask_reader *reader, int image, struct record *record, struct error *err)
+{
+	cleanup_drawn struct drawn drawn = DRAWN_INIT;
+
+	return draw_alpha(reader, image, record, &drawn, err) < 0 ? -1 : put(record, &drawn, err);
+}
+
 int mask_compare(struct mask_reader *reader, const struct buffer *file, const struct record *record,
 		 bool *same, struct error *err)
 {
-	cleanup_ndarray struct ndarray mask = NDARRAY_INIT;
+	cleanup_drawn struct drawn drawn = DRAWN_INIT;
 	struct record_facts facts;
 	struct hash128 hash;
 
 	if (record_facts_read(record, &facts, err) < 0 ||
-	    draw(reader, file, record, &mask, err) < 0)
+	    draw_file(reader, file, record, &drawn, err) < 0)
 		return -1;
-	hash = hash128_of(mask.data, mask.bytes);
-	*same = facts.has_mask && facts.mask_given == (file->size > 0) &&
-		hash128_equal(&hash, &facts.mask);
+	hash = hash128_of(drawn.mask.data, drawn.mask.bytes);
+	*same =
+	    facts.has_mask && facts.mask_given == drawn.given && hash128_equal(&hash, &facts.mask);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /*
  * The mask of a sample: which parts of its image count, from 0 to 255 for each pixel of what was encoded. It is drawn from a
- * picture of the image's size by the geometry of the sample's record, and becomes its member `mask.npy.zst`.
+ * picture of the image's size, or from the alpha of the image itself, by the geometry of the sample's record, and becomes its
+ * member `mask.npy.zst`.
  *
  *	struct mask_reader reader = MASK_READER_INIT;
  *	mask_reader_init(&reader, &recipe)
@@ -36,6 +37,11 @@ void mask_reader_release(struct mask_reader *reader);
  */
 int mask_put(struct mask_reader *reader, const struct buffer *file, struct record *record,
 	     struct error *err);
+/*
+ * The same from the alpha channel of the image in the file @image, which stays the caller's; -1: it is known to have none. Without one
+ * all of it counts. ERR_DATA `mask`: it cannot be decoded, or is not the file that the record was made of.
+ */
+int mask_put_alpha(struct mask_reader *reader, int image, struct record *record, struct error *err);
 /* *same: whether @record has that mask. Errors of mask_put(). */
 int mask_compare(struct mask_reader *reader, const struct buffer *file, const struct record *record,
 		 bool *same, struct error *err);

@@ -21,6 +21,8 @@ void work_release(struct work *w)
 	free(w->finished);
 	if (w->fd >= 0)
 		close(w->fd);
+	if (w->keeps_file)
+		close(w->kept_file);
 }
 
 void work_forget(struct work *w)

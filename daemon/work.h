@@ -25,7 +25,9 @@ struct work {
 	struct image_header header;
 	struct bucket_placement placements[RESOLUTIONS_MAX]; /* one for each resolution */
 	char *caption, *meta;
-	struct buffer mask;	      /* the file with its mask; empty: it has none */
+	struct buffer mask; /* the file with its mask; empty: it has none */
+	bool keeps_file;    /* for its alpha, from a decode worker to the packer: */
+	int kept_file;
 	bool caption_given;	      /* by a person: the file beside the image is not read */
 	char *first_key;	      /* of the image that it is parked behind */
 	uint8_t *pixels;	      /* of all variants, one behind the other */

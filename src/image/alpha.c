@@ -23,3 +23,12 @@ void alpha_over(uint8_t *rgb, const uint8_t *alpha, size_t pixels, const uint8_t
 			rgb[c] = blend(rgb[c], background[c], alpha[i]);
 	}
 }
+
+void alpha_alone(uint8_t *rgb, const uint8_t *alpha, size_t pixels)
+{
+	for (size_t i = 0; i < pixels; i++, rgb += 3) {
+		rgb[0] = alpha ? alpha[i] : 255;
+		rgb[1] = alpha ? 255 : 0;
+		rgb[2] = 0;
+	}
+}

@@ -64,6 +64,11 @@ enum image_color { COLOR_SRGB, COLOR_IGNORE };
 enum image_alpha {
 	ALPHA_OVER, /* the background */
 	ALPHA_DROP, /* as if every pixel were opaque: Pillow's convert("RGB") */
+	/*
+	 * Nothing else: red is the alpha, 255 where the file has none; green is 255 where it has one, 0 where not, in all
+	 * pixels alike. Not of a JPEG, whose colours it gives: that never has alpha.
+	 */
+	ALPHA_ALONE,
 };
 
 struct image_policy {

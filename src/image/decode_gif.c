@@ -33,7 +33,8 @@ struct gif_reader {
 	size_t width, height; /* of the canvas */
 	uint8_t palette[COLORS][4];
 	uint8_t *indexes; /* [canvas width + frame rows held at a time * frame width] */
-	uint8_t *colors;  /* [width][4] */
+	uint8_t *colors;  /* [width][samples] */
+	size_t samples;	  /* a pixel: 3, with a transparent colour 4 */
 	struct row_finish finish;
 };
 
@@ -214,12 +215,14 @@ static int gif_reader_prepare(struct gif_reader *r, const struct image_policy *p
 
 	set_palette(r);
 	r->indexes = malloc(r->width + rows * r->frame_width);
-	r->colors = malloc(r->width * 4);
+	r->samples = r->transparent < 0 ? 3 : 4;
+	r->colors = malloc(r->width * r->samples);
 	if (!r->indexes || !r->colors)
 		return error_set(r->err, ERR_NOMEM, "no memory for %zu x %zu pixels", r->width,
 				 r->height);
 	memset(r->indexes, r->transparent < 0 ? 0 : r->transparent, r->width);
-	return row_finish_init(&r->finish, sink, policy, COLOR_SPACE_RGB, true, NULL, 0, r->err);
+	return row_finish_init(&r->finish, sink, policy, COLOR_SPACE_RGB, r->samples == 4, NULL, 0,
+			       r->err);
 }
 
 static int read_frame_row(struct gif_reader *r, uint8_t *out)
@@ -244,7 +247,7 @@ static int read_interlaced(struct gif_reader *r, uint8_t *frame)
 static void put_row(struct gif_reader *r, size_t y, const uint8_t *indexes)
 {
 	for (size_t x = 0; x < r->width; x++)
-		memcpy(r->colors + x * 4, r->palette[indexes[x]], 4);
+		memcpy(r->colors + x * r->samples, r->palette[indexes[x]], r->samples);
 	row_finish_put(&r->finish, y, r->colors);
 }
 

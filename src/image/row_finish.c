@@ -54,8 +54,12 @@ void row_finish_put(struct row_finish *f, size_t y, const uint8_t *row)
 		split_alpha(f, row);
 		row = f->color;
 	}
-	color_convert(f->converter, row, out, width);
-	if (f->opacity && f->policy->alpha == ALPHA_OVER)
-		alpha_over(out, f->opacity, width, f->policy->background);
+	if (f->policy->alpha == ALPHA_ALONE) {
+		alpha_alone(out, f->opacity, width);
+	} else {
+		color_convert(f->converter, row, out, width);
+		if (f->opacity && f->policy->alpha == ALPHA_OVER)
+			alpha_over(out, f->opacity, width, f->policy->background);
+	}
 	f->sink->done(f->sink, y);
 }

@@ -155,11 +155,12 @@ static struct task task_make(uint64_t batch)
 	static const enum decode_mode modes[] = {DECODE_MODE_PIXELS, DECODE_MODE_PIXELS,
 						 DECODE_MODE_HEADERS, DECODE_MODE_HASHES};
 	struct mutation m = {.seed = run.seed, .number = UINT64_MAX - batch};
-	struct task t = {.mode = modes[mutation_random(&m) % ARRAY_SIZE(modes)],
-			 .policy = {.apply_exif = mutation_random(&m) % 4 > 0,
-				    .color = mutation_random(&m) % 2 ? COLOR_SRGB : COLOR_IGNORE,
-				    .alpha = mutation_random(&m) % 2 ? ALPHA_OVER : ALPHA_DROP,
-				    .jpeg_scaling = mutation_random(&m) % 2}};
+	struct task t = {
+	    .mode = modes[mutation_random(&m) % ARRAY_SIZE(modes)],
+	    .policy = {.apply_exif = mutation_random(&m) % 4 > 0,
+		       .color = mutation_random(&m) % 2 ? COLOR_SRGB : COLOR_IGNORE,
+		       .alpha = (enum image_alpha)(mutation_random(&m) % (ALPHA_ALONE + 1)),
+		       .jpeg_scaling = mutation_random(&m) % 2}};
 
 	for (size_t c = 0; c < 3; c++)
 		t.policy.background[c] = (uint8_t)mutation_random(&m);
@@ -175,6 +176,7 @@ static size_t task_bytes(const struct task *t)
 static void task_tell(const struct task *t)
 {
 	static const char *const modes[] = {"pixels", "headers", "hashes"};
+	static const char *const alphas[] = {"", ", alpha dropped", ", alpha alone"};
 
 	printf("from %llu: %s", (unsigned long long)run.first, modes[t->mode]);
 	if (t->mode == DECODE_MODE_PIXELS)
@@ -182,8 +184,7 @@ static void task_tell(const struct task *t)
 		       resample_filter_name(t->geometry.filter), t->geometry.width,
 		       t->geometry.height, t->geometry.full_width, t->geometry.full_height,
 		       t->policy.apply_exif ? "" : ", no exif",
-		       t->policy.color == COLOR_SRGB ? ", srgb" : "",
-		       t->policy.alpha == ALPHA_DROP ? ", alpha dropped" : "",
+		       t->policy.color == COLOR_SRGB ? ", srgb" : "", alphas[t->policy.alpha],
 		       t->policy.jpeg_scaling ? ", jpeg scaling" : "");
 	printf("\n");
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""encode --masks: the mask of an image goes through the same geometry, is stored beside the latent and follows its file."""
+"""encode --masks: the mask of an image, a file or its own alpha, goes through the same geometry, is stored beside the latent
+and follows its file."""
 
 import hashlib
 import io
@@ -230,6 +231,111 @@ def a_daemon_that_runs_hears_of_a_mask(ws):
     found = masks(ws, ws.path("out", "set"))
     equal({key: given for key, (_, given) in found.items()}, {"a": True}, "given")
     daemon.stop()
+
+
+@test
+def alpha_of_any_kind_is_what_pillow_makes_of_it(ws):
+    rows = {row["file"]: row for row in json.loads(golden("alpha.json"))}
+    for name in rows:
+        ws.golden(name, name)
+    ws.encode("--resolution", "64", "--masks", "alpha", code=None)
+    not_built = set(ws.failed())
+    assert all(name.endswith((b".avif", b".jxl")) for name in not_built), not_built
+    samples = read_dataset(ws.dataset)
+    same_members([s.path for s in samples], [name for name in rows if name.encode() not in not_built], "images")
+    for sample in samples:
+        row, (top, left), (width, height) = rows[sample.path], sample.record["crop_top_left"], sample.record["target_size"]
+        equal((sample.record["resized_size"], [left, top, width, height]), (row["resized"], row["crop"]), sample.path)
+        values, given = mask_of(sample)
+        equal((hashlib.sha256(values).hexdigest(), given), (row["sha256"], row["given"]), sample.path)
+    ws.verify()
+
+
+@test
+def alpha_goes_through_the_geometry_of_each_variant(ws):
+    """As the same picture does as a file, which is held against Pillow above; the picture is drawn as without."""
+    ws.write("a.png", golden("alpha.png"))
+    ws.write("a-mask.png", golden("grey.png"))
+    options = ("--resolutions", "128,192", "--flip", "--crops", "2", "--max-upscale", "0", "--vae", "fake", "--out", ws.out)
+    found = {}
+    for where in ("beside", "none", "alpha"):
+        name = f"with-{where}"
+        words = ("--alpha", "#0ac83c", "--masks", where, "--exclude", "*-mask.png" if where != "beside" else "nothing")
+        ws.latentctl("encode", ws.src, *options, "--name", name, *words)
+        found[where] = read_dataset(ws.path("out", name))
+    equal(len(found["alpha"]), 12, "samples")
+    equal(*({s.key: mask_of(s) for s in found[where]} for where in ("alpha", "beside")), "masks")
+    equal(*({s.key: s.npy for s in found[where]} for where in ("alpha", "none")), "latents")
+    assert len({values for values, given in map(mask_of, found["alpha"]) if given}) > 8
+
+
+@test
+def equal_images_have_equal_alpha_whatever_is_copied(ws):
+    for name in "abc":
+        ws.write(f"{name}.png", golden("alpha.png"))
+    ws.encode("--name", "without")
+    told = ws.encode("--masks", "alpha")  # of the other dataset's records, which have none
+    assert "3 images copied" in told.out, told.out
+    own = ws.encode("--masks", "alpha", "--flip", "--name", "own")
+    assert "2 images copied" in own.out, own.out
+    for dataset, each in ((ws.dataset, 1), (ws.path("out", "own"), 2)):
+        found = masks(ws, dataset)
+        equal((len(found), len(set(found.values()))), (3 * each, each), "masks")
+        assert all(given for _, given in found.values())
+    ws.verify()
+
+
+@test
+def changed_alpha_is_a_changed_image_and_a_changed_caption_leaves_it(ws):
+    ws.write("a.png", golden("alpha.png"))
+    ws.encode("--masks", "alpha")
+    before = masks(ws)
+    ws.write("a.txt", b"a caption")
+    ws.encode("--masks", "alpha")
+    equal([s.record["caption"] for s in read_dataset(ws.dataset)], ["a caption"], "caption")
+    equal(masks(ws), before, "mask")
+    ws.golden("grey_alpha.png", "a.png")
+    assert "encoded again" in ws.encode("--masks", "alpha").out
+    ((key, (values, given)),) = masks(ws).items()
+    assert key == "a" and given and values != before["a"][0]
+    ws.verify()
+
+
+@test
+def alpha_of_members_and_of_many_files_is_read_of_what_is_open(ws):
+    """More than are kept open at once."""
+    with tarfile.open(ws.write("set.tar.gz", b""), "w:gz") as tar:
+        for i in range(300):
+            info, data = tarfile.TarInfo(f"{i}.png"), golden("alpha.png") + b"%d" % i
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    for i in range(300):
+        ws.write(f"same/{i}.png", golden("alpha.png"))
+    ws.encode("--masks", "alpha", "--resolution", "64")
+    found = masks(ws)
+    equal((len(found), len(set(found.values()))), (600, 1), "masks")
+
+
+@test
+def where_alpha_is_the_mask_no_file_is_one(ws):
+    ws.write("a.png", golden("alpha.png"))
+    ws.write("a-mask.png", golden("grey.png"))
+    for where, images in (("alpha", 2), ("beside", 1)):
+        (plan,) = ws.latentctl("plan", ws.src, "--masks", where, "--max-upscale", "0", "--json").json
+        equal(plan["images"], images, f"images of a plan, {where}")
+    ws.encode("--masks", "alpha")
+    equal({key: given for key, (_, given) in masks(ws).items()}, {"a": True, "a-mask": False}, "given")
+
+
+@test
+def a_daemon_takes_alpha(ws):
+    daemon = Daemon(ws)
+    src = daemon.dataset(masks="alpha")["source"]["path"]
+    ws.write("a.png", golden("alpha.png"), src)
+    ws.write("b.bmp", image(), src)
+    daemon.run("--once")
+    equal({key: given for key, (_, given) in masks(ws, ws.path("out", "set")).items()}, {"a": True, "b": False}, "given")
+    ws.verify()
 
 
 @test

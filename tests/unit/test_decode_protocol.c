@@ -248,7 +248,7 @@ static void a_value_outside_its_enumeration_is_refused(void **state)
 	    {DECODE_GEOMETRY, 4 + 6 * 8 + 49, 0, FILTER_KOHYA},
 	    {DECODE_GEOMETRY, 5 + 6 * 8 + 49, 0, 1},
 	    {DECODE_GEOMETRY, 6 + 6 * 8 + 49, 0, COLOR_IGNORE},
-	    {DECODE_GEOMETRY, 7 + 6 * 8 + 49, 0, ALPHA_DROP},
+	    {DECODE_GEOMETRY, 7 + 6 * 8 + 49, 0, ALPHA_ALONE},
 	    {DECODE_GEOMETRY, 11 + 6 * 8 + 49, 0, 1},
 	    {DECODE_HEADER, 2, 0, IMAGE_FORMATS - 1},
 	    {DECODE_HEADER, 3 + 2 * 8, 1, 8},
