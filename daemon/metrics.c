@@ -405,6 +405,18 @@ static void webhook_metrics(const struct writer *w, const struct service_webhook
 	       (double)hook->waiting);
 }
 
+/* Its own alone: whoever asks all nodes has each once. */
+static void node_metrics(const struct writer *w, const struct service_node *node)
+{
+	if (!node->name)
+		return;
+	family(w, "node_images", COUNTER,
+	       "Images that this node of a shared queue encoded since the daemon began.");
+	sample(w, "node_images_total", LABELS({"node", node->name}), (double)node->encoded);
+	family(w, "node_drains", GAUGE, "1: it begins nothing new, `latentctl nodes --drain`.");
+	sample(w, "node_drains", LABELS({"node", node->name}), node->drains);
+}
+
 void metrics_text(const struct service_status *s, bool healthy, bool open, struct buffer *out)
 {
 	const struct writer w = {out, open};
@@ -416,6 +428,7 @@ void metrics_text(const struct service_status *s, bool healthy, bool open, struc
 	device_metrics(&w, s);
 	endpoint_metrics(&w, s);
 	webhook_metrics(&w, &s->webhook);
+	node_metrics(&w, &s->node);
 	if (open)
 		buffer_append_string(out, "# EOF\n");
 }

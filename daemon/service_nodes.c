@@ -286,6 +286,18 @@ void service_nodes_tick(struct service *s)
 	begin_beat(s);
 }
 
+void service_picture_node(const struct service *s, struct service_status *p)
+{
+	if (!s->nodes)
+		return;
+	p->node = (struct service_node){.name = xstrdup(s->state_folder.node),
+					.drains = s->nodes->drains};
+	for (size_t i = 0; i < p->n_datasets; i++) {
+		p->node.encoded += p->datasets[i].encoded;
+		p->node.images_per_second += p->datasets[i].images_per_second;
+	}
+}
+
 void service_nodes_close(struct service *s)
 {
 	struct service_nodes *n = s->nodes;

@@ -168,6 +168,8 @@ int service_nodes_open(struct service *s, struct error *err);
 void service_nodes_tick(struct service *s);
 /* With the queue nobody else's any more: others need not wait. */
 void service_nodes_close(struct service *s);
+/* Its part of @p, whose datasets are there already. */
+void service_picture_node(const struct service *s, struct service_status *p);
 
 /* -- service_serve.c -------------------------------------------------------------------------------- */
 

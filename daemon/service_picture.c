@@ -159,6 +159,7 @@ void service_publish(struct service *s)
 	service_stages_picture(s->last_minute, p);
 	service_picture_serve(s, &p->serve);
 	service_picture_webhook(s, p);
+	service_picture_node(s, p);
 	note_history(s, p);
 	status_board_publish(s->board, p);
 }

@@ -122,6 +122,7 @@ void service_status_unref(const struct service_status *shared)
 	free(s->serve.why);
 	free(s->webhook.server);
 	free(s->webhook.why);
+	free(s->node.name);
 	free(s->version);
 	free(s->state_dir);
 	free(s->config);

@@ -178,6 +178,14 @@ struct service_webhook {
 	char *why;		      /* the last try failed */
 };
 
+/* This machine among those that share the queue. */
+struct service_node {
+	char *name;		  /* NULL: the queue is its own; then nothing else counts */
+	bool drains;		  /* somebody asked it to: `latentctl nodes --drain` */
+	uint64_t encoded;	  /* images, since the daemon began */
+	double images_per_second; /* over the last minute */
+};
+
 struct service_status {
 	int64_t taken_at;
 	char *version;
@@ -203,6 +211,7 @@ struct service_status {
 	size_t n_encoders;
 	struct service_serve serve;
 	struct service_webhook webhook;
+	struct service_node node;
 	unsigned refs; /* private to service_status.c */
 };
 

@@ -287,6 +287,16 @@ static json_t *webhook_json(const struct service_webhook *w)
 			    {"why", json_clean(w->why)}));
 }
 
+static json_t *node_json(const struct service_node *n)
+{
+	if (!n->name)
+		return json_null();
+	return with(json_object(),
+		    MEMBERS({"name", json_clean(n->name)}, {"drains", json_boolean(n->drains)},
+			    {"encoded", json_count(n->encoded)},
+			    {"images_per_second", json_known(n->images_per_second)}));
+}
+
 json_t *status_json(const struct service_status *s)
 {
 	json_t *o = json_object(), *datasets = json_array(), *encoders = json_array();
@@ -298,7 +308,8 @@ json_t *status_json(const struct service_status *s)
 	with(o, MEMBERS({"taken_at", json_time(s->taken_at)}, {"daemon", daemon_json(s)},
 			{"limit", json_clean(s->limit)}, {"stages", stages_json(s)},
 			{"disks", disks_json(s)}, {"datasets", datasets}, {"encoders", encoders},
-			{"serve", serve_json(&s->serve)}, {"webhook", webhook_json(&s->webhook)}));
+			{"serve", serve_json(&s->serve)}, {"webhook", webhook_json(&s->webhook)},
+			{"node", node_json(&s->node)}));
 	return o;
 }
 

@@ -404,6 +404,21 @@ static void serve_text(struct buffer *out, const json_t *s)
 	text_warning(out, status_text_of(s, "why"));
 }
 
+static void node_text(struct buffer *out, const json_t *n)
+{
+	struct text_line line = {out, 0, "node"};
+	double rate = json_number_value(json_object_get(n, "images_per_second"));
+	char count[28];
+
+	text_line_item(&line, "%s%s", status_text_of(n, "name"),
+		       json_is_true(json_object_get(n, "drains")) ? " drains" : "");
+	text_line_item(&line, "%s encoded", text_count(status_count_of(n, "encoded"), count));
+	if (rate > 0)
+		text_line_item(&line, "%.1f/s", rate);
+	text_line_item(&line, "all of them: latentctl nodes");
+	text_line_end(&line);
+}
+
 static void webhook_text(struct buffer *out, const json_t *w)
 {
 	cleanup_free char *line = NULL;
@@ -420,7 +435,8 @@ void status_text(struct buffer *out, const json_t *status, const char *reach, in
 	const json_t *daemon = json_object_get(status, "daemon");
 	const json_t *datasets = json_object_get(status, "datasets"), *item;
 	const json_t *encoders = json_object_get(status, "encoders");
-	const json_t *disks = json_object_get(status, "disks");
+	const json_t *disks = json_object_get(status, "disks"),
+		     *node = json_object_get(status, "node");
 	size_t i;
 
 	if (json_is_object(daemon))
@@ -431,8 +447,10 @@ void status_text(struct buffer *out, const json_t *status, const char *reach, in
 	if (json_is_object(json_object_get(status, "serve")))
 		serve_text(out, json_object_get(status, "serve"));
 	json_array_foreach(datasets, i, item) dataset_text(out, item, reach, now);
-	if (json_array_size(disks) > 0)
+	if (json_array_size(disks) > 0 || json_is_object(node))
 		buffer_append_string(out, "\n");
+	if (json_is_object(node))
+		node_text(out, node);
 	json_array_foreach(disks, i, item) status_disk_text(out, item);
 	status_stages_text(out, json_object_get(status, "stages"));
 }

@@ -181,6 +181,8 @@ struct service_status *api_rig_status(const struct api_rig *rig)
 						  .images_per_second = 12.345,
 						  .memory_used = UINT64_C(3) << 28,
 						  .memory_limit = UINT64_C(3) << 30};
+	s->node = (struct service_node){
+	    .name = xstrdup("gpu1"), .encoded = 5000, .images_per_second = 12.345};
 	return s;
 }
 

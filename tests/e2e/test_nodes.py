@@ -408,6 +408,8 @@ def nodes_that_begin_at_the_same_time_make_the_tables_once(ws):
     for daemon in (a, b):
         wait_until(daemon.answers, f"{daemon.name} to answer")
     finished(postgres, 4)
+    told = lambda: {d.status()["node"]["name"]: d.status()["node"]["encoded"] for d in (a, b)}
+    wait_until(lambda: set(told()) == {"a", "b"} and sum(told().values()) == 4, "each to say what it encoded")
     stopped(a, b)
 
 

@@ -202,6 +202,25 @@ static void the_server_has_a_line_and_says_what_is_wrong(void **state)
 	service_status_unref(s);
 }
 
+static void a_node_says_who_it_is_and_how_fast(void **state)
+{
+	struct service_status *s = service_status_new(0, 0);
+
+	(void)state;
+	s->version = xstrdup("1.0");
+	s->started_at = NOW;
+	s->state = SERVICE_RUNNING;
+	s->node = (struct service_node){
+	    .name = xstrdup("gpu1"), .drains = true, .encoded = 2000, .images_per_second = 7.04};
+	assert_text(
+	    status_json(s), "",
+	    "latentd 1.0: running for 0 s, process 0\n"
+	    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
+	    "\n"
+	    "  node       gpu1 drains, 2,000 encoded, 7.0/s, all of them: latentctl nodes\n");
+	service_status_unref(s);
+}
+
 static void trouble_is_said_before_anything_else(void **state)
 {
 	struct service_status *s = service_status_new(1, 1);
@@ -365,6 +384,7 @@ int main(void)
 	    cmocka_unit_test(a_busy_daemon_is_told_line_by_line),
 	    cmocka_unit_test(endpoints_have_lines_of_their_own),
 	    cmocka_unit_test(the_server_has_a_line_and_says_what_is_wrong),
+	    cmocka_unit_test(a_node_says_who_it_is_and_how_fast),
 	    cmocka_unit_test(trouble_is_said_before_anything_else),
 	    cmocka_unit_test(a_database_tells_what_it_can),
 	    cmocka_unit_test(a_hundred_percent_is_said_only_of_all),
