@@ -126,8 +126,8 @@ void lane_again(struct lane *l);
 uint64_t lane_accept_deletions(struct lane *l);
 /*
  * What a person gives is kept in lane_folder(), OUT/NAME, on the background thread; then the lane is told: lane_give_captions(),
- * {key: text or null}, NULL: those of files count again; lane_give_arrays(). NULL with *err: it is not open now, or @captions
- * are given and it has none.
+ * {key: text or null}, NULL: those of files count again; lane_give_arrays(). NULL with *err: it is not open now, @captions
+ * are given and it has none, or arrays are, and nodes share it.
  */
 const char *lane_folder(const struct lane *l, bool captions, struct error *err);
 void lane_give_captions(struct lane *l, struct json_t *list);

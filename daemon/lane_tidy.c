@@ -195,6 +195,9 @@ const char *lane_folder(const struct lane *l, bool captions, struct error *err)
 {
 	if (captions && !l->config->captions)
 		error_set(err, ERR_CONFIG, "it has captions: false");
+	else if (!captions && lane_is_shared(l))
+		error_set(err, ERR_CONFIG,
+			  "nodes share it: its shards stay as they were made, and get no arrays");
 	else if (l->phase != LANE_OPEN)
 		error_set(err, ERR_TRANSIENT, "it is not open now: ask again in a moment");
 	else

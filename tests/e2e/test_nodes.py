@@ -250,6 +250,8 @@ def three_nodes_share_a_dataset_and_each_image_is_in_one_shard(ws):
     for daemon in (a, b, c):
         daemon.start()
     finished(postgres, len(wanted))
+    status, answer = a.request("POST", "/api/v1/datasets/set/attach", {"array": "t5", "path": ws.path("set")})
+    assert status == 409 and "nodes share it" in str(answer), (status, answer)
     drained(a, b, c)
     stopped(a, b, c)
     everything_is_there_once(ws, postgres, wanted)
