@@ -107,7 +107,7 @@ bool output_has_dataset(const struct output *output, const char *name, const cha
  */
 int output_check_dataset(const struct output *output, const char *name, const struct recipe *recipe,
 			 bool *there, struct error *err);
-/* Makes OUT/NAME with its dataset.json. */
+/* Makes OUT/NAME with its dataset.json; where another node has just done so, as output_check_dataset(). */
 int output_make_dataset(const struct output *output, const char *name, const struct recipe *recipe,
 			struct error *err);
 

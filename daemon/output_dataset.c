@@ -14,6 +14,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* ATOMIC_EXISTS: somebody else was faster. */
+static int put_new(const char *path, const struct buffer *text, struct error *err)
+{
+	cleanup_free char *folder = dir_of(path);
+	struct atomic_file f = ATOMIC_FILE_INIT;
+	int r;
+
+	if (atomic_file_begin(&f, folder, err) < 0)
+		return -1;
+	r = fd_write_all(f.fd, text->data, text->size, err);
+	if (r == 0)
+		r = atomic_file_commit(&f, path, ATOMIC_NO_REPLACE, err);
+	atomic_file_abort(&f);
+	return r;
+}
+
 static int write_dataset(const char *path, const char *name, const struct recipe *recipe,
 			 struct error *err)
 {
@@ -28,7 +44,7 @@ static int write_dataset(const char *path, const char *name, const struct recipe
 	json_object_set_new(root, "recipe", json_loads(recipe->json, 0, NULL));
 	written = hashed_json_write(root, &text);
 	json_decref(root);
-	return written ? atomic_file_write(path, text.data, text.size, err)
+	return written ? put_new(path, &text, err)
 		       : error_set(err, ERR_BUG, "%s cannot be written as JSON", path);
 }
 
@@ -97,13 +113,15 @@ int output_make_dataset(const struct output *o, const char *name, const struct r
 	cleanup_free char *below = xasprintf("%s/.latentd", name);
 	cleanup_free char *folder = xasprintf("%s/%s", o->root, below);
 	cleanup_free char *path = xasprintf("%s/dataset.json", folder);
+	int r;
 
 	if (dir_make_below(o->root, below, err) < 0)
 		return -1;
 	/* Other nodes may be making it just now. */
 	if (!o->node && atomic_file_sweep(folder, err) < 0)
 		return -1;
-	return write_dataset(path, name, recipe, err);
+	r = write_dataset(path, name, recipe, err);
+	return r == ATOMIC_EXISTS ? check_dataset(path, o->root, name, recipe, err) : r;
 }
 
 int output_change_form(const char *folder, const struct dataset_form *form, struct error *err)

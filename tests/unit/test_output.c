@@ -573,6 +573,23 @@ static void a_dataset_belongs_to_its_recipe(void **state)
 	recipe_release(&b);
 }
 
+/* Both looked before either wrote. */
+static void of_two_that_make_a_dataset_at_once_the_second_keeps_to_the_firsts(void **state)
+{
+	struct fixture *f = *state;
+	struct recipe a = recipe_of(512), b = recipe_of(256);
+
+	open_output(f, f->state);
+	assert_ok(output_make_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	assert_ok(output_make_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	assert_error(output_make_dataset(&f->output, "photos", &b, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, "photos", "another recipe");
+	error_clear(&f->err);
+	assert_ok(claim_dataset(&f->output, "photos", &a, &f->err), &f->err);
+	recipe_release(&a);
+	recipe_release(&b);
+}
+
 static void a_dataset_json_that_is_damaged_is_not_taken_over(void **state)
 {
 	struct fixture *f = *state;
@@ -679,6 +696,7 @@ int main(void)
 	    output_test(peek_refuses_a_folder_that_is_no_output),
 	    output_test(peek_refuses_a_lock_that_says_nothing),
 	    output_test(a_dataset_belongs_to_its_recipe),
+	    output_test(of_two_that_make_a_dataset_at_once_the_second_keeps_to_the_firsts),
 	    output_test(a_dataset_json_that_is_damaged_is_not_taken_over),
 	    output_test(a_dataset_json_whose_recipe_is_not_that_of_its_id_is_damaged),
 	    output_test(a_bad_name_is_refused_and_makes_nothing),
