@@ -124,6 +124,19 @@ static bool is_skewed(const struct s3_outcome *o, int64_t now_ms)
 	       (o->server_ms - now_ms > SKEW_MS || now_ms - o->server_ms > SKEW_MS);
 }
 
+/* It becomes part of a host's name. */
+static bool is_region(const char *s)
+{
+	for (; *s; s++) {
+		bool letter = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ||
+			      (*s >= '0' && *s <= '9');
+
+		if (!letter && !strchr("-_.", *s))
+			return false;
+	}
+	return true;
+}
+
 void s3_outcome_of(const struct http_exchange *x, int64_t now_ms, struct s3_outcome *out)
 {
 	struct s3_outcome o = {.cause = S3_FINE};
@@ -143,6 +156,8 @@ void s3_outcome_of(const struct http_exchange *x, int64_t now_ms, struct s3_outc
 	if (o.cause == S3_WRONG_REGION && o.fault.region[0] == '\0')
 		http_exchange_header(x, "x-amz-bucket-region", o.fault.region,
 				     sizeof(o.fault.region));
+	if (!is_region(o.fault.region))
+		o.fault.region[0] = '\0';
 	if (o.fault.region[0] && x->status == 400)
 		o.cause = S3_WRONG_REGION;
 	/* Of AWS; wrong regions are told above. */

@@ -22,6 +22,7 @@ enum {
 	SERVICE_TRIES = 3,
 	ANSWER_MAX = 64 << 10,
 	BEFORE_MS = 5 * 60 * 1000, /* that new keys are fetched before the old ones end */
+	FAILED_MS = 5000,	   /* for so long nobody asks again who had none */
 	TOKEN_FILE_MAX = 64 << 10,
 };
 
@@ -32,6 +33,8 @@ struct s3_credentials {
 	char *profile;		 /* NULL: none was asked for */
 	struct s3_issued issued; /* of the environment, a file or a service */
 	bool refused;
+	struct error failure; /* of the last look for keys, */
+	int64_t failed_at;    /* monotonic, ms; 0: it found some */
 };
 
 static const char *setting(const char *variable)
@@ -286,6 +289,21 @@ static int find(struct s3_credentials *c, struct s3_issued *out, struct error *e
 	return r;
 }
 
+/* Services that do not answer cost seconds, and each request wants keys. */
+static int find_now_and_then(struct s3_credentials *c, struct s3_issued *out, struct error *err)
+{
+	if (c->failed_at > 0 && clock_mono_ms() - c->failed_at < FAILED_MS) {
+		*err = c->failure;
+		return -1;
+	}
+	c->failed_at = 0;
+	if (find(c, out, err) == 0)
+		return 0;
+	c->failure = *err;
+	c->failed_at = clock_mono_ms();
+	return -1;
+}
+
 struct s3_credentials *s3_credentials_new(const char *profile)
 {
 	struct s3_credentials *c = xcalloc(1, sizeof(*c));
@@ -301,7 +319,7 @@ int s3_credentials_get(struct s3_credentials *c, struct s3_keys *out, struct err
 	struct error why = ERROR_INIT;
 
 	if (!c->issued.key_id || c->refused || c->issued.expires_ms - BEFORE_MS <= now) {
-		if (find(c, &fresh, &why) == 0) {
+		if (find_now_and_then(c, &fresh, &why) == 0) {
 			s3_issued_release(&c->issued);
 			c->issued = fresh;
 		} else if (!c->issued.key_id || c->refused || c->issued.expires_ms <= now) {

@@ -8,7 +8,7 @@
  *	s3_credentials_refused(credentials)                      the server calls them expired: fetched again at the next get
  *	s3_credentials_free(credentials)
  *
- * The services are asked past any proxy, with two seconds of patience.
+ * The services are asked past any proxy, with two seconds of patience, and not again for five where nobody had keys.
  */
 #ifndef LATENTD_NET_S3_CREDENTIALS_H
 #define LATENTD_NET_S3_CREDENTIALS_H

@@ -50,20 +50,27 @@ static void answer(void *arg, const struct loopback_request *request, struct loo
 	pthread_mutex_unlock(&rig->lock);
 }
 
+static void open_client(struct rig *rig)
+{
+	struct s3_options s3 = {.place = {.bucket = "b", .endpoint = loopback_url(rig->server)}};
+	struct error err = ERROR_INIT;
+
+	s3_close(rig->s3);
+	rig->s3 = NULL;
+	assert_ok(s3_open(&s3, &rig->s3, &err), &err);
+}
+
 static int set_up(void **state)
 {
 	struct rig *rig = xcalloc(1, sizeof(*rig));
 	const struct loopback_options options = {.answer = answer, .arg = rig};
-	struct s3_options s3 = {.place = {.bucket = "b"}};
-	struct error err = ERROR_INIT;
 
 	s3_environment_clear();
 	setenv("AWS_ACCESS_KEY_ID", "id", 1);
 	setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
 	pthread_mutex_init(&rig->lock, NULL);
 	rig->server = loopback_start(&options);
-	s3.place.endpoint = loopback_url(rig->server);
-	assert_ok(s3_open(&s3, &rig->s3, &err), &err);
+	open_client(rig);
 	*state = rig;
 	return 0;
 }
@@ -311,6 +318,24 @@ static void a_bucket_of_another_region_is_asked_there(void **state)
 	assert_string_equal(object.etag, "\"e\"");
 }
 
+static void a_region_that_would_be_another_host_is_not_believed(void **state)
+{
+	struct rig *rig = *state;
+	struct s3_object object;
+	struct error err = ERROR_INIT;
+
+	SCRIPT(rig, {301, "x-amz-bucket-region: example.org/\r\n", NULL, 0});
+	assert_error(s3_head(rig->s3, "k", &object, &err), &err, ERR_CONFIG);
+	assert_int_equal(rig->asked, 1);
+	SCRIPT(rig,
+	       {400, NULL,
+		"<Error><Code>AuthorizationHeaderMalformed</Code><Region>a@b</Region></Error>", 0});
+	cleanup_buffer struct buffer got = BUFFER_INIT;
+	err = (struct error)ERROR_INIT;
+	assert_int_equal(s3_get(rig->s3, "k", 0, 1, &got, &err), -1);
+	assert_int_equal(rig->asked, 1);
+}
+
 static void a_put_whose_reply_was_lost_knows_its_own_object(void **state)
 {
 	struct rig *rig = *state;
@@ -402,11 +427,28 @@ static void a_container_gives_keys_only_to_who_is_on_its_machine(void **state)
 	assert_int_equal(rig->asked, 0);
 	error_clear(&err);
 	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", loopback_url(rig->server), 1);
+	open_client(rig);
 	SCRIPT(rig, {200, NULL, "{\"AccessKeyId\": \"pod\", \"SecretAccessKey\": \"s\"}", 0},
 	       {204, NULL, NULL, 0});
 	assert_ok(s3_delete(rig->s3, "k", &err), &err);
 	assert_non_null(strstr(rig->heads[0], "Authorization: Basic x"));
 	assert_non_null(strstr(rig->heads[1], "Credential=pod/"));
+}
+
+static void a_service_without_keys_is_not_asked_for_each_request(void **state)
+{
+	struct rig *rig = *state;
+	struct error err = ERROR_INIT;
+
+	unsetenv("AWS_ACCESS_KEY_ID");
+	unsetenv("AWS_EC2_METADATA_DISABLED");
+	setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", loopback_url(rig->server), 1);
+	for (int i = 0; i < 3; i++) {
+		error_clear(&err);
+		assert_error(s3_delete(rig->s3, "k", &err), &err, ERR_CONFIG);
+		assert_non_null(strstr(err.message, "no S3 credentials"));
+	}
+	assert_int_equal(rig->asked, 1);
 }
 
 static void nobody_with_keys_is_said(void **state)
@@ -434,11 +476,13 @@ int main(void)
 	    TEST(an_object_of_which_nothing_is_told_is_neither_missing_nor_empty),
 	    TEST(a_wrong_clock_is_corrected_once_by_the_date_of_the_server),
 	    TEST(a_bucket_of_another_region_is_asked_there),
+	    TEST(a_region_that_would_be_another_host_is_not_believed),
 	    TEST(a_put_whose_reply_was_lost_knows_its_own_object),
 	    TEST(a_store_without_conditions_is_asked_without),
 	    TEST(who_stops_is_told_the_cause_and_does_not_wait),
 	    TEST(keys_come_from_the_metadata_service_and_again_when_they_expired),
 	    TEST(a_container_gives_keys_only_to_who_is_on_its_machine),
+	    TEST(a_service_without_keys_is_not_asked_for_each_request),
 	    TEST(nobody_with_keys_is_said),
 	};
 
