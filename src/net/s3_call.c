@@ -68,14 +68,22 @@ int s3_sign(struct s3 *s3, const struct s3_what *what, struct s3_request *out, s
 	return s3_request_make(&s3->bucket, what, &keys, clock_wall_ms() + s3->skew_ms, out, err);
 }
 
-/* Whether something about us could be mended that the server does not like. */
-static bool corrected(struct s3 *s3, const struct s3_outcome *o)
+static void refuse_keys(struct s3 *s3)
+{
+	s3_credentials_refused(s3->credentials);
+	s3->keys++;
+}
+
+/* Whether something about us could be mended that the server does not like; @keys: with which it was asked. */
+static bool corrected(struct s3 *s3, size_t keys, const struct s3_outcome *o)
 {
 	bool *once = o->cause == S3_SKEWED	   ? &s3->corrected_clock
 		     : o->cause == S3_EXPIRED	   ? &s3->new_keys
 		     : o->cause == S3_WRONG_REGION ? &s3->new_region
 						   : NULL;
 
+	if (o->cause == S3_EXPIRED && keys != s3->keys)
+		return true; /* sent before others found that out */
 	if (!once || *once)
 		return false;
 	if (o->cause == S3_SKEWED && o->server_ms == 0)
@@ -87,20 +95,31 @@ static bool corrected(struct s3 *s3, const struct s3_outcome *o)
 	if (o->cause == S3_SKEWED)
 		s3->skew_ms = o->server_ms - clock_wall_ms();
 	else if (o->cause == S3_EXPIRED)
-		s3_credentials_refused(s3->credentials);
+		refuse_keys(s3);
 	else
 		s3_bucket_set_region(&s3->bucket, o->fault.region);
 	return true;
 }
 
-enum s3_next s3_judge(struct s3 *s3, const struct http_exchange *x, struct s3_outcome *out)
+static enum s3_next judge(struct s3 *s3, const struct http_exchange *x, size_t keys,
+			  struct s3_outcome *out)
 {
 	s3_outcome_of(x, clock_wall_ms() + s3->skew_ms, out);
 	if (out->cause == S3_FINE)
 		s3->corrected_clock = s3->new_keys = s3->new_region = false;
-	if (corrected(s3, out))
+	if (corrected(s3, keys, out))
 		return S3_AGAIN;
 	return s3_cause_is_transient(out->cause) ? S3_LATER : S3_DONE;
+}
+
+enum s3_next s3_judge(struct s3 *s3, const struct http_exchange *x, struct s3_outcome *out)
+{
+	return judge(s3, x, s3->keys, out);
+}
+
+enum s3_next s3_call_judge(struct s3 *s3, struct s3_call *c)
+{
+	return judge(s3, &c->x, c->keys, &c->outcome);
 }
 
 const char *s3_trouble(const struct s3 *s3)
@@ -130,6 +149,7 @@ int s3_call_start(struct s3 *s3, struct s3_call *c, struct s3_request *request, 
 
 	if (s3_sign(s3, &c->what, request, err) < 0)
 		return -1;
+	c->keys = s3->keys;
 	http_exchange_release(&c->x);
 	c->x = (struct http_exchange){.method = c->what.method,
 				      .url = request->url,
@@ -200,7 +220,7 @@ int s3_perform(struct s3 *s3, struct s3_call *c, struct error *err)
 
 		if (send_once(s3, c, err) < 0)
 			return -1;
-		next = s3_judge(s3, &c->x, &c->outcome);
+		next = s3_call_judge(s3, c);
 		if (next == S3_DONE)
 			return 0;
 		if (next == S3_LATER) {

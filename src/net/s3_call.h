@@ -19,7 +19,8 @@ struct s3 {
 	struct s3_credentials *credentials;
 	struct http_multi *multi;
 	struct retry_random random;
-	int64_t skew_ms;			    /* what the server's clock is ahead of ours */
+	int64_t skew_ms; /* what the server's clock is ahead of ours */
+	size_t keys;	 /* how often others were fetched because they expired */
 	bool corrected_clock, new_keys, new_region; /* since the last reply that was fine */
 	bool no_conditions;			    /* the store does not know If-None-Match */
 	struct error trouble;			    /* s3_trouble() */
@@ -32,6 +33,7 @@ struct s3_call {
 	struct http_exchange x;
 	struct s3_outcome outcome;
 	size_t tries;
+	size_t keys; /* those of the client when it was signed */
 };
 
 void s3_call_release(struct s3_call *c);
@@ -43,6 +45,8 @@ int s3_perform(struct s3 *s3, struct s3_call *c, struct error *err);
 int s3_call_failed(const struct s3 *s3, const struct s3_call *c, struct error *err);
 /* Makes c->x from c->what; *request must live as long as that is under way. */
 int s3_call_start(struct s3 *s3, struct s3_call *c, struct s3_request *request, struct error *err);
+/* s3_judge() of c->x, which may have been under way while others found out that keys expired. */
+enum s3_next s3_call_judge(struct s3 *s3, struct s3_call *c);
 /* Tells who asked for it that it is being waited. */
 void s3_tick(const struct s3 *s3);
 /* Who asked wants no second try and no pause. */

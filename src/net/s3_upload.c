@@ -177,7 +177,7 @@ static void part_is_done(struct transfer *t, struct part *p)
 static int part_finished(struct transfer *t, struct part *p, struct error *err)
 {
 	struct s3_call *c = &p->call;
-	enum s3_next next = s3_judge(t->s3, &c->x, &c->outcome);
+	enum s3_next next = s3_call_judge(t->s3, c);
 	int64_t now = clock_mono_ms(), pause;
 
 	p->flying = false;

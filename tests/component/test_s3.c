@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "net/s3.h"
+#include "net/s3_upload.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -16,6 +17,8 @@
 #include <time.h>
 
 enum { STEPS = 8, HEAD_SIZE = 4096 };
+
+#define FAULT(code) "<Error><Code>" code "</Code><Message>said so</Message></Error>"
 
 struct step {
 	int status;
@@ -28,6 +31,7 @@ struct rig {
 	struct s3 *s3;
 	pthread_mutex_t lock;
 	struct step steps[STEPS]; /* the last one stays */
+	const char *expired;	  /* of PUTs with this in their head no step is taken; NULL: none */
 	size_t asked;
 	char heads[STEPS][HEAD_SIZE];
 };
@@ -38,6 +42,13 @@ static void answer(void *arg, const struct loopback_request *request, struct loo
 	const struct step *step;
 
 	pthread_mutex_lock(&rig->lock);
+	if (rig->expired && strncmp(request->head, "PUT ", 4) == 0 &&
+	    strstr(request->head, rig->expired)) {
+		reply->status = 400;
+		buffer_append_string(&reply->body, FAULT("ExpiredToken"));
+		pthread_mutex_unlock(&rig->lock);
+		return;
+	}
 	step = &rig->steps[rig->asked];
 	snprintf(rig->heads[rig->asked], HEAD_SIZE, "%s", request->head);
 	if (rig->asked < STEPS - 1)
@@ -101,8 +112,6 @@ static void script(struct rig *rig, const struct step *steps, size_t n)
 		const struct step steps_[] = {__VA_ARGS__};                                        \
 		script(rig, steps_, ARRAY_SIZE(steps_));                                           \
 	} while (0)
-
-#define FAULT(code) "<Error><Code>" code "</Code><Message>said so</Message></Error>"
 
 static int collect(void *arg, const struct s3_item *item, struct error *err)
 {
@@ -415,6 +424,42 @@ static void keys_come_from_the_metadata_service_and_again_when_they_expired(void
 	assert_non_null(strstr(rig->heads[7], "Credential=next/"));
 }
 
+static int read_zeros(void *arg, void *data, size_t size, uint64_t offset, struct error *err)
+{
+	(void)arg;
+	(void)offset;
+	(void)err;
+	memset(data, 0, size);
+	return 0;
+}
+
+static void parts_that_were_under_way_when_keys_expired_are_sent_again(void **state)
+{
+	struct rig *rig = *state;
+	const struct s3_upload upload = {.key = "k",
+					 .size = 20,
+					 .sha256 = "",
+					 .mode = S3_REPLACE,
+					 .part_bytes = 10,
+					 .read = read_zeros};
+	struct error err = ERROR_INIT;
+
+	unsetenv("AWS_ACCESS_KEY_ID");
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", loopback_url(rig->server), 1);
+	rig->expired = "Credential=old/";
+	SCRIPT(rig, {200, NULL, "{\"AccessKeyId\": \"old\", \"SecretAccessKey\": \"s\"}", 0},
+	       {200, NULL,
+		"<InitiateMultipartUploadResult><UploadId>u</UploadId>"
+		"</InitiateMultipartUploadResult>",
+		0},
+	       {200, NULL, "{\"AccessKeyId\": \"new\", \"SecretAccessKey\": \"s\"}", 0},
+	       {200, "ETag: \"e\"\r\n", NULL, 0}, {200, "ETag: \"e\"\r\n", NULL, 0},
+	       {200, NULL, "<CompleteMultipartUploadResult/>", 0},
+	       {200, NULL, "01234567890123456789", 0}); /* the last tells its size */
+	assert_ok(s3_upload(rig->s3, &upload, &err), &err);
+	assert_int_equal(rig->asked, 7);
+}
+
 static void a_container_gives_keys_only_to_who_is_on_its_machine(void **state)
 {
 	struct rig *rig = *state;
@@ -481,6 +526,7 @@ int main(void)
 	    TEST(a_store_without_conditions_is_asked_without),
 	    TEST(who_stops_is_told_the_cause_and_does_not_wait),
 	    TEST(keys_come_from_the_metadata_service_and_again_when_they_expired),
+	    TEST(parts_that_were_under_way_when_keys_expired_are_sent_again),
 	    TEST(a_container_gives_keys_only_to_who_is_on_its_machine),
 	    TEST(a_service_without_keys_is_not_asked_for_each_request),
 	    TEST(nobody_with_keys_is_said),
