@@ -9,7 +9,8 @@ import signal
 import threading
 
 from daemon_rig import Daemon
-from harness import DAMAGED, FAILED, OK, Skip, equal, one_line, run_tests, same_members, test, wait_until
+from harness import DAMAGED, FAILED, HANGS_AFTER_S, OK, Skip, equal, one_line, run_tests, same_members, test, wait_until
+from postgres_rig import Postgres
 from reference import read_dataset
 from s3_rig import Missing, Proxy, S3Server
 
@@ -365,6 +366,43 @@ def a_daemon_waits_for_its_store_and_goes_on(ws):
     daemon.drain()
     daemon.stop()
     store.holds(paths)
+
+
+@test
+def two_nodes_fill_one_bucket_and_one_that_was_killed_brings_what_it_had(ws):
+    store, postgres, daemons = Store(ws), Postgres(ws), []
+    wanted = ws.small_pictures(8, ws.path("set"))
+    for name in ("a", "b"):
+        daemon = Daemon(ws, name)
+        daemon.config["queue"] = {"postgres": postgres.conninfo, "node": name, "node_timeout": "3s"}
+        daemon.dataset("set", output={"codec": "none", "store": {"s3": store.url, "part_size": "64KiB"}})
+        daemons.append(daemon)
+    a, b = daemons
+
+    def are_encoded(n):
+        done = "SELECT count(*) FROM latentd.job WHERE state IN (3, 4)"
+        wait_until(lambda: postgres.value(done) == str(n), f"{n} images to be encoded")
+
+    a.start()
+    are_encoded(len(wanted))
+    a.kill()
+    wanted += ws.small_pictures(8, ws.path("set"), first=8)
+    b.start()
+    are_encoded(len(wanted))
+    a.start()
+    for daemon in daemons:
+        daemon.post("/datasets/set/drain")
+    for daemon in daemons:
+        daemon.wait(lambda d=daemon: (d.about()["why"] or "").startswith("drained"), "the drain")
+    for daemon in daemons:
+        daemon.tell(signal.SIGTERM)
+    for daemon in daemons:
+        equal(daemon.process.wait(HANGS_AFTER_S), OK, f"exit status of {daemon.name}")
+        daemon.process = None
+    in_catalog = postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")
+    same_members((k.split("/", 2)[2] for k in store.shards()), (path for (path,) in in_catalog), "shards")
+    same_members({k.rpartition("-")[2] for k in store.shards()}, ["a.tar", "b.tar"], "nodes that sealed")
+    store.holds(wanted)
 
 
 run_tests()
