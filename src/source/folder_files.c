@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,6 +44,24 @@ int folder_open_at(int dir, const char *name, int flags)
 		fd = openat(dir, name, flags | O_CLOEXEC);
 	while (fd < 0 && errno == EINTR);
 	return fd;
+}
+
+bool folder_is_empty(int dir)
+{
+	int fd = folder_open_at(dir, ".", O_RDONLY | O_DIRECTORY);
+	DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	bool empty = true;
+
+	if (!list) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	while (empty && (entry = readdir(list)))
+		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+	closedir(list);
+	return empty;
 }
 
 static int open_error(struct error *err, const char *path)

@@ -14,6 +14,8 @@ struct stat;
 int folder_error(struct error *err, const char *what, const char *path);
 /* openat with O_CLOEXEC that tries again when a signal came in between. */
 int folder_open_at(int dir, const char *name, int flags);
+/* As a disk looks that is not mounted. What cannot be listed is not. */
+bool folder_is_empty(int dir);
 /* The folder of @path, opened as a place only; *base is the name in it. -1 with errno. */
 int folder_open_parent(int root, enum source_links links, char *path, const char **base);
 /* A descriptor for reading; the errors of source_ops.open_sample. */

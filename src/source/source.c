@@ -248,6 +248,11 @@ int source_open(const char *path, const struct source_folder_options *options, s
 		if (root < 0)
 			return error_set(err, ERR_CONFIG, "the folder of masks %s: %s",
 					 text_quote(options->masks, quoted), strerror(errno));
+		if (folder_is_empty(root))
+			return error_set(err, ERR_CONFIG,
+					 "the folder of masks %s is empty, as if its disk were not "
+					 "mounted",
+					 text_quote(options->masks, quoted));
 	}
 	if (open_kind(path, options, out, err) < 0)
 		return -1;

@@ -16,7 +16,6 @@
 #include "base/text.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -388,25 +387,6 @@ static void note_bad(struct source_manifest *s)
 		note(s, s->place.line, s->place.bad);
 }
 
-/* As a disk looks that is not mounted. */
-static bool root_is_empty(const struct source_manifest *s)
-{
-	DIR *dir = NULL;
-	int fd = folder_open_at(s->root, ".", O_RDONLY | O_DIRECTORY);
-	struct dirent *entry;
-	bool empty = true;
-
-	if (fd >= 0)
-		dir = fdopendir(fd);
-	if (!dir && fd >= 0)
-		close(fd);
-	while (dir && empty && (entry = readdir(dir)))
-		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-	if (dir)
-		closedir(dir);
-	return dir && empty;
-}
-
 static int end_listing(struct source_manifest *s)
 {
 	cleanup_free char *more = NULL;
@@ -425,7 +405,7 @@ static int end_listing(struct source_manifest *s)
 		note(s, 0, "has changed while it was read");
 		s->bad++;
 	}
-	if (s->missing > 0 && root_is_empty(s)) {
+	if (s->missing > 0 && folder_is_empty(s->root)) {
 		note(s, 0, "names files below a root that is empty, as if it were not mounted");
 		s->bad++;
 	}

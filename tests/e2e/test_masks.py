@@ -131,6 +131,9 @@ def a_folder_of_masks_has_them_by_name(ws):
     ws.encode("--masks", folder)
     equal({key: given for key, (_, given) in masks(ws).items()}, {"sub/a": True, "b-mask": False}, "masks")
     one_line(ws.encode("--masks", ws.path("nowhere"), code=FAILED), "the folder of masks")
+    os.mkdir(ws.path("unmounted"))
+    one_line(ws.encode("--masks", ws.path("unmounted"), code=FAILED), "is empty, as if its disk were not mounted")
+    equal({key: given for key, (_, given) in masks(ws).items()}, {"sub/a": True, "b-mask": False}, "masks")
 
 
 @test
