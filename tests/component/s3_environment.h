@@ -1,5 +1,5 @@
 /*
- * Nothing of the machine's own AWS settings, and no metadata service.
+ * Nothing of the machine's own AWS settings, no metadata service, and no proxy on the way to this machine.
  */
 #ifndef LATENTD_TESTS_S3_ENVIRONMENT_H
 #define LATENTD_TESTS_S3_ENVIRONMENT_H
@@ -22,7 +22,12 @@ static inline void s3_environment_clear(void)
 					    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 					    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 					    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-					    "AWS_EC2_METADATA_SERVICE_ENDPOINT"};
+					    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+					    "http_proxy",
+					    "https_proxy",
+					    "HTTPS_PROXY",
+					    "all_proxy",
+					    "ALL_PROXY"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		unsetenv(names[i]);

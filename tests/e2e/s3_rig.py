@@ -265,7 +265,8 @@ def run(command):
         try:
             server.bucket("contract")
             url = {"S3_TEST_URL": "s3://contract"}
-            return subprocess.call(command, env={**os.environ, **server.environment(), **url})
+            plain = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+            return subprocess.call(command, env={**plain, **server.environment(), **url})
         finally:
             server.stop()
 
