@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { WINDOW_MAX = 4, UPLOAD_ID_SIZE = 2048, NUMBER_SIZE = 24 };
@@ -76,10 +77,11 @@ static void note_part(struct transfer *t, const struct s3_item *item)
 /* 0, or S3_NOT_THERE: nobody knows that upload any more. */
 static int list_parts(struct transfer *t, struct error *err)
 {
-	char marker[NUMBER_SIZE] = "0";
+	uint64_t after = 0, next = 0;
 	bool more = true;
 
 	while (more) {
+		cleanup_free char *marker = xasprintf("%" PRIu64, after);
 		const struct sigv4_pair query[] = {{"uploadId", t->id},
 						   {"part-number-marker", marker}};
 		cleanup_s3_call struct s3_call c = {
@@ -96,8 +98,9 @@ static int list_parts(struct transfer *t, struct error *err)
 			return -1;
 		for (size_t i = 0; i < page.n; i++)
 			note_part(t, &page.items[i]);
-		more = page.truncated && page.next && strcmp(page.next, marker) != 0;
-		snprintf(marker, sizeof(marker), "%s", page.next ? page.next : "");
+		next = page.next ? strtoull(page.next, NULL, 10) : 0;
+		more = page.truncated && next > after;
+		after = next;
 	}
 	return 0;
 }
@@ -328,7 +331,7 @@ static int check_stored(struct s3 *s3, const struct s3_upload *u, struct error *
 	if (r < 0)
 		return r;
 	if (r == S3_NOT_THERE)
-		return error_data(err, "verify", "%s is not there after it was uploaded", name);
+		return error_set(err, ERR_IO, "%s is not there after it was uploaded", name);
 	if (there.size != u->size || (there.sha256[0] && strcmp(there.sha256, u->sha256) != 0))
 		return error_data(err, "verify",
 				  "%s is not what was uploaded: %" PRIu64

@@ -30,7 +30,7 @@ struct s3_upload {
 	void *arg;
 };
 
-/* ERR_DATA `verify`: what is in the bucket afterwards is not this file. Others as in s3.h; and read's. */
+/* ERR_DATA `verify`: what is in the bucket afterwards is not this file. ERR_IO: nothing is, although the store said so. Others as in s3.h; and read's. */
 int s3_upload(struct s3 *s3, const struct s3_upload *upload, struct error *err);
 
 /* Forgets an upload and its parts; one that is not there any more is fine. */

@@ -460,6 +460,40 @@ static void parts_that_were_under_way_when_keys_expired_are_sent_again(void **st
 	assert_int_equal(rig->asked, 7);
 }
 
+static void what_a_store_took_and_did_not_keep_is_sent_later(void **state)
+{
+	struct rig *rig = *state;
+	const struct s3_upload upload = {
+	    .key = "k", .size = 5, .sha256 = "", .mode = S3_REPLACE, .read = read_zeros};
+	struct error err = ERROR_INIT;
+
+	SCRIPT(rig, {200, NULL, NULL, 0}, {404, NULL, NULL, 0});
+	assert_error(s3_upload(rig->s3, &upload, &err), &err, ERR_IO);
+}
+
+static void a_list_of_parts_that_goes_in_circles_ends(void **state)
+{
+	static const char circle[] =
+	    "<ListPartsResult><IsTruncated>true</IsTruncated><NextPartNumberMarker>"
+	    "111111111111111111111111111111</NextPartNumberMarker></ListPartsResult>";
+	struct rig *rig = *state;
+	const struct s3_upload upload = {.key = "k",
+					 .size = 20,
+					 .sha256 = "",
+					 .mode = S3_REPLACE,
+					 .part_bytes = 10,
+					 .upload_id = "u",
+					 .read = read_zeros};
+	struct error err = ERROR_INIT;
+
+	SCRIPT(rig, {200, NULL, circle, 0}, {200, NULL, circle, 0},
+	       {200, "ETag: \"e\"\r\n", NULL, 0}, {200, "ETag: \"e\"\r\n", NULL, 0},
+	       {200, NULL, "<CompleteMultipartUploadResult/>", 0},
+	       {200, NULL, "01234567890123456789", 0});
+	assert_ok(s3_upload(rig->s3, &upload, &err), &err);
+	assert_int_equal(rig->asked, 6);
+}
+
 static void a_container_gives_keys_only_to_who_is_on_its_machine(void **state)
 {
 	struct rig *rig = *state;
@@ -527,6 +561,8 @@ int main(void)
 	    TEST(who_stops_is_told_the_cause_and_does_not_wait),
 	    TEST(keys_come_from_the_metadata_service_and_again_when_they_expired),
 	    TEST(parts_that_were_under_way_when_keys_expired_are_sent_again),
+	    TEST(what_a_store_took_and_did_not_keep_is_sent_later),
+	    TEST(a_list_of_parts_that_goes_in_circles_ends),
 	    TEST(a_container_gives_keys_only_to_who_is_on_its_machine),
 	    TEST(a_service_without_keys_is_not_asked_for_each_request),
 	    TEST(nobody_with_keys_is_said),
