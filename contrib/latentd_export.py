@@ -142,6 +142,21 @@ def tensor_of(latent, dtype, key):
     return tensor
 
 
+def put_tensor(path, tensor):
+    """As put(), of what torch.save() writes."""
+    import torch
+    if os.path.exists(path):
+        try:
+            same = torch.equal(torch.load(path, weights_only=True), tensor)
+        except Exception:  # whatever torch says of a file that is none of its
+            same = False
+        if same:
+            return False
+        raise ValueError(f"{path} is there with other contents: nothing is overwritten")
+    write_whole(path, lambda file: torch.save(tensor, file))
+    return True
+
+
 def source_path(record):
     """The image's path, relative to its source."""
     path = os.fsdecode(urllib.parse.unquote_to_bytes(record["source"]))
@@ -217,8 +232,6 @@ def put(path, data):
 
 def simpletuner(data, words):
     """SimpleTuner bc8e6ab (2026-08): helpers/caching/vae.py and helpers/metadata/backends/discovery.py."""
-    import torch
-
     dtype, images = words.dtype or "float32", os.path.abspath(words.images)
     lists = {n: os.path.join(images, f"aspect_ratio_bucket_{n}_{words.id}.json") for n in ("indices", "metadata")}
 
@@ -243,10 +256,7 @@ def simpletuner(data, words):
     for name, i in shown(names.items(), len(names), "wrote"):
         sample, target = data.sample(i), os.path.join(words.into, name)
         record, path = sample["record"], os.path.join(images, source_path(sample["record"]))
-        if not os.path.exists(target):
-            tensor = tensor_of(sample["latent"], dtype, sample["key"])
-            write_whole(target, lambda file: torch.save(tensor, file))
-            written += 1
+        written += put_tensor(target, tensor_of(sample["latent"], dtype, sample["key"]))
         aspect = round(record["target_size"][0] / record["target_size"][1], 2)
         indices.setdefault(str(aspect), []).append(path)
         metadata[path] = {

@@ -211,6 +211,12 @@ def simpletuner_finds_and_loads_each_latent(into):
         done = python_export("sdxl", "simpletuner", cache, "--images", images, "--id", "a")
         assert done.returncode == 0, done.stderr
     assert " 0 files written" in done.stdout, done.stdout
+    for file in sorted(glob.glob(os.path.join(cache, "**", "*.pt"), recursive=True))[:2]:
+        latent = torch.load(file)
+        torch.save(torch.zeros_like(latent), file)  # as of an image that was encoded again since
+        again = python_export("sdxl", "simpletuner", cache, "--images", images, "--id", "a")
+        assert again.returncode != 0 and "is there with other contents" in again.stderr, again.stderr
+        torch.save(latent, file)
     with open(os.path.join(images, "aspect_ratio_bucket_indices_a.json")) as file:
         listed = [path for paths in json.load(file)["aspect_ratio_bucket_indices"].values() for path in paths]
     with open(os.path.join(images, "aspect_ratio_bucket_metadata_a.json")) as file:
