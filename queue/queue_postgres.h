@@ -45,9 +45,11 @@ struct postgres_queue {
 	bool callers_clock, readonly, in_transaction;
 	int patience_ms;
 	PGconn *conn;
-	int64_t now;		 /* the database's, when the transaction began */
-	char timeline[12];	 /* of the server, when it was connected to */
-	int64_t node_id;	 /* 0: not known yet */
+	int64_t now;	   /* the database's, when the transaction began */
+	char timeline[12]; /* of the server, when it was connected to */
+	int64_t node_id;   /* 0: not known yet */
+	/* By the database's clock: this node's last sign of life, 0: none yet; and since when there was no gap between them. */
+	int64_t beat_at, watches, timeout_ms;
 	char *owner;		 /* the last one that was looked up, */
 	int64_t owner_id;	 /* and its number */
 	unsigned unfolded;	 /* transactions since pg_fold() */

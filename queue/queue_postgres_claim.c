@@ -235,9 +235,18 @@ int queue_postgres_extend(struct queue *base, const char *owner, int64_t lease_u
 	return pg_end(q, extend(q, lease_until, err), err);
 }
 
+/* Since when this node would have heard of others. One that gives no signs of life itself takes theirs as they are. */
+static int64_t watches_since(const struct postgres_queue *q)
+{
+	if (q->beat_at == 0)
+		return 0;
+	return q->now - q->beat_at > q->timeout_ms / 2 ? q->now : q->watches;
+}
+
 /*
  * What this node's former selves had, with INT64_MAX what @owner itself has too, and whatever has a lease that ended
- * or is of a node that is silent: its owner is dead, or it will find that it lost the job. Locked at once, so that what another node rescues, and claims anew, in the meantime is not among them.
+ * or is of a node that is silent: its owner is dead, or it will find that it lost the job. While the database was away everybody was silent: only silence that
+ * this node could hear counts. Locked at once, so that what another node rescues, and claims anew, in the meantime is not among them.
  */
 static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const char *owner,
 			     int64_t now, struct ids *ids, struct error *err)
@@ -247,7 +256,8 @@ static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const ch
 	    " JOIN latentd.node AS n ON n.id = o.node"
 	    " WHERE j.state = 2 AND j.dataset = $1::bigint AND (j.due < $2::bigint"
 	    "  OR n.instance IS NOT NULL AND n.id <> $3::bigint"
-	    "   AND (n.left_in_order OR n.beat_at + n.timeout_ms < $2::bigint)"
+	    "   AND (n.left_in_order OR greatest(n.beat_at, $6::bigint) + n.timeout_ms < "
+	    "$2::bigint)"
 	    "  OR o.node = $3::bigint AND (o.name <> $4::bytea OR $5::bigint <> 0))"
 	    " ORDER BY j.id FOR UPDATE OF j";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
@@ -258,6 +268,7 @@ static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const ch
 	pg_int(&args, q->node_id);
 	pg_bytes(&args, owner, strlen(owner));
 	pg_int(&args, now == INT64_MAX);
+	pg_int(&args, watches_since(q));
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
 	ids_of(ids, result);

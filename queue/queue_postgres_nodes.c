@@ -138,14 +138,27 @@ static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
 	return r == 0 ? do_duties(q, beat, err) : r;
 }
 
+/* Beats come every third of the timeout: longer than half of it, and the database may have been away for everybody. */
+static void note_beat(struct postgres_queue *q, int64_t timeout_ms)
+{
+	if (q->beat_at == 0 || q->now - q->beat_at > timeout_ms / 2)
+		q->watches = q->now;
+	q->beat_at = q->now;
+	q->timeout_ms = timeout_ms;
+}
+
 static int postgres_beat(struct queue *base, const struct node_beat *beat, struct node_pulse *pulse,
 			 struct error *err)
 {
 	struct postgres_queue *q = postgres_queue(base);
+	int r;
 
 	if (pg_begin(q, err) < 0)
 		return -1;
-	return pg_end(q, beat_once(q, beat, pulse, err), err);
+	r = pg_end(q, beat_once(q, beat, pulse, err), err);
+	if (r == 0)
+		note_beat(q, beat->timeout_ms);
+	return r;
 }
 
 /* -- sources -------------------------------------------------------------------------------------- */
