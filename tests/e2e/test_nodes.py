@@ -194,6 +194,16 @@ def hold_results(postgres, after=0):
     )
 
 
+def each_has_half(postgres):
+    """The next two nodes that begin claim jobs of even and of odd numbers, so that no one has all."""
+    postgres.sql(
+        "CREATE FUNCTION half() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF NEW.id % 2 = NEW.owner % 2 THEN RETURN NEW; END IF; RETURN NULL; END $$;"
+        "CREATE TRIGGER half BEFORE UPDATE ON latentd.job FOR EACH ROW WHEN (NEW.state = 2 AND OLD.state <> 2)"
+        " EXECUTE FUNCTION half()"
+    )
+
+
 def note_charges(postgres):
     """From now on: who was tried twice, or blamed for a death. Images that are completed have forgotten it."""
     postgres.sql(
@@ -376,6 +386,7 @@ def clocks_that_are_an_hour_off_end_no_lease_and_double_nothing(ws):
     b.run("--once")  # makes the tables
     note_charges(postgres)
     hold_results(postgres)
+    each_has_half(postgres)
     wanted += ws.small_pictures(300, ws.path("set"))
     with postgres.session(HOLD):
         for daemon, clock in ((a, "1:-3600"), (b, "1:3600")):
@@ -391,6 +402,7 @@ def clocks_that_are_an_hour_off_end_no_lease_and_double_nothing(ws):
             [[r"\x61", "t", "t", "t"], [r"\x62", "t", "t", "t"]],
             "node; whether its leases end in the next half hour, and its sign of life is of now",
         )
+    postgres.sql("DROP TRIGGER half ON latentd.job")
     finished(postgres, len(wanted))
     drained(a, b)
     stopped(a, b)

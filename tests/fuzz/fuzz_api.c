@@ -3,7 +3,10 @@
  * API documents; and what reaches the service is a command with parameters in range.
  */
 #include "daemon/api_params.h"
+#include "daemon/api_pictures.h"
 #include "daemon/api_routes.h"
+#include "daemon/event_log.h"
+#include "daemon/history.h"
 
 #include "base/checked.h"
 #include "base/text.h"
@@ -33,18 +36,22 @@ static int on_request(void *arg, const struct service_request *request, struct s
 	return 0;
 }
 
-static struct status_board *board(void)
+/* Of a service with one dataset, which is only being opened. */
+static const struct api_context *service(void)
 {
-	static struct status_board *made;
+	static struct api_context made = {.request = on_request};
 	struct service_status *s;
 
-	if (made)
-		return made;
-	made = status_board_new();
+	if (made.board)
+		return &made;
+	made.board = status_board_new();
+	made.history = history_new();
+	made.log = event_log_new(3);
+	made.pictures = api_pictures_new();
 	s = service_status_new(1, 0);
 	s->datasets[0].name = xstrdup("a b");
-	status_board_publish(made, s);
-	return made;
+	status_board_publish(made.board, s);
+	return &made;
 }
 
 static void check_answer(const struct http_answer *answer)
@@ -69,7 +76,6 @@ static void check_answer(const struct http_answer *answer)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct api_context context = {.board = board(), .request = on_request};
 	const uint8_t *line = size > 0 ? memchr(data, '\n', size) : NULL;
 	size_t head = line ? (size_t)(line - data) : size;
 	cleanup_free char *method = xmalloc(head + 1);
@@ -88,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				 .uri = space + 1,
 				 .body = line ? line + 1 : NULL,
 				 .body_size = line ? size - head - 1 : 0};
-	api_handle(&context, &call, &answer);
+	api_handle(service(), &call, &answer);
 	check_answer(&answer);
 	buffer_release(&answer.body);
 	return 0;

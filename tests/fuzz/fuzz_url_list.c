@@ -1,8 +1,9 @@
-/* Whatever a list says, its entries are URLs, in the same order each time, and nothing is asked of a server. */
+/* Whatever a list says, its entries are URLs or objects of buckets, in the same order each time, and nothing is asked of a server. */
 #include "source/source.h"
 
 #include "base/cleanup.h"
 #include "net/http_url.h"
+#include "net/s3_request.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (source_next(source, &entry, &err) == 0) {
 		cleanup_free char *url = strdup(entry.path);
 
-		if (!http_url_is_valid(url))
+		if (!http_url_is_valid(url) && !s3_is_url(url))
 			__builtin_trap();
 		if (looked_for++ < 4 && source_examine(source, url, &found, &err) != 0)
 			__builtin_trap();
