@@ -9,7 +9,8 @@
  *	queue_node_forget(q, "gpu1", &requeued, err)   queue_nodes_forget(q, silent_ms, fn, arg, err)
  *
  * A node that gave no sign of life for its timeout has lost its duties and what it was encoding: queue_rescue() of
- * others takes that, and its fences are void. What it has in its spool waits for it, or until it is forgotten. All by the
+ * others takes that, and its fences are void; but silence counts only from when they could have heard it, because nobody could
+ * while the database was away. What it has in its spool waits for it, or until it is forgotten. All by the
  * database's clock.
  */
 #ifndef LATENTD_QUEUE_QUEUE_NODES_H

@@ -4,6 +4,7 @@
  * server has answered and the client has not heard it.
  */
 #include "base/thread.h"
+#include "queue/queue_nodes.h"
 #include "tests/contract/contract_queue.h"
 #include "tests/contract/postgres_server.h"
 
@@ -265,6 +266,50 @@ static void a_node_leaves_alone_what_others_run_and_have_spooled(void **state)
 	job_release(&running);
 }
 
+static struct queue *open_by_its_clock(const char *node, struct error *err)
+{
+	struct queue_postgres_options options = {
+	    .conninfo = postgres_conninfo(), .node = node, .patience_ms = 60000};
+	struct queue *q = NULL;
+
+	assert_ok(queue_postgres_open(&options, &q, err), err);
+	return q;
+}
+
+static void beat(struct queue *q, const char *instance, struct error *err)
+{
+	const struct node_beat beat = {
+	    .instance = instance, .host = "h", .version = "v", .timeout_ms = 3600000};
+	struct node_pulse pulse;
+
+	assert_ok(queue_node_beat(q, &beat, &pulse, err), err);
+}
+
+/* As after hours without the database, of which the first that is back knows no more than the others. */
+static void silence_that_a_node_could_not_hear_takes_no_jobs_of_others(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_queue struct queue *silent = open_by_its_clock("there", &f->err);
+	cleanup_queue struct queue *back = open_by_its_clock("back", &f->err);
+	struct queue_claim claim = {
+	    .owner = OTHER, .now = NOW, .lease_until = NOW + 86400000, .limit = 1};
+	cleanup_job struct job job = {0};
+	size_t n = 0;
+
+	add_job(f, "a");
+	beat(silent, "one", &f->err);
+	beat(back, "two", &f->err);
+	assert_ok(queue_claim(silent, &claim, &job, &n, &f->err), &f->err);
+	assert_int_equal(n, 1);
+	postgres_run("UPDATE latentd.node SET beat_at = beat_at - 7200000");
+	assert_ok(queue_rescue(back, f->dataset, "me", NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 0);
+	postgres_run("UPDATE latentd.node SET timeout_ms = 0 WHERE name = 'there'");
+	for (int i = 0; n == 0 && i < 100000; i++) /* till the next millisecond */
+		assert_ok(queue_rescue(back, f->dataset, "me", NOW, &n, &f->err), &f->err);
+	assert_int_equal(n, 1);
+}
+
 /* Somebody waits for a row that the open transaction of postgres_run() holds; false: nobody does after a long time. */
 static bool somebody_waits(void)
 {
@@ -494,6 +539,7 @@ int main(void)
 	    contract_test(a_claim_whose_answer_is_lost_is_handed_out),
 	    contract_test(a_connection_that_was_ended_while_idle_is_made_again),
 	    contract_test(a_node_leaves_alone_what_others_run_and_have_spooled),
+	    contract_test(silence_that_a_node_could_not_hear_takes_no_jobs_of_others),
 	    contract_test(a_lease_that_is_renewed_meanwhile_is_not_rescued),
 	    contract_test(a_path_that_another_node_publishes_meanwhile_is_a_conflict),
 	    contract_test(a_claim_passes_over_what_another_transaction_holds),
