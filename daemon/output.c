@@ -301,11 +301,23 @@ int output_attach(const char *out, const struct state_folder *state, struct outp
 	return r;
 }
 
-int state_folder_open(const char *path, struct state_folder *state, struct error *err)
+/* Only told to people: a full disk does not keep a daemon from starting. */
+static void name_owner_of_state(const struct state_folder *s)
+{
+	const struct output none_yet = {.state = s->path, .socket = s->socket};
+	struct error err = ERROR_INIT;
+
+	if (owner_write(s->path, &none_yet, owner_outputs_json(&none_yet), &err) < 0)
+		error_clear(&err);
+}
+
+int state_folder_open(const char *path, const char *socket, struct state_folder *state,
+		      struct error *err)
 {
 	struct state_folder s = STATE_FOLDER_INIT;
 	int r;
 
+	s.socket = socket;
 	if (dir_make(path, err) < 0)
 		return -1;
 	s.path = absolute(path, err);
@@ -314,6 +326,8 @@ int state_folder_open(const char *path, struct state_folder *state, struct error
 	r = lock_state(s.path, &s.lock_fd, &s.owner, err);
 	if (r == 0)
 		r = atomic_file_sweep(s.path, err);
+	if (r == 0)
+		name_owner_of_state(&s);
 	if (r < 0)
 		state_folder_close(&s);
 	else

@@ -16,7 +16,7 @@
  *
  * The daemon has one state for all its outputs:
  *
- *	r = state_folder_open("STATE", &state, err);     0, or OUTPUT_BUSY: state.owner says by whom
+ *	r = state_folder_open("STATE", socket, &state, err);  0, or OUTPUT_BUSY: state.owner says by whom
  *	r = output_attach("OUT", &state, &output, err);  likewise, for each; then as above
  *	output_close(&output); state_folder_close(&state);
  *
@@ -51,7 +51,7 @@ struct output {
 struct state_folder {
 	char *path;	    /* absolute */
 	char *owner;	    /* one line about who has the lock, when it is not us */
-	const char *socket; /* of the daemon that works here, the caller's; NULL: there is none */
+	const char *socket; /* as it was opened with */
 	const char *node; /* the caller's, of those that share the queue; NULL: it is not shared */
 	int lock_fd;
 };
@@ -61,8 +61,9 @@ struct state_folder {
 		NULL, NULL, NULL, NULL, -1                                                         \
 	}
 
-/* Makes the folder where needed and takes its lock. */
-int state_folder_open(const char *path, struct state_folder *state, struct error *err);
+/* Makes the folder where needed and takes its lock. @socket: of the daemon that works here, or NULL; not copied. */
+int state_folder_open(const char *path, const char *socket, struct state_folder *state,
+		      struct error *err);
 void state_folder_close(struct state_folder *state);
 
 /*

@@ -109,14 +109,29 @@ uint64_t output_device(const char *path)
 	return stat(path, &st) == 0 ? (uint64_t)st.st_dev : 0;
 }
 
-bool output_still_claims(const char *path, const char *state)
+static void read_owner_of_output(const char *path, const char *state, struct owner *owner)
 {
 	cleanup_free char *node = state_queue_node(state);
 	cleanup_free char *folder = owner_folder(path, node);
+
+	owner_read(folder, owner);
+}
+
+bool output_still_claims(const char *path, const char *state)
+{
 	cleanup_owner struct owner owner;
 
-	owner_read(folder, &owner);
+	read_owner_of_output(path, state, &owner);
 	return strcmp(owner.state, state) == 0;
+}
+
+/* One that cannot be read may be on a disk that is not mounted. */
+static bool output_has_left(const char *path, const char *state)
+{
+	cleanup_owner struct owner owner;
+
+	read_owner_of_output(path, state, &owner);
+	return owner.state[0] && strcmp(owner.state, state) != 0;
 }
 
 static void list_output(json_t *list, const char *path, uint64_t device)
@@ -137,10 +152,12 @@ json_t *owner_outputs_json(const struct output *o)
 	for (size_t i = 0; i < known.n_outputs; i++) {
 		const struct owned_output *other = &known.outputs[i];
 
-		if (strcmp(other->path, o->root) != 0 && output_still_claims(other->path, o->state))
+		if ((!o->root || strcmp(other->path, o->root) != 0) &&
+		    !output_has_left(other->path, o->state))
 			list_output(list, other->path, other->device);
 	}
-	list_output(list, o->root, output_device(o->root));
+	if (o->root)
+		list_output(list, o->root, output_device(o->root));
 	return list;
 }
 

@@ -41,7 +41,7 @@ int owner_write(const char *folder, const struct output *o, struct json_t *outpu
 
 /* Of a state folder: the entry of the output at that path; NULL: it is none of its. */
 const struct owned_output *owner_output(const struct owner *owner, const char *output);
-/* The list for the owner.json of the state: this output, and those others whose state it still is. */
+/* The list for the owner.json of the state: this output (o->root; NULL: none), and the others but those that have another. */
 struct json_t *owner_outputs_json(const struct output *o);
 
 /* Where lock and owner.json of an output are: of each node its own, where several share it. To be freed. */

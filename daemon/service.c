@@ -400,12 +400,11 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 	daemon_log_set(s.log, config->log_level, config->log_format);
 	s.stages = stage_meter_new();
 	program_block_signals(true);
-	r = state_folder_open(config->state_dir, &s.state_folder, err);
+	r = state_folder_open(config->state_dir, config->api.socket, &s.state_folder, err);
 	if (r == OUTPUT_BUSY) {
 		fprintf(stderr, "latentd: %s\n", s.state_folder.owner);
 		r = EXIT_BUSY;
 	} else if (r == 0) {
-		s.state_folder.socket = config->api.socket;
 		r = open_all(&s, err);
 		if (r == 0)
 			r = turn_loop(&s, err);

@@ -346,7 +346,7 @@ static void one_state_serves_several_outputs(void **state)
 	cleanup_free char *second = testing_path(f->dir, "second"), *want = NULL;
 	struct state_folder folder = STATE_FOLDER_INIT;
 
-	assert_ok(state_folder_open(f->state, &folder, &f->err), &f->err);
+	assert_ok(state_folder_open(f->state, NULL, &folder, &f->err), &f->err);
 	want = real(f->state);
 	one_attached(f, f->out, &folder);
 	one_attached(f, second, &folder);
@@ -367,9 +367,22 @@ static void a_state_folder_in_use_is_busy_for_a_second_daemon(void **state)
 
 	open_output(f, f->state);
 	assert_ok(output_claim(&f->output, false, &f->err), &f->err);
-	assert_int_equal(state_folder_open(f->state, &folder, &f->err), OUTPUT_BUSY);
+	assert_int_equal(state_folder_open(f->state, NULL, &folder, &f->err), OUTPUT_BUSY);
 	SAYS(folder.owner, f->state, "in use by");
 	state_folder_close(&folder);
+}
+
+static void a_daemon_without_an_output_yet_is_named_to_a_second_one(void **state)
+{
+	struct fixture *f = *state;
+	struct state_folder first = STATE_FOLDER_INIT, second = STATE_FOLDER_INIT;
+	cleanup_free char *process = xasprintf("process %ld on", (long)getpid());
+
+	assert_ok(state_folder_open(f->state, "socket", &first, &f->err), &f->err);
+	assert_int_equal(state_folder_open(f->state, NULL, &second, &f->err), OUTPUT_BUSY);
+	SAYS(second.owner, f->state, process);
+	state_folder_close(&second);
+	state_folder_close(&first);
 }
 
 static void an_output_with_a_state_elsewhere_is_not_attached(void **state)
@@ -379,7 +392,7 @@ static void an_output_with_a_state_elsewhere_is_not_attached(void **state)
 	struct state_folder folder = STATE_FOLDER_INIT;
 
 	one_run(f, f->out, f->state);
-	assert_ok(state_folder_open(other, &folder, &f->err), &f->err);
+	assert_ok(state_folder_open(other, NULL, &folder, &f->err), &f->err);
 	assert_error(output_attach(f->out, &folder, &f->output, &f->err), &f->err, ERR_CONFIG);
 	SAYS(f->err.message, f->out, f->state);
 	state_folder_close(&folder);
@@ -391,7 +404,7 @@ static void a_state_folder_inside_an_output_is_not_attached(void **state)
 	cleanup_free char *inside = testing_path(f->out, "state");
 	struct state_folder folder = STATE_FOLDER_INIT;
 
-	assert_ok(state_folder_open(inside, &folder, &f->err), &f->err);
+	assert_ok(state_folder_open(inside, NULL, &folder, &f->err), &f->err);
 	assert_error(output_attach(f->out, &folder, &f->output, &f->err), &f->err, ERR_CONFIG);
 	SAYS(f->err.message, inside, "one in the other");
 	state_folder_close(&folder);
@@ -432,6 +445,26 @@ static void shards_that_are_gone_with_their_disk_are_not_encoded_again(void **st
 	assert_error(output_claim(&f->output, true, &f->err), &f->err, ERR_CONFIG);
 	error_clear(&f->err);
 	assert_ok(output_claim(&f->output, false, &f->err), &f->err);
+}
+
+static void an_output_whose_disk_is_away_is_not_forgotten_for_another(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *second = testing_path(f->dir, "second"),
+			  *away = testing_path(f->dir, "away");
+	struct state_folder folder = STATE_FOLDER_INIT;
+
+	assert_ok(state_folder_open(f->state, NULL, &folder, &f->err), &f->err);
+	one_attached(f, f->out, &folder);
+	state_folder_close(&folder);
+	change_device(f);
+	assert_int_equal(rename(f->out, away), 0);
+	assert_ok(state_folder_open(f->state, NULL, &folder, &f->err), &f->err);
+	one_attached(f, second, &folder);
+	assert_ok(output_attach(f->out, &folder, &f->output, &f->err), &f->err);
+	assert_error(output_claim(&f->output, true, &f->err), &f->err, ERR_CONFIG);
+	SAYS(f->err.message, f->out, "mounted");
+	state_folder_close(&folder);
 }
 
 static void without_a_state_folder_it_lies_below_xdg_state_home(void **state)
@@ -685,9 +718,11 @@ int main(void)
 	    output_test(a_state_folder_inside_the_output_is_refused),
 	    output_test(one_state_serves_several_outputs),
 	    output_test(a_state_folder_in_use_is_busy_for_a_second_daemon),
+	    output_test(a_daemon_without_an_output_yet_is_named_to_a_second_one),
 	    output_test(an_output_with_a_state_elsewhere_is_not_attached),
 	    output_test(a_state_folder_inside_an_output_is_not_attached),
 	    output_test(shards_that_are_gone_with_their_disk_are_not_encoded_again),
+	    output_test(an_output_whose_disk_is_away_is_not_forgotten_for_another),
 	    output_test(without_a_state_folder_it_lies_below_xdg_state_home),
 	    output_test(without_any_place_for_state_it_says_what_to_set),
 	    output_test(a_file_in_the_outputs_place_is_an_error_with_its_name),
