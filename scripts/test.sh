@@ -20,7 +20,7 @@ usage()
 BUILDS=$ROOT/build
 passed=0 failed=0 skipped=0
 leaks=1 # whether LeakSanitizer works here
-failures=() skips=()
+failures=() skips=() unstable=()
 
 pass()
 {
@@ -43,12 +43,54 @@ skip() # WHAT WHY
 
 # -- runs -------------------------------------------------------------------------------------------
 
+# Its last line is 'N% tests passed, BAD tests failed out of TOTAL': prints BAD and TOTAL.
+ctest_sum() # LOG
+{
+	sed -n 's/^.*% tests passed, \([0-9]*\) tests\? failed out of \([0-9]*\)$/\1 \2/p' "$1"
+}
+
+# 'NUMBER - NAME (WHY)' for each.
+ctest_failures() # LOG
+{
+	awk '/^The following tests FAILED/ { on = 1; next } !/^[ \t]+[0-9]/ { on = 0 } on { $1 = $1; print }' "$1"
+}
+
+# What the test of that number printed when it failed.
+ctest_said() # LOG NUMBER
+{
+	awk -v number="#$2:" '/^ *(Start +[0-9]+:|[0-9]+\/[0-9]+ Test )/ { on = index($0, number) && !/Start/ } on' "$1"
+}
+
+rerun() # NAME FOLDER LOG
+{
+	step "$1: what has failed, once more and alone"
+	"${under[@]}" ctest --test-dir "$2" --rerun-failed --output-on-failure </dev/null 2>&1 | tee "$3" || true
+}
+
+# The tests that failed run once more, one after the other: one that passes then is no failure of this
+# run, but is named in its summary, with what it said the first time, as one that has to be mended. Where
+# more than a few have failed it is not the machine.
+run_again() # NAME FOLDER LOG
+{
+	local name=$1 folder=$2 log=$3 again=$2/ctest-again.log line
+	: >"$again"
+	[ "$(ctest_failures "$log" | wc -l)" -gt 5 ] || rerun "$name" "$folder" "$again"
+	while read -r line; do
+		if [ -n "$(ctest_sum "$again")" ] && ! ctest_failures "$again" | grep -qF -- "${line% (*}"; then
+			unstable+=("$name: $line")
+			passed=$((passed + 1)) failed=$((failed - 1))
+		else
+			failures+=("$name: $line")
+		fi
+		ctest_said "$log" "${line%% *}" >>"$BUILDS/ci-failed.log"
+	done < <(ctest_failures "$log")
+}
+
 # Adds up the closing lines of ctest, and the single test functions that its programs skipped.
 count_ctest() # NAME FOLDER LOG
 {
 	local name=$1 folder=$2 log=$3 bad total left_out line
-	read -r bad total < <(sed -n \
-		's/^.*% tests passed, \([0-9]*\) tests\? failed out of \([0-9]*\)$/\1 \2/p' "$log") || true
+	read -r bad total < <(ctest_sum "$log") || true
 	if [ -z "${total:-}" ]; then
 		fail "$name: ctest did not come to its end"
 		return
@@ -58,13 +100,11 @@ count_ctest() # NAME FOLDER LOG
 	failed=$((failed + bad))
 	skipped=$((skipped + left_out))
 	while read -r line; do
-		failures+=("$name: $line")
-	done < <(awk '/^The following tests FAILED/ { on = 1; next } !/^[ \t]+[0-9]/ { on = 0 } on' "$log")
-	while read -r line; do
 		[[ $line == 'SKIPPED:'* || $line == *'***Skipped'* ]] || skipped=$((skipped + 1))
 		skips+=("$name: $line")
 	done < <(grep -hE '^SKIPPED|^\[  SKIPPED \] [^0-9]|\*\*\*Skipped' "$log" \
 		"$folder/Testing/Temporary/LastTest.log" | sort -u)
+	[ "$bad" -eq 0 ] || run_again "$name" "$folder" "$log"
 }
 
 # Two more than there are cores: tests of what a daemon does after a while wait for most of their time.
@@ -344,14 +384,21 @@ test_mutations()
 finish()
 {
 	local line
+	if [ -s "$BUILDS/ci-failed.log" ]; then
+		step 'what the tests that failed said'
+		tail -n 150 "$BUILDS/ci-failed.log"
+	fi
 	step "summary ($((SECONDS / 60)) min $((SECONDS % 60)) s)"
 	for line in ${skips[@]+"${skips[@]}"}; do
 		printf 'SKIPPED  %s\n' "$line"
 	done
+	for line in ${unstable[@]+"${unstable[@]}"}; do
+		printf 'UNSTABLE %s: passed only alone\n' "$line"
+	done
 	for line in ${failures[@]+"${failures[@]}"}; do
 		printf 'FAILED   %s\n' "$line"
 	done
-	[ "$failed" -gt 0 ] || printf 'Everything that ran has passed.\n'
+	[ $((failed + ${#unstable[@]})) -gt 0 ] || printf 'Everything that ran has passed.\n'
 	printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 	[ "$failed" -eq 0 ] || exit 1
 	exit 0
@@ -368,6 +415,7 @@ for argument in "$@"; do
 done
 
 mkdir -p "$BUILDS"
+rm -f "$BUILDS/ci-failed.log"
 step 'packages'
 "$ROOT/scripts/install-deps.sh" $packages
 test_release || finish
