@@ -416,7 +416,8 @@ struct queue_ops {
 	 * A job that needs a caption and has none waits, if it is or would be available or retryable; one that
 	 * waits and has what it needs is available, and requeued. A stamp that is known and another one than
 	 * before, or that of a job whose file was never seen, puts the job on the list of recaptions if it has a live sample or
-	 * a record in the spool. A running job's stamp stays: the next scan will tell.
+	 * a record in the spool. A running job's stamp stays: the next scan will tell. A quarantined one whose stamp is
+	 * another than before is requeued as if its file had changed: the caption or the mask may have been what was bad.
 	 */
 	int (*enqueue)(struct queue *q, int64_t dataset, const struct job_spec *specs, size_t n,
 		       struct enqueue_counts *counts, struct error *err);

@@ -133,10 +133,18 @@ static bool is_same_file(const struct memory_job *j, const struct job_spec *spec
 	       j->inode == spec->inode;
 }
 
+/* It may have failed for what lay beside its file and is another now: a mask that was half written, say. */
+static bool may_succeed_now(const struct memory_job *j, const struct job_spec *spec)
+{
+	return j->state == JOB_GONE ||
+	       (j->state == JOB_QUARANTINED && j->caption != CAPTION_UNSEEN &&
+		spec->caption != CAPTION_UNSEEN && spec->caption != j->caption);
+}
+
 static void take_file(struct memory_job *j, const struct job_spec *spec,
 		      struct enqueue_counts *counts)
 {
-	if (is_same_file(j, spec) && j->state != JOB_GONE) {
+	if (is_same_file(j, spec) && !may_succeed_now(j, spec)) {
 		counts->known++;
 	} else {
 		bool done = j->state == JOB_ENCODED || j->state == JOB_COMPLETED;

@@ -250,6 +250,14 @@ static void requeue(struct pg_job *job, const struct job_spec *spec)
 	job_says(job, NULL, NULL);
 }
 
+/* It may have failed for what lay beside its file and is another now: a mask that was half written, say. */
+static bool may_succeed_now(const struct pg_job *job, const struct job_spec *spec)
+{
+	return job->state == JOB_GONE ||
+	       (job->state == JOB_QUARANTINED && job->caption != CAPTION_UNSEEN &&
+		spec->caption != CAPTION_UNSEEN && spec->caption != job->caption);
+}
+
 static void take_file(struct pg_job *job, const struct job_spec *spec,
 		      struct enqueue_counts *counts)
 {
@@ -259,7 +267,7 @@ static void take_file(struct pg_job *job, const struct job_spec *spec,
 	if (same && job->state == JOB_WAITING && !must_wait(spec)) {
 		job_set_state(job, JOB_AVAILABLE);
 		counts->requeued++;
-	} else if (same && job->state != JOB_GONE) {
+	} else if (same && !may_succeed_now(job, spec)) {
 		counts->known++;
 	} else {
 		counts->superseding += done;

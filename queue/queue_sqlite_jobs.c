@@ -218,6 +218,15 @@ static int requeue(struct sqlite_queue *q, const struct job_spec *spec, struct w
 	return 0;
 }
 
+/* It may have failed for what lay beside its file and is another now: a mask that was half written, say. */
+static bool may_succeed_now(const struct work *w, const struct job_match *match,
+			    const struct job_spec *spec)
+{
+	return w->state == JOB_GONE ||
+	       (w->state == JOB_QUARANTINED && match->caption != CAPTION_UNSEEN &&
+		spec->caption != CAPTION_UNSEEN && spec->caption != match->caption);
+}
+
 static int take_file(struct sqlite_queue *q, const struct job_spec *spec,
 		     const struct job_match *match, struct work *w, struct enqueue_counts *counts,
 		     struct error *err)
@@ -229,7 +238,7 @@ static int take_file(struct sqlite_queue *q, const struct job_spec *spec,
 		counts->requeued++;
 		return 0;
 	}
-	if (same && w->state != JOB_GONE) {
+	if (same && !may_succeed_now(w, match, spec)) {
 		counts->known++;
 		return 0;
 	}

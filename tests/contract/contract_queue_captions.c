@@ -121,7 +121,7 @@ static void a_changed_file_without_the_caption_it_needs_waits_and_its_sample_sta
 
 static void only_a_stored_sample_can_have_an_earlier_caption(void **state)
 {
-	static const enum job_state none[] = {JOB_AVAILABLE, JOB_QUARANTINED, JOB_SKIPPED};
+	static const enum job_state none[] = {JOB_AVAILABLE, JOB_SKIPPED};
 	static const enum job_state stored[] = {JOB_ENCODED, JOB_COMPLETED};
 	struct fixture *f = *state;
 	struct enqueue_counts counts;
@@ -152,6 +152,35 @@ static void only_a_stored_sample_can_have_an_earlier_caption(void **state)
 	}
 	assert_listed(f, 0, "encoded 5 spooled in 0/0\ncompleted 5 in 1/0\n");
 	assert_listed(f, 1, "completed 5 in 1/0\n");
+}
+
+static void a_quarantined_job_is_tried_again_when_its_caption_or_mask_is_another(void **state)
+{
+	struct fixture *f = *state;
+	struct job_spec spec = captioned("a.jpg", "a", CAPTION_UNSEEN);
+	int64_t id = job_in_state(f, "a", JOB_QUARANTINED);
+	struct enqueue_counts counts = enqueue_one(f, f->dataset, spec);
+	struct job job;
+
+	assert_int_equal(counts.known, 1);
+	spec.caption = 0; /* as before */
+	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
+	assert_int_equal(state_of(f, id), JOB_QUARANTINED);
+	spec.caption = 5;
+	counts = enqueue_one(f, f->dataset, spec);
+	assert_int_equal(counts.requeued, 1);
+	assert_int_equal(counts.known + counts.recaptioned, 0);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+	assert_int_equal(job.attempts, 1);
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_QUARANTINE)));
+	job_release(&job);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
+	/* It goes, and the image cannot do without. */
+	counts = enqueue_one(f, f->dataset, wanting("a.jpg", "a", 0));
+	assert_int_equal(counts.requeued, 1);
+	assert_int_equal(counts.waiting, 1);
+	assert_int_equal(state_of(f, id), JOB_WAITING);
 }
 
 static void a_caption_that_nobody_looked_for_changes_nothing(void **state)
@@ -278,6 +307,7 @@ int contract_queue_captions(const struct queue_backend *backend)
 	    contract_test(a_job_that_no_longer_needs_a_caption_is_available),
 	    contract_test(a_changed_file_without_the_caption_it_needs_waits_and_its_sample_stays),
 	    contract_test(only_a_stored_sample_can_have_an_earlier_caption),
+	    contract_test(a_quarantined_job_is_tried_again_when_its_caption_or_mask_is_another),
 	    contract_test(a_caption_that_nobody_looked_for_changes_nothing),
 	    contract_test(an_adopted_sample_is_to_be_compared_with_its_caption),
 	    contract_test(an_image_that_changes_with_its_caption_stays_on_the_list),
