@@ -121,11 +121,15 @@ def a_dataset_of_huge_files_takes_the_decoders_no_longer_than_one_of_small_ones(
     daemon.stop()
 
 
+# Files that take far longer to decode than to open: another's turn comes where the next one is not open yet.
+LARGE = 1000
+
+
 @test
 def datasets_of_the_same_priority_take_turns(ws):
     daemon, count = Daemon(ws), {"a": 20, "b": 20}
     for name in count:
-        fill_with(ws, daemon, name, 100, count[name])
+        fill_with(ws, daemon, name, LARGE, count[name])
     daemon.start()
     order = order_of_opens(ws, daemon, count, "a", "b")
     for first, other in (("a", "b"), ("b", "a")):
@@ -138,7 +142,7 @@ def datasets_of_the_same_priority_take_turns(ws):
 def a_dataset_of_higher_priority_goes_first(ws):
     daemon, count = Daemon(ws), {"low": 20, "high": 20}
     for name in count:
-        fill_with(ws, daemon, name, 100, count[name])
+        fill_with(ws, daemon, name, LARGE, count[name])
     daemon.start()
     daemon.post("/datasets/high/priority", priority=7)
     equal(daemon.about("high")["priority"], 7, "priority")
