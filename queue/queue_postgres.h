@@ -46,6 +46,7 @@ struct postgres_queue {
 	int patience_ms;
 	PGconn *conn;
 	int64_t now;	   /* the database's, when the transaction began */
+	char xid[24];	   /* of that transaction; "": a standby gives none */
 	char timeline[12]; /* of the server, when it was connected to */
 	int64_t node_id;   /* 0: not known yet */
 	/* By the database's clock: this node's last sign of life, 0: none yet; and since when there was no gap between them. */
@@ -65,17 +66,18 @@ static inline struct postgres_queue *postgres_queue(struct queue *q)
 
 #define PG_ARGS_MAX 24
 
-/* $1, $2, ... as text, in the order of the calls. */
+/* $1, $2, ... in the order of the calls: arrays as libpq's binary format has them, others as text. */
 struct pg_args {
-	struct buffer text;
+	struct buffer data;
 	size_t at[PG_ARGS_MAX]; /* SIZE_MAX: NULL */
+	int sizes[PG_ARGS_MAX]; /* of arrays; 0: text */
+	uint32_t items;		/* of the array that is open */
 	int count;
-	bool first; /* of the array that is open */
 };
 
 #define PG_ARGS_INIT                                                                               \
 	{                                                                                          \
-		.text = BUFFER_INIT                                                                \
+		.data = BUFFER_INIT                                                                \
 	}
 
 void pg_args_release(struct pg_args *a);
@@ -87,15 +89,32 @@ void pg_text(struct pg_args *a, const char *s);
 void pg_bytes(struct pg_args *a, const void *data, size_t size);
 void pg_hash(struct pg_args *a, const struct hash128 *hash);
 
-/* An array: opened, filled, closed. */
-void pg_array(struct pg_args *a);
+/* What an array is of: the type's number in PostgreSQL. */
+enum pg_items { PG_BYTEA = 17, PG_BIGINT = 20, PG_UUID = 2950 };
+
+/* An array: opened, filled with what it is of, closed. */
+void pg_array(struct pg_args *a, enum pg_items what);
+/* Of PG_BIGINT. */
 void pg_item_int(struct pg_args *a, int64_t value);
 void pg_item_null(struct pg_args *a);
-/* NULL: null. */
+/* Of PG_BYTEA; NULL: null. */
 void pg_item_bytes(struct pg_args *a, const void *data, size_t size);
+/* Of PG_UUID; NULL: null. */
 void pg_item_hash(struct pg_args *a, const struct hash128 *hash);
 void pg_array_end(struct pg_args *a);
 void pg_ints(struct pg_args *a, const int64_t *values, size_t n);
+
+/* -- rows of a COPY, in its binary format --------------------------------------------------------- */
+
+/* Before the first row; after the last one. */
+void pg_rows_begin(struct buffer *rows);
+void pg_rows_end(struct buffer *rows);
+/* Each row: how many columns, then these. */
+void pg_row(struct buffer *rows, uint16_t columns);
+/* @size: of the column's type, 2, 4 or 8 bytes. */
+void pg_column_int(struct buffer *rows, unsigned size, int64_t value);
+void pg_column_bytes(struct buffer *rows, const void *data, size_t size);
+void pg_column_null(struct buffer *rows);
 
 #define cleanup_pg_args cleanup_with(pg_args_release)
 
@@ -111,7 +130,7 @@ int pg_run(struct postgres_queue *q, const char *sql, const struct pg_args *args
 	   struct error *err);
 /* Several statements without arguments. */
 int pg_exec(struct postgres_queue *q, const char *sql, struct error *err);
-/* COPY ... FROM STDIN of @rows, lines in its text format. */
+/* COPY ... FROM STDIN (FORMAT binary) of @rows. */
 int pg_copy(struct postgres_queue *q, const char *sql, const struct buffer *rows,
 	    struct error *err);
 /* A statement outside a transaction that only reads: asked again once where the connection was lost. */
@@ -176,7 +195,7 @@ struct pg_job {
 	struct hash128 content, dropped;
 	char *key, *path; /* both are always there */
 	char *reason, *message;
-	struct pg_live *live; /* where they were asked for */
+	struct pg_live *live; /* of jobs_lock() */
 	bool is_changed;      /* to be written */
 };
 
@@ -190,7 +209,10 @@ struct pg_jobs {
 void pg_jobs_release(struct pg_jobs *jobs);
 #define cleanup_pg_jobs cleanup_with(pg_jobs_release)
 
-/* Locks the rows of these jobs and reads them, with their live samples; ids that are not there are left out. */
+/* Locks the rows of these jobs and reads them; ids that are not there are left out. */
+int jobs_lock_alone(struct postgres_queue *q, const int64_t *ids, size_t n, struct pg_jobs *out,
+		    struct error *err);
+/* With their live samples. */
 int jobs_lock(struct postgres_queue *q, const int64_t *ids, size_t n, struct pg_jobs *out,
 	      struct error *err);
 /* Those that are changed. */
@@ -212,8 +234,8 @@ char *pg_key(const PGresult *result, int row, int key_column, int path_column);
 /* Locks the dataset's names: until the end of the transaction nobody else adds any. */
 int names_lock(struct postgres_queue *q, int64_t dataset, struct error *err);
 /*
- * Jobs of @dataset that have one of @prints, without a lock: id, path, key (NULL: the stem), root, state, size, mtime_ns,
- * inode, caption.
+ * Jobs of @dataset that have one of @prints, without a lock, some of them twice: id, path, key (NULL: the stem), root, state,
+ * size, mtime_ns, inode, caption.
  */
 int names_find(struct postgres_queue *q, int64_t dataset, const int64_t *prints, size_t n,
 	       PGresult **out, struct error *err);

@@ -108,11 +108,11 @@ int samples_kill(struct postgres_queue *q, const struct pg_live *const *lives, s
 
 	if (n == 0)
 		return 0;
-	pg_array(&args);
+	pg_array(&args, PG_BIGINT);
 	for (size_t i = 0; i < n; i++)
 		pg_item_int(&args, lives[i]->shard);
 	pg_array_end(&args);
-	pg_array(&args);
+	pg_array(&args, PG_BIGINT);
 	for (size_t i = 0; i < n; i++)
 		pg_item_int(&args, (int64_t)lives[i]->offset);
 	pg_array_end(&args);

@@ -117,7 +117,7 @@ static void put_roots(struct pg_args *args, const struct queue_claim *claim)
 		pg_null(args);
 		return;
 	}
-	pg_array(args);
+	pg_array(args, PG_BIGINT);
 	for (size_t i = 0; i < claim->n_roots; i++)
 		pg_item_int(args, claim->roots[i]);
 	pg_array_end(args);
@@ -301,7 +301,7 @@ static int rescue_jobs(struct postgres_queue *q, int64_t dataset, const char *ow
 	cleanup_pg_jobs struct pg_jobs jobs = {0};
 
 	if (collect_abandoned(q, dataset, owner, now, &ids, err) < 0 ||
-	    jobs_lock(q, ids.items, ids.count, &jobs, err) < 0)
+	    jobs_lock_alone(q, ids.items, ids.count, &jobs, err) < 0)
 		return -1;
 	for (size_t i = 0; i < jobs.count; i++) {
 		struct pg_job *job = &jobs.items[i];
@@ -369,7 +369,7 @@ static int requeue_lost(struct postgres_queue *q, int64_t dataset, const int64_t
 
 	if (node_number(q, &q->node_id, err) < 0 ||
 	    collect_lost(q, dataset, spooled, n, &ids, err) < 0 ||
-	    jobs_lock(q, ids.items, ids.count, &jobs, err) < 0)
+	    jobs_lock_alone(q, ids.items, ids.count, &jobs, err) < 0)
 		return -1;
 	for (size_t i = 0; i < jobs.count; i++) {
 		struct pg_job *job = &jobs.items[i];

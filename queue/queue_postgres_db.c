@@ -230,16 +230,19 @@ int pg_query(struct postgres_queue *q, const char *sql, const struct pg_args *ar
 	     struct error *err)
 {
 	const char *values[PG_ARGS_MAX];
+	int formats[PG_ARGS_MAX];
 	PGresult *result;
 	int n = args ? args->count : 0, r = 0;
 
 	assert(q->conn || !q->in_transaction);
 	if (pg_connect(q, err) < 0)
 		return -1;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		values[i] =
-		    args->at[i] == SIZE_MAX ? NULL : (const char *)args->text.data + args->at[i];
-	result = PQexecParams(q->conn, sql, n, NULL, values, NULL, NULL, 1);
+		    args->at[i] == SIZE_MAX ? NULL : (const char *)args->data.data + args->at[i];
+		formats[i] = args->sizes[i] > 0;
+	}
+	result = PQexecParams(q->conn, sql, n, NULL, values, args ? args->sizes : NULL, formats, 1);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK)
 		*out = result;
 	else
@@ -364,10 +367,17 @@ static void abandon(struct postgres_queue *q)
 /* What is read behind a lock must be what its last holder wrote, whatever the database's default is. */
 static int begin(struct postgres_queue *q, struct error *err)
 {
-	/* Of a node that stands still in the middle, others must not wait for the locks. */
-	static const char sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED;"
-				  "SET LOCAL idle_in_transaction_session_timeout = 30000;"
-				  "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+	/*
+	 * Of a node that stands still in the middle, others must not wait for the locks. Statements over a thousand rows
+	 * look expensive enough to be compiled, which takes ten times as long as running them.
+	 */
+	static const char sql[] =
+	    "BEGIN ISOLATION LEVEL READ COMMITTED;"
+	    "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,"
+	    " CASE WHEN pg_is_in_recovery() THEN ''"
+	    " ELSE pg_current_xact_id()::text END,"
+	    " set_config('idle_in_transaction_session_timeout', '30000', true),"
+	    " set_config('jit', 'off', true)";
 	cleanup_pg_result PGresult *result = NULL;
 	int r;
 
@@ -380,6 +390,7 @@ static int begin(struct postgres_queue *q, struct error *err)
 		return r;
 	}
 	q->now = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+	snprintf(q->xid, sizeof(q->xid), "%s", PQgetvalue(result, 0, 1));
 	q->in_transaction = true;
 	return 0;
 }
@@ -434,7 +445,7 @@ static enum fate ask_fate(struct postgres_queue *q, const char *xid, const char 
 }
 
 /* 0: it was committed after all. */
-static int resolve(struct postgres_queue *q, const char *xid, struct error *err)
+static int resolve(struct postgres_queue *q, struct error *err)
 {
 	int64_t until = clock_mono_ms() + q->patience_ms;
 	struct error lost = *err;
@@ -443,7 +454,7 @@ static int resolve(struct postgres_queue *q, const char *xid, struct error *err)
 
 	memcpy(timeline, q->timeline, sizeof(timeline));
 	do {
-		switch (ask_fate(q, xid, timeline)) {
+		switch (ask_fate(q, q->xid, timeline)) {
 		case FATE_COMMITTED:
 			error_clear(err);
 			return 0;
@@ -460,27 +471,18 @@ static int resolve(struct postgres_queue *q, const char *xid, struct error *err)
 	    err, ERR_TRANSIENT,
 	    "%s; whether transaction %s was committed is not known: the same call again "
 	    "does nothing twice",
-	    lost.message, xid);
+	    lost.message, q->xid);
 }
 
 static int commit(struct postgres_queue *q, struct error *err)
 {
-	static const char sql[] = "SELECT pg_current_xact_id_if_assigned()::text";
-	cleanup_pg_result PGresult *result = NULL;
-	char xid[24] = "";
-
-	if (pg_query(q, sql, NULL, &result, err) < 0) {
-		abandon(q);
-		return -1;
-	}
-	snprintf(xid, sizeof(xid), "%s", pg_string(result, 0, 0));
 	q->in_transaction = false;
 	if (pg_exec(q, "COMMIT", err) == 0)
 		return 0;
-	/* The server's own refusal is an answer; so is that nothing was written. */
-	if (q->conn || xid[0] == '\0')
+	/* The server's own refusal is an answer. */
+	if (q->conn || q->xid[0] == '\0')
 		return -1;
-	return resolve(q, xid, err);
+	return resolve(q, err);
 }
 
 int pg_end(struct postgres_queue *q, int r, struct error *err)

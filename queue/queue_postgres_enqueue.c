@@ -1,6 +1,6 @@
 /*
- * Jobs in. A batch is looked up in one statement; what is known and unchanged costs no more than that. What is
- * new is copied in, under the lock of the dataset's names; what changed is locked and compared once more.
+ * Jobs in, under the lock of the dataset's names. A batch is looked up in one statement; what is known and unchanged
+ * costs no more than that. What is new is copied in; what changed is locked and compared once more.
  */
 #include "queue/queue_postgres.h"
 
@@ -10,7 +10,6 @@
 #include "base/text.h"
 #include "queue/queue_names.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 struct known {	    /* a job that one of the prints led to, or that this batch adds */
@@ -25,14 +24,20 @@ struct known {	    /* a job that one of the prints led to, or that this batch ad
 	struct known *next_path, *next_key;
 };
 
+struct looked_up {
+	PGresult *rows;
+	struct known *known; /* one for each row */
+};
+
 struct batch {
 	struct postgres_queue *q;
 	int64_t dataset;
 	const struct job_spec *specs;
 	size_t n;
-	PGresult *found;
-	struct known *known;
-	size_t known_count;
+	struct looked_up by_name,
+	    by_distinct; /* by paths and keys; by keys for when those are taken */
+	struct known *added;
+	size_t added_count;
 	struct known **by_path, **by_key;
 	size_t slots;	      /* of each: a power of two */
 	struct ids known_ids; /* to be locked: jobs that are not as their specs */
@@ -42,23 +47,23 @@ struct batch {
 	int64_t *ids; /* of all specs, as far as they are known */
 };
 
-/* What was looked up. */
-static void names_clear(struct batch *b)
+static void looked_up_release(struct looked_up *l)
 {
-	for (size_t i = 0; i < b->known_count; i++)
-		free(b->known[i].key);
-	free(b->known);
-	free(b->by_path);
-	free(b->by_key);
-	b->known = NULL;
-	b->by_path = b->by_key = NULL;
-	b->known_count = 0;
-	pg_free(&b->found);
+	for (int i = 0; l->rows && i < pg_rows(l->rows); i++)
+		free(l->known[i].key);
+	free(l->known);
+	pg_free(&l->rows);
 }
 
 static void batch_release(struct batch *b)
 {
-	names_clear(b);
+	looked_up_release(&b->by_name);
+	looked_up_release(&b->by_distinct);
+	for (size_t i = 0; i < b->added_count; i++)
+		free(b->added[i].key);
+	free(b->added);
+	free(b->by_path);
+	free(b->by_key);
 	free(b->again);
 	free(b->again_ids);
 	free(b->ids);
@@ -106,50 +111,100 @@ static struct known *find_key(const struct batch *b, const char *key)
 	return k;
 }
 
-static void index_found(struct batch *b)
+static int look_up(struct batch *b, const struct ids *prints, struct looked_up *out,
+		   struct error *err)
 {
-	size_t rows = (size_t)pg_rows(b->found);
+	int rows;
 
-	b->known = xcalloc(rows + b->n + 1, sizeof(*b->known));
-	for (b->slots = 16; b->slots < 2 * (rows + b->n); b->slots *= 2)
-		;
-	b->by_path = xcalloc(b->slots, sizeof(struct known *));
-	b->by_key = xcalloc(b->slots, sizeof(struct known *));
-	for (int i = 0; i < (int)rows; i++) {
-		struct known *k = &b->known[b->known_count++];
+	if (names_find(b->q, b->dataset, prints->items, prints->count, &out->rows, err) < 0)
+		return -1;
+	rows = pg_rows(out->rows);
+	out->known = xcalloc((size_t)rows + 1, sizeof(*out->known));
+	for (int i = 0; i < rows; i++) {
+		PGresult *r = out->rows;
 
-		*k = (struct known){
-		    .id = pg_value(b->found, i, 0),
-		    .path = pg_string(b->found, i, 1),
-		    .key = pg_key(b->found, i, 2, 1),
-		    .root = (uint32_t)pg_value(b->found, i, 3),
-		    .state = (enum job_state)pg_value(b->found, i, 4),
-		    .size = (uint64_t)pg_value(b->found, i, 5),
-		    .mtime_ns = pg_value(b->found, i, 6),
-		    .inode = (uint64_t)pg_value(b->found, i, 7),
-		    .caption = pg_is_null(b->found, i, 8) ? CAPTION_UNSEEN
-							  : (uint64_t)pg_value(b->found, i, 8),
+		out->known[i] = (struct known){
+		    .id = pg_value(r, i, 0),
+		    .path = pg_string(r, i, 1),
+		    .key = pg_key(r, i, 2, 1),
+		    .root = (uint32_t)pg_value(r, i, 3),
+		    .state = (enum job_state)pg_value(r, i, 4),
+		    .size = (uint64_t)pg_value(r, i, 5),
+		    .mtime_ns = pg_value(r, i, 6),
+		    .inode = (uint64_t)pg_value(r, i, 7),
+		    .caption = pg_is_null(r, i, 8) ? CAPTION_UNSEEN : (uint64_t)pg_value(r, i, 8),
 		};
-		link_known(b, k);
+		link_known(b, &out->known[i]);
 	}
+	return 0;
 }
 
-static int look_up(struct batch *b, struct error *err)
+static int64_t print_of(const struct batch *b, const char *key)
+{
+	return name_print(b->dataset, key, strlen(key));
+}
+
+/* A file's job has its path, whose stem is nearly always the key, too. */
+static int look_up_names(struct batch *b, struct error *err)
 {
 	cleanup_ids struct ids prints = {NULL, 0, 0};
 
 	for (size_t i = 0; i < b->n; i++) {
 		const struct job_spec *s = &b->specs[i];
+		size_t stem = name_stem_size(s->path, strlen(s->path)), key = strlen(s->key);
 
-		ids_add(&prints,
-			name_print(b->dataset, s->path, name_stem_size(s->path, strlen(s->path))));
-		ids_add(&prints, name_print(b->dataset, s->key, strlen(s->key)));
-		ids_add(&prints, name_print(b->dataset, s->key_distinct, strlen(s->key_distinct)));
+		ids_add(&prints, name_print(b->dataset, s->path, stem));
+		if (!name_equal(s->path, stem, s->key, key))
+			ids_add(&prints, name_print(b->dataset, s->key, key));
 	}
-	if (names_find(b->q, b->dataset, prints.items, prints.count, &b->found, err) < 0)
-		return -1;
-	index_found(b);
-	return 0;
+	return look_up(b, &prints, &b->by_name, err);
+}
+
+static int compare_prints(const void *left, const void *right)
+{
+	int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+/* Whether @print, one of the sorted ones, is there twice. */
+static bool is_double(const struct ids *prints, int64_t print)
+{
+	const int64_t *end = prints->items + prints->count;
+	const int64_t *at =
+	    bsearch(&print, prints->items, prints->count, sizeof(print), compare_prints);
+
+	return (at > prints->items && at[-1] == print) || (at + 1 < end && at[1] == print);
+}
+
+/*
+ * The other key of what is new is only asked for where the first one may be taken: by a job that was found, or by
+ * anything that this batch may add.
+ */
+static int look_up_distinct(struct batch *b, struct error *err)
+{
+	cleanup_ids struct ids wanted = {NULL, 0, 0}, keys = {NULL, 0, 0};
+
+	for (size_t i = 0; i < b->n; i++) {
+		const struct job_spec *s = &b->specs[i];
+
+		if (s->unsettled || find_path(b, s->root, s->path))
+			continue;
+		ids_add(&keys, print_of(b, s->key));
+		ids_add(&keys, print_of(b, s->key_distinct));
+	}
+	if (keys.count == 0)
+		return 0;
+	qsort(keys.items, keys.count, sizeof(*keys.items), compare_prints);
+	for (size_t i = 0; i < b->n; i++) {
+		const struct job_spec *s = &b->specs[i];
+
+		if (s->unsettled || find_path(b, s->root, s->path))
+			continue;
+		if (find_key(b, s->key) || is_double(&keys, print_of(b, s->key)))
+			ids_add(&wanted, print_of(b, s->key_distinct));
+	}
+	return wanted.count == 0 ? 0 : look_up(b, &wanted, &b->by_distinct, err);
 }
 
 /* -- what is new ---------------------------------------------------------------------------------- */
@@ -168,7 +223,7 @@ static int add_new(struct batch *b, size_t spec, struct error *err)
 			return error_set(err, ERR_BUG, "keys %s and %s are both taken",
 					 text_quote(s->key, quoted[0]), text_quote(key, quoted[1]));
 	}
-	k = &b->known[b->known_count++];
+	k = &b->added[b->added_count++];
 	*k = (struct known){.path = s->path,
 			    .key = xstrdup(key),
 			    .root = s->root,
@@ -182,34 +237,32 @@ static int add_new(struct batch *b, size_t spec, struct error *err)
 	return 0;
 }
 
-static void append_bytes(struct buffer *rows, const char *s, size_t size)
-{
-	buffer_append_string(rows, "\\\\x");
-	for (size_t i = 0; i < size; i++)
-		buffer_appendf(rows, "%02x", (unsigned char)s[i]);
-}
-
 static void append_row(struct buffer *rows, int64_t dataset, const struct known *k, uint64_t rank)
 {
 	size_t path_size = strlen(k->path), key_size = strlen(k->key);
 	size_t stem = name_stem_size(k->path, path_size);
 
-	buffer_appendf(rows,
-		       "%" PRId64 "\t%" PRIu64 "\t%u\t%" PRId64 "\t%" PRId64 "\t%" PRId64
-		       "\t%d\t%" PRId64 "\t",
-		       dataset, rank, k->root, (int64_t)k->size, k->mtime_ns, (int64_t)k->inode,
-		       (int)k->state, name_print(dataset, k->path, stem));
-	append_bytes(rows, k->path, path_size);
+	pg_row(rows, 12);
+	pg_column_int(rows, 4, dataset);
+	pg_column_int(rows, 8, (int64_t)rank);
+	pg_column_int(rows, 8, k->root);
+	pg_column_int(rows, 8, (int64_t)k->size);
+	pg_column_int(rows, 8, k->mtime_ns);
+	pg_column_int(rows, 8, (int64_t)k->inode);
+	pg_column_int(rows, 2, k->state);
+	pg_column_int(rows, 8, name_print(dataset, k->path, stem));
+	pg_column_bytes(rows, k->path, path_size);
 	if (name_equal(k->path, stem, k->key, key_size)) {
-		buffer_append_string(rows, "\t\\N\t\\N");
+		pg_column_null(rows);
+		pg_column_null(rows);
 	} else {
-		buffer_appendf(rows, "\t%" PRId64 "\t", name_print(dataset, k->key, key_size));
-		append_bytes(rows, k->key, key_size);
+		pg_column_int(rows, 8, name_print(dataset, k->key, key_size));
+		pg_column_bytes(rows, k->key, key_size);
 	}
 	if (k->caption == CAPTION_UNSEEN)
-		buffer_append_string(rows, "\t\\N\n");
+		pg_column_null(rows);
 	else
-		buffer_appendf(rows, "\t%" PRIu64 "\n", k->caption);
+		pg_column_int(rows, 8, (int64_t)k->caption);
 }
 
 /* All that were added, in the order of the specs. */
@@ -217,17 +270,18 @@ static int copy_new(struct batch *b, struct error *err)
 {
 	cleanup_buffer struct buffer rows = BUFFER_INIT;
 
-	for (size_t i = 0; i < b->known_count; i++) {
-		const struct known *k = &b->known[i];
-
-		if (k->id == 0)
-			append_row(&rows, b->dataset, k, b->specs[k->spec].rank);
-	}
-	if (rows.size == 0)
+	if (b->added_count == 0)
 		return 0;
+	pg_rows_begin(&rows);
+	for (size_t i = 0; i < b->added_count; i++) {
+		const struct known *k = &b->added[i];
+
+		append_row(&rows, b->dataset, k, b->specs[k->spec].rank);
+	}
+	pg_rows_end(&rows);
 	return pg_copy(b->q,
 		       "COPY latentd.job (dataset, rank, root, size, mtime_ns, inode, state,"
-		       " path_print, path, key_print, key, caption) FROM STDIN",
+		       " path_print, path, key_print, key, caption) FROM STDIN (FORMAT binary)",
 		       &rows, err);
 }
 
@@ -387,9 +441,6 @@ static int enqueue_again(struct batch *b, struct enqueue_counts *counts, struct 
 
 static int sort_out(struct batch *b, struct enqueue_counts *counts, struct error *err)
 {
-	b->again = xcalloc(b->n + 1, sizeof(*b->again));
-	b->again_ids = xcalloc(b->n + 1, sizeof(*b->again_ids));
-	b->ids = xcalloc(b->n + 1, sizeof(*b->ids));
 	for (size_t i = 0; i < b->n; i++) {
 		const struct job_spec *s = &b->specs[i];
 		struct known *k = find_path(b, s->root, s->path);
@@ -409,25 +460,25 @@ static int sort_out(struct batch *b, struct enqueue_counts *counts, struct error
 	return 0;
 }
 
-static bool has_new(const struct batch *b)
+static void make_room(struct batch *b)
 {
-	bool any = false;
-
-	for (size_t i = 0; i < b->n && !any; i++)
-		any = !b->specs[i].unsettled && !find_path(b, b->specs[i].root, b->specs[i].path);
-	return any;
+	for (b->slots = 16; b->slots < 4 * b->n; b->slots *= 2)
+		;
+	b->by_path = xcalloc(b->slots, sizeof(struct known *));
+	b->by_key = xcalloc(b->slots, sizeof(struct known *));
+	b->added = xcalloc(b->n + 1, sizeof(*b->added));
+	b->again = xcalloc(b->n + 1, sizeof(*b->again));
+	b->again_ids = xcalloc(b->n + 1, sizeof(*b->again_ids));
+	b->ids = xcalloc(b->n + 1, sizeof(*b->ids));
 }
 
 static int enqueue_all(struct batch *b, struct enqueue_counts *counts, struct error *err)
 {
-	if (pg_dataset_check(b->q, b->dataset, err) < 0 || look_up(b, err) < 0)
+	if (pg_dataset_check(b->q, b->dataset, err) < 0 || names_lock(b->q, b->dataset, err) < 0)
 		return -1;
-	/* Others may add the same names until the lock is held. */
-	if (has_new(b)) {
-		names_clear(b);
-		if (names_lock(b->q, b->dataset, err) < 0 || look_up(b, err) < 0)
-			return -1;
-	}
+	make_room(b);
+	if (look_up_names(b, err) < 0 || look_up_distinct(b, err) < 0)
+		return -1;
 	if (sort_out(b, counts, err) < 0 || copy_new(b, err) < 0)
 		return -1;
 	return enqueue_again(b, counts, err);

@@ -7,7 +7,7 @@
 
 #define COLUMN(member)                                                                             \
 	do {                                                                                       \
-		pg_array(&args);                                                                   \
+		pg_array(&args, PG_BIGINT);                                                        \
 		for (size_t i = 0; i < n; i++)                                                     \
 			pg_item_int(&args, (int64_t)rows[i].member);                               \
 		pg_array_end(&args);                                                               \

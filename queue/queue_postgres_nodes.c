@@ -57,7 +57,7 @@ static int say(struct postgres_queue *q, const struct node_beat *beat, struct no
 
 static void put_datasets(struct pg_args *args, const struct node_beat *beat, bool scanned)
 {
-	pg_array(args);
+	pg_array(args, PG_BIGINT);
 	for (size_t i = 0; i < beat->n_datasets; i++)
 		pg_item_int(args, scanned ? beat->datasets[i].scanned : beat->datasets[i].dataset);
 	pg_array_end(args);
@@ -321,7 +321,7 @@ static int forget(struct postgres_queue *q, int64_t id, size_t *count, struct er
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
 	ids_of(&ids, result);
-	if (jobs_lock(q, ids.items, ids.count, &jobs, err) < 0)
+	if (jobs_lock_alone(q, ids.items, ids.count, &jobs, err) < 0)
 		return -1;
 	for (size_t i = 0; i < jobs.count; i++)
 		give_back(&jobs.items[i], id, q->now, count);

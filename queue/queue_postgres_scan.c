@@ -75,7 +75,7 @@ static int collect_missed(struct postgres_queue *q, const struct open_scan *scan
 	if (scan->all_roots) {
 		pg_null(&args);
 	} else {
-		pg_array(&args);
+		pg_array(&args, PG_BIGINT);
 		for (size_t i = 0; i < scan->n_roots; i++)
 			pg_item_int(&args, scan->roots[i]);
 		pg_array_end(&args);

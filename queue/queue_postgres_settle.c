@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static enum outcome_kind kept(const struct pg_job *job, const struct hash128 *content)
+static enum outcome_kind kind_of_kept(const struct pg_job *job, const struct hash128 *content)
 {
 	const struct pg_live *live = job_live(job);
 
@@ -25,7 +25,7 @@ static void settle_one(struct pg_job *job, const struct job_outcome *o, int64_t 
 	    [OUTCOME_SKIP] = JOB_SKIPPED,	[OUTCOME_GONE] = JOB_GONE,
 	    [OUTCOME_POSTPONE] = JOB_RETRYABLE,
 	};
-	enum outcome_kind kind = o->kind == OUTCOME_KEPT ? kept(job, &o->content) : o->kind;
+	enum outcome_kind kind = o->kind == OUTCOME_KEPT ? kind_of_kept(job, &o->content) : o->kind;
 
 	if (kind == OUTCOME_KEPT) {
 		job_complete(job);
@@ -60,11 +60,16 @@ static int settle_all(struct postgres_queue *q, const struct job_outcome *outcom
 {
 	cleanup_ids struct ids ids = {NULL, 0, 0};
 	cleanup_pg_jobs struct pg_jobs jobs = {0};
+	bool kept = false;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		ids_add(&ids, outcomes[i].job);
-	if ((q->node_id == 0 && node_number(q, &q->node_id, err) < 0) ||
-	    jobs_lock(q, ids.items, ids.count, &jobs, err) < 0)
+		kept = kept || outcomes[i].kind == OUTCOME_KEPT;
+	}
+	if (q->node_id == 0 && node_number(q, &q->node_id, err) < 0)
+		return -1;
+	/* Where what is kept lies is in the samples. */
+	if ((kept ? jobs_lock : jobs_lock_alone)(q, ids.items, ids.count, &jobs, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		const struct job_outcome *o = &outcomes[i];
@@ -138,7 +143,7 @@ static int set_all(struct postgres_queue *q, const char *sql, const struct job_f
 	cleanup_pg_jobs struct pg_jobs jobs = {0};
 
 	if (collect(q, sql, which, state == JOB_AVAILABLE, &ids, err) < 0 ||
-	    jobs_lock(q, ids.items, ids.count, &jobs, err) < 0)
+	    jobs_lock_alone(q, ids.items, ids.count, &jobs, err) < 0)
 		return -1;
 	for (size_t i = 0; i < jobs.count; i++) {
 		struct pg_job *job = &jobs.items[i];

@@ -89,7 +89,7 @@ static int check_paths(struct swap *s, struct error *err)
 		}
 	}
 	pg_int(&args, s->dataset);
-	pg_array(&args);
+	pg_array(&args, PG_BYTEA);
 	for (size_t i = 0; i < what->n_shards; i++)
 		pg_item_bytes(&args, what->shards[i].row.path, strlen(what->shards[i].row.path));
 	pg_array_end(&args);

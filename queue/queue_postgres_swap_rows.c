@@ -212,14 +212,14 @@ static int insert_jobs(struct swap *s, struct error *err)
 	    " SELECT $1::integer, 0, root, 0, 0, 0, path_print, path, key_print, key, state, at, "
 	    "changed <> 0"
 	    " FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bytea[],"
-	    " $7::smallint[], $8::bigint[], $9::integer[]) WITH ORDINALITY"
+	    " $7::bigint[], $8::bigint[], $9::bigint[]) WITH ORDINALITY"
 	    " AS v(root, path_print, path, key_print, key, state, at, changed, nr) ORDER BY nr"
 	    " RETURNING id";
 	cleanup_pg_args struct pg_args a = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
-#define ADDED(put)                                                                                 \
-	pg_array(&a);                                                                              \
+#define ADDED(what, put)                                                                           \
+	pg_array(&a, what);                                                                        \
 	for (size_t i = 0; i < s->added_count; i++) {                                              \
 		const struct sample_row *from = s->added[i].sample;                                \
 		const struct pg_job *job = &s->added[i].job;                                       \
@@ -234,15 +234,15 @@ static int insert_jobs(struct swap *s, struct error *err)
 	if (s->added_count == 0)
 		return 0;
 	pg_int(&a, s->dataset);
-	ADDED(pg_item_int(&a, from->root));
-	ADDED(pg_item_int(&a, name_print(s->dataset, from->path, stem)));
-	ADDED(pg_item_bytes(&a, from->path, path_size));
-	ADDED(named ? pg_item_int(&a, name_print(s->dataset, from->key, key_size))
-		    : pg_item_null(&a));
-	ADDED(pg_item_bytes(&a, named ? from->key : NULL, key_size));
-	ADDED(pg_item_int(&a, job->state));
-	ADDED(pg_item_int(&a, job->updated_at));
-	ADDED(pg_item_int(&a, job->changed));
+	ADDED(PG_BIGINT, pg_item_int(&a, from->root));
+	ADDED(PG_BIGINT, pg_item_int(&a, name_print(s->dataset, from->path, stem)));
+	ADDED(PG_BYTEA, pg_item_bytes(&a, from->path, path_size));
+	ADDED(PG_BIGINT, named ? pg_item_int(&a, name_print(s->dataset, from->key, key_size))
+			       : pg_item_null(&a));
+	ADDED(PG_BYTEA, pg_item_bytes(&a, named ? from->key : NULL, key_size));
+	ADDED(PG_BIGINT, pg_item_int(&a, job->state));
+	ADDED(PG_BIGINT, pg_item_int(&a, job->updated_at));
+	ADDED(PG_BIGINT, pg_item_int(&a, job->changed));
 	if (pg_query(s->q, sql, &a, &result, err) < 0)
 		return -1;
 	for (size_t i = 0; i < s->place_count; i++) {
@@ -286,21 +286,24 @@ static int copy_samples(struct swap *s, const struct place *places, size_t n, in
 {
 	cleanup_buffer struct buffer rows = BUFFER_INIT;
 
+	pg_rows_begin(&rows);
 	for (size_t i = 0; i < n; i++) {
 		const struct sample_row *sample = places[i].sample;
-		char content[HASH128_HEX_SIZE], latent[HASH128_HEX_SIZE];
 
-		hash128_hex(&sample->content, content);
-		hash128_hex(&sample->latent, latent);
-		buffer_appendf(&rows,
-			       "%" PRId64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRId64 "\t%u\t%" PRId64
-			       "\t%s\t%s\n",
-			       shard, sample->offset, sample->bytes, places[i].job, sample->variant,
-			       s->dataset, content, latent);
+		pg_row(&rows, 8);
+		pg_column_int(&rows, 8, shard);
+		pg_column_int(&rows, 8, (int64_t)sample->offset);
+		pg_column_int(&rows, 8, (int64_t)sample->bytes);
+		pg_column_int(&rows, 8, places[i].job);
+		pg_column_int(&rows, 8, sample->variant);
+		pg_column_int(&rows, 4, s->dataset);
+		pg_column_bytes(&rows, sample->content.bytes, sizeof(sample->content.bytes));
+		pg_column_bytes(&rows, sample->latent.bytes, sizeof(sample->latent.bytes));
 	}
+	pg_rows_end(&rows);
 	return pg_copy(s->q,
 		       "COPY latentd.sample (shard, \"offset\", bytes, job, variant, dataset,"
-		       " content, latent) FROM STDIN",
+		       " content, latent) FROM STDIN (FORMAT binary)",
 		       &rows, err);
 }
 
