@@ -118,10 +118,14 @@ void pg_column_null(struct buffer *rows);
 
 #define cleanup_pg_args cleanup_with(pg_args_release)
 
-/* -- queue_postgres_db.c -------------------------------------------------------------------------- */
+/* -- queue_postgres_connect.c --------------------------------------------------------------------- */
 
 int pg_connect(struct postgres_queue *q, struct error *err);
 void pg_disconnect(struct postgres_queue *q);
+/* What libpq says, in one line and without its own prefixes. */
+void pg_one_line(const char *message, char *out, size_t size);
+
+/* -- queue_postgres_db.c -------------------------------------------------------------------------- */
 
 /* Rows in *out, to be freed with pg_free(). @args may be NULL. */
 int pg_query(struct postgres_queue *q, const char *sql, const struct pg_args *args, PGresult **out,

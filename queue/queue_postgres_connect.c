@@ -1,0 +1,173 @@
+/*
+ * The connection: how it is made, and what refuses it.
+ */
+#include "queue/queue_postgres.h"
+
+#include "base/checked.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <string.h>
+
+void pg_one_line(const char *message, char *out, size_t size)
+{
+	static const char *const prefixes[] = {"ERROR:  ", "FATAL:  "};
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		if (strncmp(message, prefixes[i], strlen(prefixes[i])) == 0)
+			message += strlen(prefixes[i]);
+	}
+	for (; *message && n + 3 < size; message++) {
+		if (*message == '\n') {
+			if (message[1] == '\0')
+				break;
+			out[n++] = ';';
+			out[n++] = ' ';
+		} else if (*message != '\t') {
+			out[n++] = *message;
+		}
+	}
+	out[n] = '\0';
+}
+
+void pg_disconnect(struct postgres_queue *q)
+{
+	PQfinish(q->conn);
+	q->conn = NULL;
+}
+
+/* libpq keeps the SQLSTATE of a refused connection to itself; its words are all there is. */
+static enum error_code code_of_refusal(const char *words)
+{
+	static const char *const lasting[] = {"authentication failed",
+					      "no password supplied",
+					      "pg_hba.conf",
+					      "role \"",
+					      "database \"",
+					      "definition of service",
+					      "service file",
+					      "invalid connection option",
+					      "missing \"=\"",
+					      "could not translate",
+					      "invalid sslmode",
+					      "invalid port number",
+					      "permission denied for database",
+					      "does not support SSL"};
+
+	/* A resolver that cannot be reached, which a machine without its network has too. */
+	if (strstr(words, "Temporary failure in name resolution"))
+		return ERR_TRANSIENT;
+	for (size_t i = 0; i < ARRAY_SIZE(lasting); i++) {
+		if (strstr(words, lasting[i]))
+			return ERR_CONFIG;
+	}
+	return ERR_TRANSIENT;
+}
+
+/* What libpq says of text that it does not understand repeats some of it: perhaps of a password. */
+int queue_postgres_check(const char *conninfo, struct error *err)
+{
+	PQconninfoOption *options;
+	bool bare = !strchr(conninfo, '=') && !strstr(conninfo, "://"), password = false;
+	char *message = NULL;
+
+	options = PQconninfoParse(conninfo, &message);
+	PQfreemem(message);
+	if (!options || bare) {
+		PQconninfoFree(options);
+		return error_set(err, ERR_CONFIG,
+				 "queue.postgres is not understood by libpq: write it as "
+				 "\"service=latentd\" or \"host=db dbname=latentd user=latentd\"");
+	}
+	for (const PQconninfoOption *o = options; o->keyword; o++)
+		password = password || (o->val && (strcmp(o->keyword, "password") == 0 ||
+						   strcmp(o->keyword, "sslpassword") == 0));
+	PQconninfoFree(options);
+	if (!password)
+		return 0;
+	return error_set(err, ERR_CONFIG,
+			 "queue.postgres has a password in it: leave it out, and write it into "
+			 "~/.pgpass or the file that passfile= names");
+}
+
+static void ignore_notice(void *arg, const char *message)
+{
+	(void)arg;
+	(void)message;
+}
+
+/*
+ * What both ends must know: which timeline the server is on, and, for the server, after how much silence its client is gone
+ * by the measure that the client itself uses. Otherwise a node that was cut off keeps its locks, and its place among the
+ * connections, for as long as the server's kernel likes: hours. A pooler's connections may keep these settings.
+ */
+static int greet(struct postgres_queue *q, struct error *err)
+{
+	static const char sql[] =
+	    "SELECT CASE WHEN pg_is_in_recovery() THEN ''"
+	    " ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END::text,"
+	    " set_config('tcp_keepalives_idle', $1::text, false),"
+	    " set_config('tcp_keepalives_interval', $2::text, false),"
+	    " set_config('tcp_keepalives_count', $3::text, false),"
+	    " set_config('tcp_user_timeout', $4::text, false)";
+	static const char *const names[] = {"keepalives_idle", "keepalives_interval",
+					    "keepalives_count", "tcp_user_timeout"};
+	PQconninfoOption *options = PQconninfo(q->conn);
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	if (!options)
+		return error_set(err, ERR_NOMEM, "queue in PostgreSQL: out of memory");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		for (const PQconninfoOption *o = options; o->keyword; o++) {
+			if (strcmp(o->keyword, names[i]) == 0)
+				pg_text(&args, o->val ? o->val : "0");
+		}
+	}
+	PQconninfoFree(options);
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	snprintf(q->timeline, sizeof(q->timeline), "%s", pg_string(result, 0, 0));
+	return 0;
+}
+
+int pg_connect(struct postgres_queue *q, struct error *err)
+{
+	/*
+	 * Defaults first, which what the user wrote overrides. A server that is silent for a minute, because the
+	 * network or its machine is gone, is a lost connection: the kernel's own defaults are hours.
+	 */
+	static const char *const names[] = {"connect_timeout",
+					    "keepalives_idle",
+					    "keepalives_interval",
+					    "keepalives_count",
+					    "tcp_user_timeout",
+					    "application_name",
+					    "dbname",
+					    NULL};
+	const char *values[] = {"10", "30", "10", "3", "60000", "latentd", q->conninfo, NULL};
+	char line[300];
+
+	if (q->conn)
+		return 0;
+	q->conn = PQconnectdbParams(names, values, 1);
+	if (!q->conn)
+		return error_set(err, ERR_NOMEM, "queue in PostgreSQL: out of memory");
+	if (PQstatus(q->conn) != CONNECTION_OK) {
+		pg_one_line(PQerrorMessage(q->conn), line, sizeof(line));
+		pg_disconnect(q);
+		return error_set(err, code_of_refusal(line), "queue in PostgreSQL: %s", line);
+	}
+	PQsetNoticeProcessor(q->conn, ignore_notice, NULL);
+	if (PQserverVersion(q->conn) < 130000) {
+		int version = PQserverVersion(q->conn);
+
+		pg_disconnect(q);
+		return error_set(
+		    err, ERR_CONFIG,
+		    "queue in PostgreSQL: the server is version %d, 13 or newer is needed",
+		    version / 10000);
+	}
+	return greet(q, err);
+}
