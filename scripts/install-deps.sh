@@ -23,7 +23,7 @@ REQUIRED=(build-essential cmake ninja-build pkg-config
 # libomp-dev: CMake's FindOpenMP needs it with clang. Ubuntu 22.04 has no libclang-rt-dev; its clang
 # brings the same files by itself.
 OPTIONAL=(clang libclang-rt-dev libomp-dev clang-format-14 python3-venv python3-h2 libavif-dev libjxl-dev
-	libpq-dev postgresql pgbouncer nginx-light python3-swift)
+	libpq-dev postgresql pgbouncer nginx-light python3-swift iproute2)
 
 # missing PACKAGE...: those that are not installed, one a line.
 missing()

@@ -355,7 +355,7 @@ test_reliability()
 	for name in crash/test_faults crash/test_power_loss crash/test_outages crash/test_corruption \
 		crash/test_lost_state \
 		crash/test_model crash/test_soak \
-		e2e/test_kill e2e/test_repack e2e/test_remote_daemon; do
+		e2e/test_kill e2e/test_repack e2e/test_remote_daemon e2e/test_network; do
 		step "reliability: $name"
 		log=$BUILDS/ci-$(basename "$name").log
 		env "${settings[@]}" python3 -B "$ROOT/tests/$name.py" 2>&1 </dev/null | tee "$log" || true

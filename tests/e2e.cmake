@@ -18,7 +18,6 @@ foreach(name
 	api
 	metrics
 	dashboard
-	api_clients
 	webhook
 	pictures
 	plan
@@ -47,6 +46,7 @@ foreach(name
 	log
 	operations
 	nodes
+	network
 	models
 	notify
 	unit

@@ -3,6 +3,7 @@
     with_server = Postgres(ws)             started; Skip where there is none
     daemon.config["queue"] = {"postgres": with_server.conninfo, "node": "a"}
     with_server.value("SELECT count(*) FROM latentd.job")
+    Postgres(ws, listen="10.77.0.1")       also on port 5432 of this address, for those of its network
     with_server.restart()  .kill()  .stop()  .start()
     other = with_server.standby()          gets each commit before it is answered
     with_server.die()
@@ -43,7 +44,7 @@ def _runs(pid):
 
 
 class Postgres:
-    def __init__(self, ws, name="pg", primary=None):
+    def __init__(self, ws, name="pg", primary=None, listen=""):
         if not _is_built_in(os.path.join(ws.programs, "latentd")):
             raise Skip("latentd was built without PostgreSQL")
         self.ws = ws
@@ -64,9 +65,12 @@ class Postgres:
             self.run("initdb", "-D", self.data, "-U", "latentd", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as file:
             file.write(
-                f"listen_addresses = ''\nunix_socket_directories = '{self.dir}'\nfsync = off\n"
+                f"listen_addresses = '{listen}'\nunix_socket_directories = '{self.dir}'\nfsync = off\n"
                 "full_page_writes = off\nmax_connections = 40\nshared_buffers = 32MB\n"
             )
+        if listen:
+            with open(os.path.join(self.data, "pg_hba.conf"), "a", encoding="utf-8") as file:
+                file.write("host all all samenet trust\n")
         self.start()
 
     def run(self, program, *words, text=None):

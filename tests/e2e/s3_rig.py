@@ -230,10 +230,10 @@ class Listener(http.server.ThreadingHTTPServer):
 
 
 class Proxy:
-    def __init__(self, server):
-        self.httpd = Listener(("127.0.0.1", 0), Handler)
+    def __init__(self, server, address="127.0.0.1"):
+        self.httpd = Listener((address, 0), Handler)
         self.httpd.to, self.httpd.proxy = server.host, self
-        self.url = f"http://127.0.0.1:{self.httpd.server_address[1]}"
+        self.url = f"http://{address}:{self.httpd.server_address[1]}"
         self.lock, self.harm, self.asked = threading.Lock(), lambda request: None, []
         self.thread = threading.Thread(target=self.httpd.serve_forever, daemon=True)
         self.thread.start()
