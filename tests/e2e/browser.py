@@ -17,7 +17,7 @@ import socket
 import struct
 import subprocess
 
-from harness import Skip, wait_until
+from harness import HANGS_AFTER_S, Skip, wait_until
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -28,6 +28,10 @@ def _runs(program):
         return False
     done = subprocess.run([program, "--version"], capture_output=True, timeout=300)
     return done.returncode == 0
+
+
+def _evaluation(script):
+    return {"expression": script, "returnByValue": True, "awaitPromise": True}
 
 
 class Browser:
@@ -81,7 +85,7 @@ class Browser:
         return urls[0] if urls else None
 
     def _connect(self, port, url):
-        connection = socket.create_connection(("127.0.0.1", port), 120)
+        connection = socket.create_connection(("127.0.0.1", port), HANGS_AFTER_S)
         path = url.split(f":{port}", 1)[1]
         key = base64.b64encode(os.urandom(16)).decode()
         connection.sendall(
@@ -121,6 +125,11 @@ class Browser:
                     return json.loads(text)
 
     def call(self, method, **params):
+        message = self._ask(method, **params)
+        assert "error" not in message, f"{method}: {message['error']}"
+        return message["result"]
+
+    def _ask(self, method, **params):
         self.number += 1
         self._send(json.dumps({"id": self.number, "method": method, "params": params}))
         while True:
@@ -132,18 +141,18 @@ class Browser:
                 if entry["level"] == "error":
                     self.errors.append(f"{entry['text']} {entry.get('url', '')}")
             if message.get("id") == self.number:
-                assert "error" not in message, f"{method}: {message['error']}"
-                return message["result"]
+                return message
 
     # -- what tests do
 
     def open(self, url):
+        """Until the page is there: before, scripts may still run in the one that was there before it."""
         self.call("Page.navigate", url=url)
+        at = f"document.readyState === 'complete' && location.href === {json.dumps(url)}"
+        wait_until(lambda: self._ask("Runtime.evaluate", **_evaluation(at)).get("result", {}).get("result", {}).get("value"), f"{url} in the browser")
 
     def run(self, script):
-        answer = self.call(
-            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
-        )
+        answer = self.call("Runtime.evaluate", **_evaluation(script))
         assert "exceptionDetails" not in answer, f"{script}: {answer['exceptionDetails']}"
         return answer["result"].get("value")
 

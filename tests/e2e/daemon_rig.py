@@ -28,7 +28,7 @@ class Connection(http.client.HTTPConnection):
     """HTTP on a Unix socket."""
 
     def __init__(self, path):
-        super().__init__("latentd", timeout=30)
+        super().__init__("latentd", timeout=HANGS_AFTER_S)
         self.path = path
 
     def connect(self):

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,12 @@ def wait_until(condition, what):
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.1, 0.05)
     return value
+
+
+def listens(path_of_socket):
+    """The file is there a moment before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path_of_socket) == 0
 
 
 def shared(*parts):

@@ -18,7 +18,7 @@ import shutil
 import signal
 import subprocess
 
-from harness import HANGS_AFTER_S, Skip, wait_until
+from harness import HANGS_AFTER_S, Skip, listens, wait_until
 
 
 def _programs():
@@ -212,7 +212,7 @@ class Pooler:
             [*postgres.first, program, settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.dir
         )
         ws.at_end.insert(0, self.kill)
-        wait_until(lambda: os.path.exists(os.path.join(self.dir, ".s.PGSQL.6432")), "pgbouncer to listen")
+        wait_until(lambda: listens(os.path.join(self.dir, ".s.PGSQL.6432")), "pgbouncer to listen")
 
     def kill(self):
         self.process.kill()

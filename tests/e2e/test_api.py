@@ -18,8 +18,8 @@ import termios
 import threading
 import time
 
-from harness import BUILD_DIR, BUSY, FAILED, NO_DAEMON, QUARANTINED, USAGE, Skip, equal, one_line, run_tests
-from harness import same_members, test, wait_until
+from harness import BUILD_DIR, BUSY, FAILED, HANGS_AFTER_S, NO_DAEMON, QUARANTINED, USAGE, Skip, equal, listens
+from harness import one_line, run_tests, same_members, test, wait_until
 from latent_files import npy
 from openapi import Document
 
@@ -72,12 +72,6 @@ def call(path_of_socket, method, path, body=None):
     return response.status, json.loads(text)
 
 
-def listens(path_of_socket):
-    """The file is there a moment before anybody listens."""
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(path_of_socket) == 0
-
-
 class Server:
     """api_test_server in a folder of the workspace."""
 
@@ -100,7 +94,7 @@ class Server:
 
     def close(self):
         self.process.stdin.close()
-        equal(self.process.wait(60), 0, "exit status of the server")
+        equal(self.process.wait(HANGS_AFTER_S), 0, "exit status of the server")
         self.process.stdout.close()
 
 
@@ -232,7 +226,7 @@ def the_daemon_itself_answers_as_documented(ws):
             check(document, operation, f"{method} {place}", status, answer)
     finally:
         daemon.terminate()
-        equal(daemon.wait(60), 0, "exit status of the daemon")
+        equal(daemon.wait(HANGS_AFTER_S), 0, "exit status of the daemon")
     assert not os.path.exists(where), "the socket is left"
 
 

@@ -265,20 +265,16 @@ def what_fails_again_and_again_is_tried_less_and_less_until_it_works(ws):
     ws.write("train", folder=os.path.join(ws.out, "set"))  # no folder can be made there
     paths = ws.small_pictures(3, src)
     daemon.start()
-    waits = []
+    for wait_s in (1, 2, 4):
+        daemon.says("train", f"tried again in {wait_s} s")
 
-    def is_longer():
-        status = daemon.status()
-        at = status["datasets"][0]["retry_at"]
-        if at:
-            waits.append((at - status["taken_at"]) / 1000)
-        return at and waits[-1] > 3
+    def told():
+        """But for the moment in which it is being tried."""
+        about = daemon.about()
+        out = ws.latentctl("status", "--socket", daemon.socket).out
+        return "train" in (about["why"] or "") and about["retry_at"] and "set: blocked, tried again in " in out
 
-    daemon.wait(is_longer, "a third attempt to be put off")
-    blocked(daemon, "train")
-    assert max(waits) <= 8, f"waits of {waits} s"
-    told = ws.latentctl("status", "--socket", daemon.socket).out
-    assert "set: blocked, tried again in " in told, told
+    daemon.wait(told, "when it is tried again to be said")
     os.remove(os.path.join(ws.out, "set", "train"))
     daemon.resume()
     daemon.wait_for(completed=3)
@@ -370,7 +366,7 @@ def under_a_limit_of_descriptors(daemon, limit, enough):
     how = wait_until(outcome, f"a word of the limit {limit}")
     with contextlib.suppress(ProcessLookupError):
         daemon.tell(signal.SIGTERM)
-    code = daemon.process.wait(60)
+    code = daemon.process.wait(HANGS_AFTER_S)
     daemon.process = None
     assert code in ((OK, FAILED) if how == "said" else (OK,)), f"limit {limit}: exit status {code}"
     return how
@@ -418,7 +414,7 @@ def a_latentd_decode_that_vanishes_blocks_the_dataset_until_it_is_back(ws):
         os.kill(pid, signal.SIGKILL)
     paths = ws.small_pictures(3, src)
     blocked(daemon, "no decode worker (latentd-decode) can be started", "No such file or directory")
-    equal(daemon.health()[0], 503, "health")
+    daemon.wait(lambda: daemon.health()[0] == 503, "health, but for the moment in which it is tried again, to say so")
     os.rename(ws.path("away"), decode)
     daemon.wait_for(finished=3, quarantined=0)
     sealed(ws, daemon, paths)
@@ -523,7 +519,8 @@ def a_source_that_is_moved_away_pauses_and_drops_nothing_until_it_is_back(ws):
     equal((about["samples"], about["jobs"]["completed"]), (6, 6), "samples and jobs")
     paths += ws.small_pictures(2, ws.path("away"), first=6)
     os.rename(ws.path("away"), src)
-    daemon.wait_for(completed=6, finished=8, gone=0)
+    daemon.wait_for(finished=8, gone=0)
+    equal(daemon.about()["since_start"]["encoded"], 8, "images encoded")
     os.remove(os.path.join(src, paths[0]))
     sealed(ws, daemon, paths[1:])
 
@@ -547,25 +544,12 @@ def a_source_that_hangs_holds_up_neither_other_datasets_nor_the_end(ws):
     daemon = Daemon(ws)
     daemon.dataset("other")
     hanging = daemon.dataset("hanging")
-    src, report = hanging["source"]["path"], ws.path("report")
-
-    def start(n):
-        daemon.start(env=shimmed(ws, daemon, src, fault=f"stat:{n}:hang", report=report))
-        daemon.wait_for_state("idle", "hanging")
-
-    def reported():
-        with open(report, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-
-    def hangs():
-        daemon.post("/datasets/hanging/scan")
-        return "fired" in reported()
-
-    start(10**6)
-    daemon.stop()
-    (seen,) = [line.split()[2] for line in reported().splitlines() if line.startswith("count stat")]
-    start(int(seen) + 1)
-    daemon.wait(hangs, "the call that does not return")
+    # A folder that comes later: nobody asks for anything in it before.
+    late, report = os.path.join(hanging["source"]["path"], "late"), ws.path("report")
+    daemon.start(env=shimmed(ws, daemon, late, fault="stat:1:hang", report=report))
+    daemon.wait_for_state("idle", "hanging")
+    ws.small_pictures(1, late)
+    daemon.wait(lambda: os.path.getsize(report), "the call that does not return")
     daemon.config["datasets"].remove(hanging)
     daemon.write()
     daemon.post("/reload")
