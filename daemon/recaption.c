@@ -1,177 +1,13 @@
-#include "daemon/recaption.h"
+#include "daemon/recaption_parts.h"
 
-#include "daemon/caption_list.h"
 #include "daemon/record_copy.h"
-#include "daemon/variants.h"
 
-#include "base/atomic_file.h"
 #include "base/checked.h"
-#include "base/files.h"
 #include "base/text.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-
-#define LIST_BUFFER ((size_t)64 << 10)
-
-/* -- captions ------------------------------------------------------------------------------------- */
-
-static struct source *source_of(const struct recaption_options *o, uint32_t root)
-{
-	for (size_t i = 0; i < o->n_roots; i++) {
-		if (o->roots[i].root == root)
-			return o->roots[i].source;
-	}
-	return NULL;
-}
-
-/* The captions that count instead of those of files; to be released. */
-static int read_given(const struct recaption_options *o, json_t **out, struct error *err)
-{
-	cleanup_free char *path = given_captions_path(o->folder);
-
-	*out = json_object();
-	return caption_list_read(path, *out, err);
-}
-
-enum { UNREADABLE = 1, ELSEWHERE }; /* outcomes of read_caption */
-
-/*
- * 0: *out, to be freed, is NULL if there is none. UNREADABLE: now; *why says why. ELSEWHERE: of a source that this run does not
- * look at.
- */
-static int read_caption(const struct recaption_options *o, const json_t *given,
-			const struct recaption_row *row, char **out, struct error *why)
-{
-	struct source *source = source_of(o, row->root);
-	cleanup_buffer struct buffer text = BUFFER_INIT;
-	const char *caption = NULL;
-	int r;
-
-	*out = NULL;
-	if (caption_list_find(given, row->key, &caption)) {
-		*out = caption ? xstrdup(caption) : NULL;
-		return 0;
-	}
-	if (!source)
-		return ELSEWHERE;
-	r = source_caption(source, row->path, &text, why);
-	if (r < 0)
-		return UNREADABLE;
-	if (r == 0)
-		*out = xstrdup(text.data ? (const char *)text.data : "");
-	return 0;
-}
-
-/* The same of what its source knows beyond that. */
-static int read_meta(const struct recaption_options *o, const struct recaption_row *row, char **out,
-		     struct error *why)
-{
-	struct source *source = source_of(o, row->root);
-	cleanup_buffer struct buffer text = BUFFER_INIT;
-	int r;
-
-	*out = NULL;
-	if (!source)
-		return ELSEWHERE;
-	r = source_meta(source, row->path, &text, why);
-	if (r < 0)
-		return UNREADABLE;
-	*out = xstrdup(r == 0 ? (const char *)text.data : "{}");
-	return 0;
-}
-
-static int read_mask(const struct recaption_options *o, const struct recaption_row *row,
-		     struct buffer *out, struct error *why)
-{
-	struct source *source = source_of(o, row->root);
-
-	if (!source || !o->masks)
-		return ELSEWHERE;
-	return source_mask(source, row->path, out, why) < 0 ? UNREADABLE : 0;
-}
-
-/* -- the list ------------------------------------------------------------------------------------- */
-
-struct listing {
-	const struct recaption_options *options;
-	json_t *given, *before; /* before: the list as it is, for sources that are not looked at */
-	struct atomic_file file;
-	struct buffer text;
-	size_t lines;
-	struct error *err;
-	bool failed;
-};
-
-static int flush(struct listing *l)
-{
-	if (fd_write_all(l->file.fd, l->text.data, l->text.size, l->err) < 0)
-		l->failed = true;
-	buffer_reset(&l->text);
-	return l->failed;
-}
-
-static int list_caption(void *arg, const struct recaption_row *row)
-{
-	struct listing *l = arg;
-	struct error ignored = ERROR_INIT;
-	cleanup_free char *caption = NULL;
-	const char *known = NULL;
-	char key[SAMPLE_KEY_SIZE];
-	int r;
-
-	if (row->shard == 0)
-		return 0;
-	r = read_caption(l->options, l->given, row, &caption, &ignored);
-	if (r == ELSEWHERE && caption_list_find(l->before, row->key, &known))
-		caption = known ? xstrdup(known) : NULL;
-	else if (r != 0)
-		return 0;
-	variant_key(row->key, row->variant, key);
-	caption_list_line(&l->text, key, caption);
-	l->lines++;
-	return l->text.size >= LIST_BUFFER ? flush(l) : 0;
-}
-
-static int list_all(struct listing *l, const char *path, struct error *err)
-{
-	const struct rewrite_options *rewrite = &l->options->rewrite;
-	cleanup_free char *dir = xasprintf("%s/.latentd", l->options->folder);
-
-	struct error ignored = ERROR_INIT; /* a list that is damaged is made anew */
-
-	l->before = json_object();
-	caption_list_read(path, l->before, &ignored);
-	if (read_given(l->options, &l->given, err) < 0 ||
-	    atomic_file_begin(&l->file, dir, err) < 0 ||
-	    queue_recaptions(rewrite->queue, rewrite->dataset, 0, list_caption, l, err) < 0 ||
-	    l->failed || flush(l))
-		return -1;
-	return l->lines > 0 ? atomic_file_commit(&l->file, path, ATOMIC_REPLACE, err) : 0;
-}
-
-int captions_list_write(const struct recaption_options *o, struct error *err)
-{
-	struct listing l = {
-	    .options = o, .file = ATOMIC_FILE_INIT, .text = BUFFER_INIT, .err = err};
-	cleanup_free char *path = caption_list_path(o->folder);
-	struct queue_counts counts;
-	int r = 0;
-
-	if (queue_counts(o->rewrite.queue, o->rewrite.dataset, &counts, err) < 0)
-		return -1;
-	if (counts.recaptions > 0)
-		r = list_all(&l, path, err);
-	atomic_file_abort(&l.file);
-	buffer_release(&l.text);
-	json_decref(l.given);
-	json_decref(l.before);
-	if (r == 0 && l.lines == 0 && unlink(path) < 0 && errno != ENOENT)
-		return error_sys(err, "remove %s", path);
-	return r;
-}
 
 /* -- one shard ------------------------------------------------------------------------------------ */
 
@@ -180,7 +16,7 @@ struct mark {
 	uint64_t stamp;
 	char *caption, *meta; /* meta NULL: stays */
 	struct buffer mask;   /* the file; empty: there is none */
-	bool has_source;      /* its mask is known */
+	bool has_source;      /* its metadata and mask are known */
 	bool elsewhere, differs;
 	bool bad; /* its mask is none: it stays on the list */
 };
@@ -195,9 +31,10 @@ struct recaptioning {
 	size_t n_done, done_capacity;
 	struct recaptioned *later; /* the same, once all their shards are done */
 	size_t n_later, later_capacity;
+	struct recaption_stored
+	    stored;	 /* ... and of which nobody could tell what else has changed */
 	uint8_t *shards; /* a bit for each shard that has such samples, by id */
 	size_t shards_size;
-	bool left; /* a shard was not done */
 	size_t changed;
 };
 
@@ -217,6 +54,7 @@ static void recaptioning_release(struct recaptioning *r)
 	free(r->marks);
 	free(r->done);
 	free(r->later);
+	free(r->stored.jobs);
 	free(r->shards);
 	json_decref(r->given);
 }
@@ -233,9 +71,9 @@ static int add_mark(void *arg, const struct recaption_row *row)
 	/* Variants stand side by side, and have one caption. */
 	if (row->spooled || (r->n > 0 && r->marks[r->n - 1].job == row->job))
 		return 0;
-	if (read_caption(r->options, r->given, row, &caption, &why) != 0 ||
-	    read_meta(r->options, row, &meta, &why) == UNREADABLE ||
-	    read_mask(r->options, row, &mask, &why) == UNREADABLE) {
+	if (recaption_caption(r->options, r->given, row, &caption, &why) != 0 ||
+	    recaption_meta(r->options, row, &meta, &why) == RECAPTION_UNREADABLE ||
+	    recaption_mask(r->options, row, &mask, &why) == RECAPTION_UNREADABLE) {
 		free(caption);
 		free(meta);
 		snprintf(line, sizeof(line),
@@ -246,13 +84,14 @@ static int add_mark(void *arg, const struct recaption_row *row)
 		return 0;
 	}
 	ARRAY_GROW(r->marks, r->n, r->capacity);
-	r->marks[r->n++] = (struct mark){.job = row->job,
-					 .stamp = row->caption,
-					 .caption = caption,
-					 .meta = meta,
-					 .mask = mask,
-					 .has_source = source_of(r->options, row->root) != NULL,
-					 .elsewhere = row->elsewhere};
+	r->marks[r->n++] =
+	    (struct mark){.job = row->job,
+			  .stamp = row->caption,
+			  .caption = caption,
+			  .meta = meta,
+			  .mask = mask,
+			  .has_source = recaption_source(r->options, row->root) != NULL,
+			  .elsewhere = row->elsewhere};
 	mask = (struct buffer)BUFFER_INIT;
 	return 0;
 }
@@ -355,14 +194,24 @@ static int settle(struct recaptioning *r, struct error *err)
 	return n > 0 ? queue_recaptioned(r->options->rewrite.queue, r->done, n, err) : 0;
 }
 
+/*
+ * One whose source was not looked at has the caption that was given for it; it may be on the list for its mask or its metadata,
+ * too, and stays there until somebody has compared these.
+ */
 static int settle_marks(struct recaptioning *r, struct error *err)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		const struct recaptioned done = {r->marks[i].job, r->marks[i].stamp};
+	struct recaption_stored *s = &r->stored;
 
-		if (r->marks[i].bad)
+	for (size_t i = 0; i < r->n; i++) {
+		const struct mark *mark = &r->marks[i];
+		const struct recaptioned done = {mark->job, mark->stamp};
+
+		if (mark->bad)
 			continue;
-		if (r->marks[i].elsewhere) {
+		if (!mark->has_source) {
+			ARRAY_GROW(s->jobs, s->n, s->capacity);
+			s->jobs[s->n++] = (struct stored_job){mark->job, mark->elsewhere};
+		} else if (mark->elsewhere) {
 			ARRAY_GROW(r->later, r->n_later, r->later_capacity);
 			r->later[r->n_later++] = done;
 		} else {
@@ -399,7 +248,7 @@ static int recaption_shard(struct recaptioning *r, struct rewriter *w,
 	if (compare(r, shard, &differs, &why) < 0) {
 		if (why.code == ERR_DATA) {
 			note_damage(r, &why);
-			r->left = true;
+			r->stored.left = true;
 			return 0;
 		}
 		*err = why;
@@ -409,7 +258,7 @@ static int recaption_shard(struct recaptioning *r, struct rewriter *w,
 		int result = rewrite_if_whole(w, shard, 1, err);
 
 		if (result != 0) {
-			r->left = true;
+			r->stored.left = true;
 			return result < 0 ? -1 : 0;
 		}
 		r->changed += differs;
@@ -459,13 +308,13 @@ static int recaption_shards(struct recaptioning *r, struct rewriter *w, struct e
 		if (!is_noted(r, shards.rows[i].id))
 			continue;
 		if (rewrite->stop && rewrite->stop(rewrite->arg)) {
-			r->left = true;
+			r->stored.left = true;
 			break;
 		}
 		if (recaption_shard(r, w, &shards.rows[i], err) < 0)
 			return -1;
 	}
-	return r->left || r->n_later == 0
+	return r->stored.left || r->n_later == 0
 		   ? 0
 		   : queue_recaptioned(rewrite->queue, r->later, r->n_later, err);
 }
@@ -484,7 +333,7 @@ static int recaption_all(struct recaptioning *r, struct error *err)
 	struct rewriter *w = NULL;
 	int result;
 
-	if (read_given(r->options, &r->given, err) < 0 ||
+	if (recaption_given(r->options, &r->given, err) < 0 ||
 	    queue_recaptions(rewrite->queue, rewrite->dataset, 0, note_shard, r, err) < 0 ||
 	    settle(r, err) < 0)
 		return -1;
@@ -502,6 +351,23 @@ static int recaption_all(struct recaptioning *r, struct error *err)
 	return result;
 }
 
+static int by_stored_job(const void *left, const void *right)
+{
+	const struct stored_job *a = left, *b = right;
+
+	return a->job < b->job ? -1 : a->job > b->job;
+}
+
+bool recaption_is_stored(const struct recaption_stored *stored, int64_t job)
+{
+	const struct stored_job wanted = {.job = job}, *found;
+
+	found = stored->n > 0
+		    ? bsearch(&wanted, stored->jobs, stored->n, sizeof(wanted), by_stored_job)
+		    : NULL;
+	return found && !(found->elsewhere && stored->left);
+}
+
 int recaption(const struct recaption_options *o, size_t *changed, struct error *err)
 {
 	cleanup_with(recaptioning_release) struct recaptioning r = {.options = o};
@@ -513,5 +379,7 @@ int recaption(const struct recaption_options *o, size_t *changed, struct error *
 	if (counts.recaptions > 0 && recaption_all(&r, err) < 0)
 		return -1;
 	*changed = r.changed;
-	return captions_list_write(o, err);
+	if (r.stored.n > 0)
+		qsort(r.stored.jobs, r.stored.n, sizeof(*r.stored.jobs), by_stored_job);
+	return recaption_list_write(o, &r.stored, err);
 }

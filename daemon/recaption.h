@@ -7,7 +7,8 @@
  *	captions_list_write(&options, err)      after a scan
  *	recaption(&options, &changed, err)      at the end of a run, from time to time in a daemon
  *
- * A crash leaves an image on the list until what is stored of it was compared with its caption and found the same.
+ * A crash leaves an image on the list until what is stored of it was compared with its caption, metadata and mask and found the same;
+ * so does a run that gives it a caption without a look at its source.
  * The caller owns the output, and has settled what earlier rewrites left.
  */
 #ifndef LATENTD_DAEMON_RECAPTION_H

@@ -123,6 +123,29 @@ def a_mask_that_changes_or_goes_is_brought_in_without_encoding(ws):
 
 
 @test
+def a_mask_that_changed_before_a_kill_is_not_forgotten_for_a_caption(ws):
+    ws.write("a.bmp", image())
+    ws.write("a-mask.png", golden("grey.png"))
+    ws.encode("--masks", "beside")
+    was, told = masks(ws), os.path.join(ws.dataset, ".latentd", "captions.jsonl")
+    ws.write("a-mask.png", golden("bits.png"))
+    # A shard is opened when the run begins, and then to be compared.
+    process = ws.start_and_stop("open:2", *shard_files(ws.dataset), *ws.encode_words("--masks", "beside"))
+    assert os.path.exists(told), "it stands still before it knows of the mask"
+    process.kill()
+    process.wait()
+    ws.write("given.jsonl", b'{"key": "a", "caption": "given"}\n', ws.root)
+    ws.latentctl("captions", "set", ws.path("given.jsonl"), "--out", ws.out)
+    assert "1 caption brought" in ws.latentctl("compact", "--out", ws.out).out
+    assert not os.path.exists(told), "readers are told of what is stored"
+    equal((masks(ws), read_dataset(ws.dataset)[0].members["txt"]), (was, b"given"), "mask and caption before its source is seen")
+    ws.encode("--masks", "beside")
+    assert masks(ws) != was, "the mask is forgotten"
+    equal(read_dataset(ws.dataset)[0].members["txt"], b"given", "caption")
+    ws.verify()
+
+
+@test
 def a_folder_of_masks_has_them_by_name(ws):
     folder = ws.path("masks")
     ws.write("sub/a.bmp", image())
