@@ -4,6 +4,7 @@
     endpoint = Endpoint(ws, plan=lambda n: "ok")        n: number of the request, from 0
     endpoint.url, endpoint.requests, endpoint.seen      seen: what each POST asked for; sent: GETs are counted too
     endpoint.down(); endpoint.up()                      nobody listens there; the same port again
+    endpoint.hold()                                     from now on "held" and "stuck" wait, until released.set()
 
 Its VAE is no network: a latent has the first pixel's red, green and blue in three channels and 0.25 in the fourth, so
 a plain picture's latents tell which picture they are of. Names of what it can do: BEHAVIOURS.
@@ -25,6 +26,8 @@ import threading
 import time
 import urllib.parse
 import zlib
+
+from harness import HANGS_AFTER_S
 
 SIDE = 64  # of the pictures of plain_pictures()
 MODEL = {
@@ -196,8 +199,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         owner = self.server.owner
-        owner.asked()
-        if self.path != "/v1/model" or owner.model is None:
+        if owner.asked() == "held":
+            owner.released.wait(HANGS_AFTER_S)
+        if not owner.server:
+            self.hang_up()
+        elif self.path != "/v1/model" or owner.model is None:
             self.answer(404, b"<html>404 Not Found</html>")
         elif self.may():
             self.answer(200, json.dumps(owner.model).encode())
@@ -242,8 +248,13 @@ def do_slow(h, query, body):
     h.latent(query, body)
 
 
+def do_held(h, query, body):
+    h.server.owner.released.wait(HANGS_AFTER_S)
+    h.latent(query, body)
+
+
 def do_stuck(h, query, body):
-    h.server.owner.released.wait(60)
+    h.server.owner.released.wait(HANGS_AFTER_S)
     h.hang_up()
 
 
@@ -284,6 +295,7 @@ def status(code, text, **headers):
 BEHAVIOURS = {
     "ok": do_ok,
     "slow": do_slow,
+    "held": do_held,
     "stuck": do_stuck,
     "truncated": do_truncated,
     "wrong shape": do_wrong_shape,
@@ -323,14 +335,19 @@ class Server(http.server.ThreadingHTTPServer):
 class Endpoint:
     def __init__(self, ws, plan="ok", *, model=MODEL, token=None, dtype="float16", tls=None):
         self.plan, self.model, self.token, self.dtype, self.tls = plan, model, token, dtype, tls
+        self.question = "ok"  # or "held"
         self.lock, self.released = threading.Lock(), threading.Event()
-        self.sent = self.requests = self.given = self.in_flight = self.most = 0
+        self.sent = self.questions = self.requests = self.given = self.in_flight = self.most = 0
         self.delay_s = 0
         self.seen, self.headers = [], []  # queries and headers of the POSTs
         self.did = collections.Counter()
-        self.port, self.server = 0, None
+        self.server, self.keeper = None, socket.socket()
+        # Nobody else's while no server listens there.
+        self.keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.keeper.bind(("127.0.0.1", 0))
+        self.port = self.keeper.getsockname()[1]
         self.up()
-        ws.at_end.append(self.down)
+        ws.at_end += [self.down, self.keeper.close]
 
     @property
     def url(self):
@@ -339,7 +356,6 @@ class Endpoint:
     def up(self):
         self.server = Server(("127.0.0.1", self.port), Handler)
         self.server.owner = self
-        self.port = self.server.server_address[1]
         if self.tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self.tls)
@@ -354,9 +370,14 @@ class Endpoint:
             self.server.server_close()
             self.server = None
 
+    def hold(self):
+        self.released.clear()
+
     def asked(self):
         with self.lock:
             self.sent += 1
+            self.questions += 1
+            return self.question
 
     def begin(self, query, headers):
         with self.lock:

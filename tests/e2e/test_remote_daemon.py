@@ -12,6 +12,7 @@ import time
 
 from daemon_rig import Daemon
 from harness import (
+    HANGS_AFTER_S,
     USAGE,
     demo_model,
     equal,
@@ -60,9 +61,12 @@ def all_there(ws, paths, name="set"):
 
 @test
 def a_dataset_is_encoded_on_endpoints_and_status_shows_them(ws):
-    paths, endpoints = plain_pictures(ws.path("set"), 60), [Endpoint(ws), Endpoint(ws)]
+    paths, endpoints = plain_pictures(ws.path("set"), 60), [Endpoint(ws, "held"), Endpoint(ws, "held")]
     daemon = remote_daemon(ws, *endpoints)
     daemon.start()
+    wait_until(lambda: all(e.requests > 0 for e in endpoints), "each to have an image")
+    for endpoint in endpoints:
+        endpoint.released.set()
     daemon.wait_for(finished=60)
     encoder = encoder_of(daemon)
     equal((encoder["type"], encoder["why"]), ("remote", None), "the encoder")
@@ -111,7 +115,7 @@ def endpoints_that_are_all_gone_are_waited_for(ws):
 
 @test
 def a_dataset_stays_blocked_while_its_endpoint_is_tried_again(ws):
-    """The one request that tries it stands still there: what people see meanwhile is what is so."""
+    """The question that tries it stands still there: what people see meanwhile is what is so."""
     endpoint = Endpoint(ws)
     daemon = remote_daemon(ws, endpoint)
     plain_pictures(ws.path("set"), 2)
@@ -120,15 +124,14 @@ def a_dataset_stays_blocked_while_its_endpoint_is_tried_again(ws):
     endpoint.down()
     plain_pictures(ws.path("set"), 3, first=2)
     daemon.wait_for_state("blocked")
-    endpoint.plan, tries = "stuck", endpoint.requests
-    endpoint.released.clear()
+    endpoint.question, asked = "held", endpoint.questions
+    endpoint.hold()
     endpoint.up()
-    daemon.wait(lambda: endpoint.requests > tries, "the endpoint to be tried")
+    daemon.wait(lambda: endpoint.questions > asked, "the endpoint to be tried")
     for _ in range(20):
         about = daemon.about()
         equal(about["state"], "blocked", f"state while it is tried: {about['why']}")
     equal(encoder_of(daemon)["state"], "waiting", "state of the encoder")
-    endpoint.plan = "ok"
     endpoint.released.set()
     daemon.wait_for(finished=5)
     daemon.stop()
@@ -155,12 +158,12 @@ def a_daemon_that_is_killed_goes_on(ws):
 def a_stuck_endpoint_does_not_keep_a_daemon_from_ending(ws):
     plain_pictures(ws.path("set"), 20)
     endpoint = Endpoint(ws, "stuck")
-    daemon = remote_daemon(ws, endpoint)
+    # it gives no request up before the test does
+    daemon = remote_daemon(ws, endpoint, timeout=f"{2 * HANGS_AFTER_S}s")
     daemon.start()
     wait_until(lambda: endpoint.in_flight > 0, "a request")
-    began = time.monotonic()
     daemon.stop()
-    assert time.monotonic() - began < 60, "it waited for the endpoint"
+    assert not endpoint.released.is_set() and endpoint.in_flight > 0, "the endpoint answered"
 
 
 @test
@@ -277,6 +280,7 @@ def a_cost_guard_counts_all_models_of_its_encoder_and_what_was_before_a_restart(
     plain_pictures(ws.path("more"), 20, first=100)
     daemon.start()
     daemon.wait(lambda: encoder_of(daemon)["state"] == "paused", "the guard")
+    wait_until(lambda: one.sent + other.sent >= 20, "the last requests to come")  # counted when they leave
     equal(one.sent + other.sent, 20, "requests of all")
     for _ in range(2):
         daemon.stop()
@@ -357,18 +361,25 @@ def memory_of(pid):
 
 @test
 def memory_and_descriptors_stay_flat_with_256_requests_in_flight(ws):
-    endpoints = [Endpoint(ws) for _ in range(4)]
-    for endpoint in endpoints:
-        endpoint.delay_s = 0.3
+    endpoints, wanted = [Endpoint(ws) for _ in range(4)], 150 if not sanitized() else 20
     n = plain_batch = 600
     plain_pictures(ws.path("set"), plain_batch)
     daemon = remote_daemon(ws, *endpoints, send="uint8")
     daemon.config["datasets"][0]["on_delete"] = "keep"
+    began = time.monotonic()
+    daemon.start()
+    daemon.wait_for(finished=n)
+    daemon.stop()
+    # Answers take as long as this machine, as busy as it is, needs for more images than are to be under way.
+    for endpoint in endpoints:
+        endpoint.delay_s = max(0.3, 1.5 * wanted * (time.monotonic() - began) / n)
+    plain_pictures(ws.path("set"), plain_batch, first=n)
+    n += plain_batch
     daemon.start()
     daemon.wait_for(finished=n)
     memory, descriptors = memory_of(daemon.process.pid), daemon.descriptors()
     end, most, early, late = time.monotonic() + SOAK_S, (memory, descriptors), 0, 0
-    while time.monotonic() < end:
+    while time.monotonic() < end or (at_once(endpoints) < wanted and time.monotonic() < end + HANGS_AFTER_S):
         plain_pictures(ws.path("set"), plain_batch, first=n)
         n += plain_batch
         daemon.post("/datasets/set/scan")
@@ -380,7 +391,7 @@ def memory_and_descriptors_stay_flat_with_256_requests_in_flight(ws):
         else:
             late = max(late, now[0])
     print(
-        f"{n} images; at most {sum(e.most for e in endpoints)} requests at once; memory "
+        f"{n} images; at most {at_once(endpoints)} requests at once; memory "
         f"{memory:.0f} to {most[0]:.0f} MiB, descriptors {descriptors} to {most[1]}"
     )
     if not sanitized():  # which keeps what is freed
@@ -390,8 +401,13 @@ def memory_and_descriptors_stay_flat_with_256_requests_in_flight(ws):
         print(f"memory {early:.0f} MiB at most until then, {late:.0f} later")
         assert late < early + 4, f"memory grew from {early:.0f} to {late:.0f} MiB"
     assert most[1] < descriptors + 300, f"descriptors grew from {descriptors} to {most[1]}"
-    assert sum(e.most for e in endpoints) >= (150 if not sanitized() else 20), "not many at once"
+    assert at_once(endpoints) >= wanted, "not many at once"
     daemon.stop()
+
+
+def at_once(endpoints):
+    """The most requests that they have had at the same time, each."""
+    return sum(e.most for e in endpoints)
 
 
 run_tests()
