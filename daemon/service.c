@@ -223,14 +223,19 @@ static int open_database(struct service *s, struct error *err)
 	const struct daemon_config *c = s->config;
 	const char *state = s->state_folder.path;
 	struct queue *reader = NULL;
+	int r;
 
 	dataset_owner(s->owner);
 	s->node = node_name(c->queue.node);
 	if (c->queue.postgres)
 		s->state_folder.node = s->node;
 	if (state_queue_choose(state, c->queue.postgres, s->node, err) < 0 ||
-	    state_queue_open(state, &s->queue, err) < 0 || service_nodes_open(s, err) < 0 ||
-	    service_open_history(s, err) < 0 ||
+	    state_queue_open(state, &s->queue, err) < 0)
+		return -1;
+	r = service_nodes_open(s, err);
+	if (r != 0)
+		return r;
+	if (service_open_history(s, err) < 0 ||
 	    db_open(s->inbox, s->queue, s->owner, &s->db, err) < 0 ||
 	    state_queue_open_readonly(state, &reader, err) < 0)
 		return -1;
@@ -289,8 +294,14 @@ static void say_ready(struct service *s)
 
 static int open_all(struct service *s, struct error *err)
 {
-	if (open_loop(s, err) < 0 || open_database(s, err) < 0 || open_workers(s, err) < 0)
-		return -1;
+	int r = open_loop(s, err);
+
+	if (r == 0)
+		r = open_database(s, err);
+	if (r == 0)
+		r = open_workers(s, err);
+	if (r != 0)
+		return r;
 	s->board = status_board_new();
 	s->pictures = api_pictures_new();
 	s->commands = service_commands_new(s);
@@ -408,6 +419,8 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 		r = open_all(&s, err);
 		if (r == 0)
 			r = turn_loop(&s, err);
+		else if (r == SERVICE_ENDED)
+			r = options->once ? EXIT_INTERRUPTED : EXIT_OK;
 	}
 	close_all(&s);
 	if (s.abandons_load)

@@ -11,12 +11,17 @@
 #include "base/clock.h"
 #include "queue/queue_nodes.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Somebody waits for the end of a drain, which depends on what others say. */
-enum { DRAIN_MS = 1000 };
+enum {
+	/* Somebody waits for the end of a drain, which depends on what others say. */
+	DRAIN_MS = 1000,
+	/* How often whoever waits for its name asks. */
+	NAME_MS = 500,
+};
 
 /* A beat under way. */
 struct beat_task {
@@ -33,7 +38,7 @@ struct beat_task {
 };
 
 struct service_nodes {
-	char *instance;
+	char *instance, *place;
 	char host[96];
 	int64_t timeout_ms, forget_ms;
 	int64_t due;	  /* monotonic */
@@ -53,6 +58,7 @@ struct service_nodes {
 static struct node_beat beat_of(const struct service_nodes *n)
 {
 	return (struct node_beat){.instance = n->instance,
+				  .place = n->place,
 				  .host = n->host,
 				  .version = LATENTD_VERSION,
 				  .timeout_ms = n->timeout_ms,
@@ -64,9 +70,53 @@ static int taken(const struct service *s, const struct node_pulse *pulse, struct
 {
 	return error_set(
 	    err, ERR_CONFIG,
-	    "node %s is at work already, on %s, with another state folder: set another "
-	    "queue.node",
+	    pulse->is_copy
+		? "node %s is at work already, on %s, with a copy of this state folder: give one "
+		  "of the two an empty state_dir and another queue.node"
+		: "node %s is at work already, on %s, with another state folder: set another "
+		  "queue.node",
 	    s->state_folder.node, pulse->holder);
+}
+
+/* Until something is to be asked again; true: it is to end. */
+static bool pause_for_name(void)
+{
+	const struct timespec pause = {NAME_MS / 1000, NAME_MS % 1000 * 1000000L};
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	return sigtimedwait(&ends, NULL, &pause) > 0;
+}
+
+/*
+ * One that crashed on another machine, and is requeued here, has the name until its silence has lasted; one that lives gives a
+ * sign of life before.
+ */
+static int get_name(struct service *s, const struct node_beat *beat, struct node_pulse *pulse,
+		    struct error *err)
+{
+	int64_t seen = 0;
+
+	for (;;) {
+		int r = queue_node_beat(s->queue, beat, pulse, err);
+
+		if (r != QUEUE_NODE_TAKEN)
+			return r;
+		if (seen != 0 && pulse->beat_at != seen)
+			return taken(s, pulse, err);
+		if (seen == 0)
+			service_log(s, LOG_LEVEL_WARNING, NULL,
+				    "node %s was at work %lld s ago, on %s: it begins here when "
+				    "nothing is heard of that for %lld s more "
+				    "(queue.node_timeout)",
+				    s->state_folder.node, (long long)pulse->silent_ms / 1000,
+				    pulse->holder, (long long)(pulse->patience_ms / 1000 + 1));
+		seen = pulse->beat_at;
+		if (pause_for_name())
+			return SERVICE_ENDED;
+	}
 }
 
 int service_nodes_open(struct service *s, struct error *err)
@@ -80,14 +130,13 @@ int service_nodes_open(struct service *s, struct error *err)
 		return 0;
 	n = s->nodes = xcalloc(1, sizeof(*n));
 	n->instance = state_queue_instance(s->state_folder.path);
+	n->place = state_queue_place(s->state_folder.path);
 	n->timeout_ms = (int64_t)s->config->queue.node_timeout;
 	n->forget_ms = (int64_t)s->config->queue.forget_after;
 	n->rated_at = clock_mono_ms();
 	gethostname(n->host, sizeof(n->host) - 1);
 	beat = beat_of(n);
-	r = queue_node_beat(s->queue, &beat, &pulse, err);
-	if (r == QUEUE_NODE_TAKEN)
-		return taken(s, &pulse, err);
+	r = get_name(s, &beat, &pulse, err);
 	n->began = r == 0;
 	n->drains = pulse.drains;
 	return r;
@@ -313,6 +362,7 @@ void service_nodes_close(struct service *s)
 	}
 	if (n) {
 		free(n->instance);
+		free(n->place);
 		free(n->datasets);
 		buffer_release(&n->task.forgotten);
 	}

@@ -159,9 +159,12 @@ void service_follow_news(struct service *s);
 
 /* -- service_nodes.c -------------------------------------------------------------------------------- */
 
+#define SERVICE_ENDED 1 /* a signal asked for it before it began */
+
 /*
- * With the queue open and still nobody else's: makes this node known. ERR_CONFIG: another one has the name. Where the
- * queue is not shared it does nothing.
+ * With the queue open and still nobody else's: makes this node known. Where another process had the name, on another machine or
+ * with another state folder, it waits until that is silent for long enough; ERR_CONFIG: it is alive. Where the queue is not shared
+ * it does nothing.
  */
 int service_nodes_open(struct service *s, struct error *err);
 /* Once a second: says that it is alive, and does what it is told. */

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* How long a COMMIT whose answer was lost is asked about. */
 #define PATIENCE_MS 30000
@@ -228,4 +229,16 @@ char *state_queue_instance(const char *state)
 	if (shared_read(state, &shared, &ignored) < 0)
 		return NULL;
 	return TAKE(shared.instance);
+}
+
+char *state_queue_place(const char *state)
+{
+	cleanup_buffer struct buffer boot = BUFFER_INIT;
+	struct error ignored = ERROR_INIT;
+	struct stat st = {.st_ino = 0};
+
+	file_read_all("/proc/sys/kernel/random/boot_id", 64, &boot, &ignored);
+	stat(state, &st);
+	return xasprintf("%.36s:%llx:%llu", boot.data ? (const char *)boot.data : "-",
+			 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
 }

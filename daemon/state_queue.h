@@ -36,5 +36,10 @@ int state_queue_must_be_own(const char *state, struct error *err);
 char *state_queue_node(const char *state);
 /* Likewise, of the instance. */
 char *state_queue_instance(const char *state);
+/*
+ * Where the folder is: the machine since it was booted, and which folder of it. A copy has another place, on the same machine or
+ * not; two processes at one place the folder's lock prevents. To be freed.
+ */
+char *state_queue_place(const char *state);
 
 #endif

@@ -28,8 +28,11 @@ struct node_dataset {
 };
 
 struct node_beat {
-	const char *instance; /* of the state folder: the same after a restart, and no other's */
-	const char *host;     /* where it is, for people */
+	const char
+	    *instance; /* of the state folder: the same after a restart; a copy of it has it too */
+	/* Of the state folder on this machine as it runs now: what has another place is another process. */
+	const char *place;
+	const char *host; /* where it is, for people */
 	const char *version;
 	int64_t timeout_ms;
 	uint64_t encoded; /* since it began */
@@ -41,14 +44,20 @@ struct node_beat {
 };
 
 struct node_pulse {
-	bool drains;	 /* somebody asked it to */
-	char holder[96]; /* with QUEUE_NODE_TAKEN: host of who has the name */
+	bool drains; /* somebody asked it to */
+	/* with QUEUE_NODE_TAKEN, of who has the name: */
+	char holder[96];     /* its host */
+	bool is_copy;	     /* it has this instance: its state folder is this one, or a copy */
+	int64_t beat_at;     /* its last sign of life, by the database's clock */
+	int64_t silent_ms;   /* since then */
+	int64_t patience_ms; /* after so much more silence it counts as dead */
 };
 
 /* Otherwise the rest is ERR_BUG. */
 bool queue_has_nodes(const struct queue *q);
 
-#define QUEUE_NODE_TAKEN 1 /* another instance has the name and is alive; nothing was changed */
+/* Another instance, or this one at another place, has the name and is alive; nothing was changed. */
+#define QUEUE_NODE_TAKEN 1
 
 int queue_node_beat(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
 		    struct error *err);

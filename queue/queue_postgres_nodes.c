@@ -17,19 +17,53 @@
 
 /* -- signs of life -------------------------------------------------------------------------------- */
 
+/* Who has the name; *taken: it is alive, and not this process. The row stays locked. */
+static int look_at_holder(struct postgres_queue *q, const struct node_beat *beat,
+			  struct node_pulse *pulse, bool *taken, struct error *err)
+{
+	/* A place that is empty was written by an older program. */
+	static const char sql[] =
+	    "SELECT n.host, n.instance IS NOT DISTINCT FROM $3::bytea, n.place IN ('', "
+	    "$4::bytea), " IS_ALIVE
+	    ", n.beat_at, n.timeout_ms FROM latentd.node AS n WHERE n.id = $2::bigint"
+	    " FOR UPDATE";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	pg_int(&args, q->now);
+	pg_int(&args, q->node_id);
+	pg_bytes(&args, beat->instance, strlen(beat->instance));
+	pg_bytes(&args, beat->place, strlen(beat->place));
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	if (pg_rows(result) == 0)
+		return error_set(err, ERR_TRANSIENT,
+				 "queue in PostgreSQL: this node's row was removed");
+	snprintf(pulse->holder, sizeof(pulse->holder), "%s", pg_string(result, 0, 0));
+	pulse->is_copy = pg_value(result, 0, 1) != 0;
+	pulse->beat_at = pg_value(result, 0, 4);
+	pulse->silent_ms = q->now - pulse->beat_at;
+	pulse->patience_ms = pg_value(result, 0, 5) - pulse->silent_ms;
+	*taken = pg_value(result, 0, 3) != 0 && !(pulse->is_copy && pg_value(result, 0, 2) != 0);
+	return 0;
+}
+
 static int say(struct postgres_queue *q, const struct node_beat *beat, struct node_pulse *pulse,
 	       struct error *err)
 {
 	static const char sql[] =
 	    "UPDATE latentd.node AS n SET instance = $3::bytea, host = $4::bytea,"
 	    " version = $5::bytea, timeout_ms = $6::bigint, encoded = $7::bigint,"
-	    " rate_milli = $8::bigint, left_in_order = $9::bigint <> 0, beat_at = $1::bigint"
-	    " WHERE n.id = $2::bigint AND (n.instance = $3::bytea OR NOT " IS_ALIVE
-	    ") RETURNING n.drains";
+	    " rate_milli = $8::bigint, left_in_order = $9::bigint <> 0, place = $10::bytea,"
+	    " beat_at = $1::bigint WHERE n.id = $2::bigint RETURNING n.drains";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
-	cleanup_pg_result PGresult *holder = NULL;
+	bool taken = false;
 
+	if (look_at_holder(q, beat, pulse, &taken, err) < 0)
+		return -1;
+	if (taken)
+		return QUEUE_NODE_TAKEN;
 	pg_int(&args, q->now);
 	pg_int(&args, q->node_id);
 	pg_bytes(&args, beat->instance, strlen(beat->instance));
@@ -39,20 +73,11 @@ static int say(struct postgres_queue *q, const struct node_beat *beat, struct no
 	pg_int(&args, (int64_t)beat->encoded);
 	pg_int(&args, (int64_t)(beat->rate * 1000));
 	pg_int(&args, beat->leaves);
+	pg_bytes(&args, beat->place, strlen(beat->place));
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
-	if (pg_rows(result) > 0) {
-		pulse->drains = pg_value(result, 0, 0) != 0;
-		return 0;
-	}
-	pg_args_clear(&args);
-	pg_int(&args, q->node_id);
-	if (pg_query(q, "SELECT host FROM latentd.node WHERE id = $1::bigint", &args, &holder,
-		     err) < 0)
-		return -1;
-	if (pg_rows(holder) > 0)
-		snprintf(pulse->holder, sizeof(pulse->holder), "%s", pg_string(holder, 0, 0));
-	return QUEUE_NODE_TAKEN;
+	pulse->drains = pg_value(result, 0, 0) != 0;
+	return 0;
 }
 
 static void put_datasets(struct pg_args *args, const struct node_beat *beat, bool scanned)

@@ -221,11 +221,17 @@ static const char version_2[] =
     " number bigint NOT NULL,"
     " PRIMARY KEY (dataset, path));";
 
+/* place: where the node's process is, which no other has at the same time. cluster: no other database's. */
+static const char version_3[] =
+    "ALTER TABLE latentd.node ADD place bytea NOT NULL DEFAULT '';"
+    "ALTER TABLE latentd.schema_version ADD cluster uuid NOT NULL DEFAULT gen_random_uuid();";
+
 static const char *const version_1_parts[] = {version_1, version_1_counts, NULL};
 static const char *const version_2_parts[] = {version_2, NULL};
+static const char *const version_3_parts[] = {version_3, NULL};
 
 /* migrations[v] leads from version v to v + 1. */
-static const char *const *const migrations[] = {version_1_parts, version_2_parts};
+static const char *const *const migrations[] = {version_1_parts, version_2_parts, version_3_parts};
 
 #define LATEST ((int64_t)ARRAY_SIZE(migrations))
 

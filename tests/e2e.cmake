@@ -47,6 +47,7 @@ foreach(name
 	operations
 	nodes
 	network
+	node_loss
 	models
 	notify
 	unit

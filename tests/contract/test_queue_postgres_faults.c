@@ -279,7 +279,7 @@ static struct queue *open_by_its_clock(const char *node, struct error *err)
 static void beat(struct queue *q, const char *instance, struct error *err)
 {
 	const struct node_beat beat = {
-	    .instance = instance, .host = "h", .version = "v", .timeout_ms = 3600000};
+	    .instance = instance, .place = "p", .host = "h", .version = "v", .timeout_ms = 3600000};
 	struct node_pulse pulse;
 
 	assert_ok(queue_node_beat(q, &beat, &pulse, err), err);

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from harness import HANGS_AFTER_S, OK, equal
+from harness import HANGS_AFTER_S, OK, equal, wait_until
 
 
 class Running:
@@ -41,6 +41,16 @@ class Running:
 
     def tell(self, number):
         self.process.send_signal(number)
+
+    def stand_still(self):
+        """Until SIGCONT; nothing of it is at work any more."""
+
+        def stands():
+            with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as file:
+                return file.read().rpartition(")")[2].split()[0] == "T"
+
+        self.tell(signal.SIGSTOP)
+        wait_until(stands, f"{self.title} to stand still")
 
     def ended(self, code=OK, limit_s=HANGS_AFTER_S):
         """Waits for its end; nothing of it is left then."""

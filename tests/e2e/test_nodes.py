@@ -7,17 +7,24 @@ import signal
 
 from daemon_rig import Daemon, shimmed
 from harness import FAILED, HANGS_AFTER_S, OK, USAGE, equal, one_line, run_tests, same_members, sanitized, test, wait_until
+from nodes_rig import (
+    HELD,
+    HOLD,
+    drained,
+    each_has_half,
+    everything_is_there_once,
+    finished,
+    hold_results,
+    nobody_is_charged,
+    node,
+    nodes,
+    note_charges,
+    stopped,
+)
 from postgres_rig import Pooler, Postgres
 from reference import paths_in
 
-
 MANY = 20000 if os.environ.get("LATENTD_TEST_LONG") else 200 if sanitized() else 2000
-
-
-def node(ws, postgres, name="a"):
-    daemon = Daemon(ws, name)
-    daemon.config["queue"] = {"postgres": postgres.conninfo, "node": name}
-    return daemon
 
 
 def sealed(ws, daemon, wanted):
@@ -159,98 +166,6 @@ def a_reload_names_the_queue_as_waiting_for_a_restart(ws):
 
 
 # -- several nodes, one output
-
-
-def nodes(ws, postgres, *names, timeout="20s", n=0, **options):
-    """Daemons that encode ws.path("set") into ws.out, not started, and the pictures that are there."""
-    daemons = [node(ws, postgres, name) for name in names]
-    for daemon in daemons:
-        daemon.config["queue"]["node_timeout"] = timeout
-        daemon.dataset(**options)
-    return [*daemons, ws.small_pictures(n, ws.path("set"))]
-
-
-def finished(postgres, n):
-    """Waits until so many images are encoded, whoever did it."""
-    wait_until(
-        lambda: postgres.value("SELECT count(*) FROM latentd.job WHERE state IN (3, 4)") == str(n),
-        f"{n} images to be encoded",
-    )
-
-
-# With this lock taken nobody gets beyond what he has claimed.
-HOLD = "SELECT pg_advisory_lock(4711)"
-HELD = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
-
-
-def hold_results(postgres, after=0):
-    """While somebody has the lock @HOLD, of more than @after encoded images; the tables must be there."""
-    postgres.sql(
-        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        f" IF (SELECT count(*) FROM latentd.job WHERE state IN (3, 4)) >= {after} THEN"
-        " PERFORM pg_advisory_xact_lock_shared(4711); END IF; RETURN NEW; END $$;"
-        "CREATE TRIGGER hold BEFORE UPDATE ON latentd.job FOR EACH ROW WHEN (NEW.state = 3)"
-        " EXECUTE FUNCTION hold()"
-    )
-
-
-def each_has_half(postgres):
-    """The next two nodes that begin claim jobs of even and of odd numbers, so that no one has all."""
-    postgres.sql(
-        "CREATE FUNCTION half() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN IF NEW.id % 2 = NEW.owner % 2 THEN RETURN NEW; END IF; RETURN NULL; END $$;"
-        "CREATE TRIGGER half BEFORE UPDATE ON latentd.job FOR EACH ROW WHEN (NEW.state = 2 AND OLD.state <> 2)"
-        " EXECUTE FUNCTION half()"
-    )
-
-
-def note_charges(postgres):
-    """From now on: who was tried twice, or blamed for a death. Images that are completed have forgotten it."""
-    postgres.sql(
-        "CREATE TABLE charged (job bigint);"
-        "CREATE FUNCTION charge() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN INSERT INTO charged VALUES (NEW.id); RETURN NEW; END $$;"
-        "CREATE TRIGGER charge AFTER UPDATE ON latentd.job FOR EACH ROW"
-        " WHEN (NEW.attempts > 1 OR NEW.crashes > 0) EXECUTE FUNCTION charge()"
-    )
-
-
-def nobody_is_charged(postgres):
-    equal(postgres.value("SELECT count(*) FROM charged"), "0", "images that were charged")
-
-
-def everything_is_there_once(ws, postgres, wanted):
-    """In readable shards, in the catalog, and nowhere else."""
-    same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples in shards")
-    equal(postgres.value("SELECT count(*) FROM latentd.sample WHERE NOT dead"), str(len(wanted)), "samples")
-    equal(
-        postgres.value("SELECT count(*) FROM latentd.job WHERE state <> 4 OR keeper IS NOT NULL"),
-        "0",
-        "jobs that are not completed",
-    )
-    in_catalog = {path for (path,) in postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")}
-    on_disk = set()
-    for at, folders, names in os.walk(os.path.join(ws.out, "set", "train")):
-        on_disk |= {os.path.relpath(os.path.join(at, name), os.path.join(ws.out, "set")) for name in names if name.endswith(".tar")}
-    same_members(on_disk, in_catalog, "shards")
-    ws.latentctl("verify", "--out", ws.out)
-
-
-def drained(*daemons):
-    for daemon in daemons:
-        daemon.post("/datasets/set/drain")
-    for daemon in daemons:
-        daemon.wait(lambda d=daemon: (d.about()["why"] or "").startswith("drained"), "the drain")
-
-
-def stopped(*daemons):
-    """All of them at once: each checks that nothing of any is left."""
-    for daemon in daemons:
-        daemon.tell(signal.SIGTERM)
-    for daemon in daemons:
-        equal(daemon.process.wait(HANGS_AFTER_S), OK, f"exit status of {daemon.name}")
-        daemon.process = None
-    daemons[0].ws.no_worker_is_left()
 
 
 @test
@@ -446,19 +361,6 @@ def nodes_that_run_once_end_with_everything_in_shards_and_indexes(ws):
 
 
 @test
-def a_second_machine_under_the_same_name_is_refused(ws):
-    postgres = Postgres(ws)
-    a = node(ws, postgres)
-    a.dataset()
-    a.start()
-    other = Daemon(ws, "other")
-    other.config["queue"] = {"postgres": postgres.conninfo, "node": "a"}
-    other.dataset(out=ws.path("other-out"))
-    one_line(other.command(code=USAGE), "node a", "already")
-    a.stop()
-
-
-@test
 def another_recipe_under_the_same_name_is_refused_in_one_line(ws):
     postgres = Postgres(ws)
     a, b, wanted = nodes(ws, postgres, "a", "b")
@@ -469,64 +371,6 @@ def another_recipe_under_the_same_name_is_refused_in_one_line(ws):
     b.start()
     b.wait(lambda: "another recipe" in (b.about()["why"] or ""), "b to say why")
     stopped(a, b)
-
-
-@test
-def a_node_that_never_returns_is_forgotten_and_its_images_are_encoded_again(ws):
-    postgres = Postgres(ws)
-    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="15s", n=40)
-    a.start()
-    finished(postgres, 40)
-    b.start()
-    where = ("--state", b.state_dir)
-    one_line(ws.latentctl("nodes", *where, "--forget", "a", code=FAILED), "alive")
-    one_line(ws.latentctl("nodes", *where, "--forget", "z", code=FAILED), "no node z")
-    a.kill()
-    kept = postgres.value("SELECT count(*) FROM latentd.job WHERE state = 3")
-    wait_until(lambda: "silent" in ws.latentctl("nodes", *where).out, "a to be silent")
-    said = ws.latentctl("nodes", *where, "--forget", "a").out
-    assert f": {kept} image" in said, said
-    drained(b)
-    # It does return after all, with its spool.
-    a.start()
-    drained(a, b)
-    stopped(a, b)
-    everything_is_there_once(ws, postgres, wanted)
-
-
-@test
-def a_drain_that_waits_for_a_dead_node_goes_on_when_that_is_forgotten(ws):
-    postgres = Postgres(ws)
-    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s", n=20)
-    a.start()
-    finished(postgres, 20)
-    a.kill()
-    b.start()
-    b.post("/datasets/set/drain")
-    b.wait(lambda: "waits for 20 images" in (b.about()["why"] or ""), "b to wait for a")
-    ws.latentctl("nodes", "--state", b.state_dir, "--forget", "a")
-    drained(b)
-    stopped(b)
-    everything_is_there_once(ws, postgres, wanted)
-
-
-@test
-def a_run_forgets_a_node_that_is_silent_for_too_long_and_doubles_nothing_when_it_wakes(ws):
-    postgres = Postgres(ws)
-    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s", n=20)
-    b.config["queue"]["forget_after"] = "3s"
-    a.start()
-    finished(postgres, 20)
-    a.tell(signal.SIGSTOP)
-    b.spawn("--once")
-    equal(b.process.wait(HANGS_AFTER_S), OK, "exit status of b")
-    b.process = None
-    b.says("a gave no sign of life for 3 s and is forgotten: 20 images are encoded again")
-    everything_is_there_once(ws, postgres, wanted)
-    a.tell(signal.SIGCONT)  # with all of them in its spool
-    drained(a)
-    stopped(a)
-    everything_is_there_once(ws, postgres, wanted)
 
 
 @test

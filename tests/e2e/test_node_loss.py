@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Nodes that die, never return, or come twice under one name."""
+
+import shutil
+import signal
+
+from daemon_rig import Daemon
+from harness import BUSY, FAILED, USAGE, one_line, run_tests, test, wait_until
+from nodes_rig import drained, ended, everything_is_there_once, finished, node, nodes, stopped
+from postgres_rig import Postgres
+
+
+# -- one name, two processes
+
+
+def also(ws, postgres, name, timeout="1h"):
+    """Another daemon that says it is node a, with a state folder and an output of its own."""
+    daemon = Daemon(ws, name)
+    daemon.config["queue"] = {"postgres": postgres.conninfo, "node": "a", "node_timeout": timeout}
+    daemon.dataset(out=ws.path(name + "-out"))
+    return daemon
+
+
+def copied(ws, postgres, daemon, name):
+    """A machine that was cloned: @daemon's state folder is there too."""
+    copy = also(ws, postgres, name)
+    shutil.rmtree(copy.state_dir, ignore_errors=True)
+    shutil.copytree(daemon.state_dir, copy.state_dir, ignore=shutil.ignore_patterns("*.sock", "api.json"))
+    return copy
+
+
+def beats(postgres, at="extract(epoch FROM clock_timestamp()) * 1000 + 1"):
+    """As if node a gave its sign of life at that moment."""
+    postgres.sql(f"UPDATE latentd.node SET beat_at = {at} WHERE name = 'a'")
+
+
+@test
+def a_second_process_under_the_name_of_one_that_lives_is_refused(ws):
+    postgres = Postgres(ws)
+    a = also(ws, postgres, "first")
+    a.start()
+    for other, word in ((also(ws, postgres, "other"), "another"), (copied(ws, postgres, a, "copy"), "copy")):
+        other.spawn()
+        other.says("node a was at work", "begins here when")
+        beats(postgres)
+        ended(other, USAGE)
+        other.says("node a is at work already", word)
+    a.stop()
+
+
+@test
+def a_node_that_begins_on_another_machine_waits_until_its_former_self_counts_as_dead(ws):
+    postgres = Postgres(ws)
+    a, other = also(ws, postgres, "first"), also(ws, postgres, "other")
+    ws.small_pictures(5, ws.path("set"))
+    a.start()
+    a.kill()
+    other.spawn()
+    other.says("node a was at work", "begins here when")
+    beats(postgres, at="0")
+    other.wait(other.answers, "it to answer")
+    other.stop()
+
+
+@test
+def a_node_that_waits_for_its_name_ends_when_it_is_told_to(ws):
+    postgres = Postgres(ws)
+    a, other = also(ws, postgres, "first"), also(ws, postgres, "other")
+    a.start()
+    other.spawn()
+    other.says("begins here when")
+    stopped(other, a)
+
+
+@test
+def a_node_that_crashed_begins_again_at_once_where_it_was(ws):
+    postgres = Postgres(ws)
+    a = also(ws, postgres, "first")
+    a.start()
+    a.kill()
+    a.start()
+    assert "was at work" not in a.said(), a.said()
+    a.stop()
+
+
+@test
+def a_node_whose_name_another_has_taken_meanwhile_stops_and_says_why(ws):
+    postgres = Postgres(ws)
+    a = also(ws, postgres, "first", timeout="6s")
+    a.start()
+    copy = copied(ws, postgres, a, "copy")
+    a.stand_still()
+    beats(postgres, at="0")
+    copy.start()
+    a.tell(signal.SIGCONT)
+    ended(a, BUSY)
+    a.says("node a is at work already", "copy")
+    copy.stop()
+
+
+# -- what becomes of their work
+
+
+@test
+def a_node_that_never_returns_is_forgotten_and_its_images_are_encoded_again(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="15s", n=40)
+    a.start()
+    finished(postgres, 40)
+    b.start()
+    where = ("--state", b.state_dir)
+    one_line(ws.latentctl("nodes", *where, "--forget", "a", code=FAILED), "alive")
+    one_line(ws.latentctl("nodes", *where, "--forget", "z", code=FAILED), "no node z")
+    a.kill()
+    kept = postgres.value("SELECT count(*) FROM latentd.job WHERE state = 3")
+    wait_until(lambda: "silent" in ws.latentctl("nodes", *where).out, "a to be silent")
+    said = ws.latentctl("nodes", *where, "--forget", "a").out
+    assert f": {kept} image" in said, said
+    drained(b)
+    # It does return after all, with its spool.
+    a.start()
+    drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_drain_that_waits_for_a_dead_node_goes_on_when_that_is_forgotten(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s", n=20)
+    a.start()
+    finished(postgres, 20)
+    a.kill()
+    b.start()
+    b.post("/datasets/set/drain")
+    b.wait(lambda: "waits for 20 images" in (b.about()["why"] or ""), "b to wait for a")
+    ws.latentctl("nodes", "--state", b.state_dir, "--forget", "a")
+    drained(b)
+    stopped(b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_run_forgets_a_node_that_is_silent_for_too_long_and_doubles_nothing_when_it_wakes(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="3s", n=20)
+    b.config["queue"]["forget_after"] = "3s"
+    a.start()
+    finished(postgres, 20)
+    a.tell(signal.SIGSTOP)
+    b.spawn("--once")
+    ended(b)
+    b.says("a gave no sign of life for 3 s and is forgotten: 20 images are encoded again")
+    everything_is_there_once(ws, postgres, wanted)
+    a.tell(signal.SIGCONT)  # with all of them in its spool
+    drained(a)
+    stopped(a)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+run_tests()
