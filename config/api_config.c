@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/files.h"
+#include "config/secret_file.h"
 #include "config/serve_options.h"
 
 #include <string.h>
@@ -81,16 +82,14 @@ int api_config_check(const struct api_config *c, const char **which, struct erro
 
 int api_config_check_files(const struct api_config *c, const char **which, struct error *err)
 {
-	const struct {
-		const char *name, *path;
-	} files[] = {
-	    {"token_file", c->token_file}, {"tls_cert", c->tls_cert}, {"tls_key", c->tls_key}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		*which = files[i].name;
-		if (files[i].path && !file_exists(files[i].path))
-			return error_set(err, ERR_CONFIG, "%s: there is no file %s", *which,
-					 files[i].path);
-	}
+	*which = "token_file";
+	if (c->token_file && secret_file_check(*which, c->token_file, err) < 0)
+		return -1;
+	*which = "tls_key";
+	if (c->tls_key && secret_file_check(*which, c->tls_key, err) < 0)
+		return -1;
+	*which = "tls_cert";
+	if (c->tls_cert && !file_exists(c->tls_cert))
+		return error_set(err, ERR_CONFIG, "%s: there is no file %s", *which, c->tls_cert);
 	return 0;
 }

@@ -25,7 +25,7 @@ extern const struct settings_group api_settings;
  * proxy. ERR_CONFIG, with the setting that it is about in *which, as a file calls it.
  */
 int api_config_check(const struct api_config *config, const char **which, struct error *err);
-/* Token, certificate and key are there; the same otherwise. */
+/* Certificate, token and key are there, and the last two for nobody else to read; the same otherwise. */
 int api_config_check_files(const struct api_config *config, const char **which, struct error *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include "config/encode_options.h"
 
 #include "config/encoder_scope.h"
+#include "config/secret_file.h"
 
 #include "base/checked.h"
 
@@ -89,9 +90,9 @@ static int check_endpoints(const struct encode_options *o, struct error *err)
 		    encoder_scope_endpoint(&wish, err) < 0)
 			return -1;
 		if (o->remote.proxy_auth_file &&
-		    remote_secret_check("proxy_auth_file", o->remote.proxy_auth_file, err) < 0)
+		    secret_file_check("proxy_auth_file", o->remote.proxy_auth_file, err) < 0)
 			return -1;
-		return o->token_file ? remote_secret_check("token_file", o->token_file, err) : 0;
+		return o->token_file ? secret_file_check("token_file", o->token_file, err) : 0;
 	}
 	if (o->token_file)
 		return error_set(err, ERR_CONFIG,

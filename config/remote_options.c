@@ -3,11 +3,8 @@
 #include "base/checked.h"
 #include "config/vae_presets.h"
 
-#include <errno.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define DAY_MS ((uint64_t)24 * 3600000)
 
@@ -228,26 +225,5 @@ int remote_model_check(const struct remote_model *model, struct error *err)
 				 "model: %s is none that `latentctl model list` names: expected "
 				 "one of those, or latent_channels and scaling_factor beside it",
 				 model->name);
-	return 0;
-}
-
-int remote_secret_check(const char *setting, const char *path, struct error *err)
-{
-	struct stat st;
-
-	if (strncmp(path, SETTING_CREDENTIAL, strlen(SETTING_CREDENTIAL)) == 0)
-		return error_set(
-		    err, ERR_CONFIG,
-		    "%s: %s: no credentials were handed over: systemd does that where the "
-		    "unit has LoadCredential=",
-		    setting, path);
-	if (stat(path, &st) < 0 || access(path, R_OK) < 0)
-		return error_set(err, ERR_CONFIG, "%s: %s: %s", setting, path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return error_set(err, ERR_CONFIG, "%s: %s is no file", setting, path);
-	if (st.st_mode & S_IROTH)
-		return error_set(err, ERR_CONFIG,
-				 "%s: everybody on this machine can read %s: expected chmod 600",
-				 setting, path);
 	return 0;
 }

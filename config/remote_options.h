@@ -88,10 +88,5 @@ bool remote_url_same(const char *a, const char *b);
 int remote_config_check(const struct remote_config *c, size_t *which, struct error *err);
 /* ERR_CONFIG: neither a preset nor complete, or both. */
 int remote_model_check(const struct remote_model *model, struct error *err);
-/*
- * Whether a file with a secret can be read, and by whom: ERR_CONFIG where it is missing, or everybody's. @setting: which
- * names it.
- */
-int remote_secret_check(const char *setting, const char *path, struct error *err);
 
 #endif

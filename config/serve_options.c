@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "config/recipe_options.h"
+#include "config/secret_file.h"
 #include "config/vae_presets.h"
 
 #include <string.h>
@@ -85,6 +86,15 @@ int serve_options_check(const struct serve_options *o, struct error *err)
 		return error_set(err, ERR_CONFIG,
 				 "memory is less than max_body: expected at least as much");
 	return 0;
+}
+
+int serve_options_check_files(const struct serve_options *o, const char **which, struct error *err)
+{
+	*which = "token_file";
+	if (o->token_file && secret_file_check(*which, o->token_file, err) < 0)
+		return -1;
+	*which = "tls_key";
+	return o->tls_key ? secret_file_check(*which, o->tls_key, err) : 0;
 }
 
 /* -- on a command line --------------------------------------------------------------------------- */

@@ -38,6 +38,9 @@ bool serve_address_valid(const char *text);
 
 /* What no single option can tell. ERR_CONFIG. Nothing is wrong where nothing is served. */
 int serve_options_check(const struct serve_options *options, struct error *err);
+/* Token and key are there and for nobody else to read. *which: the one that it is about. */
+int serve_options_check_files(const struct serve_options *options, const char **which,
+			      struct error *err);
 
 /* `latentd serve`. */
 struct serve_command {

@@ -10,7 +10,7 @@
 
 #include <microhttpd.h>
 
-/* So many may listen at once: each has one of the server's threads. */
+/* So many may listen at once, at each of two doors: each has one of the server's threads. */
 #define API_EVENTS_MAX	 16
 #define API_EVENTS_LINES 100 /* of the log, in one event at most */
 

@@ -219,12 +219,21 @@ static bool is_bare(const struct intake *in, const struct intake_folder *f, cons
 	       st->st_ino != f->ino && !in->doing.accept && is_empty(f->path);
 }
 
-static void look(struct intake *in, struct intake_folder *f)
+/* Why the folder of masks is not there: without it no source is. "": it is, or none is wanted. */
+static void look_at_masks(const struct intake *in, struct error *why)
+{
+	const char *masks = in->options.masks;
+	cleanup_close int fd =
+	    masks && strcmp(masks, SOURCE_MASKS_BESIDE) != 0 ? source_masks_open(masks, why) : -1;
+}
+
+static void look(struct intake *in, struct intake_folder *f, const char *masks)
 {
 	struct stat st = {0};
 	/* Whether a bucket is there only a scan can tell. */
 	const char *why = source_path_is_url(f->path) ? NULL : look_at(f, &st);
 
+	why = why ? why : masks;
 	if (!why && is_bare(in, f, &st))
 		why = "it is empty and on another device than before, as if not mounted";
 	if (f->there && f->archive && !why && S_ISREG(st.st_mode))
@@ -242,14 +251,16 @@ static void look(struct intake *in, struct intake_folder *f)
 void intake_folders_look(struct intake *in)
 {
 	size_t missing = 0, archives = 0;
+	struct error masks = ERROR_INIT;
 	bool news = false;
 
+	look_at_masks(in, &masks);
 	for (size_t i = 0; i < in->n; i++) {
 		struct intake_folder *f = &in->folders[i];
 		char before[sizeof(f->absent)];
 
 		memcpy(before, f->absent, sizeof(before));
-		look(in, f);
+		look(in, f, masks.code == ERR_NONE ? NULL : masks.message);
 		missing += !f->there;
 		archives += f->archive;
 		news = news || strcmp(before, f->absent) != 0;

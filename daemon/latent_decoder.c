@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/memory_allowed.h"
+#include "config/secret_file.h"
 #include "encoder/pixel_range.h"
 #include "vae/kl_decoder.h"
 #include "vae/kl_tiles.h"
@@ -150,7 +151,7 @@ int latent_decoder_options_of(const struct read_options *o, struct remote_vae_op
 	if (o->vae || strcmp(o->device, "cpu") != 0)
 		return error_set(err, ERR_CONFIG, "%s and --endpoint: decoding is here or there",
 				 o->vae ? "--vae" : "--device");
-	if (o->token_file && remote_secret_check("--token-file", o->token_file, err) < 0)
+	if (o->token_file && secret_file_check("--token-file", o->token_file, err) < 0)
 		return -1;
 	if (remote_config_check(&remote, &which, err) < 0)
 		return error_wrap(err, "--endpoint");

@@ -7,14 +7,13 @@
 #include <sys/socket.h>
 
 enum {
-	IDLE_MS = 60 * 1000,
 	TRANSFER_MS = 30 * 1000, /* and, beyond that: */
 	BYTES_PER_MS = 100,	 /* 100 kB/s are little even for a modem of our days */
 };
 
-void serve_clients_init(struct serve_clients *c)
+void serve_clients_init(struct serve_clients *c, int64_t idle_ms)
 {
-	*c = (struct serve_clients){.first = NULL};
+	*c = (struct serve_clients){.idle_ms = idle_ms};
 	pthread_mutex_init(&c->mutex, NULL);
 }
 
@@ -28,7 +27,7 @@ struct serve_client *serve_clients_add(struct serve_clients *c, int fd)
 	struct serve_client *client = xcalloc(1, sizeof(*client));
 
 	client->fd = fd;
-	client->until = clock_mono_ms() + IDLE_MS;
+	client->until = clock_mono_ms() + c->idle_ms;
 	pthread_mutex_lock(&c->mutex);
 	client->next = c->first;
 	if (c->first)
@@ -53,11 +52,11 @@ void serve_clients_remove(struct serve_clients *c, struct serve_client *client)
 	free(client);
 }
 
-static int64_t time_for(enum serve_client_stage stage, size_t bytes)
+static int64_t time_for(const struct serve_clients *c, enum serve_client_stage stage, size_t bytes)
 {
 	switch (stage) {
 	case CLIENT_IDLE:
-		return IDLE_MS;
+		return c->idle_ms;
 	case CLIENT_RECEIVING:
 	case CLIENT_SENDING:
 		return TRANSFER_MS + (int64_t)(bytes / BYTES_PER_MS);
@@ -72,7 +71,7 @@ void serve_clients_stage(struct serve_clients *c, struct serve_client *client,
 {
 	pthread_mutex_lock(&c->mutex);
 	client->stage = stage;
-	client->until = clock_mono_ms() + time_for(stage, bytes);
+	client->until = clock_mono_ms() + time_for(c, stage, bytes);
 	client->hung_up = false;
 	pthread_mutex_unlock(&c->mutex);
 }
@@ -87,10 +86,8 @@ static bool is_gone(struct serve_client *client)
 	return before && client->hung_up;
 }
 
-void serve_clients_check(struct serve_clients *c)
+void serve_clients_check(struct serve_clients *c, int64_t now)
 {
-	int64_t now = clock_mono_ms();
-
 	pthread_mutex_lock(&c->mutex);
 	for (struct serve_client *client = c->first; client; client = client->next) {
 		if (now >= client->until || is_gone(client))

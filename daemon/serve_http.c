@@ -18,7 +18,8 @@
 
 enum {
 	THREADS = 2,
-	IDLE_S = 30,
+	IDLE_S = 30, /* without a byte; with some: */
+	REQUEST_LINE_S = 60,
 	HEADERS_MAX = 32 << 10, /* request line and headers, and libmicrohttpd's own buffers */
 	RETRY_AFTER_MAX = 60,
 };
@@ -296,7 +297,7 @@ int serve_http_open(const struct serve_options *options, struct serve_listen *li
 	h->desk = desk;
 	h->stats = stats;
 	pthread_mutex_init(&h->mutex, NULL);
-	serve_clients_init(&h->clients);
+	serve_clients_init(&h->clients, REQUEST_LINE_S * 1000);
 	h->mhd = start(h);
 	if (!h->mhd) {
 		listen->fd = -1; /* MHD has closed it */
@@ -331,7 +332,7 @@ void serve_http_not_ready(struct serve_http *h, const char *why)
 
 void serve_http_tick(struct serve_http *h)
 {
-	serve_clients_check(&h->clients);
+	serve_clients_check(&h->clients, clock_mono_ms());
 }
 
 void serve_http_stop(struct serve_http *h)

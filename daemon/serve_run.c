@@ -236,6 +236,7 @@ static void print_help(FILE *out)
 static int parse(int argc, char **argv, struct serve_command *c, struct error *err)
 {
 	cleanup_free const char **rest = xcalloc((size_t)argc, sizeof(*rest));
+	const char *which = NULL;
 	size_t n = 0;
 
 	settings_defaults(serve_command_settings, n_serve_command_settings, c);
@@ -244,7 +245,10 @@ static int parse(int argc, char **argv, struct serve_command *c, struct error *e
 		return -1;
 	if (n > 0)
 		return error_set(err, ERR_CONFIG, "unexpected: %s", rest[0]);
-	return c->help ? 0 : serve_command_check(c, err);
+	if (c->help)
+		return 0;
+	return serve_command_check(c, err) < 0 ? -1
+					       : serve_options_check_files(&c->serve, &which, err);
 }
 
 int serve_main(int argc, char **argv, struct error *err)

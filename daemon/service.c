@@ -105,6 +105,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 		service_log(s, LOG_LEVEL_WARNING, NULL, "%s", decode_pool_warning(s->pool));
 	}
 	daemon_log_tick(s->log);
+	api_server_tick(s->api, clock_mono_ms());
 	service_publish(s);
 	service_watchdog_tick(s->watchdog);
 	sd_event_source_set_time(source, usec + 1000 * 1000);

@@ -81,6 +81,8 @@ add_library(api_rig STATIC component/api_rig.c)
 target_link_libraries(api_rig PUBLIC latentd_daemon)
 add_cmocka_test(NAME test_api_server SOURCES component/test_api_server.c
 	LIBS api_rig PkgConfig::JANSSON LABELS tsan)
+add_cmocka_test(NAME test_api_clients SOURCES component/test_api_clients.c
+	LIBS api_rig LABELS tsan)
 add_executable(api_test_server component/api_test_server.c)
 target_link_libraries(api_test_server PRIVATE api_rig)
 

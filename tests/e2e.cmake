@@ -18,6 +18,7 @@ foreach(name
 	api
 	metrics
 	dashboard
+	api_clients
 	webhook
 	pictures
 	plan

@@ -26,20 +26,39 @@ static int path_check(const struct source *s, const char *path, struct error *er
 
 /* -- masks ---------------------------------------------------------------------------------------- */
 
-/* "a/b-mask.png", or "a/b.png" in the folder of masks; to be freed. */
-static char *mask_path(const struct source *s, const char *path)
+/* What may be the mask of @path, the @i-th: "a/b-mask.png", or "a/b.png" in the folder of masks; to be freed. NULL: no more. */
+static char *mask_path(const struct source *s, const char *path, size_t i)
 {
-	return xasprintf("%.*s%s", (int)source_path_stem(path), path,
-			 s->masks_beside ? "-mask.png" : ".png");
+	static const char *const in_folder[] = {".png", ".PNG"};
+	const char *ending = s->masks_beside		 ? source_path_mask_ending(i)
+			     : i < ARRAY_SIZE(in_folder) ? in_folder[i]
+							 : NULL;
+
+	return ending ? xasprintf("%.*s%s", (int)source_path_stem(path), path, ending) : NULL;
+}
+
+static bool is_gone(const struct error *why)
+{
+	return why->code == ERR_DATA && strcmp(why->reason, "gone") == 0;
 }
 
 /* As source_ops.open_sample, of the mask of @path. */
 static int open_mask(struct source *s, const char *path, struct error *err)
 {
-	cleanup_free char *name = mask_path(s, path);
+	struct error why = ERROR_INIT;
+	int fd = -1;
+	char *name;
 
-	return s->masks_beside ? s->ops->open_sample(s, name, err)
-			       : folder_open_file(s->mask_root, LINKS_ALL, name, err);
+	for (size_t i = 0; fd < 0 && (i == 0 || is_gone(&why)) && (name = mask_path(s, path, i));
+	     i++) {
+		error_clear(&why);
+		fd = s->masks_beside ? s->ops->open_sample(s, name, &why)
+				     : folder_open_file(s->mask_root, LINKS_ALL, name, &why);
+		free(name);
+	}
+	if (fd < 0)
+		*err = why;
+	return fd;
 }
 
 static bool has_masks(const struct source *s, const char *path)
@@ -89,7 +108,7 @@ int source_mask(struct source *s, const char *path, struct buffer *out, struct e
 	fd = open_mask(s, path, &why);
 	if (fd >= 0)
 		return read_mask(fd, out, err);
-	if (why.code == ERR_DATA && strcmp(why.reason, "gone") == 0)
+	if (is_gone(&why))
 		return SOURCE_NO_MASK;
 	*err = why;
 	return -1;
@@ -97,16 +116,23 @@ int source_mask(struct source *s, const char *path, struct buffer *out, struct e
 
 bool source_mask_follows(struct source *s, const char *path)
 {
-	cleanup_free char *name = mask_path(s, path);
 	struct error ignored = ERROR_INIT;
 	struct source_entry entry;
+	bool found = false, follows = false;
 	uint64_t place;
+	char *name;
 
 	if (!s->masks_beside || !has_masks(s, path) ||
 	    s->ops->examine(s, path, &entry, &ignored) != 0 || entry.place == 0)
 		return false;
 	place = entry.place;
-	return s->ops->examine(s, name, &entry, &ignored) == 0 && entry.place > place;
+	for (size_t i = 0; !found && (name = mask_path(s, path, i)); i++) {
+		error_clear(&ignored);
+		found = s->ops->examine(s, name, &entry, &ignored) == 0;
+		follows = found && entry.place > place;
+		free(name);
+	}
+	return follows;
 }
 
 /* -- listing and opening -------------------------------------------------------------------------- */
@@ -236,24 +262,31 @@ static int open_kind(const char *path, const struct source_folder_options *optio
 	return source_folder_open(path, options, out, err);
 }
 
+int source_masks_open(const char *path, struct error *err)
+{
+	cleanup_close int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int saved = errno;
+	char quoted[TEXT_QUOTE_SIZE];
+
+	text_quote(path, quoted);
+	if (root < 0)
+		return error_set(err, ERR_CONFIG, "the folder of masks %s: %s", quoted,
+				 strerror(saved));
+	if (folder_is_empty(root))
+		return error_set(err, ERR_CONFIG,
+				 "the folder of masks %s is empty, as if its disk were not mounted",
+				 quoted);
+	return TAKE_FD(root);
+}
+
 int source_open(const char *path, const struct source_folder_options *options, struct source **out,
 		struct error *err)
 {
 	bool beside = options->masks && strcmp(options->masks, SOURCE_MASKS_BESIDE) == 0;
 	cleanup_close int root = -1;
-	char quoted[TEXT_QUOTE_SIZE];
 
-	if (options->masks && !beside) {
-		root = open(options->masks, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (root < 0)
-			return error_set(err, ERR_CONFIG, "the folder of masks %s: %s",
-					 text_quote(options->masks, quoted), strerror(errno));
-		if (folder_is_empty(root))
-			return error_set(err, ERR_CONFIG,
-					 "the folder of masks %s is empty, as if its disk were not "
-					 "mounted",
-					 text_quote(options->masks, quoted));
-	}
+	if (options->masks && !beside && (root = source_masks_open(options->masks, err)) < 0)
+		return -1;
 	if (open_kind(path, options, out, err) < 0)
 		return -1;
 	(*out)->masks_beside = beside;

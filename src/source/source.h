@@ -163,7 +163,7 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err);
 /*
  * Appends the file that is the mask of @path: of "a/b.jpg" "a/b-mask.png" of the same folder or archive, or "a/b.png" in the folder of
- * masks. SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`; `mask`: it is empty.
+ * masks; also in the capitals of source_path_mask_ending(). SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`; `mask`: it is empty.
  */
 int source_mask(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* Whether the mask of @path stands behind it in an archive that is read fast only in its order: then it is best read after it. */
@@ -178,6 +178,8 @@ void source_keep_lists(struct source *s, const char *folder);
 /* NULL is fine. */
 void source_close(struct source *s);
 
+/* Opens a folder of masks. ERR_CONFIG: it is not there, or empty, as if its disk were not mounted. */
+int source_masks_open(const char *path, struct error *err);
 /* The folder, archive, manifest or list @path, or bucket s3://..., whichever it is. ERR_CONFIG: it is none of them, or may not be read. */
 int source_open(const char *path, const struct source_folder_options *options, struct source **out,
 		struct error *err);
@@ -211,7 +213,8 @@ struct source_remote_options {
  * folder only the first link is.
  *
  * Passed over and noted: a folder that may not be read or is gone, a link to a folder that is not followed, folders more
- * than SOURCE_FOLDER_DEPTH deep. Memory is bounded by the names of one folder on each level; one
+ * than SOURCE_FOLDER_DEPTH deep. Where a link leads to a folder with nothing in it, a disk may not be mounted: it is noted, and
+ * counted in options->unread. Memory is bounded by the names of one folder on each level; one
  * descriptor is held per level.
  */
 #define SOURCE_FOLDER_DEPTH 128

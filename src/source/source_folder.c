@@ -201,6 +201,9 @@ static int enter_folder(struct source_folder *f, struct level *level, struct err
 		note(f, refused);
 		close(fd);
 	} else if (fd >= 0) {
+		if (linked && folder_is_empty(fd))
+			note_unread(f, "is a link to a folder that is empty, as if its disk were "
+				       "not mounted");
 		buffer_put_u8(&f->path, '/');
 		if (level_push(f, fd, err) < 0)
 			return -1;

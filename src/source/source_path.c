@@ -103,10 +103,23 @@ bool source_path_is_file(const char *path)
 	       source_path_is_list(path);
 }
 
+const char *source_path_mask_ending(size_t i)
+{
+	static const char *const endings[] = {"-mask.png", "-mask.PNG", "-MASK.PNG", "-Mask.png"};
+
+	return i < ARRAY_SIZE(endings) ? endings[i] : NULL;
+}
+
 bool source_path_is_mask(const char *path)
 {
-	static const char ending[] = "-mask.png";
-	size_t n = strlen(path), own = sizeof(ending) - 1;
+	size_t n = strlen(path);
+	const char *ending;
 
-	return n > own && path[n - own - 1] != '/' && strcasecmp(path + n - own, ending) == 0;
+	for (size_t i = 0; (ending = source_path_mask_ending(i)); i++) {
+		size_t own = strlen(ending);
+
+		if (n > own && path[n - own - 1] != '/' && strcmp(path + n - own, ending) == 0)
+			return true;
+	}
+	return false;
 }

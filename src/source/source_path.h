@@ -39,7 +39,12 @@ bool source_path_is_file(const char *path);
 /* Whether it is the name of what may lie beside an image and say something of it: .txt, .caption, .json. */
 bool source_path_is_caption(const char *path);
 
-/* Whether it is the name of a mask beside an image: NAME-mask.png, in any case. */
+/*
+ * What the name of a mask ends in that lies beside its image, the usual one first: "-mask.png", and that in capitals as people and
+ * cameras write it; NULL: that was the last. All are as long.
+ */
+const char *source_path_mask_ending(size_t i);
+/* Whether it is the name of a mask beside an image: NAME-mask.png, or with another of these endings. */
 bool source_path_is_mask(const char *path);
 
 #endif

@@ -282,7 +282,8 @@ void api_rig_open(struct api_rig *rig, const char *dir)
 
 void api_rig_serve(struct api_rig *rig)
 {
-	const struct api_config config = {.socket = rig->socket, .mode = 0600};
+	const struct api_config config = {
+	    .socket = rig->socket, .mode = 0600, .listen = rig->listen};
 	const struct api_context context = {rig->board,	  on_request, rig,
 					    rig->history, rig->log,   rig->pictures};
 	struct error err = ERROR_INIT;

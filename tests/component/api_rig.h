@@ -5,13 +5,15 @@
 #ifndef LATENTD_TESTS_API_RIG_H
 #define LATENTD_TESTS_API_RIG_H
 
+#include "daemon/api_events.h"
 #include "daemon/api_server.h"
 
 #include <pthread.h>
 
 struct api_rig {
 	char *socket, *state, *database;
-	int64_t photos; /* its number in the database */
+	const char *listen; /* over TCP as well; NULL: the socket alone */
+	int64_t photos;	    /* its number in the database */
 	struct status_board *board;
 	struct history *history;
 	struct event_log *log;

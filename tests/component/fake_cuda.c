@@ -11,6 +11,7 @@ struct op {
 	void *to;
 	const void *from;
 	size_t bytes;
+	enum cudaMemcpyKind copy;
 	int value;
 	struct CUevent_st *event;
 	uint64_t number; /* of the event's recording */
@@ -162,6 +163,15 @@ static bool may_run(const struct CUstream_st *s)
 	return s->queue.n > 0 && (op->kind != OP_WAIT || op->event->done >= op->number);
 }
 
+static bool a_kernel_may_run(void)
+{
+	for (const struct CUstream_st *s = streams; s; s = s->next) {
+		if (may_run(s) && s->queue.ops->kind == OP_CALL)
+			return true;
+	}
+	return false;
+}
+
 /* Any one operation that may run now. False: there is none. */
 static bool run_any(void)
 {
@@ -179,6 +189,8 @@ static bool run_any(void)
 	while (!may_run(s) || which-- > 0)
 		s = s->next;
 	op = s->queue.ops[0];
+	if (op.kind == OP_COPY && op.copy == cudaMemcpyDeviceToHost)
+		fake_cuda.beside += a_kernel_may_run();
 	memmove(s->queue.ops, s->queue.ops + 1, --s->queue.n * sizeof(op));
 	run_op(&op);
 	return true;
@@ -346,9 +358,9 @@ cudaError_t cudaMemGetInfo(size_t *room, size_t *total)
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
 			    cudaStream_t stream)
 {
-	const struct op op = {.kind = OP_COPY, .to = to, .from = from, .bytes = bytes, .ms = 0.25f};
+	const struct op op = {
+	    .kind = OP_COPY, .to = to, .from = from, .bytes = bytes, .copy = kind, .ms = 0.25f};
 
-	(void)kind;
 	return queue(stream, &op);
 }
 

@@ -33,6 +33,7 @@ struct fake_cuda {
 	bool stands_still;   /* nothing that is queued runs */
 	long lost_after;     /* operations; then the device is lost for ever; below zero: never */
 	size_t launches, graphs;
+	size_t beside;	   /* copies to the host that ran while a kernel could have */
 	int devices, dead; /* how many there are: 1; the one that does not answer: -1 */
 };
 

@@ -427,6 +427,28 @@ static void jobs_of_many_parts_come_back_in_order_with_their_own_moments(void **
 	}
 }
 
+static void results_come_down_while_the_next_part_is_computed(void **state)
+{
+	size_t beside = 0;
+
+	(void)state;
+	for (uint32_t seed = 0; seed < ORDERS; seed++) {
+		struct latentd_cuda_options options = plenty;
+		struct latentd_cuda_engine *e;
+		struct work *w;
+
+		start_over(seed);
+		options.max_batch = 1;
+		e = engine_new(&options);
+		w = work_new(SIDE, SIDE, 5, seed);
+		encode(e, w);
+		beside += fake_cuda.beside;
+		gpu_engine_close(e);
+		work_free(w);
+	}
+	assert_true(beside > 0);
+}
+
 static void where_graphs_cannot_be_captured_kernels_are_launched(void **state)
 {
 	struct latentd_cuda_engine *e = engine_new(&plenty);
@@ -915,6 +937,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(jobs_of_many_parts_come_back_in_order_with_their_own_moments),
+	    TEST(results_come_down_while_the_next_part_is_computed),
 	    TEST(where_graphs_cannot_be_captured_kernels_are_launched),
 	    TEST(a_third_job_must_wait_and_odd_sizes_are_refused),
 	    TEST(collect_waits_no_longer_than_it_may),

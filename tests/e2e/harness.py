@@ -164,6 +164,12 @@ class Workspace:
             file.write(data)
         return full
 
+    def secret(self, name, data):
+        """A file of this test's own that only its owner reads."""
+        path = self.write(name, data, self.root)
+        os.chmod(path, 0o600)
+        return path
+
     def golden(self, name, to, folder=None):
         """A picture of tests/golden/images under another name, as a file of its own."""
         with open(os.path.join(GOLDEN_IMAGES, name), "rb") as file:

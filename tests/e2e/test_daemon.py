@@ -2,29 +2,10 @@
 """`latentd`: what comes into its folders, how it is steered, stopped and killed, and what it says of bad input."""
 
 import os
-import shutil
-import signal
-import subprocess
-import time
 
 from daemon_rig import Daemon
-from harness import (
-    BUSY,
-    USAGE,
-    OK,
-    QUARANTINED,
-    USAGE,
-    Skip,
-    demo_model,
-    equal,
-    one_line,
-    run_tests,
-    same_members,
-    sanitized,
-    test,
-    wait_until,
-)
-from reference import paths_in, read_dataset, shard_files
+from harness import QUARANTINED, USAGE, equal, one_line, run_tests, same_members, test
+from reference import read_dataset, shard_files
 
 
 def names(dataset):
@@ -67,21 +48,32 @@ def photographs_that_are_copied_into_a_watched_folder_are_found_sealed(ws):
     verified(ws, os.path.join(ws.out, "set"), paths)
 
 
+TICK_MS = 1000
+
+
 @test
 def what_happens_is_shown_when_it_happens_and_not_on_the_next_tick(ws):
     daemon = Daemon(ws)
     src = daemon.dataset()["source"]["path"]
     daemon.start()
     daemon.wait_for_state("idle")
-    took = []
-    for i in range(5):
-        ws.small_pictures(1, src, first=i)
-        began = time.monotonic()
-        daemon.wait_for(finished=i + 1)
-        took.append(time.monotonic() - began)
+    # Of ticks alone no picture comes soon after the one before it; of news one does, if not each time on a busy machine.
+    gaps = []
+    while not gaps or min(gaps) >= TICK_MS // 2:
+        assert len(gaps) < 100, f"milliseconds between the picture that has a file and the one before it: {gaps}"
+        taken = [daemon.status()["taken_at"]]
+
+        def is_shown():
+            status = daemon.status()
+            if status["taken_at"] != taken[-1]:
+                taken.append(status["taken_at"])
+            jobs = status["datasets"][0]["jobs"]
+            return jobs["encoded"] + jobs["completed"] == len(gaps) + 1
+
+        ws.small_pictures(1, src, first=len(gaps))
+        daemon.wait(is_shown, f"file {len(gaps)} to be shown")
+        gaps.append(taken[-1] - taken[-2])
     daemon.stop()
-    limit = 3 if sanitized() else 0.8
-    assert sorted(took)[2] < limit, f"from a file to its count: {took} s"
 
 
 @test
@@ -132,7 +124,7 @@ def a_replaced_file_takes_the_place_of_its_old_sample(ws):
     dataset = os.path.join(ws.out, "set")
     old = {s.path: s.record["content_xxh3_128"] for s in read_dataset(dataset)}
     os.rename(ws.golden("odd_420.jpg", "new.jpg", ws.root), os.path.join(src, "a.jpg"))
-    daemon.wait_for(encoded=1)
+    daemon.wait(lambda: daemon.about()["since_start"]["encoded"] == 3, "the new one to be encoded")
     daemon.drain()
     new = {s.path: s.record["content_xxh3_128"] for s in read_dataset(dataset)}
     daemon.stop()

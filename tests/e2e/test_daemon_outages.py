@@ -73,7 +73,7 @@ def a_log_at_its_bound_is_named_as_what_keeps_a_dataset_from_going_on(ws):
     wanted = ws.small_pictures(2, folder)
     daemon.dataset()
     daemon.start()
-    daemon.wait_for("set", encoded=2)
+    daemon.wait_for("set", finished=2)
     reader, log = another_program_reads(daemon)
     os.truncate(log, LOG_MOST + 4096)  # behind what is in it: sparse, and nobody reads it
     wanted += ws.small_pictures(1, folder, first=2)
@@ -82,7 +82,7 @@ def a_log_at_its_bound_is_named_as_what_keeps_a_dataset_from_going_on(ws):
     told = ws.latentctl("status", "--socket", daemon.socket)
     assert said in " ".join(told.out.split()), told
     reader.close()
-    daemon.wait_for("set", encoded=3)
+    daemon.wait_for("set", finished=3)
     assert os.path.getsize(log) < LOG_MOST, "the log was not cut back"
     sealed(ws, daemon, wanted)
 
@@ -353,9 +353,10 @@ def under_a_limit_of_descriptors(daemon, limit, enough):
     daemon.spawn(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
 
     def outcome():
+        ended = daemon.process.poll() is not None  # asked first: its last word comes before its end
         if "Too many open files" in daemon.said()[said:]:
             return "said"
-        assert daemon.process.poll() is None, f"limit {limit}: ended without a word"
+        assert not ended, f"limit {limit}: ended without a word"
         with contextlib.suppress(OSError, http.client.HTTPException):
             if not enough:
                 return None

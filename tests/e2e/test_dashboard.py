@@ -25,8 +25,7 @@ def with_tcp(ws, token=True):
     daemon = Daemon(ws)
     daemon.config["api"]["listen"] = "127.0.0.1:0"
     if token:
-        ws.write("token", f"{TOKEN}\n".encode(), ws.root)
-        daemon.config["api"]["token_file"] = ws.path("token")
+        daemon.config["api"]["token_file"] = ws.secret("token", f"{TOKEN}\n".encode())
     daemon.dataset("photos")
     return daemon
 
@@ -238,13 +237,19 @@ def an_address_that_others_reach_wants_a_token_and_tls(ws):
     api["tls_cert"] = ws.path("token")
     one_line(daemon.command("--check-config", code=USAGE), "tls_cert and tls_key", "both or none")
     api["tls_key"] = ws.path("nowhere")
-    one_line(daemon.command("--check-config", code=USAGE), "tls_key: there is no file", "nowhere")
+    one_line(daemon.command("--check-config", code=USAGE), "tls_key", "nowhere: No such file")
     api["tls_key"] = ws.path("token")
     api["listen"] = "127.0.0.1:0"
     one_line(daemon.command(code=USAGE), "tls_cert and tls_key", "belong together")
     api["token_file"] = ws.path("nowhere")
-    one_line(daemon.command("--check-config", code=USAGE), "token_file: there is no file", "nowhere")
+    one_line(daemon.command("--check-config", code=USAGE), "token_file", "nowhere: No such file")
     api["token_file"] = ws.path("token")
+    os.chmod(ws.path("token"), 0o644)
+    one_line(daemon.command("--check-config", code=USAGE), "token_file", "chmod 600")
+    one_line(daemon.command(code=USAGE), "token_file", "chmod 600")
+    os.chmod(ws.path("token"), 0o640)
+    del api["tls_cert"], api["tls_key"]
+    daemon.command("--check-config")
     api["hosts"] = ["latents.example.org:443"]
     one_line(daemon.command("--check-config", code=USAGE), "hosts", "without a port")
 

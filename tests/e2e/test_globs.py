@@ -101,6 +101,11 @@ def a_link_to_a_disk_that_is_not_there_deletes_nothing(ws):
     said = ws.encode(*words).err
     assert "folder\" is a link that leads nowhere" in said and "cannot be read" in said, said
     equal(ws.status()["samples"], 5, "samples while the disk is not there")
+    os.mkdir(ws.path("store"))  # its mount point
+    said = ws.encode(*words).err
+    assert "folder\" is a link to a folder that is empty, as if its disk were not mounted" in said, said
+    equal(ws.status()["samples"], 5, "samples while the disk is not mounted")
+    os.rmdir(ws.path("store"))
     os.rename(ws.path("unmounted"), ws.path("store"))
     ws.encode(*words)
     equal(ws.status()["samples"], 4, "samples when it is back and one link is deleted")

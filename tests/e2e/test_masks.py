@@ -177,6 +177,24 @@ def a_member_of_an_archive_has_the_mask_beside_it(ws):
 
 
 @test
+def a_mask_in_capitals_is_a_mask(ws):
+    members = []
+    for i, ending in enumerate(("-mask.png", "-mask.PNG", "-MASK.PNG", "-Mask.png")):
+        members += [(f"{i}.bmp", image(i)), (f"{i}{ending}", golden("grey.png"))]
+    with tarfile.open(ws.path("set.tar"), "w") as tar:
+        for name, data in members:
+            ws.write(name, data)
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    os.rename(ws.path("set.tar"), os.path.join(ws.src, "set.tar"))
+    ws.encode("--masks", "beside")
+    found = masks(ws)
+    same_members(found, [f"{folder}{i}" for folder in ("", "set/") for i in range(4)], "samples")
+    assert all(given for _, given in found.values()), [key for key, (_, given) in found.items() if not given]
+
+
+@test
 def equal_images_have_each_their_own(ws):
     for name, mask in (("a", "grey.png"), ("b", "bits.png"), ("c", None)):
         ws.write(f"{name}.bmp", image())
@@ -256,6 +274,26 @@ def a_daemon_that_runs_hears_of_a_mask(ws):
     daemon.drain()
     found = masks(ws, ws.path("out", "set"))
     equal({key: given for key, (_, given) in found.items()}, {"a": True}, "given")
+    daemon.stop()
+
+
+@test
+def a_daemon_waits_for_a_folder_of_masks_as_for_a_source(ws):
+    folder = ws.path("masks")
+    daemon = Daemon(ws)
+    src = daemon.dataset(masks=folder)["source"]["path"]
+    ws.write("a.bmp", image(), src)
+    daemon.run("--once", code=FAILED)
+    assert "the folder of masks" in daemon.said() and "set: given up" in daemon.said(), daemon.said()
+    daemon.start()
+    daemon.wait_for_state("blocked")
+    os.mkdir(folder)
+    daemon.wait(lambda: "is empty, as if its disk were not" in (daemon.about()["why"] or ""), "the empty folder to be told")
+    ws.write("a.png", golden("grey.png"), ws.path("disk"))
+    os.rename(ws.path("disk"), folder)
+    daemon.wait_for(finished=1)
+    daemon.drain()
+    equal({key: given for key, (_, given) in masks(ws, ws.path("out", "set")).items()}, {"a": True}, "given")
     daemon.stop()
 
 

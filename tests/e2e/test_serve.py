@@ -363,7 +363,7 @@ def the_model_says_what_it_is(ws):
 
 @test
 def a_token_is_asked_for(ws):
-    token = ws.write("token", b"  s3cret-token\n", ws.root)
+    token = ws.secret("token", b"  s3cret-token\n")
     server = Server(ws, "--token-file", token).start()
     refused = server.post(PNG)
     refused.error(401, "token")
@@ -380,6 +380,16 @@ def a_token_is_asked_for(ws):
     equal(server.request("GET", "/v1/model").status, 200, "model")
     server.stop()
     assert "s3cret" not in server.said(), "the token is in the log"
+
+
+@test
+def a_token_that_everybody_reads_is_refused(ws):
+    token = ws.secret("token", b"s3cret-token\n")
+    os.chmod(token, 0o644)
+    words = Server(ws, "--token-file", token).words
+    refused = subprocess.run(words, capture_output=True, text=True, check=False)
+    equal(refused.returncode, USAGE, "exit status")
+    assert "chmod 600" in refused.stderr and token in refused.stderr, refused.stderr
 
 
 @test

@@ -1,5 +1,6 @@
 /* Endpoints and the models that they compute, in a configuration: what is read, and what is refused where. */
 #include "config/daemon_config.h"
+#include "config/secret_file.h"
 
 #include "base/checked.h"
 #include "tests/testing.h"
@@ -277,14 +278,14 @@ static void a_token_file_is_there_and_not_everybodys(void **state)
 	struct error missing = ERROR_INIT, open = ERROR_INIT, folder = ERROR_INIT, err = ERROR_INIT;
 
 	(void)state;
-	assert_error(remote_secret_check("token_file", path, &missing), &missing, ERR_CONFIG);
+	assert_error(secret_file_check("token_file", path, &missing), &missing, ERR_CONFIG);
 	testing_write(path, "secret\n", 7);
 	assert_int_equal(chmod(path, 0644), 0);
-	assert_error(remote_secret_check("token_file", path, &open), &open, ERR_CONFIG);
+	assert_error(secret_file_check("token_file", path, &open), &open, ERR_CONFIG);
 	assert_non_null(strstr(open.message, "chmod 600"));
 	assert_int_equal(chmod(path, 0640), 0);
-	assert_ok(remote_secret_check("token_file", path, &err), &err);
-	assert_error(remote_secret_check("token_file", dir, &folder), &folder, ERR_CONFIG);
+	assert_ok(secret_file_check("token_file", path, &err), &err);
+	assert_error(secret_file_check("token_file", dir, &folder), &folder, ERR_CONFIG);
 	testing_tempdir_remove(dir);
 }
 

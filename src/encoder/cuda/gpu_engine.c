@@ -1,7 +1,7 @@
 /*
  * A job is computed in parts of as many images as suit its size. Two parts are under way at once, each in a slot of its
- * own: while one is computed the next one's input is copied up, on a stream of its own, and the last one's results
- * handed out. Everything of one size lies in one arena whose places were planned before; sizes take turns in it, so a
+ * own: while one is computed the next one's input is copied up and the last one's results down, each on a stream of
+ * its own, and handed out. Everything of one size lies in one arena whose places were planned before; sizes take turns in it, so a
  * part of another size waits until the device is idle.
  *
  * The first part of a size is launched kernel by kernel, which also chooses the algorithms of products; from then on the
@@ -60,23 +60,25 @@ static int send(struct latentd_cuda_engine *e, struct part_slot *s, int index,
 	for (uint32_t i = 0; i < s->n; i++)
 		memcpy(s->input + i * image, job->items[s->first + i].input, image);
 	TRY(cudaMemcpyAsync(arena + s->plan->plan.input[index], s->input, s->n * image,
-			    cudaMemcpyHostToDevice, e->copies));
-	TRY(cudaEventRecord(s->copied, e->copies));
+			    cudaMemcpyHostToDevice, e->up));
+	TRY(cudaEventRecord(s->copied, e->up));
 	TRY(cudaStreamWaitEvent(stream, s->copied, 0));
 	return 0;
 }
 
+/* What is computed from now on does not wait for it: a plan keeps each slot's results apart from all else. */
 static int receive(struct latentd_cuda_engine *e, struct part_slot *s, int index, size_t floats,
 		   struct latentd_cuda_error *err)
 {
 	uint8_t *arena = part_plans_arena(e->plans);
-	cudaStream_t stream = device_cuda_stream(e->device);
 
+	TRY(cudaEventRecord(s->computed, device_cuda_stream(e->device)));
+	TRY(cudaStreamWaitEvent(e->down, s->computed, 0));
 	TRY(cudaMemcpyAsync(s->result, arena + s->plan->plan.result[index],
-			    s->n * floats * sizeof(float), cudaMemcpyDeviceToHost, stream));
+			    s->n * floats * sizeof(float), cudaMemcpyDeviceToHost, e->down));
 	TRY(cudaMemcpyAsync(s->flags, arena + s->plan->plan.flags[index], s->n * sizeof(*s->flags),
-			    cudaMemcpyDeviceToHost, stream));
-	TRY(cudaEventRecord(s->done, stream));
+			    cudaMemcpyDeviceToHost, e->down));
+	TRY(cudaEventRecord(s->done, e->down));
 	return 0;
 }
 
@@ -179,7 +181,7 @@ static int compute_exactly(struct latentd_cuda_engine *e, struct latentd_cuda_jo
 /* What is in flight is waited for; its results are on the host then. */
 static int let_go(struct latentd_cuda_engine *e, struct latentd_cuda_error *err)
 {
-	TRY(cudaStreamSynchronize(device_cuda_stream(e->device)));
+	TRY(cudaStreamSynchronize(e->down));
 	part_plans_let_go(e->plans);
 	return 0;
 }

@@ -77,7 +77,8 @@ static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error 
 		return -1;
 	e->device->go_on = gpu_engine_goes_on;
 	e->device->go_on_arg = e;
-	TRY(cudaStreamCreateWithFlags(&e->copies, cudaStreamNonBlocking));
+	TRY(cudaStreamCreateWithFlags(&e->up, cudaStreamNonBlocking));
+	TRY(cudaStreamCreateWithFlags(&e->down, cudaStreamNonBlocking));
 	for (int i = 0; i < GPU_SLOTS; i++) {
 		if (part_slot_open(&e->slots[i], err) < 0)
 			return -1;
@@ -152,8 +153,10 @@ void gpu_engine_close(struct latentd_cuda_engine *e)
 	gpu_network_close(e->network);
 	for (int i = 0; i < GPU_SLOTS; i++)
 		part_slot_close(&e->slots[i]);
-	if (e->copies)
-		cudaStreamDestroy(e->copies);
+	if (e->up)
+		cudaStreamDestroy(e->up);
+	if (e->down)
+		cudaStreamDestroy(e->down);
 	gpu_pace_close(&e->own_pace);
 	device_cuda_close(e->device);
 	free(e->cache);

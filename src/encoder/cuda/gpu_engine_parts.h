@@ -24,7 +24,7 @@ struct latentd_cuda_engine {
 	struct gpu_device *device;
 	struct gpu_network *network;
 	struct part_plans *plans;
-	cudaStream_t copies;
+	cudaStream_t up, down; /* copies to and from the device */
 	struct part_slot slots[GPU_SLOTS];
 	struct queued queue[LATENTD_CUDA_IN_FLIGHT];
 	uint64_t submitted, collected; /* jobs */

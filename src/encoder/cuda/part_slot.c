@@ -34,6 +34,7 @@ int part_slot_open(struct part_slot *s, struct latentd_cuda_error *err)
 {
 	TRY(cudaEventCreateWithFlags(&s->copied, cudaEventDisableTiming));
 	TRY(cudaEventCreate(&s->began));
+	TRY(cudaEventCreateWithFlags(&s->computed, cudaEventDisableTiming));
 	TRY(cudaEventCreateWithFlags(&s->done, cudaEventBlockingSync));
 	TRY(cudaHostAlloc((void **)&s->flags, MOST_IMAGES * sizeof(*s->flags),
 			  cudaHostAllocDefault));
@@ -49,6 +50,8 @@ void part_slot_close(struct part_slot *s)
 		cudaEventDestroy(s->copied);
 	if (s->began)
 		cudaEventDestroy(s->began);
+	if (s->computed)
+		cudaEventDestroy(s->computed);
 	if (s->done)
 		cudaEventDestroy(s->done);
 }

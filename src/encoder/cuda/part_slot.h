@@ -13,7 +13,7 @@ struct part_slot {
 	float *result;
 	uint32_t *flags;
 	size_t input_size, result_size; /* bytes */
-	cudaEvent_t copied, began, done;
+	cudaEvent_t copied, began, computed, done;
 };
 
 /* @slot all zero before; close it in any case. */
