@@ -5,9 +5,10 @@
 #include <string.h>
 
 /* Made of daemon/dashboard/ by CMake. */
-extern const unsigned char dashboard_html[], dashboard_css[], dashboard_js[], dashboard_charts_js[];
+extern const unsigned char dashboard_html[], dashboard_css[], dashboard_js[], dashboard_charts_js[],
+    dashboard_encoders_js[];
 extern const size_t dashboard_html_size, dashboard_css_size, dashboard_js_size,
-    dashboard_charts_js_size;
+    dashboard_charts_js_size, dashboard_encoders_js_size;
 
 bool api_web_file(const char *uri, struct http_answer *answer)
 {
@@ -20,7 +21,9 @@ bool api_web_file(const char *uri, struct http_answer *answer)
 	    {"/dashboard.css", "text/css; charset=utf-8", dashboard_css, dashboard_css_size},
 	    {"/dashboard.js", "text/javascript; charset=utf-8", dashboard_js, dashboard_js_size},
 	    {"/dashboard_charts.js", "text/javascript; charset=utf-8", dashboard_charts_js,
-	     dashboard_charts_js_size}};
+	     dashboard_charts_js_size},
+	    {"/dashboard_encoders.js", "text/javascript; charset=utf-8", dashboard_encoders_js,
+	     dashboard_encoders_js_size}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		if (strcmp(uri, files[i].uri) != 0)

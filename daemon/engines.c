@@ -429,6 +429,7 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 	    .engine = entry->engine_name,
 	    .in_flight = entry->device.in_flight,
 	    .images = entry->device.images,
+	    .batch = entry->batch,
 	    .images_done = entry->images,
 	    .images_failed = entry->failed,
 	    .busy_ns = encode_device_busy_ns(&entry->device, clock_mono_ns()),

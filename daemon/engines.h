@@ -98,6 +98,7 @@ struct encoder_view {
 	const char *name, *type, *engine; /* engine: NULL before one was loaded */
 	size_t in_flight;		  /* batches */
 	size_t images;			  /* in them */
+	double batch; /* images in one of its last batches, on average; 0: none yet */
 	uint64_t images_done, images_failed;
 	double images_per_second;
 	uint64_t busy_ns; /* for so long something was in flight, since the beginning */

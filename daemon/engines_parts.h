@@ -21,6 +21,7 @@ struct engine_entry {
 	struct encode_remote_told told;
 	struct spending *spending; /* NULL: without limits */
 	uint64_t images, failed;
+	double batch; /* images in one, smoothed over the last ones */
 	struct rate rate;
 	int64_t back_at; /* the last batch; monotonic ns */
 };

@@ -4,6 +4,9 @@
 #include "base/clock.h"
 #include "encoder/encoder_many.h"
 
+/* An average looks back over so many. */
+enum { BATCHES = 8 };
+
 /* -- GPUs that are lost --------------------------------------------------------------------------- */
 
 static void tell_left_out(struct engine_unit *u, const struct error *why)
@@ -77,6 +80,7 @@ static void count_batch(struct engine_unit *u, const struct encode_batch *batch,
 	int64_t since = batch->given_at > entry->back_at ? batch->given_at : entry->back_at;
 
 	entry->back_at = now;
+	entry->batch += ((double)batch->n - entry->batch) / (entry->batch > 0 ? BATCHES : 1);
 	if (done > 0)
 		stage_meter_did(u->engine->engines->options.stages, STAGE_ENCODE, done,
 				(uint64_t)(now - since));

@@ -303,6 +303,10 @@ static void encoder_metrics(const struct writer *w, const struct service_status 
 	for (size_t i = 0; i < s->n_encoders; i++)
 		sample(w, "encoder_in_flight_images", LABELS({"encoder", s->encoders[i].name}),
 		       (double)s->encoders[i].images);
+	family(w, "encoder_batch_images", GAUGE, "In one of its last batches, on average.");
+	for (size_t i = 0; i < s->n_encoders; i++)
+		sample(w, "encoder_batch_images", LABELS({"encoder", s->encoders[i].name}),
+		       s->encoders[i].batch);
 	family(w, "encoder_images", COUNTER, "Images that an encoder was given, by outcome.");
 	for (size_t i = 0; i < s->n_encoders; i++) {
 		const struct service_encoder *e = &s->encoders[i];
@@ -324,6 +328,16 @@ static double latency_of(const struct service_endpoint *p)
 static double ok_of(const struct service_endpoint *p)
 {
 	return p->state && strcmp(p->state, "ok") == 0;
+}
+
+static double busy_of(const struct service_endpoint *p)
+{
+	return p->busy > 0 ? p->busy : 0;
+}
+
+static double images_of(const struct service_endpoint *p)
+{
+	return (double)p->images;
 }
 
 static double in_flight_of(const struct service_endpoint *p)
@@ -367,6 +381,9 @@ static void endpoint_metrics(const struct writer *w, const struct service_status
 		       {"endpoint_latency_seconds", GAUGE, "Of a request, smoothed.", latency_of},
 		       {"endpoint_in_flight_requests", GAUGE, "Requests under way.", in_flight_of},
 		       {"endpoint_limit_requests", GAUGE, "As many as it bears.", limit_of},
+		       {"endpoint_busy_ratio", GAUGE,
+			"What was under way of what it bears, over the last 15 seconds.", busy_of},
+		       {"endpoint_images", COUNTER, "Latents that it gave.", images_of},
 		       {"endpoint_requests", COUNTER, "Since the model was loaded.", requests_of},
 		       {"endpoint_failures", COUNTER, "Of them without a latent.", failures_of},
 		       {"endpoint_sent_bytes", COUNTER, "Bodies of requests.", sent_of},

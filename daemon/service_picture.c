@@ -75,6 +75,7 @@ static void picture_encoder(struct service *s, size_t index, struct service_enco
 	out->type = copy(view.type);
 	out->engine = copy(view.engine);
 	out->in_flight = view.in_flight;
+	out->batch = view.batch;
 	out->images_done = view.images_done;
 	out->images_per_second = view.images_per_second;
 	out->images_failed = view.images_failed;
@@ -83,6 +84,7 @@ static void picture_encoder(struct service *s, size_t index, struct service_enco
 	out->memory_used = view.memory.used;
 	out->memory_limit = view.memory.limit;
 	out->busy_ns = view.busy_ns;
+	out->paused = hours->paused;
 	out->state = working_state(&view);
 	if (out->state == ENCODER_IDLE && hours->rests)
 		out->state = ENCODER_PAUSED;

@@ -6,23 +6,25 @@
 
 #include "daemon/bottleneck.h"
 #include "daemon/busy_window.h"
+#include "daemon/endpoint_windows.h"
 #include "daemon/service_parts.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
-#include "encoder/encoder_remote.h"
 
 #include <string.h>
 
 struct encoder_window {
 	struct busy_window window;
 	uint64_t endpoints_ns; /* busy, of endpoints */
+	struct endpoint_windows endpoints;
 };
 
 struct service_stages {
 	struct service *service;
 	struct busy_window stages[STAGES];
 	struct encoder_window *encoders;
+	size_t n_encoders;
 	int64_t ticked_at; /* monotonic ns */
 };
 
@@ -31,7 +33,8 @@ struct service_stages *service_stages_new(struct service *s)
 	struct service_stages *stages = xcalloc(1, sizeof(*stages));
 
 	stages->service = s;
-	stages->encoders = xcalloc(engines_count(s->engines), sizeof(*stages->encoders));
+	stages->n_encoders = engines_count(s->engines);
+	stages->encoders = xcalloc(stages->n_encoders, sizeof(*stages->encoders));
 	stages->ticked_at = clock_mono_ns();
 	return stages;
 }
@@ -40,52 +43,28 @@ void service_stages_free(struct service_stages *stages)
 {
 	if (!stages)
 		return;
+	for (size_t i = 0; i < stages->n_encoders; i++)
+		endpoint_windows_release(&stages->encoders[i].endpoints);
 	free(stages->encoders);
 	free(stages);
 }
 
 /* -- once a second ---------------------------------------------------------------------------------- */
 
-struct endpoint_load {
-	size_t endpoints, in_flight, limit;
-};
-
-static void add_endpoints(void *arg, const struct encoder *encoder, const char *model)
-{
-	struct endpoint_load *load = arg;
-	struct encoder_remote_view view;
-
-	(void)model;
-	if (!encoder_remote_view(encoder, &view))
-		return;
-	for (size_t i = 0; i < view.n_endpoints; i++) {
-		struct encoder_remote_endpoint_view p;
-
-		encoder_remote_endpoint_view(encoder, i, &p);
-		load->endpoints++;
-		load->in_flight += p.in_flight;
-		load->limit += p.limit;
-	}
-}
-
 /* What the encoder at @index was busy for, ever; *images: that it has encoded. */
-static uint64_t encoder_busy_ns(struct service_stages *stages, size_t index, int64_t passed,
-				uint64_t *images)
+static uint64_t encoder_busy_ns(struct service_stages *stages, size_t index, int64_t now,
+				int64_t passed, uint64_t *images)
 {
+	struct engines *engines = stages->service->engines;
 	struct encoder_window *e = &stages->encoders[index];
-	struct endpoint_load load = {.endpoints = 0};
 	struct encoder_view view;
+	double busy = endpoint_windows_tick(&e->endpoints, engines, index, now, passed);
 
-	engines_view(stages->service->engines, index, &view);
+	engines_view(engines, index, &view);
 	*images = view.images_done;
-	engines_each(stages->service->engines, index, add_endpoints, &load);
 	if (strcmp(view.type, "remote") != 0)
 		return view.busy_ns;
-	if (load.limit > 0)
-		e->endpoints_ns +=
-		    (uint64_t)((double)passed *
-			       (double)(load.in_flight < load.limit ? load.in_flight : load.limit) /
-			       (double)load.limit);
+	e->endpoints_ns += (uint64_t)((double)passed * busy);
 	return e->endpoints_ns;
 }
 
@@ -97,8 +76,8 @@ void service_stages_tick(struct service_stages *stages)
 	struct stage_sums sums;
 
 	stages->ticked_at = now;
-	for (size_t i = 0; i < engines_count(s->engines); i++) {
-		uint64_t images, busy = encoder_busy_ns(stages, i, passed, &images);
+	for (size_t i = 0; i < stages->n_encoders; i++) {
+		uint64_t images, busy = encoder_busy_ns(stages, i, now, passed, &images);
 
 		busy_window_add(&stages->encoders[i].window, now, busy, images);
 		encoding += busy;
@@ -181,9 +160,12 @@ void service_stages_picture(const struct service_stages *stages, struct service_
 
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_load(s->lanes[i], &load);
-	for (size_t i = 0; i < out->n_encoders; i++)
-		out->encoders[i].busy =
-		    busy_window_busy(&stages->encoders[i].window, BUSY_WINDOW_NOW);
+	for (size_t i = 0; i < out->n_encoders; i++) {
+		const struct encoder_window *e = &stages->encoders[i];
+
+		out->encoders[i].busy = busy_window_busy(&e->window, BUSY_WINDOW_NOW);
+		endpoint_windows_picture(&e->endpoints, &out->encoders[i]);
+	}
 	picture_stages(stages, &load, out);
 	picture_limit(stages, &load, out);
 }

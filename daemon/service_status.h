@@ -119,6 +119,8 @@ struct service_endpoint {
 	int64_t wait_ms;	   /* until it is tried again */
 	uint64_t in_flight, limit; /* requests; the limit moves with what it bears */
 	double latency_ms;	   /* 0: not known */
+	double busy; /* share of what it bears, over the last seconds, 0 to 1; -1: not known yet */
+	double images_per_second; /* over the last minute; -1: not known yet */
 	uint64_t requests, failures, images, sent, received; /* since the model was loaded; bytes */
 };
 
@@ -128,10 +130,12 @@ struct service_encoder {
 	enum encoder_state state;
 	char *why;
 	bool ready;	    /* it has a model in memory */
+	bool paused;	    /* by a command; what it has it finishes */
 	double busy;	    /* share of the last seconds, 0 to 1; -1: not known yet */
 	uint64_t busy_ns;   /* since the daemon began, of one that is on this machine */
 	uint64_t in_flight; /* batches */
 	uint64_t images;    /* in them */
+	double batch;	    /* images in one of its last batches, on average; 0: none yet */
 	uint64_t images_done, images_failed; /* since the daemon began */
 	double images_per_second;	     /* over the last minute */
 	uint64_t memory_used, memory_limit;  /* bytes on its device; 0: not known */

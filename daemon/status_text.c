@@ -325,61 +325,6 @@ static void daemon_text(struct buffer *out, const json_t *daemon, const char *li
 	text_line_end(&line);
 }
 
-static void endpoint_text(struct buffer *out, const json_t *p)
-{
-	struct text_line line = {out, 0, "endpoint"};
-	double latency = json_number_value(json_object_get(p, "latency_ms"));
-	int64_t wait = json_integer_value(json_object_get(p, "wait_ms"));
-	char count[28];
-
-	text_line_item(&line, "%s %s", status_text_of(p, "url"), status_text_of(p, "state"));
-	if (wait > 0)
-		text_line_item(&line, "tried again in %lld s", (long long)(wait + 999) / 1000);
-	text_line_item(&line, "%s of %llu in flight",
-		       text_count(status_count_of(p, "in_flight"), count),
-		       (unsigned long long)status_count_of(p, "limit"));
-	if (latency > 0)
-		text_line_item(&line, "%.0f ms", latency);
-	text_line_item(&line, "%s encoded", text_count(status_count_of(p, "images"), count));
-	if (status_count_of(p, "failures") > 0)
-		text_line_item(&line, "%s of %llu requests failed",
-			       text_count(status_count_of(p, "failures"), count),
-			       (unsigned long long)status_count_of(p, "requests"));
-	text_line_end(&line);
-}
-
-static void encoder_text(struct buffer *out, const json_t *e)
-{
-	cleanup_buffer struct buffer name = BUFFER_INIT;
-	struct text_line line = {out, 0, "encoder"};
-	double rate = json_number_value(json_object_get(e, "images_per_second"));
-	uint64_t in_flight = status_count_of(e, "in_flight");
-	const json_t *endpoint;
-	char count[28], bytes[24];
-	size_t i;
-
-	text_line_item(&line, "%s %s", status_text_of(e, "name"), status_text_of(e, "state"));
-	text_line_item(&line, "%s", status_text_of(e, "engine"));
-	if (in_flight > 0)
-		text_line_item(&line, "%s in flight", text_count(in_flight, count));
-	text_line_item(&line, "%s encoded", text_count(status_count_of(e, "images_done"), count));
-	if (status_count_of(e, "images_failed") > 0)
-		text_line_item(&line, "%s failed",
-			       text_count(status_count_of(e, "images_failed"), count));
-	if (rate > 0)
-		text_line_item(&line, "%.1f/s", rate);
-	if (json_is_number(json_object_get(e, "busy")))
-		text_line_item(&line, "busy %.0f %%",
-			       100 * json_number_value(json_object_get(e, "busy")));
-	if (status_count_of(e, "memory_used") > 0)
-		text_line_item(&line, "%s in memory",
-			       text_bytes(status_count_of(e, "memory_used"), bytes));
-	text_line_end(&line);
-	json_array_foreach(json_object_get(e, "endpoints"), i, endpoint)
-	    endpoint_text(out, endpoint);
-	text_warning(out, status_text_of(e, "why"));
-}
-
 static void serve_text(struct buffer *out, const json_t *s)
 {
 	struct text_line line = {out, 0, "serving"};
@@ -443,7 +388,7 @@ void status_text(struct buffer *out, const json_t *status, const char *reach, in
 		daemon_text(out, daemon, status_text_of(status, "limit"), now);
 	json_array_foreach(disks, i, item) status_disk_warning(out, item);
 	webhook_text(out, json_object_get(status, "webhook"));
-	json_array_foreach(encoders, i, item) encoder_text(out, item);
+	json_array_foreach(encoders, i, item) status_encoder_text(out, item);
 	if (json_is_object(json_object_get(status, "serve")))
 		serve_text(out, json_object_get(status, "serve"));
 	json_array_foreach(datasets, i, item) dataset_text(out, item, reach, now);

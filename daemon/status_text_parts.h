@@ -1,8 +1,9 @@
 /*
  * What the parts of the status as text share; nobody else includes it.
  *
- *	status_text.c         the daemon, its encoders, its datasets
- *	status_text_work.c    stages and disks
+ *	status_text.c             the daemon, its datasets
+ *	status_text_encoders.c    encoders and endpoints
+ *	status_text_work.c        stages and disks
  */
 #ifndef LATENTD_DAEMON_STATUS_TEXT_PARTS_H
 #define LATENTD_DAEMON_STATUS_TEXT_PARTS_H
@@ -16,6 +17,11 @@ const char *status_text_of(const struct json_t *o, const char *member);
 uint64_t status_count_of(const struct json_t *o, const char *member);
 /* A path as it is where that is plain, quoted where it is not. */
 void status_append_path(struct buffer *out, const struct json_t *object, const char *member);
+
+/* -- status_text_encoders.c --------------------------------------------------------------------------- */
+
+/* With its endpoints, and what is wrong. */
+void status_encoder_text(struct buffer *out, const struct json_t *encoder);
 
 /* -- status_text_work.c ------------------------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@ foreach(name
 	api
 	metrics
 	dashboard
+	dashboard_steering
 	api_clients
 	webhook
 	pictures

@@ -76,6 +76,18 @@ function button(text, title, act) {
 	return b;
 }
 
+/* One of many that do the same says of what. */
+function label(b, text, name) {
+	setText(b, text);
+	b.ariaLabel = text + " " + name;
+}
+
+/* What is there already stays the same elements, so that a click or the focus is not lost to the next second. */
+function keep(box, children) {
+	if (children.length !== box.children.length || children.some((c, i) => box.children[i] !== c))
+		box.replaceChildren(...children);
+}
+
 /* -- sums of a dataset ------------------------------------------------------------------------------- */
 
 function sums(d) {
@@ -91,6 +103,20 @@ function left(d) {
 }
 
 /* -- parts of the page ------------------------------------------------------------------------------- */
+
+const everything = { paused: false };
+everything.pause = button("Pause all", "begin nothing new of any dataset", () => post(everything.paused ? "/resume" : "/pause"));
+everything.resume = button("Resume all", "go on with every dataset", () => post("/resume"));
+byId("everything").append(everything.pause, everything.resume);
+
+/* The second is for when some are paused, so that the first does not vanish under a click. */
+function drawEverything(datasets) {
+	const paused = datasets.filter((d) => d.state === "paused").length;
+	everything.paused = paused > 0 && paused === datasets.length;
+	setText(everything.pause, everything.paused ? "Resume all" : "Pause all");
+	everything.resume.hidden = paused === 0 || everything.paused;
+	byId("everything").hidden = datasets.length === 0;
+}
 
 function drawTotals(status) {
 	const all = status.datasets.map(sums), sum = (f) => all.reduce((n, s) => n + f(s), 0);
@@ -167,20 +193,6 @@ function drawStages(stages) {
 			s.queue === null ? "" : count.format(s.queue)], s.limits ? "limits" : "")));
 }
 
-function drawEncoders(encoders) {
-	const rows = [];
-	for (const e of encoders) {
-		rows.push(row(e.name, [e.state + (e.why ? ": " + e.why : ""), rate(e.images_per_second), percent(e.busy),
-			count.format(e.images_done), count.format(e.images_failed), e.memory_used === null ? "" : bytes(e.memory_used)]));
-		for (const p of e.endpoints || [])
-			rows.push(row(p.url, [p.state + (p.why ? ": " + p.why : "") +
-				(p.wait_ms > 0 ? ", tried again in " + duration(Math.ceil(p.wait_ms / 1000)) : ""), "",
-				p.in_flight + " of " + p.limit + (p.latency_ms === null ? "" : ", " + Math.round(p.latency_ms) + " ms"),
-				count.format(p.images), count.format(p.failures), ""], "sub"));
-	}
-	byId("encoders").replaceChildren(...rows);
-}
-
 function drawServe(s) {
 	byId("serve").textContent = s ? "Serving others at " + s.url + ": " + [s.state + (s.why ? ": " + s.why : ""), s.model,
 		count.format(s.requests) + " requests", s.refused > 0 ? count.format(s.refused) + " refused" : "",
@@ -193,7 +205,6 @@ function drawDisks(disks) {
 			d.full_in_s === null ? "–" : duration(d.full_in_s)])));
 }
 
-/* Buttons stay the same elements, so that a click or the focus is not lost to the next second. */
 function datasetCard(name) {
 	const where = placeOf(name);
 	const card = make("div", { className: "dataset" });
@@ -217,7 +228,7 @@ function drawDatasets(datasets) {
 	const cards = datasets.map((d) => {
 		const card = old.get(d.name) || datasetCard(d.name), s = sums(d), words = [];
 		card.paused = d.state === "paused";
-		card.pause.textContent = card.paused ? "Resume" : "Pause";
+		label(card.pause, card.paused ? "Resume" : "Pause", d.name);
 		card.again.hidden = d.state !== "blocked";
 		card.state.textContent = d.state + (d.priority === 0 ? "" : ", priority " + d.priority) + (d.retry_at === null ? "" :
 			(d.state === "paused" ? ", goes on in " : ", tried again in ") + duration(Math.max(0, d.retry_at - last.taken_at) / 1000));
@@ -240,8 +251,7 @@ function drawDatasets(datasets) {
 		card.line.textContent = words.join(" · ");
 		return card;
 	});
-	if (cards.length !== box.children.length || cards.some((c, i) => box.children[i] !== c))
-		box.replaceChildren(...cards);
+	keep(box, cards);
 }
 
 /* -- what is fetched when a number has changed ---------------------------------------------------------- */
@@ -335,8 +345,7 @@ const drawFailures = follower(async (datasets) => {
 		});
 		if (boxes.length === 0)
 			boxes.push(make("p", { className: "quiet" }, "none"));
-		if (boxes.length !== byId("failures").children.length || boxes.some((box, i) => byId("failures").children[i] !== box))
-			byId("failures").replaceChildren(...boxes);
+		keep(byId("failures"), boxes);
 	};
 });
 
@@ -430,6 +439,7 @@ function draw(picture) {
 	drawHealth(picture.health, last);
 	drawHead(last);
 	drawTotals(last);
+	drawEverything(last.datasets);
 	drawStages(last.stages);
 	drawDatasets(last.datasets);
 	drawEncoders(last.encoders);

@@ -176,6 +176,7 @@ struct service_status *api_rig_status(const struct api_rig *rig)
 						  .busy = 0.38,
 						  .in_flight = 1,
 						  .images = 8,
+						  .batch = 7.5,
 						  .images_done = 5000,
 						  .images_failed = 2,
 						  .images_per_second = 12.345,

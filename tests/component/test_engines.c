@@ -132,6 +132,7 @@ static void the_same_vae_is_the_same_engine_and_encodes(void **state)
 	assert_string_equal(view.name, "fake");
 	assert_int_equal(view.images_done, 3);
 	assert_int_equal(view.in_flight, 0);
+	assert_true(view.batch == 3);
 	assert_false(engines_busy(f.engines));
 	assert_string_equal(f.engine, view.engine);
 	close_engines(&f);

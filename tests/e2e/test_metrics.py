@@ -101,6 +101,7 @@ def both_formats_have_the_same_samples_in_their_own_form(ws):
         ("latentd_stage_seconds_bucket", 'stage="decode",le="0.025"'): "0",
         ("latentd_stage_seconds_sum", 'stage="decode"'): "61.5",
         ("latentd_encoder_busy_ratio", 'encoder="cpu"'): "0.38",
+        ("latentd_encoder_batch_images", 'encoder="cpu"'): "7.5",
         ("latentd_healthy", None): "1",
         ("latentd_node_images_total", 'node="gpu1"'): "5000",
         ("latentd_node_drains", 'node="gpu1"'): "0",

@@ -68,7 +68,11 @@ def a_dataset_is_encoded_on_endpoints_and_status_shows_them(ws):
     for endpoint in endpoints:
         endpoint.released.set()
     daemon.wait_for(finished=60)
+    rates = lambda: [e["images_per_second"] or 0 for e in encoder_of(daemon)["endpoints"]]
+    daemon.wait(lambda: sum(rates()) > 0, "how many images a second they give")
     encoder = encoder_of(daemon)
+    assert all(0 <= e["busy"] <= 1 for e in encoder["endpoints"]), encoder
+    assert 1 <= encoder["batch"] <= 60, encoder
     equal((encoder["type"], encoder["why"]), ("remote", None), "the encoder")
     equal([e["url"] for e in encoder["endpoints"]], [e.url for e in endpoints], "endpoints")
     equal({e["state"] for e in encoder["endpoints"]}, {"ok"}, "their states")

@@ -35,6 +35,7 @@ static struct service_status *busy_status(void)
 						  .state = ENCODER_BUSY,
 						  .busy = 0.38,
 						  .in_flight = 2,
+						  .batch = 7.625,
 						  .images_done = 1234,
 						  .images_failed = 5,
 						  .images_per_second = 1.26};
@@ -92,8 +93,8 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	    "  decoding   3 of 4 workers busy, memory 1.0 MiB of 2.0 MiB\n"
 	    "  ! the disk will be full before all is done, in about 35 min: 1.0 GiB more are\n"
 	    "    needed than there are\n"
-	    "  encoder    cpu busy, naive, 2 in flight, 1,234 encoded, 5 failed, 1.3/s,\n"
-	    "             busy 38 %\n"
+	    "  encoder    cpu busy, naive, 2 in flight, batches of 7.6, 1,234 encoded,\n"
+	    "             5 failed, 1.3/s, busy 38 %\n"
 	    "\n"
 	    "photos: running\n"
 	    "  progress   [#####################################.............] 75.0 %\n"
@@ -139,12 +140,16 @@ static void endpoints_have_lines_of_their_own(void **state)
 						    .in_flight = 3,
 						    .limit = 8,
 						    .latency_ms = 41.6,
+						    .busy = 0.375,
+						    .images_per_second = 12.34,
 						    .requests = 1010,
 						    .images = 1000};
 	e->endpoints[1] = (struct service_endpoint){.url = xstrdup("http://b/"),
 						    .state = "failing",
 						    .wait_ms = 2100,
 						    .limit = 1,
+						    .busy = -1,
+						    .images_per_second = -1,
 						    .requests = 4,
 						    .failures = 4};
 	assert_text(
@@ -152,7 +157,8 @@ static void endpoints_have_lines_of_their_own(void **state)
 	    "latentd 1.0: running, not healthy, for 0 s, process 0\n"
 	    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
 	    "  encoder    remote waiting, remote/latentd, 0 encoded\n"
-	    "  endpoint   http://a/ ok, 3 of 8 in flight, 42 ms, 1,000 encoded\n"
+	    "  endpoint   http://a/ ok, 3 of 8 in flight, 42 ms, 1,000 encoded, 12.3/s,\n"
+	    "             busy 38 %\n"
 	    "  endpoint   http://b/ failing, tried again in 3 s, 0 of 1 in flight, 0 encoded,\n"
 	    "             4 of 4 requests failed\n"
 	    "  ! no endpoint can encode: http://b/ is failing: connection refused\n");
