@@ -41,6 +41,7 @@ static const struct {
      "its server leads nowhere: open the URL in a browser, or leave it out of the list"},
     {"not_public", "its server is one of this network: private_hosts, if the list is your own"},
     {"unreachable", "it failed while its server gave others: later, `latentctl retry`"},
+    {"no_such_host", "its server's name is gone: leave it out of the list, or `latentctl retry`"},
     {"bad_url", "mend the line in the list"},
     {"bad_name", "rename the file"},
     {"name_too_long", "rename the file"},

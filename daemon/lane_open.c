@@ -1,6 +1,7 @@
 #include "daemon/lane_parts.h"
 
 #include "daemon/encode_setup.h"
+#include "daemon/outcome_log.h"
 #include "daemon/rebuild.h"
 #include "daemon/sources.h"
 #include "daemon/unpack_process.h"
@@ -21,7 +22,7 @@ static void on_outcome(void *arg, const char *path, enum outcome_kind kind, cons
 	if (kind == OUTCOME_QUARANTINE) {
 		l->failed++;
 		lane_log(l, LOG_LEVEL_WARNING, "%s: %s: %s", path, reason, message);
-	} else if (kind == OUTCOME_POSTPONE) {
+	} else if (outcome_waits(kind, reason)) {
 		lane_log(l, LOG_LEVEL_DEBUG, "put off: %s", message);
 	} else if (kind == OUTCOME_SKIP) {
 		l->skipped++;

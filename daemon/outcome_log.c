@@ -8,6 +8,8 @@
 enum {
 	MAX_ATTEMPTS_IMAGE = 2,	   /* a decoder that died or hung on it */
 	MAX_ATTEMPTS_PASSING = 10, /* no descriptors, stale handle, short of memory */
+	MAX_ATTEMPTS_NAME = 5,	   /* its server has no address */
+	NAME_PAUSE_MS = 60000,
 };
 
 struct outcome_log {
@@ -82,6 +84,30 @@ bool outcome_log_idle(const struct outcome_log *log)
 	return log->n == 0 && !log->settling;
 }
 
+static const char no_such_host[] = "no_such_host";
+
+static bool lacks_host(const struct error *why)
+{
+	return why->code == ERR_DATA && strcmp(why->reason, no_such_host) == 0;
+}
+
+int64_t outcome_pause_ms(const struct error *why, uint32_t attempts)
+{
+	int64_t ms = NAME_PAUSE_MS;
+
+	if (!lacks_host(why))
+		return 0;
+	for (uint32_t i = 1; i < attempts && i < MAX_ATTEMPTS_NAME; i++)
+		ms *= 6;
+	return ms;
+}
+
+bool outcome_waits(enum outcome_kind kind, const char *reason)
+{
+	return kind == OUTCOME_POSTPONE ||
+	       (kind == OUTCOME_RETRY && strcmp(reason, no_such_host) == 0);
+}
+
 enum outcome_kind outcome_judge(const struct error *why, uint32_t attempts, const char **reason)
 {
 	bool decoder = why->code == ERR_DATA && (strcmp(why->reason, "worker_died") == 0 ||
@@ -90,6 +116,8 @@ enum outcome_kind outcome_judge(const struct error *why, uint32_t attempts, cons
 	*reason = why->reason;
 	if (decoder)
 		return attempts < MAX_ATTEMPTS_IMAGE ? OUTCOME_RETRY : OUTCOME_QUARANTINE;
+	if (lacks_host(why))
+		return attempts < MAX_ATTEMPTS_NAME ? OUTCOME_RETRY : OUTCOME_QUARANTINE;
 	if (why->code == ERR_DATA)
 		return strcmp(why->reason, "gone") == 0 ? OUTCOME_GONE : OUTCOME_QUARANTINE;
 	if (why->code == ERR_BUG) {

@@ -27,5 +27,12 @@ bool outcome_log_idle(const struct outcome_log *log);
  * *reason is the word for it.
  */
 enum outcome_kind outcome_judge(const struct error *why, uint32_t attempts, const char **reason);
+/*
+ * How long a retry waits at least, after @attempts; 0: as long as is usual. Of a server without an address a minute, then six times
+ * longer each time: with the last of five that is four hours.
+ */
+int64_t outcome_pause_ms(const struct error *why, uint32_t attempts);
+/* An outcome of a job that waits for a server which cannot be reached. */
+bool outcome_waits(enum outcome_kind kind, const char *reason);
 
 #endif

@@ -148,13 +148,15 @@ void work_failed(struct work *w, const struct error *why)
 	struct work_list parked = WORK_LIST_INIT;
 	const char *reason;
 	enum outcome_kind kind = outcome_judge(why, w->job.attempts, &reason);
+	int64_t pause = outcome_pause_ms(why, w->job.attempts);
 	struct work *other;
 
 	if (w->leads)
 		parked = work_stop_leading(w);
 	if (why->code == ERR_DATA)
 		pipeline_drop_at_hand(w);
-	settle(w, kind, reason, why->message);
+	p->put_off = p->put_off || outcome_waits(kind, reason);
+	settle_until(w, kind, reason, why->message, pause > 0 ? pause : PIPELINE_RETRY_MS);
 	/* What is wrong with the bytes is wrong with every file of them; a decoder's death may be chance. */
 	if (kind == OUTCOME_QUARANTINE && why->code == ERR_DATA &&
 	    strcmp(why->reason, "worker_died") != 0 && strcmp(why->reason, "timeout") != 0) {

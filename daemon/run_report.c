@@ -1,6 +1,7 @@
 #include "daemon/run_report.h"
 
 #include "daemon/commands.h"
+#include "daemon/outcome_log.h"
 
 #include "base/text.h"
 
@@ -21,15 +22,15 @@ void run_report_outcome(struct run_report *report, const char *path, enum outcom
 {
 	char quoted[TEXT_QUOTE_SIZE];
 
-	if (kind == OUTCOME_RETRY)
-		return;
-	if (kind == OUTCOME_POSTPONE) { /* what it waits for, once */
+	if (outcome_waits(kind, reason)) { /* what it waits for, once */
 		if (!report->put_off)
 			progress_message(report->progress,
 					 "latentctl: images wait for a server: %s", message);
 		report->put_off = true;
 		return;
 	}
+	if (kind == OUTCOME_RETRY)
+		return;
 	if (kind == OUTCOME_SKIP) {
 		progress_skipped(report->progress);
 		return;

@@ -1,5 +1,5 @@
 # Tests of daemon/.
-foreach(name bottleneck config_check decode_protocol encode_model eta id_table latent_colors memory_budget rate spool_index recipe record_build output picture_cache pixel_setup plan
+foreach(name bottleneck config_check decode_protocol encode_model eta id_table latent_colors memory_budget outcome_judge rate spool_index recipe record_build output picture_cache pixel_setup plan
 	plan_output skip_policy sources watchdog)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_daemon)
 endforeach()

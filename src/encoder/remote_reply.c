@@ -157,6 +157,7 @@ static void no_reply_reason(const struct http_exchange *x, char reason[REMOTE_RE
 		return;
 	}
 	switch (x->result) {
+	case HTTP_NO_NAME:
 	case HTTP_NOT_REACHED:
 		what = "cannot be reached";
 		break;

@@ -107,6 +107,19 @@ void download_end_bad(struct download_pool *p, struct download_task *t, const ch
 	download_end(p, t);
 }
 
+/* A name server that fails has no answer for any name. */
+void download_give_up(struct download_pool *p, struct download_task *t, int64_t ms, const char *why)
+{
+	const struct download_host *h = t->host;
+
+	if (h->nameless && p->names > h->names_before)
+		download_end_bad(p, t, "no_such_host",
+				 "the name of its server has no address, while servers of other "
+				 "names answered");
+	else
+		download_put_off(p, t, ms, why);
+}
+
 /* -- sending --------------------------------------------------------------------------------------- */
 
 static bool on_body(struct http_exchange *x, const void *data, size_t size)
@@ -241,7 +254,7 @@ static void turn(struct download_pool *p, struct download_host *h, int64_t now)
 		why = is_down(p, h, now, &ms);
 	}
 	while (why && (w = download_host_drop(h)))
-		download_put_off(p, (struct download_task *)w, ms, why);
+		download_give_up(p, (struct download_task *)w, ms, why);
 	while (silent && h->first &&
 	       now - ((struct download_task *)h->first)->since > p->options.patience_ms)
 		download_put_off(p, (struct download_task *)download_host_drop(h), 0,

@@ -16,7 +16,8 @@
  *
  * Whose fault. ERR_DATA is about this file: `not_found` (404, 410), `forbidden` (401, 402, 403, 451), `bad_status` (another 4xx),
  * `too_large`, `redirect` (more than DOWNLOAD_REDIRECTS, from https to http, to no URL), `not_public`, `bad_url`, and
- * `unreachable` where it failed DOWNLOAD_TRIES times while its server answered others. ERR_TRANSIENT is about the server, the network
+ * `unreachable` where it failed DOWNLOAD_TRIES times while its server answered others, `no_such_host` where its server's name has
+ * no address while servers of other names answered: that may pass, as name servers fail too. ERR_TRANSIENT is about the server, the network
  * or us. Of a server that wants to know who asks, @sign and @judge say more.
  *
  * Redirects are followed, to other servers too, but for requests that are signed. Bodies lie in memory

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/hash.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 enum { BUCKETS = 1024, MANY = 16384 };
@@ -22,6 +23,21 @@ struct download_hosts *download_hosts_new(size_t per_host, double rate)
 	hosts->limits = (struct endpoint_limits){.max_in_flight = per_host};
 	hosts->interval_ms = rate > 0 ? 1000 / rate : 0;
 	return hosts;
+}
+
+/* "http://[::1]:80", "https://192.0.2.1" and the like are none. */
+static bool has_name(const char *origin)
+{
+	const char *host = strstr(origin, "://");
+	char text[INET_ADDRSTRLEN] = "";
+	struct in_addr address;
+	size_t n;
+
+	host = host ? host + 3 : origin;
+	n = strcspn(host, ":/");
+	if (n < sizeof(text))
+		memcpy(text, host, n);
+	return *host != '[' && inet_pton(AF_INET, text, &address) != 1;
 }
 
 static void host_free(struct download_host *h)
@@ -44,7 +60,8 @@ void download_hosts_free(struct download_hosts *hosts)
 /* What is known of it is what is known of any. */
 static bool is_forgettable(const struct download_host *h)
 {
-	return h->waiting == 0 && h->endpoint.in_flight == 0 && h->endpoint.phase == ENDPOINT_OK;
+	return h->waiting == 0 && h->endpoint.in_flight == 0 && h->endpoint.phase == ENDPOINT_OK &&
+	       !h->nameless;
 }
 
 static void forget_some(struct download_hosts *hosts)
@@ -80,6 +97,7 @@ struct download_host *download_hosts_get(struct download_hosts *hosts, const cha
 		forget_some(hosts);
 	h = xcalloc(1, sizeof(*h));
 	h->origin = xstrdup(origin);
+	h->named = has_name(origin);
 	h->last = &h->first;
 	h->interval_ms = hosts->interval_ms;
 	endpoint_init(&h->endpoint, &hosts->limits, now);

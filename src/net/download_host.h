@@ -19,9 +19,12 @@ struct download_host {
 	struct endpoint endpoint;
 	struct download_waiter *first, **last;
 	size_t waiting;
-	double interval_ms; /* between two requests; 0: none */
-	double free_at;	    /* when the next may be sent */
-	uint64_t answers;   /* that said something about a file */
+	double interval_ms;    /* between two requests; 0: none */
+	double free_at;	       /* when the next may be sent */
+	uint64_t answers;      /* that said something about a file */
+	bool named;	       /* by a name, not an address */
+	bool nameless;	       /* the last request found no address for it */
+	uint64_t names_before; /* replies of named servers to the pool when that began */
 	struct download_host *next_of_hash;
 	struct download_host *next_waiting, **of_waiting; /* in the list of those with waiters */
 };

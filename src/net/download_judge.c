@@ -71,7 +71,7 @@ static void again(struct download_pool *p, struct download_task *t, enum endpoin
 	} else if (t->tries == DOWNLOAD_TRIES ||
 		   (!throttled &&
 		    !endpoint_may_retry(&t->host->endpoint, outcome == ENDPOINT_TIMES_OUT))) {
-		download_put_off(p, t, 0, what);
+		download_give_up(p, t, 0, what);
 	} else {
 		if (t->fd >= 0)
 			close(TAKE_FD(t->fd));
@@ -169,6 +169,14 @@ static void judge_reply(struct download_pool *p, struct download_task *t,
 	}
 }
 
+static void look_at_name(struct download_pool *p, struct download_host *h, enum http_result result)
+{
+	if (result == HTTP_NO_NAME && !h->nameless)
+		h->names_before = p->names;
+	h->nameless = result == HTTP_NO_NAME;
+	p->names += result == HTTP_REPLY && h->named;
+}
+
 void download_judge(struct download_pool *p, struct download_task *t)
 {
 	struct http_exchange *x = &t->x;
@@ -178,6 +186,7 @@ void download_judge(struct download_pool *p, struct download_task *t)
 
 	download_land(p, t);
 	endpoint_done(&t->host->endpoint, &t->ticket, now, outcome, x->retry_after_ms, &p->random);
+	look_at_name(p, t->host, x->result);
 	t->host->answers += outcome == ENDPOINT_GOOD || outcome == ENDPOINT_ALIVE;
 	if (t->sink.code != ERR_NONE) {
 		error_set(&t->d->err, ERR_TRANSIENT, "%s", t->sink.message);

@@ -40,6 +40,7 @@ struct download_pool {
 	char *ca_file;
 	struct http_multi *multi;
 	struct download_hosts *hosts;
+	uint64_t names; /* replies of servers that have a name */
 	struct retry_random random;
 	struct download_task *flying;
 	size_t n_flying;
@@ -61,6 +62,9 @@ void download_land(struct download_pool *p, struct download_task *t);
 void download_end(struct download_pool *p, struct download_task *t);
 /* Its server cannot be asked now, for @ms at least. */
 void download_put_off(struct download_pool *p, struct download_task *t, int64_t ms,
+		      const char *why);
+/* Its server cannot be asked: put off, or `no_such_host`. */
+void download_give_up(struct download_pool *p, struct download_task *t, int64_t ms,
 		      const char *why);
 void download_end_bad(struct download_pool *p, struct download_task *t, const char *reason,
 		      const char *fmt, ...) __attribute__((format(printf, 4, 5)));

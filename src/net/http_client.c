@@ -105,6 +105,7 @@ static int failed(struct http_client *client, const struct http_request *request
 		return error_data(err, "too_large", "%s answers with more than %zu bytes", where,
 				  client->response_max);
 	switch (http_curl_result(code)) {
+	case HTTP_NO_NAME:
 	case HTTP_NOT_REACHED:
 		return not_connected(client, where, err);
 	case HTTP_BAD_REQUEST:

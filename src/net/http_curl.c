@@ -95,8 +95,9 @@ enum http_result http_curl_result(CURLcode code)
 	switch (code) {
 	case CURLE_OK:
 		return HTTP_REPLY;
-	case CURLE_COULDNT_RESOLVE_PROXY:
 	case CURLE_COULDNT_RESOLVE_HOST:
+		return HTTP_NO_NAME;
+	case CURLE_COULDNT_RESOLVE_PROXY:
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_PROXY:
 		return HTTP_NOT_REACHED;

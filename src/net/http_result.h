@@ -6,7 +6,8 @@
 
 enum http_result {
 	HTTP_REPLY,	    /* a whole reply came, whatever its status */
-	HTTP_NOT_REACHED,   /* no connection: name, refused, unreachable, proxy */
+	HTTP_NO_NAME,	    /* the server's name has no address; or nobody who knows answers */
+	HTTP_NOT_REACHED,   /* no connection: refused, unreachable, proxy */
 	HTTP_TIMEOUT,	    /* no connection, or no whole reply, in time */
 	HTTP_BROKEN,	    /* the connection ended in the middle */
 	HTTP_NO_HTTP,	    /* what came is something else */

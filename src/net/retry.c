@@ -79,6 +79,7 @@ enum retry_class retry_class_of(enum http_result result, long status, int64_t re
 	case HTTP_UNTRUSTED:
 	case HTTP_BAD_REQUEST:
 		return RETRY_STOP;
+	case HTTP_NO_NAME:
 	case HTTP_NOT_REACHED:
 	case HTTP_BROKEN:
 	case HTTP_NO_HTTP:

@@ -295,6 +295,36 @@ static void a_server_that_nobody_runs_is_put_off(void **state)
 	download_release(&d);
 }
 
+/* A label of 64 bytes: no name server is asked. */
+#define NO_NAME "http://" LABEL16 LABEL16 LABEL16 LABEL16 ".test/a.jpg"
+#define LABEL16 "aaaaaaaaaaaaaaaa"
+
+static void a_name_without_an_address_is_its_files_fault_once_other_names_answered(void **state)
+{
+	struct rig *rig = *state;
+	const char *port = strrchr(loopback_url(rig->server), ':');
+	cleanup_free char *named = xasprintf("http://localhost%s", port);
+	struct download d = {.url = NO_NAME};
+	struct error err = ERROR_INIT;
+
+	assert_error(download_wait(rig->pool, &d, &err), &err, ERR_TRANSIENT);
+	download_release(&d);
+	/* An address proves nothing. */
+	assert_ok(fetch(rig, "", &d, &err), &err);
+	download_release(&d);
+	d = (struct download){.url = NO_NAME};
+	assert_error(download_wait(rig->pool, &d, &err), &err, ERR_TRANSIENT);
+	download_release(&d);
+	d = (struct download){.url = named};
+	error_clear(&err);
+	assert_ok(download_wait(rig->pool, &d, &err), &err);
+	download_release(&d);
+	d = (struct download){.url = NO_NAME};
+	assert_error(download_wait(rig->pool, &d, &err), &err, ERR_DATA);
+	assert_string_equal(err.reason, "no_such_host");
+	download_release(&d);
+}
+
 static void a_private_address_is_not_connected_to_where_only_public_ones_are_wanted(void **state)
 {
 	struct rig *rig = *state;
@@ -404,6 +434,7 @@ int main(void)
 	    download_test(a_failure_is_tried_again),
 	    download_test(nobody_is_charged_for_a_server_that_fails),
 	    download_test(a_server_that_nobody_runs_is_put_off),
+	    download_test(a_name_without_an_address_is_its_files_fault_once_other_names_answered),
 	    download_test(a_private_address_is_not_connected_to_where_only_public_ones_are_wanted),
 	    download_test(many_come_over_a_few_connections),
 	    download_test(a_server_that_stalls_does_not_hold_up_another),
