@@ -96,7 +96,7 @@ bool lane_is_busy(const struct lane *l);
  * whoever does has been through; @drains: it begins nothing new, and seals what it has.
  */
 void lane_set_duty(struct lane *l, bool mine, bool through, bool drains);
-/* It is open, and so takes part; how many images it has encoded. */
+/* It is open and takes part (drained, only in the duty that it has); how many images it has encoded. */
 bool lane_works(const struct lane *l);
 uint64_t lane_encoded(const struct lane *l);
 /* A drain is under way. */
@@ -122,6 +122,8 @@ bool lane_is_paused(const struct lane *l);
 bool lane_is_drained(const struct lane *l);
 /* There are jobs again that were done with (a retry). */
 void lane_again(struct lane *l);
+/* Closes and opens again, so that queue, shards and spool are compared anew; a drain goes on after that. */
+void lane_reopen(struct lane *l);
 /* How many files vanish by it; 0: none wait for that. */
 uint64_t lane_accept_deletions(struct lane *l);
 /*

@@ -22,7 +22,8 @@ bool lane_follows(const struct lane *l)
 
 bool lane_works(const struct lane *l)
 {
-	return l->phase == LANE_OPEN;
+	/* What is drained looks through nothing any more: no duty for it. */
+	return l->phase == LANE_OPEN && (!l->drained || l->duty);
 }
 
 uint64_t lane_encoded(const struct lane *l)
@@ -51,6 +52,10 @@ void lane_set_duty(struct lane *l, bool mine, bool through, bool drains)
 			      : "another node looks through its sources");
 		l->duty = mine;
 		l->through = false; /* until it is said anew */
+		if (mine && l->intake_off && !l->drained) {
+			l->intake_off = false; /* the drain goes on with its own look */
+			lane_apply_pause(l);
+		}
 		if (l->intake)
 			intake_set_following(l->intake, !mine);
 	}

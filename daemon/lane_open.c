@@ -461,7 +461,7 @@ void lane_end(struct lane *l)
 	l->roots_came = NULL;
 	l->recipe = (struct recipe){.json = NULL};
 	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};
-	l->closing = l->sealed_unseen = false;
+	l->closing = l->sealed_unseen = l->reopening = false;
 	l->scans_wanted = 0;
 	l->intake_off = false; /* what is opened again looks through everything again */
 	l->idle_since = 0;

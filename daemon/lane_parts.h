@@ -2,6 +2,7 @@
  * What the parts of a lane share; nobody else includes it.
  *
  *	lane.c           its life: phases, what happens in each, commands
+ *	lane_asked.c     what people ask of it
  *	lane_open.c      opening: model, output, queue, store, spool; and the closing of it
  *	lane_counts.c    its jobs, counted
  *	lane_limits.c    its quotas and its hours
@@ -61,7 +62,8 @@ struct lane {
 	    failures; /* in a row: nothing was stored in between, and it was not open for long */
 	int64_t opened_at;
 	bool opened_before;
-	bool taken; /* by another process: its output */
+	bool taken;	/* by another process: its output */
+	bool reopening; /* as soon as it is open, it closes and opens again */
 	/* what people asked for */
 	int priority;
 	bool paused, draining, drained, stopping;

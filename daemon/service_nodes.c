@@ -221,6 +221,16 @@ static struct lane *lane_of(const struct service *s, int64_t dataset)
 	return NULL;
 }
 
+/* Which commits a standby lacked nobody can tell. */
+static void compare_anew(struct service *s)
+{
+	service_log(s, LOG_LEVEL_WARNING, NULL,
+		    "the database has failed over to a standby, which may lack the last commits: "
+		    "datasets are opened again");
+	for (size_t i = 0; i < s->n_lanes; i++)
+		lane_reopen(s->lanes[i]);
+}
+
 static void obey(struct service *s, const struct beat_task *t)
 {
 	struct service_nodes *n = s->nodes;
@@ -229,6 +239,8 @@ static void obey(struct service *s, const struct beat_task *t)
 		service_log(s, LOG_LEVEL_INFO, NULL, "node %s %s", s->state_folder.node,
 			    t->pulse.drains ? "drains: it begins nothing new" : "goes on");
 	n->drains = t->pulse.drains;
+	if (t->pulse.failed_over)
+		compare_anew(s);
 	if (t->rescued > 0)
 		service_log(s, LOG_LEVEL_INFO, NULL,
 			    "%zu image%s of a node that is silent: encoded again", t->rescued,

@@ -45,6 +45,8 @@ struct node_beat {
 
 struct node_pulse {
 	bool drains; /* somebody asked it to */
+	/* Since its last sign of life a standby became the primary: it may lack what was committed last. */
+	bool failed_over;
 	/* with QUEUE_NODE_TAKEN, of who has the name: */
 	char holder[96];     /* its host */
 	bool is_copy;	     /* it has this instance: its state folder is this one, or a copy */

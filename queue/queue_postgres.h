@@ -45,10 +45,11 @@ struct postgres_queue {
 	bool callers_clock, readonly, in_transaction;
 	int patience_ms;
 	PGconn *conn;
-	int64_t now;	   /* the database's, when the transaction began */
-	char xid[24];	   /* of that transaction; "": a standby gives none */
-	char timeline[12]; /* of the server, when it was connected to */
-	int64_t node_id;   /* 0: not known yet */
+	int64_t now;		/* the database's, when the transaction began */
+	char xid[24];		/* of that transaction; "": a standby gives none */
+	char timeline[12];	/* of the server, when it was connected to */
+	char beat_timeline[12]; /* at this node's last sign of life */
+	int64_t node_id;	/* 0: not known yet */
 	/* By the database's clock: this node's last sign of life, 0: none yet; and since when there was no gap between them. */
 	int64_t beat_at, watches, timeout_ms;
 	char *owner;		 /* the last one that was looked up, */

@@ -128,6 +128,12 @@ static int greet(struct postgres_queue *q, struct error *err)
 	PQconninfoFree(options);
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
+	if (strcmp(q->timeline, pg_string(result, 0, 0)) != 0) {
+		/* A standby that lacks the last rows gives their numbers to others. */
+		q->node_id = 0;
+		free(q->owner);
+		q->owner = NULL;
+	}
 	snprintf(q->timeline, sizeof(q->timeline), "%s", pg_string(result, 0, 0));
 	return 0;
 }

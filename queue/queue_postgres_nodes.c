@@ -166,6 +166,7 @@ static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
 /* Beats come every third of the timeout: longer than half of it, and the database may have been away for everybody. */
 static void note_beat(struct postgres_queue *q, int64_t timeout_ms)
 {
+	memcpy(q->beat_timeline, q->timeline, sizeof(q->beat_timeline));
 	if (q->beat_at == 0 || q->now - q->beat_at > timeout_ms / 2)
 		q->watches = q->now;
 	q->beat_at = q->now;
@@ -181,6 +182,8 @@ static int postgres_beat(struct queue *base, const struct node_beat *beat, struc
 	if (pg_begin(q, err) < 0)
 		return -1;
 	r = pg_end(q, beat_once(q, beat, pulse, err), err);
+	pulse->failed_over =
+	    r == 0 && q->beat_timeline[0] != '\0' && strcmp(q->beat_timeline, q->timeline) != 0;
 	if (r == 0)
 		note_beat(q, beat->timeout_ms);
 	return r;

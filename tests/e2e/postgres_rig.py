@@ -123,9 +123,11 @@ class Postgres:
 
     # -- a second one
 
-    def standby(self, name="standby"):
-        """Follows this one, which from now on answers no COMMIT before the standby has it."""
+    def standby(self, name="standby", lags=False):
+        """Follows this one, which from now on answers no COMMIT before the standby has it; one that lags may lack any."""
         other = Postgres(self.ws, name, primary=self)
+        if lags:
+            return other
         self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")  # in a file that the standby has no copy of
         self.control("reload")
         wait_until(lambda: self.value("SELECT sync_state FROM pg_stat_replication") == "sync", "the standby to be synchronous")

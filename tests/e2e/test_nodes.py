@@ -239,6 +239,41 @@ def a_failover_to_a_standby_loses_and_doubles_nothing_and_charges_nobody(ws):
 
 
 @test
+def nodes_that_were_idle_while_a_standby_took_over_find_what_it_lacks(ws):
+    primary = Postgres(ws)
+    standby = primary.standby(lags=True)
+    a, b, wanted = nodes(ws, primary, "a", "b", timeout="12s", n=30)
+    for daemon in (a, b):
+        daemon.config["queue"]["postgres"] = (
+            f"host={primary.dir},{standby.dir} user=latentd dbname=postgres target_session_attrs=read-write"
+        )
+    a.start()
+    finished(primary, 30)
+    known = primary.value("SELECT pg_current_wal_lsn()")
+    replayed = f"SELECT pg_last_wal_replay_lsn() >= '{known}'"
+    wait_until(lambda: standby.value(replayed) == "t", "the standby to know of 30 images")
+    standby.stop()
+    # It knows of no shard, not of node b, and nothing of the last images.
+    b.start()
+    a.post("/datasets/set/seal")
+    in_shards = "SELECT count(*) FROM latentd.job WHERE state = 4"
+    wait_until(lambda: int(primary.value(in_shards)) >= 30, "a shard")
+    wanted += ws.small_pictures(20, ws.path("set"), first=30)
+    finished(primary, 50)
+    for daemon in (a, b):
+        daemon.wait_for_state("idle")
+    primary.die()
+    standby.start()
+    standby.promote()
+    for daemon in (a, b):
+        daemon.says("failed over to a standby")
+    finished(standby, 50)
+    drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, standby, wanted)
+
+
+@test
 def a_pooler_that_hands_out_connections_by_transaction_may_stand_in_between(ws):
     postgres = Postgres(ws)
     a, b, wanted = nodes(ws, postgres, "a", "b", n=100)
