@@ -243,9 +243,9 @@ class Workspace:
             "SHIM_FAULT": f"{call}:stop",
         }
 
-    def start_and_stop(self, call, folder, *words):
+    def start_and_stop(self, call, folder, *words, **options):
         """A latentctl that stands still there: whatever happens to it happens in its middle."""
-        process = self.start(*words, env={**self.environment, **self.stops_at(call, folder)})
+        process = self.start(*words, env={**self.environment, **self.stops_at(call, folder)}, **options)
         wait_until(lambda: process.poll() is not None or is_stopped(process), f"a stop at {call}")
         assert process.poll() is None, self.finish(process)
         return process

@@ -1,28 +1,32 @@
 #!/usr/bin/env python3
 """How latentd ends: in order by SIGTERM, wherever it is, and out of order; and that the next start goes on."""
 
+import os
 import signal
 import socket
 
-from daemon_rig import Daemon
-from harness import demo_model, equal, run_tests, same_members, test
+from daemon_rig import Daemon, shimmed
+from harness import demo_model, equal, is_stopped, run_tests, same_members, test
 from reference import read_dataset
 
 # Encoders stop in their middle; what is longer would be a wait for an image or for a model.
 ENDS_WITHIN_S = 60
 
 
-def under_way(ws, images=60):
-    """A daemon that has seconds of work, and the paths of its images."""
+def with_work(ws):
+    """A daemon, and the paths of its images."""
     daemon = Daemon(ws)
     daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
     recipe = {"vae": demo_model(), "resolution": 512}
     src = daemon.dataset(recipe=recipe, output={"shard_samples": 5})["source"]["path"]
-    return daemon, ws.small_pictures(images, src)
+    return daemon, ws.small_pictures(60, src)
 
 
-def wait_until_some_are_done(daemon, n=2):
-    daemon.wait(lambda: daemon.status()["encoders"][0]["images_done"] >= n, f"{n} images")
+def stands_still(ws, daemon, writes):
+    """Starts it, and it stops before it writes so often into its spool, of encoded images: in their middle, until SIGCONT."""
+    spool = os.path.join(daemon.state_dir, "spool", "set")
+    daemon.spawn(env=shimmed(ws, daemon, spool, fault=f"write:{writes}:stop"))
+    daemon.wait(lambda: is_stopped(daemon.process), f"write {writes} of the spool")
 
 
 def at_rest(ws):
@@ -40,10 +44,10 @@ def everything_once(ws, daemon, paths):
 
 @test
 def a_sigterm_in_the_middle_of_work_gives_everything_back(ws):
-    daemon, paths = under_way(ws)
-    daemon.start()
-    wait_until_some_are_done(daemon)
-    daemon.stop(limit_s=ENDS_WITHIN_S)
+    daemon, paths = with_work(ws)
+    stands_still(ws, daemon, 10)
+    daemon.tell(signal.SIGTERM)
+    daemon.stop(signal.SIGCONT, limit_s=ENDS_WITHIN_S)
     jobs = at_rest(ws)
     assert jobs["available"] > 0, f"all was done before the end: {jobs}"
     assert jobs["encoded"] + jobs["completed"] > 0, f"nothing is kept: {jobs}"
@@ -53,10 +57,9 @@ def a_sigterm_in_the_middle_of_work_gives_everything_back(ws):
 
 @test
 def after_kills_the_next_start_goes_on(ws):
-    daemon, paths = under_way(ws)
-    for n in (1, 3):
-        daemon.start()
-        wait_until_some_are_done(daemon, n)
+    daemon, paths = with_work(ws)
+    for writes in (1, 10):
+        stands_still(ws, daemon, writes)
         daemon.stop(signal.SIGKILL, code=-signal.SIGKILL)
     everything_once(ws, daemon, paths)
 

@@ -7,9 +7,12 @@ import pty
 import re
 import select
 import shutil
+import signal
+import time
 
 from harness import (
     GOLDEN_IMAGES,
+    HANGS_AFTER_S,
     QUARANTINED,
     demo_model,
     equal,
@@ -507,12 +510,15 @@ def without_a_name_one_is_made_of_model_resolution_and_recipe(ws):
 
 @test
 def a_terminal_gets_a_progress_bar(ws):
-    ws.small_pictures(40)  # with the model: many times the 0.2 s between two drawings
+    ws.small_pictures(40)
     ours, theirs = pty.openpty()
-    process = ws.start(*ws.encode_words(vae=demo_model()), stderr=theirs)
+    # However fast it is, it stands still in its middle for longer than there is between two drawings.
+    process = ws.start_and_stop("open:100", ws.src, *ws.encode_words(), stderr=theirs)
     os.close(theirs)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGCONT)
     drawn = b""
-    while select.select([ours], [], [], 60)[0]:
+    while select.select([ours], [], [], HANGS_AFTER_S)[0]:
         try:
             drawn += os.read(ours, 4096)
         except OSError:  # the other end is closed
