@@ -16,8 +16,9 @@ enum { HEADER_SIZE = 128 };
 static int list_page(struct s3 *s3, const char *prefix, const char *after, const char *token,
 		     struct s3_page *page, struct error *err)
 {
-	struct sigv4_pair query[4] = {{"list-type", "2"}, {"prefix", prefix}};
-	size_t n = 2;
+	struct sigv4_pair query[4] = {
+	    {"list-type", "2"}, {"prefix", prefix}, {"encoding-type", "url"}};
+	size_t n = 3;
 
 	if (token)
 		query[n++] = (struct sigv4_pair){"continuation-token", token};

@@ -372,12 +372,13 @@ int s3_list_uploads(struct s3 *s3, const char *prefix, s3_item_fn fn, void *arg,
 	int r = 0;
 
 	while (r == 0 && more) {
-		struct sigv4_pair query[4] = {{"uploads", ""},
+		struct sigv4_pair query[5] = {{"uploads", ""},
 					      {"prefix", prefix},
+					      {"encoding-type", "url"},
 					      {"key-marker", key},
 					      {"upload-id-marker", id}};
 		cleanup_s3_call struct s3_call c = {
-		    .what = {.method = "GET", .query = query, .n_query = key[0] ? 4 : 2}};
+		    .what = {.method = "GET", .query = query, .n_query = key[0] ? 5 : 3}};
 		cleanup_s3_page struct s3_page page = {.n = 0};
 
 		if (s3_perform(s3, &c, err) < 0)

@@ -108,6 +108,8 @@ struct page_reader {
 	struct s3_page page;
 	struct s3_item item; /* that is being read */
 	bool known;	     /* the root is that of a list */
+	bool encoded;	     /* its keys are */
+	bool next_is_key;
 };
 
 static bool is(const char *a, const char *b)
@@ -184,12 +186,15 @@ static void on_page_value(struct reader *r, const char *parent, const char *name
 		ARRAY_GROW(page->items, page->n, page->capacity);
 		page->items[page->n++] = p->item;
 		p->item = (struct s3_item){.key = NULL};
+	} else if (r->depth == 1 && is(name, "EncodingType")) {
+		p->encoded = is(text_of(r), "url");
 	} else if (r->depth == 1 && is(name, "IsTruncated")) {
 		page->truncated = is(text_of(r), "true");
 	} else if (r->depth == 1 &&
 		   (is(name, "NextContinuationToken") || is(name, "NextPartNumberMarker") ||
 		    is(name, "NextKeyMarker"))) {
 		replace(&page->next, text_of(r));
+		p->next_is_key = is(name, "NextKeyMarker");
 	} else if (r->depth == 1 && is(name, "NextUploadIdMarker")) {
 		replace(&page->next_upload, text_of(r));
 	} else if (r->depth == 0) {
@@ -204,6 +209,39 @@ static void item_release(struct s3_item *item)
 	free(item->upload_id);
 }
 
+/* As in a query: a space may be a plus. What is no such text stays as it is. False: there is a NUL in it, *key is unchanged. */
+static bool decode_key(char **key)
+{
+	cleanup_free char *spaced = xstrdup(*key);
+	cleanup_buffer struct buffer bytes = BUFFER_INIT;
+
+	for (char *plus = spaced; (plus = strchr(plus, '+'));)
+		*plus = ' ';
+	if (!percent_decode(&bytes, spaced))
+		return true;
+	if (bytes.size > 0 && memchr(bytes.data, '\0', bytes.size))
+		return false;
+	replace(key, bytes.size > 0 ? (const char *)bytes.data : "");
+	return true;
+}
+
+/* When all is read: the element that says so may stand behind them. */
+static void decode_keys(struct page_reader *p)
+{
+	struct s3_page *page = &p->page;
+	size_t n = 0;
+
+	for (size_t i = 0; i < page->n; i++) {
+		if (page->items[i].key && !decode_key(&page->items[i].key))
+			item_release(&page->items[i]);
+		else
+			page->items[n++] = page->items[i];
+	}
+	page->n = n;
+	if (p->next_is_key && page->next)
+		decode_key(&page->next);
+}
+
 int s3_page_parse(const void *xml, size_t size, struct s3_page *out, struct error *err)
 {
 	struct page_reader p = {.base = {.on_value = on_page_value}};
@@ -214,6 +252,8 @@ int s3_page_parse(const void *xml, size_t size, struct s3_page *out, struct erro
 		s3_page_release(&p.page);
 		return error_data(err, "protocol", "the answer is no list as S3 writes it");
 	}
+	if (p.encoded)
+		decode_keys(&p);
 	*out = p.page;
 	return 0;
 }

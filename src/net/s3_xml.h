@@ -19,7 +19,10 @@
 
 #define S3_ETAG_SIZE 96
 
-/* Of an object, or of a part by its number, or of an upload that was begun. */
+/*
+ * Of an object, or of a part by its number, or of an upload that was begun. Keys are bytes, also where the list has them encoded, as
+ * "encoding-type=url" asks for: XML has no control characters. One with a NUL is left out.
+ */
 struct s3_item {
 	char *key;	 /* of a part NULL */
 	char *upload_id; /* of an upload alone */

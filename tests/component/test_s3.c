@@ -138,8 +138,10 @@ static void a_list_goes_on_with_the_next_page(void **state)
 		0});
 	assert_ok(s3_list(rig->s3, "p/", NULL, collect, &got, &err), &err);
 	assert_string_equal((char *)got.data, "p/a=1 p/b=2 ");
-	assert_non_null(strstr(rig->heads[0], "GET /b?list-type=2&prefix=p%2F HTTP"));
-	assert_non_null(strstr(rig->heads[1], "?continuation-token=t%2B1&list-type=2&prefix=p%2F"));
+	assert_non_null(
+	    strstr(rig->heads[0], "GET /b?encoding-type=url&list-type=2&prefix=p%2F HTTP"));
+	assert_non_null(
+	    strstr(rig->heads[1], "?continuation-token=t%2B1&encoding-type=url&list-type=2"));
 	assert_non_null(strstr(rig->heads[1], "Signature="));
 	assert_null(strstr(rig->heads[1], "secret"));
 }

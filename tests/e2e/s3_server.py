@@ -85,12 +85,14 @@ class S3Server(Server):
         page, items = keys[:PAGE], []
         for key in page:
             path = os.path.join(self.folder, key)
+            said = urllib.parse.quote_plus(key, safe="/*") if query.get("encoding-type") == "url" else escape(key)
             data = open(path, "rb").read() if os.path.isfile(path) else b""
             items.append(
-                f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+                f"<Contents><Key>{said}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
                 f"<ETag>&quot;{hashlib.md5(data).hexdigest()}&quot;</ETag><Size>{len(data)}</Size></Contents>"
             )
         more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if len(keys) > PAGE else ""
         truncated = str(len(keys) > PAGE).lower()
-        body = f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{''.join(items)}</ListBucketResult>"
+        encoding = "<EncodingType>url</EncodingType>" if query.get("encoding-type") == "url" else ""
+        body = f"<ListBucketResult>{encoding}<IsTruncated>{truncated}</IsTruncated>{more}{''.join(items)}</ListBucketResult>"
         h.say(200, body.encode())

@@ -52,6 +52,16 @@ def a_bucket_gives_the_samples_of_a_folder(ws):
 
 
 @test
+def keys_are_any_bytes(ws):
+    odd = ["a\x01b.jpg", "new\nline.jpg", "sp ace+plus%41.jpg", "ümlaut&<.jpg"]
+    for name, path in zip(odd, ws.small_pictures(len(odd))):
+        os.rename(os.path.join(ws.src, path), os.path.join(ws.src, name))
+    with bucket(ws):
+        ws.encode(src=[f"s3://{BUCKET}"])
+    same_members(contents(ws), odd, "samples")
+
+
+@test
 def what_changes_in_a_bucket_is_found_by_its_list(ws):
     paths = ws.small_pictures(5)
     with bucket(ws) as server:

@@ -156,6 +156,28 @@ static void a_list_is_read(void **state)
 	assert_string_equal(page.next, "t");
 }
 
+static void keys_that_are_encoded_are_bytes(void **state)
+{
+	static const char xml[] =
+	    "<ListMultipartUploadsResult><Upload><Key>a%01%0A+b%2B%C3%A4%25</Key></Upload>"
+	    "<Upload><Key>none%00</Key></Upload><Upload><Key>100%</Key></Upload>"
+	    "<NextKeyMarker>100%25+</NextKeyMarker><EncodingType>url</EncodingType>"
+	    "</ListMultipartUploadsResult>";
+	static const char plain[] =
+	    "<ListBucketResult><Contents><Key>a%01+b</Key></Contents></ListBucketResult>";
+	cleanup_s3_page struct s3_page page = {.n = 0}, as_is = {.n = 0};
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(s3_page_parse(xml, sizeof(xml) - 1, &page, &err), &err);
+	assert_int_equal(page.n, 2);
+	assert_string_equal(page.items[0].key, "a\x01\n b+\xc3\xa4%");
+	assert_string_equal(page.items[1].key, "100%");
+	assert_string_equal(page.next, "100% ");
+	assert_ok(s3_page_parse(plain, sizeof(plain) - 1, &as_is, &err), &err);
+	assert_string_equal(as_is.items[0].key, "a%01+b");
+}
+
 static void a_document_that_is_dangerous_or_none_of_s3_is_refused(void **state)
 {
 	static const char *const documents[] = {
@@ -190,6 +212,7 @@ int main(void)
 	    cmocka_unit_test_setup(a_key_that_no_url_can_express_is_data_error, clear),
 	    cmocka_unit_test(a_profile_is_read_as_the_tools_of_amazon_do),
 	    cmocka_unit_test(a_list_is_read),
+	    cmocka_unit_test(keys_that_are_encoded_are_bytes),
 	    cmocka_unit_test(a_document_that_is_dangerous_or_none_of_s3_is_refused),
 	};
 
