@@ -49,6 +49,15 @@ static void print_json(void *arg, const struct doctor_finding *f)
 	json_decref(object);
 }
 
+static void print_wait(void *arg, const char *line)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+
+	(void)arg;
+	text_clean(&text, line);
+	fprintf(stderr, "latentctl doctor: %s\n", (const char *)text.data);
+}
+
 /* -- the daemon ------------------------------------------------------------------------------------ */
 
 static void say_daemon(struct doctor *d, json_t *about)
@@ -125,7 +134,7 @@ int cmd_doctor(int argc, char **argv, struct error *err)
 	static const struct read_command command = {"config json", 0,
 						    "doctor [--config FILE] [--json]"};
 	struct read_options options = {.json = false};
-	struct doctor doctor = {.found = print_text};
+	struct doctor doctor = {.found = print_text, .waits = print_wait};
 	int r = read_options_parse(argc, argv, &command, &options);
 
 	(void)err;

@@ -31,6 +31,8 @@ struct doctor_finding {
 struct doctor {
 	/* Called at once for each finding, whose strings are valid during the call. */
 	void (*found)(void *arg, const struct doctor_finding *finding);
+	/* One line about what takes long. May be NULL. */
+	void (*waits)(void *arg, const char *line);
 	void *arg;
 	enum doctor_grade worst;
 };
@@ -41,7 +43,7 @@ void doctor_say(struct doctor *d, enum doctor_grade grade, const char *what, con
 
 /* Clock, memory, cores, what the kernel has to shut decoders in. */
 void doctor_machine(struct doctor *d, const struct daemon_config *config);
-/* State, sources and outputs: rights, room, file systems, and watches for all folders. */
+/* State, sources and outputs: rights, room, file systems, and watches for all folders. A bucket has ten seconds to answer. */
 void doctor_folders(struct doctor *d, const struct daemon_config *config);
 /* Processor, GPUs and their plugin; each endpoint is asked once, with its token. */
 void doctor_encoders(struct doctor *d, const struct daemon_config *config);

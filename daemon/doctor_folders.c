@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/file_system.h"
 #include "base/files.h"
 #include "base/text.h"
@@ -28,6 +29,8 @@
 
 /* A source is looked through no further than that: a doctor does not take an hour. */
 #define ENTRIES_MAX 2000000
+
+enum { BUCKET_MS = 10000 };
 
 /* -- any folder ------------------------------------------------------------------------------------ */
 
@@ -235,11 +238,58 @@ static void look_at_file(struct doctor *d, const char *path, const char *quoted,
 			   "%s cannot be read: %s", quoted, strerror(errno));
 }
 
+struct bucket_look {
+	struct doctor *doctor;
+	int64_t until; /* monotonic ms */
+	bool over;
+	char waits[512]; /* what for, and why */
+};
+
+/* Not before it was said what is waited for. */
+static bool is_over(void *arg)
+{
+	struct bucket_look *look = arg;
+
+	look->over = look->over || (look->waits[0] && clock_mono_ms() >= look->until);
+	return look->over;
+}
+
+static void on_note(void *arg, const char *line)
+{
+	struct bucket_look *look = arg;
+
+	snprintf(look->waits, sizeof(look->waits), "%s", line);
+	if (look->doctor->waits)
+		look->doctor->waits(look->doctor->arg, line);
+}
+
+static void say_bucket(struct bucket_look *look, int r, const char *quoted, const char *why)
+{
+	static const char remedy[] = "mend the keys, the region or the endpoint";
+	struct doctor *d = look->doctor;
+
+	if (r < 0 && look->over)
+		doctor_say(d, DOCTOR_BAD, "source", remedy, "no answer within %d s: %s",
+			   BUCKET_MS / 1000, look->waits);
+	else if (r < 0)
+		doctor_say(d, DOCTOR_BAD, "source", remedy, "%s", why);
+	else if (r == SOURCE_END)
+		doctor_say(d, DOCTOR_WARNING, "source", "look at its prefix", "%s has no image",
+			   quoted);
+	else
+		doctor_say(d, DOCTOR_GOOD, "source", NULL, "%s can be listed", quoted);
+}
+
 /* The first page of its list says whether it is there and may be read. */
 static void look_at_bucket(struct doctor *d, const struct source_config *config, const char *quoted)
 {
+	struct bucket_look look = {.doctor = d, .until = clock_mono_ms() + BUCKET_MS};
 	const struct source_folder_options options = {.recursive = config->recursive,
-						      .choice = sources_choice(&config->options)};
+						      .choice = sources_choice(&config->options),
+						      .note = on_note,
+						      .note_arg = &look,
+						      .stop = is_over,
+						      .stop_arg = &look};
 	struct error err = ERROR_INIT;
 	struct source *source = NULL;
 	struct source_entry entry;
@@ -247,14 +297,7 @@ static void look_at_bucket(struct doctor *d, const struct source_config *config,
 
 	if (r == 0)
 		r = source_next(source, &entry, &err);
-	if (r < 0)
-		doctor_say(d, DOCTOR_BAD, "source", "mend the keys, the region or the endpoint",
-			   "%s", err.message);
-	else if (r == SOURCE_END)
-		doctor_say(d, DOCTOR_WARNING, "source", "look at its prefix", "%s has no image",
-			   quoted);
-	else
-		doctor_say(d, DOCTOR_GOOD, "source", NULL, "%s can be listed", quoted);
+	say_bucket(&look, r, quoted, err.message);
 	source_close(source);
 }
 

@@ -4,11 +4,14 @@
 import json
 import os
 import subprocess
+import threading
 
 from daemon_rig import Daemon
 from harness import FAILED, OK, Skip, demo_model, equal, run_tests, test
 from remote_server import Endpoint
+from s3_server import BUCKET, S3Server
 from serve_rig import Server
+from url_server import nobody
 
 
 def ask(ws, daemon, code=OK, launch=(), **options):
@@ -185,6 +188,24 @@ def each_endpoint_is_asked(ws):
     assert "latentd" in texts[0] and "no latentd" in texts[1], texts
     assert "cannot be reached" in texts[2] and "401" in texts[3], texts
     assert "secret-of-mine" not in json.dumps(found), found
+
+
+@test
+def a_bucket_is_asked_for_ten_seconds(ws):
+    daemon = healthy(ws)
+    with S3Server(ws.path("set")) as server:
+        ws.environment.update(server.environment)
+        daemon.config["datasets"][0]["source"]["path"] = f"s3://{BUCKET}"
+        only(ask(ws, daemon), "source", "ok", f"s3://{BUCKET}", "can be listed")
+        leave = threading.Event()
+        ws.at_end.append(leave.set)
+        server.list = lambda h, query: leave.wait()
+        waits = f"waiting for the list of s3://{BUCKET}"
+        only(ask(ws, daemon, FAILED), "source", "bad", "no answer within 10 s", waits)
+        assert f"latentctl doctor: {waits}" in ws.history[-1].err, ws.history[-1]
+        leave.set()
+        ws.environment["AWS_ENDPOINT_URL_S3"] = nobody()
+        only(ask(ws, daemon, FAILED), "source", "bad", "no answer within 10 s", waits, "connect")
 
 
 run_tests()
