@@ -137,7 +137,7 @@ static void nothing(const void *arg)
 }
 
 cudaError_t kernels_add(cudaStream_t stream, enum latentd_cuda_dtype dtype, void *y,
-			const float *bias, const void *z, int64_t pixels, int64_t channels)
+			const void *bias, const void *z, int64_t pixels, int64_t channels)
 {
 	(void)dtype;
 	(void)pixels;

@@ -85,7 +85,7 @@ void conv_choice_close(struct gpu_conv *conv)
 }
 
 int conv_choice_run(struct conv_chooser *d, const struct gpu_conv *conv, const void *x,
-		    const void *w, const float *bias, const void *z, void *y,
+		    const void *w, const void *bias, const void *z, void *y,
 		    struct latentd_cuda_error *err)
 {
 	(void)d;

@@ -44,7 +44,7 @@ int conv_choice_reserve(struct conv_chooser *d, size_t bytes, struct latentd_cud
 }
 
 int conv_choice_run(struct conv_chooser *d, const struct gpu_conv *conv, const void *x,
-		    const void *w, const float *bias, const void *z, void *y,
+		    const void *w, const void *bias, const void *z, void *y,
 		    struct latentd_cuda_error *err)
 {
 	const struct conv_problem *p = &conv->problem;
@@ -81,7 +81,7 @@ static int stage_open(struct conv_chooser *d, const struct conv_problem *p, stru
 	size_t sizes[STAGE_PARTS] = {
 	    (size_t)(p->n * p->height * p->width * p->in) * element, out * element,
 	    p->epilogue == CONV_BIAS_ADD ? out * element : 0,
-	    (size_t)(p->out * p->kernel * p->kernel * p->in) * element, (size_t)p->out * 4};
+	    (size_t)(p->out * p->kernel * p->kernel * p->in) * element, (size_t)p->out * element};
 	void **places[STAGE_PARTS] = {&s->x, &s->y, &s->z, &s->w, &s->bias};
 
 	for (int i = 0; i < STAGE_PARTS; i++) {

@@ -29,7 +29,7 @@ int conv_choice_open(struct conv_chooser *d, const struct conv_problem *p, struc
 		     struct latentd_cuda_error *err);
 void conv_choice_close(struct gpu_conv *conv);
 int conv_choice_run(struct conv_chooser *d, const struct gpu_conv *conv, const void *x,
-		    const void *w, const float *bias, const void *z, void *y,
+		    const void *w, const void *bias, const void *z, void *y,
 		    struct latentd_cuda_error *err);
 /* At least @bytes of workspace from now on; waits for the stream where it has to grow. */
 int conv_choice_reserve(struct conv_chooser *d, size_t bytes, struct latentd_cuda_error *err);

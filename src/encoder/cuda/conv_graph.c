@@ -1,5 +1,7 @@
 /*
- * The graph is conv (-> + bias (-> + z)). Only x, w, bias, z and y are in memory, what lies between is virtual and float32.
+ * The graph is conv (-> + z) (-> + bias), in that order and with a bias of the maps' type: so it is what cuDNN's precompiled
+ * engines know; others are compiled at run time. Only x, w, z, bias and y are in memory, what lies between is virtual and
+ * float32.
  * Dimensions are given as N, C, H, W whatever lies where; strides say that the channel runs fastest. Engines that
  * multiply with less than was asked for, or sum in an order that changes, are left out, so that the same batch gives the
  * same bits on the same device.
@@ -213,11 +215,12 @@ static int build(struct conv_graph *g, struct latentd_cuda_error *err)
 	    tensor(g, UID_W, type, w_dims, true, &w, err) < 0 ||
 	    convolution(g, x, w, sums[0], &ops[0], err) < 0)
 		return -1;
-	if (n_ops > 1 && (tensor(g, UID_BIAS, CUDNN_DATA_FLOAT, bias_dims, true, &bias, err) < 0 ||
-			  addition(g, sums[0], bias, sums[1], &ops[1], err) < 0))
+	if (p->epilogue == CONV_BIAS_ADD && (tensor(g, UID_Z, type, y_dims, true, &z, err) < 0 ||
+					     addition(g, sums[0], z, sums[1], &ops[1], err) < 0))
 		return -1;
-	if (n_ops > 2 && (tensor(g, UID_Z, type, y_dims, true, &z, err) < 0 ||
-			  addition(g, sums[1], z, sums[2], &ops[2], err) < 0))
+	if (p->epilogue != CONV_PLAIN &&
+	    (tensor(g, UID_BIAS, type, bias_dims, true, &bias, err) < 0 ||
+	     addition(g, sums[n_ops - 2], bias, sums[n_ops - 1], &ops[n_ops - 1], err) < 0))
 		return -1;
 	if (create(g, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &g->graph, err) < 0)
 		return -1;

@@ -37,7 +37,7 @@ struct conv_plan *conv_plan_open(struct conv_graph *g, size_t candidate,
 				 struct latentd_cuda_error *err);
 void conv_plan_close(struct conv_plan *plan);
 size_t conv_plan_workspace(const struct conv_plan *plan);
-/* On the stream of the target's handle. @bias and @z as far as the epilogue has them; y may not overlap any of them. */
+/* On the stream of the target's handle. @bias and @z, of the problem's dtype, as far as the epilogue has them; y may not overlap any of them. */
 int conv_plan_run(const struct conv_plan *plan, const void *x, const void *w, const void *bias,
 		  const void *z, void *y, void *workspace, struct latentd_cuda_error *err);
 

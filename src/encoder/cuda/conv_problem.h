@@ -13,7 +13,7 @@ struct conv_problem {
 	int64_t n, height, width, in; /* of x */
 	int64_t out, kernel, stride;
 	int64_t pad_top, pad_bottom, pad_left, pad_right;
-	enum latentd_cuda_dtype dtype; /* of x, w and z; also of y */
+	enum latentd_cuda_dtype dtype; /* of x, w, bias, z and y */
 	enum conv_epilogue epilogue;
 	bool tf32; /* float32: multiplications may be rounded to TF32 */
 };

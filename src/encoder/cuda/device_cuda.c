@@ -153,7 +153,7 @@ static void cuda_conv_close(struct gpu_device *d, struct gpu_conv *conv)
 }
 
 static int cuda_conv(struct gpu_device *d, struct gpu_conv *conv, const void *x, const void *w,
-		     const float *bias, const void *z, void *y, struct latentd_cuda_error *err)
+		     const void *bias, const void *z, void *y, struct latentd_cuda_error *err)
 {
 	return conv_choice_run(&cuda_of(d)->convs, conv, x, w, bias, z, y, err);
 }

@@ -109,7 +109,7 @@ static void conv_pixel(const struct conv_problem *p, const float *x, const float
 }
 
 static int host_conv(struct gpu_device *d, struct gpu_conv *conv, const void *x_, const void *w_,
-		     const float *bias, const void *z_, void *y_, struct latentd_cuda_error *err)
+		     const void *bias, const void *z_, void *y_, struct latentd_cuda_error *err)
 {
 	const struct conv_problem *p = &conv->problem;
 	const float *x = x_, *z = z_;

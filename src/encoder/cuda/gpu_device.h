@@ -60,9 +60,9 @@ struct gpu_device_ops {
 	int (*conv_open)(struct gpu_device *d, const struct conv_problem *p, struct gpu_conv **out,
 			 struct latentd_cuda_error *err);
 	void (*conv_close)(struct gpu_device *d, struct gpu_conv *conv);
-	/* y overlaps neither x nor z. */
+	/* y overlaps neither x nor z. @bias: of the device's dtype */
 	int (*conv)(struct gpu_device *d, struct gpu_conv *conv, const void *x, const void *w,
-		    const float *bias, const void *z, void *y, struct latentd_cuda_error *err);
+		    const void *bias, const void *z, void *y, struct latentd_cuda_error *err);
 	int (*product)(struct gpu_device *d, const struct gpu_product *p,
 		       struct latentd_cuda_error *err);
 	/* @in: bytes [pixels][3]; @out: [pixels][8], x / 127.5 - 1 and five zeros */

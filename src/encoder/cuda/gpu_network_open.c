@@ -37,14 +37,12 @@ struct gpu_network *gpu_network_open(const struct latentd_cuda_model *model,
 	net->device = device;
 	for (size_t i = 0; i < model->n_params; i++) {
 		const struct gpu_param *p = &model->params[i];
-		enum latentd_cuda_dtype dtype = device->dtype;
+		/* The libraries' biases are of the maps' type, as diffusers' are. */
+		enum latentd_cuda_dtype dtype =
+		    p->kind == GPU_NORM ? LATENTD_CUDA_F32 : device->dtype;
 
-		/* Statistics and cuDNN's biases are float32, cuBLASLt's are of the dtype. */
-		if (put(net, p->weight, p->n_weight, p->kind == GPU_NORM ? LATENTD_CUDA_F32 : dtype,
-			&net->weights[i], err) < 0 ||
-		    put(net, p->bias, p->out,
-			p->kind == GPU_LINEAR || p->kernel == 1 ? dtype : LATENTD_CUDA_F32,
-			&net->biases[i], err) < 0) {
+		if (put(net, p->weight, p->n_weight, dtype, &net->weights[i], err) < 0 ||
+		    put(net, p->bias, p->out, dtype, &net->biases[i], err) < 0) {
 			gpu_network_close(net);
 			return NULL;
 		}

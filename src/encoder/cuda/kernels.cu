@@ -140,7 +140,7 @@ __global__ void repeat_kernel(T *out, const T *x, int64_t vectors, int lanes, in
 }
 
 template <typename T>
-__global__ void add_kernel(T *y, const float *bias, const T *z, int64_t vectors, int lanes)
+__global__ void add_kernel(T *y, const T *bias, const T *z, int64_t vectors, int lanes)
 {
 	int64_t step = (int64_t)gridDim.x * THREADS;
 
@@ -435,14 +435,14 @@ cudaError_t kernels_repeat(cudaStream_t stream, enum latentd_cuda_dtype dtype, v
 }
 
 cudaError_t kernels_add(cudaStream_t stream, enum latentd_cuda_dtype dtype, void *y,
-			const float *bias, const void *z, int64_t pixels, int64_t channels)
+			const void *bias, const void *z, int64_t pixels, int64_t channels)
 {
 	int64_t vectors = pixels * channels / VECTOR;
 	unsigned blocks = blocks_for(vectors, THREADS);
 	int lanes = (int)(channels / VECTOR);
 
-	FOR_DTYPE(dtype, (add_kernel<T><<<blocks, THREADS, 0, stream>>>((T *)y, bias, (const T *)z,
-									vectors, lanes)))
+	FOR_DTYPE(dtype, (add_kernel<T><<<blocks, THREADS, 0, stream>>>((T *)y, (const T *)bias,
+									(const T *)z, vectors, lanes)))
 	return cudaGetLastError();
 }
 

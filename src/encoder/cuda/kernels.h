@@ -20,9 +20,9 @@ cudaError_t kernels_latents(cudaStream_t stream, enum latentd_cuda_dtype dtype, 
 			    int64_t stride);
 cudaError_t kernels_repeat(cudaStream_t stream, enum latentd_cuda_dtype dtype, void *out,
 			   const void *x, const struct gpu_rows *rows);
-/* y[i][channels] += bias (+ z[i][channels]); either may be NULL */
+/* y[i][channels] += bias (+ z[i][channels]), all of @dtype; either may be NULL */
 cudaError_t kernels_add(cudaStream_t stream, enum latentd_cuda_dtype dtype, void *y,
-			const float *bias, const void *z, int64_t pixels, int64_t channels);
+			const void *bias, const void *z, int64_t pixels, int64_t channels);
 cudaError_t kernels_sums(cudaStream_t stream, enum latentd_cuda_dtype dtype, float *partials,
 			 const void *x, const struct gpu_rows *rows,
 			 const struct gpu_chunks *chunks);

@@ -130,7 +130,7 @@ static void test_add(struct pair *p, bool biased, bool added)
 	enum { PIXELS = 777, WIDTH = 72 };
 	struct both y = both_new(p, PIXELS * WIDTH, 1, 1, false);
 	struct both z = both_new(p, PIXELS * WIDTH, 2, 1, false),
-		    bias = both_new(p, WIDTH, 3, 1, true);
+		    bias = both_new(p, WIDTH, 3, 1, false);
 
 	if (kernels_add(device_cuda_stream(p->gpu), p->dtype, y.gpu, biased ? bias.gpu : NULL,
 			added ? z.gpu : NULL, PIXELS, WIDTH) != cudaSuccess)

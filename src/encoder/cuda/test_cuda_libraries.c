@@ -13,7 +13,7 @@ static void test_conv(struct pair *p, const char *name, const struct conv_proble
 	    both_new(p, (size_t)(shape->n * shape->height * shape->width * shape->in), 1, 2, false);
 	struct both w =
 	    both_new(p, weights, 2, 1.7f * sqrtf((float)shape->out / (float)weights), false);
-	struct both bias = both_new(p, (size_t)shape->out, 3, 1, true),
+	struct both bias = both_new(p, (size_t)shape->out, 3, 1, false),
 		    z = both_new(p, out, 4, 1, false);
 	struct both y = both_new(p, out, 5, 1, false);
 	struct gpu_conv *on_gpu = NULL, *on_host = NULL;
