@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void on_line(void *arg, const struct event_line *line)
+json_t *api_log_line(const struct event_line *line)
 {
 	json_t *item = json_object();
 
@@ -16,7 +16,12 @@ static void on_line(void *arg, const struct event_line *line)
 	json_object_set_new(item, "level", json_string(log_levels[line->level]));
 	json_object_set_new(item, "dataset", json_clean(line->dataset));
 	json_object_set_new(item, "text", json_clean(line->text));
-	json_array_append_new(arg, item);
+	return item;
+}
+
+static void on_line(void *arg, const struct event_line *line)
+{
+	json_array_append_new(arg, api_log_line(line));
 }
 
 json_t *api_log_lines(struct event_log *log, const struct event_filter *filter, int64_t *next)

@@ -9,6 +9,7 @@
 
 struct json_t;
 
+struct json_t *api_log_line(const struct event_line *line);
 /* The lines that are meant, as JSON; *next: as of event_log_read(). */
 struct json_t *api_log_lines(struct event_log *log, const struct event_filter *filter,
 			     int64_t *next);

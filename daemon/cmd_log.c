@@ -1,5 +1,5 @@
 /*
- * latentctl log: what the daemon said last.
+ * latentctl log: what the daemon said last, or the one that ran last.
  */
 #include "daemon/commands.h"
 
@@ -8,6 +8,8 @@
 
 #include "daemon/ctl_api.h"
 #include "daemon/ctl_source.h"
+#include "daemon/event_log.h"
+#include "daemon/log_file.h"
 #include "daemon/text_lines.h"
 
 #include <jansson.h>
@@ -112,11 +114,54 @@ static int follow(const struct read_options *options, char **next, struct error 
 	return EXIT_OK; /* main() says what is wrong with stdout */
 }
 
+/* "warning" as options have it; NULL: all. */
+static enum log_level level_of(const char *name)
+{
+	size_t level = LOG_LEVEL_ERROR;
+
+	while (name && level < LOG_LEVEL_DEBUG && strcmp(log_levels[level], name) != 0)
+		level++;
+	return name ? (enum log_level)level : LOG_LEVEL_DEBUG;
+}
+
+/* What the daemon said that ended last, from its state folder; *next as of show(). The same outcomes. */
+static int show_kept(const struct read_options *options, char **next, struct error *err)
+{
+	const struct event_filter filter = {
+	    .level = level_of(options->level), .dataset = options->name, .limit = options->lines};
+	struct error why = ERROR_INIT;
+	cleanup_free char *state = options->socket ? NULL : ctl_source_state(options, &why);
+	json_t *lines = state ? log_file_read(state, &filter, &why) : NULL;
+	size_t n = json_array_size(lines);
+	json_t *page;
+
+	if (!lines) {
+		why = *err;
+		error_clear(err);
+		error_set(err, why.code,
+			  "%s; what an earlier one said is in its state folder (--config FILE or "
+			  "--state DIR), in the journal (journalctl -u latentd) or where its "
+			  "standard error went",
+			  why.message);
+		return CTL_NO_DAEMON;
+	}
+	error_clear(err);
+	fprintf(stderr, "latentctl log: no daemon runs; this is what the last one said\n");
+	if (n > 0)
+		*next = xasprintf("%lld", (long long)json_integer_value(
+					      json_object_get(json_array_get(lines, n - 1), "id")));
+	page = json_pack("{s:o}", "lines", lines);
+	print_lines(options, page);
+	json_decref(page);
+	return 0;
+}
+
 int cmd_log(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
 	    "daemon name level lines follow json", 0,
-	    "log [--socket PATH | --out DIR] [--name NAME] [--level L] [-n N] [--follow] [--json]"};
+	    "log [--socket PATH | --out DIR | --state DIR | --config FILE] [--name NAME] [--level "
+	    "L] [-n N] [--follow] [--json]"};
 	struct read_options options = {.out = NULL};
 	cleanup_free char *next = NULL;
 	int r = read_options_parse(argc, argv, &command, &options);
@@ -124,16 +169,8 @@ int cmd_log(int argc, char **argv, struct error *err)
 	if (r != 0)
 		return read_options_exit(r);
 	r = show(&options, &next, err);
-	if (r == CTL_NO_DAEMON) {
-		struct error why = *err;
-
-		error_clear(err);
-		error_set(err, why.code,
-			  "%s; what an earlier one said is in the journal (journalctl -u latentd) "
-			  "or where "
-			  "its standard error went",
-			  why.message);
-	}
+	if (r == CTL_NO_DAEMON)
+		r = show_kept(&options, &next, err);
 	if (r != 0)
 		return ctl_ended(argv[0], r, err);
 	return options.follow ? follow(&options, &next, err) : EXIT_OK;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #include "daemon/json_text.h"
+#include "daemon/log_file.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -27,6 +28,7 @@ struct daemon_log {
 	pthread_mutex_t lock;  /* of what follows */
 	int64_t room, room_at; /* thousandths of a line; monotonic ms */
 	uint64_t left_out;     /* since that was said */
+	struct log_file *file; /* NULL: none */
 };
 
 static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
@@ -61,6 +63,7 @@ void daemon_log_free(struct daemon_log *log)
 {
 	if (!log)
 		return;
+	daemon_log_keep_end(log);
 	event_log_free(log->lines);
 	pthread_mutex_destroy(&log->lock);
 	free(log);
@@ -70,6 +73,29 @@ void daemon_log_set(struct daemon_log *log, enum log_level level, enum log_forma
 {
 	atomic_store(&log->level, (int)level);
 	atomic_store(&log->format, (int)format);
+}
+
+int daemon_log_keep(struct daemon_log *log, const char *folder, struct error *err)
+{
+	struct log_file *file = NULL;
+
+	if (log_file_open(folder, &file, err) < 0)
+		return -1;
+	pthread_mutex_lock(&log->lock);
+	log->file = file;
+	pthread_mutex_unlock(&log->lock);
+	return 0;
+}
+
+void daemon_log_keep_end(struct daemon_log *log)
+{
+	struct log_file *file;
+
+	pthread_mutex_lock(&log->lock);
+	file = log->file;
+	log->file = NULL;
+	pthread_mutex_unlock(&log->lock);
+	log_file_close(file);
 }
 
 struct event_log *daemon_log_lines(struct daemon_log *log)
@@ -133,8 +159,10 @@ static void to_text(bool journal, enum log_level level, const char *dataset, con
 static void say(struct daemon_log *log, enum log_level level, const char *dataset, const char *line)
 {
 	enum log_format format = (enum log_format)atomic_load(&log->format);
+	const struct event_line added = event_log_add(log->lines, level, dataset, line);
 
-	event_log_add(log->lines, level, dataset, line);
+	if (log->file)
+		log_file_add(log->file, &added);
 	if (format == LOG_FORMAT_AUTO && log->journal && to_journal(level, dataset, line))
 		return;
 	if (format == LOG_FORMAT_FIELDS)

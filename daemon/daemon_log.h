@@ -4,6 +4,7 @@
  *
  *	log = daemon_log_new()
  *	daemon_log_set(log, level, format)                    as configured, also while it runs
+ *	daemon_log_keep(log, state_folder, err)
  *	daemon_log_write(log, LOG_LEVEL_INFO, "photos", "paused")
  *	daemon_log_tick(log)                                  once a second
  *
@@ -16,6 +17,8 @@
 #include "config/daemon_config.h"
 #include "daemon/event_log.h"
 
+#include "base/error.h"
+
 #define DAEMON_LOG_BURST      1000
 #define DAEMON_LOG_PER_SECOND 50
 
@@ -24,6 +27,12 @@ struct daemon_log;
 struct daemon_log *daemon_log_new(void);
 /* NULL is fine. */
 void daemon_log_free(struct daemon_log *log);
+/*
+ * From now on what is said is in log_file.h's files in @folder too, until the end. Errors of log_file_open().
+ */
+int daemon_log_keep(struct daemon_log *log, const char *folder, struct error *err);
+/* The folder is left; safe twice. */
+void daemon_log_keep_end(struct daemon_log *log);
 void daemon_log_set(struct daemon_log *log, enum log_level level, enum log_format format);
 /* @dataset: NULL where it is about none. */
 void daemon_log_write(struct daemon_log *log, enum log_level level, const char *dataset,

@@ -43,25 +43,30 @@ static struct event_line *line_of(const struct event_log *log, int64_t id)
 	return &log->lines[(size_t)id % log->size];
 }
 
-void event_log_add(struct event_log *log, enum log_level level, const char *dataset,
-		   const char *text)
+struct event_line event_log_add(struct event_log *log, enum log_level level, const char *dataset,
+				const char *text)
 {
 	struct event_line line = {.at = clock_wall_ms(),
+				  .level = level,
+				  .dataset = (char *)dataset,
+				  .text = (char *)text};
+	struct event_line kept = {.at = line.at,
 				  .level = level,
 				  .dataset = dataset ? xstrdup(dataset) : NULL,
 				  .text = xstrdup(text)};
 	struct event_line *place, old;
 
 	pthread_mutex_lock(&log->lock);
-	line.id = log->next++;
+	line.id = kept.id = log->next++;
 	place = line_of(log, line.id);
 	old = *place;
-	*place = line;
+	*place = kept;
 	if (log->next - log->first > (int64_t)log->size)
 		log->first++;
 	pthread_mutex_unlock(&log->lock);
 	free(old.dataset);
 	free(old.text);
+	return line;
 }
 
 static bool is_meant(const struct event_filter *filter, const struct event_line *line)

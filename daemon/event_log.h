@@ -42,8 +42,9 @@ struct event_log;
 struct event_log *event_log_new(size_t lines);
 /* NULL is fine. */
 void event_log_free(struct event_log *log);
-void event_log_add(struct event_log *log, enum log_level level, const char *dataset,
-		   const char *text);
+/* The line as it was added, but with the caller's strings. */
+struct event_line event_log_add(struct event_log *log, enum log_level level, const char *dataset,
+				const char *text);
 /*
  * Calls @fn for each line, oldest first; it must not call the log. The id behind which the next reading goes on: of the last
  * line that was looked at.

@@ -383,6 +383,7 @@ static void close_all(struct service *s)
 	service_nodes_close(s);
 	queue_close(s->queue);
 	outputs_close(&s->outputs);
+	daemon_log_keep_end(s->log);
 	state_folder_close(&s->state_folder);
 	stage_meter_free(s->stages);
 	free(s->node);
@@ -406,6 +407,7 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 			    .started_at = clock_wall_ms(),
 			    .state_folder = STATE_FOLDER_INIT,
 			    .outputs = OUTPUTS_INIT};
+	struct error lost = ERROR_INIT;
 	int r;
 
 	s.log = daemon_log_new();
@@ -417,6 +419,9 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 		fprintf(stderr, "latentd: %s\n", s.state_folder.owner);
 		r = EXIT_BUSY;
 	} else if (r == 0) {
+		if (daemon_log_keep(s.log, s.state_folder.path, &lost) < 0)
+			service_log(&s, LOG_LEVEL_WARNING, NULL, "what is said is not kept: %s",
+				    lost.message);
 		r = open_all(&s, err);
 		if (r == 0)
 			r = turn_loop(&s, err);

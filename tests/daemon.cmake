@@ -73,6 +73,8 @@ add_dependencies(mutate_worker latentd-decode)
 add_test(NAME mutate_worker COMMAND mutate_worker --files 2000 --seed 1
 	$<TARGET_FILE:latentd-decode> ${CMAKE_CURRENT_SOURCE_DIR}/golden/images)
 set_tests_properties(mutate_worker PROPERTIES TIMEOUT 300)
+add_cmocka_test(NAME test_log_file SOURCES unit/test_log_file.c
+	LIBS latentd_daemon PkgConfig::JANSSON LABELS tsan)
 add_cmocka_test(NAME test_status_text SOURCES unit/test_status_text.c
 	LIBS latentd_daemon PkgConfig::JANSSON)
 

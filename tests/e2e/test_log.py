@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 from daemon_rig import Daemon
-from harness import OK, Skip, equal, run_tests, test, wait_until
+from harness import NO_DAEMON, OK, Skip, equal, one_line, run_tests, test, wait_until
 
 # A journal of its own in front of the daemon: $1 is a folder with its socket, $2 its standard error.
 BEHIND_JOURNAL = """mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal &&
@@ -47,6 +47,39 @@ def a_follower_sees_what_comes_also_of_a_daemon_that_was_started_again(ws):
         follower.send_signal(signal.SIGINT)
         follower.wait(60)
     daemon.stop()
+
+
+@test
+def what_a_daemon_said_is_there_when_it_is_not(ws):
+    daemon = Daemon(ws)
+    daemon.dataset("photos")
+    ws.write("text.jpg", b"text", ws.path("photos"))
+    daemon.start()
+    daemon.wait_for("photos", quarantined=1)
+    daemon.says("text.jpg")
+    running = ws.latentctl("log", "--config", daemon.file)
+    daemon.stop()
+    for where in (["--config", daemon.file], ["--state", daemon.state_dir]):
+        ended = ws.latentctl("log", *where)
+        assert ended.out.startswith(running.out), ended.out
+        assert "stopping; what is encoded is kept" in ended.out.splitlines()[-1], ended.out
+        equal(ended.errors, ["latentctl log: no daemon runs; this is what the last one said"], "note")
+    (line,) = ws.latentctl("log", "--state", daemon.state_dir, "--level", "warning", "--name", "photos", "--json").json
+    equal((line["level"], line["dataset"]), ("warning", "photos"), "the line")
+    (line,) = ws.latentctl("log", "--state", daemon.state_dir, "-n", "1", "--json").json
+    assert "stopping" in line["text"], line
+    # what another says comes after it
+    daemon.start()
+    daemon.says("version")
+    again = ws.latentctl("log", "--state", daemon.state_dir)
+    assert "stopping" not in again.out and not again.errors, str(again)
+    daemon.stop()
+    assert ws.latentctl("log", "--state", daemon.state_dir).out.count("stopping; ") == 2
+    # a socket alone says nothing about where its daemon kept anything
+    refused = ws.latentctl("log", "--socket", daemon.socket, code=NO_DAEMON)
+    one_line(refused, "journalctl -u latentd")
+    nothing = ws.latentctl("log", "--state", ws.path("elsewhere"), code=NO_DAEMON)
+    one_line(nothing, "no daemon works with the state in")
 
 
 @test
