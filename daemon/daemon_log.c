@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 #include <time.h>
@@ -105,16 +106,39 @@ struct event_log *daemon_log_lines(struct daemon_log *log)
 
 /* -- forms ------------------------------------------------------------------------------------------ */
 
+/* What is said, about what, and how it is told apart. */
+struct said {
+	enum log_event event;
+	enum log_level level;
+	const char *dataset; /* NULL: none */
+	const char *line;
+};
+
 /* False: the journal does not take it. */
-static bool to_journal(enum log_level level, const char *dataset, const char *line)
+static bool to_journal(const struct said *s)
 {
-	if (dataset)
-		return sd_journal_send("MESSAGE=%s: %s", dataset, line, "PRIORITY=%d",
-				       priorities[level], "SYSLOG_IDENTIFIER=latentd",
-				       "LATENTD_DATASET=%s", dataset, "LATENTD_TEXT=%s", line,
-				       NULL) >= 0;
-	return sd_journal_send("MESSAGE=%s", line, "PRIORITY=%d", priorities[level],
-			       "SYSLOG_IDENTIFIER=latentd", "LATENTD_TEXT=%s", line, NULL) >= 0;
+	const struct log_event_kind *kind = log_event_kind(s->event);
+	const char *dataset = s->dataset ? s->dataset : "", *colon = s->dataset ? ": " : "";
+	char *fields[] = {
+	    xasprintf("MESSAGE=%s%s%s", dataset, colon, s->line),
+	    xasprintf("LATENTD_TEXT=%s", s->line),
+	    xasprintf("PRIORITY=%d", priorities[s->level]),
+	    xstrdup("SYSLOG_IDENTIFIER=latentd"),
+	    s->dataset ? xasprintf("LATENTD_DATASET=%s", dataset) : NULL,
+	    kind->name ? xasprintf("LATENTD_EVENT=%s", kind->name) : NULL,
+	    kind->id ? xasprintf("MESSAGE_ID=%s", kind->id) : NULL,
+	};
+	struct iovec sent[ARRAY_SIZE(fields)];
+	int n = 0, r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		if (fields[i])
+			sent[n++] = (struct iovec){fields[i], strlen(fields[i])};
+	}
+	r = sd_journal_sendv(sent, n);
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		free(fields[i]);
+	return r >= 0;
 }
 
 /* " NAME="VALUE"", quoted as JSON does it. */
@@ -127,8 +151,9 @@ static void append_field(struct buffer *out, const char *name, const char *value
 	json_decref(clean);
 }
 
-static void to_fields(enum log_level level, const char *dataset, const char *line)
+static void to_fields(const struct said *s)
 {
+	const char *event = log_event_kind(s->event)->name;
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	int64_t now = clock_wall_ms();
 	time_t second = (time_t)(now / 1000);
@@ -138,10 +163,12 @@ static void to_fields(enum log_level level, const char *dataset, const char *lin
 	gmtime_r(&second, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
 	buffer_appendf(&text, "time=%s.%03dZ level=%s", stamp, (int)(now % 1000),
-		       log_levels[level]);
-	if (dataset)
-		append_field(&text, "dataset", dataset);
-	append_field(&text, "message", line);
+		       log_levels[s->level]);
+	if (event)
+		buffer_appendf(&text, " event=%s", event);
+	if (s->dataset)
+		append_field(&text, "dataset", s->dataset);
+	append_field(&text, "message", s->line);
 	fprintf(stderr, "%s\n", (const char *)text.data);
 }
 
@@ -156,19 +183,19 @@ static void to_text(bool journal, enum log_level level, const char *dataset, con
 		line);
 }
 
-static void say(struct daemon_log *log, enum log_level level, const char *dataset, const char *line)
+static void say(struct daemon_log *log, const struct said *s)
 {
 	enum log_format format = (enum log_format)atomic_load(&log->format);
-	const struct event_line added = event_log_add(log->lines, level, dataset, line);
+	const struct event_line added = event_log_add(log->lines, s->level, s->dataset, s->line);
 
 	if (log->file)
 		log_file_add(log->file, &added);
-	if (format == LOG_FORMAT_AUTO && log->journal && to_journal(level, dataset, line))
+	if (format == LOG_FORMAT_AUTO && log->journal && to_journal(s))
 		return;
 	if (format == LOG_FORMAT_FIELDS)
-		to_fields(level, dataset, line);
+		to_fields(s);
 	else
-		to_text(log->journal, level, dataset, line);
+		to_text(log->journal, s->level, s->dataset, s->line);
 }
 
 /* -- how many ----------------------------------------------------------------------------------------- */
@@ -197,21 +224,32 @@ static void say_left_out(struct daemon_log *log)
 	snprintf(line, sizeof(line), "%llu lines were left out: too many came at once",
 		 (unsigned long long)log->left_out);
 	log->left_out = 0;
-	say(log, LOG_LEVEL_WARNING, NULL, line);
+	say(log, &(const struct said){.level = LOG_LEVEL_WARNING, .line = line});
+}
+
+static void write_line(struct daemon_log *log, const struct said *s)
+{
+	if ((int)s->level > atomic_load(&log->level))
+		return;
+	pthread_mutex_lock(&log->lock);
+	say_left_out(log);
+	if (has_room(log))
+		say(log, s);
+	else
+		log->left_out++;
+	pthread_mutex_unlock(&log->lock);
 }
 
 void daemon_log_write(struct daemon_log *log, enum log_level level, const char *dataset,
 		      const char *line)
 {
-	if ((int)level > atomic_load(&log->level))
-		return;
-	pthread_mutex_lock(&log->lock);
-	say_left_out(log);
-	if (has_room(log))
-		say(log, level, dataset, line);
-	else
-		log->left_out++;
-	pthread_mutex_unlock(&log->lock);
+	write_line(log, &(const struct said){LOG_EVENT_NONE, level, dataset, line});
+}
+
+void daemon_log_event(struct daemon_log *log, enum log_event event, const char *dataset,
+		      const char *line)
+{
+	write_line(log, &(const struct said){event, log_event_kind(event)->level, dataset, line});
 }
 
 void daemon_log_tick(struct daemon_log *log)

@@ -16,6 +16,7 @@
 
 #include "config/daemon_config.h"
 #include "daemon/event_log.h"
+#include "daemon/log_event.h"
 
 #include "base/error.h"
 
@@ -36,6 +37,9 @@ void daemon_log_keep_end(struct daemon_log *log);
 void daemon_log_set(struct daemon_log *log, enum log_level level, enum log_format format);
 /* @dataset: NULL where it is about none. */
 void daemon_log_write(struct daemon_log *log, enum log_level level, const char *dataset,
+		      const char *line);
+/* One that has a kind, which has its level. */
+void daemon_log_event(struct daemon_log *log, enum log_event event, const char *dataset,
 		      const char *line);
 /* Says how many lines were left out, if there is room for that. */
 void daemon_log_tick(struct daemon_log *log);

@@ -35,6 +35,17 @@ void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
 	l->shared->log(l->shared->arg, level, l->config->name, line);
 }
 
+void lane_event(const struct lane *l, enum log_event event, const char *fmt, ...)
+{
+	char line[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	l->shared->log_event(l->shared->arg, event, l->config->name, line);
+}
+
 struct lane *lane_new(const struct lane_shared *shared, const struct dataset_config *config)
 {
 	const struct cost_limits limits = lane_cost_limits(config);
@@ -114,11 +125,16 @@ void lane_fail(struct lane *l, const struct error *why)
 	lane_news(l);
 	if (may_pass(why)) {
 		l->retry_at = clock_mono_ms() + wait;
-		lane_log(l, again ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, "%s; tried again in %lld s",
-			 why->message, (long long)wait / 1000);
+		if (again)
+			lane_log(l, LOG_LEVEL_DEBUG, "%s; tried again in %lld s", why->message,
+				 (long long)wait / 1000);
+		else
+			lane_event(l, LOG_EVENT_DATASET_FAILED, "%s; tried again in %lld s",
+				   why->message, (long long)wait / 1000);
 	} else {
 		l->retry_at = INT64_MAX;
-		lane_log(l, LOG_LEVEL_ERROR, "%s; resume it when that is mended", why->message);
+		lane_event(l, LOG_EVENT_DATASET_FAILED, "%s; resume it when that is mended",
+			   why->message);
 	}
 	l->why = *why;
 	if (l->phase == LANE_OPEN)

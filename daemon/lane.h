@@ -19,6 +19,7 @@
 #include "daemon/db.h"
 #include "daemon/decode_pool.h"
 #include "daemon/engines.h"
+#include "daemon/log_event.h"
 #include "daemon/memory_budget.h"
 #include "daemon/outputs.h"
 #include "daemon/service_status.h"
@@ -45,6 +46,7 @@ struct lane_shared {
 	const char *part; /* "2/3" of every dataset; NULL: as configured */
 	/* One line for people. */
 	void (*log)(void *arg, enum log_level level, const char *dataset, const char *line);
+	void (*log_event)(void *arg, enum log_event event, const char *dataset, const char *line);
 	void *arg;
 };
 

@@ -21,7 +21,7 @@ static void on_outcome(void *arg, const char *path, enum outcome_kind kind, cons
 	lane_count(l);
 	if (kind == OUTCOME_QUARANTINE) {
 		l->failed++;
-		lane_log(l, LOG_LEVEL_WARNING, "%s: %s: %s", path, reason, message);
+		lane_event(l, LOG_EVENT_IMAGE_FAILED, "%s: %s: %s", path, reason, message);
 	} else if (outcome_waits(kind, reason)) {
 		lane_log(l, LOG_LEVEL_DEBUG, "put off: %s", message);
 	} else if (kind == OUTCOME_SKIP) {
@@ -65,8 +65,8 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 	l->sealed_unseen = l->config->on_delete == ON_DELETE_DROP;
 	l->tidy_wanted = true; /* its samples may have taken the place of others */
 	lane_count(l);
-	lane_log(l, LOG_LEVEL_INFO, "sealed %s: %zu samples, %llu bytes", name, samples,
-		 (unsigned long long)bytes);
+	lane_event(l, LOG_EVENT_SHARD_SEALED, "sealed %s: %zu samples, %llu bytes", name, samples,
+		   (unsigned long long)bytes);
 }
 
 /* -- the intake ------------------------------------------------------------------------------------- */
@@ -83,7 +83,7 @@ static void on_state(void *arg, const struct intake_state *state)
 	struct lane_intake *seen = &l->seen;
 
 	if (state->why && (!seen->why || strcmp(state->why, seen->why) != 0))
-		lane_log(l, LOG_LEVEL_WARNING, "%s", state->why);
+		lane_event(l, LOG_EVENT_DATASET_WAITS, "%s", state->why);
 	if (seen->removal_waits && !state->removal_waits)
 		l->tidy_wanted = true;
 	seen->phase = state->phase;

@@ -27,6 +27,22 @@ static void write_log(void *arg, enum log_level level, const char *dataset, cons
 	daemon_log_write(((struct service *)arg)->log, level, dataset, line);
 }
 
+static void write_event(void *arg, enum log_event event, const char *dataset, const char *line)
+{
+	daemon_log_event(((struct service *)arg)->log, event, dataset, line);
+}
+
+void service_event(struct service *s, enum log_event event, const char *fmt, ...)
+{
+	char line[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	daemon_log_event(s->log, event, NULL, line);
+}
+
 void service_log(struct service *s, enum log_level level, const char *dataset, const char *fmt, ...)
 {
 	char line[1024];
@@ -176,23 +192,23 @@ static void on_health(void *arg, const char *name, enum encode_remote_health hea
 		      const char *why)
 {
 	if (health == ENCODE_REMOTE_FINE)
-		service_log(arg, LOG_LEVEL_INFO, NULL, "encoder %s: encodes again%s%s", name,
-			    *why ? "; " : "", why);
+		service_event(arg, LOG_EVENT_ENCODER_BACK, "encoder %s: encodes again%s%s", name,
+			      *why ? "; " : "", why);
 	else
-		service_log(arg, LOG_LEVEL_WARNING, NULL, "encoder %s: %s", name, why);
+		service_event(arg, LOG_EVENT_ENCODER_FAILED, "encoder %s: %s", name, why);
 }
 
 static void on_left_out(void *arg, const char *name, const char *why)
 {
-	service_log(arg, LOG_LEVEL_WARNING, NULL,
-		    "encoder %s: %s; it is left out until it is opened once more, a minute after "
-		    "its first failure, or its model is loaded anew",
-		    name, why);
+	service_event(arg, LOG_EVENT_ENCODER_FAILED,
+		      "encoder %s: %s; it is left out until it is opened once more, a minute after "
+		      "its first failure, or its model is loaded anew",
+		      name, why);
 }
 
 static void on_back(void *arg, const char *name)
 {
-	service_log(arg, LOG_LEVEL_INFO, NULL, "encoder %s: encodes again", name);
+	service_event(arg, LOG_EVENT_ENCODER_BACK, "encoder %s: encodes again", name);
 }
 
 static int open_loop(struct service *s, struct error *err)
@@ -287,8 +303,9 @@ static void say_ready(struct service *s)
 	cleanup_free char *url = api_server_url(s->api);
 
 	sd_notifyf(0, "READY=1\nSTATUS=%zu dataset%s", s->n_lanes, s->n_lanes == 1 ? "" : "s");
-	service_log(s, LOG_LEVEL_INFO, NULL, "version %s, %zu dataset%s, steered through %s",
-		    LATENTD_VERSION, s->n_lanes, s->n_lanes == 1 ? "" : "s", s->config->api.socket);
+	service_event(s, LOG_EVENT_STARTED, "version %s, %zu dataset%s, steered through %s",
+		      LATENTD_VERSION, s->n_lanes, s->n_lanes == 1 ? "" : "s",
+		      s->config->api.socket);
 	if (url)
 		service_log(s, LOG_LEVEL_INFO, NULL, "dashboard at %s", url);
 }
@@ -321,6 +338,7 @@ static int open_all(struct service *s, struct error *err)
 					 .stages = s->stages,
 					 .part = s->options.part,
 					 .log = write_log,
+					 .log_event = write_event,
 					 .arg = s};
 	if (service_open_serve(s, err) < 0 || service_open_webhook(s, err) < 0)
 		return -1;

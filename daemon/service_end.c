@@ -17,7 +17,7 @@ void service_stop(struct service *s, int code)
 	s->stopping_at = clock_mono_ms();
 	s->exit_code = code;
 	sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
-	service_log(s, LOG_LEVEL_INFO, NULL, "stopping; what is encoded is kept");
+	service_event(s, LOG_EVENT_STOPPING, "stopping; what is encoded is kept");
 	api_pictures_end(s->pictures);
 	if (s->serve)
 		serve_server_stop(s->serve);

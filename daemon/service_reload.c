@@ -112,9 +112,9 @@ static void report(struct service *s, const struct config_changes *changes,
 	reply->count = changes->n;
 	if (waits)
 		snprintf(reply->message, sizeof(reply->message), "needs a restart: %s", waits);
-	service_log(s, LOG_LEVEL_INFO, NULL, "%s read again: %zu change%s%s%s", s->config->file,
-		    changes->n, changes->n == 1 ? "" : "s", waits ? "; needs a restart: " : "",
-		    waits ? waits : "");
+	service_event(s, LOG_EVENT_RELOADED, "%s read again: %zu change%s%s%s", s->config->file,
+		      changes->n, changes->n == 1 ? "" : "s", waits ? "; needs a restart: " : "",
+		      waits ? waits : "");
 }
 
 static int read_again(struct service *s, struct service_reply *reply, struct error *err)
@@ -146,8 +146,8 @@ int service_reload(struct service *s, struct service_reply *reply, struct error 
 	free(s->reload_error);
 	s->reload_error = r < 0 ? xstrdup(err->message) : NULL;
 	if (r < 0)
-		service_log(s, LOG_LEVEL_ERROR, NULL, "%s; the old settings stay in force",
-			    err->message);
+		service_event(s, LOG_EVENT_RELOAD_FAILED, "%s; the old settings stay in force",
+			      err->message);
 	sd_notify(0, "READY=1");
 	return r;
 }

@@ -8,7 +8,10 @@ import socket
 import subprocess
 
 from daemon_rig import Daemon
-from harness import NO_DAEMON, OK, Skip, equal, one_line, run_tests, test, wait_until
+from harness import NO_DAEMON, OK, SOURCE_DIR, Skip, equal, one_line, run_tests, test, wait_until
+
+with open(os.path.join(SOURCE_DIR, "daemon", "log_event.c"), encoding="utf-8") as file:
+    KINDS = dict(re.findall(r'\{"(\w+)",\s*"([0-9a-f]{32})"', file.read()))
 
 # A journal of its own in front of the daemon: $1 is a folder with its socket, $2 its standard error.
 BEHIND_JOURNAL = """mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal &&
@@ -96,10 +99,11 @@ def fields_are_one_line_for_each_event_whatever_a_name_has(ws):
     daemon.post("/reload")
     daemon.stop()
     lines = daemon.said().splitlines()
-    fields = re.compile(r'time=\S+Z level=(error|warning|info)( dataset="set")? message=".*"$')
+    fields = re.compile(r'time=\S+Z level=(error|warning|info)( event=[a-z_]+)?( dataset="set")? message=".*"$')
     changed = next(i for i, line in enumerate(lines) if line.startswith("latentd: "))
     assert changed > 0 and all(fields.match(line) for line in lines[:changed]), lines
     assert any('dataset="set"' in line and "quoted" in line for line in lines[:changed]), lines
+    assert any(' event=dataset_waits dataset="set"' in line for line in lines[:changed]), lines
     assert not any(fields.match(line) for line in lines[changed:]), lines
 
 
@@ -108,6 +112,17 @@ def entries(journal):
     journal.settimeout(60)
     while True:
         yield dict(line.split("=", 1) for line in journal.recv(65536).decode().splitlines())
+
+
+@test
+def kinds_of_events_are_documented_and_none_has_the_id_of_another(_):
+    with open(os.path.join(SOURCE_DIR, "docs", "operations.md"), encoding="utf-8") as file:
+        documented = dict(re.findall(r"^\| `(\w+)` \| `([0-9a-f]{32})` \|", file.read(), re.MULTILINE))
+    equal(documented, KINDS, "kinds in docs/operations.md")
+    equal(len(set(KINDS.values())), len(KINDS), "ids")
+    with open(os.path.join(SOURCE_DIR, "systemd", "latentd.catalog"), encoding="utf-8") as file:
+        explained = re.findall(r"^-- ([0-9a-f]{32})$", file.read(), re.MULTILINE)
+    assert explained and set(explained) <= set(KINDS.values()), explained
 
 
 @test
@@ -128,6 +143,7 @@ def the_journal_gets_fields_and_nothing_is_written_beside_it(ws):
         said = entries(journal)
         begun = next(entry for entry in said if "version" in entry["MESSAGE"])
         equal((begun["PRIORITY"], begun["SYSLOG_IDENTIFIER"]), ("6", "latentd"), "priority, name")
+        equal((begun["LATENTD_EVENT"], begun["MESSAGE_ID"]), ("started", KINDS["started"]), "kind")
         about = next(entry for entry in said if entry.get("LATENTD_DATASET") == "set")
         equal(about["MESSAGE"], f"set: {about['LATENTD_TEXT']}", "message")
         daemon.stop()

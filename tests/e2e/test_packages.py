@@ -76,6 +76,7 @@ def the_daemon_has_what_a_machine_needs_and_does_not_need_the_plugin(ws):
         *("usr/bin/latentd", "usr/bin/latentctl", "usr/bin/latentd-decode", "usr/bin/latentd-unpack", "etc/latentd/latentd.yaml"),
         *(f"usr/lib/systemd/system/latentd{what}" for what in (".service", "@.service", ".socket")),
         *("usr/lib/sysusers.d/latentd.conf", "usr/lib/tmpfiles.d/latentd.conf"),
+        "usr/lib/systemd/catalog/latentd.catalog",
         *("usr/share/man/man8/latentd.8.gz", "usr/share/man/man1/latentctl.1.gz"),
         "usr/share/bash-completion/completions/latentctl",
     ):
