@@ -9,10 +9,12 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "queue/queue_nodes.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@ enum {
 	DRAIN_MS = 1000,
 	/* How often whoever waits for its name asks. */
 	NAME_MS = 500,
+	CLOCKS_DIFFER_MS = 60000, /* which is told */
 };
 
 /* A beat under way. */
@@ -119,6 +122,20 @@ static int get_name(struct service *s, const struct node_beat *beat, struct node
 	}
 }
 
+/* Leases are the database's matter; what people read is this machine's. */
+static void compare_clocks(struct service *s, int64_t database)
+{
+	int64_t ahead = clock_wall_ms() - database;
+	char by[32];
+
+	if (llabs(ahead) >= CLOCKS_DIFFER_MS)
+		service_log(s, LOG_LEVEL_WARNING, NULL,
+			    "this machine's clock is %s %s the database's: leases do not go by it, "
+			    "but times in records, lists and the log do",
+			    text_duration((uint64_t)llabs(ahead) / 1000, by),
+			    ahead > 0 ? "ahead of" : "behind");
+}
+
 int service_nodes_open(struct service *s, struct error *err)
 {
 	struct service_nodes *n;
@@ -137,9 +154,12 @@ int service_nodes_open(struct service *s, struct error *err)
 	gethostname(n->host, sizeof(n->host) - 1);
 	beat = beat_of(n);
 	r = get_name(s, &beat, &pulse, err);
-	n->began = r == 0;
+	if (r != 0)
+		return r;
+	n->began = true;
 	n->drains = pulse.drains;
-	return r;
+	compare_clocks(s, pulse.now);
+	return 0;
 }
 
 static uint64_t encoded(const struct service *s)

@@ -45,6 +45,7 @@ struct node_beat {
 
 struct node_pulse {
 	bool drains; /* somebody asked it to */
+	int64_t now; /* by the database's clock, ms since 1970 */
 	/* Since its last sign of life a standby became the primary: it may lack what was committed last. */
 	bool failed_over;
 	/* with QUEUE_NODE_TAKEN, of who has the name: */

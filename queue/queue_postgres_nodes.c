@@ -77,6 +77,7 @@ static int say(struct postgres_queue *q, const struct node_beat *beat, struct no
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
 	pulse->drains = pg_value(result, 0, 0) != 0;
+	pulse->now = q->now;
 	return 0;
 }
 

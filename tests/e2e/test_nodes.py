@@ -136,6 +136,27 @@ def what_cannot_be_connected_to_is_told_in_one_line(ws):
 
 
 @test
+def a_wrong_password_is_told_in_one_line_without_it(ws):
+    postgres = Postgres(ws)
+    postgres.sql("CREATE ROLE locked LOGIN PASSWORD 'right'")
+    with open(os.path.join(postgres.data, "pg_hba.conf"), "r+", encoding="utf-8") as file:
+        text = file.read()
+        file.seek(0)
+        file.write("local all locked scram-sha-256\n" + text)
+    postgres.restart()
+    daemon, passwords = node(ws, postgres), ws.path("passwords")
+    daemon.dataset()
+    daemon.config["queue"]["postgres"] = f"host={postgres.dir} user=locked dbname=postgres passfile={passwords}"
+    for password, said in (("", "no password supplied"), ("tr0ub4dor", "password authentication failed")):
+        with open(passwords, "w", encoding="utf-8") as file:
+            file.write(f"*:*:*:locked:{password}\n" if password else "")
+        os.chmod(passwords, 0o600)
+        result = daemon.command(code=USAGE)
+        one_line(result, "queue in PostgreSQL", said)
+        assert "tr0ub4dor" not in result.out + result.err, result
+
+
+@test
 def a_state_folder_stays_with_its_queue_and_its_node(ws):
     postgres = Postgres(ws)
     daemon = node(ws, postgres)
@@ -341,6 +362,8 @@ def clocks_that_are_an_hour_off_end_no_lease_and_double_nothing(ws):
     with postgres.session(HOLD):
         for daemon, clock in ((a, "1:-3600"), (b, "1:3600")):
             daemon.start(env=shimmed(ws, daemon, daemon.state_dir, clock=clock))
+        a.says("clock is", "behind the database's")
+        b.says("clock is", "ahead of the database's")
         wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") == "2", "both to have encoded some")
         now = "extract(epoch FROM clock_timestamp()) * 1000"
         equal(
