@@ -2,7 +2,8 @@
 # with_postgres.sh COMMAND...: runs COMMAND beside a PostgreSQL of its own, on a socket in a temporary folder
 # that goes with it. LATENTD_TEST_POSTGRES is what libpq connects with, as a superuser;
 # LATENTD_TEST_POSTGRES_DIR is the folder: data in data/, the socket .s.PGSQL.5432 in it.
-# LATENTD_TEST_POSTGRES_FSYNC=on: as in earnest, for measurements. Ends with 77 where there is no PostgreSQL.
+# LATENTD_TEST_POSTGRES_FSYNC=on: as in earnest, for measurements, which LATENTD_TEST_POSTGRES_SETTINGS (lines of
+# postgresql.conf) may vary. Ends with 77 where there is no PostgreSQL.
 set -euo pipefail
 
 # Debian keeps the server's programs out of PATH.
@@ -48,6 +49,7 @@ cat >>"$dir/data/postgresql.conf" <<-END
 	full_page_writes = $fsync
 	shared_buffers = 128MB
 	max_wal_size = 2GB
+	${LATENTD_TEST_POSTGRES_SETTINGS:-}
 	log_min_messages = warning
 	log_min_error_statement = panic
 END
