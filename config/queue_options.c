@@ -19,6 +19,10 @@ static const struct setting rows[] = {
     {"node-timeout", SETTING_DURATION, FIELD(node_timeout), .fallback = "60s", .min = 1000,
      .max = (uint64_t)24 * 3600000,
      .help = "a machine that was silent for so long is taken for dead: others do what it was at"},
+    {"poll", SETTING_DURATION, FIELD(poll), .fallback = "20s", .min = 1000,
+     .max = (uint64_t)24 * 3600000, .reloadable = true,
+     .help = "how often a machine with nothing to do asks for images that others have found; it is "
+	     "told of them at once, but not through a pooler"},
     {"forget-after", SETTING_DURATION, FIELD(forget_after), .fallback = "1h",
      .max = (uint64_t)30 * 24 * 3600000,
      .help = "the images in the spool of a machine that was silent for so long, and in no shard, "

@@ -11,6 +11,7 @@ struct queue_options {
 	    *postgres; /* what libpq connects with; NULL: a queue of its own, in the state folder */
 	const char *node;      /* NULL: the machine's */
 	uint64_t node_timeout; /* ms without a sign of life after which others take over */
+	uint64_t poll;	       /* ms after which an idle node asks what others made available */
 	uint64_t forget_after; /* likewise, after which its spool is given up; 0: never */
 };
 

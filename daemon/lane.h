@@ -44,6 +44,7 @@ struct lane_shared {
 	struct engines *engines;
 	struct stage_meter *stages;
 	const char *part; /* "2/3" of every dataset; NULL: as configured */
+	int64_t poll_ms;  /* how often an idle one asks what other nodes made available */
 	/* One line for people. */
 	void (*log)(void *arg, enum log_level level, const char *dataset, const char *line);
 	void (*log_event)(void *arg, enum log_event event, const char *dataset, const char *line);
@@ -126,6 +127,8 @@ bool lane_is_drained(const struct lane *l);
 void lane_again(struct lane *l);
 /* Closes and opens again, so that queue, shards and spool are compared anew; a drain goes on after that. */
 void lane_reopen(struct lane *l);
+/* Another node has made something available. */
+void lane_told(struct lane *l);
 /* How many files vanish by it; 0: none wait for that. */
 uint64_t lane_accept_deletions(struct lane *l);
 /*

@@ -7,8 +7,8 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
-/* Nothing tells a node of what others enqueue: an idle one asks so often, which is eight statements. */
-#define POLL_MS 20000
+/* Four questions at once, and one in five seconds on average. */
+enum { TOLD_EVERY_MS = 5000, TOLD_AT_ONCE = 4 };
 
 bool lane_is_shared(const struct lane *l)
 {
@@ -109,11 +109,38 @@ char *lane_node_why(const struct lane *l)
 	    (unsigned long long)(l->counts.jobs[JOB_RUNNING] + l->counts.jobs[JOB_ENCODED]));
 }
 
+/*
+ * Nodes are told of each transaction that makes images available: of one image where they come one by one, and a
+ * thousand idle nodes hear it.
+ */
+static bool may_ask(struct lane *l, int64_t now)
+{
+	if (now - l->told_paid < TOLD_EVERY_MS)
+		return false;
+	if (now - l->told_paid > TOLD_EVERY_MS * TOLD_AT_ONCE)
+		l->told_paid = now - TOLD_EVERY_MS * TOLD_AT_ONCE;
+	l->told_paid += TOLD_EVERY_MS;
+	return true;
+}
+
+void lane_told(struct lane *l)
+{
+	l->told = true;
+	if (l->phase == LANE_OPEN)
+		lane_tick_node(l, clock_mono_ms());
+}
+
 void lane_tick_node(struct lane *l, int64_t now)
 {
-	if (!lane_is_shared(l) || now - l->polled_at < POLL_MS)
+	bool due = now - l->polled_at >= l->shared->poll_ms;
+
+	if (!lane_is_shared(l))
+		return;
+	/* One that is busy asks by itself, but perhaps it has just done so for the last time. */
+	if (!due && (!l->told || lane_is_busy(l) || !may_ask(l, now)))
 		return;
 	l->polled_at = now;
+	l->told = false;
 	if (l->node_drains && packer_unsealed(l->packer) > 0)
 		packer_flush(l->packer);
 	else if (!lane_is_busy(l))

@@ -79,6 +79,8 @@ struct lane {
 	bool through;		   /* whoever does has looked through all of them */
 	bool node_drains;	   /* somebody asked this node to */
 	int64_t polled_at;	   /* jobs that other nodes made available */
+	bool told;		   /* that there are some, since it last asked */
+	int64_t told_paid;	   /* see may_ask() */
 	uint64_t left_available;   /* jobs, when the end of a drain last asked for some */
 	uint64_t indexed_shards,
 	    indexed_samples; /* in the catalog, when the indexes were last made */

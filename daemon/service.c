@@ -337,6 +337,7 @@ static int open_all(struct service *s, struct error *err)
 					 .engines = s->engines,
 					 .stages = s->stages,
 					 .part = s->options.part,
+					 .poll_ms = (int64_t)s->config->queue.poll,
 					 .log = write_log,
 					 .log_event = write_event,
 					 .arg = s};
@@ -345,6 +346,8 @@ static int open_all(struct service *s, struct error *err)
 	s->state = s->options.once ? SERVICE_DRAINING : SERVICE_RUNNING;
 	for (size_t i = 0; i < s->config->n_datasets; i++)
 		service_add_lane(s, &s->config->datasets[i]);
+	if (service_listen_open(s, err) < 0)
+		return -1;
 	/* Whoever comes early is answered with a picture that has the datasets. */
 	service_publish(s);
 	if (open_api(s, err) < 0)
@@ -374,6 +377,7 @@ static void close_all(struct service *s)
 	api_pictures_free(s->pictures);
 	serve_server_close(s->serve);
 	service_commands_free(s->commands);
+	service_listen_close(s);
 	service_close_webhook(s);
 	status_board_free(s->board);
 	close_lanes(s);

@@ -10,6 +10,7 @@
  *	service_picture.c    what people see
  *	service_stages.c     what limits it
  *	service_nodes.c      which other machines share the queue
+ *	service_listen.c     what they say
  *	service_serve.c      the server for others, beside the lanes
  *	service_webhook.c    messages to those who do not look
  *	service_watchdog.c   systemd, and whether the threads get on
@@ -64,10 +65,11 @@ struct service {
 	size_t n_leaving, leaving_capacity;
 	struct lane **order; /* of a turn: who goes first */
 
-	struct service_nodes *nodes; /* NULL: the queue is not shared */
-	struct serve_server *serve;  /* NULL: nothing is served */
-	bool encoders_cancelled;     /* at the end */
-	bool abandons_load;	     /* then too: the thread that loads a model is left to itself */
+	struct service_nodes *nodes;	   /* NULL: the queue is not shared */
+	struct service_listener *listener; /* likewise */
+	struct serve_server *serve;	   /* NULL: nothing is served */
+	bool encoders_cancelled;	   /* at the end */
+	bool abandons_load; /* then too: the thread that loads a model is left to itself */
 
 	struct webhook *webhook;
 	struct notices *notices;
@@ -176,6 +178,13 @@ void service_nodes_tick(struct service *s);
 void service_nodes_close(struct service *s);
 /* Its part of @p, whose datasets are there already. */
 void service_picture_node(const struct service *s, struct service_status *p);
+
+/* -- service_listen.c ------------------------------------------------------------------------------- */
+
+/* Where the queue is shared: lanes are told from now on what others make available. */
+int service_listen_open(struct service *s, struct error *err);
+/* Before the inbox. */
+void service_listen_close(struct service *s);
 
 /* -- service_serve.c -------------------------------------------------------------------------------- */
 

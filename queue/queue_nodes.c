@@ -56,3 +56,19 @@ int queue_nodes_forget(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn
 
 	return ops ? ops->forget_silent(q, silent_ms, fn, arg, err) : -1;
 }
+
+struct queue_listener *queue_listener_new(struct queue *q)
+{
+	return q->ops->nodes ? q->ops->nodes->listener(q) : NULL;
+}
+
+void queue_listener_free(struct queue_listener *l)
+{
+	if (l)
+		l->ops->free(l);
+}
+
+int queue_listener_wait(struct queue_listener *l, int stop_fd, int64_t *dataset, struct error *err)
+{
+	return l->ops->wait(l, stop_fd, dataset, err);
+}

@@ -102,6 +102,34 @@ typedef void (*queue_forgotten_fn)(void *arg, const char *node, size_t requeued)
 int queue_nodes_forget(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn, void *arg,
 		       struct error *err);
 
+/*
+ * Hears when other nodes make jobs available, on a connection of its own. One thread's, which need not be that of the
+ * queue. Who listens must still ask now and then: what is said while there is no connection is lost.
+ */
+struct queue_listener {
+	const struct queue_listener_ops *ops;
+};
+
+/* NULL: no nodes share the queue. */
+struct queue_listener *queue_listener_new(struct queue *q);
+/* NULL is fine. */
+void queue_listener_free(struct queue_listener *l);
+
+#define QUEUE_LISTEN_STOPPED 1 /* @stop_fd is readable */
+#define QUEUE_LISTEN_POOLED                                                                        \
+	2 /* a pooler stands in between, which carries nothing: nor will it later */
+
+/*
+ * Connects where it is not connected. 0: jobs of *dataset may be available, 0: of any, as after connecting.
+ * ERR_TRANSIENT: the connection is lost; the next call tries anew.
+ */
+int queue_listener_wait(struct queue_listener *l, int stop_fd, int64_t *dataset, struct error *err);
+
+struct queue_listener_ops {
+	int (*wait)(struct queue_listener *l, int stop_fd, int64_t *dataset, struct error *err);
+	void (*free)(struct queue_listener *l);
+};
+
 /* What a backend that nodes share has beside struct queue_ops. */
 struct queue_nodes_ops {
 	int (*beat)(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
@@ -113,6 +141,7 @@ struct queue_nodes_ops {
 	int (*forget)(struct queue *q, const char *node, size_t *requeued, struct error *err);
 	int (*forget_silent)(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn, void *arg,
 			     struct error *err);
+	struct queue_listener *(*listener)(struct queue *q);
 };
 
 #endif

@@ -126,6 +126,25 @@ void pg_disconnect(struct postgres_queue *q);
 /* What libpq says, in one line and without its own prefixes. */
 void pg_one_line(const char *message, char *out, size_t size);
 
+/* For PQconnectdbParams() and its kin, with expand_dbname. */
+struct pg_params {
+	const char *names[8], *values[8];
+};
+
+struct pg_params pg_params_of(const char *conninfo);
+
+/*
+ * For the server, after how much silence its client is gone by the measure that the client itself uses. Otherwise a node
+ * that was cut off keeps its locks, and its place among the connections, for as long as the server's kernel likes: hours. A
+ * pooler's connections may keep these settings. As columns; their arguments come first. False: out of memory.
+ */
+#define PG_PATIENCE                                                                                \
+	"set_config('tcp_keepalives_idle', $1::text, false),"                                      \
+	" set_config('tcp_keepalives_interval', $2::text, false),"                                 \
+	" set_config('tcp_keepalives_count', $3::text, false),"                                    \
+	" set_config('tcp_user_timeout', $4::text, false)"
+bool pg_patience(const PGconn *conn, struct pg_args *args);
+
 /* -- queue_postgres_db.c -------------------------------------------------------------------------- */
 
 /* Rows in *out, to be freed with pg_free(). @args may be NULL. */
@@ -169,6 +188,12 @@ int64_t pg_time(const struct postgres_queue *q, int64_t time, int64_t now);
  */
 int pg_end(struct postgres_queue *q, int r, struct error *err);
 void pg_fold(struct postgres_queue *q);
+
+/* -- queue_postgres_listen.c ---------------------------------------------------------------------- */
+
+/* Nodes that listen hear of it when the transaction commits: jobs of @dataset are available. */
+int pg_tell(struct postgres_queue *q, int64_t dataset, struct error *err);
+struct queue_listener *pg_listener_new(struct queue *base);
 
 /* -- queue_postgres_schema.c ---------------------------------------------------------------------- */
 
@@ -233,6 +258,15 @@ void job_says(struct pg_job *job, const char *reason, const char *message);
 /* Without a trace of what went before. */
 void job_complete(struct pg_job *job);
 bool job_was_seen(const struct pg_job *job);
+
+/* -- queue_postgres_take.c ------------------------------------------------------------------------ */
+
+/* Its caption is waited for. */
+bool spec_must_wait(const struct job_spec *spec);
+/* The file is as @spec says; the job has its live samples. */
+void job_take_spec(struct pg_job *job, const struct job_spec *spec, struct enqueue_counts *counts);
+
+/* -- queue_postgres_jobs.c: names ----------------------------------------------------------------- */
 
 /* A key that is NULL is the path's stem: to be freed. */
 char *pg_key(const PGresult *result, int row, int key_column, int path_column);

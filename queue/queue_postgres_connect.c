@@ -97,35 +97,35 @@ static void ignore_notice(void *arg, const char *message)
 	(void)message;
 }
 
-/*
- * What both ends must know: which timeline the server is on, and, for the server, after how much silence its client is gone
- * by the measure that the client itself uses. Otherwise a node that was cut off keeps its locks, and its place among the
- * connections, for as long as the server's kernel likes: hours. A pooler's connections may keep these settings.
- */
+bool pg_patience(const PGconn *conn, struct pg_args *args)
+{
+	static const char *const names[] = {"keepalives_idle", "keepalives_interval",
+					    "keepalives_count", "tcp_user_timeout"};
+	PQconninfoOption *options = PQconninfo((PGconn *)conn);
+
+	if (!options)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		for (const PQconninfoOption *o = options; o->keyword; o++) {
+			if (strcmp(o->keyword, names[i]) == 0)
+				pg_text(args, o->val ? o->val : "0");
+		}
+	}
+	PQconninfoFree(options);
+	return true;
+}
+
+/* What both ends must know: which timeline the server is on, and how patient the client is. */
 static int greet(struct postgres_queue *q, struct error *err)
 {
 	static const char sql[] =
 	    "SELECT CASE WHEN pg_is_in_recovery() THEN ''"
-	    " ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END::text,"
-	    " set_config('tcp_keepalives_idle', $1::text, false),"
-	    " set_config('tcp_keepalives_interval', $2::text, false),"
-	    " set_config('tcp_keepalives_count', $3::text, false),"
-	    " set_config('tcp_user_timeout', $4::text, false)";
-	static const char *const names[] = {"keepalives_idle", "keepalives_interval",
-					    "keepalives_count", "tcp_user_timeout"};
-	PQconninfoOption *options = PQconninfo(q->conn);
+	    " ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END::text, " PG_PATIENCE;
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
-	if (!options)
+	if (!pg_patience(q->conn, &args))
 		return error_set(err, ERR_NOMEM, "queue in PostgreSQL: out of memory");
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		for (const PQconninfoOption *o = options; o->keyword; o++) {
-			if (strcmp(o->keyword, names[i]) == 0)
-				pg_text(&args, o->val ? o->val : "0");
-		}
-	}
-	PQconninfoFree(options);
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
 	if (strcmp(q->timeline, pg_string(result, 0, 0)) != 0) {
@@ -138,26 +138,26 @@ static int greet(struct postgres_queue *q, struct error *err)
 	return 0;
 }
 
-int pg_connect(struct postgres_queue *q, struct error *err)
+struct pg_params pg_params_of(const char *conninfo)
 {
 	/*
 	 * Defaults first, which what the user wrote overrides. A server that is silent for a minute, because the
 	 * network or its machine is gone, is a lost connection: the kernel's own defaults are hours.
 	 */
-	static const char *const names[] = {"connect_timeout",
-					    "keepalives_idle",
-					    "keepalives_interval",
-					    "keepalives_count",
-					    "tcp_user_timeout",
-					    "application_name",
-					    "dbname",
-					    NULL};
-	const char *values[] = {"10", "30", "10", "3", "60000", "latentd", q->conninfo, NULL};
+	return (struct pg_params){.names = {"connect_timeout", "keepalives_idle",
+					    "keepalives_interval", "keepalives_count",
+					    "tcp_user_timeout", "application_name", "dbname"},
+				  .values = {"10", "30", "10", "3", "60000", "latentd", conninfo}};
+}
+
+int pg_connect(struct postgres_queue *q, struct error *err)
+{
+	struct pg_params params = pg_params_of(q->conninfo);
 	char line[300];
 
 	if (q->conn)
 		return 0;
-	q->conn = PQconnectdbParams(names, values, 1);
+	q->conn = PQconnectdbParams(params.names, params.values, 1);
 	if (!q->conn)
 		return error_set(err, ERR_NOMEM, "queue in PostgreSQL: out of memory");
 	if (PQstatus(q->conn) != CONNECTION_OK) {

@@ -70,11 +70,6 @@ static void batch_release(struct batch *b)
 	ids_release(&b->known_ids);
 }
 
-static bool must_wait(const struct job_spec *spec)
-{
-	return spec->wants_caption && spec->caption == 0;
-}
-
 /* -- names of the batch --------------------------------------------------------------------------- */
 
 static size_t slot_of(const struct batch *b, const char *name)
@@ -231,7 +226,7 @@ static int add_new(struct batch *b, size_t spec, struct error *err)
 			    .inode = s->inode,
 			    .mtime_ns = s->mtime_ns,
 			    .caption = s->caption,
-			    .state = must_wait(s) ? JOB_WAITING : JOB_AVAILABLE,
+			    .state = spec_must_wait(s) ? JOB_WAITING : JOB_AVAILABLE,
 			    .spec = spec};
 	link_known(b, k);
 	return 0;
@@ -269,6 +264,7 @@ static void append_row(struct buffer *rows, int64_t dataset, const struct known 
 static int copy_new(struct batch *b, struct error *err)
 {
 	cleanup_buffer struct buffer rows = BUFFER_INIT;
+	bool available = false;
 
 	if (b->added_count == 0)
 		return 0;
@@ -277,93 +273,18 @@ static int copy_new(struct batch *b, struct error *err)
 		const struct known *k = &b->added[i];
 
 		append_row(&rows, b->dataset, k, b->specs[k->spec].rank);
+		available = available || k->state == JOB_AVAILABLE;
 	}
 	pg_rows_end(&rows);
-	return pg_copy(b->q,
-		       "COPY latentd.job (dataset, rank, root, size, mtime_ns, inode, state,"
-		       " path_print, path, key_print, key, caption) FROM STDIN (FORMAT binary)",
-		       &rows, err);
+	if (pg_copy(b->q,
+		    "COPY latentd.job (dataset, rank, root, size, mtime_ns, inode, state,"
+		    " path_print, path, key_print, key, caption) FROM STDIN (FORMAT binary)",
+		    &rows, err) < 0)
+		return -1;
+	return available ? pg_tell(b->q, b->dataset, err) : 0;
 }
 
 /* -- what is known -------------------------------------------------------------------------------- */
-
-static bool is_same_file(const struct pg_job *job, const struct job_spec *spec)
-{
-	return job->size == spec->size && job->mtime_ns == spec->mtime_ns &&
-	       job->inode == spec->inode;
-}
-
-static void requeue(struct pg_job *job, const struct job_spec *spec)
-{
-	job->size = spec->size;
-	job->mtime_ns = spec->mtime_ns;
-	job->inode = spec->inode;
-	job->changed = job->changed || job->state == JOB_COMPLETED || job->state == JOB_ENCODED;
-	job_set_state(job, JOB_AVAILABLE);
-	job->attempts = job->crashes = job->updated_at = 0;
-	job_says(job, NULL, NULL);
-}
-
-/* It may have failed for what lay beside its file and is another now: a mask that was half written, say. */
-static bool may_succeed_now(const struct pg_job *job, const struct job_spec *spec)
-{
-	return job->state == JOB_GONE ||
-	       (job->state == JOB_QUARANTINED && job->caption != CAPTION_UNSEEN &&
-		spec->caption != CAPTION_UNSEEN && spec->caption != job->caption);
-}
-
-static void take_file(struct pg_job *job, const struct job_spec *spec,
-		      struct enqueue_counts *counts)
-{
-	bool same = is_same_file(job, spec);
-	bool done = job->state == JOB_ENCODED || job->state == JOB_COMPLETED;
-
-	if (same && job->state == JOB_WAITING && !must_wait(spec)) {
-		job_set_state(job, JOB_AVAILABLE);
-		counts->requeued++;
-	} else if (same && !may_succeed_now(job, spec)) {
-		counts->known++;
-	} else {
-		counts->superseding += done;
-		counts->requeued += !done;
-		requeue(job, spec);
-	}
-}
-
-/* After its file: the job is in the state that it has for that. */
-static void take_caption(struct pg_job *job, const struct job_spec *spec, bool unseen,
-			 struct enqueue_counts *counts)
-{
-	bool changed = job->caption != CAPTION_UNSEEN && spec->caption != job->caption;
-
-	if ((job->state == JOB_AVAILABLE || job->state == JOB_RETRYABLE) && must_wait(spec))
-		job_set_state(job, JOB_WAITING);
-	counts->waiting += job->state == JOB_WAITING;
-	if (spec->caption == CAPTION_UNSEEN)
-		return;
-	job->is_changed = job->is_changed || job->caption != spec->caption;
-	job->caption = spec->caption;
-	if (!(changed || unseen) || job->recaption || (job->keeper == 0 && !job_live(job)))
-		return;
-	job->recaption = job->is_changed = true;
-	counts->recaptioned++;
-}
-
-static void enqueue_known(struct pg_job *job, const struct job_spec *spec,
-			  struct enqueue_counts *counts)
-{
-	bool unseen = !job_was_seen(job);
-
-	if (job->state == JOB_RUNNING) {
-		bool unchanged = is_same_file(job, spec) && !must_wait(spec) &&
-				 (spec->caption == CAPTION_UNSEEN || spec->caption == job->caption);
-
-		*(unchanged ? &counts->known : &counts->busy) += 1;
-		return;
-	}
-	take_file(job, spec, counts);
-	take_caption(job, spec, unseen, counts);
-}
 
 /* Nothing of the job would change, whatever its state is by now. */
 static bool is_settled(const struct known *k, const struct job_spec *spec)
@@ -374,7 +295,7 @@ static bool is_settled(const struct known *k, const struct job_spec *spec)
 	bool unseen = k->size == 0 && k->mtime_ns == 0 && k->inode == 0;
 
 	return same && !captioned && !unseen && k->state != JOB_GONE &&
-	       (k->state == JOB_WAITING) == must_wait(spec);
+	       (k->state == JOB_WAITING) == spec_must_wait(spec);
 }
 
 /* One that this batch added, met again in it. */
@@ -387,7 +308,7 @@ static void enqueue_added(struct known *k, const struct job_spec *spec,
 			     .caption = k->caption,
 			     .state = k->state};
 
-	enqueue_known(&job, spec, counts);
+	job_take_spec(&job, spec, counts);
 	k->size = job.size;
 	k->mtime_ns = job.mtime_ns;
 	k->inode = job.inode;
@@ -428,10 +349,10 @@ static int enqueue_again(struct batch *b, struct enqueue_counts *counts, struct 
 		struct pg_job *job = jobs_find(&jobs, b->again_ids[i]);
 
 		if (job) {
-			enqueue_known(job, s, counts);
+			job_take_spec(job, s, counts);
 		} else {
 			counts->known++;
-			counts->waiting += must_wait(s);
+			counts->waiting += spec_must_wait(s);
 		}
 	}
 	return jobs_write(b->q, &jobs, err);
@@ -454,7 +375,7 @@ static int sort_out(struct batch *b, struct enqueue_counts *counts, struct error
 			if (add_new(b, i, err) < 0)
 				return -1;
 			counts->added++;
-			counts->waiting += must_wait(s);
+			counts->waiting += spec_must_wait(s);
 		}
 	}
 	return 0;

@@ -308,6 +308,23 @@ static void put_columns(const struct pg_jobs *jobs, struct pg_args *a)
 	       pg_item_bytes(a, j->message, j->message ? strlen(j->message) : 0));
 }
 
+/* Each dataset once, as long as its jobs come together; the server leaves out what was said already. */
+static int tell_available(struct postgres_queue *q, const struct pg_jobs *jobs, struct error *err)
+{
+	int64_t told = 0;
+
+	for (size_t i = 0; i < jobs->count; i++) {
+		const struct pg_job *job = &jobs->items[i];
+
+		if (!job->is_changed || job->state != JOB_AVAILABLE || job->dataset == told)
+			continue;
+		told = job->dataset;
+		if (pg_tell(q, told, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int jobs_write(struct postgres_queue *q, const struct pg_jobs *jobs, struct error *err)
 {
 	static const char sql[] =
@@ -332,5 +349,5 @@ int jobs_write(struct postgres_queue *q, const struct pg_jobs *jobs, struct erro
 	if (!any)
 		return 0;
 	put_columns(jobs, &args);
-	return pg_run(q, sql, &args, err);
+	return pg_run(q, sql, &args, err) < 0 ? -1 : tell_available(q, jobs, err);
 }

@@ -428,4 +428,5 @@ const struct queue_nodes_ops queue_postgres_nodes = {.beat = postgres_beat,
 						     .list = postgres_list,
 						     .order = postgres_order,
 						     .forget = postgres_forget,
-						     .forget_silent = postgres_forget_silent};
+						     .forget_silent = postgres_forget_silent,
+						     .listener = pg_listener_new};

@@ -302,12 +302,40 @@ def a_pooler_that_hands_out_connections_by_transaction_may_stand_in_between(ws):
     for daemon in (a, b):
         daemon.config["queue"]["postgres"] = pooler.conninfo
         daemon.start()
+    for daemon in (a, b):
+        daemon.says("through a pooler", "every 20 s")
     finished(postgres, len(wanted))
     # Idle nodes ask again and again, and are idle all the same: they seal what they have.
     wait_until(
         lambda: postgres.value("SELECT count(*) FROM latentd.job WHERE state = 4") == str(len(wanted)),
         "all images to be in shards",
     )
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+def wait_for_listeners(postgres, n):
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND state = 'idle'"
+    wait_until(lambda: postgres.value(listening) == str(n), f"{n} nodes to listen")
+
+
+@test
+def an_idle_node_is_told_of_images_that_another_finds(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b")
+    a.config["datasets"][0]["paused"] = True  # it looks through the sources all the same
+    for daemon in (a, b):
+        daemon.config["queue"]["poll"] = "24h"
+        daemon.start()
+        daemon.wait(lambda d=daemon: d.about()["state"] != "opening", "it to be open")
+    for end in (None, postgres.restart):  # once more after every connection was lost
+        if end:
+            end()
+        wait_for_listeners(postgres, 2)
+        wanted += ws.small_pictures(6, ws.path("set"), first=len(wanted))
+        finished(postgres, len(wanted))
+    a.post("/datasets/set/resume")
+    drained(a, b)
     stopped(a, b)
     everything_is_there_once(ws, postgres, wanted)
 
