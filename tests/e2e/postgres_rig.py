@@ -35,12 +35,17 @@ def _is_built_in(program):
         return b"libpq.so" in file.read()
 
 
-def _runs(pid):
+def _state(pid):
+    """The letter of proc(5); None: it is no more."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+            return file.read().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return None
+
+
+def _runs(pid):
+    return _state(pid) not in ("Z", "X", None)
 
 
 class Postgres:
@@ -142,6 +147,7 @@ class Postgres:
             lines = file.read().splitlines()
         leader = int(lines[0])
         os.kill(leader, signal.SIGSTOP)  # it begins no more of them
+        wait_until(lambda: _state(leader) == "T", "the server to stand still")
         with open(f"/proc/{leader}/task/{leader}/children", encoding="ascii") as file:
             children = [int(pid) for pid in file.read().split()]
         for pid in (*children, leader):

@@ -347,7 +347,7 @@ def one_node_looks_through_the_sources_and_another_takes_over_when_it_dies(ws):
     a.start()
     finished(postgres, 6)
     b.start()
-    b.wait(lambda: b.about()["state"] != "opening", "b to be open")
+    b.wait(lambda: b.about()["state"] != "starting", "b to be open")
     a.kill()
     wanted += ws.small_pictures(6, ws.path("set"), first=6)
     finished(postgres, 12)  # b has found them

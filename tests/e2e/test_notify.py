@@ -9,7 +9,7 @@ import socket
 import time
 
 from daemon_rig import Daemon
-from harness import demo_model, equal, run_tests, test, wait_until
+from harness import HANGS_AFTER_S, demo_model, equal, run_tests, test, wait_until
 
 
 MORE_TIME = {"EXTEND_TIMEOUT_USEC": "60000000"}
@@ -23,7 +23,7 @@ class Listener:
         self.messages = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.path)
-        self.socket.settimeout(60)
+        self.socket.settimeout(HANGS_AFTER_S)
 
     def __enter__(self):
         return self
@@ -52,7 +52,7 @@ class Listener:
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.receive()
-        self.socket.settimeout(60)
+        self.socket.settimeout(HANGS_AFTER_S)
         return self.messages
 
     def keys(self):
@@ -182,6 +182,7 @@ def a_model_that_is_deleted_blocks_its_dataset_and_the_service_stays_up_and_fed(
         ws.small_pictures(3, ws.path("with-model"), first=1)
         about = daemon.wait_for_state("blocked", "with-model")
         assert model in about["why"], about
+        listener.rest()
         for _ in range(2):
             listener.wait_for(WATCHDOG="1")
         ws.small_pictures(3, ws.path("other"))

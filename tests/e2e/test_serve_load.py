@@ -47,6 +47,61 @@ def head(length, *lines):
     ).encode()
 
 
+GATHER_LONG = ("--gather", "10s", "--batch", "99")
+
+
+@contextlib.contextmanager
+def one_coming_in(server):
+    """Others of its size wait for it (GATHER_LONG), so that they are under way for as long as the test wants."""
+    with server.socket() as slow:
+        slow.sendall(head(len(PNG)) + PNG[:10])
+        server.wait_for_metric("queue_images", 1)
+        yield slow
+
+
+def come_in(server, n):
+    """Sockets of @n requests that the server has read; first all begin, so that nobody waits for whoever is late."""
+    before = server.metrics()["latentd_serve_queue_images"]
+    sockets = [server.socket() for _ in range(n)]
+    for sock in sockets:
+        sock.sendall(head(len(PNG)) + PNG[:10])
+    server.wait_for_metric("queue_images", before + n)
+    for sock in sockets:
+        sock.sendall(PNG[10:])
+    wait_until(lambda: not any(is_unread(sock) for sock in sockets), "the requests to be read")
+    return sockets
+
+
+def is_unread(sock):
+    """Whether the other end of this connection has something to read."""
+    (_, here), (_, there) = sock.getsockname(), sock.getpeername()
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for line in file:
+            _, local, remote, _, queues, *_ = line.split()
+            if local.endswith(f":{there:04X}") and remote.endswith(f":{here:04X}"):
+                return int(queues.partition(":")[2], 16) > 0
+    return True
+
+
+def answer_on(sock):
+    answer = http.client.HTTPResponse(sock)
+    answer.begin()
+    sock.close()
+    return answer
+
+
+def told_to_stop(process):
+    """SIGTERM has been taken from the kernel."""
+    process.send_signal(signal.SIGTERM)
+
+    def is_taken():
+        with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+            pending = next(line.split()[1] for line in file if line.startswith("ShdPnd:"))
+        return not int(pending, 16) >> (signal.SIGTERM - 1) & 1
+
+    wait_until(is_taken, "the signal to be seen")
+
+
 @test
 def many_clients_at_once_get_what_each_asked_for(ws):
     server = Server(ws, "--queue", "200", vae=demo_model()).start()
@@ -81,20 +136,10 @@ def what_comes_together_is_one_batch_and_one_alone_does_not_wait(ws):
     assert time.monotonic() - began < 9.5, "it waited for others"
     equal(server.metrics()["latentd_serve_batch_images_count"], 1, "batches")
     # One that is coming in holds the others of its size until it is there.
-    with server.socket() as slow:
-        slow.sendall(head(len(PNG)) + PNG[:10])
-        server.wait_for_metric("queue_images", 1)
-        done = []
-        threads = [
-            threading.Thread(target=lambda: done.append(server.encode(PNG))) for _ in range(7)
-        ]
-        for thread in threads:
-            thread.start()
-        server.wait_for_metric("queue_images", 8)
+    with one_coming_in(server) as slow:
+        sockets = come_in(server, 7)
         slow.sendall(PNG[10:])
-        for thread in threads:
-            thread.join()
-        assert slow.recv(20).startswith(b"HTTP/1.1 200"), "the slow one"
+        equal([answer_on(sock).status for sock in [*sockets, slow]], [200] * 8, "answers")
     metrics = server.metrics()
     equal(metrics["latentd_serve_images_total"], 9, "images")
     equal(metrics["latentd_serve_batch_images_count"], 2, "batches")
@@ -149,15 +194,13 @@ def beyond_the_memory_it_is_429(ws):
 
 @test
 def a_request_that_waits_too_long_is_503(ws):
-    server = Server(ws, "--timeout", "100ms", "--threads", "1", "--batch", "1", vae=demo_model())
-    server.start()
-    large = bytes(3 * 384 * 384)
-    answers = at_once(24, lambda _: server.tensor(large, [1, 3, 384, 384], "uint8"))
-    late = [answer for answer in answers if answer.status != 200]
-    assert late, "none of 24 was late"
-    for answer in late:
+    server = Server(ws, *GATHER_LONG, "--timeout", "100ms").start()
+    with one_coming_in(server) as slow:
+        answer = server.post(PNG)
         answer.error(503, "busy")
         assert answer.headers["retry-after"], answer
+        slow.sendall(PNG[10:])
+        slow.recv(20)
     server.stop()
 
 
@@ -211,20 +254,14 @@ def garbage_and_broken_requests_hurt_nobody(ws):
 
 @test
 def clients_that_hang_up_cost_no_encode(ws):
-    server = Server(ws, "--threads", "1", "--batch", "1", vae=demo_model()).start()
-    large, shape = bytes(3 * 512 * 512), [1, 3, 512, 512]
-    first = threading.Thread(target=lambda: server.tensor(large, shape, "uint8"))
-    first.start()
-    server.wait_for_metric("queue_images", 1)
-    query = b"POST /?posterior=mean&shape=1&shape=3&shape=512&shape=512&dtype=uint8 HTTP/1.1"
-    for _ in range(8):
-        sock = server.socket()
-        sock.sendall(query + b"\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(large) + large)
-        hang_up(sock)
-    first.join()
-    wait_until(lambda: server.metrics()["latentd_serve_queue_images"] == 0, "an empty queue")
-    encoded = server.metrics()["latentd_serve_images_total"]
-    assert encoded <= 6, f"{encoded} images were encoded"
+    server = Server(ws, *GATHER_LONG).start()
+    with one_coming_in(server) as slow:
+        for sock in come_in(server, 8):
+            hang_up(sock)
+        wait_until(lambda: server.metrics()["latentd_serve_queue_images"] == 1, "the others to be gone")
+        slow.sendall(PNG[10:])
+        equal(answer_on(slow).status, 200, "the status of who stayed")
+    equal(server.metrics()["latentd_serve_images_total"], 1, "images that were encoded")
     server.encode(PNG)
     server.stop()
 
@@ -245,50 +282,24 @@ def many_slow_clients_leave_room_for_others(ws):
 
 @test
 def what_is_under_way_is_answered_at_the_end_and_nothing_more(ws):
-    server = Server(ws, "--threads", "1", "--stop-timeout", "10min", vae=demo_model()).start()
-    answers, shape = [], [1, 3, 384, 384]
-    threads = [
-        threading.Thread(
-            target=lambda: answers.append(server.tensor(bytes(3 * 384 * 384), shape, "uint8"))
-        )
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    server.wait_for_metric("queue_images", 4)
-    server.process.send_signal(signal.SIGTERM)
-    for thread in threads:
-        thread.join()
-    equal([answer.status for answer in answers], [200] * 4, "answers")
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        equal(server.post(PNG).status, 503, "a request after the end")
+    server = Server(ws, *GATHER_LONG, "--stop-timeout", "10min", vae=demo_model()).start()
+    with one_coming_in(server) as slow:
+        sockets = come_in(server, 4)
+        told_to_stop(server.process)
+        hang_up(slow)
+        equal([answer_on(sock).status for sock in sockets], [200] * 4, "answers")
     server.ended()
 
 
 @test
 def after_its_time_to_stop_what_is_left_is_503(ws):
-    server = Server(ws, "--threads", "1", "--batch", "1", "--stop-timeout", "0s", vae=demo_model())
-    server.start()
-    answers, shape = [], [1, 3, 768, 768]
-    threads = [
-        threading.Thread(
-            target=lambda: answers.append(server.tensor(bytes(3 * 768 * 768), shape, "uint8"))
-        )
-        for _ in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    server.wait_for_metric("queue_images", 6)
-    began = time.monotonic()
-    server.stop()
-    assert time.monotonic() - began < 90, "it takes long to stop"
-    for thread in threads:
-        thread.join()
-    for answer in answers:
-        if answer.status != 200:
-            answer.error(503)
-            assert answer.headers["retry-after"], answer
-    assert any(answer.status == 503 for answer in answers), [str(a) for a in answers]
+    server = Server(ws, *GATHER_LONG, "--stop-timeout", "0s", vae=demo_model()).start()
+    with one_coming_in(server):
+        sockets = come_in(server, 6)
+        server.stop()
+        for answer in map(answer_on, sockets):
+            equal(answer.status, 503, "status")
+            assert answer.headers["retry-after"], answer.headers
 
 
 @test
@@ -332,7 +343,7 @@ def a_daemon_serves_beside_its_datasets(ws):
     daemon.start()
     server = DaemonServer(ws, daemon).connect()
     answers = at_once(4, lambda i: server.encode(PNG if i else png(64, 64, noise(12288, 5)), **EXACT))
-    daemon.wait_for("set", encoded=24, completed=0)
+    daemon.wait_for("set", finished=24)
     daemon.drain("set")
     stored = {s.path: read_npy(s.npy)[2] for s in read_dataset(os.path.join(ws.out, "set"))}
     equal(len(stored), 24, "samples")
@@ -377,18 +388,15 @@ def served(daemon, **members):
 def a_daemon_ends_in_order_while_it_serves(ws):
     daemon = Daemon(ws)
     daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
-    daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model(), "stop_timeout": "10min"}
+    daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model(), "gather": "10s", "stop_timeout": "10min"}
     daemon.start()
     server = DaemonServer(ws, daemon).connect()
-    answers, shape = [], [1, 3, 512, 512]
-    thread = threading.Thread(
-        target=lambda: answers.append(server.tensor(bytes(3 * 512 * 512), shape, "uint8"))
-    )
-    thread.start()
-    server.wait_for_metric("queue_images", 1)
-    daemon.stop()
-    thread.join()
-    equal(answers[0].status, 200, "status")
+    with one_coming_in(server) as slow:
+        (sock,) = come_in(server, 1)
+        told_to_stop(daemon.process)
+        hang_up(slow)
+        equal(answer_on(sock).status, 200, "status")
+    daemon.ended()
 
 
 @test

@@ -166,7 +166,7 @@ def the_unit_starts_is_confined_and_survives_kill_reload_and_stop_under_systemd(
             assert line in status, f"{line} is not in {status}"
         paths = ws.small_pictures(3, f"{machine.srv}/photos")
         wait_until(lambda: machine.finished() == 3, "the images")
-        assert machine.show("StatusText").startswith("1 dataset: "), machine.show("StatusText")
+        wait_until(lambda: (machine.show("StatusText") or "").startswith("1 dataset: "), "the status")
         assert int(machine.show("WatchdogTimestampMonotonic")) > 0, "the watchdog was never fed"
 
         machine.inside("kill", f"-{signal.SIGKILL.value}", pid)

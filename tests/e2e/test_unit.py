@@ -14,7 +14,7 @@ import signal
 import subprocess
 
 from daemon_rig import Daemon, HandedOver
-from harness import BUILD_DIR, OK, SOURCE_DIR, USAGE, Skip, demo_model, equal, run_tests, sanitized
+from harness import BUILD_DIR, HANGS_AFTER_S, OK, SOURCE_DIR, USAGE, Skip, demo_model, equal, run_tests, sanitized
 from harness import test
 from reference import paths_in
 
@@ -153,12 +153,12 @@ def a_socket_of_the_service_manager_is_served_and_outlives_the_daemon(ws):
     daemon.start(**handed_over.options)
     equal(ws.finish(early).code, OK, "exit status of the command that came early")
     daemon.process.send_signal(signal.SIGTERM)
-    equal(daemon.process.wait(60), OK, "exit status")
+    equal(daemon.process.wait(HANGS_AFTER_S), OK, "exit status")
     daemon.process = None
     assert os.path.exists(daemon.socket), "the socket is gone"
     daemon.start(**handed_over.options)
     daemon.process.kill()
-    daemon.process.wait(60)
+    daemon.process.wait(HANGS_AFTER_S)
     daemon.process = None
     handed_over.close()
 
@@ -169,7 +169,7 @@ def a_socket_for_another_path_is_refused_by_name(ws):
     daemon.dataset()
     handed_over = HandedOver(ws.path("another.sock"))
     daemon.spawn(**handed_over.options)
-    equal(daemon.process.wait(60), USAGE, "exit status")
+    equal(daemon.process.wait(HANGS_AFTER_S), USAGE, "exit status")
     daemon.process = None
     assert f'none that listens at "{daemon.socket}"' in daemon.said(), daemon.said()
     handed_over.close()
