@@ -195,11 +195,20 @@ void download_land(struct download_pool *p, struct download_task *t)
 	p->n_flying--;
 }
 
+void download_asked(struct download_pool *p, struct download_task *t, int64_t now,
+		    enum endpoint_outcome outcome)
+{
+	endpoint_done(&t->host->endpoint, &t->ticket, now, outcome, t->x.retry_after_ms,
+		      &p->random);
+	host_pass_give(t->host->pass, now);
+}
+
 static void send_one(struct download_pool *p, struct download_task *t, int64_t now)
 {
 	cleanup_free const char **lines = NULL;
 
 	if (make_headers(t, &t->d->err) < 0) {
+		host_pass_give(t->host->pass, now);
 		t->d->retry_ms = DOWNLOAD_PUT_OFF_MS;
 		download_end(p, t);
 		return;
@@ -217,11 +226,10 @@ static void send_one(struct download_pool *p, struct download_task *t, int64_t n
 				      .on_body = t->d->text ? NULL : on_body,
 				      .owner = t};
 	endpoint_start(&t->host->endpoint, now, 0, &t->ticket);
-	download_host_sent(t->host, now);
 	fly(p, t);
 	if (http_multi_start(p->multi, &t->x, &t->d->err) < 0) {
 		download_land(p, t);
-		endpoint_done(&t->host->endpoint, &t->ticket, now, ENDPOINT_UNASKED, 0, &p->random);
+		download_asked(p, t, now, ENDPOINT_UNASKED);
 		download_end(p, t);
 	}
 }
@@ -324,8 +332,7 @@ static void end_all(struct download_pool *p)
 
 		download_land(p, t);
 		http_multi_cancel(p->multi, &t->x);
-		endpoint_done(&t->host->endpoint, &t->ticket, clock_mono_ms(), ENDPOINT_UNASKED, 0,
-			      &p->random);
+		download_asked(p, t, clock_mono_ms(), ENDPOINT_UNASKED);
 		download_put_off(p, t, 0, "stopped");
 	}
 	for (struct download_host *h; (h = download_hosts_waiting(p->hosts));)
@@ -369,11 +376,21 @@ static void *pool_run(void *arg)
 
 /* -- from outside ---------------------------------------------------------------------------------- */
 
+static void wake(void *pool)
+{
+	http_multi_wake(((struct download_pool *)pool)->multi);
+}
+
 int download_pool_open(const struct download_options *options, struct download_pool **out,
 		       struct error *err)
 {
 	struct http_multi_options multi = {.connect_ms = options->connect_ms};
 	struct download_pool *p = xcalloc(1, sizeof(*p));
+	const struct host_pass_options each = {.limit = options->per_host,
+					       .interval_ms =
+						   options->rate > 0 ? 1000 / options->rate : 0,
+					       .wake = wake,
+					       .arg = p};
 
 	p->options = *options;
 	p->ca_file = options->ca_file ? xstrdup(options->ca_file) : NULL;
@@ -387,7 +404,7 @@ int download_pool_open(const struct download_options *options, struct download_p
 	p->random.state = (uint64_t)clock_mono_ns();
 	p->last = &p->started;
 	pthread_mutex_init(&p->lock, NULL);
-	p->hosts = download_hosts_new(options->per_host, options->rate);
+	p->hosts = download_hosts_new(&each);
 	if (http_multi_open(&multi, &p->multi, err) < 0 ||
 	    thread_start(&p->thread, "download", pool_run, p, err) < 0) {
 		download_pool_close(p);
@@ -407,8 +424,8 @@ void download_pool_close(struct download_pool *p)
 	if (p->thread.running)
 		http_multi_wake(p->multi);
 	thread_join(&p->thread);
+	download_hosts_free(p->hosts); /* first: others may wake it until then */
 	http_multi_close(p->multi);
-	download_hosts_free(p->hosts);
 	pthread_mutex_destroy(&p->lock);
 	free(p->ca_file);
 	free(p);

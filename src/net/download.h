@@ -9,7 +9,8 @@
  *	download_pool_close(pool)         what is under way ends with ERR_TRANSIENT
  *
  * One server. Each (scheme, host, port) has the breaker, the limit and the backoff of endpoint.h, at most per_host
- * connections and, if wanted, so many requests a second. What fails for a passing reason (no answer, a reset, 429, 5xx) is
+ * connections and, if wanted, so many requests a second; of all pools of this
+ * process that fetch from it together, by the strictest of them. What fails for a passing reason (no answer, a reset, 429, 5xx) is
  * tried up to DOWNLOAD_TRIES times, with Retry-After obeyed. A download of a server that is down, has been silent for
  * DOWNLOAD_PATIENCE_MS, or asks for a longer pause than that, does not stand in the way of others: it ends with ERR_TRANSIENT, and
  * retry_ms says when it may be asked again.

@@ -10,18 +10,18 @@ enum { BUCKETS = 1024, MANY = 16384 };
 
 struct download_hosts {
 	struct endpoint_limits limits;
-	double interval_ms;
+	struct host_pass_options each;
 	struct download_host *buckets[BUCKETS];
 	struct download_host *waiting;
 	size_t n;
 };
 
-struct download_hosts *download_hosts_new(size_t per_host, double rate)
+struct download_hosts *download_hosts_new(const struct host_pass_options *each)
 {
 	struct download_hosts *hosts = xcalloc(1, sizeof(*hosts));
 
-	hosts->limits = (struct endpoint_limits){.max_in_flight = per_host};
-	hosts->interval_ms = rate > 0 ? 1000 / rate : 0;
+	hosts->limits = (struct endpoint_limits){.max_in_flight = each->limit};
+	hosts->each = *each;
 	return hosts;
 }
 
@@ -42,6 +42,7 @@ static bool has_name(const char *origin)
 
 static void host_free(struct download_host *h)
 {
+	host_pass_close(h->pass);
 	free(h->origin);
 	free(h);
 }
@@ -99,7 +100,7 @@ struct download_host *download_hosts_get(struct download_hosts *hosts, const cha
 	h->origin = xstrdup(origin);
 	h->named = has_name(origin);
 	h->last = &h->first;
-	h->interval_ms = hosts->interval_ms;
+	h->pass = host_pass_open(origin, &hosts->each);
 	endpoint_init(&h->endpoint, &hosts->limits, now);
 	h->next_of_hash = hosts->buckets[bucket];
 	hosts->buckets[bucket] = h;
@@ -144,11 +145,11 @@ static struct download_waiter *take(struct download_host *h, struct download_wai
 
 struct download_waiter *download_host_pop(struct download_host *h, int64_t now)
 {
-	if (!endpoint_room(&h->endpoint, now) || (double)now < h->free_at)
+	if (!endpoint_room(&h->endpoint, now))
 		return NULL;
 	for (struct download_waiter **at = &h->first; *at; at = &(*at)->next) {
 		if ((*at)->not_before <= now)
-			return take(h, at);
+			return host_pass_take(h->pass, now) ? take(h, at) : NULL;
 	}
 	return NULL;
 }
@@ -160,7 +161,7 @@ struct download_waiter *download_host_drop(struct download_host *h)
 
 int64_t download_host_next(const struct download_host *h, int64_t now)
 {
-	int64_t at = INT64_MAX, host = endpoint_next(&h->endpoint, now);
+	int64_t at = INT64_MAX, host = endpoint_next(&h->endpoint, now), pass;
 
 	for (const struct download_waiter *w = h->first; w; w = w->next)
 		at = w->not_before < at ? w->not_before : at;
@@ -168,15 +169,6 @@ int64_t download_host_next(const struct download_host *h, int64_t now)
 		return INT64_MAX;
 	if (host != INT64_MAX && host > at)
 		at = host;
-	if (h->free_at > (double)at)
-		at = (int64_t)h->free_at + 1;
-	return at;
-}
-
-/* What was not used of the rate is not saved up. */
-void download_host_sent(struct download_host *h, int64_t now)
-{
-	double from = h->free_at > (double)now ? h->free_at : (double)now;
-
-	h->free_at = from + h->interval_ms;
+	pass = host_pass_next(h->pass, now);
+	return pass > at ? pass : at;
 }

@@ -5,6 +5,7 @@
 #define LATENTD_NET_DOWNLOAD_HOST_H
 
 #include "net/endpoint.h"
+#include "net/host_gate.h"
 
 #include <stdbool.h>
 
@@ -19,19 +20,19 @@ struct download_host {
 	struct endpoint endpoint;
 	struct download_waiter *first, **last;
 	size_t waiting;
-	double interval_ms;    /* between two requests; 0: none */
-	double free_at;	       /* when the next may be sent */
-	uint64_t answers;      /* that said something about a file */
-	bool named;	       /* by a name, not an address */
-	bool nameless;	       /* the last request found no address for it */
-	uint64_t names_before; /* replies of named servers to the pool when that began */
+	struct host_pass *pass; /* what all pools together may ask of it */
+	uint64_t answers;	/* that said something about a file */
+	bool named;		/* by a name, not an address */
+	bool nameless;		/* the last request found no address for it */
+	uint64_t names_before;	/* replies of named servers to the pool when that began */
 	struct download_host *next_of_hash;
 	struct download_host *next_waiting, **of_waiting; /* in the list of those with waiters */
 };
 
 struct download_hosts;
 
-struct download_hosts *download_hosts_new(size_t per_host, double rate);
+/* @each: of every server. */
+struct download_hosts *download_hosts_new(const struct host_pass_options *each);
 void download_hosts_free(struct download_hosts *hosts);
 /* Made where it is not known. Servers that are idle and well are forgotten when they become many. */
 struct download_host *download_hosts_get(struct download_hosts *hosts, const char *origin,
@@ -41,13 +42,11 @@ struct download_host *download_hosts_waiting(struct download_hosts *hosts);
 
 void download_host_push(struct download_hosts *hosts, struct download_host *h,
 			struct download_waiter *w);
-/* The first that may be sent now, taken out; NULL: none. */
+/* The first that may be sent now, taken out, with room in the pass for it; NULL: none. */
 struct download_waiter *download_host_pop(struct download_host *h, int64_t now);
 /* The first, taken out; NULL: none. */
 struct download_waiter *download_host_drop(struct download_host *h);
 /* When download_host_pop() may give one; INT64_MAX: when something else happens. */
 int64_t download_host_next(const struct download_host *h, int64_t now);
-/* A request is sent. */
-void download_host_sent(struct download_host *h, int64_t now);
 
 #endif

@@ -185,7 +185,7 @@ void download_judge(struct download_pool *p, struct download_task *t)
 	    outcome_of(t, retry_class_of(x->result, x->status, x->retry_after_ms));
 
 	download_land(p, t);
-	endpoint_done(&t->host->endpoint, &t->ticket, now, outcome, x->retry_after_ms, &p->random);
+	download_asked(p, t, now, outcome);
 	look_at_name(p, t->host, x->result);
 	t->host->answers += outcome == ENDPOINT_GOOD || outcome == ENDPOINT_ALIVE;
 	if (t->sink.code != ERR_NONE) {

@@ -58,6 +58,9 @@ const char *download_url(const struct download_task *t);
 void download_queue_up(struct download_pool *p, struct download_task *t, int64_t now);
 /* It is not in flight any more. */
 void download_land(struct download_pool *p, struct download_task *t);
+/* Its request has ended: its server has room for another. */
+void download_asked(struct download_pool *p, struct download_task *t, int64_t now,
+		    enum endpoint_outcome outcome);
 /* d->err says how. */
 void download_end(struct download_pool *p, struct download_task *t);
 /* Its server cannot be asked now, for @ms at least. */

@@ -38,7 +38,9 @@ static void answer(void *arg, const struct loopback_request *request, struct loo
 	pthread_mutex_unlock(&rig->lock);
 	loopback_query(request->target, "how", how, sizeof(how));
 	buffer_append_string(&reply->body, "0123456789");
-	if (strcmp(how, "gone") == 0) {
+	if (strcmp(how, "slowly") == 0) {
+		reply->delay_ms = 10;
+	} else if (strcmp(how, "gone") == 0) {
 		reply->status = 410;
 	} else if (strcmp(how, "endless") == 0) {
 		reply->how = LOOPBACK_RAW;
@@ -392,6 +394,30 @@ static void many_come_over_a_few_connections(void **state)
 	assert_int_equal(counts.bytes, MANY * 10);
 }
 
+/* Each by itself would have two under way. */
+static void two_pools_share_the_limits_of_a_server(void **state)
+{
+	struct rig *rig = *state;
+	const struct download_options options = {
+	    .connections = 8, .per_host = 2, .bytes_max = LIMIT, .patience_ms = 60000};
+	struct download_pool *usual = rig->pool, *pools[2] = {NULL, NULL};
+	struct many many[2] = {{.good = 0}, {.good = 0}};
+	struct error err = ERROR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pools); i++) {
+		assert_ok(download_pool_open(&options, &pools[i], &err), &err);
+		rig->pool = pools[i];
+		start_many(rig, &many[i], "slowly");
+	}
+	rig->pool = usual;
+	for (size_t i = 0; i < ARRAY_SIZE(pools); i++) {
+		end_many(&many[i]);
+		download_pool_close(pools[i]);
+		assert_int_equal(atomic_load(&many[i].good), MANY);
+	}
+	assert_true(loopback_most_at_once(rig->server) <= 2);
+}
+
 static void a_server_that_stalls_does_not_hold_up_another(void **state)
 {
 	struct rig *rig = *state;
@@ -437,6 +463,7 @@ int main(void)
 	    download_test(a_name_without_an_address_is_its_files_fault_once_other_names_answered),
 	    download_test(a_private_address_is_not_connected_to_where_only_public_ones_are_wanted),
 	    download_test(many_come_over_a_few_connections),
+	    download_test(two_pools_share_the_limits_of_a_server),
 	    download_test(a_server_that_stalls_does_not_hold_up_another),
 	    download_test(closing_ends_what_is_under_way),
 	};
