@@ -43,6 +43,7 @@ foreach(name
 	daemon
 	daemon_steering
 	daemon_outages
+	daemon_disks
 	daemon_stop
 	limits
 	log
@@ -76,4 +77,4 @@ foreach(name
 	set_tests_properties(e2e_${name} PROPERTIES LABELS e2e TIMEOUT 1800 COST 50 SKIP_RETURN_CODE 77
 		ENVIRONMENT "LATENTD_SOURCE_DIR=${CMAKE_SOURCE_DIR};LATENTD_BUILD_DIR=${CMAKE_BINARY_DIR}")
 endforeach()
-set_property(TEST e2e_daemon_outages e2e_daemon_stop e2e_daemon_steering e2e_kill e2e_main_job e2e_urls PROPERTY COST 70)
+set_property(TEST e2e_daemon_outages e2e_daemon_disks e2e_daemon_stop e2e_daemon_steering e2e_kill e2e_main_job e2e_urls PROPERTY COST 70)

@@ -309,7 +309,8 @@ def bench_measures_an_encoder_alone(ws):
     equal(len(result["rounds"]), 2, "rounds")
     equal(min(result["rounds"]), result["seconds_per_image"], "the fastest round")
     layers = result["seconds_by_layer"]
-    assert 0 < sum(layers.values()) <= result["seconds_per_image"] * 1.01, layers
+    rounding = 1e-6 * (len(layers) + 1)
+    assert 0 < sum(layers.values()) <= result["seconds_per_image"] * 1.01 + rounding, result
     assert result["engine"].startswith("winograd-"), result["engine"]
     assert result["tflops"] > 0 and result["peak_memory"] > 1 << 20, result
     text = ws.latentctl(*words, "--rounds", "1", env={**ws.environment, "LATENTD_CPU": "direct"}).out
