@@ -44,21 +44,23 @@ static void print_line(const json_t *line)
 	puts((const char *)text.data);
 }
 
+static void print_one(const struct read_options *options, const json_t *line)
+{
+	char *text = options->json ? json_dumps(line, JSON_COMPACT) : NULL;
+
+	if (text)
+		puts(text);
+	else
+		print_line(line);
+	free(text);
+}
+
 static void print_lines(const struct read_options *options, const json_t *page)
 {
 	json_t *line;
 	size_t i;
 
-	json_array_foreach(json_object_get(page, "lines"), i, line)
-	{
-		char *text = options->json ? json_dumps(line, JSON_COMPACT) : NULL;
-
-		if (text)
-			puts(text);
-		else
-			print_line(line);
-		free(text);
-	}
+	json_array_foreach(json_object_get(page, "lines"), i, line) print_one(options, line);
 }
 
 /* "log?limit=50&level=warning&dataset=photos&after=17". To be freed. */
@@ -95,25 +97,6 @@ static int show(const struct read_options *options, char **next, struct error *e
 	return 0;
 }
 
-/* Until it is interrupted; over restarts of the daemon. */
-static int follow(const struct read_options *options, char **next, struct error *err)
-{
-	bool answered = true;
-
-	while (fflush(stdout) == 0) {
-		int r;
-
-		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-		r = show(options, next, err);
-		if (r != 0 && answered)
-			fprintf(stderr, "latentctl log: %s; asked again every second\n",
-				err->message);
-		answered = r == 0;
-		error_clear(err);
-	}
-	return EXIT_OK; /* main() says what is wrong with stdout */
-}
-
 /* "warning" as options have it; NULL: all. */
 static enum log_level level_of(const char *name)
 {
@@ -122,6 +105,79 @@ static enum log_level level_of(const char *name)
 	while (name && level < LOG_LEVEL_DEBUG && strcmp(log_levels[level], name) != 0)
 		level++;
 	return name ? (enum log_level)level : LOG_LEVEL_DEBUG;
+}
+
+/* -- following ------------------------------------------------------------------------------------ */
+
+struct follower {
+	const struct read_options *options;
+	char **next;
+};
+
+static bool is_meant(const struct read_options *options, const json_t *line)
+{
+	const char *dataset = text_of(line, "dataset"), *level = text_of(line, "level");
+
+	if (options->name && (!dataset || strcmp(dataset, options->name) != 0))
+		return false;
+	return level_of(level ? level : "debug") <= level_of(options->level);
+}
+
+/* False: nobody reads it any more, or lines are missing in between, which are to be asked for. */
+static bool on_event(void *arg, const json_t *event)
+{
+	struct follower *f = arg;
+	const json_t *lines = json_object_get(event, "log"), *line;
+	json_int_t last = *f->next ? strtoll(*f->next, NULL, 10) : 0;
+	size_t i;
+
+	if (json_integer_value(json_object_get(json_array_get(lines, 0), "id")) > last + 1)
+		return false;
+	json_array_foreach(lines, i, line)
+	{
+		json_int_t id = json_integer_value(json_object_get(line, "id"));
+
+		if (id <= last)
+			continue;
+		if (is_meant(f->options, line))
+			print_one(f->options, line);
+		free(*f->next);
+		*f->next = xasprintf("%lld", (long long)id);
+	}
+	return fflush(stdout) == 0;
+}
+
+/*
+ * What came since *next, then what comes. The stream begins with lines that were said already, so nothing is missed between the
+ * two; ids tell them apart. -1: there is no daemon, or no more.
+ */
+static int follow_daemon(const struct read_options *options, char **next, struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	struct follower follower = {options, next};
+	int r = show(options, next, err);
+
+	if (r == 0 && fflush(stdout) == 0)
+		r = ctl_source_open_daemon(options, &source, err);
+	return r == 0 ? ctl_source_follow(source, on_event, &follower, err) : -1;
+}
+
+/* Until it is interrupted; over restarts of the daemon. */
+static int follow(const struct read_options *options, char **next, struct error *err)
+{
+	bool told = false;
+
+	while (fflush(stdout) == 0) {
+		int r = follow_daemon(options, next, err);
+
+		if (r != 0 && !told && err->code != ERR_NONE)
+			fprintf(stderr, "latentctl log: %s; asked again every second\n",
+				err->message);
+		told = r != 0;
+		error_clear(err);
+		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+	}
+	return EXIT_OK; /* main() says what is wrong with stdout */
 }
 
 /* What the daemon said that ended last, from its state folder; *next as of show(). The same outcomes. */

@@ -11,6 +11,9 @@
 #include <jansson.h>
 #include <string.h>
 
+/* Bytes of one event: status and log of a daemon with very many datasets. */
+#define EVENT_MAX ((size_t)64 << 20)
+
 struct ctl_api {
 	char *socket;
 	struct http_client *http;
@@ -103,6 +106,65 @@ int ctl_api_post(struct ctl_api *api, const char *path, json_t *body, json_t **o
 
 	json_decref(body);
 	return send_request(api, &request, out, err);
+}
+
+struct follower {
+	ctl_event_fn on_event;
+	void *arg;
+	struct buffer text; /* that is not a whole event yet */
+};
+
+/* An event is one line "data: JSON" and an empty one; a comment has no data. */
+static bool take_event(struct follower *f, const char *text, size_t size)
+{
+	static const char data[] = "data: ";
+	size_t skip = strlen(data);
+	json_t *event = NULL;
+	bool goes_on = true;
+
+	if (size > skip && memcmp(text, data, skip) == 0)
+		event = json_loadb(text + skip, size - skip, JSON_REJECT_DUPLICATES, NULL);
+	if (json_is_object(event))
+		goes_on = f->on_event(f->arg, event);
+	json_decref(event);
+	return goes_on;
+}
+
+static bool on_piece(void *arg, const void *piece, size_t size)
+{
+	struct follower *f = arg;
+	bool goes_on = true;
+	size_t done = 0;
+
+	if (f->text.size + size > EVENT_MAX)
+		return false;
+	buffer_append(&f->text, piece, size);
+	while (goes_on) {
+		const char *text = (const char *)f->text.data + done;
+		const char *end = memmem(text, f->text.size - done, "\n\n", 2);
+
+		if (!end)
+			break;
+		goes_on = take_event(f, text, (size_t)(end - text));
+		done += (size_t)(end - text) + 2;
+	}
+	memmove(f->text.data, f->text.data + done, f->text.size - done);
+	f->text.size -= done;
+	return goes_on;
+}
+
+int ctl_api_follow(struct ctl_api *api, const char *path, ctl_event_fn on_event, void *arg,
+		   struct error *err)
+{
+	cleanup_free char *url = url_of(path);
+	struct follower f = {.on_event = on_event, .arg = arg, .text = BUFFER_INIT};
+	long status = 0;
+	int r = http_client_follow(api->http, url, on_piece, &f, &status, err);
+
+	buffer_release(&f.text);
+	if (r != 0)
+		return r == HTTP_NO_SERVER ? CTL_API_NOBODY : r;
+	return status == 200 ? 0 : refused(api, status, NULL, err);
 }
 
 char *ctl_api_word(const char *s)

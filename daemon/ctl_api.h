@@ -7,6 +7,8 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
+#include <stdbool.h>
+
 struct json_t;
 struct ctl_api;
 
@@ -25,6 +27,14 @@ int ctl_api_get(struct ctl_api *api, const char *path, struct json_t **out, stru
 /* @body is taken, NULL: none. */
 int ctl_api_post(struct ctl_api *api, const char *path, struct json_t *body, struct json_t **out,
 		 struct error *err);
+
+/*
+ * Server-sent events of @path, each as it comes, until @on_event returns false or the daemon ends them: 0 then. Else as
+ * above. @event is lent.
+ */
+typedef bool (*ctl_event_fn)(void *arg, const struct json_t *event);
+int ctl_api_follow(struct ctl_api *api, const char *path, ctl_event_fn on_event, void *arg,
+		   struct error *err);
 
 /* @s as part of a URL. To be freed. */
 char *ctl_api_word(const char *s);

@@ -57,6 +57,10 @@ int ctl_source_page(struct ctl_source *source, const char *dataset, const char *
 /* GET /api/v1/@what of a daemon; the caller has the reference. */
 int ctl_source_get(struct ctl_source *source, const char *what, struct json_t **out,
 		   struct error *err);
+/* ctl_api_follow() of a daemon's /api/v1/events. */
+int ctl_source_follow(struct ctl_source *source,
+		      bool (*on_event)(void *arg, const struct json_t *event), void *arg,
+		      struct error *err);
 /*
  * Every member of @list in all pages of /api/v1/datasets/DATASET/@what. @fn returns 0 to go on, anything else ends the
  * listing, which then returns that.

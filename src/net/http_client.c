@@ -149,6 +149,52 @@ int http_client_request(struct http_client *client, const struct http_request *r
 	return 0;
 }
 
+struct follower {
+	CURL *easy;
+	http_piece_fn on_piece;
+	void *arg;
+	bool ended;
+};
+
+static size_t on_piece(char *data, size_t one, size_t n, void *arg)
+{
+	struct follower *f = arg;
+	long status = 0;
+
+	(void)one;
+	curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
+	f->ended = status == 200 && !f->on_piece(f->arg, data, n);
+	return f->ended ? 0 : n;
+}
+
+int http_client_follow(struct http_client *client, const char *url, http_piece_fn fn, void *arg,
+		       long *status, struct error *err)
+{
+	const struct http_request request = {.method = "GET", .url = url};
+	struct follower f = {.easy = client->easy, .on_piece = fn, .arg = arg};
+	CURL *easy = client->easy;
+	CURLcode code;
+
+	client->why[0] = '\0';
+	client->too_large = false;
+	curl_easy_setopt(easy, CURLOPT_URL, url);
+	http_curl_method(easy, request.method, NULL, 0);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_piece);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, &f);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 0L);
+	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (client->timeout_ms + 999) / 1000);
+	code = curl_easy_perform(easy);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, client);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, client->timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, 0L);
+	if (code != CURLE_OK && !f.ended)
+		return failed(client, &request, code, err);
+	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, status);
+	return 0;
+}
+
 void http_client_close(struct http_client *client)
 {
 	if (!client)

@@ -16,6 +16,8 @@
 
 #include "base/buffer.h"
 
+#include <stdbool.h>
+
 struct http_client;
 
 struct http_client_options {
@@ -54,6 +56,13 @@ int http_client_open(const struct http_client_options *options, struct http_clie
  */
 int http_client_request(struct http_client *client, const struct http_request *request,
 			struct http_response *response, struct error *err);
+/*
+ * GET of a reply that has no end, piece by piece as it comes. 0: @on_piece returned false, or the server ended it. *status is
+ * the reply's; only the body of a 200 comes in pieces. timeout_ms is how long nothing may come; errors as above.
+ */
+typedef bool (*http_piece_fn)(void *arg, const void *data, size_t size);
+int http_client_follow(struct http_client *client, const char *url, http_piece_fn on_piece,
+		       void *arg, long *status, struct error *err);
 /* NULL is fine. */
 void http_client_close(struct http_client *client);
 void http_response_release(struct http_response *response);

@@ -8,6 +8,8 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
+#include "net/http_client.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -176,6 +178,52 @@ static void those_who_listen_over_tcp_leave_room_for_one_on_the_socket(void **st
 	}
 }
 
+static bool on_piece(void *arg, const void *data, size_t size)
+{
+	struct buffer *seen = arg;
+
+	buffer_append(seen, data, size);
+	return seen->size < 6000; /* more than one event */
+}
+
+static void events_are_followed_until_there_are_enough_or_they_end(void **state)
+{
+	struct fixture *f = *state;
+	const struct http_client_options options = {.unix_socket = f->rig.socket};
+	cleanup_http_client struct http_client *client = NULL;
+	cleanup_http_response struct http_response response = HTTP_RESPONSE_INIT;
+	const struct http_request after = {.method = "GET", .url = "http://latentd/healthz"};
+	struct buffer seen = BUFFER_INIT;
+	struct error err = ERROR_INIT;
+	long status = 0;
+
+	assert_ok(http_client_open(&options, &client, &err), &err);
+	assert_ok(http_client_follow(client, "http://latentd/api/v1/events", on_piece, &seen,
+				     &status, &err),
+		  &err);
+	assert_int_equal(status, 200);
+	assert_true(seen.size >= 6000);
+	assert_memory_equal(seen.data, "data: {\"health\":", 16);
+	buffer_reset(&seen);
+	/* what is no stream ends by itself, and one that is refused has no pieces */
+	assert_ok(http_client_follow(client, "http://latentd/dashboard.css", on_piece, &seen,
+				     &status, &err),
+		  &err);
+	assert_int_equal(status, 200);
+	assert_memory_equal(seen.data, ":root", 5);
+	buffer_reset(&seen);
+	assert_ok(
+	    http_client_follow(client, "http://latentd/nothing", on_piece, &seen, &status, &err),
+	    &err);
+	assert_int_equal(status, 404);
+	assert_int_equal(seen.size, 0);
+	/* and what is asked next is answered as ever */
+	assert_ok(http_client_request(client, &after, &response, &err), &err);
+	assert_int_equal(response.status, 200);
+	assert_true(response.body.size > 0);
+	buffer_release(&seen);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -184,6 +232,7 @@ int main(void)
 	    TEST(a_client_that_needs_no_longer_than_it_may_is_answered),
 	    TEST(a_body_that_never_comes_ends_the_connection),
 	    TEST(those_who_listen_over_tcp_leave_room_for_one_on_the_socket),
+	    TEST(events_are_followed_until_there_are_enough_or_they_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

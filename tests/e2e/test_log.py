@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What `latentd` says: through the API and `latentctl log`, as fields, and to the journal."""
 
+import json
 import os
 import re
 import signal
@@ -46,6 +47,39 @@ def a_follower_sees_what_comes_also_of_a_daemon_that_was_started_again(ws):
         daemon.start()
         wait_until(lambda: times("version ") == 2, "the second start")
         equal(times("read again: 0 changes"), 1, "times that the reload is told")
+    finally:
+        follower.send_signal(signal.SIGINT)
+        follower.wait(60)
+    daemon.stop()
+
+
+@test
+def a_follower_misses_nothing_of_many_lines_at_once(ws):
+    daemon, many = Daemon(ws), 250  # more than an event has
+    daemon.dataset("photos")
+    daemon.start()
+    told = ws.path("followed")
+    with open(told, "wb") as out:
+        follower = subprocess.Popen(
+            [os.path.join(ws.programs, "latentctl"), "log", "--socket", daemon.socket, "-n", "1000"]
+            + ["--follow", "--name", "photos", "--level", "warning", "--json"],
+            stdout=out, stderr=subprocess.DEVNULL, env=ws.environment,
+        )
+    try:
+        for i in range(many):
+            ws.write(f"{i:03d}.jpg", b"no picture", ws.path("photos"))
+        daemon.post("/datasets/photos/scan")
+        daemon.wait_for("photos", quarantined=many)
+
+        def lines():
+            with open(told, encoding="utf-8") as file:
+                return [json.loads(line) for line in file.read().splitlines(keepends=True) if line.endswith("\n")]
+
+        wait_until(lambda: len(lines()) >= many, "all lines")
+        names = sorted(line["text"].split(":")[0] for line in lines())
+        equal(names, [f"{i:03d}.jpg" for i in range(many)], "images that are told")
+        ids = [line["id"] for line in lines()]
+        equal(ids, sorted(set(ids)), "their ids")
     finally:
         follower.send_signal(signal.SIGINT)
         follower.wait(60)
