@@ -283,6 +283,8 @@ int pg_job_of_key(struct postgres_queue *q, int64_t dataset, const char *key, in
 		  struct error *err);
 /* ERR_BUG: no such dataset. */
 int pg_dataset_check(struct postgres_queue *q, int64_t dataset, struct error *err);
+/* That error. */
+int pg_no_dataset(int64_t dataset, struct error *err);
 
 struct ids {
 	int64_t *items;

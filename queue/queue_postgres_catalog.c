@@ -9,6 +9,11 @@
 
 /* -- datasets ------------------------------------------------------------------------------------- */
 
+int pg_no_dataset(int64_t dataset, struct error *err)
+{
+	return error_set(err, ERR_BUG, "no dataset has the id %lld", (long long)dataset);
+}
+
 int pg_dataset_check(struct postgres_queue *q, int64_t dataset, struct error *err)
 {
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
@@ -18,9 +23,7 @@ int pg_dataset_check(struct postgres_queue *q, int64_t dataset, struct error *er
 	if (pg_read(q, "SELECT 1 FROM latentd.dataset WHERE id = $1::bigint", &args, &result, err) <
 	    0)
 		return -1;
-	if (pg_rows(result) == 0)
-		return error_set(err, ERR_BUG, "no dataset has the id %lld", (long long)dataset);
-	return 0;
+	return pg_rows(result) == 0 ? pg_no_dataset(dataset, err) : 0;
 }
 
 static void put_spec(struct pg_args *args, const struct queue_dataset_spec *spec)

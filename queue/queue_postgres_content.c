@@ -7,73 +7,57 @@
 
 #include <string.h>
 
-/* $1 content, $2 dataset. The dataset's own first. */
-static int find_visible(struct postgres_queue *q, const struct pg_args *args, PGresult **out,
-			struct error *err)
-{
-	static const char sql[] =
-	    "SELECT s.dataset, s.job, s.shard, s.variant, s.\"offset\", s.bytes, j.path, j.key, "
-	    "h.path"
-	    " FROM latentd.sample AS s JOIN latentd.shard AS h ON h.id = s.shard"
-	    " JOIN latentd.job AS j ON j.id = s.job JOIN latentd.dataset AS d ON d.id = s.dataset"
-	    " WHERE s.content = $1::uuid AND NOT s.dead AND d.recipe_id ="
-	    "  (SELECT recipe_id FROM latentd.dataset WHERE id = $2::bigint)"
-	    " ORDER BY s.dataset <> $2::bigint, s.shard, s.\"offset\" LIMIT 1";
-
-	return pg_read(q, sql, args, out, err);
-}
-
-/* In this node's spool: another's cannot be read here. */
-static int find_spooled(struct postgres_queue *q, const struct pg_args *args, PGresult **out,
-			struct error *err)
-{
-	static const char sql[] =
-	    "SELECT j.dataset, j.id, 0::bigint, 0::bigint, 0::bigint, 0::bigint, j.path, j.key"
-	    " FROM latentd.job AS j JOIN latentd.dataset AS d ON d.id = j.dataset"
-	    " JOIN latentd.node AS n ON n.id = j.keeper"
-	    " WHERE j.content = $1::uuid AND j.state = 3 AND n.name = $3::bytea AND d.recipe_id ="
-	    "  (SELECT recipe_id FROM latentd.dataset WHERE id = $2::bigint)"
-	    " ORDER BY j.dataset <> $2::bigint, j.id LIMIT 1";
-
-	return pg_read(q, sql, args, out, err);
-}
-
-static bool is_of(const PGresult *result, int64_t dataset)
-{
-	return pg_rows(result) > 0 && pg_value(result, 0, 0) == dataset;
-}
+/*
+ * $1 content, $2 dataset, $3 this node: another's spool cannot be read here. No row: there is no such dataset; NULL: nothing is
+ * found. The dataset's own first, and of these what is in a shard. One statement, because every image asks.
+ */
+static const char find_content[] =
+    "SELECT f.kind, f.dataset, f.job, f.shard, f.variant, f.\"offset\", f.bytes, f.path, f.key, "
+    "f.shard_path"
+    " FROM (SELECT recipe_id FROM latentd.dataset WHERE id = $2::bigint) AS mine"
+    " LEFT JOIN LATERAL ("
+    "  (SELECT 1 AS kind, s.dataset::bigint, s.job, s.shard, s.variant, s.\"offset\", s.bytes,"
+    "   j.path, j.key, h.path AS shard_path"
+    "   FROM latentd.sample AS s JOIN latentd.shard AS h ON h.id = s.shard"
+    "   JOIN latentd.job AS j ON j.id = s.job JOIN latentd.dataset AS d ON d.id = s.dataset"
+    "   WHERE s.content = $1::uuid AND NOT s.dead AND d.recipe_id = mine.recipe_id"
+    "   ORDER BY s.dataset <> $2::bigint, s.shard, s.\"offset\" LIMIT 1)"
+    "  UNION ALL"
+    "  (SELECT 2, j.dataset, j.id, 0, 0, 0, 0, j.path, j.key, NULL"
+    "   FROM latentd.job AS j JOIN latentd.dataset AS d ON d.id = j.dataset"
+    "   JOIN latentd.node AS n ON n.id = j.keeper"
+    "   WHERE j.content = $1::uuid AND j.state = 3 AND n.name = $3::bytea"
+    "   AND d.recipe_id = mine.recipe_id ORDER BY j.dataset <> $2::bigint, j.id LIMIT 1)"
+    " ) AS f ON true ORDER BY f.dataset <> $2::bigint, f.kind LIMIT 1";
 
 int queue_postgres_find_content(struct queue *base, int64_t dataset, const struct hash128 *content,
 				struct content_found *found, struct error *err)
 {
 	struct postgres_queue *q = postgres_queue(base);
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
-	cleanup_pg_result PGresult *visible = NULL;
-	cleanup_pg_result PGresult *spooled = NULL;
-	const PGresult *best;
+	cleanup_pg_result PGresult *r = NULL;
+	bool visible;
 
 	pg_hash(&args, content);
 	pg_int(&args, dataset);
-	if (pg_dataset_check(q, dataset, err) < 0 || find_visible(q, &args, &visible, err) < 0)
-		return -1;
 	pg_bytes(&args, q->node, strlen(q->node));
-	if (!is_of(visible, dataset) && find_spooled(q, &args, &spooled, err) < 0)
+	if (pg_read(q, find_content, &args, &r, err) < 0)
 		return -1;
-	best = visible;
-	if (spooled && (is_of(spooled, dataset) || pg_rows(visible) == 0))
-		best = spooled;
-	if (pg_rows(best) == 0)
+	if (pg_rows(r) == 0)
+		return pg_no_dataset(dataset, err);
+	if (pg_is_null(r, 0, 0))
 		return 0;
+	visible = pg_value(r, 0, 0) == 1;
 	*found = (struct content_found){
-	    .where = best == visible ? CONTENT_VISIBLE : CONTENT_SPOOLED,
-	    .dataset = pg_value(best, 0, 0),
-	    .job = pg_value(best, 0, 1),
-	    .shard = pg_value(best, 0, 2),
-	    .variant = (uint32_t)pg_value(best, 0, 3),
-	    .offset = (uint64_t)pg_value(best, 0, 4),
-	    .bytes = (uint64_t)pg_value(best, 0, 5),
-	    .key = pg_key(best, 0, 7, 6),
-	    .shard_path = best == visible ? xstrdup(pg_string(best, 0, 8)) : NULL,
+	    .where = visible ? CONTENT_VISIBLE : CONTENT_SPOOLED,
+	    .dataset = pg_value(r, 0, 1),
+	    .job = pg_value(r, 0, 2),
+	    .shard = pg_value(r, 0, 3),
+	    .variant = (uint32_t)pg_value(r, 0, 4),
+	    .offset = (uint64_t)pg_value(r, 0, 5),
+	    .bytes = (uint64_t)pg_value(r, 0, 6),
+	    .key = pg_key(r, 0, 8, 7),
+	    .shard_path = visible ? xstrdup(pg_string(r, 0, 9)) : NULL,
 	};
 	return 0;
 }
