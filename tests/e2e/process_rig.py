@@ -1,10 +1,21 @@
-"""A program that a test starts and ends: what daemon_rig.py and serve_rig.py have in common."""
+"""A program that a test starts and ends: what daemon_rig.py and serve_rig.py have in common; and a port for a server of its own."""
 
 import os
 import signal
+import socket
 import subprocess
 
 from harness import HANGS_AFTER_S, OK, equal, wait_until
+
+
+def own_port(ws):
+    """A TCP port of 127.0.0.1 that is nobody else's until the test ends, so that a server with SO_REUSEADDR may listen there,
+    go and come back; meanwhile connections are refused."""
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    ws.at_end.append(keeper.close)
+    return keeper.getsockname()[1]
 
 
 class Running:

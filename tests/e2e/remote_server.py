@@ -28,6 +28,7 @@ import urllib.parse
 import zlib
 
 from harness import HANGS_AFTER_S
+from process_rig import own_port
 
 SIDE = 64  # of the pictures of plain_pictures()
 MODEL = {
@@ -341,13 +342,9 @@ class Endpoint:
         self.delay_s = 0
         self.seen, self.headers = [], []  # queries and headers of the POSTs
         self.did = collections.Counter()
-        self.server, self.keeper = None, socket.socket()
-        # Nobody else's while no server listens there.
-        self.keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.keeper.bind(("127.0.0.1", 0))
-        self.port = self.keeper.getsockname()[1]
+        self.port, self.server = own_port(ws), None
         self.up()
-        ws.at_end += [self.down, self.keeper.close]
+        ws.at_end.append(self.down)
 
     @property
     def url(self):

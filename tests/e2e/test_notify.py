@@ -9,54 +9,15 @@ import socket
 import time
 
 from daemon_rig import Daemon
-from harness import HANGS_AFTER_S, demo_model, equal, run_tests, test, wait_until
+from harness import demo_model, equal, run_tests, test, wait_until
+from notify_rig import Listener
 
 
 MORE_TIME = {"EXTEND_TIMEOUT_USEC": "60000000"}
 
 
-class Listener:
-    """The service manager's end of NOTIFY_SOCKET: every message as a dict, in the order of their coming."""
-
-    def __init__(self, ws):
-        self.path = ws.path("notify")
-        self.messages = []
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(self.path)
-        self.socket.settimeout(HANGS_AFTER_S)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def environment(self, ws, **more):
-        return {**ws.environment, "NOTIFY_SOCKET": self.path, **more}
-
-    def receive(self):
-        lines = self.socket.recv(65536).decode().splitlines()
-        self.messages.append(dict(line.split("=", 1) for line in lines))
-        return self.messages[-1]
-
-    def wait_for(self, **wanted):
-        """The next message that has these; None: whatever it is."""
-        while True:
-            message = self.receive()
-            if all(k in message and v in (None, message[k]) for k, v in wanted.items()):
-                return message
-
-    def rest(self):
-        """What came until now and was not looked at."""
-        self.socket.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self.receive()
-        self.socket.settimeout(HANGS_AFTER_S)
-        return self.messages
-
-    def keys(self):
-        return {key for message in self.messages for key in message}
+def environment(ws, listener, **more):
+    return {**ws.environment, "NOTIFY_SOCKET": listener.path, **more}
 
 
 def microseconds():
@@ -66,10 +27,10 @@ def microseconds():
 @contextlib.contextmanager
 def running(ws, **more):
     """A daemon with one dataset that is ready, and who listens to it."""
-    with Listener(ws) as listener:
+    with Listener(ws.path("notify")) as listener:
         daemon = Daemon(ws)
         daemon.dataset()
-        daemon.spawn(env=listener.environment(ws, **more))
+        daemon.spawn(env=environment(ws, listener, **more))
         yield daemon, listener
 
 
@@ -134,11 +95,11 @@ def stopping_is_the_last_word(ws):
 
 @test
 def more_time_is_asked_for_while_clients_are_still_answered(ws):
-    with Listener(ws) as listener:
+    with Listener(ws.path("notify")) as listener:
         daemon = Daemon(ws)
         daemon.config["encoders"] = [{"type": "cpu", "threads": 1}]
         daemon.config["serve"] = {"listen": "127.0.0.1:0", "vae": demo_model(), "stop_timeout": "10min"}
-        daemon.start(env=listener.environment(ws))
+        daemon.start(env=environment(ws, listener))
         daemon.wait(lambda: daemon.status()["serve"]["state"] == "ready", "the model")
         host, port = daemon.status()["serve"]["url"].removeprefix("http://").split(":")
         client = socket.create_connection((host, int(port)))
@@ -168,13 +129,13 @@ def the_watchdog_is_fed_again_and_again_until_the_end(ws):
 def a_model_that_is_deleted_blocks_its_dataset_and_the_service_stays_up_and_fed(ws):
     model = ws.path("model")
     shutil.copytree(demo_model(), model)
-    with Listener(ws) as listener:
+    with Listener(ws.path("notify")) as listener:
         daemon = Daemon(ws)
         daemon.config.update(model_idle="1s", encoders=[{"type": "cpu", "threads": 1}, {"type": "fake"}])
         daemon.dataset("with-model", recipe={"vae": model})
         daemon.dataset("other")
         ws.small_pictures(1, ws.path("with-model"))
-        daemon.spawn(env=listener.environment(ws, WATCHDOG_USEC="10000000"))
+        daemon.spawn(env=environment(ws, listener, WATCHDOG_USEC="10000000"))
         listener.wait_for(READY="1")
         daemon.wait_for("with-model", finished=1)
         daemon.wait(lambda: not daemon.has_model(), "the model to be unloaded")
@@ -205,7 +166,6 @@ def a_watchdog_of_nobody_or_of_another_process_is_not_fed(ws):
             daemon.stop()
             listener.rest()
             assert "WATCHDOG" not in listener.keys(), listener.messages
-        os.unlink(listener.path)
 
 
 @test

@@ -14,12 +14,12 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import tempfile
 
-from harness import BUILD_DIR, SOURCE_DIR, Skip, demo_model, equal, run_tests, sanitized, test, wait_until
+from harness import BUILD_DIR, HANGS_AFTER_S, SOURCE_DIR, Skip, demo_model, equal, run_tests, sanitized, test, wait_until
+from notify_rig import Listener
 from reference import paths_in
 
 LONG = bool(os.environ.get("LATENTD_TEST_LONG"))
@@ -156,13 +156,8 @@ class Machine:
 
     def start(self):
         """As the unit does: by its user, watched, with the folders of the unit."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        where = self.path("/run/notify")
-        if os.path.exists(where):
-            os.unlink(where)
-        listener.bind(where)
-        os.chmod(where, 0o777)
-        listener.settimeout(60)
+        listener = Listener(self.path("/run/notify"))
+        os.chmod(listener.path, 0o777)
         self.do("install", "-d", "-o", "latentd", "-g", "latentd", STATE, "/run/latentd")
         self.process = subprocess.Popen(
             [shutil.which("chroot"), "--userspec=latentd:latentd", self.root, "/usr/bin/latentd"],
@@ -178,7 +173,7 @@ class Machine:
         self.do("systemd-tmpfiles", "--create", "--boot", "latentd.conf")
 
     def ended(self):
-        _, said = self.process.communicate(timeout=60)
+        _, said = self.process.communicate(timeout=HANGS_AFTER_S)
         code, self.process = self.process.returncode, None
         return code, said
 
@@ -187,12 +182,6 @@ class Machine:
             self.process.kill()
             self.process.wait()
         run("umount", "-l", self.path("/proc"))
-
-
-def wait_for(listener, word):
-    while word not in (said := listener.recv(65536).decode()):
-        pass
-    return said
 
 
 def newer(ws, package, version):
@@ -267,18 +256,18 @@ def a_machine_installs_runs_upgrades_and_purges(ws):
     machine.install(package)
     paths = configure(ws, machine, 6)
     listener = machine.start()
-    wait_for(listener, "READY=1")
-    wait_for(listener, "WATCHDOG=1")
+    listener.wait_for(READY="1")
+    listener.wait_for(WATCHDOG="1")
     wait_until(lambda: finished(machine) == 6, "six images")
     machine.process.send_signal(signal.SIGHUP)
-    wait_for(listener, "RELOADING=1")
-    wait_for(listener, "READY=1")
+    listener.wait_for(RELOADING="1")
+    listener.wait_for(READY="1")
     machine.process.kill()  # at once: the queue is live
     machine.ended()
     machine.reboot()
     paths += ws.small_pictures(1, machine.path("/data/photos"), first=6)
     listener = machine.start()
-    wait_for(listener, "READY=1")
+    listener.wait_for(READY="1")
     wait_until(lambda: finished(machine) == 7, "the seventh image, after a restart of the machine")
     machine.process.kill()
     machine.ended()
@@ -289,12 +278,12 @@ def a_machine_installs_runs_upgrades_and_purges(ws):
         assert "name: photos" in file.read(), "the settings"
     paths += ws.small_pictures(2, machine.path("/data/photos"), first=7)
     listener = machine.start()
-    wait_for(listener, "READY=1")
+    listener.wait_for(READY="1")
     wait_until(lambda: finished(machine) == 9, "nine images")
     machine.do("/usr/bin/latentctl", "drain")
     wait_until(lambda: len(paths_in(machine.path("/data/latents/photos"))) == 9, "nine in shards")
     machine.process.send_signal(signal.SIGTERM)
-    wait_for(listener, "STOPPING=1")
+    listener.wait_for(STOPPING="1")
     equal(machine.ended()[0], 0, "exit status")
 
     # Back to the old package, which does not know the schema that a newer one has left: refused, and nothing is touched.
@@ -325,7 +314,7 @@ def a_live_queue_of_an_earlier_package_goes_on_under_todays(ws):
     database = machine.path(f"{STATE}/queue.db")
 
     # Six are encoded and in no shard yet, six are in the queue; then the earlier daemon is killed.
-    wait_for(machine.start(), "READY=1")
+    machine.start().wait_for(READY="1")
     wait_until(lambda: finished(machine) == 6, "six images, by the earlier daemon")
     machine.do("/usr/bin/latentctl", "pause", "--name", "photos")
     paths += ws.small_pictures(6, machine.path("/data/photos"), first=6)
@@ -337,13 +326,13 @@ def a_live_queue_of_an_earlier_package_goes_on_under_todays(ws):
 
     machine.install(today)
     listener = machine.start()
-    wait_for(listener, "READY=1")
+    listener.wait_for(READY="1")
     wait_until(lambda: finished(machine) == 12, "twelve images, six of them by today's daemon")
     equal(photos(machine)["since_start"]["encoded"], 6, "images that today's daemon encoded")
     machine.do("/usr/bin/latentctl", "drain")
     wait_until(lambda: len(paths_in(machine.path("/data/latents/photos"))) == 12, "twelve in shards")
     machine.process.send_signal(signal.SIGTERM)
-    wait_for(listener, "STOPPING=1")
+    listener.wait_for(STOPPING="1")
     equal(machine.ended()[0], 0, "exit status")
     equal(sorted(paths_in(machine.path("/data/latents/photos"))), sorted(paths), "every sample once")
 

@@ -11,6 +11,7 @@ import time
 from daemon_rig import Connection, Daemon
 from harness import HANGS_AFTER_S, USAGE, equal, one_line, run_tests, test
 from openapi import Document
+from process_rig import own_port
 
 SECRET = "hush-7f3a"
 
@@ -21,10 +22,9 @@ class Receiver:
     def __init__(self, ws, plan=200, up=True):
         self.plan, self.got, self.tries, self.answer = plan, [], 0, b""
         self.changed, self.released = threading.Condition(), threading.Event()
-        self.server, self.port = None, 0
-        self.up()
-        if not up:
-            self.down()
+        self.server, self.port = None, own_port(ws)
+        if up:
+            self.up()
         ws.at_end.append(self.down)
 
     @property
@@ -44,7 +44,6 @@ class Receiver:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None
-        self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def down(self):
