@@ -357,8 +357,8 @@ int pg_end(struct postgres_queue *q, int r, struct error *err)
 void pg_fold(struct postgres_queue *q)
 {
 	static const char sql[] =
-	    "WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(1818326116, 1) AS is),"
-	    " gone AS (DELETE FROM latentd.tally WHERE (SELECT is FROM mine)"
+	    "WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(1818326116, 1) AS ours),"
+	    " gone AS (DELETE FROM latentd.tally WHERE (SELECT ours FROM mine)"
 	    "  RETURNING dataset, kind, n)"
 	    " INSERT INTO latentd.tally (dataset, kind, n)"
 	    " SELECT dataset, kind, sum(n) FROM gone GROUP BY 1, 2";

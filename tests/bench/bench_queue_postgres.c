@@ -1,8 +1,9 @@
 /*
- * with_postgres.sh bench_queue_postgres [JOBS [CLIENTS]]: rates of the queue in PostgreSQL. JOBS (200,000) samples with
- * 40-byte keys are enqueued in batches of 4,096 by one client; then CLIENTS (4) processes claim and settle them in batches of
- * 64, each call a transaction; then one completes them in shards of 1,000. With LATENTD_TEST_POSTGRES_FSYNC=on
- * each commit is on the disk. Bytes are those of the tables with their indexes, and of the log.
+ * with_postgres.sh bench_queue_postgres [JOBS [CLIENTS [BATCH]]]: rates of the queue in PostgreSQL. JOBS (200,000) samples
+ * with 40-byte keys are enqueued in batches of BATCH (1,000, as the daemon does) by one client; then CLIENTS (4) processes
+ * claim and settle them in batches of 64, each call a transaction; then one completes them in shards of 1,000. With
+ * LATENTD_TEST_POSTGRES_FSYNC=on each commit is on the disk. Bytes are those of the tables with their indexes, and of
+ * the log; CPU time of the server is that of all its processes that ended meanwhile.
  */
 #include "base/checked.h"
 #include "base/clock.h"
@@ -17,9 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENQUEUE_BATCH 4096
+#define LARGEST_BATCH 65536
 #define CLAIM_BATCH   64
 #define SHARD	      1000
+
+static size_t enqueue_batch = 1000;
 
 static void must(int r, const struct error *err)
 {
@@ -65,13 +68,18 @@ static double log_position(void)
 	return number("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')");
 }
 
-struct phase {
-	int64_t started, ended;
-	double log, cpu;
+struct cpu { /* seconds */
+	double clients, server;
 };
 
-/* CPU time of clients that ended, and of the server's processes that ended with them. */
-static double cpu_seconds(void)
+struct phase {
+	int64_t started, ended;
+	double log;
+	struct cpu cpu;
+};
+
+/* Of clients that ended, and of the server's processes that ended with them. */
+static struct cpu cpu_seconds(void)
 {
 	cleanup_free char *pid_path =
 	    xasprintf("%s/data/postmaster.pid", getenv("LATENTD_TEST_POSTGRES_DIR"));
@@ -92,35 +100,37 @@ static double cpu_seconds(void)
 		exit(1);
 	fclose(file);
 	getrusage(RUSAGE_CHILDREN, &own);
-	return (double)(ticks[0] + ticks[1] + ticks[2] + ticks[3]) / (double)sysconf(_SC_CLK_TCK) +
-	       (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +
-	       (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6;
+	return (struct cpu){.clients = (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) +
+				       (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec) / 1e6,
+			    .server = (double)(ticks[0] + ticks[1] + ticks[2] + ticks[3]) /
+				      (double)sysconf(_SC_CLK_TCK)};
 }
 
 static void report(const char *what, uint64_t jobs, const struct phase *phase)
 {
 	double seconds = (double)(phase->ended - phase->started) / 1000;
-	double cpu = cpu_seconds() - phase->cpu;
+	struct cpu cpu = cpu_seconds();
+	double clients = (cpu.clients - phase->cpu.clients) * 1e6 / (double)jobs;
+	double server = (cpu.server - phase->cpu.server) * 1e6 / (double)jobs;
 	double bytes = number("SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class AS c"
 			      " WHERE relnamespace = 'latentd'::regnamespace AND relkind = 'r'");
 
-	printf("%-9s %8" PRIu64
-	       " jobs %7.2f s %8.0f jobs/s, CPU %6.2f s: %3.0f us a job; %5.0f bytes a job in "
-	       "tables, %5.0f in the log\n",
-	       what, jobs, seconds, (double)jobs / seconds, cpu, cpu * 1e6 / (double)jobs,
-	       bytes / (double)jobs, (log_position() - phase->log) / (double)jobs);
+	printf("%-9s %8" PRIu64 " jobs %7.2f s %8.0f jobs/s; CPU a job: clients %4.1f us, server "
+	       "%5.1f us; bytes a job: tables %5.0f, log %5.0f\n",
+	       what, jobs, seconds, (double)jobs / seconds, clients, server, bytes / (double)jobs,
+	       (log_position() - phase->log) / (double)jobs);
 	fflush(stdout);
 }
 
 static void enqueue(struct queue *q, int64_t dataset, uint64_t jobs)
 {
-	static struct job_spec specs[ENQUEUE_BATCH];
-	static char paths[ENQUEUE_BATCH][72], keys[ENQUEUE_BATCH][64];
+	static struct job_spec specs[LARGEST_BATCH];
+	static char paths[LARGEST_BATCH][72], keys[LARGEST_BATCH][64];
 	struct enqueue_counts counts = {0};
 	struct error err = ERROR_INIT;
 
-	for (uint64_t done = 0; done < jobs; done += ENQUEUE_BATCH) {
-		size_t n = jobs - done < ENQUEUE_BATCH ? (size_t)(jobs - done) : ENQUEUE_BATCH;
+	for (uint64_t done = 0; done < jobs; done += enqueue_batch) {
+		size_t n = jobs - done < enqueue_batch ? (size_t)(jobs - done) : enqueue_batch;
 
 		for (size_t i = 0; i < n; i++) {
 			uint64_t number_of = done + i;
@@ -217,7 +227,8 @@ static void complete(struct queue *q, int64_t dataset, uint64_t jobs)
 /* Each phase in processes of their own, so that what they and their servers used is known when they ended. */
 static void run(const char *what, int clients, uint64_t jobs)
 {
-	struct phase phase = {clock_mono_ms(), 0, log_position(), cpu_seconds()};
+	struct phase phase = {
+	    .started = clock_mono_ms(), .log = log_position(), .cpu = cpu_seconds()};
 	struct timespec reaping = {0,
 				   300000000}; /* of the server's processes, which end after ours */
 	int status = 0;
@@ -251,6 +262,10 @@ int main(int argc, char **argv)
 	uint64_t jobs = argc > 1 ? strtoull(argv[1], NULL, 10) : 200000;
 	int clients = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 4;
 
+	if (argc > 3)
+		enqueue_batch = strtoull(argv[3], NULL, 10);
+	if (enqueue_batch < 1 || enqueue_batch > LARGEST_BATCH)
+		enqueue_batch = LARGEST_BATCH;
 	jobs = jobs < SHARD ? SHARD : jobs;
 	postgres_empty();
 	run("enqueue", 1, jobs);
