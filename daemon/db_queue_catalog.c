@@ -383,7 +383,27 @@ static int node_root(struct queue *q, int64_t dataset, const char *path, uint32_
 	return db_queue_forward(q, &a.op, err);
 }
 
-const struct queue_nodes_ops db_queue_nodes = {.root = node_root};
+struct nodes_args {
+	struct operation op;
+	queue_node_fn fn;
+	void *arg;
+};
+
+static int run_nodes(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct nodes_args *a = (const struct nodes_args *)op;
+
+	return queue_nodes(queue, a->fn, a->arg, err);
+}
+
+static int node_list(struct queue *q, queue_node_fn fn, void *arg, struct error *err)
+{
+	struct nodes_args a = {{run_nodes, NULL, 0}, fn, arg};
+
+	return db_queue_read(q, &a.op, err);
+}
+
+const struct queue_nodes_ops db_queue_nodes = {.root = node_root, .list = node_list};
 
 struct spend_args {
 	struct operation op;

@@ -189,7 +189,7 @@ static bool intake_is_through(const struct lane *l)
 static bool has_to_tidy(const struct lane *l)
 {
 	if (lane_is_shared(l))
-		return l->tidying || lane_index_lags(l);
+		return l->tidying || lane_orphans_pend(l) || lane_index_lags(l);
 	return l->tidying || l->tidy_wanted || l->index_wanted;
 }
 
@@ -325,7 +325,8 @@ static void pump_closing(struct lane *l)
 		return;
 	packer_drain(l->packer, false);
 	/* The loop waits for no thread that may hang in a network file system. */
-	if (packer_idle(l->packer) && !l->tidying && !l->counting && intake_has_ended(l->intake))
+	if (packer_idle(l->packer) && !l->tidying && !l->settling && !l->counting &&
+	    intake_has_ended(l->intake))
 		lane_end(l);
 }
 
@@ -334,7 +335,7 @@ static void take_config(struct lane *l)
 	const struct dataset_config *config = l->next_config;
 	struct cost_limits limits;
 
-	if (!config || l->tidying || l->phase == LANE_OPENING)
+	if (!config || l->tidying || l->settling || l->phase == LANE_OPENING)
 		return;
 	if (l->reopen && l->phase == LANE_OPEN) {
 		lane_log(l, LOG_LEVEL_INFO, "closes, and opens with other settings");

@@ -99,6 +99,10 @@ bool lane_is_busy(const struct lane *l);
  * whoever does has been through; @drains: it begins nothing new, and seals what it has.
  */
 void lane_set_duty(struct lane *l, bool mine, bool through, bool drains);
+/* As node_pulse.deaths, of a lane with a duty: it looks for what the dead have left; the number for which it has done so,
+ * -1 where it has no duty. */
+void lane_note_deaths(struct lane *l, int64_t deaths);
+int64_t lane_deaths_settled(const struct lane *l);
 /* It is open and takes part (drained, only in the duty that it has); how many images it has encoded. */
 bool lane_works(const struct lane *l);
 uint64_t lane_encoded(const struct lane *l);

@@ -136,6 +136,7 @@ void lane_tick_node(struct lane *l, int64_t now)
 
 	if (!lane_is_shared(l))
 		return;
+	lane_tick_orphans(l);
 	/* One that is busy asks by itself, but perhaps it has just done so for the last time. */
 	if (!due && (!l->told || lane_is_busy(l) || !may_ask(l, now)))
 		return;

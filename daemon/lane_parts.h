@@ -78,6 +78,9 @@ struct lane {
 	bool duty;		   /* this node looks through the sources, and writes the indexes */
 	bool through;		   /* whoever does has looked through all of them */
 	bool node_drains;	   /* somebody asked this node to */
+	int64_t deaths;		   /* of nodes, as node_pulse.deaths */
+	int64_t deaths_settled;	   /* their orphans were looked for at that number */
+	bool settling;		   /* on the background thread */
 	int64_t polled_at;	   /* jobs that other nodes made available */
 	bool told;		   /* that there are some, since it last asked */
 	int64_t told_paid;	   /* see may_ask() */
@@ -174,6 +177,13 @@ bool lane_got_back(struct lane *l);
 bool lane_waits_for_nodes(const struct lane *l);
 /* Why it drains, or waits for other nodes; to be freed. */
 char *lane_node_why(const struct lane *l);
+
+/* -- lane_orphans.c --------------------------------------------------------------------------------- */
+
+/* Once a second, while it is open. */
+void lane_tick_orphans(struct lane *l);
+/* Shards of nodes that died are still to be looked for. */
+bool lane_orphans_pend(const struct lane *l);
 
 /* -- lane_open.c ------------------------------------------------------------------------------------ */
 

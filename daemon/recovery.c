@@ -1,8 +1,8 @@
 #include "daemon/recovery.h"
 
 #include "daemon/dataset_splits.h"
+#include "daemon/orphan.h"
 #include "daemon/replaced.h"
-#include "daemon/shard_form.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -170,107 +170,6 @@ static int on_object(void *arg, const char *name, uint64_t bytes)
 	return 0;
 }
 
-/* An orphan's contents, as the catalog wants them. */
-struct adoption {
-	struct recoverer *r;
-	struct record_facts *facts;
-	struct shard_span *spans;
-	size_t n, capacity;
-	size_t n_spans, spans_capacity;
-};
-
-static int on_orphan_record(void *arg, const struct record *record, const struct shard_span *span,
-			    struct error *err)
-{
-	struct adoption *a = arg;
-	struct record_facts facts;
-
-	if (check_stop(a->r, err) < 0 || record_facts_read(record, &facts, err) < 0 ||
-	    record_latent_read(record, &facts, NULL, err) < 0)
-		return -1;
-	if (strcmp(facts.recipe_id, a->r->options->recipe->id) != 0)
-		return error_data(err, "shard", "%s is of another recipe", record->key);
-	ARRAY_GROW(a->facts, a->n, a->capacity);
-	a->facts[a->n++] = facts;
-	ARRAY_GROW(a->spans, a->n_spans, a->spans_capacity);
-	a->spans[a->n_spans++] = *span;
-	return 0;
-}
-
-/* 0, QUEUE_CONFLICT, or -1: ERR_DATA where the shard is bad. */
-static int enter_orphan(struct adoption *a, const char *name, struct error *err)
-{
-	const struct recovery_options *options = a->r->options;
-	struct sample_row *samples;
-	struct shard_row row = {.dataset = options->dataset,
-				.path = name,
-				.format = shard_format_of_file(name)->name,
-				.samples = a->n,
-				.sealed_at = clock_wall_ms()};
-	char group[RECORD_GROUP_SIZE];
-	int64_t id;
-	int result;
-
-	if (a->n == 0)
-		return error_data(err, "shard", "it holds no sample");
-	if (shard_file_hashes(options->store, name, &row.bytes, &row.sha256, &row.xxh3, err) < 0)
-		return -1;
-	record_group_of_shard(name, group);
-	row.group = group;
-	samples = xcalloc(a->n, sizeof(*samples));
-	for (size_t i = 0; i < a->n; i++)
-		samples[i] = (struct sample_row){.key = a->facts[i].image,
-						 .path = a->facts[i].path,
-						 .variant = a->facts[i].variant,
-						 .content = a->facts[i].content,
-						 .latent = a->facts[i].latent,
-						 .offset = a->spans[i].offset,
-						 .bytes = a->spans[i].bytes};
-	result = queue_complete(options->queue, &row, samples, a->n, clock_wall_ms(), &id, err);
-	free(samples);
-	return result;
-}
-
-/* One that was finished before a repack. */
-static void note_form(struct recoverer *r, const char *name, const struct adoption *a)
-{
-	cleanup_free char *other = NULL;
-	struct error ignored = ERROR_INIT;
-	struct dataset_form form;
-
-	if (shard_form_read(r->options->store, name, &a->spans[0], &form, &ignored) < 0)
-		return;
-	other = dataset_form_difference(&form, &r->options->recipe->form);
-	if (other)
-		note(r, "%s has %s, as before a repack: the next `latentctl repack` changes it",
-		     name, other);
-}
-
-static int adopt(struct recoverer *r, const char *name, struct error *err)
-{
-	struct adoption a = {.r = r};
-	struct error why = ERROR_INIT;
-	int result = shard_read_stored(r->options->store, name, on_orphan_record, &a, &why);
-
-	if (result == 0)
-		result = enter_orphan(&a, name, &why);
-	if (result == 0) {
-		r->adopted += a.n;
-		note(r, "%s was finished but not in the catalog: adopted (%zu samples)", name, a.n);
-		note_form(r, name, &a);
-	} else if (result == QUEUE_CONFLICT || why.code == ERR_DATA) {
-		note(r, "%s is not in the catalog and cannot be adopted (%s): moved to %s", name,
-		     result == QUEUE_CONFLICT ? "its samples are in other shards" : why.message,
-		     ".latentd/quarantine");
-		result = store_quarantine(r->options->store, name, err);
-	} else {
-		*err = why;
-	}
-	free(a.facts);
-	free(a.spans);
-	return result;
-}
-
 /*
  * SQLite does not notice when a page of it lost its rows. Before shards are taken for strangers, and moved away, for
  * want of their rows: there must be as many rows as were counted.
@@ -307,6 +206,14 @@ static int settle_rewrites(struct recoverer *r, struct error *err)
 
 static int compare_with_store(struct recoverer *r, struct error *err)
 {
+	const struct orphan_options orphans = {.queue = r->options->queue,
+					       .store = r->options->store,
+					       .recipe = r->options->recipe,
+					       .dataset = r->options->dataset,
+					       .stop = r->options->stop,
+					       .note = r->options->note,
+					       .arg = r->options->arg};
+
 	if (queue_shards(r->options->queue, r->options->dataset, on_known, r, err) < 0 ||
 	    check_catalog(r, err) < 0)
 		return -1;
@@ -322,7 +229,7 @@ static int compare_with_store(struct recoverer *r, struct error *err)
 	if (splits_list(r->options->store, on_object, r, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->n_orphans; i++) {
-		if (adopt(r, r->orphans[i], err) < 0)
+		if (orphan_adopt(&orphans, r->orphans[i], &r->adopted, err) < 0)
 			return -1;
 	}
 	return 0;

@@ -32,7 +32,8 @@ struct beat_task {
 	struct service *service;
 	struct node_beat beat;
 	struct node_pulse pulse;
-	int64_t forget_ms; /* 0: nobody is forgotten */
+	int64_t forget_ms;	/* 0: nobody is forgotten */
+	int64_t deaths_settled; /* what these have left was looked for; -1: not in all datasets */
 	int result;
 	size_t rescued;
 	struct buffer forgotten; /* "gpu2, gpu3" */
@@ -202,7 +203,8 @@ static void forget_silent(struct queue *queue, struct beat_task *t)
 
 	for (size_t i = 0; i < t->beat.n_datasets; i++)
 		duty = duty || t->beat.datasets[i].mine;
-	if (t->forget_ms == 0 || !duty ||
+	/* First what they have put in sight is entered, then what they had is given back. */
+	if (t->forget_ms == 0 || !duty || t->pulse.deaths != t->deaths_settled ||
 	    queue_nodes_forget(queue, t->forget_ms, on_forgotten, t, &t->err) == 0)
 		return;
 	buffer_release(&t->forgotten); /* at the next beat, then */
@@ -251,6 +253,12 @@ static void compare_anew(struct service *s)
 		lane_reopen(s->lanes[i]);
 }
 
+/* Whoever is silent now was so while this node could have heard it. */
+static bool hears(const struct service_nodes *n)
+{
+	return n->watches > 0 && clock_mono_ms() - n->watches >= n->timeout_ms;
+}
+
 static void obey(struct service *s, const struct beat_task *t)
 {
 	struct service_nodes *n = s->nodes;
@@ -279,6 +287,8 @@ static void obey(struct service *s, const struct beat_task *t)
 
 		if (l)
 			lane_set_duty(l, d->mine && !n->drains, d->known, n->drains);
+		if (l && d->mine && hears(n))
+			lane_note_deaths(l, t->pulse.deaths);
 		if (l && t->rescued + t->forgotten_images > 0)
 			lane_again(l);
 	}
@@ -318,6 +328,23 @@ static void beat_done(struct task *task)
 	buffer_release(&t->forgotten);
 }
 
+/* As struct beat_task says. */
+static int64_t settled(const struct service *s)
+{
+	int64_t deaths = -1;
+
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		int64_t of_lane = lane_deaths_settled(s->lanes[i]);
+
+		if (of_lane < 0)
+			continue;
+		if (deaths >= 0 && deaths != of_lane)
+			return -1;
+		deaths = of_lane;
+	}
+	return deaths;
+}
+
 static void begin_beat(struct service *s)
 {
 	struct service_nodes *n = s->nodes;
@@ -339,6 +366,7 @@ static void begin_beat(struct service *s)
 	}
 	if (n->forget_ms > 0 && n->watches > 0 && clock_mono_ms() - n->watches >= n->forget_ms)
 		t->forget_ms = n->forget_ms;
+	t->deaths_settled = settled(s);
 	t->beat.resigns = n->drains;
 	n->under_way = true;
 	db_post(s->db, beat_run, t);

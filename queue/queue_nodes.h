@@ -48,6 +48,11 @@ struct node_pulse {
 	int64_t now; /* by the database's clock, ms since 1970 */
 	/* Since its last sign of life a standby became the primary: it may lack what was committed last. */
 	bool failed_over;
+	/*
+	 * Where it has a duty: another number whenever the nodes that died, forgotten ones included, are others than at the last
+	 * sign of life. 0: none ever did.
+	 */
+	int64_t deaths;
 	/* with QUEUE_NODE_TAKEN, of who has the name: */
 	char holder[96];     /* its host */
 	bool is_copy;	     /* it has this instance: its state folder is this one, or a copy */
@@ -82,7 +87,7 @@ struct node_row { /* strings live during the call */
 
 typedef int (*queue_node_fn)(void *arg, const struct node_row *row);
 
-/* By name. The callback must not call the queue. */
+/* By name; forgotten ones are not among them. The callback must not call the queue. */
 int queue_nodes(struct queue *q, queue_node_fn fn, void *arg, struct error *err);
 /* It begins nothing new and seals what it has, or goes on. ERR_CONFIG: there is no such node. */
 int queue_node_order(struct queue *q, const char *node, bool drains, struct error *err);

@@ -123,10 +123,27 @@ static int read_duties(struct postgres_queue *q, const struct node_beat *beat, P
 	return pg_query(q, look, &which, out, err);
 }
 
-static int do_duties(struct postgres_queue *q, const struct node_beat *beat, struct error *err)
+static int read_deaths(struct postgres_queue *q, int64_t *deaths, struct error *err)
+{
+	static const char sql[] =
+	    "SELECT coalesce(sum(n.beat_at), 0)::bigint FROM latentd.node AS n"
+	    " WHERE n.beat_at > 0 AND NOT n.left_in_order AND NOT " IS_ALIVE;
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
+
+	pg_int(&args, q->now);
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	*deaths = pg_value(result, 0, 0);
+	return 0;
+}
+
+static int do_duties(struct postgres_queue *q, const struct node_beat *beat, int64_t *deaths,
+		     struct error *err)
 {
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
+	bool mine = false;
 
 	static const char resign[] = "UPDATE latentd.duty SET until = 0 WHERE node = $1::bigint";
 
@@ -149,9 +166,10 @@ static int do_duties(struct postgres_queue *q, const struct node_beat *beat, str
 				continue;
 			d->mine = pg_value(result, i, 1) == q->node_id && !beat->resigns;
 			d->known = pg_value(result, i, 2) != 0;
+			mine = mine || d->mine;
 		}
 	}
-	return 0;
+	return mine ? read_deaths(q, deaths, err) : 0;
 }
 
 static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
@@ -161,7 +179,8 @@ static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
 
 	if (r == 0)
 		r = say(q, beat, pulse, err);
-	return r == 0 ? do_duties(q, beat, err) : r;
+	pulse->deaths = 0;
+	return r == 0 ? do_duties(q, beat, &pulse->deaths, err) : r;
 }
 
 /* Beats come every third of the timeout: longer than half of it, and the database may have been away for everybody. */

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Nodes that die, never return, or come twice under one name."""
 
+import os
 import shutil
 import signal
 
 from daemon_rig import Daemon
-from harness import BUSY, FAILED, USAGE, one_line, run_tests, test, wait_until
-from nodes_rig import drained, ended, everything_is_there_once, finished, node, nodes, stopped
+from harness import BUSY, FAILED, USAGE, equal, one_line, run_tests, test, wait_until
+from nodes_rig import HELD, HOLD, drained, ended, everything_is_there_once, finished, node, nodes, stopped
 from postgres_rig import Postgres
 
 
@@ -155,6 +156,75 @@ def a_run_forgets_a_node_that_is_silent_for_too_long_and_doubles_nothing_when_it
     a.tell(signal.SIGCONT)  # with all of them in its spool
     drained(a)
     stopped(a)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+# -- what they have left in sight
+
+
+def tars(ws):
+    """Shards in sight, relative to the dataset."""
+    top = os.path.join(ws.out, "set")
+    found = []
+    for at, _, names in os.walk(os.path.join(top, "train")):
+        found += [os.path.relpath(os.path.join(at, name), top) for name in names if name.endswith(".tar")]
+    return found
+
+
+def dies_before_its_commit(ws, postgres, daemon):
+    """Seals what it has, and dies when the shard is in sight and its rows are not committed."""
+    postgres.sql(
+        "CREATE FUNCTION hold_shard() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NULL; END $$;"
+        "CREATE TRIGGER hold_shard BEFORE INSERT ON latentd.shard FOR EACH STATEMENT EXECUTE FUNCTION hold_shard()"
+    )
+    with postgres.session(HOLD):
+        daemon.post("/datasets/set/seal")
+        wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") != "0", "a shard to wait for its commit")
+        daemon.kill()
+        postgres.sql(f"SELECT pg_terminate_backend(pid) {HELD}")
+        wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") == "0", "its transaction to be gone")
+    postgres.sql("DROP TRIGGER hold_shard ON latentd.shard")
+
+
+@test
+def a_shard_that_a_dead_node_could_not_commit_is_entered_by_another(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b-2", timeout="3s", n=20)
+    b.config["queue"]["forget_after"] = "0"
+    a.start()
+    finished(postgres, 20)
+    dies_before_its_commit(ws, postgres, a)
+    left = tars(ws)
+    assert left and postgres.value("SELECT count(*) FROM latentd.shard") == "0", left
+    b.start()
+    for shard in left:
+        b.says("of a node that died", shard, "adopted")
+    # And when it comes back it finds them done, and has the others in its spool.
+    a.start()
+    drained(a, b)
+    assert set(left) <= set(tars(ws)), (left, tars(ws))
+    equal(b.status()["node"]["encoded"], 0, "images that b has encoded")
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_shard_of_a_dead_node_whose_images_others_have_goes_out_of_sight(ws):
+    postgres = Postgres(ws)
+    b, wanted = nodes(ws, postgres, "b-2", timeout="3s", n=20)
+    b.start()
+    finished(postgres, 20)
+    b.post("/datasets/set/seal")
+    wait_until(lambda: postgres.value("SELECT count(*) FROM latentd.job WHERE state = 4") == "20", "the images to be in shards")
+    before = tars(ws)
+    left = before[0].replace("-b-2.tar", "-a.tar")
+    shutil.copy(os.path.join(ws.out, "set", before[0]), os.path.join(ws.out, "set", left))
+    postgres.sql("INSERT INTO latentd.node (name, instance, beat_at, timeout_ms) VALUES ('a', 'of a', 1, 1)")
+    b.says(left, "other shards", "quarantine")
+    equal(sorted(tars(ws)), sorted(before), "shards in sight")
+    drained(b)
+    stopped(b)
     everything_is_there_once(ws, postgres, wanted)
 
 
