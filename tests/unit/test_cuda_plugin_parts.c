@@ -113,6 +113,27 @@ static void the_first_error_is_kept(void **state)
 	assert_int_equal(err.code, LATENTD_CUDA_UNSUPPORTED);
 }
 
+static void cudnn_says_what_is_short_of_memory_and_what_is_not(void **state)
+{
+	static const struct {
+		int status;
+		enum latentd_cuda_code code;
+	} expected[] = {
+	    {1008, LATENTD_CUDA_WRONG_LIBRARY}, {2000, LATENTD_CUDA_BUG},
+	    {3000, LATENTD_CUDA_UNSUPPORTED},	{4001, LATENTD_CUDA_BUG}, /* compiling failed */
+	    {4003, LATENTD_CUDA_NO_MEMORY},	{4004, LATENTD_CUDA_NO_MEMORY},
+	    {5000, LATENTD_CUDA_DEVICE_LOST},	{5004, LATENTD_CUDA_DEVICE_LOST},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		struct latentd_cuda_error err = {0};
+
+		plugin_error_cudnn(&err, expected[i].status, "a convolution");
+		assert_int_equal(err.code, expected[i].code);
+	}
+}
+
 static void algorithms_are_remembered_in_a_file(void **state)
 {
 	char *dir = testing_tempdir(), *path = testing_path(dir, "algorithms");
@@ -309,6 +330,7 @@ int main(void)
 	    cmocka_unit_test(no_driver_is_told_from_an_old_one),
 	    cmocka_unit_test(an_error_that_is_passed_on_says_once_what_helps),
 	    cmocka_unit_test(the_first_error_is_kept),
+	    cmocka_unit_test(cudnn_says_what_is_short_of_memory_and_what_is_not),
 	    cmocka_unit_test(algorithms_are_remembered_in_a_file),
 	    cmocka_unit_test(two_engines_that_share_a_file_keep_what_both_have_found),
 	    cmocka_unit_test(what_a_killed_process_of_the_same_number_left_is_no_obstacle),

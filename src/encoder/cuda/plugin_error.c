@@ -174,7 +174,7 @@ int plugin_error_cudnn(struct latentd_cuda_error *err, int cudnn_status, const c
 		code = LATENTD_CUDA_UNSUPPORTED;
 	else if (cudnn_status / 1000 == 5)
 		code = LATENTD_CUDA_DEVICE_LOST;
-	if (cudnn_status == 4001 || cudnn_status == 4003 || cudnn_status == 5004)
+	if (cudnn_status == 4003 || cudnn_status == 4004) /* of the host, of the device */
 		code = LATENTD_CUDA_NO_MEMORY;
 	return plugin_error_set(err, code, "%s: cuDNN status %d", what, cudnn_status);
 }
