@@ -373,7 +373,8 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
-	(void)kind;
+	if (kind == cudaMemcpyHostToDevice)
+		die("what is copied so may arrive after a stream has read it");
 	cudaDeviceSynchronize();
 	memcpy(to, from, bytes);
 	return result(cudaSuccess);

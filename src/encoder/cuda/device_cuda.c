@@ -104,11 +104,12 @@ static void cuda_free(struct gpu_device *d, void *p)
 	device_memory_release(cuda_of(d)->memory, p);
 }
 
+/* cudaMemcpy() may return before the last of it has arrived, and our stream would not wait for that. */
 static int cuda_upload(struct gpu_device *d, void *out, const void *host, size_t bytes,
 		       struct latentd_cuda_error *err)
 {
-	(void)d;
-	TRY(cudaMemcpy(out, host, bytes, cudaMemcpyHostToDevice));
+	TRY(cudaMemcpyAsync(out, host, bytes, cudaMemcpyHostToDevice, cuda_of(d)->stream));
+	TRY(cudaStreamSynchronize(cuda_of(d)->stream));
 	return 0;
 }
 

@@ -46,7 +46,8 @@ static void put_images(void *arg, size_t step, void *map)
 	if (!c->gpu)
 		memcpy(map, converted, n * sizeof(float));
 	else if (cudaMemcpy(map, converted, n * latentd_cuda_dtype_size(c->dtype),
-			    cudaMemcpyHostToDevice) != cudaSuccess)
+			    cudaMemcpyHostToDevice) != cudaSuccess ||
+		 cudaDeviceSynchronize() != cudaSuccess) /* device_cuda.c: cuda_upload() */
 		testing_die("a copy to the device");
 	free(converted);
 	free(values);
