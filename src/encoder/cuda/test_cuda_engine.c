@@ -48,6 +48,7 @@ struct gpu_device *test_cuda_open(enum latentd_cuda_dtype dtype)
 	struct latentd_cuda_error err = {LATENTD_CUDA_OK, ""};
 	struct gpu_device *d = NULL;
 
+	test_cuda_clock(); /* for compute-sanitizer every device is long work */
 	test_cuda_check(device_cuda_open(&options, &d, &err), &err, "the GPU");
 	return d;
 }
