@@ -192,21 +192,27 @@ static void time_variant(struct conv_chooser *d, struct gpu_conv *conv, int vari
 	conv_graph_close(g);
 }
 
-/* Without memory to time anything: the first proposal that can be had, of the most fused variant. */
+/*
+ * Without memory to time anything: the first proposal that can be had, of the most fused variant. Of the reasons why there
+ * is none, want of memory counts, which a smaller plan mends.
+ */
 static int open_first(struct conv_chooser *d, struct gpu_conv *conv, struct latentd_cuda_error *err)
 {
-	struct latentd_cuda_error last = {LATENTD_CUDA_OK, ""};
+	struct latentd_cuda_error why = {LATENTD_CUDA_OK, ""};
 
 	for (int variant = (int)conv->problem.epilogue; variant >= 0; variant--) {
 		struct algo_choice choice = {(uint32_t)variant, 0, 0};
 
 		for (; choice.place < TIMED_PLAIN; choice.place++) {
-			last.code = LATENTD_CUDA_OK;
+			struct latentd_cuda_error last = {LATENTD_CUDA_OK, ""};
+
 			if (open_choice(d, conv, &choice, &last) == 0)
 				return 0;
+			if (!plugin_error_is_memory(why.code))
+				why = last;
 		}
 	}
-	return plugin_error_pass(err, &last);
+	return plugin_error_pass(err, &why);
 }
 
 /*

@@ -207,7 +207,7 @@ static int repeat_exactly(struct latentd_cuda_engine *e, const struct latentd_cu
 	struct latentd_cuda_job one = {job->width, job->height, 1, &again, NULL};
 	int r = compute_exactly(e, &one, &why);
 
-	if (r < 0 && (why.code == LATENTD_CUDA_NO_MEMORY || why.code == LATENTD_CUDA_TOO_LARGE)) {
+	if (r < 0 && plugin_error_is_memory(why.code)) {
 		why.code = LATENTD_CUDA_OK;
 		r = let_go(e, &why);
 		if (r == 0)

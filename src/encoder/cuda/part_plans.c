@@ -148,11 +148,6 @@ struct attempt {
 	bool short_of_memory;
 };
 
-static bool is_memory(enum latentd_cuda_code code)
-{
-	return code == LATENTD_CUDA_NO_MEMORY || code == LATENTD_CUDA_TOO_LARGE;
-}
-
 /* Algorithms are timed in the arena. */
 static int try_plan(struct part_plans *p, const struct gpu_plan *plan,
 		    struct latentd_cuda_error *err)
@@ -166,7 +161,7 @@ static int try_plan(struct part_plans *p, const struct gpu_plan *plan,
 	r = gpu_network_prepare(p->network, plan, err);
 	p->device->spare = NULL;
 	p->device->spare_bytes = 0;
-	if (r < 0 && is_memory(err->code))
+	if (r < 0 && plugin_error_is_memory(err->code))
 		part_plans_let_go(p); /* for workspaces beside a smaller one */
 	return r;
 }
@@ -181,12 +176,13 @@ static bool fits(void *arg, const struct gpu_plan *plan)
 
 	a->why = none;
 	r = try_plan(p, plan, &a->why);
-	if (r < 0 && is_memory(a->why.code) && p->make_room && p->make_room(p->make_room_arg)) {
+	if (r < 0 && plugin_error_is_memory(a->why.code) && p->make_room &&
+	    p->make_room(p->make_room_arg)) {
 		a->why = none;
 		r = try_plan(p, plan, &a->why);
 	}
 	a->short_of_memory = a->short_of_memory || a->why.code == LATENTD_CUDA_NO_MEMORY;
-	return r == 0 || !is_memory(a->why.code);
+	return r == 0 || !plugin_error_is_memory(a->why.code);
 }
 
 static int make(struct part_plans *p, struct part_plan *plan, uint32_t width, uint32_t height,
@@ -270,8 +266,10 @@ int part_plans_run(struct part_plans *p, struct part_plan *plan, int slot,
 		cudaGetLastError(); /* of the capture; launches do without it */
 	}
 	if (!plan->graphs[slot]) {
-		plan->launched = true;
-		return gpu_network_run(p->network, &plan->plan, p->arena, slot, err);
+		if (gpu_network_run(p->network, &plan->plan, p->arena, slot, err) < 0)
+			return -1;
+		plan->launched = true; /* so no algorithm of a product is left to choose */
+		return 0;
 	}
 	status = cudaGraphLaunch(plan->graphs[slot], device_cuda_stream(p->device));
 	if (status != cudaSuccess)

@@ -1,7 +1,6 @@
 #include "plugin_error.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -39,6 +38,11 @@ const char *plugin_error_remedy(enum latentd_cuda_code code)
 	default:
 		return "";
 	}
+}
+
+bool plugin_error_is_memory(enum latentd_cuda_code code)
+{
+	return code == LATENTD_CUDA_NO_MEMORY || code == LATENTD_CUDA_TOO_LARGE;
 }
 
 static int set(struct latentd_cuda_error *err, enum latentd_cuda_code code, const char *cause)

@@ -8,6 +8,8 @@
 
 #include "latentd_cuda.h"
 
+#include <stdbool.h>
+
 /* All return -1; @err may be NULL. The first error of a chain of calls is kept: none overwrites another. */
 int plugin_error_set(struct latentd_cuda_error *err, enum latentd_cuda_code code,
 		     const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -23,5 +25,7 @@ int plugin_error_cublas(struct latentd_cuda_error *err, int cublas_status, const
 /* Of a cudaError_t by number: its code, and what helps ("" where nothing is known). */
 enum latentd_cuda_code plugin_error_cuda_code(int cuda_error);
 const char *plugin_error_remedy(enum latentd_cuda_code code);
+/* Whether it may be done in less memory. */
+bool plugin_error_is_memory(enum latentd_cuda_code code);
 
 #endif
