@@ -16,6 +16,7 @@ static const char *const usual_paths[] = {"path",     "file_name", "file_path", 
 					  "img_path", "filename",  "file",	"image",
 					  "url",      NULL};
 static const char *const usual_captions[] = {"caption", "text", "prompt", "description", NULL};
+static const char *const mask_columns[] = {"mask", "mask_path", "mask_file_name", NULL};
 
 struct manifest_record {
 	enum manifest_format format;
@@ -286,6 +287,15 @@ static const char *take_caption(struct manifest_record *m, struct manifest_item 
 	return wrong ? "its caption is no text" : NULL;
 }
 
+static void look_for_mask(const struct manifest_record *m, struct manifest_item *item)
+{
+	for (size_t i = 0; mask_columns[i] && !item->mask; i++) {
+		const char *mask = json_string_value(json_object_get(m->object, mask_columns[i]));
+
+		item->mask = mask && *mask ? mask : NULL;
+	}
+}
+
 static void take_meta(struct manifest_record *m, struct manifest_item *item)
 {
 	free(m->meta);
@@ -325,6 +335,7 @@ const char *manifest_record_parse(struct manifest_record *m, const char *bytes, 
 	if (paths_only)
 		return NULL;
 	why = take_caption(m, item);
+	look_for_mask(m, item);
 	take_meta(m, item);
 	return why;
 }

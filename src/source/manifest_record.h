@@ -10,7 +10,8 @@
  * The path is the value of the column that is asked for, else of the first that is there of path, file_name, file_path,
  * image_path, img_path, filename, file, image, url; the caption in the same way of caption, text, prompt, description. All
  * other columns are metadata. In kohya's JSON the member's name is the path, and the caption is what sd-scripts makes of
- * it: "caption" and "tags" with ", " between. A caption of null, or an empty field, is none.
+ * it: "caption" and "tags" with ", " between. A caption of null, or an empty field, is none. A mask is what the first column of mask,
+ * mask_path, mask_file_name with a text in it says; it stays metadata as well.
  */
 #ifndef LATENTD_SOURCE_MANIFEST_RECORD_H
 #define LATENTD_SOURCE_MANIFEST_RECORD_H
@@ -35,6 +36,7 @@ struct manifest_item {
 	const char *path;    /* as it stands there; UTF-8 */
 	const char *caption; /* NULL: none */
 	const char *meta;    /* a JSON object with its keys in order; NULL: there is nothing */
+	const char *mask;    /* the path of its mask as it stands there; NULL: none */
 };
 
 struct manifest_record;

@@ -42,8 +42,13 @@ static bool is_gone(const struct error *why)
 	return why->code == ERR_DATA && strcmp(why->reason, "gone") == 0;
 }
 
-/* As source_ops.open_sample, of the mask of @path. */
-static int open_mask(struct source *s, const char *path, struct error *err)
+static bool names_masks(const struct source *s)
+{
+	return s->masks_beside && s->ops->open_mask;
+}
+
+/* As source_ops.open_sample, of the mask of @path that has its name. */
+static int open_mask_named_so(struct source *s, const char *path, struct error *err)
 {
 	struct error why = ERROR_INIT;
 	int fd = -1;
@@ -61,9 +66,26 @@ static int open_mask(struct source *s, const char *path, struct error *err)
 	return fd;
 }
 
+/* As source_ops.open_sample, of the mask of @path. */
+static int open_mask(struct source *s, const char *path, struct error *err)
+{
+	struct error why = ERROR_INIT;
+	int fd;
+
+	if (!names_masks(s))
+		return open_mask_named_so(s, path, err);
+	fd = s->ops->open_mask(s, path, &why);
+	if (fd < 0 && is_gone(&why) && !source_is_remote(s, path))
+		return open_mask_named_so(s, path, err);
+	if (fd < 0)
+		*err = why;
+	return fd;
+}
+
 static bool has_masks(const struct source *s, const char *path)
 {
-	return (s->masks_beside || s->has_mask_root) && !source_is_remote(s, path);
+	return names_masks(s) ||
+	       ((s->masks_beside || s->has_mask_root) && !source_is_remote(s, path));
 }
 
 static bool is_mask(const struct source *s, const char *path)
@@ -78,10 +100,12 @@ static void look_for_mask(struct source *s, struct source_entry *entry)
 	cleanup_close int fd = -1;
 	struct stat st;
 
-	entry->mask = 0;
-	if (entry->archive > 0 || !has_masks(s, entry->path))
+	if (!names_masks(s))
+		entry->mask = 0;
+	if (entry->mask != 0 || entry->archive > 0 || !has_masks(s, entry->path) ||
+	    source_is_remote(s, entry->path))
 		return;
-	fd = open_mask(s, entry->path, &ignored);
+	fd = open_mask_named_so(s, entry->path, &ignored);
 	if (fd >= 0 && fstat(fd, &st) == 0)
 		entry->mask = folder_stamp(&st);
 }

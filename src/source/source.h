@@ -119,6 +119,12 @@ struct source_ops {
 	 */
 	int (*meta)(struct source *s, const char *path, struct buffer *out, struct error *err);
 
+	/*
+	 * As open_sample, the mask that the source itself names for @path; ERR_DATA `gone`: none. It sets entry->mask of what has
+	 * one, where source.masks_beside is set. NULL: it names none.
+	 */
+	int (*open_mask)(struct source *s, const char *path, struct error *err);
+
 	/* source_keep_lists(). NULL: it needs none. */
 	void (*keep_lists)(struct source *s, const char *folder);
 
@@ -162,7 +168,7 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 /* SOURCE_NO_META, nothing appended, if nothing is known. ERR_DATA as open_sample. */
 int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err);
 /*
- * Appends the file that is the mask of @path: of "a/b.jpg" "a/b-mask.png" of the same folder or archive, or "a/b.png" in the folder of
+ * Appends the file that is the mask of @path: the one that its line in a manifest names; of "a/b.jpg" "a/b-mask.png" of the same folder or archive, or "a/b.png" in the folder of
  * masks; also in the capitals of source_path_mask_ending(). SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`; `mask`: it is empty.
  */
 int source_mask(struct source *s, const char *path, struct buffer *out, struct error *err);
@@ -283,6 +289,9 @@ int source_archive_open(const char *path, const struct source_folder_options *op
  * A file that is not there is noted and passed over, as if no line named it; where the root is empty, a disk may not be mounted, and it is
  * counted in options->unread. A key of kohya's JSON without an image's ending is that of
  * the file that has one.
+ *
+ * A line may name the mask of its image (manifest_record.h), a file below the root, whatever the image is; where it names none, a
+ * file has the mask beside it.
  *
  * A path may be a URL: it is what it is in a list of URLs (below), with the caption and metadata of its line.
  *

@@ -1,64 +1,21 @@
 /*
- * A manifest is read twice: for an index of its paths, which answers what is asked of one of them and knows paths that
- * are there twice, and for the listing. Its images are files like those of a folder (folder_files.h).
+ * Its images are files like those of a folder (folder_files.h), or URLs like those of a list.
  */
+#include "source/source_manifest_parts.h"
+
 #include "source/folder_files.h"
-#include "source/manifest_index.h"
-#include "source/manifest_reader.h"
-#include "source/remote_window.h"
-#include "source/source.h"
 #include "source/source_path.h"
 
 #include "base/checked.h"
-#include "base/clock.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/text.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-/* A time that lies further ahead says nothing about when it was written. */
-#define FUTURE_MS ((int64_t)60 * 60 * 1000)
-
-enum {
-	NOTES_MAX = 20, /* of each kind, told of one by one */
-	STOP_EVERY = 1000,
-	YOUNG_MS = 2000, /* one that has changed is not read again before */
-};
-
-struct source_manifest {
-	struct source base;
-	struct source_folder_options options;
-	char *path;
-	const char *name; /* its last part */
-	int folder;	  /* that it is in */
-	int root;	  /* that its paths are below */
-	char *roots
-	    [2]; /* what an absolute path begins with: the root as it was given, and where that leads */
-	enum manifest_format format;
-	struct manifest_columns columns;
-	char *asked[2]; /* what these point to */
-	char *lists;	/* where its index is kept; NULL: nowhere */
-
-	int fd; /* -1: it was not looked at yet */
-	struct stat known;
-	bool stale; /* it is another by now, which may still be written */
-	struct manifest_reader *reader, *lookup;
-	struct manifest_index *index;
-	struct buffer clean; /* the path of an item */
-	struct buffer found; /* and of its file */
-	struct remote_files *remote;
-	struct remote_window *window;
-
-	bool listing, ended;
-	struct manifest_item item; /* that is being listed; path NULL: the next one is */
-	struct manifest_place place;
-	size_t bad, missing; /* lines that cannot be used; files that are not there */
-};
+enum { NOTES_MAX = 20 }; /* of each kind, told of one by one */
 
 static struct source_manifest *source_manifest_of(struct source *s)
 {
@@ -78,249 +35,6 @@ static void note(const struct source_manifest *s, uint64_t line, const char *wha
 	else
 		text = xasprintf("%s %s", text_quote(s->path, quoted), what);
 	s->options.note(s->options.note_arg, text);
-}
-
-static bool stops(const struct source_manifest *s, uint64_t n)
-{
-	return s->options.stop && n % STOP_EVERY == 0 && s->options.stop(s->options.stop_arg);
-}
-
-/* -- paths ---------------------------------------------------------------------------------------- */
-
-/* What follows the root in an absolute path; NULL: it is not below it. */
-static const char *below_root(const struct source_manifest *s, const char *path)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(s->roots); i++) {
-		size_t n = strlen(s->roots[i]);
-
-		while (n > 0 && s->roots[i][n - 1] == '/')
-			n--;
-		if (strncmp(path, s->roots[i], n) == 0 && path[n] == '/')
-			return path + n + 1;
-	}
-	return NULL;
-}
-
-/* Of any scheme. */
-static bool is_url(const char *path)
-{
-	size_t n = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
-
-	return n > 0 && strncmp(path + n, "://", 3) == 0;
-}
-
-/* @path into s->clean, without empty and "." parts if it is no URL; or what is wrong with it. */
-static const char *clean_path(struct source_manifest *s, const char *path)
-{
-	if (source_path_is_url(path) || is_url(path)) {
-		buffer_reset(&s->clean);
-		buffer_append_string(&s->clean, path);
-		return remote_url_wrong(path);
-	}
-	if (*path == '/') {
-		path = below_root(s, path);
-		if (!path)
-			return "its path is not below the root";
-	}
-	buffer_reset(&s->clean);
-	for (; *path; path += *path == '/') {
-		size_t n = strcspn(path, "/");
-
-		if (n > 0 && !(n == 1 && *path == '.')) {
-			if (s->clean.size > 0)
-				buffer_put_u8(&s->clean, '/');
-			buffer_append(&s->clean, path, n);
-		}
-		path += n;
-	}
-	if (s->clean.size == 0 || !source_path_is_inside((const char *)s->clean.data))
-		return "its path leads out of the root";
-	return NULL;
-}
-
-static const char *cleaned(const struct source_manifest *s)
-{
-	return (const char *)s->clean.data;
-}
-
-static uint64_t hash_of(const char *path, size_t n)
-{
-	return hash64_of(path, n, 0);
-}
-
-static bool is_file(const struct source_manifest *s, const char *path)
-{
-	struct source_entry entry;
-	struct error ignored = ERROR_INIT;
-
-	return folder_examine(s->root, s->options.choice.links, path, NULL, &entry, &ignored) == 0;
-}
-
-/* The file that the cleaned path names: of kohya's keys without an ending the one that is there. */
-static const char *file_of(struct source_manifest *s)
-{
-	const char *extension;
-
-	if (s->format != MANIFEST_KOHYA || source_path_is_image(cleaned(s)) ||
-	    source_path_is_url(cleaned(s)))
-		return cleaned(s);
-	for (size_t i = 0; (extension = source_path_image_extension(i)); i++) {
-		for (int large = 0; large < 2; large++) {
-			size_t stem = s->clean.size;
-
-			buffer_reset(&s->found);
-			buffer_appendf(&s->found, "%s%s", cleaned(s), extension);
-			for (char *c = (char *)s->found.data + stem; large && *c; c++)
-				*c = (char)toupper((unsigned char)*c);
-			if (is_file(s, (const char *)s->found.data))
-				return (const char *)s->found.data;
-		}
-	}
-	return cleaned(s);
-}
-
-/* -- the index ------------------------------------------------------------------------------------ */
-
-static void add_text(struct hash128_stream *h, const char *text)
-{
-	hash128_stream_update(h, text ? text : "", text ? strlen(text) + 1 : 0);
-	hash128_stream_update(h, "/", 2);
-}
-
-/* Of all that decides what is in the index. */
-static uint64_t key_of(const struct source_manifest *s)
-{
-	cleanup_hash128_stream struct hash128_stream *h = hash128_stream_new();
-	const uint64_t known[] = {(uint64_t)s->known.st_size, s->known.st_ino,
-				  (uint64_t)s->known.st_mtim.tv_sec,
-				  (uint64_t)s->known.st_mtim.tv_nsec, s->format};
-	struct hash128 hash;
-
-	hash128_stream_update(h, known, sizeof(known));
-	add_text(h, s->roots[0]);
-	add_text(h, s->roots[1]);
-	add_text(h, s->columns.path);
-	hash = hash128_stream_value(h);
-	return get_u64le(hash.bytes);
-}
-
-static int make_index(struct source_manifest *s, struct error *err)
-{
-	struct manifest_item item;
-	struct manifest_place place;
-	uint64_t n = 0;
-	int r = manifest_index_begin(s->lists, &s->index, err);
-
-	while (r == 0 && (r = manifest_reader_next(s->reader, true, &item, &place, err)) == 0) {
-		if (stops(s, ++n))
-			r = error_set(err, ERR_TRANSIENT, "stopped while reading a manifest");
-		else if (!place.bad && !clean_path(s, item.path))
-			r = manifest_index_add(s->index, hash_of(cleaned(s), s->clean.size),
-					       place.offset, err);
-	}
-	return r < 0 ? r : manifest_index_end(s->index, key_of(s), err);
-}
-
-static void forget(struct source_manifest *s)
-{
-	manifest_reader_close(TAKE(s->reader));
-	manifest_reader_close(TAKE(s->lookup));
-	manifest_index_close(TAKE(s->index));
-	if (s->fd >= 0)
-		close(TAKE_FD(s->fd));
-}
-
-static int read_manifest(struct source_manifest *s, struct error *err)
-{
-	struct error failed = ERROR_INIT;
-
-	s->fd = folder_open_file(s->folder, LINKS_FILES, s->name, &failed);
-	if (s->fd < 0)
-		return error_set(err, ERR_TRANSIENT, "%s", failed.message);
-	if (fstat(s->fd, &s->known) < 0)
-		return error_sys(err, "%s", s->path);
-	if (manifest_reader_open(s->fd, s->format, &s->columns, &s->reader, err) < 0 ||
-	    manifest_reader_open(s->fd, s->format, &s->columns, &s->lookup, err) < 0)
-		return -1;
-	s->index = s->lists ? manifest_index_open(s->lists, key_of(s)) : NULL;
-	return s->index ? 0 : make_index(s, err);
-}
-
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/*
- * It is read if it is not what it was. A manifest that is not there is no empty one: ERR_TRANSIENT. One that is still being
- * written is taken as it was, and so is one that is being listed: lines were added, or the old file is still open; in a file
- * that is written anew nothing is found where it was.
- */
-static int look(struct source_manifest *s, struct error *err)
-{
-	char quoted[TEXT_QUOTE_SIZE];
-	struct stat st;
-	int64_t age;
-
-	text_quote(s->path, quoted);
-	if (fstatat(s->folder, s->name, &st, 0) < 0)
-		return error_set(err, ERR_TRANSIENT, "manifest %s is not there", quoted);
-	s->stale = false;
-	if (s->index && is_same(&s->known, &st))
-		return 0;
-	age = clock_wall_ms() - ((int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000);
-	s->stale = s->index && ((s->listing && !s->ended) || (age < YOUNG_MS && age > -FUTURE_MS));
-	if (s->stale)
-		return 0;
-	forget(s);
-	if (read_manifest(s, err) < 0) {
-		forget(s);
-		return error_wrap(err, "%s", quoted);
-	}
-	return 0;
-}
-
-/* The last line of the path whose hash is @hash; false: there is none. */
-static bool find_hash(struct source_manifest *s, const char *path, size_t n,
-		      struct manifest_item *item, struct manifest_place *place)
-{
-	uint64_t hash = hash_of(path, n), offset = 0;
-	struct error ignored = ERROR_INIT;
-	uint64_t first = manifest_index_find(s->index, hash), end = first;
-
-	while (manifest_index_at(s->index, end, hash, &offset))
-		end++;
-	for (uint64_t i = end; i > first; i--) {
-		if (!manifest_index_at(s->index, i - 1, hash, &offset))
-			return false;
-		manifest_reader_seek(s->lookup, offset);
-		if (manifest_reader_next(s->lookup, false, item, place, &ignored) == 0 &&
-		    !place->bad && !clean_path(s, item->path) && s->clean.size == n &&
-		    memcmp(cleaned(s), path, n) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* SOURCE_GONE: it names no such path. */
-static int find(struct source_manifest *s, const char *path, struct manifest_item *item,
-		struct error *err)
-{
-	size_t stem = source_path_stem(path);
-	struct manifest_place place;
-	char quoted[TEXT_QUOTE_SIZE];
-
-	if (look(s, err) < 0)
-		return -1;
-	if (find_hash(s, path, strlen(path), item, &place) ||
-	    (s->format == MANIFEST_KOHYA && source_path_is_image(path) &&
-	     find_hash(s, path, stem, item, &place)))
-		return 0;
-	if (s->stale)
-		return error_set(err, ERR_TRANSIENT, "manifest %s is being written",
-				 text_quote(s->path, quoted));
-	return SOURCE_GONE;
 }
 
 /* -- entries -------------------------------------------------------------------------------------- */
@@ -344,6 +58,35 @@ static int examine_file(struct source_manifest *s, const char *path, struct sour
 	return 0;
 }
 
+/* The mask that a line names. ERR_DATA `mask`: it is no file that is there. */
+static int open_mask(struct source_manifest *s, const char *mask, struct error *err)
+{
+	const char *wrong = manifest_clean_mask(s, mask);
+	struct error why = ERROR_INIT;
+	char quoted[TEXT_QUOTE_SIZE];
+	int fd = -1;
+
+	text_quote(mask, quoted);
+	if (wrong)
+		return error_data(err, "mask", "%s: %s", quoted, wrong);
+	fd = folder_open_file(s->root, s->options.choice.links, (const char *)s->mask.data, &why);
+	if (fd < 0 && why.code == ERR_DATA)
+		return error_data(err, "mask", "%s", why.message);
+	if (fd < 0)
+		*err = why;
+	return fd;
+}
+
+/* 48 bits that change with the mask that the line names, and are not 0. */
+static uint64_t mask_stamp(struct source_manifest *s, const char *mask)
+{
+	struct error ignored = ERROR_INIT;
+	cleanup_close int fd = open_mask(s, mask, &ignored);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 ? folder_stamp(&st) : stamp_of(mask);
+}
+
 /* The file @path with what @item says of it. SOURCE_GONE: it is not there. */
 static int examine(struct source_manifest *s, const char *path, const struct manifest_item *item,
 		   struct source_entry *entry, struct error *err)
@@ -357,6 +100,8 @@ static int examine(struct source_manifest *s, const char *path, const struct man
 		found.caption = stamp_of(item->caption);
 	if (item->meta)
 		found.meta = stamp_of(item->meta);
+	if (item->mask && s->base.masks_beside)
+		found.mask = mask_stamp(s, item->mask);
 	found.path = path;
 	*entry = found;
 	return 0;
@@ -374,7 +119,7 @@ static int begin_listing(struct source_manifest *s, struct error *err)
 		if (s->options.archive_waits(s->options.archive_arg, &entry))
 			return SOURCE_END;
 	}
-	if (look(s, err) < 0)
+	if (manifest_look(s, err) < 0)
 		return -1;
 	manifest_reader_rewind(s->reader);
 	s->listing = true;
@@ -401,7 +146,7 @@ static int end_listing(struct source_manifest *s)
 		    s->missing);
 		note(s, 0, more);
 	}
-	if (fstat(s->fd, &st) < 0 || !is_same(&st, &s->known)) {
+	if (fstat(s->fd, &st) < 0 || !manifest_is_same(&st, &s->known)) {
 		note(s, 0, "has changed while it was read");
 		s->bad++;
 	}
@@ -423,8 +168,9 @@ static bool is_replaced(struct source_manifest *s)
 
 	if (!manifest_index_has_doubles(s->index))
 		return false;
-	path = xstrdup(cleaned(s));
-	return find_hash(s, path, strlen(path), &item, &place) && place.offset != s->place.offset;
+	path = xstrdup(manifest_cleaned(s));
+	return manifest_find_line(s, path, strlen(path), &item, &place) &&
+	       place.offset != s->place.offset;
 }
 
 /* The next line that can be used. */
@@ -438,13 +184,13 @@ static int next_item(struct source_manifest *s, struct error *err)
 		if (r < 0)
 			return r;
 		if (!s->place.bad)
-			s->place.bad = clean_path(s, s->item.path);
+			s->place.bad = manifest_clean_path(s, s->item.path);
 		if (s->place.bad)
 			note_bad(s);
 		else if (!is_replaced(s))
 			return 0;
 		s->item.path = NULL;
-		if (stops(s, n))
+		if (manifest_stops(s, n))
 			return error_set(err, ERR_TRANSIENT, "stopped while reading a manifest");
 	}
 }
@@ -456,8 +202,8 @@ static int next_file(struct source_manifest *s, struct source_entry *entry, stru
 
 	if (r != 0)
 		return r;
-	clean_path(s, s->item.path); /* another one may have been looked up since */
-	r = examine(s, file_of(s), &s->item, entry, err);
+	manifest_clean_path(s, s->item.path); /* another one may have been looked up since */
+	r = examine(s, manifest_file_of(s), &s->item, entry, err);
 	if (r < 0)
 		return r;
 	s->item.path = NULL;
@@ -495,7 +241,7 @@ static int source_manifest_examine(struct source *base, const char *path,
 {
 	struct source_manifest *s = source_manifest_of(base);
 	struct manifest_item item;
-	int r = find(s, path, &item, err);
+	int r = manifest_find(s, path, &item, err);
 
 	return r == 0 ? examine(s, path, &item, entry, err) : r;
 }
@@ -530,7 +276,7 @@ static int source_manifest_caption(struct source *base, const char *path, struct
 	struct source_manifest *s = source_manifest_of(base);
 	struct manifest_item item;
 	char quoted[TEXT_QUOTE_SIZE];
-	int r = find(s, path, &item, err);
+	int r = manifest_find(s, path, &item, err);
 
 	if (r < 0)
 		return r;
@@ -550,7 +296,7 @@ static int source_manifest_meta(struct source *base, const char *path, struct bu
 {
 	struct source_manifest *s = source_manifest_of(base);
 	struct manifest_item item;
-	int r = find(s, path, &item, err);
+	int r = manifest_find(s, path, &item, err);
 
 	if (r < 0)
 		return r;
@@ -560,6 +306,20 @@ static int source_manifest_meta(struct source *base, const char *path, struct bu
 		return companions_meta(s->root, s->options.choice.links, path, out, err);
 	buffer_append_string(out, item.meta);
 	return 0;
+}
+
+static int source_manifest_open_mask(struct source *base, const char *path, struct error *err)
+{
+	struct source_manifest *s = source_manifest_of(base);
+	struct manifest_item item;
+	char quoted[TEXT_QUOTE_SIZE];
+	int r = manifest_find(s, path, &item, err);
+
+	if (r < 0)
+		return r;
+	if (r == SOURCE_GONE || !item.mask)
+		return error_data(err, "gone", "no mask is named for %s", text_quote(path, quoted));
+	return open_mask(s, item.mask, err);
 }
 
 /* -- open and close ------------------------------------------------------------------------------- */
@@ -579,13 +339,14 @@ static void source_manifest_close(struct source *base)
 
 	remote_files_close(s->remote);
 	remote_window_close(s->window);
-	forget(s);
+	manifest_forget(s);
 	if (s->root >= 0)
 		close(s->root);
 	if (s->folder >= 0)
 		close(s->folder);
 	buffer_release(&s->clean);
 	buffer_release(&s->found);
+	buffer_release(&s->mask);
 	free(s->roots[0]);
 	free(s->roots[1]);
 	free(s->asked[0]);
@@ -605,6 +366,7 @@ static const struct source_ops source_manifest_ops = {
     .drop_at_hand = source_manifest_drop_at_hand,
     .caption = source_manifest_caption,
     .meta = source_manifest_meta,
+    .open_mask = source_manifest_open_mask,
     .keep_lists = source_manifest_keep_lists,
     .close = source_manifest_close,
 };

@@ -14,6 +14,7 @@ from daemon_rig import Daemon
 from harness import DAMAGED, FAILED, QUARANTINED, SOURCE_DIR, equal, one_line, run_tests, same_members, test
 from latent_files import forge, forged, load_npz, npy
 from reference import read_dataset, read_npy, read_shard, shard_files, unzstd, xxh3_128
+from url_server import Server
 
 GOLDEN = os.path.join(SOURCE_DIR, "tests", "golden", "masks")
 
@@ -174,6 +175,34 @@ def a_member_of_an_archive_has_the_mask_beside_it(ws):
     for name in ("set", "packed"):
         equal([found[f"{name}/{key}"][1] for key in "abc"], [True, True, False], f"masks of {name}")
         equal([found[f"{name}/{key}"] == found[f"set/{key}"] for key in "abc"], [True] * 3, "equal ones")
+
+
+@test
+def a_manifest_names_the_masks_of_files_and_urls(ws):
+    rows = {"a.bmp": "masks/a.png", "b.bmp": None, "c.bmp": "masks/c.png", "d.bmp": "../d.png", "e.bmp": "s3://b/e.png"}
+    for i, name in enumerate([*rows, "web/f.bmp"]):
+        ws.write(name, image(i))
+    ws.write("masks/a.png", golden("grey.png"))
+    ws.write("b-mask.png", golden("bits.png"))
+    with Server(ws.path("pictures", "web")) as server:
+        rows[server.url + "f.bmp"] = "./masks//a.png"
+        lines = "".join(json.dumps({"path": path, "mask": mask}) + "\n" for path, mask in rows.items())
+        words = ("--masks", "beside", "--private-hosts")
+        list_ = ws.write("list.jsonl", lines.encode())
+        ws.encode(*words, src=[list_], code=QUARANTINED)
+        equal(ws.failed(), {name.encode(): "mask" for name in ("c.bmp", "d.bmp", "e.bmp")}, "failed")
+        found = {s.path: mask_of(s) for s in read_dataset(ws.dataset)}
+        equal([found[path][1] for path in ("a.bmp", "b.bmp", server.url + "f.bmp")], [True] * 3, "masks")
+        equal(found["a.bmp"], found[server.url + "f.bmp"], "equal masks")
+        ws.write("masks/c.png", golden("bits.png"))
+        ws.write("masks/a.png", golden("bits.png"))
+        result = ws.encode(*words, src=[list_], code=QUARANTINED)
+        assert "2 captions or masks changed" in result.err, result
+        found = {s.path: mask_of(s) for s in read_dataset(ws.dataset)}
+        equal(len(set(found.values())), 1, "different masks")
+        equal(len(found), 4, "samples")
+        same_members(ws.failed(), [b"d.bmp", b"e.bmp"], "failed still")
+    ws.verify()
 
 
 @test
