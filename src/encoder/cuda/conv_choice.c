@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { TIMED_FUSED = 4, TIMED_PLAIN = 8, REPEATS = 3 };
+enum { TIMED = 8, REPEATS = 3 };
 
 struct gpu_conv {
 	struct conv_problem problem; /* as it was asked for */
@@ -157,7 +157,7 @@ static int open_choice(struct conv_chooser *d, struct gpu_conv *conv,
 }
 
 /*
- * Times what cuDNN proposes for one variant; keeps the fastest so far in @conv and @best. Fused engines are compiled when
+ * Times what cuDNN proposes for one variant; keeps the fastest so far in @conv and @best. Some engines are compiled when
  * they are opened, which may take longer than what they save: after d->patience no more are tried, be it that none could
  * be opened. The plain ones, which come last, are tried until there is one at all.
  */
@@ -165,10 +165,10 @@ static void time_variant(struct conv_chooser *d, struct gpu_conv *conv, int vari
 			 const struct stage *s, struct algo_choice *best)
 {
 	struct conv_graph *g = graph_of(d, conv, variant, NULL);
-	size_t limit = variant == CONV_PLAIN ? TIMED_PLAIN : TIMED_FUSED, tried = 0;
+	size_t tried = 0;
 	int64_t until = gpu_clock_us() + (int64_t)(d->patience * 1e6);
 
-	for (size_t i = 0; g && i < conv_graph_candidates(g) && tried < limit; i++) {
+	for (size_t i = 0; g && i < conv_graph_candidates(g) && tried < TIMED; i++) {
 		if (i > 0 && gpu_clock_us() > until && (conv->plan || variant != CONV_PLAIN))
 			break;
 		struct gpu_conv candidate = {conv->problem, (enum conv_epilogue)variant,
@@ -203,7 +203,7 @@ static int open_first(struct conv_chooser *d, struct gpu_conv *conv, struct late
 	for (int variant = (int)conv->problem.epilogue; variant >= 0; variant--) {
 		struct algo_choice choice = {(uint32_t)variant, 0, 0};
 
-		for (; choice.place < TIMED_PLAIN; choice.place++) {
+		for (; choice.place < TIMED; choice.place++) {
 			struct latentd_cuda_error last = {LATENTD_CUDA_OK, ""};
 
 			if (open_choice(d, conv, &choice, &last) == 0)
