@@ -103,6 +103,17 @@ bool gpu_engine_goes_on(void *arg)
 	return !is_cancelled(e->whose, e->whose->collected);
 }
 
+void gpu_engine_settle(struct latentd_cuda_engine *e)
+{
+	const cudaStream_t streams[] = {e->up, device_cuda_stream(e->device), e->down};
+
+	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+		if (streams[i])
+			cudaStreamSynchronize(streams[i]);
+	}
+	cudaGetLastError(); /* it is told elsewhere, not again by the next launch */
+}
+
 /* Inputs up, the network, results down: all of it under way when it returns. */
 static int run_part(struct latentd_cuda_engine *e, const struct queued *q, struct part_slot *s,
 		    int index, struct latentd_cuda_error *err)
@@ -144,8 +155,7 @@ static int start(struct latentd_cuda_engine *e, struct queued *q, struct latentd
 			  (size_t)plan->plan.shape.n * floats * sizeof(float), err) < 0)
 		return -1;
 	if (run_part(e, q, s, index, err) < 0) {
-		cudaDeviceSynchronize(); /* some of it may be under way, and the slot is free again */
-		cudaGetLastError();	 /* it is told here, not again by the next launch */
+		gpu_engine_settle(e); /* some of it may be under way, and the slot is free again */
 		return -1;
 	}
 	s->busy = true;
@@ -339,8 +349,7 @@ static bool is_over(const struct queued *q)
 /* The device does not answer: the slots of the job come free without results. */
 static void give_up_slots(struct latentd_cuda_engine *e, uint64_t number)
 {
-	cudaDeviceSynchronize();
-	cudaGetLastError();
+	gpu_engine_settle(e);
 	while (e->slots[e->oldest_slot].busy && e->slots[e->oldest_slot].number == number) {
 		e->slots[e->oldest_slot].busy = false;
 		e->oldest_slot = (e->oldest_slot + 1) % GPU_SLOTS;

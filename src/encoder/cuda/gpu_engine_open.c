@@ -147,7 +147,7 @@ void gpu_engine_close(struct latentd_cuda_engine *e)
 	gpu_engine_close(e->exact);
 	if (e->device) {
 		device_cuda_use(e->device, NULL);
-		cudaDeviceSynchronize();
+		gpu_engine_settle(e);
 	}
 	part_plans_close(e->plans);
 	gpu_network_close(e->network);

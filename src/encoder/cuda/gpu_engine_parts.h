@@ -44,6 +44,11 @@ struct latentd_cuda_engine {
 	char name[160];
 };
 
+/*
+ * Waits for all that the engine has queued; the device may be lost. Not for the whole device: that is an error while a graph
+ * is captured on it, by an engine of another thread.
+ */
+void gpu_engine_settle(struct latentd_cuda_engine *e);
 /* gpu_device.h's go_on. @arg: the engine */
 bool gpu_engine_goes_on(void *arg);
 /* part_plans.h's part_plans_room_fn. @arg: the engine that needs it */
