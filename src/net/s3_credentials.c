@@ -171,15 +171,18 @@ static int from_environment(struct s3_issued *out)
 	return 0;
 }
 
-/* Read each time: who issues keys for some hours writes new ones there. */
-static int from_files(const char *profile, struct s3_issued *out, struct error *err)
+/* Read each time: who issues keys for some hours writes new ones there. *elsewhere: as in s3_profile.h, to be freed. */
+static int from_files(const char *profile, struct s3_issued *out, char **elsewhere,
+		      struct error *err)
 {
 	cleanup_s3_profile struct s3_profile p = S3_PROFILE_INIT;
 
 	if (s3_profile_load(profile, &p, err) < 0)
 		return -1;
-	if (!p.key_id || !p.secret)
+	if (!p.key_id || !p.secret) {
+		*elsewhere = TAKE(p.elsewhere);
 		return NOT_HERE;
+	}
 	*out = (struct s3_issued){TAKE(p.key_id), TAKE(p.secret), TAKE(p.token), INT64_MAX};
 	return 0;
 }
@@ -268,25 +271,39 @@ static int from_metadata(struct s3_issued *out, struct error *err)
 
 /* -- all of it -------------------------------------------------------------------------------------- */
 
+/* @elsewhere: what the profile has instead; NULL: nothing. */
+static int no_keys(const char *profile, const char *elsewhere, struct error *err)
+{
+	const char *name = profile ? profile : setting("AWS_PROFILE");
+
+	if (elsewhere)
+		return error_set(
+		    err, ERR_CONFIG,
+		    "no S3 credentials: profile %s has %s, which is not supported; `aws "
+		    "configure export-credentials --profile %s --format env` prints "
+		    "keys for the environment",
+		    name ? name : "default", elsewhere, name ? name : "default");
+	if (profile)
+		return error_set(err, ERR_CONFIG,
+				 "no S3 credentials: profile %s has none in ~/.aws/credentials",
+				 profile);
+	return error_set(err, ERR_CONFIG,
+			 "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+			 "write them into ~/.aws/credentials");
+}
+
 static int find(struct s3_credentials *c, struct s3_issued *out, struct error *err)
 {
+	cleanup_free char *elsewhere = NULL;
 	int r = c->profile ? NOT_HERE : from_environment(out);
 
 	if (r == NOT_HERE)
-		r = from_files(c->profile, out, err);
-	if (r == NOT_HERE && c->profile)
-		return error_set(err, ERR_CONFIG,
-				 "no S3 credentials: profile %s has none in ~/.aws/credentials",
-				 c->profile);
-	if (r == NOT_HERE)
+		r = from_files(c->profile, out, &elsewhere, err);
+	if (r == NOT_HERE && !c->profile)
 		r = from_container(out, err);
-	if (r == NOT_HERE)
+	if (r == NOT_HERE && !c->profile)
 		r = from_metadata(out, err);
-	if (r == NOT_HERE)
-		return error_set(err, ERR_CONFIG,
-				 "no S3 credentials: set AWS_ACCESS_KEY_ID and "
-				 "AWS_SECRET_ACCESS_KEY, or write them into ~/.aws/credentials");
-	return r;
+	return r == NOT_HERE ? no_keys(c->profile, elsewhere, err) : r;
 }
 
 /* Services that do not answer cost seconds, and each request wants keys. */

@@ -60,6 +60,18 @@ static char **place_of(struct s3_profile *out, struct piece key, bool below_s3)
 	return is(key, "endpoint_url") ? &out->endpoint : NULL;
 }
 
+static bool leads_elsewhere(struct piece key)
+{
+	static const char *const keys[] = {"credential_process", "role_arn", "sso_session",
+					   "sso_start_url"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (is(key, keys[i]))
+			return true;
+	}
+	return false;
+}
+
 /* Where a line stands. */
 struct context {
 	bool wanted;   /* in a section that is asked for */
@@ -89,6 +101,8 @@ static void take_line(struct context *c, const char *from, const char *end, cons
 		c->below_s3 = is(key, "s3") && value.size == 0;
 	if (indented && !c->below_s3)
 		return;
+	if (!out->elsewhere && leads_elsewhere(key))
+		out->elsewhere = xasprintf("%.*s", (int)key.size, key.at);
 	place = place_of(out, key, indented);
 	if (place && !*place && value.size > 0)
 		*place = xasprintf("%.*s", (int)value.size, value.at);
@@ -163,4 +177,5 @@ void s3_profile_release(struct s3_profile *profile)
 	wipe(&profile->region);
 	wipe(&profile->endpoint);
 	wipe(&profile->addressing);
+	wipe(&profile->elsewhere);
 }

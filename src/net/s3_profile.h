@@ -5,7 +5,7 @@
  *	s3_profile_load("training", &profile, err)
  *
  * Read are aws_access_key_id, aws_secret_access_key, aws_session_token, region, endpoint_url, and addressing_style below `s3 =`.
- * What starts programs or other sessions (credential_process, role_arn, sso_*) is not.
+ * What starts programs or other sessions (credential_process, role_arn, sso_*) is not, but told.
  */
 #ifndef LATENTD_NET_S3_PROFILE_H
 #define LATENTD_NET_S3_PROFILE_H
@@ -16,11 +16,12 @@
 struct s3_profile {
 	char *key_id, *secret, *token; /* NULL: it says none */
 	char *region, *endpoint, *addressing;
+	char *elsewhere; /* the setting that says how keys are got elsewhere: "sso_session" */
 };
 
 #define S3_PROFILE_INIT                                                                            \
 	{                                                                                          \
-		NULL, NULL, NULL, NULL, NULL, NULL                                                 \
+		NULL, NULL, NULL, NULL, NULL, NULL, NULL                                           \
 	}
 
 /* Adds what the sections [@name] and [profile @name] of @text say and *out has not yet; of repeated keys the first counts. */

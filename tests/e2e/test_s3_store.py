@@ -274,6 +274,8 @@ def what_cannot_work_is_one_clear_line(ws):
     one_line(store.encode(code=FAILED), "credentials do not allow")
     ws.environment.pop("AWS_ACCESS_KEY_ID")
     one_line(store.encode(code=FAILED), "no S3 credentials")
+    ws.environment["AWS_CONFIG_FILE"] = ws.write("config", b"[default]\nsso_session = us\n", ws.root)
+    one_line(store.encode(code=FAILED), "profile default has sso_session", "aws configure export-credentials")
     ws.environment.update(good)
     one_line(store.encode("--s3-endpoint", "minio:9000", code=FAILED), "no endpoint")
     one_line(ws.encode("--s3-region", "mars", code=None), "no store")

@@ -130,6 +130,19 @@ static void a_profile_is_read_as_the_tools_of_amazon_do(void **state)
 	assert_string_equal(p.region, "eu-west-1");
 	assert_string_equal(p.endpoint, "http://m:1");
 	assert_string_equal(p.addressing, "path");
+	assert_null(p.elsewhere);
+}
+
+static void what_a_profile_has_in_the_place_of_keys_is_told(void **state)
+{
+	cleanup_s3_profile struct s3_profile p = S3_PROFILE_INIT;
+
+	(void)state;
+	s3_profile_parse("[profile other]\nrole_arn = r\n[profile sso]\nregion = here\n"
+			 "sso_session = us\ncredential_process = /bin/keys\n",
+			 "sso", &p);
+	assert_string_equal(p.elsewhere, "sso_session");
+	assert_null(p.key_id);
 }
 
 static void a_list_is_read(void **state)
@@ -211,6 +224,7 @@ int main(void)
 	    cmocka_unit_test_setup(an_address_that_is_none_is_refused, clear),
 	    cmocka_unit_test_setup(a_key_that_no_url_can_express_is_data_error, clear),
 	    cmocka_unit_test(a_profile_is_read_as_the_tools_of_amazon_do),
+	    cmocka_unit_test(what_a_profile_has_in_the_place_of_keys_is_told),
 	    cmocka_unit_test(a_list_is_read),
 	    cmocka_unit_test(keys_that_are_encoded_are_bytes),
 	    cmocka_unit_test(a_document_that_is_dangerous_or_none_of_s3_is_refused),
