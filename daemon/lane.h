@@ -155,7 +155,7 @@ enum lane_hope lane_hope(const struct lane *l);
 
 /* Of its dataset in the queue; 0: not known yet. */
 int64_t lane_queue_id(const struct lane *l);
-/* Jobs have changed: lane_counts() follows soon, LANE_COUNT_MS after the last time at the earliest. */
+/* Jobs have changed: lane_counts() follows soon, LANE_COUNT_MS after the last time at the earliest; a second, of a shared queue. */
 void lane_count(struct lane *l);
 /* Of its jobs, a moment ago. */
 void lane_counts(const struct lane *l, struct queue_counts *out);

@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* A thousand nodes ask one database. */
+#define SHARED_COUNT_MS 1000
+
 /* What is not known at all is asked for again by itself: a quota waits for it. */
 static void count_failed(struct lane *l, const struct error *why)
 {
@@ -46,9 +49,9 @@ void lane_count(struct lane *l)
 
 void lane_ask_counts(struct lane *l)
 {
-	int64_t now = clock_mono_ms();
+	int64_t now = clock_mono_ms(), pause = lane_is_shared(l) ? SHARED_COUNT_MS : LANE_COUNT_MS;
 
-	if (!l->count_again || l->counting || now - l->counted_at < LANE_COUNT_MS)
+	if (!l->count_again || l->counting || now - l->counted_at < pause)
 		return;
 	l->count_again = false;
 	l->counting = true;
