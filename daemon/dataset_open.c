@@ -32,6 +32,9 @@ static int claim_dataset(const struct dataset_open_options *o, struct opened_dat
 	bool there = false;
 	int r;
 
+	if (o->output->node && (queue_cluster(o->queue, d->cluster, err) < 0 ||
+				output_bind_queue(o->output, d->cluster, err) < 0))
+		return -1;
 	if (output_check_dataset(o->output, o->name, o->recipe, &there, err) < 0)
 		return -1;
 	r = queue_open_dataset(o->queue, &spec, &d->id, err);
@@ -116,8 +119,11 @@ static int read_given(struct opened_dataset *d, struct error *err)
 static int open_store(const struct dataset_open_options *o, struct opened_dataset *d,
 		      struct error *err)
 {
-	const struct dataset_store_use use = {
-	    .node = o->output->node, .stop = o->give_up, .on_wait = o->on_wait, .arg = o->arg};
+	const struct dataset_store_use use = {.node = o->output->node,
+					      .queue = d->cluster[0] ? d->cluster : NULL,
+					      .stop = o->give_up,
+					      .on_wait = o->on_wait,
+					      .arg = o->arg};
 
 	return dataset_store_begin(d->folder, o->name, o->store, &use, &d->store, err);
 }

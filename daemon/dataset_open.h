@@ -15,6 +15,7 @@
 #include "daemon/output.h"
 #include "daemon/packer.h"
 #include "daemon/recovery.h"
+#include "queue/queue_nodes.h"
 
 struct dataset_open_options {
 	struct queue *queue;
@@ -44,6 +45,8 @@ struct dataset_open_options {
 struct opened_dataset {
 	int64_t id;   /* in the queue */
 	char *folder; /* OUT/NAME */
+	char cluster
+	    [QUEUE_CLUSTER_SIZE]; /* of the queue, where nodes share it; empty: they do not */
 	char *spool_dir;
 	struct store *store;
 	struct spool *spool;

@@ -68,13 +68,13 @@ static int write_note(const char *folder, json_t *root, struct error *err)
  * Nobody else's: host and folder for people, a random number against others of that name. Nodes are told apart by the names of
  * their shards.
  */
-static char *new_owner(const char *folder, const char *node)
+static char *new_owner(const char *folder, const char *queue)
 {
 	char host[64] = "";
 	uint64_t random = (uint64_t)clock_mono_ns();
 
-	if (node)
-		return xstrdup("nodes that share a queue");
+	if (queue)
+		return xasprintf("nodes that share queue %s", queue);
 	gethostname(host, sizeof(host) - 1);
 	if (getrandom(&random, sizeof(random), 0) < 0)
 		random ^= (uint64_t)clock_wall_ms();
@@ -95,13 +95,13 @@ static int begin_elsewhere(const char *folder, struct error *err)
 }
 
 static int note_changes(const char *folder, const char *url, const struct store_options *o,
-			const char *node, json_t *root, struct error *err)
+			const char *queue, json_t *root, struct error *err)
 {
 	json_t *before = json_deep_copy(root);
 	int r = 0;
 
 	if (!json_object_get(root, "owner")) {
-		cleanup_free char *owner = new_owner(folder, node);
+		cleanup_free char *owner = new_owner(folder, queue);
 
 		put_text(root, "owner", owner);
 	}
@@ -119,7 +119,7 @@ static int note_changes(const char *folder, const char *url, const struct store_
 
 /* *made: there was no note before. */
 static int set_note(const char *folder, const char *name, const struct store_options *o,
-		    const char *node, bool *made, struct error *err)
+		    const char *queue, bool *made, struct error *err)
 {
 	cleanup_free char *url = NULL;
 	const char *noted;
@@ -145,7 +145,7 @@ static int set_note(const char *folder, const char *name, const struct store_opt
 	if (!root)
 		root = json_object();
 	if (r == 0)
-		r = note_changes(folder, url, o, node, root, err);
+		r = note_changes(folder, url, o, queue, root, err);
 	json_decref(root);
 	return r;
 }
@@ -197,7 +197,7 @@ int dataset_store_begin(const char *folder, const char *name, const struct store
 	cleanup_free char *path = note_path(folder);
 	bool made = false;
 
-	if (wanted && wanted->s3 && set_note(folder, name, wanted, use->node, &made, err) < 0)
+	if (wanted && wanted->s3 && set_note(folder, name, wanted, use->queue, &made, err) < 0)
 		return -1;
 	if (dataset_store_open_for(folder, use, out, err) == 0)
 		return 0;

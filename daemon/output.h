@@ -4,6 +4,7 @@
  *	OUT/.latentd/lock, owner.json    locked by the process that works here; names host, process and state
  *	                                 folder, also after that process has ended
  *	OUT/NAME/.latentd/dataset.json   recipe of the dataset: written once, never changed
+ *	OUT/.latentd/queue.json          the database of the queue, where several nodes share the output
  *	OUT/.latentd/nodes/NODE/         the same two files of each node, where several share the output and a queue
  *	STATE/lock, owner.json, queue.db, spool/   on a local disk, never in OUT; names its outputs
  *
@@ -111,6 +112,12 @@ int output_check_dataset(const struct output *output, const char *name, const st
 /* Makes OUT/NAME with its dataset.json; where another node has just done so, as output_check_dataset(). */
 int output_make_dataset(const struct output *output, const char *name, const struct recipe *recipe,
 			struct error *err);
+
+/*
+ * The output, which nodes share, is that database's from now on, as OUT/.latentd/queue.json says. ERR_CONFIG: it is another
+ * one's, whose nodes would take these for their own.
+ */
+int output_bind_queue(const struct output *output, const char *cluster, struct error *err);
 
 /* The dataset in @folder, OUT/NAME, has that form from now on. ERR_DATA: its dataset.json is damaged. */
 int output_change_form(const char *folder, const struct dataset_form *form, struct error *err);

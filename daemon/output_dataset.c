@@ -124,6 +124,42 @@ int output_make_dataset(const struct output *o, const char *name, const struct r
 	return r == ATOMIC_EXISTS ? check_dataset(path, o->root, name, recipe, err) : r;
 }
 
+static int check_queue(const struct output *o, const char *path, const char *cluster,
+		       struct error *err)
+{
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	const char *known;
+	json_t *root;
+	int r = 0;
+
+	if (file_read_all(path, 1 << 16, &text, err) < 0)
+		return -1;
+	root = json_loadb((const char *)text.data, text.size, 0, NULL);
+	known = json_string_value(json_object_get(root, "queue"));
+	if (!known)
+		r = error_set(err, ERR_CONFIG, "%s is damaged: remove it", path);
+	else if (strcmp(known, cluster) != 0)
+		r = error_set(err, ERR_CONFIG,
+			      "%s belongs to nodes with another database, whose queue is %s: give "
+			      "another output, or remove %s if that database is gone",
+			      o->root, known, path);
+	json_decref(root);
+	return r;
+}
+
+int output_bind_queue(const struct output *o, const char *cluster, struct error *err)
+{
+	cleanup_free char *path = xasprintf("%s/.latentd/queue.json", o->root);
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	int r;
+
+	if (file_exists(path))
+		return check_queue(o, path, cluster, err);
+	buffer_appendf(&text, "{\"queue\": \"%s\"}\n", cluster);
+	r = put_new(path, &text, err);
+	return r == ATOMIC_EXISTS ? check_queue(o, path, cluster, err) : r;
+}
+
 int output_change_form(const char *folder, const struct dataset_form *form, struct error *err)
 {
 	cleanup_free char *path = xasprintf("%s/.latentd/dataset.json", folder);

@@ -20,6 +20,13 @@ int queue_node_beat(struct queue *q, const struct node_beat *beat, struct node_p
 	return ops ? ops->beat(q, beat, pulse, err) : -1;
 }
 
+int queue_cluster(struct queue *q, char id[QUEUE_CLUSTER_SIZE], struct error *err)
+{
+	const struct queue_nodes_ops *ops = nodes_of(q, err);
+
+	return ops ? ops->cluster(q, id, err) : -1;
+}
+
 int queue_node_root(struct queue *q, int64_t dataset, const char *path, uint32_t *number,
 		    struct error *err)
 {

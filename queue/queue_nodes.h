@@ -2,6 +2,7 @@
  * The machines that share a queue: who is alive, who looks through which dataset's sources, and what becomes of the
  * work of one that never returns. Only a queue in PostgreSQL has any; with others these are ERR_BUG.
  *
+ *	queue_cluster(q, id, err)                  which database it is
  *	queue_node_beat(q, &beat, &pulse, err)     at the start, then every third of beat.timeout_ms
  *	queue_node_root(q, dataset, path, &number, err)   a source's number, the same on every node
  *	queue_nodes(q, fn, arg, err)               for people
@@ -70,6 +71,10 @@ bool queue_has_nodes(const struct queue *q);
 int queue_node_beat(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
 		    struct error *err);
 
+#define QUEUE_CLUSTER_SIZE 40
+
+/* Of the database, which its standbys and copies have too: whose outputs are whose. */
+int queue_cluster(struct queue *q, char id[QUEUE_CLUSTER_SIZE], struct error *err);
 /* Number of the source at @path; it gets the next free one where it has none. */
 int queue_node_root(struct queue *q, int64_t dataset, const char *path, uint32_t *number,
 		    struct error *err);
@@ -137,6 +142,7 @@ struct queue_listener_ops {
 
 /* What a backend that nodes share has beside struct queue_ops. */
 struct queue_nodes_ops {
+	int (*cluster)(struct queue *q, char id[QUEUE_CLUSTER_SIZE], struct error *err);
 	int (*beat)(struct queue *q, const struct node_beat *beat, struct node_pulse *pulse,
 		    struct error *err);
 	int (*root)(struct queue *q, int64_t dataset, const char *path, uint32_t *number,

@@ -15,6 +15,17 @@
 	"(n.instance IS NOT NULL AND NOT n.left_in_order AND n.beat_at + n.timeout_ms >= "         \
 	"$1::bigint)"
 
+static int postgres_cluster(struct queue *base, char id[QUEUE_CLUSTER_SIZE], struct error *err)
+{
+	cleanup_pg_result PGresult *result = NULL;
+
+	if (pg_read(postgres_queue(base), "SELECT cluster::text FROM latentd.schema_version", NULL,
+		    &result, err) < 0)
+		return -1;
+	snprintf(id, QUEUE_CLUSTER_SIZE, "%s", pg_rows(result) > 0 ? pg_string(result, 0, 0) : "");
+	return 0;
+}
+
 /* -- signs of life -------------------------------------------------------------------------------- */
 
 /* Who has the name; *taken: it is alive, and not this process. The row stays locked. */
@@ -442,7 +453,8 @@ static int postgres_forget_silent(struct queue *base, int64_t silent_ms, queue_f
 	return pg_end(q, forget_silent(q, silent_ms, fn, arg, err), err);
 }
 
-const struct queue_nodes_ops queue_postgres_nodes = {.beat = postgres_beat,
+const struct queue_nodes_ops queue_postgres_nodes = {.cluster = postgres_cluster,
+						     .beat = postgres_beat,
 						     .root = postgres_root,
 						     .list = postgres_list,
 						     .order = postgres_order,

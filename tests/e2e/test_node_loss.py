@@ -99,6 +99,23 @@ def a_node_whose_name_another_has_taken_meanwhile_stops_and_says_why(ws):
     copy.stop()
 
 
+@test
+def nodes_of_another_database_are_refused_an_output_that_is_taken(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", n=5)
+    a.run("--once")
+    postgres.sql("CREATE DATABASE other")
+    b.config["queue"]["postgres"] = postgres.conninfo.replace("dbname=postgres", "dbname=other")
+    note = os.path.join(ws.out, ".latentd", "queue.json")
+    b.start()
+    b.wait(lambda: "another database" in (b.about()["why"] or ""), "b to say why")
+    assert note in b.about()["why"], b.about()["why"]
+    b.stop()
+    os.remove(note)  # as if the first database were lost
+    b.run("--once")
+    equal(len(tars(ws)) > 0, True, "there are shards")
+
+
 # -- what becomes of their work
 
 

@@ -405,6 +405,14 @@ def two_nodes_fill_one_bucket_and_one_that_was_killed_brings_what_it_had(ws):
     same_members((k.split("/", 2)[2] for k in store.shards()), (path for (path,) in in_catalog), "shards")
     same_members({k.rpartition("-")[2] for k in store.shards()}, ["a.tar", "b.tar"], "nodes that sealed")
     store.holds(wanted)
+    # Nodes of another database, with an output of their own, are not taken for these.
+    postgres.sql("CREATE DATABASE other")
+    other = Daemon(ws, "other")
+    other.config["queue"] = {"postgres": postgres.conninfo.replace("dbname=postgres", "dbname=other"), "node": "a"}
+    other.dataset("set", out=ws.path("other-out"), output={"codec": "none", "store": {"s3": store.url}})
+    other.start()
+    other.wait(lambda: "nodes that share queue" in (other.about()["why"] or ""), "it to say whose the store is")
+    other.stop()
 
 
 run_tests()
