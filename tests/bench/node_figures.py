@@ -10,13 +10,14 @@ names the build folder, LATENTD_SOURCE_DIR the sources.
 """
 
 import os
+import signal
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "e2e"))
 
 from daemon_rig import Daemon  # noqa: E402
-from harness import Workspace, wait_until  # noqa: E402
+from harness import HANGS_AFTER_S, Workspace, wait_until  # noqa: E402
 from postgres_rig import Postgres  # noqa: E402
 from remote_server import Endpoint, plain_pictures  # noqa: E402
 
@@ -42,6 +43,15 @@ def cpu_s(pid):
     return total / TICK
 
 
+def stop(daemons):
+    """All at once: what one waits for at its end may be another's."""
+    for daemon in daemons:
+        daemon.tell(signal.SIGTERM)
+    for daemon in daemons:
+        daemon.process.wait(HANGS_AFTER_S)
+        daemon.process = None
+
+
 def rate_of(ws, n, images, delay_ms):
     postgres = Postgres(ws)
     endpoints, daemons = [], []
@@ -64,8 +74,7 @@ def rate_of(ws, n, images, delay_ms):
     cpu = sum(cpu_s(d.process.pid) for d in daemons) - cpu
     shares = ", ".join(str(endpoint.given) for endpoint in endpoints)
     print(f"{n} nodes: {count / seconds:.1f} images/s, {1000 * cpu / count:.1f} ms of CPU an image; each did {shares}")
-    for daemon in daemons:
-        daemon.stop()
+    stop(daemons)
     return count / seconds
 
 
@@ -99,8 +108,7 @@ def idle():
             file.seek(before)
             lines = [line for line in file if " LOG:  " in line and ("statement: " in line or "execute " in line)]
         print(f"two idle nodes: {len(lines) / 60:.2f} statements/s, {len(lines) / 120:.2f} each")
-        for daemon in daemons:
-            daemon.stop()
+        stop(daemons)
     finally:
         ws.remove()
 
