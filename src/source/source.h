@@ -169,7 +169,7 @@ int source_caption(struct source *s, const char *path, struct buffer *out, struc
 int source_meta(struct source *s, const char *path, struct buffer *out, struct error *err);
 /*
  * Appends the file that is the mask of @path: the one that its line in a manifest names; of "a/b.jpg" "a/b-mask.png" of the same folder or archive, or "a/b.png" in the folder of
- * masks; also in the capitals of source_path_mask_ending(). SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`; `mask`: it is empty.
+ * masks; also with the other endings of source_path_mask_ending(). SOURCE_NO_MASK: there is none, or none is looked for. ERR_DATA as open_sample, and `too_large`; `mask`: it is empty.
  */
 int source_mask(struct source *s, const char *path, struct buffer *out, struct error *err);
 /* Whether the mask of @path stands behind it in an archive that is read fast only in its order: then it is best read after it. */

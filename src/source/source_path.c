@@ -105,7 +105,8 @@ bool source_path_is_file(const char *path)
 
 const char *source_path_mask_ending(size_t i)
 {
-	static const char *const endings[] = {"-mask.png", "-mask.PNG", "-MASK.PNG", "-Mask.png"};
+	static const char *const endings[] = {"-mask.png", "-mask.PNG", "-MASK.PNG", "-Mask.png",
+					      ".mask.png"};
 
 	return i < ARRAY_SIZE(endings) ? endings[i] : NULL;
 }

@@ -40,8 +40,8 @@ bool source_path_is_file(const char *path);
 bool source_path_is_caption(const char *path);
 
 /*
- * What the name of a mask ends in that lies beside its image, the usual one first: "-mask.png", and that in capitals as people and
- * cameras write it; NULL: that was the last. All are as long.
+ * What the name of a mask ends in that lies beside its image, the usual one first: "-mask.png", that in capitals as people and
+ * cameras write it, and ".mask.png" of WebDataset; NULL: that was the last. All are as long.
  */
 const char *source_path_mask_ending(size_t i);
 /* Whether it is the name of a mask beside an image: NAME-mask.png, or with another of these endings. */

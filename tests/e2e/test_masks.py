@@ -206,10 +206,10 @@ def a_manifest_names_the_masks_of_files_and_urls(ws):
 
 
 @test
-def a_mask_in_capitals_is_a_mask(ws):
+def a_mask_in_capitals_or_of_webdataset_is_a_mask(ws):
     members = []
-    for i, ending in enumerate(("-mask.png", "-mask.PNG", "-MASK.PNG", "-Mask.png")):
-        members += [(f"{i}.bmp", image(i)), (f"{i}{ending}", golden("grey.png"))]
+    for i, ending in enumerate(("-mask.png", "-mask.PNG", "-MASK.PNG", "-Mask.png", ".mask.png")):
+        members += [(f"{i}.bmp", image(i)), (f"{i}{ending}", golden("grey.png")), (f"{i}.txt", b"caption")]
     with tarfile.open(ws.path("set.tar"), "w") as tar:
         for name, data in members:
             ws.write(name, data)
@@ -219,7 +219,7 @@ def a_mask_in_capitals_is_a_mask(ws):
     os.rename(ws.path("set.tar"), os.path.join(ws.src, "set.tar"))
     ws.encode("--masks", "beside")
     found = masks(ws)
-    same_members(found, [f"{folder}{i}" for folder in ("", "set/") for i in range(4)], "samples")
+    same_members(found, [f"{folder}{i}" for folder in ("", "set/") for i in range(5)], "samples")
     assert all(given for _, given in found.values()), [key for key, (_, given) in found.items() if not given]
 
 
