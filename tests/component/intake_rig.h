@@ -44,7 +44,7 @@ void intake_rig_turn(struct intake_rig *rig, int64_t deadline);
 
 #define wait_until(rig, condition)                                                                 \
 	do {                                                                                       \
-		int64_t wait_until_ = clock_mono_ms() + 20000;                                     \
+		int64_t wait_until_ = clock_mono_ms() + 120000; /* of a busy machine */            \
 		while (!(condition))                                                               \
 			intake_rig_turn((rig), wait_until_);                                       \
 	} while (0)

@@ -115,9 +115,9 @@ static struct http_exchange *next(struct rig *rig)
 	return x;
 }
 
-static enum http_result result_of(struct rig *rig, const char *query)
+static enum http_result result_of(struct rig *rig, const char *query, int64_t timeout_ms)
 {
-	struct http_exchange x = {.timeout_ms = 400};
+	struct http_exchange x = {.timeout_ms = timeout_ms};
 	enum http_result result;
 
 	start(rig, &x, query);
@@ -186,12 +186,12 @@ static void what_is_no_reply_has_its_reason(void **state)
 {
 	struct rig *rig = *state;
 
-	assert_int_equal(result_of(rig, "?how=cut"), HTTP_BROKEN);
-	assert_int_equal(result_of(rig, "?how=close"), HTTP_BROKEN);
-	assert_int_equal(result_of(rig, "?how=raw"), HTTP_NO_HTTP);
-	assert_int_equal(result_of(rig, "?how=tls"), HTTP_WRONG_SCHEME);
-	assert_int_equal(result_of(rig, "?how=never"), HTTP_TIMEOUT);
-	assert_int_equal(result_of(rig, "?how=redirect"), HTTP_REPLY);
+	assert_int_equal(result_of(rig, "?how=cut", 0), HTTP_BROKEN);
+	assert_int_equal(result_of(rig, "?how=close", 0), HTTP_BROKEN);
+	assert_int_equal(result_of(rig, "?how=raw", 0), HTTP_NO_HTTP);
+	assert_int_equal(result_of(rig, "?how=tls", 0), HTTP_WRONG_SCHEME);
+	assert_int_equal(result_of(rig, "?how=never", 400), HTTP_TIMEOUT);
+	assert_int_equal(result_of(rig, "?how=redirect", 0), HTTP_REPLY);
 	assert_int_equal(loopback_requests(rig->server), 6);
 }
 

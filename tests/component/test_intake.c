@@ -102,7 +102,7 @@ static void a_young_file_that_a_scan_finds_waits_until_it_stays_the_same(void **
 	struct intake_rig *rig = *state;
 	cleanup_free char *path = intake_rig_path(rig, "grows.jpg");
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	int64_t wrote;
+	int64_t made = clock_mono_ms(), wrote;
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, "1", 1), 1);
@@ -111,6 +111,11 @@ static void a_young_file_that_a_scan_finds_waits_until_it_stays_the_same(void **
 	intake_rig_make(rig, "far.jpg", "1", 3600 * 24 * 365);
 	rig->sources[0].watch = INTAKE_OFF;
 	intake_rig_scan(rig);
+	if (clock_mono_ms() - made >= INTAKE_YOUNG_MS) {
+		print_message("SKIPPED: files are old here before they are looked at\n");
+		close(fd);
+		skip();
+	}
 	assert_string_equal(intake_rig_jobs(rig), "far.jpg available|");
 	assert_int_equal(rig->state.young, 3);
 	assert_int_equal(write(fd, "2", 1), 1);
