@@ -192,7 +192,7 @@ static const struct setting daemon_rows[] = {
      .reloadable = true,
      .help =
 	 "auto: fields of the journal where systemd reads standard error, text elsewhere; logfmt: "
-	 "time=... level=... dataset=... message=..."},
+	 "time=... level=... event=... dataset=... message=..."},
     {"decode", SETTING_GROUP, DAEMON(decode), .group = &decode_settings,
      .help = "reading and drawing images"},
     {"api", SETTING_GROUP, DAEMON(api), .group = &api_settings, .help = "how it is steered"},

@@ -54,37 +54,47 @@ static int64_t first_id(const char *path)
 
 /* -- writing -------------------------------------------------------------------------------------- */
 
-static int begin_file(struct log_file *f, int flags, struct error *err)
+/* What is there may lack the end of its last line. */
+static void measure(struct log_file *f)
 {
 	struct stat st;
 
+	f->size = fstat(f->fd, &st) == 0 ? (size_t)st.st_size : 0;
+	f->torn = f->size > 0;
+}
+
+static int begin_file(struct log_file *f, int flags, struct error *err)
+{
 	if (f->fd >= 0)
 		close(f->fd);
-	f->size = 0;
 	f->fd = file_open(f->paths[f->current], O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | flags,
 			  0640, err);
 	if (f->fd < 0)
 		return -1;
-	if (fstat(f->fd, &st) == 0)
-		f->size = (size_t)st.st_size;
-	f->torn = f->size > 0;
+	measure(f);
 	return 0;
 }
 
+/* A disk that takes nothing costs these lines: neither those that it has, nor those that come when there is room. */
 static void write_lines(struct log_file *f, const struct buffer *lines)
 {
 	struct error err = ERROR_INIT;
 
-	if (f->size + lines->size > LOG_FILE_MAX && f->size > 0) {
+	if (f->fd < 0) {
+		begin_file(f, 0, &err);
+	} else if (f->size + lines->size > LOG_FILE_MAX && f->size > 0) {
 		f->current = 1 - f->current;
 		begin_file(f, O_TRUNC, &err);
 	}
 	if (f->fd < 0)
 		return;
-	if (f->torn && fd_write_all(f->fd, "\n", 1, &err) < 0)
+	if ((f->torn && fd_write_all(f->fd, "\n", 1, &err) < 0) ||
+	    fd_write_all(f->fd, lines->data, lines->size, &err) < 0) {
+		measure(f);
 		return;
-	f->torn = fd_write_all(f->fd, lines->data, lines->size, &err) < 0;
-	f->size += lines->size;
+	}
+	f->size += lines->size + f->torn;
+	f->torn = false;
 }
 
 static void *run(void *arg)

@@ -6,8 +6,10 @@
 #include "tests/testing.h"
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static void add(const char *dir, int64_t from, int64_t to, const char *dataset)
 {
@@ -114,6 +116,32 @@ static void a_line_that_a_kill_cut_off_costs_no_other(void **state)
 	testing_tempdir_remove(dir);
 }
 
+static void a_disk_that_takes_nothing_costs_those_lines_alone(void **state)
+{
+	char *dir = testing_tempdir();
+	struct rlimit before, none;
+	json_t *lines;
+
+	(void)state;
+	add(dir, 100, 110, NULL);
+	/* SIGXFSZ would end the process */
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	none = before;
+	none.rlim_cur = 8;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	add(dir, 1000, 6000, NULL); /* more than both files have */
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	add(dir, 20000, 20010, NULL);
+	lines = read_all(dir, LOG_LEVEL_DEBUG, NULL, 100);
+	assert_int_equal(json_array_size(lines), 20);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(lines, 0), "id")), 100);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(lines, 19), "id")),
+			 20009);
+	json_decref(lines);
+	testing_tempdir_remove(dir);
+}
+
 static void where_nothing_was_kept_that_is_said(void **state)
 {
 	const struct event_filter filter = {.level = LOG_LEVEL_DEBUG, .limit = 10};
@@ -132,6 +160,7 @@ int main(void)
 	    cmocka_unit_test(lines_are_there_when_their_daemon_is_not),
 	    cmocka_unit_test(two_files_take_turns_and_the_newest_lines_stay),
 	    cmocka_unit_test(a_line_that_a_kill_cut_off_costs_no_other),
+	    cmocka_unit_test(a_disk_that_takes_nothing_costs_those_lines_alone),
 	    cmocka_unit_test(where_nothing_was_kept_that_is_said),
 	};
 
