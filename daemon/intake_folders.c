@@ -219,7 +219,7 @@ static bool is_bare(const struct intake *in, const struct intake_folder *f, cons
 	       st->st_ino != f->ino && !in->doing.accept && is_empty(f->path);
 }
 
-/* Why the folder of masks is not there: without it no source is. "": it is, or none is wanted. */
+/* Why the folder of masks is not there: without it no source is. ERR_NONE: it is, or none is wanted. */
 static void look_at_masks(const struct intake *in, struct error *why)
 {
 	const char *masks = in->options.masks;
