@@ -368,8 +368,8 @@ char *loopback_nobody(void)
 {
 	char url[48];
 
-	(void)listen_somewhere(
-	    url); /* bound, so that nobody else gets the port, and never listening */
+	/* Bound, so that nobody else gets the port, and never listening. */
+	(void)listen_somewhere(url);
 	return xstrdup(url);
 }
 
