@@ -31,7 +31,7 @@ except ImportError as missing:
 
 PIPELINE = "catch_errors gatekeeper listing_formats cache bulk s3api tempauth copy slo dlo versioned_writes symlink proxy-server"
 
-PLAIN = ("catch_errors", "gatekeeper", "listing_formats", "bulk", "copy", "slo", "dlo", "versioned_writes", "symlink")
+PLAIN = ("catch_errors", "gatekeeper", "listing_formats", "bulk", "copy", "dlo", "versioned_writes", "symlink")
 PROXY = f"""
 [DEFAULT]
 swift_dir = %s
@@ -48,6 +48,9 @@ min_segment_size = 65536
 use = egg:swift#tempauth
 user_test_tester = testing .admin
 user_test_reader = reading
+[filter:slo]
+use = egg:swift#slo
+rate_limit_under_size = 0
 [filter:cache]
 paste.filter_factory = swift_server:cache_factory
 """ + "".join(f"[filter:{name}]\nuse = egg:swift#{name}\n" for name in PLAIN)

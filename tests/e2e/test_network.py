@@ -76,6 +76,16 @@ class Cluster:
         done = str(len(self.wanted))
         wait_until(lambda: self.postgres.value(DONE) == done, f"{done} images to be encoded")
 
+    def asks_store(self, condition):
+        """Until @condition holds; what is encoded goes to the store at once."""
+
+        def holds():
+            for daemon in self.nodes.values():
+                daemon.post("/datasets/set/seal")
+            return condition()
+
+        wait_until(holds, "the store to be asked")
+
     def at_work(self):
         """Nodes that wait for the lock @HOLD."""
         rows = wait_until(lambda: self.postgres.rows(f"SELECT DISTINCT host(client_addr) {HELD} ORDER BY 1"), "a node to be held")
@@ -169,7 +179,7 @@ def store_fails(cluster, rng):
 
     cluster.proxy.harm = harm
     yield "store fails"
-    wait_until(lambda: count[0] > 3, "the store to be asked")
+    cluster.asks_store(lambda: count[0] > 3)
 
 
 def store_hangs(cluster, rng):
@@ -181,7 +191,7 @@ def store_hangs(cluster, rng):
 
     cluster.proxy.harm = harm
     yield "store hangs"
-    wait_until(asked.is_set, "the store to be asked")
+    cluster.asks_store(asked.is_set)
     goes_on.set()
 
 
