@@ -123,6 +123,8 @@ void pg_column_null(struct buffer *rows);
 
 int pg_connect(struct postgres_queue *q, struct error *err);
 void pg_disconnect(struct postgres_queue *q);
+/* libpq would print what a server says unasked, that it shuts down for instance. */
+void pg_hush(PGconn *conn);
 /* What libpq says, in one line and without its own prefixes. */
 void pg_one_line(const char *message, char *out, size_t size);
 

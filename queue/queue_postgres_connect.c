@@ -97,6 +97,11 @@ static void ignore_notice(void *arg, const char *message)
 	(void)message;
 }
 
+void pg_hush(PGconn *conn)
+{
+	PQsetNoticeProcessor(conn, ignore_notice, NULL);
+}
+
 bool pg_patience(const PGconn *conn, struct pg_args *args)
 {
 	static const char *const names[] = {"keepalives_idle", "keepalives_interval",
@@ -165,7 +170,7 @@ int pg_connect(struct postgres_queue *q, struct error *err)
 		pg_disconnect(q);
 		return error_set(err, code_of_refusal(line), "queue in PostgreSQL: %s", line);
 	}
-	PQsetNoticeProcessor(q->conn, ignore_notice, NULL);
+	pg_hush(q->conn);
 	if (PQserverVersion(q->conn) < 130000) {
 		int version = PQserverVersion(q->conn);
 

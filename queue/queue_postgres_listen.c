@@ -101,6 +101,7 @@ static int begin_connection(struct postgres_listener *l, int stop_fd, struct err
 	l->conn = PQconnectStartParams(params.names, params.values, 1);
 	if (!l->conn)
 		return error_set(err, ERR_NOMEM, "listen to PostgreSQL: out of memory");
+	pg_hush(l->conn);
 	if (PQstatus(l->conn) == CONNECTION_BAD)
 		return lose(l, err);
 	while (next != PGRES_POLLING_OK) {

@@ -326,14 +326,18 @@ def an_idle_node_is_told_of_images_that_another_finds(ws):
     a.config["datasets"][0]["paused"] = True  # it looks through the sources all the same
     for daemon in (a, b):
         daemon.config["queue"]["poll"] = "24h"
-        daemon.start()
-        daemon.wait(lambda d=daemon: d.about()["state"] != "opening", "it to be open")
+    a.start()
+    a.says("this node looks through its sources")
+    b.start()
+    b.wait(lambda: b.about()["state"] != "starting", "b to be open")
     for end in (None, postgres.restart):  # once more after every connection was lost
         if end:
             end()
         wait_for_listeners(postgres, 2)
         wanted += ws.small_pictures(6, ws.path("set"), first=len(wanted))
         finished(postgres, len(wanted))
+    for daemon in (a, b):
+        assert "\nFATAL:" not in daemon.said(), daemon.said()  # libpq's own words
     a.post("/datasets/set/resume")
     drained(a, b)
     stopped(a, b)
