@@ -12,6 +12,7 @@ add_cmocka_test(NAME test_endpoint SOURCES unit/test_endpoint.c LIBS latentd_net
 add_cmocka_test(NAME test_sigv4 SOURCES unit/test_sigv4.c LIBS latentd_net PkgConfig::JANSSON)
 add_cmocka_test(NAME test_download SOURCES component/test_download.c
 	LIBS latentd_net latentd_loopback LABELS tsan)
+add_cmocka_test(NAME test_download_host SOURCES unit/test_download_host.c LIBS latentd_net)
 add_cmocka_test(NAME test_host_gate SOURCES unit/test_host_gate.c LIBS latentd_net)
 add_cmocka_test(NAME test_http_url SOURCES unit/test_http_url.c LIBS latentd_net)
 add_cmocka_test(NAME test_s3_request SOURCES unit/test_s3_request.c LIBS latentd_net)

@@ -14,6 +14,7 @@ struct download_hosts {
 	struct download_host *buckets[BUCKETS];
 	struct download_host *waiting;
 	size_t n;
+	size_t enough; /* when there are so many, some are forgotten */
 };
 
 struct download_hosts *download_hosts_new(const struct host_pass_options *each)
@@ -22,6 +23,7 @@ struct download_hosts *download_hosts_new(const struct host_pass_options *each)
 
 	hosts->limits = (struct endpoint_limits){.max_in_flight = each->limit};
 	hosts->each = *each;
+	hosts->enough = MANY;
 	return hosts;
 }
 
@@ -65,6 +67,7 @@ static bool is_forgettable(const struct download_host *h)
 	       !h->nameless;
 }
 
+/* Where few can be forgotten, the next look is at twice as many: not all of them for each that is new. */
 static void forget_some(struct download_hosts *hosts)
 {
 	for (size_t i = 0; i < BUCKETS; i++) {
@@ -82,6 +85,7 @@ static void forget_some(struct download_hosts *hosts)
 			hosts->n--;
 		}
 	}
+	hosts->enough = 2 * hosts->n > MANY ? 2 * hosts->n : MANY;
 }
 
 struct download_host *download_hosts_get(struct download_hosts *hosts, const char *origin,
@@ -94,7 +98,7 @@ struct download_host *download_hosts_get(struct download_hosts *hosts, const cha
 		h = h->next_of_hash;
 	if (h)
 		return h;
-	if (hosts->n >= MANY)
+	if (hosts->n >= hosts->enough)
 		forget_some(hosts);
 	h = xcalloc(1, sizeof(*h));
 	h->origin = xstrdup(origin);
