@@ -43,6 +43,20 @@ void postgres_run(const char *sql)
 	free(postgres_value(sql));
 }
 
+bool postgres_is_waited_for(int64_t count)
+{
+	bool waits = false;
+
+	for (int i = 0; i < 3000 && !waits; i++) {
+		cleanup_free char *n =
+		    postgres_value("SELECT count(*) FROM pg_locks WHERE NOT granted");
+
+		waits = strtol(n, NULL, 10) >= count;
+		postgres_run("SELECT pg_sleep(0.01)");
+	}
+	return waits;
+}
+
 void postgres_empty(void)
 {
 	postgres_run("SET client_min_messages = error; DROP SCHEMA IF EXISTS latentd CASCADE");

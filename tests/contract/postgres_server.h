@@ -12,6 +12,8 @@ const char *postgres_conninfo(void);
 void postgres_run(const char *sql);
 /* The first column of the first row, to be freed. */
 char *postgres_value(const char *sql);
+/* So many wait for what the open transaction of postgres_run() has locked; false: fewer do after a long time. */
+bool postgres_is_waited_for(int64_t count);
 /* No trace of a queue. */
 void postgres_empty(void);
 /* As node "here", with the caller's clock, on what is there. */

@@ -310,21 +310,6 @@ static void silence_that_a_node_could_not_hear_takes_no_jobs_of_others(void **st
 	assert_int_equal(n, 1);
 }
 
-/* Somebody waits for a row that the open transaction of postgres_run() holds; false: nobody does after a long time. */
-static bool somebody_waits(void)
-{
-	bool waits = false;
-
-	for (int i = 0; i < 3000 && !waits; i++) {
-		cleanup_free char *n =
-		    postgres_value("SELECT count(*) FROM pg_locks WHERE NOT granted");
-
-		waits = strcmp(n, "0") != 0;
-		postgres_run("SELECT pg_sleep(0.01)");
-	}
-	return waits;
-}
-
 struct rescue {
 	struct queue *q;
 	int64_t dataset;
@@ -357,7 +342,7 @@ static void a_lease_that_is_renewed_meanwhile_is_not_rescued(void **state)
 	postgres_run("BEGIN");
 	postgres_run("UPDATE latentd.job SET due = due + 3600000");
 	assert_ok(thread_start(&thread, "rescue", rescue_run, &rescue, &f->err), &f->err);
-	waits = somebody_waits();
+	waits = postgres_is_waited_for(1);
 	postgres_run("COMMIT");
 	thread_join(&thread);
 	assert_true(waits);
@@ -400,7 +385,7 @@ static void a_path_that_another_node_publishes_meanwhile_is_a_conflict(void **st
 	    " decode(repeat('00', 32), 'hex'), repeat('0', 32)::uuid, 1, 1"
 	    " FROM latentd.dataset");
 	assert_ok(thread_start(&thread, "publish", publish_run, &p, &f->err), &f->err);
-	waits = somebody_waits();
+	waits = postgres_is_waited_for(1);
 	postgres_run("COMMIT");
 	thread_join(&thread);
 	assert_true(waits);

@@ -1,6 +1,8 @@
 /*
- * What nodes of one queue in PostgreSQL tell each other, and that counters which all of them write stay small.
+ * What nodes of one queue in PostgreSQL tell each other, what they add at the same time, and that counters which all of
+ * them write stay small.
  */
+#include "base/thread.h"
 #include "queue/queue_nodes.h"
 #include "tests/contract/contract_queue.h"
 #include "tests/contract/postgres_server.h"
@@ -106,6 +108,51 @@ static void who_listens_can_be_stopped_connected_or_not(void **state)
 			 QUEUE_LISTEN_STOPPED);
 }
 
+struct find {
+	struct queue *q;
+	int64_t dataset;
+	struct enqueue_counts counts;
+	int r;
+	struct error err;
+	struct thread thread;
+};
+
+static void *find_run(void *arg)
+{
+	struct find *find = arg;
+	struct job_spec spec = file_spec("a.jpg", "a", 1);
+
+	find->r = queue_enqueue(find->q, find->dataset, &spec, 1, &find->counts, &find->err);
+	return NULL;
+}
+
+static void what_two_nodes_find_at_the_same_time_is_one_job(void **state)
+{
+	struct fixture *f = *state;
+	struct find finds[2];
+	bool both_wait = false;
+
+	for (size_t i = 0; i < 2; i++) {
+		finds[i] = (struct find){.dataset = f->dataset, .err = ERROR_INIT};
+		assert_ok(postgres_open_again(f->path, &finds[i].q, &f->err), &f->err);
+	}
+	postgres_run("BEGIN");
+	postgres_run("SELECT pg_advisory_xact_lock(1818326117, id::integer) FROM latentd.dataset");
+	for (size_t i = 0; i < 2; i++)
+		assert_ok(thread_start(&finds[i].thread, "find", find_run, &finds[i], &f->err),
+			  &f->err);
+	both_wait = postgres_is_waited_for(2);
+	postgres_run("COMMIT");
+	for (size_t i = 0; i < 2; i++) {
+		thread_join(&finds[i].thread);
+		queue_close(finds[i].q);
+		assert_ok(finds[i].r, &finds[i].err);
+	}
+	assert_true(both_wait);
+	assert_int_equal(finds[0].counts.added + finds[1].counts.added, 1);
+	assert_int_equal(finds[0].counts.known + finds[1].counts.known, 1);
+}
+
 /* Every transaction adds rows. */
 static void counters_of_many_transactions_are_put_together(void **state)
 {
@@ -132,6 +179,7 @@ int main(void)
 	    contract_test(a_scan_that_finds_nothing_new_tells_nobody),
 	    contract_test(who_listens_hears_again_after_its_connection_was_lost),
 	    contract_test(who_listens_can_be_stopped_connected_or_not),
+	    contract_test(what_two_nodes_find_at_the_same_time_is_one_job),
 	    contract_test(counters_of_many_transactions_are_put_together),
 	};
 
