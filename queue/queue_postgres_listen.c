@@ -51,6 +51,9 @@ static int wait_for_server(struct postgres_listener *l, short events, int stop_f
 			       {.fd = PQsocket(l->conn), .events = events}};
 	int n;
 
+	/* libpq itself gives up a server that it does not understand. */
+	if (fds[1].fd < 0)
+		return lose(l, err);
 	do {
 		n = poll(fds, ARRAY_SIZE(fds), timeout_ms);
 	} while (n < 0 && errno == EINTR);
