@@ -172,13 +172,13 @@ static int open_known(struct planning *p, const struct plan_options *o, struct e
 
 static int look_at_files(struct planning *p, const struct plan_options *o, struct error *err)
 {
-	size_t elsewhere = 0;
+	const size_t *elsewhere = &p->plan.elsewhere;
 	struct survey_options survey = {.hash = o->hash || o->out,
 					.captions = !o->no_captions,
 					.jobs = o->jobs,
 					.on_file = on_file,
 					.on_note = on_note,
-					.elsewhere = &elsewhere,
+					.elsewhere = &p->plan.elsewhere,
 					.arg = p};
 	cleanup_free struct source **sources = xcalloc(p->sources.n, sizeof(*sources));
 
@@ -190,12 +190,12 @@ static int look_at_files(struct planning *p, const struct plan_options *o, struc
 		*err = p->failed;
 		return -1;
 	}
-	if (elsewhere > 0)
+	if (*elsewhere > 0)
 		progress_message(
 		    p->progress,
-		    "latentctl: %zu image%s elsewhere: counted, a plan fetches nothing", elsewhere,
-		    elsewhere == 1 ? " is" : "s are");
-	if (p->plan.files == 0 && elsewhere == 0)
+		    "latentctl: %zu image%s elsewhere: counted, a plan fetches nothing", *elsewhere,
+		    *elsewhere == 1 ? " is" : "s are");
+	if (p->plan.files == 0 && *elsewhere == 0)
 		return error_set(err, ERR_CONFIG, "no images below %s%s", p->sources.paths[0],
 				 p->sources.n > 1 ? " and the other folders" : "");
 	plan_finish(&p->plan);

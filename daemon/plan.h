@@ -73,6 +73,7 @@ struct plan {
 	/* Counted. */
 	uint64_t files, bytes;	       /* everything that was looked at */
 	uint64_t images;	       /* that become latents */
+	size_t elsewhere;	       /* that would have to be fetched, and were not looked at */
 	uint64_t no_caption, enlarged; /* of these; in the largest resolution */
 	struct plan_reasons skipped, unreadable;
 	struct plan_bucket *buckets; /* of each resolution, by aspect ratio, upright first */

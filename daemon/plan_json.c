@@ -188,6 +188,7 @@ char *plan_json(const struct plan *p)
 	json_object_set_new(root, "files", json_count(p->files));
 	json_object_set_new(root, "bytes", json_count(p->bytes));
 	json_object_set_new(root, "images", json_count(p->images));
+	json_object_set_new(root, "elsewhere", json_count(p->elsewhere));
 	json_object_set_new(root, "enlarged", json_count(p->enlarged));
 	json_object_set_new(root, "no_caption",
 			    p->captions ? json_count(p->no_caption) : json_null());

@@ -183,8 +183,9 @@ static void duplicates(FILE *out, const struct plan *p, bool list)
 		fprintf(out, "  ... (--list names all)\n");
 }
 
-static void known(FILE *out, const struct plan_known_counts *k)
+static void known(FILE *out, const struct plan *plan)
 {
+	const struct plan_known_counts *k = plan->known;
 	char count[28], count2[28];
 
 	if (!k)
@@ -192,12 +193,12 @@ static void known(FILE *out, const struct plan_known_counts *k)
 	if (k->difference)
 		fprintf(out, "known     %s has another recipe, all must be encoded again: %s\n",
 			k->dataset, k->difference);
-	else if (k->to_encode == 0)
+	else if (k->to_encode == 0 && plan->elsewhere == 0)
 		fprintf(out, "known     %s has all of the images\n", k->dataset);
 	else
-		fprintf(out, "known     %s has %s of the images; new by their bytes: %s\n",
-			k->dataset, text_count(k->encoded, count),
-			text_count(k->to_encode, count2));
+		fprintf(out, "known     %s has %s of the images; new by their bytes: %s%s\n",
+			k->dataset, text_count(k->encoded, count), text_count(k->to_encode, count2),
+			plan->elsewhere > 0 ? "; unknown: what is elsewhere" : "");
 }
 
 static void failures(FILE *out, const struct plan *p)
@@ -227,6 +228,6 @@ void plan_table(FILE *out, const struct plan *plan, size_t columns, bool list)
 		buckets(out, plan, columns);
 	estimates(out, plan);
 	duplicates(out, plan, list);
-	known(out, plan->known);
+	known(out, plan);
 	failures(out, plan);
 }

@@ -315,6 +315,12 @@ def what_a_dataset_has_is_told_of_every_kind_of_source(ws):
     with open(ws.path("list.jsonl"), "w") as file:
         file.writelines(f'{{"path": "{path}"}}\n' for path in other)
     equal(plan(ws, *options, src=[ws.path("list.jsonl")])["known"], wanted, "of a manifest")
+    with open(ws.path("list.urls"), "w") as file:
+        file.write("http://127.0.0.1/a.jpg\n")
+    whole = plan(ws, *options, src=[ws.src, ws.path("list.urls")])
+    equal((whole["known"], whole["elsewhere"]), ({**same, "encoded": 6, "to_encode": 0}, 1), "of a list of URLs as well")
+    text = ws.latentctl("plan", ws.src, ws.path("list.urls"), *options).out
+    assert f"known     {ws.name} has 6 of the images; new by their bytes: 0; unknown: what is elsewhere\n" in text, text
     text = ws.latentctl("plan", ws.path("other"), *options).out
     assert f"known     {ws.name} has 3 of the images; new by their bytes: 3\n" in text, text
     assert f"{ws.name} has all of the images" in ws.latentctl("plan", ws.src, *options).out
