@@ -13,6 +13,7 @@ Root uses namespaces as they are, others below a user namespace. Everything vani
 """
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -81,8 +82,7 @@ class Machine:
 
     def mend(self):
         _run("ip", "link", "set", self.port, "master", "hub", "up")
-        for dev, first in ((self.port, ()), (self.peer, self.first)):
-            subprocess.run([*first, "tc", "qdisc", "del", "dev", dev, "root"], stderr=subprocess.DEVNULL, check=False)
+        self.queue("del")
 
     def cut(self):
         _run("ip", "link", "set", self.port, "nomaster")
@@ -91,12 +91,16 @@ class Machine:
         _run("ip", "link", "set", self.port, "down")
 
     def narrow(self, rate):
-        """False: the kernel has no such queue."""
-        for dev, first in ((self.port, ()), (self.peer, self.first)):
-            tc = ["tc", "qdisc", "replace", "dev", dev, "root", "tbf", "rate", rate, "burst", "16kb", "latency", "1s"]
-            if subprocess.run([*first, *tc], stderr=subprocess.DEVNULL, check=False).returncode != 0:
-                return False
-        return True
+        """False: there is no tc, or no such queue in the kernel."""
+        return self.queue("replace", "tbf", "rate", rate, "burst", "16kb", "latency", "1s")
+
+    def queue(self, what, *words):
+        """Of both ends of the link. False: one has none that could be changed so."""
+        tc, done = shutil.which("tc", path=f"{os.environ['PATH']}:/usr/sbin:/sbin"), []
+        for dev, first in ((self.port, ()), (self.peer, self.first)) if tc else ():
+            command = [*first, tc, "qdisc", what, "dev", dev, "root", *words]
+            done.append(subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0)
+        return bool(done) and all(done)
 
     def leave(self):
         self.holder.stdin.close()
