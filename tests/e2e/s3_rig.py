@@ -81,8 +81,13 @@ class Bucket:
         return text
 
     def keys(self, prefix=""):
-        query = "list-type=2&prefix=" + urllib.parse.quote(prefix, safe="-._~")
-        return re.findall("<Key>(.*?)</Key>", self.ask("GET", query=query).decode())
+        query, more, keys = "list-type=2&prefix=" + urllib.parse.quote(prefix, safe="-._~"), "", []
+        while more is not None:
+            text = self.ask("GET", query=query + more).decode()
+            keys += re.findall("<Key>(.*?)</Key>", text)
+            token = re.search("<NextContinuationToken>(.*?)</NextContinuationToken>", text)
+            more = "&continuation-token=" + urllib.parse.quote(token[1], safe="-._~") if token else None
+        return keys
 
     def uploads(self):
         return re.findall("<Key>(.*?)</Key>", self.ask("GET", query="uploads=").decode())
