@@ -285,6 +285,23 @@ def what_cannot_work_is_one_clear_line(ws):
 
 
 @test
+def a_store_that_is_full_is_one_clear_line_and_costs_no_image(ws):
+    store, paths = Store(ws), ws.small_pictures(6)
+
+    def full(request):
+        writes = request.method in ("PUT", "POST") and "/train/" in request.target
+        return (507, "InsufficientStorage") if writes else None
+
+    store.proxy.harm = full
+    one_line(store.encode(code=FAILED), "the store is full")
+    equal(ws.failed(), {}, "images that failed")
+    equal(store.shards(), [], "shards")
+    store.proxy.harm = lambda request: None
+    store.encode()
+    store.holds(paths)
+
+
+@test
 def a_clock_that_is_an_hour_behind_is_corrected(ws):
     store, paths = Store(ws, ahead_s=3600), ws.small_pictures(30, **ALIKE)
     store.encode()
