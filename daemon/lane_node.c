@@ -142,6 +142,8 @@ void lane_tick_node(struct lane *l, int64_t now)
 		return;
 	l->polled_at = now;
 	l->told = false;
+	if (due) /* what other nodes have done, for whoever asks this one */
+		lane_count(l);
 	if (l->node_drains && packer_unsealed(l->packer) > 0)
 		packer_flush(l->packer);
 	else if (!lane_is_busy(l))

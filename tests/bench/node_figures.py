@@ -99,6 +99,7 @@ def idle():
             daemon.dataset()
             daemon.start()
         for daemon in daemons:
+            daemon.wait_for(completed=8)  # sealed, which it is when nothing has come for a while
             daemon.wait_for_state("idle")
         postgres.sql("ALTER SYSTEM SET log_statement = 'all'")
         postgres.control("reload")

@@ -464,6 +464,21 @@ def another_recipe_under_the_same_name_is_refused_in_one_line(ws):
 
 
 @test
+def a_node_shows_what_others_have_done_while_it_was_idle(ws):
+    postgres = Postgres(ws)
+    first, second, _ = nodes(ws, postgres, "first", "second", n=8)
+    for daemon in (first, second):
+        daemon.config["queue"]["poll"] = "1s"
+        daemon.start()
+    finished(postgres, 8)
+    for daemon in (first, second):
+        daemon.post("/datasets/set/seal")
+    for daemon in (first, second):
+        daemon.wait_for(completed=8)
+    stopped(first, second)
+
+
+@test
 def a_node_that_is_to_drain_begins_nothing_until_it_is_resumed(ws):
     postgres = Postgres(ws)
     a, b, wanted = nodes(ws, postgres, "a", "b", timeout="20s", n=6)
