@@ -215,7 +215,7 @@ void lane_apply_pause(struct lane *l)
 	if (!l->pipeline)
 		return;
 	pipeline_pause(l->pipeline, paused);
-	if (!paused)
+	if (!paused && !l->drained)
 		pipeline_again(l->pipeline);
 }
 
@@ -419,6 +419,8 @@ void lane_tick(struct lane *l)
 	if (l->phase != LANE_OPEN)
 		return;
 	lane_tick_node(l, now);
+	if (l->drained && lane_index_lags(l))
+		lane_tidy(l); /* others have sealed since */
 	if (l->draining)
 		return;
 	if (l->idle_since == 0 && pipeline_reaches_nothing(l->pipeline, SEAL_IDLE_MS)) {

@@ -46,13 +46,16 @@ void lane_set_duty(struct lane *l, bool mine, bool through, bool drains)
 {
 	bool change = drains != l->node_drains;
 
+	/* It has become drained since it asked for it: another node takes it when its time is over. */
+	if (l->drained && !l->duty)
+		mine = false;
 	if (mine != l->duty) {
 		lane_log(l, LOG_LEVEL_INFO,
 			 mine ? "this node looks through its sources from now on"
 			      : "another node looks through its sources");
 		l->duty = mine;
 		l->through = false; /* until it is said anew */
-		if (mine && l->intake_off && !l->drained) {
+		if (mine && l->intake_off) {
 			l->intake_off = false; /* the drain goes on with its own look */
 			lane_apply_pause(l);
 		}
@@ -137,6 +140,8 @@ void lane_tick_node(struct lane *l, int64_t now)
 	if (!lane_is_shared(l))
 		return;
 	lane_tick_orphans(l);
+	if (l->drained) /* what comes is for others: nothing would seal it here */
+		return;
 	/* One that is busy asks by itself, but perhaps it has just done so for the last time. */
 	if (!due && (!l->told || lane_is_busy(l) || !may_ask(l, now)))
 		return;

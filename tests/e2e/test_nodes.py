@@ -432,6 +432,15 @@ def nodes_that_begin_at_the_same_time_make_the_tables_once(ws):
     stopped(a, b)
 
 
+def in_index(ws):
+    with open(os.path.join(ws.out, "set", ".latentd", "wids.json"), encoding="utf-8") as file:
+        return {os.path.normpath(os.path.join(".latentd", shard["url"])) for shard in json.load(file)["shardlist"]}
+
+
+def in_catalog(postgres):
+    return {path for (path,) in postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")}
+
+
 @test
 def nodes_that_run_once_end_with_everything_in_shards_and_indexes(ws):
     postgres = Postgres(ws)
@@ -444,10 +453,7 @@ def nodes_that_run_once_end_with_everything_in_shards_and_indexes(ws):
             daemon.process = None
         everything_is_there_once(ws, postgres, wanted)
         wanted += ws.small_pictures(50, ws.path("set"), first=len(wanted)) if not last else []
-    with open(os.path.join(ws.out, "set", ".latentd", "wids.json"), encoding="utf-8") as file:
-        listed = [os.path.normpath(os.path.join(".latentd", shard["url"])) for shard in json.load(file)["shardlist"]]
-    in_catalog = [path for (path,) in postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")]
-    same_members(listed, in_catalog, "shards in the index")
+    equal(in_index(ws), in_catalog(postgres), "shards in the index")
 
 
 @test
@@ -497,6 +503,49 @@ def a_node_that_is_to_drain_begins_nothing_until_it_is_resumed(ws):
     ws.latentctl("nodes", *where, "--resume", "a")
     a.says("node a goes on")
     drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_dataset_that_is_drained_on_one_node_leaves_what_comes_to_the_others(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", n=6)
+    a.start()
+    finished(postgres, 6)
+    b.start()
+    drained(b)
+    a.post("/datasets/set/pause")  # it looks through the sources all the same
+    wanted += ws.small_pictures(6, ws.path("set"), first=6)
+    wait_until(lambda: postgres.value("SELECT count(*) FROM latentd.job") == "12", "a to find them")
+    a.post("/datasets/set/resume")
+    drained(a)
+    equal(b.status()["node"]["encoded"], 0, "images that b has encoded")
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_node_that_is_drained_lists_what_others_seal_later(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="6s", n=6)
+    picture = os.path.join(ws.path("set"), wanted[0])
+    before = os.stat(picture)
+    with open(picture, "r+b") as file:  # the same file, as far as anybody can tell from outside
+        good = file.read()
+        file.seek(16)
+        file.write(bytes(len(good) - 16))
+    b.start()
+    drained(b)
+    a.start()
+    with open(picture, "r+b") as file:
+        file.write(good)
+    os.utime(picture, ns=(before.st_atime_ns, before.st_mtime_ns))
+    a.wait_for_state("idle")
+    equal(a.post("/datasets/set/retry")["count"], 1, "images to be tried again")
+    finished(postgres, 6)
+    drained(a)
+    wait_until(lambda: in_index(ws) == in_catalog(postgres), "the index to have all shards")
     stopped(a, b)
     everything_is_there_once(ws, postgres, wanted)
 
