@@ -36,6 +36,7 @@ static void orphans_run(struct task *task)
 	struct orphan_options options = {.queue = l->shared->queue,
 					 .recipe = &l->recipe,
 					 .dataset = l->dataset.id,
+					 .node = l->shared->state->node,
 					 .stop = stops,
 					 .note = note,
 					 .arg = l};

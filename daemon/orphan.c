@@ -247,6 +247,7 @@ int orphans_settle(const struct orphan_options *o, size_t *adopted, struct error
 	    queue_nodes(o->queue, on_node, &alive, err) < 0 ||
 	    queue_shards(o->queue, o->dataset, on_known, &known, err) < 0)
 		return -1;
+	names_add(&alive, o->node);
 	if (known.n > 0)
 		qsort(known.items, known.n, sizeof(*known.items), by_name);
 	for (size_t i = 0; i < there.n; i++) {

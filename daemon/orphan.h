@@ -14,6 +14,8 @@ struct orphan_options {
 	struct store *store; /* of the dataset */
 	const struct recipe *recipe;
 	int64_t dataset;
+	const char *
+	    node; /* of orphans_settle: this one, which is alive however late its signs of life are */
 	/* NULL, or whether it is to end soon: ERR_TRANSIENT, and the next time does the rest */
 	bool (*stop)(void *arg);
 	/* One line for a person about what was found and done. */
