@@ -134,11 +134,13 @@ static int read_duties(struct postgres_queue *q, const struct node_beat *beat, P
 	return pg_query(q, look, &which, out, err);
 }
 
+/* One that was forgotten is another sum than one that is dead: it may have sealed when it had been looked for already. */
 static int read_deaths(struct postgres_queue *q, int64_t *deaths, struct error *err)
 {
 	static const char sql[] =
-	    "SELECT coalesce(sum(n.beat_at), 0)::bigint FROM latentd.node AS n"
-	    " WHERE n.beat_at > 0 AND NOT n.left_in_order AND NOT " IS_ALIVE;
+	    "SELECT coalesce(sum(n.beat_at + (n.instance IS NULL)::int), 0)::bigint"
+	    " FROM latentd.node AS n WHERE n.beat_at > 0"
+	    " AND (n.instance IS NULL OR NOT (n.left_in_order OR " IS_ALIVE "))";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 

@@ -47,6 +47,22 @@ def hold_results(postgres, after=0):
     )
 
 
+def dies_before_its_commit(postgres, daemon):
+    """Seals what it has, and dies when the shard is in sight and its rows are not committed."""
+    postgres.sql(
+        "CREATE FUNCTION hold_shard() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NULL; END $$;"
+        "CREATE TRIGGER hold_shard BEFORE INSERT ON latentd.shard FOR EACH STATEMENT EXECUTE FUNCTION hold_shard()"
+    )
+    with postgres.session(HOLD):
+        daemon.post("/datasets/set/seal")
+        wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") != "0", "a shard to wait for its commit")
+        daemon.kill()
+        postgres.sql(f"SELECT pg_terminate_backend(pid) {HELD}")
+        wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") == "0", "its transaction to be gone")
+    postgres.sql("DROP TRIGGER hold_shard ON latentd.shard")
+
+
 def each_has_half(postgres):
     """The next two nodes that begin claim jobs of even and of odd numbers, so that no one has all."""
     postgres.sql(
