@@ -10,6 +10,7 @@ import threading
 
 from daemon_rig import Daemon
 from harness import DAMAGED, FAILED, HANGS_AFTER_S, OK, Skip, equal, one_line, run_tests, same_members, test, wait_until
+from nodes_rig import dies_before_its_commit, drained, finished, node, stopped
 from postgres_rig import Postgres
 from reference import read_dataset
 from s3_rig import Missing, Proxy, S3Server
@@ -387,37 +388,29 @@ def a_daemon_waits_for_its_store_and_goes_on(ws):
     store.holds(paths)
 
 
+def nodes_of(ws, store, postgres):
+    """a and b, which fill the bucket."""
+    daemons = [node(ws, postgres, name) for name in ("a", "b")]
+    for daemon in daemons:
+        daemon.config["queue"]["node_timeout"] = "3s"
+        daemon.dataset("set", output={"codec": "none", "store": {"s3": store.url, "part_size": "64KiB"}})
+    return daemons
+
+
 @test
 def two_nodes_fill_one_bucket_and_one_that_was_killed_brings_what_it_had(ws):
-    store, postgres, daemons = Store(ws), Postgres(ws), []
+    store, postgres = Store(ws), Postgres(ws)
     wanted = ws.small_pictures(8, ws.path("set"))
-    for name in ("a", "b"):
-        daemon = Daemon(ws, name)
-        daemon.config["queue"] = {"postgres": postgres.conninfo, "node": name, "node_timeout": "3s"}
-        daemon.dataset("set", output={"codec": "none", "store": {"s3": store.url, "part_size": "64KiB"}})
-        daemons.append(daemon)
-    a, b = daemons
-
-    def are_encoded(n):
-        done = "SELECT count(*) FROM latentd.job WHERE state IN (3, 4)"
-        wait_until(lambda: postgres.value(done) == str(n), f"{n} images to be encoded")
-
+    a, b = nodes_of(ws, store, postgres)
     a.start()
-    are_encoded(len(wanted))
+    finished(postgres, len(wanted))
     a.kill()
     wanted += ws.small_pictures(8, ws.path("set"), first=8)
     b.start()
-    are_encoded(len(wanted))
+    finished(postgres, len(wanted))
     a.start()
-    for daemon in daemons:
-        daemon.post("/datasets/set/drain")
-    for daemon in daemons:
-        daemon.wait(lambda d=daemon: (d.about()["why"] or "").startswith("drained"), "the drain")
-    for daemon in daemons:
-        daemon.tell(signal.SIGTERM)
-    for daemon in daemons:
-        equal(daemon.process.wait(HANGS_AFTER_S), OK, f"exit status of {daemon.name}")
-        daemon.process = None
+    drained(a, b)
+    stopped(a, b)
     in_catalog = postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")
     same_members((k.split("/", 2)[2] for k in store.shards()), (path for (path,) in in_catalog), "shards")
     same_members({k.rpartition("-")[2] for k in store.shards()}, ["a.tar", "b.tar"], "nodes that sealed")
@@ -430,6 +423,32 @@ def two_nodes_fill_one_bucket_and_one_that_was_killed_brings_what_it_had(ws):
     other.start()
     other.wait(lambda: "nodes that share queue" in (other.about()["why"] or ""), "it to say whose the store is")
     other.stop()
+
+
+@test
+def what_a_dead_node_left_in_the_bucket_is_entered_by_another_or_put_away(ws):
+    store, postgres = Store(ws), Postgres(ws)
+    wanted = ws.small_pictures(8, ws.path("set"))
+    a, b = nodes_of(ws, store, postgres)
+    b.config["queue"]["forget_after"] = "0"
+    a.start()
+    finished(postgres, len(wanted))
+    dies_before_its_commit(postgres, a)
+    left = store.shards()
+    assert left and postgres.value("SELECT count(*) FROM latentd.shard") == "0", left
+    b.start()
+    for key in left:
+        b.says("of a node that died", key.split("/", 2)[2], "adopted")
+    twice = left[0].replace("-a.tar", "-z.tar")
+    store.bucket.put(twice, store.bucket.get(left[0]))
+    postgres.sql("INSERT INTO latentd.node (name, instance, beat_at, timeout_ms) VALUES ('z', 'of z', 1, 1)")
+    b.says(twice.split("/", 2)[2], "other shards", "quarantine")
+    equal(len(store.bucket.keys("team/set/.latentd/quarantine/")), 1, "shards that were put away")
+    a.start()
+    drained(a, b)
+    stopped(a, b)
+    assert set(left) <= set(store.shards()), (left, store.shards())
+    store.holds(wanted)
 
 
 run_tests()
