@@ -47,7 +47,8 @@ static void counts_that_fail_are_why_it_waits_and_are_asked_for_again(void **sta
 	const struct dataset_config config = {.name = "set", .output.quota = 1 << 30};
 	struct error err = ERROR_INIT;
 	struct queue *queue = failing_queue();
-	struct lane_shared shared = {.log = count_lines};
+	const struct state_folder state_folder = {.node = NULL};
+	struct lane_shared shared = {.state = &state_folder, .log = count_lines};
 	size_t said = 0;
 	struct lane *l;
 
