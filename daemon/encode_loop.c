@@ -230,6 +230,9 @@ int encode_loop_turn(struct encode_run *run, struct error *err)
 		}
 		if (!draining && pipeline_finished(run->pipeline)) {
 			draining = true;
+			if (pipeline_gave_up(run->pipeline))
+				run_report_waits(&run->report,
+						 "it is not time yet to ask it again");
 			progress_phase(run->report.progress, "sealing");
 			packer_drain(run->packer, !run->interrupted && run->fatal.code == ERR_NONE);
 		}

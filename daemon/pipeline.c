@@ -54,11 +54,18 @@ static int on_retry_timer(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
-/* What is left waits for servers that nobody has reached for long. */
-static bool gives_up(const struct pipeline *p)
+/*
+ * What is left waits for servers that nobody has reached for long; or (@later) some run before put it off for so long that it is not
+ * due yet.
+ */
+static bool gives_up(const struct pipeline *p, bool later)
 {
-	return p->options.patience_ms > 0 && p->put_off && p->images == 0 &&
-	       clock_mono_ms() - p->reached_at > p->options.patience_ms;
+	int64_t patience = p->options.patience_ms;
+
+	if (patience <= 0 || p->images > 0)
+		return false;
+	return (p->put_off && clock_mono_ms() - p->reached_at > patience) ||
+	       (later && p->asked_at - p->moved_at > patience);
 }
 
 static void on_claimed(void *arg, struct job *jobs, size_t n, bool later, const struct error *err)
@@ -79,10 +86,11 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, bool later, const 
 		pipeline_fail(p, err);
 	if (n > 0) {
 		p->alone = p->asked_suspects;
+		p->moved_at = clock_mono_ms();
 		return;
 	}
-	if (gives_up(p)) {
-		p->claims_over = p->suspects_over = true;
+	if (!p->again && gives_up(p, later)) {
+		p->claims_over = p->suspects_over = p->gave_up = true;
 		return;
 	}
 	if (p->asked_suspects)
@@ -105,6 +113,7 @@ static void claim(struct pipeline *p, bool suspects)
 	p->claiming = true;
 	p->again = false;
 	p->asked_suspects = suspects;
+	p->asked_at = clock_mono_ms();
 	db_claim(p->options.db, &what, LEASE_MS, on_claimed, p);
 }
 
@@ -203,7 +212,7 @@ int pipeline_open(sd_event *event, const struct pipeline_options *options, struc
 	thread_short_slices(); /* decode workers wait for the loop, and use all cores */
 	p->event = event;
 	p->options = *options;
-	p->reached_at = clock_mono_ms();
+	p->reached_at = p->moved_at = clock_mono_ms();
 	p->variants = recipe_variants(options->recipe);
 	p->each = recipe_variants_each(options->recipe);
 	p->per_batch = options->best_batch > p->each ? options->best_batch / p->each : 1;
@@ -305,6 +314,11 @@ bool pipeline_finished(const struct pipeline *p)
 
 	return claims_done && !p->claiming && p->images == 0 && outcome_log_idle(p->outcomes) &&
 	       p->batches == 0 && p->extending == 0;
+}
+
+bool pipeline_gave_up(const struct pipeline *p)
+{
+	return p->gave_up;
 }
 
 bool pipeline_has_images(const struct pipeline *p)

@@ -63,7 +63,7 @@ struct pipeline_options {
 	const struct json_t *
 	    given; /* captions that count instead of those of files: caption_list.h; NULL: none. The caller may
 		     * change it, on the loop's thread */
-	/* When only images of servers that cannot be reached are left, it is finished after so long; 0: never. */
+	/* When only images of servers that cannot be reached are left, or such as are not due yet, it is finished after so long; 0: never. */
 	int64_t patience_ms;
 	/* Images that endpoints encode for it, by requests, are spent here, and none beyond its limits; NULL: no limits. */
 	struct cost_guard *guard;
@@ -94,6 +94,8 @@ void pipeline_pump(struct pipeline *p);
 void pipeline_encode_more(struct pipeline *p);
 void pipeline_decode_more(struct pipeline *p);
 bool pipeline_finished(const struct pipeline *p);
+/* It finished without images that are due later. */
+bool pipeline_gave_up(const struct pipeline *p);
 /* Images are under way; otherwise it is finished, or asks for some. */
 bool pipeline_has_images(const struct pipeline *p);
 /* Copies @roots; their sources live as long as they are among the roots, and are then closed by pipeline_close_source(). */

@@ -111,6 +111,7 @@ static void settle_until(struct work *w, enum outcome_kind kind, const char *rea
 				.reason = reason,
 				.message = message};
 
+	p->moved_at = clock_mono_ms();
 	outcome_log_add(p->outcomes, &o);
 	if (kind == OUTCOME_RETRY || kind == OUTCOME_POSTPONE)
 		pipeline_claim_later(p);

@@ -38,6 +38,8 @@ struct pipeline {
 	struct executor *opener;
 	struct work_list ready; /* claimed */
 	int64_t reached_at;	/* when the last file could be opened; monotonic ms */
+	int64_t moved_at;	/* when the last job was claimed or settled; monotonic ms */
+	int64_t asked_at;	/* when jobs were asked for last; monotonic ms */
 	bool put_off;		/* servers cannot be reached: images wait for them */
 	int64_t put_off_until;	/* when the last of these is claimed again; monotonic ms */
 	size_t opening;		/* works whose file is being opened */
@@ -67,6 +69,7 @@ struct pipeline {
 	bool asked_suspects; /* by the last claim */
 	bool again;	     /* asked for since the last claim: what that says is out of date */
 	bool suspects_over;  /* none was there when claims were over */
+	bool gave_up;	     /* claims are over, though some jobs are due later */
 	bool alone;	     /* a suspect is in flight, and must be the only one */
 };
 

@@ -17,16 +17,20 @@ void run_report_note(struct run_report *report, const char *line)
 		fprintf(stderr, "latentctl: %s\n", line);
 }
 
+void run_report_waits(struct run_report *report, const char *why)
+{
+	if (!report->put_off)
+		progress_message(report->progress, "latentctl: images wait for a server: %s", why);
+	report->put_off = true;
+}
+
 void run_report_outcome(struct run_report *report, const char *path, enum outcome_kind kind,
 			const char *reason, const char *message)
 {
 	char quoted[TEXT_QUOTE_SIZE];
 
-	if (outcome_waits(kind, reason)) { /* what it waits for, once */
-		if (!report->put_off)
-			progress_message(report->progress,
-					 "latentctl: images wait for a server: %s", message);
-		report->put_off = true;
+	if (outcome_waits(kind, reason)) {
+		run_report_waits(report, message);
 		return;
 	}
 	if (kind == OUTCOME_RETRY)

@@ -16,6 +16,8 @@ struct run_report {
 };
 
 void run_report_note(struct run_report *report, const char *line);
+/* What images wait for is said once. */
+void run_report_waits(struct run_report *report, const char *why);
 /* A line for each of the first failures; skipped images are only counted. */
 void run_report_outcome(struct run_report *report, const char *path, enum outcome_kind kind,
 			const char *reason, const char *message);

@@ -108,6 +108,20 @@ def a_server_that_is_not_there_charges_nobody_and_is_asked_again(ws):
 
 
 @test
+def a_server_that_asks_for_an_hour_does_not_hold_up_the_next_run(ws):
+    paths = ws.small_pictures(2)
+    with Server(ws.src) as server, Server(ws.src) as busy:
+        busy.ways[paths[1]] = lambda h: h.say(503, Retry_After="3600")
+        listed = put(ws, [server.url + paths[0], busy.url + paths[1]])
+        for _ in range(2):
+            result = ws.encode(*PRIVATE, "--host-patience", "1s", src=[listed], code=FAILED)
+            assert "images wait for a server" in result.err, result
+            assert "1 image left: run the same command again" in result.out, result
+        equal(sources(ws), [server.url + paths[0]], "samples")
+        equal(busy.count(paths[1]), 1, "requests of the one that is to be left alone")
+
+
+@test
 def private_addresses_are_not_asked_unless_that_is_wanted(ws):
     paths = ws.small_pictures(1)
     with Server(ws.src) as server:
