@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Said and not written yet, while the disk takes nothing; what comes then is lost. */
 #define PENDING_MAX ((size_t)1 << 20)
@@ -75,6 +76,13 @@ static int begin_file(struct log_file *f, int flags, struct error *err)
 	return 0;
 }
 
+/* What a full disk took of lines is taken back: a file that has nothing is not left for the other one. */
+static void take_back(struct log_file *f)
+{
+	if (ftruncate(f->fd, (off_t)f->size) < 0)
+		measure(f);
+}
+
 /* A disk that takes nothing costs these lines: neither those that it has, nor those that come when there is room. */
 static void write_lines(struct log_file *f, const struct buffer *lines)
 {
@@ -90,7 +98,7 @@ static void write_lines(struct log_file *f, const struct buffer *lines)
 		return;
 	if ((f->torn && fd_write_all(f->fd, "\n", 1, &err) < 0) ||
 	    fd_write_all(f->fd, lines->data, lines->size, &err) < 0) {
-		measure(f);
+		take_back(f);
 		return;
 	}
 	f->size += lines->size + f->torn;
