@@ -252,6 +252,17 @@ void daemon_log_event(struct daemon_log *log, enum log_event event, const char *
 	write_line(log, &(const struct said){event, log_event_kind(event)->level, dataset, line});
 }
 
+void daemon_log_keep_last(struct daemon_log *log, const char *line)
+{
+	struct event_line added;
+
+	pthread_mutex_lock(&log->lock);
+	added = event_log_add(log->lines, LOG_LEVEL_ERROR, NULL, line);
+	if (log->file)
+		log_file_add(log->file, &added);
+	pthread_mutex_unlock(&log->lock);
+}
+
 void daemon_log_tick(struct daemon_log *log)
 {
 	pthread_mutex_lock(&log->lock);

@@ -41,6 +41,8 @@ void daemon_log_write(struct daemon_log *log, enum log_level level, const char *
 /* One that has a kind, which has its level. */
 void daemon_log_event(struct daemon_log *log, enum log_event event, const char *dataset,
 		      const char *line);
+/* Why the daemon ends, into the files alone: whoever is told of it says it himself. */
+void daemon_log_keep_last(struct daemon_log *log, const char *line);
 /* Says how many lines were left out, if there is room for that. */
 void daemon_log_tick(struct daemon_log *log);
 struct event_log *daemon_log_lines(struct daemon_log *log);

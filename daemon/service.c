@@ -449,6 +449,8 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 			r = turn_loop(&s, err);
 		else if (r == SERVICE_ENDED)
 			r = options->once ? EXIT_INTERRUPTED : EXIT_OK;
+		if (r < 0)
+			daemon_log_keep_last(s.log, err->message);
 	}
 	close_all(&s);
 	if (s.abandons_load)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 
 from daemon_rig import Daemon
-from harness import NO_DAEMON, OK, SOURCE_DIR, Skip, equal, one_line, run_tests, test, wait_until
+from harness import FAILED, NO_DAEMON, OK, SOURCE_DIR, Skip, equal, one_line, run_tests, test, wait_until
 
 with open(os.path.join(SOURCE_DIR, "daemon", "log_event.c"), encoding="utf-8") as file:
     KINDS = dict(re.findall(r'\{"(\w+)",\s*"([0-9a-f]{32})"', file.read()))
@@ -117,6 +117,19 @@ def what_a_daemon_said_is_there_when_it_is_not(ws):
     one_line(refused, "journalctl -u latentd")
     nothing = ws.latentctl("log", "--state", ws.path("elsewhere"), code=NO_DAEMON)
     one_line(nothing, "no daemon works with the state in")
+
+
+@test
+def why_a_daemon_could_not_start_is_kept_too(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        daemon.config["api"]["listen"] = f"127.0.0.1:{other.getsockname()[1]}"
+        refused = daemon.command(code=FAILED).errors[-1]
+    why = refused.removeprefix("latentd: ")
+    assert "in use" in why, why
+    (line,) = ws.latentctl("log", "--state", daemon.state_dir, "--level", "error", "--json").json
+    equal((line["level"], line["text"]), ("error", why), "the last line")
 
 
 @test
