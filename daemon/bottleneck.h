@@ -18,7 +18,7 @@ struct stage_view {
 struct bottleneck_encoder {
 	const char *name;
 	double busy;  /* share of the last seconds, 0 to 1; -1: not known yet */
-	bool usable;  /* it has a model, and something to compute with */
+	bool usable;  /* it has a model, something to compute with, and work */
 	bool loading; /* it will be */
 };
 

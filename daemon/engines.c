@@ -168,9 +168,9 @@ const struct work_hours *engines_hours(const struct engines *engines, size_t ind
 	return &engines->entries[index].hours;
 }
 
-static bool is_of(const struct engine *e, const struct engine_entry *entry)
+bool engine_has(const struct engine *e, size_t index)
 {
-	return encoder_scope_has(&entry->config, e->vae);
+	return encoder_scope_has(&e->engines->entries[index].config, e->vae);
 }
 
 static bool goes_on_before(const struct work_hours *a, const struct work_hours *b)
@@ -187,7 +187,7 @@ const struct work_hours *engine_rests(const struct engine *e)
 	for (size_t i = 0; i < e->engines->n; i++) {
 		const struct engine_entry *entry = &e->engines->entries[i];
 
-		if (!is_of(e, entry))
+		if (!engine_has(e, i))
 			continue;
 		if (!entry->hours.rests)
 			return NULL;
@@ -226,7 +226,7 @@ bool engine_is_here(const struct engine *e)
 		const struct engine_entry *entry = &e->engines->entries[i];
 		const struct engine_unit *u = &e->units[i];
 
-		if (is_of(e, entry) && entry->config.type != ENCODER_TYPE_REMOTE &&
+		if (engine_has(e, i) && entry->config.type != ENCODER_TYPE_REMOTE &&
 		    !entry->hours.rests && (e->state != ENGINE_READY || (u->driver && !u->out)))
 			return true;
 	}
@@ -384,15 +384,14 @@ size_t engines_count(const struct engines *engines)
 }
 
 /* Of models that could not be loaded, where the encoder has no other: datasets tell of their own. */
-static const struct error *failure_of(const struct engines *engines,
-				      const struct engine_entry *entry)
+static const struct error *failure_of(const struct engines *engines, size_t index)
 {
 	const struct error *failure = NULL;
 
 	for (const struct engine *e = engines->first; e; e = e->next) {
-		if (is_of(e, entry) && e->state != ENGINE_FAILED)
+		if (engine_has(e, index) && e->state != ENGINE_FAILED)
 			return NULL;
-		if (is_of(e, entry))
+		if (engine_has(e, index))
 			failure = &e->failure;
 	}
 	return failure;
@@ -437,9 +436,10 @@ void engines_view(struct engines *engines, size_t index, struct encoder_view *vi
 	if (entry->lack.code != ERR_NONE)
 		view->failure = &entry->lack;
 	else
-		view->failure = failure_of(engines, entry);
+		view->failure = failure_of(engines, index);
 	for (const struct engine *e = engines->first; e; e = e->next) {
-		view->loading = view->loading || e->state == ENGINE_LOADING;
+		view->loading =
+		    view->loading || (e->state == ENGINE_LOADING && engine_has(e, index));
 		view->ready = view->ready || e->units[index].encoder;
 	}
 	add_memory(engines, index, &view->memory);

@@ -90,6 +90,8 @@ const struct work_hours *engine_rests(const struct engine *e);
  * them is tried again.
  */
 bool engine_is_shut(const struct engine *e);
+/* The encoder at @index of the configuration may compute it. */
+bool engine_has(const struct engine *e, size_t index);
 /* An encoder of this machine computes it, or would if it were loaded: neither paused nor outside its hours. */
 bool engine_is_here(const struct engine *e);
 

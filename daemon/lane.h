@@ -91,6 +91,8 @@ struct lane_load {
 	bool scanning;
 };
 void lane_load(const struct lane *l, struct lane_load *out);
+/* It works on images that the encoder at @index of the configuration may encode. */
+bool lane_needs(const struct lane *l, size_t index);
 /* It has images under way. */
 bool lane_is_busy(const struct lane *l);
 

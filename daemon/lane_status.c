@@ -281,10 +281,15 @@ void lane_set_had(struct lane *l, enum lane_share of, uint64_t pixels)
 	l->had[of] = pixels;
 }
 
-void lane_load(const struct lane *l, struct lane_load *out)
+static uint64_t left_to_encode(const struct lane *l)
 {
 	enum dataset_state state = lane_state(l);
 
+	return state == DATASET_RUNNING || state == DATASET_SCANNING ? left_of(l) : 0;
+}
+
+void lane_load(const struct lane *l, struct lane_load *out)
+{
 	if (l->phase != LANE_OPEN)
 		return;
 	out->lanes++;
@@ -292,9 +297,13 @@ void lane_load(const struct lane *l, struct lane_load *out)
 	out->queues[STAGE_WRITE] += packer_pending(l->packer);
 	out->waits_for_memory += pipeline_waits_for_memory(l->pipeline);
 	out->behind += packer_is_behind(l->packer);
-	out->scanning = out->scanning || state == DATASET_SCANNING;
-	if (state == DATASET_RUNNING || state == DATASET_SCANNING)
-		out->left += left_of(l);
+	out->scanning = out->scanning || lane_state(l) == DATASET_SCANNING;
+	out->left += left_to_encode(l);
+}
+
+bool lane_needs(const struct lane *l, size_t index)
+{
+	return l->phase == LANE_OPEN && left_to_encode(l) > 0 && engine_has(l->engine, index);
 }
 
 bool lane_is_busy(const struct lane *l)

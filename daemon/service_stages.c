@@ -120,6 +120,16 @@ static void picture_stages(const struct service_stages *stages, const struct lan
 	}
 }
 
+/* What an encoder without work does not do limits nothing. */
+static bool has_work(const struct service *s, size_t encoder)
+{
+	for (size_t i = 0; i < s->n_lanes; i++) {
+		if (lane_needs(s->lanes[i], encoder))
+			return true;
+	}
+	return false;
+}
+
 static void picture_limit(const struct service_stages *stages, const struct lane_load *load,
 			  struct service_status *out)
 {
@@ -139,12 +149,14 @@ static void picture_limit(const struct service_stages *stages, const struct lane
 	memcpy(in.stages, out->stages, sizeof(in.stages));
 	for (size_t i = 0; i < out->n_encoders; i++) {
 		const struct service_encoder *e = &out->encoders[i];
+		bool works = e->state == ENCODER_IDLE || e->state == ENCODER_BUSY;
+		bool needed = has_work(s, i);
 
-		encoders[i] = (struct bottleneck_encoder){
-		    .name = e->name,
-		    .busy = e->busy,
-		    .usable = e->ready && (e->state == ENCODER_IDLE || e->state == ENCODER_BUSY),
-		    .loading = e->state == ENCODER_STARTING};
+		encoders[i] =
+		    (struct bottleneck_encoder){.name = e->name,
+						.busy = e->busy,
+						.usable = needed && e->ready && works,
+						.loading = needed && e->state == ENCODER_STARTING};
 	}
 	in.encoders = encoders;
 	bottleneck_find(&in, &found);

@@ -146,6 +146,8 @@ static void a_declared_vae_is_for_the_endpoints_that_have_it_alone(void **state)
 	    {.type = ENCODER_TYPE_REMOTE,
 	     .name = "remote",
 	     .remote = {.endpoints = &endpoint, .n_endpoints = 1, .model = {.name = "sdxl"}}}};
+	const struct recipe_options sdxl = {.vae = "declared:sdxl"};
+	struct encoder_view cpu, remote;
 	struct fixture f;
 	struct engine *e;
 
@@ -154,7 +156,15 @@ static void a_declared_vae_is_for_the_endpoints_that_have_it_alone(void **state)
 	e = wanted(&f, "declared:sd15");
 	assert_int_equal(engine_state(e), ENGINE_FAILED);
 	assert_non_null(strstr(engine_failure(e)->message, "no encoder"));
-	e = wanted(&f, "declared:sdxl");
+	e = engines_get(f.engines, &sdxl);
+	assert_false(engine_has(e, 0));
+	assert_true(engine_has(e, 1));
+	engine_want(e);
+	engines_view(f.engines, 0, &cpu);
+	engines_view(f.engines, 1, &remote);
+	assert_false(cpu.loading);
+	assert_true(remote.loading);
+	assert_ptr_equal(wanted(&f, "declared:sdxl"), e);
 	assert_int_equal(engine_state(e), ENGINE_READY);
 	assert_string_equal(engine_model(e)->declared, "sdxl");
 	assert_int_equal(engine_group(e)->n, 1); /* not the cpu */

@@ -118,6 +118,29 @@ def endpoints_that_are_all_gone_are_waited_for(ws):
 
 
 @test
+def an_encoder_that_could_not_encode_what_is_left_is_not_what_limits(ws):
+    endpoint = Endpoint(ws, "held")
+    daemon = remote_daemon(ws, endpoint, name="far")
+    daemon.config["encoders"].insert(0, {"type": "fake"})
+    daemon.dataset("near")
+    ws.small_pictures(2, ws.path("near"))
+    daemon.start()
+    daemon.wait_for("near", finished=2)
+    daemon.wait(lambda: daemon.status()["limit"] is None, "nothing to be left")
+    plain_pictures(ws.path("far"), 5)
+
+    def limits():
+        limit = daemon.status()["limit"] or ""
+        assert "fake" not in limit, limit
+        return "remote" in limit
+
+    daemon.wait(limits, "the encoder that has all of it to be named")
+    endpoint.released.set()
+    daemon.wait_for("far", finished=5)
+    daemon.stop()
+
+
+@test
 def a_dataset_stays_blocked_while_its_endpoint_is_tried_again(ws):
     """The question that tries it stands still there: what people see meanwhile is what is so."""
     endpoint = Endpoint(ws)
