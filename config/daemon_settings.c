@@ -38,7 +38,7 @@ static const struct setting source_rows[] = {
 };
 
 static const struct settings_group source_settings = {
-    source_rows, NUMBER_OF(source_rows), sizeof(struct source_config), SOURCE(place), "path"};
+    source_rows, NUMBER_OF(source_rows), sizeof(struct source_config), SOURCE(place), "path", true};
 
 /* -- a dataset ----------------------------------------------------------------------------------- */
 
@@ -66,7 +66,8 @@ static const struct setting dataset_rows[] = {
      .help = "name of the dataset, and of its folder in the output"},
     {"source", SETTING_LIST, DATASET(sources), .group = &source_settings,
      .count = DATASET(n_sources), .required = true, .reloadable = true,
-     .help = "where the images are: a folder, an archive, a manifest, or a list of them"},
+     .help = "where the images are: a folder, an archive, a manifest, or a list of them; an item "
+	     "may be its path alone"},
     {"output", SETTING_GROUP, DATASET(output), .group = &dataset_output, .required = true,
      .help = "where the shards go, and how they look"},
     {"captions", SETTING_FLAG, DATASET(captions), .fallback = "true", .reloadable = true,

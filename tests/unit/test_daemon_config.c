@@ -148,6 +148,32 @@ static void the_example_loads(void **state)
 	daemon_config_free(config);
 }
 
+static void a_source_may_be_its_path_alone(void **state)
+{
+#define REST "output: {path: /o}, recipe: {vae: fake}}\n"
+	struct daemon_config *c = parse("datasets:\n"
+					"- {name: one, source: photos/, " REST
+					"- {name: two, source: [/a, {path: /b, watch: poll}], " REST
+					"encoders: {type: fake}\n");
+	const struct dataset_config *one = &c->datasets[0], *two = &c->datasets[1];
+
+	(void)state;
+	assert_int_equal(one->n_sources, 1);
+	assert_string_equal(one->sources[0].path, "/etc/photos");
+	assert_true(one->sources[0].recursive);
+	assert_int_equal(one->sources[0].place.line, 2);
+	assert_int_equal(one->sources[0].place.column, 23);
+	assert_int_equal(two->n_sources, 2);
+	assert_string_equal(two->sources[0].path, "/a");
+	assert_int_equal(two->sources[0].watch, SOURCE_WATCH_AUTO);
+	assert_string_equal(two->sources[1].path, "/b");
+	assert_int_equal(two->sources[1].watch, SOURCE_WATCH_POLL);
+	daemon_config_free(c);
+	assert_refused("datasets: {name: a, source: ~/photos, " REST ENCODER,
+		       "/f:1:29: path: a path that begins with ~: expected it written out");
+#undef REST
+}
+
 static void every_kind_of_value_is_read(void **state)
 {
 	struct daemon_config *c =
@@ -378,7 +404,7 @@ static void what_is_missing_is_named(void **state)
 	assert_refused(
 	    "datasets:\n- name: a\n",
 	    "/f:2:3: source is missing: where the images are: a folder, an archive, a manifest, "
-	    "or a list of them");
+	    "or a list of them; an item may be its path alone");
 	assert_refused(
 	    "datasets:\n- name: a\n  source: {recursive: true}\n",
 	    "/f:3:11: path is missing: folder of images, archive "
@@ -774,6 +800,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_settings_that_were_promised_load_as_they_stand),
 	    cmocka_unit_test(the_example_loads),
+	    cmocka_unit_test(a_source_may_be_its_path_alone),
 	    cmocka_unit_test(every_kind_of_value_is_read),
 	    cmocka_unit_test(a_relative_path_begins_at_the_files_folder),
 	    cmocka_unit_test(a_file_in_the_root_has_a_folder_too),
