@@ -463,7 +463,8 @@ void lane_end(struct lane *l)
 	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};
 	l->closing = l->sealed_unseen = l->reopening = false;
 	l->scans_wanted = 0;
-	l->intake_off = false; /* what is opened again looks through everything again */
+	/* What is opened again looks through everything again, and is drained of what that finds. */
+	l->intake_off = l->drained = l->drain_counted = false;
 	l->idle_since = 0;
 	l->phase = LANE_CLOSED;
 }

@@ -519,6 +519,21 @@ def a_dataset_with_other_sources_and_shards_closes_and_opens_with_them(ws):
 
 
 @test
+def a_drained_dataset_that_opens_with_other_settings_is_drained_of_what_came_since(ws):
+    daemon = Daemon(ws)
+    dataset = daemon.dataset()
+    paths = ws.small_pictures(3, ws.path("set"))
+    daemon.start()
+    daemon.drain()
+    paths += ws.small_pictures(3, ws.path("set"), first=3)
+    dataset["output"]["shard_samples"] = 100
+    reload(daemon)
+    daemon.wait_for(completed=6)
+    daemon.stop()
+    verified(ws, "set", paths)
+
+
+@test
 def a_pause_in_the_file_holds_and_its_end_lets_go(ws):
     daemon = Daemon(ws)
     dataset = daemon.dataset()
