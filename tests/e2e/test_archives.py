@@ -121,7 +121,7 @@ def of_a_truncated_archive_what_can_be_read_is_encoded_and_the_rest_is_told(ws):
         reasons = ws.failed()
         assert f"a.{kind}".encode() in reasons, reasons
         assert set(reasons.values()) <= {"truncated", "corrupt", "unsupported"}, reasons
-        if kind.startswith("tar"):
+        if kind != "7z":  # its directory stood at the end
             assert len(captions(ws)) >= 4, captions(ws)
             equal(result.code, QUARANTINED, "exit status")
 
