@@ -58,6 +58,7 @@ static void look_at(void *arg, const struct encoder *encoder, const char *model)
 {
 	struct look *look = arg;
 	struct encoder_remote_view view;
+	size_t limit = 0;
 
 	if (!encoder_remote_view(encoder, &view))
 		return;
@@ -78,8 +79,11 @@ static void look_at(void *arg, const struct encoder *encoder, const char *model)
 			    (uint64_t)((double)look->passed * (double)busy / (double)p.limit);
 		busy_window_add(&e->window, look->now, e->busy_ns, e->images);
 		look->in_flight += p.in_flight;
-		look->limit += p.limit;
+		limit += p.limit;
 	}
+	/* Many endpoints bear more than is ever sent at once, and nothing is sent for a model without work. */
+	if (view.images > 0)
+		look->limit += limit < view.max_requests ? limit : view.max_requests;
 }
 
 static void forget(struct endpoint_window *e)

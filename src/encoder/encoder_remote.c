@@ -378,6 +378,7 @@ bool encoder_remote_view(const struct encoder *e, struct encoder_remote_view *vi
 	pthread_mutex_lock(&r->lock);
 	*view = (struct encoder_remote_view){
 	    .n_endpoints = r->n_servers,
+	    .max_requests = r->max_requests,
 	    .images = r->images,
 	    .usable = guard == 0 && (r->shown.works || now >= r->shown.try_at),
 	    .guarded = guard > 0,

@@ -134,10 +134,11 @@ struct encoder_remote_endpoint_view {
 
 struct encoder_remote_view {
 	size_t n_endpoints;
-	size_t images;	  /* that the encoder has */
-	bool usable;	  /* some endpoint takes images now, or may be tried */
-	bool guarded;	  /* paused by the cost guard ... */
-	int64_t guard_ms; /* ... for so long */
+	size_t max_requests; /* in flight over all of them */
+	size_t images;	     /* that the encoder has */
+	bool usable;	     /* some endpoint takes images now, or may be tried */
+	bool guarded;	     /* paused by the cost guard ... */
+	int64_t guard_ms;    /* ... for so long */
 	uint64_t requests_last_hour, bytes_last_day; /* of all that share the guard */
 };
 

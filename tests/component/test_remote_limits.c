@@ -144,6 +144,9 @@ static void many_sizes_fill_all_requests(void **state)
 	rig->options.endpoints = many;
 	rig->options.n_endpoints = ENDPOINTS;
 	assert_ok(encoder_remote_open(&rig->options, &rig->encoder, &err), &err);
+	assert_true(encoder_remote_view(rig->encoder, &view));
+	assert_int_equal(view.max_requests, ENDPOINTS * EACH);
+	view.images = 1;
 	for (size_t i = 0; i < SIZES && encoder_capacity(rig->encoder) > 0; i++)
 		remote_rig_submit(rig, one_of_its_own_size(i));
 	while (rig->servers[0].posts < ENDPOINTS * EACH && clock_mono_ms() < end)
