@@ -186,6 +186,7 @@ def nothing_is_deleted_by_a_manifest_that_is_damaged(ws):
         "a.jsonl": (lines(rows), lines(rows)[:-20]),
         "b.csv": (table(rows), table(rows)[:-12]),
         "c.json": (json.dumps(kohya), json.dumps(kohya)[:-30]),
+        "d.tsv": (table(rows, delimiter="\t"), table(rows, delimiter="\t")[:-12]),
     }
     for name, (whole, cut) in damaged.items():
         ws.name = name.replace(".", "-")

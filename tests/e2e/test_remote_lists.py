@@ -7,6 +7,7 @@ import io
 import json
 import os
 import struct
+import tarfile
 import threading
 import time
 import urllib.parse
@@ -186,6 +187,54 @@ def a_daemon_takes_urls_of_a_manifest_and_what_is_added(ws):
         daemon.stop()
         ws.name = "photos"
         equal(texts(ws), {r["file_name"]: (r["text"], {"score": r["score"]}) for r in rows}, "samples")
+
+
+def packed(ws, name, paths):
+    """An archive of these, beside the pictures, that appears at once."""
+    path = os.path.join(ws.src, name)
+    with tarfile.open(path + ".new", "w") as tar:
+        for each in paths:
+            tar.add(os.path.join(ws.src, each), each)
+    os.utime(path + ".new", (time.time() - 60,) * 2)
+    os.rename(path + ".new", path)
+    return path
+
+
+def sources_of(ws, paths, server):
+    """Of one kind each: some of the pictures."""
+    urls = "".join(f"{server.url}{p}\n" for p in paths)
+    return {
+        "archive": packed(ws, "a.tar", paths),
+        "manifest": put(ws, "b.jsonl", lines(mixed(paths, server))),
+        "table": put(ws, "c.tsv", table(mixed(paths, server), "\t")),
+        "list": put(ws, "d.urls", urls),
+    }
+
+
+@test
+def sources_that_are_not_watched_are_looked_through_on_command(ws):
+    with Server(ws.src) as server:
+        paths = ws.small_pictures(5)
+        daemon = Daemon(ws)
+        for name, path in sources_of(ws, paths[:3], server).items():
+            for watch in ("off", "auto"):
+                title = f"{name}-{watch}"
+                daemon.dataset(title, src=ws.src)["source"] = {"path": path, "private_hosts": True, "watch": watch}
+        daemon.start()
+        names = [d["name"] for d in daemon.config["datasets"]]
+        for name in names:
+            daemon.wait_for(name, finished=3)
+        sources_of(ws, paths, server)
+        for name in names:
+            if name.endswith("-auto"):
+                daemon.wait_for(name, finished=5)
+        off = [name for name in names if name.endswith("-off")]
+        for name in off:
+            equal(sum(daemon.about(name)["jobs"].values()), 3, f"images of {name} without a scan")
+        ws.latentctl("scan", "--socket", daemon.socket)
+        for name in off:
+            daemon.wait_for(name, finished=5)
+        daemon.stop()
 
 
 RECHECK = (*PRIVATE, "--recheck", "1ms")  # of which every run is later than the one before
