@@ -158,8 +158,10 @@ static const char *text_of(const json_t *root, const char *name)
 static int open_folder(const char *folder, const struct dataset_store_use *use, struct store **out,
 		       struct error *err)
 {
-	return use->readonly ? store_local_open(folder, true, out, err)
-			     : store_local_open_shared(folder, use->node, out, err);
+	if (use->readonly)
+		return store_local_open(folder, true, out, err);
+	return (use->beside ? store_local_open_beside : store_local_open_shared)(folder, use->node,
+										 out, err);
 }
 
 int dataset_store_open_for(const char *folder, const struct dataset_store_use *use,
@@ -176,6 +178,7 @@ int dataset_store_open_for(const char *folder, const struct dataset_store_use *u
 	    .folder = folder,
 	    .readonly = use->readonly,
 	    .node = use->node,
+	    .beside = use->beside,
 	    .url = text_of(root, "s3"),
 	    .endpoint = text_of(root, "endpoint"),
 	    .region = text_of(root, "region"),

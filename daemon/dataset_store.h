@@ -17,6 +17,7 @@ struct dataset_store_use {
 	bool readonly;
 	const char *
 	    node; /* of those that share queue and output; NULL: there is one (store_local_open_shared) */
+	bool beside; /* this process has it open already, and writes (store_local_open_beside) */
 	const char *queue; /* with node: the database (queue_cluster()) */
 	/* For stores that are waited for; see store_s3.h. NULL: not */
 	bool (*stop)(void *arg);

@@ -32,7 +32,7 @@ static void orphans_run(struct task *task)
 	struct orphan_task *t = (struct orphan_task *)task;
 	struct lane *l = t->lane;
 	const struct dataset_store_use use = {
-	    .node = l->shared->state->node, .stop = stops, .arg = l};
+	    .node = l->shared->state->node, .beside = true, .stop = stops, .arg = l};
 	struct orphan_options options = {.queue = l->shared->queue,
 					 .recipe = &l->recipe,
 					 .dataset = l->dataset.id,

@@ -139,6 +139,9 @@ int store_local_open(const char *root, bool readonly, struct store **out, struct
 /* For writing, of a ROOT that nodes share: temporaries in ROOT/.latentd/partial/NODE. NULL: the same as above. */
 int store_local_open_shared(const char *root, const char *node, struct store **out,
 			    struct error *err);
+/* The same where this node has it open already: what is being written there stays, nothing is swept. */
+int store_local_open_beside(const char *root, const char *node, struct store **out,
+			    struct error *err);
 /* In memory: for tests, and for what is read once. */
 int store_memory_open(struct store **out, struct error *err);
 

@@ -424,8 +424,8 @@ static void local_close(struct store *base)
 	free(s);
 }
 
-static int open_folder(const char *root, bool readonly, const char *node, struct store **out,
-		       struct error *err)
+static int open_folder(const char *root, bool readonly, bool sweeps, const char *node,
+		       struct store **out, struct error *err)
 {
 	char quoted[TEXT_QUOTE_SIZE];
 	cleanup_free char *below =
@@ -436,7 +436,7 @@ static int open_folder(const char *root, bool readonly, const char *node, struct
 
 	if (stat(root, &st) < 0 && (readonly || errno != ENOENT))
 		return error_sys(err, "open folder %s", text_quote(root, quoted));
-	if (!readonly && atomic_file_sweep(partial, err) < 0)
+	if (sweeps && atomic_file_sweep(partial, err) < 0)
 		return -1;
 	s = xcalloc(1, sizeof(*s));
 	s->base.ops = &local_ops;
@@ -451,13 +451,19 @@ static int open_folder(const char *root, bool readonly, const char *node, struct
 
 int store_local_open(const char *root, bool readonly, struct store **out, struct error *err)
 {
-	return open_folder(root, readonly, NULL, out, err);
+	return open_folder(root, readonly, !readonly, NULL, out, err);
 }
 
 int store_local_open_shared(const char *root, const char *node, struct store **out,
 			    struct error *err)
 {
-	return open_folder(root, false, node, out, err);
+	return open_folder(root, false, true, node, out, err);
+}
+
+int store_local_open_beside(const char *root, const char *node, struct store **out,
+			    struct error *err)
+{
+	return open_folder(root, false, false, node, out, err);
 }
 
 static const struct store_ops local_ops = {

@@ -323,6 +323,14 @@ static int open_client(struct s3_store *s, const struct store_s3_options *o, str
 	return s3_open(&options, &s->s3, err);
 }
 
+static int open_local(const struct store_s3_options *o, struct store **out, struct error *err)
+{
+	if (o->readonly)
+		return store_local_open(o->folder, true, out, err);
+	return (o->beside ? store_local_open_beside : store_local_open_shared)(o->folder, o->node,
+									       out, err);
+}
+
 int store_s3_open(const struct store_s3_options *o, struct store **out, struct error *err)
 {
 	struct s3_store *s = xcalloc(1, sizeof(*s));
@@ -331,9 +339,8 @@ int store_s3_open(const struct store_s3_options *o, struct store **out, struct e
 	s->folder = xstrdup(o->folder);
 	s->readonly = o->readonly;
 	s->part_bytes = o->part_bytes;
-	if ((o->readonly ? store_local_open(o->folder, true, &s->local, err)
-			 : store_local_open_shared(o->folder, o->node, &s->local, err)) < 0 ||
-	    open_client(s, o, err) < 0 || (o->owner && claim(s, o->owner, err) < 0)) {
+	if (open_local(o, &s->local, err) < 0 || open_client(s, o, err) < 0 ||
+	    (o->owner && claim(s, o->owner, err) < 0)) {
 		s3_close_store(&s->base);
 		return -1;
 	}

@@ -21,6 +21,7 @@ struct store_s3_options {
 	const char *folder; /* local, as of store_local_open */
 	bool readonly;	    /* likewise */
 	const char *node;   /* as of store_local_open_shared */
+	bool beside;	    /* as store_local_open_beside */
 	const char *url;    /* "s3://BUCKET/PREFIX" */
 	/* As of struct s3_place; NULL: as the environment and the profile say. */
 	const char *endpoint, *region, *profile, *addressing;

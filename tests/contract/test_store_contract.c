@@ -382,6 +382,24 @@ static void the_local_store_sweeps_what_a_dead_writer_left(void **state)
 	store_discard(dead);
 }
 
+static void a_store_that_is_opened_beside_another_leaves_what_that_is_writing(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *root = testing_path(f->dir, ".out");
+	struct error err = ERROR_INIT;
+	struct store *writes = NULL, *beside = NULL;
+	struct store_writer *w;
+
+	assert_ok(store_local_open_shared(root, "a", &writes, &err), &err);
+	w = begin(writes, "half");
+	assert_ok(store_local_open_beside(root, "a", &beside, &err), &err);
+	store_close(beside);
+	assert_ok(store_flush(w, &err), &err);
+	assert_ok(store_publish(w, "train/000000-a.tar", &err), &err);
+	store_discard(w);
+	store_close(writes);
+}
+
 static void quarantine_keeps_every_file(void **state)
 {
 	struct fixture *f = *state;
@@ -524,6 +542,7 @@ int main(void)
 	struct fixture fixture = {.kind = "local"};
 	const struct CMUnitTest local_tests[] = {
 	    STORE_TEST(the_local_store_sweeps_what_a_dead_writer_left),
+	    STORE_TEST(a_store_that_is_opened_beside_another_leaves_what_that_is_writing),
 	    STORE_TEST(quarantine_keeps_every_file),
 	    STORE_TEST(a_root_that_was_moved_away_is_not_made_anew),
 	    STORE_TEST(a_root_that_was_there_on_open_is_never_made),
