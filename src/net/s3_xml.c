@@ -225,6 +225,11 @@ static bool decode_key(char **key)
 	return true;
 }
 
+static bool is_text(const char *key)
+{
+	return utf8_valid(key, strlen(key));
+}
+
 /* When all is read: the element that says so may stand behind them. */
 static void decode_keys(struct page_reader *p)
 {
@@ -232,7 +237,9 @@ static void decode_keys(struct page_reader *p)
 	size_t n = 0;
 
 	for (size_t i = 0; i < page->n; i++) {
-		if (page->items[i].key && !decode_key(&page->items[i].key))
+		char **key = &page->items[i].key;
+
+		if (*key && (!decode_key(key) || !is_text(*key)))
 			item_release(&page->items[i]);
 		else
 			page->items[n++] = page->items[i];

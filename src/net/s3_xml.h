@@ -20,8 +20,8 @@
 #define S3_ETAG_SIZE 96
 
 /*
- * Of an object, or of a part by its number, or of an upload that was begun. Keys are bytes, also where the list has them encoded, as
- * "encoding-type=url" asks for: XML has no control characters. One with a NUL is left out.
+ * Of an object, or of a part by its number, or of an upload that was begun. Keys are UTF-8, with control characters where the list has
+ * them encoded, as "encoding-type=url" asks for: XML has none. What decodes to a NUL, or to no UTF-8, is no key of S3 and left out.
  */
 struct s3_item {
 	char *key;	 /* of a part NULL */

@@ -191,6 +191,21 @@ static void keys_that_are_encoded_are_bytes(void **state)
 	assert_string_equal(as_is.items[0].key, "a%01+b");
 }
 
+static void what_decodes_to_no_text_is_no_key(void **state)
+{
+	static const char xml[] =
+	    "<ListBucketResult><EncodingType>url</EncodingType>"
+	    "<Contents><Key>a%C3</Key></Contents><Contents><Key>a%00b</Key></Contents>"
+	    "<Contents><Key>b</Key></Contents></ListBucketResult>";
+	cleanup_s3_page struct s3_page page = {.n = 0};
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(s3_page_parse(xml, sizeof(xml) - 1, &page, &err), &err);
+	assert_int_equal(page.n, 1);
+	assert_string_equal(page.items[0].key, "b");
+}
+
 static void a_document_that_is_dangerous_or_none_of_s3_is_refused(void **state)
 {
 	static const char *const documents[] = {
@@ -227,6 +242,7 @@ int main(void)
 	    cmocka_unit_test(what_a_profile_has_in_the_place_of_keys_is_told),
 	    cmocka_unit_test(a_list_is_read),
 	    cmocka_unit_test(keys_that_are_encoded_are_bytes),
+	    cmocka_unit_test(what_decodes_to_no_text_is_no_key),
 	    cmocka_unit_test(a_document_that_is_dangerous_or_none_of_s3_is_refused),
 	};
 
