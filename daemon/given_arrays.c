@@ -5,11 +5,11 @@
 #include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/note.h"
 #include "base/text.h"
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -88,20 +88,6 @@ int given_arrays_add(const struct given_arrays *g, const char *name, const char 
 	return r == 0 && *n > 0 && !dry_run ? keep(g, name, path, err) : r;
 }
 
-static void note(const struct rewrite_options *o, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void note(const struct rewrite_options *o, const char *fmt, ...)
-{
-	char line[1024];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	o->note(o->arg, line);
-}
-
 /* 0, or -1: *why is the file's. */
 static int open_arrays(const struct given_arrays *g, const char *name, const char *path,
 		       struct attachments **out, struct error *why)
@@ -136,11 +122,11 @@ static int attach_one(const struct given_arrays *g, const struct rewrite_options
 		return -1;
 	}
 	if (r < 0)
-		note(o, "arrays %s of %s are not attached, give them again: %s", name,
-		     text_quote(path, quoted), why.message);
+		note_tell(o->note, o->arg, "arrays %s of %s are not attached, give them again: %s",
+			  name, text_quote(path, quoted), why.message);
 	else
-		note(o, "%s attached to %zu samples in %zu shards%s", name, done.samples,
-		     done.shards, done.stopped ? ", the others later" : "");
+		note_tell(o->note, o->arg, "%s attached to %zu samples in %zu shards%s", name,
+			  done.samples, done.shards, done.stopped ? ", the others later" : "");
 	return r < 0 || !done.stopped;
 }
 

@@ -6,26 +6,11 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/note.h"
 #include "queue/queue_nodes.h"
 #include "storage/seal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-
-static void note(const struct orphan_options *o, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void note(const struct orphan_options *o, const char *fmt, ...)
-{
-	char line[1024];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	o->note(o->arg, line);
-}
 
 static bool is_stopped(const struct orphan_options *o, struct error *err)
 {
@@ -110,8 +95,9 @@ static void note_form(const char *name, const struct adoption *a)
 		return;
 	other = dataset_form_difference(&form, &o->recipe->form);
 	if (other)
-		note(o, "%s has %s, as before a repack: the next `latentctl repack` changes it",
-		     name, other);
+		note_tell(o->note, o->arg,
+			  "%s has %s, as before a repack: the next `latentctl repack` changes it",
+			  name, other);
 }
 
 struct search {
@@ -140,10 +126,10 @@ static int put_away(const struct orphan_options *o, const char *name, const char
 		return 0;
 	if (store_size(o->store, name, &bytes, err) == 0 &&
 	    store_quarantine(o->store, name, err) == 0) {
-		note(o,
-		     "%s is not in the catalog and cannot be adopted (%s): moved to "
-		     ".latentd/quarantine",
-		     name, why);
+		note_tell(o->note, o->arg,
+			  "%s is not in the catalog and cannot be adopted (%s): moved to "
+			  ".latentd/quarantine",
+			  name, why);
 		return 0;
 	}
 	if (err->code != ERR_DATA)
@@ -163,7 +149,9 @@ int orphan_adopt(const struct orphan_options *o, const char *name, size_t *adopt
 		result = enter_orphan(&a, name, &why);
 	if (result == 0) {
 		*adopted += a.n;
-		note(o, "%s was finished but not in the catalog: adopted (%zu samples)", name, a.n);
+		note_tell(o->note, o->arg,
+			  "%s was finished but not in the catalog: adopted (%zu samples)", name,
+			  a.n);
 		note_form(name, &a);
 	} else if (result == QUEUE_CONFLICT || why.code == ERR_DATA) {
 		result = put_away(o, name,

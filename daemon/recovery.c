@@ -6,10 +6,9 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/note.h"
 #include "base/text.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 /* A record found in the spool. */
@@ -44,19 +43,6 @@ struct recoverer {
 	size_t n_datasets, datasets_capacity;
 };
 
-static void note(struct recoverer *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void note(struct recoverer *r, const char *fmt, ...)
-{
-	char line[1024];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	r->options->note(r->options->arg, line);
-}
-
 static int check_stop(const struct recoverer *r, struct error *err)
 {
 	if (r->options->stop && r->options->stop(r->options->arg))
@@ -68,7 +54,10 @@ static int check_stop(const struct recoverer *r, struct error *err)
 
 static void on_damage(void *arg, const char *line)
 {
-	note(arg, "spool: %s; its images are encoded again", line);
+	const struct recoverer *r = arg;
+
+	note_tell(r->options->note, r->options->arg, "spool: %s; its images are encoded again",
+		  line);
 }
 
 static int on_record(void *arg, const struct spool_place *place, const struct record *record)
@@ -144,10 +133,11 @@ static int drop_missing(struct recoverer *r, const struct known_shard *shard, st
 		return -1;
 	if (queue_drop_shard(r->options->queue, shard->id, clock_wall_ms(), &requeued, err) < 0)
 		return -1;
-	note(r, "%s %s: its %zu images are encoded again", shard->name,
-	     there ? "has another size than when it was sealed (moved to .latentd/quarantine)"
-		   : "is no longer there",
-	     requeued);
+	note_tell(r->options->note, r->options->arg, "%s %s: its %zu images are encoded again",
+		  shard->name,
+		  there ? "has another size than when it was sealed (moved to .latentd/quarantine)"
+			: "is no longer there",
+		  requeued);
 	return 0;
 }
 
@@ -306,7 +296,8 @@ static int drop_dead_records(struct recoverer *r, struct error *err)
 		result = queue_requeue_lost(r->options->queue, r->options->dataset, spooled, live,
 					    clock_wall_ms(), &requeued, err);
 	if (result == 0 && requeued > 0)
-		note(r, "%zu encoded images are no longer in the spool: encoded again", requeued);
+		note_tell(r->options->note, r->options->arg,
+			  "%zu encoded images are no longer in the spool: encoded again", requeued);
 	free(spooled);
 	return result;
 }

@@ -6,9 +6,9 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/files.h"
+#include "base/note.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,20 +37,6 @@ static int on_object(void *arg, const char *name, uint64_t bytes)
 	ARRAY_GROW(o->items, o->n, o->capacity);
 	o->items[o->n++] = (struct object){xstrdup(name), bytes};
 	return 0;
-}
-
-static void note(const struct replaced_options *o, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void note(const struct replaced_options *o, const char *fmt, ...)
-{
-	char line[1024];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	o->note(o->arg, line);
 }
 
 /* -- settling ------------------------------------------------------------------------------------- */
@@ -101,7 +87,8 @@ static int hide_retired(const struct replaced_options *o, const struct retired_l
 			continue;
 		if (replaced_hide(o->store, name, err) < 0)
 			return -1;
-		note(o, "%s was replaced before the last run ended: taken out of sight", name);
+		note_tell(o->note, o->arg,
+			  "%s was replaced before the last run ended: taken out of sight", name);
 	}
 	return 0;
 }
@@ -114,15 +101,16 @@ static int reveal(const struct replaced_options *o, const struct shard_row *row,
 	if (move_file(o, row->path, STORE_STAGED, STORE_VISIBLE, err) < 0)
 		return -1;
 	if (shard_check_file(o->store, row, &why) == 0) {
-		note(o, "%s was rewritten before the last run ended: brought into sight",
-		     row->path);
+		note_tell(o->note, o->arg,
+			  "%s was rewritten before the last run ended: brought into sight",
+			  row->path);
 		return 0;
 	}
 	if (why.code != ERR_DATA) {
 		*err = why;
 		return -1;
 	}
-	note(o, "%s: %s (moved to .latentd/quarantine)", row->path, why.message);
+	note_tell(o->note, o->arg, "%s: %s (moved to .latentd/quarantine)", row->path, why.message);
 	return store_quarantine(o->store, row->path, err);
 }
 
