@@ -175,9 +175,9 @@ static int archive_failed(struct wds_reader *r, struct archive *a)
 {
 	const char *text = archive_error_string(a);
 
-	if (!text || archive_errno(a) == ENOMEM) /* what it says of bytes comes with a text */
+	if (archive_errno(a) == ENOMEM)
 		memory_is_out();
-	return damaged(r, text);
+	return damaged(r, text ? text : "a header that makes no sense");
 }
 
 /*
@@ -292,8 +292,11 @@ static int read_entries(struct wds_reader *r, struct archive *a, struct archive_
 	if (archive_read_support_format_tar(a) != ARCHIVE_OK ||
 	    archive_read_set_callback_data(a, r) != ARCHIVE_OK ||
 	    archive_read_set_read_callback(a, give_block) != ARCHIVE_OK ||
-	    archive_read_open1(a) != ARCHIVE_OK)
+	    archive_read_open1(a) != ARCHIVE_OK) {
+		if (!archive_error_string(a)) /* so a filter says that it has no memory */
+			memory_is_out();
 		return archive_failed(r, a);
+	}
 	while ((result = archive_read_next_header2(a, entry)) == ARCHIVE_OK) {
 		result = read_entry(r, a, entry, fn, arg);
 		if (result != 0)
