@@ -2,7 +2,6 @@
 
 #include "base/checked.h"
 
-#include <assert.h>
 #include <string.h>
 
 void encode_group_add(struct encode_group *g, struct encode_driver *driver)
@@ -34,8 +33,16 @@ static bool is_sooner(const struct encode_driver *a, const struct encode_driver 
 	return ends[0] < ends[1] || (ends[0] <= ends[1] && before[0] < before[1]);
 }
 
-/* Of those that have room and can do it. NULL: none has. */
-static struct encode_driver *soonest(const struct encode_group *g, unsigned needs)
+bool encode_group_can(const struct encode_group *g, unsigned needs)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		if (encode_driver_can(g->drivers[i], needs))
+			return true;
+	}
+	return false;
+}
+
+struct encode_driver *encode_group_pick(const struct encode_group *g, unsigned needs)
 {
 	struct encode_driver *best = NULL;
 
@@ -49,20 +56,6 @@ static struct encode_driver *soonest(const struct encode_group *g, unsigned need
 	return best;
 }
 
-bool encode_group_can(const struct encode_group *g, unsigned needs)
-{
-	for (size_t i = 0; i < g->n; i++) {
-		if (encode_driver_can(g->drivers[i], needs))
-			return true;
-	}
-	return false;
-}
-
-bool encode_group_room(const struct encode_group *g, unsigned needs)
-{
-	return soonest(g, needs) != NULL;
-}
-
 bool encode_group_is_shut(const struct encode_group *g)
 {
 	for (size_t i = 0; i < g->n; i++) {
@@ -70,26 +63,6 @@ bool encode_group_is_shut(const struct encode_group *g)
 			return false;
 	}
 	return g->n > 0;
-}
-
-static bool has_values(const struct encode_batch *batch)
-{
-	for (size_t i = 0; i < batch->n; i++) {
-		if (batch->items[i].values)
-			return true;
-	}
-	return false;
-}
-
-void encode_group_submit(struct encode_group *g, struct encode_batch *batch)
-{
-	unsigned needs = batch->decode ? ENCODE_DECODE
-				       : (batch->tile > 0 ? ENCODE_TILES : 0) |
-					     (has_values(batch) ? ENCODE_VALUES : 0);
-	struct encode_driver *d = soonest(g, needs | (batch->here ? ENCODE_HERE : 0));
-
-	assert(d);
-	encode_driver_submit(d, batch);
 }
 
 void encode_group_release(struct encode_group *g)

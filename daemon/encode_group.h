@@ -3,8 +3,8 @@
  *
  *	struct encode_group group = ENCODE_GROUP_INIT;
  *	encode_group_add(&group, driver)
- *	while (encode_group_room(&group, 0))
- *		encode_group_submit(&group, batch)
+ *	while ((driver = encode_group_pick(&group, needs)))
+ *		encode_driver_submit(driver, batch)
  *
  * Of the loop's thread.
  */
@@ -27,11 +27,13 @@ void encode_group_add(struct encode_group *g, struct encode_driver *driver);
 void encode_group_remove(struct encode_group *g, const struct encode_driver *driver);
 /* Whether one of them computes such a batch, now or when it has room. */
 bool encode_group_can(const struct encode_group *g, unsigned needs);
-/* Whether submit takes a batch now; @needs: what it needs, ENCODE_... */
-bool encode_group_room(const struct encode_group *g, unsigned needs);
+/*
+ * Who gets the next batch; @needs: what it needs, ENCODE_... NULL: none has room. An encoder can lose what it computes with
+ * at any moment: asked again, there may be none, and the driver that was picked still takes the batch.
+ */
+struct encode_driver *encode_group_pick(const struct encode_group *g, unsigned needs);
 /* Whether none of them has anything to compute with: what is submitted later waits. */
 bool encode_group_is_shut(const struct encode_group *g);
-void encode_group_submit(struct encode_group *g, struct encode_batch *batch);
 void encode_group_release(struct encode_group *g);
 
 #endif

@@ -95,13 +95,13 @@ static void form_batches(struct pipeline *p, struct pending *bucket, unsigned ne
 		form_batch(p, bucket, works, n, r, needs);
 }
 
-static void submit_formed(struct pipeline *p)
+static void submit_formed(struct pipeline *p, struct encode_driver *driver)
 {
 	struct encode_batch *batch = p->formed[0];
 
 	memmove(p->formed, p->formed + 1, --p->n_formed * sizeof(struct encode_batch *));
 	p->counts.pixels += (uint64_t)batch->n * batch->width * batch->height;
-	encode_group_submit(p->options.encoders, batch);
+	encode_driver_submit(driver, batch);
 	p->sent += batch->sent ? batch->n : 0;
 }
 
@@ -146,17 +146,17 @@ static bool nothing_more_comes(struct pipeline *p)
 static bool submit_one(struct pipeline *p)
 {
 	unsigned needs = p->n_formed > 0 ? formed_needs(p) : needs_of(p);
+	struct encode_driver *driver = encode_group_pick(p->options.encoders, needs);
 	struct pending *bucket = fullest(p);
 
-	if ((p->n_formed == 0 && (!bucket || packer_is_behind(p->options.packer))) ||
-	    !encode_group_room(p->options.encoders, needs))
+	if (!driver || (p->n_formed == 0 && (!bucket || packer_is_behind(p->options.packer))))
 		return false;
 	if (p->n_formed == 0) {
 		if (bucket->works.n < p->per_batch && !nothing_more_comes(p))
 			return false;
 		form_batches(p, bucket, needs);
 	}
-	submit_formed(p);
+	submit_formed(p, driver);
 	return true;
 }
 

@@ -184,7 +184,8 @@ static void drop_pointless(struct size_line *line)
 	}
 }
 
-static void submit(struct serve_desk *d, struct size_line *line, size_t most)
+static void submit(struct serve_desk *d, struct encode_driver *driver, struct size_line *line,
+		   size_t most)
 {
 	size_t n = line->n < most ? line->n : most;
 	struct encode_batch *batch = encode_batch_new(n);
@@ -215,7 +216,7 @@ static void submit(struct serve_desk *d, struct size_line *line, size_t most)
 	}
 	d->batches++;
 	d->served += (uint64_t)n * line->width * line->height;
-	encode_group_submit(engine_group(d->options.engine), batch);
+	encode_driver_submit(driver, batch);
 }
 
 /* Whether what stands in @line is a batch now; else *when it will be, if nothing more comes. */
@@ -246,7 +247,7 @@ static struct size_line *next_line(struct serve_desk *d, size_t most, int64_t *w
 		struct size_line *line = &d->lines[i];
 
 		drop_pointless(line);
-		if (ready && line->first && encode_group_room(engine_group(e), line->needs) &&
+		if (ready && line->first && encode_group_pick(engine_group(e), line->needs) &&
 		    is_due(d, line, most, when) &&
 		    (!best || line->first->since < best->first->since))
 			best = line;
@@ -268,10 +269,12 @@ static void submit_batches(struct serve_desk *d)
 	size_t best = engine_model(d->options.engine)->best_batch;
 	size_t most = d->options.batch ? d->options.batch : best;
 	int64_t when = INT64_MAX;
+	struct encode_driver *driver;
 	struct size_line *line;
 
-	while ((line = next_line(d, most, &when)))
-		submit(d, line, most);
+	while ((line = next_line(d, most, &when)) &&
+	       (driver = encode_group_pick(engine_group(d->options.engine), line->needs)))
+		submit(d, driver, line, most);
 	if (when != INT64_MAX)
 		sd_event_source_set_time(d->timer, (uint64_t)when * 1000);
 	sd_event_source_set_enabled(d->timer, when != INT64_MAX ? SD_EVENT_ONESHOT : SD_EVENT_OFF);

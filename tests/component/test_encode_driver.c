@@ -413,10 +413,38 @@ static void a_driver_whose_encoder_has_nothing_to_compute_with_can_be_closed(voi
 	wait_for(f, 1);
 }
 
+static void who_was_picked_takes_the_batch_though_nothing_computes_any_more(void **state)
+{
+	struct fixture *f = *state;
+	struct gate *gate = gate_open();
+	struct encode_group group = ENCODE_GROUP_INIT;
+	struct encode_driver *picked;
+
+	open_driver(f, &gate->blocking.base);
+	encode_group_add(&group, f->driver);
+	picked = encode_group_pick(&group, 0);
+	atomic_store(&gate->shut, true);
+	encode_driver_submit(f->driver, batch_of(1, 0));
+	wait_for(f, 1);
+	assert_null(encode_group_pick(&group, 0));
+	encode_driver_submit(picked, batch_of(1, 10));
+	wait_for(f, 2);
+	assert_all(f->back[1], ERR_TRANSIENT);
+	encode_group_release(&group);
+}
+
 static void let(struct gate *g, size_t n)
 {
 	while (n-- > 0)
 		sem_post(&g->may);
+}
+
+static void group_submit(const struct encode_group *g, struct encode_batch *batch)
+{
+	struct encode_driver *d = encode_group_pick(g, 0);
+
+	assert_non_null(d);
+	encode_driver_submit(d, batch);
 }
 
 static void a_batch_goes_to_the_one_that_should_have_done_it_first(void **state)
@@ -433,8 +461,8 @@ static void a_batch_goes_to_the_one_that_should_have_done_it_first(void **state)
 		  &err);
 	encode_group_add(&group, f->driver);
 	encode_group_add(&group, other);
-	encode_group_submit(&group, batch_of(1, 0)); /* nobody knows either */
-	encode_group_submit(&group, batch_of(1, 1));
+	group_submit(&group, batch_of(1, 0)); /* nobody knows either */
+	group_submit(&group, batch_of(1, 1));
 	assert_int_equal(encode_driver_in_flight(f->driver), 1);
 	assert_int_equal(encode_driver_in_flight(other), 1);
 	let(fast, 1);
@@ -445,9 +473,9 @@ static void a_batch_goes_to_the_one_that_should_have_done_it_first(void **state)
 	let(slow, 1);
 	wait_for(f, 2);
 	for (uint64_t i = 2; i < 5; i++) /* one after the other ends before the slow one */
-		encode_group_submit(&group, batch_of(1, i));
+		group_submit(&group, batch_of(1, i));
 	assert_int_equal(encode_driver_in_flight(other), 3);
-	encode_group_submit(&group, batch_of(1, 5)); /* the fast one is full */
+	group_submit(&group, batch_of(1, 5)); /* the fast one is full */
 	assert_int_equal(encode_driver_in_flight(f->driver), 1);
 	let(fast, 3);
 	let(slow, 1);
@@ -482,6 +510,7 @@ int main(void)
 	    driver_test(an_image_that_fails_does_not_fail_its_neighbours),
 	    driver_test(an_encoder_with_nothing_to_compute_with_gives_back_what_waits),
 	    driver_test(a_driver_whose_encoder_has_nothing_to_compute_with_can_be_closed),
+	    driver_test(who_was_picked_takes_the_batch_though_nothing_computes_any_more),
 	    driver_test(a_batch_goes_to_the_one_that_should_have_done_it_first),
 	    driver_test(closing_a_driver_that_had_no_work_or_never_was_is_fine),
 	};

@@ -107,6 +107,14 @@ static struct encode_batch *batch_of(size_t n)
 	return b;
 }
 
+static void group_submit(const struct encode_group *g, struct encode_batch *batch)
+{
+	struct encode_driver *d = encode_group_pick(g, 0);
+
+	assert_non_null(d);
+	encode_driver_submit(d, batch);
+}
+
 static const struct encoder_config one_fake[] = {{.type = ENCODER_TYPE_FAKE, .name = "fake"}};
 static const struct encoder_config two_fakes[] = {{.type = ENCODER_TYPE_FAKE, .name = "a"},
 						  {.type = ENCODER_TYPE_FAKE, .name = "b"}};
@@ -124,7 +132,7 @@ static void the_same_vae_is_the_same_engine_and_encodes(void **state)
 	assert_int_equal(engine_state(e), ENGINE_READY);
 	assert_true(engine_model(e)->fake);
 	assert_ptr_equal(engines_get(f.engines, &options), e);
-	encode_group_submit(engine_group(e), batch_of(3));
+	group_submit(engine_group(e), batch_of(3));
 	assert_true(engines_busy(f.engines));
 	while (f.batches == 0)
 		turn(&f);
@@ -195,9 +203,9 @@ static void batches_go_to_every_encoder(void **state)
 	open_engines(&f, two_fakes, 2, 1000000);
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	for (size_t i = 0; i < 4; i++) {
-		while (!encode_group_room(engine_group(e), 0))
+		while (!encode_group_pick(engine_group(e), 0))
 			turn(&f);
-		encode_group_submit(engine_group(e), batch_of(1));
+		group_submit(engine_group(e), batch_of(1));
 	}
 	while (f.batches < 4)
 		turn(&f);
@@ -218,11 +226,11 @@ static void a_model_that_nobody_uses_leaves_and_comes_back(void **state)
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	engines_tick(f.engines);
 	assert_int_equal(engine_state(e), ENGINE_UNLOADED);
-	assert_false(encode_group_room(engine_group(e), 0));
+	assert_null(encode_group_pick(engine_group(e), 0));
 	assert_true(engine_model(e)->fake); /* still known */
 	e = wanted(&f, RECIPE_VAE_FAKE);
 	assert_int_equal(engine_state(e), ENGINE_READY);
-	assert_true(encode_group_room(engine_group(e), 0));
+	assert_non_null(encode_group_pick(engine_group(e), 0));
 	close_engines(&f);
 }
 
@@ -442,7 +450,7 @@ static void a_gpu_that_is_lost_is_left_out_and_the_others_have_what_it_had(void 
 	open_engines(&f, gpu_and_cpu, 2, 1000000);
 	e = load(&f, &recipe);
 	setenv("HOST_PLUGIN", "lost", 1);
-	encode_group_submit(engine_group(e), batch_of(2)); /* to the first, as both are idle */
+	group_submit(engine_group(e), batch_of(2)); /* to the first, as both are idle */
 	while (f.batches == 0)
 		turn(&f);
 	assert_int_equal(f.lost, 1);
@@ -451,7 +459,7 @@ static void a_gpu_that_is_lost_is_left_out_and_the_others_have_what_it_had(void 
 	assert_non_null(strstr(f.left_out, "gpu: a kernel failed"));
 	engines_view(f.engines, 0, &view);
 	assert_non_null(strstr(view.failure->message, "Xid"));
-	encode_group_submit(engine_group(e), batch_of(2));
+	group_submit(engine_group(e), batch_of(2));
 	while (f.batches == 1)
 		turn(&f);
 	assert_int_equal(f.lost, 1);
@@ -478,7 +486,7 @@ static void lose_the_gpu(struct fixture *f, struct engine *e)
 	size_t batches = f->batches;
 
 	setenv("HOST_PLUGIN", "lost", 1);
-	encode_group_submit(engine_group(e), batch_of(2));
+	group_submit(engine_group(e), batch_of(2));
 	while (f->batches == batches)
 		turn(f);
 	unsetenv("HOST_PLUGIN");
@@ -503,8 +511,8 @@ static void a_gpu_that_is_lost_is_opened_once_more_and_encodes_again(void **stat
 	assert_int_equal(engine_group(e)->n, 2);
 	engines_view(f.engines, 0, &view);
 	assert_null(view.failure);
-	encode_group_submit(engine_group(e), batch_of(2));
-	encode_group_submit(engine_group(e), batch_of(2));
+	group_submit(engine_group(e), batch_of(2));
+	group_submit(engine_group(e), batch_of(2));
 	while (f.batches < 3)
 		turn(&f);
 	engines_view(f.engines, 0, &view);
@@ -574,7 +582,7 @@ static void the_only_gpu_that_is_lost_fails_its_engine_which_can_be_loaded_anew(
 	e = load(&f, &recipe);
 	setenv("HOST_PLUGIN", "lost", 1);
 	for (size_t i = 0; i < 2; i++)
-		encode_group_submit(engine_group(e), batch_of(2));
+		group_submit(engine_group(e), batch_of(2));
 	while (f.batches < 2)
 		turn(&f);
 	assert_int_equal(f.failure.code, ERR_IO);
@@ -583,7 +591,7 @@ static void the_only_gpu_that_is_lost_fails_its_engine_which_can_be_loaded_anew(
 	assert_non_null(strstr(engine_failure(e)->message, "Xid"));
 	unsetenv("HOST_PLUGIN");
 	e = load(&f, &recipe);
-	encode_group_submit(engine_group(e), batch_of(2));
+	group_submit(engine_group(e), batch_of(2));
 	while (f.batches < 3)
 		turn(&f);
 	assert_int_equal(f.failure.code, ERR_NONE);
@@ -606,7 +614,7 @@ static void one_gpu_of_several_that_is_lost_is_named_and_the_encoder_goes_on(voi
 	open_engines(&f, &all, 1, 1000000);
 	e = load(&f, &recipe);
 	for (size_t i = 0; i < 4; i++)
-		encode_group_submit(engine_group(e), batch_of(1));
+		group_submit(engine_group(e), batch_of(1));
 	while (f.batches < 4)
 		turn(&f);
 	assert_true(f.lost >= 1 && f.lost < 4);
