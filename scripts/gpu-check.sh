@@ -248,11 +248,11 @@ phase_files()
 		mkdir "$model" && ours bench_cuda --model-to "$model" || return
 	fi
 	mkdir "$work/few" "$work/many"
-	make_photos $((n / 10)) "$side" "$work/few" && make_photos "$n" "$side" "$work/many" &&
-		few=$(encode_photos "$work/few" "$work/out-few") && many=$(encode_photos "$work/many" "$work/out-many") || {
+	if ! { make_photos $((n / 10)) "$side" "$work/few" && make_photos "$n" "$side" "$work/many" &&
+		few=$(encode_photos "$work/few" "$work/out-few") && many=$(encode_photos "$work/many" "$work/out-many"); }; then
 		rm -rf "$work"
 		return 1
-	}
+	fi
 	rm -rf "$work"
 	rate=$(grep -hs "float16.*\"width\": $side, \"height\": $side, " "$out/bench.log" | sed -n 's/.*"images_per_second": \([0-9.]*\).*/\1/p' | sort -g | tail -n 1)
 	awk -v n="$((n - n / 10))" -v few="$few" -v many="$many" -v rate="${rate:-0}" -v side="$side" -v cores="$(nproc)" 'BEGIN {

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Completion for latentctl and latentd: the programs themselves say what may come next.
 _latentctl()
 {

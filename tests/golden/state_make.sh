@@ -17,7 +17,7 @@ add() {
 		shift $((i % 5))
 		name=$root/pictures/a/$(printf %02d $i).${2##*.}
 		cp "$images/$2" "$name"
-		printf $i >>"$name"
+		printf %s "$i" >>"$name"
 		i=$((i + 1))
 		set -- "$limit"
 	done

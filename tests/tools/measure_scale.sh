@@ -13,7 +13,7 @@ sql()
 }
 
 "$bench" 64 1 >/dev/null
-sql <<'END'
+sql <<'SQL'
 TRUNCATE latentd.job, latentd.sample, latentd.shard, latentd.tally;
 CREATE PROCEDURE enqueue(count_of bigint) LANGUAGE plpgsql AS $$ BEGIN
  FOR i IN 0 .. count_of / 4096 - 1 LOOP
@@ -47,7 +47,7 @@ BEGIN
    held := '{}';
   END IF;
  END LOOP; END $$;
-END
+SQL
 
 log_position()
 {
