@@ -62,5 +62,44 @@ static int node_list(struct queue *q, queue_node_fn fn, void *arg, struct error 
 	return db_queue_read(q, &a.op, err);
 }
 
-const struct queue_nodes_ops db_queue_nodes = {
-    .cluster = node_cluster, .root = node_root, .list = node_list};
+struct turn_args {
+	struct operation op;
+	int64_t dataset;
+	int64_t *now;
+};
+
+static int run_take_turn(struct queue *queue, const struct operation *op, struct error *err)
+{
+	const struct turn_args *a = (const struct turn_args *)op;
+
+	return queue_turn_take(queue, a->dataset, a->now, err);
+}
+
+static int take_turn(struct queue *q, int64_t dataset, int64_t *now, struct error *err)
+{
+	struct turn_args a = {{run_take_turn, NULL, 0}, dataset, now};
+
+	return db_queue_forward(q, &a.op, err);
+}
+
+static int run_end_turn(struct queue *queue, const struct operation *op, struct error *err)
+{
+	(void)op;
+	(void)err;
+	queue_turn_end(queue);
+	return 0;
+}
+
+static void end_turn(struct queue *q)
+{
+	struct operation op = {run_end_turn, NULL, 0};
+	struct error ignored = ERROR_INIT;
+
+	db_queue_forward(q, &op, &ignored);
+}
+
+const struct queue_nodes_ops db_queue_nodes = {.cluster = node_cluster,
+					       .root = node_root,
+					       .list = node_list,
+					       .take_turn = take_turn,
+					       .end_turn = end_turn};

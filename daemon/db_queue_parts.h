@@ -21,7 +21,7 @@ int db_queue_forward(struct queue *q, struct operation *op, struct error *err);
 /* The same for what only reads: by the reader, where there is one. */
 int db_queue_read(struct queue *q, struct operation *op, struct error *err);
 
-/* Only what threads other than the loop's ask: the number of a source. */
+/* Only what threads other than the loop's ask. */
 extern const struct queue_nodes_ops db_queue_nodes;
 
 int db_queue_find_content(struct queue *q, int64_t dataset, const struct hash128 *content,

@@ -64,6 +64,19 @@ int queue_nodes_forget(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn
 	return ops ? ops->forget_silent(q, silent_ms, fn, arg, err) : -1;
 }
 
+int queue_turn_take(struct queue *q, int64_t dataset, int64_t *now, struct error *err)
+{
+	const struct queue_nodes_ops *ops = nodes_of(q, err);
+
+	return ops ? ops->take_turn(q, dataset, now, err) : -1;
+}
+
+void queue_turn_end(struct queue *q)
+{
+	if (q->ops->nodes)
+		q->ops->nodes->end_turn(q);
+}
+
 struct queue_listener *queue_listener_new(struct queue *q)
 {
 	return q->ops->nodes ? q->ops->nodes->listener(q) : NULL;

@@ -112,6 +112,19 @@ typedef void (*queue_forgotten_fn)(void *arg, const char *node, size_t requeued)
 int queue_nodes_forget(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn, void *arg,
 		       struct error *err);
 
+/* Another process has it. */
+#define QUEUE_TURN_TAKEN 1
+
+/*
+ * The turn to replace and remove shards of @dataset, which one process at a time has: until queue_turn_end(), queue_close(), or
+ * until the server notices that its holder is gone. While this queue has it, queue_swap() retires nothing of the dataset once
+ * it is lost (ERR_TRANSIENT), and no swap of a former holder comes after it was taken. A queue has one at a time. *now: by the
+ * database's clock, ms since 1970.
+ */
+int queue_turn_take(struct queue *q, int64_t dataset, int64_t *now, struct error *err);
+/* Without a turn nothing. */
+void queue_turn_end(struct queue *q);
+
 /*
  * Hears when other nodes make jobs available, on a connection of its own. One thread's, which need not be that of the
  * queue. Who listens must still ask now and then: what is said while there is no connection is lost.
@@ -153,6 +166,8 @@ struct queue_nodes_ops {
 	int (*forget_silent)(struct queue *q, int64_t silent_ms, queue_forgotten_fn fn, void *arg,
 			     struct error *err);
 	struct queue_listener *(*listener)(struct queue *q);
+	int (*take_turn)(struct queue *q, int64_t dataset, int64_t *now, struct error *err);
+	void (*end_turn)(struct queue *q);
 };
 
 #endif

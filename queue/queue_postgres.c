@@ -11,6 +11,7 @@ static void postgres_close(struct queue *base)
 {
 	struct postgres_queue *q = postgres_queue(base);
 
+	pg_turn_free(q);
 	pg_disconnect(q);
 	open_scans_free(&q->scans);
 	free(q->owner);

@@ -23,7 +23,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "queue/queue.h"
+#include "queue/queue_nodes.h"
 
 typedef struct pg_conn PGconn;
 typedef struct pg_result PGresult;
@@ -38,6 +38,8 @@ enum pg_tally_kind {
 	PG_TALLY_RECAPTIONS,
 	PG_TALLY_KINDS
 };
+
+struct pg_turn;
 
 struct postgres_queue {
 	struct queue base;
@@ -56,6 +58,7 @@ struct postgres_queue {
 	int64_t owner_id;	 /* and its number */
 	unsigned unfolded;	 /* transactions since pg_fold() */
 	struct open_scan *scans; /* a list */
+	struct pg_turn *turn;	 /* NULL: none */
 };
 
 static inline struct postgres_queue *postgres_queue(struct queue *q)
@@ -196,6 +199,14 @@ void pg_fold(struct postgres_queue *q);
 /* Nodes that listen hear of it when the transaction commits: jobs of @dataset are available. */
 int pg_tell(struct postgres_queue *q, int64_t dataset, struct error *err);
 struct queue_listener *pg_listener_new(struct queue *base);
+
+/* -- queue_postgres_turn.c ------------------------------------------------------------------------ */
+
+int pg_turn_take(struct queue *base, int64_t dataset, int64_t *now, struct error *err);
+void pg_turn_end(struct queue *base);
+void pg_turn_free(struct postgres_queue *q);
+/* In a transaction, which nobody overtakes until its end: ERR_TRANSIENT if this queue had the turn and has lost it. */
+int pg_turn_check(struct postgres_queue *q, int64_t dataset, struct error *err);
 
 /* -- queue_postgres_schema.c ---------------------------------------------------------------------- */
 

@@ -462,4 +462,6 @@ const struct queue_nodes_ops queue_postgres_nodes = {.cluster = postgres_cluster
 						     .order = postgres_order,
 						     .forget = postgres_forget,
 						     .forget_silent = postgres_forget_silent,
-						     .listener = pg_listener_new};
+						     .listener = pg_listener_new,
+						     .take_turn = pg_turn_take,
+						     .end_turn = pg_turn_end};

@@ -241,6 +241,8 @@ static int make_swap(struct swap *s, int64_t *shard_ids, struct error *err)
 {
 	int r = check_datasets(s, err);
 
+	if (r == 0 && s->what->n_retired > 0)
+		r = pg_turn_check(s->q, s->dataset, err);
 	if (r == 0)
 		r = check_paths(s, err);
 	if (r == 0)

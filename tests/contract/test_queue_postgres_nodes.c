@@ -171,6 +171,103 @@ static void counters_of_many_transactions_are_put_together(void **state)
 	fixture_after(f);
 }
 
+/* Of the one job, sealed into 1.tar, which 2.tar replaces. */
+static int replace(struct fixture *f, struct queue *q)
+{
+	static const int64_t old = 1;
+	struct sample_row sample = sample_of("a.jpg", "a", 0);
+	struct new_shard fresh = {shard_of(f->dataset, "2.tar", 1), &sample};
+	struct queue_swap swap = {.retired = &old, .n_retired = 1, .shards = &fresh, .n_shards = 1};
+	int64_t id = 0;
+
+	return queue_swap(q, &swap, NOW, &id, &f->err);
+}
+
+static void seal_one(struct fixture *f, const char *name, const char *shard)
+{
+	cleanup_free char *path = xasprintf("%s.jpg", name);
+	struct sample_row sample = sample_of(path, name, 0);
+	struct shard_row row = shard_of(f->dataset, shard, 1);
+
+	job_in_state(f, name, JOB_ENCODED);
+	assert_int_equal(complete(f, &row, &sample, 1), 0);
+}
+
+static void one_process_at_a_time_has_the_turn_of_a_dataset(void **state)
+{
+	struct fixture *f = *state;
+	int64_t other = make_dataset(f, "other"), now = 0;
+	struct queue *second = NULL;
+
+	assert_ok(postgres_open_again(f->path, &second, &f->err), &f->err);
+	assert_ok(queue_turn_take(f->q, f->dataset, &now, &f->err), &f->err);
+	assert_true(now > NOW);
+	assert_int_equal(queue_turn_take(second, f->dataset, &now, &f->err), QUEUE_TURN_TAKEN);
+	assert_ok(queue_turn_take(second, other, &now, &f->err), &f->err);
+	queue_turn_end(second);
+	queue_turn_end(f->q);
+	assert_ok(queue_turn_take(second, f->dataset, &now, &f->err), &f->err);
+	assert_int_equal(queue_turn_take(f->q, f->dataset, &now, &f->err), QUEUE_TURN_TAKEN);
+	queue_close(second);
+	/* The server may not have noticed yet. */
+	while (queue_turn_take(f->q, f->dataset, &now, &f->err) == QUEUE_TURN_TAKEN)
+		continue;
+	assert_int_equal(f->err.code, ERR_NONE);
+	seal_one(f, "a", "1.tar");
+	assert_ok(replace(f, f->q), &f->err);
+}
+
+static void who_lost_the_turn_replaces_nothing_and_can_still_seal(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_buffer struct buffer before = BUFFER_INIT;
+	int64_t now = 0;
+
+	seal_one(f, "a", "1.tar");
+	assert_ok(queue_turn_take(f->q, f->dataset, &now, &f->err), &f->err);
+	postgres_run("SELECT pg_terminate_backend(pid, 60000) FROM pg_locks"
+		     " WHERE locktype = 'advisory' AND classid::bigint = 1818326118");
+	queue_dump(f->q, &before);
+	assert_error(replace(f, f->q), &f->err, ERR_TRANSIENT);
+	error_clear(&f->err);
+	assert_unchanged(f->q, &before);
+	seal_one(f, "b", "3.tar");
+	queue_turn_end(f->q);
+	assert_ok(queue_turn_take(f->q, f->dataset, &now, &f->err), &f->err);
+	assert_ok(replace(f, f->q), &f->err);
+}
+
+struct taking {
+	struct fixture *f;
+	int r;
+	struct thread thread;
+};
+
+static void *taking_run(void *arg)
+{
+	struct taking *t = arg;
+	int64_t now;
+
+	t->r = queue_turn_take(t->f->q, t->f->dataset, &now, &t->f->err);
+	return NULL;
+}
+
+static void who_takes_the_turn_waits_for_a_swap_of_its_former_holder(void **state)
+{
+	struct fixture *f = *state;
+	struct taking t = {.f = f, .r = -1};
+	bool waits;
+
+	postgres_run("BEGIN");
+	postgres_run("SELECT pg_advisory_xact_lock(1818326119, id::integer) FROM latentd.dataset");
+	assert_ok(thread_start(&t.thread, "take", taking_run, &t, &f->err), &f->err);
+	waits = postgres_is_waited_for(1);
+	postgres_run("COMMIT");
+	thread_join(&t.thread);
+	assert_true(waits);
+	assert_ok(t.r, &f->err);
+}
+
 int main(void)
 {
 	static const struct queue_backend backend = {"postgres", postgres_open_fresh, false};
@@ -181,6 +278,9 @@ int main(void)
 	    contract_test(who_listens_can_be_stopped_connected_or_not),
 	    contract_test(what_two_nodes_find_at_the_same_time_is_one_job),
 	    contract_test(counters_of_many_transactions_are_put_together),
+	    contract_test(one_process_at_a_time_has_the_turn_of_a_dataset),
+	    contract_test(who_lost_the_turn_replaces_nothing_and_can_still_seal),
+	    contract_test(who_takes_the_turn_waits_for_a_swap_of_its_former_holder),
 	};
 
 	postgres_empty();
