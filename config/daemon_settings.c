@@ -163,7 +163,7 @@ static const char *const log_formats[] = {"auto", "text", "logfmt", NULL};
 #define DECODING(f) (DAEMON(decode.f) - DAEMON(decode))
 
 static const struct setting decode_rows[] = {
-    {"workers", SETTING_COUNT, DECODING(workers), .fallback = "0", .max = 256,
+    {"workers", SETTING_COUNT, DECODING(workers), .fallback = "0", .max = 256, .reloadable = true,
      .help = "processes that decode; 0: all cores less what the encoders use"},
 };
 

@@ -9,6 +9,7 @@
  *	   on_done(image, pixels)               pixels are valid during the call
  *	   on_failed(image, error)              ERR_DATA with a reason, also `worker_died`, `timeout`
  *	   on_returned(image)                   start it again: its worker was lost through another one, or cancelled
+ *	decode_pool_resize(pool, workers)                       more or fewer of them, whatever they are at
  *	decode_pool_close(pool)
  *
  * A worker has up to DECODE_BERTHS images: it looks at the next before it draws the last, so that it need not wait for
@@ -75,7 +76,13 @@ int decode_pool_open(sd_event *event, const struct decode_pool_options *options,
 /* Ends the workers; images that were started are forgotten without a call. NULL is fine. */
 void decode_pool_close(struct decode_pool *pool);
 
+/* Those that are to end included, until they have. */
 size_t decode_pool_workers(const struct decode_pool *pool);
+/*
+ * So many from now on, at least one. Further ones are started at once. Those that are too many, idle ones first, are given nothing
+ * more and end when what they have has ended as it would have. Not from a handler.
+ */
+void decode_pool_resize(struct decode_pool *pool, size_t workers);
 /* So many images can be started now. */
 size_t decode_pool_room(const struct decode_pool *pool);
 /* Workers that have images. */

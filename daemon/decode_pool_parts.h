@@ -37,11 +37,13 @@ enum decode_worker_state {
 	WORKER_STARTING, /* START sent, READY expected */
 	WORKER_READY,
 	WORKER_SPENT, /* without images, and to be replaced: its deadline is now */
+	WORKER_GONE,  /* it has left, and is to be forgotten: its deadline is now */
 };
 
 struct decode_worker {
 	struct decode_pool *pool;
 	enum decode_worker_state state;
+	bool leaves; /* the pool: what it has is its last */
 	struct decode_process process;
 	sd_event_source *io;
 	size_t images; /* that this process was given */
@@ -60,8 +62,9 @@ struct decode_pool {
 	sd_event *event;
 	struct decode_pool_options options;
 	char *program;
-	size_t n;
-	struct decode_worker *workers;
+	size_t n, capacity;
+	struct decode_worker *
+	    *workers; /* tickets and events point to them: each stays where it is */
 	sd_event_source *timer;
 	int64_t timer_at; /* DECODE_NO_DEADLINE: off */
 	unsigned
@@ -92,6 +95,10 @@ void decode_worker_open(struct decode_worker *w, int fd, void *image,
 void decode_worker_cancel(struct decode_worker *w);
 /* Its slots have become too small: it is replaced, at once if it has no image. */
 void decode_worker_outgrown(struct decode_worker *w);
+/* The pool gets on without it. */
+void decode_worker_leave(struct decode_worker *w);
+/* It does not after all. */
+void decode_worker_stay(struct decode_worker *w);
 /* Its deadline is over. */
 void decode_worker_late(struct decode_worker *w, int64_t now);
 

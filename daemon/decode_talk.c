@@ -28,12 +28,12 @@ size_t decode_worker_images(const struct decode_worker *w)
 	return n;
 }
 
-/* For good: what it has is finished, then it is replaced. */
+/* For good: what it has is finished, then it is replaced, or leaves. */
 static bool is_worn(const struct decode_worker *w)
 {
 	const struct decode_pool_options *options = &w->pool->options;
 
-	return w->images >= options->images_per_process ||
+	return w->leaves || w->images >= options->images_per_process ||
 	       w->process.slot_bytes < options->slot_bytes * DECODE_BERTHS;
 }
 
@@ -165,6 +165,11 @@ static void worker_start_again(struct decode_worker *w)
 	char how[DECODE_PROCESS_END_SIZE];
 
 	decode_worker_stop(w, how);
+	if (w->leaves) {
+		w->state = WORKER_GONE;
+		decode_deadline_set(w, 0);
+		return;
+	}
 	if (pool->cancelled || pool->early_deaths >= EARLY_DEATHS_MAX ||
 	    decode_worker_spawn(w, &failed) == 0)
 		return;
@@ -243,17 +248,35 @@ void decode_worker_outgrown(struct decode_worker *w)
 		worker_rest(w);
 }
 
+void decode_worker_leave(struct decode_worker *w)
+{
+	w->leaves = true;
+	if (decode_worker_images(w) > 0)
+		return;
+	w->state = WORKER_SPENT;
+	decode_deadline_set(w, 0);
+}
+
+void decode_worker_stay(struct decode_worker *w)
+{
+	w->leaves = false;
+	if (w->state == WORKER_GONE)
+		w->state = WORKER_DOWN;
+}
+
 void decode_worker_late(struct decode_worker *w, int64_t now)
 {
 	struct error why = ERROR_INIT;
 
+	if (w->state == WORKER_GONE)
+		return;
 	if (w->state == WORKER_SPENT || w->state == WORKER_DOWN) {
 		worker_start_again(w);
 		return;
 	}
 	/* What arrived in time is heard first: it may be this process that was late to its loop. */
 	on_socket(NULL, -1, 0, w);
-	if (w->deadline > now)
+	if (w->deadline > now || w->state == WORKER_GONE)
 		return;
 	error_data(&why, "timeout", "not decoded after %llu ms", (unsigned long long)w->limit_ms);
 	worker_lost(w, worker_blames(w), &why);

@@ -156,7 +156,7 @@ static int turn_loop(struct service *s, struct error *err)
  * All cores less what the encoders use. Where they use all of them, half as many as there are cores: decoding is
  * short beside encoding, and must not take the cores from it.
  */
-static size_t decode_workers(const struct daemon_config *config)
+size_t service_decode_workers(const struct daemon_config *config)
 {
 	size_t cores = thread_cores(), used = 0;
 
@@ -278,7 +278,7 @@ static int open_workers(struct service *s, struct error *err)
 	    .on_back = on_back,
 	    .arg = s};
 	struct decode_pool_options pool = {
-	    .workers = decode_workers(c), .slot_bytes = 3, .stages = s->stages};
+	    .workers = service_decode_workers(c), .slot_bytes = 3, .stages = s->stages};
 
 	pipeline_decode_options(&pool);
 	s->memory.limit = c->memory_limit;

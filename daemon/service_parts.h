@@ -101,6 +101,8 @@ void service_event(struct service *s, enum log_event event, const char *fmt, ...
 /* NULL: there is none. */
 struct lane *service_lane(const struct service *s, const char *name);
 void service_add_lane(struct service *s, const struct dataset_config *config);
+/* As many as @config says or, where it leaves that open, as the encoders leave cores for. */
+size_t service_decode_workers(const struct daemon_config *config);
 
 /* -- service_turn.c --------------------------------------------------------------------------------- */
 

@@ -83,6 +83,7 @@ static void apply(struct service *s, struct daemon_config *wanted,
 	}
 	for (size_t i = 0; i < wanted->n_encoders; i++)
 		engines_set_hours(s->engines, wanted->encoders[i].name, wanted->encoders[i].hours);
+	decode_pool_resize(s->pool, service_decode_workers(wanted));
 	s->memory.limit = wanted->memory_limit;
 	s->shared.poll_ms = (int64_t)wanted->queue.poll;
 	daemon_log_set(s->log, wanted->log_level, wanted->log_format);

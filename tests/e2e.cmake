@@ -65,6 +65,7 @@ foreach(name
 	remote
 	remote_decode
 	remote_http2
+	reload
 	remote_daemon
 	migration
 	cuda
