@@ -70,6 +70,7 @@ foreach(name
 	migration
 	cuda
 	recipes
+	kubernetes
 	cuda_decode
 	gpu_check
 	)

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 
-from harness import INTERRUPTED, OK, SOURCE_DIR, USAGE, Skip, demo_model, equal, run_tests, same_members, test, wait_until
+from harness import INTERRUPTED, OK, SOURCE_DIR, USAGE, demo_model, equal, run_tests, same_members, test, wait_until
 from postgres_rig import Postgres
 from reference import paths_in
 
@@ -252,46 +252,6 @@ def a_pod_that_is_moved_stops_in_order_and_its_successor_goes_on(ws):
     shutil.rmtree(ws.path("local"))
     pod(ws, "parts", 0, PARTS="1").end()
     same_members(paths_in(os.path.join(f"{ws.out}.parts", "1", "set")), wanted, "samples")
-
-
-@test
-def every_resource_that_a_kustomization_names_is_there_and_every_file_is_named(ws):
-    named = set()
-    for at, _, names in os.walk(K8S):
-        if "kustomization.yaml" not in names:
-            continue
-        with open(os.path.join(at, "kustomization.yaml"), encoding="utf-8") as file:
-            items = re.findall(r"^ +- (?!op\b|target\b)(\S+)$", file.read(), re.M)
-        for item in items:
-            path = os.path.normpath(os.path.join(at, item))
-            assert os.path.exists(path), f"{at}: {item} is not there"
-            named.add(path)
-    assert ws
-    for at, _, names in os.walk(K8S):
-        for name in names:
-            if name not in ("kustomization.yaml", "README.md"):
-                assert os.path.join(at, name) in named, f"{at}/{name} is in no kustomization"
-
-
-@test
-def the_configuration_of_the_pods_is_one_that_the_daemon_takes(ws):
-    places = {
-        "/data/models/sdxl-vae": demo_model(),
-        "/data/photos": ws.src,
-        "/data/latents": ws.out,
-        "/var/lib/latentd": ws.path("local"),
-        "/run/latentd": ws.root,
-    }
-    text = filled(os.path.join(K8S, "base", "latentd.yaml"), places)
-    os.makedirs(ws.src)
-    with open(ws.path("latentd.yaml"), "w", encoding="utf-8") as file:
-        file.write(text)
-    program = os.path.join(ws.programs, "latentd")
-    words = [program, "--check-config", "--config", ws.path("latentd.yaml")]
-    done = subprocess.run(words, capture_output=True, text=True, env=ws.environment, check=False)
-    if "without PostgreSQL" in done.stderr:
-        raise Skip("latentd was built without PostgreSQL")
-    equal((done.returncode, done.stderr), (OK, ""), "what --check-config says")
 
 
 run_tests()

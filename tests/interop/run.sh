@@ -92,7 +92,6 @@ printf 'decode\n'
 counted "$here/check_decode.py" "$build"
 printf 'API\n'
 counted "$here/check_openapi.py" "$here/../../docs/openapi.json"
-counted "$here/check_recipes.py" "$here/../../contrib/k8s"
 
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]

@@ -19,7 +19,7 @@ def load(folder, name):
 
 
 def plain(schema):
-    """Without what is no rule; a manifest has no status."""
+    """Without what is no rule."""
     if isinstance(schema, list):
         return [plain(item) for item in schema]
     if not isinstance(schema, dict):
@@ -29,7 +29,7 @@ def plain(schema):
         if key == "$ref":
             kept[key] = "#/definitions/" + value.rpartition("/")[2]
         elif key == "properties":
-            kept[key] = {name: plain(member) for name, member in value.items() if name != "status"}
+            kept[key] = {name: plain(member) for name, member in value.items()}
         elif key not in LEFT_OUT and not key.startswith("x-"):
             kept[key] = plain(value)
     return kept
@@ -52,6 +52,7 @@ def main():
     kinds = {}
     for name in KINDS:
         kind = plain(load(sys.argv[1], name))
+        kind["properties"].pop("status", None)  # a manifest has none
         words = [kind["properties"][key]["enum"][0] for key in ("apiVersion", "kind")]
         kinds[" ".join(words)] = kind
     definitions, wanted = {}, list(referred(list(kinds.values())))
