@@ -180,5 +180,9 @@ int pg_connect(struct postgres_queue *q, struct error *err)
 		    "queue in PostgreSQL: the server is version %d, 13 or newer is needed",
 		    version / 10000);
 	}
-	return greet(q, err);
+	if (greet(q, err) == 0)
+		return 0;
+	/* Whoever asks next would not know which timeline it is on. */
+	pg_disconnect(q);
+	return -1;
 }

@@ -496,6 +496,41 @@ static void a_worker_needs_no_right_to_change_the_schema(void **state)
 	assert_int_equal(complete(f, &shard, &sample, 1), 0);
 }
 
+static int64_t connections_of_worker(void)
+{
+	cleanup_free char *n =
+	    postgres_value("SELECT count(*) FROM pg_stat_activity WHERE usename = 'worker'");
+
+	return strtol(n, NULL, 10);
+}
+
+/* A connection whose timeline is not known would hide a failover. */
+static void a_connection_that_cannot_be_greeted_is_not_kept(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *conninfo =
+	    xasprintf("host=%s user=worker dbname=postgres", getenv("LATENTD_TEST_POSTGRES_DIR"));
+	struct queue_postgres_options options = {
+	    .conninfo = conninfo, .node = "there", .patience_ms = 60000, .callers_clock = true};
+	struct job_spec spec = file_spec("a.jpg", "a", 1);
+	struct enqueue_counts counts = {0};
+	int r;
+
+	fixture_close(f);
+	assert_ok(queue_postgres_open(&options, &f->q, &f->err), &f->err);
+	postgres_run("REVOKE EXECUTE ON FUNCTION pg_walfile_name(pg_lsn) FROM PUBLIC");
+	postgres_run("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+		     " WHERE usename = 'worker'");
+	r = queue_enqueue(f->q, f->dataset, &spec, 1, &counts, &f->err);
+	for (int i = 0; connections_of_worker() > 0 && i < 3000; i++)
+		postgres_run("SELECT pg_sleep(0.01)");
+	assert_int_equal(connections_of_worker(), 0);
+	postgres_run("GRANT EXECUTE ON FUNCTION pg_walfile_name(pg_lsn) TO PUBLIC");
+	assert_error(r, &f->err, ERR_CONFIG);
+	error_clear(&f->err);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).added, 1);
+}
+
 /* What a standby says, too. */
 static void a_server_that_only_reads_is_a_passing_fault(void **state)
 {
@@ -532,6 +567,7 @@ int main(void)
 	    contract_test(clocks_of_nodes_do_not_matter),
 	    contract_test(what_cannot_be_opened_is_said_in_one_line),
 	    contract_test(a_worker_needs_no_right_to_change_the_schema),
+	    contract_test(a_connection_that_cannot_be_greeted_is_not_kept),
 	    contract_test(a_server_that_only_reads_is_a_passing_fault),
 	};
 
