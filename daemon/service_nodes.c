@@ -397,10 +397,13 @@ void service_nodes_tick(struct service *s)
 
 void service_picture_node(const struct service *s, struct service_status *p)
 {
+	const char *why = service_listen_why(s);
+
 	if (!s->nodes)
 		return;
 	p->node = (struct service_node){.name = xstrdup(s->state_folder.node),
-					.drains = s->nodes->drains};
+					.drains = s->nodes->drains,
+					.why = why ? xstrdup(why) : NULL};
 	for (size_t i = 0; i < p->n_datasets; i++) {
 		p->node.encoded += p->datasets[i].encoded;
 		p->node.images_per_second += p->datasets[i].images_per_second;

@@ -187,6 +187,8 @@ void service_picture_node(const struct service *s, struct service_status *p);
 int service_listen_open(struct service *s, struct error *err);
 /* Before the inbox. */
 void service_listen_close(struct service *s);
+/* Why lanes are not told; NULL: they are, or nobody could. */
+const char *service_listen_why(const struct service *s);
 
 /* -- service_serve.c -------------------------------------------------------------------------------- */
 

@@ -123,6 +123,7 @@ void service_status_unref(const struct service_status *shared)
 	free(s->webhook.server);
 	free(s->webhook.why);
 	free(s->node.name);
+	free(s->node.why);
 	free(s->version);
 	free(s->state_dir);
 	free(s->config);

@@ -188,6 +188,7 @@ struct service_node {
 	bool drains;		  /* somebody asked it to: `latentctl nodes --drain` */
 	uint64_t encoded;	  /* images, since the daemon began */
 	double images_per_second; /* over the last minute */
+	char *why; /* it is not told of images that others find; NULL: it is, or asks by plan */
 };
 
 struct service_status {

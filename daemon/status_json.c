@@ -297,7 +297,8 @@ static json_t *node_json(const struct service_node *n)
 	return with(json_object(),
 		    MEMBERS({"name", json_clean(n->name)}, {"drains", json_boolean(n->drains)},
 			    {"encoded", json_count(n->encoded)},
-			    {"images_per_second", json_known(n->images_per_second)}));
+			    {"images_per_second", json_known(n->images_per_second)},
+			    {"why", json_clean(n->why)}));
 }
 
 json_t *status_json(const struct service_status *s)

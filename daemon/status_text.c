@@ -362,6 +362,7 @@ static void node_text(struct buffer *out, const json_t *n)
 		text_line_item(&line, "%.1f/s", rate);
 	text_line_item(&line, "all of them: latentctl nodes");
 	text_line_end(&line);
+	text_warning(out, status_text_of(n, "why"));
 }
 
 static void webhook_text(struct buffer *out, const json_t *w)

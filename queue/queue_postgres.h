@@ -133,10 +133,12 @@ void pg_one_line(const char *message, char *out, size_t size);
 
 /* For PQconnectdbParams() and its kin, with expand_dbname. */
 struct pg_params {
-	const char *names[8], *values[8];
+	const char *names[12], *values[12];
 };
 
 struct pg_params pg_params_of(const char *conninfo);
+/* What goes before what is written in the connection string; NULL: nothing. */
+void pg_params_add(struct pg_params *params, const char *name, const char *value);
 
 /*
  * For the server, after how much silence its client is gone by the measure that the client itself uses. Otherwise a node

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 
+#include <assert.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
@@ -153,6 +154,17 @@ struct pg_params pg_params_of(const char *conninfo)
 					    "keepalives_interval", "keepalives_count",
 					    "tcp_user_timeout", "application_name", "dbname"},
 				  .values = {"10", "30", "10", "3", "60000", "latentd", conninfo}};
+}
+
+void pg_params_add(struct pg_params *params, const char *name, const char *value)
+{
+	size_t n = 0;
+
+	while (params->names[n])
+		n++;
+	assert(n + 1 < ARRAY_SIZE(params->names));
+	params->names[n] = name;
+	params->values[n] = value;
 }
 
 int pg_connect(struct postgres_queue *q, struct error *err)

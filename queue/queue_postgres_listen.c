@@ -10,10 +10,13 @@
 
 #include <errno.h>
 #include <libpq-fe.h>
+#include <limits.h>
 #include <poll.h>
+#include <string.h>
 
 #define CHANNEL	    "latentd"
 #define PATIENCE_MS 10000 /* with one answer of the server */
+#define SILENT	    (-2)  /* nothing came for so long */
 
 int pg_tell(struct postgres_queue *q, int64_t dataset, struct error *err)
 {
@@ -43,7 +46,7 @@ static int lose(struct postgres_listener *l, struct error *err)
 			 line[0] ? line : "it does not answer");
 }
 
-/* Until the server says something, or (@events: POLLOUT) hears. QUEUE_LISTEN_STOPPED. */
+/* Until the server says something, or (@events: POLLOUT) hears. QUEUE_LISTEN_STOPPED, or SILENT without @err. */
 static int wait_for_server(struct postgres_listener *l, short events, int stop_fd, int timeout_ms,
 			   struct error *err)
 {
@@ -57,7 +60,9 @@ static int wait_for_server(struct postgres_listener *l, short events, int stop_f
 	do {
 		n = poll(fds, ARRAY_SIZE(fds), timeout_ms);
 	} while (n < 0 && errno == EINTR);
-	if (n <= 0)
+	if (n == 0)
+		return SILENT;
+	if (n < 0)
 		return lose(l, err);
 	return fds[0].revents ? QUEUE_LISTEN_STOPPED : 0;
 }
@@ -77,7 +82,7 @@ static int ask(struct postgres_listener *l, const char *sql, const struct pg_arg
 	while (PQisBusy(l->conn)) {
 		r = wait_for_server(l, POLLIN, stop_fd, PATIENCE_MS, err);
 		if (r != 0)
-			return r;
+			return r == SILENT ? lose(l, err) : r;
 		if (!PQconsumeInput(l->conn))
 			return lose(l, err);
 	}
@@ -95,28 +100,135 @@ static int ask(struct postgres_listener *l, const char *sql, const struct pg_arg
 
 /* -- the connection ------------------------------------------------------------------------------- */
 
-static int begin_connection(struct postgres_listener *l, int stop_fd, struct error *err)
+static void disconnect(struct postgres_listener *l)
 {
-	struct pg_params params = pg_params_of(l->conninfo);
-	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
-	int r;
+	PQfinish(l->conn);
+	l->conn = NULL;
+}
 
-	l->conn = PQconnectStartParams(params.names, params.values, 1);
+/* What libpq uses, wherever it found it; to be freed. NULL: nothing. */
+static char *option_of(const PGconn *conn, const char *name)
+{
+	PQconninfoOption *options = PQconninfo((PGconn *)conn);
+	char *value = NULL;
+
+	for (const PQconninfoOption *o = options; o && o->keyword; o++) {
+		if (strcmp(o->keyword, name) == 0 && o->val && o->val[0])
+			value = xstrdup(o->val);
+	}
+	PQconninfoFree(options);
+	return value;
+}
+
+/* As libpq understands connect_timeout; -1: for ever. */
+static int patience_ms(const PGconn *conn)
+{
+	cleanup_free char *value = option_of(conn, "connect_timeout");
+	long s = value ? strtol(value, NULL, 10) : 0;
+
+	if (s <= 0 || s > INT_MAX / 1000)
+		return -1;
+	return (int)(s < 2 ? 2 : s) * 1000;
+}
+
+/* SILENT: the host that PQhost() names; the connection is there still. */
+static int connect_by(struct postgres_listener *l, const struct pg_params *params, int stop_fd,
+		      struct error *err)
+{
+	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+	int r, timeout_ms;
+
+	l->conn = PQconnectStartParams(params->names, params->values, 1);
 	if (!l->conn)
 		return error_set(err, ERR_NOMEM, "listen to PostgreSQL: out of memory");
 	pg_hush(l->conn);
 	if (PQstatus(l->conn) == CONNECTION_BAD)
 		return lose(l, err);
+	timeout_ms = patience_ms(l->conn);
 	while (next != PGRES_POLLING_OK) {
 		if (next == PGRES_POLLING_FAILED)
 			return lose(l, err);
 		r = wait_for_server(l, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, stop_fd,
-				    PATIENCE_MS, err);
+				    timeout_ms, err);
 		if (r != 0)
 			return r;
 		next = PQconnectPoll(l->conn);
 	}
 	return 0;
+}
+
+/* The hosts of a connection string, as libpq has them: lists with commas. */
+struct hosts {
+	char *names, *addresses, *ports;
+};
+
+static void hosts_release(struct hosts *h)
+{
+	free(h->names);
+	free(h->addresses);
+	free(h->ports);
+}
+
+/* The @i-th of a list, to be freed; NULL: there are fewer, or it is empty. */
+static char *nth(const char *list, size_t i)
+{
+	for (; list && i > 0; i--) {
+		list = strchr(list, ',');
+		list += list != NULL;
+	}
+	return list && *list && *list != ',' ? xasprintf("%.*s", (int)strcspn(list, ","), list)
+					     : NULL;
+}
+
+static int say_silent(struct postgres_listener *l, struct error *err)
+{
+	error_clear(err);
+	error_set(err, ERR_TRANSIENT, "listen to PostgreSQL: %s, port %s, does not answer",
+		  PQhost(l->conn), PQport(l->conn));
+	disconnect(l);
+	return -1;
+}
+
+/* Each host alone, after one of them was silent: libpq would begin with that again. @err: of that. */
+static int connect_to_each(struct postgres_listener *l, const struct hosts *hosts, int stop_fd,
+			   struct error *err)
+{
+	size_t n = 1;
+	int r = -1;
+
+	for (const char *p = hosts->addresses ? hosts->addresses : hosts->names; p && *p; p++)
+		n += *p == ',';
+	for (size_t i = 0; i < n && n > 1 && r < 0; i++) {
+		cleanup_free char *name = nth(hosts->names, i), *address = nth(hosts->addresses, i),
+				  *port = nth(hosts->ports,
+					      hosts->ports && strchr(hosts->ports, ',') ? i : 0);
+		struct pg_params params = pg_params_of(l->conninfo);
+
+		if (!name && !address)
+			continue;
+		pg_params_add(&params, "host", name);
+		pg_params_add(&params, "hostaddr", address);
+		pg_params_add(&params, "port", port);
+		error_clear(err);
+		r = connect_by(l, &params, stop_fd, err);
+		if (r == SILENT)
+			r = say_silent(l, err);
+	}
+	return r;
+}
+
+static int begin_connection(struct postgres_listener *l, int stop_fd, struct error *err)
+{
+	struct pg_params params = pg_params_of(l->conninfo);
+	cleanup_with(hosts_release) struct hosts hosts = {NULL, NULL, NULL};
+	int r = connect_by(l, &params, stop_fd, err);
+
+	if (r != SILENT)
+		return r;
+	hosts = (struct hosts){option_of(l->conn, "host"), option_of(l->conn, "hostaddr"),
+			       option_of(l->conn, "port")};
+	say_silent(l, err);
+	return connect_to_each(l, &hosts, stop_fd, err);
 }
 
 /* A pooler invents the number that a client would cancel with. Behind it a LISTEN would be somebody else's. */
@@ -134,12 +246,6 @@ static int check_direct(struct postgres_listener *l, int stop_fd, struct error *
 	return strtol(PQgetvalue(result, 0, 0), NULL, 10) == PQbackendPID(l->conn)
 		   ? 0
 		   : QUEUE_LISTEN_POOLED;
-}
-
-static void disconnect(struct postgres_listener *l)
-{
-	PQfinish(l->conn);
-	l->conn = NULL;
 }
 
 static int connect_to_listen(struct postgres_listener *l, int stop_fd, struct error *err)

@@ -51,6 +51,7 @@ foreach(name
 	nodes
 	network
 	node_loss
+	node_database
 	models
 	notify
 	unit

@@ -7,7 +7,10 @@
 #include "tests/contract/contract_queue.h"
 #include "tests/contract/postgres_server.h"
 
+#include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 struct ear {
@@ -106,6 +109,41 @@ static void who_listens_can_be_stopped_connected_or_not(void **state)
 			 QUEUE_LISTEN_STOPPED);
 	assert_int_equal(queue_listener_wait(late.listener, late.stop_fd, &dataset, &f->err),
 			 QUEUE_LISTEN_STOPPED);
+}
+
+/* A folder with the socket of a server that takes connections and says nothing, as one without power does. */
+static int silent_server(const char *dir)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.5432", dir);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	return fd;
+}
+
+static void who_listens_gets_past_a_host_that_is_silent(void **state)
+{
+	struct fixture *f = *state;
+	char *dir = testing_tempdir();
+	int silent = silent_server(dir);
+	cleanup_free char *conninfo =
+	    xasprintf("host=%s,%s user=latentd dbname=postgres connect_timeout=2", dir,
+		      getenv("LATENTD_TEST_POSTGRES_DIR"));
+	struct queue_postgres_options options = {
+	    .conninfo = conninfo, .node = "there", .patience_ms = 60000, .callers_clock = true};
+	cleanup_queue struct queue *q = NULL;
+	struct ear ear;
+
+	assert_ok(queue_postgres_open(&options, &q, &f->err), &f->err);
+	ear = (struct ear){queue_listener_new(q), eventfd(0, EFD_CLOEXEC)};
+	assert_int_equal(hear(&ear), 0);
+	add_job(f, "a");
+	assert_int_equal(hear(&ear), f->dataset);
+	ear_close(&ear);
+	close(silent);
+	testing_tempdir_remove(dir);
 }
 
 struct find {
@@ -276,6 +314,7 @@ int main(void)
 	    contract_test(a_scan_that_finds_nothing_new_tells_nobody),
 	    contract_test(who_listens_hears_again_after_its_connection_was_lost),
 	    contract_test(who_listens_can_be_stopped_connected_or_not),
+	    contract_test(who_listens_gets_past_a_host_that_is_silent),
 	    contract_test(what_two_nodes_find_at_the_same_time_is_one_job),
 	    contract_test(counters_of_many_transactions_are_put_together),
 	    contract_test(one_process_at_a_time_has_the_turn_of_a_dataset),
