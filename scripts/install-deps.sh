@@ -24,7 +24,7 @@ REQUIRED=(build-essential cmake ninja-build pkg-config
 # brings the same files by itself.
 OPTIONAL=(clang libclang-rt-dev libomp-dev clang-format-14 python3-venv python3-h2 libavif-dev libjxl-dev
 	libpq-dev postgresql pgbouncer nginx-light python3-swift iproute2
-	shellcheck python3-yaml)
+	shellcheck python3-yaml slurm-wlm munge)
 
 # missing PACKAGE...: those that are not installed, one a line.
 missing()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The recipes of contrib/slurm and contrib/k8s, by the commands in them; several 'nodes' of this machine."""
+"""The recipes of contrib/slurm and contrib/k8s, by the commands in them; several 'nodes' of this machine, and a Slurm on it."""
 
 import contextlib
 import os
@@ -11,10 +11,29 @@ import subprocess
 from harness import INTERRUPTED, OK, SOURCE_DIR, USAGE, demo_model, equal, run_tests, same_members, test, wait_until
 from postgres_rig import Postgres
 from reference import paths_in
+from slurm_rig import Slurm
 
 SLURM = os.path.join(SOURCE_DIR, "contrib", "slurm")
 K8S = os.path.join(SOURCE_DIR, "contrib", "k8s")
 JOB = "77"
+
+
+def state(pid):
+    """The letter of proc(5)."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+def goes_on_when_told(pid):
+    """A program that stands still, once the script above it has passed SIGTERM on."""
+
+    def told():
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            pending = re.search(r"^ShdPnd:\s*(\w+)$", file.read(), re.M)[1]
+        return int(pending, 16) >> (signal.SIGTERM - 1) & 1
+
+    wait_until(told, "SIGTERM to be passed on")
+    os.kill(pid, signal.SIGCONT)
 
 
 class Script:
@@ -48,8 +67,8 @@ class Script:
                 pids = [int(word) for word in file.read().split()]
             for pid in pids:
                 # Others that it starts end meanwhile.
-                with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-                    if file.read().rsplit(")", 1)[1].split()[0] == "T":
+                with contextlib.suppress(OSError):
+                    if state(pid) == "T":
                         return pid
             return None
 
@@ -119,7 +138,7 @@ def a_task_near_its_time_limit_is_queued_again_and_goes_on_without_its_old_disk(
     first = task(ws, 1, 2, "--shard-samples", "5", **ws.stops_at("open:30", ws.src))
     child = first.child()
     first.process.send_signal(signal.SIGTERM)  # as --signal=B:TERM@120
-    os.kill(child, signal.SIGCONT)
+    goes_on_when_told(child)
     assert "run the same command again" in first.end(INTERRUPTED)
     equal(told(ws), [f"requeue {JOB}_1"], "what Slurm was told")
     shutil.rmtree(ws.path("local"))
@@ -182,7 +201,7 @@ def nodes_of_slurm_share_a_queue_and_one_that_is_stopped_is_queued_again(ws):
     first = node(ws, postgres, 1, **stops)
     child = first.child()
     first.process.send_signal(signal.SIGTERM)
-    os.kill(child, signal.SIGCONT)
+    goes_on_when_told(child)
     first.end(INTERRUPTED)
     equal(told(ws), [f"requeue {JOB}_1"], "what Slurm was told")
     nodes = [node(ws, postgres, index) for index in (1, 2, 3)]
@@ -190,6 +209,50 @@ def nodes_of_slurm_share_a_queue_and_one_that_is_stopped_is_queued_again(ws):
         one.end()
     same_members(paths_in(os.path.join(ws.out, "photos")), wanted, "samples")
     equal(os.listdir(ws.path("local")), [], "what is left on the local disks")
+
+
+def standing(job):
+    """Programs of a job of Slurm that stand still."""
+    found, mark = [], f"SLURM_ARRAY_JOB_ID={job}".encode()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/environ", "rb") as environ:
+                if mark in environ.read().split(b"\0") and state(pid) == "T":
+                    found.append(int(pid))
+    return found
+
+
+@test
+def slurm_itself_queues_a_task_again_that_it_stops_and_merges_when_all_are_done(ws):
+    slurm = Slurm(ws)
+    wanted = ws.small_pictures(60)
+    own = {"PATH": f"{ws.programs}:{os.environ['PATH']}", "LATENTD_STATE": ws.path("local")}
+
+    def tasks(which, environment):
+        options = ("--vae", demo_model(), "--resolution", "64", "--name", "set", "--max-upscale", "0")
+        words = (os.path.join(SLURM, "encode.sbatch"), "3", ws.out, ws.src, *options)
+        return slurm.submit(f"--array={which}", *words, environment=environment)
+
+    first = tasks("1", {**own, **ws.stops_at("open:15", ws.src)})
+    others = tasks("2-3", own)
+    merged = slurm.submit(
+        f"--dependency=afterok:{first}:{others}", os.path.join(SLURM, "merge.sbatch"), "3", ws.out, environment=own
+    )
+    (program,) = wait_until(lambda: standing(first), "a program that stands still")
+    slurm.tell("scancel", "--batch", "--signal=TERM", f"{first}_1")
+    goes_on_when_told(program)
+    wait_until(lambda: slurm.shows(f"{first}_1", "Restarts") == "1", "the task to be queued again")
+    slurm.begins_now(f"{first}_1")
+
+    def done():
+        for pid in standing(first):
+            os.kill(pid, signal.SIGCONT)
+        return slurm.shows(merged, "JobState") not in ("PENDING", "RUNNING", "COMPLETING")
+
+    wait_until(done, "the merge")
+    equal(slurm.shows(merged, "JobState"), "COMPLETED", "the merge")
+    same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples")
+    equal(os.listdir(ws.path("local")), [], "what is left on the local disk")
 
 
 # -- Kubernetes
@@ -247,7 +310,7 @@ def a_pod_that_is_moved_stops_in_order_and_its_successor_goes_on(ws):
     first = pod(ws, "parts", 0, PARTS="1", **ws.stops_at("open:30", ws.src))
     child = first.child()
     first.process.send_signal(signal.SIGTERM)
-    os.kill(child, signal.SIGCONT)
+    goes_on_when_told(child)
     first.end(INTERRUPTED)
     shutil.rmtree(ws.path("local"))
     pod(ws, "parts", 0, PARTS="1").end()
