@@ -21,3 +21,10 @@ target_include_directories(bench_remote PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(bench_remote PRIVATE latentd_vae_endpoint)
 add_executable(fill_queue bench/fill_queue.c)
 target_link_libraries(fill_queue PRIVATE latentd_queue)
+
+# Where libfuse3-dev is installed: a folder that answers slowly.
+pkg_check_modules(FUSE3 IMPORTED_TARGET fuse3)
+if(FUSE3_FOUND)
+	add_executable(slow_folder bench/slow_folder.c)
+	target_link_libraries(slow_folder PRIVATE latentd_base PkgConfig::FUSE3)
+endif()

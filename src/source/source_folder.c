@@ -14,8 +14,10 @@
 #include "source/source.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "source/folder_ahead.h"
 #include "source/folder_archives.h"
 #include "source/folder_files.h"
 #include "source/folder_links.h"
@@ -27,11 +29,17 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum {
+	FILES_AHEAD = 2048,
+	FOLDERS_AHEAD = 32,
+	TIMED = 8, /* one of so many looks at files is */
+};
+
 struct level {
 	int fd;
 	struct folder_names names;
-	size_t at;
-	size_t prefix; /* bytes of the walk's path that lead here, with the last '/' */
+	size_t at, ahead; /* ahead: what is before it has been looked at or is going to be */
+	size_t prefix;	  /* bytes of the walk's path that lead here, with the last '/' */
 };
 
 struct source_folder {
@@ -47,6 +55,8 @@ struct source_folder {
 	size_t archive_at, archive_prefix;
 	struct buffer key;
 	struct folder_links links;
+	struct folder_ahead *ahead;
+	size_t looks; /* at files */
 };
 
 static struct source_folder *source_folder_of(struct source *s)
@@ -140,13 +150,35 @@ static int enter_archive(struct source_folder *f, struct level *level, const str
 	return 0;
 }
 
+/* Has the names behind the one that @level stands at looked at, where answers take long. */
+static void look_ahead(struct source_folder *f, struct level *level)
+{
+	const struct folder_names *names = &level->names;
+	const char *name;
+	size_t most, end;
+
+	if (!folder_ahead_is_on(f->ahead) || level->ahead >= names->n)
+		return;
+	name = names->names[level->ahead];
+	most = name[strlen(name) - 1] == '/' ? FOLDERS_AHEAD : FILES_AHEAD;
+	if (level->ahead >= level->at + most / 2 + 1)
+		return;
+	end = level->at + most < names->n ? level->at + most : names->n;
+	level->ahead = folder_ahead_post(f->ahead, level->fd, names->names,
+					 level->ahead > level->at ? level->ahead : level->at, end);
+}
+
 /* -1 with errno. *linked: a link led there, and *refused says why it is not followed. */
 static int open_folder(struct source_folder *f, const struct level *level, const char *name,
 		       bool *linked, const char **refused)
 {
 	int flags = O_RDONLY | O_DIRECTORY, above[SOURCE_FOLDER_DEPTH + 1];
+	int64_t began = clock_mono_ns();
 	cleanup_close int fd = folder_open_at(level->fd, name, flags | O_NOFOLLOW);
+	int saved = errno;
 
+	folder_ahead_took(f->ahead, clock_mono_ns() - began);
+	errno = saved;
 	*linked =
 	    fd < 0 && (errno == ENOTDIR || errno == ELOOP) && f->options.choice.links == LINKS_ALL;
 	*refused = NULL;
@@ -261,11 +293,23 @@ static void look_for_companions(const struct source_folder *f, const struct leve
 		companions_look(level->fd, f->options.choice.links, name, &search, entry);
 }
 
+static enum folder_found look(struct source_folder *f, const struct level *level, const char *name,
+			      struct source_entry *entry)
+{
+	bool timed = !folder_ahead_is_on(f->ahead) && f->looks++ % TIMED == 0;
+	int64_t began = timed ? clock_mono_ns() : 0;
+	enum folder_found found = folder_look(level->fd, f->options.choice.links, name, entry);
+
+	if (timed)
+		folder_ahead_took(f->ahead, clock_mono_ns() - began);
+	return found;
+}
+
 /* Fills @entry for the walk's path; false if there is nothing to list. */
 static bool list(struct source_folder *f, const struct level *level, const char *name,
 		 struct source_entry *entry)
 {
-	enum folder_found found = folder_look(level->fd, f->options.choice.links, name, entry);
+	enum folder_found found = look(f, level, name, entry);
 
 	if (found == FOLDER_FOLDER)
 		note(f, "is a link to a folder: not followed");
@@ -292,6 +336,7 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 			f->depth--;
 			continue;
 		}
+		look_ahead(f, level);
 		name = level->names.names[level->at];
 		if (name[strlen(name) - 1] == '/') {
 			if (enter(f, level, err) < 0)
@@ -374,6 +419,7 @@ static void source_folder_close(struct source *s)
 {
 	struct source_folder *f = source_folder_of(s);
 
+	folder_ahead_close(f->ahead);
 	while (f->depth > 0)
 		level_release(&f->levels[--f->depth]);
 	free(f->levels);
@@ -423,6 +469,7 @@ int source_folder_open(const char *path, const struct source_folder_options *opt
 	f->options = *options;
 	f->options.choice = source_choice_copy(&options->choice);
 	f->root = root;
+	f->ahead = folder_ahead_new(options->choice.links);
 	f->levels = xcalloc(SOURCE_FOLDER_DEPTH + 1, sizeof(*f->levels));
 	if (options->unpack)
 		f->archives = folder_archives_new(root, &f->options);
