@@ -11,9 +11,12 @@
  *	return pg_end(q, what_it_does(q, ..., err), err);
  *
  * What it does is mostly: lock the rows of some jobs (jobs_lock), change them in memory by the rules of the
- * queue in memory, write them back in one statement (jobs_write). Rows are locked in order of id, after the lock
- * of the dataset's names where that is taken, so that nobody waits in a circle. Who changes samples of a job
- * holds the job's row.
+ * queue in memory, write them back in one statement (jobs_write). Who changes samples of a job holds the job's row.
+ *
+ * So that nobody waits in a circle, a transaction locks in this order: the dataset's names (names_lock); rows of
+ * nodes; of jobs; of shards (shards_lock); then all others, of one table. Of each kind all that it needs at once and by
+ * id, or in several steps of rising ids; nothing of a kind once it has one of the next. An UPDATE or DELETE of several rows locks in whatever
+ * order its plan has, so that what others may lock, too, is locked before.
  *
  * Counters: triggers add what every statement changed to table `tally`, as rows of their own, so that nobody
  * waits for a counter; pg_fold() puts them together now and then. What is shown is their sum.
@@ -317,13 +320,27 @@ int node_number(struct postgres_queue *q, int64_t *id, struct error *err);
 
 /* -- samples -------------------------------------------------------------------------------------- */
 
-/* @lives: made dead, and counted in their shards. */
+/* Locks the rows of these shards, as far as they are there. */
+int shards_lock(struct postgres_queue *q, const int64_t *ids, size_t n, struct error *err);
+/* @lives: made dead, and counted in their shards, which are locked. */
 int samples_kill(struct postgres_queue *q, const struct pg_live *const *lives, size_t n,
 		 struct error *err);
 
 /* -- the operations ------------------------------------------------------------------------------- */
 
 extern const struct queue_nodes_ops queue_postgres_nodes;
+
+/* Of a node n; $1: now. */
+#define PG_NODE_IS_ALIVE                                                                           \
+	"(n.instance IS NOT NULL AND NOT n.left_in_order AND n.beat_at + n.timeout_ms >= "         \
+	"$1::bigint)"
+/* ERR_CONFIG. */
+int pg_no_such_node(const char *node, struct error *err);
+
+int queue_postgres_forget(struct queue *base, const char *node, size_t *requeued,
+			  struct error *err);
+int queue_postgres_forget_silent(struct queue *base, int64_t silent_ms, queue_forgotten_fn fn,
+				 void *arg, struct error *err);
 
 int queue_postgres_open_dataset(struct queue *base, const struct queue_dataset_spec *spec,
 				int64_t *id, struct error *err);

@@ -97,6 +97,18 @@ int queue_postgres_open_dataset(struct queue *base, const struct queue_dataset_s
 
 /* -- samples that die ----------------------------------------------------------------------------- */
 
+int shards_lock(struct postgres_queue *q, const int64_t *ids, size_t n, struct error *err)
+{
+	static const char sql[] = "SELECT 1 FROM latentd.shard WHERE id = ANY($1::bigint[])"
+				  " ORDER BY id FOR UPDATE";
+	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+
+	if (n == 0)
+		return 0;
+	pg_ints(&args, ids, n);
+	return pg_run(q, sql, &args, err);
+}
+
 int samples_kill(struct postgres_queue *q, const struct pg_live *const *lives, size_t n,
 		 struct error *err)
 {
@@ -108,13 +120,15 @@ int samples_kill(struct postgres_queue *q, const struct pg_live *const *lives, s
 	    " FROM (SELECT shard, count(*) AS n FROM killed GROUP BY shard) AS k WHERE h.id = "
 	    "k.shard";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_ids struct ids shards = {NULL, 0, 0};
 
+	for (size_t i = 0; i < n; i++)
+		ids_add(&shards, lives[i]->shard);
 	if (n == 0)
 		return 0;
-	pg_array(&args, PG_BIGINT);
-	for (size_t i = 0; i < n; i++)
-		pg_item_int(&args, lives[i]->shard);
-	pg_array_end(&args);
+	if (shards_lock(q, shards.items, n, err) < 0)
+		return -1;
+	pg_ints(&args, shards.items, n);
 	pg_array(&args, PG_BIGINT);
 	for (size_t i = 0; i < n; i++)
 		pg_item_int(&args, (int64_t)lives[i]->offset);
@@ -236,15 +250,17 @@ int queue_postgres_drop_shard(struct queue *base, int64_t shard, int64_t now, si
 int queue_postgres_forget_retired(struct queue *base, const int64_t *shards, size_t n,
 				  struct error *err)
 {
+	static const char sql[] =
+	    "WITH gone AS MATERIALIZED (SELECT id FROM latentd.retired"
+	    "  WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE)"
+	    " DELETE FROM latentd.retired AS r USING gone WHERE r.id = gone.id";
 	struct postgres_queue *q = postgres_queue(base);
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 
 	pg_ints(&args, shards, n);
 	if (pg_begin(q, err) < 0)
 		return -1;
-	return pg_end(
-	    q, pg_run(q, "DELETE FROM latentd.retired WHERE id = ANY($1::bigint[])", &args, err),
-	    err);
+	return pg_end(q, pg_run(q, sql, &args, err), err);
 }
 
 /* -- what was spent ------------------------------------------------------------------------------- */
@@ -257,6 +273,12 @@ static int spend(struct postgres_queue *q, const char *account, int64_t minute, 
 	    " VALUES ($1::bytea, $2::bigint, $3::bigint, $4::bigint) ON CONFLICT (account, minute)"
 	    " DO UPDATE SET requests = s.requests + excluded.requests,"
 	    " bytes = s.bytes + excluded.bytes";
+	/* What another node is at is gone without this one. */
+	static const char expire[] =
+	    "WITH old AS MATERIALIZED (SELECT account, minute FROM latentd.spent"
+	    "  WHERE minute < $1::bigint FOR UPDATE SKIP LOCKED)"
+	    " DELETE FROM latentd.spent AS s USING old"
+	    " WHERE s.account = old.account AND s.minute = old.minute";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 
 	pg_bytes(&args, account, strlen(account));
@@ -267,7 +289,7 @@ static int spend(struct postgres_queue *q, const char *account, int64_t minute, 
 		return -1;
 	pg_args_clear(&args);
 	pg_int(&args, minute - QUEUE_SPENT_MINUTES);
-	return pg_run(q, "DELETE FROM latentd.spent WHERE minute < $1::bigint", &args, err);
+	return pg_run(q, expire, &args, err);
 }
 
 int queue_postgres_spend(struct queue *base, const char *account, uint64_t requests, uint64_t bytes,

@@ -4,8 +4,6 @@
  */
 #include "queue/queue_postgres.h"
 
-#include "queue/queue_nodes.h"
-
 #include "base/checked.h"
 
 #include <errno.h>

@@ -4,16 +4,10 @@
  */
 #include "queue/queue_postgres.h"
 
-#include "queue/queue_nodes.h"
-
 #include "base/checked.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define IS_ALIVE                                                                                   \
-	"(n.instance IS NOT NULL AND NOT n.left_in_order AND n.beat_at + n.timeout_ms >= "         \
-	"$1::bigint)"
 
 static int postgres_cluster(struct queue *base, char id[QUEUE_CLUSTER_SIZE], struct error *err)
 {
@@ -35,7 +29,7 @@ static int look_at_holder(struct postgres_queue *q, const struct node_beat *beat
 	/* A place that is empty was written by an older program. */
 	static const char sql[] =
 	    "SELECT n.host, n.instance IS NOT DISTINCT FROM $3::bytea, n.place IN ('', "
-	    "$4::bytea), " IS_ALIVE
+	    "$4::bytea), " PG_NODE_IS_ALIVE
 	    ", n.beat_at, n.timeout_ms FROM latentd.node AS n WHERE n.id = $2::bigint"
 	    " FOR UPDATE";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
@@ -140,7 +134,7 @@ static int read_deaths(struct postgres_queue *q, int64_t *deaths, struct error *
 	static const char sql[] =
 	    "SELECT coalesce(sum(n.beat_at + (n.instance IS NULL)::int), 0)::bigint"
 	    " FROM latentd.node AS n WHERE n.beat_at > 0"
-	    " AND (n.instance IS NULL OR NOT (n.left_in_order OR " IS_ALIVE "))";
+	    " AND (n.instance IS NULL OR NOT (n.left_in_order OR " PG_NODE_IS_ALIVE "))";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
@@ -158,7 +152,10 @@ static int do_duties(struct postgres_queue *q, const struct node_beat *beat, int
 	cleanup_pg_result PGresult *result = NULL;
 	bool mine = false;
 
-	static const char resign[] = "UPDATE latentd.duty SET until = 0 WHERE node = $1::bigint";
+	static const char resign[] =
+	    "WITH mine AS MATERIALIZED (SELECT dataset FROM latentd.duty WHERE node = $1::bigint"
+	    "  ORDER BY dataset FOR UPDATE)"
+	    " UPDATE latentd.duty AS d SET until = 0 FROM mine WHERE d.dataset = mine.dataset";
 
 	if (beat->leaves || beat->resigns) {
 		pg_int(&args, q->node_id);
@@ -296,7 +293,7 @@ static int postgres_list(struct queue *base, queue_node_fn fn, void *arg, struct
 	return 0;
 }
 
-static int no_such_node(const char *node, struct error *err)
+int pg_no_such_node(const char *node, struct error *err)
 {
 	return error_set(err, ERR_CONFIG, "there is no node %s: `latentctl nodes` lists them",
 			 node);
@@ -313,7 +310,7 @@ static int give_order(struct postgres_queue *q, const char *node, bool drains, s
 	pg_int(&args, drains);
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
-	return pg_rows(result) > 0 ? 0 : no_such_node(node, err);
+	return pg_rows(result) > 0 ? 0 : pg_no_such_node(node, err);
 }
 
 static int postgres_order(struct queue *base, const char *node, bool drains, struct error *err)
@@ -325,143 +322,13 @@ static int postgres_order(struct queue *base, const char *node, bool drains, str
 	return pg_end(q, give_order(q, node, drains, err), err);
 }
 
-/* -- one that does not return --------------------------------------------------------------------- */
-
-/* Its number. The row stays locked: it cannot come back in between. */
-static int find_dead(struct postgres_queue *q, const char *node, int64_t *id, struct error *err)
-{
-	static const char sql[] = "SELECT n.id, " IS_ALIVE " FROM latentd.node AS n"
-				  " WHERE n.name = $2::bytea AND n.instance IS NOT NULL FOR UPDATE";
-	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
-	cleanup_pg_result PGresult *result = NULL;
-
-	pg_int(&args, q->now);
-	pg_bytes(&args, node, strlen(node));
-	if (pg_query(q, sql, &args, &result, err) < 0)
-		return -1;
-	if (pg_rows(result) == 0)
-		return no_such_node(node, err);
-	if (pg_value(result, 0, 1) != 0)
-		return error_set(err, ERR_CONFIG, "node %s is alive: stop it first", node);
-	*id = pg_value(result, 0, 0);
-	return 0;
-}
-
-/* A job whose record is lost is as it was before it was encoded; one that was being encoded is given back. */
-static void give_back(struct pg_job *job, int64_t node, int64_t now, size_t *count)
-{
-	bool was = job->state == JOB_RUNNING || job->state == JOB_ENCODED;
-
-	if (job->keeper == node) {
-		job->keeper = 0;
-		job->has_content = false;
-	}
-	job->is_changed = true;
-	if (!was)
-		return;
-	if (job->state == JOB_RUNNING)
-		job->attempts--;
-	job_set_state(job, JOB_AVAILABLE);
-	job->updated_at = now;
-	++*count;
-}
-
-static int forget(struct postgres_queue *q, int64_t id, size_t *count, struct error *err)
-{
-	static const char sql[] =
-	    "SELECT j.id FROM latentd.job AS j LEFT JOIN latentd.owner AS o ON o.id = j.owner"
-	    " WHERE j.keeper = $1::bigint OR (j.state = 2 AND o.node = $1::bigint) ORDER BY j.id"
-	    " FOR UPDATE OF j";
-	static const char leave[] = "UPDATE latentd.node SET instance = NULL WHERE id = $1::bigint";
-	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
-	cleanup_pg_result PGresult *result = NULL;
-	cleanup_ids struct ids ids = {NULL, 0, 0};
-	cleanup_pg_jobs struct pg_jobs jobs = {0};
-
-	pg_int(&args, id);
-	if (pg_query(q, sql, &args, &result, err) < 0)
-		return -1;
-	ids_of(&ids, result);
-	if (jobs_lock_alone(q, ids.items, ids.count, &jobs, err) < 0)
-		return -1;
-	for (size_t i = 0; i < jobs.count; i++)
-		give_back(&jobs.items[i], id, q->now, count);
-	if (jobs_write(q, &jobs, err) < 0)
-		return -1;
-	return pg_run(q, leave, &args, err);
-}
-
-static int forget_one(struct postgres_queue *q, const char *node, size_t *count, struct error *err)
-{
-	static const char sql[] = "UPDATE latentd.node SET drains = false WHERE id = $1::bigint";
-	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
-	int64_t id = 0;
-
-	if (find_dead(q, node, &id, err) < 0)
-		return -1;
-	pg_int(&args, id);
-	return pg_run(q, sql, &args, err) < 0 ? -1 : forget(q, id, count, err);
-}
-
-static int postgres_forget(struct queue *base, const char *node, size_t *requeued,
-			   struct error *err)
-{
-	struct postgres_queue *q = postgres_queue(base);
-	size_t count = 0;
-	int r;
-
-	if (pg_begin(q, err) < 0)
-		return -1;
-	r = pg_end(q, forget_one(q, node, &count, err), err);
-	if (r == 0)
-		*requeued = count;
-	return r;
-}
-
-static int forget_silent(struct postgres_queue *q, int64_t silent_ms, queue_forgotten_fn fn,
-			 void *arg, struct error *err)
-{
-	static const char sql[] =
-	    "SELECT n.id, n.name FROM latentd.node AS n WHERE n.instance IS NOT NULL"
-	    " AND n.id <> $2::bigint AND NOT " IS_ALIVE " AND n.beat_at + $3::bigint < $1::bigint"
-	    " ORDER BY n.id FOR UPDATE";
-	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
-	cleanup_pg_result PGresult *result = NULL;
-
-	if (q->node_id == 0 && node_number(q, &q->node_id, err) < 0)
-		return -1;
-	pg_int(&args, q->now);
-	pg_int(&args, q->node_id);
-	pg_int(&args, silent_ms);
-	if (pg_query(q, sql, &args, &result, err) < 0)
-		return -1;
-	for (int i = 0; i < pg_rows(result); i++) {
-		size_t count = 0;
-
-		if (forget(q, pg_value(result, i, 0), &count, err) < 0)
-			return -1;
-		fn(arg, pg_string(result, i, 1), count);
-	}
-	return 0;
-}
-
-static int postgres_forget_silent(struct queue *base, int64_t silent_ms, queue_forgotten_fn fn,
-				  void *arg, struct error *err)
-{
-	struct postgres_queue *q = postgres_queue(base);
-
-	if (pg_begin(q, err) < 0)
-		return -1;
-	return pg_end(q, forget_silent(q, silent_ms, fn, arg, err), err);
-}
-
 const struct queue_nodes_ops queue_postgres_nodes = {.cluster = postgres_cluster,
 						     .beat = postgres_beat,
 						     .root = postgres_root,
 						     .list = postgres_list,
 						     .order = postgres_order,
-						     .forget = postgres_forget,
-						     .forget_silent = postgres_forget_silent,
+						     .forget = queue_postgres_forget,
+						     .forget_silent = queue_postgres_forget_silent,
 						     .listener = pg_listener_new,
 						     .take_turn = pg_turn_take,
 						     .end_turn = pg_turn_end};

@@ -91,8 +91,9 @@ static int collect_missed(struct postgres_queue *q, const struct open_scan *scan
 	return 0;
 }
 
+/* Of all windows: their shards are locked after the last job. */
 struct killed {
-	const struct pg_live **items;
+	struct pg_live *items;
 	size_t count, capacity;
 };
 
@@ -108,7 +109,7 @@ static void kill_samples(struct pg_job *job, struct killed *killed)
 	while ((live = job_live(job))) {
 		live->dead = true;
 		ARRAY_GROW(killed->items, killed->count, killed->capacity);
-		killed->items[killed->count++] = live;
+		killed->items[killed->count++] = *live;
 	}
 }
 
@@ -133,11 +134,10 @@ static void miss(struct pg_job *job, enum scan_end how, int64_t now, struct scan
 
 static int miss_window(struct postgres_queue *q, const struct open_scan *scan, int64_t from,
 		       int64_t to, enum scan_end how, int64_t now, struct scan_counts *counts,
-		       struct error *err)
+		       struct killed *killed, struct error *err)
 {
 	cleanup_ids struct ids ids = {NULL, 0, 0};
 	cleanup_pg_jobs struct pg_jobs jobs = {0};
-	cleanup_with(killed_release) struct killed killed = {NULL, 0, 0};
 
 	if (all_met(scan, from, to))
 		return 0;
@@ -145,22 +145,32 @@ static int miss_window(struct postgres_queue *q, const struct open_scan *scan, i
 	    jobs_lock(q, ids.items, ids.count, &jobs, err) < 0)
 		return -1;
 	for (size_t i = 0; i < jobs.count; i++)
-		miss(&jobs.items[i], how, now, counts, &killed);
-	if (samples_kill(q, killed.items, killed.count, err) < 0)
-		return -1;
+		miss(&jobs.items[i], how, now, counts, killed);
 	return jobs_write(q, &jobs, err);
+}
+
+static int kill_all(struct postgres_queue *q, const struct killed *killed, struct error *err)
+{
+	cleanup_free const struct pg_live **lives =
+	    xcalloc(killed->count + 1, sizeof(const struct pg_live *));
+
+	for (size_t i = 0; i < killed->count; i++)
+		lives[i] = &killed->items[i];
+	return samples_kill(q, lives, killed->count, err);
 }
 
 static int miss_all(struct postgres_queue *q, const struct open_scan *scan, enum scan_end how,
 		    int64_t now, struct scan_counts *counts, struct error *err)
 {
+	cleanup_with(killed_release) struct killed killed = {NULL, 0, 0};
+
 	for (int64_t from = 1; from <= scan->last; from += WINDOW) {
 		int64_t to = scan->last - from < WINDOW ? scan->last : from + WINDOW - 1;
 
-		if (miss_window(q, scan, from, to, how, now, counts, err) < 0)
+		if (miss_window(q, scan, from, to, how, now, counts, &killed, err) < 0)
 			return -1;
 	}
-	return 0;
+	return kill_all(q, &killed, err);
 }
 
 int queue_postgres_scan_end(struct queue *base, int64_t dataset, enum scan_end how, int64_t now,

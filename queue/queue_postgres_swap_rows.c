@@ -331,12 +331,25 @@ static int retire(struct swap *s, struct error *err)
 	return (size_t)pg_rows(result) == s->what->n_retired ? 0 : QUEUE_CONFLICT;
 }
 
+/* Those that go, and those of which samples die. */
+static int lock_shards(struct swap *s, struct error *err)
+{
+	cleanup_ids struct ids shards = {NULL, 0, 0};
+
+	for (size_t i = 0; i < s->what->n_retired; i++)
+		ids_add(&shards, s->what->retired[i]);
+	for (size_t i = 0; i < s->killed_count; i++)
+		ids_add(&shards, s->killed[i]->shard);
+	return shards_lock(s->q, shards.items, shards.count, err);
+}
+
 int swap_write(struct swap *s, int64_t *shard_ids, struct error *err)
 {
 	const struct place *at = s->places;
 	int r;
 
-	if (insert_jobs(s, err) < 0 || samples_kill(s->q, s->killed, s->killed_count, err) < 0)
+	if (insert_jobs(s, err) < 0 || lock_shards(s, err) < 0 ||
+	    samples_kill(s->q, s->killed, s->killed_count, err) < 0)
 		return -1;
 	r = retire(s, err);
 	if (r != 0)

@@ -86,7 +86,8 @@ int postgres_open_fresh(const char *path, struct queue **out, struct error *err)
 		return r;
 	postgres_run(
 	    "TRUNCATE latentd.dataset, latentd.node, latentd.owner, latentd.job, latentd.shard,"
-	    " latentd.sample, latentd.retired, latentd.spent, latentd.history, latentd.tally"
+	    " latentd.sample, latentd.retired, latentd.spent, latentd.history, latentd.tally,"
+	    " latentd.duty, latentd.source"
 	    " RESTART IDENTITY;"
 	    " ALTER SEQUENCE latentd.fence RESTART");
 	snprintf(last, sizeof(last), "%s", path);
