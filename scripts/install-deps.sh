@@ -10,7 +10,7 @@ usage()
 	usage: scripts/install-deps.sh [--all] [--list]
 	  (nothing)  compiler, libraries and tools that a build with its tests needs
 	  --all      also what only the full test run uses: clang and libFuzzer, clang-format 14,
-	             shellcheck, Python's venv. What the system does not offer is passed over with a note.
+	             Chromium, PostgreSQL, Swift, Slurm. What the system does not offer is passed over with a note.
 	  --list     prints the packages and installs nothing
 	LATENTD_NO_INSTALL=1 in the environment: check nothing, install nothing.
 	END
@@ -24,7 +24,7 @@ REQUIRED=(build-essential cmake ninja-build pkg-config
 # brings the same files by itself.
 OPTIONAL=(clang libclang-rt-dev libomp-dev clang-format-14 python3-venv python3-h2 libavif-dev libjxl-dev
 	libpq-dev postgresql pgbouncer nginx-light python3-swift iproute2
-	shellcheck python3-yaml slurm-wlm munge)
+	shellcheck python3-yaml slurm-wlm munge chromium lintian debootstrap)
 
 # missing PACKAGE...: those that are not installed, one a line.
 missing()
