@@ -1,6 +1,6 @@
 #include "daemon/catalog.h"
 
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
 #include "daemon/variants.h"
 #include "storage/seal.h"
 

@@ -1,5 +1,5 @@
 #include "daemon/commands.h"
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
 #include "daemon/shard_path.h"
 
 #include "storage/seal.h"

@@ -9,7 +9,7 @@
 #ifndef LATENTD_DAEMON_EXPORT_SOURCE_H
 #define LATENTD_DAEMON_EXPORT_SOURCE_H
 
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
 
 #include "vae/vae_config.h"
 

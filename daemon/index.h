@@ -22,7 +22,7 @@
 #ifndef LATENTD_DAEMON_INDEX_H
 #define LATENTD_DAEMON_INDEX_H
 
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
 #include "queue/queue.h"
 #include "storage/store.h"
 

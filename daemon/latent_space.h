@@ -5,7 +5,7 @@
 #ifndef LATENTD_DAEMON_LATENT_SPACE_H
 #define LATENTD_DAEMON_LATENT_SPACE_H
 
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
 
 struct latent_space {
 	bool weights_known;

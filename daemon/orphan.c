@@ -1,7 +1,8 @@
 #include "daemon/orphan.h"
 
 #include "daemon/dataset_splits.h"
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
+#include "daemon/record_group.h"
 #include "daemon/shard_form.h"
 
 #include "base/checked.h"

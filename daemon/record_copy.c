@@ -1,5 +1,8 @@
 #include "daemon/record_copy.h"
 
+#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
+#include "daemon/record_group.h"
 #include "daemon/variants.h"
 
 #include "base/checked.h"

@@ -4,7 +4,8 @@
 #ifndef LATENTD_DAEMON_RECORD_COPY_H
 #define LATENTD_DAEMON_RECORD_COPY_H
 
-#include "daemon/record_build.h"
+#include "daemon/recipe.h"
+#include "storage/record.h"
 
 /* Of the file that the copy is for. */
 struct record_names {

@@ -13,7 +13,7 @@
 #ifndef LATENTD_DAEMON_RECORD_MASK_H
 #define LATENTD_DAEMON_RECORD_MASK_H
 
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
 #include "daemon/source_pixels.h"
 
 struct mask_reader {

@@ -2,6 +2,7 @@
 
 #include "daemon/dataset_splits.h"
 #include "daemon/orphan.h"
+#include "daemon/record_facts.h"
 #include "daemon/replaced.h"
 
 #include "base/checked.h"

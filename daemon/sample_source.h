@@ -10,7 +10,7 @@
 #ifndef LATENTD_DAEMON_SAMPLE_SOURCE_H
 #define LATENTD_DAEMON_SAMPLE_SOURCE_H
 
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
 #include "image/image.h"
 #include "source/source.h"
 

@@ -1,6 +1,7 @@
 #include "daemon/shard_rows.h"
 
-#include "daemon/record_build.h"
+#include "daemon/record_facts.h"
+#include "daemon/record_group.h"
 
 #include "source/sample_key.h"
 #include "storage/seal.h"

@@ -1,6 +1,7 @@
 #include "run_rig.h"
 
 #include "base/checked.h"
+#include "daemon/record_facts.h"
 #include "encoder/encoder_fake.h"
 #include "source/sample_key.h"
 

@@ -2,6 +2,7 @@
 #include "pipeline_rig.h"
 
 #include "daemon/db_queue.h"
+#include "daemon/record_facts.h"
 #include "daemon/scan.h"
 
 #include "base/checked.h"

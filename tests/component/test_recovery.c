@@ -1,5 +1,6 @@
 #include "run_rig.h"
 
+#include "daemon/record_facts.h"
 #include "daemon/recovery.h"
 
 #include "base/checked.h"

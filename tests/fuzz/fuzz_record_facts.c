@@ -1,6 +1,6 @@
 /*
  * KEY.json and the latent of a shard that anybody may have written: text up to the first NUL byte, the
- * frame behind it. Whatever is accepted keeps the promises of record_build.h.
+ * frame behind it. Whatever is accepted keeps the promises of record_facts.h.
  */
 #include "daemon/latent_space.h"
 
