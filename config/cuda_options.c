@@ -21,15 +21,15 @@ static bool memory_valid(const char *text)
 static const struct setting rows[] = {
     {"gpu-memory", SETTING_STRING, FIELD(memory), .fallback = "80%", .valid = memory_valid,
      .expected = "a part of what is free, like 80%, or a size like 8GiB", .of = "cuda",
-     .value_name = "SIZE",
+     .value_name = "SIZE", .reloadable = true,
      .help = "of the GPU, for model and maps: a part of what is free or a size; larger images "
 	     "in bands"},
     {"gpu-share", SETTING_NUMBER, FIELD(gpu_share), .fallback = "1", .of = "cuda",
-     .value_name = "PART",
+     .value_name = "PART", .reloadable = true,
      .help = "of the GPU's time, over 0 and at most 1: it rests between batches"},
     {"pause-when-busy", SETTING_FLAG, FIELD(pause_when_busy), .fallback = "false", .of = "cuda",
-     .help = "wait while another process computes on the GPU"},
-    {"gpu-tf32", SETTING_FLAG, FIELD(tf32), .fallback = "false", .of = "cuda",
+     .reloadable = true, .help = "wait while another process computes on the GPU"},
+    {"gpu-tf32", SETTING_FLAG, FIELD(tf32), .fallback = "false", .of = "cuda", .reloadable = true,
      .help = "in f32: multiplications in TF32, some times as fast, as exact as f16"},
 };
 

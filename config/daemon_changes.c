@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct comparison {
@@ -64,9 +65,6 @@ static char *find_item(const struct setting *list, const char *options, const ch
 
 /* -- putting back -------------------------------------------------------------------------------- */
 
-static void copy_group(struct config_memory *memory, const struct settings_group *group,
-		       const char *from, char *to);
-
 static void copy_texts(struct config_memory *memory, const struct setting *s, const char *from,
 		       char *to)
 {
@@ -97,39 +95,6 @@ static void copy_value(struct config_memory *memory, const struct setting *s, co
 		setting_clear(s, to);
 	else if (setting_store(s, config_memory_take(memory, text), to, &err) < 0)
 		abort(); /* it was stored once */
-}
-
-static void copy_list(struct config_memory *memory, const struct setting *s, const char *from,
-		      char *to)
-{
-	size_t n = 0;
-	const char *items = list_items(s, from, &n);
-	char *copies = config_memory_items(memory, n, s->group->size);
-
-	for (size_t i = 0; i < n; i++) {
-		const char *item = items + i * s->group->size;
-		char *copy = copies + i * s->group->size;
-
-		copy_group(memory, s->group, item, copy);
-		memcpy(copy + s->group->place, item + s->group->place, sizeof(struct config_place));
-	}
-	memcpy(to + s->offset, &copies, sizeof(copies));
-	memcpy(to + s->count, &n, sizeof(n));
-}
-
-static void copy_group(struct config_memory *memory, const struct settings_group *group,
-		       const char *from, char *to)
-{
-	for (size_t i = 0; i < group->n; i++) {
-		const struct setting *s = &group->rows[i];
-
-		if (s->type == SETTING_GROUP)
-			copy_group(memory, s->group, from + s->offset, to + s->offset);
-		else if (s->type == SETTING_LIST)
-			copy_list(memory, s, from, to);
-		else
-			copy_value(memory, s, from, to);
-	}
 }
 
 /* -- comparing ----------------------------------------------------------------------------------- */
@@ -186,53 +151,16 @@ static void note_items(const struct comparison *c, const struct pair *p, const s
 		} else if (!match) {
 			note(c, &inner, xasprintf("%s%s.%s", p->prefix, key, name),
 			     there == p->was ? xstrdup(name) : NULL,
-			     there == p->now ? xstrdup(name) : NULL, s->reloadable);
+			     there == p->now ? xstrdup(name) : NULL, true);
 		}
 	}
 }
 
-/* Of an item that was put back: what can change all the same is as the newer one says. */
-static void keep_reloadable(struct config_memory *memory, const struct settings_group *group,
-			    const char *from, char *to)
-{
-	for (size_t i = 0; i < group->n; i++) {
-		const struct setting *s = &group->rows[i];
-
-		if (s->type == SETTING_GROUP)
-			keep_reloadable(memory, s->group, from + s->offset, to + s->offset);
-		else if (s->type != SETTING_LIST && s->reloadable)
-			copy_value(memory, s, from, to);
-	}
-}
-
-/* The items are those that were, in their order. */
-static void put_back_list(const struct comparison *c, const struct pair *p, const struct setting *s)
-{
-	size_t n = 0;
-	const char *was = list_items(s, p->was, &n);
-	const char **newer = xcalloc(n, sizeof(*newer));
-	char *now;
-
-	for (size_t i = 0; i < n; i++) {
-		cleanup_free char *key = item_key(s->group, was + i * s->group->size);
-
-		newer[i] = find_item(s, p->now, key);
-	}
-	copy_list(c->memory, s, p->was, p->now);
-	now = list_items(s, p->now, &n);
-	for (size_t i = 0; i < n; i++) {
-		if (newer[i])
-			keep_reloadable(c->memory, s->group, newer[i], now + i * s->group->size);
-	}
-	free(newer);
-}
-
 static void compare_list(const struct comparison *c, const struct pair *p, const struct setting *s)
 {
+	assert(s->reloadable); /* no list is ever put back */
 	note_items(c, p, s, p->was, p->now);
 	note_items(c, p, s, p->now, p->was);
-	if (!s->reloadable)
-		put_back_list(c, p, s);
 }
 
 static void compare_group(const struct comparison *c, const struct pair *p)
@@ -279,4 +207,60 @@ void config_changes_release(struct config_changes *changes)
 	}
 	free(changes->items);
 	*changes = (struct config_changes)CONFIG_CHANGES_INIT;
+}
+
+/* -- encoders ------------------------------------------------------------------------------------ */
+
+static bool same_group(const struct settings_group *group, const char *a, const char *b);
+
+static bool same_list(const struct setting *list, const char *a, const char *b)
+{
+	size_t n[2] = {0, 0};
+	const char *items[2] = {list_items(list, a, &n[0]), list_items(list, b, &n[1])};
+
+	if (n[0] != n[1])
+		return false;
+	for (size_t i = 0; i < n[0]; i++) {
+		size_t offset = i * list->group->size;
+
+		if (!same_group(list->group, items[0] + offset, items[1] + offset))
+			return false;
+	}
+	return true;
+}
+
+static bool same_value(const struct setting *s, const char *a, const char *b)
+{
+	static const char *const at_once[] = {"hours", "max-requests-per-hour",
+					      "max-bytes-per-day"};
+	cleanup_free char *was = setting_text(s, a), *now = setting_text(s, b);
+
+	for (size_t i = 0; i < ARRAY_SIZE(at_once); i++) {
+		if (strcmp(s->name, at_once[i]) == 0)
+			return true;
+	}
+	return was && now ? strcmp(was, now) == 0 : was == now;
+}
+
+static bool same_group(const struct settings_group *group, const char *a, const char *b)
+{
+	for (size_t i = 0; i < group->n; i++) {
+		const struct setting *s = &group->rows[i];
+		bool same;
+
+		if (s->type == SETTING_GROUP)
+			same = same_group(s->group, a + s->offset, b + s->offset);
+		else if (s->type == SETTING_LIST)
+			same = same_list(s, a, b);
+		else
+			same = same_value(s, a, b);
+		if (!same)
+			return false;
+	}
+	return true;
+}
+
+bool encoder_config_same(const struct encoder_config *a, const struct encoder_config *b)
+{
+	return same_group(&encoder_settings, (const char *)a, (const char *)b);
 }

@@ -113,45 +113,47 @@ static const char *const encoder_types[] = {"cpu", "fake", "remote", "cuda", NUL
 
 static const struct setting encoder_rows[] = {
     {"type", SETTING_ENUM, ENCODER(type), .choices = encoder_types, .required = true,
-     .example = "cpu",
+     .example = "cpu", .reloadable = true,
      .help = "cpu: this machine's processor; cuda: its GPU; remote: endpoints; fake: for tests, "
 	     "without a model"},
-    {"name", SETTING_STRING, ENCODER(name), .not_empty = true, .example = "cpu",
+    {"name", SETTING_STRING, ENCODER(name), .not_empty = true, .example = "cpu", .reloadable = true,
      .help = "as status and records call it (its type)"},
     {"hours", SETTING_STRING, ENCODER(hours), .valid = day_hours_valid,
      .expected = DAY_HOURS_EXPECTED, .reloadable = true, .example = "20:00-08:00",
      .help = "when it encodes, by the local clock; over midnight too (always)"},
     {"threads", SETTING_COUNT, ENCODER(cpu.threads), .fallback = "0", .max = 1024, .of = "cpu",
-     .help = "0: all cores"},
+     .reloadable = true, .help = "0: all cores"},
     {"memory", SETTING_BYTES, ENCODER(cpu.memory), .of = "cpu", .example = "3GiB",
+     .reloadable = true,
      .help =
 	 "for model and maps; larger images are encoded in bands (half of what the machine, or its "
 	 "cgroup's memory.max, leaves beside memory_limit)"},
     {"device", SETTING_STRING, ENCODER(cuda.device), .fallback = "0", .valid = cuda_device_valid,
-     .expected = CUDA_DEVICE_EXPECTED, .of = "cuda",
+     .expected = CUDA_DEVICE_EXPECTED, .of = "cuda", .reloadable = true,
      .help = "which GPU, as CUDA counts them; all: an engine on each, which share the work"},
     {.type = SETTING_GROUP, .offset = ENCODER(cuda), .group = &cuda_settings},
     {"endpoints", SETTING_LIST, ENCODER(remote.endpoints), .group = &remote_endpoint_settings,
-     .count = ENCODER(remote.n_endpoints), .of = "remote",
+     .count = ENCODER(remote.n_endpoints), .of = "remote", .reloadable = true,
      .help = "what encodes, one or a list, an item may be its url alone: `latentd serve`, or what "
 	     "speaks diffusers' remote VAE"},
     {"model", SETTING_STRING, ENCODER(remote.model.name), .not_empty = true, .of = "remote",
-     .example = "sdxl-fp16-fix",
+     .example = "sdxl-fp16-fix", .reloadable = true,
      .help = "what endpoints compute that do not tell it (others than latentd), for recipes that "
 	     "declare the same: a name of `latentctl model list`, or any with the numbers below"},
     {"latent-channels", SETTING_COUNT, ENCODER(remote.model.latent_channels), .fallback = "0",
-     .max = 64, .of = "remote", .help = "of a model of another name"},
+     .max = 64, .of = "remote", .reloadable = true, .help = "of a model of another name"},
     {"scaling-factor", SETTING_NUMBER, ENCODER(remote.model.scaling_factor), .fallback = "0",
-     .of = "remote", .help = "of a model of another name, as in its config.json"},
+     .of = "remote", .reloadable = true,
+     .help = "of a model of another name, as in its config.json"},
     {"shift-factor", SETTING_NUMBER, ENCODER(remote.model.shift_factor), .fallback = "0",
-     .of = "remote", .help = "the same"},
+     .of = "remote", .reloadable = true, .help = "the same"},
     {"size-multiple", SETTING_COUNT, ENCODER(remote.model.size_multiple), .fallback = "0",
-     .max = 256, .multiple = 8, .of = "remote",
+     .max = 256, .multiple = 8, .of = "remote", .reloadable = true,
      .help = "what the sides of its images are multiples of; 0: 8"},
     {.type = SETTING_GROUP, .offset = ENCODER(remote.options), .group = &remote_settings},
 };
 
-static const struct settings_group encoder_settings = {
+const struct settings_group encoder_settings = {
     encoder_rows, NUMBER_OF(encoder_rows), sizeof(struct encoder_config), ENCODER(place), "name"};
 
 /* -- the daemon ---------------------------------------------------------------------------------- */
@@ -204,7 +206,8 @@ static const struct setting daemon_rows[] = {
     {"datasets", SETTING_LIST, DAEMON(datasets), .group = &dataset_settings,
      .count = DAEMON(n_datasets), .reloadable = true, .help = "what is encoded"},
     {"encoders", SETTING_LIST, DAEMON(encoders), .group = &encoder_settings,
-     .count = DAEMON(n_encoders), .required = true, .help = "what encodes, one or a list"},
+     .count = DAEMON(n_encoders), .required = true, .reloadable = true,
+     .help = "what encodes, one or a list"},
 };
 
 const char *encoder_type_name(enum encoder_type type)

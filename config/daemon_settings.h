@@ -6,6 +6,7 @@
 
 #include "config/settings.h"
 
-extern const struct settings_group daemon_settings; /* over struct daemon_config */
+extern const struct settings_group daemon_settings;  /* over struct daemon_config */
+extern const struct settings_group encoder_settings; /* over struct encoder_config */
 
 #endif

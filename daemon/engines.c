@@ -8,13 +8,8 @@
 
 void engine_unload(struct engine *e)
 {
-	for (size_t i = 0; i < e->engines->n; i++) {
-		struct engine_unit *u = &e->units[i];
-
-		encode_driver_close(u->driver);
-		encoder_close(u->encoder);
-		*u = (struct engine_unit){.engine = e, .entry = u->entry};
-	}
+	for (size_t i = 0; i < e->engines->n; i++)
+		engine_unit_close(e->units[i]);
 	encode_group_release(&e->group);
 	e->state = ENGINE_UNLOADED;
 }
@@ -31,7 +26,7 @@ size_t engine_in_flight(const struct engine *e)
 	size_t n = 0;
 
 	for (size_t i = 0; i < e->engines->n; i++)
-		n += e->units[i].driver ? encode_driver_in_flight(e->units[i].driver) : 0;
+		n += e->units[i]->driver ? encode_driver_in_flight(e->units[i]->driver) : 0;
 	return n;
 }
 
@@ -72,13 +67,23 @@ static const char *precision_for(const struct engines *engines, const struct rec
 	if (!o->precision || strcmp(o->precision, "auto") != 0)
 		return o->precision;
 	for (size_t i = 0; i < engines->n; i++) {
-		const struct engine_entry *entry = &engines->entries[i];
+		const struct engine_entry *entry = engines->entries[i];
 
-		if (entry->config.type != ENCODER_TYPE_CUDA &&
+		if (!entry->leaves && entry->config.type != ENCODER_TYPE_CUDA &&
 		    encoder_scope_has(&entry->config, o->vae))
 			return "f32";
 	}
 	return o->precision;
+}
+
+static void add_unit(struct engine *e, size_t index)
+{
+	struct engine_unit *u = xcalloc(1, sizeof(*u));
+
+	u->engine = e;
+	u->entry = e->engines->entries[index];
+	e->units = xrealloc(e->units, index + 1, sizeof(*e->units));
+	e->units[index] = u;
 }
 
 struct engine *engines_get(struct engines *engines, const struct recipe_options *options)
@@ -96,11 +101,8 @@ struct engine *engines_get(struct engines *engines, const struct recipe_options 
 	e->vae_config = copy_text(options->vae_options.config);
 	e->vae_model = copy_text(options->vae_options.model);
 	e->precision = copy_text(precision);
-	e->units = xcalloc(engines->n, sizeof(*e->units));
-	for (size_t i = 0; i < engines->n; i++) {
-		e->units[i].engine = e;
-		e->units[i].entry = &engines->entries[i];
-	}
+	for (size_t i = 0; i < engines->n; i++)
+		add_unit(e, i);
 	e->next = engines->first;
 	engines->first = e;
 	return e;
@@ -108,6 +110,8 @@ struct engine *engines_get(struct engines *engines, const struct recipe_options 
 
 enum engine_state engine_state(const struct engine *e)
 {
+	if (e->state == ENGINE_READY && e->group.n == 0 && engine_is_changing(e))
+		return ENGINE_LOADING;
 	return e->state;
 }
 
@@ -126,38 +130,34 @@ struct encode_group *engine_group(struct engine *e)
 	return &e->group;
 }
 
+bool engine_lacks(const struct engine *e, unsigned needs)
+{
+	return e->state == ENGINE_READY && !encode_group_can(&e->group, needs) &&
+	       !engine_is_changing(e);
+}
+
 /* -- hours ------------------------------------------------------------------------------------------ */
 
-static void look_at_clock(struct engines *engines, size_t index)
+void engine_entry_look_at_clock(struct engines *engines, size_t index)
 {
-	struct engine_entry *entry = &engines->entries[index];
+	struct engine_entry *entry = engines->entries[index];
 
 	if (!work_hours_look(&entry->hours))
 		return;
 	for (struct engine *e = engines->first; e; e = e->next) {
-		if (e->units[index].driver)
-			encode_driver_rest(e->units[index].driver, entry->hours.rests);
+		if (e->units[index]->driver)
+			encode_driver_rest(e->units[index]->driver, entry->hours.rests);
 	}
 	engines->options.on_change(engines->options.arg);
-}
-
-void engines_set_hours(struct engines *engines, const char *name, const char *hours)
-{
-	for (size_t i = 0; i < engines->n; i++) {
-		if (strcmp(engines->entries[i].name, name) != 0)
-			continue;
-		work_hours_set(&engines->entries[i].hours, hours);
-		look_at_clock(engines, i);
-	}
 }
 
 bool engines_pause(struct engines *engines, const char *name, bool paused)
 {
 	for (size_t i = 0; i < engines->n; i++) {
-		if (strcmp(engines->entries[i].name, name) != 0)
+		if (engines->entries[i]->leaves || strcmp(engines->entries[i]->name, name) != 0)
 			continue;
-		work_hours_pause(&engines->entries[i].hours, paused);
-		look_at_clock(engines, i);
+		work_hours_pause(&engines->entries[i]->hours, paused);
+		engine_entry_look_at_clock(engines, i);
 		return true;
 	}
 	return false;
@@ -165,12 +165,14 @@ bool engines_pause(struct engines *engines, const char *name, bool paused)
 
 const struct work_hours *engines_hours(const struct engines *engines, size_t index)
 {
-	return &engines->entries[index].hours;
+	return &engines->entries[index]->hours;
 }
 
 bool engine_has(const struct engine *e, size_t index)
 {
-	return encoder_scope_has(&e->engines->entries[index].config, e->vae);
+	const struct engine_entry *entry = e->engines->entries[index];
+
+	return !entry->leaves && encoder_scope_has(&entry->config, e->vae);
 }
 
 static bool goes_on_before(const struct work_hours *a, const struct work_hours *b)
@@ -185,7 +187,7 @@ const struct work_hours *engine_rests(const struct engine *e)
 	const struct work_hours *first = NULL;
 
 	for (size_t i = 0; i < e->engines->n; i++) {
-		const struct engine_entry *entry = &e->engines->entries[i];
+		const struct engine_entry *entry = e->engines->entries[i];
 
 		if (!engine_has(e, i))
 			continue;
@@ -209,10 +211,10 @@ static bool can_compute(const struct engine_unit *u)
 
 bool engine_is_shut(const struct engine *e)
 {
-	if (e->state != ENGINE_READY)
+	if (e->state != ENGINE_READY || engine_is_changing(e))
 		return false;
 	for (size_t i = 0; i < e->engines->n; i++) {
-		const struct engine_unit *u = &e->units[i];
+		const struct engine_unit *u = e->units[i];
 
 		if (u->driver && !u->out && can_compute(u))
 			return false;
@@ -223,11 +225,12 @@ bool engine_is_shut(const struct engine *e)
 bool engine_is_here(const struct engine *e)
 {
 	for (size_t i = 0; i < e->engines->n; i++) {
-		const struct engine_entry *entry = &e->engines->entries[i];
-		const struct engine_unit *u = &e->units[i];
+		const struct engine_entry *entry = e->engines->entries[i];
+		const struct engine_unit *u = e->units[i];
 
 		if (engine_has(e, i) && entry->config.type != ENCODER_TYPE_REMOTE &&
-		    !entry->hours.rests && (e->state != ENGINE_READY || (u->driver && !u->out)))
+		    !entry->hours.rests &&
+		    (e->state != ENGINE_READY || u->drains || u->opening || (u->driver && !u->out)))
 			return true;
 	}
 	return false;
@@ -235,40 +238,68 @@ bool engine_is_here(const struct engine *e)
 
 /* -- all of them ---------------------------------------------------------------------------------- */
 
-static int open_accounts(struct engines *engines, struct error *err)
+struct engine_entry *engine_entry_add(struct engines *engines, const struct encoder_config *config)
 {
-	for (size_t i = 0; i < engines->n; i++) {
-		struct engine_entry *entry = &engines->entries[i];
+	struct engine_entry *entry = xcalloc(1, sizeof(*entry));
 
-		if (entry->config.type != ENCODER_TYPE_REMOTE)
-			continue;
-		entry->spending = spending_new(entry->name, &entry->config.remote.options);
-		if (engines->options.queue &&
-		    spending_load(entry->spending, engines->options.queue, err) < 0)
-			return -1;
+	entry->id = ++engines->last_id;
+	entry->version = 1;
+	entry->config = *config;
+	entry->config.cpu.beside = engines->options.memory_limit;
+	entry->name = xstrdup(config->name);
+	entry->device.limit = 1;
+	work_hours_set(&entry->hours, config->hours);
+	work_hours_look(&entry->hours);
+	if (config->type == ENCODER_TYPE_REMOTE)
+		entry->spending = spending_new(entry->name, &config->remote.options);
+	ARRAY_GROW(engines->entries, engines->n, engines->capacity);
+	engines->entries[engines->n] = entry;
+	for (struct engine *e = engines->first; e; e = e->next)
+		add_unit(e, engines->n);
+	engines->n++;
+	return entry;
+}
+
+static void entry_free(struct engine_entry *entry)
+{
+	free(entry->name);
+	free(entry->engine_name);
+	free(entry);
+}
+
+void engine_entry_remove(struct engines *engines, size_t index)
+{
+	struct engine_entry *entry = engines->entries[index];
+	size_t behind = --engines->n - index;
+
+	memmove(&engines->entries[index], &engines->entries[index + 1],
+		behind * sizeof(*engines->entries));
+	for (struct engine *e = engines->first; e; e = e->next) {
+		free(e->units[index]);
+		memmove(&e->units[index], &e->units[index + 1], behind * sizeof(*e->units));
 	}
-	return 0;
+	if (engines->options.db)
+		spending_leave(entry->spending, engines->options.db);
+	else
+		spending_close(entry->spending, NULL);
+	entry_free(entry);
 }
 
 int engines_open(struct inbox *inbox, const struct encoder_config *configs, size_t n,
 		 const struct engines_options *options, struct engines **out, struct error *err)
 {
 	struct engines *engines = xcalloc(1, sizeof(*engines));
+	int r = 0;
 
 	engines->inbox = inbox;
 	engines->options = *options;
-	engines->n = n;
-	engines->entries = xcalloc(n, sizeof(*engines->entries));
-	for (size_t i = 0; i < n; i++) {
-		engines->entries[i].config = configs[i];
-		engines->entries[i].config.cpu.beside = options->memory_limit;
-		engines->entries[i].name = xstrdup(configs[i].name);
-		engines->entries[i].device.limit = 1;
-		work_hours_set(&engines->entries[i].hours, configs[i].hours);
-		work_hours_look(&engines->entries[i].hours);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		struct engine_entry *entry = engine_entry_add(engines, &configs[i]);
+
+		if (options->queue)
+			r = spending_load(entry->spending, options->queue, err);
 	}
-	if (open_accounts(engines, err) < 0 ||
-	    executor_open(inbox, "models", &engines->loader, err) < 0) {
+	if (r < 0 || executor_open(inbox, "models", &engines->loader, err) < 0) {
 		engines_close(engines);
 		return -1;
 	}
@@ -286,6 +317,8 @@ void engines_close(struct engines *engines)
 	for (e = engines->first; e; e = next) {
 		next = e->next;
 		engine_unload(e);
+		for (size_t i = 0; i < engines->n; i++)
+			free(e->units[i]);
 		free(e->units);
 		free(e->vae);
 		free(e->vae_config);
@@ -294,56 +327,18 @@ void engines_close(struct engines *engines)
 		free(e);
 	}
 	for (size_t i = 0; i < engines->n; i++) {
-		spending_close(engines->entries[i].spending, engines->options.queue);
-		free(engines->entries[i].name);
-		free(engines->entries[i].engine_name);
+		spending_close(engines->entries[i]->spending, engines->options.queue);
+		entry_free(engines->entries[i]);
 	}
 	free(engines->entries);
 	free(engines);
 }
 
-static enum encode_remote_health look_at(const struct engines *engines, size_t index,
-					 struct buffer *why)
-{
-	enum encode_remote_health worst = ENCODE_REMOTE_FINE;
-
-	for (const struct engine *e = engines->first; e; e = e->next) {
-		const struct engine_unit *u = &e->units[index];
-		enum encode_remote_health health = ENCODE_REMOTE_FINE;
-
-		if (!u->encoder || u->entry->config.type != ENCODER_TYPE_REMOTE)
-			continue;
-		if (why->size > 0)
-			buffer_append_string(why, "; ");
-		health = encode_remote_look(u->encoder, why);
-		worst = health > worst ? health : worst;
-	}
-	return worst;
-}
-
-char *engines_why(const struct engines *engines, size_t index)
-{
-	cleanup_buffer struct buffer why = BUFFER_INIT;
-
-	look_at(engines, index, &why);
-	return why.size > 0 ? xstrdup((const char *)why.data) : NULL;
-}
-
-void engines_each(const struct engines *engines, size_t index,
-		  void (*look)(void *arg, const struct encoder *encoder, const char *model),
-		  void *arg)
-{
-	for (const struct engine *e = engines->first; e; e = e->next) {
-		if (e->units[index].encoder)
-			look(arg, e->units[index].encoder, e->model.name);
-	}
-}
-
 static void tell_health(struct engines *engines, size_t index)
 {
 	cleanup_buffer struct buffer why = BUFFER_INIT;
-	struct engine_entry *entry = &engines->entries[index];
-	enum encode_remote_health health = look_at(engines, index, &why);
+	struct engine_entry *entry = engines->entries[index];
+	enum encode_remote_health health = engines_look_at(engines, index, &why);
 
 	if (!encode_remote_is_news(&entry->told, health, clock_mono_ms()))
 		return;
@@ -361,12 +356,14 @@ void engines_tick(struct engines *engines)
 			engine_unload(e);
 		if (e->state == ENGINE_READY)
 			engine_units_look(e, now);
+		engine_follow(e);
 	}
+	engines_forget_left(engines);
 	for (size_t i = 0; i < engines->n; i++) {
-		look_at_clock(engines, i);
+		engine_entry_look_at_clock(engines, i);
 		tell_health(engines, i);
 		if (engines->options.db)
-			spending_save(engines->entries[i].spending, engines->options.db);
+			spending_save(engines->entries[i]->spending, engines->options.db);
 	}
 }
 
@@ -374,81 +371,14 @@ void engines_cancel(struct engines *engines)
 {
 	for (struct engine *e = engines->first; e; e = e->next) {
 		for (size_t i = 0; i < engines->n; i++)
-			encode_driver_cancel(e->units[i].driver);
+			encode_driver_cancel(e->units[i]->driver);
 	}
-}
-
-size_t engines_count(const struct engines *engines)
-{
-	return engines->n;
-}
-
-/* Of models that could not be loaded, where the encoder has no other: datasets tell of their own. */
-static const struct error *failure_of(const struct engines *engines, size_t index)
-{
-	const struct error *failure = NULL;
-
-	for (const struct engine *e = engines->first; e; e = e->next) {
-		if (engine_has(e, index) && e->state != ENGINE_FAILED)
-			return NULL;
-		if (engine_has(e, index))
-			failure = &e->failure;
-	}
-	return failure;
-}
-
-/* Each model keeps to the limit by itself. */
-static void add_memory(const struct engines *engines, size_t index, struct encoder_memory *sum)
-{
-	bool limited = true;
-
-	for (const struct engine *e = engines->first; e; e = e->next) {
-		struct encoder_memory one = {0, 0};
-
-		if (!e->units[index].encoder || !encoder_memory(e->units[index].encoder, &one))
-			continue;
-		sum->used += one.used;
-		sum->limit += one.limit;
-		limited = limited && one.limit > 0;
-	}
-	if (!limited)
-		sum->limit = 0;
-}
-
-void engines_view(struct engines *engines, size_t index, struct encoder_view *view)
-{
-	struct engine_entry *entry = &engines->entries[index];
-
-	cleanup_buffer struct buffer why = BUFFER_INIT;
-
-	*view = (struct encoder_view){
-	    .name = entry->name,
-	    .health = look_at(engines, index, &why),
-	    .type = encoder_type_name(entry->config.type),
-	    .engine = entry->engine_name,
-	    .in_flight = entry->device.in_flight,
-	    .images = entry->device.images,
-	    .batch = entry->batch,
-	    .images_done = entry->images,
-	    .images_failed = entry->failed,
-	    .busy_ns = encode_device_busy_ns(&entry->device, clock_mono_ns()),
-	    .images_per_second = rate_per_second(&entry->rate, clock_mono_ms())};
-	if (entry->lack.code != ERR_NONE)
-		view->failure = &entry->lack;
-	else
-		view->failure = failure_of(engines, index);
-	for (const struct engine *e = engines->first; e; e = e->next) {
-		view->loading =
-		    view->loading || (e->state == ENGINE_LOADING && engine_has(e, index));
-		view->ready = view->ready || e->units[index].encoder;
-	}
-	add_memory(engines, index, &view->memory);
 }
 
 static bool is_loading(const struct engine *e)
 {
 	for (size_t i = 0; i < e->engines->n; i++) {
-		if (e->units[i].opening)
+		if (e->units[i]->opening)
 			return true;
 	}
 	return e->state == ENGINE_LOADING;
@@ -478,7 +408,7 @@ bool engines_only_load(const struct engines *engines)
 void engines_abandon(struct engines *engines)
 {
 	for (size_t i = 0; i < engines->n && engines->options.queue; i++)
-		spending_flush(engines->entries[i].spending, engines->options.queue);
+		spending_flush(engines->entries[i]->spending, engines->options.queue);
 }
 
 uint64_t engines_progress(const struct engines *engines, bool *busy)
@@ -487,11 +417,11 @@ uint64_t engines_progress(const struct engines *engines, bool *busy)
 
 	*busy = false;
 	for (size_t i = 0; i < engines->n; i++)
-		sum += engines->entries[i].images;
+		sum += engines->entries[i]->images;
 	for (const struct engine *e = engines->first; e; e = e->next) {
 		*busy = *busy || engine_in_flight(e) > 0;
 		for (size_t i = 0; i < engines->n; i++)
-			sum += e->units[i].encoder ? encoder_ticks(e->units[i].encoder) : 0;
+			sum += e->units[i]->encoder ? encoder_ticks(e->units[i]->encoder) : 0;
 	}
 	return sum;
 }

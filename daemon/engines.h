@@ -7,7 +7,7 @@
  *	engine_want(engine)                                there is work: loads the model unless it is in memory
  *	if (engine_state(engine) == ENGINE_READY) ... engine_group(engine) takes batches ...
  *	engines_tick(engines)                              every now and then: an unused model leaves the memory
- *	engines_set_hours(engines, name, hours)            other hours of an encoder: outside of them it takes nothing
+ *	engines_reconfigure(engines, configs, n)           other encoders, or others of their settings, while they compute
  *	engines_pause(engines, name, true)                 so does one that people have paused, until they end that
  *	engines_cancel(engines)                            what is in flight comes back unfinished
  *	engines_close(engines)                             when nothing is in flight
@@ -57,16 +57,23 @@ struct engines_options {
 	void *arg;
 };
 
-/* Copies the configuration, and reads what its encoders have spent already. */
+/* Copies @configs, but for their texts, and reads what its encoders have spent already. */
 int engines_open(struct inbox *inbox, const struct encoder_config *configs, size_t n,
 		 const struct engines_options *options, struct engines **out, struct error *err);
 /* Nothing may be in flight. NULL is fine. */
 void engines_close(struct engines *engines);
 struct engine *engines_get(struct engines *engines, const struct recipe_options *options);
 void engines_tick(struct engines *engines);
-/* @hours lives as long as the engines, or until others are set. */
-void engines_set_hours(struct engines *engines, const char *name, const char *hours);
-/* What it has it finishes; other hours do not end the pause. False: there is none of that name. */
+/*
+ * These are the encoders from now on; they are told apart by their names. Hours and what may be spent hold at once; what was
+ * spent stays. One whose other settings differ gets no more batches and is closed when those that it has are back, which of
+ * endpoints is at once: what they have not answered comes back as ERR_TRANSIENT. Then it is opened anew with each model that
+ * is in memory, and where that fails the reason is shown as after a load. One that is not there any more, or is of another
+ * type or model now, leaves in the same way, and a new one comes. Others go on meanwhile. What the texts of @configs are
+ * lives as long as the engines.
+ */
+void engines_reconfigure(struct engines *engines, const struct encoder_config *configs, size_t n);
+/* What it has it finishes; other settings do not end the pause. False: there is none of that name. */
 bool engines_pause(struct engines *engines, const char *name, bool paused);
 void engines_cancel(struct engines *engines);
 
@@ -80,6 +87,8 @@ const struct error *engine_failure(const struct engine *e);
 /* What it computes with; not before it was ready once. */
 const struct encode_model *engine_model(const struct engine *e);
 struct encode_group *engine_group(struct engine *e);
+/* It is in memory, and no encoder computes such a batch (ENCODE_...), nor will when those that change are open again. */
+bool engine_lacks(const struct engine *e, unsigned needs);
 /*
  * Every encoder that could compute it is paused or outside its hours: of the one that goes on first, if any does by itself.
  * NULL: it is not so.
@@ -90,13 +99,14 @@ const struct work_hours *engine_rests(const struct engine *e);
  * them is tried again.
  */
 bool engine_is_shut(const struct engine *e);
-/* The encoder at @index of the configuration may compute it. */
+/* The encoder at @index may compute it. */
 bool engine_has(const struct engine *e, size_t index);
 /* An encoder of this machine computes it, or would if it were loaded: neither paused nor outside its hours. */
 bool engine_is_here(const struct engine *e);
 
-/* What people see of the encoder at @index of the configuration. */
+/* What people see of the encoder at @index: as they were configured, later ones behind the first. */
 struct encoder_view {
+	uint64_t id;			  /* which none before or after it has */
 	const char *name, *type, *engine; /* engine: NULL before one was loaded */
 	size_t in_flight;		  /* batches */
 	size_t images;			  /* in them */
@@ -113,6 +123,8 @@ struct encoder_view {
 };
 
 size_t engines_count(const struct engines *engines);
+/* Which no other has, before or after it. */
+uint64_t engines_id(const struct engines *engines, size_t index);
 void engines_view(struct engines *engines, size_t index, struct encoder_view *view);
 const struct work_hours *engines_hours(const struct engines *engines, size_t index);
 /* What is wrong with the endpoints of the encoder at @index, to be freed; NULL: nothing. */

@@ -6,53 +6,98 @@
 #include "base/clock.h"
 #include "config/encoder_scope.h"
 
+/* An encoder, as its entry was when the task was posted. */
+struct loading {
+	struct encoder_config config;
+	uint64_t version;
+	struct cost_guard *guard; /* the entry waits for the task */
+	bool wanted;		  /* it may compute the model */
+	struct encoder *encoder;
+	struct error lack; /* why there is none, or which GPUs are left out */
+};
+
+static struct loading loading_of(const struct engine *e, size_t index)
+{
+	const struct engine_entry *entry = e->engines->entries[index];
+
+	return (struct loading){.config = entry->config,
+				.version = entry->version,
+				.guard = spending_guard(entry->spending),
+				.wanted = engine_has(e, index)};
+}
+
+static struct recipe_options options_of(const struct engine *e)
+{
+	return (struct recipe_options){
+	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
+}
+
+/* One on this machine, which tells the model. */
+static int open_local(const struct engine *e, struct loading *l, bool decoder,
+		      struct encode_model *model, struct error *err)
+{
+	const struct recipe_options options = options_of(e);
+	struct encoder_limits cpu = l->config.cpu;
+
+	cpu.decoder = decoder;
+	if (l->config.type == ENCODER_TYPE_CUDA)
+		return encode_cuda_open(&options, &l->config.cuda, decoder, model, &l->encoder,
+					&l->lack, err);
+	return encode_model_open(&options, &cpu, model, &l->encoder, err);
+}
+
+/* Endpoints, for a model that is known. */
+static int open_remote(const struct engine *e, struct loading *l, struct encode_model *model,
+		       struct error *err)
+{
+	if (encode_remote_open(&l->config.remote, model, e->engines->options.remote_memory,
+			       l->guard, &l->encoder, err) < 0)
+		return -1;
+	model->best_batch = encoder_caps(l->encoder)->best_batch;
+	model->tiles = encoder_caps(l->encoder)->tiles;
+	return 0;
+}
+
+static int check_precision(const struct engine *e, struct error *err)
+{
+	const struct encoder_scope_wish wish = {.precision = e->precision};
+
+	return encoder_scope_endpoint(&wish, err);
+}
+
+/* -- a model, on all of them ---------------------------------------------------------------------- */
+
 struct load_task {
 	struct task base;
 	struct engine *engine;
 	bool decoder;
 	struct encode_model model;
-	struct encoder **encoders; /* one for each entry */
-	struct error *lacks;	   /* why an entry has none, though it could compute the model */
+	struct loading *loadings; /* one for each entry; those that come meanwhile stand behind */
+	size_t n;
 	size_t opened;
 	struct error err;
 };
 
-static int load_unit(struct load_task *t, size_t i, const struct recipe_options *options,
-		     struct encode_model *model, struct error *err)
-{
-	const struct encoder_config *config = &t->engine->engines->entries[i].config;
-	struct encoder_limits cpu = config->cpu;
-
-	cpu.decoder = t->decoder;
-	if (config->type == ENCODER_TYPE_CUDA)
-		return encode_cuda_open(options, &config->cuda, t->decoder, model, &t->encoders[i],
-					err, err);
-	return encode_model_open(options, &cpu, model, &t->encoders[i], err);
-}
-
 /* Whether others may go on where the encoder cannot: a GPU may be gone, a processor is as it is. */
-static bool may_lack(const struct engine *e, size_t i)
+static bool may_lack(const struct engine *e, const struct loading *l)
 {
-	return e->engines->entries[i].config.type == ENCODER_TYPE_CUDA ||
-	       vae_precision_of(e->precision) == VAE_FLOAT16;
+	return l->config.type == ENCODER_TYPE_CUDA || vae_precision_of(e->precision) == VAE_FLOAT16;
 }
 
-/* Encoders on this machine, which tell the model. */
-static int load_local(struct load_task *t, const struct recipe_options *options)
+static int load_local(struct load_task *t)
 {
 	struct engine *e = t->engine;
 
-	for (size_t i = 0; i < e->engines->n; i++) {
-		const struct engine_entry *entry = &e->engines->entries[i];
+	for (size_t i = 0; i < t->n; i++) {
+		struct loading *l = &t->loadings[i];
 		struct encode_model model;
 
-		if (entry->config.type == ENCODER_TYPE_REMOTE ||
-		    !encoder_scope_has(&entry->config, e->vae))
+		if (l->config.type == ENCODER_TYPE_REMOTE || !l->wanted)
 			continue;
-		if (load_unit(t, i, options, &model, &t->lacks[i]) == 0) {
+		if (open_local(e, l, t->decoder, &model, &l->lack) == 0) {
 			encode_model_add(&t->model, &model, t->opened++ == 0);
-		} else if (!may_lack(e, i)) {
-			t->err = t->lacks[i];
+		} else if (!may_lack(e, l)) {
+			t->err = l->lack;
 			return -1;
 		}
 	}
@@ -65,57 +110,47 @@ static bool is_told(const struct engine *e)
 	return e->known && vae_source_of(e->vae, NULL) == VAE_SOURCE_ENDPOINT;
 }
 
-/* Endpoints, for a model that is known or that one of them tells. */
-static int load_remote(struct load_task *t, const struct recipe_options *options)
+/* For a model that is known or that an endpoint tells. */
+static int load_remote(struct load_task *t)
 {
 	struct engine *e = t->engine;
-	const struct encoder_scope_wish wish = {.precision = e->precision};
+	const struct recipe_options options = options_of(e);
 
-	for (size_t i = 0; i < e->engines->n; i++) {
-		const struct engine_entry *entry = &e->engines->entries[i];
+	for (size_t i = 0; i < t->n; i++) {
+		struct loading *l = &t->loadings[i];
 		struct encode_model model = t->model;
 
-		if (entry->config.type != ENCODER_TYPE_REMOTE ||
-		    !encoder_scope_has(&entry->config, e->vae))
+		if (l->config.type != ENCODER_TYPE_REMOTE || !l->wanted)
 			continue;
-		if (t->opened > 0 && encoder_scope_endpoint(&wish, &t->lacks[i]) < 0)
+		if (t->opened > 0 && check_precision(e, &l->lack) < 0)
 			continue;
 		if (t->opened == 0 && is_told(e))
 			model = e->model;
-		else if (t->opened == 0 &&
-			 encode_model_remote(options, &entry->config.remote,
-					     spending_guard(entry->spending), &model, &t->err) < 0)
+		else if (t->opened == 0 && encode_model_remote(&options, &l->config.remote,
+							       l->guard, &model, &t->err) < 0)
 			return -1;
-		if (encode_remote_open(
-			&entry->config.remote, &model, e->engines->options.remote_memory,
-			spending_guard(entry->spending), &t->encoders[i], &t->err) < 0)
+		if (open_remote(e, l, &model, &t->err) < 0)
 			return -1;
-		model.best_batch = encoder_caps(t->encoders[i])->best_batch;
-		model.tiles = encoder_caps(t->encoders[i])->tiles;
 		encode_model_add(&t->model, &model, t->opened++ == 0);
 	}
 	return 0;
 }
 
-static struct recipe_options options_of(const struct engine *e)
+int engine_has_none(const struct engine *e, struct error *err)
 {
-	return (struct recipe_options){
-	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
+	return error_set(err, ERR_CONFIG, "no encoder of the configuration can compute %s", e->vae);
 }
 
 static void load_run(struct task *task)
 {
 	struct load_task *t = (struct load_task *)task;
-	struct engine *e = t->engine;
-	const struct recipe_options options = options_of(e);
 
-	if (load_local(t, &options) < 0 || load_remote(t, &options) < 0)
+	if (load_local(t) < 0 || load_remote(t) < 0)
 		return;
-	for (size_t i = 0; i < e->engines->n && t->opened == 0 && t->err.code == ERR_NONE; i++)
-		t->err = t->lacks[i];
+	for (size_t i = 0; i < t->n && t->opened == 0 && t->err.code == ERR_NONE; i++)
+		t->err = t->loadings[i].lack;
 	if (t->opened == 0 && t->err.code == ERR_NONE)
-		error_set(&t->err, ERR_CONFIG, "no encoder of the configuration can compute %s",
-			  e->vae);
+		engine_has_none(t->engine, &t->err);
 }
 
 static void load_done(struct task *task)
@@ -128,12 +163,16 @@ static void load_done(struct task *task)
 			  "the model at %s is another one than before: give the dataset another "
 			  "name, or put the old one back",
 			  e->vae);
-	for (size_t i = 0; i < e->engines->n; i++) {
-		e->engines->entries[i].lack = t->lacks[i];
-		if (t->encoders[i] && t->err.code == ERR_NONE)
-			engine_unit_open(&e->units[i], t->encoders[i], &t->err);
+	for (size_t i = 0; i < t->n; i++) {
+		struct loading *l = &t->loadings[i];
+
+		e->units[i]->tasks--;
+		e->units[i]->version = l->version;
+		e->engines->entries[i]->lack = l->lack;
+		if (l->encoder && t->err.code == ERR_NONE)
+			engine_unit_open(e->units[i], l->encoder, &t->err);
 		else
-			encoder_close(t->encoders[i]);
+			encoder_close(l->encoder);
 	}
 	if (t->err.code != ERR_NONE) {
 		engine_fail(e, &t->err);
@@ -143,9 +182,10 @@ static void load_done(struct task *task)
 		e->state = ENGINE_READY;
 		e->used_at = clock_mono_ms();
 	}
+	engine_follow(e);
+	engines_forget_left(e->engines);
 	e->engines->options.on_change(e->engines->options.arg);
-	free(t->encoders);
-	free(t->lacks);
+	free(t->loadings);
 	free(t);
 }
 
@@ -157,79 +197,97 @@ void engine_load(struct engine *e)
 	t->base.done = load_done;
 	t->engine = e;
 	t->decoder = e->decoder;
-	t->encoders = xcalloc(e->engines->n, sizeof(struct encoder *));
-	t->lacks = xcalloc(e->engines->n, sizeof(struct error));
+	t->n = e->engines->n;
+	t->loadings = xcalloc(t->n, sizeof(*t->loadings));
+	for (size_t i = 0; i < t->n; i++) {
+		t->loadings[i] = loading_of(e, i);
+		e->units[i]->tasks++;
+	}
 	e->state = ENGINE_LOADING;
 	executor_post(e->engines->loader, &t->base);
 }
 
-/* -- one GPU once more ---------------------------------------------------------------------------- */
+/* -- one of them ---------------------------------------------------------------------------------- */
 
-struct again_task {
+struct unit_task {
 	struct task base;
 	struct engine_unit *unit; /* of the loop alone, which may empty it meanwhile */
 	const struct engine *engine;
-	const struct cuda_limits *limits;
 	bool decoder;
-	struct encode_model model;
-	struct encoder *encoder; /* NULL: see err */
-	struct error left_out, err;
+	struct loading loading;
+	struct encode_model model; /* of the engine; then what the encoder has */
+	struct error err;
 };
 
-static void again_run(struct task *task)
+static void unit_run(struct task *task)
 {
-	struct again_task *t = (struct again_task *)task;
-	const struct recipe_options options = options_of(t->engine);
+	struct unit_task *t = (struct unit_task *)task;
 
-	encode_cuda_open(&options, t->limits, t->decoder, &t->model, &t->encoder, &t->left_out,
-			 &t->err);
+	if (t->loading.config.type != ENCODER_TYPE_REMOTE)
+		open_local(t->engine, &t->loading, t->decoder, &t->model, &t->err);
+	else if (check_precision(t->engine, &t->err) == 0)
+		open_remote(t->engine, &t->loading, &t->model, &t->err);
 }
 
-static void take_back(struct again_task *t)
+static void take_in(struct unit_task *t)
 {
 	struct engine_unit *u = t->unit;
 	const struct engines_options *options = &u->engine->engines->options;
 
-	if (t->encoder && !encode_model_same(&u->engine->model, &t->model))
+	if (t->loading.encoder && !encode_model_same(&u->engine->model, &t->model))
 		error_set(&t->err, ERR_CONFIG, "the model at %s is another one than before",
 			  u->engine->vae);
-	else if (t->encoder && engine_unit_open(u, t->encoder, &t->err) == 0)
-		t->encoder = NULL;
-	u->entry->lack = t->err.code != ERR_NONE ? t->err : t->left_out;
-	if (t->err.code != ERR_NONE)
+	else if (t->loading.encoder && engine_unit_open(u, t->loading.encoder, &t->err) == 0)
+		t->loading.encoder = NULL;
+	u->entry->lack = t->err.code != ERR_NONE ? t->err : t->loading.lack;
+	if (t->err.code != ERR_NONE) {
+		if (!u->out)
+			engine_unit_tell(u, &t->err);
 		return;
+	}
+	if (u->out && options->on_back)
+		options->on_back(options->arg, u->entry->name);
 	u->out = false;
 	u->left_out = 0;
-	if (options->on_back)
-		options->on_back(options->arg, u->entry->name);
 }
 
 /* A model that was unloaded meanwhile has no use for it. */
-static void again_done(struct task *task)
+static void unit_done(struct task *task)
 {
-	struct again_task *t = (struct again_task *)task;
-	struct engines *engines = t->unit->engine->engines;
+	struct unit_task *t = (struct unit_task *)task;
+	struct engine_unit *u = t->unit;
+	struct engines *engines = u->engine->engines;
 
-	if (t->unit->opening) {
-		t->unit->opening = false;
-		take_back(t);
+	u->tasks--;
+	if (u->opening) {
+		u->opening = false;
+		u->version = t->loading.version;
+		take_in(t);
+		engine_follow(u->engine);
 		engines->options.on_change(engines->options.arg);
 	}
-	if (t->encoder != t->unit->encoder)
-		encoder_close(t->encoder);
+	if (t->loading.encoder != u->encoder)
+		encoder_close(t->loading.encoder);
+	engines_forget_left(engines);
 	free(t);
 }
 
-void engine_load_again(struct engine_unit *u)
+void engine_load_unit(struct engine_unit *u)
 {
-	struct again_task *t = xcalloc(1, sizeof(*t));
+	struct engine *e = u->engine;
+	struct unit_task *t = xcalloc(1, sizeof(*t));
+	size_t index = 0;
 
-	t->base.run = again_run;
-	t->base.done = again_done;
+	while (e->units[index] != u)
+		index++;
+	t->base.run = unit_run;
+	t->base.done = unit_done;
 	t->unit = u;
-	t->engine = u->engine;
-	t->limits = &u->entry->config.cuda;
-	t->decoder = u->engine->decoder;
+	t->engine = e;
+	t->decoder = e->decoder;
+	t->loading = loading_of(e, index);
+	t->model = e->model;
 	u->opening = true;
-	executor_post(u->engine->engines->loader, &t->base);
+	u->tasks++;
+	executor_post(e->engines->loader, &t->base);
 }

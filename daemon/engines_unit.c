@@ -9,7 +9,7 @@ enum { BATCHES = 8 };
 
 /* -- GPUs that are lost --------------------------------------------------------------------------- */
 
-static void tell_left_out(struct engine_unit *u, const struct error *why)
+void engine_unit_tell(struct engine_unit *u, const struct error *why)
 {
 	const struct engines_options *options = &u->engine->engines->options;
 
@@ -25,7 +25,7 @@ static void look_at_gpus(struct engine_unit *u)
 	size_t n = encoder_many_left_out(u->encoder, &why);
 
 	if (n > u->left_out && !u->out)
-		tell_left_out(u, &why);
+		engine_unit_tell(u, &why);
 	u->left_out = n;
 }
 
@@ -37,7 +37,7 @@ static bool leave_out(struct engine_unit *u, struct encode_batch *batch,
 
 	if (!u->out) {
 		encode_group_remove(group, u->driver);
-		tell_left_out(u, failure);
+		engine_unit_tell(u, failure);
 		u->out = true;
 		u->out_at = clock_mono_ms();
 	}
@@ -55,18 +55,15 @@ void engine_units_look(struct engine *e, int64_t now)
 	int64_t wait = e->engines->options.gpu_again_ms;
 
 	for (size_t i = 0; i < e->engines->n && wait > 0; i++) {
-		struct engine_unit *u = &e->units[i];
+		struct engine_unit *u = e->units[i];
 
-		if (!u->out || u->tried || now - u->out_at < wait ||
+		if (!u->out || u->tried || u->drains || now - u->out_at < wait ||
 		    encode_driver_in_flight(u->driver) > 0)
 			continue;
 		/* what it holds of the GPU's memory goes first */
-		encode_driver_close(u->driver);
-		encoder_close(u->encoder);
-		u->driver = NULL;
-		u->encoder = NULL;
-		u->tried = true;
-		engine_load_again(u);
+		engine_unit_close(u);
+		u->out = u->tried = true;
+		engine_load_unit(u);
 	}
 }
 
@@ -119,10 +116,8 @@ static void unit_on_batch(void *arg, struct encode_batch *batch, const struct er
 		failure = &none;
 	look_at_gpus(u);
 	engines->options.on_batch(engines->options.arg, batch, failure);
-	if (e->state == ENGINE_READY && e->group.n == 0 && engine_in_flight(e) == 0) {
-		engine_fail(e, &u->entry->lack);
-		engines->options.on_change(engines->options.arg);
-	}
+	engine_follow(e);
+	engines_forget_left(engines);
 }
 
 int engine_unit_open(struct engine_unit *u, struct encoder *encoder, struct error *err)
@@ -139,4 +134,12 @@ int engine_unit_open(struct engine_unit *u, struct encoder *encoder, struct erro
 	encode_driver_rest(u->driver, u->entry->hours.rests);
 	encode_group_add(&e->group, u->driver);
 	return 0;
+}
+
+/* What the loader's thread does for it stays to come. */
+void engine_unit_close(struct engine_unit *u)
+{
+	encode_driver_close(u->driver);
+	encoder_close(u->encoder);
+	*u = (struct engine_unit){.engine = u->engine, .entry = u->entry, .tasks = u->tasks};
 }

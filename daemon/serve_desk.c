@@ -141,8 +141,7 @@ static void on_posted(struct task *t)
 		serve_job_fail_transient(job, "the server stops");
 	else if (job->image >= 0)
 		serve_decode_job(job);
-	else if (engine_state(d->options.engine) == ENGINE_READY &&
-		 !encode_group_can(engine_group(d->options.engine), needs_of(job)))
+	else if (engine_lacks(d->options.engine, needs_of(job)))
 		refuse_needs(job);
 	else
 		serve_job_ready(job);

@@ -201,8 +201,8 @@ static void on_health(void *arg, const char *name, enum encode_remote_health hea
 static void on_left_out(void *arg, const char *name, const char *why)
 {
 	service_event(arg, LOG_EVENT_ENCODER_FAILED,
-		      "encoder %s: %s; it is left out until it is opened once more, a minute after "
-		      "its first failure, or its model is loaded anew",
+		      "encoder %s: %s; it is left out until it is opened once more, a GPU a minute "
+		      "after its first failure, or its model is loaded anew",
 		      name, why);
 }
 

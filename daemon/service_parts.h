@@ -33,7 +33,7 @@
 
 struct service {
 	struct daemon_config *config;
-	struct daemon_config **old_configs; /* lanes may still use their text */
+	struct daemon_config **old_configs; /* lanes and encoders may still use their text */
 	size_t n_old, old_capacity;
 	struct service_options options;
 	enum service_state state;

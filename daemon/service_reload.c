@@ -68,21 +68,35 @@ static bool must_reopen(const struct config_changes *changes, const char *datase
 	return false;
 }
 
+static bool encoders_differ(const struct config_changes *changes)
+{
+	static const char list[] = "encoders.";
+
+	for (size_t i = 0; i < changes->n; i++) {
+		if (strncmp(changes->items[i].setting, list, strlen(list)) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void apply(struct service *s, struct daemon_config *wanted,
 		  const struct config_changes *changes)
 {
+	bool encoders = encoders_differ(changes);
+
 	remove_lanes(s, wanted);
 	for (size_t i = 0; i < wanted->n_datasets; i++) {
 		struct lane *l = service_lane(s, wanted->datasets[i].name);
 
+		/* One that could not open may lack no more than what other encoders give it. */
 		if (l)
 			lane_reconfigure(l, &wanted->datasets[i],
-					 must_reopen(changes, wanted->datasets[i].name));
+					 must_reopen(changes, wanted->datasets[i].name) ||
+					     (encoders && lane_is_closed(l)));
 		else
 			service_add_lane(s, &wanted->datasets[i]);
 	}
-	for (size_t i = 0; i < wanted->n_encoders; i++)
-		engines_set_hours(s->engines, wanted->encoders[i].name, wanted->encoders[i].hours);
+	engines_reconfigure(s->engines, wanted->encoders, wanted->n_encoders);
 	decode_pool_resize(s->pool, service_decode_workers(wanted));
 	s->memory.limit = wanted->memory_limit;
 	s->shared.poll_ms = (int64_t)wanted->queue.poll;

@@ -15,6 +15,8 @@
 #include <string.h>
 
 struct encoder_window {
+	uint64_t id;	  /* of the encoder */
+	uint64_t busy_ns; /* as of the last tick */
 	struct busy_window window;
 	uint64_t endpoints_ns; /* busy, of endpoints */
 	struct endpoint_windows endpoints;
@@ -25,6 +27,7 @@ struct service_stages {
 	struct busy_window stages[STAGES];
 	struct encoder_window *encoders;
 	size_t n_encoders;
+	uint64_t left_ns;  /* what encoders were busy that have left */
 	int64_t ticked_at; /* monotonic ns */
 };
 
@@ -33,8 +36,6 @@ struct service_stages *service_stages_new(struct service *s)
 	struct service_stages *stages = xcalloc(1, sizeof(*stages));
 
 	stages->service = s;
-	stages->n_encoders = engines_count(s->engines);
-	stages->encoders = xcalloc(stages->n_encoders, sizeof(*stages->encoders));
 	stages->ticked_at = clock_mono_ns();
 	return stages;
 }
@@ -47,6 +48,52 @@ void service_stages_free(struct service_stages *stages)
 		endpoint_windows_release(&stages->encoders[i].endpoints);
 	free(stages->encoders);
 	free(stages);
+}
+
+/* -- encoders come and go ----------------------------------------------------------------------------- */
+
+static bool is_followed(const struct service_stages *stages, size_t n)
+{
+	for (size_t i = 0; i < n && n == stages->n_encoders; i++) {
+		if (stages->encoders[i].id != engines_id(stages->service->engines, i))
+			return false;
+	}
+	return n == stages->n_encoders;
+}
+
+/* What was seen of the encoder @id is the caller's now. */
+static struct encoder_window take_window(struct service_stages *stages, uint64_t id)
+{
+	struct encoder_window window = {.id = id};
+
+	for (size_t i = 0; i < stages->n_encoders; i++) {
+		if (stages->encoders[i].id != id)
+			continue;
+		window = stages->encoders[i];
+		stages->encoders[i] = (struct encoder_window){.id = 0};
+	}
+	return window;
+}
+
+/* A window for each that there is, in their order. */
+static void follow_encoders(struct service_stages *stages)
+{
+	const struct engines *engines = stages->service->engines;
+	size_t n = engines_count(engines);
+	struct encoder_window *windows;
+
+	if (is_followed(stages, n))
+		return;
+	windows = xcalloc(n, sizeof(*windows));
+	for (size_t i = 0; i < n; i++)
+		windows[i] = take_window(stages, engines_id(engines, i));
+	for (size_t i = 0; i < stages->n_encoders; i++) {
+		stages->left_ns += stages->encoders[i].busy_ns;
+		endpoint_windows_release(&stages->encoders[i].endpoints);
+	}
+	free(stages->encoders);
+	stages->encoders = windows;
+	stages->n_encoders = n;
 }
 
 /* -- once a second ---------------------------------------------------------------------------------- */
@@ -72,13 +119,16 @@ void service_stages_tick(struct service_stages *stages)
 {
 	const struct service *s = stages->service;
 	int64_t now = clock_mono_ns(), passed = now - stages->ticked_at;
-	uint64_t encoding = 0;
+	uint64_t encoding;
 	struct stage_sums sums;
 
 	stages->ticked_at = now;
+	follow_encoders(stages);
+	encoding = stages->left_ns;
 	for (size_t i = 0; i < stages->n_encoders; i++) {
 		uint64_t images, busy = encoder_busy_ns(stages, i, now, passed, &images);
 
+		stages->encoders[i].busy_ns = busy;
 		busy_window_add(&stages->encoders[i].window, now, busy, images);
 		encoding += busy;
 	}
@@ -165,11 +215,12 @@ static void picture_limit(const struct service_stages *stages, const struct lane
 	free(encoders);
 }
 
-void service_stages_picture(const struct service_stages *stages, struct service_status *out)
+void service_stages_picture(struct service_stages *stages, struct service_status *out)
 {
 	const struct service *s = stages->service;
 	struct lane_load load = {.lanes = 0};
 
+	follow_encoders(stages);
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_load(s->lanes[i], &load);
 	for (size_t i = 0; i < out->n_encoders; i++) {

@@ -16,6 +16,6 @@ void service_stages_free(struct service_stages *stages);
 /* Once a second. */
 void service_stages_tick(struct service_stages *stages);
 /* After encoders and datasets: fills in the stages, the encoders' busy shares, and the limit. */
-void service_stages_picture(const struct service_stages *stages, struct service_status *out);
+void service_stages_picture(struct service_stages *stages, struct service_status *out);
 
 #endif

@@ -25,14 +25,25 @@ struct spending *spending_open(const char *account, const struct cost_limits *li
 	return s;
 }
 
+static struct cost_limits limits_of(const struct remote_options *options)
+{
+	return (struct cost_limits){.requests_per_hour = options->max_requests_per_hour,
+				    .bytes_per_day = options->max_bytes_per_day};
+}
+
 struct spending *spending_new(const char *account, const struct remote_options *options)
 {
-	const struct cost_limits limits = {.requests_per_hour = options->max_requests_per_hour,
-					   .bytes_per_day = options->max_bytes_per_day};
+	const struct cost_limits limits = limits_of(options);
 
-	if (limits.requests_per_hour == 0 && limits.bytes_per_day == 0)
-		return NULL;
 	return spending_open(account, &limits);
+}
+
+void spending_limit(struct spending *s, const struct remote_options *options)
+{
+	const struct cost_limits limits = limits_of(options);
+
+	if (s)
+		cost_guard_limit(&s->guard, &limits);
 }
 
 static void let_go(struct spending *s)
@@ -62,6 +73,23 @@ static int remember(void *arg, const struct spent_row *row)
 int spending_load(struct spending *s, struct queue *queue, struct error *err)
 {
 	return s ? queue_spent(queue, s->account, remember, s, err) : 0;
+}
+
+static void recall_run(struct queue *queue, void *arg)
+{
+	struct spending *s = arg;
+	struct error ignored = ERROR_INIT;
+
+	spending_load(s, queue, &ignored);
+	let_go(s);
+}
+
+void spending_recall(struct spending *s, struct db *db)
+{
+	if (!s || !db)
+		return;
+	atomic_fetch_add(&s->holders, 1);
+	db_post(db, recall_run, s);
 }
 
 static void add(struct spending *s, struct queue *queue, uint64_t requests, uint64_t bytes)

@@ -2,7 +2,7 @@
  * What an encoder spends on endpoints: the guard that all its models share, kept in the database, so that neither a
  * restart nor another model begins a new hour. And what a dataset has endpoints encode.
  *
- *	s = spending_new("remote", &config->remote.options)     NULL: it has no limits
+ *	s = spending_new("remote", &config->remote.options)     it may have no limits yet
  *	... encoder_remote_open() with spending_guard(s) ...
  *	spending_load(s, queue, err)                            before it sends anything
  *	spending_save(s, db)                                    every now and then
@@ -24,10 +24,14 @@ struct spending;
 
 /* @account: of the rows in the database. The limits of its guard may be changed; there need not be any. */
 struct spending *spending_open(const char *account, const struct cost_limits *limits);
-/* Of an encoder; NULL: it has no limits. */
+/* Of an encoder. */
 struct spending *spending_new(const char *account, const struct remote_options *options);
-/* NULL where it has no limits; lives until spending_close(). */
+/* Others from now on; what was spent stays. */
+void spending_limit(struct spending *s, const struct remote_options *options);
+/* Lives until spending_close(). */
 struct cost_guard *spending_guard(struct spending *s);
+/* Has the database thread do what spending_load() does, a moment later; what cannot be read counts for nothing. NULL: nothing. */
+void spending_recall(struct spending *s, struct db *db);
 int spending_load(struct spending *s, struct queue *queue, struct error *err);
 /* Has the database thread add what is new, unless it did so a moment ago. What fails is tried again next time. */
 void spending_save(struct spending *s, struct db *db);

@@ -660,7 +660,7 @@ static void every_change_is_named_with_what_it_was_and_is(void **state)
 		      false);
 	assert_change(&changes, "datasets.photos.recipe.resolution", NULL, "768", false);
 	assert_change(&changes, "datasets.photos.priority", "1", "2", true);
-	assert_change(&changes, "encoders.cpu.threads", "2", "3", false);
+	assert_change(&changes, "encoders.cpu.threads", "2", "3", true);
 	for (size_t i = 0; i < changes.n; i++)
 		assert_int_equal(!changes.items[i].dataset,
 				 strncmp(changes.items[i].setting, "datasets.", 9) != 0);
@@ -710,7 +710,7 @@ static void what_cannot_change_is_put_back(void **state)
 	assert_int_equal(d->priority, 2);
 	assert_int_equal(b->n_encoders, 1);
 	assert_string_equal(b->encoders[0].name, "cpu");
-	assert_int_equal(b->encoders[0].cpu.threads, 2);
+	assert_int_equal(b->encoders[0].cpu.threads, 3);
 	assert_int_equal(d->sources[0].options.exclude.n, 2);
 	assert_string_equal(d->sources[0].options.exclude.items[1], "c");
 	assert_int_equal(changes.n, 11);
@@ -718,60 +718,78 @@ static void what_cannot_change_is_put_back(void **state)
 	daemon_config_free(b);
 }
 
-static void an_encoder_more_or_less_waits_for_a_restart(void **state)
-{
-	static const char *const files[] = {
-	    "state_dir: /s1\n" DATASET "encoders: {type: cpu, threads: 2}\n",
-	    "state_dir: /s1\n" DATASET "encoders: [{type: cpu, threads: 2}, {type: fake}]\n"};
-
-	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		struct daemon_config *a = parse(files[i]), *b = parse(files[1 - i]);
-		struct config_changes changes = CONFIG_CHANGES_INIT;
-		struct error err = ERROR_INIT;
-		size_t n = a->n_encoders;
-
-		assert_ok(daemon_config_merge(b, a, &changes, &err), &err);
-		daemon_config_free(a);
-		assert_int_equal(changes.n, 1);
-		assert_change(&changes, "encoders.fake", i ? "fake" : NULL, i ? NULL : "fake",
-			      false);
-		assert_int_equal(b->n_encoders, n);
-		assert_string_equal(b->encoders[n - 1].name, n == 1 ? "cpu" : "fake");
-		assert_int_equal(b->encoders[0].cpu.threads, 2);
-		config_changes_release(&changes);
-		daemon_config_free(b);
-	}
-}
-
-/* The file says it in another order, with one encoder more, and with what cannot change. */
-static void what_can_change_of_an_encoder_changes_though_the_list_cannot(void **state)
+/* The file says it in another order, with one encoder more and one less, and one that is of another type. */
+static void encoders_come_go_and_change(void **state)
 {
 	struct daemon_config *a =
-	    parse("state_dir: /s1\n" DATASET
-		  "encoders: [{type: cpu, threads: 2, hours: 20:00-08:00}, {type: fake}]\n");
+	    parse("state_dir: /s1\n" DATASET "encoders: [{type: cpu, threads: 2}, {type: fake}, "
+		  "{type: cpu, name: x, threads: 5}]\n");
 	struct daemon_config *b =
-	    parse("state_dir: /s1\n" DATASET "encoders: [{type: fake, hours: 01:00-02:00}, {type: "
-		  "cuda}, {type: cpu, threads: 3}]\n");
+	    parse("state_dir: /s1\n" DATASET
+		  "encoders: [{type: cuda}, {type: remote, name: x, endpoints: [http://a/]}, "
+		  "{type: cpu, threads: 3, hours: 01:00-02:00}]\n");
 	struct config_changes changes = CONFIG_CHANGES_INIT;
 	struct error err = ERROR_INIT;
 
 	(void)state;
 	assert_ok(daemon_config_merge(b, a, &changes, &err), &err);
 	daemon_config_free(a);
-	assert_int_equal(changes.n, 4);
-	assert_change(&changes, "encoders.fake.hours", NULL, "01:00-02:00", true);
-	assert_change(&changes, "encoders.cpu.hours", "20:00-08:00", NULL, true);
-	assert_change(&changes, "encoders.cpu.threads", "2", "3", false);
-	assert_change(&changes, "encoders.cuda", NULL, "cuda", false);
-	assert_int_equal(b->n_encoders, 2);
-	assert_string_equal(b->encoders[0].name, "cpu");
-	assert_int_equal(b->encoders[0].cpu.threads, 2);
-	assert_null(b->encoders[0].hours);
-	assert_string_equal(b->encoders[1].name, "fake");
-	assert_string_equal(b->encoders[1].hours, "01:00-02:00");
+	assert_change(&changes, "encoders.fake", "fake", NULL, true);
+	assert_change(&changes, "encoders.cuda", NULL, "cuda", true);
+	assert_change(&changes, "encoders.cpu.threads", "2", "3", true);
+	assert_change(&changes, "encoders.cpu.hours", NULL, "01:00-02:00", true);
+	assert_change(&changes, "encoders.x.type", "cpu", "remote", true);
+	assert_change(&changes, "encoders.x.threads", "5", "0", true);
+	assert_change(&changes, "encoders.x.endpoints.http://a/", NULL, "http://a/", true);
+	assert_int_equal(changes.n, 7);
+	assert_int_equal(b->n_encoders, 3);
+	assert_string_equal(b->encoders[0].name, "cuda");
+	assert_string_equal(b->encoders[1].remote.endpoints[0].url, "http://a/");
+	assert_int_equal(b->encoders[2].cpu.threads, 3);
 	config_changes_release(&changes);
 	daemon_config_free(b);
+}
+
+static void every_setting_of_an_encoder_is_another_but_hours_and_what_it_may_spend(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool same;
+	} table[] = {
+	    {"{type: cpu}", "{type: cpu, threads: 0, hours: 01:00-02:00}", true},
+	    {"{type: cpu}", "{type: cpu, threads: 1}", false},
+	    {"{type: cpu}", "{type: cpu, memory: 1GiB}", false},
+	    {"{type: cuda, name: cpu}", "{type: cuda, name: cpu, device: 1}", false},
+	    {"{type: cuda}", "{type: cuda, gpu_share: 0.5}", false},
+	    {"{type: remote, endpoints: http://a/}",
+	     "{type: remote, endpoints: [{url: http://a/}], max_requests_per_hour: 5, "
+	     "max_bytes_per_day: 1KiB}",
+	     true},
+	    {"{type: remote, endpoints: http://a/}", "{type: remote, endpoints: http://b/}", false},
+	    {"{type: remote, endpoints: http://a/}",
+	     "{type: remote, endpoints: [http://a/, http://b/]}", false},
+	    {"{type: remote, endpoints: http://a/}",
+	     "{type: remote, endpoints: [{url: http://a/, token_file: /t}], allow_http: true}",
+	     false},
+	    {"{type: remote, endpoints: http://a/}",
+	     "{type: remote, endpoints: [{url: http://a/, max_in_flight: 3}]}", false},
+	    {"{type: remote, endpoints: http://a/}",
+	     "{type: remote, endpoints: http://a/, retries: 1}", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		cleanup_free char *text_a =
+		    xasprintf("state_dir: /s\n" DATASET "encoders: %s\n", table[i].a);
+		cleanup_free char *text_b =
+		    xasprintf("state_dir: /s\n" DATASET "encoders: %s\n", table[i].b);
+		struct daemon_config *a = parse(text_a), *b = parse(text_b);
+
+		if (encoder_config_same(&a->encoders[0], &b->encoders[0]) != table[i].same)
+			fail_msg("%s and %s", table[i].a, table[i].b);
+		daemon_config_free(a);
+		daemon_config_free(b);
+	}
 }
 
 static void what_is_put_back_must_go_with_what_is_new(void **state)
@@ -819,8 +837,9 @@ int main(void)
 	    cmocka_unit_test(every_change_is_named_with_what_it_was_and_is),
 	    cmocka_unit_test(a_dataset_that_is_gone_is_named_and_what_is_the_same_is_not),
 	    cmocka_unit_test(what_cannot_change_is_put_back),
-	    cmocka_unit_test(an_encoder_more_or_less_waits_for_a_restart),
-	    cmocka_unit_test(what_can_change_of_an_encoder_changes_though_the_list_cannot),
+	    cmocka_unit_test(encoders_come_go_and_change),
+	    cmocka_unit_test(
+		every_setting_of_an_encoder_is_another_but_hours_and_what_it_may_spend),
 	    cmocka_unit_test(what_is_put_back_must_go_with_what_is_new),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
