@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/text.h"
 
+#include <inttypes.h>
 #include <semaphore.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -126,7 +127,7 @@ static bool on_body(struct http_exchange *x, const void *data, size_t size)
 {
 	struct download_task *t = x->owner;
 
-	t->seen = t->d->check;
+	t->seen = t->d->check || (t->d->size > 0 && x->status == 200);
 	if (t->seen)
 		return false;
 	if (t->fd < 0)
@@ -171,6 +172,11 @@ static int make_headers(struct download_task *t, struct error *err)
 		buffer_appendf(&t->header_text, "If-None-Match: %s\n", d->etag);
 	if (d->modified)
 		buffer_appendf(&t->header_text, "If-Modified-Since: %s\n", d->modified);
+	if (d->size > 0)
+		buffer_appendf(&t->header_text, "Range: bytes=%" PRIu64 "-%" PRIu64 "\n", d->offset,
+			       d->offset + d->size - 1);
+	if (d->match)
+		buffer_appendf(&t->header_text, "If-Match: %s\n", d->match);
 	return 0;
 }
 
@@ -203,6 +209,13 @@ void download_asked(struct download_pool *p, struct download_task *t, int64_t no
 	host_pass_give(t->host->pass, now);
 }
 
+static size_t response_max(const struct download_pool *p, const struct download *d)
+{
+	if (d->check)
+		return SIZE_MAX;
+	return d->size > 0 ? d->size : p->options.bytes_max;
+}
+
 static void send_one(struct download_pool *p, struct download_task *t, int64_t now)
 {
 	cleanup_free const char **lines = NULL;
@@ -221,7 +234,7 @@ static void send_one(struct download_pool *p, struct download_task *t, int64_t n
 				      .headers = lines,
 				      .timeout_ms = p->options.timeout_ms,
 				      .stall_ms = p->options.stall_ms,
-				      .response_max = t->d->check ? SIZE_MAX : p->options.bytes_max,
+				      .response_max = response_max(p, t->d),
 				      .only_public = p->options.only_public,
 				      .on_body = t->d->text ? NULL : on_body,
 				      .owner = t};

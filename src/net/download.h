@@ -67,6 +67,13 @@ struct download {
 	const char *etag, *modified;
 	bool check; /* nothing but that is wanted: no bytes of another file come */
 	/*
+	 * size > 0: these bytes of it alone. ERR_DATA `no_ranges`: its server gives files only whole, of which nothing is read then;
+	 * `truncated`: they are not all there; `bad_range`: others came.
+	 */
+	uint64_t offset, size;
+	const char
+	    *match; /* ... of the file that has this ETag: ERR_DATA `changed`. NULL: of any */
+	/*
 	 * Both or neither, on the pool's thread. For each request @sign makes *url, to be freed, and appends lines "Name: value\n"; its
 	 * error ends the download. @judge hears of each reply, and says what those mean that have not the file.
 	 */

@@ -8,10 +8,14 @@
 #include "base/clock.h"
 #include "base/text.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
-enum { THROTTLES_MAX = 20, LOCATION_SIZE = 8192, WHAT_SIZE = 160 };
+enum { THROTTLES_MAX = 20, LOCATION_SIZE = 8192, WHAT_SIZE = 160, RANGE_SIZE = 256 };
 
 static enum endpoint_outcome outcome_of(const struct download_task *t, enum retry_class class)
 {
@@ -141,6 +145,52 @@ static void ask_judge(struct download_pool *p, struct download_task *t,
 	}
 }
 
+/* NULL, or why a reply with status 206 has not the bytes that were wanted. */
+static const char *range_wrong(const struct download *d, const struct http_exchange *x)
+{
+	char value[RANGE_SIZE], *end = NULL;
+	uint64_t first;
+
+	if (!http_exchange_header(x, "content-range", value, sizeof(value)) ||
+	    strncasecmp(value, "bytes ", 6) != 0 || !(value[6] >= '0' && value[6] <= '9'))
+		return "bad_range";
+	first = strtoull(value + 6, &end, 10);
+	if (*end != '-' || first != d->offset)
+		return "bad_range";
+	return x->received == d->size ? NULL : "truncated";
+}
+
+static bool is_another(const struct download *d, const struct http_exchange *x)
+{
+	char etag[RANGE_SIZE];
+
+	return d->match && http_exchange_header(x, "etag", etag, sizeof(etag)) &&
+	       strcmp(etag, d->match) != 0;
+}
+
+/* A reply to the wish for a part of a file, if it says something about that. False: it does not. */
+static bool judge_range(struct download_pool *p, struct download_task *t)
+{
+	const struct download *d = t->d;
+	const char *wrong;
+
+	if (t->x.status == 412 || (t->x.status == 206 && is_another(d, &t->x))) {
+		download_end_bad(p, t, "changed", "it is another file by now");
+	} else if (t->x.status == 416) {
+		download_end_bad(p, t, "truncated", "it has no byte %" PRIu64, d->offset);
+	} else if (t->x.status == 200) {
+		download_end_bad(p, t, "no_ranges", "its server gives no parts of files");
+	} else if (t->x.status == 206 && (wrong = range_wrong(d, &t->x))) {
+		download_end_bad(p, t, wrong, "not the %" PRIu64 " bytes from %" PRIu64 " came",
+				 d->size, d->offset);
+	} else if (t->x.status == 206) {
+		download_end(p, t);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static bool is_redirect(long status)
 {
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -149,11 +199,14 @@ static bool is_redirect(long status)
 static void judge_reply(struct download_pool *p, struct download_task *t,
 			enum endpoint_outcome outcome, int64_t now)
 {
+	bool part = t->d->size > 0;
 	struct error ignored = ERROR_INIT;
 
+	if (t->d->judge && (t->x.status == 200 || (part && t->x.status == 206)))
+		t->d->judge(t->d, &t->x, &ignored);
+	if (part && judge_range(p, t))
+		return;
 	if (t->x.status == 200) {
-		if (t->d->judge)
-			t->d->judge(t->d, &t->x, &ignored);
 		download_end(p, t);
 	} else if (t->x.status == 304 && (t->d->etag || t->d->modified)) {
 		t->d->unchanged = true;
@@ -191,8 +244,10 @@ void download_judge(struct download_pool *p, struct download_task *t)
 	if (t->sink.code != ERR_NONE) {
 		error_set(&t->d->err, ERR_TRANSIENT, "%s", t->sink.message);
 		download_end(p, t);
-	} else if (t->seen) {
+	} else if (t->seen && t->d->check) {
 		download_end(p, t);
+	} else if (t->seen) {
+		judge_range(p, t);
 	} else if (x->result == HTTP_REPLY) {
 		judge_reply(p, t, outcome, now);
 	} else if (x->result == HTTP_TOO_LARGE) {

@@ -123,6 +123,12 @@ static size_t keep_start(struct http_transfer *t, const char *data, size_t n)
 	return t->enough ? 0 : n;
 }
 
+/* Of the file, whole or in part, and not of an error. */
+static bool has_file(long status)
+{
+	return status == 200 || status == 206;
+}
+
 /* Before anything of it is read. */
 static bool says_too_large(const struct http_transfer *t)
 {
@@ -137,7 +143,7 @@ static bool is_too_large(const struct http_transfer *t)
 	long status = 0;
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-	return status == 200 && says_too_large(t);
+	return has_file(status) && says_too_large(t);
 }
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -164,7 +170,7 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
 	}
 	if (x->received == 0 && x->on_body)
 		curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &x->status);
-	if (x->on_body && x->status != 200)
+	if (x->on_body && !has_file(x->status))
 		return keep_start(t, data, n);
 	if (x->received == 0 && says_too_large(t))
 		t->too_large = true;

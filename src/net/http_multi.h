@@ -43,7 +43,7 @@ struct http_exchange {
 	size_t response_max; /* bytes of the reply's body */
 	void *owner;	     /* the caller's, not touched */
 	/*
-	 * Takes the body of a reply with status 200 instead of @reply, piece by piece; false: no further, as if the connection
+	 * Takes the body of a reply with status 200 or 206 instead of @reply, piece by piece; false: no further, as if the connection
 	 * had ended. NULL: it becomes @reply, as do bodies of other replies, of which no more than HTTP_ERROR_BODY is kept then.
 	 */
 	bool (*on_body)(struct http_exchange *x, const void *data, size_t size);

@@ -28,6 +28,31 @@ struct rig {
 	char last_head[2048];
 };
 
+/* Bytes 3 to 6 of "0123456789", which somebody may have replaced. */
+static void answer_part(const struct loopback_request *request, const char *how,
+			struct loopback_reply *reply)
+{
+	if (!strstr(request->head, "\r\nRange: bytes=3-6\r\n") ||
+	    !strstr(request->head, "\r\nIf-Match: \"v1\"\r\n")) {
+		reply->status = 400;
+		return;
+	}
+	reply->status = 206;
+	buffer_reset(&reply->body);
+	buffer_append_string(&reply->body, strcmp(how, "part-short") == 0 ? "345" : "3456");
+	sprintf(reply->headers, "ETag: \"%s\"\r\nContent-Range: bytes %s/10\r\n",
+		strcmp(how, "part-another") == 0 ? "v2" : "v1",
+		strcmp(how, "part-elsewhere") == 0 ? "4-7" : "3-6");
+	if (strcmp(how, "part-unsaid") == 0)
+		reply->headers[0] = '\0';
+	else if (strcmp(how, "part-changed") == 0)
+		reply->status = 412;
+	else if (strcmp(how, "part-behind") == 0)
+		reply->status = 416;
+	else if (strcmp(how, "part-whole") == 0)
+		reply->status = 200;
+}
+
 static void answer(void *arg, const struct loopback_request *request, struct loopback_reply *reply)
 {
 	struct rig *rig = arg;
@@ -40,6 +65,8 @@ static void answer(void *arg, const struct loopback_request *request, struct loo
 	buffer_append_string(&reply->body, "0123456789");
 	if (strcmp(how, "slowly") == 0) {
 		reply->delay_ms = 10;
+	} else if (strncmp(how, "part", 4) == 0) {
+		answer_part(request, how, reply);
 	} else if (strcmp(how, "gone") == 0) {
 		reply->status = 410;
 	} else if (strcmp(how, "endless") == 0) {
@@ -205,6 +232,42 @@ static void a_file_that_is_the_same_is_not_sent_again(void **state)
 	assert_true(d.unchanged);
 	assert_int_equal(d.fd, -1);
 	download_release(&d);
+}
+
+static int fetch_part(struct rig *rig, const char *how, struct download *d, struct error *err)
+{
+	cleanup_free char *url = xasprintf("%s?how=%s", loopback_url(rig->server), how);
+	int r;
+
+	*d = (struct download){.url = url, .fd = -1, .offset = 3, .size = 4, .match = "\"v1\""};
+	r = download_wait(rig->pool, d, err);
+	d->url = NULL;
+	return r;
+}
+
+static void a_part_of_a_file_comes_alone_or_it_is_said_why_not(void **state)
+{
+	static const char *const wrong[][2] = {
+	    {"part-another", "changed"},     {"part-changed", "changed"},
+	    {"part-elsewhere", "bad_range"}, {"part-unsaid", "bad_range"},
+	    {"part-short", "truncated"},     {"part-behind", "truncated"},
+	    {"part-whole", "no_ranges"},     {"missing", "not_found"}};
+	struct rig *rig = *state;
+	struct download d;
+
+	for (size_t i = 0; i <= ARRAY_SIZE(wrong); i++) {
+		struct error err = ERROR_INIT;
+
+		if (i == ARRAY_SIZE(wrong)) {
+			assert_ok(fetch_part(rig, "part", &d, &err), &err);
+			assert_bytes(&d, "3456");
+		} else {
+			assert_error(fetch_part(rig, wrong[i][0], &d, &err), &err, ERR_DATA);
+			assert_string_equal(err.reason, wrong[i][1]);
+			assert_int_equal(d.fd, -1);
+		}
+		download_release(&d);
+	}
 }
 
 static void what_the_server_refuses_is_about_the_file(void **state)
@@ -453,6 +516,7 @@ int main(void)
 	    download_test(a_file_comes_with_its_bytes_and_what_the_server_calls_it),
 	    download_test(a_file_that_is_the_same_is_not_sent_again),
 	    download_test(what_the_server_refuses_is_about_the_file),
+	    download_test(a_part_of_a_file_comes_alone_or_it_is_said_why_not),
 	    download_test(a_file_is_read_to_its_limit_whatever_its_length_says),
 	    download_test(redirects_are_followed_to_other_servers_but_not_for_ever),
 	    download_test(retry_after_is_obeyed),
