@@ -57,9 +57,8 @@ static int read_mask(struct work *w, struct error *err)
 
 static int open_image(struct work *w, struct error *err)
 {
-	w->fd = w->is_remote ? source_open_at_hand(w->source, w->job.path)
-			     : source_open_sample(w->source, w->job.path, err);
-	return err->code == ERR_NONE ? 0 : -1;
+	w->fd = source_open_sample(w->source, w->job.path, err);
+	return w->fd < 0 ? -1 : 0;
 }
 
 /* In the order in which they stand in an archive. */
@@ -73,27 +72,76 @@ static void open_with_mask(struct work *w, struct error *err)
 	}
 }
 
+/* What the source has to wait for is fetched later, among many others. */
+static void prepare_order(struct work *w, struct error *err)
+{
+	const struct pipeline_options *options = &w->pipeline->options;
+
+	w->order.wants_caption = options->captions && !w->caption && !w->caption_given;
+	w->order.wants_meta = !w->meta;
+	w->order.wants_mask = options->masks && w->mask.size == 0;
+	source_order_prepare(w->source, &w->order, err);
+}
+
+static void finish_order(struct work *w, struct error *err)
+{
+	struct source_order *o = &w->order;
+
+	if (source_order_finish(w->source, o, err) < 0)
+		return;
+	w->fd = TAKE_FD(o->fd);
+	if (o->has_caption)
+		w->caption = xstrdup(o->caption.data ? (const char *)o->caption.data : "");
+	if (o->meta.size > 0)
+		w->meta = xstrdup((const char *)o->meta.data);
+	if (o->mask.size > 0) {
+		buffer_release(&w->mask);
+		w->mask = o->mask;
+		o->mask = (struct buffer)BUFFER_INIT;
+	}
+}
+
 static struct work *work_of(struct task *t)
 {
 	return (struct work *)((char *)t - offsetof(struct work, opening));
 }
 
-static void opening_run(struct task *t)
+static void open_here(struct work *w, struct error *err)
 {
-	struct work *w = work_of(t);
+	if (read_caption(w, err) == 0 && read_meta(w, err) == 0)
+		open_with_mask(w, err);
+}
+
+/* A part of opening, on the opener's thread. */
+static void run_step(struct work *w, void (*step)(struct work *w, struct error *err))
+{
 	struct stage_meter *stages = w->pipeline->options.stages;
 	int64_t began = clock_mono_ns();
 	struct error err = ERROR_INIT;
 
 	stage_meter_enter(stages, STAGE_OPEN);
-	if (read_caption(w, &err) == 0 && read_meta(w, &err) == 0)
-		open_with_mask(w, &err);
+	step(w, &err);
 	if (err.code != ERR_NONE) {
 		w->failure = xmalloc(sizeof(err));
 		*w->failure = err;
 	}
 	stage_meter_did(stages, STAGE_OPEN, 1, (uint64_t)(clock_mono_ns() - began));
 	stage_meter_leave(stages, STAGE_OPEN);
+}
+
+static void open_here_run(struct task *t)
+{
+	run_step(work_of(t), open_here);
+}
+
+static void prepare_run(struct task *t)
+{
+	run_step(work_of(t), prepare_order);
+}
+
+static void finish_run(struct task *t)
+{
+	run_step(work_of(t), finish_order);
 }
 
 static void opening_done(struct task *t)
@@ -103,11 +151,9 @@ static void opening_done(struct task *t)
 	struct error why = ERROR_INIT;
 
 	p->opening--;
-	if (w->fetching)
-		p->fetching--;
-	if (w->fetching && w->fd >= 0)
+	source_order_release(&w->order);
+	if (w->fd >= 0 && w->is_remote)
 		p->fetched_at = clock_mono_ms();
-	w->fetching = false;
 	if (w->fd >= 0)
 		p->reached_at = clock_mono_ms();
 	if (p->paused || p->stopping || p->failed) {
@@ -140,32 +186,60 @@ static void on_order(struct source_order *order)
 {
 	struct work *w = (struct work *)((char *)order - offsetof(struct work, order));
 
-	w->fd = order->fd;
-	if (w->fd < 0) {
-		w->failure = xmalloc(sizeof(order->err));
-		*w->failure = order->err;
-	}
 	inbox_post(w->pipeline->options.inbox, &w->opening);
 }
 
-/* Captions and metadata of one that is remote are known, and that it is not at hand: now its bytes are fetched, among many others. */
-static void looked_up(struct task *t)
+/* Whether it ends here: it failed, nothing is wanted any more, or its source may be closed by now. */
+static bool ends_early(struct work *w)
+{
+	struct pipeline *p = w->pipeline;
+	bool closed = source_of(p, &w->job) != w->source;
+
+	if (!w->failure && !p->paused && !p->stopping && !p->failed && !closed)
+		return false;
+	if (closed && !w->failure) {
+		p->opening--;
+		source_order_release(&w->order);
+		work_released(w);
+	} else {
+		opening_done(&w->opening);
+	}
+	return true;
+}
+
+/* All of it has come, or will not. */
+static void fetched(struct task *t)
 {
 	struct work *w = work_of(t);
 	struct pipeline *p = w->pipeline;
 
+	if (w->fetching)
+		p->fetching--;
+	w->fetching = false;
+	if (ends_early(w))
+		return;
+	t->run = finish_run;
 	t->done = opening_done;
-	if (w->fd >= 0 || w->failure || p->paused || p->stopping || p->failed) {
-		opening_done(t);
-	} else if (source_of(p, &w->job) != w->source) { /* it may be closed by now */
-		p->opening--;
-		work_released(w);
-	} else {
-		w->fetching = true;
-		if (p->fetching++ == 0)
-			p->fetched_at = clock_mono_ms();
-		source_open_later(w->source, &w->order);
+	executor_post(p->opener, t);
+}
+
+/* What it consists of is known: now it is fetched. */
+static void prepared(struct task *t)
+{
+	struct work *w = work_of(t);
+	struct pipeline *p = w->pipeline;
+
+	t->done = fetched;
+	if (ends_early(w))
+		return;
+	if (!source_order_waits(&w->order)) {
+		fetched(t);
+		return;
 	}
+	w->fetching = true;
+	if (p->fetching++ == 0)
+		p->fetched_at = clock_mono_ms();
+	source_order_start(&w->order);
 }
 
 void pipeline_drop_at_hand(const struct work *w)
@@ -191,8 +265,8 @@ void pipeline_open_file(struct pipeline *p, struct work *w)
 	}
 	take_given_caption(w);
 	w->is_remote = source_is_remote(w->source, w->job.path);
-	w->opening.run = opening_run;
-	w->opening.done = w->is_remote ? looked_up : opening_done;
+	w->opening.run = source_takes_orders(w->source) ? prepare_run : open_here_run;
+	w->opening.done = source_takes_orders(w->source) ? prepared : opening_done;
 	w->order = (struct source_order){.path = w->job.path, .done = on_order, .fd = -1};
 	p->opening++;
 	executor_post(p->opener, &w->opening);

@@ -20,6 +20,7 @@ add_fuzz_target(NAME fuzz_manifest SOURCES fuzz/fuzz_manifest.c LIBS latentd_sou
 add_cmocka_test(NAME test_manifest SOURCES unit/test_manifest.c LIBS latentd_source)
 add_cmocka_test(NAME test_source_urls SOURCES unit/test_source_urls.c LIBS latentd_source)
 add_fuzz_target(NAME fuzz_url_list SOURCES fuzz/fuzz_url_list.c LIBS latentd_source)
+add_cmocka_test(NAME test_bucket_beside SOURCES unit/test_bucket_beside.c LIBS latentd_source)
 add_cmocka_test(NAME test_remote_known SOURCES unit/test_remote_known.c LIBS latentd_source)
 add_fuzz_target(NAME fuzz_remote_known SOURCES fuzz/fuzz_remote_known.c LIBS latentd_source)
 add_cmocka_test(NAME test_remote_cache SOURCES unit/test_remote_cache.c LIBS latentd_source)

@@ -130,21 +130,41 @@ int companions_caption(int root, enum source_links links, const char *path, stru
 	return caption ? 0 : SOURCE_NO_CAPTION;
 }
 
+static void put_object(json_t *json, struct buffer *out)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	if (!text)
+		abort();
+	buffer_append_string(out, text);
+	free(text);
+}
+
+void companions_of_json(const struct buffer *bytes, struct buffer *caption, bool *has_caption,
+			struct buffer *meta)
+{
+	json_t *json = source_json(bytes->data, bytes->size, 0);
+	const char *text = json_string_value(json_object_get(json, "caption"));
+
+	if (text && caption)
+		buffer_append_string(caption, text);
+	if (text && has_caption)
+		*has_caption = true;
+	if (json_is_object(json) && meta)
+		put_object(json, meta);
+	json_decref(json);
+}
+
 int companions_meta(int root, enum source_links links, const char *path, struct buffer *out,
 		    struct error *err)
 {
 	json_t *json = NULL;
-	char *text;
 
 	if (read_json(root, links, path, &json, err) < 0)
 		return -1;
 	if (!json)
 		return SOURCE_NO_META;
-	text = json_dumps(json, JSON_COMPACT);
+	put_object(json, out);
 	json_decref(json);
-	if (!text)
-		abort();
-	buffer_append_string(out, text);
-	free(text);
 	return 0;
 }

@@ -18,6 +18,9 @@ struct companion_search {
 /* Fills caption and meta of @entry, which is of file @name in folder @dir. */
 void companions_look(int dir, enum source_links links, const char *name,
 		     const struct companion_search *search, struct source_entry *entry);
+/* Appends the object in the @bytes of a .json and the caption in that, as far as they are there. @caption, @has_caption, @meta: may be NULL. */
+void companions_of_json(const struct buffer *bytes, struct buffer *caption, bool *has_caption,
+			struct buffer *meta);
 /* As source_ops.caption and meta, of the file @path below @root. */
 int companions_caption(int root, enum source_links links, const char *path, struct buffer *out,
 		       struct error *err);

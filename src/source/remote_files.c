@@ -6,6 +6,7 @@
 #include "net/http_url.h"
 #include "net/s3_request.h"
 #include "source/source_path.h"
+#include "source/unpack.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -28,15 +29,6 @@ struct remote_files {
 	struct remote_cache *cache;
 	int64_t recheck_ms;
 	struct remote_known *known; /* NULL: nothing is remembered */
-};
-
-/* One that somebody is to be told of. */
-struct remote_order {
-	struct download download;
-	struct remote_files *files;
-	struct remote_object object;
-	char *url;
-	struct source_order *order;
 };
 
 static bool names_object(const char *url)
@@ -284,37 +276,19 @@ static int take(struct remote_files *f, struct download *d, struct error *err)
 		*err = d->err;
 	} else if (d->fd < 0) {
 		error_data(err, "truncated", "the server sent nothing");
-	} else if (is_page(d->fd)) {
+	} else if (!s3_is_url(d->url) && is_page(d->fd)) {
 		error_data(err, "web_page", "the server sent a page of HTML or XML%s%.100s%s",
 			   d->type ? " (" : "", d->type ? d->type : "", d->type ? ")" : "");
 	} else if (lseek(d->fd, 0, SEEK_SET) < 0) {
 		error_sys(err, "lseek");
 	} else {
 		fd = TAKE_FD(d->fd);
-		remember(f, d);
-		if (!s3_is_url(d->url))
+		if (d->size == 0)
+			remember(f, d);
+		if (d->size == 0 && !s3_is_url(d->url))
 			remote_cache_put(f->cache, d->url, fd);
 	}
 	download_release(d);
-	return fd;
-}
-
-int remote_files_open(struct remote_files *f, const char *url, struct error *err)
-{
-	struct error ignored = ERROR_INIT;
-	struct remote_object object;
-	struct download_pool *pool;
-	struct download d;
-	int fd = remote_files_at_hand(f, url);
-
-	if (fd >= 0)
-		return fd;
-	pool = pool_of(f, url, err);
-	if (!pool || make(f, url, &object, &d, err) < 0)
-		return -1;
-	download_wait(pool, &d, &ignored); /* take() says so */
-	fd = take(f, &d, err);
-	remote_s3_release(&object);
 	return fd;
 }
 
@@ -324,39 +298,73 @@ static int64_t put_off_ms(const struct error *err, const struct download *d)
 	return err->code == ERR_TRANSIENT || err->code == ERR_CONFIG ? d->retry_ms : 0;
 }
 
-static void on_done(struct download *d)
+static struct download_pool *begin_part(struct remote_files *f, struct remote_part *part)
 {
-	struct remote_order *o = d->owner;
-	struct source_order *order = o->order;
+	struct download_pool *pool = pool_of(f, part->url, &part->err);
 
-	order->fd = take(o->files, d, &order->err);
-	order->put_off_ms = put_off_ms(&order->err, d);
-	remote_s3_release(&o->object);
-	free(o->url);
-	free(o);
-	order->done(order);
+	part->fd = -1;
+	part->files = f;
+	if (!pool || make(f, part->url, &part->object, &part->download, &part->err) < 0)
+		return NULL;
+	part->download.offset = part->offset;
+	part->download.size = part->size;
+	part->download.match = part->etag;
+	return pool;
 }
 
-void remote_files_open_later(struct remote_files *f, const char *url, struct source_order *order)
+static void end_part(struct remote_part *part)
 {
-	struct download_pool *pool = pool_of(f, url, &order->err);
-	struct remote_order *o;
+	struct download *d = &part->download;
+
+	if (part->may_be_empty && d->fd < 0 && d->err.code == ERR_NONE)
+		d->fd = unpack_file_new(0, &d->err);
+	part->fd = take(part->files, d, &part->err);
+	part->put_off_ms = put_off_ms(&part->err, d);
+	remote_s3_release(&part->object);
+}
+
+static void on_done(struct download *d)
+{
+	struct remote_part *part = d->owner;
+
+	end_part(part);
+	part->done(part);
+}
+
+void remote_files_fetch(struct remote_files *f, struct remote_part *part)
+{
+	struct download_pool *pool = begin_part(f, part);
 
 	if (!pool) {
-		order->done(order);
+		part->done(part);
 		return;
 	}
-	o = xcalloc(1, sizeof(*o));
-	o->order = order;
-	o->files = f;
-	o->url = xstrdup(url);
-	if (make(f, o->url, &o->object, &o->download, &order->err) < 0) {
-		free(o->url);
-		free(o);
-		order->done(order);
-		return;
+	part->download.done = on_done;
+	part->download.owner = part;
+	download_start(pool, &part->download);
+}
+
+int remote_files_fetch_now(struct remote_files *f, struct remote_part *part, struct error *err)
+{
+	struct download_pool *pool = begin_part(f, part);
+	struct error ignored = ERROR_INIT;
+
+	if (pool) {
+		download_wait(pool, &part->download, &ignored); /* take() says so */
+		end_part(part);
 	}
-	o->download.done = on_done;
-	o->download.owner = o;
-	download_start(pool, &o->download);
+	if (part->fd < 0)
+		*err = part->err;
+	return part->fd < 0 ? -1 : 0;
+}
+
+int remote_files_open(struct remote_files *f, const char *url, struct error *err)
+{
+	cleanup_free char *own = xstrdup(url);
+	struct remote_part part = {.url = own};
+	int fd = remote_files_at_hand(f, url);
+
+	if (fd < 0 && remote_files_fetch_now(f, &part, err) == 0)
+		fd = part.fd;
+	return fd;
 }

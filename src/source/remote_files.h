@@ -3,7 +3,7 @@
  *
  *	struct remote_files *f = remote_files_new(&options)
  *	fd = remote_files_open(f, url, err)                      waits
- *	remote_files_open_later(f, url, order)                   order->done is called
+ *	remote_files_fetch(f, &part)                             part.done is called
  *	remote_files_close(f)
  *
  * Where it is to notice that files change (recheck_ms), it remembers what servers said of them; remote_window.h asks.
@@ -35,13 +35,35 @@ void remote_files_keep(struct remote_files *f, const char *folder);
 void remote_files_describe(struct remote_files *f, const char *url, struct source_entry *entry);
 /* So many are fetched at once. */
 size_t remote_files_ahead(const struct remote_files *f);
-/* Errors as download.h, of s3:// as remote_s3.h; and `web_page`: what came is HTML or XML. */
+/* Errors as download.h, of s3:// as remote_s3.h; and `web_page`: what a web server sent is HTML or XML. */
 int remote_files_open(struct remote_files *f, const char *url, struct error *err);
-void remote_files_open_later(struct remote_files *f, const char *url, struct source_order *order);
 
 /* As source_open_at_hand() and source_drop_at_hand(): of URLs, not of objects in buckets, whose cache would not know of changes. */
 int remote_files_at_hand(struct remote_files *f, const char *url);
 void remote_files_drop(struct remote_files *f, const char *url);
+
+/* A file that is fetched, or the @size bytes of it from @offset on, where it has ETag @etag. */
+struct remote_part {
+	char *url; /* lives until done is called, as does the etag */
+	uint64_t offset, size;
+	char *etag; /* NULL: of any */
+	bool may_be_empty;
+	void (*done)(struct remote_part *part);
+	void *owner;
+	/* The result, as of remote_files_open(). */
+	int fd;
+	struct error err;
+	int64_t put_off_ms; /* as in struct source_order */
+	/* Private. */
+	struct remote_files *files;
+	struct remote_object object;
+	struct download download;
+};
+
+/* Returns at once; done is called on a thread of its own, or before this returns. */
+void remote_files_fetch(struct remote_files *f, struct remote_part *part);
+/* The same, and waits; without done. */
+int remote_files_fetch_now(struct remote_files *f, struct remote_part *part, struct error *err);
 
 /* Whether a file has changed. */
 struct remote_check {

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "net/s3_request.h"
 #include "source/folder_files.h"
+#include "source/remote_fetch.h"
 #include "source/source_path.h"
 
 #include <assert.h>
@@ -84,8 +85,8 @@ static int open_mask(struct source *s, const char *path, struct error *err)
 
 static bool has_masks(const struct source *s, const char *path)
 {
-	return names_masks(s) ||
-	       ((s->masks_beside || s->has_mask_root) && !source_is_remote(s, path));
+	return names_masks(s) || (s->masks_beside && !source_is_remote(s, path)) ||
+	       (s->has_mask_root && !source_path_is_url(path));
 }
 
 static bool is_mask(const struct source *s, const char *path)
@@ -103,7 +104,7 @@ static void look_for_mask(struct source *s, struct source_entry *entry)
 	if (!names_masks(s))
 		entry->mask = 0;
 	if (entry->mask != 0 || entry->archive > 0 || !has_masks(s, entry->path) ||
-	    source_is_remote(s, entry->path))
+	    (s->masks_beside && source_is_remote(s, entry->path)))
 		return;
 	fd = open_mask_named_so(s, entry->path, &ignored);
 	if (fd >= 0 && fstat(fd, &st) == 0)
@@ -206,20 +207,6 @@ size_t source_ahead(const struct source *s)
 	return s->ahead;
 }
 
-void source_open_later(struct source *s, struct source_order *order)
-{
-	assert(s->ops->open_later);
-	order->fd = -1;
-	order->err.code = ERR_NONE;
-	order->put_off_ms = 0;
-	s->ops->open_later(s, order);
-}
-
-int source_open_at_hand(struct source *s, const char *path)
-{
-	return s->ops->open_at_hand ? s->ops->open_at_hand(s, path) : -1;
-}
-
 void source_drop_at_hand(struct source *s, const char *path)
 {
 	if (s->ops->drop_at_hand)
@@ -257,6 +244,72 @@ int source_meta(struct source *s, const char *path, struct buffer *out, struct e
 		return -1;
 	return s->ops->meta ? s->ops->meta(s, path, out, err) : SOURCE_NO_META;
 }
+
+/* -- orders --------------------------------------------------------------------------------------- */
+
+bool source_takes_orders(const struct source *s)
+{
+	return s->ops->prepare != NULL;
+}
+
+int source_order_prepare(struct source *s, struct source_order *order, struct error *err)
+{
+	assert(s->ops->prepare && !order->fetch);
+	return s->ops->prepare(s, order, err);
+}
+
+bool source_order_waits(const struct source_order *order)
+{
+	return order->fetch && remote_fetch_waits(order->fetch);
+}
+
+static void on_fetched(void *owner)
+{
+	struct source_order *order = owner;
+
+	order->done(order);
+}
+
+void source_order_start(struct source_order *order)
+{
+	remote_fetch_start(order->fetch, on_fetched, order);
+}
+
+/* That of a remote sample may be a file here. */
+static int take_mask(struct source *s, struct source_order *order, struct error *err)
+{
+	if (!order->wants_mask || order->mask.size > 0 || (s->remote && s->masks_beside))
+		return 0;
+	return source_mask(s, order->path, &order->mask, err) < 0 ? error_wrap(err, "its mask") : 0;
+}
+
+int source_order_finish(struct source *s, struct source_order *order, struct error *err)
+{
+	struct buffer raw;
+
+	if (s->ops->finish(s, order, err) < 0)
+		return -1;
+	if (order->has_caption) {
+		raw = order->caption;
+		order->caption = (struct buffer)BUFFER_INIT;
+		source_caption_clean(&raw, &order->caption);
+		buffer_release(&raw);
+	}
+	return take_mask(s, order, err);
+}
+
+void source_order_release(struct source_order *order)
+{
+	remote_fetch_free(TAKE(order->fetch));
+	if (order->fd >= 0)
+		close(TAKE_FD(order->fd));
+	buffer_release(&order->caption);
+	buffer_release(&order->meta);
+	buffer_release(&order->mask);
+	order->has_caption = false;
+}
+
+/* -- open and close ------------------------------------------------------------------------------- */
 
 static int open_kind(const char *path, const struct source_folder_options *options,
 		     struct source **out, struct error *err)

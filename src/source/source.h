@@ -43,7 +43,7 @@ struct source_entry {
 	uint64_t caption;
 	/* The same of its metadata, where they are known before the sample is opened; 0: there are none. */
 	uint64_t meta;
-	/* The same of its mask, of a file that is in no archive; 0: none is known. */
+	/* The same of its mask, of what is in no archive; 0: none is known. */
 	uint64_t mask;
 	/* Of a member of an archive: what its key is made from, like a path. NULL: its path. */
 	const char *key;
@@ -53,23 +53,41 @@ struct source_entry {
 	uint64_t place;
 };
 
+struct remote_fetch;
 struct source;
 struct source_folder_options;
 struct unpack;
 
-/* A sample that is fetched from elsewhere, while others are. */
+/*
+ * A sample that is fetched from elsewhere, with what belongs to it, while others are:
+ *
+ *	source_order_prepare(s, &order, err)      may wait
+ *	if (source_order_waits(&order))
+ *		source_order_start(&order)        returns at once; done is called on a thread of the source's, or before
+ *	source_order_finish(s, &order, err)       may wait
+ *	source_order_release(&order)              in any case, but not between start and done; also without its source
+ */
 struct source_order {
-	const char *path;			  /* lives until done is called */
-	void (*done)(struct source_order *order); /* on a thread of the source's */
-	/* The result: the descriptor, or why there is none. */
-	int fd;
-	struct error err;
+	const char *path;			  /* lives as long as the order */
+	void (*done)(struct source_order *order); /* when the source is closed, at the latest */
+	void *arg;				  /* not touched */
+	bool wants_caption, wants_meta, wants_mask;
+	/* The result: the descriptor, and as source_caption(), source_meta() and source_mask() would have it, what is wanted. */
+	int fd; /* the caller's, -1 */
+	bool has_caption;
+	struct buffer caption, meta, mask;
 	/*
-	 * Of ERR_TRANSIENT: where it lies cannot be reached now, and nothing is known about this sample; it may be asked for again in
+	 * Of an error: where it lies cannot be reached now, and nothing is known about this sample; it may be asked for again in
 	 * so many milliseconds. 0: an error like others.
 	 */
 	int64_t put_off_ms;
+	struct remote_fetch *fetch; /* private */
 };
+
+#define SOURCE_ORDER_INIT                                                                          \
+	{                                                                                          \
+		.fd = -1                                                                           \
+	}
 
 struct source_ops {
 	const char *name; /* "folder", "archive", "manifest", "urls", "s3", "memory" */
@@ -99,13 +117,13 @@ struct source_ops {
 	int (*open_sample)(struct source *s, const char *path, struct error *err);
 
 	/*
-	 * The same for one that is remote: returns at once. When the source is closed, what is under way ends with
-	 * ERR_TRANSIENT. NULL: none is remote.
+	 * Puts into order->fetch what is to be fetched; takes the descriptor out of it, and what is wanted and
+	 * came with it. What is under way when the source is closed ends with ERR_TRANSIENT. NULL, both: none is remote.
 	 */
-	void (*open_later)(struct source *s, struct source_order *order);
+	int (*prepare)(struct source *s, struct source_order *order, struct error *err);
+	int (*finish)(struct source *s, struct source_order *order, struct error *err);
 
-	/* Of one that is remote: source_open_at_hand(), source_drop_at_hand(). NULL: nothing is. */
-	int (*open_at_hand)(struct source *s, const char *path);
+	/* Of one that is remote: source_drop_at_hand(). NULL: nothing is kept. */
 	void (*drop_at_hand)(struct source *s, const char *path);
 
 	/*
@@ -148,14 +166,19 @@ int source_examine(struct source *s, const char *path, struct source_entry *entr
 		   struct error *err);
 /* The descriptor, the caller's. Also ERR_DATA `outside` for a path that could leave the source. */
 int source_open_sample(struct source *s, const char *path, struct error *err);
-/* Whether a sample is fetched from elsewhere: open_later is for those, and only for those. Any thread. */
+/* Whether a sample is fetched from elsewhere: its source takes orders. Any thread. */
 bool source_is_remote(const struct source *s, const char *path);
 /* So many of these should be wanted at once. 0: none is remote. */
 size_t source_ahead(const struct source *s);
+/* All of its samples may be ordered: those that are files here, too, of which a part may be elsewhere. Any thread. */
+bool source_takes_orders(const struct source *s);
+int source_order_prepare(struct source *s, struct source_order *order, struct error *err);
+/* Something must be fetched. */
+bool source_order_waits(const struct source_order *order);
 /* Any thread, while others use the source. */
-void source_open_later(struct source *s, struct source_order *order);
-/* The descriptor of a remote sample that need not be fetched, the caller's. -1: it must. */
-int source_open_at_hand(struct source *s, const char *path);
+void source_order_start(struct source_order *order);
+int source_order_finish(struct source *s, struct source_order *order, struct error *err);
+void source_order_release(struct source_order *order);
 /* What is at hand of it is no image: the next time it is fetched. Any thread. */
 void source_drop_at_hand(struct source *s, const char *path);
 /*
@@ -290,8 +313,8 @@ int source_archive_open(const char *path, const struct source_folder_options *op
  * counted in options->unread. A key of kohya's JSON without an image's ending is that of
  * the file that has one.
  *
- * A line may name the mask of its image (manifest_record.h), a file below the root, whatever the image is; where it names none, a
- * file has the mask beside it.
+ * A line may name the mask of its image (manifest_record.h), a file below the root or a URL, which is one mask for good, whatever the
+ * image is; where it names none, a file has the mask beside it.
  *
  * A path may be a URL: it is what it is in a list of URLs (below), with the caption and metadata of its line.
  *
@@ -324,10 +347,13 @@ int source_urls_open(const char *path, const struct source_folder_options *optio
 /* -- bucket ------------------------------------------------------------------------------------ */
 
 /*
- * The images in "s3://BUCKET/PREFIX" of any S3-compatible store, in byte order of their keys, as far as options->choice takes them;
- * paths are what follows the prefix, which is a folder. Region, endpoint and keys are those of the environment and of AWS's files (net/s3.h).
+ * The images in "s3://BUCKET/PREFIX" of any S3-compatible store, in an order that their keys decide: by bytes, but each behind what lies
+ * beside it; as far as options->choice takes them. Paths are what follows the prefix, which is a folder. Region, endpoint and keys are those of the environment and of AWS's files (net/s3.h).
  * Files are fetched like those of URLs; an entry's inode says its ETag, so that one that has changed is another. Keys that are no
- * paths ("a//b") are noted. Archives, captions and metadata: none. Errors of next are those of s3_list().
+ * paths ("a//b") are noted. Errors of next are those of s3_list().
+ *
+ * Captions, metadata and masks lie beside images as in a folder. The list tells of them, and what it told is kept where source_keep_lists() says:
+ * nothing is asked for that is not there. Who knows nothing of an image, as another node, asks the list for its name.
  */
 int source_s3_open(const char *url, const struct source_folder_options *options,
 		   struct source **out, struct error *err);

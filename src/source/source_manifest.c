@@ -58,10 +58,10 @@ static int examine_file(struct source_manifest *s, const char *path, struct sour
 	return 0;
 }
 
-/* The mask that a line names. ERR_DATA `mask`: it is no file that is there. */
+/* The mask that a line names. ERR_DATA `mask`: it is no URL, and no file that is there. */
 static int open_mask(struct source_manifest *s, const char *mask, struct error *err)
 {
-	const char *wrong = manifest_clean_mask(s, mask);
+	const char *wrong = manifest_mask_is_url(mask) ? NULL : manifest_clean_mask(s, mask);
 	struct error why = ERROR_INIT;
 	char quoted[TEXT_QUOTE_SIZE];
 	int fd = -1;
@@ -69,6 +69,8 @@ static int open_mask(struct source_manifest *s, const char *mask, struct error *
 	text_quote(mask, quoted);
 	if (wrong)
 		return error_data(err, "mask", "%s: %s", quoted, wrong);
+	if (manifest_mask_is_url(mask))
+		return remote_files_open(s->remote, mask, err);
 	fd = folder_open_file(s->root, s->options.choice.links, (const char *)s->mask.data, &why);
 	if (fd < 0 && why.code == ERR_DATA)
 		return error_data(err, "mask", "%s", why.message);
@@ -77,11 +79,11 @@ static int open_mask(struct source_manifest *s, const char *mask, struct error *
 	return fd;
 }
 
-/* 48 bits that change with the mask that the line names, and are not 0. */
+/* 48 bits that change with the mask that the line names, and are not 0. A URL is one mask for good. */
 static uint64_t mask_stamp(struct source_manifest *s, const char *mask)
 {
 	struct error ignored = ERROR_INIT;
-	cleanup_close int fd = open_mask(s, mask, &ignored);
+	cleanup_close int fd = manifest_mask_is_url(mask) ? -1 : open_mask(s, mask, &ignored);
 	struct stat st;
 
 	return fd >= 0 && fstat(fd, &st) == 0 ? folder_stamp(&st) : stamp_of(mask);
@@ -255,16 +257,6 @@ static int source_manifest_open_sample(struct source *base, const char *path, st
 	return folder_open_file(s->root, s->options.choice.links, path, err);
 }
 
-static void source_manifest_open_later(struct source *base, struct source_order *order)
-{
-	remote_files_open_later(source_manifest_of(base)->remote, order->path, order);
-}
-
-static int source_manifest_open_at_hand(struct source *base, const char *path)
-{
-	return remote_files_at_hand(source_manifest_of(base)->remote, path);
-}
-
 static void source_manifest_drop_at_hand(struct source *base, const char *path)
 {
 	remote_files_drop(source_manifest_of(base)->remote, path);
@@ -322,6 +314,54 @@ static int source_manifest_open_mask(struct source *base, const char *path, stru
 	return open_mask(s, item.mask, err);
 }
 
+/* A mask that is a file here is read when all is there. */
+static int source_manifest_prepare(struct source *base, struct source_order *order,
+				   struct error *err)
+{
+	struct source_manifest *s = source_manifest_of(base);
+	const struct remote_want image = {.url = order->path};
+	struct manifest_item item;
+	int r = order->wants_mask && base->masks_beside ? manifest_find(s, order->path, &item, err)
+							: SOURCE_GONE;
+
+	if (r < 0)
+		return r;
+	order->fetch = remote_fetch_new(s->remote);
+	if (source_path_is_url(order->path))
+		remote_fetch_add(order->fetch, REMOTE_IMAGE, &image);
+	if (r == 0 && item.mask && manifest_mask_is_url(item.mask))
+		remote_fetch_add(order->fetch, REMOTE_MASK,
+				 &(struct remote_want){.url = item.mask});
+	return 0;
+}
+
+static int take_texts(struct source *base, struct source_order *order, struct error *err)
+{
+	int r = order->wants_caption
+		    ? source_manifest_caption(base, order->path, &order->caption, err)
+		    : SOURCE_NO_CAPTION;
+
+	if (r < 0)
+		return error_wrap(err, "its caption");
+	order->has_caption = r == 0;
+	return order->wants_meta && source_manifest_meta(base, order->path, &order->meta, err) < 0
+		   ? -1
+		   : 0;
+}
+
+static int source_manifest_finish(struct source *base, struct source_order *order,
+				  struct error *err)
+{
+	if (take_texts(base, order, err) < 0)
+		return -1;
+	if (remote_fetch_has(order->fetch, REMOTE_MASK) && remote_fetch_mask(order, err) < 0)
+		return -1;
+	if (remote_fetch_has(order->fetch, REMOTE_IMAGE))
+		return remote_fetch_image(order, err);
+	order->fd = source_manifest_open_sample(base, order->path, err);
+	return order->fd < 0 ? -1 : 0;
+}
+
 /* -- open and close ------------------------------------------------------------------------------- */
 
 static void source_manifest_keep_lists(struct source *base, const char *folder)
@@ -361,8 +401,8 @@ static const struct source_ops source_manifest_ops = {
     .next = source_manifest_next,
     .examine = source_manifest_examine,
     .open_sample = source_manifest_open_sample,
-    .open_later = source_manifest_open_later,
-    .open_at_hand = source_manifest_open_at_hand,
+    .prepare = source_manifest_prepare,
+    .finish = source_manifest_finish,
     .drop_at_hand = source_manifest_drop_at_hand,
     .caption = source_manifest_caption,
     .meta = source_manifest_meta,

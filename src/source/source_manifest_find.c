@@ -87,10 +87,16 @@ const char *manifest_clean_path(struct source_manifest *s, const char *path)
 	return remote_url_wrong(path);
 }
 
+bool manifest_mask_is_url(const char *mask)
+{
+	return source_path_is_url(mask) && !remote_url_wrong(mask);
+}
+
 const char *manifest_clean_mask(struct source_manifest *s, const char *path)
 {
-	return source_path_is_url(path) || is_url(path) ? "a mask is read from files alone"
-							: clean_file(s, path, &s->mask);
+	return source_path_is_url(path) ? remote_url_wrong(path)
+	       : is_url(path)		? "its mask is no URL of http, https or s3"
+					: clean_file(s, path, &s->mask);
 }
 
 const char *manifest_cleaned(const struct source_manifest *s)

@@ -9,6 +9,7 @@
 
 #include "source/manifest_index.h"
 #include "source/manifest_reader.h"
+#include "source/remote_fetch.h"
 #include "source/remote_window.h"
 #include "source/source.h"
 
@@ -50,7 +51,9 @@ bool manifest_stops(const struct source_manifest *s, uint64_t n);
 
 /* @path into s->clean, without empty and "." parts if it is no URL; or what is wrong with it. */
 const char *manifest_clean_path(struct source_manifest *s, const char *path);
-/* The same into s->mask, of a mask, which must be a file below the root. */
+/* Whether a mask is fetched. */
+bool manifest_mask_is_url(const char *mask);
+/* The same into s->mask, of a mask that must be a file below the root. */
 const char *manifest_clean_mask(struct source_manifest *s, const char *path);
 const char *manifest_cleaned(const struct source_manifest *s);
 /* The file that the cleaned path names: of kohya's keys without an ending the one that is there. */

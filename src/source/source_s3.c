@@ -1,44 +1,21 @@
 /*
  * A page of the list at a time; the next one begins behind the last key, so nothing depends on a token that may have expired.
  */
-#include "source/remote_files.h"
 #include "source/source_path.h"
+#include "source/source_s3_parts.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/text.h"
-#include "net/s3.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum {
-	PAGE = 1000,
 	DONE = 1,
 	QUIET_MS = 5000,      /* until somebody is told that a page is waited for */
 	AGAIN_MS = 60 * 1000, /* and until he is told again */
-};
-
-struct object {
-	char *key;
-	uint64_t size, stamp;
-};
-
-struct source_s3 {
-	struct source base;
-	struct source_folder_options options;
-	struct source_choice choice;
-	struct remote_files *files;
-	struct s3 *s3;
-	char *bucket, *prefix; /* which ends in '/', or is empty */
-	struct object page[PAGE];
-	size_t n, at;
-	char *after;	 /* the last key of the page; NULL: none was asked for */
-	bool ended;	 /* no page follows */
-	bool disordered; /* the page's keys do not go up */
-	int64_t asked_at,
-	    told_at; /* for the page, monotonic; told_at: 0: nobody was told that it is waited for */
 };
 
 static void drop_page(struct source_s3 *s)
@@ -48,8 +25,7 @@ static void drop_page(struct source_s3 *s)
 	s->n = s->at = 0;
 }
 
-/* 48 bits that are not 0. */
-static uint64_t stamp_of(const char *etag)
+uint64_t bucket_stamp(const char *etag)
 {
 	return (hash64_of(etag, strlen(etag), 0) >> 16) | 1;
 }
@@ -71,8 +47,9 @@ static int on_item(void *arg, const struct s3_item *item, struct error *err)
 		return out_of_order(s, item->key, err);
 	if (s->n > 0 && strcmp(item->key, s->page[s->n - 1].key) <= 0)
 		s->disordered = true;
-	s->page[s->n++] = (struct object){xstrdup(item->key), item->size, stamp_of(item->etag)};
-	if (s->n < PAGE)
+	s->page[s->n++] =
+	    (struct bucket_object){xstrdup(item->key), item->size, bucket_stamp(item->etag)};
+	if (s->n < BUCKET_PAGE)
 		return 0;
 	return s->disordered ? out_of_order(s, item->key, err) : DONE;
 }
@@ -100,6 +77,13 @@ static void on_wait(void *arg)
 	s->options.note(s->options.note_arg, line);
 }
 
+static int by_key(const void *left, const void *right)
+{
+	const struct bucket_object *a = left, *b = right;
+
+	return strcmp(a->key, b->key);
+}
+
 /* The page behind the last one. */
 static int next_page(struct source_s3 *s, struct error *err)
 {
@@ -113,6 +97,8 @@ static int next_page(struct source_s3 *s, struct error *err)
 		drop_page(s); /* it is asked for again */
 		return -1;
 	}
+	if (s->disordered) /* all of the list, then */
+		qsort(s->page, s->n, sizeof(s->page[0]), by_key);
 	s->ended = r != DONE;
 	if (s->n > 0) {
 		free(s->after);
@@ -137,92 +123,93 @@ static void note_key(const struct source_s3 *s, const char *key)
 	s->options.note(s->options.note_arg, line);
 }
 
-/* What is below the prefix in the key of an image that is wanted; NULL: it is none. */
-static const char *path_of(const struct source_s3 *s, const char *key)
+static bool is_chosen(const struct source_s3 *s, const char *path)
 {
-	size_t n = strlen(s->prefix);
-	const char *path = key + n;
+	return (s->options.recursive || !strchr(path, '/')) &&
+	       (s->choice.hidden || !has_hidden(path)) && source_choice_takes(&s->choice, path);
+}
 
-	if (strncmp(key, s->prefix, n) != 0 || !source_path_is_image(path))
-		return NULL;
-	if (!source_path_is_inside(path)) {
-		note_key(s, key);
-		return NULL;
+enum bucket_kind bucket_kind_of(const struct source_s3 *s, const char *path)
+{
+	if (s->base.masks_beside && source_path_is_mask(path))
+		return BUCKET_MASK;
+	if (source_path_is_image(path))
+		return BUCKET_IMAGE;
+	return source_path_is_caption(path) ? BUCKET_TEXT : BUCKET_OTHER;
+}
+
+/* The next key of the page. */
+static void take_key(struct source_s3 *s)
+{
+	const struct bucket_object *o = &s->page[s->at++];
+	const char *path = o->key + strlen(s->prefix);
+	enum bucket_kind kind = bucket_kind_of(s, path);
+
+	if (kind != BUCKET_OTHER && !source_path_is_inside(path)) {
+		if (kind == BUCKET_IMAGE)
+			note_key(s, o->key);
+		kind = BUCKET_OTHER;
 	}
-	if ((!s->options.recursive && strchr(path, '/')) ||
-	    (!s->choice.hidden && has_hidden(path)) || !source_choice_takes(&s->choice, path))
-		return NULL;
-	return path;
+	if (kind == BUCKET_IMAGE && !is_chosen(s, path))
+		kind = BUCKET_OTHER;
+	bucket_beside_put(s->beside, kind, path, o->size, o->stamp);
 }
 
 static int source_s3_next(struct source *base, struct source_entry *entry, struct error *err)
 {
 	struct source_s3 *s = (struct source_s3 *)base;
 
-	for (;;) {
-		const struct object *o;
-		const char *path;
-
-		if (s->at == s->n && s->ended)
+	free(TAKE(s->image.path));
+	while (!bucket_beside_take(s->beside, &s->image)) {
+		if (s->at == s->n && s->ended && s->finished)
 			return SOURCE_END;
-		if (s->at == s->n && next_page(s, err) < 0)
+		if (s->at < s->n) {
+			take_key(s);
+		} else if (s->ended) {
+			bucket_beside_end(s->beside);
+			s->finished = true;
+		} else if (next_page(s, err) < 0) {
 			return -1;
-		if (s->at == s->n)
-			continue;
-		o = &s->page[s->at++];
-		path = path_of(s, o->key);
-		if (!path)
-			continue;
-		*entry = (struct source_entry){.path = path, .size = o->size, .inode = o->stamp};
-		return 0;
+		}
 	}
+	bucket_describe(s, &s->image, entry);
+	return 0;
 }
 
 static int source_s3_examine(struct source *base, const char *path, struct source_entry *entry,
 			     struct error *err)
 {
 	struct source_s3 *s = (struct source_s3 *)base;
-	cleanup_free char *key = xasprintf("%s%s", s->prefix, path);
-	struct s3_object object;
-	int r = s3_head(s->s3, key, &object, err);
+	struct bucket_image image;
+	int r = bucket_look(s, path, &image, err);
 
 	if (r != 0)
-		return r == S3_NOT_THERE ? SOURCE_GONE : -1;
-	*entry = (struct source_entry){
-	    .path = path, .size = object.size, .inode = stamp_of(object.etag)};
+		return r;
+	bucket_describe(s, &image, entry);
+	entry->path = path;
+	free(image.path);
 	return 0;
 }
 
-/* To be freed. */
-static char *url_of(const struct source_s3 *s, const char *path)
+char *bucket_url(const struct source_s3 *s, const char *path, size_t n, const char *ending)
 {
-	return xasprintf("s3://%s/%s%s", s->bucket, s->prefix, path);
+	return xasprintf("s3://%s/%s%.*s%s", s->bucket, s->prefix, (int)n, path, ending);
 }
 
 static int source_s3_open_sample(struct source *base, const char *path, struct error *err)
 {
 	struct source_s3 *s = (struct source_s3 *)base;
-	cleanup_free char *url = url_of(s, path);
+	cleanup_free char *url = bucket_url(s, path, strlen(path), "");
 
 	return remote_files_open(s->files, url, err);
 }
 
-static void source_s3_open_later(struct source *base, struct source_order *order)
+static void source_s3_keep_lists(struct source *base, const char *folder)
 {
 	struct source_s3 *s = (struct source_s3 *)base;
-	cleanup_free char *url = url_of(s, order->path);
 
-	remote_files_open_later(s->files, url, order);
-}
-
-static int source_s3_caption(struct source *base, const char *path, struct buffer *out,
-			     struct error *err)
-{
-	(void)base;
-	(void)path;
-	(void)out;
-	(void)err;
-	return SOURCE_NO_CAPTION;
+	remote_known_close(s->known);
+	s->known = remote_known_open(folder);
 }
 
 static void source_s3_close(struct source *base)
@@ -231,6 +218,9 @@ static void source_s3_close(struct source *base)
 
 	remote_files_close(s->files);
 	s3_close(s->s3);
+	remote_known_close(s->known);
+	bucket_beside_free(s->beside);
+	free(s->image.path);
 	drop_page(s);
 	source_choice_release(&s->choice);
 	free(s->after);
@@ -244,8 +234,12 @@ static const struct source_ops source_s3_ops = {
     .next = source_s3_next,
     .examine = source_s3_examine,
     .open_sample = source_s3_open_sample,
-    .open_later = source_s3_open_later,
-    .caption = source_s3_caption,
+    .prepare = bucket_prepare,
+    .finish = bucket_finish,
+    .caption = bucket_caption,
+    .meta = bucket_meta,
+    .open_mask = bucket_open_mask,
+    .keep_lists = source_s3_keep_lists,
     .close = source_s3_close,
 };
 
@@ -261,6 +255,7 @@ int source_s3_open(const char *url, const struct source_folder_options *options,
 	s->options = *options;
 	s->choice = source_choice_copy(&options->choice);
 	s->files = remote_files_new(options);
+	s->beside = bucket_beside_new();
 	s->base.ahead = remote_files_ahead(s->files);
 	if (s3_url_parse(url, &s->bucket, &prefix, err) < 0) {
 		source_s3_close(&s->base);

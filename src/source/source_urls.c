@@ -1,6 +1,7 @@
 /*
  * The list is read line by line, and once more for whoever looks for one of its lines: no URL is kept in memory.
  */
+#include "source/remote_fetch.h"
 #include "source/remote_window.h"
 
 #include "base/checked.h"
@@ -201,14 +202,20 @@ static int source_urls_open_sample(struct source *s, const char *path, struct er
 	return remote_files_open(((struct source_urls *)s)->files, path, err);
 }
 
-static void source_urls_open_later(struct source *s, struct source_order *order)
+static int source_urls_prepare(struct source *s, struct source_order *order, struct error *err)
 {
-	remote_files_open_later(((struct source_urls *)s)->files, order->path, order);
+	const struct remote_want image = {.url = order->path};
+
+	(void)err;
+	order->fetch = remote_fetch_new(((struct source_urls *)s)->files);
+	remote_fetch_add(order->fetch, REMOTE_IMAGE, &image);
+	return 0;
 }
 
-static int source_urls_open_at_hand(struct source *s, const char *path)
+static int source_urls_finish(struct source *s, struct source_order *order, struct error *err)
 {
-	return remote_files_at_hand(((struct source_urls *)s)->files, path);
+	(void)s;
+	return remote_fetch_image(order, err);
 }
 
 static void source_urls_drop_at_hand(struct source *s, const char *path)
@@ -244,8 +251,8 @@ static const struct source_ops source_urls_ops = {
     .next = source_urls_next,
     .examine = source_urls_examine,
     .open_sample = source_urls_open_sample,
-    .open_later = source_urls_open_later,
-    .open_at_hand = source_urls_open_at_hand,
+    .prepare = source_urls_prepare,
+    .finish = source_urls_finish,
     .drop_at_hand = source_urls_drop_at_hand,
     .caption = source_urls_caption,
     .keep_lists = source_urls_keep_lists,

@@ -7,8 +7,9 @@ import signal
 import threading
 import time
 
+from bitmaps import bmp
 from daemon_rig import Daemon
-from harness import QUARANTINED, equal, run_tests, same_members, test
+from harness import QUARANTINED, SOURCE_DIR, equal, run_tests, same_members, test
 from reference import read_dataset
 from s3_server import BUCKET, S3Server
 from url_server import nobody
@@ -49,6 +50,131 @@ def a_bucket_gives_the_samples_of_a_folder(ws):
         ws.name = "part"
         ws.encode("--include", "0001*", src=[where + "/1"])
         equal(contents(ws), {"0001.jpg": found["1/0001.jpg"]}, "samples below a prefix")
+
+
+def objects(server, since=0):
+    """What was asked for besides lists."""
+    return [path[len(BUCKET) + 1 :] for path, _ in server.asked[since:] if path.rstrip("/") != BUCKET]
+
+
+def texts(ws):
+    return {s.path: (s.record["caption"], s.record.get("meta")) for s in read_dataset(ws.dataset)}
+
+
+def with_texts(ws):
+    """Pictures and what their records say of them, by the rules of folders."""
+    paths = ws.small_pictures(6)
+    stems = [path.rpartition(".")[0] for path in paths]
+    ws.write(stems[0] + ".txt", b"one \n")
+    ws.write(stems[0] + ".json", b'{"caption": "not this", "n": 1}')
+    ws.write(stems[1] + ".caption", b"two")
+    ws.write(stems[2] + ".json", b'{"caption": "three"}')
+    ws.write(stems[3] + ".json", b"no object")
+    ws.write(stems[4] + "-more/0.txt", b"between")
+    ws.write(stems[4] + ".more.txt", b"of another")
+    ws.write(stems[4] + ".txt", b"")
+    said = [("one", {"caption": "not this", "n": 1}), ("two", {}), ("three", {"caption": "three"}), (None, {}), ("", {}), (None, {})]
+    return paths, stems, dict(zip(paths, said))
+
+
+@test
+def captions_and_metadata_beside_images_are_those_of_a_folder(ws):
+    paths, stems, said = with_texts(ws)
+    with bucket(ws) as server:
+        where = f"s3://{BUCKET}"
+        ws.encode(src=[where])
+        equal(texts(ws), said, "captions and metadata")
+        wanted = [*paths, stems[0] + ".txt", stems[0] + ".json", stems[1] + ".caption", stems[2] + ".json", stems[3] + ".json", stems[4] + ".txt"]
+        same_members(objects(server), wanted, "objects that were asked for")
+        asked = len(server.asked)
+        ws.encode(src=[where])
+        equal(objects(server, asked), [], "objects that were asked for again")
+        ws.name = "folder"
+        ws.encode()
+        equal(texts(ws), said, "captions and metadata of a folder")
+
+
+@test
+def a_caption_that_changes_in_a_bucket_is_brought_in_without_its_image(ws):
+    paths, stems, said = with_texts(ws)
+    with bucket(ws) as server:
+        where = f"s3://{BUCKET}"
+        ws.encode(src=[where])
+        ws.write(stems[0] + ".txt", b"another")
+        os.remove(os.path.join(ws.src, stems[1] + ".caption"))
+        ws.write(stems[5] + ".txt", b"new")
+        asked = len(server.asked)
+        result = ws.encode(src=[where])
+        assert "3 captions changed" in result.err or "3 captions or masks changed" in result.err, result
+        said.update({paths[0]: ("another", said[paths[0]][1]), paths[1]: (None, {}), paths[5]: ("new", {})})
+        equal(texts(ws), said, "captions and metadata")
+        assert not set(objects(server, asked)) & set(paths), objects(server, asked)
+    ws.verify()
+
+
+@test
+def images_of_a_bucket_wait_for_their_captions(ws):
+    paths = ws.small_pictures(4)
+    stems = [path.rpartition(".")[0] for path in paths]
+    ws.write(stems[0] + ".txt", b"one")
+    ws.write(stems[1] + ".json", b'{"caption": "two"}')
+    ws.write(stems[2] + ".json", b'{"n": 3}')
+    with bucket(ws) as server:
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src, require_caption=True)["source"] = {"path": f"s3://{BUCKET}"}
+        daemon.run("--once", env=ws.environment)
+        ws.name = "photos"
+        same_members(texts(ws), paths[:2], "samples")
+        asked = len(server.asked)
+        daemon.run("--once", env=ws.environment)
+        equal(objects(server, asked), [], "objects that were asked for again")
+
+
+@test
+def a_caption_that_cannot_be_read_fails_its_image_and_one_that_went_is_none(ws):
+    paths = ws.small_pictures(3)
+    stems = [path.rpartition(".")[0] for path in paths]
+    answers = iter([503])
+    with bucket(ws) as server:
+        server.ways = {
+            stems[0] + ".txt": lambda h: server.fault(h, 403, "AccessDenied"),
+            stems[1] + ".txt": lambda h: server.fault(h, 404, "NoSuchKey"),
+            stems[2] + ".txt": lambda h: server.fault(h, next(answers), "SlowDown") if server.count(f"{BUCKET}/{stems[2]}.txt") < 2 else h.say(200, b"late"),
+        }
+        ws.encode(src=[f"s3://{BUCKET}"], code=QUARANTINED)
+        equal(texts(ws), {paths[1]: (None, {}), paths[2]: ("late", {})}, "captions")
+        equal(reasons(ws), {paths[0]: "forbidden"}, "reasons")
+
+
+@test
+def masks_beside_images_of_a_bucket_follow_their_objects(ws):
+    for i in range(3):
+        ws.write(f"{i}.bmp", bmp(230, 150, [[(i, 0, 0)] * 230] * 150))
+    masks = [open(os.path.join(SOURCE_DIR, "tests", "golden", "masks", name), "rb").read() for name in ("grey.png", "bits.png")]
+    ws.write("0-mask.png", masks[0])
+    ws.write("1.mask.png", masks[0])
+    words = ("--masks", "beside")
+
+    def given():
+        return {s.path: (s.record["mask"]["given"], s.record["mask"]["xxh3_128"]) for s in read_dataset(ws.dataset)}
+
+    with bucket(ws) as server:
+        where = f"s3://{BUCKET}"
+        ws.encode(*words, src=[where])
+        found = given()
+        equal({path: mask[0] for path, mask in found.items()}, {"0.bmp": True, "1.bmp": True, "2.bmp": False}, "given")
+        same_members(objects(server), ["0.bmp", "1.bmp", "2.bmp", "0-mask.png", "1.mask.png"], "objects that were asked for")
+        ws.write("1.mask.png", masks[1])
+        asked = len(server.asked)
+        ws.encode(*words, src=[where])
+        equal(objects(server, asked), ["1.mask.png"], "objects that were asked for")
+        now = given()
+        equal([path for path in now if now[path] != found[path]], ["1.bmp"], "changed")
+        folder = ws.path("masks")
+        ws.write("2.png", masks[0], folder)
+        ws.name = "of a folder"
+        ws.encode("--masks", folder, "--include", "*.bmp", src=[where])
+        equal({path: mask[0] for path, mask in given().items()}, {"0.bmp": False, "1.bmp": False, "2.bmp": True}, "given by a folder")
 
 
 @test

@@ -14,7 +14,7 @@ from daemon_rig import Daemon
 from harness import DAMAGED, FAILED, QUARANTINED, SOURCE_DIR, equal, one_line, run_tests, same_members, test
 from latent_files import forge, forged, load_npz, npy
 from reference import read_dataset, read_npy, read_shard, shard_files, unzstd, xxh3_128
-from url_server import Server
+from url_server import Server, nobody
 
 GOLDEN = os.path.join(SOURCE_DIR, "tests", "golden", "masks")
 
@@ -179,7 +179,7 @@ def a_member_of_an_archive_has_the_mask_beside_it(ws):
 
 @test
 def a_manifest_names_the_masks_of_files_and_urls(ws):
-    rows = {"a.bmp": "masks/a.png", "b.bmp": None, "c.bmp": "masks/c.png", "d.bmp": "../d.png", "e.bmp": "s3://b/e.png"}
+    rows = {"a.bmp": "masks/a.png", "b.bmp": None, "c.bmp": "masks/c.png", "d.bmp": "../d.png", "e.bmp": "ftp://b/e.png"}
     for i, name in enumerate([*rows, "web/f.bmp"]):
         ws.write(name, image(i))
     ws.write("masks/a.png", golden("grey.png"))
@@ -203,6 +203,45 @@ def a_manifest_names_the_masks_of_files_and_urls(ws):
         equal(len(found), 4, "samples")
         same_members(ws.failed(), [b"d.bmp", b"e.bmp"], "failed still")
     ws.verify()
+
+
+@test
+def a_mask_that_is_a_url_is_fetched_with_its_image(ws):
+    for i, name in enumerate("abc"):
+        ws.write(f"{name}.bmp", image(i))
+    ws.write("web/d.bmp", image(3))
+    for name in ("grey.png", "bits.png"):
+        ws.write(f"web/{name}", golden(name))
+    ws.write("web/empty.png", b"")
+    answers = iter([503, 200])
+    with Server(ws.path("pictures", "web")) as server:
+        server.ways["late.png"] = lambda h: h.say(next(answers, 200), golden("grey.png"))
+        masks_of = {"a.bmp": "grey.png", "b.bmp": "none.png", "c.bmp": "empty.png", server.url + "d.bmp": "late.png"}
+        lines = "".join(json.dumps({"path": path, "mask": server.url + mask}) + "\n" for path, mask in masks_of.items())
+        words = ("--masks", "beside", "--private-hosts")
+        server.ways["none.png"] = lambda h: h.say(404)
+        ws.encode(*words, src=[ws.write("list.jsonl", lines.encode())], code=QUARANTINED)
+        equal(ws.failed(), {b"b.bmp": "not_found", b"c.bmp": "mask"}, "failed")
+        found = {s.path: mask_of(s) for s in read_dataset(ws.dataset)}
+        same_members(found, ["a.bmp", server.url + "d.bmp"], "samples")
+        equal(len(set(found.values())), 1, "different masks")
+        assert found["a.bmp"][1], "given"
+        asked = len(server.asked)
+        ws.encode(*words, src=[ws.path("pictures", "list.jsonl")], code=QUARANTINED)
+        equal(server.asked[asked:], [], "requests of a second run")
+        ws.write("list.jsonl", lines.replace("grey.png", "bits.png").encode())
+        result = ws.encode(*words, src=[ws.path("pictures", "list.jsonl")], code=QUARANTINED)
+        assert "1 caption or mask changed" in result.err or "1 captions or masks changed" in result.err, result
+        assert mask_of(next(s for s in read_dataset(ws.dataset) if s.path == "a.bmp")) != found["a.bmp"], "the mask of another URL"
+    ws.verify()
+
+
+@test
+def images_wait_for_a_server_of_masks_that_is_down(ws):
+    ws.write("a.bmp", image())
+    line = json.dumps({"path": "a.bmp", "mask": nobody() + "a.png"})
+    result = ws.encode("--masks", "beside", "--private-hosts", "--host-patience", "1s", src=[ws.write("list.jsonl", line.encode())], code=None)
+    assert result.code == FAILED and not ws.failed(), result
 
 
 @test
