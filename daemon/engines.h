@@ -69,8 +69,8 @@ void engines_tick(struct engines *engines);
  * spent stays. One whose other settings differ gets no more batches and is closed when those that it has are back, which of
  * endpoints is at once: what they have not answered comes back as ERR_TRANSIENT. Then it is opened anew with each model that
  * is in memory, and where that fails the reason is shown as after a load. One that is not there any more, or is of another
- * type or model now, leaves in the same way, and a new one comes. Others go on meanwhile. What the texts of @configs are
- * lives as long as the engines.
+ * type or model now, leaves in the same way, as "NAME (leaves)" until it has, and a new one comes. Others go on meanwhile.
+ * The texts of @configs live as long as the engines.
  */
 void engines_reconfigure(struct engines *engines, const struct encoder_config *configs, size_t n);
 /* What it has it finishes; other settings do not end the pause. False: there is none of that name. */

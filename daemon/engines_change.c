@@ -133,6 +133,16 @@ static void change(struct engines *engines, size_t index, const struct encoder_c
 	engine_entry_look_at_clock(engines, index);
 }
 
+/* Its name is free for another, while people see it finish. */
+static void leave(struct engine_entry *entry)
+{
+	char *name = xasprintf("%s (leaves)", entry->name);
+
+	free(entry->name);
+	entry->name = name;
+	entry->leaves = true;
+}
+
 /* Those that stay; *known: places of @configs that they have. */
 static void change_or_leave(struct engines *engines, const struct encoder_config *configs, size_t n,
 			    bool *known)
@@ -145,8 +155,8 @@ static void change_or_leave(struct engines *engines, const struct encoder_config
 		if (k < n) {
 			change(engines, i, &configs[k]);
 			known[k] = true;
-		} else {
-			engines->entries[i]->leaves = true;
+		} else if (!engines->entries[i]->leaves) {
+			leave(engines->entries[i]);
 		}
 	}
 }

@@ -368,6 +368,10 @@ static void an_encoder_of_another_type_takes_the_place_of_one_of_its_name(void *
 	e = rig_load(&f, &recipe);
 	rig_submit(engine_group(e), rig_batch(1));
 	change(&f, &after, 1);
+	assert_int_equal(engines_count(f.engines), 2);
+	engines_view(f.engines, 0, &view);
+	assert_string_equal(view.name, "x (leaves)");
+	assert_true(engines_pause(f.engines, "x", false)); /* the new one */
 	turn_until_settled(&f);
 	assert_int_equal(f.lost, 0);
 	assert_int_equal(engines_count(f.engines), 1);
