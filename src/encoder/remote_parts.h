@@ -196,6 +196,11 @@ void remote_item_drop(struct encoder_remote *r, struct remote_item *item, int64_
 void remote_item_finish(struct encoder_remote *r, struct remote_item *item,
 			const struct error *error);
 
+/* ---- remote_show.c ---- */
+
+/* What anybody may see, and what is done, together: nobody sees an image before its endpoint's success. */
+void remote_show(struct encoder_remote *r, int64_t now);
+
 /* ---- remote_judge.c ---- */
 
 /* A request for an item has an end: the item is finished, or tried again. */
