@@ -12,9 +12,7 @@
  * worker (source_pixels.h) that lives for one picture. One is made at a time (api_turn.h), since people look at one page; who
  * waits for long for the others is told to come again. Sources that take longer than a turn (an archive that has to be unpacked,
  * a server that is silent) are given up. API_PICTURES_BYTES of those that were asked for last are kept.
- *
- * Colours of latents are fitted (latent_colors.h) to samples of several sizes whose sources are still there, once for each
- * recipe; where there are none they are false colours, and the sources are looked for again later.
+ * Colours of latents: recipe_colors.h.
  */
 #ifndef LATENTD_DAEMON_API_PICTURES_H
 #define LATENTD_DAEMON_API_PICTURES_H
