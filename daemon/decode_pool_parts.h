@@ -2,7 +2,8 @@
  * What decode_pool's parts share; nobody else includes it.
  *
  *	decode_pool.c    the pool: who gets an image, time, opening and closing
- *	decode_talk.c    one worker: its life, what it is asked, and what it answers
+ *	decode_life.c    one worker: its process, from start to end
+ *	decode_talk.c    what it is asked, and what it answers
  */
 #ifndef LATENTD_DAEMON_DECODE_POOL_PARTS_H
 #define LATENTD_DAEMON_DECODE_POOL_PARTS_H
@@ -80,7 +81,7 @@ struct decode_pool {
 /* The worker owes its next message in @ms, or is to be looked at then. */
 void decode_deadline_set(struct decode_worker *w, uint64_t ms);
 
-/* -- decode_talk.c ---------------------------------------------------------------------------------- */
+/* -- decode_life.c ---------------------------------------------------------------------------------- */
 
 /* Into WORKER_STARTING. What was begun before an error is for decode_worker_stop(). */
 int decode_worker_spawn(struct decode_worker *w, struct error *err);
@@ -89,8 +90,6 @@ void decode_worker_stop(struct decode_worker *w, char how[DECODE_PROCESS_END_SIZ
 size_t decode_worker_images(const struct decode_worker *w);
 /* Whether it can be given another image now. */
 bool decode_worker_has_room(const struct decode_worker *w);
-void decode_worker_open(struct decode_worker *w, int fd, void *image,
-			const struct decode_handlers *handlers);
 /* Ends the process and starts another; its images are returned. */
 void decode_worker_cancel(struct decode_worker *w);
 /* Its slots have become too small: it is replaced, at once if it has no image. */
@@ -101,5 +100,27 @@ void decode_worker_leave(struct decode_worker *w);
 void decode_worker_stay(struct decode_worker *w);
 /* Its deadline is over. */
 void decode_worker_late(struct decode_worker *w, int64_t now);
+/* Whom its end is charged to; NULL: nobody. */
+struct decode_ticket *decode_worker_blames(const struct decode_worker *w);
+/*
+ * It is of no more use: the image of @blamed, if any, fails with @why, or because the process died where @why is NULL; its others
+ * are returned. A new process takes its place, unless process after process ends before it had an image.
+ */
+void decode_worker_lost(struct decode_worker *w, const struct decode_ticket *blamed,
+			const struct error *why);
+/* Where it has no image: it is ready for one, or is replaced. */
+void decode_worker_rest(struct decode_worker *w);
+/* Limits its memory to what it may need for all that it is asked now; without images, for any file. */
+void decode_worker_limit(struct decode_worker *w);
+void decode_ticket_free(struct decode_ticket *t);
+
+/* -- decode_talk.c ---------------------------------------------------------------------------------- */
+
+void decode_worker_open(struct decode_worker *w, int fd, void *image,
+			const struct decode_handlers *handlers);
+/* Takes one message, if one is there, or notices that the worker is gone. */
+void decode_worker_hear(struct decode_worker *w);
+/* It is at the first thing that it owes from now on. */
+void decode_worker_moves_on(struct decode_worker *w);
 
 #endif

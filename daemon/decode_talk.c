@@ -1,95 +1,20 @@
 /*
  * A worker does what it was asked in order, so the first answer that is owed tells what it is at: that image has the
  * deadline, and is to blame when the process dies. A message that does not answer it is a lie, and a worker that lies is killed.
- * The other images of a process that is gone were not looked into since their last answer, and are returned.
  */
 #include "daemon/decode_pool_parts.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
-#include "daemon/decode_memory.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <unistd.h>
 
-enum { EARLY_DEATHS_MAX = 8, START_AGAIN_MS = 200 };
+/* -- what it is at ------------------------------------------------------------------------------- */
 
-/* -- what it has ---------------------------------------------------------------------------------- */
-
-size_t decode_worker_images(const struct decode_worker *w)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < DECODE_BERTHS; i++)
-		n += w->berths[i].state != TICKET_FREE;
-	return n;
-}
-
-/* For good: what it has is finished, then it is replaced, or leaves. */
-static bool is_worn(const struct decode_worker *w)
-{
-	const struct decode_pool_options *options = &w->pool->options;
-
-	return w->leaves || w->images >= options->images_per_process ||
-	       w->process.slot_bytes < options->slot_bytes * DECODE_BERTHS;
-}
-
-/* One file at a time is unread, so that memory is asked for only one of unknown size. */
-bool decode_worker_has_room(const struct decode_worker *w)
-{
-	size_t files = 0, images = 0;
-
-	if (w->state != WORKER_READY || is_worn(w))
-		return false;
-	for (size_t i = 0; i < DECODE_BERTHS; i++) {
-		const struct decode_ticket *t = &w->berths[i];
-
-		if (t->state == TICKET_LOOKING)
-			return false;
-		if (t->state == TICKET_FREE)
-			continue;
-		images++;
-		files += t->file_bytes;
-	}
-	return images < DECODE_BERTHS && files <= DECODE_MEMORY_AHEAD;
-}
-
-/* What it may need for all that it is asked now; without images, for any file. */
-static void worker_limit(struct decode_worker *w)
-{
-	const struct image_limits *limits = &w->pool->options.limits;
-	size_t files = 0, render = 0, file;
-
-	for (size_t i = 0; i < DECODE_BERTHS; i++) {
-		const struct decode_ticket *t = &w->berths[i];
-
-		if (t->state == TICKET_FREE)
-			continue;
-		file = t->state == TICKET_LOOKING ? limits->max_file_bytes : t->file_bytes;
-		if (!size_add(files, file, &files))
-			files = SIZE_MAX;
-		if (t->state == TICKET_PLACED && t->render_bytes > render)
-			render = t->render_bytes;
-	}
-	decode_process_limit(
-	    &w->process, decode_memory_working(w->process.slot_bytes,
-					       files > 0 ? files : limits->max_file_bytes, render));
-}
-
-static void ticket_free(struct decode_ticket *t)
-{
-	*t = (struct decode_ticket){.worker = t->worker};
-}
-
-/* -- its life ------------------------------------------------------------------------------------- */
-
-static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg);
-
-/* It is at the first thing that it owes from now on. */
-static void worker_moves_on(struct decode_worker *w)
+void decode_worker_moves_on(struct decode_worker *w)
 {
 	struct stage_meter *stages = w->pool->options.stages;
 
@@ -119,169 +44,6 @@ static void worker_did(struct decode_worker *w, uint64_t resize_ns)
 	stage_meter_did(stages, w->stage, 1, took);
 }
 
-int decode_worker_spawn(struct decode_worker *w, struct error *err)
-{
-	const struct decode_pool_options *options = &w->pool->options;
-	struct decode_message m = {.type = DECODE_START,
-				   .start = {options->mode, options->limits, options->slot_bytes}};
-	struct error ended = ERROR_INIT;
-	int r;
-
-	assert(w->state == WORKER_DOWN);
-	w->images = 0;
-	if (decode_process_start(&w->process, w->pool->program, options->slot_bytes * DECODE_BERTHS,
-				 err) < 0)
-		return -1;
-	w->state = WORKER_STARTING;
-	r = sd_event_add_io(w->pool->event, &w->io, w->process.socket, EPOLLIN, on_socket, w);
-	if (r < 0) {
-		errno = -r;
-		return error_sys(err, "watch a worker");
-	}
-	decode_deadline_set(w, options->time_limit_ms);
-	/* One that has ended already says so by its socket. */
-	decode_message_send(w->process.socket, &m, w->process.slot_fd, &ended);
-	return 0;
-}
-
-void decode_worker_stop(struct decode_worker *w, char how[DECODE_PROCESS_END_SIZE])
-{
-	w->io = sd_event_source_disable_unref(w->io);
-	decode_process_end(&w->process, how);
-	w->state = WORKER_DOWN;
-	w->deadline = DECODE_NO_DEADLINE;
-	w->n_owed = 0;
-	worker_moves_on(w);
-	w->looked = NULL;
-	for (size_t i = 0; i < DECODE_BERTHS; i++)
-		ticket_free(&w->berths[i]);
-}
-
-/* Where a process cannot be had (no memory, too many of them), it may be had a little later. */
-static void worker_start_again(struct decode_worker *w)
-{
-	struct decode_pool *pool = w->pool;
-	struct error failed = ERROR_INIT;
-	char how[DECODE_PROCESS_END_SIZE];
-
-	decode_worker_stop(w, how);
-	if (w->leaves) {
-		w->state = WORKER_GONE;
-		decode_deadline_set(w, 0);
-		return;
-	}
-	if (pool->cancelled || pool->early_deaths >= EARLY_DEATHS_MAX ||
-	    decode_worker_spawn(w, &failed) == 0)
-		return;
-	decode_worker_stop(w, how);
-	snprintf(pool->last_end, sizeof(pool->last_end), "%s", failed.message);
-	if (++pool->early_deaths < EARLY_DEATHS_MAX)
-		decode_deadline_set(w, START_AGAIN_MS);
-}
-
-/* A worker that owes nothing is at nothing; but what it looked at last may have been too much for it. */
-static struct decode_ticket *worker_blames(const struct decode_worker *w)
-{
-	if (w->n_owed > 0)
-		return w->owed[0];
-	return w->looked && w->looked->state == TICKET_SEEN ? w->looked : NULL;
-}
-
-/*
- * The worker is of no more use: the image of @blamed, if any, fails with @why, or because the process died where @why
- * is NULL; its others are returned. A new process takes its place, unless process after process ends before it had
- * an image.
- */
-static void worker_lost(struct decode_worker *w, const struct decode_ticket *blamed,
-			const struct error *why)
-{
-	struct decode_pool *pool = w->pool;
-	struct decode_ticket bad = {.image = NULL}, good[DECODE_BERTHS];
-	bool early = w->images == 0;
-	struct error died = ERROR_INIT;
-	char how[DECODE_PROCESS_END_SIZE];
-	size_t n = 0;
-
-	for (size_t i = 0; i < DECODE_BERTHS; i++) {
-		if (w->berths[i].state != TICKET_FREE && &w->berths[i] != blamed)
-			good[n++] = w->berths[i];
-	}
-	if (blamed)
-		bad = *blamed;
-	decode_worker_stop(w, how);
-	pool->early_deaths = early ? pool->early_deaths + 1 : 0;
-	snprintf(pool->last_end, sizeof(pool->last_end), "%s", why && early ? why->message : how);
-	if (blamed) {
-		if (!why) {
-			error_data(&died, "worker_died", "the decoder died on this file: %s", how);
-			why = &died;
-		}
-		bad.handlers->on_failed(bad.image, why);
-	}
-	for (size_t i = 0; i < n; i++)
-		good[i].handlers->on_returned(good[i].image);
-	worker_start_again(w);
-}
-
-void decode_worker_cancel(struct decode_worker *w)
-{
-	worker_lost(w, NULL, NULL);
-}
-
-/* Where it has no image: it is ready for one, or is replaced. */
-static void worker_rest(struct decode_worker *w)
-{
-	if (decode_worker_images(w) > 0)
-		return;
-	if (is_worn(w)) {
-		w->state = WORKER_SPENT; /* by the timer: the caller may still hold its pixels */
-		decode_deadline_set(w, 0);
-	} else {
-		w->state = WORKER_READY;
-		worker_limit(w);
-	}
-}
-
-void decode_worker_outgrown(struct decode_worker *w)
-{
-	if (w->state == WORKER_READY)
-		worker_rest(w);
-}
-
-void decode_worker_leave(struct decode_worker *w)
-{
-	w->leaves = true;
-	if (decode_worker_images(w) > 0)
-		return;
-	w->state = WORKER_SPENT;
-	decode_deadline_set(w, 0);
-}
-
-void decode_worker_stay(struct decode_worker *w)
-{
-	w->leaves = false;
-	if (w->state == WORKER_GONE)
-		w->state = WORKER_DOWN;
-}
-
-void decode_worker_late(struct decode_worker *w, int64_t now)
-{
-	struct error why = ERROR_INIT;
-
-	if (w->state == WORKER_GONE)
-		return;
-	if (w->state == WORKER_SPENT || w->state == WORKER_DOWN) {
-		worker_start_again(w);
-		return;
-	}
-	/* What arrived in time is heard first: it may be this process that was late to its loop. */
-	on_socket(NULL, -1, 0, w);
-	if (w->deadline > now || w->state == WORKER_GONE)
-		return;
-	error_data(&why, "timeout", "not decoded after %llu ms", (unsigned long long)w->limit_ms);
-	worker_lost(w, worker_blames(w), &why);
-}
-
 /* -- what it is asked ------------------------------------------------------------------------------ */
 
 /* The time for the first answer that is owed begins. */
@@ -302,7 +64,7 @@ static void worker_owes(struct decode_ticket *t, uint64_t limit_ms)
 	w->owed[w->n_owed++] = t;
 	if (w->n_owed > 1)
 		return;
-	worker_moves_on(w);
+	decode_worker_moves_on(w);
 	worker_clock(w);
 }
 
@@ -328,7 +90,7 @@ void decode_worker_open(struct decode_worker *w, int fd, void *image,
 	t->handlers = handlers;
 	w->images++;
 	worker_owes(t, w->pool->options.time_limit_ms);
-	worker_limit(w);
+	decode_worker_limit(w);
 	worker_say(t, &m, fd);
 }
 
@@ -347,7 +109,7 @@ void decode_pool_place(struct decode_ticket *t, const struct render_geometry *ge
 	t->state = TICKET_PLACED;
 	t->render_bytes = image_render_bytes(&t->header, policy, geometries, n);
 	worker_owes(t, options->time_limit_ms + megapixels * options->megapixel_ms);
-	worker_limit(t->worker);
+	decode_worker_limit(t->worker);
 	worker_say(t, &m, -1);
 }
 
@@ -366,8 +128,8 @@ void decode_pool_skip(struct decode_ticket *t)
 
 	assert(t->state == TICKET_SEEN);
 	worker_say(t, &m, -1);
-	ticket_free(t);
-	worker_rest(t->worker);
+	decode_ticket_free(t);
+	decode_worker_rest(t->worker);
 }
 
 /* -- what it answers ------------------------------------------------------------------------------- */
@@ -379,7 +141,7 @@ static void worker_answered(struct decode_worker *w, uint64_t resize_ns)
 	worker_did(w, resize_ns);
 	w->n_owed--;
 	memmove(w->owed, w->owed + 1, w->n_owed * sizeof(w->owed[0]));
-	worker_moves_on(w);
+	decode_worker_moves_on(w);
 	worker_clock(w);
 }
 
@@ -390,9 +152,9 @@ static struct decode_ticket worker_ended(struct decode_worker *w, struct decode_
 	struct decode_ticket ended = *t;
 
 	worker_answered(w, resize_ns);
-	ticket_free(t);
+	decode_ticket_free(t);
 	w->looked = NULL;
-	worker_rest(w);
+	decode_worker_rest(w);
 	return ended;
 }
 
@@ -412,10 +174,10 @@ static bool handle_ready(struct decode_worker *w, const struct confinement *c)
 	if (pool->options.require_confinement && !(c->seccomp && c->rlimits)) {
 		error_set(&why, ERR_CONFIG, "the decoder cannot be confined here: %s",
 			  pool->confinement);
-		worker_lost(w, NULL, &why);
+		decode_worker_lost(w, NULL, &why);
 	} else {
 		w->deadline = DECODE_NO_DEADLINE;
-		worker_rest(w);
+		decode_worker_rest(w);
 	}
 	return true;
 }
@@ -479,7 +241,7 @@ static bool handle_failed(struct decode_ticket *t, const struct error *why)
 	struct decode_ticket ended;
 
 	if (why->code == ERR_NOMEM) {
-		worker_lost(w, t, why); /* what took the memory may still have it */
+		decode_worker_lost(w, t, why); /* what took the memory may still have it */
 	} else {
 		ended = worker_ended(w, t, 0);
 		ended.handlers->on_failed(ended.image, why);
@@ -508,27 +270,21 @@ static bool handle_message(struct decode_worker *w, const struct decode_message 
 	}
 }
 
-/* Takes one message, if one is there, or notices that the worker is gone. */
-static int on_socket(sd_event_source *source, int fd, uint32_t events, void *arg)
+void decode_worker_hear(struct decode_worker *w)
 {
-	struct decode_worker *w = arg;
 	struct decode_message m;
 	struct error err = ERROR_INIT, lied = ERROR_INIT;
 	int passed = -1;
 	int r = decode_message_receive(w->process.socket, &m, &passed, &err);
 
-	(void)source;
-	(void)fd;
-	(void)events;
 	if (passed >= 0)
 		close(passed); /* workers have no descriptors to give */
 	if (r < 0 && err.code == ERR_TRANSIENT)
-		return 0;
+		return;
 	if (r == DECODE_CLOSED) {
-		worker_lost(w, worker_blames(w), NULL);
+		decode_worker_lost(w, decode_worker_blames(w), NULL);
 	} else if (r < 0 || !handle_message(w, &m)) {
 		error_data(&lied, "worker_died", "the decoder broke the protocol on this file");
-		worker_lost(w, worker_blames(w), &lied);
+		decode_worker_lost(w, decode_worker_blames(w), &lied);
 	}
-	return 0;
 }
