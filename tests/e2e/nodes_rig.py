@@ -47,6 +47,11 @@ def hold_results(postgres, after=0):
     )
 
 
+def somebody_waits(postgres, what):
+    """For the lock @HOLD."""
+    wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") != "0", what)
+
+
 def dies_before_its_commit(postgres, daemon):
     """Seals what it has, and dies when the shard is in sight and its rows are not committed."""
     postgres.sql(
@@ -56,7 +61,7 @@ def dies_before_its_commit(postgres, daemon):
     )
     with postgres.session(HOLD):
         daemon.post("/datasets/set/seal")
-        wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") != "0", "a shard to wait for its commit")
+        somebody_waits(postgres, "a shard to wait for its commit")
         daemon.kill()
         postgres.sql(f"SELECT pg_terminate_backend(pid) {HELD}")
         wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") == "0", "its transaction to be gone")
@@ -88,6 +93,15 @@ def nobody_is_charged(postgres):
     equal(postgres.value("SELECT count(*) FROM charged"), "0", "images that were charged")
 
 
+def tars(ws):
+    """Shards in sight, relative to the dataset."""
+    top = os.path.join(ws.out, "set")
+    found = []
+    for at, _, names in os.walk(os.path.join(top, "train")):
+        found += [os.path.relpath(os.path.join(at, name), top) for name in names if name.endswith(".tar")]
+    return found
+
+
 def everything_is_there_once(ws, postgres, wanted):
     """In readable shards, in the catalog, and nowhere else."""
     same_members(paths_in(os.path.join(ws.out, "set")), wanted, "samples in shards")
@@ -98,10 +112,7 @@ def everything_is_there_once(ws, postgres, wanted):
         "jobs that are not completed",
     )
     in_catalog = {path for (path,) in postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")}
-    on_disk = set()
-    for at, folders, names in os.walk(os.path.join(ws.out, "set", "train")):
-        on_disk |= {os.path.relpath(os.path.join(at, name), os.path.join(ws.out, "set")) for name in names if name.endswith(".tar")}
-    same_members(on_disk, in_catalog, "shards")
+    same_members(tars(ws), in_catalog, "shards")
     ws.latentctl("verify", "--out", ws.out)
 
 

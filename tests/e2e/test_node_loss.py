@@ -7,7 +7,7 @@ import signal
 
 from daemon_rig import Daemon
 from harness import BUSY, FAILED, USAGE, equal, one_line, run_tests, test, wait_until
-from nodes_rig import dies_before_its_commit, drained, ended, everything_is_there_once, finished, node, nodes, stopped
+from nodes_rig import dies_before_its_commit, drained, ended, everything_is_there_once, finished, node, nodes, stopped, tars
 from postgres_rig import Postgres
 
 
@@ -177,15 +177,6 @@ def a_run_forgets_a_node_that_is_silent_for_too_long_and_doubles_nothing_when_it
 
 
 # -- what they have left in sight
-
-
-def tars(ws):
-    """Shards in sight, relative to the dataset."""
-    top = os.path.join(ws.out, "set")
-    found = []
-    for at, _, names in os.walk(os.path.join(top, "train")):
-        found += [os.path.relpath(os.path.join(at, name), top) for name in names if name.endswith(".tar")]
-    return found
 
 
 @test

@@ -19,7 +19,9 @@ from nodes_rig import (
     node,
     nodes,
     note_charges,
+    somebody_waits,
     stopped,
+    tars,
 )
 from postgres_rig import Pooler, Postgres
 from reference import paths_in
@@ -201,10 +203,8 @@ def three_nodes_share_a_dataset_and_each_image_is_in_one_shard(ws):
     drained(a, b, c)
     stopped(a, b, c)
     everything_is_there_once(ws, postgres, wanted)
-    for at, folders, names in os.walk(os.path.join(ws.out, "set", "train")):
-        for name in names:
-            if name.endswith(".tar"):
-                assert name.split("-", 1)[1] in ("a.tar", "b-2.tar", "c.tar"), name
+    for name in tars(ws):
+        assert name.split("-", 1)[1] in ("a.tar", "b-2.tar", "c.tar"), name
 
 
 @test
@@ -246,7 +246,7 @@ def a_failover_to_a_standby_loses_and_doubles_nothing_and_charges_nobody(ws):
     with primary.session(HOLD):
         for daemon in (a, b):
             daemon.start()
-        wait_until(lambda: primary.value(f"SELECT count(*) {HELD}") != "0", "60 images to be encoded")
+        somebody_waits(primary, "60 images to be encoded")
         primary.die()
     # They ask the standby too, which is read-only as yet.
     for daemon in (a, b):
@@ -370,7 +370,7 @@ def a_node_that_stood_still_for_longer_than_its_timeout_doubles_nothing(ws):
         hold_results(postgres)
         wanted += ws.small_pictures(300, ws.path("set"))
         a.start()
-        wait_until(lambda: postgres.value(f"SELECT count(*) {HELD}") != "0", "a to have encoded some")
+        somebody_waits(postgres, "a to have encoded some")
         a.tell(signal.SIGSTOP)
         postgres.sql(f"SELECT pg_terminate_backend(pid) {HELD}")
     b.start()
