@@ -1,5 +1,5 @@
 foreach(name error buffer half ndarray hash compress text files file_tree bounded_queue thread thread_pool
-	cpu_isa memory_allowed day_hours frame_pieces byte_planes path_glob)
+	cpu_isa memory_allowed day_hours frame_pieces byte_planes path_glob program_output)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_base)
 endforeach()
 add_cmocka_test(NAME test_clock SOURCES unit/test_clock.c LIBS latentd_base)
