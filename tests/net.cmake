@@ -17,5 +17,7 @@ add_cmocka_test(NAME test_host_gate SOURCES unit/test_host_gate.c LIBS latentd_n
 add_cmocka_test(NAME test_http_url SOURCES unit/test_http_url.c LIBS latentd_net)
 add_cmocka_test(NAME test_s3_request SOURCES unit/test_s3_request.c LIBS latentd_net)
 add_cmocka_test(NAME test_s3 SOURCES component/test_s3.c LIBS latentd_net latentd_loopback LABELS tsan)
+add_cmocka_test(NAME test_s3_keys SOURCES component/test_s3_keys.c LIBS latentd_net latentd_loopback LABELS tsan)
+add_fuzz_target(NAME fuzz_s3_issued SOURCES fuzz/fuzz_s3_issued.c LIBS latentd_net)
 add_fuzz_target(NAME fuzz_s3_xml SOURCES fuzz/fuzz_s3_xml.c LIBS latentd_net)
 add_fuzz_target(NAME fuzz_s3_profile SOURCES fuzz/fuzz_s3_profile.c LIBS latentd_net)

@@ -4,6 +4,7 @@
 #include "base/files.h"
 
 #include <ctype.h>
+#include <stddef.h>
 #include <string.h>
 
 enum { FILE_MAX_BYTES = 1 << 20 };
@@ -45,25 +46,46 @@ static bool is_section(struct piece line, const char *name)
 	return is(trimmed(inside.at + strlen(profile), inside.at + inside.size), name);
 }
 
+/* Every field is a text. */
+static const struct setting {
+	const char *name;
+	size_t offset;
+} settings[] = {
+    {"aws_access_key_id", offsetof(struct s3_profile, key_id)},
+    {"aws_secret_access_key", offsetof(struct s3_profile, secret)},
+    {"aws_session_token", offsetof(struct s3_profile, token)},
+    {"region", offsetof(struct s3_profile, region)},
+    {"endpoint_url", offsetof(struct s3_profile, endpoint)},
+    {"credential_process", offsetof(struct s3_profile, process)},
+    {"role_arn", offsetof(struct s3_profile, role)},
+    {"source_profile", offsetof(struct s3_profile, role_profile)},
+    {"credential_source", offsetof(struct s3_profile, role_source)},
+    {"web_identity_token_file", offsetof(struct s3_profile, role_web)},
+    {"role_session_name", offsetof(struct s3_profile, role_session)},
+    {"external_id", offsetof(struct s3_profile, role_external)},
+    {"duration_seconds", offsetof(struct s3_profile, role_seconds)},
+};
+
+static char **place_at(struct s3_profile *out, size_t offset)
+{
+	return (char **)((char *)out + offset);
+}
+
 static char **place_of(struct s3_profile *out, struct piece key, bool below_s3)
 {
 	if (below_s3)
 		return is(key, "addressing_style") ? &out->addressing : NULL;
-	if (is(key, "aws_access_key_id"))
-		return &out->key_id;
-	if (is(key, "aws_secret_access_key"))
-		return &out->secret;
-	if (is(key, "aws_session_token"))
-		return &out->token;
-	if (is(key, "region"))
-		return &out->region;
-	return is(key, "endpoint_url") ? &out->endpoint : NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		if (is(key, settings[i].name))
+			return place_at(out, settings[i].offset);
+	}
+	return NULL;
 }
 
 static bool leads_elsewhere(struct piece key)
 {
-	static const char *const keys[] = {"credential_process", "role_arn", "sso_session",
-					   "sso_start_url"};
+	static const char *const keys[] = {"mfa_serial", "sso_session", "sso_start_url",
+					   "login_session"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		if (is(key, keys[i]))
@@ -171,11 +193,8 @@ static void wipe(char **s)
 
 void s3_profile_release(struct s3_profile *profile)
 {
-	wipe(&profile->key_id);
-	wipe(&profile->secret);
-	wipe(&profile->token);
-	wipe(&profile->region);
-	wipe(&profile->endpoint);
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		wipe(place_at(profile, settings[i].offset));
 	wipe(&profile->addressing);
 	wipe(&profile->elsewhere);
 }

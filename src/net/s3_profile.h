@@ -1,11 +1,12 @@
 /*
- * What the files of AWS's tools say, ~/.aws/credentials and ~/.aws/config: keys, region and endpoint of one profile.
+ * What the files of AWS's tools say, ~/.aws/credentials and ~/.aws/config: keys, or where else they come from, region and endpoint
+ * of one profile.
  *
  *	cleanup_s3_profile struct s3_profile profile = S3_PROFILE_INIT;
  *	s3_profile_load("training", &profile, err)
  *
- * Read are aws_access_key_id, aws_secret_access_key, aws_session_token, region, endpoint_url, and addressing_style below `s3 =`.
- * What starts programs or other sessions (credential_process, role_arn, sso_*) is not, but told.
+ * Read are the settings that stand as fields below, and addressing_style below `s3 =`. What needs a person (sso_*, mfa_serial,
+ * login_session) is told.
  */
 #ifndef LATENTD_NET_S3_PROFILE_H
 #define LATENTD_NET_S3_PROFILE_H
@@ -13,15 +14,23 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
+/* NULL: it does not say. */
 struct s3_profile {
-	char *key_id, *secret, *token; /* NULL: it says none */
+	char *key_id, *secret,
+	    *token; /* aws_access_key_id, aws_secret_access_key, aws_session_token */
 	char *region, *endpoint, *addressing;
-	char *elsewhere; /* the setting that says how keys are got elsewhere: "sso_session" */
+	char *process; /* credential_process */
+	char *role;    /* role_arn, which keys are for, by one of: */
+	char *role_profile, *role_source,
+	    *role_web; /* source_profile, credential_source, web_identity_token_file */
+	char *role_session, *role_external,
+	    *role_seconds; /* role_session_name, external_id, duration_seconds */
+	char *elsewhere;   /* the setting by which only other tools get keys: "sso_session" */
 };
 
 #define S3_PROFILE_INIT                                                                            \
 	{                                                                                          \
-		NULL, NULL, NULL, NULL, NULL, NULL, NULL                                           \
+		.key_id = NULL                                                                     \
 	}
 
 /* Adds what the sections [@name] and [profile @name] of @text say and *out has not yet; of repeated keys the first counts. */

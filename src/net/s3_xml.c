@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { DEPTH_MAX = 8, VALUE_MAX = 4096 };
+enum { DEPTH_MAX = 8 };
 
 /* Namespaces are not looked at: servers differ in whether they name one. */
 struct reader {
@@ -48,7 +48,7 @@ static void XMLCALL on_text(void *arg, const XML_Char *text, int n)
 {
 	struct reader *r = arg;
 
-	if (r->text.size + (size_t)n > VALUE_MAX)
+	if (r->text.size + (size_t)n > S3_XML_VALUE_MAX)
 		refuse(r);
 	else
 		buffer_append(&r->text, text, (size_t)n);
@@ -97,6 +97,8 @@ static bool read_document(struct reader *r, const void *xml, size_t size)
 	XML_SetStartDoctypeDeclHandler(r->parser, on_doctype);
 	whole = XML_Parse(r->parser, xml, (int)size, 1) == XML_STATUS_OK && !r->refused;
 	XML_ParserFree(r->parser);
+	if (r->text.data) /* it may have been a secret */
+		explicit_bzero(r->text.data, r->text.capacity);
 	buffer_release(&r->text);
 	return whole;
 }
@@ -308,10 +310,9 @@ static void on_fault_value(struct reader *r, const char *parent, const char *nam
 {
 	struct fault_reader *f = (struct fault_reader *)r;
 
-	(void)parent;
 	if (r->depth == 0)
-		f->known = is(name, "Error");
-	if (r->depth != 1)
+		f->known = is(name, "Error") || is(name, "ErrorResponse");
+	if (!is(parent, "Error"))
 		return;
 	if (is(name, "Code"))
 		copy_clean(f->fault.code, sizeof(f->fault.code), text_of(r));
@@ -344,7 +345,7 @@ static void on_single_value(struct reader *r, const char *parent, const char *na
 	struct value_reader *v = (struct value_reader *)r;
 
 	(void)parent;
-	if (r->depth != 1 || v->found || !is(name, v->name) || r->text.size >= v->size)
+	if (v->found || !is(name, v->name) || r->text.size >= v->size)
 		return;
 	snprintf(v->out, v->size, "%s", text_of(r));
 	v->found = true;

@@ -1,6 +1,6 @@
 /*
  * The XML that S3 answers with. Documents of others are refused: a DTD (and with it every entity), nesting deeper than eight,
- * values longer than 4 KiB.
+ * values longer than 16 KiB.
  *
  *	cleanup_s3_page struct s3_page page = {0};
  *	s3_page_parse(body, size, &page, err)                a page of a list
@@ -17,7 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define S3_ETAG_SIZE 96
+#define S3_ETAG_SIZE	 96
+#define S3_XML_VALUE_MAX (16 << 10)
 
 /*
  * Of an object, or of a part by its number, or of an upload that was begun. Keys are UTF-8, with control characters where the list has
@@ -50,9 +51,9 @@ struct s3_fault {
 	char region[64];   /* "" unless it says which the bucket is in */
 };
 
-/* False: the document is no <Error>. */
+/* False: the document is no <Error>, and no <ErrorResponse> with one in it, as STS has it. */
 bool s3_fault_parse(const void *xml, size_t size, struct s3_fault *out);
-/* The text of the first element @name below the root. False: there is none, or it does not fit. */
+/* The text of the first element @name, wherever it stands. False: there is none, or it does not fit. */
 bool s3_value_parse(const void *xml, size_t size, const char *name, char *out, size_t out_size);
 
 #define cleanup_s3_page cleanup_with(s3_page_release)

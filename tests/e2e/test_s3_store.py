@@ -3,6 +3,7 @@
 
 import atexit
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -277,12 +278,30 @@ def what_cannot_work_is_one_clear_line(ws):
     one_line(store.encode(code=FAILED), "no S3 credentials")
     ws.environment["AWS_CONFIG_FILE"] = ws.write("config", b"[default]\nsso_session = us\n", ws.root)
     one_line(store.encode(code=FAILED), "profile default has sso_session", "aws configure export-credentials")
+    ws.environment["AWS_CONFIG_FILE"] = ws.write("config", b"[default]\ncredential_process = sh -c 'echo locked >&2; exit 3'\n", ws.root)
+    one_line(store.encode(code=FAILED), "profile default: credential_process", "status 3", "locked")
     ws.environment.update(good)
     one_line(store.encode("--s3-endpoint", "minio:9000", code=FAILED), "no endpoint")
     one_line(ws.encode("--s3-region", "mars", code=None), "no store")
     one_line(store.encode("--shard-size", "6GiB", code=None), "smaller shard size")
     store.encode()
     one_line(ws.encode("--store", store.url + "2", "--codec", "none", code=FAILED), "has its shards in", "give another --name")
+
+
+@test
+def keys_that_a_program_writes_open_the_store(ws):
+    store, paths = Store(ws), ws.small_pictures(2)
+    keys = {
+        "Version": 1,
+        "AccessKeyId": ws.environment.pop("AWS_ACCESS_KEY_ID"),
+        "SecretAccessKey": ws.environment.pop("AWS_SECRET_ACCESS_KEY"),
+        "Expiration": "2100-01-01T00:00:00+00:00",
+    }
+    written = ws.write("keys of mine.json", json.dumps(keys).encode(), ws.root)
+    config = f"[profile made]\ncredential_process = cat '{written}'\n".encode()
+    ws.environment.update(AWS_CONFIG_FILE=ws.write("config", config, ws.root), AWS_PROFILE="made")
+    store.encode()
+    store.holds(paths)
 
 
 @test

@@ -7,6 +7,7 @@
 #include "tests/component/s3_environment.h"
 
 #include "base/checked.h"
+#include "net/s3_process.h"
 #include "net/s3_profile.h"
 #include "net/s3_request.h"
 #include "net/s3_xml.h"
@@ -133,16 +134,45 @@ static void a_profile_is_read_as_the_tools_of_amazon_do(void **state)
 	assert_null(p.elsewhere);
 }
 
-static void what_a_profile_has_in_the_place_of_keys_is_told(void **state)
+static void what_a_profile_has_in_the_place_of_keys_is_read_or_told(void **state)
 {
 	cleanup_s3_profile struct s3_profile p = S3_PROFILE_INIT;
 
 	(void)state;
 	s3_profile_parse("[profile other]\nrole_arn = r\n[profile sso]\nregion = here\n"
-			 "sso_session = us\ncredential_process = /bin/keys\n",
+			 "sso_session = us\ncredential_process = /bin/keys 'a b' # c\n"
+			 "source_profile = other\n",
 			 "sso", &p);
 	assert_string_equal(p.elsewhere, "sso_session");
+	assert_string_equal(p.process, "/bin/keys 'a b' # c");
+	assert_string_equal(p.role_profile, "other");
 	assert_null(p.key_id);
+	assert_null(p.role);
+}
+
+static void a_line_is_parted_into_words_as_by_shlex(void **state)
+{
+	/* python3 -c 'import shlex; print(shlex.split(LINE))' */
+	static const char *const wanted[] = {"/a b/keys", "x\\ny", "q\"\\n", "it's", "",
+					     "#z",	  "a b",   "$HOME;", NULL};
+	char **words = NULL;
+	struct error err = ERROR_INIT;
+	size_t n = 0;
+
+	(void)state;
+	assert_ok(
+	    s3_process_split("  '/a b/keys'\t'x\\ny' \"q\\\"\\n\" it\\'s '' #z a\\ b $HOME;\n",
+			     &words, &err),
+	    &err);
+	for (; wanted[n]; n++)
+		assert_string_equal(words[n], wanted[n]);
+	assert_null(words[n]);
+	free(words);
+	assert_error(s3_process_split("a 'b", &words, &err), &err, ERR_CONFIG);
+	error_clear(&err);
+	assert_error(s3_process_split("a \\", &words, &err), &err, ERR_CONFIG);
+	error_clear(&err);
+	assert_error(s3_process_split(" \t", &words, &err), &err, ERR_CONFIG);
 }
 
 static void a_list_is_read(void **state)
@@ -239,7 +269,8 @@ int main(void)
 	    cmocka_unit_test_setup(an_address_that_is_none_is_refused, clear),
 	    cmocka_unit_test_setup(a_key_that_no_url_can_express_is_data_error, clear),
 	    cmocka_unit_test(a_profile_is_read_as_the_tools_of_amazon_do),
-	    cmocka_unit_test(what_a_profile_has_in_the_place_of_keys_is_told),
+	    cmocka_unit_test(what_a_profile_has_in_the_place_of_keys_is_read_or_told),
+	    cmocka_unit_test(a_line_is_parted_into_words_as_by_shlex),
 	    cmocka_unit_test(a_list_is_read),
 	    cmocka_unit_test(keys_that_are_encoded_are_bytes),
 	    cmocka_unit_test(what_decodes_to_no_text_is_no_key),
