@@ -12,6 +12,12 @@
 
 #define READ_WORDS_MAX 2
 
+/* Of gc, hours; of compact, a full shard. */
+#define READ_GRACE_MAX	       (24 * 3650)
+#define READ_SHARD_SAMPLES_MAX 100000
+#define READ_SHARD_SIZE_MIN    1024
+#define READ_SHARD_SIZE_MAX    ((int64_t)64 << 30)
+
 struct read_options {
 	const char *out;
 	const char *socket, *state, *config; /* where else a daemon may be found */

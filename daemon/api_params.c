@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/text.h"
 
+#include "config/read_options.h"
 #include "queue/queue.h"
 
 #include <jansson.h>
@@ -123,12 +124,35 @@ static int set_level(struct api_params *p, const char *value, struct error *err)
 			 text_quote(value, quoted));
 }
 
+static int set_size(const char *name, size_t *field, int64_t value, int64_t least, int64_t most,
+		    struct error *err)
+{
+	if (value < least || value > most)
+		return error_set(err, ERR_CONFIG, "%s: expected %lld to %lld", name,
+				 (long long)least, (long long)most);
+	*field = (size_t)value;
+	return 0;
+}
+
 static int set_limit(struct api_params *p, int64_t value, struct error *err)
 {
-	if (value < 1 || value > API_LIMIT_MAX)
-		return error_set(err, ERR_CONFIG, "limit: expected 1 to %d", API_LIMIT_MAX);
-	p->limit = (size_t)value;
-	return 0;
+	return set_size("limit", &p->limit, value, 1, API_LIMIT_MAX, err);
+}
+
+static int set_grace_hours(struct api_params *p, int64_t value, struct error *err)
+{
+	return set_size("grace_hours", &p->grace_hours, value, 0, READ_GRACE_MAX, err);
+}
+
+static int set_shard_samples(struct api_params *p, int64_t value, struct error *err)
+{
+	return set_size("shard_samples", &p->shard_samples, value, 1, READ_SHARD_SAMPLES_MAX, err);
+}
+
+static int set_shard_size(struct api_params *p, int64_t value, struct error *err)
+{
+	return set_size("shard_size", &p->shard_bytes, value, READ_SHARD_SIZE_MIN,
+			READ_SHARD_SIZE_MAX, err);
 }
 
 static int set_place(const char *name, int64_t *field, int64_t value, struct error *err)
@@ -210,13 +234,23 @@ static const struct param {
 	int (*number)(struct api_params *p, int64_t value, struct error *err);
 	int (*json)(struct api_params *p, const json_t *value, struct error *err);
 } params_known[] = {
-    {"state", set_state, NULL, NULL},	    {"reason", set_reason, NULL, NULL},
-    {"key", set_key, NULL, NULL},	    {"after", set_after, NULL, NULL},
-    {"limit", NULL, set_limit, NULL},	    {"priority", NULL, set_priority, NULL},
-    {"captions", NULL, NULL, set_captions}, {"dry_run", NULL, NULL, set_dry_run},
-    {"level", set_level, NULL, NULL},	    {"dataset", set_dataset, NULL, NULL},
-    {"shard", NULL, set_shard, NULL},	    {"offset", NULL, set_offset, NULL},
-    {"array", set_array, NULL, NULL},	    {"path", set_path, NULL, NULL},
+    {"state", set_state, NULL, NULL},
+    {"reason", set_reason, NULL, NULL},
+    {"key", set_key, NULL, NULL},
+    {"after", set_after, NULL, NULL},
+    {"limit", NULL, set_limit, NULL},
+    {"priority", NULL, set_priority, NULL},
+    {"captions", NULL, NULL, set_captions},
+    {"dry_run", NULL, NULL, set_dry_run},
+    {"level", set_level, NULL, NULL},
+    {"dataset", set_dataset, NULL, NULL},
+    {"shard", NULL, set_shard, NULL},
+    {"offset", NULL, set_offset, NULL},
+    {"array", set_array, NULL, NULL},
+    {"path", set_path, NULL, NULL},
+    {"grace_hours", NULL, set_grace_hours, NULL},
+    {"shard_samples", NULL, set_shard_samples, NULL},
+    {"shard_size", NULL, set_shard_size, NULL},
 };
 
 static bool listed(const char *accepted, const char *name)

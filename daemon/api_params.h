@@ -18,6 +18,7 @@
 #define API_PATH_WORDS	  8
 #define API_LIMIT_DEFAULT 100
 #define API_LIMIT_MAX	  1000
+#define API_GRACE_DEFAULT 24
 
 struct api_path {
 	char *words[API_PATH_WORDS]; /* decoded; "/a/b" has two */
@@ -39,12 +40,14 @@ struct api_params {
 	enum log_level level;
 	char *dataset;	    /* NULL: not given; of the path it is elsewhere */
 	char *array, *path; /* NULL: not given; a valid name, an absolute path */
+	size_t grace_hours;
+	size_t shard_samples, shard_bytes; /* 0: not given */
 };
 
 #define API_PARAMS_INIT                                                                            \
 	{                                                                                          \
 		-1, NULL, NULL, NULL, API_LIMIT_DEFAULT, -1, -1, false, 0, NULL, false, false,     \
-		    LOG_LEVEL_DEBUG, NULL, NULL, NULL                                              \
+		    LOG_LEVEL_DEBUG, NULL, NULL, NULL, API_GRACE_DEFAULT, 0, 0                     \
 	}
 
 /* The path of @uri, up to its query. False where it is none of ours: nothing is to be released then. */

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/text.h"
 
+#include "daemon/api_commands.h"
 #include "daemon/api_history.h"
 #include "daemon/api_lists.h"
 #include "daemon/api_log.h"
@@ -50,7 +51,7 @@ static void get_dataset(struct exchange *x);
 static void get_list(struct exchange *x);
 static void get_thumbnail(struct exchange *x);
 static void get_preview(struct exchange *x);
-static void post_command(struct exchange *x);
+static void ask_service(struct exchange *x);
 
 #define DATASET "/api/v1/datasets/{name}"
 #define ENCODER "/api/v1/encoders/{name}"
@@ -60,7 +61,7 @@ static void post_command(struct exchange *x);
 	}
 #define COMMAND(path, takes, command)                                                              \
 	{                                                                                          \
-		"POST", path, takes, post_command, NULL, command                                   \
+		"POST", path, takes, ask_service, NULL, command                                    \
 	}
 
 static const struct route routes[] = {
@@ -80,6 +81,7 @@ static const struct route routes[] = {
     LIST("samples", "limit", api_list_samples),
     {"GET", DATASET "/thumbnail", "key", get_thumbnail, NULL, 0},
     {"GET", DATASET "/preview", "shard offset", get_preview, NULL, 0},
+    {"GET", DATASET "/upkeep", "", ask_service, NULL, REQUEST_UPKEEP},
     COMMAND("/api/v1/scan", "", REQUEST_SCAN),
     COMMAND("/api/v1/pause", "", REQUEST_PAUSE),
     COMMAND("/api/v1/resume", "", REQUEST_RESUME),
@@ -101,6 +103,8 @@ static const struct route routes[] = {
     COMMAND(DATASET "/captions", "captions dry_run", REQUEST_CAPTIONS),
     COMMAND(DATASET "/reset-captions", "", REQUEST_RESET_CAPTIONS),
     COMMAND(DATASET "/attach", "array path dry_run", REQUEST_ATTACH),
+    COMMAND(DATASET "/gc", "grace_hours dry_run", REQUEST_GC),
+    COMMAND(DATASET "/compact", "shard_samples shard_size dry_run", REQUEST_COMPACT),
 };
 
 /* -- answers -------------------------------------------------------------------------------------- */
@@ -316,67 +320,18 @@ static void get_preview(struct exchange *x)
 
 /* -- commands ------------------------------------------------------------------------------------- */
 
-static const char *unknown(int outcome)
+static void ask_service(struct exchange *x)
 {
-	switch (outcome) {
-	case SERVICE_NO_KEY:
-		return "there is no such image";
-	case SERVICE_NO_ENCODER:
-		return "there is no encoder of this name";
-	default:
-		return "there is no dataset of this name";
-	}
-}
-
-static void post_command(struct exchange *x)
-{
-	const struct api_params *p = &x->params;
-	struct service_request request = {.command = x->route->command,
-					  .dataset = x->dataset ? x->dataset->name : NULL,
-					  .encoder = x->encoder,
-					  .state = p->state,
-					  .reason = p->reason,
-					  .key = p->key,
-					  .priority = p->priority,
-					  .captions = p->captions,
-					  .array = p->array,
-					  .path = p->path,
-					  .dry_run = p->dry_run};
-	struct service_reply done = {.count = 0};
+	const struct api_command command = {x->route->command, x->dataset ? x->dataset->name : NULL,
+					    x->encoder, &x->params};
 	struct error err = ERROR_INIT;
-	json_t *body;
-	int r;
+	json_t *body = NULL;
+	unsigned status = api_command(x->context, &command, &body, &err);
 
-	if (request.command == REQUEST_PRIORITY && !p->has_priority) {
-		fail(x, 400, "priority is missing");
-		return;
-	}
-	if (request.command == REQUEST_CAPTIONS && !p->captions) {
-		fail(x, 400, "captions is missing");
-		return;
-	}
-	if (request.command == REQUEST_ATTACH && (!p->array || !p->path)) {
-		fail(x, 400, "array or path is missing");
-		return;
-	}
-	if (request.command == REQUEST_RETRY && p->state >= 0 && p->state != JOB_QUARANTINED &&
-	    p->state != JOB_SKIPPED && p->state != JOB_CANCELLED) {
-		fail(x, 400, "state: only quarantined, skipped and cancelled images are retried");
-		return;
-	}
-	r = x->context->request(x->context->arg, &request, &done, &err);
-	if (r < 0) {
-		fail_error(x, &err, 409);
-		return;
-	}
-	if (r > 0) {
-		fail(x, 404, unknown(r));
-		return;
-	}
-	body = json_object();
-	json_object_set_new(body, "count", json_count(done.count));
-	json_object_set_new(body, "message", json_clean(done.message));
-	reply(x, body);
+	if (status == 200)
+		reply(x, body);
+	else
+		fail(x, status, err.message);
 }
 
 /* -- finding the route ---------------------------------------------------------------------------- */

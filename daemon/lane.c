@@ -71,6 +71,7 @@ void lane_free(struct lane *l)
 	if (!l)
 		return;
 	spending_leave(l->spending, l->shared->db);
+	lane_forget_upkeep(l);
 	free(l->held);
 	free(l->last_shard);
 	free(l);
@@ -189,8 +190,9 @@ static bool intake_is_through(const struct lane *l)
 static bool has_to_tidy(const struct lane *l)
 {
 	if (lane_is_shared(l))
-		return l->tidying || lane_orphans_pend(l) || lane_index_lags(l);
-	return l->tidying || l->tidy_wanted || l->index_wanted;
+		return l->tidying || lane_has_upkeep(l) || lane_orphans_pend(l) ||
+		       lane_index_lags(l);
+	return l->tidying || lane_has_upkeep(l) || l->tidy_wanted || l->index_wanted;
 }
 
 static bool nothing_to_encode(const struct lane *l)
@@ -391,6 +393,7 @@ void lane_pump(struct lane *l)
 		before = l->phase;
 		pump_phase(l);
 	} while (l->phase != before);
+	lane_pump_upkeep(l);
 }
 
 void lane_decode(struct lane *l)
@@ -464,5 +467,5 @@ void lane_stop(struct lane *l)
 
 bool lane_is_closed(const struct lane *l)
 {
-	return l->phase == LANE_CLOSED;
+	return l->phase == LANE_CLOSED && !l->tidying;
 }

@@ -53,6 +53,7 @@ struct lane_shared {
 
 struct json_t;
 struct lane;
+struct upkeep_order;
 
 /* @config lives as long as the lane, or until lane_reconfigure(). */
 struct lane *lane_new(const struct lane_shared *shared, const struct dataset_config *config);
@@ -145,6 +146,13 @@ uint64_t lane_accept_deletions(struct lane *l);
 const char *lane_folder(const struct lane *l, bool captions, struct error *err);
 void lane_give_captions(struct lane *l, struct json_t *list);
 void lane_give_arrays(struct lane *l);
+/*
+ * gc or compact, in whatever phase it is, behind those that were asked for before: what is encoded meanwhile waits in the spool for
+ * its shard. Sizes that are 0 are those of its settings. *id, to know it by, rises. ERR_CONFIG: nodes share it; ERR_TRANSIENT: too many wait.
+ */
+int lane_upkeep(struct lane *l, const struct upkeep_order *order, int64_t *id, struct error *err);
+/* Those that wait and the last ones that ended, as GET .../upkeep says it (docs/API.md). The caller has the reference. */
+struct json_t *lane_upkeep_json(const struct lane *l);
 void lane_stop(struct lane *l);
 bool lane_is_closed(const struct lane *l);
 /*

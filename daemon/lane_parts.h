@@ -8,6 +8,7 @@
  *	lane_limits.c    its quotas and its hours
  *	lane_node.c      what it leaves to other nodes
  *	lane_tidy.c      rewriting and indexes, when there is nothing to encode
+ *	lane_upkeep.c    gc and compact, when people ask for them
  *	lane_status.c    what it says of itself, to people and to the service
  */
 #ifndef LATENTD_DAEMON_LANE_PARTS_H
@@ -134,7 +135,8 @@ struct lane {
 	uint64_t scans_wanted;		  /* so many must be through */
 	bool tidy_wanted;		  /* shards hold samples that are dead, or other captions */
 	bool index_wanted;		  /* the catalog is another one than the indexes' */
-	bool tidying;			  /* on the background thread */
+	struct lane_upkeep *upkeep;	  /* what people asked for, oldest first */
+	bool tidying;			  /* on the background thread, that or this */
 	atomic_bool interrupted;	  /* that is to end soon */
 	atomic_uint_fast64_t store_waits; /* how often its store was waited for */
 	int64_t tidied_at;
@@ -226,5 +228,13 @@ void lane_tick_eta(struct lane *l, int64_t now);
 
 /* Whatever is wanted and can be done now. The lane is open and idle. */
 void lane_tidy(struct lane *l);
+
+/* -- lane_upkeep.c ---------------------------------------------------------------------------------- */
+
+/* After each turn: begins what waits, or its next piece, if the background thread may change shards now. */
+void lane_pump_upkeep(struct lane *l);
+/* Some has not ended: shards are its own until it has. */
+bool lane_has_upkeep(const struct lane *l);
+void lane_forget_upkeep(struct lane *l);
 
 #endif

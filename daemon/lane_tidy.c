@@ -232,7 +232,8 @@ void lane_tidy(struct lane *l)
 	bool soon = l->draining || l->tidied_at == 0 || now - l->tidied_at >= TIDY_EVERY_MS;
 	struct tidy_task *t;
 
-	if (l->held || l->tidying || packer_sealing(l->packer) || !(index || (tidy && soon)))
+	if (l->held || l->tidying || lane_has_upkeep(l) || packer_sealing(l->packer) ||
+	    !(index || (tidy && soon)))
 		return;
 	packer_hold(l->packer, true);
 	t = xcalloc(1, sizeof(*t));

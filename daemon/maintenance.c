@@ -3,7 +3,6 @@
 #include "daemon/ctl_source.h"
 #include "daemon/dataset_store.h"
 #include "daemon/index.h"
-#include "daemon/recaption.h"
 
 #include "base/checked.h"
 #include "base/files.h"
@@ -48,20 +47,6 @@ static int with_rewriter(struct visit *v, struct maintenance *m, struct error *e
 		r = v->fn(m, err);
 	rewriter_close(m->rewriter);
 	return r;
-}
-
-int maintenance_recaption(struct maintenance *m, struct error *err)
-{
-	struct recaption_options options = {.rewrite = *m->rewrite, .folder = m->folder};
-	size_t changed = 0;
-
-	options.rewrite.shard_samples = options.rewrite.shard_bytes = 0;
-	if (recaption(&options, &changed, err) < 0)
-		return -1;
-	if (changed > 0)
-		printf("%s: %zu caption%s brought into the shards\n", m->dataset->name, changed,
-		       plural(changed));
-	return 0;
 }
 
 static int on_dataset(void *arg, const struct queue_dataset *d)

@@ -1,5 +1,5 @@
 /*
- * What the commands that replace shards (gc, compact, captions, attach) share: their options, the locks, and for each dataset its
+ * What the commands that replace shards (repack, captions, attach) share: their options, the locks, and for each dataset its
  * store, with what earlier rewrites left settled before, and indexes and the list of removed samples written after.
  */
 #ifndef LATENTD_DAEMON_MAINTENANCE_H
@@ -23,9 +23,6 @@ struct maintenance {
 };
 
 typedef int (*maintenance_fn)(struct maintenance *m, struct error *err);
-
-/* Brings captions that a person gave into their shards; those of files wait for a run that looks at them. */
-int maintenance_recaption(struct maintenance *m, struct error *err);
 
 /* An exit code, or -1. With --dry-run nothing is locked and nothing can be written. */
 int maintenance_run(int argc, char **argv, const struct read_command *command, maintenance_fn fn,

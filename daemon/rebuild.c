@@ -203,19 +203,28 @@ int rebuild_if_lost(const struct rebuild_options *options, const char *name,
 	return r <= 0 ? r : rebuild_output(options, result, err);
 }
 
-static int has_name(void *arg, const struct queue_dataset *d)
+struct wanted {
+	const char *name;
+	bool known;
+};
+
+static int look_for(void *arg, const struct queue_dataset *d)
 {
-	return strcmp(d->name, arg) == 0;
+	struct wanted *wanted = arg;
+
+	wanted->known = wanted->known || strcmp(d->name, wanted->name) == 0;
+	return wanted->known;
 }
 
 int rebuild_dataset_if_lost(struct queue *queue, const struct rebuild_options *options,
 			    const char *name, struct rebuild_result *result, struct error *err)
 {
 	cleanup_dataset_folders struct dataset_folders folders = {.n = 0};
-	int r = queue_datasets(queue, has_name, (void *)name, err);
+	struct wanted wanted = {name, false};
+	int r = queue_datasets(queue, look_for, &wanted, err);
 
-	if (r != 0)
-		return r < 0 ? -1 : 0;
+	if (r < 0 || wanted.known)
+		return r;
 	r = anything_staged(options->output, name, err);
 	if (r <= 0)
 		return r;

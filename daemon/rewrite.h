@@ -75,6 +75,8 @@ int rewriter_open(const struct rewrite_options *options, struct rewriter **out, 
 void rewriter_close(struct rewriter *w);
 /* Of all calls together. */
 const struct rewritten *rewriter_done(const struct rewriter *w);
+/* options->stop ended rewrite_dead or rewrite_small: there may be more to do, which another rewriter finds. */
+bool rewriter_stopped(const struct rewriter *w);
 
 /*
  * Shards of the catalog, by path; they may be of several groups. One without a live sample is only retired.

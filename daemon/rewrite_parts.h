@@ -16,6 +16,7 @@ struct rewriter {
 	struct shard_list shards;   /* as they were when it was opened */
 	struct spool_index numbers; /* shard_numbers.h */
 	struct rewritten done;
+	bool stopped; /* because options->stop said so */
 	bool unfit; /* the last rewrite() failed at what was to be written, not at what was read */
 };
 

@@ -8,9 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool stopped(const struct rewriter *w)
+/* Once it is so it stays. */
+static bool stopped(struct rewriter *w)
 {
-	return w->options->stop && w->options->stop(w->options->arg);
+	w->stopped = w->stopped || (w->options->stop && w->options->stop(w->options->arg));
+	return w->stopped;
+}
+
+bool rewriter_stopped(const struct rewriter *w)
+{
+	return w->stopped;
 }
 
 /* What is damaged is left to `verify --deep`; what does not fit is as good as before. */

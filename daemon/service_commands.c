@@ -82,6 +82,9 @@ static void apply(struct service *s, struct lane *l, const struct service_reques
 	case REQUEST_RESET_CAPTIONS:
 	case REQUEST_ATTACH:
 	case REQUEST_RELOAD:
+	case REQUEST_GC:
+	case REQUEST_COMPACT:
+	case REQUEST_UPKEEP:
 		return;
 	}
 	reply->count++;
@@ -105,6 +108,28 @@ static bool is_given(const struct service_request *r)
 {
 	return r->command == REQUEST_CAPTIONS || r->command == REQUEST_RESET_CAPTIONS ||
 	       r->command == REQUEST_ATTACH;
+}
+
+static bool is_upkeep(const struct service_request *r)
+{
+	return r->command == REQUEST_GC || r->command == REQUEST_COMPACT ||
+	       r->command == REQUEST_UPKEEP;
+}
+
+static int run_upkeep(struct call *c, struct lane *l)
+{
+	json_t *list;
+
+	if (c->request.command != REQUEST_UPKEEP &&
+	    lane_upkeep(l, &c->request.upkeep, &c->reply.id, &c->err) < 0)
+		return -1;
+	if (c->request.command == REQUEST_UPKEEP) {
+		list = lane_upkeep_json(l);
+		c->reply.upkeep = json_dumps(list, JSON_COMPACT);
+		json_decref(list);
+	}
+	c->reply.count = 1;
+	return 0;
 }
 
 /* First where they are kept is told; then that they are. */
@@ -159,6 +184,8 @@ static int run_request(struct call *c)
 			c->ids[c->n_ids++] = lane_queue_id(s->lanes[i]);
 		if (is_given(r) && run_given(c, s->lanes[i]) < 0)
 			return error_wrap(&c->err, "%s", r->dataset);
+		if (is_upkeep(r) && run_upkeep(c, s->lanes[i]) < 0)
+			return -1;
 		apply(s, s->lanes[i], r, &c->reply);
 	}
 	apply_to_all(s, r, &c->reply);
@@ -180,6 +207,7 @@ static void let_go(struct call *c)
 	free(c->encoder);
 	free(c->folder);
 	free(c->ids);
+	free(c->reply.upkeep);
 	free(c);
 }
 
@@ -388,8 +416,10 @@ int service_commands_request(void *arg, const struct service_request *request,
 	int r = ask_loop(commands, request, false, &c, err);
 	bool twice = false; /* the lanes are told what was changed */
 
-	if (c)
+	if (c) {
 		made = c->reply;
+		c->reply.upkeep = NULL;
+	}
 	if (r == 0 && (request->command == REQUEST_RETRY || request->command == REQUEST_CANCEL)) {
 		r = change_jobs(commands, request, c, &made, err);
 		twice = true;

@@ -10,6 +10,7 @@
 #ifndef LATENTD_DAEMON_SERVICE_REQUEST_H
 #define LATENTD_DAEMON_SERVICE_REQUEST_H
 
+#include "daemon/upkeep.h"
 #include "queue/queue.h"
 
 #include <stdbool.h>
@@ -32,9 +33,12 @@ enum service_command {
 	REQUEST_CAPTIONS, /* captions, dry_run: given by a person from now on [those of its images] */
 	REQUEST_RESET_CAPTIONS, /* those of the files count again [that were given] */
 	REQUEST_ATTACH, /* array, path, dry_run: come into the shards when they are rewritten [images that get one] */
-	REQUEST_RELOAD, /* the config file; dataset is NULL [datasets that changed] */
+	REQUEST_RELOAD,	 /* the config file; dataset is NULL [datasets that changed] */
+	REQUEST_GC,	 /* upkeep: begun as soon as it can be, id tells what becomes of it [1] */
+	REQUEST_COMPACT, /* likewise */
+	REQUEST_UPKEEP,	 /* what becomes of these: list [1] */
 };
-#define SERVICE_COMMANDS 13
+#define SERVICE_COMMANDS 16
 
 struct json_t;
 
@@ -50,10 +54,13 @@ struct service_request {
 	    *captions; /* {key: text or null}; those that it has no image for are taken out */
 	const char *array, *path; /* a name, and a .safetensors file or a folder */
 	bool dry_run;
+	struct upkeep_order upkeep; /* its dry_run, too */
 };
 
 struct service_reply {
 	uint64_t count;
+	int64_t id;   /* of gc and compact; 0: none */
+	char *upkeep; /* a JSON array (lane_upkeep_json), to be freed; NULL: none */
 	char message
 	    [512]; /* one line for people; of a reload: what needs a restart. Empty: nothing to say */
 };

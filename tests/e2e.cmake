@@ -28,6 +28,7 @@ foreach(name
 	resolutions
 	variants
 	rewrite
+	upkeep
 	s3_store
 	export
 	import

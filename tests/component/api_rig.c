@@ -254,6 +254,10 @@ static int on_request(void *arg, const struct service_request *request, struct s
 		error_set(err, rig->error, "the rig says no");
 	else
 		*reply = rig->reply;
+	if (r == 0 && (request->command == REQUEST_GC || request->command == REQUEST_COMPACT))
+		reply->id = 7;
+	if (r == 0 && request->command == REQUEST_UPKEEP)
+		reply->upkeep = xstrdup("[{\"id\": 7, \"state\": \"waiting\"}]");
 	pthread_mutex_unlock(&rig->lock);
 	return r;
 }

@@ -20,7 +20,7 @@ int main(int argc, char **argv)
 		return 2;
 	api_rig_open(&rig, argv[1]);
 	rig.print = true;
-	rig.reply = (struct service_reply){3, "as the rig says"};
+	rig.reply = (struct service_reply){.count = 3, .message = "as the rig says"};
 	status = api_rig_status(&rig);
 	if (argc == 3) {
 		free(status->datasets[0].output);

@@ -338,7 +338,7 @@ static void commands_reach_the_service_with_all_they_say(void **state)
 	struct fixture *f = *state;
 	json_t *root;
 
-	f->rig.reply = (struct service_reply){3, "they are tried again"};
+	f->rig.reply = (struct service_reply){.count = 3, .message = "they are tried again"};
 	root = ask_as(f, "POST", "/api/v1/datasets/photos/retry",
 		      "{\"state\": \"skipped\", \"reason\": \"too_small\", \"key\": \"a b\"}", 200);
 	assert_int_equal(json_integer_value(json_object_get(root, "count")), 3);
@@ -417,6 +417,32 @@ static void arrays_have_a_name_and_an_absolute_path(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
 		post(f, path, wrong[i], 400);
 	assert_int_equal(f->rig.asked, 1);
+}
+
+static void gc_and_compact_reach_the_service_with_their_sizes(void **state)
+{
+	static const char gc[] = "/api/v1/datasets/photos/gc";
+	static const char compact[] = "/api/v1/datasets/photos/compact";
+	struct fixture *f = *state;
+	const struct upkeep_order *order = &f->rig.request.upkeep;
+
+	post(f, gc, NULL, 200);
+	assert_int_equal(f->rig.request.command, REQUEST_GC);
+	assert_int_equal(order->kind, UPKEEP_GC);
+	assert_int_equal(order->grace_hours, 24);
+	assert_false(order->dry_run);
+	post(f, gc, "{\"grace_hours\": 0, \"dry_run\": true}", 200);
+	assert_int_equal(order->grace_hours, 0);
+	assert_true(order->dry_run);
+	post(f, compact, "{\"shard_samples\": 20, \"shard_size\": 68719476736}", 200);
+	assert_int_equal(f->rig.request.command, REQUEST_COMPACT);
+	assert_int_equal(order->kind, UPKEEP_COMPACT);
+	assert_int_equal(order->shard_samples, 20);
+	assert_true(order->shard_bytes == (size_t)64 << 30);
+	post(f, compact, NULL, 200);
+	assert_int_equal(order->shard_samples, 0); /* as the dataset has it */
+	post(f, compact, "{\"shard_size\": 68719476737}", 400);
+	post(f, gc, "{\"grace_hours\": 87601}", 400);
 }
 
 static void a_body_of_captions_may_be_larger_than_others(void **state)
@@ -728,6 +754,7 @@ int main(void)
 	    TEST(priority_needs_its_number),
 	    TEST(captions_are_texts_or_null_by_key),
 	    TEST(arrays_have_a_name_and_an_absolute_path),
+	    TEST(gc_and_compact_reach_the_service_with_their_sizes),
 	    TEST(a_body_of_captions_may_be_larger_than_others),
 	    TEST(a_body_that_is_wrong_is_400_and_asks_for_nothing),
 	    TEST(what_the_service_refuses_has_the_status_of_its_reason),

@@ -253,6 +253,7 @@ def what_is_documented_is_taken(ws):
     examples = {"state": "skipped", "reason": "x", "key": "k", "limit": 5, "priority": 1, "captions": {}, "dry_run": True}
     examples |= {"level": "warning", "dataset": "photos"}
     examples |= {"shard": 1, "offset": 0, "array": "te", "path": "/arrays"}
+    examples |= {"grace_hours": 0, "shard_samples": 100, "shard_size": 1 << 20}
     with serving(ws) as server:
         for (method, path), operation in Document().operations().items():
             place = path.replace("{name}", "photos")

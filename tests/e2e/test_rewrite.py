@@ -226,8 +226,10 @@ def an_output_in_use_is_left_alone(ws):
     ws.small_pictures(20)
     holder = ws.start_and_stop("open:30", ws.src, *ws.encode_words(vae=demo_model()))
     try:
-        for words in (["gc"], ["compact"], ["gc", "--dry-run"], ["verify", "--deep"]):
+        for words in (["gc"], ["compact"], ["verify", "--deep"]):
             one_line(run(ws, *words, code=BUSY), "in use", str(holder.pid))
+        assert "0 small shards would be merged" in run(ws, "compact", "--dry-run").out
+        assert "0 replaced shards would be removed" in run(ws, "gc", "--dry-run").out
     finally:
         holder.kill()
         ws.finish(holder)
