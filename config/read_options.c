@@ -169,11 +169,19 @@ static int check_words(const struct read_command *command, struct read_options *
 		return error_set(err, ERR_CONFIG, "%s is one word too many",
 				 text_quote(words[command->n_words], quoted));
 	if (n < command->n_words)
-		return error_set(err, ERR_CONFIG, "something is missing");
+		return error_set(err, ERR_CONFIG, "%zu word%s needed, %zu %s there",
+				 command->n_words, command->n_words == 1 ? " is" : "s are", n,
+				 n == 1 ? "is" : "are");
 	if (listed(command->options, "out") && !options->out)
 		return error_set(err, ERR_CONFIG, "--out is missing");
 	memcpy(options->words, words, n * sizeof(*words));
 	return 0;
+}
+
+int read_options_wrong(const char *name, const struct read_command *command, const char *why)
+{
+	fprintf(stderr, "latentctl %s: %s\nusage: latentctl %s\n", name, why, command->usage);
+	return READ_OPTIONS_WRONG;
 }
 
 int read_options_parse(int argc, char **argv, const struct read_command *command,
@@ -192,11 +200,8 @@ int read_options_parse(int argc, char **argv, const struct read_command *command
 		return READ_OPTIONS_HELP;
 	settings_defaults(table, n, options);
 	if (settings_parse(table, n, argc, argv, options, words, &n_words, &err) < 0 ||
-	    check_words(command, options, words, n_words, &err) < 0) {
-		fprintf(stderr, "latentctl %s: %s\nusage: latentctl %s\n", argv[0], err.message,
-			command->usage);
-		return READ_OPTIONS_WRONG;
-	}
+	    check_words(command, options, words, n_words, &err) < 0)
+		return read_options_wrong(argv[0], command, err.message);
 	if (options->help) {
 		printf("usage: latentctl %s\n\n", command->usage);
 		settings_help(stdout, table, n);

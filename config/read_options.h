@@ -78,6 +78,8 @@ struct read_command {
 #define READ_OPTIONS_HELP  1
 #define READ_OPTIONS_WRONG 2
 
+/* Says what is wrong with options that are right by themselves, and the usage: READ_OPTIONS_WRONG. */
+int read_options_wrong(const char *name, const struct read_command *command, const char *why);
 /* 0 to go on, or one of the outcomes. --out must be given where it is taken by name. */
 int read_options_parse(int argc, char **argv, const struct read_command *command,
 		       struct read_options *options);

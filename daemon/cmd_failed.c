@@ -94,8 +94,6 @@ static int list_jobs(const struct read_options *options, bool skipped, const cha
 	struct listing listing = {.options = options, .skipped = skipped};
 	int r;
 
-	if (options->json && options->paths)
-		return error_set(err, ERR_CONFIG, "--json and --paths do not go together");
 	r = ctl_source_open(options, &source, err);
 	if (r != 0)
 		return ctl_ended(command, r, err);
@@ -111,6 +109,8 @@ int cmd_failed(int argc, char **argv, struct error *err)
 	struct read_options options = {.out = NULL};
 	int r = read_options_parse(argc, argv, &command, &options);
 
+	if (r == 0 && options.json && options.paths)
+		r = read_options_wrong(argv[0], &command, "--json and --paths do not go together");
 	if (r != 0)
 		return read_options_exit(r);
 	return list_jobs(&options, options.skipped, argv[0], err);
@@ -124,6 +124,8 @@ int cmd_skipped(int argc, char **argv, struct error *err)
 	struct read_options options = {.out = NULL};
 	int r = read_options_parse(argc, argv, &command, &options);
 
+	if (r == 0 && options.json && options.paths)
+		r = read_options_wrong(argv[0], &command, "--json and --paths do not go together");
 	if (r != 0)
 		return read_options_exit(r);
 	return list_jobs(&options, true, argv[0], err);

@@ -4,10 +4,14 @@
  */
 #include "daemon/commands.h"
 
+#include "config/daemon_config.h"
+
 #include "daemon/ctl_source.h"
 #include "daemon/state_queue.h"
+#include "daemon/status_text.h"
 
 #include "base/checked.h"
+#include "base/files.h"
 #include "queue/queue_nodes.h"
 
 #include <inttypes.h>
@@ -95,13 +99,46 @@ static int order(struct queue *queue, const char *node, bool drains, struct erro
 	return EXIT_OK;
 }
 
+/* 0, CTL_NO_DAEMON or -1: the state folder of the daemon at --socket, or where the options say; to be freed. */
+static int find_state(const struct read_options *o, char **out, struct error *err)
+{
+	cleanup_ctl_source struct ctl_source *source = NULL;
+	cleanup_buffer struct buffer path = BUFFER_INIT;
+	bool named = o->out || o->state || o->config;
+	json_t *status = NULL;
+	int r;
+
+	if (!named && !o->socket && !file_exists(DAEMON_CONFIG_DEFAULT))
+		return error_set(err, ERR_CONFIG,
+				 "say with --out, --state, --config or --socket whose nodes (there "
+				 "is no " DAEMON_CONFIG_DEFAULT ")");
+	if (named || !o->socket) {
+		*out = ctl_source_state(o, err);
+		return *out ? 0 : -1;
+	}
+	r = ctl_source_open_daemon(o, &source, err);
+	if (r == 0)
+		r = ctl_source_get(source, "status", &status, err);
+	if (r != 0)
+		return r;
+	status_path(&path, json_object_get(status, "daemon"), "state_dir");
+	json_decref(status);
+	buffer_append(&path, "", 1);
+	*out = xstrdup((const char *)path.data);
+	return 0;
+}
+
+/* Likewise. */
 static int open_queue(const struct read_options *o, bool readonly, struct queue **out,
 		      struct error *err)
 {
-	cleanup_free char *state = ctl_source_state(o, err), *node = NULL;
+	cleanup_free char *state = NULL, *node = NULL;
+	int r = find_state(o, &state, err);
 
-	if (!state)
-		return -1;
+	if (r != 0)
+		return r;
+	if (!file_exists(state))
+		return error_set(err, ERR_CONFIG, "there is no state folder %s", state);
 	node = state_queue_node(state);
 	if (!node)
 		return error_set(err, ERR_CONFIG,
@@ -115,7 +152,7 @@ int cmd_nodes(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
 	    "daemon json drain forget resume", 0,
-	    "nodes [--out DIR | --state DIR | --config FILE] [--json]\n"
+	    "nodes [--out DIR | --state DIR | --config FILE | --socket PATH] [--json]\n"
 	    "                       [--drain NODE | --resume NODE | --forget NODE]"};
 	struct read_options o = {.out = NULL};
 	cleanup_queue struct queue *queue = NULL;
@@ -124,9 +161,11 @@ int cmd_nodes(int argc, char **argv, struct error *err)
 	if (r != 0)
 		return read_options_exit(r);
 	if (!!o.drain + !!o.resume + !!o.forget > 1)
-		return error_set(err, ERR_CONFIG, "only one of --drain, --resume and --forget");
-	if (open_queue(&o, !o.drain && !o.resume && !o.forget, &queue, err) < 0)
-		return -1;
+		return read_options_exit(read_options_wrong(
+		    argv[0], &command, "only one of --drain, --resume and --forget"));
+	r = open_queue(&o, !o.drain && !o.resume && !o.forget, &queue, err);
+	if (r != 0)
+		return ctl_ended(argv[0], r, err);
 	if (o.forget)
 		return forget(queue, o.forget, err);
 	if (o.drain || o.resume)

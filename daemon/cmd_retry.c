@@ -144,6 +144,7 @@ int cmd_cancel(int argc, char **argv, struct error *err)
 	if (r != 0)
 		return read_options_exit(r);
 	if (!options.name) /* nobody means every image of every dataset */
-		return error_set(err, ERR_CONFIG, "say with --name of which dataset");
+		return read_options_exit(
+		    read_options_wrong(argv[0], &command, "say with --name of which dataset"));
 	return change_jobs(&change, &options, err);
 }

@@ -55,7 +55,8 @@ static int steer_either(int argc, char **argv, const struct ctl_order *order, st
 	if (r != 0)
 		return read_options_exit(r);
 	if (options.encoder && options.name)
-		return error_set(err, ERR_CONFIG, "--encoder and --name do not go together");
+		return read_options_exit(read_options_wrong(
+		    argv[0], &command, "--encoder and --name do not go together"));
 	r = ctl_source_open_daemon(&options, &source, err);
 	if (r != 0)
 		return ctl_ended(argv[0], r, err);
@@ -119,7 +120,7 @@ int cmd_priority(int argc, char **argv, struct error *err)
 					       .each = true};
 	cleanup_ctl_source struct ctl_source *source = NULL;
 	struct read_options options = {.out = NULL};
-	char quoted[TEXT_QUOTE_SIZE], *end = NULL;
+	char *end = NULL;
 	int r = read_options_parse(argc, argv, &command, &options);
 	long n;
 
@@ -127,8 +128,8 @@ int cmd_priority(int argc, char **argv, struct error *err)
 		return read_options_exit(r);
 	n = strtol(options.words[1], &end, 10);
 	if (end == options.words[1] || *end != '\0' || n < -1000 || n > 1000)
-		return error_set(err, ERR_CONFIG, "%s: expected a whole number from -1000 to 1000",
-				 text_quote(options.words[1], quoted));
+		return read_options_exit(read_options_wrong(
+		    argv[0], &command, "N: expected a whole number from -1000 to 1000"));
 	options.name = options.words[0];
 	r = ctl_source_open_daemon(&options, &source, err);
 	return r == 0 ? ctl_steer(source, &options, &order, NULL, err) : ctl_ended(argv[0], r, err);

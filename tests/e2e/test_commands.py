@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-from harness import FAILED, OK, QUARANTINED, USAGE, demo_model, equal, one_line, run_tests, test
+from harness import FAILED, NO_DAEMON, OK, QUARANTINED, USAGE, demo_model, equal, one_line, run_tests, test
 
 COMMANDS = ("encode", "plan", "status", "failed", "retry", "verify", "gc", "compact", "reindex")
 COMMANDS += ("rebuild", "merge", "export", "import", "model", "inspect", "extract", "bench", "doctor")
@@ -63,6 +63,28 @@ def a_wrong_command_line_is_said_and_explained(ws):
     ws.latentctl("inspect", code=USAGE)
     ws.latentctl("extract", "a.tar", code=USAGE)
     ws.latentctl("extract", "a.tar", "key", "more", code=USAGE)
+
+
+@test
+def options_that_do_not_go_together_are_usage_errors(ws):
+    for words in (
+        ["status", "--watch", "--json"],
+        ["failed", "--json", "--paths"],
+        ["skipped", "--json", "--paths"],
+        ["pause", "--name", "a", "--encoder", "b"],
+        ["nodes", "--drain", "a", "--resume", "a"],
+        ["cancel"],
+        ["priority", "set", "1001"],
+        ["priority", "set"],
+    ):
+        result = ws.latentctl(*words, code=USAGE)
+        assert result.errors[0].startswith(f"latentctl {words[0]}: "), result
+        assert result.errors[1].startswith(f"usage: latentctl {words[0]} "), result
+    assert "2 words are needed, 1 is there" in result.errors[0], result
+    one_line(ws.latentctl("nodes", "--state", "nowhere", code=FAILED), "no state folder nowhere")
+    one_line(ws.latentctl("nodes", "--socket", "nowhere", code=NO_DAEMON), "no daemon answers at nowhere")
+    if not os.path.exists("/etc/latentd/latentd.yaml"):
+        one_line(ws.latentctl("nodes", code=FAILED), "--state", "--socket")
 
 
 @test

@@ -9,7 +9,7 @@ import struct
 import time
 
 from daemon_rig import Daemon
-from harness import FAILED, NO_DAEMON, equal, one_line, run_tests, same_members, test
+from harness import FAILED, NO_DAEMON, USAGE, equal, one_line, run_tests, same_members, test
 from reference import read_dataset
 from serve_rig import png
 
@@ -248,7 +248,7 @@ def a_paused_encoder_takes_nothing_until_it_is_resumed_also_over_a_reload(ws):
     daemon.wait_for(finished=5)
     equal([e["images_done"] for e in daemon.status()["encoders"]], [3, 2], "images of each")
     one_line(steer(ws, daemon, "pause", "--encoder", "third", code=FAILED), "no encoder of this name")
-    steer(ws, daemon, "pause", "--encoder", "first", "--name", "set", code=FAILED)
+    steer(ws, daemon, "pause", "--encoder", "first", "--name", "set", code=USAGE)
     daemon.stop()
 
 

@@ -498,6 +498,7 @@ def a_node_that_is_to_drain_begins_nothing_until_it_is_resumed(ws):
     wanted += ws.small_pictures(6, ws.path("set"), first=6)
     finished(postgres, 12)  # b has taken the scan over, and all of them
     rows = {row["name"]: row for row in ws.latentctl("nodes", *where, "--json").json}
+    equal({row["name"] for row in ws.latentctl("nodes", "--socket", a.socket, "--json").json}, set(rows), "by its socket")
     equal((rows["a"]["state"], rows["b"]["state"]), ("drains", "works"), "states")
     equal(rows["b"]["scans"], "set", "what b looks through")
     ws.latentctl("nodes", *where, "--resume", "a")
