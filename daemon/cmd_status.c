@@ -45,11 +45,16 @@ static void print_json(const struct read_options *options, const struct ctl_sour
 
 /* -- as text -------------------------------------------------------------------------------------- */
 
-static void append_text(const struct ctl_source *source, const json_t *status, struct buffer *out)
+/* @rows 0: all of it, however long. */
+static void append_text(const struct ctl_source *source, const json_t *status, size_t rows,
+			struct buffer *out)
 {
 	if (!ctl_source_is_daemon(source))
 		buffer_appendf(out, "%s\n", ctl_source_owner(source));
-	status_text(out, status, ctl_source_reach(source), clock_wall_ms());
+	if (rows > 0)
+		status_screen(out, status, ctl_source_reach(source), clock_wall_ms(), rows);
+	else
+		status_text(out, status, ctl_source_reach(source), clock_wall_ms(), STATUS_ALL);
 }
 
 static void write_out(const struct buffer *text)
@@ -72,7 +77,7 @@ static int show(const struct read_options *options, struct error *err)
 	if (options->json) {
 		print_json(options, source, status);
 	} else {
-		append_text(source, status, &text);
+		append_text(source, status, 0, &text);
 		write_out(&text);
 	}
 	json_decref(status);
@@ -101,15 +106,15 @@ static size_t count_lines(const struct buffer *text)
 
 /*
  * In place: what lies behind each line and below the last one is erased. What does not fit is left out, at the right too: a
- * line that went on in a second row would push the first one off the screen.
+ * line that went on in a second row would push the first one off the screen. For that the terminal does not wrap meanwhile, because
+ * some characters are wider than others.
  */
-static void redraw(const struct buffer *text)
+static void redraw(const struct buffer *text, size_t rows, size_t columns)
 {
-	size_t rows = 0, columns = 0, lines = count_lines(text), shown, line = 0, column = 0;
+	size_t lines = count_lines(text), shown, line = 0, column = 0;
 
-	measure_terminal(&rows, &columns);
 	shown = lines < rows ? lines : rows - 2;
-	fputs("\033[H", stdout);
+	fputs("\033[?7l\033[H", stdout);
 	for (size_t i = 0; i < text->size && line < shown; i++) {
 		char c = (char)text->data[i];
 
@@ -125,11 +130,11 @@ static void redraw(const struct buffer *text)
 	}
 	if (shown < lines)
 		printf("... and %zu more lines\033[K\n", lines - shown);
-	fputs("\033[J", stdout);
+	fputs("\033[J\033[?7h", stdout);
 }
 
-/* What is to be seen now; that a daemon does not answer is part of the picture. */
-static int picture(const struct read_options *options, bool terminal, struct buffer *text,
+/* What is to be seen now, on a terminal of so many rows (0: none); that a daemon does not answer is part of the picture. */
+static int picture(const struct read_options *options, size_t rows, struct buffer *text,
 		   struct error *err)
 {
 	cleanup_ctl_source struct ctl_source *source = NULL;
@@ -138,8 +143,8 @@ static int picture(const struct read_options *options, bool terminal, struct buf
 
 	if (r == 0)
 		r = ctl_source_status(source, &status, err);
-	if (r == 0 && terminal)
-		append_text(source, status, text);
+	if (r == 0 && rows > 0)
+		append_text(source, status, rows, text);
 	else if (r == 0)
 		status_lines(text, status);
 	json_decref(status);
@@ -152,8 +157,12 @@ static int watch(const struct read_options *options, struct error *err)
 
 	for (bool first = true;; first = false) {
 		cleanup_buffer struct buffer text = BUFFER_INIT;
-		int r = picture(options, terminal, &text, err);
+		size_t rows = 0, columns = 0;
+		int r;
 
+		if (terminal)
+			measure_terminal(&rows, &columns);
+		r = picture(options, rows, &text, err);
 		if (r != 0 && first)
 			return ctl_ended("status", r, err);
 		if (r != 0)
@@ -162,7 +171,7 @@ static int watch(const struct read_options *options, struct error *err)
 		if (terminal && first)
 			fputs("\033[2J", stdout);
 		if (terminal)
-			redraw(&text);
+			redraw(&text, rows, columns);
 		else
 			write_out(&text);
 		if (fflush(stdout) != 0)
@@ -182,6 +191,7 @@ int cmd_status(int argc, char **argv, struct error *err)
 	if (r != 0)
 		return read_options_exit(r);
 	if (options.watch && options.json)
-		return error_set(err, ERR_CONFIG, "--watch and --json do not go together");
+		return read_options_exit(
+		    read_options_wrong(argv[0], &command, "--watch and --json do not go together"));
 	return options.watch ? watch(&options, err) : show(&options, err);
 }

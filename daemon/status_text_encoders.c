@@ -5,6 +5,7 @@
 #include "daemon/text_lines.h"
 
 #include <jansson.h>
+#include <string.h>
 
 /* Of an encoder or an endpoint: what it does now. */
 static void rate_items(struct text_line *line, const json_t *o)
@@ -42,14 +43,75 @@ static void endpoint_text(struct buffer *out, const json_t *p)
 	text_line_end(&line);
 }
 
-void status_encoder_text(struct buffer *out, const json_t *e)
+/* How many of @endpoints, from @first on, are in that state. */
+static size_t count_in(const json_t *endpoints, size_t first, const char *state)
+{
+	size_t n = 0;
+
+	for (size_t i = first; i < json_array_size(endpoints); i++)
+		n += strcmp(status_text_of(json_array_get(endpoints, i), "state"), state) == 0;
+	return n;
+}
+
+/* The first of @endpoints that says what is wrong with it; NULL: none does. */
+static const json_t *first_wrong(const json_t *endpoints)
+{
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach(endpoints, i, p)
+	{
+		if (*status_text_of(p, "why"))
+			return p;
+	}
+	return NULL;
+}
+
+/* "  endpoints  12: 10 ok, 1 warming, 1 failing: URL: reason" */
+static void endpoints_line(struct buffer *out, const json_t *endpoints)
+{
+	const json_t *wrong = first_wrong(endpoints);
+	size_t n = json_array_size(endpoints);
+	const char *before = ":";
+
+	buffer_appendf(out, "  %-*s%zu", TEXT_LABEL_COLUMNS - 2, "endpoints", n);
+	for (size_t i = 0; i < n; i++) {
+		const char *state = status_text_of(json_array_get(endpoints, i), "state");
+		size_t all = count_in(endpoints, 0, state);
+
+		if (count_in(endpoints, i, state) < all) /* it was said */
+			continue;
+		buffer_appendf(out, "%s %zu ", before, all);
+		text_clean(out, state);
+		before = ",";
+	}
+	if (wrong) {
+		buffer_append_string(out, ": ");
+		text_clean(out, status_text_of(wrong, "url"));
+		buffer_append_string(out, ": ");
+		text_clean(out, status_text_of(wrong, "why"));
+	}
+	buffer_append_string(out, "\n");
+}
+
+static void endpoints_text(struct buffer *out, const json_t *endpoints, bool folded)
+{
+	const json_t *p;
+	size_t i;
+
+	if (folded && json_array_size(endpoints) > 1) {
+		endpoints_line(out, endpoints);
+		return;
+	}
+	json_array_foreach(endpoints, i, p) endpoint_text(out, p);
+}
+
+void status_encoder_text(struct buffer *out, const json_t *e, bool folded)
 {
 	cleanup_buffer struct buffer name = BUFFER_INIT;
 	struct text_line line = {out, 0, "encoder"};
 	uint64_t in_flight = status_count_of(e, "in_flight");
-	const json_t *endpoint;
 	char count[28], bytes[24];
-	size_t i;
 
 	text_line_item(&line, "%s %s", status_text_of(e, "name"), status_text_of(e, "state"));
 	text_line_item(&line, "%s", status_text_of(e, "engine"));
@@ -69,7 +131,6 @@ void status_encoder_text(struct buffer *out, const json_t *e)
 		text_line_item(&line, "%s in memory",
 			       text_bytes(status_count_of(e, "memory_used"), bytes));
 	text_line_end(&line);
-	json_array_foreach(json_object_get(e, "endpoints"), i, endpoint)
-	    endpoint_text(out, endpoint);
+	endpoints_text(out, json_object_get(e, "endpoints"), folded);
 	text_warning(out, status_text_of(e, "why"));
 }

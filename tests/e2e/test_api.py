@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import struct
@@ -316,7 +317,7 @@ def a_watched_status_comes_again_and_survives_the_daemon(ws):
 def a_watched_status_is_redrawn_in_place_and_fits_the_terminal(ws):
     ours, theirs = pty.openpty()
     with serving(ws) as server, os.fdopen(ours, "rb", buffering=0) as screen:
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 80, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 9, 80, 0, 0))
         process = ws.start("status", "--watch", "--socket", server.socket, stdout=theirs)
         os.close(theirs)
         seen = b""
@@ -346,6 +347,36 @@ def a_watched_status_keeps_to_a_narrow_terminal(ws):
     picture = seen.split(b"\x1b[J")[0].split(b"\x1b[H")[1].replace(b"\x1b[K", b"").decode()
     assert "  recipe     0123456789abcdef0123456789a\r\n" in picture, picture
     assert all(len(line) <= 40 for line in picture.splitlines()), picture
+
+
+def first_picture(ws, rows, columns, *words):
+    """Rows of a terminal of that size, as `status --watch` fills it first."""
+    ours, theirs = pty.openpty()
+    with serving(ws, *words) as server, os.fdopen(ours, "rb", buffering=0) as screen:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        process = ws.start("status", "--watch", "--socket", server.socket, stdout=theirs)
+        os.close(theirs)
+        seen = b""
+        while b"\x1b[J" not in seen:
+            seen += screen.read(65536)
+        process.kill()
+        process.communicate()
+    return seen.split(b"\x1b[J")[0].split(b"\x1b[H")[1].replace(b"\x1b[K", b"").decode().splitlines()
+
+
+@test
+def a_watched_status_shows_progress_however_many_endpoints_there_are(ws):
+    folded = "  endpoints  12: 10 ok, 1 backing off, 1 failing: https://gpu12.example/vae: connect: Connection refused"
+    for rows, columns in ((24, 80), (50, 120)):
+        lines = first_picture(ws, rows, columns, ws.out, "12")
+        shutil.rmtree(ws.path("server"))
+        assert len(lines) < rows and all(len(line) <= columns for line in lines), lines
+        assert folded[:columns] in lines, lines
+        for words in ("photos: running", "progress   [", "about 46 min left", "old scans: blocked", "> cpu idle"):
+            assert any(words in line for line in lines), lines
+        assert not any("more lines" in line for line in lines), lines
+    lines = first_picture(ws, 100, 120, ws.out, "12")
+    equal(sum("  endpoint   https://" in line for line in lines), 12, "endpoints where there is room")
 
 
 @test
@@ -493,7 +524,7 @@ def without_a_daemon_images_are_cancelled_and_tried_again_in_the_database(ws):
     ws.write("empty.jpg")
     ws.encode(code=None)
     words = ("--out", ws.out, "--name", "set")
-    one_line(ws.latentctl("cancel", "--out", ws.out, code=FAILED), "--name")
+    assert "--name" in ws.latentctl("cancel", "--out", ws.out, code=USAGE).errors[0]
     equal(ws.latentctl("cancel", *words).out, "set: 0 images cancelled\n", "nothing to cancel")
     rows = {row["source"]: row["key"] for row in ws.latentctl("failed", *words, "--json").json}
     again = "will be tried again by the next encode\n"

@@ -75,7 +75,7 @@ static void assert_text(json_t *status, const char *reach, const char *wanted)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 
-	status_text(&text, status, reach, NOW);
+	status_text(&text, status, reach, NOW, STATUS_ALL);
 	json_decref(status);
 	assert_string_equal((const char *)text.data, wanted);
 }
@@ -93,8 +93,6 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	    "  decoding   3 of 4 workers busy, memory 1.0 MiB of 2.0 MiB\n"
 	    "  ! the disk will be full before all is done, in about 35 min: 1.0 GiB more are\n"
 	    "    needed than there are\n"
-	    "  encoder    cpu busy, naive, 2 in flight, batches of 7.6, 1,234 encoded,\n"
-	    "             5 failed, 1.3/s, busy 38 %\n"
 	    "\n"
 	    "photos: running\n"
 	    "  progress   [#####################################.............] 75.0 %\n"
@@ -107,6 +105,9 @@ static void a_busy_daemon_is_told_line_by_line(void **state)
 	    "  recipe     0123456789abcdef0123456789abcdef\n"
 	    "  ! 10 images failed: `latentctl failed --name photos` says why, `latentctl\n"
 	    "    retry --name photos` tries again\n"
+	    "\n"
+	    "  encoder    cpu busy, naive, 2 in flight, batches of 7.6, 1,234 encoded,\n"
+	    "             5 failed, 1.3/s, busy 38 %\n"
 	    "\n"
 	    "  disk       3.0 GiB of 1.0 TiB free, 3.5 GiB for what is left, /out\n"
 	    "\n"
@@ -257,8 +258,6 @@ static void trouble_is_said_before_anything_else(void **state)
 	    "  ! reload failed, the old settings are in force: latentd.yaml:3:5: no such key\n"
 	    "  ! no seccomp\n"
 	    "  decoding   0 of 0 workers busy, memory 0 B of 0 B\n"
-	    "  encoder    cuda:0 failed, 0 encoded\n"
-	    "  ! the device is lost\n"
 	    "\n"
 	    "it's: blocked, priority -3, tried again in 12 s\n"
 	    "  ! /models/x is not there\n"
@@ -267,7 +266,10 @@ static void trouble_is_said_before_anything_else(void **state)
 	    "  folders    looked through every now and then, a scan has met 7 files\n"
 	    "  ! NFS\n"
 	    "  ! 1 sample is kept although the file is gone: `latentctl deletions --socket\n"
-	    "    /s --name 'it'\\''s' --accept` removes it\n");
+	    "    /s --name 'it'\\''s' --accept` removes it\n"
+	    "\n"
+	    "  encoder    cuda:0 failed, 0 encoded\n"
+	    "  ! the device is lost\n");
 	service_status_unref(s);
 }
 
@@ -329,11 +331,110 @@ static void no_line_is_wider_than_80_columns(void **state)
 	s->datasets[0].why = xstrdup("a line of words that is long enough to need a second one, "
 				     "because whoever wrote it had much to say");
 	status = status_json(s);
-	status_text(&text, status, " --out /some/where/far/away", NOW);
+	status_text(&text, status, " --out /some/where/far/away", NOW, STATUS_ALL);
 	json_decref(status);
 	service_status_unref(s);
 	for (line = (const char *)text.data; *line; line += strcspn(line, "\n") + 1)
 		assert_in_range(strcspn(line, "\n"), 0, TEXT_COLUMNS);
+}
+
+static struct service_status *many_endpoints(size_t n, size_t datasets)
+{
+	struct service_status *s = busy_status(), *all = service_status_new(datasets, 1);
+	struct service_encoder *e = &all->encoders[0];
+
+	all->version = xstrdup("1.0");
+	all->started_at = NOW;
+	all->state = SERVICE_RUNNING;
+	all->limit = xstrdup(s->limit);
+	memcpy(all->stages, s->stages, sizeof(all->stages));
+	service_status_unref(s);
+	for (size_t i = 0; i < datasets; i++) {
+		struct service_dataset *d = &all->datasets[i];
+
+		d->name = xasprintf("photos%zu", i);
+		d->output = xasprintf("/out/photos%zu", i);
+		d->recipe_id = xstrdup("0123456789abcdef0123456789abcdef");
+		d->counts.jobs[JOB_AVAILABLE] = d->counts.jobs[JOB_COMPLETED] = 500;
+		d->images_per_second = 2;
+		d->eta = (struct eta_range){200, 250, 300};
+	}
+	e->name = xstrdup("remote");
+	e->endpoints = xcalloc(n, sizeof(*e->endpoints));
+	e->n_endpoints = n;
+	for (size_t i = 0; i < n; i++)
+		e->endpoints[i] = (struct service_endpoint){
+		    .url = xasprintf("https://gpu%zu.example/vae", i),
+		    .state = i % 4 == 3 ? "failing"
+			     : i == 1	? "warming"
+					: "ok",
+		    .why = i % 4 == 3 ? xasprintf("connect: Connection refused by %zu", i) : NULL};
+	return all;
+}
+
+static size_t lines_of(const struct buffer *text)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < text->size; i++)
+		n += text->data[i] == '\n';
+	return n;
+}
+
+static void screen(struct service_status *s, size_t rows, struct buffer *out)
+{
+	json_t *status = status_json(s);
+
+	status_screen(out, status, "", NOW, rows);
+	buffer_append(out, "", 1);
+	json_decref(status);
+	service_status_unref(s);
+}
+
+static void assert_has(const struct buffer *text, const char *words, bool wanted)
+{
+	if (!strstr((const char *)text->data, words) == wanted)
+		fail_msg("%s \"%s\":\n%s", wanted ? "lacks" : "has", words, text->data);
+}
+
+static void endpoints_that_do_not_fit_are_one_line_below_the_datasets(void **state)
+{
+	cleanup_buffer struct buffer small = BUFFER_INIT, large = BUFFER_INIT;
+
+	(void)state;
+	screen(many_endpoints(12, 1), 24, &small);
+	assert_in_range(lines_of(&small), 1, 23);
+	assert_has(
+	    &small,
+	    "  endpoints  12: 8 ok, 1 warming, 3 failing: https://gpu3.example/vae: connect: "
+	    "Connection refused by 3\n",
+	    true);
+	assert_has(&small, "about 4 min left", true);
+	assert_true(strstr((char *)small.data, "progress") <
+		    strstr((char *)small.data, "endpoints"));
+	screen(many_endpoints(12, 1), 100, &large);
+	assert_has(&large, "  endpoint   https://gpu11.example/vae failing", true);
+	assert_has(&large, "endpoints", false);
+	assert_has(&large, "  stage ", true);
+}
+
+static void a_screen_of_any_size_shows_first_how_far_datasets_are(void **state)
+{
+	static const struct {
+		size_t rows, datasets;
+	} cases[] = {{10, 1}, {12, 1}, {16, 2}, {24, 3}, {24, 4}, {24, 15}, {50, 8}, {50, 30}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_buffer struct buffer text = BUFFER_INIT;
+
+		screen(many_endpoints(40, cases[i].datasets), cases[i].rows, &text);
+		assert_in_range(lines_of(&text), 1, cases[i].rows - 1);
+		assert_has(&text, "photos0", true);
+		assert_has(&text, "50.0 %", true);
+		assert_has(&text, " left", true);
+		assert_has(&text, "  endpoints  40: 29 ok", true);
+	}
 }
 
 static void nothing_that_steers_a_terminal_comes_through(void **state)
@@ -344,7 +445,7 @@ static void nothing_that_steers_a_terminal_comes_through(void **state)
 	json_t *status = json_loads(evil, 0, NULL);
 
 	(void)state;
-	status_text(&text, status, "", NOW);
+	status_text(&text, status, "", NOW, STATUS_ALL);
 	json_decref(status);
 	assert_string_equal((const char *)text.data, "\na?[31m?\n"
 						     "  ! x???\n"
@@ -365,7 +466,8 @@ static void what_is_no_status_is_an_empty_one(void **state)
 		cleanup_buffer struct buffer text = BUFFER_INIT;
 		json_t *status = json_loads(texts[i], 0, NULL);
 
-		status_text(&text, status, "", NOW);
+		status_text(&text, status, "", NOW, STATUS_ALL);
+		status_screen(&text, status, "", NOW, 24);
 		status_lines(&text, status);
 		json_decref(status);
 	}
@@ -395,6 +497,8 @@ int main(void)
 	    cmocka_unit_test(a_database_tells_what_it_can),
 	    cmocka_unit_test(a_hundred_percent_is_said_only_of_all),
 	    cmocka_unit_test(no_line_is_wider_than_80_columns),
+	    cmocka_unit_test(endpoints_that_do_not_fit_are_one_line_below_the_datasets),
+	    cmocka_unit_test(a_screen_of_any_size_shows_first_how_far_datasets_are),
 	    cmocka_unit_test(nothing_that_steers_a_terminal_comes_through),
 	    cmocka_unit_test(what_is_no_status_is_an_empty_one),
 	    cmocka_unit_test(a_failed_image_is_one_line),
