@@ -12,10 +12,12 @@
 #include "daemon/log_file.h"
 #include "daemon/text_lines.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char *text_of(const json_t *line, const char *member)
 {
@@ -180,6 +182,36 @@ static int follow(const struct read_options *options, char **next, struct error 
 	return EXIT_OK; /* main() says what is wrong with stdout */
 }
 
+/* Whether nothing says where a daemon kept something: nobody named a place, and there is no configuration at the usual one. */
+static bool is_nowhere(const struct read_options *o)
+{
+	return !o->out && !o->state && !o->config && access(DAEMON_CONFIG_DEFAULT, F_OK) < 0 &&
+	       errno == ENOENT;
+}
+
+/* Neither a daemon nor what an earlier one said; @why that cannot be read, if it should; @known: where it would be. */
+static int nothing_to_show(const struct error *why, bool known, struct error *err)
+{
+	struct error none = *err;
+
+	error_clear(err);
+	if (why->code != ERR_NONE)
+		error_set(err, none.code, "%s; and what an earlier one said cannot be read: %s",
+			  none.message, why->message);
+	else if (known)
+		error_set(err, none.code,
+			  "%s; nothing that an earlier one said is kept there: look in the journal "
+			  "(journalctl -u latentd) or where its standard error went",
+			  none.message);
+	else
+		error_set(err, none.code,
+			  "%s; what an earlier one said is in its state folder (--config FILE or "
+			  "--state DIR), in the journal (journalctl -u latentd) or where its "
+			  "standard error went",
+			  none.message);
+	return CTL_NO_DAEMON;
+}
+
 /* What the daemon said that ended last, from its state folder; *next as of show(). The same outcomes. */
 static int show_kept(const struct read_options *options, char **next, struct error *err)
 {
@@ -192,14 +224,9 @@ static int show_kept(const struct read_options *options, char **next, struct err
 	json_t *page;
 
 	if (!lines) {
-		why = *err;
-		error_clear(err);
-		error_set(err, why.code,
-			  "%s; what an earlier one said is in its state folder (--config FILE or "
-			  "--state DIR), in the journal (journalctl -u latentd) or where its "
-			  "standard error went",
-			  why.message);
-		return CTL_NO_DAEMON;
+		if (state ? why.code == ERR_CONFIG : options->socket || is_nowhere(options))
+			error_clear(&why);
+		return nothing_to_show(&why, state != NULL, err);
 	}
 	error_clear(err);
 	fprintf(stderr, "latentctl log: no daemon runs; this is what the last one said\n");

@@ -82,6 +82,7 @@ int daemon_log_keep(struct daemon_log *log, const char *folder, struct error *er
 
 	if (log_file_open(folder, &file, err) < 0)
 		return -1;
+	event_log_go_on(log->lines, log_file_last_id(folder));
 	pthread_mutex_lock(&log->lock);
 	log->file = file;
 	pthread_mutex_unlock(&log->lock);

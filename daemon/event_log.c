@@ -38,6 +38,22 @@ void event_log_free(struct event_log *log)
 	free(log);
 }
 
+/* A line stays where it lies. */
+void event_log_go_on(struct event_log *log, int64_t last)
+{
+	int64_t size = (int64_t)log->size, rounds;
+
+	pthread_mutex_lock(&log->lock);
+	if (last >= log->first && last < INT64_MAX / 2) {
+		rounds = (last - log->first) / size + 1;
+		for (size_t i = 0; i < log->size; i++)
+			log->lines[i].id += rounds * size;
+		log->first += rounds * size;
+		log->next += rounds * size;
+	}
+	pthread_mutex_unlock(&log->lock);
+}
+
 static struct event_line *line_of(const struct event_log *log, int64_t id)
 {
 	return &log->lines[(size_t)id % log->size];

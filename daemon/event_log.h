@@ -6,7 +6,8 @@
  *	next = event_log_read(log, &filter, on_line, arg)        goes on there the next time: filter.after = next
  *
  * Ids rise by one, and are larger in a daemon that was started later, so that a reader who goes on after a restart misses
- * nothing that is still there. Any thread may call all of it.
+ * nothing that is still there: they begin with the time, or behind the last one that is known (event_log_go_on), where the clock
+ * was set back. Any thread may call all of it.
  */
 #ifndef LATENTD_DAEMON_EVENT_LOG_H
 #define LATENTD_DAEMON_EVENT_LOG_H
@@ -42,6 +43,8 @@ struct event_log;
 struct event_log *event_log_new(size_t lines);
 /* NULL is fine. */
 void event_log_free(struct event_log *log);
+/* All ids, of lines that are there too, are larger than @last, of an earlier daemon. */
+void event_log_go_on(struct event_log *log, int64_t last);
 /* The line as it was added, but with the caller's strings. */
 struct event_line event_log_add(struct event_log *log, enum log_level level, const char *dataset,
 				const char *text);

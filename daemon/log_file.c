@@ -10,6 +10,7 @@
 
 #include "daemon/api_log.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -214,25 +215,50 @@ static void add_lines(const char *text, size_t size, const struct event_filter *
 	}
 }
 
+int64_t log_file_last_id(const char *folder)
+{
+	const struct event_filter last = {.level = LOG_LEVEL_DEBUG, .limit = 1};
+	struct error ignored = ERROR_INIT;
+	json_t *lines = log_file_read(folder, &last, &ignored);
+	int64_t id = json_integer_value(json_object_get(json_array_get(lines, 0), "id"));
+
+	json_decref(lines);
+	return id;
+}
+
+/* 1: it is there; 0; or -1. */
+static int is_there(const char *path, struct error *err)
+{
+	if (access(path, F_OK) == 0)
+		return 1;
+	return errno == ENOENT || errno == ENOTDIR ? 0 : error_sys(err, "read %s", path);
+}
+
 json_t *log_file_read(const char *folder, const struct event_filter *filter, struct error *err)
 {
 	cleanup_free char *a = path_of(folder, 0), *b = path_of(folder, 1);
 	const char *const paths[] = {a, b};
 	size_t older = first_id(a) > first_id(b), n, skip;
 	json_t *lines, *newest;
+	int there[2];
 
-	if (!file_exists(a) && !file_exists(b)) {
+	for (size_t i = 0; i < 2; i++) {
+		there[i] = is_there(paths[i], err);
+		if (there[i] < 0)
+			return NULL;
+	}
+	if (!there[0] && !there[1]) {
 		error_set(err, ERR_CONFIG, "%s keeps no lines of a daemon", folder);
 		return NULL;
 	}
 	lines = json_array();
 	for (size_t i = 0; i < 2; i++) {
-		const char *path = paths[i == 0 ? older : 1 - older];
+		size_t at = i == 0 ? older : 1 - older;
 		cleanup_buffer struct buffer text = BUFFER_INIT;
 
-		if (!file_exists(path))
+		if (!there[at])
 			continue;
-		if (file_read_all(path, LOG_FILE_MAX + PENDING_MAX, &text, err) < 0) {
+		if (file_read_all(paths[at], LOG_FILE_MAX + PENDING_MAX, &text, err) < 0) {
 			json_decref(lines);
 			return NULL;
 		}

@@ -26,9 +26,11 @@ void log_file_add(struct log_file *f, const struct event_line *line);
 /* NULL is fine. */
 void log_file_close(struct log_file *f);
 
+/* Of the last line that is kept; 0: none is, or it cannot be read. */
+int64_t log_file_last_id(const char *folder);
 /*
  * The newest lines that @filter means (filter->after is not looked at), oldest first, as an array for the caller. NULL
- * with *err: none are kept there, or they cannot be read.
+ * with *err: none are kept there (ERR_CONFIG), or they cannot be read.
  */
 struct json_t *log_file_read(const char *folder, const struct event_filter *filter,
 			     struct error *err);

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 
-from daemon_rig import Daemon
+from daemon_rig import Daemon, shimmed
 from harness import FAILED, NO_DAEMON, OK, SOURCE_DIR, Skip, equal, one_line, run_tests, test, wait_until
 
 with open(os.path.join(SOURCE_DIR, "daemon", "log_event.c"), encoding="utf-8") as file:
@@ -117,6 +117,44 @@ def what_a_daemon_said_is_there_when_it_is_not(ws):
     one_line(refused, "journalctl -u latentd")
     nothing = ws.latentctl("log", "--state", ws.path("elsewhere"), code=NO_DAEMON)
     one_line(nothing, "no daemon works with the state in")
+
+
+@test
+def what_cannot_be_read_is_not_said_to_be_missing(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    daemon.start()
+    daemon.stop()
+    os.chmod(daemon.state_dir, 0o700)
+    refused = ws.latentctl("log", "--state", daemon.state_dir, code=NO_DAEMON, **ws.unprivileged())
+    one_line(refused, "no daemon", "cannot be read", "Permission denied")
+    os.chmod(daemon.file, 0)
+    refused = ws.latentctl("log", "--config", daemon.file, code=None, **ws.unprivileged())
+    one_line(refused, daemon.file, "Permission denied")
+    os.chmod(daemon.state_dir, 0o755)
+    for name in os.listdir(daemon.state_dir):
+        os.remove(daemon.state_dir + "/" + name) if name.startswith("log.") else None
+    nothing = ws.latentctl("log", "--state", daemon.state_dir, code=NO_DAEMON)
+    one_line(nothing, "no daemon", "journalctl -u latentd")
+
+
+@test
+def ids_rise_also_after_the_clock_was_set_back(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    daemon.start()
+    daemon.stop()
+    words = ("log", "--state", daemon.state_dir, "--json")
+    before = [line["id"] for line in ws.latentctl(*words).json]
+    daemon.start(env=shimmed(ws, daemon, daemon.state_dir, clock="1:-86400"))
+    daemon.says("version")
+    after = ws.latentctl(*words).json
+    assert after[0]["at"] < before[0], "the clock was not set back"
+    assert after[0]["id"] > before[-1], (before, after)
+    daemon.stop()
+    kept = [line["id"] for line in ws.latentctl(*words, "-n", "1000").json]
+    equal(kept, sorted(set(kept)), "ids of what is kept")
+    equal(kept[: len(before)], before, "and the earlier ones")
 
 
 @test

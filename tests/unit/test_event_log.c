@@ -52,6 +52,29 @@ static void the_last_lines_are_kept_in_their_order(void **state)
 	event_log_free(log);
 }
 
+static void lines_of_a_later_daemon_have_larger_ids_whatever_the_clock_says(void **state)
+{
+	struct event_log *log = event_log_new(3);
+	struct seen seen;
+	int64_t last, next;
+
+	(void)state;
+	for (const char *text = "a\0b\0c\0d\0"; *text; text += 2)
+		event_log_add(log, LOG_LEVEL_INFO, NULL, text);
+	last = event_log_add(log, LOG_LEVEL_INFO, NULL, "e").id + 100000007;
+	event_log_go_on(log, last);
+	next = read_lines(log, (struct event_filter){last, LOG_LEVEL_DEBUG, NULL, 9}, &seen);
+	assert_string_equal(seen.texts, "c|d|e|");
+	assert_in_range(next, last + 3, last + 9);
+	assert_int_equal(event_log_add(log, LOG_LEVEL_INFO, NULL, "f").id, next + 1);
+	read_lines(log, (struct event_filter){next, LOG_LEVEL_DEBUG, NULL, 9}, &seen);
+	assert_string_equal(seen.texts, "f|");
+	event_log_go_on(log, last);	 /* they are larger already */
+	event_log_go_on(log, INT64_MAX); /* damage */
+	assert_int_equal(event_log_add(log, LOG_LEVEL_INFO, NULL, "g").id, next + 2);
+	event_log_free(log);
+}
+
 static void a_reader_goes_on_where_it_was_and_misses_nothing_that_is_there(void **state)
 {
 	struct event_log *log = event_log_new(3);
@@ -106,6 +129,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_last_lines_are_kept_in_their_order),
 	    cmocka_unit_test(a_reader_goes_on_where_it_was_and_misses_nothing_that_is_there),
+	    cmocka_unit_test(lines_of_a_later_daemon_have_larger_ids_whatever_the_clock_says),
 	    cmocka_unit_test(too_many_lines_at_once_are_left_out_and_counted),
 	};
 
