@@ -1,7 +1,12 @@
 # Tests of daemon/.
-foreach(name bottleneck config_check decode_protocol encode_model eta id_table latent_colors memory_budget outcome_judge rate spool_index recipe record_build output picture_cache pixel_setup plan
+foreach(name bottleneck config_check decode_protocol encode_model eta id_table latent_colors memory_budget outcome_judge rate spool_index recipe output picture_cache pixel_setup plan
 	plan_output skip_policy sources watchdog)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_daemon)
+endforeach()
+add_library(golden_record STATIC unit/golden_record.c)
+target_link_libraries(golden_record PUBLIC latentd_testing latentd_daemon)
+foreach(name record_build record_facts)
+	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS golden_record)
 endforeach()
 add_cmocka_test(NAME test_vae_choice SOURCES unit/test_vae_choice.c LIBS latentd_kl_testing latentd_daemon)
 add_cmocka_test(NAME test_header_fd SOURCES unit/test_header_fd.c LIBS latentd_image)
