@@ -173,6 +173,7 @@ static int run_piece(struct piece *p, struct error *err)
 	struct upkeep_place place = {.queue = l->shared->queue,
 				     .dataset = &dataset,
 				     .use = &use,
+				     .busy = lane_is_shared(l),
 				     .stop = is_interrupted,
 				     .waited_for = lasts_long,
 				     .note = on_note,

@@ -39,7 +39,7 @@ struct upkeep_place {
 	const struct queue_dataset *dataset;
 	const char *root;		     /* OUT */
 	const struct dataset_store_use *use; /* of the store; a dry run only reads */
-	bool busy; /* another process works here: what is in the store alone may be its own */
+	bool busy; /* others work here: what is in the store alone may be theirs */
 	/* It is to end soon, between two shards; and others wait, so that it goes on later. NULL: never. */
 	bool (*stop)(void *arg);
 	bool (*waited_for)(void *arg);

@@ -53,6 +53,7 @@ add_cmocka_test(NAME test_rewrite SOURCES component/test_rewrite.c storage_fault
 foreach(call write fsync fdatasync renameat2 rename link unlink mkdir mkdirat ftruncate)
 	target_link_options(test_rewrite PRIVATE -Wl,--wrap=${call})
 endforeach()
+add_cmocka_test(NAME test_upkeep SOURCES component/test_upkeep.c LIBS run_rig)
 add_library(pipeline_rig STATIC component/pipeline_rig.c)
 target_link_libraries(pipeline_rig PUBLIC run_rig)
 foreach(name pipeline pipeline_ends pipeline_content)
