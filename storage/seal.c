@@ -25,7 +25,7 @@ struct hash_sink {
 	uint64_t bytes;
 };
 
-struct sealing {
+struct made_shard {
 	const struct shard_ops *format;
 	const char *columns;
 	struct store_writer *writer;
@@ -39,7 +39,7 @@ struct sealing {
 
 /* Reading back: every byte is hashed once, in order, whatever order the format reads in. */
 struct verifying {
-	const struct sealing *sealing;
+	const struct made_shard *sealing;
 	size_t seen;
 	uint64_t hashed;
 	struct hash128_stream *xxh3;
@@ -79,8 +79,8 @@ static struct hash128 record_digest(const struct record *r)
 
 /* -- writing ------------------------------------------------------------------------------ */
 
-static int write_records(struct sealing *s, struct shard_writer *out, seal_load_fn load, void *arg,
-			 struct error *err)
+static int write_records(struct made_shard *s, struct shard_writer *out, seal_load_fn load,
+			 void *arg, struct error *err)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		cleanup_record struct record record = RECORD_INIT;
@@ -94,7 +94,7 @@ static int write_records(struct sealing *s, struct shard_writer *out, seal_load_
 	return s->format->finish(out, err);
 }
 
-static int write_shard(struct sealing *s, seal_load_fn load, void *arg, struct error *err)
+static int write_shard(struct made_shard *s, seal_load_fn load, void *arg, struct error *err)
 {
 	cleanup_sha256_stream struct sha256_stream *sha256 = sha256_stream_new();
 	cleanup_hash128_stream struct hash128_stream *xxh3 = hash128_stream_new();
@@ -160,7 +160,7 @@ static int verify_rest(struct verifying *v, struct error *err)
 	return 0;
 }
 
-static int verify_shard(const struct sealing *s, struct error *err)
+static int verify_shard(const struct made_shard *s, struct error *err)
 {
 	cleanup_hash128_stream struct hash128_stream *xxh3 = hash128_stream_new();
 	struct verifying v = {.sealing = s, .xxh3 = xxh3};
@@ -196,7 +196,7 @@ bool sealed_name_is_of(const char *name, const char *node)
 }
 
 /* The first free name. */
-static int publish(const struct sealing *s, const struct seal_target *target,
+static int publish(const struct made_shard *s, const struct seal_target *target,
 		   char name[SEALED_NAME_SIZE], struct error *err)
 {
 	for (unsigned number = target->first_number;; number++) {
@@ -215,38 +215,58 @@ static int publish(const struct sealing *s, const struct seal_target *target,
 	}
 }
 
-static int seal_steps(struct sealing *s, const struct seal_target *target, seal_load_fn load,
-		      void *arg, struct sealed_shard *out, struct error *err)
+int seal_make(const struct seal_target *target, seal_load_fn load, void *arg, size_t n,
+	      struct made_shard **out, struct error *err)
 {
-	struct sealed_shard sealed = {.samples = s->n};
+	struct made_shard *s;
 
-	if (write_shard(s, load, arg, err) < 0 || store_flush(s->writer, err) < 0 ||
-	    verify_shard(s, err) < 0 || publish(s, target, sealed.name, err) < 0)
+	if (n == 0)
+		return error_set(err, ERR_BUG, "a shard of no records");
+	s = xcalloc(1, sizeof(*s));
+	*s = (struct made_shard){.format = target->format, .columns = target->columns, .n = n};
+	s->digests = xcalloc(n, sizeof(s->digests[0]));
+	s->spans = xcalloc(n, sizeof(s->spans[0]));
+	if (store_begin(target->store, &s->writer, err) < 0 || write_shard(s, load, arg, err) < 0 ||
+	    store_flush(s->writer, err) < 0 || verify_shard(s, err) < 0) {
+		made_shard_free(s);
 		return -1;
-	sealed.bytes = s->bytes;
-	sealed.sha256 = s->sha256;
-	sealed.xxh3 = s->xxh3;
+	}
+	*out = s;
+	return 0;
+}
+
+int seal_publish(struct made_shard *s, const struct seal_target *target, struct sealed_shard *out,
+		 struct error *err)
+{
+	struct sealed_shard sealed = {
+	    .samples = s->n, .bytes = s->bytes, .sha256 = s->sha256, .xxh3 = s->xxh3};
+
+	if (publish(s, target, sealed.name, err) < 0)
+		return -1;
 	sealed.spans = TAKE(s->spans);
 	*out = sealed;
 	return 0;
 }
 
+void made_shard_free(struct made_shard *s)
+{
+	if (!s)
+		return;
+	store_discard(s->writer);
+	free(s->digests);
+	free(s->spans);
+	free(s);
+}
+
 int seal_shard(const struct seal_target *target, seal_load_fn load, void *arg, size_t n,
 	       struct sealed_shard *out, struct error *err)
 {
-	struct sealing s = {.format = target->format, .columns = target->columns, .n = n};
-	int r;
+	struct made_shard *made = NULL;
+	int r = seal_make(target, load, arg, n, &made, err);
 
-	if (n == 0)
-		return error_set(err, ERR_BUG, "a shard of no records");
-	if (store_begin(target->store, &s.writer, err) < 0)
-		return -1;
-	s.digests = xcalloc(n, sizeof(s.digests[0]));
-	s.spans = xcalloc(n, sizeof(s.spans[0]));
-	r = seal_steps(&s, target, load, arg, out, err);
-	store_discard(s.writer);
-	free(s.digests);
-	free(s.spans);
+	if (r == 0)
+		r = seal_publish(made, target, out, err);
+	made_shard_free(made);
 	return r;
 }
 

@@ -53,6 +53,19 @@ struct seal_target {
 int seal_shard(const struct seal_target *target, seal_load_fn load, void *arg, size_t n,
 	       struct sealed_shard *out, struct error *err);
 
+/*
+ * The same in two steps, of which the second may be another thread's (store.h): a made shard is whole, durable and verified,
+ * and takes room on disk, but is not visible. Both get the same @target.
+ */
+struct made_shard;
+int seal_make(const struct seal_target *target, seal_load_fn load, void *arg, size_t n,
+	      struct made_shard **out, struct error *err);
+/* Once; the made shard has still to be freed. */
+int seal_publish(struct made_shard *made, const struct seal_target *target,
+		 struct sealed_shard *out, struct error *err);
+/* What was not published goes. NULL is fine. */
+void made_shard_free(struct made_shard *made);
+
 /* Whether a shard is this node's, by its name; every one is where @node is NULL. */
 bool sealed_name_is_of(const char *name, const char *node);
 

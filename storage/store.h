@@ -13,6 +13,9 @@
  *
  * After a write or flush that failed, a writer can only be discarded.
  *
+ * A store belongs to one thread at a time, with one exception: a writer that was flushed may be published and discarded on a
+ * second thread, one after the other, while the first goes on with everything else, the next writer too.
+ *
  * Beside what is visible there are two areas out of sight, for shards that replace others: a new one is
  * staged, the old one is retired, the new one is revealed; so no reader ever sees both, and a crash
  * leaves every object in one area under its name.

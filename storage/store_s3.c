@@ -98,7 +98,7 @@ static int look_at(struct s3_store *s, const char *name, struct error *err)
 {
 	uint64_t size;
 
-	if (s->name && strcmp(s->name, name) == 0)
+	if (!atomic_exchange(&s->changed, false) && s->name && strcmp(s->name, name) == 0)
 		return 0;
 	s3_store_forget(s);
 	if (s3_size(&s->base, name, &size, err) < 0)
@@ -293,6 +293,7 @@ static void s3_close_store(struct store *base)
 
 	store_close(s->local);
 	s3_close(s->s3);
+	s3_close(s->uploads);
 	free(s->folder);
 	free(s->prefix);
 	free(s->name);
@@ -320,7 +321,9 @@ static int open_client(struct s3_store *s, const struct store_s3_options *o, str
 		prefix[length - 1] = '\0';
 	s->prefix = xasprintf("%s%s", prefix, prefix[0] ? "/" : "");
 	options.place.bucket = bucket;
-	return s3_open(&options, &s->s3, err);
+	if (s3_open(&options, &s->s3, err) < 0)
+		return -1;
+	return o->readonly ? 0 : s3_open(&options, &s->uploads, err);
 }
 
 static int open_local(const struct store_s3_options *o, struct store **out, struct error *err)

@@ -10,13 +10,17 @@
 #include "net/s3.h"
 #include "storage/store_s3.h"
 
+#include <stdatomic.h>
+
 struct s3_store {
 	struct store base;
 	struct store *local; /* of the folder: what is being written */
 	struct s3 *s3;
+	struct s3 *uploads;    /* of whoever publishes, perhaps on another thread (store.h) */
 	char *folder, *prefix; /* "" or with a '/' behind it */
 	size_t part_bytes;
 	bool readonly;
+	atomic_bool changed; /* something was published since the last read */
 	/* Of the object that was read last. */
 	char *name;
 	uint64_t size, cached_at;

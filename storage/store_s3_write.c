@@ -178,9 +178,9 @@ static int publish_key(struct publishing *p, struct error *err)
 	journal_read(p->store, p->key, &j);
 	if (j.key && strcmp(j.sha256, upload.sha256) == 0 && j.part_bytes == upload.part_bytes)
 		upload.upload_id = j.upload_id;
-	else if (j.key && s3_abort(p->store->s3, p->key, j.upload_id, err) < 0)
+	else if (j.key && s3_abort(p->store->uploads, p->key, j.upload_id, err) < 0)
 		return -1;
-	r = s3_upload(p->store->s3, &upload, err);
+	r = s3_upload(p->store->uploads, &upload, err);
 	if (r < 0)
 		return -1;
 	if (journal_drop(p->store, p->key, err) < 0)
@@ -208,6 +208,6 @@ int s3_store_publish(struct store_writer *base, enum store_area area, const char
 
 		sha256_hex(&hash, w->sha256);
 	}
-	s3_store_forget(s);
+	atomic_store(&s->changed, true);
 	return publish_key(&p, err);
 }
