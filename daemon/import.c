@@ -230,7 +230,7 @@ static int seal_next(struct importing *m, size_t n, struct error *err)
 					   .columns = m->recipe.form.columns,
 					   .folder = folder,
 					   .first_number =
-					       spool_index_next_shard(&m->numbers, group),
+					       spool_index_take_number(&m->numbers, group),
 					   .area = STORE_VISIBLE};
 	struct sealed_shard sealed = {.bytes = 0};
 	int r = seal_shard(&target, load_record, m, n, &sealed, err);

@@ -294,7 +294,7 @@ void lane_load(const struct lane *l, struct lane_load *out)
 		return;
 	out->lanes++;
 	pipeline_queues(l->pipeline, out->queues);
-	out->queues[STAGE_WRITE] += packer_pending(l->packer);
+	out->queues[STAGE_WRITE] += packer_waiting(l->packer);
 	out->waits_for_memory += pipeline_waits_for_memory(l->pipeline);
 	out->behind += packer_is_behind(l->packer);
 	out->scanning = out->scanning || lane_state(l) == DATASET_SCANNING;

@@ -1,54 +1,33 @@
 /*
- * One thread ("pack") does all that touches spool and store; one the database. A record walks:
+ * One thread ("pack") does all that touches the spool; one the database. A record walks:
  *
  *	append task -> unsynced list -> sync task -> settle (database) -> spool_index
- *	    -> seal task -> complete (database) -> drop task
+ *	    -> seal task -> publish task -> complete (database) -> drop task
+ *
+ * Shards that go to a store elsewhere are published by a second thread ("upload"), so that packing does not wait for a network. A
+ * few shards are on their way at a time; when that is all, and more is there for another, nothing more is to be encoded.
  *
  * Only the loop's thread touches the lists between the tasks. Any failure is final for the run: nothing
  * is lost, because the spool and the database say where to go on.
  */
 #include "daemon/packer_parts.h"
 
-#include "daemon/record_copy.h"
-
 #include "base/checked.h"
 #include "base/clock.h"
 
-#include <string.h>
-#include <unistd.h>
-
-enum { SYNC_EVERY_MS = 1000, BACKLOG_TASKS = 1024, BACKLOG_FILES = 256 };
-
-void finished_release(struct finished *f)
-{
-	free(f->key);
-	free(f->path);
-	free(f->caption);
-	free(f->meta);
-	for (size_t i = 0; i < RESOLUTIONS_MAX; i++)
-		free(f->engines[i]);
-	for (size_t i = 0; i < VARIANTS; i++)
-		ndarray_release(&f->latents[i]);
-	free(f->stored.shard);
-	buffer_release(&f->mask);
-	if (f->has_file)
-		close(f->file);
-}
-
-static struct packed packed_of(const struct finished *f)
-{
-	return (struct packed){.job = f->job,
-			       .fence = f->fence,
-			       .content = f->facts.content,
-			       .copied = f->stored.where != CONTENT_NONE,
-			       .again = f->again};
-}
+enum {
+	SYNC_EVERY_MS = 1000,
+	BACKLOG_TASKS = 1024,
+	BACKLOG_FILES = 256,
+	SEALING_ELSEWHERE = 2, /* one is uploaded, one is made or waits */
+};
 
 void packer_fail(struct packer *p, const struct error *why)
 {
 	if (p->failed)
 		return;
 	p->failed = true;
+	atomic_store(&p->gives_up, true);
 	p->options.handlers.on_fatal(p->options.arg, why);
 }
 
@@ -58,387 +37,10 @@ void packer_post(struct packer *p, struct task *t)
 	executor_post(p->executor, t);
 }
 
-/* -- append --------------------------------------------------------------------------------------- */
-
-struct append_item {
-	struct finished finished;
-	struct spooled entry;
-	struct error rejected; /* this record cannot be made */
-	bool stored;
-};
-
-struct append_task {
-	struct task base;
-	struct packer *packer;
-	size_t n;
-	size_t bytes; /* of the latents */
-	size_t files; /* open */
-	struct append_item *items;
-	uint64_t spool_bytes; /* on disk afterwards */
-	struct error failure; /* the spool failed */
-};
-
-/* The stored record, of the spool with its variants, of a shard by itself. */
-static int read_stored(const struct packer *p, const struct finished *f, size_t index,
-		       struct record *out, struct error *err)
+void packer_post_upload(struct packer *p, struct task *t)
 {
-	const struct packer_stored *stored = &f->stored;
-	cleanup_record struct record bundle = RECORD_INIT;
-
-	if (stored->where != CONTENT_SPOOLED)
-		return shard_read_record(packer_store_of(p, stored->dataset), stored->shard,
-					 &stored->spans[index], out, err);
-	if (spool_read(p->options.spool, &stored->place, &bundle, err) < 0)
-		return -1;
-	return variant_take(&bundle, recipe_variant(p->options.recipe, index), out, err);
-}
-
-/* The same record from the stored one. Whatever is wrong with that one is ERR_DATA: it is encoded then. */
-static int copy_stored(const struct packer *p, const struct finished *f, size_t index,
-		       struct record *out, struct error *err)
-{
-	const struct packer_options *options = &p->options;
-	const struct record_names names = {f->key,  f->path, f->caption, f->facts.captions,
-					   f->rank, f->meta};
-	cleanup_record struct record stored = RECORD_INIT;
-	struct error why = ERROR_INIT;
-	int r = read_stored(p, f, index, &stored, &why);
-
-	if (r == 0)
-		r = record_copy(&stored, options->recipe, &f->facts.content, &names, out, &why);
-	return r == 0 ? 0 : error_data(err, "record", "%s", why.message);
-}
-
-static int make_unmasked(const struct packer *p, struct finished *f, size_t index,
-			 struct record *out, struct error *err)
-{
-	size_t resolution = index / recipe_variants_each(p->options.recipe);
-
-	if (f->stored.where != CONTENT_NONE)
-		return copy_stored(p, f, index, out, err);
-	f->facts.key = f->key;
-	f->facts.variant = recipe_variant(p->options.recipe, index);
-	f->facts.in_float32 = f->in_float32[index];
-	f->facts.path = f->path;
-	f->facts.caption = f->caption;
-	f->facts.meta = f->meta;
-	f->facts.placement = f->placements[resolution];
-	f->facts.engine = f->engines[resolution];
-	return record_build(p->options.recipe, &f->facts, &f->latents[index], f->rank, out, err);
-}
-
-static int make_mask(struct packer *p, const struct finished *f, struct record *record,
-		     struct error *err)
-{
-	if (p->options.alpha)
-		return mask_put_alpha(&p->mask_reader, f->has_file ? f->file : -1, record, err);
-	return p->options.masks ? mask_put(&p->mask_reader, &f->mask, record, err) : 0;
-}
-
-static int make_record(struct packer *p, struct finished *f, size_t index, struct record *out,
-		       struct error *err)
-{
-	cleanup_record struct record record = RECORD_INIT;
-
-	if (make_unmasked(p, f, index, &record, err) < 0 || make_mask(p, f, &record, err) < 0)
-		return -1;
-	*out = record;
-	record = (struct record)RECORD_INIT;
-	return 0;
-}
-
-/* "512x512_768x768": the sizes of all resolutions, which the samples of a shard share. */
-static void add_to_group(struct record *bundle, const char *size)
-{
-	size_t n = strlen(bundle->group);
-
-	snprintf(bundle->group + n, sizeof(bundle->group) - n, "_%s", size);
-}
-
-/* All variants of an image, as one record of the spool. */
-static int make_bundle(struct packer *p, struct finished *f, struct record *out, struct error *err)
-{
-	cleanup_record struct record bundle = RECORD_INIT;
-	size_t n = recipe_variants(p->options.recipe),
-	       each = recipe_variants_each(p->options.recipe);
-
-	for (size_t i = 0; i < n; i++) {
-		uint32_t variant = recipe_variant(p->options.recipe, i);
-		cleanup_record struct record record = RECORD_INIT;
-		struct record_facts facts;
-
-		/* What does not read back would stop its whole shard later. */
-		if (make_record(p, f, i, &record, err) < 0 ||
-		    record_facts_read(&record, &facts, err) < 0)
-			return -1;
-		if (facts.variant != variant)
-			return error_data(err, "record", "%s is another variant", record.key);
-		if (i > 0 && i % each == 0)
-			add_to_group(&bundle, record.group);
-		if (i > 0) {
-			if (variant_put(&bundle, variant, &record, err) < 0)
-				return -1;
-			continue;
-		}
-		bundle = record;
-		record = (struct record)RECORD_INIT;
-	}
-	*out = bundle;
-	bundle = (struct record)RECORD_INIT;
-	return 0;
-}
-
-static void append_one(struct append_task *t, struct append_item *item)
-{
-	const struct packer_options *options = &t->packer->options;
-	cleanup_record struct record record = RECORD_INIT;
-	struct finished *f = &item->finished;
-
-	atomic_fetch_add(&t->packer->steps, 1);
-	if (make_bundle(t->packer, f, &record, &item->rejected) < 0)
-		return;
-	record.dataset = options->dataset;
-	record.job = f->job;
-	record.fence = f->fence;
-	if (spool_append(options->spool, &record, &item->entry.place, &t->failure) < 0)
-		return;
-	item->entry.job = f->job;
-	item->entry.rank = f->rank;
-	item->entry.bytes = record_bytes(&record);
-	memcpy(item->entry.group, record.group, sizeof(item->entry.group));
-	item->stored = true;
-}
-
-static void append_run(struct task *task)
-{
-	struct append_task *t = (struct append_task *)task;
-	struct stage_meter *stages = t->packer->options.stages;
-
-	stage_meter_enter(stages, STAGE_WRITE);
-	for (size_t i = 0; i < t->n && t->failure.code == ERR_NONE; i++) {
-		int64_t began = clock_mono_ns();
-
-		append_one(t, &t->items[i]);
-		stage_meter_did(stages, STAGE_WRITE, 1, (uint64_t)(clock_mono_ns() - began));
-	}
-	t->spool_bytes = spool_bytes(t->packer->options.spool);
-	stage_meter_leave(stages, STAGE_WRITE);
-}
-
-static void append_done(struct task *task)
-{
-	struct append_task *t = (struct append_task *)task;
-	struct packer *p = t->packer;
-
-	p->under_way--;
-	p->append_tasks++;
-	p->backlog_tasks--;
-	p->backlog_bytes -= t->bytes;
-	p->backlog_files -= t->files;
-	p->spool_bytes = t->spool_bytes;
-	for (size_t i = 0; i < t->n; i++) {
-		struct append_item *item = &t->items[i];
-		struct finished *f = &item->finished;
-		struct packed what = packed_of(f);
-
-		if (item->stored) {
-			ARRAY_GROW(p->unsynced, p->n_unsynced, p->unsynced_capacity);
-			p->unsynced[p->n_unsynced++] = (struct unsynced){item->entry, what};
-		} else {
-			p->pending--;
-		}
-		if (item->rejected.code == ERR_DATA)
-			p->options.handlers.on_rejected(p->options.arg, &what, f->path,
-							&item->rejected);
-		else if (item->rejected.code != ERR_NONE)
-			packer_fail(p, &item->rejected);
-		finished_release(f);
-	}
-	if (t->failure.code != ERR_NONE)
-		packer_fail(p, &t->failure);
-	if (p->n_unsynced == 0 && !p->syncing)
-		p->settled_tasks = p->append_tasks;
-	free(t->items);
-	free(t);
-	packer_pump(p);
-}
-
-void packer_append(struct packer *p, struct finished *items, size_t n)
-{
-	struct append_task *t = xcalloc(1, sizeof(*t));
-	int64_t now = clock_mono_ms();
-
-	if (now <= p->flush_at)
-		now = p->flush_at + 1; /* it came after that flush, in the same millisecond */
-	t->base.run = append_run;
-	t->base.done = append_done;
-	t->packer = p;
-	t->n = n;
-	t->items = xcalloc(n, sizeof(*t->items));
-	for (size_t i = 0; i < n; i++) {
-		t->items[i].finished = items[i];
-		t->items[i].entry.since = now;
-		t->files += items[i].has_file;
-		for (size_t v = 0; v < VARIANTS; v++)
-			t->bytes += items[i].latents[v].bytes;
-	}
-	free(items);
-	p->pending += n;
-	p->posted_tasks++;
-	p->backlog_tasks++;
-	p->backlog_bytes += t->bytes;
-	p->backlog_files += t->files;
-	packer_post(p, &t->base);
-}
-
-/* -- records that a newer one of their job makes void -------------------------------------------------- */
-
-struct forget_task {
-	struct task base;
-	struct packer *packer;
-	struct spool_place place;
-	struct error err;
-};
-
-static void forget_run(struct task *task)
-{
-	struct forget_task *t = (struct forget_task *)task;
-
-	spool_drop(t->packer->options.spool, &t->place, &t->err);
-}
-
-static void forget_done(struct task *task)
-{
-	struct forget_task *t = (struct forget_task *)task;
-	struct packer *p = t->packer;
-
-	p->under_way--;
-	if (t->err.code != ERR_NONE)
-		packer_fail(p, &t->err);
-	free(t);
-	packer_pump(p);
-}
-
-/* Its file changed while the record waited for a shard. What is being sealed is left to the catalog. */
-static void forget_older(struct packer *p, int64_t job)
-{
-	const struct spool_place *older = id_table_get(&p->places, (uint64_t)job);
-	struct forget_task *t;
-
-	if (!older || !spool_index_remove(&p->index, job, older))
-		return;
-	t = xcalloc(1, sizeof(*t));
-	t->base.run = forget_run;
-	t->base.done = forget_done;
-	t->packer = p;
-	t->place = *older;
-	packer_post(p, &t->base);
-}
-
-/* -- sync, then mark the jobs encoded --------------------------------------------------------------- */
-
-struct sync_task {
-	struct task base;
-	struct packer *packer;
-	struct unsynced *items;
-	size_t n;
-	uint64_t append_tasks; /* whose records are durable with it */
-	struct error err;
-};
-
-static void sync_run(struct task *task)
-{
-	struct sync_task *t = (struct sync_task *)task;
-
-	atomic_fetch_add(&t->packer->steps, 1);
-	stage_meter_enter(t->packer->options.stages, STAGE_WRITE);
-	spool_sync(t->packer->options.spool, &t->err);
-	stage_meter_leave(t->packer->options.stages, STAGE_WRITE);
-}
-
-static void sync_end(struct sync_task *t)
-{
-	struct packer *p = t->packer;
-
-	p->syncing = false;
-	/* What came back meanwhile may have been rejected, all of it: no further sync tells of that. */
-	p->settled_tasks = p->n_unsynced == 0 ? p->append_tasks : t->append_tasks;
-	free(t->items);
-	free(t);
-	packer_pump(p);
-}
-
-static void sync_settled(void *arg, size_t lost, const struct error *err)
-{
-	struct sync_task *t = arg;
-	struct packer *p = t->packer;
-	struct error stolen = ERROR_INIT;
-
-	p->under_way--;
-	if (err->code != ERR_NONE) {
-		packer_fail(p, err);
-	} else if (lost > 0) {
-		/*
-		 * The lock makes this process the only owner, and its leases are renewed. But among nodes one that stood
-		 * still was taken for dead: opening again drops what others did meanwhile.
-		 */
-		error_set(&stolen, p->options.node ? ERR_TRANSIENT : ERR_BUG,
-			  "%zu results belong to jobs that another owner has", lost);
-		packer_fail(p, &stolen);
-	} else {
-		for (size_t i = 0; i < t->n; i++) {
-			const struct spooled *entry = &t->items[i].entry;
-
-			forget_older(p, entry->job);
-			spool_index_add(&p->index, entry);
-			packer_note_place(p, entry->job, &entry->place);
-			p->options.handlers.on_encoded(p->options.arg, &t->items[i].what);
-		}
-	}
-	p->pending -= t->n;
-	sync_end(t);
-}
-
-static void sync_done(struct task *task)
-{
-	struct sync_task *t = (struct sync_task *)task;
-	struct packer *p = t->packer;
-	struct job_outcome *outcomes;
-
-	p->under_way--;
-	if (t->err.code != ERR_NONE) {
-		packer_fail(p, &t->err);
-		p->pending -= t->n;
-		sync_end(t);
-		return;
-	}
-	outcomes = xcalloc(t->n, sizeof(*outcomes));
-	for (size_t i = 0; i < t->n; i++)
-		outcomes[i] = (struct job_outcome){.job = t->items[i].entry.job,
-						   .fence = t->items[i].what.fence,
-						   .kind = OUTCOME_ENCODED,
-						   .has_content = true,
-						   .content = t->items[i].what.content};
 	p->under_way++;
-	db_settle(p->options.db, outcomes, t->n, sync_settled, t);
-}
-
-void packer_sync(struct packer *p)
-{
-	struct sync_task *t;
-
-	if (p->syncing || p->n_unsynced == 0 || p->failed)
-		return;
-	t = xcalloc(1, sizeof(*t));
-	t->base.run = sync_run;
-	t->base.done = sync_done;
-	t->packer = p;
-	t->items = TAKE(p->unsynced);
-	t->n = p->n_unsynced;
-	t->append_tasks = p->append_tasks;
-	p->n_unsynced = p->unsynced_capacity = 0;
-	p->syncing = true;
-	packer_post(p, &t->base);
+	executor_post(p->uploads ? p->uploads : p->executor, t);
 }
 
 static int on_sync_timer(sd_event_source *source, uint64_t usec, void *arg)
@@ -467,9 +69,12 @@ int packer_open(sd_event *event, struct inbox *inbox, const struct packer_option
 
 	p->options = *options;
 	mask_reader_init(&p->mask_reader, options->recipe);
+	p->sealing_max = store_is_elsewhere(options->store) ? SEALING_ELSEWHERE : 1;
 	atomic_init(&p->steps, 0);
+	atomic_init(&p->gives_up, false);
 	p->spool_bytes = p->spool_foreign = spool_bytes(options->spool);
-	if (executor_open(inbox, "pack", &p->executor, err) < 0) {
+	if (executor_open(inbox, "pack", &p->executor, err) < 0 ||
+	    (p->sealing_max > 1 && executor_open(inbox, "upload", &p->uploads, err) < 0)) {
 		packer_close(p);
 		return -1;
 	}
@@ -504,10 +109,22 @@ void packer_note_shard(struct packer *p, const char *name)
 	spool_index_note_shard(&p->index, name);
 }
 
+/* No shard can be begun, and another group is full: what comes now would only grow the spool. */
+static bool waits_for_store(const struct packer *p)
+{
+	return p->sealing >= p->sealing_max &&
+	       spool_index_is_full(&p->index, packer_shard_images(p), p->options.shard_bytes);
+}
+
 bool packer_is_behind(const struct packer *p)
 {
-	return p->backlog_bytes > p->options.backlog || p->backlog_tasks >= BACKLOG_TASKS ||
-	       p->backlog_files >= BACKLOG_FILES;
+	return waits_for_store(p) || p->backlog_bytes > p->options.backlog ||
+	       p->backlog_tasks >= BACKLOG_TASKS || p->backlog_files >= BACKLOG_FILES;
+}
+
+size_t packer_waiting(const struct packer *p)
+{
+	return waits_for_store(p) ? packer_unsealed(p) : p->pending;
 }
 
 size_t packer_unsealed(const struct packer *p)
@@ -517,13 +134,15 @@ size_t packer_unsealed(const struct packer *p)
 
 uint64_t packer_unsealed_bytes(const struct packer *p)
 {
-	return spool_index_bytes(&p->index);
+	return spool_index_bytes(&p->index) + p->sealing_bytes;
 }
 
 void packer_drain(struct packer *p, bool seal)
 {
 	p->draining = true;
 	p->drain_seals = seal;
+	if (!seal)
+		atomic_store(&p->gives_up, true);
 	packer_pump(p);
 }
 
@@ -553,6 +172,7 @@ void packer_close(struct packer *p)
 		return;
 	sd_event_source_disable_unref(p->timer);
 	executor_close(p->executor);
+	executor_close(p->uploads);
 	mask_reader_release(&p->mask_reader);
 	spool_index_release(&p->index);
 	packer_forget_places(p);

@@ -57,7 +57,7 @@ struct packer_sibling {
 struct packer_options {
 	struct db *db;
 	struct spool *spool;	     /* used by the packer's thread alone until close */
-	struct store *store;	     /* of OUT/NAME, likewise */
+	struct store *store;	     /* of OUT/NAME, likewise; another thread publishes (store.h) */
 	const struct recipe *recipe; /* its form is that of the shards */
 	int64_t dataset;
 	bool masks;			       /* each record gets one */
@@ -131,11 +131,13 @@ void packer_sync(struct packer *p);
 size_t packer_pending(const struct packer *p);
 /* Shards that exist or existed, by name: their numbers are taken. */
 void packer_note_shard(struct packer *p, const char *name);
-/* So much waits to be appended that nothing more should be encoded. */
+/* So much waits to be appended, or for a store that takes shards more slowly, that nothing more should be encoded. */
 bool packer_is_behind(const struct packer *p);
+/* Images that wait for that: for people. */
+size_t packer_waiting(const struct packer *p);
 /* Images whose records are in the spool and in no shard. */
 size_t packer_unsealed(const struct packer *p);
-/* Their bytes, but for those of the shard that is being made. */
+/* Their bytes. */
 uint64_t packer_unsealed_bytes(const struct packer *p);
 /* Seals everything that is appended now, in shards as full as it makes them; what comes later waits for others. */
 void packer_flush(struct packer *p);
@@ -145,7 +147,7 @@ void packer_flush(struct packer *p);
 void packer_hold(struct packer *p, bool held);
 bool packer_sealing(const struct packer *p);
 void packer_drain(struct packer *p, bool seal);
-/* For a watchdog: its thread has something to do, and a number that changes while it does that. */
+/* For a watchdog: its threads have something to do, and a number that changes while they do that. */
 bool packer_works(const struct packer *p);
 uint64_t packer_steps(const struct packer *p);
 bool packer_idle(const struct packer *p);

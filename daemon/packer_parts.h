@@ -1,7 +1,9 @@
 /*
  * What the packer's parts share; nobody else includes it.
  *
- *	packer.c          append, sync, opening and closing
+ *	packer.c          opening and closing, and what others want to know
+ *	packer_append.c   images become records of the spool
+ *	packer_sync.c     records become durable
  *	packer_places.c   where stored records lie
  *	packer_seal.c     when a shard is made, and how
  */
@@ -24,12 +26,15 @@ struct unsynced {
 struct packer {
 	sd_event_source *timer;
 	struct executor *executor;
+	struct executor *uploads; /* NULL: shards are published where they are made */
 	struct packer_options options;
 	struct spool_index index;
 	struct id_table places;	   /* by job: struct spool_place of all that is in the spool */
 	struct unsynced *unsynced; /* appended, no sync asked for yet */
 	size_t n_unsynced, unsynced_capacity;
-	size_t being_sealed;		     /* records of the shard that is being made */
+	/* Shards on their way from the spool into the catalog, at most so many; their records. */
+	size_t sealing, sealing_max, being_sealed;
+	uint64_t sealing_bytes;
 	size_t pending;			     /* images appended and not yet encoded or rejected */
 	size_t backlog_tasks, backlog_bytes; /* append tasks that have not come back */
 	size_t backlog_files;		     /* that their images have open */
@@ -37,13 +42,15 @@ struct packer {
 	uint64_t
 	    spool_foreign; /* of that, what was there before this run and is not ours to seal */
 	struct mask_reader mask_reader; /* of its thread */
-	atomic_uint_fast64_t steps;	/* that its thread has done */
+	atomic_uint_fast64_t steps;	/* that its threads have done */
+	atomic_bool gives_up;		/* no shard is published any more */
 	size_t under_way;		/* tasks and database commands that will come back */
 	/* append tasks so far: posted, come back, and those whose images are all encoded or rejected */
 	uint64_t posted_tasks, append_tasks, settled_tasks;
 	int64_t flush_at;     /* what was appended until then is to be sealed; monotonic */
 	uint64_t flush_tasks; /* when so many are settled */
-	bool syncing, sealing, held, flushing, draining, drain_seals, failed;
+	bool syncing, making /* of the shards one is not made yet */, held, flushing, draining,
+	    drain_seals, failed;
 };
 
 /* -- packer.c --------------------------------------------------------------------------------------- */
@@ -53,6 +60,8 @@ void packer_pump(struct packer *p);
 void packer_fail(struct packer *p, const struct error *why);
 /* To the packer's thread; its `done` takes it from p->under_way. */
 void packer_post(struct packer *p, struct task *t);
+/* Likewise, to the thread that publishes. */
+void packer_post_upload(struct packer *p, struct task *t);
 
 /* -- packer_places.c -------------------------------------------------------------------------------- */
 
@@ -69,5 +78,7 @@ struct store *packer_store_of(const struct packer *p, int64_t dataset);
 
 /* Begins a shard if there is reason to. */
 void packer_seal(struct packer *p);
+/* Images of a full shard. */
+size_t packer_shard_images(const struct packer *p);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * A shard is begun when a group is full, has waited long, keeps much waste on disk, or somebody asked: read from the
- * spool, written and verified, entered into the catalog; then its records are dropped.
+ * spool, written and verified, published, entered into the catalog; then its records are dropped. One is made at a time, and one
+ * published.
  */
 #include "daemon/packer_parts.h"
 
@@ -17,8 +18,12 @@ struct seal_task {
 	struct spooled *entries;
 	size_t n;
 	size_t variants; /* of each entry */
-	unsigned first_number;
+	uint64_t bytes;	 /* of them */
+	char folder[RECORD_GROUP_SIZE + 8];
+	struct seal_target target;
 	struct sample_row *samples; /* n * variants, with strings of their own */
+	struct made_shard *made;
+	bool given_up; /* before it was published */
 	struct sealed_shard sealed;
 	struct shard_row row;
 	uint64_t spool_bytes; /* on disk after the drop */
@@ -75,21 +80,30 @@ static void seal_row(struct seal_task *t)
 static void seal_run(struct task *task)
 {
 	struct seal_task *t = (struct seal_task *)task;
-	const struct packer_options *options = &t->packer->options;
-	char folder[RECORD_GROUP_SIZE + 8];
-	const struct seal_target target = {.store = options->store,
-					   .format = dataset_form_format(&options->recipe->form),
-					   .columns = options->recipe->form.columns,
-					   .folder = folder,
-					   .first_number = t->first_number,
-					   .node = options->node};
+	struct stage_meter *stages = t->packer->options.stages;
 
-	snprintf(folder, sizeof(folder), "train/%s", t->entries[0].group);
 	t->samples = xcalloc(t->n * t->variants, sizeof(*t->samples));
-	stage_meter_enter(options->stages, STAGE_WRITE);
-	if (seal_shard(&target, seal_load, t, t->n * t->variants, &t->sealed, &t->err) == 0)
+	stage_meter_enter(stages, STAGE_WRITE);
+	seal_make(&t->target, seal_load, t, t->n * t->variants, &t->made, &t->err);
+	stage_meter_leave(stages, STAGE_WRITE);
+}
+
+/* Whatever comes of it, what is on disk of the made shard goes; its records are in the spool. */
+static void publish_run(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+	struct packer *p = t->packer;
+
+	atomic_fetch_add(&p->steps, 1);
+	t->given_up = atomic_load(&p->gives_up);
+	stage_meter_enter(p->options.stages, STAGE_WRITE);
+	if (!t->given_up && seal_publish(t->made, &t->target, &t->sealed, &t->err) == 0)
 		seal_row(t);
-	stage_meter_leave(options->stages, STAGE_WRITE);
+	stage_meter_leave(p->options.stages, STAGE_WRITE);
+	if (t->err.code != ERR_NONE)
+		atomic_store(&p->gives_up, true);
+	made_shard_free(t->made);
+	t->made = NULL;
 }
 
 static void seal_free(struct seal_task *t)
@@ -108,8 +122,9 @@ static void seal_end(struct seal_task *t)
 {
 	struct packer *p = t->packer;
 
-	p->sealing = false;
-	p->being_sealed = 0;
+	p->sealing--;
+	p->being_sealed -= t->n;
+	p->sealing_bytes -= t->bytes;
 	seal_free(t);
 	packer_pump(p);
 }
@@ -163,14 +178,15 @@ static void seal_completed(void *arg, bool conflict, const struct error *err)
 	packer_post(p, &t->base);
 }
 
-static void seal_done(struct task *task)
+static void publish_done(struct task *task)
 {
 	struct seal_task *t = (struct seal_task *)task;
 	struct packer *p = t->packer;
 
 	p->under_way--;
-	if (t->err.code != ERR_NONE) {
+	if (t->err.code != ERR_NONE)
 		packer_fail(p, &t->err);
+	if (t->given_up || t->err.code != ERR_NONE) {
 		seal_end(t);
 		return;
 	}
@@ -179,10 +195,28 @@ static void seal_done(struct task *task)
 	db_complete(p->options.db, &t->row, t->samples, t->n * t->variants, seal_completed, t);
 }
 
+static void seal_done(struct task *task)
+{
+	struct seal_task *t = (struct seal_task *)task;
+	struct packer *p = t->packer;
+
+	p->under_way--;
+	p->making = false;
+	if (t->err.code != ERR_NONE) {
+		packer_fail(p, &t->err);
+		seal_end(t);
+		return;
+	}
+	t->base.run = publish_run;
+	t->base.done = publish_done;
+	packer_post_upload(p, &t->base);
+	packer_pump(p);
+}
+
 /* Bytes on disk that nobody needs, but for which some record in the same segment is still live. */
 static uint64_t wasted(const struct packer *p)
 {
-	uint64_t needed = p->spool_foreign + spool_index_bytes(&p->index);
+	uint64_t needed = p->spool_foreign + packer_unsealed_bytes(p);
 
 	return p->spool_bytes > needed ? p->spool_bytes - needed : 0;
 }
@@ -193,12 +227,18 @@ static bool flush_is_ready(const struct packer *p)
 	return p->flushing && p->settled_tasks >= p->flush_tasks;
 }
 
+size_t packer_shard_images(const struct packer *p)
+{
+	size_t variants = recipe_variants(p->options.recipe), samples = p->options.shard_samples;
+
+	return samples > variants ? samples / variants : 1;
+}
+
 /* What the next shard is made of, *n of them; NULL: there is no reason for one. */
 static struct spooled *take_entries(struct packer *p, size_t *n)
 {
 	const struct packer_options *o = &p->options;
-	size_t variants = recipe_variants(o->recipe);
-	size_t images = o->shard_samples > variants ? o->shard_samples / variants : 1;
+	size_t images = packer_shard_images(p);
 	bool any = p->draining && p->drain_seals && p->pending == 0;
 	struct spooled *entries = spool_index_take(&p->index, images, o->shard_bytes, any, n);
 
@@ -215,28 +255,47 @@ static struct spooled *take_entries(struct packer *p, size_t *n)
 	return entries;
 }
 
-/* One shard at a time. */
+static struct seal_task *seal_new(struct packer *p, struct spooled *entries, size_t n)
+{
+	const struct packer_options *o = &p->options;
+	struct seal_task *t = xcalloc(1, sizeof(*t));
+
+	t->base.run = seal_run;
+	t->base.done = seal_done;
+	t->packer = p;
+	t->entries = entries;
+	t->n = n;
+	t->variants = recipe_variants(o->recipe);
+	for (size_t i = 0; i < n; i++)
+		t->bytes += entries[i].bytes;
+	snprintf(t->folder, sizeof(t->folder), "train/%s", entries[0].group);
+	t->target = (struct seal_target){.store = o->store,
+					 .format = dataset_form_format(&o->recipe->form),
+					 .columns = o->recipe->form.columns,
+					 .folder = t->folder,
+					 .first_number =
+					     spool_index_take_number(&p->index, entries[0].group),
+					 .node = o->node};
+	return t;
+}
+
 void packer_seal(struct packer *p)
 {
 	struct seal_task *t;
 	struct spooled *entries;
 	size_t n = 0;
 
-	if (p->sealing || p->held || p->failed || (p->draining && !p->drain_seals))
+	if (p->making || p->sealing >= p->sealing_max || p->held || p->failed ||
+	    (p->draining && !p->drain_seals))
 		return;
 	entries = take_entries(p, &n);
 	if (!entries)
 		return;
-	t = xcalloc(1, sizeof(*t));
-	t->base.run = seal_run;
-	t->base.done = seal_done;
-	t->packer = p;
-	t->entries = entries;
-	t->n = n;
-	t->variants = recipe_variants(p->options.recipe);
-	t->first_number = spool_index_next_shard(&p->index, entries[0].group);
-	p->sealing = true;
-	p->being_sealed = n;
+	t = seal_new(p, entries, n);
+	p->making = true;
+	p->sealing++;
+	p->being_sealed += n;
+	p->sealing_bytes += t->bytes;
 	packer_post(p, &t->base);
 }
 
@@ -260,5 +319,5 @@ void packer_hold(struct packer *p, bool held)
 
 bool packer_sealing(const struct packer *p)
 {
-	return p->sealing;
+	return p->sealing > 0;
 }

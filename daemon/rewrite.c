@@ -321,7 +321,7 @@ static int seal_chunk(struct rewriting *r, struct chunk *c, struct error *err)
 					   .columns = columns,
 					   .folder = folder,
 					   .first_number =
-					       spool_index_next_shard(&r->writer->numbers, group),
+					       spool_index_take_number(&r->writer->numbers, group),
 					   .area = STORE_STAGED};
 
 	if (columns_of(r, c, columns, err) < 0)

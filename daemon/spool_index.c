@@ -102,13 +102,27 @@ static struct spooled *take_from(struct spool_group *g, size_t samples, uint64_t
 	return taken;
 }
 
+static bool is_full(const struct spool_group *g, size_t samples, uint64_t bytes)
+{
+	return g->n >= samples || g->bytes >= bytes;
+}
+
+bool spool_index_is_full(const struct spool_index *index, size_t samples, uint64_t bytes)
+{
+	for (size_t i = 0; i < index->n; i++) {
+		if (is_full(&index->groups[i], samples, bytes))
+			return true;
+	}
+	return false;
+}
+
 struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint64_t bytes,
 				 bool any, size_t *n)
 {
 	for (size_t i = 0; i < index->n; i++) {
 		struct spool_group *g = &index->groups[i];
 
-		if (g->n >= samples || g->bytes >= bytes || (any && g->n > 0))
+		if (is_full(g, samples, bytes) || (any && g->n > 0))
 			return take_from(g, samples, bytes, n);
 	}
 	return NULL;
@@ -163,9 +177,9 @@ void spool_index_note_shard(struct spool_index *index, const char *name)
 	}
 }
 
-unsigned spool_index_next_shard(struct spool_index *index, const char *group)
+unsigned spool_index_take_number(struct spool_index *index, const char *group)
 {
-	return find_group(index, group)->next_shard;
+	return find_group(index, group)->next_shard++;
 }
 
 uint64_t spool_index_bytes(const struct spool_index *index)

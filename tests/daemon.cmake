@@ -46,6 +46,7 @@ add_cmocka_test(NAME test_engines_change SOURCES component/test_engines_change.c
 add_library(run_rig STATIC component/run_rig.c)
 target_link_libraries(run_rig PUBLIC latentd_testing latentd_daemon)
 add_cmocka_test(NAME test_packer SOURCES component/test_packer.c LIBS run_rig LABELS tsan)
+add_cmocka_test(NAME test_packer_upload SOURCES component/test_packer_upload.c LIBS run_rig LABELS tsan)
 target_link_options(test_packer PRIVATE -Wl,--wrap=fdatasync)
 add_cmocka_test(NAME test_lane_counts SOURCES component/test_lane_counts.c LIBS latentd_daemon LABELS tsan)
 add_cmocka_test(NAME test_recovery SOURCES component/test_recovery.c LIBS run_rig)

@@ -183,21 +183,33 @@ static void the_number_of_a_shard_is_never_given_twice(void **state)
 	static const char *const ignored[] = {"train/64x64", "train/64x64/x.tar",
 					      "train//000009.tar", ""};
 
-	assert_int_equal(spool_index_next_shard(*state, "64x64"), 0);
+	assert_int_equal(spool_index_take_number(*state, "64x64"), 0);
 	spool_index_note_shard(*state, "train/64x64/000000.tar");
 	spool_index_note_shard(*state, "train/64x64/000007.tar");
 	spool_index_note_shard(*state, "train/64x64/000003.tar");
 	spool_index_note_shard(*state, "train/128x64/000001.tar");
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		spool_index_note_shard(*state, ignored[i]);
-	assert_int_equal(spool_index_next_shard(*state, "64x64"), 8);
-	assert_int_equal(spool_index_next_shard(*state, "128x64"), 2);
+	assert_int_equal(spool_index_take_number(*state, "64x64"), 8);
+	assert_int_equal(spool_index_take_number(*state, "64x64"), 9);
+	assert_int_equal(spool_index_take_number(*state, "128x64"), 2);
 	/* A group that only has a number has nothing to take. */
 	assert_nothing(*state, 1, 1, true);
 	assert_int_equal(spool_index_count(*state), 0);
 	/* both splits number together */
 	spool_index_note_shard(*state, "val/64x64/000011.tar");
-	assert_int_equal(spool_index_next_shard(*state, "64x64"), 12);
+	assert_int_equal(spool_index_take_number(*state, "64x64"), 12);
+}
+
+static void a_group_is_full_by_its_records_or_their_bytes(void **state)
+{
+	const struct spooled entry = {.job = 1, .bytes = 100, .group = "a"};
+
+	assert_false(spool_index_is_full(*state, 1, 1));
+	spool_index_add(*state, &entry);
+	assert_true(spool_index_is_full(*state, 1, MANY));
+	assert_true(spool_index_is_full(*state, 2, 100));
+	assert_false(spool_index_is_full(*state, 2, 101));
 }
 
 static void bytes_are_those_of_what_is_there(void **state)
@@ -308,6 +320,7 @@ int main(void)
 	    index_test(only_a_group_with_an_old_entry_is_taken_by_age),
 	    index_test(what_is_left_of_a_group_is_as_old_as_its_oldest_entry),
 	    index_test(the_number_of_a_shard_is_never_given_twice),
+	    index_test(a_group_is_full_by_its_records_or_their_bytes),
 	    index_test(bytes_are_those_of_what_is_there),
 	    index_test(an_entry_keeps_its_place_in_the_spool),
 	    index_test(hundreds_of_groups_and_records_are_all_found_again),
