@@ -28,7 +28,7 @@ bool lane_has_work(const struct lane *l)
 }
 
 /*
- * Bytes on their way from the spool into a shard are counted in neither for a moment: that is no room.
+ * Bytes of a shard that has just come into the catalog are counted in neither for a moment: that is no room.
  */
 static bool is_over_quota(const struct lane *l)
 {

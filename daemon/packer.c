@@ -5,7 +5,7 @@
  *	    -> seal task -> publish task -> complete (database) -> drop task
  *
  * Shards that go to a store elsewhere are published by a second thread ("upload"), so that packing does not wait for a network. A
- * few shards are on their way at a time; when that is all, and more is there for another, nothing more is to be encoded.
+ * few shards are on their way at a time; when enough is there for some more, nothing more is to be encoded.
  *
  * Only the loop's thread touches the lists between the tasks. Any failure is final for the run: nothing
  * is lost, because the spool and the database say where to go on.
@@ -19,7 +19,8 @@ enum {
 	SYNC_EVERY_MS = 1000,
 	BACKLOG_TASKS = 1024,
 	BACKLOG_FILES = 256,
-	SEALING_ELSEWHERE = 2, /* one is uploaded, one is made or waits */
+	SEALING_ELSEWHERE = 2, /* one is uploaded, one is made or waits; */
+	FULL_ELSEWHERE = 4,    /* for so many more there may be enough in the spool */
 };
 
 void packer_fail(struct packer *p, const struct error *why)
@@ -109,11 +110,15 @@ void packer_note_shard(struct packer *p, const char *name)
 	spool_index_note_shard(&p->index, name);
 }
 
-/* No shard can be begun, and another group is full: what comes now would only grow the spool. */
+/*
+ * Of a store that takes shards more slowly than they come: what comes now would only grow the spool. Groups that fill at about the same
+ * time are no reason yet.
+ */
 static bool waits_for_store(const struct packer *p)
 {
-	return p->sealing >= p->sealing_max &&
-	       spool_index_is_full(&p->index, packer_shard_images(p), p->options.shard_bytes);
+	return p->uploads && p->sealing >= p->sealing_max &&
+	       spool_index_full(&p->index, packer_shard_images(p), p->options.shard_bytes) >
+		   FULL_ELSEWHERE;
 }
 
 bool packer_is_behind(const struct packer *p)

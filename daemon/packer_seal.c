@@ -18,7 +18,7 @@ struct seal_task {
 	struct spooled *entries;
 	size_t n;
 	size_t variants; /* of each entry */
-	uint64_t bytes;	 /* of them */
+	uint64_t bytes;	 /* of them; 0: counted in the catalog */
 	char folder[RECORD_GROUP_SIZE + 8];
 	struct seal_target target;
 	struct sample_row *samples; /* n * variants, with strings of their own */
@@ -169,6 +169,8 @@ static void seal_completed(void *arg, bool conflict, const struct error *err)
 		seal_end(t);
 		return;
 	}
+	p->sealing_bytes -= t->bytes; /* the catalog counts them now */
+	t->bytes = 0;
 	p->options.handlers.on_shard(p->options.arg, t->sealed.name, t->n * t->variants,
 				     t->sealed.bytes);
 	for (size_t i = 0; i < t->n; i++)

@@ -107,13 +107,17 @@ static bool is_full(const struct spool_group *g, size_t samples, uint64_t bytes)
 	return g->n >= samples || g->bytes >= bytes;
 }
 
-bool spool_index_is_full(const struct spool_index *index, size_t samples, uint64_t bytes)
+size_t spool_index_full(const struct spool_index *index, size_t samples, uint64_t bytes)
 {
+	size_t full = 0;
+
 	for (size_t i = 0; i < index->n; i++) {
-		if (is_full(&index->groups[i], samples, bytes))
-			return true;
+		const struct spool_group *g = &index->groups[i];
+		size_t by_samples = g->n / samples, by_bytes = (size_t)(g->bytes / bytes);
+
+		full += by_samples > by_bytes ? by_samples : by_bytes;
 	}
-	return false;
+	return full;
 }
 
 struct spooled *spool_index_take(struct spool_index *index, size_t samples, uint64_t bytes,

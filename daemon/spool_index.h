@@ -49,8 +49,8 @@ struct spooled *spool_index_take_aged(struct spool_index *index, int64_t since, 
 void spool_index_note_shard(struct spool_index *index, const char *name);
 /* The number that the next shard of the group tries first; it is not given again either. */
 unsigned spool_index_take_number(struct spool_index *index, const char *group);
-/* Whether some group has so many records or bytes. */
-bool spool_index_is_full(const struct spool_index *index, size_t samples, uint64_t bytes);
+/* Shards of so many records or bytes that could be made of what is there, about. */
+size_t spool_index_full(const struct spool_index *index, size_t samples, uint64_t bytes);
 /* Bytes of all entries. */
 uint64_t spool_index_bytes(const struct spool_index *index);
 size_t spool_index_count(const struct spool_index *index);

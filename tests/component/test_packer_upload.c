@@ -248,21 +248,22 @@ static void images_become_durable_and_the_next_shard_is_made_while_one_is_upload
 	release_many(jobs, 5);
 }
 
-static void a_slow_store_makes_no_more_than_two_shards_wait_and_then_encoding_stops(void **state)
+static void before_a_slow_store_two_shards_wait_and_a_few_more_in_the_spool(void **state)
 {
 	struct rig *rig = *state;
-	struct job jobs[8];
+	struct job jobs[14];
 
-	start(rig, jobs, 8);
+	start(rig, jobs, 14);
 	append(rig, jobs, 4);
 	until_encoded(rig, 4);
 	until_two_are_begun(rig);
-	assert_false(
-	    packer_is_behind(rig->run.packer)); /* both are on their way, no further one is there */
-	append(rig, &jobs[4], 4);
-	until_encoded(rig, 8);
+	append(rig, &jobs[4], 9);
+	until_encoded(rig, 13);
+	assert_false(packer_is_behind(rig->run.packer));
+	append(rig, &jobs[13], 1);
+	until_encoded(rig, 14);
 	assert_true(packer_is_behind(rig->run.packer));
-	assert_int_equal(packer_waiting(rig->run.packer), 8);
+	assert_int_equal(packer_waiting(rig->run.packer), 14);
 	assert_int_equal(LOCKED(&rig->remote, rig->remote.begun), 2);
 	set_open(rig, false);
 	packer_drain(rig->run.packer, true);
@@ -271,8 +272,11 @@ static void a_slow_store_makes_no_more_than_two_shards_wait_and_then_encoding_st
 	finish(rig, "train/64x64/000000.tar: a0 a1\n"
 		    "train/64x64/000001.tar: a2 a3\n"
 		    "train/64x64/000002.tar: a4 a5\n"
-		    "train/64x64/000003.tar: a6 a7\n");
-	release_many(jobs, 8);
+		    "train/64x64/000003.tar: a6 a7\n"
+		    "train/64x64/000004.tar: a8 a9\n"
+		    "train/64x64/000005.tar: a10 a11\n"
+		    "train/64x64/000006.tar: a12 a13\n");
+	release_many(jobs, 14);
 }
 
 static void an_upload_that_fails_is_told_once_and_what_was_packed_meanwhile_stays(void **state)
@@ -369,7 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(images_become_durable_and_the_next_shard_is_made_while_one_is_uploaded),
-	    TEST(a_slow_store_makes_no_more_than_two_shards_wait_and_then_encoding_stops),
+	    TEST(before_a_slow_store_two_shards_wait_and_a_few_more_in_the_spool),
 	    TEST(an_upload_that_fails_is_told_once_and_what_was_packed_meanwhile_stays),
 	    TEST(who_stops_waits_for_the_upload_that_is_under_way_and_begins_no_other),
 	    TEST(a_full_disk_ends_the_run_and_the_upload_that_is_under_way_counts),

@@ -201,15 +201,18 @@ static void the_number_of_a_shard_is_never_given_twice(void **state)
 	assert_int_equal(spool_index_take_number(*state, "64x64"), 12);
 }
 
-static void a_group_is_full_by_its_records_or_their_bytes(void **state)
+static void full_shards_are_counted_by_records_or_bytes_of_each_group(void **state)
 {
-	const struct spooled entry = {.job = 1, .bytes = 100, .group = "a"};
+	const struct spooled a = {.job = 1, .bytes = 100, .group = "a"};
+	const struct spooled b = {.job = 2, .bytes = 100, .group = "b"};
 
-	assert_false(spool_index_is_full(*state, 1, 1));
-	spool_index_add(*state, &entry);
-	assert_true(spool_index_is_full(*state, 1, MANY));
-	assert_true(spool_index_is_full(*state, 2, 100));
-	assert_false(spool_index_is_full(*state, 2, 101));
+	assert_int_equal(spool_index_full(*state, 1, 1), 0);
+	spool_index_add(*state, &a);
+	spool_index_add(*state, &b);
+	assert_int_equal(spool_index_full(*state, 2, 101), 0);
+	spool_index_add(*state, &a);
+	assert_int_equal(spool_index_full(*state, 2, MANY), 1);
+	assert_int_equal(spool_index_full(*state, MANY, 100), 3);
 }
 
 static void bytes_are_those_of_what_is_there(void **state)
@@ -320,7 +323,7 @@ int main(void)
 	    index_test(only_a_group_with_an_old_entry_is_taken_by_age),
 	    index_test(what_is_left_of_a_group_is_as_old_as_its_oldest_entry),
 	    index_test(the_number_of_a_shard_is_never_given_twice),
-	    index_test(a_group_is_full_by_its_records_or_their_bytes),
+	    index_test(full_shards_are_counted_by_records_or_bytes_of_each_group),
 	    index_test(bytes_are_those_of_what_is_there),
 	    index_test(an_entry_keeps_its_place_in_the_spool),
 	    index_test(hundreds_of_groups_and_records_are_all_found_again),
