@@ -84,7 +84,7 @@ static int attach_to_shard(struct attaching *a, struct rewriter *w, const struct
 	r = rewrite_if_whole(w, shard, 1, err);
 	if (r < 0)
 		return -1;
-	a->done.left = a->done.left || r == REWRITE_DAMAGED;
+	a->done.left = a->done.left || r == REWRITE_DAMAGED || r == REWRITE_CHANGED;
 	a->done.unfit = a->done.unfit || r == REWRITE_UNFIT;
 	a->done.samples += r == 0 ? changes : 0;
 	a->done.shards += r == 0;

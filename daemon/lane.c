@@ -327,8 +327,8 @@ static void pump_closing(struct lane *l)
 		return;
 	packer_drain(l->packer, false);
 	/* The loop waits for no thread that may hang in a network file system. */
-	if (packer_idle(l->packer) && !l->tidying && !l->settling && !l->counting &&
-	    intake_has_ended(l->intake))
+	if (packer_idle(l->packer) && !l->tidying && !l->settling && !l->settling_rewrites &&
+	    !l->counting && intake_has_ended(l->intake))
 		lane_end(l);
 }
 
@@ -337,7 +337,8 @@ static void take_config(struct lane *l)
 	const struct dataset_config *config = l->next_config;
 	struct cost_limits limits;
 
-	if (!config || l->tidying || l->settling || l->phase == LANE_OPENING)
+	if (!config || l->tidying || l->settling || l->settling_rewrites ||
+	    l->phase == LANE_OPENING)
 		return;
 	if (l->reopen && l->phase == LANE_OPEN) {
 		lane_log(l, LOG_LEVEL_INFO, "closes, and opens with other settings");

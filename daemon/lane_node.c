@@ -74,7 +74,8 @@ void lane_set_duty(struct lane *l, bool mine, bool through, bool drains)
 bool lane_index_lags(const struct lane *l)
 {
 	return l->duty && l->counted && l->phase == LANE_OPEN &&
-	       (l->counts.shards != l->indexed_shards || l->counts.samples != l->indexed_samples);
+	       (l->counts.shards != l->indexed_shards || l->counts.samples != l->indexed_samples ||
+		l->counts.shard_bytes != l->indexed_bytes);
 }
 
 bool lane_awaits_nodes(const struct lane *l)
@@ -140,6 +141,7 @@ void lane_tick_node(struct lane *l, int64_t now)
 	if (!lane_is_shared(l))
 		return;
 	lane_tick_orphans(l);
+	lane_tick_settle(l, now);
 	if (l->drained) /* what comes is for others: nothing would seal it here */
 		return;
 	/* One that is busy asks by itself, but perhaps it has just done so for the last time. */

@@ -34,7 +34,8 @@ static void orphans_run(struct task *task)
 	const struct dataset_store_use use = {
 	    .node = l->shared->state->node, .beside = true, .stop = stops, .arg = l};
 	struct orphan_options options = {.queue = l->shared->queue,
-					 .recipe = &l->recipe,
+					 .recipe_id = l->recipe.id,
+					 .form = &l->recipe.form,
 					 .dataset = l->dataset.id,
 					 .node = l->shared->state->node,
 					 .stop = stops,

@@ -7,6 +7,7 @@
  *	lane_counts.c    its jobs, counted
  *	lane_limits.c    its quotas and its hours
  *	lane_node.c      what it leaves to other nodes
+ *	lane_settle.c    what who replaced shards left
  *	lane_tidy.c      rewriting and indexes, when there is nothing to encode
  *	lane_upkeep.c    gc and compact, when people ask for them
  *	lane_status.c    what it says of itself, to people and to the service
@@ -82,12 +83,14 @@ struct lane {
 	int64_t deaths;		   /* of nodes, as node_pulse.deaths */
 	int64_t deaths_settled;	   /* their orphans were looked for at that number */
 	bool settling;		   /* on the background thread */
-	int64_t polled_at;	   /* jobs that other nodes made available */
-	bool told;		   /* that there are some, since it last asked */
-	int64_t told_paid;	   /* see may_ask() */
-	uint64_t left_available;   /* jobs, when the end of a drain last asked for some */
-	uint64_t indexed_shards,
-	    indexed_samples; /* in the catalog, when the indexes were last made */
+	bool settling_rewrites;	   /* likewise: see lane_settle.c */
+	int64_t settled_at;
+	int64_t polled_at;	 /* jobs that other nodes made available */
+	bool told;		 /* that there are some, since it last asked */
+	int64_t told_paid;	 /* see may_ask() */
+	uint64_t left_available; /* jobs, when the end of a drain last asked for some */
+	uint64_t indexed_shards, indexed_samples,
+	    indexed_bytes; /* in the catalog, when the indexes were last made */
 	bool over_requests;
 	int64_t requests_at; /* while it is: when some may be sent again, wall clock */
 
@@ -186,6 +189,11 @@ char *lane_node_why(const struct lane *l);
 void lane_tick_orphans(struct lane *l);
 /* Shards of nodes that died are still to be looked for. */
 bool lane_orphans_pend(const struct lane *l);
+
+/* -- lane_settle.c ---------------------------------------------------------------------------------- */
+
+/* Once a second, while it is open. */
+void lane_tick_settle(struct lane *l, int64_t now);
 
 /* -- lane_open.c ------------------------------------------------------------------------------------ */
 

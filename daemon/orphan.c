@@ -41,7 +41,7 @@ static int on_orphan_record(void *arg, const struct record *record, const struct
 	if (is_stopped(a->options, err) || record_facts_read(record, &facts, err) < 0 ||
 	    record_latent_read(record, &facts, NULL, err) < 0)
 		return -1;
-	if (strcmp(facts.recipe_id, a->options->recipe->id) != 0)
+	if (strcmp(facts.recipe_id, a->options->recipe_id) != 0)
 		return error_data(err, "shard", "%s is of another recipe", record->key);
 	ARRAY_GROW(a->facts, a->n, a->capacity);
 	a->facts[a->n++] = facts;
@@ -94,7 +94,7 @@ static void note_form(const char *name, const struct adoption *a)
 
 	if (shard_form_read(o->store, name, &a->spans[0], &form, &ignored) < 0)
 		return;
-	other = dataset_form_difference(&form, &o->recipe->form);
+	other = dataset_form_difference(&form, o->form);
 	if (other)
 		note_tell(o->note, o->arg,
 			  "%s has %s, as before a repack: the next `latentctl repack` changes it",
@@ -196,11 +196,8 @@ static int by_name(const void *a, const void *b)
 
 static int on_object(void *arg, const char *name, uint64_t bytes)
 {
-	const char *file = strrchr(name, '/');
-
 	(void)bytes;
-	/* Only what a node has made. */
-	if (shard_format_of_file(name) && strchr(file ? file : name, '-'))
+	if (shard_format_of_file(name))
 		names_add(arg, name);
 	return 0;
 }
@@ -218,6 +215,12 @@ static int on_known(void *arg, const struct shard_row *row)
 	return 0;
 }
 
+static int on_retired(void *arg, const struct retired_row *row)
+{
+	names_add(arg, row->path);
+	return 0;
+}
+
 static bool is_alive(const struct names *alive, const char *shard)
 {
 	for (size_t i = 0; i < alive->n; i++) {
@@ -227,26 +230,44 @@ static bool is_alive(const struct names *alive, const char *shard)
 	return false;
 }
 
+static int settle_one(const struct orphan_options *o, const char *name, size_t *adopted,
+		      struct error *err)
+{
+	if (is_stopped(o, err))
+		return -1;
+	if (!o->dry_run)
+		return orphan_adopt(o, name, adopted, err);
+	note_tell(o->note, o->arg,
+		  "%s is not in the catalog: it would be adopted, or moved to .latentd/quarantine",
+		  name);
+	return 0;
+}
+
 int orphans_settle(const struct orphan_options *o, size_t *adopted, struct error *err)
 {
 	cleanup_names struct names there = {NULL, 0, 0}, alive = {NULL, 0, 0}, known = {NULL, 0, 0};
 
-	/* In this order: what is there, of a node that is dead after that, and has no row even then, will not get one from it. */
+	/*
+	 * In this order: what is there, of a node that is dead after that, and has no row even then, will not get one from
+	 * it; and what has lost its row since is among the retired.
+	 */
 	if (splits_list(o->store, on_object, &there, err) < 0 ||
 	    queue_nodes(o->queue, on_node, &alive, err) < 0 ||
-	    queue_shards(o->queue, o->dataset, on_known, &known, err) < 0)
+	    queue_shards(o->queue, o->dataset, on_known, &known, err) < 0 ||
+	    queue_retired(o->queue, o->dataset, on_retired, &known, err) < 0)
 		return -1;
-	names_add(&alive, o->node);
+	if (o->node)
+		names_add(&alive, o->node);
 	if (known.n > 0)
 		qsort(known.items, known.n, sizeof(*known.items), by_name);
 	for (size_t i = 0; i < there.n; i++) {
 		char *const *name = &there.items[i];
 
-		if (is_alive(&alive, *name) ||
+		if (is_alive(&alive, *name) || !(o->turn || sealed_name_has_node(*name)) ||
 		    (known.n > 0 &&
 		     bsearch(name, known.items, known.n, sizeof(*known.items), by_name)))
 			continue;
-		if (is_stopped(o, err) || orphan_adopt(o, *name, adopted, err) < 0)
+		if (settle_one(o, *name, adopted, err) < 0)
 			return -1;
 	}
 	return 0;

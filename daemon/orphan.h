@@ -5,17 +5,21 @@
 #ifndef LATENTD_DAEMON_ORPHAN_H
 #define LATENTD_DAEMON_ORPHAN_H
 
-#include "daemon/recipe.h"
+#include "daemon/dataset_form.h"
 #include "queue/queue.h"
 #include "storage/store.h"
 
 struct orphan_options {
 	struct queue *queue;
 	struct store *store; /* of the dataset */
-	const struct recipe *recipe;
+	const char *recipe_id;
+	const struct dataset_form *form; /* of the dataset */
 	int64_t dataset;
-	const char *
-	    node; /* of orphans_settle: this one, which is alive however late its signs of life are */
+	/* of orphans_settle: this node, which is alive however late its signs of life are; NULL: it is none */
+	const char *node;
+	/* likewise: the caller has the turn (queue_nodes.h), so what no node has made is nobody's, too */
+	bool turn;
+	bool dry_run; /* likewise: only names them */
 	/* NULL, or whether it is to end soon: ERR_TRANSIENT, and the next time does the rest */
 	bool (*stop)(void *arg);
 	/* One line for a person about what was found and done. */

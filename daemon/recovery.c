@@ -1,6 +1,7 @@
 #include "daemon/recovery.h"
 
 #include "daemon/dataset_splits.h"
+#include "daemon/lost_shard.h"
 #include "daemon/orphan.h"
 #include "daemon/record_facts.h"
 #include "daemon/replaced.h"
@@ -34,6 +35,9 @@ struct recoverer {
 	} * known;
 	size_t n_known, known_capacity;
 	size_t n_rows; /* of all nodes */
+	/* of them, what took the place of shards of nodes */
+	char **rewritten;
+	size_t n_rewritten, rewritten_capacity;
 	struct retired_list retired;
 	/* visible shards without a row */
 	char **orphans;
@@ -109,36 +113,14 @@ static int on_known(void *arg, const struct shard_row *row)
 	struct recoverer *r = arg;
 
 	r->n_rows++;
+	if (r->options->node && !sealed_name_has_node(row->path)) {
+		ARRAY_GROW(r->rewritten, r->n_rewritten, r->rewritten_capacity);
+		r->rewritten[r->n_rewritten++] = xstrdup(row->path);
+	}
 	if (!sealed_name_is_of(row->path, r->options->node))
 		return 0;
 	ARRAY_GROW(r->known, r->n_known, r->known_capacity);
 	r->known[r->n_known++] = (struct known_shard){xstrdup(row->path), row->id, row->bytes};
-	return 0;
-}
-
-/* The images of a shard that is gone, or not whole any more, are encoded again. */
-static int drop_missing(struct recoverer *r, const struct known_shard *shard, struct error *err)
-{
-	struct error why = ERROR_INIT;
-	uint64_t bytes = 0;
-	size_t requeued = 0;
-	bool there = store_size(r->options->store, shard->name, &bytes, &why) == 0;
-
-	if (there && bytes == shard->bytes)
-		return 0;
-	if (!there && why.code != ERR_DATA) {
-		*err = why;
-		return -1;
-	}
-	if (there && store_quarantine(r->options->store, shard->name, err) < 0)
-		return -1;
-	if (queue_drop_shard(r->options->queue, shard->id, clock_wall_ms(), &requeued, err) < 0)
-		return -1;
-	note_tell(r->options->note, r->options->arg, "%s %s: its %zu images are encoded again",
-		  shard->name,
-		  there ? "has another size than when it was sealed (moved to .latentd/quarantine)"
-			: "is no longer there",
-		  requeued);
 	return 0;
 }
 
@@ -199,27 +181,44 @@ static int compare_with_store(struct recoverer *r, struct error *err)
 {
 	const struct orphan_options orphans = {.queue = r->options->queue,
 					       .store = r->options->store,
-					       .recipe = r->options->recipe,
+					       .recipe_id = r->options->recipe->id,
+					       .form = &r->options->recipe->form,
 					       .dataset = r->options->dataset,
 					       .stop = r->options->stop,
 					       .note = r->options->note,
 					       .arg = r->options->arg};
+	const struct lost_shard_options lost = {.queue = r->options->queue,
+						.store = r->options->store,
+						.dataset = r->options->dataset,
+						.shared = r->options->node != NULL,
+						.note = r->options->note,
+						.arg = r->options->arg};
 
 	if (queue_shards(r->options->queue, r->options->dataset, on_known, r, err) < 0 ||
 	    check_catalog(r, err) < 0)
 		return -1;
-	/* Nodes that share an output rewrite nothing. */
+	/* Of nodes, the one that looks through the sources does that (lane_tidy.c). */
 	if (!r->options->node && settle_rewrites(r, err) < 0)
 		return -1;
 	if (r->n_known > 0)
 		qsort(r->known, r->n_known, sizeof(*r->known), by_name);
 	for (size_t i = 0; i < r->n_known; i++) {
-		if (check_stop(r, err) < 0 || drop_missing(r, &r->known[i], err) < 0)
+		const struct known_shard *known = &r->known[i];
+		const struct shard_row row = {
+		    .id = known->id, .path = known->name, .bytes = known->bytes};
+
+		if (check_stop(r, err) < 0 || lost_shard_drop(&lost, &row, err) < 0)
 			return -1;
 	}
 	if (splits_list(r->options->store, on_object, r, err) < 0)
 		return -1;
+	/* What another process is replacing is in sight for a moment longer than in the catalog. */
+	if (r->options->node &&
+	    retired_list_read(r->options->queue, r->options->dataset, &r->retired, err) < 0)
+		return -1;
 	for (size_t i = 0; i < r->n_orphans; i++) {
+		if (retired_list_find(&r->retired, r->orphans[i]))
+			continue;
 		if (orphan_adopt(&orphans, r->orphans[i], &r->adopted, err) < 0)
 			return -1;
 	}
@@ -312,11 +311,14 @@ static void collect(struct recoverer *r, struct recovery *out)
 		if (r->found[i].live && r->found[i].dataset == r->options->dataset)
 			out->entries[out->n++] = r->found[i].entry;
 	}
-	out->shards = xcalloc(r->n_known + r->n_orphans + r->retired.n, sizeof(*out->shards));
+	out->shards = xcalloc(r->n_known + r->n_orphans + r->n_rewritten + r->retired.n,
+			      sizeof(*out->shards));
 	for (size_t i = 0; i < r->n_known; i++)
 		out->shards[out->n_shards++] = TAKE(r->known[i].name);
 	for (size_t i = 0; i < r->n_orphans; i++)
 		out->shards[out->n_shards++] = TAKE(r->orphans[i]);
+	for (size_t i = 0; i < r->n_rewritten; i++)
+		out->shards[out->n_shards++] = TAKE(r->rewritten[i]);
 	for (size_t i = 0; i < r->retired.n; i++)
 		out->shards[out->n_shards++] = xstrdup(r->retired.rows[i].path);
 	out->spool = TAKE(r->spool);
@@ -372,6 +374,9 @@ void recovery_free(struct recoverer *r)
 		free(r->known[i].name);
 	for (size_t i = 0; i < r->n_orphans; i++)
 		free(r->orphans[i]);
+	for (size_t i = 0; i < r->n_rewritten; i++)
+		free(r->rewritten[i]);
+	free(r->rewritten);
 	retired_list_release(&r->retired);
 	free(r->known);
 	free(r->datasets);

@@ -12,6 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of shards that others change meanwhile. */
+enum { TRIES = 3 };
+
 int rewriter_open(const struct rewrite_options *options, struct rewriter **out, struct error *err)
 {
 	struct rewriter *w = xcalloc(1, sizeof(*w));
@@ -129,6 +132,8 @@ static int read_old(struct rewriting *r, struct error *err)
 
 		if (sample_list_read(o->queue, r->old[i].id, &r->samples[i], err) < 0)
 			return -1;
+		if (r->samples[i].n == 0 && o->shared) /* a node has dropped it */
+			return QUEUE_CONFLICT;
 		choose_samples(r, i);
 		if (r->n_carried > before && !o->salvage && !o->dry_run &&
 		    shard_check_file(o->store, &r->old[i], err) < 0)
@@ -401,10 +406,8 @@ static int swap(struct rewriting *r, struct error *err)
 	for (size_t i = 0; i < r->n_chunks; i++)
 		shards[i] = new_shard_of(r, &r->chunks[i]);
 	result = queue_swap(r->writer->options->queue, &s, clock_wall_ms(), ids, err);
-	if (result == QUEUE_CONFLICT) {
+	if (result == QUEUE_CONFLICT)
 		unstage(r);
-		return error_set(err, ERR_BUG, "%s changed while it was rewritten", r->old[0].path);
-	}
 	return result;
 }
 
@@ -446,7 +449,8 @@ static void add_counts(struct rewritten *sum, const struct rewritten *add)
 	sum->written += add->written;
 }
 
-int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err)
+/* 0, QUEUE_CONFLICT or -1. */
+static int try_once(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err)
 {
 	struct rewriting r = {.writer = w,
 			      .old = rows,
@@ -454,7 +458,6 @@ int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct e
 			      .samples = xcalloc(n + 1, sizeof(struct sample_list))};
 	int result = n > 0 ? read_old(&r, err) : 0;
 
-	w->unfit = false;
 	if (result == 0)
 		cut(&r);
 	if (result == 0 && n > 0 && !w->options->dry_run) {
@@ -470,4 +473,20 @@ int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct e
 		add_counts(&w->done, &r.counts);
 	rewriting_release(&r);
 	return result;
+}
+
+int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err)
+{
+	int r = QUEUE_CONFLICT;
+
+	w->unfit = w->changed = false;
+	for (int tries = 0; tries < (w->options->shared ? TRIES : 1) && r == QUEUE_CONFLICT;
+	     tries++)
+		r = try_once(w, rows, n, err);
+	if (r != QUEUE_CONFLICT)
+		return r;
+	w->changed = w->options->shared;
+	return error_set(err, w->changed ? ERR_TRANSIENT : ERR_BUG,
+			 "%s changed while it was rewritten%s", rows[0].path,
+			 w->changed ? ": it stays as it is until the next time" : "");
 }

@@ -15,7 +15,7 @@
  *	rewriter_done(rewriter)->shards ...
  *	rewriter_close(rewriter);
  *
- * The caller owns the output, and has settled what earlier rewrites left.
+ * The caller owns the output, or has the turn at a dataset that nodes share, and has settled what earlier rewrites left.
  */
 #ifndef LATENTD_DAEMON_REWRITE_H
 #define LATENTD_DAEMON_REWRITE_H
@@ -42,6 +42,8 @@ struct rewrite_options {
 	double val_share; /* 0 to 1, with @split */
 	bool even;	  /* shards of one size, rather than full ones and a rest */
 	bool dry_run;	  /* only counts what would be done */
+	/* Others complete, change and drop samples meanwhile: the caller has the dataset's turn (queue_nodes.h). */
+	bool shared;
 	/* Takes what is whole out of a file that has not its hash any more; otherwise that is ERR_DATA. */
 	bool salvage;
 	/* May be NULL. True: this live sample is left out, and its job is done (`deleted`). */
@@ -87,6 +89,7 @@ int rewrite(struct rewriter *w, const struct shard_row *rows, size_t n, struct e
 #define REWRITE_DAMAGED 1
 #define REWRITE_UNFIT                                                                              \
 	2 /* the new form has no room for a sample: a name is too long, two columns have one name */
+#define REWRITE_CHANGED 3 /* others changed samples of it each time that it was tried */
 
 /* The same, but what is wrong with these shards alone is an outcome. */
 int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n, struct error *err);

@@ -18,6 +18,7 @@ struct rewriter {
 	struct rewritten done;
 	bool stopped; /* because options->stop said so */
 	bool unfit; /* the last rewrite() failed at what was to be written, not at what was read */
+	bool changed; /* or because others were faster: nothing was changed */
 };
 
 #endif

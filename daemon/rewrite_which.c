@@ -28,6 +28,10 @@ int rewrite_if_whole(struct rewriter *w, const struct shard_row *rows, size_t n,
 
 	if (rewrite(w, rows, n, &why) == 0)
 		return 0;
+	if (w->changed) {
+		w->options->note(w->options->arg, why.message);
+		return REWRITE_CHANGED;
+	}
 	if (why.code != ERR_DATA) {
 		*err = why;
 		return -1;

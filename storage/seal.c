@@ -184,15 +184,25 @@ static int verify_shard(const struct made_shard *s, struct error *err)
 
 /* -- sealing ------------------------------------------------------------------------------ */
 
+/* Where the node's name is before it, if there is one. */
+static const char *dash_of(const char *name)
+{
+	const char *file = strrchr(name, '/');
+
+	return strchr(file ? file : name, '-');
+}
+
 bool sealed_name_is_of(const char *name, const char *node)
 {
-	const char *file = strrchr(name, '/'), *dash;
+	const char *dash = dash_of(name);
 	size_t n = node ? strlen(node) : 0;
 
-	if (!node)
-		return true;
-	dash = strchr(file ? file : name, '-');
-	return dash && strncmp(dash + 1, node, n) == 0 && dash[1 + n] == '.';
+	return !node || (dash && strncmp(dash + 1, node, n) == 0 && dash[1 + n] == '.');
+}
+
+bool sealed_name_has_node(const char *name)
+{
+	return dash_of(name) != NULL;
 }
 
 /* The first free name. */

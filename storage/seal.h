@@ -68,6 +68,8 @@ void made_shard_free(struct made_shard *made);
 
 /* Whether a shard is this node's, by its name; every one is where @node is NULL. */
 bool sealed_name_is_of(const char *name, const char *node);
+/* Whether it is any node's. */
+bool sealed_name_has_node(const char *name);
 
 /* Size and hashes of a visible shard: for verify and adoption. */
 int shard_file_hashes(struct store *store, const char *name, uint64_t *bytes, struct sha256 *sha256,
