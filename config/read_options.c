@@ -172,7 +172,7 @@ static int check_words(const struct read_command *command, struct read_options *
 		return error_set(err, ERR_CONFIG, "%zu word%s needed, %zu %s there",
 				 command->n_words, command->n_words == 1 ? " is" : "s are", n,
 				 n == 1 ? "is" : "are");
-	if (listed(command->options, "out") && !options->out)
+	if (listed(command->options, "out") && !options->out && !options->config)
 		return error_set(err, ERR_CONFIG, "--out is missing");
 	memcpy(options->words, words, n * sizeof(*words));
 	return 0;

@@ -115,11 +115,12 @@ static int attach_to(struct maintenance *m, struct error *err)
 int cmd_attach(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "out name dry-run", 2,
-	    "attach NAME FILE.safetensors|DIR --out DIR [--name DATASET] [--dry-run]\n\n"
+	    "out config name dry-run", 2,
+	    "attach NAME FILE.safetensors|DIR --out DIR | --config FILE [--name DATASET]\n"
+	    "                        [--dry-run]\n\n"
 	    "Puts arrays beside the latents, as KEY.NAME.npy.zst: tensors by key of a .safetensors "
 	    "file, or\n"
 	    "KEY.npy below DIR. NAME is up to 11 of a-z, 0-9, _ and -."};
 
-	return maintenance_change(argc, argv, &command, attach_to, by_daemon, err);
+	return maintenance_change(argc, argv, &command, attach_to, by_daemon, true, err);
 }

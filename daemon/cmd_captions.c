@@ -226,7 +226,8 @@ int cmd_captions(int argc, char **argv, struct error *err)
 						     "captions reset --out DIR [--name NAME]"};
 
 	if (argc > 1 && strcmp(argv[1], "reset") == 0)
-		return maintenance_change(argc, argv, &to_reset, reset, reset_by_daemon, err);
+		return maintenance_change(argc, argv, &to_reset, reset, reset_by_daemon, false,
+					  err);
 	if (argc > 1 && strcmp(argv[1], "set") != 0 && argv[1][0] != '-') {
 		char quoted[TEXT_QUOTE_SIZE];
 
@@ -235,5 +236,5 @@ int cmd_captions(int argc, char **argv, struct error *err)
 			text_quote(argv[1], quoted), to_set.usage);
 		return EXIT_USAGE;
 	}
-	return maintenance_change(argc, argv, &to_set, set, set_by_daemon, err);
+	return maintenance_change(argc, argv, &to_set, set, set_by_daemon, false, err);
 }

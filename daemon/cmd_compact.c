@@ -6,8 +6,9 @@
 int cmd_compact(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "out name dry-run shard-samples shard-size", 0,
-	    "compact --out DIR [--name NAME] [--shard-samples N] [--shard-size SIZE] [--dry-run]"};
+	    "out config name dry-run shard-samples shard-size", 0,
+	    "compact --out DIR | --config FILE [--name NAME] [--shard-samples N] [--shard-size "
+	    "SIZE] [--dry-run]"};
 
 	return upkeep_command(argc, argv, &command, UPKEEP_COMPACT, err);
 }

@@ -6,7 +6,8 @@
 int cmd_gc(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
-	    "out name dry-run grace", 0, "gc --out DIR [--name NAME] [--grace HOURS] [--dry-run]"};
+	    "out config name dry-run grace", 0,
+	    "gc --out DIR | --config FILE [--name NAME] [--grace HOURS] [--dry-run]"};
 
 	return upkeep_command(argc, argv, &command, UPKEEP_GC, err);
 }

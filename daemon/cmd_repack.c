@@ -96,6 +96,12 @@ static int on_dataset(struct maintenance *m, struct error *err)
 	    .rewrite = *m->rewrite, .before = m->form, .folder = m->folder};
 	struct repacked done;
 
+	if (m->shared)
+		return error_set(err, ERR_CONFIG,
+				 "nodes share %s, and go on in the form that they began with: "
+				 "`latentctl compact` merges its small shards, and another form or "
+				 "order is for another output: `latentctl export %s --to wds`",
+				 m->dataset->name, m->folder);
 	if (!m->form.format)
 		return without_form(m, err);
 	if (choose_form(m, &options.rewrite.form, err) < 0)

@@ -197,7 +197,8 @@ const char *lane_folder(const struct lane *l, bool captions, struct error *err)
 		error_set(err, ERR_CONFIG, "it has captions: false");
 	else if (!captions && lane_is_shared(l))
 		error_set(err, ERR_CONFIG,
-			  "nodes share it: its shards stay as they were made, and get no arrays");
+			  "nodes share it, and one process for all of them does that: `latentctl "
+			  "attach NAME FILE --config FILE`, on any machine");
 	else if (l->phase != LANE_OPEN)
 		error_set(err, ERR_TRANSIENT, "it is not open now: ask again in a moment");
 	else

@@ -320,7 +320,9 @@ int lane_upkeep(struct lane *l, const struct upkeep_order *order, int64_t *id, s
 
 	if (lane_is_shared(l) && !order->dry_run)
 		return error_set(err, ERR_CONFIG,
-				 "nodes share it: its shards stay as they were made");
+				 "nodes share it, and one process for all of them does that: "
+				 "`latentctl %s --config FILE`, on any machine",
+				 upkeep_name(order->kind));
 	for (; *at; at = &(*at)->next) {
 		last = (*at)->id;
 		waiting += !has_ended(*at);

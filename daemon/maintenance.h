@@ -19,12 +19,16 @@ struct maintenance {
 	struct dataset_form form; /* of the dataset; no format: dataset.json does not say */
 	struct rewriter *rewriter;
 	struct replaced_options replaced;
-	int ends; /* the exit code, if all goes well: EXIT_OK, or what the function says */
+	bool shared; /* nodes share it, and work meanwhile */
+	int ends;    /* the exit code, if all goes well: EXIT_OK, or what the function says */
 };
 
 typedef int (*maintenance_fn)(struct maintenance *m, struct error *err);
 
-/* An exit code, or -1. With --dry-run nothing is locked and nothing can be written. */
+/*
+ * An exit code, or -1. With --dry-run nothing is locked and nothing can be written. Where nodes share a dataset, with its turn
+ * (queue_nodes.h) instead of the lock; EXIT_BUSY: another has it.
+ */
 int maintenance_run(int argc, char **argv, const struct read_command *command, maintenance_fn fn,
 		    struct error *err);
 
@@ -32,8 +36,11 @@ int maintenance_run(int argc, char **argv, const struct read_command *command, m
 typedef int (*maintenance_daemon_fn)(struct ctl_source *source, const struct read_options *options,
 				     struct error *err);
 
-/* By the daemon that works on the output; where none does, by ourselves. */
+/*
+ * By the daemon that works on the output; where none does, by ourselves. @shared: by ourselves also where nodes share it, whose
+ * daemons do not do it.
+ */
 int maintenance_change(int argc, char **argv, const struct read_command *command, maintenance_fn fn,
-		       maintenance_daemon_fn by_daemon, struct error *err);
+		       maintenance_daemon_fn by_daemon, bool shared, struct error *err);
 
 #endif

@@ -82,7 +82,8 @@ static int check_sharing(const struct output *o, struct error *err)
 	if (!o->node && file_exists(nodes))
 		return error_set(err, ERR_CONFIG,
 				 "%s is shared by nodes with a queue in PostgreSQL: there only "
-				 "their daemons change anything; give another output",
+				 "their daemons change anything, and latentctl gc, compact and "
+				 "attach; give another output",
 				 o->root);
 	return 0;
 }

@@ -141,13 +141,11 @@ int state_queue_choose(const char *state, const char *postgres, const char *node
 }
 
 #ifdef LATENTD_POSTGRES
-static int open_shared(const struct shared *shared, bool readonly, struct queue **out,
-		       struct error *err)
+int state_queue_open_at(const char *postgres, const char *node, bool readonly, struct queue **out,
+			struct error *err)
 {
-	const struct queue_postgres_options options = {.conninfo = shared->postgres,
-						       .node = shared->node,
-						       .patience_ms = PATIENCE_MS,
-						       .readonly = readonly};
+	const struct queue_postgres_options options = {
+	    .conninfo = postgres, .node = node, .patience_ms = PATIENCE_MS, .readonly = readonly};
 
 	return queue_postgres_open(&options, out, err);
 }
@@ -164,12 +162,13 @@ int state_queue_check(const char *postgres, struct error *err)
 			 "queue.postgres: this program was built without PostgreSQL (libpq)");
 }
 
-static int open_shared(const struct shared *shared, bool readonly, struct queue **out,
-		       struct error *err)
+int state_queue_open_at(const char *postgres, const char *node, bool readonly, struct queue **out,
+			struct error *err)
 {
+	(void)node;
 	(void)readonly;
 	(void)out;
-	return state_queue_check(shared->postgres, err);
+	return state_queue_check(postgres, err);
 }
 #endif
 
@@ -181,7 +180,7 @@ int state_queue_open(const char *state, struct queue **out, struct error *err)
 	if (shared_read(state, &shared, err) < 0)
 		return -1;
 	if (shared.postgres)
-		return open_shared(&shared, false, out, err);
+		return state_queue_open_at(shared.postgres, shared.node, false, out, err);
 	return queue_sqlite_open(db, out, err);
 }
 
@@ -193,7 +192,7 @@ int state_queue_open_readonly(const char *state, struct queue **out, struct erro
 	if (shared_read(state, &shared, err) < 0)
 		return -1;
 	if (shared.postgres)
-		return open_shared(&shared, true, out, err);
+		return state_queue_open_at(shared.postgres, shared.node, true, out, err);
 	return queue_sqlite_open_readonly(db, out, err);
 }
 

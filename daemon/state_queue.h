@@ -29,6 +29,10 @@ int state_queue_open(const char *state, struct queue **out, struct error *err);
 /* Never writes, never migrates. */
 int state_queue_open_readonly(const char *state, struct queue **out, struct error *err);
 
+/* The queue at @postgres, as @node, for a machine that need not have a state folder. */
+int state_queue_open_at(const char *postgres, const char *node, bool readonly, struct queue **out,
+			struct error *err);
+
 /* For a command that works without a daemon: ERR_CONFIG where nodes share the queue. */
 int state_queue_must_be_own(const char *state, struct error *err);
 

@@ -10,6 +10,7 @@
 #include "daemon/json_text.h"
 #include "daemon/recaption.h"
 #include "daemon/replaced.h"
+#include "daemon/shared_sweep.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -34,6 +35,7 @@ struct turn {
 	struct store *store;
 	struct rewrite_options rewrite;
 	struct rewriter *rewriter;
+	int64_t before; /* gc: what is younger stays */
 };
 
 const char *upkeep_name(enum upkeep_kind kind)
@@ -166,13 +168,18 @@ static int find_strangers(struct turn *t, struct error *err)
 	return r;
 }
 
-static void on_leftover(void *arg, const char *name, int64_t begun_ms)
+static bool on_leftover(void *arg, const char *name, int64_t begun_ms)
 {
-	json_t *upload = json_object();
+	struct turn *t = arg;
+	json_t *upload;
 
+	if (begun_ms >= t->before)
+		return false;
+	upload = json_object();
 	json_object_set_new(upload, "path", json_path(name));
 	json_object_set_new(upload, "begun_at", json_integer(begun_ms));
-	json_array_append_new(((struct upkeep *)arg)->uploads, upload);
+	json_array_append_new(t->upkeep->uploads, upload);
+	return !t->upkeep->order.dry_run;
 }
 
 /* -- the whole ------------------------------------------------------------------------------------ */
@@ -186,19 +193,37 @@ static struct replaced_options replaced_of(struct turn *t)
 					 .arg = t};
 }
 
+static int sweep_shared(struct turn *t, struct error *err)
+{
+	const struct shared_sweep_options options = {.queue = t->place->queue,
+						     .store = t->store,
+						     .dataset = t->place->dataset,
+						     .form = &t->rewrite.form,
+						     .folder = t->folder,
+						     .before = t->before,
+						     .dry_run = t->upkeep->order.dry_run,
+						     .note = on_note,
+						     .arg = t};
+
+	return shared_sweep(&options, err);
+}
+
 static int collect(struct turn *t, struct error *err)
 {
 	struct upkeep *u = t->upkeep;
 	const struct replaced_options replaced = replaced_of(t);
-	int64_t before = clock_wall_ms() - (int64_t)u->order.grace_hours * 3600 * 1000;
+	int64_t now = t->place->shared ? t->place->now : clock_wall_ms();
 
-	if (replaced_sweep(&replaced, before, u->order.dry_run, &u->swept, err) < 0)
+	t->before = now - (int64_t)u->order.grace_hours * 3600 * 1000;
+	if (replaced_sweep(&replaced, t->before, u->order.dry_run, &u->swept, err) < 0)
 		return -1;
+	if (t->place->shared)
+		return sweep_shared(t, err);
 	if (t->place->busy)
 		return 0;
 	if (find_strangers(t, err) < 0)
 		return -1;
-	return store_leftovers(t->store, before, !u->order.dry_run, on_leftover, u, err);
+	return store_leftovers(t->store, on_leftover, t, err);
 }
 
 static int write_indexes(struct turn *t, struct error *err)
@@ -265,6 +290,7 @@ int upkeep_run(struct upkeep *u, const struct upkeep_place *place, struct error 
 					     .shard_samples = u->order.shard_samples,
 					     .shard_bytes = u->order.shard_bytes,
 					     .dry_run = u->order.dry_run,
+					     .shared = place->shared,
 					     .stop = stops,
 					     .note = on_note,
 					     .arg = &t};

@@ -39,7 +39,10 @@ struct upkeep_place {
 	const struct queue_dataset *dataset;
 	const char *root;		     /* OUT */
 	const struct dataset_store_use *use; /* of the store; a dry run only reads */
-	bool busy; /* others work here: what is in the store alone may be theirs */
+	bool
+	    shared; /* nodes share it, and work meanwhile: the caller has its turn (queue_nodes.h) */
+	int64_t now; /* with shared: by the database's clock, ms */
+	bool busy;   /* others work here: what is in the store alone may be theirs */
 	/* It is to end soon, between two shards; and others wait, so that it goes on later. NULL: never. */
 	bool (*stop)(void *arg);
 	bool (*waited_for)(void *arg);

@@ -2,6 +2,7 @@
 
 #include "daemon/ctl_source.h"
 #include "daemon/dataset_store.h"
+#include "daemon/shared_output.h"
 #include "daemon/text_lines.h"
 
 #include "base/checked.h"
@@ -161,8 +162,7 @@ static int ask_daemon(struct ctl_source *source, const struct upkeep_order *orde
 
 struct visit {
 	const struct upkeep_order *order;
-	const struct opened_output *opened;
-	const char *dataset; /* it is at */
+	struct upkeep_place place; /* but for the dataset */
 	struct error *err;
 };
 
@@ -170,25 +170,21 @@ static void on_note(void *arg, const char *line)
 {
 	const struct visit *v = arg;
 
-	print_note(v->order->kind, v->dataset, line);
+	print_note(v->order->kind, v->place.dataset->name, line);
 }
 
 static int on_dataset(void *arg, const struct queue_dataset *d)
 {
 	struct visit *v = arg;
 	const struct dataset_store_use use = {.readonly = v->order->dry_run};
-	const struct upkeep_place place = {.queue = v->opened->queue,
-					   .dataset = d,
-					   .root = v->opened->output.root,
-					   .use = &use,
-					   .busy = v->opened->running,
-					   .note = on_note,
-					   .arg = v};
 	struct upkeep *upkeep = upkeep_new(v->order);
 	int r;
 
-	v->dataset = d->name;
-	r = upkeep_run(upkeep, &place, v->err);
+	v->place.dataset = d;
+	v->place.use = &use;
+	v->place.note = on_note;
+	v->place.arg = v;
+	r = upkeep_run(upkeep, &v->place, v->err);
 	if (r == 0) {
 		json_t *result = upkeep_result(upkeep);
 
@@ -197,6 +193,31 @@ static int on_dataset(void *arg, const struct queue_dataset *d)
 	}
 	upkeep_free(upkeep);
 	return r < 0 ? -1 : 0;
+}
+
+static int on_shared_dataset(void *arg, const struct queue_dataset *d, const char *root,
+			     int64_t now)
+{
+	struct visit *v = arg;
+
+	v->place.root = root;
+	v->place.now = now;
+	return on_dataset(v, d);
+}
+
+/* 0, EXIT_BUSY or -1. *none: nodes do not share it, and nothing was done. */
+static int do_shared(const char *command, const struct read_options *options,
+		     const struct upkeep_order *order, bool *none, struct error *err)
+{
+	cleanup_shared_output struct shared_output *shared = NULL;
+	struct visit visit = {.order = order, .place = {.shared = true}, .err = err};
+	int r = shared_output_open(command, options, &shared, err);
+
+	*none = r == SHARED_OUTPUT_NONE;
+	if (r != 0)
+		return r;
+	visit.place.queue = shared_output_queue(shared);
+	return shared_output_each(shared, on_shared_dataset, &visit, err);
 }
 
 /* 0, EXIT_BUSY or -1. */
@@ -211,9 +232,12 @@ static int do_it(const char *command, const struct read_options *options,
 		 const struct upkeep_order *order, struct error *err)
 {
 	cleanup_opened_output struct opened_output opened = OPENED_OUTPUT_INIT;
-	struct visit visit = {.order = order, .opened = &opened, .err = err};
+	struct visit visit = {.order = order, .err = err};
 	int r = open_output(command, options, &opened, err);
 
+	visit.place.queue = opened.queue;
+	visit.place.root = opened.output.root;
+	visit.place.busy = opened.running;
 	if (r == 0)
 		r = each_dataset(opened.queue, &opened.output, options->name, on_dataset, &visit,
 				 err);
@@ -226,11 +250,15 @@ int upkeep_command(int argc, char **argv, const struct read_command *command, en
 	cleanup_ctl_source struct ctl_source *source = NULL;
 	struct read_options options = {.out = NULL};
 	struct upkeep_order order;
+	bool none = false;
 	int r = read_options_parse(argc, argv, command, &options);
 
 	if (r != 0)
 		return read_options_exit(r);
 	order = order_of(kind, &options);
+	r = do_shared(argv[0], &options, &order, &none, err);
+	if (!none)
+		return r;
 	r = ctl_source_open_daemon(&options, &source, err);
 	if (r == 0)
 		return ask_daemon(source, &order, err);

@@ -141,10 +141,9 @@ int store_mirror(struct store *s, const char *name, const void *data, size_t siz
 	return s->ops->mirror ? s->ops->mirror(s, name, data, size, err) : 0;
 }
 
-int store_leftovers(struct store *s, int64_t before_ms, bool remove, store_leftover_fn fn,
-		    void *arg, struct error *err)
+int store_leftovers(struct store *s, store_leftover_fn fn, void *arg, struct error *err)
 {
-	return s->ops->leftovers ? s->ops->leftovers(s, before_ms, remove, fn, arg, err) : 0;
+	return s->ops->leftovers ? s->ops->leftovers(s, fn, arg, err) : 0;
 }
 
 void store_close(struct store *s)

@@ -43,8 +43,8 @@ struct store;
 /* @name and @bytes of an object that is visible. Anything but 0 ends the listing. */
 typedef int (*store_object_fn)(void *arg, const char *name, uint64_t bytes);
 
-/* Something that a dead writer left, and when that began it, in ms of wall time. */
-typedef void (*store_leftover_fn)(void *arg, const char *name, int64_t begun_ms);
+/* Something that a writer began and has not ended, and when, in ms of wall time. True: it goes. */
+typedef bool (*store_leftover_fn)(void *arg, const char *name, int64_t begun_ms);
 
 struct store_ops {
 	const char *name; /* "local", "memory", "s3" */
@@ -86,9 +86,8 @@ struct store_ops {
 	 */
 	int (*mirror)(struct store *s, const char *name, const void *data, size_t size,
 		      struct error *err);
-	/* What dead writers left that takes room and is no object; NULL: there can be none. */
-	int (*leftovers)(struct store *s, int64_t before_ms, bool remove, store_leftover_fn fn,
-			 void *arg, struct error *err);
+	/* What takes room and is no object yet; NULL: there can be none. */
+	int (*leftovers)(struct store *s, store_leftover_fn fn, void *arg, struct error *err);
 	void (*close)(struct store *s);
 };
 
@@ -127,9 +126,8 @@ bool store_is_elsewhere(const struct store *s);
 /* Nothing where they do not. @name may be hidden: ".latentd/shards.jsonl". */
 int store_mirror(struct store *s, const char *name, const void *data, size_t size,
 		 struct error *err);
-/* Names what writers left before wall time @before_ms, while none is at work; with @remove it goes. */
-int store_leftovers(struct store *s, int64_t before_ms, bool remove, store_leftover_fn fn,
-		    void *arg, struct error *err);
+/* What writers began and have not ended, dead ones or not: which of them goes is for the caller to know. */
+int store_leftovers(struct store *s, store_leftover_fn fn, void *arg, struct error *err);
 /* NULL is fine. */
 void store_close(struct store *s);
 

@@ -234,8 +234,6 @@ static int s3_mirror(struct store *base, const char *name, const void *data, siz
 
 struct leftovers {
 	struct s3_store *store;
-	int64_t before_ms;
-	bool remove;
 	store_leftover_fn fn;
 	void *arg;
 };
@@ -245,19 +243,15 @@ static int on_upload(void *arg, const struct s3_item *item, struct error *err)
 {
 	const struct leftovers *l = arg;
 
-	if (item->modified_ms >= l->before_ms)
+	if (!l->fn(l->arg, item->key, item->modified_ms))
 		return 0;
-	if (l->remove && s3_abort(l->store->s3, item->key, item->upload_id, err) < 0)
-		return -1;
-	l->fn(l->arg, item->key, item->modified_ms);
-	return 0;
+	return s3_abort(l->store->s3, item->key, item->upload_id, err);
 }
 
-static int s3_leftovers(struct store *base, int64_t before_ms, bool remove, store_leftover_fn fn,
-			void *arg, struct error *err)
+static int s3_leftovers(struct store *base, store_leftover_fn fn, void *arg, struct error *err)
 {
 	struct s3_store *s = s3_store_of(base);
-	struct leftovers l = {s, before_ms, remove, fn, arg};
+	struct leftovers l = {s, fn, arg};
 
 	return s3_list_uploads(s->s3, s->prefix, on_upload, &l, err);
 }

@@ -53,6 +53,7 @@ foreach(name
 	network
 	node_loss
 	node_database
+	shared_upkeep
 	models
 	notify
 	unit

@@ -68,7 +68,7 @@ def commands_read_the_database_without_a_daemon_and_change_nothing(ws):
     assert "5" in ws.latentctl("status", "--out", ws.out).out
     ws.latentctl("verify", "--out", ws.out)
     ws.latentctl("failed", "--out", ws.out)
-    one_line(ws.latentctl("compact", "--out", ws.out, code=FAILED), "shared by nodes", "daemons")
+    one_line(ws.latentctl("reindex", "--out", ws.out, code=FAILED), "shared by nodes", "daemons")
 
 
 @test

@@ -472,4 +472,38 @@ def what_a_dead_node_left_in_the_bucket_is_entered_by_another_or_put_away(ws):
     store.holds(wanted)
 
 
+@test
+def gc_and_compact_of_a_bucket_that_nodes_fill_leave_their_work_alone(ws):
+    store, postgres = Store(ws), Postgres(ws)
+    a, b = nodes_of(ws, store, postgres)
+    wanted = []
+    for daemon in (a, b):
+        wanted += ws.small_pictures(8, ws.path("set"), first=len(wanted))
+        daemon.start()
+        finished(postgres, len(wanted))
+        drained(daemon)
+        stopped(daemon)
+    a.start()
+    before = wait_until(lambda: len(store.shards()) > 2 and store.shards(), "the server to list the shards")
+    gc, compact = (("gc", "--out", ws.out), ("compact", "--out", ws.out))
+    assert "small shards merged" in ws.latentctl(*compact).out
+    wait_until(lambda: not set(before) & set(store.shards()), "the server to list what is there now")
+    store.holds(wanted)
+    retired = "team/set/.latentd/retired/"
+    wait_until(lambda: len(store.bucket.keys(retired)) == len(before), "and what was replaced")
+    assert f"{len(before)} kept" in ws.latentctl(*gc).out
+    # What was begun: of a node that never was, and of one that works.
+    for name in ("z", "a"):
+        store.bucket.ask("POST", f"team/set/train/128x128/000009-{name}.tar", query="uploads=")
+    twice = "team/set/train/128x128/000008-z.tar"
+    store.bucket.put(twice, store.bucket.get(store.shards()[0]))
+    wait_until(lambda: twice in store.shards() and len(store.bucket.uploads()) == 2, "the server to list it")
+    wait_until(lambda: "000009-z.tar" in ws.latentctl(*gc, "--grace", "0").err, "the upload to be forgotten")
+    wait_until(lambda: store.bucket.uploads() == ["team/set/train/128x128/000009-a.tar"], "the server to have forgotten it")
+    wait_until(lambda: twice not in store.shards() and not store.bucket.keys(retired), "and the shards")
+    stopped(a)
+    wait_until(lambda: ws.latentctl(*gc, "--grace", "0") and not store.bucket.uploads(), "that of a node that has left to be forgotten")
+    store.holds(wanted)
+
+
 run_tests()
