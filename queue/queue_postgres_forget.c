@@ -38,17 +38,18 @@ static void leaving_release(struct leaving *l)
 	free(l->requeued);
 }
 
-/* A job whose record is lost is as it was before it was encoded; one that was being encoded is given back. */
-static void give_back(struct pg_job *job, int64_t node, int64_t now, size_t *count)
+/*
+ * A job whose record is lost is as it was before it was encoded; one that was being encoded (@ran) is given back. One whose
+ * file has changed since may be another node's by now, which goes on with it.
+ */
+static void give_back(struct pg_job *job, int64_t node, bool ran, int64_t now, size_t *count)
 {
-	bool was = job->state == JOB_RUNNING || job->state == JOB_ENCODED;
-
 	if (job->keeper == node) {
 		job->keeper = 0;
 		job->has_content = false;
 	}
 	job->is_changed = true;
-	if (!was)
+	if (!ran && job->state != JOB_ENCODED)
 		return;
 	if (job->state == JOB_RUNNING)
 		job->attempts--;
@@ -87,7 +88,8 @@ static int give_back_all(struct postgres_queue *q, struct leaving *l, const stru
 			 struct pg_jobs *locked, struct error *err)
 {
 	static const char sql[] =
-	    "SELECT j.id, CASE WHEN j.keeper = ANY($1::bigint[]) THEN j.keeper ELSE o.node END"
+	    "SELECT j.id, CASE WHEN j.keeper = ANY($1::bigint[]) THEN j.keeper ELSE o.node END,"
+	    " coalesce(j.state = 2 AND o.node = ANY($1::bigint[]), false)"
 	    " FROM latentd.job AS j LEFT JOIN latentd.owner AS o ON o.id = j.owner"
 	    " WHERE j.id = ANY($2::bigint[]) AND (j.keeper = ANY($1::bigint[])"
 	    "  OR (j.state = 2 AND o.node = ANY($1::bigint[])))";
@@ -104,7 +106,7 @@ static int give_back_all(struct postgres_queue *q, struct leaving *l, const stru
 		size_t at = place_of(&l->nodes, node);
 
 		if (job && at < l->nodes.count)
-			give_back(job, node, q->now, &l->requeued[at]);
+			give_back(job, node, pg_value(result, i, 2) != 0, q->now, &l->requeued[at]);
 	}
 	return jobs_write(q, locked, err);
 }

@@ -306,6 +306,106 @@ static void who_takes_the_turn_waits_for_a_swap_of_its_former_holder(void **stat
 	assert_ok(t.r, &f->err);
 }
 
+/* -- one that is forgotten ------------------------------------------------------------------------ */
+
+static struct queue *open_there(struct fixture *f)
+{
+	const struct queue_postgres_options options = {.conninfo = postgres_conninfo(),
+						       .node = "there",
+						       .patience_ms = 60000,
+						       .callers_clock = true};
+	struct queue *there = NULL;
+
+	assert_ok(queue_postgres_open(&options, &there, &f->err), &f->err);
+	return there;
+}
+
+static void beat(struct queue *q, struct error *err, bool leaves)
+{
+	const struct node_beat beat = {.instance = "instance",
+				       .place = "place",
+				       .host = "host",
+				       .version = "version",
+				       .timeout_ms = 60000,
+				       .leaves = leaves};
+	struct node_pulse pulse;
+
+	assert_ok(queue_node_beat(q, &beat, &pulse, err), err);
+}
+
+/* Claims the one job that can be claimed, of another node. */
+static struct job claim_there(struct fixture *f, struct queue *there)
+{
+	const struct queue_claim what = {.dataset = f->dataset,
+					 .owner = OTHER,
+					 .now = NOW,
+					 .lease_until = NOW + LEASE,
+					 .limit = 1};
+	struct job job = {0};
+	size_t n = 0;
+
+	assert_ok(queue_claim(there, &what, &job, &n, &f->err), &f->err);
+	assert_int_equal(n, 1);
+	return job;
+}
+
+static size_t settle_there(struct fixture *f, struct queue *there, const struct job *job)
+{
+	struct job_outcome done = outcome_of(job, OUTCOME_ENCODED);
+	size_t lost = 0;
+
+	assert_ok(queue_settle(there, &done, 1, NOW, &lost, &f->err), &f->err);
+	return lost;
+}
+
+/* Its file has changed since that node encoded it. */
+static void what_another_node_encodes_again_is_left_to_it_when_the_first_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct queue *there = open_there(f);
+	int64_t id = add_job(f, "a");
+	struct job first = {0}, again = {0};
+	size_t requeued = 0;
+
+	beat(there, &f->err, false);
+	first = claim_there(f, there);
+	assert_int_equal(settle_there(f, there, &first), 0);
+	enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2));
+	assert_int_equal(claim_jobs(f, ME, &again, 1), 1);
+	beat(there, &f->err, true);
+	assert_ok(queue_node_forget(f->q, "there", &requeued, &f->err), &f->err);
+	assert_int_equal(requeued, 0);
+	assert_int_equal(state_of(f, id), JOB_RUNNING);
+	assert_true(settle_one(f, outcome_of(&again, OUTCOME_ENCODED)));
+	job_release(&first);
+	job_release(&again);
+	queue_close(there);
+}
+
+static void what_a_forgotten_node_had_is_available_and_its_own_result_void(void **state)
+{
+	struct fixture *f = *state;
+	struct queue *there = open_there(f);
+	int64_t spooled = add_job(f, "a"), running;
+	struct job first = {0}, second = {0};
+	size_t requeued = 0;
+
+	beat(there, &f->err, false);
+	first = claim_there(f, there);
+	assert_int_equal(settle_there(f, there, &first), 0);
+	running = add_job(f, "b");
+	second = claim_there(f, there);
+	beat(there, &f->err, true);
+	assert_ok(queue_node_forget(f->q, "there", &requeued, &f->err), &f->err);
+	assert_int_equal(requeued, 2);
+	assert_int_equal(state_of(f, spooled), JOB_AVAILABLE);
+	assert_int_equal(state_of(f, running), JOB_AVAILABLE);
+	assert_int_equal(settle_there(f, there, &second), 1);
+	job_release(&first);
+	job_release(&second);
+	queue_close(there);
+}
+
 int main(void)
 {
 	static const struct queue_backend backend = {"postgres", postgres_open_fresh, false};
@@ -320,6 +420,9 @@ int main(void)
 	    contract_test(one_process_at_a_time_has_the_turn_of_a_dataset),
 	    contract_test(who_lost_the_turn_replaces_nothing_and_can_still_seal),
 	    contract_test(who_takes_the_turn_waits_for_a_swap_of_its_former_holder),
+	    contract_test(
+		what_another_node_encodes_again_is_left_to_it_when_the_first_is_forgotten),
+	    contract_test(what_a_forgotten_node_had_is_available_and_its_own_result_void),
 	};
 
 	postgres_empty();
