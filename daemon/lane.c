@@ -181,7 +181,7 @@ static void pump_loading(struct lane *l)
 static bool intake_is_through(const struct lane *l)
 {
 	if (lane_follows(l))
-		return l->through;
+		return l->through && l->sources_came;
 	return l->seen.scans > 0 && l->seen.scans >= l->scans_wanted &&
 	       l->seen.phase != INTAKE_SCANNING && l->seen.young == 0;
 }

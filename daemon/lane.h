@@ -108,6 +108,8 @@ void lane_note_deaths(struct lane *l, int64_t deaths);
 int64_t lane_deaths_settled(const struct lane *l);
 /* It is open and takes part (drained, only in the duty that it has); how many images it has encoded. */
 bool lane_works(const struct lane *l);
+/* It is drained and has the duty: another node that takes part is to have it. */
+bool lane_passes_duty(const struct lane *l);
 uint64_t lane_encoded(const struct lane *l);
 /* A drain is under way. */
 bool lane_drains(const struct lane *l);

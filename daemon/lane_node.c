@@ -26,6 +26,11 @@ bool lane_works(const struct lane *l)
 	return l->phase == LANE_OPEN && (!l->drained || l->duty);
 }
 
+bool lane_passes_duty(const struct lane *l)
+{
+	return l->phase == LANE_OPEN && l->drained && l->duty;
+}
+
 uint64_t lane_encoded(const struct lane *l)
 {
 	return l->encoded;

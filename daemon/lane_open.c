@@ -240,6 +240,7 @@ void lane_take_roots(struct lane *l, const struct intake_state *state)
 			there[n++] = l->roots[i];
 	}
 	pipeline_set_roots(l->pipeline, there, n);
+	l->sources_came = l->sources_came || n > 0;
 	if (n_came > 0)
 		pipeline_again(l->pipeline); /* its jobs could not be claimed before */
 	free(there);
@@ -461,7 +462,7 @@ void lane_end(struct lane *l)
 	l->roots_came = NULL;
 	l->recipe = (struct recipe){.json = NULL};
 	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};
-	l->closing = l->sealed_unseen = l->reopening = false;
+	l->closing = l->sealed_unseen = l->reopening = l->sources_came = false;
 	l->scans_wanted = 0;
 	/* What is opened again looks through everything again, and is drained of what that finds. */
 	l->intake_off = l->drained = l->drain_counted = false;

@@ -103,6 +103,7 @@ struct lane {
 	struct pipeline *pipeline;
 	struct intake *intake;
 	struct lane_intake seen;
+	bool sources_came; /* some, since it was opened: before, nothing of it can be claimed */
 	struct pipeline_root
 	    *roots; /* one for each source of the configuration; root used if its source is open */
 	uint32_t *roots_came; /* intake_root.came of those that are open */

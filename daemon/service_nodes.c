@@ -50,6 +50,7 @@ struct service_nodes {
 	int64_t watches;  /* others, without a gap, since then */
 	size_t n_open;	  /* lanes, at the last beat */
 	size_t n_scanned; /* of those, looked through by this node */
+	size_t n_passes;  /* of those, drained with a duty */
 	bool under_way, drains, began;
 	struct beat_task task;
 	struct node_dataset *datasets; /* of the task */
@@ -286,7 +287,7 @@ static void obey(struct service *s, const struct beat_task *t)
 		struct lane *l = lane_of(s, d->dataset);
 
 		if (l)
-			lane_set_duty(l, d->mine && !n->drains, d->known, n->drains);
+			lane_set_duty(l, d->mine, d->known, n->drains);
 		if (l && d->mine && hears(n))
 			lane_note_deaths(l, t->pulse.deaths);
 		if (l && t->rescued + t->forgotten_images > 0)
@@ -361,13 +362,14 @@ static void begin_beat(struct service *s)
 		int64_t id = lane_queue_id(s->lanes[i]);
 
 		if (id != 0 && lane_works(s->lanes[i]))
-			t->beat.datasets[t->beat.n_datasets++] = (struct node_dataset){
-			    .dataset = id, .scanned = lane_has_scanned(s->lanes[i])};
+			t->beat.datasets[t->beat.n_datasets++] =
+			    (struct node_dataset){.dataset = id,
+						  .scanned = lane_has_scanned(s->lanes[i]),
+						  .passes = lane_passes_duty(s->lanes[i])};
 	}
 	if (n->forget_ms > 0 && n->watches > 0 && clock_mono_ms() - n->watches >= n->forget_ms)
 		t->forget_ms = n->forget_ms;
 	t->deaths_settled = settled(s);
-	t->beat.resigns = n->drains;
 	n->under_way = true;
 	db_post(s->db, beat_run, t);
 }
@@ -376,7 +378,7 @@ void service_nodes_tick(struct service *s)
 {
 	struct service_nodes *n = s->nodes;
 	int64_t now = clock_mono_ms();
-	size_t open = 0, scanned = 0;
+	size_t open = 0, scanned = 0, passes = 0;
 	bool drains = false;
 
 	if (!n || n->under_way || s->state == SERVICE_STOPPING)
@@ -384,14 +386,16 @@ void service_nodes_tick(struct service *s)
 	for (size_t i = 0; i < s->n_lanes; i++) {
 		open += lane_works(s->lanes[i]);
 		scanned += lane_has_scanned(s->lanes[i]);
+		passes += lane_passes_duty(s->lanes[i]);
 		drains = drains || lane_drains(s->lanes[i]);
 	}
 	/* Others wait for what is new of it. */
-	if (now < n->due && open == n->n_open && scanned <= n->n_scanned)
+	if (now < n->due && open == n->n_open && scanned <= n->n_scanned && passes <= n->n_passes)
 		return;
 	n->due = now + (drains && n->timeout_ms > DRAIN_MS * 3 ? DRAIN_MS : n->timeout_ms / 3);
 	n->n_open = open;
 	n->n_scanned = scanned;
+	n->n_passes = passes;
 	begin_beat(s);
 }
 

@@ -23,6 +23,7 @@
 struct node_dataset {
 	int64_t dataset;
 	bool scanned; /* this node has looked through all of its sources, and does still */
+	bool passes;  /* it has the duty until another node is there for it */
 	/* answered: */
 	bool mine;  /* this node looks through its sources and writes its indexes */
 	bool known; /* whoever does has looked through all of them */
@@ -40,12 +41,11 @@ struct node_beat {
 	double rate;	  /* images a second, over the last minute */
 	struct node_dataset *datasets;
 	size_t n_datasets;
-	bool resigns; /* it takes no duties, and gives up those that it has */
-	bool leaves;  /* in order: it gives up its duties, and others need not wait */
+	bool leaves; /* in order: it gives up its duties, and others need not wait */
 };
 
 struct node_pulse {
-	bool drains; /* somebody asked it to */
+	bool drains; /* somebody asked it to: it has no duties */
 	int64_t now; /* by the database's clock, ms since 1970 */
 	/* Since its last sign of life a standby became the primary: it may lack what was committed last. */
 	bool failed_over;

@@ -86,11 +86,28 @@ static int say(struct postgres_queue *q, const struct node_beat *beat, struct no
 	return 0;
 }
 
-static void put_datasets(struct pg_args *args, const struct node_beat *beat, bool scanned)
+static void put_datasets(struct pg_args *args, const struct node_beat *beat)
 {
 	pg_array(args, PG_BIGINT);
 	for (size_t i = 0; i < beat->n_datasets; i++)
-		pg_item_int(args, scanned ? beat->datasets[i].scanned : beat->datasets[i].dataset);
+		pg_item_int(args, beat->datasets[i].dataset);
+	pg_array_end(args);
+}
+
+static void put_scanned(struct pg_args *args, const struct node_beat *beat)
+{
+	pg_array(args, PG_BIGINT);
+	for (size_t i = 0; i < beat->n_datasets; i++)
+		pg_item_int(args, beat->datasets[i].scanned);
+	pg_array_end(args);
+}
+
+/* What is passed on ends at once: the holder has it again with its next sign of life if nobody took it. */
+static void put_until(struct pg_args *args, const struct node_beat *beat, int64_t now)
+{
+	pg_array(args, PG_BIGINT);
+	for (size_t i = 0; i < beat->n_datasets; i++)
+		pg_item_int(args, now + (beat->datasets[i].passes ? 0 : beat->timeout_ms));
 	pg_array_end(args);
 }
 
@@ -101,8 +118,9 @@ static int take_duties(struct postgres_queue *q, const struct node_beat *beat, s
 {
 	static const char take[] =
 	    "INSERT INTO latentd.duty AS d (dataset, node, until, scanned)"
-	    " SELECT v.dataset, $2::bigint, $3::bigint, v.scanned <> 0"
-	    " FROM unnest($4::bigint[], $5::bigint[]) AS v(dataset, scanned) ORDER BY 1"
+	    " SELECT v.dataset, $2::bigint, v.until, v.scanned <> 0"
+	    " FROM unnest($3::bigint[], $4::bigint[], $5::bigint[])"
+	    " AS v(dataset, until, scanned) ORDER BY 1"
 	    " ON CONFLICT (dataset) DO UPDATE SET node = excluded.node, until = excluded.until,"
 	    " scanned = excluded.scanned"
 	    " WHERE d.node = excluded.node OR d.until < $1::bigint";
@@ -110,9 +128,9 @@ static int take_duties(struct postgres_queue *q, const struct node_beat *beat, s
 
 	pg_int(&args, q->now);
 	pg_int(&args, q->node_id);
-	pg_int(&args, q->now + beat->timeout_ms);
-	put_datasets(&args, beat, false);
-	put_datasets(&args, beat, true);
+	put_datasets(&args, beat);
+	put_until(&args, beat, q->now);
+	put_scanned(&args, beat);
 	return pg_run(q, take, &args, err);
 }
 
@@ -123,7 +141,7 @@ static int read_duties(struct postgres_queue *q, const struct node_beat *beat, P
 				   " WHERE dataset = ANY($1::bigint[]) AND until >= $2::bigint";
 	cleanup_pg_args struct pg_args which = PG_ARGS_INIT;
 
-	put_datasets(&which, beat, false);
+	put_datasets(&which, beat);
 	pg_int(&which, q->now);
 	return pg_query(q, look, &which, out, err);
 }
@@ -145,8 +163,8 @@ static int read_deaths(struct postgres_queue *q, int64_t *deaths, struct error *
 	return 0;
 }
 
-static int do_duties(struct postgres_queue *q, const struct node_beat *beat, int64_t *deaths,
-		     struct error *err)
+static int do_duties(struct postgres_queue *q, const struct node_beat *beat,
+		     struct node_pulse *pulse, struct error *err)
 {
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
@@ -157,14 +175,14 @@ static int do_duties(struct postgres_queue *q, const struct node_beat *beat, int
 	    "  ORDER BY dataset FOR UPDATE)"
 	    " UPDATE latentd.duty AS d SET until = 0 FROM mine WHERE d.dataset = mine.dataset";
 
-	if (beat->leaves || beat->resigns) {
+	if (beat->leaves || pulse->drains) {
 		pg_int(&args, q->node_id);
 		if (pg_run(q, resign, &args, err) < 0)
 			return -1;
 	}
 	if (beat->leaves || beat->n_datasets == 0)
 		return 0;
-	if (!beat->resigns && take_duties(q, beat, err) < 0)
+	if (!pulse->drains && take_duties(q, beat, err) < 0)
 		return -1;
 	if (read_duties(q, beat, &result, err) < 0)
 		return -1;
@@ -174,12 +192,12 @@ static int do_duties(struct postgres_queue *q, const struct node_beat *beat, int
 
 			if (d->dataset != pg_value(result, i, 0))
 				continue;
-			d->mine = pg_value(result, i, 1) == q->node_id && !beat->resigns;
+			d->mine = pg_value(result, i, 1) == q->node_id;
 			d->known = pg_value(result, i, 2) != 0;
 			mine = mine || d->mine;
 		}
 	}
-	return mine ? read_deaths(q, deaths, err) : 0;
+	return mine ? read_deaths(q, &pulse->deaths, err) : 0;
 }
 
 static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
@@ -190,7 +208,7 @@ static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
 	if (r == 0)
 		r = say(q, beat, pulse, err);
 	pulse->deaths = 0;
-	return r == 0 ? do_duties(q, beat, &pulse->deaths, err) : r;
+	return r == 0 ? do_duties(q, beat, pulse, err) : r;
 }
 
 /* Beats come every third of the timeout: longer than half of it, and the database may have been away for everybody. */
@@ -267,7 +285,9 @@ static int postgres_list(struct queue *base, queue_node_fn fn, void *arg, struct
 	    " (SELECT count(*) FROM latentd.job AS j WHERE j.keeper = n.id AND j.state = 3),"
 	    " (SELECT string_agg(d.name, ', '::bytea ORDER BY d.name) FROM latentd.duty AS y"
 	    "  JOIN latentd.dataset AS d ON d.id = y.dataset"
-	    "  WHERE y.node = n.id AND y.until >= t.now)"
+	    /* until when it counts, at its last sign of life, which is then where it is passed on */
+	    "  WHERE y.node = n.id AND y.until >= least(t.now, n.beat_at)"
+	    "  AND n.beat_at + n.timeout_ms >= t.now)"
 	    " FROM latentd.node AS n CROSS JOIN t WHERE n.instance IS NOT NULL ORDER BY n.name";
 	cleanup_pg_result PGresult *r = NULL;
 

@@ -306,7 +306,7 @@ static void who_takes_the_turn_waits_for_a_swap_of_its_former_holder(void **stat
 	assert_ok(t.r, &f->err);
 }
 
-/* -- one that is forgotten ------------------------------------------------------------------------ */
+/* -- other nodes ----------------------------------------------------------------------------------- */
 
 static struct queue *open_there(struct fixture *f)
 {
@@ -320,18 +320,85 @@ static struct queue *open_there(struct fixture *f)
 	return there;
 }
 
-static void beat(struct queue *q, struct error *err, bool leaves)
+/* A sign of life of a node that works on @d, NULL: on nothing; what it is told is in *d. */
+static void beat(struct queue *q, struct error *err, struct node_dataset *d, bool leaves)
 {
 	const struct node_beat beat = {.instance = "instance",
 				       .place = "place",
 				       .host = "host",
 				       .version = "version",
 				       .timeout_ms = 60000,
+				       .datasets = d,
+				       .n_datasets = d ? 1 : 0,
 				       .leaves = leaves};
 	struct node_pulse pulse;
 
+	if (d)
+		d->mine = d->known = false;
 	assert_ok(queue_node_beat(q, &beat, &pulse, err), err);
 }
+
+/* -- duties ------------------------------------------------------------------------------------- */
+
+static int show_duties(void *arg, const struct node_row *row)
+{
+	if (row->duties[0])
+		buffer_appendf(arg, "%s: %s;", row->name, row->duties);
+	return 0;
+}
+
+static void assert_duties(struct fixture *f, const char *wanted)
+{
+	cleanup_buffer struct buffer shown = BUFFER_INIT;
+
+	assert_ok(queue_nodes(f->q, show_duties, &shown, &f->err), &f->err);
+	assert_string_equal(shown.data ? (const char *)shown.data : "", wanted);
+}
+
+static void a_duty_that_is_passed_on_is_kept_until_another_node_is_there(void **state)
+{
+	struct fixture *f = *state;
+	struct queue *there = open_there(f);
+	struct node_dataset mine = {.dataset = f->dataset, .scanned = true}, other = mine;
+
+	beat(f->q, &f->err, &mine, false);
+	assert_true(mine.mine);
+	beat(there, &f->err, &other, false);
+	assert_false(other.mine);
+	assert_true(other.known);
+	mine.passes = true;
+	for (int i = 0; i < 2; i++) {
+		beat(f->q, &f->err, &mine, false);
+		assert_true(mine.mine);
+		assert_duties(f, "here: photos;");
+	}
+	other.scanned = false;
+	beat(there, &f->err, &other, false);
+	assert_true(other.mine);
+	assert_false(other.known);
+	beat(f->q, &f->err, &mine, false);
+	assert_false(mine.mine);
+	assert_duties(f, "there: photos;");
+	queue_close(there);
+}
+
+static void who_is_told_to_drain_has_given_up_its_duty_by_then(void **state)
+{
+	struct fixture *f = *state;
+	struct queue *there = open_there(f);
+	struct node_dataset mine = {.dataset = f->dataset}, other = mine;
+
+	beat(f->q, &f->err, &mine, false);
+	assert_true(mine.mine);
+	assert_ok(queue_node_order(f->q, "here", true, &f->err), &f->err);
+	beat(f->q, &f->err, &mine, false);
+	assert_false(mine.mine);
+	beat(there, &f->err, &other, false);
+	assert_true(other.mine);
+	queue_close(there);
+}
+
+/* -- one that is forgotten ------------------------------------------------------------------------ */
 
 /* Claims the one job that can be claimed, of another node. */
 static struct job claim_there(struct fixture *f, struct queue *there)
@@ -367,12 +434,12 @@ static void what_another_node_encodes_again_is_left_to_it_when_the_first_is_forg
 	struct job first = {0}, again = {0};
 	size_t requeued = 0;
 
-	beat(there, &f->err, false);
+	beat(there, &f->err, NULL, false);
 	first = claim_there(f, there);
 	assert_int_equal(settle_there(f, there, &first), 0);
 	enqueue_one(f, f->dataset, file_spec("a.jpg", "a", 2));
 	assert_int_equal(claim_jobs(f, ME, &again, 1), 1);
-	beat(there, &f->err, true);
+	beat(there, &f->err, NULL, true);
 	assert_ok(queue_node_forget(f->q, "there", &requeued, &f->err), &f->err);
 	assert_int_equal(requeued, 0);
 	assert_int_equal(state_of(f, id), JOB_RUNNING);
@@ -390,12 +457,12 @@ static void what_a_forgotten_node_had_is_available_and_its_own_result_void(void 
 	struct job first = {0}, second = {0};
 	size_t requeued = 0;
 
-	beat(there, &f->err, false);
+	beat(there, &f->err, NULL, false);
 	first = claim_there(f, there);
 	assert_int_equal(settle_there(f, there, &first), 0);
 	running = add_job(f, "b");
 	second = claim_there(f, there);
-	beat(there, &f->err, true);
+	beat(there, &f->err, NULL, true);
 	assert_ok(queue_node_forget(f->q, "there", &requeued, &f->err), &f->err);
 	assert_int_equal(requeued, 2);
 	assert_int_equal(state_of(f, spooled), JOB_AVAILABLE);
@@ -420,6 +487,8 @@ int main(void)
 	    contract_test(one_process_at_a_time_has_the_turn_of_a_dataset),
 	    contract_test(who_lost_the_turn_replaces_nothing_and_can_still_seal),
 	    contract_test(who_takes_the_turn_waits_for_a_swap_of_its_former_holder),
+	    contract_test(a_duty_that_is_passed_on_is_kept_until_another_node_is_there),
+	    contract_test(who_is_told_to_drain_has_given_up_its_duty_by_then),
 	    contract_test(
 		what_another_node_encodes_again_is_left_to_it_when_the_first_is_forgotten),
 	    contract_test(what_a_forgotten_node_had_is_available_and_its_own_result_void),

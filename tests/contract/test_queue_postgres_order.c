@@ -175,13 +175,13 @@ static int say_alive(struct operation *o)
 				       .timeout_ms = 3600000,
 				       .datasets = datasets,
 				       .n_datasets = 2,
-				       .resigns = o->count > 0};
+				       .leaves = o->count > 0};
 	struct node_pulse pulse;
 
 	return queue_node_beat(o->q, &beat, &pulse, &o->err);
 }
 
-static void a_node_that_resigns_gives_up_its_duties_in_one_order(void **state)
+static void a_node_that_leaves_gives_up_its_duties_in_one_order(void **state)
 {
 	struct fixture *f = *state;
 	struct operation o = {.run = say_alive, .q = f->q, .err = ERROR_INIT};
@@ -203,7 +203,7 @@ int main(void)
 	    contract_test(a_long_scan_locks_no_shard_before_its_last_job),
 	    contract_test(a_swap_locks_what_it_changes_and_what_it_retires_in_one_order),
 	    contract_test(jobs_of_several_nodes_that_are_forgotten_are_locked_in_one_order),
-	    contract_test(a_node_that_resigns_gives_up_its_duties_in_one_order),
+	    contract_test(a_node_that_leaves_gives_up_its_duties_in_one_order),
 	};
 
 	postgres_empty();

@@ -11,6 +11,7 @@ from nodes_rig import (
     HELD,
     HOLD,
     drained,
+    ended,
     each_has_half,
     everything_is_there_once,
     finished,
@@ -527,24 +528,75 @@ def a_dataset_that_is_drained_on_one_node_leaves_what_comes_to_the_others(ws):
 
 
 @test
-def a_node_that_is_drained_lists_what_others_seal_later(ws):
+def a_dataset_that_is_drained_on_one_node_is_looked_through_by_another(ws):
     postgres = Postgres(ws)
-    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="6s", n=6)
-    picture = os.path.join(ws.path("set"), wanted[0])
-    before = os.stat(picture)
-    with open(picture, "r+b") as file:  # the same file, as far as anybody can tell from outside
-        good = file.read()
-        file.seek(16)
-        file.write(bytes(len(good) - 16))
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="60s", n=6)
+    a.start()
+    drained(a)
+    rows = lambda: {row["name"]: row["scans"] for row in ws.latentctl("nodes", "--state", a.state_dir, "--json").json}
+    equal(rows(), {"a": "set"}, "who looks through it while nobody else is there")
+    wanted += ws.small_pictures(6, ws.path("set"), first=6)
+    b.start()
+    finished(postgres, 12)
+    equal(rows(), {"a": "", "b": "set"}, "who looks through it")
+    equal(b.status()["node"]["encoded"], 6, "images that b has encoded")
+    a.post("/datasets/set/resume")  # it follows now
+    wanted += ws.small_pictures(6, ws.path("set"), first=12)
+    finished(postgres, 18)
+    drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+# While somebody has the lock, no source gets its number.
+REFUSE = "SELECT pg_advisory_lock(4712)"
+
+
+def refuse_sources(postgres):
+    postgres.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712) THEN"
+        " RAISE EXCEPTION 'not now'; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER refuse BEFORE INSERT ON latentd.source FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+
+
+@test
+def a_node_that_comes_late_does_not_end_before_it_has_found_its_sources(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", n=6)
+    a.config["datasets"][0]["paused"] = True  # it looks through the sources all the same
+    a.start()
+    wait_until(lambda: postgres.value("SELECT count(*) FROM latentd.job") == "6", "a to find them")
+    known = "SELECT count(*) FROM latentd.duty WHERE scanned"
+    wait_until(lambda: postgres.value(known) == "1", "a to say that it has been through")
+    refuse_sources(postgres)
+    signs = "SELECT beat_at FROM latentd.node WHERE name = 'b'"
+    with postgres.session(REFUSE):
+        b.spawn("--once")
+        wait_until(b.answers, "b to answer")
+        b.wait(lambda: "not now" in (b.about()["why"] or ""), "b to say that it has no source")
+        for _ in range(3):  # and has heard that a has been through
+            last = postgres.value(signs)
+            wait_until(lambda last=last: postgres.value(signs) != last, "a sign of life of b")
+        assert b.about()["state"] == "blocked", b.about()
+    ended(b)
+    finished(postgres, 6)
+    a.post("/datasets/set/resume")
+    drained(a)
+    stopped(a)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def what_is_sealed_after_the_node_with_the_duty_is_drained_is_in_the_indexes(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", n=6)
     b.start()
     drained(b)
+    wanted += ws.small_pictures(6, ws.path("set"), first=6)
     a.start()
-    with open(picture, "r+b") as file:
-        file.write(good)
-    os.utime(picture, ns=(before.st_atime_ns, before.st_mtime_ns))
-    a.wait_for_state("idle")
-    equal(a.post("/datasets/set/retry")["count"], 1, "images to be tried again")
-    finished(postgres, 6)
+    finished(postgres, 12)
     drained(a)
     wait_until(lambda: in_index(ws) == in_catalog(postgres), "the index to have all shards")
     stopped(a, b)
