@@ -150,6 +150,7 @@ def a_drain_that_waits_for_a_dead_node_goes_on_when_that_is_forgotten(ws):
     finished(postgres, 20)
     a.kill()
     b.start()
+    b.says("this node looks through its sources")  # whoever does waits for others
     b.post("/datasets/set/drain")
     b.wait(lambda: "waits for 20 images" in (b.about()["why"] or ""), "b to wait for a")
     ws.latentctl("nodes", "--state", b.state_dir, "--forget", "a")
