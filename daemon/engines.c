@@ -209,14 +209,14 @@ static bool can_compute(const struct engine_unit *u)
 	       encode_remote_look(u->encoder, &why) == ENCODE_REMOTE_FINE;
 }
 
-bool engine_is_shut(const struct engine *e)
+bool engine_is_shut(const struct engine *e, unsigned needs)
 {
 	if (e->state != ENGINE_READY || engine_is_changing(e))
 		return false;
 	for (size_t i = 0; i < e->engines->n; i++) {
 		const struct engine_unit *u = e->units[i];
 
-		if (u->driver && !u->out && can_compute(u))
+		if (u->driver && !u->out && encode_driver_can(u->driver, needs) && can_compute(u))
 			return false;
 	}
 	return true;

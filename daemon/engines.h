@@ -95,10 +95,10 @@ bool engine_lacks(const struct engine *e, unsigned needs);
  */
 const struct work_hours *engine_rests(const struct engine *e);
 /*
- * It is in memory, and none of its encoders can compute now: endpoints fail, or ask for time. It stays so while one of
- * them is tried again.
+ * It is in memory, and none of its encoders that take such batches (@needs: ENCODE_...) can compute now: endpoints fail, or
+ * ask for time. It stays so while one of them is tried again.
  */
-bool engine_is_shut(const struct engine *e);
+bool engine_is_shut(const struct engine *e, unsigned needs);
 /* The encoder at @index may compute it. */
 bool engine_has(const struct engine *e, size_t index);
 /* An encoder of this machine computes it, or would if it were loaded: neither paused nor outside its hours. */

@@ -251,7 +251,8 @@ static void end_drain(struct lane *l)
 {
 	if (l->drained || l->paused || l->held || l->seen.removal_waits)
 		return;
-	if (lane_rests(l) && (l->counting || l->count_again || lane_has_work(l)))
+	if ((lane_rests(l) || l->claims >= PIPELINE_CLAIMS_NONE) &&
+	    (l->counting || l->count_again || lane_has_work(l)))
 		return;
 	if (packer_unsealed(l->packer) > 0) {
 		packer_flush(l->packer);
@@ -293,7 +294,7 @@ static void pump_open(struct lane *l)
 		lane_fail(l, engine_failure(l->engine));
 		return;
 	}
-	if (lane_is_busy(l) && !engine_rests(l->engine))
+	if ((lane_is_busy(l) || lane_yields(l)) && !engine_rests(l->engine))
 		engine_want(l->engine);
 	pipeline_set_patience(l->pipeline, l->draining ? LANE_PATIENCE_MS : 0);
 	pipeline_encode_more(l->pipeline);
@@ -422,6 +423,7 @@ void lane_tick(struct lane *l)
 	lane_tick_eta(l, now);
 	if (l->phase != LANE_OPEN)
 		return;
+	lane_look_at_encoders(l);
 	lane_tick_node(l, now);
 	if (l->drained && lane_index_lags(l))
 		lane_tidy(l); /* others have sealed since */

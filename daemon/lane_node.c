@@ -7,8 +7,13 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
-/* Four questions at once, and one in five seconds on average. */
-enum { TOLD_EVERY_MS = 5000, TOLD_AT_ONCE = 4 };
+enum {
+	/* Four questions at once, and one in five seconds on average. */
+	TOLD_EVERY_MS = 5000,
+	TOLD_AT_ONCE = 4,
+	/* Endpoints come and go: what is claimed is kept for so long. */
+	KEEP_MS = 5000,
+};
 
 bool lane_is_shared(const struct lane *l)
 {
@@ -116,6 +121,51 @@ char *lane_node_why(const struct lane *l)
 	    "waits for %llu images that other nodes have and that are in no shard "
 	    "yet: `latentctl nodes` shows where",
 	    (unsigned long long)(l->counts.jobs[JOB_RUNNING] + l->counts.jobs[JOB_ENCODED]));
+}
+
+/* What not every encoder can, ENCODE_... */
+static unsigned needs_of(const struct lane *l)
+{
+	return l->recipe.tile > 0 ? ENCODE_TILES : 0;
+}
+
+bool lane_is_shut(const struct lane *l)
+{
+	return l->phase == LANE_OPEN && engine_is_shut(l->engine, needs_of(l));
+}
+
+bool lane_yields(const struct lane *l)
+{
+	return l->claims >= PIPELINE_CLAIMS_NONE && lane_has_work(l);
+}
+
+static enum pipeline_claims claims_of(struct lane *l, int64_t now)
+{
+	bool rests = engine_rests(l->engine) != NULL;
+
+	if (!lane_is_shared(l) || !(rests || lane_is_shut(l))) {
+		l->unable_since = 0;
+		return PIPELINE_CLAIMS;
+	}
+	if (l->unable_since == 0)
+		l->unable_since = now;
+	if (!rests && encode_group_pick(engine_group(l->engine), needs_of(l)))
+		return PIPELINE_CLAIMS_ONE; /* an endpoint may be tried */
+	return now - l->unable_since < KEEP_MS ? PIPELINE_CLAIMS_NONE : PIPELINE_GIVES_BACK;
+}
+
+void lane_look_at_encoders(struct lane *l)
+{
+	enum pipeline_claims claims = claims_of(l, clock_mono_ms());
+
+	if (claims == l->claims)
+		return;
+	l->claims = claims;
+	pipeline_set_claims(l->pipeline, claims);
+	if (claims < PIPELINE_CLAIMS_NONE && !l->drained)
+		pipeline_again(l->pipeline);
+	lane_count(l);
+	lane_news(l);
 }
 
 /*

@@ -416,6 +416,7 @@ static void open_done(struct task *task)
 			l->tidy_wanted = l->index_wanted = true;
 			l->swept_at = clock_mono_ms() - LANE_SWEEP_EVERY_MS + LANE_SWEEP_FIRST_MS;
 			lane_count(l);
+			lane_look_at_encoders(l);
 			lane_log(l, LOG_LEVEL_INFO, "open: %s, recipe %.8s", l->dataset.folder,
 				 l->recipe.id);
 			return;
@@ -464,6 +465,8 @@ void lane_end(struct lane *l)
 	l->seen = (struct lane_intake){.phase = INTAKE_SCANNING};
 	l->closing = l->sealed_unseen = l->reopening = l->sources_came = false;
 	l->scans_wanted = 0;
+	l->claims = PIPELINE_CLAIMS;
+	l->unable_since = 0;
 	/* What is opened again looks through everything again, and is drained of what that finds. */
 	l->intake_off = l->drained = l->drain_counted = false;
 	l->idle_since = 0;

@@ -85,10 +85,12 @@ struct lane {
 	bool settling;		   /* on the background thread */
 	bool settling_rewrites;	   /* likewise: see lane_settle.c */
 	int64_t settled_at;
-	int64_t polled_at;	 /* jobs that other nodes made available */
-	bool told;		 /* that there are some, since it last asked */
-	int64_t told_paid;	 /* see may_ask() */
-	uint64_t left_available; /* jobs, when the end of a drain last asked for some */
+	int64_t polled_at;	     /* jobs that other nodes made available */
+	bool told;		     /* that there are some, since it last asked */
+	int64_t told_paid;	     /* see may_ask() */
+	enum pipeline_claims claims; /* of a shared one: fewer while nothing encodes here */
+	int64_t unable_since;	     /* nothing encodes here since then; 0: something does */
+	uint64_t left_available;     /* jobs, when the end of a drain last asked for some */
 	uint64_t indexed_shards, indexed_samples,
 	    indexed_bytes; /* in the catalog, when the indexes were last made */
 	bool over_requests;
@@ -170,6 +172,12 @@ bool lane_is_shared(const struct lane *l);
 bool lane_follows(const struct lane *l);
 /* Once a second, while it is open. */
 void lane_tick_node(struct lane *l, int64_t now);
+/* Leaves its images to other nodes while no encoder here can have them: once a second, and when it opens. */
+void lane_look_at_encoders(struct lane *l);
+/* It does so, and as far as is known there are some. */
+bool lane_yields(const struct lane *l);
+/* No encoder here can have its images now: those that could do not rest, but fail or ask for time. */
+bool lane_is_shut(const struct lane *l);
 /* Its indexes lag behind what all nodes have put into the catalog. */
 bool lane_index_lags(const struct lane *l);
 /* Other nodes have images that are in no shard yet; the one with the duty waits for them at the end. */

@@ -11,10 +11,10 @@
 
 enum { HANGS_AFTER_MS = 3000 };
 
-/* What it has to encode waits for endpoints. */
-static bool has_no_encoder(const struct lane *l)
+/* There are images for encoders here, which have them, or leave them to other nodes. */
+static bool wants_encoder(const struct lane *l)
 {
-	return l->phase == LANE_OPEN && engine_is_shut(l->engine);
+	return l->idle_since == 0 || lane_yields(l);
 }
 
 enum dataset_state lane_state(const struct lane *l)
@@ -29,11 +29,11 @@ enum dataset_state lane_state(const struct lane *l)
 		return DATASET_BLOCKED;
 	if (lane_rests(l) && lane_has_work(l))
 		return l->over_quota ? DATASET_BLOCKED : DATASET_PAUSED;
-	if (l->idle_since > 0)
+	if (!wants_encoder(l))
 		return DATASET_IDLE;
 	if (engine_rests(l->engine))
 		return DATASET_PAUSED;
-	if (has_no_encoder(l))
+	if (lane_is_shut(l))
 		return DATASET_BLOCKED;
 	return l->seen.scans == 0 ? DATASET_SCANNING : DATASET_RUNNING;
 }
@@ -52,7 +52,7 @@ static const struct work_hours *hours_of(const struct lane *l)
 		return NULL;
 	if (l->hours.rests)
 		return lane_has_work(l) ? &l->hours : NULL;
-	return l->idle_since == 0 ? engine_rests(l->engine) : NULL;
+	return wants_encoder(l) ? engine_rests(l->engine) : NULL;
 }
 
 /* Its settings forbid it. NULL: they do not. */
@@ -106,10 +106,10 @@ static char *why_of(const struct lane *l)
 	rests = l->seen.why ? NULL : why_it_rests(l);
 	if (rests)
 		return rests;
-	if (!l->seen.why && l->idle_since == 0 && has_no_encoder(l))
-		return xstrdup(
-		    "no endpoint can encode it now: its images wait; `latentctl doctor` asks "
-		    "each and says what to do");
+	if (!l->seen.why && wants_encoder(l) && lane_is_shut(l))
+		return xasprintf("no endpoint can encode it now: its images %s; `latentctl doctor` "
+				 "asks each and says what to do",
+				 lane_is_shared(l) ? "are left to other nodes" : "wait");
 	if (l->seen.why && l->seen.missing > 0)
 		return xasprintf("%s: it is waited for; mount it, or mend its path in the settings",
 				 l->seen.why);

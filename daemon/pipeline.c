@@ -42,6 +42,11 @@ void pipeline_claim_later(struct pipeline *p)
 	sd_event_source_set_enabled(p->retry_timer, SD_EVENT_ONESHOT);
 }
 
+bool pipeline_begins(const struct pipeline *p)
+{
+	return !p->paused && !p->stopping && !p->failed && p->may_claim != PIPELINE_GIVES_BACK;
+}
+
 /* -- claims --------------------------------------------------------------------------------------- */
 
 static int on_retry_timer(sd_event_source *source, uint64_t usec, void *arg)
@@ -104,11 +109,12 @@ static void on_claimed(void *arg, struct job *jobs, size_t n, bool later, const 
 
 static void claim(struct pipeline *p, bool suspects)
 {
-	struct queue_claim what = {.dataset = p->options.dataset,
-				   .limit = suspects ? 1 : CLAIM_LIMIT,
-				   .roots = p->root_numbers,
-				   .n_roots = p->n_roots,
-				   .suspects = suspects};
+	struct queue_claim what = {
+	    .dataset = p->options.dataset,
+	    .limit = suspects || p->may_claim == PIPELINE_CLAIMS_ONE ? 1 : CLAIM_LIMIT,
+	    .roots = p->root_numbers,
+	    .n_roots = p->n_roots,
+	    .suspects = suspects};
 
 	p->claiming = true;
 	p->again = false;
@@ -126,15 +132,23 @@ static bool all_is_quiet(struct pipeline *p)
 	return packer_pending(p->options.packer) == 0 && outcome_log_idle(p->outcomes);
 }
 
+static bool has_room(const struct pipeline *p)
+{
+	if (p->may_claim == PIPELINE_CLAIMS_ONE)
+		return p->images == 0;
+	return p->ready.n <= CLAIM_LIMIT / 2;
+}
+
 static void claim_more(struct pipeline *p)
 {
-	if (p->claiming || p->paused || p->stopping || p->failed || p->n_roots == 0)
+	if (p->claiming || p->paused || p->stopping || p->failed || p->n_roots == 0 ||
+	    p->may_claim >= PIPELINE_CLAIMS_NONE)
 		return;
 	if (p->alone && !all_is_quiet(p))
 		return;
 	p->alone = false;
 	if (!p->claims_over) {
-		if (p->ready.n <= CLAIM_LIMIT / 2)
+		if (has_room(p))
 			claim(p, false);
 	} else if (!p->suspects_over && all_is_quiet(p)) {
 		claim(p, true);
@@ -253,6 +267,17 @@ static void release_pending(struct pipeline *p)
 	}
 }
 
+/* Their workers have seen the header, and draw nothing yet. */
+static void release_waiting(struct pipeline *p)
+{
+	struct work *w;
+
+	while ((w = work_list_pop(&p->waiting))) {
+		work_skip_decode(w);
+		work_released(w);
+	}
+}
+
 /* What was claimed and is not with a worker or an encoder goes back to the queue. */
 static void release_held(struct pipeline *p)
 {
@@ -280,6 +305,9 @@ void pipeline_encode_more(struct pipeline *p)
 	}
 	if (p->stopping || p->failed) {
 		decode_pool_cancel_some(p->options.pool, is_ours, p);
+		release_held(p);
+	} else if (p->may_claim == PIPELINE_GIVES_BACK) {
+		release_waiting(p);
 		release_held(p);
 	} else if (p->paused) {
 		if (pipeline_has_no_budget(p))
@@ -309,6 +337,7 @@ void pipeline_pump(struct pipeline *p)
 bool pipeline_finished(const struct pipeline *p)
 {
 	bool claims_done = p->n_roots == 0 || p->paused || p->stopping || p->failed ||
+			   p->may_claim >= PIPELINE_CLAIMS_NONE ||
 			   (p->claims_over && p->suspects_over &&
 			    sd_event_source_get_enabled(p->retry_timer, NULL) <= 0);
 
@@ -353,6 +382,11 @@ void pipeline_again(struct pipeline *p)
 void pipeline_pause(struct pipeline *p, bool paused)
 {
 	p->paused = paused;
+}
+
+void pipeline_set_claims(struct pipeline *p, enum pipeline_claims claims)
+{
+	p->may_claim = claims;
 }
 
 void pipeline_set_patience(struct pipeline *p, int64_t ms)

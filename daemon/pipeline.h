@@ -16,6 +16,7 @@
  *	pipeline_set_roots(pipeline, roots, n)   other sources from now on, or none
  *	pipeline_again(pipeline)        there may be something to claim again
  *	pipeline_pause(pipeline, true)  no more claims; what is being decoded or encoded is finished, the rest released
+ *	pipeline_set_claims(pipeline, PIPELINE_GIVES_BACK)   others shall have what no encoder here has yet
  *	pipeline_stop(pipeline)         no more claims; what is being encoded is finished, the rest released
  *	pipeline_close(pipeline)
  *
@@ -106,6 +107,15 @@ void pipeline_close_source(struct pipeline *p, struct source *source);
 bool pipeline_reaches_nothing(const struct pipeline *p, int64_t ms);
 void pipeline_again(struct pipeline *p);
 void pipeline_pause(struct pipeline *p, bool paused);
+/* What it claims while others want the same images, and nothing may be there to encode them. */
+enum pipeline_claims {
+	PIPELINE_CLAIMS,
+	PIPELINE_CLAIMS_ONE, /* at a time, with which an encoder is tried */
+	PIPELINE_CLAIMS_NONE,
+	PIPELINE_GIVES_BACK /* and all that no encoder has, uncharged */
+};
+/* PIPELINE_CLAIMS at first. */
+void pipeline_set_claims(struct pipeline *p, enum pipeline_claims claims);
 /* options.patience_ms from now on. */
 void pipeline_set_patience(struct pipeline *p, int64_t ms);
 void pipeline_stop(struct pipeline *p);

@@ -37,9 +37,8 @@ static size_t batches_ahead(const struct pipeline *p)
 
 static bool may_start(const struct pipeline *p)
 {
-	return !p->paused && !p->stopping && !p->failed && p->waiting.n == 0 &&
-	       !pipeline_parking_is_full(p) && !packer_is_behind(p->options.packer) &&
-	       batches_ahead(p) < BATCHES_AHEAD;
+	return pipeline_begins(p) && p->waiting.n == 0 && !pipeline_parking_is_full(p) &&
+	       !packer_is_behind(p->options.packer) && batches_ahead(p) < BATCHES_AHEAD;
 }
 
 void pipeline_start_decodes(struct pipeline *p)

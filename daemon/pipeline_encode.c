@@ -138,7 +138,8 @@ static bool nothing_more_comes(struct pipeline *p)
 		return false;
 	return p->waiting.n > 0 || p->options.memory->turn || pipeline_parking_is_full(p) ||
 	       (p->ready.n == 0 && p->opening == 0 && p->opened.n == 0 && !p->claiming &&
-		(p->claims_over || p->alone || p->paused || p->n_roots == 0)) ||
+		(p->claims_over || p->alone || p->paused || p->n_roots == 0 ||
+		 p->may_claim != PIPELINE_CLAIMS)) ||
 	       fetches_stall(p);
 }
 

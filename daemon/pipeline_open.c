@@ -156,7 +156,7 @@ static void opening_done(struct task *t)
 		p->fetched_at = clock_mono_ms();
 	if (w->fd >= 0)
 		p->reached_at = clock_mono_ms();
-	if (p->paused || p->stopping || p->failed) {
+	if (!pipeline_begins(p)) {
 		work_released(w);
 	} else if (w->failure && w->order.put_off_ms > 0) {
 		why = *w->failure;
@@ -195,7 +195,7 @@ static bool ends_early(struct work *w)
 	struct pipeline *p = w->pipeline;
 	bool closed = source_of(p, &w->job) != w->source;
 
-	if (!w->failure && !p->paused && !p->stopping && !p->failed && !closed)
+	if (!w->failure && pipeline_begins(p) && !closed)
 		return false;
 	if (closed && !w->failure) {
 		p->opening--;

@@ -66,6 +66,7 @@ struct pipeline {
 	size_t sent;	   /* pictures of them, variants counted, that endpoints have */
 	size_t extending;  /* renewals of leases that will be answered */
 	bool claiming, claims_over, paused, stopping, failed;
+	enum pipeline_claims may_claim;
 	bool asked_suspects; /* by the last claim */
 	bool again;	     /* asked for since the last claim: what that says is out of date */
 	bool suspects_over;  /* none was there when claims were over */
@@ -78,6 +79,8 @@ struct pipeline {
 void pipeline_fail(struct pipeline *p, const struct error *why);
 /* Jobs went back to the queue, or are due later: asks for some again in a while. */
 void pipeline_claim_later(struct pipeline *p);
+/* What is claimed is begun. */
+bool pipeline_begins(const struct pipeline *p);
 
 /* -- pipeline_open.c -------------------------------------------------------------------------------- */
 

@@ -54,6 +54,7 @@ foreach(name
 	node_loss
 	node_database
 	shared_upkeep
+	node_encoders
 	models
 	notify
 	unit

@@ -116,7 +116,7 @@ static void the_only_encoder_that_opens_anew_is_loading_meanwhile(void **state)
 	assert_int_equal(engine_state(e), ENGINE_LOADING);
 	assert_null(encode_group_pick(engine_group(e), 0));
 	assert_false(engine_lacks(e, 0));
-	assert_false(engine_is_shut(e));
+	assert_false(engine_is_shut(e, 0));
 	assert_true(engine_is_here(e));
 	engines_view(f.engines, 0, &view);
 	assert_true(view.loading);

@@ -147,6 +147,101 @@ static void without_any_decoder_the_run_ends_and_charges_nobody(void **state)
 	assert_string_equal(f->outcomes, "");
 }
 
+/* -- others want its images too ----------------------------------------------------------------------- */
+
+static size_t waits_to_be_encoded(const struct fixture *f)
+{
+	size_t queues[STAGES] = {0};
+
+	pipeline_queues(f->pipeline, queues);
+	return queues[STAGE_ENCODE];
+}
+
+static void what_no_encoder_has_is_given_back_uncharged_parked_images_too(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	add_pictures(f, "a", "q16.jpg", 5);
+	add_pictures(f, "b", "q16.jpg", 5); /* the same again: they wait behind the first */
+	scan_files(f);
+	open_pipeline(f, &how);
+	encode_driver_rest(f->driver, true);
+	while (waits_to_be_encoded(f) < 5 || count(f, JOB_RUNNING) < 10) {
+		pipeline_pump(f->pipeline);
+		run_turn(&f->run);
+	}
+	pipeline_set_claims(f->pipeline, PIPELINE_CLAIMS_NONE);
+	pipeline_pump(f->pipeline);
+	assert_false(pipeline_finished(f->pipeline));
+	assert_int_equal(waits_to_be_encoded(f), 5); /* for a while */
+	pipeline_set_claims(f->pipeline, PIPELINE_GIVES_BACK);
+	turn_until_finished(f);
+	assert_uncharged(f, 10);
+	assert_int_equal(f->memory.used, 0);
+	assert_string_equal(f->outcomes, "");
+	encode_driver_rest(f->driver, false);
+	pipeline_set_claims(f->pipeline, PIPELINE_CLAIMS);
+	pipeline_again(f->pipeline);
+	turn_to_the_end(f, true);
+	close_pipeline(f);
+	assert_all_sealed_once(f);
+}
+
+static void what_is_on_its_way_to_pixels_is_given_back_too(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	add_pictures(f, "a", "q16.jpg", 40);
+	scan_files(f);
+	open_pipeline(f, &how);
+	encode_driver_rest(f->driver, true);
+	while (waits_to_be_encoded(f) == 0) {
+		pipeline_pump(f->pipeline);
+		run_turn(&f->run);
+	}
+	pipeline_set_claims(f->pipeline, PIPELINE_GIVES_BACK);
+	turn_until_finished(f);
+	assert_uncharged(f, 40);
+	assert_int_equal(f->batches, 0);
+}
+
+static void an_encoder_is_tried_with_one_image_at_a_time(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {.workers = 2};
+
+	add_pictures(f, "a", "q16.jpg", 6);
+	scan_files(f);
+	open_pipeline(f, &how);
+	pipeline_set_claims(f->pipeline, PIPELINE_CLAIMS_ONE);
+	pipeline_pump(f->pipeline);
+	while (!pipeline_finished(f->pipeline)) {
+		run_turn(&f->run);
+		pipeline_pump(f->pipeline);
+	}
+	turn_to_the_end(f, true);
+	assert_int_equal(f->batches, 6);
+	assert_int_equal(f->singles, 6);
+	close_pipeline(f);
+	assert_all_sealed_once(f);
+}
+
+static void who_may_claim_nothing_leaves_everything_available(void **state)
+{
+	struct fixture *f = *state;
+	struct how how = {0};
+
+	add_pictures(f, "a", "q16.jpg", 3);
+	scan_files(f);
+	open_pipeline(f, &how);
+	pipeline_set_claims(f->pipeline, PIPELINE_CLAIMS_NONE);
+	pipeline_pump(f->pipeline);
+	assert_true(pipeline_finished(f->pipeline));
+	assert_uncharged(f, 3);
+}
+
 /* -- a file system that hangs ------------------------------------------------------------------------- */
 
 struct hanging {
@@ -332,6 +427,10 @@ int main(void)
 	    pipeline_test(stopping_before_the_first_turn_leaves_everything_available),
 	    pipeline_test(stopping_ends_decoders_that_hang),
 	    pipeline_test(without_any_decoder_the_run_ends_and_charges_nobody),
+	    pipeline_test(what_no_encoder_has_is_given_back_uncharged_parked_images_too),
+	    pipeline_test(what_is_on_its_way_to_pixels_is_given_back_too),
+	    pipeline_test(an_encoder_is_tried_with_one_image_at_a_time),
+	    pipeline_test(who_may_claim_nothing_leaves_everything_available),
 	    pipeline_test(a_file_that_cannot_be_opened_for_long_holds_up_nothing_else),
 	    pipeline_test(an_encoder_that_is_lost_ends_the_run_and_charges_nobody),
 	    pipeline_test(an_image_that_was_cancelled_in_the_encoder_is_not_charged),
