@@ -51,7 +51,7 @@ struct postgres_queue {
 	int patience_ms;
 	PGconn *conn;
 	int64_t now;		/* the database's, when the transaction began */
-	char xid[24];		/* of that transaction; "": a standby gives none */
+	char xid[24];		/* of that transaction; "": it has none, as on a standby */
 	char timeline[12];	/* of the server, when it was connected to */
 	char beat_timeline[12]; /* at this node's last sign of life */
 	int64_t node_id;	/* 0: not known yet */
@@ -186,6 +186,12 @@ struct hash128 pg_hash_of(const PGresult *result, int row, int column);
 
 /* Asks for the database's time, too. */
 int pg_begin(struct postgres_queue *q, struct error *err);
+/*
+ * Likewise, for what finds nothing to change more often than not: it takes no number, of which there are 2^32 until all
+ * tables have been vacuumed, before its first change, which pg_number() precedes.
+ */
+int pg_begin_look(struct postgres_queue *q, struct error *err);
+int pg_number(struct postgres_queue *q, struct error *err);
 /*
  * What the caller's @time, seen from its @now, is by the database's clock: that counts, whatever clocks the nodes
  * have. The same as @time where tests own the clock.

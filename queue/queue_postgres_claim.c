@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* -- who claims ----------------------------------------------------------------------------------- */
@@ -98,7 +99,7 @@ static int remember_owner(struct postgres_queue *q, const char *owner, struct er
 	" RETURNING j.id, j.dataset, j.fence, j.attempts, j.crashes, j.root, j.size, j.rank,"      \
 	" CASE WHEN j.keeper IS NOT NULL THEN j.content WHEN j.changed THEN"                       \
 	"  (SELECT s.content FROM latentd.sample AS s WHERE s.job = j.id AND NOT s.dead"           \
-	"   ORDER BY s.variant LIMIT 1) END, j.path, j.key"
+	"   ORDER BY s.variant LIMIT 1) END, j.path, j.key, pg_current_xact_id()::text"
 
 static const char take_jobs[] = "WITH ready AS MATERIALIZED " FROM_EACH(
     "state = 1 AND crashes < 3") ","
@@ -187,7 +188,10 @@ static int take(struct postgres_queue *q, const struct queue_claim *claim, PGres
 	pg_int(&args, pg_time(q, claim->lease_until, claim->now));
 	if (pg_query(q, claim->suspects ? take_suspect : take_jobs, &args, taken, err) < 0)
 		return -1;
-	return pg_rows(*taken) > 0 ? 0 : anything_later(q, claim, now, err);
+	if (pg_rows(*taken) == 0)
+		return anything_later(q, claim, now, err);
+	snprintf(q->xid, sizeof(q->xid), "%s", pg_string(*taken, 0, 11));
+	return 0;
 }
 
 int queue_postgres_claim(struct queue *base, const struct queue_claim *claim, struct job *jobs,
@@ -197,7 +201,7 @@ int queue_postgres_claim(struct queue *base, const struct queue_claim *claim, st
 	cleanup_pg_result PGresult *taken = NULL;
 	int r;
 
-	if (remember_owner(q, claim->owner, err) < 0 || pg_begin(q, err) < 0)
+	if (remember_owner(q, claim->owner, err) < 0 || pg_begin_look(q, err) < 0)
 		return -1;
 	r = pg_end(q, take(q, claim, &taken, err), err);
 	pg_fold(q);
@@ -216,13 +220,19 @@ static int extend(struct postgres_queue *q, int64_t lease_until, struct error *e
 {
 	static const char sql[] =
 	    "WITH held AS MATERIALIZED (SELECT id FROM latentd.job"
-	    "  WHERE state = 2 AND owner = $1::bigint ORDER BY id FOR UPDATE)"
-	    " UPDATE latentd.job AS j SET due = $2::bigint FROM held WHERE j.id = held.id";
+	    "  WHERE state = 2 AND owner = $1::bigint ORDER BY id FOR UPDATE),"
+	    " renewed AS (UPDATE latentd.job AS j SET due = $2::bigint FROM held"
+	    "  WHERE j.id = held.id RETURNING 1)"
+	    " SELECT CASE WHEN count(*) > 0 THEN pg_current_xact_id()::text END FROM renewed";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
+	cleanup_pg_result PGresult *result = NULL;
 
 	pg_int(&args, q->owner_id);
 	pg_int(&args, pg_time(q, lease_until, clock_steady_wall_ms()));
-	return pg_run(q, sql, &args, err);
+	if (pg_query(q, sql, &args, &result, err) < 0)
+		return -1;
+	snprintf(q->xid, sizeof(q->xid), "%s", pg_string(result, 0, 0));
+	return 0;
 }
 
 int queue_postgres_extend(struct queue *base, const char *owner, int64_t lease_until,
@@ -230,7 +240,7 @@ int queue_postgres_extend(struct queue *base, const char *owner, int64_t lease_u
 {
 	struct postgres_queue *q = postgres_queue(base);
 
-	if (remember_owner(q, owner, err) < 0 || pg_begin(q, err) < 0)
+	if (remember_owner(q, owner, err) < 0 || pg_begin_look(q, err) < 0)
 		return -1;
 	return pg_end(q, extend(q, lease_until, err), err);
 }
@@ -300,8 +310,11 @@ static int rescue_jobs(struct postgres_queue *q, int64_t dataset, const char *ow
 	cleanup_ids struct ids ids = {NULL, 0, 0};
 	cleanup_pg_jobs struct pg_jobs jobs = {0};
 
-	if (collect_abandoned(q, dataset, owner, now, &ids, err) < 0 ||
-	    jobs_lock_alone(q, ids.items, ids.count, &jobs, err) < 0)
+	if (collect_abandoned(q, dataset, owner, now, &ids, err) < 0)
+		return -1;
+	if (ids.count == 0)
+		return 0;
+	if (pg_number(q, err) < 0 || jobs_lock_alone(q, ids.items, ids.count, &jobs, err) < 0)
 		return -1;
 	for (size_t i = 0; i < jobs.count; i++) {
 		struct pg_job *job = &jobs.items[i];
@@ -323,7 +336,7 @@ int queue_postgres_rescue(struct queue *base, int64_t dataset, const char *owner
 	size_t count = 0;
 	int r;
 
-	if (remember_owner(q, owner, err) < 0 || pg_begin(q, err) < 0)
+	if (remember_owner(q, owner, err) < 0 || pg_begin_look(q, err) < 0)
 		return -1;
 	r = pg_end(q, rescue_jobs(q, dataset, owner, now, &count, err), err);
 	if (r == 0)

@@ -224,25 +224,24 @@ static void abandon(struct postgres_queue *q)
 }
 
 /* What is read behind a lock must be what its last holder wrote, whatever the database's default is. */
-static int begin(struct postgres_queue *q, struct error *err)
+static int begin(struct postgres_queue *q, bool numbered, struct error *err)
 {
 	/*
 	 * Of a node that stands still in the middle, others must not wait for the locks. Statements over a thousand rows
 	 * look expensive enough to be compiled, which takes ten times as long as running them.
 	 */
-	static const char sql[] =
-	    "BEGIN ISOLATION LEVEL READ COMMITTED;"
-	    "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint,"
-	    " CASE WHEN pg_is_in_recovery() THEN ''"
-	    " ELSE pg_current_xact_id()::text END,"
-	    " set_config('idle_in_transaction_session_timeout', '30000', true),"
-	    " set_config('jit', 'off', true)";
+#define BEGIN_WITH(number)                                                                         \
+	"BEGIN ISOLATION LEVEL READ COMMITTED;"                                                    \
+	"SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, " number ","               \
+	" set_config('idle_in_transaction_session_timeout', '30000', true),"                       \
+	" set_config('jit', 'off', true)"
+#define NUMBER "CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_xact_id()::text END"
 	cleanup_pg_result PGresult *result = NULL;
 	int r;
 
 	if (pg_connect(q, err) < 0)
 		return -1;
-	result = PQexec(q->conn, sql);
+	result = PQexec(q->conn, numbered ? BEGIN_WITH(NUMBER) : BEGIN_WITH("''"));
 	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
 		r = fail(q, result, err);
 		abandon(q); /* BEGIN itself may have gone well */
@@ -255,18 +254,40 @@ static int begin(struct postgres_queue *q, struct error *err)
 }
 
 /* A connection that the server closed while nobody used it is noticed here, and made again. */
-int pg_begin(struct postgres_queue *q, struct error *err)
+static int begin_anew(struct postgres_queue *q, bool numbered, struct error *err)
 {
 	bool connected = q->conn != NULL;
 
 	if (q->readonly)
 		return error_set(err, ERR_BUG, "queue in PostgreSQL: it is open for reading only");
-	if (begin(q, err) == 0)
+	if (begin(q, numbered, err) == 0)
 		return 0;
 	if (!connected || q->conn)
 		return -1;
 	error_clear(err);
-	return begin(q, err);
+	return begin(q, numbered, err);
+}
+
+int pg_begin(struct postgres_queue *q, struct error *err)
+{
+	return begin_anew(q, true, err);
+}
+
+int pg_begin_look(struct postgres_queue *q, struct error *err)
+{
+	return begin_anew(q, false, err);
+}
+
+int pg_number(struct postgres_queue *q, struct error *err)
+{
+	cleanup_pg_result PGresult *result = NULL;
+
+	if (q->xid[0] != '\0')
+		return 0;
+	if (pg_query(q, "SELECT " NUMBER, NULL, &result, err) < 0)
+		return -1;
+	snprintf(q->xid, sizeof(q->xid), "%s", pg_string(result, 0, 0));
+	return 0;
 }
 
 int64_t pg_time(const struct postgres_queue *q, int64_t time, int64_t now)

@@ -276,6 +276,8 @@ static int copy_new(struct batch *b, struct error *err)
 		available = available || k->state == JOB_AVAILABLE;
 	}
 	pg_rows_end(&rows);
+	if (pg_number(b->q, err) < 0)
+		return -1;
 	if (pg_copy(b->q,
 		    "COPY latentd.job (dataset, rank, root, size, mtime_ns, inode, state,"
 		    " path_print, path, key_print, key, caption) FROM STDIN (FORMAT binary)",
@@ -342,7 +344,8 @@ static int enqueue_again(struct batch *b, struct enqueue_counts *counts, struct 
 		if (!settled)
 			ids_add(&b->known_ids, b->again_ids[i]);
 	}
-	if (needed && jobs_lock(b->q, b->known_ids.items, b->known_ids.count, &jobs, err) < 0)
+	if (needed && (pg_number(b->q, err) < 0 ||
+		       jobs_lock(b->q, b->known_ids.items, b->known_ids.count, &jobs, err) < 0))
 		return -1;
 	for (size_t i = 0; i < b->again_count; i++) {
 		const struct job_spec *s = &b->specs[b->again[i]];
@@ -414,7 +417,7 @@ int queue_postgres_enqueue(struct queue *base, int64_t dataset, const struct job
 	struct enqueue_counts counted = *counts;
 	int r;
 
-	if (pg_begin(q, err) < 0)
+	if (pg_begin_look(q, err) < 0)
 		return -1;
 	r = pg_end(q, enqueue_all(&b, &counted, err), err);
 	pg_fold(q);

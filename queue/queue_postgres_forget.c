@@ -123,6 +123,8 @@ static int forget(struct postgres_queue *q, struct leaving *l, struct error *err
 	l->requeued = xcalloc(l->nodes.count + 1, sizeof(*l->requeued));
 	if (l->nodes.count == 0)
 		return 0;
+	if (pg_number(q, err) < 0)
+		return -1;
 	pg_ints(&args, l->nodes.items, l->nodes.count);
 	if (find_left(q, &args, &ids, err) < 0 ||
 	    jobs_lock_alone(q, ids.items, ids.count, &jobs, err) < 0 ||
@@ -194,7 +196,7 @@ int queue_postgres_forget_silent(struct queue *base, int64_t silent_ms, queue_fo
 {
 	struct postgres_queue *q = postgres_queue(base);
 
-	if (pg_begin(q, err) < 0)
+	if (pg_begin_look(q, err) < 0)
 		return -1;
 	return pg_end(q, forget_silent(q, silent_ms, fn, arg, err), err);
 }

@@ -473,6 +473,56 @@ static void what_a_forgotten_node_had_is_available_and_its_own_result_void(void 
 	queue_close(there);
 }
 
+/* -- idling --------------------------------------------------------------------------------------- */
+
+static int64_t next_number(void)
+{
+	cleanup_free char *n =
+	    postgres_value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text");
+
+	return strtoll(n, NULL, 10);
+}
+
+static void nobody_is_forgotten(void *arg, const char *node, size_t requeued)
+{
+	(void)arg;
+	fail_msg("%s is forgotten: %zu", node, requeued);
+}
+
+/* What a node does that has nothing to do. */
+static void idle(struct fixture *f)
+{
+	const struct queue_claim claim = {
+	    .owner = ME, .now = NOW, .lease_until = NOW + LEASE, .limit = 1};
+	struct job_spec spec = file_spec("a.jpg", "a", 1);
+	struct job job;
+	size_t n = 0;
+
+	assert_int_equal(queue_claim(f->q, &claim, &job, &n, &f->err), QUEUE_EMPTY);
+	assert_ok(queue_extend(f->q, ME, NOW + LEASE, &f->err), &f->err);
+	assert_ok(queue_rescue(f->q, f->dataset, ME, NOW, &n, &f->err), &f->err);
+	assert_ok(queue_nodes_forget(f->q, 3600000, nobody_is_forgotten, NULL, &f->err), &f->err);
+	assert_int_equal(enqueue_one(f, f->dataset, spec).known, 1);
+}
+
+/* The server itself may take some at the same time, for a vacuum. */
+static void who_finds_nothing_to_do_takes_no_number_of_a_transaction(void **state)
+{
+	struct fixture *f = *state;
+	struct job job = add_claimed(f, "a");
+	int64_t taken = -1;
+
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
+	job_release(&job);
+	for (int i = 0; taken != 0 && i < 100; i++) {
+		int64_t first = next_number();
+
+		idle(f);
+		taken = next_number() - first;
+	}
+	assert_int_equal(taken, 0);
+}
+
 int main(void)
 {
 	static const struct queue_backend backend = {"postgres", postgres_open_fresh, false};
@@ -483,6 +533,7 @@ int main(void)
 	    contract_test(who_listens_can_be_stopped_connected_or_not),
 	    contract_test(who_listens_gets_past_a_host_that_is_silent),
 	    contract_test(what_two_nodes_find_at_the_same_time_is_one_job),
+	    contract_test(who_finds_nothing_to_do_takes_no_number_of_a_transaction),
 	    contract_test(counters_of_many_transactions_are_put_together),
 	    contract_test(one_process_at_a_time_has_the_turn_of_a_dataset),
 	    contract_test(who_lost_the_turn_replaces_nothing_and_can_still_seal),
