@@ -83,9 +83,12 @@ void lane_set_duty(struct lane *l, bool mine, bool through, bool drains)
 
 bool lane_index_lags(const struct lane *l)
 {
+	const struct queue_counts *now = &l->counts, *then = &l->indexed;
+
+	/* Ids tell of one that came while another went. */
 	return l->duty && l->counted && l->phase == LANE_OPEN &&
-	       (l->counts.shards != l->indexed_shards || l->counts.samples != l->indexed_samples ||
-		l->counts.shard_bytes != l->indexed_bytes);
+	       (now->shards != then->shards || now->samples != then->samples ||
+		now->last_shard != then->last_shard);
 }
 
 bool lane_awaits_nodes(const struct lane *l)

@@ -91,8 +91,7 @@ struct lane {
 	enum pipeline_claims claims; /* of a shared one: fewer while nothing encodes here */
 	int64_t unable_since;	     /* nothing encodes here since then; 0: something does */
 	uint64_t left_available;     /* jobs, when the end of a drain last asked for some */
-	uint64_t indexed_shards, indexed_samples,
-	    indexed_bytes; /* in the catalog, when the indexes were last made */
+	struct queue_counts indexed; /* of the catalog, when the indexes were last made */
 	bool over_requests;
 	int64_t requests_at; /* while it is: when some may be sent again, wall clock */
 

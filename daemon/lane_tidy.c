@@ -246,9 +246,7 @@ void lane_tidy(struct lane *l)
 	take_roots(t);
 	l->tidying = true;
 	l->index_wanted = false;
-	l->indexed_shards = l->counts.shards;
-	l->indexed_samples = l->counts.samples;
-	l->indexed_bytes = l->counts.shard_bytes;
+	l->indexed = l->counts;
 	if (t->tidy)
 		l->tidy_wanted = false;
 	executor_post(l->shared->background, &t->base);

@@ -298,6 +298,7 @@ struct queue_counts {
 	uint64_t jobs[JOB_STATES];
 	uint64_t shards, samples, shard_bytes; /* samples: live ones */
 	uint64_t recaptions;		       /* jobs that are to be recaptioned */
+	int64_t last_shard;		       /* the highest id of one that is there; 0: none */
 };
 
 struct job_row { /* for a person; strings live during the call */

@@ -25,6 +25,7 @@ int memory_counts(struct queue *base, int64_t dataset, struct queue_counts *out,
 		if (q->shards[i].row.dataset != dataset)
 			continue;
 		out->shards++;
+		out->last_shard = (int64_t)i + 1;
 		out->samples += q->shards[i].row.samples - q->shards[i].row.dead;
 		out->shard_bytes += q->shards[i].row.bytes;
 	}

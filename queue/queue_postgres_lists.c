@@ -12,10 +12,13 @@ int queue_postgres_counts(struct queue *base, int64_t dataset, struct queue_coun
 			  struct error *err)
 {
 	static const char sql[] = "SELECT kind, sum(n)::bigint FROM latentd.tally"
-				  " WHERE dataset = $1::bigint GROUP BY kind";
+				  " WHERE dataset = $1::bigint GROUP BY kind UNION ALL"
+				  " SELECT -1, max(id) FROM latentd.shard"
+				  " WHERE dataset = $1::bigint";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 	uint64_t by[PG_TALLY_KINDS] = {0};
+	int64_t last_shard = 0;
 
 	pg_int(&args, dataset);
 	if (pg_read(postgres_queue(base), sql, &args, &result, err) < 0)
@@ -25,12 +28,15 @@ int queue_postgres_counts(struct queue *base, int64_t dataset, struct queue_coun
 
 		if (kind >= 0 && kind < PG_TALLY_KINDS)
 			by[kind] = (uint64_t)pg_value(result, i, 1);
+		if (kind == -1)
+			last_shard = pg_value(result, i, 1);
 	}
 	memcpy(out->jobs, by, sizeof(out->jobs));
 	out->shards = by[PG_TALLY_SHARDS];
 	out->samples = by[PG_TALLY_SAMPLES];
 	out->shard_bytes = by[PG_TALLY_SHARD_BYTES];
 	out->recaptions = by[PG_TALLY_RECAPTIONS];
+	out->last_shard = last_shard;
 	return 0;
 }
 

@@ -12,8 +12,12 @@ int queue_sqlite_counts(struct queue *base, int64_t dataset, struct queue_counts
 			struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
-	struct sqlite3_stmt *stmt =
-	    db_stmt(q, STMT_COUNTS, "SELECT kind, n FROM tally WHERE dataset = ?1", err);
+	/* The last shard by its id, whatever index there is for datasets. */
+	static const char sql[] =
+	    "SELECT kind, n FROM tally WHERE dataset = ?1 UNION ALL SELECT * FROM"
+	    " (SELECT -1, id FROM shard WHERE +dataset = ?1 ORDER BY id DESC LIMIT 1)";
+	struct sqlite3_stmt *stmt = db_stmt(q, STMT_COUNTS, sql, err);
+	int64_t last_shard = 0;
 	uint64_t by[TALLY_KINDS] = {0};
 	int r;
 
@@ -25,6 +29,8 @@ int queue_sqlite_counts(struct queue *base, int64_t dataset, struct queue_counts
 
 		if (kind >= 0 && kind < TALLY_KINDS)
 			by[kind] = (uint64_t)sqlite3_column_int64(stmt, 1);
+		if (kind == -1)
+			last_shard = sqlite3_column_int64(stmt, 1);
 	}
 	if (r < 0)
 		return -1;
@@ -33,6 +39,7 @@ int queue_sqlite_counts(struct queue *base, int64_t dataset, struct queue_counts
 	out->samples = by[TALLY_SAMPLES];
 	out->shard_bytes = by[TALLY_SHARD_BYTES];
 	out->recaptions = by[TALLY_RECAPTIONS];
+	out->last_shard = last_shard;
 	return 0;
 }
 

@@ -215,6 +215,7 @@ static void dump_contents(struct queue *q, int64_t dataset, struct buffer *out)
 	struct queue_counts counts;
 	struct error err = ERROR_INIT;
 	struct dump shards = {.out = out}, retired = {.out = out};
+	int64_t last = 0;
 
 	buffer_appendf(out, "contents of %" PRId64 "\n", dataset);
 	dump_sides(q, dataset, out);
@@ -233,6 +234,9 @@ static void dump_contents(struct queue *q, int64_t dataset, struct buffer *out)
 	assert_int_equal(shards.rows, counts.shards);
 	assert_int_equal(shards.sums[0], counts.samples);
 	assert_int_equal(shards.sums[1], counts.shard_bytes);
+	for (size_t i = 0; i < shards.id_count; i++)
+		last = shards.ids[i] > last ? shards.ids[i] : last;
+	assert_int_equal(last, counts.last_shard);
 	free(shards.last_name);
 	for (size_t i = 0; i < shards.id_count; i++) {
 		struct dump samples = {.out = out};
