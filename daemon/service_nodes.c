@@ -51,6 +51,8 @@ struct service_nodes {
 	size_t n_open;	  /* lanes, at the last beat */
 	size_t n_scanned; /* of those, looked through by this node */
 	size_t n_passes;  /* of those, drained with a duty */
+	/* Of node_pulse.deaths, without those that are forgotten, when it last heard them. */
+	int64_t dead;
 	bool under_way, drains, began;
 	struct beat_task task;
 	struct node_dataset *datasets; /* of the task */
@@ -260,6 +262,17 @@ static bool hears(const struct service_nodes *n)
 	return n->watches > 0 && clock_mono_ms() - n->watches >= n->timeout_ms;
 }
 
+/*
+ * Of whom something may be left to be found. That one is forgotten somebody has said, or its silence: that need not be heard
+ * here, which a short run could not.
+ */
+static int64_t known_deaths(struct service_nodes *n, const struct node_pulse *pulse)
+{
+	if (hears(n))
+		n->dead = pulse->deaths - pulse->forgotten;
+	return pulse->forgotten + n->dead;
+}
+
 static void obey(struct service *s, const struct beat_task *t)
 {
 	struct service_nodes *n = s->nodes;
@@ -288,8 +301,8 @@ static void obey(struct service *s, const struct beat_task *t)
 
 		if (l)
 			lane_set_duty(l, d->mine, d->known, n->drains);
-		if (l && d->mine && hears(n))
-			lane_note_deaths(l, t->pulse.deaths);
+		if (l && d->mine)
+			lane_note_deaths(l, known_deaths(n, &t->pulse));
 		if (l && t->rescued + t->forgotten_images > 0)
 			lane_again(l);
 	}

@@ -51,9 +51,9 @@ struct node_pulse {
 	bool failed_over;
 	/*
 	 * Where it has a duty: another number whenever the nodes that died, forgotten ones included, are others than at the last
-	 * sign of life. 0: none ever did.
+	 * sign of life. 0: none ever did. `forgotten` is the part that those make who are forgotten, of whom it is certain.
 	 */
-	int64_t deaths;
+	int64_t deaths, forgotten;
 	/* with QUEUE_NODE_TAKEN, of who has the name: */
 	char holder[96];     /* its host */
 	bool is_copy;	     /* it has this instance: its state folder is this one, or a copy */

@@ -147,10 +147,11 @@ static int read_duties(struct postgres_queue *q, const struct node_beat *beat, P
 }
 
 /* One that was forgotten is another sum than one that is dead: it may have sealed when it had been looked for already. */
-static int read_deaths(struct postgres_queue *q, int64_t *deaths, struct error *err)
+static int read_deaths(struct postgres_queue *q, struct node_pulse *pulse, struct error *err)
 {
 	static const char sql[] =
-	    "SELECT coalesce(sum(n.beat_at + (n.instance IS NULL)::int), 0)::bigint"
+	    "SELECT coalesce(sum(n.beat_at + (n.instance IS NULL)::int), 0)::bigint,"
+	    " coalesce(sum(n.beat_at + 1) FILTER (WHERE n.instance IS NULL), 0)::bigint"
 	    " FROM latentd.node AS n WHERE n.beat_at > 0"
 	    " AND (n.instance IS NULL OR NOT (n.left_in_order OR " PG_NODE_IS_ALIVE "))";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
@@ -159,7 +160,8 @@ static int read_deaths(struct postgres_queue *q, int64_t *deaths, struct error *
 	pg_int(&args, q->now);
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
-	*deaths = pg_value(result, 0, 0);
+	pulse->deaths = pg_value(result, 0, 0);
+	pulse->forgotten = pg_value(result, 0, 1);
 	return 0;
 }
 
@@ -197,7 +199,7 @@ static int do_duties(struct postgres_queue *q, const struct node_beat *beat,
 			mine = mine || d->mine;
 		}
 	}
-	return mine ? read_deaths(q, &pulse->deaths, err) : 0;
+	return mine ? read_deaths(q, pulse, err) : 0;
 }
 
 static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
@@ -207,7 +209,7 @@ static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
 
 	if (r == 0)
 		r = say(q, beat, pulse, err);
-	pulse->deaths = 0;
+	pulse->deaths = pulse->forgotten = 0;
 	return r == 0 ? do_duties(q, beat, pulse, err) : r;
 }
 
