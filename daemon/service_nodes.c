@@ -246,12 +246,10 @@ static struct lane *lane_of(const struct service *s, int64_t dataset)
 	return NULL;
 }
 
-/* Which commits a standby lacked nobody can tell. */
-static void compare_anew(struct service *s)
+/* Which commits it lacks nobody can tell. */
+static void compare_anew(struct service *s, const char *what)
 {
-	service_log(s, LOG_LEVEL_WARNING, NULL,
-		    "the database has failed over to a standby, which may lack the last commits: "
-		    "datasets are opened again");
+	service_log(s, LOG_LEVEL_WARNING, NULL, "the database %s: datasets are opened again", what);
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_reopen(s->lanes[i]);
 }
@@ -282,7 +280,10 @@ static void obey(struct service *s, const struct beat_task *t)
 			    t->pulse.drains ? "drains: it begins nothing new" : "goes on");
 	n->drains = t->pulse.drains;
 	if (t->pulse.failed_over)
-		compare_anew(s);
+		compare_anew(s, "has failed over to a standby, which may lack the last commits");
+	if (t->pulse.set_back)
+		compare_anew(s, "was set back to what it was before, as by a dump that is "
+				"restored (docs/scale.md says what that loses)");
 	if (t->rescued > 0)
 		service_log(s, LOG_LEVEL_INFO, NULL,
 			    "%zu image%s of a node that is silent: encoded again", t->rescued,

@@ -76,6 +76,7 @@ int queue_postgres_open(const struct queue_postgres_options *options, struct que
 		postgres_close(&q->base);
 		return -1;
 	}
+	q->is_open = true;
 	*out = &q->base;
 	return 0;
 }

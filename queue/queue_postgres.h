@@ -48,6 +48,7 @@ struct postgres_queue {
 	struct queue base;
 	char *conninfo, *node;
 	bool callers_clock, readonly, in_transaction;
+	bool is_open; /* queue_postgres_open() has returned it */
 	int patience_ms;
 	PGconn *conn;
 	int64_t now;		/* the database's, when the transaction began */
@@ -129,6 +130,8 @@ void pg_column_null(struct buffer *rows);
 
 int pg_connect(struct postgres_queue *q, struct error *err);
 void pg_disconnect(struct postgres_queue *q);
+/* Numbers of nodes and owners that are remembered may be others' by now. */
+void pg_forget_numbers(struct postgres_queue *q);
 /* libpq would print what a server says unasked, that it shuts down for instance. */
 void pg_hush(PGconn *conn);
 /* What libpq says, in one line and without its own prefixes. */
@@ -221,8 +224,13 @@ int pg_turn_check(struct postgres_queue *q, int64_t dataset, struct error *err);
 
 /* -- queue_postgres_schema.c ---------------------------------------------------------------------- */
 
-/* Checks the schema's version, and makes or migrates it. */
+/* Checks the schema's version, and makes or migrates it; for writing also pg_check_home(). */
 int pg_schema(struct postgres_queue *q, struct error *err);
+/*
+ * The tables were made in this database, or somebody has said what became of the one that they were made in. A standby that was
+ * promoted is the same database. ERR_CONFIG; while the queue is open ERR_TRANSIENT.
+ */
+int pg_check_home(struct postgres_queue *q, struct error *err);
 
 /* -- queue_postgres_jobs.c ------------------------------------------------------------------------ */
 

@@ -262,8 +262,8 @@ static int collect_abandoned(struct postgres_queue *q, int64_t dataset, const ch
 			     int64_t now, struct ids *ids, struct error *err)
 {
 	static const char sql[] =
-	    "SELECT j.id FROM latentd.job AS j JOIN latentd.owner AS o ON o.id = j.owner"
-	    " JOIN latentd.node AS n ON n.id = o.node"
+	    "SELECT j.id FROM latentd.job AS j LEFT JOIN latentd.owner AS o ON o.id = j.owner"
+	    " LEFT JOIN latentd.node AS n ON n.id = o.node"
 	    " WHERE j.state = 2 AND j.dataset = $1::bigint AND (j.due < $2::bigint"
 	    "  OR n.instance IS NOT NULL AND n.id <> $3::bigint"
 	    "   AND (n.left_in_order OR greatest(n.beat_at, $6::bigint) + n.timeout_ms < "

@@ -121,6 +121,13 @@ bool pg_patience(const PGconn *conn, struct pg_args *args)
 	return true;
 }
 
+void pg_forget_numbers(struct postgres_queue *q)
+{
+	q->node_id = 0;
+	free(q->owner);
+	q->owner = NULL;
+}
+
 /* What both ends must know: which timeline the server is on, and how patient the client is. */
 static int greet(struct postgres_queue *q, struct error *err)
 {
@@ -134,12 +141,8 @@ static int greet(struct postgres_queue *q, struct error *err)
 		return error_set(err, ERR_NOMEM, "queue in PostgreSQL: out of memory");
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
-	if (strcmp(q->timeline, pg_string(result, 0, 0)) != 0) {
-		/* A standby that lacks the last rows gives their numbers to others. */
-		q->node_id = 0;
-		free(q->owner);
-		q->owner = NULL;
-	}
+	if (strcmp(q->timeline, pg_string(result, 0, 0)) != 0) /* it may lack the last rows */
+		pg_forget_numbers(q);
 	snprintf(q->timeline, sizeof(q->timeline), "%s", pg_string(result, 0, 0));
 	return 0;
 }
@@ -192,7 +195,7 @@ int pg_connect(struct postgres_queue *q, struct error *err)
 		    "queue in PostgreSQL: the server is version %d, 13 or newer is needed",
 		    version / 10000);
 	}
-	if (greet(q, err) == 0)
+	if (greet(q, err) == 0 && (!q->is_open || q->readonly || pg_check_home(q, err) == 0))
 		return 0;
 	/* Whoever asks next would not know which timeline it is on. */
 	pg_disconnect(q);

@@ -32,10 +32,11 @@ static enum error_code code_of(const char *state)
 	    {"25006", ERR_TRANSIENT}, /* a read-only standby */
 	    {"25P03", ERR_TRANSIENT}, /* it stood still in the middle of a transaction */
 	    {"58", ERR_TRANSIENT},    /* its system failed */
-	    {"28", ERR_CONFIG},	      /* password, role */
-	    {"3D", ERR_CONFIG},	      /* no such database */
-	    {"42501", ERR_CONFIG},    /* rights */
-	    {"XX001", ERR_IO},	      /* damage */
+	    {"3F000", ERR_TRANSIENT}, /* no schema, no table, which were there: a dump is restored */
+	    {"42P01", ERR_TRANSIENT}, {"28", ERR_CONFIG}, /* password, role */
+	    {"3D", ERR_CONFIG},				  /* no such database */
+	    {"42501", ERR_CONFIG},			  /* rights */
+	    {"XX001", ERR_IO},				  /* damage */
 	    {"XX002", ERR_IO},
 	};
 

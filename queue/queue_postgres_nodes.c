@@ -31,7 +31,7 @@ static int look_at_holder(struct postgres_queue *q, const struct node_beat *beat
 	    "SELECT n.host, n.instance IS NOT DISTINCT FROM $3::bytea, n.place IN ('', "
 	    "$4::bytea), " PG_NODE_IS_ALIVE
 	    ", n.beat_at, n.timeout_ms FROM latentd.node AS n WHERE n.id = $2::bigint"
-	    " FOR UPDATE";
+	    " AND n.name = $5::bytea FOR UPDATE";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
@@ -39,11 +39,14 @@ static int look_at_holder(struct postgres_queue *q, const struct node_beat *beat
 	pg_int(&args, q->node_id);
 	pg_bytes(&args, beat->instance, strlen(beat->instance));
 	pg_bytes(&args, beat->place, strlen(beat->place));
+	pg_bytes(&args, q->node, strlen(q->node));
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
-	if (pg_rows(result) == 0)
+	if (pg_rows(result) == 0) { /* the next one finds or adds it */
+		pg_forget_numbers(q);
 		return error_set(err, ERR_TRANSIENT,
 				 "queue in PostgreSQL: this node's row was removed");
+	}
 	snprintf(pulse->holder, sizeof(pulse->holder), "%s", pg_string(result, 0, 0));
 	pulse->is_copy = pg_value(result, 0, 1) != 0;
 	pulse->beat_at = pg_value(result, 0, 4);
@@ -234,6 +237,9 @@ static int postgres_beat(struct queue *base, const struct node_beat *beat, struc
 	r = pg_end(q, beat_once(q, beat, pulse, err), err);
 	pulse->failed_over =
 	    r == 0 && q->beat_timeline[0] != '\0' && strcmp(q->beat_timeline, q->timeline) != 0;
+	pulse->set_back = r == 0 && !pulse->failed_over && pulse->beat_at < q->beat_at;
+	if (pulse->set_back)
+		pg_forget_numbers(q);
 	if (r == 0)
 		note_beat(q, beat->timeout_ms);
 	return r;

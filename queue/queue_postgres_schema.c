@@ -226,12 +226,35 @@ static const char version_3[] =
     "ALTER TABLE latentd.node ADD place bytea NOT NULL DEFAULT '';"
     "ALTER TABLE latentd.schema_version ADD cluster uuid NOT NULL DEFAULT gen_random_uuid();";
 
+/*
+ * home: which server and which database these tables were made in, as here() says; a dump that is restored elsewhere
+ * brings it along. Its server is '' where the role may not ask for it.
+ */
+static const char version_4[] =
+    "CREATE INDEX shard_number ON latentd.shard (dataset, id);"
+    "CREATE FUNCTION latentd.here() RETURNS text LANGUAGE plpgsql AS $$"
+    " DECLARE server text := ''; BEGIN"
+    " BEGIN server := (SELECT system_identifier FROM pg_catalog.pg_control_system());"
+    " EXCEPTION WHEN insufficient_privilege THEN NULL; END;"
+    " RETURN server || '/' || (SELECT oid FROM pg_catalog.pg_database"
+    "  WHERE datname = pg_catalog.current_database()); END $$;"
+    "ALTER TABLE latentd.schema_version ADD home text NOT NULL DEFAULT '';"
+    "UPDATE latentd.schema_version SET home = latentd.here();"
+    /* For whoever restored a dump: the database that it is of is gone, or goes on. */
+    "CREATE FUNCTION latentd.moved() RETURNS void LANGUAGE sql AS"
+    " $$ UPDATE latentd.schema_version SET home = latentd.here() $$;"
+    "CREATE FUNCTION latentd.copied() RETURNS void LANGUAGE sql AS"
+    " $$ UPDATE latentd.schema_version SET home = latentd.here(),"
+    "  cluster = pg_catalog.gen_random_uuid() $$;";
+
 static const char *const version_1_parts[] = {version_1, version_1_counts, NULL};
 static const char *const version_2_parts[] = {version_2, NULL};
 static const char *const version_3_parts[] = {version_3, NULL};
+static const char *const version_4_parts[] = {version_4, NULL};
 
 /* migrations[v] leads from version v to v + 1. */
-static const char *const *const migrations[] = {version_1_parts, version_2_parts, version_3_parts};
+static const char *const *const migrations[] = {version_1_parts, version_2_parts, version_3_parts,
+						version_4_parts};
 
 #define LATEST ((int64_t)ARRAY_SIZE(migrations))
 
@@ -287,19 +310,35 @@ static int migrate(struct postgres_queue *q, struct error *err)
 	return pg_exec(q, stamp, err);
 }
 
-int pg_schema(struct postgres_queue *q, struct error *err)
+int pg_check_home(struct postgres_queue *q, struct error *err)
 {
-	int64_t version;
+	static const char sql[] =
+	    "SELECT v.home, h.here, v.home IN ('', h.here)"
+	    " OR '' IN (split_part(v.home, '/', 1), split_part(h.here, '/', 1))"
+	    " AND split_part(v.home, '/', 2) = split_part(h.here, '/', 2)"
+	    " FROM latentd.schema_version AS v, latentd.here() AS h(here)";
+	cleanup_pg_result PGresult *result = NULL;
 
-	if (read_version(q, &version, err) < 0)
+	if (pg_query(q, sql, NULL, &result, err) < 0)
 		return -1;
+	if (pg_rows(result) != 1 || pg_value(result, 0, 2) != 0)
+		return 0;
+	return error_set(err, q->is_open ? ERR_TRANSIENT : ERR_CONFIG,
+			 "queue in PostgreSQL: this database (%s) was restored from a dump of "
+			 "another (%s): if that is gone, tell it by SELECT latentd.moved(); if it "
+			 "goes on, by SELECT latentd.copied(), and give another output",
+			 pg_string(result, 0, 1), pg_string(result, 0, 0));
+}
+
+static int make_schema(struct postgres_queue *q, int64_t version, struct error *err)
+{
+	if (version == LATEST)
+		return 0;
 	if (version > LATEST)
 		return error_set(err, ERR_CONFIG,
 				 "queue in PostgreSQL has schema version %lld, this program knows "
 				 "versions up to %lld: use the newer latentd that wrote it",
 				 (long long)version, (long long)LATEST);
-	if (version == LATEST)
-		return 0;
 	if (q->readonly)
 		return error_set(err, ERR_CONFIG,
 				 version == 0
@@ -310,4 +349,13 @@ int pg_schema(struct postgres_queue *q, struct error *err)
 	if (pg_begin(q, err) < 0)
 		return -1;
 	return pg_end(q, migrate(q, err), err);
+}
+
+int pg_schema(struct postgres_queue *q, struct error *err)
+{
+	int64_t version;
+
+	if (read_version(q, &version, err) < 0 || make_schema(q, version, err) < 0)
+		return -1;
+	return q->readonly ? 0 : pg_check_home(q, err);
 }

@@ -472,6 +472,66 @@ static void what_cannot_be_opened_is_said_in_one_line(void **state)
 	postgres_run("UPDATE latentd.schema_version SET version = version - 1");
 }
 
+static char *cluster_of(struct fixture *f)
+{
+	char id[QUEUE_CLUSTER_SIZE];
+
+	assert_ok(queue_cluster(f->q, id, &f->err), &f->err);
+	return xstrdup(id);
+}
+
+static void what_was_restored_elsewhere_is_refused_until_somebody_says_what_it_is(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *first = cluster_of(f), *moved = NULL, *copied = NULL;
+
+	fixture_close(f);
+	postgres_run("UPDATE latentd.schema_version SET home = '7/' || split_part(home, '/', 2)");
+	refused_as("latentd", "postgres", ERR_CONFIG, "latentd.moved()");
+	postgres_run("SELECT latentd.moved()");
+	assert_ok(open_relayed(f->path, &f->q, &f->err), &f->err);
+	moved = cluster_of(f);
+	assert_string_equal(moved, first);
+	fixture_close(f);
+	postgres_run("UPDATE latentd.schema_version SET home = split_part(home, '/', 1) || '/7'");
+	refused_as("latentd", "postgres", ERR_CONFIG, "latentd.copied()");
+	postgres_run("SELECT latentd.copied()");
+	assert_ok(open_relayed(f->path, &f->q, &f->err), &f->err);
+	copied = cluster_of(f);
+	assert_string_not_equal(copied, first);
+}
+
+/* Who made the tables could not ask for the server. */
+static void a_server_that_may_not_be_asked_for_is_not_compared(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_close(f);
+	postgres_run("UPDATE latentd.schema_version SET home = '/' || split_part(home, '/', 2)");
+	assert_ok(open_relayed(f->path, &f->q, &f->err), &f->err);
+	fixture_close(f);
+	postgres_run("UPDATE latentd.schema_version SET home = '/7'");
+	refused_as("latentd", "postgres", ERR_CONFIG, "latentd.moved()");
+	postgres_run("SELECT latentd.moved()");
+}
+
+static void a_node_that_is_led_to_a_copy_waits_until_it_is_led_back(void **state)
+{
+	struct fixture *f = *state;
+	struct job_spec spec = file_spec("a.jpg", "a", 1);
+	struct enqueue_counts counts = {0};
+
+	postgres_run("UPDATE latentd.schema_version SET home = '7/7'");
+	postgres_run("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+		     " WHERE application_name = 'latentd'");
+	assert_error(queue_enqueue(f->q, f->dataset, &spec, 1, &counts, &f->err), &f->err,
+		     ERR_TRANSIENT);
+	assert_non_null(strstr(f->err.message, "latentd.moved()"));
+	error_clear(&f->err);
+	postgres_run("SELECT latentd.moved()");
+	assert_int_equal(enqueue_one(f, f->dataset, spec).added, 1);
+}
+
 /* The rights that docs/scale.md grants are enough to work with. */
 static void a_worker_needs_no_right_to_change_the_schema(void **state)
 {
@@ -566,6 +626,9 @@ int main(void)
 	    contract_test(two_recipes_of_one_name_from_two_nodes_are_refused),
 	    contract_test(clocks_of_nodes_do_not_matter),
 	    contract_test(what_cannot_be_opened_is_said_in_one_line),
+	    contract_test(what_was_restored_elsewhere_is_refused_until_somebody_says_what_it_is),
+	    contract_test(a_server_that_may_not_be_asked_for_is_not_compared),
+	    contract_test(a_node_that_is_led_to_a_copy_waits_until_it_is_led_back),
 	    contract_test(a_worker_needs_no_right_to_change_the_schema),
 	    contract_test(a_connection_that_cannot_be_greeted_is_not_kept),
 	    contract_test(a_server_that_only_reads_is_a_passing_fault),

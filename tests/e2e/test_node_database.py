@@ -6,8 +6,8 @@ import shutil
 import socket
 import threading
 
-from harness import equal, run_tests, test, wait_until
-from nodes_rig import nodes, stopped
+from harness import USAGE, equal, run_tests, test, wait_until
+from nodes_rig import dies_before_its_commit, drained, ended, everything_is_there_once, finished, nodes, stopped
 from postgres_rig import Postgres
 
 
@@ -59,6 +59,122 @@ def a_node_that_cannot_listen_says_why_once_and_when_it_can_again(ws):
     postgres.start()
     a.says("is told again of images that other nodes find")
     a.wait(lambda: a.status()["node"]["why"] is None, "the node to be well")
+    stopped(a)
+
+
+# -- another one, or an older one
+
+
+def put(daemon, postgres, database):
+    daemon.config["queue"]["postgres"] = postgres.conninfo.replace("dbname=postgres", f"dbname={database}")
+
+
+@test
+def nodes_of_a_copy_of_the_database_are_refused_until_somebody_says_what_it_is(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", n=5)
+    a.run("--once")
+    dump = postgres.dump()
+    postgres.sql("CREATE DATABASE other")
+    postgres.restore(dump, "other")
+    put(b, postgres, "other")
+    b.spawn("--once")
+    ended(b, USAGE)
+    b.says("restored from a dump of another", "latentd.moved()", "latentd.copied()")
+    # It goes on beside the original: its nodes are not those of the output.
+    postgres.psql("SELECT latentd.copied()", database="other")
+    b.start()
+    b.wait(lambda: "another database" in (b.about()["why"] or ""), "b to say why")
+    b.stop()
+    # The original is gone.
+    postgres.restore(dump, "other")
+    postgres.psql("SELECT latentd.moved()", database="other")
+    wanted += ws.small_pictures(3, ws.path("set"), first=5)
+    b.run("--once")
+    equal(postgres.psql("SELECT count(*) FROM latentd.job WHERE state = 4", database="other").strip(), "8", "images")
+
+
+@test
+def nodes_notice_that_an_older_dump_was_restored_and_lose_and_double_nothing(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="12s", n=10)
+    a.start()
+    finished(postgres, 10)
+    dump = postgres.dump()
+    b.start()  # which that does not know of, nor of any shard, nor of the last images
+    b.wait(lambda: b.about()["state"] != "starting", "b to be open")
+    wanted += ws.small_pictures(5, ws.path("set"), first=10)
+    finished(postgres, 15)
+    for daemon in (a, b):
+        daemon.post("/datasets/set/seal")
+    in_shards = "SELECT count(*) FROM latentd.job WHERE state = 4"
+    wait_until(lambda: postgres.value(in_shards) == "15", "all images to be in shards")
+    heard = "SELECT min(beat_at) FROM latentd.node"
+    sealed_at = postgres.value("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+    wait_until(lambda: int(postgres.value(heard)) > int(sealed_at), "a sign of life of both since the dump")
+    postgres.restore(dump)
+    for daemon in (a, b):
+        daemon.says("was set back to what it was before")
+    finished(postgres, 15)
+    drained(a, b)
+    stopped(a, b)
+    everything_is_there_once(ws, postgres, wanted)
+
+
+# -- what nodes leave in it, and find in it
+
+
+@test
+def a_run_that_is_over_soon_looks_for_shards_of_a_node_that_was_forgotten(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = nodes(ws, postgres, "a", "b", timeout="1h", n=20)
+    a.start()
+    finished(postgres, 20)
+    dies_before_its_commit(postgres, a)
+    postgres.sql("UPDATE latentd.node SET beat_at = 1; UPDATE latentd.duty SET until = 1")  # an hour later
+    b.config["datasets"][0]["paused"] = True
+    b.start()
+    ws.latentctl("nodes", "--state", b.state_dir, "--forget", "a")
+    b.stop()
+    b.config["datasets"][0]["paused"] = False
+    b.run("--once")
+    everything_is_there_once(ws, postgres, wanted)
+
+
+# The shard of 128x128 has another id and another name.
+ANOTHER = """
+WITH old AS (DELETE FROM latentd.shard WHERE convert_from(path, 'UTF8') LIKE '%/128x128/%' RETURNING *),
+ gone AS (DELETE FROM latentd.sample WHERE shard IN (SELECT id FROM old) RETURNING *),
+ added AS (INSERT INTO latentd.shard (bytes, sealed_at, visible_at, samples, dead, dataset, xxh3, sha256, path, format, grp)
+  SELECT bytes, sealed_at, visible_at, samples, dead, dataset, xxh3, sha256,
+   convert_to(replace(convert_from(path, 'UTF8'), '000000-', '000009-'), 'UTF8'), format, grp FROM old RETURNING id)
+INSERT INTO latentd.sample (shard, "offset", bytes, job, variant, dataset, content, latent)
+ SELECT added.id, "offset", bytes, job, variant, dataset, content, latent FROM gone CROSS JOIN added
+"""
+
+
+@test
+def the_index_is_made_anew_where_one_shard_took_the_place_of_another(ws):
+    postgres = Postgres(ws)
+    a, _ = nodes(ws, postgres, "a", timeout="3s", n=5)
+    a.start()
+    finished(postgres, 5)
+    a.post("/datasets/set/seal")
+    top = os.path.join(ws.out, "set")
+    index, first = os.path.join(top, ".latentd", "shards.jsonl"), "train/128x128/000000-a.tar"
+    other = first.replace("000000-", "000009-")
+
+    def has(name):
+        if not os.path.exists(index):
+            return False
+        with open(index, encoding="utf-8") as file:
+            return name in file.read()
+
+    wait_until(lambda: has(first) and has("train/64x192/000000-a.tar"), "the index")
+    shutil.copy(os.path.join(top, first), os.path.join(top, other))
+    postgres.sql(ANOTHER)
+    wait_until(lambda: has(other) and not has(first), "an index with the other shard")
+    os.remove(os.path.join(top, first))
     stopped(a)
 
 
