@@ -438,15 +438,15 @@ static int exchange(struct rewriting *r, struct error *err)
 	return 0;
 }
 
-static void add_counts(struct rewritten *sum, const struct rewritten *add)
+void rewritten_add(struct rewritten *sum, const struct rewritten *more)
 {
-	sum->retired += add->retired;
-	sum->shards += add->shards;
-	sum->samples += add->samples;
-	sum->dead += add->dead;
-	sum->retired_bytes += add->retired_bytes;
-	sum->bytes += add->bytes;
-	sum->written += add->written;
+	sum->retired += more->retired;
+	sum->shards += more->shards;
+	sum->samples += more->samples;
+	sum->dead += more->dead;
+	sum->retired_bytes += more->retired_bytes;
+	sum->bytes += more->bytes;
+	sum->written += more->written;
 }
 
 /* 0, QUEUE_CONFLICT or -1. */
@@ -470,7 +470,7 @@ static int try_once(struct rewriter *w, const struct shard_row *rows, size_t n, 
 			result = exchange(&r, err);
 	}
 	if (result == 0)
-		add_counts(&w->done, &r.counts);
+		rewritten_add(&w->done, &r.counts);
 	rewriting_release(&r);
 	return result;
 }

@@ -67,6 +67,7 @@ struct rewritten {
 	uint64_t written; /* bytes of the new files; 0 in a dry run */
 };
 
+void rewritten_add(struct rewritten *sum, const struct rewritten *more);
 /* How many new shards hold so much. */
 size_t rewrite_shards_for(const struct rewrite_options *options, uint64_t samples, uint64_t bytes);
 

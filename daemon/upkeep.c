@@ -96,17 +96,6 @@ static bool stops(void *arg)
 	return is_to_end(arg) || (done && place->waited_for && place->waited_for(place->arg));
 }
 
-static void add_rewritten(struct rewritten *sum, const struct rewritten *add)
-{
-	sum->retired += add->retired;
-	sum->shards += add->shards;
-	sum->samples += add->samples;
-	sum->dead += add->dead;
-	sum->retired_bytes += add->retired_bytes;
-	sum->bytes += add->bytes;
-	sum->written += add->written;
-}
-
 /* 0, UPKEEP_GOES_ON or -1. */
 static int rewrite_shards(struct turn *t, struct error *err)
 {
@@ -119,7 +108,7 @@ static int rewrite_shards(struct turn *t, struct error *err)
 	r = u->order.kind == UPKEEP_GC ? rewrite_dead(t->rewriter, err)
 				       : rewrite_small(t->rewriter, err);
 	stopped = rewriter_stopped(t->rewriter);
-	add_rewritten(&u->rewritten, rewriter_done(t->rewriter));
+	rewritten_add(&u->rewritten, rewriter_done(t->rewriter));
 	rewriter_close(t->rewriter);
 	t->rewriter = NULL;
 	return r == 0 && stopped ? UPKEEP_GOES_ON : r;
