@@ -250,6 +250,9 @@ void download_judge(struct download_pool *p, struct download_task *t)
 		judge_range(p, t);
 	} else if (x->result == HTTP_REPLY) {
 		judge_reply(p, t, outcome, now);
+	} else if (x->result == HTTP_TOO_LARGE && t->d->size > 0) {
+		download_end_bad(p, t, "no_ranges",
+				 "its server sends more than the part that was wanted");
 	} else if (x->result == HTTP_TOO_LARGE) {
 		download_end_bad(p, t, "too_large", "larger than %llu bytes",
 				 (unsigned long long)p->options.bytes_max);

@@ -39,7 +39,9 @@ static void answer_part(const struct loopback_request *request, const char *how,
 	}
 	reply->status = 206;
 	buffer_reset(&reply->body);
-	buffer_append_string(&reply->body, strcmp(how, "part-short") == 0 ? "345" : "3456");
+	buffer_append_string(&reply->body, strcmp(how, "part-short") == 0   ? "345"
+					   : strcmp(how, "part-whole") == 0 ? "0123456789"
+									    : "3456");
 	sprintf(reply->headers, "ETag: \"%s\"\r\nContent-Range: bytes %s/10\r\n",
 		strcmp(how, "part-another") == 0 ? "v2" : "v1",
 		strcmp(how, "part-elsewhere") == 0 ? "4-7" : "3-6");
