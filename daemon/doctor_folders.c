@@ -3,6 +3,7 @@
 
 #include "daemon/sources.h"
 #include "daemon/state_queue.h"
+#include "daemon/unpack_process.h"
 
 #include "base/buffer.h"
 #include "base/checked.h"
@@ -242,6 +243,7 @@ struct bucket_look {
 	struct doctor *doctor;
 	int64_t until; /* monotonic ms */
 	bool over;
+	bool archive;	 /* one was met: images are looked for no further */
 	char waits[512]; /* what for, and why */
 };
 
@@ -250,6 +252,8 @@ static bool is_over(void *arg)
 {
 	struct bucket_look *look = arg;
 
+	if (look->archive)
+		return true;
 	look->over = look->over || (look->waits[0] && clock_mono_ms() >= look->until);
 	return look->over;
 }
@@ -263,12 +267,22 @@ static void on_note(void *arg, const char *line)
 		look->doctor->waits(look->doctor->arg, line);
 }
 
+/* What is in it is not read. */
+static bool on_archive(void *arg, const struct source_entry *entry)
+{
+	(void)entry;
+	((struct bucket_look *)arg)->archive = true;
+	return true;
+}
+
 static void say_bucket(struct bucket_look *look, int r, const char *quoted, const char *why)
 {
 	static const char remedy[] = "mend the keys, the region or the endpoint";
 	struct doctor *d = look->doctor;
 
-	if (r < 0 && look->over)
+	if (look->archive)
+		doctor_say(d, DOCTOR_GOOD, "source", NULL, "%s can be listed", quoted);
+	else if (r < 0 && look->over)
 		doctor_say(d, DOCTOR_BAD, "source", remedy, "no answer within %d s: %s",
 			   BUCKET_MS / 1000, look->waits);
 	else if (r < 0)
@@ -286,6 +300,9 @@ static void look_at_bucket(struct doctor *d, const struct source_config *config,
 	struct bucket_look look = {.doctor = d, .until = clock_mono_ms() + BUCKET_MS};
 	const struct source_folder_options options = {.recursive = config->recursive,
 						      .choice = sources_choice(&config->options),
+						      .unpack = unpack_process_open,
+						      .archive_waits = on_archive,
+						      .archive_arg = &look,
 						      .note = on_note,
 						      .note_arg = &look,
 						      .stop = is_over,

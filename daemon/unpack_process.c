@@ -20,8 +20,9 @@ struct unpack_process {
 	char *program;
 	struct decode_process process;
 	bool has_archive;
-	uint64_t archive; /* its number */
-	struct buffer text;
+	uint64_t archive;	       /* its number */
+	const struct unpack_input *in; /* of the question that is open */
+	struct buffer text, bytes;
 	uint8_t packet[UNPACK_MESSAGE_MAX + 1];
 };
 
@@ -68,8 +69,16 @@ static int lied(struct unpack_process *p, struct error *err)
 	return error_data(err, "worker_died", "the process that reads it broke the protocol");
 }
 
-/* The next message. After an error the process is ended. */
-static int hear(struct unpack_process *p, struct unpack_message *m, struct error *err)
+/* It was asked, but is gone: it is heard how. */
+static int tell(struct unpack_process *p, const struct unpack_message *m, int fd, struct error *err)
+{
+	struct error ignored = ERROR_INIT;
+
+	return unpack_message_send(p->process.socket, m, fd, &ignored) < 0 ? died(p, err) : 0;
+}
+
+/* The next message, whatever it is. After an error the process is ended. */
+static int hear_any(struct unpack_process *p, struct unpack_message *m, struct error *err)
 {
 	struct error failed = ERROR_INIT;
 	int fd = -1, r;
@@ -87,12 +96,36 @@ static int hear(struct unpack_process *p, struct unpack_message *m, struct error
 	return r < 0 ? lied(p, err) : 0;
 }
 
-/* It was asked, but is gone: it is heard how. */
-static int tell(struct unpack_process *p, const struct unpack_message *m, int fd, struct error *err)
+/* Where they cannot be had it waits for them in vain: it is ended. */
+static int give_bytes(struct unpack_process *p, uint64_t offset, size_t size, struct error *err)
 {
-	struct error ignored = ERROR_INIT;
+	const struct unpack_input *in = p->in;
+	struct unpack_message m = {.type = UNPACK_SAYS_BYTES};
 
-	return unpack_message_send(p->process.socket, m, fd, &ignored) < 0 ? died(p, err) : 0;
+	if (!in || !in->read || size > in->size || offset > in->size - size)
+		return lied(p, err);
+	buffer_reset(&p->bytes);
+	buffer_append_zeros(&p->bytes, size);
+	if (in->read(in->arg, offset, p->bytes.data, size, err) < 0) {
+		end(p);
+		return -1;
+	}
+	m.text.bytes = p->bytes.data;
+	m.text.size = size;
+	return tell(p, &m, -1, err);
+}
+
+/* The next message that is no wish for bytes. */
+static int hear(struct unpack_process *p, struct unpack_message *m, struct error *err)
+{
+	int r = hear_any(p, m, err);
+
+	while (r == 0 && m->type == UNPACK_SAYS_WANT) {
+		r = give_bytes(p, m->want.offset, m->want.size, err);
+		if (r == 0)
+			r = hear_any(p, m, err);
+	}
+	return r;
 }
 
 /* -- starting ------------------------------------------------------------------------------------- */
@@ -121,12 +154,14 @@ static int start(struct unpack_process *p, struct error *err)
 			 failed.message);
 }
 
-static int turn_to(struct unpack_process *p, int archive, struct error *err)
+static int turn_to(struct unpack_process *p, const struct unpack_input *in, struct error *err)
 {
-	const struct unpack_message m = {.type = UNPACK_SAYS_OPEN};
+	const struct unpack_message m = {.type = UNPACK_SAYS_OPEN, .size = in->read ? in->size : 0};
 
 	p->has_archive = false;
-	return start(p, err) < 0 ? -1 : tell(p, &m, archive, err);
+	if (in->read && in->size == 0)
+		return error_data(err, "truncated", "it is empty");
+	return start(p, err) < 0 ? -1 : tell(p, &m, in->read ? -1 : in->fd, err);
 }
 
 /* -- listing -------------------------------------------------------------------------------------- */
@@ -203,16 +238,19 @@ static int hear_list(struct unpack_process *p, struct list *l, struct error *err
 	return r;
 }
 
-static int process_list(struct unpack *u, int fd, unpack_member_fn on_member, void *arg,
-			struct error *err)
+static int process_list(struct unpack *u, const struct unpack_input *in, unpack_member_fn on_member,
+			void *arg, struct error *err)
 {
 	const struct unpack_message ask = {.type = UNPACK_SAYS_LIST};
 	struct unpack_process *p = process_of(u);
 	struct list l = {.on_member = on_member, .arg = arg};
+	int r = turn_to(p, in, err) < 0 || tell(p, &ask, -1, err) < 0 ? -1 : 0;
 
-	if (turn_to(p, fd, err) < 0 || tell(p, &ask, -1, err) < 0)
-		return -1;
-	return hear_list(p, &l, err);
+	p->in = in;
+	if (r == 0)
+		r = hear_list(p, &l, err);
+	p->in = NULL;
+	return r;
 }
 
 /* -- reading -------------------------------------------------------------------------------------- */
@@ -250,7 +288,20 @@ static int hear_done(struct unpack_process *p, size_t size, int fd, struct error
 	return 0;
 }
 
-static int process_read(struct unpack *u, int archive, uint64_t number,
+static int ask_for(struct unpack_process *p, const struct unpack_input *in,
+		   const struct unpack_message *ask, int fd, struct error *err)
+{
+	int r;
+
+	p->in = in;
+	r = tell(p, ask, fd, err);
+	if (r == 0)
+		r = hear_done(p, ask->member.size, fd, err);
+	p->in = NULL;
+	return r;
+}
+
+static int process_read(struct unpack *u, const struct unpack_input *in, uint64_t number,
 			const struct unpack_member *member, struct error *err)
 {
 	struct unpack_process *p = process_of(u);
@@ -265,14 +316,12 @@ static int process_read(struct unpack *u, int archive, uint64_t number,
 	fd = unpack_file_new(size + 1, err);
 	if (fd < 0)
 		return -1;
-	if ((!p->has_archive || p->archive != number) && turn_to(p, archive, err) < 0)
+	if ((!p->has_archive || p->archive != number) && turn_to(p, in, err) < 0)
 		return -1;
 	p->has_archive = true;
 	p->archive = number;
 	ask.member.size = size;
-	if (tell(p, &ask, fd, err) < 0 || hear_done(p, size, fd, err) < 0)
-		return -1;
-	return TAKE_FD(fd);
+	return ask_for(p, in, &ask, fd, err) < 0 ? -1 : TAKE_FD(fd);
 }
 
 /* -- open and close ------------------------------------------------------------------------------- */
@@ -283,6 +332,7 @@ static void process_close(struct unpack *u)
 
 	end(p);
 	buffer_release(&p->text);
+	buffer_release(&p->bytes);
 	free(p->program);
 	free(p);
 }

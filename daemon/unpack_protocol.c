@@ -54,7 +54,15 @@ void unpack_message_format(const struct unpack_message *m, struct buffer *out)
 		put_member(out, m);
 		break;
 	case UNPACK_SAYS_TEXT:
+	case UNPACK_SAYS_BYTES:
 		buffer_append(out, m->text.bytes, m->text.size);
+		break;
+	case UNPACK_SAYS_OPEN:
+		buffer_put_u64(out, m->size);
+		break;
+	case UNPACK_SAYS_WANT:
+		buffer_put_u64(out, m->want.offset);
+		buffer_put_u64(out, m->want.size);
 		break;
 	case UNPACK_SAYS_DONE:
 		buffer_put_u64(out, m->done);
@@ -64,7 +72,6 @@ void unpack_message_format(const struct unpack_message *m, struct buffer *out)
 		packet_put_string(out, m->failed.reason);
 		packet_put_string(out, m->failed.message);
 		break;
-	case UNPACK_SAYS_OPEN:
 	case UNPACK_SAYS_LIST:
 	case UNPACK_SAYS_TICK:
 	case UNPACK_SAYS_END:
@@ -123,6 +130,17 @@ static void parse_text(struct packet_cursor *c, struct unpack_message *m)
 	c->left = 0;
 }
 
+static void parse_want(struct packet_cursor *c, struct unpack_message *m)
+{
+	uint64_t size;
+
+	m->want.offset = packet_u64(c);
+	size = packet_u64(c);
+	m->want.size = size <= UNPACK_TEXT_MAX ? (size_t)size : 0;
+	if (m->want.size == 0)
+		c->ok = false;
+}
+
 static void parse_fields(struct packet_cursor *c, struct unpack_message *m)
 {
 	switch (m->type) {
@@ -139,7 +157,14 @@ static void parse_fields(struct packet_cursor *c, struct unpack_message *m)
 		parse_member(c, m);
 		break;
 	case UNPACK_SAYS_TEXT:
+	case UNPACK_SAYS_BYTES:
 		parse_text(c, m);
+		break;
+	case UNPACK_SAYS_OPEN:
+		m->size = packet_u64(c);
+		break;
+	case UNPACK_SAYS_WANT:
+		parse_want(c, m);
 		break;
 	case UNPACK_SAYS_DONE:
 		m->done = packet_u64(c);
@@ -147,7 +172,6 @@ static void parse_fields(struct packet_cursor *c, struct unpack_message *m)
 	case UNPACK_SAYS_FAILED:
 		parse_failed(c, &m->failed);
 		break;
-	case UNPACK_SAYS_OPEN:
 	case UNPACK_SAYS_LIST:
 	case UNPACK_SAYS_TICK:
 	case UNPACK_SAYS_END:

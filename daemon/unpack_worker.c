@@ -24,8 +24,9 @@ struct worker {
 	struct unpack_limits limits;
 	struct unpacker *unpacker; /* NULL: no archive, or one that cannot be opened */
 	struct error unopened;
-	int fd;
-	bool gone; /* the daemon */
+	struct unpack_input in; /* whose bytes come from a file or from the daemon */
+	bool has_archive, gone; /* gone: the daemon */
+	uint8_t *packet;
 };
 
 static void say(struct worker *w, const struct unpack_message *m)
@@ -52,17 +53,54 @@ static void say_failed(struct worker *w, const struct error *why)
 	say(w, &m);
 }
 
+/* -- what it asks for ----------------------------------------------------------------------------- */
+
+/* Where the daemon cannot give them it ends this process. */
+static void ask_for(struct worker *w, uint64_t offset, uint8_t *out, size_t size)
+{
+	struct unpack_message m = {.type = UNPACK_SAYS_WANT, .want = {offset, size}};
+	struct error ignored = ERROR_INIT;
+	int fd = -1;
+
+	say(w, &m);
+	if (w->gone || unpack_message_receive(SOCKET_FD, w->packet, &m, &fd, &ignored) != 0)
+		exit(0); /* in the middle of a call of libarchive */
+	if (m.type != UNPACK_SAYS_BYTES || m.text.size != size || fd >= 0)
+		exit(1);
+	memcpy(out, m.text.bytes, size);
+}
+
+static int read_remote(void *arg, uint64_t offset, void *out, size_t size, struct error *err)
+{
+	uint8_t *at = out;
+
+	(void)err;
+	while (size > 0) {
+		size_t n = size < UNPACK_TEXT_MAX ? size : UNPACK_TEXT_MAX;
+
+		ask_for(arg, offset, at, n);
+		offset += n;
+		at += n;
+		size -= n;
+	}
+	return 0;
+}
+
 /* -- what it is asked ----------------------------------------------------------------------------- */
 
-static void take_archive(struct worker *w, int fd)
+/* @fd: -1: it has @size bytes, of which the daemon gives those that are needed. */
+static void take_archive(struct worker *w, int fd, uint64_t size)
 {
 	unpacker_close(w->unpacker);
-	if (w->fd >= 0)
-		close(w->fd);
+	if (w->in.fd >= 0)
+		close(w->in.fd);
 	w->unpacker = NULL;
-	w->fd = fd;
+	w->has_archive = true;
+	w->in = (struct unpack_input){.fd = fd};
+	if (fd < 0)
+		w->in = (struct unpack_input){-1, size, read_remote, w};
 	error_clear(&w->unopened);
-	if (unpacker_open(fd, &w->limits, &w->unpacker, &w->unopened) == 0)
+	if (unpacker_open(&w->in, &w->limits, &w->unpacker, &w->unopened) == 0)
 		unpacker_on_tick(w->unpacker, on_tick, w);
 }
 
@@ -122,18 +160,24 @@ static ssize_t read_into(struct worker *w, const struct unpack_member *member, i
 	return n;
 }
 
-static void read_member(struct worker *w, const struct unpack_member *member, int fd)
+/* Its name is in the packet, where bytes that are asked for come. */
+static bool read_member(struct worker *w, const struct unpack_member *member, int fd)
 {
 	struct unpack_message done = {.type = UNPACK_SAYS_DONE};
+	cleanup_free char *name = xstrdup(member->name);
+	struct unpack_member own = *member;
 	struct error err = ERROR_INIT;
-	ssize_t n = read_into(w, member, fd, &err);
+	ssize_t n;
 
+	own.name = name;
+	n = read_into(w, &own, fd, &err);
 	if (n < 0) {
 		say_failed(w, &err);
-		return;
+		return true;
 	}
 	done.done = (uint64_t)n;
 	say(w, &done);
+	return true;
 }
 
 /* False: the message does not belong here. */
@@ -141,18 +185,17 @@ static bool answer(struct worker *w, const struct unpack_message *m, int *fd)
 {
 	switch (m->type) {
 	case UNPACK_SAYS_OPEN:
-		if (*fd < 0)
+		if ((*fd < 0) == (m->size == 0) || m->size > INT64_MAX)
 			return false;
-		take_archive(w, TAKE_FD(*fd));
+		take_archive(w, TAKE_FD(*fd), m->size);
 		return true;
 	case UNPACK_SAYS_LIST:
 		list(w);
-		return w->fd >= 0;
+		return w->has_archive;
 	case UNPACK_SAYS_READ:
 		if (*fd < 0 || m->member.size > w->limits.member_bytes)
 			return false;
-		read_member(w, &m->member, *fd);
-		return w->fd >= 0;
+		return w->has_archive && read_member(w, &m->member, *fd);
 	default:
 		return false;
 	}
@@ -199,7 +242,7 @@ static int worker_run(struct worker *w, uint8_t *packet, struct error *err)
 int main(void)
 {
 	static uint8_t packet[UNPACK_MESSAGE_MAX + 1];
-	struct worker w = {.fd = -1};
+	struct worker w = {.in.fd = -1, .packet = packet};
 	struct error err = ERROR_INIT;
 	int r;
 

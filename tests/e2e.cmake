@@ -9,6 +9,7 @@ foreach(name
 	urls
 	remote_lists
 	buckets
+	bucket_archives
 	bad_input
 	bad_output
 	kill

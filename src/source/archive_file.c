@@ -32,6 +32,7 @@ struct listing {
 	struct archive_index *index;
 	const struct source_folder_options *options;
 	struct buffer list; /* to be kept */
+	bool kept;	    /* the last member is in it */
 };
 
 static int on_member(void *arg, const struct unpack_member *m)
@@ -39,9 +40,12 @@ static int on_member(void *arg, const struct unpack_member *m)
 	struct listing *l = arg;
 
 	if (m) {
+		bool wanted = archive_index_wants(m);
+
 		archive_index_add(l->index, m);
-		if (archive_index_wants(m))
+		if (wanted || l->kept)
 			archive_list_put(&l->list, m);
+		l->kept = wanted;
 	}
 	return l->options->stop && l->options->stop(l->options->stop_arg);
 }
@@ -113,8 +117,15 @@ static bool take_list(struct archive_file *a, struct archive_lists *lists)
 /* What may be the fault of a moment is looked at again the next time. */
 static bool is_lasting(const struct error *damage)
 {
-	return strcmp(damage->reason, "worker_died") != 0 &&
-	       strcmp(damage->reason, "timeout") != 0 && strcmp(damage->reason, "unreadable") != 0;
+	static const char *const passing[] = {"worker_died", "timeout",	  "unreadable",
+					      "not_found",   "forbidden", "bad_status",
+					      "no_ranges",   "bad_range"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
+		if (strcmp(damage->reason, passing[i]) == 0)
+			return false;
+	}
+	return true;
 }
 
 static int make_list(struct archive_file *a, struct listing *l, struct archive_reading *reading,
@@ -126,7 +137,7 @@ static int make_list(struct archive_file *a, struct listing *l, struct archive_r
 	int r;
 
 	archive_list_begin(&l->list, &stamp);
-	r = unpack_list(reading->unpack, a->fd, on_member, l, &why);
+	r = unpack_list(reading->unpack, &a->in, on_member, l, &why);
 	if (r == UNPACK_STOPPED)
 		return error_set(err, ERR_TRANSIENT, "stopped while reading an archive");
 	/* An archive may ask for any amount: that must not keep the others from being read. */
@@ -135,7 +146,7 @@ static int make_list(struct archive_file *a, struct listing *l, struct archive_r
 		error_clear(&why);
 		error_data(&why, "too_large", "it takes too much memory to unpack");
 	}
-	if (r < 0 && why.code != ERR_DATA) {
+	if (r < 0 && (why.code != ERR_DATA || strcmp(why.reason, "changed") == 0)) {
 		*err = why;
 		return error_wrap(err, "%s", a->path);
 	}
@@ -150,7 +161,7 @@ static int make_list(struct archive_file *a, struct listing *l, struct archive_r
 
 static int list(struct archive_file *a, struct archive_reading *reading, struct error *err)
 {
-	struct listing l = {a->index, reading->options, BUFFER_INIT};
+	struct listing l = {.index = a->index, .options = reading->options};
 	int r = 0;
 
 	if (!take_list(a, reading->lists)) {
@@ -166,24 +177,33 @@ static int list(struct archive_file *a, struct archive_reading *reading, struct 
 
 /* -- open and close ------------------------------------------------------------------------------- */
 
-int archive_file_open(int fd, const char *path, const struct stat *st, const struct error *damage,
-		      struct archive_reading *reading, struct archive_file **out, struct error *err)
+static uint64_t next_number(void)
 {
 	static atomic_uint_fast64_t numbers;
-	struct archive_file *a = xcalloc(1, sizeof(*a));
-	struct source_entry entry;
 
-	archive_file_describe(st, &entry);
+	return atomic_fetch_add(&numbers, 1);
+}
+
+static struct archive_file *archive_file_new(const char *path, const struct archive_stamp *stamp)
+{
+	struct archive_file *a = xcalloc(1, sizeof(*a));
+
 	a->users = 1;
-	a->fd = fd;
+	a->in.fd = -1;
 	a->path = xstrdup(path);
-	a->number = atomic_fetch_add(&numbers, 1);
-	a->size = entry.size;
-	a->inode = entry.inode;
-	a->mtime_ns = entry.mtime_ns;
-	a->device = st->st_dev;
+	a->number = next_number();
+	a->size = stamp->size;
+	a->inode = stamp->inode;
+	a->mtime_ns = stamp->mtime_ns;
 	a->index = archive_index_new();
-	if (fd < 0) {
+	return a;
+}
+
+/* @damage: it has no bytes; NULL: it has. */
+static int begin(struct archive_file *a, const struct error *damage,
+		 struct archive_reading *reading, struct archive_file **out, struct error *err)
+{
+	if (damage) {
 		a->damage = *damage;
 		archive_index_end(a->index);
 	} else if (list(a, reading, err) < 0) {
@@ -194,12 +214,39 @@ int archive_file_open(int fd, const char *path, const struct stat *st, const str
 	return 0;
 }
 
+int archive_file_open(int fd, const char *path, const struct stat *st, const struct error *damage,
+		      struct archive_reading *reading, struct archive_file **out, struct error *err)
+{
+	struct source_entry entry;
+	struct archive_file *a;
+
+	archive_file_describe(st, &entry);
+	a = archive_file_new(path,
+			     &(struct archive_stamp){entry.size, entry.inode, entry.mtime_ns});
+	a->device = st->st_dev;
+	a->in.fd = fd;
+	return begin(a, fd < 0 ? damage : NULL, reading, out, err);
+}
+
+int archive_file_open_remote(struct remote_ranges *ranges, const char *path,
+			     const struct archive_stamp *stamp, const struct error *damage,
+			     struct archive_reading *reading, struct archive_file **out,
+			     struct error *err)
+{
+	struct archive_file *a = archive_file_new(path, stamp);
+
+	a->ranges = ranges;
+	a->in = (struct unpack_input){-1, stamp->size, remote_ranges_read, ranges};
+	return begin(a, ranges ? NULL : damage, reading, out, err);
+}
+
 void archive_file_close(struct archive_file *a)
 {
 	if (!a || --a->users > 0)
 		return;
-	if (a->fd >= 0)
-		close(a->fd);
+	if (a->in.fd >= 0)
+		close(a->in.fd);
+	remote_ranges_free(a->ranges);
 	archive_index_free(a->index);
 	free(a->path);
 	free(a);
@@ -290,13 +337,12 @@ static int gone(const struct archive_file *a, const char *inside, struct error *
 			  text_quote(a->path, name));
 }
 
-int archive_file_read(struct archive_file *a, const char *inside, struct archive_reading *reading,
-		      struct error *err)
+/* The member to be read. */
+static int find_member(const struct archive_file *a, const char *inside, struct unpack_member *m,
+		       struct error *err)
 {
 	const struct archive_item *item = inside ? archive_index_find(a->index, inside) : NULL;
-	struct unpack_member m = {.regular = true};
 	char name[TEXT_QUOTE_SIZE], quoted[TEXT_QUOTE_SIZE];
-	int fd;
 
 	if (!inside && a->damage.code != ERR_NONE) {
 		*err = a->damage;
@@ -304,20 +350,68 @@ int archive_file_read(struct archive_file *a, const char *inside, struct archive
 	}
 	if (!item)
 		return gone(a, inside, err);
-	m.name = item->name;
-	m.size = item->size;
-	m.place = item->place;
-	m.offset = item->offset;
 	if (item->encrypted)
 		return error_data(err, "encrypted", "%s in %s is encrypted",
 				  text_quote(inside, quoted), text_quote(a->path, name));
+	*m = (struct unpack_member){.name = item->name,
+				    .size = item->size,
+				    .place = item->place,
+				    .offset = item->offset,
+				    .regular = true};
+	return 0;
+}
+
+static int read_member(const struct archive_file *a, const struct unpack_input *in, uint64_t number,
+		       const struct unpack_member *m, struct archive_reading *reading,
+		       struct error *err)
+{
+	char name[TEXT_QUOTE_SIZE], quoted[TEXT_QUOTE_SIZE];
+	int fd;
+
 	if (need_unpack(reading, err) < 0)
 		return -1;
-	fd = unpack_read(reading->unpack, a->fd, a->number, &m, err);
+	fd = unpack_read(reading->unpack, in, number, m, err);
 	if (fd < 0)
-		return error_wrap(err, "%s in %s", text_quote(inside, quoted),
+		return error_wrap(err, "%s in %s", text_quote(m->name, quoted),
 				  text_quote(a->path, name));
 	return fd;
+}
+
+int archive_file_read(struct archive_file *a, const char *inside, struct archive_reading *reading,
+		      struct error *err)
+{
+	struct unpack_member m;
+
+	if (find_member(a, inside, &m, err) < 0)
+		return -1;
+	return read_member(a, &a->in, a->number, &m, reading, err);
+}
+
+bool archive_file_span(const struct archive_file *a, const char *inside, uint64_t *offset,
+		       uint64_t *size)
+{
+	const struct archive_item *item = inside ? archive_index_find(a->index, inside) : NULL;
+	uint64_t end;
+
+	if (!item || item->encrypted || item->offset == UNPACK_NOWHERE)
+		return false;
+	end = item->end < a->size ? item->end : a->size;
+	if (item->offset >= end)
+		return false;
+	*offset = item->offset;
+	*size = end - item->offset;
+	return true;
+}
+
+int archive_file_read_piece(struct archive_file *a, const char *inside, int piece,
+			    struct archive_reading *reading, struct error *err)
+{
+	struct unpack_member m;
+
+	if (find_member(a, inside, &m, err) < 0)
+		return -1;
+	m.offset = 0;
+	return read_member(a, UNPACK_FD(piece), next_number(), &m, reading, err);
 }
 
 int archive_file_caption(const struct archive_file *a, const char *inside, struct buffer *out,

@@ -6,6 +6,7 @@
 
 #include "source/archive_index.h"
 #include "source/archive_list.h"
+#include "source/remote_ranges.h"
 #include "source/source.h"
 
 struct stat;
@@ -20,9 +21,10 @@ struct archive_reading {
 void archive_reading_release(struct archive_reading *reading);
 
 struct archive_file {
-	unsigned users; /* each of them closes it */
-	char *path;	/* of the archive in its source, for messages */
-	int fd;		/* -1: it could not even be opened */
+	unsigned users;		      /* each of them closes it */
+	char *path;		      /* of the archive in its source, for messages */
+	struct unpack_input in;	      /* without a file and read: it could not even be opened */
+	struct remote_ranges *ranges; /* of one that is elsewhere */
 	uint64_t number;
 	uint64_t size, inode;
 	int64_t mtime_ns;
@@ -38,6 +40,14 @@ struct archive_file {
 int archive_file_open(int fd, const char *path, const struct stat *st, const struct error *damage,
 		      struct archive_reading *reading, struct archive_file **out,
 		      struct error *err);
+/*
+ * The same of an object. @ranges is taken; NULL with *damage: it cannot be had. ERR_DATA of its reading is damage as well, but for `changed`,
+ * which is an error here; ERR_TRANSIENT, ERR_CONFIG also as @ranges gives.
+ */
+int archive_file_open_remote(struct remote_ranges *ranges, const char *path,
+			     const struct archive_stamp *stamp, const struct error *damage,
+			     struct archive_reading *reading, struct archive_file **out,
+			     struct error *err);
 /* NULL is fine. */
 void archive_file_close(struct archive_file *a);
 /* Members that are there may be missing from its list: options->unread counts it. What is no archive at all has none. */
@@ -61,6 +71,12 @@ int archive_file_read(struct archive_file *a, const char *inside, struct archive
 		      struct error *err);
 int archive_file_caption(const struct archive_file *a, const char *inside, struct buffer *out,
 			 struct error *err);
+/* Where its bytes stand, headers and all, of a member that can be read without what is before it. False: it cannot, or is not there. */
+bool archive_file_span(const struct archive_file *a, const char *inside, uint64_t *offset,
+		       uint64_t *size);
+/* As archive_file_read(), out of @piece, which has these bytes alone. */
+int archive_file_read_piece(struct archive_file *a, const char *inside, int piece,
+			    struct archive_reading *reading, struct error *err);
 int archive_file_meta(const struct archive_file *a, const char *inside, struct buffer *out);
 
 #endif

@@ -92,8 +92,11 @@ static void add_image(struct archive_index *x, const struct unpack_member *m, si
 	ARRAY_GROW(x->names, x->n, x->names_capacity);
 	ARRAY_GROW(x->items, x->n, x->capacity);
 	x->names[x->n] = name;
-	x->items[x->n++] = (struct archive_item){
-	    .size = m->size, .place = m->place, .offset = m->offset, .encrypted = m->encrypted};
+	x->items[x->n++] = (struct archive_item){.size = m->size,
+						 .place = m->place,
+						 .offset = m->offset,
+						 .end = UNPACK_NOWHERE,
+						 .encrypted = m->encrypted};
 	x->random = x->random && m->offset != UNPACK_NOWHERE;
 }
 
@@ -118,6 +121,8 @@ void archive_index_add(struct archive_index *x, const struct unpack_member *m)
 	size_t name = keep(x, m->name, strlen(m->name));
 
 	x->last = name;
+	if (x->n > 0 && x->items[x->n - 1].end == UNPACK_NOWHERE)
+		x->items[x->n - 1].end = m->offset;
 	if (image && (!inside || !m->regular)) {
 		x->passed_over++;
 		x->last_passed = name;

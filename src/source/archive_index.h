@@ -27,6 +27,8 @@ struct archive_item {
 	const char *key;  /* what its key is made from: a path inside the archive, with an ending */
 	uint64_t size;	  /* UNPACK_UNKNOWN */
 	uint64_t place, offset;
+	uint64_t
+	    end; /* where the next member begins; UNPACK_NOWHERE: it is the last, or that is not known */
 	bool encrypted;
 	const char *caption; /* as it stands there; NULL: none */
 	size_t caption_size;
@@ -40,7 +42,7 @@ struct archive_index;
 struct archive_index *archive_index_new(void);
 void archive_index_free(struct archive_index *x);
 void archive_index_add(struct archive_index *x, const struct unpack_member *m);
-/* Whether @m counts for an index; of others only the name of the last one does. */
+/* Whether @m counts for an index; of others only the name of the last one does, and where the one behind an image begins. */
 bool archive_index_wants(const struct unpack_member *m);
 void archive_index_end(struct archive_index *x);
 

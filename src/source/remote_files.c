@@ -117,6 +117,11 @@ void remote_files_close(struct remote_files *f)
 	free(f);
 }
 
+uint64_t remote_files_bytes_max(const struct remote_files *f)
+{
+	return f->options.bytes_max;
+}
+
 size_t remote_files_ahead(const struct remote_files *f)
 {
 	return f->options.connections;

@@ -33,6 +33,8 @@ int remote_files_begin(struct remote_files *f, struct error *err);
 void remote_files_keep(struct remote_files *f, const char *folder);
 /* Fills @entry, which refers to @url: what is known before it is fetched. */
 void remote_files_describe(struct remote_files *f, const char *url, struct source_entry *entry);
+/* Of one file. */
+uint64_t remote_files_bytes_max(const struct remote_files *f);
 /* So many are fetched at once. */
 size_t remote_files_ahead(const struct remote_files *f);
 /* Errors as download.h, of s3:// as remote_s3.h; and `web_page`: what a web server sent is HTML or XML. */

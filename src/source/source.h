@@ -352,6 +352,9 @@ int source_urls_open(const char *path, const struct source_folder_options *optio
  * Files are fetched like those of URLs; an entry's inode says its ETag, so that one that has changed is another. Keys that are no
  * paths ("a//b") are noted. Errors of next are those of s3_list().
  *
+ * Archives are like folders of their names, as in a folder. They are listed through ranged reads (remote_ranges.h), a member of a plain tar is read by one, and members of others
+ * one after the other; an archive that is replaced meanwhile is listed again. One whose store knows no ranges is an entry that says so.
+ *
  * Captions, metadata and masks lie beside images as in a folder. The list tells of them, and what it told is kept where source_keep_lists() says:
  * nothing is asked for that is not there. Who knows nothing of an image, as another node, asks the list for its name.
  */

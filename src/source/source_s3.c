@@ -1,6 +1,7 @@
 /*
  * A page of the list at a time; the next one begins behind the last key, so nothing depends on a token that may have expired.
  */
+#include "source/folder_archives.h"
 #include "source/source_path.h"
 #include "source/source_s3_parts.h"
 
@@ -20,8 +21,10 @@ enum {
 
 static void drop_page(struct source_s3 *s)
 {
-	for (size_t i = 0; i < s->n; i++)
+	for (size_t i = 0; i < s->n; i++) {
 		free(s->page[i].key);
+		free(s->page[i].etag);
+	}
 	s->n = s->at = 0;
 }
 
@@ -47,8 +50,11 @@ static int on_item(void *arg, const struct s3_item *item, struct error *err)
 		return out_of_order(s, item->key, err);
 	if (s->n > 0 && strcmp(item->key, s->page[s->n - 1].key) <= 0)
 		s->disordered = true;
-	s->page[s->n++] =
-	    (struct bucket_object){xstrdup(item->key), item->size, bucket_stamp(item->etag)};
+	s->page[s->n++] = (struct bucket_object){
+	    .key = xstrdup(item->key),
+	    .etag = source_path_is_archive(item->key) ? xstrdup(item->etag) : NULL,
+	    .size = item->size,
+	    .stamp = bucket_stamp(item->etag)};
 	if (s->n < BUCKET_PAGE)
 		return 0;
 	return s->disordered ? out_of_order(s, item->key, err) : DONE;
@@ -123,6 +129,12 @@ static void note_key(const struct source_s3 *s, const char *key)
 	s->options.note(s->options.note_arg, line);
 }
 
+static bool may_enter(const struct source_s3 *s, const char *path)
+{
+	return (s->options.recursive || !strchr(path, '/')) &&
+	       (s->choice.hidden || !has_hidden(path)) && source_choice_enters(&s->choice, path);
+}
+
 static bool is_chosen(const struct source_s3 *s, const char *path)
 {
 	return (s->options.recursive || !strchr(path, '/')) &&
@@ -138,10 +150,47 @@ enum bucket_kind bucket_kind_of(const struct source_s3 *s, const char *path)
 	return source_path_is_caption(path) ? BUCKET_TEXT : BUCKET_OTHER;
 }
 
-/* The next key of the page. */
-static void take_key(struct source_s3 *s)
+/* The archive @path is listed from now on, unless it may not be. */
+static int enter_archive(struct source_s3 *s, const char *path, const struct bucket_object *o,
+			 struct error *err)
 {
-	const struct bucket_object *o = &s->page[s->at++];
+	const struct source_entry entry = {.path = path, .size = o->size, .inode = o->stamp};
+	struct s3_object known = {.size = o->size};
+	int r;
+
+	if (!s->archives || !source_path_is_inside(path) || !may_enter(s, path) ||
+	    (s->options.archive_waits && s->options.archive_waits(s->options.archive_arg, &entry)))
+		return 0;
+	snprintf(known.etag, sizeof(known.etag), "%s", o->etag);
+	r = bucket_archives_get(s, path, &known, &s->archive, err);
+	if (r != 0)
+		return r == SOURCE_GONE ? 0 : -1;
+	archive_file_count_unread(s->archive, &s->options);
+	s->unread += s->archive->damage.code != ERR_NONE;
+	s->archive_at = 0;
+	return 0;
+}
+
+/* The next entry of the archive that is being listed; false: that was all. What is said of the archive itself is one always. */
+static bool list_archive(struct source_s3 *s, struct source_entry *entry)
+{
+	while (archive_file_entry(s->archive, s->archive_at, entry)) {
+		s->archive_at++;
+		buffer_reset(&s->archive_path);
+		buffer_append_string(&s->archive_path, s->archive->path);
+		folder_archives_place(&s->archive_path, &s->archive_key, entry);
+		if (!entry->key || (source_choice_takes(&s->choice, entry->path) &&
+				    !(s->base.masks_beside && source_path_is_mask(entry->path))))
+			return true;
+	}
+	archive_file_close(TAKE(s->archive));
+	return false;
+}
+
+/* The next key of the page. After an error it is taken again. */
+static int take_key(struct source_s3 *s, struct error *err)
+{
+	const struct bucket_object *o = &s->page[s->at];
 	const char *path = o->key + strlen(s->prefix);
 	enum bucket_kind kind = bucket_kind_of(s, path);
 
@@ -152,7 +201,11 @@ static void take_key(struct source_s3 *s)
 	}
 	if (kind == BUCKET_IMAGE && !is_chosen(s, path))
 		kind = BUCKET_OTHER;
+	if (kind == BUCKET_OTHER && o->etag && enter_archive(s, path, o, err) < 0)
+		return -1;
 	bucket_beside_put(s->beside, kind, path, o->size, o->stamp);
+	s->at++;
+	return 0;
 }
 
 static int source_s3_next(struct source *base, struct source_entry *entry, struct error *err)
@@ -161,13 +214,19 @@ static int source_s3_next(struct source *base, struct source_entry *entry, struc
 
 	free(TAKE(s->image.path));
 	while (!bucket_beside_take(s->beside, &s->image)) {
-		if (s->at == s->n && s->ended && s->finished)
+		if (s->archive) {
+			if (list_archive(s, entry))
+				return 0;
+		} else if (s->at < s->n) {
+			if (take_key(s, err) < 0)
+				return -1;
+		} else if (s->finished) {
 			return SOURCE_END;
-		if (s->at < s->n) {
-			take_key(s);
 		} else if (s->ended) {
 			bucket_beside_end(s->beside);
 			s->finished = true;
+			if (s->archives && s->unread == 0)
+				bucket_archives_listed(s->archives);
 		} else if (next_page(s, err) < 0) {
 			return -1;
 		}
@@ -181,8 +240,12 @@ static int source_s3_examine(struct source *base, const char *path, struct sourc
 {
 	struct source_s3 *s = (struct source_s3 *)base;
 	struct bucket_image image;
-	int r = bucket_look(s, path, &image, err);
+	int r = bucket_archives_examine(s, path, entry, err);
 
+	if (r == FOLDER_NO_ARCHIVE)
+		r = bucket_look(s, path, &image, err);
+	else
+		return r;
 	if (r != 0)
 		return r;
 	bucket_describe(s, &image, entry);
@@ -200,7 +263,10 @@ static int source_s3_open_sample(struct source *base, const char *path, struct e
 {
 	struct source_s3 *s = (struct source_s3 *)base;
 	cleanup_free char *url = bucket_url(s, path, strlen(path), "");
+	int fd = -1, r = bucket_archives_open_sample(s, path, &fd, err);
 
+	if (r != FOLDER_NO_ARCHIVE)
+		return r < 0 ? -1 : fd;
 	return remote_files_open(s->files, url, err);
 }
 
@@ -210,12 +276,18 @@ static void source_s3_keep_lists(struct source *base, const char *folder)
 
 	remote_known_close(s->known);
 	s->known = remote_known_open(folder);
+	if (s->archives)
+		bucket_archives_keep_lists(s->archives, folder);
 }
 
 static void source_s3_close(struct source *base)
 {
 	struct source_s3 *s = (struct source_s3 *)base;
 
+	archive_file_close(s->archive);
+	bucket_archives_free(s->archives);
+	buffer_release(&s->archive_path);
+	buffer_release(&s->archive_key);
 	remote_files_close(s->files);
 	s3_close(s->s3);
 	remote_known_close(s->known);
@@ -256,6 +328,7 @@ int source_s3_open(const char *url, const struct source_folder_options *options,
 	s->choice = source_choice_copy(&options->choice);
 	s->files = remote_files_new(options);
 	s->beside = bucket_beside_new();
+	s->archives = options->unpack ? bucket_archives_new(&s->options) : NULL;
 	s->base.ahead = remote_files_ahead(s->files);
 	if (s3_url_parse(url, &s->bucket, &prefix, err) < 0) {
 		source_s3_close(&s->base);

@@ -5,6 +5,7 @@
 #include "source/source_s3_parts.h"
 
 #include "source/companions.h"
+#include "source/folder_archives.h"
 #include "source/source_path.h"
 
 #include "base/checked.h"
@@ -17,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BEHIND = 1 };
+enum { BEHIND = 1, PUT_OFF_MS = 5000 };
 
 /* -- one name of the list -------------------------------------------------------------------------- */
 
@@ -194,14 +195,26 @@ static int prepare_beside(struct source_s3 *s, struct source_order *order, struc
 	return 0;
 }
 
+/* What cannot be asked now says nothing about the image. */
+static int put_off(struct source_order *order, int r, const struct error *err)
+{
+	if (r < 0 && (err->code == ERR_TRANSIENT || err->code == ERR_CONFIG) &&
+	    order->put_off_ms == 0)
+		order->put_off_ms = PUT_OFF_MS;
+	return r;
+}
+
 int bucket_prepare(struct source *base, struct source_order *order, struct error *err)
 {
 	struct source_s3 *s = (struct source_s3 *)base;
+	int r = bucket_archives_prepare(s, order, err);
 
-	if (prepare_beside(s, order, err) < 0)
-		return -1;
-	add(s, order, REMOTE_IMAGE, NULL);
-	return 0;
+	if (r == FOLDER_NO_ARCHIVE) {
+		r = prepare_beside(s, order, err);
+		if (r == 0)
+			add(s, order, REMOTE_IMAGE, NULL);
+	}
+	return put_off(order, r, err);
 }
 
 /* Whether a part came, which may have been deleted since. */
@@ -249,8 +262,11 @@ static int take_beside(struct source_order *order, struct error *err)
 
 int bucket_finish(struct source *base, struct source_order *order, struct error *err)
 {
-	(void)base;
-	return take_beside(order, err) < 0 ? -1 : remote_fetch_image(order, err);
+	int r = bucket_archives_finish((struct source_s3 *)base, order, err);
+
+	if (r == FOLDER_NO_ARCHIVE)
+		r = take_beside(order, err) < 0 ? -1 : remote_fetch_image(order, err);
+	return put_off(order, r, err);
 }
 
 /* -- one by one ------------------------------------------------------------------------------------ */
@@ -282,8 +298,12 @@ static int fetch_beside(struct source_s3 *s, struct source_order *order, struct 
 int bucket_caption(struct source *base, const char *path, struct buffer *out, struct error *err)
 {
 	struct source_order order = {.path = path, .fd = -1, .wants_caption = true};
-	int r = fetch_beside((struct source_s3 *)base, &order, err);
+	struct source_s3 *s = (struct source_s3 *)base;
+	int r = bucket_archives_caption(s, path, out, err);
 
+	if (r != FOLDER_NO_ARCHIVE)
+		return r;
+	r = fetch_beside(s, &order, err);
 	if (r == 0)
 		r = take_beside(&order, err);
 	if (r == 0 && order.has_caption)
@@ -297,8 +317,12 @@ int bucket_caption(struct source *base, const char *path, struct buffer *out, st
 int bucket_meta(struct source *base, const char *path, struct buffer *out, struct error *err)
 {
 	struct source_order order = {.path = path, .fd = -1, .wants_meta = true};
-	int r = fetch_beside((struct source_s3 *)base, &order, err);
+	struct source_s3 *s = (struct source_s3 *)base;
+	int r = bucket_archives_meta(s, path, out, err);
 
+	if (r != FOLDER_NO_ARCHIVE)
+		return r;
+	r = fetch_beside(s, &order, err);
 	if (r == 0)
 		r = take_beside(&order, err);
 	if (r == 0 && order.meta.size > 0)
@@ -312,10 +336,13 @@ int bucket_meta(struct source *base, const char *path, struct buffer *out, struc
 int bucket_open_mask(struct source *base, const char *path, struct error *err)
 {
 	struct source_order order = {.path = path, .fd = -1, .wants_mask = true};
+	struct source_s3 *s = (struct source_s3 *)base;
 	char quoted[TEXT_QUOTE_SIZE];
-	int fd = -1;
+	int fd = -1, r = bucket_archives_open_mask(s, path, &fd, err);
 
-	if (fetch_beside((struct source_s3 *)base, &order, err) == 0) {
+	if (r != FOLDER_NO_ARCHIVE)
+		return r < 0 ? -1 : fd;
+	if (fetch_beside(s, &order, err) == 0) {
 		if (came(&order, REMOTE_MASK))
 			fd = remote_fetch_take(&order, REMOTE_MASK, err);
 		else

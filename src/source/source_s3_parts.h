@@ -3,6 +3,7 @@
  *
  *	source_s3.c          the list
  *	source_s3_beside.c   what lies beside an image, and how it is fetched
+ *	source_s3_archives.c archives, and how their members are
  */
 #ifndef LATENTD_SOURCE_SOURCE_S3_PARTS_H
 #define LATENTD_SOURCE_SOURCE_S3_PARTS_H
@@ -17,6 +18,7 @@ enum { BUCKET_PAGE = 1000 };
 
 struct bucket_object {
 	char *key;
+	char *etag; /* of an archive; NULL */
 	uint64_t size, stamp;
 };
 
@@ -38,7 +40,11 @@ struct source_s3 {
 	int64_t asked_at,
 	    told_at; /* for the page, monotonic; told_at: 0: nobody was told that it is waited for */
 	struct bucket_beside *beside;
-	struct bucket_image image; /* that was given out last */
+	struct bucket_image image;	  /* that was given out last */
+	struct bucket_archives *archives; /* NULL: they are passed over */
+	struct archive_file *archive;	  /* that is being listed; NULL: none */
+	size_t archive_at, unread;	  /* unread: archives that could not be read to their end */
+	struct buffer archive_path, archive_key;
 };
 
 /* 48 bits that are not 0. */
@@ -62,5 +68,32 @@ int bucket_finish(struct source *base, struct source_order *order, struct error 
 int bucket_caption(struct source *base, const char *path, struct buffer *out, struct error *err);
 int bucket_meta(struct source *base, const char *path, struct buffer *out, struct error *err);
 int bucket_open_mask(struct source *base, const char *path, struct error *err);
+
+/* -- source_s3_archives.c -------------------------------------------------------------------------- */
+
+struct archive_file;
+
+/* @options outlives it. */
+struct bucket_archives *bucket_archives_new(const struct source_folder_options *options);
+/* NULL is fine. */
+void bucket_archives_free(struct bucket_archives *a);
+void bucket_archives_keep_lists(struct bucket_archives *a, const char *folder);
+/* Every archive that there is has been asked for: lists of others go. */
+void bucket_archives_listed(struct bucket_archives *a);
+/* Archive @path, listed; the caller closes it. SOURCE_GONE. */
+int bucket_archives_get(struct source_s3 *s, const char *path, const struct s3_object *known,
+			struct archive_file **out, struct error *err);
+
+/* As the source's, or FOLDER_NO_ARCHIVE: the path leads into none. */
+int bucket_archives_examine(struct source_s3 *s, const char *path, struct source_entry *entry,
+			    struct error *err);
+int bucket_archives_open_sample(struct source_s3 *s, const char *path, int *out, struct error *err);
+int bucket_archives_caption(struct source_s3 *s, const char *path, struct buffer *out,
+			    struct error *err);
+int bucket_archives_meta(struct source_s3 *s, const char *path, struct buffer *out,
+			 struct error *err);
+int bucket_archives_open_mask(struct source_s3 *s, const char *path, int *out, struct error *err);
+int bucket_archives_prepare(struct source_s3 *s, struct source_order *order, struct error *err);
+int bucket_archives_finish(struct source_s3 *s, struct source_order *order, struct error *err);
 
 #endif

@@ -22,17 +22,18 @@ bool unpack_wants_text(const char *name)
 	return false;
 }
 
-int unpack_list(struct unpack *u, int fd, unpack_member_fn on_member, void *arg, struct error *err)
+int unpack_list(struct unpack *u, const struct unpack_input *in, unpack_member_fn on_member,
+		void *arg, struct error *err)
 {
-	return u->ops->list(u, fd, on_member, arg, err);
+	return u->ops->list(u, in, on_member, arg, err);
 }
 
-int unpack_read(struct unpack *u, int archive, uint64_t number, const struct unpack_member *m,
-		struct error *err)
+int unpack_read(struct unpack *u, const struct unpack_input *in, uint64_t number,
+		const struct unpack_member *m, struct error *err)
 {
 	if (u->stop && u->stop(u->stop_arg))
 		return error_set(err, ERR_TRANSIENT, "stopped before reading an archive");
-	return u->ops->read(u, archive, number, m, err);
+	return u->ops->read(u, in, number, m, err);
 }
 
 void unpack_close(struct unpack *u)

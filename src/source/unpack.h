@@ -3,8 +3,8 @@
  * (daemon/unpack_process.h); tests may do it themselves (unpack_local_open()).
  *
  *	unpack_local_open(&limits, &unpack, err)
- *	unpack_list(unpack, fd, on_member, arg, err)       every member, in the order in which they stand
- *	fd = unpack_read(unpack, archive, number, &member, err)
+ *	unpack_list(unpack, UNPACK_FD(fd), on_member, arg, err)       every member, in the order in which they stand
+ *	fd = unpack_read(unpack, UNPACK_FD(fd), number, &member, err)
  *	unpack_close(unpack)
  *
  * One thread at a time.
@@ -60,25 +60,36 @@ bool unpack_wants_text(const char *name);
  */
 typedef int (*unpack_member_fn)(void *arg, const struct unpack_member *m);
 
+/* The bytes of an archive: a file, or what @read gives of an object that is elsewhere. */
+struct unpack_input {
+	int fd; /* -1: none */
+	uint64_t size;
+	/* All of these, which lie within @size. Its error is that of the list or of the member. */
+	int (*read)(void *arg, uint64_t offset, void *out, size_t size, struct error *err);
+	void *arg;
+};
+
+#define UNPACK_FD(file) (&(const struct unpack_input){.fd = (file)})
+
 struct unpack;
 
 struct unpack_ops {
 	const char *name; /* "local", "process" */
 
 	/*
-	 * Lists archive @fd, which stays the caller's. UNPACK_STOPPED: @on_member said so. ERR_DATA, after what came
+	 * Lists archive @in, which stays the caller's. UNPACK_STOPPED: @on_member said so. ERR_DATA, after what came
 	 * before that: `truncated`, `corrupt`, `encrypted` (not even the names are readable), `bomb`, `unsupported`,
 	 * `too_large` (too many members), `worker_died`, `timeout`.
 	 */
-	int (*list)(struct unpack *u, int fd, unpack_member_fn on_member, void *arg,
-		    struct error *err);
+	int (*list)(struct unpack *u, const struct unpack_input *in, unpack_member_fn on_member,
+		    void *arg, struct error *err);
 	/*
-	 * A descriptor, the caller's, of a file with the bytes of @m alone, at position 0. @archive is the archive's
-	 * descriptor, @number one that no other archive had: members of the last archive are read on from the last one.
+	 * A descriptor, the caller's, of a file with the bytes of @m alone, at position 0. @number is one that no other
+	 * archive had: members of the last archive are read on from the last one.
 	 * ERR_DATA as list, also `too_large`; ERR_TRANSIENT: no descriptor, no memory, stopped.
 	 */
-	int (*read)(struct unpack *u, int archive, uint64_t number, const struct unpack_member *m,
-		    struct error *err);
+	int (*read)(struct unpack *u, const struct unpack_input *in, uint64_t number,
+		    const struct unpack_member *m, struct error *err);
 	void (*close)(struct unpack *u);
 };
 
@@ -89,9 +100,10 @@ struct unpack {
 	void *stop_arg;
 };
 
-int unpack_list(struct unpack *u, int fd, unpack_member_fn on_member, void *arg, struct error *err);
-int unpack_read(struct unpack *u, int archive, uint64_t number, const struct unpack_member *m,
-		struct error *err);
+int unpack_list(struct unpack *u, const struct unpack_input *in, unpack_member_fn on_member,
+		void *arg, struct error *err);
+int unpack_read(struct unpack *u, const struct unpack_input *in, uint64_t number,
+		const struct unpack_member *m, struct error *err);
 /* NULL is fine. */
 void unpack_close(struct unpack *u);
 

@@ -19,12 +19,12 @@ static struct unpack_local *local_of(struct unpack *u)
 	return (struct unpack_local *)u;
 }
 
-static int local_list(struct unpack *u, int fd, unpack_member_fn on_member, void *arg,
-		      struct error *err)
+static int local_list(struct unpack *u, const struct unpack_input *in, unpack_member_fn on_member,
+		      void *arg, struct error *err)
 {
 	struct unpacker *unpacker = NULL;
 	struct unpack_member m;
-	int r = unpacker_open(fd, &local_of(u)->limits, &unpacker, err);
+	int r = unpacker_open(in, &local_of(u)->limits, &unpacker, err);
 
 	while (r == 0 && (r = unpacker_next(unpacker, &m, err)) == 0) {
 		if (on_member(arg, &m) != 0)
@@ -43,16 +43,19 @@ static void forget(struct unpack_local *l)
 	l->fd = -1;
 }
 
-static int turn_to(struct unpack_local *l, int archive, uint64_t number, struct error *err)
+static int turn_to(struct unpack_local *l, const struct unpack_input *in, uint64_t number,
+		   struct error *err)
 {
+	struct unpack_input own = *in;
+
 	if (l->reading && l->number == number)
 		return 0;
 	forget(l);
 	l->number = number;
-	l->fd = dup(archive);
-	if (l->fd < 0)
+	l->fd = own.fd = in->read ? -1 : dup(in->fd);
+	if (!in->read && l->fd < 0)
 		return error_set(err, ERR_TRANSIENT, "no descriptor left");
-	return unpacker_open(l->fd, &l->limits, &l->reading, err);
+	return unpacker_open(&own, &l->limits, &l->reading, err);
 }
 
 static int fill(struct unpack_local *l, const struct unpack_member *m, int fd, size_t size,
@@ -70,8 +73,8 @@ static int fill(struct unpack_local *l, const struct unpack_member *m, int fd, s
 	return n < 0 ? -1 : 0;
 }
 
-static int local_read(struct unpack *u, int archive, uint64_t number, const struct unpack_member *m,
-		      struct error *err)
+static int local_read(struct unpack *u, const struct unpack_input *in, uint64_t number,
+		      const struct unpack_member *m, struct error *err)
 {
 	struct unpack_local *l = local_of(u);
 	size_t size = m->size != UNPACK_UNKNOWN ? m->size : l->limits.member_bytes;
@@ -81,7 +84,7 @@ static int local_read(struct unpack *u, int archive, uint64_t number, const stru
 		return error_data(err, "too_large", "%zu bytes are over the limit of %llu", size,
 				  (unsigned long long)l->limits.member_bytes);
 	fd = unpack_file_new(size + 1, err);
-	if (fd < 0 || turn_to(l, archive, number, err) < 0 || fill(l, m, fd, size, err) < 0)
+	if (fd < 0 || turn_to(l, in, number, err) < 0 || fill(l, m, fd, size, err) < 0)
 		return -1;
 	return TAKE_FD(fd);
 }

@@ -32,7 +32,8 @@ struct pass {
 };
 
 struct unpacker {
-	int fd;
+	struct unpack_input in;
+	struct error unread; /* why @in gave no more */
 	struct unpack_limits limits;
 	struct pass list, reading;
 	uint64_t texts; /* bytes so far */
@@ -87,6 +88,21 @@ static bool is_bomb(struct pass *p)
 	return true;
 }
 
+/* -1 with errno, or with u->unread. */
+static ssize_t read_in(struct unpacker *u, uint64_t offset, void *out, size_t size)
+{
+	ssize_t n;
+
+	if (u->in.read)
+		return size > 0 && u->in.read(u->in.arg, offset, out, size, &u->unread) < 0
+			   ? -1
+			   : (ssize_t)size;
+	do
+		n = pread(u->in.fd, out, size, (off_t)offset);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 static la_ssize_t on_read(struct archive *a, void *arg, const void **block)
 {
 	struct pass *p = arg;
@@ -97,9 +113,7 @@ static la_ssize_t on_read(struct archive *a, void *arg, const void **block)
 	tick(p->unpacker);
 	if (is_bomb(p))
 		return ARCHIVE_FATAL;
-	do
-		n = pread(p->unpacker->fd, p->bytes, want, (off_t)p->at);
-	while (n < 0 && errno == EINTR);
+	n = read_in(p->unpacker, (uint64_t)p->at, p->bytes, want);
 	if (n < 0) {
 		archive_set_error(a, errno, "read");
 		return ARCHIVE_FATAL;
@@ -165,6 +179,11 @@ static int failed(struct pass *p, struct error *err)
 	const char *message = archive_error_string(p->archive);
 	char quoted[TEXT_QUOTE_SIZE];
 
+	if (p->unpacker->unread.code != ERR_NONE) {
+		*err = p->unpacker->unread;
+		error_clear(&p->unpacker->unread);
+		return -1;
+	}
 	text_quote(message ? message : "it cannot be read", quoted);
 	if (archive_errno(p->archive) == EIO)
 		return error_data(err, "unreadable", "the disk cannot read it: %s", quoted);
@@ -383,10 +402,10 @@ ssize_t unpacker_read(struct unpacker *u, const struct unpack_member *m, uint8_t
 
 /* -- begin and end -------------------------------------------------------------------------------- */
 
-int unpacker_open(int fd, const struct unpack_limits *limits, struct unpacker **out,
-		  struct error *err)
+int unpacker_open(const struct unpack_input *in, const struct unpack_limits *limits,
+		  struct unpacker **out, struct error *err)
 {
-	int64_t end = lseek(fd, 0, SEEK_END);
+	int64_t end = in->read ? (int64_t)in->size : lseek(in->fd, 0, SEEK_END);
 	struct unpacker *u;
 
 	if (end < 0)
@@ -394,7 +413,7 @@ int unpacker_open(int fd, const struct unpack_limits *limits, struct unpacker **
 	if (end == 0)
 		return error_data(err, "truncated", "it is empty");
 	u = xcalloc(1, sizeof(*u));
-	u->fd = fd;
+	u->in = *in;
 	u->limits = *limits;
 	u->text = xmalloc(limits->text_bytes + 1);
 	u->list = u->reading = (struct pass){.unpacker = u, .end = end};

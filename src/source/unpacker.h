@@ -2,7 +2,7 @@
  * An archive in this process, through libarchive: hostile bytes are parsed here, so outside of tests only
  * latentd-unpack, which is confined, calls it.
  *
- *	unpacker_open(fd, &limits, &u, err)
+ *	unpacker_open(&input, &limits, &u, err)
  *	while ((r = unpacker_next(u, &member, err)) == 0)      lists, once, from the first to the last
  *		...
  *	n = unpacker_read(u, &member, bytes, size, err)         before, meanwhile or after
@@ -23,9 +23,9 @@
 
 struct unpacker;
 
-/* @fd stays the caller's; its position is not used. ERR_DATA as unpack_list() gives; ERR_IO. */
-int unpacker_open(int fd, const struct unpack_limits *limits, struct unpacker **out,
-		  struct error *err);
+/* @in stays the caller's; the position of a file is not used. ERR_DATA as unpack_list() gives; ERR_IO. */
+int unpacker_open(const struct unpack_input *in, const struct unpack_limits *limits,
+		  struct unpacker **out, struct error *err);
 /* Called about ten times a second while it works. May be NULL. */
 void unpacker_on_tick(struct unpacker *u, void (*tick)(void *arg), void *arg);
 /* *@m is valid until the next call. UNPACK_END after the last; an error ends the list as well. */

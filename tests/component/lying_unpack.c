@@ -44,6 +44,13 @@ static void say_member(uint64_t place, size_t text_size)
 	say(&m);
 }
 
+static void say_want(void)
+{
+	const struct unpack_message m = {.type = UNPACK_SAYS_WANT, .want = {0, 4}};
+
+	say(&m);
+}
+
 static bool tells(const char *name)
 {
 	return strcmp(lie, name) == 0;
@@ -71,6 +78,8 @@ static void list(void)
 					    .text = {(uint8_t *)"text", 4}};
 
 	go_wrong();
+	if (tells("want of a file"))
+		say_want();
 	if (tells("another place"))
 		say_member(5, 0);
 	if (tells("a long text"))

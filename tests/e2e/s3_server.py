@@ -42,10 +42,15 @@ def is_signed(h):
 
 
 class S3Server(Server):
-    """`ways` are of keys; what is not signed rightly is refused before."""
+    """
+    `ways` are of keys; what is not signed rightly is refused before. `ranges` are those that were given, (first, last), `fails`
+    says of which requests for ranges, by their number, there is a 503 instead, and `before` is called before each.
+    """
 
     def __init__(self, folder):
         super().__init__(folder)
+        self.knows_ranges, self.ranges, self.wanted = True, [], 0
+        self.fails, self.before = lambda number: False, lambda: None
         self.environment = {
             "AWS_ENDPOINT_URL_S3": self.url.rstrip("/"),
             "AWS_ACCESS_KEY_ID": KEY_ID,
@@ -71,9 +76,30 @@ class S3Server(Server):
         elif not os.path.isfile(os.path.join(self.folder, key)):
             self.fault(h, 404, "NoSuchKey")
         else:
-            with open(os.path.join(self.folder, key), "rb") as file:
-                data = file.read()
-            h.say(200, data, ETag=f'"{hashlib.md5(data).hexdigest()}"')
+            self.say_object(h, key)
+
+    def say_object(self, h, key):
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", h.headers.get("Range", "")) if self.knows_ranges else None
+        if wanted:
+            with self.lock:
+                self.wanted += 1
+                fails = self.fails(self.wanted - 1)
+            if fails:
+                return self.fault(h, 503, "SlowDown")
+            self.before()
+        with open(os.path.join(self.folder, key), "rb") as file:
+            data = file.read()
+        tag = f'"{hashlib.md5(data).hexdigest()}"'
+        if h.headers.get("If-Match", tag) != tag:
+            return self.fault(h, 412, "PreconditionFailed")
+        if not wanted:
+            return h.say(200, data, ETag=tag)
+        first, last = int(wanted[1]), min(int(wanted[2]), len(data) - 1)
+        if first > last:
+            return self.fault(h, 416, "InvalidRange")
+        with self.lock:
+            self.ranges.append((first, last))
+        return h.say(206, data[first : last + 1], ETag=tag, Content_Range=f"bytes {first}-{last}/{len(data)}")
 
     def keys(self):
         found = [os.path.relpath(os.path.join(at, name), self.folder) for at, _, names in os.walk(self.folder) for name in names]

@@ -20,11 +20,13 @@ class Server:
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self):
+            def do_GET(self):  # and HEAD
                 path = self.path.split("?")[0].lstrip("/")
                 with outer.lock:
                     outer.asked.append((path, self.headers["User-Agent"]))
                 outer.answer(self)
+
+            do_HEAD = do_GET
 
             def say_file(self, path):
                 tag, date = outer.tags.get(path), outer.dates.get(path)
@@ -45,7 +47,7 @@ class Server:
                     self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 try:
-                    self.wfile.write(body)
+                    self.wfile.write(body if self.command != "HEAD" else b"")
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True  # somebody had enough
 

@@ -463,11 +463,11 @@ static void a_member_over_the_limit_is_too_large(void **state)
 	}
 }
 
-static int list_without_memory(struct unpack *u, int fd, unpack_member_fn on_member, void *arg,
-			       struct error *err)
+static int list_without_memory(struct unpack *u, const struct unpack_input *in,
+			       unpack_member_fn on_member, void *arg, struct error *err)
 {
 	(void)u;
-	(void)fd;
+	(void)in;
 	(void)on_member;
 	(void)arg;
 	return error_set(err, ERR_NOMEM, "no memory to unpack it");
