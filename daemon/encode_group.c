@@ -56,15 +56,6 @@ struct encode_driver *encode_group_pick(const struct encode_group *g, unsigned n
 	return best;
 }
 
-bool encode_group_is_shut(const struct encode_group *g)
-{
-	for (size_t i = 0; i < g->n; i++) {
-		if (!encode_driver_is_shut(g->drivers[i]))
-			return false;
-	}
-	return g->n > 0;
-}
-
 void encode_group_release(struct encode_group *g)
 {
 	free(g->drivers);

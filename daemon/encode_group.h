@@ -32,8 +32,6 @@ bool encode_group_can(const struct encode_group *g, unsigned needs);
  * at any moment: asked again, there may be none, and the driver that was picked still takes the batch.
  */
 struct encode_driver *encode_group_pick(const struct encode_group *g, unsigned needs);
-/* Whether none of them has anything to compute with: what is submitted later waits. */
-bool encode_group_is_shut(const struct encode_group *g);
 void encode_group_release(struct encode_group *g);
 
 #endif

@@ -22,11 +22,6 @@ static const char *const posteriors[] = {
 static const char *const outputs[] = {[VAE_WIRE_PIL] = "pil", [VAE_WIRE_PT] = "pt"};
 static const char *const formats[] = {[VAE_WIRE_JPG] = "jpg", [VAE_WIRE_PNG] = "png"};
 
-const char *vae_wire_posterior_name(enum vae_wire_posterior posterior)
-{
-	return posteriors[posterior];
-}
-
 bool vae_wire_dtype_parse(const char *name, enum dtype *out)
 {
 	static const enum dtype travelling[] = {DTYPE_F16, DTYPE_BF16, DTYPE_F32, DTYPE_U8};

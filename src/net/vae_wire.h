@@ -101,8 +101,6 @@ struct vae_wire_query {
 		.ndim = 0                                                                          \
 	}
 
-/* "mean", "moments", "draw"; NULL for VAE_WIRE_UNSAID. As posterior_name() of vae/posterior.h. */
-const char *vae_wire_posterior_name(enum vae_wire_posterior posterior);
 /* Of the four that travel: float16, bfloat16, float32, uint8. False: none of them. */
 bool vae_wire_dtype_parse(const char *name, enum dtype *out);
 
