@@ -85,7 +85,7 @@ int cmd_reload(int argc, char **argv, struct error *err)
 	static const struct read_command command = {
 	    "daemon", 0, "reload [--socket PATH | --out DIR | --state DIR | --config FILE]"};
 	static const struct ctl_order order = {
-	    .command = "reload", .noun = "dataset", .done = "changed"};
+	    .command = "reload", .noun = "setting", .done = "changed"};
 	cleanup_ctl_source struct ctl_source *source = NULL;
 	struct read_options options = {.out = NULL};
 	int r = read_options_parse(argc, argv, &command, &options);

@@ -45,6 +45,17 @@ def decode_workers_become_more_and_fewer_while_images_are_encoded(ws):
     same_members([s.path for s in read_dataset(ws.dataset)], paths, "samples")
 
 
+@test
+def latentctl_counts_settings(ws):
+    daemon = Daemon(ws)
+    daemon.dataset()
+    daemon.start()
+    daemon.config["decode"]["workers"] = 2
+    daemon.write()
+    equal(ws.latentctl("reload", "--socket", daemon.socket).out, "1 setting changed\n", "what is printed")
+    daemon.stop()
+
+
 # -- this machine's encoders
 
 
