@@ -228,13 +228,15 @@ def slurm_itself_queues_a_task_again_that_it_stops_and_merges_when_all_are_done(
     wanted = ws.small_pictures(60)
     own = {"PATH": f"{ws.programs}:{os.environ['PATH']}", "LATENTD_STATE": ws.path("local")}
 
-    def tasks(which, environment):
+    def tasks(which, **more):
+        """@more: what the job's programs have in their environment, and sbatch has not."""
+        export = ",".join(["ALL", *(f"{name}={value}" for name, value in more.items())])
         options = ("--vae", demo_model(), "--resolution", "64", "--name", "set", "--max-upscale", "0")
         words = (os.path.join(SLURM, "encode.sbatch"), "3", ws.out, ws.src, *options)
-        return slurm.submit(f"--array={which}", *words, environment=environment)
+        return slurm.submit(f"--array={which}", f"--export={export}", *words, environment=own)
 
-    first = tasks("1", {**own, **ws.stops_at("open:15", ws.src)})
-    others = tasks("2-3", own)
+    first = tasks("1", **ws.stops_at("open:15", ws.src))
+    others = tasks("2-3")
     merged = slurm.submit(
         f"--dependency=afterok:{first}:{others}", os.path.join(SLURM, "merge.sbatch"), "3", ws.out, environment=own
     )

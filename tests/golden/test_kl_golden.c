@@ -245,16 +245,18 @@ static void bf16_is_no_further_off_than_pytorchs(void **state)
 		double worst, rms;
 	} cases[] = {{"input.128x128_b1", "moments.128x128_b1", 0.0374, 0.00765},
 		     {"input.264x200_b1", "moments.264x200_b1", 0.0512, 0.00819}};
-	char *golden = testing_golden("kl_sdsize"), *model;
-	struct safetensors *expected = kl_testing_open(golden, "expected.safetensors");
+	struct safetensors *expected;
 	struct error err = ERROR_INIT;
 	struct kl_encoder *vae;
+	char *golden, *model;
 
 	(void)state;
 	if (vae_engine_winograd_bf16.check(&err) < 0) {
 		print_message("SKIPPED: no AVX512_BF16 here\n");
 		skip();
 	}
+	golden = testing_golden("kl_sdsize");
+	expected = kl_testing_open(golden, "expected.safetensors");
 	model = kl_testing_formula_model(golden);
 	vae = kl_encoder_load(model, &vae_engine_winograd_bf16, 0, &err);
 	assert_non_null(vae);

@@ -324,10 +324,12 @@ static void other_layers_beside_bf16_are_float32(void **state)
 static void nan_goes_through_bf16(void **state)
 {
 	static const struct conv_case c = {{128, 128, 3, 1, 1, 1}, 8, 8};
-	float *x = values(64 * 128, 1), *y = values(64 * 128, 2);
+	float *x, *y;
 
 	(void)state;
 	need_bf16();
+	x = values(64 * 128, 1);
+	y = values(64 * 128, 2);
 	x[1000] = NAN;
 	run_conv(&narrow, 2, &c, NORM | SILU, SIZE_MAX, x, y, NULL);
 	assert_true(isnan(y[1000]));
