@@ -4,6 +4,7 @@
 #include "daemon/command_line.h"
 #include "daemon/commands.h"
 #include "daemon/import.h"
+#include "queue/queue_open.h"
 
 #include "config/dataset_options.h"
 

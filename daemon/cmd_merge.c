@@ -1,6 +1,7 @@
 #include "daemon/command_line.h"
 #include "daemon/commands.h"
 #include "daemon/merge.h"
+#include "queue/queue_open.h"
 
 #include "base/checked.h"
 #include "base/files.h"

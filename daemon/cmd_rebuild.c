@@ -2,6 +2,7 @@
 #include "daemon/commands.h"
 #include "daemon/rebuild.h"
 #include "daemon/sources.h"
+#include "queue/queue_open.h"
 
 #include "base/checked.h"
 #include "base/files.h"

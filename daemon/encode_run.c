@@ -12,6 +12,7 @@
 #include "daemon/recaption.h"
 #include "daemon/replaced.h"
 #include "daemon/stdin_archive.h"
+#include "queue/queue_open.h"
 
 #include "base/checked.h"
 #include "base/files.h"

@@ -3,6 +3,7 @@
  */
 #include "daemon/commands.h"
 #include "daemon/program.h"
+#include "queue/queue_open.h"
 
 #include "base/checked.h"
 #include "image/decode.h"

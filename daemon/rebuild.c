@@ -5,6 +5,7 @@
 #include "daemon/index.h"
 #include "daemon/rebuild_dataset.h"
 #include "daemon/replaced.h"
+#include "queue/queue_open.h"
 
 #include "base/atomic_file.h"
 #include "base/checked.h"

@@ -3,6 +3,7 @@
 #include "base/atomic_file.h"
 #include "base/checked.h"
 #include "base/files.h"
+#include "queue/queue_open.h"
 
 #include <jansson.h>
 #include <string.h>

@@ -5,6 +5,7 @@
 #include "queue/queue_memory.h"
 
 #include "base/checked.h"
+#include "queue/queue_open.h"
 
 #include <string.h>
 

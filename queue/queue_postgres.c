@@ -4,6 +4,7 @@
 #include "queue/queue_postgres.h"
 
 #include "queue/open_scan.h"
+#include "queue/queue_open.h"
 
 #include "base/checked.h"
 

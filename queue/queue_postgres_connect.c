@@ -4,6 +4,7 @@
 #include "queue/queue_postgres.h"
 
 #include "base/checked.h"
+#include "queue/queue_open.h"
 
 #include <assert.h>
 #include <libpq-fe.h>

@@ -11,6 +11,7 @@
 #include "queue/queue_sqlite.h"
 
 #include "queue/open_scan.h"
+#include "queue/queue_open.h"
 
 #include "base/buffer.h"
 #include "base/checked.h"

@@ -8,6 +8,7 @@
  */
 #include "daemon/db_queue.h"
 #include "daemon/intake.h"
+#include "queue/queue_open.h"
 
 #include "base/checked.h"
 #include "base/clock.h"

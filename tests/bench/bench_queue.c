@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "queue/queue.h"
+#include "queue/queue_open.h"
 
 #include <errno.h>
 #include <inttypes.h>

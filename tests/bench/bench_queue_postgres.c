@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "queue/queue.h"
+#include "queue/queue_open.h"
 #include "tests/contract/postgres_server.h"
 
 #include <inttypes.h>

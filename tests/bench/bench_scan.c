@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/files.h"
+#include "queue/queue_open.h"
 
 #include <errno.h>
 #include <inttypes.h>

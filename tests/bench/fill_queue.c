@@ -4,6 +4,7 @@
  */
 #include "base/checked.h"
 #include "queue/queue.h"
+#include "queue/queue_open.h"
 
 #include <inttypes.h>
 #include <stdio.h>

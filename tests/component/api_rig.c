@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "queue/queue_open.h"
 
 #include <stdio.h>
 #include <string.h>

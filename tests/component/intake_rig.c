@@ -1,6 +1,7 @@
 #include "tests/component/intake_rig.h"
 
 #include "base/checked.h"
+#include "queue/queue_open.h"
 #include "tests/testing.h"
 
 #include <errno.h>

@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "daemon/record_facts.h"
 #include "encoder/encoder_fake.h"
+#include "queue/queue_open.h"
 #include "source/sample_key.h"
 
 #include <stdio.h>

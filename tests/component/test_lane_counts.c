@@ -3,6 +3,7 @@
  */
 #include "daemon/lane_parts.h"
 
+#include "queue/queue_open.h"
 #include "tests/testing.h"
 
 #include <string.h>

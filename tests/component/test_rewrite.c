@@ -3,6 +3,7 @@
 
 #include "daemon/recovery.h"
 #include "daemon/repair.h"
+#include "queue/queue_open.h"
 
 #include "base/checked.h"
 #include "base/clock.h"

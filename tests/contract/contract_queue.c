@@ -1,5 +1,7 @@
 #include "tests/contract/contract_queue.h"
 
+#include "queue/queue_open.h"
+
 #include <inttypes.h>
 
 static const struct queue_backend *used;

@@ -1,6 +1,7 @@
 #include "tests/contract/postgres_server.h"
 
 #include "base/checked.h"
+#include "queue/queue_open.h"
 #include "tests/testing.h"
 
 #include <libpq-fe.h>

@@ -1,3 +1,4 @@
+#include "queue/queue_open.h"
 #include "queue/queue_sqlite.h"
 #include "tests/contract/queue_model.h"
 

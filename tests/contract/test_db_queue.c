@@ -4,6 +4,7 @@
 #include "daemon/db_queue.h"
 
 #include "base/thread.h"
+#include "queue/queue_open.h"
 #include "tests/contract/contract_queue.h"
 
 #include <stdatomic.h>

@@ -1,5 +1,7 @@
 #include "tests/contract/contract_queue.h"
 
+#include "queue/queue_open.h"
+
 #include <stdio.h>
 
 static int open_memory(const char *path, struct queue **out, struct error *err)

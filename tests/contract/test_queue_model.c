@@ -8,6 +8,8 @@
  */
 #include "tests/contract/queue_model.h"
 
+#include "queue/queue_open.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 

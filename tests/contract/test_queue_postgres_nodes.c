@@ -4,6 +4,7 @@
  */
 #include "base/thread.h"
 #include "queue/queue_nodes.h"
+#include "queue/queue_open.h"
 #include "tests/contract/contract_queue.h"
 #include "tests/contract/postgres_server.h"
 

@@ -6,6 +6,7 @@
  * For every kind of call, every fault, and as many n as there are in the long run (LATENTD_TEST_LONG=1); every
  * eleventh otherwise. LATENTD_VFS_CASE="CALL N FAULT", three numbers, runs one.
  */
+#include "queue/queue_open.h"
 #include "queue/queue_sqlite.h"
 #include "tests/contract/contract_queue.h"
 #include "tests/crash/vfs_shim.h"

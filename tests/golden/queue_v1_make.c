@@ -15,6 +15,7 @@
  */
 #include "base/checked.h"
 #include "queue/queue.h"
+#include "queue/queue_open.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 #include "daemon/history.h"
 
+#include "queue/queue_open.h"
 #include "tests/testing.h"
 
 #include "base/checked.h"

@@ -6,6 +6,8 @@
  */
 #include "tests/contract/contract_queue.h"
 
+#include "queue/queue_open.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>

@@ -3,6 +3,7 @@
  * a migration adds two files: that one, and state_vN.tar.gz, which tests/e2e/test_migration.py goes on with.
  */
 #include "base/files.h"
+#include "queue/queue_open.h"
 #include "queue/queue_sqlite.h"
 #include "tests/contract/contract_queue.h"
 

@@ -5,6 +5,7 @@
  * SQLite's locks.
  */
 #include "base/files.h"
+#include "queue/queue_open.h"
 #include "queue/queue_sqlite.h"
 #include "tests/contract/contract_queue.h"
 

@@ -6,6 +6,7 @@
  */
 #include "base/file_system.h"
 #include "base/files.h"
+#include "queue/queue_open.h"
 #include "queue/queue_sqlite.h"
 #include "tests/contract/contract_queue.h"
 

@@ -1,6 +1,7 @@
 #include "daemon/skip_policy.h"
 
 #include "base/checked.h"
+#include "queue/queue_open.h"
 #include "tests/testing.h"
 
 struct fixture {
