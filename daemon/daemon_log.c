@@ -110,10 +110,14 @@ struct event_log *daemon_log_lines(struct daemon_log *log)
 /* What is said, about what, and how it is told apart. */
 struct said {
 	enum log_event event;
-	enum log_level level;
 	const char *dataset; /* NULL: none */
 	const char *line;
 };
+
+static enum log_level level_of(const struct said *s)
+{
+	return log_event_kind(s->event)->level;
+}
 
 /* False: the journal does not take it. */
 static bool to_journal(const struct said *s)
@@ -123,7 +127,7 @@ static bool to_journal(const struct said *s)
 	char *fields[] = {
 	    xasprintf("MESSAGE=%s%s%s", dataset, colon, s->line),
 	    xasprintf("LATENTD_TEXT=%s", s->line),
-	    xasprintf("PRIORITY=%d", priorities[s->level]),
+	    xasprintf("PRIORITY=%d", priorities[level_of(s)]),
 	    xstrdup("SYSLOG_IDENTIFIER=latentd"),
 	    s->dataset ? xasprintf("LATENTD_DATASET=%s", dataset) : NULL,
 	    kind->name ? xasprintf("LATENTD_EVENT=%s", kind->name) : NULL,
@@ -164,7 +168,7 @@ static void to_fields(const struct said *s)
 	gmtime_r(&second, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
 	buffer_appendf(&text, "time=%s.%03dZ level=%s", stamp, (int)(now % 1000),
-		       log_levels[s->level]);
+		       log_levels[level_of(s)]);
 	if (event)
 		buffer_appendf(&text, " event=%s", event);
 	if (s->dataset)
@@ -174,20 +178,20 @@ static void to_fields(const struct said *s)
 }
 
 /* The journal takes the level from a number in front, a person does not need it. */
-static void to_text(bool journal, enum log_level level, const char *dataset, const char *line)
+static void to_text(bool journal, const struct said *s)
 {
 	char number[8] = "";
 
 	if (journal)
-		snprintf(number, sizeof(number), "<%d>", priorities[level]);
-	fprintf(stderr, "%slatentd: %s%s%s\n", number, dataset ? dataset : "", dataset ? ": " : "",
-		line);
+		snprintf(number, sizeof(number), "<%d>", priorities[level_of(s)]);
+	fprintf(stderr, "%slatentd: %s%s%s\n", number, s->dataset ? s->dataset : "",
+		s->dataset ? ": " : "", s->line);
 }
 
 static void say(struct daemon_log *log, const struct said *s)
 {
 	enum log_format format = (enum log_format)atomic_load(&log->format);
-	const struct event_line added = event_log_add(log->lines, s->level, s->dataset, s->line);
+	const struct event_line added = event_log_add(log->lines, level_of(s), s->dataset, s->line);
 
 	if (log->file)
 		log_file_add(log->file, &added);
@@ -196,7 +200,7 @@ static void say(struct daemon_log *log, const struct said *s)
 	if (format == LOG_FORMAT_FIELDS)
 		to_fields(s);
 	else
-		to_text(log->journal, s->level, s->dataset, s->line);
+		to_text(log->journal, s);
 }
 
 /* -- how many ----------------------------------------------------------------------------------------- */
@@ -225,32 +229,23 @@ static void say_left_out(struct daemon_log *log)
 	snprintf(line, sizeof(line), "%llu lines were left out: too many came at once",
 		 (unsigned long long)log->left_out);
 	log->left_out = 0;
-	say(log, &(const struct said){.level = LOG_LEVEL_WARNING, .line = line});
+	say(log, &(const struct said){LOG_PLAIN_WARNING, NULL, line});
 }
 
-static void write_line(struct daemon_log *log, const struct said *s)
+void daemon_log_write(struct daemon_log *log, enum log_event event, const char *dataset,
+		      const char *line)
 {
-	if ((int)s->level > atomic_load(&log->level))
+	const struct said said = {event, dataset, line};
+
+	if ((int)level_of(&said) > atomic_load(&log->level))
 		return;
 	pthread_mutex_lock(&log->lock);
 	say_left_out(log);
 	if (has_room(log))
-		say(log, s);
+		say(log, &said);
 	else
 		log->left_out++;
 	pthread_mutex_unlock(&log->lock);
-}
-
-void daemon_log_write(struct daemon_log *log, enum log_level level, const char *dataset,
-		      const char *line)
-{
-	write_line(log, &(const struct said){LOG_EVENT_NONE, level, dataset, line});
-}
-
-void daemon_log_event(struct daemon_log *log, enum log_event event, const char *dataset,
-		      const char *line)
-{
-	write_line(log, &(const struct said){event, log_event_kind(event)->level, dataset, line});
 }
 
 void daemon_log_keep_last(struct daemon_log *log, const char *line)

@@ -5,7 +5,7 @@
  *	log = daemon_log_new()
  *	daemon_log_set(log, level, format)                    as configured, also while it runs
  *	daemon_log_keep(log, state_folder, err)
- *	daemon_log_write(log, LOG_LEVEL_INFO, "photos", "paused")
+ *	daemon_log_write(log, LOG_PLAIN_INFO, "photos", "paused")
  *	daemon_log_tick(log)                                  once a second
  *
  * More than DAEMON_LOG_BURST lines that come at once, and DAEMON_LOG_PER_SECOND from then on, are left out, and their number
@@ -36,10 +36,7 @@ int daemon_log_keep(struct daemon_log *log, const char *folder, struct error *er
 void daemon_log_keep_end(struct daemon_log *log);
 void daemon_log_set(struct daemon_log *log, enum log_level level, enum log_format format);
 /* @dataset: NULL where it is about none. */
-void daemon_log_write(struct daemon_log *log, enum log_level level, const char *dataset,
-		      const char *line);
-/* One that has a kind, which has its level. */
-void daemon_log_event(struct daemon_log *log, enum log_event event, const char *dataset,
+void daemon_log_write(struct daemon_log *log, enum log_event event, const char *dataset,
 		      const char *line);
 /* Why the daemon ends, into the files alone: whoever is told of it says it himself. */
 void daemon_log_keep_last(struct daemon_log *log, const char *line);

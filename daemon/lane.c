@@ -24,7 +24,7 @@ enum {
 	REMOVAL_EVERY_MS = 5000,
 };
 
-void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
+void lane_log(const struct lane *l, enum log_event event, const char *fmt, ...)
 {
 	char line[1024];
 	va_list args;
@@ -32,18 +32,7 @@ void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
-	l->shared->log(l->shared->arg, level, l->config->name, line);
-}
-
-void lane_event(const struct lane *l, enum log_event event, const char *fmt, ...)
-{
-	char line[1024];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	l->shared->log_event(l->shared->arg, event, l->config->name, line);
+	l->shared->log(l->shared->arg, event, l->config->name, line);
 }
 
 struct lane *lane_new(const struct lane_shared *shared, const struct dataset_config *config)
@@ -127,15 +116,15 @@ void lane_fail(struct lane *l, const struct error *why)
 	if (may_pass(why)) {
 		l->retry_at = clock_mono_ms() + wait;
 		if (again)
-			lane_log(l, LOG_LEVEL_DEBUG, "%s; tried again in %lld s", why->message,
+			lane_log(l, LOG_PLAIN_DEBUG, "%s; tried again in %lld s", why->message,
 				 (long long)wait / 1000);
 		else
-			lane_event(l, LOG_EVENT_DATASET_FAILED, "%s; tried again in %lld s",
-				   why->message, (long long)wait / 1000);
+			lane_log(l, LOG_EVENT_DATASET_FAILED, "%s; tried again in %lld s",
+				 why->message, (long long)wait / 1000);
 	} else {
 		l->retry_at = INT64_MAX;
-		lane_event(l, LOG_EVENT_DATASET_FAILED, "%s; resume it when that is mended",
-			   why->message);
+		lane_log(l, LOG_EVENT_DATASET_FAILED, "%s; resume it when that is mended",
+			 why->message);
 	}
 	l->why = *why;
 	if (l->phase == LANE_OPEN)
@@ -342,7 +331,7 @@ static void take_config(struct lane *l)
 	    l->phase == LANE_OPENING)
 		return;
 	if (l->reopen && l->phase == LANE_OPEN) {
-		lane_log(l, LOG_LEVEL_INFO, "closes, and opens with other settings");
+		lane_log(l, LOG_PLAIN_INFO, "closes, and opens with other settings");
 		l->why = (struct error)ERROR_INIT;
 		l->phase = LANE_CLOSING;
 	}

@@ -46,8 +46,7 @@ struct lane_shared {
 	const char *part; /* "2/3" of every dataset; NULL: as configured */
 	int64_t poll_ms;  /* how often an idle one asks what other nodes made available */
 	/* One line for people. */
-	void (*log)(void *arg, enum log_level level, const char *dataset, const char *line);
-	void (*log_event)(void *arg, enum log_event event, const char *dataset, const char *line);
+	void (*log)(void *arg, enum log_event event, const char *dataset, const char *line);
 	void *arg;
 };
 

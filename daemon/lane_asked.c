@@ -25,7 +25,7 @@ void lane_hold(struct lane *l, const char *why)
 	if (!change)
 		return;
 	lane_news(l);
-	lane_log(l, LOG_LEVEL_INFO, "%s", why ? why : "goes on");
+	lane_log(l, LOG_PLAIN_INFO, "%s", why ? why : "goes on");
 	if (!why && l->retry_at != INT64_MAX)
 		l->retry_at = 0; /* what failed for want of room need not wait any more */
 	lane_apply_pause(l);

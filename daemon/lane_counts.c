@@ -16,7 +16,7 @@ static void count_failed(struct lane *l, const struct error *why)
 	if (l->counted)
 		return;
 	if (strcmp(l->count_failure.message, why->message) != 0)
-		lane_log(l, LOG_LEVEL_ERROR, "its images cannot be counted: %s", why->message);
+		lane_log(l, LOG_PLAIN_ERROR, "its images cannot be counted: %s", why->message);
 	l->count_failure = *why;
 	l->count_again = true;
 }

@@ -74,7 +74,7 @@ void lane_look_at_limits(struct lane *l)
 	l->over_quota = over;
 	why = lane_limits_why(l);
 	lane_news(l);
-	lane_log(l, LOG_LEVEL_INFO, "%s", why ? why : "goes on");
+	lane_log(l, LOG_PLAIN_INFO, "%s", why ? why : "goes on");
 	lane_apply_pause(l);
 }
 

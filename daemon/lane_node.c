@@ -60,7 +60,7 @@ void lane_set_duty(struct lane *l, bool mine, bool through, bool drains)
 	if (l->drained && !l->duty)
 		mine = false;
 	if (mine != l->duty) {
-		lane_log(l, LOG_LEVEL_INFO,
+		lane_log(l, LOG_PLAIN_INFO,
 			 mine ? "this node looks through its sources from now on"
 			      : "another node looks through its sources");
 		l->duty = mine;

@@ -21,12 +21,12 @@ static void on_outcome(void *arg, const char *path, enum outcome_kind kind, cons
 	lane_count(l);
 	if (kind == OUTCOME_QUARANTINE) {
 		l->failed++;
-		lane_event(l, LOG_EVENT_IMAGE_FAILED, "%s: %s: %s", path, reason, message);
+		lane_log(l, LOG_EVENT_IMAGE_FAILED, "%s: %s: %s", path, reason, message);
 	} else if (outcome_waits(kind, reason)) {
-		lane_log(l, LOG_LEVEL_DEBUG, "put off: %s", message);
+		lane_log(l, LOG_PLAIN_DEBUG, "put off: %s", message);
 	} else if (kind == OUTCOME_SKIP) {
 		l->skipped++;
-		lane_log(l, LOG_LEVEL_DEBUG, "%s: skipped, %s: %s", path, reason, message);
+		lane_log(l, LOG_PLAIN_DEBUG, "%s: skipped, %s: %s", path, reason, message);
 	}
 }
 
@@ -65,8 +65,8 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 	l->sealed_unseen = l->config->on_delete == ON_DELETE_DROP;
 	l->tidy_wanted = true; /* its samples may have taken the place of others */
 	lane_count(l);
-	lane_event(l, LOG_EVENT_SHARD_SEALED, "sealed %s: %zu samples, %llu bytes", name, samples,
-		   (unsigned long long)bytes);
+	lane_log(l, LOG_EVENT_SHARD_SEALED, "sealed %s: %zu samples, %llu bytes", name, samples,
+		 (unsigned long long)bytes);
 }
 
 /* -- the intake ------------------------------------------------------------------------------------- */
@@ -83,7 +83,7 @@ static void on_state(void *arg, const struct intake_state *state)
 	struct lane_intake *seen = &l->seen;
 
 	if (state->why && (!seen->why || strcmp(state->why, seen->why) != 0))
-		lane_event(l, LOG_EVENT_DATASET_WAITS, "%s", state->why);
+		lane_log(l, LOG_EVENT_DATASET_WAITS, "%s", state->why);
 	if (seen->removal_waits && !state->removal_waits)
 		l->tidy_wanted = true;
 	seen->phase = state->phase;
@@ -119,7 +119,7 @@ static void on_jobs(void *arg)
 
 static void on_note(void *arg, const char *line)
 {
-	lane_log(arg, LOG_LEVEL_INFO, "%s", line);
+	lane_log(arg, LOG_PLAIN_INFO, "%s", line);
 }
 
 static enum intake_watch watch_of(enum source_watch watch)
@@ -298,7 +298,7 @@ static int rebuild_lost(struct lane *l, struct error *err)
 	if (rebuild_dataset_if_lost(l->shared->queue, &options, c->name, &result, err) < 0)
 		return -1;
 	if (result.shards > 0)
-		lane_log(l, LOG_LEVEL_WARNING, "its catalog was lost: rebuilt from %zu shards",
+		lane_log(l, LOG_PLAIN_WARNING, "its catalog was lost: rebuilt from %zu shards",
 			 result.shards);
 	return 0;
 }
@@ -417,7 +417,7 @@ static void open_done(struct task *task)
 			l->swept_at = clock_mono_ms() - LANE_SWEEP_EVERY_MS + LANE_SWEEP_FIRST_MS;
 			lane_count(l);
 			lane_look_at_encoders(l);
-			lane_log(l, LOG_LEVEL_INFO, "open: %s, recipe %.8s", l->dataset.folder,
+			lane_log(l, LOG_PLAIN_INFO, "open: %s, recipe %.8s", l->dataset.folder,
 				 l->recipe.id);
 			return;
 		}

@@ -24,7 +24,7 @@ static bool stops(void *arg)
 
 static void note(void *arg, const char *line)
 {
-	lane_log(arg, LOG_LEVEL_WARNING, "of a node that died: %s", line);
+	lane_log(arg, LOG_PLAIN_WARNING, "of a node that died: %s", line);
 }
 
 static void orphans_run(struct task *task)

@@ -150,10 +150,7 @@ struct lane {
 
 /* -- lane.c ----------------------------------------------------------------------------------------- */
 
-void lane_log(const struct lane *l, enum log_level level, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-/* One that has a kind. */
-void lane_event(const struct lane *l, enum log_event event, const char *fmt, ...)
+void lane_log(const struct lane *l, enum log_event event, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* What is paused, held or resting is so in its parts, too. */
 void lane_apply_pause(struct lane *l);

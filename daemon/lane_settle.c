@@ -25,7 +25,7 @@ static bool stops(void *arg)
 
 static void note(void *arg, const char *line)
 {
-	lane_log(arg, LOG_LEVEL_WARNING, "%s", line);
+	lane_log(arg, LOG_PLAIN_WARNING, "%s", line);
 }
 
 static int on_staged(void *arg, const char *name, uint64_t bytes)

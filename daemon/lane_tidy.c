@@ -39,7 +39,7 @@ static bool tidy_stops(void *arg)
 
 static void tidy_note(void *arg, const char *line)
 {
-	lane_log(arg, LOG_LEVEL_INFO, "%s", line);
+	lane_log(arg, LOG_PLAIN_INFO, "%s", line);
 }
 
 static int merge_small(const struct rewrite_options *options, struct error *err)
@@ -93,7 +93,7 @@ static int put_right(struct tidy_task *t, struct store *store, struct error *err
 	if (r < 0)
 		return -1;
 	if (changed > 0)
-		lane_log(l, LOG_LEVEL_INFO, "%zu changed captions are in their shards", changed);
+		lane_log(l, LOG_PLAIN_INFO, "%zu changed captions are in their shards", changed);
 	if (given_arrays_attach(&arrays, &options.rewrite, err) < 0)
 		return -1;
 	return replaced_tidy(&options.rewrite, options.folder, err);

@@ -115,7 +115,7 @@ static void on_note(void *arg, const char *line)
 		if (strcmp(json_string_value(note), line) == 0)
 			return;
 	}
-	lane_log(p->lane, LOG_LEVEL_INFO, "%s", line);
+	lane_log(p->lane, LOG_PLAIN_INFO, "%s", line);
 	if (json_array_size(p->notes) < NOTES_MOST)
 		json_array_append_new(p->notes, json_clean(line));
 }
@@ -233,7 +233,7 @@ static void say_end(const struct lane *l, const struct lane_upkeep *u)
 {
 	const struct upkeep_order *o = upkeep_order(u->upkeep);
 
-	lane_log(l, u->state == UPKEEP_FAILED ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "%s%s %s%s%s",
+	lane_log(l, u->state == UPKEEP_FAILED ? LOG_PLAIN_WARNING : LOG_PLAIN_INFO, "%s%s %s%s%s",
 		 upkeep_name(o->kind), o->dry_run ? " (dry run)" : "",
 		 u->state == UPKEEP_FAILED ? "failed" : "is done", *u->err.message ? ": " : "",
 		 u->err.message);

@@ -3,7 +3,10 @@
 const struct log_event_kind *log_event_kind(enum log_event event)
 {
 	static const struct log_event_kind kinds[LOG_EVENTS] = {
-	    [LOG_EVENT_NONE] = {NULL, NULL, LOG_LEVEL_INFO},
+	    [LOG_PLAIN_ERROR] = {NULL, NULL, LOG_LEVEL_ERROR},
+	    [LOG_PLAIN_WARNING] = {NULL, NULL, LOG_LEVEL_WARNING},
+	    [LOG_PLAIN_INFO] = {NULL, NULL, LOG_LEVEL_INFO},
+	    [LOG_PLAIN_DEBUG] = {NULL, NULL, LOG_LEVEL_DEBUG},
 	    [LOG_EVENT_STARTED] = {"started", "3d9c9a38e8cd4e219224b2ad95dce3fd", LOG_LEVEL_INFO},
 	    [LOG_EVENT_STOPPING] = {"stopping", "8d005b3ad74e441bbdd2f874f49a3461", LOG_LEVEL_INFO},
 	    [LOG_EVENT_RELOADED] = {"reloaded", "684478aca86b4dae8ec5b549a85b677c", LOG_LEVEL_INFO},

@@ -1,6 +1,7 @@
 /*
- * Kinds of events that a program may want to know by: MESSAGE_ID and LATENTD_EVENT in the journal, `event` in a line of
- * fields. docs/operations.md lists them, systemd/latentd.catalog explains those that ask somebody to act. An id is for ever.
+ * What the daemon says is of a kind, which has a level. Most are plain lines for people. The others are events that a
+ * program may want to know by: MESSAGE_ID and LATENTD_EVENT in the journal, `event` in a line of fields.
+ * docs/operations.md lists them, systemd/latentd.catalog explains those that ask somebody to act. An id is for ever.
  */
 #ifndef LATENTD_DAEMON_LOG_EVENT_H
 #define LATENTD_DAEMON_LOG_EVENT_H
@@ -8,7 +9,10 @@
 #include "config/daemon_config.h"
 
 enum log_event {
-	LOG_EVENT_NONE, /* a line without a kind */
+	LOG_PLAIN_ERROR,
+	LOG_PLAIN_WARNING,
+	LOG_PLAIN_INFO,
+	LOG_PLAIN_DEBUG,
 	LOG_EVENT_STARTED,
 	LOG_EVENT_STOPPING,
 	LOG_EVENT_RELOADED,
@@ -25,8 +29,8 @@ enum log_event {
 };
 
 struct log_event_kind {
-	const char *name; /* "disk_full"; NULL: none */
-	const char *id;	  /* 32 hexadecimal digits */
+	const char *name; /* "disk_full"; NULL: a plain line */
+	const char *id;	  /* 32 hexadecimal digits; NULL likewise */
 	enum log_level level;
 };
 

@@ -28,10 +28,10 @@ struct serve_run {
 	bool stopping, cancelled, said_ready, warned;
 };
 
-static void write_log(void *arg, enum log_level level, const char *dataset, const char *line)
+static void write_log(void *arg, enum log_event event, const char *dataset, const char *line)
 {
 	(void)arg;
-	(void)level;
+	(void)event;
 	fprintf(stderr, "latentd: %s: %s\n", dataset, line);
 }
 
@@ -59,7 +59,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 
 	serve_server_tick(run->server);
 	if (warning && !run->warned)
-		write_log(NULL, LOG_LEVEL_WARNING, "serve", warning);
+		write_log(NULL, LOG_PLAIN_WARNING, "serve", warning);
 	run->warned = warning != NULL;
 	sd_event_source_set_time(source, usec + 1000 * 1000);
 	return 0;
@@ -188,7 +188,7 @@ static int open_server(struct serve_run *run, struct error *err)
 		errno = -r;
 		return error_sys(err, "open the event loop");
 	}
-	write_log(NULL, LOG_LEVEL_INFO, "serve", "loading the model");
+	write_log(NULL, LOG_PLAIN_INFO, "serve", "loading the model");
 	return 0;
 }
 

@@ -34,7 +34,7 @@ struct serve_server {
 };
 
 __attribute__((format(printf, 3, 4))) static void
-server_log(const struct serve_server *s, enum log_level level, const char *fmt, ...)
+server_log(const struct serve_server *s, enum log_event event, const char *fmt, ...)
 {
 	char line[1024];
 	va_list args;
@@ -42,7 +42,7 @@ server_log(const struct serve_server *s, enum log_level level, const char *fmt, 
 	va_start(args, fmt);
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
-	s->shared.log(s->shared.arg, level, "serve", line);
+	s->shared.log(s->shared.arg, event, "serve", line);
 }
 
 /* -- the model ----------------------------------------------------------------------------------- */
@@ -95,7 +95,7 @@ static void model_is_ready(struct serve_server *s)
 	else
 		sha256_hex(&m->weights, identity.weights);
 	serve_http_ready(s->http, &bounds, &identity, describe_model(s, m));
-	server_log(s, LOG_LEVEL_INFO, "%s at %s", m->name, s->url);
+	server_log(s, LOG_PLAIN_INFO, "%s at %s", m->name, s->url);
 }
 
 /* The model stays in memory as long as it is served; one that failed is tried again. */

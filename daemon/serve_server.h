@@ -16,6 +16,7 @@
 #include "config/serve_options.h"
 #include "daemon/decode_pool.h"
 #include "daemon/engines.h"
+#include "daemon/log_event.h"
 #include "daemon/memory_budget.h"
 #include "daemon/serve_stats.h"
 
@@ -28,7 +29,7 @@ struct serve_shared {
 	struct memory_budget *memory;
 	struct engines *engines;
 	/* One line for people, any thread. */
-	void (*log)(void *arg, enum log_level level, const char *dataset, const char *line);
+	void (*log)(void *arg, enum log_event event, const char *dataset, const char *line);
 	void *arg;
 };
 

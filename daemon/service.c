@@ -22,17 +22,12 @@
 
 /* -- talking ---------------------------------------------------------------------------------------- */
 
-static void write_log(void *arg, enum log_level level, const char *dataset, const char *line)
+static void write_log(void *arg, enum log_event event, const char *dataset, const char *line)
 {
-	daemon_log_write(((struct service *)arg)->log, level, dataset, line);
+	daemon_log_write(((struct service *)arg)->log, event, dataset, line);
 }
 
-static void write_event(void *arg, enum log_event event, const char *dataset, const char *line)
-{
-	daemon_log_event(((struct service *)arg)->log, event, dataset, line);
-}
-
-void service_event(struct service *s, enum log_event event, const char *fmt, ...)
+void service_log(struct service *s, enum log_event event, const char *dataset, const char *fmt, ...)
 {
 	char line[1024];
 	va_list args;
@@ -40,18 +35,7 @@ void service_event(struct service *s, enum log_event event, const char *fmt, ...
 	va_start(args, fmt);
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
-	daemon_log_event(s->log, event, NULL, line);
-}
-
-void service_log(struct service *s, enum log_level level, const char *dataset, const char *fmt, ...)
-{
-	char line[1024];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	daemon_log_write(s->log, level, dataset, line);
+	daemon_log_write(s->log, event, dataset, line);
 }
 
 /* -- signals ---------------------------------------------------------------------------------------- */
@@ -118,7 +102,7 @@ static int on_second(sd_event_source *source, uint64_t usec, void *arg)
 		serve_server_tick(s->serve);
 	if (!s->warned && decode_pool_warning(s->pool)) {
 		s->warned = true;
-		service_log(s, LOG_LEVEL_WARNING, NULL, "%s", decode_pool_warning(s->pool));
+		service_log(s, LOG_PLAIN_WARNING, NULL, "%s", decode_pool_warning(s->pool));
 	}
 	daemon_log_tick(s->log);
 	api_server_tick(s->api, clock_mono_ms());
@@ -192,23 +176,23 @@ static void on_health(void *arg, const char *name, enum encode_remote_health hea
 		      const char *why)
 {
 	if (health == ENCODE_REMOTE_FINE)
-		service_event(arg, LOG_EVENT_ENCODER_BACK, "encoder %s: encodes again%s%s", name,
-			      *why ? "; " : "", why);
+		service_log(arg, LOG_EVENT_ENCODER_BACK, NULL, "encoder %s: encodes again%s%s",
+			    name, *why ? "; " : "", why);
 	else
-		service_event(arg, LOG_EVENT_ENCODER_FAILED, "encoder %s: %s", name, why);
+		service_log(arg, LOG_EVENT_ENCODER_FAILED, NULL, "encoder %s: %s", name, why);
 }
 
 static void on_left_out(void *arg, const char *name, const char *why)
 {
-	service_event(arg, LOG_EVENT_ENCODER_FAILED,
-		      "encoder %s: %s; it is left out until it is opened once more, a GPU a minute "
-		      "after its first failure, or its model is loaded anew",
-		      name, why);
+	service_log(arg, LOG_EVENT_ENCODER_FAILED, NULL,
+		    "encoder %s: %s; it is left out until it is opened once more, a GPU a minute "
+		    "after its first failure, or its model is loaded anew",
+		    name, why);
 }
 
 static void on_back(void *arg, const char *name)
 {
-	service_event(arg, LOG_EVENT_ENCODER_BACK, "encoder %s: encodes again", name);
+	service_log(arg, LOG_EVENT_ENCODER_BACK, NULL, "encoder %s: encodes again", name);
 }
 
 static int open_loop(struct service *s, struct error *err)
@@ -303,11 +287,10 @@ static void say_ready(struct service *s)
 	cleanup_free char *url = api_server_url(s->api);
 
 	sd_notifyf(0, "READY=1\nSTATUS=%zu dataset%s", s->n_lanes, s->n_lanes == 1 ? "" : "s");
-	service_event(s, LOG_EVENT_STARTED, "version %s, %zu dataset%s, steered through %s",
-		      LATENTD_VERSION, s->n_lanes, s->n_lanes == 1 ? "" : "s",
-		      s->config->api.socket);
+	service_log(s, LOG_EVENT_STARTED, NULL, "version %s, %zu dataset%s, steered through %s",
+		    LATENTD_VERSION, s->n_lanes, s->n_lanes == 1 ? "" : "s", s->config->api.socket);
 	if (url)
-		service_log(s, LOG_LEVEL_INFO, NULL, "dashboard at %s", url);
+		service_log(s, LOG_PLAIN_INFO, NULL, "dashboard at %s", url);
 }
 
 static int open_all(struct service *s, struct error *err)
@@ -339,7 +322,6 @@ static int open_all(struct service *s, struct error *err)
 					 .part = s->options.part,
 					 .poll_ms = (int64_t)s->config->queue.poll,
 					 .log = write_log,
-					 .log_event = write_event,
 					 .arg = s};
 	if (service_open_serve(s, err) < 0 || service_open_webhook(s, err) < 0)
 		return -1;
@@ -442,7 +424,7 @@ int service_run(struct daemon_config *config, const struct service_options *opti
 		r = EXIT_BUSY;
 	} else if (r == 0) {
 		if (daemon_log_keep(s.log, s.state_folder.path, &lost) < 0)
-			service_log(&s, LOG_LEVEL_WARNING, NULL, "what is said is not kept: %s",
+			service_log(&s, LOG_PLAIN_WARNING, NULL, "what is said is not kept: %s",
 				    lost.message);
 		r = open_all(&s, err);
 		if (r == 0)

@@ -157,7 +157,7 @@ static int apply_to_encoder(struct service *s, const struct service_request *r,
 
 	if (!engines_pause(s->engines, r->encoder, pause))
 		return SERVICE_NO_ENCODER;
-	service_log(s, LOG_LEVEL_INFO, NULL, "encoder %s: %s", r->encoder,
+	service_log(s, LOG_PLAIN_INFO, NULL, "encoder %s: %s", r->encoder,
 		    pause ? "paused" : "resumed");
 	reply->count = 1;
 	return 0;

@@ -123,10 +123,10 @@ static void take_answer(struct service *s)
 	free(s->full);
 	s->full = hold_full(s);
 	if (!was && s->full)
-		service_event(s, LOG_EVENT_DISK_FULL,
-			      "%s: nothing new is begun until there is room", s->full);
+		service_log(s, LOG_EVENT_DISK_FULL, NULL,
+			    "%s: nothing new is begun until there is room", s->full);
 	else if (was && !s->full)
-		service_event(s, LOG_EVENT_DISK_ROOM, "there is room on the disks again");
+		service_log(s, LOG_EVENT_DISK_ROOM, NULL, "there is room on the disks again");
 	if (was != (s->full != NULL))
 		s->news = true;
 }

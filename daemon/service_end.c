@@ -17,7 +17,7 @@ void service_stop(struct service *s, int code)
 	s->stopping_at = clock_mono_ms();
 	s->exit_code = code;
 	sd_notify(0, "STOPPING=1\nSTATUS=Stopping");
-	service_event(s, LOG_EVENT_STOPPING, "stopping; what is encoded is kept");
+	service_log(s, LOG_EVENT_STOPPING, NULL, "stopping; what is encoded is kept");
 	api_pictures_end(s->pictures);
 	if (s->serve)
 		serve_server_stop(s->serve);
@@ -33,11 +33,11 @@ static void leave_behind(struct service *s)
 {
 	for (size_t i = 0; i < s->n_lanes; i++) {
 		if (!lane_is_closed(s->lanes[i]))
-			service_log(s, LOG_LEVEL_ERROR, lane_name(s->lanes[i]),
+			service_log(s, LOG_PLAIN_ERROR, lane_name(s->lanes[i]),
 				    "does not end: left behind");
 	}
 	for (size_t i = 0; i < s->n_leaving; i++)
-		service_log(s, LOG_LEVEL_ERROR, lane_name(s->leaving[i]),
+		service_log(s, LOG_PLAIN_ERROR, lane_name(s->leaving[i]),
 			    "does not end: left behind");
 	api_server_unlink(s->api); /* its threads may wait for what hangs, too */
 	_exit(EXIT_FAILED);
@@ -123,7 +123,7 @@ bool service_end_drain(struct service *s)
 	}
 	for (size_t i = 0; i < s->n_lanes; i++) {
 		if (lane_hope(s->lanes[i]) != LANE_HOPE)
-			service_log(s, LOG_LEVEL_ERROR, lane_name(s->lanes[i]),
+			service_log(s, LOG_PLAIN_ERROR, lane_name(s->lanes[i]),
 				    "given up: it was not waited for any longer");
 	}
 	service_publish(s); /* with all of it done, for the last messages */

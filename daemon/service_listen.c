@@ -94,7 +94,7 @@ static void tell_failure(struct service_listener *l, const struct error *err)
 		return;
 	free(l->why);
 	l->why = xstrdup(err->message);
-	service_log(l->service, LOG_LEVEL_WARNING, NULL,
+	service_log(l->service, LOG_PLAIN_WARNING, NULL,
 		    "%s: images that other nodes find are asked for every %lld s (queue.poll)",
 		    l->why, (long long)l->service->config->queue.poll / 1000);
 }
@@ -105,7 +105,7 @@ static void tell_end_of_failure(struct service_listener *l)
 		return;
 	free(l->why);
 	l->why = NULL;
-	service_log(l->service, LOG_LEVEL_INFO, NULL,
+	service_log(l->service, LOG_PLAIN_INFO, NULL,
 		    "node %s is told again of images that other nodes find",
 		    l->service->state_folder.node);
 }
@@ -138,7 +138,7 @@ static void on_heard(struct task *task)
 	else
 		tell_end_of_failure(l);
 	if (pooled)
-		service_log(s, LOG_LEVEL_INFO, NULL,
+		service_log(s, LOG_PLAIN_INFO, NULL,
 			    "queue.postgres leads through a pooler: images that other nodes find "
 			    "are asked for every %lld s (queue.poll)",
 			    (long long)s->config->queue.poll / 1000);

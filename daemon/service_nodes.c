@@ -114,7 +114,7 @@ static int get_name(struct service *s, const struct node_beat *beat, struct node
 		if (seen != 0 && pulse->beat_at != seen)
 			return taken(s, pulse, err);
 		if (seen == 0)
-			service_log(s, LOG_LEVEL_WARNING, NULL,
+			service_log(s, LOG_PLAIN_WARNING, NULL,
 				    "node %s was at work %lld s ago, on %s: it begins here when "
 				    "nothing is heard of that for %lld s more "
 				    "(queue.node_timeout)",
@@ -133,7 +133,7 @@ static void compare_clocks(struct service *s, int64_t database)
 	char by[32];
 
 	if (llabs(ahead) >= CLOCKS_DIFFER_MS)
-		service_log(s, LOG_LEVEL_WARNING, NULL,
+		service_log(s, LOG_PLAIN_WARNING, NULL,
 			    "this machine's clock is %s %s the database's: leases do not go by it, "
 			    "but times in records, lists and the log do",
 			    text_duration((uint64_t)llabs(ahead) / 1000, by),
@@ -249,7 +249,7 @@ static struct lane *lane_of(const struct service *s, int64_t dataset)
 /* Which commits it lacks nobody can tell. */
 static void compare_anew(struct service *s, const char *what)
 {
-	service_log(s, LOG_LEVEL_WARNING, NULL, "the database %s: datasets are opened again", what);
+	service_log(s, LOG_PLAIN_WARNING, NULL, "the database %s: datasets are opened again", what);
 	for (size_t i = 0; i < s->n_lanes; i++)
 		lane_reopen(s->lanes[i]);
 }
@@ -276,7 +276,7 @@ static void obey(struct service *s, const struct beat_task *t)
 	struct service_nodes *n = s->nodes;
 
 	if (t->pulse.drains != n->drains)
-		service_log(s, LOG_LEVEL_INFO, NULL, "node %s %s", s->state_folder.node,
+		service_log(s, LOG_PLAIN_INFO, NULL, "node %s %s", s->state_folder.node,
 			    t->pulse.drains ? "drains: it begins nothing new" : "goes on");
 	n->drains = t->pulse.drains;
 	if (t->pulse.failed_over)
@@ -285,12 +285,12 @@ static void obey(struct service *s, const struct beat_task *t)
 		compare_anew(s, "was set back to what it was before, as by a dump that is "
 				"restored (docs/scale.md says what that loses)");
 	if (t->rescued > 0)
-		service_log(s, LOG_LEVEL_INFO, NULL,
+		service_log(s, LOG_PLAIN_INFO, NULL,
 			    "%zu image%s of a node that is silent: encoded again", t->rescued,
 			    t->rescued == 1 ? "" : "s");
 	if (t->forgotten.size > 0)
 		service_log(
-		    s, LOG_LEVEL_INFO, NULL,
+		    s, LOG_PLAIN_INFO, NULL,
 		    "%s gave no sign of life for %lld s and %s forgotten: %zu image%s encoded "
 		    "again",
 		    (const char *)t->forgotten.data, (long long)t->forget_ms / 1000,
@@ -334,7 +334,7 @@ static void beat_done(struct task *task)
 	note_contact(s->nodes, t->result == 0);
 	if (t->result == QUEUE_NODE_TAKEN) {
 		taken(s, &t->pulse, &err);
-		service_log(s, LOG_LEVEL_ERROR, NULL, "%s", err.message);
+		service_log(s, LOG_PLAIN_ERROR, NULL, "%s", err.message);
 		s->nodes->began = false; /* nothing of the other's is given up */
 		service_stop(s, EXIT_BUSY);
 	} else if (t->result == 0) {

@@ -93,11 +93,9 @@ struct service {
 
 /* -- service.c -------------------------------------------------------------------------------------- */
 
-void service_log(struct service *s, enum log_level level, const char *dataset, const char *fmt, ...)
+/* @dataset: NULL where it is about none. */
+void service_log(struct service *s, enum log_event event, const char *dataset, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* One that has a kind, about no dataset alone. */
-void service_event(struct service *s, enum log_event event, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 /* NULL: there is none. */
 struct lane *service_lane(const struct service *s, const char *name);
 void service_add_lane(struct service *s, const struct dataset_config *config);

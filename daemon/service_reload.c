@@ -26,7 +26,7 @@ static void remove_lanes(struct service *s, const struct daemon_config *wanted)
 
 		if (find(wanted, lane_name(l)))
 			continue;
-		service_log(s, LOG_LEVEL_INFO, lane_name(l), "no longer configured");
+		service_log(s, LOG_PLAIN_INFO, lane_name(l), "no longer configured");
 		lane_stop(l);
 		ARRAY_GROW(s->leaving, s->n_leaving, s->leaving_capacity);
 		s->leaving[s->n_leaving++] = l;
@@ -128,9 +128,9 @@ static void report(struct service *s, const struct config_changes *changes,
 	reply->count = changes->n;
 	if (waits)
 		snprintf(reply->message, sizeof(reply->message), "needs a restart: %s", waits);
-	service_event(s, LOG_EVENT_RELOADED, "%s read again: %zu change%s%s%s", s->config->file,
-		      changes->n, changes->n == 1 ? "" : "s", waits ? "; needs a restart: " : "",
-		      waits ? waits : "");
+	service_log(s, LOG_EVENT_RELOADED, NULL, "%s read again: %zu change%s%s%s", s->config->file,
+		    changes->n, changes->n == 1 ? "" : "s", waits ? "; needs a restart: " : "",
+		    waits ? waits : "");
 }
 
 static int read_again(struct service *s, struct service_reply *reply, struct error *err)
@@ -162,8 +162,8 @@ int service_reload(struct service *s, struct service_reply *reply, struct error 
 	free(s->reload_error);
 	s->reload_error = r < 0 ? xstrdup(err->message) : NULL;
 	if (r < 0)
-		service_event(s, LOG_EVENT_RELOAD_FAILED, "%s; the old settings stay in force",
-			      err->message);
+		service_log(s, LOG_EVENT_RELOAD_FAILED, NULL, "%s; the old settings stay in force",
+			    err->message);
 	sd_notify(0, "READY=1");
 	return r;
 }

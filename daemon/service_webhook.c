@@ -4,9 +4,9 @@
 #include "base/clock.h"
 
 /* On the webhook's thread. */
-static void on_line(void *arg, enum log_level level, const char *line)
+static void on_line(void *arg, enum log_event event, const char *line)
 {
-	daemon_log_write(((struct service *)arg)->log, level, NULL, line);
+	daemon_log_write(((struct service *)arg)->log, event, NULL, line);
 }
 
 int service_open_webhook(struct service *s, struct error *err)
@@ -21,7 +21,7 @@ void service_reload_webhook(struct service *s)
 	struct error err = ERROR_INIT;
 
 	if (webhook_set(s->webhook, &s->config->webhook, &err) < 0)
-		service_log(s, LOG_LEVEL_ERROR, NULL, "webhook: %s", err.message);
+		service_log(s, LOG_PLAIN_ERROR, NULL, "webhook: %s", err.message);
 }
 
 static void on_notice(void *arg, char *body)

@@ -43,12 +43,12 @@ struct attempt {
 	char why[sizeof(((struct error *)NULL)->message)];
 };
 
-static void say(struct webhook *w, enum log_level level, const char *what, const char *why)
+static void say(struct webhook *w, enum log_event event, const char *what, const char *why)
 {
 	cleanup_free char *line =
 	    xasprintf("webhook: %s%s%s", what, why ? ": " : "", why ? why : "");
 
-	w->line(w->arg, level, line);
+	w->line(w->arg, event, line);
 }
 
 /* -- the queue, with the lock ------------------------------------------------------------------------ */
@@ -201,11 +201,11 @@ static bool note(struct webhook *w, const struct attempt *a)
 static void report(struct webhook *w, const struct attempt *a, bool news)
 {
 	if (a->refused)
-		say(w, LOG_LEVEL_WARNING, "a message is refused and lost", a->why);
+		say(w, LOG_PLAIN_WARNING, "a message is refused and lost", a->why);
 	else if (news && a->arrived)
-		say(w, LOG_LEVEL_INFO, "messages arrive again", NULL);
+		say(w, LOG_PLAIN_INFO, "messages arrive again", NULL);
 	else if (news)
-		say(w, LOG_LEVEL_WARNING, "messages do not arrive, and are sent again", a->why);
+		say(w, LOG_PLAIN_WARNING, "messages do not arrive, and are sent again", a->why);
 }
 
 static void *run(void *arg)
@@ -339,7 +339,7 @@ void webhook_close(struct webhook *w, int64_t within_ms)
 		http_multi_wake(w->multi);
 	thread_join(&w->thread);
 	if (w->n > 0)
-		say(w, LOG_LEVEL_WARNING, "messages are lost that did not arrive before the end",
+		say(w, LOG_PLAIN_WARNING, "messages are lost that did not arrive before the end",
 		    w->why);
 	while (w->n > 0)
 		drop_first(w);

@@ -14,6 +14,7 @@
 #define LATENTD_DAEMON_WEBHOOK_H
 
 #include "config/daemon_config.h"
+#include "daemon/log_event.h"
 
 #define WEBHOOK_MOST	   64
 #define WEBHOOK_TIMEOUT_MS 10000 /* of a request */
@@ -22,7 +23,7 @@
 struct webhook;
 
 /* For the log; on the webhook's thread. */
-typedef void (*webhook_line_fn)(void *arg, enum log_level level, const char *line);
+typedef void (*webhook_line_fn)(void *arg, enum log_event event, const char *line);
 
 struct webhook *webhook_new(webhook_line_fn line, void *arg);
 /*

@@ -23,9 +23,9 @@ static int counts(struct queue *q, int64_t dataset, struct queue_counts *out, st
 	return real_counts(q, dataset, out, err);
 }
 
-static void count_lines(void *arg, enum log_level level, const char *dataset, const char *line)
+static void count_lines(void *arg, enum log_event event, const char *dataset, const char *line)
 {
-	(void)level;
+	(void)event;
 	(void)dataset;
 	(*(size_t *)arg) += strstr(line, "the disk is gone") != NULL;
 }

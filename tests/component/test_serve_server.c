@@ -45,9 +45,9 @@ static void on_change(void *arg)
 	(void)arg;
 }
 
-static void no_log(void *arg, enum log_level level, const char *dataset, const char *line)
+static void no_log(void *arg, enum log_event event, const char *dataset, const char *line)
 {
-	(void)arg, (void)level, (void)dataset, (void)line;
+	(void)arg, (void)event, (void)dataset, (void)line;
 }
 
 static void turn(struct rig *rig)

@@ -112,8 +112,8 @@ static void too_many_lines_at_once_are_left_out_and_counted(void **state)
 	daemon_log_set(log, LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
 	/* A second of it is less than a line for each: some are left out, however slow this is. */
 	for (size_t i = 0; seen.n == 0; i++) {
-		daemon_log_write(log, LOG_LEVEL_DEBUG, NULL, "nobody wants to know");
-		daemon_log_write(log, LOG_LEVEL_INFO, NULL, "much");
+		daemon_log_write(log, LOG_PLAIN_DEBUG, NULL, "nobody wants to know");
+		daemon_log_write(log, LOG_PLAIN_INFO, NULL, "much");
 		if (i >= DAEMON_LOG_BURST)
 			read_lines(daemon_log_lines(log), filter, &seen);
 	}
