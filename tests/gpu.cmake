@@ -49,15 +49,19 @@ if(TARGET latentd_cuda_parts)
 	add_dependencies(test_gpu_engine fake_nvml)
 	set_property(TEST test_gpu_engine APPEND PROPERTY
 		ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_CURRENT_BINARY_DIR}/fake_nvml")
-	# kernels.cu on the processor: launches become calls.
+	# The kernels on the processor: launches become calls.
 	enable_language(CXX)
-	set(rewritten ${CMAKE_CURRENT_BINARY_DIR}/kernels_rewritten.inc)
-	add_custom_command(OUTPUT ${rewritten} DEPENDS ${cuda_sources}/kernels.cu
-		COMMAND sed -E "s/([a-z_]+_kernel(<T>)?)<<<(.*), ([^,]*), 0, (stream)>>>[(]/launch(\\5, \\3, \\4, \\1, /"
-			${cuda_sources}/kernels.cu > ${rewritten}
-		VERBATIM)
+	set(rewritten)
+	foreach(file kernels kernels_norm kernels_softmax)
+		set(out ${CMAKE_CURRENT_BINARY_DIR}/${file}_rewritten.inc)
+		add_custom_command(OUTPUT ${out} DEPENDS ${cuda_sources}/${file}.cu
+			COMMAND sed -E "s/([a-z_]+_kernel(<T>)?)<<<(.*), ([^,]*), 0, (stream)>>>[(]/launch(\\5, \\3, \\4, \\1, /"
+				${cuda_sources}/${file}.cu > ${out}
+			VERBATIM)
+		list(APPEND rewritten ${out})
+	endforeach()
 	add_library(latentd_kernels_on_host STATIC component/kernels_on_host.cpp ${rewritten})
-	set_source_files_properties(component/kernels_on_host.cpp PROPERTIES OBJECT_DEPENDS ${rewritten})
+	set_source_files_properties(component/kernels_on_host.cpp PROPERTIES OBJECT_DEPENDS "${rewritten}")
 	set_target_properties(latentd_kernels_on_host PROPERTIES CXX_STANDARD 17 COMPILE_OPTIONS "-O2;-Wall;-Wextra;-Wno-unknown-pragmas;-Wno-sign-compare")
 	target_include_directories(latentd_kernels_on_host PRIVATE ${CMAKE_CURRENT_BINARY_DIR} ${cuda_sources})
 	target_link_libraries(latentd_kernels_on_host PUBLIC latentd_fake_cuda)

@@ -1,5 +1,5 @@
 /*
- * kernels.cu with a thread of its own for each of a block's, on the processor: they take turns at each barrier, so that
+ * kernels*.cu with a thread of its own for each of a block's, on the processor: they take turns at each barrier, so that
  * what is not ordered by one comes in the order of the threads' numbers. The build rewrites launches, <<<...>>>, as calls
  * of launch(), which queues them on the stream of fake_cuda.c.
  */
@@ -159,4 +159,6 @@ using std::isfinite;
 #undef __shared__
 #define __shared__ static
 
+#include "kernels_norm_rewritten.inc"
 #include "kernels_rewritten.inc"
+#include "kernels_softmax_rewritten.inc"
