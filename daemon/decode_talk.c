@@ -163,6 +163,8 @@ static bool handle_ready(struct decode_worker *w, const struct confinement *c)
 	struct decode_pool *pool = w->pool;
 	struct error why = ERROR_INIT;
 
+	if (w->state == WORKER_SPENT) /* it leaves, and did not know yet */
+		return true;
 	if (w->state != WORKER_STARTING)
 		return false;
 	confinement_text(c, pool->confinement);

@@ -3,9 +3,12 @@
  */
 #include "decode_rig.h"
 
+#include "daemon/decode_pool_parts.h"
+
 #include "base/checked.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <spawn.h>
 #include <string.h>
 
@@ -87,6 +90,30 @@ static void idle_workers_leave_before_busy_ones(void **state)
 	turn_until_workers(&rig, 1);
 	assert_int_equal(decode_pool_busy(rig.pool), 1);
 	end_held(&rig, &shot);
+	rig_works(&rig, 'x');
+	rig_close(&rig);
+}
+
+/* What it says then is no lie, and its end no early death. */
+static void a_worker_that_starts_may_leave(void **state)
+{
+	cleanup_free char *program = rig_program("tests/lying_worker");
+	const struct rig_options options = {
+	    .program = program, .workers = 9, .rule = BUCKET_SQUARE};
+	struct rig rig;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	assert_ok(rig_open(&rig, &options, &err), &err);
+	for (size_t i = 0; i < options.workers; i++) {
+		struct pollfd ready = {.fd = rig.pool->workers[i]->process.socket,
+				       .events = POLLIN};
+
+		assert_int_equal(poll(&ready, 1, -1), 1);
+	}
+	decode_pool_resize(rig.pool, 1);
+	turn_until_workers(&rig, 1);
+	assert_string_equal(decode_pool_last_end(rig.pool), "");
 	rig_works(&rig, 'x');
 	rig_close(&rig);
 }
@@ -209,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(further_workers_take_images_beside_those_that_are_busy),
 	    cmocka_unit_test(idle_workers_leave_before_busy_ones),
+	    cmocka_unit_test(a_worker_that_starts_may_leave),
 	    cmocka_unit_test(a_busy_worker_leaves_when_its_last_image_has_ended),
 	    cmocka_unit_test(workers_that_were_to_leave_stay_where_more_are_wanted_again),
 	    cmocka_unit_test(a_leaving_worker_that_dies_costs_its_image_and_is_not_replaced),
