@@ -237,8 +237,8 @@ static void take_in(struct unit_task *t)
 	if (t->loading.encoder && !encode_model_same(&u->engine->model, &t->model))
 		error_set(&t->err, ERR_CONFIG, "the model at %s is another one than before",
 			  u->engine->vae);
-	else if (t->loading.encoder && engine_unit_open(u, t->loading.encoder, &t->err) == 0)
-		t->loading.encoder = NULL;
+	else if (t->loading.encoder)
+		engine_unit_open(u, TAKE(t->loading.encoder), &t->err);
 	u->entry->lack = t->err.code != ERR_NONE ? t->err : t->loading.lack;
 	if (t->err.code != ERR_NONE) {
 		if (!u->out)
@@ -266,8 +266,7 @@ static void unit_done(struct task *task)
 		engine_follow(u->engine);
 		engines->options.on_change(engines->options.arg);
 	}
-	if (t->loading.encoder != u->encoder)
-		encoder_close(t->loading.encoder);
+	encoder_close(t->loading.encoder);
 	engines_forget_left(engines);
 	free(t);
 }

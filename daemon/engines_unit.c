@@ -125,8 +125,10 @@ int engine_unit_open(struct engine_unit *u, struct encoder *encoder, struct erro
 	struct engine *e = u->engine;
 
 	u->encoder = encoder;
-	if (encode_driver_open(e->engines->inbox, encoder, unit_on_batch, u, &u->driver, err) < 0)
+	if (encode_driver_open(e->engines->inbox, encoder, unit_on_batch, u, &u->driver, err) < 0) {
+		encoder_close(TAKE(u->encoder));
 		return -1;
+	}
 	free(u->entry->engine_name);
 	u->entry->engine_name = xstrdup(encoder_caps(encoder)->engine);
 	encode_device_init(&u->entry->device, encoder);
