@@ -238,6 +238,22 @@ bool engine_is_here(const struct engine *e)
 
 /* -- all of them ---------------------------------------------------------------------------------- */
 
+/* One that leaves may spend yet what counts for another of its name. */
+static struct spending *spending_for(const struct engines *engines,
+				     const struct encoder_config *config)
+{
+	for (size_t i = 0; i < engines->n; i++) {
+		const struct engine_entry *entry = engines->entries[i];
+
+		if (!entry->leaves || !entry->spending ||
+		    strcmp(entry->config.name, config->name) != 0)
+			continue;
+		spending_limit(entry->spending, &config->remote.options);
+		return spending_share(entry->spending);
+	}
+	return spending_new(config->name, &config->remote.options);
+}
+
 struct engine_entry *engine_entry_add(struct engines *engines, const struct encoder_config *config)
 {
 	struct engine_entry *entry = xcalloc(1, sizeof(*entry));
@@ -251,7 +267,7 @@ struct engine_entry *engine_entry_add(struct engines *engines, const struct enco
 	work_hours_set(&entry->hours, config->hours);
 	work_hours_look(&entry->hours);
 	if (config->type == ENCODER_TYPE_REMOTE)
-		entry->spending = spending_new(entry->name, &config->remote.options);
+		entry->spending = spending_for(engines, config);
 	ARRAY_GROW(engines->entries, engines->n, engines->capacity);
 	engines->entries[engines->n] = entry;
 	for (struct engine *e = engines->first; e; e = e->next)

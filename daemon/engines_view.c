@@ -8,6 +8,10 @@ enum encode_remote_health engines_look_at(const struct engines *engines, size_t 
 {
 	enum encode_remote_health worst = ENCODE_REMOTE_FINE;
 
+	if (!spending_is_known(engines->entries[index]->spending)) {
+		buffer_append_string(why, "waits for the database to say what it has spent");
+		return ENCODE_REMOTE_WAITS;
+	}
 	for (const struct engine *e = engines->first; e; e = e->next) {
 		const struct engine_unit *u = e->units[index];
 		enum encode_remote_health health = ENCODE_REMOTE_FINE;

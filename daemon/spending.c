@@ -8,10 +8,14 @@
 
 #include <stdatomic.h>
 
+/* Of what an earlier process spent. */
+enum spending_state { SPENDING_NEW, SPENDING_ASKED, SPENDING_UNREAD, SPENDING_KNOWN };
+
 struct spending {
 	struct cost_guard guard;
 	char *account;
 	atomic_uint holders;
+	atomic_int state;
 	int64_t saved_at; /* monotonic */
 };
 
@@ -22,6 +26,7 @@ struct spending *spending_open(const char *account, const struct cost_limits *li
 	cost_guard_init(&s->guard, limits, clock_mono_ms());
 	s->account = xstrdup(account);
 	atomic_init(&s->holders, 1);
+	atomic_init(&s->state, SPENDING_NEW);
 	return s;
 }
 
@@ -72,7 +77,12 @@ static int remember(void *arg, const struct spent_row *row)
 
 int spending_load(struct spending *s, struct queue *queue, struct error *err)
 {
-	return s ? queue_spent(queue, s->account, remember, s, err) : 0;
+	if (!s)
+		return 0;
+	if (queue_spent(queue, s->account, remember, s, err) < 0)
+		return -1;
+	atomic_store(&s->state, SPENDING_KNOWN);
+	return 0;
 }
 
 static void recall_run(struct queue *queue, void *arg)
@@ -80,16 +90,36 @@ static void recall_run(struct queue *queue, void *arg)
 	struct spending *s = arg;
 	struct error ignored = ERROR_INIT;
 
-	spending_load(s, queue, &ignored);
+	if (spending_load(s, queue, &ignored) == 0)
+		cost_guard_hold(&s->guard, false);
+	else
+		atomic_store(&s->state, SPENDING_UNREAD);
 	let_go(s);
 }
 
 void spending_recall(struct spending *s, struct db *db)
 {
-	if (!s || !db)
+	int state = s ? atomic_load(&s->state) : SPENDING_KNOWN;
+
+	if (!db || state == SPENDING_KNOWN || state == SPENDING_ASKED)
 		return;
+	cost_guard_hold(&s->guard, true);
+	atomic_store(&s->state, SPENDING_ASKED);
 	atomic_fetch_add(&s->holders, 1);
 	db_post(db, recall_run, s);
+}
+
+bool spending_is_known(const struct spending *s)
+{
+	int state = s ? atomic_load(&s->state) : SPENDING_KNOWN;
+
+	return state == SPENDING_KNOWN || state == SPENDING_NEW;
+}
+
+struct spending *spending_share(struct spending *s)
+{
+	atomic_fetch_add(&s->holders, 1);
+	return s;
 }
 
 static void add(struct spending *s, struct queue *queue, uint64_t requests, uint64_t bytes)
@@ -134,6 +164,8 @@ void spending_save(struct spending *s, struct db *db)
 	if (!s || now - s->saved_at < SPENDING_SAVE_MS)
 		return;
 	s->saved_at = now;
+	if (!spending_is_known(s))
+		spending_recall(s, db);
 	post(s, db);
 }
 

@@ -4,7 +4,8 @@
  *
  *	s = spending_new("remote", &config->remote.options)     it may have no limits yet
  *	... encoder_remote_open() with spending_guard(s) ...
- *	spending_load(s, queue, err)                            before it sends anything
+ *	spending_load(s, queue, err)                            before it sends anything, or
+ *	spending_recall(s, db)                                  it sends nothing until that is done
  *	spending_save(s, db)                                    every now and then
  *	spending_close(s, queue)                                when its encoders are closed
  *
@@ -30,8 +31,15 @@ struct spending *spending_new(const char *account, const struct remote_options *
 void spending_limit(struct spending *s, const struct remote_options *options);
 /* Lives until spending_close(). */
 struct cost_guard *spending_guard(struct spending *s);
-/* Has the database thread do what spending_load() does, a moment later; what cannot be read counts for nothing. NULL: nothing. */
+/*
+ * Has the database thread do what spending_load() does, unless that was done. The guard is held until it is; where it fails it
+ * is tried again with spending_save(). @db NULL: nothing.
+ */
 void spending_recall(struct spending *s, struct db *db);
+/* Its guard is not held. */
+bool spending_is_known(const struct spending *s);
+/* The same one for another encoder of that account; each has to close it. */
+struct spending *spending_share(struct spending *s);
 int spending_load(struct spending *s, struct queue *queue, struct error *err);
 /* Has the database thread add what is new, unless it did so a moment ago. What fails is tried again next time. */
 void spending_save(struct spending *s, struct db *db);

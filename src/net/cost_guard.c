@@ -89,8 +89,9 @@ static int64_t longer(int64_t a, int64_t b)
 
 static int64_t wait_ms(struct cost_guard *guard, int64_t now, uint64_t requests)
 {
-	int64_t wait = window_wait_ms(&guard->requests, now, requests);
+	int64_t wait = guard->held ? COST_HELD_MS : 0;
 
+	wait = longer(wait, window_wait_ms(&guard->requests, now, requests));
 	wait = longer(wait, window_wait_ms(&guard->daily, now, requests));
 	return longer(wait, window_wait_ms(&guard->bytes, now, 1));
 }
@@ -126,6 +127,13 @@ void cost_guard_limit(struct cost_guard *guard, const struct cost_limits *limits
 	guard->requests.max = limits->requests_per_hour;
 	guard->daily.max = limits->requests_per_day;
 	guard->bytes.max = limits->bytes_per_day;
+	pthread_mutex_unlock(&guard->lock);
+}
+
+void cost_guard_hold(struct cost_guard *guard, bool held)
+{
+	pthread_mutex_lock(&guard->lock);
+	guard->held = held;
 	pthread_mutex_unlock(&guard->lock);
 }
 
@@ -176,7 +184,7 @@ uint64_t cost_guard_left(struct cost_guard *guard, int64_t now)
 	if (!guard)
 		return UINT64_MAX;
 	pthread_mutex_lock(&guard->lock);
-	hour = window_left(&guard->requests, now);
+	hour = guard->held ? 0 : window_left(&guard->requests, now);
 	day = window_left(&guard->daily, now);
 	pthread_mutex_unlock(&guard->lock);
 	return hour < day ? hour : day;

@@ -3,6 +3,7 @@
  *
  *	const struct cost_limits limits = {.requests_per_hour = 1000};
  *	cost_guard_init(&guard, &limits, now)
+ *	cost_guard_hold(&guard, true)                              until that is known: nothing may be sent
  *	cost_guard_remember(&guard, now, age, requests, bytes)     what an earlier process spent
  *	if (cost_guard_take(&guard, now, bytes)) ... one request is sent ...
  *	cost_guard_spend(&guard, now, 0, more)                     what it took beyond that
@@ -19,7 +20,7 @@
 #include <stdint.h>
 
 /* One more than the steps: what was spent at the end of a step stays for all of them. */
-enum { COST_STEPS = 60, COST_SLOTS = COST_STEPS + 1 };
+enum { COST_STEPS = 60, COST_SLOTS = COST_STEPS + 1, COST_HELD_MS = 100 };
 
 struct cost_window {
 	uint64_t max; /* 0: no limit */
@@ -37,6 +38,7 @@ struct cost_guard {
 	pthread_mutex_t lock;
 	struct cost_window requests, daily, bytes; /* daily: requests, too */
 	uint64_t unsaved_requests, unsaved_bytes;
+	bool held;
 };
 
 struct cost_sums {
@@ -47,6 +49,8 @@ void cost_guard_init(struct cost_guard *guard, const struct cost_limits *limits,
 void cost_guard_release(struct cost_guard *guard);
 /* Others from now on; what was spent stays. */
 void cost_guard_limit(struct cost_guard *guard, const struct cost_limits *limits);
+/* While it is held nothing may be sent, and for how long nobody knows: the wait is COST_HELD_MS each time. */
+void cost_guard_hold(struct cost_guard *guard, bool held);
 /* Whether a request with a body of @bytes may be sent now; if so both are spent. */
 bool cost_guard_take(struct cost_guard *guard, int64_t now, uint64_t bytes);
 /* Without asking. */

@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "queue/queue_open.h"
 
 #include <string.h>
 
@@ -42,10 +43,19 @@ static void on_back(void *arg, const char *name)
 	((struct engines_rig *)arg)->back++;
 }
 
-void rig_open(struct engines_rig *f, const struct encoder_config *configs, size_t n,
-	      int64_t idle_ms)
+static void begin(struct engines_rig *f)
+{
+	memset(f, 0, sizeof(*f));
+	assert_true(sd_event_new(&f->event) >= 0);
+	assert_ok(inbox_open(f->event, &f->inbox, &f->err), &f->err);
+}
+
+static void open_engines(struct engines_rig *f, const struct encoder_config *configs, size_t n,
+			 int64_t idle_ms)
 {
 	const struct engines_options options = {.model_idle_ms = idle_ms,
+						.queue = f->queue,
+						.db = f->db,
 						.gpu_again_ms = 1,
 						.remote_memory = (size_t)16 << 20,
 						.on_back = on_back,
@@ -54,15 +64,29 @@ void rig_open(struct engines_rig *f, const struct encoder_config *configs, size_
 						.on_left_out = on_left_out,
 						.arg = f};
 
-	memset(f, 0, sizeof(*f));
-	assert_true(sd_event_new(&f->event) >= 0);
-	assert_ok(inbox_open(f->event, &f->inbox, &f->err), &f->err);
 	assert_ok(engines_open(f->inbox, configs, n, &options, &f->engines, &f->err), &f->err);
+}
+
+void rig_open(struct engines_rig *f, const struct encoder_config *configs, size_t n,
+	      int64_t idle_ms)
+{
+	begin(f);
+	open_engines(f, configs, n, idle_ms);
+}
+
+void rig_open_spending(struct engines_rig *f, const struct encoder_config *configs, size_t n)
+{
+	begin(f);
+	assert_ok(queue_memory_open(&f->queue, &f->err), &f->err);
+	assert_ok(db_open(f->inbox, f->queue, "tests", &f->db, &f->err), &f->err);
+	open_engines(f, configs, n, 1000000);
 }
 
 void rig_close(struct engines_rig *f)
 {
+	db_close(f->db);
 	engines_close(f->engines);
+	queue_close(f->queue);
 	inbox_close(f->inbox);
 	sd_event_unref(f->event);
 }

@@ -4,6 +4,7 @@
 #ifndef LATENTD_TESTS_COMPONENT_ENGINES_RIG_H
 #define LATENTD_TESTS_COMPONENT_ENGINES_RIG_H
 
+#include "daemon/db.h"
 #include "daemon/engines.h"
 #include "tests/testing.h"
 
@@ -16,12 +17,16 @@ struct engines_rig {
 	struct error failure; /* of the last batch */
 	char left_out[512];
 	size_t back;
-	char engine[64]; /* of the last batch */
+	char engine[64];     /* of the last batch */
+	struct queue *queue; /* where it is kept what is spent; NULL: nowhere */
+	struct db *db;
 	struct error err;
 };
 
 void rig_open(struct engines_rig *f, const struct encoder_config *configs, size_t n,
 	      int64_t idle_ms);
+/* The same, with a database. */
+void rig_open_spending(struct engines_rig *f, const struct encoder_config *configs, size_t n);
 void rig_close(struct engines_rig *f);
 /* Turns the loop once; fails the test where nothing happens for half a minute. */
 void rig_turn(struct engines_rig *f);

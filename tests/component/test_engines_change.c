@@ -8,9 +8,11 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/files.h"
 #include "config/remote_options.h"
 
+#include <semaphore.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -569,6 +571,86 @@ static void other_limits_hold_at_once_and_what_was_spent_stays(void **state)
 	far_close(&far);
 }
 
+static void be_held(struct queue *queue, void *arg)
+{
+	(void)queue;
+	sem_wait(arg);
+}
+
+static void nothing(struct queue *queue, void *arg)
+{
+	(void)queue;
+	(void)arg;
+}
+
+/* One that is back before the others are given. */
+static void submit_far_and_wait(struct engines_rig *f, struct engine *e)
+{
+	size_t batches = f->batches;
+
+	while (!encode_group_pick(engine_group(e), 0))
+		rig_turn(f);
+	submit_far(e, 1);
+	while (f->batches == batches)
+		rig_turn(f);
+}
+
+static void one_that_is_added_sends_nothing_before_it_knows_what_was_spent(void **state)
+{
+	struct far far = {.config.hours = NULL};
+	const struct encoder_config here = cpu("here", 1);
+	struct engines_rig f;
+	struct engine *e;
+	sem_t held;
+
+	(void)state;
+	far_open(&far);
+	far.config.remote.options.max_requests_per_hour = 2;
+	rig_open_spending(&f, &here, 1);
+	assert_ok(queue_spend(f.queue, "far", 1, 1, clock_wall_ms(), &f.err), &f.err);
+	sem_init(&held, 0, 0);
+	db_post(f.db, be_held, &held);
+	change(&f, &far.config, 1);
+	e = rig_wanted(&f, "declared:sdxl");
+	submit_far_and_wait(&f, e);
+	assert_int_equal(f.lost, 1);
+	assert_int_equal(atomic_load(&far.servers[0].posts), 0);
+	assert_false(is_guarded(&f));
+	sem_post(&held);
+	db_call(f.db, nothing, NULL);
+	submit_far_and_wait(&f, e);
+	assert_int_equal(f.lost, 1);
+	submit_far(e, 1);
+	turn_until_settled(&f);
+	assert_int_equal(f.lost, 2);
+	assert_true(is_guarded(&f));
+	assert_int_equal(atomic_load(&far.servers[0].posts), 1);
+	rig_close(&f);
+	sem_destroy(&held);
+	far_close(&far);
+}
+
+static void one_that_takes_a_name_over_knows_what_the_other_has_just_spent(void **state)
+{
+	struct far far = {.config.hours = NULL};
+	struct engines_rig f;
+	struct engine *e;
+
+	(void)state;
+	far_open(&far);
+	far.config.remote.options.max_requests_per_hour = 1;
+	rig_open_spending(&f, &far.config, 1);
+	e = rig_wanted(&f, "declared:sdxl");
+	submit_far_and_wait(&f, e);
+	assert_int_equal(f.lost, 0);
+	far.config.remote.model.size_multiple = 16; /* so it is another encoder */
+	change(&f, &far.config, 1);
+	turn_until_settled(&f);
+	assert_true(is_guarded(&f));
+	rig_close(&f);
+	far_close(&far);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -586,6 +668,8 @@ int main(void)
 	    cmocka_unit_test(requests_to_an_endpoint_that_is_removed_come_back_uncharged),
 	    cmocka_unit_test(an_endpoint_that_is_added_has_images_at_once),
 	    cmocka_unit_test(other_limits_hold_at_once_and_what_was_spent_stays),
+	    cmocka_unit_test(one_that_is_added_sends_nothing_before_it_knows_what_was_spent),
+	    cmocka_unit_test(one_that_takes_a_name_over_knows_what_the_other_has_just_spent),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

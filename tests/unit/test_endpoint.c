@@ -205,6 +205,24 @@ static void a_guard_remembers_what_was_spent_before_it_began(void **state)
 	cost_guard_release(&guard);
 }
 
+static void a_guard_that_is_held_lets_nothing_through(void **state)
+{
+	const struct cost_limits none = {0, 0, 0};
+	struct cost_guard guard;
+
+	(void)state;
+	cost_guard_init(&guard, &none, 0);
+	cost_guard_hold(&guard, true);
+	assert_false(cost_guard_take(&guard, 0, 1));
+	assert_int_equal(cost_guard_wait_ms(&guard, 0), COST_HELD_MS);
+	assert_int_equal(cost_guard_left(&guard, 0), 0);
+	cost_guard_hold(&guard, false);
+	assert_int_equal(cost_guard_wait_ms(&guard, 0), 0);
+	assert_true(cost_guard_take(&guard, 0, 1));
+	assert_sums(&guard, 0, 1, 1);
+	cost_guard_release(&guard);
+}
+
 static void a_guard_tells_once_what_is_to_be_saved(void **state)
 {
 	struct cost_guard guard;
@@ -721,6 +739,7 @@ int main(void)
 	    cmocka_unit_test(a_guard_without_limits_only_counts),
 	    cmocka_unit_test(a_guard_says_how_many_requests_are_left_of_a_day),
 	    cmocka_unit_test(a_guard_remembers_what_was_spent_before_it_began),
+	    cmocka_unit_test(a_guard_that_is_held_lets_nothing_through),
 	    cmocka_unit_test(a_guard_tells_once_what_is_to_be_saved),
 	    cmocka_unit_test(five_failures_in_a_row_open_the_breaker_and_a_probe_closes_it),
 	    cmocka_unit_test(only_one_probe_is_under_way_and_pauses_double),
