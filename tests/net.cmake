@@ -8,7 +8,10 @@ add_cmocka_test(NAME test_http_multi SOURCES component/test_http_multi.c
 	LIBS latentd_net latentd_loopback LABELS tsan)
 add_cmocka_test(NAME test_http_names SOURCES component/test_http_names.c
 	LIBS latentd_net PkgConfig::CURL)
+add_cmocka_test(NAME test_retry SOURCES unit/test_retry.c LIBS latentd_net)
+add_cmocka_test(NAME test_cost_guard SOURCES unit/test_cost_guard.c LIBS latentd_net)
 add_cmocka_test(NAME test_endpoint SOURCES unit/test_endpoint.c LIBS latentd_net)
+add_cmocka_test(NAME test_endpoint_set SOURCES unit/test_endpoint_set.c LIBS latentd_net)
 add_cmocka_test(NAME test_sigv4 SOURCES unit/test_sigv4.c LIBS latentd_net PkgConfig::JANSSON)
 add_cmocka_test(NAME test_download SOURCES component/test_download.c
 	LIBS latentd_net latentd_loopback LABELS tsan)
