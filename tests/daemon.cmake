@@ -1,7 +1,12 @@
 # Tests of daemon/.
-foreach(name bottleneck config_check decode_protocol encode_model eta id_table latent_colors memory_budget outcome_judge rate spool_index recipe output picture_cache pixel_setup plan
+foreach(name bottleneck config_check decode_protocol encode_model eta id_table latent_colors memory_budget outcome_judge rate spool_index recipe picture_cache pixel_setup plan
 	plan_output skip_policy sources watchdog)
 	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS latentd_daemon)
+endforeach()
+add_library(output_rig STATIC unit/output_rig.c)
+target_link_libraries(output_rig PUBLIC latentd_testing latentd_daemon)
+foreach(name output output_state output_dataset)
+	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS output_rig)
 endforeach()
 add_library(golden_record STATIC unit/golden_record.c)
 target_link_libraries(golden_record PUBLIC latentd_testing latentd_daemon)
