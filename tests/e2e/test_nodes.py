@@ -539,7 +539,7 @@ def a_dataset_that_is_drained_on_one_node_is_looked_through_by_another(ws):
     b.start()
     finished(postgres, 12)
     equal(rows(), {"a": "", "b": "set"}, "who looks through it")
-    equal(b.status()["node"]["encoded"], 6, "images that b has encoded")
+    wait_until(lambda: b.status()["node"]["encoded"] == 6, "b to say that it has encoded six")
     a.post("/datasets/set/resume")  # it follows now
     wanted += ws.small_pictures(6, ws.path("set"), first=12)
     finished(postgres, 18)
