@@ -98,8 +98,11 @@ add_cmocka_test(NAME test_status_text SOURCES unit/test_status_text.c
 # The API over real sockets, and a program that serves it without a daemon behind it.
 add_library(api_rig STATIC component/api_rig.c)
 target_link_libraries(api_rig PUBLIC latentd_daemon)
-add_cmocka_test(NAME test_api_server SOURCES component/test_api_server.c
-	LIBS api_rig PkgConfig::JANSSON LABELS tsan)
+add_library(api_caller STATIC component/api_caller.c)
+target_link_libraries(api_caller PUBLIC latentd_testing api_rig PkgConfig::JANSSON)
+foreach(name api_server api_reading api_commands)
+	add_cmocka_test(NAME test_${name} SOURCES component/test_${name}.c LIBS api_caller LABELS tsan)
+endforeach()
 add_cmocka_test(NAME test_api_clients SOURCES component/test_api_clients.c
 	LIBS api_rig LABELS tsan)
 add_executable(api_test_server component/api_test_server.c)
