@@ -45,7 +45,11 @@ if(TARGET latentd_cuda_parts)
 	add_library(latentd_gpu_engine_testing STATIC ${cuda_sources}/gpu_engine.c ${cuda_sources}/gpu_engine_open.c
 		${cuda_sources}/part_plans.c ${cuda_sources}/part_slot.c)
 	target_link_libraries(latentd_gpu_engine_testing PUBLIC latentd_fake_cuda)
-	add_cmocka_test(NAME test_gpu_engine SOURCES component/test_gpu_engine.c LIBS latentd_gpu_engine_testing latentd_base)
+	add_library(latentd_gpu_engine_rig STATIC component/gpu_engine_rig.c)
+	target_link_libraries(latentd_gpu_engine_rig PUBLIC latentd_testing latentd_gpu_engine_testing latentd_base)
+	foreach(name gpu_engine gpu_engine_memory)
+		add_cmocka_test(NAME test_${name} SOURCES component/test_${name}.c LIBS latentd_gpu_engine_rig)
+	endforeach()
 	add_dependencies(test_gpu_engine fake_nvml)
 	set_property(TEST test_gpu_engine APPEND PROPERTY
 		ENVIRONMENT "LD_LIBRARY_PATH=${CMAKE_CURRENT_BINARY_DIR}/fake_nvml")
