@@ -211,34 +211,23 @@ void config_changes_release(struct config_changes *changes)
 
 /* -- encoders ------------------------------------------------------------------------------------ */
 
-static bool same_group(const struct settings_group *group, const char *a, const char *b);
-
-static bool same_list(const struct setting *list, const char *a, const char *b)
+static bool changes_in_place(const struct setting *s)
 {
-	size_t n[2] = {0, 0};
-	const char *items[2] = {list_items(list, a, &n[0]), list_items(list, b, &n[1])};
+	static const char *const in_place[] = {"hours", "max-requests-per-hour",
+					       "max-bytes-per-day", "endpoints"};
 
-	if (n[0] != n[1])
-		return false;
-	for (size_t i = 0; i < n[0]; i++) {
-		size_t offset = i * list->group->size;
-
-		if (!same_group(list->group, items[0] + offset, items[1] + offset))
-			return false;
+	for (size_t i = 0; i < ARRAY_SIZE(in_place) && s->name; i++) {
+		if (strcmp(s->name, in_place[i]) == 0)
+			return true;
 	}
-	return true;
+	return false;
 }
 
 static bool same_value(const struct setting *s, const char *a, const char *b)
 {
-	static const char *const at_once[] = {"hours", "max-requests-per-hour",
-					      "max-bytes-per-day"};
 	cleanup_free char *was = setting_text(s, a), *now = setting_text(s, b);
 
-	for (size_t i = 0; i < ARRAY_SIZE(at_once); i++) {
-		if (strcmp(s->name, at_once[i]) == 0)
-			return true;
-	}
+	assert(s->type != SETTING_LIST);
 	return was && now ? strcmp(was, now) == 0 : was == now;
 }
 
@@ -246,13 +235,11 @@ static bool same_group(const struct settings_group *group, const char *a, const 
 {
 	for (size_t i = 0; i < group->n; i++) {
 		const struct setting *s = &group->rows[i];
-		bool same;
+		bool same = true;
 
 		if (s->type == SETTING_GROUP)
 			same = same_group(s->group, a + s->offset, b + s->offset);
-		else if (s->type == SETTING_LIST)
-			same = same_list(s, a, b);
-		else
+		else if (!changes_in_place(s))
 			same = same_value(s, a, b);
 		if (!same)
 			return false;
@@ -263,4 +250,18 @@ static bool same_group(const struct settings_group *group, const char *a, const 
 bool encoder_config_same(const struct encoder_config *a, const struct encoder_config *b)
 {
 	return same_group(&encoder_settings, (const char *)a, (const char *)b);
+}
+
+bool encoder_endpoints_same(const struct encoder_config *a, const struct encoder_config *b)
+{
+	const struct remote_config *was = &a->remote, *now = &b->remote;
+
+	if (was->n_endpoints != now->n_endpoints)
+		return false;
+	for (size_t i = 0; i < now->n_endpoints; i++) {
+		if (!same_group(&remote_endpoint_settings, (const char *)&was->endpoints[i],
+				(const char *)&now->endpoints[i]))
+			return false;
+	}
+	return true;
 }

@@ -96,8 +96,9 @@ struct encoder_config {
 	struct config_place place;
 };
 
-/* Whether both are opened as the same: their hours do not count, nor what they may spend, which hold at once. */
+/* Whether both are opened as the same. Hours, what they may spend and endpoints do not count: they change in place. */
 bool encoder_config_same(const struct encoder_config *a, const struct encoder_config *b);
+bool encoder_endpoints_same(const struct encoder_config *a, const struct encoder_config *b);
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 

@@ -260,6 +260,14 @@ void encode_driver_share(struct encode_driver *d, struct encode_device *device)
 	d->device = device;
 }
 
+void encode_driver_resized(struct encode_driver *d)
+{
+	encode_device_init(&d->own, d->encoder);
+	bounded_queue_grow(d->batches, d->own.limit);
+	if (d->device)
+		encode_device_init(d->device, d->encoder);
+}
+
 size_t encode_driver_room(const struct encode_driver *d)
 {
 	size_t room = encode_driver_is_shut(d) ? 0 : device_room(&d->own), shared = room;

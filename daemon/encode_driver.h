@@ -44,6 +44,8 @@ int encode_driver_open(struct inbox *inbox, struct encoder *encoder, encode_driv
 		       void *arg, struct encode_driver **out, struct error *err);
 /* From now on @device, which outlives the driver, limits it too. */
 void encode_driver_share(struct encode_driver *d, struct encode_device *device);
+/* Its encoder takes more than before, or less: its caps say so. */
+void encode_driver_resized(struct encode_driver *d);
 /*
  * Batches that submit takes now: enough that one waits while others are encoded. 0 while the encoder has nothing to
  * compute with (encoder_remote.h); what it has not begun then comes back with ERR_TRANSIENT.

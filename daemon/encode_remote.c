@@ -5,6 +5,17 @@
 #include "config/vae_presets.h"
 #include "encoder/encoder_remote.h"
 
+/* To be freed. */
+static struct encoder_remote_endpoint *endpoints_of(const struct remote_config *c)
+{
+	struct encoder_remote_endpoint *endpoints = xcalloc(c->n_endpoints, sizeof(*endpoints));
+
+	for (size_t i = 0; i < c->n_endpoints; i++)
+		endpoints[i] = (struct encoder_remote_endpoint){
+		    c->endpoints[i].url, c->endpoints[i].token_file, c->endpoints[i].max_in_flight};
+	return endpoints;
+}
+
 int encode_remote_open(const struct remote_config *c, const struct encode_model *model,
 		       size_t memory, struct cost_guard *guard, struct encoder **out,
 		       struct error *err)
@@ -21,17 +32,13 @@ int encode_remote_open(const struct remote_config *c, const struct encode_model 
 	    [REMOTE_SEND_FLOAT32] = ENCODER_REMOTE_FLOAT32,
 	    [REMOTE_SEND_UINT8] = ENCODER_REMOTE_UINT8,
 	};
-	cleanup_free struct encoder_remote_endpoint *endpoints =
-	    xcalloc(c->n_endpoints, sizeof(*endpoints));
+	cleanup_free struct encoder_remote_endpoint *endpoints = endpoints_of(c);
 	struct encoder_remote_options options = ENCODER_REMOTE_OPTIONS_INIT;
 	const struct encoder_scope_wish wish = {.declared = model->declared[0] != '\0',
 						.send = remote_send_name(c->options.send)};
 
 	if (encoder_scope_endpoint(&wish, err) < 0)
 		return -1;
-	for (size_t i = 0; i < c->n_endpoints; i++)
-		endpoints[i] = (struct encoder_remote_endpoint){
-		    c->endpoints[i].url, c->endpoints[i].token_file, c->endpoints[i].max_in_flight};
 	options.endpoints = endpoints;
 	options.n_endpoints = c->n_endpoints;
 	options.name = model->name;
@@ -52,6 +59,13 @@ int encode_remote_open(const struct remote_config *c, const struct encode_model 
 	options.memory = memory;
 	options.guard = guard;
 	return encoder_remote_open(&options, out, err);
+}
+
+int encode_remote_change(struct encoder *e, const struct remote_config *c, struct error *err)
+{
+	cleanup_free struct encoder_remote_endpoint *endpoints = endpoints_of(c);
+
+	return encoder_remote_change(e, endpoints, c->n_endpoints, err);
 }
 
 /* -- what is wrong -------------------------------------------------------------------------------- */
@@ -94,7 +108,8 @@ static size_t append_endpoints(struct buffer *out, const struct encoder *e, size
 	for (size_t i = 0; i < n; i++) {
 		struct encoder_remote_endpoint_view v;
 
-		encoder_remote_endpoint_view(e, i, &v);
+		if (!encoder_remote_endpoint_view(e, i, &v))
+			break;
 		*stopped += v.state == ENCODER_REMOTE_STOPPED;
 		if (!is_wrong(v.state))
 			continue;

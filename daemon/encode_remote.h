@@ -14,6 +14,10 @@ int encode_remote_open(const struct remote_config *config, const struct encode_m
 		       size_t memory, struct cost_guard *guard, struct encoder **out,
 		       struct error *err);
 
+/* The endpoints are those of @config from now on; see encoder_remote_change(). ERR_CONFIG. */
+int encode_remote_change(struct encoder *encoder, const struct remote_config *config,
+			 struct error *err);
+
 enum encode_remote_health {
 	ENCODE_REMOTE_FINE,    /* some endpoint encodes, or was not tried yet */
 	ENCODE_REMOTE_WAITS,   /* none does now; they are tried again */

@@ -67,7 +67,8 @@ static void look_at(void *arg, const struct encoder *encoder, const char *model)
 		struct endpoint_window *e;
 		size_t busy;
 
-		encoder_remote_endpoint_view(encoder, i, &p);
+		if (!encoder_remote_endpoint_view(encoder, i, &p))
+			break;
 		busy = p.in_flight < p.limit ? p.in_flight : p.limit;
 		e = window_of(look, p.url, model);
 		if (p.images < e->images) /* its model was loaded anew */

@@ -259,7 +259,7 @@ struct engine_entry *engine_entry_add(struct engines *engines, const struct enco
 	struct engine_entry *entry = xcalloc(1, sizeof(*entry));
 
 	entry->id = ++engines->last_id;
-	entry->version = 1;
+	entry->version = entry->endpoints = 1;
 	entry->config = *config;
 	entry->config.cpu.beside = engines->options.memory_limit;
 	entry->name = xstrdup(config->name);

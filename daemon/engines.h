@@ -65,9 +65,9 @@ void engines_close(struct engines *engines);
 struct engine *engines_get(struct engines *engines, const struct recipe_options *options);
 void engines_tick(struct engines *engines);
 /*
- * These are the encoders from now on; they are told apart by their names. Hours and what may be spent hold at once; what was
- * spent stays. One whose other settings differ gets no more batches and is closed when those that it has are back, which of
- * endpoints is at once: what they have not answered comes back as ERR_TRANSIENT. Then it is opened anew with each model that
+ * These are the encoders from now on; they are told apart by their names. Hours, what may be spent and endpoints change in
+ * place (encoder_remote_change()); what was spent stays. One whose other settings differ gets no more batches and is closed when
+ * those that it has are back, which of endpoints is at once: what they have not answered comes back as ERR_TRANSIENT. Then it is opened anew with each model that
  * is in memory, and where that fails the reason is shown as after a load. One that is not there any more, or is of another
  * type or model now, leaves in the same way, as "NAME (leaves)" until it has, and a new one comes. Others go on meanwhile.
  * The texts of @configs live as long as the engines.

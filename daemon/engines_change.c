@@ -1,8 +1,11 @@
 /*
  * An entry has a version, and each of its units the one that it was opened as. Where they differ the unit leaves the group,
- * drains, is closed, and is opened as the entry is by then; so it does not matter what changes while that is under way.
+ * drains, is closed, and is opened as the entry is by then; so it does not matter what changes while that is under way. Endpoints have a
+ * version of their own, and are handed to the encoder as it runs.
  */
 #include "daemon/engines_parts.h"
+
+#include "daemon/encode_remote.h"
 
 #include "base/checked.h"
 #include "config/encoder_scope.h"
@@ -13,7 +16,24 @@
 
 static bool is_up_to_date(const struct engine_unit *u)
 {
-	return u->entry->leaves ? !u->encoder && !u->opening : u->version == u->entry->version;
+	if (u->entry->leaves)
+		return !u->encoder && !u->opening;
+	return u->version == u->entry->version &&
+	       (u->driver || u->endpoints == u->entry->endpoints);
+}
+
+/* One that cannot take them is opened anew, which says why. */
+static void take_endpoints(struct engine_unit *u)
+{
+	struct error why = ERROR_INIT;
+
+	if (!u->driver || u->endpoints == u->entry->endpoints)
+		return;
+	u->endpoints = u->entry->endpoints;
+	if (encode_remote_change(u->encoder, &u->entry->config.remote, &why) == 0)
+		encode_driver_resized(u->driver);
+	else
+		u->version = 0;
 }
 
 /* What an endpoint is at may take it minutes: that is not waited for. */
@@ -29,7 +49,11 @@ static void drain(struct engine_unit *u)
 
 static void follow(struct engine_unit *u)
 {
-	if (u->opening || is_up_to_date(u))
+	if (u->opening)
+		return;
+	if (is_up_to_date(u))
+		take_endpoints(u);
+	if (is_up_to_date(u))
 		return;
 	if (u->driver) {
 		drain(u);
@@ -38,6 +62,7 @@ static void follow(struct engine_unit *u)
 	}
 	engine_unit_close(u);
 	u->version = u->entry->version;
+	u->endpoints = u->entry->endpoints;
 	u->entry->lack = (struct error)ERROR_INIT;
 	if (!u->entry->leaves && encoder_scope_has(&u->entry->config, u->engine->vae))
 		engine_load_unit(u);
@@ -126,6 +151,8 @@ static void change(struct engines *engines, size_t index, const struct encoder_c
 
 	if (!encoder_config_same(&entry->config, config))
 		entry->version++;
+	if (!encoder_endpoints_same(&entry->config, config))
+		entry->endpoints++;
 	entry->config = *config;
 	entry->config.cpu.beside = engines->options.memory_limit;
 	spending_limit(entry->spending, &config->remote.options);

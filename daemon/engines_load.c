@@ -9,7 +9,7 @@
 /* An encoder, as its entry was when the task was posted. */
 struct loading {
 	struct encoder_config config;
-	uint64_t version;
+	uint64_t version, endpoints;
 	struct cost_guard *guard; /* the entry waits for the task */
 	bool wanted;		  /* it may compute the model */
 	struct encoder *encoder;
@@ -22,6 +22,7 @@ static struct loading loading_of(const struct engine *e, size_t index)
 
 	return (struct loading){.config = entry->config,
 				.version = entry->version,
+				.endpoints = entry->endpoints,
 				.guard = spending_guard(entry->spending),
 				.wanted = engine_has(e, index)};
 }
@@ -168,6 +169,7 @@ static void load_done(struct task *task)
 
 		e->units[i]->tasks--;
 		e->units[i]->version = l->version;
+		e->units[i]->endpoints = l->endpoints;
 		e->engines->entries[i]->lack = l->lack;
 		if (l->encoder && t->err.code == ERR_NONE)
 			engine_unit_open(e->units[i], l->encoder, &t->err);
@@ -262,6 +264,7 @@ static void unit_done(struct task *task)
 	if (u->opening) {
 		u->opening = false;
 		u->version = t->loading.version;
+		u->endpoints = t->loading.endpoints;
 		take_in(t);
 		engine_follow(u->engine);
 		engines->options.on_change(engines->options.arg);

@@ -13,7 +13,8 @@
 struct engine_entry {
 	uint64_t id;
 	struct encoder_config config;
-	uint64_t version; /* from 1; grows with changes for which it is opened anew */
+	uint64_t version;   /* from 1; grows with changes for which it is opened anew */
+	uint64_t endpoints; /* from 1; grows when they are others, which changes in place */
 	bool leaves; /* it is no longer configured, and forgotten when none of its units is there */
 	char *name;
 	char *engine_name; /* of the encoder that was opened last */
@@ -36,13 +37,14 @@ struct engine_unit {
 	struct encoder *encoder;
 	struct encode_driver *driver;
 	uint64_t version; /* of the entry, that it was opened as, or could not be */
-	bool drains;	  /* out of the group: it is closed when nothing is in flight */
-	size_t tasks;	  /* on the loader's thread that are for it */
-	size_t left_out;  /* of several GPUs that are one encoder */
-	bool out;	  /* of the group: it has failed */
-	int64_t out_at;	  /* monotonic ms */
-	bool tried;	  /* once more, since the model was loaded */
-	bool opening;	  /* that is under way */
+	uint64_t endpoints;
+	bool drains;	 /* out of the group: it is closed when nothing is in flight */
+	size_t tasks;	 /* on the loader's thread that are for it */
+	size_t left_out; /* of several GPUs that are one encoder */
+	bool out;	 /* of the group: it has failed */
+	int64_t out_at;	 /* monotonic ms */
+	bool tried;	 /* once more, since the model was loaded */
+	bool opening;	 /* that is under way */
 };
 
 struct engine {

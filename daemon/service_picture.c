@@ -30,7 +30,8 @@ static void picture_endpoints(void *arg, const struct encoder *encoder, const ch
 	for (size_t i = 0; i < view.n_endpoints; i++) {
 		struct encoder_remote_endpoint_view p;
 
-		encoder_remote_endpoint_view(encoder, i, &p);
+		if (!encoder_remote_endpoint_view(encoder, i, &p))
+			break;
 		out->endpoints[out->n_endpoints++] = (struct service_endpoint){
 		    .url = xstrdup(p.url),
 		    .model = xstrdup(model),

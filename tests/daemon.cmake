@@ -47,6 +47,8 @@ add_library(engines_rig STATIC component/engines_rig.c)
 target_link_libraries(engines_rig PUBLIC latentd_testing latentd_daemon)
 add_cmocka_test(NAME test_engines SOURCES component/test_engines.c LIBS engines_rig LABELS tsan)
 add_cmocka_test(NAME test_engines_change SOURCES component/test_engines_change.c
+	LIBS engines_rig LABELS tsan)
+add_cmocka_test(NAME test_engines_endpoints SOURCES component/test_engines_endpoints.c
 	LIBS engines_rig latentd_vae_endpoint LABELS tsan)
 add_library(run_rig STATIC component/run_rig.c)
 target_link_libraries(run_rig PUBLIC latentd_testing latentd_daemon)

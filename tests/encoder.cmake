@@ -14,7 +14,7 @@ add_library(latentd_vae_endpoint STATIC component/vae_endpoint.c)
 target_link_libraries(latentd_vae_endpoint PUBLIC latentd_loopback latentd_encoder latentd_net m)
 add_library(latentd_remote_rig STATIC component/remote_rig.c)
 target_link_libraries(latentd_remote_rig PUBLIC latentd_vae_endpoint latentd_image latentd_testing)
-foreach(name encoder_remote remote_faults remote_access remote_limits)
+foreach(name encoder_remote remote_faults remote_access remote_limits remote_change)
 	add_cmocka_test(NAME test_${name} SOURCES component/test_${name}.c
 		LIBS latentd_remote_rig LABELS tsan)
 endforeach()

@@ -45,6 +45,24 @@ void bounded_queue_free(struct bounded_queue *q)
 	free(q);
 }
 
+void bounded_queue_grow(struct bounded_queue *q, size_t max_items)
+{
+	struct slot *slots;
+
+	pthread_mutex_lock(&q->lock);
+	if (max_items > q->max_items) {
+		slots = xcalloc(max_items, sizeof(*slots));
+		for (size_t i = 0; i < q->items; i++)
+			slots[i] = q->slots[(q->head + i) % q->max_items];
+		free(q->slots);
+		q->slots = slots;
+		q->max_items = max_items;
+		q->head = 0;
+		pthread_cond_broadcast(&q->not_full);
+	}
+	pthread_mutex_unlock(&q->lock);
+}
+
 static bool has_room(const struct bounded_queue *q, size_t bytes)
 {
 	size_t total;

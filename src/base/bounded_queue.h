@@ -20,6 +20,9 @@ struct bounded_queue *bounded_queue_new(size_t max_items, size_t max_bytes);
 /* Must be empty or hold items that somebody else frees. NULL is fine. */
 void bounded_queue_free(struct bounded_queue *q);
 
+/* So many items from now on, unless it holds that many already. */
+void bounded_queue_grow(struct bounded_queue *q, size_t max_items);
+
 /* Waits for room. False if the queue is closed: the item stays the caller's. */
 bool bounded_queue_push(struct bounded_queue *q, void *item, size_t bytes);
 /* The same without waiting: false also when it is full. */

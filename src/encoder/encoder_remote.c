@@ -15,7 +15,6 @@
 
 enum {
 	REQUESTS = 256,
-	SERVER_REQUESTS = 64,
 	BEST_BATCH = 4, /* as the processor's: beside one batches are of the least that any likes */
 	FAKE_DOWNSCALE = 8,
 };
@@ -185,12 +184,16 @@ static void remote_free(struct encoder_remote *r)
 		if (r->servers[i].question) /* for whom no image has waited */
 			flight_free(r->servers[i].question);
 	}
+	for (size_t i = 0; i < r->n_gone; i++)
+		remote_access_release(&r->gone[i]);
+	remote_list_release(&r->wanted);
 	if (r->readable >= 0)
 		close(r->readable);
 	pthread_mutex_destroy(&r->lock);
 	pthread_cond_destroy(&r->changed);
 	free(r->shown.endpoints);
 	free(r->servers);
+	free(r->gone);
 	free(r->set);
 	free(r->which);
 	free(r->items);
@@ -224,38 +227,14 @@ static const struct encoder_ops remote_ops = {
     .close = remote_close,
 };
 
-static int open_servers(struct encoder_remote *r, const struct encoder_remote_options *o,
-			struct error *err)
+/* As many as fill the requests, and some whose bodies are made meanwhile; each may be of a size of its own. */
+static size_t most_inside(const struct encoder_remote *r, size_t requests)
 {
-	int64_t now = clock_mono_ms();
-
-	r->servers = xcalloc(o->n_endpoints, sizeof(*r->servers));
-	r->set = xcalloc(o->n_endpoints, sizeof(struct endpoint *));
-	r->which = xcalloc(o->n_endpoints, sizeof(*r->which));
-	r->shown.endpoints = xcalloc(o->n_endpoints, sizeof(*r->shown.endpoints));
-	for (size_t i = 0; i < o->n_endpoints; i++) {
-		const struct encoder_remote_endpoint *from = &o->endpoints[i];
-		const struct endpoint_limits limits = {
-		    .max_in_flight = from->max_in_flight ? from->max_in_flight : SERVER_REQUESTS,
-		    .scale_up_ms = o->scale_up_ms,
-		};
-		struct remote_server *s = &r->servers[i];
-
-		if (remote_access_init(&s->access, from->url, from->token_file, err) < 0)
-			return -1;
-		r->n_servers++;
-		endpoint_init(&s->endpoint, &limits, now);
-		s->known = o->declared;
-		s->typed = o->wire == ENCODER_REMOTE_TYPED;
-		s->state_since = now;
-		r->shown.endpoints[i].url = s->access.shown;
-		r->shown.endpoints[i].state_ms = now;
-		r->shown.endpoints[i].wait_ms = INT64_MAX;
-	}
-	return 0;
+	return requests + 2 * r->caps.best_batch;
 }
 
-static void set_caps(struct encoder_remote *r, const struct encoder_remote_options *o)
+static void set_caps(struct encoder_remote *r, const struct encoder_remote_options *o,
+		     size_t requests)
 {
 	static const char *const bodies[] = {
 	    [ENCODER_REMOTE_PNG] = "png",
@@ -263,13 +242,7 @@ static void set_caps(struct encoder_remote *r, const struct encoder_remote_optio
 	    [ENCODER_REMOTE_FLOAT32] = "float32",
 	    [ENCODER_REMOTE_UINT8] = "uint8",
 	};
-	size_t requests = 0;
 
-	for (size_t i = 0; i < r->n_servers; i++)
-		requests += r->servers[i].endpoint.limits.max_in_flight;
-	r->max_requests = o->max_requests ? o->max_requests : REQUESTS;
-	if (requests > r->max_requests)
-		requests = r->max_requests;
 	r->engine = xasprintf("remote/%s %s", o->declared ? "foreign" : "latentd", bodies[o->send]);
 	r->caps = (struct encoder_caps){
 	    .latent_channels = o->vae.latent_channels,
@@ -280,15 +253,11 @@ static void set_caps(struct encoder_remote *r, const struct encoder_remote_optio
 	    .draw = true,
 	    .engine = r->engine,
 	};
-	/* As many as fill the requests, and some whose bodies are made meanwhile; each may be of a size of its own. */
-	r->caps.max_images = requests + 2 * r->caps.best_batch;
-	r->caps.max_in_flight = r->caps.max_images;
+	r->caps.max_images = r->caps.max_in_flight = most_inside(r, requests);
 }
 
 static int check_options(const struct encoder_remote_options *o, struct error *err)
 {
-	if (o->n_endpoints == 0)
-		return error_set(err, ERR_CONFIG, "a remote encoder needs an endpoint");
 	if (o->vae.latent_channels == 0 || (!o->fake && o->vae.blocks == 0))
 		return error_set(err, ERR_BUG, "a remote encoder without a VAE");
 	return 0;
@@ -325,10 +294,14 @@ static int open_connections(struct encoder_remote *r, const struct encoder_remot
 static int start(struct encoder_remote *r, const struct encoder_remote_options *o,
 		 struct error *err)
 {
-	if (open_servers(r, o, err) < 0)
+	struct remote_list list;
+
+	if (remote_list_init(r, o->endpoints, o->n_endpoints, &list, err) < 0)
 		return -1;
-	set_caps(r, o);
-	r->finished = xcalloc(r->caps.max_in_flight, sizeof(struct encode_batch *));
+	r->max_requests = o->max_requests ? o->max_requests : REQUESTS;
+	set_caps(r, o, remote_list_requests(&list, r->max_requests));
+	remote_list_use(r, &list);
+	r->finished = xcalloc(most_inside(r, r->max_requests), sizeof(struct encode_batch *));
 	r->readable = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->readable < 0)
 		return error_sys(err, "a descriptor for the remote encoder");
@@ -363,6 +336,28 @@ int encoder_remote_open(const struct encoder_remote_options *options, struct enc
 	return 0;
 }
 
+int encoder_remote_change(struct encoder *e, const struct encoder_remote_endpoint *endpoints,
+			  size_t n, struct error *err)
+{
+	struct encoder_remote *r = (struct encoder_remote *)e;
+	struct remote_list next, unused;
+	size_t most;
+
+	assert(e->ops == &remote_ops);
+	if (remote_list_init(r, endpoints, n, &next, err) < 0)
+		return -1;
+	most = most_inside(r, remote_list_requests(&next, r->max_requests));
+	pthread_mutex_lock(&r->lock);
+	unused = r->wanted;
+	r->wanted = next;
+	r->caps.max_images = r->caps.max_in_flight = most;
+	pthread_cond_broadcast(&r->changed); /* there may be capacity */
+	pthread_mutex_unlock(&r->lock);
+	remote_list_release(&unused);
+	http_multi_wake(r->multi);
+	return 0;
+}
+
 /* ---- status ----------------------------------------------------------------------------------------------------- */
 
 bool encoder_remote_view(const struct encoder *e, struct encoder_remote_view *view)
@@ -390,16 +385,22 @@ bool encoder_remote_view(const struct encoder *e, struct encoder_remote_view *vi
 	return true;
 }
 
-void encoder_remote_endpoint_view(const struct encoder *e, size_t index,
+bool encoder_remote_endpoint_view(const struct encoder *e, size_t index,
 				  struct encoder_remote_endpoint_view *view)
 {
 	struct encoder_remote *r = (struct encoder_remote *)(uintptr_t)e;
 	int64_t now = clock_mono_ms();
+	bool there;
 
-	assert(e->ops == &remote_ops && index < r->n_servers);
+	assert(e->ops == &remote_ops);
 	pthread_mutex_lock(&r->lock);
-	*view = r->shown.endpoints[index];
+	there = index < r->n_servers;
+	if (there)
+		*view = r->shown.endpoints[index];
 	pthread_mutex_unlock(&r->lock);
+	if (!there)
+		return false;
 	view->state_ms = now - view->state_ms;
 	view->wait_ms = view->wait_ms != INT64_MAX && view->wait_ms > now ? view->wait_ms - now : 0;
+	return true;
 }

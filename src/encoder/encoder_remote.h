@@ -33,7 +33,7 @@
  *	single requests (`failing`); 429 and 503 with Retry-After: left alone so long (`backing off`); 502 and 503 without, where
  *	scale_up_ms is set: one request is held by the server until it has started (`warming`); 401, 403, 404, redirects,
  *	certificates, another model: `stopped`, with what to do in `reason`. A stopped endpoint stays so until the encoder is
- *	opened again, except that a token file that has changed is tried.
+ *	opened again or has another token file, except that a token file that has changed is tried.
  *
  * Threads: one for all connections, some that make request bodies; the driver only hands over. ticks grow while there is
  * something in flight, at least once a second: every wait in here has an end. Close with nothing in flight.
@@ -105,6 +105,14 @@ struct encoder_remote_options {
 int encoder_remote_open(const struct encoder_remote_options *options, struct encoder **out,
 			struct error *err);
 
+/*
+ * Others from now on; of the thread that looks at caps, of which max_in_flight and max_images change with it. Those of the same URL
+ * and token file go on with what they are at and what is known of them; what others are at is sent to those that there are
+ * now, as if it had not been asked. ERR_CONFIG: nothing has changed.
+ */
+int encoder_remote_change(struct encoder *e, const struct encoder_remote_endpoint *endpoints,
+			  size_t n, struct error *err);
+
 enum encoder_remote_state {
 	ENCODER_REMOTE_UNKNOWN,	    /* not asked yet */
 	ENCODER_REMOTE_OK,	    /* works */
@@ -144,8 +152,8 @@ struct encoder_remote_view {
 
 /* From any thread. False: it is another kind of encoder, nothing is filled in. */
 bool encoder_remote_view(const struct encoder *e, struct encoder_remote_view *view);
-/* @index < n_endpoints. */
-void encoder_remote_endpoint_view(const struct encoder *e, size_t index,
+/* False: there are no longer so many. */
+bool encoder_remote_endpoint_view(const struct encoder *e, size_t index,
 				  struct encoder_remote_endpoint_view *view);
 
 #endif

@@ -399,6 +399,7 @@ void *remote_loop_run(void *arg)
 		take_arrived(r, now);
 		take_worked(r);
 		take_replies(r, now);
+		remote_take_change(r, now);
 		take_cancel(r, now);
 		look_for_tokens(r, now);
 		give_back_stranded(r, now);

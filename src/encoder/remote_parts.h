@@ -90,6 +90,13 @@ struct remote_item {
 	struct remote_item *next; /* among those that the workers gave back */
 };
 
+/* Endpoints, and what is shown of each. */
+struct remote_list {
+	struct remote_server *servers;
+	struct encoder_remote_endpoint_view *shown;
+	size_t n;
+};
+
 /* What view and capacity tell; times are absolute. */
 struct remote_shown {
 	bool works;					/* some endpoint, as far as known */
@@ -117,7 +124,8 @@ struct encoder_remote {
 	pthread_cond_t changed;
 	/* Under the lock: */
 	struct remote_batch *arrived;
-	struct encode_batch **finished; /* [caps.max_in_flight] */
+	struct remote_list wanted;	/* endpoints from now on; n 0: those that there are */
+	struct encode_batch **finished; /* [the most that caps.max_in_flight may be] */
 	size_t n_finished;
 	size_t inside; /* batches between submit and collect */
 	size_t images;
@@ -125,8 +133,10 @@ struct encoder_remote {
 	struct remote_shown shown;
 
 	/* Of the loop's thread: */
-	struct remote_server *servers;
+	struct remote_server *servers; /* these two change under the lock */
 	size_t n_servers;
+	struct remote_access *gone; /* of endpoints that were; their names are shown yet */
+	size_t n_gone, gone_capacity;
 	const struct endpoint **set; /* [n_servers], and below: for choosing among some of them */
 	size_t *which;
 	struct remote_item **items; /* in the order of their arrival */
@@ -143,6 +153,19 @@ struct encoder_remote {
 /* The latent that is expected for an image of @batch. */
 struct remote_latent remote_latent_of(const struct encoder_remote *r,
 				      const struct encode_batch *batch);
+
+/* ---- remote_change.c ---- */
+
+/* @n endpoints that nothing is known of yet. ERR_CONFIG. */
+int remote_list_init(const struct encoder_remote *r, const struct encoder_remote_endpoint *from,
+		     size_t n, struct remote_list *out, struct error *err);
+void remote_list_release(struct remote_list *list);
+/* How many may be under way at all of them, @most at most. */
+size_t remote_list_requests(const struct remote_list *list, size_t most);
+/* Takes what is in @list; who had what was there before frees it. */
+void remote_list_use(struct encoder_remote *r, struct remote_list *list);
+/* To the endpoints that are wanted. */
+void remote_take_change(struct encoder_remote *r, int64_t now);
 
 /* ---- remote_work.c ---- */
 

@@ -50,6 +50,14 @@ void endpoint_init(struct endpoint *e, const struct endpoint_limits *limits, int
 	begin_anew(e, now);
 }
 
+void endpoint_limit(struct endpoint *e, const struct endpoint_limits *limits)
+{
+	assert(limits->max_in_flight > 0);
+	e->limits = *limits;
+	if (e->limit > (double)limits->max_in_flight)
+		e->limit = (double)limits->max_in_flight;
+}
+
 bool endpoint_room(const struct endpoint *e, int64_t now)
 {
 	if (now < e->not_before)

@@ -81,6 +81,8 @@ struct endpoint_ticket {
 };
 
 void endpoint_init(struct endpoint *e, const struct endpoint_limits *limits, int64_t now);
+/* Others from now on; what is known of it stays. */
+void endpoint_limit(struct endpoint *e, const struct endpoint_limits *limits);
 /* Whether one more may be started now. */
 bool endpoint_room(const struct endpoint *e, int64_t now);
 /* The next time at which endpoint_room may change by itself; INT64_MAX: never. */

@@ -143,3 +143,20 @@ void rig_use_plugin(const char *path)
 
 	setenv("LATENTD_CUDA_PLUGIN", path ? path : host, 1);
 }
+
+void rig_settle(struct engines_rig *f)
+{
+	while (engines_busy(f->engines))
+		rig_turn(f);
+}
+
+void rig_assert_no_failure(struct engines_rig *f)
+{
+	for (size_t i = 0; i < engines_count(f->engines); i++) {
+		struct encoder_view view;
+
+		engines_view(f->engines, i, &view);
+		if (view.failure)
+			fail_msg("%s: %s", view.name, view.failure->message);
+	}
+}

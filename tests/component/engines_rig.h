@@ -30,6 +30,10 @@ void rig_open_spending(struct engines_rig *f, const struct encoder_config *confi
 void rig_close(struct engines_rig *f);
 /* Turns the loop once; fails the test where nothing happens for half a minute. */
 void rig_turn(struct engines_rig *f);
+/* Until nothing is in flight or being opened. */
+void rig_settle(struct engines_rig *f);
+/* People see of no encoder that something of it failed. */
+void rig_assert_no_failure(struct engines_rig *f);
 /* Of this VAE, when its load has ended, well or not. */
 struct engine *rig_wanted(struct engines_rig *f, const char *vae);
 /* Of this recipe, ready. */

@@ -121,7 +121,7 @@ struct encoder_remote_endpoint_view remote_rig_view(const struct remote_rig *rig
 {
 	struct encoder_remote_endpoint_view view;
 
-	encoder_remote_endpoint_view(rig->encoder, i, &view);
+	assert_true(encoder_remote_endpoint_view(rig->encoder, i, &view));
 	return view;
 }
 

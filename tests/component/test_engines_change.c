@@ -2,17 +2,13 @@
  * Encoders whose settings become others while they compute.
  */
 #include "tests/component/engines_rig.h"
-#include "tests/component/vae_endpoint.h"
 
 #include "daemon/engines_parts.h"
 
 #include "base/checked.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/files.h"
-#include "config/remote_options.h"
 
-#include <semaphore.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -41,12 +37,6 @@ static void change(struct engines_rig *f, const struct encoder_config *configs, 
 	engines_reconfigure(f->engines, configs, n);
 }
 
-static void turn_until_settled(struct engines_rig *f)
-{
-	while (engines_busy(f->engines))
-		rig_turn(f);
-}
-
 static void encode(struct engines_rig *f, struct engine *e, size_t images)
 {
 	size_t batches = f->batches;
@@ -54,17 +44,6 @@ static void encode(struct engines_rig *f, struct engine *e, size_t images)
 	rig_submit(engine_group(e), rig_batch(images));
 	while (f->batches == batches)
 		rig_turn(f);
-}
-
-static void assert_no_failure(struct engines_rig *f)
-{
-	for (size_t i = 0; i < engines_count(f->engines); i++) {
-		struct encoder_view view;
-
-		engines_view(f->engines, i, &view);
-		if (view.failure)
-			fail_msg("%s: %s", view.name, view.failure->message);
-	}
 }
 
 /* -- on this machine -------------------------------------------------------------------------------- */
@@ -90,11 +69,11 @@ static void an_encoder_opens_anew_behind_its_batches_while_another_goes_on(void 
 	assert_int_equal(engine_group(e)->n, 1);
 	assert_ptr_not_equal(engine_group(e)->drivers[0], a);
 	assert_int_equal(engine_state(e), ENGINE_READY);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(f.batches, 4);
 	assert_int_equal(f.lost, 0);
 	assert_int_equal(engine_group(e)->n, 2);
-	assert_no_failure(&f);
+	rig_assert_no_failure(&f);
 	encode(&f, e, 1);
 	assert_int_equal(f.lost, 0);
 	rig_close(&f);
@@ -122,7 +101,7 @@ static void the_only_encoder_that_opens_anew_is_loading_meanwhile(void **state)
 	assert_true(engine_is_here(e));
 	engines_view(f.engines, 0, &view);
 	assert_true(view.loading);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(f.images, 2);
 	assert_int_equal(f.lost, 0);
 	assert_int_equal(engine_state(e), ENGINE_READY);
@@ -153,7 +132,7 @@ static void hours_alone_and_a_pause_open_nothing_anew(void **state)
 	/* One that opens anew stays paused, too. */
 	config.cpu.threads = 2;
 	change(&f, &config, 1);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_null(encode_group_pick(engine_group(e), 0));
 	assert_true(engines_pause(f.engines, "cpu", false));
 	assert_non_null(encode_group_pick(engine_group(e), 0));
@@ -199,7 +178,7 @@ static void one_that_cannot_open_anew_fails_its_engine_which_can_be_loaded_later
 	move(folder, "config.json", "gone.json");
 	config.cpu.threads = 2;
 	change(&f, &config, 1);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(f.batches, 1);
 	assert_int_equal(f.lost, 0);
 	assert_int_equal(engine_state(e), ENGINE_FAILED);
@@ -209,7 +188,7 @@ static void one_that_cannot_open_anew_fails_its_engine_which_can_be_loaded_later
 	move(folder, "gone.json", "config.json");
 	e = rig_load(&f, &recipe);
 	encode(&f, e, 1);
-	assert_no_failure(&f);
+	rig_assert_no_failure(&f);
 	rig_close(&f);
 	testing_tempdir_remove(folder);
 }
@@ -230,7 +209,7 @@ static void one_of_two_that_cannot_open_anew_is_left_out_and_said(void **state)
 	setenv("HOST_PLUGIN", "old-driver", 1);
 	configs[0].cuda.gpu_share = 0.5;
 	change(&f, configs, 2);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	unsetenv("HOST_PLUGIN");
 	assert_int_equal(engine_state(e), ENGINE_READY);
 	assert_int_equal(engine_group(e)->n, 1);
@@ -241,9 +220,9 @@ static void one_of_two_that_cannot_open_anew_is_left_out_and_said(void **state)
 	/* Other settings are a new chance. */
 	configs[0].cuda.gpu_share = 0.75;
 	change(&f, configs, 2);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(engine_group(e)->n, 2);
-	assert_no_failure(&f);
+	rig_assert_no_failure(&f);
 	rig_close(&f);
 }
 
@@ -263,11 +242,11 @@ static void what_changes_during_a_load_is_followed_after_it(void **state)
 	engine_want(e);
 	configs[1].cpu.threads = 2;
 	change(&f, configs + 1, 2); /* "a" goes, "b" changes, "c" comes */
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(engine_state(e), ENGINE_READY);
 	assert_int_equal(engines_count(f.engines), 2);
 	assert_int_equal(engine_group(e)->n, 2);
-	assert_no_failure(&f);
+	rig_assert_no_failure(&f);
 	encode(&f, e, 1);
 	rig_close(&f);
 }
@@ -289,7 +268,7 @@ static void a_model_that_leaves_while_its_encoder_opens_anew_takes_it_along(void
 	engines_tick(f.engines);
 	change(&f, configs + 1, 1); /* what is opened for nothing is of one that is gone */
 	e = rig_load(&f, &recipe);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(engine_group(e)->n, 1);
 	assert_int_equal(engines_count(f.engines), 1);
 	rig_close(&f);
@@ -315,7 +294,7 @@ static void an_encoder_that_is_removed_finishes_and_one_that_is_added_begins(voi
 	for (size_t i = 0; i < 4; i++)
 		rig_submit(engine_group(e), rig_batch(1));
 	change(&f, after, 2);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(f.batches, 4);
 	assert_int_equal(f.lost, 0);
 	assert_int_equal(engines_count(f.engines), 2);
@@ -343,14 +322,14 @@ static void the_last_encoder_of_a_model_that_is_removed_fails_the_engine(void **
 	e = rig_wanted(&f, RECIPE_VAE_FAKE);
 	rig_submit(engine_group(e), rig_batch(1));
 	change(&f, &other, 1);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(f.batches, 1);
 	assert_int_equal(f.lost, 0);
 	assert_int_equal(engine_state(e), ENGINE_FAILED);
 	assert_non_null(strstr(engine_failure(e)->message, "no encoder"));
 	change(&f, &fake, 1);
 	engine_want(e);
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(engine_state(e), ENGINE_READY);
 	rig_close(&f);
 }
@@ -374,7 +353,7 @@ static void an_encoder_of_another_type_takes_the_place_of_one_of_its_name(void *
 	engines_view(f.engines, 0, &view);
 	assert_string_equal(view.name, "x (leaves)");
 	assert_true(engines_pause(f.engines, "x", false)); /* the new one */
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(f.lost, 0);
 	assert_int_equal(engines_count(f.engines), 1);
 	engines_view(f.engines, 0, &view);
@@ -407,248 +386,12 @@ static void batches_of_encoders_that_change_again_and_again_all_come_back(void *
 		configs[round % 3].cpu.threads = 1 + round % 2;
 		change(&f, configs + first, 3 - first);
 	}
-	turn_until_settled(&f);
+	rig_settle(&f);
 	assert_int_equal(f.batches, given);
 	assert_int_equal(f.lost, 0);
 	assert_int_equal(engine_group(e)->n, engines_count(f.engines));
-	assert_no_failure(&f);
+	rig_assert_no_failure(&f);
 	rig_close(&f);
-}
-
-/* -- endpoints -------------------------------------------------------------------------------------- */
-
-struct far {
-	struct vae_endpoint servers[2];
-	struct remote_endpoint endpoints[2];
-	struct encoder_config config;
-};
-
-/* The first of its endpoints alone. */
-static void far_open(struct far *far)
-{
-	for (size_t i = 0; i < 2; i++) {
-		vae_endpoint_start(&far->servers[i]);
-		far->endpoints[i] = (struct remote_endpoint){
-		    .url = vae_endpoint_url(&far->servers[i]), .max_in_flight = 4};
-	}
-	far->config = (struct encoder_config){
-	    .type = ENCODER_TYPE_REMOTE,
-	    .name = "far",
-	    .remote = {.endpoints = far->endpoints,
-		       .n_endpoints = 1,
-		       .model = {.name = "sdxl"},
-		       .options = {.connect_timeout = 10000, .timeout = 120000, .retries = 8}}};
-}
-
-static void far_close(struct far *far)
-{
-	for (size_t i = 0; i < 2; i++)
-		vae_endpoint_stop(&far->servers[i]);
-}
-
-static void submit_far(struct engine *e, size_t n)
-{
-	struct encode_batch *batch = rig_batch(n);
-
-	batch->posterior = POSTERIOR_DRAW;
-	rig_submit(engine_group(e), batch);
-}
-
-static enum endpoint_fault never(void *arg, size_t n)
-{
-	(void)arg;
-	(void)n;
-	return FAULT_NEVER;
-}
-
-static void wait_for_posts(const struct vae_endpoint *server, size_t n)
-{
-	while (atomic_load(&server->posts) < n)
-		usleep(1000);
-}
-
-static void requests_to_an_endpoint_that_is_removed_come_back_uncharged(void **state)
-{
-	struct far far = {.servers[0].script = never};
-	struct engines_rig f;
-	struct engine *e;
-	size_t posts;
-
-	(void)state;
-	far_open(&far);
-	rig_open(&f, &far.config, 1, 1000000);
-	e = rig_wanted(&f, "declared:sdxl");
-	submit_far(e, 2);
-	submit_far(e, 1);
-	wait_for_posts(&far.servers[0], 2);
-	far.config.remote.endpoints = &far.endpoints[1];
-	change(&f, &far.config, 1);
-	turn_until_settled(&f);
-	assert_int_equal(f.batches, 2);
-	assert_int_equal(f.lost, 3);
-	assert_int_equal(engine_state(e), ENGINE_READY);
-	posts = atomic_load(&far.servers[0].posts);
-	submit_far(e, 3);
-	while (f.batches < 3)
-		rig_turn(&f);
-	assert_int_equal(f.lost, 3);
-	assert_int_equal(atomic_load(&far.servers[0].posts), posts);
-	assert_int_equal(atomic_load(&far.servers[1].posts), 3);
-	rig_close(&f);
-	far_close(&far);
-}
-
-static void an_endpoint_that_is_added_has_images_at_once(void **state)
-{
-	struct far far = {.servers[0].script = never};
-	struct engines_rig f;
-	struct engine *e;
-
-	(void)state;
-	far_open(&far);
-	far.endpoints[0].max_in_flight = 1;
-	rig_open(&f, &far.config, 1, 1000000);
-	e = rig_wanted(&f, "declared:sdxl");
-	submit_far(e, 1);
-	wait_for_posts(&far.servers[0], 1);
-	far.config.remote.n_endpoints = 2;
-	change(&f, &far.config, 1);
-	turn_until_settled(&f);
-	assert_int_equal(f.lost, 1);
-	submit_far(e, 4);
-	wait_for_posts(&far.servers[1], 1);
-	engines_cancel(f.engines);
-	turn_until_settled(&f);
-	rig_close(&f);
-	far_close(&far);
-}
-
-static bool is_guarded(struct engines_rig *f)
-{
-	struct encoder_view view;
-
-	engines_view(f->engines, 0, &view);
-	return view.health == ENCODE_REMOTE_GUARDED;
-}
-
-static void other_limits_hold_at_once_and_what_was_spent_stays(void **state)
-{
-	struct far far = {.config.hours = NULL};
-	const struct encode_driver *before;
-	struct engines_rig f;
-	struct engine *e;
-
-	(void)state;
-	far_open(&far);
-	rig_open(&f, &far.config, 1, 1000000);
-	e = rig_wanted(&f, "declared:sdxl");
-	before = engine_group(e)->drivers[0];
-	submit_far(e, 2); /* without a limit: it is counted all the same */
-	while (f.batches == 0)
-		rig_turn(&f);
-	assert_int_equal(f.lost, 0);
-	far.config.remote.options.max_requests_per_hour = 2;
-	change(&f, &far.config, 1);
-	assert_true(is_guarded(&f));
-	submit_far(e, 1);
-	while (f.batches < 2)
-		rig_turn(&f);
-	assert_int_equal(f.lost, 1);
-	assert_int_equal(atomic_load(&far.servers[0].posts), 2);
-	assert_null(encode_group_pick(engine_group(e), 0));
-	far.config.remote.options.max_requests_per_hour = 3;
-	change(&f, &far.config, 1);
-	assert_false(is_guarded(&f));
-	while (!encode_group_pick(engine_group(e), 0))
-		rig_turn(&f);
-	submit_far(e, 1);
-	while (f.batches < 3)
-		rig_turn(&f);
-	assert_int_equal(f.lost, 1);
-	assert_true(is_guarded(&f));
-	assert_ptr_equal(engine_group(e)->drivers[0], before);
-	rig_close(&f);
-	far_close(&far);
-}
-
-static void be_held(struct queue *queue, void *arg)
-{
-	(void)queue;
-	sem_wait(arg);
-}
-
-static void nothing(struct queue *queue, void *arg)
-{
-	(void)queue;
-	(void)arg;
-}
-
-/* One that is back before the others are given. */
-static void submit_far_and_wait(struct engines_rig *f, struct engine *e)
-{
-	size_t batches = f->batches;
-
-	while (!encode_group_pick(engine_group(e), 0))
-		rig_turn(f);
-	submit_far(e, 1);
-	while (f->batches == batches)
-		rig_turn(f);
-}
-
-static void one_that_is_added_sends_nothing_before_it_knows_what_was_spent(void **state)
-{
-	struct far far = {.config.hours = NULL};
-	const struct encoder_config here = cpu("here", 1);
-	struct engines_rig f;
-	struct engine *e;
-	sem_t held;
-
-	(void)state;
-	far_open(&far);
-	far.config.remote.options.max_requests_per_hour = 2;
-	rig_open_spending(&f, &here, 1);
-	assert_ok(queue_spend(f.queue, "far", 1, 1, clock_wall_ms(), &f.err), &f.err);
-	sem_init(&held, 0, 0);
-	db_post(f.db, be_held, &held);
-	change(&f, &far.config, 1);
-	e = rig_wanted(&f, "declared:sdxl");
-	submit_far_and_wait(&f, e);
-	assert_int_equal(f.lost, 1);
-	assert_int_equal(atomic_load(&far.servers[0].posts), 0);
-	assert_false(is_guarded(&f));
-	sem_post(&held);
-	db_call(f.db, nothing, NULL);
-	submit_far_and_wait(&f, e);
-	assert_int_equal(f.lost, 1);
-	submit_far(e, 1);
-	turn_until_settled(&f);
-	assert_int_equal(f.lost, 2);
-	assert_true(is_guarded(&f));
-	assert_int_equal(atomic_load(&far.servers[0].posts), 1);
-	rig_close(&f);
-	sem_destroy(&held);
-	far_close(&far);
-}
-
-static void one_that_takes_a_name_over_knows_what_the_other_has_just_spent(void **state)
-{
-	struct far far = {.config.hours = NULL};
-	struct engines_rig f;
-	struct engine *e;
-
-	(void)state;
-	far_open(&far);
-	far.config.remote.options.max_requests_per_hour = 1;
-	rig_open_spending(&f, &far.config, 1);
-	e = rig_wanted(&f, "declared:sdxl");
-	submit_far_and_wait(&f, e);
-	assert_int_equal(f.lost, 0);
-	far.config.remote.model.size_multiple = 16; /* so it is another encoder */
-	change(&f, &far.config, 1);
-	turn_until_settled(&f);
-	assert_true(is_guarded(&f));
-	rig_close(&f);
-	far_close(&far);
 }
 
 int main(void)
@@ -665,11 +408,6 @@ int main(void)
 	    cmocka_unit_test(the_last_encoder_of_a_model_that_is_removed_fails_the_engine),
 	    cmocka_unit_test(an_encoder_of_another_type_takes_the_place_of_one_of_its_name),
 	    cmocka_unit_test(batches_of_encoders_that_change_again_and_again_all_come_back),
-	    cmocka_unit_test(requests_to_an_endpoint_that_is_removed_come_back_uncharged),
-	    cmocka_unit_test(an_endpoint_that_is_added_has_images_at_once),
-	    cmocka_unit_test(other_limits_hold_at_once_and_what_was_spent_stays),
-	    cmocka_unit_test(one_that_is_added_sends_nothing_before_it_knows_what_was_spent),
-	    cmocka_unit_test(one_that_takes_a_name_over_knows_what_the_other_has_just_spent),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

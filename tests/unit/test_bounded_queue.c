@@ -28,6 +28,26 @@ static void first_in_is_first_out_around_the_ring(void **state)
 	bounded_queue_free(q);
 }
 
+static void one_that_grows_keeps_its_items_in_order(void **state)
+{
+	struct bounded_queue *q = bounded_queue_new(2, 100);
+
+	(void)state;
+	assert_true(bounded_queue_try_push(q, &items[0], 1));
+	assert_true(bounded_queue_try_push(q, &items[1], 1));
+	assert_ptr_equal(bounded_queue_pop(q), &items[0]);
+	assert_true(bounded_queue_try_push(q, &items[2], 1)); /* where the first was */
+	bounded_queue_grow(q, 1);
+	assert_false(bounded_queue_try_push(q, &items[3], 1));
+	bounded_queue_grow(q, 4);
+	assert_true(bounded_queue_try_push(q, &items[3], 1));
+	assert_true(bounded_queue_try_push(q, &items[4], 1));
+	assert_false(bounded_queue_try_push(q, &items[5], 1));
+	for (size_t i = 1; i < 5; i++)
+		assert_ptr_equal(bounded_queue_pop(q), &items[i]);
+	bounded_queue_free(q);
+}
+
 static void it_is_full_by_items(void **state)
 {
 	struct bounded_queue *q = bounded_queue_new(2, 100);
@@ -215,6 +235,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(first_in_is_first_out_around_the_ring),
+	    cmocka_unit_test(one_that_grows_keeps_its_items_in_order),
 	    cmocka_unit_test(it_is_full_by_items),
 	    cmocka_unit_test(it_is_full_by_bytes),
 	    cmocka_unit_test(an_item_over_the_bound_travels_alone),

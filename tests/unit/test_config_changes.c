@@ -149,31 +149,32 @@ static void encoders_come_go_and_change(void **state)
 	daemon_config_free(b);
 }
 
-static void every_setting_of_an_encoder_is_another_but_hours_and_what_it_may_spend(void **state)
+static void settings_of_an_encoder_that_change_in_place_are_told_from_others(void **state)
 {
 	static const struct {
 		const char *a, *b;
-		bool same;
+		bool same, endpoints;
 	} table[] = {
-	    {"{type: cpu}", "{type: cpu, threads: 0, hours: 01:00-02:00}", true},
-	    {"{type: cpu}", "{type: cpu, threads: 1}", false},
-	    {"{type: cpu}", "{type: cpu, memory: 1GiB}", false},
-	    {"{type: cuda, name: cpu}", "{type: cuda, name: cpu, device: 1}", false},
-	    {"{type: cuda}", "{type: cuda, gpu_share: 0.5}", false},
+	    {"{type: cpu}", "{type: cpu, threads: 0, hours: 01:00-02:00}", true, true},
+	    {"{type: cpu}", "{type: cpu, threads: 1}", false, true},
+	    {"{type: cpu}", "{type: cpu, memory: 1GiB}", false, true},
+	    {"{type: cuda, name: cpu}", "{type: cuda, name: cpu, device: 1}", false, true},
+	    {"{type: cuda}", "{type: cuda, gpu_share: 0.5}", false, true},
 	    {"{type: remote, endpoints: http://a/}",
 	     "{type: remote, endpoints: [{url: http://a/}], max_requests_per_hour: 5, "
 	     "max_bytes_per_day: 1KiB}",
-	     true},
-	    {"{type: remote, endpoints: http://a/}", "{type: remote, endpoints: http://b/}", false},
-	    {"{type: remote, endpoints: http://a/}",
-	     "{type: remote, endpoints: [http://a/, http://b/]}", false},
-	    {"{type: remote, endpoints: http://a/}",
-	     "{type: remote, endpoints: [{url: http://a/, token_file: /t}], allow_http: true}",
+	     true, true},
+	    {"{type: remote, endpoints: http://a/}", "{type: remote, endpoints: http://b/}", true,
 	     false},
 	    {"{type: remote, endpoints: http://a/}",
-	     "{type: remote, endpoints: [{url: http://a/, max_in_flight: 3}]}", false},
+	     "{type: remote, endpoints: [http://a/, http://b/]}", true, false},
 	    {"{type: remote, endpoints: http://a/}",
-	     "{type: remote, endpoints: http://a/, retries: 1}", false},
+	     "{type: remote, endpoints: [{url: http://a/, token_file: /t}], allow_http: true}",
+	     false, false},
+	    {"{type: remote, endpoints: http://a/}",
+	     "{type: remote, endpoints: [{url: http://a/, max_in_flight: 3}]}", true, false},
+	    {"{type: remote, endpoints: http://a/}",
+	     "{type: remote, endpoints: http://a/, retries: 1}", false, true},
 	};
 
 	(void)state;
@@ -184,7 +185,8 @@ static void every_setting_of_an_encoder_is_another_but_hours_and_what_it_may_spe
 		    xasprintf("state_dir: /s\n" DATASET "encoders: %s\n", table[i].b);
 		struct daemon_config *a = config_rig_parse(text_a), *b = config_rig_parse(text_b);
 
-		if (encoder_config_same(&a->encoders[0], &b->encoders[0]) != table[i].same)
+		if (encoder_config_same(&a->encoders[0], &b->encoders[0]) != table[i].same ||
+		    encoder_endpoints_same(&a->encoders[0], &b->encoders[0]) != table[i].endpoints)
 			fail_msg("%s and %s", table[i].a, table[i].b);
 		daemon_config_free(a);
 		daemon_config_free(b);
@@ -219,8 +221,7 @@ int main(void)
 	    cmocka_unit_test(a_dataset_that_is_gone_is_named_and_what_is_the_same_is_not),
 	    cmocka_unit_test(what_cannot_change_is_put_back),
 	    cmocka_unit_test(encoders_come_go_and_change),
-	    cmocka_unit_test(
-		every_setting_of_an_encoder_is_another_but_hours_and_what_it_may_spend),
+	    cmocka_unit_test(settings_of_an_encoder_that_change_in_place_are_told_from_others),
 	    cmocka_unit_test(what_is_put_back_must_go_with_what_is_new),
 	};
 
