@@ -1,12 +1,42 @@
 #include "queue/open_scan.h"
 
+#include "base/checked.h"
+
 #include <stdlib.h>
+#include <string.h>
+
+/* More than any queue has had: a number beyond it is damage. */
+#define LAST_MAX (INT32_MAX * (int64_t)1024)
 
 struct open_scan **open_scan_of(struct open_scan **list, int64_t dataset)
 {
 	while (*list && (*list)->dataset != dataset)
 		list = &(*list)->next;
 	return list;
+}
+
+int open_scan_begin(struct open_scan **list, int64_t dataset, const uint32_t *roots, size_t n,
+		    int64_t last, struct error *err)
+{
+	struct open_scan *scan;
+
+	if (*open_scan_of(list, dataset))
+		return error_set(err, ERR_BUG, "a scan is open already");
+	if (last < 0 || last > LAST_MAX)
+		return error_set(err, ERR_IO, "queue is damaged: the last job is %lld",
+				 (long long)last);
+	scan = xcalloc(1, sizeof(*scan));
+	scan->dataset = dataset;
+	scan->all_roots = !roots;
+	scan->roots = xcalloc(n + 1, sizeof(*scan->roots));
+	if (n > 0)
+		memcpy(scan->roots, roots, n * sizeof(*roots));
+	scan->n_roots = n;
+	scan->last = last;
+	scan->bits = xcalloc((size_t)last / 8 + 1, 1);
+	scan->next = *list;
+	*list = scan;
+	return 0;
 }
 
 void open_scan_close(struct open_scan **at)

@@ -7,8 +7,6 @@
 
 #include "base/checked.h"
 
-#include <string.h>
-
 #define WINDOW 20000 /* ids that one statement looks at */
 
 static int last_job(struct postgres_queue *q, int64_t *last, struct error *err)
@@ -18,9 +16,6 @@ static int last_job(struct postgres_queue *q, int64_t *last, struct error *err)
 	if (pg_read(q, "SELECT coalesce(max(id), 0) FROM latentd.job", NULL, &result, err) < 0)
 		return -1;
 	*last = pg_value(result, 0, 0);
-	if (*last < 0 || *last > INT32_MAX * (int64_t)1024)
-		return error_set(err, ERR_IO, "queue is damaged: the last job is %lld",
-				 (long long)*last);
 	return 0;
 }
 
@@ -28,25 +23,11 @@ int queue_postgres_scan_begin(struct queue *base, int64_t dataset, const uint32_
 			      struct error *err)
 {
 	struct postgres_queue *q = postgres_queue(base);
-	struct open_scan *scan;
 	int64_t last = 0;
 
-	if (*open_scan_of(&q->scans, dataset))
-		return error_set(err, ERR_BUG, "a scan is open already");
 	if (pg_dataset_check(q, dataset, err) < 0 || last_job(q, &last, err) < 0)
 		return -1;
-	scan = xcalloc(1, sizeof(*scan));
-	scan->dataset = dataset;
-	scan->all_roots = !roots;
-	scan->roots = xcalloc(n + 1, sizeof(*scan->roots));
-	if (n > 0)
-		memcpy(scan->roots, roots, n * sizeof(*roots));
-	scan->n_roots = n;
-	scan->last = last;
-	scan->bits = xcalloc((size_t)last / 8 + 1, 1);
-	scan->next = q->scans;
-	q->scans = scan;
-	return 0;
+	return open_scan_begin(&q->scans, dataset, roots, n, last, err);
 }
 
 /* -- the end -------------------------------------------------------------------------------------- */

@@ -8,35 +8,17 @@
 #include "base/checked.h"
 
 #include <sqlite3.h>
-#include <string.h>
 
 int queue_sqlite_scan_begin(struct queue *base, int64_t dataset, const uint32_t *roots, size_t n,
 			    struct error *err)
 {
 	struct sqlite_queue *q = sqlite_queue(base);
-	struct open_scan *scan;
 	int64_t last = 0;
 
-	if (*open_scan_of(&q->scans, dataset))
-		return error_set(err, ERR_BUG, "a scan is open already");
 	if (dataset_check(q, dataset, err) < 0 ||
 	    db_value(q, "SELECT max(id) FROM job", &last, err) < 0)
 		return -1;
-	if (last < 0 || last > INT32_MAX * (int64_t)1024)
-		return error_set(err, ERR_IO, "queue is damaged: the last job is %lld",
-				 (long long)last);
-	scan = xcalloc(1, sizeof(*scan));
-	scan->dataset = dataset;
-	scan->all_roots = !roots;
-	scan->roots = xcalloc(n + 1, sizeof(*scan->roots));
-	if (n > 0)
-		memcpy(scan->roots, roots, n * sizeof(*roots));
-	scan->n_roots = n;
-	scan->last = last;
-	scan->bits = xcalloc((size_t)last / 8 + 1, 1);
-	scan->next = q->scans;
-	q->scans = scan;
-	return 0;
+	return open_scan_begin(&q->scans, dataset, roots, n, last, err);
 }
 
 /* -- the end -------------------------------------------------------------------------------------- */
