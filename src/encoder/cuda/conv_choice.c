@@ -20,20 +20,13 @@ struct gpu_conv {
 	struct conv_plan *plan;
 };
 
-#define TRY(call)                                                                                  \
-	do {                                                                                       \
-		cudaError_t status_ = (call);                                                      \
-		if (status_ != cudaSuccess)                                                        \
-			return plugin_error_cuda(err, (int)status_, #call);                        \
-	} while (0)
-
 int conv_choice_reserve(struct conv_chooser *d, size_t bytes, struct latentd_cuda_error *err)
 {
 	void *more;
 
 	if (bytes <= d->workspace_bytes)
 		return 0;
-	TRY(cudaStreamSynchronize(d->stream));
+	TRY_CUDA(cudaStreamSynchronize(d->stream));
 	more = device_memory_alloc(d->memory, bytes, "a convolution's workspace", err);
 	if (!more)
 		return -1;
@@ -53,9 +46,10 @@ int conv_choice_run(struct conv_chooser *d, const struct gpu_conv *conv, const v
 		return -1;
 	if (conv->fused == p->epilogue)
 		return 0;
-	TRY(kernels_add(d->stream, p->dtype, y, conv->fused == CONV_PLAIN ? bias : NULL,
-			p->epilogue == CONV_BIAS_ADD ? z : NULL,
-			p->n * conv_problem_out_height(p) * conv_problem_out_width(p), p->out));
+	TRY_CUDA(kernels_add(d->stream, p->dtype, y, conv->fused == CONV_PLAIN ? bias : NULL,
+			     p->epilogue == CONV_BIAS_ADD ? z : NULL,
+			     p->n * conv_problem_out_height(p) * conv_problem_out_width(p),
+			     p->out));
 	return 0;
 }
 

@@ -26,13 +26,6 @@ struct device_cuda {
 	char name[192];
 };
 
-#define TRY(call)                                                                                  \
-	do {                                                                                       \
-		cudaError_t status_ = (call);                                                      \
-		if (status_ != cudaSuccess)                                                        \
-			return plugin_error_cuda(err, (int)status_, #call);                        \
-	} while (0)
-
 static struct device_cuda *cuda_of(struct gpu_device *d)
 {
 	return (struct device_cuda *)d;
@@ -45,10 +38,10 @@ int device_cuda_list(struct latentd_cuda_device *list, size_t max, size_t *n,
 {
 	int count = 0, old = 0;
 
-	TRY(cudaGetDeviceCount(&count));
+	TRY_CUDA(cudaGetDeviceCount(&count));
 	if (count == 0)
 		return plugin_error_cuda(err, cudaErrorNoDevice, "looking for GPUs");
-	TRY(cudaGetDevice(&old));
+	TRY_CUDA(cudaGetDevice(&old));
 	for (int i = 0; i < count && (size_t)i < max; i++) {
 		struct latentd_cuda_device *d = &list[i];
 		struct cudaDeviceProp prop = {.major = 0};
@@ -73,7 +66,7 @@ int device_cuda_list(struct latentd_cuda_device *list, size_t max, size_t *n,
 
 int device_cuda_use(struct gpu_device *d, struct latentd_cuda_error *err)
 {
-	TRY(cudaSetDevice(cuda_of(d)->index));
+	TRY_CUDA(cudaSetDevice(cuda_of(d)->index));
 	return 0;
 }
 
@@ -108,21 +101,21 @@ static void cuda_free(struct gpu_device *d, void *p)
 static int cuda_upload(struct gpu_device *d, void *out, const void *host, size_t bytes,
 		       struct latentd_cuda_error *err)
 {
-	TRY(cudaMemcpyAsync(out, host, bytes, cudaMemcpyHostToDevice, cuda_of(d)->stream));
-	TRY(cudaStreamSynchronize(cuda_of(d)->stream));
+	TRY_CUDA(cudaMemcpyAsync(out, host, bytes, cudaMemcpyHostToDevice, cuda_of(d)->stream));
+	TRY_CUDA(cudaStreamSynchronize(cuda_of(d)->stream));
 	return 0;
 }
 
 static int cuda_copy(struct gpu_device *d, void *out, const void *in, size_t bytes,
 		     struct latentd_cuda_error *err)
 {
-	TRY(cudaMemcpyAsync(out, in, bytes, cudaMemcpyDeviceToDevice, cuda_of(d)->stream));
+	TRY_CUDA(cudaMemcpyAsync(out, in, bytes, cudaMemcpyDeviceToDevice, cuda_of(d)->stream));
 	return 0;
 }
 
 static int cuda_sync(struct gpu_device *d, struct latentd_cuda_error *err)
 {
-	TRY(cudaStreamSynchronize(cuda_of(d)->stream));
+	TRY_CUDA(cudaStreamSynchronize(cuda_of(d)->stream));
 	return 0;
 }
 
@@ -170,21 +163,22 @@ static int cuda_product(struct gpu_device *d, const struct gpu_product *p,
 static int cuda_pixels(struct gpu_device *d, void *out, const uint8_t *in, int64_t pixels,
 		       struct latentd_cuda_error *err)
 {
-	TRY(kernels_pixels(cuda_of(d)->stream, d->dtype, out, in, pixels));
+	TRY_CUDA(kernels_pixels(cuda_of(d)->stream, d->dtype, out, in, pixels));
 	return 0;
 }
 
 static int cuda_latents(struct gpu_device *d, void *out, const float *in, int64_t n, int64_t pixels,
 			int64_t channels, int64_t stride, struct latentd_cuda_error *err)
 {
-	TRY(kernels_latents(cuda_of(d)->stream, d->dtype, out, in, n, pixels, channels, stride));
+	TRY_CUDA(
+	    kernels_latents(cuda_of(d)->stream, d->dtype, out, in, n, pixels, channels, stride));
 	return 0;
 }
 
 static int cuda_repeat(struct gpu_device *d, void *out, const void *x, const struct gpu_rows *rows,
 		       struct latentd_cuda_error *err)
 {
-	TRY(kernels_repeat(cuda_of(d)->stream, d->dtype, out, x, rows));
+	TRY_CUDA(kernels_repeat(cuda_of(d)->stream, d->dtype, out, x, rows));
 	return 0;
 }
 
@@ -192,7 +186,7 @@ static int cuda_sums(struct gpu_device *d, float *partials, const void *x,
 		     const struct gpu_rows *rows, const struct gpu_chunks *chunks,
 		     struct latentd_cuda_error *err)
 {
-	TRY(kernels_sums(cuda_of(d)->stream, d->dtype, partials, x, rows, chunks));
+	TRY_CUDA(kernels_sums(cuda_of(d)->stream, d->dtype, partials, x, rows, chunks));
 	return 0;
 }
 
@@ -200,7 +194,7 @@ static int cuda_norm(struct gpu_device *d, const struct gpu_norm_call *call,
 		     const struct gpu_rows *map, const struct gpu_chunks *chunks,
 		     struct latentd_cuda_error *err)
 {
-	TRY(kernels_norm(cuda_of(d)->stream, call, map, chunks));
+	TRY_CUDA(kernels_norm(cuda_of(d)->stream, call, map, chunks));
 	return 0;
 }
 
@@ -208,21 +202,21 @@ static int cuda_apply(struct gpu_device *d, void *out, const void *x, const floa
 		      const float *shift, const struct gpu_rows *rows, bool silu,
 		      struct latentd_cuda_error *err)
 {
-	TRY(kernels_apply(cuda_of(d)->stream, d->dtype, out, x, scale, shift, rows, silu));
+	TRY_CUDA(kernels_apply(cuda_of(d)->stream, d->dtype, out, x, scale, shift, rows, silu));
 	return 0;
 }
 
 static int cuda_softmax(struct gpu_device *d, void *p, float *inverse, const float *s, int64_t rows,
 			int64_t columns, struct latentd_cuda_error *err)
 {
-	TRY(kernels_softmax(cuda_of(d)->stream, d->dtype, p, inverse, s, rows, columns));
+	TRY_CUDA(kernels_softmax(cuda_of(d)->stream, d->dtype, p, inverse, s, rows, columns));
 	return 0;
 }
 
 static int cuda_scale_rows(struct gpu_device *d, void *out, const float *in, const float *inverse,
 			   int64_t rows, int64_t columns, struct latentd_cuda_error *err)
 {
-	TRY(kernels_scale_rows(cuda_of(d)->stream, d->dtype, out, in, inverse, rows, columns));
+	TRY_CUDA(kernels_scale_rows(cuda_of(d)->stream, d->dtype, out, in, inverse, rows, columns));
 	return 0;
 }
 
@@ -230,15 +224,15 @@ static int cuda_moments(struct gpu_device *d, float *out, uint32_t *flags, const
 			int64_t n, int64_t pixels, int64_t channels, int64_t stride,
 			struct latentd_cuda_error *err)
 {
-	TRY(kernels_moments(cuda_of(d)->stream, d->dtype, out, flags, in, n, pixels, channels,
-			    stride));
+	TRY_CUDA(kernels_moments(cuda_of(d)->stream, d->dtype, out, flags, in, n, pixels, channels,
+				 stride));
 	return 0;
 }
 
 static int cuda_picture(struct gpu_device *d, float *out, uint32_t *flags, const void *in,
 			int64_t n, int64_t pixels, int64_t stride, struct latentd_cuda_error *err)
 {
-	TRY(kernels_picture(cuda_of(d)->stream, d->dtype, out, flags, in, n, pixels, stride));
+	TRY_CUDA(kernels_picture(cuda_of(d)->stream, d->dtype, out, flags, in, n, pixels, stride));
 	return 0;
 }
 
@@ -274,7 +268,7 @@ static int open_cache(struct device_cuda *d, const struct cudaDeviceProp *prop, 
 	int driver = 0;
 	char text[256];
 
-	TRY(cudaDriverGetVersion(&driver));
+	TRY_CUDA(cudaDriverGetVersion(&driver));
 	snprintf(d->name, sizeof(d->name), "%.100s cudnn-%zu.%zu.%zu", prop->name, version / 10000,
 		 version / 100 % 100, version % 100);
 	snprintf(text, sizeof(text),
@@ -294,15 +288,15 @@ static int open_libraries(struct device_cuda *d, const char *cache, struct laten
 	struct cudaDeviceProp prop;
 	cudnnStatus_t status;
 
-	TRY(cudaSetDevice(d->index));
-	TRY(cudaGetDeviceProperties(&prop, d->index));
+	TRY_CUDA(cudaSetDevice(d->index));
+	TRY_CUDA(cudaGetDeviceProperties(&prop, d->index));
 	if (prop.major < 8)
 		return plugin_error_set(err, LATENTD_CUDA_WRONG_DEVICE,
 					"cuda:%d, %.100s, has compute capability %d.%d", d->index,
 					prop.name, prop.major, prop.minor);
-	TRY(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
-	TRY(cudaEventCreate(&d->convs.begin));
-	TRY(cudaEventCreate(&d->convs.end));
+	TRY_CUDA(cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
+	TRY_CUDA(cudaEventCreate(&d->convs.begin));
+	TRY_CUDA(cudaEventCreate(&d->convs.end));
 	status = cudnnCreate(&d->convs.cudnn);
 	if (status == CUDNN_STATUS_SUCCESS)
 		status = cudnnSetStream(d->convs.cudnn, d->stream);
@@ -330,7 +324,7 @@ static int open_memory(struct device_cuda *d, const struct device_cuda_options *
 	if (options->with) {
 		d->memory = cuda_of(options->with)->memory;
 	} else {
-		TRY(cudaMemGetInfo(&room, &total));
+		TRY_CUDA(cudaMemGetInfo(&room, &total));
 		if (!limit)
 			limit =
 			    room / 100 * (options->memory_percent ? options->memory_percent : 80);

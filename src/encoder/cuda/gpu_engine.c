@@ -17,13 +17,6 @@
 
 enum { FIRST_LOOK_US = 50, LATER_LOOK_US = 500, LONGEST_REST_US = 200000 };
 
-#define TRY(call)                                                                                  \
-	do {                                                                                       \
-		cudaError_t status_ = (call);                                                      \
-		if (status_ != cudaSuccess)                                                        \
-			return plugin_error_cuda(err, (int)status_, #call);                        \
-	} while (0)
-
 /* -- slots ---------------------------------------------------------------------------------------- */
 
 static struct queued *queued_of(struct latentd_cuda_engine *e, uint64_t number)
@@ -59,10 +52,10 @@ static int send(struct latentd_cuda_engine *e, struct part_slot *s, int index,
 
 	for (uint32_t i = 0; i < s->n; i++)
 		memcpy(s->input + i * image, job->items[s->first + i].input, image);
-	TRY(cudaMemcpyAsync(arena + s->plan->plan.input[index], s->input, s->n * image,
-			    cudaMemcpyHostToDevice, e->up));
-	TRY(cudaEventRecord(s->copied, e->up));
-	TRY(cudaStreamWaitEvent(stream, s->copied, 0));
+	TRY_CUDA(cudaMemcpyAsync(arena + s->plan->plan.input[index], s->input, s->n * image,
+				 cudaMemcpyHostToDevice, e->up));
+	TRY_CUDA(cudaEventRecord(s->copied, e->up));
+	TRY_CUDA(cudaStreamWaitEvent(stream, s->copied, 0));
 	return 0;
 }
 
@@ -72,13 +65,13 @@ static int receive(struct latentd_cuda_engine *e, struct part_slot *s, int index
 {
 	uint8_t *arena = part_plans_arena(e->plans);
 
-	TRY(cudaEventRecord(s->computed, device_cuda_stream(e->device)));
-	TRY(cudaStreamWaitEvent(e->down, s->computed, 0));
-	TRY(cudaMemcpyAsync(s->result, arena + s->plan->plan.result[index],
-			    s->n * floats * sizeof(float), cudaMemcpyDeviceToHost, e->down));
-	TRY(cudaMemcpyAsync(s->flags, arena + s->plan->plan.flags[index], s->n * sizeof(*s->flags),
-			    cudaMemcpyDeviceToHost, e->down));
-	TRY(cudaEventRecord(s->done, e->down));
+	TRY_CUDA(cudaEventRecord(s->computed, device_cuda_stream(e->device)));
+	TRY_CUDA(cudaStreamWaitEvent(e->down, s->computed, 0));
+	TRY_CUDA(cudaMemcpyAsync(s->result, arena + s->plan->plan.result[index],
+				 s->n * floats * sizeof(float), cudaMemcpyDeviceToHost, e->down));
+	TRY_CUDA(cudaMemcpyAsync(s->flags, arena + s->plan->plan.flags[index],
+				 s->n * sizeof(*s->flags), cudaMemcpyDeviceToHost, e->down));
+	TRY_CUDA(cudaEventRecord(s->done, e->down));
 	return 0;
 }
 
@@ -120,7 +113,7 @@ static int run_part(struct latentd_cuda_engine *e, const struct queued *q, struc
 {
 	if (send(e, s, index, q->job, err) < 0)
 		return -1;
-	TRY(cudaEventRecord(s->began, device_cuda_stream(e->device)));
+	TRY_CUDA(cudaEventRecord(s->began, device_cuda_stream(e->device)));
 	if (part_plans_run(e->plans, s->plan, index, err) < 0)
 		return -1;
 	return receive(e, s, index, result_of(e, q->job), err);
@@ -191,7 +184,7 @@ static int compute_exactly(struct latentd_cuda_engine *e, struct latentd_cuda_jo
 /* What is in flight is waited for; its results are on the host then. */
 static int let_go(struct latentd_cuda_engine *e, struct latentd_cuda_error *err)
 {
-	TRY(cudaStreamSynchronize(e->down));
+	TRY_CUDA(cudaStreamSynchronize(e->down));
 	part_plans_let_go(e->plans);
 	return 0;
 }

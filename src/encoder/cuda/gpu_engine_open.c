@@ -10,13 +10,6 @@
 
 enum { HOST_BATCH = 32 };
 
-#define TRY(call)                                                                                  \
-	do {                                                                                       \
-		cudaError_t status_ = (call);                                                      \
-		if (status_ != cudaSuccess)                                                        \
-			return plugin_error_cuda(err, (int)status_, #call);                        \
-	} while (0)
-
 void gpu_engine_usage(const struct latentd_cuda_engine *e, struct latentd_cuda_usage *out)
 {
 	*out = (struct latentd_cuda_usage){.size = sizeof(*out),
@@ -57,7 +50,7 @@ static int open_pace(struct latentd_cuda_engine *e, struct latentd_cuda_error *e
 		return 0;
 	}
 	if (e->options.pause_when_busy)
-		TRY(cudaDeviceGetPCIBusId(bus, sizeof(bus), e->options.device));
+		TRY_CUDA(cudaDeviceGetPCIBusId(bus, sizeof(bus), e->options.device));
 	return gpu_pace_open(e->pace, e->options.share, e->options.pause_when_busy ? bus : NULL,
 			     err);
 }
@@ -77,8 +70,8 @@ static int open_device(struct latentd_cuda_engine *e, struct latentd_cuda_error 
 		return -1;
 	e->device->go_on = gpu_engine_goes_on;
 	e->device->go_on_arg = e;
-	TRY(cudaStreamCreateWithFlags(&e->up, cudaStreamNonBlocking));
-	TRY(cudaStreamCreateWithFlags(&e->down, cudaStreamNonBlocking));
+	TRY_CUDA(cudaStreamCreateWithFlags(&e->up, cudaStreamNonBlocking));
+	TRY_CUDA(cudaStreamCreateWithFlags(&e->down, cudaStreamNonBlocking));
 	for (int i = 0; i < GPU_SLOTS; i++) {
 		if (part_slot_open(&e->slots[i], err) < 0)
 			return -1;

@@ -4,13 +4,6 @@
 
 enum { MOST_IMAGES = 64 }; /* gpu_plan_good_batch() */
 
-#define TRY(call)                                                                                  \
-	do {                                                                                       \
-		cudaError_t status_ = (call);                                                      \
-		if (status_ != cudaSuccess)                                                        \
-			return plugin_error_cuda(err, (int)status_, #call);                        \
-	} while (0)
-
 int part_slot_pin(void **p, size_t *size, size_t bytes, struct latentd_cuda_error *err)
 {
 	cudaError_t status;
@@ -32,12 +25,12 @@ int part_slot_pin(void **p, size_t *size, size_t bytes, struct latentd_cuda_erro
 
 int part_slot_open(struct part_slot *s, struct latentd_cuda_error *err)
 {
-	TRY(cudaEventCreateWithFlags(&s->copied, cudaEventDisableTiming));
-	TRY(cudaEventCreate(&s->began));
-	TRY(cudaEventCreateWithFlags(&s->computed, cudaEventDisableTiming));
-	TRY(cudaEventCreateWithFlags(&s->done, cudaEventBlockingSync));
-	TRY(cudaHostAlloc((void **)&s->flags, MOST_IMAGES * sizeof(*s->flags),
-			  cudaHostAllocDefault));
+	TRY_CUDA(cudaEventCreateWithFlags(&s->copied, cudaEventDisableTiming));
+	TRY_CUDA(cudaEventCreate(&s->began));
+	TRY_CUDA(cudaEventCreateWithFlags(&s->computed, cudaEventDisableTiming));
+	TRY_CUDA(cudaEventCreateWithFlags(&s->done, cudaEventBlockingSync));
+	TRY_CUDA(cudaHostAlloc((void **)&s->flags, MOST_IMAGES * sizeof(*s->flags),
+			       cudaHostAllocDefault));
 	return 0;
 }
 

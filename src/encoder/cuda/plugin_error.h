@@ -22,6 +22,14 @@ int plugin_error_cuda(struct latentd_cuda_error *err, int cuda_error, const char
 int plugin_error_cudnn(struct latentd_cuda_error *err, int cudnn_status, const char *what);
 int plugin_error_cublas(struct latentd_cuda_error *err, int cublas_status, const char *what);
 
+/* A call of the runtime in a function that has @err: where it fails, that is what the function returns. */
+#define TRY_CUDA(call)                                                                             \
+	do {                                                                                       \
+		int status_ = (int)(call);                                                         \
+		if (status_ != 0)                                                                  \
+			return plugin_error_cuda(err, status_, #call);                             \
+	} while (0)
+
 /* Of a cudaError_t by number: its code, and what helps ("" where nothing is known). */
 enum latentd_cuda_code plugin_error_cuda_code(int cuda_error);
 const char *plugin_error_remedy(enum latentd_cuda_code code);
