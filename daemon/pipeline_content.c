@@ -19,19 +19,9 @@ bool pipeline_parking_is_full(const struct pipeline *p)
 /* @w, which is without a worker, becomes a copy of what was found, or is dropped. Consumes *@stored. */
 static struct finished finish_copy(struct work *w, struct packer_stored *stored)
 {
-	struct finished f = {.job = w->job.id, .fence = w->job.fence, .rank = w->job.rank};
+	struct finished f = {.stored = *stored};
 
-	f.key = TAKE(w->job.key);
-	f.path = TAKE(w->job.path);
-	f.caption = TAKE(w->caption);
-	f.meta = TAKE(w->meta);
-	f.mask = w->mask;
-	w->mask = (struct buffer)BUFFER_INIT;
-	work_hand_file(w, &f);
-	f.again = w->job.has_content;
-	f.facts.content = w->content;
-	f.facts.captions = w->pipeline->options.captions;
-	f.stored = *stored;
+	work_hand_over(w, &f);
 	return f;
 }
 

@@ -173,20 +173,8 @@ static struct finished finish(struct work *w)
 	struct finished f = *w->finished;
 
 	free(TAKE(w->finished));
-	f.job = w->job.id;
-	f.fence = w->job.fence;
-	f.rank = w->job.rank;
-	f.key = TAKE(w->job.key);
-	f.path = TAKE(w->job.path);
-	f.caption = TAKE(w->caption);
-	f.meta = TAKE(w->meta);
-	f.mask = w->mask;
-	w->mask = (struct buffer)BUFFER_INIT;
-	work_hand_file(w, &f);
-	f.again = w->job.has_content;
-	f.facts.content = w->content;
+	work_hand_over(w, &f);
 	f.facts.header = w->header;
-	f.facts.captions = w->pipeline->options.captions;
 	memcpy(f.placements, w->placements, sizeof(f.placements));
 	return f;
 }

@@ -64,7 +64,7 @@ void work_drop_file(struct work *w)
 	w->pipeline->kept_files--;
 }
 
-void work_hand_file(struct work *w, struct finished *f)
+static void hand_file(struct work *w, struct finished *f)
 {
 	if (!w->keeps_file)
 		return;
@@ -72,6 +72,23 @@ void work_hand_file(struct work *w, struct finished *f)
 	f->has_file = true;
 	f->file = w->kept_file;
 	w->pipeline->kept_files--;
+}
+
+void work_hand_over(struct work *w, struct finished *f)
+{
+	f->job = w->job.id;
+	f->fence = w->job.fence;
+	f->rank = w->job.rank;
+	f->key = TAKE(w->job.key);
+	f->path = TAKE(w->job.path);
+	f->caption = TAKE(w->caption);
+	f->meta = TAKE(w->meta);
+	f->mask = w->mask;
+	w->mask = (struct buffer)BUFFER_INIT;
+	hand_file(w, f);
+	f->again = w->job.has_content;
+	f->facts.content = w->content;
+	f->facts.captions = w->pipeline->options.captions;
 }
 
 void work_free(struct work *w)

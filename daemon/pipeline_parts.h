@@ -137,8 +137,8 @@ size_t work_pixel_bytes(const struct work *w);
 void work_keep_file(struct work *w);
 /* It is not needed. */
 void work_drop_file(struct work *w);
-/* To the packer. */
-void work_hand_file(struct work *w, struct finished *f);
+/* Who it is, its texts, its mask and its file go to the packer; of its facts those that need no encoding. */
+void work_hand_over(struct work *w, struct finished *f);
 void work_free(struct work *w);
 /* Those parked behind @w, which does not lead any more. */
 struct work_list work_stop_leading(struct work *w);
