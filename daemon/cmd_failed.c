@@ -101,19 +101,26 @@ static int list_jobs(const struct read_options *options, bool skipped, const cha
 	return list_all(&listing, err);
 }
 
+static int run(int argc, char **argv, const struct read_command *command, bool skipped,
+	       struct error *err)
+{
+	struct read_options options = {.out = NULL};
+	int r = read_options_parse(argc, argv, command, &options);
+
+	if (r == 0 && options.json && options.paths)
+		r = read_options_wrong(argv[0], command, "--json and --paths do not go together");
+	if (r != 0)
+		return read_options_exit(r);
+	return list_jobs(&options, skipped || options.skipped, argv[0], err);
+}
+
 int cmd_failed(int argc, char **argv, struct error *err)
 {
 	static const struct read_command command = {
 	    "daemon name reason skipped json paths", 0,
 	    "failed [--out DIR | --socket PATH] [--name NAME] [--reason R] [--json | --paths]"};
-	struct read_options options = {.out = NULL};
-	int r = read_options_parse(argc, argv, &command, &options);
 
-	if (r == 0 && options.json && options.paths)
-		r = read_options_wrong(argv[0], &command, "--json and --paths do not go together");
-	if (r != 0)
-		return read_options_exit(r);
-	return list_jobs(&options, options.skipped, argv[0], err);
+	return run(argc, argv, &command, false, err);
 }
 
 int cmd_skipped(int argc, char **argv, struct error *err)
@@ -121,12 +128,6 @@ int cmd_skipped(int argc, char **argv, struct error *err)
 	static const struct read_command command = {
 	    "daemon name reason json paths", 0,
 	    "skipped [--out DIR | --socket PATH] [--name NAME] [--reason R] [--json | --paths]"};
-	struct read_options options = {.out = NULL};
-	int r = read_options_parse(argc, argv, &command, &options);
 
-	if (r == 0 && options.json && options.paths)
-		r = read_options_wrong(argv[0], &command, "--json and --paths do not go together");
-	if (r != 0)
-		return read_options_exit(r);
-	return list_jobs(&options, true, argv[0], err);
+	return run(argc, argv, &command, true, err);
 }
