@@ -238,6 +238,20 @@ static int open_root(const char *out, struct output *o, struct owner *owner, str
 	return o->root ? lock_root(o, owner, err) : -1;
 }
 
+/* @r: how it went so far. *@o becomes *@output, with the owner's name too where that is busy, or is closed. */
+static int hand_over(struct output *o, int r, struct output *output, struct error *err)
+{
+	if (r == 0) {
+		remember_device(o);
+		r = take_over(o, err);
+	}
+	if (r < 0)
+		output_close(o);
+	else
+		*output = *o;
+	return r;
+}
+
 int output_open(const char *out, const char *state, struct output *output, struct error *err)
 {
 	struct output o = OUTPUT_INIT;
@@ -252,15 +266,7 @@ int output_open(const char *out, const char *state, struct output *output, struc
 		r = lock_state(o.state, &o.state_lock_fd, &o.owner, err);
 	if (r == 0)
 		r = atomic_file_sweep(o.state, err);
-	if (r == 0) {
-		remember_device(&o);
-		r = take_over(&o, err);
-	}
-	if (r < 0)
-		output_close(&o);
-	else
-		*output = o;
-	return r;
+	return hand_over(&o, r, output, err);
 }
 
 /* ERR_CONFIG where OUT cannot be used with the state folder o->state. */
@@ -291,15 +297,7 @@ int output_attach(const char *out, const struct state_folder *state, struct outp
 	o.socket = state->socket;
 	if (r == 0)
 		r = check_attached(&o, &owner, err);
-	if (r == 0) {
-		remember_device(&o);
-		r = take_over(&o, err);
-	}
-	if (r < 0)
-		output_close(&o);
-	else
-		*output = o;
-	return r;
+	return hand_over(&o, r, output, err);
 }
 
 /* Only told to people: a full disk does not keep a daemon from starting. */
