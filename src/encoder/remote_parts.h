@@ -4,7 +4,7 @@
  *	the driver's thread	submit, collect: `arrived`, `finished` and the counters, under the lock	(encoder_remote.c)
  *	the loop's thread	batches, items, endpoints and everything of HTTP			(remote_loop.c, remote_send.c)
  *	the workers		an item whose state is ITEM_PREPARING or ITEM_DRAWING			(remote_work.c)
- *	anybody			`shown`, under the lock; cancel, ticks
+ *	anybody			`shown`, under the lock (the loop writes it: remote_show.c); cancel, ticks
  *
  * An item goes	waiting -> preparing (a worker makes the request's body) -> ready -> flying -> [drawing ->] finished
  * and from flying back to ready for another try.

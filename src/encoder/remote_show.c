@@ -1,3 +1,7 @@
+/*
+ * What the loop tells others after each turn: the state of every endpoint, whether there is room, and the batches that are
+ * finished. Whoever asks gets a copy, so nobody waits for the loop.
+ */
 #include "encoder/remote_parts.h"
 
 #include <errno.h>
