@@ -197,13 +197,17 @@ int folder_archives_examine(struct folder_archives *a, const char *path, struct 
 	return 0;
 }
 
-int folder_archives_open_sample(struct folder_archives *a, const char *path, struct error *err)
+int folder_archives_open_sample(struct folder_archives *a, const char *path, int *out,
+				struct error *err)
 {
 	struct archive_file *file = NULL;
 	const char *inside = NULL;
 	int r = find(a, path, &file, &inside, err);
 
-	return r != 0 ? r : archive_file_read(file, inside, &a->reading, err);
+	if (r != 0)
+		return r;
+	*out = archive_file_read(file, inside, &a->reading, err);
+	return *out < 0 ? -1 : 0;
 }
 
 int folder_archives_caption(struct folder_archives *a, const char *path, struct buffer *out,

@@ -28,7 +28,9 @@ void folder_archives_place(struct buffer *path, struct buffer *key, struct sourc
 /* As the source's, or FOLDER_NO_ARCHIVE. */
 int folder_archives_examine(struct folder_archives *a, const char *path, struct source_entry *entry,
 			    struct error *err);
-int folder_archives_open_sample(struct folder_archives *a, const char *path, struct error *err);
+/* *out is a descriptor for reading. */
+int folder_archives_open_sample(struct folder_archives *a, const char *path, int *out,
+				struct error *err);
 int folder_archives_caption(struct folder_archives *a, const char *path, struct buffer *out,
 			    struct error *err);
 int folder_archives_meta(struct folder_archives *a, const char *path, struct buffer *out,

@@ -359,12 +359,13 @@ static int source_folder_next(struct source *s, struct source_entry *entry, stru
 static int source_folder_open_sample(struct source *s, const char *path, struct error *err)
 {
 	struct source_folder *f = source_folder_of(s);
-	int r =
-	    f->archives ? folder_archives_open_sample(f->archives, path, err) : FOLDER_NO_ARCHIVE;
+	int fd = -1;
+	int r = f->archives ? folder_archives_open_sample(f->archives, path, &fd, err)
+			    : FOLDER_NO_ARCHIVE;
 
-	return r != FOLDER_NO_ARCHIVE
-		   ? r
-		   : folder_open_file(f->root, f->options.choice.links, path, err);
+	if (r != FOLDER_NO_ARCHIVE)
+		return r == 0 ? fd : -1;
+	return folder_open_file(f->root, f->options.choice.links, path, err);
 }
 
 static int source_folder_examine(struct source *s, const char *path, struct source_entry *entry,

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 struct backend {
 	const char *name;
@@ -378,6 +379,35 @@ static void a_caption_over_a_mebibyte_is_too_large(void **state)
 	assert_int_equal(out.size, 0);
 }
 
+/* 3 is what "there is no archive on this path" was once told from by its number. */
+static void a_member_of_an_archive_in_a_folder_opens_as_descriptor_three(void **state)
+{
+	const struct source_folder_options options = {.recursive = true, .unpack = unpack_open};
+	struct backend *b = *state;
+	struct error err = ERROR_INIT;
+	cleanup_free char *path = NULL;
+	struct archive_samples *s;
+	char bytes[8];
+	int fd;
+
+	b->dir = testing_tempdir();
+	path = testing_path(b->dir, "a.zip");
+	s = archive_samples_begin(path, NULL);
+	archive_samples_add(s, "cat.jpg", "miaow", 5);
+	archive_samples_end(s);
+	assert_int_equal(dup2(STDIN_FILENO, 3), 3);
+	assert_ok(source_folder_open(b->dir, &options, &b->source, &err), &err);
+	/* What the source keeps open is open from here on. */
+	close(source_open_sample(b->source, "a.zip/cat.jpg", &err));
+	close(3);
+	fd = source_open_sample(b->source, "a.zip/cat.jpg", &err);
+	if (fd < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(fd, 3);
+	assert_int_equal(read(fd, bytes, sizeof(bytes)), 5);
+	close(fd);
+}
+
 #define CONTRACT(test)                                                                             \
 	cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &memory),                   \
 	    cmocka_unit_test_prestate_setup_teardown(test, NULL, teardown, &folder),               \
@@ -404,6 +434,9 @@ int main(void)
 	    CONTRACT(a_caption_is_clean_utf8),
 	    CONTRACT(an_empty_caption_is_not_a_missing_one),
 	    CONTRACT(a_caption_over_a_mebibyte_is_too_large),
+	    cmocka_unit_test_prestate_setup_teardown(
+		a_member_of_an_archive_in_a_folder_opens_as_descriptor_three, NULL, teardown,
+		&folder),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
