@@ -1,5 +1,9 @@
 add_cmocka_test(NAME test_sample_key SOURCES unit/test_sample_key.c LIBS latentd_source)
-add_cmocka_test(NAME test_source_folder SOURCES unit/test_source_folder.c LIBS latentd_source)
+add_library(source_rig STATIC unit/source_rig.c)
+target_link_libraries(source_rig PUBLIC latentd_testing latentd_source)
+foreach(name source_folder source_links source_changes)
+	add_cmocka_test(NAME test_${name} SOURCES unit/test_${name}.c LIBS source_rig)
+endforeach()
 add_cmocka_test(NAME test_folder_ahead SOURCES unit/test_folder_ahead.c LIBS latentd_source LABELS tsan)
 target_link_options(test_folder_ahead PRIVATE -Wl,--wrap=fstatat -Wl,--wrap=openat)
 add_cmocka_test(NAME test_source_contract SOURCES contract/test_source_contract.c
