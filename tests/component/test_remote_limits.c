@@ -190,19 +190,17 @@ static void a_cancel_ends_what_is_stuck_at_once(void **state)
 	enum endpoint_fault fault = FAULT_NEVER;
 	struct remote_rig *rig = remote_rig_new(1, true);
 	struct encode_batch *batch;
-	int64_t before;
 
 	(void)state;
 	rig->servers[0].script = fault_always;
 	rig->servers[0].arg = &fault;
+	rig->options.timeout_ms = 1000000; /* longer than the rig waits for a batch */
 	remote_rig_open(rig);
 	remote_rig_submit(rig, remote_rig_batch(5, POSTERIOR_DRAW));
 	while (rig->servers[0].posts == 0)
 		poll(NULL, 0, 1);
-	before = clock_mono_ms();
 	encoder_cancel(rig->encoder);
 	batch = remote_rig_collect(rig);
-	assert_true(clock_mono_ms() - before < 15000); /* the timeout is longer */
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(batch->items[i].error.code, ERR_TRANSIENT);
 	encode_batch_free(batch);

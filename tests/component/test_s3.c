@@ -400,6 +400,42 @@ static void who_stops_is_told_the_cause_and_does_not_wait(void **state)
 	s3_close(s3);
 }
 
+static bool once_asked(void *arg)
+{
+	struct rig *rig = arg;
+	bool asked;
+
+	pthread_mutex_lock(&rig->lock);
+	asked = rig->asked > 0;
+	pthread_mutex_unlock(&rig->lock);
+	return asked;
+}
+
+static int any_item(void *arg, const struct s3_item *item, struct error *err)
+{
+	(void)arg;
+	(void)item;
+	(void)err;
+	return 0;
+}
+
+static void a_list_that_does_not_come_is_not_waited_for_by_who_stops(void **state)
+{
+	struct rig *rig = *state;
+	struct s3_options options = {
+	    .place = {.bucket = "b", .endpoint = loopback_url(rig->server)},
+	    .stop = once_asked,
+	    .arg = rig};
+	struct error err = ERROR_INIT;
+	struct s3 *s3 = NULL;
+
+	assert_ok(s3_open(&options, &s3, &err), &err);
+	rig->steps[0].how = LOOPBACK_NEVER;
+	assert_error(s3_list(s3, "", NULL, any_item, NULL, &err), &err, ERR_TRANSIENT);
+	assert_string_equal(err.message, "interrupted"); /* and not that it came too late */
+	s3_close(s3);
+}
+
 static void keys_come_from_the_metadata_service_and_again_when_they_expired(void **state)
 {
 	struct rig *rig = *state;
@@ -561,6 +597,7 @@ int main(void)
 	    TEST(a_put_whose_reply_was_lost_knows_its_own_object),
 	    TEST(a_store_without_conditions_is_asked_without),
 	    TEST(who_stops_is_told_the_cause_and_does_not_wait),
+	    TEST(a_list_that_does_not_come_is_not_waited_for_by_who_stops),
 	    TEST(keys_come_from_the_metadata_service_and_again_when_they_expired),
 	    TEST(parts_that_were_under_way_when_keys_expired_are_sent_again),
 	    TEST(what_a_store_took_and_did_not_keep_is_sent_later),

@@ -17,7 +17,6 @@ import struct
 import subprocess
 import termios
 import threading
-import time
 
 from harness import BUILD_DIR, BUSY, FAILED, HANGS_AFTER_S, NO_DAEMON, QUARANTINED, USAGE, Skip, equal, listens
 from harness import one_line, run_tests, same_members, test, wait_until
@@ -650,9 +649,7 @@ def what_is_no_latentd_is_named(ws):
 @test
 def a_daemon_that_hangs_is_given_up(ws):
     with listening(ws, lambda connection: connection.recv(1)) as path:
-        began = time.monotonic()
         one_line(ws.latentctl("pause", "--socket", path, code=FAILED), "no answer within")
-        assert time.monotonic() - began < 60
 
 
 run_tests()

