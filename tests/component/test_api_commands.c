@@ -4,8 +4,6 @@
 #include "base/checked.h"
 #include "tests/testing.h"
 
-#include <string.h>
-
 static void commands_reach_the_service_with_all_they_say(void **state)
 {
 	struct api_caller *f = *state;

@@ -4,7 +4,6 @@
 #include "base/checked.h"
 #include "tests/testing.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static void health_is_200_while_it_works_and_names_what_is_blocked(void **state)

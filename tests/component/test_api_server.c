@@ -6,7 +6,6 @@
 #include "base/files.h"
 #include "tests/testing.h"
 
-#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -1,6 +1,5 @@
 #include "tests/unit/output_rig.h"
 
-#include "base/checked.h"
 #include "tests/testing.h"
 
 #include <string.h>

@@ -1,7 +1,6 @@
 #include "tests/unit/config_rig.h"
 
 #include "base/checked.h"
-#include "base/files.h"
 #include "tests/testing.h"
 
 #include <string.h>

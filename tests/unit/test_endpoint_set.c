@@ -1,10 +1,7 @@
 /* Which endpoint gets the next image, with a clock of our own and servers that are arithmetic. */
 #include "tests/unit/endpoint_rig.h"
 
-#include "base/checked.h"
 #include "net/endpoint_set.h"
-
-#include <string.h>
 
 enum { SERVERS = 3, FLYING = 256 };
 
