@@ -158,6 +158,25 @@ void pg_params_add(struct pg_params *params, const char *name, const char *value
 	" set_config('tcp_user_timeout', $4::text, false)"
 bool pg_patience(const PGconn *conn, struct pg_args *args);
 
+/* -- queue_postgres_hosts.c ----------------------------------------------------------------------- */
+
+/* What libpq uses, wherever it found it; to be freed. NULL: nothing. */
+char *pg_option(const PGconn *conn, const char *name);
+
+struct pg_place {
+	char *host, *port;
+	char *address; /* NULL: the host is a socket's folder, or a name that has none now */
+};
+
+struct pg_places {
+	struct pg_place *items;
+	size_t count, capacity;
+};
+
+void pg_places_release(struct pg_places *places);
+/* Each host of @conn, in order, with each of the addresses that it has now. */
+void pg_places_of(const PGconn *conn, struct pg_places *places);
+
 /* -- queue_postgres_db.c -------------------------------------------------------------------------- */
 
 /* Rows in *out, to be freed with pg_free(). @args may be NULL. */

@@ -104,24 +104,10 @@ static void disconnect(struct postgres_listener *l)
 	l->conn = NULL;
 }
 
-/* What libpq uses, wherever it found it; to be freed. NULL: nothing. */
-static char *option_of(const PGconn *conn, const char *name)
-{
-	PQconninfoOption *options = PQconninfo((PGconn *)conn);
-	char *value = NULL;
-
-	for (const PQconninfoOption *o = options; o && o->keyword; o++) {
-		if (strcmp(o->keyword, name) == 0 && o->val && o->val[0])
-			value = xstrdup(o->val);
-	}
-	PQconninfoFree(options);
-	return value;
-}
-
 /* As libpq understands connect_timeout; -1: for ever. */
 static int patience_ms(const PGconn *conn)
 {
-	cleanup_free char *value = option_of(conn, "connect_timeout");
+	cleanup_free char *value = pg_option(conn, "connect_timeout");
 	long s = value ? strtol(value, NULL, 10) : 0;
 
 	if (s <= 0 || s > INT_MAX / 1000)
@@ -155,58 +141,31 @@ static int connect_by(struct postgres_listener *l, const struct pg_params *param
 	return 0;
 }
 
-/* The hosts of a connection string, as libpq has them: lists with commas. */
-struct hosts {
-	char *names, *addresses, *ports;
-};
-
-static void hosts_release(struct hosts *h)
-{
-	free(h->names);
-	free(h->addresses);
-	free(h->ports);
-}
-
-/* The @i-th of a list, to be freed; NULL: there are fewer, or it is empty. */
-static char *nth(const char *list, size_t i)
-{
-	for (; list && i > 0; i--) {
-		list = strchr(list, ',');
-		list += list != NULL;
-	}
-	return list && *list && *list != ',' ? xasprintf("%.*s", (int)strcspn(list, ","), list)
-					     : NULL;
-}
-
 static int say_silent(struct postgres_listener *l, struct error *err)
 {
+	const char *host = PQhost(l->conn), *address = PQhostaddr(l->conn);
+
 	error_clear(err);
-	error_set(err, ERR_TRANSIENT, "listen to PostgreSQL: %s, port %s, does not answer",
-		  PQhost(l->conn), PQport(l->conn));
+	error_set(err, ERR_TRANSIENT, "listen to PostgreSQL: %s%s%s, port %s, does not answer",
+		  host ? host : "", address && *address ? " at " : "", address ? address : "",
+		  PQport(l->conn));
 	disconnect(l);
 	return -1;
 }
 
-/* Each host alone, after one of them was silent: libpq would begin with that again. @err: of that. */
-static int connect_to_each(struct postgres_listener *l, const struct hosts *hosts, int stop_fd,
+/* Each place alone, after one of them was silent: libpq would begin with that again. @err: of that. */
+static int connect_to_each(struct postgres_listener *l, const struct pg_places *places, int stop_fd,
 			   struct error *err)
 {
-	size_t n = 1;
 	int r = -1;
 
-	for (const char *p = hosts->addresses ? hosts->addresses : hosts->names; p && *p; p++)
-		n += *p == ',';
-	for (size_t i = 0; i < n && n > 1 && r < 0; i++) {
-		cleanup_free char *name = nth(hosts->names, i), *address = nth(hosts->addresses, i),
-				  *port = nth(hosts->ports,
-					      hosts->ports && strchr(hosts->ports, ',') ? i : 0);
+	for (size_t i = 0; i < places->count && places->count > 1 && r < 0; i++) {
+		const struct pg_place *place = &places->items[i];
 		struct pg_params params = pg_params_of(l->conninfo);
 
-		if (!name && !address)
-			continue;
-		pg_params_add(&params, "host", name);
-		pg_params_add(&params, "hostaddr", address);
-		pg_params_add(&params, "port", port);
+		pg_params_add(&params, "host", place->host);
+		pg_params_add(&params, "hostaddr", place->address);
+		pg_params_add(&params, "port", place->port);
 		error_clear(err);
 		r = connect_by(l, &params, stop_fd, err);
 		if (r == SILENT)
@@ -218,15 +177,14 @@ static int connect_to_each(struct postgres_listener *l, const struct hosts *host
 static int begin_connection(struct postgres_listener *l, int stop_fd, struct error *err)
 {
 	struct pg_params params = pg_params_of(l->conninfo);
-	cleanup_with(hosts_release) struct hosts hosts = {NULL, NULL, NULL};
+	cleanup_with(pg_places_release) struct pg_places places = {NULL, 0, 0};
 	int r = connect_by(l, &params, stop_fd, err);
 
 	if (r != SILENT)
 		return r;
-	hosts = (struct hosts){option_of(l->conn, "host"), option_of(l->conn, "hostaddr"),
-			       option_of(l->conn, "port")};
+	pg_places_of(l->conn, &places);
 	say_silent(l, err);
-	return connect_to_each(l, &hosts, stop_fd, err);
+	return connect_to_each(l, &places, stop_fd, err);
 }
 
 /* A pooler invents the number that a client would cancel with. Behind it a LISTEN would be somebody else's. */

@@ -195,6 +195,24 @@ def store_hangs(cluster, rng):
     goes_on.set()
 
 
+@test
+def a_node_is_told_of_images_where_the_first_address_of_the_host_is_silent(ws):
+    network, postgres = net_rig.Network(ws), Postgres(ws, listen=net_rig.HUB)
+    daemon, hosts = Daemon(ws, "a"), ws.path("hosts")
+    machine, dead = network.join("a"), network.join("dead")
+    dead.cut()
+    with open(hosts, "w", encoding="utf-8") as file:
+        file.write(f"127.0.0.1 localhost\n{dead.address} db\n{net_rig.HUB} db\n")
+    daemon.config["queue"] = {"postgres": "host=db user=latentd dbname=postgres connect_timeout=2", "node": "a"}
+    daemon.dataset()
+    own_names = ["unshare", "--mount", "--", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh"]
+    daemon.start(first=[*machine.first, *own_names])
+    listens = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+    wait_until(lambda: postgres.value(listens) == "1", "the node to listen")
+    daemon.wait(lambda: daemon.status()["node"]["why"] is None, "it to say so")
+    daemon.stop()
+
+
 FAULTS = (cut, unplug, narrow, kill, restart, database_restarts, store_fails, store_hangs)
 
 
