@@ -254,6 +254,16 @@ static void compare_anew(struct service *s, const char *what)
 		lane_reopen(s->lanes[i]);
 }
 
+/* It is told once. */
+static void note_another_database(struct service *s, const struct node_pulse *pulse)
+{
+	if (pulse->failed_over)
+		compare_anew(s, "has failed over to a standby, which may lack the last commits");
+	if (pulse->set_back)
+		compare_anew(s, "was set back to what it was before, as by a dump that is "
+				"restored (docs/scale.md says what that loses)");
+}
+
 /* Whoever is silent now was so while this node could have heard it. */
 static bool hears(const struct service_nodes *n)
 {
@@ -279,11 +289,6 @@ static void obey(struct service *s, const struct beat_task *t)
 		service_log(s, LOG_PLAIN_INFO, NULL, "node %s %s", s->state_folder.node,
 			    t->pulse.drains ? "drains: it begins nothing new" : "goes on");
 	n->drains = t->pulse.drains;
-	if (t->pulse.failed_over)
-		compare_anew(s, "has failed over to a standby, which may lack the last commits");
-	if (t->pulse.set_back)
-		compare_anew(s, "was set back to what it was before, as by a dump that is "
-				"restored (docs/scale.md says what that loses)");
 	if (t->rescued > 0)
 		service_log(s, LOG_PLAIN_INFO, NULL,
 			    "%zu image%s of a node that is silent: encoded again", t->rescued,
@@ -332,6 +337,7 @@ static void beat_done(struct task *task)
 
 	s->nodes->under_way = false;
 	note_contact(s->nodes, t->result == 0);
+	note_another_database(s, &t->pulse); /* whatever came after the beat */
 	if (t->result == QUEUE_NODE_TAKEN) {
 		taken(s, &t->pulse, &err);
 		service_log(s, LOG_PLAIN_ERROR, NULL, "%s", err.message);
