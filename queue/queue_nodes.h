@@ -49,7 +49,7 @@ struct node_pulse {
 	int64_t now; /* by the database's clock, ms since 1970 */
 	/* Since its last sign of life a standby became the primary: it may lack what was committed last. */
 	bool failed_over;
-	/* Likewise the database forgot that sign of life: a dump from before was restored. */
+	/* Likewise a dump was restored in the place of the tables, or the database forgot that sign of life. */
 	bool set_back;
 	/*
 	 * Where it has a duty: another number whenever the nodes that died, forgotten ones included, are others than at the last

@@ -53,8 +53,10 @@ struct postgres_queue {
 	PGconn *conn;
 	int64_t now;		/* the database's, when the transaction began */
 	char xid[24];		/* of that transaction; "": it has none, as on a standby */
-	char timeline[12];	/* of the server, when it was connected to */
+	char timeline[12];	/* of the server, when the transaction began */
 	char beat_timeline[12]; /* at this node's last sign of life */
+	int64_t tables;		/* where this node's row is: those of a restored dump are others */
+	int64_t beat_tables;	/* at its last sign of life */
 	int64_t node_id;	/* 0: not known yet */
 	/* By the database's clock: this node's last sign of life, 0: none yet; and since when there was no gap between them. */
 	int64_t beat_at, watches, timeout_ms;
@@ -132,6 +134,11 @@ int pg_connect(struct postgres_queue *q, struct error *err);
 void pg_disconnect(struct postgres_queue *q);
 /* Numbers of nodes and owners that are remembered may be others' by now. */
 void pg_forget_numbers(struct postgres_queue *q);
+/* Which the server is on; a standby that took over is on another, and one that only reads on ''. */
+#define PG_TIMELINE                                                                                \
+	"CASE WHEN pg_is_in_recovery() THEN ''"                                                    \
+	" ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END::text"
+void pg_note_timeline(struct postgres_queue *q, const char *timeline);
 /* libpq would print what a server says unasked, that it shuts down for instance. */
 void pg_hush(PGconn *conn);
 /* What libpq says, in one line and without its own prefixes. */

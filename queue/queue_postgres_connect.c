@@ -129,12 +129,17 @@ void pg_forget_numbers(struct postgres_queue *q)
 	q->owner = NULL;
 }
 
+void pg_note_timeline(struct postgres_queue *q, const char *timeline)
+{
+	if (strcmp(q->timeline, timeline) != 0) /* it may lack the last rows */
+		pg_forget_numbers(q);
+	snprintf(q->timeline, sizeof(q->timeline), "%s", timeline);
+}
+
 /* What both ends must know: which timeline the server is on, and how patient the client is. */
 static int greet(struct postgres_queue *q, struct error *err)
 {
-	static const char sql[] =
-	    "SELECT CASE WHEN pg_is_in_recovery() THEN ''"
-	    " ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END::text, " PG_PATIENCE;
+	static const char sql[] = "SELECT " PG_TIMELINE ", " PG_PATIENCE;
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
 
@@ -142,9 +147,7 @@ static int greet(struct postgres_queue *q, struct error *err)
 		return error_set(err, ERR_NOMEM, "queue in PostgreSQL: out of memory");
 	if (pg_query(q, sql, &args, &result, err) < 0)
 		return -1;
-	if (strcmp(q->timeline, pg_string(result, 0, 0)) != 0) /* it may lack the last rows */
-		pg_forget_numbers(q);
-	snprintf(q->timeline, sizeof(q->timeline), "%s", pg_string(result, 0, 0));
+	pg_note_timeline(q, pg_string(result, 0, 0));
 	return 0;
 }
 

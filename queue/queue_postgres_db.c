@@ -233,7 +233,8 @@ static int begin(struct postgres_queue *q, bool numbered, struct error *err)
 	 */
 #define BEGIN_WITH(number)                                                                         \
 	"BEGIN ISOLATION LEVEL READ COMMITTED;"                                                    \
-	"SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, " number ","               \
+	"SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, " number ", " PG_TIMELINE  \
+	","                                                                                        \
 	" set_config('idle_in_transaction_session_timeout', '30000', true),"                       \
 	" set_config('jit', 'off', true)"
 #define NUMBER "CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_xact_id()::text END"
@@ -250,12 +251,13 @@ static int begin(struct postgres_queue *q, bool numbered, struct error *err)
 	}
 	q->now = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
 	snprintf(q->xid, sizeof(q->xid), "%s", PQgetvalue(result, 0, 1));
+	pg_note_timeline(q, PQgetvalue(result, 0, 2));
 	q->in_transaction = true;
 	return 0;
 }
 
 /* A connection that the server closed while nobody used it is noticed here, and made again. */
-static int begin_anew(struct postgres_queue *q, bool numbered, struct error *err)
+static int connect_and_begin(struct postgres_queue *q, bool numbered, struct error *err)
 {
 	bool connected = q->conn != NULL;
 
@@ -267,6 +269,24 @@ static int begin_anew(struct postgres_queue *q, bool numbered, struct error *err
 		return -1;
 	error_clear(err);
 	return begin(q, numbered, err);
+}
+
+/*
+ * A pooler leads on to another server without losing this connection. What the caller has looked up before, as its number,
+ * may be another's on that.
+ */
+static int begin_anew(struct postgres_queue *q, bool numbered, struct error *err)
+{
+	char before[sizeof(q->timeline)];
+
+	memcpy(before, q->timeline, sizeof(before));
+	if (connect_and_begin(q, numbered, err) < 0)
+		return -1;
+	if (strcmp(before, q->timeline) == 0)
+		return 0;
+	abandon(q);
+	return error_set(err, ERR_TRANSIENT,
+			 "queue in PostgreSQL: the server has failed over to a standby");
 }
 
 int pg_begin(struct postgres_queue *q, struct error *err)

@@ -29,8 +29,8 @@ static int look_at_holder(struct postgres_queue *q, const struct node_beat *beat
 	/* A place that is empty was written by an older program. */
 	static const char sql[] =
 	    "SELECT n.host, n.instance IS NOT DISTINCT FROM $3::bytea, n.place IN ('', "
-	    "$4::bytea), " PG_NODE_IS_ALIVE
-	    ", n.beat_at, n.timeout_ms FROM latentd.node AS n WHERE n.id = $2::bigint"
+	    "$4::bytea), " PG_NODE_IS_ALIVE ", n.beat_at, n.timeout_ms, n.tableoid::bigint FROM "
+	    "latentd.node AS n WHERE n.id = $2::bigint"
 	    " AND n.name = $5::bytea FOR UPDATE";
 	cleanup_pg_args struct pg_args args = PG_ARGS_INIT;
 	cleanup_pg_result PGresult *result = NULL;
@@ -52,6 +52,7 @@ static int look_at_holder(struct postgres_queue *q, const struct node_beat *beat
 	pulse->beat_at = pg_value(result, 0, 4);
 	pulse->silent_ms = q->now - pulse->beat_at;
 	pulse->patience_ms = pg_value(result, 0, 5) - pulse->silent_ms;
+	q->tables = pg_value(result, 0, 6);
 	*taken = pg_value(result, 0, 3) != 0 && !(pulse->is_copy && pg_value(result, 0, 2) != 0);
 	return 0;
 }
@@ -220,10 +221,17 @@ static int beat_once(struct postgres_queue *q, const struct node_beat *beat,
 static void note_beat(struct postgres_queue *q, int64_t timeout_ms)
 {
 	memcpy(q->beat_timeline, q->timeline, sizeof(q->beat_timeline));
+	q->beat_tables = q->tables;
 	if (q->beat_at == 0 || q->now - q->beat_at > timeout_ms / 2)
 		q->watches = q->now;
 	q->beat_at = q->now;
 	q->timeout_ms = timeout_ms;
+}
+
+/* Other tables of the same names, or what this node said last was never said: a dump is restored, or a backup. */
+static bool is_set_back(const struct postgres_queue *q, const struct node_pulse *pulse)
+{
+	return q->beat_at != 0 && (q->tables != q->beat_tables || pulse->beat_at < q->beat_at);
 }
 
 static int postgres_beat(struct queue *base, const struct node_beat *beat, struct node_pulse *pulse,
@@ -237,7 +245,7 @@ static int postgres_beat(struct queue *base, const struct node_beat *beat, struc
 	r = pg_end(q, beat_once(q, beat, pulse, err), err);
 	pulse->failed_over =
 	    r == 0 && q->beat_timeline[0] != '\0' && strcmp(q->beat_timeline, q->timeline) != 0;
-	pulse->set_back = r == 0 && !pulse->failed_over && pulse->beat_at < q->beat_at;
+	pulse->set_back = r == 0 && !pulse->failed_over && is_set_back(q, pulse);
 	if (pulse->set_back)
 		pg_forget_numbers(q);
 	if (r == 0)

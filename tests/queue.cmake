@@ -38,6 +38,7 @@ if(PQ_FOUND)
 	add_postgres_test(test_queue_postgres_faults contract/test_queue_postgres_faults.c)
 	add_postgres_test(test_queue_postgres_nodes contract/test_queue_postgres_nodes.c)
 	add_postgres_test(test_queue_postgres_order contract/test_queue_postgres_order.c)
+	add_postgres_test(test_queue_postgres_dumps contract/test_queue_postgres_dumps.c)
 	add_postgres_test(test_queue_postgres_model contract/test_queue_model.c
 		contract/queue_model_catalog.c contract/queue_model_lists.c
 		contract/queue_model_postgres.c)

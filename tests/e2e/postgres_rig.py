@@ -8,6 +8,7 @@
     other = with_server.standby()          gets each commit before it is answered
     with_server.die()
     other.promote()
+    Pooler(ws, with_server).conninfo       through pgbouncer
 """
 
 import contextlib
@@ -226,20 +227,28 @@ class Pooler:
         os.mkdir(self.dir, 0o755)
         if postgres.first:
             shutil.chown(self.dir, "nobody", "nogroup")
-        users, settings = os.path.join(self.dir, "users"), os.path.join(self.dir, "ini")
-        with open(users, "w", encoding="utf-8") as file:
+        self.users, self.settings = os.path.join(self.dir, "users"), os.path.join(self.dir, "ini")
+        with open(self.users, "w", encoding="utf-8") as file:
             file.write('"latentd" ""\n')
-        with open(settings, "w", encoding="utf-8") as file:
-            file.write(
-                f"[databases]\npostgres = host={postgres.dir}\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n"
-                f"unix_socket_dir = {self.dir}\nauth_type = trust\nauth_file = {users}\npool_mode = transaction\n"
-                f"default_pool_size = 2\n"
-            )
+        self.put(postgres)
         self.process = subprocess.Popen(
-            [*postgres.first, program, settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.dir
+            [*postgres.first, program, self.settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.dir
         )
         ws.at_end.insert(0, self.kill)
         wait_until(lambda: listens(os.path.join(self.dir, ".s.PGSQL.6432")), "pgbouncer to listen")
+
+    def put(self, postgres):
+        with open(self.settings, "w", encoding="utf-8") as file:
+            file.write(
+                f"[databases]\npostgres = host={postgres.dir}\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n"
+                f"unix_socket_dir = {self.dir}\nauth_type = trust\nauth_file = {self.users}\n"
+                "pool_mode = transaction\ndefault_pool_size = 2\n"
+            )
+
+    def lead_to(self, postgres):
+        """From the next transaction of each client, none of which loses its connection."""
+        self.put(postgres)
+        self.process.send_signal(signal.SIGHUP)
 
     def kill(self):
         self.process.kill()

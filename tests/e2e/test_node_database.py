@@ -8,7 +8,7 @@ import threading
 
 from harness import USAGE, equal, run_tests, test, wait_until
 from nodes_rig import dies_before_its_commit, drained, ended, everything_is_there_once, finished, nodes, stopped
-from postgres_rig import Postgres
+from postgres_rig import Pooler, Postgres
 
 
 class Refuser:
@@ -119,6 +119,43 @@ def nodes_notice_that_an_older_dump_was_restored_and_lose_and_double_nothing(ws)
     drained(a, b)
     stopped(a, b)
     everything_is_there_once(ws, postgres, wanted)
+
+
+@test
+def a_node_that_was_told_while_the_database_failed_in_part_opens_its_datasets_anew_all_the_same(ws):
+    postgres = Postgres(ws)
+    a, _ = nodes(ws, postgres, "a", timeout="3s", n=5)
+    a.start()
+    finished(postgres, 5)
+    a.wait(lambda: postgres.value("SELECT count(*) FROM latentd.duty") == "1", "the duty")
+    # A sign of life is possible, and nothing after it.
+    postgres.sql("ALTER TABLE latentd.owner RENAME TO away; UPDATE latentd.node SET beat_at = 1")
+    wait_until(lambda: postgres.value("SELECT beat_at > 1 FROM latentd.node") == "t", "a sign of life")
+    postgres.sql("ALTER TABLE latentd.away RENAME TO owner")
+    a.says("was set back to what it was before")
+    stopped(a)
+
+
+@test
+def a_failover_that_a_pooler_hides_is_noticed(ws):
+    primary = Postgres(ws)
+    standby = primary.standby(lags=True)
+    pooler = Pooler(ws, primary)
+    a, wanted = nodes(ws, primary, "a", timeout="3s", n=10)
+    a.config["queue"]["postgres"] = pooler.conninfo
+    a.start()
+    finished(primary, 10)
+    a.wait_for_state("idle")
+    known = primary.value("SELECT pg_current_wal_lsn()")
+    wait_until(lambda: standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{known}'") == "t", "the standby to know of them")
+    standby.promote()
+    pooler.lead_to(standby)
+    a.says("failed over to a standby")
+    wanted += ws.small_pictures(5, ws.path("set"), first=10)
+    finished(standby, 15)
+    drained(a)
+    stopped(a)
+    everything_is_there_once(ws, standby, wanted)
 
 
 # -- what nodes leave in it, and find in it
