@@ -5,6 +5,9 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "config/encoder_scope.h"
+#include "vae/vae_engine.h"
+
+#include <string.h>
 
 /* An encoder, as its entry was when the task was posted. */
 struct loading {
@@ -27,17 +30,31 @@ static struct loading loading_of(const struct engine *e, size_t index)
 				.wanted = engine_has(e, index)};
 }
 
-static struct recipe_options options_of(const struct engine *e)
+static bool is_auto(const struct engine *e)
+{
+	return e->precision && strcmp(e->precision, "auto") == 0;
+}
+
+/*
+ * Auto is what the first encoder takes it for, as the recipe has it from then on: all others are asked for that. @model: as it is
+ * known; NULL: not yet.
+ */
+static const char *precision_of(const struct engine *e, const struct encode_model *model)
+{
+	return model && is_auto(e) ? vae_precision_setting(model->precision) : e->precision;
+}
+
+static struct recipe_options options_of(const struct engine *e, const char *precision)
 {
 	return (struct recipe_options){
-	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = e->precision};
+	    .vae = e->vae, .vae_options = {e->vae_config, e->vae_model}, .precision = precision};
 }
 
 /* One on this machine, which tells the model. */
-static int open_local(const struct engine *e, struct loading *l, bool decoder,
-		      struct encode_model *model, struct error *err)
+static int open_local(const struct engine *e, struct loading *l, const char *precision,
+		      bool decoder, struct encode_model *model, struct error *err)
 {
-	const struct recipe_options options = options_of(e);
+	const struct recipe_options options = options_of(e, precision);
 	struct encoder_limits cpu = l->config.cpu;
 
 	cpu.decoder = decoder;
@@ -59,9 +76,9 @@ static int open_remote(const struct engine *e, struct loading *l, struct encode_
 	return 0;
 }
 
-static int check_precision(const struct engine *e, struct error *err)
+static int check_precision(const char *precision, struct error *err)
 {
-	const struct encoder_scope_wish wish = {.precision = e->precision};
+	const struct encoder_scope_wish wish = {.precision = precision};
 
 	return encoder_scope_endpoint(&wish, err);
 }
@@ -79,10 +96,22 @@ struct load_task {
 	struct error err;
 };
 
-/* Whether others may go on where the encoder cannot: a GPU may be gone, a processor is as it is. */
+/*
+ * Whether others may go on where the encoder cannot: a GPU may be gone, a processor is as it is, but came later where auto was not
+ * taken for f32.
+ */
 static bool may_lack(const struct engine *e, const struct loading *l)
 {
-	return l->config.type == ENCODER_TYPE_CUDA || vae_precision_of(e->precision) == VAE_FLOAT16;
+	return l->config.type == ENCODER_TYPE_CUDA || is_auto(e) ||
+	       vae_precision_of(e->precision) == VAE_FLOAT16;
+}
+
+/* Of the encoder that is opened next. */
+static const char *precision_next(const struct load_task *t)
+{
+	const struct engine *e = t->engine;
+
+	return precision_of(e, e->known ? &e->model : t->opened > 0 ? &t->model : NULL);
 }
 
 static int load_local(struct load_task *t)
@@ -91,11 +120,12 @@ static int load_local(struct load_task *t)
 
 	for (size_t i = 0; i < t->n; i++) {
 		struct loading *l = &t->loadings[i];
+		const char *precision = precision_next(t);
 		struct encode_model model;
 
 		if (l->config.type == ENCODER_TYPE_REMOTE || !l->wanted)
 			continue;
-		if (open_local(e, l, t->decoder, &model, &l->lack) == 0) {
+		if (open_local(e, l, precision, t->decoder, &model, &l->lack) == 0) {
 			encode_model_add(&t->model, &model, t->opened++ == 0);
 		} else if (!may_lack(e, l)) {
 			t->err = l->lack;
@@ -115,7 +145,7 @@ static bool is_told(const struct engine *e)
 static int load_remote(struct load_task *t)
 {
 	struct engine *e = t->engine;
-	const struct recipe_options options = options_of(e);
+	const struct recipe_options options = options_of(e, e->precision);
 
 	for (size_t i = 0; i < t->n; i++) {
 		struct loading *l = &t->loadings[i];
@@ -123,7 +153,7 @@ static int load_remote(struct load_task *t)
 
 		if (l->config.type != ENCODER_TYPE_REMOTE || !l->wanted)
 			continue;
-		if (t->opened > 0 && check_precision(e, &l->lack) < 0)
+		if ((e->known || t->opened > 0) && check_precision(precision_next(t), &l->lack) < 0)
 			continue;
 		if (t->opened == 0 && is_told(e))
 			model = e->model;
@@ -224,10 +254,11 @@ struct unit_task {
 static void unit_run(struct task *task)
 {
 	struct unit_task *t = (struct unit_task *)task;
+	const char *precision = precision_of(t->engine, &t->model);
 
 	if (t->loading.config.type != ENCODER_TYPE_REMOTE)
-		open_local(t->engine, &t->loading, t->decoder, &t->model, &t->err);
-	else if (check_precision(t->engine, &t->err) == 0)
+		open_local(t->engine, &t->loading, precision, t->decoder, &t->model, &t->err);
+	else if (check_precision(precision, &t->err) == 0)
 		open_remote(t->engine, &t->loading, &t->model, &t->err);
 }
 

@@ -36,6 +36,19 @@ enum vae_precision vae_precision_of(const char *setting)
 	return setting && strcmp(setting, "f16") == 0 ? VAE_FLOAT16 : VAE_FLOAT32;
 }
 
+const char *vae_precision_setting(enum vae_precision precision)
+{
+	switch (precision) {
+	case VAE_BFLOAT16:
+		return "bf16";
+	case VAE_FLOAT16:
+		return "f16";
+	case VAE_FLOAT32:
+		break;
+	}
+	return "f32";
+}
+
 static const struct vae_engine_ops *checked(const struct vae_engine_ops *ops, struct error *err)
 {
 	return ops->check && ops->check(err) < 0 ? NULL : ops;

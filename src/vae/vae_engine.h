@@ -60,6 +60,7 @@ enum vae_precision { VAE_FLOAT32, VAE_BFLOAT16, VAE_FLOAT16 };
 const char *vae_precision_name(enum vae_precision precision);
 /* By the name that settings have: "f32" (also NULL, "auto"), "bf16", "f16". */
 enum vae_precision vae_precision_of(const char *setting);
+const char *vae_precision_setting(enum vae_precision precision);
 
 struct vae_engine_ops {
 	const char *name; /* "naive", "onednn", "winograd" */

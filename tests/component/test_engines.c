@@ -271,6 +271,43 @@ static void where_gpus_alone_encode_auto_is_half_precision(void **state)
 	testing_tempdir_remove(folder);
 }
 
+/* Whether its model is in memory by then or not. */
+static void a_processor_that_comes_later_does_not_mix_its_precision_with_that_of_gpus(void **state)
+{
+	const struct encoder_config configs[] = {
+	    {.type = ENCODER_TYPE_CUDA, .name = "gpu", .cuda = one_gpu},
+	    {.type = ENCODER_TYPE_CPU, .name = "cpu"}};
+	cleanup_free char *vae = testing_golden("kl_sd");
+	char *folder = testing_tempdir();
+	cleanup_free char *says = config_without_upcast(folder, vae);
+	const struct recipe_options recipe = {
+	    .vae = vae, .vae_options = {.config = says}, .precision = "auto"};
+
+	(void)state;
+	rig_use_plugin(NULL);
+	for (int loaded = 0; loaded < 2; loaded++) {
+		struct engines_rig f;
+		struct engine *e;
+		struct encoder_view view;
+
+		rig_open(&f, configs, 1, 1000000);
+		e = engines_get(f.engines, &recipe);
+		if (loaded)
+			rig_load(&f, &recipe);
+		engines_reconfigure(f.engines, configs, 2);
+		engine_want(e);
+		rig_settle(&f);
+		assert_int_equal(engine_state(e), ENGINE_READY);
+		assert_int_equal(engine_model(e)->precision, VAE_FLOAT16);
+		assert_int_equal(engine_group(e)->n, 1);
+		engines_view(f.engines, 1, &view);
+		assert_non_null(view.failure);
+		assert_non_null(strstr(view.failure->message, "float16"));
+		rig_close(&f);
+	}
+	testing_tempdir_remove(folder);
+}
+
 static void all_gpus_are_one_encoder_and_what_is_left_out_is_said(void **state)
 {
 	const struct encoder_config all = {
@@ -512,6 +549,8 @@ int main(void)
 	    cmocka_unit_test(without_a_gpu_the_other_encoders_go_on_and_the_reason_is_shown),
 	    cmocka_unit_test(a_gpu_computes_what_the_processor_cannot),
 	    cmocka_unit_test(where_gpus_alone_encode_auto_is_half_precision),
+	    cmocka_unit_test(
+		a_processor_that_comes_later_does_not_mix_its_precision_with_that_of_gpus),
 	    cmocka_unit_test(all_gpus_are_one_encoder_and_what_is_left_out_is_said),
 	    cmocka_unit_test(a_gpu_that_is_lost_is_left_out_and_the_others_have_what_it_had),
 	    cmocka_unit_test(a_gpu_that_is_lost_is_opened_once_more_and_encodes_again),
