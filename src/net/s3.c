@@ -102,11 +102,35 @@ static bool read_object(const struct http_exchange *x, struct s3_object *out)
 	return true;
 }
 
+/* A reply to HEAD has no body: of these the status alone does not tell what is to be mended. */
+static bool is_unexplained(const struct s3_outcome *o)
+{
+	return o->fault.code[0] == '\0' &&
+	       (o->cause == S3_DENIED || o->cause == S3_EXPIRED || o->cause == S3_REFUSED);
+}
+
+/* A refused HEAD is asked as GET, which says why or finds out what is wrong about us; then HEAD may work. */
+static int explain_refusal(struct s3 *s3, struct s3_call *head, struct error *err)
+{
+	const struct sigv4_pair range = {"range", "bytes=0-0"};
+	cleanup_s3_call struct s3_call get = {
+	    .what = {.method = "GET", .key = head->what.key, .headers = &range, .n_headers = 1}};
+
+	if (s3_perform(s3, &get, err) < 0)
+		return -1;
+	if (get.outcome.cause == S3_FINE || get.outcome.cause == S3_NO_KEY)
+		return s3_perform(s3, head, err);
+	return get.x.result == HTTP_REPLY ? s3_call_failed(s3, &get, err) : 0;
+}
+
 int s3_head(struct s3 *s3, const char *key, struct s3_object *out, struct error *err)
 {
 	cleanup_s3_call struct s3_call c = {.what = {.method = "HEAD", .key = key}};
 
 	if (s3_perform(s3, &c, err) < 0)
+		return -1;
+	if (c.x.result == HTTP_REPLY && is_unexplained(&c.outcome) &&
+	    explain_refusal(s3, &c, err) < 0)
 		return -1;
 	if (c.outcome.cause == S3_NO_KEY)
 		return S3_NOT_THERE;

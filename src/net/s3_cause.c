@@ -180,7 +180,10 @@ bool s3_cause_is_transient(enum s3_cause cause)
 static void describe(const struct s3_outcome *o, const struct http_exchange *x, char *out,
 		     size_t size)
 {
-	if (x->result != HTTP_REPLY)
+	if (x->result == HTTP_WRONG_SCHEME)
+		snprintf(out, size,
+			 "the endpoint has https:// and its port no TLS, or the other way round");
+	else if (x->result != HTTP_REPLY)
 		snprintf(out, size, "%s", x->why);
 	else if (o->fault.code[0])
 		snprintf(out, size, "status %ld, %s: %.120s", x->status, o->fault.code,

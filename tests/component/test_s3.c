@@ -275,12 +275,37 @@ static void an_object_of_which_nothing_is_told_is_neither_missing_nor_empty(void
 	struct error err = ERROR_INIT;
 
 	SCRIPT(rig, {200, NULL, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", LOOPBACK_RAW},
-	       {400, NULL, NULL, 0}, {400, NULL, NULL, 0});
+	       {400, NULL, NULL, 0}, {400, NULL, NULL, 0}, {400, NULL, FAULT("ExpiredToken"), 0});
 	assert_error(s3_head(rig->s3, "k", &object, &err), &err, ERR_TRANSIENT);
 	error_clear(&err);
 	assert_error(s3_head(rig->s3, "k", &object, &err), &err, ERR_CONFIG);
-	assert_non_null(strstr(err.message, "credentials"));
-	assert_int_equal(rig->asked, 3);
+	assert_non_null(strstr(err.message, "the credentials have expired"));
+	assert_int_equal(rig->asked, 4);
+}
+
+static void why_a_head_was_refused_is_asked_for(void **state)
+{
+	struct rig *rig = *state;
+	struct s3_object object;
+	struct error err = ERROR_INIT;
+
+	SCRIPT(rig, {403, NULL, NULL, 0}, {403, NULL, FAULT("SignatureDoesNotMatch"), 0});
+	assert_error(s3_head(rig->s3, "k", &object, &err), &err, ERR_CONFIG);
+	assert_non_null(strstr(err.message, "the credentials are wrong"));
+	assert_int_equal(rig->asked, 2);
+	/* twice, since keys may have expired */
+	error_clear(&err);
+	SCRIPT(
+	    rig, {400, NULL, NULL, 0}, {400, NULL, NULL, 0},
+	    {400, NULL,
+	     "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-3</Region></Error>",
+	     0},
+	    {206, NULL, "x", 0}, {200, "ETag: \"e\"\r\n", NULL, 0});
+	assert_ok(s3_head(rig->s3, "k", &object, &err), &err);
+	assert_non_null(strstr(rig->heads[2], "range: bytes=0-0"));
+	assert_non_null(strstr(rig->heads[4], "/eu-west-3/s3/"));
+	assert_string_equal(object.etag, "\"e\"");
+	assert_int_equal(rig->asked, 5);
 }
 
 /* "Date: ...\r\n" so many seconds from now. */
@@ -591,6 +616,7 @@ int main(void)
 	    TEST(a_copy_that_the_store_did_not_make_is_none),
 	    TEST(a_list_that_lies_is_refused),
 	    TEST(an_object_of_which_nothing_is_told_is_neither_missing_nor_empty),
+	    TEST(why_a_head_was_refused_is_asked_for),
 	    TEST(a_wrong_clock_is_corrected_once_by_the_date_of_the_server),
 	    TEST(a_bucket_of_another_region_is_asked_there),
 	    TEST(a_region_that_would_be_another_host_is_not_believed),
