@@ -245,7 +245,12 @@ static int run_jobs(struct encode_run *run, struct error *err)
 	if (!run->interrupted &&
 	    run_sources_remove(run->queue, run->dataset.id, &run->scanned, err) < 0)
 		return -1;
-	if (tidy(run, err) < 0 ||
+	r = tidy(run, err);
+	if (r < 0 && err->code == ERR_TRANSIENT && tidy_stops(run)) {
+		error_clear(err); /* in the middle of a bucket's list: the next run tidies up */
+		r = 0;
+	}
+	if (r < 0 ||
 	    index_write_all(run->queue, run->dataset.id, run->output.root, false, err) < 0 ||
 	    queue_counts(run->queue, run->dataset.id, &counts, err) < 0)
 		return -1;
