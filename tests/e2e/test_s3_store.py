@@ -10,7 +10,7 @@ import signal
 import threading
 
 from daemon_rig import Daemon
-from harness import DAMAGED, FAILED, HANGS_AFTER_S, OK, Skip, equal, one_line, run_tests, same_members, test, wait_until
+from harness import DAMAGED, FAILED, HANGS_AFTER_S, INTERRUPTED, OK, Skip, equal, one_line, run_tests, same_members, test, wait_until
 from nodes_rig import dies_before_its_commit, drained, finished, node, stopped
 from postgres_rig import Postgres
 from reference import read_dataset
@@ -282,10 +282,64 @@ def what_cannot_work_is_one_clear_line(ws):
     one_line(store.encode(code=FAILED), "profile default: credential_process", "status 3", "locked")
     ws.environment.update(good)
     one_line(store.encode("--s3-endpoint", "minio:9000", code=FAILED), "no endpoint")
+    no_tls = store.proxy.url.replace("http://", "https://")
+    one_line(store.encode("--s3-endpoint", no_tls, code=FAILED), "its port no TLS")
     one_line(ws.encode("--s3-region", "mars", code=None), "no store")
     one_line(store.encode("--shard-size", "6GiB", code=None), "smaller shard size")
     store.encode()
     one_line(ws.encode("--store", store.url + "2", "--codec", "none", code=FAILED), "has its shards in", "give another --name")
+
+
+@test
+def a_region_that_the_server_corrects_is_found_though_head_says_nothing(ws):
+    store, paths = Store(ws), ws.small_pictures(2)
+    ws.environment["AWS_REGION"] = "mars-1"
+    store.encode()
+    store.holds(paths)
+
+
+@test
+def keys_that_expire_in_the_middle_of_an_upload_are_one_clear_line_and_cost_no_image(ws):
+    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+    store.proxy.harm = lambda request: (400, "ExpiredToken") if "partNumber=2" in request.target else None
+    one_line(store.encode(code=FAILED), "the credentials have expired")
+    equal(ws.failed(), {}, "images that failed")
+    store.proxy.harm = lambda request: None
+    store.encode()
+    store.holds(paths)
+
+
+@test
+def who_is_told_to_end_during_an_upload_finishes_it_or_tells_what_is_wrong(ws):
+    store, paths = Store(ws), ws.small_pictures(30, **ALIKE)
+
+    def told_to_end(how):
+        process, begun, told = [], threading.Event(), threading.Event()
+
+        def harm(request):
+            if "partNumber=" not in request.target:
+                return None
+            begun.wait()
+            if not told.is_set():
+                told.set()
+                process[0].send_signal(signal.SIGTERM)
+            return how
+
+        store.proxy.harm = harm
+        process.append(ws.start(*ws.encode_words(*store.options)))
+        begun.set()
+        result = ws.finish(process[0])
+        store.proxy.harm = lambda request: None
+        return result
+
+    ways = ((None, "", (OK, INTERRUPTED)), ((503, "SlowDown"), "SlowDown", (FAILED,)), (("fault", "InternalError"), "InternalError", (FAILED,)))
+    for name, (how, why, codes) in zip("abc", ways):
+        ws.name = name
+        said = told_to_end(how)
+        assert said.code in codes and why in said.err, said
+        store.encode()
+        store.no_upload_is_left()
+        store.holds(paths, name)
 
 
 @test
