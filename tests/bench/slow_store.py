@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""A bucket that is far away: every answer comes after some time, and all bodies share one line. It keeps names, sizes and hashes only.
+"""A bucket that is far away: every answer comes after some time, all bodies share one line, and each
+connection has its own pace. It keeps names, sizes and hashes only.
 
     slow_store.py --latency-ms 200 --megabytes-per-s 50 COMMAND...     runs it with AWS_* and S3_TEST_URL of the store
+        [--each-megabytes-per-s 20]                                    of one connection
 """
 
 import argparse
@@ -29,7 +31,11 @@ class Line:
 class Store(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     objects, uploads, lock = {}, {}, threading.Lock()
-    latency, line = 0.0, None
+    latency, line, each = 0.0, None, 0.0
+
+    def setup(self):
+        super().setup()
+        self.own = Line(self.each)
 
     def log_message(self, *_):
         pass
@@ -39,6 +45,7 @@ class Store(http.server.BaseHTTPRequestHandler):
         while left > 0:
             piece = self.rfile.read(min(left, 1 << 20))
             self.line.carry(len(piece))
+            self.own.carry(len(piece))
             left -= len(piece)
         return size
 
@@ -97,9 +104,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--latency-ms", type=float, default=200)
     parser.add_argument("--megabytes-per-s", type=float, default=50)
+    parser.add_argument("--each-megabytes-per-s", type=float, default=float("inf"))
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     Store.latency, Store.line = options.latency_ms / 1000, Line(options.megabytes_per_s * 1e6)
+    Store.each = options.each_megabytes_per_s * 1e6
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Store)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     clean = {name: value for name, value in os.environ.items() if not re.match(r"AWS_|.*_proxy$", name, re.IGNORECASE)}
