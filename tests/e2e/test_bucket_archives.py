@@ -9,9 +9,10 @@ import zipfile
 
 from bitmaps import bmp
 from daemon_rig import Daemon
-from harness import FAILED, QUARANTINED, SOURCE_DIR, equal, run_tests, same_members, test
+from harness import FAILED, QUARANTINED, SOURCE_DIR, Skip, equal, run_tests, same_members, test
 from reference import read_dataset
 from s3_server import BUCKET, S3Server
+import s3_rig
 
 GREY, BITS = (
     open(os.path.join(SOURCE_DIR, "tests", "golden", "masks", name), "rb").read() for name in ("grey.png", "bits.png")
@@ -103,6 +104,44 @@ def archives_of_every_kind_give_what_they_give_in_a_folder(ws):
         equal(objects(server, asked), [], "objects that were asked for again")
         plan = ws.latentctl("plan", WHERE, "--resolution", "128")
         assert "images are elsewhere" in plan.err, plan.err
+    ws.name = "folder"
+    ws.encode(*MASKS)
+    equal(samples(ws), found, "samples")
+    ws.verify()
+
+
+def real_bucket(ws, name):
+    """On OpenStack Swift."""
+    try:
+        server = s3_rig.S3Server(ws.path("swift"))
+    except s3_rig.Missing as why:
+        raise Skip(str(why)) from None
+    ws.at_end.append(server.stop)
+    ws.environment.update(server.environment())
+    return server.bucket(name)
+
+
+@test
+def a_real_store_gives_what_is_in_a_folder(ws):
+    members = shard(12)
+    files = {
+        "train/0.tar": tar_of([*members, ("big.npy", bytes(3 << 20))]),
+        "train/1.tar.gz": tar_of([(n, d + b"1" * n.endswith(".txt")) for n, d in members], "w:gz"),
+        "train/2.zip": zip_of(members),
+        "ünïcode & plain/a+b.bmp": image(99),
+        "ünïcode & plain/a+b.txt": b"beside it",
+        "ünïcode & plain/a+b-mask.png": BITS,
+    }
+    store = real_bucket(ws, "photographs")
+    for name, data in files.items():
+        put(ws, name, data)
+        store.put(name, data)
+    ws.encode(*MASKS, src=["s3://photographs"])
+    found = samples(ws)
+    equal(len(found), 37, "samples")
+    store.put("train/2.zip", zip_of([(n, image(50) if n == "0001.bmp" else d) for n, d in members]))
+    ws.encode(*MASKS, src=["s3://photographs"])
+    equal([key for key, sample in samples(ws).items() if sample != found[key]], ["train/2/0001"], "samples that changed")
     ws.name = "folder"
     ws.encode(*MASKS)
     equal(samples(ws), found, "samples")
