@@ -42,9 +42,6 @@ static const struct settings_group source_settings = {
 
 /* -- a dataset ----------------------------------------------------------------------------------- */
 
-static const char *const duplicates[] = {"keep", "drop", NULL};
-static const char *const deletions[] = {"keep", "drop", NULL};
-
 #define DATASET(f) offsetof(struct dataset_config, f)
 #define OUTPUT(f)  (DATASET(output.f) - DATASET(output))
 
@@ -76,10 +73,10 @@ static const struct setting dataset_rows[] = {
      .value_name = "WHERE", .help = MASKS_HELP},
     {"require-caption", SETTING_FLAG, DATASET(require_caption), .fallback = "false",
      .reloadable = true, .help = "an image waits until its caption is there"},
-    {"duplicates", SETTING_ENUM, DATASET(duplicates), .fallback = "keep", .choices = duplicates,
-     .reloadable = true,
+    {"duplicates", SETTING_ENUM, DATASET(duplicates), .fallback = "keep",
+     .choices = on_duplicate_words, .reloadable = true,
      .help = "further files of the same content: a sample each, encoded once, or none"},
-    {"on-delete", SETTING_ENUM, DATASET(on_delete), .fallback = "keep", .choices = deletions,
+    {"on-delete", SETTING_ENUM, DATASET(on_delete), .fallback = "keep", .choices = on_delete_words,
      .reloadable = true, .help = "samples of files that are no longer there"},
     {"priority", SETTING_INTEGER, DATASET(priority), .fallback = "0", .max = 1000,
      .reloadable = true, .help = "datasets with more of it first; equal ones in turn"},

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const on_duplicate_words[] = {"keep", "drop", NULL};
+const char *const on_delete_words[] = {"keep", "remove", NULL};
+
 bool dataset_name_valid(const char *name)
 {
 	if (!*name || *name == '.' || strlen(name) > 100 || !utf8_valid(name, strlen(name)))

@@ -9,8 +9,10 @@
 
 /* Further files of the same content: a sample each, or none. */
 enum on_duplicate { ON_DUPLICATE_KEEP, ON_DUPLICATE_DROP };
+extern const char *const on_duplicate_words[]; /* NULL-terminated, as the next */
 /* Samples of files that are no longer there. */
-enum on_delete { ON_DELETE_KEEP, ON_DELETE_DROP };
+enum on_delete { ON_DELETE_KEEP, ON_DELETE_REMOVE };
+extern const char *const on_delete_words[];
 
 /* A folder's name that can be shown and typed: one path component of UTF-8, at most 100 bytes, not hidden. */
 bool dataset_name_valid(const char *name);

@@ -7,9 +7,6 @@
 
 #include <string.h>
 
-static const char *const duplicates[] = {"keep", "drop", NULL};
-static const char *const deletions[] = {"keep", "remove", NULL};
-
 #define FIELD(f) offsetof(struct encode_options, f)
 
 const struct setting encode_settings[] = {
@@ -26,9 +23,10 @@ const struct setting encode_settings[] = {
     {"host-patience", SETTING_DURATION, FIELD(host_patience), .fallback = "2min", .min = 1000,
      .max = (uint64_t)7 * 24 * 3600000, .value_name = "TIME",
      .help = "when only servers are left that cannot be reached, the run ends after that"},
-    {"duplicates", SETTING_ENUM, FIELD(duplicates), .fallback = "keep", .choices = duplicates,
+    {"duplicates", SETTING_ENUM, FIELD(duplicates), .fallback = "keep",
+     .choices = on_duplicate_words,
      .help = "further files of the same content: a sample each, encoded once, or none"},
-    {"on-delete", SETTING_ENUM, FIELD(on_delete), .fallback = "keep", .choices = deletions,
+    {"on-delete", SETTING_ENUM, FIELD(on_delete), .fallback = "keep", .choices = on_delete_words,
      .help = "samples of files that are no longer there"},
     {"on-delete-all", SETTING_FLAG, FIELD(on_delete_all),
      .help = "believe it when more than a tenth of the files are gone"},

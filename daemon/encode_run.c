@@ -53,7 +53,8 @@ static int scan_all(void *arg, int64_t dataset, struct error *err)
 					   run->options->output.order == OUTPUT_ORDER_SHUFFLED,
 				       .seed = run->options->recipe.seed,
 				       .captions = !run->options->no_captions};
-	const struct deletion_policy policy = {.remove = run->options->on_delete == ON_DELETE_DROP,
+	const struct deletion_policy policy = {.remove =
+						   run->options->on_delete == ON_DELETE_REMOVE,
 					       .all = run->options->on_delete_all};
 	const struct scan_counts *vanished = &run->scanned.vanished;
 	size_t n;

@@ -62,7 +62,7 @@ static void on_shard(void *arg, const char *name, size_t samples, uint64_t bytes
 	l->failures = 0;
 	lane_news(l);
 	l->index_wanted = true;
-	l->sealed_unseen = l->config->on_delete == ON_DELETE_DROP;
+	l->sealed_unseen = l->config->on_delete == ON_DELETE_REMOVE;
 	l->tidy_wanted = true; /* its samples may have taken the place of others */
 	lane_count(l);
 	lane_log(l, LOG_EVENT_SHARD_SEALED, "sealed %s: %zu samples, %llu bytes", name, samples,
@@ -154,7 +154,7 @@ static int open_intake(struct lane *l, struct error *err)
 					 .captions = c->captions,
 					 .masks = masks_where(c->masks),
 					 .need_captions = c->require_caption,
-					 .remove = c->on_delete == ON_DELETE_DROP,
+					 .remove = c->on_delete == ON_DELETE_REMOVE,
 					 .paused = l->held || l->intake_off,
 					 .shared = lane_is_shared(l),
 					 .following = lane_follows(l),

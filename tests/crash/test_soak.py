@@ -164,7 +164,7 @@ def restless_folders_and_a_daemon_that_is_killed_end_in_agreement(ws):
     print(f"  seed {seed}, {SECONDS:.0f} s")
     daemon = Daemon(ws)
     src = ws.path("set")
-    daemon.dataset("set", src=src, on_delete="drop", output={"shard_samples": 50})
+    daemon.dataset("set", src=src, on_delete="remove", output={"shard_samples": 50})
     workers = [
         multiprocessing.Process(target=restless, args=(src, n, seed, SECONDS))
         for n in range(PROCESSES)

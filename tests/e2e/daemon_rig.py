@@ -1,7 +1,7 @@
 """A latentd for a test: its configuration, the process, its API over the socket, and how it ends.
 
     daemon = Daemon(ws)
-    daemon.dataset("photos", on_delete="drop")     source ws.path("photos"), output ws.out
+    daemon.dataset("photos", on_delete="remove")     source ws.path("photos"), output ws.out
     daemon.start()                                 waits until it answers
     daemon.wait_for("photos", encoded=3)
     daemon.post("/drain")

@@ -134,10 +134,10 @@ def a_replaced_file_takes_the_place_of_its_old_sample(ws):
 
 
 @test
-def a_deleted_file_keeps_its_sample_or_drops_it_as_configured(ws):
+def a_deleted_file_keeps_its_sample_or_loses_it_as_configured(ws):
     daemon = Daemon(ws)
     sources = {}
-    for on_delete in ("keep", "drop"):
+    for on_delete in ("keep", "remove"):
         sources[on_delete] = daemon.dataset(on_delete, on_delete=on_delete)["source"]["path"]
         paths = ws.small_pictures(12, sources[on_delete])
     daemon.start()
@@ -146,18 +146,18 @@ def a_deleted_file_keeps_its_sample_or_drops_it_as_configured(ws):
         daemon.post(f"/datasets/{name}/seal")
         daemon.wait_for(name, completed=12)
         os.remove(os.path.join(src, paths[0]))
-    daemon.wait(lambda: daemon.about("drop")["samples"] == 11, "the sample to be dropped")
+    daemon.wait(lambda: daemon.about("remove")["samples"] == 11, "the sample to be removed")
     for name in sources:
         daemon.drain(name)
     daemon.stop()
     verified(ws, os.path.join(ws.out, "keep"), paths)
-    verified(ws, os.path.join(ws.out, "drop"), paths[1:])
+    verified(ws, os.path.join(ws.out, "remove"), paths[1:])
 
 
 @test
 def a_renamed_folder_moves_its_samples_without_encoding_them_again(ws):
     daemon = Daemon(ws)
-    src = daemon.dataset(on_delete="drop")["source"]["path"]
+    src = daemon.dataset(on_delete="remove")["source"]["path"]
     for i, name in enumerate(ws.small_pictures(8, src)):
         os.makedirs(os.path.join(src, "before"), exist_ok=True)
         os.rename(os.path.join(src, name), os.path.join(src, "before", f"{i}.jpg"))

@@ -358,7 +358,7 @@ def one_of_several_sources_that_goes_and_comes_leaves_the_others_alone(ws):
 @test
 def a_source_that_is_moved_away_pauses_and_drops_nothing_until_it_is_back(ws):
     daemon = Daemon(ws)
-    src = daemon.dataset(on_delete="drop")["source"]["path"]
+    src = daemon.dataset(on_delete="remove")["source"]["path"]
     paths = ws.small_pictures(6, src)
     daemon.start()
     daemon.wait_for(finished=6)

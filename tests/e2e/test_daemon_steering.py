@@ -387,7 +387,7 @@ def a_seal_makes_shards_of_its_dataset_alone(ws):
 @test
 def many_deletions_at_once_wait_until_they_are_accepted(ws):
     daemon = Daemon(ws)
-    src = daemon.dataset(on_delete="drop")["source"]["path"]
+    src = daemon.dataset(on_delete="remove")["source"]["path"]
     paths = ws.small_pictures(60, src)
     daemon.start()
     daemon.wait_for(finished=60)
@@ -507,7 +507,7 @@ def a_dataset_with_other_sources_and_shards_closes_and_opens_with_them(ws):
     daemon.wait_for(finished=3)
     dataset["source"] = [{"path": ws.path("set")}, {"path": ws.path("more"), "watch": "off"}]
     dataset["output"]["shard_samples"] = 1
-    dataset["on_delete"] = "drop"
+    dataset["on_delete"] = "remove"
     paths += ws.small_pictures(3, ws.path("more"), first=3)
     answer = reload(daemon)
     equal((answer["count"], answer["message"]), (3, ""), "changes, and what waits for a restart")

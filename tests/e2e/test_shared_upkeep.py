@@ -296,7 +296,7 @@ def what_nodes_seal_and_change_meanwhile_is_kept(ws):
 @test
 def gc_takes_out_what_was_deleted_and_leaves_alone_what_a_node_is_sealing(ws):
     postgres = Postgres(ws)
-    a, b, wanted = begun(ws, postgres, on_delete="drop")
+    a, b, wanted = begun(ws, postgres, on_delete="remove")
     os.remove(ws.path("set", wanted.pop(0)))
     a.post("/datasets/set/scan")
     b.post("/datasets/set/scan")

@@ -155,7 +155,7 @@ static void every_kind_of_value_is_read(void **state)
 	    "    include: ['*.jpg', a/**]\n    exclude: raw/\n"
 	    "  - {path: /b, watch: poll, rescan: 10s}\n"
 	    "  output:\n    path: /o\n    codec: none\n    order: scan\n"
-	    "  duplicates: drop\n  on_delete: drop\n  priority: -5\n  paused: true\n"
+	    "  duplicates: drop\n  on_delete: remove\n  priority: -5\n  paused: true\n"
 	    "  part: 2/3\n  seal_age: 0\n  captions: false\n"
 	    "  recipe: {vae: fake, bucketing: fixed, resolution: 768x512, alpha: '#102030', "
 	    "max_crop_loss: 0.25, min_side: 300, jpeg_scaling: true}\n"
@@ -186,7 +186,7 @@ static void every_kind_of_value_is_read(void **state)
 	assert_int_equal(d->output.options.codec, OUTPUT_CODEC_NONE);
 	assert_int_equal(d->output.options.order, OUTPUT_ORDER_SCAN);
 	assert_int_equal(d->duplicates, ON_DUPLICATE_DROP);
-	assert_int_equal(d->on_delete, ON_DELETE_DROP);
+	assert_int_equal(d->on_delete, ON_DELETE_REMOVE);
 	assert_int_equal(d->priority, -5);
 	assert_true(d->paused);
 	assert_string_equal(d->part, "2/3");

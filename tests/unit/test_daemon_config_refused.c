@@ -131,8 +131,8 @@ static void a_value_of_the_wrong_type_is_told_what_was_expected(void **state)
 	assert_refused("datasets: {source: {path: /a, exclude: {a: b}}}\n",
 		       "/f:1:40: exclude: a mapping: expected a pattern like *.jpg, masks/ or "
 		       "raw/**, relative to the source");
-	assert_refused("datasets: {on_delete: remove}\n",
-		       "/f:1:23: on_delete: \"remove\": expected keep or drop");
+	assert_refused("datasets: {on_delete: drop}\n",
+		       "/f:1:23: on_delete: \"drop\": expected keep or remove");
 }
 
 static void what_is_missing_is_named(void **state)

@@ -554,7 +554,7 @@ static void a_choice_that_is_an_enum_is_its_place(void **state)
 
 	(void)state;
 	assert_ok(parse_encode("--on-delete", "remove", &o, &err), &err);
-	assert_int_equal(o.on_delete, ON_DELETE_DROP);
+	assert_int_equal(o.on_delete, ON_DELETE_REMOVE);
 	assert_int_equal(o.duplicates, ON_DUPLICATE_KEEP);
 	assert_ok(parse_encode("--order", "scan", &o, &err), &err);
 	assert_int_equal(o.output.order, OUTPUT_ORDER_SCAN);
