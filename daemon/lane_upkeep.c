@@ -103,21 +103,31 @@ static void on_wait(void *arg)
 	atomic_fetch_add(&((struct piece *)arg)->lane->store_waits, 1);
 }
 
+static bool is_noted(const json_t *notes, const json_t *wanted)
+{
+	json_t *note;
+	size_t i;
+
+	json_array_foreach(notes, i, note)
+	{
+		if (json_equal(note, wanted))
+			return true;
+	}
+	return false;
+}
+
 /* The same is met in each piece. */
 static void on_note(void *arg, const char *line)
 {
 	struct piece *p = arg;
-	json_t *note;
-	size_t i;
+	json_t *note = json_clean(line);
 
-	json_array_foreach(p->order->notes, i, note)
-	{
-		if (strcmp(json_string_value(note), line) == 0)
-			return;
+	if (!is_noted(p->order->notes, note)) {
+		lane_log(p->lane, LOG_PLAIN_INFO, "%s", line);
+		if (json_array_size(p->order->notes) + json_array_size(p->notes) < NOTES_MOST)
+			json_array_append(p->notes, note);
 	}
-	lane_log(p->lane, LOG_PLAIN_INFO, "%s", line);
-	if (json_array_size(p->notes) < NOTES_MOST)
-		json_array_append_new(p->notes, json_clean(line));
+	json_decref(note);
 }
 
 struct wanted {
