@@ -309,7 +309,8 @@ void download_queue_up(struct download_pool *p, struct download_task *t, int64_t
 	}
 	if (!t->encoded)
 		t->encoded = http_url_encode(t->d->url);
-	t->host = download_hosts_get(p->hosts, origin, now);
+	t->host = download_hosts_get(
+	    p->hosts, origin, t->d->sign ? p->options.connections : p->options.per_host, now);
 	t->answers = t->host->answers;
 	t->since = now;
 	t->tries = 0;
@@ -399,11 +400,8 @@ int download_pool_open(const struct download_options *options, struct download_p
 {
 	struct http_multi_options multi = {.connect_ms = options->connect_ms};
 	struct download_pool *p = xcalloc(1, sizeof(*p));
-	const struct host_pass_options each = {.limit = options->per_host,
-					       .interval_ms =
-						   options->rate > 0 ? 1000 / options->rate : 0,
-					       .wake = wake,
-					       .arg = p};
+	const struct host_pass_options each = {
+	    .interval_ms = options->rate > 0 ? 1000 / options->rate : 0, .wake = wake, .arg = p};
 
 	p->options = *options;
 	p->ca_file = options->ca_file ? xstrdup(options->ca_file) : NULL;

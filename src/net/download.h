@@ -9,7 +9,7 @@
  *	download_pool_close(pool)         what is under way ends with ERR_TRANSIENT
  *
  * One server. Each (scheme, host, port) has the breaker, the limit and the backoff of endpoint.h, at most per_host
- * connections and, if wanted, so many requests a second; of all pools of this
+ * connections (of whoever wants to know who asks, which is a store: all of them) and, if wanted, so many requests a second; of all pools of this
  * process that fetch from it together, by the strictest of them. What fails for a passing reason (no answer, a reset, 429, 5xx) is
  * tried up to DOWNLOAD_TRIES times, with Retry-After obeyed. A download of a server that is down, has been silent for
  * DOWNLOAD_PATIENCE_MS, or asks for a longer pause than that, does not stand in the way of others: it ends with ERR_TRANSIENT, and
@@ -47,7 +47,7 @@ enum download_next {
 
 struct download_options {
 	size_t connections;  /* in all; at least 1 */
-	size_t per_host;     /* at least 1 */
+	size_t per_host;     /* at least 1; of requests that are not signed */
 	double rate;	     /* requests a second to each server; 0: as fast as it goes */
 	uint64_t bytes_max;  /* of one file */
 	int64_t connect_ms;  /* 0: 10 s */

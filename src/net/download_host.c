@@ -9,7 +9,6 @@
 enum { BUCKETS = 1024, MANY = 16384 };
 
 struct download_hosts {
-	struct endpoint_limits limits;
 	struct host_pass_options each;
 	struct download_host *buckets[BUCKETS];
 	struct download_host *waiting;
@@ -21,7 +20,6 @@ struct download_hosts *download_hosts_new(const struct host_pass_options *each)
 {
 	struct download_hosts *hosts = xcalloc(1, sizeof(*hosts));
 
-	hosts->limits = (struct endpoint_limits){.max_in_flight = each->limit};
 	hosts->each = *each;
 	hosts->enough = MANY;
 	return hosts;
@@ -89,8 +87,10 @@ static void forget_some(struct download_hosts *hosts)
 }
 
 struct download_host *download_hosts_get(struct download_hosts *hosts, const char *origin,
-					 int64_t now)
+					 size_t limit, int64_t now)
 {
+	const struct endpoint_limits limits = {.max_in_flight = limit};
+	struct host_pass_options pass = hosts->each;
 	size_t bucket = hash64_of(origin, strlen(origin), 0) % BUCKETS;
 	struct download_host *h = hosts->buckets[bucket];
 
@@ -104,8 +104,9 @@ struct download_host *download_hosts_get(struct download_hosts *hosts, const cha
 	h->origin = xstrdup(origin);
 	h->named = has_name(origin);
 	h->last = &h->first;
-	h->pass = host_pass_open(origin, &hosts->each);
-	endpoint_init(&h->endpoint, &hosts->limits, now);
+	pass.limit = limit;
+	h->pass = host_pass_open(origin, &pass);
+	endpoint_init(&h->endpoint, &limits, now);
 	h->next_of_hash = hosts->buckets[bucket];
 	hosts->buckets[bucket] = h;
 	hosts->n++;

@@ -31,12 +31,12 @@ struct download_host {
 
 struct download_hosts;
 
-/* @each: of every server. */
+/* @each: of every server, but for its limit. */
 struct download_hosts *download_hosts_new(const struct host_pass_options *each);
 void download_hosts_free(struct download_hosts *hosts);
-/* Made where it is not known. Servers that are idle and well are forgotten when they become many. */
+/* Made where it is not known, for @limit requests at once. Servers that are idle and well are forgotten when they become many. */
 struct download_host *download_hosts_get(struct download_hosts *hosts, const char *origin,
-					 int64_t now);
+					 size_t limit, int64_t now);
 /* The first with waiters, and the next one in no order: it may be removed meanwhile, others may not. */
 struct download_host *download_hosts_waiting(struct download_hosts *hosts);
 

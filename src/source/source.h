@@ -221,7 +221,7 @@ struct source_manifest_options {
 /* How files elsewhere are fetched; zeros and NULL are what is usual. */
 struct source_remote_options {
 	size_t connections; /* in all; 32 */
-	size_t per_host;    /* to one server; 4 */
+	size_t per_host;    /* to one server that is no store of buckets; 4 */
 	double rate;	    /* requests a second to one server; as fast as it goes */
 	uint64_t bytes_max; /* of a file; 256 MiB */
 	int64_t recheck_ms; /* what a server said so long ago is asked again; 0: never */

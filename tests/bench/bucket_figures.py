@@ -28,6 +28,7 @@ N, LATENCY_S = int((sys.argv[3:] or [400])[0]), float((sys.argv[4:] or [20])[0])
 
 class Store(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     objects, lock, requests, sent = {}, threading.Lock(), 0, 0
 
     def log_message(self, *_):

@@ -407,6 +407,7 @@ static void a_private_address_is_not_connected_to_where_only_public_ones_are_wan
 struct many {
 	struct download downloads[MANY];
 	char *urls[MANY];
+	bool sign;
 	sem_t over;
 	atomic_size_t good;
 };
@@ -420,6 +421,23 @@ static void one_of_many_done(struct download *d)
 	sem_post(&many->over);
 }
 
+static int sign(struct download *d, char **url, struct buffer *lines, struct error *err)
+{
+	(void)lines;
+	(void)err;
+	*url = xstrdup(d->url);
+	return 0;
+}
+
+static enum download_next judge(struct download *d, const struct http_exchange *x,
+				struct error *err)
+{
+	(void)d;
+	(void)x;
+	error_data(err, "not_found", "what is asked for here never comes");
+	return DOWNLOAD_OVER;
+}
+
 static void start_many(struct rig *rig, struct many *many, const char *how)
 {
 	sem_init(&many->over, 0, 0);
@@ -427,6 +445,10 @@ static void start_many(struct rig *rig, struct many *many, const char *how)
 		many->urls[i] = xasprintf("%s%zu?how=%s", loopback_url(rig->server), i, how);
 		many->downloads[i] = (struct download){
 		    .url = many->urls[i], .done = one_of_many_done, .owner = many};
+		if (many->sign) {
+			many->downloads[i].sign = sign;
+			many->downloads[i].judge = judge;
+		}
 		download_start(rig->pool, &many->downloads[i]);
 	}
 }
@@ -483,6 +505,28 @@ static void two_pools_share_the_limits_of_a_server(void **state)
 	assert_true(loopback_most_at_once(rig->server) <= 2);
 }
 
+/* The limit of a server that is new is 2. */
+static void what_is_signed_may_use_every_connection_of_a_pool(void **state)
+{
+	struct rig *rig = *state;
+	const struct download_options options = {.connections = 8,
+						 .per_host = 1,
+						 .bytes_max = LIMIT,
+						 .patience_ms = 60000,
+						 .stop = is_stopped,
+						 .stop_arg = rig};
+	struct many many = {.sign = true};
+	struct error err = ERROR_INIT;
+
+	download_pool_close(rig->pool);
+	assert_ok(download_pool_open(&options, &rig->pool, &err), &err);
+	start_many(rig, &many, "never");
+	while (loopback_most_at_once(rig->server) < 2)
+		usleep(1000);
+	atomic_store(&rig->stop, true);
+	end_many(&many);
+}
+
 static void a_server_that_stalls_does_not_hold_up_another(void **state)
 {
 	struct rig *rig = *state;
@@ -530,6 +574,7 @@ int main(void)
 	    download_test(a_private_address_is_not_connected_to_where_only_public_ones_are_wanted),
 	    download_test(many_come_over_a_few_connections),
 	    download_test(two_pools_share_the_limits_of_a_server),
+	    download_test(what_is_signed_may_use_every_connection_of_a_pool),
 	    download_test(a_server_that_stalls_does_not_hold_up_another),
 	    download_test(closing_ends_what_is_under_way),
 	};

@@ -13,7 +13,7 @@ static void wake(void *arg)
 
 static struct download_hosts *new_hosts(void)
 {
-	const struct host_pass_options each = {.limit = 2, .wake = wake};
+	const struct host_pass_options each = {.wake = wake};
 
 	return download_hosts_new(&each);
 }
@@ -23,7 +23,7 @@ static struct download_host *host(struct download_hosts *hosts, size_t i)
 	char origin[64];
 
 	snprintf(origin, sizeof(origin), "http://host%zu.test:80", i);
-	return download_hosts_get(hosts, origin, 0);
+	return download_hosts_get(hosts, origin, 2, 0);
 }
 
 static void idle_servers_are_forgotten_when_they_are_many(void **state)
