@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Tried twice, with and without TLS, libpq says the same twice. */
 void pg_one_line(const char *message, char *out, size_t size)
 {
 	static const char *const prefixes[] = {"ERROR:  ", "FATAL:  "};
@@ -20,17 +21,18 @@ void pg_one_line(const char *message, char *out, size_t size)
 		if (strncmp(message, prefixes[i], strlen(prefixes[i])) == 0)
 			message += strlen(prefixes[i]);
 	}
-	for (; *message && n + 3 < size; message++) {
-		if (*message == '\n') {
-			if (message[1] == '\0')
-				break;
-			out[n++] = ';';
-			out[n++] = ' ';
-		} else if (*message != '\t') {
-			out[n++] = *message;
-		}
+	out[0] = '\0';
+	while (*message) {
+		size_t length;
+		cleanup_free char *line = NULL;
+
+		message += strspn(message, "\t");
+		length = strcspn(message, "\n");
+		line = xasprintf("%.*s", (int)length, message);
+		message += length + (message[length] == '\n');
+		if (!strstr(out, line) && n < size)
+			n += (size_t)snprintf(out + n, size - n, "%s%s", n > 0 ? "; " : "", line);
 	}
-	out[n] = '\0';
 }
 
 void pg_disconnect(struct postgres_queue *q)
@@ -55,16 +57,29 @@ static enum error_code code_of_refusal(const char *words)
 					      "invalid sslmode",
 					      "invalid port number",
 					      "permission denied for database",
-					      "does not support SSL"};
+					      "does not support SSL",
+					      "root certificate file"};
+	/* A machine without its network has no resolver either. */
+	static const char *const passing[] = {"Temporary failure in name resolution",
+					      "too many connections",
+					      "not currently accepting connections"};
 
-	/* A resolver that cannot be reached, which a machine without its network has too. */
-	if (strstr(words, "Temporary failure in name resolution"))
-		return ERR_TRANSIENT;
+	for (size_t i = 0; i < ARRAY_SIZE(passing); i++) {
+		if (strstr(words, passing[i]))
+			return ERR_TRANSIENT;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(lasting); i++) {
 		if (strstr(words, lasting[i]))
 			return ERR_CONFIG;
 	}
 	return ERR_TRANSIENT;
+}
+
+/* libpq names the first byte that it did not expect. */
+static bool is_no_postgres(const char *words)
+{
+	return strstr(words, "invalid response to SSL negotiation") ||
+	       strstr(words, "expected authentication request from server");
 }
 
 /* What libpq says of text that it does not understand repeats some of it: perhaps of a password. */
@@ -187,7 +202,9 @@ int pg_connect(struct postgres_queue *q, struct error *err)
 	if (PQstatus(q->conn) != CONNECTION_OK) {
 		pg_one_line(PQerrorMessage(q->conn), line, sizeof(line));
 		pg_disconnect(q);
-		return error_set(err, code_of_refusal(line), "queue in PostgreSQL: %s", line);
+		return error_set(err, code_of_refusal(line), "queue in PostgreSQL: %s%s", line,
+				 is_no_postgres(line) ? " (what answers there is no PostgreSQL)"
+						      : "");
 	}
 	pg_hush(q->conn);
 	if (PQserverVersion(q->conn) < 130000) {

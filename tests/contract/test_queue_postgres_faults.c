@@ -468,6 +468,8 @@ static void what_cannot_be_opened_is_said_in_one_line(void **state)
 	refused_as("latentd", "no_such_database", ERR_CONFIG, "does not exist");
 	postgres_run("CREATE ROLE stranger LOGIN");
 	refused_as("stranger", "postgres", ERR_CONFIG, "lacks a right");
+	postgres_run("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0");
+	refused_as("crowded", "postgres", ERR_TRANSIENT, "too many connections");
 	postgres_run("UPDATE latentd.schema_version SET version = version + 1");
 	refused_as("latentd", "postgres", ERR_CONFIG, "use the newer latentd");
 	postgres_run("UPDATE latentd.schema_version SET version = version - 1");

@@ -127,6 +127,22 @@ class Postgres:
                 check=False,
             )
 
+    def encrypt(self):
+        """On its address, by a certificate of another name that it signed itself: its file."""
+        files = [os.path.join(self.data, name) for name in ("server.crt", "server.key")]
+        command = ["openssl", "req", "-new", "-x509", "-nodes", "-subj", "/CN=db", "-out", files[0], "-keyout", files[1]]
+        if not shutil.which("openssl"):
+            raise Skip("there is no openssl here")
+        subprocess.run([*self.first, *command], check=True, capture_output=True, cwd=self.dir)
+        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as file:
+            file.write("ssl = on\n")
+        with open(os.path.join(self.data, "pg_hba.conf"), "r+", encoding="utf-8") as file:
+            text = file.read()
+            file.seek(0)
+            file.write("host all locked samenet scram-sha-256\n" + text)
+        self.restart()
+        return shutil.copy(files[0], self.ws.path("server.pem"))
+
     # -- a second one
 
     def standby(self, name="standby", lags=False):

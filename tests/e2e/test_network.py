@@ -15,7 +15,19 @@ import net_rig
 net_rig.in_own_network()  # before anything is begun
 
 from daemon_rig import Daemon  # noqa: E402
-from harness import HANGS_AFTER_S, OK, Skip, equal, run_tests, same_members, sanitized, test, wait_until  # noqa: E402
+from harness import (  # noqa: E402
+    FAILED,
+    HANGS_AFTER_S,
+    OK,
+    USAGE,
+    Skip,
+    equal,
+    run_tests,
+    same_members,
+    sanitized,
+    test,
+    wait_until,
+)
 from postgres_rig import Postgres  # noqa: E402
 from reference import read_dataset  # noqa: E402
 from s3_rig import Missing, Proxy, S3Server  # noqa: E402
@@ -211,6 +223,26 @@ def a_node_is_told_of_images_where_the_first_address_of_the_host_is_silent(ws):
     wait_until(lambda: postgres.value(listens) == "1", "the node to listen")
     daemon.wait(lambda: daemon.status()["node"]["why"] is None, "it to say so")
     daemon.stop()
+
+
+@test
+def a_certificate_that_does_not_fit_and_a_password_are_told_in_one_line(ws):
+    net_rig.Network(ws)
+    postgres = Postgres(ws, listen=net_rig.HUB)
+    postgres.sql("CREATE ROLE locked LOGIN PASSWORD 'right'")
+    certificate, passwords, daemon = postgres.encrypt(), ws.path("passwords"), Daemon(ws, "a")
+    with open(passwords, "w", encoding="utf-8") as file:
+        file.write("*:*:*:locked:wrong\n")
+    os.chmod(passwords, 0o600)
+    daemon.dataset()
+    for said, code, words in (
+        (f"user=latentd sslmode=verify-full sslrootcert={certificate}", FAILED, "does not match host name"),
+        (f"user=latentd sslmode=verify-full sslrootcert={ws.root}/none.pem", USAGE, "root certificate file"),
+        (f"user=locked passfile={passwords}", USAGE, "password authentication failed"),
+    ):
+        daemon.config["queue"] = {"postgres": f"host={net_rig.HUB} dbname=postgres {said}", "node": "a"}
+        result = daemon.command(code=code)
+        equal((result.out + result.err).count(words), 1, f"times that {words} is said: {result.err}")
 
 
 FAULTS = (cut, unplug, narrow, kill, restart, database_restarts, store_fails, store_hangs)

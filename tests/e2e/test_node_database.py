@@ -6,8 +6,18 @@ import shutil
 import socket
 import threading
 
-from harness import USAGE, equal, run_tests, test, wait_until
-from nodes_rig import dies_before_its_commit, drained, ended, everything_is_there_once, finished, nodes, stopped
+from harness import FAILED, USAGE, equal, one_line, run_tests, same_members, test, wait_until
+from nodes_rig import (
+    dies_before_its_commit,
+    drained,
+    ended,
+    everything_is_there_once,
+    finished,
+    node,
+    nodes,
+    stopped,
+    tars,
+)
 from postgres_rig import Pooler, Postgres
 
 
@@ -156,6 +166,62 @@ def a_failover_that_a_pooler_hides_is_noticed(ws):
     drained(a)
     stopped(a)
     everything_is_there_once(ws, standby, wanted)
+
+
+@test
+def what_nodes_did_with_two_primaries_at_once_is_there_once_when_one_of_them_is_gone(ws):
+    primary = Postgres(ws)
+    standby = primary.standby(lags=True)
+    a, b, _ = nodes(ws, primary, "a", "b", timeout="6s", n=5)
+    for daemon, hosts in ((a, (primary.dir, standby.dir)), (b, (standby.dir, primary.dir))):
+        daemon.config["queue"]["postgres"] = (
+            f"host={','.join(hosts)} user=latentd dbname=postgres target_session_attrs=read-write"
+        )
+    a.start()
+    finished(primary, 5)
+    known = primary.value("SELECT pg_current_wal_lsn()")
+    wait_until(lambda: standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{known}'") == "t", "the standby to know of them")
+    standby.promote()  # and the primary goes on
+    b.start()
+    ws.small_pictures(20, ws.path("set"), first=5)
+    finished(primary, 25)
+    a.post("/datasets/set/seal")
+    wait_until(lambda: primary.value("SELECT count(*) FROM latentd.job WHERE state = 4") == "25", "shards of a")
+    # To b that is silent: what it has put in sight is entered there, or put out of sight where b has encoded the same.
+    b.says("of a node that died")
+    primary.stop()
+    a.says("failed over to a standby")
+    finished(standby, 25)
+    drained(a, b)
+    stopped(a, b)
+    live = "SELECT count(*) || ' of ' || count(DISTINCT job) FROM latentd.sample WHERE NOT dead"
+    equal(standby.value(live), "25 of 25", "samples and images")
+    in_catalog = {path for (path,) in standby.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")}
+    same_members(tars(ws), in_catalog, "shards")
+    ws.latentctl("verify", "--out", ws.out)
+
+
+@test
+def a_server_that_is_no_postgresql_is_told_in_one_line(ws):
+    postgres = Postgres(ws)
+    daemon, place = node(ws, postgres), ws.path("other")
+    daemon.dataset()
+    os.mkdir(place)
+    daemon.config["queue"]["postgres"] = f"host={place} user=latentd dbname=postgres"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.join(place, ".s.PGSQL.5432"))
+        server.listen()
+
+        def answer():
+            client, _ = server.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        one_line(daemon.command(code=FAILED), "no PostgreSQL")
+        thread.join()
 
 
 # -- what nodes leave in it, and find in it
