@@ -43,6 +43,9 @@ if(PQ_FOUND)
 		contract/queue_model_catalog.c contract/queue_model_lists.c
 		contract/queue_model_postgres.c)
 	target_compile_definitions(test_queue_postgres_model PRIVATE MODEL_ROUNDS=1)
+	add_test(NAME test_queue_postgres_pooled COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/tools/with_postgres.sh
+		${CMAKE_CURRENT_SOURCE_DIR}/tools/with_pooler.sh $<TARGET_FILE:test_queue_postgres>)
+	set_tests_properties(test_queue_postgres_pooled PROPERTIES TIMEOUT 900 COST 30 SKIP_RETURN_CODE 77)
 	add_executable(bench_queue_postgres bench/bench_queue_postgres.c)
 	target_link_libraries(bench_queue_postgres PRIVATE postgres_server)
 endif()
