@@ -18,6 +18,7 @@ struct found {
 	struct spooled entry;
 	int64_t dataset;
 	uint64_t fence;
+	struct hash128 path; /* of its source's */
 	struct hash128 content;
 	bool live; /* its job is `encoded` and this is its newest record */
 };
@@ -79,6 +80,7 @@ static int on_record(void *arg, const struct spool_place *place, const struct re
 
 	if (record_facts_read(record, &facts, &ignored) < 0)
 		return 1;
+	f.path = hash128_of(facts.path, strlen(facts.path));
 	f.content = facts.content;
 	memcpy(f.entry.group, record->group, sizeof(f.entry.group));
 	ARRAY_GROW(r->found, r->n, r->capacity);
@@ -237,6 +239,18 @@ static int by_job(const void *a, const void *b)
 	return (x->fence < y->fence) - (x->fence > y->fence);
 }
 
+/*
+ * A database that lost its last commits gives the numbers of jobs again: the record of one that was lost is
+ * no other image's.
+ */
+static bool is_record_of(const struct found *f, const struct job_row *row)
+{
+	const struct hash128 path = hash128_of(row->path, strlen(row->path));
+
+	return f->entry.job == row->id && hash128_equal(&f->path, &path) &&
+	       (!row->has_content || hash128_equal(&f->content, &row->content));
+}
+
 static int on_encoded_job(void *arg, const struct job_row *row)
 {
 	struct recoverer *r = arg;
@@ -250,7 +264,10 @@ static int on_encoded_job(void *arg, const struct job_row *row)
 		else
 			high = middle;
 	}
-	if (low < r->n && r->found[low].entry.job == row->id)
+	while (low < r->n && r->found[low].entry.job == row->id &&
+	       !is_record_of(&r->found[low], row))
+		low++;
+	if (low < r->n && is_record_of(&r->found[low], row))
 		r->found[low].live = true;
 	return 0;
 }

@@ -21,7 +21,7 @@
  *	          quarantined <-----+-----> skipped, gone           cancelled: before it was claimed
  *
  * A claim is a lease: until `lease_until` the job belongs to its owner; the fence rises with every
- * claim of any job, and an outcome that carries an older fence is void.
+ * claim of any job, by whatever step, and an outcome that carries another fence is void.
  *
  * Files that change. A job that is encoded or completed becomes available again when its file changed.
  * What it had stays: its sample stays visible, and its record in the spool may still come into a shard,

@@ -64,7 +64,10 @@ static void show(const struct memory_queue *q, const struct memory_job *j, struc
 	    .message = j->message ? j->message : "",
 	    .updated_at = updated_at(q, j),
 	    .not_before = j->state == JOB_RETRYABLE ? j->due : 0,
+	    .has_content = j->state == JOB_ENCODED && j->job.has_content,
 	};
+	if (row->has_content)
+		row->content = j->job.content;
 }
 
 static bool is_listed(const struct memory_job *j, const struct job_filter *which)

@@ -81,6 +81,9 @@ static int remember_owner(struct postgres_queue *q, const char *owner, struct er
  * $1 dataset or 0, $2 limit, $3 now, $4 roots or NULL. Rows that another claim has locked are passed over. Of the
  * two places where jobs are, each gives as many as are wanted; those that are not chosen are unlocked with
  * the end of the transaction.
+ *
+ * A database that lost its last commits (a standby that lagged, a dump) gives their numbers again: a fence ends in chance, so that no
+ * outcome of a claim that was lost fits another.
  */
 #define OF_ROOTS "($4::bigint[] IS NULL OR root = ANY($4::bigint[]))"
 #define FROM_EACH(where)                                                                           \
@@ -92,7 +95,8 @@ static int remember_owner(struct postgres_queue *q, const char *owner, struct er
 	" chosen AS MATERIALIZED (SELECT id FROM (SELECT * FROM ready UNION ALL SELECT * FROM "    \
 	"due)"                                                                                     \
 	"  AS a ORDER BY rank, id LIMIT $2::bigint),"                                              \
-	" fenced AS MATERIALIZED (SELECT id, nextval('latentd.fence') AS fence FROM chosen)"       \
+	" fenced AS MATERIALIZED (SELECT id, (nextval('latentd.fence') << 24)"                     \
+	"  + floor(random() * 16777216)::bigint AS fence FROM chosen)"                             \
 	" UPDATE latentd.job AS j SET state = 2, attempts = attempts + 1, fence = f.fence,"        \
 	" owner = $5::bigint, due = $6::bigint, updated_at = $3::bigint FROM fenced AS f"          \
 	" WHERE j.id = f.id"                                                                       \

@@ -69,7 +69,8 @@ int queue_postgres_datasets(struct queue *base, queue_dataset_fn fn, void *arg, 
 	"SELECT id, state, root, path, key, attempts, crashes, reason, message, size, mtime_ns,"   \
 	" CASE WHEN state = 5 THEN due END, CASE WHEN state <> 4 THEN updated_at ELSE"             \
 	"  (SELECT max(h.visible_at) FROM latentd.sample AS s JOIN latentd.shard AS h"             \
-	"    ON h.id = s.shard WHERE s.job = j.id AND NOT s.dead) END FROM latentd.job AS j"
+	"    ON h.id = s.shard WHERE s.job = j.id AND NOT s.dead) END,"                            \
+	" CASE WHEN state = 3 THEN content END FROM latentd.job AS j"
 
 static int show_job(const PGresult *r, int i, queue_job_fn fn, void *arg)
 {
@@ -88,6 +89,8 @@ static int show_job(const PGresult *r, int i, queue_job_fn fn, void *arg)
 	    .mtime_ns = pg_value(r, i, 10),
 	    .not_before = pg_value(r, i, 11),
 	    .updated_at = pg_value(r, i, 12),
+	    .has_content = !pg_is_null(r, i, 13),
+	    .content = pg_hash_of(r, i, 13),
 	};
 
 	return fn(arg, &row);

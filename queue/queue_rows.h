@@ -248,6 +248,8 @@ struct job_row { /* for a person; strings live during the call */
 	const char *reason, *message; /* "" where there is none */
 	int64_t updated_at;
 	int64_t not_before; /* of a retryable job; otherwise 0 */
+	bool has_content;   /* of an encoded job: */
+	struct hash128 content;
 };
 
 /* Which jobs are meant. */

@@ -10,7 +10,8 @@
 
 #define JOB_COLUMNS                                                                                \
 	"SELECT job.id, job.root, job.key, job.path, ifnull(attempts, 0), ifnull(crashes, 0),"     \
-	" reason, message, job.size, job.mtime_ns, iif(work.state = 5, due, 0), "
+	" reason, message, job.size, job.mtime_ns, iif(work.state = 5, due, 0),"                   \
+	" iif(work.state = 3, content, NULL), "
 
 /* Of a completed job, whose columns of `work` are all NULL. */
 #define VISIBLE_AT                                                                                 \
@@ -26,6 +27,9 @@
 
 static void read_job(struct sqlite3_stmt *stmt, struct batch *b, union row *row)
 {
+	size_t size;
+	const char *content = db_column(stmt, 11, &size);
+
 	row->job = (struct job_row){
 	    .id = sqlite3_column_int64(stmt, 0),
 	    .root = (uint32_t)sqlite3_column_int64(stmt, 1),
@@ -38,9 +42,12 @@ static void read_job(struct sqlite3_stmt *stmt, struct batch *b, union row *row)
 	    .size = (uint64_t)sqlite3_column_int64(stmt, 8),
 	    .mtime_ns = sqlite3_column_int64(stmt, 9),
 	    .not_before = sqlite3_column_int64(stmt, 10),
-	    .updated_at = sqlite3_column_int64(stmt, 11),
-	    .state = (enum job_state)sqlite3_column_int64(stmt, 12),
+	    .updated_at = sqlite3_column_int64(stmt, 12),
+	    .state = (enum job_state)sqlite3_column_int64(stmt, 13),
 	};
+	row->job.has_content = size == sizeof(row->job.content.bytes);
+	if (row->job.has_content)
+		memcpy(row->job.content.bytes, content, size);
 }
 
 /* States with a row in `work`: by its index. */

@@ -492,6 +492,75 @@ static void a_record_of_a_claim_that_was_lost_is_dropped(void **state)
 	release_two(jobs);
 }
 
+/*
+ * As where a database lost its last commits, and gave their numbers again: job and fence of @job, or a later fence, with
+ * another image's @path and @key, whose content the fake makes of the key.
+ */
+static void spool_lost(struct fixture *f, const struct job *job, const char *path, const char *key,
+		       uint64_t later)
+{
+	struct job lost = *job;
+
+	lost.path = (char *)path;
+	lost.key = (char *)key;
+	lost.fence += later;
+	run_spool(&f->run, &lost, 1);
+}
+
+static void assert_first_is_of(struct fixture *f, const struct job *job)
+{
+	cleanup_record struct record record = RECORD_INIT;
+	struct error err = ERROR_INIT;
+
+	assert_int_equal(f->recovered.n, 1);
+	assert_int_equal(spool_records(f->run.spool), 1);
+	assert_int_equal(f->recovered.entries[0].job, job->id);
+	assert_ok(spool_read(f->run.spool, &f->recovered.entries[0].place, &record, &err), &err);
+	assert_string_equal(record.key, job->key);
+}
+
+static void a_record_is_of_no_other_image_to_which_its_job_number_was_given_again(void **state)
+{
+	struct fixture *f = *state;
+	struct job jobs[2];
+
+	two_running(f, jobs);
+	spool_lost(f, &jobs[0], "lost.png", "lost", 1000);
+	run_spool(&f->run, jobs, 1);
+	run_recover(f);
+	assert_int_equal(run_count(&f->run, JOB_ENCODED), 1);
+	assert_first_is_of(f, &jobs[0]);
+	release_two(jobs);
+}
+
+static void a_record_of_what_a_file_was_in_commits_that_were_lost_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+	struct job jobs[2];
+
+	two_running(f, jobs);
+	spool_lost(f, &jobs[0], jobs[0].path, "before", 1000);
+	run_spool(&f->run, jobs, 1);
+	run_recover(f);
+	assert_int_equal(run_count(&f->run, JOB_ENCODED), 1);
+	assert_first_is_of(f, &jobs[0]);
+	release_two(jobs);
+}
+
+static void a_job_with_the_record_of_another_image_is_encoded_again(void **state)
+{
+	struct fixture *f = *state;
+	struct job jobs[2];
+
+	two_running(f, jobs);
+	spool_lost(f, &jobs[0], "lost.png", "lost", 0);
+	run_recover(f);
+	assert_int_equal(f->recovered.n, 0);
+	assert_int_equal(spool_records(f->run.spool), 0);
+	assert_int_equal(run_count(&f->run, JOB_AVAILABLE), 2);
+	release_two(jobs);
+}
+
 static void an_encoded_job_without_its_record_is_encoded_again(void **state)
 {
 	struct fixture *f = *state;
@@ -671,6 +740,9 @@ int main(void)
 	    recovery_test(files_that_are_no_shards_are_not_touched),
 	    recovery_test(of_two_records_of_a_job_the_newer_one_lives),
 	    recovery_test(a_record_of_a_claim_that_was_lost_is_dropped),
+	    recovery_test(a_record_is_of_no_other_image_to_which_its_job_number_was_given_again),
+	    recovery_test(a_record_of_what_a_file_was_in_commits_that_were_lost_is_dropped),
+	    recovery_test(a_job_with_the_record_of_another_image_is_encoded_again),
 	    recovery_test(an_encoded_job_without_its_record_is_encoded_again),
 	    recovery_test(a_record_whose_json_is_nonsense_is_dropped_and_encoded_again),
 	    recovery_test(records_of_another_dataset_stay_and_are_not_ours),

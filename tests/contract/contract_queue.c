@@ -73,16 +73,19 @@ struct dump {
 static int dump_job(void *arg, const struct job_row *row)
 {
 	struct dump *d = arg;
+	char content[HASH128_HEX_SIZE] = "";
 
+	if (row->has_content)
+		hash128_hex(&row->content, content);
 	assert_true(row->id > d->last_id);
 	d->last_id = row->id;
 	d->rows++;
 	buffer_appendf(d->out,
 		       "%s %" PRId64 " %u %s|%s|%" PRIu64 " %" PRId64 "|%u %u|%s|%s|%" PRId64
-		       " %" PRId64 "\n",
+		       " %" PRId64 " %s\n",
 		       job_state_name(row->state), row->id, row->root, row->key, row->path,
 		       row->size, row->mtime_ns, row->attempts, row->crashes, row->reason,
-		       row->message, row->updated_at, row->not_before);
+		       row->message, row->updated_at, row->not_before, content);
 	return 0;
 }
 

@@ -37,7 +37,7 @@ static void a_claim_tells_all_about_the_job(void **state)
 	assert_int_equal(claim_jobs(f, ME, &job, 5), 1);
 	assert_int_equal(job.id, 1);
 	assert_int_equal(job.dataset, f->dataset);
-	assert_int_equal(job.fence, 1);
+	assert_true(job.fence > 0);
 	assert_int_equal(job.attempts, 1);
 	assert_int_equal(job.crashes, 0);
 	assert_int_equal(job.root, 3);
@@ -119,12 +119,15 @@ static void the_fence_and_the_attempts_rise_with_every_claim(void **state)
 {
 	struct fixture *f = *state;
 
+	uint64_t last = 0;
+
 	add_job(f, "a");
 	for (uint32_t i = 1; i <= 3; i++) {
 		cleanup_job struct job job = {0};
 
 		assert_int_equal(claim_at(f, 0, NOW + 500, &job), 0);
-		assert_int_equal(job.fence, i);
+		assert_true(job.fence > last);
+		last = job.fence;
 		assert_int_equal(job.attempts, i);
 		assert_true(settle_one(f, outcome_of(&job, OUTCOME_RETRY)));
 	}
@@ -213,7 +216,7 @@ static void a_release_takes_the_attempt_back(void **state)
 	assert_int_equal(state_of(f, job.id), JOB_AVAILABLE);
 	assert_int_equal(claim_at(f, 0, NOW, &again), 0);
 	assert_int_equal(again.attempts, 1);
-	assert_int_equal(again.fence, 2);
+	assert_true(again.fence > job.fence);
 }
 
 static void outcomes_show_their_reason_and_message(void **state)
@@ -343,7 +346,7 @@ static void another_owners_job_counts_a_crash_instead_of_the_attempt(void **stat
 	assert_int_equal(again.id, job.id);
 	assert_int_equal(again.crashes, 1);
 	assert_int_equal(again.attempts, 1);
-	assert_int_equal(again.fence, 2);
+	assert_true(again.fence > job.fence);
 	assert_int_equal(rescue(f, OTHER, NOW), 1);
 	assert_int_equal(rescue(f, OTHER, NOW), 0);
 }

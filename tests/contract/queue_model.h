@@ -13,7 +13,7 @@
 
 struct held {
 	int64_t id;
-	uint64_t fence;
+	uint64_t fences[2]; /* of MODEL, of PEER */
 	uint32_t root;
 	char path[32], key[32];
 };

@@ -135,12 +135,13 @@ static void step_enqueue(struct world *w)
 	assert_memory_equal(&counts[MODEL], &counts[PEER], sizeof(counts[0]));
 }
 
-static void hold(struct world *w, const struct job *job)
+static void hold(struct world *w, const struct job *job, uint64_t peers_fence)
 {
 	struct held *held = &w->held[w->held_count < HELD ? w->held_count++ : pick(w, HELD)];
 
 	held->id = job->id;
-	held->fence = job->fence;
+	held->fences[MODEL] = job->fence;
+	held->fences[PEER] = peers_fence;
 	held->root = job->root;
 	snprintf(held->path, sizeof(held->path), "%s", job->path);
 	snprintf(held->key, sizeof(held->key), "%s", job->key);
@@ -169,7 +170,6 @@ static void step_claim(struct world *w)
 
 		assert_int_equal(a->id, b->id);
 		assert_int_equal(a->dataset, b->dataset);
-		assert_int_equal(a->fence, b->fence);
 		assert_int_equal(a->attempts, b->attempts);
 		assert_int_equal(a->crashes, b->crashes);
 		assert_int_equal(a->root, b->root);
@@ -179,7 +179,7 @@ static void step_claim(struct world *w)
 		assert_true(!a->has_content || hash128_equal(&a->content, &b->content));
 		assert_string_equal(a->key, b->key);
 		assert_string_equal(a->path, b->path);
-		hold(w, a);
+		hold(w, a, b->fence);
 		job_release(&jobs[MODEL][i]);
 		job_release(&jobs[PEER][i]);
 	}
@@ -187,7 +187,7 @@ static void step_claim(struct world *w)
 
 static void step_settle(struct world *w)
 {
-	struct job_outcome outcomes[6];
+	struct job_outcome outcomes[2][6];
 	size_t lost[2] = {0, 0}, n = 1 + pick(w, 6);
 	int r[2];
 
@@ -196,19 +196,24 @@ static void step_settle(struct world *w)
 	for (size_t i = 0; i < n; i++) {
 		const struct held *held = &w->held[pick(w, w->held_count)];
 
-		outcomes[i] = (struct job_outcome){
+		bool stale = pick(w, 20) == 0;
+
+		outcomes[MODEL][i] = (struct job_outcome){
 		    .job = held->id,
-		    .fence = held->fence + (pick(w, 20) == 0),
+		    .fence = held->fences[MODEL] + stale,
 		    .kind = (enum outcome_kind)pick(w, OUTCOME_KEPT + 1),
 		    .content = pick_content(w),
 		    .not_before = w->now + (int64_t)pick(w, 500),
 		    .reason = pick_reason(w),
 		    .message = pick(w, 2) ? "a message" : NULL,
 		};
-		outcomes[i].has_content = outcomes[i].kind == OUTCOME_KEPT || pick(w, 4);
+		outcomes[MODEL][i].has_content =
+		    outcomes[MODEL][i].kind == OUTCOME_KEPT || pick(w, 4);
+		outcomes[PEER][i] = outcomes[MODEL][i];
+		outcomes[PEER][i].fence = held->fences[PEER] + stale;
 	}
 	for (int i = 0; i < 2; i++)
-		r[i] = queue_settle(w->q[i], outcomes, n, w->now, &lost[i], &w->err[i]);
+		r[i] = queue_settle(w->q[i], outcomes[i], n, w->now, &lost[i], &w->err[i]);
 	same_result(w, r);
 	assert_int_equal(lost[MODEL], lost[PEER]);
 }

@@ -215,6 +215,21 @@ static void a_claim_whose_answer_is_lost_is_handed_out(void **state)
 	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
 }
 
+static void a_fence_is_given_once_though_the_database_forgot_that_claim(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_job struct job lost = add_claimed(f, "a"), job = {0};
+
+	/* As a standby that lacks the claim, or an older dump. */
+	postgres_run("UPDATE latentd.job SET state = 1, attempts = 0, fence = NULL, owner = NULL;"
+		     " ALTER SEQUENCE latentd.fence RESTART");
+	assert_int_equal(claim_jobs(f, ME, &job, 1), 1);
+	assert_int_equal(job.id, lost.id);
+	assert_int_not_equal(job.fence, lost.fence);
+	assert_false(settle_one(f, outcome_of(&lost, OUTCOME_QUARANTINE)));
+	assert_true(settle_one(f, outcome_of(&job, OUTCOME_ENCODED)));
+}
+
 /* As a server that restarts, or a firewall that forgets. */
 static void a_connection_that_was_ended_while_idle_is_made_again(void **state)
 {
@@ -620,6 +635,7 @@ int main(void)
 	    contract_test(a_commit_whose_answer_is_lost_counts),
 	    contract_test(a_commit_that_never_arrived_changes_nothing),
 	    contract_test(a_claim_whose_answer_is_lost_is_handed_out),
+	    contract_test(a_fence_is_given_once_though_the_database_forgot_that_claim),
 	    contract_test(a_connection_that_was_ended_while_idle_is_made_again),
 	    contract_test(a_node_leaves_alone_what_others_run_and_have_spooled),
 	    contract_test(silence_that_a_node_could_not_hear_takes_no_jobs_of_others),

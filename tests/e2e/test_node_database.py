@@ -224,6 +224,29 @@ def a_server_that_is_no_postgresql_is_told_in_one_line(ws):
         thread.join()
 
 
+@test
+def a_number_that_a_restored_database_gives_again_makes_no_record_another_images(ws):
+    postgres = Postgres(ws)
+    a, wanted = nodes(ws, postgres, "a", n=10)
+    a.start()
+    finished(postgres, 10)
+    dump = postgres.dump()
+    lost = ws.small_pictures(20, ws.path("set"), first=10)
+    finished(postgres, 30)
+    a.kill()
+    # Jobs and claims begin again where they were in the dump, with other images; what the spool has stays there.
+    for path in lost[:7]:
+        os.remove(os.path.join(ws.path("set"), path))
+    postgres.restore(dump)
+    a.start()
+    finished(postgres, 23)
+    a.kill()
+    a.start()
+    drained(a)
+    stopped(a)
+    everything_is_there_once(ws, postgres, wanted + lost[7:])
+
+
 # -- what nodes leave in it, and find in it
 
 
