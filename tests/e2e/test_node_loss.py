@@ -172,6 +172,8 @@ def a_run_forgets_a_node_that_is_silent_for_too_long_and_doubles_nothing_when_it
     a.start()
     finished(postgres, 20)
     a.tell(signal.SIGSTOP)
+    valid = "SELECT count(*) FROM latentd.duty WHERE until >= extract(epoch FROM clock_timestamp()) * 1000"
+    wait_until(lambda: postgres.value(valid) == "0", "the duty of a to be over")  # a run that only follows waits for nobody
     b.spawn("--once")
     ended(b)
     b.says("a gave no sign of life for 3 s and is forgotten: 20 images are encoded again")
