@@ -11,6 +11,7 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct seal_task {
 	struct task base;
@@ -197,6 +198,20 @@ static void publish_done(struct task *task)
 	db_complete(p->options.db, &t->row, t->samples, t->n * t->variants, seal_completed, t);
 }
 
+/*
+ * A database that lost its last commits may give an image a second number before any node has noticed, and this one has it
+ * under both. Opening again tells which record counts.
+ */
+static void blame_database(struct seal_task *t)
+{
+	const struct error why = t->err;
+
+	if (!t->packer->options.node || why.code != ERR_DATA || strcmp(why.reason, "bad_name") != 0)
+		return;
+	error_clear(&t->err);
+	error_set(&t->err, ERR_TRANSIENT, "%s", why.message);
+}
+
 static void seal_done(struct task *task)
 {
 	struct seal_task *t = (struct seal_task *)task;
@@ -204,6 +219,7 @@ static void seal_done(struct task *task)
 
 	p->under_way--;
 	p->making = false;
+	blame_database(t);
 	if (t->err.code != ERR_NONE) {
 		packer_fail(p, &t->err);
 		seal_end(t);

@@ -266,6 +266,7 @@ void run_open_packer(struct run *run, const struct run_limits *limits)
 	    .store = run->store,
 	    .recipe = &run->recipe,
 	    .dataset = run->dataset,
+	    .node = limits->node,
 	    .shard_samples = limits->samples ? limits->samples : RUN_MANY,
 	    .shard_bytes = limits->bytes ? limits->bytes : RUN_MANY,
 	    .spool_waste = limits->waste ? limits->waste : UINT64_MAX,

@@ -73,6 +73,7 @@ struct run_limits {
 	uint64_t waste;	       /* bytes of sealed records in the spool; 0: no limit */
 	int64_t age_ms;	       /* of a record that is sealed with its group; 0: no limit */
 	size_t backlog;	       /* bytes of latents to append; 0: no limit */
+	const char *node;      /* of several; NULL: one */
 };
 
 /* The loop, the inbox and the database thread. */

@@ -538,6 +538,31 @@ static int full_begin(struct store *s, struct store_writer **out, struct error *
 	return error_set(err, ERR_IO, "no space left on device");
 }
 
+static void a_node_that_has_an_image_under_two_numbers_opens_again(void **state)
+{
+	struct run *run = *state;
+	struct run_limits limits = {.node = "a"};
+	struct job jobs[2], twice;
+
+	claim_many(run, "a", jobs, 2, 0);
+	run_open_loop(run);
+	run_open_packer(run, &limits);
+	/* The database forgot a0 with the first number, and gave it the second. */
+	twice = jobs[1];
+	twice.key = jobs[0].key;
+	twice.path = jobs[0].path;
+	append(run, jobs, 1, 64, 64);
+	append(run, &twice, 1, 64, 64);
+	packer_drain(run->packer, true);
+	run_until_idle(run);
+	assert_int_equal(run->fatal.code, ERR_TRANSIENT);
+	assert_non_null(strstr(run->fatal.message, "cannot be a key"));
+	assert_int_equal(run->shards, 0);
+	run_close_packer(run);
+	assert_int_equal(spool_records(run->spool), 2);
+	release_many(jobs, 2);
+}
+
 static void a_store_that_fails_leaves_the_records_in_the_spool(void **state)
 {
 	static const struct store_ops full_ops = {.name = "full", .begin = full_begin};
@@ -681,6 +706,7 @@ int main(void)
 	    packer_test(the_number_of_a_shard_that_was_there_is_not_given_again),
 	    packer_test(a_result_whose_job_another_owner_has_stops_the_run),
 	    packer_test(a_sample_that_another_shard_has_stops_the_run),
+	    packer_test(a_node_that_has_an_image_under_two_numbers_opens_again),
 	    packer_test(a_store_that_fails_leaves_the_records_in_the_spool),
 	    packer_test(a_spool_that_fails_is_told_once_and_charges_nobody),
 	    packer_test(a_job_is_not_encoded_when_its_record_may_not_be_durable),
