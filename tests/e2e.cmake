@@ -31,6 +31,7 @@ foreach(name
 	rewrite
 	upkeep
 	s3_store
+	s3_nodes
 	export
 	import
 	attach

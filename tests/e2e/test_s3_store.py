@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Shards in a bucket of a real S3 server, behind a proxy that throttles, breaks, lies and is there when somebody is killed."""
 
-import atexit
-import itertools
 import json
 import os
 import shutil
@@ -10,70 +8,9 @@ import signal
 import threading
 
 from daemon_rig import Daemon
-from harness import DAMAGED, FAILED, HANGS_AFTER_S, INTERRUPTED, OK, Skip, equal, one_line, run_tests, same_members, test, wait_until
-from nodes_rig import dies_before_its_commit, drained, finished, node, stopped
-from postgres_rig import Postgres
+from harness import DAMAGED, FAILED, INTERRUPTED, OK, equal, one_line, run_tests, same_members, test, wait_until
 from reference import read_dataset
-from s3_rig import Missing, Proxy, S3Server
-
-import tempfile
-
-PART = 64 << 10
-# of one bucket, so that they are one shard of three parts
-ALIKE = {"names": ("rocket.jpg",)}
-_servers, _numbers = {}, itertools.count()
-
-
-def server(ahead_s=0):
-    """One for all tests of a clock."""
-    if ahead_s not in _servers:
-        folder = tempfile.mkdtemp(prefix="latentd-s3-")
-        atexit.register(shutil.rmtree, folder, True)
-        try:
-            _servers[ahead_s] = S3Server(folder, ahead_s)
-        except Missing as why:
-            raise Skip(str(why)) from None
-        atexit.register(_servers[ahead_s].stop)
-    return _servers[ahead_s]
-
-
-class Store:
-    """A bucket for one test, the proxy before it, and the options that lead there."""
-
-    def __init__(self, ws, ahead_s=0):
-        self.ws, self.server = ws, server(ahead_s)
-        self.bucket = self.server.bucket(f"test-{os.getpid()}-{next(_numbers)}")
-        self.proxy = Proxy(self.server)
-        ws.at_end.append(self.proxy.close)
-        ws.environment.update(self.server.environment(self.proxy.url))
-        self.url = f"s3://{self.bucket.name}/team"
-        # no frames: two dozen tiny pictures are several parts
-        self.options = ("--store", self.url, "--s3-part-size", str(PART), "--codec", "none")
-
-    def encode(self, *options, **settings):
-        return self.ws.encode(*self.options, *options, **settings)
-
-    def shards(self, name=None):
-        return [k for k in self.bucket.keys(f"team/{name or self.ws.name}/train/") if k.endswith(".tar")]
-
-    def fetched(self, name=None):
-        """The dataset as a reader of the bucket has it."""
-        folder = tempfile.mkdtemp(dir=self.ws.root)
-        for key in self.shards(name):
-            self.ws.write(key.split("/", 2)[2], self.bucket.get(key), folder)
-        return read_dataset(folder)
-
-    def no_upload_is_left(self):
-        """After gc. The server counts whole seconds, so one that was just begun is of the next."""
-        gc = ("gc", "--out", self.ws.out, "--name", self.ws.name, "--grace", "0")
-        wait_until(lambda: self.ws.latentctl(*gc) and not self.bucket.uploads(), "uploads to be forgotten")
-
-    def holds(self, paths, name=None):
-        """Each picture once, in the bucket and in the catalog, and nothing begun is left."""
-        same_members((s.path for s in self.fetched(name)), paths, "samples in the bucket")
-        equal(self.bucket.uploads(), [], "uploads that were begun")
-        said = self.ws.latentctl("verify", "--out", self.ws.out, "--name", name or self.ws.name)
-        assert f"{len(paths)} sample" in said.out, said.out
+from store_rig import ALIKE, PART, Store
 
 
 def each_request_fails_once(how):
@@ -459,105 +396,6 @@ def a_daemon_waits_for_its_store_and_goes_on(ws):
     daemon.drain()
     daemon.stop()
     store.holds(paths)
-
-
-def nodes_of(ws, store, postgres):
-    """a and b, which fill the bucket."""
-    daemons = [node(ws, postgres, name) for name in ("a", "b")]
-    for daemon in daemons:
-        daemon.config["queue"]["node_timeout"] = "3s"
-        daemon.dataset("set", output={"codec": "none", "store": {"s3": store.url, "part_size": "64KiB"}})
-    return daemons
-
-
-@test
-def two_nodes_fill_one_bucket_and_one_that_was_killed_brings_what_it_had(ws):
-    store, postgres = Store(ws), Postgres(ws)
-    wanted = ws.small_pictures(8, ws.path("set"))
-    a, b = nodes_of(ws, store, postgres)
-    a.start()
-    finished(postgres, len(wanted))
-    a.kill()
-    wanted += ws.small_pictures(8, ws.path("set"), first=8)
-    b.start()
-    finished(postgres, len(wanted))
-    a.start()
-    drained(a, b)
-    stopped(a, b)
-    in_catalog = postgres.rows("SELECT convert_from(path, 'UTF8') FROM latentd.shard")
-    same_members((k.split("/", 2)[2] for k in store.shards()), (path for (path,) in in_catalog), "shards")
-    same_members({k.rpartition("-")[2] for k in store.shards()}, ["a.tar", "b.tar"], "nodes that sealed")
-    store.holds(wanted)
-    # Nodes of another database, with an output of their own, are not taken for these.
-    postgres.sql("CREATE DATABASE other")
-    other = Daemon(ws, "other")
-    other.config["queue"] = {"postgres": postgres.conninfo.replace("dbname=postgres", "dbname=other"), "node": "a"}
-    other.dataset("set", out=ws.path("other-out"), output={"codec": "none", "store": {"s3": store.url}})
-    other.start()
-    other.wait(lambda: "nodes that share queue" in (other.about()["why"] or ""), "it to say whose the store is")
-    other.stop()
-
-
-@test
-def what_a_dead_node_left_in_the_bucket_is_entered_by_another_or_put_away(ws):
-    store, postgres = Store(ws), Postgres(ws)
-    wanted = ws.small_pictures(8, ws.path("set"))
-    a, b = nodes_of(ws, store, postgres)
-    b.config["queue"]["forget_after"] = "0"
-    a.start()
-    finished(postgres, len(wanted))
-    dies_before_its_commit(postgres, a)
-    left = wait_until(store.shards, "the server to list the shard")
-    equal(postgres.value("SELECT count(*) FROM latentd.shard"), "0", "shards in the catalog")
-    b.start()
-    for key in left:
-        b.says("of a node that died", key.split("/", 2)[2], "adopted")
-    twice = left[0].replace("-a.tar", "-z.tar")
-    store.bucket.put(twice, store.bucket.get(left[0]))
-    wait_until(lambda: twice in store.shards(), "the server to list it")
-    postgres.sql("INSERT INTO latentd.node (name, instance, beat_at, timeout_ms) VALUES ('z', 'of z', 1, 1)")
-    b.says(twice.split("/", 2)[2], "other shards", "quarantine")
-    wait_until(lambda: len(store.bucket.keys("team/set/.latentd/quarantine/")) == 1, "the server to list it where it is now")
-    wait_until(lambda: twice not in store.shards(), "and no longer where it was")
-    a.start()
-    drained(a, b)
-    stopped(a, b)
-    assert set(left) <= set(store.shards()), (left, store.shards())
-    store.holds(wanted)
-
-
-@test
-def gc_and_compact_of_a_bucket_that_nodes_fill_leave_their_work_alone(ws):
-    store, postgres = Store(ws), Postgres(ws)
-    a, b = nodes_of(ws, store, postgres)
-    wanted = []
-    for daemon in (a, b):
-        wanted += ws.small_pictures(8, ws.path("set"), first=len(wanted))
-        daemon.start()
-        finished(postgres, len(wanted))
-        drained(daemon)
-        stopped(daemon)
-    a.start()
-    before = wait_until(lambda: len(store.shards()) > 2 and store.shards(), "the server to list the shards")
-    gc, compact = (("gc", "--out", ws.out), ("compact", "--out", ws.out))
-    assert "small shards merged" in ws.latentctl(*compact).out
-    wait_until(lambda: not set(before) & set(store.shards()), "the server to list what is there now")
-    store.holds(wanted)
-    retired = "team/set/.latentd/retired/"
-    wait_until(lambda: len(store.bucket.keys(retired)) == len(before), "and what was replaced")
-    assert f"{len(before)} kept" in ws.latentctl(*gc).out
-    # What was begun: of a node that never was, and of one that works.
-    for name in ("z", "a"):
-        store.bucket.ask("POST", f"team/set/train/128x128/000009-{name}.tar", query="uploads=")
-    twice = "team/set/train/128x128/000008-z.tar"
-    store.bucket.put(twice, store.bucket.get(store.shards()[0]))
-    wait_until(lambda: twice in store.shards() and len(store.bucket.uploads()) == 2, "the server to list it")
-    wait_until(lambda: "000009-z.tar" in ws.latentctl(*gc, "--grace", "0").err, "the upload to be forgotten")
-    wait_until(lambda: store.bucket.uploads() == ["team/set/train/128x128/000009-a.tar"], "the server to have forgotten it")
-    wait_until(lambda: twice not in store.shards() and not store.bucket.keys(retired), "and the shards")
-    stopped(a)
-    wait_until(lambda: ws.latentctl(*gc, "--grace", "0") and not store.bucket.uploads(), "that of a node that has left to be forgotten")
-    store.holds(wanted)
 
 
 run_tests()
