@@ -27,6 +27,10 @@ static const struct setting rows[] = {
      .max = (uint64_t)30 * 24 * 3600000,
      .help = "the images in the spool of a machine that was silent for so long, and in no shard, "
 	     "are encoded again by others; 0: never"},
+    {"upkeep", SETTING_DURATION, FIELD(upkeep), .fallback = "24h",
+     .max = (uint64_t)30 * 24 * 3600000, .reloadable = true,
+     .help = "how often the machine that looks through the sources does `compact` and `gc` of a "
+	     "dataset that is idle there, for the first time after an hour; 0: never"},
 };
 
 const struct settings_group queue_settings = {

@@ -13,6 +13,7 @@ struct queue_options {
 	uint64_t node_timeout; /* ms without a sign of life after which others take over */
 	uint64_t poll;	       /* ms after which an idle node asks what others made available */
 	uint64_t forget_after; /* likewise, after which its spool is given up; 0: never */
+	uint64_t upkeep; /* ms between two rounds of merging and collecting; 0: there are none */
 };
 
 extern const struct settings_group queue_settings;

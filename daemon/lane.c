@@ -430,6 +430,7 @@ void lane_tick(struct lane *l)
 		look_for_vanished(l);
 	} else {
 		lane_tidy(l);
+		lane_tick_upkeep(l, now);
 	}
 }
 

@@ -43,8 +43,9 @@ struct lane_shared {
 	struct memory_budget *memory;
 	struct engines *engines;
 	struct stage_meter *stages;
-	const char *part; /* "2/3" of every dataset; NULL: as configured */
-	int64_t poll_ms;  /* how often an idle one asks what other nodes made available */
+	const char *part;  /* "2/3" of every dataset; NULL: as configured */
+	int64_t poll_ms;   /* how often an idle one asks what other nodes made available */
+	int64_t upkeep_ms; /* how often one that nodes share is merged and collected; 0: never */
 	/* One line for people. */
 	void (*log)(void *arg, enum log_event event, const char *dataset, const char *line);
 	void *arg;

@@ -145,7 +145,8 @@ struct lane {
 	atomic_bool interrupted;	  /* that is to end soon */
 	atomic_uint_fast64_t store_waits; /* how often its store was waited for */
 	int64_t tidied_at;
-	int64_t swept_at; /* retired files were looked at, small shards merged */
+	int64_t swept_at;  /* retired files were looked at, small shards merged */
+	int64_t upkeep_at; /* likewise of one that nodes share, monotonic; 0: not yet */
 };
 
 /* -- lane.c ----------------------------------------------------------------------------------------- */
@@ -246,6 +247,8 @@ void lane_tidy(struct lane *l);
 
 /* After each turn: begins what waits, or its next piece, if the background thread may change shards now. */
 void lane_pump_upkeep(struct lane *l);
+/* Asks for what is due in a dataset that nodes share, if this one has the duty. The lane is open and idle. */
+void lane_tick_upkeep(struct lane *l, int64_t now);
 /* Some has not ended: shards are its own until it has. */
 bool lane_has_upkeep(const struct lane *l);
 void lane_forget_upkeep(struct lane *l);

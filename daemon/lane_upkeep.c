@@ -1,5 +1,5 @@
 /*
- * gc and compact that people ask for, one after the other, on the background thread. Between two pieces the packer may seal a shard
+ * gc and compact that people ask for, or a node does by itself under the dataset's turn (queue_nodes.h), one after the other, on the background thread. Between two pieces the packer may seal a shard
  * and the background thread serves others: the lane goes on encoding all the while. While a piece is done the packer is held,
  * because both number shards.
  */
@@ -8,10 +8,12 @@
 #include "daemon/catalog.h"
 #include "daemon/dataset_store.h"
 #include "daemon/json_text.h"
+#include "daemon/replaced.h"
 #include "daemon/upkeep.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "queue/queue_nodes.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -174,15 +176,36 @@ static int find_root(const struct piece *p, const char **root, struct error *err
 	return r;
 }
 
+/* Another process may have it, between two pieces too. */
+static int run_in_turn(struct piece *p, struct upkeep_place *place, struct error *err)
+{
+	int r = queue_turn_take(place->queue, place->dataset->id, &place->now, err);
+
+	if (r == QUEUE_TURN_TAKEN) {
+		on_note(p, "another process replaces or removes shards of it, and does this");
+		return UPKEEP_NOTHING;
+	}
+	if (r < 0)
+		return -1;
+	r = upkeep_run(p->order->upkeep, place, err);
+	queue_turn_end(place->queue);
+	return r;
+}
+
 static int run_piece(struct piece *p, struct error *err)
 {
 	const struct lane *l = p->lane;
-	const struct dataset_store_use use = {
-	    .node = l->shared->state->node, .stop = is_interrupted, .on_wait = on_wait, .arg = p};
+	const struct dataset_store_use use = {.node = l->shared->state->node,
+					      .beside = lane_is_shared(l),
+					      .stop = is_interrupted,
+					      .on_wait = on_wait,
+					      .arg = p};
 	struct queue_dataset dataset = {.name = NULL};
 	struct upkeep_place place = {.queue = l->shared->queue,
 				     .dataset = &dataset,
 				     .use = &use,
+				     .shared = lane_is_shared(l) &&
+					       !upkeep_order(p->order->upkeep)->dry_run,
 				     .busy = lane_is_shared(l),
 				     .stop = is_interrupted,
 				     .waited_for = lasts_long,
@@ -193,7 +216,8 @@ static int run_piece(struct piece *p, struct error *err)
 	if (r == 0)
 		r = find_root(p, &place.root, err);
 	if (r == 0)
-		r = upkeep_run(p->order->upkeep, &place, err);
+		r = place.shared ? run_in_turn(p, &place, err)
+				 : upkeep_run(p->order->upkeep, &place, err);
 	if (r >= 0 && dataset.name &&
 	    shard_list_read(l->shared->queue, dataset.id, &p->shards, err) < 0)
 		r = -1;
@@ -245,8 +269,10 @@ static void say_end(const struct lane *l, const struct lane_upkeep *u)
 
 	lane_log(l, u->state == UPKEEP_FAILED ? LOG_PLAIN_WARNING : LOG_PLAIN_INFO, "%s%s %s%s%s",
 		 upkeep_name(o->kind), o->dry_run ? " (dry run)" : "",
-		 u->state == UPKEEP_FAILED ? "failed" : "is done", *u->err.message ? ": " : "",
-		 u->err.message);
+		 u->state == UPKEEP_FAILED ? "failed"
+		 : u->nothing		   ? "had nothing to do"
+					   : "is done",
+		 *u->err.message ? ": " : "", u->err.message);
 }
 
 static void take_result(struct lane *l, struct piece *p)
@@ -277,8 +303,10 @@ static void piece_done(struct task *task)
 	l->tidying = false;
 	take_result(l, p);
 	if (l->packer) {
-		for (size_t i = 0; i < p->shards.n; i++)
-			packer_note_shard(l->packer, p->shards.rows[i].path);
+		for (size_t i = 0; i < p->shards.n; i++) {
+			if (sealed_name_is_of(p->shards.rows[i].path, l->shared->state->node))
+				packer_note_shard(l->packer, p->shards.rows[i].path);
+		}
 		packer_hold(l->packer, false);
 	}
 	lane_count(l);
@@ -320,12 +348,28 @@ void lane_pump_upkeep(struct lane *l)
 
 /* -- what people ask -------------------------------------------------------------------------------- */
 
-int lane_upkeep(struct lane *l, const struct upkeep_order *order, int64_t *id, struct error *err)
+/* Its id. Where nothing else is said a full shard is as the dataset's. */
+static int64_t add_order(struct lane *l, const struct upkeep_order *order)
 {
 	const struct output_options *o = &l->config->output.options;
-	struct lane_upkeep **at = &l->upkeep, *u;
+	struct lane_upkeep **at = &l->upkeep, *u = xcalloc(1, sizeof(*u));
 	struct upkeep_order asked = *order;
 	int64_t last = 0;
+
+	for (; *at; at = &(*at)->next)
+		last = (*at)->id;
+	asked.shard_samples = order->shard_samples ? order->shard_samples : o->shard_samples;
+	asked.shard_bytes = order->shard_bytes ? order->shard_bytes : o->shard_size;
+	u->upkeep = upkeep_new(&asked);
+	u->asked_at = clock_wall_ms();
+	u->id = u->asked_at > last ? u->asked_at : last + 1;
+	u->notes = json_array();
+	*at = u;
+	return u->id;
+}
+
+int lane_upkeep(struct lane *l, const struct upkeep_order *order, int64_t *id, struct error *err)
+{
 	size_t waiting = 0;
 
 	if (lane_is_shared(l) && !order->dry_run)
@@ -333,25 +377,39 @@ int lane_upkeep(struct lane *l, const struct upkeep_order *order, int64_t *id, s
 				 "nodes share it, and one process for all of them does that: "
 				 "`latentctl %s --config FILE`, on any machine",
 				 upkeep_name(order->kind));
-	for (; *at; at = &(*at)->next) {
-		last = (*at)->id;
-		waiting += !has_ended(*at);
-	}
+	for (const struct lane_upkeep *u = l->upkeep; u; u = u->next)
+		waiting += !has_ended(u);
 	if (waiting >= WAIT_MOST)
 		return error_set(err, ERR_TRANSIENT,
 				 "%zu of gc and compact wait already: again when some are done",
 				 waiting);
-	asked.shard_samples = order->shard_samples ? order->shard_samples : o->shard_samples;
-	asked.shard_bytes = order->shard_bytes ? order->shard_bytes : o->shard_size;
-	u = xcalloc(1, sizeof(*u));
-	u->upkeep = upkeep_new(&asked);
-	u->asked_at = clock_wall_ms();
-	u->id = u->asked_at > last ? u->asked_at : last + 1;
-	u->notes = json_array();
-	*at = u;
-	*id = u->id;
+	*id = add_order(l, order);
 	return 0;
 }
+
+/* -- what a node does by itself ---------------------------------------------------------------------- */
+
+static bool is_due(const struct lane *l, int64_t now)
+{
+	int64_t every = l->shared->upkeep_ms;
+
+	if (l->upkeep_at != 0)
+		return now - l->upkeep_at >= every;
+	return now - l->opened_at >= (every < LANE_SWEEP_FIRST_MS ? every : LANE_SWEEP_FIRST_MS);
+}
+
+void lane_tick_upkeep(struct lane *l, int64_t now)
+{
+	if (!lane_is_shared(l) || !l->duty || l->held || l->shared->upkeep_ms == 0 ||
+	    lane_has_upkeep(l) || !is_due(l, now))
+		return;
+	l->upkeep_at = now;
+	add_order(l, &(struct upkeep_order){.kind = UPKEEP_COMPACT});
+	add_order(l, &(struct upkeep_order){.kind = UPKEEP_GC,
+					    .grace_hours = REPLACED_GRACE_MS / 3600000});
+}
+
+/* -- what is said of them ---------------------------------------------------------------------------- */
 
 static json_t *json_of(const struct lane_upkeep *u)
 {

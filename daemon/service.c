@@ -321,6 +321,7 @@ static int open_all(struct service *s, struct error *err)
 					 .stages = s->stages,
 					 .part = s->options.part,
 					 .poll_ms = (int64_t)s->config->queue.poll,
+					 .upkeep_ms = (int64_t)s->config->queue.upkeep,
 					 .log = write_log,
 					 .arg = s};
 	if (service_open_serve(s, err) < 0 || service_open_webhook(s, err) < 0)

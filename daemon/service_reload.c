@@ -100,6 +100,7 @@ static void apply(struct service *s, struct daemon_config *wanted,
 	decode_pool_resize(s->pool, service_decode_workers(wanted));
 	s->memory.limit = wanted->memory_limit;
 	s->shared.poll_ms = (int64_t)wanted->queue.poll;
+	s->shared.upkeep_ms = (int64_t)wanted->queue.upkeep;
 	daemon_log_set(s->log, wanted->log_level, wanted->log_format);
 	ARRAY_GROW(s->old_configs, s->n_old, s->old_capacity);
 	s->old_configs[s->n_old++] = s->config;

@@ -105,6 +105,7 @@ static int settle_orphans(const struct sweep *s, struct error *err)
 					       .recipe_id = o->dataset->recipe_id,
 					       .form = o->form,
 					       .dataset = o->dataset->id,
+					       .node = o->node,
 					       .turn = true,
 					       .dry_run = o->dry_run,
 					       .note = o->note,
@@ -191,6 +192,8 @@ int shared_sweep(const struct shared_sweep_options *o, struct error *err)
 	struct sweep s = {.options = o, .there = CATALOG_LIST_INIT};
 	int r = queue_nodes(o->queue, on_node, &s, err);
 
+	if (o->node)
+		on_node(&s, &(struct node_row){.name = o->node, .alive = true});
 	if (r == 0)
 		r = drop_lost(&s, err);
 	if (r == 0)

@@ -16,8 +16,10 @@ struct shared_sweep_options {
 	const struct queue_dataset *dataset;
 	const struct dataset_form *form;
 	const char *folder; /* OUT/NAME */
-	int64_t before;	    /* wall time, ms: what was begun later is left alone */
-	bool dry_run;	    /* only says what would be done */
+	const char *
+	    node; /* this node, which is alive however late its signs of life are; NULL: it is none */
+	int64_t before; /* wall time, ms: what was begun later is left alone */
+	bool dry_run;	/* only says what would be done */
 	/* One line for a person about what was found and done. */
 	void (*note)(void *arg, const char *line);
 	void *arg;

@@ -189,6 +189,7 @@ static int sweep_shared(struct turn *t, struct error *err)
 						     .dataset = t->place->dataset,
 						     .form = &t->rewrite.form,
 						     .folder = t->folder,
+						     .node = t->place->use->node,
 						     .before = t->before,
 						     .dry_run = t->upkeep->order.dry_run,
 						     .note = on_note,
@@ -231,7 +232,8 @@ static int take_turn(struct turn *t, struct error *err)
 	bool changes = !u->order.dry_run;
 	int r = 0;
 
-	if (changes && !u->settled && replaced_settle(&replaced, err) < 0)
+	/* Between two turns at a shared one another may have had it, and died. */
+	if (changes && (!u->settled || t->place->shared) && replaced_settle(&replaced, err) < 0)
 		return -1;
 	u->settled = true;
 	r = rewrite_shards(t, err);

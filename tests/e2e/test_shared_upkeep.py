@@ -290,6 +290,36 @@ def what_nodes_seal_and_change_meanwhile_is_kept(ws):
     stopped(a, b)
 
 
+# -- by itself
+
+
+@test
+def the_node_that_looks_through_the_sources_merges_and_collects_by_itself(ws):
+    postgres = Postgres(ws)
+    a, b, wanted = begun(ws, postgres, on_delete="remove")
+    before = shard_files(os.path.join(ws.out, "set"))
+    groups = {os.path.dirname(shard) for shard in before}
+    assert len(before) > len(groups), before
+    stopped(a, b)
+    os.remove(ws.path("set", wanted.pop(0)))
+    for daemon in (a, b):
+        daemon.config["queue"]["upkeep"] = "1s"
+    a.start()
+    b.start()
+    wait_until(lambda: int(postgres.value(SHARDS)) <= len(groups), "small shards to be merged")
+    wait_until(lambda: postgres.value("SELECT count(*) FROM latentd.job WHERE state = 9") == "1", "the deleted file to be missed")
+    wait_until(lambda: postgres.value("SELECT count(*) FROM latentd.sample WHERE dead") == "0", "its sample to be taken out")
+    assert sum(len(daemon.get("/datasets/set/upkeep")["upkeep"]) > 0 for daemon in (a, b)) == 1, "both of them did it"
+    # What another process has the turn for is left to it.
+    with postgres.session(f"SELECT pg_advisory_lock(1818326118, {postgres.value('SELECT id FROM latentd.dataset')})"):
+        (duty,) = (daemon for daemon in (a, b) if daemon.get("/datasets/set/upkeep")["upkeep"])
+        duty.says("another process")
+    stopped(a, b)
+    postgres.sql("DELETE FROM latentd.job WHERE state = 9")
+    everything_is_there_once(ws, postgres, wanted)
+    index_follows(ws)
+
+
 # -- gc
 
 
