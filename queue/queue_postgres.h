@@ -16,7 +16,8 @@
  * So that nobody waits in a circle, a transaction locks in this order: the dataset's names (names_lock); rows of
  * nodes; of jobs; of shards (shards_lock); then all others, of one table. Of each kind all that it needs at once and by
  * id, or in several steps of rising ids; nothing of a kind once it has one of the next. An UPDATE or DELETE of several rows locks in whatever
- * order its plan has, so that what others may lock, too, is locked before.
+ * order its plan has, so that what others may lock, too, is locked before. Whoever adds the path of a shard waits for another that has added it: no circle,
+ * because of swaps that add several only one at a time gets past the gate of the turn (queue_postgres_turn.c), and the others add one.
  *
  * Counters: triggers add what every statement changed to table `tally`, as rows of their own, so that nobody
  * waits for a counter; pg_fold() puts them together now and then. What is shown is their sum.
