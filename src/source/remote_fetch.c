@@ -59,6 +59,11 @@ bool remote_fetch_has(const struct remote_fetch *fetch, enum remote_which which)
 	return fetch->parts[which].url != NULL;
 }
 
+bool remote_fetch_has_piece(const struct remote_fetch *fetch, enum remote_which which)
+{
+	return fetch->parts[which].url && fetch->parts[which].size > 0;
+}
+
 bool remote_fetch_is_gone(const struct remote_fetch *fetch, enum remote_which which)
 {
 	const struct error *why = &fetch->parts[which].err;

@@ -29,6 +29,8 @@ void remote_fetch_free(struct remote_fetch *fetch);
 void remote_fetch_add(struct remote_fetch *fetch, enum remote_which which,
 		      const struct remote_want *want);
 bool remote_fetch_has(const struct remote_fetch *fetch, enum remote_which which);
+/* Of some bytes of it. */
+bool remote_fetch_has_piece(const struct remote_fetch *fetch, enum remote_which which);
 /* An object that was wanted and is not there is `gone`, but for the image, of which that is an error like others. */
 bool remote_fetch_is_gone(const struct remote_fetch *fetch, enum remote_which which);
 bool remote_fetch_waits(const struct remote_fetch *fetch);

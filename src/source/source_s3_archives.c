@@ -196,6 +196,12 @@ static int find(struct source_s3 *s, const char *path, struct archive_file **out
 	return FOLDER_NO_ARCHIVE;
 }
 
+void bucket_archives_look_again(struct bucket_archives *a)
+{
+	if (a)
+		free(TAKE(a->none));
+}
+
 /* -- entries --------------------------------------------------------------------------------------- */
 
 int bucket_archives_examine(struct source_s3 *s, const char *path, struct source_entry *entry,
@@ -308,12 +314,15 @@ static void forget_found(struct source_s3 *s, const char *path)
 		drop(s->archives, 0);
 }
 
-/* @why: that of @piece, if it is not there. */
+/* @why: that of @piece, if it is not there: others may have found since what the archive is now. */
 static int read_member(struct source_s3 *s, const char *path, int piece, struct error *why,
 		       int *out, struct error *err)
 {
-	int r = why->code == ERR_NONE ? read_once(s, path, piece, out, why) : -1;
+	int r;
 
+	if (is_changed(why))
+		error_clear(why);
+	r = why->code == ERR_NONE ? read_once(s, path, piece, out, why) : -1;
 	if (r < 0 && is_changed(why)) {
 		forget_found(s, path);
 		error_clear(why);
@@ -400,8 +409,9 @@ static int take(struct source_s3 *s, struct source_order *order, enum remote_whi
 		const char *path, struct error *err)
 {
 	struct error why = ERROR_INIT;
-	int piece =
-	    remote_fetch_has(order->fetch, which) ? remote_fetch_take(order, which, &why) : -1;
+	int piece = remote_fetch_has_piece(order->fetch, which)
+			? remote_fetch_take(order, which, &why)
+			: -1;
 	int fd = -1, r = read_member(s, path, piece, &why, &fd, err);
 
 	if (r == FOLDER_NO_ARCHIVE)
@@ -443,23 +453,34 @@ static uint64_t place_in(const struct archive_file *file, const char *path)
 }
 
 /* In the order in which they stand, where that is the only fast one. */
-int bucket_archives_finish(struct source_s3 *s, struct source_order *order, struct error *err)
+static int take_bytes(struct source_s3 *s, struct source_order *order,
+		      const struct archive_file *file, struct error *err)
 {
-	struct archive_file *file = NULL;
-	const char *inside = NULL;
-	int r = find(s, order->path, &file, &inside, err);
-	cleanup_free char *mask = NULL;
-	bool first;
+	bool masks = order->wants_mask && s->base.masks_beside;
+	cleanup_free char *mask = masks ? mask_of(file, order->path) : NULL;
+	bool first = mask && place_in(file, mask) < place_in(file, order->path);
 
-	if (r != 0 || take_texts(file, inside, order, err) < 0)
-		return r != 0 ? r : -1;
-	if (inside && order->wants_mask && s->base.masks_beside)
-		mask = mask_of(file, order->path);
-	first = mask && place_in(file, mask) < place_in(file, order->path);
 	if (first && take_mask(s, order, mask, err) < 0)
 		return -1;
 	order->fd = take(s, order, REMOTE_IMAGE, order->path, err);
 	if (order->fd < 0)
 		return -1;
 	return mask && !first ? take_mask(s, order, mask, err) : 0;
+}
+
+/* Texts last: that the archive is another one by now shows when bytes of it are read. */
+int bucket_archives_finish(struct source_s3 *s, struct source_order *order, struct error *err)
+{
+	struct archive_file *file = NULL;
+	const char *inside = NULL;
+	int r = find(s, order->path, &file, &inside, err);
+
+	if (r != 0)
+		return r;
+	if (!inside)
+		return archive_file_read(file, NULL, &s->archives->reading, err);
+	if (take_bytes(s, order, file, err) < 0)
+		return -1;
+	r = find(s, order->path, &file, &inside, err);
+	return r == 0 ? take_texts(file, inside, order, err) : r;
 }

@@ -260,12 +260,40 @@ static int take_beside(struct source_order *order, struct error *err)
 	return came(order, REMOTE_MASK) ? remote_fetch_mask(order, err) : 0;
 }
 
+/* Whether @order was prepared as an object of its own, and not as a member of an archive. */
+static bool is_object(const struct source_order *order)
+{
+	return remote_fetch_has(order->fetch, REMOTE_IMAGE) &&
+	       !remote_fetch_has_piece(order->fetch, REMOTE_IMAGE);
+}
+
+static int finish_member(struct source_s3 *s, struct source_order *order, struct error *err)
+{
+	int r = bucket_archives_finish(s, order, err);
+
+	return r == FOLDER_NO_ARCHIVE ? error_data(err, "gone", "its archive is not there any more")
+				      : r;
+}
+
+/* One that is not there may have become a member of an archive. */
+static int finish_object(struct source_s3 *s, struct source_order *order, struct error *err)
+{
+	int r = FOLDER_NO_ARCHIVE;
+
+	if (remote_fetch_is_gone(order->fetch, REMOTE_IMAGE)) {
+		bucket_archives_look_again(s->archives);
+		r = bucket_archives_finish(s, order, err);
+	}
+	if (r != FOLDER_NO_ARCHIVE)
+		return r;
+	return take_beside(order, err) < 0 ? -1 : remote_fetch_image(order, err);
+}
+
 int bucket_finish(struct source *base, struct source_order *order, struct error *err)
 {
-	int r = bucket_archives_finish((struct source_s3 *)base, order, err);
+	struct source_s3 *s = (struct source_s3 *)base;
+	int r = is_object(order) ? finish_object(s, order, err) : finish_member(s, order, err);
 
-	if (r == FOLDER_NO_ARCHIVE)
-		r = take_beside(order, err) < 0 ? -1 : remote_fetch_image(order, err);
 	return put_off(order, r, err);
 }
 

@@ -83,6 +83,8 @@ void bucket_archives_listed(struct bucket_archives *a);
 /* Archive @path, listed; the caller closes it. SOURCE_GONE. */
 int bucket_archives_get(struct source_s3 *s, const char *path, const struct s3_object *known,
 			struct archive_file **out, struct error *err);
+/* Where there was no archive there may be one by now. NULL is fine. */
+void bucket_archives_look_again(struct bucket_archives *a);
 
 /* As the source's, or FOLDER_NO_ARCHIVE: the path leads into none. */
 int bucket_archives_examine(struct source_s3 *s, const char *path, struct source_entry *entry,

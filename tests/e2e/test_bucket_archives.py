@@ -289,4 +289,57 @@ def of_a_damaged_archive_what_can_be_read_is_used(ws):
     shutil.rmtree(ws.src)
 
 
+@test
+def a_running_daemon_looks_at_an_archive_that_was_replaced_but_not_for_each_image(ws):
+    put(ws, "0.tar", tar_of(shard()))
+    heads = []
+
+    def say(h):
+        heads.extend([True] if h.command == "HEAD" else [])
+        server.say_object(h, "0.tar")
+
+    with bucket(ws) as server:
+        server.ways["0.tar"] = say
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src, masks="beside")["source"] = {"path": WHERE, "rescan": "1s"}
+        daemon.start(env=ws.environment)
+        daemon.wait_for("photos", finished=4)
+        equal(len(heads), 1, "looks at the archive")
+        changed = {"0002.bmp": image(50), "0002.txt": b"another"}
+        put(ws, "0.tar", tar_of([(n, changed.get(n, d)) for n, d in shard(5)]))
+        daemon.wait_for("photos", finished=5)
+        assert len(heads) < 5, f"{len(heads)} looks at the archive"  # its captions are looked at, too
+        daemon.drain("photos")
+        daemon.stop()
+        ws.name = "photos"
+        equal(samples(ws)["0/0002"][2], "another", "the caption of an image that changed with it")
+
+
+@test
+def an_archive_that_was_gone_for_a_while_is_read_when_it_is_back(ws):
+    put(ws, "0.tar", tar_of(shard()))
+    gone = True
+
+    def say(h):
+        """Its list can be had; who reads its images finds nothing."""
+        if gone and h.command == "HEAD":
+            server.fault(h, 404, "NoSuchKey")
+        else:
+            server.say_object(h, "0.tar")
+
+    with bucket(ws) as server:
+        server.ways["0.tar"] = say
+        daemon = Daemon(ws)
+        daemon.dataset("photos", src=ws.src, masks="beside")["source"] = {"path": WHERE, "rescan": "1s"}
+        daemon.start(env=ws.environment)
+        daemon.wait_for("photos", quarantined=4)
+        gone = False
+        put(ws, "0.tar", tar_of(shard(5)))
+        daemon.wait_for("photos", finished=5)
+        daemon.drain("photos")
+        daemon.stop()
+        ws.name = "photos"
+        same_members(samples(ws), [f"0/{i:04}" for i in range(5)], "samples")
+
+
 run_tests()
