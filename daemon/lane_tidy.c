@@ -125,7 +125,8 @@ static void open_sources(struct tidy_task *t)
 		    .unpack = unpack_process_open,
 		    .choice = {.links = sources_links(t->sources[i].options.symlinks)},
 		    .masks = masks_where(l->config->masks),
-		    .manifest = sources_manifest(&t->sources[i].options)};
+		    .manifest = sources_manifest(&t->sources[i].options),
+		    .remote = sources_remote(&t->sources[i].fetch)};
 		cleanup_free char *lists =
 		    sources_lists(l->shared->state->path, l->config->name, t->roots[i].root);
 		struct error ignored = ERROR_INIT; /* its captions stay as they are */

@@ -329,6 +329,24 @@ def a_daemon_follows_a_mask(ws):
 
 
 @test
+def a_daemon_follows_a_mask_on_a_server_of_its_own_network(ws):
+    ws.write("a.bmp", image())
+    for name in ("grey.png", "bits.png"):
+        ws.write(f"web/{name}", golden(name))
+    with Server(ws.path("pictures", "web")) as server:
+
+        def masked_by(name):
+            ws.write("list.jsonl", json.dumps({"path": "a.bmp", "mask": server.url + name}).encode())
+            daemon.run("--once")
+            return masks(ws, ws.path("out", "set"))["a"]
+
+        daemon = Daemon(ws)
+        daemon.dataset(masks="beside")["source"] = {"path": ws.path("pictures", "list.jsonl"), "private_hosts": True}
+        before = masked_by("grey.png")
+        assert before[1] and masked_by("bits.png") != before, before
+
+
+@test
 def a_daemon_that_runs_hears_of_a_mask(ws):
     daemon = Daemon(ws)
     src = daemon.dataset(masks="beside")["source"]["path"]
