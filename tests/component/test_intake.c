@@ -617,19 +617,29 @@ static void be_held(struct queue *queue, void *arg)
 	sem_wait(arg);
 }
 
+struct hold {
+	struct intake *intake;
+	sem_t over;
+};
+
 static void until_it_is_to_stop(struct queue *queue, void *arg)
 {
+	struct hold *hold = arg;
+
 	(void)queue;
-	while (!intake_scan_stops(arg))
+	while (!intake_scan_stops(hold->intake))
 		usleep(1000);
+	sem_post(&hold->over);
 }
 
 /* Its thread waits for the database until it is to stop, so how fast anybody is does not matter. */
 static void it_stops_in_the_middle_of_a_large_folder_and_goes_on_later(void **state)
 {
 	struct intake_rig *rig = *state;
+	struct hold hold;
 	sem_t held;
 
+	sem_init(&hold.over, 0, 0);
 	for (int i = 0; i < MANY; i++) {
 		cleanup_free char *name = xasprintf("%d.jpg", i);
 
@@ -639,13 +649,17 @@ static void it_stops_in_the_middle_of_a_large_folder_and_goes_on_later(void **st
 	db_post(rig->db, be_held, &held);
 	intake_rig_start(rig);
 	wait_until(rig, rig->state.phase == INTAKE_SCANNING);
-	db_post(rig->db, until_it_is_to_stop, rig->intake);
+	hold.intake = rig->intake;
+	db_post(rig->db, until_it_is_to_stop, &hold);
 	sem_post(&held);
+	intake_stop(rig->intake);
+	sem_wait(&hold.over); /* it looks at the intake no more */
 	intake_rig_stop(rig);
 	assert_true(count_of(rig, JOB_AVAILABLE) < MANY);
 	intake_rig_scan(rig);
 	assert_int_equal(count_of(rig, JOB_AVAILABLE), MANY);
 	sem_destroy(&held);
+	sem_destroy(&hold.over);
 }
 
 static void what_was_known_before_is_known_after_a_restart(void **state)
