@@ -2,6 +2,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "config/encoder_scope.h"
 
 #include <string.h>
@@ -44,11 +45,6 @@ void engine_want(struct engine *e)
 
 /* -- one engine ----------------------------------------------------------------------------------- */
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static char *copy_text(const char *text)
 {
 	return text ? xstrdup(text) : NULL;
@@ -57,8 +53,8 @@ static char *copy_text(const char *text)
 static bool is_asked_for(const struct engine *e, const struct recipe_options *o,
 			 const char *precision)
 {
-	return strcmp(e->vae, o->vae) == 0 && same_text(e->vae_config, o->vae_options.config) &&
-	       same_text(e->vae_model, o->vae_options.model) && same_text(e->precision, precision);
+	return strcmp(e->vae, o->vae) == 0 && text_same(e->vae_config, o->vae_options.config) &&
+	       text_same(e->vae_model, o->vae_options.model) && text_same(e->precision, precision);
 }
 
 /* Auto is the model's half precision where GPUs alone encode it; all others can compute in float32. */

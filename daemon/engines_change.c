@@ -8,6 +8,7 @@
 #include "daemon/encode_remote.h"
 
 #include "base/checked.h"
+#include "base/text.h"
 #include "config/encoder_scope.h"
 
 #include <string.h>
@@ -129,18 +130,13 @@ void engines_forget_left(struct engines *engines)
 	}
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 /* Of the same name, and what computes the same: else it is another encoder. */
 static bool is_the_one(const struct engine_entry *entry, const struct encoder_config *config)
 {
 	const struct remote_model *a = &entry->config.remote.model, *b = &config->remote.model;
 
 	return !entry->leaves && strcmp(entry->name, config->name) == 0 &&
-	       entry->config.type == config->type && same_text(a->name, b->name) &&
+	       entry->config.type == config->type && text_same(a->name, b->name) &&
 	       a->latent_channels == b->latent_channels && a->size_multiple == b->size_multiple &&
 	       a->scaling_factor == b->scaling_factor && a->shift_factor == b->shift_factor;
 }

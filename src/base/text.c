@@ -189,3 +189,8 @@ const char *text_duration(uint64_t seconds, char out[32])
 		snprintf(out, 32, "%llu s", s);
 	return out;
 }
+
+bool text_same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}

@@ -30,6 +30,9 @@ void utf8_append_clean(struct buffer *out, const void *s, size_t size);
 void percent_encode(struct buffer *out, const void *s, size_t size);
 bool percent_decode(struct buffer *out, const char *s);
 
+/* NULL is only itself. */
+bool text_same(const char *a, const char *b);
+
 /* "1.5 MiB", "823 B"; returns @out. */
 const char *text_bytes(uint64_t bytes, char out[24]);
 

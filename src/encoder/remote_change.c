@@ -4,6 +4,7 @@
  */
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "encoder/remote_parts.h"
 
 #include <string.h>
@@ -88,11 +89,6 @@ void remote_list_use(struct encoder_remote *r, struct remote_list *list)
 
 /* ---- from one list to the next ---------------------------------------------------------------------------------- */
 
-static bool same_text(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static size_t place_of(const struct remote_server *s, const struct remote_list *next,
 		       const bool *taken)
 {
@@ -100,7 +96,7 @@ static size_t place_of(const struct remote_server *s, const struct remote_list *
 		const struct remote_access *a = &next->servers[i].access;
 
 		if (!taken[i] && strcmp(a->url, s->access.url) == 0 &&
-		    same_text(a->token_file, s->access.token_file))
+		    text_same(a->token_file, s->access.token_file))
 			return i;
 	}
 	return ENDPOINT_NOWHERE;

@@ -205,6 +205,18 @@ static void a_duration_has_two_units_at_most(void **state)
 	assert_string_equal(text_duration(5 * 86400 + 7300, out), "5 days 2 h");
 }
 
+static void a_text_that_is_none_is_the_same_as_none_alone(void **state)
+{
+	char copy[] = "cat";
+
+	(void)state;
+	assert_true(text_same("cat", copy));
+	assert_true(text_same(NULL, NULL));
+	assert_false(text_same("cat", "dog"));
+	assert_false(text_same(NULL, ""));
+	assert_false(text_same("", NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +230,7 @@ int main(void)
 	    cmocka_unit_test(sizes_read_well),
 	    cmocka_unit_test(a_count_has_a_comma_every_three_digits),
 	    cmocka_unit_test(a_duration_has_two_units_at_most),
+	    cmocka_unit_test(a_text_that_is_none_is_the_same_as_none_alone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
