@@ -241,13 +241,13 @@ static int by_job(const void *a, const void *b)
 
 /*
  * A database that lost its last commits gives the numbers of jobs again: the record of one that was lost is
- * no other image's.
+ * no other image's. Both have one number.
  */
 static bool is_record_of(const struct found *f, const struct job_row *row)
 {
 	const struct hash128 path = hash128_of(row->path, strlen(row->path));
 
-	return f->entry.job == row->id && hash128_equal(&f->path, &path) &&
+	return hash128_equal(&f->path, &path) &&
 	       (!row->has_content || hash128_equal(&f->content, &row->content));
 }
 
@@ -264,11 +264,12 @@ static int on_encoded_job(void *arg, const struct job_row *row)
 		else
 			high = middle;
 	}
-	while (low < r->n && r->found[low].entry.job == row->id &&
-	       !is_record_of(&r->found[low], row))
-		low++;
-	if (low < r->n && is_record_of(&r->found[low], row))
-		r->found[low].live = true;
+	for (; low < r->n && r->found[low].entry.job == row->id; low++) {
+		if (is_record_of(&r->found[low], row)) {
+			r->found[low].live = true;
+			break;
+		}
+	}
 	return 0;
 }
 
