@@ -8,7 +8,7 @@ static const struct setting rows[] = {
     {"connections", SETTING_COUNT, FIELD(connections), .fallback = "32", .min = 1, .max = 1024,
      .value_name = "N", .help = "files that are fetched at once, of URLs and buckets"},
     {"host-connections", SETTING_COUNT, FIELD(host_connections), .fallback = "4", .min = 1,
-     .max = 256, .value_name = "N", .help = "of them, from one server; from a bucket all"},
+     .max = 256, .value_name = "N", .help = "of them, from one server that keeps no bucket"},
     {"host-rate", SETTING_COUNT, FIELD(host_rate), .fallback = "0", .max = 100000,
      .value_name = "N", .help = "requests a second to one server; 0: as fast as it answers"},
     {"file-limit", SETTING_BYTES, FIELD(file_limit), .fallback = "64MiB", .min = 1024,
